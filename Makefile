@@ -1,0 +1,89 @@
+# Freezeline: `make help` lists the targets.
+#
+# One Makefile, not recursive. Objects go to build/VARIANT/, where VARIANT is "release" or the sanitizer's name.
+
+SANITIZE ?=
+VARIANT  := $(if $(SANITIZE),$(SANITIZE),release)
+B        := build/$(VARIANT)
+PREFIX   ?= /usr/local
+DESTDIR  ?=
+CC       ?= cc
+V        ?= 0
+Q        := $(if $(filter 1,$(V)),,@)
+say       = $(if $(filter 1,$(V)),,@printf '  %-7s %s\n' '$(1)' '$(2)';)
+
+WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wvla $(if $(CI),-Werror)
+PACKAGES := libzmq libprotobuf-c yaml-0.1 hiredis openblas jansson libxxhash libpng libjpeg
+DNNL     := $(shell test -f /usr/include/dnnl.h && echo 1)
+
+CPPFLAGS += -D_GNU_SOURCE -Iproto -I. -I$(B)/gen $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
+CPPFLAGS += $(if $(DNNL),-DFREEZELINE_DNNL)
+CFLAGS   ?= -O2 -g
+CFLAGS   += -std=c11 -fno-math-errno -fno-trapping-math $(WARNINGS) $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer)
+LDFLAGS  += $(if $(SANITIZE),-fsanitize=$(SANITIZE))
+LDLIBS   += $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) $(if $(DNNL),-ldnnl) -lm -lpthread
+
+PROTOS   := $(wildcard proto/*.proto)
+PB_C     := $(patsubst proto/%.proto,$(B)/gen/%.pb-c.c,$(PROTOS))
+MAINS    := stages/freezeline_stage.c broker/freezeline_broker.c cache_service/freezeline_cache.c deploy/freezeline.c
+FOLDERS  := proto/base proto/wire proto/client stages broker cache_service deploy
+LIB_C    := $(filter-out $(MAINS),$(sort $(foreach d,$(FOLDERS),$(wildcard $(d)/*.c))))
+LIB_O    := $(patsubst %.c,$(B)/%.o,$(LIB_C)) $(patsubst $(B)/gen/%.c,$(B)/gen/%.o,$(PB_C))
+LIB      := $(B)/libfreezeline.a
+BINS     := $(patsubst %,$(B)/%,freezeline freezeline-broker freezeline-stage freezeline-cache)
+UNIT     := $(patsubst tests/unit/%.c,$(B)/tests/unit/%,$(wildcard tests/unit/test_*.c))
+INTEGR   := $(patsubst tests/integration/%.c,$(B)/tests/integration/%,$(wildcard tests/integration/test_*.c))
+BENCHES  := $(patsubst tests/bench/%.c,$(B)/tests/bench/%,$(wildcard tests/bench/*.c))
+
+.DEFAULT_GOAL := all
+.PHONY: all demo test deps bench fuzz lint format layers install clean help paper unit integration
+
+all: $(BINS) ## release build into build/ (SANITIZE=address|undefined|thread builds apart)
+	$(Q)$(if $(SANITIZE),,ln -sfn release/freezeline build/freezeline)
+
+$(B)/gen/%.pb-c.c $(B)/gen/%.pb-c.h: proto/%.proto
+	$(call say,PROTO,$<)
+	$(Q)mkdir -p $(@D) && protoc-c --c_out=$(B)/gen --proto_path=proto $<
+
+$(B)/gen/%.o: $(B)/gen/%.c
+	$(call say,CC,$<)
+	$(Q)$(CC) $(CPPFLAGS) $(filter-out -Wextra -Wshadow,$(CFLAGS)) -MMD -MP -c -o $@ $<
+
+$(B)/%.o: %.c | $(PB_C)
+	$(call say,CC,$<)
+	$(Q)mkdir -p $(@D) && $(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+$(LIB): $(LIB_O)
+	$(call say,AR,$@)
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
+
+$(B)/freezeline: $(B)/deploy/freezeline.o $(LIB)
+$(B)/freezeline-broker: $(B)/broker/freezeline_broker.o $(LIB)
+$(B)/freezeline-stage: $(B)/stages/freezeline_stage.o $(LIB)
+$(B)/freezeline-cache: $(B)/cache_service/freezeline_cache.o $(LIB)
+$(BINS):
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+$(UNIT): $(B)/tests/unit/%: $(B)/tests/unit/%.o $(LIB)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
+
+$(INTEGR): $(B)/tests/integration/%: $(B)/tests/integration/%.o $(B)/tests/integration/harness.o $(LIB)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
+
+$(BENCHES): $(B)/tests/bench/%: $(B)/tests/bench/%.o $(LIB)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+unit: $(UNIT) ## build and run the unit tests
+	$(Q)for t in $(UNIT); do $$t || exit 1; done
+
+clean: ## remove build/
+	$(Q)rm -rf build
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 16
+
+-include $(patsubst %.o,%.d,$(LIB_O)) $(wildcard $(B)/*/*.d $(B)/*/*/*.d)

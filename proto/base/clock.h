@@ -1,0 +1,20 @@
+/* clock.h - time in nanoseconds
+ *
+ * clock_ns is CLOCK_MONOTONIC: the same for all processes of one host. Processes on another host than the broker learn
+ * their offset from heartbeats and add it, so that every point in time on the wire is "broker time".
+ */
+#ifndef FREEZELINE_CLOCK_H
+#define FREEZELINE_CLOCK_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define NS_PER_US 1000ull
+#define NS_PER_MS 1000000ull
+#define NS_PER_S  1000000000ull
+
+uint64_t clock_ns(void);
+/* The host's boot id ("" where the kernel does not tell): equal ids mean equal clocks. */
+void clock_boot_id(char *buf, size_t size);
+
+#endif

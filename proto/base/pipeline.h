@@ -1,0 +1,125 @@
+/* pipeline.h - one pipeline as its YAML file describes it
+ *
+ * Loaded from a table of keys (pipeline_keys.c): name, type, default, range, help. An unknown key, a wrong type or range,
+ * a cycle of aliases is FL_CONFIG with file:line:column and the nearest known key. Paths are relative to the YAML file.
+ * After pipeline_load every default is filled in, endpoints included. Read-only from then on.
+ */
+#ifndef FREEZELINE_PIPELINE_H
+#define FREEZELINE_PIPELINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "base/error.h"
+
+#define PIPELINE_MAX_STAGES   16
+#define PIPELINE_MAX_REPLICAS 16
+#define PIPELINE_MAX_EXITS    32
+#define PIPELINE_MAX_GRIDS    8
+#define PIPELINE_MAX_CPUS     64
+#define PIPELINE_MAX_LABELS   4096
+#define PIPELINE_MAX_CACHES   16
+
+struct descriptor_config {
+    bool flatten;
+    int n_grids;
+    int grid[PIPELINE_MAX_GRIDS];
+};
+
+/* One worker: a stage replica. */
+struct replica_config {
+    char *host;     /* where it runs; "local" by default (launchers read it) */
+    char *endpoint; /* its PULL socket, to bind and to connect to */
+    int cache;      /* which of cache.endpoints answers its look-ups */
+    int n_cpus;
+    int cpu[PIPELINE_MAX_CPUS]; /* pinned to these; none = unpinned */
+};
+
+struct stage_config {
+    char *last; /* name of the cut (node) it ends at; NULL for the last stage */
+    int threads;
+    int max_batch;
+    int n_replicas;
+    struct replica_config replica[PIPELINE_MAX_REPLICAS];
+};
+
+struct exit_config {
+    char *name;  /* "exit4" or what the user says; unique, file-name safe */
+    char *after; /* name of the cut (node) */
+    char *kind;  /* "knn", "kmeans"; NULL = cache.kind */
+};
+
+enum threshold_rule { THRESHOLD_MAX_WRONG };
+
+struct cache_config {
+    int n_endpoints;
+    char *endpoint[PIPELINE_MAX_CACHES]; /* ROUTER for look-ups, one per cache service */
+    char *kind;                          /* "knn" | "kmeans" | "none" */
+    struct descriptor_config descriptor;
+    int nodes;        /* width of the projection (paper: 1024) */
+    int k;            /* neighbours of knn */
+    double memory_mb; /* M: for the points / centroids of all exits together; 0 = no limit */
+    enum threshold_rule rule;
+    int wait_us;   /* longest time that a stage holds a batch back for a verdict */
+    int train_epochs;
+    uint64_t seed;
+};
+
+struct broker_config {
+    char *requests; /* ROUTER, clients */
+    char *control;  /* ROUTER, workers: hello, heartbeat, cancel, outcome */
+    char *results;  /* PULL: hits from caches, full answers and failures from stages */
+    int max_requests;
+    double max_memory_mb; /* inputs that are kept */
+    int deadline_ms;      /* default, and the longest that a client may ask for is 10x this */
+    int retries;
+    int heartbeat_ms;
+    int dead_after_ms;
+};
+
+struct redis_config {
+    char *endpoint; /* "unix:PATH", "HOST:PORT", or NULL: none */
+    bool managed;   /* `freezeline up` starts and stops it */
+};
+
+struct updates_config {
+    double sample;      /* share of the requests whose outcome becomes an update */
+    double audit;       /* share of the requests whose hits are noted but not served */
+    int batch;          /* updates applied per new epoch, at most */
+    int interval_ms;    /* a new epoch at most this often */
+    int64_t max_stream; /* entries kept in the stream */
+};
+
+struct pipeline {
+    char *path;  /* of the YAML */
+    char *model; /* path of the ONNX file */
+    char *name;  /* of the model: file name without .onnx unless set; used in Redis keys */
+    char *state; /* directory: artifacts, logs, sockets */
+    char *kernels;
+    int channels; /* number of entries in mean/std */
+    float mean[4], std[4];
+    int n_labels;
+    char **label;
+    int n_exits;
+    struct exit_config exit[PIPELINE_MAX_EXITS];
+    int n_stages;
+    struct stage_config stage[PIPELINE_MAX_STAGES];
+    struct broker_config broker;
+    struct cache_config cache;
+    struct redis_config redis;
+    struct updates_config updates;
+    char *security; /* "loopback": refuse other addresses; "none": allowed without protection, said by name */
+    char *log_level;
+};
+
+/* Loads and checks the file. `sets` are KEY=VALUE overrides (dotted keys, `stages.0.replicas=2`). */
+int pipeline_load(struct pipeline **out, const char *path, const char *const *sets, int n_sets, struct error *e);
+void pipeline_free(struct pipeline *p);
+/* Writes configs/reference.yaml: every key with its default, range and help as comments. */
+void pipeline_print_reference(FILE *to);
+/* A new ready-made file at `path` with these stages and exits (used by `plan`); keeps every other key of the old one. */
+int pipeline_rewrite(const struct pipeline *p, const char *path, struct error *e);
+
+#endif

@@ -1,0 +1,231 @@
+/* message.h - every message that two freezeline processes exchange, as plain C structs
+ *
+ * On the wire a message is one protobuf frame (freezeline.proto, Envelope) and, where it carries numbers, one raw frame
+ * beside it. The codec (message.c) is the only file that sees generated code. Decoding checks every bound below; what is
+ * over is FL_PROTOCOL or FL_TOO_LARGE. proto/README.md is the contract.
+ *
+ * Times in `*_ns` fields that are points in time are CLOCK_MONOTONIC of the broker's host ("broker time", see clock.h).
+ */
+#ifndef FREEZELINE_MESSAGE_H
+#define FREEZELINE_MESSAGE_H
+
+#include "base/error.h"
+#include "base/pipeline.h"
+#include "wire/tensor.h"
+
+#define MESSAGE_VERSION    1
+#define MESSAGE_MAX_BATCH  64
+#define MESSAGE_NAME_BYTES 128
+#define MESSAGE_TEXT_BYTES 256
+
+enum message_type {
+    MESSAGE_REQUEST = 1, /* client -> broker            + input tensor */
+    MESSAGE_ANSWER,      /* broker -> client            + scores (absent for a hit without scores) */
+    MESSAGE_JOB,         /* broker -> stage 0, stage -> stage  + activation */
+    MESSAGE_LOOKUP,      /* stage -> cache              + n x dim descriptors */
+    MESSAGE_VERDICT,     /* cache -> stage */
+    MESSAGE_RESULT,      /* cache or stage -> broker    + scores */
+    MESSAGE_HELLO,       /* worker -> broker, first on the control socket */
+    MESSAGE_HEARTBEAT,   /* worker -> broker, and its echo */
+    MESSAGE_CANCEL,      /* broker -> stages: these requests are answered */
+    MESSAGE_OUTCOME,     /* broker -> caches: what a sampled request turned out to be */
+    MESSAGE_STATUS,      /* client -> broker: how are you */
+    MESSAGE_STATUS_REPLY,
+    MESSAGE_DRAIN, /* client -> broker: admit no more, say when empty; answered by STATUS_REPLY when drained */
+};
+
+enum message_role { ROLE_BROKER = 1, ROLE_STAGE, ROLE_CACHE, ROLE_CLIENT };
+
+enum job_flags {
+    JOB_NO_CACHE = 1, /* no look-ups: the full answer is wanted */
+    JOB_AUDIT = 2,    /* look-ups happen and are noted, hits do not end it */
+    JOB_SAMPLED = 4,  /* the cache service keeps its descriptors until the outcome is told */
+};
+
+/* Where one request's time went in one stage; all durations. */
+struct stage_time {
+    uint32_t stage, replica, batch;
+    uint64_t wire_ns;    /* sent by the one before .. received here */
+    uint64_t queue_ns;   /* received .. batch formed */
+    uint64_t compute_ns; /* in kernels */
+    uint64_t lookup_ns;  /* held back for a verdict (the exposed part) */
+};
+
+struct trace {
+    int n;
+    struct stage_time stage[PIPELINE_MAX_STAGES];
+};
+
+/* dtype and dims of the raw frame that follows; dtype TENSOR_NONE when there is none. data is not used. */
+
+struct request {
+    uint64_t id; /* the client's own, echoed */
+    uint32_t deadline_ms; /* 0 = the pipeline's default */
+    uint32_t flags;       /* job_flags */
+    struct tensor input;
+};
+
+struct answer {
+    uint64_t id;
+    uint32_t error; /* enum fl_code */
+    char text[MESSAGE_TEXT_BYTES];
+    struct tensor scores;
+    int32_t label;
+    int32_t exit; /* index of the exit that answered, -1 = the whole network */
+    float confidence;
+    uint64_t epoch; /* of the cache that answered; 0 for a full answer */
+    uint32_t attempts;
+    struct trace trace;
+    uint64_t lookup_ns;  /* the answering look-up itself, in the cache service */
+    uint64_t broker_ns;  /* admitted .. first job sent, plus result received .. answer sent */
+    uint64_t total_ns;   /* received by the broker .. answer sent */
+};
+
+struct job {
+    uint64_t request; /* the broker's id, unique over its life */
+    uint32_t attempt; /* 1, 2, ..: answers of older attempts are still good, the first one wins */
+    uint32_t flags;
+    uint64_t deadline_ns;
+    uint64_t sent_ns;
+    int n_route;
+    uint8_t route[PIPELINE_MAX_STAGES]; /* replica of each stage */
+    struct trace trace;
+    struct tensor activation; /* one request's: dim[0] = 1 */
+};
+
+struct lookup_item {
+    uint64_t request;
+    uint32_t attempt;
+    uint32_t flags;
+    uint64_t deadline_ns;
+    struct trace trace; /* up to and including this stage so far */
+};
+
+struct lookup {
+    uint32_t exit;
+    uint64_t sequence; /* echoed in the verdict */
+    uint64_t sent_ns;
+    uint32_t dim;
+    int n;
+    struct lookup_item item[MESSAGE_MAX_BATCH];
+};
+
+struct verdict_item {
+    uint64_t request;
+    uint32_t attempt;
+    int32_t label;
+    float confidence;
+    bool hit;
+};
+
+struct verdict {
+    uint32_t exit;
+    uint64_t sequence;
+    uint64_t epoch;
+    uint64_t lookup_ns; /* time in the cache service, for all items together */
+    int n;
+    struct verdict_item item[MESSAGE_MAX_BATCH];
+};
+
+struct result {
+    uint64_t request;
+    uint32_t attempt;
+    uint32_t error; /* FL_OK, or why this attempt failed (FL_UNAVAILABLE, FL_VALUE, FL_DEADLINE, ...) */
+    char text[MESSAGE_TEXT_BYTES];
+    int32_t label;
+    int32_t exit; /* -1 = the whole network */
+    float confidence;
+    uint64_t epoch;
+    uint64_t lookup_ns;
+    uint64_t sent_ns;
+    struct trace trace;
+    struct tensor scores;
+};
+
+struct hello {
+    uint32_t role; /* enum message_role */
+    uint32_t stage, replica;
+    uint64_t incarnation; /* random per process start */
+    uint64_t pid;
+    char host[MESSAGE_NAME_BYTES];
+    char boot_id[MESSAGE_NAME_BYTES]; /* same as the broker's: same clock */
+    uint8_t model[16];                /* graph digest; zero for a cache that has none */
+    char engine[MESSAGE_NAME_BYTES];  /* BLAS core, convolution engine, threads: one line */
+    bool ready;
+};
+
+struct heartbeat {
+    uint64_t incarnation;
+    uint64_t worker_ns; /* worker's clock when sent */
+    uint64_t broker_ns; /* filled in the echo */
+    uint64_t jobs, lookups, hits, batches, dropped, resident_bytes;
+    uint64_t epoch; /* newest cache epoch (cache service) */
+    uint32_t queued;
+    bool redis_up;   /* cache service only */
+    bool cache_open; /* stage only: look-ups are not bypassed */
+};
+
+struct cancel {
+    int n;
+    uint64_t request[MESSAGE_MAX_BATCH];
+};
+
+struct outcome {
+    uint64_t request;
+    int32_t label;    /* of the full answer */
+    int32_t hit_exit; /* -1 */
+};
+
+struct process_status {
+    uint32_t role, stage, replica;
+    uint64_t pid, incarnation;
+    char host[MESSAGE_NAME_BYTES];
+    char state[32]; /* "ready", "starting", "dead" */
+    char engine[MESSAGE_NAME_BYTES];
+    struct heartbeat last;
+    uint64_t age_ns; /* since the last heartbeat */
+    uint32_t outstanding;
+};
+
+struct exit_status {
+    uint64_t answered;
+};
+
+#define STATUS_MAX_PROCESSES (PIPELINE_MAX_STAGES * PIPELINE_MAX_REPLICAS / 4)
+
+struct status_reply {
+    bool ready; /* every stage has a ready replica and one request has run through */
+    bool draining;
+    uint64_t admitted, answered, hits, failed, overloaded, expired, retried, duplicates, in_flight, started_ns, now_ns;
+    int n_processes;
+    struct process_status process[STATUS_MAX_PROCESSES];
+    int n_exits;
+    struct exit_status exit[PIPELINE_MAX_EXITS];
+};
+
+struct message {
+    enum message_type type;
+    union {
+        struct request request;
+        struct answer answer;
+        struct job job;
+        struct lookup lookup;
+        struct verdict verdict;
+        struct result result;
+        struct hello hello;
+        struct heartbeat heartbeat;
+        struct cancel cancel;
+        struct outcome outcome;
+        struct status_reply status_reply;
+    };
+};
+
+/* Encodes into buf; *size is its length. FL_TOO_LARGE when `capacity` is not enough. Allocates nothing. */
+int message_encode(const struct message *m, uint8_t *buf, size_t capacity, size_t *size);
+#define MESSAGE_MAX_ENCODED (256 * 1024)
+
+/* Decodes and checks every bound. FL_PROTOCOL, FL_TOO_LARGE; the text says what. Allocates nothing after the first call of a
+ * thread (a per-thread scratch of fixed size serves the protobuf decoder). */
+int message_decode(struct message *m, const uint8_t *buf, size_t size, struct error *e);
+
+#endif
