@@ -30,7 +30,7 @@ FOLDERS  := proto/base proto/wire proto/client stages broker cache_service deplo
 LIB_C    := $(filter-out $(MAINS),$(sort $(foreach d,$(FOLDERS),$(wildcard $(d)/*.c))))
 LIB_O    := $(patsubst %.c,$(B)/%.o,$(LIB_C)) $(patsubst $(B)/gen/%.c,$(B)/gen/%.o,$(PB_C))
 LIB      := $(B)/libfreezeline.a
-BINS     := $(patsubst %,$(B)/%,freezeline freezeline-broker freezeline-stage freezeline-cache)
+BINS     := $(foreach m,$(wildcard $(MAINS)),$(B)/$(subst _,-,$(basename $(notdir $(m)))))
 UNIT     := $(patsubst tests/unit/%.c,$(B)/tests/unit/%,$(wildcard tests/unit/test_*.c))
 INTEGR   := $(patsubst tests/integration/%.c,$(B)/tests/integration/%,$(wildcard tests/integration/test_*.c))
 BENCHES  := $(patsubst tests/bench/%.c,$(B)/tests/bench/%,$(wildcard tests/bench/*.c))
@@ -38,7 +38,7 @@ BENCHES  := $(patsubst tests/bench/%.c,$(B)/tests/bench/%,$(wildcard tests/bench
 .DEFAULT_GOAL := all
 .PHONY: all demo test deps bench fuzz lint format layers install clean help paper unit integration
 
-all: $(BINS) ## release build into build/ (SANITIZE=address|undefined|thread builds apart)
+all: $(LIB) $(BINS) ## release build into build/ (SANITIZE=address|undefined|thread builds apart)
 	$(Q)$(if $(SANITIZE),,ln -sfn release/freezeline build/freezeline)
 
 $(B)/gen/%.pb-c.c $(B)/gen/%.pb-c.h: proto/%.proto
