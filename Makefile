@@ -3,7 +3,8 @@
 # One Makefile, not recursive. Objects go to build/VARIANT/, where VARIANT is "release" or the sanitizer's name.
 
 SANITIZE ?=
-VARIANT  := $(if $(SANITIZE),$(SANITIZE),release)
+comma    := ,
+VARIANT  := $(if $(SANITIZE),$(subst $(comma),-,$(SANITIZE)),release)
 B        := build/$(VARIANT)
 PREFIX   ?= /usr/local
 DESTDIR  ?=
@@ -33,10 +34,14 @@ LIB      := $(B)/libfreezeline.a
 BINS     := $(foreach m,$(wildcard $(MAINS)),$(B)/$(subst _,-,$(basename $(notdir $(m)))))
 UNIT     := $(patsubst tests/unit/%.c,$(B)/tests/unit/%,$(wildcard tests/unit/test_*.c))
 INTEGR   := $(patsubst tests/integration/%.c,$(B)/tests/integration/%,$(wildcard tests/integration/test_*.c))
+CONFORM  := $(patsubst tests/conformance/%.c,$(B)/tests/conformance/%,$(wildcard tests/conformance/test_*.c))
+REPLAYS  := $(patsubst tests/fuzz/fuzz_%.c,$(B)/tests/fuzz/replay_%,$(wildcard tests/fuzz/fuzz_*.c))
+THREADED := $(filter %/test_cache %/test_cache_service %/test_pipeline_processes,$(UNIT) $(INTEGR))
+SAN_ENV  := ASAN_OPTIONS=detect_leaks=1:abort_on_error=0 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 TSAN_OPTIONS=halt_on_error=0
 BENCHES  := $(patsubst tests/bench/%.c,$(B)/tests/bench/%,$(wildcard tests/bench/*.c))
 
 .DEFAULT_GOAL := all
-.PHONY: all demo test deps bench fuzz lint format layers install clean help paper unit integration
+.PHONY: all demo test deps bench fuzz lint format layers install clean help paper unit check check-threads
 
 all: $(LIB) $(BINS) ## release build into build/ (SANITIZE=address|undefined|thread builds apart)
 	$(Q)$(if $(SANITIZE),,ln -sfn release/freezeline build/freezeline)
@@ -77,8 +82,61 @@ $(BENCHES): $(B)/tests/bench/%: $(B)/tests/bench/%.o $(LIB)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
+$(CONFORM): $(B)/tests/conformance/%: $(B)/tests/conformance/%.o $(LIB)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
+
+# Each fuzz target linked with a plain main that replays files, so that the corpus is an ordinary test.
+$(REPLAYS): $(B)/tests/fuzz/replay_%: $(B)/tests/fuzz/fuzz_%.o $(B)/tests/fuzz/replay.o $(LIB)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+deps: ## install the Debian packages that are missing
+	$(Q)deploy/deps.sh
+
+demo: deps ## set everything up and watch the embedded model being served
+	$(Q)$(MAKE) --no-print-directory all && deploy/demo.sh
+
+# The tests: everything in the release build, then the parts that handle memory and threads under the sanitizers.
+test: deps ## set everything up and run all tests
+	$(Q)rm -rf build/test && mkdir -p build/test
+	$(Q)export TEST_COUNTS=$(CURDIR)/build/test/counts; rc=0; \
+	$(MAKE) --no-print-directory check || rc=1; \
+	$(MAKE) --no-print-directory SANITIZE=address,undefined check || rc=1; \
+	$(MAKE) --no-print-directory SANITIZE=thread check-threads || rc=1; \
+	deploy/layers.sh || rc=1; \
+	tests/run.sh --sum && exit $$rc
+
+check: all $(UNIT) $(CONFORM) $(INTEGR) $(REPLAYS) ## build and run all tests of one variant
+	$(Q)export FREEZELINE_BUILD=$(CURDIR)/$(B) $(SAN_ENV); rc=0; \
+	tests/run.sh '$(VARIANT) unit' $(UNIT) || rc=1; \
+	tests/run.sh '$(VARIANT) conformance' $(CONFORM) || rc=1; \
+	tests/run.sh '$(VARIANT) fuzz corpus' $(REPLAYS:%=tests/fuzz/run_%) || rc=1; \
+	tests/run.sh '$(VARIANT) integration' $(INTEGR) || rc=1; exit $$rc
+
+check-threads: all $(THREADED) ## build and run the tests that use threads (for SANITIZE=thread)
+	$(Q)export FREEZELINE_BUILD=$(CURDIR)/$(B) $(SAN_ENV); \
+	tests/run.sh '$(VARIANT)' $(THREADED)
+
 unit: $(UNIT) ## build and run the unit tests
 	$(Q)for t in $(UNIT); do $$t || exit 1; done
+
+lint: ## static checks: cppcheck, shell syntax, formatting
+	$(Q)clang-format --dry-run --Werror $$(git ls-files '*.[ch]')
+	$(Q)for f in $$(git ls-files '*.sh'); do sh -n $$f || exit 1; done
+	$(Q)cppcheck -q --std=c11 --enable=warning,performance,portability --inline-suppr --error-exitcode=1 \
+	    --suppress=missingInclude -Iproto -I. proto stages broker cache_service deploy
+
+format: ## clang-format all sources in place
+	$(Q)clang-format -i $$(git ls-files '*.[ch]')
+
+layers: ## check that the folders include one another only along the arrows
+	$(Q)deploy/layers.sh
+
+install: all ## install to $(DESTDIR)$(PREFIX)
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/freezeline
+	install -m 755 $(BINS) $(DESTDIR)$(PREFIX)/bin
+	cp -r configs proto/README.md $(DESTDIR)$(PREFIX)/share/freezeline
 
 clean: ## remove build/
 	$(Q)rm -rf build
