@@ -1,10 +1,10 @@
 /* cache.h - the cache of one exit: projection, index, threshold, epoch; immutable once made
  *
  * Confidence as published (arXiv 2002.02645):
- *   knn    (section 3): for the k nearest points at distances d_j, S_i = m_i / k, C_i = S_i * sum over neighbours j of class i
- *                       of 1/d_j; the largest C_i wins.
- *   kmeans (section 4): nearest centroid; confidence = majority fraction / distance.
- * A look-up is a hit when confidence > threshold. A NaN anywhere in a descriptor is a miss. Snapshots are shared by threads.
+ *   knn    (section 3): for the k nearest points at distances d_j, S_i = m_i / k, C_i = S_i * sum over
+ * neighbours j of class i of 1/d_j; the largest C_i wins. kmeans (section 4): nearest centroid; confidence =
+ * majority fraction / distance. A look-up is a hit when confidence > threshold. A NaN anywhere in a
+ * descriptor is a miss. Snapshots are shared by threads.
  */
 #ifndef FREEZELINE_CACHE_H
 #define FREEZELINE_CACHE_H
@@ -26,8 +26,8 @@ struct cache_info {
     char kind[16]; /* "knn", "kmeans" */
     uint8_t model[16];
     uint64_t epoch;
-    int dim;      /* of the descriptor */
-    int nodes;    /* of the projection */
+    int dim;   /* of the descriptor */
+    int nodes; /* of the projection */
     int classes;
     int64_t entries; /* points or centroids */
     float threshold;
@@ -41,25 +41,30 @@ struct cache_info cache_info(const struct cache *c);
 int cache_scratch_new(struct cache_scratch **out, int max_batch);
 void cache_scratch_free(struct cache_scratch *s);
 
-/* n descriptors of info.dim floats, row-major -> n verdicts. Allocates nothing once the scratch has grown to this cache. */
-int cache_lookup(const struct cache *c, struct cache_scratch *s, const float *descriptors, int n, struct cache_verdict *out);
+/* n descriptors of info.dim floats, row-major -> n verdicts. Allocates nothing once the scratch has grown to
+ * this cache. */
+int cache_lookup(const struct cache *c, struct cache_scratch *s, const float *descriptors, int n,
+                 struct cache_verdict *out);
 
-/* Packed form: magic, version, dtype, dims, epoch, model digest, xxh3 checksum, then the arrays. Little-endian.
- * cache_unpack checks everything: FL_CORRUPT, FL_STALE (another version; or model when `model` is not NULL), FL_TOO_LARGE. */
+/* Packed form: magic, version, dtype, dims, epoch, model digest, xxh3 checksum, then the arrays.
+ * Little-endian. cache_unpack checks everything: FL_CORRUPT, FL_STALE (another version; or model when `model`
+ * is not NULL), FL_TOO_LARGE. */
 int cache_pack(const struct cache *c, void **out, size_t *size); /* *out malloc'ed, owned by the caller */
 int cache_unpack(struct cache **out, const void *data, size_t size, const uint8_t *model, struct error *e);
-int cache_save(const struct cache *c, const char *path, struct error *e); /* atomically: temp file, fsync, rename */
+int cache_save(const struct cache *c, const char *path,
+               struct error *e); /* atomically: temp file, fsync, rename */
 int cache_load(struct cache **out, const char *path, const uint8_t *model, struct error *e);
 
-/* Online updates: a new cache (epoch + 1) with these (descriptor, label) pairs applied within budget_bytes (0 = no limit):
- * knn adds points and, at the budget, replaces the oldest; kmeans moves the nearest centroid of that label or splits off /
- * replaces the least used one. Thresholds: a pair that the old cache would have answered wrongly raises the threshold to that
- * confidence (max-wrong stays true on what was seen). Ids already applied are the caller's business. */
+/* Online updates: a new cache (epoch + 1) with these (descriptor, label) pairs applied within budget_bytes (0
+ * = no limit): knn adds points and, at the budget, replaces the oldest; kmeans moves the nearest centroid of
+ * that label or splits off / replaces the least used one. Thresholds: a pair that the old cache would have
+ * answered wrongly raises the threshold to that confidence (max-wrong stays true on what was seen). Ids
+ * already applied are the caller's business. */
 struct cache_pair {
     const float *descriptor;
     int32_t label;
 };
-int cache_apply(struct cache **out, const struct cache *old, const struct cache_pair *pairs, int n, size_t budget_bytes,
-                struct error *e);
+int cache_apply(struct cache **out, const struct cache *old, const struct cache_pair *pairs, int n,
+                size_t budget_bytes, struct error *e);
 
 #endif

@@ -1,0 +1,225 @@
+/* cache.c - the life of a cache and its look-ups
+ *
+ * A look-up: standardise, project, distances to all entries, confidence of the kind. Nothing here takes a
+ * lock: caches do not change, and each thread brings its own scratch.
+ */
+#include "cache_body.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const kind_names[CACHE_KINDS] = {"knn", "kmeans"};
+
+const char *cache_kind_name(enum cache_kind k)
+{
+    return kind_names[k];
+}
+
+int cache_kind_parse(const char *name, enum cache_kind *out)
+{
+    for (int k = 0; k < CACHE_KINDS; k++) {
+        if (strcmp(name, kind_names[k]) == 0) {
+            *out = (enum cache_kind)k;
+            return FL_OK;
+        }
+    }
+    return FL_USAGE;
+}
+
+int cache_new(struct cache **out, enum cache_kind kind, struct projection *p, int classes)
+{
+    struct cache *c = calloc(1, sizeof *c);
+    if (c == NULL)
+        return FL_NOMEM;
+    atomic_init(&c->references, 1);
+    c->kind = kind;
+    c->classes = classes;
+    c->threshold = INFINITY;
+    c->projection = projection_retain(p);
+    if (kind == CACHE_KMEANS)
+        c->kmeans.classes = classes;
+    *out = c;
+    return FL_OK;
+}
+
+void cache_retain(struct cache *c)
+{
+    atomic_fetch_add_explicit(&c->references, 1, memory_order_relaxed);
+}
+
+void cache_free(struct cache *c)
+{
+    if (c == NULL || atomic_fetch_sub_explicit(&c->references, 1, memory_order_acq_rel) > 1)
+        return;
+    points_release(cache_points(c));
+    if (c->kind == CACHE_KNN)
+        free(c->knn.label);
+    else
+        free(c->kmeans.count);
+    projection_release(c->projection);
+    free(c);
+}
+
+struct points *cache_points(struct cache *c)
+{
+    return c->kind == CACHE_KNN ? &c->knn.points : &c->kmeans.points;
+}
+
+static const struct points *entries(const struct cache *c)
+{
+    return c->kind == CACHE_KNN ? &c->knn.points : &c->kmeans.points;
+}
+
+size_t cache_entry_bytes(const struct cache *c)
+{
+    size_t extra = c->kind == CACHE_KNN ? sizeof *c->knn.label : (size_t)c->classes * sizeof *c->kmeans.count;
+    return points_entry_bytes(c->projection->nodes) + extra;
+}
+
+struct cache_info cache_info(const struct cache *c)
+{
+    struct cache_info i = {0};
+    memcpy(i.exit, c->exit, sizeof i.exit);
+    strcpy(i.kind, kind_names[c->kind]);
+    memcpy(i.model, c->model, sizeof i.model);
+    i.epoch = c->epoch;
+    i.dim = c->projection->dim;
+    i.nodes = c->projection->nodes;
+    i.classes = c->classes;
+    i.entries = entries(c)->n;
+    i.threshold = c->threshold;
+    i.projection_bytes = projection_bytes(c->projection);
+    i.index_bytes = (size_t)i.entries * cache_entry_bytes(c);
+    i.total_bytes = i.projection_bytes + i.index_bytes + sizeof *c;
+    return i;
+}
+
+/* --- look-ups
+ * ------------------------------------------------------------------------------------------------------ */
+
+static void judge_knn(const struct cache *c, const float *h, const struct lookup_room *room,
+                      struct cache_verdict *out)
+{
+    const struct knn *m = &c->knn;
+    int n = knn_nearest(&m->points, h, room->d2, m->k, room->near);
+    out->label = knn_confidence(room->near, n, m->k, m->label, c->classes, room->scores, &out->confidence);
+}
+
+static void judge_kmeans(const struct cache *c, const float *h, const struct lookup_room *room,
+                         struct cache_verdict *out)
+{
+    const struct kmeans *m = &c->kmeans;
+    int64_t j = kmeans_nearest(room->d2, m->points.n);
+    float fraction;
+    out->label = kmeans_majority(m, j, &fraction);
+    out->confidence = fraction / points_distance(&m->points, j, h);
+}
+
+static const struct cache_verdict no_verdict = {-1, 0, false};
+
+void cache_judge(const struct cache *c, const float *h, const struct lookup_room *room,
+                 struct cache_verdict *out)
+{
+    *out = no_verdict;
+    if (entries(c)->n == 0)
+        return;
+    if (c->kind == CACHE_KNN)
+        judge_knn(c, h, room, out);
+    else
+        judge_kmeans(c, h, room, out);
+    if (!isfinite(out->confidence))
+        *out = no_verdict;
+    out->hit = out->confidence > c->threshold;
+}
+
+struct cache_scratch {
+    int max_batch;
+    size_t dim, nodes, entries, classes; /* grown to these */
+    float *z, *h, *d2, *scores;
+    bool *finite;
+    struct neighbour *near;
+};
+
+int cache_scratch_new(struct cache_scratch **out, int max_batch)
+{
+    struct cache_scratch *s = calloc(1, sizeof *s);
+    if (s == NULL)
+        return FL_NOMEM;
+    s->max_batch = max_batch > 0 ? max_batch : 1;
+    s->finite = calloc((size_t)s->max_batch, sizeof *s->finite);
+    s->near = calloc(KNN_MAX_K, sizeof *s->near);
+    if (s->finite == NULL || s->near == NULL) {
+        cache_scratch_free(s);
+        return FL_NOMEM;
+    }
+    *out = s;
+    return FL_OK;
+}
+
+void cache_scratch_free(struct cache_scratch *s)
+{
+    if (s == NULL)
+        return;
+    free(s->z);
+    free(s->h);
+    free(s->d2);
+    free(s->scores);
+    free(s->finite);
+    free(s->near);
+    free(s);
+}
+
+/* Contents are not kept. */
+static bool grow(float **buffer, size_t *have, size_t need, size_t rows)
+{
+    float *larger;
+    if (need <= *have)
+        return true;
+    larger = malloc(need * rows * sizeof **buffer);
+    if (larger == NULL)
+        return false;
+    free(*buffer);
+    *buffer = larger;
+    *have = need;
+    return true;
+}
+
+static bool fit(struct cache_scratch *s, const struct cache *c)
+{
+    size_t rows = (size_t)s->max_batch;
+    return grow(&s->z, &s->dim, (size_t)c->projection->dim, rows) &&
+           grow(&s->h, &s->nodes, (size_t)c->projection->nodes, rows) &&
+           grow(&s->d2, &s->entries, (size_t)entries(c)->n, rows) &&
+           grow(&s->scores, &s->classes, (size_t)c->classes, 1);
+}
+
+static void lookup_some(const struct cache *c, struct cache_scratch *s, const float *x, int n,
+                        struct cache_verdict *out)
+{
+    size_t dim = (size_t)c->projection->dim, nodes = (size_t)c->projection->nodes;
+    struct lookup_room room = {s->d2, s->scores, s->near};
+    for (int i = 0; i < n; i++)
+        s->finite[i] = projection_standardise(c->projection, x + (size_t)i * dim, s->z + (size_t)i * dim);
+    projection_apply(c->projection, s->z, n, s->h);
+    points_distances2(entries(c), s->h, n, s->d2);
+    for (int i = 0; i < n; i++) {
+        room.d2 = s->d2 + i * entries(c)->n;
+        if (s->finite[i])
+            cache_judge(c, s->h + (size_t)i * nodes, &room, &out[i]);
+        else
+            out[i] = no_verdict;
+    }
+}
+
+int cache_lookup(const struct cache *c, struct cache_scratch *s, const float *descriptors, int n,
+                 struct cache_verdict *out)
+{
+    if (!fit(s, c))
+        return FL_NOMEM;
+    for (int i = 0; i < n; i += s->max_batch) {
+        int some = n - i < s->max_batch ? n - i : s->max_batch;
+        lookup_some(c, s, descriptors + (size_t)i * (size_t)c->projection->dim, some, out + i);
+    }
+    return FL_OK;
+}

@@ -1,0 +1,290 @@
+/* cache_apply.c - a new epoch of a cache with outcomes of traffic in it
+ *
+ * A pure function of the old cache and the pairs in their order. The projection is shared with the old cache;
+ * entries are copied. Pairs with a descriptor that is not finite or a label that cannot be a class are passed
+ * over: one bad update must not stop those behind it.
+ */
+#include "cache_body.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "half.h"
+
+struct applier {
+    struct cache *next;
+    const struct cache *old;
+    int64_t capacity; /* entries at most */
+    float *z, *h, *d2, *moved;
+    struct lookup_room room;
+};
+
+static bool usable(const struct cache_pair *p)
+{
+    return p->label >= 0 && p->label < CACHE_MAX_CLASSES;
+}
+
+static int classes_needed(const struct cache *old, const struct cache_pair *pairs, int n)
+{
+    int classes = old->classes;
+    for (int i = 0; i < n; i++) {
+        if (usable(&pairs[i]) && pairs[i].label >= classes)
+            classes = pairs[i].label + 1;
+    }
+    return classes;
+}
+
+static int copy_knn(struct cache *to, const struct cache *from, int64_t room)
+{
+    int rc = points_copy(&to->knn.points, &from->knn.points, room);
+    if (rc != FL_OK)
+        return rc;
+    to->knn.label = malloc(((size_t)to->knn.points.capacity + 1) * sizeof *to->knn.label);
+    if (to->knn.label == NULL)
+        return FL_NOMEM;
+    memcpy(to->knn.label, from->knn.label, (size_t)from->knn.points.n * sizeof *to->knn.label);
+    to->knn.oldest = from->knn.oldest;
+    to->knn.k = from->knn.k;
+    return FL_OK;
+}
+
+static int copy_kmeans(struct cache *to, const struct cache *from, int64_t room)
+{
+    int rc = points_copy(&to->kmeans.points, &from->kmeans.points, room);
+    if (rc != FL_OK)
+        return rc;
+    to->kmeans.count =
+        calloc((size_t)to->kmeans.points.capacity * (size_t)to->classes + 1, sizeof *to->kmeans.count);
+    if (to->kmeans.count == NULL)
+        return FL_NOMEM;
+    for (int64_t j = 0; j < from->kmeans.points.n; j++)
+        memcpy(to->kmeans.count + j * to->classes, from->kmeans.count + j * from->classes,
+               (size_t)from->classes * sizeof *to->kmeans.count);
+    return FL_OK;
+}
+
+/* The old cache with room for n more entries, all its classes and those of the pairs, one epoch on. */
+static int begin(struct cache **out, const struct cache *old, int classes, int64_t room)
+{
+    struct cache *c;
+    int rc = cache_new(&c, old->kind, old->projection, classes);
+    if (rc != FL_OK)
+        return rc;
+    memcpy(c->exit, old->exit, sizeof c->exit);
+    memcpy(c->model, old->model, sizeof c->model);
+    c->epoch = old->epoch + 1;
+    c->tag = old->tag;
+    c->threshold = old->threshold;
+    rc = c->kind == CACHE_KNN ? copy_knn(c, old, room) : copy_kmeans(c, old, room);
+    if (rc != FL_OK) {
+        cache_free(c);
+        return rc;
+    }
+    *out = c;
+    return FL_OK;
+}
+
+/* --- knn: a ring of points
+ * ----------------------------------------------------------------------------------------- */
+
+static void apply_knn(struct applier *a, int32_t label)
+{
+    struct knn *m = &a->next->knn;
+    int64_t at = m->points.n;
+    if (at >= a->capacity) {
+        if (at == 0)
+            return;
+        at = m->oldest % m->points.n;
+        m->oldest = (at + 1) % m->points.n;
+    }
+    points_set(&m->points, at, a->h);
+    m->label[at] = label;
+}
+
+/* --- kmeans: counts, and centroids for classes that have few points
+ * ------------------------------------------------- */
+
+/* What all centroids together have seen: of `label`, of everything, and how many centroids it has the
+ * majority of. */
+struct census {
+    uint64_t of_label, all;
+    int64_t owned;
+};
+
+static struct census take_census(const struct kmeans *m, int32_t label)
+{
+    struct census s = {0};
+    float fraction;
+    for (int64_t j = 0; j < m->points.n; j++) {
+        s.of_label += m->count[j * m->classes + label];
+        s.owned += kmeans_majority(m, j, &fraction) == label;
+        for (int c = 0; c < m->classes; c++)
+            s.all += m->count[j * m->classes + c];
+    }
+    return s;
+}
+
+/* The centroid with the fewest points whose majority is another label; ties: the lower. -1 when there is
+ * none. */
+static int64_t least_used(const struct kmeans *m, int32_t label)
+{
+    int64_t best = -1;
+    uint64_t fewest = UINT64_MAX;
+    for (int64_t j = 0; j < m->points.n; j++) {
+        uint64_t total = 0;
+        float fraction;
+        for (int c = 0; c < m->classes; c++)
+            total += m->count[j * m->classes + c];
+        if (total < fewest && kmeans_majority(m, j, &fraction) != label) {
+            fewest = total;
+            best = j;
+        }
+    }
+    return best;
+}
+
+/* A label with less than half of the average class's points is still being learned: it may have centroids of
+ * its own, up to its equal share of them. */
+static bool deserves_centroid(const struct applier *a, int32_t label)
+{
+    const struct kmeans *m = &a->next->kmeans;
+    struct census s = take_census(m, label);
+    return s.of_label * 2 * (uint64_t)m->classes <= s.all &&
+           (s.owned == 0 || s.owned < a->capacity / m->classes);
+}
+
+static bool place_centroid(struct applier *a, int32_t label)
+{
+    struct kmeans *m = &a->next->kmeans;
+    int64_t at = m->points.n < a->capacity ? m->points.n : least_used(m, label);
+    if (at < 0)
+        return false;
+    points_set(&m->points, at, a->h);
+    memset(m->count + at * m->classes, 0, (size_t)m->classes * sizeof *m->count);
+    m->count[at * m->classes + label] = 1;
+    return true;
+}
+
+/* The running mean: centroid += (h - centroid) / (points it has, this one included). */
+static void move_centroid(struct applier *a, int64_t j)
+{
+    struct kmeans *m = &a->next->kmeans;
+    const uint16_t *row = m->points.data + j * m->points.nodes;
+    uint64_t total = 0;
+    for (int c = 0; c < m->classes; c++)
+        total += m->count[j * m->classes + c];
+    for (int i = 0; i < m->points.nodes; i++) {
+        float v = half_to_float(row[i]);
+        a->moved[i] = v + (a->h[i] - v) / (float)total;
+    }
+    points_set(&m->points, j, a->moved);
+}
+
+static void apply_kmeans(struct applier *a, int32_t label)
+{
+    struct kmeans *m = &a->next->kmeans;
+    uint32_t *count;
+    float fraction;
+    int64_t j;
+    bool agrees;
+    if (m->points.n == 0) {
+        place_centroid(a, label);
+        return;
+    }
+    points_distances2(&m->points, a->h, 1, a->d2);
+    j = kmeans_nearest(a->d2, m->points.n);
+    agrees = kmeans_majority(m, j, &fraction) == label;
+    if (!agrees && deserves_centroid(a, label) && place_centroid(a, label))
+        return;
+    count = &m->count[j * m->classes + label];
+    *count += *count < UINT32_MAX;
+    if (agrees)
+        move_centroid(a, j);
+}
+
+/* --- both
+ * ----------------------------------------------------------------------------------------------------------
+ */
+
+/* max-wrong stays true on what was seen: a wrong answer's confidence is no longer enough. */
+static void raise_threshold(struct applier *a, int32_t label)
+{
+    const struct cache *old = a->old;
+    struct cache_verdict v;
+    const struct points *p = old->kind == CACHE_KNN ? &old->knn.points : &old->kmeans.points;
+    points_distances2(p, a->h, 1, a->d2);
+    cache_judge(old, a->h, &a->room, &v);
+    if (v.hit && v.label != label && v.confidence > a->next->threshold)
+        a->next->threshold = v.confidence;
+}
+
+static void apply_one(struct applier *a, const struct cache_pair *p)
+{
+    if (!usable(p) || !projection_standardise(a->old->projection, p->descriptor, a->z))
+        return;
+    projection_apply(a->old->projection, a->z, 1, a->h);
+    raise_threshold(a, p->label);
+    if (a->next->kind == CACHE_KNN)
+        apply_knn(a, p->label);
+    else
+        apply_kmeans(a, p->label);
+}
+
+/* How many entries may be there: what the budget allows, never fewer than are there when it has no limit. */
+static int64_t capacity_of(const struct cache *old, int classes, int n, size_t budget_bytes)
+{
+    struct cache shape = *old;
+    int64_t have = cache_info(old).entries, most = have + n;
+    shape.classes = classes;
+    if (budget_bytes == 0)
+        return most;
+    if ((int64_t)(budget_bytes / cache_entry_bytes(&shape)) < most)
+        most = (int64_t)(budget_bytes / cache_entry_bytes(&shape));
+    return most;
+}
+
+static int applier_open(struct applier *a, int64_t entries)
+{
+    const struct projection *p = a->old->projection;
+    a->z = malloc((size_t)p->dim * sizeof *a->z);
+    a->h = malloc((size_t)p->nodes * sizeof *a->h);
+    a->moved = malloc((size_t)p->nodes * sizeof *a->moved);
+    a->d2 = malloc(((size_t)entries + 1) * sizeof *a->d2);
+    a->room = (struct lookup_room){a->d2, malloc((size_t)a->next->classes * sizeof(float)),
+                                   malloc(KNN_MAX_K * sizeof(struct neighbour))};
+    return a->z && a->h && a->moved && a->d2 && a->room.scores && a->room.near ? FL_OK : FL_NOMEM;
+}
+
+static void applier_close(struct applier *a)
+{
+    free(a->z);
+    free(a->h);
+    free(a->moved);
+    free(a->d2);
+    free(a->room.scores);
+    free(a->room.near);
+}
+
+int cache_apply(struct cache **out, const struct cache *old, const struct cache_pair *pairs, int n,
+                size_t budget_bytes, struct error *e)
+{
+    struct applier a = {.old = old};
+    int classes = classes_needed(old, pairs, n), rc;
+    int64_t have = cache_info(old).entries, room;
+    a.capacity = capacity_of(old, classes, n, budget_bytes);
+    room = a.capacity > have ? a.capacity : have;
+    rc = begin(&a.next, old, classes, room);
+    if (rc == FL_OK)
+        rc = applier_open(&a, room);
+    if (rc != FL_OK) {
+        applier_close(&a);
+        cache_free(a.next);
+        return error_set(e, rc, "no memory for epoch %llu of the cache of %s",
+                         (unsigned long long)old->epoch + 1, old->exit);
+    }
+    for (int i = 0; i < n; i++)
+        apply_one(&a, &pairs[i]);
+    applier_close(&a);
+    *out = a.next;
+    return FL_OK;
+}

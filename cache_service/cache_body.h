@@ -1,0 +1,52 @@
+/* cache_body.h - inside of struct cache: for the files that make, pack and change caches, not for users of
+ * cache.h */
+#ifndef FREEZELINE_CACHE_BODY_H
+#define FREEZELINE_CACHE_BODY_H
+
+#include <stdatomic.h>
+
+#include "cache.h"
+#include "kmeans.h"
+#include "knn.h"
+#include "projection.h"
+
+#define CACHE_MAX_CLASSES 65536
+
+enum cache_kind { CACHE_KNN, CACHE_KMEANS, CACHE_KINDS };
+
+/* Complete, then never written again: whoever holds a reference may read. */
+struct cache {
+    atomic_int references;
+    enum cache_kind kind;
+    char exit[64];
+    uint8_t model[16];
+    uint64_t epoch;
+    uint64_t tag; /* digest of what it was built from; 0 when unknown */
+    int classes;
+    float threshold; /* never NaN; +infinity: nothing is a hit */
+    struct projection *projection;
+    union {
+        struct knn knn;
+        struct kmeans kmeans;
+    };
+};
+
+const char *cache_kind_name(enum cache_kind k);
+int cache_kind_parse(const char *name, enum cache_kind *out); /* FL_USAGE */
+
+/* An empty cache of that kind around a projection (retained). */
+int cache_new(struct cache **out, enum cache_kind kind, struct projection *p, int classes);
+/* The points or centroids of either kind. */
+struct points *cache_points(struct cache *c);
+size_t cache_entry_bytes(const struct cache *c);
+
+/* Label and confidence of one embedded descriptor h. d2: room for all entries; near: for KNN_MAX_K; scores:
+ * for all classes. */
+struct lookup_room {
+    float *d2, *scores;
+    struct neighbour *near;
+};
+void cache_judge(const struct cache *c, const float *h, const struct lookup_room *room,
+                 struct cache_verdict *out);
+
+#endif

@@ -1,0 +1,429 @@
+/* cache_pack.c - a cache as bytes, and bytes as a cache
+ *
+ * Layout, little-endian, no padding between fields:
+ *   header (struct pack_header), then sections (struct pack_section) x n_sections, then the arrays, each at a
+ * multiple of 64. The checksum is XXH3-64 of all bytes after the checksum field. What is read may come from
+ * anywhere: every length is checked against limits before it is used, every number for being finite, every
+ * label for being a class.
+ */
+#include "cache_body.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#include "half.h"
+
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "packed caches are little-endian");
+
+#define PACK_MAGIC    "FLCACHE"
+#define PACK_VERSION  1u
+#define PACK_MAX_SIZE (4ull << 30)
+#define PACK_SECTIONS 8
+#define PACK_ALIGN    64u
+
+enum pack_dtype { PACK_F32 = 1, PACK_F16, PACK_I32, PACK_U32 };
+static const uint64_t dtype_size[] = {0, 4, 2, 4, 4};
+
+struct pack_header {
+    char magic[8];
+    uint64_t checksum;
+    uint64_t size; /* of the whole */
+    uint32_t version, n_sections;
+    char kind[16];
+    char exit[64];
+    uint8_t model[16];
+    uint64_t epoch, tag;
+    int32_t dim, nodes, classes, k;
+    int64_t entries, oldest;
+    float threshold;
+    uint32_t reserved;
+};
+_Static_assert(sizeof(struct pack_header) == 184, "no padding in the header");
+
+struct pack_section {
+    char name[16];
+    uint32_t dtype, reserved;
+    uint64_t rows, cols, offset;
+};
+_Static_assert(sizeof(struct pack_section) == 48, "no padding in a section");
+
+struct packer {
+    struct pack_section section[PACK_SECTIONS];
+    const void *data[PACK_SECTIONS];
+    int n;
+};
+
+static uint64_t align(uint64_t n)
+{
+    return (n + PACK_ALIGN - 1) / PACK_ALIGN * PACK_ALIGN;
+}
+
+static void add(struct packer *p, const char *name, enum pack_dtype dtype, int64_t rows, int64_t cols,
+                const void *data)
+{
+    struct pack_section *s = &p->section[p->n];
+    memset(s, 0, sizeof *s);
+    strncpy(s->name, name, sizeof s->name - 1);
+    s->dtype = dtype;
+    s->rows = (uint64_t)rows;
+    s->cols = (uint64_t)cols;
+    p->data[p->n++] = data;
+}
+
+static void add_all(struct packer *p, const struct cache *c)
+{
+    const struct projection *j = c->projection;
+    add(p, "mean", PACK_F32, 1, j->dim, j->mean);
+    add(p, "scale", PACK_F32, 1, j->dim, j->scale);
+    add(p, "bias", PACK_F32, 1, j->nodes, j->bias);
+    add(p, "weights", PACK_F16, j->nodes, j->dim, j->weights);
+    if (c->kind == CACHE_KNN) {
+        add(p, "points", PACK_F16, c->knn.points.n, j->nodes, c->knn.points.data);
+        add(p, "label", PACK_I32, 1, c->knn.points.n, c->knn.label);
+    } else {
+        add(p, "points", PACK_F16, c->kmeans.points.n, j->nodes, c->kmeans.points.data);
+        add(p, "count", PACK_U32, c->kmeans.points.n, c->classes, c->kmeans.count);
+    }
+}
+
+static struct pack_header header_of(const struct cache *c, const struct packer *p, uint64_t size)
+{
+    struct cache_info i = cache_info(c);
+    struct pack_header h;
+    memset(&h, 0, sizeof h);
+    memcpy(h.magic, PACK_MAGIC, sizeof h.magic);
+    h.size = size;
+    h.version = PACK_VERSION;
+    h.n_sections = (uint32_t)p->n;
+    memcpy(h.kind, i.kind, sizeof h.kind);
+    memcpy(h.exit, i.exit, sizeof h.exit);
+    memcpy(h.model, i.model, sizeof h.model);
+    h.epoch = c->epoch;
+    h.tag = c->tag;
+    h.dim = i.dim;
+    h.nodes = i.nodes;
+    h.classes = c->classes;
+    h.entries = i.entries;
+    h.threshold = c->threshold;
+    if (c->kind == CACHE_KNN) {
+        h.k = c->knn.k;
+        h.oldest = c->knn.oldest;
+    }
+    return h;
+}
+
+static uint64_t checksum(const uint8_t *data, size_t size)
+{
+    size_t from = offsetof(struct pack_header, size);
+    return XXH3_64bits(data + from, size - from);
+}
+
+int cache_pack(const struct cache *c, void **out, size_t *size)
+{
+    struct packer p = {.n = 0};
+    struct pack_header h;
+    uint64_t at;
+    uint8_t *bytes;
+    add_all(&p, c);
+    at = align(sizeof h + (size_t)p.n * sizeof p.section[0]);
+    for (int i = 0; i < p.n; i++) {
+        p.section[i].offset = at;
+        at = align(at + p.section[i].rows * p.section[i].cols * dtype_size[p.section[i].dtype]);
+    }
+    if (at > PACK_MAX_SIZE)
+        return FL_TOO_LARGE;
+    bytes = calloc(1, at);
+    if (bytes == NULL)
+        return FL_NOMEM;
+    h = header_of(c, &p, at);
+    memcpy(bytes, &h, sizeof h);
+    memcpy(bytes + sizeof h, p.section, (size_t)p.n * sizeof p.section[0]);
+    for (int i = 0; i < p.n; i++) {
+        size_t n = p.section[i].rows * p.section[i].cols * dtype_size[p.section[i].dtype];
+        if (n > 0)
+            memcpy(bytes + p.section[i].offset, p.data[i], n);
+    }
+    h.checksum = checksum(bytes, at);
+    memcpy(bytes, &h, sizeof h);
+    *out = bytes;
+    *size = at;
+    return FL_OK;
+}
+
+/* --- reading
+ * ------------------------------------------------------------------------------------------------------- */
+
+static bool named(const char *field, size_t size)
+{
+    return field[0] != 0 && memchr(field, 0, size) != NULL;
+}
+
+static int check_header(const struct pack_header *h, const uint8_t *data, size_t size, const uint8_t *model,
+                        struct error *e)
+{
+    if (memcmp(h->magic, PACK_MAGIC, sizeof h->magic) != 0)
+        return error_set(e, FL_CORRUPT, "this is no packed cache (wrong magic)");
+    if (h->version != PACK_VERSION)
+        return error_set(e, FL_STALE, "the cache has format version %u, this build reads %u: build it again",
+                         h->version, PACK_VERSION);
+    if (h->size != size)
+        return error_set(e, FL_CORRUPT, "the cache says it has %llu bytes but %zu are there",
+                         (unsigned long long)h->size, size);
+    if (h->checksum != checksum(data, size))
+        return error_set(e, FL_CORRUPT,
+                         "the cache's checksum does not match: it was damaged, build or publish it again");
+    if (!named(h->kind, sizeof h->kind) || !named(h->exit, sizeof h->exit))
+        return error_set(e, FL_CORRUPT, "the cache's kind or exit name is not a string");
+    if (model != NULL && memcmp(model, h->model, sizeof h->model) != 0)
+        return error_set(e, FL_STALE,
+                         "the cache of %s was built for another model: run `freezeline build` for this one",
+                         h->exit);
+    if (h->dim < 1 || h->dim > PROJECTION_MAX_DIM || h->nodes < 1 || h->nodes > PROJECTION_MAX_NODES ||
+        h->classes < 1 || h->classes > CACHE_MAX_CLASSES || h->entries < 0 || h->entries > POINTS_MAX ||
+        isnan(h->threshold))
+        return error_set(e, FL_CORRUPT, "the cache of %s has sizes out of range", h->exit);
+    if (h->n_sections > PACK_SECTIONS || sizeof *h + h->n_sections * sizeof(struct pack_section) > size)
+        return error_set(e, FL_CORRUPT, "the cache of %s has too many sections", h->exit);
+    return FL_OK;
+}
+
+struct unpacker {
+    const uint8_t *data;
+    size_t size;
+    const struct pack_header *header;
+    struct error *e;
+};
+
+/* Copies a section of exactly this type and shape to `to`. rows x cols is within the limits above: no
+ * overflow. */
+static int take(const struct unpacker *u, const char *name, enum pack_dtype dtype, int64_t rows, int64_t cols,
+                void *to)
+{
+    uint64_t bytes = (uint64_t)rows * (uint64_t)cols * dtype_size[dtype];
+    for (uint32_t i = 0; i < u->header->n_sections; i++) {
+        struct pack_section s;
+        memcpy(&s, u->data + sizeof *u->header + i * sizeof s, sizeof s);
+        if (strncmp(s.name, name, sizeof s.name) != 0)
+            continue;
+        if (s.dtype != dtype || s.rows != (uint64_t)rows || s.cols != (uint64_t)cols || s.offset > u->size ||
+            bytes > u->size - s.offset)
+            break;
+        if (bytes > 0)
+            memcpy(to, u->data + s.offset, bytes);
+        return FL_OK;
+    }
+    return error_set(u->e, FL_CORRUPT, "the cache of %s lacks a well-formed section '%s'", u->header->exit,
+                     name);
+}
+
+static bool floats_finite(const float *v, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) {
+        if (!isfinite(v[i]))
+            return false;
+    }
+    return true;
+}
+
+static int take_projection(const struct unpacker *u, struct projection *p)
+{
+    int rc;
+    if ((rc = take(u, "mean", PACK_F32, 1, p->dim, p->mean)) != FL_OK ||
+        (rc = take(u, "scale", PACK_F32, 1, p->dim, p->scale)) != FL_OK ||
+        (rc = take(u, "bias", PACK_F32, 1, p->nodes, p->bias)) != FL_OK ||
+        (rc = take(u, "weights", PACK_F16, p->nodes, p->dim, p->weights)) != FL_OK)
+        return rc;
+    if (!floats_finite(p->mean, p->dim) || !floats_finite(p->scale, p->dim) ||
+        !floats_finite(p->bias, p->nodes) || !half_all_finite(p->weights, (size_t)p->nodes * (size_t)p->dim))
+        return error_set(u->e, FL_CORRUPT, "the projection of %s has numbers that are not finite",
+                         u->header->exit);
+    return FL_OK;
+}
+
+static int take_knn(const struct unpacker *u, struct cache *c)
+{
+    const struct pack_header *h = u->header;
+    int rc;
+    c->knn.k = h->k;
+    c->knn.oldest = h->oldest;
+    c->knn.label = malloc(((size_t)h->entries + 1) * sizeof *c->knn.label);
+    if (c->knn.label == NULL)
+        return error_set(u->e, FL_NOMEM, "no memory for the points of %s", h->exit);
+    if ((rc = take(u, "label", PACK_I32, 1, h->entries, c->knn.label)) != FL_OK)
+        return rc;
+    if (h->k < 1 || h->k > KNN_MAX_K || h->oldest < 0 || h->oldest > h->entries)
+        return error_set(u->e, FL_CORRUPT, "the cache of %s has k or its ring out of range", h->exit);
+    for (int64_t i = 0; i < h->entries; i++) {
+        if (c->knn.label[i] < 0 || c->knn.label[i] >= h->classes)
+            return error_set(u->e, FL_CORRUPT, "the cache of %s has a label that is no class", h->exit);
+    }
+    return FL_OK;
+}
+
+static int take_kmeans(const struct unpacker *u, struct cache *c)
+{
+    const struct pack_header *h = u->header;
+    c->kmeans.count = malloc(((size_t)h->entries * (size_t)h->classes + 1) * sizeof *c->kmeans.count);
+    if (c->kmeans.count == NULL)
+        return error_set(u->e, FL_NOMEM, "no memory for the centroids of %s", h->exit);
+    return take(u, "count", PACK_U32, h->entries, h->classes, c->kmeans.count);
+}
+
+static int take_points(const struct unpacker *u, struct cache *c)
+{
+    struct points *p = cache_points(c);
+    int64_t n = u->header->entries;
+    int rc = points_reserve(p, u->header->nodes, n);
+    if (rc != FL_OK)
+        return error_set(u->e, rc, "no memory for the points of %s", u->header->exit);
+    if ((rc = take(u, "points", PACK_F16, n, p->nodes, p->data)) != FL_OK)
+        return rc;
+    if (!half_all_finite(p->data, (size_t)n * (size_t)p->nodes))
+        return error_set(u->e, FL_CORRUPT, "the cache of %s has points that are not finite", u->header->exit);
+    p->n = n;
+    points_measure(p);
+    return FL_OK;
+}
+
+static int take_cache(const struct unpacker *u, struct cache *c)
+{
+    const struct pack_header *h = u->header;
+    int rc;
+    memcpy(c->exit, h->exit, sizeof c->exit);
+    memcpy(c->model, h->model, sizeof c->model);
+    c->epoch = h->epoch;
+    c->tag = h->tag;
+    c->threshold = h->threshold;
+    rc = take_projection(u, c->projection);
+    if (rc == FL_OK)
+        rc = c->kind == CACHE_KNN ? take_knn(u, c) : take_kmeans(u, c);
+    return rc == FL_OK ? take_points(u, c) : rc;
+}
+
+int cache_unpack(struct cache **out, const void *data, size_t size, const uint8_t *model, struct error *e)
+{
+    struct pack_header h;
+    struct unpacker u = {data, size, &h, e};
+    struct projection *p = NULL;
+    struct cache *c = NULL;
+    enum cache_kind kind;
+    int rc;
+    if (size < sizeof h)
+        return error_set(e, FL_CORRUPT, "%zu bytes are too few for a packed cache", size);
+    if (size > PACK_MAX_SIZE)
+        return error_set(e, FL_TOO_LARGE, "%zu bytes are too many for a packed cache (at most %llu)", size,
+                         PACK_MAX_SIZE);
+    memcpy(&h, data, sizeof h);
+    rc = check_header(&h, data, size, model, e);
+    if (rc != FL_OK)
+        return rc;
+    if (cache_kind_parse(h.kind, &kind) != FL_OK)
+        return error_set(e, FL_STALE, "the cache of %s is of a kind that this build does not have", h.exit);
+    /* The arrays lie in `size` bytes: sizes that could not are refused before memory is taken for them. */
+    if ((uint64_t)h.dim * (uint64_t)h.nodes > size / 2 ||
+        (uint64_t)h.entries * (uint64_t)h.nodes > size / 2 ||
+        (kind == CACHE_KMEANS && (uint64_t)h.entries * (uint64_t)h.classes > size / 4))
+        return error_set(e, FL_CORRUPT, "the cache of %s is shorter than its sizes say", h.exit);
+    rc = projection_new(&p, h.dim, h.nodes);
+    if (rc == FL_OK)
+        rc = cache_new(&c, kind, p, h.classes);
+    projection_release(p);
+    if (rc != FL_OK)
+        return error_set(e, rc, "no memory for the cache of %s", h.exit);
+    rc = take_cache(&u, c);
+    if (rc != FL_OK) {
+        cache_free(c);
+        return rc;
+    }
+    *out = c;
+    return FL_OK;
+}
+
+/* --- files
+ * ---------------------------------------------------------------------------------------------------------
+ */
+
+static int write_all(int fd, const uint8_t *data, size_t size)
+{
+    while (size > 0) {
+        ssize_t n = write(fd, data, size);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return -1;
+        data += n;
+        size -= (size_t)n;
+    }
+    return 0;
+}
+
+int cache_save(const struct cache *c, const char *path, struct error *e)
+{
+    void *data = NULL;
+    size_t size;
+    char temporary[4096];
+    int fd = -1, rc = cache_pack(c, &data, &size);
+    if (rc != FL_OK)
+        return error_set(e, rc, "the cache of %s cannot be packed: %s", c->exit, error_sentence(rc));
+    if (snprintf(temporary, sizeof temporary, "%s.%ld.part", path, (long)getpid()) >= (int)sizeof temporary) {
+        free(data);
+        return error_set(e, FL_IO, "%.200s...: the path is too long", path);
+    }
+    fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    if (fd < 0 || write_all(fd, data, size) != 0 || fsync(fd) != 0) {
+        rc = error_set(e, FL_IO, "%s: %s", temporary, strerror(errno));
+        if (fd >= 0)
+            close(fd);
+    } else if (close(fd) != 0 || rename(temporary, path) != 0) {
+        rc = error_set(e, FL_IO, "%s: %s", path, strerror(errno));
+    }
+    if (rc != FL_OK && fd >= 0)
+        unlink(temporary);
+    free(data);
+    return rc;
+}
+
+int cache_load(struct cache **out, const char *path, const uint8_t *model, struct error *e)
+{
+    struct stat st;
+    uint8_t *data = NULL;
+    size_t got = 0;
+    int rc = FL_OK, fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return error_set(e, errno == ENOENT ? FL_NOT_FOUND : FL_IO, "%s: %s", path, strerror(errno));
+    if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
+        rc = error_set(e, FL_IO, "%s is not a regular file", path);
+        goto done;
+    }
+    if ((uint64_t)st.st_size > PACK_MAX_SIZE) {
+        rc = error_set(e, FL_TOO_LARGE, "%s has %lld bytes, a cache has at most %llu", path,
+                       (long long)st.st_size, PACK_MAX_SIZE);
+        goto done;
+    }
+    data = malloc((size_t)st.st_size + 1);
+    if (data == NULL) {
+        rc = error_set(e, FL_NOMEM, "no memory to read %s", path);
+        goto done;
+    }
+    while (got < (size_t)st.st_size) {
+        ssize_t n = read(fd, data + got, (size_t)st.st_size - got);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            break;
+        got += (size_t)n;
+    }
+    rc = cache_unpack(out, data, got, model, e);
+    if (rc != FL_OK)
+        error_wrap(e, (enum fl_code)rc, "%s", path);
+done:
+    free(data);
+    close(fd);
+    return rc;
+}

@@ -1,0 +1,332 @@
+/* half.c - half precision storage, float32 arithmetic */
+#include "half.h"
+
+#include <math.h>
+#include <string.h>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#define TARGET_AVX2   __attribute__((target("avx2,fma,f16c")))
+#define TARGET_AVX512 __attribute__((target("avx512f")))
+#endif
+
+#define ROWS_AT_ONCE 4 /* their weights stay in the L1 cache while the batch goes by */
+
+uint16_t half_from_float(float f)
+{
+    uint32_t bits, sign, rest, magnitude;
+    int shift;
+    memcpy(&bits, &f, 4);
+    sign = (bits >> 16) & 0x8000u;
+    bits &= 0x7fffffffu;
+    if (bits > 0x7f800000u)
+        return (uint16_t)(sign | 0x7e00u); /* NaN */
+    if (bits >= 0x477ff000u)
+        return (uint16_t)(sign | 0x7c00u); /* rounds beyond HALF_MAX, or infinity */
+    if (bits >= 0x38800000u) {             /* normal: rebias, then round on 13 dropped bits */
+        magnitude = bits - 0x38000000u;
+        shift = 13;
+    } else { /* subnormal: the implicit one becomes explicit and moves right */
+        int exponent = (int)(bits >> 23);
+        if (exponent < 102)
+            return (uint16_t)sign;
+        magnitude = (bits & 0x7fffffu) | 0x800000u;
+        shift = 126 - exponent;
+    }
+    rest = magnitude & ((1u << shift) - 1);
+    magnitude >>= shift;
+    if (rest > (1u << (shift - 1)) || (rest == (1u << (shift - 1)) && (magnitude & 1)))
+        magnitude++;
+    return (uint16_t)(sign | magnitude);
+}
+
+float half_to_float(uint16_t h)
+{
+    uint32_t sign = (uint32_t)(h & 0x8000u) << 16, magnitude = h & 0x7fffu, bits;
+    float f;
+    if (magnitude < 0x400u) { /* zero or subnormal: magnitude x 2^-24 is exact */
+        f = (float)magnitude * 0x1p-24f;
+        memcpy(&bits, &f, 4);
+    } else if (magnitude >= 0x7c00u) {
+        bits = 0x7f800000u | (magnitude & 0x3ffu) << 13;
+    } else {
+        bits = (magnitude << 13) + 0x38000000u;
+    }
+    bits |= sign;
+    memcpy(&f, &bits, 4);
+    return f;
+}
+
+void half_encode(const float *from, uint16_t *to, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        to[i] = half_from_float(from[i]);
+}
+
+bool half_all_finite(const uint16_t *h, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if ((h[i] & 0x7c00u) == 0x7c00u)
+            return false;
+    }
+    return true;
+}
+
+static void decode_plain(const uint16_t *from, float *to, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        to[i] = half_to_float(from[i]);
+}
+
+static float distance2_plain(const uint16_t *w, const float *x, int cols)
+{
+    float sum = 0;
+    for (int c = 0; c < cols; c++) {
+        float d = half_to_float(w[c]) - x[c];
+        sum += d * d;
+    }
+    return sum;
+}
+
+static float norm2_plain(const uint16_t *w, int cols)
+{
+    float sum = 0;
+    for (int c = 0; c < cols; c++) {
+        float v = half_to_float(w[c]);
+        sum += v * v;
+    }
+    return sum;
+}
+
+static float dot_plain(const uint16_t *w, const float *x, int from, int cols)
+{
+    float sum = 0;
+    for (int c = from; c < cols; c++)
+        sum += half_to_float(w[c]) * x[c];
+    return sum;
+}
+
+void half_product_plain(const uint16_t *w, int64_t rows, int cols, const float *x, int n, float *y)
+{
+    for (int64_t r = 0; r < rows; r++) {
+        for (int i = 0; i < n; i++)
+            y[i * rows + r] = dot_plain(w + r * cols, x + (size_t)i * (size_t)cols, 0, cols);
+    }
+}
+
+#if defined(__x86_64__)
+
+/* --- AVX-512: tails by mask
+ * ---------------------------------------------------------------------------------------- */
+
+TARGET_AVX512 static __m512 load_tail_512(const uint16_t *w, int left)
+{
+    uint16_t padded[16] = {0};
+    memcpy(padded, w, (size_t)left * sizeof *w);
+    return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)padded));
+}
+
+TARGET_AVX512 static inline __m512 load_512(const uint16_t *w)
+{
+    return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)w));
+}
+
+/* Four rows against one x. */
+TARGET_AVX512 static void dot4_avx512(const uint16_t *w, int cols, const float *x, float *y)
+{
+    const uint16_t *w0 = w, *w1 = w + cols, *w2 = w1 + cols, *w3 = w2 + cols;
+    __m512 a0 = _mm512_setzero_ps(), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
+    int c = 0;
+    for (; c + 32 <= cols; c += 32) {
+        __m512 u = _mm512_loadu_ps(x + c), v = _mm512_loadu_ps(x + c + 16);
+        a0 = _mm512_fmadd_ps(load_512(w0 + c), u, a0);
+        a1 = _mm512_fmadd_ps(load_512(w1 + c), u, a1);
+        a2 = _mm512_fmadd_ps(load_512(w2 + c), u, a2);
+        a3 = _mm512_fmadd_ps(load_512(w3 + c), u, a3);
+        b0 = _mm512_fmadd_ps(load_512(w0 + c + 16), v, b0);
+        b1 = _mm512_fmadd_ps(load_512(w1 + c + 16), v, b1);
+        b2 = _mm512_fmadd_ps(load_512(w2 + c + 16), v, b2);
+        b3 = _mm512_fmadd_ps(load_512(w3 + c + 16), v, b3);
+    }
+    for (; c < cols; c += 16) {
+        int left = cols - c < 16 ? cols - c : 16;
+        __m512 u = _mm512_maskz_loadu_ps((__mmask16)((1u << left) - 1), x + c);
+        a0 = _mm512_fmadd_ps(load_tail_512(w0 + c, left), u, a0);
+        a1 = _mm512_fmadd_ps(load_tail_512(w1 + c, left), u, a1);
+        a2 = _mm512_fmadd_ps(load_tail_512(w2 + c, left), u, a2);
+        a3 = _mm512_fmadd_ps(load_tail_512(w3 + c, left), u, a3);
+    }
+    y[0] = _mm512_reduce_add_ps(_mm512_add_ps(a0, b0));
+    y[1] = _mm512_reduce_add_ps(_mm512_add_ps(a1, b1));
+    y[2] = _mm512_reduce_add_ps(_mm512_add_ps(a2, b2));
+    y[3] = _mm512_reduce_add_ps(_mm512_add_ps(a3, b3));
+}
+
+TARGET_AVX512 static void decode_avx512(const uint16_t *from, float *to, size_t n)
+{
+    size_t i = 0;
+    for (; i + 16 <= n; i += 16)
+        _mm512_storeu_ps(to + i, load_512(from + i));
+    decode_plain(from + i, to + i, n - i);
+}
+
+TARGET_AVX512 static float distance2_avx512(const uint16_t *w, const float *x, int cols)
+{
+    __m512 sum = _mm512_setzero_ps();
+    int c = 0;
+    for (; c + 16 <= cols; c += 16) {
+        __m512 d = _mm512_sub_ps(load_512(w + c), _mm512_loadu_ps(x + c));
+        sum = _mm512_fmadd_ps(d, d, sum);
+    }
+    return _mm512_reduce_add_ps(sum) + distance2_plain(w + c, x + c, cols - c);
+}
+
+TARGET_AVX512 static float norm2_avx512(const uint16_t *w, int cols)
+{
+    __m512 sum = _mm512_setzero_ps();
+    int c = 0;
+    for (; c + 16 <= cols; c += 16) {
+        __m512 v = load_512(w + c);
+        sum = _mm512_fmadd_ps(v, v, sum);
+    }
+    return _mm512_reduce_add_ps(sum) + norm2_plain(w + c, cols - c);
+}
+
+/* --- AVX2 with F16C: tails by the plain form
+ * ----------------------------------------------------------------------- */
+
+TARGET_AVX2 static inline __m256 load_256(const uint16_t *w)
+{
+    return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)w));
+}
+
+TARGET_AVX2 static inline float sum_256(__m256 v)
+{
+    __m128 s = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+    s = _mm_add_ps(s, _mm_movehl_ps(s, s));
+    return _mm_cvtss_f32(_mm_add_ss(s, _mm_shuffle_ps(s, s, 1)));
+}
+
+TARGET_AVX2 static void dot4_avx2(const uint16_t *w, int cols, const float *x, float *y)
+{
+    __m256 sum[ROWS_AT_ONCE][2];
+    int c = 0;
+    for (int r = 0; r < ROWS_AT_ONCE; r++)
+        sum[r][0] = sum[r][1] = _mm256_setzero_ps();
+    for (; c + 16 <= cols; c += 16) {
+        __m256 u = _mm256_loadu_ps(x + c), v = _mm256_loadu_ps(x + c + 8);
+        for (int r = 0; r < ROWS_AT_ONCE; r++) {
+            const uint16_t *row = w + (size_t)r * (size_t)cols + c;
+            sum[r][0] = _mm256_fmadd_ps(load_256(row), u, sum[r][0]);
+            sum[r][1] = _mm256_fmadd_ps(load_256(row + 8), v, sum[r][1]);
+        }
+    }
+    for (int r = 0; r < ROWS_AT_ONCE; r++)
+        y[r] = sum_256(_mm256_add_ps(sum[r][0], sum[r][1])) +
+               dot_plain(w + (size_t)r * (size_t)cols, x, c, cols);
+}
+
+TARGET_AVX2 static void decode_avx2(const uint16_t *from, float *to, size_t n)
+{
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8)
+        _mm256_storeu_ps(to + i, load_256(from + i));
+    decode_plain(from + i, to + i, n - i);
+}
+
+TARGET_AVX2 static float distance2_avx2(const uint16_t *w, const float *x, int cols)
+{
+    __m256 sum = _mm256_setzero_ps();
+    int c = 0;
+    for (; c + 8 <= cols; c += 8) {
+        __m256 d = _mm256_sub_ps(load_256(w + c), _mm256_loadu_ps(x + c));
+        sum = _mm256_fmadd_ps(d, d, sum);
+    }
+    return sum_256(sum) + distance2_plain(w + c, x + c, cols - c);
+}
+
+#endif
+
+/* --- the choice
+ * ---------------------------------------------------------------------------------------------------- */
+
+enum level { PLAIN, AVX2, AVX512 };
+
+static enum level cpu_level(void)
+{
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx512f"))
+        return AVX512;
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+        return AVX2;
+#endif
+    return PLAIN;
+}
+
+static void dot4(enum level level, const uint16_t *w, int cols, const float *x, float *y)
+{
+#if defined(__x86_64__)
+    if (level == AVX512) {
+        dot4_avx512(w, cols, x, y);
+        return;
+    }
+    if (level == AVX2) {
+        dot4_avx2(w, cols, x, y);
+        return;
+    }
+#endif
+    (void)level;
+    for (int r = 0; r < ROWS_AT_ONCE; r++)
+        y[r] = dot_plain(w + (size_t)r * (size_t)cols, x, 0, cols);
+}
+
+void half_product(const uint16_t *w, int64_t rows, int cols, const float *x, int n, float *y)
+{
+    enum level level = cpu_level();
+    int64_t r = 0;
+    for (; r + ROWS_AT_ONCE <= rows; r += ROWS_AT_ONCE) {
+        for (int i = 0; i < n; i++)
+            dot4(level, w + r * cols, cols, x + (size_t)i * (size_t)cols, y + i * rows + r);
+    }
+    for (; r < rows; r++) {
+        for (int i = 0; i < n; i++)
+            y[i * rows + r] = dot_plain(w + r * cols, x + (size_t)i * (size_t)cols, 0, cols);
+    }
+}
+
+void half_decode(const uint16_t *from, float *to, size_t n)
+{
+#if defined(__x86_64__)
+    enum level level = cpu_level();
+    if (level == AVX512) {
+        decode_avx512(from, to, n);
+        return;
+    }
+    if (level == AVX2) {
+        decode_avx2(from, to, n);
+        return;
+    }
+#endif
+    decode_plain(from, to, n);
+}
+
+float half_distance2(const uint16_t *w, const float *x, int cols)
+{
+#if defined(__x86_64__)
+    enum level level = cpu_level();
+    if (level == AVX512)
+        return distance2_avx512(w, x, cols);
+    if (level == AVX2)
+        return distance2_avx2(w, x, cols);
+#endif
+    return distance2_plain(w, x, cols);
+}
+
+float half_norm2(const uint16_t *w, int cols)
+{
+#if defined(__x86_64__)
+    if (cpu_level() == AVX512)
+        return norm2_avx512(w, cols);
+#endif
+    return norm2_plain(w, cols);
+}

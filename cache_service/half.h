@@ -1,0 +1,34 @@
+/* half.h - numbers stored as IEEE 754 half precision, and the products that look-ups need from them
+ *
+ * Projections and points are kept as halves: a look-up is bound by how fast they come from memory. Arithmetic
+ * is float32. Each function has a plain form that is always there and AVX2 / AVX-512 forms that are chosen by
+ * what the CPU can do; they differ in the order of summation only. No function allocates; all may be called
+ * by several threads.
+ */
+#ifndef FREEZELINE_HALF_H
+#define FREEZELINE_HALF_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define HALF_MAX 65504.0f
+
+/* Round to nearest even; beyond HALF_MAX: infinity. */
+uint16_t half_from_float(float f);
+float half_to_float(uint16_t h);
+
+void half_encode(const float *from, uint16_t *to, size_t n);
+void half_decode(const uint16_t *from, float *to, size_t n);
+bool half_all_finite(const uint16_t *h, size_t n);
+
+/* y[i * rows + r] = sum over c of w[r * cols + c] * x[i * cols + c], for i < n, r < rows. */
+void half_product(const uint16_t *w, int64_t rows, int cols, const float *x, int n, float *y);
+/* The same by the plain kernel: what the others are tested against. */
+void half_product_plain(const uint16_t *w, int64_t rows, int cols, const float *x, int n, float *y);
+/* Sum over c of (w[c] - x[c])^2. */
+float half_distance2(const uint16_t *w, const float *x, int cols);
+/* Sum over c of w[c]^2. */
+float half_norm2(const uint16_t *w, int cols);
+
+#endif

@@ -1,0 +1,87 @@
+/* points.c - embedded points and distances to them */
+#include "points.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "half.h"
+
+int points_reserve(struct points *p, int nodes, int64_t capacity)
+{
+    uint16_t *data;
+    float *norm2;
+    if (p->nodes != 0 && capacity <= p->capacity)
+        return FL_OK;
+    data = realloc(p->data, (size_t)(capacity > 0 ? capacity : 1) * (size_t)nodes * sizeof *data);
+    if (data == NULL)
+        return FL_NOMEM;
+    p->data = data;
+    norm2 = realloc(p->norm2, (size_t)(capacity > 0 ? capacity : 1) * sizeof *norm2);
+    if (norm2 == NULL)
+        return FL_NOMEM;
+    p->norm2 = norm2;
+    p->nodes = nodes;
+    p->capacity = capacity;
+    return FL_OK;
+}
+
+int points_copy(struct points *to, const struct points *from, int64_t capacity)
+{
+    int rc = points_reserve(to, from->nodes, capacity > from->n ? capacity : from->n);
+    if (rc != FL_OK)
+        return rc;
+    memcpy(to->data, from->data, (size_t)from->n * (size_t)from->nodes * sizeof *to->data);
+    memcpy(to->norm2, from->norm2, (size_t)from->n * sizeof *to->norm2);
+    to->n = from->n;
+    return FL_OK;
+}
+
+void points_release(struct points *p)
+{
+    free(p->data);
+    free(p->norm2);
+    memset(p, 0, sizeof *p);
+}
+
+size_t points_entry_bytes(int nodes)
+{
+    return (size_t)nodes * sizeof(uint16_t) + sizeof(float);
+}
+
+void points_set(struct points *p, int64_t i, const float *x)
+{
+    uint16_t *row = p->data + i * p->nodes;
+    for (int c = 0; c < p->nodes; c++)
+        row[c] = half_from_float(x[c] > HALF_MAX ? HALF_MAX : x[c] < -HALF_MAX ? -HALF_MAX : x[c]);
+    p->norm2[i] = half_norm2(row, p->nodes);
+    if (i == p->n)
+        p->n++;
+}
+
+void points_measure(struct points *p)
+{
+    for (int64_t i = 0; i < p->n; i++)
+        p->norm2[i] = half_norm2(p->data + i * p->nodes, p->nodes);
+}
+
+void points_distances2(const struct points *p, const float *x, int m, float *d2)
+{
+    half_product(p->data, p->n, p->nodes, x, m, d2);
+    for (int i = 0; i < m; i++) {
+        const float *row = x + (size_t)i * (size_t)p->nodes;
+        float norm2 = 0;
+        for (int c = 0; c < p->nodes; c++)
+            norm2 += row[c] * row[c];
+        for (int64_t j = 0; j < p->n; j++) {
+            float d = norm2 - 2 * d2[i * p->n + j] + p->norm2[j];
+            d2[i * p->n + j] = d > 0 ? d : 0; /* a NaN gives 0: callers check x */
+        }
+    }
+}
+
+float points_distance(const struct points *p, int64_t j, const float *x)
+{
+    float d = sqrtf(half_distance2(p->data + j * p->nodes, x, p->nodes));
+    return d > POINTS_MIN_DISTANCE ? d : POINTS_MIN_DISTANCE;
+}
