@@ -276,6 +276,12 @@ int cache_apply(struct cache **out, const struct cache *old, const struct cache_
     rc = begin(&a.next, old, classes, room);
     if (rc == FL_OK)
         rc = applier_open(&a, room);
+    if (rc == FL_OK && a.capacity < have) {
+        if (old->kind == CACHE_KNN)
+            trim_knn(&a.next->knn, a.capacity);
+        else
+            trim_kmeans(&a.next->kmeans, a.capacity);
+    }
     if (rc != FL_OK) {
         applier_close(&a);
         cache_free(a.next);

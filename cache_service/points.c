@@ -59,6 +59,12 @@ void points_set(struct points *p, int64_t i, const float *x)
         p->n++;
 }
 
+void points_move(struct points *p, int64_t from, int64_t to)
+{
+    memmove(p->data + to * p->nodes, p->data + from * p->nodes, (size_t)p->nodes * sizeof *p->data);
+    p->norm2[to] = p->norm2[from];
+}
+
 void points_measure(struct points *p)
 {
     for (int64_t i = 0; i < p->n; i++)

@@ -7,6 +7,7 @@
 #ifndef FREEZELINE_POINTS_H
 #define FREEZELINE_POINTS_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/error.h"
@@ -29,6 +30,7 @@ size_t points_entry_bytes(int nodes); /* of one point and its norm */
 /* Stores a point (n rows are there already when i = n: then it is added; capacity must suffice). Values
  * beyond what a half can hold are clamped. */
 void points_set(struct points *p, int64_t i, const float *x);
+void points_move(struct points *p, int64_t from, int64_t to); /* overwrites `to`; n stays */
 /* Recomputes norm2 of all points (after reading them from a file). */
 void points_measure(struct points *p);
 
