@@ -25,14 +25,20 @@ struct socket_options {
     bool mandatory;        /* ROUTER: an unroutable message is an error */
 };
 
+#define FRAMES_MAX_IPC_PATH 107 /* what a unix socket's address holds */
+
+/* True for ipc://, inproc:// and tcp:// to this host itself. */
+bool frames_loopback(const char *endpoint);
+
 /* Makes a socket of `type`, sets every option by name (LINGER 0, MAXMSGSIZE, HWM, IMMEDIATE), binds or connects.
- * On bind failure the text names the endpoint and who may hold it. `security` as in pipeline.h: refuses non-loopback tcp. */
+ * On bind failure the text names the endpoint and who may hold it. `security` as in pipeline.h: refuses non-loopback tcp.
+ * For ipc://, missing directories are made (mode 0700) and a path that a living process holds is refused. */
 int frames_socket(void **out, void *context, int type, enum frames_mode mode, const char *endpoint,
                   const struct socket_options *o, const char *security, struct error *e);
 
 /* Sends one message. `to` only for ROUTER. `payload` (may be NULL) is moved into the socket on success and left to the
  * caller on failure. Never blocks: FL_AGAIN when the peer's queue is full or nobody is connected; FL_UNAVAILABLE when a
- * ROUTER does not know `to`. */
+ * ROUTER does not know `to`; FL_SHAPE when the payload is not what the message announces. */
 int frames_send(void *socket, const struct peer *to, const struct message *m, zmq_msg_t *payload);
 
 /* Receives one message without blocking: FL_AGAIN when there is none. `payload` must be initialised; it is replaced by the raw

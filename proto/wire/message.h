@@ -17,6 +17,8 @@
 #define MESSAGE_MAX_BATCH  64
 #define MESSAGE_NAME_BYTES 128
 #define MESSAGE_TEXT_BYTES 256
+/* Largest raw frame that a tensor or a look-up may announce. */
+#define MESSAGE_MAX_TENSOR_BYTES (1024ll * 1024 * 1024)
 
 enum message_type {
     MESSAGE_REQUEST = 1, /* client -> broker            + input tensor */
@@ -219,6 +221,9 @@ struct message {
         struct status_reply status_reply;
     };
 };
+
+/* Bytes of the raw frame that m announces: of its tensor, or n x dim floats of a look-up; 0 = no frame. -1 when overflowing. */
+int64_t message_payload_bytes(const struct message *m);
 
 /* Encodes into buf; *size is its length. FL_TOO_LARGE when `capacity` is not enough. Allocates nothing. */
 int message_encode(const struct message *m, uint8_t *buf, size_t capacity, size_t *size);

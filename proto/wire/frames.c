@@ -1,0 +1,164 @@
+/* frames.c - sending and receiving messages over ZeroMQ, whole or not at all
+ *
+ * Why sending never leaves half a message: libzmq tests the high-water mark at a message's first frame only.
+ * When a peer goes away between frames, PUSH and DEALER roll back and say EAGAIN, and ROUTER drops the rest.
+ */
+#include "wire/frames.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "wire/codec.h"
+
+static int code_of_errno(void)
+{
+    return errno == EAGAIN ? FL_AGAIN : errno == EHOSTUNREACH ? FL_UNAVAILABLE : FL_IO;
+}
+
+static int send_frame(void *socket, zmq_msg_t *frame, int more)
+{
+    int rc;
+    do
+        rc = zmq_msg_send(frame, socket, ZMQ_DONTWAIT | more);
+    while (rc < 0 && errno == EINTR);
+    return rc < 0 ? code_of_errno() : FL_OK;
+}
+
+static int send_copy(void *socket, const void *bytes, size_t size, int more)
+{
+    zmq_msg_t frame;
+    int rc;
+    if (zmq_msg_init_size(&frame, size))
+        return FL_NOMEM;
+    memcpy(zmq_msg_data(&frame), bytes, size);
+    rc = send_frame(socket, &frame, more);
+    zmq_msg_close(&frame);
+    return rc;
+}
+
+int frames_send(void *socket, const struct peer *to, const struct message *m, zmq_msg_t *payload)
+{
+    struct scratch *s = scratch_start();
+    size_t payload_bytes = payload ? zmq_msg_size(payload) : 0;
+    size_t size;
+    zmq_msg_t envelope;
+    int rc;
+
+    if (!s)
+        return FL_NOMEM;
+    if ((int64_t)payload_bytes != message_payload_bytes(m))
+        return FL_SHAPE;
+    if ((rc = message_encode(m, s->envelope, sizeof s->envelope, &size)))
+        return rc;
+    if (zmq_msg_init_size(&envelope,
+                          size)) /* before the first frame leaves: from there on nothing may fail half-way */
+        return FL_NOMEM;
+    memcpy(zmq_msg_data(&envelope), s->envelope, size);
+    rc = to ? send_copy(socket, to->id, to->size, ZMQ_SNDMORE) : FL_OK;
+    if (!rc)
+        rc = send_frame(socket, &envelope, payload_bytes ? ZMQ_SNDMORE : 0);
+    if (!rc && payload_bytes)
+        rc = send_frame(socket, payload, 0);
+    zmq_msg_close(&envelope);
+    return rc;
+}
+
+static int recv_frame(void *socket, zmq_msg_t *frame)
+{
+    int rc;
+    do
+        rc = zmq_msg_recv(frame, socket, ZMQ_DONTWAIT);
+    while (rc < 0 && errno == EINTR);
+    return rc < 0 ? code_of_errno() : FL_OK;
+}
+
+/* Drops what is left of the message that `frame` (initialised; any part of it) belongs to. Returns how many
+ * frames. */
+static int drop_rest(void *socket, zmq_msg_t *frame)
+{
+    int n = 0;
+    while (zmq_msg_more(frame) && !recv_frame(socket, frame))
+        n++;
+    return n;
+}
+
+static int socket_type(void *socket)
+{
+    int type = -1;
+    size_t size = sizeof type;
+    return zmq_getsockopt(socket, ZMQ_TYPE, &type, &size) ? -1 : type;
+}
+
+/* Reads the identity frame of a ROUTER's message; leaves `frame` as the last part read. */
+static int recv_peer(void *socket, zmq_msg_t *frame, struct peer *from, struct error *e)
+{
+    size_t size;
+    int rc = recv_frame(socket, frame);
+    if (rc)
+        return rc == FL_AGAIN ? rc
+                              : error_set(e, (enum fl_code)rc, "receiving failed: %s", zmq_strerror(errno));
+    size = zmq_msg_size(frame);
+    if (size == 0 || size > sizeof from->id)
+        return error_set(e, FL_PROTOCOL, "peer identity has %zu bytes, 1 to %zu are allowed", size,
+                         sizeof from->id);
+    from->size = size;
+    memcpy(from->id, zmq_msg_data(frame), size);
+    if (!zmq_msg_more(frame))
+        return error_set(e, FL_PROTOCOL, "message has no envelope");
+    return FL_OK;
+}
+
+/* The payload, where there is one, after the envelope in `frame`; both are left as the last part read. */
+static int recv_payload(void *socket, zmq_msg_t *frame, int64_t announced, zmq_msg_t *payload,
+                        struct error *e)
+{
+    int rc, extra;
+    if (!zmq_msg_more(frame)) {
+        if (announced)
+            return error_set(e, FL_PROTOCOL, "message announces a payload of %lld bytes and has none",
+                             (long long)announced);
+        return FL_OK;
+    }
+    if ((rc = recv_frame(socket, payload)))
+        return error_set(e, FL_PROTOCOL, "message breaks off before its payload");
+    if (zmq_msg_more(payload)) {
+        extra = drop_rest(socket, payload);
+        return error_set(e, FL_PROTOCOL, "message has %d more frames than the envelope and its payload",
+                         extra);
+    }
+    if ((int64_t)zmq_msg_size(payload) != announced)
+        return error_set(e, FL_PROTOCOL, "payload has %zu bytes, the message announces %lld",
+                         zmq_msg_size(payload), (long long)announced);
+    return FL_OK;
+}
+
+static void empty(zmq_msg_t *payload)
+{
+    zmq_msg_close(payload);
+    zmq_msg_init(payload);
+}
+
+int frames_recv(void *socket, struct peer *from, struct message *m, zmq_msg_t *payload, struct error *e)
+{
+    bool router = socket_type(socket) == ZMQ_ROUTER;
+    struct peer unused;
+    zmq_msg_t frame;
+    int rc = FL_OK;
+
+    empty(payload);
+    zmq_msg_init(&frame);
+    if (router)
+        rc = recv_peer(socket, &frame, from ? from : &unused, e);
+    if (!rc && (rc = recv_frame(socket, &frame)) && rc != FL_AGAIN)
+        rc = error_set(e, (enum fl_code)rc, "receiving failed: %s", zmq_strerror(errno));
+    if (!rc)
+        rc = message_decode(m, zmq_msg_data(&frame), zmq_msg_size(&frame), e);
+    if (!rc)
+        rc = recv_payload(socket, &frame, message_payload_bytes(m), payload, e);
+    else if (rc != FL_AGAIN)
+        drop_rest(socket, &frame);
+    if (rc)
+        empty(payload);
+    zmq_msg_close(&frame);
+    return rc;
+}

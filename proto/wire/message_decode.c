@@ -1,0 +1,384 @@
+/* message_decode.c - protobuf frames to message structs, every bound checked
+ *
+ * What comes in is hostile until proven otherwise: the protobuf decoder works in the thread's scratch of
+ * fixed size, and nothing is copied into a message before its count, rank, dtype or length is known to fit.
+ * Control characters in texts become spaces, so that a text is one line wherever it is shown.
+ */
+#include "wire/message.h"
+
+#include <string.h>
+
+#include "freezeline.pb-c.h"
+#include "wire/codec.h"
+
+static void *bump_alloc(void *scratch, size_t size)
+{
+    return scratch_take(scratch, size);
+}
+
+static void bump_free(void *scratch, void *pointer)
+{
+    (void)scratch;
+    (void)pointer;
+}
+
+static int count(size_t n, int most, const char *what, int *out, struct error *e)
+{
+    if (n > (size_t)most)
+        return error_set(e, FL_PROTOCOL, "message has %zu %s, at most %d are allowed", n, what, most);
+    *out = (int)n;
+    return FL_OK;
+}
+
+static int get_text(char *to, size_t size, const char *from, const char *what, struct error *e)
+{
+    size_t n = strlen(from);
+    if (n >= size)
+        return error_set(e, FL_TOO_LARGE, "%s has %zu bytes, at most %zu are allowed", what, n, size - 1);
+    for (size_t i = 0; i <= n; i++)
+        to[i] = from[i] && ((unsigned char)from[i] < 0x20 || from[i] == 0x7f) ? ' ' : from[i];
+    return FL_OK;
+}
+
+static int get_tensor(struct tensor *to, const Freezeline__Tensor *from, struct error *e)
+{
+    int64_t bytes;
+    int rc;
+    memset(to, 0, sizeof *to);
+    if (!from || from->dtype == TENSOR_NONE)
+        return FL_OK;
+    if (from->dtype > TENSOR_U64 || !tensor_dtype_bytes((enum tensor_dtype)from->dtype))
+        return error_set(e, FL_PROTOCOL, "tensor has element type %u, which cannot be sent", from->dtype);
+    if ((rc = count(from->n_dim, TENSOR_MAX_RANK, "dims in a tensor", &to->rank, e)))
+        return rc;
+    to->dtype = (enum tensor_dtype)from->dtype;
+    if (from->n_dim)
+        memcpy(to->dim, from->dim, from->n_dim * sizeof *to->dim);
+    bytes = tensor_bytes(to);
+    if (bytes < 0)
+        return error_set(e, FL_PROTOCOL, "tensor has a negative or overflowing shape");
+    if (bytes > MESSAGE_MAX_TENSOR_BYTES)
+        return error_set(e, FL_TOO_LARGE, "tensor has %lld bytes, at most %lld are allowed", (long long)bytes,
+                         (long long)MESSAGE_MAX_TENSOR_BYTES);
+    return FL_OK;
+}
+
+static int get_trace(struct trace *to, const Freezeline__Trace *from, struct error *e)
+{
+    int rc;
+    to->n = 0;
+    if (!from)
+        return FL_OK;
+    if ((rc = count(from->n_stage, PIPELINE_MAX_STAGES, "stages in a trace", &to->n, e)))
+        return rc;
+    for (int i = 0; i < to->n; i++) {
+        const Freezeline__StageTime *t = from->stage[i];
+        to->stage[i] = (struct stage_time){.stage = t->stage,
+                                           .replica = t->replica,
+                                           .batch = t->batch,
+                                           .wire_ns = t->wire_ns,
+                                           .queue_ns = t->queue_ns,
+                                           .compute_ns = t->compute_ns,
+                                           .lookup_ns = t->lookup_ns};
+    }
+    return FL_OK;
+}
+
+static int get_code(uint32_t *to, uint32_t code, struct error *e)
+{
+    if (code >= FL_CODES)
+        return error_set(e, FL_PROTOCOL, "message has error code %u, which this version does not know", code);
+    *to = code;
+    return FL_OK;
+}
+
+static int get_role(uint32_t *to, uint32_t role, struct error *e)
+{
+    if (role < ROLE_BROKER || role > ROLE_CLIENT)
+        return error_set(e, FL_PROTOCOL, "message has role %u, which this version does not know", role);
+    *to = role;
+    return FL_OK;
+}
+
+static int get_exit_index(int32_t *to, int32_t exit, struct error *e)
+{
+    if (exit < -1 || exit >= PIPELINE_MAX_EXITS)
+        return error_set(e, FL_PROTOCOL, "message names exit %d, outside -1..%d", exit,
+                         PIPELINE_MAX_EXITS - 1);
+    *to = exit;
+    return FL_OK;
+}
+
+static int get_request(struct request *to, const Freezeline__Request *from, struct error *e)
+{
+    to->id = from->id;
+    to->deadline_ms = from->deadline_ms;
+    to->flags = from->flags;
+    return get_tensor(&to->input, from->input, e);
+}
+
+static int get_answer(struct answer *to, const Freezeline__Answer *from, struct error *e)
+{
+    int rc;
+    to->id = from->id;
+    to->label = from->label;
+    to->confidence = from->confidence;
+    to->epoch = from->epoch;
+    to->attempts = from->attempts;
+    to->lookup_ns = from->lookup_ns;
+    to->broker_ns = from->broker_ns;
+    to->total_ns = from->total_ns;
+    if ((rc = get_code(&to->error, from->error, e)) ||
+        (rc = get_text(to->text, sizeof to->text, from->text, "text of an answer", e)) ||
+        (rc = get_exit_index(&to->exit, from->exit, e)) || (rc = get_tensor(&to->scores, from->scores, e)))
+        return rc;
+    return get_trace(&to->trace, from->trace, e);
+}
+
+static int get_job(struct job *to, const Freezeline__Job *from, struct error *e)
+{
+    int rc;
+    to->request = from->request;
+    to->attempt = from->attempt;
+    to->flags = from->flags;
+    to->deadline_ns = from->deadline_ns;
+    to->sent_ns = from->sent_ns;
+    if ((rc = count(from->route.len, PIPELINE_MAX_STAGES, "stages in a route", &to->n_route, e)))
+        return rc;
+    for (int i = 0; i < to->n_route; i++) {
+        to->route[i] = from->route.data[i];
+        if (to->route[i] >= PIPELINE_MAX_REPLICAS)
+            return error_set(e, FL_PROTOCOL, "route names replica %u of stage %d, at most %d exist",
+                             to->route[i], i, PIPELINE_MAX_REPLICAS);
+    }
+    if ((rc = get_trace(&to->trace, from->trace, e)))
+        return rc;
+    return get_tensor(&to->activation, from->activation, e);
+}
+
+static int get_lookup(struct lookup *to, const Freezeline__Lookup *from, struct error *e)
+{
+    int rc;
+    if ((rc = count(from->n_item, MESSAGE_MAX_BATCH, "items in a look-up", &to->n, e)))
+        return rc;
+    if (from->exit >= PIPELINE_MAX_EXITS)
+        return error_set(e, FL_PROTOCOL, "look-up names exit %u, at most %d exist", from->exit,
+                         PIPELINE_MAX_EXITS);
+    if ((int64_t)from->dim * to->n * 4 > MESSAGE_MAX_TENSOR_BYTES)
+        return error_set(e, FL_TOO_LARGE, "look-up has %d descriptors of %u floats, which is over the limit",
+                         to->n, from->dim);
+    to->exit = from->exit;
+    to->sequence = from->sequence;
+    to->sent_ns = from->sent_ns;
+    to->dim = from->dim;
+    for (int i = 0; i < to->n; i++) {
+        to->item[i].request = from->item[i]->request;
+        to->item[i].attempt = from->item[i]->attempt;
+        to->item[i].flags = from->item[i]->flags;
+        to->item[i].deadline_ns = from->item[i]->deadline_ns;
+        if ((rc = get_trace(&to->item[i].trace, from->item[i]->trace, e)))
+            return rc;
+    }
+    return FL_OK;
+}
+
+static int get_verdict(struct verdict *to, const Freezeline__Verdict *from, struct error *e)
+{
+    int rc;
+    if ((rc = count(from->n_item, MESSAGE_MAX_BATCH, "items in a verdict", &to->n, e)))
+        return rc;
+    if (from->exit >= PIPELINE_MAX_EXITS)
+        return error_set(e, FL_PROTOCOL, "verdict names exit %u, at most %d exist", from->exit,
+                         PIPELINE_MAX_EXITS);
+    to->exit = from->exit;
+    to->sequence = from->sequence;
+    to->epoch = from->epoch;
+    to->lookup_ns = from->lookup_ns;
+    for (int i = 0; i < to->n; i++)
+        to->item[i] = (struct verdict_item){.request = from->item[i]->request,
+                                            .attempt = from->item[i]->attempt,
+                                            .label = from->item[i]->label,
+                                            .confidence = from->item[i]->confidence,
+                                            .hit = from->item[i]->hit != 0};
+    return FL_OK;
+}
+
+static int get_result(struct result *to, const Freezeline__Result *from, struct error *e)
+{
+    int rc;
+    to->request = from->request;
+    to->attempt = from->attempt;
+    to->label = from->label;
+    to->confidence = from->confidence;
+    to->epoch = from->epoch;
+    to->lookup_ns = from->lookup_ns;
+    to->sent_ns = from->sent_ns;
+    if ((rc = get_code(&to->error, from->error, e)) ||
+        (rc = get_text(to->text, sizeof to->text, from->text, "text of a result", e)) ||
+        (rc = get_exit_index(&to->exit, from->exit, e)) || (rc = get_trace(&to->trace, from->trace, e)))
+        return rc;
+    return get_tensor(&to->scores, from->scores, e);
+}
+
+static int get_place(uint32_t role, uint32_t stage, uint32_t replica, struct error *e)
+{
+    if (role == ROLE_STAGE && (stage >= PIPELINE_MAX_STAGES || replica >= PIPELINE_MAX_REPLICAS))
+        return error_set(e, FL_PROTOCOL, "message names stage %u replica %u, outside %dx%d", stage, replica,
+                         PIPELINE_MAX_STAGES, PIPELINE_MAX_REPLICAS);
+    return FL_OK;
+}
+
+static int get_hello(struct hello *to, const Freezeline__Hello *from, struct error *e)
+{
+    int rc;
+    to->stage = from->stage;
+    to->replica = from->replica;
+    to->incarnation = from->incarnation;
+    to->pid = from->pid;
+    to->ready = from->ready != 0;
+    memset(to->model, 0, sizeof to->model);
+    if (from->model.len && from->model.len != sizeof to->model)
+        return error_set(e, FL_PROTOCOL, "model digest has %zu bytes instead of %zu", from->model.len,
+                         sizeof to->model);
+    if (from->model.len)
+        memcpy(to->model, from->model.data, sizeof to->model);
+    if ((rc = get_role(&to->role, from->role, e)) || (rc = get_place(to->role, to->stage, to->replica, e)) ||
+        (rc = get_text(to->host, sizeof to->host, from->host, "host", e)) ||
+        (rc = get_text(to->boot_id, sizeof to->boot_id, from->boot_id, "boot id", e)))
+        return rc;
+    return get_text(to->engine, sizeof to->engine, from->engine, "engine", e);
+}
+
+static void get_heartbeat(struct heartbeat *to, const Freezeline__Heartbeat *from)
+{
+    to->incarnation = from->incarnation;
+    to->worker_ns = from->worker_ns;
+    to->broker_ns = from->broker_ns;
+    to->jobs = from->jobs;
+    to->lookups = from->lookups;
+    to->hits = from->hits;
+    to->batches = from->batches;
+    to->dropped = from->dropped;
+    to->resident_bytes = from->resident_bytes;
+    to->epoch = from->epoch;
+    to->queued = from->queued;
+    to->redis_up = from->redis_up != 0;
+    to->cache_open = from->cache_open != 0;
+}
+
+static int get_cancel(struct cancel *to, const Freezeline__Cancel *from, struct error *e)
+{
+    int rc = count(from->n_request, MESSAGE_MAX_BATCH, "requests in a cancel", &to->n, e);
+    if (!rc && to->n)
+        memcpy(to->request, from->request, (size_t)to->n * sizeof *to->request);
+    return rc;
+}
+
+static int get_outcome(struct outcome *to, const Freezeline__Outcome *from, struct error *e)
+{
+    to->request = from->request;
+    to->label = from->label;
+    return get_exit_index(&to->hit_exit, from->hit_exit, e);
+}
+
+static int get_process(struct process_status *to, const Freezeline__ProcessStatus *from, struct error *e)
+{
+    int rc;
+    to->stage = from->stage;
+    to->replica = from->replica;
+    to->pid = from->pid;
+    to->incarnation = from->incarnation;
+    to->age_ns = from->age_ns;
+    to->outstanding = from->outstanding;
+    memset(&to->last, 0, sizeof to->last);
+    if (from->last)
+        get_heartbeat(&to->last, from->last);
+    if ((rc = get_role(&to->role, from->role, e)) || (rc = get_place(to->role, to->stage, to->replica, e)) ||
+        (rc = get_text(to->host, sizeof to->host, from->host, "host", e)) ||
+        (rc = get_text(to->state, sizeof to->state, from->state, "state", e)))
+        return rc;
+    return get_text(to->engine, sizeof to->engine, from->engine, "engine", e);
+}
+
+static int get_status_reply(struct status_reply *to, const Freezeline__StatusReply *from, struct error *e)
+{
+    int rc;
+    to->ready = from->ready != 0;
+    to->draining = from->draining != 0;
+    to->admitted = from->admitted;
+    to->answered = from->answered;
+    to->hits = from->hits;
+    to->failed = from->failed;
+    to->overloaded = from->overloaded;
+    to->expired = from->expired;
+    to->retried = from->retried;
+    to->duplicates = from->duplicates;
+    to->in_flight = from->in_flight;
+    to->started_ns = from->started_ns;
+    to->now_ns = from->now_ns;
+    if ((rc = count(from->n_process, STATUS_MAX_PROCESSES, "processes", &to->n_processes, e)) ||
+        (rc = count(from->n_exit, PIPELINE_MAX_EXITS, "exits", &to->n_exits, e)))
+        return rc;
+    for (int i = 0; i < to->n_processes; i++)
+        if ((rc = get_process(&to->process[i], from->process[i], e)))
+            return rc;
+    for (int i = 0; i < to->n_exits; i++)
+        to->exit[i].answered = from->exit[i]->answered;
+    return FL_OK;
+}
+
+static int get_body(struct message *m, const Freezeline__Envelope *from, struct error *e)
+{
+    switch (m->type) {
+    case MESSAGE_REQUEST:
+        return get_request(&m->request, from->request, e);
+    case MESSAGE_ANSWER:
+        return get_answer(&m->answer, from->answer, e);
+    case MESSAGE_JOB:
+        return get_job(&m->job, from->job, e);
+    case MESSAGE_LOOKUP:
+        return get_lookup(&m->lookup, from->lookup, e);
+    case MESSAGE_VERDICT:
+        return get_verdict(&m->verdict, from->verdict, e);
+    case MESSAGE_RESULT:
+        return get_result(&m->result, from->result, e);
+    case MESSAGE_HELLO:
+        return get_hello(&m->hello, from->hello, e);
+    case MESSAGE_HEARTBEAT:
+        get_heartbeat(&m->heartbeat, from->heartbeat);
+        return FL_OK;
+    case MESSAGE_CANCEL:
+        return get_cancel(&m->cancel, from->cancel, e);
+    case MESSAGE_OUTCOME:
+        return get_outcome(&m->outcome, from->outcome, e);
+    case MESSAGE_STATUS_REPLY:
+        return get_status_reply(&m->status_reply, from->status_reply, e);
+    case MESSAGE_STATUS:
+    case MESSAGE_DRAIN:
+        return FL_OK;
+    }
+    return error_set(e, FL_PROTOCOL, "message has no body that this version knows");
+}
+
+int message_decode(struct message *m, const uint8_t *buf, size_t size, struct error *e)
+{
+    struct scratch *s = scratch_start();
+    ProtobufCAllocator allocator = {bump_alloc, bump_free, s};
+    Freezeline__Envelope *envelope;
+
+    if (!s)
+        return error_set(e, FL_NOMEM, "out of memory while decoding a message");
+    if (size > MESSAGE_MAX_ENCODED)
+        return error_set(e, FL_TOO_LARGE, "envelope has %zu bytes, at most %d are allowed", size,
+                         MESSAGE_MAX_ENCODED);
+    envelope = freezeline__envelope__unpack(&allocator, size, buf);
+    if (!envelope)
+        return error_set(e, FL_PROTOCOL, "envelope of %zu bytes is no valid message", size);
+    if (envelope->version != MESSAGE_VERSION)
+        return error_set(
+            e, FL_PROTOCOL,
+            "message speaks protocol version %u, this process speaks %d: run the same release on both sides",
+            envelope->version, MESSAGE_VERSION);
+    m->type = (enum message_type)((int)envelope->body_case - 1);
+    return get_body(m, envelope, e);
+}

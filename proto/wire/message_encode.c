@@ -1,0 +1,382 @@
+/* message_encode.c - message structs to protobuf frames
+ *
+ * The generated structs are filled in the thread's scratch, borrowing strings and dims from the message, and
+ * packed into the caller's buffer. Nothing is allocated.
+ */
+#include "wire/message.h"
+
+#include <string.h>
+
+#include "freezeline.pb-c.h"
+#include "wire/codec.h"
+
+/* Takes `n` structs of a generated type and a pointer array to them, each initialised. False when the scratch
+ * is full. */
+#define TAKE_ARRAY(s, n, Type, INIT, pointers)                                   \
+    ((pointers) = take_array((s), (size_t)(n), sizeof(Type), &(const Type)INIT), \
+     (n) == 0 || (pointers) != NULL)
+
+static void *take_array(struct scratch *s, size_t n, size_t size, const void *init)
+{
+    uint8_t *items = scratch_take(s, n * size);
+    void **pointers = scratch_take(s, n * sizeof *pointers);
+    if (!items || !pointers)
+        return NULL;
+    for (size_t i = 0; i < n; i++) {
+        pointers[i] = items + i * size;
+        memcpy(pointers[i], init, size);
+    }
+    return pointers;
+}
+
+static bool count_ok(int n, int most)
+{
+    return n >= 0 && n <= most;
+}
+
+/* NULL for a tensor that is not announced, so that it costs nothing on the wire. `to` lives as long as the
+ * message. */
+static Freezeline__Tensor *put_tensor(Freezeline__Tensor *to, const struct tensor *t)
+{
+    if (t->dtype == TENSOR_NONE)
+        return NULL;
+    *to = (Freezeline__Tensor)FREEZELINE__TENSOR__INIT;
+    to->dtype = (uint32_t)t->dtype;
+    to->n_dim = (size_t)t->rank;
+    to->dim = (int64_t *)(uintptr_t)t->dim;
+    return to;
+}
+
+static bool put_trace(struct scratch *s, Freezeline__Trace *to, const struct trace *t)
+{
+    *to = (Freezeline__Trace)FREEZELINE__TRACE__INIT;
+    if (!count_ok(t->n, PIPELINE_MAX_STAGES) ||
+        !TAKE_ARRAY(s, t->n, Freezeline__StageTime, FREEZELINE__STAGE_TIME__INIT, to->stage))
+        return false;
+    to->n_stage = (size_t)t->n;
+    for (int i = 0; i < t->n; i++) {
+        const struct stage_time *from = &t->stage[i];
+        to->stage[i]->stage = from->stage;
+        to->stage[i]->replica = from->replica;
+        to->stage[i]->batch = from->batch;
+        to->stage[i]->wire_ns = from->wire_ns;
+        to->stage[i]->queue_ns = from->queue_ns;
+        to->stage[i]->compute_ns = from->compute_ns;
+        to->stage[i]->lookup_ns = from->lookup_ns;
+    }
+    return true;
+}
+
+static char *text(const char *s)
+{
+    return (char *)(uintptr_t)s; /* protobuf-c's structs are not const; packing only reads */
+}
+
+static bool rank_ok(const struct tensor *t)
+{
+    return count_ok(t->rank, TENSOR_MAX_RANK);
+}
+
+struct parts {
+    Freezeline__Tensor tensor;
+    Freezeline__Trace trace;
+    union {
+        Freezeline__Request request;
+        Freezeline__Answer answer;
+        Freezeline__Job job;
+        Freezeline__Lookup lookup;
+        Freezeline__Verdict verdict;
+        Freezeline__Result result;
+        Freezeline__Hello hello;
+        Freezeline__Heartbeat heartbeat;
+        Freezeline__Cancel cancel;
+        Freezeline__Outcome outcome;
+        Freezeline__Status status;
+        Freezeline__StatusReply status_reply;
+        Freezeline__Drain drain;
+    };
+};
+
+static bool put_request(struct parts *p, const struct request *r)
+{
+    p->request = (Freezeline__Request)FREEZELINE__REQUEST__INIT;
+    p->request.id = r->id;
+    p->request.deadline_ms = r->deadline_ms;
+    p->request.flags = r->flags;
+    p->request.input = put_tensor(&p->tensor, &r->input);
+    return rank_ok(&r->input);
+}
+
+static bool put_answer(struct scratch *s, struct parts *p, const struct answer *a)
+{
+    Freezeline__Answer *to = &p->answer;
+    *to = (Freezeline__Answer)FREEZELINE__ANSWER__INIT;
+    to->id = a->id;
+    to->error = a->error;
+    to->text = text(a->text);
+    to->scores = put_tensor(&p->tensor, &a->scores);
+    to->label = a->label;
+    to->exit = a->exit;
+    to->confidence = a->confidence;
+    to->epoch = a->epoch;
+    to->attempts = a->attempts;
+    to->trace = &p->trace;
+    to->lookup_ns = a->lookup_ns;
+    to->broker_ns = a->broker_ns;
+    to->total_ns = a->total_ns;
+    return rank_ok(&a->scores) && put_trace(s, &p->trace, &a->trace);
+}
+
+static bool put_job(struct scratch *s, struct parts *p, const struct job *j)
+{
+    Freezeline__Job *to = &p->job;
+    *to = (Freezeline__Job)FREEZELINE__JOB__INIT;
+    to->request = j->request;
+    to->attempt = j->attempt;
+    to->flags = j->flags;
+    to->deadline_ns = j->deadline_ns;
+    to->sent_ns = j->sent_ns;
+    to->route.len = (size_t)j->n_route;
+    to->route.data = (uint8_t *)(uintptr_t)j->route;
+    to->trace = &p->trace;
+    to->activation = put_tensor(&p->tensor, &j->activation);
+    return count_ok(j->n_route, PIPELINE_MAX_STAGES) && rank_ok(&j->activation) &&
+           put_trace(s, &p->trace, &j->trace);
+}
+
+static bool put_lookup(struct scratch *s, struct parts *p, const struct lookup *l)
+{
+    Freezeline__Lookup *to = &p->lookup;
+    Freezeline__Trace *traces = scratch_take(s, MESSAGE_MAX_BATCH * sizeof *traces);
+    *to = (Freezeline__Lookup)FREEZELINE__LOOKUP__INIT;
+    if (!traces || !count_ok(l->n, MESSAGE_MAX_BATCH) ||
+        !TAKE_ARRAY(s, l->n, Freezeline__LookupItem, FREEZELINE__LOOKUP_ITEM__INIT, to->item))
+        return false;
+    to->exit = l->exit;
+    to->sequence = l->sequence;
+    to->sent_ns = l->sent_ns;
+    to->dim = l->dim;
+    to->n_item = (size_t)l->n;
+    for (int i = 0; i < l->n; i++) {
+        to->item[i]->request = l->item[i].request;
+        to->item[i]->attempt = l->item[i].attempt;
+        to->item[i]->flags = l->item[i].flags;
+        to->item[i]->deadline_ns = l->item[i].deadline_ns;
+        to->item[i]->trace = &traces[i];
+        if (!put_trace(s, &traces[i], &l->item[i].trace))
+            return false;
+    }
+    return true;
+}
+
+static bool put_verdict(struct scratch *s, struct parts *p, const struct verdict *v)
+{
+    Freezeline__Verdict *to = &p->verdict;
+    *to = (Freezeline__Verdict)FREEZELINE__VERDICT__INIT;
+    if (!count_ok(v->n, MESSAGE_MAX_BATCH) ||
+        !TAKE_ARRAY(s, v->n, Freezeline__VerdictItem, FREEZELINE__VERDICT_ITEM__INIT, to->item))
+        return false;
+    to->exit = v->exit;
+    to->sequence = v->sequence;
+    to->epoch = v->epoch;
+    to->lookup_ns = v->lookup_ns;
+    to->n_item = (size_t)v->n;
+    for (int i = 0; i < v->n; i++) {
+        to->item[i]->request = v->item[i].request;
+        to->item[i]->attempt = v->item[i].attempt;
+        to->item[i]->label = v->item[i].label;
+        to->item[i]->confidence = v->item[i].confidence;
+        to->item[i]->hit = v->item[i].hit;
+    }
+    return true;
+}
+
+static bool put_result(struct scratch *s, struct parts *p, const struct result *r)
+{
+    Freezeline__Result *to = &p->result;
+    *to = (Freezeline__Result)FREEZELINE__RESULT__INIT;
+    to->request = r->request;
+    to->attempt = r->attempt;
+    to->error = r->error;
+    to->text = text(r->text);
+    to->label = r->label;
+    to->exit = r->exit;
+    to->confidence = r->confidence;
+    to->epoch = r->epoch;
+    to->lookup_ns = r->lookup_ns;
+    to->sent_ns = r->sent_ns;
+    to->trace = &p->trace;
+    to->scores = put_tensor(&p->tensor, &r->scores);
+    return rank_ok(&r->scores) && put_trace(s, &p->trace, &r->trace);
+}
+
+static void put_hello(struct parts *p, const struct hello *h)
+{
+    Freezeline__Hello *to = &p->hello;
+    *to = (Freezeline__Hello)FREEZELINE__HELLO__INIT;
+    to->role = h->role;
+    to->stage = h->stage;
+    to->replica = h->replica;
+    to->incarnation = h->incarnation;
+    to->pid = h->pid;
+    to->host = text(h->host);
+    to->boot_id = text(h->boot_id);
+    to->model.len = sizeof h->model;
+    to->model.data = (uint8_t *)(uintptr_t)h->model;
+    to->engine = text(h->engine);
+    to->ready = h->ready;
+}
+
+static void put_heartbeat(Freezeline__Heartbeat *to, const struct heartbeat *h)
+{
+    *to = (Freezeline__Heartbeat)FREEZELINE__HEARTBEAT__INIT;
+    to->incarnation = h->incarnation;
+    to->worker_ns = h->worker_ns;
+    to->broker_ns = h->broker_ns;
+    to->jobs = h->jobs;
+    to->lookups = h->lookups;
+    to->hits = h->hits;
+    to->batches = h->batches;
+    to->dropped = h->dropped;
+    to->resident_bytes = h->resident_bytes;
+    to->epoch = h->epoch;
+    to->queued = h->queued;
+    to->redis_up = h->redis_up;
+    to->cache_open = h->cache_open;
+}
+
+static bool put_cancel(struct parts *p, const struct cancel *c)
+{
+    p->cancel = (Freezeline__Cancel)FREEZELINE__CANCEL__INIT;
+    p->cancel.n_request = (size_t)c->n;
+    p->cancel.request = (uint64_t *)(uintptr_t)c->request;
+    return count_ok(c->n, MESSAGE_MAX_BATCH);
+}
+
+static void put_outcome(struct parts *p, const struct outcome *o)
+{
+    p->outcome = (Freezeline__Outcome)FREEZELINE__OUTCOME__INIT;
+    p->outcome.request = o->request;
+    p->outcome.label = o->label;
+    p->outcome.hit_exit = o->hit_exit;
+}
+
+static void put_process(Freezeline__ProcessStatus *to, Freezeline__Heartbeat *last,
+                        const struct process_status *from)
+{
+    to->role = from->role;
+    to->stage = from->stage;
+    to->replica = from->replica;
+    to->pid = from->pid;
+    to->incarnation = from->incarnation;
+    to->host = text(from->host);
+    to->state = text(from->state);
+    to->engine = text(from->engine);
+    put_heartbeat(last, &from->last);
+    to->last = last;
+    to->age_ns = from->age_ns;
+    to->outstanding = from->outstanding;
+}
+
+static void put_counters(Freezeline__StatusReply *to, const struct status_reply *from)
+{
+    to->ready = from->ready;
+    to->draining = from->draining;
+    to->admitted = from->admitted;
+    to->answered = from->answered;
+    to->hits = from->hits;
+    to->failed = from->failed;
+    to->overloaded = from->overloaded;
+    to->expired = from->expired;
+    to->retried = from->retried;
+    to->duplicates = from->duplicates;
+    to->in_flight = from->in_flight;
+    to->started_ns = from->started_ns;
+    to->now_ns = from->now_ns;
+}
+
+static bool put_status_reply(struct scratch *s, struct parts *p, const struct status_reply *r)
+{
+    Freezeline__StatusReply *to = &p->status_reply;
+    Freezeline__Heartbeat *last = scratch_take(s, STATUS_MAX_PROCESSES * sizeof *last);
+    *to = (Freezeline__StatusReply)FREEZELINE__STATUS_REPLY__INIT;
+    if (!last || !count_ok(r->n_processes, STATUS_MAX_PROCESSES) ||
+        !count_ok(r->n_exits, PIPELINE_MAX_EXITS) ||
+        !TAKE_ARRAY(s, r->n_processes, Freezeline__ProcessStatus, FREEZELINE__PROCESS_STATUS__INIT,
+                    to->process) ||
+        !TAKE_ARRAY(s, r->n_exits, Freezeline__ExitStatus, FREEZELINE__EXIT_STATUS__INIT, to->exit))
+        return false;
+    put_counters(to, r);
+    to->n_process = (size_t)r->n_processes;
+    for (int i = 0; i < r->n_processes; i++)
+        put_process(to->process[i], &last[i], &r->process[i]);
+    to->n_exit = (size_t)r->n_exits;
+    for (int i = 0; i < r->n_exits; i++)
+        to->exit[i]->answered = r->exit[i].answered;
+    return true;
+}
+
+/* Fills the body for m->type; false when a count is out of bounds or the scratch is full. */
+static bool put_body(struct scratch *s, struct parts *p, const struct message *m)
+{
+    switch (m->type) {
+    case MESSAGE_REQUEST:
+        return put_request(p, &m->request);
+    case MESSAGE_ANSWER:
+        return put_answer(s, p, &m->answer);
+    case MESSAGE_JOB:
+        return put_job(s, p, &m->job);
+    case MESSAGE_LOOKUP:
+        return put_lookup(s, p, &m->lookup);
+    case MESSAGE_VERDICT:
+        return put_verdict(s, p, &m->verdict);
+    case MESSAGE_RESULT:
+        return put_result(s, p, &m->result);
+    case MESSAGE_HELLO:
+        put_hello(p, &m->hello);
+        return true;
+    case MESSAGE_HEARTBEAT:
+        put_heartbeat(&p->heartbeat, &m->heartbeat);
+        return true;
+    case MESSAGE_CANCEL:
+        return put_cancel(p, &m->cancel);
+    case MESSAGE_OUTCOME:
+        put_outcome(p, &m->outcome);
+        return true;
+    case MESSAGE_STATUS:
+        p->status = (Freezeline__Status)FREEZELINE__STATUS__INIT;
+        return true;
+    case MESSAGE_STATUS_REPLY:
+        return put_status_reply(s, p, &m->status_reply);
+    case MESSAGE_DRAIN:
+        p->drain = (Freezeline__Drain)FREEZELINE__DRAIN__INIT;
+        return true;
+    }
+    return false;
+}
+
+/* The oneof case has the number of the body's field, which is the message type + 1. */
+_Static_assert(FREEZELINE__ENVELOPE__BODY_REQUEST == MESSAGE_REQUEST + 1,
+               "body numbers follow enum message_type");
+_Static_assert(FREEZELINE__ENVELOPE__BODY_DRAIN == MESSAGE_DRAIN + 1,
+               "body numbers follow enum message_type");
+
+int message_encode(const struct message *m, uint8_t *buf, size_t capacity, size_t *size)
+{
+    struct scratch *s = scratch_start();
+    struct parts parts;
+    Freezeline__Envelope envelope = FREEZELINE__ENVELOPE__INIT;
+
+    if (!s)
+        return FL_NOMEM;
+    if (!put_body(s, &parts, m))
+        return FL_TOO_LARGE;
+    envelope.version = MESSAGE_VERSION;
+    envelope.body_case = (Freezeline__Envelope__BodyCase)(m->type + 1);
+    envelope.request = &parts.request; /* all members of both unions start at the same address */
+    *size = freezeline__envelope__get_packed_size(&envelope);
+    if (*size > capacity)
+        return FL_TOO_LARGE;
+    freezeline__envelope__pack(&envelope, buf);
+    return FL_OK;
+}

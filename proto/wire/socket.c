@@ -1,0 +1,149 @@
+/* socket.c - making sockets: every option set by name, addresses checked, failures told in one line
+ *
+ * No ZMQ_HEARTBEAT_* (a stalled reader would abort the receiver) and no ROUTER_HANDOVER (it leaks): liveness
+ * is in messages on the control socket, and each process start has a new identity.
+ */
+#include "wire/frames.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+bool frames_loopback(const char *endpoint)
+{
+    const char *host = endpoint + 6;
+    if (!strncmp(endpoint, "ipc://", 6) || !strncmp(endpoint, "inproc://", 9))
+        return true;
+    if (strncmp(endpoint, "tcp://", 6))
+        return false;
+    return !strncmp(host, "127.", 4) || !strncmp(host, "localhost:", 10) || !strncmp(host, "[::1]:", 6);
+}
+
+static int check_address(const char *endpoint, const char *security, struct error *e)
+{
+    if (strncmp(endpoint, "ipc://", 6) && strncmp(endpoint, "inproc://", 9) && strncmp(endpoint, "tcp://", 6))
+        return error_set(e, FL_CONFIG,
+                         "endpoint %.200s is not understood: write tcp://HOST:PORT or ipc://PATH", endpoint);
+    if (!strncmp(endpoint, "ipc://", 6) && strlen(endpoint + 6) > FRAMES_MAX_IPC_PATH)
+        return error_set(
+            e, FL_CONFIG,
+            "the path of %.200s is longer than %d bytes, which a socket cannot have: set a shorter one",
+            endpoint, FRAMES_MAX_IPC_PATH);
+    if (frames_loopback(endpoint) || (security && !strcmp(security, "none")))
+        return FL_OK;
+    return error_set(
+        e, FL_CONFIG,
+        "%.200s is not a loopback address and traffic is not protected: use 127.0.0.1 or ipc://, or set "
+        "`security: none` where the network itself is trusted",
+        endpoint);
+}
+
+/* Creates the missing directories above `path`, for this user only. */
+static int make_parents(const char *path, struct error *e)
+{
+    char dir[FRAMES_MAX_IPC_PATH + 1];
+    snprintf(dir, sizeof dir, "%s", path);
+    for (char *slash = strchr(dir + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        if (mkdir(dir, 0700) && errno != EEXIST)
+            return error_set(e, FL_IO, "cannot make the directory %s for the socket %s: %s", dir, path,
+                             strerror(errno));
+        *slash = '/';
+    }
+    return FL_OK;
+}
+
+static bool answers(const char *path)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    bool yes;
+    snprintf(address.sun_path, sizeof address.sun_path, "%s", path);
+    yes = fd >= 0 && (!connect(fd, (struct sockaddr *)&address, sizeof address) || errno == EAGAIN);
+    if (fd >= 0)
+        close(fd);
+    return yes;
+}
+
+/* libzmq unlinks whatever is at an ipc path before it binds; so look first. */
+static int prepare_ipc(const char *path, struct error *e)
+{
+    struct stat st;
+    int rc;
+    if (*path == '@' || *path == '*')
+        return FL_OK;
+    if ((rc = make_parents(path, e)) || lstat(path, &st))
+        return rc;
+    if (!S_ISSOCK(st.st_mode))
+        return error_set(e, FL_CONFIG, "cannot bind ipc://%s: a file that is no socket is there", path);
+    if (answers(path))
+        return error_set(e, FL_CONFIG,
+                         "cannot bind ipc://%s: address already in use (is another pipeline running? see "
+                         "`freezeline status`)",
+                         path);
+    return FL_OK;
+}
+
+static int bind_error(const char *endpoint, struct error *e)
+{
+    if (errno == EADDRINUSE)
+        return error_set(
+            e, FL_CONFIG,
+            "cannot bind %s: address already in use (is another pipeline running? see `ss -ltnp`)", endpoint);
+    if (errno == ENODEV || errno == EADDRNOTAVAIL)
+        return error_set(e, FL_CONFIG, "cannot bind %s: this host has no such address", endpoint);
+    if (errno == EINVAL)
+        return error_set(e, FL_CONFIG, "cannot bind %s: not understood, write tcp://HOST:PORT or ipc://PATH",
+                         endpoint);
+    return error_set(e, FL_IO, "cannot bind %s: %s", endpoint, zmq_strerror(errno));
+}
+
+static bool set_int(void *socket, int option, int value)
+{
+    return !zmq_setsockopt(socket, option, &value, sizeof value);
+}
+
+static bool set_options(void *socket, int type, const char *endpoint, const struct socket_options *o)
+{
+    int high_water = o->high_water > 0 ? o->high_water : 1000;
+    int64_t max_bytes = o->max_bytes > 0 ? o->max_bytes : 256ll * 1024 * 1024;
+
+    return set_int(socket, ZMQ_LINGER, 0) && set_int(socket, ZMQ_SNDHWM, high_water) &&
+           set_int(socket, ZMQ_RCVHWM, high_water) && set_int(socket, ZMQ_IMMEDIATE, o->immediate) &&
+           !zmq_setsockopt(socket, ZMQ_MAXMSGSIZE, &max_bytes, sizeof max_bytes) &&
+           set_int(socket, ZMQ_RECONNECT_IVL, 20) && set_int(socket, ZMQ_RECONNECT_IVL_MAX, 1000) &&
+           (type != ZMQ_ROUTER || set_int(socket, ZMQ_ROUTER_MANDATORY, o->mandatory)) &&
+           (!strchr(endpoint, '[') || set_int(socket, ZMQ_IPV6, 1));
+}
+
+int frames_socket(void **out, void *context, int type, enum frames_mode mode, const char *endpoint,
+                  const struct socket_options *o, const char *security, struct error *e)
+{
+    static const struct socket_options defaults;
+    void *socket;
+    int rc;
+
+    *out = NULL;
+    if ((rc = check_address(endpoint, security, e)))
+        return rc;
+    if (mode == FRAMES_BIND && !strncmp(endpoint, "ipc://", 6) && (rc = prepare_ipc(endpoint + 6, e)))
+        return rc;
+    socket = zmq_socket(context, type);
+    if (!socket)
+        return error_set(e, FL_IO, "cannot make a socket for %s: %s", endpoint, zmq_strerror(errno));
+    if (!set_options(socket, type, endpoint, o ? o : &defaults))
+        rc = error_set(e, FL_INTERNAL, "cannot set the options of %s: %s", endpoint, zmq_strerror(errno));
+    else if (mode == FRAMES_BIND && zmq_bind(socket, endpoint))
+        rc = bind_error(endpoint, e);
+    else if (mode == FRAMES_CONNECT && zmq_connect(socket, endpoint))
+        rc = error_set(e, FL_CONFIG, "cannot connect to %s: %s", endpoint, zmq_strerror(errno));
+    if (rc)
+        zmq_close(socket);
+    else
+        *out = socket;
+    return rc;
+}

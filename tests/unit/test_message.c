@@ -1,0 +1,382 @@
+/* test_message.c - every message survives the wire; what is out of bounds is refused by name */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "freezeline.pb-c.h"
+#include "wire/message.h"
+
+static struct message in, out;
+static uint8_t buf[MESSAGE_MAX_ENCODED];
+
+static uint64_t seed = 88172645463325252ull;
+
+static uint64_t next(void)
+{
+    seed ^= seed << 13;
+    seed ^= seed >> 7;
+    return seed ^= seed << 17;
+}
+
+static struct message *fresh(enum message_type type)
+{
+    memset(&in, 0, sizeof in);
+    memset(&out, 0, sizeof out);
+    in.type = type;
+    return &in;
+}
+
+/* Encodes `in`, decodes to `out` (both zeroed before, so that whole structs compare). */
+static void travel(void)
+{
+    struct error e = {0};
+    size_t size = 0;
+    assert_int_equal(message_encode(&in, buf, sizeof buf, &size), FL_OK);
+    if (message_decode(&out, buf, size, &e))
+        fail_msg("%s", e.text);
+    assert_memory_equal(&in, &out, sizeof in);
+}
+
+static struct tensor image(void)
+{
+    return (struct tensor){.dtype = TENSOR_F32, .rank = 4, .dim = {1, 3, 32, 32}};
+}
+
+static void fill_trace(struct trace *t, int n)
+{
+    t->n = n;
+    for (int i = 0; i < n; i++)
+        t->stage[i] = (struct stage_time){(uint32_t)i, 3, 8, next(), next(), next(), next()};
+}
+
+static void test_request(void **state)
+{
+    (void)state;
+    fresh(MESSAGE_REQUEST)->request = (struct request){
+        .id = UINT64_MAX, .deadline_ms = 250, .flags = JOB_AUDIT | JOB_SAMPLED, .input = image()};
+    travel();
+}
+
+static void test_answer(void **state)
+{
+    (void)state;
+    struct answer *a = &fresh(MESSAGE_ANSWER)->answer;
+    a->id = 1;
+    a->error = FL_OVERLOADED;
+    strcpy(a->text, "caf\xc3\xa9: too many");
+    a->scores = (struct tensor){.dtype = TENSOR_F32, .rank = 2, .dim = {1, 10}};
+    a->label = -1;
+    a->exit = -1;
+    a->confidence = 0.25f;
+    a->epoch = 7;
+    a->attempts = 2;
+    fill_trace(&a->trace, PIPELINE_MAX_STAGES);
+    a->lookup_ns = 9;
+    a->broker_ns = 8;
+    a->total_ns = UINT64_MAX;
+    travel();
+}
+
+static void test_job(void **state)
+{
+    (void)state;
+    struct job *j = &fresh(MESSAGE_JOB)->job;
+    j->request = 5;
+    j->attempt = 2;
+    j->flags = JOB_NO_CACHE;
+    j->deadline_ns = next();
+    j->sent_ns = next();
+    j->n_route = PIPELINE_MAX_STAGES;
+    for (int i = 0; i < j->n_route; i++)
+        j->route[i] = (uint8_t)(i % PIPELINE_MAX_REPLICAS);
+    fill_trace(&j->trace, 2);
+    j->activation = image();
+    travel();
+}
+
+static void fill_lookup(struct lookup *l)
+{
+    l->exit = 3;
+    l->sequence = next();
+    l->sent_ns = next();
+    l->dim = 1344;
+    l->n = MESSAGE_MAX_BATCH;
+    for (int i = 0; i < l->n; i++) {
+        l->item[i].request = next();
+        l->item[i].attempt = 1;
+        l->item[i].flags = JOB_SAMPLED;
+        l->item[i].deadline_ns = next();
+        fill_trace(&l->item[i].trace, PIPELINE_MAX_STAGES);
+    }
+}
+
+static void test_lookup(void **state)
+{
+    (void)state;
+    fill_lookup(&fresh(MESSAGE_LOOKUP)->lookup);
+    travel();
+    assert_int_equal(message_payload_bytes(&out), 64 * 1344 * 4);
+}
+
+static void test_verdict(void **state)
+{
+    (void)state;
+    struct verdict *v = &fresh(MESSAGE_VERDICT)->verdict;
+    v->exit = 1;
+    v->sequence = 99;
+    v->epoch = 12;
+    v->lookup_ns = 12345;
+    v->n = 3;
+    v->item[0] =
+        (struct verdict_item){.request = 1, .attempt = 1, .label = 9, .confidence = 0.5f, .hit = true};
+    v->item[1] =
+        (struct verdict_item){.request = 2, .attempt = 2, .label = -1, .confidence = 0, .hit = false};
+    travel();
+}
+
+static void test_result(void **state)
+{
+    (void)state;
+    struct result *r = &fresh(MESSAGE_RESULT)->result;
+    r->request = 77;
+    r->attempt = 3;
+    r->error = FL_VALUE;
+    strcpy(r->text, "input has a NaN");
+    r->label = 4;
+    r->exit = 2;
+    r->confidence = 1e9f;
+    r->epoch = 5;
+    r->lookup_ns = 6;
+    r->sent_ns = 7;
+    fill_trace(&r->trace, 1);
+    r->scores = (struct tensor){.dtype = TENSOR_F32, .rank = 2, .dim = {1, 10}};
+    travel();
+}
+
+static void fill_heartbeat(struct heartbeat *h)
+{
+    *h = (struct heartbeat){1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, true, true};
+}
+
+static void test_control(void **state)
+{
+    (void)state;
+    struct hello *h = &fresh(MESSAGE_HELLO)->hello;
+    *h = (struct hello){
+        .role = ROLE_STAGE, .stage = 2, .replica = 1, .incarnation = next(), .pid = 4242, .ready = true};
+    strcpy(h->host, "node-a");
+    strcpy(h->boot_id, "7e3e9b6e-0000");
+    strcpy(h->engine, "SkylakeX, oneDNN 2.6, 1 thread");
+    memset(h->model, 0xab, sizeof h->model);
+    travel();
+
+    fill_heartbeat(&fresh(MESSAGE_HEARTBEAT)->heartbeat);
+    travel();
+
+    fresh(MESSAGE_CANCEL)->cancel.n = MESSAGE_MAX_BATCH;
+    for (int i = 0; i < MESSAGE_MAX_BATCH; i++)
+        in.cancel.request[i] = next();
+    travel();
+
+    fresh(MESSAGE_OUTCOME)->outcome = (struct outcome){.request = 3, .label = 8, .hit_exit = -1};
+    travel();
+    fresh(MESSAGE_STATUS);
+    travel();
+    fresh(MESSAGE_DRAIN);
+    travel();
+}
+
+static void test_status_reply(void **state)
+{
+    (void)state;
+    struct status_reply *r = &fresh(MESSAGE_STATUS_REPLY)->status_reply;
+    r->ready = true;
+    r->draining = true;
+    for (uint64_t *counter = &r->admitted; counter <= &r->now_ns; counter++)
+        *counter = next();
+    r->n_processes = STATUS_MAX_PROCESSES;
+    for (int i = 0; i < r->n_processes; i++) {
+        struct process_status *p = &r->process[i];
+        p->role = ROLE_STAGE;
+        p->stage = (uint32_t)(i % PIPELINE_MAX_STAGES);
+        p->replica = 1;
+        p->pid = next();
+        p->incarnation = next();
+        memset(p->host, 'h', sizeof p->host - 1);
+        strcpy(p->state, "ready");
+        memset(p->engine, 'e', sizeof p->engine - 1);
+        fill_heartbeat(&p->last);
+        p->age_ns = next();
+        p->outstanding = 3;
+    }
+    r->n_exits = PIPELINE_MAX_EXITS;
+    for (int i = 0; i < r->n_exits; i++)
+        r->exit[i].answered = next();
+    travel();
+}
+
+static size_t pack(const Freezeline__Envelope *envelope)
+{
+    return freezeline__envelope__pack(envelope, buf);
+}
+
+static void refused(size_t size, int code, const char *says)
+{
+    struct error e = {0};
+    assert_int_equal(message_decode(&out, buf, size, &e), code);
+    if (!strstr(e.text, says))
+        fail_msg("\"%s\" does not say \"%s\"", e.text, says);
+}
+
+static void test_wrong_version_names_both(void **state)
+{
+    (void)state;
+    Freezeline__Envelope envelope = FREEZELINE__ENVELOPE__INIT;
+    Freezeline__Status status = FREEZELINE__STATUS__INIT;
+    envelope.version = 9;
+    envelope.body_case = FREEZELINE__ENVELOPE__BODY_STATUS;
+    envelope.status = &status;
+    refused(pack(&envelope), FL_PROTOCOL, "version 9, this process speaks 1");
+    envelope.version = MESSAGE_VERSION;
+    envelope.body_case = FREEZELINE__ENVELOPE__BODY__NOT_SET;
+    refused(pack(&envelope), FL_PROTOCOL, "no body");
+    refused(0, FL_PROTOCOL, "version 0");
+}
+
+static void test_hostile_tensors(void **state)
+{
+    (void)state;
+    int64_t dim[9] = {1, 1, 1, 1, 1, 1, 1, 1, 1};
+    Freezeline__Envelope envelope = FREEZELINE__ENVELOPE__INIT;
+    Freezeline__Request request = FREEZELINE__REQUEST__INIT;
+    Freezeline__Tensor tensor = FREEZELINE__TENSOR__INIT;
+    envelope.version = MESSAGE_VERSION;
+    envelope.body_case = FREEZELINE__ENVELOPE__BODY_REQUEST;
+    envelope.request = &request;
+    request.input = &tensor;
+    tensor.dim = dim;
+    tensor.dtype = TENSOR_F32;
+    tensor.n_dim = 9;
+    refused(pack(&envelope), FL_PROTOCOL, "9 dims");
+    tensor.n_dim = 2;
+    dim[0] = -5;
+    refused(pack(&envelope), FL_PROTOCOL, "negative");
+    dim[0] = dim[1] = 1ll << 40;
+    refused(pack(&envelope), FL_PROTOCOL, "overflow");
+    dim[1] = 1;
+    refused(pack(&envelope), FL_TOO_LARGE, "at most");
+    dim[0] = 1;
+    tensor.dtype = TENSOR_STRING;
+    refused(pack(&envelope), FL_PROTOCOL, "element type 8");
+    tensor.dtype = 4000000000u;
+    refused(pack(&envelope), FL_PROTOCOL, "element type 4000000000");
+}
+
+static void test_hostile_counts(void **state)
+{
+    (void)state;
+    uint64_t ids[MESSAGE_MAX_BATCH + 1] = {0};
+    uint8_t route[PIPELINE_MAX_STAGES + 1] = {0};
+    Freezeline__Envelope envelope = FREEZELINE__ENVELOPE__INIT;
+    Freezeline__Cancel cancel = FREEZELINE__CANCEL__INIT;
+    Freezeline__Job job = FREEZELINE__JOB__INIT;
+    envelope.version = MESSAGE_VERSION;
+    envelope.body_case = FREEZELINE__ENVELOPE__BODY_CANCEL;
+    envelope.cancel = &cancel;
+    cancel.request = ids;
+    cancel.n_request = MESSAGE_MAX_BATCH + 1;
+    refused(pack(&envelope), FL_PROTOCOL, "65 requests in a cancel");
+    envelope.body_case = FREEZELINE__ENVELOPE__BODY_JOB;
+    envelope.job = &job;
+    job.route.data = route;
+    job.route.len = sizeof route;
+    refused(pack(&envelope), FL_PROTOCOL, "17 stages in a route");
+    job.route.len = 2;
+    route[1] = PIPELINE_MAX_REPLICAS;
+    refused(pack(&envelope), FL_PROTOCOL, "replica 16 of stage 1");
+}
+
+static void test_hostile_texts(void **state)
+{
+    (void)state;
+    char text[MESSAGE_TEXT_BYTES + 1];
+    Freezeline__Envelope envelope = FREEZELINE__ENVELOPE__INIT;
+    Freezeline__Answer answer = FREEZELINE__ANSWER__INIT;
+    struct error e = {0};
+    memset(text, 'x', sizeof text);
+    text[MESSAGE_TEXT_BYTES] = '\0';
+    envelope.version = MESSAGE_VERSION;
+    envelope.body_case = FREEZELINE__ENVELOPE__BODY_ANSWER;
+    envelope.answer = &answer;
+    answer.text = text;
+    refused(pack(&envelope), FL_TOO_LARGE, "text of an answer has 256 bytes");
+    strcpy(text, "one\n\x1b[31mtwo");
+    assert_int_equal(message_decode(&out, buf, pack(&envelope), &e), FL_OK);
+    assert_string_equal(out.answer.text, "one  [31mtwo");
+    answer.error = FL_CODES;
+    refused(pack(&envelope), FL_PROTOCOL, "error code");
+    answer.error = 0;
+    answer.exit = -2;
+    refused(pack(&envelope), FL_PROTOCOL, "exit -2");
+}
+
+static void test_encode_bounds(void **state)
+{
+    (void)state;
+    size_t size;
+    fill_lookup(&fresh(MESSAGE_LOOKUP)->lookup);
+    assert_int_equal(message_encode(&in, buf, 100, &size), FL_TOO_LARGE);
+    in.lookup.n = MESSAGE_MAX_BATCH + 1;
+    assert_int_equal(message_encode(&in, buf, sizeof buf, &size), FL_TOO_LARGE);
+    fresh(MESSAGE_JOB)->job.trace.n = -1;
+    assert_int_equal(message_encode(&in, buf, sizeof buf, &size), FL_TOO_LARGE);
+    in.type = 77;
+    assert_int_equal(message_encode(&in, buf, sizeof buf, &size), FL_TOO_LARGE);
+}
+
+static void test_random_mutations(void **state)
+{
+    (void)state;
+    static uint8_t mutant[MESSAGE_MAX_ENCODED];
+    size_t size;
+    fill_lookup(&fresh(MESSAGE_LOOKUP)->lookup);
+    in.lookup.n = 5;
+    assert_int_equal(message_encode(&in, buf, sizeof buf, &size), FL_OK);
+    for (int round = 0; round < 20000; round++) {
+        struct error e = {0};
+        size_t n = round % 3 ? size : (size_t)(next() % (size + 1));
+        int rc;
+        memcpy(mutant, buf, size);
+        for (int flips = (int)(next() % 8); flips >= 0; flips--)
+            mutant[next() % size] = (uint8_t)next();
+        rc = message_decode(&out, mutant, n, &e);
+        assert_true(rc == FL_OK || rc == FL_PROTOCOL || rc == FL_TOO_LARGE);
+        assert_true(rc == FL_OK || e.text[0]);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_request),
+        cmocka_unit_test(test_answer),
+        cmocka_unit_test(test_job),
+        cmocka_unit_test(test_lookup),
+        cmocka_unit_test(test_verdict),
+        cmocka_unit_test(test_result),
+        cmocka_unit_test(test_control),
+        cmocka_unit_test(test_status_reply),
+        cmocka_unit_test(test_wrong_version_names_both),
+        cmocka_unit_test(test_hostile_tensors),
+        cmocka_unit_test(test_hostile_counts),
+        cmocka_unit_test(test_hostile_texts),
+        cmocka_unit_test(test_encode_bounds),
+        cmocka_unit_test(test_random_mutations),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
