@@ -202,6 +202,37 @@ static void apply_kmeans(struct applier *a, int32_t label)
         move_centroid(a, j);
 }
 
+/* --- a budget that became smaller */
+
+static void trim_knn(struct knn *m, int64_t capacity)
+{
+    int64_t n = m->points.n, drop = n - capacity;
+    int32_t *label = m->label;
+    for (int64_t i = 0; i < n; i++) { /* marked: the `drop` oldest, counted from the ring's start */
+        if ((i - m->oldest % n + n) % n < drop)
+            label[i] = -1;
+    }
+    m->points.n = 0;
+    for (int64_t i = 0; i < n; i++) {
+        if (label[i] < 0)
+            continue;
+        points_move(&m->points, i, m->points.n);
+        label[m->points.n++] = label[i];
+    }
+    m->oldest = 0;
+}
+
+static void trim_kmeans(struct kmeans *m, int64_t capacity)
+{
+    while (m->points.n > capacity) {
+        int64_t j = least_used(m, -1), last = m->points.n - 1;
+        points_move(&m->points, last, j);
+        memmove(m->count + j * m->classes, m->count + last * m->classes,
+                (size_t)m->classes * sizeof *m->count);
+        m->points.n--;
+    }
+}
+
 /* --- both
  * ----------------------------------------------------------------------------------------------------------
  */
