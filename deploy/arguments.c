@@ -1,0 +1,179 @@
+/* arguments.c - parsing of options, and --help from the same table */
+#include "arguments.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "nearest.h"
+
+#define ARGUMENTS_MAX_OPTIONS 40
+
+static void print_help(const struct usage *u, const struct argument *table)
+{
+    printf("usage: freezeline %s%s%s [options]\n\n%s\n\noptions:\n", u->command, *u->operands ? " " : "",
+           u->operands, u->summary);
+    for (const struct argument *a = table; a->kind != ARGUMENT_END; a++) {
+        char left[80];
+        snprintf(left, sizeof left, "%s%c%s--%s%s%s", a->letter ? "-" : " ", a->letter ? a->letter : ' ',
+                 a->letter ? ", " : "  ", a->name, a->value ? " " : "", a->value ? a->value : "");
+        printf("  %-30s %s\n", left, a->help);
+    }
+    printf("      %-26s %s\n", "--help", "this text");
+    if (u->notes)
+        printf("\n%s", u->notes);
+}
+
+static int unknown_option(const struct usage *u, const struct argument *table, const char *word,
+                          struct error *e)
+{
+    const char *known[ARGUMENTS_MAX_OPTIONS], *near;
+    char name[64];
+    int n = 0;
+
+    snprintf(name, sizeof name, "%.*s", (int)strcspn(word, "="), word);
+    for (const struct argument *a = table; a->kind != ARGUMENT_END && n < ARGUMENTS_MAX_OPTIONS - 1; a++)
+        known[n++] = a->name;
+    known[n++] = "help";
+    near = nearest_word(name + strspn(name, "-"), known, n);
+    if (near)
+        return error_set(e, FL_USAGE, "unknown option %s; did you mean --%s?", name, near);
+    return error_set(e, FL_USAGE, "unknown option %s; 'freezeline %s --help' lists the options", name,
+                     u->command);
+}
+
+/* The option that argv[*i] names; *value is what follows '=' or the letter, or NULL. */
+static const struct argument *find_option(const struct argument *table, const char *word, const char **value)
+{
+    *value = NULL;
+    for (const struct argument *a = table; a->kind != ARGUMENT_END; a++) {
+        size_t n = strlen(a->name);
+        if (word[1] == '-' && !strncmp(word + 2, a->name, n) && (word[2 + n] == '=' || !word[2 + n])) {
+            *value = word[2 + n] ? word + 3 + n : NULL;
+            return a;
+        }
+        if (word[1] != '-' && a->letter && word[1] == a->letter && (!word[2] || a->kind != ARGUMENT_FLAG)) {
+            *value = word[2] ? word + 2 : NULL;
+            return a;
+        }
+    }
+    return NULL;
+}
+
+static int check_range(const struct argument *a, double x, struct error *e)
+{
+    if ((a->low != 0 || a->high != 0) && !(x >= a->low && x <= a->high))
+        return error_set(e, FL_USAGE, "--%s %g is out of range: %g to %g", a->name, x, a->low, a->high);
+    return FL_OK;
+}
+
+static int store_number(const struct argument *a, const char *text, struct error *e)
+{
+    char *end;
+    double x = strtod(text, &end);
+
+    if (end == text || *end || !isfinite(x))
+        return error_set(e, FL_USAGE, "--%s takes a number, not '%s'", a->name, text);
+    if (check_range(a, x, e))
+        return FL_USAGE;
+    if (a->kind == ARGUMENT_NUMBER) {
+        *(double *)a->into = x;
+        return FL_OK;
+    }
+    if (x != floor(x) || x < INT_MIN || x > INT_MAX)
+        return error_set(e, FL_USAGE, "--%s takes a whole number, not '%s'", a->name, text);
+    *(int *)a->into = (int)x;
+    return FL_OK;
+}
+
+static int append(struct argument_list *list, const char *text, const char *what, struct error *e)
+{
+    if (list->n == ARGUMENTS_MAX_LIST)
+        return error_set(e, FL_USAGE, "too many %s: at most %d", what, ARGUMENTS_MAX_LIST);
+    list->item[list->n++] = text;
+    return FL_OK;
+}
+
+static int store(const struct argument *a, const char *text, struct error *e)
+{
+    switch (a->kind) {
+    case ARGUMENT_TEXT:
+        *(const char **)a->into = text;
+        return FL_OK;
+    case ARGUMENT_LIST:
+        return append(a->into, text, a->name, e);
+    default:
+        return store_number(a, text, e);
+    }
+}
+
+/* One option at argv[*i]; steps over a value that stands apart. */
+static int parse_option(const struct usage *u, const struct argument *table, int argc, char **argv, int *i,
+                        struct error *e)
+{
+    const char *value;
+    const struct argument *a = find_option(table, argv[*i], &value);
+
+    if (!a)
+        return unknown_option(u, table, argv[*i], e);
+    if (a->kind == ARGUMENT_FLAG) {
+        if (value)
+            return error_set(e, FL_USAGE, "--%s takes no value", a->name);
+        *(bool *)a->into = true;
+        return FL_OK;
+    }
+    if (!value && *i + 1 == argc)
+        return error_set(e, FL_USAGE, "--%s needs a value: %s", a->name, a->value);
+    return store(a, value ? value : argv[++*i], e);
+}
+
+static int check_operands(const struct usage *u, const struct argument_list *operands, struct error *e)
+{
+    if (operands->n < u->min_operands)
+        return error_set(e, FL_USAGE, "%s is missing; 'freezeline %s --help' tells more", u->operands,
+                         u->command);
+    if (operands->n > u->max_operands)
+        return error_set(e, FL_USAGE, "unexpected argument '%s'; 'freezeline %s --help' tells more",
+                         operands->item[u->max_operands], u->command);
+    return FL_OK;
+}
+
+int arguments_parse(const struct usage *u, const struct argument *table, int argc, char **argv,
+                    struct argument_list *operands, bool *helped, struct error *e)
+{
+    int rc;
+
+    operands->n = 0;
+    *helped = false;
+    for (int i = 1; i < argc; i++) {
+        if (!strcmp(argv[i], "--")) {
+            while (++i < argc)
+                if ((rc = append(operands, argv[i], "arguments", e)))
+                    return rc;
+            break;
+        }
+        if (!strcmp(argv[i], "--help")) {
+            print_help(u, table);
+            *helped = true;
+            return FL_OK;
+        }
+        if (argv[i][0] == '-' && argv[i][1])
+            rc = parse_option(u, table, argc, argv, &i, e);
+        else
+            rc = append(operands, argv[i], "arguments", e);
+        if (rc)
+            return rc;
+    }
+    return check_operands(u, operands, e);
+}
+
+int arguments_load(struct pipeline **out, const struct pipeline_arguments *a, struct error *e)
+{
+    *out = NULL;
+    if (!a->path)
+        return error_set(e, FL_USAGE, "-c P.yaml is missing: which pipeline?");
+    return pipeline_load(out, a->path, a->sets.item, a->sets.n, e);
+}

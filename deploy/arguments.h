@@ -1,0 +1,70 @@
+/* arguments.h - the command line of one command: a table of its options, parsed and explained
+ *
+ * Values stay where argv has them; nothing is copied. Every command takes --help; arguments_parse prints it
+ * and says so.
+ */
+#ifndef FREEZELINE_ARGUMENTS_H
+#define FREEZELINE_ARGUMENTS_H
+
+#include <stdbool.h>
+
+#include "base/error.h"
+#include "base/pipeline.h"
+
+#define ARGUMENTS_MAX_LIST 128
+
+enum argument_kind {
+    ARGUMENT_END,
+    ARGUMENT_FLAG,
+    ARGUMENT_TEXT,
+    ARGUMENT_INT,
+    ARGUMENT_NUMBER,
+    ARGUMENT_LIST
+};
+
+struct argument_list {
+    int n;
+    const char *item[ARGUMENTS_MAX_LIST];
+};
+
+struct argument {
+    enum argument_kind kind;
+    const char *name; /* without the dashes */
+    char letter;      /* 0: none */
+    void *into;       /* bool, const char *, int, double or struct argument_list */
+    const char *value;
+    const char *help;
+    double low, high; /* of numbers; both 0: any */
+};
+
+/* What --help shows around the options. */
+struct usage {
+    const char *command;
+    const char *operands; /* "MODEL.onnx" */
+    const char *summary;  /* one sentence */
+    const char *notes;    /* more, and examples; whole lines */
+    int min_operands, max_operands;
+};
+
+/* Parses argv[1..argc). FL_USAGE with one line that names the option and the nearest known one. *helped:
+ * --help was asked for and printed, so there is nothing else to do. */
+int arguments_parse(const struct usage *u, const struct argument *table, int argc, char **argv,
+                    struct argument_list *operands, bool *helped, struct error *e);
+
+/* The options that every command on a pipeline takes. */
+struct pipeline_arguments {
+    const char *path;
+    struct argument_list sets;
+};
+
+#define ARGUMENTS_PIPELINE(where)                                                                            \
+    {ARGUMENT_TEXT, "config", 'c', &(where).path, "P.yaml", "the pipeline file", 0, 0},                      \
+    {                                                                                                        \
+        ARGUMENT_LIST, "set", 0, &(where).sets, "KEY=VALUE", "override a key of the file (may be repeated)", \
+            0, 0                                                                                             \
+    }
+
+/* pipeline_load with these arguments. FL_USAGE when -c is missing. */
+int arguments_load(struct pipeline **out, const struct pipeline_arguments *a, struct error *e);
+
+#endif

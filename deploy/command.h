@@ -1,0 +1,27 @@
+/* command.h - the commands of the tool
+ *
+ * A command parses its own arguments, prints its result on stdout and returns an enum fl_code with one line
+ * in *e. Messages and progress go to stderr.
+ */
+#ifndef FREEZELINE_COMMAND_H
+#define FREEZELINE_COMMAND_H
+
+#include "base/error.h"
+
+typedef int (*command_function)(int argc, char **argv, struct error *e);
+
+int command_inspect(int argc, char **argv, struct error *e);
+int command_run(int argc, char **argv, struct error *e);
+int command_profile(int argc, char **argv, struct error *e);
+int command_plan(int argc, char **argv, struct error *e);
+int command_build(int argc, char **argv, struct error *e);
+int command_eval(int argc, char **argv, struct error *e);
+int command_up(int argc, char **argv, struct error *e);
+int command_status(int argc, char **argv, struct error *e);
+int command_logs(int argc, char **argv, struct error *e);
+int command_down(int argc, char **argv, struct error *e);
+int command_infer(int argc, char **argv, struct error *e);
+int command_bench(int argc, char **argv, struct error *e);
+int command_top(int argc, char **argv, struct error *e);
+
+#endif

@@ -1,0 +1,84 @@
+/* progress.c - draws at most ten times a second; without a terminal once per tenth of the work */
+#include "progress.h"
+
+#include <math.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+
+#define BAR_CELLS 28
+
+void progress_open(struct progress *p, FILE *to)
+{
+    memset(p, 0, sizeof *p);
+    p->to = to;
+    p->terminal = isatty(fileno(to));
+}
+
+void progress_close(struct progress *p)
+{
+    if (p->terminal && p->phase[0])
+        fputc('\n', p->to);
+    p->phase[0] = 0;
+    fflush(p->to);
+}
+
+static void begin_phase(struct progress *p, const char *phase, int64_t done)
+{
+    progress_close(p);
+    snprintf(p->phase, sizeof p->phase, "%s", phase);
+    p->phase_ns = clock_ns();
+    p->drawn_ns = 0;
+    p->drawn_tenth = -1;
+    p->first = done;
+}
+
+/* "1:05 left", or "" while there is nothing to reckon with. */
+static void time_left(const struct progress *p, int64_t done, int64_t total, uint64_t now, char *buf,
+                      size_t size)
+{
+    double spent = (double)(now - p->phase_ns) / NS_PER_S, left;
+
+    buf[0] = 0;
+    if (done <= p->first || spent < 0.5 || done >= total)
+        return;
+    left = spent * (double)(total - done) / (double)(done - p->first);
+    if (left < 360000)
+        snprintf(buf, size, "%d:%02d left", (int)left / 60, (int)left % 60);
+}
+
+static void draw_bar(struct progress *p, double share, const char *left, const char *number)
+{
+    int full = (int)(share * BAR_CELLS);
+
+    fprintf(p->to, "\r\033[K%-22s [", p->phase);
+    for (int i = 0; i < BAR_CELLS; i++)
+        fputc(i < full ? '#' : '.', p->to);
+    fprintf(p->to, "] %3d%% %s%s", (int)(100 * share), number, left);
+    fflush(p->to);
+}
+
+void progress_update(struct progress *p, const char *phase, int64_t done, int64_t total, double number)
+{
+    uint64_t now = clock_ns();
+    double share = total > 0 ? (double)done / (double)total : 1;
+    char left[32], shown[32] = "";
+
+    if (strncmp(phase, p->phase, sizeof p->phase - 1))
+        begin_phase(p, phase, done);
+    share = share < 0 ? 0 : share > 1 ? 1 : share;
+    if (p->terminal ? now - p->drawn_ns < 100 * NS_PER_MS && done < total
+                    : (int)(10 * share) == p->drawn_tenth)
+        return;
+    p->drawn_ns = now;
+    p->drawn_tenth = (int)(10 * share);
+    time_left(p, done, total, now, left, sizeof left);
+    if (isfinite(number) && number != 0)
+        snprintf(shown, sizeof shown, "%.4g ", number);
+    if (p->terminal)
+        draw_bar(p, share, left, shown);
+    else
+        fprintf(p->to, "%s: %lld of %lld (%d%%) %s%s\n", p->phase, (long long)done, (long long)total,
+                (int)(100 * share), shown, left);
+}

@@ -1,0 +1,26 @@
+/* progress.h - how far a long piece of work has come: a bar with the time left on a terminal, plain lines
+ * elsewhere */
+#ifndef FREEZELINE_PROGRESS_H
+#define FREEZELINE_PROGRESS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+struct progress {
+    FILE *to;
+    bool terminal;
+    char phase[96];
+    uint64_t phase_ns, drawn_ns;
+    int64_t first; /* done when the phase began: resumed work has no rate */
+    int drawn_tenth;
+};
+
+void progress_open(struct progress *p, FILE *to);
+/* `done` of `total` of `phase`; a new phase ends the line of the last one. `number` is shown when it is a
+ * number. */
+void progress_update(struct progress *p, const char *phase, int64_t done, int64_t total, double number);
+/* Ends the line, so that what is printed next stands on its own. */
+void progress_close(struct progress *p);
+
+#endif
