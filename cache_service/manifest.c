@@ -1,0 +1,213 @@
+/* manifest.c - reading and writing of manifest.json */
+#include "cache_service/manifest.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define MANIFEST_VERSION 1
+
+static bool safe_name(const char *s)
+{
+    if (!*s || *s == '.')
+        return false;
+    for (; *s; s++)
+        if (!isalnum((unsigned char)*s) && !strchr("-_.", *s))
+            return false;
+    return true;
+}
+
+/* Copies the string member `key` of `o` to `out`; an absent one gives "". */
+static bool take_text(const json_t *o, const char *key, char *out, size_t size)
+{
+    const json_t *v = json_object_get(o, key);
+    out[0] = '\0';
+    if (!v)
+        return true;
+    if (!json_is_string(v) || json_string_length(v) >= size)
+        return false;
+    memcpy(out, json_string_value(v), json_string_length(v) + 1);
+    return strlen(out) == json_string_length(v);
+}
+
+static bool take_number(const json_t *o, const char *key, uint64_t *out)
+{
+    const json_t *v = json_object_get(o, key);
+    *out = 0;
+    if (!v)
+        return true;
+    if (!json_is_integer(v) || json_integer_value(v) < 0)
+        return false;
+    *out = (uint64_t)json_integer_value(v);
+    return true;
+}
+
+static bool take_digest(const json_t *o, const char *key, uint8_t out[16])
+{
+    const json_t *v = json_object_get(o, key);
+    if (!json_is_string(v) || json_string_length(v) != 32)
+        return false;
+    for (int i = 0; i < 16; i++) {
+        char pair[3] = {json_string_value(v)[2 * i], json_string_value(v)[2 * i + 1], '\0'};
+        if (!isxdigit((unsigned char)pair[0]) || !isxdigit((unsigned char)pair[1]))
+            return false;
+        out[i] = (uint8_t)strtoul(pair, NULL, 16);
+    }
+    return true;
+}
+
+/* An id as Redis writes it: DIGITS-DIGITS, each within 64 bits. */
+static bool valid_id(const char *s)
+{
+    size_t a = strspn(s, "0123456789");
+    size_t b = s[a] == '-' ? strspn(s + a + 1, "0123456789") : 0;
+    return !*s || (a >= 1 && a <= 20 && b >= 1 && b <= 20 && !s[a + 1 + b]);
+}
+
+static int parse_exit(struct manifest *m, const json_t *o, const char *name, struct error *e)
+{
+    struct manifest_exit *x = &m->exit[m->n_exits];
+    if (!json_is_object(o) || !take_text(o, "name", x->name, sizeof x->name) || !safe_name(x->name) ||
+        !take_text(o, "kind", x->kind, sizeof x->kind) || !take_text(o, "file", x->file, sizeof x->file) ||
+        (x->file[0] && !safe_name(x->file)) || !take_number(o, "budget_bytes", &x->budget_bytes))
+        return error_set(e, FL_CORRUPT,
+                         "%s: exits[%d] needs \"name\", \"kind\", \"file\" (plain names): build again", name,
+                         m->n_exits);
+    for (int i = 0; i < m->n_exits; i++)
+        if (!strcmp(m->exit[i].name, x->name))
+            return error_set(e, FL_CORRUPT, "%s: exit %s is there twice: build again", name, x->name);
+    m->n_exits++;
+    return FL_OK;
+}
+
+static int parse_root(struct manifest *m, const json_t *root, const char *name, struct error *e)
+{
+    const json_t *exits = json_object_get(root, "exits");
+    uint64_t version;
+    int rc;
+    if (!take_number(root, "version", &version) || version != MANIFEST_VERSION)
+        return error_set(e, FL_STALE, "%s: made by another version of freezeline: build again", name);
+    if (!take_digest(root, "model", m->model) || !take_number(root, "built_ms", &m->built_ms) ||
+        !take_number(root, "generation", &m->generation) ||
+        !take_text(root, "applied", m->applied, sizeof m->applied) || !valid_id(m->applied))
+        return error_set(e, FL_CORRUPT,
+                         "%s: \"model\", \"built_ms\", \"generation\" or \"applied\" is wrong: build again",
+                         name);
+    if (!json_is_array(exits) || json_array_size(exits) > PIPELINE_MAX_EXITS)
+        return error_set(e, FL_CORRUPT, "%s: \"exits\" must be a list of at most %d: build again", name,
+                         PIPELINE_MAX_EXITS);
+    for (size_t i = 0; i < json_array_size(exits); i++)
+        if ((rc = parse_exit(m, json_array_get(exits, i), name, e)))
+            return rc;
+    return FL_OK;
+}
+
+int manifest_parse(struct manifest *out, const char *text, size_t size, const char *name, struct error *e)
+{
+    json_error_t why;
+    json_t *root = json_loadb(text, size, JSON_REJECT_DUPLICATES, &why);
+    int rc;
+    memset(out, 0, sizeof *out);
+    if (!root)
+        return error_set(e, FL_CORRUPT, "%s:%d:%d: %s", name, why.line, why.column, why.text);
+    rc = parse_root(out, root, name, e);
+    json_decref(root);
+    return rc;
+}
+
+int manifest_load(struct manifest *out, const char *path, struct error *e)
+{
+    FILE *f = fopen(path, "re");
+    char *text;
+    size_t n;
+    int rc;
+    if (!f)
+        return error_set(e, errno == ENOENT ? FL_NOT_FOUND : FL_IO, "%s: %s", path, strerror(errno));
+    text = malloc(MANIFEST_MAX_BYTES);
+    if (!text) {
+        fclose(f);
+        return error_set(e, FL_NOMEM, "%s: out of memory", path);
+    }
+    n = fread(text, 1, MANIFEST_MAX_BYTES, f);
+    if (ferror(f))
+        rc = error_set(e, FL_IO, "%s: %s", path, strerror(errno));
+    else if (n == MANIFEST_MAX_BYTES)
+        rc = error_set(e, FL_TOO_LARGE, "%s: larger than %d bytes, no manifest", path, MANIFEST_MAX_BYTES);
+    else
+        rc = manifest_parse(out, text, n, path, e);
+    fclose(f);
+    free(text);
+    return rc;
+}
+
+char *manifest_format(const struct manifest *m)
+{
+    char digest[33];
+    json_t *exits = json_array(), *root;
+    char *text;
+    for (int i = 0; i < 16; i++)
+        snprintf(digest + 2 * i, 3, "%02x", m->model[i]);
+    for (int i = 0; exits && i < m->n_exits; i++) {
+        const struct manifest_exit *x = &m->exit[i];
+        json_array_append_new(exits, json_pack("{s:s, s:i, s:s, s:s, s:I}", "name", x->name, "index", i,
+                                               "kind", x->kind, "file", x->file, "budget_bytes",
+                                               (json_int_t)x->budget_bytes));
+    }
+    root = json_pack("{s:i, s:s, s:I, s:I, s:s, s:o}", "version", MANIFEST_VERSION, "model", digest,
+                     "built_ms", (json_int_t)m->built_ms, "generation", (json_int_t)m->generation, "applied",
+                     m->applied, "exits", exits);
+    text = root ? json_dumps(root, JSON_INDENT(1)) : NULL;
+    json_decref(root);
+    return text;
+}
+
+static int write_whole(int fd, const char *text)
+{
+    size_t size = strlen(text), done = 0;
+    while (done < size) {
+        ssize_t n = write(fd, text + done, size - done);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return -1;
+        done += (size_t)n;
+    }
+    return fsync(fd);
+}
+
+int manifest_save(const struct manifest *m, const char *path, struct error *e)
+{
+    char temporary[PATH_MAX];
+    char *text = manifest_format(m);
+    int fd = -1, failed;
+    if (!text)
+        return error_set(e, FL_NOMEM, "%s: out of memory", path);
+    if ((size_t)snprintf(temporary, sizeof temporary, "%s.%d", path, (int)getpid()) < sizeof temporary)
+        fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    failed = fd < 0 || write_whole(fd, text);
+    if (fd >= 0 && close(fd))
+        failed = 1;
+    if (!failed && rename(temporary, path))
+        failed = 1;
+    free(text);
+    if (failed) {
+        error_set(e, FL_IO, "%s: cannot write: %s", path, strerror(errno));
+        if (fd >= 0)
+            unlink(temporary);
+        return FL_IO;
+    }
+    return FL_OK;
+}
+
+int manifest_compare(const struct manifest *a, const struct manifest *b)
+{
+    if (a->built_ms != b->built_ms)
+        return a->built_ms < b->built_ms ? -1 : 1;
+    return a->generation == b->generation ? 0 : a->generation < b->generation ? -1 : 1;
+}

@@ -1,0 +1,49 @@
+/* manifest.h - which caches a build made: STATE/caches/manifest.json
+ *
+ * `freezeline build` writes it last, after the cache files that it names, so a manifest that is there is
+ * complete. The cache service loads no model: it learns from here which exits there are and in which order
+ * (the position in `exit` is the number that LOOKUP messages carry; exits without a cache have an empty
+ * `file`).
+ *
+ * The same form also records what a cache service has learned since (STATE/caches/live-I.json) and travels in
+ * Redis. Of two states of the same model the one with the larger (built_ms, generation) is the newer.
+ */
+#ifndef FREEZELINE_MANIFEST_H
+#define FREEZELINE_MANIFEST_H
+
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/pipeline.h"
+
+#define MANIFEST_ID_BYTES  48           /* room for a Redis stream id */
+#define MANIFEST_MAX_BYTES (256 * 1024) /* of the JSON text */
+
+struct manifest_exit {
+    char name[64];         /* file-name safe: letters, digits, '-', '_', '.' */
+    char kind[16];         /* "knn", "kmeans", "none" */
+    char file[128];        /* beside the manifest, no '/'; "" = no cache */
+    uint64_t budget_bytes; /* of this exit's points or centroids, kept by online updates too; 0 = no limit */
+};
+
+struct manifest {
+    uint8_t model[16];               /* graph digest */
+    uint64_t built_ms;               /* wall clock when the build ended; names the build */
+    uint64_t generation;             /* batches of updates applied since the build */
+    char applied[MANIFEST_ID_BYTES]; /* stream id of the last update applied; "" or "0-0" = none */
+    int n_exits;
+    struct manifest_exit exit[PIPELINE_MAX_EXITS];
+};
+
+/* FL_NOT_FOUND when there is no such file, FL_CORRUPT (what and where) when it is no manifest. */
+int manifest_load(struct manifest *out, const char *path, struct error *e);
+int manifest_parse(struct manifest *out, const char *text, size_t size, const char *name, struct error *e);
+/* Atomically: temporary file, fsync, rename. */
+int manifest_save(const struct manifest *m, const char *path, struct error *e);
+/* JSON text, malloc'ed, owned by the caller; NULL when out of memory. */
+char *manifest_format(const struct manifest *m);
+
+/* < 0, 0, > 0 as a is older than, the same as, newer than b by (built_ms, generation). */
+int manifest_compare(const struct manifest *a, const struct manifest *b);
+
+#endif

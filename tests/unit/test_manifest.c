@@ -1,0 +1,98 @@
+/* test_manifest.c - manifests survive a round trip; wrong ones are refused with a line that names them */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "cache_service/manifest.h"
+
+static struct manifest sample(void)
+{
+    struct manifest m = {.built_ms = 1700000000123, .generation = 7, .applied = "1700-4", .n_exits = 2};
+    for (int i = 0; i < 16; i++)
+        m.model[i] = (uint8_t)(i * 17);
+    m.exit[0] = (struct manifest_exit){
+        .name = "exit1", .kind = "knn", .file = "exit1.cache", .budget_bytes = 1 << 20};
+    m.exit[1] = (struct manifest_exit){.name = "exit2", .kind = "none"};
+    return m;
+}
+
+static void round_trip(void **state)
+{
+    struct manifest in = sample(), out;
+    struct error e = {0};
+    char path[] = "/tmp/freezeline-manifest-XXXXXX";
+    int fd = mkstemp(path);
+    (void)state;
+    assert_true(fd >= 0);
+    close(fd);
+    assert_int_equal(manifest_save(&in, path, &e), FL_OK);
+    assert_int_equal(manifest_load(&out, path, &e), FL_OK);
+    assert_memory_equal(in.model, out.model, 16);
+    assert_int_equal(out.built_ms, in.built_ms);
+    assert_int_equal(out.generation, 7);
+    assert_string_equal(out.applied, "1700-4");
+    assert_int_equal(out.n_exits, 2);
+    assert_string_equal(out.exit[0].file, "exit1.cache");
+    assert_int_equal(out.exit[0].budget_bytes, 1 << 20);
+    assert_string_equal(out.exit[1].file, "");
+    unlink(path);
+}
+
+static void absent_and_wrong_files_are_refused(void **state)
+{
+#define ROOT "{\"version\":1,\"model\":\"000102030405060708090a0b0c0d0e0f\""
+    static const char *const wrong[] = {
+        "",
+        "{",
+        "[]",
+        "{\"version\":2}",
+        "{\"version\":1,\"model\":\"xyz\",\"exits\":[]}",
+        ROOT "}",
+        ROOT ",\"exits\":[3]}",
+        ROOT ",\"built_ms\":-1,\"exits\":[]}",
+        ROOT ",\"applied\":\"rm -rf\",\"exits\":[]}",
+        ROOT ",\"exits\":[{\"name\":\"../../etc/passwd\"}]}",
+        ROOT ",\"exits\":[{\"name\":\"a\",\"file\":\"../b\"}]}",
+        ROOT ",\"exits\":[{\"name\":\"a\"},{\"name\":\"a\"}]}",
+        ROOT ",\"exits\":[{\"name\":\"a\",\"budget_bytes\":\"many\"}]}",
+    };
+    struct manifest m;
+    (void)state;
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        struct error e = {0};
+        int rc = manifest_parse(&m, wrong[i], strlen(wrong[i]), "manifest.json", &e);
+        if (rc != FL_CORRUPT && rc != FL_STALE)
+            fail_msg("accepted: %s", wrong[i]);
+        assert_non_null(strstr(e.text, "manifest.json"));
+    }
+    assert_int_equal(manifest_load(&m, "/nonexistent/manifest.json", NULL), FL_NOT_FOUND);
+    assert_int_equal(manifest_parse(&m, ROOT ",\"exits\":[]}", strlen(ROOT ",\"exits\":[]}"), "m", NULL),
+                     FL_OK);
+}
+
+static void newer_is_by_build_then_generation(void **state)
+{
+    struct manifest a = sample(), b = sample();
+    (void)state;
+    assert_int_equal(manifest_compare(&a, &b), 0);
+    a.generation++;
+    assert_true(manifest_compare(&a, &b) > 0);
+    b.built_ms++;
+    assert_true(manifest_compare(&a, &b) < 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(round_trip),
+        cmocka_unit_test(absent_and_wrong_files_are_refused),
+        cmocka_unit_test(newer_is_by_build_then_generation),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
