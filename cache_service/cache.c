@@ -95,8 +95,7 @@ struct cache_info cache_info(const struct cache *c)
     return i;
 }
 
-/* --- look-ups
- * ------------------------------------------------------------------------------------------------------ */
+/* --- look-ups --- */
 
 static void judge_knn(const struct cache *c, const float *h, const struct lookup_room *room,
                       struct cache_verdict *out)

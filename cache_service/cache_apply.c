@@ -84,8 +84,7 @@ static int begin(struct cache **out, const struct cache *old, int classes, int64
     return FL_OK;
 }
 
-/* --- knn: a ring of points
- * ----------------------------------------------------------------------------------------- */
+/* --- knn: a ring of points --- */
 
 static void apply_knn(struct applier *a, int32_t label)
 {
@@ -101,8 +100,7 @@ static void apply_knn(struct applier *a, int32_t label)
     m->label[at] = label;
 }
 
-/* --- kmeans: counts, and centroids for classes that have few points
- * ------------------------------------------------- */
+/* --- kmeans: counts, and centroids for classes that have few points --- */
 
 /* What all centroids together have seen: of `label`, of everything, and how many centroids it has the
  * majority of. */
@@ -202,7 +200,7 @@ static void apply_kmeans(struct applier *a, int32_t label)
         move_centroid(a, j);
 }
 
-/* --- a budget that became smaller */
+/* --- a budget that became smaller --- */
 
 static void trim_knn(struct knn *m, int64_t capacity)
 {
@@ -233,9 +231,7 @@ static void trim_kmeans(struct kmeans *m, int64_t capacity)
     }
 }
 
-/* --- both
- * ----------------------------------------------------------------------------------------------------------
- */
+/* --- both --- */
 
 /* max-wrong stays true on what was seen: a wrong answer's confidence is no longer enough. */
 static void raise_threshold(struct applier *a, int32_t label)

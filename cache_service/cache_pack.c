@@ -156,8 +156,7 @@ int cache_pack(const struct cache *c, void **out, size_t *size)
     return FL_OK;
 }
 
-/* --- reading
- * ------------------------------------------------------------------------------------------------------- */
+/* --- reading --- */
 
 static bool named(const char *field, size_t size)
 {
@@ -345,9 +344,7 @@ int cache_unpack(struct cache **out, const void *data, size_t size, const uint8_
     return FL_OK;
 }
 
-/* --- files
- * ---------------------------------------------------------------------------------------------------------
- */
+/* --- files --- */
 
 static int write_all(int fd, const uint8_t *data, size_t size)
 {

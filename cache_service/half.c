@@ -116,8 +116,7 @@ void half_product_plain(const uint16_t *w, int64_t rows, int cols, const float *
 
 #if defined(__x86_64__)
 
-/* --- AVX-512: tails by mask
- * ---------------------------------------------------------------------------------------- */
+/* --- AVX-512: tails by mask --- */
 
 TARGET_AVX512 static __m512 load_tail_512(const uint16_t *w, int left)
 {
@@ -192,8 +191,7 @@ TARGET_AVX512 static float norm2_avx512(const uint16_t *w, int cols)
     return _mm512_reduce_add_ps(sum) + norm2_plain(w + c, cols - c);
 }
 
-/* --- AVX2 with F16C: tails by the plain form
- * ----------------------------------------------------------------------- */
+/* --- AVX2 with F16C: tails by the plain form --- */
 
 TARGET_AVX2 static inline __m256 load_256(const uint16_t *w)
 {
@@ -247,8 +245,7 @@ TARGET_AVX2 static float distance2_avx2(const uint16_t *w, const float *x, int c
 
 #endif
 
-/* --- the choice
- * ---------------------------------------------------------------------------------------------------- */
+/* --- the choice --- */
 
 enum level { PLAIN, AVX2, AVX512 };
 
