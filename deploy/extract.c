@@ -1,0 +1,319 @@
+/* extract.c - batches through the executor, descriptors into files */
+#include "extract.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#include "state.h"
+#include "stages/descriptor.h"
+#include "stages/exec.h"
+
+struct extractor {
+    const struct extraction *of;
+    struct exec *exec;
+    int classes, dim[PIPELINE_MAX_EXITS];
+    struct matrix_writer *writer[PIPELINE_MAX_EXITS], *scores;
+    int64_t have[PIPELINE_MAX_EXITS], have_scores; /* rows on disk */
+    int64_t at;                                    /* next record to run: the least of them */
+    float *descriptors;                            /* batch x largest dim */
+};
+
+int32_t extract_label(const float *scores, int n)
+{
+    int32_t best = 0;
+    for (int i = 0; i < n; i++) {
+        if (isnan(scores[i]))
+            return -1;
+        if (scores[i] > scores[best])
+            best = i;
+    }
+    return best;
+}
+
+int extract_classes(const struct graph *g, int *classes, struct error *e)
+{
+    struct tensor t = value_shape(&g->values[g->outputs[0]], 1);
+    char text[128];
+
+    if (g->n_inputs != 1 || g->n_outputs < 1 || t.dtype != TENSOR_F32 || t.rank != 2 || t.dim[0] != 1 ||
+        t.dim[1] < 2 || t.dim[1] > PIPELINE_MAX_LABELS)
+        return error_set(
+            e, FL_SHAPE,
+            "%s is no classifier: one input and scores of shape 1xCLASSES (2 to %d) are needed, not %s",
+            g->path, PIPELINE_MAX_LABELS, tensor_describe(&t, text, sizeof text));
+    *classes = (int)t.dim[1];
+    return FL_OK;
+}
+
+static bool has_cache(const struct placed_exit *exit)
+{
+    return strcmp(exit->kind, "none") != 0;
+}
+
+static int file_path(char *buf, const struct extraction *x, const char *name, struct error *e)
+{
+    int n = snprintf(buf, STATE_PATH_BYTES, "%s/%s.f32", x->directory, name);
+    return n < STATE_PATH_BYTES ? FL_OK
+                                : error_set(e, FL_CONFIG, "the path of the state directory is too long");
+}
+
+/* What a file of rows was made from: another model, data, normalisation, place or descriptor gives another
+ * tag. */
+static uint64_t tag_of(const struct extraction *x, const struct placed_exit *exit)
+{
+    const struct pipeline *p = x->pipeline;
+    const struct descriptor_config *c = &p->cache.descriptor;
+    uint64_t h = dataset_identity(x->data);
+
+    h = XXH3_64bits_withSeed(x->graph->digest, 16, h);
+    h = XXH3_64bits_withSeed(p->mean, sizeof p->mean[0] * (size_t)p->channels, h);
+    h = XXH3_64bits_withSeed(p->std, sizeof p->std[0] * (size_t)p->channels, h);
+    if (!exit)
+        return h;
+    h = XXH3_64bits_withSeed(exit->cut.name, strlen(exit->cut.name), h);
+    if (!c->flatten)
+        return XXH3_64bits_withSeed(c->grid, sizeof c->grid[0] * (size_t)c->n_grids, h);
+    return h;
+}
+
+/* Opens for append; what another run left behind for other inputs is removed first. */
+static int open_writer(struct matrix_writer **out, const struct extraction *x, const char *name, int dim,
+                       uint64_t tag, int64_t *rows, struct error *e)
+{
+    char path[STATE_PATH_BYTES];
+    int rc = file_path(path, x, name, e);
+
+    if (rc)
+        return rc;
+    rc = matrix_writer_open(out, path, dim, tag, rows, e);
+    if (rc == FL_STALE || rc == FL_CORRUPT) {
+        if (unlink(path))
+            return error_set(e, FL_IO, "cannot remove %s: %s", path, strerror(errno));
+        rc = matrix_writer_open(out, path, dim, tag, rows, e);
+    }
+    return rc;
+}
+
+static int open_writers(struct extractor *s, struct error *e)
+{
+    const struct placement *place = s->of->placement;
+    int64_t count = dataset_count(s->of->data);
+    int rc = open_writer(&s->scores, s->of, "+scores", s->classes, tag_of(s->of, NULL), &s->have_scores, e);
+
+    s->at = s->have_scores;
+    for (int i = 0; !rc && i < place->n_exits; i++) {
+        if (!has_cache(&place->exit[i]))
+            continue;
+        rc = open_writer(&s->writer[i], s->of, place->exit[i].name, s->dim[i], tag_of(s->of, &place->exit[i]),
+                         &s->have[i], e);
+        if (s->have[i] < s->at)
+            s->at = s->have[i];
+    }
+    if (!rc && s->at > count)
+        s->at = count;
+    return rc;
+}
+
+static int check_disk(const struct extractor *s, struct error *e)
+{
+    struct statvfs fs;
+    double need = 0, left = (double)(dataset_count(s->of->data) - s->at);
+
+    for (int i = 0; i < s->of->placement->n_exits; i++)
+        need += 4.0 * left * s->dim[i];
+    if (statvfs(s->of->directory, &fs))
+        return FL_OK;
+    if (need > 0.95 * (double)fs.f_bavail * (double)fs.f_frsize)
+        return error_set(
+            e, FL_IO, "%s: %.1f GB of descriptors do not fit, %.1f GB are free (pool them: cache.descriptor)",
+            s->of->directory, need / 1e9, (double)fs.f_bavail * (double)fs.f_frsize / 1e9);
+    return FL_OK;
+}
+
+/* Descriptor sizes need a shape of each cut; one request of zeros run up to there tells it. */
+static int measure(struct extractor *s, struct error *e)
+{
+    const struct placement *place = s->of->placement;
+    struct tensor input = exec_input_shape(s->exec, 0, 1), cut;
+    int from = 0, widest = 1, rc = FL_OK;
+
+    memset(exec_input_buffer(s->exec, 0), 0, (size_t)tensor_bytes(&input));
+    for (int i = 0; !rc && i < place->n_exits; i++) {
+        int node = place->exit[i].cut.node;
+        if ((rc = exec_run(s->exec, from, node, 1, NULL, NULL, e)) ||
+            (rc = exec_cut(s->exec, node, 1, &cut, e)))
+            return rc;
+        from = node + 1;
+        if (!has_cache(&place->exit[i]))
+            continue;
+        s->dim[i] = descriptor_dim(&cut, &s->of->pipeline->cache.descriptor);
+        if (s->dim[i] <= 0)
+            return error_set(e, FL_SHAPE, "exit %s: its activation is neither an image nor a vector",
+                             place->exit[i].name);
+        widest = s->dim[i] > widest ? s->dim[i] : widest;
+    }
+    s->descriptors = malloc(sizeof(float) * (size_t)widest * (size_t)s->of->batch);
+    return s->descriptors ? FL_OK : error_set(e, FL_NOMEM, "no memory for descriptors");
+}
+
+/* Appends those of `n` rows that begin at record `at` which the file does not have yet. */
+static int append_new(struct matrix_writer *w, int64_t *have, const float *rows, int dim, int64_t at, int n,
+                      struct error *e)
+{
+    int skip = *have > at ? (int)(*have - at) : 0, rc;
+
+    if (skip >= n)
+        return FL_OK;
+    rc = matrix_writer_append(w, rows + (size_t)skip * (size_t)dim, n - skip, e);
+    if (!rc)
+        *have += n - skip;
+    return rc;
+}
+
+static int run_batch(struct extractor *s, int n, struct error *e)
+{
+    const struct extraction *x = s->of;
+    int64_t size = exec_input_shape(s->exec, 0, 1).dim[1] * exec_input_shape(s->exec, 0, 1).dim[2] *
+                   exec_input_shape(s->exec, 0, 1).dim[3];
+    float *input = exec_input_buffer(s->exec, 0);
+    struct tensor t;
+    int from = 0, rc;
+
+    for (int i = 0; i < n; i++)
+        dataset_image(x->data, s->at + i, x->pipeline, input + i * size);
+    for (int i = 0; i < x->placement->n_exits; i++) {
+        int node = x->placement->exit[i].cut.node;
+        if ((rc = exec_run(s->exec, from, node, n, NULL, NULL, e)) ||
+            (rc = exec_cut(s->exec, node, n, &t, e)))
+            return rc;
+        from = node + 1;
+        if (!s->writer[i] || s->have[i] >= s->at + n)
+            continue;
+        descriptor_compute(&t, &x->pipeline->cache.descriptor, s->descriptors);
+        if ((rc = append_new(s->writer[i], &s->have[i], s->descriptors, s->dim[i], s->at, n, e)))
+            return rc;
+    }
+    if ((rc = exec_run(s->exec, from, x->graph->n_nodes - 1, n, NULL, NULL, e)))
+        return rc;
+    t = exec_output(s->exec, 0, n);
+    return append_new(s->scores, &s->have_scores, t.data, s->classes, s->at, n, e);
+}
+
+static int run_all(struct extractor *s, struct error *e)
+{
+    int64_t count = dataset_count(s->of->data);
+    int rc = FL_OK;
+
+    while (!rc && s->at < count) {
+        int n = count - s->at < s->of->batch ? (int)(count - s->at) : s->of->batch;
+        if (s->of->progress && s->of->progress(s->of->progress_arg, s->of->phase, s->at, count, NAN))
+            return error_set(e, FL_CANCELLED, "stopped; the same command goes on from record %lld",
+                             (long long)s->at);
+        rc = run_batch(s, n, e);
+        s->at += n;
+    }
+    if (!rc && s->of->progress)
+        s->of->progress(s->of->progress_arg, s->of->phase, count, count, NAN);
+    return rc;
+}
+
+static int close_writers(struct extractor *s, int rc, struct error *e)
+{
+    for (int i = 0; i <= s->of->placement->n_exits; i++) {
+        struct matrix_writer *w = i < s->of->placement->n_exits ? s->writer[i] : s->scores;
+        int closed = w ? matrix_writer_close(w, rc ? NULL : e) : FL_OK;
+        rc = rc ? rc : closed;
+    }
+    return rc;
+}
+
+static int write_files(const struct extraction *x, int classes, struct error *e)
+{
+    struct exec_options o = {.threads = x->threads, .max_batch = x->batch, .last = -1};
+    struct extractor s = {.of = x, .classes = classes};
+    struct tensor input;
+    int rc;
+
+    if (engine_parse_kernels(x->pipeline->kernels, &o.kernels))
+        return error_set(e, FL_CONFIG, "kernels: '%s' is not one of auto, onednn, openblas, reference",
+                         x->pipeline->kernels);
+    if ((rc = exec_new(&s.exec, x->graph, &o, e)))
+        return rc;
+    input = exec_input_shape(s.exec, 0, 1);
+    rc = dataset_fits(x->data, &input, e);
+    if (!rc)
+        rc = measure(&s, e);
+    if (!rc)
+        rc = open_writers(&s, e);
+    if (!rc)
+        rc = check_disk(&s, e);
+    if (!rc)
+        rc = run_all(&s, e);
+    rc = close_writers(&s, rc, e);
+    free(s.descriptors);
+    exec_free(s.exec);
+    return rc;
+}
+
+static int open_matrix(struct matrix_file *m, const struct extraction *x, const char *name, struct error *e)
+{
+    char path[STATE_PATH_BYTES];
+    int rc = file_path(path, x, name, e);
+
+    if (!rc)
+        rc = matrix_open(m, path, e);
+    if (!rc && m->rows < dataset_count(x->data))
+        rc = error_set(e, FL_CORRUPT, "%s has %lld rows, %lld are needed; remove it and build again", path,
+                       (long long)m->rows, (long long)dataset_count(x->data));
+    return rc;
+}
+
+static int label_rows(struct extracted *out, struct error *e)
+{
+    out->label = malloc(sizeof *out->label * (size_t)out->rows);
+    if (!out->label)
+        return error_set(e, FL_NOMEM, "no memory for labels");
+    for (int64_t i = 0; i < out->rows; i++) {
+        out->label[i] = extract_label(out->scores.data + i * out->classes, out->classes);
+        if (out->label[i] < 0)
+            return error_set(e, FL_VALUE, "the model's scores for record %lld are not numbers", (long long)i);
+    }
+    return FL_OK;
+}
+
+int extract(struct extracted *out, const struct extraction *x, struct error *e)
+{
+    int rc;
+
+    memset(out, 0, sizeof *out);
+    out->rows = dataset_count(x->data);
+    out->n_exits = x->placement->n_exits;
+    if ((rc = extract_classes(x->graph, &out->classes, e)) || (rc = write_files(x, out->classes, e)))
+        return rc;
+    rc = open_matrix(&out->scores, x, "+scores", e);
+    for (int i = 0; !rc && i < out->n_exits; i++)
+        if (has_cache(&x->placement->exit[i]))
+            rc = open_matrix(&out->descriptor[i], x, x->placement->exit[i].name, e);
+    if (!rc)
+        rc = label_rows(out, e);
+    if (rc)
+        extracted_release(out);
+    return rc;
+}
+
+void extracted_release(struct extracted *d)
+{
+    for (int i = 0; i < d->n_exits; i++)
+        if (d->descriptor[i].data)
+            matrix_close(&d->descriptor[i]);
+    if (d->scores.data)
+        matrix_close(&d->scores);
+    free(d->label);
+    memset(d, 0, sizeof *d);
+}

@@ -1,0 +1,62 @@
+/* state.c - paths, directories and the lock of a state directory */
+#include "state.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+int state_path(char buf[STATE_PATH_BYTES], const struct pipeline *p, struct error *e, const char *format, ...)
+{
+    int n = snprintf(buf, STATE_PATH_BYTES, "%s/", p->state), m;
+    va_list args;
+
+    if (n < 0 || n >= STATE_PATH_BYTES)
+        return error_set(e, FL_CONFIG, "the path of the state directory is too long");
+    va_start(args, format);
+    m = vsnprintf(buf + n, STATE_PATH_BYTES - (size_t)n, format, args);
+    va_end(args);
+    if (m < 0 || n + m >= STATE_PATH_BYTES)
+        return error_set(e, FL_CONFIG, "the path of the state directory is too long");
+    return FL_OK;
+}
+
+int state_make(const char *path, struct error *e)
+{
+    char part[STATE_PATH_BYTES];
+    struct stat st;
+
+    if (strlen(path) >= sizeof part)
+        return error_set(e, FL_CONFIG, "%.60s...: path too long", path);
+    strcpy(part, path);
+    for (char *s = part + 1;; s++) {
+        char at = *s;
+        if (at && at != '/')
+            continue;
+        *s = 0;
+        if (mkdir(part, 0755) && errno != EEXIST)
+            return error_set(e, FL_IO, "cannot make directory %s: %s", part, strerror(errno));
+        *s = at;
+        if (!at)
+            break;
+    }
+    if (stat(path, &st) || !S_ISDIR(st.st_mode))
+        return error_set(e, FL_IO, "%s is not a directory", path);
+    return FL_OK;
+}
+
+int state_lock(int *fd, const char *path, const char *what, struct error *e)
+{
+    *fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    if (*fd < 0)
+        return error_set(e, FL_IO, "cannot open %s: %s", path, strerror(errno));
+    if (!flock(*fd, LOCK_EX | LOCK_NB))
+        return FL_OK;
+    close(*fd);
+    *fd = -1;
+    return error_set(e, FL_UNAVAILABLE, "%s: another process is at it (it holds %s)", what, path);
+}
