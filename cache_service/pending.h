@@ -1,0 +1,53 @@
+/* pending.h - descriptors of sampled requests, waiting for the broker to tell how the request ended
+ *
+ * Bounded in number, bytes and age: the oldest go first. One thread. Time comes in as an argument.
+ */
+#ifndef FREEZELINE_PENDING_H
+#define FREEZELINE_PENDING_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "cache_service/update.h"
+
+struct pending;
+
+struct pending_limits {
+    int count;
+    size_t bytes;
+    uint64_t age_ns;
+};
+
+struct pending_counters {
+    uint64_t kept, replaced, expired, evicted, joined, discarded, unknown;
+};
+
+int pending_new(struct pending **out, const struct pending_limits *limits);
+void pending_free(struct pending *p); /* NULL is fine */
+
+/* What a look-up gave, for the tally of audits. */
+struct pending_note {
+    int exit;
+    int32_t label; /* of the look-up */
+    bool would_hit;
+    bool audit; /* the layers all ran, whatever the look-up said */
+};
+
+/* Keeps `u` (taken in every case; its label is not known yet). A second one of the same request and exit
+ * replaces the first: the same request, retried. */
+void pending_add(struct pending *p, struct update *u, struct pending_note note, uint64_t now_ns);
+
+/* The request ended with `label`. Hands each of its descriptors to `fn`, which takes the update (label set).
+ * Without a full answer (`full` false) only audits count as truth; the others are dropped. Returns how many
+ * descriptors there were. */
+typedef void (*pending_fn)(void *arg, struct update *u, const struct pending_note *note);
+int pending_outcome(struct pending *p, uint64_t request, int32_t label, bool full, pending_fn fn, void *arg);
+
+/* Drops what is older than the limit. */
+void pending_expire(struct pending *p, uint64_t now_ns);
+
+int pending_count(const struct pending *p);
+size_t pending_total_bytes(const struct pending *p);
+struct pending_counters pending_counters(const struct pending *p);
+
+#endif

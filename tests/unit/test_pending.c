@@ -1,0 +1,162 @@
+/* test_pending.c - descriptors wait for outcomes within bounds of number, bytes and age */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "cache_service/pending.h"
+
+#define DIM 8
+
+struct got {
+    int n;
+    int32_t label;
+    uint64_t request;
+    int exits; /* bit set */
+};
+
+static void collect(void *arg, struct update *u, const struct pending_note *note)
+{
+    struct got *g = arg;
+    g->n++;
+    g->label = u->label;
+    g->request = u->request;
+    g->exits |= 1 << note->exit;
+    update_free(u);
+}
+
+static struct update *make(uint64_t request)
+{
+    struct update *u = update_new(DIM);
+    assert_non_null(u);
+    memset(u->descriptor, 0, DIM * sizeof(float));
+    u->request = request;
+    return u;
+}
+
+static struct pending *new_pending(int count, size_t bytes)
+{
+    struct pending *p;
+    assert_int_equal(pending_new(&p, &(struct pending_limits){.count = count, .bytes = bytes, .age_ns = 100}),
+                     FL_OK);
+    return p;
+}
+
+static void all_exits_of_a_request_are_joined(void **state)
+{
+    struct pending *p = new_pending(16, 1 << 20);
+    struct got g = {0};
+    (void)state;
+    for (int exit = 0; exit < 3; exit++)
+        for (uint64_t request = 1; request <= 4; request++)
+            pending_add(p, make(request), (struct pending_note){.exit = exit}, 0);
+    assert_int_equal(pending_count(p), 12);
+    assert_int_equal(pending_outcome(p, 3, 9, true, collect, &g), 3);
+    assert_int_equal(g.n, 3);
+    assert_int_equal(g.label, 9);
+    assert_int_equal(g.request, 3);
+    assert_int_equal(g.exits, 7);
+    assert_int_equal(pending_outcome(p, 3, 9, true, collect, &g), 0);
+    assert_int_equal(pending_counters(p).unknown, 1);
+    assert_int_equal(pending_count(p), 9);
+    pending_free(p);
+}
+
+static void a_retry_replaces(void **state)
+{
+    struct pending *p = new_pending(4, 1 << 20);
+    struct got g = {0};
+    (void)state;
+    pending_add(p, make(1), (struct pending_note){.exit = 0}, 0);
+    pending_add(p, make(1), (struct pending_note){.exit = 0}, 5);
+    assert_int_equal(pending_count(p), 1);
+    assert_int_equal(pending_counters(p).replaced, 1);
+    pending_outcome(p, 1, 0, true, collect, &g);
+    assert_int_equal(g.n, 1);
+    assert_int_equal(pending_total_bytes(p), 0);
+    pending_free(p);
+}
+
+static void without_a_full_answer_only_audits_are_truth(void **state)
+{
+    struct pending *p = new_pending(4, 1 << 20);
+    struct got g = {0};
+    (void)state;
+    pending_add(p, make(1), (struct pending_note){.exit = 0}, 0);
+    pending_add(p, make(1), (struct pending_note){.exit = 1, .audit = true}, 0);
+    assert_int_equal(pending_outcome(p, 1, 2, false, collect, &g), 2);
+    assert_int_equal(g.n, 1);
+    assert_int_equal(g.exits, 2);
+    assert_int_equal(pending_counters(p).discarded, 1);
+    pending_free(p);
+}
+
+static void the_oldest_go_first(void **state)
+{
+    struct pending *p = new_pending(3, 1 << 20);
+    struct got g = {0};
+    (void)state;
+    for (uint64_t request = 1; request <= 5; request++)
+        pending_add(p, make(request), (struct pending_note){.exit = 0}, request);
+    assert_int_equal(pending_count(p), 3);
+    assert_int_equal(pending_outcome(p, 2, 0, true, collect, &g), 0);
+    assert_int_equal(pending_outcome(p, 3, 0, true, collect, &g), 1);
+    pending_expire(p, 104);
+    assert_int_equal(pending_count(p), 1);
+    pending_expire(p, 105);
+    assert_int_equal(pending_count(p), 0);
+    assert_int_equal(pending_counters(p).expired, 2);
+    pending_free(p);
+}
+
+static void bytes_are_bounded(void **state)
+{
+    size_t one = sizeof(struct update) + DIM * sizeof(float);
+    struct pending *p = new_pending(100, 2 * one);
+    struct pending *tiny = new_pending(100, one - 1);
+    (void)state;
+    for (uint64_t request = 1; request <= 50; request++)
+        pending_add(p, make(request), (struct pending_note){.exit = 0}, 0);
+    assert_int_equal(pending_count(p), 2);
+    assert_int_equal(pending_counters(p).evicted, 48);
+    pending_add(tiny, make(1), (struct pending_note){.exit = 0}, 0);
+    assert_int_equal(pending_count(tiny), 0);
+    pending_free(p);
+    pending_free(tiny);
+}
+
+static void long_traffic_leaves_nothing(void **state)
+{
+    struct pending *p = new_pending(64, 1 << 20);
+    struct got g = {0};
+    (void)state;
+    srand(7);
+    for (uint64_t t = 1; t < 20000; t++) {
+        pending_add(p, make((uint64_t)(rand() % 200)), (struct pending_note){.exit = rand() % 4}, t);
+        if (rand() % 3 == 0)
+            pending_outcome(p, (uint64_t)(rand() % 200), 1, rand() % 2, collect, &g);
+        if (rand() % 50 == 0)
+            pending_expire(p, t);
+        assert_true(pending_count(p) <= 64);
+    }
+    pending_expire(p, 1 << 20);
+    assert_int_equal(pending_count(p), 0);
+    assert_int_equal(pending_total_bytes(p), 0);
+    pending_free(p);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(all_exits_of_a_request_are_joined),
+        cmocka_unit_test(a_retry_replaces),
+        cmocka_unit_test(without_a_full_answer_only_audits_are_truth),
+        cmocka_unit_test(the_oldest_go_first),
+        cmocka_unit_test(bytes_are_bounded),
+        cmocka_unit_test(long_traffic_leaves_nothing),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
