@@ -21,6 +21,7 @@
 #define PIPELINE_MAX_CPUS     64
 #define PIPELINE_MAX_LABELS   4096
 #define PIPELINE_MAX_CACHES   16
+#define PIPELINE_MAX_WORKERS  63 /* stage workers and cache services together */
 
 struct descriptor_config {
     bool flatten;
@@ -38,7 +39,8 @@ struct replica_config {
 };
 
 struct stage_config {
-    char *last; /* name of the cut (node) it ends at; NULL for the last stage */
+    char *last; /* name of the cut (node) it ends at; NULL for the last stage, and for all stages when the file gives
+                   only their number: then they are still to be cut (`plan`, or equal shares of the FLOPs) */
     int threads;
     int max_batch;
     int n_replicas;
@@ -98,10 +100,12 @@ struct pipeline {
     char *name;  /* of the model: file name without .onnx unless set; used in Redis keys */
     char *state; /* directory: artifacts, logs, sockets */
     char *kernels;
-    int channels; /* number of entries in mean/std */
+    int channels; /* number of entries in mean/std; 0 = images are fed as they are, in units of 0-255 */
+    int n_std;    /* the same as channels */
     float mean[4], std[4];
     int n_labels;
     char **label;
+    bool exits_auto; /* `exits: auto`: one after every block; n_exits is 0 then */
     int n_exits;
     struct exit_config exit[PIPELINE_MAX_EXITS];
     int n_stages;
@@ -115,11 +119,16 @@ struct pipeline {
 };
 
 /* Loads and checks the file. `sets` are KEY=VALUE overrides (dotted keys, `stages.0.replicas=2`). */
+/* --set values of paths are relative to the working directory. Paths in the result are absolute. */
 int pipeline_load(struct pipeline **out, const char *path, const char *const *sets, int n_sets, struct error *e);
+/* The same from memory; `name` is the file name for messages and for relative paths. */
+int pipeline_parse(struct pipeline **out, const char *text, size_t size, const char *name, const char *const *sets, int n_sets,
+                   struct error *e);
 void pipeline_free(struct pipeline *p);
 /* Writes configs/reference.yaml: every key with its default, range and help as comments. */
 void pipeline_print_reference(FILE *to);
-/* A new ready-made file at `path` with these stages and exits (used by `plan`); keeps every other key of the old one. */
+/* Writes to `path` the file that p was loaded from (p->path), its `stages` and `exits` replaced by p's; every other line stays as
+ * it is, comments included (used by `plan`). Atomic. */
 int pipeline_rewrite(const struct pipeline *p, const char *path, struct error *e);
 
 #endif

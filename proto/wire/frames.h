@@ -25,11 +25,6 @@ struct socket_options {
     bool mandatory;        /* ROUTER: an unroutable message is an error */
 };
 
-#define FRAMES_MAX_IPC_PATH 107 /* what a unix socket's address holds */
-
-/* True for ipc://, inproc:// and tcp:// to this host itself. */
-bool frames_loopback(const char *endpoint);
-
 /* Makes a socket of `type`, sets every option by name (LINGER 0, MAXMSGSIZE, HWM, IMMEDIATE), binds or connects.
  * On bind failure the text names the endpoint and who may hold it. `security` as in pipeline.h: refuses non-loopback tcp.
  * For ipc://, missing directories are made (mode 0700) and a path that a living process holds is refused. */

@@ -13,39 +13,12 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-bool frames_loopback(const char *endpoint)
-{
-    const char *host = endpoint + 6;
-    if (!strncmp(endpoint, "ipc://", 6) || !strncmp(endpoint, "inproc://", 9))
-        return true;
-    if (strncmp(endpoint, "tcp://", 6))
-        return false;
-    return !strncmp(host, "127.", 4) || !strncmp(host, "localhost:", 10) || !strncmp(host, "[::1]:", 6);
-}
-
-static int check_address(const char *endpoint, const char *security, struct error *e)
-{
-    if (strncmp(endpoint, "ipc://", 6) && strncmp(endpoint, "inproc://", 9) && strncmp(endpoint, "tcp://", 6))
-        return error_set(e, FL_CONFIG,
-                         "endpoint %.200s is not understood: write tcp://HOST:PORT or ipc://PATH", endpoint);
-    if (!strncmp(endpoint, "ipc://", 6) && strlen(endpoint + 6) > FRAMES_MAX_IPC_PATH)
-        return error_set(
-            e, FL_CONFIG,
-            "the path of %.200s is longer than %d bytes, which a socket cannot have: set a shorter one",
-            endpoint, FRAMES_MAX_IPC_PATH);
-    if (frames_loopback(endpoint) || (security && !strcmp(security, "none")))
-        return FL_OK;
-    return error_set(
-        e, FL_CONFIG,
-        "%.200s is not a loopback address and traffic is not protected: use 127.0.0.1 or ipc://, or set "
-        "`security: none` where the network itself is trusted",
-        endpoint);
-}
+#include "base/endpoint.h"
 
 /* Creates the missing directories above `path`, for this user only. */
 static int make_parents(const char *path, struct error *e)
 {
-    char dir[FRAMES_MAX_IPC_PATH + 1];
+    char dir[ENDPOINT_MAX_IPC_PATH + 1];
     snprintf(dir, sizeof dir, "%s", path);
     for (char *slash = strchr(dir + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
         *slash = '\0';
@@ -54,6 +27,27 @@ static int make_parents(const char *path, struct error *e)
                              strerror(errno));
         *slash = '/';
     }
+    return FL_OK;
+}
+
+/* In a folder of another user that user could put a socket of their own in place of ours. */
+static int check_parent(const char *path, struct error *e)
+{
+    char dir[ENDPOINT_MAX_IPC_PATH + 1];
+    struct stat st;
+    char *slash;
+    snprintf(dir, sizeof dir, "%s", path);
+    slash = strrchr(dir, '/');
+    if (!slash)
+        return FL_OK;
+    slash[slash == dir] = '\0';
+    if (stat(dir, &st))
+        return error_set(e, FL_IO, "cannot look at the directory of the socket %s: %s", path,
+                         strerror(errno));
+    if (st.st_uid != geteuid() && st.st_uid != 0)
+        return error_set(e, FL_CONFIG,
+                         "the directory of the socket %s belongs to another user: choose another `state`",
+                         path);
     return FL_OK;
 }
 
@@ -76,7 +70,7 @@ static int prepare_ipc(const char *path, struct error *e)
     int rc;
     if (*path == '@' || *path == '*')
         return FL_OK;
-    if ((rc = make_parents(path, e)) || lstat(path, &st))
+    if ((rc = make_parents(path, e)) || (rc = check_parent(path, e)) || lstat(path, &st))
         return rc;
     if (!S_ISSOCK(st.st_mode))
         return error_set(e, FL_CONFIG, "cannot bind ipc://%s: a file that is no socket is there", path);
@@ -128,7 +122,7 @@ int frames_socket(void **out, void *context, int type, enum frames_mode mode, co
     int rc;
 
     *out = NULL;
-    if ((rc = check_address(endpoint, security, e)))
+    if ((rc = endpoint_check(endpoint, security, e)))
         return rc;
     if (mode == FRAMES_BIND && !strncmp(endpoint, "ipc://", 6) && (rc = prepare_ipc(endpoint + 6, e)))
         return rc;

@@ -1,0 +1,401 @@
+/* pipeline.c - loading a pipeline file: entries applied in order, defaults derived, everything cross-checked
+ *
+ * Order: the table's defaults, the file, then each --set. Later values win; a --set that names a whole list
+ * replaces it.
+ */
+#include "base/pipeline_keys.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/endpoint.h"
+
+struct loading {
+    struct pipeline *p;
+    struct yaml_entries entries;
+    struct error *e;
+};
+
+static struct origin origin_of(const struct loading *l, const struct yaml_entry *entry)
+{
+    return (struct origin){.file = l->p->path, .entry = entry};
+}
+
+/* The last entry for a path, or for the nearest of its parents that is there: what a message about it points
+ * at. */
+static struct origin origin_at(const struct loading *l, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+static struct origin origin_at(const struct loading *l, const char *format, ...)
+{
+    char path[YAML_MAX_PATH];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(path, sizeof path, format, args);
+    va_end(args);
+    while (*path) {
+        char *dot = strrchr(path, '.');
+        for (int i = l->entries.n - 1; i >= 0; i--)
+            if (!strcmp(l->entries.item[i].path, path))
+                return origin_of(l, &l->entries.item[i]);
+        if (!dot)
+            break;
+        *dot = '\0';
+    }
+    return origin_of(l, NULL);
+}
+
+static int unknown_key(const struct loading *l, const struct yaml_entry *entry, const char *pattern)
+{
+    char nearest[128];
+    return origin_error(origin_of(l, entry), true, l->e,
+                        "unknown key `%.150s`; the nearest known key is `%s`", entry->path,
+                        key_nearest(pattern, nearest, sizeof nearest));
+}
+
+static int apply_entry(struct loading *l, const struct yaml_entry *entry)
+{
+    struct origin o = origin_of(l, entry);
+    char pattern[YAML_MAX_PATH], takes[160];
+    int index[KEY_MAX_INDICES] = {0};
+    const struct key *k;
+    bool section, list;
+
+    if (!key_pattern(entry->path, pattern, sizeof pattern, index))
+        return unknown_key(l, entry, entry->path);
+    k = key_find(pattern);
+    section = key_is_section(pattern);
+    list = key_is_list(pattern);
+    if (!k && !section && !list)
+        return unknown_key(l, entry, pattern);
+    if (entry->kind == YAML_IS_NULL)
+        return FL_OK; /* as if it was not there */
+    if (entry->kind == YAML_IS_MAP && section)
+        return key_start_item(l->p, pattern, index, o, l->e);
+    if (entry->kind == YAML_IS_LIST && list)
+        return key_start_list(l->p, pattern, index, o, l->e);
+    if (entry->kind == YAML_IS_SCALAR && k)
+        return key_set(l->p, k, index, entry->text, o, l->e);
+    if (k)
+        return origin_error(o, false, l->e, "%s takes %s%s, not a %s", pattern,
+                            key_takes(k, takes, sizeof takes), list ? ", or a list" : "",
+                            entry->kind == YAML_IS_MAP ? "mapping" : "list");
+    return origin_error(o, false, l->e, "%s takes %s", *pattern ? pattern : "the file",
+                        section ? "keys of its own, indented below it" : "a list");
+}
+
+/* `--set KEY=VALUE`; a value that begins with [ or { is YAML. */
+static int read_set(struct loading *l, const char *set)
+{
+    const char *equals = strchr(set, '=');
+    char key[YAML_MAX_PATH];
+    if (!equals || equals == set || equals - set >= (int)sizeof key)
+        return error_set(l->e, FL_USAGE,
+                         "--set %.100s: write --set KEY=VALUE, such as --set broker.retries=3", set);
+    snprintf(key, sizeof key, "%.*s", (int)(equals - set), set);
+    if (equals[1] == '[' || equals[1] == '{')
+        return yaml_read(&l->entries, equals + 1, strlen(equals + 1), l->p->path, key, l->e);
+    if (strlen(equals + 1) > YAML_MAX_SCALAR)
+        return error_set(l->e, FL_CONFIG, "--set %.100s: the value is too long", key);
+    return yaml_append(&l->entries, key, equals + 1, l->e);
+}
+
+static int out_of_memory(const struct loading *l)
+{
+    return error_set(l->e, FL_NOMEM, "out of memory while reading %s", l->p->path);
+}
+
+/* Sets *to to a formatted text unless it is there. */
+static bool fill(char **to, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static bool fill(char **to, const char *format, ...)
+{
+    va_list args;
+    int rc;
+    if (*to)
+        return true;
+    va_start(args, format);
+    rc = vasprintf(to, format, args);
+    va_end(args);
+    if (rc < 0)
+        *to = NULL;
+    return rc >= 0;
+}
+
+static int derive_names(struct loading *l)
+{
+    struct pipeline *p = l->p;
+    struct yaml_entry here = {.line = 1};
+    const char *base;
+    char name[64] = "";
+    if (!p->model)
+        return error_set(l->e, FL_CONFIG, "%s: `model` is missing: write `model: FILE.onnx`", p->path);
+    base = strrchr(p->model, '/');
+    base = base ? base + 1 : p->model;
+    for (size_t i = 0; base[i] && i < sizeof name - 1 && strcmp(base + i, ".onnx"); i++)
+        name[i] = strchr("/ :{}*?[]\"'\\", base[i]) ? '_' : base[i];
+    if (!*name || *name == '.' || *name == '-')
+        memcpy(name, "model", 6);
+    if (!fill(&p->name, "%s", name))
+        return out_of_memory(l);
+    if (!p->state) {
+        char state[96];
+        snprintf(state, sizeof state, ".freezeline/%s", p->name);
+        return key_set(p, key_find("state"), NULL, state, (struct origin){.file = p->path, .entry = &here},
+                       l->e);
+    }
+    return FL_OK;
+}
+
+void pipeline_socket_folder(const struct pipeline *p, char *buf, size_t size)
+{
+    uint64_t hash = 1469598103934665603ull; /* FNV-1a */
+    for (const char *c = p->state; *c; c++)
+        hash = (hash ^ (unsigned char)*c) * 1099511628211ull;
+    if (strlen(p->state) + strlen("/sock/stage.15.15") <= ENDPOINT_MAX_IPC_PATH)
+        snprintf(buf, size, "%s/sock", p->state);
+    else
+        snprintf(buf, size, "/tmp/freezeline-%d-%016llx", (int)getuid(), (unsigned long long)hash);
+}
+
+static int derive_endpoints(struct loading *l)
+{
+    struct pipeline *p = l->p;
+    char folder[ENDPOINT_MAX_IPC_PATH + 1];
+    bool ok;
+    pipeline_socket_folder(p, folder, sizeof folder);
+    if (!p->cache.n_endpoints)
+        p->cache.n_endpoints = 1;
+    ok = fill(&p->broker.requests, "ipc://%s/requests", folder) &&
+         fill(&p->broker.control, "ipc://%s/control", folder) &&
+         fill(&p->broker.results, "ipc://%s/results", folder) &&
+         (!p->redis.managed || fill(&p->redis.endpoint, "unix:%s/redis", folder));
+    for (int i = 0; ok && i < p->cache.n_endpoints; i++)
+        ok = fill(&p->cache.endpoint[i], "ipc://%s/cache.%d", folder, i);
+    for (int s = 0; ok && s < p->n_stages; s++)
+        for (int r = 0; ok && r < p->stage[s].n_replicas; r++)
+            ok = fill(&p->stage[s].replica[r].endpoint, "ipc://%s/stage.%d.%d", folder, s, r) &&
+                 fill(&p->stage[s].replica[r].host, "%s", key_find("stages.#.replicas.#.host")->initial);
+    return ok ? FL_OK : out_of_memory(l);
+}
+
+static int derive(struct loading *l)
+{
+    struct pipeline *p = l->p;
+    int rc = derive_names(l);
+    if (rc)
+        return rc;
+    if (!p->n_stages)
+        pipeline_add_stage(p);
+    for (int i = 0; i < p->n_stages; i++)
+        if (!p->stage[i].n_replicas)
+            pipeline_add_replica(&p->stage[i]);
+    for (int i = 0; i < p->n_exits; i++)
+        if (!fill(&p->exit[i].name, "exit%d", i + 1))
+            return out_of_memory(l);
+    return derive_endpoints(l);
+}
+
+static int check_exits(struct loading *l)
+{
+    struct pipeline *p = l->p;
+    for (int i = 0; i < p->n_exits; i++) {
+        if (!p->exit[i].after)
+            return origin_error(
+                origin_at(l, "exits.%d", i), false, l->e,
+                "exit `%s` has no `after`: name the layer after which it stands (see `freezeline inspect`)",
+                p->exit[i].name);
+        for (int j = 0; j < i; j++) {
+            if (!strcmp(p->exit[i].name, p->exit[j].name))
+                return origin_error(origin_at(l, "exits.%d.name", i), false, l->e,
+                                    "two exits are called `%s`", p->exit[i].name);
+            if (!strcmp(p->exit[i].after, p->exit[j].after))
+                return origin_error(origin_at(l, "exits.%d.after", i), false, l->e,
+                                    "exits `%s` and `%s` stand after the same layer", p->exit[j].name,
+                                    p->exit[i].name);
+        }
+    }
+    return FL_OK;
+}
+
+/* Names of exits become names of nodes; either all stages but the last are cut, or none is. */
+static int check_stages(struct loading *l)
+{
+    struct pipeline *p = l->p;
+    int cut = 0;
+    for (int i = 0; i < p->n_stages; i++) {
+        struct stage_config *s = &p->stage[i];
+        cut += s->last != NULL;
+        for (int x = 0; s->last && x < p->n_exits; x++)
+            if (!strcmp(s->last, p->exit[x].name)) {
+                char *after = strdup(p->exit[x].after);
+                if (!after)
+                    return out_of_memory(l);
+                free(s->last);
+                s->last = after;
+                break;
+            }
+        if (s->last && i == p->n_stages - 1)
+            return origin_error(origin_at(l, "stages.%d.last", i), false, l->e,
+                                "the last stage ends with the model: leave its `last` out, or add a stage");
+    }
+    for (int i = 0; cut && i < p->n_stages - 1; i++)
+        if (!p->stage[i].last)
+            return origin_error(origin_at(l, "stages.%d", i), false, l->e,
+                                "stage %d has no `last`: name its last layer, or run `freezeline plan`", i);
+    return FL_OK;
+}
+
+static int check_workers(struct loading *l)
+{
+    struct pipeline *p = l->p;
+    int workers = p->cache.n_endpoints;
+    for (int s = 0; s < p->n_stages; s++)
+        for (int r = 0; r < p->stage[s].n_replicas; r++, workers++)
+            if (p->stage[s].replica[r].cache >= p->cache.n_endpoints)
+                return origin_error(origin_at(l, "stages.%d.replicas.%d.cache", s, r), false, l->e,
+                                    "cache %d is none of cache.endpoints, which has %d",
+                                    p->stage[s].replica[r].cache, p->cache.n_endpoints);
+    if (workers > PIPELINE_MAX_WORKERS)
+        return origin_error(origin_at(l, "stages"), false, l->e,
+                            "%d stage workers and cache services are too many, at most %d can be told apart",
+                            workers, PIPELINE_MAX_WORKERS);
+    return FL_OK;
+}
+
+struct used_endpoints {
+    int n;
+    const char *endpoint[PIPELINE_MAX_STAGES * PIPELINE_MAX_REPLICAS + PIPELINE_MAX_CACHES + 3];
+};
+
+static int check_endpoint(struct loading *l, struct used_endpoints *used, const char *endpoint,
+                          struct origin o)
+{
+    struct error why;
+    if (endpoint_check(endpoint, l->p->security, &why))
+        return origin_error(o, false, l->e, "%.390s", why.text);
+    for (int i = 0; i < used->n; i++)
+        if (!strcmp(used->endpoint[i], endpoint))
+            return origin_error(o, false, l->e, "endpoint `%.200s` is used twice", endpoint);
+    used->endpoint[used->n++] = endpoint;
+    return FL_OK;
+}
+
+static int check_endpoints(struct loading *l)
+{
+    struct pipeline *p = l->p;
+    struct used_endpoints used = {0};
+    int rc;
+    if ((rc = check_endpoint(l, &used, p->broker.requests, origin_at(l, "broker.requests"))) ||
+        (rc = check_endpoint(l, &used, p->broker.control, origin_at(l, "broker.control"))) ||
+        (rc = check_endpoint(l, &used, p->broker.results, origin_at(l, "broker.results"))))
+        return rc;
+    for (int i = 0; i < p->cache.n_endpoints; i++)
+        if ((rc = check_endpoint(l, &used, p->cache.endpoint[i], origin_at(l, "cache.endpoints.%d", i))))
+            return rc;
+    for (int s = 0; s < p->n_stages; s++)
+        for (int r = 0; r < p->stage[s].n_replicas; r++)
+            if ((rc = check_endpoint(l, &used, p->stage[s].replica[r].endpoint,
+                                     origin_at(l, "stages.%d.replicas.%d.endpoint", s, r))))
+                return rc;
+    return FL_OK;
+}
+
+static int check_values(struct loading *l)
+{
+    struct pipeline *p = l->p;
+    if (p->channels != p->n_std)
+        return origin_error(origin_at(l, "input"), false, l->e,
+                            "input.mean has %d values and input.std has %d", p->channels, p->n_std);
+    if (p->broker.dead_after_ms < 2 * p->broker.heartbeat_ms)
+        return origin_error(origin_at(l, "broker.dead_after_ms"), false, l->e,
+                            "broker.dead_after_ms (%d) must be at least twice broker.heartbeat_ms (%d)",
+                            p->broker.dead_after_ms, p->broker.heartbeat_ms);
+    if (!p->cache.descriptor.flatten && !p->cache.descriptor.n_grids)
+        return origin_error(origin_at(l, "cache.grids"), false, l->e,
+                            "cache.grids is empty: write [1, 2, 4], or flatten: true");
+    return FL_OK;
+}
+
+static int load(struct loading *l, const char *text, size_t size, const char *const *sets, int n_sets)
+{
+    int rc = key_set_defaults(l->p, l->e);
+    if (!rc)
+        rc = yaml_read(&l->entries, text, size, l->p->path, NULL, l->e);
+    for (int i = 0; !rc && i < n_sets; i++)
+        rc = read_set(l, sets[i]);
+    for (int i = 0; !rc && i < l->entries.n; i++)
+        rc = apply_entry(l, &l->entries.item[i]);
+    if (rc || (rc = derive(l)) || (rc = check_exits(l)) || (rc = check_stages(l)) ||
+        (rc = check_workers(l)) || (rc = check_endpoints(l)))
+        return rc;
+    return check_values(l);
+}
+
+int pipeline_parse(struct pipeline **out, const char *text, size_t size, const char *name,
+                   const char *const *sets, int n_sets, struct error *e)
+{
+    struct error unused = {0};
+    struct loading l = {.p = calloc(1, sizeof *l.p), .e = e ? e : &unused};
+    int rc;
+    *out = NULL;
+    if (!l.p || !(l.p->path = strdup(name))) {
+        free(l.p);
+        return error_set(e, FL_NOMEM, "out of memory while reading %s", name);
+    }
+    rc = load(&l, text, size, sets, n_sets);
+    yaml_entries_free(&l.entries);
+    if (rc)
+        pipeline_free(l.p);
+    else
+        *out = l.p;
+    return rc;
+}
+
+int pipeline_load(struct pipeline **out, const char *path, const char *const *sets, int n_sets,
+                  struct error *e)
+{
+    char *text = malloc(YAML_MAX_BYTES + 1);
+    FILE *f = text ? fopen(path, "re") : NULL;
+    size_t size;
+    int rc;
+    *out = NULL;
+    if (!f) {
+        rc = text ? error_set(e, FL_CONFIG, "cannot read the pipeline file %s: %s", path, strerror(errno))
+                  : error_set(e, FL_NOMEM, "out of memory while reading %s", path);
+        free(text);
+        return rc;
+    }
+    size = fread(text, 1, YAML_MAX_BYTES + 1, f);
+    rc = ferror(f) ? error_set(e, FL_CONFIG, "cannot read the pipeline file %s: %s", path, strerror(errno))
+                   : pipeline_parse(out, text, size, path, sets, n_sets, e);
+    fclose(f);
+    free(text);
+    return rc;
+}
+
+void pipeline_free(struct pipeline *p)
+{
+    if (!p)
+        return;
+    pipeline_clear_stages(p);
+    pipeline_clear_exits(p);
+    pipeline_clear_labels(p);
+    for (int i = 0; i < PIPELINE_MAX_CACHES; i++)
+        free(p->cache.endpoint[i]);
+    free(p->cache.kind);
+    free(p->broker.requests);
+    free(p->broker.control);
+    free(p->broker.results);
+    free(p->redis.endpoint);
+    free(p->path);
+    free(p->model);
+    free(p->name);
+    free(p->state);
+    free(p->kernels);
+    free(p->security);
+    free(p->log_level);
+    free(p);
+}

@@ -1,0 +1,293 @@
+/* pipeline_keys.c - the table of keys, and finding a key in it */
+#include "base/pipeline_keys.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ROOT(field)        offsetof(struct pipeline, field)
+#define STAGE(field)       offsetof(struct stage_config, field)
+#define REPLICA(field)     offsetof(struct replica_config, field)
+#define EXIT(field)        offsetof(struct exit_config, field)
+#define RANGE(low, high)   .min = (low), .max = (high)
+#define LIST(counter, cap) .count_offset = (counter), .most = (cap)
+
+const struct key pipeline_keys[] = {
+    {"model", KEY_PATH, ROOT(model), .example = "resnet18.onnx",
+     .help = "the network, an ONNX file; the one key that must be there"},
+    {"name", KEY_NAME, ROOT(name), .example = "resnet18",
+     .help = "of the model, in Redis keys; default: the file name without .onnx"},
+    {"state", KEY_PATH, ROOT(state), .example = ".freezeline/resnet18",
+     .help = "directory for artifacts, logs and sockets; default: .freezeline/NAME beside this file"},
+    {"kernels", KEY_CHOICE, ROOT(kernels), "auto", .choices = "auto|onednn|openblas|reference",
+     .help = "what computes; auto times the candidates of each layer and keeps the fastest"},
+    {"log_level", KEY_CHOICE, ROOT(log_level), "info", .choices = "debug|info|warn|error",
+     .help = "least severe line that is logged"},
+    {"security", KEY_CHOICE, ROOT(security), "loopback", .choices = "loopback|none",
+     .help = "loopback: other addresses are refused; none: they are allowed and nothing protects them"},
+    {"input.mean.#", KEY_FLOAT, ROOT(mean), .example = "[125.3, 123.0, 113.9]", RANGE(-1e6, 1e6),
+     LIST(ROOT(channels), 4),
+     .help = "per channel: images are fed as (pixel - mean) / std, in units of 0-255"},
+    {"input.std.#", KEY_FLOAT, ROOT(std), .example = "[63.0, 62.1, 66.7]", RANGE(1e-6, 1e6),
+     LIST(ROOT(n_std), 4), .help = "per channel; as many as mean has"},
+    {"labels", KEY_LABELS, 0, .example = "labels.txt",
+     .help = "names of the classes: a text file with one per line, or a list"},
+    {"labels.#", KEY_TEXT, ROOT(label), .example = "[airplane, automobile]",
+     LIST(ROOT(n_labels), PIPELINE_MAX_LABELS), .help = "names of the classes, in the model's order"},
+    {"exits", KEY_EXITS, 0, "auto", .choices = "auto|none",
+     .help = "where caches may answer: auto = after every block, none, or a list"},
+    {"exits.#.name", KEY_NAME, EXIT(name), .example = "exit4", .help = "default: exit1, exit2, ... in order"},
+    {"exits.#.after", KEY_TEXT, EXIT(after), .example = "/layer2/layer2.1/relu_1/Relu",
+     .help = "the layer (node) after which it stands, as `freezeline inspect` names it"},
+    {"exits.#.kind", KEY_CHOICE, EXIT(kind), .example = "knn", .choices = "knn|kmeans",
+     .help = "of its cache; default: cache.kind"},
+    {"stages", KEY_STAGES, 0, "1", RANGE(1, PIPELINE_MAX_STAGES),
+     .help = "a number (cut evenly; see `freezeline plan`), or a list"},
+    {"stages.#.last", KEY_TEXT, STAGE(last), .example = "exit4",
+     .help = "last layer (node) of the stage, or the name of an exit that is listed above; not for the last "
+             "stage"},
+    {"stages.#.threads", KEY_INT, STAGE(threads), "1", RANGE(1, 256), .help = "per worker"},
+    {"stages.#.batch", KEY_INT, STAGE(max_batch), "8", RANGE(1, 64),
+     .help = "requests computed together, at most"},
+    {"stages.#.replicas", KEY_REPLICAS, 0, "1", RANGE(1, PIPELINE_MAX_REPLICAS),
+     .help = "workers of the stage: a number, or a list"},
+    {"stages.#.replicas.#.host", KEY_TEXT, REPLICA(host), "local", .help = "where it runs, for launchers"},
+    {"stages.#.replicas.#.endpoint", KEY_ENDPOINT, REPLICA(endpoint), .example = "ipc://sock/stage.0.0",
+     .help = "where it takes activations; default: a socket in the state directory"},
+    {"stages.#.replicas.#.cache", KEY_INT, REPLICA(cache), "0", RANGE(0, PIPELINE_MAX_CACHES - 1),
+     .help = "which of cache.endpoints answers its look-ups"},
+    {"stages.#.replicas.#.cpus.#", KEY_INT, REPLICA(cpu), .example = "[0, 1]", RANGE(0, 4095),
+     LIST(REPLICA(n_cpus), PIPELINE_MAX_CPUS), .help = "pinned to these; default: not pinned"},
+    {"broker.requests", KEY_ENDPOINT, ROOT(broker.requests), .example = "tcp://127.0.0.1:5555",
+     .help = "where clients connect; default: a socket in the state directory"},
+    {"broker.control", KEY_ENDPOINT, ROOT(broker.control), .example = "tcp://127.0.0.1:5556",
+     .help = "where workers report; default likewise"},
+    {"broker.results", KEY_ENDPOINT, ROOT(broker.results), .example = "tcp://127.0.0.1:5557",
+     .help = "where answers are collected; default likewise"},
+    {"broker.max_requests", KEY_INT, ROOT(broker.max_requests), "256", RANGE(1, 65536),
+     .help = "in flight; beyond it a client gets `overloaded` at once"},
+    {"broker.max_memory_mb", KEY_DOUBLE, ROOT(broker.max_memory_mb), "256", RANGE(1, 1048576),
+     .help = "of the inputs that are kept until they are answered"},
+    {"broker.deadline_ms", KEY_INT, ROOT(broker.deadline_ms), "5000", RANGE(1, 3600000),
+     .help = "of a request that names none; a client may ask for up to 10 times this"},
+    {"broker.retries", KEY_INT, ROOT(broker.retries), "2", RANGE(0, 16),
+     .help = "of a request whose worker died"},
+    {"broker.heartbeat_ms", KEY_INT, ROOT(broker.heartbeat_ms), "200", RANGE(10, 60000),
+     .help = "how often workers report"},
+    {"broker.dead_after_ms", KEY_INT, ROOT(broker.dead_after_ms), "2000", RANGE(20, 600000),
+     .help = "a worker that is silent for so long is dead; at least twice heartbeat_ms"},
+    {"cache.endpoints.#", KEY_ENDPOINT, ROOT(cache.endpoint), .example = "[tcp://127.0.0.1:5560]",
+     LIST(ROOT(cache.n_endpoints), PIPELINE_MAX_CACHES),
+     .help = "one per cache service; default: one, a socket in the state directory"},
+    {"cache.kind", KEY_CHOICE, ROOT(cache.kind), "kmeans", .choices = "knn|kmeans|none",
+     .help = "of all exits that do not say otherwise; none: no caches"},
+    {"cache.flatten", KEY_BOOL, ROOT(cache.descriptor.flatten), "false",
+     .help = "descriptor is the whole activation, as in the paper, instead of its pooled grids"},
+    {"cache.grids.#", KEY_INT, ROOT(cache.descriptor.grid), "1 2 4", RANGE(1, 64),
+     LIST(ROOT(cache.descriptor.n_grids), PIPELINE_MAX_GRIDS),
+     .help = "descriptor: means of each channel over 1x1, 2x2, 4x4 cells"},
+    {"cache.nodes", KEY_INT, ROOT(cache.nodes), "1024", RANGE(1, 65536),
+     .help = "width of the projection (the paper's)"},
+    {"cache.k", KEY_INT, ROOT(cache.k), "10", RANGE(1, 1024), .help = "neighbours of knn"},
+    {"cache.memory_mb", KEY_DOUBLE, ROOT(cache.memory_mb), "12.5", RANGE(0, 1048576),
+     .help = "M: points or centroids of all exits together (the paper's for ResNet-18); 0 = no limit"},
+    {"cache.threshold", KEY_RULE, ROOT(cache.rule), "max-wrong", .choices = "max-wrong",
+     .help = "rule that chooses the thresholds"},
+    {"cache.wait_us", KEY_INT, ROOT(cache.wait_us), "2000", RANGE(0, 10000000),
+     .help = "longest time that a stage holds a batch back for a verdict"},
+    {"cache.train_epochs", KEY_INT, ROOT(cache.train_epochs), "5", RANGE(1, 10000),
+     .help = "passes over the data when a projection is trained"},
+    {"cache.seed", KEY_UINT64, ROOT(cache.seed), "1", RANGE(0, 9007199254740992.0),
+     .help = "of everything random in a build"},
+    {"redis.endpoint", KEY_REDIS, ROOT(redis.endpoint), .example = "127.0.0.1:6379",
+     .help = "unix:PATH or HOST:PORT; default: none, or a socket in the state directory when managed"},
+    {"redis.managed", KEY_BOOL, ROOT(redis.managed), "false", .help = "`freezeline up` starts and stops it"},
+    {"updates.sample", KEY_DOUBLE, ROOT(updates.sample), "0.1", RANGE(0, 1),
+     .help = "share of the requests whose outcome becomes an update"},
+    {"updates.audit", KEY_DOUBLE, ROOT(updates.audit), "0.01", RANGE(0, 1),
+     .help = "share of the requests whose hits are noted but not served"},
+    {"updates.batch", KEY_INT, ROOT(updates.batch), "256", RANGE(1, 65536),
+     .help = "updates applied per new epoch, at most"},
+    {"updates.interval_ms", KEY_INT, ROOT(updates.interval_ms), "1000", RANGE(10, 86400000),
+     .help = "a new epoch at most this often"},
+    {"updates.max_stream", KEY_INT64, ROOT(updates.max_stream), "100000", RANGE(1, 1e9),
+     .help = "entries kept in the stream"},
+};
+const int pipeline_n_keys = (int)(sizeof pipeline_keys / sizeof *pipeline_keys);
+
+bool key_pattern(const char *path, char *pattern, size_t size, int index[KEY_MAX_INDICES])
+{
+    size_t out = 0;
+    int n = 0;
+    for (const char *c = path; *c;) {
+        size_t length = strcspn(c, ".");
+        bool number = length > 0 && strspn(c, "0123456789") >= length;
+        if (number && (n == KEY_MAX_INDICES || length > 5))
+            return false;
+        if (out + (number ? 1 : length) + 2 > size)
+            return false;
+        if (number)
+            index[n++] = atoi(c);
+        memcpy(pattern + out, number ? "#" : c, number ? 1 : length);
+        out += number ? 1 : length;
+        c += length;
+        if (*c == '.')
+            pattern[out++] = *c++;
+    }
+    pattern[out] = '\0';
+    return true;
+}
+
+const struct key *key_find(const char *pattern)
+{
+    for (int i = 0; i < pipeline_n_keys; i++)
+        if (!strcmp(pipeline_keys[i].path, pattern))
+            return &pipeline_keys[i];
+    return NULL;
+}
+
+static bool has_below(const char *pattern, bool item)
+{
+    size_t length = strlen(pattern);
+    for (int i = 0; i < pipeline_n_keys; i++) {
+        const char *path = pipeline_keys[i].path;
+        if (length == 0 || (!strncmp(path, pattern, length) && path[length] == '.'))
+            if ((path[length ? length + 1 : 0] == '#') == item)
+                return true;
+    }
+    return false;
+}
+
+bool key_is_section(const char *pattern)
+{
+    return has_below(pattern, false);
+}
+
+bool key_is_list(const char *pattern)
+{
+    return has_below(pattern, true);
+}
+
+static int edit_distance(const char *a, const char *b)
+{
+    int row[128];
+    int n = (int)strnlen(b, 127);
+    for (int j = 0; j <= n; j++)
+        row[j] = j;
+    for (int i = 1; a[i - 1]; i++) {
+        int diagonal = row[0];
+        row[0] = i;
+        for (int j = 1; j <= n; j++) {
+            int above = row[j];
+            int best = diagonal + (a[i - 1] != b[j - 1]);
+            best = above + 1 < best ? above + 1 : best;
+            best = row[j - 1] + 1 < best ? row[j - 1] + 1 : best;
+            diagonal = above;
+            row[j] = best;
+        }
+    }
+    return row[n];
+}
+
+/* Is there a key at or below the first `length` characters of `path`? */
+static bool known_prefix(const char *path, size_t length)
+{
+    for (int i = 0; i < pipeline_n_keys; i++)
+        if (!strncmp(pipeline_keys[i].path, path, length) && strchr(".", pipeline_keys[i].path[length]))
+            return true;
+    return false;
+}
+
+/* A key elsewhere whose last word is that of the pattern: a right word in a wrong section. */
+static const char *same_word(const char *pattern)
+{
+    const char *dot = strrchr(pattern, '.');
+    const char *word = dot ? dot + 1 : pattern;
+    for (int i = 0; i < pipeline_n_keys; i++) {
+        const char *path = pipeline_keys[i].path;
+        const char *last = strrchr(path, '.');
+        if (!strcmp(last ? last + 1 : path, word) && *word != '#')
+            return path;
+    }
+    return NULL;
+}
+
+const char *key_nearest(const char *pattern, char *buf, size_t size)
+{
+    const char *elsewhere = same_word(pattern);
+    size_t known = 0; /* length of the part that is known, its dot included */
+    char word[128], sibling[128];
+    int least = 1 << 30;
+
+    for (size_t i = 0; pattern[i]; i++)
+        if (pattern[i] == '.' && known_prefix(pattern, i))
+            known = i + 1;
+    snprintf(word, sizeof word, "%.*s", (int)strcspn(pattern + known, "."), pattern + known);
+    snprintf(buf, size, "%s", elsewhere ? elsewhere : "model");
+    for (int i = 0; !elsewhere && i < pipeline_n_keys; i++) {
+        const char *path = pipeline_keys[i].path;
+        int distance;
+        if (strncmp(path, pattern, known))
+            continue;
+        snprintf(sibling, sizeof sibling, "%.*s", (int)strcspn(path + known, "."), path + known);
+        distance = edit_distance(word, sibling);
+        if (distance < least) {
+            least = distance;
+            snprintf(buf, size, "%.*s%s", (int)known, pattern, sibling);
+        }
+    }
+    return buf;
+}
+
+const char *key_takes(const struct key *k, char *buf, size_t size)
+{
+    const char *what = k->type == KEY_FLOAT || k->type == KEY_DOUBLE ? "a number" : "a whole number";
+    size_t n = 0;
+    switch (k->type) {
+    case KEY_TEXT:
+        snprintf(buf, size, "text");
+        break;
+    case KEY_NAME:
+        snprintf(buf, size, "a name of up to 63 letters, digits, `_`, `-` and `.`");
+        break;
+    case KEY_PATH:
+    case KEY_LABELS:
+        snprintf(buf, size, "the path of a file or directory");
+        break;
+    case KEY_ENDPOINT:
+        snprintf(buf, size, "tcp://HOST:PORT or ipc://PATH");
+        break;
+    case KEY_REDIS:
+        snprintf(buf, size, "unix:PATH or HOST:PORT");
+        break;
+    case KEY_BOOL:
+        snprintf(buf, size, "true or false");
+        break;
+    case KEY_CHOICE:
+    case KEY_RULE:
+    case KEY_EXITS:
+        for (const char *c = k->choices; *c && n + 8 < size; c++)
+            n += (size_t)snprintf(buf + n, size - n, *c == '|' ? (strchr(c + 1, '|') ? ", " : " or ") : "%c",
+                                  *c);
+        break;
+    default:
+        snprintf(buf, size, "%s from %.16g to %.16g", what, k->min, k->max);
+    }
+    return buf;
+}
+
+int origin_error(struct origin o, bool at_key, struct error *e, const char *format, ...)
+{
+    char text[400];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    if (!o.entry)
+        return error_set(e, FL_CONFIG, "%s: %s", o.file, text);
+    if (!o.entry->line)
+        return error_set(e, FL_CONFIG, "--set %s: %s", o.entry->path, text);
+    return error_set(e, FL_CONFIG, "%s:%d:%d: %s", o.file, at_key ? o.entry->key_line : o.entry->line,
+                     at_key ? o.entry->key_column : o.entry->column, text);
+}
