@@ -21,11 +21,12 @@ int client_submit(struct client *c, const struct tensor *input, uint32_t flags, 
                   struct error *e);
 
 /* Waits up to timeout_ms (-1: for ever) for the next answer. `scores` (may be NULL) gets up to `capacity` floats and *n their
- * number. FL_AGAIN on timeout. An answer with answer->error set is still an answer: the call returns FL_OK. */
+ * number. FL_AGAIN on timeout and when a signal was handled. An answer with answer->error set is still an answer: the call returns FL_OK. */
 int client_receive(struct client *c, int timeout_ms, struct answer *answer, float *scores, int capacity, int *n,
                    struct error *e);
 
-/* One request and its answer. */
+/* One request and its answer; answers to requests that were submitted before are dropped. FL_DEADLINE when the broker says
+ * nothing until shortly after the deadline. */
 int client_infer(struct client *c, const struct tensor *input, uint32_t flags, uint32_t deadline_ms, struct answer *answer,
                  float *scores, int capacity, int *n, struct error *e);
 

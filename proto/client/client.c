@@ -1,0 +1,257 @@
+/* client.c - requests out, answers in, over one DEALER socket
+ *
+ * Ids count up from a random start, so answers meant for an earlier process are not mistaken for this one's.
+ * An answer is handed out once, while its id is among the last CLIENT_WINDOW that were submitted; anything
+ * else is ignored. `status` and `drain` use a socket of their own for each call, so a late reply cannot reach
+ * the next call.
+ */
+#include "client/client.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "base/clock.h"
+#include "wire/frames.h"
+
+#define CLIENT_WINDOW     65536
+#define CLIENT_HIGH_WATER 4096
+#define CLIENT_GRACE_MS   2000 /* after its deadline, an answer that says so should be here */
+
+struct client {
+    void *context, *socket;
+    char *endpoint;
+    char *security;
+    uint32_t deadline_ms; /* the pipeline's */
+    uint64_t next;        /* id */
+    uint8_t waiting[CLIENT_WINDOW / 8];
+    struct message message;
+};
+
+static bool is_waiting(const struct client *c, uint64_t id)
+{
+    uint64_t bit = id % CLIENT_WINDOW;
+    return c->next - id - 1 < CLIENT_WINDOW && (c->waiting[bit / 8] >> bit % 8 & 1);
+}
+
+static void set_waiting(struct client *c, uint64_t id, bool yes)
+{
+    uint64_t bit = id % CLIENT_WINDOW;
+    uint8_t mask = (uint8_t)(1u << bit % 8);
+    c->waiting[bit / 8] = (uint8_t)(yes ? c->waiting[bit / 8] | mask : c->waiting[bit / 8] & ~mask);
+}
+
+static int open_socket(struct client *c, void **out, struct error *e)
+{
+    struct socket_options o = {.high_water = CLIENT_HIGH_WATER};
+    return frames_socket(out, c->context, ZMQ_DEALER, FRAMES_CONNECT, c->endpoint, &o, c->security, e);
+}
+
+int client_new(struct client **out, const struct pipeline *p, struct error *e)
+{
+    struct client *c = calloc(1, sizeof *c);
+    int rc;
+    *out = NULL;
+    if (!c || !(c->context = zmq_ctx_new()) || !(c->endpoint = strdup(p->broker.requests)) ||
+        !(c->security = strdup(p->security ? p->security : "loopback"))) {
+        client_free(c);
+        return error_set(e, FL_NOMEM, "out of memory while connecting to %s", p->broker.requests);
+    }
+    c->deadline_ms = (uint32_t)p->broker.deadline_ms;
+    if (getrandom(&c->next, sizeof c->next, 0) != (ssize_t)sizeof c->next)
+        c->next = clock_ns();
+    if ((rc = open_socket(c, &c->socket, e))) {
+        client_free(c);
+        return rc;
+    }
+    *out = c;
+    return FL_OK;
+}
+
+void client_free(struct client *c)
+{
+    if (!c)
+        return;
+    if (c->socket)
+        zmq_close(c->socket);
+    if (c->context)
+        zmq_ctx_term(c->context);
+    free(c->endpoint);
+    free(c->security);
+    free(c);
+}
+
+static int submit_error(const struct client *c, int rc, struct error *e)
+{
+    if (rc == FL_AGAIN)
+        return error_set(e, FL_UNAVAILABLE,
+                         "no broker takes requests at %s (is the pipeline up? see `freezeline status`)",
+                         c->endpoint);
+    return error_set(e, (enum fl_code)rc, "cannot send a request to %s: %s", c->endpoint, error_sentence(rc));
+}
+
+int client_submit(struct client *c, const struct tensor *input, uint32_t flags, uint32_t deadline_ms,
+                  uint64_t *id, struct error *e)
+{
+    int64_t bytes = tensor_bytes(input);
+    zmq_msg_t payload;
+    int rc;
+
+    if (bytes <= 0 || bytes > MESSAGE_MAX_TENSOR_BYTES || !input->data)
+        return error_set(e, FL_SHAPE, "the input has no numbers, or too many");
+    if (zmq_msg_init_size(&payload, (size_t)bytes))
+        return error_set(e, FL_NOMEM, "out of memory for an input of %lld bytes", (long long)bytes);
+    memcpy(zmq_msg_data(&payload), input->data, (size_t)bytes);
+    c->message.type = MESSAGE_REQUEST;
+    c->message.request =
+        (struct request){.id = c->next, .deadline_ms = deadline_ms, .flags = flags, .input = *input};
+    rc = frames_send(c->socket, NULL, &c->message, &payload);
+    zmq_msg_close(&payload);
+    if (rc)
+        return submit_error(c, rc, e);
+    *id = c->next++;
+    set_waiting(c, *id, true);
+    return FL_OK;
+}
+
+/* Waits for something to read until `until_ns` (0 = for ever). FL_AGAIN when time is up or a signal came. */
+static int wait_readable(void *socket, uint64_t until_ns, struct error *e)
+{
+    zmq_pollitem_t item = {.socket = socket, .events = ZMQ_POLLIN};
+    uint64_t now = clock_ns();
+    long ms = -1;
+    int n;
+    if (until_ns)
+        ms = until_ns > now ? (long)((until_ns - now + NS_PER_MS - 1) / NS_PER_MS) : 0;
+    n = zmq_poll(&item, 1, ms);
+    if (n > 0)
+        return FL_OK;
+    if (n == 0 || errno == EINTR)
+        return FL_AGAIN;
+    return error_set(e, FL_IO, "waiting for an answer failed: %s", zmq_strerror(errno));
+}
+
+/* The next message of `type` into c->message. */
+static int receive_type(struct client *c, void *socket, enum message_type type, uint64_t until_ns,
+                        zmq_msg_t *payload, struct error *e)
+{
+    for (;;) {
+        int rc = frames_recv(socket, NULL, &c->message, payload, e);
+        if (!rc && c->message.type == type)
+            return FL_OK;
+        if (rc == FL_AGAIN && (rc = wait_readable(socket, until_ns, e)))
+            return rc;
+        if (rc)
+            return rc;
+    }
+}
+
+static uint64_t until(int timeout_ms)
+{
+    return timeout_ms < 0 ? 0 : clock_ns() + (uint64_t)timeout_ms * NS_PER_MS + 1;
+}
+
+static void copy_scores(const struct answer *a, zmq_msg_t *payload, float *scores, int capacity, int *n)
+{
+    int64_t count = a->scores.dtype == TENSOR_F32 ? tensor_count(&a->scores) : 0;
+    if (count > capacity)
+        count = capacity;
+    if (scores && count > 0)
+        memcpy(scores, zmq_msg_data(payload), (size_t)count * sizeof *scores);
+    if (n)
+        *n = scores ? (int)count : 0;
+}
+
+static int receive_until(struct client *c, uint64_t until_ns, struct answer *answer, float *scores,
+                         int capacity, int *n, struct error *e)
+{
+    zmq_msg_t payload;
+    int rc;
+    zmq_msg_init(&payload);
+    do
+        rc = receive_type(c, c->socket, MESSAGE_ANSWER, until_ns, &payload, e);
+    while (!rc && !is_waiting(c, c->message.answer.id));
+    if (!rc) {
+        *answer = c->message.answer;
+        set_waiting(c, answer->id, false);
+        copy_scores(answer, &payload, scores, capacity, n);
+    }
+    zmq_msg_close(&payload);
+    return rc;
+}
+
+int client_receive(struct client *c, int timeout_ms, struct answer *answer, float *scores, int capacity,
+                   int *n, struct error *e)
+{
+    return receive_until(c, until(timeout_ms), answer, scores, capacity, n, e);
+}
+
+int client_infer(struct client *c, const struct tensor *input, uint32_t flags, uint32_t deadline_ms,
+                 struct answer *answer, float *scores, int capacity, int *n, struct error *e)
+{
+    uint64_t wait_ms = (uint64_t)(deadline_ms ? deadline_ms : c->deadline_ms) + CLIENT_GRACE_MS;
+    uint64_t until_ns = clock_ns() + wait_ms * NS_PER_MS;
+    uint64_t id;
+    int rc = client_submit(c, input, flags, deadline_ms, &id, e);
+    if (rc)
+        return rc;
+    do
+        rc = receive_until(c, until_ns, answer, scores, capacity, n, e);
+    while ((!rc && answer->id != id) || (rc == FL_AGAIN && clock_ns() < until_ns)); /* a signal is no end */
+    if (rc)
+        set_waiting(c, id, false);
+    if (rc == FL_AGAIN)
+        return error_set(e, FL_DEADLINE,
+                         "no answer from %s within %llu ms (is the pipeline up? see `freezeline status`)",
+                         c->endpoint, (unsigned long long)wait_ms);
+    return rc;
+}
+
+/* Sends a message without body and waits for the status that answers it. */
+static int ask(struct client *c, enum message_type type, int timeout_ms, struct status_reply *out,
+               struct error *e)
+{
+    uint64_t until_ns = until(timeout_ms);
+    zmq_msg_t payload;
+    void *socket;
+    int rc = open_socket(c, &socket, e);
+    if (rc)
+        return rc;
+    zmq_msg_init(&payload);
+    c->message.type = type;
+    if ((rc = frames_send(socket, NULL, &c->message, NULL)))
+        rc = submit_error(c, rc, e);
+    while (!rc) {
+        rc = receive_type(c, socket, MESSAGE_STATUS_REPLY, until_ns, &payload, e);
+        if (rc != FL_AGAIN)
+            break;
+        rc = until_ns && clock_ns() >= until_ns ? FL_AGAIN : FL_OK;
+    }
+    if (!rc && out)
+        *out = c->message.status_reply;
+    if (rc == FL_AGAIN)
+        error_set(e, FL_UNAVAILABLE,
+                  "the broker at %s does not reply (is the pipeline up? see `freezeline logs`)", c->endpoint);
+    zmq_msg_close(&payload);
+    zmq_close(socket);
+    return rc == FL_AGAIN ? FL_UNAVAILABLE : rc;
+}
+
+int client_status(struct client *c, int timeout_ms, struct status_reply *out, struct error *e)
+{
+    return ask(c, MESSAGE_STATUS, timeout_ms, out, e);
+}
+
+int client_drain(struct client *c, int timeout_ms, struct error *e)
+{
+    return ask(c, MESSAGE_DRAIN, timeout_ms, NULL, e);
+}
+
+int client_fd(struct client *c)
+{
+    int fd = -1;
+    size_t size = sizeof fd;
+    return zmq_getsockopt(c->socket, ZMQ_FD, &fd, &size) ? -1 : fd;
+}
