@@ -1,0 +1,85 @@
+/* histogram.c - log-linear buckets of durations */
+#include "base/histogram.h"
+
+#include <math.h>
+#include <string.h>
+
+#define SUB   (1u << HISTOGRAM_SUB_BITS)
+#define LIMIT ((1ull << HISTOGRAM_MAX_BITS) - 1)
+
+/* Values under 2 * SUB have a bucket each; above, each doubling gets SUB buckets, chosen by the SUB_BITS bits
+ * below the highest one. */
+static unsigned bucket_of(uint64_t ns)
+{
+    unsigned shift;
+    if (ns > LIMIT)
+        ns = LIMIT;
+    if (ns < 2 * SUB)
+        return (unsigned)ns;
+    shift = 63u - (unsigned)__builtin_clzll(ns) - HISTOGRAM_SUB_BITS;
+    return (shift << HISTOGRAM_SUB_BITS) + (unsigned)(ns >> shift);
+}
+
+static uint64_t middle_of(unsigned bucket)
+{
+    unsigned shift;
+    if (bucket < 2 * SUB)
+        return bucket;
+    shift = (bucket >> HISTOGRAM_SUB_BITS) - 1;
+    return ((uint64_t)(bucket - (shift << HISTOGRAM_SUB_BITS)) << shift) + (1ull << shift) / 2;
+}
+
+void histogram_reset(struct histogram *h)
+{
+    memset(h, 0, sizeof *h);
+}
+
+void histogram_record(struct histogram *h, uint64_t ns)
+{
+    if (!h->count || ns < h->min_ns)
+        h->min_ns = ns;
+    if (ns > h->max_ns)
+        h->max_ns = ns;
+    h->count++;
+    h->sum_ns += (double)ns;
+    h->bucket[bucket_of(ns)]++;
+}
+
+void histogram_merge(struct histogram *to, const struct histogram *from)
+{
+    if (!from->count)
+        return;
+    if (!to->count || from->min_ns < to->min_ns)
+        to->min_ns = from->min_ns;
+    if (from->max_ns > to->max_ns)
+        to->max_ns = from->max_ns;
+    to->count += from->count;
+    to->sum_ns += from->sum_ns;
+    for (unsigned i = 0; i < HISTOGRAM_BUCKETS; i++)
+        to->bucket[i] += from->bucket[i];
+}
+
+uint64_t histogram_quantile(const struct histogram *h, double share)
+{
+    uint64_t rank, seen = 0, ns;
+    if (!h->count)
+        return 0;
+    rank = share <= 0 ? 1 : share >= 1 ? h->count : (uint64_t)ceil(share * (double)h->count);
+    if (rank < 1)
+        rank = 1;
+    if (rank >= h->count)
+        return h->max_ns;
+    for (unsigned i = 0; i < HISTOGRAM_BUCKETS; i++) {
+        seen += h->bucket[i];
+        if (seen >= rank) {
+            ns = middle_of(i);
+            return ns < h->min_ns ? h->min_ns : ns > h->max_ns ? h->max_ns : ns;
+        }
+    }
+    return h->max_ns;
+}
+
+double histogram_mean(const struct histogram *h)
+{
+    return h->count ? h->sum_ns / (double)h->count : 0;
+}
