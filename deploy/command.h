@@ -17,6 +17,7 @@ int command_plan(int argc, char **argv, struct error *e);
 int command_build(int argc, char **argv, struct error *e);
 int command_eval(int argc, char **argv, struct error *e);
 int command_up(int argc, char **argv, struct error *e);
+int command_supervise(int argc, char **argv, struct error *e); /* what `up` leaves behind; not listed */
 int command_status(int argc, char **argv, struct error *e);
 int command_logs(int argc, char **argv, struct error *e);
 int command_down(int argc, char **argv, struct error *e);

@@ -139,6 +139,9 @@ static int pass(struct evaluator *v, struct passage *s, int64_t record, struct e
     }
     scores = exec_output(v->exec, 0, 1);
     s->full = extract_label(scores.data, v->classes);
+    if (s->full < 0)
+        return error_set(e, FL_VALUE, "the model's scores for record %lld are not numbers",
+                         (long long)record);
     return FL_OK;
 }
 

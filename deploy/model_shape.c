@@ -1,0 +1,55 @@
+/* model_shape.c - a model's input and exits, without keeping the model */
+#include "model_shape.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "extract.h"
+
+int model_shape_load(struct model_shape *out, const struct pipeline *p, struct error *e)
+{
+    struct placement *place = malloc(sizeof *place);
+    struct graph *g = NULL;
+    int rc;
+
+    memset(out, 0, sizeof *out);
+    if (!place)
+        return error_set(e, FL_NOMEM, "no memory");
+    if ((rc = graph_load(&g, p->model, NULL, e)) || (rc = extract_classes(g, &out->classes, e)) ||
+        (rc = placement_resolve(place, g, p, e)))
+        goto done;
+    out->input = value_shape(&g->values[g->inputs[0]], 1);
+    out->input.data = NULL;
+    out->depth = place->depth;
+    out->n_stages = place->n_stages;
+    out->n_exits = place->n_exits;
+    for (int i = 0; i < place->n_exits; i++) {
+        struct model_exit *to = &out->exit[i];
+        snprintf(to->name, sizeof to->name, "%s", place->exit[i].name);
+        snprintf(to->kind, sizeof to->kind, "%s", place->exit[i].kind);
+        to->depth = place->exit[i].cut.depth;
+        to->flops_share = place->exit[i].cut.flops_share;
+        to->stage = place->exit[i].stage;
+    }
+done:
+    free(place);
+    graph_free(g);
+    return rc;
+}
+
+const char *model_shape_exit(const struct model_shape *m, int exit)
+{
+    if (exit == -1)
+        return "network";
+    return exit >= 0 && exit < m->n_exits ? m->exit[exit].name : "?";
+}
+
+char *model_shape_label(const struct pipeline *p, int label, char *buf, size_t size)
+{
+    if (label >= 0 && label < p->n_labels)
+        snprintf(buf, size, "%s", p->label[label]);
+    else
+        snprintf(buf, size, "%d", label);
+    return buf;
+}

@@ -1,0 +1,159 @@
+/* process.c - /proc, pidfds, posix_spawn */
+#include "process.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+extern char **environ;
+
+bool process_find(struct process *out, pid_t pid)
+{
+    char path[64], line[1024], *at;
+    unsigned long long start;
+    char state;
+    FILE *f;
+    size_t n;
+
+    if (pid <= 0)
+        return false;
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    f = fopen(path, "re");
+    if (!f)
+        return false;
+    n = fread(line, 1, sizeof line - 1, f);
+    fclose(f);
+    line[n] = 0;
+    at = strrchr(line, ')'); /* the name may hold anything; fields go on after its end */
+    if (!at ||
+        sscanf(at + 1, " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
+               &state, &start) != 2)
+        return false;
+    if (state == 'Z' || state == 'X')
+        return false;
+    out->pid = pid;
+    out->start = start;
+    return true;
+}
+
+bool process_alive(const struct process *p)
+{
+    struct process now;
+    return process_find(&now, p->pid) && now.start == p->start;
+}
+
+/* A pidfd holds on to the process, so what is checked after opening it stays true. -1 when it is gone. */
+static int open_exactly(const struct process *p)
+{
+    int fd = (int)syscall(SYS_pidfd_open, p->pid, 0);
+
+    if (fd >= 0 && !process_alive(p)) {
+        close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+bool process_signal(const struct process *p, int signal)
+{
+    int fd = open_exactly(p), rc;
+
+    if (fd < 0)
+        return false;
+    rc = (int)syscall(SYS_pidfd_send_signal, fd, signal, NULL, 0);
+    close(fd);
+    return rc == 0;
+}
+
+bool process_wait_gone(const struct process *p, int timeout_ms)
+{
+    int fd = open_exactly(p);
+    struct pollfd poll_fd = {.fd = fd, .events = POLLIN};
+
+    if (fd < 0)
+        return true;
+    while (poll(&poll_fd, 1, timeout_ms) < 0 && errno == EINTR)
+        ;
+    close(fd);
+    return !process_alive(p);
+}
+
+void process_end(const struct process *p, int timeout_ms)
+{
+    if (!process_signal(p, SIGTERM) || process_wait_gone(p, timeout_ms))
+        return;
+    process_signal(p, SIGKILL);
+    process_wait_gone(p, timeout_ms);
+}
+
+int process_save(const struct process *p, const char *path, struct error *e)
+{
+    char temporary[1100];
+    FILE *f;
+    int rc;
+
+    snprintf(temporary, sizeof temporary, "%s.new", path);
+    f = fopen(temporary, "we");
+    if (!f)
+        return error_set(e, FL_IO, "cannot create %s: %s", temporary, strerror(errno));
+    rc = fprintf(f, "%d %llu\n", (int)p->pid, (unsigned long long)p->start) < 0;
+    if (fclose(f) || rc || rename(temporary, path))
+        return error_set(e, FL_IO, "cannot write %s: %s", path, strerror(errno));
+    return FL_OK;
+}
+
+int process_load(struct process *out, const char *path)
+{
+    unsigned long long start;
+    int pid, n;
+    FILE *f = fopen(path, "re");
+
+    if (!f)
+        return FL_NOT_FOUND;
+    n = fscanf(f, "%d %llu", &pid, &start);
+    fclose(f);
+    if (n != 2 || pid <= 1)
+        return FL_NOT_FOUND;
+    out->pid = pid;
+    out->start = start;
+    return FL_OK;
+}
+
+int process_spawn(struct process *out, char *const *argv, const char *log, struct error *e)
+{
+    posix_spawn_file_actions_t files;
+    posix_spawnattr_t attributes;
+    sigset_t none, all;
+    pid_t pid;
+    int rc;
+
+    sigemptyset(&none);
+    sigfillset(&all);
+    posix_spawn_file_actions_init(&files);
+    posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0);
+    posix_spawn_file_actions_addopen(&files, 1, log, O_WRONLY | O_CREAT | O_APPEND, 0644);
+    posix_spawn_file_actions_adddup2(&files, 1, 2);
+    posix_spawnattr_init(&attributes);
+    posix_spawnattr_setsigmask(&attributes, &none);
+    posix_spawnattr_setsigdefault(&attributes, &all);
+    posix_spawnattr_setflags(&attributes,
+                             POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSID);
+    rc = posix_spawnp(&pid, argv[0], &files, &attributes, argv, environ);
+    posix_spawn_file_actions_destroy(&files);
+    posix_spawnattr_destroy(&attributes);
+    if (rc)
+        return error_set(e, rc == ENOENT ? FL_NOT_FOUND : FL_IO, "cannot start %s (log %s): %s", argv[0], log,
+                         strerror(rc));
+    /* Not reaped yet, so the pid is its own; it may have ended already. */
+    if (!process_find(out, pid))
+        *out = (struct process){pid, 0};
+    return FL_OK;
+}

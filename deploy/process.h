@@ -1,0 +1,35 @@
+/* process.h - processes of this host, known by pid and start time so that a pid used again is never taken for
+ * the old process */
+#ifndef FREEZELINE_PROCESS_H
+#define FREEZELINE_PROCESS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/error.h"
+
+struct process {
+    pid_t pid;
+    uint64_t start; /* in clock ticks after boot, as the kernel tells */
+};
+
+/* The running process of that pid; false when there is none (a zombie counts as none). */
+bool process_find(struct process *out, pid_t pid);
+bool process_alive(const struct process *p);
+/* Signals exactly this process. False when it is gone. */
+bool process_signal(const struct process *p, int signal);
+/* Waits until it is gone, up to timeout_ms. True when it is. */
+bool process_wait_gone(const struct process *p, int timeout_ms);
+/* SIGTERM, wait, SIGKILL, wait. */
+void process_end(const struct process *p, int timeout_ms);
+
+/* Pid files: "PID START\n", written atomically. FL_NOT_FOUND when there is none or it is not understood. */
+int process_save(const struct process *p, const char *path, struct error *e);
+int process_load(struct process *out, const char *path);
+
+/* Starts argv[0] (looked up in PATH when it has no '/') in a session of its own, stdin from /dev/null, stdout
+ * and stderr appended to `log`. FL_NOT_FOUND when there is no such program. */
+int process_spawn(struct process *out, char *const *argv, const char *log, struct error *e);
+
+#endif

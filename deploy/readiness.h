@@ -1,0 +1,23 @@
+/* readiness.h - is the pipeline ready: all workers say so, and one request has run through
+ *
+ * Asked again and again by the supervisor; never waits longer than a fraction of a second. The request that
+ * warms the pipeline up is all zeros and runs without look-ups.
+ */
+#ifndef FREEZELINE_READINESS_H
+#define FREEZELINE_READINESS_H
+
+#include <stdbool.h>
+
+#include "base/error.h"
+#include "base/pipeline.h"
+
+struct readiness;
+
+/* Loads the model for the shape of its input. */
+int readiness_new(struct readiness **out, const struct pipeline *p, struct error *e);
+void readiness_free(struct readiness *r);
+/* True once the broker says ready. Asks at most a few times a second, less often when it was ready the last
+ * time. */
+bool readiness_check(struct readiness *r);
+
+#endif
