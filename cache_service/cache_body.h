@@ -49,4 +49,7 @@ struct lookup_room {
 void cache_judge(const struct cache *c, const float *h, const struct lookup_room *room,
                  struct cache_verdict *out);
 
+/* Writes the checksum of a packed cache into its header. */
+void cache_pack_seal(void *data, size_t size);
+
 #endif

@@ -124,6 +124,14 @@ static uint64_t checksum(const uint8_t *data, size_t size)
     return XXH3_64bits(data + from, size - from);
 }
 
+void cache_pack_seal(void *data, size_t size)
+{
+    struct pack_header h;
+    memcpy(&h, data, sizeof h);
+    h.checksum = checksum(data, size);
+    memcpy(data, &h, sizeof h);
+}
+
 int cache_pack(const struct cache *c, void **out, size_t *size)
 {
     struct packer p = {.n = 0};
@@ -149,8 +157,7 @@ int cache_pack(const struct cache *c, void **out, size_t *size)
         if (n > 0)
             memcpy(bytes + p.section[i].offset, p.data[i], n);
     }
-    h.checksum = checksum(bytes, at);
-    memcpy(bytes, &h, sizeof h);
+    cache_pack_seal(bytes, at);
     *out = bytes;
     *size = at;
     return FL_OK;

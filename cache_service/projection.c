@@ -91,9 +91,9 @@ void projection_apply_many(const struct projection *p, const float *weights, con
     }
     cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, n, p->nodes, p->dim, 1, z, p->dim, weights, p->dim,
                 0, h, p->nodes);
+    bias_relu(p, n, h);
     for (int i = 0; i < n; i++) {
         if (isnan(z[(size_t)i * dim]))
             h[(size_t)i * nodes] = NAN;
     }
-    bias_relu(p, n, h);
 }

@@ -1,0 +1,373 @@
+/* test_builder.c - making caches: gradients, determinism, interruption, budgets, poor data */
+#include "cache_samples.h"
+
+#include <math.h>
+#include <stdio.h>
+
+#include "cache_service/kmeans_train.h"
+#include "cache_service/projection_train.h"
+#include "cache_service/threshold.h"
+
+enum { DIM = 12, CLASSES = 3, TRAIN = 600, CALIBRATE = 150 };
+
+struct world {
+    char dir[64];
+    struct matrix_file train, calibrate;
+    int32_t train_labels[TRAIN], calibrate_labels[CALIBRATE];
+    struct cache_config config;
+    struct builder_input in;
+    int calls, stop_at; /* of progress; 0: never */
+};
+
+static int stop_there(void *arg, const char *phase, int64_t done, int64_t total, double number)
+{
+    struct world *w = arg;
+    (void)number;
+    assert_non_null(phase);
+    assert_true(done <= total);
+    return ++w->calls == w->stop_at;
+}
+
+static void clear(const char *dir)
+{
+    char command[128];
+    snprintf(command, sizeof command, "rm -rf %s", dir);
+    assert_int_equal(system(command), 0);
+}
+
+static struct world *world_new(const char *kind, int missing)
+{
+    struct world *w = calloc(1, sizeof *w);
+    char path[128];
+    strcpy(w->dir, "/tmp/freezeline-build-XXXXXX");
+    assert_non_null(mkdtemp(w->dir));
+    snprintf(path, sizeof path, "%s/train.rows", w->dir);
+    sample_rows(path, w->train_labels, TRAIN, DIM, CLASSES, missing, 1);
+    assert_int_equal(matrix_open(&w->train, path, NULL), FL_OK);
+    snprintf(path, sizeof path, "%s/calibrate.rows", w->dir);
+    sample_rows(path, w->calibrate_labels, CALIBRATE, DIM, CLASSES, missing, 2);
+    assert_int_equal(matrix_open(&w->calibrate, path, NULL), FL_OK);
+    w->config = (struct cache_config){.nodes = 16, .k = 5, .train_epochs = 4, .seed = 9};
+    w->in = (struct builder_input){.exit_name = "exit1", .kind = kind, .classes = CLASSES, .train = &w->train,
+                                   .train_labels = w->train_labels, .calibrate = &w->calibrate,
+                                   .calibrate_labels = w->calibrate_labels, .config = &w->config, .budget_bytes = 1000,
+                                   .work_dir = w->dir, .progress = stop_there, .progress_arg = w};
+    return w;
+}
+
+static void world_free(struct world *w)
+{
+    matrix_close(&w->train);
+    matrix_close(&w->calibrate);
+    clear(w->dir);
+    free(w);
+}
+
+static struct cache *build(struct world *w)
+{
+    struct cache *c;
+    struct error e = {0};
+    int rc = builder_build(&c, &w->in, &e);
+    if (rc != FL_OK)
+        fail_msg("%s", e.text);
+    return c;
+}
+
+static void check_same_bytes(const struct cache *a, const struct cache *b)
+{
+    void *p, *q;
+    size_t n, m;
+    assert_int_equal(cache_pack(a, &p, &n), FL_OK);
+    assert_int_equal(cache_pack(b, &q, &m), FL_OK);
+    assert_int_equal(n, m);
+    assert_memory_equal(p, q, n);
+    free(p);
+    free(q);
+}
+
+static double right_share(const struct world *w, const struct cache *c)
+{
+    struct cache_scratch *s;
+    struct cache_verdict v[CALIBRATE];
+    int right = 0;
+    assert_int_equal(cache_scratch_new(&s, 7), FL_OK);
+    assert_int_equal(cache_lookup(c, s, w->calibrate.data, CALIBRATE, v), FL_OK);
+    for (int i = 0; i < CALIBRATE; i++) {
+        right += v[i].label == w->calibrate_labels[i];
+        assert_false(v[i].hit && v[i].label != w->calibrate_labels[i]); /* what max-wrong means */
+    }
+    cache_scratch_free(s);
+    return (double)right / CALIBRATE;
+}
+
+static void check_kind(const char *kind)
+{
+    struct world *a = world_new(kind, -1), *b = world_new(kind, -1);
+    struct cache *c = build(a), *d = build(b), *again;
+    int calls = a->calls;
+    assert_true(right_share(a, c) > 0.95);
+    assert_true(cache_info(c).index_bytes <= a->in.budget_bytes);
+    assert_true(cache_info(c).entries > 10);
+    check_same_bytes(c, d);
+    again = build(a); /* is there already */
+    assert_int_equal(a->calls, calls);
+    check_same_bytes(c, again);
+    cache_free(again);
+    a->config.seed++;
+    again = build(a);
+    assert_true(a->calls > calls);
+    cache_free(again);
+    cache_free(c);
+    cache_free(d);
+    world_free(a);
+    world_free(b);
+}
+
+static void test_knn_is_built(void **state)
+{
+    (void)state;
+    check_kind("knn");
+}
+
+static void test_kmeans_is_built(void **state)
+{
+    (void)state;
+    check_kind("kmeans");
+}
+
+/* Stopped at every point where it can be, and called again each time. */
+static void test_interrupted_is_the_same(void **state)
+{
+    struct world *whole = world_new("kmeans", -1), *cut = world_new("kmeans", -1);
+    struct cache *c = build(whole), *d = NULL;
+    int rc = FL_CANCELLED, stops = 0;
+    (void)state;
+    for (cut->stop_at = 1; rc == FL_CANCELLED; cut->stop_at += 1 + cut->stop_at / 4) {
+        struct error e;
+        cut->calls = 0;
+        rc = builder_build(&d, &cut->in, &e);
+        stops += rc == FL_CANCELLED;
+    }
+    assert_int_equal(rc, FL_OK);
+    assert_true(stops > 5);
+    check_same_bytes(c, d);
+    cache_free(c);
+    cache_free(d);
+    world_free(whole);
+    world_free(cut);
+}
+
+static void test_a_class_without_examples(void **state)
+{
+    static const char *const kinds[] = {"knn", "kmeans"};
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        struct world *w = world_new(kinds[i], 1);
+        struct cache *c = build(w);
+        assert_true(right_share(w, c) > 0.95);
+        cache_free(c);
+        world_free(w);
+    }
+}
+
+static void test_bad_input_is_named(void **state)
+{
+    struct world *w = world_new("knn", -1);
+    struct cache *c;
+    struct error e;
+    struct matrix_file none = w->calibrate, narrow = w->calibrate;
+    (void)state;
+    w->in.kind = "tree";
+    assert_int_equal(builder_build(&c, &w->in, &e), FL_USAGE);
+    w->in.kind = "knn";
+    w->in.budget_bytes = 3;
+    assert_int_equal(builder_build(&c, &w->in, &e), FL_CONFIG);
+    assert_non_null(strstr(e.text, "cache.memory_mb"));
+    w->in.budget_bytes = 0;
+    none.rows = 0;
+    w->in.calibrate = &none;
+    assert_int_equal(builder_build(&c, &w->in, &e), FL_USAGE);
+    narrow.dim--;
+    w->in.calibrate = &narrow;
+    assert_int_equal(builder_build(&c, &w->in, &e), FL_SHAPE);
+    w->in.calibrate = &w->calibrate;
+    for (int i = 0; i < TRAIN; i++)
+        w->train_labels[i] = -1;
+    assert_int_equal(builder_build(&c, &w->in, &e), FL_VALUE);
+    world_free(w);
+}
+
+/* Rows with NaN or infinity, in a file of their own: they are neither learned from nor stored. */
+static void test_rows_that_are_not_finite(void **state)
+{
+    struct world *w = world_new("knn", -1);
+    struct matrix_writer *to;
+    struct matrix_file spoiled;
+    char path[128];
+    int64_t have;
+    struct cache *c;
+    (void)state;
+    snprintf(path, sizeof path, "%s/spoiled.rows", w->dir);
+    assert_int_equal(matrix_writer_open(&to, path, DIM, 5, &have, NULL), FL_OK);
+    for (int i = 0; i < TRAIN; i++) {
+        float row[DIM];
+        memcpy(row, w->train.data + (size_t)i * DIM, sizeof row);
+        if (i % 3 == 0)
+            row[i % DIM] = i % 2 ? NAN : INFINITY;
+        assert_int_equal(matrix_writer_append(to, row, 1, NULL), FL_OK);
+    }
+    assert_int_equal(matrix_writer_close(to, NULL), FL_OK);
+    assert_int_equal(matrix_open(&spoiled, path, NULL), FL_OK);
+    w->in.train = &spoiled;
+    w->in.budget_bytes = 0;
+    c = build(w);
+    assert_int_equal(cache_info(c).entries, TRAIN - TRAIN / 3);
+    cache_free(c);
+    matrix_close(&spoiled);
+    world_free(w);
+}
+
+static void test_a_constant_feature_has_no_weight(void **state)
+{
+    struct world *w = world_new("kmeans", -1);
+    struct cache *c = build(w);
+    float a[DIM], b[DIM];
+    (void)state;
+    memcpy(a, w->calibrate.data, sizeof a);
+    memcpy(b, a, sizeof b);
+    b[0] = 1e6f; /* 3.25 in all rows that were seen */
+    assert_true(sample_lookup(c, a).confidence == sample_lookup(c, b).confidence);
+    cache_free(c);
+    world_free(w);
+}
+
+/* --- the parts --- */
+
+static void test_gradients(void **state)
+{
+    enum { N = 5, D = 4, H = 6, C = 3 };
+    float w1[D * H], b1[H], w2[H * C], b2[C], z[N * D], g1[D * H], gb1[H], g2[H * C], gb2[C], spare[D * H];
+    float *const parameter[] = {w1, b1, w2, b2}, *const gradient[] = {g1, gb1, g2, gb2};
+    const int size[] = {D * H, H, H * C, C};
+    int32_t labels[N];
+    struct projection_gradients g = {g1, gb1, g2, gb2}, unused = {spare, spare, spare, spare};
+    struct shuffle s;
+    (void)state;
+    shuffle_seed(&s, 4, 2);
+    for (int p = 0; p < 4; p++) {
+        for (int i = 0; i < size[p]; i++)
+            parameter[p][i] = (float)shuffle_normal(&s);
+    }
+    for (int i = 0; i < N * D; i++)
+        z[i] = (float)shuffle_normal(&s);
+    for (int i = 0; i < N; i++)
+        labels[i] = (int32_t)shuffle_below(&s, C);
+    projection_loss(D, H, C, w1, b1, w2, b2, z, labels, N, &g);
+    for (int p = 0; p < 4; p++) {
+        for (int i = 0; i < size[p]; i++) {
+            float keep = parameter[p][i], step = 1e-2f;
+            double up, down;
+            parameter[p][i] = keep + step;
+            up = projection_loss(D, H, C, w1, b1, w2, b2, z, labels, N, &unused);
+            parameter[p][i] = keep - step;
+            down = projection_loss(D, H, C, w1, b1, w2, b2, z, labels, N, &unused);
+            parameter[p][i] = keep;
+            assert_true(fabs((up - down) / (2 * (double)step) - (double)gradient[p][i]) < 2e-2);
+        }
+    }
+}
+
+static void test_kmeans_finds_separate_groups(void **state)
+{
+    float rows[40][2];
+    int32_t labels[40];
+    struct matrix_file m = {.rows = 40, .dim = 2, .data = &rows[0][0]};
+    struct kmeans_training t = {.rows = &m, .labels = labels, .classes = 4, .centroids = 4, .seed = 1, .phase = "t"};
+    struct kmeans k;
+    (void)state;
+    for (int i = 0; i < 40; i++) {
+        rows[i][0] = (float)(i % 2 * 100 + i / 4 % 3);
+        rows[i][1] = (float)(i / 2 % 2 * 100);
+        labels[i] = i % 4;
+    }
+    assert_int_equal(kmeans_train(&k, &t, NULL), FL_OK);
+    assert_int_equal(k.points.n, 4);
+    for (int64_t j = 0; j < 4; j++) {
+        float fraction;
+        kmeans_majority(&k, j, &fraction);
+        assert_true(fraction == 1.0f);
+    }
+    points_release(&k.points);
+    free(k.count);
+    for (int i = 0; i < 40; i++) /* all the same: more centroids than different points */
+        rows[i][0] = rows[i][1] = 1;
+    assert_int_equal(kmeans_train(&k, &t, NULL), FL_OK);
+    assert_true(k.points.n >= 1);
+    points_release(&k.points);
+    free(k.count);
+}
+
+static void test_max_wrong(void **state)
+{
+    struct cache_verdict v[] = {{0, 0.9f, false}, {1, 0.7f, false}, {1, 0.4f, false}, {-1, 5, false}, {2, 3, false}};
+    int32_t truth[] = {0, 0, 0, 1, -1};
+    (void)state;
+    assert_true(threshold_max_wrong(v, truth, 5) == 0.7f);
+    assert_true(threshold_max_wrong(v, truth, 1) == 0);
+    assert_true(isinf(threshold_max_wrong(v, truth, 0)));
+    assert_true(isinf(threshold_max_wrong(v + 3, truth + 3, 2)));
+}
+
+static void test_matrix_files(void **state)
+{
+    char dir[] = "/tmp/freezeline-rows-XXXXXX", path[64];
+    struct matrix_writer *w;
+    struct matrix_file m;
+    float rows[] = {1, 2, 3, 4, 5, 6};
+    int64_t have;
+    FILE *f;
+    struct error e;
+    (void)state;
+    assert_non_null(mkdtemp(dir));
+    snprintf(path, sizeof path, "%s/rows", dir);
+    assert_int_equal(matrix_open(&m, path, &e), FL_NOT_FOUND);
+    assert_int_equal(matrix_writer_open(&w, path, 2, 1, &have, NULL), FL_OK);
+    assert_int_equal(have, 0);
+    assert_int_equal(matrix_writer_append(w, rows, 2, NULL), FL_OK);
+    assert_int_equal(matrix_writer_close(w, NULL), FL_OK);
+    f = fopen(path, "ab"); /* half a row, as a crash leaves it */
+    fwrite(rows, 4, 1, f);
+    fclose(f);
+    assert_int_equal(matrix_writer_open(&w, path, 2, 2, &have, &e), FL_STALE);
+    assert_int_equal(matrix_writer_open(&w, path, 3, 1, &have, &e), FL_STALE);
+    assert_int_equal(matrix_writer_open(&w, path, 2, 1, &have, &e), FL_OK);
+    assert_int_equal(have, 2);
+    assert_int_equal(matrix_writer_append(w, rows + 4, 1, NULL), FL_OK);
+    assert_int_equal(matrix_writer_close(w, NULL), FL_OK);
+    assert_int_equal(matrix_open(&m, path, &e), FL_OK);
+    assert_int_equal(m.rows, 3);
+    assert_int_equal(m.dim, 2);
+    assert_memory_equal(m.data, rows, sizeof rows);
+    matrix_close(&m);
+    f = fopen(path, "wb");
+    fputs("this is a text file and no rows of descriptors at all, is it? no, not at all", f);
+    fclose(f);
+    assert_int_equal(matrix_open(&m, path, &e), FL_CORRUPT);
+    clear(dir);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_knn_is_built),
+                                       cmocka_unit_test(test_kmeans_is_built),
+                                       cmocka_unit_test(test_interrupted_is_the_same),
+                                       cmocka_unit_test(test_a_class_without_examples),
+                                       cmocka_unit_test(test_bad_input_is_named),
+                                       cmocka_unit_test(test_rows_that_are_not_finite),
+                                       cmocka_unit_test(test_a_constant_feature_has_no_weight),
+                                       cmocka_unit_test(test_gradients),
+                                       cmocka_unit_test(test_kmeans_finds_separate_groups),
+                                       cmocka_unit_test(test_max_wrong),
+                                       cmocka_unit_test(test_matrix_files)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,328 @@
+/* test_cache.c - confidences against numbers worked out by hand, packing, sharing by threads */
+#include "cache_samples.h"
+
+#include <fcntl.h>
+#include <math.h>
+#include <pthread.h>
+#include <sys/stat.h>
+
+static bool near(float a, double b)
+{
+    return fabs(a - b) <= 1e-5 * fabs(b) + 1e-7;
+}
+
+/* Points on a line at 1, 2, 4, 10 with labels 0, 1, 1, 0; asked at 0, k = 3: class 0 has one neighbour at 1: C = 1/3 * 1. Class 1
+ * has two at 2 and 4: C = 2/3 * (1/2 + 1/4) = 1/2. Class 1 wins. */
+static void test_knn_by_hand(void **state)
+{
+    static const float points[] = {1, 0, 2, 0, 4, 0, 10, 0};
+    static const int32_t labels[] = {0, 1, 1, 0};
+    static const float zero[] = {0, 0};
+    struct cache *c = sample_knn(2, 3, 3, points, labels, 4);
+    struct cache_verdict v = sample_lookup(c, zero);
+    (void)state;
+    assert_int_equal(v.label, 1);
+    assert_true(near(v.confidence, 0.5));
+    assert_false(v.hit); /* the threshold is 0.5 and must be exceeded */
+    c->threshold = 0.499f;
+    assert_true(sample_lookup(c, zero).hit);
+    c->knn.k = 10; /* fewer points than k: S_i is still m_i / k: class 1 has 2/10 * 3/4, class 0 2/10 * 1.1 */
+    v = sample_lookup(c, zero);
+    assert_int_equal(v.label, 0);
+    assert_true(near(v.confidence, 0.22));
+    cache_free(c);
+}
+
+static void test_knn_at_distance_zero(void **state)
+{
+    static const float points[] = {1, 1, 3, 3};
+    static const int32_t labels[] = {1, 0};
+    struct cache *c = sample_knn(2, 2, 1, points, labels, 2);
+    struct cache_verdict v = sample_lookup(c, points);
+    (void)state;
+    assert_int_equal(v.label, 1);
+    assert_true(near(v.confidence, 1e6));
+    cache_free(c);
+}
+
+/* Centroids at (0, 0) with counts 6, 2 and at (4, 0) with 0, 5; asked at (0, 2): nearest is the first at 2: 0.75 / 2. */
+static void test_kmeans_by_hand(void **state)
+{
+    static const float centroids[] = {0, 0, 4, 0};
+    static const uint32_t counts[] = {6, 2, 0, 5};
+    static const float a[] = {0, 2}, b[] = {4, 0.25f};
+    struct cache *c = sample_kmeans(2, 2, centroids, counts, 2);
+    struct cache_verdict v = sample_lookup(c, a);
+    (void)state;
+    assert_int_equal(v.label, 0);
+    assert_true(near(v.confidence, 0.375));
+    assert_false(v.hit);
+    v = sample_lookup(c, b);
+    assert_int_equal(v.label, 1);
+    assert_true(near(v.confidence, 4));
+    assert_true(v.hit);
+    cache_free(c);
+}
+
+static void test_not_finite_is_a_miss(void **state)
+{
+    static const float points[] = {1, 0, 2, 0};
+    static const int32_t labels[] = {0, 1};
+    static const float bad[][2] = {{NAN, 0}, {0, INFINITY}, {-INFINITY, 1}, {3e38f, 3e38f}};
+    struct cache *c = sample_knn(2, 2, 1, points, labels, 2);
+    (void)state;
+    c->threshold = -1;
+    for (int i = 0; i < 3; i++) {
+        struct cache_verdict v = sample_lookup(c, bad[i]);
+        assert_false(v.hit && v.label >= 0);
+        assert_int_equal(v.label, -1);
+        assert_false(isnan(v.confidence));
+    }
+    assert_false(isnan(sample_lookup(c, bad[3]).confidence)); /* finite, but its square is not */
+    cache_free(c);
+}
+
+static void test_empty_cache_misses(void **state)
+{
+    static const float zero[] = {0, 0};
+    struct cache *c = sample_knn(2, 2, 3, NULL, NULL, 0);
+    (void)state;
+    assert_false(sample_lookup(c, zero).hit);
+    cache_free(c);
+}
+
+/* A projection as halves against the same in floats: the same labels, confidences within rounding. */
+static void test_precision_changes_no_verdict(void **state)
+{
+    enum { DIM = 40, NODES = 24, POINTS = 60 };
+    struct projection *p;
+    struct shuffle s;
+    static float exact[NODES][DIM], x[POINTS][DIM], h[POINTS][NODES], rounded[POINTS][NODES];
+    (void)state;
+    shuffle_seed(&s, 3, 3);
+    assert_int_equal(projection_new(&p, DIM, NODES), FL_OK);
+    for (int d = 0; d < DIM; d++)
+        p->scale[d] = 1;
+    for (int i = 0; i < NODES * DIM; i++) {
+        exact[i / DIM][i % DIM] = (float)shuffle_normal(&s);
+        p->weights[i] = half_from_float(exact[i / DIM][i % DIM]);
+    }
+    for (int i = 0; i < POINTS * DIM; i++)
+        x[i / DIM][i % DIM] = (float)shuffle_normal(&s);
+    projection_apply(p, &x[0][0], POINTS, &rounded[0][0]);
+    for (int i = 0; i < POINTS; i++) {
+        for (int j = 0; j < NODES; j++) {
+            for (int d = 0; d < DIM; d++)
+                h[i][j] += exact[j][d] * x[i][d];
+            h[i][j] = h[i][j] > 0 ? h[i][j] : 0;
+            assert_true(fabsf(h[i][j] - rounded[i][j]) < 0.01f);
+        }
+    }
+    for (int i = 1; i < POINTS; i++) { /* which of the first two others is nearer */
+        float a = 0, b = 0, ra = 0, rb = 0;
+        for (int j = 0; j < NODES; j++) {
+            a += powf(h[i][j] - h[0][j], 2);
+            b += powf(h[i][j] - h[(i + 1) % POINTS][j], 2);
+            ra += powf(rounded[i][j] - rounded[0][j], 2);
+            rb += powf(rounded[i][j] - rounded[(i + 1) % POINTS][j], 2);
+        }
+        if (fabsf(a - b) > 0.002f * (a + b))
+            assert_int_equal(a < b, ra < rb);
+    }
+    projection_release(p);
+}
+
+/* --- packing --- */
+
+static struct cache *two_class_kmeans(void)
+{
+    static const float centroids[] = {0, 0, 4, 0, 1, 9};
+    static const uint32_t counts[] = {6, 2, 0, 5, 3, 3};
+    struct cache *c = sample_kmeans(2, 2, centroids, counts, 3);
+    memset(c->model, 7, sizeof c->model);
+    c->epoch = 41;
+    c->tag = 99;
+    return c;
+}
+
+static void check_same(const struct cache *a, const struct cache *b)
+{
+    struct cache_info i = cache_info(a), j = cache_info(b);
+    float x[] = {0.5f, 1.5f};
+    struct cache_verdict v = sample_lookup(a, x), w = sample_lookup(b, x);
+    assert_memory_equal(&i, &j, sizeof i);
+    assert_int_equal(v.label, w.label);
+    assert_true(v.confidence == w.confidence && v.hit == w.hit);
+}
+
+static void test_pack_and_unpack(void **state)
+{
+    static const float points[] = {1, 0, 2, 0, 4, 0};
+    static const int32_t labels[] = {0, 1, 1};
+    struct cache *made[2] = {two_class_kmeans(), sample_knn(2, 2, 2, points, labels, 3)}, *read;
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        void *data, *again;
+        size_t size, size_again;
+        assert_int_equal(cache_pack(made[i], &data, &size), FL_OK);
+        assert_int_equal(cache_unpack(&read, data, size, made[i]->model, NULL), FL_OK);
+        check_same(made[i], read);
+        assert_int_equal(cache_pack(read, &again, &size_again), FL_OK);
+        assert_int_equal(size, size_again);
+        assert_memory_equal(data, again, size);
+        free(data);
+        free(again);
+        cache_free(read);
+        cache_free(made[i]);
+    }
+}
+
+static void test_every_flipped_bit_is_noticed(void **state)
+{
+    struct cache *c = two_class_kmeans(), *read;
+    void *data;
+    size_t size;
+    struct error e;
+    (void)state;
+    assert_int_equal(cache_pack(c, &data, &size), FL_OK);
+    for (size_t i = 0; i < size * 8; i++) {
+        ((uint8_t *)data)[i / 8] ^= (uint8_t)(1u << i % 8);
+        assert_int_not_equal(cache_unpack(&read, data, size, c->model, &e), FL_OK);
+        assert_true(e.text[0] != 0);
+        ((uint8_t *)data)[i / 8] ^= (uint8_t)(1u << i % 8);
+    }
+    for (size_t n = 0; n < size; n++)
+        assert_int_not_equal(cache_unpack(&read, data, n, c->model, NULL), FL_OK);
+    free(data);
+    cache_free(c);
+}
+
+/* What a forger with a checksum could write: it is the checks behind the checksum that must hold. */
+static void test_forged_fields_are_refused(void **state)
+{
+    struct cache *c = two_class_kmeans(), *read;
+    void *data;
+    uint8_t *forged;
+    size_t size;
+    struct shuffle s;
+    (void)state;
+    shuffle_seed(&s, 11, 0);
+    assert_int_equal(cache_pack(c, &data, &size), FL_OK);
+    forged = malloc(size);
+    for (int i = 0; i < 20000; i++) {
+        memcpy(forged, data, size);
+        for (int j = 0; j < 2; j++) {
+            uint32_t at = 24 + shuffle_below(&s, (uint32_t)size - 24);
+            forged[at] = shuffle_below(&s, 2) ? 0xff : (uint8_t)shuffle_u32(&s);
+        }
+        cache_pack_seal(forged, size);
+        if (cache_unpack(&read, forged, size, NULL, NULL) == FL_OK) { /* then it must be a sound cache */
+            float x[64] = {0};
+            if (cache_info(read).dim <= 64)
+                sample_lookup(read, x);
+            cache_free(read);
+        }
+    }
+    free(forged);
+    free(data);
+    cache_free(c);
+}
+
+static void test_another_model_is_named(void **state)
+{
+    struct cache *c = two_class_kmeans(), *read;
+    uint8_t other[16] = {1};
+    char path[] = "/tmp/freezeline-cache-XXXXXX";
+    struct error e;
+    int fd = mkstemp(path);
+    struct stat st;
+    (void)state;
+    close(fd);
+    assert_int_equal(cache_save(c, path, NULL), FL_OK);
+    assert_int_equal(cache_load(&read, path, c->model, NULL), FL_OK);
+    check_same(c, read);
+    cache_free(read);
+    assert_int_equal(cache_load(&read, path, other, &e), FL_STALE);
+    assert_non_null(strstr(e.text, "another model"));
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(truncate(path, st.st_size - 1), 0);
+    assert_int_equal(cache_load(&read, path, c->model, &e), FL_CORRUPT);
+    unlink(path);
+    assert_int_equal(cache_load(&read, path, c->model, &e), FL_NOT_FOUND);
+    cache_free(c);
+}
+
+static void test_sizes_are_what_is_stored(void **state)
+{
+    struct cache *c = two_class_kmeans();
+    struct cache_info i = cache_info(c);
+    (void)state;
+    assert_int_equal(i.projection_bytes, 2 * 2 * 4 + 2 * 4 + 2 * 2 * 2);
+    assert_int_equal(i.index_bytes, 3 * (2 * 2 + 4 + 2 * 4));
+    assert_true(i.total_bytes >= i.projection_bytes + i.index_bytes);
+    cache_free(c);
+}
+
+/* --- threads --- */
+
+struct reader {
+    struct cache *cache;
+    struct cache_verdict expect;
+    int wrong;
+};
+
+static void *read_often(void *arg)
+{
+    struct reader *r = arg;
+    struct cache_scratch *s;
+    float x[6] = {0.5f, 1.5f, 0.5f, 1.5f, 0.5f, 1.5f};
+    struct cache_verdict v[3];
+    cache_scratch_new(&s, 2);
+    for (int i = 0; i < 2000; i++) {
+        cache_retain(r->cache);
+        cache_lookup(r->cache, s, x, 3, v);
+        for (int j = 0; j < 3; j++)
+            r->wrong += v[j].label != r->expect.label || v[j].confidence != r->expect.confidence;
+        cache_free(r->cache);
+    }
+    cache_scratch_free(s);
+    cache_free(r->cache);
+    return NULL;
+}
+
+static void test_many_threads_read_one_cache(void **state)
+{
+    enum { READERS = 4 };
+    struct cache *c = two_class_kmeans();
+    float x[] = {0.5f, 1.5f};
+    struct reader r[READERS];
+    pthread_t thread[READERS];
+    (void)state;
+    for (int i = 0; i < READERS; i++) {
+        cache_retain(c);
+        r[i] = (struct reader){c, sample_lookup(c, x), 0};
+        assert_int_equal(pthread_create(&thread[i], NULL, read_often, &r[i]), 0);
+    }
+    cache_free(c); /* the last reader frees it */
+    for (int i = 0; i < READERS; i++) {
+        pthread_join(thread[i], NULL);
+        assert_int_equal(r[i].wrong, 0);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_knn_by_hand),
+                                       cmocka_unit_test(test_knn_at_distance_zero),
+                                       cmocka_unit_test(test_kmeans_by_hand),
+                                       cmocka_unit_test(test_not_finite_is_a_miss),
+                                       cmocka_unit_test(test_empty_cache_misses),
+                                       cmocka_unit_test(test_precision_changes_no_verdict),
+                                       cmocka_unit_test(test_pack_and_unpack),
+                                       cmocka_unit_test(test_every_flipped_bit_is_noticed),
+                                       cmocka_unit_test(test_forged_fields_are_refused),
+                                       cmocka_unit_test(test_another_model_is_named),
+                                       cmocka_unit_test(test_sizes_are_what_is_stored),
+                                       cmocka_unit_test(test_many_threads_read_one_cache)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
