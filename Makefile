@@ -35,13 +35,14 @@ BINS     := $(foreach m,$(wildcard $(MAINS)),$(B)/$(subst _,-,$(basename $(notdi
 UNIT     := $(patsubst tests/unit/%.c,$(B)/tests/unit/%,$(wildcard tests/unit/test_*.c))
 INTEGR   := $(patsubst tests/integration/%.c,$(B)/tests/integration/%,$(wildcard tests/integration/test_*.c))
 CONFORM  := $(patsubst tests/conformance/%.c,$(B)/tests/conformance/%,$(wildcard tests/conformance/test_*.c))
+FUZZERS  := $(patsubst tests/fuzz/fuzz_%.c,$(B)/tests/fuzz/fuzz_%,$(wildcard tests/fuzz/fuzz_*.c))
 REPLAYS  := $(patsubst tests/fuzz/fuzz_%.c,$(B)/tests/fuzz/replay_%,$(wildcard tests/fuzz/fuzz_*.c))
 THREADED := $(filter %/test_cache %/test_cache_service %/test_pipeline_processes,$(UNIT) $(INTEGR))
 SAN_ENV  := ASAN_OPTIONS=detect_leaks=1:abort_on_error=0 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 TSAN_OPTIONS=halt_on_error=0
 BENCHES  := $(patsubst tests/bench/%.c,$(B)/tests/bench/%,$(wildcard tests/bench/*.c))
 
 .DEFAULT_GOAL := all
-.PHONY: all demo test deps bench fuzz lint format layers install clean help paper unit check check-threads
+.PHONY: all demo test deps bench fuzz lint format layers install clean help paper unit check check-threads fuzz-run
 
 all: $(LIB) $(BINS) ## release build into build/ (SANITIZE=address|undefined|thread builds apart)
 	$(Q)$(if $(SANITIZE),,ln -sfn release/freezeline build/freezeline)
@@ -91,6 +92,21 @@ $(REPLAYS): $(B)/tests/fuzz/replay_%: $(B)/tests/fuzz/fuzz_%.o $(B)/tests/fuzz/r
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
+$(FUZZERS): $(B)/tests/fuzz/fuzz_%: $(B)/tests/fuzz/fuzz_%.o $(LIB)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LDLIBS)
+
+FUZZ_SECONDS ?= 30
+fuzz: ## fuzz each parser for FUZZ_SECONDS (30) with libFuzzer
+	$(Q)$(MAKE) --no-print-directory CC=clang SANITIZE=fuzzer-no-link,address,undefined fuzz-run
+
+# New inputs are kept in build/fuzz/TARGET; an input that fails is left in build/fuzz. Run `make fuzz FUZZ_SECONDS=600` for more.
+fuzz-run: $(FUZZERS)
+	$(Q)rc=0; for t in $(FUZZERS); do n=$${t##*/fuzz_}; mkdir -p build/fuzz/$$n; \
+	printf '  FUZZ    %s, %s s\n' $$n $(FUZZ_SECONDS); \
+	$(SAN_ENV) $$t -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -max_len=65536 -verbosity=0 -print_final_stats=1 \
+	    -artifact_prefix=build/fuzz/$$n- build/fuzz/$$n tests/fuzz/corpus/$$n || rc=1; done; exit $$rc
+
 deps: ## install the Debian packages that are missing
 	$(Q)deploy/deps.sh
 
@@ -111,7 +127,7 @@ check: all $(UNIT) $(CONFORM) $(INTEGR) $(REPLAYS) ## build and run all tests of
 	$(Q)export FREEZELINE_BUILD=$(CURDIR)/$(B) $(SAN_ENV); rc=0; \
 	tests/run.sh '$(VARIANT) unit' $(UNIT) || rc=1; \
 	tests/run.sh '$(VARIANT) conformance' $(CONFORM) || rc=1; \
-	tests/run.sh '$(VARIANT) fuzz corpus' $(REPLAYS:%=tests/fuzz/run_%) || rc=1; \
+	tests/run.sh '$(VARIANT) fuzz corpus' $(REPLAYS) || rc=1; \
 	tests/run.sh '$(VARIANT) integration' $(INTEGR) || rc=1; exit $$rc
 
 check-threads: all $(THREADED) ## build and run the tests that use threads (for SANITIZE=thread)

@@ -264,13 +264,12 @@ static int add_label(struct pipeline *p, char *line, int number, const char *pat
 {
     line[strcspn(line, "\r\n")] = '\0';
     if (!*line || strlen(line) > 255)
-        return origin_error(o, false, e, "labels: line %d of %.200s is empty or too long", number, path);
+        return origin_error(o, false, e, "line %d of %.200s is empty or too long", number, path);
     for (char *c = line; *c; c++)
         if ((unsigned char)*c < 0x20 || *c == 0x7f)
-            return origin_error(o, false, e, "labels: line %d of %.200s has a control character", number,
-                                path);
+            return origin_error(o, false, e, "line %d of %.200s has a control character", number, path);
     if (p->n_labels == PIPELINE_MAX_LABELS)
-        return origin_error(o, false, e, "labels: %.200s has more than %d lines", path, PIPELINE_MAX_LABELS);
+        return origin_error(o, false, e, "%.200s has more than %d lines", path, PIPELINE_MAX_LABELS);
     if (!(p->label[p->n_labels] = strdup(line)))
         return error_set(e, FL_NOMEM, "out of memory while reading labels");
     p->n_labels++;
@@ -282,11 +281,12 @@ static int read_labels(struct pipeline *p, const char *path, struct origin o, st
 {
     char line[1024];
     struct stat st;
-    FILE *f = stat(path, &st) || S_ISREG(st.st_mode) ? fopen(path, "re") : NULL;
+    bool regular = !stat(path, &st) && S_ISREG(st.st_mode);
+    FILE *f = regular ? fopen(path, "re") : NULL;
     int rc = FL_OK;
     if (!f)
-        return origin_error(o, false, e, "labels: cannot read %.250s: %s", path,
-                            errno ? strerror(errno) : "no file");
+        return origin_error(o, false, e, "cannot read labels from %.250s: %s", path,
+                            regular || errno == ENOENT ? strerror(errno) : "not a text file");
     pipeline_clear_labels(p);
     p->label = calloc(PIPELINE_MAX_LABELS, sizeof *p->label);
     if (!p->label)
@@ -295,7 +295,7 @@ static int read_labels(struct pipeline *p, const char *path, struct origin o, st
         rc = add_label(p, line, number, path, o, e);
     fclose(f);
     if (!rc && !p->n_labels)
-        rc = origin_error(o, false, e, "labels: %.250s is empty", path);
+        rc = origin_error(o, false, e, "%.250s has no labels", path);
     return rc;
 }
 

@@ -53,13 +53,23 @@ static int replay_folder(const char *path)
     return failed;
 }
 
+static int replay(const char *path)
+{
+    struct stat st;
+    return !stat(path, &st) && S_ISDIR(st.st_mode) ? replay_folder(path) : replay_file(path);
+}
+
 int main(int argc, char **argv)
 {
+    const char *target = strstr(argv[0], "replay_");
+    char corpus[256];
     int failed = 0;
-    for (int i = 1; i < argc; i++) {
-        struct stat st;
-        failed |= !stat(argv[i], &st) && S_ISDIR(st.st_mode) ? replay_folder(argv[i]) : replay_file(argv[i]);
+    if (argc < 2) {
+        snprintf(corpus, sizeof corpus, "tests/fuzz/corpus/%s", target ? target + strlen("replay_") : "");
+        failed = replay(corpus);
     }
-    printf("%s: %d inputs\n", strrchr(argv[0], '/') ? strrchr(argv[0], '/') + 1 : argv[0], replayed);
+    for (int i = 1; i < argc; i++)
+        failed |= replay(argv[i]);
+    printf("%d passed, %d failed\n", replayed, failed);
     return failed || replayed == 0;
 }

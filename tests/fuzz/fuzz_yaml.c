@@ -1,0 +1,35 @@
+/* fuzz_yaml.c - any bytes as a pipeline file: loaded with everything filled in, or refused in one line */
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/pipeline.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void check_whole(const struct pipeline *p)
+{
+    if (!p->model || !p->name || !p->state || !p->kernels || !p->security || !p->log_level ||
+        !p->cache.kind || !p->broker.requests || !p->broker.control || !p->broker.results ||
+        p->cache.n_endpoints < 1 || p->n_stages < 1 || p->n_stages > PIPELINE_MAX_STAGES ||
+        p->n_exits > PIPELINE_MAX_EXITS || p->channels > 4)
+        abort();
+    for (int s = 0; s < p->n_stages; s++)
+        for (int r = 0; r < p->stage[s].n_replicas; r++)
+            if (!p->stage[s].replica[r].endpoint || !p->stage[s].replica[r].host)
+                abort();
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct pipeline *p = NULL;
+    struct error e = {0};
+    if (pipeline_parse(&p, (const char *)data, size, "fuzz.yaml", NULL, 0, &e)) {
+        if (p || !e.text[0] || strchr(e.text, '\n'))
+            abort();
+        return 0;
+    }
+    check_whole(p);
+    pipeline_free(p);
+    return 0;
+}
