@@ -1,15 +1,16 @@
 /* builder.h - make the cache of one exit from descriptors and labels
  *
- * Input are matrices on disk (descriptor_file), memory-mapped and read in blocks, so memory is bounded however large the data.
- * Labels are the model's own (the full answer), as in the paper. Deterministic by seed for a given number of threads.
+ * Input are matrices on disk (descriptor_file), memory-mapped and read in blocks, so memory is bounded
+ * however large the data. Labels are the model's own (the full answer), as in the paper. Deterministic by
+ * seed for a given number of threads.
  */
 #ifndef FREEZELINE_BUILDER_H
 #define FREEZELINE_BUILDER_H
 
 #include "cache.h"
 
-/* rows x dim floats in a file, mapped read-only. Written append-only by descriptor_writer, so an interrupted extraction
- * resumes at the row it had reached. */
+/* rows x dim floats in a file, mapped read-only. Written append-only by descriptor_writer, so an interrupted
+ * extraction resumes at the row it had reached. */
 struct matrix_file {
     int64_t rows;
     int dim;
@@ -20,14 +21,15 @@ int matrix_open(struct matrix_file *m, const char *path, struct error *e);
 void matrix_close(struct matrix_file *m);
 
 struct matrix_writer;
-/* Opens for append; *rows is how many complete rows are there already (0 for a new file). FL_STALE when it was written
- * for another dim or tag. */
-int matrix_writer_open(struct matrix_writer **out, const char *path, int dim, uint64_t tag, int64_t *rows, struct error *e);
+/* Opens for append; *rows is how many complete rows are there already (0 for a new file). FL_STALE when it
+ * was written for another dim or tag. */
+int matrix_writer_open(struct matrix_writer **out, const char *path, int dim, uint64_t tag, int64_t *rows,
+                       struct error *e);
 int matrix_writer_append(struct matrix_writer *w, const float *rows, int n, struct error *e);
 int matrix_writer_close(struct matrix_writer *w, struct error *e); /* fsync */
 
-/* Called from long loops: phase ("project exit4"), done of total, a number to show (loss). Non-zero return = stop
- * (FL_CANCELLED; work done so far is on disk). */
+/* Called from long loops: phase ("project exit4"), done of total, a number to show (loss). Non-zero return =
+ * stop (FL_CANCELLED; work done so far is on disk). */
 typedef int (*builder_progress)(void *arg, const char *phase, int64_t done, int64_t total, double number);
 
 struct builder_input {
@@ -40,14 +42,14 @@ struct builder_input {
     const struct matrix_file *calibrate;
     const int32_t *calibrate_labels; /* the model's own */
     const struct cache_config *config;
-    size_t budget_bytes; /* of this exit's points / centroids; 0 = no limit */
+    size_t budget_bytes;  /* of this exit's points / centroids; 0 = no limit */
     const char *work_dir; /* projections and partial work: an interrupted build goes on from here */
     builder_progress progress;
     void *progress_arg;
 };
 
-/* Trains the projection (or loads it from work_dir when it was made from the same input), builds the index, sets the
- * threshold by the rule on the calibration set. */
+/* Trains the projection (or loads it from work_dir when it was made from the same input), builds the index,
+ * sets the threshold by the rule on the calibration set. */
 int builder_build(struct cache **out, const struct builder_input *in, struct error *e);
 
 #endif

@@ -23,9 +23,7 @@
 #define BETA1         0.9f
 #define BETA2         0.999f
 #define EPSILON       1e-8f
-#ifndef SMOOTHING
-#define SMOOTHING     0.1f
-#endif
+#define SMOOTHING     0.3f
 #define INIT_SCALE    0.1 /* of He's: what is not learned stays small, so distances are about what is */
 #define CHUNK         256 /* rows of w1 whose gradient is made at once */
 
@@ -94,8 +92,8 @@ static void forward(const struct net *m, const struct batch *b, int n)
     add_bias(b->out, n, m->b2, m->classes);
 }
 
-/* Cross-entropy summed over n rows against the label smoothed with SMOOTHING (Szegedy et al. 2016), which draws the points of a class
- * together; out becomes its gradient for the mean: (softmax - target) / n. */
+/* Cross-entropy summed over n rows against the label smoothed with SMOOTHING (Szegedy et al. 2016), which
+ * draws the points of a class together; out becomes its gradient for the mean: (softmax - target) / n. */
 static double softmax_loss(const struct batch *b, int n, int classes)
 {
     float spread = SMOOTHING / (float)classes;

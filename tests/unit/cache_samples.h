@@ -27,7 +27,8 @@ static inline struct projection *sample_identity(int dim)
     return p;
 }
 
-static inline struct cache *sample_knn(int dim, int classes, int k, const float *points, const int32_t *labels, int n)
+static inline struct cache *sample_knn(int dim, int classes, int k, const float *points,
+                                       const int32_t *labels, int n)
 {
     struct projection *p = sample_identity(dim);
     struct cache *c;
@@ -45,7 +46,8 @@ static inline struct cache *sample_knn(int dim, int classes, int k, const float 
     return c;
 }
 
-static inline struct cache *sample_kmeans(int dim, int classes, const float *centroids, const uint32_t *counts, int n)
+static inline struct cache *sample_kmeans(int dim, int classes, const float *centroids,
+                                          const uint32_t *counts, int n)
 {
     struct projection *p = sample_identity(dim);
     struct cache *c;
@@ -71,9 +73,11 @@ static inline struct cache_verdict sample_lookup(const struct cache *c, const fl
     return v;
 }
 
-/* n rows of `dim` features around one centre per class (label = row % classes), in a file at `path`. `missing` (or -1): this
- * class has no examples, its rows have the next one's. Feature 0 is the same in every row. */
-static inline void sample_rows(const char *path, int32_t *labels, int n, int dim, int classes, int missing, uint64_t seed)
+/* n rows of `dim` features around one centre per class (label = row % classes), in a file at `path`.
+ * `missing` (or -1): this class has no examples, its rows have the next one's. Feature 0 is the same in every
+ * row. */
+static inline void sample_rows(const char *path, int32_t *labels, int n, int dim, int classes, int missing,
+                               uint64_t seed)
 {
     struct matrix_writer *w;
     struct shuffle s;

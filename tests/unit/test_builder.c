@@ -48,10 +48,18 @@ static struct world *world_new(const char *kind, int missing)
     sample_rows(path, w->calibrate_labels, CALIBRATE, DIM, CLASSES, missing, 2);
     assert_int_equal(matrix_open(&w->calibrate, path, NULL), FL_OK);
     w->config = (struct cache_config){.nodes = 16, .k = 5, .train_epochs = 4, .seed = 9};
-    w->in = (struct builder_input){.exit_name = "exit1", .kind = kind, .classes = CLASSES, .train = &w->train,
-                                   .train_labels = w->train_labels, .calibrate = &w->calibrate,
-                                   .calibrate_labels = w->calibrate_labels, .config = &w->config, .budget_bytes = 1000,
-                                   .work_dir = w->dir, .progress = stop_there, .progress_arg = w};
+    w->in = (struct builder_input){.exit_name = "exit1",
+                                   .kind = kind,
+                                   .classes = CLASSES,
+                                   .train = &w->train,
+                                   .train_labels = w->train_labels,
+                                   .calibrate = &w->calibrate,
+                                   .calibrate_labels = w->calibrate_labels,
+                                   .config = &w->config,
+                                   .budget_bytes = 1000,
+                                   .work_dir = w->dir,
+                                   .progress = stop_there,
+                                   .progress_arg = w};
     return w;
 }
 
@@ -282,7 +290,8 @@ static void test_kmeans_finds_separate_groups(void **state)
     float rows[40][2];
     int32_t labels[40];
     struct matrix_file m = {.rows = 40, .dim = 2, .data = &rows[0][0]};
-    struct kmeans_training t = {.rows = &m, .labels = labels, .classes = 4, .centroids = 4, .seed = 1, .phase = "t"};
+    struct kmeans_training t = {
+        .rows = &m, .labels = labels, .classes = 4, .centroids = 4, .seed = 1, .phase = "t"};
     struct kmeans k;
     (void)state;
     for (int i = 0; i < 40; i++) {
@@ -309,7 +318,8 @@ static void test_kmeans_finds_separate_groups(void **state)
 
 static void test_max_wrong(void **state)
 {
-    struct cache_verdict v[] = {{0, 0.9f, false}, {1, 0.7f, false}, {1, 0.4f, false}, {-1, 5, false}, {2, 3, false}};
+    struct cache_verdict v[] = {
+        {0, 0.9f, false}, {1, 0.7f, false}, {1, 0.4f, false}, {-1, 5, false}, {2, 3, false}};
     int32_t truth[] = {0, 0, 0, 1, -1};
     (void)state;
     assert_true(threshold_max_wrong(v, truth, 5) == 0.7f);

@@ -11,8 +11,8 @@ static bool near(float a, double b)
     return fabs(a - b) <= 1e-5 * fabs(b) + 1e-7;
 }
 
-/* Points on a line at 1, 2, 4, 10 with labels 0, 1, 1, 0; asked at 0, k = 3: class 0 has one neighbour at 1: C = 1/3 * 1. Class 1
- * has two at 2 and 4: C = 2/3 * (1/2 + 1/4) = 1/2. Class 1 wins. */
+/* Points on a line at 1, 2, 4, 10 with labels 0, 1, 1, 0; asked at 0, k = 3: class 0 has one neighbour at 1:
+ * C = 1/3 * 1. Class 1 has two at 2 and 4: C = 2/3 * (1/2 + 1/4) = 1/2. Class 1 wins. */
 static void test_knn_by_hand(void **state)
 {
     static const float points[] = {1, 0, 2, 0, 4, 0, 10, 0};
@@ -45,7 +45,8 @@ static void test_knn_at_distance_zero(void **state)
     cache_free(c);
 }
 
-/* Centroids at (0, 0) with counts 6, 2 and at (4, 0) with 0, 5; asked at (0, 2): nearest is the first at 2: 0.75 / 2. */
+/* Centroids at (0, 0) with counts 6, 2 and at (4, 0) with 0, 5; asked at (0, 2): nearest is the first at 2:
+ * 0.75 / 2. */
 static void test_kmeans_by_hand(void **state)
 {
     static const float centroids[] = {0, 0, 4, 0};

@@ -3,7 +3,8 @@
 
 #include <math.h>
 
-static struct cache *apply(const struct cache *old, const float *x, const int32_t *labels, int n, int dim, size_t budget)
+static struct cache *apply(const struct cache *old, const float *x, const int32_t *labels, int n, int dim,
+                           size_t budget)
 {
     struct cache_pair pairs[64];
     struct cache *next;

@@ -82,7 +82,8 @@ static void test_finite(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_values), cmocka_unit_test(test_round_trip_of_all_halves),
-                                       cmocka_unit_test(test_products_match_the_plain_ones), cmocka_unit_test(test_finite)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_values), cmocka_unit_test(test_round_trip_of_all_halves),
+        cmocka_unit_test(test_products_match_the_plain_ones), cmocka_unit_test(test_finite)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
