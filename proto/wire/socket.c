@@ -109,7 +109,7 @@ static bool set_options(void *socket, int type, const char *endpoint, const stru
     return set_int(socket, ZMQ_LINGER, 0) && set_int(socket, ZMQ_SNDHWM, high_water) &&
            set_int(socket, ZMQ_RCVHWM, high_water) && set_int(socket, ZMQ_IMMEDIATE, o->immediate) &&
            !zmq_setsockopt(socket, ZMQ_MAXMSGSIZE, &max_bytes, sizeof max_bytes) &&
-           set_int(socket, ZMQ_RECONNECT_IVL, 20) && set_int(socket, ZMQ_RECONNECT_IVL_MAX, 1000) &&
+           set_int(socket, ZMQ_RECONNECT_IVL, 20) && set_int(socket, ZMQ_RECONNECT_IVL_MAX, 100) &&
            (type != ZMQ_ROUTER || set_int(socket, ZMQ_ROUTER_MANDATORY, o->mandatory)) &&
            (!strchr(endpoint, '[') || set_int(socket, ZMQ_IPV6, 1));
 }

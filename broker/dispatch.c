@@ -1,0 +1,442 @@
+/* dispatch.c - the life of a request: admitted, sent, answered or retried, expired */
+#include "dispatch.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "router.h"
+#include "sampling.h"
+
+#define RETRY_BACKOFF_NS  (50 * NS_PER_MS)
+#define RETRY_TOKENS_MAX  64.0
+#define RETRY_TOKENS_EACH 0.1 /* per admitted request */
+#define LONGEST_DEADLINE  10  /* times the default */
+#define IDLE_TICK_NS      (100 * NS_PER_MS)
+#define RECOVER_TICK_NS   (50 * NS_PER_MS)
+
+int dispatch_new(struct dispatch **out, const struct pipeline *p, const struct dispatch_io *io, uint64_t seed,
+                 uint64_t now)
+{
+    struct dispatch *d = calloc(1, sizeof *d);
+    uint64_t deadline_ns = (uint64_t)p->broker.deadline_ms * NS_PER_MS;
+    int rc;
+    if (!d)
+        return FL_NOMEM;
+    rc = requests_new(&d->requests, p->broker.max_requests, (size_t)(p->broker.max_memory_mb * 1024 * 1024),
+                      seed);
+    if (rc) {
+        free(d);
+        return rc;
+    }
+    registry_init(&d->registry, p);
+    d->pipeline = p;
+    d->io = *io;
+    d->started_ns = now;
+    d->incarnation = seed;
+    d->attempt_ns = deadline_ns / (uint64_t)(p->broker.retries + 1);
+    if (d->attempt_ns < d->registry.dead_after_ns)
+        d->attempt_ns = d->registry.dead_after_ns;
+    d->retry_tokens = RETRY_TOKENS_MAX;
+    *out = d;
+    return FL_OK;
+}
+
+void dispatch_free(struct dispatch *d)
+{
+    if (!d)
+        return;
+    requests_free(d->requests);
+    free(d);
+}
+
+bool dispatch_blocked(const struct dispatch *d)
+{
+    return d->blocked;
+}
+
+static void send_answer(struct dispatch *d, const struct peer *to, zmq_msg_t *scores)
+{
+    if (d->io.client(d->io.arg, to, &d->out, scores))
+        d->counters.undeliverable++;
+}
+
+/* Turns a request away that was never admitted. */
+static void refuse(struct dispatch *d, const struct peer *to, uint64_t client_id, enum fl_code code,
+                   const char *text)
+{
+    struct answer *a = &d->out.answer;
+    memset(a, 0, sizeof *a);
+    d->out.type = MESSAGE_ANSWER;
+    a->id = client_id;
+    a->error = code;
+    a->exit = a->label = -1;
+    snprintf(a->text, sizeof a->text, "%s", text);
+    send_answer(d, to, NULL);
+}
+
+void dispatch_malformed(struct dispatch *d, const struct peer *from, uint64_t client_id,
+                        const struct error *e)
+{
+    d->counters.refused++;
+    refuse(d, from, client_id, e->code, e->text);
+}
+
+/* Takes the current attempt's route out of the workers' books. */
+static void release_route(struct dispatch *d, struct request_entry *e)
+{
+    for (int s = 0; s < e->n_route; s++) {
+        struct worker *w = &d->registry.stage[s][e->route[s]];
+        if (w->outstanding)
+            w->outstanding--;
+    }
+    e->n_route = 0;
+}
+
+static void finish(struct dispatch *d, struct request_entry *e, uint64_t now)
+{
+    release_route(d, e);
+    requests_remove(d->requests, e);
+    if (d->draining && requests_count(d->requests) == 0)
+        dispatch_tell_drainers(d, now);
+}
+
+static void answer_error(struct dispatch *d, struct request_entry *e, uint32_t code, const char *text,
+                         uint64_t now)
+{
+    struct answer *a = &d->out.answer;
+    memset(a, 0, sizeof *a);
+    d->out.type = MESSAGE_ANSWER;
+    a->id = e->client_id;
+    a->error = code;
+    a->exit = a->label = -1;
+    a->attempts = e->attempt;
+    a->broker_ns = e->broker_ns;
+    a->total_ns = now - e->received_ns;
+    snprintf(a->text, sizeof a->text, "%s", text);
+    d->counters.failed++;
+    d->counters.expired += code == FL_DEADLINE;
+    send_answer(d, &e->client, NULL);
+    dispatch_cancel(d, e, -1);
+    dispatch_tell_outcome(d, e, -1, -1);
+    finish(d, e, now);
+}
+
+static void answer_result(struct dispatch *d, struct request_entry *e, const struct result *r,
+                          zmq_msg_t *scores, uint64_t now)
+{
+    struct answer *a = &d->out.answer;
+    int answered_by =
+        r->exit >= 0 && r->trace.n ? (int)r->trace.stage[r->trace.n - 1].stage : d->registry.n_stages;
+
+    memset(a, 0, sizeof *a);
+    d->out.type = MESSAGE_ANSWER;
+    a->id = e->client_id;
+    a->scores = r->scores;
+    a->label = r->label;
+    a->exit = r->exit;
+    a->confidence = r->confidence;
+    a->epoch = r->exit >= 0 ? r->epoch : 0;
+    a->attempts = e->attempt;
+    a->trace = r->trace;
+    a->lookup_ns = r->lookup_ns;
+    a->broker_ns = e->broker_ns;
+    a->total_ns = now - e->received_ns;
+    d->counters.answered++;
+    if (r->exit >= 0) {
+        d->counters.hits++;
+        d->counters.exit[r->exit]++;
+    }
+    send_answer(d, &e->client, scores);
+    dispatch_cancel(d, e, e->attempt > 1 ? -1 : answered_by);
+    dispatch_tell_outcome(d, e, r->label, r->exit);
+    finish(d, e, now);
+}
+
+/* ---- in
+ * ---------------------------------------------------------------------------------------------------- */
+
+static int check_request(const struct request *r, zmq_msg_t *payload, struct error *e)
+{
+    if (r->input.dtype == TENSOR_NONE || !zmq_msg_size(payload))
+        return error_set(e, FL_SHAPE, "the request carries no input tensor");
+    if (r->input.rank < 1 || r->input.dim[0] != 1)
+        return error_set(e, FL_SHAPE,
+                         "the input's first dim is the batch and must be 1: send each image as a request");
+    return FL_OK;
+}
+
+static bool hopeless(const struct dispatch *d, uint64_t now, int *stage)
+{
+    for (int s = 0; s < d->registry.n_stages; s++)
+        if (!registry_stage_ready(&d->registry, s) && !registry_stage_recovering(&d->registry, s, now)) {
+            *stage = s;
+            return true;
+        }
+    return false;
+}
+
+static uint64_t deadline_of(const struct dispatch *d, const struct request *r, uint64_t now)
+{
+    uint64_t ms = (uint64_t)d->pipeline->broker.deadline_ms;
+    if (r->deadline_ms)
+        ms = r->deadline_ms < ms * LONGEST_DEADLINE ? r->deadline_ms : ms * LONGEST_DEADLINE;
+    return now + ms * NS_PER_MS;
+}
+
+static void admit(struct dispatch *d, const struct peer *from, const struct request *r, zmq_msg_t *payload,
+                  uint64_t now)
+{
+    struct request_entry *e;
+    if (requests_add(d->requests, payload, &e)) {
+        d->counters.overloaded++;
+        refuse(d, from, r->id, FL_OVERLOADED,
+               "too many requests are in flight: send slower or raise broker.max_requests");
+        return;
+    }
+    e->client_id = r->id;
+    e->client = *from;
+    e->input = r->input;
+    e->input.data = NULL;
+    e->received_ns = now;
+    e->deadline_ns = deadline_of(d, r, now);
+    e->flags = sampling_flags(e->id, r->flags, &d->pipeline->updates);
+    requests_wake_at(d->requests, e, e->deadline_ns);
+    requests_wait(d->requests, e);
+    d->counters.admitted++;
+    d->retry_tokens += RETRY_TOKENS_EACH;
+    if (d->retry_tokens > RETRY_TOKENS_MAX)
+        d->retry_tokens = RETRY_TOKENS_MAX;
+}
+
+static void on_request(struct dispatch *d, const struct peer *from, const struct request *r,
+                       zmq_msg_t *payload, uint64_t now)
+{
+    struct error error;
+    int stage, rc;
+
+    if ((rc = check_request(r, payload, &error))) {
+        d->counters.refused++;
+        refuse(d, from, r->id, (enum fl_code)rc, error.text);
+    } else if (d->draining) {
+        d->counters.refused++;
+        refuse(d, from, r->id, FL_UNAVAILABLE, "the pipeline is draining and admits no more");
+    } else if (hopeless(d, now, &stage)) {
+        d->counters.refused++;
+        error_set(&error, FL_UNAVAILABLE, "stage %d has no ready worker", stage);
+        refuse(d, from, r->id, FL_UNAVAILABLE, error.text);
+    } else {
+        admit(d, from, r, payload, now);
+    }
+}
+
+void dispatch_client(struct dispatch *d, const struct peer *from, const struct message *m, zmq_msg_t *payload,
+                     uint64_t now)
+{
+    if (m->type == MESSAGE_REQUEST) {
+        on_request(d, from, &m->request, payload, now);
+    } else if (m->type == MESSAGE_STATUS) {
+        dispatch_send_status(d, from, now);
+    } else if (m->type == MESSAGE_DRAIN) {
+        if (!d->draining)
+            log_info("draining: no more requests are admitted, %d in flight", requests_count(d->requests));
+        d->draining = true;
+        if (d->n_drainers < DISPATCH_MAX_DRAINERS)
+            d->drainer[d->n_drainers++] = *from;
+        if (requests_count(d->requests) == 0)
+            dispatch_tell_drainers(d, now);
+    }
+}
+
+static bool is_final(uint32_t code)
+{
+    return code == FL_VALUE || code == FL_SHAPE || code == FL_DTYPE;
+}
+
+void dispatch_result(struct dispatch *d, const struct result *r, zmq_msg_t *payload, uint64_t now)
+{
+    struct request_entry *e = requests_find(d->requests, r->request);
+    if (!e) {
+        d->counters.duplicates += r->error == FL_OK;
+        return;
+    }
+    if (r->error == FL_OK) {
+        if (r->exit < PIPELINE_MAX_EXITS)
+            answer_result(d, e, r, payload, now);
+    } else if (is_final(r->error)) {
+        answer_error(d, e, r->error, r->text, now);
+    } else if (!e->waiting && r->attempt == e->attempt) {
+        log_at(LOG_LEVEL_DEBUG, e->id, "attempt %u failed: %s", r->attempt, r->text);
+        dispatch_retry(d, e, r->error, true, now);
+    }
+}
+
+/* ---- out
+ * --------------------------------------------------------------------------------------------------- */
+
+static void fill_job(struct dispatch *d, const struct request_entry *e, const uint8_t *route, uint64_t now)
+{
+    struct job *j = &d->out.job;
+    memset(j, 0, sizeof *j);
+    d->out.type = MESSAGE_JOB;
+    j->request = e->id;
+    j->attempt = e->attempt + 1;
+    j->flags = e->flags;
+    j->deadline_ns = e->deadline_ns;
+    j->sent_ns = now;
+    j->n_route = d->registry.n_stages;
+    memcpy(j->route, route, (size_t)j->n_route);
+    j->activation = e->input;
+}
+
+static void note_sent(struct dispatch *d, struct request_entry *e, const uint8_t *route, uint64_t now)
+{
+    uint64_t overdue = now + d->attempt_ns;
+    e->attempt++;
+    e->sent_ns = now;
+    e->n_route = d->registry.n_stages;
+    if (!e->broker_ns)
+        e->broker_ns = now - e->received_ns;
+    memcpy(e->route, route, (size_t)e->n_route);
+    for (int s = 0; s < e->n_route; s++) {
+        d->registry.stage[s][route[s]].outstanding++;
+        e->used[s] |= (uint16_t)(1u << route[s]);
+    }
+    requests_unwait(d->requests, e);
+    requests_wake_at(d->requests, e, overdue < e->deadline_ns ? overdue : e->deadline_ns);
+}
+
+/* Sends e's next attempt to stage 0. FL_AGAIN: all of its queues are full (noted in *full). FL_UNAVAILABLE:
+ * some stage
+ * (*missing) has no ready worker. */
+static int send_attempt(struct dispatch *d, struct request_entry *e, uint16_t *full, int *missing,
+                        uint64_t now)
+{
+    uint8_t route[PIPELINE_MAX_STAGES];
+    for (;;) {
+        zmq_msg_t copy;
+        *missing = router_choose(&d->registry, e->avoid, *full, d->turn++, route);
+        if (*missing == 0 && *full && registry_stage_ready(&d->registry, 0))
+            return FL_AGAIN;
+        if (*missing >= 0)
+            return FL_UNAVAILABLE;
+        fill_job(d, e, route, now);
+        zmq_msg_init(&copy);
+        zmq_msg_copy(&copy, &e->payload);
+        if (!d->io.job(d->io.arg, route[0], &d->out, &copy)) {
+            note_sent(d, e, route, now);
+            return FL_OK;
+        }
+        zmq_msg_close(&copy);
+        *full |= (uint16_t)(1u << route[0]);
+    }
+}
+
+/* Sends what waits, oldest first, until stage 0 takes no more. Returns when to look again. */
+static uint64_t send_waiting(struct dispatch *d, uint64_t now)
+{
+    uint64_t again = UINT64_MAX;
+    uint16_t full = 0;
+    struct request_entry *next;
+
+    d->blocked = false;
+    for (struct request_entry *e = requests_first_waiting(d->requests); e; e = next) {
+        char text[MESSAGE_TEXT_BYTES];
+        int missing, rc;
+        next = requests_next_waiting(d->requests, e);
+        if (e->not_before_ns > now) {
+            again = e->not_before_ns < again ? e->not_before_ns : again;
+            continue;
+        }
+        rc = send_attempt(d, e, &full, &missing, now);
+        if (rc == FL_AGAIN) {
+            d->blocked = true;
+            return now + 10 * NS_PER_MS; /* earlier when a queue has room: the caller polls for that */
+        }
+        if (rc == FL_UNAVAILABLE && !registry_stage_recovering(&d->registry, missing, now)) {
+            snprintf(text, sizeof text, "stage %d has no ready worker", missing);
+            answer_error(d, e, FL_UNAVAILABLE, text, now);
+        } else if (rc == FL_UNAVAILABLE) {
+            return now + RECOVER_TICK_NS < again ? now + RECOVER_TICK_NS
+                                                 : again; /* what is missing, all miss */
+        }
+    }
+    return again;
+}
+
+void dispatch_retry(struct dispatch *d, struct request_entry *e, uint32_t reason, bool backoff, uint64_t now)
+{
+    char text[MESSAGE_TEXT_BYTES];
+    if (e->attempt > (uint32_t)d->pipeline->broker.retries) {
+        snprintf(text, sizeof text, "%u attempts failed, the last one because %s", e->attempt,
+                 error_sentence((int)reason));
+        answer_error(d, e, reason, text, now);
+        return;
+    }
+    d->counters.retried++;
+    e->last_error = reason;
+    e->not_before_ns = backoff ? now + (RETRY_BACKOFF_NS << (e->attempt - 1)) : now;
+    release_route(d, e);
+    requests_wake_at(d->requests, e, e->deadline_ns);
+    requests_wait(d->requests, e);
+}
+
+/* No result of the current attempt for attempt_ns: a message may be lost, or the pipeline is just slow. */
+static void overdue(struct dispatch *d, struct request_entry *e, uint64_t now)
+{
+    if (e->attempt > (uint32_t)d->pipeline->broker.retries || d->retry_tokens < 1) {
+        requests_wake_at(d->requests, e, e->deadline_ns);
+        return;
+    }
+    d->retry_tokens -= 1;
+    for (int s = 0; s < e->n_route; s++)
+        e->avoid[s] |= (uint16_t)(1u << e->route[s]);
+    dispatch_retry(d, e, FL_DEADLINE, false, now);
+}
+
+static void expire(struct dispatch *d, struct request_entry *e, uint64_t now)
+{
+    char text[MESSAGE_TEXT_BYTES];
+    snprintf(text, sizeof text, "no answer within %llu ms (%u attempts, %s)",
+             (unsigned long long)((e->deadline_ns - e->received_ns) / NS_PER_MS), e->attempt,
+             e->waiting ? "waiting for a worker" : "in the pipeline");
+    answer_error(d, e, FL_DEADLINE, text, now);
+}
+
+uint64_t dispatch_tick(struct dispatch *d, uint64_t now)
+{
+    uint64_t next = now + IDLE_TICK_NS, wake;
+    struct request_entry *e;
+    struct worker *dead;
+
+    while ((dead = registry_expire(&d->registry, now)))
+        dispatch_lost(d, dead, "no heartbeat", now);
+    while ((e = requests_due(d->requests, now))) {
+        if (e->deadline_ns <= now)
+            expire(d, e, now);
+        else
+            overdue(d, e, now);
+    }
+    wake = send_waiting(d, now);
+    next = wake < next ? wake : next;
+    wake = requests_next_wake(d->requests);
+    next = wake < next ? wake : next;
+    if (d->cancels)
+        dispatch_flush_cancels(d);
+    if (registry_ready(&d->registry) != d->was_ready) {
+        d->was_ready = !d->was_ready;
+        log_info(d->was_ready ? "every stage has a ready worker" : "a stage has no ready worker");
+    }
+    return next;
+}
+
+void dispatch_abandon(struct dispatch *d, uint64_t now)
+{
+    for (int i = 0; i < requests_slots(d->requests); i++) {
+        struct request_entry *e = requests_slot(d->requests, i);
+        if (e)
+            answer_error(d, e, FL_UNAVAILABLE, "the broker is going down", now);
+    }
+}

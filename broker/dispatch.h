@@ -1,0 +1,93 @@
+/* dispatch.h - the broker's brain: what to do with each message and each moment
+ *
+ * Invariants:
+ * - Each admitted request gets exactly one answer: its entry is removed in the same step in which the answer
+ * is sent.
+ * - Whatever attempt's result comes first is the answer; later ones are counted as duplicates.
+ * - A request is either on the waiting list (no job of its current attempt was sent) or sent, with its route
+ * counted in the workers' `outstanding`. Pure: time and messages come in as arguments, what is to be sent
+ * goes out through struct dispatch_io. One thread.
+ */
+#ifndef FREEZELINE_DISPATCH_H
+#define FREEZELINE_DISPATCH_H
+
+#include "registry.h"
+#include "requests.h"
+
+/* Where messages go. `payload` as in frames_send: moved on success, left on failure. */
+struct dispatch_io {
+    void *arg;
+    int (*job)(void *arg, int replica, const struct message *m,
+               zmq_msg_t *payload); /* to stage 0; FL_AGAIN = full */
+    int (*client)(void *arg, const struct peer *to, const struct message *m, zmq_msg_t *payload);
+    int (*control)(void *arg, const struct peer *to, const struct message *m);
+    void (*reset)(void *arg, int replica); /* drop what is queued for this replica of stage 0: it died */
+};
+
+struct counters {
+    uint64_t admitted, answered, hits, failed, overloaded, expired, retried, duplicates;
+    uint64_t refused;       /* requests turned away: draining, unavailable, malformed */
+    uint64_t undeliverable; /* answers whose client was gone */
+    uint64_t exit[PIPELINE_MAX_EXITS];
+};
+
+#define DISPATCH_MAX_DRAINERS 8
+
+struct dispatch {
+    const struct pipeline *pipeline; /* borrowed */
+    struct dispatch_io io;
+    struct requests *requests;
+    struct registry registry;
+    struct counters counters;
+    char boot_id[MESSAGE_NAME_BYTES];
+    char host[MESSAGE_NAME_BYTES];
+    uint64_t started_ns, incarnation, pid;
+    uint64_t attempt_ns; /* an attempt without a result for this long is presumed lost */
+    double retry_tokens; /* time-outs retried: at most a share of what is admitted, so retries can't feed an
+                            overload */
+    unsigned turn;
+    bool draining, was_ready, blocked;
+    bool cancels; /* some worker has collected cancellations */
+    int n_drainers;
+    struct peer drainer[DISPATCH_MAX_DRAINERS];
+    struct message out; /* scratch for what is being sent */
+};
+
+/* `seed`: a random number (ids start from it). Borrows `p` for its life. FL_NOMEM. */
+int dispatch_new(struct dispatch **out, const struct pipeline *p, const struct dispatch_io *io, uint64_t seed,
+                 uint64_t now);
+void dispatch_free(struct dispatch *d);
+
+/* A message that came in at `now` on the clients', results or control socket. `payload` is taken or left; the
+ * caller closes it. */
+void dispatch_client(struct dispatch *d, const struct peer *from, const struct message *m, zmq_msg_t *payload,
+                     uint64_t now);
+void dispatch_result(struct dispatch *d, const struct result *r, zmq_msg_t *payload, uint64_t now);
+void dispatch_control(struct dispatch *d, const struct peer *from, const struct message *m, uint64_t now);
+
+/* Deaths, deadlines, overdue attempts, waiting requests, collected cancellations. Call after each round of
+ * messages. Returns when to call again at the latest. */
+uint64_t dispatch_tick(struct dispatch *d, uint64_t now);
+/* Requests wait because the queues of stage 0 are full: call tick when one can take more. */
+bool dispatch_blocked(const struct dispatch *d);
+/* A request came whose tensor was no good: tells its client. */
+void dispatch_malformed(struct dispatch *d, const struct peer *from, uint64_t client_id,
+                        const struct error *e);
+
+/* Answers every request with FL_UNAVAILABLE: the broker is going away. */
+void dispatch_abandon(struct dispatch *d, uint64_t now);
+
+/* dispatch_members.c: workers come and go */
+void dispatch_lost(struct dispatch *d, const struct worker *w, const char *why, uint64_t now);
+/* dispatch_status.c */
+void dispatch_status(const struct dispatch *d, struct status_reply *out, uint64_t now);
+/* dispatch.c, for the other two: the current attempt of e has failed */
+void dispatch_retry(struct dispatch *d, struct request_entry *e, uint32_t reason, bool backoff, uint64_t now);
+void dispatch_send_status(struct dispatch *d, const struct peer *to, uint64_t now);
+void dispatch_tell_drainers(struct dispatch *d, uint64_t now);
+void dispatch_flush_cancels(struct dispatch *d);
+void dispatch_cancel(struct dispatch *d, const struct request_entry *e, int after_stage);
+void dispatch_tell_outcome(struct dispatch *d, const struct request_entry *e, int32_t label,
+                           int32_t hit_exit);
+
+#endif

@@ -1,0 +1,183 @@
+/* dispatch_members.c - workers come and go: hello, heartbeat, death; what they are told */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "dispatch.h"
+
+static const char *name_of(const struct hello *h, char *buf, size_t size)
+{
+    if (h->role == ROLE_CACHE)
+        snprintf(buf, size, "cache %u", h->replica);
+    else
+        snprintf(buf, size, "stage %u replica %u", h->stage, h->replica);
+    return buf;
+}
+
+/* A worker is gone: every unanswered request that was to pass through it goes another way. */
+void dispatch_lost(struct dispatch *d, const struct worker *w, const char *why, uint64_t now)
+{
+    char name[64];
+    int rerouted = 0;
+    uint32_t stage = w->hello.stage, replica = w->hello.replica;
+
+    name_of(&w->hello, name, sizeof name);
+    if (w->hello.role == ROLE_CACHE) {
+        log_warn("%s (pid %llu) is gone: %s; its look-ups are misses", name, (unsigned long long)w->hello.pid,
+                 why);
+        return;
+    }
+    for (int i = 0; i < requests_slots(d->requests); i++) {
+        struct request_entry *e = requests_slot(d->requests, i);
+        if (!e || e->waiting || e->route[stage] != replica)
+            continue;
+        e->avoid[stage] |= (uint16_t)(1u << replica);
+        dispatch_retry(d, e, FL_UNAVAILABLE, false, now);
+        rerouted++;
+    }
+    if (stage == 0)
+        d->io.reset(d->io.arg, (int)replica);
+    log_warn("%s (pid %llu) is gone: %s; %d requests re-routed", name, (unsigned long long)w->hello.pid, why,
+             rerouted);
+}
+
+/* The broker's own hello: tells a worker whose clock is the measure. */
+static void welcome(struct dispatch *d, const struct peer *to)
+{
+    struct hello *h = &d->out.hello;
+    memset(h, 0, sizeof *h);
+    d->out.type = MESSAGE_HELLO;
+    h->role = ROLE_BROKER;
+    h->incarnation = d->incarnation;
+    h->pid = d->pid;
+    snprintf(h->host, sizeof h->host, "%s", d->host);
+    snprintf(h->boot_id, sizeof h->boot_id, "%s", d->boot_id);
+    h->ready = true;
+    d->io.control(d->io.arg, to, &d->out);
+}
+
+static void send_away(struct dispatch *d, const struct peer *to)
+{
+    d->out.type = MESSAGE_DRAIN;
+    d->io.control(d->io.arg, to, &d->out);
+}
+
+static void on_hello(struct dispatch *d, const struct peer *from, const struct hello *h, uint64_t now)
+{
+    struct error error = {FL_OK, ""};
+    struct worker before, *w = NULL;
+    char name[64];
+    enum registry_event event;
+
+    memset(&before, 0, sizeof before);
+    if (h->role == ROLE_STAGE && (int64_t)h->stage < d->registry.n_stages &&
+        h->replica < PIPELINE_MAX_REPLICAS)
+        before = d->registry.stage[h->stage][h->replica];
+    name_of(h, name, sizeof name);
+    event = registry_hello(&d->registry, h, from, now, &w, &error);
+    switch (event) {
+    case REGISTRY_REFUSED:
+        log_error("refused: %s", error.text);
+        send_away(d, from);
+        return;
+    case REGISTRY_UNWANTED:
+        send_away(d, from);
+        return;
+    case REGISTRY_REPLACED:
+        log_warn("%s: pid %llu on %s takes the place of pid %llu, which was alive", name,
+                 (unsigned long long)h->pid, h->host, (unsigned long long)before.hello.pid);
+        send_away(d, &before.peer);
+        dispatch_lost(d, h->role == ROLE_STAGE ? &before : w, "replaced", now);
+        break;
+    case REGISTRY_JOINED:
+        log_info("%s: pid %llu on %s, %s%s", name, (unsigned long long)h->pid, h->host, h->engine,
+                 h->ready ? "" : ", starting");
+        break;
+    case REGISTRY_LEFT:
+        dispatch_lost(d, w, "it said goodbye", now);
+        return;
+    default:
+        log_info("%s: pid %llu is %s", name, (unsigned long long)h->pid, h->ready ? "ready" : "starting");
+    }
+    welcome(d, from);
+}
+
+static void on_heartbeat(struct dispatch *d, const struct peer *from, const struct heartbeat *h, uint64_t now)
+{
+    struct worker *w;
+    char name[64];
+    enum registry_event event = registry_heartbeat(&d->registry, h, from, now, &w);
+
+    if (event == REGISTRY_UNWANTED) {
+        send_away(d, from);
+        return;
+    }
+    if (event == REGISTRY_REVIVED)
+        log_info("%s (pid %llu) is back", name_of(&w->hello, name, sizeof name),
+                 (unsigned long long)w->hello.pid);
+    d->out.type = MESSAGE_HEARTBEAT;
+    d->out.heartbeat = *h;
+    d->out.heartbeat.broker_ns = now;
+    if (event == REGISTRY_STRANGER)
+        d->out.heartbeat.incarnation = 0; /* "I don't know you: say hello" */
+    d->io.control(d->io.arg, from, &d->out);
+}
+
+void dispatch_control(struct dispatch *d, const struct peer *from, const struct message *m, uint64_t now)
+{
+    if (m->type == MESSAGE_HELLO)
+        on_hello(d, from, &m->hello, now);
+    else if (m->type == MESSAGE_HEARTBEAT)
+        on_heartbeat(d, from, &m->heartbeat, now);
+}
+
+static void flush_cancel(struct dispatch *d, struct worker *w)
+{
+    if (!w->cancel.n)
+        return;
+    d->out.type = MESSAGE_CANCEL;
+    d->out.cancel = w->cancel;
+    w->cancel.n = 0;
+    if (w->alive)
+        d->io.control(d->io.arg, &w->peer, &d->out);
+}
+
+void dispatch_flush_cancels(struct dispatch *d)
+{
+    for (int s = 0; s < d->registry.n_stages; s++)
+        for (int i = 0; i < d->registry.n_replicas[s]; i++)
+            flush_cancel(d, &d->registry.stage[s][i]);
+    d->cancels = false;
+}
+
+/* Collects a cancellation for every worker of a stage behind `after_stage` that some attempt of e was routed
+ * to. Clobbers d->out. */
+void dispatch_cancel(struct dispatch *d, const struct request_entry *e, int after_stage)
+{
+    for (int s = after_stage + 1; s < d->registry.n_stages; s++)
+        for (int i = 0; i < d->registry.n_replicas[s]; i++) {
+            struct worker *w = &d->registry.stage[s][i];
+            if (!(e->used[s] >> i & 1) || !w->alive)
+                continue;
+            if (w->cancel.n == MESSAGE_MAX_BATCH)
+                flush_cancel(d, w);
+            w->cancel.request[w->cancel.n++] = e->id;
+            d->cancels = true;
+        }
+}
+
+/* Tells every cache service what a sampled or audited request turned out to be (label -1: nothing was
+ * learned). Clobbers d->out. */
+void dispatch_tell_outcome(struct dispatch *d, const struct request_entry *e, int32_t label, int32_t hit_exit)
+{
+    if (!(e->flags & (JOB_SAMPLED | JOB_AUDIT)))
+        return;
+    for (int i = 0; i < d->registry.n_caches; i++) {
+        const struct worker *w = &d->registry.cache[i];
+        if (!w->alive)
+            continue;
+        d->out.type = MESSAGE_OUTCOME;
+        d->out.outcome = (struct outcome){e->id, label, hit_exit};
+        d->io.control(d->io.arg, &w->peer, &d->out);
+    }
+}

@@ -1,0 +1,69 @@
+/* dispatch_status.c - what the broker says about itself and its workers */
+#include <stdio.h>
+#include <string.h>
+
+#include "dispatch.h"
+
+static void describe(const struct worker *w, struct process_status *s, uint64_t now)
+{
+    s->role = w->hello.role;
+    s->stage = w->hello.stage;
+    s->replica = w->hello.replica;
+    s->pid = w->hello.pid;
+    s->incarnation = w->hello.incarnation;
+    memcpy(s->host, w->hello.host, sizeof s->host);
+    memcpy(s->engine, w->hello.engine, sizeof s->engine);
+    snprintf(s->state, sizeof s->state, "%s", !w->alive ? "dead" : w->hello.ready ? "ready" : "starting");
+    s->last = w->last;
+    s->age_ns = now > w->heard_ns ? now - w->heard_ns : 0;
+    s->outstanding = w->outstanding;
+}
+
+static void add(struct status_reply *out, const struct worker *w, uint64_t now)
+{
+    if (w->known && out->n_processes < STATUS_MAX_PROCESSES)
+        describe(w, &out->process[out->n_processes++], now);
+}
+
+void dispatch_status(const struct dispatch *d, struct status_reply *out, uint64_t now)
+{
+    const struct counters *c = &d->counters;
+    memset(out, 0, sizeof *out);
+    out->ready = registry_ready(&d->registry);
+    out->draining = d->draining;
+    out->admitted = c->admitted;
+    out->answered = c->answered;
+    out->hits = c->hits;
+    out->failed = c->failed;
+    out->overloaded = c->overloaded;
+    out->expired = c->expired;
+    out->retried = c->retried;
+    out->duplicates = c->duplicates;
+    out->in_flight = (uint64_t)requests_count(d->requests);
+    out->started_ns = d->started_ns;
+    out->now_ns = now;
+    for (int s = 0; s < d->registry.n_stages; s++)
+        for (int i = 0; i < d->registry.n_replicas[s]; i++)
+            add(out, &d->registry.stage[s][i], now);
+    for (int i = 0; i < d->registry.n_caches; i++)
+        add(out, &d->registry.cache[i], now);
+    out->n_exits = PIPELINE_MAX_EXITS;
+    while (out->n_exits > d->pipeline->n_exits && !c->exit[out->n_exits - 1])
+        out->n_exits--;
+    for (int i = 0; i < out->n_exits; i++)
+        out->exit[i].answered = c->exit[i];
+}
+
+void dispatch_send_status(struct dispatch *d, const struct peer *to, uint64_t now)
+{
+    d->out.type = MESSAGE_STATUS_REPLY;
+    dispatch_status(d, &d->out.status_reply, now);
+    d->io.client(d->io.arg, to, &d->out, NULL);
+}
+
+void dispatch_tell_drainers(struct dispatch *d, uint64_t now)
+{
+    for (int i = 0; i < d->n_drainers; i++)
+        dispatch_send_status(d, &d->drainer[i], now);
+    d->n_drainers = 0;
+}

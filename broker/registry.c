@@ -1,0 +1,209 @@
+/* registry.c - hello, heartbeat, silence: who is there */
+#include "registry.h"
+
+#include <string.h>
+
+#include "base/clock.h"
+
+/* A worker's start (load, autotune, warm-up) takes seconds; a supervisor's back-off comes on top. */
+#define RECOVER_NS (10 * NS_PER_S)
+
+void registry_init(struct registry *r, const struct pipeline *p)
+{
+    memset(r, 0, sizeof *r);
+    r->n_stages = p->n_stages;
+    for (int s = 0; s < p->n_stages; s++)
+        r->n_replicas[s] = p->stage[s].n_replicas;
+    r->n_caches = p->cache.n_endpoints;
+    r->dead_after_ns = (uint64_t)p->broker.dead_after_ms * NS_PER_MS;
+    r->recover_ns = RECOVER_NS;
+}
+
+bool worker_ready(const struct worker *w)
+{
+    return w->alive && w->hello.ready;
+}
+
+bool registry_stage_ready(const struct registry *r, int stage)
+{
+    for (int i = 0; i < r->n_replicas[stage]; i++)
+        if (worker_ready(&r->stage[stage][i]))
+            return true;
+    return false;
+}
+
+bool registry_ready(const struct registry *r)
+{
+    for (int s = 0; s < r->n_stages; s++)
+        if (!registry_stage_ready(r, s))
+            return false;
+    return true;
+}
+
+bool registry_stage_recovering(const struct registry *r, int stage, uint64_t now)
+{
+    for (int i = 0; i < r->n_replicas[stage]; i++)
+        if (r->stage[stage][i].alive)
+            return true;
+    return r->last_ready_ns[stage] && now - r->last_ready_ns[stage] <= r->recover_ns;
+}
+
+/* Keeps last_ready_ns true: called before and after anything changes. */
+static void note_ready(struct registry *r, uint64_t now)
+{
+    for (int s = 0; s < r->n_stages; s++)
+        if (registry_stage_ready(r, s))
+            r->last_ready_ns[s] = now;
+}
+
+static void oust(struct registry *r, uint64_t incarnation)
+{
+    r->ousted[r->n_ousted++ % REGISTRY_OUSTED] = incarnation;
+}
+
+static bool is_ousted(const struct registry *r, uint64_t incarnation)
+{
+    for (unsigned i = 0; i < REGISTRY_OUSTED && i < r->n_ousted; i++)
+        if (r->ousted[i] == incarnation)
+            return true;
+    return false;
+}
+
+/* A living stage worker other than `self` that has another model; NULL: none. */
+static const struct worker *other_model(const struct registry *r, const struct hello *h,
+                                        const struct worker *self)
+{
+    for (int s = 0; s < r->n_stages; s++)
+        for (int i = 0; i < r->n_replicas[s]; i++) {
+            const struct worker *w = &r->stage[s][i];
+            if (w != self && w->alive && memcmp(w->hello.model, h->model, sizeof h->model))
+                return w;
+        }
+    return NULL;
+}
+
+static struct worker *place_of(struct registry *r, const struct hello *h, struct error *e)
+{
+    if (h->role == ROLE_CACHE) {
+        if ((int64_t)h->replica < r->n_caches)
+            return &r->cache[h->replica];
+        error_set(e, FL_CONFIG, "cache %u is not in the pipeline file, which has %d", h->replica,
+                  r->n_caches);
+        return NULL;
+    }
+    if (h->role != ROLE_STAGE) {
+        error_set(e, FL_PROTOCOL, "hello of role %u: only stages and caches say hello", h->role);
+        return NULL;
+    }
+    if ((int64_t)h->stage < r->n_stages && (int64_t)h->replica < r->n_replicas[h->stage])
+        return &r->stage[h->stage][h->replica];
+    error_set(e, FL_CONFIG, "stage %u replica %u is not in the pipeline file", h->stage, h->replica);
+    return NULL;
+}
+
+/* The holder speaks again. */
+static enum registry_event update(struct worker *w, const struct hello *h, const struct peer *peer,
+                                  uint64_t now)
+{
+    bool was_ready = worker_ready(w);
+    w->hello = *h;
+    w->peer = *peer;
+    w->heard_ns = now;
+    w->alive = h->ready || !was_ready;
+    return w->alive ? REGISTRY_UPDATED : REGISTRY_LEFT;
+}
+
+static enum registry_event join(struct registry *r, struct worker *w, const struct hello *h,
+                                const struct peer *peer, uint64_t now)
+{
+    enum registry_event event = w->alive ? REGISTRY_REPLACED : REGISTRY_JOINED;
+    uint32_t outstanding = w->outstanding; /* the caller takes these requests back */
+    if (w->known)
+        oust(r, w->hello.incarnation);
+    memset(w, 0, sizeof *w);
+    w->known = w->alive = true;
+    w->hello = *h;
+    w->peer = *peer;
+    w->heard_ns = now;
+    w->outstanding = outstanding;
+    w->last.incarnation = h->incarnation;
+    return event;
+}
+
+enum registry_event registry_hello(struct registry *r, const struct hello *h, const struct peer *peer,
+                                   uint64_t now, struct worker **out, struct error *e)
+{
+    struct worker *w = place_of(r, h, e);
+    const struct worker *other;
+    enum registry_event event;
+
+    if (out)
+        *out = w;
+    if (!w)
+        return REGISTRY_REFUSED;
+    if (is_ousted(r, h->incarnation))
+        return REGISTRY_UNWANTED;
+    if (h->role == ROLE_STAGE && (other = other_model(r, h, w))) {
+        error_set(e, FL_STALE,
+                  "stage %u replica %u (pid %llu on %s) has another model than stage %u replica %u", h->stage,
+                  h->replica, (unsigned long long)h->pid, h->host, other->hello.stage, other->hello.replica);
+        oust(r, h->incarnation);
+        return REGISTRY_REFUSED;
+    }
+    note_ready(r, now);
+    event = w->known && w->hello.incarnation == h->incarnation ? update(w, h, peer, now)
+                                                               : join(r, w, h, peer, now);
+    note_ready(r, now);
+    return event;
+}
+
+static struct worker *by_incarnation(struct registry *r, uint64_t incarnation)
+{
+    for (int s = 0; s < r->n_stages; s++)
+        for (int i = 0; i < r->n_replicas[s]; i++)
+            if (r->stage[s][i].known && r->stage[s][i].hello.incarnation == incarnation)
+                return &r->stage[s][i];
+    for (int i = 0; i < r->n_caches; i++)
+        if (r->cache[i].known && r->cache[i].hello.incarnation == incarnation)
+            return &r->cache[i];
+    return NULL;
+}
+
+enum registry_event registry_heartbeat(struct registry *r, const struct heartbeat *h, const struct peer *peer,
+                                       uint64_t now, struct worker **out)
+{
+    struct worker *w = by_incarnation(r, h->incarnation);
+    bool was_alive;
+    if (out)
+        *out = w;
+    if (!w)
+        return is_ousted(r, h->incarnation) ? REGISTRY_UNWANTED : REGISTRY_STRANGER;
+    was_alive = w->alive;
+    w->last = *h;
+    w->peer = *peer;
+    w->heard_ns = now;
+    w->alive = true;
+    note_ready(r, now);
+    return was_alive ? REGISTRY_KNOWN : REGISTRY_REVIVED;
+}
+
+static bool silent(const struct registry *r, const struct worker *w, uint64_t now)
+{
+    return w->alive && now > w->heard_ns && now - w->heard_ns > r->dead_after_ns;
+}
+
+struct worker *registry_expire(struct registry *r, uint64_t now)
+{
+    struct worker *dead = NULL;
+    for (int s = 0; s < r->n_stages && !dead; s++)
+        for (int i = 0; i < r->n_replicas[s] && !dead; i++)
+            if (silent(r, &r->stage[s][i], now))
+                dead = &r->stage[s][i];
+    for (int i = 0; i < r->n_caches && !dead; i++)
+        if (silent(r, &r->cache[i], now))
+            dead = &r->cache[i];
+    note_ready(r, now);
+    if (dead)
+        dead->alive = false;
+    return dead;
+}

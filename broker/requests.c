@@ -1,0 +1,206 @@
+/* requests.c - the table of admitted requests: slots, free list, wake heap, waiting list */
+#include "requests.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define NONE (-1)
+/* A kept frame holds on to the receive buffer that it lies in (8 KiB in libzmq) besides its own bytes. */
+#define FRAME_OVERHEAD 8192
+
+struct requests {
+    int slots, count;
+    size_t bytes, max_bytes;
+    uint64_t serial;
+    struct request_entry *entry; /* [slots]; id 0 = free */
+    int *heap;                   /* [count] slots, smallest wake_ns first */
+    int *unused;                 /* [slots - count] stack of free slots */
+    int oldest, newest;          /* waiting list */
+};
+
+int requests_new(struct requests **out, int max_requests, size_t max_bytes, uint64_t seed)
+{
+    struct requests *t = calloc(1, sizeof *t);
+    if (!t)
+        return FL_NOMEM;
+    t->slots = max_requests;
+    t->max_bytes = max_bytes;
+    t->serial = seed % (1ull << 42) + 1;
+    t->oldest = t->newest = NONE;
+    t->entry = calloc((size_t)max_requests, sizeof *t->entry);
+    t->heap = calloc((size_t)max_requests, sizeof *t->heap);
+    t->unused = calloc((size_t)max_requests, sizeof *t->unused);
+    if (!t->entry || !t->heap || !t->unused) {
+        requests_free(t);
+        return FL_NOMEM;
+    }
+    for (int i = 0; i < max_requests; i++)
+        t->unused[i] = max_requests - 1 - i;
+    *out = t;
+    return FL_OK;
+}
+
+void requests_free(struct requests *t)
+{
+    if (!t)
+        return;
+    for (int i = 0; t->entry && i < t->slots; i++)
+        if (t->entry[i].id)
+            zmq_msg_close(&t->entry[i].payload);
+    free(t->entry);
+    free(t->heap);
+    free(t->unused);
+    free(t);
+}
+
+int requests_count(const struct requests *t)
+{
+    return t->count;
+}
+
+size_t requests_bytes(const struct requests *t)
+{
+    return t->bytes;
+}
+
+int requests_slots(const struct requests *t)
+{
+    return t->slots;
+}
+
+struct request_entry *requests_slot(struct requests *t, int i)
+{
+    return t->entry[i].id ? &t->entry[i] : NULL;
+}
+
+static void heap_put(struct requests *t, int at, int slot)
+{
+    t->heap[at] = slot;
+    t->entry[slot].heap = at;
+}
+
+static uint64_t heap_key(const struct requests *t, int at)
+{
+    return t->entry[t->heap[at]].wake_ns;
+}
+
+/* Moves the slot at `at` to where its key belongs. */
+static void heap_sift(struct requests *t, int at)
+{
+    int slot = t->heap[at];
+    uint64_t key = t->entry[slot].wake_ns;
+    while (at > 0 && heap_key(t, (at - 1) / 2) > key) {
+        heap_put(t, at, t->heap[(at - 1) / 2]);
+        at = (at - 1) / 2;
+    }
+    for (;;) {
+        int child = 2 * at + 1;
+        if (child + 1 < t->count && heap_key(t, child + 1) < heap_key(t, child))
+            child++;
+        if (child >= t->count || heap_key(t, child) >= key)
+            break;
+        heap_put(t, at, t->heap[child]);
+        at = child;
+    }
+    heap_put(t, at, slot);
+}
+
+int requests_add(struct requests *t, zmq_msg_t *payload, struct request_entry **out)
+{
+    size_t bytes = zmq_msg_size(payload) + FRAME_OVERHEAD;
+    struct request_entry *e;
+    int slot;
+
+    if (t->count == t->slots || bytes > t->max_bytes || t->bytes > t->max_bytes - bytes)
+        return FL_OVERLOADED;
+    slot = t->unused[t->slots - t->count - 1];
+    e = &t->entry[slot];
+    memset(e, 0, sizeof *e);
+    zmq_msg_init(&e->payload);
+    zmq_msg_move(&e->payload, payload);
+    e->id = t->serial++ * (uint64_t)t->slots + (uint64_t)slot;
+    e->bytes = bytes;
+    e->slot = slot;
+    e->older = e->newer = NONE;
+    e->wake_ns = UINT64_MAX;
+    t->bytes += bytes;
+    heap_put(t, t->count++, slot);
+    *out = e;
+    return FL_OK;
+}
+
+struct request_entry *requests_find(struct requests *t, uint64_t id)
+{
+    struct request_entry *e = &t->entry[id % (uint64_t)t->slots];
+    return id && e->id == id ? e : NULL;
+}
+
+void requests_remove(struct requests *t, struct request_entry *e)
+{
+    int at = e->heap;
+    requests_unwait(t, e);
+    zmq_msg_close(&e->payload);
+    t->bytes -= e->bytes;
+    t->count--;
+    if (at != t->count) {
+        heap_put(t, at, t->heap[t->count]);
+        heap_sift(t, at);
+    }
+    t->unused[t->slots - t->count - 1] = e->slot;
+    e->id = 0;
+}
+
+void requests_wake_at(struct requests *t, struct request_entry *e, uint64_t ns)
+{
+    e->wake_ns = ns;
+    heap_sift(t, e->heap);
+}
+
+uint64_t requests_next_wake(const struct requests *t)
+{
+    return t->count ? heap_key(t, 0) : UINT64_MAX;
+}
+
+struct request_entry *requests_due(struct requests *t, uint64_t now)
+{
+    return t->count && heap_key(t, 0) <= now ? &t->entry[t->heap[0]] : NULL;
+}
+
+void requests_wait(struct requests *t, struct request_entry *e)
+{
+    if (e->waiting)
+        return;
+    e->waiting = true;
+    e->older = t->newest;
+    e->newer = NONE;
+    if (t->newest != NONE)
+        t->entry[t->newest].newer = e->slot;
+    else
+        t->oldest = e->slot;
+    t->newest = e->slot;
+}
+
+void requests_unwait(struct requests *t, struct request_entry *e)
+{
+    if (!e->waiting)
+        return;
+    e->waiting = false;
+    if (e->older != NONE)
+        t->entry[e->older].newer = e->newer;
+    else
+        t->oldest = e->newer;
+    if (e->newer != NONE)
+        t->entry[e->newer].older = e->older;
+    else
+        t->newest = e->older;
+}
+
+struct request_entry *requests_first_waiting(struct requests *t)
+{
+    return t->oldest != NONE ? &t->entry[t->oldest] : NULL;
+}
+
+struct request_entry *requests_next_waiting(struct requests *t, const struct request_entry *e)
+{
+    return e->newer != NONE ? &t->entry[e->newer] : NULL;
+}

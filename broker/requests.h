@@ -1,0 +1,71 @@
+/* requests.h - the requests that are admitted and not yet answered
+ *
+ * Bounded by count and by bytes of kept inputs; everything is allocated by requests_new. An entry keeps its
+ * input (a reference to the received frame, not a copy) so that it can be sent again after any worker's
+ * death. Ids are unique over the life of a broker and, because the serial starts at random, from one broker
+ * to the next in all likelihood: an id is serial * slots + slot, so finding an entry is one index and one
+ * comparison.
+ *
+ * Two orders are kept: a heap by wake_ns (what must be looked at next) and a list of those that wait to be
+ * sent, oldest first. Pure: no clock, no socket. One thread.
+ */
+#ifndef FREEZELINE_REQUESTS_H
+#define FREEZELINE_REQUESTS_H
+
+#include "wire/frames.h"
+
+struct request_entry {
+    uint64_t id;
+    uint64_t client_id; /* the client's own number, echoed */
+    struct peer client;
+    struct tensor input; /* what `payload` holds; data unused */
+    zmq_msg_t payload;
+    size_t bytes; /* that count against the memory bound */
+    uint32_t flags;
+    uint32_t attempt; /* 0 until first sent */
+    uint64_t received_ns, deadline_ns;
+    uint64_t sent_ns;       /* of this attempt */
+    uint64_t not_before_ns; /* waiting: back-off */
+    uint64_t broker_ns;     /* received .. first job sent; 0 until then */
+    uint32_t last_error;    /* why the attempt before failed; FL_OK when none did */
+    int n_route;
+    uint8_t route[PIPELINE_MAX_STAGES];
+    uint16_t used[PIPELINE_MAX_STAGES];  /* bit per replica: was on the route of some attempt */
+    uint16_t avoid[PIPELINE_MAX_STAGES]; /* bit per replica: failed this request */
+
+    /* the table's own */
+    bool waiting;
+    uint64_t wake_ns;
+    int slot, heap, older, newer;
+};
+
+struct requests;
+
+/* `seed` is where the serial starts (any number). FL_NOMEM. */
+int requests_new(struct requests **out, int max_requests, size_t max_bytes, uint64_t seed);
+void requests_free(struct requests *t); /* closes the payloads of what is left */
+
+int requests_count(const struct requests *t);
+size_t requests_bytes(const struct requests *t);
+
+/* A new entry, zeroed but for its id, with `payload` moved in (left alone on failure) and wake_ns at the end
+ * of time. FL_OVERLOADED. */
+int requests_add(struct requests *t, zmq_msg_t *payload, struct request_entry **out);
+struct request_entry *requests_find(struct requests *t, uint64_t id); /* NULL: not here (any more) */
+void requests_remove(struct requests *t, struct request_entry *e);
+
+void requests_wake_at(struct requests *t, struct request_entry *e, uint64_t ns);
+uint64_t requests_next_wake(const struct requests *t);                /* UINT64_MAX: nothing */
+struct request_entry *requests_due(struct requests *t, uint64_t now); /* the earliest, when it is due */
+
+/* The waiting list. Both do nothing when the entry is (not) in it already. */
+void requests_wait(struct requests *t, struct request_entry *e);
+void requests_unwait(struct requests *t, struct request_entry *e);
+struct request_entry *requests_first_waiting(struct requests *t);
+struct request_entry *requests_next_waiting(struct requests *t, const struct request_entry *e);
+
+/* Entry in slot i (0 .. slots - 1) or NULL, to go through all. */
+int requests_slots(const struct requests *t);
+struct request_entry *requests_slot(struct requests *t, int i);
+
+#endif

@@ -1,0 +1,27 @@
+/* sampling.c - hash of a request's id against a share */
+#include "sampling.h"
+
+/* splitmix64's finaliser: every bit of the id moves every bit of the result. */
+static uint64_t mix(uint64_t x)
+{
+    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+    return x ^ (x >> 31);
+}
+
+static bool drawn(uint64_t id, uint64_t salt, double share)
+{
+    return (double)(mix(id * 0x9e3779b97f4a7c15u + salt) >> 11) * 0x1p-53 < share;
+}
+
+uint32_t sampling_flags(uint64_t id, uint32_t asked, const struct updates_config *c)
+{
+    uint32_t flags = asked & (JOB_NO_CACHE | JOB_AUDIT);
+    if (flags & JOB_NO_CACHE)
+        return JOB_NO_CACHE;
+    if (drawn(id, 1, c->sample))
+        flags |= JOB_SAMPLED;
+    if (drawn(id, 2, c->audit))
+        flags |= JOB_AUDIT;
+    return flags;
+}

@@ -1,0 +1,234 @@
+/* service.c - tick, poll, handle: the broker's sockets around dispatch.c */
+#include "service.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "dispatch.h"
+
+#define BURST          256 /* messages taken from one socket before the next one's turn */
+#define GOODBYE_MS     500 /* how long closing waits for answers to leave */
+#define LOG_GARBAGE_NS (1 * NS_PER_S)
+
+enum { CLIENTS, CONTROL, RESULTS, N_DOORS };
+static const char *const door_names[N_DOORS] = {"requests", "control", "results"};
+
+struct broker {
+    const struct pipeline *pipeline;
+    void *context;
+    void *door[N_DOORS];
+    int n_push;
+    void *push[PIPELINE_MAX_REPLICAS]; /* jobs to each replica of stage 0 */
+    struct dispatch *dispatch;
+    struct message in;
+    zmq_msg_t payload;
+    uint64_t garbage, garbage_logged_ns, garbage_logged;
+};
+
+/* ---- dispatch_io
+ * ------------------------------------------------------------------------------------------- */
+
+static int send_job(void *arg, int replica, const struct message *m, zmq_msg_t *payload)
+{
+    struct broker *b = arg;
+    return b->push[replica] ? frames_send(b->push[replica], NULL, m, payload) : FL_UNAVAILABLE;
+}
+
+static int send_client(void *arg, const struct peer *to, const struct message *m, zmq_msg_t *payload)
+{
+    return frames_send(((struct broker *)arg)->door[CLIENTS], to, m, payload);
+}
+
+static int send_control(void *arg, const struct peer *to, const struct message *m)
+{
+    return frames_send(((struct broker *)arg)->door[CONTROL], to, m, NULL);
+}
+
+static int connect_push(struct broker *b, int replica, struct error *e)
+{
+    const struct stage_config *stage = &b->pipeline->stage[0];
+    struct socket_options o = {.high_water = stage->max_batch * 2, .immediate = true};
+    return frames_socket(&b->push[replica], b->context, ZMQ_PUSH, FRAMES_CONNECT,
+                         stage->replica[replica].endpoint, &o, b->pipeline->security, e);
+}
+
+/* What was queued for a dead worker is sent to others; a new socket begins with an empty queue. */
+static void reset_push(void *arg, int replica)
+{
+    struct broker *b = arg;
+    struct error e;
+    if (b->push[replica])
+        zmq_close(b->push[replica]);
+    b->push[replica] = NULL;
+    if (connect_push(b, replica, &e))
+        log_error("%s", e.text);
+}
+
+/* ---- making and closing
+ * ------------------------------------------------------------------------------------ */
+
+static int open_doors(struct broker *b, struct error *e)
+{
+    const struct broker_config *c = &b->pipeline->broker;
+    const char *security = b->pipeline->security;
+    struct socket_options door = {.high_water = c->max_requests + 1000, .mandatory = true};
+    int rc;
+    if ((rc = frames_socket(&b->door[CLIENTS], b->context, ZMQ_ROUTER, FRAMES_BIND, c->requests, &door,
+                            security, e)) ||
+        (rc = frames_socket(&b->door[CONTROL], b->context, ZMQ_ROUTER, FRAMES_BIND, c->control, &door,
+                            security, e)) ||
+        (rc = frames_socket(&b->door[RESULTS], b->context, ZMQ_PULL, FRAMES_BIND, c->results, &door, security,
+                            e)))
+        return rc;
+    b->n_push = b->pipeline->stage[0].n_replicas;
+    for (int i = 0; i < b->n_push; i++)
+        if ((rc = connect_push(b, i, e)))
+            return rc;
+    return FL_OK;
+}
+
+int broker_new(struct broker **out, const struct pipeline *p, struct error *e)
+{
+    struct broker *b = calloc(1, sizeof *b);
+    struct dispatch_io io = {b, send_job, send_client, send_control, reset_push};
+    uint64_t seed;
+    int rc;
+
+    if (!b)
+        return error_set(e, FL_NOMEM, "out of memory");
+    b->pipeline = p;
+    zmq_msg_init(&b->payload);
+    if (getrandom(&seed, sizeof seed, 0) != sizeof seed)
+        seed = clock_ns();
+    b->context = zmq_ctx_new();
+    if (!b->context || dispatch_new(&b->dispatch, p, &io, seed, clock_ns())) {
+        rc = error_set(e, FL_NOMEM, "out of memory for %d requests: lower broker.max_requests",
+                       p->broker.max_requests);
+        goto fail;
+    }
+    clock_boot_id(b->dispatch->boot_id, sizeof b->dispatch->boot_id);
+    gethostname(b->dispatch->host, sizeof b->dispatch->host - 1);
+    b->dispatch->pid = (uint64_t)getpid();
+    if ((rc = open_doors(b, e)))
+        goto fail;
+    *out = b;
+    return FL_OK;
+fail:
+    broker_free(b);
+    return rc;
+}
+
+static void close_socket(void *socket, int linger_ms)
+{
+    if (!socket)
+        return;
+    zmq_setsockopt(socket, ZMQ_LINGER, &linger_ms, sizeof linger_ms);
+    zmq_close(socket);
+}
+
+void broker_free(struct broker *b)
+{
+    if (!b)
+        return;
+    if (b->dispatch && b->door[CLIENTS])
+        dispatch_abandon(b->dispatch, clock_ns());
+    for (int i = 0; i < N_DOORS; i++)
+        close_socket(b->door[i], i == CLIENTS ? GOODBYE_MS : 0);
+    for (int i = 0; i < b->n_push; i++)
+        close_socket(b->push[i], 0);
+    if (b->context)
+        zmq_ctx_term(b->context);
+    zmq_msg_close(&b->payload);
+    dispatch_free(b->dispatch);
+    free(b);
+}
+
+/* ---- the loop
+ * ---------------------------------------------------------------------------------------------- */
+
+/* Someone sent what is no message. A request whose envelope could be read gets an answer. */
+static void on_garbage(struct broker *b, int door, const struct peer *from, const struct error *e,
+                       uint64_t now)
+{
+    b->garbage++;
+    if (!b->garbage_logged_ns || now - b->garbage_logged_ns >= LOG_GARBAGE_NS) {
+        log_warn("%s socket: %s (%llu malformed messages since the last such line)", door_names[door],
+                 e->text, (unsigned long long)(b->garbage - b->garbage_logged));
+        b->garbage_logged_ns = now;
+        b->garbage_logged = b->garbage;
+    }
+    if (door == CLIENTS && b->in.type == MESSAGE_REQUEST && from->size)
+        dispatch_malformed(b->dispatch, from, b->in.request.id, e);
+}
+
+static void handle(struct broker *b, int door, const struct peer *from)
+{
+    struct error e = {FL_PROTOCOL, "a message that does not belong on this socket"};
+    uint64_t now = clock_ns();
+    enum message_type t = b->in.type;
+
+    if (door == CLIENTS && (t == MESSAGE_REQUEST || t == MESSAGE_STATUS || t == MESSAGE_DRAIN))
+        dispatch_client(b->dispatch, from, &b->in, &b->payload, now);
+    else if (door == RESULTS && t == MESSAGE_RESULT)
+        dispatch_result(b->dispatch, &b->in.result, &b->payload, now);
+    else if (door == CONTROL && (t == MESSAGE_HELLO || t == MESSAGE_HEARTBEAT))
+        dispatch_control(b->dispatch, from, &b->in, now);
+    else
+        on_garbage(b, door, from, &e, now);
+}
+
+/* True when the socket may hold more. */
+static bool receive(struct broker *b, int door)
+{
+    for (int i = 0; i < BURST; i++) {
+        struct error e = {FL_OK, ""};
+        struct peer from = {0};
+        int rc;
+        b->in.type = (enum message_type)0;
+        rc = frames_recv(b->door[door], &from, &b->in, &b->payload, &e);
+        if (rc == FL_AGAIN)
+            return false;
+        if (rc == FL_OK)
+            handle(b, door, &from);
+        else
+            on_garbage(b, door, &from, &e, clock_ns());
+        if (rc == FL_IO)
+            return false;
+    }
+    return true;
+}
+
+static void wait_for_messages(struct broker *b, uint64_t until, uint64_t now)
+{
+    zmq_pollitem_t items[N_DOORS + PIPELINE_MAX_REPLICAS];
+    int n = 0;
+    uint64_t ms = until > now ? (until - now + NS_PER_MS - 1) / NS_PER_MS : 0;
+
+    for (int i = 0; i < N_DOORS; i++)
+        items[n++] = (zmq_pollitem_t){.socket = b->door[i], .events = ZMQ_POLLIN};
+    if (dispatch_blocked(b->dispatch))
+        for (int i = 0; i < b->n_push; i++)
+            if (b->push[i] && worker_ready(&b->dispatch->registry.stage[0][i]))
+                items[n++] = (zmq_pollitem_t){.socket = b->push[i], .events = ZMQ_POLLOUT};
+    zmq_poll(items, n, (long)(ms < 1000 ? ms : 1000));
+}
+
+void broker_run(struct broker *b, const volatile int *stop)
+{
+    while (!*stop) {
+        static const int order[N_DOORS] = {RESULTS, CONTROL, CLIENTS};
+        uint64_t now, until;
+        bool more = false;
+        for (int i = 0; i < N_DOORS; i++)
+            more |= receive(b, order[i]);
+        now = clock_ns();
+        until = dispatch_tick(b->dispatch, now);
+        if (!more)
+            wait_for_messages(b, until, now);
+    }
+}

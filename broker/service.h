@@ -1,0 +1,21 @@
+/* service.h - the broker as a process: its sockets and its loop
+ *
+ * One thread owns all sockets. Garbage on any of them is counted, logged at a bounded rate and otherwise
+ * ignored; a client whose request could be decoded gets an error answer.
+ */
+#ifndef FREEZELINE_SERVICE_H
+#define FREEZELINE_SERVICE_H
+
+#include "base/pipeline.h"
+
+struct broker;
+
+/* Binds the three front doors and connects to every replica of stage 0. Borrows `p` for its life. FL_CONFIG,
+ * FL_IO, FL_NOMEM. */
+int broker_new(struct broker **out, const struct pipeline *p, struct error *e);
+void broker_free(struct broker *b); /* answers what is left with FL_UNAVAILABLE, then closes */
+
+/* Serves until *stop becomes non-zero (set from a signal handler). */
+void broker_run(struct broker *b, const volatile int *stop);
+
+#endif

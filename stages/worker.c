@@ -1,0 +1,221 @@
+/* worker.c - a stage worker's start, loop and end */
+#include <dirent.h>
+#include <errno.h>
+#include <malloc.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "descriptor.h"
+#include "worker_parts.h"
+
+/* Pins every thread that the process has; threads made later inherit it. */
+static int pin(const struct replica_config *c, struct error *e)
+{
+    cpu_set_t set;
+    struct dirent *d;
+    DIR *tasks;
+    int rc = FL_OK;
+    if (!c->n_cpus)
+        return FL_OK;
+    CPU_ZERO(&set);
+    for (int i = 0; i < c->n_cpus; i++)
+        CPU_SET((size_t)c->cpu[i], &set);
+    tasks = opendir("/proc/self/task");
+    if (!tasks)
+        return error_set(e, FL_IO, "cannot list this process's threads: %s", strerror(errno));
+    while ((d = readdir(tasks)))
+        if (d->d_name[0] != '.' && sched_setaffinity(atoi(d->d_name), sizeof set, &set) && errno != ESRCH)
+            rc = error_set(e, FL_CONFIG, "cannot pin to cpu %d%s: %s (does this machine have it?)", c->cpu[0],
+                           c->n_cpus > 1 ? " and the others" : "", strerror(errno));
+    closedir(tasks);
+    return rc;
+}
+
+/* Cuts the stage's nodes at its exits. */
+static void make_segments(struct stage_worker *w, const struct placement *pl)
+{
+    int first = pl->stage[w->stage].first, last = pl->stage[w->stage].last;
+    bool caches = w->pipeline->cache.n_endpoints > 0 && strcmp(w->pipeline->cache.kind, "none") != 0;
+    for (int i = 0; caches && i < pl->n_exits; i++) {
+        const struct placed_exit *x = &pl->exit[i];
+        if (x->stage != w->stage || !strcmp(x->kind, "none"))
+            continue;
+        w->segment[w->n_segments++] = (struct segment){first, x->cut.node, i};
+        first = x->cut.node + 1;
+    }
+    if (first <= last)
+        w->segment[w->n_segments++] = (struct segment){first, last, -1};
+}
+
+static int check_model(struct stage_worker *w, const struct graph *g, struct error *e)
+{
+    struct tensor out;
+    if (exec_n_inputs(w->exec) != 1)
+        return error_set(e, FL_UNSUPPORTED, "%s has %d inputs: a pipeline serves models with one", g->path,
+                         exec_n_inputs(w->exec));
+    w->expects = exec_input_shape(w->exec, 0, 1);
+    w->expects.data = NULL;
+    out = exec_output_shape(w->exec, 0, 1);
+    if (w->expects.rank < 1 || w->expects.dim[0] != 1 || out.rank < 1 || out.dim[0] != 1)
+        return error_set(e, FL_UNSUPPORTED, "%s: the first dim of its input and output must be the batch",
+                         g->path);
+    if (w->last_stage && out.dtype != TENSOR_F32)
+        return error_set(e, FL_UNSUPPORTED, "%s: its output is %s, scores must be float32", g->path,
+                         tensor_dtype_name(out.dtype));
+    return FL_OK;
+}
+
+/* The largest descriptor of this stage's exits, for max_batch rows. */
+static int size_descriptors(struct stage_worker *w, const struct graph *g, const struct placement *pl,
+                            struct error *e)
+{
+    size_t largest = 0;
+    for (int i = 0; i < pl->n_exits; i++) {
+        struct tensor cut, logical;
+        int dim;
+        if (pl->exit[i].stage != w->stage)
+            continue;
+        logical = value_shape(&g->values[pl->exit[i].cut.value], 1);
+        cut = logical;
+        if (logical.rank == 4) { /* physical: NHWC */
+            cut.dim[1] = logical.dim[2];
+            cut.dim[2] = logical.dim[3];
+            cut.dim[3] = logical.dim[1];
+        }
+        dim = descriptor_dim(&cut, &w->pipeline->cache.descriptor);
+        largest = dim > 0 && (size_t)dim > largest ? (size_t)dim : largest;
+    }
+    w->descriptors = calloc(largest * (size_t)w->max_batch + 1, sizeof *w->descriptors);
+    return w->descriptors ? FL_OK : error_set(e, FL_NOMEM, "out of memory for descriptors");
+}
+
+static int load(struct stage_worker *w, struct error *e)
+{
+    const struct pipeline *p = w->pipeline;
+    struct exec_options o = {.threads = w->stage_config->threads};
+    struct placement *pl = calloc(1, sizeof *pl);
+    struct graph *g = NULL;
+    int rc;
+
+    if (!pl)
+        return error_set(e, FL_NOMEM, "out of memory");
+    if ((rc = graph_load(&g, p->model, NULL, e)) || (rc = placement_resolve(pl, g, p, e)))
+        goto out;
+    if ((rc = engine_parse_kernels(p->kernels, &o.kernels))) {
+        error_set(e, FL_CONFIG, "%s: kernels: \"%s\" is none of auto, onednn, openblas, reference", p->path,
+                  p->kernels);
+        goto out;
+    }
+    if (!g->free_batch)
+        w->max_batch = 1;
+    o.max_batch = w->max_batch;
+    o.first = pl->stage[w->stage].first;
+    o.last = pl->stage[w->stage].last;
+    make_segments(w, pl);
+    memcpy(w->model, g->digest, sizeof w->model);
+    if ((rc = exec_new(&w->exec, g, &o, e)) || (rc = check_model(w, g, e)) ||
+        (rc = size_descriptors(w, g, pl, e)))
+        goto out;
+    snprintf(w->engine, sizeof w->engine, "BLAS core %s, convolution %s, %d thread%s", engine_blas_core(),
+             engine_conv(), w->stage_config->threads, w->stage_config->threads == 1 ? "" : "s");
+out:
+    graph_free(g);
+    free(pl);
+    return rc;
+}
+
+static int warm_up(struct stage_worker *w, struct error *e)
+{
+    memset(exec_input_buffer(w->exec, 0), 0, (size_t)tensor_bytes(&w->expects));
+    for (int i = 0; i < w->n_segments; i++) {
+        int rc = exec_run(w->exec, w->segment[i].first, w->segment[i].last, 1, NULL, NULL, e);
+        if (rc)
+            return rc;
+    }
+    malloc_trim(0); /* the graph's constants are packed now and their file form is gone */
+    return FL_OK;
+}
+
+int stage_worker_new(struct stage_worker **out, const struct pipeline *p, int stage, int replica,
+                     struct error *e)
+{
+    struct stage_worker *w;
+    int rc;
+
+    if (stage < 0 || stage >= p->n_stages)
+        return error_set(e, FL_USAGE, "--stage %d: %s has stages 0 to %d", stage, p->path, p->n_stages - 1);
+    if (replica < 0 || replica >= p->stage[stage].n_replicas)
+        return error_set(e, FL_USAGE, "--replica %d: stage %d has replicas 0 to %d", replica, stage,
+                         p->stage[stage].n_replicas - 1);
+    if (!(w = calloc(1, sizeof *w)))
+        return error_set(e, FL_NOMEM, "out of memory");
+    w->pipeline = p;
+    w->stage = stage;
+    w->replica = replica;
+    w->stage_config = &p->stage[stage];
+    w->config = &p->stage[stage].replica[replica];
+    w->last_stage = stage == p->n_stages - 1;
+    w->max_batch =
+        w->stage_config->max_batch < MESSAGE_MAX_BATCH ? w->stage_config->max_batch : MESSAGE_MAX_BATCH;
+    worker_init_rows(w);
+    if ((rc = pin(w->config, e)) || (rc = load(w, e)) || (rc = warm_up(w, e)) ||
+        (rc = worker_open_links(w, e))) {
+        stage_worker_free(w);
+        return rc;
+    }
+    w->ready = true;
+    worker_say_hello(w, true);
+    log_info("ready: stage %d replica %d on %s, batches up to %d, %s, weights %.1f MB, arena %.1f MB", stage,
+             replica, w->config->endpoint, w->max_batch, w->engine, (double)exec_weight_bytes(w->exec) / 1e6,
+             (double)exec_arena_bytes(w->exec) / 1e6);
+    *out = w;
+    return FL_OK;
+}
+
+void stage_worker_free(struct stage_worker *w)
+{
+    if (!w)
+        return;
+    worker_release_rows(w);
+    worker_close_links(w);
+    exec_free(w->exec);
+    free(w->descriptors);
+    free(w);
+}
+
+static void wait_for_messages(struct stage_worker *w, uint64_t now)
+{
+    uint64_t every = (uint64_t)w->pipeline->broker.heartbeat_ms * NS_PER_MS, next = w->heartbeat_ns + every;
+    long ms = next > now ? (long)((next - now + NS_PER_MS - 1) / NS_PER_MS) : 1;
+    zmq_pollitem_t items[] = {{.socket = w->jobs, .events = ZMQ_POLLIN},
+                              {.socket = w->control, .events = ZMQ_POLLIN},
+                              {.socket = w->cache, .events = ZMQ_POLLIN}};
+    if (!w->hello_ns || w->remote)
+        ms = ms < 10 ? ms : 10;
+    zmq_poll(items, w->cache ? 3 : 2, ms < 1000 ? ms : 1000);
+}
+
+int stage_worker_run(struct stage_worker *w, const volatile int *stop, struct error *e)
+{
+    while (!*stop && !w->sent_away) {
+        uint64_t now = clock_ns();
+        struct error batch;
+        worker_receive_jobs(w);
+        worker_poll_control(w, now);
+        if (w->cache)
+            worker_receive_verdicts(w);
+        if (worker_form_batch(w))
+            worker_run_batch(w, &batch); /* a failure is told to the broker, request by request */
+        else if (!w->n_waiting)
+            wait_for_messages(w, now);
+    }
+    if (w->sent_away)
+        return error_set(e, FL_STALE,
+                         "the broker sent this worker away: another process holds stage %d replica %d, or it "
+                         "has another model",
+                         w->stage, w->replica);
+    return FL_OK;
+}

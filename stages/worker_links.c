@@ -1,0 +1,192 @@
+/* worker_links.c - the worker's sockets and its talk with the broker */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "worker_parts.h"
+
+#define GOODBYE_MS        500
+#define LOG_GARBAGE_EVERY 1000
+
+static int connect_to(struct stage_worker *w, void **socket, int type, const char *endpoint, int high_water,
+                      bool immediate, struct error *e)
+{
+    struct socket_options o = {.high_water = high_water, .immediate = immediate};
+    return frames_socket(socket, w->context, type, FRAMES_CONNECT, endpoint, &o, w->pipeline->security, e);
+}
+
+/* High-water marks: with at most max_requests admitted, that many activations exist; stage 0 is fed by the
+ * broker, which keeps what does not fit. */
+int worker_open_links(struct stage_worker *w, struct error *e)
+{
+    const struct pipeline *p = w->pipeline;
+    int many = p->broker.max_requests + 16, rc;
+    struct socket_options jobs = {.high_water = w->stage ? many : 2 * w->max_batch};
+    size_t size = sizeof w->cache_fd;
+
+    if (getrandom(&w->incarnation, sizeof w->incarnation, 0) != sizeof w->incarnation || !w->incarnation)
+        w->incarnation = clock_ns();
+    if (!(w->context = zmq_ctx_new()))
+        return error_set(e, FL_NOMEM, "out of memory");
+    if ((rc = frames_socket(&w->jobs, w->context, ZMQ_PULL, FRAMES_BIND, w->config->endpoint, &jobs,
+                            p->security, e)) ||
+        (rc = connect_to(w, &w->control, ZMQ_DEALER, p->broker.control, 1000, true, e)) ||
+        (rc = connect_to(w, &w->results, ZMQ_PUSH, p->broker.results, many, false, e)))
+        return rc;
+    for (int i = 0; !w->last_stage && i < p->stage[w->stage + 1].n_replicas; i++, w->n_next++)
+        if ((rc = connect_to(w, &w->next[i], ZMQ_PUSH, p->stage[w->stage + 1].replica[i].endpoint, many, true,
+                             e)))
+            return rc;
+    if (w->segment[0].exit < 0 || !p->cache.n_endpoints)
+        return FL_OK;
+    if ((rc = connect_to(w, &w->cache, ZMQ_DEALER, p->cache.endpoint[w->config->cache], 64, true, e)))
+        return rc;
+    if (zmq_getsockopt(w->cache, ZMQ_FD, &w->cache_fd, &size))
+        return error_set(e, FL_INTERNAL, "the cache socket has no descriptor: %s", zmq_strerror(errno));
+    return FL_OK;
+}
+
+static void close_socket(void *socket, int linger_ms)
+{
+    if (!socket)
+        return;
+    zmq_setsockopt(socket, ZMQ_LINGER, &linger_ms, sizeof linger_ms);
+    zmq_close(socket);
+}
+
+void worker_close_links(struct stage_worker *w)
+{
+    if (w->ready && !w->sent_away)
+        worker_say_hello(w, false);
+    close_socket(w->control, GOODBYE_MS);
+    close_socket(w->results, GOODBYE_MS);
+    for (int i = 0; i < w->n_next; i++)
+        close_socket(w->next[i], GOODBYE_MS);
+    close_socket(w->cache, 0);
+    close_socket(w->jobs, 0);
+    if (w->context)
+        zmq_ctx_term(w->context);
+}
+
+uint64_t worker_broker_time(const struct stage_worker *w, uint64_t local_ns)
+{
+    return w->remote ? local_ns + (uint64_t)offset_ns(&w->offset) : local_ns;
+}
+
+void worker_garbage(struct stage_worker *w, const char *socket, const struct error *e)
+{
+    if (w->counts.garbage++ % LOG_GARBAGE_EVERY == 0)
+        log_warn("%s socket: %s (%llu malformed messages so far)", socket, e->text,
+                 (unsigned long long)w->counts.garbage);
+}
+
+void worker_say_hello(struct stage_worker *w, bool ready)
+{
+    struct hello *h = &w->out.hello;
+    memset(h, 0, sizeof *h);
+    w->out.type = MESSAGE_HELLO;
+    h->role = ROLE_STAGE;
+    h->stage = (uint32_t)w->stage;
+    h->replica = (uint32_t)w->replica;
+    h->incarnation = w->incarnation;
+    h->pid = (uint64_t)getpid();
+    gethostname(h->host, sizeof h->host - 1);
+    clock_boot_id(h->boot_id, sizeof h->boot_id);
+    memcpy(h->model, w->model, sizeof h->model);
+    memcpy(h->engine, w->engine, sizeof h->engine);
+    h->ready = ready;
+    if (frames_send(w->control, NULL, &w->out, NULL) == FL_OK)
+        w->hello_ns = clock_ns();
+}
+
+static uint64_t resident_bytes(void)
+{
+    unsigned long pages = 0;
+    FILE *f = fopen("/proc/self/statm", "re");
+    if (f && fscanf(f, "%*u %lu", &pages) != 1)
+        pages = 0;
+    if (f)
+        fclose(f);
+    return (uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+static void send_heartbeat(struct stage_worker *w, uint64_t now)
+{
+    struct heartbeat *h = &w->out.heartbeat;
+    memset(h, 0, sizeof *h);
+    w->out.type = MESSAGE_HEARTBEAT;
+    h->incarnation = w->incarnation;
+    h->worker_ns = now;
+    h->jobs = w->counts.jobs;
+    h->lookups = w->counts.lookups;
+    h->hits = w->counts.hits;
+    h->batches = w->counts.batches;
+    h->dropped = w->counts.dropped;
+    h->resident_bytes = resident_bytes();
+    h->queued = (uint32_t)w->n_waiting;
+    h->cache_open = w->cache && !breaker_is_open(&w->breaker);
+    frames_send(w->control, NULL, &w->out, NULL);
+    w->heartbeat_ns = now;
+}
+
+/* A remote worker needs its clock's offset before its first job: ask a few times in a row. */
+static bool heartbeat_due(const struct stage_worker *w, uint64_t now)
+{
+    uint64_t every = (uint64_t)w->pipeline->broker.heartbeat_ms * NS_PER_MS;
+    if (w->remote && w->offset.n < OFFSET_SAMPLES && every > 10 * NS_PER_MS)
+        every = 10 * NS_PER_MS;
+    return now - w->heartbeat_ns >= every;
+}
+
+static void on_welcome(struct stage_worker *w, const struct hello *h)
+{
+    char mine[MESSAGE_NAME_BYTES];
+    clock_boot_id(mine, sizeof mine);
+    w->remote = strcmp(mine, h->boot_id) != 0;
+    memset(&w->offset, 0, sizeof w->offset);
+    log_info("the broker (pid %llu on %s%s) has accepted this worker", (unsigned long long)h->pid, h->host,
+             w->remote ? ", another clock" : "");
+}
+
+static void on_control(struct stage_worker *w, uint64_t now)
+{
+    switch (w->in.type) {
+    case MESSAGE_CANCEL:
+        for (int i = 0; i < w->in.cancel.n; i++)
+            cancel_set_add(&w->cancelled, w->in.cancel.request[i]);
+        break;
+    case MESSAGE_HEARTBEAT:
+        if (w->in.heartbeat.incarnation != w->incarnation)
+            worker_say_hello(w, w->ready); /* the broker is another one now */
+        else
+            offset_add(&w->offset, w->in.heartbeat.worker_ns, w->in.heartbeat.broker_ns, now);
+        break;
+    case MESSAGE_HELLO:
+        on_welcome(w, &w->in.hello);
+        break;
+    case MESSAGE_DRAIN:
+        w->sent_away = true;
+        break;
+    default:
+        worker_garbage(w, "control", &(struct error){FL_PROTOCOL, "a message that does not belong here"});
+    }
+}
+
+void worker_poll_control(struct stage_worker *w, uint64_t now)
+{
+    struct error e;
+    int rc;
+    if (w->ready && !w->hello_ns)
+        worker_say_hello(w, true);
+    while ((rc = frames_recv(w->control, NULL, &w->in, &w->payload, &e)) != FL_AGAIN && rc != FL_IO) {
+        if (rc == FL_OK)
+            on_control(w, now);
+        else
+            worker_garbage(w, "control", &e);
+    }
+    if (w->ready && w->hello_ns && heartbeat_due(w, now))
+        send_heartbeat(w, now);
+}

@@ -1,0 +1,161 @@
+/* worker_lookup.c - asking the cache service while computing goes on */
+#include <poll.h>
+#include <string.h>
+#include <time.h>
+
+#include "descriptor.h"
+#include "worker_parts.h"
+
+static bool asks(const struct row *r)
+{
+    return r->state == ROW_RUNS && !(r->job.flags & JOB_NO_CACHE);
+}
+
+/* A verdict can still end this row here. */
+static bool can_hit(const struct row *r)
+{
+    return asks(r) && !(r->job.flags & JOB_AUDIT);
+}
+
+static int fill_items(struct stage_worker *w, struct lookup *l, const float *descriptors, size_t dim,
+                      float *to)
+{
+    int n = 0;
+    for (int i = 0; i < w->n_batch; i++) {
+        const struct row *r = &w->row[w->batch[i]];
+        struct lookup_item *item = &l->item[n];
+        if (!asks(r))
+            continue;
+        item->request = r->job.request;
+        item->attempt = r->job.attempt;
+        item->flags = r->job.flags;
+        item->deadline_ns = r->job.deadline_ns;
+        worker_fill_time(w, r, &item->trace);
+        memcpy(to + (size_t)n * dim, descriptors + (size_t)i * dim, dim * sizeof *to);
+        n++;
+    }
+    return n;
+}
+
+static int count_asking(const struct stage_worker *w)
+{
+    int n = 0;
+    for (int i = 0; i < w->n_batch; i++)
+        n += asks(&w->row[w->batch[i]]);
+    return n;
+}
+
+/* Sends the descriptors at the cut where segment s ended. What can't be sent is a miss. */
+void worker_send_lookup(struct stage_worker *w, const struct segment *s)
+{
+    const struct descriptor_config *config = &w->pipeline->cache.descriptor;
+    struct lookup *l = &w->out.lookup;
+    struct tensor cut;
+    zmq_msg_t payload;
+    size_t dim;
+    int n = count_asking(w);
+    uint64_t now;
+
+    if (!w->cache || !n || w->n_pending == PIPELINE_MAX_EXITS || !breaker_allows(&w->breaker, clock_ns()))
+        return;
+    if (exec_cut(w->exec, s->last, w->n_batch, &cut, NULL)) {
+        breaker_forget_probe(&w->breaker);
+        return;
+    }
+    dim = (size_t)descriptor_dim(&cut, config);
+    descriptor_compute(&cut, config, w->descriptors);
+    if (zmq_msg_init_size(&payload, (size_t)n * dim * sizeof(float))) {
+        breaker_forget_probe(&w->breaker);
+        return;
+    }
+    now = clock_ns();
+    w->out.type = MESSAGE_LOOKUP;
+    l->exit = (uint32_t)s->exit;
+    l->sequence = ++w->sequence;
+    l->sent_ns = worker_broker_time(w, now);
+    l->dim = (uint32_t)dim;
+    l->n = fill_items(w, l, w->descriptors, dim, zmq_msg_data(&payload));
+    if (frames_send(w->cache, NULL, &w->out, &payload)) {
+        zmq_msg_close(&payload);
+        breaker_late(&w->breaker, now);
+        return;
+    }
+    w->pending[w->n_pending++] = (struct pending_lookup){w->sequence, now, false};
+    w->counts.lookups += (uint64_t)n;
+}
+
+static void on_verdict(struct stage_worker *w, const struct verdict *v)
+{
+    struct pending_lookup *p = NULL;
+    for (int i = 0; i < w->n_pending; i++)
+        if (w->pending[i].sequence == v->sequence)
+            p = &w->pending[i];
+    if (!p || p->answered)
+        return; /* of a batch that is gone: was a miss */
+    p->answered = true;
+    breaker_answered(&w->breaker);
+    for (int k = 0; k < v->n; k++)
+        for (int i = 0; v->item[k].hit && i < w->n_batch; i++) {
+            struct row *r = &w->row[w->batch[i]];
+            if (r->job.request == v->item[k].request && r->job.attempt == v->item[k].attempt && can_hit(r)) {
+                r->state = ROW_HIT;
+                w->counts.hits++;
+            }
+        }
+}
+
+void worker_receive_verdicts(struct stage_worker *w)
+{
+    struct error e;
+    int rc;
+    while ((rc = frames_recv(w->cache, NULL, &w->in, &w->payload, &e)) != FL_AGAIN && rc != FL_IO) {
+        if (rc == FL_OK && w->in.type == MESSAGE_VERDICT)
+            on_verdict(w, &w->in.verdict);
+        else
+            worker_garbage(w, "cache",
+                           rc ? &e : &(struct error){FL_PROTOCOL, "a message that is no verdict"});
+    }
+}
+
+static bool worth_waiting(const struct stage_worker *w)
+{
+    bool unanswered = false;
+    for (int i = 0; i < w->n_pending; i++)
+        unanswered |= !w->pending[i].answered;
+    for (int i = 0; unanswered && i < w->n_batch; i++)
+        if (can_hit(&w->row[w->batch[i]]))
+            return true;
+    return false;
+}
+
+/* Holding back saves the next stages' work; behind the last stage there is nothing to save. */
+void worker_await_verdicts(struct stage_worker *w)
+{
+    uint64_t start = clock_ns(), now = start;
+    uint64_t end = start + (uint64_t)w->pipeline->cache.wait_us * NS_PER_US;
+    while (!w->last_stage && worth_waiting(w) && now < end) {
+        struct pollfd fd = {.fd = w->cache_fd, .events = POLLIN};
+        struct timespec left = {(time_t)((end - now) / NS_PER_S), (long)((end - now) % NS_PER_S)};
+        worker_receive_verdicts(w);
+        if (worth_waiting(w))
+            ppoll(&fd, 1, &left, NULL); /* the socket was just found empty, so its descriptor tells of news */
+        now = clock_ns();
+    }
+    if (w->n_pending)
+        worker_receive_verdicts(w);
+    w->held_ns = now - start;
+}
+
+void worker_settle_lookups(struct stage_worker *w)
+{
+    uint64_t now = clock_ns(), patience = (uint64_t)w->pipeline->cache.wait_us * NS_PER_US;
+    for (int i = 0; i < w->n_pending; i++) {
+        if (w->pending[i].answered)
+            continue;
+        if (now - w->pending[i].sent_ns >= patience)
+            breaker_late(&w->breaker, now);
+        else
+            breaker_forget_probe(&w->breaker);
+    }
+    w->n_pending = 0;
+}

@@ -1,0 +1,123 @@
+/* worker_parts.h - what the files of the stage worker share; private to worker*.c
+ *
+ * worker.c        loading, the loop
+ * worker_batch.c  jobs in: queue, checks, forming of a batch; running it segment by segment
+ * worker_lookup.c look-ups out, verdicts in
+ * worker_send.c   activations and results out
+ * worker_links.c  sockets, hello, heartbeat, cancellations
+ */
+#ifndef FREEZELINE_WORKER_PARTS_H
+#define FREEZELINE_WORKER_PARTS_H
+
+#include "base/clock.h"
+#include "base/offset.h"
+#include "breaker.h"
+#include "cancel_set.h"
+#include "exec.h"
+#include "placement.h"
+#include "wire/frames.h"
+#include "worker.h"
+
+#define WORKER_MAX_ROWS (3 * MESSAGE_MAX_BATCH)
+
+enum row_state { ROW_RUNS, ROW_HIT, ROW_DROPPED };
+
+/* One request on its way through this worker. */
+struct row {
+    struct job job;
+    zmq_msg_t payload; /* until it is copied into the batch */
+    uint64_t received_ns;
+    enum row_state state;
+};
+
+/* Nodes that run without a stop; then a look-up at `exit` unless that is -1. */
+struct segment {
+    int first, last;
+    int exit;
+};
+
+struct pending_lookup {
+    uint64_t sequence;
+    uint64_t sent_ns;
+    bool answered;
+};
+
+struct worker_counts {
+    uint64_t jobs, lookups, hits, batches, dropped, garbage;
+};
+
+struct stage_worker {
+    const struct pipeline *pipeline; /* borrowed */
+    const struct stage_config *stage_config;
+    const struct replica_config *config;
+    int stage, replica, max_batch;
+    bool last_stage, ready, sent_away;
+
+    /* model */
+    struct exec *exec;
+    uint8_t model[16];
+    struct tensor expects; /* one request's input: dim[0] = 1 */
+    int n_segments;
+    struct segment segment[PIPELINE_MAX_EXITS + 1];
+    float *descriptors; /* [max_batch][descriptor floats] */
+    char engine[MESSAGE_NAME_BYTES];
+
+    /* sockets */
+    void *context, *jobs, *control, *results, *cache;
+    int cache_fd;
+    int n_next;
+    void *next[PIPELINE_MAX_REPLICAS];
+    uint64_t incarnation, hello_ns, heartbeat_ns, polled_ns; /* when last sent; polled */
+    bool remote;                                             /* the broker's host has another clock */
+    struct offset offset;
+
+    /* jobs */
+    int n_free, free_row[WORKER_MAX_ROWS];
+    int n_waiting, first_waiting, waiting[WORKER_MAX_ROWS]; /* ring of rows, oldest first */
+    int n_batch, batch[MESSAGE_MAX_BATCH];                  /* rows, in the executor's order */
+    struct cancel_set cancelled;
+
+    /* the batch in hand */
+    uint64_t formed_ns, compute_ns, held_ns;
+
+    /* look-ups */
+    uint64_t sequence;
+    int n_pending;
+    struct pending_lookup pending[PIPELINE_MAX_EXITS];
+    struct breaker breaker;
+
+    struct worker_counts counts;
+    struct message in, out; /* scratch: what came, what goes */
+    zmq_msg_t payload;      /* scratch: what came with `in` */
+    struct row row[WORKER_MAX_ROWS];
+};
+
+/* worker_links.c */
+int worker_open_links(struct stage_worker *w, struct error *e);
+void worker_close_links(struct stage_worker *w);
+void worker_say_hello(struct stage_worker *w, bool ready);
+void worker_poll_control(struct stage_worker *w,
+                         uint64_t now); /* reads control messages, sends heartbeats that are due */
+uint64_t worker_broker_time(const struct stage_worker *w, uint64_t local_ns);
+void worker_garbage(struct stage_worker *w, const char *socket, const struct error *e);
+
+/* worker_batch.c */
+void worker_init_rows(struct stage_worker *w);
+void worker_release_rows(struct stage_worker *w);
+void worker_receive_jobs(
+    struct stage_worker *w);                    /* moves waiting messages into the queue while it has room */
+bool worker_form_batch(struct stage_worker *w); /* false: nothing to do */
+int worker_run_batch(struct stage_worker *w, struct error *e);
+
+/* worker_lookup.c */
+void worker_send_lookup(struct stage_worker *w, const struct segment *s);
+void worker_receive_verdicts(struct stage_worker *w);
+void worker_await_verdicts(struct stage_worker *w); /* holds the batch back, at most cache.wait_us */
+void worker_settle_lookups(struct stage_worker *w); /* the batch is done: what is unanswered is a miss */
+
+/* worker_send.c */
+void worker_fill_time(const struct stage_worker *w, const struct row *r, struct trace *t);
+void worker_send_error(struct stage_worker *w, const struct row *r, enum fl_code code, const char *text);
+void worker_send_outputs(struct stage_worker *w);
+
+#endif
