@@ -1,0 +1,133 @@
+/* snapshot.c - references, loading and saving of all caches together */
+#include "cache_service/snapshot.h"
+
+#include <dirent.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct snapshot *snapshot_new(const struct manifest *m)
+{
+    struct snapshot *s = calloc(1, sizeof *s);
+    if (s) {
+        atomic_init(&s->references, 1);
+        s->manifest = *m;
+    }
+    return s;
+}
+
+struct snapshot *snapshot_retain(struct snapshot *s)
+{
+    atomic_fetch_add(&s->references, 1);
+    return s;
+}
+
+void snapshot_free(struct snapshot *s)
+{
+    if (!s || atomic_fetch_sub(&s->references, 1) != 1)
+        return;
+    for (int i = 0; i < s->manifest.n_exits; i++)
+        cache_free(s->cache[i]);
+    free(s);
+}
+
+int snapshot_exit(const struct snapshot *s, const char *name)
+{
+    for (int i = 0; i < s->manifest.n_exits; i++)
+        if (!strcmp(s->manifest.exit[i].name, name))
+            return i;
+    return -1;
+}
+
+uint64_t snapshot_epoch(const struct snapshot *s)
+{
+    uint64_t newest = 0;
+    for (int i = 0; i < s->manifest.n_exits; i++)
+        if (s->cache[i] && cache_info(s->cache[i]).epoch > newest)
+            newest = cache_info(s->cache[i]).epoch;
+    return newest;
+}
+
+int snapshot_caches(const struct snapshot *s)
+{
+    int n = 0;
+    for (int i = 0; i < s->manifest.n_exits; i++)
+        n += s->cache[i] != NULL;
+    return n;
+}
+
+int snapshot_load(struct snapshot **out, const char *dir, const char *manifest, snapshot_refused refused,
+                  struct error *e)
+{
+    char path[PATH_MAX];
+    struct manifest m;
+    struct snapshot *s;
+    int rc;
+    snprintf(path, sizeof path, "%s/%s", dir, manifest);
+    if ((rc = manifest_load(&m, path, e)))
+        return rc;
+    s = snapshot_new(&m);
+    if (!s)
+        return error_set(e, FL_NOMEM, "%s: out of memory", path);
+    for (int i = 0; i < m.n_exits; i++) {
+        struct error why = {0};
+        if (!m.exit[i].file[0])
+            continue;
+        snprintf(path, sizeof path, "%s/%s", dir, m.exit[i].file);
+        if (cache_load(&s->cache[i], path, m.model, &why)) {
+            s->cache[i] = NULL;
+            refused(why.text);
+        }
+    }
+    *out = s;
+    return FL_OK;
+}
+
+static bool names(const struct manifest *m, const char *file)
+{
+    for (int i = 0; i < m->n_exits; i++)
+        if (!strcmp(m->exit[i].file, file))
+            return true;
+    return false;
+}
+
+/* Removes PREFIX-*.cache files that the saved manifest does not name. */
+static void remove_older(const struct manifest *m, const char *dir, const char *prefix)
+{
+    size_t n = strlen(prefix);
+    DIR *d = opendir(dir);
+    struct dirent *entry;
+    while (d && (entry = readdir(d))) {
+        char path[PATH_MAX];
+        if (strncmp(entry->d_name, prefix, n) || entry->d_name[n] != '-' || names(m, entry->d_name))
+            continue;
+        snprintf(path, sizeof path, "%s/%s", dir, entry->d_name);
+        unlink(path);
+    }
+    if (d)
+        closedir(d);
+}
+
+int snapshot_save(const struct snapshot *s, const char *dir, const char *prefix, struct error *e)
+{
+    struct manifest m = s->manifest;
+    char path[PATH_MAX];
+    int rc;
+    for (int i = 0; i < m.n_exits; i++) {
+        struct manifest_exit *x = &m.exit[i];
+        x->file[0] = '\0';
+        if (!s->cache[i])
+            continue;
+        snprintf(x->file, sizeof x->file, "%s-%s-%llu.cache", prefix, x->name,
+                 (unsigned long long)m.generation);
+        snprintf(path, sizeof path, "%s/%s", dir, x->file);
+        if ((rc = cache_save(s->cache[i], path, e)))
+            return rc;
+    }
+    snprintf(path, sizeof path, "%s/%s.json", dir, prefix);
+    if ((rc = manifest_save(&m, path, e)))
+        return rc;
+    remove_older(&m, dir, prefix);
+    return FL_OK;
+}

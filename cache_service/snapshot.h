@@ -1,0 +1,41 @@
+/* snapshot.h - the caches of all exits at one point in time; immutable once shared, reference counted
+ *
+ * What look-ups read and what the learner replaces. It knows its place in history by its manifest's
+ * (built_ms, generation) and which updates are in it by `applied`.
+ */
+#ifndef FREEZELINE_SNAPSHOT_H
+#define FREEZELINE_SNAPSHOT_H
+
+#include <stdatomic.h>
+
+#include "cache_service/cache.h"
+#include "cache_service/manifest.h"
+
+struct snapshot {
+    atomic_int references;
+    struct manifest manifest;
+    struct cache *cache[PIPELINE_MAX_EXITS]; /* one reference each; NULL = no cache for that exit */
+};
+
+/* One without caches; NULL when out of memory. Fill `cache` before sharing it. */
+struct snapshot *snapshot_new(const struct manifest *m);
+struct snapshot *snapshot_retain(struct snapshot *s);
+void snapshot_free(struct snapshot *s); /* drops one reference; NULL is fine */
+
+int snapshot_exit(const struct snapshot *s, const char *name); /* -1 = no such exit */
+uint64_t snapshot_epoch(const struct snapshot *s);             /* the newest of its caches */
+int snapshot_caches(const struct snapshot *s);
+
+/* Called for each cache file that is refused; the others are used. */
+typedef void (*snapshot_refused)(const char *text);
+
+/* Loads DIR/MANIFEST and the files that it names. FL_NOT_FOUND, FL_CORRUPT, .. when the manifest itself can't
+ * be used. */
+int snapshot_load(struct snapshot **out, const char *dir, const char *manifest, snapshot_refused refused,
+                  struct error *e);
+
+/* Writes DIR/PREFIX.json and PREFIX-EXIT-GENERATION.cache beside it; the manifest last, then removes older
+ * files of the prefix. A crash at any time leaves one whole state. */
+int snapshot_save(const struct snapshot *s, const char *dir, const char *prefix, struct error *e);
+
+#endif

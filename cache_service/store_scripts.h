@@ -1,0 +1,89 @@
+/* store_scripts.h - what runs inside Redis; included by store.c alone */
+#ifndef FREEZELINE_STORE_SCRIPTS_H
+#define FREEZELINE_STORE_SCRIPTS_H
+
+#define STORE_GROUP "learners"
+
+/* KEYS stream, producer; ARGV first sequence, max entries, seconds to remember, records.. -> how many are in
+ */
+static const char script_append[] =
+    "local last = tonumber(redis.call('GET', KEYS[2]) or '0')\n"
+    "local first, room = tonumber(ARGV[1]), tonumber(ARGV[2]) - redis.call('XLEN', KEYS[1])\n"
+    "local done = 0\n"
+    "for i = 4, #ARGV do\n"
+    "  local seq = first + i - 4\n"
+    "  if seq > last then\n"
+    "    if room <= 0 then break end\n"
+    "    redis.call('XADD', KEYS[1], '*', 'u', ARGV[i])\n"
+    "    room = room - 1\n"
+    "    last = seq\n"
+    "  end\n"
+    "  done = done + 1\n"
+    "end\n"
+    "redis.call('SET', KEYS[2], string.format('%.0f', last), 'EX', ARGV[3])\n"
+    "return done\n";
+
+/* KEYS lease, fence; ARGV id, milliseconds -> fence or 0 */
+static const char script_acquire[] =
+    "if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end\n"
+    "local fence = redis.call('INCR', KEYS[2])\n"
+    "redis.call('SET', KEYS[1], string.format('%.0f:', fence) .. ARGV[1], 'PX', ARGV[2])\n"
+    "return fence\n";
+
+/* KEYS lease; ARGV token, milliseconds (0 = release) -> 1 or 0 */
+static const char script_renew[] = "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end\n"
+                                   "if tonumber(ARGV[2]) == 0 then redis.call('DEL', KEYS[1]) else "
+                                   "redis.call('PEXPIRE', KEYS[1], ARGV[2]) end\n"
+                                   "return 1\n";
+
+/* KEYS lease, stream; ARGV token, consumer, count, applied -> entries, or 0 when fenced off.
+ * Entries that were delivered and not acknowledged are a dead learner's or of a commit that failed: they come
+ * first, so that updates are applied in the stream's order. */
+static const char script_read[] =
+    "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end\n"
+    "local made = redis.pcall('XGROUP', 'CREATE', KEYS[2], '" STORE_GROUP "', ARGV[4], 'MKSTREAM')\n"
+    "local old = redis.call('XAUTOCLAIM', KEYS[2], '" STORE_GROUP "', ARGV[2], 0, '0-0', 'COUNT', ARGV[3])\n"
+    "if #old[2] > 0 then return old[2] end\n"
+    "local new = redis.call('XREADGROUP', 'GROUP', '" STORE_GROUP
+    "', ARGV[2], 'COUNT', ARGV[3], 'STREAMS', KEYS[2], '>')\n"
+    "if not new then return {} end\n"
+    "return new[1][2]\n";
+
+/* KEYS lease, epoch, stream, exits..; ARGV token, known head, new head, channel, trim id, number of ids,
+ * ids.., blobs..
+ * -> 1 done, 0 fenced off or head moved */
+static const char script_commit[] =
+    "if redis.call('GET', KEYS[1]) ~= ARGV[1] or redis.call('GET', KEYS[2]) ~= ARGV[2] then return 0 end\n"
+    "local ids = tonumber(ARGV[6])\n"
+    "for i = 4, #KEYS do redis.call('SET', KEYS[i], ARGV[6 + ids + i - 3]) end\n"
+    "redis.call('SET', KEYS[2], ARGV[3])\n"
+    "for i = 7, 6 + ids do redis.call('XACK', KEYS[3], '" STORE_GROUP "', ARGV[i]) end\n"
+    "redis.call('XTRIM', KEYS[3], 'MINID', ARGV[5])\n"
+    "redis.call('PUBLISH', ARGV[4], ARGV[3])\n"
+    "return 1\n";
+
+/* KEYS epoch, manifest, stream, exits..; ARGV known head ('' = none), new head, channel, manifest, applied,
+ * blobs..
+ * -> 1 done, 0 head moved. Ids below `applied` must never be given out again: they would be taken for
+ * applied. */
+static const char script_publish[] =
+    "if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then return 0 end\n"
+    "for i = 4, #KEYS do redis.call('SET', KEYS[i], ARGV[5 + i - 3]) end\n"
+    "redis.call('SET', KEYS[2], ARGV[4])\n"
+    "redis.call('SET', KEYS[1], ARGV[2])\n"
+    "redis.pcall('XGROUP', 'CREATE', KEYS[3], '" STORE_GROUP "', ARGV[5], 'MKSTREAM')\n"
+    "local info, last = redis.call('XINFO', 'STREAM', KEYS[3]), '0-0'\n"
+    "for i = 1, #info, 2 do if info[i] == 'last-generated-id' then last = info[i + 1] end end\n"
+    "local function below(a, b)\n"
+    "  local am, as = a:match('(%d+)-(%d+)')\n"
+    "  local bm, bs = b:match('(%d+)-(%d+)')\n"
+    "  if #am ~= #bm then return #am < #bm end\n"
+    "  if am ~= bm then return am < bm end\n"
+    "  if #as ~= #bs then return #as < #bs end\n"
+    "  return as < bs\n"
+    "end\n"
+    "if below(last, ARGV[5]) then redis.call('XSETID', KEYS[3], ARGV[5]) end\n"
+    "redis.call('PUBLISH', ARGV[3], ARGV[2])\n"
+    "return 1\n";
+
+#endif
