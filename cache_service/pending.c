@@ -138,7 +138,7 @@ int pending_outcome(struct pending *p, uint64_t request, int32_t label, bool ful
         struct pending_note note = p->slot[i].note;
         struct update *u = take_out(p, i);
         n++;
-        if (full || note.audit) {
+        if (full) {
             u->label = label;
             p->counters.joined++;
             fn(arg, u, &note);

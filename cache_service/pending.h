@@ -37,9 +37,8 @@ struct pending_note {
  * replaces the first: the same request, retried. */
 void pending_add(struct pending *p, struct update *u, struct pending_note note, uint64_t now_ns);
 
-/* The request ended with `label`. Hands each of its descriptors to `fn`, which takes the update (label set).
- * Without a full answer (`full` false) only audits count as truth; the others are dropped. Returns how many
- * descriptors there were. */
+/* The request ended. With a full answer (`full`) each of its descriptors goes to `fn`, which takes the update
+ * (label set); else nothing was learned and they are dropped. Returns how many there were. */
 typedef void (*pending_fn)(void *arg, struct update *u, const struct pending_note *note);
 int pending_outcome(struct pending *p, uint64_t request, int32_t label, bool full, pending_fn fn, void *arg);
 

@@ -336,7 +336,7 @@ int store_publish(struct store *s, const struct snapshot *snapshot, const struct
     char head[HEAD_BYTES], known_head[HEAD_BYTES] = "";
     struct redis_args a = {0};
     struct packed p;
-    long long done;
+    long long done = 0;
     char *text;
     int rc = pack_changed(s, &p, NULL, snapshot, e);
     if (rc)
@@ -532,7 +532,7 @@ int store_commit(struct store *s, uint64_t fence, const struct snapshot *old, co
     char token[TOKEN_BYTES], known[HEAD_BYTES], head[HEAD_BYTES], trim[MANIFEST_ID_BYTES], ids[24];
     struct redis_args a = {0};
     struct packed p;
-    long long done;
+    long long done = 0;
     int rc = pack_changed(s, &p, old, next, e);
     if (rc)
         return rc;

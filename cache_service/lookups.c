@@ -1,0 +1,213 @@
+/* lookups.c - verdicts from the snapshot in use */
+#include "cache_service/lookups.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+
+#define PENDING_COUNT  16384
+#define PENDING_BYTES  (128u << 20)
+#define PENDING_AGE_NS (60 * NS_PER_S)
+
+struct lookups {
+    struct snapshot *snapshot; /* NULL until the first */
+    struct cache_scratch *scratch;
+    struct pending *pending;
+    float *aligned; /* a copy of descriptors that came in at an odd address */
+    size_t aligned_bytes;
+    struct cache_verdict found[MESSAGE_MAX_BATCH];
+    struct lookups_counters counters;
+};
+
+int lookups_new(struct lookups **out, struct error *e)
+{
+    const struct pending_limits limits = {
+        .count = PENDING_COUNT, .bytes = PENDING_BYTES, .age_ns = PENDING_AGE_NS};
+    struct lookups *l = calloc(1, sizeof *l);
+    if (!l || cache_scratch_new(&l->scratch, MESSAGE_MAX_BATCH) || pending_new(&l->pending, &limits)) {
+        lookups_free(l);
+        return error_set(e, FL_NOMEM, "out of memory");
+    }
+    *out = l;
+    return FL_OK;
+}
+
+void lookups_free(struct lookups *l)
+{
+    if (!l)
+        return;
+    snapshot_free(l->snapshot);
+    cache_scratch_free(l->scratch);
+    pending_free(l->pending);
+    free(l->aligned);
+    free(l);
+}
+
+struct snapshot *lookups_swap(struct lookups *l, struct snapshot *s)
+{
+    struct snapshot *before = l->snapshot;
+    l->snapshot = s;
+    return before;
+}
+
+const struct snapshot *lookups_snapshot(const struct lookups *l)
+{
+    return l->snapshot;
+}
+
+/* Frames may lie at any address; floats may not. NULL when out of memory. */
+static const float *align(struct lookups *l, const float *descriptors, size_t bytes)
+{
+    if ((uintptr_t)descriptors % _Alignof(float) == 0)
+        return descriptors;
+    if (bytes > l->aligned_bytes) {
+        free(l->aligned);
+        l->aligned = malloc(bytes);
+        l->aligned_bytes = l->aligned ? bytes : 0;
+        if (!l->aligned)
+            return NULL;
+    }
+    return memcpy(l->aligned, descriptors, bytes);
+}
+
+static bool all_finite(const float *v, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++)
+        if (!isfinite(v[i]))
+            return false;
+    return true;
+}
+
+static void keep(struct lookups *l, const struct lookup *in, int i, const float *descriptor, uint64_t now_ns)
+{
+    const struct manifest *m = &l->snapshot->manifest;
+    const struct cache_verdict *found = &l->found[i];
+    struct update *u = all_finite(descriptor, in->dim) ? update_new(in->dim) : NULL;
+    if (!u)
+        return;
+    memcpy(u->model, m->model, sizeof u->model);
+    memcpy(u->exit, m->exit[in->exit].name, sizeof u->exit);
+    u->request = in->item[i].request;
+    memcpy(u->descriptor, descriptor, in->dim * sizeof(float));
+    pending_add(l->pending, u,
+                (struct pending_note){.exit = (int)in->exit,
+                                      .label = found->label,
+                                      .would_hit = found->hit,
+                                      .audit = in->item[i].flags & JOB_AUDIT},
+                now_ns);
+}
+
+/* The cache for this look-up, or why there is none. */
+static int find_cache(const struct lookups *l, const struct lookup *in, struct cache **out, struct error *e)
+{
+    struct cache_info info;
+    *out = NULL;
+    if (!l->snapshot)
+        return FL_OK;
+    if (in->exit >= (uint32_t)l->snapshot->manifest.n_exits)
+        return error_set(e, FL_NOT_FOUND,
+                         "look-up for exit %u, but the caches were built for %d exits: build them again",
+                         in->exit, l->snapshot->manifest.n_exits);
+    if (!l->snapshot->cache[in->exit])
+        return FL_OK;
+    info = cache_info(l->snapshot->cache[in->exit]);
+    if (in->dim != (uint32_t)info.dim)
+        return error_set(e, FL_SHAPE,
+                         "look-up of %u numbers at exit %s, whose cache was built for %d: build it again",
+                         in->dim, l->snapshot->manifest.exit[in->exit].name, info.dim);
+    *out = l->snapshot->cache[in->exit];
+    return FL_OK;
+}
+
+static void all_miss(const struct lookup *in, struct verdict *out)
+{
+    out->n = in->n;
+    for (int i = 0; i < in->n; i++)
+        out->item[i] = (struct verdict_item){
+            .request = in->item[i].request, .attempt = in->item[i].attempt, .label = -1, .hit = false};
+}
+
+int lookups_answer(struct lookups *l, const struct lookup *in, const float *descriptors, uint64_t now_ns,
+                   uint64_t broker_now_ns, struct verdict *out, struct error *e)
+{
+    struct cache *cache;
+    int rc = find_cache(l, in, &cache, e);
+    out->exit = in->exit;
+    out->sequence = in->sequence;
+    out->epoch = cache ? cache_info(cache).epoch : 0;
+    all_miss(in, out);
+    l->counters.batches++;
+    l->counters.items += (unsigned)in->n;
+    l->counters.refused += rc ? (unsigned)in->n : 0;
+    if (cache && (descriptors = align(l, descriptors, (size_t)in->n * in->dim * sizeof(float))) &&
+        !cache_lookup(cache, l->scratch, descriptors, in->n, l->found))
+        for (int i = 0; i < in->n; i++) {
+            const struct lookup_item *item = &in->item[i];
+            bool ends = l->found[i].hit && !(item->flags & (JOB_AUDIT | JOB_NO_CACHE)) &&
+                        broker_now_ns < item->deadline_ns;
+            out->item[i].label = l->found[i].label;
+            out->item[i].confidence = l->found[i].confidence;
+            out->item[i].hit = ends;
+            l->counters.hits += ends;
+            if (!ends && item->flags & (JOB_SAMPLED | JOB_AUDIT))
+                keep(l, in, i, descriptors + (size_t)i * in->dim, now_ns);
+        }
+    out->lookup_ns = clock_ns() - now_ns;
+    l->counters.busy_ns += out->lookup_ns;
+    return rc;
+}
+
+void lookups_result(const struct lookup_item *item, const struct verdict *v, int i, uint64_t sent_ns,
+                    struct result *out)
+{
+    memset(out, 0, sizeof *out);
+    out->request = item->request;
+    out->attempt = item->attempt;
+    out->label = v->item[i].label;
+    out->exit = (int32_t)v->exit;
+    out->confidence = v->item[i].confidence;
+    out->epoch = v->epoch;
+    out->lookup_ns = v->lookup_ns;
+    out->sent_ns = sent_ns;
+    out->trace = item->trace;
+}
+
+void lookups_undo_hit(struct lookups *l)
+{
+    l->counters.hits--;
+}
+
+struct delivery {
+    struct lookups *lookups;
+    void (*fn)(void *arg, struct update *u);
+    void *arg;
+};
+
+static void deliver(void *arg, struct update *u, const struct pending_note *note)
+{
+    struct delivery *d = arg;
+    struct lookups_counters *c = &d->lookups->counters;
+    c->audits += note->audit;
+    c->audit_hits += note->audit && note->would_hit;
+    c->audit_right += note->audit && note->would_hit && note->label == u->label;
+    d->fn(d->arg, u);
+}
+
+void lookups_outcome(struct lookups *l, const struct outcome *o, void (*fn)(void *arg, struct update *u),
+                     void *arg)
+{
+    struct delivery d = {l, fn, arg};
+    pending_outcome(l->pending, o->request, o->label, o->label >= 0 && o->hit_exit < 0, deliver, &d);
+}
+
+void lookups_expire(struct lookups *l, uint64_t now_ns)
+{
+    pending_expire(l->pending, now_ns);
+}
+
+struct lookups_counters lookups_counters(const struct lookups *l)
+{
+    return l->counters;
+}

@@ -1,0 +1,346 @@
+/* service.c - sockets of the cache service and the loop over them */
+#include "cache_service/service.h"
+
+#include <cblas.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "base/blas.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "cache_service/control.h"
+#include "cache_service/keeper.h"
+#include "cache_service/lookups.h"
+#include "wire/frames.h"
+
+#define LOOKUP_BURST 64 /* look-ups between two looks at the other sockets */
+#define SAY_NS       (5 * NS_PER_S)
+
+/* At most one line per SAY_NS about a thing that others can make happen at will. */
+struct mishap {
+    uint64_t count, said, next_ns;
+};
+
+struct service {
+    const struct pipeline *p; /* borrowed */
+    int index;
+    void *context, *lookup, *results, *control;
+    struct keeper *keeper;
+    struct lookups *lookups;
+    struct control broker;
+    struct hello hello; /* what this process says of itself */
+    struct mishap garbage, refused, undelivered;
+    zmq_msg_t payload;
+    struct message in, out; /* large: not on the stack */
+};
+
+static void mishap(struct mishap *m, const char *what, const char *text, uint64_t now)
+{
+    m->count++;
+    if (now < m->next_ns)
+        return;
+    m->next_ns = now + SAY_NS;
+    log_warn("%s: %s (%" PRIu64 " times since the last such line)", what, text, m->count - m->said);
+    m->said = m->count;
+}
+
+/* --- look-ups
+ * -------------------------------------------------------------------------------------------------- */
+
+/* Sends each hit to the broker. One that can't be sent becomes a miss, so that the request goes on through
+ * the layers. */
+static void send_hits(struct service *s, const struct lookup *in, struct verdict *v, uint64_t now)
+{
+    uint64_t sent_ns = control_broker_ns(&s->broker, clock_ns());
+    for (int i = 0; i < v->n; i++) {
+        int rc;
+        if (!v->item[i].hit)
+            continue;
+        s->out.type = MESSAGE_RESULT;
+        lookups_result(&in->item[i], v, i, sent_ns, &s->out.result);
+        if ((rc = frames_send(s->results, NULL, &s->out, NULL))) {
+            v->item[i].hit = false;
+            lookups_undo_hit(s->lookups);
+            mishap(&s->undelivered, "a hit could not be sent to the broker and counts as a miss",
+                   error_sentence(rc), now);
+        }
+    }
+}
+
+static void on_lookup(struct service *s, const struct peer *from, uint64_t now)
+{
+    static struct verdict v; /* one look-up thread; large */
+    struct error e = {0};
+    if (lookups_answer(s->lookups, &s->in.lookup, zmq_msg_data(&s->payload), now,
+                       control_broker_ns(&s->broker, now), &v, &e))
+        mishap(&s->refused, "look-ups answered as misses", e.text, now);
+    send_hits(s, &s->in.lookup, &v, now);
+    s->out.type = MESSAGE_VERDICT;
+    s->out.verdict = v;
+    if (frames_send(s->lookup, from, &s->out, NULL))
+        return; /* the stage is gone or does not read: it has stopped waiting for this verdict */
+}
+
+static void take_snapshot(struct service *s)
+{
+    struct snapshot *fresh = keeper_take(s->keeper);
+    if (!fresh)
+        return;
+    memcpy(s->hello.model, fresh->manifest.model, sizeof s->hello.model);
+    keeper_give_back(s->keeper, lookups_swap(s->lookups, fresh));
+}
+
+static void receive_lookups(struct service *s)
+{
+    for (int i = 0; i < LOOKUP_BURST; i++) {
+        struct error e = {0};
+        struct peer from;
+        int rc = frames_recv(s->lookup, &from, &s->in, &s->payload, &e);
+        if (rc == FL_AGAIN)
+            return;
+        if (!rc && s->in.type != MESSAGE_LOOKUP)
+            rc = error_set(&e, FL_PROTOCOL, "a message of type %d, no look-up", (int)s->in.type);
+        if (rc)
+            mishap(&s->garbage, "look-up socket", e.text, clock_ns());
+        else
+            on_lookup(s, &from, clock_ns());
+    }
+}
+
+/* --- the broker
+ * -------------------------------------------------------------------------------------------------- */
+
+static void push_update(void *arg, struct update *u)
+{
+    keeper_push(arg, u);
+}
+
+static void on_control(struct service *s, uint64_t now)
+{
+    switch (s->in.type) {
+    case MESSAGE_HELLO:
+        control_welcome(&s->broker, &s->in.hello, s->hello.boot_id, now);
+        break;
+    case MESSAGE_HEARTBEAT:
+        control_echo(&s->broker, &s->in.heartbeat, now);
+        break;
+    case MESSAGE_OUTCOME:
+        lookups_outcome(s->lookups, &s->in.outcome, push_update, s->keeper);
+        break;
+    case MESSAGE_CANCEL:
+        break;
+    case MESSAGE_DRAIN:
+        mishap(&s->refused, "the broker does not want this process",
+               "another serves as this cache, or the pipeline files differ", now);
+        break;
+    default:
+        mishap(&s->garbage, "control socket", "a message that does not belong there", now);
+    }
+}
+
+static void receive_control(struct service *s)
+{
+    for (int i = 0; i < LOOKUP_BURST; i++) {
+        struct error e = {0};
+        int rc = frames_recv(s->control, NULL, &s->in, &s->payload, &e);
+        if (rc == FL_AGAIN)
+            return;
+        if (rc)
+            mishap(&s->garbage, "control socket", e.text, clock_ns());
+        else
+            on_control(s, clock_ns());
+    }
+}
+
+static uint64_t resident_bytes(void)
+{
+    unsigned long long pages = 0;
+    FILE *f = fopen("/proc/self/statm", "re");
+    if (f && fscanf(f, "%*u %llu", &pages) != 1)
+        pages = 0;
+    if (f)
+        fclose(f);
+    return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+static void fill_heartbeat(struct service *s, struct heartbeat *h, uint64_t now)
+{
+    struct lookups_counters l = lookups_counters(s->lookups);
+    struct keeper_counters k = keeper_counters(s->keeper);
+    *h = (struct heartbeat){.incarnation = s->hello.incarnation,
+                            .worker_ns = now,
+                            .jobs = k.applied,
+                            .lookups = l.items,
+                            .hits = l.hits,
+                            .batches = l.batches,
+                            .dropped = k.dropped,
+                            .resident_bytes = resident_bytes(),
+                            .epoch = k.epoch,
+                            .queued = k.queued,
+                            .redis_up = k.redis_up};
+}
+
+static void speak(struct service *s, uint64_t now)
+{
+    int type = control_next(&s->broker, now);
+    if (!type)
+        return;
+    lookups_expire(s->lookups, now);
+    s->out.type = (enum message_type)type;
+    if (type == MESSAGE_HELLO)
+        s->out.hello = s->hello;
+    else
+        fill_heartbeat(s, &s->out.heartbeat, now);
+    frames_send(s->control, NULL, &s->out, NULL); /* nobody there: said again at the next beat */
+}
+
+/* --- life
+ * ----------------------------------------------------------------------------------------------------------
+ */
+
+static void introduce(struct service *s)
+{
+    struct hello *h = &s->hello;
+    h->role = ROLE_CACHE;
+    h->replica = (uint32_t)s->index;
+    if (getrandom(&h->incarnation, sizeof h->incarnation, 0) != sizeof h->incarnation || !h->incarnation)
+        h->incarnation = clock_ns() ^ (uint64_t)getpid() << 40;
+    h->pid = (uint64_t)getpid();
+    if (gethostname(h->host, sizeof h->host - 1))
+        snprintf(h->host, sizeof h->host, "unknown");
+    clock_boot_id(h->boot_id, sizeof h->boot_id);
+    snprintf(h->engine, sizeof h->engine, "OpenBLAS %s, 1 thread", blas_core());
+    h->ready = true;
+}
+
+static int open_sockets(struct service *s, struct error *e)
+{
+    const struct pipeline *p = s->p;
+    const struct socket_options lookup = {.high_water = 4096, .mandatory = true};
+    const struct socket_options results = {.high_water = p->broker.max_requests, .immediate = true};
+    const struct socket_options control = {.immediate = true};
+    int rc;
+    s->context = zmq_ctx_new();
+    if (!s->context)
+        return error_set(e, FL_NOMEM, "no ZeroMQ context: %s", zmq_strerror(errno));
+    if ((rc = frames_socket(&s->lookup, s->context, ZMQ_ROUTER, FRAMES_BIND, p->cache.endpoint[s->index],
+                            &lookup, p->security, e)) ||
+        (rc = frames_socket(&s->results, s->context, ZMQ_PUSH, FRAMES_CONNECT, p->broker.results, &results,
+                            p->security, e)) ||
+        (rc = frames_socket(&s->control, s->context, ZMQ_DEALER, FRAMES_CONNECT, p->broker.control, &control,
+                            p->security, e)))
+        return rc;
+    return FL_OK;
+}
+
+int service_new(struct service **out, const struct pipeline *p, int index, struct error *e)
+{
+    struct service *s;
+    char id[17];
+    int rc;
+    if (index < 0 || index >= p->cache.n_endpoints)
+        return error_set(e, FL_USAGE, "--index %d: the pipeline has %d cache services (cache.endpoints)",
+                         index, p->cache.n_endpoints);
+    if (!(s = calloc(1, sizeof *s)))
+        return error_set(e, FL_NOMEM, "out of memory");
+    s->p = p;
+    s->index = index;
+    zmq_msg_init(&s->payload);
+    openblas_set_num_threads(1);
+    introduce(s);
+    control_init(&s->broker, p);
+    snprintf(id, sizeof id, "%016" PRIx64, s->hello.incarnation);
+    /* The endpoint first: a second process with the same index must not get at the files of the first. */
+    if ((rc = open_sockets(s, e)) || (rc = lookups_new(&s->lookups, e)) ||
+        (rc = keeper_new(&s->keeper, p, index, id, e)) || (rc = keeper_start(s->keeper, e))) {
+        service_free(s);
+        return rc;
+    }
+    take_snapshot(s);
+    *out = s;
+    return FL_OK;
+}
+
+/* False when it is time to end. */
+static bool take_signals(struct service *s, int signals)
+{
+    char byte;
+    while (read(signals, &byte, 1) == 1) {
+        if (byte == 'q')
+            return false;
+        log_info("reading the caches again");
+        keeper_reload(s->keeper);
+    }
+    return true;
+}
+
+static void say_goodbye(struct service *s)
+{
+    struct lookups_counters l = lookups_counters(s->lookups);
+    struct keeper_counters k = keeper_counters(s->keeper);
+    s->out.type = MESSAGE_HELLO;
+    s->out.hello = s->hello;
+    s->out.hello.ready = false;
+    frames_send(s->control, NULL, &s->out, NULL);
+    log_info("ends: %" PRIu64 " look-ups in %" PRIu64 " batches (%.1f us each), %" PRIu64 " hits; %" PRIu64
+             " updates accepted, %" PRIu64 " dropped, %" PRIu64 " applied here; audits %" PRIu64 ": %" PRIu64
+             " would have hit, %" PRIu64 " of them right",
+             l.items, l.batches, l.batches ? (double)l.busy_ns / 1e3 / (double)l.batches : 0.0, l.hits,
+             k.accepted, k.dropped, k.applied, l.audits, l.audit_hits, l.audit_right);
+}
+
+int service_run(struct service *s, int signals, struct error *e)
+{
+    zmq_pollitem_t items[] = {{.socket = s->lookup, .events = ZMQ_POLLIN},
+                              {.socket = s->control, .events = ZMQ_POLLIN},
+                              {.fd = signals, .events = ZMQ_POLLIN}};
+    const struct snapshot *loaded = lookups_snapshot(s->lookups);
+    log_info("ready: cache %d on %s, %d caches, epoch %" PRIu64 ", %s", s->index,
+             s->p->cache.endpoint[s->index], loaded ? snapshot_caches(loaded) : 0,
+             loaded ? snapshot_epoch(loaded) : 0, s->hello.engine);
+    for (;;) {
+        uint64_t now = clock_ns();
+        speak(s, now);
+        int64_t wait_ns = (int64_t)(s->broker.next_ns - now);
+        if (zmq_poll(items, 3, wait_ns <= 0 ? 0 : (long)(wait_ns / (int64_t)NS_PER_MS) + 1) < 0 &&
+            errno != EINTR)
+            return error_set(e, FL_IO, "polling failed: %s", zmq_strerror(errno));
+        take_snapshot(s);
+        if (items[0].revents)
+            receive_lookups(s);
+        if (items[1].revents)
+            receive_control(s);
+        if (items[2].revents && !take_signals(s, signals))
+            break;
+    }
+    say_goodbye(s);
+    return FL_OK;
+}
+
+static void close_socket(void *socket, int linger_ms)
+{
+    if (!socket)
+        return;
+    zmq_setsockopt(socket, ZMQ_LINGER, &linger_ms, sizeof linger_ms);
+    zmq_close(socket);
+}
+
+void service_free(struct service *s)
+{
+    if (!s)
+        return;
+    close_socket(s->lookup, 0);
+    close_socket(s->results, 200); /* hits that were said to be hits */
+    close_socket(s->control, 200);
+    if (s->context)
+        zmq_ctx_term(s->context);
+    zmq_msg_close(&s->payload);
+    keeper_free(s->keeper);
+    lookups_free(s->lookups);
+    free(s);
+}
