@@ -1,0 +1,56 @@
+/* load.h - drive a running pipeline with requests from a data set, and count what comes back
+ *
+ * Open loop: requests are due at the times of a Poisson process, whether or not earlier ones are answered,
+ * and latency counts from when a request was due, so a pipeline that falls behind cannot hide it. Closed
+ * loop: N are always in flight; latency counts from when one was sent. One thread, one client.
+ */
+#ifndef FREEZELINE_LOAD_H
+#define FREEZELINE_LOAD_H
+
+#include "base/histogram.h"
+#include "dataset.h"
+#include "wire/message.h"
+
+struct load_result;
+
+struct load_options {
+    const struct pipeline *pipeline;
+    const struct dataset *data;
+    double rate;       /* requests per second; 0: closed loop */
+    int closed;        /* requests in flight */
+    double duration_s; /* stop sending then; 0: only by `requests` */
+    int64_t requests;  /* stop sending after so many; 0: only by duration */
+    uint32_t flags;    /* job_flags */
+    uint32_t deadline_ms;
+    uint64_t seed;
+    int (*tick)(void *arg,
+                const struct load_result *so_far); /* a few times a second; non-zero stops sending */
+    void *tick_arg;
+};
+
+/* Sums of durations over answered requests, in the order in which they pass. */
+struct load_parts {
+    double client_ns; /* not in the broker: from when it was due (or sent) to the broker and back to the
+                         client */
+    double broker_ns, wire_ns, queue_ns, compute_ns,
+        lookup_ns;      /* lookup: held back for a verdict, plus the answering look-up itself */
+    double residual_ns; /* of the broker's total that none of these explains: mainly the answer's way to the
+                           broker */
+};
+
+struct load_result {
+    int64_t sent, answered, errors, lost; /* lost: no answer at all */
+    int64_t error[FL_CODES];
+    int64_t by_exit[PIPELINE_MAX_EXITS], by_network;
+    int64_t labelled, right;
+    int64_t retried; /* answered in more than one attempt */
+    double seconds;  /* from the first due time to the last answer */
+    double offered_rps;
+    struct histogram latency, send_lag; /* send_lag: how late requests were sent, open loop */
+    struct histogram exit_latency[2];   /* 0: answered by the network, 1: by an exit */
+    struct load_parts parts;
+};
+
+int load_run(struct load_result *out, const struct load_options *o, struct error *e);
+
+#endif
