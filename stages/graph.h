@@ -92,6 +92,9 @@ struct graph_options {
 /* Reads, checks and optimises the model. *out is owned by the caller. FL_IO, FL_MODEL, FL_UNSUPPORTED, FL_NOMEM; the
  * text names the file, node, operator and opset concerned. */
 int graph_load(struct graph **out, const char *path, const struct graph_options *options, struct error *e);
+/* The same from a model's bytes (external data files are refused). */
+int graph_load_bytes(struct graph **out, const void *bytes, size_t size, const struct graph_options *options,
+                     struct error *e);
 void graph_free(struct graph *g);
 
 /* Attribute access with a default. `attr_find` returns NULL when absent. */

@@ -43,6 +43,7 @@ enum op_flags {
     OP_SPATIAL = 2,     /* N, C, then spatial dims: channels-last when rank 4 */
     OP_WEIGHTED = 4,    /* counts as a layer with weights */
     OP_AXIS = 8,        /* works along one or more axes; layout follows its inputs */
+    OP_READS_DIMS = 32, /* its output follows from its inputs' dims alone (Shape, Size) */
     OP_SHAPE_ONLY = 16, /* output is input's bytes under other dims (Reshape, Flatten, Squeeze, Unsqueeze, Identity, Dropout) */
 };
 

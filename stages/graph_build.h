@@ -1,0 +1,79 @@
+/* graph_build.h - what the importer and the passes share while a graph is still being changed
+ *
+ * Order in graph_load: import, sort, fold, infer, passes, sort, sweep. Until inference the dims of inputs
+ * stand in value.dim[].fixed as declared, DIM_FREE where the file leaves them open, and rank is RANK_UNKNOWN
+ * where no shape is declared. A node whose op is NULL is dead; graph_sort drops it. Values are only ever
+ * added at the end, so indices stay valid until graph_sort and graph_sweep.
+ */
+#ifndef FREEZELINE_GRAPH_BUILD_H
+#define FREEZELINE_GRAPH_BUILD_H
+
+#include "graph.h"
+#include "op.h"
+
+#define DIM_FREE     (-1)
+#define RANK_UNKNOWN (-1)
+
+/* Most elements that one value may have, at batch 1: beyond it the model is refused. */
+#define VALUE_MAX_ELEMENTS ((int64_t)1 << 31)
+
+/* What folding may spend, so that a small file cannot ask for much memory or time. */
+struct fold_budget {
+    int64_t bytes;
+    double flops;
+};
+
+/* Fills g from the bytes of a model. `dir`: where external data lies, NULL refuses it. */
+int onnx_import(struct graph *g, const void *bytes, size_t size, const char *dir, struct error *e);
+
+/* Index of a new value (name copied; NULL makes one up), or -1 when memory is out. */
+int graph_add_value(struct graph *g, const char *name);
+/* Index of a new constant value that takes t's data; -1 when memory is out (t is released then). */
+int graph_add_constant(struct graph *g, const char *name, struct tensor *t);
+/* Makes v a constant that takes t's data. FL_NOMEM (t is released then). */
+int value_set_constant(struct value *v, struct tensor *t);
+/* Index of a new node with no attributes, all ins and outs GRAPH_NONE; -1 when memory is out. */
+int graph_add_node(struct graph *g, const char *name, const struct op *op, int n_in, int n_out);
+void node_release(struct node *n); /* frees what it owns and marks it dead */
+void value_release(struct value *v);
+/* Makes node->in at least n long, filled up with GRAPH_NONE. FL_NOMEM. */
+int node_widen_inputs(struct node *n, int n_in);
+
+/* Readers of each value; a graph output counts as one reader. malloc'ed, n_values long. NULL when memory is
+ * out. */
+int *graph_count_uses(const struct graph *g);
+void graph_replace_uses(struct graph *g, int from, int to); /* in nodes only, not in graph outputs */
+bool graph_is_output(const struct graph *g, int value);
+bool graph_is_input(const struct graph *g, int value);
+/* The constant that input k of a node is, or NULL. */
+const struct tensor *node_constant(const struct graph *g, const struct node *n, int k);
+
+/* Drops dead nodes, orders the rest topologically (stable), sets producers. FL_MODEL names a node of a cycle.
+ */
+int graph_sort(struct graph *g, struct error *e);
+/* Removes nodes that no output depends on, and values that nothing mentions. Call graph_sort before.
+ * FL_NOMEM. */
+int graph_sweep(struct graph *g, struct error *e);
+
+/* Runs one node's inference on tensors; wraps errors with the node's name. in/out as in struct op_infer. */
+int node_infer(const struct graph *g, const struct node *n, struct tensor *in, struct tensor *out,
+               struct error *e);
+/* Runs a node's reference kernel on row-major tensors whose out dims are set; allocates out data. The caller
+ * owns it. */
+int node_evaluate(const struct graph *g, const struct node *n, const struct tensor *in, struct tensor *out,
+                  struct error *e);
+/* Work of a node whose shapes are known, in the measure of graph_node_flops. */
+double node_flops(const struct node *n, const struct tensor *in, const struct tensor *out);
+
+/* Replaces nodes whose inputs are all constant by constants. */
+int pass_fold(struct graph *g, struct fold_budget *budget, struct error *e);
+/* Sets dtype and dims of every value; finds out whether the batch is free; folds what only shapes decide. */
+int graph_infer(struct graph *g, const struct graph_options *o, struct error *e);
+
+int pass_identity(struct graph *g,
+                  struct error *e); /* Identity, Dropout, and casts and reshapes that change nothing */
+int pass_norm(struct graph *g, struct error *e); /* BatchNormalization into the Conv before it */
+int pass_pad(struct graph *g, struct error *e);  /* zero Pad into the Conv after it */
+int pass_fuse(struct graph *g, struct error *e); /* bias, residual and activation into Conv and Gemm */
+
+#endif

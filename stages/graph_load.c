@@ -1,0 +1,93 @@
+/* graph_load.c - from a file to a graph that is ready to run: import, fold, infer, optimise */
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+
+#include "graph_build.h"
+#include "graph_file.h"
+
+#define MODEL_MAX_BYTES ((int64_t)4 << 30)
+
+static int run_passes(struct graph *g, struct error *e)
+{
+    int code;
+    if ((code = pass_identity(g, e)) || (code = graph_sort(g, e)) || (code = graph_sweep(g, e)) ||
+        (code = pass_norm(g, e)) || (code = pass_pad(g, e)) || (code = graph_sort(g, e)) ||
+        (code = graph_sweep(g, e)))
+        return code;
+    return pass_fuse(g, e);
+}
+
+/* A model whose every node was folded away would run nothing; outputs are made by nodes, so none can be. */
+static int build(struct graph *g, const void *bytes, size_t size, const char *dir,
+                 const struct graph_options *o, struct error *e)
+{
+    struct fold_budget budget = {((int64_t)64 << 20) + 8 * (int64_t)size, 4e8 + 1e3 * (double)size};
+    int code;
+    if ((code = onnx_import(g, bytes, size, dir, e)) || (code = graph_sort(g, e)) ||
+        (code = graph_sweep(g, e)) || (code = pass_fold(g, &budget, e)) || (code = graph_sweep(g, e)) ||
+        (code = graph_infer(g, o, e)) || (code = graph_sort(g, e)) || (code = graph_sweep(g, e)))
+        return code;
+    if (!(o && o->keep_as_written) && (code = run_passes(g, e)))
+        return code;
+    if ((code = graph_sort(g, e)))
+        return code;
+    return graph_sweep(g, e);
+}
+
+/* Names in a file may hold anything; an error is one line. */
+static void one_line(struct error *e)
+{
+    for (char *c = e->text; *c; c++)
+        if ((unsigned char)*c < ' ' || *c == 0x7f)
+            *c = '?';
+}
+
+static int load_bytes(struct graph **out, const void *bytes, size_t size, const char *dir, const char *path,
+                      const struct graph_options *o, struct error *e)
+{
+    struct graph *g = calloc(1, sizeof *g);
+    struct error own = {FL_OK, ""};
+    XXH128_canonical_t digest;
+    int code;
+    *out = NULL;
+    if (!g || !(g->path = strdup(path))) {
+        graph_free(g);
+        return error_set(e, FL_NOMEM, "out of memory");
+    }
+    XXH128_canonicalFromHash(&digest, XXH3_128bits(bytes, size));
+    memcpy(g->digest, digest.digest, sizeof g->digest);
+    code = build(g, bytes, size, dir, o, &own);
+    if (!code) {
+        *out = g;
+        return FL_OK;
+    }
+    one_line(&own);
+    graph_free(g);
+    return error_set(e, (enum fl_code)code, "%s: %s", path, own.code ? own.text : error_sentence(code));
+}
+
+int graph_load_bytes(struct graph **out, const void *bytes, size_t size, const struct graph_options *options,
+                     struct error *e)
+{
+    return load_bytes(out, bytes, size, NULL, "model", options, e);
+}
+
+int graph_load(struct graph **out, const char *path, const struct graph_options *options, struct error *e)
+{
+    int64_t limit = options && options->max_bytes ? options->max_bytes : MODEL_MAX_BYTES;
+    char dir[PATH_MAX];
+    const char *slash = strrchr(path, '/');
+    struct file_map map;
+    int code;
+    *out = NULL;
+    snprintf(dir, sizeof dir, "%.*s", slash ? (int)(slash - path) + 1 : 1, slash ? path : ".");
+    code = file_map_open(&map, path, limit, e);
+    if (code)
+        return code;
+    code = load_bytes(out, map.bytes, map.size, dir, path, options, e);
+    file_map_close(&map);
+    return code;
+}

@@ -1,0 +1,14 @@
+/* onnx_proto.h - parsed ONNX messages, for the importer's own files only */
+#ifndef FREEZELINE_ONNX_PROTO_H
+#define FREEZELINE_ONNX_PROTO_H
+
+#include "onnx.pb-c.h"
+
+#include "graph.h"
+
+/* Turns one TensorProto into a tensor whose data the caller owns (tensor_release), and frees the message's
+ * own copy of the data at once. `dir` is where external data files lie; NULL refuses them. FL_MODEL,
+ * FL_UNSUPPORTED, FL_IO, FL_NOMEM. */
+int onnx_tensor_convert(struct tensor *out, Onnx__TensorProto *t, const char *dir, struct error *e);
+
+#endif

@@ -1,0 +1,113 @@
+/* ops.h - what the files that implement operators (ops_*.c) share
+ *
+ * Inference functions check ranks, dims and dtypes and return FL_MODEL or FL_UNSUPPORTED with one line (the
+ * caller adds the node's name). Reference kernels may rely on what inference checked, but not on the values
+ * in data inputs.
+ */
+#ifndef FREEZELINE_OPS_H
+#define FREEZELINE_OPS_H
+
+#include "op.h"
+
+#define SPATIAL_MAX (TENSOR_MAX_RANK - 2)
+
+/* Steps through views of the same dims together (views with stride 0 repeat). The caller loops over `inner`
+ * elements: element i of view k is at off[k] + i * step[k]. for (bool more = walk_start(&w, ...); more; more
+ * = walk_next(&w)) */
+struct walk {
+    int n, rank;
+    int64_t dim[TENSOR_MAX_RANK], index[TENSOR_MAX_RANK];
+    int64_t stride[4][TENSOR_MAX_RANK];
+    int64_t off[4], step[4], inner;
+};
+
+/* Row-major order of the logical dims. False when there are no elements. All views have the dims of the
+ * first. */
+bool walk_start(struct walk *w, int n, const struct view *const *views);
+/* Any order: dims are sorted by the first view's strides and merged, for speed. */
+bool walk_start_any(struct walk *w, int n, const struct view *const *views);
+bool walk_next(struct walk *w);
+
+/* v seen with the dims of `to` (numpy's broadcasting, aligned right). */
+struct view view_broadcast(const struct view *v, const struct view *to);
+int64_t view_count(const struct view *v);
+bool view_present(const struct op_call *c, int input);
+
+/* Any dtype as double or int64. Conversions that do not fit saturate; NaN becomes 0. */
+double element_real(enum tensor_dtype t, const void *data, int64_t at);
+int64_t element_int(enum tensor_dtype t, const void *data, int64_t at);
+void element_set_real(enum tensor_dtype t, void *data, int64_t at, double x);
+void element_set_int(enum tensor_dtype t, void *data, int64_t at, int64_t x);
+bool dtype_is_real(enum tensor_dtype t);
+float half_to_float(uint16_t h);
+uint16_t float_to_half(float f);
+
+/* Element i of a rank-0 or rank-1 view of integers. */
+int64_t view_int(const struct view *v, int64_t i);
+
+/* How a convolution or pool moves over the spatial dims. */
+struct window {
+    int n; /* spatial dims */
+    int64_t kernel[SPATIAL_MAX], stride[SPATIAL_MAX], dilation[SPATIAL_MAX];
+    int64_t before[SPATIAL_MAX], after[SPATIAL_MAX]; /* padding */
+    bool ceil_mode;
+};
+
+/* Reads the attributes for an input with dims in[0..rank) (N, C, spatial...) and, for a convolution, its
+ * kernel dims (NULL: attribute kernel_shape). Resolves auto_pad. FL_MODEL, FL_UNSUPPORTED. */
+int window_resolve(struct window *w, const struct node *n, int rank, const int64_t *in, const int64_t *kernel,
+                   struct error *e);
+/* Output size along spatial dim i for that input size; negative when the window does not fit. */
+int64_t window_output(const struct window *w, int i, int64_t in);
+
+/* Helpers of inference. */
+int infer_fail(struct op_infer *i, const char *format, ...)
+    __attribute__((format(printf, 2, 3))); /* FL_MODEL */
+int infer_unsupported(struct op_infer *i, const char *format, ...)
+    __attribute__((format(printf, 2, 3))); /* as named */
+bool infer_has(const struct op_infer *i, int input);
+/* out[k] gets the dtype and dims of t. */
+void infer_like(struct op_infer *i, int k, const struct tensor *t);
+/* Axis in [-rank, rank) to [0, rank). FL_MODEL. */
+int infer_axis(struct op_infer *i, int64_t axis, int rank, int *out);
+/* The list of integers that attribute `name` or (when `input` >= 0) known input `input` gives. Copies at most
+ * `max`. *count = -1 when neither is there. FL_MODEL, FL_UNSUPPORTED (known only at run time). */
+int infer_ints(struct op_infer *i, const char *name, int input, int64_t *out, int max, int *count);
+/* Broadcasts the dims of all inputs from..to into *t. FL_MODEL. */
+int infer_broadcast(struct op_infer *i, int from, int to, struct tensor *t);
+/* One of a set of dtypes, given as a mask of bits 1 << dtype. FL_UNSUPPORTED. */
+int infer_dtype(struct op_infer *i, int input, unsigned mask);
+
+#define DT(name)   (1u << TENSOR_##name)
+#define DT_FLOAT   (DT(F32) | DT(F64) | DT(F16))
+#define DT_INT     (DT(I8) | DT(I16) | DT(I32) | DT(I64) | DT(U8) | DT(U16) | DT(U32) | DT(U64))
+#define DT_NUMERIC (DT_FLOAT | DT_INT)
+#define DT_ANY     (DT_NUMERIC | DT(BOOL))
+
+/* The same at run time: an axis list from attribute or input; *count = -1 when absent. Trusts what inference
+ * checked. */
+void call_ints(const struct op_call *c, const char *name, int input, int64_t *out, int max, int *count);
+
+/* Inference functions are shared by operators of one shape; each operator has its own reference kernel. */
+#define OP_INFERENCES(X)                                                                              \
+    X(unary)                                                                                          \
+    X(unary_float) X(add) X(compare) X(logic) X(pow) X(prelu) X(mod) X(not ) X(where) X(conv) X(gemm) \
+        X(mat_mul) X(reduce_mean) X(arg_max)
+#define OP_REFERENCES(X)                                                                                   \
+    X(relu)                                                                                                \
+    X(leaky_relu) X(sigmoid) X(hard_sigmoid) X(hard_swish) X(tanh) X(erf) X(sqrt) X(exp) X(log) X(abs)     \
+        X(neg) X(floor) X(ceil) X(round) X(reciprocal) X(sign) X(sin) X(cos) X(elu) X(selu) X(softplus)    \
+            X(softsign) X(mish) X(gelu_erf) X(gelu_tanh) X(gelu) X(add) X(sub) X(mul) X(div) X(pow) X(min) \
+                X(max) X(mean) X(mod) X(prelu) X(equal) X(less) X(greater) X(less_or_equal)                \
+                    X(greater_or_equal) X(and) X(or) X(xor) X(not ) X(where) X(conv) X(gemm) X(mat_mul)    \
+                        X(reduce_mean) X(reduce_sum) X(reduce_max) X(reduce_min) X(reduce_prod) X(arg_max) \
+                            X(arg_min)
+
+#define X(name) int name##_infer(struct op_infer *i);
+OP_INFERENCES(X)
+#undef X
+#define X(name) int name##_reference(const struct op_call *c);
+OP_REFERENCES(X)
+#undef X
+
+#endif
