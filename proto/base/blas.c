@@ -4,6 +4,7 @@
 #include <cblas.h>
 #include <limits.h>
 #include <stdlib.h>
+#include <string.h>
 #include <strings.h>
 #include <unistd.h>
 
@@ -50,11 +51,12 @@ static unsigned cpu_abilities(void)
 void blas_start(char *const *argv)
 {
     char self[PATH_MAX];
-    const char *core;
+    const char *core = getenv("FREEZELINE_BLAS_CORE");
     ssize_t n;
-    if (getenv("OPENBLAS_CORETYPE") || getenv(GUARD))
+    if (getenv(GUARD) || (core && !strcmp(core, "keep")))
         return;
-    core = blas_better_core(openblas_get_corename(), cpu_abilities());
+    if (!core || !*core)
+        core = blas_better_core(openblas_get_corename(), cpu_abilities());
     /* The real path rather than /proc/self/exe, which would name the process "exe" in ps and top. */
     n = core ? readlink("/proc/self/exe", self, sizeof self - 1) : -1;
     if (n <= 0)
