@@ -1,0 +1,645 @@
+/* test_dispatch.c - the broker's decisions, with a fake clock and recorded messages */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "broker/dispatch.h"
+#include "broker/sampling.h"
+
+#define MS NS_PER_MS
+enum { MANY = 512 };
+
+/* A pipeline of three stages; the middle one has two replicas. */
+struct fixture {
+    struct pipeline pipeline;
+    struct dispatch *d;
+    uint64_t now;
+    int full; /* stage 0 takes no jobs */
+    int n_jobs, n_answers, n_control, n_resets;
+    struct job job[MANY];
+    struct answer answer[MANY];
+    struct message control[MANY];
+    struct peer control_to[MANY];
+};
+
+static int record_job(void *arg, int replica, const struct message *m, zmq_msg_t *payload)
+{
+    struct fixture *f = arg;
+    if (f->full)
+        return FL_AGAIN;
+    assert_int_equal(m->type, MESSAGE_JOB);
+    assert_int_equal(replica, m->job.route[0]);
+    f->job[f->n_jobs++] = m->job;
+    zmq_msg_close(payload);
+    return FL_OK;
+}
+
+static int record_answer(void *arg, const struct peer *to, const struct message *m, zmq_msg_t *payload)
+{
+    struct fixture *f = arg;
+    (void)to, (void)payload;
+    if (m->type == MESSAGE_ANSWER)
+        f->answer[f->n_answers++] = m->answer;
+    return FL_OK;
+}
+
+static int record_control(void *arg, const struct peer *to, const struct message *m)
+{
+    struct fixture *f = arg;
+    f->control_to[f->n_control] = *to;
+    f->control[f->n_control++] = *m;
+    return FL_OK;
+}
+
+static void record_reset(void *arg, int replica)
+{
+    (void)replica;
+    ((struct fixture *)arg)->n_resets++;
+}
+
+static struct peer peer_named(uint64_t n)
+{
+    struct peer p = {.size = 8};
+    memcpy(p.id, &n, 8);
+    return p;
+}
+
+static void hello_as(struct fixture *f, uint32_t role, uint32_t stage, uint32_t replica, uint64_t incarnation,
+                     bool ready, uint8_t model)
+{
+    struct message m;
+    struct peer p = peer_named(incarnation);
+    memset(&m, 0, sizeof m);
+    m.type = MESSAGE_HELLO;
+    m.hello = (struct hello){
+        .role = role, .stage = stage, .replica = replica, .incarnation = incarnation, .ready = ready};
+    m.hello.model[0] = model;
+    dispatch_control(f->d, &p, &m, f->now);
+}
+
+static void hello(struct fixture *f, uint32_t stage, uint32_t replica, uint64_t incarnation)
+{
+    hello_as(f, ROLE_STAGE, stage, replica, incarnation, true, 1);
+}
+
+static void beat(struct fixture *f, uint64_t incarnation)
+{
+    struct message m;
+    struct peer p = peer_named(incarnation);
+    memset(&m, 0, sizeof m);
+    m.type = MESSAGE_HEARTBEAT;
+    m.heartbeat.incarnation = incarnation;
+    dispatch_control(f->d, &p, &m, f->now);
+}
+
+static int setup(void **state)
+{
+    struct fixture *f = calloc(1, sizeof *f);
+    struct dispatch_io io = {f, record_job, record_answer, record_control, record_reset};
+    f->pipeline.n_stages = 3;
+    for (int s = 0; s < 3; s++)
+        f->pipeline.stage[s].n_replicas = s == 1 ? 2 : 1;
+    f->pipeline.cache.n_endpoints = 1;
+    f->pipeline.broker = (struct broker_config){.max_requests = 8,
+                                                .max_memory_mb = 1,
+                                                .deadline_ms = 1000,
+                                                .retries = 2,
+                                                .heartbeat_ms = 20,
+                                                .dead_after_ms = 100};
+    f->now = 1000 * MS;
+    log_threshold = LOG_LEVEL_ERROR + 1;
+    *state = f;
+    return dispatch_new(&f->d, &f->pipeline, &io, 5, f->now);
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+    dispatch_free(f->d);
+    free(f);
+    return 0;
+}
+
+static void all_workers(struct fixture *f)
+{
+    hello(f, 0, 0, 100);
+    hello(f, 1, 0, 110);
+    hello(f, 1, 1, 111);
+    hello(f, 2, 0, 120);
+}
+
+static void beat_all(struct fixture *f, uint64_t but)
+{
+    for (int i = 0; i < 4; i++) {
+        static const uint64_t all[] = {100, 110, 111, 120};
+        if (all[i] != but)
+            beat(f, all[i]);
+    }
+}
+
+static void ask_with(struct fixture *f, uint64_t id, uint32_t deadline_ms, uint32_t flags)
+{
+    struct message m;
+    struct peer p = peer_named(1);
+    zmq_msg_t payload;
+    memset(&m, 0, sizeof m);
+    m.type = MESSAGE_REQUEST;
+    m.request = (struct request){.id = id,
+                                 .deadline_ms = deadline_ms,
+                                 .flags = flags,
+                                 .input = {.dtype = TENSOR_F32, .rank = 2, .dim = {1, 4}}};
+    zmq_msg_init_size(&payload, 16);
+    dispatch_client(f->d, &p, &m, &payload, f->now);
+    zmq_msg_close(&payload);
+    dispatch_tick(f->d, f->now);
+}
+
+static void ask(struct fixture *f, uint64_t id)
+{
+    ask_with(f, id, 0, 0);
+}
+
+static void result(struct fixture *f, const struct job *j, uint32_t error, int exit)
+{
+    struct result r = {
+        .request = j->request, .attempt = j->attempt, .error = error, .exit = exit, .label = 3};
+    zmq_msg_t none;
+    if (exit >= 0) {
+        r.trace.n = 1;
+        r.trace.stage[0].stage = 0;
+    }
+    zmq_msg_init(&none);
+    dispatch_result(f->d, &r, &none, f->now);
+    zmq_msg_close(&none);
+    dispatch_tick(f->d, f->now);
+}
+
+static void pass(struct fixture *f, uint64_t ms)
+{
+    f->now += ms * MS;
+    dispatch_tick(f->d, f->now);
+}
+
+static int told(const struct fixture *f, enum message_type type, uint64_t who)
+{
+    struct peer p = peer_named(who);
+    int n = 0;
+    for (int i = 0; i < f->n_control; i++)
+        n += f->control[i].type == type && !memcmp(f->control_to[i].id, p.id, 8);
+    return n;
+}
+
+static uint32_t outstanding(const struct fixture *f)
+{
+    uint32_t n = 0;
+    for (int s = 0; s < 3; s++)
+        for (int i = 0; i < 2; i++)
+            n += f->d->registry.stage[s][i].outstanding;
+    return n;
+}
+
+static void test_a_request_is_sent_and_answered_once(void **state)
+{
+    struct fixture *f = *state;
+    all_workers(f);
+    ask(f, 42);
+    assert_int_equal(f->n_jobs, 1);
+    assert_int_equal(f->job[0].attempt, 1);
+    assert_int_equal(f->job[0].n_route, 3);
+    assert_int_equal(outstanding(f), 3);
+    f->now += 5 * MS;
+    result(f, &f->job[0], FL_OK, -1);
+    result(f, &f->job[0], FL_OK, -1);
+    assert_int_equal(f->n_answers, 1);
+    assert_int_equal(f->answer[0].id, 42);
+    assert_int_equal(f->answer[0].label, 3);
+    assert_int_equal(f->answer[0].total_ns, 5 * MS);
+    assert_int_equal(f->d->counters.duplicates, 1);
+    assert_int_equal(outstanding(f), 0);
+}
+
+static void test_replicas_take_turns(void **state)
+{
+    struct fixture *f = *state;
+    int to[2] = {0, 0};
+    all_workers(f);
+    for (int i = 0; i < 8; i++)
+        ask(f, (uint64_t)i);
+    for (int i = 0; i < 8; i++)
+        to[f->job[i].route[1]]++;
+    assert_int_equal(to[0], 4);
+    assert_int_equal(to[1], 4);
+}
+
+static void test_too_many_are_told_at_once(void **state)
+{
+    struct fixture *f = *state;
+    all_workers(f);
+    for (int i = 0; i < 9; i++)
+        ask(f, (uint64_t)i);
+    assert_int_equal(f->n_answers, 1);
+    assert_int_equal(f->answer[0].error, FL_OVERLOADED);
+    assert_int_equal(f->answer[0].id, 8);
+    assert_int_equal(f->d->counters.overloaded, 1);
+}
+
+static void test_without_workers_it_is_unavailable_at_once(void **state)
+{
+    struct fixture *f = *state;
+    hello(f, 0, 0, 100);
+    ask(f, 1);
+    assert_int_equal(f->answer[0].error, FL_UNAVAILABLE);
+    hello_as(f, ROLE_STAGE, 1, 0, 110, false, 1); /* starting: worth waiting for */
+    hello_as(f, ROLE_STAGE, 2, 0, 120, false, 1);
+    ask(f, 2);
+    assert_int_equal(f->n_answers, 1);
+    assert_int_equal(f->n_jobs, 0);
+    hello(f, 1, 0, 110);
+    hello(f, 2, 0, 120);
+    pass(f, 1);
+    assert_int_equal(f->n_jobs, 1);
+}
+
+static void test_a_dead_workers_requests_go_another_way(void **state)
+{
+    struct fixture *f = *state;
+    int dead;
+    all_workers(f);
+    ask(f, 1);
+    dead = f->job[0].route[1];
+    for (int i = 0; i < 6; i++) {
+        pass(f, 30);
+        beat_all(f, dead ? 111 : 110);
+    }
+    pass(f, 1);
+    assert_int_equal(f->n_jobs, 2);
+    assert_int_equal(f->job[1].request, f->job[0].request);
+    assert_int_equal(f->job[1].attempt, 2);
+    assert_int_equal(f->job[1].route[1], 1 - dead);
+    assert_int_equal(outstanding(f), 3);
+    result(f, &f->job[0], FL_OK, -1); /* the old attempt after all */
+    result(f, &f->job[1], FL_OK, -1);
+    assert_int_equal(f->n_answers, 1);
+    assert_int_equal(f->answer[0].error, FL_OK);
+    assert_int_equal(f->answer[0].attempts, 2);
+    assert_int_equal(f->d->counters.duplicates, 1);
+}
+
+static void test_waits_for_a_restart(void **state)
+{
+    struct fixture *f = *state;
+    all_workers(f);
+    ask(f, 1);
+    for (int i = 0; i < 6; i++) {
+        pass(f, 30);
+        beat_all(f, 100);
+    }
+    pass(f, 1);
+    assert_int_equal(f->n_resets, 1);
+    assert_int_equal(f->n_jobs, 1);
+    assert_int_equal(f->n_answers, 0);
+    hello(f, 0, 0, 101);
+    pass(f, 1);
+    assert_int_equal(f->n_jobs, 2);
+    result(f, &f->job[1], FL_OK, -1);
+    assert_int_equal(f->n_answers, 1);
+    assert_int_equal(f->answer[0].error, FL_OK);
+}
+
+static void test_a_new_incarnation_takes_over(void **state)
+{
+    struct fixture *f = *state;
+    all_workers(f);
+    ask(f, 1);
+    hello(f, 2, 0, 121);
+    assert_int_equal(told(f, MESSAGE_DRAIN, 120), 1);
+    pass(f, 1);
+    assert_int_equal(f->n_jobs, 2);
+    beat(f, 120);
+    assert_int_equal(told(f, MESSAGE_DRAIN, 120), 2);
+    assert_int_equal(outstanding(f), 3);
+}
+
+static void test_another_model_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    hello(f, 0, 0, 100);
+    hello_as(f, ROLE_STAGE, 1, 0, 110, true, 2);
+    assert_int_equal(told(f, MESSAGE_DRAIN, 110), 1);
+    assert_false(registry_stage_ready(&f->d->registry, 1));
+    hello(f, 1, 0, 112);
+    assert_true(registry_stage_ready(&f->d->registry, 1));
+}
+
+static void test_places_that_do_not_exist_are_refused(void **state)
+{
+    struct fixture *f = *state;
+    hello(f, 3, 0, 1);
+    hello(f, 0, 1, 2);
+    hello(f, UINT32_MAX, UINT32_MAX, 3);
+    hello_as(f, ROLE_CACHE, 0, 1, 4, true, 0);
+    hello_as(f, ROLE_CLIENT, 0, 0, 5, true, 0);
+    for (uint64_t i = 1; i <= 5; i++)
+        assert_int_equal(told(f, MESSAGE_DRAIN, i), 1);
+    assert_false(registry_stage_ready(&f->d->registry, 0));
+}
+
+static void test_a_stranger_is_asked_for_its_hello(void **state)
+{
+    struct fixture *f = *state;
+    beat(f, 77);
+    assert_int_equal(f->n_control, 1);
+    assert_int_equal(f->control[0].type, MESSAGE_HEARTBEAT);
+    assert_int_equal(f->control[0].heartbeat.incarnation, 0);
+}
+
+static void test_goodbye_re_routes(void **state)
+{
+    struct fixture *f = *state;
+    int gone;
+    all_workers(f);
+    ask(f, 1);
+    gone = f->job[0].route[1];
+    hello_as(f, ROLE_STAGE, 1, (uint32_t)gone, gone ? 111 : 110, false, 1);
+    pass(f, 1);
+    assert_int_equal(f->n_jobs, 2);
+    assert_int_equal(f->job[1].route[1], 1 - gone);
+}
+
+static void test_the_deadline_is_kept(void **state)
+{
+    struct fixture *f = *state;
+    all_workers(f);
+    ask_with(f, 1, 50, 0);
+    pass(f, 49);
+    assert_int_equal(f->n_answers, 0);
+    pass(f, 1);
+    assert_int_equal(f->n_answers, 1);
+    assert_int_equal(f->answer[0].error, FL_DEADLINE);
+    result(f, &f->job[0], FL_OK, -1);
+    assert_int_equal(f->n_answers, 1);
+    assert_int_equal(f->d->counters.expired, 1);
+    assert_int_equal(requests_count(f->d->requests), 0);
+}
+
+static void test_an_overlong_deadline_is_cut(void **state)
+{
+    struct fixture *f = *state;
+    all_workers(f);
+    ask_with(f, 1, UINT32_MAX, 0);
+    assert_int_equal(f->job[0].deadline_ns, f->now + 10000 * MS);
+}
+
+static void test_a_lost_attempt_is_repeated(void **state)
+{
+    struct fixture *f = *state;
+    all_workers(f);
+    ask(f, 1);
+    for (int i = 0; i < 34; i++) {
+        pass(f, 10);
+        beat_all(f, 0);
+    }
+    assert_int_equal(f->n_jobs, 2);
+    assert_int_not_equal(f->job[1].route[1], f->job[0].route[1]);
+}
+
+static void test_time_outs_do_not_feed_an_overload(void **state)
+{
+    struct fixture *f = *state;
+    all_workers(f);
+    f->d->retry_tokens = 2;
+    for (uint64_t i = 0; i < 8; i++)
+        ask(f, i);
+    for (int i = 0; i < 90; i++) {
+        pass(f, 10);
+        beat_all(f, 0);
+    }
+    assert_in_range(f->n_jobs, 9, 10);
+}
+
+static void test_retries_end(void **state)
+{
+    struct fixture *f = *state;
+    all_workers(f);
+    ask(f, 1);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(f->n_jobs, i + 1);
+        result(f, &f->job[i], FL_UNAVAILABLE, -1);
+        if (i < 2)
+            assert_int_equal(f->n_jobs, i + 1); /* not at once */
+        for (int k = 0; k < 4; k++) {
+            beat_all(f, 0);
+            pass(f, 30);
+        }
+    }
+    assert_int_equal(f->n_answers, 1);
+    assert_int_equal(f->answer[0].error, FL_UNAVAILABLE);
+    assert_int_equal(f->answer[0].attempts, 3);
+}
+
+static void test_bad_input_is_not_repeated(void **state)
+{
+    struct fixture *f = *state;
+    all_workers(f);
+    ask(f, 1);
+    result(f, &f->job[0], FL_VALUE, -1);
+    pass(f, 500);
+    assert_int_equal(f->n_jobs, 1);
+    assert_int_equal(f->answer[0].error, FL_VALUE);
+}
+
+static void test_failures_of_old_attempts_are_ignored(void **state)
+{
+    struct fixture *f = *state;
+    all_workers(f);
+    ask(f, 1);
+    result(f, &f->job[0], FL_UNAVAILABLE, -1);
+    pass(f, 60);
+    assert_int_equal(f->n_jobs, 2);
+    result(f, &f->job[0], FL_UNAVAILABLE, -1);
+    pass(f, 1);
+    assert_int_equal(f->n_jobs, 2);
+    result(f, &f->job[1], FL_OK, -1);
+    assert_int_equal(f->n_answers, 1);
+}
+
+static void test_waits_while_stage_0_is_full(void **state)
+{
+    struct fixture *f = *state;
+    all_workers(f);
+    f->full = 1;
+    ask(f, 1);
+    ask(f, 2);
+    assert_true(dispatch_blocked(f->d));
+    assert_int_equal(f->n_jobs, 0);
+    f->full = 0;
+    pass(f, 1);
+    assert_false(dispatch_blocked(f->d));
+    assert_int_equal(f->n_jobs, 2);
+    assert_true(f->job[0].request < f->job[1].request);
+}
+
+static void test_hits_cancel_what_is_behind(void **state)
+{
+    struct fixture *f = *state;
+    all_workers(f);
+    ask(f, 1);
+    result(f, &f->job[0], FL_OK, 0);
+    assert_int_equal(f->answer[0].exit, 0);
+    assert_int_equal(f->d->counters.hits, 1);
+    assert_int_equal(told(f, MESSAGE_CANCEL, 100), 0);
+    assert_int_equal(told(f, MESSAGE_CANCEL, 110) + told(f, MESSAGE_CANCEL, 111), 1);
+    assert_int_equal(told(f, MESSAGE_CANCEL, 120), 1);
+}
+
+static void test_outcomes_of_audits_reach_the_caches(void **state)
+{
+    struct fixture *f = *state;
+    all_workers(f);
+    hello_as(f, ROLE_CACHE, 0, 0, 200, true, 0);
+    ask(f, 1);
+    result(f, &f->job[0], FL_OK, -1);
+    assert_int_equal(told(f, MESSAGE_OUTCOME, 200), 0);
+    ask_with(f, 2, 0, JOB_AUDIT);
+    assert_int_equal(f->job[1].flags, JOB_AUDIT);
+    result(f, &f->job[1], FL_OK, -1);
+    assert_int_equal(told(f, MESSAGE_OUTCOME, 200), 1);
+    assert_int_equal(f->control[f->n_control - 1].outcome.label, 3);
+}
+
+static void test_drain_admits_no_more(void **state)
+{
+    struct fixture *f = *state;
+    struct message m;
+    struct peer p = peer_named(9);
+    zmq_msg_t none;
+    all_workers(f);
+    ask(f, 1);
+    zmq_msg_init(&none);
+    m.type = MESSAGE_DRAIN;
+    dispatch_client(f->d, &p, &m, &none, f->now);
+    ask(f, 2);
+    assert_int_equal(f->answer[0].error, FL_UNAVAILABLE);
+    assert_int_equal(f->d->n_drainers, 1);
+    result(f, &f->job[0], FL_OK, -1);
+    assert_int_equal(f->d->n_drainers, 0); /* told */
+    assert_int_equal(f->answer[1].error, FL_OK);
+}
+
+static void test_malformed_inputs_are_refused(void **state)
+{
+    struct fixture *f = *state;
+    struct message m;
+    struct peer p = peer_named(1);
+    zmq_msg_t none;
+    all_workers(f);
+    memset(&m, 0, sizeof m);
+    m.type = MESSAGE_REQUEST;
+    zmq_msg_init(&none);
+    dispatch_client(f->d, &p, &m, &none, f->now);
+    assert_int_equal(f->answer[0].error, FL_SHAPE);
+    m.request.input = (struct tensor){.dtype = TENSOR_F32, .rank = 2, .dim = {2, 4}};
+    zmq_msg_close(&none);
+    zmq_msg_init_size(&none, 32);
+    dispatch_client(f->d, &p, &m, &none, f->now);
+    zmq_msg_close(&none);
+    assert_int_equal(f->answer[1].error, FL_SHAPE);
+    assert_int_equal(requests_count(f->d->requests), 0);
+}
+
+/* Random events for a long while: each admitted request gets exactly one answer. */
+static void test_nothing_is_lost(void **state)
+{
+    struct fixture *f = *state;
+    static unsigned char answers[3000];
+    uint64_t next = 0;
+    srand(3);
+    all_workers(f);
+    for (int step = 0; step < 6000; step++) {
+        uint64_t incarnation = 1000 + (uint64_t)step;
+        f->n_control = 0;
+        if (next < 3000 && rand() % 2)
+            ask_with(f, next++, (uint32_t)(rand() % 400), 0);
+        for (int i = 0; i < f->n_jobs; i++)
+            if (rand() % 3)
+                result(f, &f->job[i], rand() % 5 ? FL_OK : FL_UNAVAILABLE, -1);
+        f->n_jobs = 0;
+        for (uint32_t s = 0; s < 3; s++)
+            for (uint32_t r = 0; r < (s == 1 ? 2 : 1); r++) {
+                struct worker *w = &f->d->registry.stage[s][r];
+                if (rand() % 20 == 0)
+                    hello_as(f, ROLE_STAGE, s, r, incarnation + s * 8 + r, rand() % 4, 1);
+                else if (rand() % 8)
+                    beat(f, w->hello.incarnation);
+            }
+        pass(f, (uint64_t)(rand() % 20));
+        for (int i = 0; i < f->n_answers; i++)
+            answers[f->answer[i].id]++;
+        f->n_answers = 0;
+    }
+    dispatch_abandon(f->d, f->now);
+    for (int i = 0; i < f->n_answers; i++)
+        answers[f->answer[i].id]++;
+    assert_true(next > 2000);
+    for (uint64_t i = 0; i < next; i++)
+        assert_int_equal(answers[i], 1);
+    assert_int_equal(outstanding(f), 0);
+    assert_int_equal(requests_count(f->d->requests), 0);
+}
+
+static void test_sampling_follows_its_shares(void **state)
+{
+    struct updates_config c = {.sample = 0.25, .audit = 0.1};
+    int sampled = 0, audited = 0;
+    (void)state;
+    for (uint64_t id = 1; id <= 100000; id++) {
+        uint32_t flags = sampling_flags(id, 0, &c);
+        assert_int_equal(flags, sampling_flags(id, 0, &c));
+        sampled += (flags & JOB_SAMPLED) != 0;
+        audited += (flags & JOB_AUDIT) != 0;
+        assert_int_equal(sampling_flags(id, JOB_NO_CACHE, &c), JOB_NO_CACHE);
+    }
+    assert_in_range(sampled, 24500, 25500);
+    assert_in_range(audited, 9600, 10400);
+    c.sample = c.audit = 0;
+    assert_int_equal(sampling_flags(1, JOB_SAMPLED, &c), 0);
+}
+
+#define test(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        test(test_a_request_is_sent_and_answered_once),
+        test(test_replicas_take_turns),
+        test(test_too_many_are_told_at_once),
+        test(test_without_workers_it_is_unavailable_at_once),
+        test(test_a_dead_workers_requests_go_another_way),
+        test(test_waits_for_a_restart),
+        test(test_a_new_incarnation_takes_over),
+        test(test_another_model_is_refused),
+        test(test_places_that_do_not_exist_are_refused),
+        test(test_a_stranger_is_asked_for_its_hello),
+        test(test_goodbye_re_routes),
+        test(test_the_deadline_is_kept),
+        test(test_an_overlong_deadline_is_cut),
+        test(test_a_lost_attempt_is_repeated),
+        test(test_time_outs_do_not_feed_an_overload),
+        test(test_retries_end),
+        test(test_bad_input_is_not_repeated),
+        test(test_failures_of_old_attempts_are_ignored),
+        test(test_waits_while_stage_0_is_full),
+        test(test_hits_cancel_what_is_behind),
+        test(test_outcomes_of_audits_reach_the_caches),
+        test(test_drain_admits_no_more),
+        test(test_malformed_inputs_are_refused),
+        test(test_nothing_is_lost),
+        test(test_sampling_follows_its_shares),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,111 @@
+/* test_worker_parts.c - the worker's small parts: circuit breaker, cancelled requests, clock offset */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "base/clock.h"
+#include "base/offset.h"
+#include "stages/breaker.h"
+#include "stages/cancel_set.h"
+
+static void test_the_breaker_opens_after_failures_in_a_row(void **state)
+{
+    struct breaker b = {0};
+    (void)state;
+    for (int i = 0; i < BREAKER_FAILURES - 1; i++)
+        breaker_late(&b, 1);
+    breaker_answered(&b);
+    for (int i = 0; i < BREAKER_FAILURES - 1; i++)
+        breaker_late(&b, 1);
+    assert_true(breaker_allows(&b, 1));
+    breaker_late(&b, 1);
+    assert_true(breaker_is_open(&b));
+    assert_false(breaker_allows(&b, 1));
+}
+
+static void test_the_breaker_probes_and_closes(void **state)
+{
+    struct breaker b = {0};
+    uint64_t now = 1;
+    (void)state;
+    for (int i = 0; i < BREAKER_FAILURES; i++)
+        breaker_late(&b, now);
+    now += BREAKER_FIRST_NS;
+    assert_true(breaker_allows(&b, now));
+    assert_false(breaker_allows(&b, now)); /* one probe at a time */
+    breaker_late(&b, now);
+    assert_false(breaker_allows(&b, now + BREAKER_FIRST_NS)); /* twice as long now */
+    now += 2 * BREAKER_FIRST_NS;
+    assert_true(breaker_allows(&b, now));
+    breaker_forget_probe(&b);
+    assert_true(breaker_allows(&b, now));
+    breaker_answered(&b);
+    assert_false(breaker_is_open(&b));
+    assert_true(breaker_allows(&b, now));
+}
+
+static void test_the_breaker_waits_at_most_so_long(void **state)
+{
+    struct breaker b = {0};
+    uint64_t now = 1;
+    (void)state;
+    for (int i = 0; i < 40; i++) {
+        breaker_late(&b, now);
+        now += BREAKER_LAST_NS;
+        assert_true(breaker_allows(&b, now));
+    }
+}
+
+static void test_cancelled_requests_are_remembered(void **state)
+{
+    struct cancel_set *s = calloc(1, sizeof *s);
+    int kept = 0;
+    (void)state;
+    assert_false(cancel_set_has(s, 17));
+    for (uint64_t id = 1; id <= 1000; id++) {
+        cancel_set_add(s, id);
+        cancel_set_add(s, id);
+        assert_true(cancel_set_has(s, id));
+    }
+    for (uint64_t id = 1; id <= 1000; id++)
+        kept += cancel_set_has(s, id);
+    assert_true(kept > 990);
+    for (uint64_t id = 2000; id <= 100000; id++) /* bounded: old ones go */
+        cancel_set_add(s, id);
+    kept = 0;
+    for (uint64_t id = 1; id <= 1000; id++)
+        kept += cancel_set_has(s, id);
+    assert_int_equal(kept, 0);
+    free(s);
+}
+
+static void test_the_offset_of_the_shortest_round_trip_counts(void **state)
+{
+    struct offset o = {0};
+    (void)state;
+    assert_int_equal(offset_ns(&o), 0);
+    offset_add(&o, 1000, 6000, 3000); /* +4000 with 2000 round trip */
+    assert_int_equal(offset_ns(&o), 4000);
+    offset_add(&o, 10000, 15050, 10100); /* +5000 with 100 */
+    offset_add(&o, 20000, 15000, 30000);
+    assert_int_equal(offset_ns(&o), 5000);
+    offset_add(&o, 5, 1, 1); /* time ran backwards: ignored */
+    assert_int_equal(o.n, 3);
+    for (uint64_t i = 0; i < OFFSET_SAMPLES; i++)
+        offset_add(&o, 1000, 500, 1200); /* the other clock is behind; old samples are forgotten */
+    assert_int_equal(offset_ns(&o), -600);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_the_breaker_opens_after_failures_in_a_row),
+        cmocka_unit_test(test_the_breaker_probes_and_closes),
+        cmocka_unit_test(test_the_breaker_waits_at_most_so_long),
+        cmocka_unit_test(test_cancelled_requests_are_remembered),
+        cmocka_unit_test(test_the_offset_of_the_shortest_round_trip_counts),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
