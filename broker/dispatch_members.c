@@ -97,7 +97,7 @@ static void on_hello(struct dispatch *d, const struct peer *from, const struct h
         dispatch_lost(d, w, "it said goodbye", now);
         return;
     default:
-        log_info("%s: pid %llu is %s", name, (unsigned long long)h->pid, h->ready ? "ready" : "starting");
+        log_debug("%s: pid %llu is %s", name, (unsigned long long)h->pid, h->ready ? "ready" : "starting");
     }
     welcome(d, from);
 }

@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "service.h"
+#include "broker.h"
 
 #define MAX_SETS 64
 

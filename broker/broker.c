@@ -1,5 +1,5 @@
-/* service.c - tick, poll, handle: the broker's sockets around dispatch.c */
-#include "service.h"
+/* broker.c - tick, poll, handle: the broker's sockets around dispatch.c */
+#include "broker.h"
 
 #include <errno.h>
 #include <stdlib.h>

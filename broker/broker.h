@@ -1,10 +1,10 @@
-/* service.h - the broker as a process: its sockets and its loop
+/* broker.h - the broker as a process: its sockets and its loop
  *
  * One thread owns all sockets. Garbage on any of them is counted, logged at a bounded rate and otherwise
  * ignored; a client whose request could be decoded gets an error answer.
  */
-#ifndef FREEZELINE_SERVICE_H
-#define FREEZELINE_SERVICE_H
+#ifndef FREEZELINE_BROKER_H
+#define FREEZELINE_BROKER_H
 
 #include "base/pipeline.h"
 
