@@ -107,7 +107,12 @@ static int redis_command(struct role_command *c, const struct pipeline *p, struc
             e, FL_CONFIG,
             "redis.managed: the Redis that `up` starts has a unix socket, not %s: leave redis.endpoint out",
             p->redis.endpoint ? p->redis.endpoint : "nothing");
-    if ((rc = state_path(c->text[0], p, e, "redis")) || (rc = state_make(c->text[0], e)))
+    snprintf(c->text[0], sizeof c->text[0], "%s",
+             p->redis.endpoint + 5); /* the socket's folder, for this user alone */
+    if (strrchr(c->text[0], '/') > c->text[0])
+        *strrchr(c->text[0], '/') = 0;
+    if ((rc = state_make_private(c->text[0], e)) || (rc = state_path(c->text[0], p, e, "redis")) ||
+        (rc = state_make(c->text[0], e)))
         return rc;
     c->n_text = 1;
     c->argv[n++] = "redis-server";

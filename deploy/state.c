@@ -25,7 +25,7 @@ int state_path(char buf[STATE_PATH_BYTES], const struct pipeline *p, struct erro
     return FL_OK;
 }
 
-int state_make(const char *path, struct error *e)
+static int make(const char *path, mode_t mode, struct error *e)
 {
     char part[STATE_PATH_BYTES];
     struct stat st;
@@ -38,7 +38,7 @@ int state_make(const char *path, struct error *e)
         if (at && at != '/')
             continue;
         *s = 0;
-        if (mkdir(part, 0755) && errno != EEXIST)
+        if (mkdir(part, mode) && errno != EEXIST)
             return error_set(e, FL_IO, "cannot make directory %s: %s", part, strerror(errno));
         *s = at;
         if (!at)
@@ -47,6 +47,16 @@ int state_make(const char *path, struct error *e)
     if (stat(path, &st) || !S_ISDIR(st.st_mode))
         return error_set(e, FL_IO, "%s is not a directory", path);
     return FL_OK;
+}
+
+int state_make(const char *path, struct error *e)
+{
+    return make(path, 0755, e);
+}
+
+int state_make_private(const char *path, struct error *e)
+{
+    return make(path, 0700, e);
 }
 
 int state_lock(int *fd, const char *path, const char *what, struct error *e)

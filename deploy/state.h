@@ -18,6 +18,8 @@ int state_path(char buf[STATE_PATH_BYTES], const struct pipeline *p, struct erro
     __attribute__((format(printf, 4, 5)));
 /* Makes the directory and those above it. */
 int state_make(const char *path, struct error *e);
+/* The same, directories that have to be made are for this user alone. */
+int state_make_private(const char *path, struct error *e);
 /* Takes an exclusive lock on a file (made when absent), held until *fd is closed. FL_UNAVAILABLE when another
  * process has it; `what` names the work that it protects. */
 int state_lock(int *fd, const char *path, const char *what, struct error *e);

@@ -1,0 +1,292 @@
+/* test_dataset.c - data sets: records, ranges, labels, files that do not fit */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "deploy/dataset.h"
+#include "deploy/npy.h"
+
+static char folder[] = "/tmp/freezeline-data-XXXXXX";
+
+/* n CIFAR records: record i has label i % 10, and all its pixels are (first + i) % 256. */
+static void make_cifar(const char *name, int n, int first)
+{
+    char path[256];
+    FILE *f;
+
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    f = fopen(path, "wb");
+    assert_non_null(f);
+    for (int i = 0; i < n; i++) {
+        fputc(i % 10, f);
+        for (int k = 0; k < 3072; k++)
+            fputc((first + i) % 256, f);
+    }
+    fclose(f);
+}
+
+static int open_set(struct dataset **d, struct error *e, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+static int open_set(struct dataset **d, struct error *e, const char *format, ...)
+{
+    char with[512], spec[1024] = "";
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(with, sizeof with, format, args);
+    va_end(args);
+    for (const char *c = with; *c; c++) { /* '@' stands for the folder */
+        size_t n = strlen(spec);
+        if (*c == '@')
+            snprintf(spec + n, sizeof spec - n, "%s", folder);
+        else
+            snprintf(spec + n, sizeof spec - n, "%c", *c);
+    }
+    return dataset_open(d, spec, e);
+}
+
+static int first_pixel(const struct dataset *d, int64_t i)
+{
+    struct pipeline p = {.channels = 0};
+    float *image = malloc(3072 * sizeof *image);
+    int value;
+
+    assert_non_null(image);
+    dataset_image(d, i, &p, image);
+    value = (int)image[0];
+    free(image);
+    return value;
+}
+
+static void test_cifar(void **state)
+{
+    struct dataset *d;
+    struct error e = {0};
+    struct tensor shape;
+    (void)state;
+
+    assert_int_equal(open_set(&d, &e, "cifar10:@/a.bin,@/b.bin"), FL_OK);
+    assert_int_equal(dataset_count(d), 30);
+    shape = dataset_shape(d);
+    assert_int_equal(shape.dim[1] * shape.dim[2] * shape.dim[3], 3072);
+    assert_true(dataset_has_labels(d));
+    assert_int_equal(dataset_label(d, 13), 3);
+    assert_int_equal(first_pixel(d, 0), 0);
+    assert_int_equal(first_pixel(d, 19), 19);
+    assert_int_equal(first_pixel(d, 20), 100);
+    assert_int_equal(first_pixel(d, 29), 109);
+    dataset_close(d);
+}
+
+static void test_range_of_one_file(void **state)
+{
+    struct dataset *d;
+    struct error e = {0};
+    (void)state;
+
+    assert_int_equal(open_set(&d, &e, "cifar10:@/a.bin#5-9"), FL_OK);
+    assert_int_equal(dataset_count(d), 5);
+    assert_int_equal(first_pixel(d, 0), 5);
+    assert_int_equal(first_pixel(d, 4), 9);
+    dataset_close(d);
+}
+
+static void test_range_of_the_whole(void **state)
+{
+    struct dataset *d;
+    struct error e = {0};
+    (void)state;
+
+    assert_int_equal(open_set(&d, &e, "cifar10:@/a.bin,@/b.bin#18-21"), FL_OK);
+    assert_int_equal(dataset_count(d), 4);
+    assert_int_equal(first_pixel(d, 1), 19);
+    assert_int_equal(first_pixel(d, 2), 100);
+    assert_int_equal(dataset_label(d, 3), 1);
+    dataset_close(d);
+}
+
+static void test_range_per_file(void **state)
+{
+    struct dataset *d;
+    struct error e = {0};
+    (void)state;
+
+    assert_int_equal(open_set(&d, &e, "cifar10:@/a.bin#0-1,@/b.bin#9-9"), FL_OK);
+    assert_int_equal(dataset_count(d), 3);
+    assert_int_equal(first_pixel(d, 1), 1);
+    assert_int_equal(first_pixel(d, 2), 109);
+    dataset_close(d);
+}
+
+static void test_identity(void **state)
+{
+    static const char *const spec[] = {"cifar10:@/a.bin", "cifar10:@/a.bin#0-18", "cifar10:@/a.bin#1-19",
+                                       "cifar10:@/b.bin"};
+    uint64_t id[4];
+    struct error e = {0};
+    (void)state;
+
+    for (int i = 0; i < 4; i++) {
+        struct dataset *d;
+        assert_int_equal(open_set(&d, &e, "%s", spec[i]), FL_OK);
+        id[i] = dataset_identity(d);
+        assert_true(id[i] == dataset_identity(d));
+        for (int k = 0; k < i; k++)
+            assert_true(id[i] != id[k]);
+        dataset_close(d);
+    }
+}
+
+static void test_normalised(void **state)
+{
+    struct pipeline p = {.channels = 3, .mean = {1, 2, 3}, .std = {2, 4, 8}};
+    uint8_t planes[6] = {5, 5, 6, 6, 7, 11};
+    float out[6];
+    (void)state;
+
+    image_normalise(planes, 3, 2, &p, out);
+    assert_true(out[0] == 2 && out[2] == 1 && out[4] == 0.5f && out[5] == 1);
+}
+
+static void make_npy(const char *name, enum tensor_dtype dtype, int rank, int64_t n)
+{
+    struct tensor t = {.dtype = dtype, .rank = rank, .dim = {n, 3, 2, 2}};
+    char path[256];
+    struct error e;
+
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    assert_int_equal(tensor_alloc(&t), FL_OK);
+    for (int64_t i = 0; dtype == TENSOR_F32 && i < tensor_count(&t); i++)
+        ((float *)t.data)[i] = (float)i / 2;
+    for (int64_t i = 0; dtype == TENSOR_U8 && i < tensor_count(&t); i++)
+        ((uint8_t *)t.data)[i] = (uint8_t)i;
+    for (int64_t i = 0; dtype == TENSOR_I64 && i < tensor_count(&t); i++)
+        ((int64_t *)t.data)[i] = 7 - i;
+    assert_int_equal(npy_write(&t, path, &e), FL_OK);
+    tensor_release(&t);
+}
+
+static void test_npy(void **state)
+{
+    struct pipeline p = {.channels = 3, .mean = {1, 1, 1}, .std = {2, 2, 2}};
+    struct dataset *d;
+    struct error e = {0};
+    float image[12];
+    (void)state;
+
+    make_npy("bytes.npy", TENSOR_U8, 4, 5);
+    make_npy("floats.npy", TENSOR_F32, 4, 5);
+    make_npy("labels.npy", TENSOR_I64, 1, 5);
+    assert_int_equal(open_set(&d, &e, "npy:@/bytes.npy,@/labels.npy#1-3"), FL_OK);
+    assert_int_equal(dataset_count(d), 3);
+    assert_int_equal(dataset_label(d, 0), 6);
+    dataset_image(d, 0, &p, image);
+    assert_true(image[0] == 5.5f); /* (12 - 1) / 2 */
+    dataset_close(d);
+    assert_int_equal(open_set(&d, &e, "npy:@/floats.npy"), FL_OK);
+    assert_false(dataset_has_labels(d));
+    assert_int_equal(dataset_label(d, 0), -1);
+    dataset_image(d, 1, &p, image);
+    assert_true(image[0] == 6); /* as it is */
+    dataset_close(d);
+}
+
+static void test_refused(void **state)
+{
+    static const struct {
+        const char *spec;
+        int code;
+    } cases[] = {
+        {"mnist:@/a.bin", FL_USAGE},
+        {"@/a.bin", FL_USAGE},
+        {"cifar10:", FL_USAGE},
+        {"cifar10:@/none.bin", FL_IO},
+        {"cifar10:@/odd.bin", FL_CORRUPT},
+        {"cifar10:@/empty.bin", FL_CORRUPT},
+        {"cifar10:@/label.bin", FL_CORRUPT},
+        {"cifar10:@", FL_CORRUPT},
+        {"cifar10:@/a.bin#", FL_USAGE},
+        {"cifar10:@/a.bin#5", FL_USAGE},
+        {"cifar10:@/a.bin#9-5", FL_USAGE},
+        {"cifar10:@/a.bin#-1-5", FL_USAGE},
+        {"cifar10:@/a.bin#0-20", FL_USAGE},
+        {"cifar10:@/a.bin#0-99999999999999999999", FL_USAGE},
+        {"cifar10:@/a.bin,@/b.bin#0-30", FL_USAGE},
+        {"npy:@/labels.npy", FL_SHAPE},
+        {"npy:@/bytes.npy,@/four.npy", FL_SHAPE},
+        {"npy:@/bytes9.npy,@/negative.npy", FL_VALUE},
+        {"npy:@/bytes.npy,@/bytes.npy", FL_SHAPE},
+        {"npy:@/a.bin", FL_CORRUPT},
+        {"npy:@/bytes.npy#0-1,@/labels.npy", FL_USAGE},
+    };
+    struct dataset *d;
+    struct error e;
+    (void)state;
+
+    make_cifar("label.bin", 2, 0);
+    make_npy("four.npy", TENSOR_I64, 1, 4);
+    make_npy("negative.npy", TENSOR_I64, 1, 9);
+    make_npy("bytes9.npy", TENSOR_U8, 4, 9);
+    char path[256];
+    snprintf(path, sizeof path, "%s/odd.bin", folder);
+    FILE *f = fopen(path, "wb");
+    fputs("not cifar", f);
+    fclose(f);
+    snprintf(path, sizeof path, "%s/empty.bin", folder);
+    fclose(fopen(path, "wb"));
+    snprintf(path, sizeof path, "%s/label.bin", folder);
+    f = fopen(path, "r+b");
+    fputc(10, f);
+    fclose(f);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        e = (struct error){0};
+        assert_int_equal(open_set(&d, &e, "%s", cases[i].spec), cases[i].code);
+        assert_null(d);
+        assert_true(e.text[0]);
+    }
+}
+
+static void test_fits(void **state)
+{
+    struct tensor input = {.dtype = TENSOR_F32, .rank = 4, .dim = {1, 3, 32, 32}};
+    struct dataset *d;
+    struct error e;
+    (void)state;
+
+    assert_int_equal(open_set(&d, &e, "cifar10:@/a.bin"), FL_OK);
+    assert_int_equal(dataset_fits(d, &input, &e), FL_OK);
+    input.dim[2] = 64;
+    assert_int_equal(dataset_fits(d, &input, &e), FL_SHAPE);
+    dataset_close(d);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_cifar),
+        cmocka_unit_test(test_range_of_one_file),
+        cmocka_unit_test(test_range_of_the_whole),
+        cmocka_unit_test(test_range_per_file),
+        cmocka_unit_test(test_identity),
+        cmocka_unit_test(test_normalised),
+        cmocka_unit_test(test_npy),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_fits),
+    };
+    char command[300];
+    int failed;
+
+    if (!mkdtemp(folder))
+        return 1;
+    make_cifar("a.bin", 20, 0);
+    make_cifar("b.bin", 10, 100);
+    failed = cmocka_run_group_tests(tests, NULL, NULL);
+    snprintf(command, sizeof command, "rm -rf %s", folder);
+    return system(command) || failed;
+}
