@@ -1,0 +1,70 @@
+/* freezeline.c - the operator's tool: finds the command and turns its error into a line and an exit status */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "command.h"
+#include "nearest.h"
+#include "base/blas.h"
+
+static const struct command {
+    const char *name, *summary;
+    command_function run;
+} commands[] = {
+    {"inspect", "layers of a model: op, shape, FLOPs, parameters, possible exits", command_inspect},
+
+};
+#define N_COMMANDS ((int)(sizeof commands / sizeof commands[0]))
+
+static void print_help(void)
+{
+    printf("usage: freezeline COMMAND [options]\n\n"
+           "Serves a deep network as a pipeline of stage workers with caches between the "
+           "layers.\n\ncommands:\n");
+    for (int i = 0; i < N_COMMANDS; i++)
+        printf("  %-10s %s\n", commands[i].name, commands[i].summary);
+    printf("\n'freezeline COMMAND --help' explains one. Exit status: 0 done, 1 failed, 2 wrong usage or "
+           "pipeline file.\n");
+}
+
+static int unknown_command(const char *word)
+{
+    const char *name[N_COMMANDS], *near;
+
+    for (int i = 0; i < N_COMMANDS; i++)
+        name[i] = commands[i].name;
+    near = nearest_word(word, name, N_COMMANDS);
+    if (near)
+        fprintf(stderr, "freezeline: unknown command '%s'; did you mean '%s'?\n", word, near);
+    else
+        fprintf(stderr, "freezeline: unknown command '%s'; 'freezeline --help' lists them\n", word);
+    return 2;
+}
+
+static int run_command(const struct command *c, int argc, char **argv)
+{
+    struct error e = {0};
+    int rc = c->run(argc, argv, &e);
+
+    if (rc)
+        fprintf(stderr, "freezeline %s: %s\n", c->name, e.text[0] ? e.text : error_sentence(rc));
+    return error_exit_status(rc);
+}
+
+int main(int argc, char **argv)
+{
+    blas_start(argv);
+    log_open("freezeline", "warn");
+    if (argc < 2) {
+        fprintf(stderr, "freezeline: which command? 'freezeline --help' lists them\n");
+        return 2;
+    }
+    if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")) {
+        print_help();
+        return 0;
+    }
+    for (int i = 0; i < N_COMMANDS; i++)
+        if (!strcmp(argv[1], commands[i].name))
+            return run_command(&commands[i], argc - 1, argv + 1);
+    return unknown_command(argv[1]);
+}
