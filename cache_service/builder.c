@@ -17,14 +17,19 @@
 #include "cache_body.h"
 #include "half.h"
 #include "kmeans_train.h"
-#include "projection_train.h"
+#include "net_train.h"
 #include "shuffle.h"
 #include "threshold.h"
 
-#define METHOD_VERSION    1u /* of the algorithms: one more makes every older partial result stale */
+#define METHOD_VERSION    2u /* of the algorithms: one more makes every older partial result stale */
 #define BLOCK             256
 #define LOOKUP_BLOCK      32
 #define DEFAULT_CENTROIDS 4096 /* at most, where no budget says how many; and 1 for 8 points at most */
+
+/* For distances: smoothing draws the points of a class together, and with a small start and strong decay the
+ * directions that nothing was learned about stay small. */
+static const struct recipe published = {
+    .rate = 3e-3f, .decay = 0.3f, .start = 0.1, .smoothing = 0.3f, .loss = {.distil = 0, .temperature = 1}};
 
 struct build {
     const struct builder_input *in;
@@ -163,16 +168,18 @@ static int make_projection(struct build *b, struct error *e)
     char done[4096], checkpoint[4096];
     struct cache *c;
     int rc;
-    struct projection_training t = {.rows = in->train,
-                                    .labels = in->train_labels,
-                                    .classes = in->classes,
-                                    .nodes = in->config->nodes,
-                                    .epochs = in->config->train_epochs,
-                                    .seed = in->config->seed,
-                                    .tag = b->projection_tag,
-                                    .checkpoint = checkpoint,
-                                    .progress = in->progress,
-                                    .progress_arg = in->progress_arg};
+    struct trained learned;
+    struct net_training t = {.rows = in->train,
+                             .labels = in->train_labels,
+                             .classes = in->classes,
+                             .nodes = in->config->nodes,
+                             .recipe = published,
+                             .seed = in->config->seed,
+                             .tag = b->projection_tag,
+                             .checkpoint = checkpoint,
+                             .progress = in->progress,
+                             .progress_arg = in->progress_arg};
+    t.recipe.epochs = in->config->train_epochs;
     if ((rc = path_in(b, done, sizeof done, "projection.cache", e)) != FL_OK ||
         (rc = path_in(b, checkpoint, sizeof checkpoint, "checkpoint", e)) != FL_OK)
         return rc;
@@ -183,9 +190,12 @@ static int make_projection(struct build *b, struct error *e)
         return FL_OK;
     }
     t.phase = phase(b, "project");
-    rc = projection_train(&b->projection, &t, e);
-    if (rc == FL_OK)
+    rc = net_train(&learned, &t, e);
+    if (rc == FL_OK) {
+        b->projection = projection_retain(learned.projection);
+        trained_release(&learned);
         rc = save_projection(b, done, e);
+    }
     if (rc == FL_OK)
         unlink(checkpoint);
     return rc;

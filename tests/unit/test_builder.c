@@ -5,7 +5,7 @@
 #include <stdio.h>
 
 #include "cache_service/kmeans_train.h"
-#include "cache_service/projection_train.h"
+#include "cache_service/net_train.h"
 #include "cache_service/threshold.h"
 
 enum { DIM = 12, CLASSES = 3, TRAIN = 600, CALIBRATE = 150 };
@@ -251,38 +251,60 @@ static void test_a_constant_feature_has_no_weight(void **state)
 
 /* --- the parts --- */
 
+/* The loss of a batch that net_loss has spent is gone: the buffers are filled again for each. */
+static double loss_at(const struct net *m, const struct net_batch *b, int n)
+{
+    static const struct net_loss l = {.distil = 0.4f, .temperature = 2};
+    net_forward(m, b, n, 0, NULL);
+    return net_loss(b, n, m->classes, &l) / n;
+}
+
+static void random_probabilities(struct shuffle *s, float *p, int rows, int classes)
+{
+    for (int i = 0; i < rows; i++) {
+        float sum = 0;
+        for (int c = 0; c < classes; c++)
+            sum += p[i * classes + c] = (float)shuffle_uniform(s) + 0.1f;
+        for (int c = 0; c < classes; c++)
+            p[i * classes + c] /= sum;
+    }
+}
+
 static void test_gradients(void **state)
 {
-    enum { N = 5, D = 4, H = 6, C = 3 };
-    float w1[D * H], b1[H], w2[H * C], b2[C], z[N * D], g1[D * H], gb1[H], g2[H * C], gb2[C], spare[D * H];
-    float *const parameter[] = {w1, b1, w2, b2}, *const gradient[] = {g1, gb1, g2, gb2};
-    const int size[] = {D * H, H, H * C, C};
-    int32_t labels[N];
-    struct projection_gradients g = {g1, gb1, g2, gb2}, unused = {spare, spare, spare, spare};
+    enum { N = 5, D = 4, H = 6, C = 3, ALL = D * H + H + H * C + C };
+    float parameters[ALL], gradient[ALL];
+    struct net m = net_over(parameters, D, H, C), g = net_over(gradient, D, H, C);
+    struct net_batch b;
     struct shuffle s;
     (void)state;
+    assert_int_equal(net_parameters(D, H, C), ALL);
+    assert_int_equal(net_batch_new(&b, N, D, H, C), FL_OK);
     shuffle_seed(&s, 4, 2);
-    for (int p = 0; p < 4; p++) {
-        for (int i = 0; i < size[p]; i++)
-            parameter[p][i] = (float)shuffle_normal(&s);
-    }
+    for (int i = 0; i < ALL; i++)
+        parameters[i] = (float)shuffle_normal(&s);
     for (int i = 0; i < N * D; i++)
-        z[i] = (float)shuffle_normal(&s);
-    for (int i = 0; i < N; i++)
-        labels[i] = (int32_t)shuffle_below(&s, C);
-    projection_loss(D, H, C, w1, b1, w2, b2, z, labels, N, &g);
-    for (int p = 0; p < 4; p++) {
-        for (int i = 0; i < size[p]; i++) {
-            float keep = parameter[p][i], step = 1e-2f;
-            double up, down;
-            parameter[p][i] = keep + step;
-            up = projection_loss(D, H, C, w1, b1, w2, b2, z, labels, N, &unused);
-            parameter[p][i] = keep - step;
-            down = projection_loss(D, H, C, w1, b1, w2, b2, z, labels, N, &unused);
-            parameter[p][i] = keep;
-            assert_true(fabs((up - down) / (2 * (double)step) - (double)gradient[p][i]) < 2e-2);
-        }
+        b.z[i] = (float)shuffle_normal(&s);
+    random_probabilities(&s, b.hard, N, C);
+    random_probabilities(&s, b.soft, N, C);
+    loss_at(&m, &b, N);
+    net_backward(&m, &b, N, 0);
+    net_gradient_w1(&m, &b, N, 0, 1, g.w1);
+    net_gradient_w1(&m, &b, N, 1, D - 1, g.w1 + H);
+    net_gradient_b1(&m, &b, N, g.b1);
+    net_gradient_w2(&m, &b, N, g.w2);
+    net_gradient_b2(&m, &b, N, g.b2);
+    for (int i = 0; i < ALL; i++) {
+        float keep = parameters[i], step = 1e-2f;
+        double up, down;
+        parameters[i] = keep + step;
+        up = loss_at(&m, &b, N);
+        parameters[i] = keep - step;
+        down = loss_at(&m, &b, N);
+        parameters[i] = keep;
+        assert_true(fabs((up - down) / (2 * (double)step) - (double)gradient[i]) < 5e-3);
     }
+    net_batch_free(&b);
 }
 
 static void test_kmeans_finds_separate_groups(void **state)

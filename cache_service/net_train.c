@@ -1,0 +1,465 @@
+/* net_train.c - teach the small network
+ *
+ * w1's gradient is never held as a whole: it is made and spent some rows at a time, so that a flattened
+ * activation with its tens of thousands of inputs fits. Random numbers of an epoch come from streams of their
+ * own, so that a training that goes on from a checkpoint sees what an uninterrupted one does.
+ */
+#include "net_train.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#include "half.h"
+
+#define CHUNK 256 /* rows of w1 whose gradient is made at once */
+#define WARM  0.1 /* share of the steps in which the rate rises */
+#define MAGIC "FLCHECK"
+enum stream { STREAM_START, STREAM_SPLIT, STREAM_EPOCH = 100 };
+
+/* Runs of floats with one value per parameter. */
+enum run { PARAMETERS, MOMENT1, MOMENT2, BEST, RUNS };
+
+struct trainer {
+    const struct net_training *t;
+    struct projection *p; /* mean and scale first; weights at the end */
+    struct net net;       /* over run[PARAMETERS] */
+    size_t size;          /* of a run */
+    float *run[RUNS];     /* BEST: NULL when nothing is held out */
+    struct net_batch batch;
+    float *gradient;      /* of CHUNK rows of w1, or of b1, w2, b2 */
+    int32_t *row, *order; /* [learned]: rows to learn from; the same in the epoch's order */
+    int32_t *held;        /* [held_out]: rows to judge epochs by; behind `row` in one allocation */
+    int64_t learned, held_out;
+    int64_t steps; /* taken so far */
+    int epoch;     /* finished so far */
+    double best_loss, best_agreement;
+};
+
+void trained_release(struct trained *t)
+{
+    projection_release(t->projection);
+    free(t->weights);
+    free(t->bias);
+    memset(t, 0, sizeof *t);
+}
+
+/* --- the input: which rows, their mean and spread --- */
+
+static bool row_usable(const struct net_training *t, int64_t row)
+{
+    const float *x = t->rows->data + row * t->rows->dim;
+    float poison = 0;
+    if (t->labels[row] < 0 || t->labels[row] >= t->classes)
+        return false;
+    for (int i = 0; i < t->rows->dim; i++)
+        poison += x[i] * 0.0f;
+    if (t->scores != NULL) {
+        for (int c = 0; c < t->classes; c++)
+            poison += t->scores->data[row * t->classes + c] * 0.0f;
+    }
+    return poison == 0;
+}
+
+/* One pass, as data may be larger than memory: sums of x and x^2, in double, around the first usable row. */
+static int measure(struct trainer *r, struct error *e)
+{
+    int dim = r->net.dim;
+    double *sum = calloc((size_t)dim * 2, sizeof *sum), *square = sum + dim, n;
+    const float *first = NULL;
+    if (sum == NULL)
+        return error_set(e, FL_NOMEM, "no memory for %d features", dim);
+    for (int64_t row = 0; row < r->t->rows->rows; row++) {
+        const float *x = r->t->rows->data + row * dim;
+        if (!row_usable(r->t, row))
+            continue;
+        first = first != NULL ? first : x;
+        for (int i = 0; i < dim; i++) {
+            double d = (double)x[i] - (double)first[i];
+            sum[i] += d;
+            square[i] += d * d;
+        }
+        r->row[r->learned++] = (int32_t)row;
+    }
+    n = (double)r->learned;
+    for (int i = 0; i < dim && r->learned > 0; i++) {
+        double mean = sum[i] / n, variance = square[i] / n - mean * mean;
+        double floor = 1e-6 * (1e-3 + fabs(mean + (double)first[i]));
+        r->p->mean[i] = (float)(mean + (double)first[i]);
+        r->p->scale[i] = variance > floor * floor ? (float)(1 / sqrt(variance)) : 0;
+    }
+    free(sum);
+    if (r->learned == 0)
+        return error_set(e, FL_VALUE, "none of the %lld training points has a label and finite features",
+                         (long long)r->t->rows->rows);
+    return FL_OK;
+}
+
+static void hold_out(struct trainer *r)
+{
+    struct shuffle s;
+    shuffle_seed(&s, r->t->seed, STREAM_SPLIT);
+    shuffle_order(&s, r->row, r->learned);
+    r->held_out = (int64_t)((double)r->t->recipe.held_out * (double)r->learned);
+    r->learned -= r->held_out;
+    r->held = r->row + r->learned;
+}
+
+/* --- state on disk --- */
+
+struct checkpoint_header {
+    char magic[8];
+    uint64_t checksum, tag;
+    int32_t dim, nodes, classes, epoch;
+    int64_t steps;
+    double best_loss, best_agreement;
+};
+
+static uint64_t checkpoint_sum(const struct trainer *r, const struct checkpoint_header *h)
+{
+    XXH3_state_t *s = XXH3_createState();
+    uint64_t sum;
+    if (s == NULL)
+        return 0;
+    XXH3_64bits_reset(s);
+    XXH3_64bits_update(s, &h->tag, sizeof *h - offsetof(struct checkpoint_header, tag));
+    for (int i = 0; i < RUNS && r->run[i] != NULL; i++)
+        XXH3_64bits_update(s, r->run[i], r->size * sizeof(float));
+    sum = XXH3_64bits_digest(s);
+    XXH3_freeState(s);
+    return sum;
+}
+
+static int checkpoint_save(const struct trainer *r, struct error *e)
+{
+    struct checkpoint_header h = {MAGIC,          0,        r->t->tag, r->net.dim,   r->net.nodes,
+                                  r->net.classes, r->epoch, r->steps,  r->best_loss, r->best_agreement};
+    char temporary[4096];
+    FILE *f;
+    bool ok;
+    if (r->t->checkpoint == NULL)
+        return FL_OK;
+    if (snprintf(temporary, sizeof temporary, "%s.part", r->t->checkpoint) >= (int)sizeof temporary)
+        return error_set(e, FL_IO, "%.200s...: the path is too long", r->t->checkpoint);
+    h.checksum = checkpoint_sum(r, &h);
+    f = fopen(temporary, "wbe");
+    if (f == NULL)
+        return error_set(e, FL_IO, "%s: %s", temporary, strerror(errno));
+    ok = fwrite(&h, sizeof h, 1, f) == 1;
+    for (int i = 0; i < RUNS && r->run[i] != NULL; i++)
+        ok = ok && fwrite(r->run[i], sizeof(float), r->size, f) == r->size;
+    ok = ok && fflush(f) == 0 && fsync(fileno(f)) == 0;
+    ok = fclose(f) == 0 && ok;
+    if (ok && rename(temporary, r->t->checkpoint) == 0)
+        return FL_OK;
+    unlink(temporary);
+    return error_set(e, FL_IO, "%s: %s", temporary, strerror(errno));
+}
+
+/* True when the state of a finished epoch of this very training was read; a file that is anything else is
+ * ignored. */
+static bool checkpoint_load(struct trainer *r)
+{
+    struct checkpoint_header h;
+    FILE *f = r->t->checkpoint != NULL ? fopen(r->t->checkpoint, "rbe") : NULL;
+    bool ok;
+    if (f == NULL)
+        return false;
+    ok = fread(&h, sizeof h, 1, f) == 1 && memcmp(h.magic, MAGIC, 8) == 0 && h.tag == r->t->tag &&
+         h.dim == r->net.dim && h.nodes == r->net.nodes && h.classes == r->net.classes && h.epoch > 0 &&
+         h.epoch <= r->t->recipe.epochs && h.steps >= 0;
+    for (int i = 0; i < RUNS && r->run[i] != NULL; i++)
+        ok = ok && fread(r->run[i], sizeof(float), r->size, f) == r->size;
+    fclose(f);
+    ok = ok && h.checksum == checkpoint_sum(r, &h);
+    if (ok) {
+        r->epoch = h.epoch;
+        r->steps = h.steps;
+        r->best_loss = h.best_loss;
+        r->best_agreement = h.best_agreement;
+    }
+    return ok;
+}
+
+/* --- batches --- */
+
+/* out = softmax(score / t) */
+static void softmax(const float *score, int classes, float t, float *out)
+{
+    float top = score[0], sum = 0;
+    for (int c = 1; c < classes; c++)
+        top = score[c] > top ? score[c] : top;
+    for (int c = 0; c < classes; c++) {
+        out[c] = expf((score[c] - top) / t);
+        sum += out[c];
+    }
+    for (int c = 0; c < classes; c++)
+        out[c] /= sum;
+}
+
+static void load_batch(struct trainer *r, const int32_t *rows, int n, float smoothing)
+{
+    const struct net_training *t = r->t;
+    int classes = t->classes;
+    for (int i = 0; i < n; i++) {
+        int64_t row = rows[i];
+        float *hard = r->batch.hard + (size_t)i * (size_t)classes;
+        projection_standardise(r->p, t->rows->data + row * t->rows->dim,
+                               r->batch.z + (size_t)i * (size_t)r->net.dim);
+        for (int c = 0; c < classes; c++)
+            hard[c] = smoothing / (float)classes;
+        hard[t->labels[row]] += 1 - smoothing;
+        if (t->scores != NULL)
+            softmax(t->scores->data + row * classes, classes, t->recipe.loss.temperature,
+                    r->batch.soft + (size_t)i * (size_t)classes);
+    }
+}
+
+/* Rows i and n-1-i of a random batch become mixtures of each other. */
+static void mix_rows(float *rows, int n, int width, float lambda)
+{
+    for (int i = 0; i < n / 2; i++) {
+        float *a = rows + (size_t)i * (size_t)width, *b = rows + (size_t)(n - 1 - i) * (size_t)width;
+        for (int j = 0; j < width; j++) {
+            float x = a[j], y = b[j];
+            a[j] = lambda * x + (1 - lambda) * y;
+            b[j] = lambda * y + (1 - lambda) * x;
+        }
+    }
+}
+
+/* Beta(a, a) by Johnk's method, for a <= 1. */
+static float draw_beta(struct shuffle *s, double a)
+{
+    for (;;) {
+        double x = pow(shuffle_uniform(s), 1 / a), y = pow(shuffle_uniform(s), 1 / a);
+        if (x + y > 0 && x + y <= 1)
+            return (float)(x / (x + y));
+    }
+}
+
+static void disturb(struct trainer *r, int n, struct shuffle *s)
+{
+    const struct recipe *how = &r->t->recipe;
+    uint32_t below = (uint32_t)(how->drop * 65536);
+    float grow = 65536.0f / (float)(65536 - below);
+    size_t all = (size_t)n * (size_t)r->net.dim;
+    if (how->mixup > 0) {
+        float lambda = draw_beta(s, (double)how->mixup);
+        mix_rows(r->batch.z, n, r->net.dim, lambda);
+        mix_rows(r->batch.hard, n, r->net.classes, lambda);
+        if (r->t->scores != NULL)
+            mix_rows(r->batch.soft, n, r->net.classes, lambda);
+    }
+    for (size_t i = 0; below > 0 && i < all; i += 2) { /* two features from one random number */
+        uint32_t u = shuffle_u32(s);
+        r->batch.z[i] = (u & 0xffff) < below ? 0 : r->batch.z[i] * grow;
+        if (i + 1 < all)
+            r->batch.z[i + 1] = (u >> 16) < below ? 0 : r->batch.z[i + 1] * grow;
+    }
+}
+
+/* --- training --- */
+
+static int64_t steps_per_epoch(const struct trainer *r)
+{
+    return (r->learned + TRAIN_BATCH - 1) / TRAIN_BATCH;
+}
+
+static float rate_now(const struct trainer *r)
+{
+    double total = (double)(steps_per_epoch(r) * r->t->recipe.epochs), at = (double)r->steps + 1,
+           warm = WARM * total;
+    if (at < warm)
+        return (float)((double)r->t->recipe.rate * at / warm);
+    return (float)((double)r->t->recipe.rate * 0.5 *
+                   (1 + cos(3.141592653589793 * (at - warm) / (total - warm + 1))));
+}
+
+static void descend(struct trainer *r, float *at, size_t n)
+{
+    ptrdiff_t offset = at - r->run[PARAMETERS];
+    net_descend(at, r->run[MOMENT1] + offset, r->run[MOMENT2] + offset, r->gradient, n, rate_now(r),
+                r->t->recipe.decay, r->steps + 1);
+}
+
+static double train_batch(struct trainer *r, int n, struct shuffle *s)
+{
+    const struct net *m = &r->net;
+    float drop = r->t->recipe.drop;
+    double loss;
+    net_forward(m, &r->batch, n, drop, s);
+    loss = net_loss(&r->batch, n, m->classes, &r->t->recipe.loss);
+    net_backward(m, &r->batch, n, drop);
+    net_gradient_w2(m, &r->batch, n, r->gradient);
+    descend(r, m->w2, (size_t)m->nodes * (size_t)m->classes);
+    net_gradient_b2(m, &r->batch, n, r->gradient);
+    descend(r, m->b2, (size_t)m->classes);
+    net_gradient_b1(m, &r->batch, n, r->gradient);
+    descend(r, m->b1, (size_t)m->nodes);
+    for (int from = 0; from < m->dim; from += CHUNK) {
+        int rows = m->dim - from < CHUNK ? m->dim - from : CHUNK;
+        net_gradient_w1(m, &r->batch, n, from, rows, r->gradient);
+        descend(r, m->w1 + (size_t)from * (size_t)m->nodes, (size_t)rows * (size_t)m->nodes);
+    }
+    r->steps++;
+    return loss;
+}
+
+/* Judges the epoch by the held-out rows and keeps its parameters when it is the best so far. */
+static void judge_epoch(struct trainer *r)
+{
+    static const struct net_loss plain = {0, 1};
+    double loss = 0, agree = 0;
+    int classes = r->net.classes;
+    for (int64_t from = 0; from < r->held_out; from += TRAIN_BATCH) {
+        int n = r->held_out - from < TRAIN_BATCH ? (int)(r->held_out - from) : TRAIN_BATCH;
+        load_batch(r, r->held + from, n, 0);
+        net_forward(&r->net, &r->batch, n, 0, NULL);
+        for (int i = 0; i < n; i++) {
+            const float *score = r->batch.out + (size_t)i * (size_t)classes;
+            int best = 0;
+            for (int c = 1; c < classes; c++)
+                best = score[c] > score[best] ? c : best;
+            agree += best == r->t->labels[r->held[from + i]];
+        }
+        loss += net_loss(&r->batch, n, classes, &plain);
+    }
+    if (r->held_out > 0 && !(loss / (double)r->held_out >= r->best_loss)) {
+        r->best_loss = loss / (double)r->held_out;
+        r->best_agreement = agree / (double)r->held_out;
+        memcpy(r->run[BEST], r->run[PARAMETERS], r->size * sizeof(float));
+    }
+}
+
+static int train_epoch(struct trainer *r, struct error *e)
+{
+    const struct net_training *t = r->t;
+    double loss = 0;
+    struct shuffle s;
+    shuffle_seed(&s, t->seed, STREAM_EPOCH + (uint64_t)r->epoch);
+    memcpy(r->order, r->row, (size_t)r->learned * sizeof *r->order);
+    shuffle_order(&s, r->order, r->learned);
+    for (int64_t from = 0; from < r->learned; from += TRAIN_BATCH) {
+        int n = r->learned - from < TRAIN_BATCH ? (int)(r->learned - from) : TRAIN_BATCH;
+        load_batch(r, r->order + from, n, t->recipe.smoothing);
+        disturb(r, n, &s);
+        loss += train_batch(r, n, &s);
+        if (t->progress != NULL && t->progress(t->progress_arg, t->phase, r->epoch * r->learned + from + n,
+                                               t->recipe.epochs * r->learned, loss / (double)(from + n)) != 0)
+            return error_set(e, FL_CANCELLED,
+                             "stopped in epoch %d; the next build goes on from its beginning", r->epoch + 1);
+    }
+    if (!isfinite(loss))
+        return error_set(e, FL_VALUE, "training diverged: the descriptors' values are too extreme");
+    judge_epoch(r);
+    r->epoch++;
+    return checkpoint_save(r, e);
+}
+
+static void start(struct trainer *r)
+{
+    struct shuffle s;
+    for (int i = 0; i < RUNS; i++) {
+        if (r->run[i] != NULL)
+            memset(r->run[i], 0, r->size * sizeof(float));
+    }
+    shuffle_seed(&s, r->t->seed, STREAM_START);
+    net_initialise(&r->net, r->t->recipe.start, &s);
+    r->epoch = 0;
+    r->steps = 0;
+    r->best_loss = r->best_agreement = NAN;
+}
+
+static int trainer_open(struct trainer *r, const struct net_training *t)
+{
+    int dim = t->rows->dim;
+    size_t rows = (size_t)t->rows->rows + 1;
+    size_t chunk =
+        ((size_t)(CHUNK > t->classes ? CHUNK : t->classes) + 1) * (size_t)t->nodes + (size_t)t->classes;
+    r->t = t;
+    r->size = net_parameters(dim, t->nodes, t->classes);
+    for (int i = 0; i < (t->recipe.held_out > 0 ? RUNS : BEST); i++) {
+        r->run[i] = malloc(r->size * sizeof(float));
+        if (r->run[i] == NULL)
+            return FL_NOMEM;
+    }
+    r->gradient = malloc(chunk * sizeof *r->gradient);
+    r->row = malloc(rows * sizeof *r->row);
+    r->order = malloc(rows * sizeof *r->order);
+    if (!r->gradient || !r->row || !r->order ||
+        net_batch_new(&r->batch, TRAIN_BATCH, dim, t->nodes, t->classes) != FL_OK)
+        return FL_NOMEM;
+    r->net = net_over(r->run[PARAMETERS], dim, t->nodes, t->classes);
+    return projection_new(&r->p, dim, t->nodes);
+}
+
+static void trainer_close(struct trainer *r)
+{
+    for (int i = 0; i < RUNS; i++)
+        free(r->run[i]);
+    free(r->gradient);
+    free(r->row);
+    free(r->order);
+    net_batch_free(&r->batch);
+    projection_release(r->p);
+}
+
+/* w1 [dim][nodes] becomes the projection's weights [nodes][dim], in halves; w2 [nodes][classes] becomes
+ * [classes][nodes]. */
+static int conclude(struct trainer *r, struct trained *out)
+{
+    struct net m = net_over(r->held_out > 0 ? r->run[BEST] : r->run[PARAMETERS], r->net.dim, r->net.nodes,
+                            r->net.classes);
+    for (int j = 0; j < m.nodes; j++) {
+        for (int i = 0; i < m.dim; i++) {
+            float w = r->p->scale[i] == 0 ? 0 : m.w1[(size_t)i * (size_t)m.nodes + (size_t)j];
+            r->p->weights[(size_t)j * (size_t)m.dim + (size_t)i] =
+                half_from_float(fminf(fmaxf(w, -HALF_MAX), HALF_MAX));
+        }
+    }
+    memcpy(r->p->bias, m.b1, (size_t)m.nodes * sizeof *m.b1);
+    out->weights = malloc((size_t)m.nodes * (size_t)m.classes * sizeof *out->weights);
+    out->bias = malloc((size_t)m.classes * sizeof *out->bias);
+    if (out->weights == NULL || out->bias == NULL)
+        return FL_NOMEM;
+    for (int c = 0; c < m.classes; c++) {
+        for (int j = 0; j < m.nodes; j++)
+            out->weights[(size_t)c * (size_t)m.nodes + (size_t)j] =
+                m.w2[(size_t)j * (size_t)m.classes + (size_t)c];
+        out->bias[c] = m.b2[c];
+    }
+    out->projection = projection_retain(r->p);
+    out->held_out_loss = r->best_loss;
+    out->held_out_agreement = r->best_agreement;
+    return FL_OK;
+}
+
+int net_train(struct trained *out, const struct net_training *t, struct error *e)
+{
+    struct trainer r = {0};
+    int rc = trainer_open(&r, t);
+    memset(out, 0, sizeof *out);
+    if (rc != FL_OK) {
+        error_set(e, rc, "no memory to train %d x %d weights", t->rows->dim, t->nodes);
+        goto done;
+    }
+    rc = measure(&r, e);
+    if (rc != FL_OK)
+        goto done;
+    hold_out(&r);
+    if (!checkpoint_load(&r))
+        start(&r);
+    while (r.epoch < t->recipe.epochs && rc == FL_OK)
+        rc = train_epoch(&r, e);
+    if (rc == FL_OK && (rc = conclude(&r, out)) != FL_OK)
+        error_set(e, rc, "no memory to keep what was learned");
+done:
+    if (rc != FL_OK)
+        trained_release(out);
+    trainer_close(&r);
+    return rc;
+}

@@ -1,0 +1,58 @@
+/* net_train.h - teach the small network: descriptor -> relu layer -> scores
+ *
+ * For the caches as published its relu layer becomes the projection and the rest is dropped; for learned
+ * caches the whole is kept.
+ */
+#ifndef FREEZELINE_NET_TRAIN_H
+#define FREEZELINE_NET_TRAIN_H
+
+#include "builder.h"
+#include "net.h"
+#include "projection.h"
+
+#define TRAIN_BATCH 256
+
+/* How to teach. */
+struct recipe {
+    int epochs;
+    float rate, decay; /* of Adam at its peak; the rate rises over the first tenth of all steps, then falls as
+                          a cosine to 0 */
+    double start;      /* times He's initialisation */
+    float smoothing;   /* of labels (Szegedy et al. 2016) */
+    float drop;        /* of features and of nodes (Srivastava et al. 2014) */
+    float mixup;       /* alpha of the Beta distribution that mixes two points (Zhang et al. 2018); 0: none */
+    struct net_loss loss;
+    float held_out; /* share of the points that is not learned from but says which epoch was best; 0: the last
+                       one is taken */
+};
+
+struct net_training {
+    const struct matrix_file *rows;
+    const int32_t *labels; /* rows with a label outside 0..classes-1, or a descriptor that is not finite, are
+                              passed over */
+    const struct matrix_file
+        *scores; /* the teacher's, [rows][classes], for recipe.loss.distil > 0; or NULL */
+    int classes, nodes;
+    struct recipe recipe;
+    uint64_t seed;
+    uint64_t tag;           /* of all of the above: a checkpoint with another tag is not continued */
+    const char *checkpoint; /* file for the state after each epoch; NULL: none */
+    const char *phase;      /* for progress; the number is the mean loss of the epoch so far */
+    builder_progress progress;
+    void *progress_arg;
+};
+
+/* What was learned: the first layer as it is stored, the second as floats, [classes][nodes]. */
+struct trained {
+    struct projection *projection;
+    float *weights, *bias;
+    double held_out_loss, held_out_agreement; /* of the epoch that was taken; NaN when nothing was held out */
+};
+void trained_release(struct trained *t);
+
+/* The same input, seed and number of BLAS threads give the same result, also when it was interrupted
+ * (FL_CANCELLED) and called again. Memory: 3 floats per parameter (4 with held-out points) plus a batch.
+ * FL_VALUE when no row can be used. */
+int net_train(struct trained *out, const struct net_training *t, struct error *e);
+
+#endif
