@@ -24,14 +24,25 @@ static int send_frame(void *socket, zmq_msg_t *frame, int more)
     return rc < 0 ? code_of_errno() : FL_OK;
 }
 
-static int send_copy(void *socket, const void *bytes, size_t size, int more)
+/* The first frame of a message: here alone waiting for room can show. Sending alone, libzmq looks only now and then for
+ * peers that came or made room; reading ZMQ_EVENTS makes it look. */
+static int send_first(void *socket, zmq_msg_t *frame, int more)
+{
+    int events, rc = send_frame(socket, frame, more);
+    size_t size = sizeof events;
+    if (rc == FL_AGAIN && !zmq_getsockopt(socket, ZMQ_EVENTS, &events, &size) && (events & ZMQ_POLLOUT))
+        rc = send_frame(socket, frame, more);
+    return rc;
+}
+
+static int send_peer(void *socket, const struct peer *to)
 {
     zmq_msg_t frame;
     int rc;
-    if (zmq_msg_init_size(&frame, size))
+    if (zmq_msg_init_size(&frame, to->size))
         return FL_NOMEM;
-    memcpy(zmq_msg_data(&frame), bytes, size);
-    rc = send_frame(socket, &frame, more);
+    memcpy(zmq_msg_data(&frame), to->id, to->size);
+    rc = send_first(socket, &frame, ZMQ_SNDMORE);
     zmq_msg_close(&frame);
     return rc;
 }
@@ -54,8 +65,9 @@ int frames_send(void *socket, const struct peer *to, const struct message *m, zm
                           size)) /* before the first frame leaves: from there on nothing may fail half-way */
         return FL_NOMEM;
     memcpy(zmq_msg_data(&envelope), s->envelope, size);
-    rc = to ? send_copy(socket, to->id, to->size, ZMQ_SNDMORE) : FL_OK;
-    if (!rc)
+    if (!to)
+        rc = send_first(socket, &envelope, payload_bytes ? ZMQ_SNDMORE : 0);
+    else if (!(rc = send_peer(socket, to)))
         rc = send_frame(socket, &envelope, payload_bytes ? ZMQ_SNDMORE : 0);
     if (!rc && payload_bytes)
         rc = send_frame(socket, payload, 0);

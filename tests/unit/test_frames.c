@@ -1,0 +1,301 @@
+/* test_frames.c - messages over real sockets: whole, checked, never half */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "wire/frames.h"
+
+static void *context, *router, *dealer;
+static struct message message;
+static zmq_msg_t payload;
+
+static int set_up(void **state)
+{
+    struct error e = {0};
+    struct socket_options o = {.mandatory = true};
+    (void)state;
+    context = zmq_ctx_new();
+    zmq_msg_init(&payload);
+    return frames_socket(&router, context, ZMQ_ROUTER, FRAMES_BIND, "inproc://here", &o, "loopback", &e) ||
+           frames_socket(&dealer, context, ZMQ_DEALER, FRAMES_CONNECT, "inproc://here", NULL, NULL, &e);
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    zmq_msg_close(&payload);
+    zmq_close(dealer);
+    zmq_close(router);
+    return zmq_ctx_term(context);
+}
+
+static struct tensor vector(int64_t n)
+{
+    return (struct tensor){.dtype = TENSOR_F32, .rank = 2, .dim = {1, n}};
+}
+
+static struct message *request(uint64_t id, int64_t n)
+{
+    message.type = MESSAGE_REQUEST;
+    message.request = (struct request){.id = id, .input = vector(n)};
+    return &message;
+}
+
+static void fill_payload(size_t bytes)
+{
+    zmq_msg_close(&payload);
+    zmq_msg_init_size(&payload, bytes);
+    memset(zmq_msg_data(&payload), 7, bytes);
+}
+
+/* Receives on the router, waiting up to 5 s for something to be there. */
+static int receive(struct peer *from, struct error *e)
+{
+    zmq_pollitem_t item = {.socket = router, .events = ZMQ_POLLIN};
+    if (zmq_poll(&item, 1, 5000) != 1)
+        return FL_DEADLINE;
+    return frames_recv(router, from, &message, &payload, e);
+}
+
+static void test_there_and_back(void **state)
+{
+    struct error e = {0};
+    struct peer from;
+    (void)state;
+    fill_payload(400);
+    assert_int_equal(frames_send(dealer, NULL, request(5, 100), &payload), FL_OK);
+    assert_int_equal(zmq_msg_size(&payload), 0); /* moved */
+    assert_int_equal(receive(&from, &e), FL_OK);
+    assert_int_equal(message.request.id, 5);
+    assert_int_equal(zmq_msg_size(&payload), 400);
+    message.type = MESSAGE_STATUS;
+    assert_int_equal(frames_send(router, &from, &message, NULL), FL_OK);
+    assert_int_equal(frames_recv(dealer, NULL, &message, &payload, &e), FL_OK);
+    assert_int_equal(message.type, MESSAGE_STATUS);
+    assert_int_equal(zmq_msg_size(&payload), 0);
+    assert_int_equal(frames_recv(dealer, NULL, &message, &payload, &e), FL_AGAIN);
+}
+
+static void test_sending_checks_the_payload(void **state)
+{
+    (void)state;
+    fill_payload(396);
+    assert_int_equal(frames_send(dealer, NULL, request(1, 100), &payload), FL_SHAPE);
+    assert_int_equal(zmq_msg_size(&payload), 396); /* still the caller's */
+    assert_int_equal(frames_send(dealer, NULL, request(1, 100), NULL), FL_SHAPE);
+}
+
+static void test_unknown_peer(void **state)
+{
+    struct peer nobody = {.size = 5, .id = "nobod"};
+    (void)state;
+    message.type = MESSAGE_STATUS;
+    assert_int_equal(frames_send(router, &nobody, &message, NULL), FL_UNAVAILABLE);
+}
+
+static void test_full_queue(void **state)
+{
+    struct error e = {0};
+    struct socket_options o = {.high_water = 3, .immediate = true};
+    void *push, *pull;
+    int rc = FL_OK, sent = 0, received = 0;
+    (void)state;
+    assert_int_equal(frames_socket(&push, context, ZMQ_PUSH, FRAMES_BIND, "inproc://full", &o, NULL, &e),
+                     FL_OK);
+    fill_payload(40);
+    assert_int_equal(frames_send(push, NULL, request(1, 10), &payload), FL_AGAIN); /* nobody there */
+    assert_int_equal(zmq_msg_size(&payload), 40);
+    assert_int_equal(frames_socket(&pull, context, ZMQ_PULL, FRAMES_CONNECT, "inproc://full", &o, NULL, &e),
+                     FL_OK);
+    for (; !rc && sent < 100; sent += !rc) {
+        fill_payload(40);
+        rc = frames_send(push, NULL, request((uint64_t)sent, 10), &payload);
+    }
+    assert_int_equal(rc, FL_AGAIN);
+    assert_true(sent >= 3 && sent < 100);
+    while (!frames_recv(pull, NULL, &message, &payload, &e)) /* all whole, none half */
+        assert_int_equal(message.request.id, received++);
+    assert_int_equal(received, sent);
+    zmq_close(push);
+    zmq_close(pull);
+}
+
+static void send_raw(int n, ...)
+{
+    va_list args;
+    va_start(args, n);
+    for (int i = 0; i < n; i++) {
+        const char *bytes = va_arg(args, const char *);
+        size_t size = va_arg(args, size_t);
+        assert_int_equal(zmq_send(dealer, bytes, size, i < n - 1 ? ZMQ_SNDMORE : 0), (int)size);
+    }
+    va_end(args);
+}
+
+/* What came is refused with these words, and the next message is read as if nothing had been. */
+static void refused(const char *says)
+{
+    struct error e = {0};
+    struct peer from;
+    assert_int_equal(receive(&from, &e), FL_PROTOCOL);
+    if (!strstr(e.text, says))
+        fail_msg("\"%s\" does not say \"%s\"", e.text, says);
+    assert_int_equal(zmq_msg_size(&payload), 0);
+    message.type = MESSAGE_DRAIN;
+    assert_int_equal(frames_send(dealer, NULL, &message, NULL), FL_OK);
+    assert_int_equal(receive(&from, &e), FL_OK);
+    assert_int_equal(message.type, MESSAGE_DRAIN);
+}
+
+static void test_garbage_is_consumed_whole(void **state)
+{
+    uint8_t good[256];
+    size_t size;
+    const char *bytes = (const char *)good;
+    char numbers[44] = {0};
+    (void)state;
+    assert_int_equal(message_encode(request(9, 10), good, sizeof good, &size), FL_OK);
+    send_raw(1, "", (size_t)0);
+    refused("version 0");
+    send_raw(1, "garbage", (size_t)7);
+    refused("no valid message");
+    send_raw(4, "garbage", (size_t)7, "a", (size_t)1, "b", (size_t)1, "c", (size_t)1);
+    refused("no valid message");
+    send_raw(1, bytes, size);
+    refused("announces a payload of 40 bytes and has none");
+    send_raw(2, bytes, size, numbers, (size_t)44);
+    refused("payload has 44 bytes, the message announces 40");
+    send_raw(2, bytes, size, numbers, (size_t)0);
+    refused("payload has 0 bytes");
+    send_raw(4, bytes, size, numbers, (size_t)40, "x", (size_t)1, "y", (size_t)1);
+    refused("2 more frames");
+}
+
+static void test_addresses_that_are_refused(void **state)
+{
+    static const char *const bad[][2] = {
+        {"tcp://0.0.0.0:5999", "not loopback"},
+        {"tcp://*:5999", "not loopback"},
+        {"tcp://127.0.0.1.evil.org:1", "not loopback"},
+        {"udp://127.0.0.1:1", "not understood"},
+        {"tcp://127.0.0.1:99999", "not understood"},
+        {"tcp://127.0.0.1", "not understood"},
+        {"ipc://", "not understood"},
+        {"nonsense", "not understood"},
+    };
+    struct error e = {0};
+    void *socket;
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        assert_int_equal(
+            frames_socket(&socket, context, ZMQ_PULL, FRAMES_BIND, bad[i][0], NULL, "loopback", &e),
+            FL_CONFIG);
+        assert_null(socket);
+        if (!strstr(e.text, bad[i][1]))
+            fail_msg("\"%s\" does not say \"%s\"", e.text, bad[i][1]);
+    }
+    assert_int_equal(
+        frames_socket(&socket, context, ZMQ_PULL, FRAMES_BIND, "tcp://0.0.0.0:*", NULL, "none", &e), FL_OK);
+    zmq_close(socket);
+}
+
+static void test_occupied_port(void **state)
+{
+    struct error e = {0};
+    char endpoint[128];
+    size_t size = sizeof endpoint;
+    void *first, *second;
+    (void)state;
+    assert_int_equal(
+        frames_socket(&first, context, ZMQ_PULL, FRAMES_BIND, "tcp://127.0.0.1:*", NULL, NULL, &e), FL_OK);
+    zmq_getsockopt(first, ZMQ_LAST_ENDPOINT, endpoint, &size);
+    assert_int_equal(frames_socket(&second, context, ZMQ_PULL, FRAMES_BIND, endpoint, NULL, NULL, &e),
+                     FL_CONFIG);
+    assert_non_null(strstr(e.text, "address already in use"));
+    zmq_close(first);
+}
+
+static void test_ipc_paths(void **state)
+{
+    char folder[] = "/tmp/freezeline-test-XXXXXX", endpoint[192], path[128], removal[160];
+    struct error e = {0};
+    struct stat st;
+    void *first, *second;
+    FILE *f;
+    (void)state;
+    assert_non_null(mkdtemp(folder));
+    snprintf(path, sizeof path, "%s/a/b/socket", folder);
+    snprintf(endpoint, sizeof endpoint, "ipc://%s", path);
+    assert_int_equal(frames_socket(&first, context, ZMQ_PULL, FRAMES_BIND, endpoint, NULL, NULL, &e), FL_OK);
+    snprintf(removal, sizeof removal, "%s/a/b", folder);
+    assert_int_equal(stat(removal, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0700);
+    assert_int_equal(frames_socket(&second, context, ZMQ_PULL, FRAMES_BIND, endpoint, NULL, NULL, &e),
+                     FL_CONFIG);
+    assert_non_null(strstr(e.text, "already in use"));
+    zmq_close(first);
+    snprintf(path, sizeof path, "%s/file", folder);
+    snprintf(endpoint, sizeof endpoint, "ipc://%s", path);
+    f = fopen(path, "w");
+    assert_non_null(f);
+    fclose(f);
+    assert_int_equal(frames_socket(&second, context, ZMQ_PULL, FRAMES_BIND, endpoint, NULL, NULL, &e),
+                     FL_CONFIG);
+    assert_int_equal(stat(path, &st), 0); /* what is there stays */
+    snprintf(removal, sizeof removal, "rm -r %s", folder);
+    assert_int_equal(system(removal), 0);
+}
+
+/* A socket that a killed process left behind is taken over. */
+static void test_stale_ipc_socket(void **state)
+{
+    char folder[] = "/tmp/freezeline-test-XXXXXX", endpoint[192], path[128];
+    struct error e = {0};
+    void *socket;
+    pid_t child;
+    (void)state;
+    assert_non_null(mkdtemp(folder));
+    snprintf(path, sizeof path, "%s/socket", folder);
+    snprintf(endpoint, sizeof endpoint, "ipc://%s", path);
+    child = fork();
+    if (child == 0) {
+        void *own = zmq_ctx_new();
+        _exit(frames_socket(&socket, own, ZMQ_PULL, FRAMES_BIND, endpoint, NULL, NULL, &e));
+    }
+    int status = -1;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    assert_int_equal(access(path, F_OK), 0);
+    assert_int_equal(frames_socket(&socket, context, ZMQ_PULL, FRAMES_BIND, endpoint, NULL, NULL, &e), FL_OK);
+    zmq_close(socket);
+    for (int i = 0; i < 500 && rmdir(folder); i++) { /* libzmq removes the socket in its own time */
+        unlink(path);
+        usleep(1000);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_there_and_back, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_sending_checks_the_payload, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_unknown_peer, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_full_queue, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_garbage_is_consumed_whole, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_addresses_that_are_refused, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_occupied_port, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_ipc_paths, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_stale_ipc_socket, set_up, tear_down),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
