@@ -24,12 +24,24 @@
 #define METHOD_VERSION    2u /* of the algorithms: one more makes every older partial result stale */
 #define BLOCK             256
 #define LOOKUP_BLOCK      32
+#define LEARNED_NODES     256  /* of a learned cache, or what its budget allows */
 #define DEFAULT_CENTROIDS 4096 /* at most, where no budget says how many; and 1 for 8 points at most */
 
 /* For distances: smoothing draws the points of a class together, and with a small start and strong decay the
  * directions that nothing was learned about stay small. */
 static const struct recipe published = {
     .rate = 3e-3f, .decay = 0.3f, .start = 0.1, .smoothing = 0.3f, .loss = {.distil = 0, .temperature = 1}};
+
+/* Two points mixed and a fifth of everything dropped: 35,000 points are few for so many weights. A higher
+ * temperature or more of the teacher makes scores worse at telling which answers can be trusted. */
+static const struct recipe imitating = {.epochs = 15,
+                                        .rate = 2e-3f,
+                                        .decay = 0.05f,
+                                        .start = 1,
+                                        .drop = 0.2f,
+                                        .mixup = 0.4f,
+                                        .loss = {.distil = 0.5f, .temperature = 2},
+                                        .held_out = 0.05f};
 
 struct build {
     const struct builder_input *in;
@@ -65,7 +77,8 @@ static int check_input(const struct builder_input *in, enum cache_kind *kind, st
 {
     const struct cache_config *c = in->config;
     if (cache_kind_parse(in->kind, kind) != FL_OK)
-        return error_set(e, FL_USAGE, "there is no kind of cache '%s': knn and kmeans are", in->kind);
+        return error_set(e, FL_USAGE, "there is no kind of cache '%s': knn, kmeans and learned are",
+                         in->kind);
     if (strlen(in->exit_name) >= sizeof((struct cache *)0)->exit || strchr(in->exit_name, '/') != NULL ||
         in->exit_name[0] == 0)
         return error_set(e, FL_CONFIG, "'%s' cannot be the name of an exit: 1 to 63 characters without '/'",
@@ -87,6 +100,12 @@ static int check_input(const struct builder_input *in, enum cache_kind *kind, st
     if (in->calibrate->dim != in->train->dim)
         return error_set(e, FL_SHAPE, "%s: training descriptors have %d features, calibration descriptors %d",
                          in->exit_name, in->train->dim, in->calibrate->dim);
+    if (in->train_scores != NULL &&
+        (in->train_scores->rows != in->train->rows || in->train_scores->dim != in->classes))
+        return error_set(e, FL_SHAPE,
+                         "%s: scores of %lld points and %d classes stand beside %lld points and %d classes",
+                         in->exit_name, (long long)in->train_scores->rows, in->train_scores->dim,
+                         (long long)in->train->rows, in->classes);
     return FL_OK;
 }
 
@@ -124,6 +143,8 @@ static int make_tags(struct build *b, struct error *e)
     XXH3_64bits_update(s, &c->rule, sizeof c->rule);
     XXH3_64bits_update(s, &budget, sizeof budget);
     digest_rows(s, in->calibrate, in->calibrate_labels);
+    if (b->kind == CACHE_LEARNED && in->train_scores != NULL)
+        digest_rows(s, in->train_scores, in->train_labels);
     b->cache_tag = XXH3_64bits_digest(s);
     XXH3_freeState(s);
     return FL_OK;
@@ -369,6 +390,73 @@ static int make_index(struct build *b, struct error *e)
     return rc;
 }
 
+/* --- learned --- */
+
+static int learned_nodes(const struct build *b, struct error *e)
+{
+    const struct builder_input *in = b->in;
+    size_t of_dim = 2 * (size_t)in->train->dim * sizeof(float),
+           of_classes = (size_t)in->classes * sizeof(float);
+    size_t per_node = (size_t)in->train->dim * sizeof(uint16_t) + sizeof(float) + of_classes, nodes;
+    if (in->budget_bytes == 0)
+        return LEARNED_NODES;
+    nodes = in->budget_bytes > of_dim + of_classes ? (in->budget_bytes - of_dim - of_classes) / per_node : 0;
+    if (nodes < 4)
+        error_set(
+            e, FL_CONFIG,
+            "%s: %zu bytes hold no predictor of %d features: raise cache.memory_mb or take smaller grids",
+            in->exit_name, in->budget_bytes, in->train->dim);
+    return nodes < LEARNED_NODES ? (int)(nodes / 4 * 4) : LEARNED_NODES;
+}
+
+/* Few points need more epochs to make as many steps. */
+static int learned_epochs(int64_t rows)
+{
+    int64_t epochs = 1500 * TRAIN_BATCH / rows;
+    return (int)(epochs < imitating.epochs ? imitating.epochs : epochs > 100 ? 100 : epochs);
+}
+
+static int make_learned(struct build *b, struct error *e)
+{
+    const struct builder_input *in = b->in;
+    char checkpoint[4096];
+    struct trained learned;
+    struct net_training t = {.rows = in->train,
+                             .labels = in->train_labels,
+                             .scores = in->train_scores,
+                             .classes = in->classes,
+                             .nodes = learned_nodes(b, e),
+                             .recipe = imitating,
+                             .seed = in->config->seed,
+                             .tag = b->cache_tag,
+                             .checkpoint = checkpoint,
+                             .phase = phase(b, "imitate"),
+                             .progress = in->progress,
+                             .progress_arg = in->progress_arg};
+    int rc;
+    if (t.nodes < 4)
+        return FL_CONFIG;
+    t.recipe.epochs = learned_epochs(in->train->rows);
+    if (in->train_scores == NULL)
+        t.recipe.loss.distil = 0;
+    rc = path_in(b, checkpoint, sizeof checkpoint, "learned.checkpoint", e);
+    if (rc == FL_OK)
+        rc = net_train(&learned, &t, e);
+    if (rc != FL_OK)
+        return rc;
+    unlink(checkpoint);
+    rc = cache_new(&b->cache, CACHE_LEARNED, learned.projection, in->classes);
+    if (rc == FL_OK) { /* the cache takes the second layer */
+        name_cache(b, b->cache, b->cache_tag);
+        b->cache->learned = (struct predictor){t.nodes, in->classes, learned.weights, learned.bias};
+        learned.weights = learned.bias = NULL;
+    } else {
+        error_set(e, rc, "no memory for the cache of %s", in->exit_name);
+    }
+    trained_release(&learned);
+    return rc;
+}
+
 /* --- threshold: the calibration points go the very way that requests will --- */
 
 static int calibrate(struct build *b, struct error *e)
@@ -395,8 +483,8 @@ static int calibrate(struct build *b, struct error *e)
 
 static int build(struct build *b, const char *path, struct error *e)
 {
-    int rc = make_projection(b, e);
-    if (rc == FL_OK)
+    int rc = b->kind == CACHE_LEARNED ? make_learned(b, e) : make_projection(b, e);
+    if (rc == FL_OK && b->kind != CACHE_LEARNED)
         rc = make_index(b, e);
     if (rc == FL_OK)
         rc = calibrate(b, e);

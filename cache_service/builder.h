@@ -34,7 +34,7 @@ typedef int (*builder_progress)(void *arg, const char *phase, int64_t done, int6
 
 struct builder_input {
     const char *exit_name;
-    const char *kind; /* "knn" | "kmeans" */
+    const char *kind; /* "knn" | "kmeans" | "learned" */
     uint8_t model[16];
     int classes;
     const struct matrix_file *train;
@@ -42,10 +42,13 @@ struct builder_input {
     const struct matrix_file *calibrate;
     const int32_t *calibrate_labels; /* the model's own */
     const struct cache_config *config;
-    size_t budget_bytes;  /* of this exit's points / centroids; 0 = no limit */
+    size_t budget_bytes;  /* of this exit's points / centroids, or of the whole of a learned cache; 0 = no
+                             limit */
     const char *work_dir; /* projections and partial work: an interrupted build goes on from here */
     builder_progress progress;
     void *progress_arg;
+    const struct matrix_file
+        *train_scores; /* the model's, [rows][classes], for `learned` to imitate; NULL: labels alone */
 };
 
 /* Trains the projection (or loads it from work_dir when it was made from the same input), builds the index,

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const kind_names[CACHE_KINDS] = {"knn", "kmeans"};
+static const char *const kind_names[CACHE_KINDS] = {"knn", "kmeans", "learned"};
 
 const char *cache_kind_name(enum cache_kind k)
 {
@@ -52,23 +52,38 @@ void cache_free(struct cache *c)
 {
     if (c == NULL || atomic_fetch_sub_explicit(&c->references, 1, memory_order_acq_rel) > 1)
         return;
-    points_release(cache_points(c));
+    if (cache_points(c) != NULL)
+        points_release(cache_points(c));
     if (c->kind == CACHE_KNN)
         free(c->knn.label);
-    else
+    else if (c->kind == CACHE_KMEANS)
         free(c->kmeans.count);
+    else
+        predictor_release(&c->learned);
     projection_release(c->projection);
     free(c);
 }
 
-struct points *cache_points(struct cache *c)
-{
-    return c->kind == CACHE_KNN ? &c->knn.points : &c->kmeans.points;
-}
-
 static const struct points *entries(const struct cache *c)
 {
-    return c->kind == CACHE_KNN ? &c->knn.points : &c->kmeans.points;
+    switch (c->kind) {
+    case CACHE_KNN:
+        return &c->knn.points;
+    case CACHE_KMEANS:
+        return &c->kmeans.points;
+    default:
+        return NULL;
+    }
+}
+
+struct points *cache_points(struct cache *c)
+{
+    return (struct points *)entries(c); /* of a cache that is not const */
+}
+
+static int64_t entry_count(const struct cache *c)
+{
+    return entries(c) != NULL ? entries(c)->n : 0;
 }
 
 size_t cache_entry_bytes(const struct cache *c)
@@ -87,10 +102,11 @@ struct cache_info cache_info(const struct cache *c)
     i.dim = c->projection->dim;
     i.nodes = c->projection->nodes;
     i.classes = c->classes;
-    i.entries = entries(c)->n;
+    i.entries = entry_count(c);
     i.threshold = c->threshold;
     i.projection_bytes = projection_bytes(c->projection);
-    i.index_bytes = (size_t)i.entries * cache_entry_bytes(c);
+    i.index_bytes =
+        c->kind == CACHE_LEARNED ? predictor_bytes(&c->learned) : (size_t)i.entries * cache_entry_bytes(c);
     i.total_bytes = i.projection_bytes + i.index_bytes + sizeof *c;
     return i;
 }
@@ -115,21 +131,30 @@ static void judge_kmeans(const struct cache *c, const float *h, const struct loo
     out->confidence = fraction / points_distance(&m->points, j, h);
 }
 
+static void judge_learned(const struct cache *c, const float *h, const struct lookup_room *room,
+                          struct cache_verdict *out)
+{
+    predictor_scores(&c->learned, h, room->scores);
+    out->label = predictor_label(room->scores, c->classes, &out->confidence);
+}
+
 static const struct cache_verdict no_verdict = {-1, 0, false};
 
 void cache_judge(const struct cache *c, const float *h, const struct lookup_room *room,
                  struct cache_verdict *out)
 {
     *out = no_verdict;
-    if (entries(c)->n == 0)
+    if (c->kind == CACHE_LEARNED)
+        judge_learned(c, h, room, out);
+    else if (entry_count(c) == 0)
         return;
-    if (c->kind == CACHE_KNN)
+    else if (c->kind == CACHE_KNN)
         judge_knn(c, h, room, out);
     else
         judge_kmeans(c, h, room, out);
     if (!isfinite(out->confidence))
         *out = no_verdict;
-    out->hit = out->confidence > c->threshold;
+    out->hit = out->label >= 0 && out->confidence > c->threshold;
 }
 
 struct cache_scratch {
@@ -189,7 +214,7 @@ static bool fit(struct cache_scratch *s, const struct cache *c)
     size_t rows = (size_t)s->max_batch;
     return grow(&s->z, &s->dim, (size_t)c->projection->dim, rows) &&
            grow(&s->h, &s->nodes, (size_t)c->projection->nodes, rows) &&
-           grow(&s->d2, &s->entries, (size_t)entries(c)->n, rows) &&
+           grow(&s->d2, &s->entries, (size_t)entry_count(c), rows) &&
            grow(&s->scores, &s->classes, (size_t)c->classes, 1);
 }
 
@@ -201,9 +226,10 @@ static void lookup_some(const struct cache *c, struct cache_scratch *s, const fl
     for (int i = 0; i < n; i++)
         s->finite[i] = projection_standardise(c->projection, x + (size_t)i * dim, s->z + (size_t)i * dim);
     projection_apply(c->projection, s->z, n, s->h);
-    points_distances2(entries(c), s->h, n, s->d2);
+    if (entries(c) != NULL)
+        points_distances2(entries(c), s->h, n, s->d2);
     for (int i = 0; i < n; i++) {
-        room.d2 = s->d2 + i * entries(c)->n;
+        room.d2 = s->d2 + i * entry_count(c);
         if (s->finite[i])
             cache_judge(c, s->h + (size_t)i * nodes, &room, &out[i]);
         else

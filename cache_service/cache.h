@@ -23,7 +23,7 @@ struct cache_verdict {
 
 struct cache_info {
     char exit[64];
-    char kind[16]; /* "knn", "kmeans" */
+    char kind[16]; /* "knn", "kmeans", "learned" */
     uint8_t model[16];
     uint64_t epoch;
     int dim;   /* of the descriptor */

@@ -2,7 +2,7 @@
  *
  * A pure function of the old cache and the pairs in their order. The projection is shared with the old cache;
  * entries are copied. Pairs with a descriptor that is not finite or a label that cannot be a class are passed
- * over: one bad update must not stop those behind it.
+ * over: one bad update must not stop those behind it. Of a learned cache only the threshold can change here.
  */
 #include "cache_body.h"
 
@@ -63,6 +63,17 @@ static int copy_kmeans(struct cache *to, const struct cache *from, int64_t room)
     return FL_OK;
 }
 
+static int copy_learned(struct cache *to, const struct cache *from)
+{
+    const struct predictor *p = &from->learned;
+    int rc = predictor_new(&to->learned, p->nodes, to->classes);
+    if (rc != FL_OK)
+        return rc;
+    memcpy(to->learned.weights, p->weights, (size_t)p->classes * (size_t)p->nodes * sizeof *p->weights);
+    memcpy(to->learned.bias, p->bias, (size_t)p->classes * sizeof *p->bias);
+    return FL_OK;
+}
+
 /* The old cache with room for n more entries, all its classes and those of the pairs, one epoch on. */
 static int begin(struct cache **out, const struct cache *old, int classes, int64_t room)
 {
@@ -75,7 +86,10 @@ static int begin(struct cache **out, const struct cache *old, int classes, int64
     c->epoch = old->epoch + 1;
     c->tag = old->tag;
     c->threshold = old->threshold;
-    rc = c->kind == CACHE_KNN ? copy_knn(c, old, room) : copy_kmeans(c, old, room);
+    if (c->kind == CACHE_LEARNED)
+        rc = copy_learned(c, old);
+    else
+        rc = c->kind == CACHE_KNN ? copy_knn(c, old, room) : copy_kmeans(c, old, room);
     if (rc != FL_OK) {
         cache_free(c);
         return rc;
@@ -238,8 +252,8 @@ static void raise_threshold(struct applier *a, int32_t label)
 {
     const struct cache *old = a->old;
     struct cache_verdict v;
-    const struct points *p = old->kind == CACHE_KNN ? &old->knn.points : &old->kmeans.points;
-    points_distances2(p, a->h, 1, a->d2);
+    if (old->kind != CACHE_LEARNED)
+        points_distances2(old->kind == CACHE_KNN ? &old->knn.points : &old->kmeans.points, a->h, 1, a->d2);
     cache_judge(old, a->h, &a->room, &v);
     if (v.hit && v.label != label && v.confidence > a->next->threshold)
         a->next->threshold = v.confidence;
@@ -253,7 +267,7 @@ static void apply_one(struct applier *a, const struct cache_pair *p)
     raise_threshold(a, p->label);
     if (a->next->kind == CACHE_KNN)
         apply_knn(a, p->label);
-    else
+    else if (a->next->kind == CACHE_KMEANS)
         apply_kmeans(a, p->label);
 }
 
@@ -296,7 +310,7 @@ int cache_apply(struct cache **out, const struct cache *old, const struct cache_
                 size_t budget_bytes, struct error *e)
 {
     struct applier a = {.old = old};
-    int classes = classes_needed(old, pairs, n), rc;
+    int classes = old->kind == CACHE_LEARNED ? old->classes : classes_needed(old, pairs, n), rc;
     int64_t have = cache_info(old).entries, room;
     a.capacity = capacity_of(old, classes, n, budget_bytes);
     room = a.capacity > have ? a.capacity : have;
@@ -306,7 +320,7 @@ int cache_apply(struct cache **out, const struct cache *old, const struct cache_
     if (rc == FL_OK && a.capacity < have) {
         if (old->kind == CACHE_KNN)
             trim_knn(&a.next->knn, a.capacity);
-        else
+        else if (old->kind == CACHE_KMEANS)
             trim_kmeans(&a.next->kmeans, a.capacity);
     }
     if (rc != FL_OK) {

@@ -8,11 +8,12 @@
 #include "cache.h"
 #include "kmeans.h"
 #include "knn.h"
+#include "predictor.h"
 #include "projection.h"
 
 #define CACHE_MAX_CLASSES 65536
 
-enum cache_kind { CACHE_KNN, CACHE_KMEANS, CACHE_KINDS };
+enum cache_kind { CACHE_KNN, CACHE_KMEANS, CACHE_LEARNED, CACHE_KINDS };
 
 /* Complete, then never written again: whoever holds a reference may read. */
 struct cache {
@@ -28,6 +29,7 @@ struct cache {
     union {
         struct knn knn;
         struct kmeans kmeans;
+        struct predictor learned; /* behind the projection, which is its relu layer */
     };
 };
 
@@ -36,7 +38,7 @@ int cache_kind_parse(const char *name, enum cache_kind *out); /* FL_USAGE */
 
 /* An empty cache of that kind around a projection (retained). */
 int cache_new(struct cache **out, enum cache_kind kind, struct projection *p, int classes);
-/* The points or centroids of either kind. */
+/* The points or centroids; NULL for a learned cache. */
 struct points *cache_points(struct cache *c);
 size_t cache_entry_bytes(const struct cache *c);
 

@@ -86,6 +86,9 @@ static void add_all(struct packer *p, const struct cache *c)
     if (c->kind == CACHE_KNN) {
         add(p, "points", PACK_F16, c->knn.points.n, j->nodes, c->knn.points.data);
         add(p, "label", PACK_I32, 1, c->knn.points.n, c->knn.label);
+    } else if (c->kind == CACHE_LEARNED) {
+        add(p, "head", PACK_F32, c->classes, j->nodes, c->learned.weights);
+        add(p, "head_bias", PACK_F32, 1, c->classes, c->learned.bias);
     } else {
         add(p, "points", PACK_F16, c->kmeans.points.n, j->nodes, c->kmeans.points.data);
         add(p, "count", PACK_U32, c->kmeans.points.n, c->classes, c->kmeans.count);
@@ -281,6 +284,21 @@ static int take_kmeans(const struct unpacker *u, struct cache *c)
     return take(u, "count", PACK_U32, h->entries, h->classes, c->kmeans.count);
 }
 
+static int take_learned(const struct unpacker *u, struct cache *c)
+{
+    const struct pack_header *h = u->header;
+    struct predictor *p = &c->learned;
+    int rc = predictor_new(p, h->nodes, h->classes);
+    if (rc != FL_OK)
+        return error_set(u->e, rc, "no memory for the predictor of %s", h->exit);
+    if ((rc = take(u, "head", PACK_F32, h->classes, h->nodes, p->weights)) != FL_OK ||
+        (rc = take(u, "head_bias", PACK_F32, 1, h->classes, p->bias)) != FL_OK)
+        return rc;
+    if (!floats_finite(p->weights, (int64_t)h->classes * h->nodes) || !floats_finite(p->bias, h->classes))
+        return error_set(u->e, FL_CORRUPT, "the predictor of %s has numbers that are not finite", h->exit);
+    return FL_OK;
+}
+
 static int take_points(const struct unpacker *u, struct cache *c)
 {
     struct points *p = cache_points(c);
@@ -307,6 +325,8 @@ static int take_cache(const struct unpacker *u, struct cache *c)
     c->tag = h->tag;
     c->threshold = h->threshold;
     rc = take_projection(u, c->projection);
+    if (rc == FL_OK && c->kind == CACHE_LEARNED)
+        return take_learned(u, c);
     if (rc == FL_OK)
         rc = c->kind == CACHE_KNN ? take_knn(u, c) : take_kmeans(u, c);
     return rc == FL_OK ? take_points(u, c) : rc;
@@ -334,7 +354,8 @@ int cache_unpack(struct cache **out, const void *data, size_t size, const uint8_
     /* The arrays lie in `size` bytes: sizes that could not are refused before memory is taken for them. */
     if ((uint64_t)h.dim * (uint64_t)h.nodes > size / 2 ||
         (uint64_t)h.entries * (uint64_t)h.nodes > size / 2 ||
-        (kind == CACHE_KMEANS && (uint64_t)h.entries * (uint64_t)h.classes > size / 4))
+        (kind == CACHE_KMEANS && (uint64_t)h.entries * (uint64_t)h.classes > size / 4) ||
+        (kind == CACHE_LEARNED && (uint64_t)h.nodes * (uint64_t)h.classes > size / 4))
         return error_set(e, FL_CORRUPT, "the cache of %s is shorter than its sizes say", h.exit);
     rc = projection_new(&p, h.dim, h.nodes);
     if (rc == FL_OK)

@@ -143,13 +143,43 @@ static void test_kmeans_is_built(void **state)
     check_kind("kmeans");
 }
 
-/* Stopped at every point where it can be, and called again each time. */
-static void test_interrupted_is_the_same(void **state)
+static void test_learned_is_built(void **state)
 {
-    struct world *whole = world_new("kmeans", -1), *cut = world_new("kmeans", -1);
+    struct world *a = world_new("learned", -1), *b = world_new("learned", -1);
+    struct matrix_writer *to;
+    struct matrix_file scores;
+    char path[128];
+    int64_t have;
+    struct cache *c, *d;
+    (void)state;
+    snprintf(path, sizeof path, "%s/scores", a->dir);
+    assert_int_equal(matrix_writer_open(&to, path, CLASSES, 5, &have, NULL), FL_OK);
+    for (int i = 0; i < TRAIN; i++) {
+        float row[CLASSES] = {0};
+        row[a->train_labels[i]] = 5;
+        assert_int_equal(matrix_writer_append(to, row, 1, NULL), FL_OK);
+    }
+    assert_int_equal(matrix_writer_close(to, NULL), FL_OK);
+    assert_int_equal(matrix_open(&scores, path, NULL), FL_OK);
+    a->in.train_scores = b->in.train_scores = &scores;
+    c = build(a);
+    d = build(b);
+    assert_true(right_share(a, c) > 0.95);
+    assert_true(cache_info(c).projection_bytes + cache_info(c).index_bytes <= a->in.budget_bytes);
+    check_same_bytes(c, d);
+    cache_free(c);
+    cache_free(d);
+    matrix_close(&scores);
+    world_free(a);
+    world_free(b);
+}
+
+/* Stopped at every point where it can be, and called again each time. */
+static void check_interrupted(const char *kind)
+{
+    struct world *whole = world_new(kind, -1), *cut = world_new(kind, -1);
     struct cache *c = build(whole), *d = NULL;
     int rc = FL_CANCELLED, stops = 0;
-    (void)state;
     for (cut->stop_at = 1; rc == FL_CANCELLED; cut->stop_at += 1 + cut->stop_at / 4) {
         struct error e;
         cut->calls = 0;
@@ -163,6 +193,13 @@ static void test_interrupted_is_the_same(void **state)
     cache_free(d);
     world_free(whole);
     world_free(cut);
+}
+
+static void test_interrupted_is_the_same(void **state)
+{
+    (void)state;
+    check_interrupted("kmeans");
+    check_interrupted("learned");
 }
 
 static void test_a_class_without_examples(void **state)
@@ -392,6 +429,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_knn_is_built),
                                        cmocka_unit_test(test_kmeans_is_built),
+                                       cmocka_unit_test(test_learned_is_built),
                                        cmocka_unit_test(test_interrupted_is_the_same),
                                        cmocka_unit_test(test_a_class_without_examples),
                                        cmocka_unit_test(test_bad_input_is_named),

@@ -65,6 +65,38 @@ static void test_kmeans_by_hand(void **state)
     cache_free(c);
 }
 
+/* Scores (2, 1, 0): the log odds of the first are 2 - log(e^1 + e^0). */
+static struct cache *small_learned(void)
+{
+    struct projection *p = sample_identity(2);
+    struct cache *c;
+    assert_int_equal(cache_new(&c, CACHE_LEARNED, p, 3), FL_OK);
+    projection_release(p);
+    assert_int_equal(predictor_new(&c->learned, 2, 3), FL_OK);
+    strcpy(c->exit, "exit1");
+    c->threshold = 0.5f;
+    c->learned.weights[0] = 1; /* class 0 looks at feature 0 */
+    c->learned.weights[3] = 1; /* class 1 at feature 1 */
+    c->learned.bias[1] = 0.5f;
+    return c;
+}
+
+static void test_learned_by_hand(void **state)
+{
+    static const float x[] = {2, 0.5f}, y[] = {0, 0};
+    struct cache *c = small_learned();
+    struct cache_verdict v = sample_lookup(c, x);
+    (void)state;
+    assert_int_equal(v.label, 0);
+    assert_true(near(v.confidence, 2 - log(exp(1) + 1)));
+    assert_true(v.hit);
+    v = sample_lookup(c, y);
+    assert_int_equal(v.label, 1);
+    assert_true(near(v.confidence, 0.5 - log(2)));
+    assert_false(v.hit);
+    cache_free(c);
+}
+
 static void test_not_finite_is_a_miss(void **state)
 {
     static const float points[] = {1, 0, 2, 0};
@@ -160,9 +192,10 @@ static void test_pack_and_unpack(void **state)
 {
     static const float points[] = {1, 0, 2, 0, 4, 0};
     static const int32_t labels[] = {0, 1, 1};
-    struct cache *made[2] = {two_class_kmeans(), sample_knn(2, 2, 2, points, labels, 3)}, *read;
+    struct cache *made[3] = {two_class_kmeans(), sample_knn(2, 2, 2, points, labels, 3), small_learned()},
+                 *read;
     (void)state;
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < 3; i++) {
         void *data, *again;
         size_t size, size_again;
         assert_int_equal(cache_pack(made[i], &data, &size), FL_OK);
@@ -199,14 +232,13 @@ static void test_every_flipped_bit_is_noticed(void **state)
 }
 
 /* What a forger with a checksum could write: it is the checks behind the checksum that must hold. */
-static void test_forged_fields_are_refused(void **state)
+static void forge(struct cache *c)
 {
-    struct cache *c = two_class_kmeans(), *read;
+    struct cache *read;
     void *data;
     uint8_t *forged;
     size_t size;
     struct shuffle s;
-    (void)state;
     shuffle_seed(&s, 11, 0);
     assert_int_equal(cache_pack(c, &data, &size), FL_OK);
     forged = malloc(size);
@@ -227,6 +259,13 @@ static void test_forged_fields_are_refused(void **state)
     free(forged);
     free(data);
     cache_free(c);
+}
+
+static void test_forged_fields_are_refused(void **state)
+{
+    (void)state;
+    forge(two_class_kmeans());
+    forge(small_learned());
 }
 
 static void test_another_model_is_named(void **state)
@@ -316,6 +355,7 @@ int main(void)
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_knn_by_hand),
                                        cmocka_unit_test(test_knn_at_distance_zero),
                                        cmocka_unit_test(test_kmeans_by_hand),
+                                       cmocka_unit_test(test_learned_by_hand),
                                        cmocka_unit_test(test_not_finite_is_a_miss),
                                        cmocka_unit_test(test_empty_cache_misses),
                                        cmocka_unit_test(test_precision_changes_no_verdict),

@@ -1,0 +1,58 @@
+/* predictor.c - from the relu layer to scores, label and confidence */
+#include "predictor.h"
+
+#include <float.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+int predictor_new(struct predictor *p, int nodes, int classes)
+{
+    p->nodes = nodes;
+    p->classes = classes;
+    p->weights = calloc((size_t)nodes * (size_t)classes, sizeof *p->weights);
+    p->bias = calloc((size_t)classes, sizeof *p->bias);
+    return p->weights != NULL && p->bias != NULL ? FL_OK : FL_NOMEM;
+}
+
+void predictor_release(struct predictor *p)
+{
+    free(p->weights);
+    free(p->bias);
+    memset(p, 0, sizeof *p);
+}
+
+size_t predictor_bytes(const struct predictor *p)
+{
+    return ((size_t)p->nodes + 1) * (size_t)p->classes * sizeof(float);
+}
+
+void predictor_scores(const struct predictor *p, const float *h, float *scores)
+{
+    for (int c = 0; c < p->classes; c++) {
+        const float *w = p->weights + (size_t)c * (size_t)p->nodes;
+        float sum[4] = {0}; /* independent sums, so that additions overlap */
+        int j = 0;
+        for (; j + 4 <= p->nodes; j += 4) {
+            for (int k = 0; k < 4; k++)
+                sum[k] += w[j + k] * h[j + k];
+        }
+        for (; j < p->nodes; j++)
+            sum[0] += w[j] * h[j];
+        scores[c] = p->bias[c] + (sum[0] + sum[1]) + (sum[2] + sum[3]);
+    }
+}
+
+int32_t predictor_label(const float *scores, int classes, float *log_odds)
+{
+    int32_t best = 0;
+    float others = 0, second = -INFINITY;
+    for (int c = 1; c < classes; c++)
+        best = scores[c] > scores[best] ? c : best;
+    for (int c = 0; c < classes; c++)
+        second = c != best && scores[c] > second ? scores[c] : second;
+    for (int c = 0; c < classes; c++)
+        others += c != best ? expf(scores[c] - second) : 0;
+    *log_odds = classes > 1 ? scores[best] - second - logf(others) : FLT_MAX;
+    return best;
+}
