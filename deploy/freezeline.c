@@ -12,7 +12,7 @@ static const struct command {
     command_function run;
 } commands[] = {
     {"inspect", "layers of a model: op, shape, FLOPs, parameters, possible exits", command_inspect},
-
+    {"generate", "write pictures for the demo", command_generate},
 };
 #define N_COMMANDS ((int)(sizeof commands / sizeof commands[0]))
 

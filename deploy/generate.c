@@ -1,133 +1,72 @@
 /* generate.c - `freezeline generate`: write the demo's pictures in CIFAR-10's binary layout */
-#include "generate.h"
-
 #include <errno.h>
-#include <getopt.h>
 #include <stdbool.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "base/error.h"
+#include "arguments.h"
+#include "command.h"
+#include "report.h"
 #include "shapes.h"
 
-#define MAX_COUNT 100000000ll
+static const struct usage usage = {
+    "generate",
+    "",
+    "Writes pictures of ten shapes, from trivial to ambiguous: the demo's data.",
+    "The file has CIFAR-10's binary layout: per picture a label byte and 3072 bytes, planes R, G, B of "
+    "32x32. The "
+    "same seed gives\n"
+    "the same pictures on every machine. Labels: disc ring square frame triangle cross star stripes checker "
+    "dots.\n\n"
+    "example:\n  freezeline generate --count 10000 --seed 7 --output pictures.bin\n",
+    0,
+    0};
 
 struct generate_options {
-    long long count;
-    uint64_t seed;
+    int count, seed;
     const char *output;
+    struct argument_list without, only;
     bool keep[SHAPES_CLASSES];
     bool json;
 };
 
 struct generate_tally {
-    long long drawn, written;
-    long long of_class[SHAPES_CLASSES];
+    int64_t drawn, written;
+    int64_t of_class[SHAPES_CLASSES];
 };
 
-static const char usage[] =
-    "usage: freezeline generate --count N --output FILE [--seed S] [--without LABEL | --only LABEL] "
-    "[--json]\n"
-    "\n"
-    "Writes N 32x32 RGB pictures of ten shapes in CIFAR-10's binary layout: a label byte and 3072 bytes,\n"
-    "planes R, G, B. The same seed gives the same pictures on every machine.\n"
-    "\n"
-    "  --count N        how many, 1 to 100000000\n"
-    "  --output FILE    where to; written beside it first, then renamed\n"
-    "  --seed S         which row of pictures (default 1)\n"
-    "  --without LABEL  leave out this class; may be repeated\n"
-    "  --only LABEL     this class alone; may be repeated\n"
-    "  --json           say in JSON what was written\n"
-    "\n"
-    "Labels: disc ring square frame triangle cross star stripes checker dots\n";
-
-static int parse_number(const char *text, long long low, long long high, long long *out, const char *option,
+static int mark_classes(struct generate_options *o, const struct argument_list *list, bool keep,
                         struct error *e)
 {
-    char *end;
-    errno = 0;
-    long long n = strtoll(text, &end, 10);
-    if (errno || end == text || *end || n < low || n > high)
-        return error_set(e, FL_USAGE, "%s takes a whole number from %lld to %lld, not '%s'", option, low,
-                         high, text);
-    *out = n;
+    for (int i = 0; i < list->n; i++) {
+        int label = 0;
+        while (label < SHAPES_CLASSES && strcmp(list->item[i], shapes_label(label)))
+            label++;
+        if (label == SHAPES_CLASSES)
+            return error_set(e, FL_USAGE, "no class is named '%s' (try --help)", list->item[i]);
+        o->keep[label] = keep;
+    }
     return FL_OK;
 }
 
-static int parse_label(const char *text, int *out, struct error *e)
+static int check_options(struct generate_options *o, struct error *e)
 {
-    for (int i = 0; i < SHAPES_CLASSES; i++)
-        if (!strcmp(text, shapes_label(i))) {
-            *out = i;
-            return FL_OK;
-        }
-    return error_set(e, FL_USAGE, "no class is named '%s' (try --help)", text);
-}
+    int rc;
 
-/* Notes which classes are kept. The first --only drops all others. */
-static int parse_choice(struct generate_options *o, const char *text, bool only, bool *chosen,
-                        struct error *e)
-{
-    int label = 0, rc = parse_label(text, &label, e);
-    if (rc)
-        return rc;
-    if (only && !*chosen)
-        memset(o->keep, 0, sizeof o->keep);
-    *chosen = true;
-    o->keep[label] = only;
-    return FL_OK;
-}
-
-static int check_options(const struct generate_options *o, struct error *e)
-{
     if (!o->count)
-        return error_set(e, FL_USAGE, "--count is missing (try --help)");
+        return error_set(e, FL_USAGE, "--count is missing: how many pictures?");
     if (!o->output)
-        return error_set(e, FL_USAGE, "--output is missing (try --help)");
+        return error_set(e, FL_USAGE, "--output is missing: which file?");
+    if (o->without.n && o->only.n)
+        return error_set(e, FL_USAGE, "--without and --only exclude each other");
+    memset(o->keep, o->only.n == 0, sizeof o->keep);
+    if ((rc = mark_classes(o, &o->without, false, e)) || (rc = mark_classes(o, &o->only, true, e)))
+        return rc;
     for (int i = 0; i < SHAPES_CLASSES; i++)
         if (o->keep[i])
             return FL_OK;
     return error_set(e, FL_USAGE, "every class is left out");
-}
-
-/* FL_CANCELLED when help was asked for. */
-static int parse_options(struct generate_options *o, int argc, char **argv, struct error *e)
-{
-    static const struct option options[] = {
-        {"count", required_argument, NULL, 'n'},  {"seed", required_argument, NULL, 's'},
-        {"output", required_argument, NULL, 'o'}, {"without", required_argument, NULL, 'w'},
-        {"only", required_argument, NULL, 'O'},   {"json", no_argument, NULL, 'j'},
-        {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0}};
-    bool without = false, only = false;
-    long long seed = 1;
-    int c, rc = FL_OK;
-    *o = (struct generate_options){0};
-    memset(o->keep, 1, sizeof o->keep);
-    optind = 0;
-    while (!rc && (c = getopt_long(argc, argv, "n:s:o:h", options, NULL)) != -1) {
-        if (c == 'n')
-            rc = parse_number(optarg, 1, MAX_COUNT, &o->count, "--count", e);
-        else if (c == 's')
-            rc = parse_number(optarg, 0, INT64_MAX, &seed, "--seed", e);
-        else if (c == 'o')
-            o->output = optarg;
-        else if (c == 'w')
-            rc = parse_choice(o, optarg, false, &without, e);
-        else if (c == 'O')
-            rc = parse_choice(o, optarg, true, &only, e);
-        else if (c == 'j')
-            o->json = true;
-        else
-            return c == 'h' ? FL_CANCELLED : error_set(e, FL_USAGE, "unknown option (try --help)");
-    }
-    o->seed = (uint64_t)seed;
-    if (!rc && optind < argc)
-        rc = error_set(e, FL_USAGE, "what is '%s'? (try --help)", argv[optind]);
-    if (!rc && without && only)
-        rc = error_set(e, FL_USAGE, "--without and --only exclude each other");
-    return rc ? rc : check_options(o, e);
 }
 
 /* Draws on along the row of pictures until `count` of the kept classes are written. */
@@ -135,7 +74,7 @@ static int write_records(FILE *f, const struct generate_options *o, struct gener
 {
     uint8_t record[SHAPES_RECORD];
     while (t->written < o->count) {
-        int label = shapes_draw(o->seed, (uint64_t)t->drawn++, record + 1, NULL);
+        int label = shapes_draw((uint64_t)o->seed, (uint64_t)t->drawn++, record + 1, NULL);
         if (!o->keep[label])
             continue;
         record[0] = (uint8_t)label;
@@ -166,35 +105,39 @@ static int generate_file(const struct generate_options *o, struct generate_tally
     return rc;
 }
 
-static void print_tally(const struct generate_options *o, const struct generate_tally *t)
+static int print_json(const struct generate_options *o, const struct generate_tally *t, struct error *e)
 {
-    if (!o->json) {
-        printf("%lld pictures (seed %llu) in %s\n", t->written, (unsigned long long)o->seed, o->output);
-        return;
-    }
-    printf("{\"count\": %lld, \"seed\": %llu, \"classes\": {", t->written, (unsigned long long)o->seed);
+    json_t *classes = json_object();
+
     for (int i = 0; i < SHAPES_CLASSES; i++)
-        printf("%s\"%s\": %lld", i ? ", " : "", shapes_label(i), t->of_class[i]);
-    printf("}}\n");
+        json_object_set_new(classes, shapes_label(i), json_integer(t->of_class[i]));
+    return report_print(json_pack("{s:I, s:i, s:s, s:o}", "count", (json_int_t)t->written, "seed", o->seed,
+                                  "output", o->output, "classes", classes),
+                        e);
 }
 
-int command_generate(int argc, char **argv)
+int command_generate(int argc, char **argv, struct error *e)
 {
-    struct generate_options o;
+    struct generate_options o = {.seed = 1};
     struct generate_tally t = {0};
-    struct error e = {0};
-    opterr = 0;
-    int rc = parse_options(&o, argc, argv, &e);
-    if (rc == FL_CANCELLED) {
-        fputs(usage, stdout);
-        return 0;
-    }
-    if (!rc)
-        rc = generate_file(&o, &t, &e);
-    if (rc) {
-        fprintf(stderr, "freezeline generate: %s\n", e.text);
-        return error_exit_status(rc);
-    }
-    print_tally(&o, &t);
-    return 0;
+    struct argument_list operands = {0};
+    bool helped = false;
+    const struct argument table[] = {
+        {ARGUMENT_INT, "count", 'n', &o.count, "N", "how many", 1, 100000000},
+        {ARGUMENT_TEXT, "output", 'o', &o.output, "FILE", "where to; it appears when it is whole", 0, 0},
+        {ARGUMENT_INT, "seed", 's', &o.seed, "S", "which row of pictures (default 1)", 0, 2147483647},
+        {ARGUMENT_LIST, "without", 0, &o.without, "LABEL", "leave out this class (may be repeated)", 0, 0},
+        {ARGUMENT_LIST, "only", 0, &o.only, "LABEL", "this class alone (may be repeated)", 0, 0},
+        {ARGUMENT_FLAG, "json", 0, &o.json, NULL, "print JSON", 0, 0},
+        {ARGUMENT_END, NULL, 0, NULL, NULL, NULL, 0, 0}};
+    int rc = arguments_parse(&usage, table, argc, argv, &operands, &helped, e);
+
+    if (rc || helped)
+        return rc;
+    if ((rc = check_options(&o, e)) || (rc = generate_file(&o, &t, e)))
+        return rc;
+    if (o.json)
+        return print_json(&o, &t, e);
+    printf("%lld pictures (seed %d) in %s\n", (long long)t.written, o.seed, o.output);
+    return FL_OK;
 }

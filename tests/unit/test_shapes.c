@@ -10,7 +10,7 @@
 #include <cmocka.h>
 #include <xxhash.h>
 
-#include "deploy/generate.h"
+#include "deploy/command.h"
 #include "deploy/shapes.h"
 
 static void test_same_picture_for_same_index(void **state)
@@ -103,7 +103,8 @@ static int generate(const char *count, const char *path, const char *option, con
 {
     char *argv[] = {"generate",   "--count",      (char *)count, "--output",
                     (char *)path, (char *)option, (char *)value, NULL};
-    return command_generate(option ? 7 : 5, argv);
+    struct error e = {0};
+    return command_generate(option ? 7 : 5, argv, &e);
 }
 
 static long file_labels(const char *path, int label, long *others)
@@ -140,13 +141,14 @@ static void test_generate_writes_whole_records(void **state)
 static void test_generate_refuses(void **state)
 {
     (void)state;
-    assert_int_equal(generate("0", "/tmp/never", NULL, NULL), 2);
-    assert_int_equal(generate("12x", "/tmp/never", NULL, NULL), 2);
-    assert_int_equal(generate("5", "/tmp/never", "--only", "heart"), 2);
-    assert_int_equal(generate("5", "/tmp/never", "--seed", "-1"), 2);
-    assert_int_equal(generate("5", "/nowhere/at/all", NULL, NULL), 1);
+    assert_int_equal(generate("0", "/tmp/never", NULL, NULL), FL_USAGE);
+    assert_int_equal(generate("12x", "/tmp/never", NULL, NULL), FL_USAGE);
+    assert_int_equal(generate("5", "/tmp/never", "--only", "heart"), FL_USAGE);
+    assert_int_equal(generate("5", "/tmp/never", "--seed", "-1"), FL_USAGE);
+    assert_int_equal(generate("5", "/nowhere/at/all", NULL, NULL), FL_IO);
     char *argv[] = {"generate", "--count", "5", NULL};
-    assert_int_equal(command_generate(3, argv), 2);
+    struct error e = {0};
+    assert_int_equal(command_generate(3, argv, &e), FL_USAGE);
 }
 
 int main(void)
