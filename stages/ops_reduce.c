@@ -118,20 +118,12 @@ static int64_t reduce_int(enum reduction kind, const struct view *gone, const st
     return kind == MEAN && view_count(gone) ? a / view_count(gone) : a;
 }
 
-static int reduce(const struct op_call *c, enum reduction kind)
+static int reduce_axes(const struct op_call *c, enum reduction kind, const bool *reduced, bool keep)
 {
     const struct view *in = &c->in[0], *out = &c->out[0];
-    bool keep = attr_int(c->node, "keepdims", 1) != 0,
-         noop = attr_int(c->node, "noop_with_empty_axes", 0) != 0;
     struct view kept = {.rank = 0}, to = {.rank = 0}, gone = {.rank = 0};
     const struct view *views[] = {&to, &kept};
-    bool reduced[TENSOR_MAX_RANK];
-    int64_t axes[TENSOR_MAX_RANK];
     struct walk w;
-    int n;
-    call_ints(c, "axes", 1, axes, TENSOR_MAX_RANK, &n);
-    if (mark_axes(axes, n, in->rank, noop, reduced))
-        return FL_VALUE;
     split_dims(in, out, reduced, keep, &kept, &to, &gone);
     for (bool more = walk_start(&w, 2, views); more; more = walk_next(&w))
         for (int64_t k = 0; k < w.inner; k++) {
@@ -144,6 +136,19 @@ static int reduce(const struct op_call *c, enum reduction kind)
     return FL_OK;
 }
 
+static int reduce(const struct op_call *c, enum reduction kind)
+{
+    bool keep = attr_int(c->node, "keepdims", 1) != 0,
+         noop = attr_int(c->node, "noop_with_empty_axes", 0) != 0;
+    bool reduced[TENSOR_MAX_RANK];
+    int64_t axes[TENSOR_MAX_RANK];
+    int n;
+    call_ints(c, "axes", 1, axes, TENSOR_MAX_RANK, &n);
+    if (mark_axes(axes, n, c->in[0].rank, noop, reduced))
+        return FL_VALUE;
+    return reduce_axes(c, kind, reduced, keep);
+}
+
 #define REDUCTION(name, kind)                     \
     int name##_reference(const struct op_call *c) \
     {                                             \
@@ -154,6 +159,38 @@ REDUCTION(reduce_sum, SUM)
 REDUCTION(reduce_max, MAX)
 REDUCTION(reduce_min, MIN)
 REDUCTION(reduce_prod, PROD)
+
+/* GlobalAveragePool and GlobalMaxPool: all spatial dims become 1. */
+int global_pool_infer(struct op_infer *i)
+{
+    int code = infer_dtype(i, 0, DT_FLOAT);
+    if (code)
+        return code;
+    if (i->in[0].rank < 3)
+        return infer_fail(i, "its input has rank %d, it needs N, C and spatial dims", i->in[0].rank);
+    infer_like(i, 0, &i->in[0]);
+    for (int d = 2; d < i->in[0].rank; d++)
+        i->out[0].dim[d] = 1;
+    return FL_OK;
+}
+
+static int global_pool(const struct op_call *c, enum reduction kind)
+{
+    bool reduced[TENSOR_MAX_RANK];
+    for (int d = 0; d < TENSOR_MAX_RANK; d++)
+        reduced[d] = d >= 2;
+    return reduce_axes(c, kind, reduced, true);
+}
+
+int global_average_pool_reference(const struct op_call *c)
+{
+    return global_pool(c, MEAN);
+}
+
+int global_max_pool_reference(const struct op_call *c)
+{
+    return global_pool(c, MAX);
+}
 
 static int arg_infer(struct op_infer *i)
 {

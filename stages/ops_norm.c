@@ -1,0 +1,223 @@
+/* ops_norm.c - BatchNormalization, InstanceNormalization, LayerNormalization, LRN */
+#include <math.h>
+#include <string.h>
+
+#include "ops.h"
+
+static int check_vector(struct op_infer *i, int input, int64_t n)
+{
+    const struct tensor *t = &i->in[input];
+    if (t->rank != 1 || t->dim[0] != n || t->dtype != i->in[0].dtype)
+        return infer_fail(i, "its input %d must have %lld elements", input, (long long)n);
+    return FL_OK;
+}
+
+int batch_norm_infer(struct op_infer *i)
+{
+    const struct tensor *x = &i->in[0];
+    int code = infer_dtype(i, 0, DT_FLOAT);
+    if (code)
+        return code;
+    if (x->rank < 2)
+        return infer_fail(i, "its input has rank %d", x->rank);
+    if (attr_int(i->node, "training_mode", 0) || (i->opset < 9 && !attr_int(i->node, "spatial", 1)))
+        return infer_unsupported(i, "training_mode = 1 and spatial = 0 are not supported");
+    for (int k = 1; k < i->n_out; k++)
+        if (i->node->out[k] != GRAPH_NONE)
+            return infer_unsupported(i, "its outputs for training are not supported");
+    for (int k = 1; k < 5; k++)
+        if ((code = check_vector(i, k, x->dim[1])))
+            return code;
+    infer_like(i, 0, x);
+    return FL_OK;
+}
+
+static double vector_at(const struct view *v, int64_t k)
+{
+    return element_real(v->dtype, v->data, k * v->stride[0]);
+}
+
+/* to = from * scale + shift over all dims of one pair of views. */
+static void scale_shift(const struct view *from, const struct view *to, double scale, double shift)
+{
+    const struct view *views[] = {to, from};
+    struct walk w;
+    for (bool more = walk_start_any(&w, 2, views); more; more = walk_next(&w))
+        for (int64_t k = 0; k < w.inner; k++) {
+            double x = element_real(from->dtype, from->data, w.off[1] + k * w.step[1]);
+            element_set_real(to->dtype, to->data, w.off[0] + k * w.step[0], x * scale + shift);
+        }
+}
+
+/* v with dim d narrowed to index `at`. */
+static struct view narrow(const struct view *v, int d, int64_t at)
+{
+    struct view n = *v;
+    n.dim[d] = 1;
+    n.data = (char *)v->data + at * v->stride[d] * (int64_t)tensor_dtype_bytes(v->dtype);
+    return n;
+}
+
+int batch_norm_reference(const struct op_call *c)
+{
+    const struct view *x = &c->in[0], *y = &c->out[0];
+    double epsilon = attr_float(c->node, "epsilon", 1e-5f);
+    for (int64_t ch = 0; ch < x->dim[1]; ch++) {
+        double scale = vector_at(&c->in[1], ch) / sqrt(vector_at(&c->in[4], ch) + epsilon);
+        struct view from = narrow(x, 1, ch), to = narrow(y, 1, ch);
+        scale_shift(&from, &to, scale, vector_at(&c->in[2], ch) - vector_at(&c->in[3], ch) * scale);
+    }
+    return FL_OK;
+}
+
+int instance_norm_infer(struct op_infer *i)
+{
+    int code = infer_dtype(i, 0, DT_FLOAT);
+    if (code)
+        return code;
+    if (i->in[0].rank < 3)
+        return infer_fail(i, "its input has rank %d", i->in[0].rank);
+    infer_like(i, 0, &i->in[0]);
+    if ((code = check_vector(i, 1, i->in[0].dim[1])))
+        return code;
+    return check_vector(i, 2, i->in[0].dim[1]);
+}
+
+static void moments(const struct view *v, double *mean, double *variance)
+{
+    const struct view *views[] = {v};
+    double sum = 0, squares = 0, n = (double)view_count(v);
+    struct walk w;
+    for (bool more = walk_start(&w, 1, views); more; more = walk_next(&w))
+        for (int64_t k = 0; k < w.inner; k++)
+            sum += element_real(v->dtype, v->data, w.off[0] + k * w.step[0]);
+    *mean = sum / n;
+    for (bool more = walk_start(&w, 1, views); more; more = walk_next(&w))
+        for (int64_t k = 0; k < w.inner; k++) {
+            double d = element_real(v->dtype, v->data, w.off[0] + k * w.step[0]) - *mean;
+            squares += d * d;
+        }
+    *variance = squares / n;
+}
+
+int instance_norm_reference(const struct op_call *c)
+{
+    const struct view *x = &c->in[0], *y = &c->out[0];
+    double epsilon = attr_float(c->node, "epsilon", 1e-5f), mean, variance;
+    for (int64_t n = 0; n < x->dim[0]; n++)
+        for (int64_t ch = 0; ch < x->dim[1]; ch++) {
+            struct view fn = narrow(x, 0, n), tn = narrow(y, 0, n), from = narrow(&fn, 1, ch),
+                        to = narrow(&tn, 1, ch);
+            double scale;
+            moments(&from, &mean, &variance);
+            scale = vector_at(&c->in[1], ch) / sqrt(variance + epsilon);
+            scale_shift(&from, &to, scale, vector_at(&c->in[2], ch) - mean * scale);
+        }
+    return FL_OK;
+}
+
+/* Scale and bias must broadcast to x. */
+int layer_norm_infer(struct op_infer *i)
+{
+    const struct tensor *x = &i->in[0];
+    struct tensor t;
+    int axis, code;
+    if ((code = infer_dtype(i, 0, DT_FLOAT)) ||
+        (code = infer_axis(i, attr_int(i->node, "axis", -1), x->rank, &axis)))
+        return code;
+    for (int k = 1; k < i->n_out; k++)
+        if (i->node->out[k] != GRAPH_NONE)
+            return infer_unsupported(i, "its outputs for training are not supported");
+    if ((code = infer_broadcast(i, 0, 1, &t)))
+        return code;
+    t.dtype = x->dtype;
+    if (!tensor_same_shape(&t, x) || i->in[1].dtype != x->dtype)
+        return infer_fail(i, "its scale does not fit its input");
+    if (infer_has(i, 2) && (!tensor_same_shape(&i->in[1], &i->in[2]) || i->in[2].dtype != x->dtype))
+        return infer_fail(i, "its bias does not fit its scale");
+    infer_like(i, 0, x);
+    return FL_OK;
+}
+
+static void layer_norm_row(const struct view *from, const struct view *to, const struct view *scale,
+                           const struct view *bias, double epsilon)
+{
+    const struct view *views[] = {to, from, scale, bias ? bias : scale};
+    double mean, variance, inverse;
+    struct walk w;
+    moments(from, &mean, &variance);
+    inverse = 1 / sqrt(variance + epsilon);
+    for (bool more = walk_start(&w, 4, views); more; more = walk_next(&w))
+        for (int64_t k = 0; k < w.inner; k++) {
+            double x = (element_real(from->dtype, from->data, w.off[1] + k * w.step[1]) - mean) * inverse;
+            x *= element_real(scale->dtype, scale->data, w.off[2] + k * w.step[2]);
+            x += bias ? element_real(bias->dtype, bias->data, w.off[3] + k * w.step[3]) : 0;
+            element_set_real(to->dtype, to->data, w.off[0] + k * w.step[0], x);
+        }
+}
+
+int layer_norm_reference(const struct op_call *c)
+{
+    const struct view *x = &c->in[0], *y = &c->out[0];
+    double epsilon = attr_float(c->node, "epsilon", 1e-5f);
+    struct view scale = view_broadcast(&c->in[1], x), bias = {.dtype = TENSOR_NONE};
+    int64_t axis = attr_int(c->node, "axis", -1), index[TENSOR_MAX_RANK] = {0};
+    axis += axis < 0 ? x->rank : 0;
+    if (!view_count(x))
+        return FL_OK;
+    if (view_present(c, 2))
+        bias = view_broadcast(&c->in[2], x);
+    for (;;) {
+        struct view v[4] = {*x, *y, scale, bias};
+        int d = (int)axis - 1;
+        for (int k = 0; k < (int)axis; k++)
+            for (int j = 0; j < 4; j++)
+                if (v[j].dtype != TENSOR_NONE)
+                    v[j] = narrow(&v[j], k, index[k]);
+        layer_norm_row(&v[0], &v[1], &v[2], v[3].dtype == TENSOR_NONE ? NULL : &v[3], epsilon);
+        for (; d >= 0 && ++index[d] == x->dim[d]; d--)
+            index[d] = 0;
+        if (d < 0)
+            return FL_OK;
+    }
+}
+
+int lrn_infer(struct op_infer *i)
+{
+    int code = infer_dtype(i, 0, DT_FLOAT);
+    if (code)
+        return code;
+    if (i->in[0].rank < 2 || attr_int(i->node, "size", 0) < 1)
+        return infer_fail(i, "it needs an input with channels and a positive size");
+    infer_like(i, 0, &i->in[0]);
+    return FL_OK;
+}
+
+/* Across channels: x / (bias + alpha / size * sum of squares of the `size` channels around it) ^ beta. */
+int lrn_reference(const struct op_call *c)
+{
+    const struct view *x = &c->in[0], *y = &c->out[0];
+    int64_t size = attr_int(c->node, "size", 1), channels = x->dim[1], step = x->stride[1];
+    double alpha = attr_float(c->node, "alpha", 1e-4f), beta = attr_float(c->node, "beta", 0.75f),
+           bias = attr_float(c->node, "bias", 1);
+    int64_t below = (size - 1) / 2, above = size - 1 - below;
+    struct walk w;
+    for (int64_t ch = 0; ch < channels; ch++) {
+        struct view from = narrow(x, 1, ch), to = narrow(y, 1, ch);
+        const struct view *views[] = {&to, &from};
+        int64_t low = ch < below ? -ch : -below, high = above > channels - 1 - ch ? channels - 1 - ch : above;
+        for (bool more = walk_start_any(&w, 2, views); more; more = walk_next(&w))
+            for (int64_t k = 0; k < w.inner; k++) {
+                int64_t at = w.off[1] + k * w.step[1];
+                double sum = 0;
+                for (int64_t j = low; j <= high; j++) {
+                    double v = element_real(x->dtype, from.data, at + j * step);
+                    sum += v * v;
+                }
+                element_set_real(y->dtype, to.data, w.off[0] + k * w.step[0],
+                                 element_real(x->dtype, from.data, at) /
+                                     pow(bias + alpha / (double)size * sum, beta));
+            }
+    }
+    return FL_OK;
+}
