@@ -1,0 +1,435 @@
+/* test_pipeline.c - pipeline files: what is filled in, what is refused and in which words
+ *
+ * `test_pipeline --write-reference` prints configs/reference.yaml.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/pipeline.h"
+#include "base/yaml_reader.h"
+
+static struct pipeline *parse(const char *text, int n_sets, const char *const *sets)
+{
+    struct pipeline *p = NULL;
+    struct error e = {0};
+    if (pipeline_parse(&p, text, strlen(text), "/home/u/p.yaml", sets, n_sets, &e))
+        fail_msg("%s", e.text);
+    return p;
+}
+
+static void refused_bytes(const char *text, size_t size, const char *says)
+{
+    struct pipeline *p = (struct pipeline *)1;
+    struct error e = {0};
+    assert_int_equal(pipeline_parse(&p, text, size, "p.yaml", NULL, 0, &e), FL_CONFIG);
+    assert_null(p);
+    assert_int_equal(e.code, FL_CONFIG);
+    assert_null(strchr(e.text, '\n'));
+    if (!strstr(e.text, says))
+        fail_msg("\"%s\" does not say \"%s\"", e.text, says);
+}
+
+static void refused(const char *text, const char *says)
+{
+    refused_bytes(text, strlen(text), says);
+}
+
+static void refused_set(const char *set, int code, const char *says)
+{
+    static const char text[] = "model: m\nstages:\n  - {last: a}\n  - threads: 2\n";
+    struct pipeline *p;
+    struct error e = {0};
+    assert_int_equal(pipeline_parse(&p, text, strlen(text), "p.yaml", &set, 1, &e), code);
+    if (!strstr(e.text, says))
+        fail_msg("\"%s\" does not say \"%s\"", e.text, says);
+}
+
+static void test_one_line_is_enough(void **state)
+{
+    struct pipeline *p = parse("model: models/net.onnx\n", 0, NULL);
+    (void)state;
+    assert_string_equal(p->model, "/home/u/models/net.onnx");
+    assert_string_equal(p->name, "net");
+    assert_string_equal(p->state, "/home/u/.freezeline/net");
+    assert_string_equal(p->broker.requests, "ipc:///home/u/.freezeline/net/sock/requests");
+    assert_string_equal(p->stage[0].replica[0].endpoint, "ipc:///home/u/.freezeline/net/sock/stage.0.0");
+    assert_string_equal(p->stage[0].replica[0].host, "local");
+    assert_string_equal(p->cache.endpoint[0], "ipc:///home/u/.freezeline/net/sock/cache.0");
+    assert_string_equal(p->cache.kind, "kmeans");
+    assert_string_equal(p->security, "loopback");
+    assert_null(p->redis.endpoint);
+    assert_true(p->exits_auto);
+    assert_int_equal(p->n_exits, 0);
+    assert_int_equal(p->n_stages, 1);
+    assert_int_equal(p->stage[0].n_replicas, 1);
+    assert_null(p->stage[0].last);
+    assert_int_equal(p->cache.descriptor.n_grids, 3);
+    assert_int_equal(p->cache.descriptor.grid[2], 4);
+    assert_int_equal(p->cache.seed, 1);
+    assert_int_equal(p->channels, 0);
+    pipeline_free(p);
+}
+
+static const char whole[] =
+    "# a pipeline\n"
+    "model: /m/net.onnx\n"
+    "input: {mean: [1, 2, 3], std: [4, 5, 6.5]}\n"
+    "labels: [cat, dog]\n"
+    "\n"
+    "# where to look\n"
+    "exits:\n"
+    "  - {name: early, after: /a/Relu, kind: knn}\n"
+    "  - after: \"/b/Relu\"\n"
+    "# how to cut\n"
+    "stages:\n"
+    "  - {last: early, threads: 2}\n"
+    "  - last: /b/Relu\n"
+    "    replicas:\n"
+    "      - {cpus: [0, 3]}\n"
+    "      - {host: b, endpoint: 'tcp://127.0.0.1:99', cache: 1}\n"
+    "  - batch: 4\n"
+    "\n"
+    "# the rest\n"
+    "cache: {endpoints: ['ipc:///c0', 'ipc:///c1'], grids: [7], memory_mb: 0.5, seed: 9}\n"
+    "redis: {managed: yes}\n";
+
+static void check_whole(const struct pipeline *p)
+{
+    assert_int_equal(p->channels, 3);
+    assert_true(p->std[2] == 6.5f && p->mean[0] == 1);
+    assert_int_equal(p->n_labels, 2);
+    assert_string_equal(p->label[1], "dog");
+    assert_false(p->exits_auto);
+    assert_int_equal(p->n_exits, 2);
+    assert_string_equal(p->exit[0].kind, "knn");
+    assert_string_equal(p->exit[1].name, "exit2");
+    assert_null(p->exit[1].kind);
+    assert_int_equal(p->n_stages, 3);
+    assert_string_equal(p->stage[0].last, "/a/Relu"); /* an exit's name became its node's */
+    assert_int_equal(p->stage[0].threads, 2);
+    assert_int_equal(p->stage[1].n_replicas, 2);
+    assert_int_equal(p->stage[1].replica[0].n_cpus, 2);
+    assert_int_equal(p->stage[1].replica[0].cpu[1], 3);
+    assert_string_equal(p->stage[1].replica[1].endpoint, "tcp://127.0.0.1:99");
+    assert_string_equal(p->stage[1].replica[1].host, "b");
+    assert_int_equal(p->stage[1].replica[1].cache, 1);
+    assert_int_equal(p->stage[2].max_batch, 4);
+    assert_int_equal(p->cache.descriptor.n_grids, 1);
+    assert_int_equal(p->cache.seed, 9);
+    assert_string_equal(p->redis.endpoint, "unix:/m/state/redis");
+}
+
+static void test_everything(void **state)
+{
+    const char *sets[] = {"redis.endpoint=unix:/m/state/redis"};
+    struct pipeline *p = parse(whole, 1, sets);
+    (void)state;
+    check_whole(p);
+    pipeline_free(p);
+}
+
+static void test_sets_win(void **state)
+{
+    const char *sets[] = {
+        "stages.0.replicas=3", "stages.1.replicas=1", "cache.grids=[1, 2]", "exits.1.name=late",
+        "broker.retries=7",    "labels.1=fish",       "state=/s",           "stages.2.threads=4"};
+    struct pipeline *p = parse(whole, 8, sets);
+    char cwd[2048], expected[2100];
+    (void)state;
+    assert_int_equal(p->stage[0].n_replicas, 3);
+    assert_string_equal(p->stage[0].replica[2].endpoint, "ipc:///s/sock/stage.0.2");
+    assert_int_equal(p->stage[1].n_replicas, 1);
+    assert_string_equal(p->stage[1].replica[0].endpoint, "ipc:///s/sock/stage.1.0");
+    assert_int_equal(p->cache.descriptor.n_grids, 2);
+    assert_string_equal(p->exit[1].name, "late");
+    assert_int_equal(p->broker.retries, 7);
+    assert_string_equal(p->label[1], "fish");
+    assert_int_equal(p->stage[2].threads, 4);
+    pipeline_free(p);
+    p = parse(whole, 2, (const char *const[]){"exits=none", "stages=2"});
+    assert_int_equal(p->n_exits, 0);
+    assert_int_equal(p->n_stages, 2);
+    assert_null(p->stage[0].last);
+    pipeline_free(p);
+    p = parse("model: a\n", 1, (const char *const[]){"model=x/y.onnx"}); /* from where the command is typed */
+    assert_non_null(getcwd(cwd, sizeof cwd));
+    snprintf(expected, sizeof expected, "%s/x/y.onnx", cwd);
+    assert_string_equal(p->model, expected);
+    pipeline_free(p);
+}
+
+static void test_sets_that_are_refused(void **state)
+{
+    (void)state;
+    refused_set(
+        "broker.retires=2", FL_CONFIG,
+        "--set broker.retires: unknown key `broker.retires`; the nearest known key is `broker.retries`");
+    refused_set("broker.retries=x", FL_CONFIG,
+                "--set broker.retries: broker.retries takes a whole number from 0 to 16, not `x`");
+    refused_set("broker=[1]", FL_CONFIG, "--set broker: broker takes keys of its own");
+    refused_set("cache.grids=[1,", FL_CONFIG, "--set cache.grids: not valid YAML");
+    refused_set("stages.9.threads=1", FL_CONFIG, "there is no stages.9: the next one is stages.2");
+    refused_set("no-equals", FL_USAGE, "write --set KEY=VALUE");
+    refused_set("=3", FL_USAGE, "write --set KEY=VALUE");
+}
+
+static void test_bad_keys_and_types(void **state)
+{
+    (void)state;
+    refused("model: m\nbrokr:\n  retries: 2\n",
+            "p.yaml:2:1: unknown key `brokr`; the nearest known key is `broker`");
+    refused("model: m\nbroker:\n  retrys: 2\n",
+            "p.yaml:3:3: unknown key `broker.retrys`; the nearest known key is `broker.retries`");
+    refused("retries: 2\n", "p.yaml:1:1: unknown key `retries`; the nearest known key is `broker.retries`");
+    refused("model: m\nstages:\n  - {thread: 2}\n",
+            "p.yaml:3:6: unknown key `stages.0.thread`; the nearest known key is `stages.#.threads`");
+    refused("model: m\nbroker: {retries: two}\n",
+            "p.yaml:2:19: broker.retries takes a whole number from 0 to 16, not `two`");
+    refused("model: m\nbroker: {retries: 17}\n", "from 0 to 16, not `17`");
+    refused("model: m\nbroker: {retries: 99999999999999999999}\n", "from 0 to 16");
+    refused("model: m\nupdates: {sample: nan}\n", "a number from 0 to 1, not `nan`");
+    refused("model: m\ncache: {flatten: 1}\n", "true or false");
+    refused("model: m\ncache: {kind: lru}\n", "p.yaml:2:15: cache.kind takes knn, kmeans or none, not `lru`");
+    refused("model: m\ncache: {threshold: luck}\n", "takes max-wrong");
+    refused("model: m\nkernels: cuda\n", "auto, onednn, openblas or reference");
+    refused("model: [a]\n", "p.yaml:1:8: model takes the path of a file or directory, not a list");
+    refused("model: m\nstages: {a: 1}\n",
+            "stages takes a whole number from 1 to 16, or a list, not a mapping");
+    refused("model: m\nbroker: 3\n", "p.yaml:2:9: broker takes keys of its own");
+    refused("model: m\nname: ../evil\n", "a name of up to 63");
+    refused("- model\n", "the file must be a mapping");
+    refused("model: m\nexits: some\n", "auto or none");
+}
+
+static void test_bad_yaml(void **state)
+{
+    (void)state;
+    refused("", "p.yaml: the file is empty");
+    refused("model: m\n  x: [\n", "p.yaml:2:4: not valid YAML");
+    refused("model: m\nmodel: n\n", "p.yaml:2:1: key `model` is there twice");
+    refused("model: m\n---\nmodel: n\n", "second document");
+    refused("model: m\nstages: &a\n  - {replicas: *a}\n", "an alias leads back");
+    refused("model: *nowhere\n", "undefined alias");
+    refused("model: \xff\n", "p.yaml:1:8: not valid YAML");
+    refused("? [a]\n: b\n", "a key must be a word");
+    refused("model: m\nbroker.retries: 3\n", "a key must be a word");
+    refused("model: \"a\\nb\"\n", "control character");
+    refused_bytes("model: \"a\\0b\"\n", 14, "NUL character");
+    refused("a: &a [x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b]\n"
+            "d: &d [*c,*c,*c,*c,*c,*c,*c,*c]\ne: &e [*d,*d,*d,*d,*d,*d,*d,*d]\n",
+            "the file has too many values");
+}
+
+static void test_bounds_of_files(void **state)
+{
+    char *big = malloc(YAML_MAX_BYTES + 2);
+    char deep[400] = "model: m\nlabels: ";
+    (void)state;
+    memset(big, '#', YAML_MAX_BYTES + 1);
+    refused_bytes(big, YAML_MAX_BYTES + 1, "larger than");
+    strcpy(big, "model: ");
+    memset(big + 7, 'm', 5000);
+    strcpy(big + 5007, "\n");
+    refused(big, "the value is too long");
+    free(big);
+    for (int i = 0; i < 40; i++)
+        strcat(deep, "[");
+    for (int i = 0; i < 40; i++)
+        strcat(deep, "]");
+    refused(deep, "nested too deeply");
+}
+
+static void test_what_does_not_fit_together(void **state)
+{
+    (void)state;
+    refused("name: x\n", "p.yaml: `model` is missing");
+    refused("model: m\ninput: {mean: [1]}\n", "p.yaml:2:8: input.mean has 1 values and input.std has 0");
+    refused("model: m\ninput: {std: [0]}\n", "not `0`");
+    refused("model: m\ninput: {mean: [1, 2, 3, 4, 5]}\n", "more than 4 items");
+    refused("model: m\nexits:\n  - {name: a}\n", "p.yaml:3:5: exit `a` has no `after`");
+    refused("model: m\nexits:\n  - {name: a, after: x}\n  - {name: a, after: y}\n",
+            "p.yaml:4:12: two exits are called `a`");
+    refused("model: m\nexits:\n  - {after: x}\n  - {after: x}\n", "stand after the same layer");
+    refused("model: m\nstages:\n  - {last: x}\n", "the last stage ends with the model");
+    refused("model: m\nstages:\n  - {last: x}\n  - {threads: 1}\n  - {threads: 1}\n",
+            "p.yaml:4:5: stage 1 has no `last`");
+    refused("model: m\nstages:\n  - replicas:\n      - {cache: 3}\n", "cache 3 is none of cache.endpoints");
+    refused("model: m\nbroker: {heartbeat_ms: 1000, dead_after_ms: 1500}\n", "at least twice");
+    refused("model: m\ncache: {grids: []}\n", "cache.grids is empty");
+    refused("model: m\nlabels: nowhere.txt\n", "p.yaml:2:9: cannot read labels from");
+    refused("model: m\nlabels: /dev/zero\n", "not a text file");
+    refused("model: m\nstages: [1]\n", "stages.# takes keys of its own");
+    refused("model: m\nstages: 17\n", "from 1 to 16");
+    refused("model: m\nstages:\n  - {replicas: 16, last: a}\n  - {replicas: 16, last: b}\n  - {replicas: 16, "
+            "last: c}\n  - {replicas: 16}\n",
+            "too many");
+}
+
+static void test_endpoints(void **state)
+{
+    struct pipeline *p;
+    char text[256];
+    (void)state;
+    refused("model: m\nbroker: {requests: 'tcp://10.0.0.1:5555'}\n",
+            "p.yaml:2:20: endpoint `tcp://10.0.0.1:5555` is not loopback");
+    refused("model: m\nbroker: {requests: here}\n", "write tcp://HOST:PORT or ipc://PATH");
+    refused("model: m\nbroker: {requests: 'ipc:///a', control: 'ipc:///a'}\n", "is used twice");
+    refused("model: m\nredis: {endpoint: localhost}\n", "unix:PATH or HOST:PORT");
+    p = parse("model: m\nsecurity: none\nbroker: {requests: 'tcp://10.0.0.1:5555', results: 'ipc://here'}\n",
+              0, NULL);
+    assert_string_equal(p->broker.results, "ipc:///home/u/here");
+    pipeline_free(p);
+    memset(text, 'd', sizeof text);
+    memcpy(text, "model: m\nstate: /", 17);
+    strcpy(text + 130, "\n");
+    p = parse(text, 0, NULL); /* too long for a socket's address */
+    assert_memory_equal(p->broker.requests, "ipc:///tmp/freezeline-", 22);
+    pipeline_free(p);
+}
+
+static void test_labels_from_a_file(void **state)
+{
+    char path[] = "/tmp/freezeline-test-XXXXXX", text[100];
+    int fd = mkstemp(path);
+    struct pipeline *p;
+    (void)state;
+    assert_int_equal(write(fd, "cat\r\ndog\nmouse", 14), 14);
+    close(fd);
+    snprintf(text, sizeof text, "model: m\nlabels: %s\n", path);
+    p = parse(text, 0, NULL);
+    assert_int_equal(p->n_labels, 3);
+    assert_string_equal(p->label[0], "cat");
+    assert_string_equal(p->label[2], "mouse");
+    pipeline_free(p);
+    unlink(path);
+}
+
+static void test_missing_file(void **state)
+{
+    struct pipeline *p;
+    struct error e = {0};
+    (void)state;
+    assert_int_equal(pipeline_load(&p, "/nowhere/p.yaml", NULL, 0, &e), FL_CONFIG);
+    assert_string_equal(e.text, "cannot read the pipeline file /nowhere/p.yaml: No such file or directory");
+    assert_int_equal(pipeline_load(&p, "/", NULL, 0, &e), FL_CONFIG);
+}
+
+static char *slurp(const char *path)
+{
+    FILE *f = fopen(path, "r");
+    char *text = calloc(1, 65536);
+    assert_non_null(f);
+    assert_true(fread(text, 1, 65535, f) > 0);
+    fclose(f);
+    return text;
+}
+
+static void test_rewrite_keeps_the_rest(void **state)
+{
+    char path[] = "/tmp/freezeline-test-XXXXXX";
+    int fd = mkstemp(path);
+    struct pipeline *p, *q;
+    struct error e = {0};
+    char *text;
+    (void)state;
+    assert_int_equal(write(fd, whole, sizeof whole - 1), (int)sizeof whole - 1);
+    close(fd);
+    assert_int_equal(
+        pipeline_load(&p, path, (const char *const[]){"redis.endpoint=unix:/m/state/redis"}, 1, &e), FL_OK);
+    assert_int_equal(pipeline_rewrite(p, path, &e), FL_OK);
+    assert_int_equal(
+        pipeline_load(&q, path, (const char *const[]){"redis.endpoint=unix:/m/state/redis"}, 1, &e), FL_OK);
+    check_whole(q);
+    pipeline_free(q);
+    free(p->stage[0].last);
+    p->stage[0].last = strdup("odd \"name\": #\\");
+    p->stage[1].n_replicas--; /* its strings are still freed below */
+    assert_int_equal(pipeline_rewrite(p, path, &e), FL_OK);
+    p->stage[1].n_replicas++;
+    text = slurp(path);
+    assert_non_null(strstr(text, "# a pipeline\nmodel: /m/net.onnx\n"));
+    assert_non_null(strstr(text, "\n# where to look\nexits:\n"));
+    assert_non_null(strstr(text, "\n# how to cut\nstages:\n"));
+    assert_non_null(strstr(text, "\n\n# the rest\ncache: {"));
+    free(text);
+    assert_int_equal(pipeline_load(&q, path, NULL, 0, &e), FL_OK);
+    assert_string_equal(q->stage[0].last, "odd \"name\": #\\");
+    assert_int_equal(q->stage[1].n_replicas, 1);
+    pipeline_free(q);
+    pipeline_free(p);
+    unlink(path);
+}
+
+static void test_rewrite_adds_what_is_not_there(void **state)
+{
+    char path[] = "/tmp/freezeline-test-XXXXXX";
+    int fd = mkstemp(path);
+    struct pipeline *p;
+    struct error e = {0};
+    (void)state;
+    assert_int_equal(write(fd, "{model: m, stages: 2}\n", 22), 22);
+    assert_int_equal(pipeline_load(&p, path, NULL, 0, &e), FL_OK);
+    assert_int_equal(pipeline_rewrite(p, path, &e), FL_CONFIG); /* not line by line */
+    pipeline_free(p);
+    assert_int_equal(ftruncate(fd, 0), 0);
+    assert_int_equal(pwrite(fd, "model: m", 8, 0), 8);
+    close(fd);
+    assert_int_equal(pipeline_load(&p, path, (const char *const[]){"stages=2"}, 1, &e), FL_OK);
+    assert_int_equal(pipeline_rewrite(p, path, &e), FL_OK);
+    pipeline_free(p);
+    assert_int_equal(pipeline_load(&p, path, NULL, 0, &e), FL_OK);
+    assert_int_equal(p->n_stages, 2);
+    assert_true(p->exits_auto);
+    pipeline_free(p);
+    unlink(path);
+}
+
+static void test_reference_is_up_to_date(void **state)
+{
+    char *printed = NULL, *committed = slurp("configs/reference.yaml");
+    size_t size;
+    FILE *f = open_memstream(&printed, &size);
+    struct pipeline *p;
+    (void)state;
+    pipeline_print_reference(f);
+    fclose(f);
+    if (strcmp(printed, committed))
+        fail_msg("configs/reference.yaml is old: write it with `test_pipeline --write-reference`");
+    p = parse(committed, 0, NULL); /* and it is a pipeline file itself */
+    pipeline_free(p);
+    free(printed);
+    free(committed);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_one_line_is_enough),
+        cmocka_unit_test(test_everything),
+        cmocka_unit_test(test_sets_win),
+        cmocka_unit_test(test_sets_that_are_refused),
+        cmocka_unit_test(test_bad_keys_and_types),
+        cmocka_unit_test(test_bad_yaml),
+        cmocka_unit_test(test_bounds_of_files),
+        cmocka_unit_test(test_what_does_not_fit_together),
+        cmocka_unit_test(test_endpoints),
+        cmocka_unit_test(test_labels_from_a_file),
+        cmocka_unit_test(test_missing_file),
+        cmocka_unit_test(test_rewrite_keeps_the_rest),
+        cmocka_unit_test(test_rewrite_adds_what_is_not_there),
+        cmocka_unit_test(test_reference_is_up_to_date),
+    };
+    if (argc > 1 && !strcmp(argv[1], "--write-reference")) {
+        pipeline_print_reference(stdout);
+        return 0;
+    }
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
