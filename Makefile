@@ -59,6 +59,14 @@ $(B)/%.o: %.c | $(PB_C)
 	$(call say,CC,$<)
 	$(Q)mkdir -p $(@D) && $(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
+# The inner loops for vector units: one file per instruction set, chosen among at run time (stages/simd.c).
+SIMD_CFLAGS := -O3 -ffp-contract=fast -Wno-psabi
+$(B)/stages/simd_%.o: CFLAGS += $(SIMD_CFLAGS)
+ifneq ($(filter x86_64,$(shell uname -m)),)
+$(B)/stages/simd_avx2.o: CFLAGS += -mavx2 -mfma
+$(B)/stages/simd_avx512.o: CFLAGS += -mavx2 -mfma -mavx512f -mavx512vl -mavx512dq -mavx512bw -mprefer-vector-width=512
+endif
+
 $(LIB): $(LIB_O)
 	$(call say,AR,$@)
 	$(Q)rm -f $@ && $(AR) rcs $@ $^

@@ -1,8 +1,10 @@
-/* exec.h - run a range of a model's nodes: memory planned once, kernels chosen once, nothing allocated per run
+/* exec.h - run a range of a model's nodes: memory planned once, kernels chosen once, nothing allocated per
+ * run
  *
- * An executor owns packed weights and one arena for `max_batch`, both sized at exec_new; after that it no longer needs
- * the graph's constants (the graph may be freed). Activations of rank 4 are NHWC float32 inside and at cuts; a model's
- * own inputs and outputs are as the file says (row-major). One executor serves one thread at a time.
+ * An executor owns packed weights and one arena for `max_batch`, both sized at exec_new; after that it no
+ * longer needs the graph's constants (the graph may be freed). Activations of rank 4 are NHWC float32 inside
+ * and at cuts; a model's own inputs and outputs are as the file says (row-major). One executor serves one
+ * thread at a time.
  */
 #ifndef FREEZELINE_EXEC_H
 #define FREEZELINE_EXEC_H
@@ -16,7 +18,8 @@ struct exec_options {
     enum exec_kernels kernels; /* AUTO times the candidates of each node at load and keeps the fastest */
     int threads;               /* for kernels; 0 = 1 */
     int max_batch;             /* 0 = 1 */
-    int first, last;           /* node range, inclusive; last = -1: to the end. Must begin and end at cuts or model ends */
+    int first,
+        last; /* node range, inclusive; last = -1: to the end. Must begin and end at cuts or model ends */
 };
 
 struct exec;
@@ -24,8 +27,8 @@ struct exec;
 int exec_new(struct exec **out, const struct graph *g, const struct exec_options *o, struct error *e);
 void exec_free(struct exec *x);
 
-/* What crosses the range's beginning and end. Inputs: the model's own inputs when first = 0, else the one cut value.
- * Shape is concrete for `batch`; NHWC order in dim[] for rank-4 cut values ("physical" shape). */
+/* What crosses the range's beginning and end. Inputs: the model's own inputs when first = 0, else the one cut
+ * value. Shape is concrete for `batch`; NHWC order in dim[] for rank-4 cut values ("physical" shape). */
 int exec_n_inputs(const struct exec *x);
 int exec_n_outputs(const struct exec *x);
 const char *exec_input_name(const struct exec *x, int i);
@@ -36,20 +39,20 @@ struct tensor exec_output_shape(const struct exec *x, int i, int batch);
 /* Where to write input i before a run: a buffer of exec_input_shape(max_batch) bytes in the arena. */
 void *exec_input_buffer(struct exec *x, int i);
 
-/* Runs nodes first..last of the range (given as node indices of the graph; consecutive calls continue where the last one
- * ended). `after` (may be NULL) is called after each node; a non-zero return stops the run, which then returns FL_CANCELLED.
- * FL_VALUE, FL_SHAPE, FL_INTERNAL. */
+/* Runs nodes first..last of the range (given as node indices of the graph; consecutive calls continue where
+ * the last one ended). `after` (may be NULL) is called after each node; a non-zero return stops the run,
+ * which then returns FL_CANCELLED. FL_VALUE, FL_SHAPE, FL_INTERNAL. */
 typedef int (*exec_after)(void *arg, int node);
 int exec_run(struct exec *x, int first, int last, int batch, exec_after after, void *arg, struct error *e);
 
-/* The value that crosses the cut after `node`, as it lies in the arena: valid after exec_run(.., last = node) until the
- * next run. Physical (NHWC) shape. */
+/* The value that crosses the cut after `node`, as it lies in the arena: valid after exec_run(.., last = node)
+ * until the next run. Physical (NHWC) shape. */
 int exec_cut(struct exec *x, int node, int batch, struct tensor *out, struct error *e);
 /* Keeps only rows keep[0..n) (ascending) of the value at the cut after `node`; the next run uses batch n. */
 int exec_compact(struct exec *x, int node, const int *keep, int n, struct error *e);
 
-/* Output i after the last node ran; borrows the arena, valid until the next run. Row-major, as the file says for model
- * outputs; physical for a cut. */
+/* Output i after the last node ran; borrows the arena, valid until the next run. Row-major, as the file says
+ * for model outputs; physical for a cut. */
 struct tensor exec_output(struct exec *x, int i, int batch);
 
 /* Bytes of packed weights and of the arena. */
@@ -58,11 +61,12 @@ size_t exec_arena_bytes(const struct exec *x);
 /* Which kernel node runs on: "onednn", "openblas", "reference", ... */
 const char *exec_kernel_name(const struct exec *x, int node);
 
-/* The engine: called first thing in main(). Compares OpenBLAS's core with what the CPU can do and re-executes the process
- * once with OPENBLAS_CORETYPE (and OMP_WAIT_POLICY) set when it is a lesser one. Returns only in the right process. */
+/* The engine: called first thing in main(). Compares OpenBLAS's core with what the CPU can do and re-executes
+ * the process once with OPENBLAS_CORETYPE (and OMP_WAIT_POLICY) set when it is a lesser one. Returns only in
+ * the right process. */
 void engine_start(char **argv);
-const char *engine_blas_core(void);   /* "SkylakeX" */
-const char *engine_conv(void);        /* "oneDNN 2.6.3" or "im2col + OpenBLAS" when built without */
+const char *engine_blas_core(void); /* "SkylakeX" */
+const char *engine_conv(void);      /* "oneDNN 2.6.3" or "im2col + OpenBLAS" when built without */
 int engine_parse_kernels(const char *text, enum exec_kernels *out); /* FL_USAGE */
 const char *engine_kernels_name(enum exec_kernels k);
 

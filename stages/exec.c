@@ -1,0 +1,218 @@
+/* exec.c - run a range of a model's nodes in an arena that was planned at load */
+#include "exec_internal.h"
+
+#include <cblas.h>
+#include <string.h>
+
+#include "layout.h"
+
+struct tensor slot_logical(const struct slot *s, int64_t batch)
+{
+    struct tensor t = {.dtype = s->dtype, .rank = s->rank, .data = NULL};
+    for (int i = 0; i < s->rank; i++)
+        t.dim[i] = extent_at(s->dim[i], batch);
+    return t;
+}
+
+int64_t slot_bytes(const struct slot *s, int64_t batch)
+{
+    struct tensor t = slot_logical(s, batch);
+    return tensor_bytes(&t);
+}
+
+struct view slot_view(const struct slot *s, int64_t batch)
+{
+    struct tensor t = slot_logical(s, batch);
+    struct view v = s->rank == 4 && !s->is_constant ? view_channels_last(&t) : view_plain(&t);
+    v.data = s->data;
+    return v;
+}
+
+void exec_set_batch(struct exec *x, int batch)
+{
+    for (int i = 0; i < x->n_steps; i++) {
+        struct step *s = &x->step[i];
+        for (int k = 0; k < s->node.n_in; k++)
+            s->call.in[k] =
+                s->node.in[k] == GRAPH_NONE ? (struct view){0} : slot_view(&x->slot[s->node.in[k]], batch);
+        for (int k = 0; k < s->node.n_out; k++)
+            s->call.out[k] =
+                s->node.out[k] == GRAPH_NONE ? (struct view){0} : slot_view(&x->slot[s->node.out[k]], batch);
+    }
+    x->batch = batch;
+}
+
+/* The physical shape of a slot: NHWC for a computed value of rank 4. */
+static struct tensor slot_physical(const struct slot *s, int64_t batch)
+{
+    struct tensor t = slot_logical(s, batch);
+    if (s->rank == 4 && !s->is_constant) {
+        int64_t c = t.dim[1];
+        t.dim[1] = t.dim[2], t.dim[2] = t.dim[3], t.dim[3] = c;
+    }
+    t.data = s->data;
+    return t;
+}
+
+static struct tensor edge_tensor(const struct exec *x, const struct edge *edge, int batch)
+{
+    const struct slot *s = &x->slot[edge->slot];
+    struct tensor t = edge->own_place ? slot_logical(s, batch) : slot_physical(s, batch);
+    t.data = edge->data;
+    return t;
+}
+
+/* Between an edge's own place (row-major) and its slot (channels-last). */
+static void convert(const struct exec *x, const struct edge *edge, bool in)
+{
+    struct tensor t = edge_tensor(x, edge, x->batch);
+    struct view outside = view_plain(&t), inside = slot_view(&x->slot[edge->slot], x->batch);
+    layout_copy(in ? &outside : &inside, in ? &inside : &outside);
+}
+
+static int run_step(struct exec *x, int i, struct error *e)
+{
+    struct step *s = &x->step[i];
+    struct kernel_run run = {s->scratch, x->pool};
+    int rc = s->kernel->run(s->state, &s->call, &run);
+    if (rc)
+        return error_set(e, (enum fl_code)rc, "node %s (%s) failed: %s", s->node.name, s->node.op->name,
+                         error_sentence(rc));
+    return FL_OK;
+}
+
+static int check_run(const struct exec *x, int first, int last, int batch, struct error *e)
+{
+    if (batch < 1 || batch > x->max_batch)
+        return error_set(e, FL_SHAPE, "a batch of %d: this executor takes 1 to %d", batch, x->max_batch);
+    if (first < x->first || last > x->last || first > last)
+        return error_set(e, FL_INTERNAL, "nodes %d to %d are not within %d to %d", first, last, x->first,
+                         x->last);
+    if (first != x->first && first - x->first != x->next)
+        return error_set(e, FL_INTERNAL, "a run may begin at node %d or continue at %d, not at %d", x->first,
+                         x->first + x->next, first);
+    return FL_OK;
+}
+
+int exec_run(struct exec *x, int first, int last, int batch, exec_after after, void *arg, struct error *e)
+{
+    int rc = check_run(x, first, last, batch, e);
+    if (rc)
+        return rc;
+    if (openblas_get_num_threads() != x->threads)
+        openblas_set_num_threads(x->threads);
+    if (x->batch != batch)
+        exec_set_batch(x, batch);
+    x->next = 0;
+    for (int i = first - x->first; i <= last - x->first; i++) {
+        for (int k = 0; i == 0 && k < x->n_in; k++)
+            if (x->in[k].own_place)
+                convert(x, &x->in[k], true);
+        if ((rc = run_step(x, i, e)))
+            return rc;
+        for (int k = 0; i == x->n_steps - 1 && k < x->n_out; k++)
+            if (x->out[k].own_place)
+                convert(x, &x->out[k], false);
+        if (after && after(arg, x->first + i))
+            return error_set(e, FL_CANCELLED, "stopped after node %s", x->step[i].node.name);
+    }
+    x->next = last - x->first + 1;
+    return FL_OK;
+}
+
+static int find_cut(const struct exec *x, int node, struct error *e)
+{
+    if (node < x->first || node > x->last || x->step[node - x->first].cut < 0) {
+        error_set(e, FL_INTERNAL, "there is no cut after node %d", node);
+        return -1;
+    }
+    return x->step[node - x->first].cut;
+}
+
+int exec_cut(struct exec *x, int node, int batch, struct tensor *out, struct error *e)
+{
+    int slot = find_cut(x, node, e);
+    if (slot < 0)
+        return FL_INTERNAL;
+    *out = slot_physical(&x->slot[slot], batch);
+    return FL_OK;
+}
+
+int exec_compact(struct exec *x, int node, const int *keep, int n, struct error *e)
+{
+    int at = find_cut(x, node, e);
+    const struct slot *s = at < 0 ? NULL : &x->slot[at];
+    size_t row;
+    if (!s)
+        return FL_INTERNAL;
+    if (s->rank < 1 || s->dim[0].per_batch < 1 || s->dim[0].fixed != 0)
+        return error_set(e, FL_SHAPE, "the value after node %s has no batch dimension",
+                         x->step[node - x->first].node.name);
+    row = (size_t)slot_bytes(s, 1);
+    for (int i = 0; i < n; i++) {
+        if (keep[i] < i || keep[i] >= x->max_batch || (i && keep[i] <= keep[i - 1]))
+            return error_set(e, FL_INTERNAL, "rows to keep are not ascending");
+        if (keep[i] != i)
+            memcpy((char *)s->data + (size_t)i * row, (char *)s->data + (size_t)keep[i] * row, row);
+    }
+    return FL_OK;
+}
+
+int exec_n_inputs(const struct exec *x)
+{
+    return x->n_in;
+}
+
+int exec_n_outputs(const struct exec *x)
+{
+    return x->n_out;
+}
+
+const char *exec_input_name(const struct exec *x, int i)
+{
+    return x->in[i].name;
+}
+
+const char *exec_output_name(const struct exec *x, int i)
+{
+    return x->out[i].name;
+}
+
+struct tensor exec_input_shape(const struct exec *x, int i, int batch)
+{
+    struct tensor t = edge_tensor(x, &x->in[i], batch);
+    t.data = NULL;
+    return t;
+}
+
+struct tensor exec_output_shape(const struct exec *x, int i, int batch)
+{
+    struct tensor t = edge_tensor(x, &x->out[i], batch);
+    t.data = NULL;
+    return t;
+}
+
+void *exec_input_buffer(struct exec *x, int i)
+{
+    return x->in[i].data;
+}
+
+struct tensor exec_output(struct exec *x, int i, int batch)
+{
+    return edge_tensor(x, &x->out[i], batch);
+}
+
+size_t exec_weight_bytes(const struct exec *x)
+{
+    return weights_bytes(x->weights);
+}
+
+size_t exec_arena_bytes(const struct exec *x)
+{
+    return x->arena_bytes;
+}
+
+const char *exec_kernel_name(const struct exec *x, int node)
+{
+    return node < x->first || node > x->last ? "none" : x->step[node - x->first].kernel->name;
+}

@@ -1,0 +1,214 @@
+/* exec_choose.c - pick a kernel for each node: by rank, or by timing the candidates
+ *
+ * Timing runs the real kernel at batch 1 on made-up numbers. Candidates are prepared, timed and thrown away;
+ * the winner is prepared again, so that the weights lie in the order in which they are read.
+ */
+#include "exec_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+
+#define MAX_CANDIDATES 8
+#define TRIAL_RUNS     5
+#define TRIAL_NS       (20 * NS_PER_MS) /* at most this long per candidate, but one run */
+#define CHILL_BYTES    ((size_t)3 << 20)
+
+/* Places for one node's inputs and outputs while its candidates are timed. */
+struct trial {
+    struct kernel_task task;
+    struct view views[2 * OP_MAX_IO];
+    void *data[2 * OP_MAX_IO];
+    void *scratch;
+    char *chill; /* read between runs, so that weights come from where they will come from in a whole run */
+};
+
+static void task_for(const struct exec *x, const struct step *s, struct kernel_task *t)
+{
+    *t = (struct kernel_task){
+        .call = s->call, .max_batch = x->max_batch, .threads = x->threads, .weights = x->weights};
+    t->alias = GRAPH_NONE;
+}
+
+static int prepare(const struct exec *x, struct step *s, const struct kernel *k, struct kernel_task *t)
+{
+    int rc;
+    task_for(x, s, t);
+    s->kernel = k;
+    s->state = NULL;
+    rc = k->prepare(t, &s->state);
+    if (rc) {
+        if (k->release)
+            k->release(s->state);
+        s->kernel = NULL;
+        s->state = NULL;
+    }
+    return rc;
+}
+
+static void drop(struct step *s)
+{
+    if (s->kernel->release)
+        s->kernel->release(s->state);
+    s->kernel = NULL;
+    s->state = NULL;
+}
+
+static int find_candidates(const struct exec *x, struct step *s, enum exec_kernels mode,
+                           const struct kernel **found)
+{
+    const struct kernel *const *table = kernel_table();
+    unsigned families = kernel_families(mode);
+    struct kernel_task t;
+    int n = 0;
+    task_for(x, s, &t);
+    for (int i = 0; table[i] && n < MAX_CANDIDATES; i++) {
+        /* The reference only runs what nothing else does. */
+        if (!(table[i]->family & families) || (table[i]->family == KERNEL_REFERENCE && n))
+            continue;
+        if (table[i]->accepts(&t))
+            found[n++] = table[i];
+    }
+    return n;
+}
+
+static void fill(const struct view *v, void *data)
+{
+    uint32_t seed = 12345;
+    int64_t n = view_count(v);
+    if (v->dtype != TENSOR_F32) {
+        memset(data, 0, (size_t)n * tensor_dtype_bytes(v->dtype));
+        return;
+    }
+    for (int64_t i = 0; i < n; i++) {
+        seed = seed * 1664525u + 1013904223u;
+        ((float *)data)[i] = (float)(seed >> 8) / (1 << 23) - 1;
+    }
+}
+
+static int open_trial(struct trial *t, const struct exec *x, const struct step *s)
+{
+    int n = s->node.n_in + s->node.n_out;
+    memset(t, 0, sizeof *t);
+    t->chill = calloc(1, CHILL_BYTES);
+    if (!t->chill)
+        return FL_NOMEM;
+    for (int i = 0; i < n; i++) {
+        int at = i < s->node.n_in ? s->node.in[i] : s->node.out[i - s->node.n_in];
+        struct tensor space;
+        if (at == GRAPH_NONE)
+            continue;
+        t->views[i] = slot_view(&x->slot[at], 1);
+        if (x->slot[at].is_constant) {
+            t->views[i].data = x->slot[at].constant->data;
+            continue;
+        }
+        space = slot_logical(&x->slot[at], 1);
+        if (tensor_alloc(&space))
+            return FL_NOMEM;
+        t->views[i].data = t->data[i] = space.data;
+        fill(&t->views[i], space.data);
+    }
+    return FL_OK;
+}
+
+static void close_trial(struct trial *t)
+{
+    for (int i = 0; i < 2 * OP_MAX_IO; i++)
+        free(t->data[i]);
+    free(t->chill);
+}
+
+static void chill(struct trial *t)
+{
+    for (size_t i = 0; i < CHILL_BYTES; i += 64)
+        t->chill[i]++;
+}
+
+/* The shortest of a few runs, in ns; UINT64_MAX when it cannot run. */
+static uint64_t time_candidate(const struct exec *x, struct step *s, const struct kernel *k, struct trial *t)
+{
+    struct op_call call = s->call;
+    struct kernel_run run = {NULL, x->pool};
+    uint64_t best = UINT64_MAX, started = clock_ns();
+    if (prepare(x, s, k, &t->task))
+        return UINT64_MAX;
+    call.in = t->views;
+    call.out = t->views + s->node.n_in;
+    t->scratch = run.scratch = aligned_alloc(64, (t->task.scratch_bytes + 127) / 64 * 64);
+    for (int i = 0; run.scratch && i < TRIAL_RUNS && (i < 2 || clock_ns() - started < TRIAL_NS); i++) {
+        uint64_t from, took;
+        chill(t);
+        from = clock_ns();
+        if (k->run(s->state, &call, &run))
+            break;
+        took = clock_ns() - from;
+        best = took < best ? took : best;
+    }
+    free(t->scratch);
+    drop(s);
+    return best;
+}
+
+static const struct kernel *fastest(const struct exec *x, struct step *s, const struct kernel **candidate,
+                                    int n)
+{
+    const struct kernel *best = candidate[0];
+    uint64_t best_ns = UINT64_MAX;
+    struct trial *t = malloc(sizeof *t);
+    if (t && !open_trial(t, x, s))
+        for (int i = 0; i < n; i++) {
+            struct weights_mark mark = weights_mark(x->weights);
+            uint64_t ns = time_candidate(x, s, candidate[i], t);
+            weights_rewind(x->weights, mark);
+            if (ns < best_ns) {
+                best_ns = ns;
+                best = candidate[i];
+            }
+        }
+    if (t)
+        close_trial(t);
+    free(t);
+    return best;
+}
+
+static int choose(struct exec *x, struct step *s, enum exec_kernels mode, struct error *e)
+{
+    const struct kernel *candidate[MAX_CANDIDATES + 1];
+    int n = find_candidates(x, s, mode, candidate);
+    const struct kernel *first = n > 1 && mode != KERNELS_ONEDNN ? fastest(x, s, candidate, n)
+                                 : n                             ? candidate[0]
+                                                                 : NULL;
+    struct kernel_task t;
+    int rc = FL_UNSUPPORTED;
+    task_for(x, s, &t);
+    if (first)
+        rc = prepare(x, s, first, &t);
+    for (int i = 0; i < n && rc == FL_UNSUPPORTED; i++)
+        rc = prepare(x, s, candidate[i], &t);
+    if (rc == FL_UNSUPPORTED && kernel_find("reference")->accepts(&t))
+        rc = prepare(x, s, kernel_find("reference"), &t);
+    if (rc)
+        return error_set(e, (enum fl_code)rc, "node %s (%s): no kernel could be prepared: %s", s->node.name,
+                         s->node.op->name, error_sentence(rc));
+    s->scratch_bytes = t.scratch_bytes;
+    s->alias = t.alias;
+    memcpy(s->packed, t.packed, sizeof s->packed);
+    return FL_OK;
+}
+
+int exec_choose_kernels(struct exec *x, enum exec_kernels mode, struct error *e)
+{
+    exec_set_batch(x, x->max_batch);
+    for (int i = 0; i < x->n_steps; i++) {
+        struct step *s = &x->step[i];
+        int rc;
+        for (int k = 0; k < s->node.n_in; k++)
+            if (s->node.in[k] != GRAPH_NONE && x->slot[s->node.in[k]].is_constant)
+                s->call.in[k].data = x->slot[s->node.in[k]].constant->data;
+        if ((rc = choose(x, s, mode, e)))
+            return rc;
+    }
+    return FL_OK;
+}

@@ -1,0 +1,70 @@
+/* exec_internal.h - what an executor is made of, shared by exec.c, exec_load.c and exec_choose.c */
+#ifndef FREEZELINE_EXEC_INTERNAL_H
+#define FREEZELINE_EXEC_INTERNAL_H
+
+#include "arena.h"
+#include "exec.h"
+#include "kernels.h"
+
+/* A value of the range. Rank 4 and computed: channels-last. Everything else: row-major. */
+struct slot {
+    enum tensor_dtype dtype;
+    int rank;
+    struct extent dim[TENSOR_MAX_RANK]; /* logical */
+    const struct tensor *constant;      /* of the graph, while loading */
+    bool is_constant;
+    bool needed;     /* a constant that some kernel reads as it is */
+    int first, last; /* steps in which it lives */
+    int item;        /* in the arena plan; -1: a constant */
+    void *data;
+};
+
+/* An input or output of the range. When it has a place of its own, it lies there row-major and is converted.
+ */
+struct edge {
+    char *name;
+    int slot;
+    bool own_place;
+    int item;
+    void *data;
+};
+
+struct step {
+    struct node node; /* a copy; in[] and out[] are slots */
+    const struct kernel *kernel;
+    void *state;
+    struct op_call call;
+    struct view *views; /* n_in + n_out of them; call.in and call.out point into it */
+    int scratch_item, alias;
+    size_t scratch_bytes;
+    void *scratch;
+    int cut; /* slot that alone crosses the point after this step; -1: more than one does */
+    uint64_t packed[OP_MAX_IO / 64];
+};
+
+struct exec {
+    int first, last; /* node range of the graph */
+    int max_batch, threads;
+    int64_t opset;
+    int n_slots, n_steps, n_in, n_out;
+    struct slot *slot;
+    struct step *step;
+    struct edge *in, *out;
+    struct weights *weights;
+    struct pool *pool;
+    char *arena;
+    size_t arena_bytes;
+    int batch; /* that the views are set to */
+    int next;  /* step at which a run may continue */
+};
+
+/* Sets all views to this batch size. */
+void exec_set_batch(struct exec *x, int batch);
+struct view slot_view(const struct slot *s, int64_t batch);
+struct tensor slot_logical(const struct slot *s, int64_t batch);
+int64_t slot_bytes(const struct slot *s, int64_t batch); /* -1 when it overflows */
+
+/* Picks and prepares the kernel of each step. */
+int exec_choose_kernels(struct exec *x, enum exec_kernels mode, struct error *e);
+
+#endif

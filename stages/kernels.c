@@ -1,0 +1,206 @@
+/* kernels.c - the table of kernels, and what they share: layout tests, windows */
+#include "kernels.h"
+
+#include <string.h>
+
+#include "kernels_list.h"
+
+static bool reference_accepts(const struct kernel_task *t)
+{
+    return t->call.node->op->reference != NULL;
+}
+
+static int reference_prepare(struct kernel_task *t, void **state)
+{
+    (void)t;
+    *state = NULL;
+    return FL_OK;
+}
+
+static int reference_run(void *state, const struct op_call *c, const struct kernel_run *r)
+{
+    const struct post *p = &c->node->post;
+    int rc = c->node->op->reference(c);
+    (void)state;
+    (void)r;
+    if (!rc && (p->residual != GRAPH_NONE || p->activation != ACT_NONE))
+        post_apply(p, p->residual == GRAPH_NONE ? NULL : &c->in[p->residual], &c->out[0]);
+    return rc;
+}
+
+static const struct kernel kernel_reference = {
+    .name = "reference",
+    .family = KERNEL_REFERENCE,
+    .accepts = reference_accepts,
+    .prepare = reference_prepare,
+    .run = reference_run,
+};
+
+const struct kernel *const *kernel_table(void)
+{
+    static const struct kernel *const table[] = {
+#define X(name) &kernel_##name,
+#if defined(FREEZELINE_DNNL)
+        KERNELS_ONEDNN_LIST(X)
+#endif
+                KERNELS_LIST(X)
+#undef X
+            & kernel_reference,
+        NULL,
+    };
+    return table;
+}
+
+const struct kernel *kernel_find(const char *name)
+{
+    for (const struct kernel *const *k = kernel_table(); *k; k++)
+        if (!strcmp((*k)->name, name))
+            return *k;
+    return NULL;
+}
+
+unsigned kernel_families(enum exec_kernels mode)
+{
+    switch (mode) {
+    case KERNELS_REFERENCE:
+        return KERNEL_REFERENCE;
+    case KERNELS_OPENBLAS:
+        return KERNEL_REFERENCE | KERNEL_PLAIN | KERNEL_OPENBLAS;
+    case KERNELS_ONEDNN:
+        return KERNEL_REFERENCE | KERNEL_PLAIN | KERNEL_OPENBLAS | KERNEL_ONEDNN;
+    default:
+        return KERNEL_REFERENCE | KERNEL_PLAIN | KERNEL_OPENBLAS | KERNEL_ONEDNN | KERNEL_NATIVE;
+    }
+}
+
+static bool strides_are(const struct view *v, const int64_t *want)
+{
+    for (int i = 0; i < v->rank; i++)
+        if (v->dim[i] != 1 && v->stride[i] != want[i])
+            return false;
+    return true;
+}
+
+bool view_is_plain(const struct view *v)
+{
+    int64_t want[TENSOR_MAX_RANK], stride = 1;
+    for (int i = v->rank - 1; i >= 0; i--) {
+        want[i] = stride;
+        stride *= v->dim[i];
+    }
+    return strides_are(v, want);
+}
+
+bool view_is_channels_last(const struct view *v)
+{
+    if (v->rank != 4)
+        return false;
+    return strides_are(v,
+                       (int64_t[]){v->dim[1] * v->dim[2] * v->dim[3], 1, v->dim[3] * v->dim[1], v->dim[1]});
+}
+
+bool view_is_activation(const struct view *v)
+{
+    return v->dtype == TENSOR_F32 && !v->data && (v->rank == 4 ? view_is_channels_last(v) : view_is_plain(v));
+}
+
+/* The op's own window_resolve knows auto_pad; two spatial dims are what the fast kernels take. */
+static bool resolve(struct window2d *w, const struct op_call *c, const int64_t *kernel)
+{
+    const struct view *x = &c->in[0], *y = &c->out[0];
+    struct window any;
+    if (x->rank != 4 || y->rank != 4 || window_resolve(&any, c->node, 4, x->dim, kernel, NULL))
+        return false;
+    *w = (struct window2d){.n = x->dim[0], .ic = x->dim[1], .ih = x->dim[2], .iw = x->dim[3]};
+    w->oc = y->dim[1], w->oh = y->dim[2], w->ow = y->dim[3];
+    w->kh = any.kernel[0], w->kw = any.kernel[1];
+    w->sh = any.stride[0], w->sw = any.stride[1];
+    w->dh = any.dilation[0], w->dw = any.dilation[1];
+    w->top = any.before[0], w->left = any.before[1];
+    w->bottom = any.after[0], w->right = any.after[1];
+    w->groups = attr_int(c->node, "group", 1);
+    return true;
+}
+
+bool window_of_conv(struct window2d *w, const struct op_call *c)
+{
+    const struct post *p = &c->node->post;
+    if (strcmp(c->node->op->name, "Conv") || c->n_in < 2 || !view_is_activation(&c->in[0]) ||
+        !view_is_activation(&c->out[0]))
+        return false;
+    if (c->in[1].dtype != TENSOR_F32 || c->in[1].rank != 4 || !c->in[1].data)
+        return false;
+    if (view_present(c, 2) && (c->in[2].dtype != TENSOR_F32 || !c->in[2].data))
+        return false;
+    if (p->residual != GRAPH_NONE && (!view_is_activation(&c->in[p->residual]) ||
+                                      memcmp(c->in[p->residual].dim, c->out[0].dim, 4 * sizeof(int64_t))))
+        return false;
+    return resolve(w, c, c->in[1].dim + 2) && w->groups > 0;
+}
+
+bool window_of_pool(struct window2d *w, const struct op_call *c)
+{
+    const char *op = c->node->op->name;
+    if ((strcmp(op, "MaxPool") && strcmp(op, "AveragePool")) || c->n_out != 1)
+        return false;
+    return view_is_activation(&c->in[0]) && view_is_activation(&c->out[0]) && resolve(w, c, NULL);
+}
+
+static bool is_matrix(const struct view *v)
+{
+    return v->dtype == TENSOR_F32 && v->rank >= 2 && view_is_plain(v);
+}
+
+static bool post_fits(const struct op_call *c)
+{
+    int r = c->node->post.residual;
+    return r == GRAPH_NONE ||
+           (view_is_plain(&c->in[r]) && c->in[r].rank == c->out[0].rank &&
+            !memcmp(c->in[r].dim, c->out[0].dim, (size_t)c->out[0].rank * sizeof(int64_t)));
+}
+
+static bool product_of_gemm(struct product *p, const struct op_call *c)
+{
+    const struct view *a = &c->in[0], *b = &c->in[1];
+    if (a->rank != 2 || b->rank != 2)
+        return false;
+    p->trans_a = attr_int(c->node, "transA", 0) != 0;
+    p->trans_b = attr_int(c->node, "transB", 0) != 0;
+    p->alpha = attr_float(c->node, "alpha", 1);
+    p->beta = attr_float(c->node, "beta", 1);
+    p->m = a->dim[p->trans_a ? 1 : 0];
+    p->k = a->dim[p->trans_a ? 0 : 1];
+    p->n = b->dim[p->trans_b ? 0 : 1];
+    if (view_present(c, 2) && c->node->post.residual != 2) {
+        int64_t n = view_count(&c->in[2]), last = c->in[2].rank ? c->in[2].dim[c->in[2].rank - 1] : 1;
+        p->c_view = 2;
+        p->bias_is_scalar = n == 1;
+        p->bias = c->in[2].dtype == TENSOR_F32 && (n == 1 || (n == p->n && last == n)) ? c->in[2].data : NULL;
+    }
+    return true;
+}
+
+/* b of rank 2 multiplies all of a's rows at once. */
+static bool product_of_matmul(struct product *p, const struct op_call *c)
+{
+    const struct view *a = &c->in[0], *b = &c->in[1];
+    if (b->rank != 2)
+        return false;
+    p->k = b->dim[0];
+    p->n = b->dim[1];
+    p->m = p->k ? view_count(a) / p->k : 0;
+    return a->dim[a->rank - 1] == p->k;
+}
+
+bool product_of(struct product *p, const struct op_call *c)
+{
+    bool gemm = !strcmp(c->node->op->name, "Gemm");
+    *p = (struct product){.alpha = 1, .beta = 1};
+    if (!gemm && strcmp(c->node->op->name, "MatMul"))
+        return false;
+    if (c->n_in < 2 || !is_matrix(&c->in[0]) || !is_matrix(&c->in[1]) || !is_matrix(&c->out[0]) ||
+        !post_fits(c))
+        return false;
+    p->b = c->in[1].data;
+    return gemm ? product_of_gemm(p, c) : product_of_matmul(p, c);
+}

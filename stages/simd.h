@@ -1,0 +1,72 @@
+/* simd.h - inner loops, compiled for several instruction sets; one set is picked at start
+ *
+ * The loops are written once (simd_template.h) with the compiler's vector types and built per instruction set
+ * in files of their own, so that nothing but these functions needs the CPU they are built for.
+ */
+#ifndef FREEZELINE_SIMD_H
+#define FREEZELINE_SIMD_H
+
+#include "graph.h"
+
+/* Products of a few rows with a packed panel:
+ *     c[r][j] = start[r][j] + sum over taps t and i < k of row[t * rows + r][shift + i] * panel[(t * k + i) *
+ * width + j] where width = SIMD lanes x vectors. The start is bias + residual when `first`, else c itself, so
+ * that c may lie where the residual lies. When `last`, the activation is applied. Columns from n on (n <=
+ * width) are not stored. */
+struct panel_call {
+    int rows;    /* 1..simd->rows */
+    int vectors; /* 1..simd->vectors */
+    int n;       /* columns stored */
+    int taps;
+    int64_t k;
+    int64_t shift; /* floats to skip at the front of each row */
+    const float *const *row;
+    const float *panel;
+    const float *ahead; /* taps * k vectors that are read later, fetched into cache meanwhile; or NULL */
+    const float *bias;  /* padded to width; NULL: 0 */
+    float *c;
+    int64_t ldc;           /* floats between rows of c and of residual */
+    const float *residual; /* or NULL */
+    const struct post *post;
+    bool first, last;
+};
+
+struct simd {
+    const char *name;  /* "AVX-512" */
+    int lanes;         /* floats per vector */
+    int rows, vectors; /* largest tile of `panel` */
+    void (*panel)(const struct panel_call *c);
+
+    /* x = post(x + residual) over n floats; residual may be NULL. In place. */
+    void (*post)(const struct post *p, float *x, const float *residual, int64_t n);
+    /* y[i] = post(x[i] * scale[i] + shift[i]) over rows of c floats; scale, shift may be NULL. */
+    void (*scale_shift)(const struct post *p, const float *x, const float *scale, const float *shift,
+                        float *y, int64_t rows, int64_t c);
+    /* y += x; y = max(y, x); y *= a; y += x * w, over n floats. */
+    void (*add)(float *y, const float *x, int64_t n);
+    void (*max)(float *y, const float *x, int64_t n);
+    void (*scale)(float *y, float a, int64_t n);
+    void (*multiply_add)(float *y, const float *x, const float *w, int64_t n);
+    /* z[i] = x[i] OP y[i]; OP is one of + - * / */
+    void (*binary)(char op, const float *x, const float *y, float *z, int64_t n);
+    /* z[i] = x[i] OP a, or a OP x[i] when `swapped` */
+    void (*binary_scalar)(char op, const float *x, float a, bool swapped, float *z, int64_t n);
+
+    /* Winograd F(4x4, 3x3): 6x6 patches at row[0..36) (each c floats) to 36 planes of `stride` floats, and
+     * back: 36 planes to 4x4 results. `out` points to 16 places or NULL for those outside of the image. */
+    void (*wino_input)(const float *const *row, float *v, int64_t stride, int64_t c);
+    void (*wino_output)(const float *m, int64_t stride, float *const *out, const float *const *residual,
+                        const float *bias, const struct post *post, int64_t c);
+};
+
+/* The best for this CPU. */
+const struct simd *simd_best(void);
+/* All that this CPU can run, for tests: NULL after the last. */
+const struct simd *simd_nth(int i);
+
+extern const struct simd simd_generic;
+#if defined(__x86_64__)
+extern const struct simd simd_avx2, simd_avx512;
+#endif
+
+#endif

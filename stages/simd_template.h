@@ -1,0 +1,465 @@
+/* simd_template.h - the inner loops; included once per instruction set, with its lanes and tile given
+ *
+ * No include guard: this is the body of simd_*.c. NaN passes through every activation, as in the references.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "simd.h"
+
+#define L SIMD_LANES
+typedef float vec __attribute__((vector_size(L * 4)));
+typedef int32_t ivec __attribute__((vector_size(L * 4)));
+typedef float unaligned_vec __attribute__((vector_size(L * 4), aligned(4), may_alias));
+
+#define INLINE static inline __attribute__((always_inline))
+
+INLINE vec load(const float *p)
+{
+    return *(const unaligned_vec *)p;
+}
+
+INLINE void store(float *p, vec v)
+{
+    *(unaligned_vec *)p = v;
+}
+
+INLINE vec all(float x)
+{
+    return x - (vec){0};
+}
+
+INLINE vec choose(ivec mask, vec yes, vec no)
+{
+    return (vec)((mask & (ivec)yes) | (~mask & (ivec)no));
+}
+
+/* Those that need no exponential; the others are sums of products. */
+INLINE bool post_is_simple(const struct post *p)
+{
+    return p->activation != ACT_SIGMOID && p->activation != ACT_SILU;
+}
+
+INLINE vec clamp(vec x, float low, float high)
+{
+    x = choose(x < all(low), all(low), x);
+    return choose(x > all(high), all(high), x);
+}
+
+INLINE vec activate(const struct post *p, vec x)
+{
+    switch (p->activation) {
+    case ACT_RELU:
+        return choose(x < all(0), all(0), x);
+    case ACT_CLIP:
+        return clamp(x, p->alpha, p->beta);
+    case ACT_LEAKY_RELU:
+        return choose(x < all(0), x * p->alpha, x);
+    case ACT_HARD_SWISH:
+        return x * clamp(x * (1.0f / 6) + 0.5f, 0, 1);
+    case ACT_HARD_SIGMOID:
+        return clamp(x * p->alpha + p->beta, 0, 1);
+    default:
+        return x;
+    }
+}
+
+/* e^x by 2^n times a polynomial: relative error below 2e-7 within [-87, 88], saturating outside. */
+INLINE vec exponential(vec x)
+{
+    const vec magic = all(12582912.0f); /* 1.5 * 2^23: adding it rounds to an integer in the low bits */
+    vec n, r, y;
+    ivec bits, nan = x != x;
+    vec in = x;
+    x = choose(x < all(-87.0f), all(-87.0f), x);
+    x = choose(x > all(88.0f), all(88.0f), x);
+    n = x * 1.44269504f + magic;
+    bits = (ivec)n << 23;
+    n = n - magic;
+    r = x - n * 0.693145752f;
+    r = r - n * 1.42860677e-6f;
+    y = all(1.98756915e-4f);
+    y = y * r + 1.39819995e-3f;
+    y = y * r + 8.33345191e-3f;
+    y = y * r + 4.16657960e-2f;
+    y = y * r + 1.66666655e-1f;
+    y = y * r + 5.00000000e-1f;
+    y = y * r * r + r + 1.0f;
+    return choose(nan, in, (vec)((ivec)y + bits));
+}
+
+INLINE vec finish(const struct post *p, vec x)
+{
+    vec s;
+    if (post_is_simple(p))
+        return activate(p, x);
+    s = 1.0f / (1.0f + exponential(-x));
+    return p->activation == ACT_SILU ? x * s : s;
+}
+
+/* One vector of the n < L floats at p, the rest 0; and back. */
+INLINE vec load_some(const float *p, int64_t n)
+{
+    float some[L] = {0};
+    memcpy(some, p, (size_t)n * sizeof *p);
+    return load(some);
+}
+
+INLINE void store_some(float *p, vec v, int64_t n)
+{
+    float some[L];
+    store(some, v);
+    memcpy(p, some, (size_t)n * sizeof *p);
+}
+
+/* ---- products ---- */
+
+/* Activation, columns that are not stored: the ways out of a tile that are not worth unrolling. */
+static __attribute__((noinline)) void tile_finish(const struct panel_call *c, const float *acc)
+{
+    for (int r = 0; r < c->rows; r++)
+        for (int v = 0; v < c->vectors; v++) {
+            float *to = c->c + r * c->ldc + v * L;
+            int64_t room = c->n - v * L;
+            vec x = load(acc + (r * c->vectors + v) * L);
+            if (c->last)
+                x = finish(c->post, x);
+            if (room >= L)
+                store(to, x);
+            else if (room > 0)
+                store_some(to, x, room);
+        }
+}
+
+INLINE void tile_store(const struct panel_call *c, int rows, int vectors, vec acc[SIMD_ROWS][SIMD_VECTORS])
+{
+    float spilled[SIMD_ROWS * SIMD_VECTORS * L];
+    bool straight = c->n >= vectors * L && !(c->last && c->post->activation != ACT_NONE);
+    float *to = straight ? c->c : spilled;
+    int64_t ld = straight ? c->ldc : vectors * L;
+#pragma GCC unroll 8
+    for (int r = 0; r < rows; r++)
+#pragma GCC unroll 4
+        for (int v = 0; v < vectors; v++)
+            store(to + r * ld + v * L, acc[r][v]);
+    if (!straight)
+        tile_finish(c, spilled);
+}
+
+INLINE vec load_columns(const struct panel_call *c, const float *p, int v)
+{
+    int64_t room = c->n - v * L;
+    return room >= L ? load(p + v * L) : room > 0 ? load_some(p + v * L, room) : all(0);
+}
+
+INLINE vec tile_start(const struct panel_call *c, int r, int v)
+{
+    vec x;
+    if (!c->first)
+        return load_columns(c, c->c + r * c->ldc, v);
+    x = c->bias ? load(c->bias + v * L) : all(0);
+    return c->residual ? x + load_columns(c, c->residual + r * c->ldc, v) : x;
+}
+
+INLINE void tile(const struct panel_call *c, int rows, int vectors)
+{
+    vec acc[SIMD_ROWS][SIMD_VECTORS];
+    const float *w = c->panel, *ahead = c->ahead ? c->ahead : c->panel;
+    const int64_t ahead_step = c->ahead ? L : 0;
+#pragma GCC unroll 8
+    for (int r = 0; r < rows; r++)
+#pragma GCC unroll 4
+        for (int v = 0; v < vectors; v++)
+            acc[r][v] = tile_start(c, r, v);
+    for (int t = 0; t < c->taps; t++) {
+        const float *a[SIMD_ROWS];
+#pragma GCC unroll 8
+        for (int r = 0; r < rows; r++)
+            a[r] = c->row[t * rows + r] + c->shift;
+        for (int64_t i = 0; i < c->k; i++, w += vectors * L) {
+            vec b[SIMD_VECTORS];
+#pragma GCC unroll 4
+            for (int v = 0; v < vectors; v++)
+                b[v] = load(w + v * L);
+            __builtin_prefetch(ahead, 0, 2);
+            ahead += ahead_step;
+#pragma GCC unroll 8
+            for (int r = 0; r < rows; r++) {
+                vec x = all(a[r][i]);
+#pragma GCC unroll 4
+                for (int v = 0; v < vectors; v++)
+                    acc[r][v] += x * b[v];
+            }
+        }
+    }
+    tile_store(c, rows, vectors, acc);
+}
+
+#define TILE(rows, vectors)                                                                   \
+    static __attribute__((noinline)) void tile_##rows##_##vectors(const struct panel_call *c) \
+    {                                                                                         \
+        tile(c, rows, vectors);                                                               \
+    }
+#define TILES(vectors) \
+    TILE(1, vectors) TILE(2, vectors) TILE(3, vectors) TILE(4, vectors) TILE(5, vectors) TILE(6, vectors)
+#define ENTRIES(vectors)                                                                                \
+    {                                                                                                   \
+        NULL, tile_1_##vectors, tile_2_##vectors, tile_3_##vectors, tile_4_##vectors, tile_5_##vectors, \
+            tile_6_##vectors                                                                            \
+    }
+
+#if SIMD_ROWS == 4
+#undef TILES
+#undef ENTRIES
+#define TILES(vectors) TILE(1, vectors) TILE(2, vectors) TILE(3, vectors) TILE(4, vectors)
+#define ENTRIES(vectors)                                                             \
+    {                                                                                \
+        NULL, tile_1_##vectors, tile_2_##vectors, tile_3_##vectors, tile_4_##vectors \
+    }
+#endif
+
+TILES(1)
+TILES(2)
+#if SIMD_VECTORS == 4
+TILES(3)
+TILES(4)
+#endif
+
+static void panel(const struct panel_call *c)
+{
+    static void (*const tiles[SIMD_VECTORS + 1][SIMD_ROWS + 1])(const struct panel_call *) = {
+        {NULL},
+        ENTRIES(1),
+        ENTRIES(2),
+#if SIMD_VECTORS == 4
+        ENTRIES(3),
+        ENTRIES(4),
+#endif
+    };
+    tiles[c->vectors][c->rows](c);
+}
+
+/* ---- element by element ---- */
+
+static void post(const struct post *p, float *x, const float *residual, int64_t n)
+{
+    int64_t i = 0;
+    for (; i + L <= n; i += L) {
+        vec v = load(x + i);
+        if (residual)
+            v += load(residual + i);
+        store(x + i, finish(p, v));
+    }
+    if (i < n) {
+        vec v = load_some(x + i, n - i);
+        if (residual)
+            v += load_some(residual + i, n - i);
+        store_some(x + i, finish(p, v), n - i);
+    }
+}
+
+static void scale_shift(const struct post *p, const float *x, const float *scale, const float *shift,
+                        float *y, int64_t rows, int64_t c)
+{
+    for (int64_t r = 0; r < rows; r++, x += c, y += c) {
+        int64_t i = 0;
+        for (; i + L <= c; i += L) {
+            vec v = load(x + i);
+            v = scale ? v * load(scale + i) : v;
+            v = shift ? v + load(shift + i) : v;
+            store(y + i, finish(p, v));
+        }
+        if (i < c) {
+            vec v = load_some(x + i, c - i);
+            v = scale ? v * load_some(scale + i, c - i) : v;
+            v = shift ? v + load_some(shift + i, c - i) : v;
+            store_some(y + i, finish(p, v), c - i);
+        }
+    }
+}
+
+static void add(float *y, const float *x, int64_t n)
+{
+    int64_t i = 0;
+    for (; i + L <= n; i += L)
+        store(y + i, load(y + i) + load(x + i));
+    for (; i < n; i++)
+        y[i] += x[i];
+}
+
+/* A NaN in x or y stays. */
+static void max(float *y, const float *x, int64_t n)
+{
+    int64_t i = 0;
+    for (; i + L <= n; i += L) {
+        vec a = load(y + i), b = load(x + i);
+        store(y + i, choose((b > a) | (b != b), b, a));
+    }
+    for (; i < n; i++)
+        y[i] = x[i] > y[i] || x[i] != x[i] ? x[i] : y[i];
+}
+
+static void scale(float *y, float a, int64_t n)
+{
+    int64_t i = 0;
+    for (; i + L <= n; i += L)
+        store(y + i, load(y + i) * a);
+    for (; i < n; i++)
+        y[i] *= a;
+}
+
+static void multiply_add(float *y, const float *x, const float *w, int64_t n)
+{
+    int64_t i = 0;
+    for (; i + L <= n; i += L)
+        store(y + i, load(y + i) + load(x + i) * load(w + i));
+    for (; i < n; i++)
+        y[i] += x[i] * w[i];
+}
+
+#define BINARY(OP)                                \
+    for (; i + L <= n; i += L)                    \
+        store(z + i, load(x + i) OP load(y + i)); \
+    for (; i < n; i++)                            \
+        z[i] = x[i] OP y[i];                      \
+    break
+
+static void binary(char op, const float *x, const float *y, float *z, int64_t n)
+{
+    int64_t i = 0;
+    switch (op) {
+    case '+':
+        BINARY(+);
+    case '-':
+        BINARY(-);
+    case '*':
+        BINARY(*);
+    default:
+        BINARY(/);
+    }
+}
+
+#define SCALAR(OP)                                                             \
+    for (; i + L <= n; i += L)                                                 \
+        store(z + i, swapped ? all(a) OP load(x + i) : load(x + i) OP all(a)); \
+    for (; i < n; i++)                                                         \
+        z[i] = swapped ? a OP x[i] : x[i] OP a;                                \
+    break
+
+static void binary_scalar(char op, const float *x, float a, bool swapped, float *z, int64_t n)
+{
+    int64_t i = 0;
+    switch (op) {
+    case '+':
+        SCALAR(+);
+    case '-':
+        SCALAR(-);
+    case '*':
+        SCALAR(*);
+    default:
+        SCALAR(/);
+    }
+}
+
+/* ---- Winograd F(4x4, 3x3) (Lavin & Gray 2016, points 0, +-1, +-2) ---- */
+
+/* Six numbers times B transposed. */
+INLINE void input_line(const vec d[6], vec t[6])
+{
+    t[0] = 4 * d[0] - 5 * d[2] + d[4];
+    t[1] = (d[4] - 4 * d[2]) + (d[3] - 4 * d[1]);
+    t[2] = (d[4] - 4 * d[2]) - (d[3] - 4 * d[1]);
+    t[3] = (d[4] - d[2]) + 2 * (d[3] - d[1]);
+    t[4] = (d[4] - d[2]) - 2 * (d[3] - d[1]);
+    t[5] = 4 * d[1] - 5 * d[3] + d[5];
+}
+
+INLINE void output_line(const vec m[6], vec t[4])
+{
+    vec a = m[1] + m[2], b = m[1] - m[2], c = m[3] + m[4], d = m[3] - m[4];
+    t[0] = m[0] + a + c;
+    t[1] = b + 2 * d;
+    t[2] = a + 4 * c;
+    t[3] = b + 8 * d + m[5];
+}
+
+INLINE void input_lanes(const float *const *row, float *v, int64_t stride, int64_t at)
+{
+    vec t[6][6];
+#pragma GCC unroll 6
+    for (int j = 0; j < 6; j++) { /* columns of the patch */
+        vec d[6], y[6];
+        for (int i = 0; i < 6; i++)
+            d[i] = load(row[i * 6 + j] + at);
+        input_line(d, y);
+        for (int i = 0; i < 6; i++)
+            t[i][j] = y[i];
+    }
+#pragma GCC unroll 6
+    for (int i = 0; i < 6; i++) {
+        vec y[6];
+        input_line(t[i], y);
+        for (int j = 0; j < 6; j++)
+            store(v + (i * 6 + j) * stride + at, y[j]);
+    }
+}
+
+static void wino_input(const float *const *row, float *v, int64_t stride, int64_t c)
+{
+    /* c is a multiple of the lanes: the kernel accepts no other. */
+    for (int64_t at = 0; at < c; at += L)
+        input_lanes(row, v, stride, at);
+}
+
+INLINE void output_lanes(const float *m, int64_t stride, float *const *out, const float *const *residual,
+                         const float *bias, const struct post *p, int64_t at)
+{
+    vec t[4][6];
+#pragma GCC unroll 6
+    for (int j = 0; j < 6; j++) {
+        vec d[6], y[4];
+        for (int i = 0; i < 6; i++)
+            d[i] = load(m + (i * 6 + j) * stride + at);
+        output_line(d, y);
+        for (int i = 0; i < 4; i++)
+            t[i][j] = y[i];
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) {
+        vec y[4];
+        output_line(t[i], y);
+        for (int j = 0; j < 4; j++) {
+            vec x = bias ? y[j] + load(bias + at) : y[j];
+            if (!out[i * 4 + j])
+                continue;
+            if (residual)
+                x += load(residual[i * 4 + j] + at);
+            store(out[i * 4 + j] + at, finish(p, x));
+        }
+    }
+}
+
+static void wino_output(const float *m, int64_t stride, float *const *out, const float *const *residual,
+                        const float *bias, const struct post *p, int64_t c)
+{
+    for (int64_t at = 0; at < c; at += L)
+        output_lanes(m, stride, out, residual, bias, p, at);
+}
+
+const struct simd SIMD_SET = {
+    .name = SIMD_NAME,
+    .lanes = L,
+    .rows = SIMD_ROWS,
+    .vectors = SIMD_VECTORS,
+    .panel = panel,
+    .post = post,
+    .scale_shift = scale_shift,
+    .add = add,
+    .max = max,
+    .scale = scale,
+    .multiply_add = multiply_add,
+    .binary = binary,
+    .binary_scalar = binary_scalar,
+    .wino_input = wino_input,
+    .wino_output = wino_output,
+};
