@@ -34,7 +34,7 @@ struct service {
     struct lookups *lookups;
     struct control broker;
     struct hello hello; /* what this process says of itself */
-    struct mishap garbage, refused, undelivered;
+    struct mishap garbage, control_garbage, refused, unwanted, undelivered;
     zmq_msg_t payload;
     struct message in, out; /* large: not on the stack */
 };
@@ -135,11 +135,11 @@ static void on_control(struct service *s, uint64_t now)
     case MESSAGE_CANCEL:
         break;
     case MESSAGE_DRAIN:
-        mishap(&s->refused, "the broker does not want this process",
+        mishap(&s->unwanted, "the broker does not want this process",
                "another serves as this cache, or the pipeline files differ", now);
         break;
     default:
-        mishap(&s->garbage, "control socket", "a message that does not belong there", now);
+        mishap(&s->control_garbage, "control socket", "a message that does not belong there", now);
     }
 }
 
@@ -151,7 +151,7 @@ static void receive_control(struct service *s)
         if (rc == FL_AGAIN)
             return;
         if (rc)
-            mishap(&s->garbage, "control socket", e.text, clock_ns());
+            mishap(&s->control_garbage, "control socket", e.text, clock_ns());
         else
             on_control(s, clock_ns());
     }
