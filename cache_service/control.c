@@ -25,33 +25,22 @@ void control_welcome(struct control *c, const struct hello *h, const char *boot_
 {
     c->heard_ns = now_ns;
     c->same_clock = boot_id[0] && !strcmp(h->boot_id, boot_id);
-    c->rtt_ns = 0;
-    c->offset_ns = 0;
+    c->offset = (struct offset){0};
 }
 
-/* The shortest round trip tells the most about the offset; an old one counts for less at each echo, for
- * clocks drift. */
 void control_echo(struct control *c, const struct heartbeat *h, uint64_t now_ns)
 {
-    uint64_t rtt;
     if (!h->incarnation) {
         c->heard_ns = 0;
         c->next_ns = now_ns;
         return;
     }
     c->heard_ns = now_ns;
-    if (c->same_clock || h->worker_ns == 0 || h->worker_ns > now_ns || h->broker_ns == 0)
-        return;
-    rtt = now_ns - h->worker_ns;
-    if (c->rtt_ns && rtt > c->rtt_ns) {
-        c->rtt_ns += c->rtt_ns / 64 + 1;
-        return;
-    }
-    c->rtt_ns = rtt;
-    c->offset_ns = (int64_t)(h->broker_ns - (h->worker_ns + rtt / 2));
+    if (!c->same_clock && h->worker_ns && h->worker_ns <= now_ns && h->broker_ns)
+        offset_add(&c->offset, h->worker_ns, h->broker_ns, now_ns);
 }
 
 uint64_t control_broker_ns(const struct control *c, uint64_t now_ns)
 {
-    return now_ns + (uint64_t)c->offset_ns;
+    return now_ns + (uint64_t)offset_ns(&c->offset);
 }

@@ -8,14 +8,14 @@
 #ifndef FREEZELINE_CONTROL_H
 #define FREEZELINE_CONTROL_H
 
+#include "base/offset.h"
 #include "wire/message.h"
 
 struct control {
     uint64_t beat_ns, dead_after_ns; /* intervals */
     uint64_t next_ns;                /* of the next beat */
     uint64_t heard_ns;               /* when the broker was last heard; 0 = it does not know us */
-    int64_t offset_ns;               /* broker's clock - ours */
-    uint64_t rtt_ns;                 /* of the echo that gave the offset; 0 = none yet */
+    struct offset offset;            /* of the broker's clock from ours */
     bool same_clock;
 };
 

@@ -49,8 +49,7 @@ static void mishap(struct mishap *m, const char *what, const char *text, uint64_
     m->said = m->count;
 }
 
-/* --- look-ups
- * -------------------------------------------------------------------------------------------------- */
+/* --- look-ups --- */
 
 /* Sends each hit to the broker. One that can't be sent becomes a miss, so that the request goes on through
  * the layers. */
@@ -112,8 +111,7 @@ static void receive_lookups(struct service *s)
     }
 }
 
-/* --- the broker
- * -------------------------------------------------------------------------------------------------- */
+/* --- the broker --- */
 
 static void push_update(void *arg, struct update *u)
 {
@@ -199,9 +197,7 @@ static void speak(struct service *s, uint64_t now)
     frames_send(s->control, NULL, &s->out, NULL); /* nobody there: said again at the next beat */
 }
 
-/* --- life
- * ----------------------------------------------------------------------------------------------------------
- */
+/* --- life --- */
 
 static void introduce(struct service *s)
 {

@@ -1,4 +1,4 @@
-/* store_scripts.h - what runs inside Redis; included by store.c alone */
+/* store_scripts.h - what runs inside Redis; included by store.c and store_updates.c */
 #ifndef FREEZELINE_STORE_SCRIPTS_H
 #define FREEZELINE_STORE_SCRIPTS_H
 
@@ -6,7 +6,7 @@
 
 /* KEYS stream, producer; ARGV first sequence, max entries, seconds to remember, records.. -> how many are in
  */
-static const char script_append[] =
+__attribute__((unused)) static const char script_append[] =
     "local last = tonumber(redis.call('GET', KEYS[2]) or '0')\n"
     "local first, room = tonumber(ARGV[1]), tonumber(ARGV[2]) - redis.call('XLEN', KEYS[1])\n"
     "local done = 0\n"
@@ -24,22 +24,23 @@ static const char script_append[] =
     "return done\n";
 
 /* KEYS lease, fence; ARGV id, milliseconds -> fence or 0 */
-static const char script_acquire[] =
+__attribute__((unused)) static const char script_acquire[] =
     "if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end\n"
     "local fence = redis.call('INCR', KEYS[2])\n"
     "redis.call('SET', KEYS[1], string.format('%.0f:', fence) .. ARGV[1], 'PX', ARGV[2])\n"
     "return fence\n";
 
 /* KEYS lease; ARGV token, milliseconds (0 = release) -> 1 or 0 */
-static const char script_renew[] = "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end\n"
-                                   "if tonumber(ARGV[2]) == 0 then redis.call('DEL', KEYS[1]) else "
-                                   "redis.call('PEXPIRE', KEYS[1], ARGV[2]) end\n"
-                                   "return 1\n";
+__attribute__((unused)) static const char script_renew[] =
+    "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end\n"
+    "if tonumber(ARGV[2]) == 0 then redis.call('DEL', KEYS[1]) else "
+    "redis.call('PEXPIRE', KEYS[1], ARGV[2]) end\n"
+    "return 1\n";
 
 /* KEYS lease, stream; ARGV token, consumer, count, applied -> entries, or 0 when fenced off.
  * Entries that were delivered and not acknowledged are a dead learner's or of a commit that failed: they come
  * first, so that updates are applied in the stream's order. */
-static const char script_read[] =
+__attribute__((unused)) static const char script_read[] =
     "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end\n"
     "local made = redis.pcall('XGROUP', 'CREATE', KEYS[2], '" STORE_GROUP "', ARGV[4], 'MKSTREAM')\n"
     "local old = redis.call('XAUTOCLAIM', KEYS[2], '" STORE_GROUP "', ARGV[2], 0, '0-0', 'COUNT', ARGV[3])\n"
@@ -52,7 +53,7 @@ static const char script_read[] =
 /* KEYS lease, epoch, stream, exits..; ARGV token, known head, new head, channel, trim id, number of ids,
  * ids.., blobs..
  * -> 1 done, 0 fenced off or head moved */
-static const char script_commit[] =
+__attribute__((unused)) static const char script_commit[] =
     "if redis.call('GET', KEYS[1]) ~= ARGV[1] or redis.call('GET', KEYS[2]) ~= ARGV[2] then return 0 end\n"
     "local ids = tonumber(ARGV[6])\n"
     "for i = 4, #KEYS do redis.call('SET', KEYS[i], ARGV[6 + ids + i - 3]) end\n"
@@ -66,7 +67,7 @@ static const char script_commit[] =
  * blobs..
  * -> 1 done, 0 head moved. Ids below `applied` must never be given out again: they would be taken for
  * applied. */
-static const char script_publish[] =
+__attribute__((unused)) static const char script_publish[] =
     "if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then return 0 end\n"
     "for i = 4, #KEYS do redis.call('SET', KEYS[i], ARGV[5 + i - 3]) end\n"
     "redis.call('SET', KEYS[2], ARGV[4])\n"

@@ -82,8 +82,7 @@ static inline bool log_has(const struct world *w, int index, const char *text)
     return file_has(path, text);
 }
 
-/* ---- processes
- * ------------------------------------------------------------------------------------------------- */
+/* --- processes --- */
 
 /* Whatever a failed test leaves running ends with the test program. */
 static pid_t launched[256];
@@ -192,8 +191,7 @@ static inline void start_redis(struct world *w)
     }
 }
 
-/* ---- the broker's and the stage's part
- * --------------------------------------------------------------------------- */
+/* --- the broker's and the stage's part --- */
 
 static inline struct seen_service *who(struct world *w, const struct peer *from)
 {
@@ -328,8 +326,7 @@ static inline void teach(struct world *w, int i, int label, int n)
     }
 }
 
-/* ---- making the world
- * ---------------------------------------------------------------------------------------------- */
+/* --- making the world --- */
 
 static inline void build_caches(struct world *w, int missing, uint64_t seed)
 {

@@ -46,8 +46,7 @@ static int count_label(struct world *w, int service, uint32_t exit, int label, i
     return right;
 }
 
-/* ---- look-ups
- * ------------------------------------------------------------------------------------------------------ */
+/* --- look-ups --- */
 
 static void hits_go_to_the_broker_and_verdicts_to_the_stage(void **state)
 {
@@ -129,8 +128,7 @@ static void garbage_is_ignored(void **state)
     world_free(w);
 }
 
-/* ---- learning
- * -------------------------------------------------------------------------------------------------------- */
+/* --- learning --- */
 
 static void a_missing_class_is_learned(struct world *w)
 {
@@ -201,8 +199,7 @@ static void outcomes_without_truth_teach_nothing(void **state)
     world_free(w);
 }
 
-/* ---- death and return
- * -------------------------------------------------------------------------------------------------- */
+/* --- death and return --- */
 
 static void redis_dies_and_nobody_notices(void **state)
 {
