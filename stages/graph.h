@@ -84,7 +84,9 @@ struct graph {
 
 struct graph_options {
     bool keep_as_written;          /* no fusion, no folding of BatchNormalization: for tests and `run --reference` */
-    const struct tensor *shapes;   /* shapes for the inputs in order (data unused) when the caller knows them; or NULL */
+    /* Shapes for the inputs in order when the caller knows them, or NULL. Where data is given too and an operator needs the
+     * values of an input to know its output's shape, they are taken from it: the graph then is right for them alone. */
+    const struct tensor *shapes;
     int n_shapes;
     int64_t max_bytes;             /* largest model that is read, 0 = 4 GiB */
 };

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "graph_build.h"
+#include "ops.h"
 
 #define KNOWN_MAX_ELEMENTS 4096 /* of a value that is computed from shapes */
 #define N_WORLDS           3
@@ -169,7 +170,52 @@ static int input_shape(const struct graph *g, int i, const struct graph_options 
     return FL_OK;
 }
 
-static int run_world(const struct graph *g, const struct graph_options *o, int64_t batch, bool ones_too,
+/* Operands that tell an output's shape: an input of the model that stands there must be known at load. */
+static const struct {
+    const char *op;
+    int first, last;
+} shape_operands[] = {{"Reshape", 1, 1},    {"Expand", 1, 1},     {"Tile", 1, 1},
+                      {"Slice", 1, 4},      {"Pad", 1, 3},        {"Squeeze", 1, 1},
+                      {"Split", 1, 1},      {"Unsqueeze", 1, 1},  {"ConstantOfShape", 0, 0},
+                      {"Range", 0, 2},      {"Resize", 1, 3},     {"Upsample", 1, 1},
+                      {"ReduceMean", 1, 1}, {"ReduceSum", 1, 1},  {"ReduceMax", 1, 1},
+                      {"ReduceMin", 1, 1},  {"ReduceProd", 1, 1}, {"Dropout", 2, 2}};
+
+static bool tells_shape(const struct graph *g, int value)
+{
+    for (int i = 0; i < g->n_nodes; i++)
+        for (size_t s = 0; s < sizeof shape_operands / sizeof *shape_operands; s++) {
+            if (strcmp(g->nodes[i].op->name, shape_operands[s].op))
+                continue;
+            for (int k = shape_operands[s].first; k <= shape_operands[s].last && k < g->nodes[i].n_in; k++)
+                if (g->nodes[i].in[k] == value)
+                    return true;
+        }
+    return false;
+}
+
+/* Gives the inputs that tell shapes, and lists of integers, the values that the caller will feed. They stay
+ * his. */
+static void know_inputs(const struct graph *g, const struct graph_options *o, struct world *w)
+{
+    for (int i = 0; i < g->n_inputs && i < o->n_shapes; i++) {
+        struct tensor *t = &w->value[g->inputs[i]];
+        const struct tensor *given = &o->shapes[i];
+        bool list = t->rank <= 1 && !dtype_is_real(t->dtype);
+        if (given->dtype == t->dtype && tensor_same_shape(given, t) &&
+            tensor_count(t) <= KNOWN_MAX_ELEMENTS && (list || tells_shape(g, g->inputs[i])))
+            t->data = given->data;
+    }
+}
+
+/* What is assumed: `batch` (0: as written), whether a dim 0 of 1 is free too, whether values of inputs are
+ * known. */
+struct assumption {
+    int64_t batch;
+    bool ones_too, values_too;
+};
+
+static int run_world(const struct graph *g, const struct graph_options *o, struct assumption a,
                      struct world *w, struct error *e)
 {
     if (world_new(w, g))
@@ -178,10 +224,12 @@ static int run_world(const struct graph *g, const struct graph_options *o, int64
         if (g->values[i].constant)
             w->value[i] = *g->values[i].constant;
     for (int i = 0; i < g->n_inputs; i++) {
-        int code = input_shape(g, i, o, batch, ones_too, &w->value[g->inputs[i]], e);
+        int code = input_shape(g, i, o, a.batch, a.ones_too, &w->value[g->inputs[i]], e);
         if (code)
             return code;
     }
+    if (a.values_too)
+        know_inputs(g, o, w);
     return infer_in_world(g, w, e);
 }
 
@@ -303,15 +351,17 @@ static bool has_free_input(const struct graph *g, bool ones_too)
     return false;
 }
 
-/* Infers in n_worlds worlds (1: as written). FL_AGAIN: this does not work with a free batch. */
-static int infer_worlds(struct graph *g, const struct graph_options *o, bool is_free, bool ones_too,
-                        struct error *e)
+/* Infers in all worlds, or as written when a.batch is 0. FL_AGAIN: this does not work with a free batch. */
+static int infer_worlds(struct graph *g, const struct graph_options *o, struct assumption a, struct error *e)
 {
     struct world w[N_WORLDS] = {{NULL, NULL}};
+    bool is_free = a.batch != 0;
     int n = is_free ? N_WORLDS : 1, code = FL_OK;
-    for (int k = 0; k < n && !code; k++)
-        code = run_world(g, o, is_free ? world_batch[k] : 0, ones_too, &w[k], e);
-    if (is_free && ((code && code != FL_NOMEM) || (!code && !worlds_agree(g, w, ones_too))))
+    for (int k = 0; k < n && !code; k++) {
+        a.batch = is_free ? world_batch[k] : 0;
+        code = run_world(g, o, a, &w[k], e);
+    }
+    if (is_free && ((code && code != FL_NOMEM) || (!code && !worlds_agree(g, w, a.ones_too))))
         code = FL_AGAIN;
     if (!code) {
         g->free_batch = is_free;
@@ -325,13 +375,18 @@ static int infer_worlds(struct graph *g, const struct graph_options *o, bool is_
 
 int graph_infer(struct graph *g, const struct graph_options *o, struct error *e)
 {
+    struct assumption a = {0, false, false};
+    bool free_first = has_free_input(g, false), free_ones = !free_first && has_free_input(g, true);
     int code = FL_AGAIN;
-    if (has_free_input(g, false))
-        code = infer_worlds(g, o, true, false, e);
-    else if (has_free_input(g, true))
-        code = infer_worlds(g, o, true, true, e);
-    if (code == FL_AGAIN)
-        code = infer_worlds(g, o, false, false, e);
+    for (int values = 0; values <= (o && o->shapes) && (code == FL_AGAIN || code == FL_UNSUPPORTED);
+         values++) {
+        a = (struct assumption){1, free_ones, values != 0};
+        code = free_first || free_ones ? infer_worlds(g, o, a, e) : FL_AGAIN;
+        a.batch = 0;
+        a.ones_too = false;
+        if (code == FL_AGAIN)
+            code = infer_worlds(g, o, a, e);
+    }
     if (code)
         return code;
     drop_shape_inputs(g);

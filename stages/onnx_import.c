@@ -75,10 +75,12 @@ static int import_versions(struct import *m, const Onnx__ModelProto *p)
     m->g->ir_version = p->ir_version;
     if (m->g->opset < 0)
         return error_set(m->e, FL_MODEL, "not an ONNX model: it names no operator set (opset)");
-    if (m->g->opset < OPSET_FIRST || m->g->opset > OPSET_LAST)
+    /* Models older than opset 7 are let in: op_table.c knows since when each operator means what it means
+     * here. */
+    if (m->g->opset < 1 || m->g->opset > OPSET_LAST)
         return error_set(m->e, FL_UNSUPPORTED,
-                         "opset %lld is not supported (%d to %d are): export the model again",
-                         (long long)m->g->opset, OPSET_FIRST, OPSET_LAST);
+                         "opset %lld is not supported (7 to %d are): export the model again",
+                         (long long)m->g->opset, OPSET_LAST);
     if (p->n_functions)
         return error_set(m->e, FL_UNSUPPORTED, "model-local functions are not supported (the model has %zu)",
                          p->n_functions);

@@ -125,9 +125,6 @@ int layer_norm_infer(struct op_infer *i)
     if ((code = infer_dtype(i, 0, DT_FLOAT)) ||
         (code = infer_axis(i, attr_int(i->node, "axis", -1), x->rank, &axis)))
         return code;
-    for (int k = 1; k < i->n_out; k++)
-        if (i->node->out[k] != GRAPH_NONE)
-            return infer_unsupported(i, "its outputs for training are not supported");
     if ((code = infer_broadcast(i, 0, 1, &t)))
         return code;
     t.dtype = x->dtype;
@@ -136,30 +133,48 @@ int layer_norm_infer(struct op_infer *i)
     if (infer_has(i, 2) && (!tensor_same_shape(&i->in[1], &i->in[2]) || i->in[2].dtype != x->dtype))
         return infer_fail(i, "its bias does not fit its scale");
     infer_like(i, 0, x);
+    for (int k = 1; k < i->n_out; k++) {
+        infer_like(i, k, x);
+        i->out[k].dtype = TENSOR_F32;
+        for (int d = axis; d < x->rank; d++)
+            i->out[k].dim[d] = 1;
+    }
     return FL_OK;
 }
 
-static void layer_norm_row(const struct view *from, const struct view *to, const struct view *scale,
-                           const struct view *bias, double epsilon)
+/* One row's mean and 1 / deviation, which are the optional outputs 1 and 2. */
+static void layer_norm_moments(const struct op_call *c, const int64_t *index, int axis, double mean,
+                               double inverse)
 {
-    const struct view *views[] = {to, from, scale, bias ? bias : scale};
-    double mean, variance, inverse;
+    for (int k = 1; k < c->n_out; k++) {
+        int64_t at = 0;
+        if (c->out[k].dtype == TENSOR_NONE)
+            continue;
+        for (int d = 0; d < axis; d++)
+            at += index[d] * c->out[k].stride[d];
+        element_set_real(TENSOR_F32, c->out[k].data, at, k == 1 ? mean : inverse);
+    }
+}
+
+/* v[4]: x, y, scale, bias (absent: TENSOR_NONE), narrowed to one row. */
+static void layer_norm_row(const struct view *v, double mean, double inverse)
+{
+    bool bias = v[3].dtype != TENSOR_NONE;
+    const struct view *views[] = {&v[1], &v[0], &v[2], bias ? &v[3] : &v[2]};
     struct walk w;
-    moments(from, &mean, &variance);
-    inverse = 1 / sqrt(variance + epsilon);
     for (bool more = walk_start(&w, 4, views); more; more = walk_next(&w))
         for (int64_t k = 0; k < w.inner; k++) {
-            double x = (element_real(from->dtype, from->data, w.off[1] + k * w.step[1]) - mean) * inverse;
-            x *= element_real(scale->dtype, scale->data, w.off[2] + k * w.step[2]);
-            x += bias ? element_real(bias->dtype, bias->data, w.off[3] + k * w.step[3]) : 0;
-            element_set_real(to->dtype, to->data, w.off[0] + k * w.step[0], x);
+            double x = (element_real(v[0].dtype, v[0].data, w.off[1] + k * w.step[1]) - mean) * inverse;
+            x *= element_real(v[2].dtype, v[2].data, w.off[2] + k * w.step[2]);
+            x += bias ? element_real(v[3].dtype, v[3].data, w.off[3] + k * w.step[3]) : 0;
+            element_set_real(v[1].dtype, v[1].data, w.off[0] + k * w.step[0], x);
         }
 }
 
 int layer_norm_reference(const struct op_call *c)
 {
-    const struct view *x = &c->in[0], *y = &c->out[0];
-    double epsilon = attr_float(c->node, "epsilon", 1e-5f);
+    const struct view *x = &c->in[0];
+    double epsilon = attr_float(c->node, "epsilon", 1e-5f), mean, variance;
     struct view scale = view_broadcast(&c->in[1], x), bias = {.dtype = TENSOR_NONE};
     int64_t axis = attr_int(c->node, "axis", -1), index[TENSOR_MAX_RANK] = {0};
     axis += axis < 0 ? x->rank : 0;
@@ -168,13 +183,15 @@ int layer_norm_reference(const struct op_call *c)
     if (view_present(c, 2))
         bias = view_broadcast(&c->in[2], x);
     for (;;) {
-        struct view v[4] = {*x, *y, scale, bias};
+        struct view v[4] = {*x, c->out[0], scale, bias};
         int d = (int)axis - 1;
         for (int k = 0; k < (int)axis; k++)
             for (int j = 0; j < 4; j++)
                 if (v[j].dtype != TENSOR_NONE)
                     v[j] = narrow(&v[j], k, index[k]);
-        layer_norm_row(&v[0], &v[1], &v[2], v[3].dtype == TENSOR_NONE ? NULL : &v[3], epsilon);
+        moments(&v[0], &mean, &variance);
+        layer_norm_row(v, mean, 1 / sqrt(variance + epsilon));
+        layer_norm_moments(c, index, (int)axis, mean, 1 / sqrt(variance + epsilon));
         for (; d >= 0 && ++index[d] == x->dim[d]; d--)
             index[d] = 0;
         if (d < 0)
