@@ -98,8 +98,8 @@ static char *number(struct role_command *c, int x)
 static int redis_command(struct role_command *c, const struct pipeline *p, struct error *e)
 {
     static char *const fixed[] = {
-        "--port",    "0", "--appendonly",  "yes",      "--save",           "",    "--daemonize",        "no",
-        "--logfile", "",  "--appendfsync", "everysec", "--unixsocketperm", "700", "--always-show-logo", "no"};
+        "--port",    "0", "--appendonly",  "yes",    "--save",           "",    "--daemonize",        "no",
+        "--logfile", "",  "--appendfsync", "always", "--unixsocketperm", "700", "--always-show-logo", "no"};
     int n = 0, rc;
 
     if (!p->redis.endpoint || strncmp(p->redis.endpoint, "unix:", 5))

@@ -1,0 +1,70 @@
+/* test_control.c - what the cache service says to the broker, and whose clock counts */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "base/clock.h"
+#include "cache_service/control.h"
+
+static struct control begin(void)
+{
+    static const struct pipeline p = {.broker = {.heartbeat_ms = 100, .dead_after_ms = 1000}};
+    struct control c;
+    control_init(&c, &p);
+    return c;
+}
+
+static void hello_until_heard_and_again_after_silence(void **state)
+{
+    struct control c = begin();
+    struct hello h = {.boot_id = "a"};
+    uint64_t now = NS_PER_S;
+    (void)state;
+    assert_int_equal(control_next(&c, now), MESSAGE_HELLO);
+    assert_int_equal(control_next(&c, now + 1), 0);
+    assert_int_equal(control_next(&c, now += 100 * NS_PER_MS), MESSAGE_HELLO);
+    control_welcome(&c, &h, "a", now);
+    assert_int_equal(control_next(&c, now += 100 * NS_PER_MS), MESSAGE_HEARTBEAT);
+    assert_int_equal(control_next(&c, now += NS_PER_S), MESSAGE_HELLO);
+}
+
+static void a_broker_that_forgot_gets_hello_at_once(void **state)
+{
+    struct control c = begin();
+    struct hello h = {.boot_id = "a"};
+    struct heartbeat stranger = {.incarnation = 0};
+    (void)state;
+    control_next(&c, NS_PER_S);
+    control_welcome(&c, &h, "a", NS_PER_S);
+    control_echo(&c, &stranger, NS_PER_S + 5);
+    assert_int_equal(control_next(&c, NS_PER_S + 5), MESSAGE_HELLO);
+}
+
+static void the_same_boot_has_the_same_clock(void **state)
+{
+    struct control c = begin();
+    struct hello h = {.boot_id = "a"};
+    struct heartbeat echo = {.incarnation = 1, .worker_ns = 1000, .broker_ns = 900000};
+    (void)state;
+    control_welcome(&c, &h, "a", 1);
+    control_echo(&c, &echo, 3000);
+    assert_int_equal(control_broker_ns(&c, 5000), 5000);
+    control_welcome(&c, &h, "b", 1);
+    control_echo(&c, &echo, 3000);
+    assert_int_equal(control_broker_ns(&c, 5000), 5000 + 900000 - 2000);
+    control_welcome(&c, &h, "", 1);
+    assert_int_equal(control_broker_ns(&c, 5000), 5000); /* a new broker: nothing known of its clock */
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(hello_until_heard_and_again_after_silence),
+        cmocka_unit_test(a_broker_that_forgot_gets_hello_at_once),
+        cmocka_unit_test(the_same_boot_has_the_same_clock),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
