@@ -24,8 +24,8 @@ static int send_frame(void *socket, zmq_msg_t *frame, int more)
     return rc < 0 ? code_of_errno() : FL_OK;
 }
 
-/* The first frame of a message: here alone waiting for room can show. Sending alone, libzmq looks only now and then for
- * peers that came or made room; reading ZMQ_EVENTS makes it look. */
+/* The first frame of a message: here alone waiting for room can show. Sending alone, libzmq looks only now
+ * and then for peers that came or made room; reading ZMQ_EVENTS makes it look. */
 static int send_first(void *socket, zmq_msg_t *frame, int more)
 {
     int events, rc = send_frame(socket, frame, more);
@@ -120,6 +120,22 @@ static int recv_peer(void *socket, zmq_msg_t *frame, struct peer *from, struct e
     return FL_OK;
 }
 
+/* A small message lies in libzmq's receive buffer wherever it happened to end up (large ones have memory of
+ * their own); its numbers are moved to where they can be read as numbers. */
+static int align_payload(zmq_msg_t *payload, struct error *e)
+{
+    zmq_msg_t aligned;
+    size_t size = zmq_msg_size(payload);
+    if ((uintptr_t)zmq_msg_data(payload) % 8 == 0)
+        return FL_OK;
+    if (zmq_msg_init_size(&aligned, size))
+        return error_set(e, FL_NOMEM, "out of memory for a payload of %zu bytes", size);
+    memcpy(zmq_msg_data(&aligned), zmq_msg_data(payload), size);
+    zmq_msg_move(payload, &aligned);
+    zmq_msg_close(&aligned);
+    return FL_OK;
+}
+
 /* The payload, where there is one, after the envelope in `frame`; both are left as the last part read. */
 static int recv_payload(void *socket, zmq_msg_t *frame, int64_t announced, zmq_msg_t *payload,
                         struct error *e)
@@ -141,7 +157,7 @@ static int recv_payload(void *socket, zmq_msg_t *frame, int64_t announced, zmq_m
     if ((int64_t)zmq_msg_size(payload) != announced)
         return error_set(e, FL_PROTOCOL, "payload has %zu bytes, the message announces %lld",
                          zmq_msg_size(payload), (long long)announced);
-    return FL_OK;
+    return align_payload(payload, e);
 }
 
 static void empty(zmq_msg_t *payload)

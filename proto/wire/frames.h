@@ -37,7 +37,8 @@ int frames_socket(void **out, void *context, int type, enum frames_mode mode, co
 int frames_send(void *socket, const struct peer *to, const struct message *m, zmq_msg_t *payload);
 
 /* Receives one message without blocking: FL_AGAIN when there is none. `payload` must be initialised; it is replaced by the raw
- * frame (size 0 when absent). Its size is checked against the tensor that the message announces. */
+ * frame (size 0 when absent). Its size is checked against the tensor that the message announces, and its data are aligned to
+ * 8 bytes (while `payload` stays where it is: small messages live inside it). */
 int frames_recv(void *socket, struct peer *from, struct message *m, zmq_msg_t *payload, struct error *e);
 
 #endif
