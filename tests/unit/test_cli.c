@@ -1,0 +1,224 @@
+/* test_cli.c - the tool on wrong command lines and wrong files: one clear line, the right exit status */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include <cmocka.h>
+
+#include "deploy/npy.h"
+
+static char folder[] = "/tmp/freezeline-cli-XXXXXX";
+static char output[65536];
+
+static void put(const char *name, const char *text)
+{
+    char path[256];
+    FILE *f;
+
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    f = fopen(path, "wb");
+    assert_non_null(f);
+    fputs(text, f);
+    fclose(f);
+}
+
+/* Runs `freezeline ARGUMENTS` ('@' stands for the folder); returns its exit status, -1 when a signal ended
+ * it. */
+static int tool(const char *arguments)
+{
+    const char *build = getenv("FREEZELINE_BUILD");
+    char line[2048];
+    size_t n = (size_t)snprintf(line, sizeof line, "%s/freezeline ", build ? build : "build/release"),
+           got = 0, k;
+    int status;
+    FILE *f;
+
+    for (const char *c = arguments; *c && n < sizeof line - 64; c++) {
+        if (*c == '@')
+            n += (size_t)snprintf(line + n, sizeof line - n, "%s", folder);
+        else
+            line[n++] = *c;
+    }
+    snprintf(line + n, sizeof line - n, " 2>&1 </dev/null");
+    f = popen(line, "r");
+    assert_non_null(f);
+    while (got < sizeof output - 1 && (k = fread(output + got, 1, sizeof output - 1 - got, f)) > 0)
+        got += k;
+    output[got] = 0;
+    status = pclose(f);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static int lines(void)
+{
+    int n = 0;
+    for (const char *c = output; *c; c++)
+        n += *c == '\n';
+    return n;
+}
+
+struct call {
+    const char *arguments;
+    int status;
+    const char *says;
+};
+
+static void check(const struct call *calls, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        int status = tool(calls[i].arguments);
+        if (status != calls[i].status || !strstr(output, calls[i].says) || lines() != 1)
+            fail_msg("freezeline %s: status %d, expected %d, one line with '%s'; it said:\n%s",
+                     calls[i].arguments, status, calls[i].status, calls[i].says, output);
+    }
+}
+
+static void test_usage(void **state)
+{
+    static const struct call calls[] = {
+        {"", 2, "--help"},
+        {"inspct m.onnx", 2, "did you mean 'inspect'?"},
+        {"xyzzy", 2, "unknown command 'xyzzy'"},
+        {"inspect", 2, "MODEL.onnx is missing"},
+        {"inspect a b", 2, "unexpected argument 'b'"},
+        {"inspect a --jsn", 2, "did you mean --json?"},
+        {"inspect a --json=yes", 2, "takes no value"},
+        {"profile a --threads", 2, "--threads needs a value"},
+        {"profile a --threads two", 2, "takes a number"},
+        {"profile a --threads 0", 2, "out of range"},
+        {"profile a --threads 1.5", 2, "whole number"},
+        {"profile a --threads=1e99", 2, "out of range"},
+        {"run a --rtol nan", 2, "takes a number"},
+        {"eval", 2, "--data is missing"},
+        {"build -c x.yaml", 2, "--train and --calibrate"},
+        {"status", 2, "-c P.yaml is missing"},
+        {"up -c x.yaml --on slurm", 2, "local"},
+    };
+    (void)state;
+    check(calls, sizeof calls / sizeof calls[0]);
+}
+
+static void test_help(void **state)
+{
+    static const char *const commands[] = {"inspect", "run",  "profile", "plan",  "build", "eval", "up",
+                                           "status",  "logs", "down",    "infer", "bench", "top"};
+    char arguments[64];
+    (void)state;
+
+    assert_int_equal(tool("--help"), 0);
+    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
+        assert_int_equal(tool("--help"), 0);
+        assert_non_null(strstr(output, commands[i]));
+        snprintf(arguments, sizeof arguments, "%s --help", commands[i]);
+        assert_int_equal(tool(arguments), 0);
+        assert_non_null(strstr(output, "usage: freezeline "));
+        assert_non_null(strstr(output, "example"));
+        assert_non_null(strstr(output, "--json"));
+    }
+}
+
+static void test_bad_files(void **state)
+{
+    static const struct call calls[] = {
+        {"inspect @/none.onnx", 1, "none.onnx"},
+        {"inspect @", 1, "freezeline inspect: "},
+        {"inspect @/garbage.onnx", 1, "garbage.onnx"},
+        {"inspect @/empty.onnx", 1, "empty.onnx"},
+        {"status -c @/none.yaml", 2, "none.yaml"},
+        {"status -c @/key.yaml", 2, "key.yaml:2:1"},
+        {"status -c @/type.yaml", 2, "type.yaml:2"},
+        {"status -c @/broken.yaml", 2, "broken.yaml:"},
+        {"eval -c @/good.yaml --data cifar10:@/short.bin", 1, "short.bin"},
+        {"eval -c @/good.yaml --data mnist:x", 2, "cifar10:FILE"},
+        {"eval -c @/good.yaml --data cifar10:@/one.bin#0-1", 2, "out of range"},
+        {"eval -c @/good.yaml --set nonsense=1 --data x", 2, "nonsense"},
+        {"logs -c @/good.yaml", 1, "no logs"},
+        {"down -c @/good.yaml --drain -1", 2, "out of range"},
+    };
+    char *record = calloc(1, 3073);
+    char path[256];
+    FILE *f;
+    (void)state;
+
+    assert_non_null(record);
+    put("garbage.onnx", "this is no protobuf at all, whatever it is");
+    put("empty.onnx", "");
+    put("key.yaml", "model: m.onnx\nmodle: x\n");
+    put("type.yaml", "model: m.onnx\nbroker: {retries: many}\n");
+    put("broken.yaml", "model: [\n");
+    put("good.yaml", "model: m.onnx\nstate: state\n");
+    put("short.bin", "short");
+    snprintf(path, sizeof path, "%s/one.bin", folder);
+    f = fopen(path, "wb");
+    assert_non_null(f);
+    fwrite(record, 1, 3073, f);
+    fclose(f);
+    free(record);
+    check(calls, sizeof calls / sizeof calls[0]);
+}
+
+static void write_npy(const char *name, enum tensor_dtype dtype, int64_t n, int64_t side)
+{
+    struct tensor t = {.dtype = dtype, .rank = 4, .dim = {n, 3, side, side}};
+    char path[256];
+
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    assert_int_equal(tensor_alloc(&t), FL_OK);
+    assert_int_equal(npy_write(&t, path, NULL), FL_OK);
+    tensor_release(&t);
+}
+
+static void test_run(void **state)
+{
+    static const struct call wrong[] = {
+        {"run tests/data/tiny.onnx", 2, "--input for 'input' is missing"},
+        {"run tests/data/tiny.onnx --input x.txt", 2, ".npy and .pb"},
+        {"run tests/data/tiny.onnx --input @/none.npy", 1, "none.npy"},
+        {"run tests/data/tiny.onnx --input @/x.npy --input @/x.npy", 2, "only 1"},
+        {"run tests/data/tiny.onnx --input foo=@/x.npy", 2, "foo"},
+        {"run tests/data/tiny.onnx --input input=@/x.npy --input input=@/x.npy", 2, "given twice"},
+        {"run tests/data/tiny.onnx --input @/bytes.npy", 1, "uint8"},
+        {"run tests/data/tiny.onnx --input @/small.npy", 1, "3"},
+        {"run tests/data/tiny.onnx --input @/x.npy --kernels fast", 2, "onednn"},
+        {"run tests/data/tiny.onnx --input @/x.npy --output @/y.txt", 2, ".npy and .pb"},
+    };
+    (void)state;
+
+    write_npy("x.npy", TENSOR_F32, 2, 16);
+    write_npy("bytes.npy", TENSOR_U8, 1, 16);
+    write_npy("small.npy", TENSOR_F32, 1, 15);
+    check(wrong, sizeof wrong / sizeof wrong[0]);
+    assert_int_equal(tool("run tests/data/tiny.onnx --input @/x.npy --output @/y.npy --kernels reference"),
+                     0);
+    assert_int_equal(tool("run tests/data/tiny.onnx --input input=@/x.npy --expect logits=@/y.npy --json"),
+                     0);
+    assert_non_null(strstr(output, "\"ok\": true"));
+    assert_non_null(strstr(output, "\"max_abs_error\""));
+    assert_int_equal(tool("run tests/data/tiny.onnx --input @/x.npy --output @/y.pb"), 0);
+    assert_int_equal(tool("run tests/data/tiny.onnx --input @/x.npy --expect @/y.pb"), 0);
+    assert_int_equal(tool("run tests/data/tiny.onnx --input @/x.npy --expect @/x.npy"), 1);
+    assert_non_null(strstr(output, "MISMATCH"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_usage),
+        cmocka_unit_test(test_help),
+        cmocka_unit_test(test_bad_files),
+        cmocka_unit_test(test_run),
+    };
+    char command[300];
+    int failed;
+
+    if (!mkdtemp(folder))
+        return 1;
+    failed = cmocka_run_group_tests(tests, NULL, NULL);
+    snprintf(command, sizeof command, "rm -rf %s", folder);
+    return system(command) || failed;
+}
