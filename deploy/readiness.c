@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "client/client.h"
 #include "model_shape.h"
+#include "roles.h"
 
 #define ASK_STARTING_NS (100 * NS_PER_MS)
 #define ASK_READY_NS    (2 * NS_PER_S)
@@ -18,10 +19,20 @@ struct readiness {
     struct client *client;
     struct tensor zeros; /* owned */
     struct status_reply status;
-    int workers; /* stage workers in all */
-    bool ready, asked;
-    uint64_t request, next_ns, asked_ns;
+    int workers;             /* stage workers and cache services in all */
+    bool ready, asked, warm; /* warm: a request ran through this broker's pipeline */
+    uint64_t request, next_ns, asked_ns, broker_started_ns;
 };
+
+static int count_workers(struct readiness *r, const struct pipeline *p, struct error *e)
+{
+    struct role role[ROLES_MAX];
+    int n, rc = roles_list(p, role, &n, e);
+
+    for (int i = 0; !rc && i < n; i++)
+        r->workers += role[i].kind == ROLE_KIND_STAGE || role[i].kind == ROLE_KIND_CACHE;
+    return rc;
+}
 
 int readiness_new(struct readiness **out, const struct pipeline *p, struct error *e)
 {
@@ -37,8 +48,8 @@ int readiness_new(struct readiness **out, const struct pipeline *p, struct error
         if (tensor_alloc(&r->zeros))
             rc = error_set(e, FL_NOMEM, "no memory for a request");
     }
-    for (int s = 0; !rc && s < p->n_stages; s++)
-        r->workers += p->stage[s].n_replicas;
+    if (!rc)
+        rc = count_workers(r, p, e);
     if (!rc)
         rc = client_new(&r->client, p, e);
     free(m);
@@ -62,7 +73,7 @@ static int ready_workers(const struct status_reply *s)
 {
     int n = 0;
     for (int i = 0; i < s->n_processes; i++)
-        n += s->process[i].role == ROLE_STAGE && !strcmp(s->process[i].state, "ready");
+        n += !strcmp(s->process[i].state, "ready");
     return n;
 }
 
@@ -84,6 +95,8 @@ static void take_answers(struct readiness *r)
     while (r->asked && !client_receive(r->client, WAIT_MS, &answer, NULL, 0, NULL, &e)) {
         if (answer.error)
             log_warn("the request that warms up failed: %s", answer.text);
+        else
+            r->warm = true;
         r->asked = false; /* one that failed is sent again */
     }
 }
@@ -95,13 +108,16 @@ bool readiness_check(struct readiness *r)
 
     if (now < r->next_ns)
         return r->ready;
-    r->next_ns = now + (r->ready ? ASK_READY_NS : ASK_STARTING_NS);
     take_answers(r);
     if (client_status(r->client, WAIT_MS, &r->status, &e))
-        r->ready = false;
-    else
-        r->ready = r->status.ready && ready_workers(&r->status) >= 1;
-    if (!r->ready && ready_workers(&r->status) == r->workers)
+        memset(&r->status, 0, sizeof r->status);
+    if (r->status.started_ns != r->broker_started_ns) { /* another broker: begin again */
+        r->broker_started_ns = r->status.started_ns;
+        r->warm = r->asked = false;
+    }
+    if (!r->warm && r->status.ready && ready_workers(&r->status) == r->workers)
         send_request(r);
+    r->ready = r->warm && r->status.ready;
+    r->next_ns = clock_ns() + (r->ready ? ASK_READY_NS : ASK_STARTING_NS);
     return r->ready;
 }

@@ -31,7 +31,7 @@ struct status {
     struct pipeline *pipeline;
     struct model_shape *model;
     struct status_reply *reply;
-    bool answered;
+    bool answered, ready;
 };
 
 struct status_row {
@@ -128,8 +128,7 @@ static int print_json(const struct status *s, const struct status_row *row, int 
 
     for (int i = 0; i < n; i++)
         json_array_append_new(processes, row_json(&row[i], r->now_ns));
-    root = json_pack("{s:b, s:o, s:o}", "ready", s->answered && r->ready, "processes", processes, "exits",
-                     exits_json(s));
+    root = json_pack("{s:b, s:o, s:o}", "ready", s->ready, "processes", processes, "exits", exits_json(s));
     if (root && s->answered) {
         json_object_set_new(root, "requests",
                             json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "admitted",
@@ -199,6 +198,17 @@ static int print_table(const struct status *s, const struct status_row *row, int
     return rc;
 }
 
+/* A supervisor has seen a request run through; without one, the broker's word is all there is. */
+static bool warmed_up(const struct pipeline *p)
+{
+    struct process supervisor;
+    char path[STATE_PATH_BYTES];
+
+    if (!launch_supervisor(p, &supervisor))
+        return true;
+    return !state_path(path, p, NULL, "run/ready") && !access(path, F_OK);
+}
+
 static int ask(struct status *s, struct error *e)
 {
     struct client *c;
@@ -208,6 +218,7 @@ static int ask(struct status *s, struct error *e)
         return rc;
     s->answered = !client_status(c, STATUS_WAIT_MS, s->reply, NULL);
     client_free(c);
+    s->ready = s->answered && s->reply->ready && warmed_up(s->pipeline);
     return FL_OK;
 }
 
