@@ -187,9 +187,9 @@ static int print_table(const struct status *s, const struct status_row *row, int
     for (int i = 0; i < n; i++)
         table_row(t, &row[i]);
     printf("%s: %s%s\n\n", s->pipeline->name,
-           !s->answered      ? "down"
-           : s->reply->ready ? "ready"
-                             : "not ready",
+           !s->answered ? "down"
+           : s->ready   ? "ready"
+                        : "not ready",
            s->answered && s->reply->draining ? ", draining" : "");
     rc = table_print(t, stdout, 0, e);
     table_free(t);
