@@ -39,8 +39,8 @@ int64_t element_int(enum tensor_dtype t, const void *data, int64_t at);
 void element_set_real(enum tensor_dtype t, void *data, int64_t at, double x);
 void element_set_int(enum tensor_dtype t, void *data, int64_t at, int64_t x);
 bool dtype_is_real(enum tensor_dtype t);
-float half_to_float(uint16_t h);
-uint16_t float_to_half(float f);
+float element_from_half(uint16_t h);
+uint16_t element_to_half(float f);
 
 /* Element i of a rank-0 or rank-1 view of integers. */
 int64_t view_int(const struct view *v, int64_t i);
