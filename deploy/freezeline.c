@@ -5,14 +5,14 @@
 #include "base/log.h"
 #include "command.h"
 #include "nearest.h"
-#include "base/blas.h"
+#include "stages/exec.h"
 
 static const struct command {
     const char *name, *summary;
     command_function run;
 } commands[] = {
     {"inspect", "layers of a model: op, shape, FLOPs, parameters, possible exits", command_inspect},
-    {"generate", "write pictures for the demo", command_generate},
+    {"run", "run a model in one process, on .npy or TensorProto files", command_run},
 };
 #define N_COMMANDS ((int)(sizeof commands / sizeof commands[0]))
 
@@ -22,7 +22,8 @@ static void print_help(void)
            "Serves a deep network as a pipeline of stage workers with caches between the "
            "layers.\n\ncommands:\n");
     for (int i = 0; i < N_COMMANDS; i++)
-        printf("  %-10s %s\n", commands[i].name, commands[i].summary);
+        if (commands[i].summary) /* those without are for the tool itself */
+            printf("  %-10s %s\n", commands[i].name, commands[i].summary);
     printf("\n'freezeline COMMAND --help' explains one. Exit status: 0 done, 1 failed, 2 wrong usage or "
            "pipeline file.\n");
 }
@@ -53,7 +54,7 @@ static int run_command(const struct command *c, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-    blas_start(argv);
+    engine_start(argv);
     log_open("freezeline", "warn");
     if (argc < 2) {
         fprintf(stderr, "freezeline: which command? 'freezeline --help' lists them\n");
