@@ -44,6 +44,8 @@ struct simd {
                         float *y, int64_t rows, int64_t c);
     /* y += x; y = max(y, x); y *= a; y += x * w, over n floats. */
     void (*add)(float *y, const float *x, int64_t n);
+    /* y += the sum of `rows` rows of x, `stride` floats apart, over n columns. */
+    void (*sum)(float *y, const float *x, int64_t rows, int64_t stride, int64_t n);
     void (*max)(float *y, const float *x, int64_t n);
     void (*scale)(float *y, float a, int64_t n);
     void (*multiply_add)(float *y, const float *x, const float *w, int64_t n);

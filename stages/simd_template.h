@@ -287,6 +287,28 @@ static void add(float *y, const float *x, int64_t n)
         y[i] += x[i];
 }
 
+static void sum(float *y, const float *x, int64_t rows, int64_t stride, int64_t n)
+{
+    int64_t i = 0;
+    for (; i + 4 * L <= n; i += 4 * L) {
+        vec a = load(y + i), b = load(y + i + L), c = load(y + i + 2 * L), d = load(y + i + 3 * L);
+        for (int64_t r = 0; r < rows; r++) {
+            const float *p = x + r * stride + i;
+            a += load(p), b += load(p + L), c += load(p + 2 * L), d += load(p + 3 * L);
+        }
+        store(y + i, a), store(y + i + L, b), store(y + i + 2 * L, c), store(y + i + 3 * L, d);
+    }
+    for (; i + L <= n; i += L) {
+        vec a = load(y + i);
+        for (int64_t r = 0; r < rows; r++)
+            a += load(x + r * stride + i);
+        store(y + i, a);
+    }
+    for (; i < n; i++)
+        for (int64_t r = 0; r < rows; r++)
+            y[i] += x[r * stride + i];
+}
+
 /* A NaN in x or y stays. */
 static void max(float *y, const float *x, int64_t n)
 {
@@ -455,6 +477,7 @@ const struct simd SIMD_SET = {
     .post = post,
     .scale_shift = scale_shift,
     .add = add,
+    .sum = sum,
     .max = max,
     .scale = scale,
     .multiply_add = multiply_add,

@@ -1,0 +1,196 @@
+/* placement.c - a pipeline file's stages and exits, found in a model's graph */
+#include "placement.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "planner.h"
+
+struct search {
+    const struct graph *g;
+    const struct pipeline *p;
+    struct cut *cuts;
+    int n_cuts;
+    struct error *e;
+};
+
+/* Edit distance; names longer than the table are compared by their ends, where layers differ. */
+static int distance(const char *a, const char *b)
+{
+    enum { MOST = 95 };
+    int row[MOST + 1];
+    size_t la = strlen(a), lb = strlen(b);
+    a += la > MOST ? la - MOST : 0;
+    b += lb > MOST ? lb - MOST : 0;
+    la = la > MOST ? MOST : la;
+    lb = lb > MOST ? MOST : lb;
+    for (size_t j = 0; j <= lb; j++)
+        row[j] = (int)j;
+    for (size_t i = 1; i <= la; i++) {
+        int corner = row[0];
+        row[0] = (int)i;
+        for (size_t j = 1; j <= lb; j++) {
+            int above = row[j], swap = corner + (a[i - 1] != b[j - 1]);
+            int step = 1 + (above < row[j - 1] ? above : row[j - 1]);
+            row[j] = swap < step ? swap : step;
+            corner = above;
+        }
+    }
+    return row[lb];
+}
+
+static const char *nearest_cut(const struct search *s, const char *name)
+{
+    const char *best = NULL;
+    int least = 0;
+    for (int i = 0; i < s->n_cuts; i++) {
+        int d = distance(name, s->cuts[i].name);
+        if (!best || d < least) {
+            best = s->cuts[i].name;
+            least = d;
+        }
+    }
+    return best;
+}
+
+static int find_cut(const struct search *s, const char *name, const char *what, const struct cut **out)
+{
+    for (int i = 0; i < s->n_cuts; i++)
+        if (!strcmp(s->cuts[i].name, name)) {
+            *out = &s->cuts[i];
+            return FL_OK;
+        }
+    if (!s->n_cuts)
+        return error_set(s->e, FL_CONFIG, "%s: after `%.150s`: this model cannot be divided anywhere", what,
+                         name);
+    return error_set(
+        s->e, FL_CONFIG,
+        "%s: the model cannot be divided after `%.150s`; the nearest name where it can is `%.150s` (see "
+        "`freezeline inspect`)",
+        what, name, nearest_cut(s, name));
+}
+
+static int add_exit(struct placement *out, const struct search *s, const char *name, const char *kind,
+                    const struct cut *cut)
+{
+    struct placed_exit *x;
+    int at = out->n_exits;
+    if (out->n_exits == PIPELINE_MAX_EXITS)
+        return error_set(s->e, FL_CONFIG, "more than %d exits: name those that are wanted under `exits`",
+                         PIPELINE_MAX_EXITS);
+    for (; at > 0 && out->exit[at - 1].cut.node > cut->node; at--)
+        out->exit[at] = out->exit[at - 1];
+    x = &out->exit[at];
+    memset(x, 0, sizeof *x);
+    if (snprintf(x->name, sizeof x->name, "%s", name) >= (int)sizeof x->name)
+        return error_set(s->e, FL_CONFIG, "the exit's name `%.100s` is longer than %zu bytes", name,
+                         sizeof x->name - 1);
+    snprintf(x->kind, sizeof x->kind, "%s", kind ? kind : s->p->cache.kind ? s->p->cache.kind : "none");
+    x->cut = *cut;
+    out->n_exits++;
+    return FL_OK;
+}
+
+static int place_exits(struct placement *out, const struct search *s)
+{
+    const struct pipeline *p = s->p;
+    int rc = FL_OK, number = 0;
+    char name[32];
+    for (int i = 0; i < p->n_exits && !rc; i++) {
+        const struct cut *cut;
+        snprintf(name, sizeof name, "exits.%d", i);
+        if (!(rc = find_cut(s, p->exit[i].after, name, &cut)))
+            rc = add_exit(out, s, p->exit[i].name, p->exit[i].kind, cut);
+    }
+    /* Without caches there is nothing to look up at exits that nobody named. */
+    if (p->n_exits || !p->exits_auto || (p->cache.kind && !strcmp(p->cache.kind, "none")))
+        return rc;
+    for (int i = 0; i < s->n_cuts && !rc; i++)
+        if (s->cuts[i].after_block) {
+            snprintf(name, sizeof name, "exit%d", ++number);
+            rc = add_exit(out, s, name, NULL, &s->cuts[i]);
+        }
+    return rc;
+}
+
+/* Stages whose ends nobody named: equal shares of the FLOPs. */
+static int share_flops(struct placement *out, const struct search *s)
+{
+    int chosen[PIPELINE_MAX_STAGES], rc;
+    double *cost = calloc((size_t)s->g->n_nodes + 1, sizeof *cost);
+    if (!cost)
+        return error_set(s->e, FL_NOMEM, "no memory to place %d stages", s->p->n_stages);
+    for (int i = 0; i < s->g->n_nodes; i++)
+        cost[i] = graph_node_flops(s->g, i, 1);
+    rc = planner_cut(cost, s->g->n_nodes, s->cuts, s->n_cuts, NULL, s->p->n_stages, chosen, s->e);
+    free(cost);
+    if (rc)
+        return error_wrap(s->e, FL_CONFIG, "stages");
+    for (int i = 0; i < s->p->n_stages - 1; i++)
+        out->stage[i].last = s->cuts[chosen[i]].node;
+    return FL_OK;
+}
+
+/* A stage's end by the name of a cut, or of an exit that `auto` made. */
+static int named_end(const struct placement *out, const struct search *s, int stage, int *node)
+{
+    const char *name = s->p->stage[stage].last;
+    const struct cut *cut;
+    char what[32];
+    int rc;
+    for (int i = 0; i < out->n_exits; i++)
+        if (!strcmp(out->exit[i].name, name)) {
+            *node = out->exit[i].cut.node;
+            return FL_OK;
+        }
+    snprintf(what, sizeof what, "stages.%d.last", stage);
+    if ((rc = find_cut(s, name, what, &cut)))
+        return rc;
+    *node = cut->node;
+    return FL_OK;
+}
+
+static int place_stages(struct placement *out, const struct search *s)
+{
+    const struct pipeline *p = s->p;
+    int named = 0, rc, n = p->n_stages < 1 ? 1 : p->n_stages;
+    out->n_stages = n;
+    for (int i = 0; i < n - 1; i++)
+        named += p->stage[i].last != NULL;
+    if (n > 1 && !named && (rc = share_flops(out, s)))
+        return rc;
+    for (int i = 0; i < n - 1 && named; i++) {
+        if (!p->stage[i].last)
+            return error_set(s->e, FL_CONFIG,
+                             "stages.%d: it has no `last`; name its last layer, or run `freezeline plan`", i);
+        if ((rc = named_end(out, s, i, &out->stage[i].last)))
+            return rc;
+        if (i && out->stage[i].last <= out->stage[i - 1].last)
+            return error_set(s->e, FL_CONFIG,
+                             "stages.%d.last: `%.150s` does not come after the end of stage %d", i,
+                             p->stage[i].last, i - 1);
+    }
+    out->stage[n - 1].last = s->g->n_nodes - 1;
+    for (int i = 0; i < n; i++)
+        out->stage[i].first = i ? out->stage[i - 1].last + 1 : 0;
+    return FL_OK;
+}
+
+int placement_resolve(struct placement *out, const struct graph *g, const struct pipeline *p, struct error *e)
+{
+    struct search s = {.g = g, .p = p, .e = e};
+    int rc = graph_cuts(g, &s.cuts, &s.n_cuts, e);
+    memset(out, 0, sizeof *out);
+    if (rc)
+        return rc;
+    if (!(rc = place_exits(out, &s)))
+        rc = place_stages(out, &s);
+    out->depth = graph_depth(g);
+    for (int i = 0; i < out->n_exits && !rc; i++)
+        for (int k = 0; k < out->n_stages; k++)
+            if (out->exit[i].cut.node >= out->stage[k].first && out->exit[i].cut.node <= out->stage[k].last)
+                out->exit[i].stage = k;
+    free(s.cuts);
+    return rc;
+}
