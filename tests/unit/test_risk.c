@@ -1,0 +1,198 @@
+/* test_risk.c - the promise, in worlds whose true risk is known */
+#include "cache_samples.h"
+
+#include <math.h>
+#include <stdio.h>
+
+#include "cache_service/risk.h"
+
+static void test_p_value_by_hand(void **state)
+{
+    static const int8_t good[] = {0, 0}, bad[] = {1, 1, 1};
+    /* x = 1/2, budget 1: m = 1: such a loss cannot be exceeded. Budget 0.5: m = 3/4, delta e^-1/2: the first
+     * stake is sqrt(2 * (1/2) / (2 * 1/4)) = sqrt 2, the second has variance (1/4 + 0) / 2: sqrt(1 / (2 *
+     * 1/8)) = 2; both points give m - x = 1/4 */
+    double expected = 1 / ((1 + sqrt(2.0) / 4) * (1 + 2.0 / 4));
+    (void)state;
+    assert_true(fabs(risk_p_value(good, 2, 0.5, exp(-0.5)) - expected) < 1e-9);
+    assert_true(risk_p_value(bad, 3, 0.5, 0.05) == 1);
+    assert_true(risk_p_value(good, 0, 0.5, 0.05) == 1);
+    assert_true(risk_p_value(good, 2, 1, 0.05) == 0);
+}
+
+static void test_upper_bound_narrows(void **state)
+{
+    enum { N = 20000 };
+    static int8_t d[N];
+    struct shuffle s;
+    double last = 1;
+    (void)state;
+    shuffle_seed(&s, 1, 1);
+    for (int i = 0; i < N; i++)
+        d[i] = shuffle_uniform(&s) < 0.02 ? 1 : 0;
+    for (int n = 200; n <= N; n *= 10) {
+        double bound = risk_upper_bound(d, n, 0.05);
+        assert_true(bound > 0.015 && bound < last);
+        last = bound;
+    }
+    assert_true(last < 0.024); /* the normal approximation gives 0.0216 */
+}
+
+static void test_points_needed(void **state)
+{
+    int64_t n = risk_points_needed(0.01, 0.05);
+    int8_t *zeros = calloc((size_t)n, 1);
+    (void)state;
+    assert_true(n > 50 && n < 2000);
+    assert_true(risk_p_value(zeros, n, 0.01, 0.05) <= 0.05);
+    assert_true(risk_p_value(zeros, n - 1, 0.01, 0.05) > 0.05);
+    assert_true(risk_points_needed(0.005, 0.05) > n);
+    free(zeros);
+}
+
+/* --- serving --- */
+
+static void test_serving_by_hand(void **state)
+{
+    static const int32_t first[] = {1, -1, 0, 2}, second[] = {0, 1, 1, 2}, full[] = {1, 1, 1, 0},
+                         truth[] = {1, 0, 1, 2};
+    static const float h1[] = {0.1f, 0, 0.3f, 0.2f}, h2[] = {0.1f, 0.2f, 0.3f, NAN};
+    const struct risk_exit exits[] = {{first, h1, 0.75}, {second, h2, 0.5}};
+    struct risk_problem p = {2, exits, 4, full, truth};
+    static const double threshold[] = {0.25, 0.25};
+    int8_t d[4];
+    struct risk_outcome o;
+    (void)state;
+    risk_serve(&p, threshold, d, &o);
+    assert_int_equal(d[0], 0);  /* exit 1, as right as the model */
+    assert_int_equal(d[1], 0);  /* exit 2: both are wrong */
+    assert_int_equal(d[2], 0);  /* nobody is sure */
+    assert_int_equal(d[3], -1); /* exit 1 is right where the model is wrong */
+    assert_true(fabs(o.share - 0.75) < 1e-9);
+    assert_true(fabs(o.saved - (0.75 + 0.5 + 0.75) / 4) < 1e-9);
+    p.truth = NULL;
+    risk_serve(&p, threshold, d, &o);
+    assert_int_equal(d[1], 0);
+    assert_int_equal(d[3], 1);
+}
+
+static void test_too_few_points_are_told(void **state)
+{
+    static const int32_t label[] = {0};
+    static const float harm[] = {0};
+    static const double path[] = {1};
+    const struct risk_exit exit = {label, harm, 0.5};
+    struct risk_problem p = {1, &exit, 1, label, label};
+    struct error e;
+    int64_t row;
+    char number[32];
+    (void)state;
+    assert_int_equal(risk_walk(&row, &p, path, 1, 0.01, 0.05, &e), FL_VALUE);
+    snprintf(number, sizeof number, "%lld", (long long)risk_points_needed(0.01, 0.05));
+    assert_non_null(strstr(e.text, number));
+}
+
+static void test_the_plan_prefers_what_saves_most_per_harm(void **state)
+{
+    enum { N = 300 };
+    static int32_t label[N], full[N];
+    static float good[N], poor[N];
+    struct risk_exit exits[] = {{label, poor, 0.8}, {label, good, 0.5}};
+    struct risk_problem p = {2, exits, N, full, NULL};
+    static double path[400 * 2];
+    int64_t rows;
+    (void)state;
+    for (int i = 0; i < N; i++) {
+        good[i] = 0.001f * (float)i / N;
+        poor[i] = 0.5f + 0.4f * (float)i / N;
+    }
+    assert_int_equal(risk_plan(path, 400, &rows, &p), FL_OK);
+    assert_int_equal(rows, 256);
+    for (int64_t r = 0; r < rows; r++) {
+        assert_true(r == 0 || (path[2 * r] >= path[2 * r - 2] && path[2 * r + 1] >= path[2 * r - 1]));
+        assert_true(r >= 128 || isinf(path[2 * r])); /* all of the good exit comes first */
+    }
+}
+
+/* --- simulated worlds: harm h uniform on 0..1 at one exit; d = 1 with probability a h^2, d = -1 with
+ * probability b. E[d of answers up to t] = a t^3 / 3 - b t --- */
+
+enum { WORLDS = 2000, POINTS = 1200, STEPS = 50 };
+static const double a = 0.3, b = 0.01, budget = 0.02;
+
+struct simulation {
+    int32_t label[POINTS], full[POINTS], truth[POINTS];
+    float harm[POINTS];
+    struct risk_exit exit;
+    struct risk_problem problem;
+    double path[STEPS];
+};
+
+static void draw_world(struct simulation *w, struct shuffle *s)
+{
+    for (int i = 0; i < POINTS; i++) {
+        double h = shuffle_uniform(s), u = shuffle_uniform(s);
+        w->harm[i] = (float)h;
+        w->label[i] = 1;
+        w->full[i] = u < a * h * h ? 2 : u > 1 - b ? 0 : 1;
+        w->truth[i] = u < a * h * h ? 2 : 1;
+    }
+    w->exit = (struct risk_exit){w->label, w->harm, 0.5};
+    w->problem = (struct risk_problem){1, &w->exit, POINTS, w->full, w->truth};
+    for (int i = 0; i < STEPS; i++)
+        w->path[i] = (i + 1.0) / STEPS;
+}
+
+static bool broken(const struct simulation *w, int64_t row)
+{
+    double t = row >= 0 ? w->path[row] : 0;
+    return a * t * t * t / 3 - b * t > budget;
+}
+
+/* What must not be done: of all candidates the boldest whose bound, taken as if it were the only one looked
+ * at and without any allowance for chance, fits the budget. */
+static int64_t leaky_choice(const struct simulation *w)
+{
+    int64_t best = -1;
+    struct risk_outcome o;
+    for (int64_t i = 0; i < STEPS; i++) {
+        risk_serve(&w->problem, &w->path[i], NULL, &o);
+        if (o.mean_loss <= budget)
+            best = i;
+    }
+    return best;
+}
+
+static void test_the_promise_holds_in_simulated_worlds(void **state)
+{
+    struct simulation *w = malloc(sizeof *w);
+    struct shuffle s;
+    int kept = 0, leaky = 0;
+    double share = 0;
+    (void)state;
+    shuffle_seed(&s, 8, 8);
+    for (int i = 0; i < WORLDS; i++) {
+        int64_t row;
+        draw_world(w, &s);
+        assert_int_equal(risk_walk(&row, &w->problem, w->path, STEPS, budget, 0.05, NULL), FL_OK);
+        kept += !broken(w, row);
+        share += row >= 0 ? w->path[row] / WORLDS : 0;
+        leaky += broken(w, leaky_choice(w));
+    }
+    assert_true(kept >= 0.95 * WORLDS);
+    assert_true(share > 0.3); /* and not by answering nobody; the true limit is 0.63 */
+    assert_true(leaky > 0.2 * WORLDS);
+    free(w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_p_value_by_hand),
+                                       cmocka_unit_test(test_upper_bound_narrows),
+                                       cmocka_unit_test(test_points_needed),
+                                       cmocka_unit_test(test_serving_by_hand),
+                                       cmocka_unit_test(test_too_few_points_are_told),
+                                       cmocka_unit_test(test_the_plan_prefers_what_saves_most_per_harm),
+                                       cmocka_unit_test(test_the_promise_holds_in_simulated_worlds)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
