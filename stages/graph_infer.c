@@ -14,9 +14,11 @@
 #include "ops.h"
 
 #define KNOWN_MAX_ELEMENTS 4096 /* of a value that is computed from shapes */
-#define N_WORLDS           3
+#define N_WORLDS           4
 
-static const int64_t world_batch[N_WORLDS] = {2, 3, 5};
+/* The last one only where the file fixes the batch at 1 and we guess that it is free: there it must mean the
+ * same. */
+static const int64_t world_batch[N_WORLDS] = {2, 3, 5, 1};
 
 /* One assumption about the batch size; value[i].data is owned unless the value is a constant of the graph. */
 struct world {
@@ -238,16 +240,20 @@ static struct extent extent_between(int64_t at2, int64_t at3)
     return (struct extent){at2 - 2 * (at3 - at2), at3 - at2};
 }
 
-/* Do the worlds agree on one rank, one dtype and linear dims for value i? */
-static bool is_linear(const struct world *w, int i)
+/* Do n worlds agree on one rank, one dtype and linear dims for value i? */
+static bool is_linear(const struct world *w, int n, int i)
 {
-    const struct tensor *a = &w[0].value[i], *b = &w[1].value[i], *c = &w[2].value[i];
-    if (a->rank != b->rank || a->rank != c->rank || a->dtype != b->dtype || a->dtype != c->dtype)
-        return false;
-    for (int k = 0; k < a->rank; k++) {
-        struct extent x = extent_between(a->dim[k], b->dim[k]);
-        if (extent_at(x, world_batch[2]) != c->dim[k] || extent_at(x, 1) < 0)
+    const struct tensor *a = &w[0].value[i], *b = &w[1].value[i];
+    for (int k = 1; k < n; k++)
+        if (w[k].value[i].rank != a->rank || w[k].value[i].dtype != a->dtype)
             return false;
+    for (int d = 0; d < a->rank; d++) {
+        struct extent x = extent_between(a->dim[d], b->dim[d]);
+        if (extent_at(x, 1) < 0)
+            return false;
+        for (int k = 2; k < n; k++)
+            if (extent_at(x, world_batch[k]) != w[k].value[i].dim[d])
+                return false;
     }
     return true;
 }
@@ -271,7 +277,7 @@ static bool worlds_agree(const struct graph *g, const struct world *w, bool ones
 {
     for (int i = 0; i < g->n_values; i++)
         if (!g->values[i].constant && w[0].value[i].dtype != TENSOR_NONE) {
-            if (!is_linear(w, i))
+            if (!is_linear(w, ones_too ? N_WORLDS : N_WORLDS - 1, i))
                 return false;
             if (ones_too && !w[0].value[i].data && !is_batched(w, i))
                 return false;
@@ -356,7 +362,7 @@ static int infer_worlds(struct graph *g, const struct graph_options *o, struct a
 {
     struct world w[N_WORLDS] = {{NULL, NULL}};
     bool is_free = a.batch != 0;
-    int n = is_free ? N_WORLDS : 1, code = FL_OK;
+    int n = is_free ? N_WORLDS - !a.ones_too : 1, code = FL_OK;
     for (int k = 0; k < n && !code; k++) {
         a.batch = is_free ? world_batch[k] : 0;
         code = run_world(g, o, a, &w[k], e);

@@ -1,8 +1,9 @@
 /* test_conformance.c - the operators against cases in the ONNX project's backend format
  *
- * Each folder CASE has model.onnx and test_data_set_N/{input,output}_K.pb. It is run as written by the reference kernels
- * one node after the other, and, fused, by the executor with reference and with automatic kernels. Tolerance as in ONNX's
- * own runner: rtol 1e-3, atol 1e-7 on what is otherwise exact, widened to 1e-5 for sums in float32.
+ * Each folder CASE has model.onnx and test_data_set_N/{input,output}_K.pb. It is run as written by the
+ * reference kernels one node after the other, and, fused, by the executor with reference and with automatic
+ * kernels. Tolerance as in ONNX's own runner: rtol 1e-3, atol 1e-7 on what is otherwise exact, widened to
+ * 1e-5 for sums in float32.
  *
  * Usage: test_conformance [FOLDER-OF-CASES], default tests/conformance/cases.
  */
@@ -23,8 +24,8 @@
 #include "stages/onnx_tensor.h"
 #include "stages/ops.h"
 
-#define RTOL 1e-3
-#define ATOL 1e-5
+#define RTOL   1e-3
+#define ATOL   1e-5
 #define MAX_IO 16
 
 static const char *cases_dir = "tests/conformance/cases";
@@ -67,7 +68,8 @@ static bool close_enough(const struct tensor *got, const struct tensor *want, co
 }
 
 /* Runs the nodes one after the other with their reference kernels on row-major tensors. */
-static int interpret(const struct graph *g, const struct tensor *inputs, const struct tensor *outputs, int n_out)
+static int interpret(const struct graph *g, const struct tensor *inputs, const struct tensor *outputs,
+                     int n_out)
 {
     struct tensor *value = calloc((size_t)g->n_values + 1, sizeof *value), in[OP_MAX_IO], out[OP_MAX_IO];
     int64_t batch = g->free_batch && g->n_inputs ? inputs[0].dim[0] : 1;
@@ -103,7 +105,49 @@ static int interpret(const struct graph *g, const struct tensor *inputs, const s
     free(value);
     return bad;
 }
-//EXEC
+
+static const char *label(char *buf, size_t size, const char *kernels, bool as_written)
+{
+    snprintf(buf, size, "executor, kernels %s%s", kernels, as_written ? ", as written" : "");
+    return buf;
+}
+
+static int run_executor(const struct graph *g, enum exec_kernels kernels, bool as_written,
+                        const struct tensor *inputs, const struct tensor *outputs, int n_out)
+{
+    int batch = g->free_batch && g->n_inputs ? (int)inputs[0].dim[0] : 1, bad;
+    struct exec_options o = {.kernels = kernels, .max_batch = batch, .last = -1};
+    struct error e = {FL_OK, ""};
+    struct exec *x = NULL;
+    char how[128];
+    label(how, sizeof how, engine_kernels_name(kernels), as_written);
+    bad = exec_new(&x, g, &o, &e);
+    for (int i = 0; !bad && i < exec_n_inputs(x); i++) {
+        struct tensor t = exec_input_shape(x, i, batch);
+        if (tensor_bytes(&t) != tensor_bytes(&inputs[i]))
+            bad = error_set(&e, FL_SHAPE, "input %d has another size than the case's", i);
+        else if (tensor_bytes(&t))
+            memcpy(exec_input_buffer(x, i), inputs[i].data, (size_t)tensor_bytes(&t));
+    }
+    if (!bad)
+        bad = exec_run(x, 0, g->n_nodes - 1, batch, NULL, NULL, &e);
+    if (bad)
+        print_error("%s: %s\n", how, e.text);
+    for (int i = 0; i < n_out && !bad; i++) {
+        struct tensor t = exec_output(x, i, batch);
+        bad = !close_enough(&t, &outputs[i], how);
+    }
+    exec_free(x);
+    return bad;
+}
+
+static int run_graph(const struct graph *g, bool as_written, const struct tensor *in,
+                     const struct tensor *out, int n_out)
+{
+    int bad =
+        as_written ? interpret(g, in, out, n_out) : run_executor(g, KERNELS_REFERENCE, false, in, out, n_out);
+    return bad ? bad : run_executor(g, KERNELS_AUTO, as_written, in, out, n_out);
+}
 
 static int run_set(const char *dir, int set, int *ran)
 {
@@ -127,11 +171,11 @@ static int run_set(const char *dir, int set, int *ran)
             break;
         }
         if (g->n_inputs != n_in || g->n_outputs != n_out) {
-            print_error("%s: %d inputs and %d outputs, the case has %d and %d\n", path, g->n_inputs, g->n_outputs, n_in,
-                        n_out);
+            print_error("%s: %d inputs and %d outputs, the case has %d and %d\n", path, g->n_inputs,
+                        g->n_outputs, n_in, n_out);
             bad = 1;
         } else {
-            bad = RUN(g, in, out, n_out, as_written);
+            bad = run_graph(g, as_written, in, out, n_out);
         }
         graph_free(g);
     }
