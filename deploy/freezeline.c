@@ -4,7 +4,7 @@
 
 #include "base/log.h"
 #include "command.h"
-#include "nearest.h"
+#include "base/nearest.h"
 #include "stages/exec.h"
 
 static const struct command {

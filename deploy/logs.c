@@ -9,7 +9,7 @@
 #include "command.h"
 #include "interrupt.h"
 #include "launch.h"
-#include "nearest.h"
+#include "base/nearest.h"
 #include "report.h"
 #include "state.h"
 

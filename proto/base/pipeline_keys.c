@@ -1,5 +1,6 @@
 /* pipeline_keys.c - the table of keys, and finding a key in it */
 #include "base/pipeline_keys.h"
+#include "base/nearest.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -167,27 +168,6 @@ bool key_is_section(const char *pattern)
 bool key_is_list(const char *pattern)
 {
     return has_below(pattern, true);
-}
-
-static int edit_distance(const char *a, const char *b)
-{
-    int row[128];
-    int n = (int)strnlen(b, 127);
-    for (int j = 0; j <= n; j++)
-        row[j] = j;
-    for (int i = 1; a[i - 1]; i++) {
-        int diagonal = row[0];
-        row[0] = i;
-        for (int j = 1; j <= n; j++) {
-            int above = row[j];
-            int best = diagonal + (a[i - 1] != b[j - 1]);
-            best = above + 1 < best ? above + 1 : best;
-            best = row[j - 1] + 1 < best ? row[j - 1] + 1 : best;
-            diagonal = above;
-            row[j] = best;
-        }
-    }
-    return row[n];
 }
 
 /* Is there a key at or below the first `length` characters of `path`? */

@@ -1,9 +1,9 @@
 /* nearest.c - edit distance over short words */
-#include "nearest.h"
+#include "base/nearest.h"
 
 #include <string.h>
 
-#define NEAREST_MAX 48
+#define NEAREST_MAX 127
 
 static int least(int a, int b, int c)
 {
@@ -11,8 +11,7 @@ static int least(int a, int b, int c)
     return m < c ? m : c;
 }
 
-/* Levenshtein distance; words longer than NEAREST_MAX are never near. */
-static int distance(const char *a, const char *b)
+int edit_distance(const char *a, const char *b)
 {
     size_t la = strlen(a), lb = strlen(b);
     int row[NEAREST_MAX + 1];
@@ -39,7 +38,7 @@ const char *nearest_word(const char *word, const char *const *known, int n)
     int limit = 1 + (int)strlen(word) / 3, found = limit + 1;
 
     for (int i = 0; i < n; i++) {
-        int d = distance(word, known[i]);
+        int d = edit_distance(word, known[i]);
         if (d < found) {
             found = d;
             best = known[i];
