@@ -111,11 +111,13 @@ int harness_spawn_path(struct harness *h, const char *path, const char *const *a
     struct process *p;
     posix_spawn_file_actions_t actions;
     const char *base = strrchr(path, '/');
+    char dir[HARNESS_PATH];
 
     assert_true(h->n < MAX_PROCESSES);
     p = &h->process[h->n];
     snprintf(p->name, sizeof p->name, "%s", base ? base + 1 : path);
-    snprintf(p->log, sizeof p->log, "%.400s/%d.%s.log", h->dir, h->n, p->name);
+    memcpy(dir, h->dir, sizeof dir);
+    snprintf(p->log, sizeof p->log, "%.400s/%d.%.60s.log", dir, h->n, p->name);
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
     posix_spawn_file_actions_addopen(&actions, 1, p->log, O_WRONLY | O_CREAT | O_APPEND, 0600);
@@ -308,6 +310,33 @@ int harness_pipeline_up(struct harness *h)
         harness_expect(h, i, "has accepted this worker", 1);
     harness_expect(h, broker, "every stage has a ready worker", 1);
     return broker;
+}
+
+struct client *harness_client(const struct harness *h)
+{
+    struct client *c = NULL;
+    struct error e = {FL_OK, ""};
+    if (client_new(&c, h->pipeline, &e))
+        fail_msg("%s", e.text);
+    return c;
+}
+
+struct status_reply harness_status(struct client *c)
+{
+    static struct status_reply s;
+    struct error e = {FL_OK, ""};
+    if (client_status(c, 20000, &s, &e))
+        fail_msg("%s", e.text);
+    return s;
+}
+
+void harness_random(float *to, int64_t n, uint64_t seed)
+{
+    uint64_t x = seed * 0x9e3779b97f4a7c15u + 1;
+    for (int64_t i = 0; i < n; i++) {
+        x = x * 6364136223846793005u + 1442695040888963407u;
+        to[i] = (float)(int32_t)(x >> 32) * 0x1p-31f;
+    }
 }
 
 /* ---- the end

@@ -56,6 +56,12 @@ void harness_expect(struct harness *h, int process, const char *text, int times)
 /* How often its log has `text` now. */
 int harness_count(struct harness *h, int process, const char *text);
 
+/* A client of this pipeline; the caller frees it. */
+struct client *harness_client(const struct harness *h);
+struct status_reply harness_status(struct client *c);
+/* Pseudo-random numbers between -1 and 1 by seed, into a tensor's data. */
+void harness_random(float *to, int64_t n, uint64_t seed);
+
 /* Polls `condition` until it is true; fails the test after `seconds`. */
 void harness_until(bool (*condition)(void *arg), void *arg, int seconds, const char *what);
 

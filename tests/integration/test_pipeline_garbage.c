@@ -1,0 +1,177 @@
+/* test_pipeline_garbage.c - what is no message, on every socket of a running pipeline; then a request as ever
+ */
+#include "harness.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "wire/frames.h"
+
+#define PIXELS (3 * 16 * 16)
+
+static const char yaml[] =
+    "stages: 3\nkernels: openblas\ncache: {wait_us: 1000}\nupdates: {sample: 0, audit: 0}\n"
+    "broker: {deadline_ms: 20000, heartbeat_ms: 50}\n";
+
+static void send_frames(void *socket, int n, const void *const *data, const size_t *size)
+{
+    for (int i = 0; i < n; i++)
+        zmq_send(socket, data[i], size[i], i + 1 < n ? ZMQ_SNDMORE : 0);
+}
+
+/* Random frames, mutations of a good message, messages of the wrong type, too many frames, empty frames. */
+static void pour(void *socket, uint64_t seed)
+{
+    static uint8_t noise[5000], good[MESSAGE_MAX_ENCODED];
+    static struct message m;
+    static const enum message_type types[] = {MESSAGE_STATUS,  MESSAGE_DRAIN,   MESSAGE_ANSWER,
+                                              MESSAGE_VERDICT, MESSAGE_OUTCOME, MESSAGE_HEARTBEAT,
+                                              MESSAGE_RESULT,  MESSAGE_CANCEL};
+    size_t size;
+    uint64_t x = seed;
+    for (int i = 0; i < 400; i++) {
+        const void *data[5] = {noise, noise + 7, noise, noise, noise};
+        size_t sizes[5] = {(size_t)(x >> 40) % 3000, (size_t)(x >> 20) % 900, 0, 1, 17};
+        for (size_t k = 0; k < sizeof noise; k++)
+            noise[k] = (uint8_t)((x = x * 6364136223846793005u + 1442695040888963407u) >> 56);
+        send_frames(socket, 1 + i % 5, data, sizes);
+    }
+    for (size_t t = 0; t < sizeof types / sizeof *types; t++) {
+        memset(&m, 0, sizeof m);
+        m.type = types[t];
+        if (m.type == MESSAGE_DRAIN || m.type == MESSAGE_STATUS) /* these are for clients to send */
+            continue;
+        if (message_encode(&m, good, sizeof good, &size))
+            continue;
+        zmq_send(socket, good, size, 0);
+        for (size_t k = 0; k < size && k < 200; k++) {
+            uint8_t kept = good[k];
+            good[k] ^= (uint8_t)(1 + (x >> 33) % 255);
+            zmq_send(socket, good, size, 0);
+            zmq_send(socket, good, k, 0);
+            good[k] = kept;
+            x = x * 6364136223846793005u + 1;
+        }
+    }
+}
+
+static void pour_into(const struct pipeline *p, int type, const char *endpoint, uint64_t seed)
+{
+    void *context = zmq_ctx_new(), *socket;
+    struct error e = {FL_OK, ""};
+    int linger = 5000;
+    if (frames_socket(&socket, context, type, FRAMES_CONNECT, endpoint, NULL, p->security, &e))
+        fail_msg("%s", e.text);
+    pour(socket, seed);
+    zmq_setsockopt(socket, ZMQ_LINGER, &linger, sizeof linger);
+    zmq_close(socket);
+    zmq_ctx_term(context);
+}
+
+/* Bytes that aren't even ZeroMQ's. */
+static void raw_bytes(const char *endpoint)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    char junk[4096];
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_true(!strncmp(endpoint, "ipc://", 6));
+    strncpy(address.sun_path, endpoint + 6, sizeof address.sun_path - 1);
+    assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
+    memset(junk, 0x5a, sizeof junk);
+    send(fd, junk, sizeof junk, MSG_NOSIGNAL);
+    close(fd);
+}
+
+static void assert_serves(struct client *client)
+{
+    float data[PIXELS];
+    struct tensor in = {.dtype = TENSOR_F32, .rank = 4, .dim = {1, 3, 16, 16}, .data = data};
+    struct error e = {FL_OK, ""};
+    struct answer a;
+    int n;
+    harness_random(data, PIXELS, 1);
+    for (int i = 0; i < 5; i++) {
+        if (client_infer(client, &in, 0, 0, &a, NULL, 0, &n, &e))
+            fail_msg("%s", e.text);
+        if (a.error)
+            fail_msg("%s: %s", error_name((int)a.error), a.text);
+    }
+}
+
+static void test_garbage_is_survived_everywhere(void **state)
+{
+    struct harness *h = harness_new(NULL, yaml);
+    const struct pipeline *p = harness_pipeline(h);
+    struct client *client;
+    (void)state;
+    harness_pipeline_up(h);
+    client = harness_client(h);
+    assert_serves(client);
+    pour_into(p, ZMQ_DEALER, p->broker.requests, 1);
+    pour_into(p, ZMQ_DEALER, p->broker.control, 2);
+    pour_into(p, ZMQ_PUSH, p->broker.results, 3);
+    for (int s = 0; s < p->n_stages; s++)
+        pour_into(p, ZMQ_PUSH, p->stage[s].replica[0].endpoint, 4 + (uint64_t)s);
+    raw_bytes(p->broker.requests);
+    raw_bytes(p->broker.control);
+    raw_bytes(p->broker.results);
+    raw_bytes(p->stage[0].replica[0].endpoint);
+    assert_serves(client);
+    harness_expect(h, 0, "requests socket: ", 1);
+    harness_expect(h, 1, "jobs socket: ", 1);
+    assert_in_range(harness_count(h, 0, "malformed"), 1, 60); /* counted, not logged one by one */
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(harness_count(h, i, " ready: "), 1); /* nobody was started anew */
+    client_free(client);
+    harness_free(h);
+}
+
+/* A request whose envelope can be read but whose tensor is not there is told so. */
+static void test_a_request_without_its_tensor_is_answered(void **state)
+{
+    static struct message m;
+    static uint8_t buf[MESSAGE_MAX_ENCODED];
+    struct harness *h = harness_new(NULL, yaml);
+    const struct pipeline *p = harness_pipeline(h);
+    void *context = zmq_ctx_new(), *socket;
+    struct error e = {FL_OK, ""};
+    zmq_pollitem_t item;
+    zmq_msg_t payload;
+    size_t size;
+    (void)state;
+    harness_broker(h);
+    if (frames_socket(&socket, context, ZMQ_DEALER, FRAMES_CONNECT, p->broker.requests, NULL, p->security,
+                      &e))
+        fail_msg("%s", e.text);
+    m.type = MESSAGE_REQUEST;
+    m.request.id = 99;
+    m.request.input = (struct tensor){.dtype = TENSOR_F32, .rank = 4, .dim = {1, 3, 16, 16}};
+    assert_int_equal(message_encode(&m, buf, sizeof buf, &size), 0);
+    zmq_send(socket, buf, size, ZMQ_SNDMORE);
+    zmq_send(socket, "short", 5, 0);
+    item = (zmq_pollitem_t){.socket = socket, .events = ZMQ_POLLIN};
+    assert_int_equal(zmq_poll(&item, 1, 10000), 1);
+    zmq_msg_init(&payload);
+    assert_int_equal(frames_recv(socket, NULL, &m, &payload, &e), 0);
+    assert_int_equal(m.type, MESSAGE_ANSWER);
+    assert_int_equal(m.answer.id, 99);
+    assert_int_equal(m.answer.error, FL_PROTOCOL);
+    zmq_msg_close(&payload);
+    zmq_close(socket);
+    zmq_ctx_term(context);
+    harness_free(h);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_garbage_is_survived_everywhere),
+        cmocka_unit_test(test_a_request_without_its_tensor_is_answered),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

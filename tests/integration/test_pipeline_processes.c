@@ -1,0 +1,441 @@
+/* test_pipeline_processes.c - broker and stage workers as processes: answers, batches, deaths, deadlines,
+ * bounds */
+#include "harness.h"
+
+#include <math.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "stages/exec.h"
+
+#define PIXELS  (3 * 16 * 16)
+#define CLASSES 10
+
+static const char three_stages[] = "stages:\n"
+                                   "  - {last: block1.out}\n"
+                                   "  - {last: block2.out, replicas: 2}\n"
+                                   "  - {}\n"
+                                   "exits: none\n"
+                                   "kernels: openblas\n"
+                                   "broker: {deadline_ms: 30000, heartbeat_ms: 50, dead_after_ms: 1500}\n";
+
+static struct tensor input_of(float *data, uint64_t seed)
+{
+    harness_random(data, PIXELS, seed);
+    return (struct tensor){.dtype = TENSOR_F32, .rank = 4, .dim = {1, 3, 16, 16}, .data = data};
+}
+
+/* ---- the same model in this process
+ * ------------------------------------------------------------------------ */
+
+static struct exec *whole_model(const struct harness *h)
+{
+    struct exec_options o = {.kernels = KERNELS_REFERENCE, .max_batch = 1, .last = -1};
+    struct graph *g = NULL;
+    struct exec *x = NULL;
+    struct error e = {FL_OK, ""};
+    if (graph_load(&g, harness_pipeline(h)->model, NULL, &e) || exec_new(&x, g, &o, &e))
+        fail_msg("%s", e.text);
+    graph_free(g);
+    return x;
+}
+
+static int last_node(const struct harness *h)
+{
+    struct graph *g = NULL;
+    int n;
+    assert_int_equal(graph_load(&g, harness_pipeline(h)->model, NULL, NULL), 0);
+    n = g->n_nodes - 1;
+    graph_free(g);
+    return n;
+}
+
+static void assert_scores(struct exec *x, int last, uint64_t seed, const float *scores)
+{
+    struct error e = {FL_OK, ""};
+    struct tensor want;
+    harness_random(exec_input_buffer(x, 0), PIXELS, seed);
+    if (exec_run(x, 0, last, 1, NULL, NULL, &e))
+        fail_msg("%s", e.text);
+    want = exec_output(x, 0, 1);
+    for (int i = 0; i < CLASSES; i++)
+        assert_true(fabsf(((float *)want.data)[i] - scores[i]) < 1e-4f);
+}
+
+/* ---- traffic
+ * ----------------------------------------------------------------------------------------------- */
+
+/* Keeps `window` requests in flight until `total` are answered; each must be answered exactly once and well.
+ * After `at` answers, `event` is called. */
+struct traffic {
+    struct harness *h;
+    struct client *client;
+    int total, window, at;
+    void (*event)(struct traffic *t);
+    int process; /* for the event */
+    int largest_batch, attempts, by_replica[PIPELINE_MAX_REPLICAS];
+};
+
+static void take_answer(struct traffic *t, int *answered, const uint64_t *ids)
+{
+    struct error e = {FL_OK, ""};
+    struct answer a;
+    float scores[CLASSES];
+    int n = 0, i;
+    if (client_receive(t->client, 60000, &a, scores, CLASSES, &n, &e))
+        fail_msg("no answer: %s", e.text);
+    if (a.error)
+        fail_msg("answered with %s: %s", error_name((int)a.error), a.text);
+    for (i = 0; i < t->total && ids[i] != a.id; i++)
+        ;
+    assert_true(i < t->total);
+    assert_int_equal(answered[i]++, 0);
+    assert_int_equal(n, CLASSES);
+    assert_int_equal(a.trace.n, 3);
+    assert_int_equal(a.exit, -1);
+    t->by_replica[a.trace.stage[1].replica]++;
+    t->attempts += (int)a.attempts;
+    for (int s = 0; s < 3; s++)
+        if ((int)a.trace.stage[s].batch > t->largest_batch)
+            t->largest_batch = (int)a.trace.stage[s].batch;
+}
+
+static void run_traffic(struct traffic *t)
+{
+    int *answered = calloc((size_t)t->total, sizeof *answered), sent = 0, got = 0;
+    uint64_t *ids = calloc((size_t)t->total, sizeof *ids);
+    float data[PIXELS];
+    while (got < t->total) {
+        struct error e = {FL_OK, ""};
+        while (sent < t->total && sent - got < t->window) {
+            struct tensor in = input_of(data, (uint64_t)sent);
+            if (client_submit(t->client, &in, 0, 0, &ids[sent], &e))
+                fail_msg("%s", e.text);
+            sent++;
+        }
+        take_answer(t, answered, ids);
+        if (++got == t->at && t->event)
+            t->event(t);
+    }
+    free(ids);
+    free(answered);
+}
+
+static struct harness *up(struct client **client, const char *yaml)
+{
+    struct harness *h = harness_new(NULL, yaml);
+    harness_pipeline_up(h);
+    *client = harness_client(h);
+    return h;
+}
+
+static void down(struct harness *h, struct client *client)
+{
+    client_free(client);
+    harness_free(h);
+}
+
+/* ---- tests
+ * -------------------------------------------------------------------------------------------------- */
+
+static void test_answers_are_the_models_own(void **state)
+{
+    struct client *client;
+    struct harness *h = up(&client, three_stages);
+    struct exec *x = whole_model(h);
+    int last = last_node(h);
+    (void)state;
+    for (uint64_t seed = 0; seed < 20; seed++) {
+        struct error e = {FL_OK, ""};
+        float data[PIXELS], scores[CLASSES];
+        struct tensor in = input_of(data, seed);
+        struct answer a;
+        int n, best = 0;
+        if (client_infer(client, &in, 0, 0, &a, scores, CLASSES, &n, &e))
+            fail_msg("%s", e.text);
+        assert_int_equal(a.error, FL_OK);
+        assert_scores(x, last, seed, scores);
+        for (int i = 0; i < CLASSES; i++)
+            best = scores[i] > scores[best] ? i : best;
+        assert_int_equal(a.label, best);
+        assert_true(a.confidence > 0.1f && a.confidence <= 1);
+        assert_int_equal(a.trace.n, 3);
+        assert_true(a.total_ns > 0);
+        for (int s = 0; s < 3; s++)
+            assert_true(a.trace.stage[s].compute_ns > 0 && a.trace.stage[s].compute_ns < a.total_ns);
+    }
+    exec_free(x);
+    down(h, client);
+}
+
+static void test_what_waits_becomes_a_batch(void **state)
+{
+    struct traffic t = {.total = 200, .window = 64};
+    struct harness *h = up(&t.client, three_stages);
+    struct status_reply s;
+    (void)state;
+    run_traffic(&t);
+    assert_true(t.largest_batch > 1);
+    assert_true(t.by_replica[0] > 0 && t.by_replica[1] > 0);
+    assert_int_equal(t.attempts, t.total);
+    s = harness_status(t.client);
+    assert_true(s.ready);
+    assert_int_equal(s.answered, 200);
+    assert_int_equal(s.in_flight, 0);
+    assert_int_equal(s.n_processes, 4);
+    down(h, t.client);
+}
+
+static void kill_it(struct traffic *t)
+{
+    harness_signal(t->h, t->process, SIGKILL);
+    harness_wait(t->h, t->process);
+}
+
+static void kill_and_restart(struct traffic *t)
+{
+    kill_it(t);
+    t->process = harness_stage(t->h, 2, 0);
+}
+
+static void test_a_killed_replica_loses_nothing(void **state)
+{
+    struct traffic t = {.total = 400, .window = 32, .at = 100, .event = kill_it, .process = 2};
+    (void)state;
+    t.h = up(&t.client, three_stages);
+    run_traffic(&t); /* process 2 is stage 1 replica 0 */
+    memset(t.by_replica, 0, sizeof t.by_replica);
+    t.event = NULL;
+    harness_expect(t.h, 0, "stage 1 replica 0 (pid", 1);
+    harness_stage(t.h, 1, 0);
+    harness_expect(t.h, 0, "stage 1 replica 0: pid", 2);
+    run_traffic(&t);
+    assert_true(t.by_replica[0] > 0); /* it has joined again */
+    down(t.h, t.client);
+}
+
+static void test_a_stage_that_is_all_gone_is_waited_for(void **state)
+{
+    struct traffic t = {.total = 150, .window = 16, .at = 50, .event = kill_and_restart, .process = 4};
+    (void)state;
+    t.h = up(&t.client, three_stages);
+    run_traffic(&t);
+    down(t.h, t.client);
+}
+
+static void term_it(struct traffic *t)
+{
+    harness_signal(t->h, t->process, SIGTERM);
+}
+
+static void test_a_worker_says_goodbye(void **state)
+{
+    struct traffic t = {.total = 300, .window = 32, .at = 50, .event = term_it, .process = 3};
+    (void)state;
+    t.h = up(&t.client, three_stages);
+    run_traffic(&t);
+    assert_int_equal(harness_wait(t.h, 3), 0);
+    harness_expect(t.h, 0, "it said goodbye", 1);
+    down(t.h, t.client);
+}
+
+static void test_the_broker_may_be_restarted(void **state)
+{
+    struct traffic t = {.total = 50, .window = 8};
+    int broker;
+    (void)state;
+    t.h = up(&t.client, three_stages);
+    run_traffic(&t);
+    harness_signal(t.h, 0, SIGKILL);
+    harness_wait(t.h, 0);
+    broker = harness_broker(t.h);
+    harness_expect(t.h, broker, "every stage has a ready worker", 1);
+    client_free(t.client);
+    t.client = harness_client(t.h);
+    run_traffic(&t);
+    down(t.h, t.client);
+}
+
+static struct answer ask(struct client *client, const struct tensor *in, uint32_t deadline_ms)
+{
+    struct error e = {FL_OK, ""};
+    struct answer a;
+    float scores[CLASSES];
+    int n;
+    if (client_infer(client, in, 0, deadline_ms, &a, scores, CLASSES, &n, &e))
+        fail_msg("%s", e.text);
+    return a;
+}
+
+static void test_the_deadline_is_kept(void **state)
+{
+    struct client *client;
+    struct harness *h = up(&client, three_stages);
+    float data[PIXELS];
+    struct tensor in = input_of(data, 1);
+    struct answer a;
+    uint64_t start;
+    (void)state;
+    harness_signal(h, 4, SIGSTOP);
+    start = clock_ns();
+    a = ask(client, &in, 200);
+    assert_int_equal(a.error, FL_DEADLINE);
+    assert_in_range((clock_ns() - start) / NS_PER_MS, 195, 1500);
+    harness_signal(h, 4, SIGCONT);
+    assert_int_equal(ask(client, &in, 0).error, FL_OK);
+    assert_int_equal(harness_status(client).expired, 1);
+    down(h, client);
+}
+
+static void test_too_many_requests_are_told_at_once(void **state)
+{
+    struct client *client;
+    struct harness *h = up(&client, "stages: 3\nexits: none\nkernels: openblas\n"
+                                    "broker: {max_requests: 4, deadline_ms: 20000, dead_after_ms: 20000}\n");
+    float data[PIXELS];
+    struct tensor in = input_of(data, 1);
+    int counts[FL_CODES] = {0};
+    (void)state;
+    harness_signal(h, 3, SIGSTOP);
+    for (int i = 0; i < 12; i++) {
+        uint64_t id;
+        assert_int_equal(client_submit(client, &in, 0, 0, &id, NULL), 0);
+    }
+    for (int i = 0; i < 12; i++) {
+        struct answer a;
+        int n;
+        if (i == 8)
+            harness_signal(h, 3, SIGCONT);
+        assert_int_equal(client_receive(client, 30000, &a, NULL, 0, &n, NULL), 0);
+        counts[a.error]++;
+    }
+    assert_int_equal(counts[FL_OVERLOADED], 8);
+    assert_int_equal(counts[FL_OK], 4);
+    down(h, client);
+}
+
+static void test_bad_inputs_are_refused_by_name(void **state)
+{
+    struct client *client;
+    struct harness *h = up(&client, three_stages);
+    float data[PIXELS * 2];
+    struct tensor in = input_of(data, 1);
+    struct answer a;
+    (void)state;
+    data[100] = NAN;
+    a = ask(client, &in, 0);
+    assert_int_equal(a.error, FL_VALUE);
+    data[100] = INFINITY;
+    assert_int_equal(ask(client, &in, 0).error, FL_VALUE);
+    input_of(data, 1);
+    in.dim[2] = 32;
+    a = ask(client, &in, 0);
+    assert_int_equal(a.error, FL_SHAPE);
+    assert_non_null(strstr(a.text, "1x3x16x16"));
+    in.dim[2] = 16;
+    in.dim[0] = 2;
+    assert_int_equal(ask(client, &in, 0).error, FL_SHAPE);
+    in.dim[0] = 1;
+    in.dtype = TENSOR_I32;
+    a = ask(client, &in, 0);
+    assert_int_equal(a.error, FL_DTYPE);
+    assert_non_null(strstr(a.text, "int32"));
+    in.dtype = TENSOR_F32;
+    assert_int_equal(ask(client, &in, 0).error, FL_OK);
+    down(h, client);
+}
+
+static void test_drain_lets_everything_end(void **state)
+{
+    struct client *client, *other;
+    struct harness *h = up(&client, three_stages);
+    float data[PIXELS];
+    struct tensor in = input_of(data, 1);
+    struct error e = {FL_OK, ""};
+    (void)state;
+    for (int i = 0; i < 50; i++) {
+        uint64_t id;
+        assert_int_equal(client_submit(client, &in, 0, 0, &id, NULL), 0);
+    }
+    other = harness_client(h);
+    /* The 50 were sent by another socket: wait until they are in. */
+    while (harness_status(other).admitted < 50)
+        ;
+    if (client_drain(other, 30000, &e))
+        fail_msg("%s", e.text);
+    assert_int_equal(harness_status(other).in_flight, 0);
+    for (int i = 0; i < 50; i++) {
+        struct answer a;
+        int n;
+        assert_int_equal(client_receive(client, 10000, &a, NULL, 0, &n, NULL), 0);
+        assert_int_equal(a.error, FL_OK);
+    }
+    assert_int_equal(ask(client, &in, 0).error, FL_UNAVAILABLE);
+    client_free(other);
+    down(h, client);
+}
+
+static void test_without_workers_it_says_so(void **state)
+{
+    struct harness *h = harness_new(NULL, three_stages);
+    struct client *client;
+    float data[PIXELS];
+    struct tensor in = input_of(data, 1);
+    struct answer a;
+    (void)state;
+    harness_broker(h);
+    client = harness_client(h);
+    a = ask(client, &in, 0);
+    assert_int_equal(a.error, FL_UNAVAILABLE);
+    assert_non_null(strstr(a.text, "stage 0"));
+    assert_false(harness_status(client).ready);
+    down(h, client);
+}
+
+static void test_wrong_starts_end_with_one_line(void **state)
+{
+    struct harness *h = harness_new(NULL, three_stages);
+    int p;
+    (void)state;
+    harness_broker(h);
+    p = harness_spawn(h, "freezeline-broker", NULL);
+    assert_int_equal(harness_wait(h, p), 2);
+    harness_expect(h, p, "address already in use", 1);
+    p = harness_spawn(h, "freezeline-stage", "--stage", "7", NULL);
+    assert_int_equal(harness_wait(h, p), 2);
+    p = harness_spawn(h, "freezeline-stage", "--stage", "1", "--replica", "2", NULL);
+    assert_int_equal(harness_wait(h, p), 2);
+    p = harness_spawn(h, "freezeline-stage", NULL);
+    assert_int_equal(harness_wait(h, p), 2);
+    p = harness_spawn(h, "freezeline-stage", "--stage", "0", "--set", "model=/nowhere.onnx", NULL);
+    assert_true(harness_wait(h, p) > 0);
+    p = harness_spawn(h, "freezeline-stage", "--stage", "0", "--set", "stages.0.last=nonesuch", NULL);
+    assert_int_equal(harness_wait(h, p), 2);
+    harness_expect(h, p, "nonesuch", 1);
+    harness_stage(h, 0, 0);
+    p = harness_spawn(h, "freezeline-stage", "--stage", "0", NULL);
+    assert_int_equal(harness_wait(h, p), 2);
+    harness_expect(h, p, "address already in use", 1);
+    harness_free(h);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_answers_are_the_models_own),
+        cmocka_unit_test(test_what_waits_becomes_a_batch),
+        cmocka_unit_test(test_a_killed_replica_loses_nothing),
+        cmocka_unit_test(test_a_stage_that_is_all_gone_is_waited_for),
+        cmocka_unit_test(test_a_worker_says_goodbye),
+        cmocka_unit_test(test_the_broker_may_be_restarted),
+        cmocka_unit_test(test_the_deadline_is_kept),
+        cmocka_unit_test(test_too_many_requests_are_told_at_once),
+        cmocka_unit_test(test_bad_inputs_are_refused_by_name),
+        cmocka_unit_test(test_drain_lets_everything_end),
+        cmocka_unit_test(test_without_workers_it_says_so),
+        cmocka_unit_test(test_wrong_starts_end_with_one_line),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
