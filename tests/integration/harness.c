@@ -32,7 +32,7 @@ struct process {
 };
 
 struct harness {
-    char dir[HARNESS_PATH];
+    char dir[HARNESS_PATH], log[HARNESS_PATH];
     char config[HARNESS_PATH];
     char root[HARNESS_PATH];
     struct pipeline *pipeline;
@@ -111,13 +111,14 @@ int harness_spawn_path(struct harness *h, const char *path, const char *const *a
     struct process *p;
     posix_spawn_file_actions_t actions;
     const char *base = strrchr(path, '/');
-    char dir[HARNESS_PATH];
+    char dir[HARNESS_PATH], log[HARNESS_PATH];
 
     assert_true(h->n < MAX_PROCESSES);
     p = &h->process[h->n];
     snprintf(p->name, sizeof p->name, "%s", base ? base + 1 : path);
-    memcpy(dir, h->dir, sizeof dir);
-    snprintf(p->log, sizeof p->log, "%.400s/%d.%.60s.log", dir, h->n, p->name);
+    memcpy(dir, h->dir, sizeof dir); /* source and target of snprintf must not lie in the same object */
+    snprintf(log, sizeof log, "%.400s/%d.%.60s.log", dir, h->n, base ? base + 1 : path);
+    memcpy(p->log, log, sizeof p->log);
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
     posix_spawn_file_actions_addopen(&actions, 1, p->log, O_WRONLY | O_CREAT | O_APPEND, 0600);
