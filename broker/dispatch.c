@@ -255,6 +255,26 @@ static bool is_final(uint32_t code)
     return code == FL_VALUE || code == FL_SHAPE || code == FL_DTYPE;
 }
 
+/* The current attempt is given up; another is sent at `not_before` or as soon as there is a worker. */
+static void requeue(struct dispatch *d, struct request_entry *e, uint64_t not_before)
+{
+    d->counters.retried++;
+    e->not_before_ns = not_before;
+    release_route(d, e);
+    requests_wake_at(d->requests, e, e->deadline_ns);
+    requests_wait(d->requests, e);
+}
+
+/* The stage in front of `stage` could not hand the request over: it was not the request's fault, so this
+ * attempt does not count; that worker gets no more jobs for a while. With the deadline as the bound, a
+ * restart is waited for. */
+static void on_broken_link(struct dispatch *d, struct request_entry *e, int stage, uint64_t now)
+{
+    worker_suspect(&d->registry.stage[stage][e->route[stage]], now);
+    e->avoid[stage] |= (uint16_t)(1u << e->route[stage]);
+    requeue(d, e, now);
+}
+
 void dispatch_result(struct dispatch *d, const struct result *r, zmq_msg_t *payload, uint64_t now)
 {
     struct request_entry *e = requests_find(d->requests, r->request);
@@ -269,7 +289,10 @@ void dispatch_result(struct dispatch *d, const struct result *r, zmq_msg_t *payl
         answer_error(d, e, r->error, r->text, now);
     } else if (!e->waiting && r->attempt == e->attempt) {
         log_at(LOG_LEVEL_DEBUG, e->id, "attempt %u failed: %s", r->attempt, r->text);
-        dispatch_retry(d, e, r->error, true, now);
+        if (r->error == FL_UNAVAILABLE && r->trace.n + 1 < e->n_route)
+            on_broken_link(d, e, r->trace.n + 1, now);
+        else
+            dispatch_retry(d, e, r->error, true, now);
     }
 }
 
@@ -317,7 +340,7 @@ static int send_attempt(struct dispatch *d, struct request_entry *e, uint16_t *f
     uint8_t route[PIPELINE_MAX_STAGES];
     for (;;) {
         zmq_msg_t copy;
-        *missing = router_choose(&d->registry, e->avoid, *full, d->turn++, route);
+        *missing = router_choose(&d->registry, e->avoid, *full, d->turn++, now, route);
         if (*missing == 0 && *full && registry_stage_ready(&d->registry, 0))
             return FL_AGAIN;
         if (*missing >= 0)
@@ -369,24 +392,19 @@ static uint64_t send_waiting(struct dispatch *d, uint64_t now)
 void dispatch_retry(struct dispatch *d, struct request_entry *e, uint32_t reason, bool backoff, uint64_t now)
 {
     char text[MESSAGE_TEXT_BYTES];
-    if (e->attempt > (uint32_t)d->pipeline->broker.retries) {
+    if (e->failures++ >= (uint32_t)d->pipeline->broker.retries) {
         snprintf(text, sizeof text, "%u attempts failed, the last one because %s", e->attempt,
                  error_sentence((int)reason));
         answer_error(d, e, reason, text, now);
         return;
     }
-    d->counters.retried++;
-    e->last_error = reason;
-    e->not_before_ns = backoff ? now + (RETRY_BACKOFF_NS << (e->attempt - 1)) : now;
-    release_route(d, e);
-    requests_wake_at(d->requests, e, e->deadline_ns);
-    requests_wait(d->requests, e);
+    requeue(d, e, backoff ? now + (RETRY_BACKOFF_NS << (e->failures - 1)) : now);
 }
 
 /* No result of the current attempt for attempt_ns: a message may be lost, or the pipeline is just slow. */
 static void overdue(struct dispatch *d, struct request_entry *e, uint64_t now)
 {
-    if (e->attempt > (uint32_t)d->pipeline->broker.retries || d->retry_tokens < 1) {
+    if (e->failures >= (uint32_t)d->pipeline->broker.retries || d->retry_tokens < 1) {
         requests_wake_at(d->requests, e, e->deadline_ns);
         return;
     }

@@ -24,6 +24,17 @@ bool worker_ready(const struct worker *w)
     return w->alive && w->hello.ready;
 }
 
+void worker_suspect(struct worker *w, uint64_t now)
+{
+    if (now < w->suspect_until_ns)
+        return; /* the same trouble, told by another request */
+    if (!w->suspect_ns || now - w->suspect_until_ns > 2 * SUSPECT_LAST_NS)
+        w->suspect_ns = SUSPECT_FIRST_NS;
+    else
+        w->suspect_ns = w->suspect_ns * 2 < SUSPECT_LAST_NS ? w->suspect_ns * 2 : SUSPECT_LAST_NS;
+    w->suspect_until_ns = now + w->suspect_ns;
+}
+
 bool registry_stage_ready(const struct registry *r, int stage)
 {
     for (int i = 0; i < r->n_replicas[stage]; i++)
@@ -109,6 +120,7 @@ static enum registry_event update(struct worker *w, const struct hello *h, const
     w->hello = *h;
     w->peer = *peer;
     w->heard_ns = now;
+    w->suspect_until_ns = w->suspect_ns = 0;
     w->alive = h->ready || !was_ready;
     return w->alive ? REGISTRY_UPDATED : REGISTRY_LEFT;
 }

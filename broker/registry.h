@@ -17,8 +17,10 @@ struct worker {
     struct peer peer;
     struct heartbeat last;
     uint64_t heard_ns;
-    uint32_t outstanding; /* unanswered requests whose route goes through it */
-    struct cancel cancel; /* to be told, collected */
+    uint64_t suspect_until_ns; /* the stage in front of it could not reach it: no jobs before */
+    uint64_t suspect_ns;       /* how long it was suspect last */
+    uint32_t outstanding;      /* unanswered requests whose route goes through it */
+    struct cancel cancel;      /* to be told, collected */
 };
 
 #define REGISTRY_OUSTED 64
@@ -61,6 +63,11 @@ struct worker *registry_expire(struct registry *r, uint64_t now);
 
 /* Takes requests: alive and ready. */
 bool worker_ready(const struct worker *w);
+/* No jobs for it for a while that doubles with each call, from SUSPECT_FIRST_NS to SUSPECT_LAST_NS, until it
+ * says hello or has not been suspect for some time. */
+void worker_suspect(struct worker *w, uint64_t now);
+#define SUSPECT_FIRST_NS (100ull * 1000 * 1000)
+#define SUSPECT_LAST_NS  (1000ull * 1000 * 1000)
 bool registry_stage_ready(const struct registry *r, int stage);
 bool registry_ready(const struct registry *r); /* all stages */
 /* True while it makes sense to hold a request for a stage that has no ready worker: one is starting, or was

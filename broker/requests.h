@@ -22,12 +22,12 @@ struct request_entry {
     zmq_msg_t payload;
     size_t bytes; /* that count against the memory bound */
     uint32_t flags;
-    uint32_t attempt; /* 0 until first sent */
+    uint32_t attempt;  /* 0 until first sent */
+    uint32_t failures; /* attempts that count against broker.retries */
     uint64_t received_ns, deadline_ns;
     uint64_t sent_ns;       /* of this attempt */
     uint64_t not_before_ns; /* waiting: back-off */
     uint64_t broker_ns;     /* received .. first job sent; 0 until then */
-    uint32_t last_error;    /* why the attempt before failed; FL_OK when none did */
     int n_route;
     uint8_t route[PIPELINE_MAX_STAGES];
     uint16_t used[PIPELINE_MAX_STAGES];  /* bit per replica: was on the route of some attempt */

@@ -1,7 +1,7 @@
 /* router.h - choose a worker of each stage for a request
  *
  * Least outstanding among the ready replicas of each stage; ties go round. Replicas that failed this request
- * before are taken only when there is no other. Pure.
+ * before are taken only when there is no other; suspect ones not at all. Pure.
  */
 #ifndef FREEZELINE_ROUTER_H
 #define FREEZELINE_ROUTER_H
@@ -12,7 +12,7 @@
  * be NULL) and `full` are bit masks of replicas: per stage, and of stage 0 those that can't take a job right
  * now (never chosen; a stage 0 with nothing else is reported as 0 while registry_stage_ready stays true).
  * `turn` breaks ties. */
-int router_choose(const struct registry *r, const uint16_t *avoid, uint16_t full, unsigned turn,
+int router_choose(const struct registry *r, const uint16_t *avoid, uint16_t full, unsigned turn, uint64_t now,
                   uint8_t *route);
 
 #endif

@@ -429,7 +429,7 @@ static void test_retries_end(void **state)
     ask(f, 1);
     for (int i = 0; i < 3; i++) {
         assert_int_equal(f->n_jobs, i + 1);
-        result(f, &f->job[i], FL_UNAVAILABLE, -1);
+        result(f, &f->job[i], FL_NOMEM, -1);
         if (i < 2)
             assert_int_equal(f->n_jobs, i + 1); /* not at once */
         for (int k = 0; k < 4; k++) {
@@ -438,8 +438,40 @@ static void test_retries_end(void **state)
         }
     }
     assert_int_equal(f->n_answers, 1);
-    assert_int_equal(f->answer[0].error, FL_UNAVAILABLE);
+    assert_int_equal(f->answer[0].error, FL_NOMEM);
     assert_int_equal(f->answer[0].attempts, 3);
+}
+
+/* The stage in front could not hand it over: another way at once, or patience until the worker is back. */
+static void test_a_broken_link_is_avoided(void **state)
+{
+    struct fixture *f = *state;
+    int first;
+    all_workers(f);
+    ask(f, 1);
+    first = f->job[0].route[1];
+    result(f, &f->job[0], FL_UNAVAILABLE, -1);
+    assert_int_equal(f->n_jobs, 2);
+    assert_int_equal(f->job[1].route[1], 1 - first);
+    ask(f, 2); /* others do not go there either */
+    assert_int_equal(f->job[2].route[1], 1 - first);
+    result(f, &f->job[1], FL_UNAVAILABLE, -1);
+    assert_int_equal(f->n_jobs, 3); /* both are suspect: wait */
+    for (int i = 0; i < 6; i++) {
+        pass(f, 20);
+        beat_all(f, 0);
+    }
+    assert_int_equal(f->n_jobs, 4);
+    for (int i = 0; i < 90; i++) { /* much more often than broker.retries, until the deadline */
+        if (f->job[f->n_jobs - 1].request == f->job[0].request)
+            result(f, &f->job[f->n_jobs - 1], FL_UNAVAILABLE, -1);
+        beat_all(f, 0);
+        pass(f, 10);
+    }
+    assert_in_range(f->n_jobs, 5, 40);
+    assert_int_equal(f->n_answers, 2);
+    assert_int_equal(f->answer[0].error, FL_DEADLINE);
+    assert_int_equal(f->answer[1].error, FL_DEADLINE);
 }
 
 static void test_bad_input_is_not_repeated(void **state)
@@ -458,7 +490,7 @@ static void test_failures_of_old_attempts_are_ignored(void **state)
     struct fixture *f = *state;
     all_workers(f);
     ask(f, 1);
-    result(f, &f->job[0], FL_UNAVAILABLE, -1);
+    result(f, &f->job[0], FL_NOMEM, -1);
     pass(f, 60);
     assert_int_equal(f->n_jobs, 2);
     result(f, &f->job[0], FL_UNAVAILABLE, -1);
@@ -631,6 +663,7 @@ int main(void)
         test(test_a_lost_attempt_is_repeated),
         test(test_time_outs_do_not_feed_an_overload),
         test(test_retries_end),
+        test(test_a_broken_link_is_avoided),
         test(test_bad_input_is_not_repeated),
         test(test_failures_of_old_attempts_are_ignored),
         test(test_waits_while_stage_0_is_full),
