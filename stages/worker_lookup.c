@@ -6,6 +6,8 @@
 #include "descriptor.h"
 #include "worker_parts.h"
 
+#define SLICE_NS (10 * NS_PER_MS)
+
 static bool asks(const struct row *r)
 {
     return r->state == ROW_RUNS && !(r->job.flags & JOB_NO_CACHE);
@@ -80,7 +82,7 @@ void worker_send_lookup(struct stage_worker *w, const struct segment *s)
         breaker_late(&w->breaker, now);
         return;
     }
-    w->pending[w->n_pending++] = (struct pending_lookup){w->sequence, now, false};
+    w->pending[w->n_pending++] = (struct pending_lookup){w->sequence, now, false, false};
     w->counts.lookups += (uint64_t)n;
 }
 
@@ -91,7 +93,7 @@ static void on_verdict(struct stage_worker *w, const struct verdict *v)
         if (w->pending[i].sequence == v->sequence)
             p = &w->pending[i];
     if (!p || p->answered)
-        return; /* of a batch that is gone: was a miss */
+        return; /* too late: counted as such */
     p->answered = true;
     breaker_answered(&w->breaker);
     for (int k = 0; k < v->n; k++)
@@ -121,11 +123,20 @@ static bool worth_waiting(const struct stage_worker *w)
 {
     bool unanswered = false;
     for (int i = 0; i < w->n_pending; i++)
-        unanswered |= !w->pending[i].answered;
+        unanswered |= !w->pending[i].answered && !w->pending[i].over;
     for (int i = 0; unanswered && i < w->n_batch; i++)
         if (can_hit(&w->row[w->batch[i]]))
             return true;
     return false;
+}
+
+/* Sleeps until the cache socket has news, at most `ns`. The socket must just have been found empty: then its
+ * descriptor tells. */
+static void sleep_on_cache(const struct stage_worker *w, uint64_t ns)
+{
+    struct pollfd fd = {.fd = w->cache_fd, .events = POLLIN};
+    struct timespec t = {(time_t)(ns / NS_PER_S), (long)(ns % NS_PER_S)};
+    ppoll(&fd, 1, &t, NULL);
 }
 
 /* Holding back saves the next stages' work; behind the last stage there is nothing to save. */
@@ -134,28 +145,33 @@ void worker_await_verdicts(struct stage_worker *w)
     uint64_t start = clock_ns(), now = start;
     uint64_t end = start + (uint64_t)w->pipeline->cache.wait_us * NS_PER_US;
     while (!w->last_stage && worth_waiting(w) && now < end) {
-        struct pollfd fd = {.fd = w->cache_fd, .events = POLLIN};
-        struct timespec left = {(time_t)((end - now) / NS_PER_S), (long)((end - now) % NS_PER_S)};
         worker_receive_verdicts(w);
         if (worth_waiting(w))
-            ppoll(&fd, 1, &left, NULL); /* the socket was just found empty, so its descriptor tells of news */
+            sleep_on_cache(w, end - now < SLICE_NS ? end - now : SLICE_NS);
         now = clock_ns();
+        if (now - w->polled_ns >= SLICE_NS) {
+            w->polled_ns = now;
+            worker_poll_control(w, now); /* a long wait is no death */
+        }
     }
-    if (w->n_pending)
-        worker_receive_verdicts(w);
     w->held_ns = now - start;
 }
 
+/* What is unanswered was a miss. It counts as late once it is older than the patience, which may be long
+ * after its batch. */
 void worker_settle_lookups(struct stage_worker *w)
 {
     uint64_t now = clock_ns(), patience = (uint64_t)w->pipeline->cache.wait_us * NS_PER_US;
+    int kept = 0;
     for (int i = 0; i < w->n_pending; i++) {
-        if (w->pending[i].answered)
+        struct pending_lookup p = w->pending[i];
+        if (p.answered)
             continue;
-        if (now - w->pending[i].sent_ns >= patience)
+        p.over = true;
+        if (now - p.sent_ns >= patience)
             breaker_late(&w->breaker, now);
         else
-            breaker_forget_probe(&w->breaker);
+            w->pending[kept++] = p;
     }
-    w->n_pending = 0;
+    w->n_pending = kept;
 }

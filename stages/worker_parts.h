@@ -40,6 +40,7 @@ struct pending_lookup {
     uint64_t sequence;
     uint64_t sent_ns;
     bool answered;
+    bool over; /* its batch is done: the verdict only tells that the service lives */
 };
 
 struct worker_counts {
@@ -113,7 +114,7 @@ int worker_run_batch(struct stage_worker *w, struct error *e);
 void worker_send_lookup(struct stage_worker *w, const struct segment *s);
 void worker_receive_verdicts(struct stage_worker *w);
 void worker_await_verdicts(struct stage_worker *w); /* holds the batch back, at most cache.wait_us */
-void worker_settle_lookups(struct stage_worker *w); /* the batch is done: what is unanswered is a miss */
+void worker_settle_lookups(struct stage_worker *w); /* the batch is done: what is unanswered was a miss */
 
 /* worker_send.c */
 void worker_fill_time(const struct stage_worker *w, const struct row *r, struct trace *t);

@@ -307,10 +307,11 @@ static void test_a_lost_verdict_answers_once(void **state)
     struct status_reply s;
     (void)state;
     for (uint64_t i = 0; i < 5; i++)
-        assert_int_equal(ask(client, i, 0).exit, 0);
+        ask(client, i, 0); /* a hit, until the stage bypasses a cache that it never hears from */
     harness_until(some_dropped, client, 20, "a cancelled or duplicate result");
     s = harness_status(client);
     assert_int_equal(s.answered, s.admitted);
+    assert_true(s.hits > 0);
     down(&f, client, h);
 }
 
@@ -337,7 +338,7 @@ static void test_a_silent_cache_is_bypassed(void **state)
     start = clock_ns();
     for (uint64_t i = 0; i < 20; i++)
         ask(client, i, 0);
-    assert_in_range(atomic_load(&f.lookups) - before, 0, 20);
+    assert_in_range(atomic_load(&f.lookups) - before, 0, 10);
     assert_in_range((clock_ns() - start) / NS_PER_MS, 0, 1500); /* 20 x 2 waits would take 2000 ms */
     atomic_store(&f.mode, PROMPT);
     {
