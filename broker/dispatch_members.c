@@ -17,14 +17,16 @@ static const char *name_of(const struct hello *h, char *buf, size_t size)
 /* A worker is gone: every unanswered request that was to pass through it goes another way. */
 void dispatch_lost(struct dispatch *d, const struct worker *w, const char *why, uint64_t now)
 {
+    enum log_level level =
+        w->hello.ready ? LOG_LEVEL_WARN : LOG_LEVEL_INFO; /* a goodbye is nothing to worry about */
     char name[64];
     int rerouted = 0;
     uint32_t stage = w->hello.stage, replica = w->hello.replica;
 
     name_of(&w->hello, name, sizeof name);
     if (w->hello.role == ROLE_CACHE) {
-        log_warn("%s (pid %llu) is gone: %s; its look-ups are misses", name, (unsigned long long)w->hello.pid,
-                 why);
+        log_at(level, 0, "%s (pid %llu) is gone: %s; its look-ups are misses", name,
+               (unsigned long long)w->hello.pid, why);
         return;
     }
     for (int i = 0; i < requests_slots(d->requests); i++) {
@@ -37,8 +39,8 @@ void dispatch_lost(struct dispatch *d, const struct worker *w, const char *why, 
     }
     if (stage == 0)
         d->io.reset(d->io.arg, (int)replica);
-    log_warn("%s (pid %llu) is gone: %s; %d requests re-routed", name, (unsigned long long)w->hello.pid, why,
-             rerouted);
+    log_at(level, 0, "%s (pid %llu) is gone: %s; %d requests re-routed", name,
+           (unsigned long long)w->hello.pid, why, rerouted);
 }
 
 /* The broker's own hello: tells a worker whose clock is the measure. */

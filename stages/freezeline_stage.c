@@ -1,0 +1,113 @@
+/* freezeline_stage.c - main of freezeline-stage */
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "exec.h"
+#include "worker.h"
+
+#define MAX_SETS 64
+
+struct options {
+    const char *config;
+    const char *sets[MAX_SETS];
+    int n_sets, stage, replica;
+};
+
+static volatile int stop;
+
+static void on_signal(int number)
+{
+    (void)number;
+    stop = 1;
+}
+
+static void catch_signals(void)
+{
+    struct sigaction a;
+    memset(&a, 0, sizeof a);
+    a.sa_handler = on_signal; /* no SA_RESTART: poll returns */
+    sigaction(SIGTERM, &a, NULL);
+    sigaction(SIGINT, &a, NULL);
+    signal(SIGPIPE, SIG_IGN);
+}
+
+static const char usage[] =
+    "usage: freezeline-stage -c PIPELINE.yaml --stage N [--replica N] [--set KEY=VALUE]...\n"
+    "\n"
+    "Serves one replica of one stage of a pipeline.\n"
+    "  -c, --config FILE    the pipeline file\n"
+    "      --stage N        which stage, from 0\n"
+    "      --replica N      which of its replicas, from 0 (default 0)\n"
+    "      --set KEY=VALUE  override any key of the file\n"
+    "  -h, --help           this text\n";
+
+static bool parse_number(const char *text, int *out)
+{
+    char *end;
+    long n = strtol(text, &end, 10);
+    *out = (int)n;
+    return *text && !*end && n >= 0 && n < 1000;
+}
+
+static int parse(int argc, char **argv, struct options *o)
+{
+    static const struct option options[] = {
+        {"config", required_argument, NULL, 'c'},  {"stage", required_argument, NULL, 't'},
+        {"replica", required_argument, NULL, 'r'}, {"set", required_argument, NULL, 's'},
+        {"help", no_argument, NULL, 'h'},          {0}};
+    int c;
+    o->stage = -1;
+    while ((c = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {
+        bool ok = true;
+        if (c == 'c')
+            o->config = optarg;
+        else if (c == 't')
+            ok = parse_number(optarg, &o->stage);
+        else if (c == 'r')
+            ok = parse_number(optarg, &o->replica);
+        else if (c == 's' && o->n_sets < MAX_SETS)
+            o->sets[o->n_sets++] = optarg;
+        else if (c == 'h') {
+            fputs(usage, stdout);
+            exit(0);
+        } else
+            ok = false;
+        if (!ok)
+            return FL_USAGE;
+    }
+    return o->config && o->stage >= 0 && optind == argc ? FL_OK : FL_USAGE;
+}
+
+int main(int argc, char **argv)
+{
+    struct options o = {0};
+    struct pipeline *p = NULL;
+    struct stage_worker *w = NULL;
+    struct error e = {FL_OK, ""};
+    char role[32];
+    int rc;
+
+    engine_start(argv);
+    if (parse(argc, argv, &o)) {
+        fputs(usage, stderr);
+        return 2;
+    }
+    snprintf(role, sizeof role, "stage%d.%d", o.stage, o.replica);
+    log_open(role, "info");
+    catch_signals();
+    if ((rc = pipeline_load(&p, o.config, o.sets, o.n_sets, &e)) == FL_OK) {
+        log_open(role, p->log_level);
+        if ((rc = stage_worker_new(&w, p, o.stage, o.replica, &e)) == FL_OK &&
+            (rc = stage_worker_run(w, &stop, &e)) == FL_OK)
+            log_info("stopping");
+    }
+    if (rc)
+        log_error("%s", e.text);
+    stage_worker_free(w);
+    pipeline_free(p);
+    return error_exit_status(rc);
+}
