@@ -1,4 +1,4 @@
-/* progress.c - draws at most ten times a second; without a terminal once per tenth of the work */
+/* progress.c - on a terminal drawn at most ten times a second; elsewhere a line every ten seconds and at a phase's end */
 #include "progress.h"
 
 #include <math.h>
@@ -29,8 +29,7 @@ static void begin_phase(struct progress *p, const char *phase, int64_t done)
     progress_close(p);
     snprintf(p->phase, sizeof p->phase, "%s", phase);
     p->phase_ns = clock_ns();
-    p->drawn_ns = 0;
-    p->drawn_tenth = -1;
+    p->drawn_ns = p->terminal ? 0 : p->phase_ns;
     p->first = done;
 }
 

@@ -13,7 +13,6 @@ struct progress {
     char phase[96];
     uint64_t phase_ns, drawn_ns;
     int64_t first; /* done when the phase began: resumed work has no rate */
-    int drawn_tenth;
 };
 
 void progress_open(struct progress *p, FILE *to);
