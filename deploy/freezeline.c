@@ -13,6 +13,18 @@ static const struct command {
 } commands[] = {
     {"inspect", "layers of a model: op, shape, FLOPs, parameters, possible exits", command_inspect},
     {"run", "run a model in one process, on .npy or TensorProto files", command_run},
+    {"profile", "time a model, layer by layer", command_profile},
+    {"plan", "cut a model into stages of equal time, written into the pipeline file", command_plan},
+    {"build", "make the caches from data and choose thresholds", command_build},
+    {"eval", "accuracy and latency with and without the caches", command_eval},
+    {"up", "start the pipeline", command_up},
+    {"status", "processes of the pipeline and what they have done", command_status},
+    {"logs", "the processes' logs", command_logs},
+    {"down", "stop the pipeline", command_down},
+    {"infer", "one request to the running pipeline", command_infer},
+    {"bench", "load the running pipeline, report latency", command_bench},
+    {"top", "live view of the running pipeline", command_top},
+    {"supervise", NULL, command_supervise},
 };
 #define N_COMMANDS ((int)(sizeof commands / sizeof commands[0]))
 

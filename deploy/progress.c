@@ -1,4 +1,5 @@
-/* progress.c - on a terminal drawn at most ten times a second; elsewhere a line every ten seconds and at a phase's end */
+/* progress.c - on a terminal drawn at most ten times a second; elsewhere a line every ten seconds and at a
+ * phase's end */
 #include "progress.h"
 
 #include <math.h>
@@ -67,11 +68,9 @@ void progress_update(struct progress *p, const char *phase, int64_t done, int64_
     if (strncmp(phase, p->phase, sizeof p->phase - 1))
         begin_phase(p, phase, done);
     share = share < 0 ? 0 : share > 1 ? 1 : share;
-    if (p->terminal ? now - p->drawn_ns < 100 * NS_PER_MS && done < total
-                    : (int)(10 * share) == p->drawn_tenth)
+    if (done < total && now - p->drawn_ns < (p->terminal ? 100 * NS_PER_MS : 10 * NS_PER_S))
         return;
     p->drawn_ns = now;
-    p->drawn_tenth = (int)(10 * share);
     time_left(p, done, total, now, left, sizeof left);
     if (isfinite(number) && number != 0)
         snprintf(shown, sizeof shown, "%.4g ", number);
