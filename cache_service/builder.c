@@ -24,7 +24,7 @@
 #define METHOD_VERSION    2u /* of the algorithms: one more makes every older partial result stale */
 #define BLOCK             256
 #define LOOKUP_BLOCK      32
-#define LEARNED_NODES     256  /* of a learned cache, or what its budget allows */
+#define LEARNED_NODES     512  /* of a learned cache, or what its budget allows */
 #define DEFAULT_CENTROIDS 4096 /* at most, where no budget says how many; and 1 for 8 points at most */
 
 /* For distances: smoothing draws the points of a class together, and with a small start and strong decay the
@@ -32,13 +32,13 @@
 static const struct recipe published = {
     .rate = 3e-3f, .decay = 0.3f, .start = 0.1, .smoothing = 0.3f, .loss = {.distil = 0, .temperature = 1}};
 
-/* Two points mixed and a fifth of everything dropped: 35,000 points are few for so many weights. A higher
+/* Two points mixed and a third of everything dropped: 35,000 points are few for so many weights. A higher
  * temperature or more of the teacher makes scores worse at telling which answers can be trusted. */
-static const struct recipe imitating = {.epochs = 15,
+static const struct recipe imitating = {.epochs = 20,
                                         .rate = 2e-3f,
                                         .decay = 0.05f,
                                         .start = 1,
-                                        .drop = 0.2f,
+                                        .drop = 0.3f,
                                         .mixup = 0.4f,
                                         .loss = {.distil = 0.5f, .temperature = 2},
                                         .held_out = 0.05f};

@@ -122,6 +122,7 @@ static int build_exit(struct build *b, int i, struct error *e)
         .classes = b->train.classes,
         .train = &b->train.descriptor[i],
         .train_labels = b->train.label,
+        .train_scores = &b->train.scores,
         .calibrate = &b->calibrate.descriptor[i],
         .calibrate_labels = b->calibrate.label,
         .config = &b->pipeline->cache,

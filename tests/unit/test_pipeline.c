@@ -197,7 +197,7 @@ static void test_bad_keys_and_types(void **state)
     refused("model: m\nbroker: {retries: 99999999999999999999}\n", "from 0 to 16");
     refused("model: m\nupdates: {sample: nan}\n", "a number from 0 to 1, not `nan`");
     refused("model: m\ncache: {flatten: 1}\n", "true or false");
-    refused("model: m\ncache: {kind: lru}\n", "p.yaml:2:15: cache.kind takes knn, kmeans or none, not `lru`");
+    refused("model: m\ncache: {kind: lru}\n", "p.yaml:2:15: cache.kind takes knn, kmeans, learned or none, not `lru`");
     refused("model: m\ncache: {threshold: luck}\n", "takes max-wrong");
     refused("model: m\nkernels: cuda\n", "auto, onednn, openblas or reference");
     refused("model: [a]\n", "p.yaml:1:8: model takes the path of a file or directory, not a list");
