@@ -61,12 +61,13 @@ static void draw_bar(struct progress *p, double share, const char *left, const c
 
 void progress_update(struct progress *p, const char *phase, int64_t done, int64_t total, double number)
 {
-    uint64_t now = clock_ns();
     double share = total > 0 ? (double)done / (double)total : 1;
     char left[32], shown[32] = "";
+    uint64_t now;
 
     if (strncmp(phase, p->phase, sizeof p->phase - 1))
         begin_phase(p, phase, done);
+    now = clock_ns();
     share = share < 0 ? 0 : share > 1 ? 1 : share;
     if (done < total && now - p->drawn_ns < (p->terminal ? 100 * NS_PER_MS : 10 * NS_PER_S))
         return;

@@ -161,7 +161,7 @@ static void test_three_hosts(void **state)
                      (const char *const[]){"bench", "-c", harness_config(h), "--data", data, "--closed", "4",
                                            "--requests", "200", "--json", NULL});
     assert_int_equal(harness_wait(h, bench), 0);
-    assert_int_equal(harness_count(h, bench, "\"answered\": 200"), 1);
+    assert_true(harness_count(h, bench, "\"answered\": 200") > 0);
     assert_int_equal(harness_count(h, bench, "\"errors\": 0"), 1);
     harness_free(h);
 }

@@ -37,8 +37,8 @@ static int tool(struct harness *h, const char *command, const char *arguments)
     FILE *f;
     int status;
 
-    snprintf(line, sizeof line, "%s/freezeline %s -c %s %s 2>&1", build_dir(), command, harness_config(h),
-             arguments);
+    snprintf(line, sizeof line, "%s/freezeline %s -c %s %s%s", build_dir(), command, harness_config(h),
+             arguments, strstr(arguments, "2>") ? "" : " 2>&1");
     f = popen(line, "r");
     assert_non_null(f);
     while (n < sizeof output - 1 && (got = fread(output + n, 1, sizeof output - 1 - n, f)) > 0)
