@@ -24,6 +24,7 @@ static const struct command {
     {"infer", "one request to the running pipeline", command_infer},
     {"bench", "load the running pipeline, report latency", command_bench},
     {"top", "live view of the running pipeline", command_top},
+    {"generate", "write pictures for the demo", command_generate},
     {"supervise", NULL, command_supervise},
 };
 #define N_COMMANDS ((int)(sizeof commands / sizeof commands[0]))
