@@ -134,7 +134,7 @@ static int derive_names(struct loading *l)
         return error_set(l->e, FL_CONFIG, "%s: `model` is missing: write `model: FILE.onnx`", p->path);
     base = strrchr(p->model, '/');
     base = base ? base + 1 : p->model;
-    for (size_t i = 0; base[i] && i < sizeof name - 1 && strcmp(base + i, ".onnx"); i++)
+    for (size_t i = 0; i < sizeof name - 1 && base[i] && strcmp(base + i, ".onnx"); i++)
         name[i] = strchr("/ :{}*?[]\"'\\", base[i]) ? '_' : base[i];
     if (!*name || *name == '.' || *name == '-')
         memcpy(name, "model", 6);

@@ -1,7 +1,7 @@
 /* pipeline_keys.h - the table of keys of a pipeline file; private to proto/base/pipeline*.c
  *
- * One row per key: path, type, default, range, help. `#` in a path stands for an index of a list. Loading, `--set`, messages
- * and configs/reference.yaml all come from this table.
+ * One row per key: path, type, default, range, help. `#` in a path stands for an index of a list. Loading,
+ * `--set`, messages and configs/reference.yaml all come from this table.
  */
 #ifndef FREEZELINE_PIPELINE_KEYS_H
 #define FREEZELINE_PIPELINE_KEYS_H
@@ -53,28 +53,34 @@ struct origin {
 
 #define KEY_MAX_INDICES 4
 
-/* "stages.2.replicas.0.host" -> "stages.#.replicas.#.host" and {2, 0}. False when there are too many or too large indices. */
+/* "stages.2.replicas.0.host" -> "stages.#.replicas.#.host" and {2, 0}. False when there are too many or too
+ * large indices. */
 bool key_pattern(const char *path, char *pattern, size_t size, int index[KEY_MAX_INDICES]);
 /* The row of a pattern, or NULL. */
 const struct key *key_find(const char *pattern);
 /* Is the pattern a mapping (some key is below it) or a list (some key is its #)? */
 bool key_is_section(const char *pattern);
 bool key_is_list(const char *pattern);
-/* The key or section, as deep as `pattern`, that has the smallest edit distance; written into buf, which is returned. */
+/* The key or section, as deep as `pattern`, that has the smallest edit distance; written into buf, which is
+ * returned. */
 const char *key_nearest(const char *pattern, char *buf, size_t size);
 /* Writes what a key takes ("a number from 0 to 100") into buf and returns buf. */
 const char *key_takes(const struct key *k, char *buf, size_t size);
 
-/* Fills *e with "FILE:line:column: text" or "--set KEY: text". `at_key`: point at the key, not at its value. */
+/* Fills *e with "FILE:line:column: text" or "--set KEY: text". `at_key`: point at the key, not at its value.
+ */
 int origin_error(struct origin o, bool at_key, struct error *e, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
 /* Sets the value of `text` in p; makes the list items that `index` leads to when they are the next ones. */
-int key_set(struct pipeline *p, const struct key *k, const int *index, const char *text, struct origin o, struct error *e);
+int key_set(struct pipeline *p, const struct key *k, const int *index, const char *text, struct origin o,
+            struct error *e);
 /* A list begins: what defaults or an earlier list put there goes. */
-int key_start_list(struct pipeline *p, const char *pattern, const int *index, struct origin o, struct error *e);
+int key_start_list(struct pipeline *p, const char *pattern, const int *index, struct origin o,
+                   struct error *e);
 /* An item of a list of mappings begins. */
-int key_start_item(struct pipeline *p, const char *pattern, const int *index, struct origin o, struct error *e);
+int key_start_item(struct pipeline *p, const char *pattern, const int *index, struct origin o,
+                   struct error *e);
 
 /* Sets every default whose path has no index. */
 int key_set_defaults(struct pipeline *p, struct error *e);
@@ -84,8 +90,8 @@ void pipeline_clear_stages(struct pipeline *p);
 void pipeline_clear_replicas(struct stage_config *s);
 void pipeline_clear_exits(struct pipeline *p);
 void pipeline_clear_labels(struct pipeline *p);
-/* The directory of the sockets that the file does not name: in the state directory or, where that would be longer than a
- * socket's address can be, one in /tmp that belongs to this user and state directory. */
+/* The directory of the sockets that the file does not name: in the state directory or, where that would be
+ * longer than a socket's address can be, one in /tmp that belongs to this user and state directory. */
 void pipeline_socket_folder(const struct pipeline *p, char *buf, size_t size);
 
 #endif

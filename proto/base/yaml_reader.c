@@ -203,7 +203,7 @@ static int read_document(yaml_parser_t *parser, const char *text, size_t size, s
     int rc;
     if (!yaml_parser_load(parser, &document))
         return parser_error(parser, text, size, w);
-    w->document = &document;
+    w->document = &document; /* cppcheck-suppress autoVariables ; taken back below */
     root = yaml_document_get_root_node(&document);
     if (!root)
         rc = error_set(w->e, FL_CONFIG, "%s: the file is empty", w->name);
@@ -212,6 +212,7 @@ static int read_document(yaml_parser_t *parser, const char *text, size_t size, s
     else
         rc = walk_node(w, 1);
     yaml_document_delete(&document);
+    w->document = NULL;
     if (rc)
         return rc;
     if (!yaml_parser_load(parser, &second))
