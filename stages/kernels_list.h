@@ -4,11 +4,15 @@
 
 #include "kernels.h"
 
-/* kernels_onednn.c */
-#define KERNELS_ONEDNN_LIST(X)
-#define KERNELS_LIST(X)                      \
-    X(native_conv)    /* kernels_native.c */ \
-    X(native_product) /* kernels_native.c */
+/* clang-format off */
+#define KERNELS_ONEDNN_LIST(X) /* kernels_onednn.c */
+
+#define KERNELS_LIST(X)                             \
+    X(native_conv)        /* kernels_native.c */    \
+    X(native_winograd)    /* kernels_winograd.c */  \
+    X(native_product)     /* kernels_native.c */    \
+    X(openblas_winograd)  /* kernels_winograd.c */
+/* clang-format on */
 
 #define X(name) extern const struct kernel kernel_##name;
 KERNELS_ONEDNN_LIST(X)
