@@ -11,7 +11,17 @@
     X(native_conv)        /* kernels_native.c */    \
     X(native_winograd)    /* kernels_winograd.c */  \
     X(native_product)     /* kernels_native.c */    \
-    X(openblas_winograd)  /* kernels_winograd.c */
+    X(openblas_winograd)  /* kernels_winograd.c */  \
+    X(depthwise)          /* kernels_window.c */    \
+    X(openblas_conv)      /* kernels_openblas.c */  \
+    X(openblas_product)   /* kernels_openblas.c */  \
+    X(plain_pool)         /* kernels_window.c */    \
+    X(plain_spatial)      /* kernels_window.c */    \
+    X(plain_unary)        /* kernels_element.c */   \
+    X(plain_binary)       /* kernels_element.c */   \
+    X(plain_norm)         /* kernels_element.c */   \
+    X(plain_concat)       /* kernels_move.c */      \
+    X(plain_reshape)      /* kernels_move.c */
 /* clang-format on */
 
 #define X(name) extern const struct kernel kernel_##name;

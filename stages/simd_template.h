@@ -339,6 +339,33 @@ static void multiply_add(float *y, const float *x, const float *w, int64_t n)
         y[i] += x[i] * w[i];
 }
 
+/* `taps` rows of c floats, each multiplied by its own row of w, plus bias. */
+static void depthwise(const float *const *row, int taps, const float *w, const float *bias, const float *residual,
+                      const struct post *p, float *y, int64_t c)
+{
+    int64_t i = 0;
+    for (; i + 2 * L <= c; i += 2 * L) {
+        vec a = bias ? load(bias + i) : all(0), b = bias ? load(bias + i + L) : all(0);
+        if (residual)
+            a += load(residual + i), b += load(residual + i + L);
+        for (int t = 0; t < taps; t++) {
+            a += load(row[t] + i) * load(w + t * c + i);
+            b += load(row[t] + i + L) * load(w + t * c + i + L);
+        }
+        store(y + i, finish(p, a));
+        store(y + i + L, finish(p, b));
+    }
+    for (; i < c; i += L) {
+        int64_t n = c - i < L ? c - i : L;
+        vec a = bias ? load_some(bias + i, n) : all(0);
+        if (residual)
+            a += load_some(residual + i, n);
+        for (int t = 0; t < taps; t++)
+            a += load_some(row[t] + i, n) * load_some(w + t * c + i, n);
+        store_some(y + i, finish(p, a), n);
+    }
+}
+
 #define BINARY(OP)                                \
     for (; i + L <= n; i += L)                    \
         store(z + i, load(x + i) OP load(y + i)); \
@@ -481,6 +508,7 @@ const struct simd SIMD_SET = {
     .max = max,
     .scale = scale,
     .multiply_add = multiply_add,
+    .depthwise = depthwise,
     .binary = binary,
     .binary_scalar = binary_scalar,
     .wino_input = wino_input,
