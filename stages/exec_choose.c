@@ -14,6 +14,7 @@
 #define TRIAL_RUNS     5
 #define TRIAL_NS       (20 * NS_PER_MS) /* at most this long per candidate, but one run */
 #define CHILL_BYTES    ((size_t)3 << 20)
+#define MARGIN         0.95 /* of the best time so far: what a later candidate must beat it by */
 
 /* Places for one node's inputs and outputs while its candidates are timed. */
 struct trial {
@@ -162,7 +163,7 @@ static const struct kernel *fastest(const struct exec *x, struct step *s, const 
             struct weights_mark mark = weights_mark(x->weights);
             uint64_t ns = time_candidate(x, s, candidate[i], t);
             weights_rewind(x->weights, mark);
-            if (ns < best_ns) {
+            if ((double)ns < (best_ns == UINT64_MAX ? 1.0 : MARGIN) * (double)best_ns) {
                 best_ns = ns;
                 best = candidate[i];
             }
@@ -173,13 +174,61 @@ static const struct kernel *fastest(const struct exec *x, struct step *s, const 
     return best;
 }
 
+static bool same_attr(const struct attr *a, const struct attr *b)
+{
+    if (strcmp(a->name, b->name) || a->kind != b->kind || a->count != b->count || a->i != b->i || a->f != b->f)
+        return false;
+    if (a->tensor || b->tensor || a->strings || b->strings || !a->s != !b->s || (a->s && strcmp(a->s, b->s)))
+        return false;
+    return (!a->ints || !memcmp(a->ints, b->ints, (size_t)a->count * sizeof *a->ints)) &&
+           (!a->floats || !memcmp(a->floats, b->floats, (size_t)a->count * sizeof *a->floats));
+}
+
+static bool same_slot(const struct exec *x, int a, int b)
+{
+    const struct slot *p, *q;
+    if (a == GRAPH_NONE || b == GRAPH_NONE)
+        return a == b;
+    p = &x->slot[a];
+    q = &x->slot[b];
+    return p->dtype == q->dtype && p->rank == q->rank && p->is_constant == q->is_constant &&
+           !memcmp(p->dim, q->dim, (size_t)p->rank * sizeof *p->dim);
+}
+
+/* The same work on other numbers: what was fastest for one is for the other. */
+static bool same_work(const struct exec *x, const struct node *a, const struct node *b)
+{
+    if (a->op != b->op || a->n_in != b->n_in || a->n_out != b->n_out || a->n_attr != b->n_attr ||
+        a->post.residual != b->post.residual || a->post.activation != b->post.activation)
+        return false;
+    for (int i = 0; i < a->n_attr; i++)
+        if (!same_attr(&a->attr[i], &b->attr[i]))
+            return false;
+    for (int i = 0; i < a->n_in; i++)
+        if (!same_slot(x, a->in[i], b->in[i]))
+            return false;
+    for (int i = 0; i < a->n_out; i++)
+        if (!same_slot(x, a->out[i], b->out[i]))
+            return false;
+    return true;
+}
+
+static const struct kernel *pick(const struct exec *x, struct step *s, enum exec_kernels mode,
+                                 const struct kernel **candidate, int n)
+{
+    if (n < 2 || mode == KERNELS_ONEDNN)
+        return n ? candidate[0] : NULL;
+    for (const struct step *before = x->step; before < s; before++)
+        if (same_work(x, &before->node, &s->node))
+            return before->kernel;
+    return fastest(x, s, candidate, n);
+}
+
 static int choose(struct exec *x, struct step *s, enum exec_kernels mode, struct error *e)
 {
     const struct kernel *candidate[MAX_CANDIDATES + 1];
     int n = find_candidates(x, s, mode, candidate);
-    const struct kernel *first = n > 1 && mode != KERNELS_ONEDNN ? fastest(x, s, candidate, n)
-                                 : n                             ? candidate[0]
-                                                                 : NULL;
+    const struct kernel *first = pick(x, s, mode, candidate, n);
     struct kernel_task t;
     int rc = FL_UNSUPPORTED;
     task_for(x, s, &t);

@@ -5,7 +5,9 @@
 #include "kernels.h"
 
 /* clang-format off */
-#define KERNELS_ONEDNN_LIST(X) /* kernels_onednn.c */
+#define KERNELS_ONEDNN_LIST(X) /* kernels_onednn.c */ \
+    X(onednn_conv)                                  \
+    X(onednn_pool)
 
 #define KERNELS_LIST(X)                             \
     X(native_conv)        /* kernels_native.c */    \

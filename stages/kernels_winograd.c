@@ -67,7 +67,7 @@ static bool accepts(const struct kernel_task *t)
     if (!window_of_conv(&w, &t->call) || w.kh != 3 || w.kw != 3 || w.sh != 1 || w.sw != 1 || w.dh != 1 || w.dw != 1)
         return false;
     /* Four times the weights: only where the image has patches enough to be worth it. */
-    return w.groups == 1 && w.ic % lanes == 0 && w.oc % lanes == 0 && w.oh * w.ow >= 64;
+    return w.groups == 1 && w.ic % lanes == 0 && w.oc % lanes == 0 && w.oh * w.ow >= 256;
 }
 
 static int prepare_common(struct kernel_task *t, struct winograd *s)
