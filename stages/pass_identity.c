@@ -32,6 +32,19 @@ static bool steps_forward(const struct graph *g, const struct node *n)
     return steps != NULL;
 }
 
+/* A Pad that keeps the shape may still move what is in it. */
+static bool pads_nothing(const struct graph *g, const struct node *n)
+{
+    const struct attr *a = attr_find(n, "pads");
+    const struct tensor *t = node_constant(g, n, 1);
+    int64_t count = t && t->dtype == TENSOR_I64 ? tensor_count(t) : a && a->kind == ATTR_INTS ? a->count : 0;
+    const int64_t *pads = t && t->dtype == TENSOR_I64 ? t->data : a ? a->ints : NULL;
+    for (int64_t i = 0; i < count; i++)
+        if (pads[i])
+            return false;
+    return count > 0;
+}
+
 static bool changes_nothing(const struct graph *g, const struct node *n)
 {
     static const char *const keepers[] = {"Identity", "Dropout",   "Cast",   "Reshape", "Flatten",
@@ -39,12 +52,14 @@ static bool changes_nothing(const struct graph *g, const struct node *n)
     for (int k = 1; k < n->n_out; k++)
         if (n->out[k] != GRAPH_NONE)
             return false;
-    if (n->in[0] == GRAPH_NONE || n->out[0] == GRAPH_NONE ||
+    if (!n->n_in || n->in[0] == GRAPH_NONE || n->out[0] == GRAPH_NONE ||
         !same_shape(&g->values[n->in[0]], &g->values[n->out[0]]))
         return false;
     for (size_t k = 0; k < sizeof keepers / sizeof *keepers; k++)
         if (!strcmp(n->op->name, keepers[k]))
             return strcmp(n->op->name, "Slice") || steps_forward(g, n);
+    if (!strcmp(n->op->name, "Pad"))
+        return pads_nothing(g, n);
     return n->n_in == 1 && (!strcmp(n->op->name, "Concat") || !strcmp(n->op->name, "Sum"));
 }
 

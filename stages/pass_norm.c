@@ -1,4 +1,4 @@
-/* pass_norm.c - BatchNormalization into the Conv before it, zero Pad into the Conv after it
+/* pass_norm.c - BatchNormalization into the Conv before it, zero Pad into the Conv or AveragePool after it
  *
  * y = (conv(x) - mean) * s + shift with s = scale / sqrt(variance + epsilon) is a Conv with weights w * s per
  * output channel and bias (b - mean) * s + shift. Computed in double.
@@ -121,46 +121,79 @@ static bool spatial_pads(const struct graph *g, const struct node *pad, int rank
     return true;
 }
 
-/* Adds to the Conv's own pads. */
-static int add_pads(struct node *conv, const int64_t *extra, int n)
+/* The attribute of that name, made when it is not there. NULL when memory is out. */
+static struct attr *attribute(struct node *n, const char *name, enum attr_kind kind)
 {
-    struct attr *a = (struct attr *)(uintptr_t)attr_find(conv, "pads");
-    if (!a) {
-        struct attr *attrs = realloc(conv->attr, (size_t)(conv->n_attr + 1) * sizeof *attrs);
-        if (!attrs)
-            return FL_NOMEM;
-        conv->attr = attrs;
-        a = &attrs[conv->n_attr];
-        memset(a, 0, sizeof *a);
-        a->kind = ATTR_INTS;
-        a->count = n;
-        a->name = strdup("pads");
-        a->ints = calloc((size_t)n, sizeof *a->ints);
-        conv->n_attr++;
-        if (!a->name || !a->ints) {
-            conv->n_attr--;
-            free(a->name);
-            free(a->ints);
-            return FL_NOMEM;
-        }
-    }
-    for (int k = 0; k < n; k++)
+    struct attr *a = (struct attr *)(uintptr_t)attr_find(n, name), *attrs;
+    if (a)
+        return a;
+    attrs = realloc(n->attr, (size_t)(n->n_attr + 1) * sizeof *attrs);
+    if (!attrs)
+        return NULL;
+    n->attr = attrs;
+    a = &attrs[n->n_attr];
+    memset(a, 0, sizeof *a);
+    a->kind = kind;
+    a->name = strdup(name);
+    n->n_attr += a->name != NULL;
+    return a->name ? a : NULL;
+}
+
+/* Adds to the node's own pads. */
+static int add_pads(struct node *n, const int64_t *extra, int count)
+{
+    struct attr *a = attribute(n, "pads", ATTR_INTS);
+    if (!a || (!a->ints && !(a->ints = calloc((size_t)count, sizeof *a->ints))))
+        return FL_NOMEM;
+    a->count = count;
+    for (int k = 0; k < count; k++)
         a->ints[k] += extra[k];
+    return FL_OK;
+}
+
+/* An average over a padded value is the average that counts its own padding, while no window lies in it
+ * alone. */
+static bool can_average(const struct node *pool, const int64_t *extra, int n)
+{
+    const struct attr *pads = attr_find(pool, "pads"), *kernel = attr_find(pool, "kernel_shape");
+    if (attr_int(pool, "ceil_mode", 0) || attr_find(pool, "dilations") || !kernel || kernel->count * 2 != n)
+        return false;
+    for (int k = 0; k < n; k++)
+        if ((pads && pads->ints[k]) || extra[k] >= kernel->ints[k % kernel->count])
+            return false;
+    return true;
+}
+
+static int absorb_pad(struct graph *g, struct node *n, const struct node *pad)
+{
+    int64_t extra[2 * TENSOR_MAX_RANK];
+    int rank = g->values[n->in[0]].rank, count = 2 * (rank - 2);
+    bool pool = is_op(n, "AveragePool");
+    struct attr *counted;
+    if (strcmp(attr_string(n, "auto_pad", "NOTSET"), "NOTSET") || !pads_with_zero(g, pad) ||
+        !spatial_pads(g, pad, rank, extra) || (pool && !can_average(n, extra, count)))
+        return FL_OK;
+    if (pool) {
+        counted = attribute(n, "count_include_pad", ATTR_INT);
+        if (!counted)
+            return FL_NOMEM;
+        counted->i = 1;
+    }
+    if (add_pads(n, extra, count))
+        return FL_NOMEM;
+    n->in[0] = pad->in[0];
     return FL_OK;
 }
 
 int pass_pad(struct graph *g, struct error *e)
 {
     for (int i = 0; i < g->n_nodes; i++) {
-        struct node *conv = &g->nodes[i], *pad = is_op(conv, "Conv") ? producer(g, conv->in[0]) : NULL;
-        int64_t extra[2 * TENSOR_MAX_RANK];
-        int rank = g->values[conv->op ? conv->in[0] : 0].rank;
-        if (!is_op(pad, "Pad") || strcmp(attr_string(conv, "auto_pad", "NOTSET"), "NOTSET") ||
-            !pads_with_zero(g, pad) || !spatial_pads(g, pad, rank, extra))
+        struct node *n = &g->nodes[i], *pad;
+        if (!is_op(n, "Conv") && !is_op(n, "AveragePool"))
             continue;
-        if (add_pads(conv, extra, 2 * (rank - 2)))
+        pad = producer(g, n->in[0]);
+        if (is_op(pad, "Pad") && absorb_pad(g, n, pad))
             return error_set(e, FL_NOMEM, "out of memory");
-        conv->in[0] = pad->in[0];
     }
     return FL_OK;
 }

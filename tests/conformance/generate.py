@@ -404,6 +404,9 @@ def graphs():
          {"y": F.relu(F.conv2d(t(x), t(w), t(b))).numpy()}, {"w": w, "bb": b.reshape(1, 4, 1, 1)}, True)
     save("graph_pad_conv", 13, [N("Pad", ["x", "p"], ["q"]), N("Conv", ["q", "w", "b"], ["y"], strides=[2, 2])], {"x": x},
          {"y": F.conv2d(F.pad(t(x), (0, 1, 0, 1)), t(w), t(b), stride=2).numpy()}, dict(k, p=i64(0, 0, 0, 0, 0, 0, 1, 1)), True)
+    for p in ((0, 0, 0, 0), (1, 1, 1, 1), (0, 1, 2, 0)):
+        save("graph_pad_%d%d%d%d_averagepool" % p, 11, [N("Pad", ["x", "p"], ["q"]), N("AveragePool", ["q"], ["y"], kernel_shape=[3, 3], strides=[2, 2])],
+             {"x": x}, {"y": F.avg_pool2d(F.pad(t(x), (p[1], p[3], p[0], p[2])), 3, 2).numpy()}, {"p": i64(0, 0, p[0], p[1], 0, 0, p[2], p[3])}, True)
     save("graph_two_convs_add", 13, [C, N("Conv", ["x", "w"], ["d"], pads=[1, 1, 1, 1]), N("Add", ["c", "d"], ["a"]), N("Relu", ["a"], ["y"])],
          {"x": x}, {"y": F.relu(conv + F.conv2d(t(x), t(w), padding=1)).numpy()}, k, True)
     save("graph_value_read_twice", 13, [C, N("Relu", ["c"], ["r"]), N("Add", ["r", "c"], ["y"])], {"x": x}, {"y": (F.relu(conv) + conv).numpy()}, k, True)

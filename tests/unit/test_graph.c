@@ -1,0 +1,186 @@
+/* test_graph.c - what a loaded model looks like: fusion, free batch, cuts, depth
+ *
+ * The models are conformance cases, so that their numbers are held elsewhere.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "stages/graph_build.h"
+#include "stages/onnx_tensor.h"
+
+#define CASES "tests/conformance/cases/"
+
+static struct graph *load(const char *name, bool as_written)
+{
+    struct graph_options o = {.keep_as_written = as_written};
+    struct error e = {FL_OK, ""};
+    struct graph *g = NULL;
+    char path[256];
+    snprintf(path, sizeof path, CASES "%s/model.onnx", name);
+    if (graph_load(&g, path, &o, &e))
+        fail_msg("%s", e.text);
+    return g;
+}
+
+static void test_residual_and_activation_are_fused(void **state)
+{
+    struct graph *g = load("graph_conv_residual_relu", false);
+    (void)state;
+    assert_int_equal(g->n_nodes, 1);
+    assert_string_equal(g->nodes[0].op->name, "Conv");
+    assert_int_equal(g->nodes[0].post.activation, ACT_RELU);
+    assert_int_equal(g->nodes[0].post.residual, 3);
+    assert_int_equal(g->nodes[0].in[3], g->inputs[0]);
+    assert_true(g->free_batch);
+    graph_free(g);
+    g = load("graph_conv_residual_relu", true);
+    assert_int_equal(g->n_nodes, 3);
+    graph_free(g);
+}
+
+static void test_activations_are_recognised(void **state)
+{
+    static const struct {
+        const char *name;
+        enum activation activation;
+    } cases[] = {{"graph_conv_silu", ACT_SILU},
+                 {"graph_conv_hardswish", ACT_HARD_SWISH},
+                 {"graph_conv_hardswish_op", ACT_HARD_SWISH},
+                 {"graph_conv_relu6", ACT_CLIP},
+                 {"graph_conv_leaky", ACT_LEAKY_RELU},
+                 {"graph_conv_sigmoid", ACT_SIGMOID},
+                 {"graph_conv_batchnorm_relu", ACT_RELU},
+                 {"graph_conv_then_bias", ACT_RELU},
+                 {"graph_matmul_add_relu", ACT_RELU}};
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct graph *g = load(cases[i].name, false);
+        assert_int_equal(g->n_nodes, 1);
+        assert_int_equal(g->nodes[0].post.activation, cases[i].activation);
+        graph_free(g);
+    }
+}
+
+static void test_what_is_read_elsewhere_is_not_fused(void **state)
+{
+    struct graph *g = load("graph_intermediate_output", false);
+    (void)state;
+    assert_int_equal(g->n_nodes, 2);
+    assert_string_equal(g->values[g->outputs[0]].name, "c");
+    graph_free(g);
+    g = load("graph_value_read_twice", false);
+    assert_int_equal(g->n_nodes, 3);
+    graph_free(g);
+}
+
+static void test_shape_arithmetic_dies(void **state)
+{
+    struct graph *g = load("graph_view_free_batch", false);
+    const struct value *v;
+    (void)state;
+    assert_int_equal(g->n_nodes, 1);
+    assert_true(g->free_batch);
+    v = &g->values[g->outputs[0]];
+    assert_int_equal(extent_at(v->dim[0], 7), 7);
+    assert_int_equal(extent_at(v->dim[1], 7), 144);
+    graph_free(g);
+    g = load("graph_channel_shuffle", false);
+    assert_int_equal(g->n_nodes, 3);
+    graph_free(g);
+    g = load("graph_resize_to_shape", false);
+    assert_int_equal(g->n_nodes, 1);
+    graph_free(g);
+}
+
+static void test_batch_is_free_only_where_it_means_the_same(void **state)
+{
+    struct graph *g = load("graph_fixed_batch_view", false);
+    (void)state;
+    assert_false(g->free_batch); /* Reshape to [1, -1] */
+    graph_free(g);
+    g = load("squeeze_all", false);
+    assert_false(g->free_batch);
+    graph_free(g);
+    g = load("conv_depthwise", false); /* written with batch 1 */
+    assert_true(g->free_batch);
+    graph_free(g);
+}
+
+static void test_cuts_in_a_chain(void **state)
+{
+    struct graph *g = load("graph_batchnorm_relu_conv", true);
+    struct cut *cut;
+    int n;
+    (void)state;
+    assert_int_equal(graph_cuts(g, &cut, &n, NULL), FL_OK);
+    assert_int_equal(n, 2);
+    assert_int_equal(cut[1].node, 1);
+    assert_true(cut[1].after_block);
+    assert_false(cut[0].after_block);
+    assert_true(cut[1].flops_share > 0 && cut[1].flops_share < 0.1);
+    assert_int_equal(graph_depth(g), 1);
+    free(cut);
+    graph_free(g);
+}
+
+static void test_nothing_is_cut_inside_a_block(void **state)
+{
+    struct graph *g = load("graph_conv_residual_relu", true);
+    struct cut *cut;
+    int n;
+    (void)state;
+    assert_int_equal(graph_cuts(g, &cut, &n, NULL), FL_OK);
+    assert_int_equal(n, 1); /* after Add, before Relu: the block ends after the Relu, where the model does */
+    assert_false(cut[0].after_block);
+    free(cut);
+    graph_free(g);
+}
+
+static void test_costs(void **state)
+{
+    struct graph *g = load("conv_free_batch", false);
+    (void)state;
+    assert_int_equal((int)graph_node_flops(g, 0, 1), 2 * 8 * 36 * 4 * 9);
+    assert_int_equal((int)graph_node_flops(g, 0, 3), 3 * 2 * 8 * 36 * 4 * 9);
+    assert_int_equal(graph_node_parameters(g, 0), 8 * 4 * 9 + 8);
+    graph_free(g);
+}
+
+static void test_tensor_files(void **state)
+{
+    float numbers[6] = {1, -2, 3.5f, 0, 1e-20f, 7};
+    struct tensor t = {.dtype = TENSOR_F32, .rank = 2, .dim = {2, 3}, .data = numbers}, back;
+    char path[] = "/tmp/freezeline-tensor-XXXXXX";
+    struct error e = {FL_OK, ""};
+    int fd = mkstemp(path);
+    (void)state;
+    assert_true(fd >= 0);
+    assert_int_equal(onnx_tensor_write(&t, "t", path, &e), FL_OK);
+    assert_int_equal(onnx_tensor_read(&back, path, &e), FL_OK);
+    assert_true(tensor_same_shape(&t, &back));
+    assert_memory_equal(back.data, numbers, sizeof numbers);
+    tensor_release(&back);
+    assert_int_equal(remove(path), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_residual_and_activation_are_fused),
+        cmocka_unit_test(test_activations_are_recognised),
+        cmocka_unit_test(test_what_is_read_elsewhere_is_not_fused),
+        cmocka_unit_test(test_shape_arithmetic_dies),
+        cmocka_unit_test(test_batch_is_free_only_where_it_means_the_same),
+        cmocka_unit_test(test_cuts_in_a_chain),
+        cmocka_unit_test(test_nothing_is_cut_inside_a_block),
+        cmocka_unit_test(test_costs),
+        cmocka_unit_test(test_tensor_files),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

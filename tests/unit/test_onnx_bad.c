@@ -1,0 +1,423 @@
+/* test_onnx_bad.c - model files that are wrong: each gets its code and one clear line
+ *
+ * Models are written by a tiny protobuf writer below, so that what no ONNX tool would write can be written
+ * too.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "stages/graph.h"
+#include "stages/onnx_tensor.h"
+
+struct bytes {
+    uint8_t data[65536];
+    size_t size;
+};
+
+static void put_varint(struct bytes *b, uint64_t x)
+{
+    for (; x > 127; x >>= 7)
+        b->data[b->size++] = (uint8_t)(x | 128);
+    b->data[b->size++] = (uint8_t)x;
+}
+
+static void put_int(struct bytes *b, int field, int64_t x)
+{
+    put_varint(b, (uint64_t)field << 3);
+    put_varint(b, (uint64_t)x);
+}
+
+static void put_raw(struct bytes *b, int field, const void *data, size_t size)
+{
+    put_varint(b, (uint64_t)field << 3 | 2);
+    put_varint(b, size);
+    memcpy(b->data + b->size, data, size);
+    b->size += size;
+}
+
+static void put_text(struct bytes *b, int field, const char *s)
+{
+    put_raw(b, field, s, strlen(s));
+}
+
+static void put_message(struct bytes *b, int field, const struct bytes *m)
+{
+    put_raw(b, field, m->data, m->size);
+}
+
+/* ValueInfoProto of float32 (or `type`) with these dims; -1 is a dim by name. */
+static void put_value(struct bytes *graph, int field, const char *name, int type, int rank,
+                      const int64_t *dim)
+{
+    static struct bytes value, proto, tensor, shape, d;
+    value.size = proto.size = tensor.size = shape.size = 0;
+    for (int i = 0; i < rank; i++) {
+        d.size = 0;
+        if (dim[i] < 0)
+            put_text(&d, 2, "n");
+        else
+            put_int(&d, 1, dim[i]);
+        put_message(&shape, 1, &d);
+    }
+    put_int(&tensor, 1, type);
+    put_message(&tensor, 2, &shape);
+    put_message(&proto, 1, &tensor);
+    put_text(&value, 1, name);
+    put_message(&value, 2, &proto);
+    put_message(graph, field, &value);
+}
+
+static void put_node(struct bytes *graph, const char *op, const char *name, const char *in, const char *in2,
+                     const char *out, const struct bytes *attribute)
+{
+    static struct bytes node;
+    node.size = 0;
+    if (in)
+        put_text(&node, 1, in);
+    if (in2)
+        put_text(&node, 1, in2);
+    if (out)
+        put_text(&node, 2, out);
+    put_text(&node, 3, name);
+    put_text(&node, 4, op);
+    if (attribute)
+        put_message(&node, 5, attribute);
+    put_message(graph, 1, &node);
+}
+
+static void put_tensor(struct bytes *graph, const char *name, int type, int rank, const int64_t *dim,
+                       size_t raw)
+{
+    static struct bytes t;
+    static const uint8_t zeros[4096];
+    t.size = 0;
+    for (int i = 0; i < rank; i++)
+        put_int(&t, 1, dim[i]);
+    put_int(&t, 2, type);
+    put_text(&t, 8, name);
+    put_raw(&t, 9, zeros, raw);
+    put_message(graph, 5, &t);
+}
+
+static const int64_t image[4] = {-1, 3, 8, 8};
+
+static void wrap(struct bytes *model, const struct bytes *graph, int64_t opset)
+{
+    static struct bytes set;
+    model->size = set.size = 0;
+    put_int(model, 1, 7);
+    put_int(&set, 2, opset);
+    put_message(model, 8, &set);
+    put_message(model, 7, graph);
+}
+
+/* Loads the model; wants `code` and a line that has `text`. */
+static void refuse(const struct bytes *model, int code, const char *text)
+{
+    struct error e = {FL_OK, ""};
+    struct graph *g = NULL;
+    uint8_t *exact = malloc(model->size + 1);
+    int got;
+    memcpy(exact, model->data, model->size);
+    got = graph_load_bytes(&g, exact, model->size, NULL, &e);
+    free(exact);
+    if (got != code || !strstr(e.text, text) || strchr(e.text, '\n') || g)
+        print_error("code %d, text '%s'; wanted %d, '%s'\n", got, e.text, code, text);
+    assert_int_equal(got, code);
+    assert_non_null(strstr(e.text, text));
+    assert_null(strchr(e.text, '\n'));
+    assert_null(g);
+}
+
+static struct bytes graph, model, attribute;
+
+static void begin(void)
+{
+    graph.size = attribute.size = 0;
+    put_value(&graph, 11, "x", 1, 4, image);
+}
+
+static void end(int code, const char *text)
+{
+    put_value(&graph, 12, "y", 1, 4, image);
+    wrap(&model, &graph, 13);
+    refuse(&model, code, text);
+}
+
+static void test_not_a_model(void **state)
+{
+    (void)state;
+    model.size = 0;
+    refuse(&model, FL_MODEL, "not an ONNX model");
+    memset(model.data, 0xff, 100);
+    model.size = 100;
+    refuse(&model, FL_MODEL, "not an ONNX model");
+}
+
+static void test_every_truncation_is_refused_or_sound(void **state)
+{
+    struct bytes whole;
+    (void)state;
+    begin();
+    put_node(&graph, "Relu", "r", "x", NULL, "y", NULL);
+    put_value(&graph, 12, "y", 1, 4, image);
+    wrap(&whole, &graph, 13);
+    for (size_t n = 0; n < whole.size; n++) {
+        struct error e = {FL_OK, ""};
+        struct graph *g = NULL;
+        assert_int_not_equal(graph_load_bytes(&g, whole.data, n, NULL, &e), FL_OK);
+        assert_null(strchr(e.text, '\n'));
+    }
+}
+
+static void test_versions(void **state)
+{
+    (void)state;
+    begin();
+    put_node(&graph, "Relu", "r", "x", NULL, "y", NULL);
+    put_value(&graph, 12, "y", 1, 4, image);
+    wrap(&model, &graph, 99);
+    refuse(&model, FL_UNSUPPORTED, "opset 99 is not supported");
+    wrap(&model, &graph, 3);
+    refuse(&model, FL_UNSUPPORTED, "operator 'Relu' (node 'r', opset 3) is not supported");
+    put_raw(&model, 25, "f", 1);
+    wrap(&model, &graph, 13);
+    put_raw(&model, 25, "f", 1);
+    refuse(&model, FL_UNSUPPORTED, "functions");
+}
+
+static void test_unknown_operator_is_named(void **state)
+{
+    (void)state;
+    begin();
+    put_node(&graph, "Foo", "bar\n", "x", NULL, "y", NULL);
+    end(FL_UNSUPPORTED, "operator 'Foo' (node 'bar?', opset 13) is not supported");
+}
+
+static void test_subgraphs_are_named(void **state)
+{
+    (void)state;
+    begin();
+    put_text(&attribute, 1, "then_branch");
+    put_raw(&attribute, 6, "", 0);
+    put_int(&attribute, 20, 5);
+    put_node(&graph, "If", "choice", "x", NULL, "y", &attribute);
+    end(FL_UNSUPPORTED, "node 'choice' (If): attribute 'then_branch' is a subgraph");
+}
+
+static void test_cycle(void **state)
+{
+    (void)state;
+    begin();
+    put_node(&graph, "Add", "a", "x", "q", "p", NULL);
+    put_node(&graph, "Relu", "b", "p", NULL, "q", NULL);
+    put_node(&graph, "Relu", "c", "q", NULL, "y", NULL);
+    end(FL_MODEL, "cycle");
+}
+
+static void test_names(void **state)
+{
+    (void)state;
+    begin();
+    put_node(&graph, "Relu", "r", "nowhere", NULL, "y", NULL);
+    end(FL_MODEL, "node 'r' (Relu) reads 'nowhere', which nothing makes");
+    begin();
+    put_node(&graph, "Relu", "r", "x", NULL, "y", NULL);
+    put_node(&graph, "Tanh", "s", "x", NULL, "y", NULL);
+    end(FL_MODEL, "'y' is made twice (second time by node 's')");
+    begin();
+    put_node(&graph, "Relu", "r", "x", NULL, "x", NULL);
+    end(FL_MODEL, "'x' is made twice");
+    begin();
+    put_node(&graph, "Relu", "r", "x", NULL, "z", NULL);
+    end(FL_MODEL, "output 'y' is made by nothing");
+    begin();
+    put_node(&graph, "Relu", "r", "x", "x", "y", NULL);
+    end(FL_MODEL, "takes 1 to 1 inputs, it has 2");
+    begin();
+    put_node(&graph, "Conv", "c", "", "x", "y", NULL);
+    end(FL_MODEL, "lacks its input 0");
+}
+
+static void test_initializers(void **state)
+{
+    const int64_t huge[2] = {INT64_MAX, 4}, negative[1] = {-5}, wide[1] = {100}, much[2] = {1 << 20, 1 << 20};
+    (void)state;
+    begin();
+    put_tensor(&graph, "w", 1, 2, huge, 16);
+    end(FL_MODEL, "tensor 'w' has impossible dims");
+    begin();
+    put_tensor(&graph, "w", 1, 1, negative, 16);
+    end(FL_MODEL, "tensor 'w' has impossible dims");
+    begin();
+    put_tensor(&graph, "w", 1, 1, wide, 16);
+    end(FL_MODEL, "tensor 'w' has 16 bytes of data, its dims ask for 400");
+    begin();
+    put_tensor(&graph, "w", 1, 2, much, 0);
+    end(FL_MODEL, "its dims ask for");
+    begin();
+    put_tensor(&graph, "w", 8, 1, wide, 16);
+    end(FL_UNSUPPORTED, "element type string");
+    begin();
+    put_tensor(&graph, "w", 1, 0, NULL, 4);
+    put_tensor(&graph, "w", 1, 0, NULL, 4);
+    end(FL_MODEL, "initializer 'w' is given twice");
+}
+
+static void test_shapes(void **state)
+{
+    const int64_t weights[4] = {2, 7, 1, 1}, list[1] = {3};
+    (void)state;
+    begin();
+    put_tensor(&graph, "w", 1, 4, weights, 56);
+    put_node(&graph, "Conv", "c", "x", "w", "y", NULL);
+    end(FL_MODEL, "node 'c' (Conv, opset 13): 3 input channels in 1 groups do not fit weights 2 x 7");
+    begin();
+    put_tensor(&graph, "w", 1, 1, list, 12);
+    put_node(&graph, "Add", "a", "x", "w", "y", NULL);
+    end(FL_MODEL, "cannot be broadcast");
+    begin();
+    put_tensor(&graph, "w", 7, 1, list, 24);
+    put_node(&graph, "Add", "a", "x", "w", "y", NULL);
+    end(FL_MODEL, "its inputs have types float32 and int64");
+    begin();
+    put_node(&graph, "Reshape", "s", "x", "x", "y", NULL);
+    end(FL_MODEL, "list of integers");
+}
+
+/* Few bytes that ask for much memory or time. */
+static void test_hostile_sizes(void **state)
+{
+    const int64_t vast[4] = {1, 1 << 20, 1 << 20, 1 << 20}, list[1] = {512};
+    (void)state;
+    graph.size = 0;
+    put_value(&graph, 11, "x", 1, 4, vast);
+    put_node(&graph, "Relu", "r", "x", NULL, "y", NULL);
+    end(FL_UNSUPPORTED, "impossible size");
+    begin();
+    put_tensor(&graph, "w", 7, 1, list, 4096);
+    put_node(&graph, "ConstantOfShape", "z", "w", NULL, "y", NULL);
+    end(FL_MODEL, "at most 8 make sense");
+    begin();
+    put_text(&attribute, 1, "kernel_shape");
+    put_int(&attribute, 8, 1 << 20);
+    put_int(&attribute, 8, 1 << 20);
+    put_int(&attribute, 20, 7);
+    put_node(&graph, "MaxPool", "p", "x", NULL, "y", &attribute);
+    end(FL_MODEL, "larger than its padded input");
+}
+
+static void test_open_dims(void **state)
+{
+    const int64_t open[4] = {-1, 3, -1, 8};
+    (void)state;
+    graph.size = 0;
+    put_value(&graph, 11, "x", 1, 4, open);
+    put_node(&graph, "Relu", "r", "x", NULL, "y", NULL);
+    end(FL_UNSUPPORTED, "dim 2 of input 'x' is not fixed");
+}
+
+static void put_external(struct bytes *to, const char *location)
+{
+    static struct bytes t, entry;
+    t.size = entry.size = 0;
+    put_int(&t, 1, 2);
+    put_int(&t, 2, 1);
+    put_text(&t, 8, "w");
+    put_text(&entry, 1, "location");
+    put_text(&entry, 2, location);
+    put_message(&t, 13, &entry);
+    put_int(&t, 14, 1);
+    put_message(to, 5, &t);
+}
+
+static int load_external(const char *dir, const char *location, struct error *e)
+{
+    struct graph *g = NULL;
+    char path[300];
+    FILE *f;
+    int code;
+    begin();
+    put_external(&graph, location);
+    put_node(&graph, "Relu", "r", "x", NULL, "y", NULL);
+    put_value(&graph, 12, "y", 1, 4, image);
+    wrap(&model, &graph, 13);
+    snprintf(path, sizeof path, "%s/m.onnx", dir);
+    f = fopen(path, "wb");
+    assert_non_null(f);
+    fwrite(model.data, 1, model.size, f);
+    fclose(f);
+    code = graph_load(&g, path, NULL, e);
+    graph_free(g);
+    unlink(path);
+    return code;
+}
+
+static void test_external_data_stays_in_its_folder(void **state)
+{
+    char dir[] = "/tmp/freezeline-onnx-XXXXXX", path[300];
+    struct error e = {FL_OK, ""};
+    FILE *f;
+    (void)state;
+    assert_non_null(mkdtemp(dir));
+    snprintf(path, sizeof path, "%s/w.bin", dir);
+    f = fopen(path, "wb");
+    fwrite("12345678", 1, 8, f);
+    fclose(f);
+    assert_int_equal(load_external(dir, "w.bin", &e), FL_OK);
+    assert_int_equal(truncate(path, 7), 0);
+    assert_int_equal(load_external(dir, "w.bin", &e), FL_MODEL);
+    assert_non_null(strstr(e.text, "too short"));
+    assert_int_equal(load_external(dir, "../../etc/passwd", &e), FL_MODEL);
+    assert_int_equal(load_external(dir, "/etc/passwd", &e), FL_MODEL);
+    assert_int_equal(load_external(dir, "none.bin", &e), FL_IO);
+    unlink(path);
+    assert_int_equal(symlink("/etc/passwd", path), 0);
+    assert_int_equal(load_external(dir, "w.bin", &e), FL_MODEL);
+    assert_non_null(strstr(e.text, "inside the model's directory"));
+    unlink(path);
+    rmdir(dir);
+}
+
+static void test_files(void **state)
+{
+    struct graph_options small = {.max_bytes = 10};
+    struct error e = {FL_OK, ""};
+    struct graph *g = NULL;
+    struct tensor t;
+    (void)state;
+    assert_int_equal(graph_load(&g, "/nonexistent/m.onnx", NULL, &e), FL_IO);
+    assert_int_equal(graph_load(&g, "/tmp", NULL, &e), FL_IO);
+    assert_int_equal(graph_load(&g, "/dev/null", NULL, &e), FL_IO);
+    assert_int_equal(graph_load(&g, "/etc/services", &small, &e), FL_TOO_LARGE);
+    assert_int_equal(onnx_tensor_read(&t, "/nonexistent/t.pb", &e), FL_IO);
+    assert_int_equal(onnx_tensor_read(&t, "/etc/services", &e), FL_CORRUPT);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_not_a_model),
+        cmocka_unit_test(test_every_truncation_is_refused_or_sound),
+        cmocka_unit_test(test_versions),
+        cmocka_unit_test(test_unknown_operator_is_named),
+        cmocka_unit_test(test_subgraphs_are_named),
+        cmocka_unit_test(test_cycle),
+        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_initializers),
+        cmocka_unit_test(test_shapes),
+        cmocka_unit_test(test_hostile_sizes),
+        cmocka_unit_test(test_open_dims),
+        cmocka_unit_test(test_external_data_stays_in_its_folder),
+        cmocka_unit_test(test_files),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
