@@ -64,6 +64,16 @@ static void send_away(struct dispatch *d, const struct peer *to)
     d->io.control(d->io.arg, to, &d->out);
 }
 
+/* Who holds the place that h claims; all zero when nobody does. */
+static struct worker holder(const struct registry *r, const struct hello *h)
+{
+    if (h->role == ROLE_STAGE && h->stage < PIPELINE_MAX_STAGES && h->replica < PIPELINE_MAX_REPLICAS)
+        return r->stage[h->stage][h->replica];
+    if (h->role == ROLE_CACHE && h->replica < PIPELINE_MAX_CACHES)
+        return r->cache[h->replica];
+    return (struct worker){0};
+}
+
 static void on_hello(struct dispatch *d, const struct peer *from, const struct hello *h, uint64_t now)
 {
     struct error error = {FL_OK, ""};
@@ -71,10 +81,7 @@ static void on_hello(struct dispatch *d, const struct peer *from, const struct h
     char name[64];
     enum registry_event event;
 
-    memset(&before, 0, sizeof before);
-    if (h->role == ROLE_STAGE && (int64_t)h->stage < d->registry.n_stages &&
-        h->replica < PIPELINE_MAX_REPLICAS)
-        before = d->registry.stage[h->stage][h->replica];
+    before = holder(&d->registry, h);
     name_of(h, name, sizeof name);
     event = registry_hello(&d->registry, h, from, now, &w, &error);
     switch (event) {
@@ -89,7 +96,7 @@ static void on_hello(struct dispatch *d, const struct peer *from, const struct h
         log_warn("%s: pid %llu on %s takes the place of pid %llu, which was alive", name,
                  (unsigned long long)h->pid, h->host, (unsigned long long)before.hello.pid);
         send_away(d, &before.peer);
-        dispatch_lost(d, h->role == ROLE_STAGE ? &before : w, "replaced", now);
+        dispatch_lost(d, &before, "replaced", now);
         break;
     case REGISTRY_JOINED:
         log_info("%s: pid %llu on %s, %s%s", name, (unsigned long long)h->pid, h->host, h->engine,

@@ -1,5 +1,6 @@
 /* worker_links.c - the worker's sockets and its talk with the broker */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
@@ -105,11 +106,14 @@ void worker_say_hello(struct stage_worker *w, bool ready)
 static uint64_t resident_bytes(void)
 {
     unsigned long pages = 0;
-    FILE *f = fopen("/proc/self/statm", "re");
-    if (f && fscanf(f, "%*u %lu", &pages) != 1)
+    char text[128];
+    int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+    if (fd >= 0)
+        close(fd);
+    text[n > 0 ? n : 0] = '\0';
+    if (sscanf(text, "%*u %lu", &pages) != 1)
         pages = 0;
-    if (f)
-        fclose(f);
     return (uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 

@@ -7,6 +7,7 @@
 #include "harness.h"
 
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -367,6 +368,28 @@ static void test_an_absent_cache_costs_nothing(void **state)
     harness_free(h);
 }
 
+/* The real service, without any cache in it: stopped, resumed and killed while requests run. */
+static void test_a_stopped_service_is_bypassed(void **state)
+{
+    struct harness *h = harness_new(NULL, with_cache);
+    struct client *client;
+    int service;
+    (void)state;
+    harness_pipeline_up(h);
+    service = harness_cache(h, 0);
+    harness_expect(h, 0, "cache 0: pid", 1);
+    client = harness_client(h);
+    for (int round = 0; round < 4; round++) {
+        static const int signals[] = {0, SIGSTOP, SIGCONT, SIGKILL};
+        if (signals[round])
+            harness_signal(h, service, signals[round]);
+        for (uint64_t i = 0; i < 15; i++)
+            assert_int_equal(ask(client, i, 0).exit, -1);
+    }
+    client_free(client);
+    harness_free(h);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -377,6 +400,7 @@ int main(void)
         cmocka_unit_test(test_a_lost_verdict_answers_once),
         cmocka_unit_test(test_a_silent_cache_is_bypassed),
         cmocka_unit_test(test_an_absent_cache_costs_nothing),
+        cmocka_unit_test(test_a_stopped_service_is_bypassed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
