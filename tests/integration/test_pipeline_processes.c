@@ -4,6 +4,7 @@
 
 #include <math.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -420,6 +421,32 @@ static void test_wrong_starts_end_with_one_line(void **state)
     harness_free(h);
 }
 
+/* The same network, another file: its digest differs, and nobody would notice from the shapes. */
+static void test_another_model_is_sent_away(void **state)
+{
+    struct harness *h = harness_new(NULL, three_stages);
+    char path[HARNESS_PATH], set[HARNESS_PATH + 16];
+    FILE *from = fopen(harness_pipeline(h)->model, "rb"), *to;
+    int c, p;
+    (void)state;
+    snprintf(path, sizeof path, "%.400s/other.onnx", harness_dir(h));
+    assert_non_null(to = fopen(path, "wb"));
+    while ((c = getc(from)) != EOF)
+        putc(c, to);
+    fputs("\x32\x01x", to); /* ModelProto.doc_string = "x" */
+    fclose(from);
+    fclose(to);
+    harness_broker(h);
+    harness_stage(h, 0, 0);
+    harness_expect(h, 0, "stage 0 replica 0: pid", 1);
+    snprintf(set, sizeof set, "model=%s", path);
+    p = harness_spawn(h, "freezeline-stage", "--stage", "1", "--set", set, NULL);
+    assert_int_equal(harness_wait(h, p), 1);
+    harness_expect(h, p, "another model", 1);
+    harness_expect(h, 0, "has another model than stage 0 replica 0", 1);
+    harness_free(h);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -434,6 +461,7 @@ int main(void)
         cmocka_unit_test(test_bad_inputs_are_refused_by_name),
         cmocka_unit_test(test_drain_lets_everything_end),
         cmocka_unit_test(test_without_workers_it_says_so),
+        cmocka_unit_test(test_another_model_is_sent_away),
         cmocka_unit_test(test_wrong_starts_end_with_one_line),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,219 @@
+/* test_worker_allocations.c - after warm-up, a stage worker's own code allocates nothing per request
+ *
+ * malloc and its kin are replaced in this program: calls are counted when they come from freezeline's code
+ * (which is linked statically, so its return addresses lie in this executable) in the worker's thread.
+ * Libraries' own calls are not. The test plays broker and cache service. Not under sanitizers, which replace
+ * malloc themselves.
+ */
+#include "harness.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "stages/worker.h"
+#include "wire/frames.h"
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || defined(__clang__)
+
+int main(void)
+{
+    puts("skipped: a sanitizer or another compiler has its own malloc\n1 passed, 0 failed");
+    return 0;
+}
+
+#else
+
+extern char __executable_start, etext;
+extern void *__libc_malloc(size_t), *__libc_calloc(size_t, size_t), *__libc_realloc(void *, size_t),
+    *__libc_memalign(size_t, size_t);
+
+static atomic_long counted;
+static _Thread_local volatile bool counting; /* volatile: compilers think they know what malloc reads */
+
+/* Not inlined: the return address is what tells who called. */
+#define SEEN __attribute__((noinline, used))
+
+static inline __attribute__((always_inline)) void note(const char *caller)
+{
+    if (counting && caller >= &__executable_start && caller < &etext)
+        atomic_fetch_add(&counted, 1);
+}
+
+SEEN void *malloc(size_t n)
+{
+    note(__builtin_return_address(0));
+    return __libc_malloc(n);
+}
+
+SEEN void *calloc(size_t n, size_t size)
+{
+    note(__builtin_return_address(0));
+    return __libc_calloc(n, size);
+}
+
+SEEN void *realloc(void *p, size_t n)
+{
+    note(__builtin_return_address(0));
+    return __libc_realloc(p, n);
+}
+
+SEEN void *aligned_alloc(size_t alignment, size_t n)
+{
+    note(__builtin_return_address(0));
+    return __libc_memalign(alignment, n);
+}
+
+SEEN int posix_memalign(void **out, size_t alignment, size_t n)
+{
+    note(__builtin_return_address(0));
+    *out = __libc_memalign(alignment, n);
+    return *out ? 0 : ENOMEM;
+}
+
+#define PIXELS (3 * 16 * 16)
+
+struct side {
+    struct harness *h;
+    volatile int stop;
+    atomic_int ready;
+};
+
+static void *work(void *arg)
+{
+    struct side *s = arg;
+    struct stage_worker *w;
+    struct error e = {FL_OK, ""};
+    if (stage_worker_new(&w, harness_pipeline(s->h), 0, 0, &e))
+        return NULL;
+    atomic_store(&s->ready, 1);
+    counting = true;
+    stage_worker_run(w, &s->stop, &e);
+    counting = false;
+    stage_worker_free(w);
+    return NULL;
+}
+
+static bool is_ready(void *arg)
+{
+    return atomic_load(&((struct side *)arg)->ready);
+}
+
+static void *open_socket(void *context, int type, enum frames_mode mode, const char *endpoint)
+{
+    struct error e = {FL_OK, ""};
+    void *socket = NULL;
+    if (frames_socket(&socket, context, type, mode, endpoint, NULL, "loopback", &e))
+        fail_msg("%s", e.text);
+    return socket;
+}
+
+static struct message m;
+
+static void send_job(void *jobs, uint64_t id)
+{
+    zmq_msg_t payload;
+    memset(&m, 0, sizeof m);
+    m.type = MESSAGE_JOB;
+    m.job = (struct job){.request = id,
+                         .attempt = 1,
+                         .deadline_ns = clock_ns() + 60 * NS_PER_S,
+                         .sent_ns = clock_ns(),
+                         .n_route = 1,
+                         .activation = {.dtype = TENSOR_F32, .rank = 4, .dim = {1, 3, 16, 16}}};
+    zmq_msg_init_size(&payload, PIXELS * sizeof(float));
+    harness_random(zmq_msg_data(&payload), PIXELS, id);
+    assert_int_equal(frames_send(jobs, NULL, &m, &payload), 0);
+}
+
+/* Answers look-ups with misses until a result is there. */
+static void await_result(void *results, void *cache, uint64_t id)
+{
+    zmq_pollitem_t items[] = {{.socket = results, .events = ZMQ_POLLIN},
+                              {.socket = cache, .events = ZMQ_POLLIN}};
+    struct error e = {FL_OK, ""};
+    zmq_msg_t payload;
+    zmq_msg_init(&payload);
+    for (;;) {
+        struct peer from;
+        assert_true(zmq_poll(items, 2, 20000) > 0);
+        while (!frames_recv(cache, &from, &m, &payload, &e)) {
+            struct verdict v = {.exit = m.lookup.exit, .sequence = m.lookup.sequence, .n = 1};
+            v.item[0] =
+                (struct verdict_item){m.lookup.item[0].request, m.lookup.item[0].attempt, 0, 0, false};
+            m.type = MESSAGE_VERDICT;
+            m.verdict = v;
+            frames_send(cache, &from, &m, NULL);
+        }
+        if (!frames_recv(results, NULL, &m, &payload, &e))
+            break;
+    }
+    assert_int_equal(m.type, MESSAGE_RESULT);
+    assert_int_equal(m.result.request, id);
+    assert_int_equal(m.result.error, FL_OK);
+    zmq_msg_close(&payload);
+}
+
+static void test_nothing_is_allocated_per_request(void **state)
+{
+    struct side s = {.h = harness_new(NULL, "stages: 1\nexits: auto\nbroker: {heartbeat_ms: 10}\n")};
+    const struct pipeline *p = harness_pipeline(s.h);
+    void *context = zmq_ctx_new();
+    void *control = open_socket(context, ZMQ_ROUTER, FRAMES_BIND, p->broker.control);
+    void *results = open_socket(context, ZMQ_PULL, FRAMES_BIND, p->broker.results);
+    void *cache = open_socket(context, ZMQ_ROUTER, FRAMES_BIND, p->cache.endpoint[0]);
+    void *jobs;
+    pthread_t thread;
+    long before;
+    (void)state;
+
+    assert_int_equal(pthread_create(&thread, NULL, work, &s), 0);
+    harness_until(is_ready, &s, 60, "the worker is ready");
+    jobs = open_socket(context, ZMQ_PUSH, FRAMES_CONNECT, p->stage[0].replica[0].endpoint);
+    for (uint64_t id = 1; id <= 50; id++) {
+        send_job(jobs, id);
+        await_result(results, cache, id);
+    }
+    before = atomic_load(&counted);
+    for (uint64_t id = 51; id <= 350; id++) {
+        send_job(jobs, id);
+        await_result(results, cache, id);
+    }
+    assert_int_equal(atomic_load(&counted) - before, 0);
+    s.stop = 1;
+    pthread_join(thread, NULL);
+    zmq_close(control);
+    zmq_close(results);
+    zmq_close(cache);
+    zmq_close(jobs);
+    zmq_ctx_term(context);
+    harness_free(s.h);
+}
+
+/* The counter counts: a call from here is seen. */
+static void test_the_counter_counts(void **state)
+{
+    long before = atomic_load(&counted);
+    void *volatile p;
+    (void)state;
+    counting = true;
+    p = malloc(10);
+    counting = false;
+    free(p);
+    assert_int_equal(atomic_load(&counted) - before, 1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_the_counter_counts),
+        cmocka_unit_test(test_nothing_is_allocated_per_request),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
+
+#endif
