@@ -314,21 +314,34 @@ static bool same_everywhere(const struct world *w, int n_worlds, int i)
     return true;
 }
 
-/* A value that is the same in all worlds becomes a constant, unless it is an output: those are made by nodes.
- */
+/* All outputs of a node that are the same in all worlds may become constants; those of the model are made by
+ * nodes. */
+static bool is_constant(const struct graph *g, const struct node *n, const struct world *w, int n_worlds)
+{
+    for (int k = 0; k < n->n_out; k++) {
+        int v = n->out[k];
+        if (v != GRAPH_NONE && (graph_is_output(g, v) || !w[0].owned[v] || !same_everywhere(w, n_worlds, v)))
+            return false;
+    }
+    return true;
+}
+
 static int take_constants(struct graph *g, struct world *w, int n_worlds, struct error *e)
 {
-    for (int i = 0; i < g->n_nodes; i++)
-        for (int k = 0; k < g->nodes[i].n_out; k++) {
-            int v = g->nodes[i].out[k];
-            if (v == GRAPH_NONE || graph_is_output(g, v) || !w[0].owned[v] ||
-                !same_everywhere(w, n_worlds, v))
+    for (int i = 0; i < g->n_nodes; i++) {
+        struct node *n = &g->nodes[i];
+        if (!is_constant(g, n, w, n_worlds))
+            continue;
+        for (int k = 0; k < n->n_out; k++) {
+            int v = n->out[k];
+            if (v == GRAPH_NONE)
                 continue;
             w[0].owned[v] = false;
-            g->nodes[i].out[k] = GRAPH_NONE;
             if (value_set_constant(&g->values[v], &w[0].value[v]))
                 return error_set(e, FL_NOMEM, "out of memory");
         }
+        node_release(n);
+    }
     return FL_OK;
 }
 
@@ -341,7 +354,8 @@ static void drop_shape_inputs(struct graph *g)
     } shape_inputs[] = {{"Reshape", 1}, {"Expand", 1}, {"ConstantOfShape", 0}, {"Resize", 3}};
     for (int i = 0; i < g->n_nodes; i++)
         for (size_t k = 0; k < sizeof shape_inputs / sizeof *shape_inputs; k++)
-            if (!strcmp(g->nodes[i].op->name, shape_inputs[k].op) && shape_inputs[k].input < g->nodes[i].n_in)
+            if (g->nodes[i].op && !strcmp(g->nodes[i].op->name, shape_inputs[k].op) &&
+                shape_inputs[k].input < g->nodes[i].n_in)
                 g->nodes[i].in[shape_inputs[k].input] = GRAPH_NONE;
 }
 

@@ -106,12 +106,14 @@ int graph_sort(struct graph *g, struct error *e)
     return code;
 }
 
-static void mark(const struct graph *g, const struct node *n, unsigned char *needed)
+/* A node that stays needs its inputs, and keeps its first output even if only others are read. */
+static void mark(const struct node *n, unsigned char *needed)
 {
     for (int k = 0; k < n->n_in; k++)
         if (n->in[k] != GRAPH_NONE)
             needed[n->in[k]] = 1;
-    (void)g;
+    if (n->out[0] != GRAPH_NONE)
+        needed[n->out[0]] = 1;
 }
 
 static bool makes_needed(const struct node *n, const unsigned char *needed)
@@ -128,7 +130,7 @@ static void sweep_nodes(struct graph *g, unsigned char *needed)
     int kept = 0;
     for (int i = g->n_nodes - 1; i >= 0; i--)
         if (makes_needed(&g->nodes[i], needed))
-            mark(g, &g->nodes[i], needed);
+            mark(&g->nodes[i], needed);
         else
             node_release(&g->nodes[i]);
     for (int i = 0; i < g->n_nodes; i++)

@@ -336,6 +336,15 @@ static int check_counts(struct import *m, const struct node *n)
     return FL_OK;
 }
 
+/* An output that the operator always makes gets a value even where the file gives it no name. */
+static int name_outputs(struct import *m, struct node *n)
+{
+    for (int i = 0; i < n->op->min_out; i++)
+        if (n->out[i] == GRAPH_NONE && (n->out[i] = graph_add_value(m->g, NULL)) < 0)
+            return error_set(m->e, FL_NOMEM, "out of memory");
+    return FL_OK;
+}
+
 static int claim_outputs(struct import *m, const struct node *n, int index)
 {
     for (int i = 0; i < n->n_out; i++) {
@@ -362,7 +371,8 @@ static int import_node(struct import *m, const Onnx__NodeProto *p, int index)
         return error_set(m->e, FL_NOMEM, "out of memory");
     if ((code = import_attributes(m, n, p)) || (code = check_operator(m, n, p)) ||
         (code = import_names(m, p->input, p->n_input, &n->in, &n->n_in)) ||
-        (code = import_names(m, p->output, p->n_output, &n->out, &n->n_out)) || (code = check_counts(m, n)))
+        (code = import_names(m, p->output, p->n_output, &n->out, &n->n_out)) || (code = check_counts(m, n)) ||
+        (code = name_outputs(m, n)))
         return code;
     return claim_outputs(m, n, index);
 }

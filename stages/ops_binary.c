@@ -271,8 +271,8 @@ int where_reference(const struct op_call *c)
         for (int64_t i = 0; i < w.inner; i++) {
             int k = ((const uint8_t *)test.data)[w.off[1] + i * w.step[1]] ? 2 : 3;
             const char *from = k == 2 ? a.data : b.data;
-            memcpy((char *)out->data + (size_t)(w.off[0] + i * w.step[0]) * bytes,
-                   from + (size_t)(w.off[k] + i * w.step[k]) * bytes, bytes);
+            memcpy((char *)out->data + (w.off[0] + i * w.step[0]) * (int64_t)bytes,
+                   from + (w.off[k] + i * w.step[k]) * (int64_t)bytes, bytes);
         }
     return FL_OK;
 }

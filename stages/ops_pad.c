@@ -104,8 +104,8 @@ static void pad_fill(const struct op_call *c, const int64_t *pads, int mode, con
             from += s * in->stride[k];
             to += at[k] * out->stride[k];
         }
-        memcpy((char *)out->data + (size_t)to * bytes,
-               inside ? (const char *)in->data + (size_t)from * bytes : (const char *)value, bytes);
+        memcpy((char *)out->data + to * (int64_t)bytes,
+               inside ? (const char *)in->data + from * (int64_t)bytes : (const char *)value, bytes);
         for (; d >= 0 && ++at[d] == out->dim[d]; d--)
             at[d] = 0;
         if (d < 0)

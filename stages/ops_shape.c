@@ -17,8 +17,8 @@ int reshape_reference(const struct op_call *c)
         return FL_SHAPE;
     for (bool more = walk_start(&w, 1, views); more; more = walk_next(&w))
         for (int64_t k = 0; k < w.inner; k++) {
-            memcpy((char *)out->data + (size_t)to * bytes,
-                   (const char *)in->data + (size_t)(w.off[0] + k * w.step[0]) * bytes, bytes);
+            memcpy((char *)out->data + to * (int64_t)bytes,
+                   (const char *)in->data + (w.off[0] + k * w.step[0]) * (int64_t)bytes, bytes);
             for (int d = out->rank - 1; d >= 0; d--) {
                 to += out->stride[d];
                 if (++at[d] < out->dim[d])

@@ -161,8 +161,8 @@ void view_copy(const struct view *from, const struct view *to)
     struct walk w;
     for (bool more = walk_start_any(&w, 2, views); more; more = walk_next(&w)) {
         if (w.step[0] == 1 && w.step[1] == 1) {
-            memcpy((char *)to->data + (size_t)w.off[0] * bytes,
-                   (const char *)from->data + (size_t)w.off[1] * bytes, (size_t)w.inner * bytes);
+            memcpy((char *)to->data + w.off[0] * (int64_t)bytes,
+                   (const char *)from->data + w.off[1] * (int64_t)bytes, (size_t)w.inner * bytes);
             continue;
         }
         switch (bytes) {

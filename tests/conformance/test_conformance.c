@@ -149,41 +149,48 @@ static int run_graph(const struct graph *g, bool as_written, const struct tensor
     return bad ? bad : run_executor(g, KERNELS_AUTO, as_written, in, out, n_out);
 }
 
+static void release(struct tensor *t, int n)
+{
+    for (int i = 0; i < n; i++)
+        tensor_release(&t[i]);
+}
+
+static int run_model(const char *dir, bool as_written, const struct tensor *in, int n_in,
+                     const struct tensor *out, int n_out)
+{
+    struct graph_options o = {.keep_as_written = as_written, .shapes = in, .n_shapes = n_in};
+    struct error e = {FL_OK, ""};
+    struct graph *g;
+    char path[1024];
+    int bad;
+    snprintf(path, sizeof path, "%s/model.onnx", dir);
+    bad = graph_load(&g, path, &o, &e);
+    if (bad) {
+        print_error("%s\n", e.text);
+        return bad;
+    }
+    if (g->n_inputs != n_in || g->n_outputs != n_out) {
+        print_error("%s: %d inputs and %d outputs, the case has %d and %d\n", path, g->n_inputs, g->n_outputs,
+                    n_in, n_out);
+        bad = 1;
+    } else {
+        bad = run_graph(g, as_written, in, out, n_out);
+    }
+    graph_free(g);
+    return bad;
+}
+
 static int run_set(const char *dir, int set, int *ran)
 {
     struct tensor in[MAX_IO], out[MAX_IO];
-    int n_in = 0, n_out = 0, bad = 0;
-    char path[1024];
-    if (read_set(dir, set, "output", out, &n_out) < 0)
-        return 1;
-    if (!n_out)
-        return 0;
-    if (read_set(dir, set, "input", in, &n_in) < 0)
-        return 1;
-    snprintf(path, sizeof path, "%s/model.onnx", dir);
-    for (int as_written = 1; as_written >= 0 && !bad; as_written--) {
-        struct graph_options o = {.keep_as_written = as_written, .shapes = in, .n_shapes = n_in};
-        struct error e = {FL_OK, ""};
-        struct graph *g;
-        bad = graph_load(&g, path, &o, &e);
-        if (bad) {
-            print_error("%s\n", e.text);
-            break;
-        }
-        if (g->n_inputs != n_in || g->n_outputs != n_out) {
-            print_error("%s: %d inputs and %d outputs, the case has %d and %d\n", path, g->n_inputs,
-                        g->n_outputs, n_in, n_out);
-            bad = 1;
-        } else {
-            bad = run_graph(g, as_written, in, out, n_out);
-        }
-        graph_free(g);
+    int n_in = 0, n_out = 0, bad;
+    bad = read_set(dir, set, "output", out, &n_out) < 0 || read_set(dir, set, "input", in, &n_in) < 0;
+    if (!bad && n_out) {
+        bad = run_model(dir, true, in, n_in, out, n_out) || run_model(dir, false, in, n_in, out, n_out);
+        ++*ran;
     }
-    for (int i = 0; i < n_in; i++)
-        tensor_release(&in[i]);
-    for (int i = 0; i < n_out; i++)
-        tensor_release(&out[i]);
-    ++*ran;
+    release(in, n_in);
+    release(out, n_out);
     return bad;
 }
 
