@@ -69,6 +69,13 @@ static void change_of(const struct top *t, struct change *c)
     c->network = more(c->answered, c->hits);
 }
 
+/* On a live picture, what the last one left of this line goes too. */
+static bool live;
+static void end_line(void)
+{
+    fputs(live ? "\033[K\n" : "\n", stdout);
+}
+
 static void bar(double share)
 {
     int full = (int)(share * BAR_CELLS + 0.5);
@@ -82,12 +89,14 @@ static void print_exit(const char *name, int depth, int of, uint64_t n, uint64_t
 
     printf("  %-12.12s layer %3d of %-3d ", name, depth, of);
     bar(share);
-    printf(" %5.1f%%\033[K\n", 100 * share);
+    printf(" %5.1f%%", 100 * share);
+    end_line();
 }
 
 static void print_exits(const struct top *t, const struct change *c)
 {
-    printf("who answered\033[K\n");
+    printf("who answered");
+    end_line();
     for (int i = 0; i < t->now->n_exits && i < t->model->n_exits; i++)
         print_exit(t->model->exit[i].name, t->model->exit[i].depth, t->model->depth, c->exit[i], c->answered);
     print_exit("network", t->model->depth, t->model->depth, c->network, c->answered);
@@ -118,7 +127,7 @@ static void print_process(const struct top *t, const struct process_status *p, d
                !t->pipeline->redis.endpoint ? ""
                : p->last.redis_up           ? ""
                                             : "  Redis is gone");
-    printf("\033[K\n");
+    end_line();
 }
 
 static void print_screen(const struct top *t)
@@ -126,15 +135,20 @@ static void print_screen(const struct top *t)
     struct change c;
 
     change_of(t, &c);
-    printf("freezeline %s: %s%s\033[K\n\033[K\n", t->pipeline->name, t->now->ready ? "ready" : "not ready",
+    printf("freezeline %s: %s%s", t->pipeline->name, t->now->ready ? "ready" : "not ready",
            t->now->draining ? ", draining" : "");
-    printf(
-        "%8.1f requests/s  %8.1f answers/s  %5.1f%% by caches  %llu in flight  %llu failed\033[K\n\033[K\n",
-        (double)c.admitted / c.seconds, (double)c.answered / c.seconds,
-        c.answered ? 100 * (double)c.hits / (double)c.answered : 0, (unsigned long long)t->now->in_flight,
-        (unsigned long long)c.failed);
+    end_line();
+    end_line();
+    printf("%8.1f requests/s  %8.1f answers/s  %5.1f%% by caches  %llu in flight  %llu failed",
+           (double)c.admitted / c.seconds, (double)c.answered / c.seconds,
+           c.answered ? 100 * (double)c.hits / (double)c.answered : 0, (unsigned long long)t->now->in_flight,
+           (unsigned long long)c.failed);
+    end_line();
+    end_line();
     print_exits(t, &c);
-    printf("\033[K\nprocesses\033[K\n");
+    end_line();
+    printf("processes");
+    end_line();
     for (int i = 0; i < t->now->n_processes; i++)
         print_process(t, &t->now->process[i], c.seconds);
     fflush(stdout);
@@ -182,6 +196,7 @@ static int watch(struct top *t, struct error *e)
     uint64_t end = clock_ns() + (uint64_t)(t->duration_s * NS_PER_S);
     int rc = FL_OK;
 
+    live = true;
     printf("\033[?25l\033[2J");
     while (!rc && !interrupt_seen() && (t->duration_s <= 0 || clock_ns() < end)) {
         rc = next(t, e);
