@@ -130,7 +130,6 @@ static int build_exit(struct build *b, int i, struct error *e)
         .work_dir = work,
         .progress = on_progress,
         .progress_arg = b,
-        .train_scores = &b->train.scores,
     };
     struct cache *cache = NULL;
     int rc;
