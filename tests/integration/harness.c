@@ -18,6 +18,7 @@
 
 #define MAX_PROCESSES 64
 #define MAX_ARGS      64
+#define MAX_HARNESSES 64
 #define PATIENCE_NS   (60 * NS_PER_S)
 #define STEP_NS       (2 * NS_PER_MS)
 
@@ -65,6 +66,64 @@ static void find_root(struct harness *h)
     }
 }
 
+/* A test that fails jumps out and leaves its harness behind: what still runs is ended when the program ends.
+ * A program that is itself told to end (a time limit) does the same. */
+static struct harness *alive[MAX_HARNESSES];
+
+static void forget(const struct harness *h)
+{
+    for (int i = 0; i < MAX_HARNESSES; i++)
+        if (alive[i] == h)
+            alive[i] = NULL;
+}
+
+/* Only what is safe in a signal handler. */
+static void kill_all(void)
+{
+    for (int i = 0; i < MAX_HARNESSES; i++)
+        for (int k = 0; alive[i] && k < alive[i]->n; k++)
+            if (!alive[i]->process[k].ended)
+                kill(alive[i]->process[k].pid, SIGKILL);
+}
+
+static void on_end(int number)
+{
+    kill_all();
+    signal(number, SIG_DFL);
+    raise(number);
+}
+
+static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
+{
+    (void)st, (void)flag, (void)ftw;
+    return remove(path);
+}
+
+static void at_exit(void)
+{
+    kill_all();
+    for (int i = 0; i < MAX_HARNESSES; i++)
+        if (alive[i])
+            nftw(alive[i]->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+static void remember(struct harness *h)
+{
+    static bool registered;
+    if (!registered) {
+        registered = true;
+        atexit(at_exit);
+        signal(SIGTERM, on_end);
+        signal(SIGINT, on_end);
+    }
+    for (int i = 0; i < MAX_HARNESSES; i++)
+        if (!alive[i]) {
+            alive[i] = h;
+            return;
+        }
+    fail_msg("more than %d harnesses at once", MAX_HARNESSES);
+}
+
 struct harness *harness_new(const char *model, const char *yaml)
 {
     struct harness *h = calloc(1, sizeof *h);
@@ -75,6 +134,7 @@ struct harness *harness_new(const char *model, const char *yaml)
     find_root(h);
     snprintf(h->dir, sizeof h->dir, "/tmp/freezeline.XXXXXX");
     assert_non_null(mkdtemp(h->dir));
+    remember(h);
     snprintf(h->config, sizeof h->config, "%.400s/pipeline.yaml", h->dir);
     assert_non_null(f = fopen(h->config, "we"));
     if (model)
@@ -343,12 +403,6 @@ void harness_random(float *to, int64_t n, uint64_t seed)
 /* ---- the end
  * ----------------------------------------------------------------------------------------------- */
 
-static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
-{
-    (void)st, (void)flag, (void)ftw;
-    return remove(path);
-}
-
 static void end_all(struct harness *h)
 {
     uint64_t end = clock_ns() + 20 * NS_PER_S;
@@ -385,6 +439,7 @@ void harness_free(struct harness *h)
             bad = true;
         }
     pipeline_free(h->pipeline);
+    forget(h);
     nftw(h->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
     free(h);
     if (bad)
