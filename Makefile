@@ -115,6 +115,9 @@ fuzz-run: $(FUZZERS)
 	$(SAN_ENV) $$t -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -max_len=65536 -verbosity=0 -print_final_stats=1 \
 	    -artifact_prefix=build/fuzz/$$n- build/fuzz/$$n tests/fuzz/corpus/$$n || rc=1; done; exit $$rc
 
+paper: deps ## the paper's experiment: make paper CIFAR10=DIRECTORY MODEL=FILE.onnx [SET="KEY=VALUE ..."]
+	$(Q)$(MAKE) --no-print-directory all && deploy/paper.sh '$(CIFAR10)' '$(MODEL)' $(SET)
+
 deps: ## install the Debian packages that are missing
 	$(Q)deploy/deps.sh
 
