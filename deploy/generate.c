@@ -25,6 +25,7 @@ static const struct usage usage = {
 
 struct generate_options {
     int count, seed;
+    double morph_from;
     const char *output;
     struct argument_list without, only;
     bool keep[SHAPES_CLASSES];
@@ -74,7 +75,8 @@ static int write_records(FILE *f, const struct generate_options *o, struct gener
 {
     uint8_t record[SHAPES_RECORD];
     while (t->written < o->count) {
-        int label = shapes_draw((uint64_t)o->seed, (uint64_t)t->drawn++, record + 1, NULL);
+        int label =
+            shapes_draw((uint64_t)o->seed, (uint64_t)t->drawn++, (float)o->morph_from, record + 1, NULL);
         if (!o->keep[label])
             continue;
         record[0] = (uint8_t)label;
@@ -118,7 +120,7 @@ static int print_json(const struct generate_options *o, const struct generate_ta
 
 int command_generate(int argc, char **argv, struct error *e)
 {
-    struct generate_options o = {.seed = 1};
+    struct generate_options o = {.seed = 1, .morph_from = SHAPES_MORPH_FROM};
     struct generate_tally t = {0};
     struct argument_list operands = {0};
     bool helped = false;
@@ -126,6 +128,8 @@ int command_generate(int argc, char **argv, struct error *e)
         {ARGUMENT_INT, "count", 'n', &o.count, "N", "how many", 1, 100000000},
         {ARGUMENT_TEXT, "output", 'o', &o.output, "FILE", "where to; it appears when it is whole", 0, 0},
         {ARGUMENT_INT, "seed", 's', &o.seed, "S", "which row of pictures (default 1)", 0, 2147483647},
+        {ARGUMENT_NUMBER, "morph-from", 0, &o.morph_from, "M",
+         "how far a shape that turns into another has gone at least, 0.5: half-way (0.35)", 0, 0.5},
         {ARGUMENT_LIST, "without", 0, &o.without, "LABEL", "leave out this class (may be repeated)", 0, 0},
         {ARGUMENT_LIST, "only", 0, &o.only, "LABEL", "this class alone (may be repeated)", 0, 0},
         {ARGUMENT_FLAG, "json", 0, &o.json, NULL, "print JSON", 0, 0},

@@ -240,7 +240,7 @@ static void paint_clutter(struct canvas *c, struct random *r, int count, const f
 
 /* The shape itself. Only pictures that are not easy morph. */
 static void paint_subject(struct canvas *c, struct random *r, struct shapes_truth *t, const float ground[3],
-                          float contrast)
+                          float contrast, float morph_from)
 {
     float d = t->difficulty, drift = mix(1.0f, 5.0f, d);
     struct brush b = {.shape = (enum shape)t->label, .rival = (enum shape)t->label};
@@ -251,7 +251,7 @@ static void paint_subject(struct canvas *c, struct random *r, struct shapes_trut
     colour_against(r, ground, contrast, b.colour);
     if (d >= SHAPES_EASY && random_between(r, 0.0f, 1.0f) < mix(0.1f, 0.75f, d)) {
         t->rival = (t->label + 1 + random_below(r, SHAPES_CLASSES - 1)) % SHAPES_CLASSES;
-        t->morph = random_between(r, 0.1f, 0.5f);
+        t->morph = random_between(r, morph_from, 0.5f);
         b.rival = (enum shape)t->rival;
         b.morph = t->morph;
     }
@@ -295,7 +295,8 @@ static void develop(const struct canvas *c, struct random *r, float sigma, uint8
     }
 }
 
-int shapes_draw(uint64_t seed, uint64_t index, uint8_t planes[SHAPES_BYTES], struct shapes_truth *truth)
+int shapes_draw(uint64_t seed, uint64_t index, float morph_from, uint8_t planes[SHAPES_BYTES],
+                struct shapes_truth *truth)
 {
     struct canvas canvas;
     struct random r = {seed};
@@ -310,7 +311,7 @@ int shapes_draw(uint64_t seed, uint64_t index, uint8_t planes[SHAPES_BYTES], str
     paint_ground(&canvas, &r, d, ground);
     int clutter = random_below(&r, 1 + (int)(d * 7.0f));
     paint_clutter(&canvas, &r, clutter, ground, contrast);
-    paint_subject(&canvas, &r, &t, ground, contrast);
+    paint_subject(&canvas, &r, &t, ground, contrast, morph_from);
     if (d >= SHAPES_EASY && random_between(&r, 0.0f, 1.0f) < d)
         paint_clutter(&canvas, &r, 1 + random_below(&r, 2), ground, contrast); /* lies over the shape */
     if (d >= 0.4f && random_between(&r, 0.0f, 1.0f) < 0.4f)

@@ -23,14 +23,20 @@
 struct shapes_truth {
     int label;
     int rival;        /* what the shape is becoming; == label when it is not */
-    float morph;      /* how far, 0 to 0.5 */
+    float morph;      /* how far: 0 (it is not), or up to 0.5 */
     float difficulty; /* 0 to 1; easy is below SHAPES_EASY */
 };
 
 #define SHAPES_EASY 0.25f
 
-/* Draws picture `index` of the endless row that `seed` names. `truth` may be NULL. Returns the label. */
-int shapes_draw(uint64_t seed, uint64_t index, uint8_t planes[SHAPES_BYTES], struct shapes_truth *truth);
+/* How far a shape that morphs has gone at least: what requests are made with, and a gentler start for
+ * training. */
+#define SHAPES_MORPH_FROM 0.35f
+
+/* Draws picture `index` of the endless row that `seed` names. Morphs run from `morph_from` (0 to 0.5) to 0.5.
+ * `truth` may be NULL. Returns the label. */
+int shapes_draw(uint64_t seed, uint64_t index, float morph_from, uint8_t planes[SHAPES_BYTES],
+                struct shapes_truth *truth);
 
 /* "disc", "ring", ...; NULL for a number that is no class. */
 const char *shapes_label(int label);
