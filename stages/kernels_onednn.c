@@ -306,10 +306,17 @@ static struct onednn *new_state(const struct kernel_task *t)
     return s;
 }
 
+/* oneDNN 2.6's AVX-512 convolutions compute garbage, or crash, for windows that can lie in the padding altogether. */
+static bool meets_input(const struct window2d *w)
+{
+    int64_t high = (w->kh - 1) * w->dh, wide = (w->kw - 1) * w->dw;
+    return w->top <= high && w->bottom <= high && w->left <= wide && w->right <= wide;
+}
+
 static bool conv_accepts(const struct kernel_task *t)
 {
     struct window2d w;
-    return window_of_conv(&w, &t->call) && w.n > 0 && engine_ready();
+    return window_of_conv(&w, &t->call) && w.n > 0 && meets_input(&w) && engine_ready();
 }
 
 static int conv_prepare(struct kernel_task *t, void **state)
@@ -322,6 +329,8 @@ static int conv_prepare(struct kernel_task *t, void **state)
     if (!s)
         return FL_NOMEM;
     window_of_conv(&s->w, &t->call);
+    s->w.dh = s->w.kh == 1 ? 1 : s->w.dh;
+    s->w.dw = s->w.kw == 1 ? 1 : s->w.dw;
     s->sum = p->residual != GRAPH_NONE;
     if (p->activation != ACT_NONE && !eltwise_of(p, &kind, &alpha, &beta)) {
         s->after = *p;

@@ -69,6 +69,8 @@ struct simd {
 const struct simd *simd_best(void);
 /* All that this CPU can run, for tests: NULL after the last. */
 const struct simd *simd_nth(int i);
+/* For tests: kernels that are prepared from now on use this one. NULL: the best again. */
+void simd_force(const struct simd *s);
 
 extern const struct simd simd_generic;
 #if defined(__x86_64__)

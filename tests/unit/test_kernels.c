@@ -1,0 +1,554 @@
+/* test_kernels.c - every kernel against the reference, over random shapes and attributes
+ *
+ * A case is one node with made-up attributes and inputs. Its operator's reference runs first; then each kernel that accepts
+ * the node runs, at the largest batch and at batch 1, on every instruction set that this CPU has.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "stages/kernels.h"
+#include "stages/ops.h"
+#include "stages/simd.h"
+
+#define MAX_IN 8
+
+static uint32_t seed;
+
+static uint32_t draw(uint32_t n)
+{
+    seed = seed * 1664525u + 1013904223u;
+    return (seed >> 8) % n;
+}
+
+static float draw_real(void)
+{
+    return (float)draw(2000001) / 1000000 - 1;
+}
+
+struct test_case {
+    struct node node;
+    struct attr attr[12];
+    int64_t ints[12][8];
+    char name[12][32];
+    struct tensor in[MAX_IN]; /* logical dims, row-major data */
+    bool constant[MAX_IN];
+    struct tensor out;
+    int slots[MAX_IN];
+    double scale;
+};
+
+static void add_ints(struct test_case *c, const char *name, int n, ...)
+{
+    struct attr *a = &c->attr[c->node.n_attr];
+    va_list args;
+    snprintf(c->name[c->node.n_attr], sizeof *c->name, "%s", name);
+    *a = (struct attr){.name = c->name[c->node.n_attr], .kind = ATTR_INTS, .count = n, .ints = c->ints[c->node.n_attr]};
+    va_start(args, n);
+    for (int i = 0; i < n; i++)
+        a->ints[i] = va_arg(args, int64_t);
+    va_end(args);
+    c->node.n_attr++;
+}
+
+static void add_int(struct test_case *c, const char *name, int64_t value)
+{
+    snprintf(c->name[c->node.n_attr], sizeof *c->name, "%s", name);
+    c->attr[c->node.n_attr] = (struct attr){.name = c->name[c->node.n_attr], .kind = ATTR_INT, .i = value};
+    c->node.n_attr++;
+}
+
+static void add_float(struct test_case *c, const char *name, float value)
+{
+    snprintf(c->name[c->node.n_attr], sizeof *c->name, "%s", name);
+    c->attr[c->node.n_attr] = (struct attr){.name = c->name[c->node.n_attr], .kind = ATTR_FLOAT, .f = value};
+    c->node.n_attr++;
+}
+
+static struct tensor *add_input(struct test_case *c, bool constant, int rank, ...)
+{
+    struct tensor *t = &c->in[c->node.n_in];
+    va_list args;
+    *t = (struct tensor){.dtype = TENSOR_F32, .rank = rank};
+    va_start(args, rank);
+    for (int i = 0; i < rank; i++)
+        t->dim[i] = va_arg(args, int64_t);
+    va_end(args);
+    assert_int_equal(tensor_alloc(t), FL_OK);
+    for (int64_t i = 0; i < tensor_count(t); i++)
+        ((float *)t->data)[i] = draw_real();
+    c->constant[c->node.n_in++] = constant;
+    return t;
+}
+
+static void begin(struct test_case *c, const char *op)
+{
+    memset(c, 0, sizeof *c);
+    c->node.name = (char *)(uintptr_t) "node";
+    c->node.op = op_find(op, 13);
+    if (!c->node.op)
+        c->node.op = op_find(op, 15);
+    assert_non_null(c->node.op);
+    c->node.attr = c->attr;
+    c->node.in = c->slots;
+    c->node.out = c->slots;
+    c->node.n_out = 1;
+    c->node.post.residual = GRAPH_NONE;
+}
+
+static void release_case(struct test_case *c)
+{
+    for (int i = 0; i < c->node.n_in; i++)
+        tensor_release(&c->in[i]);
+}
+
+/* Output dims by the operator's own inference. */
+static bool infer(struct test_case *c, int n_in)
+{
+    struct error e = {FL_OK, ""};
+    struct tensor in[MAX_IN];
+    struct op_infer i = {&c->node, 13, n_in, 1, in, &c->out, &e};
+    for (int k = 0; k < n_in; k++) {
+        in[k] = c->in[k];
+        if (!c->constant[k])
+            in[k].data = NULL;
+    }
+    return c->node.op->infer(&i) == FL_OK && tensor_count(&c->out) > 0;
+}
+
+static struct view physical(const struct tensor *t, bool constant, float *data)
+{
+    struct view v = t->rank == 4 && !constant ? view_channels_last(t) : view_plain(t);
+    v.data = data;
+    return v;
+}
+
+/* The reference's result, row-major, for the first `batch` images of the inputs. */
+static void reference(struct test_case *c, float *out)
+{
+    struct view in[MAX_IN], y = view_plain(&c->out);
+    struct op_call call = {&c->node, 13, c->node.n_in, 1, in, &y};
+    for (int i = 0; i < c->node.n_in; i++)
+        in[i] = view_plain(&c->in[i]);
+    y.data = out;
+    assert_int_equal(kernel_find("reference")->run(NULL, &call, NULL), FL_OK);
+}
+
+/* The largest value before the activation, which errors are in proportion to. */
+static double find_scale(struct test_case *c)
+{
+    enum activation activation = c->node.post.activation;
+    float *out = malloc((size_t)tensor_bytes(&c->out));
+    double largest = 1e-3;
+    c->node.post.activation = ACT_NONE;
+    reference(c, out);
+    c->node.post.activation = activation;
+    for (int64_t i = 0; i < tensor_count(&c->out); i++)
+        largest = fabs((double)out[i]) > largest ? fabs((double)out[i]) : largest;
+    free(out);
+    return largest;
+}
+
+static void compare(const struct test_case *c, const struct kernel *k, const float *got, const float *want, int64_t n)
+{
+    double worst = 0, largest = c->scale;
+    char shape[64];
+    for (int64_t i = 0; i < n; i++) {
+        if (isnan(want[i]) && isnan(got[i]))
+            continue;
+        worst = fmax(worst, isnan(got[i]) || isnan(want[i]) ? INFINITY : fabs((double)got[i] - (double)want[i]));
+    }
+    if (worst > 3e-5 * largest)
+        fail_msg("%s by %s (%s, seed %u): differs by %g, largest value %g, output %s, activation %d, residual %d",
+                 c->node.op->name, k->name, simd_best()->name, seed, worst, largest,
+                 tensor_describe(&c->out, shape, sizeof shape), c->node.post.activation, c->node.post.residual);
+}
+
+/* Runs k with its inputs in the physical order, for the first `batch` of max_batch. */
+static void run_kernel(struct test_case *c, const struct kernel *k, void *state, const struct kernel_task *task, struct pool *pool,
+                       int64_t batch, int64_t max_batch, const float *want, bool in_place)
+{
+    struct tensor in[MAX_IN], out = c->out;
+    struct view vin[MAX_IN], vout, plain;
+    struct op_call call = {&c->node, 13, c->node.n_in, 1, vin, &vout};
+    struct kernel_run run = {aligned_alloc(64, (task->scratch_bytes + 127) / 64 * 64), pool};
+    float *got;
+    out.dim[0] = out.dim[0] / max_batch * batch;
+    assert_int_equal(tensor_alloc(&out), FL_OK);
+    vout = physical(&out, false, out.data);
+    for (int i = 0; i < c->node.n_in; i++) {
+        in[i] = c->in[i];
+        if (!c->constant[i])
+            in[i].dim[0] = in[i].dim[0] / max_batch * batch;
+        assert_int_equal(tensor_alloc(&in[i]), FL_OK);
+        plain = view_plain(&in[i]);
+        plain.data = c->in[i].data;
+        vin[i] = physical(&in[i], c->constant[i], in[i].data);
+        view_copy(&plain, &vin[i]);
+        if (c->constant[i] && (task->packed[0] >> i & 1))
+            vin[i].data = NULL;
+    }
+    if (in_place && task->alias != GRAPH_NONE) {
+        memcpy(out.data, in[task->alias].data, (size_t)tensor_bytes(&out));
+        vin[task->alias].data = out.data;
+    }
+    assert_int_equal(k->run(state, &call, &run), FL_OK);
+    got = malloc((size_t)tensor_bytes(&out));
+    plain = view_plain(&out);
+    plain.data = got;
+    view_copy(&vout, &plain);
+    compare(c, k, got, want, tensor_count(&out));
+    free(got);
+    free(run.scratch);
+    for (int i = 0; i < c->node.n_in; i++)
+        tensor_release(&in[i]);
+    tensor_release(&out);
+}
+
+static bool same_size(const struct test_case *c, const struct kernel_task *t)
+{
+    return t->alias != GRAPH_NONE && tensor_count(&c->in[t->alias]) == tensor_count(&c->out) && !c->constant[t->alias];
+}
+
+/* Returns how many kernels beside the reference took the case. */
+static int try_all(struct test_case *c, int64_t max_batch, struct pool *pool)
+{
+    const struct kernel *const *table = kernel_table();
+    struct view in[MAX_IN], out;
+    float *want = malloc((size_t)tensor_bytes(&c->out));
+    int n = 0;
+    reference(c, want);
+    c->scale = find_scale(c);
+    out = physical(&c->out, false, NULL);
+    for (int i = 0; table[i]; i++) {
+        struct kernel_task t = {.call = {&c->node, 13, c->node.n_in, 1, in, &out}, .max_batch = (int)max_batch, .threads = 1};
+        void *state = NULL;
+        int rc;
+        for (int k = 0; k < c->node.n_in; k++)
+            in[k] = physical(&c->in[k], c->constant[k], c->constant[k] ? c->in[k].data : NULL);
+        t.alias = GRAPH_NONE;
+        if (table[i]->family == KERNEL_REFERENCE || !table[i]->accepts(&t))
+            continue;
+        assert_int_equal(weights_new(&t.weights), FL_OK);
+        rc = table[i]->prepare(&t, &state);
+        if (rc != FL_UNSUPPORTED) {
+            assert_int_equal(rc, FL_OK);
+            run_kernel(c, table[i], state, &t, pool, max_batch, max_batch, want, false);
+            run_kernel(c, table[i], state, &t, pool, 1, max_batch, want, false);
+            if (same_size(c, &t))
+                run_kernel(c, table[i], state, &t, pool, max_batch, max_batch, want, true);
+            n++;
+        }
+        if (table[i]->release)
+            table[i]->release(state);
+        weights_free(t.weights);
+    }
+    free(want);
+    return n;
+}
+
+static void draw_activation(struct post *p)
+{
+    p->activation = (enum activation)draw(ACT_SILU + 1);
+    p->alpha = p->activation == ACT_CLIP ? -0.5f : 0.2f;
+    p->beta = 0.5f;
+}
+
+static void conv_case(struct test_case *c, int64_t batch)
+{
+    static const int64_t channels[] = {1, 3, 4, 8, 13, 16, 32, 48, 64, 70};
+    int64_t ic = channels[draw(10)], oc = channels[draw(10)], kh = 1 + draw(3), kw = draw(3) ? kh : 1 + draw(5), groups = 1;
+    int64_t d = draw(4) ? 1 : 2, s = draw(2) ? 1 : 2, h = kh * d + draw(18), w = kw * d + draw(18);
+    if (!draw(4))
+        groups = oc = ic;
+    else if (ic % 4 == 0 && oc % 4 == 0 && !draw(3))
+        groups = draw(2) ? 2 : 4;
+    begin(c, "Conv");
+    add_input(c, false, 4, batch, ic, h, w);
+    add_input(c, true, 4, oc, ic / groups, kh, kw);
+    if (draw(2))
+        add_input(c, true, 1, oc);
+    add_int(c, "group", groups);
+    add_ints(c, "strides", 2, s, s);
+    add_ints(c, "dilations", 2, d, d);
+    add_ints(c, "pads", 4, (int64_t)draw(2), (int64_t)draw(2), (int64_t)draw(2), (int64_t)draw(2));
+    draw_activation(&c->node.post);
+}
+
+/* An input that is absent, then the residual, as the graph's passes put it. */
+static void add_residual(struct test_case *c)
+{
+    struct tensor *o = &c->out;
+    if (c->node.n_in == 2)
+        add_input(c, true, 1, o->dim[1]);
+    c->node.post.residual = c->node.n_in;
+    add_input(c, false, 4, o->dim[0], o->dim[1], o->dim[2], o->dim[3]);
+}
+
+static void convolve(uint32_t first, int cases, int64_t most, struct pool *pool)
+{
+    int taken = 0;
+    for (int i = 0; i < cases; i++) {
+        struct test_case c;
+        int64_t batch;
+        seed = first + (uint32_t)i * 7919;
+        batch = 1 + draw((uint32_t)most);
+        conv_case(&c, batch);
+        if (infer(&c, c.node.n_in)) {
+            if (draw(2))
+                add_residual(&c);
+            taken += try_all(&c, batch, pool);
+        }
+        release_case(&c);
+    }
+    assert_true(taken > cases);
+}
+
+static void convolutions(void **state)
+{
+    (void)state;
+    for (int i = 0; simd_nth(i); i++) {
+        simd_force(simd_nth(i));
+        convolve(1, 150, 5, NULL);
+    }
+    simd_force(NULL);
+}
+
+static void convolutions_on_threads(void **state)
+{
+    struct pool *pool;
+    (void)state;
+    assert_int_equal(pool_new(&pool, 3), FL_OK);
+    convolve(99, 80, 5, pool);
+    pool_free(pool);
+}
+
+/* Shapes that Winograd takes, with images whose sides are no multiple of the patch. */
+static void winograd(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 12; i++) {
+        struct test_case c;
+        int64_t batch;
+        seed = 5000 + (uint32_t)i;
+        batch = 1 + draw(3);
+        begin(&c, "Conv");
+        add_input(&c, false, 4, batch, (int64_t)16 * (1 + draw(4)), (int64_t)16 + draw(9), (int64_t)18 + draw(9));
+        add_input(&c, true, 4, (int64_t)16 * (1 + draw(6)), c.in[0].dim[1], (int64_t)3, (int64_t)3);
+        add_input(&c, true, 1, c.in[1].dim[0]);
+        add_ints(&c, "pads", 4, (int64_t)1, (int64_t)1, (int64_t)draw(2), (int64_t)1);
+        draw_activation(&c.node.post);
+        assert_true(infer(&c, 3));
+        if (i % 2)
+            add_residual(&c);
+        assert_true(try_all(&c, batch, NULL) >= 3);
+        release_case(&c);
+    }
+}
+
+static void pools(void **state)
+{
+    int taken = 0;
+    (void)state;
+    for (int i = 0; i < 120; i++) {
+        struct test_case c;
+        int64_t batch, k, d;
+        seed = 300 + (uint32_t)i;
+        batch = 1 + draw(4);
+        k = 1 + draw(3);
+        begin(&c, draw(2) ? "MaxPool" : "AveragePool");
+        d = strcmp(c.node.op->name, "MaxPool") || draw(3) ? 1 : 2;
+        add_input(&c, false, 4, batch, (int64_t)1 + draw(40), (int64_t)5 + draw(12), (int64_t)5 + draw(12));
+        add_ints(&c, "kernel_shape", 2, k, k);
+        add_ints(&c, "strides", 2, (int64_t)1 + draw(3), (int64_t)1 + draw(3));
+        if (d > 1)
+            add_ints(&c, "dilations", 2, d, d);
+        add_ints(&c, "pads", 4, (int64_t)draw((uint32_t)k), (int64_t)draw((uint32_t)k), (int64_t)draw((uint32_t)k), (int64_t)draw((uint32_t)k));
+        add_int(&c, "ceil_mode", draw(2));
+        if (strcmp(c.node.op->name, "MaxPool"))
+            add_int(&c, "count_include_pad", draw(2));
+        if (infer(&c, 1))
+            taken += try_all(&c, batch, NULL);
+        release_case(&c);
+    }
+    assert_true(taken > 100);
+}
+
+static void products(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 80; i++) {
+        struct test_case c;
+        int64_t batch, k, n;
+        bool gemm = i % 2, transposed;
+        seed = 700 + (uint32_t)i;
+        batch = 1 + draw(40);
+        k = 1 + draw(300);
+        n = 1 + draw(150);
+        transposed = gemm && draw(2);
+        begin(&c, gemm ? "Gemm" : "MatMul");
+        add_input(&c, false, 2, batch, k);
+        add_input(&c, draw(4) != 0, 2, transposed ? n : k, transposed ? k : n);
+        if (gemm) {
+            add_int(&c, "transB", transposed);
+            add_float(&c, "alpha", 0.5f);
+            add_float(&c, "beta", 2);
+            if (draw(2))
+                add_input(&c, true, 1, draw(2) ? n : (int64_t)1);
+        }
+        draw_activation(&c.node.post);
+        assert_true(infer(&c, c.node.n_in));
+        /* An operand that is computed has no batch of its own to shorten. */
+        assert_true(try_all(&c, c.constant[1] ? batch : 1, NULL) >= 1);
+        release_case(&c);
+    }
+}
+
+static void many_rows_by_deep_products(void **state)
+{
+    struct test_case c;
+    (void)state;
+    seed = 1;
+    begin(&c, "MatMul");
+    add_input(&c, false, 2, (int64_t)20, (int64_t)3000);
+    add_input(&c, true, 2, (int64_t)3000, (int64_t)130);
+    assert_true(infer(&c, 2));
+    assert_true(try_all(&c, 20, NULL) >= 2);
+    release_case(&c);
+}
+
+static void activations(void **state)
+{
+    static const char *const ops[] = {"Relu", "LeakyRelu", "Sigmoid", "HardSigmoid", "HardSwish", "Clip"};
+    (void)state;
+    for (int i = 0; i < 36; i++) {
+        struct test_case c;
+        seed = 40 + (uint32_t)i;
+        begin(&c, ops[i % 6]);
+        if (i % 4)
+            add_input(&c, false, 4, (int64_t)2, (int64_t)1 + draw(40), (int64_t)3, (int64_t)5);
+        else
+            add_input(&c, false, 2, (int64_t)2, (int64_t)1 + draw(70));
+        for (int64_t k = 0; k < tensor_count(&c.in[0]); k++)
+            ((float *)c.in[0].data)[k] *= 12;
+        ((float *)c.in[0].data)[0] = NAN;
+        if (!strcmp(ops[i % 6], "Clip")) {
+            *(float *)add_input(&c, true, 0)->data = -2;
+            *(float *)add_input(&c, true, 0)->data = 3;
+        }
+        assert_true(infer(&c, c.node.n_in));
+        assert_true(try_all(&c, 2, NULL) == 1);
+        release_case(&c);
+    }
+}
+
+static void second_operand(struct test_case *c, uint32_t how)
+{
+    const struct tensor *a = &c->in[0];
+    switch (how) {
+    case 0:
+        add_input(c, false, 4, a->dim[0], a->dim[1], a->dim[2], a->dim[3]);
+        break;
+    case 1:
+        add_input(c, true, 1, (int64_t)1);
+        break;
+    case 2:
+        add_input(c, true, 4, (int64_t)1, a->dim[1], (int64_t)1, (int64_t)1);
+        break;
+    case 3:
+        add_input(c, true, 3, a->dim[1], (int64_t)1, (int64_t)1);
+        break;
+    default:
+        add_input(c, false, 4, a->dim[0], a->dim[1], (int64_t)1, (int64_t)1);
+    }
+    for (int64_t k = 0; k < tensor_count(&c->in[1]); k++)
+        ((float *)c->in[1].data)[k] += 2;
+}
+
+static void two_operands(void **state)
+{
+    static const char *const ops[] = {"Add", "Sub", "Mul", "Div"};
+    (void)state;
+    for (int i = 0; i < 60; i++) {
+        struct test_case c;
+        seed = 900 + (uint32_t)i;
+        begin(&c, ops[i % 4]);
+        add_input(&c, false, 4, (int64_t)3, (int64_t)2 + draw(40), (int64_t)2 + draw(5), (int64_t)2 + draw(5));
+        second_operand(&c, (uint32_t)i % 5);
+        if (i % 3 == 0 && (i % 4 == 0 || i % 4 == 2 || i % 5 == 1)) {
+            struct tensor t = c.in[0];
+            bool constant = c.constant[0];
+            c.in[0] = c.in[1], c.in[1] = t;
+            c.constant[0] = c.constant[1], c.constant[1] = constant;
+        }
+        draw_activation(&c.node.post);
+        assert_true(infer(&c, 2));
+        assert_true(try_all(&c, 3, NULL) == 1);
+        release_case(&c);
+    }
+}
+
+static void norms_and_spatial_means(void **state)
+{
+    static const char *const ops[] = {"BatchNormalization", "GlobalAveragePool", "GlobalMaxPool", "ReduceMean"};
+    (void)state;
+    for (int i = 0; i < 40; i++) {
+        struct test_case c;
+        int64_t channels;
+        seed = 60 + (uint32_t)i;
+        channels = 1 + draw(70);
+        begin(&c, ops[i % 4]);
+        add_input(&c, false, 4, (int64_t)2, channels, (int64_t)1 + draw(9), (int64_t)1 + draw(9));
+        for (int k = 0; i % 4 == 0 && k < 4; k++) {
+            float *p = add_input(&c, true, 1, channels)->data;
+            for (int64_t j = 0; k == 3 && j < channels; j++)
+                p[j] = fabsf(p[j]) + 0.1f;
+        }
+        if (i % 4 == 3) {
+            add_ints(&c, "axes", 2, (int64_t)2, (int64_t)(draw(2) ? 3 : -1));
+            add_int(&c, "keepdims", draw(2));
+        }
+        assert_true(infer(&c, c.node.n_in));
+        assert_true(try_all(&c, 2, NULL) == 1);
+        release_case(&c);
+    }
+}
+
+static void moves(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 20; i++) {
+        struct test_case c;
+        int64_t h, w;
+        seed = 80 + (uint32_t)i;
+        h = 1 + draw(5);
+        w = 1 + draw(5);
+        begin(&c, i % 2 ? "Concat" : "Flatten");
+        add_input(&c, false, 4, (int64_t)3, (int64_t)1 + draw(20), h, w);
+        add_int(&c, "axis", 1);
+        for (int k = 0; i % 2 && k < 3; k++)
+            add_input(&c, false, 4, (int64_t)3, (int64_t)1 + draw(20), h, w);
+        assert_true(infer(&c, c.node.n_in));
+        assert_true(try_all(&c, 3, NULL) == 1);
+        release_case(&c);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(convolutions), cmocka_unit_test(convolutions_on_threads),
+        cmocka_unit_test(winograd),     cmocka_unit_test(pools),
+        cmocka_unit_test(products),     cmocka_unit_test(many_rows_by_deep_products),
+        cmocka_unit_test(activations),  cmocka_unit_test(two_operands),
+        cmocka_unit_test(moves),        cmocka_unit_test(norms_and_spatial_means),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
