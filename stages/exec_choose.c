@@ -186,7 +186,8 @@ static const struct kernel *fastest(const struct exec *x, struct step *s, const 
 
 static bool same_attr(const struct attr *a, const struct attr *b)
 {
-    if (strcmp(a->name, b->name) || a->kind != b->kind || a->count != b->count || a->i != b->i || a->f != b->f)
+    if (strcmp(a->name, b->name) || a->kind != b->kind || a->count != b->count || a->i != b->i ||
+        a->f != b->f)
         return false;
     if (a->tensor || b->tensor || a->strings || b->strings || !a->s != !b->s || (a->s && strcmp(a->s, b->s)))
         return false;

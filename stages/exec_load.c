@@ -262,7 +262,8 @@ static bool may_alias(const struct exec *x, int i, int alias)
     to = &x->slot[s->node.out[0]];
     for (int k = 0; k < s->node.n_in; k++)
         times += s->node.in[k] == s->node.in[alias];
-    /* An output with a place of its own is copied there after the last step, so nobody may take its storage. */
+    /* An output with a place of its own is copied there after the last step, so nobody may take its storage.
+     */
     for (int k = 0; k < x->n_out; k++)
         times += x->out[k].slot == s->node.in[alias];
     return times == 1 && from->item >= 0 && from->last == i + 1 &&

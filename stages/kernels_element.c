@@ -14,7 +14,8 @@ static bool same_order(const struct view *a, const struct view *b)
 {
     if (a->rank != b->rank || memcmp(a->dim, b->dim, (size_t)a->rank * sizeof *a->dim))
         return false;
-    return a->rank == 4 ? view_is_channels_last(a) && view_is_channels_last(b) : view_is_plain(a) && view_is_plain(b);
+    return a->rank == 4 ? view_is_channels_last(a) && view_is_channels_last(b)
+                        : view_is_plain(a) && view_is_plain(b);
 }
 
 static bool no_residual(const struct op_call *c)
@@ -65,7 +66,8 @@ static bool unary_accepts(const struct kernel_task *t)
 {
     const struct op_call *c = &t->call;
     struct post p;
-    return c->n_in >= 1 && activation_of(&p, c) && view_is_activation(&c->in[0]) && same_order(&c->in[0], &c->out[0]) && no_residual(c);
+    return c->n_in >= 1 && activation_of(&p, c) && view_is_activation(&c->in[0]) &&
+           same_order(&c->in[0], &c->out[0]) && no_residual(c);
 }
 
 static int unary_prepare(struct kernel_task *t, void **state)
@@ -127,7 +129,8 @@ static char sign_of(const char *op)
 static enum meeting channels_meeting(const struct view *a, const struct view *b)
 {
     int64_t c = a->dim[1];
-    if (a->rank != 4 || b->rank < 3 || b->rank > 4 || b->dim[b->rank - 1] != 1 || b->dim[b->rank - 2] != 1 || b->dim[b->rank - 3] != c)
+    if (a->rank != 4 || b->rank < 3 || b->rank > 4 || b->dim[b->rank - 1] != 1 || b->dim[b->rank - 2] != 1 ||
+        b->dim[b->rank - 3] != c)
         return MEET_NOT;
     if (b->rank == 3 || (b->data && b->dim[0] == 1))
         return MEET_CHANNELS;
@@ -177,7 +180,8 @@ static int binary_prepare(struct kernel_task *t, void **state)
 }
 
 /* Pixels of c channels each, all with the same c values of b. */
-static void by_channels(const struct binary *b, const float *x, const float *with, float *y, int64_t pixels, int64_t c)
+static void by_channels(const struct binary *b, const float *x, const float *with, float *y, int64_t pixels,
+                        int64_t c)
 {
     for (int64_t i = 0; i < pixels; i++)
         simd_best()->binary(b->op, x + i * c, with, y + i * c, c);
@@ -189,7 +193,8 @@ static int binary_run(void *state, const struct op_call *c, const struct kernel_
     const float *x = c->in[b->swapped].data, *with = c->in[!b->swapped].data;
     const struct view *out = &c->out[0];
     float *y = out->data;
-    int64_t n = view_count(out), pixels = out->rank == 4 ? out->dim[2] * out->dim[3] : 0, image = out->rank == 4 ? pixels * out->dim[1] : 0;
+    int64_t n = view_count(out), pixels = out->rank == 4 ? out->dim[2] * out->dim[3] : 0,
+            image = out->rank == 4 ? pixels * out->dim[1] : 0;
     (void)r;
     switch (b->how) {
     case MEET_SAME:
@@ -233,14 +238,16 @@ static bool norm_accepts(const struct kernel_task *t)
         if (c->in[i].dtype != TENSOR_F32 || !c->in[i].data)
             return false;
     /* Rank 2 has its channels last too. */
-    return (c->in[0].rank == 4 || c->in[0].rank == 2) && view_is_activation(&c->in[0]) && same_order(&c->in[0], &c->out[0]);
+    return (c->in[0].rank == 4 || c->in[0].rank == 2) && view_is_activation(&c->in[0]) &&
+           same_order(&c->in[0], &c->out[0]);
 }
 
 static int norm_prepare(struct kernel_task *t, void **state)
 {
     struct norm *s = calloc(1, sizeof *s);
     const struct op_call *c = &t->call;
-    const float *gamma = c->in[1].data, *beta = c->in[2].data, *mean = c->in[3].data, *variance = c->in[4].data;
+    const float *gamma = c->in[1].data, *beta = c->in[2].data, *mean = c->in[3].data,
+                *variance = c->in[4].data;
     double epsilon = attr_float(c->node, "epsilon", 1e-5f);
     int64_t n = c->in[0].dim[1];
     float *scale, *shift;
@@ -270,7 +277,8 @@ static int norm_run(void *state, const struct op_call *c, const struct kernel_ru
     int64_t channels = c->in[0].dim[1], n = view_count(&c->in[0]);
     (void)r;
     if (n)
-        simd_best()->scale_shift(&c->node->post, c->in[0].data, s->scale, s->shift, c->out[0].data, n / channels, channels);
+        simd_best()->scale_shift(&c->node->post, c->in[0].data, s->scale, s->shift, c->out[0].data,
+                                 n / channels, channels);
     return FL_OK;
 }
 

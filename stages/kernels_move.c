@@ -15,7 +15,8 @@ static bool concat_accepts(const struct kernel_task *t)
 {
     const struct op_call *c = &t->call;
     int64_t axis = attr_int(c->node, "axis", 1);
-    if (strcmp(c->node->op->name, "Concat") || (axis != 1 && axis != -3) || !no_post(c) || c->out[0].rank != 4)
+    if (strcmp(c->node->op->name, "Concat") || (axis != 1 && axis != -3) || !no_post(c) ||
+        c->out[0].rank != 4)
         return false;
     for (int i = 0; i < c->n_in; i++)
         if (c->in[i].rank != 4 || !view_is_activation(&c->in[i]))
@@ -54,14 +55,15 @@ const struct kernel kernel_plain_concat = {
     .run = concat_run,
 };
 
-/* Reshape, Flatten, Squeeze, Unsqueeze, Identity, Dropout: the same numbers in the same logical order. Where in- and
- * output lie in that order, or in the same one, the bytes stay; else they change between row-major and channels-last. */
+/* Reshape, Flatten, Squeeze, Unsqueeze, Identity, Dropout: the same numbers in the same logical order. Where
+ * in- and output lie in that order, or in the same one, the bytes stay; else they change between row-major
+ * and channels-last. */
 static bool bytes_stay(const struct view *a, const struct view *b)
 {
     if (view_is_plain(a) && view_is_plain(b))
         return true;
-    return a->rank == 4 && b->rank == 4 && !memcmp(a->dim, b->dim, 4 * sizeof *a->dim) && view_is_channels_last(a) &&
-           view_is_channels_last(b);
+    return a->rank == 4 && b->rank == 4 && !memcmp(a->dim, b->dim, 4 * sizeof *a->dim) &&
+           view_is_channels_last(a) && view_is_channels_last(b);
 }
 
 static bool reshape_accepts(const struct kernel_task *t)

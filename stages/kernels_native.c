@@ -17,7 +17,8 @@
 struct native_conv {
     struct window2d w;
     struct panels panels;
-    int64_t pixels; /* output pixels per pass: whole tiles */
+    const float *zeros; /* [ic]: a pixel of the padding */
+    int64_t pixels;     /* output pixels per pass: whole tiles */
 };
 
 struct conv_weights {
@@ -56,6 +57,9 @@ static int native_conv_prepare(struct kernel_task *t, void **state)
     if (panels_pack(&s->panels, simd_best(), t->weights, (int)s->w.groups, (int)taps, s->w.ic / s->w.groups,
                     s->w.oc / s->w.groups, conv_element, &m, bias))
         return FL_NOMEM;
+    s->zeros = weights_alloc(t->weights, (size_t)s->w.ic * sizeof *s->zeros);
+    if (!s->zeros)
+        return FL_NOMEM;
     tile = s->panels.simd->rows;
     rows = s->w.n * s->w.oh * s->w.ow;
     s->pixels = POINTERS_MAX / taps / tile * tile;
@@ -88,18 +92,9 @@ static void point_at_pixel(const struct conv_pass *c, int64_t m)
         for (int64_t kx = 0; kx < w->kw; kx++, row += in_tile) {
             int64_t at = ox * w->sw - w->left + kx * w->dw;
             bool inside = y >= 0 && y < w->ih && at >= 0 && at < w->iw;
-            *row = inside ? x + (y * w->iw + at) * w->ic : NULL;
+            *row = inside ? x + (y * w->iw + at) * w->ic : c->s->zeros;
         }
     }
-}
-
-static void point_at_zeros(const struct conv_pass *c, int64_t skip)
-{
-    /* Groups skip the channels before theirs: so do the zeros, which are as long as one group. */
-    int64_t n = c->count * c->s->panels.taps;
-    for (int64_t i = 0; i < n; i++)
-        if (!c->row[i])
-            c->row[i] = c->s->panels.zeros - skip;
 }
 
 static void conv_pass(struct conv_pass *c, float *y, const float *residual, const struct post *post,
@@ -107,15 +102,12 @@ static void conv_pass(struct conv_pass *c, float *y, const float *residual, cons
 {
     const struct window2d *w = &c->s->w;
     int64_t ocg = w->oc / w->groups, icg = w->ic / w->groups;
+    for (int64_t m = 0; m < c->count; m++)
+        point_at_pixel(c, m);
     for (int64_t g = 0; g < w->groups; g++) {
         struct panels_call call = {&c->s->panels, (int)g, c->row, c->count, g * icg, NULL, w->oc, NULL, post};
         call.c = y + c->first * w->oc + g * ocg;
         call.residual = residual ? residual + c->first * w->oc + g * ocg : NULL;
-        if (g == 0 || w->top || w->left || w->bottom || w->right) {
-            for (int64_t m = 0; m < c->count; m++)
-                point_at_pixel(c, m);
-            point_at_zeros(c, g * icg);
-        }
         panels_run(&call, pool);
     }
 }

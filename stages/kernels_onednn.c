@@ -1,8 +1,8 @@
 /* kernels_onednn.c - convolution and pooling by oneDNN 2.x, where the build has it (FREEZELINE_DNNL)
  *
- * The only file that knows oneDNN's API (oneDNN 3 changed it). A primitive is made for one batch size, so each node has
- * one for max_batch and one for each power of two below, and a run is put together from them. Source and destination are
- * channels-last, weights lie as the primitive likes them, scratchpads are ours.
+ * The only file that knows oneDNN's API (oneDNN 3 changed it). A primitive is made for one batch size, so
+ * each node has one for max_batch and one for each power of two below, and a run is put together from them.
+ * Source and destination are channels-last, weights lie as the primitive likes them, scratchpads are ours.
  */
 #include "onednn.h"
 
@@ -134,7 +134,8 @@ static dnnl_primitive_attr_t make_attr(const struct post *p)
     dnnl_post_ops_t ops = NULL;
     dnnl_alg_kind_t kind;
     float alpha, beta;
-    bool ok = dnnl_primitive_attr_create(&attr) == dnnl_success && dnnl_post_ops_create(&ops) == dnnl_success &&
+    bool ok = dnnl_primitive_attr_create(&attr) == dnnl_success &&
+              dnnl_post_ops_create(&ops) == dnnl_success &&
               dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user) == dnnl_success;
     if (ok && p && p->residual != GRAPH_NONE)
         ok = dnnl_post_ops_append_sum(ops, 1) == dnnl_success;
@@ -173,12 +174,13 @@ static int weights_plain(const struct window2d *w, dnnl_memory_desc_t *d, bool a
         rc = dnnl_memory_desc_init_by_tag(d, 4, (dnnl_dims_t){w->oc, w->ic, w->kh, w->kw}, dnnl_f32,
                                           any ? dnnl_format_tag_any : dnnl_oihw);
     else
-        rc = dnnl_memory_desc_init_by_tag(d, 5, (dnnl_dims_t){g, w->oc / g, w->ic / g, w->kh, w->kw}, dnnl_f32,
-                                          any ? dnnl_format_tag_any : dnnl_goihw);
+        rc = dnnl_memory_desc_init_by_tag(d, 5, (dnnl_dims_t){g, w->oc / g, w->ic / g, w->kh, w->kw},
+                                          dnnl_f32, any ? dnnl_format_tag_any : dnnl_goihw);
     return rc != dnnl_success;
 }
 
-/* Brings the weights into the primitive's order, or shares what an earlier size has packed in the same order. */
+/* Brings the weights into the primitive's order, or shares what an earlier size has packed in the same order.
+ */
 static int pack_weights(struct onednn *s, struct sized *z, const float *from, struct weights *to)
 {
     dnnl_memory_desc_t plain;
@@ -198,7 +200,8 @@ static int pack_weights(struct onednn *s, struct sized *z, const float *from, st
         return FL_NOMEM;
     failed = weights_plain(&s->w, &plain, false) || make_memory(&source, &plain, (void *)(uintptr_t)from) ||
              make_memory(&z->weights, &z->weights_desc, data) ||
-             dnnl_reorder_primitive_desc_create(&pd, &plain, engine, &z->weights_desc, engine, NULL) != dnnl_success ||
+             dnnl_reorder_primitive_desc_create(&pd, &plain, engine, &z->weights_desc, engine, NULL) !=
+                 dnnl_success ||
              dnnl_primitive_create(&reorder, pd) != dnnl_success;
     if (!failed) {
         dnnl_exec_arg_t args[] = {{DNNL_ARG_FROM, source}, {DNNL_ARG_TO, z->weights}};
@@ -216,17 +219,20 @@ static int pack_weights(struct onednn *s, struct sized *z, const float *from, st
 static int make_conv(struct onednn *s, struct sized *z, const struct kernel_task *t, float *bias)
 {
     const struct window2d *w = &s->w;
-    dnnl_dims_t strides = {w->sh, w->sw}, dilates = {w->dh - 1, w->dw - 1}, before = {w->top, w->left}, after = {w->bottom, w->right};
+    dnnl_dims_t strides = {w->sh, w->sw}, dilates = {w->dh - 1, w->dw - 1}, before = {w->top, w->left},
+                after = {w->bottom, w->right};
     dnnl_memory_desc_t src, dst, weights, bias_desc;
     dnnl_convolution_desc_t desc;
     dnnl_primitive_desc_t pd = NULL;
     dnnl_primitive_attr_t attr;
     int rc;
     if (image_desc(&src, z->batch, w->ic, w->ih, w->iw) || image_desc(&dst, z->batch, w->oc, w->oh, w->ow) ||
-        weights_plain(w, &weights, true) || dnnl_memory_desc_init_by_tag(&bias_desc, 1, (dnnl_dims_t){w->oc}, dnnl_f32, dnnl_x))
+        weights_plain(w, &weights, true) ||
+        dnnl_memory_desc_init_by_tag(&bias_desc, 1, (dnnl_dims_t){w->oc}, dnnl_f32, dnnl_x))
         return FL_UNSUPPORTED;
-    if (dnnl_dilated_convolution_forward_desc_init(&desc, dnnl_forward_inference, dnnl_convolution_direct, &src, &weights,
-                                                   bias ? &bias_desc : NULL, &dst, strides, dilates, before, after))
+    if (dnnl_dilated_convolution_forward_desc_init(&desc, dnnl_forward_inference, dnnl_convolution_direct,
+                                                   &src, &weights, bias ? &bias_desc : NULL, &dst, strides,
+                                                   dilates, before, after))
         return FL_UNSUPPORTED;
     attr = make_attr(&t->call.node->post);
     if (!attr || dnnl_primitive_desc_create(&pd, &desc, attr, engine, NULL))
@@ -255,9 +261,11 @@ static int make_pool(struct onednn *s, struct sized *z, const struct kernel_task
     dnnl_primitive_attr_t attr;
     int rc;
     if (strcmp(t->call.node->op->name, "MaxPool"))
-        kind = attr_int(t->call.node, "count_include_pad", 0) ? dnnl_pooling_avg_include_padding : dnnl_pooling_avg_exclude_padding;
+        kind = attr_int(t->call.node, "count_include_pad", 0) ? dnnl_pooling_avg_include_padding
+                                                              : dnnl_pooling_avg_exclude_padding;
     if (image_desc(&src, z->batch, w->ic, w->ih, w->iw) || image_desc(&dst, z->batch, w->oc, w->oh, w->ow) ||
-        dnnl_pooling_v2_forward_desc_init(&desc, dnnl_forward_inference, kind, &src, &dst, strides, kernel, dilates, before, after))
+        dnnl_pooling_v2_forward_desc_init(&desc, dnnl_forward_inference, kind, &src, &dst, strides, kernel,
+                                          dilates, before, after))
         return FL_UNSUPPORTED;
     attr = make_attr(NULL);
     if (!attr || dnnl_primitive_desc_create(&pd, &desc, attr, engine, NULL))
@@ -306,7 +314,8 @@ static struct onednn *new_state(const struct kernel_task *t)
     return s;
 }
 
-/* oneDNN 2.6's AVX-512 convolutions compute garbage, or crash, for windows that can lie in the padding altogether. */
+/* oneDNN 2.6's AVX-512 convolutions compute garbage, or crash, for windows that can lie in the padding
+ * altogether. */
 static bool meets_input(const struct window2d *w)
 {
     int64_t high = (w->kh - 1) * w->dh, wide = (w->kw - 1) * w->dw;
@@ -372,14 +381,16 @@ static int pool_prepare(struct kernel_task *t, void **state)
 
 static int run_size(const struct onednn *s, const struct sized *z, const float *x, float *y, void *scratch)
 {
-    dnnl_exec_arg_t args[5] = {{DNNL_ARG_SRC, z->src}, {DNNL_ARG_DST, z->dst}, {DNNL_ARG_SCRATCHPAD, z->scratchpad}};
+    dnnl_exec_arg_t args[5] = {
+        {DNNL_ARG_SRC, z->src}, {DNNL_ARG_DST, z->dst}, {DNNL_ARG_SCRATCHPAD, z->scratchpad}};
     int n = 3;
     if (!s->is_pool)
         args[n++] = (dnnl_exec_arg_t){DNNL_ARG_WEIGHTS, z->weights};
     if (z->bias)
         args[n++] = (dnnl_exec_arg_t){DNNL_ARG_BIAS, z->bias};
     if (dnnl_memory_set_data_handle(z->src, (void *)(uintptr_t)x) || dnnl_memory_set_data_handle(z->dst, y) ||
-        dnnl_memory_set_data_handle(z->scratchpad, scratch) || dnnl_primitive_execute(z->primitive, stream, n, args))
+        dnnl_memory_set_data_handle(z->scratchpad, scratch) ||
+        dnnl_primitive_execute(z->primitive, stream, n, args))
         return FL_INTERNAL;
     return FL_OK;
 }

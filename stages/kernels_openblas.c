@@ -1,8 +1,8 @@
 /* kernels_openblas.c - convolutions by im2col, Gemm and MatMul, with OpenBLAS's products
  *
- * OpenBLAS copies its operands into an order of its own, unless the product is small. With the few rows of one request
- * that copy of the weights costs more than the product itself, so products of few rows are done in slices that count
- * as small, one after the other.
+ * OpenBLAS copies its operands into an order of its own, unless the product is small. With the few rows of
+ * one request that copy of the weights costs more than the product itself, so products of few rows are done
+ * in slices that count as small, one after the other.
  */
 #include "kernels.h"
 
@@ -20,7 +20,8 @@
 static const struct post no_post = {GRAPH_NONE, ACT_NONE, 0, 0};
 
 /* c[m][n] += a[m][k] * b[k][n], all row-major. */
-static void multiply(int64_t m, int64_t n, int64_t k, const float *a, int64_t lda, const float *b, int64_t ldb, float *c, int64_t ldc)
+static void multiply(int64_t m, int64_t n, int64_t k, const float *a, int64_t lda, const float *b,
+                     int64_t ldb, float *c, int64_t ldc)
 {
     int64_t slice = k;
     if (m == 1) {
@@ -30,8 +31,9 @@ static void multiply(int64_t m, int64_t n, int64_t k, const float *a, int64_t ld
     if (m <= FEW_ROWS && m * n * k > SMALL_PRODUCT && SMALL_PRODUCT / (m * n) >= 16)
         slice = SMALL_PRODUCT / (m * n);
     for (int64_t i = 0; i < k; i += slice)
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)m, (int)n, (int)(k - i < slice ? k - i : slice), 1, a + i, (int)lda,
-                    b + i * ldb, (int)ldb, 1, c, (int)ldc);
+        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)m, (int)n,
+                    (int)(k - i < slice ? k - i : slice), 1, a + i, (int)lda, b + i * ldb, (int)ldb, 1, c,
+                    (int)ldc);
 }
 
 struct conv {
@@ -68,7 +70,8 @@ static int conv_prepare(struct kernel_task *t, void **state)
     if (!s)
         return FL_NOMEM;
     window_of_conv(&s->w, &t->call);
-    s->direct = s->w.kh * s->w.kw == 1 && s->w.sh == 1 && s->w.sw == 1 && !s->w.top && !s->w.left && !s->w.bottom && !s->w.right;
+    s->direct = s->w.kh * s->w.kw == 1 && s->w.sh == 1 && s->w.sw == 1 && !s->w.top && !s->w.left &&
+                !s->w.bottom && !s->w.right;
     b = weights_alloc(t->weights, (size_t)view_count(&t->call.in[1]) * sizeof *b);
     bias = weights_alloc(t->weights, (size_t)s->w.oc * sizeof *bias);
     if (!b || !bias)
@@ -101,7 +104,8 @@ static void lay_out_pixel(void *arg, int i, int thread)
 {
     const struct columns *c = arg;
     const struct window2d *w = &c->s->w;
-    int64_t pixel = c->first + i, ox = pixel % w->ow, oy = pixel / w->ow % w->oh, image = pixel / w->ow / w->oh;
+    int64_t pixel = c->first + i, ox = pixel % w->ow, oy = pixel / w->ow % w->oh,
+            image = pixel / w->ow / w->oh;
     int64_t icg = w->ic / w->groups;
     const float *x = c->x + image * w->ih * w->iw * w->ic + c->g * icg;
     float *to = c->to + i * w->kh * w->kw * icg;
@@ -134,7 +138,8 @@ static int conv_run(void *state, const struct op_call *c, const struct kernel_ru
     const struct window2d *w = &s->w;
     const struct post *p = &c->node->post;
     const float *residual = p->residual == GRAPH_NONE ? NULL : c->in[p->residual].data;
-    int64_t rows = c->out[0].dim[0] * w->oh * w->ow, icg = w->ic / w->groups, ocg = w->oc / w->groups, k = w->kh * w->kw * icg;
+    int64_t rows = c->out[0].dim[0] * w->oh * w->ow, icg = w->ic / w->groups, ocg = w->oc / w->groups,
+            k = w->kh * w->kw * icg;
     for (int64_t first = 0; first < rows; first += s->rows) {
         int64_t n = rows - first < s->rows ? rows - first : s->rows;
         float *y = (float *)c->out[0].data + first * w->oc;
@@ -217,8 +222,9 @@ static int product_run(void *state, const struct op_call *c, const struct kernel
     if (s->b)
         multiply(p.m, p.n, p.k, c->in[0].data, p.k, s->b, p.n, y, p.n);
     else
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, p.trans_b ? CblasTrans : CblasNoTrans, (int)p.m, (int)p.n, (int)p.k, p.alpha,
-                    c->in[0].data, (int)p.k, c->in[1].data, (int)(p.trans_b ? p.k : p.n), 1, y, (int)p.n);
+        cblas_sgemm(CblasRowMajor, CblasNoTrans, p.trans_b ? CblasTrans : CblasNoTrans, (int)p.m, (int)p.n,
+                    (int)p.k, p.alpha, c->in[0].data, (int)p.k, c->in[1].data, (int)(p.trans_b ? p.k : p.n),
+                    1, y, (int)p.n);
     if (post->activation != ACT_NONE)
         simd_best()->post(post, y, NULL, p.m * p.n);
     return FL_OK;

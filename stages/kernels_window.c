@@ -1,4 +1,5 @@
-/* kernels_window.c - windows over channels-last images, a vector of channels at a time: depthwise convolution, pools */
+/* kernels_window.c - windows over channels-last images, a vector of channels at a time: depthwise
+ * convolution, pools */
 #include "kernels.h"
 
 #include <math.h>
@@ -19,7 +20,8 @@ struct depthwise {
 static bool depthwise_accepts(const struct kernel_task *t)
 {
     struct window2d w;
-    return window_of_conv(&w, &t->call) && w.groups == w.ic && w.oc == w.ic && w.groups > 1 && w.kh * w.kw <= MAX_TAPS;
+    return window_of_conv(&w, &t->call) && w.groups == w.ic && w.oc == w.ic && w.groups > 1 &&
+           w.kh * w.kw <= MAX_TAPS;
 }
 
 static int depthwise_prepare(struct kernel_task *t, void **state)
@@ -52,9 +54,10 @@ static int depthwise_prepare(struct kernel_task *t, void **state)
     return FL_OK;
 }
 
-/* Pointers to the pixels under the window at output pixel (image, oy, ox), `outside` for those in the padding (left out
- * when it is NULL). Returns how many. */
-static int point_at_window(const struct window2d *w, const float *x, int64_t oy, int64_t ox, const float *outside, const float **row)
+/* Pointers to the pixels under the window at output pixel (image, oy, ox), `outside` for those in the padding
+ * (left out when it is NULL). Returns how many. */
+static int point_at_window(const struct window2d *w, const float *x, int64_t oy, int64_t ox,
+                           const float *outside, const float **row)
 {
     int n = 0;
     for (int64_t ky = 0; ky < w->kh; ky++) {
@@ -83,12 +86,14 @@ static void depthwise_row(void *arg, int i, int thread)
     const struct window2d *w = &s->w;
     const struct post *p = &job->call->node->post;
     const float *x = (const float *)job->call->in[0].data + i / w->oh * w->ih * w->iw * w->ic, *row[MAX_TAPS];
-    const float *residual = p->residual == GRAPH_NONE ? NULL : (const float *)job->call->in[p->residual].data + i * w->ow * w->oc;
+    const float *residual =
+        p->residual == GRAPH_NONE ? NULL : (const float *)job->call->in[p->residual].data + i * w->ow * w->oc;
     float *y = (float *)job->call->out[0].data + i * w->ow * w->oc;
     (void)thread;
     for (int64_t ox = 0; ox < w->ow; ox++) {
         int taps = point_at_window(w, x, i % w->oh, ox, s->zeros, row);
-        simd_best()->depthwise(row, taps, s->weights, s->bias, residual ? residual + ox * w->oc : NULL, p, y + ox * w->oc, w->oc);
+        simd_best()->depthwise(row, taps, s->weights, s->bias, residual ? residual + ox * w->oc : NULL, p,
+                               y + ox * w->oc, w->oc);
     }
 }
 
@@ -138,7 +143,8 @@ static int pool_prepare(struct kernel_task *t, void **state)
 }
 
 /* Positions of the window that lie in the padded input along one side. */
-static int64_t padded_taps(int64_t o, int64_t stride, int64_t before, int64_t dilation, int64_t kernel, int64_t size, int64_t after)
+static int64_t padded_taps(int64_t o, int64_t stride, int64_t before, int64_t dilation, int64_t kernel,
+                           int64_t size, int64_t after)
 {
     int64_t n = 0;
     for (int64_t k = 0; k < kernel; k++)
@@ -146,7 +152,8 @@ static int64_t padded_taps(int64_t o, int64_t stride, int64_t before, int64_t di
     return n;
 }
 
-static void pool_pixel(const struct plain_pool *s, const float *const *row, int taps, int64_t counted, float *y)
+static void pool_pixel(const struct plain_pool *s, const float *const *row, int taps, int64_t counted,
+                       float *y)
 {
     const struct simd *simd = simd_best();
     if (!taps) {
@@ -221,7 +228,8 @@ static bool spatial_accepts(const struct kernel_task *t)
     const struct op_call *c = &t->call;
     if (c->n_in < 1 || c->in[0].rank != 4 || !view_is_activation(&c->in[0]) || !no_residual(c))
         return false;
-    return reduces_space(c) && view_count(&c->out[0]) == c->in[0].dim[0] * c->in[0].dim[1] && view_count(&c->in[0]) > 0;
+    return reduces_space(c) && view_count(&c->out[0]) == c->in[0].dim[0] * c->in[0].dim[1] &&
+           view_count(&c->in[0]) > 0;
 }
 
 static int spatial_prepare(struct kernel_task *t, void **state)

@@ -1,8 +1,9 @@
 /* kernels_winograd.c - 3x3 convolutions of stride 1 by Winograd's F(4x4, 3x3) (Lavin & Gray 2016)
  *
- * Each 4x4 patch of the output comes from a 6x6 patch of the input: both are transformed (36 points), and at each point
- * the channels are a plain product, 36 multiplications where the direct way needs 144. The points 0, +-1, +-2 keep the
- * error of float32 near 1e-6 of the largest value. Patches go through in chunks that stay in cache.
+ * Each 4x4 patch of the output comes from a 6x6 patch of the input: both are transformed (36 points), and at
+ * each point the channels are a plain product, 36 multiplications where the direct way needs 144. The points
+ * 0, +-1, +-2 keep the error of float32 near 1e-6 of the largest value. Patches go through in chunks that
+ * stay in cache.
  */
 #include "kernels.h"
 
@@ -19,12 +20,12 @@
 struct winograd {
     struct window2d w;
     const struct simd *simd;
-    struct panels panels;   /* native: a group per point */
-    const float *u;         /* OpenBLAS: [36][ic][oc] */
-    const float *bias;      /* [oc], zeros when the node has none */
-    const float *zeros;     /* [ic] */
-    int64_t rows, columns;  /* patches of an image */
-    int64_t chunk;          /* patches at a time */
+    struct panels panels;  /* native: a group per point */
+    const float *u;        /* OpenBLAS: [36][ic][oc] */
+    const float *bias;     /* [oc], zeros when the node has none */
+    const float *zeros;    /* [ic] */
+    int64_t rows, columns; /* patches of an image */
+    int64_t chunk;         /* patches at a time */
 };
 
 struct transformed {
@@ -35,8 +36,12 @@ struct transformed {
 /* G g G^T for one pair of channels: `g` is 3x3, point p of the result goes to u[p * stride]. */
 static void transform_weights(const float *g, float *u, int64_t stride)
 {
-    static const double G[6][3] = {{1 / 4., 0, 0},           {-1 / 6., -1 / 6., -1 / 6.}, {-1 / 6., 1 / 6., -1 / 6.},
-                                   {1 / 24., 1 / 12., 1 / 6.}, {1 / 24., -1 / 12., 1 / 6.}, {0, 0, 1}};
+    static const double G[6][3] = {{1 / 4., 0, 0},
+                                   {-1 / 6., -1 / 6., -1 / 6.},
+                                   {-1 / 6., 1 / 6., -1 / 6.},
+                                   {1 / 24., 1 / 12., 1 / 6.},
+                                   {1 / 24., -1 / 12., 1 / 6.},
+                                   {0, 0, 1}};
     double t[6][3];
     for (int i = 0; i < 6; i++)
         for (int j = 0; j < 3; j++)
@@ -64,7 +69,8 @@ static bool accepts(const struct kernel_task *t)
 {
     struct window2d w;
     int lanes = simd_best()->lanes;
-    if (!window_of_conv(&w, &t->call) || w.kh != 3 || w.kw != 3 || w.sh != 1 || w.sw != 1 || w.dh != 1 || w.dw != 1)
+    if (!window_of_conv(&w, &t->call) || w.kh != 3 || w.kw != 3 || w.sh != 1 || w.sw != 1 || w.dh != 1 ||
+        w.dw != 1)
         return false;
     /* Four times the weights: only where the image has patches enough to be worth it. */
     return w.groups == 1 && w.ic % lanes == 0 && w.oc % lanes == 0 && w.oh * w.ow >= 256;
@@ -92,7 +98,8 @@ static int prepare_common(struct kernel_task *t, struct winograd *s)
         memcpy(b, bias, (size_t)s->w.oc * sizeof *b);
     s->bias = b;
     s->zeros = z;
-    t->scratch_bytes = (size_t)(POINTS * s->chunk * (s->w.ic + s->w.oc)) * sizeof(float) + (size_t)s->chunk * sizeof(float *);
+    t->scratch_bytes = (size_t)(POINTS * s->chunk * (s->w.ic + s->w.oc)) * sizeof(float) +
+                       (size_t)s->chunk * sizeof(float *);
     t->alias = t->call.node->post.residual;
     kernel_mark_packed(t, 1);
     kernel_mark_packed(t, 2);
@@ -115,7 +122,8 @@ static int native_prepare(struct kernel_task *t, void **state)
         return FL_NOMEM;
     transform_all(&s->w, t->call.in[1].data, u);
     m = (struct transformed){u, s->w.ic, s->w.oc};
-    rc = panels_pack(&s->panels, s->simd, t->weights, POINTS, 1, s->w.ic, s->w.oc, transformed_element, &m, NULL);
+    rc = panels_pack(&s->panels, s->simd, t->weights, POINTS, 1, s->w.ic, s->w.oc, transformed_element, &m,
+                     NULL);
     free(u);
     return rc;
 }
@@ -188,7 +196,8 @@ static void give_patch(void *arg, int i, int thread)
             out[a * 4 + b] = inside ? p->y + at : NULL;
             residual[a * 4 + b] = inside && p->residual ? p->residual + at : NULL;
         }
-    p->s->simd->wino_output(p->m + i * w->oc, p->count * w->oc, out, p->residual ? residual : NULL, p->s->bias, p->post, w->oc);
+    p->s->simd->wino_output(p->m + i * w->oc, p->count * w->oc, out, p->residual ? residual : NULL,
+                            p->s->bias, p->post, w->oc);
 }
 
 static void multiply_native(void *arg, int i, int thread)
@@ -197,7 +206,8 @@ static void multiply_native(void *arg, int i, int thread)
     const struct pass *p = arg;
     const struct panels *panels = &p->s->panels;
     int point = i / panels->blocks;
-    struct panels_call call = {panels, point, p->row, p->count, point * p->count * panels->k, NULL, panels->n, NULL, &nothing};
+    struct panels_call call = {panels, point,     p->row, p->count, point * p->count * panels->k,
+                               NULL,   panels->n, NULL,   &nothing};
     (void)thread;
     call.c = p->m + point * p->count * panels->n;
     panels_run_block(&call, i % panels->blocks, 0, p->count);
@@ -207,8 +217,9 @@ static void multiply_openblas(const struct pass *p)
 {
     int64_t ic = p->s->w.ic, oc = p->s->w.oc;
     for (int i = 0; i < POINTS; i++)
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)p->count, (int)oc, (int)ic, 1, p->v + i * p->count * ic,
-                    (int)ic, p->s->u + i * ic * oc, (int)oc, 0, p->m + i * p->count * oc, (int)oc);
+        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)p->count, (int)oc, (int)ic, 1,
+                    p->v + i * p->count * ic, (int)ic, p->s->u + i * ic * oc, (int)oc, 0,
+                    p->m + i * p->count * oc, (int)oc);
 }
 
 static int run(void *state, const struct op_call *c, const struct kernel_run *r)

@@ -48,9 +48,8 @@ int panels_pack(struct panels *p, const struct simd *simd, struct weights *w, in
     p->chunk_taps = (int)(CHUNK_FLOATS / width / (k ? k : 1));
     p->chunk_taps = p->chunk_taps < 1 ? 1 : p->chunk_taps > taps ? taps : p->chunk_taps;
     p->data = weights_alloc(w, (size_t)(groups * p->group_size) * sizeof *p->data);
-    p->zeros = weights_alloc(w, (size_t)(k + simd->lanes) * sizeof *p->zeros);
     p->bias = bias ? weights_alloc(w, (size_t)(groups * padded + width) * sizeof *p->bias) : NULL;
-    if (!p->data || !p->zeros || (bias && !p->bias))
+    if (!p->data || (bias && !p->bias))
         return FL_NOMEM;
     for (int g = 0; g < groups; g++) {
         for (int b = 0; b < p->blocks; b++)

@@ -18,7 +18,6 @@ struct panels {
     int blocks;         /* panels per group */
     int64_t group_size; /* floats */
     float *data, *bias; /* bias: groups x n padded to whole panels, or NULL */
-    const float *zeros; /* k of them, for rows that lie in the padding */
     int chunk_taps;     /* how much of a panel is worked through at once, so that it stays in cache */
     int64_t chunk_k;
 };

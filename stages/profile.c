@@ -7,12 +7,8 @@
 
 #include "base/clock.h"
 
-#define WARM_UP 3
-
-struct samples {
-    double *ms; /* [runs] */
-    int n;
-};
+#define WARM_UP     3
+#define MAX_SAMPLES (1 << 24) /* of all layers together */
 
 static int by_value(const void *a, const void *b)
 {
@@ -111,7 +107,7 @@ static void name_layers(struct profile *p, struct exec *x, const struct graph *g
 int profile_run(struct profile *out, struct exec *x, const struct graph *g, int first, int last, int threads,
                 int batch, int runs, struct error *e)
 {
-    int n = last - first + 1, rc, half = runs > 1 ? runs / 2 : 1;
+    int n = last - first + 1, rc, half = runs > 1 ? runs / 2 : 1, each;
     double *ms;
     memset(out, 0, sizeof *out);
     if (first < 0 || last >= g->n_nodes || n < 1 || runs < 1)
@@ -120,17 +116,18 @@ int profile_run(struct profile *out, struct exec *x, const struct graph *g, int 
     out->weight_bytes = exec_weight_bytes(x);
     out->arena_bytes = exec_arena_bytes(x);
     out->layer = calloc((size_t)n, sizeof *out->layer);
-    ms = malloc((size_t)(n > 1 ? n : 2) * (size_t)half * sizeof *ms);
+    each = half < MAX_SAMPLES / n ? half : MAX_SAMPLES / n;
+    ms = malloc(((size_t)n * (size_t)each + (size_t)half) * sizeof *ms);
     if (!out->layer || !ms)
         rc = error_set(e, FL_NOMEM, "no memory for the times of %d layers", n);
     else
         rc = time_whole(x, out, first, last, ms, half, e);
     if (!rc) {
         summarise(ms, half, &out->median_ms, &out->min_ms, &out->p99_ms);
-        rc = time_layers(x, out, first, last, ms, half, e);
+        rc = time_layers(x, out, first, last, ms, each, e);
     }
     for (int i = 0; i < n && !rc; i++)
-        summarise(ms + (size_t)i * (size_t)half, half, &out->layer[i].median_ms, &out->layer[i].min_ms,
+        summarise(ms + (size_t)i * (size_t)each, each, &out->layer[i].median_ms, &out->layer[i].min_ms,
                   &out->layer[i].p99_ms);
     free(ms);
     if (rc)

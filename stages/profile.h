@@ -18,10 +18,10 @@ struct profile {
     size_t weight_bytes, arena_bytes;
 };
 
-/* Runs the executor's range `runs` times after warm-up (inputs: fixed pseudo-random numbers): half of the runs timed as one,
- * half timed per layer. `g` gives names. */
-int profile_run(struct profile *out, struct exec *x, const struct graph *g, int first, int last, int threads, int batch, int runs,
-                struct error *e);
+/* Runs the executor's range `runs` times after warm-up (inputs: fixed pseudo-random numbers): half of the
+ * runs timed as one, half timed per layer. `g` gives names. */
+int profile_run(struct profile *out, struct exec *x, const struct graph *g, int first, int last, int threads,
+                int batch, int runs, struct error *e);
 void profile_release(struct profile *p);
 
 #endif

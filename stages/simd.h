@@ -49,10 +49,10 @@ struct simd {
     void (*max)(float *y, const float *x, int64_t n);
     void (*scale)(float *y, float a, int64_t n);
     void (*multiply_add)(float *y, const float *x, const float *w, int64_t n);
-    /* y[i] = post(bias[i] + residual[i] + sum over t < taps of row[t][i] * w[t * c + i]) for i < c; bias, residual may be
-     * NULL. */
-    void (*depthwise)(const float *const *row, int taps, const float *w, const float *bias, const float *residual,
-                      const struct post *post, float *y, int64_t c);
+    /* y[i] = post(bias[i] + residual[i] + sum over t < taps of row[t][i] * w[t * c + i]) for i < c; bias,
+     * residual may be NULL. */
+    void (*depthwise)(const float *const *row, int taps, const float *w, const float *bias,
+                      const float *residual, const struct post *post, float *y, int64_t c);
     /* z[i] = x[i] OP y[i]; OP is one of + - * / */
     void (*binary)(char op, const float *x, const float *y, float *z, int64_t n);
     /* z[i] = x[i] OP a, or a OP x[i] when `swapped` */

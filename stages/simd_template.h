@@ -340,8 +340,8 @@ static void multiply_add(float *y, const float *x, const float *w, int64_t n)
 }
 
 /* `taps` rows of c floats, each multiplied by its own row of w, plus bias. */
-static void depthwise(const float *const *row, int taps, const float *w, const float *bias, const float *residual,
-                      const struct post *p, float *y, int64_t c)
+static void depthwise(const float *const *row, int taps, const float *w, const float *bias,
+                      const float *residual, const struct post *p, float *y, int64_t c)
 {
     int64_t i = 0;
     for (; i + 2 * L <= c; i += 2 * L) {

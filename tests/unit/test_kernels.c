@@ -1,7 +1,8 @@
 /* test_kernels.c - every kernel against the reference, over random shapes and attributes
  *
- * A case is one node with made-up attributes and inputs. Its operator's reference runs first; then each kernel that accepts
- * the node runs, at the largest batch and at batch 1, on every instruction set that this CPU has.
+ * A case is one node with made-up attributes and inputs. Its operator's reference runs first; then each
+ * kernel that accepts the node runs, at the largest batch and at batch 1, on every instruction set that this
+ * CPU has.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -50,7 +51,8 @@ static void add_ints(struct test_case *c, const char *name, int n, ...)
     struct attr *a = &c->attr[c->node.n_attr];
     va_list args;
     snprintf(c->name[c->node.n_attr], sizeof *c->name, "%s", name);
-    *a = (struct attr){.name = c->name[c->node.n_attr], .kind = ATTR_INTS, .count = n, .ints = c->ints[c->node.n_attr]};
+    *a = (struct attr){
+        .name = c->name[c->node.n_attr], .kind = ATTR_INTS, .count = n, .ints = c->ints[c->node.n_attr]};
     va_start(args, n);
     for (int i = 0; i < n; i++)
         a->ints[i] = va_arg(args, int64_t);
@@ -156,24 +158,28 @@ static double find_scale(struct test_case *c)
     return largest;
 }
 
-static void compare(const struct test_case *c, const struct kernel *k, const float *got, const float *want, int64_t n)
+static void compare(const struct test_case *c, const struct kernel *k, const float *got, const float *want,
+                    int64_t n)
 {
     double worst = 0, largest = c->scale;
     char shape[64];
     for (int64_t i = 0; i < n; i++) {
         if (isnan(want[i]) && isnan(got[i]))
             continue;
-        worst = fmax(worst, isnan(got[i]) || isnan(want[i]) ? INFINITY : fabs((double)got[i] - (double)want[i]));
+        worst =
+            fmax(worst, isnan(got[i]) || isnan(want[i]) ? INFINITY : fabs((double)got[i] - (double)want[i]));
     }
     if (worst > 3e-5 * largest)
-        fail_msg("%s by %s (%s, seed %u): differs by %g, largest value %g, output %s, activation %d, residual %d",
-                 c->node.op->name, k->name, simd_best()->name, seed, worst, largest,
-                 tensor_describe(&c->out, shape, sizeof shape), c->node.post.activation, c->node.post.residual);
+        fail_msg(
+            "%s by %s (%s, seed %u): differs by %g, largest value %g, output %s, activation %d, residual %d",
+            c->node.op->name, k->name, simd_best()->name, seed, worst, largest,
+            tensor_describe(&c->out, shape, sizeof shape), c->node.post.activation, c->node.post.residual);
 }
 
 /* Runs k with its inputs in the physical order, for the first `batch` of max_batch. */
-static void run_kernel(struct test_case *c, const struct kernel *k, void *state, const struct kernel_task *task, struct pool *pool,
-                       int64_t batch, int64_t max_batch, const float *want, bool in_place)
+static void run_kernel(struct test_case *c, const struct kernel *k, void *state,
+                       const struct kernel_task *task, struct pool *pool, int64_t batch, int64_t max_batch,
+                       const float *want, bool in_place)
 {
     struct tensor in[MAX_IN], out = c->out;
     struct view vin[MAX_IN], vout, plain;
@@ -214,7 +220,8 @@ static void run_kernel(struct test_case *c, const struct kernel *k, void *state,
 
 static bool same_size(const struct test_case *c, const struct kernel_task *t)
 {
-    return t->alias != GRAPH_NONE && tensor_count(&c->in[t->alias]) == tensor_count(&c->out) && !c->constant[t->alias];
+    return t->alias != GRAPH_NONE && tensor_count(&c->in[t->alias]) == tensor_count(&c->out) &&
+           !c->constant[t->alias];
 }
 
 /* Returns how many kernels beside the reference took the case. */
@@ -228,7 +235,8 @@ static int try_all(struct test_case *c, int64_t max_batch, struct pool *pool)
     c->scale = find_scale(c);
     out = physical(&c->out, false, NULL);
     for (int i = 0; table[i]; i++) {
-        struct kernel_task t = {.call = {&c->node, 13, c->node.n_in, 1, in, &out}, .max_batch = (int)max_batch, .threads = 1};
+        struct kernel_task t = {
+            .call = {&c->node, 13, c->node.n_in, 1, in, &out}, .max_batch = (int)max_batch, .threads = 1};
         void *state = NULL;
         int rc;
         for (int k = 0; k < c->node.n_in; k++)
@@ -264,7 +272,8 @@ static void draw_activation(struct post *p)
 static void conv_case(struct test_case *c, int64_t batch)
 {
     static const int64_t channels[] = {1, 3, 4, 8, 13, 16, 32, 48, 64, 70};
-    int64_t ic = channels[draw(10)], oc = channels[draw(10)], kh = 1 + draw(3), kw = draw(3) ? kh : 1 + draw(5), groups = 1;
+    int64_t ic = channels[draw(10)], oc = channels[draw(10)], kh = 1 + draw(3),
+            kw = draw(3) ? kh : 1 + draw(5), groups = 1;
     int64_t d = draw(4) ? 1 : 2, s = draw(2) ? 1 : 2, h = kh * d + draw(18), w = kw * d + draw(18);
     if (!draw(4))
         groups = oc = ic;
@@ -340,7 +349,8 @@ static void winograd(void **state)
         seed = 5000 + (uint32_t)i;
         batch = 1 + draw(3);
         begin(&c, "Conv");
-        add_input(&c, false, 4, batch, (int64_t)16 * (1 + draw(4)), (int64_t)16 + draw(9), (int64_t)18 + draw(9));
+        add_input(&c, false, 4, batch, (int64_t)16 * (1 + draw(4)), (int64_t)16 + draw(9),
+                  (int64_t)18 + draw(9));
         add_input(&c, true, 4, (int64_t)16 * (1 + draw(6)), c.in[0].dim[1], (int64_t)3, (int64_t)3);
         add_input(&c, true, 1, c.in[1].dim[0]);
         add_ints(&c, "pads", 4, (int64_t)1, (int64_t)1, (int64_t)draw(2), (int64_t)1);
@@ -370,7 +380,8 @@ static void pools(void **state)
         add_ints(&c, "strides", 2, (int64_t)1 + draw(3), (int64_t)1 + draw(3));
         if (d > 1)
             add_ints(&c, "dilations", 2, d, d);
-        add_ints(&c, "pads", 4, (int64_t)draw((uint32_t)k), (int64_t)draw((uint32_t)k), (int64_t)draw((uint32_t)k), (int64_t)draw((uint32_t)k));
+        add_ints(&c, "pads", 4, (int64_t)draw((uint32_t)k), (int64_t)draw((uint32_t)k),
+                 (int64_t)draw((uint32_t)k), (int64_t)draw((uint32_t)k));
         add_int(&c, "ceil_mode", draw(2));
         if (strcmp(c.node.op->name, "MaxPool"))
             add_int(&c, "count_include_pad", draw(2));
@@ -480,7 +491,8 @@ static void two_operands(void **state)
         struct test_case c;
         seed = 900 + (uint32_t)i;
         begin(&c, ops[i % 4]);
-        add_input(&c, false, 4, (int64_t)3, (int64_t)2 + draw(40), (int64_t)2 + draw(5), (int64_t)2 + draw(5));
+        add_input(&c, false, 4, (int64_t)3, (int64_t)2 + draw(40), (int64_t)2 + draw(5),
+                  (int64_t)2 + draw(5));
         second_operand(&c, (uint32_t)i % 5);
         if (i % 3 == 0 && (i % 4 == 0 || i % 4 == 2 || i % 5 == 1)) {
             struct tensor t = c.in[0];
@@ -497,7 +509,8 @@ static void two_operands(void **state)
 
 static void norms_and_spatial_means(void **state)
 {
-    static const char *const ops[] = {"BatchNormalization", "GlobalAveragePool", "GlobalMaxPool", "ReduceMean"};
+    static const char *const ops[] = {"BatchNormalization", "GlobalAveragePool", "GlobalMaxPool",
+                                      "ReduceMean"};
     (void)state;
     for (int i = 0; i < 40; i++) {
         struct test_case c;

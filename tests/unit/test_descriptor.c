@@ -1,0 +1,106 @@
+/* test_descriptor.c - descriptors against adaptive average pooling as it is defined */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "stages/descriptor.h"
+
+static uint32_t seed;
+
+static int draw(int n)
+{
+    seed = seed * 1664525u + 1013904223u;
+    return (int)((seed >> 8) % (uint32_t)n);
+}
+
+static struct tensor make(int rank, int64_t n, int64_t h, int64_t w, int64_t c)
+{
+    struct tensor t = {.dtype = TENSOR_F32, .rank = rank, .dim = {n, h, w, c}};
+    assert_int_equal(tensor_alloc(&t), FL_OK);
+    for (int64_t i = 0; i < tensor_count(&t); i++)
+        ((float *)t.data)[i] = (float)draw(1000) / 100 - 5;
+    return t;
+}
+
+/* Mean of channel ch of image n over cell (i, j) of grid g. */
+static double cell(const struct tensor *t, int64_t n, int g, int i, int j, int64_t ch)
+{
+    int64_t h = t->dim[1], w = t->dim[2], c = t->dim[3];
+    int64_t y0 = (int64_t)floor((double)i * (double)h / g),
+            y1 = (int64_t)ceil((double)(i + 1) * (double)h / g);
+    int64_t x0 = (int64_t)floor((double)j * (double)w / g),
+            x1 = (int64_t)ceil((double)(j + 1) * (double)w / g);
+    double sum = 0;
+    for (int64_t y = y0; y < y1; y++)
+        for (int64_t x = x0; x < x1; x++)
+            sum += (double)((float *)t->data)[((n * h + y) * w + x) * c + ch];
+    return sum / (double)((y1 - y0) * (x1 - x0));
+}
+
+static void check(const struct tensor *t, const struct descriptor_config *c)
+{
+    int dim = descriptor_dim(t, c);
+    float *out = malloc((size_t)dim * (size_t)t->dim[0] * sizeof *out), *at = out;
+    descriptor_compute(t, c, out);
+    for (int64_t n = 0; n < t->dim[0]; n++)
+        for (int k = 0; k < c->n_grids; k++)
+            for (int i = 0; i < c->grid[k]; i++)
+                for (int j = 0; j < c->grid[k]; j++)
+                    for (int64_t ch = 0; ch < t->dim[3]; ch++) {
+                        double want = cell(t, n, c->grid[k], i, j, ch);
+                        assert_true(fabs((double)*at++ - want) < 1e-4);
+                    }
+    assert_int_equal(at - out, dim * t->dim[0]);
+    free(out);
+}
+
+static void grids_of_all_shapes(void **state)
+{
+    static const struct descriptor_config configs[] = {
+        {false, 3, {1, 2, 4}}, {false, 3, {4, 1, 2}},    {false, 2, {3, 2}},
+        {false, 1, {1}},       {false, 4, {5, 1, 3, 6}},
+    };
+    (void)state;
+    for (int i = 0; i < 100; i++) {
+        struct tensor t;
+        seed = (uint32_t)i;
+        t = make(4, 1 + draw(3), 1 + draw(17), 1 + draw(17), 1 + draw(70));
+        check(&t, &configs[i % 5]);
+        tensor_release(&t);
+    }
+    for (int i = 0; i < 5; i++) {
+        struct tensor t = make(4, 2, 32, 32, 64);
+        check(&t, &configs[i]);
+        tensor_release(&t);
+    }
+}
+
+static void flat_ones_are_copied(void **state)
+{
+    const struct descriptor_config flatten = {true, 1, {1}}, pooled = {false, 3, {1, 2, 4}};
+    struct tensor image = make(4, 2, 3, 3, 5), row = make(2, 3, 7, 0, 0);
+    float out[2 * 45];
+    (void)state;
+    assert_int_equal(descriptor_dim(&image, &flatten), 45);
+    descriptor_compute(&image, &flatten, out);
+    assert_memory_equal(out, image.data, sizeof out);
+    assert_int_equal(descriptor_dim(&row, &pooled), 7);
+    descriptor_compute(&row, &pooled, out);
+    assert_memory_equal(out, row.data, 21 * sizeof *out);
+    tensor_release(&image);
+    tensor_release(&row);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(grids_of_all_shapes),
+        cmocka_unit_test(flat_ones_are_copied),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,133 @@
+/* test_placement.c - stages and exits of a pipeline file, found in a model by name */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <string.h>
+
+#include "stages/placement.h"
+
+#define MODEL "tests/data/tiny.onnx"
+
+static struct graph *g;
+
+static int load_model(void **state)
+{
+    struct error e;
+    (void)state;
+    return graph_load(&g, MODEL, NULL, &e);
+}
+
+static int free_model(void **state)
+{
+    (void)state;
+    graph_free(g);
+    return 0;
+}
+
+static char *text(const char *s)
+{
+    return (char *)(uintptr_t)s;
+}
+
+static struct pipeline start(int n_stages)
+{
+    struct pipeline p = {.n_stages = n_stages, .exits_auto = true};
+    p.cache.kind = text("kmeans");
+    return p;
+}
+
+static void automatic_exits_stand_after_blocks(void **state)
+{
+    struct pipeline p = start(1);
+    struct placement out;
+    struct error e = {FL_OK, ""};
+    (void)state;
+    assert_int_equal(placement_resolve(&out, g, &p, &e), FL_OK);
+    assert_int_equal(out.n_stages, 1);
+    assert_int_equal(out.stage[0].first, 0);
+    assert_int_equal(out.stage[0].last, g->n_nodes - 1);
+    assert_true(out.n_exits >= 2);
+    assert_string_equal(out.exit[0].name, "exit1");
+    assert_string_equal(out.exit[0].kind, "kmeans");
+    assert_string_equal(out.exit[0].cut.name, "block1.out");
+    assert_int_equal(out.depth, graph_depth(g));
+    p.cache.kind = text("none");
+    assert_int_equal(placement_resolve(&out, g, &p, &e), FL_OK);
+    assert_int_equal(out.n_exits, 0);
+}
+
+static void named_stages_and_exits_are_found(void **state)
+{
+    struct pipeline p = start(3);
+    struct placement out;
+    struct error e = {FL_OK, ""};
+    (void)state;
+    p.exits_auto = false;
+    p.n_exits = 2;
+    p.exit[0] = (struct exit_config){text("late"), text("block2.out"), text("knn")};
+    p.exit[1] = (struct exit_config){text("early"), text("block1.out"), NULL};
+    p.stage[0].last = text("block1.out");
+    p.stage[1].last = text("late");
+    assert_int_equal(placement_resolve(&out, g, &p, &e), FL_OK);
+    assert_string_equal(out.exit[0].name, "early");
+    assert_string_equal(out.exit[1].kind, "knn");
+    assert_int_equal(out.exit[0].stage, 0);
+    assert_int_equal(out.exit[1].stage, 1);
+    assert_int_equal(out.stage[0].last, out.exit[0].cut.node);
+    assert_int_equal(out.stage[1].first, out.stage[0].last + 1);
+    assert_int_equal(out.stage[1].last, out.exit[1].cut.node);
+    assert_int_equal(out.stage[2].last, g->n_nodes - 1);
+}
+
+static void unnamed_stages_share_the_work(void **state)
+{
+    struct pipeline p = start(3);
+    struct placement out;
+    struct error e = {FL_OK, ""};
+    (void)state;
+    assert_int_equal(placement_resolve(&out, g, &p, &e), FL_OK);
+    for (int i = 0; i < 3; i++)
+        assert_true(out.stage[i].first <= out.stage[i].last);
+    assert_int_equal(out.stage[2].last, g->n_nodes - 1);
+    p.n_stages = PIPELINE_MAX_STAGES;
+    assert_int_equal(placement_resolve(&out, g, &p, &e), FL_USAGE);
+}
+
+static void wrong_names_are_explained(void **state)
+{
+    struct pipeline p = start(2);
+    struct placement out;
+    struct error e = {FL_OK, ""};
+    (void)state;
+    p.stage[0].last = text("blok2.out");
+    assert_int_equal(placement_resolve(&out, g, &p, &e), FL_CONFIG);
+    assert_non_null(strstr(e.text, "stages.0.last"));
+    assert_non_null(strstr(e.text, "`block2.out`"));
+    p.stage[0].last = text("block2.short"); /* two values cross there */
+    assert_int_equal(placement_resolve(&out, g, &p, &e), FL_CONFIG);
+    p = start(3);
+    p.stage[0].last = text("block2.out");
+    p.stage[1].last = text("block1.out");
+    assert_int_equal(placement_resolve(&out, g, &p, &e), FL_CONFIG);
+    p.stage[1].last = NULL;
+    assert_int_equal(placement_resolve(&out, g, &p, &e), FL_CONFIG);
+    p = start(1);
+    p.n_exits = 1;
+    p.exit[0] = (struct exit_config){text("x"), text("nowhere"), NULL};
+    assert_int_equal(placement_resolve(&out, g, &p, &e), FL_CONFIG);
+    assert_non_null(strstr(e.text, "exits.0"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(automatic_exits_stand_after_blocks),
+        cmocka_unit_test(named_stages_and_exits_are_found),
+        cmocka_unit_test(unnamed_stages_share_the_work),
+        cmocka_unit_test(wrong_names_are_explained),
+    };
+    return cmocka_run_group_tests(tests, load_model, free_model);
+}
