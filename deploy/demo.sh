@@ -54,11 +54,11 @@ build_caches() {
     echo "$stamp" >$state/stamp
 }
 
-# bench NAME OPTION ...: a closed loop over the requests; its report goes to NAME.json.
+# bench NAME OPTION ...: a closed loop over the requests; its report goes to NAME.json. Replaces the (sub)shell that calls it.
 bench() {
     name=$1
     shift
-    freezeline bench -c $config --data cifar10:$data/requests.bin --json "$@" >$state/"$name".json
+    exec "$fl/freezeline" bench -c $config --data cifar10:$data/requests.bin --json "$@" >$state/"$name".json
 }
 
 # The live picture while requests are sent, eight always in flight.
@@ -82,10 +82,10 @@ show() {
 
 measure() {
     say "4. Measure: one request at a time, then sixteen, with the caches and without"
-    bench one --closed 1 --requests 2000
-    bench one-full --closed 1 --requests 2000 --no-cache
-    bench many --closed 16 --duration 5
-    bench many-full --closed 16 --duration 5 --no-cache
+    (bench one --closed 1 --requests 2000)
+    (bench one-full --closed 1 --requests 2000 --no-cache)
+    (bench many --closed 16 --duration 5)
+    (bench many-full --closed 16 --duration 5 --no-cache)
 }
 
 row() { printf '  %-38s %14s %14s\n' "$@"; }
