@@ -42,6 +42,7 @@ SAN_ENV  := ASAN_OPTIONS=detect_leaks=1:abort_on_error=0 UBSAN_OPTIONS=print_sta
 BENCHES  := $(patsubst tests/bench/%.c,$(B)/tests/bench/%,$(wildcard tests/bench/*.c))
 
 .DEFAULT_GOAL := all
+.SECONDARY: $(PB_C)
 .PHONY: all demo test deps bench fuzz lint format layers install clean help paper unit check check-threads fuzz-run
 
 all: $(LIB) $(BINS) ## release build into build/ (SANITIZE=address|undefined|thread builds apart)

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "deploy/nearest.h"
+#include "base/nearest.h"
 #include "deploy/statistics.h"
 
 static void test_summary(void **state)
