@@ -1,12 +1,14 @@
 /* recycle.c - operator new and delete that keep small blocks for the next time
  *
- * Each execution of a oneDNN 2 primitive builds a few small C++ containers and drops them. The C++ library lets a program
- * replace operator new and operator delete; these keep what a thread gives back in lists by size, so that after the first
- * runs nothing is asked of malloc. All other forms of new and delete in the C++ library end in these two, except the aligned
- * ones, which come in pairs of their own. Left out of sanitizer builds, which bring their own operators.
+ * Each execution of a oneDNN 2 primitive builds a few small C++ containers and drops them. The C++ library
+ * lets a program replace operator new and operator delete; these keep what a thread gives back in lists by
+ * size, so that after the first runs nothing is asked of malloc. All other forms of new and delete in the C++
+ * library end in these two, except the aligned ones, which come in pairs of their own. Left out of sanitizer
+ * builds, which bring their own operators.
  *
- * A block is 16 bytes of header, then what the caller gets. Lists are per thread and bounded; a block that was given back
- * by another thread than took it simply changes lists. A thread's lists are freed when it ends.
+ * A block is 16 bytes of header, then what the caller gets. Lists are per thread and bounded; a block that
+ * was given back by another thread than took it simply changes lists. A thread's lists are freed when it
+ * ends.
  */
 #include "recycle.h"
 
@@ -89,7 +91,7 @@ static uint32_t class_of(size_t size)
 {
     uint32_t class = 0;
     while (class < CLASSES && (size_t)SMALLEST << class < size)
-        class++;
+        class ++;
     return class;
 }
 
@@ -103,7 +105,8 @@ void *replaced_new(size_t size)
         lists[class].n--;
         return (char *)b + HEADER;
     }
-    b = size > SIZE_MAX - HEADER ? NULL : malloc(HEADER + (class < CLASSES ? (size_t)SMALLEST << class : size));
+    b = size > SIZE_MAX - HEADER ? NULL
+                                 : malloc(HEADER + (class < CLASSES ? (size_t)SMALLEST << class : size));
     if (!b)
         throw_bad_alloc();
     b->class = class;

@@ -1,7 +1,7 @@
 /* test_allocations.c - a run allocates nothing once every batch size ran
  *
- * This program brings its own malloc and kin, which count. They count what libraries allocate too, oneDNN's C++ included.
- * Under a sanitizer, which brings its own, there is nothing to count.
+ * This program brings its own malloc and kin, which count. They count what libraries allocate too, oneDNN's
+ * C++ included. Under a sanitizer, which brings its own, there is nothing to count.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -115,7 +115,8 @@ static void count(enum exec_kernels kernels, int threads)
         serve(x, &cuts[1], 1 + i % 6, descriptor);
     n = atomic_load(&counted) - before;
     if (n)
-        fail_msg("%s kernels, %d threads: %d allocations in 60 runs", engine_kernels_name(kernels), threads, n);
+        fail_msg("%s kernels, %d threads: %d allocations in 60 runs", engine_kernels_name(kernels), threads,
+                 n);
     exec_free(x);
     free(cuts);
     free(descriptor);
