@@ -327,22 +327,23 @@ static void test_a_silent_cache_is_bypassed(void **state)
         up(&f, &client, MISSES,
            "stages: 3\nkernels: openblas\ncache: {wait_us: 50000}\nupdates: {sample: 0, audit: 0}\n"
            "broker: {deadline_ms: 20000, heartbeat_ms: 50}\n");
-    uint64_t start;
-    int before;
+    int before, each = 0; /* look-ups of a request that none is kept from */
     (void)state;
     atomic_store(&f.mode, SILENT);
+    before = atomic_load(&f.lookups);
     for (uint64_t i = 0; i < 20; i++) {
         struct answer a = ask(client, i, 0);
         assert_int_equal(a.exit, -1);
         for (int s = 0; s < a.trace.n; s++)
-            assert_in_range(a.trace.stage[s].lookup_ns, 0, 150 * NS_PER_MS);
+            assert_in_range(a.trace.stage[s].lookup_ns, 0, NS_PER_S); /* the wait of 50 ms, on a machine however busy */
+        if (i == 0)
+            each = atomic_load(&f.lookups) - before;
     }
+    assert_true(each >= 2);
     before = atomic_load(&f.lookups);
-    start = clock_ns();
     for (uint64_t i = 0; i < 20; i++)
         ask(client, i, 0);
-    assert_in_range(atomic_load(&f.lookups) - before, 0, 10);
-    assert_in_range((clock_ns() - start) / NS_PER_MS, 0, 1500); /* 20 x 2 waits would take 2000 ms */
+    assert_true(atomic_load(&f.lookups) - before < 20 * each / 2); /* probes, ever fewer */
     atomic_store(&f.mode, PROMPT);
     {
         void *both[] = {&f, client};
