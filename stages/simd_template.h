@@ -410,26 +410,34 @@ static void binary_scalar(char op, const float *x, float a, bool swapped, float 
     }
 }
 
-/* ---- Winograd F(4x4, 3x3) (Lavin & Gray 2016, points 0, +-1, +-2) ---- */
+/* ---- Winograd F(4x4, 3x3) (Lavin & Gray 2016) at the points 0, +-A, +-B, infinity: see kernels_winograd.c
+ * ---- */
+
+#define WINO_A  0.75f
+#define WINO_B  1.5f
+#define WINO_A2 (WINO_A * WINO_A)
+#define WINO_B2 (WINO_B * WINO_B)
 
 /* Six numbers times B transposed. */
 INLINE void input_line(const vec d[6], vec t[6])
 {
-    t[0] = 4 * d[0] - 5 * d[2] + d[4];
-    t[1] = (d[4] - 4 * d[2]) + (d[3] - 4 * d[1]);
-    t[2] = (d[4] - 4 * d[2]) - (d[3] - 4 * d[1]);
-    t[3] = (d[4] - d[2]) + 2 * (d[3] - d[1]);
-    t[4] = (d[4] - d[2]) - 2 * (d[3] - d[1]);
-    t[5] = 4 * d[1] - 5 * d[3] + d[5];
+    vec even_a = d[4] - WINO_B2 * d[2], odd_a = WINO_A * (d[3] - WINO_B2 * d[1]);
+    vec even_b = d[4] - WINO_A2 * d[2], odd_b = WINO_B * (d[3] - WINO_A2 * d[1]);
+    t[0] = (WINO_A2 * WINO_B2) * d[0] - (WINO_A2 + WINO_B2) * d[2] + d[4];
+    t[1] = even_a + odd_a;
+    t[2] = even_a - odd_a;
+    t[3] = even_b + odd_b;
+    t[4] = even_b - odd_b;
+    t[5] = (WINO_A2 * WINO_B2) * d[1] - (WINO_A2 + WINO_B2) * d[3] + d[5];
 }
 
 INLINE void output_line(const vec m[6], vec t[4])
 {
     vec a = m[1] + m[2], b = m[1] - m[2], c = m[3] + m[4], d = m[3] - m[4];
     t[0] = m[0] + a + c;
-    t[1] = b + 2 * d;
-    t[2] = a + 4 * c;
-    t[3] = b + 8 * d + m[5];
+    t[1] = WINO_A * b + WINO_B * d;
+    t[2] = WINO_A2 * a + WINO_B2 * c;
+    t[3] = (WINO_A * WINO_A2) * b + (WINO_B * WINO_B2) * d + m[5];
 }
 
 INLINE void input_lanes(const float *const *row, float *v, int64_t stride, int64_t at)
