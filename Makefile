@@ -119,6 +119,9 @@ fuzz-run: $(FUZZERS)
 paper: deps ## the paper's experiment: make paper CIFAR10=DIRECTORY MODEL=FILE.onnx [SET="KEY=VALUE ..."]
 	$(Q)$(MAKE) --no-print-directory all && deploy/paper.sh '$(CIFAR10)' '$(MODEL)' $(SET)
 
+bench: deps ## all benchmarks, side by side: make bench [MODEL=FILE.onnx CONFIG=P.yaml SET="KEY=VALUE ..."]
+	$(Q)$(MAKE) --no-print-directory all $(BENCHES) && tests/bench/all.sh $(MODEL) $(CONFIG) $(SET)
+
 deps: ## install the Debian packages that are missing
 	$(Q)deploy/deps.sh
 
