@@ -28,16 +28,20 @@ struct view slot_view(const struct slot *s, int64_t batch)
     return v;
 }
 
+static struct view view_at(const struct exec *x, int slot, int batch)
+{
+    struct view absent = {0};
+    return slot == GRAPH_NONE ? absent : slot_view(&x->slot[slot], batch);
+}
+
 void exec_set_batch(struct exec *x, int batch)
 {
     for (int i = 0; i < x->n_steps; i++) {
         struct step *s = &x->step[i];
         for (int k = 0; k < s->node.n_in; k++)
-            s->call.in[k] =
-                s->node.in[k] == GRAPH_NONE ? (struct view){0} : slot_view(&x->slot[s->node.in[k]], batch);
+            s->call.in[k] = view_at(x, s->node.in[k], batch);
         for (int k = 0; k < s->node.n_out; k++)
-            s->call.out[k] =
-                s->node.out[k] == GRAPH_NONE ? (struct view){0} : slot_view(&x->slot[s->node.out[k]], batch);
+            s->call.out[k] = view_at(x, s->node.out[k], batch);
     }
     x->batch = batch;
 }

@@ -58,6 +58,11 @@ struct exec {
     int next;  /* step at which a run may continue */
 };
 
+/* Copies the node with value indices turned into slots by `slot_of`. What was copied is to be dropped, also
+ * on FL_NOMEM. */
+int exec_node_copy(struct node *to, const struct node *from, const int *slot_of);
+void exec_node_drop(struct node *n);
+
 /* Sets all views to this batch size. */
 void exec_set_batch(struct exec *x, int batch);
 struct view slot_view(const struct slot *s, int64_t batch);

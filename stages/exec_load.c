@@ -13,94 +13,6 @@
 
 #define MAX_THREADS 1024
 
-/* A copy of the attribute that owns all it points to. */
-static int attr_copy(struct attr *to, const struct attr *from)
-{
-    *to = (struct attr){.kind = from->kind, .i = from->i, .f = from->f};
-    to->name = strdup(from->name);
-    if (!to->name || (from->s && !(to->s = strdup(from->s))))
-        return FL_NOMEM;
-    if (from->ints) {
-        to->ints = malloc(((size_t)from->count + 1) * sizeof *to->ints);
-        if (!to->ints)
-            return FL_NOMEM;
-        memcpy(to->ints, from->ints, (size_t)from->count * sizeof *to->ints);
-    }
-    if (from->floats) {
-        to->floats = malloc(((size_t)from->count + 1) * sizeof *to->floats);
-        if (!to->floats)
-            return FL_NOMEM;
-        memcpy(to->floats, from->floats, (size_t)from->count * sizeof *to->floats);
-    }
-    if (from->strings) {
-        to->strings = calloc((size_t)from->count + 1, sizeof *to->strings);
-        for (int i = 0; to->strings && i < from->count; i++)
-            if (!(to->strings[i] = strdup(from->strings[i])))
-                return FL_NOMEM;
-        if (!to->strings)
-            return FL_NOMEM;
-    }
-    if (from->tensor) {
-        to->tensor = malloc(sizeof *to->tensor);
-        if (!to->tensor)
-            return FL_NOMEM;
-        *to->tensor = *from->tensor;
-        if (tensor_alloc(to->tensor)) {
-            to->tensor->data = NULL;
-            return FL_NOMEM;
-        }
-        memcpy(to->tensor->data, from->tensor->data, (size_t)tensor_bytes(from->tensor));
-    }
-    to->count = from->count;
-    return FL_OK;
-}
-
-static void attr_drop(struct attr *a)
-{
-    for (int i = 0; a->strings && i < a->count; i++)
-        free(a->strings[i]);
-    if (a->tensor)
-        tensor_release(a->tensor);
-    free(a->tensor);
-    free(a->strings);
-    free(a->floats);
-    free(a->ints);
-    free(a->s);
-    free(a->name);
-}
-
-static void node_drop(struct node *n)
-{
-    for (int i = 0; i < n->n_attr; i++)
-        attr_drop(&n->attr[i]);
-    free(n->attr);
-    free(n->in);
-    free(n->out);
-    free(n->name);
-}
-
-/* Copies the node with value indices turned into slots by `slot_of`. */
-static int node_copy(struct node *to, const struct node *from, const int *slot_of)
-{
-    *to = (struct node){.op = from->op, .n_in = from->n_in, .n_out = from->n_out, .post = from->post};
-    to->name = strdup(from->name ? from->name : "");
-    to->in = malloc(((size_t)from->n_in + 1) * sizeof *to->in);
-    to->out = malloc(((size_t)from->n_out + 1) * sizeof *to->out);
-    to->attr = calloc((size_t)from->n_attr + 1, sizeof *to->attr);
-    if (!to->name || !to->in || !to->out || !to->attr)
-        return FL_NOMEM;
-    for (int i = 0; i < from->n_in; i++)
-        to->in[i] = from->in[i] == GRAPH_NONE ? GRAPH_NONE : slot_of[from->in[i]];
-    for (int i = 0; i < from->n_out; i++)
-        to->out[i] = from->out[i] == GRAPH_NONE ? GRAPH_NONE : slot_of[from->out[i]];
-    for (int i = 0; i < from->n_attr; i++) {
-        to->n_attr++;
-        if (attr_copy(&to->attr[i], &from->attr[i]))
-            return FL_NOMEM;
-    }
-    return FL_OK;
-}
-
 /* The slot of a graph value, made when it has none yet. -1 without memory. */
 static int slot_for(struct exec *x, const struct graph *g, int value, int *slot_of)
 {
@@ -139,7 +51,7 @@ static int take_nodes(struct exec *x, const struct graph *g, int *slot_of, struc
             if (n->out[k] != GRAPH_NONE)
                 x->slot[slot_for(x, g, n->out[k], slot_of)].first = i + 1;
         s->views = calloc((size_t)(n->n_in + n->n_out) + 1, sizeof *s->views);
-        if (!s->views || node_copy(&s->node, n, slot_of))
+        if (!s->views || exec_node_copy(&s->node, n, slot_of))
             return error_set(e, FL_NOMEM, "no memory for node %s", n->name);
         s->call = (struct op_call){&s->node, x->opset, n->n_in, n->n_out, s->views, s->views + n->n_in};
         s->alias = GRAPH_NONE;
@@ -447,7 +359,7 @@ void exec_free(struct exec *x)
         struct step *s = &x->step[i];
         if (s->kernel && s->kernel->release)
             s->kernel->release(s->state);
-        node_drop(&s->node);
+        exec_node_drop(&s->node);
         free(s->views);
     }
     for (int i = 0; i < x->n_in; i++)
