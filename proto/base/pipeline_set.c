@@ -192,6 +192,23 @@ static bool name_ok(const char *text)
     return n > 0 && n < 64 && !text[n] && text[0] != '.' && text[0] != '-';
 }
 
+/* Takes "NAME/.." out of an absolute path, in place, where NAME is a directory and no symbolic link (of which
+ * ".." would be elsewhere). */
+static void tidy(char *path)
+{
+    char *up, *name;
+    struct stat st;
+    while ((up = strstr(path, "/../")) && up > path) {
+        *up = '\0';
+        name = strrchr(path, '/');
+        bool plain = name && strcmp(name, "/..") && !lstat(path, &st) && S_ISDIR(st.st_mode);
+        *up = '/';
+        if (!plain)
+            return;
+        memmove(name, up + 3, strlen(up + 3) + 1);
+    }
+}
+
 /* Absolute path of `text`: relative to the pipeline file, or to the working directory when --set gives it.
  * Owned. */
 static char *absolute(const char *prefix, const char *text, struct origin o)
@@ -207,6 +224,7 @@ static char *absolute(const char *prefix, const char *text, struct origin o)
         return NULL;
     if (asprintf(&out, "%s%s%s%.*s/%s", prefix, cwd, *cwd && folder ? "/" : "", folder, o.file, text) < 0)
         return NULL;
+    tidy(out + strlen(prefix));
     return out;
 }
 

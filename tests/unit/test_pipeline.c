@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -127,6 +128,38 @@ static void check_whole(const struct pipeline *p)
     assert_string_equal(p->redis.endpoint, "unix:/m/state/redis");
 }
 
+/* ".." is taken out of paths where that can't lead elsewhere. */
+static void test_paths_are_tidy(void **state)
+{
+    char dir[] = "/tmp/freezeline-pipeline-XXXXXX", file[64], other[64], expected[64];
+    static const char text[] = "model: m.onnx\nstate: ../state\n";
+    struct pipeline *p;
+    struct error e = {0};
+    (void)state;
+    assert_non_null(mkdtemp(dir));
+    snprintf(file, sizeof file, "%s/real", dir);
+    snprintf(other, sizeof other, "%s/link", dir);
+    assert_int_equal(mkdir(file, 0700), 0);
+    assert_int_equal(symlink(file, other), 0);
+
+    snprintf(file, sizeof file, "%s/real/p.yaml", dir);
+    assert_int_equal(pipeline_parse(&p, text, strlen(text), file, NULL, 0, &e), FL_OK);
+    snprintf(expected, sizeof expected, "%s/state", dir);
+    assert_string_equal(p->state, expected);
+    pipeline_free(p);
+
+    snprintf(file, sizeof file, "%s/link/p.yaml", dir);
+    assert_int_equal(pipeline_parse(&p, text, strlen(text), file, NULL, 0, &e), FL_OK);
+    snprintf(expected, sizeof expected, "%s/link/../state", dir);
+    assert_string_equal(p->state, expected);
+    pipeline_free(p);
+
+    snprintf(file, sizeof file, "%s/real", dir);
+    unlink(other);
+    rmdir(file);
+    rmdir(dir);
+}
+
 static void test_everything(void **state)
 {
     const char *sets[] = {"redis.endpoint=unix:/m/state/redis"};
@@ -197,7 +230,8 @@ static void test_bad_keys_and_types(void **state)
     refused("model: m\nbroker: {retries: 99999999999999999999}\n", "from 0 to 16");
     refused("model: m\nupdates: {sample: nan}\n", "a number from 0 to 1, not `nan`");
     refused("model: m\ncache: {flatten: 1}\n", "true or false");
-    refused("model: m\ncache: {kind: lru}\n", "p.yaml:2:15: cache.kind takes knn, kmeans, learned or none, not `lru`");
+    refused("model: m\ncache: {kind: lru}\n",
+            "p.yaml:2:15: cache.kind takes knn, kmeans, learned or none, not `lru`");
     refused("model: m\ncache: {threshold: luck}\n", "takes max-wrong");
     refused("model: m\nkernels: cuda\n", "auto, onednn, openblas or reference");
     refused("model: [a]\n", "p.yaml:1:8: model takes the path of a file or directory, not a list");
@@ -412,6 +446,7 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_one_line_is_enough),
+        cmocka_unit_test(test_paths_are_tidy),
         cmocka_unit_test(test_everything),
         cmocka_unit_test(test_sets_win),
         cmocka_unit_test(test_sets_that_are_refused),
