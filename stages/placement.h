@@ -1,6 +1,7 @@
 /* placement.h - a pipeline file's stages and exits, found in a model's graph
  *
- * Names of cuts are node names. `exits: auto` means every cut after a block, named exit1, exit2, ... in order.
+ * Names of cuts are node names. `exits: auto` means every cut after a block, named exit1, exit2, ... in
+ * order.
  */
 #ifndef FREEZELINE_PLACEMENT_H
 #define FREEZELINE_PLACEMENT_H
@@ -27,7 +28,9 @@ struct placement {
     int depth; /* of the whole model, in layers with weights */
 };
 
-/* FL_CONFIG when a name is no cut of this model (with the nearest that is), stages are out of order, or there are too many. */
-int placement_resolve(struct placement *out, const struct graph *g, const struct pipeline *p, struct error *e);
+/* FL_CONFIG when a name is no cut of this model (with the nearest that is), stages are out of order, or there
+ * are too many. */
+int placement_resolve(struct placement *out, const struct graph *g, const struct pipeline *p,
+                      struct error *e);
 
 #endif
