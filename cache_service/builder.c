@@ -140,7 +140,6 @@ static int make_tags(struct build *b, struct error *e)
     b->projection_tag = XXH3_64bits_digest(s);
     XXH3_64bits_update(s, in->kind, strlen(in->kind));
     XXH3_64bits_update(s, &c->k, sizeof c->k);
-    XXH3_64bits_update(s, &c->rule, sizeof c->rule);
     XXH3_64bits_update(s, &budget, sizeof budget);
     digest_rows(s, in->calibrate, in->calibrate_labels);
     if (b->kind == CACHE_LEARNED && in->train_scores != NULL)

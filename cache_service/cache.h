@@ -55,6 +55,10 @@ int cache_save(const struct cache *c, const char *path,
                struct error *e); /* atomically: temp file, fsync, rename */
 int cache_load(struct cache **out, const char *path, const uint8_t *model, struct error *e);
 
+/* The same cache with another threshold (not NaN; infinity: nothing is a hit): a copy, as caches never change.
+ * FL_NOMEM. */
+int cache_with_threshold(struct cache **out, const struct cache *c, float threshold);
+
 /* Online updates: a new cache (epoch + 1) with these (descriptor, label) pairs applied within budget_bytes (0
  * = no limit): knn adds points and, at the budget, replaces the oldest; kmeans moves the nearest centroid of
  * that label or splits off / replaces the least used one. Thresholds: a pair that the old cache would have

@@ -372,6 +372,20 @@ int cache_unpack(struct cache **out, const void *data, size_t size, const uint8_
     return FL_OK;
 }
 
+int cache_with_threshold(struct cache **out, const struct cache *c, float threshold)
+{
+    void *data;
+    size_t size;
+    int rc = cache_pack(c, &data, &size);
+    if (rc != FL_OK)
+        return rc;
+    rc = cache_unpack(out, data, size, NULL, NULL);
+    free(data);
+    if (rc == FL_OK)
+        (*out)->threshold = threshold;
+    return rc;
+}
+
 /* --- files --- */
 
 static int write_all(int fd, const uint8_t *data, size_t size)

@@ -7,7 +7,8 @@
 
 struct learner_tally {
     int applied;
-    int rejected; /* other model, unknown exit, wrong dim, label out of range: they can never be applied */
+    int rejected; /* other model, unknown exit, wrong dim, label out of range, caches under a promise: they
+                     can never be applied */
     int exits;    /* caches that changed */
 };
 

@@ -192,7 +192,10 @@ static void deliver(void *arg, struct update *u, const struct pending_note *note
     c->audits += note->audit;
     c->audit_hits += note->audit && note->would_hit;
     c->audit_right += note->audit && note->would_hit && note->label == u->label;
-    d->fn(d->arg, u);
+    if (d->lookups->snapshot && d->lookups->snapshot->manifest.promised)
+        update_free(u); /* such caches stay as they were calibrated */
+    else
+        d->fn(d->arg, u);
 }
 
 void lookups_outcome(struct lookups *l, const struct outcome *o, void (*fn)(void *arg, struct update *u),

@@ -33,6 +33,7 @@ struct manifest {
     char applied[MANIFEST_ID_BYTES]; /* stream id of the last update applied; "" or "0-0" = none */
     int n_exits;
     struct manifest_exit exit[PIPELINE_MAX_EXITS];
+    bool promised; /* thresholds keep a promise about these very caches: they do not learn online */
 };
 
 /* FL_NOT_FOUND when there is no such file, FL_CORRUPT (what and where) when it is no manifest. */

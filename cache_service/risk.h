@@ -6,7 +6,7 @@
  * that is right where the model is wrong counts in its favour. (For a promise about agreement: d = [served
  * differs from full].) The promise is E[d] <= budget with probability >= certainty over the calibration
  * points, which must be exchangeable with requests and must not have fitted anything: not the model, not a
- * cache, not a selector, not the order in which candidates are tried.
+ * cache, not the order in which candidates are tried.
  *
  * Pure functions; results depend on the order of the points, which the caller has drawn at random (they often
  * lie in a file in random order already; shuffle_order otherwise).
@@ -67,9 +67,9 @@ void risk_serve(const struct risk_problem *p, const double *threshold, int8_t *d
 int risk_walk(int64_t *row, const struct risk_problem *p, const double *path, int64_t steps, double budget,
               double delta, struct error *e);
 
-/* Orders candidates on other points than those that will test them (they may have fitted selectors): starts
+/* Orders candidates on other points than those that will test them (they may have fitted `harm`): starts
  * where nobody is answered early and, step by step, loosens the exit that saves most time per added harm as
- * the selectors estimate it. Fills at most `steps` rows of `path` [steps][n_exits], each bolder than the one
+ * `harm` says. Fills at most `steps` rows of `path` [steps][n_exits], each bolder than the one
  * before (no column ever descends), *rows says how many. FL_NOMEM. */
 int risk_plan(double *path, int64_t steps, int64_t *rows, const struct risk_problem *p);
 

@@ -12,6 +12,7 @@
 #include "extract.h"
 #include "interrupt.h"
 #include "progress.h"
+#include "promised.h"
 #include "report.h"
 #include "stages/exec.h"
 #include "state.h"
@@ -23,9 +24,11 @@ static const struct usage usage = {
     "Runs data through the model, builds the cache of every exit, chooses thresholds, writes the artifacts.",
     "--train makes the caches; --calibrate sets the thresholds, and should be data that the network was not "
     "trained on.\n"
-    "Data are cifar10:FILE[,FILE...] or npy:IMAGES.npy,LABELS.npy, with #from-to for a range. Labels in the "
-    "data are not used: the\n"
-    "model's own answers are. Ctrl-C stops; the same command goes on where it was.\n\n"
+    "Data are cifar10:FILE[,FILE...] or npy:IMAGES.npy,LABELS.npy, with #from-to for a range. Caches learn "
+    "the model's own\n"
+    "answers; labels in the data are used by cache.threshold: risk alone, to promise accuracy. Ctrl-C stops; "
+    "the same command goes\n"
+    "on where it was.\n\n"
     "example:\n"
     "  freezeline build -c P.yaml --train cifar10:data_batch_1.bin --calibrate "
     "cifar10:data_batch_5.bin#5000-9999\n",
@@ -44,6 +47,8 @@ struct build {
     struct extracted train, calibrate;
     struct progress progress;
     size_t budget; /* of each exit */
+    struct cache *cache[PIPELINE_MAX_EXITS];
+    struct promised promised; /* for threshold: risk */
     struct manifest manifest;
     struct built {
         struct cache_info info;
@@ -115,7 +120,7 @@ static int measure(struct build *b, int i, const struct cache *cache, struct err
 static int build_exit(struct build *b, int i, struct error *e)
 {
     const struct placed_exit *exit = &b->place.exit[i];
-    char work[STATE_PATH_BYTES], file[STATE_PATH_BYTES];
+    char work[STATE_PATH_BYTES];
     struct builder_input in = {
         .exit_name = exit->name,
         .kind = exit->kind,
@@ -131,20 +136,33 @@ static int build_exit(struct build *b, int i, struct error *e)
         .progress = on_progress,
         .progress_arg = b,
     };
-    struct cache *cache = NULL;
     int rc;
 
     memcpy(in.model, b->graph->digest, sizeof in.model);
-    if ((rc = state_path(work, b->pipeline, e, "build/exits/%s", exit->name)) || (rc = state_make(work, e)) ||
-        (rc = state_path(file, b->pipeline, e, "caches/%s.cache", exit->name)))
+    if ((rc = state_path(work, b->pipeline, e, "build/exits/%s", exit->name)) || (rc = state_make(work, e)))
         return rc;
-    if ((rc = builder_build(&cache, &in, e)))
+    if ((rc = builder_build(&b->cache[i], &in, e)))
         return error_wrap(e, (enum fl_code)rc, "exit %s", exit->name);
-    rc = measure(b, i, cache, e);
+    return FL_OK;
+}
+
+/* Thresholds of all exits together; exits that do not pay lose their cache. */
+static int keep_promise(struct build *b, struct error *e)
+{
+    struct promising in = {b->pipeline, b->graph, &b->place, b->calibrate_data, &b->calibrate, b->cache};
+
+    progress_update(&b->progress, "choose thresholds", 0, 1, NAN);
+    return promised_make(&b->promised, &in, e);
+}
+
+static int write_cache(struct build *b, int i, struct error *e)
+{
+    char file[STATE_PATH_BYTES];
+    int rc = state_path(file, b->pipeline, e, "caches/%s.cache", b->place.exit[i].name);
+
     if (!rc)
-        rc = cache_save(cache, file, e);
-    cache_free(cache);
-    return rc;
+        rc = measure(b, i, b->cache[i], e);
+    return rc ? rc : cache_save(b->cache[i], file, e);
 }
 
 static int write_manifest(struct build *b, struct error *e)
@@ -158,12 +176,13 @@ static int write_manifest(struct build *b, struct error *e)
     memcpy(m->model, b->graph->digest, sizeof m->model);
     m->built_ms = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
     m->n_exits = b->place.n_exits;
+    m->promised = b->pipeline->cache.rule == THRESHOLD_RISK;
     for (int i = 0; i < b->place.n_exits; i++) {
         const struct placed_exit *exit = &b->place.exit[i];
         struct manifest_exit *to = &m->exit[i];
         snprintf(to->name, sizeof to->name, "%s", exit->name);
-        snprintf(to->kind, sizeof to->kind, "%s", exit->kind);
-        if (has_cache(exit))
+        snprintf(to->kind, sizeof to->kind, "%s", b->cache[i] ? exit->kind : "none");
+        if (b->cache[i])
             snprintf(to->file, sizeof to->file, "%s.cache", exit->name);
         to->budget_bytes = b->budget;
     }
@@ -193,6 +212,11 @@ static int build_all(struct build *b, struct error *e)
     for (int i = 0; !rc && i < b->place.n_exits; i++)
         if (has_cache(&b->place.exit[i]))
             rc = build_exit(b, i, e);
+    if (!rc && b->pipeline->cache.rule == THRESHOLD_RISK)
+        rc = keep_promise(b, e);
+    for (int i = 0; !rc && i < b->place.n_exits; i++)
+        if (b->cache[i])
+            rc = write_cache(b, i, e);
     progress_close(&b->progress);
     return rc ? rc : write_manifest(b, e);
 }
@@ -204,7 +228,7 @@ static int print_json(const struct build *b, struct error *e)
 
     for (int i = 0; i < b->place.n_exits; i++) {
         const struct built *o = &b->built[i];
-        if (!has_cache(&b->place.exit[i]))
+        if (!b->cache[i])
             continue;
         total += o->info.total_bytes;
         json_array_append_new(
@@ -221,6 +245,8 @@ static int print_json(const struct build *b, struct error *e)
     root = json_pack("{s:s, s:I, s:I, s:I, s:o}", "model", b->pipeline->model, "train",
                      (json_int_t)b->train.rows, "calibrate", (json_int_t)b->calibrate.rows, "cache_bytes",
                      (json_int_t)total, "exits", exits);
+    if (root && b->pipeline->cache.rule == THRESHOLD_RISK)
+        json_object_set_new(root, "promise", promised_json(&b->promised));
     if (root)
         report_engine(root, b->threads);
     return report_print(root, e);
@@ -254,13 +280,15 @@ static int print_table(const struct build *b, struct error *e)
                   "llrrrrrrrr"))
         return error_set(e, FL_NOMEM, "no memory for a table");
     for (int i = 0; i < b->place.n_exits; i++)
-        if (has_cache(&b->place.exit[i]))
+        if (b->cache[i])
             table_exit(t, &b->place.exit[i], &b->built[i]);
     rc = table_print(t, stdout, 0, e);
     table_free(t);
     printf(
         "\nbuilt from %lld records; thresholds (and the last three columns) from %lld others; in %s/caches\n",
         (long long)b->train.rows, (long long)b->calibrate.rows, b->pipeline->state);
+    if (!rc && b->pipeline->cache.rule == THRESHOLD_RISK)
+        rc = promised_print(&b->promised, e);
     return rc;
 }
 
@@ -277,6 +305,9 @@ static int prepare(struct build *b, int *lock, struct error *e)
         (rc = graph_load(&b->graph, b->pipeline->model, NULL, e)) ||
         (rc = placement_resolve(&b->place, b->graph, b->pipeline, e)) || (rc = divide_budget(b, e)))
         return rc;
+    if (b->pipeline->cache.rule == THRESHOLD_RISK &&
+        (rc = promised_possible(b->pipeline, b->calibrate_data, e)))
+        return rc;
     if ((rc = state_path(path, b->pipeline, e, "caches")) || (rc = state_make(path, e)) ||
         (rc = state_path(path, b->pipeline, e, "build")) || (rc = state_make(path, e)) ||
         (rc = state_path(path, b->pipeline, e, "build/lock")))
@@ -286,6 +317,9 @@ static int prepare(struct build *b, int *lock, struct error *e)
 
 static void release(struct build *b)
 {
+    promised_release(&b->promised);
+    for (int i = 0; i < b->place.n_exits; i++)
+        cache_free(b->cache[i]);
     extracted_release(&b->train);
     extracted_release(&b->calibrate);
     dataset_close(b->train_data);

@@ -16,6 +16,7 @@ int command_profile(int argc, char **argv, struct error *e);
 int command_plan(int argc, char **argv, struct error *e);
 int command_build(int argc, char **argv, struct error *e);
 int command_eval(int argc, char **argv, struct error *e);
+int command_verify_promise(int argc, char **argv, struct error *e);
 int command_up(int argc, char **argv, struct error *e);
 int command_supervise(int argc, char **argv, struct error *e); /* what `up` leaves behind; not listed */
 int command_status(int argc, char **argv, struct error *e);

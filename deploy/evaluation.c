@@ -33,28 +33,28 @@ struct passage {
     int32_t full;
 };
 
-static const char *file_of(const struct manifest *m, const struct placed_exit *exit)
+static const struct manifest_exit *built(const struct manifest *m, const struct placed_exit *exit)
 {
     for (int i = 0; i < m->n_exits; i++)
         if (!strcmp(m->exit[i].name, exit->name))
-            return m->exit[i].file;
+            return &m->exit[i];
     return NULL;
 }
 
 static int load_cache(struct evaluator *v, const struct manifest *m, int i, struct error *e)
 {
     const struct placed_exit *exit = &v->in->placement->exit[i];
-    const char *file = file_of(m, exit);
+    const struct manifest_exit *of = built(m, exit);
     char path[STATE_PATH_BYTES];
     struct evaluated_exit *out = &v->out->exit[i];
     int rc;
 
-    if (!strcmp(exit->kind, "none"))
+    if (!strcmp(exit->kind, "none") || (of && !strcmp(of->kind, "none"))) /* `build` may leave exits out */
         return FL_OK;
-    if (!file || !*file)
+    if (!of || !*of->file)
         return error_set(e, FL_STALE, "no cache was built for exit %s; run freezeline build again",
                          exit->name);
-    if ((rc = state_path(path, v->in->pipeline, e, "caches/%s", file)) ||
+    if ((rc = state_path(path, v->in->pipeline, e, "caches/%s", of->file)) ||
         (rc = cache_load(&v->cache[i], path, v->in->graph->digest, e)))
         return rc;
     out->cached = true;

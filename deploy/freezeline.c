@@ -17,6 +17,7 @@ static const struct command {
     {"plan", "cut a model into stages of equal time, written into the pipeline file", command_plan},
     {"build", "make the caches from data and choose thresholds", command_build},
     {"eval", "accuracy and latency with and without the caches", command_eval},
+    {"verify-promise", "how often a build's promise is broken on resampled data", command_verify_promise},
     {"up", "start the pipeline", command_up},
     {"status", "processes of the pipeline and what they have done", command_status},
     {"logs", "the processes' logs", command_logs},
@@ -36,7 +37,7 @@ static void print_help(void)
            "layers.\n\ncommands:\n");
     for (int i = 0; i < N_COMMANDS; i++)
         if (commands[i].summary) /* those without are for the tool itself */
-            printf("  %-10s %s\n", commands[i].name, commands[i].summary);
+            printf("  %-14s %s\n", commands[i].name, commands[i].summary);
     printf("\n'freezeline COMMAND --help' explains one. Exit status: 0 done, 1 failed, 2 wrong usage or "
            "pipeline file.\n");
 }

@@ -53,7 +53,7 @@ struct exit_config {
     char *kind;  /* "knn", "kmeans"; NULL = cache.kind */
 };
 
-enum threshold_rule { THRESHOLD_MAX_WRONG };
+enum threshold_rule { THRESHOLD_MAX_WRONG, THRESHOLD_RISK }; /* in the order of the key's choices */
 
 struct cache_config {
     int n_endpoints;
@@ -67,6 +67,9 @@ struct cache_config {
     int wait_us;   /* longest time that a stage holds a batch back for a verdict */
     int train_epochs;
     uint64_t seed;
+    char *promise;            /* "accuracy" | "agreement"; for THRESHOLD_RISK */
+    double max_accuracy_loss; /* points: 1 is a loss of 0.01 */
+    double certainty;
 };
 
 struct broker_config {

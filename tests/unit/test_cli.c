@@ -105,8 +105,9 @@ static void test_usage(void **state)
 
 static void test_help(void **state)
 {
-    static const char *const commands[] = {"inspect", "run",  "profile", "plan",  "build", "eval", "up",
-                                           "status",  "logs", "down",    "infer", "bench", "top"};
+    static const char *const commands[] = {"inspect", "run",   "profile", "plan",          "build",
+                                           "eval",    "up",    "status",  "logs",          "down",
+                                           "infer",   "bench", "top",     "verify-promise"};
     char arguments[64];
     (void)state;
 

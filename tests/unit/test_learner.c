@@ -113,11 +113,29 @@ static void saved_states_come_back_whole(void **state)
     assert_int_equal(rmdir(dir), 0);
 }
 
+static void caches_under_a_promise_do_not_learn(void **state)
+{
+    struct snapshot *old = two_exits(), *next;
+    struct learner_tally tally;
+    struct update *u = make("exit1", DIM, 2);
+    (void)state;
+    old->manifest.promised = true;
+    assert_int_equal(learner_apply(&next, old, &u, 1, &tally, NULL), FL_OK);
+    assert_int_equal(tally.applied, 0);
+    assert_int_equal(tally.rejected, 1);
+    assert_ptr_equal(next->cache[0], old->cache[0]);
+    assert_true(next->manifest.promised);
+    update_free(u);
+    snapshot_free(next);
+    snapshot_free(old);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(good_ones_are_applied_and_others_refused),
         cmocka_unit_test(nothing_applied_shares_the_caches),
+        cmocka_unit_test(caches_under_a_promise_do_not_learn),
         cmocka_unit_test(saved_states_come_back_whole),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -232,7 +232,8 @@ static void test_bad_keys_and_types(void **state)
     refused("model: m\ncache: {flatten: 1}\n", "true or false");
     refused("model: m\ncache: {kind: lru}\n",
             "p.yaml:2:15: cache.kind takes knn, kmeans, learned or none, not `lru`");
-    refused("model: m\ncache: {threshold: luck}\n", "takes max-wrong");
+    refused("model: m\ncache: {threshold: luck}\n", "takes max-wrong or risk");
+    refused("model: m\ncache: {certainty: 1}\n", "a number from 0.5 to 0.999");
     refused("model: m\nkernels: cuda\n", "auto, onednn, openblas or reference");
     refused("model: [a]\n", "p.yaml:1:8: model takes the path of a file or directory, not a list");
     refused("model: m\nstages: {a: 1}\n",

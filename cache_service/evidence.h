@@ -1,0 +1,47 @@
+/* evidence.h - what the caches said about calibration points, and what is true of them: STATE/build/evidence
+ *
+ * All that choosing thresholds (promise.h) and checking a promise need, without descriptors or model. Points
+ * are in random order, so any part of them is a sample of the whole.
+ */
+#ifndef FREEZELINE_EVIDENCE_H
+#define FREEZELINE_EVIDENCE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/pipeline.h"
+
+struct evidence_exit {
+    char name[64], kind[16];
+    bool placed;       /* false: found not to pay, it answers nothing and costs nothing */
+    bool by_half;      /* within half of the depth */
+    double before;     /* time until a request is here, of the whole network's; without look-ups */
+    double lookup;     /* time of descriptor and look-up, of the whole network's */
+    int32_t *label;    /* [points]; negative: no verdict */
+    float *confidence; /* [points] */
+};
+
+struct evidence {
+    uint8_t model[16];
+    int n_exits; /* those with a cache, in the order of the network */
+    int64_t points;
+    struct evidence_exit exit[PIPELINE_MAX_EXITS];
+    int32_t *full;  /* [points]: the model's own answers */
+    int32_t *truth; /* [points]; NULL: the data have no labels */
+};
+
+/* Room for n_exits and points, all zero. FL_NOMEM. */
+int evidence_new(struct evidence *out, int n_exits, int64_t points, bool truth);
+void evidence_release(struct evidence *ev);
+/* Rows row[0..n) of `from`, which may repeat. FL_NOMEM. */
+int evidence_take(struct evidence *out, const struct evidence *from, const int32_t *row, int64_t n);
+/* The same exits, verdicts and answers; times and placement may differ. */
+bool evidence_same(const struct evidence *a, const struct evidence *b);
+
+/* Atomically, with a checksum. */
+int evidence_save(const struct evidence *ev, const char *path, struct error *e);
+/* FL_NOT_FOUND, FL_CORRUPT, FL_STALE (another version; or model where `model` is not NULL), FL_NOMEM. */
+int evidence_load(struct evidence *out, const char *path, const uint8_t *model, struct error *e);
+
+#endif

@@ -1,0 +1,426 @@
+/* promise.c - plan on some points, certify on the others */
+#include "promise.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "risk.h"
+#include "shuffle.h"
+
+#define STEPS_PER_EXIT 128 /* rows of a plan: as many as risk_plan has levels */
+#define NEWTON_STEPS   50
+
+/* --- what thresholds do --- */
+
+void promise_judge(struct promise_result *out, const struct evidence *ev, int64_t from, int64_t to,
+                   const float *threshold, const bool *placed, bool agreement, int8_t *d)
+{
+    memset(out, 0, sizeof *out);
+    out->points = to - from;
+    for (int64_t i = from; i < to; i++) {
+        int32_t full = ev->full[i], truth = ev->truth != NULL ? ev->truth[i] : -1, served = full;
+        double time = 1, lookups = 0;
+        int loss, k;
+        for (k = 0; k < ev->n_exits; k++) {
+            const struct evidence_exit *x = &ev->exit[k];
+            lookups += placed[k] ? x->lookup : 0;
+            if (placed[k] && x->label[i] >= 0 && x->confidence[i] > threshold[k])
+                break;
+        }
+        if (k < ev->n_exits) {
+            served = ev->exit[k].label[i];
+            time = ev->exit[k].before;
+            out->share += 1;
+            out->by_half += ev->exit[k].by_half;
+            out->exit[k].answered++;
+            out->exit[k].agreed += served == full;
+            out->exit[k].right += truth >= 0 && served == truth;
+        }
+        loss = agreement ? served != full : (full == truth) - (served == truth);
+        out->loss += loss;
+        out->time += time + lookups;
+        if (d != NULL)
+            d[i - from] = (int8_t)loss;
+    }
+    if (out->points > 0) {
+        out->loss /= (double)out->points;
+        out->share /= (double)out->points;
+        out->by_half /= (double)out->points;
+        out->time /= (double)out->points;
+    }
+}
+
+/* --- harm: from a confidence to the probability that the answer is worse than the full one --- */
+
+struct sigmoid {
+    double a, b; /* 1 / (1 + exp(-(a + b x))) */
+};
+
+static double harm_at(struct sigmoid s, double x)
+{
+    return 1 / (1 + exp(-(s.a + s.b * x)));
+}
+
+/* Log odds as they are; confidences of knn and kmeans go as 1/distance over many orders of magnitude. */
+static double scale_of(const struct evidence_exit *x, int64_t i)
+{
+    double c = (double)x->confidence[i];
+    return strcmp(x->kind, "learned") == 0 ? c : log(c > 1e-30 ? c : 1e-30);
+}
+
+static double log_loss(struct sigmoid s, const double *x, const double *target, int64_t n)
+{
+    double sum = 0;
+    for (int64_t i = 0; i < n; i++) {
+        double z = s.a + s.b * x[i];
+        sum += (z > 0 ? z + log1p(exp(-z)) : log1p(exp(z))) - target[i] * z;
+    }
+    return sum;
+}
+
+/* One step of Newton's method, halved until the loss falls. False: it is at its minimum. */
+static bool improve(struct sigmoid *s, const double *x, const double *target, int64_t n)
+{
+    double ga = 0, gb = 0, haa = 1e-9, hab = 0, hbb = 1e-9, det, now = log_loss(*s, x, target, n);
+    for (int64_t i = 0; i < n; i++) {
+        double p = harm_at(*s, x[i]), r = p - target[i], w = p * (1 - p);
+        ga += r;
+        gb += r * x[i];
+        haa += w;
+        hab += w * x[i];
+        hbb += w * x[i] * x[i];
+    }
+    det = haa * hbb - hab * hab;
+    if (!(det > 0))
+        return false;
+    for (double step = 1; step > 1e-6; step /= 2) {
+        struct sigmoid next = {s->a - step * (hbb * ga - hab * gb) / det,
+                               s->b - step * (haa * gb - hab * ga) / det};
+        double loss = log_loss(next, x, target, n);
+        if (loss < now - 1e-10) {
+            *s = next;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Platt scaling (Platt 1999; Newton with backtracking as Lin, Lin and Weng 2007): targets (N+ + 1)/(N+ + 2)
+ * and 1/(N- + 2) instead of 1 and 0 keep few examples from certainty. Never lets harm grow with confidence.
+ */
+static struct sigmoid fit_harm(const double *x, double *target, int64_t n)
+{
+    double harmful = 0, high, low;
+    struct sigmoid s = {0, 0};
+    for (int64_t i = 0; i < n; i++)
+        harmful += target[i];
+    high = (harmful + 1) / (harmful + 2);
+    low = 1 / ((double)n - harmful + 2);
+    for (int64_t i = 0; i < n; i++)
+        target[i] = target[i] > 0 ? high : low;
+    s.a = log((harmful + 1) / ((double)n - harmful + 1));
+    for (int k = 0; k < NEWTON_STEPS && improve(&s, x, target, n); k++)
+        ;
+    if (s.b > -1e-3)
+        s.b = -1e-3;
+    return s;
+}
+
+static bool worse(const struct evidence *ev, const struct promise_terms *t, int64_t i, int32_t label)
+{
+    return t->agreement ? label != ev->full[i] : ev->full[i] == ev->truth[i] && label != ev->truth[i];
+}
+
+/* --- planning --- */
+
+struct plan {
+    const struct evidence *ev;
+    const struct promise_terms *terms;
+    int64_t n;                           /* points that plan */
+    float *harm[PIPELINE_MAX_EXITS];     /* [n] */
+    float *timidity[PIPELINE_MAX_EXITS]; /* [ev->points]: -confidence; NaN: no verdict */
+    double *path;                        /* [rows][exits of the last candidate], in units of timidity */
+    int64_t rows;
+    int used[PIPELINE_MAX_EXITS], n_used; /* which exits the columns of `path` are */
+};
+
+static bool has_verdict(const struct evidence_exit *x, int64_t i)
+{
+    return x->label[i] >= 0 && isfinite(x->confidence[i]);
+}
+
+static int judge_harm(struct plan *p, int k)
+{
+    const struct evidence_exit *x = &p->ev->exit[k];
+    double *scale = malloc(((size_t)p->n + 1) * sizeof *scale),
+           *target = malloc(((size_t)p->n + 1) * sizeof *target);
+    struct sigmoid s;
+    int64_t m = 0;
+    p->harm[k] = malloc(((size_t)p->n + 1) * sizeof(float));
+    p->timidity[k] = malloc(((size_t)p->ev->points + 1) * sizeof(float));
+    if (scale == NULL || target == NULL || p->harm[k] == NULL || p->timidity[k] == NULL) {
+        free(scale);
+        free(target);
+        return FL_NOMEM;
+    }
+    for (int64_t i = 0; i < p->n; i++) {
+        if (!has_verdict(x, i))
+            continue;
+        scale[m] = scale_of(x, i);
+        target[m++] = worse(p->ev, p->terms, i, x->label[i]);
+    }
+    s = fit_harm(scale, target, m);
+    for (int64_t i = 0; i < p->n; i++)
+        p->harm[k][i] = has_verdict(x, i) ? (float)harm_at(s, scale_of(x, i)) : NAN;
+    for (int64_t i = 0; i < p->ev->points; i++)
+        p->timidity[k][i] = has_verdict(x, i) ? -x->confidence[i] : NAN;
+    free(scale);
+    free(target);
+    return FL_OK;
+}
+
+/* The points from `from` on as a problem for risk.h. An answer at exit k saves what is left of the network
+ * and the look-ups behind it. */
+static struct risk_problem pose(const struct plan *p, struct risk_exit *exits, float *const *harm,
+                                int64_t from, int64_t to)
+{
+    const struct evidence *ev = p->ev;
+    double lookups = 0;
+    for (int j = p->n_used - 1; j >= 0; j--) {
+        const struct evidence_exit *x = &ev->exit[p->used[j]];
+        exits[j] = (struct risk_exit){x->label + from, harm[p->used[j]] + from, 1 - x->before + lookups};
+        lookups += x->lookup;
+    }
+    return (struct risk_problem){p->n_used, exits, to - from, ev->full + from,
+                                 p->terms->agreement ? NULL : ev->truth + from};
+}
+
+/* From levels of harm to confidences that planning points have: the smallest that is still harmless enough.
+ */
+static void in_units_of_confidence(struct plan *p)
+{
+    for (int j = 0; j < p->n_used; j++) {
+        const float *harm = p->harm[p->used[j]], *timidity = p->timidity[p->used[j]];
+        double last = -INFINITY, found = -INFINITY;
+        for (int64_t row = 0; row < p->rows; row++) {
+            double *cell = &p->path[row * p->n_used + j];
+            if (*cell != last) {
+                last = *cell;
+                found = -INFINITY;
+                for (int64_t i = 0; i < p->n; i++) {
+                    if ((double)harm[i] <= last && (double)timidity[i] > found)
+                        found = (double)timidity[i];
+                }
+            }
+            *cell = found;
+        }
+    }
+}
+
+/* Plans for the exits that are `placed`; *time gets what the boldest vector within the budget takes on these
+ * very points. */
+static int try_exits(struct plan *p, const bool *placed, double *time)
+{
+    struct risk_exit exits[PIPELINE_MAX_EXITS];
+    struct risk_problem problem;
+    struct risk_outcome o = {0};
+    int64_t row;
+    int rc;
+    p->n_used = 0;
+    *time = 1;
+    for (int k = 0; k < p->ev->n_exits; k++) {
+        if (!placed[k])
+            continue;
+        p->used[p->n_used++] = k;
+        *time += p->ev->exit[k].lookup;
+    }
+    problem = pose(p, exits, p->harm, 0, p->n);
+    if ((rc = risk_plan(p->path, (int64_t)STEPS_PER_EXIT * p->n_used, &p->rows, &problem)) != FL_OK ||
+        (rc = risk_walk(&row, &problem, p->path, p->rows, p->terms->budget, 0.5, NULL)) != FL_OK)
+        return rc;
+    if (row >= 0)
+        risk_serve(&problem, p->path + row * p->n_used, NULL, &o);
+    *time -= o.saved;
+    in_units_of_confidence(p);
+    return FL_OK;
+}
+
+/* Leaves out, one by one, the exit without which the network is fastest, as long as that is no slower than
+ * with it. forecast[k]: what exit k saves beside those that stay. */
+static int place_exits(struct plan *p, bool *placed, double *forecast, bool may_drop)
+{
+    for (;;) {
+        double with, without, best = INFINITY;
+        int worst = -1, rc = try_exits(p, placed, &with);
+        for (int k = 0; k < p->ev->n_exits && may_drop && rc == FL_OK; k++) {
+            if (!placed[k])
+                continue;
+            placed[k] = false;
+            rc = try_exits(p, placed, &without);
+            placed[k] = true;
+            forecast[k] = without - with;
+            if (without < best) {
+                best = without;
+                worst = k;
+            }
+        }
+        if (rc != FL_OK)
+            return rc;
+        if (worst < 0 || best > with)
+            return try_exits(p, placed, &with);
+        placed[worst] = false;
+    }
+}
+
+static int make_plan(struct plan *p, struct promise_choice *out, bool may_drop)
+{
+    const struct evidence *ev = p->ev;
+    int rc = FL_OK;
+    p->path =
+        malloc(((size_t)STEPS_PER_EXIT * (size_t)ev->n_exits * (size_t)ev->n_exits + 1) * sizeof *p->path);
+    if (p->path == NULL)
+        return FL_NOMEM;
+    for (int k = 0; k < ev->n_exits && rc == FL_OK; k++) {
+        out->placed[k] = may_drop || ev->exit[k].placed;
+        rc = judge_harm(p, k);
+    }
+    return rc == FL_OK ? place_exits(p, out->placed, out->forecast, may_drop) : rc;
+}
+
+static void release_plan(struct plan *p)
+{
+    for (int k = 0; k < p->ev->n_exits; k++) {
+        free(p->harm[k]);
+        free(p->timidity[k]);
+    }
+    free(p->path);
+}
+
+/* --- certifying --- */
+
+static int64_t planning_points(int64_t points)
+{
+    return (int64_t)((double)points * PROMISE_PLAN_SHARE);
+}
+
+int64_t promise_points_needed(const struct promise_terms *t)
+{
+    double delta = 1 - t->certainty;
+    int64_t certify = delta < 0.5 ? risk_points_needed(t->budget, delta) : 1;
+    int64_t points = (int64_t)((double)certify / (1 - PROMISE_PLAN_SHARE));
+    while (points - planning_points(points) < certify || planning_points(points) < 1)
+        points++;
+    return points;
+}
+
+/* A threshold that confidence -timidity just exceeds. */
+static float threshold_for(double timidity)
+{
+    return timidity == -INFINITY ? INFINITY : nextafterf((float)-timidity, -INFINITY);
+}
+
+static int certify(struct plan *p, struct promise_choice *out, bool may_drop, struct error *e)
+{
+    const struct evidence *ev = p->ev;
+    struct risk_exit exits[PIPELINE_MAX_EXITS];
+    struct risk_problem problem = pose(p, exits, p->timidity, p->n, ev->points);
+    double delta = 1 - p->terms->certainty;
+    int8_t *d = malloc((size_t)(ev->points - p->n) + 1);
+    int64_t row;
+    int rc = d == NULL ? error_set(e, FL_NOMEM, "no memory to choose thresholds")
+                       : risk_walk(&row, &problem, p->path, p->rows, p->terms->budget, delta, e);
+    if (rc == FL_OK) {
+        for (int j = 0; j < p->n_used && row >= 0; j++)
+            out->threshold[p->used[j]] = threshold_for(p->path[row * p->n_used + j]);
+        for (int k = 0; k < ev->n_exits; k++) /* who never answers need not be asked */
+            out->placed[k] = out->placed[k] && (!may_drop || out->threshold[k] < INFINITY);
+        promise_judge(&out->certified, ev, p->n, ev->points, out->threshold, out->placed, p->terms->agreement,
+                      d);
+        out->upper = delta < 0.5 ? risk_upper_bound(d, ev->points - p->n, delta) : out->certified.loss;
+    }
+    free(d);
+    return rc;
+}
+
+int promise_choose(struct promise_choice *out, const struct evidence *ev, const struct promise_terms *terms,
+                   bool may_drop, struct error *e)
+{
+    struct plan p = {.ev = ev, .terms = terms, .n = planning_points(ev->points)};
+    int64_t need = promise_points_needed(terms);
+    int rc;
+    memset(out, 0, sizeof *out);
+    for (int k = 0; k < ev->n_exits; k++)
+        out->threshold[k] = INFINITY;
+    out->planned_on = p.n;
+    if (!terms->agreement && ev->truth == NULL)
+        return error_set(
+            e, FL_VALUE,
+            "the calibration data have no labels, so accuracy cannot be promised: give labels, or "
+            "set cache.promise: agreement");
+    if (ev->points < need)
+        return error_set(e, FL_VALUE,
+                         "%lld calibration points cannot promise a loss of at most %g points with certainty "
+                         "%g%%: at least %lld are needed",
+                         (long long)ev->points, 100 * terms->budget, 100 * terms->certainty, (long long)need);
+    rc = make_plan(&p, out, may_drop);
+    if (rc != FL_OK)
+        error_set(e, rc, "no memory to choose thresholds");
+    else
+        rc = certify(&p, out, may_drop, e);
+    release_plan(&p);
+    return rc;
+}
+
+/* --- checking --- */
+
+static int check_once(struct promise_check *out, const struct evidence *pool,
+                      const struct promise_terms *terms, struct shuffle *s, int32_t *row, struct error *e)
+{
+    struct promise_choice choice;
+    struct promise_result world;
+    struct evidence drawn;
+    int rc;
+    for (int64_t i = 0; i < pool->points; i++)
+        row[i] = (int32_t)shuffle_below(s, (uint32_t)pool->points);
+    if (evidence_take(&drawn, pool, row, pool->points) != FL_OK)
+        return error_set(e, FL_NOMEM, "no memory for %lld points", (long long)pool->points);
+    rc = promise_choose(&choice, &drawn, terms, false, e);
+    evidence_release(&drawn);
+    if (rc != FL_OK)
+        return rc;
+    promise_judge(&world, pool, 0, pool->points, choice.threshold, choice.placed, terms->agreement, NULL);
+    out->resamples++;
+    out->broken += world.loss > terms->budget;
+    out->worst = world.loss > out->worst ? world.loss : out->worst;
+    out->loss += world.loss;
+    out->share += world.share;
+    out->half += world.by_half;
+    out->time += world.time;
+    return FL_OK;
+}
+
+int promise_check(struct promise_check *out, const struct evidence *pool, const struct promise_terms *terms,
+                  int resamples, uint64_t seed, int (*progress)(void *arg, int done), void *arg,
+                  struct error *e)
+{
+    int32_t *row = malloc(((size_t)pool->points + 1) * sizeof *row);
+    struct shuffle s;
+    int rc = row != NULL ? FL_OK : error_set(e, FL_NOMEM, "no memory for resamples");
+    *out = (struct promise_check){.worst = -1};
+    for (int i = 0; i < resamples && rc == FL_OK; i++) {
+        shuffle_seed(&s, seed, 5000 + (uint64_t)i);
+        if (progress != NULL && progress(arg, i) != 0)
+            rc = error_set(e, FL_CANCELLED, "stopped after %d of %d resamples", i, resamples);
+        else
+            rc = check_once(out, pool, terms, &s, row, e);
+    }
+    free(row);
+    if (out->resamples > 0) {
+        out->loss /= out->resamples;
+        out->share /= out->resamples;
+        out->half /= out->resamples;
+        out->time /= out->resamples;
+    }
+    return rc;
+}

@@ -1,0 +1,66 @@
+/* promise.h - the thresholds of all exits together, so that early answers keep a promise (Learn then Test,
+ * Angelopoulos et al. 2021; for early exits: Jazbec et al. 2024)
+ *
+ * Evidence is split in two. The first part, PROMISE_PLAN_SHARE of it, plans: which exits pay, and one order
+ * of threshold vectors from timid to bold. The rest certifies: it goes along that order and stops at the
+ * first vector whose loss cannot be bounded (risk.h). As the order does not depend on the second part, the
+ * bound holds for finitely many points with the certainty that is asked for.
+ */
+#ifndef FREEZELINE_PROMISE_H
+#define FREEZELINE_PROMISE_H
+
+#include "evidence.h"
+
+#define PROMISE_PLAN_SHARE 0.3
+
+struct promise_terms {
+    bool agreement;   /* loss = differs from the full answer; else full right - served right */
+    double budget;    /* of the mean loss: 0.01 is one point */
+    double certainty; /* below 1 */
+};
+
+/* What thresholds do to some points. */
+struct promise_result {
+    int64_t points;
+    double loss, share, by_half; /* mean loss; answered early; within half of the depth */
+    double time;                 /* mean, look-ups included, of the network's alone */
+    struct {
+        int64_t answered, agreed, right; /* right: of known truth */
+    } exit[PIPELINE_MAX_EXITS];
+};
+
+struct promise_choice {
+    float threshold[PIPELINE_MAX_EXITS]; /* an answer needs more confidence; infinity: never */
+    bool placed[PIPELINE_MAX_EXITS];
+    double forecast[PIPELINE_MAX_EXITS]; /* time that this exit saves (below 0: costs) as planned, of the
+                                            network's */
+    int64_t planned_on;                  /* points */
+    struct promise_result certified;     /* on the others */
+    double upper;                        /* bound of the loss there, at the certainty asked for */
+};
+
+/* The first hit answers. d: [points to - from], or NULL. */
+void promise_judge(struct promise_result *out, const struct evidence *ev, int64_t from, int64_t to,
+                   const float *threshold, const bool *placed, bool agreement, int8_t *d);
+
+/* `may_drop`: exits whose look-ups cost more time than their answers save are left out; otherwise those with
+ * `placed` stay. FL_VALUE when there are too few points (and how many are needed) or accuracy is promised
+ * without truth; FL_NOMEM. */
+int promise_choose(struct promise_choice *out, const struct evidence *ev, const struct promise_terms *terms,
+                   bool may_drop, struct error *e);
+/* Points of evidence that a promise needs at least. */
+int64_t promise_points_needed(const struct promise_terms *terms);
+
+struct promise_check {
+    int resamples, broken;
+    double loss, worst;       /* mean and largest loss on the pool */
+    double share, half, time; /* means over resamples */
+};
+/* Bootstrap: each resample draws as many points as there are with repetition, chooses thresholds from them,
+ * and is judged on all points, which are then the world. `progress` may be NULL; non-zero stops with
+ * FL_CANCELLED. */
+int promise_check(struct promise_check *out, const struct evidence *pool, const struct promise_terms *terms,
+                  int resamples, uint64_t seed, int (*progress)(void *arg, int done), void *arg,
+                  struct error *e);
+
+#endif

@@ -1,0 +1,20 @@
+/* exit_times.h - what an exit costs and what it saves on this machine, one request on one thread
+ */
+#ifndef FREEZELINE_EXIT_TIMES_H
+#define FREEZELINE_EXIT_TIMES_H
+
+#include "cache_service/cache.h"
+#include "extract.h"
+
+struct exit_times {
+    double network_ms;
+    double before[PIPELINE_MAX_EXITS]; /* layers up to there, of the network's time */
+    double lookup[PIPELINE_MAX_EXITS]; /* descriptor and look-up, of the network's time; 0 without a cache */
+};
+
+/* The least time of several runs for each part: what other processes do meanwhile counts little. */
+int exit_times_measure(struct exit_times *out, const struct pipeline *p, const struct graph *g,
+                       const struct placement *place, struct cache *const *cache,
+                       const struct extracted *data, struct error *e);
+
+#endif

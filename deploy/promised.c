@@ -1,0 +1,265 @@
+/* promised.c - from caches and calibration data to thresholds that keep a promise */
+#include "promised.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cache_service/shuffle.h"
+#include "report.h"
+#include "state.h"
+#include "table.h"
+
+#define STREAM_EVIDENCE 4000 /* of the pipeline's seed */
+#define BATCH           64
+
+struct promise_terms promised_terms(const struct pipeline *p)
+{
+    return (struct promise_terms){!strcmp(p->cache.promise, "agreement"), p->cache.max_accuracy_loss / 100,
+                                  p->cache.certainty};
+}
+
+int promised_possible(const struct pipeline *p, const struct dataset *data, struct error *e)
+{
+    struct promise_terms t = promised_terms(p);
+    int64_t need = promise_points_needed(&t);
+
+    if (!t.agreement && !dataset_has_labels(data))
+        return error_set(
+            e, FL_USAGE,
+            "the calibration data have no labels, so accuracy cannot be promised: give labels, or "
+            "set cache.promise: agreement");
+    if (dataset_count(data) < need)
+        return error_set(e, FL_USAGE,
+                         "%lld calibration points cannot promise a loss of at most %g points with certainty "
+                         "%g%%: at least %lld are needed",
+                         (long long)dataset_count(data), 100 * t.budget, 100 * t.certainty, (long long)need);
+    return FL_OK;
+}
+
+/* --- evidence --- */
+
+/* What the cache of placed exit i says about all points; `to` is in the order of `row`. */
+static int ask_cache(struct evidence_exit *to, const struct promising *in, int i, const int32_t *row,
+                     struct error *e)
+{
+    const struct matrix_file *m = &in->extracted->descriptor[i];
+    struct cache_verdict *v = malloc(sizeof *v * (size_t)m->rows);
+    struct cache_scratch *s = NULL;
+    int rc = v && !cache_scratch_new(&s, BATCH) ? FL_OK : FL_NOMEM;
+
+    for (int64_t at = 0; at < in->extracted->rows && !rc; at += BATCH) {
+        int64_t left = in->extracted->rows - at;
+        rc = cache_lookup(in->cache[i], s, m->data + at * m->dim, left < BATCH ? (int)left : BATCH, v + at);
+    }
+    for (int64_t k = 0; k < in->extracted->rows && !rc; k++) {
+        to->label[k] = v[row[k]].label;
+        to->confidence[k] = v[row[k]].confidence;
+    }
+    cache_scratch_free(s);
+    free(v);
+    return rc ? error_set(e, (enum fl_code)rc, "no memory for look-ups") : FL_OK;
+}
+
+static int ask_caches(struct evidence *ev, const struct promising *in, const int32_t *row, struct error *e)
+{
+    int k = 0, rc = FL_OK;
+
+    for (int i = 0; i < in->place->n_exits && !rc; i++) {
+        const struct placed_exit *exit = &in->place->exit[i];
+        struct evidence_exit *to = &ev->exit[k];
+        if (!in->cache[i])
+            continue;
+        snprintf(to->name, sizeof to->name, "%s", exit->name);
+        snprintf(to->kind, sizeof to->kind, "%s", exit->kind);
+        to->placed = true;
+        to->by_half = 2 * exit->cut.depth <= in->place->depth;
+        rc = ask_cache(to, in, i, row, e);
+        k++;
+    }
+    return rc;
+}
+
+static int gather(struct evidence *ev, const struct promising *in, struct error *e)
+{
+    int64_t n = in->extracted->rows;
+    int32_t *row = malloc(sizeof *row * (size_t)n);
+    struct shuffle s;
+    int exits = 0, rc = row ? FL_OK : FL_NOMEM;
+
+    for (int i = 0; i < in->place->n_exits; i++)
+        exits += in->cache[i] != NULL;
+    if (!rc)
+        rc = evidence_new(ev, exits, n, dataset_has_labels(in->data));
+    if (rc) {
+        free(row);
+        return error_set(e, (enum fl_code)rc, "no memory for the evidence of %lld points", (long long)n);
+    }
+    memcpy(ev->model, in->graph->digest, sizeof ev->model);
+    for (int64_t i = 0; i < n; i++)
+        row[i] = (int32_t)i;
+    shuffle_seed(&s, in->pipeline->cache.seed, STREAM_EVIDENCE);
+    shuffle_order(&s, row, n);
+    for (int64_t i = 0; i < n; i++) {
+        ev->full[i] = in->extracted->label[row[i]];
+        if (ev->truth)
+            ev->truth[i] = dataset_label(in->data, row[i]);
+    }
+    rc = ask_caches(ev, in, row, e);
+    free(row);
+    return rc;
+}
+
+/* Times come from the last build where that had the very same evidence, so that a build that is repeated
+ * gives the same thresholds. */
+static int find_times(struct promised *out, const struct promising *in, const char *path, struct error *e)
+{
+    struct evidence *ev = &out->evidence, old;
+    struct exit_times times;
+    bool same = false;
+    int rc;
+
+    if (!evidence_load(&old, path, ev->model, NULL)) {
+        same = evidence_same(ev, &old);
+        for (int k = 0; k < ev->n_exits && same; k++) {
+            ev->exit[k].before = old.exit[k].before;
+            ev->exit[k].lookup = old.exit[k].lookup;
+        }
+        evidence_release(&old);
+    }
+    if (same)
+        return FL_OK;
+    if ((rc = exit_times_measure(&times, in->pipeline, in->graph, in->place, in->cache, in->extracted, e)))
+        return rc;
+    for (int i = 0, k = 0; i < in->place->n_exits; i++) {
+        if (!in->cache[i])
+            continue;
+        ev->exit[k].before = times.before[i];
+        ev->exit[k++].lookup = times.lookup[i];
+    }
+    return FL_OK;
+}
+
+/* --- thresholds --- */
+
+static int set_thresholds(const struct promised *p, const struct promising *in, struct error *e)
+{
+    for (int i = 0, k = 0; i < in->place->n_exits; i++) {
+        struct cache *changed = NULL;
+        if (!in->cache[i])
+            continue;
+        if (p->choice.placed[k] &&
+            cache_with_threshold(&changed, in->cache[i], p->choice.threshold[k]) != FL_OK)
+            return error_set(e, FL_NOMEM, "no memory for the cache of %s", in->place->exit[i].name);
+        cache_free(in->cache[i]);
+        in->cache[i] = changed;
+        k++;
+    }
+    return FL_OK;
+}
+
+int promised_make(struct promised *out, const struct promising *in, struct error *e)
+{
+    char path[STATE_PATH_BYTES];
+    int rc = state_path(path, in->pipeline, e, "build/evidence");
+
+    memset(out, 0, sizeof *out);
+    out->terms = promised_terms(in->pipeline);
+    if (rc || (rc = gather(&out->evidence, in, e)) || (rc = find_times(out, in, path, e)) ||
+        (rc = promise_choose(&out->choice, &out->evidence, &out->terms, in->pipeline->exits_auto, e)))
+        return rc;
+    for (int k = 0; k < out->evidence.n_exits; k++)
+        out->evidence.exit[k].placed = out->choice.placed[k];
+    rc = evidence_save(&out->evidence, path, e);
+    return rc ? rc : set_thresholds(out, in, e);
+}
+
+void promised_release(struct promised *p)
+{
+    evidence_release(&p->evidence);
+}
+
+/* --- report --- */
+
+static const char *verdict_on(const struct promised *p, int k)
+{
+    if (!p->choice.placed[k])
+        return p->choice.forecast[k] <= 0 ? "left out: look-ups cost more than it saves"
+                                          : "left out: the promise allows it no answer";
+    return p->choice.threshold[k] < INFINITY ? "" : "the promise allows it no answer";
+}
+
+static void table_exit(struct table *t, const struct promised *p, int k)
+{
+    const struct evidence_exit *x = &p->evidence.exit[k];
+    const struct promise_result *r = &p->choice.certified;
+    double answered = (double)r->exit[k].answered;
+
+    table_cell(t, "%s", x->name);
+    table_cell(t, "%.1f%%", 100 * x->before);
+    table_cell(t, "%.2f%%", 100 * x->lookup);
+    table_cell(t, "%.4g", p->choice.threshold[k]);
+    table_cell(t, "%.1f%%", 100 * answered / (double)r->points);
+    if (answered > 0 && p->evidence.truth)
+        table_cell(t, "%.2f%%", 100 * (double)r->exit[k].right / answered);
+    else
+        table_cell(t, "%s", "-");
+    if (answered > 0)
+        table_cell(t, "%.2f%%", 100 * (double)r->exit[k].agreed / answered);
+    else
+        table_cell(t, "%s", "-");
+    table_cell(t, "%s", verdict_on(p, k));
+}
+
+int promised_print(const struct promised *p, struct error *e)
+{
+    const struct promise_choice *c = &p->choice;
+    struct table *t;
+    int rc;
+
+    printf("\npromise    early answers cost at most %.2f points of %s, certainty %g%%\n",
+           100 * p->terms.budget, p->terms.agreement ? "agreement" : "accuracy", 100 * p->terms.certainty);
+    printf(
+        "measured   %.2f points (upper bound %.2f) on %lld calibration points, in an order planned on %lld "
+        "others\n",
+        100 * c->certified.loss, 100 * c->upper, (long long)c->certified.points, (long long)c->planned_on);
+    printf(
+        "answered   %.1f%% early, %.1f%% by half of the depth; mean time %.1f%% of the network's, look-ups "
+        "included\n\n",
+        100 * c->certified.share, 100 * c->certified.by_half, 100 * c->certified.time);
+    if (table_new(&t, "exit|time before|look-up|threshold|answers|accuracy|agreement|", "lrrrrrrl"))
+        return error_set(e, FL_NOMEM, "no memory for a table");
+    for (int k = 0; k < p->evidence.n_exits; k++)
+        table_exit(t, p, k);
+    rc = table_print(t, stdout, 0, e);
+    table_free(t);
+    return rc;
+}
+
+json_t *promised_json(const struct promised *p)
+{
+    const struct promise_choice *c = &p->choice;
+    const struct promise_result *r = &c->certified;
+    json_t *exits = json_array();
+
+    for (int k = 0; k < p->evidence.n_exits; k++) {
+        const struct evidence_exit *x = &p->evidence.exit[k];
+        double answered = (double)r->exit[k].answered;
+        json_array_append_new(
+            exits, json_pack("{s:s, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:s}", "name", x->name, "placed",
+                             c->placed[k], "time_before", report_rounded(x->before, 6), "lookup_time",
+                             report_rounded(x->lookup, 6), "threshold", report_number(c->threshold[k]),
+                             "share", report_rounded(answered / (double)r->points, 6), "accuracy",
+                             report_rounded(p->evidence.truth ? (double)r->exit[k].right / answered : NAN, 6),
+                             "agreement", report_rounded((double)r->exit[k].agreed / answered, 6), "note",
+                             verdict_on(p, k)));
+    }
+    return json_pack("{s:s, s:f, s:f, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o}", "of",
+                     p->terms.agreement ? "agreement" : "accuracy", "max_loss", p->terms.budget, "certainty",
+                     p->terms.certainty, "planning_points", (json_int_t)c->planned_on, "certifying_points",
+                     (json_int_t)r->points, "loss", report_rounded(r->loss, 6), "loss_upper",
+                     report_rounded(c->upper, 6), "early_share", report_rounded(r->share, 6), "by_half_share",
+                     report_rounded(r->by_half, 6), "mean_time_share", report_rounded(r->time, 6), "exits",
+                     exits);
+}

@@ -1,0 +1,38 @@
+/* promised.h - the thresholds of a build under a promise: gather evidence, choose, report
+ */
+#ifndef FREEZELINE_PROMISED_H
+#define FREEZELINE_PROMISED_H
+
+#include <jansson.h>
+
+#include "cache_service/promise.h"
+#include "exit_times.h"
+
+struct promised {
+    struct promise_terms terms;
+    struct evidence evidence;
+    struct promise_choice choice;
+};
+
+struct promising {
+    const struct pipeline *pipeline;
+    const struct graph *graph;
+    const struct placement *place;
+    const struct dataset *data;        /* the calibration set */
+    const struct extracted *extracted; /* its descriptors */
+    struct cache **cache;              /* by exit of the placement; NULL: none */
+};
+
+/* What the pipeline file promises. */
+struct promise_terms promised_terms(const struct pipeline *p);
+/* Whether a promise can be chosen from these data at all: said before hours of work. */
+int promised_possible(const struct pipeline *p, const struct dataset *data, struct error *e);
+/* Evidence into STATE/build/evidence, then thresholds into the caches: each is replaced by one with its
+ * threshold, or freed (NULL) where it is not placed. Release `out` with promised_release in any case. */
+int promised_make(struct promised *out, const struct promising *in, struct error *e);
+void promised_release(struct promised *p);
+
+int promised_print(const struct promised *p, struct error *e);
+json_t *promised_json(const struct promised *p);
+
+#endif

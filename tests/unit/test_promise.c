@@ -1,0 +1,245 @@
+/* test_promise.c - thresholds of all exits together, on evidence whose truth is known */
+#include "cache_samples.h"
+
+#include <math.h>
+#include <stdio.h>
+
+#include "cache_service/promise.h"
+
+/* A world of 10 classes and a network that is right in 90%. Exit k answers right (as the network does) with
+ * probability 1 / (1 + exp(-(log odds + skew[k]))): with skew 0 its confidence is what it says. */
+struct world {
+    int exits;
+    double sharpness[4], skew[4]; /* of each exit's log odds */
+};
+
+static void draw(struct evidence *ev, const struct world *w, int64_t n, uint64_t seed)
+{
+    struct shuffle s;
+    assert_int_equal(evidence_new(ev, w->exits, n, true), FL_OK);
+    shuffle_seed(&s, seed, 77);
+    for (int k = 0; k < w->exits; k++) {
+        struct evidence_exit *x = &ev->exit[k];
+        snprintf(x->name, sizeof x->name, "exit%d", k + 1);
+        strcpy(x->kind, "learned");
+        x->placed = true;
+        x->before = 0.2 * (k + 1);
+        x->by_half = k < 2;
+        x->lookup = 0.01;
+    }
+    for (int64_t i = 0; i < n; i++) {
+        ev->full[i] = (int32_t)shuffle_below(&s, 10);
+        ev->truth[i] = shuffle_uniform(&s) < 0.9 ? ev->full[i] : (ev->full[i] + 1) % 10;
+        for (int k = 0; k < w->exits; k++) {
+            double odds = w->sharpness[k] * (2 + shuffle_normal(&s)), p = 1 / (1 + exp(-odds - w->skew[k]));
+            ev->exit[k].confidence[i] = (float)odds;
+            ev->exit[k].label[i] = shuffle_uniform(&s) < p ? ev->full[i] : (ev->full[i] + 5) % 10;
+        }
+    }
+}
+
+static const struct world two = {2, {1, 2}, {0, 0}};
+static const struct promise_terms one_point = {false, 0.01, 0.95};
+
+static void test_judging_by_hand(void **state)
+{
+    struct evidence ev;
+    struct promise_result r;
+    int8_t d[4];
+    static const float threshold[] = {0.5f, 0.25f};
+    static const bool both[] = {true, true}, second[] = {false, true};
+    (void)state;
+    assert_int_equal(evidence_new(&ev, 2, 4, true), FL_OK);
+    memcpy(ev.full, (int32_t[]){1, 1, 2, 3}, 16);
+    memcpy(ev.truth, (int32_t[]){1, 0, 2, 3}, 16);
+    memcpy(ev.exit[0].label, (int32_t[]){2, 0, -1, 3}, 16); /* worse, better, no verdict, right but unsure */
+    memcpy(ev.exit[0].confidence, (float[]){0.75f, 0.75f, 0.75f, 0.5f}, 16);
+    memcpy(ev.exit[1].label, (int32_t[]){1, 1, 2, 4}, 16);
+    memcpy(ev.exit[1].confidence, (float[]){1, 1, 0.5f, 0.25f}, 16);
+    ev.exit[0].before = 0.25;
+    ev.exit[1].before = 0.5;
+    ev.exit[0].lookup = 0.0625;
+    ev.exit[1].lookup = 0.125;
+    ev.exit[0].by_half = true;
+    promise_judge(&r, &ev, 0, 4, threshold, both, false, d);
+    assert_memory_equal(d, ((int8_t[]){1, -1, 0, 0}), 4);
+    assert_true(r.loss == 0 && r.share == 0.75 && r.by_half == 0.5 && r.points == 4);
+    /* twice 0.25 + 0.0625, 0.5 + 0.1875, 1 + 0.1875 */
+    assert_true(r.time == (0.3125 * 2 + 0.6875 + 1.1875) / 4);
+    assert_int_equal(r.exit[0].answered, 2);
+    assert_int_equal(r.exit[0].right, 1);
+    assert_int_equal(r.exit[0].agreed, 0);
+    promise_judge(&r, &ev, 0, 4, threshold, both, true, d);
+    assert_memory_equal(d, ((int8_t[]){1, 1, 0, 0}), 4);
+    promise_judge(&r, &ev, 2, 4, threshold, second, true, NULL);
+    assert_true(r.loss == 0 && r.share == 0.5 && r.time == (0.625 + 1.125) / 2);
+    evidence_release(&ev);
+}
+
+static void test_thresholds_keep_the_budget(void **state)
+{
+    struct evidence ev, world;
+    struct promise_choice c;
+    struct promise_result r;
+    (void)state;
+    draw(&ev, &two, 5000, 1);
+    draw(&world, &two, 200000, 2);
+    assert_int_equal(promise_choose(&c, &ev, &one_point, false, NULL), FL_OK);
+    assert_int_equal(c.planned_on, 1500);
+    assert_int_equal(c.certified.points, 3500);
+    assert_true(c.upper <= one_point.budget && c.certified.loss < c.upper);
+    assert_true(c.threshold[0] < INFINITY && c.threshold[1] < INFINITY);
+    promise_judge(&r, &world, 0, world.points, c.threshold, c.placed, false, NULL);
+    assert_true(r.loss <= one_point.budget && fabs(r.share - c.certified.share) < 0.05 && r.share > 0.2);
+    evidence_release(&ev);
+    evidence_release(&world);
+}
+
+/* Confidence that lies by a factor of e^3 in the odds must not help: harm is learned from outcomes. */
+static void test_boasting_exit(void **state)
+{
+    static const struct world boast = {2, {1, 2}, {-3, 0}};
+    struct evidence ev;
+    struct promise_choice honest, c;
+    (void)state;
+    draw(&ev, &two, 5000, 3);
+    assert_int_equal(promise_choose(&honest, &ev, &one_point, false, NULL), FL_OK);
+    evidence_release(&ev);
+    draw(&ev, &boast, 5000, 3);
+    assert_int_equal(promise_choose(&c, &ev, &one_point, false, NULL), FL_OK);
+    assert_true(c.threshold[0] > honest.threshold[0]);
+    assert_true(c.upper <= one_point.budget);
+    evidence_release(&ev);
+}
+
+static void test_exit_that_does_not_pay(void **state)
+{
+    static const struct world three = {3, {1, 2, 2}, {0, 0, 0}};
+    struct evidence ev;
+    struct promise_choice c;
+    (void)state;
+    draw(&ev, &three, 5000, 4);
+    ev.exit[2].before = 0.99;
+    ev.exit[2].lookup = 0.05;
+    assert_int_equal(promise_choose(&c, &ev, &one_point, true, NULL), FL_OK);
+    assert_true(c.placed[1] && !c.placed[2] && c.forecast[2] <= 0 && isinf(c.threshold[2]));
+    assert_int_equal(promise_choose(&c, &ev, &one_point, false, NULL), FL_OK);
+    assert_true(c.placed[2]); /* the pipeline file says so */
+    evidence_release(&ev);
+}
+
+static void test_what_cannot_be_promised(void **state)
+{
+    struct evidence ev, few;
+    struct promise_choice c;
+    struct promise_terms same = {true, 0.01, 0.95};
+    struct error e = {0};
+    static int32_t row[100];
+    char needed[64];
+    int64_t need = promise_points_needed(&one_point);
+    (void)state;
+    draw(&ev, &two, 2000, 5);
+    assert_int_equal(evidence_take(&few, &ev, row, 100), FL_OK);
+    assert_int_equal(promise_choose(&c, &few, &one_point, false, &e), FL_VALUE);
+    snprintf(needed, sizeof needed, "at least %lld", (long long)need);
+    assert_non_null(strstr(e.text, needed));
+    assert_true(isinf(c.threshold[0]));
+    free(ev.truth);
+    ev.truth = NULL;
+    assert_int_equal(promise_choose(&c, &ev, &one_point, false, &e), FL_VALUE);
+    assert_non_null(strstr(e.text, "cache.promise: agreement"));
+    assert_int_equal(promise_choose(&c, &ev, &same, false, &e), FL_OK);
+    for (int64_t i = 0; i < ev.points; i++) /* never a verdict: nothing to choose from */
+        ev.exit[0].label[i] = ev.exit[1].label[i] = -1;
+    assert_int_equal(promise_choose(&c, &ev, &same, true, &e), FL_OK);
+    assert_true(isinf(c.threshold[0]) && !c.placed[0] && c.certified.share == 0);
+    evidence_release(&ev);
+    evidence_release(&few);
+}
+
+/* Half of the certainty leaves nothing but the budget on the points themselves. */
+static void test_point_estimate(void **state)
+{
+    struct promise_terms half = {false, 0.01, 0.5};
+    struct evidence ev;
+    struct promise_choice sure, c;
+    (void)state;
+    draw(&ev, &two, 3000, 6);
+    assert_int_equal(promise_choose(&sure, &ev, &one_point, false, NULL), FL_OK);
+    assert_int_equal(promise_choose(&c, &ev, &half, false, NULL), FL_OK);
+    assert_true(c.certified.loss <= 0.01 && c.certified.share > sure.certified.share);
+    evidence_release(&ev);
+}
+
+static void test_resampling_finds_few_broken(void **state)
+{
+    struct promise_check check, again;
+    struct evidence ev;
+    (void)state;
+    draw(&ev, &two, 3000, 7);
+    assert_int_equal(promise_check(&check, &ev, &one_point, 60, 1, NULL, NULL, NULL), FL_OK);
+    assert_int_equal(check.resamples, 60);
+    assert_true(check.broken <= 3 && check.share > 0.1 && check.worst >= check.loss);
+    assert_int_equal(promise_check(&again, &ev, &one_point, 60, 1, NULL, NULL, NULL), FL_OK);
+    assert_memory_equal(&check, &again, sizeof check);
+    evidence_release(&ev);
+}
+
+static void test_evidence_on_disk(void **state)
+{
+    char path[] = "/tmp/freezeline-evidence-XXXXXX";
+    struct evidence ev, back;
+    struct error e = {0};
+    uint8_t other[16] = {1};
+    int fd = mkstemp(path);
+    (void)state;
+    assert_true(fd >= 0);
+    close(fd);
+    draw(&ev, &two, 500, 8);
+    assert_int_equal(evidence_load(&back, path, NULL, &e), FL_CORRUPT);
+    assert_int_equal(evidence_save(&ev, path, &e), FL_OK);
+    assert_int_equal(evidence_load(&back, path, ev.model, &e), FL_OK);
+    assert_true(evidence_same(&ev, &back));
+    assert_true(back.exit[1].before == ev.exit[1].before && back.exit[0].by_half && back.exit[1].placed);
+    back.exit[1].confidence[499] += 1;
+    assert_false(evidence_same(&ev, &back));
+    evidence_release(&back);
+    assert_int_equal(evidence_load(&back, path, other, &e), FL_STALE);
+    assert_int_equal(truncate(path, 3000), 0);
+    assert_int_equal(evidence_load(&back, path, NULL, &e), FL_CORRUPT);
+    unlink(path);
+    assert_int_equal(evidence_load(&back, path, NULL, &e), FL_NOT_FOUND);
+    evidence_release(&ev);
+}
+
+static void test_cache_with_threshold(void **state)
+{
+    static const float points[] = {0, 0, 1, 1};
+    static const int32_t labels[] = {0, 1};
+    struct cache *c = sample_knn(2, 2, 1, points, labels, 2), *other;
+    (void)state;
+    assert_int_equal(cache_with_threshold(&other, c, 7), FL_OK);
+    assert_true(cache_info(other).threshold == 7 && cache_info(c).threshold == 0.5f);
+    assert_int_equal(cache_info(other).entries, 2);
+    cache_free(other);
+    assert_int_equal(cache_with_threshold(&other, c, INFINITY), FL_OK);
+    assert_true(isinf(cache_info(other).threshold));
+    cache_free(other);
+    cache_free(c);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_judging_by_hand),
+        cmocka_unit_test(test_thresholds_keep_the_budget),
+        cmocka_unit_test(test_boasting_exit),
+        cmocka_unit_test(test_exit_that_does_not_pay),
+        cmocka_unit_test(test_what_cannot_be_promised),
+        cmocka_unit_test(test_point_estimate),
+        cmocka_unit_test(test_resampling_finds_few_broken),
+        cmocka_unit_test(test_evidence_on_disk),
+        cmocka_unit_test(test_cache_with_threshold),
+    };
+    return cmocka_run_group_tests_name("promise", tests, NULL, NULL);
+}
