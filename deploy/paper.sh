@@ -8,12 +8,21 @@
 # pipeline file. The work (about 6 GB of descriptors) is kept in .freezeline/paper until it is done, so that an interrupted run
 # goes on where it was; reports stay there.
 set -eu
+here=$PWD
 cd "$(dirname "$0")/.."
-if [ $# -lt 2 ]; then
+if [ $# -lt 2 ] || [ -z "$1" ] || [ -z "$2" ]; then
     echo "usage: make paper CIFAR10=DIRECTORY MODEL=FILE.onnx" >&2
     exit 2
 fi
-cifar=$(cd "$OLDPWD" && cd "$1" && pwd) model=$(cd "$OLDPWD" && realpath "$2")
+# Paths are relative to where the command was given.
+absolute() {
+    case $1 in
+    /*) echo "$1" ;;
+    *) echo "$here/$1" ;;
+    esac
+}
+cifar=$(absolute "$1")
+model=$(absolute "$2")
 shift 2
 for f in data_batch_1 data_batch_2 data_batch_3 data_batch_4 data_batch_5 test_batch; do
     if [ ! -f "$cifar/$f.bin" ]; then
