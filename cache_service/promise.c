@@ -141,6 +141,7 @@ struct plan {
     float *harm[PIPELINE_MAX_EXITS];     /* [n] */
     float *timidity[PIPELINE_MAX_EXITS]; /* [ev->points]: -confidence; NaN: no verdict */
     double *path;                        /* [rows][exits of the last candidate], in units of timidity */
+    struct risk_outcome *along;          /* [rows] */
     int64_t rows;
     int used[PIPELINE_MAX_EXITS], n_used; /* which exits the columns of `path` are */
 };
@@ -218,14 +219,13 @@ static void in_units_of_confidence(struct plan *p)
     }
 }
 
-/* Plans for the exits that are `placed`; *time gets what the boldest vector within the budget takes on these
- * very points. */
+/* Plans for the exits that are `placed`; *time gets what the boldest vector takes on these very points whose
+ * harm, as it is estimated, is within the budget. */
 static int try_exits(struct plan *p, const bool *placed, double *time)
 {
     struct risk_exit exits[PIPELINE_MAX_EXITS];
     struct risk_problem problem;
-    struct risk_outcome o = {0};
-    int64_t row;
+    double saved = 0;
     int rc;
     p->n_used = 0;
     *time = 1;
@@ -236,12 +236,12 @@ static int try_exits(struct plan *p, const bool *placed, double *time)
         *time += p->ev->exit[k].lookup;
     }
     problem = pose(p, exits, p->harm, 0, p->n);
-    if ((rc = risk_plan(p->path, (int64_t)STEPS_PER_EXIT * p->n_used, &p->rows, &problem)) != FL_OK ||
-        (rc = risk_walk(&row, &problem, p->path, p->rows, p->terms->budget, 0.5, NULL)) != FL_OK)
+    rc = risk_plan(p->path, p->along, (int64_t)STEPS_PER_EXIT * p->n_used, &p->rows, &problem);
+    if (rc != FL_OK)
         return rc;
-    if (row >= 0)
-        risk_serve(&problem, p->path + row * p->n_used, NULL, &o);
-    *time -= o.saved;
+    for (int64_t row = 0; row < p->rows && p->along[row].harm <= p->terms->budget; row++)
+        saved = p->along[row].saved;
+    *time -= saved;
     in_units_of_confidence(p);
     return FL_OK;
 }
@@ -279,7 +279,8 @@ static int make_plan(struct plan *p, struct promise_choice *out, bool may_drop)
     int rc = FL_OK;
     p->path =
         malloc(((size_t)STEPS_PER_EXIT * (size_t)ev->n_exits * (size_t)ev->n_exits + 1) * sizeof *p->path);
-    if (p->path == NULL)
+    p->along = malloc(((size_t)STEPS_PER_EXIT * (size_t)ev->n_exits + 1) * sizeof *p->along);
+    if (p->path == NULL || p->along == NULL)
         return FL_NOMEM;
     for (int k = 0; k < ev->n_exits && rc == FL_OK; k++) {
         out->placed[k] = may_drop || ev->exit[k].placed;
@@ -295,13 +296,15 @@ static void release_plan(struct plan *p)
         free(p->timidity[k]);
     }
     free(p->path);
+    free(p->along);
 }
 
 /* --- certifying --- */
 
 static int64_t planning_points(int64_t points)
 {
-    return (int64_t)((double)points * PROMISE_PLAN_SHARE);
+    double n = (double)points * PROMISE_PLAN_SHARE;
+    return n < PROMISE_PLAN_MOST ? (int64_t)n : PROMISE_PLAN_MOST;
 }
 
 int64_t promise_points_needed(const struct promise_terms *t)

@@ -1,10 +1,10 @@
 /* promise.h - the thresholds of all exits together, so that early answers keep a promise (Learn then Test,
  * Angelopoulos et al. 2021; for early exits: Jazbec et al. 2024)
  *
- * Evidence is split in two. The first part, PROMISE_PLAN_SHARE of it, plans: which exits pay, and one order
- * of threshold vectors from timid to bold. The rest certifies: it goes along that order and stops at the
- * first vector whose loss cannot be bounded (risk.h). As the order does not depend on the second part, the
- * bound holds for finitely many points with the certainty that is asked for.
+ * Evidence is split in two. The first part, PROMISE_PLAN_SHARE of it and at most PROMISE_PLAN_MOST, plans:
+ * which exits pay, and one order of threshold vectors from timid to bold. The rest certifies: it goes along
+ * that order and stops at the first vector whose loss cannot be bounded (risk.h). As the order does not
+ * depend on the second part, the bound holds for finitely many points with the certainty that is asked for.
  */
 #ifndef FREEZELINE_PROMISE_H
 #define FREEZELINE_PROMISE_H
@@ -12,6 +12,7 @@
 #include "evidence.h"
 
 #define PROMISE_PLAN_SHARE 0.3
+#define PROMISE_PLAN_MOST  10000 /* points: an order gets hardly better by more, a bound does */
 
 struct promise_terms {
     bool agreement;   /* loss = differs from the full answer; else full right - served right */

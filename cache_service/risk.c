@@ -113,99 +113,144 @@ void risk_serve(const struct risk_problem *p, const double *threshold, int8_t *d
 
 /* --- the order of candidates --- */
 
-static int ascending(const void *a, const void *b)
+/* An answer that an exit could give. */
+struct candidate {
+    float harm;
+    int32_t point;
+};
+
+static int by_harm(const void *a, const void *b)
 {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
+    const struct candidate *x = a, *y = b;
+    int order = (x->harm > y->harm) - (x->harm < y->harm);
+    return order != 0 ? order : (x->point > y->point) - (x->point < y->point);
 }
 
-/* level[LEVELS]: harms of the exit's answers at equal distances in rank. Returns how many there are. */
-static int levels_of(const struct risk_exit *e, int64_t points, double *sorted, double *level)
-{
-    int64_t n = 0;
-    int kept = 0;
-    for (int64_t i = 0; i < points; i++) {
-        if (e->label[i] >= 0 && !isnan(e->harm[i]))
-            sorted[n++] = (double)e->harm[i];
-    }
-    qsort(sorted, (size_t)n, sizeof *sorted, ascending);
-    for (int j = 0; j < LEVELS && n > 0; j++) {
-        double v = sorted[(n - 1) * (j + 1) / LEVELS];
-        if (kept == 0 || v > level[kept - 1])
-            level[kept++] = v;
-    }
-    return kept;
-}
+struct exit_plan {
+    struct candidate *candidate; /* [n]: points with a verdict, by ascending harm */
+    int64_t n, given;            /* those before `given` are within the threshold */
+    double level[LEVELS];        /* harms at equal distances in rank */
+    int levels, next;            /* the level to be taken next */
+};
 
 struct plan {
     const struct risk_problem *p;
-    double *level;   /* [n_exits][LEVELS] */
-    double *now;     /* [n_exits]: thresholds of the last row */
-    int *count, *at; /* [n_exits]: levels there are; those in use */
+    struct exit_plan *exit;
+    int32_t *answered; /* [points]: the exit that answers; n_exits: none */
+    double *now;       /* [n_exits]: thresholds of the last row */
 };
+
+static int plan_exit(struct exit_plan *out, const struct risk_exit *e, int64_t points)
+{
+    out->candidate = malloc(((size_t)points + 1) * sizeof *out->candidate);
+    if (out->candidate == NULL)
+        return FL_NOMEM;
+    for (int64_t i = 0; i < points; i++) {
+        if (e->label[i] >= 0 && !isnan(e->harm[i]))
+            out->candidate[out->n++] = (struct candidate){e->harm[i], (int32_t)i};
+    }
+    qsort(out->candidate, (size_t)out->n, sizeof *out->candidate, by_harm);
+    for (int j = 0; j < LEVELS && out->n > 0; j++) {
+        double v = (double)out->candidate[(out->n - 1) * (j + 1) / LEVELS].harm;
+        if (out->levels == 0 || v > out->level[out->levels - 1])
+            out->level[out->levels++] = v;
+    }
+    return FL_OK;
+}
+
+/* Sums over the points that come to exit k when it takes its next level, from later exits or from nobody;
+ * with `take` they do come. */
+static struct risk_outcome step_of(struct plan *s, int k, bool take)
+{
+    struct exit_plan *x = &s->exit[k];
+    struct risk_outcome o = {0};
+    int64_t j = x->given;
+    for (; j < x->n && (double)x->candidate[j].harm <= x->level[x->next]; j++) {
+        int64_t i = x->candidate[j].point;
+        int32_t before = s->answered[i];
+        if (before < k)
+            continue;
+        o.saved += s->p->exit[k].saved;
+        o.harm += (double)x->candidate[j].harm;
+        if (before < s->p->n_exits) {
+            o.saved -= s->p->exit[before].saved;
+            o.harm -= (double)s->p->exit[before].harm[i];
+        } else {
+            o.share += 1;
+        }
+        if (take)
+            s->answered[i] = k;
+    }
+    if (take) {
+        x->given = j;
+        s->now[k] = x->level[x->next++];
+    }
+    return o;
+}
 
 /* The exit whose next level saves most time per added harm: most per time where harm does not grow. -1: all
  * are at their end. */
-static int best_step(struct plan *s, struct risk_outcome *current)
+static int best_step(struct plan *s)
 {
-    struct risk_outcome next, taken = *current;
-    double best = -INFINITY;
+    double best = -INFINITY, least = 1e-9 * (double)s->p->points;
     int chosen = -1;
     for (int k = 0; k < s->p->n_exits; k++) {
-        double keep = s->now[k], worth, saved, harm;
-        if (s->at[k] >= s->count[k])
+        struct risk_outcome o;
+        double worth;
+        if (s->exit[k].next >= s->exit[k].levels)
             continue;
-        s->now[k] = s->level[k * LEVELS + s->at[k]];
-        risk_serve(s->p, s->now, NULL, &next);
-        s->now[k] = keep;
-        saved = next.saved - current->saved;
-        harm = next.harm - current->harm;
-        worth = saved / (harm > 1e-9 ? harm : 1e-9);
+        o = step_of(s, k, false);
+        worth = o.saved / (o.harm > least ? o.harm : least);
         if (worth > best) {
             best = worth;
             chosen = k;
-            taken = next;
         }
     }
-    *current = taken;
     return chosen;
 }
 
-static int64_t fill_path(struct plan *s, double *path, int64_t steps)
+static int64_t fill_path(struct plan *s, double *path, struct risk_outcome *along, int64_t steps)
 {
-    struct risk_outcome current = {0};
+    struct risk_outcome sum = {0};
+    double n = (double)s->p->points;
     int64_t row = 0;
     for (; row < steps; row++) {
-        int k = best_step(s, &current);
+        struct risk_outcome o;
+        int k = best_step(s);
         if (k < 0)
             break;
-        s->now[k] = s->level[k * LEVELS + s->at[k]++];
+        o = step_of(s, k, true);
+        sum.share += o.share;
+        sum.saved += o.saved;
+        sum.harm += o.harm;
         memcpy(path + row * s->p->n_exits, s->now, (size_t)s->p->n_exits * sizeof *s->now);
+        if (along != NULL)
+            along[row] = (struct risk_outcome){NAN, sum.share / n, sum.saved / n, sum.harm / n};
     }
     return row;
 }
 
-int risk_plan(double *path, int64_t steps, int64_t *rows, const struct risk_problem *p)
+int risk_plan(double *path, struct risk_outcome *along, int64_t steps, int64_t *rows,
+              const struct risk_problem *p)
 {
-    size_t n = (size_t)p->n_exits;
-    struct plan s = {p, malloc((n * LEVELS + 1) * sizeof(double)), malloc((n + 1) * sizeof(double)),
-                     malloc((n + 1) * sizeof(int)), calloc(n + 1, sizeof(int))};
-    double *sorted = malloc(((size_t)p->points + 1) * sizeof *sorted);
-    int rc = FL_NOMEM;
+    size_t exits = (size_t)p->n_exits, points = (size_t)p->points;
+    struct plan s = {p, calloc(exits + 1, sizeof *s.exit), malloc((points + 1) * sizeof *s.answered),
+                     malloc((exits + 1) * sizeof *s.now)};
+    int rc = s.exit != NULL && s.answered != NULL && s.now != NULL ? FL_OK : FL_NOMEM;
     *rows = 0;
-    if (s.level != NULL && s.now != NULL && s.count != NULL && s.at != NULL && sorted != NULL) {
-        for (int k = 0; k < p->n_exits; k++) {
-            s.now[k] = -INFINITY;
-            s.count[k] = levels_of(&p->exit[k], p->points, sorted, s.level + k * LEVELS);
-        }
-        *rows = fill_path(&s, path, steps);
-        rc = FL_OK;
+    for (int k = 0; k < p->n_exits && rc == FL_OK; k++) {
+        s.now[k] = -INFINITY;
+        rc = plan_exit(&s.exit[k], &p->exit[k], p->points);
     }
-    free(s.level);
+    for (int64_t i = 0; i < p->points && rc == FL_OK; i++)
+        s.answered[i] = p->n_exits;
+    if (rc == FL_OK)
+        *rows = fill_path(&s, path, along, steps);
+    for (int k = 0; k < p->n_exits && s.exit != NULL; k++)
+        free(s.exit[k].candidate);
+    free(s.exit);
+    free(s.answered);
     free(s.now);
-    free(s.count);
-    free(s.at);
-    free(sorted);
     return rc;
 }
 

@@ -69,8 +69,10 @@ int risk_walk(int64_t *row, const struct risk_problem *p, const double *path, in
 
 /* Orders candidates on other points than those that will test them (they may have fitted `harm`): starts
  * where nobody is answered early and, step by step, loosens the exit that saves most time per added harm as
- * `harm` says. Fills at most `steps` rows of `path` [steps][n_exits], each bolder than the one
- * before (no column ever descends), *rows says how many. FL_NOMEM. */
-int risk_plan(double *path, int64_t steps, int64_t *rows, const struct risk_problem *p);
+ * `harm` says. Fills at most `steps` rows of `path` [steps][n_exits], each bolder than the one before (no
+ * column ever descends), *rows says how many; `along` [steps] (may be NULL) gets what each does to these
+ * points, mean_loss aside. FL_NOMEM. */
+int risk_plan(double *path, struct risk_outcome *along, int64_t steps, int64_t *rows,
+              const struct risk_problem *p);
 
 #endif

@@ -106,7 +106,7 @@ static void test_the_plan_prefers_what_saves_most_per_harm(void **state)
         good[i] = 0.001f * (float)i / N;
         poor[i] = 0.5f + 0.4f * (float)i / N;
     }
-    assert_int_equal(risk_plan(path, 400, &rows, &p), FL_OK);
+    assert_int_equal(risk_plan(path, NULL, 400, &rows, &p), FL_OK);
     assert_int_equal(rows, 256);
     for (int64_t r = 0; r < rows; r++) {
         assert_true(r == 0 || (path[2 * r] >= path[2 * r - 2] && path[2 * r + 1] >= path[2 * r - 1]));
