@@ -1,105 +1,126 @@
-/* exit_times.c - layers by the profiler, descriptors and look-ups by repeating them */
+/* exit_times.c - the network segment by segment with a look-up after each, as a request meets them
+ *
+ * One after the other, not each on its own many times: a look-up reads weights that the layers before it have
+ * driven out of the processor's caches.
+ */
 #include "exit_times.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "stages/descriptor.h"
 #include "stages/exec.h"
-#include "stages/profile.h"
 
-#define RUNS    40
-#define REPEATS 50 /* of a descriptor or look-up */
+#define WARM_UP 5
+#define RUNS    60
 
-static int time_layers(struct exit_times *out, struct exec *x, const struct graph *g,
-                       const struct placement *place, struct error *e)
+struct stopwatch {
+    const struct pipeline *pipeline;
+    const struct graph *graph;
+    const struct placement *place;
+    struct cache *const *cache;
+    const struct extracted *data;
+    struct exec *exec;
+    struct cache_scratch *scratch;
+    float *made;                            /* a descriptor, as wide as the widest */
+    double segment[PIPELINE_MAX_EXITS + 1]; /* least ms */
+    double lookup[PIPELINE_MAX_EXITS];      /* likewise */
+    int run;
+};
+
+static void least(double *ms, uint64_t from, int run)
 {
-    struct profile profile;
-    double sum = 0;
-    int rc = profile_run(&profile, x, g, 0, g->n_nodes - 1, 1, 1, RUNS, e);
+    double now = (double)(clock_ns() - from) / NS_PER_MS;
+    if (run <= 0 || now < *ms)
+        *ms = now;
+}
+
+/* A descriptor is made of the activation that is there, and one of real data looked up. */
+static int time_lookup(struct stopwatch *s, int i, struct error *e)
+{
+    const struct matrix_file *m = &s->data->descriptor[i];
+    struct cache_verdict verdict;
+    struct tensor cut;
+    uint64_t from = clock_ns();
+    int rc = exec_cut(s->exec, s->place->exit[i].cut.node, 1, &cut, e);
 
     if (rc)
         return rc;
-    for (int node = 0, i = 0; node < g->n_nodes; node++) {
-        sum += profile.layer[node].min_ms;
-        for (; i < place->n_exits && place->exit[i].cut.node == node; i++)
-            out->before[i] = sum;
-    }
-    out->network_ms = sum;
-    for (int i = 0; i < place->n_exits && sum > 0; i++)
-        out->before[i] /= sum;
-    profile_release(&profile);
-    return FL_OK;
-}
-
-static double least(uint64_t from, double sofar)
-{
-    double ms = (double)(clock_ns() - from) / NS_PER_MS;
-    return sofar == 0 || ms < sofar ? ms : sofar;
-}
-
-/* Milliseconds. `row`: a descriptor of real data. */
-static int time_lookup(double *ms, const struct tensor *cut, const struct descriptor_config *c,
-                       const struct cache *cache, const float *row, struct error *e)
-{
-    float *made = malloc(sizeof *made * (size_t)cache_info(cache).dim);
-    struct cache_scratch *scratch = NULL;
-    struct cache_verdict verdict;
-    double describe = 0, look = 0;
-    int rc = made && !cache_scratch_new(&scratch, 1) ? FL_OK : FL_NOMEM;
-
-    for (int i = 0; i < REPEATS && !rc; i++) {
-        uint64_t from = clock_ns();
-        descriptor_compute(cut, c, made);
-        describe = least(from, describe);
-        from = clock_ns();
-        rc = cache_lookup(cache, scratch, row, 1, &verdict);
-        look = least(from, look);
-    }
-    cache_scratch_free(scratch);
-    free(made);
-    *ms = describe + look;
+    descriptor_compute(&cut, &s->pipeline->cache.descriptor, s->made);
+    rc = cache_lookup(s->cache[i], s->scratch, m->data + (s->run + WARM_UP) % m->rows * m->dim, 1, &verdict);
+    least(&s->lookup[i], from, s->run);
     return rc ? error_set(e, (enum fl_code)rc, "no memory for look-ups") : FL_OK;
 }
 
-static int time_lookups(struct exit_times *out, struct exec *x, const struct pipeline *p,
-                        const struct placement *place, struct cache *const *cache,
-                        const struct extracted *data, struct error *e)
+static int time_request(struct stopwatch *s, struct error *e)
 {
-    struct tensor cut;
     int from = 0, rc = FL_OK;
 
-    for (int i = 0; i < place->n_exits && !rc; i++) {
-        int node = place->exit[i].cut.node;
-        rc = exec_run(x, from, node, 1, NULL, NULL, e);
-        from = node + 1;
-        if (rc || !cache[i])
-            continue;
-        if (!(rc = exec_cut(x, node, 1, &cut, e)) &&
-            !(rc = time_lookup(&out->lookup[i], &cut, &p->cache.descriptor, cache[i],
-                               data->descriptor[i].data, e)))
-            out->lookup[i] /= out->network_ms;
+    for (int i = 0; i <= s->place->n_exits && !rc; i++) {
+        int to = i < s->place->n_exits ? s->place->exit[i].cut.node : s->graph->n_nodes - 1;
+        uint64_t start = clock_ns();
+        rc = exec_run(s->exec, from, to, 1, NULL, NULL, e);
+        least(&s->segment[i], start, s->run);
+        from = to + 1;
+        if (!rc && i < s->place->n_exits && s->cache[i])
+            rc = time_lookup(s, i, e);
     }
     return rc;
+}
+
+static int prepare(struct stopwatch *s, struct error *e)
+{
+    struct exec_options o = {.threads = 1, .max_batch = 1, .last = -1};
+    struct tensor input;
+    int widest = 1, rc;
+
+    if (engine_parse_kernels(s->pipeline->kernels, &o.kernels))
+        return error_set(e, FL_CONFIG, "kernels: '%s' is not one of auto, onednn, openblas, reference",
+                         s->pipeline->kernels);
+    if ((rc = exec_new(&s->exec, s->graph, &o, e)))
+        return rc;
+    input = exec_input_shape(s->exec, 0, 1);
+    memset(exec_input_buffer(s->exec, 0), 0, (size_t)tensor_bytes(&input));
+    for (int i = 0; i < s->place->n_exits; i++)
+        if (s->cache[i] && cache_info(s->cache[i]).dim > widest)
+            widest = cache_info(s->cache[i]).dim;
+    s->made = malloc(sizeof *s->made * (size_t)widest);
+    return s->made && !cache_scratch_new(&s->scratch, 1)
+               ? FL_OK
+               : error_set(e, FL_NOMEM, "no memory to time look-ups");
+}
+
+static void sum_up(struct exit_times *out, const struct stopwatch *s)
+{
+    int n = s->place->n_exits;
+
+    for (int i = 0; i <= n; i++) {
+        out->network_ms += s->segment[i];
+        if (i < n)
+            out->before[i] = out->network_ms;
+    }
+    for (int i = 0; i < n && out->network_ms > 0; i++) {
+        out->before[i] /= out->network_ms;
+        out->lookup[i] = s->lookup[i] / out->network_ms;
+    }
 }
 
 int exit_times_measure(struct exit_times *out, const struct pipeline *p, const struct graph *g,
                        const struct placement *place, struct cache *const *cache,
                        const struct extracted *data, struct error *e)
 {
-    struct exec_options o = {.threads = 1, .max_batch = 1, .last = -1};
-    struct exec *x = NULL;
-    int rc;
+    struct stopwatch s = {
+        .pipeline = p, .graph = g, .place = place, .cache = cache, .data = data, .run = -WARM_UP};
+    int rc = prepare(&s, e);
 
     *out = (struct exit_times){0};
-    if (engine_parse_kernels(p->kernels, &o.kernels))
-        return error_set(e, FL_CONFIG, "kernels: '%s' is not one of auto, onednn, openblas, reference",
-                         p->kernels);
-    if ((rc = exec_new(&x, g, &o, e)))
-        return rc;
-    rc = time_layers(out, x, g, place, e);
+    for (; s.run < RUNS && !rc; s.run++)
+        rc = time_request(&s, e);
     if (!rc)
-        rc = time_lookups(out, x, p, place, cache, data, e);
-    exec_free(x);
+        sum_up(out, &s);
+    cache_scratch_free(s.scratch);
+    free(s.made);
+    exec_free(s.exec);
     return rc;
 }

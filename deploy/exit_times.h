@@ -12,7 +12,8 @@ struct exit_times {
     double lookup[PIPELINE_MAX_EXITS]; /* descriptor and look-up, of the network's time; 0 without a cache */
 };
 
-/* The least time of several runs for each part: what other processes do meanwhile counts little. */
+/* The least time of several requests for each part, which run as requests do: what other processes do
+ * meanwhile counts little. */
 int exit_times_measure(struct exit_times *out, const struct pipeline *p, const struct graph *g,
                        const struct placement *place, struct cache *const *cache,
                        const struct extracted *data, struct error *e);
