@@ -55,6 +55,10 @@ static int load(struct verify *v, struct error *e)
         goto done;
     if ((rc = manifest_load(m, path, e)) == FL_NOT_FOUND)
         error_set(e, FL_NOT_FOUND, "%s is not there: run freezeline build first", path);
+    if (!rc && !m->promised)
+        rc = error_set(e, FL_NOT_FOUND,
+                       "the caches in %s promise nothing: build with cache.threshold: risk first",
+                       v->pipeline->state);
     if (rc || (rc = state_path(path, v->pipeline, e, "build/evidence")))
         goto done;
     if ((rc = evidence_load(&v->evidence, path, m->model, e)) == FL_NOT_FOUND)

@@ -1,0 +1,191 @@
+/* test_build_promise.c - `build` with cache.threshold: risk, `eval` and `verify-promise` on it, with the
+ * demo's network and pictures */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <cmocka.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static char folder[] = "/tmp/freezeline-promise-XXXXXX";
+static char output[65536];
+
+/* Runs `freezeline ARGUMENTS` with the pipeline file; its stdout, or with `errors` its stderr, is in
+ * `output`. */
+static int tool(const char *command, const char *arguments, int errors)
+{
+    const char *build = getenv("FREEZELINE_BUILD");
+    char line[2048];
+    size_t got;
+    FILE *f;
+    snprintf(line, sizeof line, "%s/freezeline %s -c %s/p.yaml %s %s </dev/null",
+             build ? build : "build/release", command, folder, arguments,
+             errors ? "2>&1 >/dev/null" : "2>/dev/null");
+    f = popen(line, "r");
+    assert_non_null(f);
+    got = fread(output, 1, sizeof output - 1, f);
+    output[got] = 0;
+    return WEXITSTATUS(pclose(f));
+}
+
+static int build(const char *more, int calibrate, int errors)
+{
+    char arguments[1024];
+    snprintf(arguments, sizeof arguments,
+             "--train cifar10:%s/d.bin#0-599 --calibrate cifar10:%s/d.bin#600-%d --json %s", folder, folder,
+             599 + calibrate, more);
+    return tool("build", arguments, errors);
+}
+
+static json_t *parsed(void)
+{
+    json_t *root = json_loads(output, 0, NULL);
+    if (!root)
+        fail_msg("no JSON: %.500s", output);
+    return root;
+}
+
+static double number(const json_t *o, const char *key)
+{
+    return json_number_value(json_object_get(o, key));
+}
+
+static json_t *manifest(void)
+{
+    char path[256];
+    json_t *m;
+    snprintf(path, sizeof path, "%s/state/caches/manifest.json", folder);
+    m = json_load_file(path, 0, NULL);
+    assert_non_null(m);
+    return m;
+}
+
+static int prepare(void **state)
+{
+    char line[512], here[256];
+    const char *at = getenv("FREEZELINE_BUILD");
+    FILE *f;
+    (void)state;
+    assert_non_null(mkdtemp(folder));
+    assert_non_null(getcwd(here, sizeof here));
+    snprintf(line, sizeof line, "%s/p.yaml", folder);
+    f = fopen(line, "w");
+    assert_non_null(f);
+    fprintf(
+        f,
+        "model: %s/configs/demo/demo.onnx\nstate: state\ninput: {mean: [128, 128, 128], std: [64, 64, 64]}\n"
+        "exits: auto\ncache: {kind: kmeans, grids: [1, 2], nodes: 64, memory_mb: 4, threshold: risk,\n"
+        "        max_accuracy_loss: 2}\n",
+        here);
+    fclose(f);
+    snprintf(line, sizeof line, "%s/freezeline generate --count 1400 --output %s/d.bin >/dev/null 2>&1",
+             at ? at : "build/release", folder);
+    return system(line);
+}
+
+static int clean(void **state)
+{
+    char line[128];
+    (void)state;
+    snprintf(line, sizeof line, "rm -rf %s", folder);
+    return system(line);
+}
+
+static void build_states_what_it_promises(void **state)
+{
+    json_t *root, *promise, *m, *exits;
+    char *first, *second;
+    (void)state;
+    assert_int_equal(build("", 600, 0), 0);
+    root = parsed();
+    promise = json_object_get(root, "promise");
+    exits = json_object_get(promise, "exits");
+    assert_string_equal(json_string_value(json_object_get(promise, "of")), "accuracy");
+    assert_true(number(promise, "planning_points") == 180 && number(promise, "certifying_points") == 420);
+    assert_true(number(promise, "loss") <= number(promise, "loss_upper"));
+    assert_true(number(promise, "loss_upper") <= 0.02 && number(promise, "mean_time_share") > 0);
+    m = manifest();
+    assert_true(json_is_true(json_object_get(m, "promised")));
+    assert_int_equal(json_array_size(json_object_get(m, "exits")), json_array_size(exits));
+    json_decref(m);
+    first = json_dumps(promise, JSON_SORT_KEYS);
+    json_decref(root);
+    assert_int_equal(build("", 600, 0), 0); /* times are those of the first build */
+    root = parsed();
+    promise = json_object_get(root, "promise");
+    second = json_dumps(promise, JSON_SORT_KEYS);
+    assert_string_equal(first, second);
+    free(first);
+    free(second);
+    json_decref(root);
+}
+
+static void exits_left_out_have_no_cache(void **state)
+{
+    json_t *m = manifest(), *root, *exit;
+    char arguments[256];
+    size_t i;
+    (void)state;
+    snprintf(arguments, sizeof arguments, "--data cifar10:%s/d.bin#1200-1399 --json", folder);
+    assert_int_equal(tool("eval", arguments, 0), 0);
+    root = parsed();
+    assert_true(number(root, "requests") == 200);
+    assert_true(json_is_number(json_object_get(root, "accuracy_gap")));
+    assert_true(number(root, "accuracy_gap_upper") >= number(root, "accuracy_gap"));
+    json_array_foreach(json_object_get(m, "exits"), i, exit)
+    {
+        const json_t *seen = json_array_get(json_object_get(root, "exits"), i);
+        const char *kind = json_string_value(json_object_get(exit, "kind"));
+        assert_string_equal(json_string_value(json_object_get(seen, "kind")), kind);
+        assert_true(strcmp(kind, "none") != 0 ||
+                    (number(seen, "share") == 0 && !*json_string_value(json_object_get(exit, "file"))));
+    }
+    json_decref(root);
+    json_decref(m);
+}
+
+static void resampling_is_judged(void **state)
+{
+    json_t *root;
+    int status;
+    (void)state;
+    status = tool("verify-promise", "--resamples 40 --json", 0);
+    root = parsed();
+    assert_true(number(root, "resamples") == 40 && number(root, "points") == 600);
+    assert_int_equal(json_is_true(json_object_get(root, "kept")), number(root, "broken") <= 2);
+    assert_int_equal(status, json_is_true(json_object_get(root, "kept")) ? 0 : 1);
+    json_decref(root);
+}
+
+static void what_cannot_be_promised_is_refused(void **state)
+{
+    json_t *m;
+    (void)state;
+    assert_int_equal(build("", 100, 1), 2);
+    assert_non_null(strstr(output, "100 calibration points cannot promise"));
+    assert_non_null(strstr(output, "at least 291 are needed"));
+    assert_int_equal(tool("verify-promise", "--set cache.max_accuracy_loss=0.1", 1), 1);
+    assert_non_null(strstr(output, "are needed"));
+    assert_int_equal(build("--set cache.threshold=max-wrong", 600, 0), 0);
+    assert_null(strstr(output, "\"promise\""));
+    m = manifest();
+    assert_false(json_is_true(json_object_get(m, "promised")));
+    json_decref(m);
+    assert_int_equal(tool("verify-promise", "", 1), 1);
+    assert_non_null(strstr(output, "promise nothing"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(build_states_what_it_promises),
+        cmocka_unit_test(exits_left_out_have_no_cache),
+        cmocka_unit_test(resampling_is_judged),
+        cmocka_unit_test(what_cannot_be_promised_is_refused),
+    };
+    return cmocka_run_group_tests_name("build under a promise", tests, prepare, clean);
+}
