@@ -13,9 +13,12 @@ int points_reserve(struct points *p, int nodes, int64_t capacity)
     float *norm2;
     if (p->nodes != 0 && capacity <= p->capacity)
         return FL_OK;
-    data = realloc(p->data, (size_t)(capacity > 0 ? capacity : 1) * (size_t)nodes * sizeof *data);
+    data = half_alloc((size_t)capacity * (size_t)nodes);
     if (data == NULL)
         return FL_NOMEM;
+    if (p->n > 0)
+        memcpy(data, p->data, (size_t)p->n * (size_t)p->nodes * sizeof *data);
+    free(p->data);
     p->data = data;
     norm2 = realloc(p->norm2, (size_t)(capacity > 0 ? capacity : 1) * sizeof *norm2);
     if (norm2 == NULL)

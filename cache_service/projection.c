@@ -19,7 +19,7 @@ int projection_new(struct projection **out, int dim, int nodes)
     p->mean = calloc((size_t)dim, sizeof *p->mean);
     p->scale = calloc((size_t)dim, sizeof *p->scale);
     p->bias = calloc((size_t)nodes, sizeof *p->bias);
-    p->weights = calloc((size_t)nodes * (size_t)dim, sizeof *p->weights);
+    p->weights = half_alloc((size_t)nodes * (size_t)dim);
     if (p->mean == NULL || p->scale == NULL || p->bias == NULL || p->weights == NULL) {
         projection_release(p);
         return FL_NOMEM;

@@ -127,6 +127,8 @@ out:
     return rc;
 }
 
+#define MESSAGE_HEAP_BYTES (8 << 20)
+
 static int warm_up(struct stage_worker *w, struct error *e)
 {
     memset(exec_input_buffer(w->exec, 0), 0, (size_t)tensor_bytes(&w->expects));
@@ -136,6 +138,10 @@ static int warm_up(struct stage_worker *w, struct error *e)
             return rc;
     }
     malloc_trim(0); /* the graph's constants are packed now and their file form is gone */
+    /* From here on memory is taken for messages alone. Kept rather than given back, it costs no page faults.
+     */
+    mallopt(M_MMAP_THRESHOLD, MESSAGE_HEAP_BYTES);
+    mallopt(M_TRIM_THRESHOLD, MESSAGE_HEAP_BYTES);
     return FL_OK;
 }
 

@@ -96,6 +96,10 @@ static int bind_error(const char *endpoint, struct error *e)
     return error_set(e, FL_IO, "cannot bind %s: %s", endpoint, zmq_strerror(errno));
 }
 
+/* An activation fits whole, so that sending one does not wait for the reader in between. The kernel may give
+ * less. */
+#define KERNEL_BUFFER (1 << 20)
+
 static bool set_int(void *socket, int option, int value)
 {
     return !zmq_setsockopt(socket, option, &value, sizeof value);
@@ -109,6 +113,7 @@ static bool set_options(void *socket, int type, const char *endpoint, const stru
     return set_int(socket, ZMQ_LINGER, 0) && set_int(socket, ZMQ_SNDHWM, high_water) &&
            set_int(socket, ZMQ_RCVHWM, high_water) && set_int(socket, ZMQ_IMMEDIATE, o->immediate) &&
            !zmq_setsockopt(socket, ZMQ_MAXMSGSIZE, &max_bytes, sizeof max_bytes) &&
+           set_int(socket, ZMQ_SNDBUF, KERNEL_BUFFER) && set_int(socket, ZMQ_RCVBUF, KERNEL_BUFFER) &&
            set_int(socket, ZMQ_RECONNECT_IVL, 20) && set_int(socket, ZMQ_RECONNECT_IVL_MAX, 100) &&
            (type != ZMQ_ROUTER || set_int(socket, ZMQ_ROUTER_MANDATORY, o->mandatory)) &&
            (!strchr(endpoint, '[') || set_int(socket, ZMQ_IPV6, 1));

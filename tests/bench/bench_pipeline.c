@@ -3,10 +3,10 @@
  *
  * usage: bench_pipeline [MODEL.onnx [RUNS]]
  *
- * Starts a broker and three stage workers (the model cut into equal shares) and asks one request at a time;
- * between two requests it runs the whole model here, so both see the same machine. One thread each, batch 1.
- * Also measures one ZeroMQ round trip over ipc between two processes. Prints medians and the ratio of medians
- * with its spread over blocks of runs.
+ * Starts a broker and three stage workers (the model cut as `freezeline plan` cuts it: equal time, with the
+ * cost of sending) and asks one request at a time; between two requests it runs the whole model here, so both
+ * see the same machine. One thread each, batch 1. Also measures one ZeroMQ round trip over ipc between two
+ * processes. Prints medians and the ratio of medians with its spread over blocks of runs.
  */
 #include <signal.h>
 #include <spawn.h>
@@ -21,8 +21,13 @@
 #include "base/clock.h"
 #include "client/client.h"
 #include "stages/exec.h"
+#include "stages/planner.h"
+#include "stages/profile.h"
 
-#define BLOCKS 10
+#define BLOCKS        10
+#define STAGES        3
+#define HOP_MS        0.04 /* of a small message; larger ones pay by the byte */
+#define SEND_BYTES_MS 4e6
 extern char **environ;
 
 struct bench {
@@ -95,6 +100,36 @@ static void wait_until_ready(struct bench *b)
     check(FL_UNAVAILABLE, &e);
 }
 
+/* Writes the stages' last layers into the pipeline file. */
+static void write_stages(struct bench *b, FILE *f)
+{
+    struct error e = {FL_OK, ""};
+    struct profile p;
+    struct cut *cuts;
+    double *cost, *transfer;
+    int n, chosen[STAGES - 1];
+
+    check(profile_run(&p, b->exec, b->graph, 0, b->graph->n_nodes - 1, 1, 1, 40, &e), &e);
+    check(graph_cuts(b->graph, &cuts, &n, &e), &e);
+    cost = malloc((size_t)p.n_layers * sizeof *cost);
+    transfer = malloc((size_t)n * sizeof *transfer);
+    for (int i = 0; i < p.n_layers; i++)
+        cost[i] = p.layer[i].median_ms;
+    for (int i = 0; i < n; i++) {
+        struct tensor t = value_shape(&b->graph->values[cuts[i].value], 1);
+        transfer[i] = HOP_MS + (double)tensor_bytes(&t) / SEND_BYTES_MS;
+    }
+    check(planner_cut(cost, p.n_layers, cuts, n, transfer, STAGES, chosen, &e), &e);
+    fprintf(f, "stages:\n");
+    for (int s = 0; s < STAGES - 1; s++)
+        fprintf(f, "  - {last: \"%s\"}\n", cuts[chosen[s]].name);
+    fprintf(f, "  - {threads: 1}\n");
+    profile_release(&p);
+    free(cost);
+    free(transfer);
+    free(cuts);
+}
+
 static void set_up(struct bench *b, const char *model)
 {
     struct exec_options o = {.threads = 1, .max_batch = 1, .last = -1};
@@ -108,16 +143,17 @@ static void set_up(struct bench *b, const char *model)
         exit(1);
     }
     snprintf(b->config, sizeof b->config, "%s/pipeline.yaml", b->dir);
+    check(graph_load(&b->graph, path, NULL, &e), &e);
+    check(exec_new(&b->exec, b->graph, &o, &e), &e);
     f = fopen(b->config, "we");
     if (!f) {
         perror(b->config);
         exit(1);
     }
-    fprintf(f, "model: %s\nstages: 3\nexits: none\nlog_level: warn\n", path);
+    fprintf(f, "model: %s\nexits: none\nlog_level: warn\n", path);
+    write_stages(b, f);
     fclose(f);
     check(pipeline_load(&b->pipeline, b->config, NULL, 0, &e), &e);
-    check(graph_load(&b->graph, path, NULL, &e), &e);
-    check(exec_new(&b->exec, b->graph, &o, &e), &e);
     start(b, "freezeline-broker", NULL);
     start(b, "freezeline-stage", "0");
     start(b, "freezeline-stage", "1");
