@@ -24,6 +24,7 @@ int projection_new(struct projection **out, int dim, int nodes)
         projection_release(p);
         return FL_NOMEM;
     }
+    memset(p->weights, 0, (size_t)nodes * (size_t)dim * sizeof *p->weights);
     *out = p;
     return FL_OK;
 }
