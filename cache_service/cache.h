@@ -55,8 +55,8 @@ int cache_save(const struct cache *c, const char *path,
                struct error *e); /* atomically: temp file, fsync, rename */
 int cache_load(struct cache **out, const char *path, const uint8_t *model, struct error *e);
 
-/* The same cache with another threshold (not NaN; infinity: nothing is a hit): a copy, as caches never change.
- * FL_NOMEM. */
+/* The same cache with another threshold (not NaN; infinity: nothing is a hit): a copy, as caches never
+ * change. FL_NOMEM. */
 int cache_with_threshold(struct cache **out, const struct cache *c, float threshold);
 
 /* Online updates: a new cache (epoch + 1) with these (descriptor, label) pairs applied within budget_bytes (0

@@ -136,8 +136,8 @@ int store_load(struct store *s, struct snapshot **out, const struct snapshot *mi
     return rc;
 }
 
-    int store_publish(struct store *s, const struct snapshot *snapshot, const struct manifest *known,
-                      struct error *e)
+int store_publish(struct store *s, const struct snapshot *snapshot, const struct manifest *known,
+                  struct error *e)
 {
     const char *const keys[] = {s->epoch, s->manifest, s->updates};
     struct manifest m = snapshot->manifest;

@@ -1,9 +1,10 @@
-/* descriptor.h - what is sent for a look-up: the activation average-pooled on a few grids, or the whole activation
+/* descriptor.h - what is sent for a look-up: the activation average-pooled on a few grids, or the whole
+ * activation
  *
- * Parameter-free. Grid g divides height and width into g x g cells (bounds as in adaptive average pooling: cell i spans
- * floor(i*H/g) .. ceil((i+1)*H/g)); each cell gives the mean of each channel. Grids are concatenated in the order given,
- * each as [cell row][cell column][channel]. A rank-2 activation is its own descriptor. `flatten` gives the activation in
- * NHWC order, as the paper does.
+ * Parameter-free. Grid g divides height and width into g x g cells (bounds as in adaptive average pooling:
+ * cell i spans floor(i*H/g) .. ceil((i+1)*H/g)); each cell gives the mean of each channel. Grids are
+ * concatenated in the order given, each as [cell row][cell column][channel]. A rank-2 activation is its own
+ * descriptor. `flatten` gives the activation in NHWC order, as the paper does.
  */
 #ifndef FREEZELINE_DESCRIPTOR_H
 #define FREEZELINE_DESCRIPTOR_H
@@ -13,7 +14,8 @@
 
 /* Floats per request for an activation of this physical (NHWC or [n,d]) shape. */
 int descriptor_dim(const struct tensor *activation, const struct descriptor_config *c);
-/* Writes batch x dim floats, row-major. `activation` is NHWC float32 [n,h,w,c] or [n,d]. Allocates nothing. */
+/* Writes batch x dim floats, row-major. `activation` is NHWC float32 [n,h,w,c] or [n,d]. Allocates nothing.
+ */
 void descriptor_compute(const struct tensor *activation, const struct descriptor_config *c, float *out);
 
 #endif

@@ -1,8 +1,9 @@
 /* graph.h - a model in memory: values, nodes, what each node reads and writes
  *
- * Made by graph_load from an ONNX file: parsed, checked, constants folded, fused, shapes inferred. Everything here is
- * logical: dims stand in the order of the ONNX file (NCHW for images). Physical layout is the executor's business.
- * Nodes are in topological order. A loaded graph is read-only and may be shared by threads.
+ * Made by graph_load from an ONNX file: parsed, checked, constants folded, fused, shapes inferred. Everything
+ * here is logical: dims stand in the order of the ONNX file (NCHW for images). Physical layout is the
+ * executor's business. Nodes are in topological order. A loaded graph is read-only and may be shared by
+ * threads.
  */
 #ifndef FREEZELINE_GRAPH_H
 #define FREEZELINE_GRAPH_H
@@ -50,7 +51,16 @@ struct attr {
 };
 
 /* What a fused node applies to its result, in this order: + residual, then the activation. */
-enum activation { ACT_NONE, ACT_RELU, ACT_CLIP, ACT_LEAKY_RELU, ACT_HARD_SWISH, ACT_SIGMOID, ACT_HARD_SIGMOID, ACT_SILU };
+enum activation {
+    ACT_NONE,
+    ACT_RELU,
+    ACT_CLIP,
+    ACT_LEAKY_RELU,
+    ACT_HARD_SWISH,
+    ACT_SIGMOID,
+    ACT_HARD_SIGMOID,
+    ACT_SILU
+};
 
 struct post {
     int residual; /* index into node->in of the value to add (same shape as the output), or GRAPH_NONE */
@@ -79,20 +89,22 @@ struct graph {
     struct node *nodes;
     int *inputs; /* values that are fed: graph inputs that are not initializers */
     int *outputs;
-    bool free_batch; /* dim 0 of the inputs may be any n >= 1; otherwise only n = 1 runs, dims as in the file */
+    bool free_batch; /* dim 0 of the inputs may be any n >= 1; otherwise only n = 1 runs, dims as in the file
+                      */
 };
 
 struct graph_options {
-    bool keep_as_written;          /* no fusion, no folding of BatchNormalization: for tests and `run --reference` */
-    /* Shapes for the inputs in order when the caller knows them, or NULL. Where data is given too and an operator needs the
-     * values of an input to know its output's shape, they are taken from it: the graph then is right for them alone. */
+    bool keep_as_written; /* no fusion, no folding of BatchNormalization: for tests and `run --reference` */
+    /* Shapes for the inputs in order when the caller knows them, or NULL. Where data is given too and an
+     * operator needs the values of an input to know its output's shape, they are taken from it: the graph
+     * then is right for them alone. */
     const struct tensor *shapes;
     int n_shapes;
-    int64_t max_bytes;             /* largest model that is read, 0 = 4 GiB */
+    int64_t max_bytes; /* largest model that is read, 0 = 4 GiB */
 };
 
-/* Reads, checks and optimises the model. *out is owned by the caller. FL_IO, FL_MODEL, FL_UNSUPPORTED, FL_NOMEM; the
- * text names the file, node, operator and opset concerned. */
+/* Reads, checks and optimises the model. *out is owned by the caller. FL_IO, FL_MODEL, FL_UNSUPPORTED,
+ * FL_NOMEM; the text names the file, node, operator and opset concerned. */
 int graph_load(struct graph **out, const char *path, const struct graph_options *options, struct error *e);
 /* The same from a model's bytes (external data files are refused). */
 int graph_load_bytes(struct graph **out, const void *bytes, size_t size, const struct graph_options *options,
@@ -112,17 +124,20 @@ struct tensor value_shape(const struct value *v, int64_t batch);
 double graph_node_flops(const struct graph *g, int node, int64_t batch);
 int64_t graph_node_parameters(const struct graph *g, int node);
 
-/* A cut is a point where exactly one computed value crosses: the model can be divided there, and it is a possible exit. */
+/* A cut is a point where exactly one computed value crosses: the model can be divided there, and it is a
+ * possible exit. */
 struct cut {
     int node;           /* the last node before the cut; nodes 0..node are before it, node+1.. after it */
     int value;          /* the one value that crosses */
     const char *name;   /* that node's name, owned by the graph */
     int depth;          /* nodes with weights on the longest path from the input up to here */
     double flops_share; /* share of the model's FLOPs up to here */
-    bool after_block;   /* the end of a block: a join (residual Add, Concat) or, in plain chains, a pool or activation */
+    bool after_block;   /* the end of a block: a join (residual Add, Concat) or, in plain chains, a pool or
+                           activation */
 };
 
-/* All cuts strictly inside the model (not after the last node), in order. *out is malloc'ed, freed with free(). */
+/* All cuts strictly inside the model (not after the last node), in order. *out is malloc'ed, freed with
+ * free(). */
 int graph_cuts(const struct graph *g, struct cut **out, int *n, struct error *e);
 int graph_depth(const struct graph *g); /* of the whole model, in the same measure */
 

@@ -1,7 +1,8 @@
 /* op.h - the table of operators: for each its opset range, shape inference and plain reference kernel
  *
- * Reference kernels see views: logical dims with element strides, so one kernel serves every physical layout. They are
- * the truth that faster kernels (kernels.h) are tested against. They allocate nothing that outlives the call.
+ * Reference kernels see views: logical dims with element strides, so one kernel serves every physical layout.
+ * They are the truth that faster kernels (kernels.h) are tested against. They allocate nothing that outlives
+ * the call.
  */
 #ifndef FREEZELINE_OP_H
 #define FREEZELINE_OP_H
@@ -27,8 +28,8 @@ struct op_call {
     struct view *out; /* dims already set by inference */
 };
 
-/* What inference sees and fills. in[i].data is NULL unless the input is a known constant (row-major). It sets dtype, rank
- * and dims of out[i]. */
+/* What inference sees and fills. in[i].data is NULL unless the input is a known constant (row-major). It sets
+ * dtype, rank and dims of out[i]. */
 struct op_infer {
     const struct node *node;
     int64_t opset;
@@ -44,7 +45,8 @@ enum op_flags {
     OP_WEIGHTED = 4,    /* counts as a layer with weights */
     OP_AXIS = 8,        /* works along one or more axes; layout follows its inputs */
     OP_READS_DIMS = 32, /* its output follows from its inputs' dims alone (Shape, Size) */
-    OP_SHAPE_ONLY = 16, /* output is input's bytes under other dims (Reshape, Flatten, Squeeze, Unsqueeze, Identity, Dropout) */
+    OP_SHAPE_ONLY = 16, /* output is input's bytes under other dims (Reshape, Flatten, Squeeze, Unsqueeze,
+                           Identity, Dropout) */
 };
 
 struct op {

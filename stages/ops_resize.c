@@ -152,7 +152,8 @@ int resize_infer(struct op_infer *i)
 /* Position in the input of output position `at` along dim d, before rounding. */
 static double position(const struct resize *r, int d, int64_t at, int64_t in, int64_t out)
 {
-    double x = (double)at, s = r->scale[d], n = (double)in, m = (double)out; /* n * s is m before rounding down */
+    double x = (double)at, s = r->scale[d], n = (double)in,
+           m = (double)out; /* n * s is m before rounding down */
     switch (r->coordinates) {
     case ALIGN_CORNERS:
         return out > 1 && n * s > 1 ? x * (n - 1) / (n * s - 1) : 0;

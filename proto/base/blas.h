@@ -9,8 +9,9 @@
 #define FREEZELINE_BLAS_H
 
 /* Call first in main, before threads, files or sockets. Does not return when the process has to begin anew
- * (same pid, same arguments). A lesser core named by OPENBLAS_CORETYPE is replaced too: images set it for all programs,
- * seldom for this one. FREEZELINE_BLAS_CORE=keep leaves OpenBLAS alone, FREEZELINE_BLAS_CORE=NAME takes that core. */
+ * (same pid, same arguments). A lesser core named by OPENBLAS_CORETYPE is replaced too: images set it for all
+ * programs, seldom for this one. FREEZELINE_BLAS_CORE=keep leaves OpenBLAS alone, FREEZELINE_BLAS_CORE=NAME
+ * takes that core. */
 void blas_start(char *const *argv);
 
 /* The core in use ("SkylakeX"). */

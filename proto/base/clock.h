@@ -1,7 +1,8 @@
 /* clock.h - time in nanoseconds
  *
- * clock_ns is CLOCK_MONOTONIC: the same for all processes of one host. Processes on another host than the broker learn
- * their offset from heartbeats and add it, so that every point in time on the wire is "broker time".
+ * clock_ns is CLOCK_MONOTONIC: the same for all processes of one host. Processes on another host than the
+ * broker learn their offset from heartbeats and add it, so that every point in time on the wire is "broker
+ * time".
  */
 #ifndef FREEZELINE_CLOCK_H
 #define FREEZELINE_CLOCK_H

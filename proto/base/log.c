@@ -31,8 +31,8 @@ void log_line(enum log_level level, uint64_t request, const char *format, ...)
     clock_gettime(CLOCK_REALTIME, &now);
     localtime_r(&now.tv_sec, &local);
     n = strftime(line, sizeof line, "%Y-%m-%dT%H:%M:%S", &local);
-    n += (size_t)snprintf(line + n, sizeof line - n, ".%03ld %d %s %s ", now.tv_nsec / 1000000, (int)getpid(), log_role,
-                          level_names[level]);
+    n += (size_t)snprintf(line + n, sizeof line - n, ".%03ld %d %s %s ", now.tv_nsec / 1000000, (int)getpid(),
+                          log_role, level_names[level]);
     if (request)
         n += (size_t)snprintf(line + n, sizeof line - n, "#%llu ", (unsigned long long)request);
     va_start(args, format);

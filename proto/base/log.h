@@ -1,7 +1,7 @@
 /* log.h - one line per event on stderr: time, process, role, level, request id where there is one
  *
- * Only services and tools log; libraries return errors. The level is tested before anything is formatted. Lines are
- * written with one write(2) each, so processes that share a file do not mix theirs.
+ * Only services and tools log; libraries return errors. The level is tested before anything is formatted.
+ * Lines are written with one write(2) each, so processes that share a file do not mix theirs.
  */
 #ifndef FREEZELINE_LOG_H
 #define FREEZELINE_LOG_H
@@ -12,14 +12,16 @@ enum log_level { LOG_LEVEL_DEBUG, LOG_LEVEL_INFO, LOG_LEVEL_WARN, LOG_LEVEL_ERRO
 
 extern enum log_level log_threshold;
 
-/* `role` ("broker", "stage1.0") is copied; level is "debug", "info", "warn" or "error" (anything else: info). */
+/* `role` ("broker", "stage1.0") is copied; level is "debug", "info", "warn" or "error" (anything else: info).
+ */
 void log_open(const char *role, const char *level);
-void log_line(enum log_level level, uint64_t request, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void log_line(enum log_level level, uint64_t request, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
-#define log_at(level, request, ...)                                                                                    \
-    do {                                                                                                               \
-        if ((level) >= log_threshold)                                                                                  \
-            log_line((level), (request), __VA_ARGS__);                                                                 \
+#define log_at(level, request, ...)                    \
+    do {                                               \
+        if ((level) >= log_threshold)                  \
+            log_line((level), (request), __VA_ARGS__); \
     } while (0)
 #define log_debug(...) log_at(LOG_LEVEL_DEBUG, 0, __VA_ARGS__)
 #define log_info(...)  log_at(LOG_LEVEL_INFO, 0, __VA_ARGS__)

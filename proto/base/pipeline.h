@@ -1,8 +1,9 @@
 /* pipeline.h - one pipeline as its YAML file describes it
  *
- * Loaded from a table of keys (pipeline_keys.c): name, type, default, range, help. An unknown key, a wrong type or range,
- * a cycle of aliases is FL_CONFIG with file:line:column and the nearest known key. Paths are relative to the YAML file.
- * After pipeline_load every default is filled in, endpoints included. Read-only from then on.
+ * Loaded from a table of keys (pipeline_keys.c): name, type, default, range, help. An unknown key, a wrong
+ * type or range, a cycle of aliases is FL_CONFIG with file:line:column and the nearest known key. Paths are
+ * relative to the YAML file. After pipeline_load every default is filled in, endpoints included. Read-only
+ * from then on.
  */
 #ifndef FREEZELINE_PIPELINE_H
 #define FREEZELINE_PIPELINE_H
@@ -39,8 +40,9 @@ struct replica_config {
 };
 
 struct stage_config {
-    char *last; /* name of the cut (node) it ends at; NULL for the last stage, and for all stages when the file gives
-                   only their number: then they are still to be cut (`plan`, or equal shares of the FLOPs) */
+    char *last; /* name of the cut (node) it ends at; NULL for the last stage, and for all stages when the
+                   file gives only their number: then they are still to be cut (`plan`, or equal shares of the
+                   FLOPs) */
     int threads;
     int max_batch;
     int n_replicas;
@@ -64,7 +66,7 @@ struct cache_config {
     int k;            /* neighbours of knn */
     double memory_mb; /* M: for the points / centroids of all exits together; 0 = no limit */
     enum threshold_rule rule;
-    int wait_us;   /* longest time that a stage holds a batch back for a verdict */
+    int wait_us; /* longest time that a stage holds a batch back for a verdict */
     int train_epochs;
     uint64_t seed;
     char *promise;            /* "accuracy" | "agreement"; for THRESHOLD_RISK */
@@ -123,15 +125,16 @@ struct pipeline {
 
 /* Loads and checks the file. `sets` are KEY=VALUE overrides (dotted keys, `stages.0.replicas=2`). */
 /* --set values of paths are relative to the working directory. Paths in the result are absolute. */
-int pipeline_load(struct pipeline **out, const char *path, const char *const *sets, int n_sets, struct error *e);
+int pipeline_load(struct pipeline **out, const char *path, const char *const *sets, int n_sets,
+                  struct error *e);
 /* The same from memory; `name` is the file name for messages and for relative paths. */
-int pipeline_parse(struct pipeline **out, const char *text, size_t size, const char *name, const char *const *sets, int n_sets,
-                   struct error *e);
+int pipeline_parse(struct pipeline **out, const char *text, size_t size, const char *name,
+                   const char *const *sets, int n_sets, struct error *e);
 void pipeline_free(struct pipeline *p);
 /* Writes configs/reference.yaml: every key with its default, range and help as comments. */
 void pipeline_print_reference(FILE *to);
-/* Writes to `path` the file that p was loaded from (p->path), its `stages` and `exits` replaced by p's; every other line stays as
- * it is, comments included (used by `plan`). Atomic. */
+/* Writes to `path` the file that p was loaded from (p->path), its `stages` and `exits` replaced by p's; every
+ * other line stays as it is, comments included (used by `plan`). Atomic. */
 int pipeline_rewrite(const struct pipeline *p, const char *path, struct error *e);
 
 #endif

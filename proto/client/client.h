@@ -1,6 +1,7 @@
 /* client.h - send requests to a pipeline, receive answers
  *
- * One client per thread. Requests and answers are matched by the id that client_submit returns; answers come in any order.
+ * One client per thread. Requests and answers are matched by the id that client_submit returns; answers come
+ * in any order.
  */
 #ifndef FREEZELINE_CLIENT_H
 #define FREEZELINE_CLIENT_H
@@ -15,20 +16,22 @@ struct client;
 int client_new(struct client **out, const struct pipeline *p, struct error *e);
 void client_free(struct client *c);
 
-/* Queues one request; `input` is one request's tensor in the model's own layout (dim[0] = 1), copied. deadline_ms 0 = default.
- * FL_UNAVAILABLE when no broker is connected and the queue is full. *id identifies the answer. */
-int client_submit(struct client *c, const struct tensor *input, uint32_t flags, uint32_t deadline_ms, uint64_t *id,
-                  struct error *e);
+/* Queues one request; `input` is one request's tensor in the model's own layout (dim[0] = 1), copied.
+ * deadline_ms 0 = default. FL_UNAVAILABLE when no broker is connected and the queue is full. *id identifies
+ * the answer. */
+int client_submit(struct client *c, const struct tensor *input, uint32_t flags, uint32_t deadline_ms,
+                  uint64_t *id, struct error *e);
 
-/* Waits up to timeout_ms (-1: for ever) for the next answer. `scores` (may be NULL) gets up to `capacity` floats and *n their
- * number. FL_AGAIN on timeout and when a signal was handled. An answer with answer->error set is still an answer: the call returns FL_OK. */
-int client_receive(struct client *c, int timeout_ms, struct answer *answer, float *scores, int capacity, int *n,
-                   struct error *e);
+/* Waits up to timeout_ms (-1: for ever) for the next answer. `scores` (may be NULL) gets up to `capacity`
+ * floats and *n their number. FL_AGAIN on timeout and when a signal was handled. An answer with answer->error
+ * set is still an answer: the call returns FL_OK. */
+int client_receive(struct client *c, int timeout_ms, struct answer *answer, float *scores, int capacity,
+                   int *n, struct error *e);
 
-/* One request and its answer; answers to requests that were submitted before are dropped. FL_DEADLINE when the broker says
- * nothing until shortly after the deadline. */
-int client_infer(struct client *c, const struct tensor *input, uint32_t flags, uint32_t deadline_ms, struct answer *answer,
-                 float *scores, int capacity, int *n, struct error *e);
+/* One request and its answer; answers to requests that were submitted before are dropped. FL_DEADLINE when
+ * the broker says nothing until shortly after the deadline. */
+int client_infer(struct client *c, const struct tensor *input, uint32_t flags, uint32_t deadline_ms,
+                 struct answer *answer, float *scores, int capacity, int *n, struct error *e);
 
 int client_status(struct client *c, int timeout_ms, struct status_reply *out, struct error *e);
 /* Asks the broker to admit no more; returns when nothing is in flight. */

@@ -1,8 +1,9 @@
 /* frames.h - messages over ZeroMQ sockets
  *
- * A multipart message is: [identity, on ROUTER sockets only] [envelope] [raw payload, where the message has one].
- * Anything else (more frames, a payload of the wrong length, an undecodable envelope) is FL_PROTOCOL and is consumed
- * whole, so the next call sees the next message. Sockets are used by the thread that made them.
+ * A multipart message is: [identity, on ROUTER sockets only] [envelope] [raw payload, where the message has
+ * one]. Anything else (more frames, a payload of the wrong length, an undecodable envelope) is FL_PROTOCOL
+ * and is consumed whole, so the next call sees the next message. Sockets are used by the thread that made
+ * them.
  */
 #ifndef FREEZELINE_FRAMES_H
 #define FREEZELINE_FRAMES_H
@@ -19,26 +20,29 @@ struct peer {
 enum frames_mode { FRAMES_BIND, FRAMES_CONNECT };
 
 struct socket_options {
-    int high_water;        /* messages, both ways; 0 = 1000 */
-    int64_t max_bytes;     /* largest frame accepted; 0 = 256 MiB */
-    bool immediate;        /* queue only to peers that are connected */
-    bool mandatory;        /* ROUTER: an unroutable message is an error */
+    int high_water;    /* messages, both ways; 0 = 1000 */
+    int64_t max_bytes; /* largest frame accepted; 0 = 256 MiB */
+    bool immediate;    /* queue only to peers that are connected */
+    bool mandatory;    /* ROUTER: an unroutable message is an error */
 };
 
-/* Makes a socket of `type`, sets every option by name (LINGER 0, MAXMSGSIZE, HWM, IMMEDIATE), binds or connects.
- * On bind failure the text names the endpoint and who may hold it. `security` as in pipeline.h: refuses non-loopback tcp.
- * For ipc://, missing directories are made (mode 0700) and a path that a living process holds is refused. */
+/* Makes a socket of `type`, sets every option by name (LINGER 0, MAXMSGSIZE, HWM, IMMEDIATE), binds or
+ * connects. On bind failure the text names the endpoint and who may hold it. `security` as in pipeline.h:
+ * refuses non-loopback tcp. For ipc://, missing directories are made (mode 0700) and a path that a living
+ * process holds is refused. */
 int frames_socket(void **out, void *context, int type, enum frames_mode mode, const char *endpoint,
                   const struct socket_options *o, const char *security, struct error *e);
 
-/* Sends one message. `to` only for ROUTER. `payload` (may be NULL) is moved into the socket on success and left to the
- * caller on failure. Never blocks: FL_AGAIN when the peer's queue is full or nobody is connected; FL_UNAVAILABLE when a
- * ROUTER does not know `to`; FL_SHAPE when the payload is not what the message announces. */
+/* Sends one message. `to` only for ROUTER. `payload` (may be NULL) is moved into the socket on success and
+ * left to the caller on failure. Never blocks: FL_AGAIN when the peer's queue is full or nobody is connected;
+ * FL_UNAVAILABLE when a ROUTER does not know `to`; FL_SHAPE when the payload is not what the message
+ * announces. */
 int frames_send(void *socket, const struct peer *to, const struct message *m, zmq_msg_t *payload);
 
-/* Receives one message without blocking: FL_AGAIN when there is none. `payload` must be initialised; it is replaced by the raw
- * frame (size 0 when absent). Its size is checked against the tensor that the message announces, and its data are aligned to
- * 8 bytes (while `payload` stays where it is: small messages live inside it). */
+/* Receives one message without blocking: FL_AGAIN when there is none. `payload` must be initialised; it is
+ * replaced by the raw frame (size 0 when absent). Its size is checked against the tensor that the message
+ * announces, and its data are aligned to 8 bytes (while `payload` stays where it is: small messages live
+ * inside it). */
 int frames_recv(void *socket, struct peer *from, struct message *m, zmq_msg_t *payload, struct error *e);
 
 #endif

@@ -1,10 +1,11 @@
 /* message.h - every message that two freezeline processes exchange, as plain C structs
  *
- * On the wire a message is one protobuf frame (freezeline.proto, Envelope) and, where it carries numbers, one raw frame
- * beside it. The codec (message.c) is the only file that sees generated code. Decoding checks every bound below; what is
- * over is FL_PROTOCOL or FL_TOO_LARGE. proto/README.md is the contract.
+ * On the wire a message is one protobuf frame (freezeline.proto, Envelope) and, where it carries numbers, one
+ * raw frame beside it. The codec (message.c) is the only file that sees generated code. Decoding checks every
+ * bound below; what is over is FL_PROTOCOL or FL_TOO_LARGE. proto/README.md is the contract.
  *
- * Times in `*_ns` fields that are points in time are CLOCK_MONOTONIC of the broker's host ("broker time", see clock.h).
+ * Times in `*_ns` fields that are points in time are CLOCK_MONOTONIC of the broker's host ("broker time", see
+ * clock.h).
  */
 #ifndef FREEZELINE_MESSAGE_H
 #define FREEZELINE_MESSAGE_H
@@ -33,7 +34,8 @@ enum message_type {
     MESSAGE_OUTCOME,     /* broker -> caches: what a sampled request turned out to be */
     MESSAGE_STATUS,      /* client -> broker: how are you */
     MESSAGE_STATUS_REPLY,
-    MESSAGE_DRAIN, /* client -> broker: admit no more, say when empty; answered by STATUS_REPLY when drained */
+    MESSAGE_DRAIN, /* client -> broker: admit no more, say when empty; answered by STATUS_REPLY when drained
+                    */
 };
 
 enum message_role { ROLE_BROKER = 1, ROLE_STAGE, ROLE_CACHE, ROLE_CLIENT };
@@ -61,7 +63,7 @@ struct trace {
 /* dtype and dims of the raw frame that follows; dtype TENSOR_NONE when there is none. data is not used. */
 
 struct request {
-    uint64_t id; /* the client's own, echoed */
+    uint64_t id;          /* the client's own, echoed */
     uint32_t deadline_ms; /* 0 = the pipeline's default */
     uint32_t flags;       /* job_flags */
     struct tensor input;
@@ -78,9 +80,9 @@ struct answer {
     uint64_t epoch; /* of the cache that answered; 0 for a full answer */
     uint32_t attempts;
     struct trace trace;
-    uint64_t lookup_ns;  /* the answering look-up itself, in the cache service */
-    uint64_t broker_ns;  /* admitted .. first job sent, plus result received .. answer sent */
-    uint64_t total_ns;   /* received by the broker .. answer sent */
+    uint64_t lookup_ns; /* the answering look-up itself, in the cache service */
+    uint64_t broker_ns; /* admitted .. first job sent, plus result received .. answer sent */
+    uint64_t total_ns;  /* received by the broker .. answer sent */
 };
 
 struct job {
@@ -198,7 +200,8 @@ struct exit_status {
 struct status_reply {
     bool ready; /* every stage has a ready replica and one request has run through */
     bool draining;
-    uint64_t admitted, answered, hits, failed, overloaded, expired, retried, duplicates, in_flight, started_ns, now_ns;
+    uint64_t admitted, answered, hits, failed, overloaded, expired, retried, duplicates, in_flight,
+        started_ns, now_ns;
     int n_processes;
     struct process_status process[STATUS_MAX_PROCESSES];
     int n_exits;
@@ -222,15 +225,16 @@ struct message {
     };
 };
 
-/* Bytes of the raw frame that m announces: of its tensor, or n x dim floats of a look-up; 0 = no frame. -1 when overflowing. */
+/* Bytes of the raw frame that m announces: of its tensor, or n x dim floats of a look-up; 0 = no frame. -1
+ * when overflowing. */
 int64_t message_payload_bytes(const struct message *m);
 
 /* Encodes into buf; *size is its length. FL_TOO_LARGE when `capacity` is not enough. Allocates nothing. */
 int message_encode(const struct message *m, uint8_t *buf, size_t capacity, size_t *size);
 #define MESSAGE_MAX_ENCODED (256 * 1024)
 
-/* Decodes and checks every bound. FL_PROTOCOL, FL_TOO_LARGE; the text says what. Allocates nothing after the first call of a
- * thread (a per-thread scratch of fixed size serves the protobuf decoder). */
+/* Decodes and checks every bound. FL_PROTOCOL, FL_TOO_LARGE; the text says what. Allocates nothing after the
+ * first call of a thread (a per-thread scratch of fixed size serves the protobuf decoder). */
 int message_decode(struct message *m, const uint8_t *buf, size_t size, struct error *e);
 
 #endif

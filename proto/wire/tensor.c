@@ -11,11 +11,11 @@ static const struct {
     const char *name;
     size_t bytes;
 } dtypes[] = {
-    [TENSOR_NONE] = {"none", 0},     [TENSOR_F32] = {"float32", 4}, [TENSOR_U8] = {"uint8", 1},
-    [TENSOR_I8] = {"int8", 1},       [TENSOR_U16] = {"uint16", 2},  [TENSOR_I16] = {"int16", 2},
-    [TENSOR_I32] = {"int32", 4},     [TENSOR_I64] = {"int64", 8},   [TENSOR_STRING] = {"string", 0},
-    [TENSOR_BOOL] = {"bool", 1},     [TENSOR_F16] = {"float16", 2}, [TENSOR_F64] = {"float64", 8},
-    [TENSOR_U32] = {"uint32", 4},    [TENSOR_U64] = {"uint64", 8},
+    [TENSOR_NONE] = {"none", 0},  [TENSOR_F32] = {"float32", 4}, [TENSOR_U8] = {"uint8", 1},
+    [TENSOR_I8] = {"int8", 1},    [TENSOR_U16] = {"uint16", 2},  [TENSOR_I16] = {"int16", 2},
+    [TENSOR_I32] = {"int32", 4},  [TENSOR_I64] = {"int64", 8},   [TENSOR_STRING] = {"string", 0},
+    [TENSOR_BOOL] = {"bool", 1},  [TENSOR_F16] = {"float16", 2}, [TENSOR_F64] = {"float64", 8},
+    [TENSOR_U32] = {"uint32", 4}, [TENSOR_U64] = {"uint64", 8},
 };
 #define N_DTYPES ((int)(sizeof dtypes / sizeof *dtypes))
 

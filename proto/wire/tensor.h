@@ -45,7 +45,8 @@ int64_t tensor_count(const struct tensor *t);
 int64_t tensor_bytes(const struct tensor *t);
 bool tensor_same_shape(const struct tensor *a, const struct tensor *b);
 
-/* Allocates zeroed `data` (64-byte aligned) for t's dtype and dims; FL_NOMEM, FL_SHAPE. Free with tensor_release. */
+/* Allocates zeroed `data` (64-byte aligned) for t's dtype and dims; FL_NOMEM, FL_SHAPE. Free with
+ * tensor_release. */
 int tensor_alloc(struct tensor *t);
 void tensor_release(struct tensor *t); /* frees data, sets it to NULL */
 

@@ -335,7 +335,8 @@ static void test_a_silent_cache_is_bypassed(void **state)
         struct answer a = ask(client, i, 0);
         assert_int_equal(a.exit, -1);
         for (int s = 0; s < a.trace.n; s++)
-            assert_in_range(a.trace.stage[s].lookup_ns, 0, NS_PER_S); /* the wait of 50 ms, on a machine however busy */
+            assert_in_range(a.trace.stage[s].lookup_ns, 0,
+                            NS_PER_S); /* the wait of 50 ms, on a machine however busy */
         if (i == 0)
             each = atomic_load(&f.lookups) - before;
     }
