@@ -90,7 +90,7 @@ void call_ints(const struct op_call *c, const char *name, int input, int64_t *ou
 
 /* Inference functions are shared by operators of one shape; most operators have their own reference kernel.
  */
-/* clang-format off: lists */
+/* clang-format off */
 #define OP_INFERENCES(X)                                                                                  \
     X(unary) X(unary_float) X(add) X(compare) X(logic) X(pow) X(prelu) X(mod) X(not) X(where) X(conv)     \
     X(gemm) X(mat_mul) X(reduce_mean) X(arg_max) X(global_pool) X(max_pool) X(average_pool) X(batch_norm) \
@@ -99,7 +99,7 @@ void call_ints(const struct op_call *c, const char *name, int input, int64_t *ou
     X(tile) X(constant) X(constant_of_shape) X(range) X(cast) X(clip) X(pad) X(resize)
 /* clang-format on */
 
-/* clang-format off: lists */
+/* clang-format off */
 #define OP_REFERENCES(X)                                                                                   \
     X(relu) X(leaky_relu) X(sigmoid) X(hard_sigmoid) X(hard_swish) X(tanh) X(erf) X(sqrt) X(exp) X(log)    \
     X(abs) X(neg) X(floor) X(ceil) X(round) X(reciprocal) X(sign) X(sin) X(cos) X(elu) X(selu) X(softplus) \
