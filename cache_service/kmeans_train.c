@@ -106,10 +106,11 @@ static int start(struct clusterer *c, struct error *e)
     struct shuffle s;
     int64_t n = c->usable < c->k * SAMPLES_PER_START ? c->usable : c->k * SAMPLES_PER_START;
     float *sample = malloc((size_t)n * (size_t)c->nodes * sizeof *sample);
-    float *norm2 = malloc((size_t)n * 3 * sizeof *norm2), *dot = norm2 + n, *best = dot + n;
+    float *norm2 = malloc((size_t)n * sizeof *norm2), *dot = malloc((size_t)n * sizeof *dot);
+    float *best = malloc((size_t)n * sizeof *best);
     int32_t *pick = malloc((size_t)c->usable * sizeof *pick);
     int rc = FL_OK;
-    if (sample == NULL || norm2 == NULL || pick == NULL) {
+    if (sample == NULL || norm2 == NULL || dot == NULL || best == NULL || pick == NULL) {
         rc = error_set(e, FL_NOMEM, "no memory for a sample of %lld points", (long long)n);
         goto done;
     }
@@ -131,6 +132,8 @@ static int start(struct clusterer *c, struct error *e)
 done:
     free(sample);
     free(norm2);
+    free(dot);
+    free(best);
     free(pick);
     return rc;
 }

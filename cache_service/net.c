@@ -104,7 +104,7 @@ static double row_loss(const float *score, const float *target, int classes, flo
         loss -= target[c] * v;
         gradient[c] += weight / t * (expf(v) / sum - target[c]);
     }
-    return loss + log(sum);
+    return loss + log(sum > 1 ? sum : 1); /* the top score alone adds 1 */
 }
 
 double net_loss(const struct net_batch *b, int n, int classes, const struct net_loss *l)

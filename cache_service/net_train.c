@@ -68,10 +68,11 @@ static bool row_usable(const struct net_training *t, int64_t row)
 static int measure(struct trainer *r, struct error *e)
 {
     int dim = r->net.dim;
-    double *sum = calloc((size_t)dim * 2, sizeof *sum), *square = sum + dim, n;
+    double *sum = calloc((size_t)dim * 2, sizeof *sum), *square, n;
     const float *first = NULL;
     if (sum == NULL)
         return error_set(e, FL_NOMEM, "no memory for %d features", dim);
+    square = sum + dim;
     for (int64_t row = 0; row < r->t->rows->rows; row++) {
         const float *x = r->t->rows->data + row * dim;
         if (!row_usable(r->t, row))

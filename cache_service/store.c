@@ -30,7 +30,7 @@ int store_head(struct store *s, struct manifest *head, struct error *e)
 static int load_manifest(struct store *s, struct manifest *m, struct error *e)
 {
     struct redis_args a = {0};
-    struct manifest head;
+    struct manifest head = {0};
     redisReply *r;
     int rc;
     redis_args_text(&a, "MGET");

@@ -187,7 +187,7 @@ void npy_map_close(struct npy_map *m)
 /* Fortran order has the first dimension fastest: walks the output in C order and keeps the input's offset. */
 static void copy_fortran(struct tensor *out, const void *from)
 {
-    int64_t index[TENSOR_MAX_RANK] = {0}, stride[TENSOR_MAX_RANK], count = tensor_count(out), at = 0,
+    int64_t index[TENSOR_MAX_RANK] = {0}, stride[TENSOR_MAX_RANK] = {0}, count = tensor_count(out), at = 0,
             step = 1;
     size_t size = tensor_dtype_bytes(out->dtype);
 

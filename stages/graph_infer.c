@@ -398,7 +398,7 @@ int graph_infer(struct graph *g, const struct graph_options *o, struct error *e)
     struct assumption a = {0, false, false};
     bool free_first = has_free_input(g, false), free_ones = !free_first && has_free_input(g, true);
     int code = FL_AGAIN;
-    for (int values = 0; values <= (o && o->shapes) && (code == FL_AGAIN || code == FL_UNSUPPORTED);
+    for (int values = 0; values <= (o && o->shapes ? 1 : 0) && (code == FL_AGAIN || code == FL_UNSUPPORTED);
          values++) {
         a = (struct assumption){1, free_ones, values != 0};
         code = free_first || free_ones ? infer_worlds(g, o, a, e) : FL_AGAIN;

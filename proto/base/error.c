@@ -19,7 +19,7 @@ int error_set(struct error *e, enum fl_code code, const char *format, ...)
 
 int error_wrap(struct error *e, enum fl_code code, const char *format, ...)
 {
-    char inner[sizeof e->text];
+    char inner[ERROR_TEXT_BYTES];
     size_t used;
     va_list args;
     if (!e)

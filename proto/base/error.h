@@ -31,6 +31,8 @@
     X(AGAIN, "again", "nothing there yet")                                                   \
     X(INTERNAL, "internal", "a bug in freezeline")
 
+#define ERROR_TEXT_BYTES 512
+
 enum fl_code {
 #define X(name, wire, text) FL_##name,
     FL_ERRORS(X)
@@ -41,7 +43,7 @@ enum fl_code {
 /* What went wrong, in one line that says what to do. `code` is FL_OK while nothing did. */
 struct error {
     enum fl_code code;
-    char text[512];
+    char text[ERROR_TEXT_BYTES];
 };
 
 /* Fills *e (may be NULL) and returns `code`, so that a function can `return error_set(...)`. */
