@@ -67,7 +67,7 @@ int matrix_open(struct matrix_file *m, const char *path, struct error *e)
         } else {
             m->dim = h.dim;
             m->rows = rows_in(st.st_size, h.dim);
-            m->data = (const float *)(map + sizeof h);
+            m->data = (const void *)(map + sizeof h);
             m->mapped_bytes = (size_t)st.st_size;
         }
     }
