@@ -4,8 +4,9 @@
  *
  * Needs caches (`freezeline build`). Starts a cache service of its own on a socket in a temporary folder and
  * asks as a stage worker does: activation -> descriptor -> Lookup -> Verdict, for every exit. Between two
- * look-ups the layers from that exit to the end run in this process, so both see the same machine. One thread
- * each, batch 1. Prints medians.
+ * look-ups the layers from that exit to the end run in this process, so both see the same machine; after as
+ * long a pause an empty service, one that only echoes, is asked with the same bytes: what ZeroMQ itself
+ * takes. One thread each, batch 1. Prints medians.
  */
 #include <poll.h>
 #include <signal.h>
@@ -32,14 +33,15 @@ extern char **environ;
 struct bench {
     char dir[64], endpoint[128];
     const char *config, *set[MAX_SETS];
-    int n_sets, runs;
+    int n_sets, runs, message_bytes; /* of the last look-up's payload */
     struct pipeline *pipeline;
     struct graph *graph;
     struct placement placement;
     struct exec *exec;
-    void *context, *cache;
+    void *context, *cache, *echo;
     struct message message;
-    pid_t pid;
+    pid_t pid, echo_pid;
+    char bytes[1 << 20]; /* what the echo is sent; descriptors are smaller */
 };
 
 static void check(int rc, const struct error *e)
@@ -90,9 +92,45 @@ static void start_cache(struct bench *b)
     }
 }
 
+/* A process that answers whatever comes with 64 bytes. */
+static void start_echo(struct bench *b)
+{
+    char endpoint[128], id[64], answer[64] = {0};
+    void *socket;
+    snprintf(endpoint, sizeof endpoint, "ipc://%s/echo", b->dir);
+    b->echo_pid = fork();
+    if (b->echo_pid) {
+        b->echo = zmq_socket(b->context = zmq_ctx_new(), ZMQ_DEALER);
+        zmq_connect(b->echo, endpoint);
+        return;
+    }
+    socket = zmq_socket(zmq_ctx_new(), ZMQ_ROUTER);
+    zmq_bind(socket, endpoint);
+    for (;;) {
+        zmq_msg_t payload;
+        int n = zmq_recv(socket, id, sizeof id, 0);
+        zmq_msg_init(&payload);
+        zmq_msg_recv(&payload, socket, 0);
+        zmq_msg_close(&payload);
+        zmq_send(socket, id, (size_t)n, ZMQ_SNDMORE);
+        zmq_send(socket, answer, sizeof answer, 0);
+    }
+}
+
+static double echo_us(struct bench *b, const void *bytes, size_t size)
+{
+    char answer[64];
+    uint64_t start = clock_ns();
+    zmq_send(b->echo, bytes, size, 0);
+    zmq_recv(b->echo, answer, sizeof answer, 0);
+    return (double)(clock_ns() - start) / 1e3;
+}
+
 static void stop(struct bench *b)
 {
     char command[128];
+    kill(b->echo_pid, SIGTERM);
+    waitpid(b->echo_pid, NULL, 0);
     kill(b->pid, SIGTERM);
     waitpid(b->pid, NULL, 0);
     snprintf(command, sizeof command, "rm -r '%s'", b->dir);
@@ -127,7 +165,7 @@ static void set_up(struct bench *b, int argc, char **argv)
     }
     snprintf(b->endpoint, sizeof b->endpoint, "ipc://%s/cache", b->dir);
     start_cache(b);
-    b->context = zmq_ctx_new();
+    start_echo(b);
     check(frames_socket(&b->cache, b->context, ZMQ_DEALER, FRAMES_CONNECT, b->endpoint,
                         &(struct socket_options){0}, "loopback", &e),
           &e);
@@ -169,7 +207,8 @@ static double lookup_us(struct bench *b, int exit_index, uint64_t sequence, doub
     check(exec_cut(b->exec, b->placement.exit[exit_index].cut.node, 1, &cut, &e), &e);
     start = clock_ns();
     dim = descriptor_dim(&cut, config);
-    zmq_msg_init_size(&payload, (size_t)dim * sizeof(float));
+    b->message_bytes = dim * (int)sizeof(float);
+    zmq_msg_init_size(&payload, (size_t)b->message_bytes);
     descriptor_compute(&cut, config, zmq_msg_data(&payload));
     *descriptor_us = (double)(clock_ns() - start) / 1e3;
     memset(l, 0, sizeof *l);
@@ -204,7 +243,7 @@ static double layers_ms(struct bench *b, int first)
     return (double)(clock_ns() - start) / 1e6;
 }
 
-static void measure(struct bench *b, int i, double *trip, double *pool, double *saved)
+static void measure(struct bench *b, int i, double *trip, double *pool, double *saved, double *raw)
 {
     static uint64_t sequence;
     const struct placed_exit *x = &b->placement.exit[i];
@@ -224,10 +263,14 @@ static void measure(struct bench *b, int i, double *trip, double *pool, double *
         trip[r] = us;
         pool[r] = descriptor;
         saved[r] = m;
+        check(exec_run(b->exec, 0, x->cut.node, 1, NULL, NULL, &e), &e); /* as long a pause */
+        raw[r] =
+            echo_us(b, b->bytes,
+                    (size_t)b->message_bytes < sizeof b->bytes ? (size_t)b->message_bytes : sizeof b->bytes);
     }
     m = median(saved, b->runs);
-    printf("%-8s %-8s %10.1f %14.1f %12.1f %12.3f %9.2f%%\n", x->name, x->kind, median(pool, b->runs),
-           median(trip, b->runs), trip[b->runs / 20], m, median(trip, b->runs) / m / 10);
+    printf("%-8s %-8s %10.1f %14.1f %14.1f %12.3f %9.2f%%\n", x->name, x->kind, median(pool, b->runs),
+           median(trip, b->runs), median(raw, b->runs), m, median(trip, b->runs) / m / 10);
 }
 
 int main(int argc, char **argv)
@@ -236,15 +279,16 @@ int main(int argc, char **argv)
     double *samples;
     engine_start(argv);
     set_up(&b, argc, argv);
-    samples = malloc(3 * (size_t)b.runs * sizeof *samples);
+    samples = malloc(4 * (size_t)b.runs * sizeof *samples);
     if (!samples)
         return 1;
-    printf("%-8s %-8s %10s %14s %12s %12s %10s\n", "exit", "kind", "descr. us", "round trip us", "5% best us",
-           "saves ms", "share");
+    printf("%-8s %-8s %10s %14s %14s %12s %10s\n", "exit", "kind", "descr. us", "round trip us",
+           "raw ZeroMQ us", "saves ms", "share");
     for (int i = 0; i < b.placement.n_exits; i++)
-        measure(&b, i, samples, samples + b.runs, samples + 2 * b.runs);
+        measure(&b, i, samples, samples + b.runs, samples + 2 * b.runs, samples + 3 * b.runs);
     free(samples);
     zmq_close(b.cache);
+    zmq_close(b.echo);
     zmq_ctx_term(b.context);
     stop(&b);
     exec_free(b.exec);
