@@ -59,9 +59,8 @@ struct exec {
 };
 
 /* Copies the node with value indices turned into slots by `slot_of`. What was copied is to be dropped, also
- * on FL_NOMEM. */
+ * on FL_NOMEM, by node_release. */
 int exec_node_copy(struct node *to, const struct node *from, const int *slot_of);
-void exec_node_drop(struct node *n);
 
 /* Sets all views to this batch size. */
 void exec_set_batch(struct exec *x, int batch);

@@ -4,6 +4,7 @@
  * written), and n_steps + 1 is after it (outputs are read).
  */
 #include "exec_internal.h"
+#include "graph_build.h"
 
 #include <cblas.h>
 #include <malloc.h>
@@ -359,7 +360,7 @@ void exec_free(struct exec *x)
         struct step *s = &x->step[i];
         if (s->kernel && s->kernel->release)
             s->kernel->release(s->state);
-        exec_node_drop(&s->node);
+        node_release(&s->node);
         free(s->views);
     }
     for (int i = 0; i < x->n_in; i++)

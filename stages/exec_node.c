@@ -1,5 +1,6 @@
 /* exec_node.c - copies of a graph's nodes, so that an executor outlives the graph */
 #include "exec_internal.h"
+#include "graph_build.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -44,30 +45,6 @@ static int attr_copy(struct attr *to, const struct attr *from)
     }
     to->count = from->count;
     return FL_OK;
-}
-
-static void attr_drop(struct attr *a)
-{
-    for (int i = 0; a->strings && i < a->count; i++)
-        free(a->strings[i]);
-    if (a->tensor)
-        tensor_release(a->tensor);
-    free(a->tensor);
-    free(a->strings);
-    free(a->floats);
-    free(a->ints);
-    free(a->s);
-    free(a->name);
-}
-
-void exec_node_drop(struct node *n)
-{
-    for (int i = 0; i < n->n_attr; i++)
-        attr_drop(&n->attr[i]);
-    free(n->attr);
-    free(n->in);
-    free(n->out);
-    free(n->name);
 }
 
 int exec_node_copy(struct node *to, const struct node *from, const int *slot_of)
