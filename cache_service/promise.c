@@ -144,6 +144,7 @@ struct plan {
     struct risk_outcome *along;          /* [rows] */
     int64_t rows;
     int used[PIPELINE_MAX_EXITS], n_used; /* which exits the columns of `path` are */
+    double time, share;                   /* as promise_forecast has them */
 };
 
 static bool has_verdict(const struct evidence_exit *x, int64_t i)
@@ -219,63 +220,83 @@ static void in_units_of_confidence(struct plan *p)
     }
 }
 
-/* Plans for the exits that are `placed`; *time gets what the boldest vector takes on these very points whose
- * harm, as it is estimated, is within the budget. */
-static int try_exits(struct plan *p, const bool *placed, double *time)
+/* Plans for the exits that are `placed`: time and share are those of the boldest vector whose harm, as it is
+ * estimated on these very points, is within the budget. */
+static int try_exits(struct plan *p, const bool *placed)
 {
     struct risk_exit exits[PIPELINE_MAX_EXITS];
     struct risk_problem problem;
     double saved = 0;
     int rc;
     p->n_used = 0;
-    *time = 1;
+    p->time = 1;
+    p->share = 0;
     for (int k = 0; k < p->ev->n_exits; k++) {
         if (!placed[k])
             continue;
         p->used[p->n_used++] = k;
-        *time += p->ev->exit[k].lookup;
+        p->time += p->ev->exit[k].lookup;
     }
     problem = pose(p, exits, p->harm, 0, p->n);
     rc = risk_plan(p->path, p->along, (int64_t)STEPS_PER_EXIT * p->n_used, &p->rows, &problem);
     if (rc != FL_OK)
         return rc;
-    for (int64_t row = 0; row < p->rows && p->along[row].harm <= p->terms->budget; row++)
+    for (int64_t row = 0; row < p->rows && p->along[row].harm <= p->terms->budget; row++) {
         saved = p->along[row].saved;
-    *time -= saved;
+        p->share = p->along[row].share;
+    }
+    p->time -= saved;
     in_units_of_confidence(p);
     return FL_OK;
 }
 
-/* Leaves out, one by one, the exit without which the network is fastest, as long as that is no slower than
- * with it. forecast[k]: what exit k saves beside those that stay. */
-static int place_exits(struct plan *p, bool *placed, double *forecast, bool may_drop)
+/* What each placed exit does beside the others. *worst: without it the network is fastest, and takes
+ * *without; -1: there is none. */
+static int weigh_exits(struct plan *p, struct promise_forecast *f, int *worst, double *without)
 {
-    for (;;) {
-        double with, without, best = INFINITY;
-        int worst = -1, rc = try_exits(p, placed, &with);
-        for (int k = 0; k < p->ev->n_exits && may_drop && rc == FL_OK; k++) {
-            if (!placed[k])
-                continue;
-            placed[k] = false;
-            rc = try_exits(p, placed, &without);
-            placed[k] = true;
-            forecast[k] = without - with;
-            if (without < best) {
-                best = without;
-                worst = k;
-            }
+    double time, share;
+    int rc = try_exits(p, f->placed);
+    time = p->time;
+    share = p->share;
+    *worst = -1;
+    *without = INFINITY;
+    for (int k = 0; k < p->ev->n_exits && rc == FL_OK; k++) {
+        if (!f->placed[k])
+            continue;
+        f->placed[k] = false;
+        rc = try_exits(p, f->placed);
+        f->placed[k] = true;
+        f->saves[k] = p->time - time;
+        f->marginal[k] = share - p->share;
+        if (p->time < *without) {
+            *without = p->time;
+            *worst = k;
         }
-        if (rc != FL_OK)
-            return rc;
-        if (worst < 0 || best > with)
-            return try_exits(p, placed, &with);
-        placed[worst] = false;
     }
+    return rc == FL_OK ? try_exits(p, f->placed) : rc;
 }
 
-static int make_plan(struct plan *p, struct promise_choice *out, bool may_drop)
+/* Leaves out, one by one, the exit without which the network is fastest, as long as that is no slower than
+ * with it. */
+static int place_exits(struct plan *p, struct promise_forecast *f, bool may_drop)
+{
+    double without;
+    int worst, rc;
+    while ((rc = weigh_exits(p, f, &worst, &without)) == FL_OK) {
+        f->time = p->time;
+        f->share = p->share;
+        if (!may_drop || worst < 0 || without > f->time)
+            break;
+        f->placed[worst] = false;
+    }
+    return rc;
+}
+
+/* `f` may be NULL: all exits that the evidence says are placed, and none is weighed. */
+static int make_plan(struct plan *p, struct promise_forecast *f, bool may_drop)
 {
     const struct evidence *ev = p->ev;
+    bool placed[PIPELINE_MAX_EXITS];
     int rc = FL_OK;
     p->path =
         malloc(((size_t)STEPS_PER_EXIT * (size_t)ev->n_exits * (size_t)ev->n_exits + 1) * sizeof *p->path);
@@ -283,10 +304,13 @@ static int make_plan(struct plan *p, struct promise_choice *out, bool may_drop)
     if (p->path == NULL || p->along == NULL)
         return FL_NOMEM;
     for (int k = 0; k < ev->n_exits && rc == FL_OK; k++) {
-        out->placed[k] = may_drop || ev->exit[k].placed;
+        placed[k] = may_drop || ev->exit[k].placed;
         rc = judge_harm(p, k);
     }
-    return rc == FL_OK ? place_exits(p, out->placed, out->forecast, may_drop) : rc;
+    if (rc != FL_OK || f == NULL)
+        return rc == FL_OK ? try_exits(p, placed) : rc;
+    memcpy(f->placed, placed, sizeof placed);
+    return place_exits(p, f, may_drop);
 }
 
 static void release_plan(struct plan *p)
@@ -346,16 +370,9 @@ static int certify(struct plan *p, struct promise_choice *out, bool may_drop, st
     return rc;
 }
 
-int promise_choose(struct promise_choice *out, const struct evidence *ev, const struct promise_terms *terms,
-                   bool may_drop, struct error *e)
+static int check_terms(const struct evidence *ev, const struct promise_terms *terms, struct error *e)
 {
-    struct plan p = {.ev = ev, .terms = terms, .n = planning_points(ev->points)};
     int64_t need = promise_points_needed(terms);
-    int rc;
-    memset(out, 0, sizeof *out);
-    for (int k = 0; k < ev->n_exits; k++)
-        out->threshold[k] = INFINITY;
-    out->planned_on = p.n;
     if (!terms->agreement && ev->truth == NULL)
         return error_set(
             e, FL_VALUE,
@@ -366,13 +383,51 @@ int promise_choose(struct promise_choice *out, const struct evidence *ev, const 
                          "%lld calibration points cannot promise a loss of at most %g points with certainty "
                          "%g%%: at least %lld are needed",
                          (long long)ev->points, 100 * terms->budget, 100 * terms->certainty, (long long)need);
-    rc = make_plan(&p, out, may_drop);
+    return FL_OK;
+}
+
+/* `weigh`: say what each exit is worth; to leave exits out is possible only then. */
+static int choose(struct promise_choice *out, const struct evidence *ev, const struct promise_terms *terms,
+                  bool weigh, bool may_drop, struct error *e)
+{
+    struct plan p = {.ev = ev, .terms = terms, .n = planning_points(ev->points)};
+    int rc;
+    memset(out, 0, sizeof *out);
+    for (int k = 0; k < ev->n_exits; k++) {
+        out->threshold[k] = INFINITY;
+        out->placed[k] = ev->exit[k].placed;
+    }
+    out->planned_on = p.n;
+    if ((rc = check_terms(ev, terms, e)) != FL_OK)
+        return rc;
+    rc = make_plan(&p, weigh ? &out->forecast : NULL, may_drop);
+    if (weigh)
+        memcpy(out->placed, out->forecast.placed, sizeof out->placed);
     if (rc != FL_OK)
         error_set(e, rc, "no memory to choose thresholds");
     else
         rc = certify(&p, out, may_drop, e);
     release_plan(&p);
     return rc;
+}
+
+int promise_choose(struct promise_choice *out, const struct evidence *ev, const struct promise_terms *terms,
+                   bool may_drop, struct error *e)
+{
+    return choose(out, ev, terms, true, may_drop, e);
+}
+
+int promise_foresee(struct promise_forecast *out, const struct evidence *ev,
+                    const struct promise_terms *terms, bool may_drop, struct error *e)
+{
+    struct plan p = {.ev = ev, .terms = terms, .n = planning_points(ev->points)};
+    int rc;
+    memset(out, 0, sizeof *out);
+    if ((rc = check_terms(ev, terms, e)) != FL_OK)
+        return rc;
+    rc = make_plan(&p, out, may_drop);
+    release_plan(&p);
+    return rc == FL_OK ? FL_OK : error_set(e, (enum fl_code)rc, "no memory to plan");
 }
 
 /* --- checking --- */
@@ -388,7 +443,7 @@ static int check_once(struct promise_check *out, const struct evidence *pool,
         row[i] = (int32_t)shuffle_below(s, (uint32_t)pool->points);
     if (evidence_take(&drawn, pool, row, pool->points) != FL_OK)
         return error_set(e, FL_NOMEM, "no memory for %lld points", (long long)pool->points);
-    rc = promise_choose(&choice, &drawn, terms, false, e);
+    rc = choose(&choice, &drawn, terms, false, false, e);
     evidence_release(&drawn);
     if (rc != FL_OK)
         return rc;

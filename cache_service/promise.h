@@ -30,14 +30,21 @@ struct promise_result {
     } exit[PIPELINE_MAX_EXITS];
 };
 
+/* What the planning points let expect. Of an exit that is not placed: when it was left out. */
+struct promise_forecast {
+    double time, share; /* mean, look-ups included, of the network's alone; answered early */
+    bool placed[PIPELINE_MAX_EXITS];
+    double saves[PIPELINE_MAX_EXITS];    /* time that this exit saves beside the others (below 0: costs) */
+    double marginal[PIPELINE_MAX_EXITS]; /* share that would go on to the network without it */
+};
+
 struct promise_choice {
     float threshold[PIPELINE_MAX_EXITS]; /* an answer needs more confidence; infinity: never */
     bool placed[PIPELINE_MAX_EXITS];
-    double forecast[PIPELINE_MAX_EXITS]; /* time that this exit saves (below 0: costs) as planned, of the
-                                            network's */
-    int64_t planned_on;                  /* points */
-    struct promise_result certified;     /* on the others */
-    double upper;                        /* bound of the loss there, at the certainty asked for */
+    struct promise_forecast forecast;
+    int64_t planned_on;              /* points */
+    struct promise_result certified; /* on the others */
+    double upper;                    /* bound of the loss there, at the certainty asked for */
 };
 
 /* The first hit answers. d: [points to - from], or NULL. */
@@ -49,6 +56,9 @@ void promise_judge(struct promise_result *out, const struct evidence *ev, int64_
  * without truth; FL_NOMEM. */
 int promise_choose(struct promise_choice *out, const struct evidence *ev, const struct promise_terms *terms,
                    bool may_drop, struct error *e);
+/* The planning alone. */
+int promise_foresee(struct promise_forecast *out, const struct evidence *ev,
+                    const struct promise_terms *terms, bool may_drop, struct error *e);
 /* Points of evidence that a promise needs at least. */
 int64_t promise_points_needed(const struct promise_terms *terms);
 

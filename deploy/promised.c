@@ -72,7 +72,7 @@ static int ask_caches(struct evidence *ev, const struct promising *in, const int
         if (!in->cache[i])
             continue;
         snprintf(to->name, sizeof to->name, "%s", exit->name);
-        snprintf(to->kind, sizeof to->kind, "%s", exit->kind);
+        snprintf(to->kind, sizeof to->kind, "%s", cache_info(in->cache[i]).kind);
         to->placed = true;
         to->by_half = 2 * exit->cut.depth <= in->place->depth;
         rc = ask_cache(to, in, i, row, e);
@@ -113,14 +113,17 @@ static int gather(struct evidence *ev, const struct promising *in, struct error 
 
 /* Times come from the last build where that had the very same evidence, so that a build that is repeated
  * gives the same thresholds. */
-static int find_times(struct promised *out, const struct promising *in, const char *path, struct error *e)
+static int find_times(struct evidence *ev, const struct promising *in, const char *last, struct error *e)
 {
-    struct evidence *ev = &out->evidence, old;
+    struct evidence old;
     struct exit_times times;
     bool same = false;
-    int rc;
+    char path[STATE_PATH_BYTES];
+    int rc = last ? state_path(path, in->pipeline, e, "build/%s", last) : FL_OK;
 
-    if (!evidence_load(&old, path, ev->model, NULL)) {
+    if (rc)
+        return rc;
+    if (last && !evidence_load(&old, path, ev->model, NULL)) {
         same = evidence_same(ev, &old);
         for (int k = 0; k < ev->n_exits && same; k++) {
             ev->exit[k].before = old.exit[k].before;
@@ -139,6 +142,15 @@ static int find_times(struct promised *out, const struct promising *in, const ch
         ev->exit[k++].lookup = times.lookup[i];
     }
     return FL_OK;
+}
+
+int promised_gather(struct evidence *out, const struct promising *in, const char *last, struct error *e)
+{
+    int rc;
+
+    memset(out, 0, sizeof *out);
+    rc = gather(out, in, e);
+    return rc ? rc : find_times(out, in, last, e);
 }
 
 /* --- thresholds --- */
@@ -162,11 +174,11 @@ static int set_thresholds(const struct promised *p, const struct promising *in, 
 int promised_make(struct promised *out, const struct promising *in, struct error *e)
 {
     char path[STATE_PATH_BYTES];
-    int rc = state_path(path, in->pipeline, e, "build/evidence");
+    int rc = state_path(path, in->pipeline, e, "build/" PROMISED_EVIDENCE);
 
     memset(out, 0, sizeof *out);
     out->terms = promised_terms(in->pipeline);
-    if (rc || (rc = gather(&out->evidence, in, e)) || (rc = find_times(out, in, path, e)) ||
+    if (rc || (rc = promised_gather(&out->evidence, in, PROMISED_EVIDENCE, e)) ||
         (rc = promise_choose(&out->choice, &out->evidence, &out->terms, in->pipeline->exits_auto, e)))
         return rc;
     for (int k = 0; k < out->evidence.n_exits; k++)
@@ -182,12 +194,17 @@ void promised_release(struct promised *p)
 
 /* --- report --- */
 
+/* Why exit k is there or not. */
 static const char *verdict_on(const struct promised *p, int k)
 {
+    bool costs = p->choice.forecast.saves[k] <= 0, answers = p->choice.threshold[k] < INFINITY;
+
     if (!p->choice.placed[k])
-        return p->choice.forecast[k] <= 0 ? "left out: look-ups cost more than it saves"
-                                          : "left out: the promise allows it no answer";
-    return p->choice.threshold[k] < INFINITY ? "" : "the promise allows it no answer";
+        return costs ? "left out: look-ups cost more than it saves"
+                     : "left out: the promise allows it no answer";
+    if (!answers)
+        return "the pipeline file lists it; the promise allows it no answer";
+    return costs ? "the pipeline file lists it; look-ups cost more than it saves" : "placed";
 }
 
 static void table_exit(struct table *t, const struct promised *p, int k)
@@ -199,6 +216,8 @@ static void table_exit(struct table *t, const struct promised *p, int k)
     table_cell(t, "%s", x->name);
     table_cell(t, "%.1f%%", 100 * x->before);
     table_cell(t, "%.2f%%", 100 * x->lookup);
+    table_cell(t, "%.1f%%", 100 * p->choice.forecast.saves[k]);
+    table_cell(t, "%.1f%%", 100 * p->choice.forecast.marginal[k]);
     table_cell(t, "%.4g", p->choice.threshold[k]);
     table_cell(t, "%.1f%%", 100 * answered / (double)r->points);
     if (answered > 0 && p->evidence.truth)
@@ -226,9 +245,13 @@ int promised_print(const struct promised *p, struct error *e)
         100 * c->certified.loss, 100 * c->upper, (long long)c->certified.points, (long long)c->planned_on);
     printf(
         "answered   %.1f%% early, %.1f%% by half of the depth; mean time %.1f%% of the network's, look-ups "
-        "included\n\n",
+        "included\n",
         100 * c->certified.share, 100 * c->certified.by_half, 100 * c->certified.time);
-    if (table_new(&t, "exit|time before|look-up|threshold|answers|accuracy|agreement|", "lrrrrrrl"))
+    printf(
+        "exits      times are shares of the network's; 'saves' and 'only here' (answers that no other exit "
+        "gives) are planned,\n           the others certified\n\n");
+    if (table_new(&t, "exit|time before|look-up|saves|only here|threshold|answers|accuracy|agreement|",
+                  "lrrrrrrrrl"))
         return error_set(e, FL_NOMEM, "no memory for a table");
     for (int k = 0; k < p->evidence.n_exits; k++)
         table_exit(t, p, k);
@@ -247,13 +270,16 @@ json_t *promised_json(const struct promised *p)
         const struct evidence_exit *x = &p->evidence.exit[k];
         double answered = (double)r->exit[k].answered;
         json_array_append_new(
-            exits, json_pack("{s:s, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:s}", "name", x->name, "placed",
-                             c->placed[k], "time_before", report_rounded(x->before, 6), "lookup_time",
-                             report_rounded(x->lookup, 6), "threshold", report_number(c->threshold[k]),
-                             "share", report_rounded(answered / (double)r->points, 6), "accuracy",
-                             report_rounded(p->evidence.truth ? (double)r->exit[k].right / answered : NAN, 6),
-                             "agreement", report_rounded((double)r->exit[k].agreed / answered, 6), "note",
-                             verdict_on(p, k)));
+            exits,
+            json_pack("{s:s, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:s}", "name", x->name, "placed",
+                      c->placed[k], "time_before", report_rounded(x->before, 6), "lookup_time",
+                      report_rounded(x->lookup, 6), "saves", report_rounded(c->forecast.saves[k], 6),
+                      "marginal_share", report_rounded(c->forecast.marginal[k], 6), "threshold",
+                      report_number(c->threshold[k]), "share",
+                      report_rounded(answered / (double)r->points, 6), "accuracy",
+                      report_rounded(p->evidence.truth ? (double)r->exit[k].right / answered : NAN, 6),
+                      "agreement", report_rounded((double)r->exit[k].agreed / answered, 6), "note",
+                      verdict_on(p, k)));
     }
     return json_pack("{s:s, s:f, s:f, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o}", "of",
                      p->terms.agreement ? "agreement" : "accuracy", "max_loss", p->terms.budget, "certainty",

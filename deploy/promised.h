@@ -8,6 +8,8 @@
 #include "cache_service/promise.h"
 #include "exit_times.h"
 
+#define PROMISED_EVIDENCE "evidence" /* in STATE/build: of the caches that the build placed */
+
 struct promised {
     struct promise_terms terms;
     struct evidence evidence;
@@ -27,6 +29,10 @@ struct promising {
 struct promise_terms promised_terms(const struct pipeline *p);
 /* Whether a promise can be chosen from these data at all: said before hours of work. */
 int promised_possible(const struct pipeline *p, const struct dataset *data, struct error *e);
+/* What the caches say about the calibration set, in a random order that is the same for all caches, and their
+ * times: those in STATE/build/LAST where that has the very same verdicts; measured otherwise, or with NULL.
+ * Release with evidence_release in any case. */
+int promised_gather(struct evidence *out, const struct promising *in, const char *last, struct error *e);
 /* Evidence into STATE/build/evidence, then thresholds into the caches: each is replaced by one with its
  * threshold, or freed (NULL) where it is not placed. Release `out` with promised_release in any case. */
 int promised_make(struct promised *out, const struct promising *in, struct error *e);

@@ -97,8 +97,9 @@ static int clean(void **state)
 
 static void build_states_what_it_promises(void **state)
 {
-    json_t *root, *promise, *m, *exits;
+    json_t *root, *promise, *m, *exits, *exit;
     char *first, *second;
+    size_t i;
     (void)state;
     assert_int_equal(build("", 600, 0), 0);
     root = parsed();
@@ -108,6 +109,13 @@ static void build_states_what_it_promises(void **state)
     assert_true(number(promise, "planning_points") == 180 && number(promise, "certifying_points") == 420);
     assert_true(number(promise, "loss") <= number(promise, "loss_upper"));
     assert_true(number(promise, "loss_upper") <= 0.02 && number(promise, "mean_time_share") > 0);
+    json_array_foreach(exits, i, exit)
+    { /* each has its reason */
+        int placed = json_is_true(json_object_get(exit, "placed"));
+        assert_true(number(exit, "lookup_time") > 0 && number(exit, "time_before") > 0);
+        assert_true(!placed || (number(exit, "saves") > 0 && number(exit, "marginal_share") > -0.1));
+        assert_true(placed == !strcmp(json_string_value(json_object_get(exit, "note")), "placed"));
+    }
     m = manifest();
     assert_true(json_is_true(json_object_get(m, "promised")));
     assert_int_equal(json_array_size(json_object_get(m, "exits")), json_array_size(exits));

@@ -122,9 +122,35 @@ static void test_exit_that_does_not_pay(void **state)
     ev.exit[2].before = 0.99;
     ev.exit[2].lookup = 0.05;
     assert_int_equal(promise_choose(&c, &ev, &one_point, true, NULL), FL_OK);
-    assert_true(c.placed[1] && !c.placed[2] && c.forecast[2] <= 0 && isinf(c.threshold[2]));
+    assert_true(c.placed[1] && !c.placed[2] && c.forecast.saves[2] <= 0 && isinf(c.threshold[2]));
     assert_int_equal(promise_choose(&c, &ev, &one_point, false, NULL), FL_OK);
     assert_true(c.placed[2]); /* the pipeline file says so */
+    assert_true(c.forecast.saves[2] <= 0);
+    evidence_release(&ev);
+}
+
+/* What an exit is worth is the difference between plans with it and without it. */
+static void test_what_an_exit_is_worth(void **state)
+{
+    struct evidence ev;
+    struct promise_forecast both, second, f;
+    struct promise_choice c;
+    (void)state;
+    draw(&ev, &two, 5000, 9);
+    assert_int_equal(promise_foresee(&both, &ev, &one_point, false, NULL), FL_OK);
+    assert_true(both.placed[0] && both.placed[1] && both.time < 1 && both.share > 0.2);
+    ev.exit[0].placed = false;
+    assert_int_equal(promise_foresee(&second, &ev, &one_point, false, NULL), FL_OK);
+    assert_true(!second.placed[0] && second.placed[1]);
+    assert_true(fabs(both.saves[0] - (second.time - both.time)) < 1e-9);
+    assert_true(fabs(both.marginal[0] - (both.share - second.share)) < 1e-9);
+    assert_true(fabs(second.saves[1] - (1 - second.time)) < 1e-9 && second.marginal[1] == second.share);
+    ev.exit[0].placed = true;
+    assert_int_equal(promise_choose(&c, &ev, &one_point, true, NULL), FL_OK);
+    assert_int_equal(promise_foresee(&f, &ev, &one_point, true, NULL), FL_OK);
+    assert_memory_equal(&c.forecast, &f, sizeof f);
+    assert_int_equal(promise_foresee(&f, &ev, &(struct promise_terms){false, 1e-4, 0.99}, true, NULL),
+                     FL_VALUE);
     evidence_release(&ev);
 }
 
@@ -231,15 +257,11 @@ static void test_cache_with_threshold(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_judging_by_hand),
-        cmocka_unit_test(test_thresholds_keep_the_budget),
-        cmocka_unit_test(test_boasting_exit),
-        cmocka_unit_test(test_exit_that_does_not_pay),
-        cmocka_unit_test(test_what_cannot_be_promised),
-        cmocka_unit_test(test_point_estimate),
-        cmocka_unit_test(test_resampling_finds_few_broken),
-        cmocka_unit_test(test_evidence_on_disk),
-        cmocka_unit_test(test_cache_with_threshold),
+        cmocka_unit_test(test_judging_by_hand),       cmocka_unit_test(test_thresholds_keep_the_budget),
+        cmocka_unit_test(test_boasting_exit),         cmocka_unit_test(test_exit_that_does_not_pay),
+        cmocka_unit_test(test_what_an_exit_is_worth), cmocka_unit_test(test_what_cannot_be_promised),
+        cmocka_unit_test(test_point_estimate),        cmocka_unit_test(test_resampling_finds_few_broken),
+        cmocka_unit_test(test_evidence_on_disk),      cmocka_unit_test(test_cache_with_threshold),
     };
     return cmocka_run_group_tests_name("promise", tests, NULL, NULL);
 }
