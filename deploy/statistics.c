@@ -39,3 +39,27 @@ double statistics_gap_upper(int64_t lost, int64_t won, int64_t n)
     double b = (double)lost + 0.5, c = (double)won + 0.5, total = (double)n + 2;
     return (b - c) / total + 1.645 * sqrt(b + c - (b - c) * (b - c) / total) / total;
 }
+
+/* The smallest k with P(B <= k) >= p for B ~ Binomial(n, q). Sums probabilities from 10 standard deviations
+ * below the mean: what lies before is less than 1e-20. */
+static int64_t binomial_quantile(int64_t n, double q, double p)
+{
+    double trials = (double)n, spread = sqrt(trials * q * (1 - q));
+    int64_t k = (int64_t)fmax(0, floor(trials * q - 10 * spread - 10));
+    double probability = exp(lgamma(trials + 1) - lgamma((double)k + 1) - lgamma((double)(n - k) + 1) +
+                             (double)k * log(q) + (double)(n - k) * log1p(-q));
+    double sum = probability;
+
+    while (sum < p && k < n) {
+        probability *= (double)(n - k) / (double)(k + 1) * q / (1 - q);
+        sum += probability;
+        k++;
+    }
+    return k;
+}
+
+void statistics_quantile_ranks(int64_t n, double q, int64_t *low, int64_t *high)
+{
+    *low = binomial_quantile(n, q, 0.025);
+    *high = binomial_quantile(n, q, 0.975) + 1;
+}

@@ -18,4 +18,10 @@ struct summary statistics_summary(double *samples, int64_t n);
  * c)/N + 1.645 sqrt((b + c) - (b - c)^2/N) / N */
 double statistics_gap_upper(int64_t lost, int64_t won, int64_t n);
 
+/* The order statistics around the true q-quantile of n independent samples, with 95% certainty and whatever
+ * their distribution is: with B ~ Binomial(n, q), P(low <= B <= high - 1) >= 0.95, so the quantile lies
+ * between the low-th and the high-th smallest sample. low = 0 and high = n + 1 mean that n samples are too
+ * few to bound that side. */
+void statistics_quantile_ranks(int64_t n, double q, int64_t *low, int64_t *high);
+
 #endif

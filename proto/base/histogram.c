@@ -9,7 +9,7 @@
 
 /* Values under 2 * SUB have a bucket each; above, each doubling gets SUB buckets, chosen by the SUB_BITS bits
  * below the highest one. */
-static unsigned bucket_of(uint64_t ns)
+unsigned histogram_bucket(uint64_t ns)
 {
     unsigned shift;
     if (ns > LIMIT)
@@ -29,6 +29,15 @@ static uint64_t middle_of(unsigned bucket)
     return ((uint64_t)(bucket - (shift << HISTOGRAM_SUB_BITS)) << shift) + (1ull << shift) / 2;
 }
 
+uint64_t histogram_upper_ns(unsigned bucket)
+{
+    unsigned shift;
+    if (bucket < 2 * SUB)
+        return bucket + 1;
+    shift = (bucket >> HISTOGRAM_SUB_BITS) - 1;
+    return (uint64_t)(bucket - (shift << HISTOGRAM_SUB_BITS) + 1) << shift;
+}
+
 void histogram_reset(struct histogram *h)
 {
     memset(h, 0, sizeof *h);
@@ -42,7 +51,7 @@ void histogram_record(struct histogram *h, uint64_t ns)
         h->max_ns = ns;
     h->count++;
     h->sum_ns += (double)ns;
-    h->bucket[bucket_of(ns)]++;
+    h->bucket[histogram_bucket(ns)]++;
 }
 
 void histogram_merge(struct histogram *to, const struct histogram *from)
@@ -59,16 +68,11 @@ void histogram_merge(struct histogram *to, const struct histogram *from)
         to->bucket[i] += from->bucket[i];
 }
 
-uint64_t histogram_quantile(const struct histogram *h, double share)
+uint64_t histogram_rank(const struct histogram *h, uint64_t rank)
 {
-    uint64_t rank, seen = 0, ns;
-    if (!h->count)
-        return 0;
-    rank = share <= 0 ? 1 : share >= 1 ? h->count : (uint64_t)ceil(share * (double)h->count);
-    if (rank < 1)
-        rank = 1;
+    uint64_t seen = 0, ns;
     if (rank >= h->count)
-        return h->max_ns;
+        return h->count ? h->max_ns : 0;
     for (unsigned i = 0; i < HISTOGRAM_BUCKETS; i++) {
         seen += h->bucket[i];
         if (seen >= rank) {
@@ -77,6 +81,12 @@ uint64_t histogram_quantile(const struct histogram *h, double share)
         }
     }
     return h->max_ns;
+}
+
+uint64_t histogram_quantile(const struct histogram *h, double share)
+{
+    uint64_t rank = share <= 0 ? 1 : share >= 1 ? h->count : (uint64_t)ceil(share * (double)h->count);
+    return histogram_rank(h, rank < 1 ? 1 : rank);
 }
 
 double histogram_mean(const struct histogram *h)

@@ -87,6 +87,27 @@ static void test_merge_is_recording_both(void **state)
     assert_memory_equal(&h, &both, sizeof h);
 }
 
+static void test_buckets_cover_all_durations(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i + 1 < HISTOGRAM_BUCKETS; i++) {
+        uint64_t upper = histogram_upper_ns(i);
+        assert_int_equal(histogram_bucket(upper - 1), i);
+        assert_int_equal(histogram_bucket(upper), i + 1);
+    }
+}
+
+static void test_ranks_are_sorted_samples(void **state)
+{
+    (void)state;
+    histogram_reset(&h);
+    for (uint64_t i = 100; i > 0; i--)
+        histogram_record(&h, i);
+    for (uint64_t i = 1; i <= 100; i++)
+        assert_int_equal(histogram_rank(&h, i), i);
+    assert_int_equal(histogram_rank(&h, 101), 100);
+}
+
 static void test_extremes(void **state)
 {
     (void)state;
@@ -102,10 +123,9 @@ static void test_extremes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_every_value_alone),
-        cmocka_unit_test(test_against_sorted_samples),
-        cmocka_unit_test(test_merge_is_recording_both),
-        cmocka_unit_test(test_extremes),
+        cmocka_unit_test(test_every_value_alone),        cmocka_unit_test(test_against_sorted_samples),
+        cmocka_unit_test(test_merge_is_recording_both),  cmocka_unit_test(test_buckets_cover_all_durations),
+        cmocka_unit_test(test_ranks_are_sorted_samples), cmocka_unit_test(test_extremes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -57,6 +57,55 @@ static void test_gap_covers(void **state)
     assert_true(covered <= 990);
 }
 
+/* The median of 10 samples, by hand: P(2 <= B <= 8) = 0.979 for B ~ Binomial(10, 1/2), P(3 <= B <= 7) =
+ * 0.891. */
+static void test_quantile_ranks_of_few(void **state)
+{
+    int64_t low, high;
+    (void)state;
+
+    statistics_quantile_ranks(10, 0.5, &low, &high);
+    assert_int_equal(low, 2);
+    assert_int_equal(high, 9);
+    statistics_quantile_ranks(10, 0.99, &low, &high); /* nothing can be said from above */
+    assert_int_equal(high, 11);
+    statistics_quantile_ranks(100000000, 0.999, &low, &high); /* sd 316 */
+    assert_true(labs((long)(low - (99900000 - 619))) < 5 && labs((long)(high - (99900000 + 620))) < 5);
+}
+
+static int ascending(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* Drawn many times from a skewed distribution whose quantiles are known, the interval holds them 95 times in
+ * 100. Uniform samples suffice: the interval only knows ranks. */
+static void test_quantile_ranks_cover(void **state)
+{
+    enum { N = 400, TRIALS = 2000 };
+    static const double shares[] = {0.5, 0.9, 0.95};
+    unsigned seed = 11;
+    double sample[N];
+    (void)state;
+
+    for (size_t k = 0; k < sizeof shares / sizeof *shares; k++) {
+        double q = shares[k];
+        int64_t low, high;
+        int covered = 0;
+        statistics_quantile_ranks(N, q, &low, &high);
+        assert_true(low >= 1 && high <= N);
+        for (int trial = 0; trial < TRIALS; trial++) {
+            for (int i = 0; i < N; i++)
+                sample[i] = (double)rand_r(&seed) / RAND_MAX;
+            qsort(sample, N, sizeof *sample, ascending);
+            covered += sample[low - 1] <= q && q < sample[high - 1];
+        }
+        if (covered < 0.94 * TRIALS || covered > 0.98 * TRIALS)
+            fail_msg("q %g: covered %d of %d", q, covered, TRIALS);
+    }
+}
+
 static void test_nearest(void **state)
 {
     static const char *const words[] = {"inspect", "run", "profile", "build", "status"};
@@ -75,6 +124,8 @@ int main(void)
         cmocka_unit_test(test_summary),
         cmocka_unit_test(test_gap_is_never_certain),
         cmocka_unit_test(test_gap_covers),
+        cmocka_unit_test(test_quantile_ranks_of_few),
+        cmocka_unit_test(test_quantile_ranks_cover),
         cmocka_unit_test(test_nearest),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

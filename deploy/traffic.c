@@ -1,0 +1,211 @@
+/* traffic.c - orders, popularities and drifting frames */
+#include "traffic.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/nearest.h"
+#include "cache_service/shuffle.h"
+
+#define STREAM_PICKS  21
+#define SCENE_FRAMES  16.0 /* mean */
+#define ZIPF_S_MAX    10.0
+#define RECORDS_LIMIT (1ll << 31)
+
+static const char *const names[] = {"order", "shuffled", "uniform", "zipf", "stream"};
+
+enum kind { ORDER, SHUFFLED, UNIFORM, ZIPF, STREAM, KINDS };
+
+struct traffic {
+    enum kind kind;
+    int64_t records, next; /* next: place in `order` */
+    double zipf_s;
+    struct shuffle random;
+    int32_t *order;     /* shuffled, stream: the order; zipf: the record of each rank */
+    double *cumulative; /* zipf: probability of a rank up to this one */
+    uint8_t *used;      /* a bit per record */
+    struct traffic_pick frame;
+    bool began; /* stream: there was a frame */
+};
+
+static int parse(struct traffic *t, const char *spec, struct error *e)
+{
+    const char *near;
+    char *end;
+
+    if (!strncmp(spec, "zipf", 4) && (!spec[4] || spec[4] == ':')) {
+        t->kind = ZIPF;
+        t->zipf_s = spec[4] ? strtod(spec + 5, &end) : 1;
+        if (spec[4] && (end == spec + 5 || *end || !(t->zipf_s > 0 && t->zipf_s <= ZIPF_S_MAX)))
+            return error_set(e, FL_USAGE, "'%s': S of zipf:S is a number above 0 to %g", spec, ZIPF_S_MAX);
+        return FL_OK;
+    }
+    for (int i = 0; i < KINDS; i++)
+        if (i != ZIPF && !strcmp(spec, names[i])) {
+            t->kind = (enum kind)i;
+            return FL_OK;
+        }
+    near = nearest_word(spec, names, KINDS);
+    return error_set(e, FL_USAGE, "traffic '%s' is unknown%s%s%s: order, shuffled, uniform, zipf:S or stream",
+                     spec, near ? " (did you mean " : "", near ? near : "", near ? "?)" : "");
+}
+
+static void rank_probabilities(struct traffic *t)
+{
+    double sum = 0;
+
+    for (int64_t i = 0; i < t->records; i++)
+        t->cumulative[i] = sum += pow((double)(i + 1), -t->zipf_s);
+    for (int64_t i = 0; i < t->records; i++)
+        t->cumulative[i] /= sum;
+}
+
+static int prepare(struct traffic *t, struct error *e)
+{
+    size_t n = (size_t)t->records;
+
+    t->used = calloc(n / 8 + 1, 1);
+    if (t->kind == SHUFFLED || t->kind == ZIPF || t->kind == STREAM)
+        t->order = malloc(n * sizeof *t->order);
+    if (t->kind == ZIPF)
+        t->cumulative = malloc(n * sizeof *t->cumulative);
+    if (!t->used || (t->kind != ORDER && t->kind != UNIFORM && !t->order) ||
+        (t->kind == ZIPF && !t->cumulative))
+        return error_set(e, FL_NOMEM, "no memory for the order of %lld records", (long long)t->records);
+    for (int64_t i = 0; t->order && i < t->records; i++)
+        t->order[i] = (int32_t)i;
+    if (t->order)
+        shuffle_order(&t->random, t->order, t->records);
+    if (t->kind == ZIPF)
+        rank_probabilities(t);
+    return FL_OK;
+}
+
+int traffic_new(struct traffic **out, const char *spec, int64_t records, uint64_t seed, struct error *e)
+{
+    struct traffic *t = calloc(1, sizeof *t);
+    int rc;
+
+    *out = NULL;
+    if (!t)
+        return error_set(e, FL_NOMEM, "no memory for traffic");
+    t->records = records;
+    shuffle_seed(&t->random, seed, STREAM_PICKS);
+    if (records < 1 || records >= RECORDS_LIMIT)
+        rc = error_set(e, records < 1 ? FL_USAGE : FL_TOO_LARGE, "traffic needs 1 to 2^31 records, not %lld",
+                       (long long)records);
+    else if (!(rc = parse(t, spec, e)))
+        rc = prepare(t, e);
+    if (rc) {
+        traffic_free(t);
+        return rc;
+    }
+    *out = t;
+    return FL_OK;
+}
+
+void traffic_free(struct traffic *t)
+{
+    if (!t)
+        return;
+    free(t->order);
+    free(t->cumulative);
+    free(t->used);
+    free(t);
+}
+
+/* The next of `order`; at its end a new order begins. */
+static int64_t next_in_order(struct traffic *t)
+{
+    if (t->next == t->records) {
+        t->next = 0;
+        if (t->order)
+            shuffle_order(&t->random, t->order, t->records);
+    }
+    return t->order ? t->order[t->next++] : t->next++;
+}
+
+/* The first rank whose cumulative probability is above a uniform number. */
+static int64_t next_popular(struct traffic *t)
+{
+    double u = shuffle_uniform(&t->random);
+    int64_t low = 0, high = t->records - 1;
+
+    while (low < high) {
+        int64_t middle = (low + high) / 2;
+        if (t->cumulative[middle] > u)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return t->order[low];
+}
+
+static int drift(struct traffic *t, int at)
+{
+    at += (int)shuffle_below(&t->random, 3) - 1;
+    return at < -TRAFFIC_DRIFT ? -TRAFFIC_DRIFT : at > TRAFFIC_DRIFT ? TRAFFIC_DRIFT : at;
+}
+
+static struct traffic_pick next_frame(struct traffic *t)
+{
+    if (!t->began || shuffle_uniform(&t->random) < 1 / SCENE_FRAMES) {
+        t->began = true;
+        t->frame = (struct traffic_pick){.record = next_in_order(t)};
+    } else {
+        t->frame.dx = drift(t, t->frame.dx);
+        t->frame.dy = drift(t, t->frame.dy);
+    }
+    return t->frame;
+}
+
+struct traffic_pick traffic_next(struct traffic *t)
+{
+    struct traffic_pick pick = {0};
+    uint8_t *byte, bit;
+
+    switch (t->kind) {
+    case UNIFORM:
+        pick.record = shuffle_below(&t->random, (uint32_t)t->records);
+        break;
+    case ZIPF:
+        pick.record = next_popular(t);
+        break;
+    case STREAM:
+        pick = next_frame(t);
+        break;
+    default:
+        pick.record = next_in_order(t);
+    }
+    byte = &t->used[pick.record / 8];
+    bit = (uint8_t)(1u << pick.record % 8);
+    pick.repeat = (*byte & bit) != 0;
+    *byte |= bit;
+    return pick;
+}
+
+const char *traffic_name(const struct traffic *t)
+{
+    return names[t->kind];
+}
+
+double traffic_zipf_s(const struct traffic *t)
+{
+    return t->zipf_s;
+}
+
+static int within(int at, int size)
+{
+    return at < 0 ? 0 : at >= size ? size - 1 : at;
+}
+
+void traffic_shift(const float *from, float *to, int channels, int height, int width, int dx, int dy)
+{
+    for (int c = 0; c < channels; c++, from += (int64_t)height * width)
+        for (int y = 0; y < height; y++) {
+            const float *row = from + (int64_t)within(y - dy, height) * width;
+            for (int x = 0; x < width; x++)
+                *to++ = row[within(x - dx, width)];
+        }
+}

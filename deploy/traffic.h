@@ -1,0 +1,45 @@
+/* traffic.h - which record of a data set each request shows
+ *
+ * Repeats make caches look better than they are, so each pick says whether its record was used before. Pure:
+ * a function of kind, number of records and seed.
+ *
+ *   order      as in the data set, then from the start again
+ *   shuffled   each record once in a random order, then once again in another
+ *   uniform    any record, each time anew
+ *   zipf:S     the r-th most popular record with probability proportional to 1/r^S (S = 1 when left out);
+ *              which one is how popular is drawn
+ *   stream     frames of a camera: a record stays for 16 frames on average (geometric) while the view drifts
+ *              over it a pixel at a time, at most 2 from where it began; then the next, shuffled
+ */
+#ifndef FREEZELINE_TRAFFIC_H
+#define FREEZELINE_TRAFFIC_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+#define TRAFFIC_DRIFT 2 /* pixels from the middle, at most */
+
+struct traffic;
+
+struct traffic_pick {
+    int64_t record;
+    int dx, dy;  /* the picture is to be shifted by so many pixels, its edge repeated */
+    bool repeat; /* the record was picked before */
+};
+
+/* FL_USAGE when `spec` is not one of the above, FL_TOO_LARGE for more than 2^31 records, FL_NOMEM. */
+int traffic_new(struct traffic **out, const char *spec, int64_t records, uint64_t seed, struct error *e);
+void traffic_free(struct traffic *t);
+
+struct traffic_pick traffic_next(struct traffic *t);
+
+/* "order", "shuffled", "uniform", "zipf" or "stream"; S of zipf, 0 for the others. */
+const char *traffic_name(const struct traffic *t);
+double traffic_zipf_s(const struct traffic *t);
+
+/* Shifts each of `channels` planes of height x width floats by (dx, dy), edges repeated. from != to. */
+void traffic_shift(const float *from, float *to, int channels, int height, int width, int dx, int dy);
+
+#endif
