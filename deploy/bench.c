@@ -52,17 +52,12 @@ static double quantile_ms(const struct histogram *h, double q)
     return (double)histogram_quantile(h, q) / NS_PER_MS;
 }
 
-/* Mean over answered requests, in ms. */
-static double part_ms(const struct bench *b, double sum_ns)
-{
-    return b->result->answered ? sum_ns / (double)b->result->answered / NS_PER_MS : 0;
-}
-
 static double residual_share(const struct bench *b)
 {
-    double mean = histogram_mean(&b->result->latency);
-    return mean > 0 && b->result->answered ? b->result->parts.residual_ns / (double)b->result->answered / mean
-                                           : 0;
+    double part_ns[PARTS];
+
+    attribution_mean(b->result->attribution, part_ns);
+    return attribution_residual_share(part_ns);
 }
 
 /* Why the figures are not to be trusted; NULL when they are. */
@@ -77,7 +72,7 @@ static const char *doubt(const struct bench *b)
         return "requests were lost";
     if (b->rate > 0 && lag > LAG_MS_FINE && lag > LAG_SHARE_FINE * quantile_ms(&r->latency, 0.5))
         return "the sender did not keep up with the rate";
-    if (fabs(residual_share(b)) > RESIDUAL_FINE)
+    if (residual_share(b) > RESIDUAL_FINE)
         return "the parts do not add up to the whole";
     return NULL;
 }
@@ -90,18 +85,6 @@ static json_t *latency_json(const struct histogram *h)
         report_rounded(quantile_ms(h, 0.99), 6), "p999", report_rounded(quantile_ms(h, 0.999), 6), "max",
         report_rounded((double)h->max_ns / NS_PER_MS, 6), "min",
         report_rounded(h->count ? (double)h->min_ns / NS_PER_MS : 0, 6));
-}
-
-static json_t *parts_json(const struct bench *b)
-{
-    const struct load_parts *p = &b->result->parts;
-    return json_pack(
-        "{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "client", report_rounded(part_ms(b, p->client_ns), 6),
-        "broker", report_rounded(part_ms(b, p->broker_ns), 6), "wire",
-        report_rounded(part_ms(b, p->wire_ns), 6), "queue", report_rounded(part_ms(b, p->queue_ns), 6),
-        "compute", report_rounded(part_ms(b, p->compute_ns), 6), "lookup",
-        report_rounded(part_ms(b, p->lookup_ns), 6), "residual",
-        report_rounded(part_ms(b, p->residual_ns), 6));
 }
 
 static json_t *exits_json(const struct bench *b)
@@ -136,17 +119,17 @@ static int print_json(const struct bench *b, struct error *e)
     const struct load_result *r = b->result;
     const char *why = doubt(b);
     json_t *root = json_pack(
-        "{s:b, s:o, s:o, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:o, s:o}", "valid", why == NULL,
+        "{s:b, s:o, s:o, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:I, s:o, s:o}", "valid", why == NULL,
         "offered_rps", report_rounded(r->offered_rps, 3), "achieved_rps",
         report_rounded((double)r->answered / fmax(r->seconds, 1e-9), 3), "sent", (json_int_t)r->sent,
         "answered", (json_int_t)r->answered, "errors", (json_int_t)r->errors, "errors_by_kind",
         errors_json(r), "latency_ms", latency_json(&r->latency), "latency_network_ms",
-        latency_json(&r->exit_latency[0]), "latency_exits_ms", latency_json(&r->exit_latency[1]), "parts_ms",
-        parts_json(b), "residual_share", report_rounded(residual_share(b), 6), "retried",
+        latency_json(&r->exit_latency[0]), "latency_exits_ms", latency_json(&r->exit_latency[1]), "retried",
         (json_int_t)r->retried, "send_lag_p99_ms", report_rounded(quantile_ms(&r->send_lag, 0.99), 6),
         "seconds", report_rounded(r->seconds, 3));
 
     if (root) {
+        attribution_json(r->attribution, root);
         json_object_set_new(root, "exits", exits_json(b));
         json_object_set_new(root, "accuracy",
                             r->labelled ? report_rounded((double)r->right / (double)r->labelled, 6)
@@ -186,13 +169,15 @@ static void print_exits(const struct bench *b)
 
 static void print_parts(const struct bench *b)
 {
-    const struct load_parts *p = &b->result->parts;
+    double mean[PARTS], middle[PARTS];
 
-    printf("where the mean goes (ms): client %.3f, broker %.3f, wire %.3f, queue %.3f, compute %.3f, look-up "
-           "%.3f, rest %.3f (%.1f%%)\n",
-           part_ms(b, p->client_ns), part_ms(b, p->broker_ns), part_ms(b, p->wire_ns),
-           part_ms(b, p->queue_ns), part_ms(b, p->compute_ns), part_ms(b, p->lookup_ns),
-           part_ms(b, p->residual_ns), 100 * residual_share(b));
+    attribution_mean(b->result->attribution, mean);
+    attribution_middle(b->result->attribution, middle);
+    printf("where the time goes, ms (mean / at the median):");
+    for (int i = 0; i < PARTS; i++)
+        printf("%s %s %.3f / %.3f", i ? "," : "", part_names[i], mean[i] / NS_PER_MS, middle[i] / NS_PER_MS);
+    printf(" (%.1f%% / %.1f%% unexplained)\n", 100 * attribution_residual_share(mean),
+           100 * attribution_residual_share(middle));
 }
 
 static int print_table(const struct bench *b, struct error *e)
@@ -258,7 +243,7 @@ static int bench(struct bench *b, struct error *e)
     int rc;
 
     b->model = malloc(sizeof *b->model);
-    b->result = malloc(sizeof *b->result);
+    b->result = calloc(1, sizeof *b->result);
     if (!b->model || !b->result)
         return error_set(e, FL_NOMEM, "no memory");
     if ((rc = check(b, e)) || (rc = arguments_load(&b->pipeline, &b->where, e)) ||
@@ -305,6 +290,8 @@ int command_bench(int argc, char **argv, struct error *e)
         rc = bench(&b, e);
     dataset_close(b.data);
     free(b.model);
+    if (b.result)
+        load_result_close(b.result);
     free(b.result);
     pipeline_free(b.pipeline);
     return rc;

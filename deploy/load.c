@@ -98,26 +98,6 @@ static int send_due(struct load *l, struct error *e)
     return rc;
 }
 
-static void count_parts(struct load *l, const struct answer *a, uint64_t latency_ns)
-{
-    struct load_parts *p = &l->out->parts;
-    double wire = 0, queue = 0, compute = 0, lookup = a->exit >= 0 ? (double)a->lookup_ns : 0;
-
-    for (int i = 0; i < a->trace.n; i++) {
-        wire += (double)a->trace.stage[i].wire_ns;
-        queue += (double)a->trace.stage[i].queue_ns;
-        compute += (double)a->trace.stage[i].compute_ns;
-        lookup += (double)a->trace.stage[i].lookup_ns;
-    }
-    p->client_ns += (double)latency_ns - (double)a->total_ns;
-    p->broker_ns += (double)a->broker_ns;
-    p->wire_ns += wire;
-    p->queue_ns += queue;
-    p->compute_ns += compute;
-    p->lookup_ns += lookup;
-    p->residual_ns += (double)a->total_ns - (double)a->broker_ns - wire - queue - compute - lookup;
-}
-
 static void count_answer(struct load *l, const struct answer *a, const struct sent *s, uint64_t now)
 {
     struct load_result *out = l->out;
@@ -140,7 +120,7 @@ static void count_answer(struct load *l, const struct answer *a, const struct se
     }
     histogram_record(&out->latency, now - s->due_ns);
     histogram_record(&out->exit_latency[a->exit >= 0], now - s->due_ns);
-    count_parts(l, a, now - s->due_ns);
+    attribution_add(out->attribution, a, now - s->due_ns);
 }
 
 /* Takes all answers that are there. */
@@ -217,6 +197,8 @@ int load_run(struct load_result *out, const struct load_options *o, struct error
     int rc;
 
     memset(out, 0, sizeof *out);
+    if (attribution_new(&out->attribution))
+        return error_set(e, FL_NOMEM, "no memory for sums");
     l.deadline_ms = o->deadline_ms ? (int64_t)o->deadline_ms : o->pipeline->broker.deadline_ms;
     l.input = dataset_shape(o->data);
     l.sent = calloc(LOAD_WINDOW, sizeof *l.sent);
@@ -228,4 +210,10 @@ int load_run(struct load_result *out, const struct load_options *o, struct error
     tensor_release(&l.input);
     free(l.sent);
     return rc;
+}
+
+void load_result_close(struct load_result *r)
+{
+    attribution_free(r->attribution);
+    r->attribution = NULL;
 }

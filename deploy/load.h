@@ -7,6 +7,7 @@
 #ifndef FREEZELINE_LOAD_H
 #define FREEZELINE_LOAD_H
 
+#include "attribution.h"
 #include "base/histogram.h"
 #include "dataset.h"
 #include "wire/message.h"
@@ -28,16 +29,6 @@ struct load_options {
     void *tick_arg;
 };
 
-/* Sums of durations over answered requests, in the order in which they pass. */
-struct load_parts {
-    double client_ns; /* not in the broker: from when it was due (or sent) to the broker and back to the
-                         client */
-    double broker_ns, wire_ns, queue_ns, compute_ns,
-        lookup_ns;      /* lookup: held back for a verdict, plus the answering look-up itself */
-    double residual_ns; /* of the broker's total that none of these explains: mainly the answer's way to the
-                           broker */
-};
-
 struct load_result {
     int64_t sent, answered, errors, lost; /* lost: no answer at all */
     int64_t error[FL_CODES];
@@ -48,9 +39,11 @@ struct load_result {
     double offered_rps;
     struct histogram latency, send_lag; /* send_lag: how late requests were sent, open loop */
     struct histogram exit_latency[2];   /* 0: answered by the network, 1: by an exit */
-    struct load_parts parts;
+    struct attribution *attribution;    /* where the time went; load_result_close frees it */
 };
 
+/* Close the result also after a failure. */
 int load_run(struct load_result *out, const struct load_options *o, struct error *e);
+void load_result_close(struct load_result *r);
 
 #endif

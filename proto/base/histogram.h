@@ -28,6 +28,9 @@ void histogram_merge(struct histogram *to, const struct histogram *from);
 /* The smallest duration that at least `share` (0..1) of the recorded ones do not exceed, as the middle of its
  * bucket, within [min, max]. 0 when nothing was recorded. */
 uint64_t histogram_quantile(const struct histogram *h, double share);
+/* Which bucket a duration falls into, for those who keep more than a count for each: 0 .. HISTOGRAM_BUCKETS -
+ * 1, rising with ns. */
+unsigned histogram_bucket(uint64_t ns);
 double histogram_mean(const struct histogram *h);
 /* The sample of that rank, 1 to count, as histogram_quantile gives it. */
 uint64_t histogram_rank(const struct histogram *h, uint64_t rank);

@@ -46,13 +46,16 @@ enum job_flags {
     JOB_SAMPLED = 4,  /* the cache service keeps its descriptors until the outcome is told */
 };
 
-/* Where one request's time went in one stage; all durations. */
+/* Where one request's time went in one stage, one part after the other (hidden_ns alone runs beside them);
+ * all durations. proto/README.md, "Where the time goes". */
 struct stage_time {
     uint32_t stage, replica, batch;
-    uint64_t wire_ns;    /* sent by the one before .. received here */
-    uint64_t queue_ns;   /* received .. batch formed */
-    uint64_t compute_ns; /* in kernels */
-    uint64_t lookup_ns;  /* held back for a verdict (the exposed part) */
+    uint64_t wire_ns;      /* sent by the one before .. in this stage's hands */
+    uint64_t queue_ns;     /* .. batch formed */
+    uint64_t compute_ns;   /* the layers */
+    uint64_t lookup_ns;    /* look-ups, the exposed part: making and sending them, held back for a verdict */
+    uint64_t serialise_ns; /* decoding, copying in and out of the batch, sending what went before it */
+    uint64_t hidden_ns;    /* look-ups, the hidden part: on their way while layers were computed */
 };
 
 struct trace {
@@ -80,9 +83,14 @@ struct answer {
     uint64_t epoch; /* of the cache that answered; 0 for a full answer */
     uint32_t attempts;
     struct trace trace;
-    uint64_t lookup_ns; /* the answering look-up itself, in the cache service */
-    uint64_t broker_ns; /* admitted .. first job sent, plus result received .. answer sent */
+    /* the answering look-up: stage .. in the cache service's hands .. its turn .. result sent */
+    uint64_t lookup_wire_ns, lookup_queue_ns, lookup_ns;
+    uint64_t return_ns; /* result sent .. in the broker's hands */
+    uint64_t broker_ns; /* received .. this attempt's job sent, plus result in hand .. answer sent */
     uint64_t total_ns;  /* received by the broker .. answer sent */
+    uint64_t
+        clock_error_ns; /* how far the clocks of the processes that it passed may be apart; 0 = one clock */
+    uint64_t request;   /* the broker's id */
 };
 
 struct job {
@@ -140,7 +148,7 @@ struct result {
     int32_t exit; /* -1 = the whole network */
     float confidence;
     uint64_t epoch;
-    uint64_t lookup_ns;
+    uint64_t lookup_wire_ns, lookup_queue_ns, lookup_ns; /* as in struct answer; of a hit */
     uint64_t sent_ns;
     struct trace trace;
     struct tensor scores;
@@ -165,8 +173,9 @@ struct heartbeat {
     uint64_t jobs, lookups, hits, batches, dropped, resident_bytes;
     uint64_t epoch; /* newest cache epoch (cache service) */
     uint32_t queued;
-    bool redis_up;   /* cache service only */
-    bool cache_open; /* stage only: look-ups are not bypassed */
+    bool redis_up;           /* cache service only */
+    bool cache_open;         /* stage only: look-ups are not bypassed */
+    uint64_t clock_error_ns; /* of this worker's idea of broker time: half the quickest round trip */
 };
 
 struct cancel {

@@ -79,7 +79,9 @@ static int get_trace(struct trace *to, const Freezeline__Trace *from, struct err
                                            .wire_ns = t->wire_ns,
                                            .queue_ns = t->queue_ns,
                                            .compute_ns = t->compute_ns,
-                                           .lookup_ns = t->lookup_ns};
+                                           .lookup_ns = t->lookup_ns,
+                                           .serialise_ns = t->serialise_ns,
+                                           .hidden_ns = t->hidden_ns};
     }
     return FL_OK;
 }
@@ -128,6 +130,11 @@ static int get_answer(struct answer *to, const Freezeline__Answer *from, struct 
     to->lookup_ns = from->lookup_ns;
     to->broker_ns = from->broker_ns;
     to->total_ns = from->total_ns;
+    to->return_ns = from->return_ns;
+    to->lookup_wire_ns = from->lookup_wire_ns;
+    to->lookup_queue_ns = from->lookup_queue_ns;
+    to->clock_error_ns = from->clock_error_ns;
+    to->request = from->request;
     if ((rc = get_code(&to->error, from->error, e)) ||
         (rc = get_text(to->text, sizeof to->text, from->text, "text of an answer", e)) ||
         (rc = get_exit_index(&to->exit, from->exit, e)) || (rc = get_tensor(&to->scores, from->scores, e)))
@@ -211,6 +218,8 @@ static int get_result(struct result *to, const Freezeline__Result *from, struct 
     to->label = from->label;
     to->confidence = from->confidence;
     to->epoch = from->epoch;
+    to->lookup_wire_ns = from->lookup_wire_ns;
+    to->lookup_queue_ns = from->lookup_queue_ns;
     to->lookup_ns = from->lookup_ns;
     to->sent_ns = from->sent_ns;
     if ((rc = get_code(&to->error, from->error, e)) ||
@@ -264,6 +273,7 @@ static void get_heartbeat(struct heartbeat *to, const Freezeline__Heartbeat *fro
     to->queued = from->queued;
     to->redis_up = from->redis_up != 0;
     to->cache_open = from->cache_open != 0;
+    to->clock_error_ns = from->clock_error_ns;
 }
 
 static int get_cancel(struct cancel *to, const Freezeline__Cancel *from, struct error *e)

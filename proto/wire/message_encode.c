@@ -63,6 +63,8 @@ static bool put_trace(struct scratch *s, Freezeline__Trace *to, const struct tra
         to->stage[i]->queue_ns = from->queue_ns;
         to->stage[i]->compute_ns = from->compute_ns;
         to->stage[i]->lookup_ns = from->lookup_ns;
+        to->stage[i]->serialise_ns = from->serialise_ns;
+        to->stage[i]->hidden_ns = from->hidden_ns;
     }
     return true;
 }
@@ -124,6 +126,11 @@ static bool put_answer(struct scratch *s, struct parts *p, const struct answer *
     to->lookup_ns = a->lookup_ns;
     to->broker_ns = a->broker_ns;
     to->total_ns = a->total_ns;
+    to->return_ns = a->return_ns;
+    to->lookup_wire_ns = a->lookup_wire_ns;
+    to->lookup_queue_ns = a->lookup_queue_ns;
+    to->clock_error_ns = a->clock_error_ns;
+    to->request = a->request;
     return rank_ok(&a->scores) && put_trace(s, &p->trace, &a->trace);
 }
 
@@ -203,6 +210,8 @@ static bool put_result(struct scratch *s, struct parts *p, const struct result *
     to->exit = r->exit;
     to->confidence = r->confidence;
     to->epoch = r->epoch;
+    to->lookup_wire_ns = r->lookup_wire_ns;
+    to->lookup_queue_ns = r->lookup_queue_ns;
     to->lookup_ns = r->lookup_ns;
     to->sent_ns = r->sent_ns;
     to->trace = &p->trace;
@@ -243,6 +252,7 @@ static void put_heartbeat(Freezeline__Heartbeat *to, const struct heartbeat *h)
     to->queued = h->queued;
     to->redis_up = h->redis_up;
     to->cache_open = h->cache_open;
+    to->clock_error_ns = h->clock_error_ns;
 }
 
 static bool put_cancel(struct parts *p, const struct cancel *c)

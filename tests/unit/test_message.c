@@ -51,7 +51,7 @@ static void fill_trace(struct trace *t, int n)
 {
     t->n = n;
     for (int i = 0; i < n; i++)
-        t->stage[i] = (struct stage_time){(uint32_t)i, 3, 8, next(), next(), next(), next()};
+        t->stage[i] = (struct stage_time){(uint32_t)i, 3, 8, next(), next(), next(), next(), next(), next()};
 }
 
 static void test_request(void **state)
@@ -79,6 +79,11 @@ static void test_answer(void **state)
     a->lookup_ns = 9;
     a->broker_ns = 8;
     a->total_ns = UINT64_MAX;
+    a->lookup_wire_ns = next();
+    a->lookup_queue_ns = next();
+    a->return_ns = next();
+    a->clock_error_ns = next();
+    a->request = next();
     travel();
 }
 
@@ -152,6 +157,8 @@ static void test_result(void **state)
     r->confidence = 1e9f;
     r->epoch = 5;
     r->lookup_ns = 6;
+    r->lookup_wire_ns = next();
+    r->lookup_queue_ns = next();
     r->sent_ns = 7;
     fill_trace(&r->trace, 1);
     r->scores = (struct tensor){.dtype = TENSOR_F32, .rank = 2, .dim = {1, 10}};
@@ -160,7 +167,7 @@ static void test_result(void **state)
 
 static void fill_heartbeat(struct heartbeat *h)
 {
-    *h = (struct heartbeat){1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, true, true};
+    *h = (struct heartbeat){1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, true, true, 12};
 }
 
 static void test_control(void **state)
