@@ -1,0 +1,401 @@
+/* plot.c - the frame of a picture: ranges, axes, grid, legend; the marks are drawn by plot_marks.c */
+#include "plot.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "markup.h"
+#include "plot_frame.h"
+#include "ticks.h"
+
+#define AREA_HEIGHT  210.0
+#define RIGHT_MARGIN 14.0
+#define ROW          18.0 /* height of one line of text */
+#define LARGEST      1e300
+#define LEGEND_NAME  190.0 /* widest name */
+#define TICK_NAME    110.0
+#define TICK_GAP     9.0
+
+bool plot_drawable(const struct plot_scale *s, double v)
+{
+    return isfinite(v) && fabs(v) <= LARGEST && (!s->log || v >= 1 / LARGEST);
+}
+
+static double measure(const struct plot_scale *s, double v)
+{
+    return s->log ? log10(v) : v;
+}
+
+/* Far outside is brought nearer, since not every reader draws numbers of any size. */
+double plot_at(const struct plot_scale *s, double v)
+{
+    double at = (measure(s, v) - s->from) / (s->to - s->from) * s->length;
+    return fmin(fmax(at, -20 * PLOT_WIDTH), 20 * PLOT_WIDTH);
+}
+
+bool plot_has(const struct plot_frame *f, const struct plot_series *s, int i)
+{
+    return plot_drawable(&f->x, s->x[i]) && (s->mark == PLOT_RULES || plot_drawable(&f->y, s->y[i]));
+}
+
+double plot_bar_spacing(const struct plot_series *s, const struct plot_scale *x)
+{
+    double least = INFINITY;
+
+    for (int i = 1; i < s->n; i++)
+        if (plot_drawable(x, s->x[i]) && plot_drawable(x, s->x[i - 1])) {
+            double d = fabs(measure(x, s->x[i]) - measure(x, s->x[i - 1]));
+            least = d > 0 && d < least ? d : least;
+        }
+    return least;
+}
+
+static void widen(double *low, double *high, const struct plot_scale *s, double v)
+{
+    if (plot_drawable(s, v)) {
+        *low = fmin(*low, measure(s, v));
+        *high = fmax(*high, measure(s, v));
+    }
+}
+
+/* A range that can be divided, between numbers that a double can hold; one value gets room around it. */
+static void open_up(struct plot_scale *s)
+{
+    double size = fmax(fabs(s->from), fabs(s->to));
+
+    if (s->to - s->from <= 1e-12 * size || s->to - s->from <= 1e-290) {
+        size = s->log ? 0.3 : size > 1e-290 ? 0.1 * size : 1;
+        s->from -= size;
+        s->to += size;
+    }
+    if (s->log) {
+        s->from = fmax(s->from, -307);
+        s->to = fmin(s->to, 307);
+    }
+}
+
+/* The range that the caller gave, if it makes sense. */
+static bool given(struct plot_scale *s, const struct plot_axis *a)
+{
+    if (a->from == a->to || !plot_drawable(s, a->from) || !plot_drawable(s, a->to))
+        return false;
+    s->from = measure(s, fmin(a->from, a->to));
+    s->to = measure(s, fmax(a->from, a->to));
+    open_up(s);
+    return true;
+}
+
+static bool range_x(struct plot_frame *f, const struct plot *p)
+{
+    double low = INFINITY, high = -INFINITY, pad = 0;
+
+    for (int k = 0; k < p->n_series; k++) {
+        const struct plot_series *s = &p->series[k];
+        for (int i = 0; i < s->n; i++)
+            if (plot_has(f, s, i))
+                widen(&low, &high, &f->x, s->x[i]);
+        if (s->mark == PLOT_BARS && isfinite(plot_bar_spacing(s, &f->x)))
+            pad = fmax(pad, 0.6 * plot_bar_spacing(s, &f->x));
+    }
+    if (low > high)
+        return false;
+    if (given(&f->x, &p->x))
+        return true;
+    for (int k = 0; k < p->n_series; k++)
+        if (p->series[k].mark == PLOT_POINTS)
+            pad = fmax(pad, 0.03 * (high - low));
+    f->x.from = low - pad;
+    f->x.to = high + pad;
+    open_up(&f->x);
+    return true;
+}
+
+/* Heights start at 0 unless the values are all far from it. */
+static void range_y(struct plot_frame *f, const struct plot *p)
+{
+    double low = INFINITY, high = -INFINITY, pad;
+    bool bars = false;
+
+    for (int k = 0; k < p->n_series; k++) {
+        const struct plot_series *s = &p->series[k];
+        for (int i = 0; s->mark != PLOT_RULES && i < s->n; i++)
+            if (plot_has(f, s, i)) {
+                widen(&low, &high, &f->y, s->y[i]);
+                widen(&low, &high, &f->y, s->low ? s->low[i] : s->y[i]);
+                widen(&low, &high, &f->y, s->high ? s->high[i] : s->y[i]);
+            }
+        bars = bars || s->mark == PLOT_BARS;
+    }
+    if (given(&f->y, &p->y))
+        return;
+    if (low > high) /* rules alone */
+        low = high = 0;
+    if (!f->y.log && low > 0 && (bars || low < 0.7 * high))
+        low = 0;
+    if (!f->y.log && bars && high < 0)
+        high = 0;
+    pad = 0.06 * (high - low);
+    f->y.from = !f->y.log && low == 0 ? 0 : low - pad;
+    f->y.to = high + pad;
+    open_up(&f->y);
+}
+
+static void make_ticks(struct ticks *t, const struct plot_scale *s, int most, const char *unit)
+{
+    ticks_make(t, s->log, s->log ? pow(10, s->from) : s->from, s->log ? pow(10, s->to) : s->to, most, unit);
+}
+
+/* As many ticks as fit side by side. */
+static void ticks_across(struct ticks *t, const struct plot_frame *f, const char *unit)
+{
+    for (int most = 9; most >= 2; most--) {
+        double end = -INFINITY;
+        bool fits = true;
+        make_ticks(t, &f->x, most, unit);
+        for (int i = 0; fits && i < t->n; i++) {
+            double half = markup_width(t->label[i], PLOT_FONT) / 2, at = plot_at(&f->x, t->at[i]);
+            fits = at - half >= end;
+            end = at + half + TICK_GAP;
+        }
+        if (fits)
+            return;
+    }
+    t->n = 1;
+}
+
+static void vertical(const struct plot_frame *f, double at, const char *class, FILE *to)
+{
+    fprintf(to, "<line class=\"%s\" x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\"/>", class, f->left + at,
+            f->top, f->left + at, f->top + f->y.length);
+}
+
+/* A label centred under a place, moved inwards where it would leave the picture. */
+static void label_below(const struct plot_frame *f, double at, double width, int row, const char *text,
+                        FILE *to)
+{
+    double middle = fmax(f->left + at, width / 2 + 1);
+
+    fprintf(to, "<text text-anchor=\"middle\" x=\"%.1f\" y=\"%.1f\">",
+            fmin(middle, PLOT_WIDTH - width / 2 - 1), f->top + f->y.length + 15 + row * 14);
+    markup_fit(to, text, TICK_NAME, PLOT_FONT);
+    fputs("</text>", to);
+}
+
+/* Names of places in up to two rows; one that fits in neither is left out. */
+static void names_across(const struct plot_frame *f, const struct plot_axis *a, FILE *to)
+{
+    double end[2] = {-INFINITY, -INFINITY};
+
+    for (int i = 0; i < a->n_ticks; i++) {
+        double at = plot_drawable(&f->x, a->ticks[i].at) ? plot_at(&f->x, a->ticks[i].at) : -1;
+        double width = fmin(markup_width(a->ticks[i].label, PLOT_FONT), TICK_NAME);
+        if (at < -0.5 || at > f->x.length + 0.5)
+            continue;
+        vertical(f, at, "grid", to);
+        for (int row = 0; row < 2; row++)
+            if (at - width / 2 >= end[row]) {
+                label_below(f, at, width, row, a->ticks[i].label, to);
+                end[row] = at + width / 2 + TICK_GAP;
+                break;
+            }
+    }
+}
+
+static void draw_x(const struct plot_frame *f, const struct plot_axis *a, double bottom, FILE *to)
+{
+    struct ticks t;
+
+    if (a->n_ticks)
+        names_across(f, a, to);
+    else {
+        ticks_across(&t, f, a->unit);
+        for (int i = 0; i < t.n; i++) {
+            vertical(f, plot_at(&f->x, t.at[i]), "grid", to);
+            label_below(f, plot_at(&f->x, t.at[i]), markup_width(t.label[i], PLOT_FONT), 0, t.label[i], to);
+        }
+    }
+    if (a->title) {
+        fprintf(to, "<text text-anchor=\"middle\" x=\"%.1f\" y=\"%.1f\">", f->left + f->x.length / 2,
+                bottom - 6);
+        markup_fit(to, a->title, f->x.length, PLOT_FONT);
+        fputs("</text>", to);
+    }
+}
+
+/* Ticks of the y axis as names, whichever way they came; the names live in *t or in the axis. */
+static int ticks_up(struct plot_tick out[PLOT_MAX_TICKS], struct ticks *t, const struct plot_frame *f,
+                    const struct plot_axis *a)
+{
+    int n = 0;
+
+    if (!a->n_ticks) {
+        make_ticks(t, &f->y, 7, a->unit);
+        for (; n < t->n; n++)
+            out[n] = (struct plot_tick){t->at[n], t->label[n]};
+        return n;
+    }
+    for (int i = 0; i < a->n_ticks; i++) {
+        double at = plot_drawable(&f->y, a->ticks[i].at) ? plot_at(&f->y, a->ticks[i].at) : -1;
+        bool apart = true;
+        for (int j = 0; j < n; j++)
+            apart = apart && fabs(plot_at(&f->y, out[j].at) - at) >= PLOT_FONT + 2;
+        if (apart && at >= -0.5 && at <= f->y.length + 0.5)
+            out[n++] = a->ticks[i];
+    }
+    return n;
+}
+
+static void draw_y(const struct plot_frame *f, const struct plot_tick *tick, int n, FILE *to)
+{
+    for (int i = 0; i < n; i++) {
+        double y = f->top + f->y.length - plot_at(&f->y, tick[i].at);
+        fprintf(to, "<line class=\"grid\" x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\"/>", f->left, y,
+                f->left + f->x.length, y);
+        fprintf(to, "<text text-anchor=\"end\" dominant-baseline=\"central\" x=\"%.1f\" y=\"%.1f\">",
+                f->left - 6, y);
+        markup_fit(to, tick[i].label, TICK_NAME, PLOT_FONT);
+        fputs("</text>", to);
+    }
+}
+
+static bool in_legend(const struct plot_series *s)
+{
+    return s->name && s->n > 0;
+}
+
+/* One entry: what the series looks like, and its name. */
+static void legend_entry(const struct plot_series *s, int colour, double x, double y, FILE *to)
+{
+    fprintf(to, "<g class=\"c%d\">", colour % MARKUP_COLOURS);
+    if (s->mark == PLOT_BARS)
+        fprintf(to, "<rect class=\"mark\" x=\"%.1f\" y=\"%.1f\" width=\"12\" height=\"10\"/>", x + 4, y - 9);
+    else if (s->mark != PLOT_POINTS)
+        fprintf(to, "<line class=\"%s\" x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\"/>",
+                s->dashed ? "dashed" : "solid", x, y - 4, x + 20, y - 4);
+    if (s->mark == PLOT_POINTS || s->mark == PLOT_LINE)
+        plot_draw_marker(x + 10, y - 4, colour, 3, to);
+    fprintf(to, "</g><text x=\"%.1f\" y=\"%.1f\">", x + 25, y);
+    markup_fit(to, s->name, LEGEND_NAME, PLOT_FONT);
+    fputs("</text>", to);
+}
+
+/* Entries in rows from `y` down; draws when `to` is not NULL. Returns the height. */
+static double legend(const struct plot *p, double y, FILE *to)
+{
+    double x = 8;
+    int entries = 0, rows = 1;
+
+    for (int i = 0; i < p->n_series; i++) {
+        double width;
+        if (!in_legend(&p->series[i]))
+            continue;
+        width = 41 + fmin(markup_width(p->series[i].name, PLOT_FONT), LEGEND_NAME);
+        if (x + width > PLOT_WIDTH && x > 8) {
+            x = 8;
+            rows++;
+        }
+        if (to)
+            legend_entry(&p->series[i], i, x, y + rows * ROW - 4, to);
+        x += width;
+        entries++;
+    }
+    return entries ? rows * ROW : 0;
+}
+
+static void draw_head(const struct plot *p, FILE *to)
+{
+    double y = 4;
+
+    if (!p->bare && p->title) {
+        fprintf(to, "<text class=\"title\" x=\"8\" y=\"%.1f\" font-size=\"1.15em\">", y + 14);
+        markup_fit(to, p->title, PLOT_WIDTH - 16, PLOT_FONT * 1.25);
+        fputs("</text>", to);
+        y += ROW + 4;
+    }
+    y += legend(p, y, to);
+    if (p->y.title) {
+        fprintf(to, "<text x=\"8\" y=\"%.1f\">", y + 13);
+        markup_fit(to, p->y.title, PLOT_WIDTH - 16, PLOT_FONT);
+        fputs("</text>", to);
+    }
+}
+
+static void draw_series(const struct plot_frame *f, const struct plot *p, FILE *to)
+{
+    int bars = 0, bar = 0;
+    double spacing = INFINITY;
+
+    for (int i = 0; i < p->n_series; i++)
+        if (p->series[i].mark == PLOT_BARS) {
+            bars++;
+            spacing = fmin(spacing, plot_bar_spacing(&p->series[i], &f->x));
+        }
+    spacing = isfinite(spacing) ? spacing : (f->x.to - f->x.from) / 3;
+    /* An inner <svg> cuts off what leaves the area, and needs no names that another picture on the page may
+     * have. */
+    fprintf(to, "<svg x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" overflow=\"hidden\">", f->left,
+            f->top, f->x.length, f->y.length);
+    for (int i = 0; i < p->n_series; i++)
+        if (p->series[i].mark == PLOT_BARS)
+            plot_draw_bars(f, &p->series[i], i, bar++, bars, spacing, p, to);
+    for (int i = 0; i < p->n_series; i++)
+        plot_draw_lines(f, &p->series[i], i, to);
+    fprintf(to, "</svg><g transform=\"translate(%.1f %.1f)\">", f->left, f->top);
+    for (int i = 0; i < p->n_series; i++)
+        plot_draw_points(f, &p->series[i], i, p, to);
+    plot_draw_labels(f, p, to);
+    fputs("</g>", to);
+}
+
+static int check(const struct plot *p, struct error *e)
+{
+    if (p->n_series < 0 || p->n_series > PLOT_MAX_SERIES)
+        return error_set(e, FL_VALUE, "a plot of %d series: at most %d can be told apart", p->n_series,
+                         PLOT_MAX_SERIES);
+    if (p->x.n_ticks > PLOT_MAX_TICKS || p->y.n_ticks > PLOT_MAX_TICKS)
+        return error_set(e, FL_VALUE, "a plot with more than %d named ticks", PLOT_MAX_TICKS);
+    return FL_OK;
+}
+
+static void open_svg(const struct plot *p, double height, FILE *to)
+{
+    fprintf(to,
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"plot\" role=\"img\" viewBox=\"0 0 %.0f %.0f\">"
+            "<title>",
+            PLOT_WIDTH, height);
+    markup_text(to, p->title ? p->title : "plot");
+    fputs("</title>", to);
+    markup_plot_style(to);
+}
+
+int plot_write(const struct plot *p, FILE *to, struct error *e)
+{
+    struct plot_frame f = {.x = {.log = p->x.log}, .y = {.log = p->y.log, .length = AREA_HEIGHT}};
+    struct plot_tick tick[PLOT_MAX_TICKS];
+    struct ticks t;
+    double bottom, widest = 14;
+    int n, rc = check(p, e);
+
+    if (rc)
+        return rc;
+    if (!range_x(&f, p))
+        return error_set(e, FL_VALUE, "nothing to draw in '%s'", p->title ? p->title : "plot");
+    range_y(&f, p);
+    n = ticks_up(tick, &t, &f, &p->y);
+    for (int i = 0; i < n; i++)
+        widest = fmax(widest, fmin(markup_width(tick[i].label, PLOT_FONT), TICK_NAME));
+    f.left = widest + 12;
+    f.x.length = PLOT_WIDTH - RIGHT_MARGIN - f.left;
+    f.top = 10 + (!p->bare && p->title ? ROW + 4 : 0) + legend(p, 0, NULL) + (p->y.title ? ROW : 0);
+    bottom = f.top + AREA_HEIGHT + 22 + (p->x.n_ticks ? 14 : 0) + (p->x.title ? ROW : 0);
+
+    open_svg(p, bottom, to);
+    draw_head(p, to);
+    draw_y(&f, tick, n, to);
+    draw_x(&f, &p->x, bottom, to);
+    fprintf(to, "<line class=\"axis\" x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\"/>", f.left,
+            f.top + AREA_HEIGHT, f.left + f.x.length, f.top + AREA_HEIGHT);
+    draw_series(&f, p, to);
+    fputs("</svg>\n", to);
+    return ferror(to) ? error_set(e, FL_IO, "cannot write the plot") : FL_OK;
+}
