@@ -88,7 +88,8 @@ static int parse_exit(struct manifest *m, const json_t *o, const char *name, str
 
 static int parse_root(struct manifest *m, const json_t *root, const char *name, struct error *e)
 {
-    const json_t *exits = json_object_get(root, "exits"), *promised = json_object_get(root, "promised");
+    const json_t *exits = json_object_get(root, "exits"), *promised = json_object_get(root, "promised"),
+                 *compared = json_object_get(root, "compared");
     uint64_t version;
     int rc;
     if (!take_number(root, "version", &version) || version != MANIFEST_VERSION)
@@ -99,9 +100,11 @@ static int parse_root(struct manifest *m, const json_t *root, const char *name, 
         return error_set(e, FL_CORRUPT,
                          "%s: \"model\", \"built_ms\", \"generation\" or \"applied\" is wrong: build again",
                          name);
-    if (promised && !json_is_boolean(promised))
-        return error_set(e, FL_CORRUPT, "%s: \"promised\" must be true or false: build again", name);
+    if ((promised && !json_is_boolean(promised)) || (compared && !json_is_boolean(compared)))
+        return error_set(e, FL_CORRUPT,
+                         "%s: \"promised\" and \"compared\" must be true or false: build again", name);
     m->promised = json_is_true(promised);
+    m->compared = json_is_true(compared);
     if (!json_is_array(exits) || json_array_size(exits) > PIPELINE_MAX_EXITS)
         return error_set(e, FL_CORRUPT, "%s: \"exits\" must be a list of at most %d: build again", name,
                          PIPELINE_MAX_EXITS);
@@ -162,9 +165,9 @@ char *manifest_format(const struct manifest *m)
                                                "kind", x->kind, "file", x->file, "budget_bytes",
                                                (json_int_t)x->budget_bytes));
     }
-    root = json_pack("{s:i, s:s, s:I, s:I, s:s, s:b, s:o}", "version", MANIFEST_VERSION, "model", digest,
+    root = json_pack("{s:i, s:s, s:I, s:I, s:s, s:b, s:b, s:o}", "version", MANIFEST_VERSION, "model", digest,
                      "built_ms", (json_int_t)m->built_ms, "generation", (json_int_t)m->generation, "applied",
-                     m->applied, "promised", m->promised, "exits", exits);
+                     m->applied, "promised", m->promised, "compared", m->compared, "exits", exits);
     text = root ? json_dumps(root, JSON_INDENT(1)) : NULL;
     json_decref(root);
     return text;

@@ -21,7 +21,7 @@
 
 struct manifest_exit {
     char name[64];         /* file-name safe: letters, digits, '-', '_', '.' */
-    char kind[16];         /* "knn", "kmeans", "none" */
+    char kind[16];         /* "knn", "kmeans", "learned", "none" */
     char file[128];        /* beside the manifest, no '/'; "" = no cache */
     uint64_t budget_bytes; /* of this exit's points or centroids, kept by online updates too; 0 = no limit */
 };
@@ -33,6 +33,7 @@ struct manifest {
     char applied[MANIFEST_ID_BYTES]; /* stream id of the last update applied; "" or "0-0" = none */
     int n_exits;
     struct manifest_exit exit[PIPELINE_MAX_EXITS];
+    bool compared; /* the build chose among kinds: an exit's may differ from the pipeline file's */
     bool promised; /* thresholds keep a promise about these very caches: they do not learn online */
 };
 

@@ -246,7 +246,6 @@ static int try_exits(struct plan *p, const bool *placed)
         p->share = p->along[row].share;
     }
     p->time -= saved;
-    in_units_of_confidence(p);
     return FL_OK;
 }
 
@@ -307,10 +306,13 @@ static int make_plan(struct plan *p, struct promise_forecast *f, bool may_drop)
         placed[k] = may_drop || ev->exit[k].placed;
         rc = judge_harm(p, k);
     }
-    if (rc != FL_OK || f == NULL)
-        return rc == FL_OK ? try_exits(p, placed) : rc;
-    memcpy(f->placed, placed, sizeof placed);
-    return place_exits(p, f, may_drop);
+    if (f != NULL)
+        memcpy(f->placed, placed, sizeof placed);
+    if (rc == FL_OK)
+        rc = f != NULL ? place_exits(p, f, may_drop) : try_exits(p, placed);
+    if (rc == FL_OK)
+        in_units_of_confidence(p);
+    return rc;
 }
 
 static void release_plan(struct plan *p)

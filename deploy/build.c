@@ -1,4 +1,6 @@
 /* build.c - `freezeline build`: every cache of a pipeline, from data */
+#include "build.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,16 +9,11 @@
 #include <unistd.h>
 
 #include "arguments.h"
-#include "cache_service/manifest.h"
 #include "command.h"
 #include "extract.h"
 #include "interrupt.h"
-#include "progress.h"
-#include "promised.h"
-#include "report.h"
 #include "stages/exec.h"
 #include "state.h"
-#include "table.h"
 
 static const struct usage usage = {
     "build",
@@ -28,33 +25,19 @@ static const struct usage usage = {
     "the model's own\n"
     "answers; labels in the data are used by cache.threshold: risk alone, to promise accuracy. Ctrl-C stops; "
     "the same command goes\n"
-    "on where it was.\n\n"
+    "on where it was. --kinds builds each of these kinds for every exit (but those whose kind the file "
+    "names), judges them on the\n"
+    "same calibration data, and keeps the one with which the pipeline is fastest.\n\n"
     "example:\n"
     "  freezeline build -c P.yaml --train cifar10:data_batch_1.bin --calibrate "
     "cifar10:data_batch_5.bin#5000-9999\n",
     0,
     0};
 
-struct build {
+struct options {
     struct pipeline_arguments where;
-    const char *train_spec, *calibrate_spec;
-    int threads, batch;
+    const char *train, *calibrate, *kinds;
     bool json;
-    struct pipeline *pipeline;
-    struct graph *graph;
-    struct placement place;
-    struct dataset *train_data, *calibrate_data;
-    struct extracted train, calibrate;
-    struct progress progress;
-    size_t budget; /* of each exit */
-    struct cache *cache[PIPELINE_MAX_EXITS];
-    struct promised promised; /* for threshold: risk */
-    struct manifest manifest;
-    struct built {
-        struct cache_info info;
-        double hit_share, agreement,
-            label_agreement; /* on the calibration set; agreement: of hits, label_agreement: of all */
-    } built[PIPELINE_MAX_EXITS];
 };
 
 static int on_progress(void *arg, const char *phase, int64_t done, int64_t total, double number)
@@ -84,46 +67,33 @@ static int extract_one(struct build *b, struct extracted *out, const struct data
     return rc ? rc : extract(out, &x, e);
 }
 
-/* How the finished cache does on the calibration set: what its threshold was chosen on, so a bound and no
- * forecast. */
-static int measure(struct build *b, int i, const struct cache *cache, struct error *e)
-{
-    const struct matrix_file *m = &b->calibrate.descriptor[i];
-    struct cache_verdict verdict[64];
-    struct cache_scratch *scratch;
-    int64_t hits = 0, agree = 0, same = 0;
+/* --- candidates --- */
 
-    if (cache_scratch_new(&scratch, 64))
-        return error_set(e, FL_NOMEM, "no memory for look-ups");
-    for (int64_t at = 0; at < b->calibrate.rows; at += 64) {
-        int n = b->calibrate.rows - at < 64 ? (int)(b->calibrate.rows - at) : 64;
-        int rc = cache_lookup(cache, scratch, m->data + at * m->dim, n, verdict);
-        if (rc) {
-            cache_scratch_free(scratch);
-            return error_set(e, (enum fl_code)rc, "a look-up failed");
-        }
-        for (int k = 0; k < n; k++) {
-            bool right = verdict[k].label == b->calibrate.label[at + k];
-            hits += verdict[k].hit;
-            agree += verdict[k].hit && right;
-            same += right;
-        }
-    }
-    cache_scratch_free(scratch);
-    b->built[i].info = cache_info(cache);
-    b->built[i].hit_share = (double)hits / (double)b->calibrate.rows;
-    b->built[i].agreement = hits ? (double)agree / (double)hits : NAN;
-    b->built[i].label_agreement = (double)same / (double)b->calibrate.rows;
-    return FL_OK;
+/* The pipeline file names a kind for this very exit. */
+static bool pinned(const struct build *b, int i)
+{
+    for (int j = 0; j < b->pipeline->n_exits; j++)
+        if (!strcmp(b->pipeline->exit[j].name, b->place.exit[i].name))
+            return b->pipeline->exit[j].kind != NULL;
+    return false;
 }
 
-static int build_exit(struct build *b, int i, struct error *e)
+static bool candidate(const struct build *b, int i, int k)
+{
+    const struct placed_exit *exit = &b->place.exit[i];
+
+    if (!has_cache(exit))
+        return false;
+    return b->compare && !pinned(b, i) ? b->wanted[k] : kinds_index(exit->kind) == k;
+}
+
+static int build_candidate(struct build *b, int i, int k, struct error *e)
 {
     const struct placed_exit *exit = &b->place.exit[i];
     char work[STATE_PATH_BYTES];
     struct builder_input in = {
         .exit_name = exit->name,
-        .kind = exit->kind,
+        .kind = kinds_name[k],
         .classes = b->train.classes,
         .train = &b->train.descriptor[i],
         .train_labels = b->train.label,
@@ -141,18 +111,134 @@ static int build_exit(struct build *b, int i, struct error *e)
     memcpy(in.model, b->graph->digest, sizeof in.model);
     if ((rc = state_path(work, b->pipeline, e, "build/exits/%s", exit->name)) || (rc = state_make(work, e)))
         return rc;
-    if ((rc = builder_build(&b->cache[i], &in, e)))
+    if ((rc = builder_build(&b->made[k][i], &in, e)))
         return error_wrap(e, (enum fl_code)rc, "exit %s", exit->name);
     return FL_OK;
 }
 
-/* Thresholds of all exits together; exits that do not pay lose their cache. */
-static int keep_promise(struct build *b, struct error *e)
+static int build_candidates(struct build *b, struct error *e)
+{
+    int rc = FL_OK;
+
+    for (int i = 0; !rc && i < b->place.n_exits; i++)
+        for (int k = 0; !rc && k < KINDS; k++)
+            if (candidate(b, i, k))
+                rc = build_candidate(b, i, k, e);
+    return rc;
+}
+
+/* --- winners --- */
+
+static int evidence_path(char path[STATE_PATH_BYTES], const struct build *b, int k, struct error *e)
+{
+    return state_path(path, b->pipeline, e, "build/" PROMISED_EVIDENCE "-%s", kinds_name[k]);
+}
+
+/* What the candidates of one kind say about the calibration set; kept, for `eval --frontier`. */
+static int gather_kind(struct build *b, int k, struct error *e)
+{
+    struct promising in = {b->pipeline, b->graph, &b->place, b->calibrate_data, &b->calibrate, b->made[k]};
+    char path[STATE_PATH_BYTES], last[64];
+    int column = 0, rc;
+
+    snprintf(last, sizeof last, PROMISED_EVIDENCE "-%s", kinds_name[k]);
+    if ((rc = evidence_path(path, b, k, e)) || (rc = promised_gather(&b->evidence[k], &in, last, e)))
+        return rc;
+    for (int i = 0; i < b->place.n_exits; i++) {
+        struct kinds_entry *x = &b->contest.entry[i][k];
+        if (!b->made[k][i])
+            continue;
+        x->evidence = &b->evidence[k];
+        x->column = column++;
+        x->threshold = cache_info(b->made[k][i]).threshold;
+        x->bytes = cache_info(b->made[k][i]).total_bytes;
+    }
+    return column ? evidence_save(&b->evidence[k], path, e) : FL_OK;
+}
+
+static void take_winner(struct build *b, int i, int k)
+{
+    b->cache[i] = b->made[k][i];
+    b->made[k][i] = NULL;
+    snprintf(b->place.exit[i].kind, sizeof b->place.exit[i].kind, "%s", kinds_name[k]);
+}
+
+static int compare_kinds(struct build *b, struct error *e)
+{
+    int rc = FL_OK;
+
+    b->contest.promised = b->pipeline->cache.rule == THRESHOLD_RISK;
+    b->contest.terms = promised_terms(b->pipeline);
+    b->contest.may_drop = b->pipeline->exits_auto;
+    b->contest.n_exits = b->place.n_exits;
+    for (int k = 0; !rc && k < KINDS; k++) {
+        progress_update(&b->progress, "compare kinds", k, KINDS, NAN);
+        rc = gather_kind(b, k, e);
+    }
+    if (!rc)
+        rc = kinds_compare(&b->contest, e);
+    if (!rc)
+        rc = kinds_evidence(&b->promised.evidence, &b->contest, e);
+    for (int i = 0; !rc && i < b->place.n_exits; i++)
+        for (int k = 0; k < KINDS; k++)
+            if (b->contest.entry[i][k].won)
+                take_winner(b, i, k);
+    return rc;
+}
+
+static int take_only(struct build *b, struct error *e)
 {
     struct promising in = {b->pipeline, b->graph, &b->place, b->calibrate_data, &b->calibrate, b->cache};
+    char path[STATE_PATH_BYTES];
+    int rc = FL_OK;
+
+    for (int k = 0; !rc && k < KINDS; k++) {
+        for (int i = 0; i < b->place.n_exits; i++)
+            if (b->made[k][i])
+                take_winner(b, i, k);
+        if (!(rc = evidence_path(path, b, k, e)))
+            unlink(path); /* of caches that may be no more */
+    }
+    return rc ? rc : promised_gather(&b->promised.evidence, &in, PROMISED_EVIDENCE, e);
+}
+
+/* Thresholds of all exits together; exits that do not pay lose their cache. Without a promise caches have
+ * theirs. */
+static int set_thresholds(struct build *b, struct error *e)
+{
+    struct promising in = {b->pipeline, b->graph, &b->place, b->calibrate_data, &b->calibrate, b->cache};
+    char path[STATE_PATH_BYTES];
+    int rc;
 
     progress_update(&b->progress, "choose thresholds", 0, 1, NAN);
-    return promised_make(&b->promised, &in, e);
+    if (b->pipeline->cache.rule == THRESHOLD_RISK)
+        return promised_make(&b->promised, &in, e);
+    rc = state_path(path, b->pipeline, e, "build/" PROMISED_EVIDENCE);
+    return rc ? rc : evidence_save(&b->promised.evidence, path, e);
+}
+
+/* --- artifacts --- */
+
+static void measure(struct build *b, int i)
+{
+    const struct evidence *ev = &b->promised.evidence;
+    struct built *out = &b->built[i];
+    int64_t hits = 0, agree = 0, same = 0;
+    int k = 0;
+
+    while (k < ev->n_exits && strcmp(ev->exit[k].name, b->place.exit[i].name))
+        k++;
+    out->info = cache_info(b->cache[i]);
+    for (int64_t p = 0; k < ev->n_exits && p < ev->points; p++) {
+        const struct evidence_exit *x = &ev->exit[k];
+        bool hit = x->label[p] >= 0 && x->confidence[p] > out->info.threshold;
+        hits += hit;
+        agree += hit && x->label[p] == ev->full[p];
+        same += x->label[p] == ev->full[p];
+    }
+    out->hit_share = (double)hits / (double)ev->points;
+    out->agreement = hits ? (double)agree / (double)hits : NAN;
+    out->label_agreement = (double)same / (double)ev->points;
 }
 
 static int write_cache(struct build *b, int i, struct error *e)
@@ -160,8 +246,7 @@ static int write_cache(struct build *b, int i, struct error *e)
     char file[STATE_PATH_BYTES];
     int rc = state_path(file, b->pipeline, e, "caches/%s.cache", b->place.exit[i].name);
 
-    if (!rc)
-        rc = measure(b, i, b->cache[i], e);
+    measure(b, i);
     return rc ? rc : cache_save(b->cache[i], file, e);
 }
 
@@ -176,6 +261,7 @@ static int write_manifest(struct build *b, struct error *e)
     memcpy(m->model, b->graph->digest, sizeof m->model);
     m->built_ms = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
     m->n_exits = b->place.n_exits;
+    m->compared = b->compare;
     m->promised = b->pipeline->cache.rule == THRESHOLD_RISK;
     for (int i = 0; i < b->place.n_exits; i++) {
         const struct placed_exit *exit = &b->place.exit[i];
@@ -209,11 +295,12 @@ static int build_all(struct build *b, struct error *e)
 
     if (!rc)
         rc = extract_one(b, &b->calibrate, b->calibrate_data, "calibrate", e);
-    for (int i = 0; !rc && i < b->place.n_exits; i++)
-        if (has_cache(&b->place.exit[i]))
-            rc = build_exit(b, i, e);
-    if (!rc && b->pipeline->cache.rule == THRESHOLD_RISK)
-        rc = keep_promise(b, e);
+    if (!rc)
+        rc = build_candidates(b, e);
+    if (!rc)
+        rc = b->compare ? compare_kinds(b, e) : take_only(b, e);
+    if (!rc)
+        rc = set_thresholds(b, e);
     for (int i = 0; !rc && i < b->place.n_exits; i++)
         if (b->cache[i])
             rc = write_cache(b, i, e);
@@ -221,87 +308,19 @@ static int build_all(struct build *b, struct error *e)
     return rc ? rc : write_manifest(b, e);
 }
 
-static int print_json(const struct build *b, struct error *e)
-{
-    json_t *exits = json_array(), *root;
-    size_t total = 0;
-
-    for (int i = 0; i < b->place.n_exits; i++) {
-        const struct built *o = &b->built[i];
-        if (!b->cache[i])
-            continue;
-        total += o->info.total_bytes;
-        json_array_append_new(
-            exits,
-            json_pack("{s:s, s:s, s:i, s:i, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o}", "name",
-                      b->place.exit[i].name, "kind", o->info.kind, "dim", o->info.dim, "nodes", o->info.nodes,
-                      "entries", (json_int_t)o->info.entries, "projection_bytes",
-                      (json_int_t)o->info.projection_bytes, "index_bytes", (json_int_t)o->info.index_bytes,
-                      "bytes", (json_int_t)o->info.total_bytes, "threshold", report_number(o->info.threshold),
-                      "calibration_hit_share", report_rounded(o->hit_share, 6), "calibration_agreement",
-                      report_rounded(o->agreement, 6), "calibration_label_agreement",
-                      report_rounded(o->label_agreement, 6)));
-    }
-    root = json_pack("{s:s, s:I, s:I, s:I, s:o}", "model", b->pipeline->model, "train",
-                     (json_int_t)b->train.rows, "calibrate", (json_int_t)b->calibrate.rows, "cache_bytes",
-                     (json_int_t)total, "exits", exits);
-    if (root && b->pipeline->cache.rule == THRESHOLD_RISK)
-        json_object_set_new(root, "promise", promised_json(&b->promised));
-    if (root)
-        report_engine(root, b->threads);
-    return report_print(root, e);
-}
-
-static void table_exit(struct table *t, const struct placed_exit *exit, const struct built *o)
-{
-    char text[32];
-
-    table_cell(t, "%s", exit->name);
-    table_cell(t, "%s", o->info.kind);
-    table_cell(t, "%d", o->info.dim);
-    table_cell(t, "%lld", (long long)o->info.entries);
-    table_cell(t, "%s", table_bytes((double)o->info.projection_bytes, text, sizeof text));
-    table_cell(t, "%s", table_bytes((double)o->info.index_bytes, text, sizeof text));
-    table_cell(t, "%.4g", o->info.threshold);
-    table_cell(t, "%.1f%%", 100 * o->label_agreement);
-    table_cell(t, "%.1f%%", 100 * o->hit_share);
-    if (isnan(o->agreement))
-        table_cell(t, "%s", "-");
-    else
-        table_cell(t, "%.2f%%", 100 * o->agreement);
-}
-
-static int print_table(const struct build *b, struct error *e)
-{
-    struct table *t;
-    int rc;
-
-    if (table_new(&t, "exit|kind|dim|entries|projection|index|threshold|labels agree|hits|hits agree",
-                  "llrrrrrrrr"))
-        return error_set(e, FL_NOMEM, "no memory for a table");
-    for (int i = 0; i < b->place.n_exits; i++)
-        if (b->cache[i])
-            table_exit(t, &b->place.exit[i], &b->built[i]);
-    rc = table_print(t, stdout, 0, e);
-    table_free(t);
-    printf(
-        "\nbuilt from %lld records; thresholds (and the last three columns) from %lld others; in %s/caches\n",
-        (long long)b->train.rows, (long long)b->calibrate.rows, b->pipeline->state);
-    if (!rc && b->pipeline->cache.rule == THRESHOLD_RISK)
-        rc = promised_print(&b->promised, e);
-    return rc;
-}
-
-static int prepare(struct build *b, int *lock, struct error *e)
+static int prepare(struct build *b, const struct options *o, int *lock, struct error *e)
 {
     char path[STATE_PATH_BYTES];
     int rc;
 
-    if (!b->train_spec || !b->calibrate_spec)
+    if (!o->train || !o->calibrate)
         return error_set(e, FL_USAGE, "--train and --calibrate are both needed");
-    if ((rc = arguments_load(&b->pipeline, &b->where, e)) ||
-        (rc = dataset_open(&b->train_data, b->train_spec, e)) ||
-        (rc = dataset_open(&b->calibrate_data, b->calibrate_spec, e)) ||
+    b->compare = o->kinds != NULL;
+    if (o->kinds && (rc = kinds_parse(b->wanted, o->kinds, e)))
+        return rc;
+    if ((rc = arguments_load(&b->pipeline, &o->where, e)) ||
+        (rc = dataset_open(&b->train_data, o->train, e)) ||
+        (rc = dataset_open(&b->calibrate_data, o->calibrate, e)) ||
         (rc = graph_load(&b->graph, b->pipeline->model, NULL, e)) ||
         (rc = placement_resolve(&b->place, b->graph, b->pipeline, e)) || (rc = divide_budget(b, e)))
         return rc;
@@ -318,6 +337,11 @@ static int prepare(struct build *b, int *lock, struct error *e)
 static void release(struct build *b)
 {
     promised_release(&b->promised);
+    for (int k = 0; k < KINDS; k++) {
+        evidence_release(&b->evidence[k]);
+        for (int i = 0; i < b->place.n_exits; i++)
+            cache_free(b->made[k][i]);
+    }
     for (int i = 0; i < b->place.n_exits; i++)
         cache_free(b->cache[i]);
     extracted_release(&b->train);
@@ -332,6 +356,7 @@ static void release(struct build *b)
 int command_build(int argc, char **argv, struct error *e)
 {
     struct build *b = calloc(1, sizeof *b);
+    struct options o = {0};
     struct argument_list operands;
     bool helped;
     int rc, lock = -1;
@@ -341,21 +366,23 @@ int command_build(int argc, char **argv, struct error *e)
     b->threads = (int)sysconf(_SC_NPROCESSORS_ONLN);
     b->batch = 32;
     const struct argument table[] = {
-        ARGUMENTS_PIPELINE(b->where),
-        {ARGUMENT_TEXT, "train", 0, &b->train_spec, "D", "data that the caches are made of", 0, 0},
-        {ARGUMENT_TEXT, "calibrate", 0, &b->calibrate_spec, "D", "data that the thresholds are set on", 0, 0},
+        ARGUMENTS_PIPELINE(o.where),
+        {ARGUMENT_TEXT, "train", 0, &o.train, "D", "data that the caches are made of", 0, 0},
+        {ARGUMENT_TEXT, "calibrate", 0, &o.calibrate, "D", "data that the thresholds are set on", 0, 0},
+        {ARGUMENT_TEXT, "kinds", 0, &o.kinds, "all|KIND,...",
+         "build all of these for every exit, keep the best", 0, 0},
         {ARGUMENT_INT, "threads", 0, &b->threads, "N", "threads (all)", 1, 256},
         {ARGUMENT_INT, "batch", 0, &b->batch, "B", "records run at once (32)", 1, 1024},
-        {ARGUMENT_FLAG, "json", 0, &b->json, NULL, "machine-readable output", 0, 0},
+        {ARGUMENT_FLAG, "json", 0, &o.json, NULL, "machine-readable output", 0, 0},
         {0},
     };
     rc = arguments_parse(&usage, table, argc, argv, &operands, &helped, e);
-    if (!rc && !helped && !(rc = prepare(b, &lock, e))) {
+    if (!rc && !helped && !(rc = prepare(b, &o, &lock, e))) {
         interrupt_catch();
         progress_open(&b->progress, stderr);
         rc = build_all(b, e);
         if (!rc)
-            rc = b->json ? print_json(b, e) : print_table(b, e);
+            rc = o.json ? build_print_json(b, e) : build_print_table(b, e);
     }
     if (lock >= 0)
         close(lock);

@@ -58,14 +58,14 @@ static json_t *exit_json(const struct eval *v, int i)
     const struct evaluated_exit *x = &v->result.exit[i];
     const struct placed_exit *at = &v->place.exit[i];
     int64_t n = v->result.requests;
-    json_t *o =
-        json_pack("{s:s, s:s, s:s, s:i, s:o, s:o, s:o, s:o, s:o, s:o}", "name", at->name, "after",
-                  at->cut.name, "kind", x->cached ? at->kind : "none", "depth", at->cut.depth, "flops_share",
-                  report_rounded(at->cut.flops_share, 6), "share", report_rounded(share(x->answered, n), 6),
-                  "hit_share", report_rounded(share(x->hits, x->lookups), 6), "accuracy",
-                  report_rounded(v->result.labelled ? share(x->right, x->answered) : NAN, 6), "agreement",
-                  report_rounded(share(x->agreed, x->answered), 6), "oracle_share",
-                  report_rounded(share(x->oracle, x->lookups), 6));
+    json_t *o = json_pack("{s:s, s:s, s:s, s:i, s:o, s:o, s:o, s:o, s:o, s:o}", "name", at->name, "after",
+                          at->cut.name, "kind", x->cached ? x->info.kind : "none", "depth", at->cut.depth,
+                          "flops_share", report_rounded(at->cut.flops_share, 6), "share",
+                          report_rounded(share(x->answered, n), 6), "hit_share",
+                          report_rounded(share(x->hits, x->lookups), 6), "accuracy",
+                          report_rounded(v->result.labelled ? share(x->right, x->answered) : NAN, 6),
+                          "agreement", report_rounded(share(x->agreed, x->answered), 6), "oracle_share",
+                          report_rounded(share(x->oracle, x->lookups), 6));
 
     if (!o || !x->cached)
         return o;
@@ -144,7 +144,7 @@ static void table_exit(struct table *t, const struct eval *v, int i)
     char text[32];
 
     table_cell(t, "%s", at->name);
-    table_cell(t, "%s", x->cached ? at->kind : "none");
+    table_cell(t, "%s", x->cached ? x->info.kind : "none");
     table_cell(t, "%d of %d", at->cut.depth, v->place.depth);
     table_cell(t, "%.0f%%", 100 * at->cut.flops_share);
     cell_share(t, x->answered, v->result.requests);

@@ -62,7 +62,7 @@ static int load_cache(struct evaluator *v, const struct manifest *m, int i, stru
     v->out->cache_bytes += out->info.total_bytes;
     v->out->projection_bytes += out->info.projection_bytes;
     v->out->index_bytes += out->info.index_bytes;
-    if (strcmp(out->info.kind, exit->kind))
+    if (strcmp(out->info.kind, m->compared ? of->kind : exit->kind))
         return error_set(e, FL_STALE,
                          "the cache of exit %s is %s, the pipeline says %s; run freezeline build again",
                          exit->name, out->info.kind, exit->kind);

@@ -176,10 +176,8 @@ int promised_make(struct promised *out, const struct promising *in, struct error
     char path[STATE_PATH_BYTES];
     int rc = state_path(path, in->pipeline, e, "build/" PROMISED_EVIDENCE);
 
-    memset(out, 0, sizeof *out);
     out->terms = promised_terms(in->pipeline);
-    if (rc || (rc = promised_gather(&out->evidence, in, PROMISED_EVIDENCE, e)) ||
-        (rc = promise_choose(&out->choice, &out->evidence, &out->terms, in->pipeline->exits_auto, e)))
+    if (rc || (rc = promise_choose(&out->choice, &out->evidence, &out->terms, in->pipeline->exits_auto, e)))
         return rc;
     for (int k = 0; k < out->evidence.n_exits; k++)
         out->evidence.exit[k].placed = out->choice.placed[k];
@@ -250,7 +248,7 @@ int promised_print(const struct promised *p, struct error *e)
     printf(
         "exits      times are shares of the network's; 'saves' and 'only here' (answers that no other exit "
         "gives) are planned,\n           the others certified\n\n");
-    if (table_new(&t, "exit|time before|look-up|saves|only here|threshold|answers|accuracy|agreement|",
+    if (table_new(&t, "exit|time before|look-up|saves|more|threshold|answers|accuracy|agreement|",
                   "lrrrrrrrrl"))
         return error_set(e, FL_NOMEM, "no memory for a table");
     for (int k = 0; k < p->evidence.n_exits; k++)

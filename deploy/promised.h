@@ -33,8 +33,8 @@ int promised_possible(const struct pipeline *p, const struct dataset *data, stru
  * times: those in STATE/build/LAST where that has the very same verdicts; measured otherwise, or with NULL.
  * Release with evidence_release in any case. */
 int promised_gather(struct evidence *out, const struct promising *in, const char *last, struct error *e);
-/* Evidence into STATE/build/evidence, then thresholds into the caches: each is replaced by one with its
- * threshold, or freed (NULL) where it is not placed. Release `out` with promised_release in any case. */
+/* From out->evidence, which the caller has gathered: thresholds into the caches (each is replaced by one with
+ * its threshold, or freed, NULL, where it is not placed), and the evidence into STATE/build/evidence. */
 int promised_make(struct promised *out, const struct promising *in, struct error *e);
 void promised_release(struct promised *p);
 

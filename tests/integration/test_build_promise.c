@@ -156,6 +156,74 @@ static void exits_left_out_have_no_cache(void **state)
     json_decref(m);
 }
 
+/* Of an exit, the entry of `kinds` that won. */
+static const char *winner(const json_t *kinds, const char *exit, int *entries)
+{
+    const char *won = NULL;
+    json_t *x;
+    size_t i;
+    *entries = 0;
+    json_array_foreach(json_object_get(kinds, "entries"), i, x)
+    {
+        if (strcmp(json_string_value(json_object_get(x, "exit")), exit))
+            continue;
+        (*entries)++;
+        assert_true(number(x, "bytes") > 0 && number(x, "lookup_time") > 0 && number(x, "time_alone") > 0);
+        if (json_is_true(json_object_get(x, "won"))) {
+            assert_null(won);
+            won = json_string_value(json_object_get(x, "kind"));
+        }
+    }
+    return won;
+}
+
+static void kinds_are_compared(void **state)
+{
+    static const char exits[] = "--set exits='[{name: a, after: /blocks.1/Relu_1}, {name: b, after: "
+                                "/blocks.3/Relu_1}, {name: c, after: /blocks.5/Relu_1, kind: knn}]'";
+    char arguments[512];
+    json_t *root, *kinds, *m, *exit;
+    char *first, *second;
+    size_t i;
+    (void)state;
+    assert_int_equal(build("--kinds kmeans,tree", 600, 1), 2);
+    assert_non_null(strstr(output, "'tree'"));
+    snprintf(arguments, sizeof arguments, "--kinds kmeans,learned %s", exits);
+    assert_int_equal(build(arguments, 600, 0), 0);
+    root = parsed();
+    kinds = json_object_get(root, "kinds");
+    m = manifest();
+    assert_true(json_is_true(json_object_get(m, "compared")));
+    assert_int_equal(json_array_size(json_object_get(m, "exits")), 3);
+    json_array_foreach(json_object_get(m, "exits"), i, exit)
+    { /* what won is what is kept; the file's own word counts */
+        int entries;
+        const char *won = winner(kinds, json_string_value(json_object_get(exit, "name")), &entries);
+        assert_int_equal(entries, i == 2 ? 1 : 2);
+        assert_string_equal(won, json_string_value(json_object_get(exit, "kind")));
+        assert_true(i != 2 || !strcmp(won, "knn"));
+    }
+    assert_true(number(kinds, "time") <= number(json_object_get(kinds, "time_everywhere"), "learned") &&
+                number(kinds, "time") <= number(json_object_get(kinds, "time_everywhere"), "kmeans"));
+    first = json_dumps(kinds, JSON_SORT_KEYS);
+    json_decref(root);
+    assert_int_equal(build(arguments, 600, 0), 0); /* everything is there already */
+    root = parsed();
+    second = json_dumps(json_object_get(root, "kinds"), JSON_SORT_KEYS);
+    assert_string_equal(first, second);
+    free(first);
+    free(second);
+    json_decref(root);
+    snprintf(arguments, sizeof arguments, "%s --data cifar10:%s/d.bin#1200-1249 --json", exits, folder);
+    assert_int_equal(tool("eval", arguments, 0), 0);
+    root = parsed();
+    json_array_foreach(json_object_get(root, "exits"), i, exit) assert_string_equal(
+        json_string_value(json_object_get(exit, "kind")),
+        json_string_value(json_object_get(json_array_get(json_object_get(m, "exits"), i), "kind")));
+    json_decref(root);
+    json_decref(m);
+}
+
 static void resampling_is_judged(void **state)
 {
     json_t *root;
@@ -194,6 +262,7 @@ int main(void)
         cmocka_unit_test(exits_left_out_have_no_cache),
         cmocka_unit_test(resampling_is_judged),
         cmocka_unit_test(what_cannot_be_promised_is_refused),
+        cmocka_unit_test(kinds_are_compared),
     };
     return cmocka_run_group_tests_name("build under a promise", tests, prepare, clean);
 }

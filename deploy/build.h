@@ -1,0 +1,39 @@
+/* build.h - what `freezeline build` works on, and its report */
+#ifndef FREEZELINE_BUILD_H
+#define FREEZELINE_BUILD_H
+
+#include "cache_service/manifest.h"
+#include "kinds.h"
+#include "progress.h"
+#include "promised.h"
+
+/* A finished cache, and how it does on the calibration set: what its threshold was chosen on, so a bound and
+ * no forecast. */
+struct built {
+    struct cache_info info;
+    double hit_share, agreement, label_agreement; /* agreement: of hits, label_agreement: of all */
+};
+
+struct build {
+    struct pipeline *pipeline;
+    struct graph *graph;
+    struct placement place;
+    struct dataset *train_data, *calibrate_data;
+    struct extracted train, calibrate;
+    int threads, batch;
+    struct progress progress;
+    bool compare, wanted[KINDS];                   /* --kinds */
+    size_t budget;                                 /* of each exit */
+    struct cache *made[KINDS][PIPELINE_MAX_EXITS]; /* candidates */
+    struct evidence evidence[KINDS];               /* of them, where kinds are compared */
+    struct kinds_contest contest;
+    struct cache *cache[PIPELINE_MAX_EXITS]; /* the winners; NULL: none */
+    struct promised promised;                /* of the winners: evidence; the rest for threshold: risk */
+    struct manifest manifest;
+    struct built built[PIPELINE_MAX_EXITS];
+};
+
+int build_print_json(const struct build *b, struct error *e);
+int build_print_table(const struct build *b, struct error *e);
+
+#endif
