@@ -1,0 +1,486 @@
+/* test_simulation.c - the simulation against queues whose answers are known */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "deploy/simulation.h"
+
+#define POINTS   20000
+#define MS       1e6
+#define S        1e9
+#define MANY     64
+#define REPLICAS 64
+
+/* A pipeline in which nothing but computing takes time, on hosts that have a core for each process. */
+struct world {
+    struct simulation s;
+    struct simulation_host host[MANY];
+    struct simulation_place place[2][REPLICAS];
+    struct simulation_times times[2][2][SIMULATION_MAX_BATCH + 1]; /* stage, segment, rows */
+    int cache_host[1];
+};
+
+static double exponential[POINTS]; /* quantiles of the exponential distribution, mean 1 ms */
+static const double fixed[] = {1 * MS};
+
+static int set_up(void **unused)
+{
+    double sum = 0;
+    (void)unused;
+    for (int i = 0; i < POINTS; i++)
+        sum += exponential[i] = -log((i + 0.5) / POINTS) * MS;
+    for (int i = 0; i < POINTS; i++)
+        exponential[i] *= POINTS * MS / sum;
+    return 0;
+}
+
+static const struct simulation_times at_random = {POINTS, exponential}, always = {1, fixed};
+
+static struct world *new_world(int stages, int replicas, const struct simulation_times *t)
+{
+    struct world *w = calloc(1, sizeof *w);
+    assert_non_null(w);
+    for (int i = 0; i < MANY; i++)
+        w->host[i] = (struct simulation_host){.cores = 1024, .speed = 1, .all_busy = 1};
+    for (int k = 0; k < stages; k++) {
+        for (int i = 0; i < REPLICAS; i++)
+            w->place[k][i] = (struct simulation_place){0, -1};
+        for (int g = 0; g < 2; g++)
+            for (int b = 1; b <= SIMULATION_MAX_BATCH; b++)
+                w->times[k][g][b] = *t;
+        w->s.stage[k] = (struct simulation_stage){.n_replicas = replicas,
+                                                  .max_batch = 1,
+                                                  .threads = 1,
+                                                  .place = w->place[k],
+                                                  .n_segments = 1,
+                                                  .segment = {{-1, w->times[k][0]}, {-1, w->times[k][1]}}};
+    }
+    w->s.n_hosts = 1;
+    w->s.host = w->host;
+    w->s.n_stages = stages;
+    w->s.cache_host = w->cache_host;
+    w->s.max_requests = 1000000;
+    w->s.stage0_queue = 1000000;
+    w->s.retries = 2;
+    w->s.deadline_ns = 1e15;
+    w->s.wait_ns = 2 * MS;
+    w->s.requests = 400000;
+    w->s.warm_up = 20000;
+    w->s.seed = 7;
+    return w;
+}
+
+static struct simulation_result *simulate(const struct world *w)
+{
+    struct simulation_result *r = NULL;
+    struct error e = {0};
+    int rc = simulation_run(&r, &w->s, &e);
+    if (rc)
+        fail_msg("%s", e.text);
+    assert_int_equal(r->arrived, r->answered + r->refused + r->expired + r->failed + r->lost);
+    return r;
+}
+
+static void assert_near(double got, double want, double share)
+{
+    if (!(fabs(got - want) <= share * want))
+        fail_msg("got %g, expected %g within %g%%", got, want, 100 * share);
+}
+
+static double mean_ms(const struct simulation_result *r)
+{
+    return histogram_mean(&r->latency) / MS;
+}
+
+/* Mean time in system 1/(mu - lambda); the latency is exponential, so p99 = ln(100) times its mean. Little's
+ * law. */
+static void test_mm1(void **unused)
+{
+    struct world *w = new_world(1, 1, &at_random);
+    struct simulation_result *r;
+    (void)unused;
+    w->s.rate = 700;
+    r = simulate(w);
+    assert_near(mean_ms(r), 1 / 0.3, 0.05);
+    assert_near((double)histogram_quantile(&r->latency, 0.99) / MS, log(100) / 0.3, 0.08);
+    assert_near(r->throughput, 700, 0.01);
+    assert_near(r->in_system, r->throughput * mean_ms(r) / 1e3, 0.01);
+    assert_near(r->process[2].busy, 0.7, 0.01);
+    assert_near(r->link[0].cores, 0.7, 0.01);
+    assert_int_equal(r->answered, w->s.requests);
+    simulation_result_free(r);
+    free(w);
+}
+
+/* Pollaczek and Khinchine: waiting rho/(2 (1 - rho)) services. */
+static void test_md1(void **unused)
+{
+    struct world *w = new_world(1, 1, &always);
+    struct simulation_result *r;
+    (void)unused;
+    w->s.rate = 800;
+    r = simulate(w);
+    assert_near(mean_ms(r), 1 + 0.8 / (2 * 0.2), 0.04);
+    assert_near(r->stage[0].queue_ns / MS, 0.8 / (2 * 0.2), 0.06);
+    simulation_result_free(r);
+    free(w);
+}
+
+/* Four cores and more workers than ever have work: the number of requests is that of M/M/4 (Erlang's C
+ * formula). */
+static void test_mmc(void **unused)
+{
+    enum { C = 4 };
+    struct world *w = new_world(1, REPLICAS, &at_random);
+    double a = 3.2, term = 1, sum = 0, wait;
+    struct simulation_result *r;
+    (void)unused;
+    for (int k = 0; k < C; term *= a / ++k)
+        sum += term;
+    wait = term * C / (C - a) / (sum + term * C / (C - a)) / (C - a);
+    w->host[0].cores = C;
+    w->s.rate = 1000 * a;
+    r = simulate(w);
+    assert_near(mean_ms(r), 1 + wait, 0.04);
+    assert_near(r->link[0].cores, a, 0.01);
+    simulation_result_free(r);
+    free(w);
+}
+
+/* Burke: two queues in a row behave like two queues apart. */
+static void test_tandem(void **unused)
+{
+    struct world *w = new_world(2, 1, &at_random);
+    struct simulation_result *r;
+    (void)unused;
+    w->s.rate = 600;
+    r = simulate(w);
+    assert_near(mean_ms(r), 2 / 0.4, 0.05);
+    assert_near(r->stage[1].queue_ns / MS, 1 / 0.4 - 1, 0.06);
+    simulation_result_free(r);
+    free(w);
+}
+
+/* Workers that share one core: processor sharing, whose mean does not depend on the distribution. */
+static void test_shared_core(void **unused)
+{
+    struct world *w = new_world(1, REPLICAS, &always);
+    struct simulation_result *r;
+    (void)unused;
+    w->host[0].cores = 1;
+    w->s.rate = 700;
+    w->s.stage0_queue = 1;
+    r = simulate(w);
+    assert_near(mean_ms(r), 1 / 0.3, 0.05);
+    simulation_result_free(r);
+    free(w);
+}
+
+/* Cores that slow each other: two always busy at 0.8 of their speed answer 1.6 requests per ms. */
+static void test_slower_together(void **unused)
+{
+    struct world *w = new_world(1, 2, &always);
+    struct simulation_result *r;
+    (void)unused;
+    w->host[0].cores = 2;
+    w->host[0].all_busy = 0.8;
+    w->s.closed = 8;
+    r = simulate(w);
+    assert_near(r->throughput, 1600, 0.01);
+    assert_near(r->process[2].busy, 1, 0.01);
+    simulation_result_free(r);
+    free(w);
+}
+
+/* In a closed loop of 8 with batches of up to 4 whose time does not depend on their size, all are full: each
+ * request waits for one batch and is in the next. */
+static void test_batches(void **unused)
+{
+    struct world *w = new_world(1, 1, &always);
+    struct simulation_result *r;
+    (void)unused;
+    w->s.stage[0].max_batch = 4;
+    w->s.closed = 8;
+    w->s.requests = 8000;
+    w->s.warm_up = 800;
+    r = simulate(w);
+    assert_near(r->throughput, 4000, 0.01);
+    assert_near((double)r->stage[0].entered / (double)r->stage[0].batches, 4, 0.01);
+    assert_near(mean_ms(r), 2, 0.01);
+    simulation_result_free(r);
+    free(w);
+}
+
+static void add_cache(struct world *w, double share)
+{
+    for (int k = 0; k < w->s.n_stages; k++)
+        for (int i = 0; i < REPLICAS; i++)
+            w->place[k][i].cache = 0;
+    w->s.n_caches = 1;
+    w->s.n_exits = 1;
+    w->s.exit[0] = (struct simulation_exit){.share = share, .lookup_ns = 0.25 * MS};
+    w->s.stage[0].segment[0].exit = 0;
+}
+
+/* The exit lies in the middle of one stage: a hit is answered after 1.25 ms and stops what was begun; a miss
+ * takes 2 ms. */
+static void test_hits_stop_computing(void **unused)
+{
+    struct world *w = new_world(1, 1, &always);
+    struct simulation_result *r;
+    (void)unused;
+    add_cache(w, 0.4);
+    w->s.stage[0].n_segments = 2;
+    w->s.closed = 1;
+    w->s.requests = 20000;
+    w->s.warm_up = 100;
+    r = simulate(w);
+    assert_near((double)r->by_exit[0] / (double)r->latency.count, 0.4, 0.03);
+    assert_near(mean_ms(r), 0.4 * 1.25 + 0.6 * 2, 0.01);
+    assert_near(r->process[3].busy, 1, 0.01);
+    assert_near((double)r->latency.max_ns / MS, 2, 0.001);
+    simulation_result_free(r);
+    free(w);
+}
+
+/* At the end of a stage the verdict is waited for: misses go on after it, hits never do. */
+static void test_verdicts_are_awaited(void **unused)
+{
+    struct world *w = new_world(2, 1, &always);
+    struct simulation_result *r;
+    (void)unused;
+    add_cache(w, 0.4);
+    w->s.closed = 1;
+    w->s.requests = 20000;
+    w->s.warm_up = 100;
+    r = simulate(w);
+    assert_near(mean_ms(r), 0.4 * 1.25 + 0.6 * 2.25, 0.01);
+    assert_near((double)r->stage[1].entered / (double)r->stage[0].entered, 0.6, 0.02);
+    simulation_result_free(r);
+    free(w);
+}
+
+/* A cache that answers later than anybody waits is asked ever more rarely: its share of the time goes away.
+ */
+static void test_late_cache_is_bypassed(void **unused)
+{
+    struct world *w = new_world(2, 1, &always);
+    struct simulation_result *r;
+    (void)unused;
+    add_cache(w, 0);
+    w->s.exit[0].lookup_ns = 50 * MS;
+    w->s.closed = 1;
+    w->s.requests = 20000;
+    w->s.warm_up = 10000;
+    r = simulate(w);
+    assert_near(mean_ms(r), 2, 0.02);
+    simulation_result_free(r);
+    free(w);
+}
+
+/* 125,000 bytes at 1 Gbit/s are on their way for 1 ms, and the links' latencies come on top; the interface
+ * lets 1,000 of them through per second. */
+static void test_network(void **unused)
+{
+    struct world *w = new_world(1, 1, &always);
+    static const double nothing[] = {0};
+    const struct simulation_times none = {1, nothing};
+    struct simulation_result *r;
+    (void)unused;
+    for (int b = 1; b <= SIMULATION_MAX_BATCH; b++)
+        w->times[0][0][b] = none;
+    w->s.n_hosts = 2;
+    w->host[0].bytes_per_ns = w->host[1].bytes_per_ns = 0.125;
+    w->host[0].latency_ns = w->host[1].latency_ns = 0.1 * MS;
+    w->place[0][0].host = 1;
+    w->s.stage[0].bytes = 125000;
+    w->s.closed = 1;
+    w->s.requests = 2000;
+    w->s.warm_up = 10;
+    r = simulate(w);
+    assert_near(mean_ms(r), 1 + 2 * 0.2, 0.01);
+    assert_near(r->link[1].in, 1 / 1.4, 0.01);
+    simulation_result_free(r);
+    w->s.closed = 16;
+    r = simulate(w);
+    assert_near(r->throughput, 1000, 0.01);
+    assert_near(r->link[0].out, 1, 0.01);
+    simulation_result_free(r);
+    free(w);
+}
+
+/* Each message costs its sender, its receiver and their second threads what it should. */
+static void test_costs(void **unused)
+{
+    struct world *w = new_world(1, 1, &always);
+    static const double wake[] = {0.05 * MS};
+    struct simulation_result *r;
+    (void)unused;
+    w->s.costs = (struct simulation_costs){.client_send_ns = 0.1 * MS,
+                                           .client_receive_ns = 0.1 * MS,
+                                           .broker_request_ns = 0.2 * MS,
+                                           .broker_result_ns = 0.3 * MS,
+                                           .stage_receive_ns = 0.1 * MS,
+                                           .stage_send_ns = 0.2 * MS,
+                                           .io_ns = 0.01 * MS,
+                                           .wake = {1, wake}};
+    w->s.closed = 1;
+    w->s.requests = 1000;
+    w->s.warm_up = 10;
+    r = simulate(w);
+    /* 4 messages, each through two more threads; all threads wake: 8 of these, client (the answer, and the
+     * next request at once), broker twice, worker */
+    assert_near(mean_ms(r), 1 + 1.0 + 8 * 0.01 + (8 + 5) * 0.05 - 0.05, 0.01);
+    assert_near(r->process[1].busy, 0.5 / mean_ms(r), 0.01);
+    assert_near(r->process[1].io_busy, 0.04 / mean_ms(r), 0.01);
+    simulation_result_free(r);
+    free(w);
+}
+
+static void test_refuses_and_expires(void **unused)
+{
+    struct world *w = new_world(1, 1, &always);
+    struct simulation_result *r;
+    (void)unused;
+    w->s.rate = 2000;
+    w->s.requests = 20000;
+    w->s.warm_up = 1000;
+    w->s.max_requests = 10;
+    r = simulate(w);
+    assert_near((double)r->refused / (double)r->arrived, 0.5, 0.05);
+    assert_near((double)r->latency.max_ns / MS, 10, 0.01);
+    simulation_result_free(r);
+    w->s.max_requests = 1000000;
+    w->s.deadline_ns = 5 * MS;
+    r = simulate(w);
+    assert_true(r->expired > 0 && (double)r->latency.max_ns <= 5 * MS * 1.01);
+    assert_true(r->answered > 0 && r->answered < r->arrived / 2);
+    simulation_result_free(r);
+    free(w);
+}
+
+static void test_determinism(void **unused)
+{
+    struct world *w = new_world(2, 3, &at_random);
+    struct simulation_result *a, *b, *c;
+    (void)unused;
+    add_cache(w, 0.3);
+    w->s.rate = 1500;
+    w->s.requests = 30000;
+    w->s.warm_up = 1000;
+    w->s.stage[0].max_batch = 4;
+    a = simulate(w);
+    b = simulate(w);
+    w->s.seed++;
+    c = simulate(w);
+    assert_int_equal(a->events, b->events);
+    assert_memory_equal(&a->latency, &b->latency, sizeof a->latency);
+    assert_memory_not_equal(&a->latency, &c->latency, sizeof a->latency);
+    simulation_result_free(a);
+    simulation_result_free(b);
+    simulation_result_free(c);
+    free(w);
+}
+
+/* Processes and hosts die all the time: every request still ends in exactly one way (simulate() checks the
+ * sum), and most are answered. */
+static void test_failures(void **unused)
+{
+    struct world *w = new_world(2, 4, &at_random);
+    struct simulation_result *r;
+    (void)unused;
+    add_cache(w, 0.3);
+    w->s.n_hosts = 4;
+    for (int i = 0; i < 4; i++) {
+        w->place[0][i].host = w->place[1][i].host = 1 + i % 3;
+        w->host[i].mtbf_ns = 20 * S;
+        w->host[i].repair_ns = 1 * S;
+        w->host[i].latency_ns = 0.05 * MS;
+    }
+    w->cache_host[0] = 1;
+    w->s.costs.mtbf_ns = 5 * S;
+    w->s.costs.restart_ns = 0.2 * S;
+    w->s.costs.detect_ns = 0.1 * S;
+    w->s.deadline_ns = 2 * S;
+    w->s.max_requests = 500;
+    w->s.rate = 1000;
+    w->s.requests = 100000;
+    w->s.stage[1].max_batch = 8;
+    for (uint64_t seed = 1; seed <= 5; seed++) {
+        w->s.seed = seed;
+        r = simulate(w);
+        assert_true(r->retried > 0);
+        assert_true(r->lost > 0);
+        assert_true((double)r->answered > 0.5 * (double)r->arrived);
+        simulation_result_free(r);
+    }
+    free(w);
+}
+
+static void refuse(const struct world *w, const char *word)
+{
+    struct simulation_result *r = NULL;
+    struct error e = {0};
+    assert_int_equal(simulation_run(&r, &w->s, &e), FL_VALUE);
+    assert_null(r);
+    if (!strstr(e.text, word))
+        fail_msg("\"%s\" does not speak of %s", e.text, word);
+}
+
+static void test_refusals(void **unused)
+{
+    struct world *w = new_world(1, 1, &always), fresh = *w;
+    static const double wrong[] = {NAN};
+    (void)unused;
+    refuse(w, "rate");
+    w->s.rate = 100;
+    fresh = *w;
+    w->place[0][0].host = 1;
+    refuse(w, "place");
+    *w = fresh;
+    w->host[0].cores = 0;
+    refuse(w, "cores");
+    *w = fresh;
+    w->s.stage[0].max_batch = 65;
+    refuse(w, "batch");
+    *w = fresh;
+    w->times[0][0][1] = (struct simulation_times){1, wrong};
+    refuse(w, "times");
+    *w = fresh;
+    w->s.n_exits = 1;
+    w->s.exit[0].share = 1.5;
+    refuse(w, "exit");
+    *w = fresh;
+    w->s.requests = 0;
+    refuse(w, "requests");
+    free(w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_mm1),
+        cmocka_unit_test(test_md1),
+        cmocka_unit_test(test_mmc),
+        cmocka_unit_test(test_tandem),
+        cmocka_unit_test(test_shared_core),
+        cmocka_unit_test(test_slower_together),
+        cmocka_unit_test(test_batches),
+        cmocka_unit_test(test_hits_stop_computing),
+        cmocka_unit_test(test_verdicts_are_awaited),
+        cmocka_unit_test(test_late_cache_is_bypassed),
+        cmocka_unit_test(test_network),
+        cmocka_unit_test(test_costs),
+        cmocka_unit_test(test_refuses_and_expires),
+        cmocka_unit_test(test_determinism),
+        cmocka_unit_test(test_failures),
+        cmocka_unit_test(test_refusals),
+    };
+    return cmocka_run_group_tests(tests, set_up, NULL);
+}
