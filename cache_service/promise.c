@@ -432,6 +432,35 @@ int promise_foresee(struct promise_forecast *out, const struct evidence *ev,
     return rc == FL_OK ? FL_OK : error_set(e, (enum fl_code)rc, "no memory to plan");
 }
 
+int promise_order(struct promise_order *out, const struct evidence *ev, const struct promise_terms *terms,
+                  bool may_drop, struct error *e)
+{
+    struct plan p = {.ev = ev, .terms = terms, .n = ev->points};
+    struct promise_forecast f;
+    int rc = make_plan(&p, &f, may_drop);
+    memset(out, 0, sizeof *out);
+    if (rc == FL_OK) {
+        memcpy(out->placed, f.placed, sizeof out->placed);
+        out->rows = p.rows;
+        out->threshold = malloc(((size_t)p.rows * (size_t)ev->n_exits + 1) * sizeof *out->threshold);
+        rc = out->threshold == NULL ? FL_NOMEM : FL_OK;
+    }
+    for (int64_t i = 0; i < out->rows * ev->n_exits && rc == FL_OK; i++)
+        out->threshold[i] = INFINITY;
+    for (int64_t row = 0; row < out->rows && rc == FL_OK; row++) {
+        for (int j = 0; j < p.n_used; j++)
+            out->threshold[row * ev->n_exits + p.used[j]] = threshold_for(p.path[row * p.n_used + j]);
+    }
+    release_plan(&p);
+    return rc == FL_OK ? FL_OK : error_set(e, (enum fl_code)rc, "no memory to plan");
+}
+
+void promise_order_release(struct promise_order *o)
+{
+    free(o->threshold);
+    *o = (struct promise_order){0};
+}
+
 /* --- checking --- */
 
 static int check_once(struct promise_check *out, const struct evidence *pool,

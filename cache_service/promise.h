@@ -59,6 +59,16 @@ int promise_choose(struct promise_choice *out, const struct evidence *ev, const 
 /* The planning alone. */
 int promise_foresee(struct promise_forecast *out, const struct evidence *ev,
                     const struct promise_terms *terms, bool may_drop, struct error *e);
+/* The planned order itself: vectors of thresholds from timid to bold, planned on all points, for judging on
+ * others. */
+struct promise_order {
+    bool placed[PIPELINE_MAX_EXITS];
+    int64_t rows;
+    float *threshold; /* [rows][exits of the evidence]; infinity: never */
+};
+int promise_order(struct promise_order *out, const struct evidence *ev, const struct promise_terms *terms,
+                  bool may_drop, struct error *e);
+void promise_order_release(struct promise_order *o);
 /* Points of evidence that a promise needs at least. */
 int64_t promise_points_needed(const struct promise_terms *terms);
 

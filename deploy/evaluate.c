@@ -7,6 +7,7 @@
 #include "arguments.h"
 #include "command.h"
 #include "evaluation.h"
+#include "frontier.h"
 #include "interrupt.h"
 #include "progress.h"
 #include "report.h"
@@ -23,14 +24,18 @@ static const struct usage usage = {
     "answer's, hit or not. The gap's upper\n"
     "bound is one-sided, 95%, from the paired differences with half a request added to each of the four "
     "cells (Agresti and Min\n"
-    "2005). D is cifar10:FILE[,FILE...] or npy:IMAGES.npy,LABELS.npy, with #from-to.\n\n"
-    "example:\n  freezeline eval -c P.yaml --data cifar10:test_batch.bin --limit 1000\n",
+    "2005). D is cifar10:FILE[,FILE...] or npy:IMAGES.npy,LABELS.npy, with #from-to.\n"
+    "--frontier adds what each kind of cache that was built could trade, accuracy against latency and "
+    "against answers by half of the\n"
+    "depth: build with --kinds all first to compare kinds.\n\n"
+    "examples:\n  freezeline eval -c P.yaml --data cifar10:test_batch.bin --limit 1000\n"
+    "  freezeline eval -c P.yaml --data cifar10:test_batch.bin --frontier frontier.svg\n",
     0,
     0};
 
 struct eval {
     struct pipeline_arguments where;
-    const char *data_spec;
+    const char *data_spec, *frontier_path;
     int limit, threads;
     bool json;
     struct pipeline *pipeline;
@@ -39,12 +44,20 @@ struct eval {
     struct dataset *data;
     struct progress progress;
     struct evaluation result;
+    struct frontier frontier;
 };
 
 static int on_progress(void *arg, int64_t done, int64_t total)
 {
     struct eval *v = arg;
     progress_update(&v->progress, "answer", done, total, NAN);
+    return interrupt_seen();
+}
+
+static int on_phase(void *arg, const char *phase, int64_t done, int64_t total, double number)
+{
+    struct eval *v = arg;
+    progress_update(&v->progress, phase, done, total, number);
     return interrupt_seen();
 }
 
@@ -125,6 +138,8 @@ static int print_json(const struct eval *v, struct error *e)
     json_object_set_new(root, "cache_bytes", json_integer((json_int_t)r->cache_bytes));
     json_object_set_new(root, "projection_bytes", json_integer((json_int_t)r->projection_bytes));
     json_object_set_new(root, "index_bytes", json_integer((json_int_t)r->index_bytes));
+    if (v->frontier_path)
+        json_object_set_new(root, "frontier", frontier_json(&v->frontier));
     report_engine(root, v->threads);
     return report_print(root, e);
 }
@@ -195,7 +210,35 @@ static int print_table(const struct eval *v, struct error *e)
         table_exit(t, v, i);
     rc = table_print(t, stdout, 0, e);
     table_free(t);
-    return rc;
+    return rc || !v->frontier_path ? rc : frontier_print(&v->frontier, e);
+}
+
+/* What was served, in the frontier's words. */
+static struct frontier_point served(const struct evaluation *r)
+{
+    double n = (double)r->requests, agreed = (double)r->agreed / n;
+
+    return (struct frontier_point){r->labelled ? (double)(r->lost - r->won) / n : 1 - agreed, agreed,
+                                   (double)r->early / n, (double)r->by_half / n,
+                                   r->served_ms.mean / r->full_ms.mean};
+}
+
+static int make_frontier(struct eval *v, struct error *e)
+{
+    struct frontier_input in = {.pipeline = v->pipeline,
+                                .graph = v->graph,
+                                .placement = &v->place,
+                                .data = v->data,
+                                .threads = v->threads,
+                                .progress = on_phase,
+                                .progress_arg = v};
+    int rc = frontier_make(&v->frontier, &in, e);
+
+    if (rc)
+        return rc;
+    v->frontier.network_ms = v->result.full_ms.mean;
+    v->frontier.served = served(&v->result);
+    return frontier_plot(&v->frontier, v->frontier_path, e);
 }
 
 static int eval(struct eval *v, struct error *e)
@@ -206,6 +249,10 @@ static int eval(struct eval *v, struct error *e)
 
     if (!v->data_spec)
         return error_set(e, FL_USAGE, "--data is missing: which requests?");
+    if (v->frontier_path && v->limit)
+        return error_set(e, FL_USAGE,
+                         "--frontier takes all of --data: name a range (#0-999) instead of "
+                         "--limit");
     if ((rc = arguments_load(&v->pipeline, &v->where, e)) || (rc = dataset_open(&v->data, v->data_spec, e)) ||
         (rc = graph_load(&v->graph, v->pipeline->model, NULL, e)) ||
         (rc = placement_resolve(&v->place, v->graph, v->pipeline, e)))
@@ -217,6 +264,8 @@ static int eval(struct eval *v, struct error *e)
     interrupt_catch();
     progress_open(&v->progress, stderr);
     rc = evaluation_run(&v->result, &in, e);
+    if (!rc && v->frontier_path)
+        rc = make_frontier(v, e);
     progress_close(&v->progress);
     if (rc)
         return rc;
@@ -237,6 +286,7 @@ int command_eval(int argc, char **argv, struct error *e)
         ARGUMENTS_PIPELINE(v->where),
         {ARGUMENT_TEXT, "data", 0, &v->data_spec, "D", "the requests", 0, 0},
         {ARGUMENT_INT, "limit", 0, &v->limit, "N", "only the first N", 1, 1e9},
+        {ARGUMENT_TEXT, "frontier", 0, &v->frontier_path, "OUT.svg", "also what each kind could trade", 0, 0},
         {ARGUMENT_INT, "threads", 0, &v->threads, "N", "threads for kernels (1)", 1, 256},
         {ARGUMENT_FLAG, "json", 0, &v->json, NULL, "machine-readable output", 0, 0},
         {0},
@@ -244,6 +294,7 @@ int command_eval(int argc, char **argv, struct error *e)
     rc = arguments_parse(&usage, table, argc, argv, &operands, &helped, e);
     if (!rc && !helped)
         rc = eval(v, e);
+    frontier_release(&v->frontier);
     dataset_close(v->data);
     graph_free(v->graph);
     pipeline_free(v->pipeline);

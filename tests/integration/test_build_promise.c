@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 static char folder[] = "/tmp/freezeline-promise-XXXXXX";
-static char output[65536];
+static char output[1 << 20];
 
 /* Runs `freezeline ARGUMENTS` with the pipeline file; its stdout, or with `errors` its stderr, is in
  * `output`. */
@@ -224,6 +224,67 @@ static void kinds_are_compared(void **state)
     json_decref(m);
 }
 
+/* Of the series of `name`, the entry at the largest loss. */
+static const json_t *boldest(const json_t *frontier, const char *name)
+{
+    json_t *s;
+    size_t i;
+    json_array_foreach(json_object_get(frontier, "series"), i, s)
+    {
+        const json_t *at = json_object_get(s, "at");
+        if (!strcmp(json_string_value(json_object_get(s, "caches")), name) && json_array_size(at) == 5)
+            return json_array_get(at, 4);
+    }
+    fail_msg("no series %s", name);
+    return NULL;
+}
+
+static void frontier_is_drawn(void **state)
+{
+    static const char *const names[] = {"kmeans", "learned", "as built"}; /* the last: knn at one exit */
+    static const char exits[] = "--set exits='[{name: a, after: /blocks.1/Relu_1}, {name: b, after: "
+                                "/blocks.3/Relu_1}, {name: c, after: /blocks.5/Relu_1, kind: knn}]'";
+    char arguments[512], path[128], text[64] = "";
+    const json_t *frontier;
+    json_t *root;
+    FILE *f;
+    (void)state;
+    snprintf(path, sizeof path, "%s/frontier.svg", folder);
+    snprintf(arguments, sizeof arguments, "%s --data cifar10:%s/d.bin#1200-1399 --frontier %s --json", exits,
+             folder, path);
+    assert_int_equal(tool("eval", arguments, 0), 0);
+    root = parsed();
+    frontier = json_object_get(root, "frontier");
+    assert_true(number(frontier, "requests") == 200);
+    for (int i = 0; i < 3; i++) {
+        const json_t *at = boldest(frontier, names[i]), *fast = json_object_get(at, "fastest"),
+                     *half = json_object_get(at, "by_half");
+        assert_true(number(at, "max_loss") == 0.02 && number(fast, "loss") <= 0.02 &&
+                    number(half, "loss") <= 0.02);
+        assert_true(number(fast, "mean_time_share") <= 1 && number(fast, "mean_ms") > 0);
+        assert_true(number(half, "early_share") == number(half, "by_half_share"));
+    }
+    assert_true(number(json_object_get(boldest(frontier, "learned"), "by_half"), "by_half_share") > 0.3);
+    f = fopen(path, "r");
+    assert_non_null(f);
+    assert_non_null(fgets(text, sizeof text, f));
+    assert_int_equal(strncmp(text, "<svg ", 5), 0);
+    fclose(f);
+    json_decref(root);
+    /* Other exits than those that were built: the kinds that do not fit are named, not used. */
+    snprintf(
+        arguments, sizeof arguments,
+        "--set exits='[{name: a, after: /blocks.1/Relu_1}]' --data cifar10:%s/d.bin#1200-1399 --frontier "
+        "%s",
+        folder, path);
+    assert_int_equal(tool("eval", arguments, 0), 0);
+    assert_non_null(strstr(output, "left out   kmeans: its exit b is not in the pipeline file"));
+    snprintf(arguments, sizeof arguments, "%s --data cifar10:%s/d.bin --limit 9 --frontier %s", exits, folder,
+             path);
+    assert_int_equal(tool("eval", arguments, 1), 2);
+    assert_non_null(strstr(output, "--limit"));
+}
+
 static void resampling_is_judged(void **state)
 {
     json_t *root;
@@ -263,6 +324,7 @@ int main(void)
         cmocka_unit_test(resampling_is_judged),
         cmocka_unit_test(what_cannot_be_promised_is_refused),
         cmocka_unit_test(kinds_are_compared),
+        cmocka_unit_test(frontier_is_drawn),
     };
     return cmocka_run_group_tests_name("build under a promise", tests, prepare, clean);
 }

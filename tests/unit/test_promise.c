@@ -154,6 +154,37 @@ static void test_what_an_exit_is_worth(void **state)
     evidence_release(&ev);
 }
 
+/* From nobody to everybody with a verdict, each step as bold as the one before or bolder. */
+static void test_the_order(void **state)
+{
+    struct evidence ev;
+    struct promise_order o;
+    struct promise_result r;
+    double share = 0;
+    (void)state;
+    draw(&ev, &two, 2000, 10);
+    assert_int_equal(promise_order(&o, &ev, &one_point, false, NULL), FL_OK);
+    assert_true(o.rows > 100 && o.placed[0] && o.placed[1]);
+    for (int64_t row = 0; row < o.rows; row++) {
+        const float *t = o.threshold + 2 * row;
+        assert_true(row == 0 || (t[0] <= t[-2] && t[1] <= t[-1]));
+        promise_judge(&r, &ev, 0, ev.points, t, o.placed, false, NULL);
+        assert_true(r.share >= share);
+        share = r.share;
+    }
+    assert_true(share == 1);
+    promise_order_release(&o);
+    ev.exit[0].placed = false;
+    assert_int_equal(promise_order(&o, &ev, &one_point, false, NULL), FL_OK);
+    assert_true(!o.placed[0] && isinf(o.threshold[2 * (o.rows - 1)]));
+    promise_order_release(&o);
+    ev.exit[1].placed = false;
+    assert_int_equal(promise_order(&o, &ev, &one_point, false, NULL), FL_OK);
+    assert_int_equal(o.rows, 0);
+    promise_order_release(&o);
+    evidence_release(&ev);
+}
+
 static void test_what_cannot_be_promised(void **state)
 {
     struct evidence ev, few;
@@ -257,11 +288,17 @@ static void test_cache_with_threshold(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_judging_by_hand),       cmocka_unit_test(test_thresholds_keep_the_budget),
-        cmocka_unit_test(test_boasting_exit),         cmocka_unit_test(test_exit_that_does_not_pay),
-        cmocka_unit_test(test_what_an_exit_is_worth), cmocka_unit_test(test_what_cannot_be_promised),
-        cmocka_unit_test(test_point_estimate),        cmocka_unit_test(test_resampling_finds_few_broken),
-        cmocka_unit_test(test_evidence_on_disk),      cmocka_unit_test(test_cache_with_threshold),
+        cmocka_unit_test(test_judging_by_hand),
+        cmocka_unit_test(test_thresholds_keep_the_budget),
+        cmocka_unit_test(test_boasting_exit),
+        cmocka_unit_test(test_exit_that_does_not_pay),
+        cmocka_unit_test(test_what_an_exit_is_worth),
+        cmocka_unit_test(test_the_order),
+        cmocka_unit_test(test_what_cannot_be_promised),
+        cmocka_unit_test(test_point_estimate),
+        cmocka_unit_test(test_resampling_finds_few_broken),
+        cmocka_unit_test(test_evidence_on_disk),
+        cmocka_unit_test(test_cache_with_threshold),
     };
     return cmocka_run_group_tests_name("promise", tests, NULL, NULL);
 }
