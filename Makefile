@@ -43,7 +43,7 @@ BENCHES  := $(patsubst tests/bench/%.c,$(B)/tests/bench/%,$(wildcard tests/bench
 
 .DEFAULT_GOAL := all
 .SECONDARY: $(PB_C)
-.PHONY: all demo test deps bench fuzz lint format layers install clean help paper unit check check-threads fuzz-run
+.PHONY: FORCE all demo test deps bench fuzz lint format layers install clean help paper unit check check-threads fuzz-run
 
 all: $(LIB) $(BINS) ## release build into build/ (SANITIZE=address|undefined|thread builds apart)
 	$(Q)$(if $(SANITIZE),,ln -sfn release/freezeline build/freezeline)
@@ -67,6 +67,13 @@ ifneq ($(filter x86_64,$(shell uname -m)),)
 $(B)/stages/simd_avx2.o: CFLAGS += -mavx2 -mfma
 $(B)/stages/simd_avx512.o: CFLAGS += -mavx2 -mfma -mavx512f -mavx512vl -mavx512dq -mavx512bw -mprefer-vector-width=512
 endif
+
+# Which revision this is built from, for reports; "" outside a git repository. Changes only when the revision does.
+$(B)/gen/revision.h: FORCE
+	$(Q)mkdir -p $(@D); r=$$(git describe --always --dirty --abbrev=12 --exclude '*' 2>/dev/null); \
+	echo "#define FREEZELINE_REVISION \"$$r\"" >$@.new; cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+$(B)/deploy/machine.o: $(B)/gen/revision.h
+FORCE:
 
 $(LIB): $(LIB_O)
 	$(call say,AR,$@)

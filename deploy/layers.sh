@@ -8,10 +8,10 @@ deny() { # FOLDER ALLOWED-PATTERN
     for f in "$1"/*.[ch] "$1"/*/*.[ch]; do
         [ -e "$f" ] || continue
         sed -n 's/^#include "\([^"]*\)".*/\1/p' "$f" | while read -r inc; do
-            # A name without a folder is a neighbour; proto/ is on the include path, so base/, wire/, client/ are proto's.
+            # A name without a folder is a neighbour or generated; proto/ is on the include path, so base/, wire/, client/ are proto's.
             case $inc in
             */*) echo "$inc" | grep -qE "$2" || echo "$f includes $inc" ;;
-            *.pb-c.h) ;;
+            *.pb-c.h | revision.h) ;; # generated
             *) [ -e "$(dirname "$f")/$inc" ] || echo "$f includes $inc, which is not beside it" ;;
             esac
         done

@@ -1,162 +1,305 @@
-/* load.c - when to send, matching answers to what was sent, counting */
+/* load.c - the loop that sends, receives and sleeps
+ *
+ * Ids count up by one per request, so what is in flight lies in a table by id modulo its size. Requests that
+ * were due before counting began belong to the warm-up, whenever their answers come.
+ */
 #include "load.h"
 
 #include <math.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <time.h>
 
 #include "base/clock.h"
-#include "client/client.h"
+#include "warmup.h"
 
-#define LOAD_WINDOW   65536 /* requests in flight at most; a power of two */
-#define LOAD_GRACE_NS (3 * NS_PER_S)
-#define LOAD_TICK_NS  (200 * NS_PER_MS)
-#define LOAD_NAP_NS   (1 * NS_PER_MS)
+#define LOAD_WINDOW      65536 /* requests in flight at most; a power of two */
+#define LOAD_GRACE_NS    (3 * NS_PER_S)
+#define LOAD_STOP_NS     (2 * NS_PER_S) /* patience after an interrupt */
+#define LOAD_TICK_NS     (200 * NS_PER_MS)
+#define LOAD_NAP_NS      (1 * NS_PER_MS)
+#define LOAD_MARGIN_LOW  (20 * NS_PER_US)  /* the clock is watched from so long before a request is due .. */
+#define LOAD_MARGIN_HIGH (500 * NS_PER_US) /* .. at most, however late wake-ups come */
+#define LOAD_AHEAD       64                /* inputs made ready beforehand, at most .. */
+#define LOAD_AHEAD_BYTES (16 << 20)        /* .. and at most so much memory */
 
 struct sent {
     uint64_t id, due_ns;
     int64_t record;
-    bool waiting;
+    bool waiting, counts;
+};
+
+/* Inputs that are ready to be sent, first in first out. */
+struct ahead {
+    int size, first, n;
+    int64_t values; /* of one input */
+    float *data, *spare;
+    struct traffic_pick pick[LOAD_AHEAD];
 };
 
 struct load {
     const struct load_options *o;
-    struct load_result *out;
-    struct client *client;
-    struct tensor input; /* owned */
-    struct sent *sent;   /* by id modulo LOAD_WINDOW */
-    int64_t in_flight, deadline_ms;
-    uint64_t random, begin_ns, next_ns, last_ns, tick_ns;
-    bool stop;
+    struct tally *tally;
+    struct load_outcome *out;
+    struct tensor input; /* shape of one; data points into `ahead` */
+    struct ahead ahead;
+    struct sent *sent; /* by id modulo LOAD_WINDOW */
+    struct warmup *warmup;
+    int64_t in_flight, counted; /* counted: requests that were sent and count */
+    uint64_t start_ns;          /* of the schedule */
+    uint64_t begin_ns;          /* of what counts; 0 during the warm-up */
+    uint64_t due_ns;            /* of the next request */
+    uint64_t heard_ns;          /* the last answer, or when there was last nothing to wait for */
+    uint64_t tick_ns, margin_ns, stop_ns;
+    uint64_t patience_ns; /* an answer, even an error, comes sooner than that */
+    double cpu_s;         /* of this process when counting began */
+    int group_left, group_bad;
+    bool over; /* the schedule is */
 };
 
-/* xorshift64*, in (0, 1]. */
-static double uniform(uint64_t *state)
+static double process_cpu_s(void)
 {
-    *state ^= *state >> 12;
-    *state ^= *state << 25;
-    *state ^= *state >> 27;
-    return (double)((*state * 2685821657736338717ull >> 11) + 1) / 9007199254740992.0;
+    struct rusage r;
+
+    getrusage(RUSAGE_SELF, &r);
+    return (double)(r.ru_utime.tv_sec + r.ru_stime.tv_sec) +
+           (double)(r.ru_utime.tv_usec + r.ru_stime.tv_usec) / 1e6;
+}
+
+static uint64_t since_begin(const struct load *l, uint64_t now)
+{
+    return now > l->begin_ns ? now - l->begin_ns : 0;
+}
+
+static bool open_loop(const struct load *l)
+{
+    return l->o->arrivals != NULL;
+}
+
+static void schedule_next(struct load *l)
+{
+    uint64_t at;
+
+    if (arrivals_next(l->o->arrivals, &at))
+        l->due_ns = l->start_ns + at;
+    else
+        l->over = true;
+}
+
+static void begin_counting(struct load *l, uint64_t now)
+{
+    l->begin_ns = now;
+    l->cpu_s = process_cpu_s();
+    l->out->warmup_s = (double)(now - l->start_ns) / NS_PER_S;
+    if (l->o->begun)
+        l->o->begun(l->o->arg);
 }
 
 static bool sending(const struct load *l)
 {
     const struct load_options *o = l->o;
-    if (l->stop || (o->requests > 0 && l->out->sent >= o->requests))
+
+    if (l->stop_ns || l->over || (o->requests > 0 && l->counted >= o->requests))
         return false;
-    return o->duration_s <= 0 || l->next_ns < l->begin_ns + (uint64_t)(o->duration_s * NS_PER_S);
+    return o->duration_s <= 0 || !l->begin_ns ||
+           l->due_ns < l->begin_ns + (uint64_t)(o->duration_s * NS_PER_S);
 }
 
-static int submit(struct load *l, uint64_t due_ns, struct error *e)
+/* Makes one more input ready. */
+static void prepare(struct load *l)
 {
-    int64_t record = l->out->sent % dataset_count(l->o->data);
-    struct sent *s;
-    uint64_t id;
-    int rc;
+    struct ahead *a = &l->ahead;
+    int at = (a->first + a->n) % a->size;
+    float *to = a->data + at * a->values;
+    struct traffic_pick pick = traffic_next(l->o->traffic);
+    bool shift = (pick.dx || pick.dy) && l->input.rank == 4;
 
-    dataset_image(l->o->data, record, l->o->pipeline, l->input.data);
-    rc = client_submit(l->client, &l->input, l->o->flags, l->o->deadline_ms, &id, e);
-    l->out->sent++;
-    histogram_record(&l->out->send_lag, clock_ns() - due_ns);
-    if (rc == FL_UNAVAILABLE ||
-        rc == FL_OVERLOADED) { /* the queue to the broker is full: that is an answer too */
-        l->out->errors++;
-        l->out->error[rc]++;
-        return FL_OK;
-    }
-    if (rc)
-        return rc;
-    s = &l->sent[id % LOAD_WINDOW];
+    dataset_image(l->o->data, pick.record, target_of(l->o->target), shift ? a->spare : to);
+    if (shift)
+        traffic_shift(a->spare, to, (int)l->input.dim[1], (int)l->input.dim[2], (int)l->input.dim[3], pick.dx,
+                      pick.dy);
+    a->pick[at] = pick;
+    a->n++;
+}
+
+static void remember(struct load *l, uint64_t id, int64_t record, bool counts)
+{
+    struct sent *s = &l->sent[id % LOAD_WINDOW];
+
     if (s->waiting) { /* one that was sent LOAD_WINDOW requests ago never came back */
-        l->out->lost++;
+        if (s->counts)
+            tally_error(l->tally, since_begin(l, clock_ns()), FL_OK);
         l->in_flight--;
     }
-    *s = (struct sent){id, due_ns, record, true};
+    if (!l->in_flight)
+        l->heard_ns = clock_ns();
+    *s = (struct sent){id, l->due_ns, record, true, counts};
     l->in_flight++;
-    return FL_OK;
 }
 
-/* Sends what is due. Open loop: the next time is drawn from the last one's, not from now. */
-static int send_due(struct load *l, struct error *e)
+/* Sends the request that is due. */
+static int submit(struct load *l, struct error *e)
 {
+    struct ahead *a = &l->ahead;
+    bool counts = l->begin_ns && l->due_ns >= l->begin_ns;
+    struct traffic_pick pick;
+    uint64_t id, now;
+    int rc;
+
+    if (!a->n)
+        prepare(l);
+    pick = a->pick[a->first];
+    l->input.data = a->data + a->first * a->values;
+    rc = target_submit(l->o->target, &l->input, l->o->deadline_ms, &id, e);
+    a->first = (a->first + 1) % a->size;
+    a->n--;
+    now = clock_ns();
+    if (counts) {
+        l->counted++;
+        l->tally->sending_seconds = (double)since_begin(l, l->due_ns) / NS_PER_S;
+        tally_sent(l->tally, since_begin(l, now),
+                   open_loop(l) && !target_is_whole(l->o->target) ? now - l->due_ns : 0, pick.repeat);
+    } else {
+        l->out->warmup_requests++;
+    }
+    if (rc == FL_UNAVAILABLE || rc == FL_OVERLOADED) { /* the queue to the broker is full */
+        if (counts)
+            tally_error(l->tally, since_begin(l, now), rc);
+        return FL_OK;
+    }
+    if (!rc)
+        remember(l, id, pick.record, counts);
+    return rc;
+}
+
+/* Closed loop: as many as are missing, or a whole group when the last one is complete. */
+static int refill(struct load *l, struct error *e)
+{
+    int room = l->o->group ? (l->in_flight ? 0 : l->o->group) : l->o->closed - (int)l->in_flight;
     int rc = FL_OK;
 
-    if (l->o->rate <= 0) {
-        while (!rc && l->in_flight < l->o->closed && sending(l)) {
-            l->next_ns = clock_ns();
-            rc = submit(l, l->next_ns, e);
-        }
-        l->next_ns = clock_ns();
-        return rc;
+    l->due_ns = clock_ns();
+    if (l->o->group && room) {
+        l->group_left = room;
+        l->group_bad = 0;
     }
-    while (!rc && sending(l) && l->next_ns <= clock_ns()) {
-        rc = submit(l, l->next_ns, e);
-        l->next_ns += (uint64_t)(-log(uniform(&l->random)) / l->o->rate * NS_PER_S);
+    for (; !rc && room > 0 && sending(l); room--) {
+        if (!l->o->group)
+            l->due_ns = clock_ns();
+        rc = submit(l, e);
+        if (!rc && !l->in_flight)
+            break; /* nobody takes it */
     }
     return rc;
 }
 
-static void count_answer(struct load *l, const struct answer *a, const struct sent *s, uint64_t now)
+static int send_due(struct load *l, struct error *e)
 {
-    struct load_result *out = l->out;
-    int32_t label = dataset_label(l->o->data, s->record);
+    int rc;
 
-    if (a->error) {
-        out->errors++;
-        out->error[a->error < FL_CODES ? a->error : FL_INTERNAL]++;
-        return;
-    }
-    out->answered++;
-    out->retried += a->attempts > 1;
-    if (a->exit >= 0 && a->exit < PIPELINE_MAX_EXITS)
-        out->by_exit[a->exit]++;
-    else
-        out->by_network++;
-    if (label >= 0) {
-        out->labelled++;
-        out->right += a->label == label;
-    }
-    histogram_record(&out->latency, now - s->due_ns);
-    histogram_record(&out->exit_latency[a->exit >= 0], now - s->due_ns);
-    attribution_add(out->attribution, a, now - s->due_ns);
+    if (!open_loop(l))
+        return refill(l, e);
+    if (!sending(l) || l->due_ns > clock_ns())
+        return FL_OK;
+    rc = submit(l, e);
+    schedule_next(l);
+    return rc;
 }
 
-/* Takes all answers that are there. */
+/* The last answer of a group ends a query. */
+static void count_group(struct load *l, const struct sent *s, bool bad, uint64_t now)
+{
+    l->group_bad += bad;
+    if (l->o->group && --l->group_left == 0 && s->counts && !l->group_bad)
+        histogram_record(&l->tally->query, now - s->due_ns);
+}
+
+static void take(struct load *l, const struct answer *a)
+{
+    struct sent *s = &l->sent[a->id % LOAD_WINDOW];
+    uint64_t now = clock_ns();
+
+    if (!s->waiting || s->id != a->id)
+        return;
+    s->waiting = false;
+    l->in_flight--;
+    l->heard_ns = now;
+    count_group(l, s, a->error != FL_OK, now);
+    if (s->counts && a->error)
+        tally_error(l->tally, since_begin(l, now), (int)a->error);
+    else if (s->counts)
+        tally_answer(l->tally, since_begin(l, now), a, now - s->due_ns, dataset_label(l->o->data, s->record));
+    else if (!l->begin_ns && !a->error && warmup_note(l->warmup, now, now - s->due_ns))
+        begin_counting(l, now);
+}
+
+/* Takes the answers that are there, though none for ever: the next request may be due. */
 static int take_answers(struct load *l, struct error *e)
 {
     struct answer a;
-    int n, rc;
 
-    while (!(rc = client_receive(l->client, 0, &a, NULL, 0, &n, e))) {
-        struct sent *s = &l->sent[a.id % LOAD_WINDOW];
-        if (!s->waiting || s->id != a.id)
+    for (int i = 0; i < 64; i++) {
+        int rc = target_receive(l->o->target, &a, e);
+        if (rc == FL_PROTOCOL || rc == FL_TOO_LARGE) {
+            l->tally->garbage++;
             continue;
-        s->waiting = false;
-        l->in_flight--;
-        l->last_ns = clock_ns();
-        count_answer(l, &a, s, l->last_ns);
+        }
+        if (rc)
+            return rc == FL_AGAIN ? FL_OK : rc;
+        take(l, &a);
     }
-    return rc == FL_AGAIN ? FL_OK : rc;
+    return FL_OK;
 }
 
-/* Sleeps until an answer may be there or the next request is due; never long, the descriptor tells of edges
- * only. */
+/* Sleeps until an answer may be there (the descriptor tells of edges only, so never long) or shortly before
+ * the next request is due. Learns from how late it was woken. */
 static void nap(struct load *l)
 {
-    struct pollfd fd = {.fd = client_fd(l->client), .events = POLLIN};
-    uint64_t now = clock_ns(), wait = LOAD_NAP_NS;
-    struct timespec t;
+    struct pollfd fd = {.fd = target_fd(l->o->target), .events = POLLIN};
+    uint64_t now = clock_ns(), wait = LOAD_NAP_NS, woken;
+    struct timespec t = {0, 0};
+    bool timed = open_loop(l) && sending(l);
 
-    if (l->o->rate > 0 && sending(l))
-        wait = l->next_ns <= now ? 0 : l->next_ns - now < wait ? l->next_ns - now : wait;
-    t.tv_sec = 0;
+    if (timed && l->due_ns < now + l->margin_ns + wait) {
+        if (l->due_ns <= now + l->margin_ns)
+            return;
+        wait = l->due_ns - now - l->margin_ns;
+    }
     t.tv_nsec = (long)wait;
-    if (wait)
-        ppoll(&fd, 1, &t, NULL);
+    if (ppoll(&fd, fd.fd >= 0, &t, NULL) || !timed)
+        return;
+    woken = clock_ns();
+    l->margin_ns -= l->margin_ns / 32;
+    if (woken - now > wait && woken - now - wait + LOAD_MARGIN_LOW > l->margin_ns)
+        l->margin_ns = woken - now - wait + LOAD_MARGIN_LOW;
+    if (l->margin_ns < LOAD_MARGIN_LOW)
+        l->margin_ns = LOAD_MARGIN_LOW;
+    if (l->margin_ns > LOAD_MARGIN_HIGH)
+        l->margin_ns = LOAD_MARGIN_HIGH;
 }
 
+static void idle(struct load *l)
+{
+    if (sending(l) && l->ahead.n < l->ahead.size)
+        prepare(l);
+    else if (!target_is_whole(l->o->target) || open_loop(l))
+        nap(l);
+}
+
+static void stop(struct load *l, uint64_t now, const char *why)
+{
+    if (l->stop_ns)
+        return;
+    l->stop_ns = now;
+    snprintf(l->out->cut_short, sizeof l->out->cut_short, "%s after %.1f s", why,
+             (double)(now - l->start_ns) / NS_PER_S);
+}
+
+/* What happens a few times a second: the end of a warm-up that takes too long, a server that is gone. */
 static void tick(struct load *l)
 {
     uint64_t now = clock_ns();
@@ -164,56 +307,89 @@ static void tick(struct load *l)
     if (now < l->tick_ns)
         return;
     l->tick_ns = now + LOAD_TICK_NS;
-    l->out->seconds = (double)(now - l->begin_ns) / NS_PER_S;
-    if (l->o->tick && l->o->tick(l->o->tick_arg, l->out))
-        l->stop = true;
+    if (!l->begin_ns && now >= l->start_ns + (uint64_t)(l->o->warmup_s * NS_PER_S)) {
+        l->out->drifting = warmup_drifts(l->warmup);
+        begin_counting(l, now);
+    }
+    if (l->in_flight && now > l->heard_ns + l->patience_ns)
+        stop(l, now, "the server did not answer any more; given up");
+    if (l->o->tick && l->o->tick(l->o->arg, l->tally, (double)(now - l->start_ns) / NS_PER_S)) {
+        l->out->stopped = true;
+        stop(l, now, "interrupted");
+    }
+}
+
+/* True while answers may still come. */
+static bool waiting(const struct load *l)
+{
+    uint64_t now = clock_ns();
+
+    return l->in_flight && now < l->heard_ns + l->patience_ns &&
+           (!l->stop_ns || now < l->stop_ns + LOAD_STOP_NS);
 }
 
 static int drive(struct load *l, struct error *e)
 {
-    uint64_t patience = (uint64_t)l->deadline_ms * NS_PER_MS + LOAD_GRACE_NS, sent_ns;
     int rc = FL_OK;
 
-    l->begin_ns = l->next_ns = l->last_ns = sent_ns = clock_ns();
-    while (!rc && (sending(l) || (l->in_flight && clock_ns() < sent_ns + patience))) {
-        if (sending(l))
-            sent_ns = clock_ns();
+    l->start_ns = l->due_ns = l->heard_ns = clock_ns();
+    if (open_loop(l))
+        schedule_next(l);
+    if (l->o->warmup_s <= 0)
+        begin_counting(l, l->start_ns);
+    while (!rc && (sending(l) || waiting(l))) {
+        uint64_t due = l->due_ns;
         rc = send_due(l, e);
         if (!rc)
             rc = take_answers(l, e);
         tick(l);
-        nap(l);
+        if (!open_loop(l) || l->due_ns == due) /* nothing was sent: there is time */
+            idle(l);
     }
-    l->out->lost += l->in_flight;
-    l->out->errors += l->out->lost;
-    l->out->seconds = (double)((l->last_ns > l->begin_ns ? l->last_ns : clock_ns()) - l->begin_ns) / NS_PER_S;
-    l->out->offered_rps = l->o->rate > 0 ? l->o->rate : (double)l->out->sent / l->out->seconds;
+    for (int i = 0; i < LOAD_WINDOW; i++)
+        if (l->sent[i].waiting && l->sent[i].counts)
+            tally_error(l->tally, since_begin(l, clock_ns()), FL_OK);
+    l->out->cpu_s = process_cpu_s() - l->cpu_s;
+    l->out->end_s = (double)since_begin(l, clock_ns()) / NS_PER_S;
+    if (!l->begin_ns && !rc && !l->stop_ns)
+        snprintf(l->out->cut_short, sizeof l->out->cut_short, "all requests went by while warming up");
     return rc;
 }
 
-int load_run(struct load_result *out, const struct load_options *o, struct error *e)
+static int make_ready(struct load *l, struct error *e)
 {
-    struct load l = {.o = o, .out = out, .random = o->seed * 2654435769u + 88172645463325252ull};
-    int rc;
+    struct ahead *a = &l->ahead;
+
+    l->input = dataset_shape(l->o->data);
+    a->values = tensor_count(&l->input);
+    a->size = (int)(LOAD_AHEAD_BYTES / (4 * a->values));
+    a->size = a->size < 2 ? 2 : a->size > LOAD_AHEAD ? LOAD_AHEAD : a->size;
+    a->data = malloc(sizeof *a->data * (size_t)(a->size * a->values));
+    a->spare = malloc(sizeof *a->spare * (size_t)a->values);
+    l->sent = calloc(LOAD_WINDOW, sizeof *l->sent);
+    l->warmup = calloc(1, sizeof *l->warmup);
+    if (!a->data || !a->spare || !l->sent || !l->warmup)
+        return error_set(e, FL_NOMEM, "no memory for requests");
+    while (a->n < a->size)
+        prepare(l);
+    return FL_OK;
+}
+
+int load_run(struct tally *tally, struct load_outcome *out, const struct load_options *o, struct error *e)
+{
+    struct load l = {.o = o, .tally = tally, .out = out, .margin_ns = 2 * LOAD_MARGIN_LOW};
+    int64_t deadline_ms = o->deadline_ms ? (int64_t)o->deadline_ms : target_of(o->target)->broker.deadline_ms;
+    int slack = prctl(PR_GET_TIMERSLACK), rc;
 
     memset(out, 0, sizeof *out);
-    if (attribution_new(&out->attribution))
-        return error_set(e, FL_NOMEM, "no memory for sums");
-    l.deadline_ms = o->deadline_ms ? (int64_t)o->deadline_ms : o->pipeline->broker.deadline_ms;
-    l.input = dataset_shape(o->data);
-    l.sent = calloc(LOAD_WINDOW, sizeof *l.sent);
-    if (!l.sent || tensor_alloc(&l.input))
-        rc = error_set(e, FL_NOMEM, "no memory for requests");
-    else if (!(rc = client_new(&l.client, o->pipeline, e)))
+    l.patience_ns = (uint64_t)deadline_ms * NS_PER_MS + LOAD_GRACE_NS;
+    prctl(PR_SET_TIMERSLACK, 1); /* ns: wake up when asked to */
+    if (!(rc = make_ready(&l, e)))
         rc = drive(&l, e);
-    client_free(l.client);
-    tensor_release(&l.input);
+    prctl(PR_SET_TIMERSLACK, slack > 0 ? slack : 0);
+    free(l.ahead.data);
+    free(l.ahead.spare);
     free(l.sent);
+    free(l.warmup);
     return rc;
-}
-
-void load_result_close(struct load_result *r)
-{
-    attribution_free(r->attribution);
-    r->attribution = NULL;
 }

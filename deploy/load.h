@@ -1,49 +1,53 @@
-/* load.h - drive a running pipeline with requests from a data set, and count what comes back
+/* load.h - send requests when they are due, match answers to them, count
  *
- * Open loop: requests are due at the times of a Poisson process, whether or not earlier ones are answered,
- * and latency counts from when a request was due, so a pipeline that falls behind cannot hide it. Closed
- * loop: N are always in flight; latency counts from when one was sent. One thread, one client.
+ * Open loop: requests are due at the times of `arrivals`, whether or not earlier ones are answered, and
+ * latency counts from when a request was due, so a server that falls behind or stalls cannot hide it. Closed
+ * loop: N are always in flight; latency counts from when one was sent.
+ *
+ * How requests leave on time: the next inputs are made ready while there is nothing else to do; the thread
+ * sleeps until shortly before the next is due (by as much as it was last woken too late) and then watches the
+ * clock. How late each one left all the same is counted.
+ *
+ * Before anything is counted the server warms up under the same load (warmup.h). One thread.
  */
 #ifndef FREEZELINE_LOAD_H
 #define FREEZELINE_LOAD_H
 
-#include "attribution.h"
-#include "base/histogram.h"
+#include "arrivals.h"
 #include "dataset.h"
-#include "wire/message.h"
-
-struct load_result;
+#include "tally.h"
+#include "target.h"
+#include "traffic.h"
 
 struct load_options {
-    const struct pipeline *pipeline;
+    struct target *target;
     const struct dataset *data;
-    double rate;       /* requests per second; 0: closed loop */
-    int closed;        /* requests in flight */
-    double duration_s; /* stop sending then; 0: only by `requests` */
-    int64_t requests;  /* stop sending after so many; 0: only by duration */
-    uint32_t flags;    /* job_flags */
-    uint32_t deadline_ms;
-    uint64_t seed;
-    int (*tick)(void *arg,
-                const struct load_result *so_far); /* a few times a second; non-zero stops sending */
-    void *tick_arg;
+    struct traffic *traffic;
+    struct arrivals *arrivals; /* NULL: closed loop */
+    int closed;                /* requests in flight */
+    int group;            /* closed loop: so many at once, when the last such group is complete; 0: singly */
+    double duration_s;    /* of what is counted: stop sending then; 0: only by `requests` or the trace */
+    int64_t requests;     /* stop sending after so many that count; 0: only by duration */
+    double warmup_s;      /* the longest warm-up; 0: none */
+    uint32_t deadline_ms; /* 0: the pipeline's */
+    /* All may be NULL: counting begins; a few times a second, non-zero stops sending. */
+    void (*begun)(void *arg);
+    int (*tick)(void *arg, const struct tally *so_far, double seconds);
+    void *arg;
 };
 
-struct load_result {
-    int64_t sent, answered, errors, lost; /* lost: no answer at all */
-    int64_t error[FL_CODES];
-    int64_t by_exit[PIPELINE_MAX_EXITS], by_network;
-    int64_t labelled, right;
-    int64_t retried; /* answered in more than one attempt */
-    double seconds;  /* from the first due time to the last answer */
-    double offered_rps;
-    struct histogram latency, send_lag; /* send_lag: how late requests were sent, open loop */
-    struct histogram exit_latency[2];   /* 0: answered by the network, 1: by an exit */
-    struct attribution *attribution;    /* where the time went; load_result_close frees it */
+struct load_outcome {
+    double warmup_s;
+    int64_t warmup_requests;
+    bool drifting;       /* the warm-up took its longest, and latency still changed */
+    bool stopped;        /* by `tick` */
+    char cut_short[160]; /* why the run ended before its time; empty when it did not */
+    double cpu_s;        /* of this process while counting */
+    double end_s;        /* from the beginning of counting until all was over */
 };
 
-/* Close the result also after a failure. */
-int load_run(struct load_result *out, const struct load_options *o, struct error *e);
-void load_result_close(struct load_result *r);
+/* Counts into *tally, which has counted nothing yet. A server that dies does not make this fail: see
+ * cut_short. FL_NOMEM, FL_IO, and whatever the first request meets. */
+int load_run(struct tally *tally, struct load_outcome *out, const struct load_options *o, struct error *e);
 
 #endif

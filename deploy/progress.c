@@ -62,7 +62,7 @@ static void draw_bar(struct progress *p, double share, const char *left, const c
 void progress_update(struct progress *p, const char *phase, int64_t done, int64_t total, double number)
 {
     double share = total > 0 ? (double)done / (double)total : 1;
-    char left[32], shown[32] = "";
+    char left[32], shown[32 + sizeof p->note] = "";
     uint64_t now;
 
     if (strncmp(phase, p->phase, sizeof p->phase - 1))
@@ -75,6 +75,8 @@ void progress_update(struct progress *p, const char *phase, int64_t done, int64_
     time_left(p, done, total, now, left, sizeof left);
     if (isfinite(number) && number != 0)
         snprintf(shown, sizeof shown, "%.4g ", number);
+    if (*p->note)
+        snprintf(shown + strlen(shown), sizeof shown - strlen(shown), "%s ", p->note);
     if (p->terminal)
         draw_bar(p, share, left, shown);
     else

@@ -11,6 +11,7 @@ struct progress {
     FILE *to;
     bool terminal;
     char phase[96];
+    char note[64]; /* the caller's: shown after the number */
     uint64_t phase_ns, drawn_ns;
     int64_t first; /* done when the phase began: resumed work has no rate */
 };

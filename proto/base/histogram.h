@@ -34,9 +34,7 @@ unsigned histogram_bucket(uint64_t ns);
 double histogram_mean(const struct histogram *h);
 /* The sample of that rank, 1 to count, as histogram_quantile gives it. */
 uint64_t histogram_rank(const struct histogram *h, uint64_t rank);
-
-/* The bucket of a duration, and the first duration that is above all of a bucket's. */
-unsigned histogram_bucket(uint64_t ns);
+/* The first duration that is above all of a bucket's. */
 uint64_t histogram_upper_ns(unsigned bucket);
 
 #endif

@@ -1,0 +1,17 @@
+/* bench_file.h - a bench document on disk: as JSON, and as CSV in perf_analyzer's columns */
+#ifndef FREEZELINE_BENCH_FILE_H
+#define FREEZELINE_BENCH_FILE_H
+
+#include <jansson.h>
+
+#include "base/error.h"
+
+/* Both replace a regular file in one step, so nobody reads half a report; devices and pipes are written
+ * straight. FL_IO when that fails (a full disk): nothing is left then. FL_NOMEM. */
+int bench_file_write(const json_t *document, const char *path, struct error *e);
+/* A row for the document, or for each rate of its sweep. Durations in us. Client Send, Server Compute Input
+ * and Client Recv are 0: nothing is measured apart there. Network+Server Send/Recv is client, broker, wire,
+ * serialisation and residual; Server Compute Output is what look-ups add. */
+int bench_file_csv(const json_t *document, const char *path, struct error *e);
+
+#endif

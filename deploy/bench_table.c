@@ -1,0 +1,132 @@
+/* bench_table.c - tables of latencies and a few lines about them */
+#include "bench_table.h"
+
+#include <math.h>
+#include <stdio.h>
+
+#include "base/clock.h"
+#include "table.h"
+
+static void latency_row(struct table *t, const char *who, const struct histogram *h)
+{
+    static const double q[] = {0.5, 0.9, 0.95, 0.99, 0.999, 0.9999};
+
+    if (!h->count)
+        return;
+    table_cell(t, "%s", who);
+    table_cell(t, "%llu", (unsigned long long)h->count);
+    table_cell(t, "%.3f", histogram_mean(h) / NS_PER_MS);
+    for (int i = 0; i < 6; i++)
+        table_cell(t, "%.3f", (double)histogram_quantile(h, q[i]) / NS_PER_MS);
+    table_cell(t, "%.3f", (double)h->max_ns / NS_PER_MS);
+}
+
+static int print_latencies(const struct measurement *m, struct error *e)
+{
+    const struct tally *tally = m->tally;
+    struct table *t;
+    int rc;
+
+    if (table_new(&t, "latency, ms|requests|mean|p50|p90|p95|p99|p99.9|p99.99|max", "lrrrrrrrrr"))
+        return error_set(e, FL_NOMEM, "no memory for a table");
+    latency_row(t, "all", &tally->latency);
+    latency_row(t, "queries", &tally->query);
+    for (int i = 0; i < PIPELINE_MAX_EXITS; i++)
+        latency_row(t, model_shape_exit(m->of->model, i), &tally->exit[i].latency);
+    latency_row(t, "network", &tally->exit[TALLY_NETWORK].latency);
+    rc = table_print(t, stdout, 0, e);
+    table_free(t);
+    return rc;
+}
+
+static void print_exit(const struct measurement *m, const char *name, const struct tally_exit *x)
+{
+    if (!x->answered)
+        return;
+    printf(" %s %.1f%%", name, 100 * (double)x->answered / (double)m->tally->answered);
+    if (x->labelled)
+        printf(" (%.1f%% right)", 100 * (double)x->right / (double)x->labelled);
+}
+
+static void print_exits(const struct measurement *m)
+{
+    const struct tally *t = m->tally;
+
+    printf("\nanswered by:");
+    for (int i = 0; i < m->of->model->n_exits; i++)
+        print_exit(m, m->of->model->exit[i].name, &t->exit[i]);
+    print_exit(m, "network", &t->exit[TALLY_NETWORK]);
+    if (t->labelled)
+        printf("\naccuracy: %.2f%% of %lld\n", 100 * (double)t->right / (double)t->labelled,
+               (long long)t->labelled);
+    else
+        printf("\naccuracy: not known, the data has no labels\n");
+}
+
+static void print_parts(const struct measurement *m)
+{
+    double mean[PARTS], middle[PARTS];
+
+    attribution_mean(m->tally->attribution, mean);
+    attribution_middle(m->tally->attribution, middle);
+    printf("where the time goes, ms (mean / at the median):");
+    for (int i = 0; i < PARTS; i++)
+        printf("%s %s %.3f / %.3f", i ? "," : "", part_names[i], mean[i] / NS_PER_MS, middle[i] / NS_PER_MS);
+    printf(" (%.1f%% / %.1f%% unexplained)\n", 100 * attribution_residual_share(mean),
+           100 * attribution_residual_share(middle));
+}
+
+static void print_counts(const struct measurement *m)
+{
+    const struct tally *t = m->tally;
+
+    printf(
+        "%s: %lld requests in %.1f s after %.1f s of warm-up: offered %.1f/s, answered %.1f/s, %lld errors\n",
+        m->of->label, (long long)t->sent, t->seconds, m->outcome.warmup_s, measurement_offered(m),
+        measurement_achieved(m), (long long)t->errors);
+    for (int i = 1; i < FL_CODES; i++)
+        if (t->error[i])
+            printf("  %s: %lld\n", error_name(i), (long long)t->error[i]);
+    if (t->lost)
+        printf("  lost: %lld\n", (long long)t->lost);
+    printf("load: %s arrivals, %s traffic, %.1f%% of the requests showed a record again\n\n", m->arrivals,
+           m->traffic, 100 * (double)t->repeats / fmax(1, (double)t->sent));
+}
+
+static void print_costs(const struct measurement *m)
+{
+    double n = (double)m->tally->answered, joules = m->watch ? watch_joules(m->watch) : NAN,
+           cpu = m->of->whole ? m->outcome.cpu_s
+                 : m->watch   ? watch_cpu_s(m->watch)
+                              : NAN;
+
+    if (isfinite(cpu))
+        printf("CPU time per request: %.3f ms, ", 1000 * cpu / n);
+    if (isfinite(joules))
+        printf("energy per request: %.3f J, ", joules / n);
+    else
+        printf("energy: not exposed here, ");
+    printf("the sender used %.0f%% of a core", 100 * m->outcome.cpu_s / fmax(m->outcome.end_s, 1e-9));
+    if (m->options.arrivals && !m->of->whole)
+        printf(", late by %.0f us at p99", (double)histogram_quantile(&m->tally->lateness, 0.99) / NS_PER_US);
+    printf("\n");
+}
+
+int bench_table_print(const struct measurement *m, struct error *e)
+{
+    int rc;
+
+    print_counts(m);
+    if ((rc = print_latencies(m, e)))
+        return rc;
+    if (m->tally->answered) {
+        print_exits(m);
+        print_parts(m);
+        print_costs(m);
+    }
+    for (int i = 0; i < m->n_doubts; i++)
+        printf("%s%s\n", i ? "         " : "INVALID: ", m->doubt[i]);
+    if (!m->n_doubts)
+        printf("valid\n");
+    return FL_OK;
+}

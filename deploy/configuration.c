@@ -1,0 +1,86 @@
+/* configuration.c - opening what is measured */
+#include "configuration.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static bool has_caches(const struct model_shape *m)
+{
+    for (int i = 0; i < m->n_exits; i++)
+        if (strcmp(m->exit[i].kind, "none"))
+            return true;
+    return false;
+}
+
+static int open_target(struct configuration *c, bool no_cache, struct error *e)
+{
+    if (c->whole)
+        return target_whole(&c->target, c->pipeline, e);
+    return target_pipeline(&c->target, c->pipeline, no_cache ? JOB_NO_CACHE : 0, e);
+}
+
+int configuration_open(struct configuration *out, const char *what, const struct pipeline *base,
+                       struct error *e)
+{
+    bool no_cache = !strcmp(what, "no-cache");
+    int rc;
+
+    memset(out, 0, sizeof *out);
+    out->whole = !strcmp(what, "whole");
+    if (*what && !no_cache && !out->whole && (rc = pipeline_load(&out->owned, what, NULL, 0, e)))
+        return rc;
+    out->pipeline = out->owned ? out->owned : base;
+    snprintf(out->label, sizeof out->label, "%.120s%s", out->pipeline->name,
+             no_cache     ? " without caches"
+             : out->whole ? " in one process"
+                          : "");
+    if (!(out->model = calloc(1, sizeof *out->model)))
+        return error_set(e, FL_NOMEM, "no memory");
+    if ((rc = model_shape_load(out->model, out->pipeline, e)))
+        return rc;
+    out->caches = !no_cache && !out->whole && has_caches(out->model);
+    return open_target(out, no_cache, e);
+}
+
+void configuration_close(struct configuration *c)
+{
+    target_free(c->target);
+    free(c->model);
+    pipeline_free(c->owned);
+}
+
+static json_t *model_bytes(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) ? json_null() : json_integer((json_int_t)st.st_size);
+}
+
+static json_t *promise(const struct pipeline *p)
+{
+    char text[160];
+
+    if (p->cache.rule != THRESHOLD_RISK)
+        return json_null();
+    snprintf(text, sizeof text, "at most %g points of %s lost, certainty %g%%", p->cache.max_accuracy_loss,
+             p->cache.promise, 100 * p->cache.certainty);
+    return json_string(text);
+}
+
+json_t *configuration_json(const struct configuration *c)
+{
+    const struct pipeline *p = c->pipeline;
+    json_t *replicas = json_array(), *exits = json_array();
+
+    if (c->whole)
+        json_array_append_new(replicas, json_integer(1));
+    for (int i = 0; !c->whole && i < p->n_stages; i++)
+        json_array_append_new(replicas, json_integer(p->stage[i].n_replicas));
+    for (int i = 0; !c->whole && i < c->model->n_exits; i++)
+        json_array_append_new(exits, json_string(c->model->exit[i].name));
+    return json_pack("{s:s, s:s, s:o, s:i, s:o, s:o, s:b, s:o}", "file", p->path ? p->path : "", "model",
+                     p->model, "model_bytes", model_bytes(p->model), "stages",
+                     c->whole ? 1 : c->model->n_stages, "replicas", replicas, "exits", exits, "caches",
+                     c->caches, "promise", c->caches ? promise(p) : json_null());
+}

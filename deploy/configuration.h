@@ -1,0 +1,29 @@
+/* configuration.h - what is measured: a running pipeline with or without its caches, or its model whole */
+#ifndef FREEZELINE_CONFIGURATION_H
+#define FREEZELINE_CONFIGURATION_H
+
+#include <jansson.h>
+
+#include "model_shape.h"
+#include "target.h"
+
+struct configuration {
+    char label[160];
+    const struct pipeline *pipeline;
+    struct pipeline *owned; /* NULL when it is another configuration's */
+    struct model_shape *model;
+    struct target *target;
+    bool whole, caches;
+};
+
+/* `what`: "" for `base` as it is, "no-cache" for `base` without look-ups, "whole" for its model in this
+ * process, or the path of another running pipeline's YAML file. Borrows base. FL_UNAVAILABLE when the
+ * pipeline is not up. Close after a failure too. */
+int configuration_open(struct configuration *out, const char *what, const struct pipeline *base,
+                       struct error *e);
+void configuration_close(struct configuration *c);
+
+/* The pipeline of a report: file, model, model_bytes, stages, replicas, exits, caches, promise. */
+json_t *configuration_json(const struct configuration *c);
+
+#endif

@@ -1,0 +1,175 @@
+/* measurement.c - running a load, judging what came of it */
+#include "measurement.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/clock.h"
+
+#define LATE_FINE_NS   (200 * NS_PER_US) /* requests sent up to this late do not spoil a measurement */
+#define LATE_SHARE     0.05              /* nor up to this share of the latency at the same percentile */
+#define RESIDUAL_SHARE 0.03              /* of the median that the parts may leave unexplained */
+#define ERROR_SHARE    0.01
+
+static void begun(void *arg)
+{
+    watch_begin(((struct measurement *)arg)->watch);
+}
+
+static int tick(void *arg, const struct tally *so_far, double seconds)
+{
+    struct measurement *m = arg;
+    return m->options.tick ? m->options.tick(m->options.arg, so_far, seconds) : 0;
+}
+
+static void note_time(struct measurement *m)
+{
+    time_t now = time(NULL);
+    struct tm utc;
+
+    gmtime_r(&now, &utc);
+    strftime(m->started, sizeof m->started, "%Y-%m-%dT%H:%M:%SZ", &utc);
+}
+
+static int load(struct measurement *m, struct traffic *traffic, struct arrivals *arrivals, struct error *e)
+{
+    const struct measurement_options *o = &m->options;
+    struct load_options to = {.target = m->of->target,
+                              .data = o->data,
+                              .traffic = traffic,
+                              .arrivals = arrivals,
+                              .closed = o->closed,
+                              .group = o->group,
+                              .duration_s = o->duration_s,
+                              .requests = o->requests,
+                              .warmup_s = o->warmup_s,
+                              .deadline_ms = (uint32_t)o->deadline_ms,
+                              .begun = begun,
+                              .tick = tick,
+                              .arg = m};
+    int rc;
+
+    snprintf(m->traffic, sizeof m->traffic, "%s", traffic_name(traffic));
+    m->zipf_s = traffic_zipf_s(traffic);
+    snprintf(m->arrivals, sizeof m->arrivals, "%s", arrivals ? arrivals_name(arrivals) : "closed");
+    m->rate = arrivals ? arrivals_rate(arrivals) : 0;
+    if (o->watch && !m->of->whole && (rc = watch_start(&m->watch, m->of->pipeline, e)))
+        return rc;
+    rc = load_run(m->tally, &m->outcome, &to, e);
+    watch_stop(m->watch);
+    return rc;
+}
+
+int measurement_run(struct measurement *m, const struct configuration *of,
+                    const struct measurement_options *o, struct error *e)
+{
+    struct traffic *traffic = NULL;
+    struct arrivals *arrivals = NULL;
+    int rc;
+
+    memset(m, 0, sizeof *m);
+    m->of = of;
+    m->options = *o;
+    note_time(m);
+    if (tally_new(&m->tally))
+        rc = error_set(e, FL_NOMEM, "no memory to count in");
+    else if (!(rc = dataset_fits(o->data, &of->model->input, e)) &&
+             !(rc = traffic_new(&traffic, o->traffic, dataset_count(o->data), o->seed, e)) &&
+             (!o->arrivals || !(rc = arrivals_new(&arrivals, o->arrivals, o->rate, o->seed, e))))
+        rc = load(m, traffic, arrivals, e);
+    traffic_free(traffic);
+    arrivals_free(arrivals);
+    if (!rc)
+        measurement_judge(m);
+    return rc;
+}
+
+void measurement_close(struct measurement *m)
+{
+    tally_free(m->tally);
+    watch_free(m->watch);
+    m->tally = NULL;
+    m->watch = NULL;
+}
+
+double measurement_offered(const struct measurement *m)
+{
+    const struct measurement_options *o = &m->options;
+    const struct tally *t = m->tally;
+    double seconds = t->sending_seconds;
+
+    if (o->duration_s > 0 && !(o->requests > 0 && t->sent >= o->requests) && !*m->outcome.cut_short &&
+        strcmp(m->arrivals, "trace"))
+        seconds = fmax(seconds, o->duration_s);
+    return seconds > 0 ? (double)t->sent / seconds : 0;
+}
+
+double measurement_achieved(const struct measurement *m)
+{
+    return m->tally->seconds > 0 ? (double)m->tally->answered / m->tally->seconds : 0;
+}
+
+static void doubt(struct measurement *m, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void doubt(struct measurement *m, const char *format, ...)
+{
+    va_list args;
+
+    if (m->n_doubts == MEASUREMENT_DOUBTS)
+        return;
+    va_start(args, format);
+    vsnprintf(m->doubt[m->n_doubts++], sizeof m->doubt[0], format, args);
+    va_end(args);
+}
+
+/* The sender is to blame for latency only as far as it was late itself. */
+static void judge_lateness(struct measurement *m)
+{
+    static const double shares[] = {0.5, 0.99};
+
+    for (int i = 0; i < 2; i++) {
+        uint64_t late = histogram_quantile(&m->tally->lateness, shares[i]),
+                 latency = histogram_quantile(&m->tally->latency, shares[i]);
+        if (late <= LATE_FINE_NS || (double)late <= LATE_SHARE * (double)latency)
+            continue;
+        doubt(m, "the sender was late: %.0f us at p%.0f, %.1f%% of the latency", (double)late / NS_PER_US,
+              100 * shares[i], 100 * (double)late / fmax(1, (double)latency));
+        return;
+    }
+}
+
+static void judge_parts(struct measurement *m)
+{
+    double part_ns[PARTS], share;
+
+    attribution_middle(m->tally->attribution, part_ns);
+    share = attribution_residual_share(part_ns);
+    if (share > RESIDUAL_SHARE)
+        doubt(m, "the parts leave %.1f%% of the median unexplained", 100 * share);
+}
+
+void measurement_judge(struct measurement *m)
+{
+    const struct tally *t = m->tally;
+
+    m->n_doubts = 0;
+    if (*m->outcome.cut_short)
+        doubt(m, "%s", m->outcome.cut_short);
+    if (!t->answered)
+        doubt(m, "no request was answered");
+    if (t->lost)
+        doubt(m, "%lld requests were lost", (long long)t->lost);
+    if (t->garbage)
+        doubt(m, "%lld messages of the server made no sense", (long long)t->garbage);
+    if (t->answered && (double)t->errors > ERROR_SHARE * (double)t->sent)
+        doubt(m, "%.1f%% of the requests failed; latency tells of the others alone",
+              100 * (double)t->errors / (double)t->sent);
+    if (m->outcome.drifting)
+        doubt(m, "latency still changed after %.0f s of warm-up", m->outcome.warmup_s);
+    if (t->answered) {
+        judge_lateness(m);
+        judge_parts(m);
+    }
+}

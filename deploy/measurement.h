@@ -1,0 +1,62 @@
+/* measurement.h - one load on one configuration, and what came of it */
+#ifndef FREEZELINE_MEASUREMENT_H
+#define FREEZELINE_MEASUREMENT_H
+
+#include "configuration.h"
+#include "load.h"
+#include "watch.h"
+
+#define MEASUREMENT_DOUBTS  12
+#define MEASUREMENT_WARM_UP 10.0 /* s, at most */
+
+struct measurement_options {
+    const struct dataset *data;
+    const char *data_spec;
+    const char *traffic;  /* as traffic_new takes it */
+    const char *arrivals; /* as arrivals_new takes it; NULL: closed loop */
+    double rate;
+    int closed, group;
+    double duration_s;
+    int64_t requests;
+    double warmup_s;
+    int deadline_ms;
+    uint64_t seed;
+    bool watch; /* look at the pipeline's processes */
+    /* As load_options has it; NULL: none. */
+    int (*tick)(void *arg, const struct tally *so_far, double seconds);
+    void *arg;
+};
+
+struct measurement {
+    const struct configuration *of;
+    struct measurement_options options;
+    char scenario[32]; /* "" or its name */
+    char started[32];  /* "2026-01-02T03:04:05Z" */
+    char traffic[16], arrivals[16];
+    double zipf_s, rate; /* rate: as offered by plan; 0 in a closed loop */
+    struct tally *tally;
+    struct load_outcome outcome;
+    struct watch *watch; /* stopped; NULL: there was none */
+    int n_doubts;
+    char doubt[MEASUREMENT_DOUBTS][160]; /* why the figures are not to be trusted */
+};
+
+/* Runs it. Borrows `of` and what the options point to. Close after a failure too. */
+int measurement_run(struct measurement *m, const struct configuration *of,
+                    const struct measurement_options *o, struct error *e);
+void measurement_close(struct measurement *m);
+
+/* Requests per second that were due, and that were answered. */
+double measurement_offered(const struct measurement *m);
+double measurement_achieved(const struct measurement *m);
+
+/* Fills doubt[]: looks at tally and outcome alone. */
+void measurement_judge(struct measurement *m);
+
+/* {"mean", "min", "p50", ..., "max", "interval": {"p50": [low, high], ...}} in ms; null where nothing was
+ * recorded, and for a side of an interval that so few samples do not bound. */
+json_t *measurement_latency(const struct histogram *h);
+/* The document of deploy/README.md, "The bench document". NULL without memory. */
+json_t *measurement_document(const struct measurement *m);
+
+#endif

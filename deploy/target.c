@@ -1,0 +1,146 @@
+/* target.c - one interface to a client and to an executor */
+#include "target.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "client/client.h"
+#include "extract.h"
+#include "stages/exec.h"
+
+#define STATUS_WAIT_MS 3000
+
+struct target {
+    const struct pipeline *pipeline;
+    uint32_t flags;
+    struct client *client; /* of a running pipeline */
+    struct exec *exec;     /* of the whole model */
+    int last, classes;     /* its last node; scores per request */
+    uint64_t next;         /* id */
+    bool answered;         /* `answer` is to be received */
+    struct answer answer;
+};
+
+static int make(struct target **out, const struct pipeline *p, struct error *e)
+{
+    *out = calloc(1, sizeof **out);
+    if (!*out)
+        return error_set(e, FL_NOMEM, "no memory");
+    (*out)->pipeline = p;
+    return FL_OK;
+}
+
+int target_pipeline(struct target **out, const struct pipeline *p, uint32_t flags, struct error *e)
+{
+    int rc = make(out, p, e);
+
+    if (rc)
+        return rc;
+    (*out)->flags = flags;
+    if ((rc = client_new(&(*out)->client, p, e)) ||
+        (rc = client_status((*out)->client, STATUS_WAIT_MS, NULL, e))) {
+        target_free(*out);
+        *out = NULL;
+    }
+    return rc;
+}
+
+static int load_model(struct target *t, struct error *e)
+{
+    const struct pipeline *p = t->pipeline;
+    struct exec_options o = {
+        .threads = p->n_stages > 0 ? p->stage[0].threads : 1, .max_batch = 1, .last = -1};
+    struct graph *g = NULL;
+    int rc;
+
+    if (engine_parse_kernels(p->kernels, &o.kernels))
+        return error_set(e, FL_CONFIG, "kernels: '%s' is not one of auto, onednn, openblas, reference",
+                         p->kernels);
+    if ((rc = graph_load(&g, p->model, NULL, e)))
+        return rc;
+    if (!(rc = extract_classes(g, &t->classes, e)) && !(rc = exec_new(&t->exec, g, &o, e)))
+        t->last = g->n_nodes - 1;
+    graph_free(g);
+    return rc;
+}
+
+int target_whole(struct target **out, const struct pipeline *p, struct error *e)
+{
+    int rc = make(out, p, e);
+
+    if (!rc && (rc = load_model(*out, e))) {
+        target_free(*out);
+        *out = NULL;
+    }
+    return rc;
+}
+
+void target_free(struct target *t)
+{
+    if (!t)
+        return;
+    client_free(t->client);
+    exec_free(t->exec);
+    free(t);
+}
+
+static int compute(struct target *t, const struct tensor *input, struct error *e)
+{
+    uint64_t start = clock_ns(), end;
+    struct tensor scores;
+    int rc;
+
+    memcpy(exec_input_buffer(t->exec, 0), input->data, (size_t)tensor_bytes(input));
+    if ((rc = exec_run(t->exec, 0, t->last, 1, NULL, NULL, e)))
+        return rc;
+    scores = exec_output(t->exec, 0, 1);
+    end = clock_ns();
+    t->answer = (struct answer){.id = t->next,
+                                .label = extract_label(scores.data, t->classes),
+                                .exit = -1,
+                                .attempts = 1,
+                                .total_ns = end - start};
+    t->answer.trace.n = 1;
+    t->answer.trace.stage[0] = (struct stage_time){.batch = 1, .compute_ns = end - start};
+    t->answered = true;
+    return FL_OK;
+}
+
+int target_submit(struct target *t, const struct tensor *input, uint32_t deadline_ms, uint64_t *id,
+                  struct error *e)
+{
+    int rc;
+
+    if (t->client)
+        return client_submit(t->client, input, t->flags, deadline_ms, id, e);
+    rc = compute(t, input, e);
+    *id = t->next++;
+    return rc;
+}
+
+int target_receive(struct target *t, struct answer *out, struct error *e)
+{
+    if (t->client)
+        return client_receive(t->client, 0, out, NULL, 0, NULL, e);
+    if (!t->answered)
+        return FL_AGAIN;
+    *out = t->answer;
+    t->answered = false;
+    return FL_OK;
+}
+
+int target_fd(struct target *t)
+{
+    return t->client ? client_fd(t->client) : -1;
+}
+
+const struct pipeline *target_of(const struct target *t)
+{
+    return t->pipeline;
+}
+
+bool target_is_whole(const struct target *t)
+{
+    return t->exec != NULL;
+}

@@ -1,0 +1,30 @@
+/* target.h - what a load is sent to: a running pipeline, or the whole model in this process
+ *
+ * A pipeline answers later, in any order. The whole model has computed its answer when target_submit returns:
+ * one process, one thread, no messages; the baseline of what a pipeline costs. One thread per target.
+ */
+#ifndef FREEZELINE_TARGET_H
+#define FREEZELINE_TARGET_H
+
+#include "wire/message.h"
+
+struct target;
+
+/* A running pipeline; `flags` (job_flags) go with each request. Borrows p. FL_UNAVAILABLE when its broker
+ * does not answer. */
+int target_pipeline(struct target **out, const struct pipeline *p, uint32_t flags, struct error *e);
+/* The model of p with the threads of its first stage. Errors as graph_load and exec_new. */
+int target_whole(struct target **out, const struct pipeline *p, struct error *e);
+void target_free(struct target *t);
+
+/* As client_submit and client_receive. */
+int target_submit(struct target *t, const struct tensor *input, uint32_t deadline_ms, uint64_t *id,
+                  struct error *e);
+int target_receive(struct target *t, struct answer *out, struct error *e); /* does not wait: FL_AGAIN */
+/* As client_fd; -1 of the whole model. */
+int target_fd(struct target *t);
+
+const struct pipeline *target_of(const struct target *t);
+bool target_is_whole(const struct target *t);
+
+#endif

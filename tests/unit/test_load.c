@@ -1,0 +1,349 @@
+/* test_load.c - the load generator against servers whose behaviour is known */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "deploy/load.h"
+#include "deploy/npy.h"
+#include "fake_server.h"
+
+#define RECORDS 40
+
+static struct fake_server server;
+static struct pipeline *pipeline;
+static struct target *target;
+static struct dataset *data;
+static struct traffic *traffic;
+static struct arrivals *arrivals;
+static struct tally *tally;
+static struct load_outcome outcome;
+static char images[64], labels[64];
+
+/* Record i is full of i; its label is i, but 0 for every fourth: three quarters of the answers are right. */
+static void write_data(void)
+{
+    struct tensor x = {.dtype = TENSOR_F32, .rank = 4, .dim = {RECORDS, 3, 16, 16}};
+    struct tensor y = {.dtype = TENSOR_I64, .rank = 1, .dim = {RECORDS}};
+    struct error e;
+
+    assert_int_equal(tensor_alloc(&x), FL_OK);
+    assert_int_equal(tensor_alloc(&y), FL_OK);
+    for (int i = 0; i < RECORDS; i++) {
+        for (int k = 0; k < 3 * 16 * 16; k++)
+            ((float *)x.data)[i * 3 * 16 * 16 + k] = (float)(i + 1);
+        ((int64_t *)y.data)[i] = i % 4 ? i + 1 : 0;
+    }
+    assert_int_equal(npy_write(&x, images, &e), FL_OK);
+    assert_int_equal(npy_write(&y, labels, &e), FL_OK);
+    tensor_release(&x);
+    tensor_release(&y);
+}
+
+static int group_up(void **state)
+{
+    (void)state;
+    snprintf(images, sizeof images, "/tmp/freezeline-load-%d-x.npy", (int)getpid());
+    snprintf(labels, sizeof labels, "/tmp/freezeline-load-%d-y.npy", (int)getpid());
+    write_data();
+    return 0;
+}
+
+static int group_down(void **state)
+{
+    (void)state;
+    unlink(images);
+    unlink(labels);
+    return 0;
+}
+
+/* Server, client, data. `kind` of arrivals: NULL for a closed loop. */
+static void open_all(const struct fake_behaviour *does, const char *kind, double rate, const char *records)
+{
+    char text[256], spec[160];
+    struct error e = {0};
+
+    assert_int_equal(fake_start(&server, does), 0);
+    snprintf(text, sizeof text, "model: m.onnx\nbroker: {requests: '%s', deadline_ms: 200}\n",
+             server.endpoint);
+    snprintf(spec, sizeof spec, "npy:%s,%s", images, labels);
+    assert_int_equal(pipeline_parse(&pipeline, text, strlen(text), "test.yaml", NULL, 0, &e), FL_OK);
+    if (target_pipeline(&target, pipeline, 0, &e))
+        fail_msg("%s", e.text);
+    if (dataset_open(&data, spec, &e))
+        fail_msg("%s", e.text);
+    assert_int_equal(traffic_new(&traffic, records, RECORDS, 1, &e), FL_OK);
+    arrivals = NULL;
+    if (kind)
+        assert_int_equal(arrivals_new(&arrivals, kind, rate, 1, &e), FL_OK);
+    assert_int_equal(tally_new(&tally), FL_OK);
+}
+
+static void close_all(void)
+{
+    target_free(target);
+    fake_stop(&server);
+    dataset_close(data);
+    traffic_free(traffic);
+    arrivals_free(arrivals);
+    tally_free(tally);
+    pipeline_free(pipeline);
+}
+
+static void run(struct load_options o)
+{
+    struct error e = {0};
+
+    o.target = target;
+    o.data = data;
+    o.traffic = traffic;
+    o.arrivals = arrivals;
+    if (load_run(tally, &outcome, &o, &e))
+        fail_msg("%s", e.text);
+    assert_int_equal(tally->answered + tally->errors, tally->sent);
+    assert_int_equal(tally->latency.count, tally->answered);
+}
+
+static void test_every_request_is_counted_once(void **state)
+{
+    struct fake_behaviour does = {
+        .service_ns = 100000, .error_every = 10, .exit_every = 3, .garbage_every = 7};
+    int64_t answered = 0;
+    (void)state;
+
+    open_all(&does, "poisson", 1000, "order");
+    run((struct load_options){.requests = 300});
+    assert_int_equal(tally->sent, 300);
+    assert_int_equal(server.seen, 300);
+    assert_int_equal(tally->answered, 270);
+    assert_int_equal(tally->error[FL_OVERLOADED], 30);
+    assert_int_equal(tally->lost, 0);
+    assert_int_equal(tally->garbage, 300 / 7);
+    assert_int_equal(tally->repeats, 300 - RECORDS);
+    assert_int_equal(tally->exit[1].answered, 300 / 3 - 300 / 30); /* every 30th is an error */
+    assert_int_equal(tally->exit[TALLY_NETWORK].answered, 270 - 90);
+    assert_int_equal(tally->labelled, 270);
+    for (int i = 0; i < tally->n_slots; i++)
+        answered += tally->slot[i].answered;
+    assert_int_equal(answered, 270);
+    assert_int_equal(tally->lateness.count, 300);
+    assert_true(tally->latency.min_ns >= 100000);
+    assert_string_equal(outcome.cut_short, "");
+    close_all();
+}
+
+/* Records in order, answered by their number: label i + 1 is right unless i % 4 == 0. */
+static void test_answers_meet_their_labels(void **state)
+{
+    struct fake_behaviour does = {0};
+    (void)state;
+
+    open_all(&does, NULL, 0, "order");
+    run((struct load_options){.closed = 8, .requests = 2 * RECORDS});
+    assert_int_equal(tally->labelled, 2 * RECORDS);
+    assert_int_equal(tally->right, 2 * RECORDS * 3 / 4);
+    assert_int_equal(tally->exit[TALLY_NETWORK].right, tally->right);
+    close_all();
+}
+
+/* 400 requests are due within 2 s. The server stands still for 1 s: those that are due in that second wait
+ * for its end, whether or not anybody is there to send them. A quarter of all waits more than half a second.
+ */
+static void test_a_stall_cannot_hide_in_an_open_loop(void **state)
+{
+    struct fake_behaviour does = {.service_ns = 50000, .stall_at = 100, .stall_ns = NS_PER_S};
+    (void)state;
+
+    open_all(&does, "uniform", 200, "order");
+    run((struct load_options){.requests = 400, .deadline_ms = 10000});
+    assert_int_equal(tally->answered, 400);
+    assert_true(tally->latency.max_ns >= 990 * NS_PER_MS);
+    assert_true(histogram_quantile(&tally->latency, 0.80) >= 450 * NS_PER_MS);
+    assert_true(histogram_quantile(&tally->latency, 0.70) >= 250 * NS_PER_MS);
+    close_all();
+}
+
+/* In a closed loop only the one request that was in flight meets the stall: why it is not the way to measure
+ * a service. */
+static void test_a_stall_hides_in_a_closed_loop(void **state)
+{
+    struct fake_behaviour does = {.service_ns = 50000, .stall_at = 100, .stall_ns = NS_PER_S};
+    (void)state;
+
+    open_all(&does, NULL, 0, "order");
+    run((struct load_options){.closed = 1, .requests = 400, .deadline_ms = 10000});
+    assert_true(tally->latency.max_ns >= NS_PER_S);
+    assert_true(histogram_quantile(&tally->latency, 0.80) < 450 * NS_PER_MS);
+    close_all();
+}
+
+/* The server takes 1 ms each: 2000 a second are twice what it can do, and the queue shows. */
+static void test_too_high_a_rate_shows_as_a_queue(void **state)
+{
+    struct fake_behaviour does = {.service_ns = NS_PER_MS};
+    (void)state;
+
+    open_all(&does, "uniform", 2000, "order");
+    run((struct load_options){.requests = 600, .deadline_ms = 10000});
+    assert_int_equal(tally->answered, 600);
+    assert_true(tally->latency.max_ns >= 290 * NS_PER_MS); /* 600 ms of work in 300 ms */
+    assert_true(tally->seconds >= 0.59);
+    close_all();
+}
+
+static void test_groups_are_complete_before_the_next(void **state)
+{
+    struct fake_behaviour does = {.service_ns = NS_PER_MS};
+    (void)state;
+
+    open_all(&does, NULL, 0, "order");
+    run((struct load_options){.closed = 8, .group = 8, .requests = 80});
+    assert_int_equal(tally->answered, 80);
+    assert_int_equal(tally->query.count, 10);
+    assert_true(tally->query.min_ns >= 8 * NS_PER_MS);
+    assert_true(tally->latency.min_ns < tally->query.min_ns);
+    close_all();
+}
+
+static void test_a_dead_server_ends_the_run(void **state)
+{
+    struct fake_behaviour does = {.silent_from = 51};
+    (void)state;
+
+    open_all(&does, "uniform", 1000, "order");
+    run((struct load_options){.duration_s = 1000});
+    assert_int_equal(tally->answered, 50);
+    assert_true(tally->lost > 0);
+    assert_non_null(strstr(outcome.cut_short, "did not answer any more"));
+    assert_true(tally->sent < 100000);
+    close_all();
+}
+
+static int enough(void *arg, const struct tally *t, double seconds)
+{
+    (void)arg;
+    (void)seconds;
+    return t->answered >= 20;
+}
+
+static void test_an_interrupt_leaves_what_was_measured(void **state)
+{
+    struct fake_behaviour does = {0};
+    (void)state;
+
+    open_all(&does, "uniform", 200, "order");
+    run((struct load_options){.duration_s = 1000, .tick = enough});
+    assert_true(tally->answered >= 20);
+    assert_int_equal(tally->lost, 0);
+    assert_true(outcome.stopped);
+    assert_non_null(strstr(outcome.cut_short, "interrupted"));
+    close_all();
+}
+
+static void note_begin(void *arg)
+{
+    *(int64_t *)arg = server.seen;
+}
+
+static void test_the_warm_up_does_not_count(void **state)
+{
+    struct fake_behaviour does = {.service_ns = 100000};
+    int64_t seen = 0;
+    (void)state;
+
+    open_all(&does, "uniform", 500, "order");
+    run((struct load_options){.requests = 100, .warmup_s = 5, .begun = note_begin, .arg = &seen});
+    assert_int_equal(tally->sent, 100);
+    assert_true(seen > 0);
+    assert_true(outcome.warmup_requests >= 3 * 32);
+    assert_int_equal(server.seen, 100 + outcome.warmup_requests);
+    assert_true(outcome.warmup_s > 0);
+    close_all();
+}
+
+static void test_a_trace_ends(void **state)
+{
+    char path[64], spec[80];
+    struct fake_behaviour does = {0};
+    FILE *f;
+    (void)state;
+
+    snprintf(path, sizeof path, "/tmp/freezeline-load-%d.csv", (int)getpid());
+    f = fopen(path, "w");
+    assert_non_null(f);
+    for (int i = 0; i < 25; i++)
+        fprintf(f, "%g\n", i * 0.004);
+    fclose(f);
+    snprintf(spec, sizeof spec, "trace:%s", path);
+    open_all(&does, spec, 0, "order");
+    run((struct load_options){0});
+    assert_int_equal(tally->answered, 25);
+    close_all();
+    open_all(&does, spec, 0, "order");
+    run((struct load_options){.warmup_s = 10});
+    assert_int_equal(tally->sent, 0);
+    assert_non_null(strstr(outcome.cut_short, "warming up"));
+    close_all();
+    unlink(path);
+}
+
+static void test_nobody_there(void **state)
+{
+    static const char text[] = "model: m.onnx\nbroker: {requests: 'ipc:///tmp/freezeline-nobody'}\n";
+    struct pipeline *p;
+    struct target *t;
+    struct error e;
+    (void)state;
+
+    assert_int_equal(pipeline_parse(&p, text, sizeof text - 1, "test.yaml", NULL, 0, &e), FL_OK);
+    assert_int_equal(target_pipeline(&t, p, 0, &e), FL_UNAVAILABLE);
+    assert_null(t);
+    assert_non_null(strstr(e.text, "does not reply"));
+    pipeline_free(p);
+}
+
+/* In the open loop the whole model is a server that takes one request after the other. */
+static void test_the_whole_model_in_this_process(void **state)
+{
+    static const char text[] = "model: tests/data/tiny.onnx\n";
+    struct fake_behaviour does = {0};
+    struct pipeline *p;
+    struct target *pipe;
+    struct error e;
+    (void)state;
+
+    open_all(&does, "poisson", 500, "shuffled");
+    assert_int_equal(pipeline_parse(&p, text, sizeof text - 1, "./here.yaml", NULL, 0, &e), FL_OK);
+    pipe = target;
+    if (target_whole(&target, p, &e))
+        fail_msg("%s", e.text);
+    assert_true(target_is_whole(target));
+    run((struct load_options){.requests = 50});
+    assert_int_equal(tally->answered, 50);
+    assert_int_equal(tally->exit[TALLY_NETWORK].answered, 50);
+    assert_int_equal(server.seen, 0);
+    target_free(pipe);
+    close_all();
+    pipeline_free(p);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_every_request_is_counted_once),
+        cmocka_unit_test(test_answers_meet_their_labels),
+        cmocka_unit_test(test_a_stall_cannot_hide_in_an_open_loop),
+        cmocka_unit_test(test_a_stall_hides_in_a_closed_loop),
+        cmocka_unit_test(test_too_high_a_rate_shows_as_a_queue),
+        cmocka_unit_test(test_groups_are_complete_before_the_next),
+        cmocka_unit_test(test_a_dead_server_ends_the_run),
+        cmocka_unit_test(test_an_interrupt_leaves_what_was_measured),
+        cmocka_unit_test(test_the_warm_up_does_not_count),
+        cmocka_unit_test(test_a_trace_ends),
+        cmocka_unit_test(test_nobody_there),
+        cmocka_unit_test(test_the_whole_model_in_this_process),
+    };
+    return cmocka_run_group_tests(tests, group_up, group_down);
+}
