@@ -7,6 +7,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include "base/arrival.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "dispatch.h"
@@ -25,6 +26,7 @@ struct broker {
     int n_push;
     void *push[PIPELINE_MAX_REPLICAS]; /* jobs to each replica of stage 0 */
     struct dispatch *dispatch;
+    uint64_t empty_ns[N_DOORS]; /* when no message waited in the socket */
     struct message in;
     zmq_msg_t payload;
     uint64_t garbage, garbage_logged_ns, garbage_logged;
@@ -166,7 +168,7 @@ static void on_garbage(struct broker *b, int door, const struct peer *from, cons
         dispatch_malformed(b->dispatch, from, b->in.request.id, e);
 }
 
-static void handle(struct broker *b, int door, const struct peer *from)
+static void handle(struct broker *b, int door, const struct peer *from, uint64_t taken_ns)
 {
     struct error e = {FL_PROTOCOL, "a message that does not belong on this socket"};
     uint64_t now = clock_ns();
@@ -175,7 +177,9 @@ static void handle(struct broker *b, int door, const struct peer *from)
     if (door == CLIENTS && (t == MESSAGE_REQUEST || t == MESSAGE_STATUS || t == MESSAGE_DRAIN))
         dispatch_client(b->dispatch, from, &b->in, &b->payload, now);
     else if (door == RESULTS && t == MESSAGE_RESULT)
-        dispatch_result(b->dispatch, &b->in.result, &b->payload, now);
+        dispatch_result(b->dispatch, &b->in.result, &b->payload,
+                        taken_ns - arrival_of(b->in.result.sent_ns, b->empty_ns[door], taken_ns).queue_ns,
+                        now);
     else if (door == CONTROL && (t == MESSAGE_HELLO || t == MESSAGE_HEARTBEAT))
         dispatch_control(b->dispatch, from, &b->in, now);
     else
@@ -189,12 +193,15 @@ static bool receive(struct broker *b, int door)
         struct error e = {FL_OK, ""};
         struct peer from = {0};
         int rc;
+        uint64_t taken_ns = clock_ns();
         b->in.type = (enum message_type)0;
         rc = frames_recv(b->door[door], &from, &b->in, &b->payload, &e);
-        if (rc == FL_AGAIN)
+        if (rc == FL_AGAIN) {
+            b->empty_ns[door] = taken_ns;
             return false;
+        }
         if (rc == FL_OK)
-            handle(b, door, &from);
+            handle(b, door, &from, taken_ns);
         else
             on_garbage(b, door, &from, &e, clock_ns());
         if (rc == FL_IO)
@@ -215,7 +222,12 @@ static void wait_for_messages(struct broker *b, uint64_t until, uint64_t now)
         for (int i = 0; i < b->n_push; i++)
             if (b->push[i] && worker_ready(&b->dispatch->registry.stage[0][i]))
                 items[n++] = (zmq_pollitem_t){.socket = b->push[i], .events = ZMQ_POLLOUT};
+    if (!ms)
+        return;
     zmq_poll(items, n, (long)(ms < 1000 ? ms : 1000));
+    now = clock_ns(); /* until now: the poll returns when one comes */
+    for (int i = 0; i < N_DOORS; i++)
+        b->empty_ns[i] = now;
 }
 
 void broker_run(struct broker *b, const volatile int *stop)

@@ -113,6 +113,7 @@ static void answer_error(struct dispatch *d, struct request_entry *e, uint32_t c
     a->error = code;
     a->exit = a->label = -1;
     a->attempts = e->attempt;
+    a->request = e->id;
     a->broker_ns = e->broker_ns;
     a->total_ns = now - e->received_ns;
     snprintf(a->text, sizeof a->text, "%s", text);
@@ -124,8 +125,44 @@ static void answer_error(struct dispatch *d, struct request_entry *e, uint32_t c
     finish(d, e, now);
 }
 
+/* The largest error of comparing clocks on the way that this answer took. */
+static uint64_t clock_error_ns(const struct dispatch *d, const struct result *r)
+{
+    uint64_t most = 0;
+    for (int i = 0; i < r->trace.n; i++) {
+        const struct stage_time *t = &r->trace.stage[i];
+        const struct worker *w, *cache;
+        if ((int64_t)t->stage >= d->registry.n_stages ||
+            (int64_t)t->replica >= d->registry.n_replicas[t->stage])
+            continue;
+        w = &d->registry.stage[t->stage][t->replica];
+        cache = &d->registry.cache[d->pipeline->stage[t->stage].replica[t->replica].cache];
+        if (w->last.clock_error_ns > most)
+            most = w->last.clock_error_ns;
+        if (r->exit >= 0 && i == r->trace.n - 1 && cache->last.clock_error_ns > most)
+            most = cache->last.clock_error_ns;
+    }
+    return most;
+}
+
+/* The broker's parts of the way. With attempts before the one that answers, they lie in broker_ns; when an
+ * attempt answers that was given up, its own start is not known any more. */
+static void fill_times(const struct dispatch *d, const struct request_entry *e, const struct result *r,
+                       uint64_t came_ns, uint64_t now, struct answer *a)
+{
+    uint64_t sent_after = r->attempt == e->attempt ? e->sent_ns - e->received_ns : e->broker_ns;
+    a->trace = r->trace;
+    a->lookup_wire_ns = r->lookup_wire_ns;
+    a->lookup_queue_ns = r->lookup_queue_ns;
+    a->lookup_ns = r->lookup_ns;
+    a->return_ns = came_ns > r->sent_ns ? came_ns - r->sent_ns : 0;
+    a->broker_ns = sent_after + (now - came_ns);
+    a->total_ns = now - e->received_ns;
+    a->clock_error_ns = clock_error_ns(d, r);
+}
+
 static void answer_result(struct dispatch *d, struct request_entry *e, const struct result *r,
-                          zmq_msg_t *scores, uint64_t now)
+                          zmq_msg_t *scores, uint64_t came_ns, uint64_t now)
 {
     struct answer *a = &d->out.answer;
     int answered_by =
@@ -140,10 +177,8 @@ static void answer_result(struct dispatch *d, struct request_entry *e, const str
     a->confidence = r->confidence;
     a->epoch = r->exit >= 0 ? r->epoch : 0;
     a->attempts = e->attempt;
-    a->trace = r->trace;
-    a->lookup_ns = r->lookup_ns;
-    a->broker_ns = e->broker_ns;
-    a->total_ns = now - e->received_ns;
+    a->request = e->id;
+    fill_times(d, e, r, came_ns, now, a);
     d->counters.answered++;
     if (r->exit >= 0) {
         d->counters.hits++;
@@ -275,7 +310,8 @@ static void on_broken_link(struct dispatch *d, struct request_entry *e, int stag
     requeue(d, e, now);
 }
 
-void dispatch_result(struct dispatch *d, const struct result *r, zmq_msg_t *payload, uint64_t now)
+void dispatch_result(struct dispatch *d, const struct result *r, zmq_msg_t *payload, uint64_t came_ns,
+                     uint64_t now)
 {
     struct request_entry *e = requests_find(d->requests, r->request);
     if (!e) {
@@ -284,7 +320,7 @@ void dispatch_result(struct dispatch *d, const struct result *r, zmq_msg_t *payl
     }
     if (r->error == FL_OK) {
         if (r->exit < PIPELINE_MAX_EXITS)
-            answer_result(d, e, r, payload, now);
+            answer_result(d, e, r, payload, came_ns, now);
     } else if (is_final(r->error)) {
         answer_error(d, e, r->error, r->text, now);
     } else if (!e->waiting && r->attempt == e->attempt) {

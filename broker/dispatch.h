@@ -58,11 +58,12 @@ int dispatch_new(struct dispatch **out, const struct pipeline *p, const struct d
                  uint64_t now);
 void dispatch_free(struct dispatch *d);
 
-/* A message that came in at `now` on the clients', results or control socket. `payload` is taken or left; the
- * caller closes it. */
+/* A message that was read at `now` from the clients', results or control socket; a result came at came_ns.
+ * `payload` is taken or left; the caller closes it. */
 void dispatch_client(struct dispatch *d, const struct peer *from, const struct message *m, zmq_msg_t *payload,
                      uint64_t now);
-void dispatch_result(struct dispatch *d, const struct result *r, zmq_msg_t *payload, uint64_t now);
+void dispatch_result(struct dispatch *d, const struct result *r, zmq_msg_t *payload, uint64_t came_ns,
+                     uint64_t now);
 void dispatch_control(struct dispatch *d, const struct peer *from, const struct message *m, uint64_t now);
 
 /* Deaths, deadlines, overdue attempts, waiting requests, collected cancellations. Call after each round of

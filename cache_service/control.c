@@ -44,3 +44,8 @@ uint64_t control_broker_ns(const struct control *c, uint64_t now_ns)
 {
     return now_ns + (uint64_t)offset_ns(&c->offset);
 }
+
+uint64_t control_clock_error_ns(const struct control *c)
+{
+    return c->same_clock ? 0 : offset_error_ns(&c->offset);
+}

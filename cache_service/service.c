@@ -10,6 +10,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include "base/arrival.h"
 #include "base/blas.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -35,6 +36,7 @@ struct service {
     struct control broker;
     struct hello hello; /* what this process says of itself */
     struct mishap garbage, control_garbage, refused, unwanted, undelivered;
+    uint64_t lookup_empty_ns; /* when no look-up waited in the socket */
     zmq_msg_t payload;
     struct message in, out; /* large: not on the stack */
 };
@@ -53,15 +55,18 @@ static void mishap(struct mishap *m, const char *what, const char *text, uint64_
 
 /* Sends each hit to the broker. One that can't be sent becomes a miss, so that the request goes on through
  * the layers. */
-static void send_hits(struct service *s, const struct lookup *in, struct verdict *v, uint64_t now)
+static void send_hits(struct service *s, const struct lookup *in, struct verdict *v,
+                      const struct arrival *came, uint64_t now)
 {
-    uint64_t sent_ns = control_broker_ns(&s->broker, clock_ns());
+    uint64_t sent_ns = control_broker_ns(&s->broker, now);
     for (int i = 0; i < v->n; i++) {
         int rc;
         if (!v->item[i].hit)
             continue;
         s->out.type = MESSAGE_RESULT;
         lookups_result(&in->item[i], v, i, sent_ns, &s->out.result);
+        s->out.result.lookup_wire_ns = came->wire_ns;
+        s->out.result.lookup_queue_ns = came->queue_ns;
         if ((rc = frames_send(s->results, NULL, &s->out, NULL))) {
             v->item[i].hit = false;
             lookups_undo_hit(s->lookups);
@@ -71,14 +76,20 @@ static void send_hits(struct service *s, const struct lookup *in, struct verdict
     }
 }
 
-static void on_lookup(struct service *s, const struct peer *from, uint64_t now)
+/* `taken_ns`: before it was read from the socket and decoded, which is a part of serving it. */
+static void on_lookup(struct service *s, const struct peer *from, uint64_t taken_ns)
 {
     static struct verdict v; /* one look-up thread; large */
     struct error e = {0};
+    uint64_t now = clock_ns();
+    struct arrival came = arrival_of(s->in.lookup.sent_ns, control_broker_ns(&s->broker, s->lookup_empty_ns),
+                                     control_broker_ns(&s->broker, taken_ns));
     if (lookups_answer(s->lookups, &s->in.lookup, zmq_msg_data(&s->payload), now,
                        control_broker_ns(&s->broker, now), &v, &e))
         mishap(&s->refused, "look-ups answered as misses", e.text, now);
-    send_hits(s, &s->in.lookup, &v, now);
+    now = clock_ns();
+    v.lookup_ns = now - taken_ns;
+    send_hits(s, &s->in.lookup, &v, &came, now);
     s->out.type = MESSAGE_VERDICT;
     s->out.verdict = v;
     if (frames_send(s->lookup, from, &s->out, NULL))
@@ -94,21 +105,26 @@ static void take_snapshot(struct service *s)
     keeper_give_back(s->keeper, lookups_swap(s->lookups, fresh));
 }
 
-static void receive_lookups(struct service *s)
+/* False when there may be more. */
+static bool receive_lookups(struct service *s)
 {
     for (int i = 0; i < LOOKUP_BURST; i++) {
         struct error e = {0};
         struct peer from;
+        uint64_t taken_ns = clock_ns();
         int rc = frames_recv(s->lookup, &from, &s->in, &s->payload, &e);
-        if (rc == FL_AGAIN)
-            return;
+        if (rc == FL_AGAIN) {
+            s->lookup_empty_ns = taken_ns;
+            return true;
+        }
         if (!rc && s->in.type != MESSAGE_LOOKUP)
             rc = error_set(&e, FL_PROTOCOL, "a message of type %d, no look-up", (int)s->in.type);
         if (rc)
             mishap(&s->garbage, "look-up socket", e.text, clock_ns());
         else
-            on_lookup(s, &from, clock_ns());
+            on_lookup(s, &from, taken_ns);
     }
+    return false;
 }
 
 /* --- the broker --- */
@@ -180,7 +196,8 @@ static void fill_heartbeat(struct service *s, struct heartbeat *h, uint64_t now)
                             .resident_bytes = resident_bytes(),
                             .epoch = k.epoch,
                             .queued = k.queued,
-                            .redis_up = k.redis_up};
+                            .redis_up = k.redis_up,
+                            .clock_error_ns = control_clock_error_ns(&s->broker)};
 }
 
 static void speak(struct service *s, uint64_t now)
@@ -296,6 +313,7 @@ int service_run(struct service *s, int signals, struct error *e)
                               {.socket = s->control, .events = ZMQ_POLLIN},
                               {.fd = signals, .events = ZMQ_POLLIN}};
     const struct snapshot *loaded = lookups_snapshot(s->lookups);
+    bool drained = true;
     log_info("ready: cache %d on %s, %d caches, epoch %" PRIu64 ", %s", s->index,
              s->p->cache.endpoint[s->index], loaded ? snapshot_caches(loaded) : 0,
              loaded ? snapshot_epoch(loaded) : 0, s->hello.engine);
@@ -306,9 +324,11 @@ int service_run(struct service *s, int signals, struct error *e)
         if (zmq_poll(items, 3, wait_ns <= 0 ? 0 : (long)(wait_ns / (int64_t)NS_PER_MS) + 1) < 0 &&
             errno != EINTR)
             return error_set(e, FL_IO, "polling failed: %s", zmq_strerror(errno));
+        if (drained)
+            s->lookup_empty_ns = clock_ns(); /* until now: the poll returns when one comes */
         take_snapshot(s);
         if (items[0].revents)
-            receive_lookups(s);
+            drained = receive_lookups(s);
         if (items[1].revents)
             receive_control(s);
         if (items[2].revents && !take_signals(s, signals))

@@ -260,9 +260,10 @@ int attribution_json(const struct attribution *a, json_t *document)
                                         mean_ms(a->lookup_ns, a->hits)));
     rc |= json_object_set_new(document, "return_ms", mean_ms(a->return_ns, a->count));
     rc |= json_object_set_new(document, "stages", stages);
-    rc |= json_object_set_new(
-        document, "clock",
-        json_pack("{s:o}", "error_us",
-                  a->count ? report_rounded((double)a->clock_error_ns / NS_PER_US, 3) : json_null()));
+    rc |= json_object_set_new(document, "clock",
+                              json_pack("{s:o}", "error_us",
+                                        a->count && a->clock_error_ns != UINT64_MAX
+                                            ? report_rounded((double)a->clock_error_ns / NS_PER_US, 3)
+                                            : json_null()));
     return rc ? FL_NOMEM : FL_OK;
 }

@@ -51,7 +51,8 @@ void attribution_middle(const struct attribution *a, double part_ns[PARTS]);
 double attribution_residual_share(const double part_ns[PARTS]);
 /* NULL when `stage` is no stage's number. */
 const struct stage_sums *attribution_stage(const struct attribution *a, int stage);
-/* The largest bound on how far two clocks on a path may have been apart; 0 on one host. */
+/* The largest bound on the error of comparing clocks on a path; 0 on one host, UINT64_MAX when some process
+ * did not know its own yet. */
 uint64_t attribution_clock_error_ns(const struct attribution *a);
 
 /* Sets parts_ms, parts_p50_ms, residual_share, residual_share_p50, answering_lookup_ms, return_ms, stages and

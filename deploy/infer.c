@@ -47,7 +47,7 @@ static double ms(uint64_t ns)
 /* Where the time went, in the order in which it passed. */
 struct span {
     char what[32];
-    char kind; /* 'w' wire, 'q' queue, 'c' compute, 'l' look-up, 'b' broker, 'r' the rest */
+    char kind; /* 'w' wire, 'q' queue, 's' serialise, 'c' compute, 'l' look-up, 'b' broker, 'r' the rest */
     double ms;
 };
 
@@ -66,23 +66,33 @@ static int spans_of(const struct infer *f, struct span *span)
     const struct answer *a = &f->answer;
     double known = ms(a->broker_ns);
     int n = 0;
+    unsigned last = 0;
 
     add(span, &n, 'b', "broker", 0, ms(a->broker_ns));
     for (int i = 0; i < a->trace.n; i++) {
         const struct stage_time *t = &a->trace.stage[i];
-        add(span, &n, 'w', "wire", t->stage, ms(t->wire_ns));
-        add(span, &n, 'q', "queue", t->stage, ms(t->queue_ns));
-        add(span, &n, 'c', "compute", t->stage, ms(t->compute_ns));
-        add(span, &n, 'l', "look-up", t->stage, ms(t->lookup_ns));
-        known += ms(t->wire_ns + t->queue_ns + t->compute_ns + t->lookup_ns);
+        last = t->stage;
+        add(span, &n, 'w', "wire", last, ms(t->wire_ns));
+        add(span, &n, 'q', "queue", last, ms(t->queue_ns));
+        add(span, &n, 's', "serialise", last, ms(t->serialise_ns));
+        add(span, &n, 'c', "compute", last, ms(t->compute_ns));
+        add(span, &n, 'l', "look-up", last, ms(t->lookup_ns));
     }
-    add(span, &n, 'r', "answer on its way", 0, fmax(0, f->total_ms - known));
+    if (a->exit >= 0) {
+        add(span, &n, 'w', "to the cache", last, ms(a->lookup_wire_ns));
+        add(span, &n, 'q', "cache's turn", last, ms(a->lookup_queue_ns));
+        add(span, &n, 'l', "cache", last, ms(a->lookup_ns));
+    }
+    add(span, &n, 'r', "answer's way back", 0, ms(a->return_ns));
+    for (int i = 1; i < n; i++)
+        known += span[i].ms;
+    add(span, &n, 'r', "client", 0, fmax(0, f->total_ms - known));
     return n;
 }
 
 static void print_waterfall(const struct infer *f)
 {
-    struct span span[4 * PIPELINE_MAX_STAGES + 2];
+    struct span span[5 * PIPELINE_MAX_STAGES + 6];
     int n = spans_of(f, span);
     double at = 0, total = fmax(f->total_ms, 1e-6);
 
@@ -138,8 +148,6 @@ static void print_answer(const struct infer *f)
         printf("  %-16s %9.4f\n", model_shape_label(f->pipeline, top[i], name, sizeof name),
                f->scores[top[i]]);
     print_waterfall(f);
-    if (a->exit >= 0)
-        printf("(the look-up that answered took %.3f ms in the cache service)\n", ms(a->lookup_ns));
 }
 
 static json_t *stages_json(const struct trace *t)
@@ -148,12 +156,14 @@ static json_t *stages_json(const struct trace *t)
 
     for (int i = 0; i < t->n; i++) {
         const struct stage_time *s = &t->stage[i];
-        json_array_append_new(a, json_pack("{s:i, s:i, s:i, s:o, s:o, s:o, s:o}", "stage", (int)s->stage,
-                                           "replica", (int)s->replica, "batch", (int)s->batch, "wire_ms",
-                                           report_rounded(ms(s->wire_ns), 6), "queue_ms",
+        json_array_append_new(a, json_pack("{s:i, s:i, s:i, s:o, s:o, s:o, s:o, s:o, s:o}", "stage",
+                                           (int)s->stage, "replica", (int)s->replica, "batch", (int)s->batch,
+                                           "wire_ms", report_rounded(ms(s->wire_ns), 6), "queue_ms",
                                            report_rounded(ms(s->queue_ns), 6), "compute_ms",
                                            report_rounded(ms(s->compute_ns), 6), "lookup_ms",
-                                           report_rounded(ms(s->lookup_ns), 6)));
+                                           report_rounded(ms(s->lookup_ns), 6), "serialise_ms",
+                                           report_rounded(ms(s->serialise_ns), 6), "lookup_hidden_ms",
+                                           report_rounded(ms(s->hidden_ns), 6)));
     }
     return a;
 }
@@ -166,15 +176,17 @@ static int print_json(const struct infer *f, struct error *e)
 
     for (int i = 0; i < f->n_scores; i++)
         json_array_append_new(scores, report_rounded(f->scores[i], 6));
-    return report_print(json_pack("{s:i, s:s, s:o, s:s, s:i, s:o, s:I, s:i, s:o, s:o, s:o, s:o}", "label",
-                                  a->label, "name",
-                                  model_shape_label(f->pipeline, a->label, name, sizeof name), "scores",
-                                  scores, "exit", model_shape_exit(&f->model, a->exit), "exit_index", a->exit,
-                                  "confidence", report_number(a->confidence), "epoch", (json_int_t)a->epoch,
-                                  "attempts", (int)a->attempts, "total_ms", report_rounded(f->total_ms, 6),
-                                  "broker_ms", report_rounded(ms(a->broker_ns), 6), "lookup_ms",
-                                  report_rounded(ms(a->lookup_ns), 6), "stages", stages_json(&a->trace)),
-                        e);
+    return report_print(
+        json_pack("{s:i, s:s, s:o, s:s, s:i, s:o, s:I, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "label",
+                  a->label, "name", model_shape_label(f->pipeline, a->label, name, sizeof name), "scores",
+                  scores, "exit", model_shape_exit(&f->model, a->exit), "exit_index", a->exit, "confidence",
+                  report_number(a->confidence), "epoch", (json_int_t)a->epoch, "attempts", (int)a->attempts,
+                  "total_ms", report_rounded(f->total_ms, 6), "broker_ms",
+                  report_rounded(ms(a->broker_ns), 6), "lookup_wire_ms",
+                  report_rounded(ms(a->lookup_wire_ns), 6), "lookup_queue_ms",
+                  report_rounded(ms(a->lookup_queue_ns), 6), "lookup_ms", report_rounded(ms(a->lookup_ns), 6),
+                  "return_ms", report_rounded(ms(a->return_ns), 6), "stages", stages_json(&a->trace)),
+        e);
 }
 
 static int ask(struct infer *f, const struct tensor *input, struct error *e)

@@ -103,6 +103,10 @@ static json_t *row_json(const struct status_row *row, uint64_t now)
     json_object_set_new(o, "hits", json_integer((json_int_t)t->last.hits));
     json_object_set_new(o, "dropped", json_integer((json_int_t)t->last.dropped));
     json_object_set_new(o, "resident_bytes", json_integer((json_int_t)t->last.resident_bytes));
+    json_object_set_new(o, "clock_error_us",
+                        t->last.clock_error_ns == UINT64_MAX
+                            ? json_null()
+                            : report_rounded((double)t->last.clock_error_ns / NS_PER_US, 3));
     if (t->role == ROLE_CACHE) {
         json_object_set_new(o, "epoch", json_integer((json_int_t)t->last.epoch));
         json_object_set_new(o, "redis_up", json_boolean(t->last.redis_up));

@@ -202,6 +202,7 @@ static void wait_for_messages(struct stage_worker *w, uint64_t now)
     if (!w->hello_ns || w->remote)
         ms = ms < 10 ? ms : 10;
     zmq_poll(items, w->cache ? 3 : 2, ms < 1000 ? ms : 1000);
+    w->jobs_empty_ns = clock_ns(); /* until now: the poll returns when one comes */
 }
 
 int stage_worker_run(struct stage_worker *w, const volatile int *stop, struct error *e)

@@ -58,7 +58,17 @@ static void enqueue(struct stage_worker *w, int row)
     w->waiting[(w->first_waiting + w->n_waiting++) % WORKER_MAX_ROWS] = row;
 }
 
-static void on_job(struct stage_worker *w)
+/* `taken_ns`: before it was read from the socket and decoded. */
+static void note_arrival(const struct stage_worker *w, struct row *r, uint64_t taken_ns)
+{
+    struct arrival a =
+        arrival_of(r->job.sent_ns, worker_broker_time(w, w->jobs_empty_ns), worker_broker_time(w, taken_ns));
+    r->wire_ns = a.wire_ns;
+    r->received_ns = taken_ns - a.queue_ns;
+    r->decode_ns = clock_ns() - taken_ns;
+}
+
+static void on_job(struct stage_worker *w, uint64_t taken_ns)
 {
     int row = w->free_row[--w->n_free];
     struct row *r = &w->row[row];
@@ -66,7 +76,7 @@ static void on_job(struct stage_worker *w)
     int rc;
 
     r->job = w->in.job;
-    r->received_ns = clock_ns();
+    note_arrival(w, r, taken_ns);
     r->state = ROW_RUNS;
     zmq_msg_move(&r->payload, &w->payload);
     w->counts.jobs++;
@@ -83,11 +93,14 @@ void worker_receive_jobs(struct stage_worker *w)
 {
     struct error e;
     while (w->n_free > 0 && w->n_waiting < 2 * w->max_batch) {
+        uint64_t taken_ns = clock_ns();
         int rc = frames_recv(w->jobs, NULL, &w->in, &w->payload, &e);
+        if (rc == FL_AGAIN)
+            w->jobs_empty_ns = taken_ns;
         if (rc == FL_AGAIN || rc == FL_IO)
             return;
         if (rc == FL_OK && w->in.type == MESSAGE_JOB)
-            on_job(w);
+            on_job(w, taken_ns);
         else
             worker_garbage(w, "jobs", rc ? &e : &(struct error){FL_PROTOCOL, "a message that is no job"});
     }
@@ -137,9 +150,19 @@ bool worker_form_batch(struct stage_worker *w)
         w->n_waiting--;
         admit_row(w, row, broker_now);
     }
-    w->formed_ns = now;
-    w->compute_ns = w->held_ns = 0;
+    w->formed = w->n_batch;
+    w->formed_ns = w->lap_ns = now;
+    w->compute_ns = w->lookup_ns = w->serialise_ns = 0;
+    w->hidden_ns = w->hidden_until_ns = 0;
     return w->n_batch > 0;
+}
+
+uint64_t worker_lap(struct stage_worker *w, uint64_t *part_ns)
+{
+    uint64_t now = clock_ns();
+    *part_ns += now - w->lap_ns;
+    w->lap_ns = now;
+    return now;
 }
 
 static int count_running(const struct stage_worker *w)
@@ -205,13 +228,15 @@ static int run_segments(struct stage_worker *w, struct error *e)
 {
     for (int i = 0; i < w->n_segments; i++) {
         const struct segment *s = &w->segment[i];
-        uint64_t start = clock_ns();
-        int rc = exec_run(w->exec, s->first, s->last, w->n_batch, after_node, w, e);
-        w->compute_ns += clock_ns() - start;
+        int rc;
+        worker_lap(w, &w->serialise_ns); /* copied in, compacted */
+        rc = exec_run(w->exec, s->first, s->last, w->n_batch, after_node, w, e);
+        worker_lap(w, &w->compute_ns);
         if (rc)
             return rc;
         if (s->exit >= 0)
             worker_send_lookup(w, s);
+        worker_lap(w, &w->lookup_ns);
         if (i + 1 == w->n_segments)
             break;
         drop_over(w);
@@ -236,7 +261,9 @@ int worker_run_batch(struct stage_worker *w, struct error *e)
     if (rc && rc != FL_CANCELLED) {
         fail_batch(w, rc, e->text);
     } else if (!rc && w->n_batch) {
+        worker_end_hiding(w);
         worker_await_verdicts(w);
+        worker_lap(w, &w->lookup_ns);
         drop_over(w);
         worker_send_outputs(w);
     }

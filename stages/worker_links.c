@@ -132,6 +132,7 @@ static void send_heartbeat(struct stage_worker *w, uint64_t now)
     h->resident_bytes = resident_bytes();
     h->queued = (uint32_t)w->n_waiting;
     h->cache_open = w->cache && !breaker_is_open(&w->breaker);
+    h->clock_error_ns = w->remote ? offset_error_ns(&w->offset) : 0;
     frames_send(w->control, NULL, &w->out, NULL);
     w->heartbeat_ns = now;
 }
@@ -155,7 +156,7 @@ static void on_welcome(struct stage_worker *w, const struct hello *h)
              w->remote ? ", another clock" : "");
 }
 
-static void on_control(struct stage_worker *w, uint64_t now)
+static void on_control(struct stage_worker *w)
 {
     switch (w->in.type) {
     case MESSAGE_CANCEL:
@@ -166,7 +167,7 @@ static void on_control(struct stage_worker *w, uint64_t now)
         if (w->in.heartbeat.incarnation != w->incarnation)
             worker_say_hello(w, w->ready); /* the broker is another one now */
         else
-            offset_add(&w->offset, w->in.heartbeat.worker_ns, w->in.heartbeat.broker_ns, now);
+            offset_add(&w->offset, w->in.heartbeat.worker_ns, w->in.heartbeat.broker_ns, clock_ns());
         break;
     case MESSAGE_HELLO:
         on_welcome(w, &w->in.hello);
@@ -187,7 +188,7 @@ void worker_poll_control(struct stage_worker *w, uint64_t now)
         worker_say_hello(w, true);
     while ((rc = frames_recv(w->control, NULL, &w->in, &w->payload, &e)) != FL_AGAIN && rc != FL_IO) {
         if (rc == FL_OK)
-            on_control(w, now);
+            on_control(w);
         else
             worker_garbage(w, "control", &e);
     }

@@ -70,7 +70,7 @@ void worker_send_lookup(struct stage_worker *w, const struct segment *s)
         breaker_forget_probe(&w->breaker);
         return;
     }
-    now = clock_ns();
+    now = worker_lap(w, &w->lookup_ns);
     w->out.type = MESSAGE_LOOKUP;
     l->exit = (uint32_t)s->exit;
     l->sequence = ++w->sequence;
@@ -86,6 +86,25 @@ void worker_send_lookup(struct stage_worker *w, const struct segment *s)
     w->counts.lookups += (uint64_t)n;
 }
 
+/* The look-up was on its way until now while layers were computed. What two of them share counts once. */
+static void note_hidden(struct stage_worker *w, const struct pending_lookup *p, uint64_t now)
+{
+    uint64_t from = p->sent_ns > w->hidden_until_ns ? p->sent_ns : w->hidden_until_ns;
+    if (p->over || now <= from)
+        return;
+    w->hidden_ns += now - from;
+    w->hidden_until_ns = now;
+}
+
+void worker_end_hiding(struct stage_worker *w)
+{
+    uint64_t now = clock_ns();
+    for (int i = 0; i < w->n_pending; i++)
+        if (!w->pending[i].answered)
+            note_hidden(w, &w->pending[i], now);
+    w->hidden_until_ns = UINT64_MAX;
+}
+
 static void on_verdict(struct stage_worker *w, const struct verdict *v)
 {
     struct pending_lookup *p = NULL;
@@ -95,6 +114,7 @@ static void on_verdict(struct stage_worker *w, const struct verdict *v)
     if (!p || p->answered)
         return; /* too late: counted as such */
     p->answered = true;
+    note_hidden(w, p, clock_ns());
     breaker_answered(&w->breaker);
     for (int k = 0; k < v->n; k++)
         for (int i = 0; v->item[k].hit && i < w->n_batch; i++) {
@@ -154,7 +174,6 @@ void worker_await_verdicts(struct stage_worker *w)
             worker_poll_control(w, now); /* a long wait is no death */
         }
     }
-    w->held_ns = now - start;
 }
 
 /* What is unanswered was a miss. It counts as late once it is older than the patience, which may be long

@@ -9,6 +9,7 @@
 #ifndef FREEZELINE_WORKER_PARTS_H
 #define FREEZELINE_WORKER_PARTS_H
 
+#include "base/arrival.h"
 #include "base/clock.h"
 #include "base/offset.h"
 #include "breaker.h"
@@ -25,8 +26,8 @@ enum row_state { ROW_RUNS, ROW_HIT, ROW_DROPPED };
 /* One request on its way through this worker. */
 struct row {
     struct job job;
-    zmq_msg_t payload; /* until it is copied into the batch */
-    uint64_t received_ns;
+    zmq_msg_t payload;                        /* until it is copied into the batch */
+    uint64_t wire_ns, received_ns, decode_ns; /* on its way; when it came, by this host's clock; decoding */
     enum row_state state;
 };
 
@@ -69,6 +70,7 @@ struct stage_worker {
     int n_next;
     void *next[PIPELINE_MAX_REPLICAS];
     uint64_t incarnation, hello_ns, heartbeat_ns, polled_ns; /* when last sent; polled */
+    uint64_t jobs_empty_ns;                                  /* when no job waited in the socket */
     bool remote;                                             /* the broker's host has another clock */
     struct offset offset;
 
@@ -78,8 +80,11 @@ struct stage_worker {
     int n_batch, batch[MESSAGE_MAX_BATCH];                  /* rows, in the executor's order */
     struct cancel_set cancelled;
 
-    /* the batch in hand */
-    uint64_t formed_ns, compute_ns, held_ns;
+    /* the batch in hand: its parts follow one another without a gap (worker_lap) */
+    int formed;      /* rows that it was formed with */
+    uint64_t lap_ns; /* when the last part ended */
+    uint64_t formed_ns, compute_ns, lookup_ns, serialise_ns;
+    uint64_t hidden_ns, hidden_until_ns; /* look-ups on their way beside computing; counted up to */
 
     /* look-ups */
     uint64_t sequence;
@@ -109,10 +114,13 @@ void worker_receive_jobs(
     struct stage_worker *w);                    /* moves waiting messages into the queue while it has room */
 bool worker_form_batch(struct stage_worker *w); /* false: nothing to do */
 int worker_run_batch(struct stage_worker *w, struct error *e);
+/* Ends a part of the batch's time: adds what has passed since the last one ended. Returns the time. */
+uint64_t worker_lap(struct stage_worker *w, uint64_t *part_ns);
 
 /* worker_lookup.c */
 void worker_send_lookup(struct stage_worker *w, const struct segment *s);
 void worker_receive_verdicts(struct stage_worker *w);
+void worker_end_hiding(struct stage_worker *w);     /* nothing is computed any more beside look-ups */
 void worker_await_verdicts(struct stage_worker *w); /* holds the batch back, at most cache.wait_us */
 void worker_settle_lookups(struct stage_worker *w); /* the batch is done: what is unanswered was a miss */
 

@@ -5,22 +5,24 @@
 
 #include "worker_parts.h"
 
-/* Appends this stage's entry to t: the time that the batch in hand has taken so far. */
+/* Appends this stage's entry to t: the time that the batch in hand has taken up to the last lap. */
 void worker_fill_time(const struct stage_worker *w, const struct row *r, struct trace *t)
 {
     struct stage_time *s;
-    uint64_t received = worker_broker_time(w, r->received_ns);
+    uint64_t ready = r->received_ns + r->decode_ns;
     *t = r->job.trace;
     if (t->n >= PIPELINE_MAX_STAGES)
         return;
     s = &t->stage[t->n++];
     s->stage = (uint32_t)w->stage;
     s->replica = (uint32_t)w->replica;
-    s->batch = (uint32_t)w->n_batch;
-    s->wire_ns = received > r->job.sent_ns ? received - r->job.sent_ns : 0;
-    s->queue_ns = w->formed_ns > r->received_ns ? w->formed_ns - r->received_ns : 0;
+    s->batch = (uint32_t)w->formed;
+    s->wire_ns = r->wire_ns;
+    s->queue_ns = w->formed_ns > ready ? w->formed_ns - ready : 0;
     s->compute_ns = w->compute_ns;
-    s->lookup_ns = w->held_ns;
+    s->lookup_ns = w->lookup_ns;
+    s->serialise_ns = r->decode_ns + w->serialise_ns;
+    s->hidden_ns = w->hidden_ns;
 }
 
 static struct result *start_result(struct stage_worker *w, const struct row *r)
@@ -98,6 +100,7 @@ static void send_scores(struct stage_worker *w, const struct row *r, struct tens
     }
     out->scores = t;
     out->scores.data = NULL;
+    out->sent_ns = worker_broker_time(w, worker_lap(w, &w->serialise_ns));
     worker_fill_time(w, r, &out->trace);
     if (frames_send(w->results, NULL, &w->out, &payload))
         zmq_msg_close(&payload);
@@ -119,8 +122,8 @@ static void send_activation(struct stage_worker *w, const struct row *r, struct 
     }
     out->activation = t;
     out->activation.data = NULL;
+    out->sent_ns = worker_broker_time(w, worker_lap(w, &w->serialise_ns));
     worker_fill_time(w, r, &out->trace);
-    out->sent_ns = worker_broker_time(w, clock_ns());
     if ((rc = frames_send(w->next[replica], NULL, &w->out, &payload))) {
         zmq_msg_close(&payload);
         snprintf(text, sizeof text, "stage %d replica %d does not reach stage %d replica %d: %s", w->stage,

@@ -22,5 +22,8 @@ struct offset {
 void offset_add(struct offset *o, uint64_t sent_ns, uint64_t broker_ns, uint64_t received_ns);
 /* Add this to local time to get broker time; 0 before the first sample. */
 int64_t offset_ns(const struct offset *o);
+/* The most that offset_ns may be wrong by: half of that round trip (the drift of both clocks over the last
+ * OFFSET_SAMPLES heartbeats comes on top). UINT64_MAX before the first sample. */
+uint64_t offset_error_ns(const struct offset *o);
 
 #endif

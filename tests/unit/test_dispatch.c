@@ -174,7 +174,7 @@ static void result(struct fixture *f, const struct job *j, uint32_t error, int e
         r.trace.stage[0].stage = 0;
     }
     zmq_msg_init(&none);
-    dispatch_result(f->d, &r, &none, f->now);
+    dispatch_result(f->d, &r, &none, f->now, f->now);
     zmq_msg_close(&none);
     dispatch_tick(f->d, f->now);
 }
@@ -201,6 +201,52 @@ static uint32_t outstanding(const struct fixture *f)
         for (int i = 0; i < 2; i++)
             n += f->d->registry.stage[s][i].outstanding;
     return n;
+}
+
+/* All of the time in the broker is in one of its parts; what a busy broker leaves in its socket is its own.
+ */
+static void test_the_parts_of_the_way_are_told(void **state)
+{
+    struct fixture *f = *state;
+    struct result r = {.label = 3, .exit = -1, .attempt = 1, .trace = {.n = 2}};
+    zmq_msg_t none;
+    (void)zmq_msg_init(&none);
+    all_workers(f);
+    f->d->registry.stage[1][1].last.clock_error_ns = 77;
+    f->d->registry.cache[0].last.clock_error_ns = 99;
+    ask(f, 42); /* sent at once */
+    r.request = f->job[0].request;
+    r.trace.stage[1] = (struct stage_time){.stage = 1, .replica = 1};
+    r.sent_ns = f->now + 2 * MS;
+    f->now += 10 * MS;
+    dispatch_result(f->d, &r, &none, f->now - 3 * MS, f->now);
+    assert_int_equal(f->answer[0].request, r.request);
+    assert_int_equal(f->answer[0].return_ns, 5 * MS);
+    assert_int_equal(f->answer[0].broker_ns, 3 * MS);
+    assert_int_equal(f->answer[0].total_ns, 10 * MS);
+    assert_int_equal(f->answer[0].clock_error_ns, 77); /* no cache was on the way */
+
+    f->full = 1; /* waits 4 ms for stage 0 */
+    ask(f, 43);
+    f->now += 4 * MS;
+    f->full = 0;
+    dispatch_tick(f->d, f->now);
+    r = (struct result){.request = f->job[1].request,
+                        .attempt = 1,
+                        .lookup_wire_ns = 1,
+                        .lookup_queue_ns = 2,
+                        .lookup_ns = 3,
+                        .sent_ns = f->now + MS,
+                        .trace = {.n = 1}};
+    f->now += 2 * MS;
+    dispatch_result(f->d, &r, &none, f->now, f->now);
+    assert_int_equal(f->answer[1].broker_ns, 4 * MS);
+    assert_int_equal(f->answer[1].return_ns, MS);
+    assert_int_equal(f->answer[1].lookup_wire_ns, 1);
+    assert_int_equal(f->answer[1].lookup_queue_ns, 2);
+    assert_int_equal(f->answer[1].lookup_ns, 3);
+    assert_int_equal(f->answer[1].clock_error_ns, 99);
+    zmq_msg_close(&none);
 }
 
 static void test_a_request_is_sent_and_answered_once(void **state)
@@ -648,6 +694,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         test(test_a_request_is_sent_and_answered_once),
+        test(test_the_parts_of_the_way_are_told),
         test(test_replicas_take_turns),
         test(test_too_many_are_told_at_once),
         test(test_without_workers_it_is_unavailable_at_once),

@@ -1,10 +1,12 @@
-/* test_worker_parts.c - the worker's small parts: circuit breaker, cancelled requests, clock offset */
+/* test_worker_parts.c - the worker's small parts: circuit breaker, cancelled requests, clock offset, arrivals
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
 
+#include "base/arrival.h"
 #include "base/clock.h"
 #include "base/offset.h"
 #include "stages/breaker.h"
@@ -86,16 +88,64 @@ static void test_the_offset_of_the_shortest_round_trip_counts(void **state)
     struct offset o = {0};
     (void)state;
     assert_int_equal(offset_ns(&o), 0);
+    assert_true(offset_error_ns(&o) == UINT64_MAX);
     offset_add(&o, 1000, 6000, 3000); /* +4000 with 2000 round trip */
     assert_int_equal(offset_ns(&o), 4000);
+    assert_int_equal(offset_error_ns(&o), 1000);
     offset_add(&o, 10000, 15050, 10100); /* +5000 with 100 */
     offset_add(&o, 20000, 15000, 30000);
     assert_int_equal(offset_ns(&o), 5000);
+    assert_int_equal(offset_error_ns(&o), 50);
     offset_add(&o, 5, 1, 1); /* time ran backwards: ignored */
     assert_int_equal(o.n, 3);
     for (uint64_t i = 0; i < OFFSET_SAMPLES; i++)
         offset_add(&o, 1000, 500, 1200); /* the other clock is behind; old samples are forgotten */
     assert_int_equal(offset_ns(&o), -600);
+}
+
+/* Two hosts whose clocks differ by an amount that nobody knows; each way takes between 50 us and 2 ms. Who
+ * echoes late (a busy broker) is no trouble either: the bound holds always, and the estimate is good. */
+static void test_the_offset_is_within_its_error(void **state)
+{
+    uint64_t random = 1;
+    (void)state;
+    for (int round = 0; round < 200; round++) {
+        struct offset o = {0};
+        int64_t truth, wrong;
+        uint64_t now = 1000 * NS_PER_S;
+        random = random * 6364136223846793005u + 1442695040888963407u;
+        truth = (int64_t)(random >> 20) - (1ll << 43);
+        for (int i = 0; i < 40; i++) {
+            uint64_t there, back;
+            random = random * 6364136223846793005u + 1442695040888963407u;
+            there = 50 * NS_PER_US + (random >> 33) % (2 * NS_PER_MS);
+            random = random * 6364136223846793005u + 1442695040888963407u;
+            back = 50 * NS_PER_US + (random >> 33) % (2 * NS_PER_MS);
+            offset_add(&o, now, (uint64_t)((int64_t)(now + there) + truth), now + there + back);
+            wrong = offset_ns(&o) - truth;
+            assert_true((uint64_t)(wrong < 0 ? -wrong : wrong) <= offset_error_ns(&o));
+            now += 250 * NS_PER_MS;
+        }
+        assert_true(offset_error_ns(&o) < 2 * NS_PER_MS);
+    }
+}
+
+static void test_when_a_message_came(void **state)
+{
+    struct arrival a;
+    (void)state;
+    a = arrival_of(1000, 1400, 1410); /* slept on the socket until 1400 */
+    assert_int_equal(a.wire_ns, 400);
+    assert_int_equal(a.queue_ns, 10);
+    a = arrival_of(1000, 300, 5000); /* was busy since before it was sent */
+    assert_int_equal(a.wire_ns, 0);
+    assert_int_equal(a.queue_ns, 4000);
+    a = arrival_of(1000, 900, 950); /* sent after it was taken: clocks differ */
+    assert_int_equal(a.wire_ns, 0);
+    assert_int_equal(a.queue_ns, 0);
+    a = arrival_of(1000, 7000, 5000); /* neither can be */
+    assert_int_equal(a.wire_ns, 4000);
+    assert_int_equal(a.queue_ns, 0);
 }
 
 int main(void)
@@ -106,6 +156,8 @@ int main(void)
         cmocka_unit_test(test_the_breaker_waits_at_most_so_long),
         cmocka_unit_test(test_cancelled_requests_are_remembered),
         cmocka_unit_test(test_the_offset_of_the_shortest_round_trip_counts),
+        cmocka_unit_test(test_the_offset_is_within_its_error),
+        cmocka_unit_test(test_when_a_message_came),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
