@@ -21,10 +21,11 @@
 #include "shuffle.h"
 #include "threshold.h"
 
-#define METHOD_VERSION    2u /* of the algorithms: one more makes every older partial result stale */
+#define METHOD_VERSION    3u /* of the algorithms: one more makes every older partial result stale */
 #define BLOCK             256
 #define LOOKUP_BLOCK      32
-#define LEARNED_NODES     512  /* of a learned cache, or what its budget allows */
+#define LEARNED_NODES     512  /* of a learned cache's dense layer, or what its budget allows */
+#define LEARNED_WIDTH     128  /* of its convolutions, likewise */
 #define DEFAULT_CENTROIDS 4096 /* at most, where no budget says how many; and 1 for 8 points at most */
 
 /* For distances: smoothing draws the points of a class together, and with a small start and strong decay the
@@ -38,10 +39,21 @@ static const struct recipe imitating = {.epochs = 20,
                                         .rate = 2e-3f,
                                         .decay = 0.05f,
                                         .start = 1,
+                                        .drop_input = 0.3f,
                                         .drop = 0.3f,
                                         .mixup = 0.4f,
                                         .loss = {.distil = 0.5f, .temperature = 2},
                                         .held_out = 0.05f};
+
+/* Of maps: convolutions share their weights between places, so they need less to keep them from learning
+ * points by heart. */
+static const struct recipe convolving = {.epochs = 10,
+                                         .rate = 3e-3f,
+                                         .decay = 0.05f,
+                                         .start = 1,
+                                         .drop = 0.2f,
+                                         .loss = {.distil = 0.7f, .temperature = 2},
+                                         .held_out = 0.05f};
 
 struct build {
     const struct builder_input *in;
@@ -144,6 +156,8 @@ static int make_tags(struct build *b, struct error *e)
     digest_rows(s, in->calibrate, in->calibrate_labels);
     if (b->kind == CACHE_LEARNED && in->train_scores != NULL)
         digest_rows(s, in->train_scores, in->train_labels);
+    XXH3_64bits_update(s, &in->map_side, sizeof in->map_side);
+    XXH3_64bits_update(s, &in->most_work, sizeof in->most_work);
     b->cache_tag = XXH3_64bits_digest(s);
     XXH3_freeState(s);
     return FL_OK;
@@ -391,28 +405,57 @@ static int make_index(struct build *b, struct error *e)
 
 /* --- learned --- */
 
-static int learned_nodes(const struct build *b, struct error *e)
+/* The map that descriptors are, without a width; side 0 when they are none, or too small for convolutions. */
+static struct map learned_map(const struct builder_input *in)
 {
-    const struct builder_input *in = b->in;
-    size_t of_dim = 2 * (size_t)in->train->dim * sizeof(float),
-           of_classes = (size_t)in->classes * sizeof(float);
-    size_t per_node = (size_t)in->train->dim * sizeof(uint16_t) + sizeof(float) + of_classes, nodes;
-    if (in->budget_bytes == 0)
-        return LEARNED_NODES;
-    nodes = in->budget_bytes > of_dim + of_classes ? (in->budget_bytes - of_dim - of_classes) / per_node : 0;
-    if (nodes < 4)
-        error_set(
+    int side = in->map_side;
+    struct map m = {side, side > 0 ? in->train->dim / (side * side) : 0, LEARNED_WIDTH};
+    if (!map_valid(&m) || map_last(&m) < 1 || side * side * m.channels != in->train->dim)
+        m = (struct map){0, 0, 0};
+    return m;
+}
+
+/* Bytes of a learned cache without its struct. */
+static size_t learned_bytes(const struct builder_input *in, const struct map *m, int nodes)
+{
+    size_t dim = (size_t)(m->side > 0 ? m->channels : in->train->dim), width = (size_t)m->width;
+    size_t weights = m->side > 0 ? MAP_TAPS * (dim + width) * width : dim * (size_t)nodes;
+    size_t biases = m->side > 0 ? 2 * width : (size_t)nodes;
+    return (2 * dim + biases + ((size_t)nodes + 1) * (size_t)in->classes) * sizeof(float) +
+           weights * sizeof(uint16_t);
+}
+
+static bool learned_fits(const struct builder_input *in, const struct map *m, int nodes)
+{
+    int64_t work = m->side > 0 ? map_multiply_adds(m) : (int64_t)in->train->dim * nodes;
+    return (in->budget_bytes == 0 || learned_bytes(in, m, nodes) <= in->budget_bytes) &&
+           (in->most_work == 0 || work <= in->most_work);
+}
+
+/* The largest predictor within the budgets of memory and work. */
+static int choose_size(const struct builder_input *in, struct map *m, int *nodes, struct error *e)
+{
+    *m = learned_map(in);
+    *nodes = LEARNED_NODES;
+    while (m->side > 0 && m->width > 16 && !learned_fits(in, m, map_nodes(m)))
+        m->width -= 16;
+    if (m->side > 0)
+        *nodes = map_nodes(m);
+    while (m->side == 0 && *nodes > 4 && !learned_fits(in, m, *nodes))
+        *nodes -= 4;
+    if (in->budget_bytes > 0 && learned_bytes(in, m, *nodes) > in->budget_bytes)
+        return error_set(
             e, FL_CONFIG,
             "%s: %zu bytes hold no predictor of %d features: raise cache.memory_mb or take smaller grids",
             in->exit_name, in->budget_bytes, in->train->dim);
-    return nodes < LEARNED_NODES ? (int)(nodes / 4 * 4) : LEARNED_NODES;
+    return FL_OK;
 }
 
 /* Few points need more epochs to make as many steps. */
-static int learned_epochs(int64_t rows)
+static int learned_epochs(const struct recipe *how, int64_t rows)
 {
     int64_t epochs = 1500 * TRAIN_BATCH / rows;
-    return (int)(epochs < imitating.epochs ? imitating.epochs : epochs > 100 ? 100 : epochs);
+    return (int)(epochs < how->epochs ? how->epochs : epochs > 100 ? 100 : epochs);
 }
 
 static int make_learned(struct build *b, struct error *e)
@@ -424,18 +467,17 @@ static int make_learned(struct build *b, struct error *e)
                              .labels = in->train_labels,
                              .scores = in->train_scores,
                              .classes = in->classes,
-                             .nodes = learned_nodes(b, e),
-                             .recipe = imitating,
                              .seed = in->config->seed,
                              .tag = b->cache_tag,
                              .checkpoint = checkpoint,
                              .phase = phase(b, "imitate"),
                              .progress = in->progress,
                              .progress_arg = in->progress_arg};
-    int rc;
-    if (t.nodes < 4)
-        return FL_CONFIG;
-    t.recipe.epochs = learned_epochs(in->train->rows);
+    int rc = choose_size(in, &t.map, &t.nodes, e);
+    if (rc != FL_OK)
+        return rc;
+    t.recipe = t.map.side > 0 ? convolving : imitating;
+    t.recipe.epochs = learned_epochs(&t.recipe, in->train->rows);
     if (in->train_scores == NULL)
         t.recipe.loss.distil = 0;
     rc = path_in(b, checkpoint, sizeof checkpoint, "learned.checkpoint", e);

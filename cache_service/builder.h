@@ -49,6 +49,8 @@ struct builder_input {
     void *progress_arg;
     const struct matrix_file
         *train_scores; /* the model's, [rows][classes], for `learned` to imitate; NULL: labels alone */
+    int map_side;      /* descriptors are maps [side][side][channels] (map.h); 0: they are not */
+    int64_t most_work; /* multiply-adds that a learned cache's look-up may take; 0: no limit */
 };
 
 /* Trains the projection (or loads it from work_dir when it was made from the same input), builds the index,

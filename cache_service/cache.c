@@ -159,8 +159,8 @@ void cache_judge(const struct cache *c, const float *h, const struct lookup_room
 
 struct cache_scratch {
     int max_batch;
-    size_t dim, nodes, entries, classes; /* grown to these */
-    float *z, *h, *d2, *scores;
+    size_t dim, nodes, room_floats, entries, classes; /* grown to these */
+    float *z, *h, *room, *d2, *scores;
     bool *finite;
     struct neighbour *near;
 };
@@ -187,6 +187,7 @@ void cache_scratch_free(struct cache_scratch *s)
         return;
     free(s->z);
     free(s->h);
+    free(s->room);
     free(s->d2);
     free(s->scores);
     free(s->finite);
@@ -214,6 +215,7 @@ static bool fit(struct cache_scratch *s, const struct cache *c)
     size_t rows = (size_t)s->max_batch;
     return grow(&s->z, &s->dim, (size_t)c->projection->dim, rows) &&
            grow(&s->h, &s->nodes, (size_t)c->projection->nodes, rows) &&
+           grow(&s->room, &s->room_floats, projection_room(c->projection), 1) &&
            grow(&s->d2, &s->entries, (size_t)entry_count(c), rows) &&
            grow(&s->scores, &s->classes, (size_t)c->classes, 1);
 }
@@ -225,7 +227,7 @@ static void lookup_some(const struct cache *c, struct cache_scratch *s, const fl
     struct lookup_room room = {s->d2, s->scores, s->near};
     for (int i = 0; i < n; i++)
         s->finite[i] = projection_standardise(c->projection, x + (size_t)i * dim, s->z + (size_t)i * dim);
-    projection_apply(c->projection, s->z, n, s->h);
+    projection_apply(c->projection, s->z, n, s->h, s->room);
     if (entries(c) != NULL)
         points_distances2(entries(c), s->h, n, s->d2);
     for (int i = 0; i < n; i++) {

@@ -15,7 +15,7 @@ struct applier {
     struct cache *next;
     const struct cache *old;
     int64_t capacity; /* entries at most */
-    float *z, *h, *d2, *moved;
+    float *z, *h, *d2, *moved, *patches;
     struct lookup_room room;
 };
 
@@ -263,7 +263,7 @@ static void apply_one(struct applier *a, const struct cache_pair *p)
 {
     if (!usable(p) || !projection_standardise(a->old->projection, p->descriptor, a->z))
         return;
-    projection_apply(a->old->projection, a->z, 1, a->h);
+    projection_apply(a->old->projection, a->z, 1, a->h, a->patches);
     raise_threshold(a, p->label);
     if (a->next->kind == CACHE_KNN)
         apply_knn(a, p->label);
@@ -290,10 +290,12 @@ static int applier_open(struct applier *a, int64_t entries)
     a->z = malloc((size_t)p->dim * sizeof *a->z);
     a->h = malloc((size_t)p->nodes * sizeof *a->h);
     a->moved = malloc((size_t)p->nodes * sizeof *a->moved);
+    a->patches = malloc((projection_room(p) + 1) * sizeof *a->patches);
     a->d2 = malloc(((size_t)entries + 1) * sizeof *a->d2);
     a->room = (struct lookup_room){a->d2, malloc((size_t)a->next->classes * sizeof(float)),
                                    malloc(KNN_MAX_K * sizeof(struct neighbour))};
-    return a->z && a->h && a->moved && a->d2 && a->room.scores && a->room.near ? FL_OK : FL_NOMEM;
+    return a->z && a->h && a->moved && a->patches && a->d2 && a->room.scores && a->room.near ? FL_OK
+                                                                                             : FL_NOMEM;
 }
 
 static void applier_close(struct applier *a)
@@ -301,6 +303,7 @@ static void applier_close(struct applier *a)
     free(a->z);
     free(a->h);
     free(a->moved);
+    free(a->patches);
     free(a->d2);
     free(a->room.scores);
     free(a->room.near);

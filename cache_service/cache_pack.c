@@ -22,7 +22,7 @@
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "packed caches are little-endian");
 
 #define PACK_MAGIC    "FLCACHE"
-#define PACK_VERSION  1u
+#define PACK_VERSION  2u
 #define PACK_MAX_SIZE (4ull << 30)
 #define PACK_SECTIONS 8
 #define PACK_ALIGN    64u
@@ -42,7 +42,7 @@ struct pack_header {
     int32_t dim, nodes, classes, k;
     int64_t entries, oldest;
     float threshold;
-    uint32_t reserved;
+    int32_t side; /* of a map; 0: the projection is dense */
 };
 _Static_assert(sizeof(struct pack_header) == 184, "no padding in the header");
 
@@ -79,10 +79,17 @@ static void add(struct packer *p, const char *name, enum pack_dtype dtype, int64
 static void add_all(struct packer *p, const struct cache *c)
 {
     const struct projection *j = c->projection;
-    add(p, "mean", PACK_F32, 1, j->dim, j->mean);
-    add(p, "scale", PACK_F32, 1, j->dim, j->scale);
-    add(p, "bias", PACK_F32, 1, j->nodes, j->bias);
-    add(p, "weights", PACK_F16, j->nodes, j->dim, j->weights);
+    int features = projection_features(j), width = j->map.width;
+    add(p, "mean", PACK_F32, 1, features, j->mean);
+    add(p, "scale", PACK_F32, 1, features, j->scale);
+    add(p, "bias", PACK_F32, 1, (int64_t)projection_biases(j), j->bias);
+    if (j->map.side > 0) {
+        int64_t first = MAP_TAPS * (int64_t)j->map.channels;
+        add(p, "weights", PACK_F16, width, first, j->weights);
+        add(p, "weights2", PACK_F16, width, MAP_TAPS * (int64_t)width, j->weights + first * width);
+    } else {
+        add(p, "weights", PACK_F16, j->nodes, j->dim, j->weights);
+    }
     if (c->kind == CACHE_KNN) {
         add(p, "points", PACK_F16, c->knn.points.n, j->nodes, c->knn.points.data);
         add(p, "label", PACK_I32, 1, c->knn.points.n, c->knn.label);
@@ -114,6 +121,7 @@ static struct pack_header header_of(const struct cache *c, const struct packer *
     h.classes = c->classes;
     h.entries = i.entries;
     h.threshold = c->threshold;
+    h.side = c->projection->map.side;
     if (c->kind == CACHE_KNN) {
         h.k = c->knn.k;
         h.oldest = c->knn.oldest;
@@ -193,9 +201,9 @@ static int check_header(const struct pack_header *h, const uint8_t *data, size_t
         return error_set(e, FL_STALE,
                          "the cache of %s was built for another model: run `freezeline build` for this one",
                          h->exit);
-    if (h->dim < 1 || h->dim > PROJECTION_MAX_DIM || h->nodes < 1 || h->nodes > PROJECTION_MAX_NODES ||
-        h->classes < 1 || h->classes > CACHE_MAX_CLASSES || h->entries < 0 || h->entries > POINTS_MAX ||
-        isnan(h->threshold))
+    if (h->side < 0 || h->dim < 1 || h->dim > PROJECTION_MAX_DIM || h->nodes < 1 ||
+        h->nodes > PROJECTION_MAX_NODES || h->classes < 1 || h->classes > CACHE_MAX_CLASSES ||
+        h->entries < 0 || h->entries > POINTS_MAX || isnan(h->threshold))
         return error_set(e, FL_CORRUPT, "the cache of %s has sizes out of range", h->exit);
     if (h->n_sections > PACK_SECTIONS || sizeof *h + h->n_sections * sizeof(struct pack_section) > size)
         return error_set(e, FL_CORRUPT, "the cache of %s has too many sections", h->exit);
@@ -240,19 +248,56 @@ static bool floats_finite(const float *v, int64_t n)
     return true;
 }
 
+static int take_weights(const struct unpacker *u, struct projection *p)
+{
+    int64_t first = MAP_TAPS * (int64_t)p->map.channels, width = p->map.width;
+    int rc;
+    if (p->map.side == 0)
+        return take(u, "weights", PACK_F16, p->nodes, p->dim, p->weights);
+    rc = take(u, "weights", PACK_F16, width, first, p->weights);
+    return rc != FL_OK ? rc
+                       : take(u, "weights2", PACK_F16, width, MAP_TAPS * width, p->weights + first * width);
+}
+
 static int take_projection(const struct unpacker *u, struct projection *p)
 {
-    int rc;
-    if ((rc = take(u, "mean", PACK_F32, 1, p->dim, p->mean)) != FL_OK ||
-        (rc = take(u, "scale", PACK_F32, 1, p->dim, p->scale)) != FL_OK ||
-        (rc = take(u, "bias", PACK_F32, 1, p->nodes, p->bias)) != FL_OK ||
-        (rc = take(u, "weights", PACK_F16, p->nodes, p->dim, p->weights)) != FL_OK)
+    int features = projection_features(p), biases = (int)projection_biases(p), rc;
+    if ((rc = take(u, "mean", PACK_F32, 1, features, p->mean)) != FL_OK ||
+        (rc = take(u, "scale", PACK_F32, 1, features, p->scale)) != FL_OK ||
+        (rc = take(u, "bias", PACK_F32, 1, biases, p->bias)) != FL_OK || (rc = take_weights(u, p)) != FL_OK)
         return rc;
-    if (!floats_finite(p->mean, p->dim) || !floats_finite(p->scale, p->dim) ||
-        !floats_finite(p->bias, p->nodes) || !half_all_finite(p->weights, (size_t)p->nodes * (size_t)p->dim))
+    if (!floats_finite(p->mean, features) || !floats_finite(p->scale, features) ||
+        !floats_finite(p->bias, biases) || !half_all_finite(p->weights, projection_weights(p)))
         return error_set(u->e, FL_CORRUPT, "the projection of %s has numbers that are not finite",
                          u->header->exit);
     return FL_OK;
+}
+
+/* The shape that a header tells of: 0 x 0 when it is none, or when its weights would not fit into `size`
+ * bytes. */
+static struct map map_of(const struct pack_header *h, size_t size)
+{
+    static const struct map none = {0, 0, 0};
+    struct map m = {h->side, h->side > 0 ? h->dim / h->side / h->side : 0, 1};
+    int last = map_valid(&m) ? map_last(&m) : 0;
+    if (last < 1 || h->nodes % (last * last) != 0)
+        return none;
+    m.width = h->nodes / (last * last);
+    if (!map_valid(&m) || m.side * m.side * m.channels != h->dim ||
+        MAP_TAPS * ((uint64_t)m.channels + (uint64_t)m.width) * (uint64_t)m.width > size / 2)
+        return none;
+    return m;
+}
+
+static int new_projection(struct projection **out, const struct pack_header *h, size_t size, struct error *e)
+{
+    struct map map = map_of(h, size);
+    int rc;
+    if (h->side != 0 ? map.side == 0 : (uint64_t)h->dim * (uint64_t)h->nodes > size / 2)
+        return error_set(e, FL_CORRUPT, "the cache of %s is shorter than its sizes say, or they contradict",
+                         h->exit);
+    rc = map.side > 0 ? projection_new_map(out, &map) : projection_new(out, h->dim, h->nodes);
+    return rc == FL_OK ? rc : error_set(e, rc, "no memory for the cache of %s", h->exit);
 }
 
 static int take_knn(const struct unpacker *u, struct cache *c)
@@ -352,14 +397,14 @@ int cache_unpack(struct cache **out, const void *data, size_t size, const uint8_
     if (cache_kind_parse(h.kind, &kind) != FL_OK)
         return error_set(e, FL_STALE, "the cache of %s is of a kind that this build does not have", h.exit);
     /* The arrays lie in `size` bytes: sizes that could not are refused before memory is taken for them. */
-    if ((uint64_t)h.dim * (uint64_t)h.nodes > size / 2 ||
-        (uint64_t)h.entries * (uint64_t)h.nodes > size / 2 ||
+    if ((uint64_t)h.entries * (uint64_t)h.nodes > size / 2 ||
         (kind == CACHE_KMEANS && (uint64_t)h.entries * (uint64_t)h.classes > size / 4) ||
         (kind == CACHE_LEARNED && (uint64_t)h.nodes * (uint64_t)h.classes > size / 4))
         return error_set(e, FL_CORRUPT, "the cache of %s is shorter than its sizes say", h.exit);
-    rc = projection_new(&p, h.dim, h.nodes);
-    if (rc == FL_OK)
-        rc = cache_new(&c, kind, p, h.classes);
+    rc = new_projection(&p, &h, size, e);
+    if (rc != FL_OK)
+        return rc;
+    rc = cache_new(&c, kind, p, h.classes);
     projection_release(p);
     if (rc != FL_OK)
         return error_set(e, rc, "no memory for the cache of %s", h.exit);

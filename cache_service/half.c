@@ -12,7 +12,8 @@
 #define TARGET_AVX512 __attribute__((target("avx512f")))
 #endif
 
-#define ROWS_AT_ONCE 4 /* their weights stay in the L1 cache while the batch goes by */
+#define ROWS_AT_ONCE 4    /* their weights stay in the L1 cache while the batch goes by */
+#define PIECE        1152 /* columns that are decoded at once: 18 KiB */
 #define HUGE_PAGE    (2u << 20)
 
 uint16_t half_from_float(float f)
@@ -187,6 +188,39 @@ TARGET_AVX512 static void dot4_avx512(const uint16_t *w, int cols, const float *
     y[3] = _mm512_reduce_add_ps(_mm512_add_ps(a3, b3));
 }
 
+/* Four rows, decoded, against four x: 16 sums from 8 loads. */
+TARGET_AVX512 static void tile_avx512(const float *w, int cols, const float *x, int64_t x_stride, float *y,
+                                      int64_t y_stride)
+{
+    __m512 sum[ROWS_AT_ONCE][4];
+#pragma GCC unroll 4
+    for (int r = 0; r < ROWS_AT_ONCE; r++) {
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; i++)
+            sum[r][i] = _mm512_setzero_ps();
+    }
+    for (int c = 0; c < cols; c += 16) {
+        __mmask16 some = cols - c < 16 ? (__mmask16)((1u << (cols - c)) - 1) : 0xffff;
+        __m512 a[4];
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; i++)
+            a[i] = _mm512_maskz_loadu_ps(some, x + i * x_stride + c);
+#pragma GCC unroll 4
+        for (int r = 0; r < ROWS_AT_ONCE; r++) {
+            __m512 b = _mm512_maskz_loadu_ps(some, w + r * cols + c);
+#pragma GCC unroll 4
+            for (int i = 0; i < 4; i++)
+                sum[r][i] = _mm512_fmadd_ps(b, a[i], sum[r][i]);
+        }
+    }
+#pragma GCC unroll 4
+    for (int r = 0; r < ROWS_AT_ONCE; r++) {
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; i++)
+            y[i * y_stride + r] += _mm512_reduce_add_ps(sum[r][i]);
+    }
+}
+
 TARGET_AVX512 static void decode_avx512(const uint16_t *from, float *to, size_t n)
 {
     size_t i = 0;
@@ -304,10 +338,48 @@ static void dot4(enum level level, const uint16_t *w, int cols, const float *x, 
         y[r] = dot_plain(w + (size_t)r * (size_t)cols, x, 0, cols);
 }
 
+#if defined(__x86_64__)
+/* Asks for the rows after these while these are worked on. */
+static void decode_rows(const uint16_t *w, int64_t cols, int some, float *piece)
+{
+    for (int k = 0; k < ROWS_AT_ONCE; k++) {
+        const uint16_t *row = w + k * cols;
+        for (int c = 0; c < some; c += 32)
+            __builtin_prefetch((const char *)(row + c) + ROWS_AT_ONCE * cols * (int64_t)sizeof *w, 0, 2);
+        decode_avx512(row, piece + k * some, (size_t)some);
+    }
+}
+
+/* Many x: rows are decoded once, a piece that stays in the L1 cache at a time. rows and n: multiples of 4. */
+static void product_of_many(const uint16_t *w, int64_t rows, int64_t cols, const float *x, int64_t n,
+                            float *y)
+{
+    float piece[ROWS_AT_ONCE * PIECE];
+    memset(y, 0, (size_t)(rows * n) * sizeof *y);
+    for (int64_t r = 0; r < rows; r += ROWS_AT_ONCE) {
+        for (int64_t from = 0; from < cols; from += PIECE) {
+            int some = cols - from < PIECE ? (int)(cols - from) : PIECE;
+            decode_rows(w + r * cols + from, cols, some, piece);
+            for (int64_t i = 0; i < n; i += 4)
+                tile_avx512(piece, some, x + i * cols + from, cols, y + i * rows + r, rows);
+        }
+    }
+}
+#endif
+
 void half_product(const uint16_t *w, int64_t rows, int cols, const float *x, int n, float *y)
 {
     enum level level = cpu_level();
     int64_t r = 0;
+#if defined(__x86_64__)
+    if (level == AVX512 && n >= 4 && rows % ROWS_AT_ONCE == 0) {
+        int many = n / 4 * 4;
+        product_of_many(w, rows, cols, x, many, y);
+        x += (size_t)many * (size_t)cols;
+        y += many * rows;
+        n -= many;
+    }
+#endif
     for (; r + ROWS_AT_ONCE <= rows; r += ROWS_AT_ONCE) {
         for (int i = 0; i < n; i++)
             dot4(level, w + r * cols, cols, x + (size_t)i * (size_t)cols, y + i * rows + r);

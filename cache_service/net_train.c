@@ -1,7 +1,6 @@
 /* net_train.c - teach the small network
  *
- * w1's gradient is never held as a whole: it is made and spent some rows at a time, so that a flattened
- * activation with its tens of thousands of inputs fits. Random numbers of an epoch come from streams of their
+ * Gradients are made and spent piece by piece. Random numbers of an epoch come from streams of their
  * own, so that a training that goes on from a checkpoint sees what an uninterrupted one does.
  */
 #include "net_train.h"
@@ -13,9 +12,8 @@
 #include <unistd.h>
 #include <xxhash.h>
 
-#include "half.h"
+#include "net_store.h"
 
-#define CHUNK 256 /* rows of w1 whose gradient is made at once */
 #define WARM  0.1 /* share of the steps in which the rate rises */
 #define MAGIC "FLCHECK"
 enum stream { STREAM_START, STREAM_SPLIT, STREAM_EPOCH = 100 };
@@ -30,7 +28,7 @@ struct trainer {
     size_t size;          /* of a run */
     float *run[RUNS];     /* BEST: NULL when nothing is held out */
     struct net_batch batch;
-    float *gradient;      /* of CHUNK rows of w1, or of b1, w2, b2 */
+    float *gradient;      /* of a piece */
     int32_t *row, *order; /* [learned]: rows to learn from; the same in the epoch's order */
     int32_t *held;        /* [held_out]: rows to judge epochs by; behind `row` in one allocation */
     int64_t learned, held_out;
@@ -64,29 +62,40 @@ static bool row_usable(const struct net_training *t, int64_t row)
     return poison == 0;
 }
 
-/* One pass, as data may be larger than memory: sums of x and x^2, in double, around the first usable row. */
+/* Adds a row to the sums of x and x^2 around `first`; of a map, all cells count for their channel. */
+static void add_row(const struct projection *p, const float *x, const float *first, double *sum,
+                    double *square)
+{
+    int features = projection_features(p);
+    for (int at = 0; at < p->dim; at += features) {
+        for (int i = 0; i < features; i++) {
+            double d = (double)x[at + i] - (double)first[i];
+            sum[i] += d;
+            square[i] += d * d;
+        }
+    }
+}
+
+/* Mean and spread in one pass, as data may be larger than memory: sums in double, around the first usable
+ * row. */
 static int measure(struct trainer *r, struct error *e)
 {
-    int dim = r->net.dim;
-    double *sum = calloc((size_t)dim * 2, sizeof *sum), *square, n;
+    int dim = r->p->dim, features = projection_features(r->p);
+    double *sum = calloc((size_t)features * 2, sizeof *sum), *square, n;
     const float *first = NULL;
     if (sum == NULL)
-        return error_set(e, FL_NOMEM, "no memory for %d features", dim);
-    square = sum + dim;
+        return error_set(e, FL_NOMEM, "no memory for %d features", features);
+    square = sum + features;
     for (int64_t row = 0; row < r->t->rows->rows; row++) {
         const float *x = r->t->rows->data + row * dim;
         if (!row_usable(r->t, row))
             continue;
         first = first != NULL ? first : x;
-        for (int i = 0; i < dim; i++) {
-            double d = (double)x[i] - (double)first[i];
-            sum[i] += d;
-            square[i] += d * d;
-        }
+        add_row(r->p, x, first, sum, square);
         r->row[r->learned++] = (int32_t)row;
     }
-    n = (double)r->learned;
-    for (int i = 0; i < dim && r->learned > 0; i++) {
+    n = (double)r->learned * (dim / features);
+    for (int i = 0; i < features && r->learned > 0; i++) {
         double mean = sum[i] / n, variance = square[i] / n - mean * mean;
         double floor = 1e-6 * (1e-3 + fabs(mean + (double)first[i]));
         r->p->mean[i] = (float)(mean + (double)first[i]);
@@ -136,8 +145,9 @@ static uint64_t checkpoint_sum(const struct trainer *r, const struct checkpoint_
 
 static int checkpoint_save(const struct trainer *r, struct error *e)
 {
-    struct checkpoint_header h = {MAGIC,          0,        r->t->tag, r->net.dim,   r->net.nodes,
-                                  r->net.classes, r->epoch, r->steps,  r->best_loss, r->best_agreement};
+    struct checkpoint_header h = {
+        MAGIC,    0,        r->t->tag,    r->net.shape.dim, r->net.shape.nodes, r->net.shape.classes,
+        r->epoch, r->steps, r->best_loss, r->best_agreement};
     char temporary[4096];
     FILE *f;
     bool ok;
@@ -170,8 +180,8 @@ static bool checkpoint_load(struct trainer *r)
     if (f == NULL)
         return false;
     ok = fread(&h, sizeof h, 1, f) == 1 && memcmp(h.magic, MAGIC, 8) == 0 && h.tag == r->t->tag &&
-         h.dim == r->net.dim && h.nodes == r->net.nodes && h.classes == r->net.classes && h.epoch > 0 &&
-         h.epoch <= r->t->recipe.epochs && h.steps >= 0;
+         h.dim == r->net.shape.dim && h.nodes == r->net.shape.nodes && h.classes == r->net.shape.classes &&
+         h.epoch > 0 && h.epoch <= r->t->recipe.epochs && h.steps >= 0;
     for (int i = 0; i < RUNS && r->run[i] != NULL; i++)
         ok = ok && fread(r->run[i], sizeof(float), r->size, f) == r->size;
     fclose(f);
@@ -209,7 +219,7 @@ static void load_batch(struct trainer *r, const int32_t *rows, int n, float smoo
         int64_t row = rows[i];
         float *hard = r->batch.hard + (size_t)i * (size_t)classes;
         projection_standardise(r->p, t->rows->data + row * t->rows->dim,
-                               r->batch.z + (size_t)i * (size_t)r->net.dim);
+                               r->batch.z + (size_t)i * (size_t)r->net.shape.dim);
         for (int c = 0; c < classes; c++)
             hard[c] = smoothing / (float)classes;
         hard[t->labels[row]] += 1 - smoothing;
@@ -245,15 +255,15 @@ static float draw_beta(struct shuffle *s, double a)
 static void disturb(struct trainer *r, int n, struct shuffle *s)
 {
     const struct recipe *how = &r->t->recipe;
-    uint32_t below = (uint32_t)(how->drop * 65536);
+    uint32_t below = (uint32_t)(how->drop_input * 65536);
     float grow = 65536.0f / (float)(65536 - below);
-    size_t all = (size_t)n * (size_t)r->net.dim;
+    size_t all = (size_t)n * (size_t)r->net.shape.dim;
     if (how->mixup > 0) {
         float lambda = draw_beta(s, (double)how->mixup);
-        mix_rows(r->batch.z, n, r->net.dim, lambda);
-        mix_rows(r->batch.hard, n, r->net.classes, lambda);
+        mix_rows(r->batch.z, n, r->net.shape.dim, lambda);
+        mix_rows(r->batch.hard, n, r->net.shape.classes, lambda);
         if (r->t->scores != NULL)
-            mix_rows(r->batch.soft, n, r->net.classes, lambda);
+            mix_rows(r->batch.soft, n, r->net.shape.classes, lambda);
     }
     for (size_t i = 0; below > 0 && i < all; i += 2) { /* two features from one random number */
         uint32_t u = shuffle_u32(s);
@@ -280,31 +290,19 @@ static float rate_now(const struct trainer *r)
                    (1 + cos(3.141592653589793 * (at - warm) / (total - warm + 1))));
 }
 
-static void descend(struct trainer *r, float *at, size_t n)
-{
-    ptrdiff_t offset = at - r->run[PARAMETERS];
-    net_descend(at, r->run[MOMENT1] + offset, r->run[MOMENT2] + offset, r->gradient, n, rate_now(r),
-                r->t->recipe.decay, r->steps + 1);
-}
-
 static double train_batch(struct trainer *r, int n, struct shuffle *s)
 {
-    const struct net *m = &r->net;
-    float drop = r->t->recipe.drop;
+    const struct recipe *how = &r->t->recipe;
     double loss;
-    net_forward(m, &r->batch, n, drop, s);
-    loss = net_loss(&r->batch, n, m->classes, &r->t->recipe.loss);
-    net_backward(m, &r->batch, n, drop);
-    net_gradient_w2(m, &r->batch, n, r->gradient);
-    descend(r, m->w2, (size_t)m->nodes * (size_t)m->classes);
-    net_gradient_b2(m, &r->batch, n, r->gradient);
-    descend(r, m->b2, (size_t)m->classes);
-    net_gradient_b1(m, &r->batch, n, r->gradient);
-    descend(r, m->b1, (size_t)m->nodes);
-    for (int from = 0; from < m->dim; from += CHUNK) {
-        int rows = m->dim - from < CHUNK ? m->dim - from : CHUNK;
-        net_gradient_w1(m, &r->batch, n, from, rows, r->gradient);
-        descend(r, m->w1 + (size_t)from * (size_t)m->nodes, (size_t)rows * (size_t)m->nodes);
+    net_forward(&r->net, &r->batch, n, how->drop, s);
+    loss = net_loss(&r->batch, n, r->net.shape.classes, &how->loss);
+    net_backward(&r->net, &r->batch, n, how->drop);
+    for (int i = 0; i < net_pieces(&r->net); i++) {
+        float *at;
+        size_t count = net_gradient(&r->net, &r->batch, n, i, &at, r->gradient);
+        ptrdiff_t offset = at - r->run[PARAMETERS];
+        net_descend(at, r->run[MOMENT1] + offset, r->run[MOMENT2] + offset, r->gradient, count, rate_now(r),
+                    how->decay, r->steps + 1);
     }
     r->steps++;
     return loss;
@@ -315,7 +313,7 @@ static void judge_epoch(struct trainer *r)
 {
     static const struct net_loss plain = {0, 1};
     double loss = 0, agree = 0;
-    int classes = r->net.classes;
+    int classes = r->net.shape.classes;
     for (int64_t from = 0; from < r->held_out; from += TRAIN_BATCH) {
         int n = r->held_out - from < TRAIN_BATCH ? (int)(r->held_out - from) : TRAIN_BATCH;
         load_batch(r, r->held + from, n, 0);
@@ -377,25 +375,23 @@ static void start(struct trainer *r)
 
 static int trainer_open(struct trainer *r, const struct net_training *t)
 {
-    int dim = t->rows->dim;
+    struct net_shape shape = {t->rows->dim, t->nodes, t->classes, t->map};
     size_t rows = (size_t)t->rows->rows + 1;
-    size_t chunk =
-        ((size_t)(CHUNK > t->classes ? CHUNK : t->classes) + 1) * (size_t)t->nodes + (size_t)t->classes;
     r->t = t;
-    r->size = net_parameters(dim, t->nodes, t->classes);
+    r->size = net_floats(&shape);
     for (int i = 0; i < (t->recipe.held_out > 0 ? RUNS : BEST); i++) {
         r->run[i] = malloc(r->size * sizeof(float));
         if (r->run[i] == NULL)
             return FL_NOMEM;
     }
-    r->gradient = malloc(chunk * sizeof *r->gradient);
+    r->gradient = malloc(net_largest_piece(&shape) * sizeof *r->gradient);
     r->row = malloc(rows * sizeof *r->row);
     r->order = malloc(rows * sizeof *r->order);
-    if (!r->gradient || !r->row || !r->order ||
-        net_batch_new(&r->batch, TRAIN_BATCH, dim, t->nodes, t->classes) != FL_OK)
+    if (!r->gradient || !r->row || !r->order || net_batch_new(&r->batch, TRAIN_BATCH, &shape) != FL_OK)
         return FL_NOMEM;
-    r->net = net_over(r->run[PARAMETERS], dim, t->nodes, t->classes);
-    return projection_new(&r->p, dim, t->nodes);
+    r->net = net_over(r->run[PARAMETERS], &shape);
+    return t->map.side > 0 ? projection_new_map(&r->p, &t->map)
+                           : projection_new(&r->p, shape.dim, shape.nodes);
 }
 
 static void trainer_close(struct trainer *r)
@@ -409,28 +405,19 @@ static void trainer_close(struct trainer *r)
     projection_release(r->p);
 }
 
-/* w1 [dim][nodes] becomes the projection's weights [nodes][dim], in halves; w2 [nodes][classes] becomes
- * [classes][nodes]. */
 static int conclude(struct trainer *r, struct trained *out)
 {
-    struct net m = net_over(r->held_out > 0 ? r->run[BEST] : r->run[PARAMETERS], r->net.dim, r->net.nodes,
-                            r->net.classes);
-    for (int j = 0; j < m.nodes; j++) {
-        for (int i = 0; i < m.dim; i++) {
-            float w = r->p->scale[i] == 0 ? 0 : m.w1[(size_t)i * (size_t)m.nodes + (size_t)j];
-            r->p->weights[(size_t)j * (size_t)m.dim + (size_t)i] =
-                half_from_float(fminf(fmaxf(w, -HALF_MAX), HALF_MAX));
-        }
-    }
-    memcpy(r->p->bias, m.b1, (size_t)m.nodes * sizeof *m.b1);
-    out->weights = malloc((size_t)m.nodes * (size_t)m.classes * sizeof *out->weights);
-    out->bias = malloc((size_t)m.classes * sizeof *out->bias);
+    struct net m = net_over(r->held_out > 0 ? r->run[BEST] : r->run[PARAMETERS], &r->net.shape);
+    int nodes = m.shape.nodes, classes = m.shape.classes;
+    net_store(&m, r->p);
+    out->weights = malloc((size_t)nodes * (size_t)classes * sizeof *out->weights);
+    out->bias = malloc((size_t)classes * sizeof *out->bias);
     if (out->weights == NULL || out->bias == NULL)
         return FL_NOMEM;
-    for (int c = 0; c < m.classes; c++) {
-        for (int j = 0; j < m.nodes; j++)
-            out->weights[(size_t)c * (size_t)m.nodes + (size_t)j] =
-                m.w2[(size_t)j * (size_t)m.classes + (size_t)c];
+    for (int c = 0; c < classes; c++) {
+        for (int j = 0; j < nodes; j++)
+            out->weights[(size_t)c * (size_t)nodes + (size_t)j] =
+                m.w2[(size_t)j * (size_t)classes + (size_t)c];
         out->bias[c] = m.b2[c];
     }
     out->projection = projection_retain(r->p);

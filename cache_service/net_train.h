@@ -1,7 +1,7 @@
-/* net_train.h - teach the small network: descriptor -> relu layer -> scores
+/* net_train.h - teach a small network (net.h): descriptor -> features -> scores
  *
- * For the caches as published its relu layer becomes the projection and the rest is dropped; for learned
- * caches the whole is kept.
+ * For the caches as published its features become the projection and the rest is dropped; for learned caches
+ * the whole is kept.
  */
 #ifndef FREEZELINE_NET_TRAIN_H
 #define FREEZELINE_NET_TRAIN_H
@@ -19,7 +19,8 @@ struct recipe {
                           a cosine to 0 */
     double start;      /* times He's initialisation */
     float smoothing;   /* of labels (Szegedy et al. 2016) */
-    float drop;        /* of features and of nodes (Srivastava et al. 2014) */
+    float drop_input;  /* share of the descriptor's numbers that is dropped (Srivastava et al. 2014) */
+    float drop;        /* of the nodes before the scores */
     float mixup;       /* alpha of the Beta distribution that mixes two points (Zhang et al. 2018); 0: none */
     struct net_loss loss;
     float held_out; /* share of the points that is not learned from but says which epoch was best; 0: the last
@@ -33,6 +34,8 @@ struct net_training {
     const struct matrix_file
         *scores; /* the teacher's, [rows][classes], for recipe.loss.distil > 0; or NULL */
     int classes, nodes;
+    struct map
+        map; /* of the descriptor, when it is to be looked at by convolutions; nodes is map_nodes() then */
     struct recipe recipe;
     uint64_t seed;
     uint64_t tag;           /* of all of the above: a checkpoint with another tag is not continued */
@@ -42,7 +45,7 @@ struct net_training {
     void *progress_arg;
 };
 
-/* What was learned: the first layer as it is stored, the second as floats, [classes][nodes]. */
+/* What was learned: the features as they are stored, the scores' layer as floats, [classes][nodes]. */
 struct trained {
     struct projection *projection;
     float *weights, *bias;

@@ -1,10 +1,9 @@
-/* projection.h - one layer from a descriptor to the space in which caches measure distance (arXiv 2002.02645,
- * section 3)
+/* projection.h - from a descriptor to the space in which caches measure distance or judge
  *
- * h = relu(W z + b) with z = (x - mean) * scale, a standardised descriptor. W and b come from training a
- * classifier descriptor -> h -> softmax on the model's own labels (projection_train.h); its output layer is
- * dropped afterwards. Immutable and shared by all epochs of a cache: reference counted, any number of threads
- * may read.
+ * Dense (arXiv 2002.02645, section 3): h = relu(W z + b) with z = (x - mean) * scale, a standardised
+ * descriptor. Of a map (map.h): h = relu(conv(relu(conv(z)))), with mean and scale per channel. Weights come
+ * from training a classifier descriptor -> h -> softmax (net_train.h). Immutable and shared by all epochs of
+ * a cache: reference counted, any number of threads may read.
  */
 #ifndef FREEZELINE_PROJECTION_H
 #define FREEZELINE_PROJECTION_H
@@ -15,6 +14,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "map.h"
 
 #define PROJECTION_MAX_DIM   (1 << 24)
 #define PROJECTION_MAX_NODES (1 << 16)
@@ -22,22 +22,29 @@
 struct projection {
     atomic_int references;
     int dim, nodes;
-    float *mean, *scale; /* [dim]; scale is 0 for a feature that never varied */
-    float *bias;         /* [nodes] */
-    uint16_t *weights;   /* [nodes][dim], halves */
+    struct map map;      /* side 0: dense */
+    float *mean, *scale; /* [features]; scale is 0 for a feature that never varied */
+    float *bias;         /* dense: [nodes]; map: [2][width] */
+    uint16_t *weights;   /* halves; dense: [nodes][dim]; map: [width][9][channels], then [width][9][width] */
 };
 
 int projection_new(struct projection **out, int dim, int nodes);
+int projection_new_map(struct projection **out, const struct map *map);
 struct projection *projection_retain(struct projection *p); /* returns p */
 void projection_release(struct projection *p);              /* NULL is fine */
 size_t projection_bytes(const struct projection *p);
+int projection_features(const struct projection *p); /* dense: dim; map: channels */
+size_t projection_biases(const struct projection *p);
+size_t projection_weights(const struct projection *p);
+size_t projection_room(const struct projection *p); /* floats that projection_apply works in */
 
 /* z = (x - mean) * scale for n rows; false for a row that is not finite (its z is all 0). */
 bool projection_standardise(const struct projection *p, const float *x, float *z);
-/* h[i] = relu(W z[i] + b): n rows z of p->dim floats -> n rows of p->nodes. */
-void projection_apply(const struct projection *p, const float *z, int n, float *h);
-/* Many rows: x (n rows, raw) -> h, by sgemm with `weights` = p->weights decoded to floats. Rows that are not
- * finite give NaN. z: room for n x dim. */
+/* n rows z of p->dim floats -> n rows h of p->nodes. room: projection_room floats, may be NULL where that is
+ * 0. */
+void projection_apply(const struct projection *p, const float *z, int n, float *h, float *room);
+/* Many rows of a dense one: x (n rows, raw) -> h, by sgemm with `weights` = p->weights decoded to floats.
+ * Rows that are not finite give NaN. z: room for n x dim. */
 void projection_apply_many(const struct projection *p, const float *weights, const float *x, int n, float *z,
                            float *h);
 

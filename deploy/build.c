@@ -15,6 +15,10 @@
 #include "stages/exec.h"
 #include "state.h"
 
+/* Of the network's work, for each look-up of a learned cache: a look-up that takes longer must answer many
+ * more requests to be worth it. */
+#define LOOKUP_WORK 0.006
+
 static const struct usage usage = {
     "build",
     "",
@@ -87,6 +91,15 @@ static bool candidate(const struct build *b, int i, int k)
     return b->compare && !pinned(b, i) ? b->wanted[k] : kinds_index(exit->kind) == k;
 }
 
+/* Multiply-adds of one request. */
+static double network_work(const struct graph *g)
+{
+    double flops = 0;
+    for (int i = 0; i < g->n_nodes; i++)
+        flops += graph_node_flops(g, i, 1);
+    return flops / 2;
+}
+
 static int build_candidate(struct build *b, int i, int k, struct error *e)
 {
     const struct placed_exit *exit = &b->place.exit[i];
@@ -105,6 +118,8 @@ static int build_candidate(struct build *b, int i, int k, struct error *e)
         .work_dir = work,
         .progress = on_progress,
         .progress_arg = b,
+        .map_side = b->train.side[i],
+        .most_work = (int64_t)(LOOKUP_WORK * network_work(b->graph)),
     };
     int rc;
 

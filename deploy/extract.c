@@ -17,7 +17,7 @@
 struct extractor {
     const struct extraction *of;
     struct exec *exec;
-    int classes, dim[PIPELINE_MAX_EXITS];
+    int classes, dim[PIPELINE_MAX_EXITS], side[PIPELINE_MAX_EXITS];
     struct matrix_writer *writer[PIPELINE_MAX_EXITS], *scores;
     int64_t have[PIPELINE_MAX_EXITS], have_scores; /* rows on disk */
     int64_t at;                                    /* next record to run: the least of them */
@@ -153,6 +153,7 @@ static int measure(struct extractor *s, struct error *e)
         if (!has_cache(&place->exit[i]))
             continue;
         s->dim[i] = descriptor_dim(&cut, &s->of->pipeline->cache.descriptor);
+        s->side[i] = descriptor_side(&cut, &s->of->pipeline->cache.descriptor);
         if (s->dim[i] <= 0)
             return error_set(e, FL_SHAPE, "exit %s: its activation is neither an image nor a vector",
                              place->exit[i].name);
@@ -233,10 +234,10 @@ static int close_writers(struct extractor *s, int rc, struct error *e)
     return rc;
 }
 
-static int write_files(const struct extraction *x, int classes, struct error *e)
+static int write_files(struct extracted *out, const struct extraction *x, struct error *e)
 {
     struct exec_options o = {.threads = x->threads, .max_batch = x->batch, .last = -1};
-    struct extractor s = {.of = x, .classes = classes};
+    struct extractor s = {.of = x, .classes = out->classes};
     struct tensor input;
     int rc;
 
@@ -256,6 +257,7 @@ static int write_files(const struct extraction *x, int classes, struct error *e)
     if (!rc)
         rc = run_all(&s, e);
     rc = close_writers(&s, rc, e);
+    memcpy(out->side, s.side, sizeof out->side);
     free(s.descriptors);
     exec_free(s.exec);
     return rc;
@@ -294,7 +296,7 @@ int extract(struct extracted *out, const struct extraction *x, struct error *e)
     memset(out, 0, sizeof *out);
     out->rows = dataset_count(x->data);
     out->n_exits = x->placement->n_exits;
-    if ((rc = extract_classes(x->graph, &out->classes, e)) || (rc = write_files(x, out->classes, e)))
+    if ((rc = extract_classes(x->graph, &out->classes, e)) || (rc = write_files(out, x, e)))
         return rc;
     rc = open_matrix(&out->scores, x, "+scores", e);
     for (int i = 0; !rc && i < out->n_exits; i++)

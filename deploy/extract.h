@@ -28,6 +28,7 @@ struct extracted {
     int64_t rows;
     int classes, n_exits;
     struct matrix_file descriptor[PIPELINE_MAX_EXITS]; /* of exits whose kind is not "none" */
+    int side[PIPELINE_MAX_EXITS];                      /* of descriptors that are maps; 0: they are not */
     struct matrix_file scores;                         /* rows x classes */
     int32_t *label;                                    /* the model's own: the largest score */
 };

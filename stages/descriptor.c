@@ -17,14 +17,32 @@ static int64_t row_floats(const struct tensor *t)
     return n;
 }
 
+/* No grid is finer than the activation. */
+static int clamp(int grid, int64_t h, int64_t w)
+{
+    int64_t side = h < w ? h : w;
+    return grid < side ? grid : (int)side;
+}
+
 int descriptor_dim(const struct tensor *activation, const struct descriptor_config *c)
 {
     int64_t cells = 0;
     if (c->flatten || activation->rank != 4)
         return (int)row_floats(activation);
-    for (int i = 0; i < c->n_grids; i++)
-        cells += (int64_t)c->grid[i] * c->grid[i];
+    for (int i = 0; i < c->n_grids; i++) {
+        int64_t g = clamp(c->grid[i], activation->dim[1], activation->dim[2]);
+        cells += g * g;
+    }
     return (int)(cells * activation->dim[3]);
+}
+
+int descriptor_side(const struct tensor *activation, const struct descriptor_config *c)
+{
+    if (activation->rank != 4)
+        return 0;
+    if (c->flatten)
+        return activation->dim[1] == activation->dim[2] ? (int)activation->dim[1] : 0;
+    return c->n_grids == 1 ? clamp(c->grid[0], activation->dim[1], activation->dim[2]) : 0;
 }
 
 struct image {
@@ -115,12 +133,15 @@ void descriptor_compute(const struct tensor *activation, const struct descriptor
 {
     int64_t row = row_floats(activation), n = activation->rank ? activation->dim[0] : 1;
     const float *x = activation->data;
+    struct descriptor_config fitting = *c;
     if (c->flatten || activation->rank != 4) {
         memcpy(out, x, (size_t)(n * row) * sizeof *out);
         return;
     }
+    for (int i = 0; i < c->n_grids; i++)
+        fitting.grid[i] = clamp(c->grid[i], activation->dim[1], activation->dim[2]);
     for (int64_t i = 0; i < n; i++) {
         struct image m = {x + i * row, activation->dim[1], activation->dim[2], activation->dim[3]};
-        pool_image(&m, c, out + i * descriptor_dim(activation, c));
+        pool_image(&m, &fitting, out + i * descriptor_dim(activation, c));
     }
 }

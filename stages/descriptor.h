@@ -2,9 +2,9 @@
  * activation
  *
  * Parameter-free. Grid g divides height and width into g x g cells (bounds as in adaptive average pooling:
- * cell i spans floor(i*H/g) .. ceil((i+1)*H/g)); each cell gives the mean of each channel. Grids are
- * concatenated in the order given, each as [cell row][cell column][channel]. A rank-2 activation is its own
- * descriptor. `flatten` gives the activation in NHWC order, as the paper does.
+ * cell i spans floor(i*H/g) .. ceil((i+1)*H/g); g is at most H and W); each cell gives the mean of each
+ * channel. Grids are concatenated in the order given, each as [cell row][cell column][channel]. A rank-2
+ * activation is its own descriptor. `flatten` gives the activation in NHWC order, as the paper does.
  */
 #ifndef FREEZELINE_DESCRIPTOR_H
 #define FREEZELINE_DESCRIPTOR_H
@@ -14,6 +14,10 @@
 
 /* Floats per request for an activation of this physical (NHWC or [n,d]) shape. */
 int descriptor_dim(const struct tensor *activation, const struct descriptor_config *c);
+/* Where the descriptor is one map [side][side][channel] (a single grid, or flatten of a square): its side;
+ * else 0.
+ */
+int descriptor_side(const struct tensor *activation, const struct descriptor_config *c);
 /* Writes batch x dim floats, row-major. `activation` is NHWC float32 [n,h,w,c] or [n,d]. Allocates nothing.
  */
 void descriptor_compute(const struct tensor *activation, const struct descriptor_config *c, float *out);

@@ -288,62 +288,6 @@ static void test_a_constant_feature_has_no_weight(void **state)
 
 /* --- the parts --- */
 
-/* The loss of a batch that net_loss has spent is gone: the buffers are filled again for each. */
-static double loss_at(const struct net *m, const struct net_batch *b, int n)
-{
-    static const struct net_loss l = {.distil = 0.4f, .temperature = 2};
-    net_forward(m, b, n, 0, NULL);
-    return net_loss(b, n, m->classes, &l) / n;
-}
-
-static void random_probabilities(struct shuffle *s, float *p, int rows, int classes)
-{
-    for (int i = 0; i < rows; i++) {
-        float sum = 0;
-        for (int c = 0; c < classes; c++)
-            sum += p[i * classes + c] = (float)shuffle_uniform(s) + 0.1f;
-        for (int c = 0; c < classes; c++)
-            p[i * classes + c] /= sum;
-    }
-}
-
-static void test_gradients(void **state)
-{
-    enum { N = 5, D = 4, H = 6, C = 3, ALL = D * H + H + H * C + C };
-    float parameters[ALL], gradient[ALL];
-    struct net m = net_over(parameters, D, H, C), g = net_over(gradient, D, H, C);
-    struct net_batch b;
-    struct shuffle s;
-    (void)state;
-    assert_int_equal(net_parameters(D, H, C), ALL);
-    assert_int_equal(net_batch_new(&b, N, D, H, C), FL_OK);
-    shuffle_seed(&s, 4, 2);
-    for (int i = 0; i < ALL; i++)
-        parameters[i] = (float)shuffle_normal(&s);
-    for (int i = 0; i < N * D; i++)
-        b.z[i] = (float)shuffle_normal(&s);
-    random_probabilities(&s, b.hard, N, C);
-    random_probabilities(&s, b.soft, N, C);
-    loss_at(&m, &b, N);
-    net_backward(&m, &b, N, 0);
-    net_gradient_w1(&m, &b, N, 0, 1, g.w1);
-    net_gradient_w1(&m, &b, N, 1, D - 1, g.w1 + H);
-    net_gradient_b1(&m, &b, N, g.b1);
-    net_gradient_w2(&m, &b, N, g.w2);
-    net_gradient_b2(&m, &b, N, g.b2);
-    for (int i = 0; i < ALL; i++) {
-        float keep = parameters[i], step = 1e-2f;
-        double up, down;
-        parameters[i] = keep + step;
-        up = loss_at(&m, &b, N);
-        parameters[i] = keep - step;
-        down = loss_at(&m, &b, N);
-        parameters[i] = keep;
-        assert_true(fabs((up - down) / (2 * (double)step) - (double)gradient[i]) < 5e-3);
-    }
-    net_batch_free(&b);
-}
-
 static void test_kmeans_finds_separate_groups(void **state)
 {
     float rows[40][2];
@@ -435,7 +379,6 @@ int main(void)
                                        cmocka_unit_test(test_bad_input_is_named),
                                        cmocka_unit_test(test_rows_that_are_not_finite),
                                        cmocka_unit_test(test_a_constant_feature_has_no_weight),
-                                       cmocka_unit_test(test_gradients),
                                        cmocka_unit_test(test_kmeans_finds_separate_groups),
                                        cmocka_unit_test(test_max_wrong),
                                        cmocka_unit_test(test_matrix_files)};

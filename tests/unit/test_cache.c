@@ -142,7 +142,7 @@ static void test_precision_changes_no_verdict(void **state)
     }
     for (int i = 0; i < POINTS * DIM; i++)
         x[i / DIM][i % DIM] = (float)shuffle_normal(&s);
-    projection_apply(p, &x[0][0], POINTS, &rounded[0][0]);
+    projection_apply(p, &x[0][0], POINTS, &rounded[0][0], NULL);
     for (int i = 0; i < POINTS; i++) {
         for (int j = 0; j < NODES; j++) {
             for (int d = 0; d < DIM; d++)

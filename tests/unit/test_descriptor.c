@@ -42,19 +42,28 @@ static double cell(const struct tensor *t, int64_t n, int g, int i, int j, int64
     return sum / (double)((y1 - y0) * (x1 - x0));
 }
 
+/* No grid is finer than the activation. */
+static int fitting(const struct tensor *t, int grid)
+{
+    int64_t side = t->dim[1] < t->dim[2] ? t->dim[1] : t->dim[2];
+    return grid < side ? grid : (int)side;
+}
+
 static void check(const struct tensor *t, const struct descriptor_config *c)
 {
     int dim = descriptor_dim(t, c);
     float *out = malloc((size_t)dim * (size_t)t->dim[0] * sizeof *out), *at = out;
     descriptor_compute(t, c, out);
     for (int64_t n = 0; n < t->dim[0]; n++)
-        for (int k = 0; k < c->n_grids; k++)
-            for (int i = 0; i < c->grid[k]; i++)
-                for (int j = 0; j < c->grid[k]; j++)
+        for (int k = 0; k < c->n_grids; k++) {
+            int grid = fitting(t, c->grid[k]);
+            for (int i = 0; i < grid; i++)
+                for (int j = 0; j < grid; j++)
                     for (int64_t ch = 0; ch < t->dim[3]; ch++) {
-                        double want = cell(t, n, c->grid[k], i, j, ch);
+                        double want = cell(t, n, grid, i, j, ch);
                         assert_true(fabs((double)*at++ - want) < 1e-4);
                     }
+        }
     assert_int_equal(at - out, dim * t->dim[0]);
     free(out);
 }
@@ -96,11 +105,30 @@ static void flat_ones_are_copied(void **state)
     tensor_release(&row);
 }
 
+static void a_single_grid_is_a_map(void **state)
+{
+    const struct descriptor_config one = {false, 1, {8}}, two = {false, 2, {1, 8}}, flatten = {true, 1, {1}};
+    struct tensor square = make(4, 1, 16, 16, 3), small = make(4, 1, 7, 4, 3), row = make(2, 1, 7, 0, 0);
+    (void)state;
+    assert_int_equal(descriptor_side(&square, &one), 8);
+    assert_int_equal(descriptor_dim(&square, &one), 8 * 8 * 3);
+    assert_int_equal(descriptor_side(&square, &two), 0);
+    assert_int_equal(descriptor_side(&square, &flatten), 16);
+    assert_int_equal(descriptor_side(&small, &one), 4);
+    assert_int_equal(descriptor_dim(&small, &one), 4 * 4 * 3);
+    assert_int_equal(descriptor_side(&small, &flatten), 0);
+    assert_int_equal(descriptor_side(&row, &one), 0);
+    tensor_release(&square);
+    tensor_release(&small);
+    tensor_release(&row);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(grids_of_all_shapes),
         cmocka_unit_test(flat_ones_are_copied),
+        cmocka_unit_test(a_single_grid_is_a_map),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

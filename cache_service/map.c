@@ -1,0 +1,83 @@
+/* map.c - 3x3 patches of maps */
+#include "map.h"
+
+#include <string.h>
+
+static int stride(const struct map *m)
+{
+    return m->side >= 5 ? 2 : 1;
+}
+
+bool map_valid(const struct map *m)
+{
+    return m->side >= MAP_MIN_SIDE && m->side <= MAP_MAX_SIDE && m->channels >= 1 && m->width >= 1 &&
+           m->width <= MAP_MAX_WIDTH;
+}
+
+int map_middle(const struct map *m)
+{
+    return (m->side - 1) / stride(m) + 1;
+}
+
+int map_last(const struct map *m)
+{
+    return map_middle(m) - 2;
+}
+
+int map_nodes(const struct map *m)
+{
+    return map_last(m) * map_last(m) * m->width;
+}
+
+int64_t map_multiply_adds(const struct map *m)
+{
+    int64_t first = (int64_t)map_middle(m) * map_middle(m) * m->channels;
+    int64_t second = (int64_t)map_last(m) * map_last(m) * m->width;
+    return (first + second) * MAP_TAPS * m->width;
+}
+
+void map_first_patches(const struct map *m, const float *in, float *patches)
+{
+    size_t cell = (size_t)m->channels;
+    int step = stride(m), middle = map_middle(m);
+    for (int place = 0; place < middle * middle; place++) {
+        for (int tap = 0; tap < MAP_TAPS; tap++, patches += cell) {
+            int y = place / middle * step + tap / 3 - 1, x = place % middle * step + tap % 3 - 1;
+            if (y < 0 || y >= m->side || x < 0 || x >= m->side)
+                memset(patches, 0, cell * sizeof *patches);
+            else
+                memcpy(patches, in + (size_t)(y * m->side + x) * cell, cell * sizeof *patches);
+        }
+    }
+}
+
+/* The cell of the middle map that tap `tap` of place `place` looks at. */
+static size_t second_cell(const struct map *m, int place, int tap)
+{
+    int last = map_last(m);
+    return (size_t)((place / last + tap / 3) * map_middle(m) + place % last + tap % 3);
+}
+
+void map_second_patches(const struct map *m, const float *in, float *patches)
+{
+    size_t cell = (size_t)m->width;
+    int places = map_last(m) * map_last(m);
+    for (int place = 0; place < places; place++) {
+        for (int tap = 0; tap < MAP_TAPS; tap++, patches += cell)
+            memcpy(patches, in + second_cell(m, place, tap) * cell, cell * sizeof *patches);
+    }
+}
+
+void map_sum_second_patches(const struct map *m, const float *patches, float *out)
+{
+    size_t cell = (size_t)m->width;
+    int places = map_last(m) * map_last(m);
+    memset(out, 0, (size_t)(map_middle(m) * map_middle(m)) * cell * sizeof *out);
+    for (int place = 0; place < places; place++) {
+        for (int tap = 0; tap < MAP_TAPS; tap++, patches += cell) {
+            float *to = out + second_cell(m, place, tap) * cell;
+            for (size_t c = 0; c < cell; c++)
+                to[c] += patches[c];
+        }
+    }
+}

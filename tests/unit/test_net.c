@@ -1,0 +1,230 @@
+/* test_net.c - gradients against finite differences, maps against their definition, and what is stored against
+ * what was learned */
+#include <math.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <cmocka.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cache_service/half.h"
+#include "cache_service/net_store.h"
+
+#define ROWS    6
+#define CLASSES 3
+
+static void fill(struct shuffle *s, float *v, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        v[i] = (float)shuffle_normal(s);
+}
+
+static void random_probabilities(struct shuffle *s, float *p)
+{
+    for (int i = 0; i < ROWS; i++) {
+        float sum = 0;
+        for (int c = 0; c < CLASSES; c++)
+            sum += p[i * CLASSES + c] = (float)shuffle_uniform(s) + 0.1f;
+        for (int c = 0; c < CLASSES; c++)
+            p[i * CLASSES + c] /= sum;
+    }
+}
+
+static void prepare(struct net_batch *b, const struct net_shape *shape, struct shuffle *s)
+{
+    assert_int_equal(net_batch_new(b, ROWS, shape), FL_OK);
+    fill(s, b->z, (size_t)ROWS * (size_t)shape->dim);
+    random_probabilities(s, b->hard);
+    random_probabilities(s, b->soft);
+}
+
+/* The mean loss of a step of training without dropping; out becomes the gradient. */
+static double loss_at(const struct net *m, const struct net_batch *b)
+{
+    static const struct net_loss l = {.distil = 0.4f, .temperature = 2};
+    struct shuffle s;
+    shuffle_seed(&s, 1, 1);
+    net_forward(m, b, ROWS, 0, &s);
+    return net_loss(b, ROWS, CLASSES, &l) / ROWS;
+}
+
+/* All gradients at the places of their parameters. */
+static void all_gradients(const struct net *m, const struct net_batch *b, const float *floats, float *gradient)
+{
+    float *piece = malloc(net_largest_piece(&m->shape) * sizeof *piece);
+    assert_non_null(piece);
+    loss_at(m, b);
+    net_backward(m, b, ROWS, 0);
+    for (int i = 0; i < net_pieces(m); i++) {
+        float *at;
+        size_t n = net_gradient(m, b, ROWS, i, &at, piece);
+        assert_true(n <= net_largest_piece(&m->shape));
+        memcpy(gradient + (at - floats), piece, n * sizeof *piece);
+    }
+    free(piece);
+}
+
+/* Of all floats that have a gradient; relu's corners may fall between the two losses of a few. */
+static void check_gradients(const struct net_shape *shape)
+{
+    size_t all = net_floats(shape), far = 0, learned = 0;
+    float *floats = malloc(all * sizeof *floats), *gradient = malloc(all * sizeof *gradient);
+    struct net m = net_over(floats, shape);
+    struct net_batch b;
+    struct shuffle s;
+    assert_true(floats && gradient);
+    shuffle_seed(&s, 4, 2);
+    net_initialise(&m, 1, &s);
+    prepare(&b, shape, &s);
+    for (size_t i = 0; i < all; i++)
+        gradient[i] = NAN;
+    all_gradients(&m, &b, floats, gradient);
+    for (size_t i = 0; i < all; i++) {
+        float keep = floats[i], step = 4e-3f;
+        double up, down;
+        if (isnan(gradient[i]))
+            continue;
+        learned++;
+        floats[i] = keep + step;
+        up = loss_at(&m, &b);
+        floats[i] = keep - step;
+        down = loss_at(&m, &b);
+        floats[i] = keep;
+        far += fabs((up - down) / (2 * (double)step) - (double)gradient[i]) > 4e-3;
+    }
+    assert_true(far <= learned / 10);
+    net_batch_free(&b);
+    free(floats);
+    free(gradient);
+}
+
+static void test_gradients_of_a_dense_net(void **state)
+{
+    struct net_shape shape = {.dim = 300, .nodes = 6, .classes = CLASSES}; /* more rows than a piece has */
+    (void)state;
+    assert_int_equal(net_floats(&shape), 300 * 6 + 6 + 6 * CLASSES + CLASSES);
+    check_gradients(&shape);
+}
+
+static void check_map(int side)
+{
+    struct net_shape shape = {.dim = side * side * 3, .classes = CLASSES, .map = {side, 3, 4}};
+    shape.nodes = map_nodes(&shape.map);
+    check_gradients(&shape);
+}
+
+static void test_gradients_of_maps(void **state)
+{
+    (void)state;
+    for (int side = 3; side <= 9; side++)
+        check_map(side);
+}
+
+/* The second convolution's parameters lie behind the first one's running means. */
+static void test_running_means_have_no_gradient(void **state)
+{
+    struct net_shape shape = {.dim = 8 * 8 * 2, .nodes = 4 * 4, .classes = CLASSES, .map = {8, 2, 4}};
+    size_t all = net_floats(&shape);
+    float *floats = malloc(all * sizeof *floats), *gradient = malloc(all * sizeof *gradient);
+    struct net m = net_over(floats, &shape);
+    struct net_batch b;
+    struct shuffle s;
+    (void)state;
+    assert_true(floats && gradient);
+    for (size_t i = 0; i < all; i++)
+        gradient[i] = NAN;
+    shuffle_seed(&s, 5, 2);
+    net_initialise(&m, 1, &s);
+    prepare(&b, &shape, &s);
+    all_gradients(&m, &b, floats, gradient);
+    for (size_t i = 0; i < all; i++) {
+        bool running = false;
+        for (int k = 0; k < 2; k++)
+            running = running || (floats + i >= m.convolution[k].mean && floats + i < m.convolution[k].mean + 8);
+        assert_int_equal(isnan(gradient[i]), running);
+    }
+    net_batch_free(&b);
+    free(floats);
+    free(gradient);
+}
+
+static void test_patches_by_hand(void **state)
+{
+    struct map m = {5, 1, 1};
+    float in[25], first[9 * 9], middle[9], second[9], sum[9];
+    (void)state;
+    for (int i = 0; i < 25; i++)
+        in[i] = (float)(i + 1);
+    assert_int_equal(map_middle(&m), 3);
+    assert_int_equal(map_last(&m), 1);
+    map_first_patches(&m, in, first);
+    { /* the corner: nothing above and left of it */
+        const float corner[9] = {0, 0, 0, 0, 1, 2, 0, 6, 7}, centre[9] = {7, 8, 9, 12, 13, 14, 17, 18, 19};
+        assert_memory_equal(first, corner, sizeof corner);
+        assert_memory_equal(first + 4 * 9, centre, sizeof centre);
+    }
+    for (int i = 0; i < 9; i++)
+        middle[i] = (float)i;
+    map_second_patches(&m, middle, second);
+    assert_memory_equal(second, middle, sizeof middle);
+    map_sum_second_patches(&m, second, sum);
+    assert_memory_equal(sum, middle, sizeof middle);
+    assert_int_equal(map_multiply_adds(&m), 9 * (9 + 1));
+}
+
+static void test_maps_that_are_none(void **state)
+{
+    (void)state;
+    assert_false(map_valid(&(struct map){2, 4, 4}));
+    assert_false(map_valid(&(struct map){65, 4, 4}));
+    assert_false(map_valid(&(struct map){8, 0, 4}));
+    assert_false(map_valid(&(struct map){8, 4, 0}));
+    assert_true(map_valid(&(struct map){3, 1, 1}));
+    assert_int_equal(map_last(&(struct map){3, 1, 1}), 1);
+}
+
+/* What is stored judges as what was learned: normalisation is folded, weights are halves. */
+static void test_stored_is_what_was_learned(void **state)
+{
+    struct net_shape shape = {.dim = 8 * 8 * 3, .nodes = 4 * 8, .classes = CLASSES, .map = {8, 3, 8}};
+    size_t all = net_floats(&shape);
+    float *floats = malloc(all * sizeof *floats), *room, h[ROWS][4 * 8];
+    struct net m = net_over(floats, &shape);
+    struct projection *p;
+    struct net_batch b;
+    struct shuffle s;
+    (void)state;
+    assert_non_null(floats);
+    shuffle_seed(&s, 6, 2);
+    net_initialise(&m, 1, &s);
+    prepare(&b, &shape, &s);
+    for (int i = 0; i < 20; i++) /* running means move */
+        loss_at(&m, &b);
+    m.convolution[0].gain[2] = -0.7f;
+    m.convolution[1].shift[1] = 0.3f;
+    net_forward(&m, &b, ROWS, 0, NULL);
+    assert_int_equal(projection_new_map(&p, &shape.map), FL_OK);
+    assert_int_equal(p->dim, shape.dim);
+    assert_int_equal(p->nodes, shape.nodes);
+    net_store(&m, p);
+    room = malloc(projection_room(p) * sizeof *room);
+    assert_non_null(room);
+    projection_apply(p, b.z, ROWS, &h[0][0], room);
+    for (int i = 0; i < ROWS * shape.nodes; i++)
+        assert_true(fabsf((&h[0][0])[i] - b.h[i]) < 0.01f);
+    free(room);
+    projection_release(p);
+    net_batch_free(&b);
+    free(floats);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_gradients_of_a_dense_net),      cmocka_unit_test(test_gradients_of_maps),
+        cmocka_unit_test(test_running_means_have_no_gradient), cmocka_unit_test(test_patches_by_hand),
+        cmocka_unit_test(test_maps_that_are_none),            cmocka_unit_test(test_stored_is_what_was_learned),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
