@@ -1,8 +1,8 @@
 /* map.h - descriptors that are maps of cells, and the 3x3 patches of which convolutions are made
  *
  * A map lies in memory as [row][column][channel]. Where a descriptor is one, a learned cache looks at it with
- * two 3x3 convolutions: the first with padding 1 and a stride that leaves at most half of a side of 5 or more,
- * the second without padding. As matrix products: rows of patches times weights. Pure functions.
+ * two 3x3 convolutions: the first with padding 1 and a stride that leaves at most half of a side of 5 or
+ * more, the second without padding. As matrix products: rows of patches times weights. Pure functions.
  */
 #ifndef FREEZELINE_MAP_H
 #define FREEZELINE_MAP_H
@@ -28,8 +28,8 @@ int map_last(const struct map *m);   /* side of what the second one makes */
 int map_nodes(const struct map *m);  /* last x last x width */
 int64_t map_multiply_adds(const struct map *m);
 
-/* rows x 9 x channels: for each place of the result, row by row, the 3x3 cells of `in` (side x side x channels)
- * that it is made of; zeros beyond the edge. First: stride and padding of the first convolution. */
+/* rows x 9 x channels: for each place of the result, row by row, the 3x3 cells of `in` (side x side x
+ * channels) that it is made of; zeros beyond the edge. First: stride and padding of the first convolution. */
 void map_first_patches(const struct map *m, const float *in, float *patches);
 void map_second_patches(const struct map *m, const float *in, float *patches);
 /* The other way: adds each patch of the second convolution to the cells that it was taken from. `out` is

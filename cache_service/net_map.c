@@ -170,7 +170,8 @@ void net_map_forward(const struct net *m, const struct net_batch *b, int n, bool
 
 /* --- backward --- */
 
-/* dx, being the gradient of y, becomes that of x before it was normalised (Ioffe and Szegedy 2015, section 3). */
+/* dx, being the gradient of y, becomes that of x before it was normalised (Ioffe and Szegedy 2015, section
+ * 3). */
 static void unnormalise(const struct net_convolution *c, const struct net_step *t, int rows, int width)
 {
     memset(t->dgain, 0, (size_t)width * sizeof *t->dgain);

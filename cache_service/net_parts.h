@@ -5,7 +5,7 @@
 #include "net.h"
 
 #define NET_EPSILON    1e-5f /* of batch normalisation */
-#define NET_MAP_PIECES 6 /* weights, gain, shift of either convolution */
+#define NET_MAP_PIECES 6     /* weights, gain, shift of either convolution */
 
 size_t net_map_floats(const struct map *m);
 size_t net_map_largest_piece(const struct map *m);

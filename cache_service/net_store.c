@@ -42,6 +42,6 @@ void net_store(const struct net *m, struct projection *p)
         return;
     }
     store_convolution(&m->convolution[0], first, map->width, p->weights, p->bias);
-    store_convolution(&m->convolution[1], second, map->width,
-                      p->weights + (size_t)first * (size_t)map->width, p->bias + map->width);
+    store_convolution(&m->convolution[1], second, map->width, p->weights + (size_t)first * (size_t)map->width,
+                      p->bias + map->width);
 }

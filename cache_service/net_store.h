@@ -5,9 +5,9 @@
 #include "net.h"
 #include "projection.h"
 
-/* The features of m become p's weights and biases, p being of the same shape with mean and scale in place: weights
- * as halves, transposed; inputs that never varied get weight 0 (dense); a map's normalisation by the running means
- * goes into its weights and biases: gain (w x - mean) / sqrt(variance + epsilon) + shift. */
+/* The features of m become p's weights and biases, p being of the same shape with mean and scale in place:
+ * weights as halves, transposed; inputs that never varied get weight 0 (dense); a map's normalisation by the
+ * running means goes into its weights and biases: gain (w x - mean) / sqrt(variance + epsilon) + shift. */
 void net_store(const struct net *m, struct projection *p);
 
 #endif

@@ -81,6 +81,44 @@ static struct cache *small_learned(void)
     return c;
 }
 
+/* A map of 3 x 3 cells with one channel: one place, two channels wide. */
+static struct cache *small_map(void)
+{
+    const struct map map = {3, 1, 2};
+    struct projection *p;
+    struct cache *c;
+    assert_int_equal(projection_new_map(&p, &map), FL_OK);
+    p->scale[0] = 1;
+    p->mean[0] = 1;
+    for (int i = 0; i < 2; i++)
+        p->weights[i * 9 + 4] = half_from_float(i == 0 ? 1 : -1); /* a cell itself, and its negative */
+    for (int i = 0; i < 9; i++) {
+        p->weights[2 * 9 + 2 * i] = half_from_float(1);          /* the sum of what is above the mean */
+        p->weights[2 * 9 + 18 + 2 * i + 1] = half_from_float(1); /* and of what is below */
+    }
+    p->bias[3] = -0.5f;
+    assert_int_equal(cache_new(&c, CACHE_LEARNED, p, 2), FL_OK);
+    projection_release(p);
+    assert_int_equal(predictor_new(&c->learned, 2, 2), FL_OK);
+    strcpy(c->exit, "exit1");
+    c->threshold = 0.5f;
+    c->learned.weights[0] = c->learned.weights[3] = 1;
+    return c;
+}
+
+static void test_map_by_hand(void **state)
+{
+    const float x[] = {3, 1, 1, 1, 2, 1, 1, 1, 0};
+    struct cache *c = small_map();
+    struct cache_verdict v = sample_lookup(c, x);
+    (void)state;
+    assert_int_equal(v.label, 0);
+    assert_true(near(v.confidence, 3 - 0.5)); /* 2 + 1 above, 1 below less its bias */
+    assert_int_equal(cache_info(c).dim, 9);
+    assert_int_equal(cache_info(c).projection_bytes, 2 * 4 + 4 * 4 + 2 * (9 + 18) * 2);
+    cache_free(c);
+}
+
 static void test_learned_by_hand(void **state)
 {
     static const float x[] = {2, 0.5f}, y[] = {0, 0};
@@ -181,7 +219,7 @@ static struct cache *two_class_kmeans(void)
 static void check_same(const struct cache *a, const struct cache *b)
 {
     struct cache_info i = cache_info(a), j = cache_info(b);
-    float x[] = {0.5f, 1.5f};
+    float x[9] = {0.5f, 1.5f};
     struct cache_verdict v = sample_lookup(a, x), w = sample_lookup(b, x);
     assert_memory_equal(&i, &j, sizeof i);
     assert_int_equal(v.label, w.label);
@@ -192,10 +230,11 @@ static void test_pack_and_unpack(void **state)
 {
     static const float points[] = {1, 0, 2, 0, 4, 0};
     static const int32_t labels[] = {0, 1, 1};
-    struct cache *made[3] = {two_class_kmeans(), sample_knn(2, 2, 2, points, labels, 3), small_learned()},
+    struct cache *made[] = {two_class_kmeans(), sample_knn(2, 2, 2, points, labels, 3), small_learned(),
+                            small_map()},
                  *read;
     (void)state;
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 4; i++) {
         void *data, *again;
         size_t size, size_again;
         assert_int_equal(cache_pack(made[i], &data, &size), FL_OK);
@@ -266,6 +305,7 @@ static void test_forged_fields_are_refused(void **state)
     (void)state;
     forge(two_class_kmeans());
     forge(small_learned());
+    forge(small_map());
 }
 
 static void test_another_model_is_named(void **state)
@@ -356,6 +396,7 @@ int main(void)
                                        cmocka_unit_test(test_knn_at_distance_zero),
                                        cmocka_unit_test(test_kmeans_by_hand),
                                        cmocka_unit_test(test_learned_by_hand),
+                                       cmocka_unit_test(test_map_by_hand),
                                        cmocka_unit_test(test_not_finite_is_a_miss),
                                        cmocka_unit_test(test_empty_cache_misses),
                                        cmocka_unit_test(test_precision_changes_no_verdict),

@@ -1,5 +1,5 @@
-/* test_net.c - gradients against finite differences, maps against their definition, and what is stored against
- * what was learned */
+/* test_net.c - gradients against finite differences, maps against their definition, and what is stored
+ * against what was learned */
 #include <math.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -50,7 +50,8 @@ static double loss_at(const struct net *m, const struct net_batch *b)
 }
 
 /* All gradients at the places of their parameters. */
-static void all_gradients(const struct net *m, const struct net_batch *b, const float *floats, float *gradient)
+static void all_gradients(const struct net *m, const struct net_batch *b, const float *floats,
+                          float *gradient)
 {
     float *piece = malloc(net_largest_piece(&m->shape) * sizeof *piece);
     assert_non_null(piece);
@@ -141,7 +142,8 @@ static void test_running_means_have_no_gradient(void **state)
     for (size_t i = 0; i < all; i++) {
         bool running = false;
         for (int k = 0; k < 2; k++)
-            running = running || (floats + i >= m.convolution[k].mean && floats + i < m.convolution[k].mean + 8);
+            running =
+                running || (floats + i >= m.convolution[k].mean && floats + i < m.convolution[k].mean + 8);
         assert_int_equal(isnan(gradient[i]), running);
     }
     net_batch_free(&b);
@@ -222,9 +224,12 @@ static void test_stored_is_what_was_learned(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_gradients_of_a_dense_net),      cmocka_unit_test(test_gradients_of_maps),
-        cmocka_unit_test(test_running_means_have_no_gradient), cmocka_unit_test(test_patches_by_hand),
-        cmocka_unit_test(test_maps_that_are_none),            cmocka_unit_test(test_stored_is_what_was_learned),
+        cmocka_unit_test(test_gradients_of_a_dense_net),
+        cmocka_unit_test(test_gradients_of_maps),
+        cmocka_unit_test(test_running_means_have_no_gradient),
+        cmocka_unit_test(test_patches_by_hand),
+        cmocka_unit_test(test_maps_that_are_none),
+        cmocka_unit_test(test_stored_is_what_was_learned),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
