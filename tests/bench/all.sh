@@ -19,3 +19,5 @@ for s in "$@"; do
 done
 # shellcheck disable=SC2086 # a list of words is meant
 build/release/tests/bench/bench_lookup -c "$config" --set "model=$model" $sets || echo "skipped: build the caches first"
+echo "== how late the load generator sends"
+build/release/tests/bench/bench_generator
