@@ -1,8 +1,10 @@
 /* bench.c - `freezeline bench`: load a running pipeline, report latency */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "against.h"
 #include "arguments.h"
 #include "base/clock.h"
 #include "bench_file.h"
@@ -12,6 +14,8 @@
 #include "measurement.h"
 #include "progress.h"
 #include "report.h"
+#include "scenario.h"
+#include "sweep.h"
 
 #define DEFAULT_DURATION 10
 
@@ -32,62 +36,104 @@ static const struct usage usage = {
     "  freezeline bench -c P.yaml --data cifar10:test_batch.bin --rate 100 --duration 30\n"
     "  freezeline bench -c P.yaml --data cifar10:test_batch.bin --rate 100 --arrivals mmpp --traffic "
     "zipf:1.1\n"
-    "  freezeline bench -c P.yaml --data cifar10:test_batch.bin --closed 1 --requests 1000 --no-cache\n",
+    "  freezeline bench -c P.yaml --data cifar10:test_batch.bin --closed 1 --against no-cache --against "
+    "whole\n"
+    "  freezeline bench -c P.yaml --data cifar10:test_batch.bin --scenario server --target-ms 20\n"
+    "  freezeline bench -c P.yaml --data cifar10:test_batch.bin --sweep --duration 5 --output sweep.json\n",
     0,
     0};
 
 struct bench {
     struct pipeline_arguments where;
-    const char *data_spec, *arrivals, *traffic, *output, *csv;
-    double rate, duration;
-    int closed, requests, deadline_ms, seed;
-    bool no_cache, no_warm_up, json;
+    const char *data_spec, *arrivals, *traffic, *output, *csv, *scenario_name;
+    double rate, duration, target_ms;
+    int closed, requests, deadline_ms, seed, rounds;
+    bool no_cache, no_warm_up, json, to_saturation;
+    struct argument_list against_list;
+    enum scenario scenario;
     struct pipeline *pipeline;
     struct dataset *data;
-    struct configuration configuration;
-    struct measurement measurement;
+    struct configuration configuration[AGAINST_MAX]; /* the first is what the report is about */
+    struct measurement measurement;                  /* of it, but with --against */
+    struct sweep sweep;
+    struct against against;
+    double found_rate; /* by the server scenario */
     struct progress progress;
-    int64_t last_answered; /* when `tick` was last called, for the rate since then */
+    int64_t last_answered; /* when `tick` last looked, for the rate since then */
     double last_s, rate_now;
 };
 
-/* A few times a second: requests per second since the last call, and p99 so far. */
-static int tick(void *arg, const struct tally *t, double seconds)
+/* A few times a second: requests per second since the last look, and p99 so far. */
+static int tick(void *arg, const struct measurement *m, double seconds)
 {
     struct bench *b = arg;
-    const struct measurement_options *o = &b->measurement.options;
+    const struct measurement_options *o = &m->options;
+    const struct tally *t = m->tally;
     bool by_number = o->requests > 0;
-    int64_t done = by_number ? t->sent : (int64_t)(10 * t->sending_seconds);
+    char phase[80];
 
+    if (seconds < b->last_s || t->answered < b->last_answered) /* another measurement */
+        b->last_s = (double)(b->last_answered = 0);
     if (seconds >= b->last_s + 1) {
         b->rate_now = (double)(t->answered - b->last_answered) / (seconds - b->last_s);
         b->last_answered = t->answered;
         b->last_s = seconds;
     }
-    if (!t->sent) {
-        b->last_answered = 0;
-        progress_update(&b->progress, "warm-up", (int64_t)(10 * seconds), (int64_t)(10 * MEASUREMENT_WARM_UP),
+    snprintf(phase, sizeof phase, "%s%s",
+             *o->phase ? o->phase
+             : t->sent ? "load"
+                       : "warm-up",
+             *o->phase && !t->sent ? ", warm-up" : "");
+    *b->progress.note = 0;
+    if (t->sent)
+        snprintf(b->progress.note, sizeof b->progress.note, "%.1f/s, p99 %.3g ms", b->rate_now,
+                 (double)histogram_quantile(&t->latency, 0.99) / NS_PER_MS);
+    if (!t->sent)
+        progress_update(&b->progress, phase, (int64_t)(10 * seconds), (int64_t)(10 * fmax(o->warmup_s, 0.1)),
                         0);
-        return interrupt_seen();
-    }
-    snprintf(b->progress.note, sizeof b->progress.note, "%.1f/s, p99 %.3g ms", b->rate_now,
-             (double)histogram_quantile(&t->latency, 0.99) / NS_PER_MS);
-    progress_update(&b->progress, "load", done, by_number ? o->requests : (int64_t)(10 * o->duration_s), 0);
+    else
+        progress_update(&b->progress, phase, by_number ? t->sent : (int64_t)(10 * t->sending_seconds),
+                        by_number ? o->requests : (int64_t)(10 * o->duration_s), 0);
     return interrupt_seen();
 }
 
-static int check(struct bench *b, struct error *e)
+/* The scenario, the sweep and the comparison each bring a load of their own. */
+static int check_modes(const struct bench *b, struct error *e)
+{
+    bool own_load = b->rate > 0 || b->closed > 0 || b->arrivals;
+
+    if ((b->scenario != SCENARIO_NONE) + b->to_saturation + (b->against_list.n > 0) > 1)
+        return error_set(e, FL_USAGE, "--scenario, --sweep and --against exclude one another");
+    if (b->scenario != SCENARIO_NONE && own_load)
+        return error_set(e, FL_USAGE,
+                         "--scenario %s has a load of its own; leave --rate, --closed and --arrivals out",
+                         b->scenario_name);
+    if (b->scenario == SCENARIO_SERVER && b->target_ms <= 0)
+        return error_set(e, FL_USAGE, "--scenario server needs --target-ms: what is p99 to hold?");
+    if (b->scenario != SCENARIO_SERVER && b->target_ms > 0)
+        return error_set(e, FL_USAGE, "--target-ms belongs to --scenario server");
+    if (b->to_saturation && (b->closed > 0 || (b->arrivals && !strncmp(b->arrivals, "trace:", 6))))
+        return error_set(e, FL_USAGE, "--sweep goes through rates; leave %s out",
+                         b->closed > 0 ? "--closed" : "the trace");
+    if (b->requests > 0 && (b->to_saturation || b->scenario == SCENARIO_SERVER))
+        return error_set(e, FL_USAGE, "each rate is held for --duration; leave --requests out");
+    if (b->against_list.n >= AGAINST_MAX)
+        return error_set(e, FL_USAGE, "--against can be given %d times at most", AGAINST_MAX - 1);
+    if (b->rounds && !b->against_list.n)
+        return error_set(e, FL_USAGE, "--rounds belongs to --against");
+    return FL_OK;
+}
+
+static int check_load(struct bench *b, struct error *e)
 {
     bool trace = b->arrivals && !strncmp(b->arrivals, "trace:", 6);
 
-    if (!b->data_spec)
-        return error_set(e, FL_USAGE, "--data is missing: which requests?");
     if (b->closed > 0 && (b->rate > 0 || b->arrivals))
         return error_set(e, FL_USAGE, "--%s and --closed exclude one another",
                          b->rate > 0 ? "rate" : "arrivals");
     if (trace && b->rate > 0)
         return error_set(e, FL_USAGE, "a trace has its own times; leave --rate out");
-    if (b->arrivals && !trace && b->rate <= 0)
+    if (b->arrivals && !trace && b->rate <= 0 && !b->to_saturation)
         return error_set(e, FL_USAGE, "--arrivals %s needs --rate", b->arrivals);
     if (b->rate > 0 && !b->arrivals)
         b->arrivals = "poisson";
@@ -100,14 +146,67 @@ static int check(struct bench *b, struct error *e)
     return FL_OK;
 }
 
-/* The document to where it was asked for. What cannot be written does not keep the rest from being. */
-static int report(struct bench *b, struct error *e)
+static int check(struct bench *b, struct error *e)
 {
-    json_t *document = measurement_document(&b->measurement);
+    int rc;
+
+    if (!b->data_spec)
+        return error_set(e, FL_USAGE, "--data is missing: which requests?");
+    if (b->scenario_name && (rc = scenario_parse(&b->scenario, b->scenario_name, e)))
+        return rc;
+    return (rc = check_modes(b, e)) ? rc : check_load(b, e);
+}
+
+static int open_configurations(struct bench *b, struct error *e)
+{
+    int rc = configuration_open(&b->configuration[0], b->no_cache ? "no-cache" : "", b->pipeline, e);
+
+    for (int i = 0; !rc && i < b->against_list.n; i++)
+        rc = configuration_open(&b->configuration[i + 1], b->against_list.item[i], b->pipeline, e);
+    return rc;
+}
+
+/* The measurement that the report is about. */
+static const struct measurement *subject(const struct bench *b)
+{
+    return b->against_list.n ? &b->against.sum[0] : &b->measurement;
+}
+
+static int print_tables(const struct bench *b, json_t *document, struct error *e)
+{
+    int rc = bench_table_print(subject(b), e);
+
+    if (!rc && json_array_size(b->sweep.points))
+        rc = sweep_print(&b->sweep, e);
+    if (!rc && b->against.n)
+        rc = against_print(&b->against, e);
+    if (json_object_get(document, "scenario"))
+        scenario_print(json_object_get(document, "scenario"));
+    return rc;
+}
+
+static json_t *make_document(const struct bench *b)
+{
+    json_t *document = measurement_document(subject(b));
+
+    if (document && b->scenario)
+        json_object_set_new(document, "scenario",
+                            scenario_json(b->scenario, subject(b), b->target_ms, b->found_rate));
+    if (document && json_array_size(b->sweep.points))
+        json_object_set(document, "sweep", b->sweep.points);
+    if (document && b->against.n)
+        json_object_set_new(document, "against", against_json(&b->against));
+    return document;
+}
+
+/* The document to where it was asked for. What cannot be written does not keep the rest from being. */
+static int report(const struct bench *b, struct error *e)
+{
+    json_t *document = make_document(b);
     int rc = document ? FL_OK : error_set(e, FL_NOMEM, "no memory for the report"), other;
 
     if (!rc && !b->json)
-        rc = bench_table_print(&b->measurement, e);
+        rc = print_tables(b, document, e);
     if (document && b->output && (other = bench_file_write(document, b->output, e)))
         rc = other;
     if (document && b->csv && (other = bench_file_csv(document, b->csv, e)))
@@ -116,6 +215,16 @@ static int report(struct bench *b, struct error *e)
         rc = rc ? rc : other;
     json_decref(document);
     return rc;
+}
+
+static int measure_sweep(struct bench *b, const struct measurement_options *o, struct error *e)
+{
+    int rc = sweep_open(&b->sweep, &b->configuration[0], o, e);
+
+    if (rc)
+        return rc;
+    return b->to_saturation ? sweep_to_saturation(&b->sweep, &b->measurement, b->rate, e)
+                            : sweep_highest(&b->sweep, &b->measurement, b->target_ms, &b->found_rate, e);
 }
 
 static int measure(struct bench *b, struct error *e)
@@ -131,30 +240,40 @@ static int measure(struct bench *b, struct error *e)
                                     .warmup_s = b->no_warm_up ? 0 : MEASUREMENT_WARM_UP,
                                     .deadline_ms = b->deadline_ms,
                                     .seed = (uint64_t)b->seed,
+                                    .scenario = scenario_name(b->scenario),
                                     .watch = true,
                                     .tick = tick,
                                     .arg = b};
-    int rc;
 
-    interrupt_catch();
-    progress_open(&b->progress, stderr);
-    rc = measurement_run(&b->measurement, &b->configuration, &o, e);
-    progress_close(&b->progress);
-    return rc;
+    if (b->scenario)
+        scenario_shape(b->scenario, b->pipeline, &o);
+    if (b->to_saturation || b->scenario == SCENARIO_SERVER)
+        return measure_sweep(b, &o, e);
+    if (b->against_list.n)
+        return against_run(&b->against, b->configuration, b->against_list.n + 1, &o,
+                           b->rounds ? b->rounds : AGAINST_ROUNDS, e);
+    return measurement_run(&b->measurement, &b->configuration[0], &o, e);
 }
 
 static int bench(struct bench *b, struct error *e)
 {
+    const char *cut_short;
     int rc;
 
     if ((rc = check(b, e)) || (rc = arguments_load(&b->pipeline, &b->where, e)) ||
-        (rc = dataset_open(&b->data, b->data_spec, e)) ||
-        (rc = configuration_open(&b->configuration, b->no_cache ? "no-cache" : "", b->pipeline, e)) ||
-        (rc = measure(b, e)) || (rc = report(b, e)))
+        (rc = dataset_open(&b->data, b->data_spec, e)) || (rc = open_configurations(b, e)))
         return rc;
-    if (*b->measurement.outcome.cut_short)
-        return error_set(e, FL_UNAVAILABLE, "%s; the report is partial", b->measurement.outcome.cut_short);
-    if (!b->measurement.tally->answered)
+    interrupt_catch();
+    progress_open(&b->progress, stderr);
+    rc = measure(b, e);
+    progress_close(&b->progress);
+    if (rc || (rc = report(b, e)))
+        return rc;
+    cut_short = subject(b)->outcome.cut_short;
+    if (*cut_short || interrupt_seen())
+        return error_set(e, FL_UNAVAILABLE, "%s; the report is partial",
+                         *cut_short ? cut_short : "interrupted");
+    if (!subject(b)->tally->answered)
         return error_set(e, FL_UNAVAILABLE,
                          "no request was answered (is the pipeline up? see `freezeline status`)");
     return FL_OK;
@@ -181,6 +300,15 @@ int command_bench(int argc, char **argv, struct error *e)
         {ARGUMENT_INT, "deadline", 0, &b.deadline_ms, "MS", "of each request (the pipeline's default)", 1,
          3600000},
         {ARGUMENT_INT, "seed", 0, &b.seed, "N", "of the random times and records (1)", 0, 1e9},
+        {ARGUMENT_TEXT, "scenario", 0, &b.scenario_name, "NAME",
+         "MLPerf's single-stream, multi-stream, server or offline, unofficial", 0, 0},
+        {ARGUMENT_NUMBER, "target-ms", 0, &b.target_ms, "MS", "of --scenario server: p99 is to hold it", 1e-3,
+         1e6},
+        {ARGUMENT_FLAG, "sweep", 0, &b.to_saturation, NULL,
+         "latency against load up to saturation, --duration at each rate", 0, 0},
+        {ARGUMENT_LIST, "against", 0, &b.against_list, "OTHER",
+         "compare in interleaved rounds: whole, no-cache or another pipeline's file (may be repeated)", 0, 0},
+        {ARGUMENT_INT, "rounds", 0, &b.rounds, "N", "of --against (10)", AGAINST_MIN_ROUNDS, 1000},
         {ARGUMENT_FLAG, "no-cache", 0, &b.no_cache, NULL, "no look-ups", 0, 0},
         {ARGUMENT_FLAG, "no-warm-up", 0, &b.no_warm_up, NULL, "count from the first request on", 0, 0},
         {ARGUMENT_TEXT, "output", 0, &b.output, "FILE", "write the report as JSON", 0, 0},
@@ -193,7 +321,10 @@ int command_bench(int argc, char **argv, struct error *e)
     if (!rc && !helped)
         rc = bench(&b, e);
     measurement_close(&b.measurement);
-    configuration_close(&b.configuration);
+    sweep_close(&b.sweep);
+    against_close(&b.against);
+    for (int i = 0; i < AGAINST_MAX; i++)
+        configuration_close(&b.configuration[i]);
     dataset_close(b.data);
     pipeline_free(b.pipeline);
     return rc;

@@ -89,21 +89,22 @@ static void print_counts(const struct measurement *m)
             printf("  %s: %lld\n", error_name(i), (long long)t->error[i]);
     if (t->lost)
         printf("  lost: %lld\n", (long long)t->lost);
-    printf("load: %s arrivals, %s traffic, %.1f%% of the requests showed a record again\n\n", m->arrivals,
-           m->traffic, 100 * (double)t->repeats / fmax(1, (double)t->sent));
+    if (m->options.arrivals)
+        printf("load: %s arrivals", m->arrivals);
+    else
+        printf("load: closed loop, %d in flight", m->options.group ? m->options.group : m->options.closed);
+    printf(", %s traffic, %.1f%% of the requests showed a record again\n\n", m->traffic,
+           100 * (double)t->repeats / fmax(1, (double)t->sent));
 }
 
 static void print_costs(const struct measurement *m)
 {
-    double n = (double)m->tally->answered, joules = m->watch ? watch_joules(m->watch) : NAN,
-           cpu = m->of->whole ? m->outcome.cpu_s
-                 : m->watch   ? watch_cpu_s(m->watch)
-                              : NAN;
+    double n = (double)m->tally->answered;
 
-    if (isfinite(cpu))
-        printf("CPU time per request: %.3f ms, ", 1000 * cpu / n);
-    if (isfinite(joules))
-        printf("energy per request: %.3f J, ", joules / n);
+    if (isfinite(m->server_cpu_s))
+        printf("CPU time per request: %.3f ms, ", 1000 * m->server_cpu_s / n);
+    if (isfinite(m->joules))
+        printf("energy per request: %.3f J, ", m->joules / n);
     else
         printf("energy: not exposed here, ");
     printf("the sender used %.0f%% of a core", 100 * m->outcome.cpu_s / fmax(m->outcome.end_s, 1e-9));

@@ -21,8 +21,9 @@ static void begun(void *arg)
 
 static int tick(void *arg, const struct tally *so_far, double seconds)
 {
-    struct measurement *m = arg;
-    return m->options.tick ? m->options.tick(m->options.arg, so_far, seconds) : 0;
+    const struct measurement *m = arg;
+    (void)so_far;
+    return m->options.tick ? m->options.tick(m->options.arg, m, seconds) : 0;
 }
 
 static void note_time(struct measurement *m)
@@ -60,6 +61,8 @@ static int load(struct measurement *m, struct traffic *traffic, struct arrivals 
         return rc;
     rc = load_run(m->tally, &m->outcome, &to, e);
     watch_stop(m->watch);
+    m->server_cpu_s = m->of->whole ? m->outcome.cpu_s : m->watch ? watch_cpu_s(m->watch) : NAN;
+    m->joules = m->watch ? watch_joules(m->watch) : NAN;
     return rc;
 }
 
@@ -93,6 +96,25 @@ void measurement_close(struct measurement *m)
     watch_free(m->watch);
     m->tally = NULL;
     m->watch = NULL;
+}
+
+void measurement_merge(struct measurement *to, const struct measurement *from)
+{
+    struct load_outcome *sum = &to->outcome;
+    const struct load_outcome *more = &from->outcome;
+
+    tally_merge(to->tally, from->tally);
+    sum->warmup_s += more->warmup_s;
+    sum->warmup_requests += more->warmup_requests;
+    sum->drifting |= more->drifting;
+    sum->stopped |= more->stopped;
+    sum->cpu_s += more->cpu_s;
+    sum->end_s += more->end_s;
+    if (!*sum->cut_short)
+        memcpy(sum->cut_short, more->cut_short, sizeof sum->cut_short);
+    to->server_cpu_s += from->server_cpu_s;
+    to->joules += from->joules;
+    measurement_judge(to);
 }
 
 double measurement_offered(const struct measurement *m)

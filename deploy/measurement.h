@@ -9,6 +9,8 @@
 #define MEASUREMENT_DOUBTS  12
 #define MEASUREMENT_WARM_UP 10.0 /* s, at most */
 
+struct measurement;
+
 struct measurement_options {
     const struct dataset *data;
     const char *data_spec;
@@ -21,22 +23,24 @@ struct measurement_options {
     double warmup_s;
     int deadline_ms;
     uint64_t seed;
-    bool watch; /* look at the pipeline's processes */
-    /* As load_options has it; NULL: none. */
-    int (*tick)(void *arg, const struct tally *so_far, double seconds);
+    const char *scenario; /* its name; NULL or "": none */
+    bool watch;           /* look at the pipeline's processes */
+    char phase[64];       /* for who watches */
+    /* A few times a second; non-zero stops it. NULL: none. */
+    int (*tick)(void *arg, const struct measurement *so_far, double seconds);
     void *arg;
 };
 
 struct measurement {
     const struct configuration *of;
     struct measurement_options options;
-    char scenario[32]; /* "" or its name */
-    char started[32];  /* "2026-01-02T03:04:05Z" */
+    char started[32]; /* "2026-01-02T03:04:05Z" */
     char traffic[16], arrivals[16];
     double zipf_s, rate; /* rate: as offered by plan; 0 in a closed loop */
     struct tally *tally;
     struct load_outcome outcome;
-    struct watch *watch; /* stopped; NULL: there was none */
+    struct watch *watch;         /* stopped; NULL: there was none */
+    double server_cpu_s, joules; /* of the server while counting; NaN: not known */
     int n_doubts;
     char doubt[MEASUREMENT_DOUBTS][160]; /* why the figures are not to be trusted */
 };
@@ -45,6 +49,8 @@ struct measurement {
 int measurement_run(struct measurement *m, const struct configuration *of,
                     const struct measurement_options *o, struct error *e);
 void measurement_close(struct measurement *m);
+/* Adds what another run of the same configuration counted, time line and processes apart; judges anew. */
+void measurement_merge(struct measurement *to, const struct measurement *from);
 
 /* Requests per second that were due, and that were answered. */
 double measurement_offered(const struct measurement *m);

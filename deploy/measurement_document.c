@@ -165,17 +165,13 @@ static json_t *own_process(const struct measurement *m)
 static void set_costs(const struct measurement *m, json_t *root)
 {
     json_t *processes = m->watch ? watch_processes(m->watch) : json_array();
-    double n = (double)m->tally->answered,
-           cpu = m->of->whole ? m->outcome.cpu_s
-                 : m->watch   ? watch_cpu_s(m->watch)
-                              : NAN,
-           joules = m->watch ? watch_joules(m->watch) : NAN;
+    double n = (double)m->tally->answered;
 
     json_array_append_new(processes, own_process(m));
     json_object_set_new(root, "processes", processes);
-    json_object_set_new(root, "cpu_seconds_per_request", report_rounded(cpu / n, 9));
-    json_object_set_new(root, "joules_per_request", report_rounded(joules / n, 9));
-    json_object_set_new(root, "energy", json_string(isfinite(joules) ? "RAPL" : "not exposed here"));
+    json_object_set_new(root, "cpu_seconds_per_request", report_rounded(m->server_cpu_s / n, 9));
+    json_object_set_new(root, "joules_per_request", report_rounded(m->joules / n, 9));
+    json_object_set_new(root, "energy", json_string(isfinite(m->joules) ? "RAPL" : "not exposed here"));
 }
 
 static json_t *load_json(const struct measurement *m)
@@ -185,8 +181,8 @@ static json_t *load_json(const struct measurement *m)
 
     return json_pack(
         "{s:s, s:o, s:s, s:o, s:o, s:s, s:o, s:I, s:s, s:o, s:I, s:I, s:o}", "loop", open ? "open" : "closed",
-        "scenario", *m->scenario ? json_string(m->scenario) : json_null(), "arrivals", m->arrivals, "rate",
-        open ? report_rounded(m->rate, 6) : json_null(), "closed",
+        "scenario", o->scenario && *o->scenario ? json_string(o->scenario) : json_null(), "arrivals",
+        m->arrivals, "rate", open ? report_rounded(m->rate, 6) : json_null(), "closed",
         open ? json_null() : json_integer(o->group ? o->group : o->closed), "traffic", m->traffic, "zipf_s",
         m->zipf_s > 0 ? report_number(m->zipf_s) : json_null(), "seed", (json_int_t)o->seed, "data",
         o->data_spec, "warmup_seconds", report_rounded(m->outcome.warmup_s, 3), "warmup_requests",

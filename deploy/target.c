@@ -10,6 +10,12 @@
 #include "stages/exec.h"
 
 #define STATUS_WAIT_MS 3000
+#define WHOLE_QUEUE    4096 /* requests that wait for the whole model */
+
+struct waiting {
+    uint64_t id, since_ns;
+    float *input; /* owned, used again */
+};
 
 struct target {
     const struct pipeline *pipeline;
@@ -18,8 +24,8 @@ struct target {
     struct exec *exec;     /* of the whole model */
     int last, classes;     /* its last node; scores per request */
     uint64_t next;         /* id */
-    bool answered;         /* `answer` is to be received */
-    struct answer answer;
+    int first, n;
+    struct waiting *queue; /* of the whole model: WHOLE_QUEUE */
 };
 
 static int make(struct target **out, const struct pipeline *p, struct error *e)
@@ -62,7 +68,8 @@ static int load_model(struct target *t, struct error *e)
     if (!(rc = extract_classes(g, &t->classes, e)) && !(rc = exec_new(&t->exec, g, &o, e)))
         t->last = g->n_nodes - 1;
     graph_free(g);
-    return rc;
+    t->queue = calloc(WHOLE_QUEUE, sizeof *t->queue);
+    return rc || t->queue ? rc : error_set(e, FL_NOMEM, "no memory for requests");
 }
 
 int target_whole(struct target **out, const struct pipeline *p, struct error *e)
@@ -82,52 +89,67 @@ void target_free(struct target *t)
         return;
     client_free(t->client);
     exec_free(t->exec);
+    for (int i = 0; t->queue && i < WHOLE_QUEUE; i++)
+        free(t->queue[i].input);
+    free(t->queue);
     free(t);
 }
 
-static int compute(struct target *t, const struct tensor *input, struct error *e)
+static int enqueue(struct target *t, const struct tensor *input, uint64_t *id, struct error *e)
 {
+    struct waiting *w = &t->queue[(t->first + t->n) % WHOLE_QUEUE];
+    size_t bytes = (size_t)tensor_bytes(input);
+
+    if (t->n == WHOLE_QUEUE)
+        return error_set(e, FL_OVERLOADED, "%d requests wait for the model", WHOLE_QUEUE);
+    if (!w->input && !(w->input = malloc(bytes)))
+        return error_set(e, FL_NOMEM, "no memory for an input of %zu bytes", bytes);
+    memcpy(w->input, input->data, bytes);
+    w->id = *id = t->next++;
+    w->since_ns = clock_ns();
+    t->n++;
+    return FL_OK;
+}
+
+/* Computes the request that waits longest. */
+static int compute(struct target *t, struct answer *out, struct error *e)
+{
+    const struct waiting *w = &t->queue[t->first];
+    struct tensor input = exec_input_shape(t->exec, 0, 1), scores;
     uint64_t start = clock_ns(), end;
-    struct tensor scores;
     int rc;
 
-    memcpy(exec_input_buffer(t->exec, 0), input->data, (size_t)tensor_bytes(input));
+    if (!t->n)
+        return FL_AGAIN;
+    t->first = (t->first + 1) % WHOLE_QUEUE;
+    t->n--;
+    memcpy(exec_input_buffer(t->exec, 0), w->input, (size_t)tensor_bytes(&input));
     if ((rc = exec_run(t->exec, 0, t->last, 1, NULL, NULL, e)))
         return rc;
     scores = exec_output(t->exec, 0, 1);
     end = clock_ns();
-    t->answer = (struct answer){.id = t->next,
-                                .label = extract_label(scores.data, t->classes),
-                                .exit = -1,
-                                .attempts = 1,
-                                .total_ns = end - start};
-    t->answer.trace.n = 1;
-    t->answer.trace.stage[0] = (struct stage_time){.batch = 1, .compute_ns = end - start};
-    t->answered = true;
+    *out = (struct answer){.id = w->id,
+                           .label = extract_label(scores.data, t->classes),
+                           .exit = -1,
+                           .attempts = 1,
+                           .total_ns = end - w->since_ns};
+    out->trace.n = 1;
+    out->trace.stage[0] =
+        (struct stage_time){.batch = 1, .queue_ns = start - w->since_ns, .compute_ns = end - start};
     return FL_OK;
 }
 
 int target_submit(struct target *t, const struct tensor *input, uint32_t deadline_ms, uint64_t *id,
                   struct error *e)
 {
-    int rc;
-
     if (t->client)
         return client_submit(t->client, input, t->flags, deadline_ms, id, e);
-    rc = compute(t, input, e);
-    *id = t->next++;
-    return rc;
+    return enqueue(t, input, id, e);
 }
 
 int target_receive(struct target *t, struct answer *out, struct error *e)
 {
-    if (t->client)
-        return client_receive(t->client, 0, out, NULL, 0, NULL, e);
-    if (!t->answered)
-        return FL_AGAIN;
-    *out = t->answer;
-    t->answered = false;
-    return FL_OK;
+    return t->client ? client_receive(t->client, 0, out, NULL, 0, NULL, e) : compute(t, out, e);
 }
 
 int target_fd(struct target *t)

@@ -1,7 +1,8 @@
 /* target.h - what a load is sent to: a running pipeline, or the whole model in this process
  *
- * A pipeline answers later, in any order. The whole model has computed its answer when target_submit returns:
- * one process, one thread, no messages; the baseline of what a pipeline costs. One thread per target.
+ * A pipeline answers later, in any order. The whole model is one process, one thread, no messages: the
+ * baseline of what a pipeline costs. It computes when its answer is asked for, one request after the other.
+ * One thread per target.
  */
 #ifndef FREEZELINE_TARGET_H
 #define FREEZELINE_TARGET_H
@@ -20,7 +21,8 @@ void target_free(struct target *t);
 /* As client_submit and client_receive. */
 int target_submit(struct target *t, const struct tensor *input, uint32_t deadline_ms, uint64_t *id,
                   struct error *e);
-int target_receive(struct target *t, struct answer *out, struct error *e); /* does not wait: FL_AGAIN */
+/* Does not wait for a pipeline: FL_AGAIN when there is nothing (more). */
+int target_receive(struct target *t, struct answer *out, struct error *e);
 /* As client_fd; -1 of the whole model. */
 int target_fd(struct target *t);
 

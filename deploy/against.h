@@ -1,0 +1,53 @@
+/* against.h - several configurations in one run, interleaved
+ *
+ * Each round loads every configuration in turn with the same requests, in an order that is turned from round
+ * to round, so that what drifts (heat, neighbours, memory) meets all alike. Ratios are of what all rounds
+ * together give; their 95% intervals are bootstrapped over rounds: rounds are drawn with replacement, and
+ * with one all of its requests, so that what requests of a round have in common widens the interval as it
+ * should.
+ */
+#ifndef FREEZELINE_AGAINST_H
+#define FREEZELINE_AGAINST_H
+
+#include "measurement.h"
+
+#define AGAINST_MAX        8 /* configurations */
+#define AGAINST_MIN_ROUNDS 5
+#define AGAINST_ROUNDS     10
+
+enum against_metric { AGAINST_MEAN, AGAINST_P50, AGAINST_P99, AGAINST_THROUGHPUT, AGAINST_METRICS };
+
+/* What one configuration did in one round. */
+struct against_round {
+    struct histogram latency;
+    double seconds;
+};
+
+struct against_ratio {
+    double ratio, low, high; /* NaN where nothing was answered */
+};
+
+struct against {
+    int n, rounds; /* rounds: that were complete */
+    const struct configuration *of[AGAINST_MAX];
+    struct measurement sum[AGAINST_MAX];                      /* over rounds */
+    struct against_round *round[AGAINST_MAX];                 /* owned */
+    struct against_ratio ratio[AGAINST_MAX][AGAINST_METRICS]; /* of the first to each */
+    bool stopped;
+};
+
+/* Runs it; options->duration_s is that of each configuration over all rounds. of[0] is the one that the
+ * others are compared with. Close after a failure too. */
+int against_run(struct against *a, const struct configuration *of, int n,
+                const struct measurement_options *options, int rounds, struct error *e);
+void against_close(struct against *a);
+
+/* Of `rounds` rounds of two configurations. Pure. */
+struct against_ratio against_ratio(const struct against_round *of, const struct against_round *to, int rounds,
+                                   enum against_metric metric, uint64_t seed);
+
+/* The document's "against", and the same as tables. */
+json_t *against_json(const struct against *a);
+int against_print(const struct against *a, struct error *e);
+
+#endif

@@ -1,0 +1,311 @@
+/* test_against.c - scenarios, sweeps and comparisons: their arithmetic, and against servers that are known */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "cache_service/shuffle.h"
+#include "deploy/against.h"
+#include "deploy/npy.h"
+#include "deploy/scenario.h"
+#include "deploy/sweep.h"
+#include "fake_server.h"
+
+#define RECORDS 32
+#define ROUNDS  10
+
+static struct fake_server server[2];
+static struct pipeline *pipeline[2];
+static struct configuration configuration[2];
+static struct model_shape model;
+static struct dataset *data;
+
+static void open_data(void)
+{
+    struct tensor x = {.dtype = TENSOR_F32, .rank = 4, .dim = {RECORDS, 3, 4, 4}};
+    char path[64], spec[80];
+    struct error e;
+
+    snprintf(path, sizeof path, "/tmp/freezeline-against-%d.npy", (int)getpid());
+    snprintf(spec, sizeof spec, "npy:%s", path);
+    assert_int_equal(tensor_alloc(&x), FL_OK);
+    memset(x.data, 0, (size_t)tensor_bytes(&x));
+    assert_int_equal(npy_write(&x, path, &e), FL_OK);
+    assert_int_equal(dataset_open(&data, spec, &e), FL_OK);
+    unlink(path);
+    tensor_release(&x);
+}
+
+static int up(void **state)
+{
+    struct error e;
+    (void)state;
+
+    open_data();
+    model = (struct model_shape){.input = dataset_shape(data), .n_stages = 1};
+    for (int i = 0; i < 2; i++) { /* the second is 5 times as slow */
+        struct fake_behaviour does = {.service_ns = i ? 5 * NS_PER_MS : NS_PER_MS};
+        char text[256];
+        if (fake_start(&server[i], &does))
+            return 1;
+        snprintf(text, sizeof text, "model: m.onnx\nname: fake%d\nbroker: {requests: '%s'}\n", i,
+                 server[i].endpoint);
+        configuration[i] = (struct configuration){.model = &model};
+        snprintf(configuration[i].label, sizeof configuration[i].label, "fake%d", i);
+        if (pipeline_parse(&pipeline[i], text, strlen(text), "test.yaml", NULL, 0, &e) ||
+            target_pipeline(&configuration[i].target, pipeline[i], 0, &e))
+            return 1;
+        configuration[i].pipeline = pipeline[i];
+    }
+    return 0;
+}
+
+static int down(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        target_free(configuration[i].target);
+        fake_stop(&server[i]);
+        pipeline_free(pipeline[i]);
+    }
+    dataset_close(data);
+    return 0;
+}
+
+static struct measurement_options options(void)
+{
+    return (struct measurement_options){
+        .data = data, .data_spec = "npy", .traffic = "shuffled", .seed = 1, .closed = 1};
+}
+
+/* 5 ms a request against 1 ms: at least 4 times as slow even where the machine adds up to 0.3 ms. */
+static void test_interleaved_rounds(void **state)
+{
+    struct measurement_options o = options();
+    struct against a;
+    struct error e;
+    json_t *root, *ratios;
+    (void)state;
+
+    o.requests = 100;
+    assert_int_equal(against_run(&a, configuration, 2, &o, 5, &e), FL_OK);
+    assert_int_equal(a.rounds, 5);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(a.sum[i].tally->answered, 100);
+        assert_int_equal(server[i].seen, 100);
+        for (int k = 0; k < 5; k++)
+            assert_int_equal(a.round[i][k].latency.count, 20);
+    }
+    assert_true(a.ratio[1][AGAINST_MEAN].ratio < 0.9);
+    assert_true(a.ratio[1][AGAINST_MEAN].low <= a.ratio[1][AGAINST_MEAN].ratio);
+    assert_true(a.ratio[1][AGAINST_MEAN].high >= a.ratio[1][AGAINST_MEAN].ratio);
+    assert_true(a.ratio[1][AGAINST_THROUGHPUT].ratio > 1.1);
+    root = against_json(&a);
+    ratios = json_object_get(root, "ratios");
+    assert_int_equal(json_array_size(ratios), AGAINST_METRICS);
+    assert_string_equal(json_string_value(json_object_get(json_array_get(ratios, 0), "to")), "fake1");
+    assert_int_equal(json_array_size(json_object_get(root, "configurations")), 2);
+    json_decref(root);
+    against_close(&a);
+}
+
+static int at_once(void *arg, const struct measurement *m, double seconds)
+{
+    (void)arg;
+    (void)seconds;
+    return m->tally->answered >= 10;
+}
+
+static void test_an_interrupt_ends_all_rounds(void **state)
+{
+    struct measurement_options o = options();
+    struct against a;
+    struct error e;
+    (void)state;
+
+    o.duration_s = 1000;
+    o.tick = at_once;
+    assert_int_equal(against_run(&a, configuration, 2, &o, 5, &e), FL_OK);
+    assert_int_equal(a.rounds, 0);
+    assert_true(a.stopped);
+    assert_true(a.sum[0].n_doubts > 0);
+    assert_true(isnan(a.ratio[1][AGAINST_MEAN].ratio));
+    against_close(&a);
+}
+
+static void test_a_sweep_ends_where_the_server_does(void **state)
+{
+    struct measurement_options o = options();
+    struct sweep s;
+    struct measurement m;
+    struct error e;
+    json_t *point;
+    double last = 0;
+    size_t i;
+    (void)state;
+
+    o.duration_s = 1;
+    assert_int_equal(sweep_open(&s, &configuration[1], &o, &e), FL_OK);
+    assert_true(s.capacity_rps <= 200); /* 5 ms each */
+    assert_int_equal(sweep_to_saturation(&s, &m, 0, &e), FL_OK);
+    assert_true(fabs(m.rate - s.capacity_rps / 2) < 1e-6);
+    assert_true(json_array_size(s.points) >= 2);
+    json_array_foreach(s.points, i, point)
+    {
+        double rate = json_number_value(json_object_get(point, "rate"));
+        assert_true(rate > last);
+        last = rate;
+    }
+    assert_true(last <= 1.26 * s.capacity_rps);
+    measurement_close(&m);
+    sweep_close(&s);
+}
+
+static void check_search(double target_ms, bool any)
+{
+    struct measurement_options o = options();
+    struct sweep s;
+    struct measurement m;
+    struct error e;
+    double rate;
+
+    o.duration_s = 1;
+    assert_int_equal(sweep_open(&s, &configuration[0], &o, &e), FL_OK);
+    assert_int_equal(sweep_highest(&s, &m, target_ms, &rate, &e), FL_OK);
+    assert_true(any ? rate > 0.5 * s.capacity_rps && rate < 1.2 * s.capacity_rps : rate == 0);
+    assert_true(sweep_holds(m.tally, target_ms) == any);
+    measurement_close(&m);
+    sweep_close(&s);
+}
+
+static void test_the_highest_rate(void **state)
+{
+    (void)state;
+    check_search(60000, true);
+    check_search(0.9, false); /* the server takes 1 ms */
+}
+
+static void test_errors_are_requests_that_took_for_ever(void **state)
+{
+    struct answer a = {.exit = -1};
+    struct tally *t;
+    (void)state;
+
+    assert_int_equal(tally_new(&t), FL_OK);
+    assert_false(sweep_holds(t, 1e9));
+    for (int i = 0; i < 1000; i++) {
+        tally_sent(t, 0, 0, false);
+        if (i < 990)
+            tally_answer(t, 0, &a, NS_PER_MS, -1);
+        else
+            tally_error(t, 0, FL_OVERLOADED);
+    }
+    assert_true(sweep_holds(t, 1.01));
+    assert_false(sweep_holds(t, 0.99));
+    tally_sent(t, 0, 0, false);
+    tally_error(t, 0, FL_DEADLINE); /* 11 of 1001 */
+    assert_false(sweep_holds(t, 1e9));
+    tally_free(t);
+}
+
+static void test_scenarios(void **state)
+{
+    static const struct {
+        const char *name;
+        int closed, group;
+        bool open;
+    } cases[] = {{"single-stream", 1, 0, false},
+                 {"multi-stream", 1, 8, false},
+                 {"server", 1, 0, true},
+                 {"offline", 256, 0, false}};
+    struct pipeline p = *pipeline[0];
+    struct measurement m = {0};
+    struct error e;
+    enum scenario s;
+    json_t *root;
+    (void)state;
+
+    p.broker.max_requests = 256;
+    assert_int_equal(tally_new(&m.tally), FL_OK);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct measurement_options o = {.arrivals = "uniform"};
+        assert_int_equal(scenario_parse(&s, cases[i].name, &e), FL_OK);
+        assert_string_equal(scenario_name(s), cases[i].name);
+        scenario_shape(s, &p, &o);
+        assert_int_equal(o.closed, cases[i].closed);
+        assert_int_equal(o.group, cases[i].group);
+        assert_int_equal(o.arrivals != NULL, cases[i].open);
+        root = scenario_json(s, &m, 10, 0);
+        assert_true(json_is_null(json_object_get(root, "value"))); /* nothing was measured */
+        assert_true(json_is_false(json_object_get(root, "official")));
+        json_decref(root);
+    }
+    histogram_record(&m.tally->query, 8 * NS_PER_MS);
+    root = scenario_json(SCENARIO_MULTI_STREAM, &m, 0, 0);
+    assert_true(json_number_value(json_object_get(root, "value")) == 8);
+    json_decref(root);
+    assert_int_equal(scenario_parse(&s, "ofline", &e), FL_USAGE);
+    assert_non_null(strstr(e.text, "did you mean offline?"));
+    tally_free(m.tally);
+}
+
+/* Rounds of two configurations, the first `ratio` times as slow, both drifting alike from round to round. */
+static void draw_rounds(struct against_round *of, struct against_round *to, double ratio,
+                        struct shuffle *random)
+{
+    for (int r = 0; r < ROUNDS; r++) {
+        double drift = exp(0.3 * shuffle_normal(random));
+        memset(&of[r], 0, sizeof of[r]);
+        memset(&to[r], 0, sizeof to[r]);
+        for (int i = 0; i < 100; i++) {
+            histogram_record(&of[r].latency,
+                             (uint64_t)(1e6 * ratio * drift * exp(0.5 * shuffle_normal(random))));
+            histogram_record(&to[r].latency, (uint64_t)(1e6 * drift * exp(0.5 * shuffle_normal(random))));
+        }
+        of[r].seconds = ratio;
+        to[r].seconds = 1;
+    }
+}
+
+static void test_ratios_cover_what_is_true(void **state)
+{
+    enum { TRIALS = 300 };
+    static struct against_round of[ROUNDS], to[ROUNDS];
+    struct shuffle random;
+    int covered = 0;
+    double width = 0;
+    (void)state;
+
+    shuffle_seed(&random, 5, 1);
+    for (int trial = 0; trial < TRIALS; trial++) {
+        struct against_ratio r;
+        draw_rounds(of, to, 1.5, &random);
+        r = against_ratio(of, to, ROUNDS, AGAINST_MEAN, (uint64_t)trial);
+        assert_true(r.low <= r.ratio && r.ratio <= r.high);
+        covered += r.low <= 1.5 && 1.5 <= r.high;
+        width += (r.high - r.low) / TRIALS;
+    }
+    /* Ten rounds make a bootstrap's interval a little too narrow. Drift, 30%, cancels out of it. */
+    assert_true(covered >= 0.84 * TRIALS && covered <= 0.99 * TRIALS);
+    assert_true(width < 0.25);
+    assert_true(fabs(against_ratio(of, to, ROUNDS, AGAINST_THROUGHPUT, 1).ratio - 1 / 1.5) < 1e-9);
+    assert_true(fabs(against_ratio(of, to, ROUNDS, AGAINST_P50, 1).ratio - 1.5) < 0.3);
+    assert_true(isnan(against_ratio(of, to, 0, AGAINST_P50, 1).ratio));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_interleaved_rounds, up, down),
+        cmocka_unit_test_setup_teardown(test_an_interrupt_ends_all_rounds, up, down),
+        cmocka_unit_test_setup_teardown(test_a_sweep_ends_where_the_server_does, up, down),
+        cmocka_unit_test_setup_teardown(test_the_highest_rate, up, down),
+        cmocka_unit_test(test_errors_are_requests_that_took_for_ever),
+        cmocka_unit_test_setup_teardown(test_scenarios, up, down),
+        cmocka_unit_test(test_ratios_cover_what_is_true),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
