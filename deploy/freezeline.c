@@ -24,6 +24,7 @@ static const struct command {
     {"down", "stop the pipeline", command_down},
     {"infer", "one request to the running pipeline", command_infer},
     {"bench", "load the running pipeline, report latency", command_bench},
+    {"simulate", "predict latency and throughput on hosts that need not exist", command_simulate},
     {"top", "live view of the running pipeline", command_top},
     {"generate", "write pictures for the demo", command_generate},
     {"supervise", NULL, command_supervise},

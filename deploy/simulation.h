@@ -78,9 +78,11 @@ struct simulation_costs {
     double stage_receive_ns, stage_send_ns, stage_byte_ns; /* per request; per byte, each way */
     double stage_lookup_ns, stage_verdict_ns;
     double cache_ns;              /* a look-up message and its verdict, beyond the cache itself */
+    double cold_share;            /* the first batch after a pause computes for so much longer */
     double io_ns, io_byte_ns;     /* in the thread that moves bytes: at the sender, and at the receiver */
     double switch_ns;             /* to wake a thread while all cores are busy */
-    struct simulation_times wake; /* to wake one while a core is idle; none: at once */
+    struct simulation_times wake; /* to wake one while a core is idle, the same for all that a message wakes;
+                                     none: at once */
     double mtbf_ns, restart_ns;   /* of one process; 0: never fails */
     double detect_ns;             /* until the broker knows that a worker is dead */
 };

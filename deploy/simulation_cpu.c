@@ -102,17 +102,16 @@ static void make_ready(struct state *s, int thread)
     s->ready[(s->first_ready + s->n_ready++) % s->n_threads] = thread;
 }
 
-void cpu_start(struct state *s, int thread, double cpu_ns, bool was_idle, double width)
+void cpu_start(struct state *s, int thread, double cpu_ns, double wake_ns, double width)
 {
     struct thread *t = &s->thread[thread];
     struct cores *c = &s->cores[t->host];
+    bool was_idle = wake_ns >= 0 && t->stopped != s->now;
     double wait = 0;
 
-    was_idle = was_idle && t->stopped != s->now;
     t->busy = true;
     if (was_idle && c->width < c->spec->cores)
-        wait =
-            random_time(&s->times, &s->s->costs.wake); /* the core itself wakes: nobody else could use it */
+        wait = wake_ns; /* the core itself wakes: nobody else could use it */
     else if (was_idle)
         cpu_ns += s->s->costs.switch_ns;
     if (cpu_ns + wait <= 0) {

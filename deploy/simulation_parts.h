@@ -16,7 +16,8 @@
 #include "simulation.h"
 #include "stages/breaker.h"
 
-#define NONE (-1)
+#define NONE  (-1)
+#define AWAKE (-1.0)
 
 enum event_kind {
     EVENT_ARRIVAL,
@@ -76,11 +77,11 @@ struct parcel {
     int next, from, to; /* processes */
     int request;
     uint32_t serial;
-    int exit;   /* RESULT: which exit answered, n_exits: the network, NONE: it failed */
-    int lookup; /* LOOKUP, VERDICT */
-    bool moved; /* by its sender's second thread */
-    double bytes;
-    uint64_t since; /* when it got where it is */
+    int exit;              /* RESULT: which exit answered, n_exits: the network, NONE: it failed */
+    int lookup;            /* LOOKUP, VERDICT */
+    bool moved;            /* by its sender's second thread */
+    double bytes, wake_ns; /* wake_ns: what waking each thread on its way takes */
+    uint64_t since;        /* when it got where it is */
 };
 
 struct asked {
@@ -137,6 +138,7 @@ struct worker {
     int first, last; /* jobs that wait */
     int n_batch, segment, sent;
     struct row row[SIMULATION_MAX_BATCH];
+    bool cold;   /* it was idle before this batch */
     double debt; /* CPU time of verdicts, paid with the next task */
     uint64_t sequence;
     int n_pending;
@@ -199,7 +201,8 @@ void state_schedule(struct state *s, uint64_t at, enum event_kind kind, int what
 int pool_take(struct state *s, struct pool *p, void **items, size_t size, size_t next);
 
 /* simulation_cpu.c: `thread` is an index */
-void cpu_start(struct state *s, int thread, double cpu_ns, bool was_idle, double width);
+/* wake_ns: of a thread that was idle, if a core is; AWAKE: it was not. */
+void cpu_start(struct state *s, int thread, double cpu_ns, double wake_ns, double width);
 void cpu_stop(struct state *s, int thread); /* what it did is dropped */
 void cpu_on_event(struct state *s, int host, uint32_t version);
 void cpu_settle(struct state *s); /* brings all books up to now */

@@ -11,11 +11,11 @@ static struct simulation_stage_result *books(struct state *s, const struct worke
     return s->closed_window ? &s->afterwards : &s->result->stage[w->stage];
 }
 
-static void compute(struct state *s, struct worker *w, double ns, bool was_idle, double width)
+static void compute(struct state *s, struct worker *w, double ns, double wake_ns, double width)
 {
     ns += w->debt;
     w->debt = 0;
-    cpu_start(s, main_thread(w->process), ns, was_idle, width);
+    cpu_start(s, main_thread(w->process), ns, wake_ns, width);
 }
 
 static int count_running(const struct worker *w)
@@ -35,12 +35,14 @@ static void start_segment(struct state *s, struct worker *w)
     const struct simulation_segment *g = &stage->segment[w->segment];
     double n = w->n_batch, ns = random_time(&s->times, &g->compute[w->n_batch]);
 
+    if (w->cold)
+        ns *= 1 + c->cold_share;
     if (w->segment == 0)
         ns += n * (c->stage_receive_ns + c->stage_byte_ns * stage->bytes);
     if (g->exit >= 0 && w->cache != NONE)
         ns += n * s->s->exit[g->exit].descriptor_ns + c->stage_lookup_ns;
     w->state = WORKER_COMPUTES;
-    compute(s, w, ns, false, stage->threads);
+    compute(s, w, ns, AWAKE, stage->threads);
 }
 
 static void form_batch(struct state *s, struct worker *w)
@@ -126,6 +128,7 @@ static void settle_lookups(struct state *s, struct worker *w)
 
 static void finish_batch(struct state *s, struct worker *w)
 {
+    w->cold = false;
     settle_lookups(s, w);
     form_batch(s, w);
 }
@@ -148,19 +151,19 @@ static void compact(struct state *s, struct worker *w)
     w->n_batch = n;
 }
 
-static void send_next(struct state *s, struct worker *w, bool was_idle)
+static void send_next(struct state *s, struct worker *w, double wake_ns)
 {
     bool last = w->stage + 1 == s->s->n_stages;
     double bytes = last ? s->s->answer_bytes : s->s->stage[w->stage + 1].bytes;
     w->state = WORKER_SENDS;
-    compute(s, w, s->s->costs.stage_send_ns + s->s->costs.stage_byte_ns * bytes, was_idle, 1);
+    compute(s, w, s->s->costs.stage_send_ns + s->s->costs.stage_byte_ns * bytes, wake_ns, 1);
 }
 
-static void begin_sending(struct state *s, struct worker *w, bool was_idle)
+static void begin_sending(struct state *s, struct worker *w, double wake_ns)
 {
     compact(s, w);
     if (w->n_batch)
-        send_next(s, w, was_idle);
+        send_next(s, w, wake_ns);
     else
         finish_batch(s, w);
 }
@@ -202,13 +205,13 @@ static void segment_done(struct state *s, struct worker *w)
         w->state = WORKER_WAITS;
         state_schedule(s, s->now + (uint64_t)s->s->wait_ns, EVENT_PATIENCE, (int)(w - s->worker), w->batch);
     } else {
-        begin_sending(s, w, false);
+        begin_sending(s, w, AWAKE);
     }
 }
 
 /* ---- what comes in ---- */
 
-static void on_verdict(struct state *s, struct worker *w, const struct lookup *l)
+static void on_verdict(struct state *s, struct worker *w, const struct lookup *l, double wake_ns)
 {
     struct pending *p = NULL;
     for (int i = 0; i < w->n_pending; i++)
@@ -225,7 +228,7 @@ static void on_verdict(struct state *s, struct worker *w, const struct lookup *l
                 w->row[i].state == ROW_RUNS)
                 w->row[i].state = ROW_HIT;
     if (w->state == WORKER_WAITS && !worth_waiting(w)) {
-        begin_sending(s, w, true);
+        begin_sending(s, w, wake_ns);
     } else if (w->state == WORKER_COMPUTES && !count_running(w) &&
                s->thread[main_thread(w->process)].slot != NONE) {
         cpu_stop(s, main_thread(w->process)); /* nobody needs the rest */
@@ -239,7 +242,7 @@ void worker_take(struct state *s, int worker, int parcel)
     struct worker *w = &s->worker[worker];
     struct parcel *p = &s->parcel[parcel];
     if (p->kind == VERDICT) {
-        on_verdict(s, w, &s->lookup[p->lookup]);
+        on_verdict(s, w, &s->lookup[p->lookup], p->wake_ns);
         parcel_free(s, parcel);
         return;
     }
@@ -249,7 +252,8 @@ void worker_take(struct state *s, int worker, int parcel)
     w->last = parcel;
     if (w->state == WORKER_IDLE) {
         w->state = WORKER_WAKES;
-        compute(s, w, 0, true, 1);
+        w->cold = true;
+        compute(s, w, 0, p->wake_ns, 1);
     }
 }
 
@@ -267,7 +271,7 @@ void worker_done(struct state *s, int worker)
     case WORKER_SENDS:
         send_row(s, w, &w->row[w->sent++]);
         if (w->sent < w->n_batch)
-            send_next(s, w, false);
+            send_next(s, w, AWAKE);
         else
             finish_batch(s, w);
         break;
@@ -280,7 +284,7 @@ void worker_patience(struct state *s, int worker, uint32_t batch)
 {
     struct worker *w = &s->worker[worker];
     if (w->state == WORKER_WAITS && w->batch == batch)
-        begin_sending(s, w, true);
+        begin_sending(s, w, random_time(&s->times, &s->s->costs.wake));
 }
 
 /* A new process in its place; the batch number goes on, so that old events mean nothing to it. */

@@ -20,7 +20,8 @@ int parcel_new(struct state *s, enum message_kind kind, int from, int to, double
                                        .request = NONE,
                                        .exit = NONE,
                                        .lookup = NONE,
-                                       .bytes = bytes + s->s->header_bytes};
+                                       .bytes = bytes + s->s->header_bytes,
+                                       .wake_ns = random_time(&s->times, &s->s->costs.wake)};
     return i;
 }
 
@@ -54,7 +55,8 @@ static void next_message(struct state *s, int thread, bool was_idle)
     if (t->first == NONE)
         t->last = NONE;
     t->in_hand = parcel;
-    cpu_start(s, thread, cost(s, thread, &s->parcel[parcel]), was_idle, 1);
+    cpu_start(s, thread, cost(s, thread, &s->parcel[parcel]), was_idle ? s->parcel[parcel].wake_ns : AWAKE,
+              1);
 }
 
 void wire_put(struct state *s, int thread, int parcel)

@@ -112,6 +112,11 @@ static void test_usage(void **state)
         {"build -c x.yaml", 2, "--train and --calibrate"},
         {"status", 2, "-c P.yaml is missing"},
         {"up -c x.yaml --on slurm", 2, "local"},
+        {"simulate -c x.yaml --rate 3", 2, "--measured is missing"},
+        {"simulate -c x.yaml --measured m.json", 2, "--sweep"},
+        {"simulate -c x.yaml --measured m.json --rate 3 --closed 3", 2, "exclude"},
+        {"simulate -c x.yaml --measured m.json --rate 3 --search", 2, "--target-p99-ms"},
+        {"simulate -c configs/demo/demo.yaml --measured @/absent.json --rate 3", 1, "absent.json: "},
     };
     (void)state;
     check(calls, sizeof calls / sizeof calls[0]);
@@ -119,9 +124,9 @@ static void test_usage(void **state)
 
 static void test_help(void **state)
 {
-    static const char *const commands[] = {"inspect", "run",   "profile", "plan",          "build",
-                                           "eval",    "up",    "status",  "logs",          "down",
-                                           "infer",   "bench", "top",     "verify-promise"};
+    static const char *const commands[] = {"inspect", "run",   "profile", "plan",           "build",
+                                           "eval",    "up",    "status",  "logs",           "down",
+                                           "infer",   "bench", "top",     "verify-promise", "simulate"};
     char arguments[64];
     (void)state;
 

@@ -1,0 +1,319 @@
+/* simulate_measure.c - from phases of requests to what each message costs
+ *
+ * One request at a time says what is on a request's way: a worker's CPU time beyond its computing is what it
+ * does for messages, and the time that no CPU time explains is spent waking threads. Many at a time say what
+ * the threads that move bytes cost when they have enough to do. Costs of messages are fitted over processes,
+ * whose messages differ in size, as fixed + per byte.
+ */
+#include "simulate_measure.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "model_shape.h"
+#include "simulate_probe.h"
+#include "simulate_time.h"
+#include "stages/exec.h"
+
+#define BUSY         32 /* requests in flight when there are many */
+#define HEADER_BYTES 200
+#define QUANTILES    99
+
+struct measuring {
+    const struct pipeline *pipeline;
+    const struct measure_options *options;
+    struct graph *graph;
+    struct placement *place;
+    struct measured *m;
+    bool caches;
+    struct probe_phase alone, busy, alone_cached, busy_cached;
+};
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* Least squares y = a + b x with neither below 0. */
+static void fit_line(const double *x, const double *y, int n, double *a, double *b)
+{
+    double sx = 0, sy = 0, sxx = 0, sxy = 0, d;
+    for (int i = 0; i < n; i++) {
+        sx += x[i];
+        sy += y[i];
+        sxx += x[i] * x[i];
+        sxy += x[i] * y[i];
+    }
+    d = n * sxx - sx * sx;
+    *b = d > 0 ? fmax(0, (n * sxy - sx * sy) / d) : 0;
+    *a = n ? (sy - *b * sx) / n : 0;
+    if (*a < 0) {
+        *a = 0;
+        *b = sxx > 0 ? fmax(0, sxy / sxx) : 0;
+    }
+}
+
+/* ---- the model's times in terms of stages ---- */
+
+static double bytes_behind(const struct measuring *g, int node)
+{
+    for (int i = 0; i < g->m->n_cuts; i++)
+        if (!strcmp(g->m->cut[i].name, g->graph->nodes[node].name))
+            return g->m->cut[i].bytes;
+    return g->m->answer_bytes;
+}
+
+static double stage_in(const struct measuring *g, int stage)
+{
+    return stage ? bytes_behind(g, g->place->stage[stage - 1].last) : g->m->input_bytes;
+}
+
+static double stage_out(const struct measuring *g, int stage)
+{
+    return bytes_behind(g, g->place->stage[stage].last);
+}
+
+/* Mean of the whole model at batch 1 in this process, us. */
+static double whole_us(const struct measured *m)
+{
+    const struct measured_batch *b = &m->batch[0];
+    double sum = 0;
+    for (int i = 0; i < b->n_runs * (m->n_cuts + 1); i++)
+        sum += b->us[i];
+    return sum / b->n_runs;
+}
+
+/* ---- costs ---- */
+
+static double mean_compute(const struct probe_phase *p, int stage)
+{
+    double sum = 0;
+    int n = 0;
+    for (int i = 0; i < p->n; i++)
+        if (stage < p->request[i].n_stages) {
+            sum += p->request[i].compute_us[stage];
+            n++;
+        }
+    return n ? sum / n : 0;
+}
+
+/* The broker moves four messages per request, a worker and the client two. */
+static void fit_io(struct measuring *g)
+{
+    struct measured_costs *c = &g->m->cost;
+    const struct probe_phase *p = &g->busy;
+    double x[PIPELINE_MAX_STAGES + 2], y[PIPELINE_MAX_STAGES + 2], in = g->m->input_bytes,
+                                                                   out = g->m->answer_bytes;
+    int n = 0;
+
+    x[n] = (in + out) / 2 + HEADER_BYTES;
+    y[n++] = p->broker.io_us / 4;
+    x[n] = (in + out) / 2 + HEADER_BYTES;
+    y[n++] = p->client.io_us / 2;
+    for (int s = 0; s < g->place->n_stages; s++) {
+        x[n] = (stage_in(g, s) + stage_out(g, s)) / 2 + HEADER_BYTES;
+        y[n++] = p->stage[s].io_us / 2;
+    }
+    fit_line(x, y, n, &c->io, &c->io_kilobyte);
+    c->io_kilobyte *= 1000;
+}
+
+static void fit_stages(struct measuring *g)
+{
+    struct measured_costs *c = &g->m->cost;
+    double x[PIPELINE_MAX_STAGES], y[PIPELINE_MAX_STAGES], compute = 0;
+    int n = g->place->n_stages;
+
+    for (int s = 0; s < n; s++) {
+        double ms = mean_compute(&g->alone, s);
+        x[s] = (stage_in(g, s) + stage_out(g, s)) / 2;
+        y[s] = fmax(0, g->alone.stage[s].main_us - ms) / 2;
+        compute += ms;
+    }
+    fit_line(x, y, n, &c->stage_send, &c->stage_kilobyte);
+    c->stage_kilobyte *= 1000;
+    c->stage_receive = c->stage_lookup = c->stage_verdict = c->stage_send;
+    c->stage_cold_share = fmax(0, compute / whole_us(g->m) - 1);
+}
+
+static void fit_costs(struct measuring *g)
+{
+    struct measured_costs *c = &g->m->cost;
+    c->client_send = c->client_receive = g->busy.client.main_us / 2;
+    c->broker_request = c->broker_result = g->busy.broker.main_us / 2;
+    c->thread_switch = 2;
+    fit_io(g);
+    fit_stages(g);
+}
+
+/* ---- waking up ---- */
+
+/* CPU time on the way of a request that is alone, us. */
+static double path_cpu(const struct measuring *g)
+{
+    const struct measured_costs *c = &g->m->cost;
+    double us = c->client_send + c->client_receive + c->broker_request + c->broker_result;
+    double bytes = g->m->input_bytes + g->m->answer_bytes + 2 * HEADER_BYTES; /* client to broker and back */
+    for (int s = 0; s < g->place->n_stages; s++) {
+        us +=
+            c->stage_send + c->stage_receive + c->stage_kilobyte * (stage_in(g, s) + stage_out(g, s)) / 1000;
+        bytes += stage_in(g, s) + HEADER_BYTES;
+    }
+    bytes += g->m->answer_bytes + HEADER_BYTES;
+    return us + 2 * c->io * (g->place->n_stages + 3) + 2 * c->io_kilobyte * bytes / 1000;
+}
+
+/* What is left of the latency goes to three threads per message; how it varies is seen on the wires between
+ * processes. */
+static int fit_wakes(struct measuring *g, struct error *e)
+{
+    const struct probe_phase *p = &g->alone;
+    int stages = g->place->n_stages, n = 0;
+    double left = -path_cpu(g), sum = 0, *wire = malloc(sizeof *wire * (size_t)(p->n * stages) + 1);
+
+    if (!wire)
+        return error_set(e, FL_NOMEM, "no memory");
+    for (int i = 0; i < p->n; i++) {
+        left += p->request[i].total_us / p->n;
+        for (int s = 0; s < p->request[i].n_stages; s++) {
+            left -= p->request[i].compute_us[s] / p->n;
+            wire[n++] = p->request[i].wire_us[s];
+        }
+    }
+    qsort(wire, (size_t)n, sizeof *wire, by_value);
+    g->m->n_wakes = n ? QUANTILES : 0;
+    for (int i = 0; i < g->m->n_wakes; i++) {
+        const struct measured_costs *c = &g->m->cost;
+        double us = wire[(size_t)((i + 0.5) / QUANTILES * n)] - 2 * c->io;
+        sum += g->m->wake_us[i] = fmax(0, us);
+    }
+    left = fmax(0, left) / (3 * (stages + 3));
+    for (int i = 0; i < g->m->n_wakes && sum > 0; i++)
+        g->m->wake_us[i] *= left * g->m->n_wakes / sum;
+    free(wire);
+    return FL_OK;
+}
+
+/* ---- caches ---- */
+
+static double median_lookup(const struct probe_phase *p, int exit, int *answered)
+{
+    double *us = malloc(sizeof *us * (size_t)p->n + 1), median = 0;
+    int n = 0;
+    for (int i = 0; us && i < p->n; i++)
+        if (exit < 0 ? p->request[i].exit >= 0 : p->request[i].exit == exit)
+            us[n++] = p->request[i].lookup_us;
+    if (n) {
+        qsort(us, (size_t)n, sizeof *us, by_value);
+        median = us[n / 2];
+    }
+    *answered = n;
+    free(us);
+    return median;
+}
+
+static double cache_cpu(const struct probe_phase *p)
+{
+    double sum = 0;
+    for (int i = 0; i < PIPELINE_MAX_CACHES; i++)
+        sum += p->cache[i].main_us;
+    return p->lookup_messages > 0 ? sum / p->lookup_messages : 0;
+}
+
+static void fit_caches(struct measuring *g)
+{
+    const struct probe_phase *a = &g->alone_cached, *b = &g->busy_cached;
+    double one = cache_cpu(a), many = cache_cpu(b), mean = 0;
+    double rows = b->lookup_messages > 0 ? b->lookup_rows / b->lookup_messages : 1;
+    double row = rows > 1.2 ? fmax(0, (many - one) / (rows - 1)) : 0;
+    int n;
+
+    for (int i = 0; i < g->m->n_exits; i++) {
+        struct measured_exit *x = &g->m->exit[i];
+        double us = median_lookup(a, i, &n);
+        x->share = (double)n / a->n;
+        x->lookup_us = n > 10 ? us : median_lookup(a, -1, &n);
+        mean += x->lookup_us / g->m->n_exits;
+        x->lookup_row_us = fmin(row, x->lookup_us);
+        x->lookup_us -= x->lookup_row_us;
+    }
+    g->m->cost.cache = fmax(0, one - mean);
+}
+
+/* ---- */
+
+static int describe_exits(struct measuring *g, struct error *e)
+{
+    for (int i = 0; i < g->place->n_exits && g->caches; i++) {
+        const struct placed_exit *from = &g->place->exit[i];
+        struct measured_exit *x = &g->m->exit[g->m->n_exits++];
+        memcpy(x->name, from->name, sizeof x->name);
+        if (strlen(from->cut.name) >= sizeof x->after)
+            return error_set(e, FL_UNSUPPORTED, "the name of layer %.60s.. is too long", from->cut.name);
+        memcpy(x->after, from->cut.name, strlen(from->cut.name) + 1);
+    }
+    return FL_OK;
+}
+
+static int ask(struct measuring *g, struct error *e)
+{
+    int n = g->options->requests, rc;
+    struct probe *b;
+
+    if ((rc = probe_new(&b, g->pipeline, g->options->data, e)))
+        return rc;
+    if (!(rc = probe_run(&g->alone, b, 1, n, false, e)) &&
+        !(rc = probe_run(&g->busy, b, BUSY, n, false, e)) && g->caches &&
+        !(rc = probe_run(&g->alone_cached, b, 1, n, true, e)))
+        rc = probe_run(&g->busy_cached, b, BUSY, n, true, e);
+    probe_free(b);
+    return rc;
+}
+
+static int measure(struct measuring *g, struct error *e)
+{
+    const struct pipeline *p = g->pipeline;
+    int most = 1, rc;
+
+    g->caches = p->cache.n_endpoints > 0 && strcmp(p->cache.kind, "none") != 0;
+    for (int s = 0; s < p->n_stages; s++)
+        most = p->stage[s].max_batch > most ? p->stage[s].max_batch : most;
+    if ((rc = graph_load(&g->graph, p->model, NULL, e)) ||
+        (rc = placement_resolve(g->place, g->graph, p, e)) || (rc = describe_exits(g, e)) ||
+        (rc = ask(g, e)) ||
+        (rc = simulate_time_model(g->m, g->graph, p, g->options->data, most, g->options->runs, e)) ||
+        (rc = simulate_time_exits(g->m, g->graph, g->place, p, e)))
+        return rc;
+    snprintf(g->m->model, sizeof g->m->model, "%.127s", p->name);
+    snprintf(g->m->machine, sizeof g->m->machine, "%d cores, BLAS core %s, %s", g->m->cores,
+             engine_blas_core(), engine_conv());
+    fit_costs(g);
+    if (g->caches)
+        fit_caches(g);
+    return fit_wakes(g, e);
+}
+
+int simulate_measure(struct measured **out, const struct pipeline *p, const struct measure_options *o,
+                     struct error *e)
+{
+    struct measuring g = {.pipeline = p, .options = o};
+    int rc;
+
+    *out = NULL;
+    g.m = calloc(1, sizeof *g.m);
+    g.place = calloc(1, sizeof *g.place);
+    rc = g.m && g.place ? measure(&g, e) : error_set(e, FL_NOMEM, "no memory");
+    graph_free(g.graph);
+    free(g.place);
+    probe_release(&g.alone);
+    probe_release(&g.busy);
+    probe_release(&g.alone_cached);
+    probe_release(&g.busy_cached);
+    if (rc)
+        measured_free(g.m);
+    else
+        *out = g.m;
+    return rc;
+}

@@ -1,0 +1,77 @@
+/* simulate_measured.h - what the simulation knows of a model on a machine, as a JSON file
+ *
+ * `freezeline simulate --measure` writes it; people may edit it. Nothing in it depends on how the model is
+ * cut or where processes stand: times are those of the pieces between all cuts of the model, so one file
+ * serves any number of stages and any cluster of such machines.
+ */
+#ifndef FREEZELINE_SIMULATE_MEASURED_H
+#define FREEZELINE_SIMULATE_MEASURED_H
+
+#include "base/error.h"
+#include "base/pipeline.h"
+
+#define MEASURED_MAX_CUTS    512
+#define MEASURED_MAX_RUNS    4096
+#define MEASURED_MAX_BATCHES 8 /* sizes: 1, 2, 4, .. */
+#define MEASURED_MAX_WAKES   128
+#define MEASURED_NAME_BYTES  128
+
+struct measured_cut {
+    char name[MEASURED_NAME_BYTES]; /* of the node it lies behind */
+    double bytes;                   /* of one request's activation */
+};
+
+struct measured_batch {
+    int batch, n_runs;
+    double *us; /* [n_runs][n_cuts + 1]: one row per run, one column per piece. Owned */
+};
+
+struct measured_exit {
+    char name[64], after[MEASURED_NAME_BYTES];
+    double share; /* of all requests that it answered */
+    double bytes; /* of a descriptor */
+    double descriptor_us, lookup_us, lookup_row_us;
+};
+
+/* CPU time in us unless the name says otherwise; what each is, simulation.h tells. */
+#define MEASURED_COSTS(X) \
+    X(client_send)        \
+    X(client_receive)     \
+    X(broker_request)     \
+    X(broker_result)      \
+    X(stage_receive)      \
+    X(stage_send)         \
+    X(stage_kilobyte)     \
+    X(stage_lookup)       \
+    X(stage_verdict)      \
+    X(stage_cold_share)   \
+    X(cache)              \
+    X(io)                 \
+    X(io_kilobyte)        \
+    X(thread_switch)
+
+struct measured_costs {
+#define X(name) double name;
+    MEASURED_COSTS(X)
+#undef X
+};
+
+struct measured {
+    char model[MEASURED_NAME_BYTES], machine[MEASURED_NAME_BYTES];
+    int threads, cores;
+    double all_busy; /* speed of each core when all compute, relative to one alone */
+    double input_bytes, answer_bytes;
+    int n_cuts, n_batches, n_exits, n_wakes;
+    struct measured_cut cut[MEASURED_MAX_CUTS];
+    struct measured_batch batch[MEASURED_MAX_BATCHES]; /* ascending, the first is 1 */
+    struct measured_exit exit[PIPELINE_MAX_EXITS];
+    struct measured_costs cost;
+    double wake_us[MEASURED_MAX_WAKES]; /* what waking one thread of an idle core takes, equally probable */
+};
+
+/* FL_IO; FL_CONFIG with the file, and the line or the key, when something is missing or makes no sense. */
+int measured_load(struct measured **out, const char *path, struct error *e);
+int measured_save(const struct measured *m, const char *path, struct error *e);
+void measured_free(struct measured *m);
+
+#endif

@@ -1,0 +1,44 @@
+/* simulate_probe.h - CPU time of a pipeline's processes, and requests to it with what they say of themselves
+ */
+#ifndef FREEZELINE_SIMULATE_PROBE_H
+#define FREEZELINE_SIMULATE_PROBE_H
+
+#include "dataset.h"
+#include "roles.h"
+#include "stages/placement.h"
+
+struct probe;
+
+/* CPU time in us per answered request: of the thread that does the process's work, and of its others. */
+struct probe_cpu {
+    double main_us, io_us;
+};
+
+/* One answered request. */
+struct probe_request {
+    double total_us;
+    int exit; /* -1: the network */
+    double lookup_us;
+    int n_stages;
+    double wire_us[PIPELINE_MAX_STAGES], compute_us[PIPELINE_MAX_STAGES];
+};
+
+struct probe_phase {
+    int n;
+    struct probe_request *request; /* owned */
+    double seconds;
+    struct probe_cpu client, broker, cache[PIPELINE_MAX_CACHES], stage[PIPELINE_MAX_STAGES];
+    double lookup_messages, lookup_rows; /* of all caches, per answered request */
+};
+
+/* Finds the processes of a pipeline that `freezeline up` started on this host. FL_UNAVAILABLE when it is not
+ * up. */
+int probe_new(struct probe **out, const struct pipeline *p, const struct dataset *data, struct error *e);
+void probe_free(struct probe *b);
+
+/* Keeps `closed` requests in flight until `requests` are answered. FL_UNAVAILABLE when one fails. */
+int probe_run(struct probe_phase *out, struct probe *b, int closed, int requests, bool caches,
+              struct error *e);
+void probe_release(struct probe_phase *phase);
+
+#endif

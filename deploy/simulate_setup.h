@@ -1,0 +1,37 @@
+/* simulate_setup.h - from a cut model, measurements and a cluster to what the simulation takes */
+#ifndef FREEZELINE_SIMULATE_SETUP_H
+#define FREEZELINE_SIMULATE_SETUP_H
+
+#include "simulate_cluster.h"
+#include "simulate_measured.h"
+#include "stages/placement.h"
+
+/* How the model is cut: by the pieces of the measurements. */
+struct setup_shape {
+    int n_stages, last[PIPELINE_MAX_STAGES]; /* cut behind each stage; n_cuts for the last one */
+    int max_batch[PIPELINE_MAX_STAGES], threads[PIPELINE_MAX_STAGES], replicas[PIPELINE_MAX_STAGES];
+    int n_exits, exit_cut[PIPELINE_MAX_EXITS], exit[PIPELINE_MAX_EXITS]; /* exit: of the measurements */
+};
+
+/* The shape that p's file gives, its names found in the model and in the measurements. FL_STALE when these
+ * are of another model or lack an exit. `caches` false: no exits. */
+int setup_shape_of(struct setup_shape *out, const struct pipeline *p, const struct measured *m, bool caches,
+                   struct error *e);
+
+struct setup {
+    struct simulation simulation; /* load and seed are the caller's to fill in */
+    struct simulation_host *host;
+    struct simulation_place *place;
+    struct simulation_times *times;
+    double *ns; /* all times */
+    int *cache_host;
+    double wake_ns[MEASURED_MAX_WAKES];
+    int cores; /* that processes of the pipeline were given */
+};
+
+/* Borrows nothing but its own memory once made. FL_VALUE when the cluster has no room. */
+int setup_make(struct setup *out, const struct setup_shape *shape, const struct measured *m,
+               const struct cluster *c, const struct pipeline *p, struct error *e);
+void setup_release(struct setup *s);
+
+#endif
