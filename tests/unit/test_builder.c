@@ -204,9 +204,9 @@ static void test_interrupted_is_the_same(void **state)
 
 static void test_a_class_without_examples(void **state)
 {
-    static const char *const kinds[] = {"knn", "kmeans"};
+    static const char *const kinds[] = {"knn", "kmeans", "learned"};
     (void)state;
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < 3; i++) {
         struct world *w = world_new(kinds[i], 1);
         struct cache *c = build(w);
         assert_true(right_share(w, c) > 0.95);
@@ -243,47 +243,68 @@ static void test_bad_input_is_named(void **state)
 }
 
 /* Rows with NaN or infinity, in a file of their own: they are neither learned from nor stored. */
-static void test_rows_that_are_not_finite(void **state)
+static struct cache *build_spoiled(struct world *w)
 {
-    struct world *w = world_new("knn", -1);
     struct matrix_writer *to;
     struct matrix_file spoiled;
     char path[128];
     int64_t have;
     struct cache *c;
-    (void)state;
     snprintf(path, sizeof path, "%s/spoiled.rows", w->dir);
     assert_int_equal(matrix_writer_open(&to, path, DIM, 5, &have, NULL), FL_OK);
     for (int i = 0; i < TRAIN; i++) {
         float row[DIM];
         memcpy(row, w->train.data + (size_t)i * DIM, sizeof row);
-        if (i % 3 == 0)
-            row[i % DIM] = i % 2 ? NAN : INFINITY;
+        if (i % 4 == 0)
+            row[i % DIM] = i % 8 ? NAN : INFINITY;
         assert_int_equal(matrix_writer_append(to, row, 1, NULL), FL_OK);
     }
     assert_int_equal(matrix_writer_close(to, NULL), FL_OK);
     assert_int_equal(matrix_open(&spoiled, path, NULL), FL_OK);
     w->in.train = &spoiled;
-    w->in.budget_bytes = 0;
     c = build(w);
-    assert_int_equal(cache_info(c).entries, TRAIN - TRAIN / 3);
-    cache_free(c);
     matrix_close(&spoiled);
-    world_free(w);
+    return c;
+}
+
+static void test_rows_that_are_not_finite(void **state)
+{
+    static const char *const kinds[] = {"knn", "kmeans", "learned"};
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        struct world *w = world_new(kinds[i], -1);
+        struct cache *c;
+        float x[DIM];
+        w->in.budget_bytes = i == 0 ? 0 : 1000;
+        c = build_spoiled(w);
+        if (i == 0)
+            assert_int_equal(cache_info(c).entries, TRAIN - TRAIN / 4);
+        assert_true(right_share(w, c) > 0.8);
+        memcpy(x, w->calibrate.data, sizeof x);
+        assert_true(sample_lookup(c, x).label >= 0);
+        x[3] = NAN; /* and of a request: a miss */
+        assert_int_equal(sample_lookup(c, x).label, -1);
+        assert_false(sample_lookup(c, x).hit);
+        cache_free(c);
+        world_free(w);
+    }
 }
 
 static void test_a_constant_feature_has_no_weight(void **state)
 {
-    struct world *w = world_new("kmeans", -1);
-    struct cache *c = build(w);
-    float a[DIM], b[DIM];
+    static const char *const kinds[] = {"knn", "kmeans", "learned"};
     (void)state;
-    memcpy(a, w->calibrate.data, sizeof a);
-    memcpy(b, a, sizeof b);
-    b[0] = 1e6f; /* 3.25 in all rows that were seen */
-    assert_true(sample_lookup(c, a).confidence == sample_lookup(c, b).confidence);
-    cache_free(c);
-    world_free(w);
+    for (int i = 0; i < 3; i++) {
+        struct world *w = world_new(kinds[i], -1);
+        struct cache *c = build(w);
+        float a[DIM], b[DIM];
+        memcpy(a, w->calibrate.data, sizeof a);
+        memcpy(b, a, sizeof b);
+        b[0] = 1e6f; /* 3.25 in all rows that were seen */
+        assert_true(sample_lookup(c, a).confidence == sample_lookup(c, b).confidence);
+        cache_free(c);
+        world_free(w);
+    }
 }
 
 /* --- the parts --- */

@@ -242,6 +242,54 @@ static void test_resampling_finds_few_broken(void **state)
     evidence_release(&ev);
 }
 
+/* What must not be done: the order is made from the same points that judge it, and chance gets no allowance.
+ */
+static bool leaks(const struct evidence *ev, const struct evidence *world, const struct promise_terms *terms)
+{
+    struct promise_order o;
+    struct promise_result r;
+    int64_t last = -1;
+    assert_int_equal(promise_order(&o, ev, terms, false, NULL), FL_OK);
+    for (int64_t row = 0; row < o.rows; row++) {
+        promise_judge(&r, ev, 0, ev->points, o.threshold + 2 * row, o.placed, false, NULL);
+        if (r.loss <= terms->budget)
+            last = row;
+    }
+    r.loss = 0;
+    if (last >= 0)
+        promise_judge(&r, world, 0, world->points, o.threshold + 2 * last, o.placed, false, NULL);
+    promise_order_release(&o);
+    return r.loss > terms->budget;
+}
+
+/* Planning and certifying together (test_risk.c has the certificate alone, in 2,000 worlds). */
+static void test_promises_in_many_worlds(void **state)
+{
+    enum { WORLDS = 150 };
+    static const struct promise_terms terms = {false, 0.02, 0.9};
+    struct evidence world;
+    int broken = 0, leaky = 0;
+    double share = 0;
+    (void)state;
+    draw(&world, &two, 100000, 1000);
+    for (int i = 0; i < WORLDS; i++) {
+        struct evidence ev;
+        struct promise_choice c;
+        struct promise_result r;
+        draw(&ev, &two, 800, 2000 + (uint64_t)i);
+        assert_int_equal(promise_choose(&c, &ev, &terms, false, NULL), FL_OK);
+        promise_judge(&r, &world, 0, world.points, c.threshold, c.placed, false, NULL);
+        broken += r.loss > terms.budget;
+        share += r.share / WORLDS;
+        leaky += leaks(&ev, &world, &terms);
+        evidence_release(&ev);
+    }
+    assert_true(broken <= 0.1 * WORLDS);
+    assert_true(share > 0.2);
+    assert_true(leaky > 0.3 * WORLDS);
+    evidence_release(&world);
+}
+
 static void test_evidence_on_disk(void **state)
 {
     char path[] = "/tmp/freezeline-evidence-XXXXXX";
@@ -297,6 +345,7 @@ int main(void)
         cmocka_unit_test(test_what_cannot_be_promised),
         cmocka_unit_test(test_point_estimate),
         cmocka_unit_test(test_resampling_finds_few_broken),
+        cmocka_unit_test(test_promises_in_many_worlds),
         cmocka_unit_test(test_evidence_on_disk),
         cmocka_unit_test(test_cache_with_threshold),
     };
