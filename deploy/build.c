@@ -57,12 +57,12 @@ static bool has_cache(const struct placed_exit *exit)
 }
 
 static int extract_one(struct build *b, struct extracted *out, const struct dataset *data, const char *name,
-                       struct error *e)
+                       int copies, struct error *e)
 {
     char directory[STATE_PATH_BYTES], phase[64];
     struct extraction x = {b->pipeline, b->graph, &b->place,  data,
                            directory,   phase,    b->threads, b->graph->free_batch ? b->batch : 1,
-                           on_progress, b};
+                           on_progress, b,        copies};
     int rc = state_path(directory, b->pipeline, e, "build/%s", name);
 
     snprintf(phase, sizeof phase, "run %s", name);
@@ -100,17 +100,24 @@ static double network_work(const struct graph *g)
     return flops / 2;
 }
 
+/* Copies are for what learns; points and centroids are made of the data themselves. */
+static int64_t rows_for(const struct build *b, int k)
+{
+    return !strcmp(kinds_name[k], "learned") ? b->train.rows : b->train.records;
+}
+
 static int build_candidate(struct build *b, int i, int k, struct error *e)
 {
     const struct placed_exit *exit = &b->place.exit[i];
+    struct matrix_file train = b->train.descriptor[i], scores = b->train.scores;
     char work[STATE_PATH_BYTES];
     struct builder_input in = {
         .exit_name = exit->name,
         .kind = kinds_name[k],
         .classes = b->train.classes,
-        .train = &b->train.descriptor[i],
+        .train = &train,
         .train_labels = b->train.label,
-        .train_scores = &b->train.scores,
+        .train_scores = &scores,
         .calibrate = &b->calibrate.descriptor[i],
         .calibrate_labels = b->calibrate.label,
         .config = &b->pipeline->cache,
@@ -123,6 +130,7 @@ static int build_candidate(struct build *b, int i, int k, struct error *e)
     };
     int rc;
 
+    train.rows = scores.rows = rows_for(b, k);
     memcpy(in.model, b->graph->digest, sizeof in.model);
     if ((rc = state_path(work, b->pipeline, e, "build/exits/%s", exit->name)) || (rc = state_make(work, e)))
         return rc;
@@ -304,12 +312,21 @@ static int divide_budget(struct build *b, struct error *e)
     return FL_OK;
 }
 
+/* Copies of each training record: none where nothing learns from them. */
+static int copies(const struct build *b)
+{
+    for (int i = 0; i < b->place.n_exits; i++)
+        if (candidate(b, i, kinds_index("learned")))
+            return b->pipeline->cache.augment;
+    return 0;
+}
+
 static int build_all(struct build *b, struct error *e)
 {
-    int rc = extract_one(b, &b->train, b->train_data, "train", e);
+    int rc = extract_one(b, &b->train, b->train_data, "train", copies(b), e);
 
     if (!rc)
-        rc = extract_one(b, &b->calibrate, b->calibrate_data, "calibrate", e);
+        rc = extract_one(b, &b->calibrate, b->calibrate_data, "calibrate", 0, e);
     if (!rc)
         rc = build_candidates(b, e);
     if (!rc)

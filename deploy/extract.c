@@ -10,6 +10,7 @@
 #include <unistd.h>
 #include <xxhash.h>
 
+#include "augment.h"
 #include "state.h"
 #include "stages/descriptor.h"
 #include "stages/exec.h"
@@ -22,7 +23,13 @@ struct extractor {
     int64_t have[PIPELINE_MAX_EXITS], have_scores; /* rows on disk */
     int64_t at;                                    /* next record to run: the least of them */
     float *descriptors;                            /* batch x largest dim */
+    float *room;                                   /* two pictures, for copies */
 };
+
+static int64_t row_count(const struct extraction *x)
+{
+    return dataset_count(x->data) * (1 + x->copies);
+}
 
 int32_t extract_label(const float *scores, int n)
 {
@@ -74,6 +81,8 @@ static uint64_t tag_of(const struct extraction *x, const struct placed_exit *exi
     h = XXH3_64bits_withSeed(x->graph->digest, 16, h);
     h = XXH3_64bits_withSeed(p->mean, sizeof p->mean[0] * (size_t)p->channels, h);
     h = XXH3_64bits_withSeed(p->std, sizeof p->std[0] * (size_t)p->channels, h);
+    if (x->copies > 0)
+        h = XXH3_64bits_withSeed(&p->cache.seed, sizeof p->cache.seed, h);
     if (!exit)
         return h;
     h = XXH3_64bits_withSeed(exit->cut.name, strlen(exit->cut.name), h);
@@ -103,7 +112,7 @@ static int open_writer(struct matrix_writer **out, const struct extraction *x, c
 static int open_writers(struct extractor *s, struct error *e)
 {
     const struct placement *place = s->of->placement;
-    int64_t count = dataset_count(s->of->data);
+    int64_t count = row_count(s->of);
     int rc = open_writer(&s->scores, s->of, "+scores", s->classes, tag_of(s->of, NULL), &s->have_scores, e);
 
     s->at = s->have_scores;
@@ -123,7 +132,7 @@ static int open_writers(struct extractor *s, struct error *e)
 static int check_disk(const struct extractor *s, struct error *e)
 {
     struct statvfs fs;
-    double need = 0, left = (double)(dataset_count(s->of->data) - s->at);
+    double need = 0, left = (double)(row_count(s->of) - s->at);
 
     for (int i = 0; i < s->of->placement->n_exits; i++)
         need += 4.0 * left * s->dim[i];
@@ -160,7 +169,8 @@ static int measure(struct extractor *s, struct error *e)
         widest = s->dim[i] > widest ? s->dim[i] : widest;
     }
     s->descriptors = malloc(sizeof(float) * (size_t)widest * (size_t)s->of->batch);
-    return s->descriptors ? FL_OK : error_set(e, FL_NOMEM, "no memory for descriptors");
+    s->room = malloc(2 * (size_t)tensor_bytes(&input));
+    return s->descriptors && s->room ? FL_OK : error_set(e, FL_NOMEM, "no memory for descriptors");
 }
 
 /* Appends those of `n` rows that begin at record `at` which the file does not have yet. */
@@ -177,6 +187,19 @@ static int append_new(struct matrix_writer *w, int64_t *have, const float *rows,
     return rc;
 }
 
+/* Row i as the network's input. */
+static void row_image(struct extractor *s, int64_t i, float *out)
+{
+    const struct extraction *x = s->of;
+    const struct augmentation a = {x->data, x->pipeline, x->pipeline->cache.seed, s->room};
+    int64_t records = dataset_count(x->data);
+
+    if (i < records)
+        dataset_image(x->data, i, x->pipeline, out);
+    else
+        augment_image(&a, i % records, (int)(i / records), out);
+}
+
 static int run_batch(struct extractor *s, int n, struct error *e)
 {
     const struct extraction *x = s->of;
@@ -187,7 +210,7 @@ static int run_batch(struct extractor *s, int n, struct error *e)
     int from = 0, rc;
 
     for (int i = 0; i < n; i++)
-        dataset_image(x->data, s->at + i, x->pipeline, input + i * size);
+        row_image(s, s->at + i, input + i * size);
     for (int i = 0; i < x->placement->n_exits; i++) {
         int node = x->placement->exit[i].cut.node;
         if ((rc = exec_run(s->exec, from, node, n, NULL, NULL, e)) ||
@@ -208,7 +231,7 @@ static int run_batch(struct extractor *s, int n, struct error *e)
 
 static int run_all(struct extractor *s, struct error *e)
 {
-    int64_t count = dataset_count(s->of->data);
+    int64_t count = row_count(s->of);
     int rc = FL_OK;
 
     while (!rc && s->at < count) {
@@ -259,6 +282,7 @@ static int write_files(struct extracted *out, const struct extraction *x, struct
     rc = close_writers(&s, rc, e);
     memcpy(out->side, s.side, sizeof out->side);
     free(s.descriptors);
+    free(s.room);
     exec_free(s.exec);
     return rc;
 }
@@ -270,9 +294,11 @@ static int open_matrix(struct matrix_file *m, const struct extraction *x, const 
 
     if (!rc)
         rc = matrix_open(m, path, e);
-    if (!rc && m->rows < dataset_count(x->data))
+    if (!rc && m->rows > row_count(x))
+        m->rows = row_count(x); /* another build made more copies */
+    if (!rc && m->rows < row_count(x))
         rc = error_set(e, FL_CORRUPT, "%s has %lld rows, %lld are needed; remove it and build again", path,
-                       (long long)m->rows, (long long)dataset_count(x->data));
+                       (long long)m->rows, (long long)row_count(x));
     return rc;
 }
 
@@ -294,7 +320,8 @@ int extract(struct extracted *out, const struct extraction *x, struct error *e)
     int rc;
 
     memset(out, 0, sizeof *out);
-    out->rows = dataset_count(x->data);
+    out->records = dataset_count(x->data);
+    out->rows = row_count(x);
     out->n_exits = x->placement->n_exits;
     if ((rc = extract_classes(x->graph, &out->classes, e)) || (rc = write_files(out, x, e)))
         return rc;

@@ -21,11 +21,12 @@ struct extraction {
     int threads, batch;
     builder_progress progress;
     void *progress_arg;
+    int copies; /* of each record, besides (augment.h): all records first, then the first copy of all, .. */
 };
 
 /* The files, mapped; release with extracted_release. */
 struct extracted {
-    int64_t rows;
+    int64_t rows, records; /* records: of the data set itself, the first rows */
     int classes, n_exits;
     struct matrix_file descriptor[PIPELINE_MAX_EXITS]; /* of exits whose kind is not "none" */
     int side[PIPELINE_MAX_EXITS];                      /* of descriptors that are maps; 0: they are not */

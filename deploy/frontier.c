@@ -203,10 +203,17 @@ static int add(struct frontier *f, struct run *r, const char *file, struct error
 static int run_data(struct run *r, struct error *e)
 {
     char directory[STATE_PATH_BYTES];
-    struct extraction x = {
-        r->in->pipeline, r->in->graph,       r->in->placement, r->in->data,
-        directory,       "run the requests", r->in->threads,   r->in->graph->free_batch ? BATCH : 1,
-        r->in->progress, r->in->progress_arg};
+    struct extraction x = {r->in->pipeline,
+                           r->in->graph,
+                           r->in->placement,
+                           r->in->data,
+                           directory,
+                           "run the requests",
+                           r->in->threads,
+                           r->in->graph->free_batch ? BATCH : 1,
+                           r->in->progress,
+                           r->in->progress_arg,
+                           0};
     int rc = state_path(directory, r->in->pipeline, e, "build/frontier");
 
     if (!rc)

@@ -17,11 +17,15 @@ static int64_t row_floats(const struct tensor *t)
     return n;
 }
 
-/* No grid is finer than the activation. */
-static int clamp(int grid, int64_t h, int64_t w)
+/* Grid i as it fits: never finer than the activation; one that stands alone has cells twice as wide while its
+ * map would be too large. */
+static int fit(const struct descriptor_config *c, int i, const struct tensor *t)
 {
-    int64_t side = h < w ? h : w;
-    return grid < side ? grid : (int)side;
+    int64_t side = t->dim[1] < t->dim[2] ? t->dim[1] : t->dim[2], grid = c->grid[i];
+    grid = grid < side ? grid : side;
+    while (c->n_grids == 1 && grid > 1 && grid * grid * t->dim[3] > DESCRIPTOR_MAP_FLOATS)
+        grid = (grid + 1) / 2;
+    return (int)grid;
 }
 
 int descriptor_dim(const struct tensor *activation, const struct descriptor_config *c)
@@ -30,7 +34,7 @@ int descriptor_dim(const struct tensor *activation, const struct descriptor_conf
     if (c->flatten || activation->rank != 4)
         return (int)row_floats(activation);
     for (int i = 0; i < c->n_grids; i++) {
-        int64_t g = clamp(c->grid[i], activation->dim[1], activation->dim[2]);
+        int64_t g = fit(c, i, activation);
         cells += g * g;
     }
     return (int)(cells * activation->dim[3]);
@@ -42,7 +46,7 @@ int descriptor_side(const struct tensor *activation, const struct descriptor_con
         return 0;
     if (c->flatten)
         return activation->dim[1] == activation->dim[2] ? (int)activation->dim[1] : 0;
-    return c->n_grids == 1 ? clamp(c->grid[0], activation->dim[1], activation->dim[2]) : 0;
+    return c->n_grids == 1 ? fit(c, 0, activation) : 0;
 }
 
 struct image {
@@ -139,7 +143,7 @@ void descriptor_compute(const struct tensor *activation, const struct descriptor
         return;
     }
     for (int i = 0; i < c->n_grids; i++)
-        fitting.grid[i] = clamp(c->grid[i], activation->dim[1], activation->dim[2]);
+        fitting.grid[i] = fit(c, i, activation);
     for (int64_t i = 0; i < n; i++) {
         struct image m = {x + i * row, activation->dim[1], activation->dim[2], activation->dim[3]};
         pool_image(&m, &fitting, out + i * descriptor_dim(activation, c));

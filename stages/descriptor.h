@@ -12,6 +12,8 @@
 #include "wire/tensor.h"
 #include "base/pipeline.h"
 
+#define DESCRIPTOR_MAP_FLOATS 8192
+
 /* Floats per request for an activation of this physical (NHWC or [n,d]) shape. */
 int descriptor_dim(const struct tensor *activation, const struct descriptor_config *c);
 /* Where the descriptor is one map [side][side][channel] (a single grid, or flatten of a square): its side;

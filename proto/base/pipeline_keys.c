@@ -87,7 +87,8 @@ const struct key pipeline_keys[] = {
      .help = "descriptor is the whole activation, as in the paper, instead of its pooled grids"},
     {"cache.grids.#", KEY_INT, ROOT(cache.descriptor.grid), "1 2 4", RANGE(1, 64),
      LIST(ROOT(cache.descriptor.n_grids), PIPELINE_MAX_GRIDS),
-     .help = "descriptor: means of each channel over 1x1, 2x2, 4x4 cells"},
+     .help =
+         "descriptor: means of each channel over 1x1, 2x2, 4x4 cells; learned does best on one grid, [8]"},
     {"cache.nodes", KEY_INT, ROOT(cache.nodes), "1024", RANGE(1, 65536),
      .help = "width of the projection (the paper's)"},
     {"cache.k", KEY_INT, ROOT(cache.k), "10", RANGE(1, 1024), .help = "neighbours of knn"},
@@ -106,6 +107,9 @@ const struct key pipeline_keys[] = {
      .help = "longest time that a stage holds a batch back for a verdict"},
     {"cache.train_epochs", KEY_INT, ROOT(cache.train_epochs), "5", RANGE(1, 10000),
      .help = "passes over the data when a projection is trained"},
+    {"cache.augment", KEY_INT, ROOT(cache.augment), "2", RANGE(0, 100),
+     .help =
+         "learned: copies of each training picture, mirrored, shifted, mixed; 0 where that makes no sense"},
     {"cache.seed", KEY_UINT64, ROOT(cache.seed), "1", RANGE(0, 9007199254740992.0),
      .help = "of everything random in a build"},
     {"redis.endpoint", KEY_REDIS, ROOT(redis.endpoint), .example = "127.0.0.1:6379",

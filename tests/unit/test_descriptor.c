@@ -118,6 +118,13 @@ static void a_single_grid_is_a_map(void **state)
     assert_int_equal(descriptor_dim(&small, &one), 4 * 4 * 3);
     assert_int_equal(descriptor_side(&small, &flatten), 0);
     assert_int_equal(descriptor_side(&row, &one), 0);
+    { /* 8 x 8 x 200 would be too many: 4 x 4 cells are made */
+        struct tensor wide = make(4, 1, 9, 9, 200);
+        assert_int_equal(descriptor_side(&wide, &one), 4);
+        assert_int_equal(descriptor_dim(&wide, &one), 4 * 4 * 200);
+        assert_int_equal(descriptor_dim(&wide, &two), (1 + 64) * 200);
+        tensor_release(&wide);
+    }
     tensor_release(&square);
     tensor_release(&small);
     tensor_release(&row);

@@ -1,0 +1,72 @@
+/* augment.c - mirrored, shifted and mixed pictures */
+#include "augment.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "cache_service/shuffle.h"
+
+#define SHIFT 8 /* by at most side / SHIFT */
+
+/* A record mirrored or not and shifted, planes of h x w; through `whole`. */
+static void move_image(const struct augmentation *a, int64_t record, struct shuffle *s, float *whole,
+                       float *out)
+{
+    struct tensor t = dataset_shape(a->data);
+    int h = (int)t.dim[2], w = (int)t.dim[3];
+    bool mirrored = shuffle_below(s, 2);
+    int down = (int)shuffle_below(s, 2 * (uint32_t)(h / SHIFT) + 1) - h / SHIFT;
+    int right = (int)shuffle_below(s, 2 * (uint32_t)(w / SHIFT) + 1) - w / SHIFT;
+
+    dataset_image(a->data, record, a->pipeline, whole);
+    for (int64_t row = 0; row < t.dim[1] * h; row++) {
+        int y = (int)(row % h) - down;
+        const float *from = whole + (row - row % h + y) * w;
+        for (int x = 0; x < w; x++) {
+            int at = mirrored ? w - 1 - (x - right) : x - right;
+            *out++ = y < 0 || y >= h || at < 0 || at >= w ? 0 : from[at];
+        }
+    }
+}
+
+static void blend(float *to, const float *other, int64_t n, float share)
+{
+    for (int64_t i = 0; i < n; i++)
+        to[i] += share * (other[i] - to[i]);
+}
+
+/* A square of the other that covers `share` of the picture. */
+static void paste(const struct tensor *t, float *to, const float *other, float share, struct shuffle *s)
+{
+    int h = (int)t->dim[2], w = (int)t->dim[3];
+    int rows = (int)((float)h * sqrtf(share)), columns = (int)((float)w * sqrtf(share));
+    int top = (int)shuffle_below(s, (uint32_t)(h - rows + 1)),
+        left = (int)shuffle_below(s, (uint32_t)(w - columns + 1));
+
+    for (int64_t plane = 0; plane < t->dim[1]; plane++) {
+        for (int y = top; y < top + rows; y++) {
+            int64_t at = (plane * h + y) * w + left;
+            memcpy(to + at, other + at, (size_t)columns * sizeof *to);
+        }
+    }
+}
+
+void augment_image(const struct augmentation *a, int64_t record, int copy, float *out)
+{
+    struct tensor t = dataset_shape(a->data);
+    int64_t size = tensor_count(&t), other;
+    float *whole = a->room, *second = a->room + size, share;
+    struct shuffle s;
+
+    shuffle_seed(&s, a->seed ^ ((uint64_t)record * 0x9e3779b97f4a7c15u), (uint64_t)copy);
+    move_image(a, record, &s, whole, out);
+    if (copy < 2)
+        return;
+    other = (int64_t)(shuffle_uniform(&s) * (double)dataset_count(a->data));
+    move_image(a, other, &s, whole, second);
+    share = (float)shuffle_uniform(&s);
+    if (shuffle_below(&s, 2))
+        blend(out, second, size, share);
+    else
+        paste(&t, out, second, share, &s);
+}
