@@ -1,0 +1,214 @@
+/* test_bench.c - `freezeline bench` on real processes: what it reports, and what it survives */
+#include "harness.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <jansson.h>
+
+#include "deploy/npy.h"
+
+static const char yaml[] = "name: tiny\n"
+                           "stages:\n"
+                           "  - {last: block1.out}\n"
+                           "  - {last: block2.out}\n"
+                           "  - {}\n"
+                           "cache: {kind: none}\n"
+                           "broker: {deadline_ms: 500}\n";
+
+static char data[HARNESS_PATH + 64], output[HARNESS_PATH + 64];
+
+static struct harness *open_world(void)
+{
+    struct harness *h = harness_new(NULL, yaml);
+    struct tensor t = {.dtype = TENSOR_F32, .rank = 4, .dim = {8, 3, 16, 16}};
+    char path[HARNESS_PATH + 32];
+    struct error e;
+
+    assert_int_equal(tensor_alloc(&t), FL_OK);
+    harness_random(t.data, tensor_count(&t), 1);
+    snprintf(path, sizeof path, "%s/x.npy", harness_dir(h));
+    snprintf(data, sizeof data, "npy:%s", path);
+    snprintf(output, sizeof output, "%s/out.json", harness_dir(h));
+    assert_int_equal(npy_write(&t, path, &e), FL_OK);
+    tensor_release(&t);
+    return h;
+}
+
+/* Starts `freezeline bench` on the data with more arguments, ended by NULL. */
+static int start(struct harness *h, const char *const *arguments)
+{
+    const char *argv[24] = {"freezeline", "bench", "-c", harness_config(h), "--data", data}, *build;
+    char path[HARNESS_PATH + 32];
+    int n = 6;
+
+    while (*arguments && n < 23)
+        argv[n++] = *arguments++;
+    build = getenv("FREEZELINE_BUILD");
+    snprintf(path, sizeof path, "%s/freezeline", build ? build : "build/release");
+    return harness_spawn_path(h, path, argv);
+}
+
+/* Starts a bench that would go on for long. */
+static int start_long(struct harness *h)
+{
+    return start(h, (const char *const[]){"--rate", "100", "--duration", "600", "--no-warm-up", "--output",
+                                          output, NULL});
+}
+
+static json_t *document(void)
+{
+    json_error_t problem;
+    json_t *root = json_load_file(output, 0, &problem);
+
+    if (!root)
+        fail_msg("%s: %s", output, problem.text);
+    assert_string_equal(json_string_value(json_object_get(root, "format")), "freezeline-bench");
+    return root;
+}
+
+struct seen {
+    struct client *client;
+    uint64_t answered;
+};
+
+static bool answered(void *arg)
+{
+    const struct seen *s = arg;
+    return harness_status(s->client).answered >= s->answered;
+}
+
+static void wait_for_answers(struct harness *h, uint64_t more)
+{
+    struct seen s = {.client = harness_client(h)};
+
+    s.answered = harness_status(s.client).answered + more;
+    harness_until(answered, &s, 60, "answers");
+    client_free(s.client);
+}
+
+static void test_compare_with_whole_and_no_cache(void **state)
+{
+    struct harness *h = open_world();
+    json_t *root, *against, *one;
+    int bench;
+    (void)state;
+
+    harness_pipeline_up(h);
+    bench = start(h, (const char *const[]){"--closed", "2", "--requests", "50", "--rounds", "5", "--against",
+                                           "no-cache", "--against", "whole", "--output", output, NULL});
+    assert_int_equal(harness_wait(h, bench), 0);
+    assert_true(harness_count(h, bench, "tiny / tiny in one process") == 1);
+    root = document();
+    against = json_object_get(root, "against");
+    assert_int_equal(json_integer_value(json_object_get(against, "rounds")), 5);
+    assert_int_equal(json_array_size(json_object_get(against, "configurations")), 3);
+    assert_int_equal(json_array_size(json_object_get(against, "ratios")), 2 * 4);
+    for (size_t i = 0; i < 3; i++) {
+        one = json_array_get(json_object_get(against, "configurations"), i);
+        assert_int_equal(json_integer_value(json_object_get(one, "answered")), 50);
+        assert_int_equal(json_integer_value(json_object_get(one, "errors")), 0);
+    }
+    assert_int_equal(json_integer_value(json_object_get(json_object_get(one, "pipeline"), "stages")), 1);
+    assert_true(json_is_null(json_object_get(root, "accuracy"))); /* the data has no labels */
+    json_decref(root);
+    harness_free(h);
+}
+
+/* The worker's death and its successor are in the report; no request is lost by it. */
+static void test_a_worker_that_dies_is_an_event(void **state)
+{
+    struct harness *h = open_world();
+    int broker, bench;
+    json_t *root, *events, *event;
+    size_t i, told = 0;
+    (void)state;
+
+    broker = harness_pipeline_up(h);
+    bench = start_long(h);
+    wait_for_answers(h, 150); /* more than a second: it was looked at */
+    harness_signal(h, broker + 2, SIGKILL);
+    harness_wait(h, broker + 2);
+    harness_stage(h, 1, 0);
+    wait_for_answers(h, 250);
+    harness_signal(h, bench, SIGINT);
+    assert_int_equal(harness_wait(h, bench), 1);
+    assert_int_equal(harness_count(h, bench, "the report is partial"), 1);
+    root = document();
+    assert_true(json_is_false(json_object_get(root, "valid")));
+    assert_non_null(strstr(json_string_value(json_object_get(root, "doubt")), "interrupted"));
+    events = json_object_get(root, "events");
+    json_array_foreach(events, i, event)
+    {
+        told += strstr(json_string_value(json_object_get(event, "text")), "stage1.0") != NULL;
+    }
+    assert_true(told > 0);
+    assert_true(json_array_size(json_object_get(root, "processes")) >= 4);
+    json_decref(root);
+    harness_free(h);
+}
+
+static void test_a_broker_that_dies_leaves_a_partial_report(void **state)
+{
+    struct harness *h = open_world();
+    int broker, bench;
+    json_t *root;
+    (void)state;
+
+    broker = harness_pipeline_up(h);
+    bench = start_long(h);
+    wait_for_answers(h, 50);
+    harness_signal(h, broker, SIGKILL);
+    harness_wait(h, broker);
+    assert_int_equal(harness_wait(h, bench), 1);
+    assert_int_equal(harness_count(h, bench, "the report is partial"), 1);
+    root = document();
+    assert_true(json_is_false(json_object_get(root, "valid")));
+    assert_non_null(strstr(json_string_value(json_object_get(root, "doubt")), "did not answer any more"));
+    assert_true(json_integer_value(json_object_get(root, "answered")) >= 50);
+    json_decref(root);
+    harness_free(h);
+}
+
+static void test_a_full_disk(void **state)
+{
+    struct harness *h = open_world();
+    int bench;
+    (void)state;
+
+    harness_pipeline_up(h);
+    bench = start(h, (const char *const[]){"--requests", "20", "--no-warm-up", "--json", "--output",
+                                           "/dev/full", NULL});
+    assert_int_equal(harness_wait(h, bench), 1);
+    assert_int_equal(harness_count(h, bench, "cannot write /dev/full: No space left"), 1);
+    assert_int_equal(harness_count(h, bench, "\"sent\": 20,"),
+                     2); /* stdout still has it, and its time line */
+    harness_free(h);
+}
+
+static void test_nobody_there(void **state)
+{
+    struct harness *h = open_world();
+    int bench;
+    (void)state;
+
+    bench = start(h, (const char *const[]){NULL});
+    assert_int_equal(harness_wait(h, bench), 1);
+    assert_int_equal(harness_count(h, bench, "does not reply"), 1);
+    harness_free(h);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_compare_with_whole_and_no_cache),
+        cmocka_unit_test(test_a_worker_that_dies_is_an_event),
+        cmocka_unit_test(test_a_broker_that_dies_leaves_a_partial_report),
+        cmocka_unit_test(test_a_full_disk),
+        cmocka_unit_test(test_nobody_there),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
