@@ -35,8 +35,9 @@ struct fake_server {
     void *context, *socket;
     pthread_t thread;
     atomic_bool end;
-    _Atomic int64_t seen;
-    uint64_t free_ns; /* when the server is done with what it has */
+    _Atomic int64_t seen, asked;  /* requests, and questions for its status */
+    _Atomic uint64_t incarnation; /* of a worker that it says to have: this process; 0: none */
+    uint64_t free_ns;             /* when the server is done with what it has */
     int first, n;
     struct fake_pending {
         struct peer peer;
@@ -47,15 +48,31 @@ struct fake_server {
     struct message message;
 };
 
+static void fake_status(struct fake_server *s)
+{
+    struct status_reply *r = &s->message.status_reply;
+
+    memset(&s->message, 0, sizeof s->message);
+    s->message.type = MESSAGE_STATUS_REPLY;
+    r->ready = true;
+    r->started_ns = 1;
+    if (s->incarnation) {
+        r->n_processes = 1;
+        r->process[0] = (struct process_status){
+            .role = ROLE_STAGE, .pid = (uint64_t)getpid(), .incarnation = s->incarnation};
+        strcpy(r->process[0].state, "ready");
+        gethostname(r->process[0].host, sizeof r->process[0].host - 1);
+    }
+    s->asked++;
+}
+
 static void fake_take(struct fake_server *s, const struct peer *peer, zmq_msg_t *payload)
 {
     struct fake_pending *p = &s->pending[(s->first + s->n) % FAKE_QUEUE];
     uint64_t now = clock_ns();
 
     if (s->message.type == MESSAGE_STATUS) {
-        memset(&s->message, 0, sizeof s->message);
-        s->message.type = MESSAGE_STATUS_REPLY;
-        s->message.status_reply.ready = true;
+        fake_status(s);
         frames_send(s->socket, peer, &s->message, NULL);
         return;
     }
