@@ -174,13 +174,14 @@ static void handle(struct broker *b, int door, const struct peer *from, uint64_t
     uint64_t now = clock_ns();
     enum message_type t = b->in.type;
 
-    if (door == CLIENTS && (t == MESSAGE_REQUEST || t == MESSAGE_STATUS || t == MESSAGE_DRAIN))
+    if (door == CLIENTS &&
+        (t == MESSAGE_REQUEST || t == MESSAGE_STATUS || t == MESSAGE_DRAIN || t == MESSAGE_SPANS))
         dispatch_client(b->dispatch, from, &b->in, &b->payload, now);
     else if (door == RESULTS && t == MESSAGE_RESULT)
         dispatch_result(b->dispatch, &b->in.result, &b->payload,
                         taken_ns - arrival_of(b->in.result.sent_ns, b->empty_ns[door], taken_ns).queue_ns,
                         now);
-    else if (door == CONTROL && (t == MESSAGE_HELLO || t == MESSAGE_HEARTBEAT))
+    else if (door == CONTROL && (t == MESSAGE_HELLO || t == MESSAGE_HEARTBEAT || t == MESSAGE_SPANS))
         dispatch_control(b->dispatch, from, &b->in, now);
     else
         on_garbage(b, door, from, &e, now);

@@ -27,8 +27,10 @@ int dispatch_new(struct dispatch **out, const struct pipeline *p, const struct d
         return FL_NOMEM;
     rc = requests_new(&d->requests, p->broker.max_requests, (size_t)(p->broker.max_memory_mb * 1024 * 1024),
                       seed);
+    if (!rc)
+        rc = span_log_new(&d->spans, DISPATCH_SPANS, ROLE_BROKER, 0, 0);
     if (rc) {
-        free(d);
+        dispatch_free(d);
         return rc;
     }
     registry_init(&d->registry, p);
@@ -49,6 +51,7 @@ void dispatch_free(struct dispatch *d)
     if (!d)
         return;
     requests_free(d->requests);
+    span_log_free(&d->spans);
     free(d);
 }
 
@@ -119,6 +122,7 @@ static void answer_error(struct dispatch *d, struct request_entry *e, uint32_t c
     snprintf(a->text, sizeof a->text, "%s", text);
     d->counters.failed++;
     d->counters.expired += code == FL_DEADLINE;
+    dispatch_note(d, e, SPAN_REQUEST, e->received_ns, now);
     send_answer(d, &e->client, NULL);
     dispatch_cancel(d, e, -1);
     dispatch_tell_outcome(d, e, -1, -1);
@@ -179,6 +183,8 @@ static void answer_result(struct dispatch *d, struct request_entry *e, const str
     a->attempts = e->attempt;
     a->request = e->id;
     fill_times(d, e, r, came_ns, now, a);
+    dispatch_note(d, e, SPAN_WIRE, came_ns - a->return_ns, came_ns);
+    dispatch_note(d, e, SPAN_REQUEST, e->received_ns, now);
     d->counters.answered++;
     if (r->exit >= 0) {
         d->counters.hits++;
@@ -282,6 +288,8 @@ void dispatch_client(struct dispatch *d, const struct peer *from, const struct m
             d->drainer[d->n_drainers++] = *from;
         if (requests_count(d->requests) == 0)
             dispatch_tell_drainers(d, now);
+    } else if (m->type == MESSAGE_SPANS) {
+        dispatch_hand_over_spans(d, from);
     }
 }
 
@@ -354,6 +362,7 @@ static void note_sent(struct dispatch *d, struct request_entry *e, const uint8_t
 {
     uint64_t overdue = now + d->attempt_ns;
     e->attempt++;
+    dispatch_note(d, e, SPAN_WAIT, e->attempt > 1 ? e->sent_ns : e->received_ns, now);
     e->sent_ns = now;
     e->n_route = d->registry.n_stages;
     if (!e->broker_ns)

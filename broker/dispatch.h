@@ -13,6 +13,7 @@
 
 #include "registry.h"
 #include "requests.h"
+#include "wire/span_log.h"
 
 /* Where messages go. `payload` as in frames_send: moved on success, left on failure. */
 struct dispatch_io {
@@ -32,6 +33,7 @@ struct counters {
 };
 
 #define DISPATCH_MAX_DRAINERS 8
+#define DISPATCH_SPANS        65536 /* of traced requests, of all processes, until a client takes them */
 
 struct dispatch {
     const struct pipeline *pipeline; /* borrowed */
@@ -50,6 +52,7 @@ struct dispatch {
     bool cancels; /* some worker has collected cancellations */
     int n_drainers;
     struct peer drainer[DISPATCH_MAX_DRAINERS];
+    struct span_log spans;
     struct message out; /* scratch for what is being sent */
 };
 
@@ -77,6 +80,12 @@ void dispatch_malformed(struct dispatch *d, const struct peer *from, uint64_t cl
 
 /* Answers every request with FL_UNAVAILABLE: the broker is going away. */
 void dispatch_abandon(struct dispatch *d, uint64_t now);
+
+/* dispatch_trace.c: what traced requests met here, and what others say of them */
+void dispatch_note(struct dispatch *d, const struct request_entry *e, enum span_kind kind, uint64_t start_ns,
+                   uint64_t end_ns);
+void dispatch_keep_spans(struct dispatch *d, const struct spans *s);
+void dispatch_hand_over_spans(struct dispatch *d, const struct peer *to);
 
 /* dispatch_members.c: workers come and go */
 void dispatch_lost(struct dispatch *d, const struct worker *w, const char *why, uint64_t now);

@@ -138,6 +138,8 @@ void dispatch_control(struct dispatch *d, const struct peer *from, const struct 
         on_hello(d, from, &m->hello, now);
     else if (m->type == MESSAGE_HEARTBEAT)
         on_heartbeat(d, from, &m->heartbeat, now);
+    else if (m->type == MESSAGE_SPANS)
+        dispatch_keep_spans(d, &m->spans);
 }
 
 static void flush_cancel(struct dispatch *d, struct worker *w)

@@ -16,9 +16,9 @@ static bool drawn(uint64_t id, uint64_t salt, double share)
 
 uint32_t sampling_flags(uint64_t id, uint32_t asked, const struct updates_config *c)
 {
-    uint32_t flags = asked & (JOB_NO_CACHE | JOB_AUDIT);
+    uint32_t flags = asked & (JOB_NO_CACHE | JOB_AUDIT | JOB_TRACE);
     if (flags & JOB_NO_CACHE)
-        return JOB_NO_CACHE;
+        return flags & ~(uint32_t)JOB_AUDIT;
     if (drawn(id, 1, c->sample))
         flags |= JOB_SAMPLED;
     if (drawn(id, 2, c->audit))

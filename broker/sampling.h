@@ -8,8 +8,9 @@
 
 #include "wire/message.h"
 
-/* The job flags of a request: what its client asked for (JOB_NO_CACHE, JOB_AUDIT) plus JOB_SAMPLED for a
- * share of updates.sample and JOB_AUDIT for a share of updates.audit. A request without look-ups is neither.
+/* The job flags of a request: what its client asked for (JOB_NO_CACHE, JOB_AUDIT, JOB_TRACE) plus JOB_SAMPLED
+ * for a share of updates.sample and JOB_AUDIT for a share of updates.audit. A request without look-ups is
+ * neither.
  */
 uint32_t sampling_flags(uint64_t id, uint32_t asked, const struct updates_config *c);
 

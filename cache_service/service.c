@@ -18,9 +18,12 @@
 #include "cache_service/keeper.h"
 #include "cache_service/lookups.h"
 #include "wire/frames.h"
+#include "wire/span_log.h"
 
-#define LOOKUP_BURST 64 /* look-ups between two looks at the other sockets */
-#define SAY_NS       (5 * NS_PER_S)
+#define LOOKUP_BURST  64 /* look-ups between two looks at the other sockets */
+#define SAY_NS        (5 * NS_PER_S)
+#define SPANS         4096 /* of traced requests, until the next heartbeat */
+#define SPAN_MESSAGES 4    /* of them, per heartbeat */
 
 /* At most one line per SAY_NS about a thing that others can make happen at will. */
 struct mishap {
@@ -37,6 +40,7 @@ struct service {
     struct hello hello; /* what this process says of itself */
     struct mishap garbage, control_garbage, refused, unwanted, undelivered;
     uint64_t lookup_empty_ns; /* when no look-up waited in the socket */
+    struct span_log spans;
     zmq_msg_t payload;
     struct message in, out; /* large: not on the stack */
 };
@@ -76,6 +80,25 @@ static void send_hits(struct service *s, const struct lookup *in, struct verdict
     }
 }
 
+/* Notes what passed for the traced requests of a look-up. Times are this host's. */
+static void note_spans(struct service *s, const struct lookup *in, const struct verdict *v,
+                       const struct arrival *came, uint64_t taken_ns, uint64_t done_ns)
+{
+    uint64_t taken = control_broker_ns(&s->broker, taken_ns), done = control_broker_ns(&s->broker, done_ns);
+    uint64_t came_ns = taken - came->queue_ns;
+    for (int i = 0; i < in->n; i++) {
+        const struct lookup_item *item = &in->item[i];
+        int32_t exit = (int32_t)in->exit;
+        if (!(item->flags & JOB_TRACE))
+            continue;
+        span_log_note(&s->spans, SPAN_WIRE, item->request, item->attempt, exit, came_ns - came->wire_ns,
+                      came_ns);
+        span_log_note(&s->spans, SPAN_QUEUE, item->request, item->attempt, exit, came_ns, taken);
+        span_log_note(&s->spans, v->item[i].hit ? SPAN_HIT : SPAN_MISS, item->request, item->attempt, exit,
+                      taken, done);
+    }
+}
+
 /* `taken_ns`: before it was read from the socket and decoded, which is a part of serving it. */
 static void on_lookup(struct service *s, const struct peer *from, uint64_t taken_ns)
 {
@@ -90,6 +113,7 @@ static void on_lookup(struct service *s, const struct peer *from, uint64_t taken
     now = clock_ns();
     v.lookup_ns = now - taken_ns;
     send_hits(s, &s->in.lookup, &v, &came, now);
+    note_spans(s, &s->in.lookup, &v, &came, taken_ns, now);
     s->out.type = MESSAGE_VERDICT;
     s->out.verdict = v;
     if (frames_send(s->lookup, from, &s->out, NULL))
@@ -212,6 +236,10 @@ static void speak(struct service *s, uint64_t now)
     else
         fill_heartbeat(s, &s->out.heartbeat, now);
     frames_send(s->control, NULL, &s->out, NULL); /* nobody there: said again at the next beat */
+    for (int i = 0; i < SPAN_MESSAGES && span_log_take(&s->spans, &s->out.spans); i++) {
+        s->out.type = MESSAGE_SPANS;
+        frames_send(s->control, NULL, &s->out, NULL);
+    }
 }
 
 /* --- life --- */
@@ -270,6 +298,7 @@ int service_new(struct service **out, const struct pipeline *p, int index, struc
     snprintf(id, sizeof id, "%016" PRIx64, s->hello.incarnation);
     /* The endpoint first: a second process with the same index must not get at the files of the first. */
     if ((rc = open_sockets(s, e)) || (rc = lookups_new(&s->lookups, e)) ||
+        (rc = span_log_new(&s->spans, SPANS, ROLE_CACHE, 0, (uint32_t)index)) ||
         (rc = keeper_new(&s->keeper, p, index, id, e)) || (rc = keeper_start(s->keeper, e))) {
         service_free(s);
         return rc;
@@ -358,5 +387,6 @@ void service_free(struct service *s)
     zmq_msg_close(&s->payload);
     keeper_free(s->keeper);
     lookups_free(s->lookups);
+    span_log_free(&s->spans);
     free(s);
 }

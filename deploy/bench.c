@@ -16,6 +16,7 @@
 #include "report.h"
 #include "scenario.h"
 #include "sweep.h"
+#include "trace.h"
 
 #define DEFAULT_DURATION 10
 
@@ -45,8 +46,8 @@ static const struct usage usage = {
 
 struct bench {
     struct pipeline_arguments where;
-    const char *data_spec, *arrivals, *traffic, *output, *csv, *scenario_name;
-    double rate, duration, target_ms;
+    const char *data_spec, *arrivals, *traffic, *output, *csv, *scenario_name, *trace;
+    double rate, duration, target_ms, trace_share;
     int closed, requests, deadline_ms, seed, rounds;
     bool no_cache, no_warm_up, json, to_saturation;
     struct argument_list against_list;
@@ -242,6 +243,7 @@ static int measure(struct bench *b, struct error *e)
                                     .seed = (uint64_t)b->seed,
                                     .scenario = scenario_name(b->scenario),
                                     .watch = true,
+                                    .trace_share = b->trace ? b->trace_share : 0,
                                     .tick = tick,
                                     .arg = b};
 
@@ -255,19 +257,37 @@ static int measure(struct bench *b, struct error *e)
     return measurement_run(&b->measurement, &b->configuration[0], &o, e);
 }
 
+/* What the traced requests met, as a file. */
+static int save_trace(const struct bench *b, struct error *e)
+{
+    struct trace_spans t = {0};
+    int rc;
+
+    if (!b->trace)
+        return FL_OK;
+    if (!(rc = trace_collect(&t, b->pipeline, e)))
+        rc = trace_save(&t, b->configuration[0].model, b->trace, e);
+    if (!rc && t.lost)
+        fprintf(stderr, "freezeline bench: %s lacks %llu spans: trace a smaller share (--trace-share)\n",
+                b->trace, (unsigned long long)t.lost);
+    trace_release(&t);
+    return rc;
+}
+
 static int bench(struct bench *b, struct error *e)
 {
     const char *cut_short;
     int rc;
 
     if ((rc = check(b, e)) || (rc = arguments_load(&b->pipeline, &b->where, e)) ||
-        (rc = dataset_open(&b->data, b->data_spec, e)) || (rc = open_configurations(b, e)))
+        (rc = dataset_open(&b->data, b->data_spec, e)) || (rc = open_configurations(b, e)) ||
+        (b->trace && (rc = trace_collect(NULL, b->pipeline, e)))) /* what others left */
         return rc;
     interrupt_catch();
     progress_open(&b->progress, stderr);
     rc = measure(b, e);
     progress_close(&b->progress);
-    if (rc || (rc = report(b, e)))
+    if (rc || (rc = report(b, e)) || (rc = save_trace(b, e)))
         return rc;
     cut_short = subject(b)->outcome.cut_short;
     if (*cut_short || interrupt_seen())
@@ -281,7 +301,7 @@ static int bench(struct bench *b, struct error *e)
 
 int command_bench(int argc, char **argv, struct error *e)
 {
-    struct bench b = {.seed = 1};
+    struct bench b = {.seed = 1, .trace_share = 0.01};
     struct argument_list operands;
     bool helped;
     const struct argument table[] = {
@@ -307,12 +327,18 @@ int command_bench(int argc, char **argv, struct error *e)
         {ARGUMENT_FLAG, "sweep", 0, &b.to_saturation, NULL,
          "latency against load up to saturation, --duration at each rate", 0, 0},
         {ARGUMENT_LIST, "against", 0, &b.against_list, "OTHER",
-         "compare in interleaved rounds: whole, no-cache or another pipeline's file (may be repeated)", 0, 0},
+         "compare in interleaved rounds: whole, no-cache, traced or another pipeline's file (may be "
+         "repeated)",
+         0, 0},
         {ARGUMENT_INT, "rounds", 0, &b.rounds, "N", "of --against (10)", AGAINST_MIN_ROUNDS, 1000},
         {ARGUMENT_FLAG, "no-cache", 0, &b.no_cache, NULL, "no look-ups", 0, 0},
         {ARGUMENT_FLAG, "no-warm-up", 0, &b.no_warm_up, NULL, "count from the first request on", 0, 0},
         {ARGUMENT_TEXT, "output", 0, &b.output, "FILE", "write the report as JSON", 0, 0},
         {ARGUMENT_TEXT, "csv", 0, &b.csv, "FILE", "write perf_analyzer's columns", 0, 0},
+        {ARGUMENT_TEXT, "trace", 0, &b.trace, "FILE", "write a Chrome trace of some requests, for Perfetto",
+         0, 0},
+        {ARGUMENT_NUMBER, "trace-share", 0, &b.trace_share, "X", "which share of the requests (0.01)", 1e-6,
+         1},
         {ARGUMENT_FLAG, "json", 0, &b.json, NULL, "machine-readable output", 0, 0},
         {0},
     };

@@ -31,7 +31,7 @@ static int write_file(const char *text, size_t size, const char *path, struct er
     return FL_OK;
 }
 
-static int replace(const char *text, size_t size, const char *path, struct error *e)
+int bench_file_replace(const char *text, size_t size, const char *path, struct error *e)
 {
     char next[PATH_BYTES];
     struct stat st;
@@ -56,7 +56,7 @@ int bench_file_write(const json_t *document, const char *path, struct error *e)
 
     if (!text)
         return error_set(e, FL_NOMEM, "no memory for the report");
-    rc = replace(text, strlen(text), path, e);
+    rc = bench_file_replace(text, strlen(text), path, e);
     free(text);
     return rc;
 }
@@ -116,7 +116,8 @@ int bench_file_csv(const json_t *document, const char *path, struct error *e)
     if (!f)
         return error_set(e, FL_NOMEM, "no memory for %s", path);
     csv_rows(f, document);
-    rc = fclose(f) ? error_set(e, FL_NOMEM, "no memory for %s", path) : replace(text, size, path, e);
+    rc = fclose(f) ? error_set(e, FL_NOMEM, "no memory for %s", path)
+                   : bench_file_replace(text, size, path, e);
     free(text);
     return rc;
 }

@@ -13,5 +13,7 @@ int bench_file_write(const json_t *document, const char *path, struct error *e);
  * and Client Recv are 0: nothing is measured apart there. Network+Server Send/Recv is client, broker, wire,
  * serialisation and residual; Server Compute Output is what look-ups add. */
 int bench_file_csv(const json_t *document, const char *path, struct error *e);
+/* Any text, in the same way. */
+int bench_file_replace(const char *text, size_t size, const char *path, struct error *e);
 
 #endif

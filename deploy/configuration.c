@@ -21,27 +21,47 @@ static int open_target(struct configuration *c, bool no_cache, struct error *e)
     return target_pipeline(&c->target, c->pipeline, no_cache ? JOB_NO_CACHE : 0, e);
 }
 
+/* "traced" or "traced:SHARE": what tracing costs. 0: neither; negative: no share. */
+static double traced_share(const char *what)
+{
+    char *end;
+    double share;
+
+    if (strncmp(what, "traced", 6) || (what[6] && what[6] != ':'))
+        return 0;
+    if (!what[6])
+        return 0.01;
+    share = strtod(what + 7, &end);
+    return *end || end == what + 7 || !(share > 0 && share <= 1) ? -1 : share;
+}
+
 int configuration_open(struct configuration *out, const char *what, const struct pipeline *base,
                        struct error *e)
 {
     bool no_cache = !strcmp(what, "no-cache");
+    double traced = traced_share(what);
     int rc;
 
     memset(out, 0, sizeof *out);
     out->whole = !strcmp(what, "whole");
-    if (*what && !no_cache && !out->whole && (rc = pipeline_load(&out->owned, what, NULL, 0, e)))
+    if (traced < 0)
+        return error_set(e, FL_USAGE, "%s: the share of traced requests is a number up to 1", what);
+    if (*what && !no_cache && !out->whole && !traced && (rc = pipeline_load(&out->owned, what, NULL, 0, e)))
         return rc;
     out->pipeline = out->owned ? out->owned : base;
     snprintf(out->label, sizeof out->label, "%.120s%s", out->pipeline->name,
              no_cache     ? " without caches"
              : out->whole ? " in one process"
+             : traced     ? " with tracing"
                           : "");
     if (!(out->model = calloc(1, sizeof *out->model)))
         return error_set(e, FL_NOMEM, "no memory");
     if ((rc = model_shape_load(out->model, out->pipeline, e)))
         return rc;
     out->caches = !no_cache && !out->whole && has_caches(out->model);
-    return open_target(out, no_cache, e);
+    if (!(rc = open_target(out, no_cache, e)))
+        target_trace(out->target, traced);
+    return rc;
 }
 
 void configuration_close(struct configuration *c)

@@ -16,9 +16,10 @@ struct configuration {
     bool whole, caches;
 };
 
-/* `what`: "" for `base` as it is, "no-cache" for `base` without look-ups, "whole" for its model in this
- * process, or the path of another running pipeline's YAML file. Borrows base. FL_UNAVAILABLE when the
- * pipeline is not up. Close after a failure too. */
+/* `what`: "" for `base` as it is, "no-cache" for `base` without look-ups, "traced" or "traced:SHARE" for
+ * `base` with a share (0.01) of the requests traced, "whole" for its model in this process, or the path of
+ * another running pipeline's YAML file. Borrows base. FL_UNAVAILABLE when the pipeline is not up. Close after
+ * a failure too. */
 int configuration_open(struct configuration *out, const char *what, const struct pipeline *base,
                        struct error *e);
 void configuration_close(struct configuration *c);

@@ -45,67 +45,67 @@ static double ms(uint64_t ns)
 }
 
 /* Where the time went, in the order in which it passed. */
-struct span {
+struct bar {
     char what[32];
     char kind; /* 'w' wire, 'q' queue, 's' serialise, 'c' compute, 'l' look-up, 'b' broker, 'r' the rest */
     double ms;
 };
 
-static void add(struct span *span, int *n, char kind, const char *text, unsigned stage, double time)
+static void add(struct bar *bar, int *n, char kind, const char *text, unsigned stage, double time)
 {
     if (kind == 'b' || kind == 'r')
-        snprintf(span[*n].what, sizeof span[*n].what, "%s", text);
+        snprintf(bar[*n].what, sizeof bar[*n].what, "%s", text);
     else
-        snprintf(span[*n].what, sizeof span[*n].what, "stage %u %s", stage, text);
-    span[*n].kind = kind;
-    span[(*n)++].ms = time;
+        snprintf(bar[*n].what, sizeof bar[*n].what, "stage %u %s", stage, text);
+    bar[*n].kind = kind;
+    bar[(*n)++].ms = time;
 }
 
-static int spans_of(const struct infer *f, struct span *span)
+static int bars_of(const struct infer *f, struct bar *bar)
 {
     const struct answer *a = &f->answer;
     double known = ms(a->broker_ns);
     int n = 0;
     unsigned last = 0;
 
-    add(span, &n, 'b', "broker", 0, ms(a->broker_ns));
+    add(bar, &n, 'b', "broker", 0, ms(a->broker_ns));
     for (int i = 0; i < a->trace.n; i++) {
         const struct stage_time *t = &a->trace.stage[i];
         last = t->stage;
-        add(span, &n, 'w', "wire", last, ms(t->wire_ns));
-        add(span, &n, 'q', "queue", last, ms(t->queue_ns));
-        add(span, &n, 's', "serialise", last, ms(t->serialise_ns));
-        add(span, &n, 'c', "compute", last, ms(t->compute_ns));
-        add(span, &n, 'l', "look-up", last, ms(t->lookup_ns));
+        add(bar, &n, 'w', "wire", last, ms(t->wire_ns));
+        add(bar, &n, 'q', "queue", last, ms(t->queue_ns));
+        add(bar, &n, 's', "serialise", last, ms(t->serialise_ns));
+        add(bar, &n, 'c', "compute", last, ms(t->compute_ns));
+        add(bar, &n, 'l', "look-up", last, ms(t->lookup_ns));
     }
     if (a->exit >= 0) {
-        add(span, &n, 'w', "to the cache", last, ms(a->lookup_wire_ns));
-        add(span, &n, 'q', "cache's turn", last, ms(a->lookup_queue_ns));
-        add(span, &n, 'l', "cache", last, ms(a->lookup_ns));
+        add(bar, &n, 'w', "to the cache", last, ms(a->lookup_wire_ns));
+        add(bar, &n, 'q', "cache's turn", last, ms(a->lookup_queue_ns));
+        add(bar, &n, 'l', "cache", last, ms(a->lookup_ns));
     }
-    add(span, &n, 'r', "answer's way back", 0, ms(a->return_ns));
+    add(bar, &n, 'r', "answer's way back", 0, ms(a->return_ns));
     for (int i = 1; i < n; i++)
-        known += span[i].ms;
-    add(span, &n, 'r', "client", 0, fmax(0, f->total_ms - known));
+        known += bar[i].ms;
+    add(bar, &n, 'r', "client", 0, fmax(0, f->total_ms - known));
     return n;
 }
 
 static void print_waterfall(const struct infer *f)
 {
-    struct span span[5 * PIPELINE_MAX_STAGES + 6];
-    int n = spans_of(f, span);
+    struct bar bar[5 * PIPELINE_MAX_STAGES + 6];
+    int n = bars_of(f, bar);
     double at = 0, total = fmax(f->total_ms, 1e-6);
 
     printf("\n%-20s %8.3f ms\n", "total", f->total_ms);
     for (int i = 0; i < n; i++) {
         int from = (int)(BAR_CELLS * fmin(1, at / total)),
-            to = (int)ceil(BAR_CELLS * fmin(1, (at + span[i].ms) / total));
-        at += span[i].ms;
-        if (span[i].ms < 0.0005)
+            to = (int)ceil(BAR_CELLS * fmin(1, (at + bar[i].ms) / total));
+        at += bar[i].ms;
+        if (bar[i].ms < 0.0005)
             continue;
-        printf("%-20s %8.3f ms  %*s", span[i].what, span[i].ms, from, "");
+        printf("%-20s %8.3f ms  %*s", bar[i].what, bar[i].ms, from, "");
         for (int k = from; k < to || k == from; k++)
-            putchar(span[i].kind == 'c' ? '#' : span[i].kind == 'l' ? '?' : span[i].kind == 'q' ? '.' : '-');
+            putchar(bar[i].kind == 'c' ? '#' : bar[i].kind == 'l' ? '?' : bar[i].kind == 'q' ? '.' : '-');
         putchar('\n');
     }
 }

@@ -16,7 +16,11 @@
 
 static void begun(void *arg)
 {
-    watch_begin(((struct measurement *)arg)->watch);
+    struct measurement *m = arg;
+
+    watch_begin(m->watch);
+    if (m->options.trace_share > 0)
+        target_trace(m->of->target, m->options.trace_share);
 }
 
 static int tick(void *arg, const struct tally *so_far, double seconds)
@@ -60,6 +64,8 @@ static int load(struct measurement *m, struct traffic *traffic, struct arrivals 
     if (o->watch && !m->of->whole && (rc = watch_start(&m->watch, m->of->pipeline, e)))
         return rc;
     rc = load_run(m->tally, &m->outcome, &to, e);
+    if (o->trace_share > 0)
+        target_trace(m->of->target, 0);
     watch_stop(m->watch);
     m->server_cpu_s = m->of->whole ? m->outcome.cpu_s : m->watch ? watch_cpu_s(m->watch) : NAN;
     m->joules = m->watch ? watch_joules(m->watch) : NAN;

@@ -25,6 +25,7 @@ struct measurement_options {
     uint64_t seed;
     const char *scenario; /* its name; NULL or "": none */
     bool watch;           /* look at the pipeline's processes */
+    double trace_share;   /* of the requests that count: traced */
     char phase[64];       /* for who watches */
     /* A few times a second; non-zero stops it. NULL: none. */
     int (*tick)(void *arg, const struct measurement *so_far, double seconds);

@@ -20,10 +20,11 @@ struct waiting {
 struct target {
     const struct pipeline *pipeline;
     uint32_t flags;
-    struct client *client; /* of a running pipeline */
-    struct exec *exec;     /* of the whole model */
-    int last, classes;     /* its last node; scores per request */
-    uint64_t next;         /* id */
+    double trace_share, trace_due; /* a request is traced when 1 is due */
+    struct client *client;         /* of a running pipeline */
+    struct exec *exec;             /* of the whole model */
+    int last, classes;             /* its last node; scores per request */
+    uint64_t next;                 /* id */
     int first, n;
     struct waiting *queue; /* of the whole model: WHOLE_QUEUE */
 };
@@ -139,11 +140,26 @@ static int compute(struct target *t, struct answer *out, struct error *e)
     return FL_OK;
 }
 
+static uint32_t trace_flag(struct target *t)
+{
+    t->trace_due += t->trace_share;
+    if (t->trace_due < 1)
+        return 0;
+    t->trace_due -= 1;
+    return JOB_TRACE;
+}
+
+void target_trace(struct target *t, double share)
+{
+    t->trace_share = share;
+    t->trace_due = 0;
+}
+
 int target_submit(struct target *t, const struct tensor *input, uint32_t deadline_ms, uint64_t *id,
                   struct error *e)
 {
     if (t->client)
-        return client_submit(t->client, input, t->flags, deadline_ms, id, e);
+        return client_submit(t->client, input, t->flags | trace_flag(t), deadline_ms, id, e);
     return enqueue(t, input, id, e);
 }
 

@@ -25,6 +25,8 @@ int target_submit(struct target *t, const struct tensor *input, uint32_t deadlin
 int target_receive(struct target *t, struct answer *out, struct error *e);
 /* As client_fd; -1 of the whole model. */
 int target_fd(struct target *t);
+/* Has this share of the requests traced from now on (JOB_TRACE), evenly spread. */
+void target_trace(struct target *t, double share);
 
 const struct pipeline *target_of(const struct target *t);
 bool target_is_whole(const struct target *t);

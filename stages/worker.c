@@ -167,6 +167,10 @@ int stage_worker_new(struct stage_worker **out, const struct pipeline *p, int st
     w->max_batch =
         w->stage_config->max_batch < MESSAGE_MAX_BATCH ? w->stage_config->max_batch : MESSAGE_MAX_BATCH;
     worker_init_rows(w);
+    if (span_log_new(&w->spans, WORKER_SPANS, ROLE_STAGE, (uint32_t)stage, (uint32_t)replica)) {
+        stage_worker_free(w);
+        return error_set(e, FL_NOMEM, "out of memory");
+    }
     if ((rc = pin(w->config, e)) || (rc = load(w, e)) || (rc = warm_up(w, e)) ||
         (rc = worker_open_links(w, e))) {
         stage_worker_free(w);
@@ -189,6 +193,7 @@ void stage_worker_free(struct stage_worker *w)
     worker_close_links(w);
     exec_free(w->exec);
     free(w->descriptors);
+    span_log_free(&w->spans);
     free(w);
 }
 

@@ -128,6 +128,7 @@ static void admit_row(struct stage_worker *w, int row, uint64_t broker_now)
 
     if (is_over(w, r, broker_now)) {
         w->counts.dropped++;
+        worker_note(w, r, SPAN_DROPPED, -1, r->received_ns, clock_ns());
     } else if (w->stage == 0 && w->expects.dtype == TENSOR_F32 &&
                !all_finite(data, tensor_count(&w->expects))) {
         worker_send_error(w, r, FL_VALUE, "the input has an element that is NaN or infinite");
@@ -154,14 +155,20 @@ bool worker_form_batch(struct stage_worker *w)
     w->formed_ns = w->lap_ns = now;
     w->compute_ns = w->lookup_ns = w->serialise_ns = 0;
     w->hidden_ns = w->hidden_until_ns = 0;
+    worker_note_formed(w);
     return w->n_batch > 0;
 }
 
-uint64_t worker_lap(struct stage_worker *w, uint64_t *part_ns)
+uint64_t worker_lap(struct stage_worker *w, enum span_kind kind, int exit)
 {
-    uint64_t now = clock_ns();
-    *part_ns += now - w->lap_ns;
+    uint64_t now = clock_ns(), before = w->lap_ns;
+    uint64_t *part = kind == SPAN_COMPUTE     ? &w->compute_ns
+                     : kind == SPAN_SERIALISE ? &w->serialise_ns
+                                              : &w->lookup_ns;
+    *part += now - before;
     w->lap_ns = now;
+    if (w->traced)
+        worker_note_batch(w, kind, exit, before, now);
     return now;
 }
 
@@ -199,6 +206,7 @@ static void drop_over(struct stage_worker *w)
         if (r->state == ROW_RUNS && is_over(w, r, broker_now)) {
             r->state = ROW_DROPPED;
             w->counts.dropped++;
+            worker_note(w, r, SPAN_DROPPED, -1, w->formed_ns, clock_ns());
         }
     }
 }
@@ -215,10 +223,12 @@ static int compact(struct stage_worker *w, int node, struct error *e)
     if (n && (rc = exec_compact(w->exec, node, keep, n, e)))
         return rc;
     for (int i = 0, k = 0; i < w->n_batch; i++) {
-        if (k < n && keep[k] == i)
+        if (k < n && keep[k] == i) {
             w->batch[k++] = w->batch[i];
-        else
-            free_row(w, w->batch[i]);
+            continue;
+        }
+        worker_note_left(w, w->batch[i]);
+        free_row(w, w->batch[i]);
     }
     w->n_batch = n;
     return FL_OK;
@@ -229,14 +239,14 @@ static int run_segments(struct stage_worker *w, struct error *e)
     for (int i = 0; i < w->n_segments; i++) {
         const struct segment *s = &w->segment[i];
         int rc;
-        worker_lap(w, &w->serialise_ns); /* copied in, compacted */
+        worker_lap(w, SPAN_SERIALISE, -1); /* copied in, compacted */
         rc = exec_run(w->exec, s->first, s->last, w->n_batch, after_node, w, e);
-        worker_lap(w, &w->compute_ns);
+        worker_lap(w, SPAN_COMPUTE, s->exit);
         if (rc)
             return rc;
         if (s->exit >= 0)
             worker_send_lookup(w, s);
-        worker_lap(w, &w->lookup_ns);
+        worker_lap(w, SPAN_ASK, s->exit);
         if (i + 1 == w->n_segments)
             break;
         drop_over(w);
@@ -263,13 +273,15 @@ int worker_run_batch(struct stage_worker *w, struct error *e)
     } else if (!rc && w->n_batch) {
         worker_end_hiding(w);
         worker_await_verdicts(w);
-        worker_lap(w, &w->lookup_ns);
+        worker_lap(w, SPAN_HELD, -1);
         drop_over(w);
         worker_send_outputs(w);
     }
     worker_settle_lookups(w);
-    for (int i = 0; i < w->n_batch; i++)
+    for (int i = 0; i < w->n_batch; i++) {
+        worker_note_left(w, w->batch[i]);
         free_row(w, w->batch[i]);
-    w->n_batch = 0;
+    }
+    w->n_batch = w->traced = 0;
     return rc == FL_CANCELLED ? FL_OK : rc;
 }

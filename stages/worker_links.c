@@ -192,6 +192,8 @@ void worker_poll_control(struct stage_worker *w, uint64_t now)
         else
             worker_garbage(w, "control", &e);
     }
-    if (w->ready && w->hello_ns && heartbeat_due(w, now))
+    if (w->ready && w->hello_ns && heartbeat_due(w, now)) {
         send_heartbeat(w, now);
+        worker_send_spans(w);
+    }
 }

@@ -70,7 +70,7 @@ void worker_send_lookup(struct stage_worker *w, const struct segment *s)
         breaker_forget_probe(&w->breaker);
         return;
     }
-    now = worker_lap(w, &w->lookup_ns);
+    now = worker_lap(w, SPAN_ASK, s->exit);
     w->out.type = MESSAGE_LOOKUP;
     l->exit = (uint32_t)s->exit;
     l->sequence = ++w->sequence;
@@ -82,7 +82,7 @@ void worker_send_lookup(struct stage_worker *w, const struct segment *s)
         breaker_late(&w->breaker, now);
         return;
     }
-    w->pending[w->n_pending++] = (struct pending_lookup){w->sequence, now, false, false};
+    w->pending[w->n_pending++] = (struct pending_lookup){w->sequence, now, s->exit, false, false};
     w->counts.lookups += (uint64_t)n;
 }
 
@@ -108,19 +108,24 @@ void worker_end_hiding(struct stage_worker *w)
 static void on_verdict(struct stage_worker *w, const struct verdict *v)
 {
     struct pending_lookup *p = NULL;
+    uint64_t now = clock_ns();
     for (int i = 0; i < w->n_pending; i++)
         if (w->pending[i].sequence == v->sequence)
             p = &w->pending[i];
     if (!p || p->answered)
         return; /* too late: counted as such */
     p->answered = true;
-    note_hidden(w, p, clock_ns());
+    note_hidden(w, p, now);
+    if (w->traced && !p->over)
+        worker_note_batch(w, SPAN_LOOKUP, p->exit, p->sent_ns, now);
     breaker_answered(&w->breaker);
     for (int k = 0; k < v->n; k++)
         for (int i = 0; v->item[k].hit && i < w->n_batch; i++) {
             struct row *r = &w->row[w->batch[i]];
             if (r->job.request == v->item[k].request && r->job.attempt == v->item[k].attempt && can_hit(r)) {
                 r->state = ROW_HIT;
+                r->hit_exit = p->exit;
+                r->hit_sent_ns = p->sent_ns;
                 w->counts.hits++;
             }
         }

@@ -5,6 +5,7 @@
  * worker_lookup.c look-ups out, verdicts in
  * worker_send.c   activations and results out
  * worker_links.c  sockets, hello, heartbeat, cancellations
+ * worker_trace.c  spans of traced requests
  */
 #ifndef FREEZELINE_WORKER_PARTS_H
 #define FREEZELINE_WORKER_PARTS_H
@@ -17,11 +18,13 @@
 #include "exec.h"
 #include "placement.h"
 #include "wire/frames.h"
+#include "wire/span_log.h"
 #include "worker.h"
 
 #define WORKER_MAX_ROWS (3 * MESSAGE_MAX_BATCH)
+#define WORKER_SPANS    4096 /* of traced requests, until the next heartbeat */
 
-enum row_state { ROW_RUNS, ROW_HIT, ROW_DROPPED };
+enum row_state { ROW_RUNS, ROW_HIT, ROW_DROPPED, ROW_SENT };
 
 /* One request on its way through this worker. */
 struct row {
@@ -29,6 +32,8 @@ struct row {
     zmq_msg_t payload;                        /* until it is copied into the batch */
     uint64_t wire_ns, received_ns, decode_ns; /* on its way; when it came, by this host's clock; decoding */
     enum row_state state;
+    int32_t hit_exit; /* ROW_HIT: where, and when its look-up was sent */
+    uint64_t hit_sent_ns;
 };
 
 /* Nodes that run without a stop; then a look-up at `exit` unless that is -1. */
@@ -40,6 +45,7 @@ struct segment {
 struct pending_lookup {
     uint64_t sequence;
     uint64_t sent_ns;
+    int exit;
     bool answered;
     bool over; /* its batch is done: the verdict only tells that the service lives */
 };
@@ -84,6 +90,8 @@ struct stage_worker {
     int formed;      /* rows that it was formed with */
     uint64_t lap_ns; /* when the last part ended */
     uint64_t formed_ns, compute_ns, lookup_ns, serialise_ns;
+    int traced; /* rows whose spans are noted; 0 costs nothing more */
+    struct span_log spans;
     uint64_t hidden_ns, hidden_until_ns; /* look-ups on their way beside computing; counted up to */
 
     /* look-ups */
@@ -114,8 +122,9 @@ void worker_receive_jobs(
     struct stage_worker *w);                    /* moves waiting messages into the queue while it has room */
 bool worker_form_batch(struct stage_worker *w); /* false: nothing to do */
 int worker_run_batch(struct stage_worker *w, struct error *e);
-/* Ends a part of the batch's time: adds what has passed since the last one ended. Returns the time. */
-uint64_t worker_lap(struct stage_worker *w, uint64_t *part_ns);
+/* Ends a part of the batch's time: adds what has passed since the last one ended to the part that `kind`
+ * belongs to, and notes it for the traced rows that run. Returns the time. */
+uint64_t worker_lap(struct stage_worker *w, enum span_kind kind, int exit);
 
 /* worker_lookup.c */
 void worker_send_lookup(struct stage_worker *w, const struct segment *s);
@@ -123,6 +132,15 @@ void worker_receive_verdicts(struct stage_worker *w);
 void worker_end_hiding(struct stage_worker *w);     /* nothing is computed any more beside look-ups */
 void worker_await_verdicts(struct stage_worker *w); /* holds the batch back, at most cache.wait_us */
 void worker_settle_lookups(struct stage_worker *w); /* the batch is done: what is unanswered was a miss */
+
+/* worker_trace.c: spans of traced requests; all do nothing for others. Times are this host's. */
+void worker_note(struct stage_worker *w, const struct row *r, enum span_kind kind, int exit,
+                 uint64_t start_ns, uint64_t end_ns);
+void worker_note_batch(struct stage_worker *w, enum span_kind kind, int exit, uint64_t start_ns,
+                       uint64_t end_ns);                /* every row that runs */
+void worker_note_formed(struct stage_worker *w);        /* counts the traced rows; how they came here */
+void worker_note_left(struct stage_worker *w, int row); /* a row that is done leaves the batch */
+void worker_send_spans(struct stage_worker *w);         /* to the broker */
 
 /* worker_send.c */
 void worker_fill_time(const struct stage_worker *w, const struct row *r, struct trace *t);

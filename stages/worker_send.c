@@ -100,7 +100,7 @@ static void send_scores(struct stage_worker *w, const struct row *r, struct tens
     }
     out->scores = t;
     out->scores.data = NULL;
-    out->sent_ns = worker_broker_time(w, worker_lap(w, &w->serialise_ns));
+    out->sent_ns = worker_broker_time(w, worker_lap(w, SPAN_SERIALISE, -1));
     worker_fill_time(w, r, &out->trace);
     if (frames_send(w->results, NULL, &w->out, &payload))
         zmq_msg_close(&payload);
@@ -122,7 +122,7 @@ static void send_activation(struct stage_worker *w, const struct row *r, struct 
     }
     out->activation = t;
     out->activation.data = NULL;
-    out->sent_ns = worker_broker_time(w, worker_lap(w, &w->serialise_ns));
+    out->sent_ns = worker_broker_time(w, worker_lap(w, SPAN_SERIALISE, -1));
     worker_fill_time(w, r, &out->trace);
     if ((rc = frames_send(w->next[replica], NULL, &w->out, &payload))) {
         zmq_msg_close(&payload);
@@ -144,5 +144,6 @@ void worker_send_outputs(struct stage_worker *w)
             send_scores(w, r, t, i);
         else
             send_activation(w, r, t, i);
+        r->state = ROW_SENT;
     }
 }

@@ -209,8 +209,8 @@ int client_infer(struct client *c, const struct tensor *input, uint32_t flags, u
     return rc;
 }
 
-/* Sends a message without body and waits for the status that answers it. */
-static int ask(struct client *c, enum message_type type, int timeout_ms, struct status_reply *out,
+/* Sends a message without body and waits for the one that answers it, in c->message. */
+static int ask(struct client *c, enum message_type type, enum message_type reply, int timeout_ms,
                struct error *e)
 {
     uint64_t until_ns = until(timeout_ms);
@@ -220,17 +220,16 @@ static int ask(struct client *c, enum message_type type, int timeout_ms, struct 
     if (rc)
         return rc;
     zmq_msg_init(&payload);
+    memset(&c->message.spans, 0, sizeof c->message.spans);
     c->message.type = type;
     if ((rc = frames_send(socket, NULL, &c->message, NULL)))
         rc = submit_error(c, rc, e);
     while (!rc) {
-        rc = receive_type(c, socket, MESSAGE_STATUS_REPLY, until_ns, &payload, e);
+        rc = receive_type(c, socket, reply, until_ns, &payload, e);
         if (rc != FL_AGAIN)
             break;
         rc = until_ns && clock_ns() >= until_ns ? FL_AGAIN : FL_OK;
     }
-    if (!rc && out)
-        *out = c->message.status_reply;
     if (rc == FL_AGAIN)
         error_set(e, FL_UNAVAILABLE,
                   "the broker at %s does not reply (is the pipeline up? see `freezeline logs`)", c->endpoint);
@@ -241,12 +240,23 @@ static int ask(struct client *c, enum message_type type, int timeout_ms, struct 
 
 int client_status(struct client *c, int timeout_ms, struct status_reply *out, struct error *e)
 {
-    return ask(c, MESSAGE_STATUS, timeout_ms, out, e);
+    int rc = ask(c, MESSAGE_STATUS, MESSAGE_STATUS_REPLY, timeout_ms, e);
+    if (!rc && out)
+        *out = c->message.status_reply;
+    return rc;
 }
 
 int client_drain(struct client *c, int timeout_ms, struct error *e)
 {
-    return ask(c, MESSAGE_DRAIN, timeout_ms, NULL, e);
+    return ask(c, MESSAGE_DRAIN, MESSAGE_STATUS_REPLY, timeout_ms, e);
+}
+
+int client_take_spans(struct client *c, int timeout_ms, struct spans *out, struct error *e)
+{
+    int rc = ask(c, MESSAGE_SPANS, MESSAGE_SPANS, timeout_ms, e);
+    if (!rc)
+        *out = c->message.spans;
+    return rc;
 }
 
 int client_fd(struct client *c)

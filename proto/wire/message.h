@@ -36,6 +36,8 @@ enum message_type {
     MESSAGE_STATUS_REPLY,
     MESSAGE_DRAIN, /* client -> broker: admit no more, say when empty; answered by STATUS_REPLY when drained
                     */
+    MESSAGE_SPANS, /* worker -> broker: noted of traced requests; client -> broker, empty: hand over; and
+                      back */
 };
 
 enum message_role { ROLE_BROKER = 1, ROLE_STAGE, ROLE_CACHE, ROLE_CLIENT };
@@ -44,6 +46,7 @@ enum job_flags {
     JOB_NO_CACHE = 1, /* no look-ups: the full answer is wanted */
     JOB_AUDIT = 2,    /* look-ups happen and are noted, hits do not end it */
     JOB_SAMPLED = 4,  /* the cache service keeps its descriptors until the outcome is told */
+    JOB_TRACE = 8,    /* every process on its way notes what it does for it, and when (spans) */
 };
 
 /* Where one request's time went in one stage, one part after the other (hidden_ns alone runs beside them);
@@ -189,6 +192,42 @@ struct outcome {
     int32_t hit_exit; /* -1 */
 };
 
+/* What a process did for one traced request. */
+enum span_kind {
+    SPAN_REQUEST = 1, /* broker: read .. answered */
+    SPAN_WAIT,        /* broker: for a worker that can take it */
+    SPAN_WIRE,        /* all: on its way here */
+    SPAN_QUEUE,       /* all: here, waiting for its turn */
+    SPAN_SERIALISE,   /* stage: decoded, copied into the batch, within it, out of it */
+    SPAN_COMPUTE,     /* stage: layers, up to `exit` or to the stage's end */
+    SPAN_ASK,         /* stage: descriptor made, look-up sent */
+    SPAN_HELD,        /* stage: nothing to compute, held back for a verdict */
+    SPAN_LOOKUP,      /* stage: beside the others, look-up sent .. verdict read */
+    SPAN_SPECULATION, /* stage: past the exit that answered, until it left the batch */
+    SPAN_DROPPED,     /* stage: came .. dropped, since it is answered already or its time is over */
+    SPAN_HIT,         /* cache: looked up, ends there */
+    SPAN_MISS,        /* cache: looked up, goes on */
+    SPAN_KINDS
+};
+
+struct span {
+    uint64_t request; /* the broker's id */
+    uint32_t attempt;
+    uint32_t kind;                 /* enum span_kind; others come from other versions */
+    uint32_t role, stage, replica; /* of the process that noted it; enum message_role */
+    int32_t exit;                  /* -1 = none */
+    uint64_t start_ns, end_ns;     /* broker time */
+};
+
+#define MESSAGE_MAX_SPANS 256
+
+struct spans {
+    int n;
+    struct span span[MESSAGE_MAX_SPANS];
+    uint64_t lost; /* spans for which there was no room, since the last message that told of some */
+    uint32_t left; /* broker to client: how many are still there */
+};
+
 struct process_status {
     uint32_t role, stage, replica;
     uint64_t pid, incarnation;
@@ -231,6 +270,7 @@ struct message {
         struct cancel cancel;
         struct outcome outcome;
         struct status_reply status_reply;
+        struct spans spans;
     };
 };
 

@@ -337,6 +337,31 @@ static int get_status_reply(struct status_reply *to, const Freezeline__StatusRep
     return FL_OK;
 }
 
+static int get_span(struct span *to, const Freezeline__Span *from, struct error *e)
+{
+    int rc;
+    to->request = from->request;
+    to->attempt = from->attempt;
+    to->kind = from->kind;
+    to->stage = from->stage;
+    to->replica = from->replica;
+    to->start_ns = from->start_ns;
+    to->end_ns = from->end_ns;
+    if ((rc = get_role(&to->role, from->role, e)) || (rc = get_place(to->role, to->stage, to->replica, e)))
+        return rc;
+    return get_exit_index(&to->exit, from->exit, e);
+}
+
+static int get_spans(struct spans *to, const Freezeline__Spans *from, struct error *e)
+{
+    int rc = count(from->n_span, MESSAGE_MAX_SPANS, "spans", &to->n, e);
+    for (int i = 0; !rc && i < to->n; i++)
+        rc = get_span(&to->span[i], from->span[i], e);
+    to->lost = from->lost;
+    to->left = from->left;
+    return rc;
+}
+
 static int get_body(struct message *m, const Freezeline__Envelope *from, struct error *e)
 {
     switch (m->type) {
@@ -363,6 +388,8 @@ static int get_body(struct message *m, const Freezeline__Envelope *from, struct 
         return get_outcome(&m->outcome, from->outcome, e);
     case MESSAGE_STATUS_REPLY:
         return get_status_reply(&m->status_reply, from->status_reply, e);
+    case MESSAGE_SPANS:
+        return get_spans(&m->spans, from->spans, e);
     case MESSAGE_STATUS:
     case MESSAGE_DRAIN:
         return FL_OK;

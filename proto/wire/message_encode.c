@@ -96,6 +96,7 @@ struct parts {
         Freezeline__Status status;
         Freezeline__StatusReply status_reply;
         Freezeline__Drain drain;
+        Freezeline__Spans spans;
     };
 };
 
@@ -326,6 +327,30 @@ static bool put_status_reply(struct scratch *s, struct parts *p, const struct st
     return true;
 }
 
+static bool put_spans(struct scratch *s, struct parts *p, const struct spans *from)
+{
+    Freezeline__Spans *to = &p->spans;
+    *to = (Freezeline__Spans)FREEZELINE__SPANS__INIT;
+    if (!count_ok(from->n, MESSAGE_MAX_SPANS) ||
+        !TAKE_ARRAY(s, from->n, Freezeline__Span, FREEZELINE__SPAN__INIT, to->span))
+        return false;
+    to->lost = from->lost;
+    to->left = from->left;
+    to->n_span = (size_t)from->n;
+    for (int i = 0; i < from->n; i++) {
+        to->span[i]->request = from->span[i].request;
+        to->span[i]->attempt = from->span[i].attempt;
+        to->span[i]->kind = from->span[i].kind;
+        to->span[i]->role = from->span[i].role;
+        to->span[i]->stage = from->span[i].stage;
+        to->span[i]->replica = from->span[i].replica;
+        to->span[i]->exit = from->span[i].exit;
+        to->span[i]->start_ns = from->span[i].start_ns;
+        to->span[i]->end_ns = from->span[i].end_ns;
+    }
+    return true;
+}
+
 /* Fills the body for m->type; false when a count is out of bounds or the scratch is full. */
 static bool put_body(struct scratch *s, struct parts *p, const struct message *m)
 {
@@ -361,6 +386,8 @@ static bool put_body(struct scratch *s, struct parts *p, const struct message *m
     case MESSAGE_DRAIN:
         p->drain = (Freezeline__Drain)FREEZELINE__DRAIN__INIT;
         return true;
+    case MESSAGE_SPANS:
+        return put_spans(s, p, &m->spans);
     }
     return false;
 }
@@ -368,7 +395,7 @@ static bool put_body(struct scratch *s, struct parts *p, const struct message *m
 /* The oneof case has the number of the body's field, which is the message type + 1. */
 _Static_assert(FREEZELINE__ENVELOPE__BODY_REQUEST == MESSAGE_REQUEST + 1,
                "body numbers follow enum message_type");
-_Static_assert(FREEZELINE__ENVELOPE__BODY_DRAIN == MESSAGE_DRAIN + 1,
+_Static_assert(FREEZELINE__ENVELOPE__BODY_SPANS == MESSAGE_SPANS + 1,
                "body numbers follow enum message_type");
 
 int message_encode(const struct message *m, uint8_t *buf, size_t capacity, size_t *size)

@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "deploy/attribution.h"
 #include "deploy/dataset.h"
+#include "deploy/trace.h"
 
 #define DELAY_NS  (5 * NS_PER_MS)
 #define LEAK_NS   (DELAY_NS / 2) /* what may show up elsewhere: noise */
@@ -324,6 +325,117 @@ static void test_the_parts_of_a_crowd_sum_too(void **state)
     attribution_free(sums);
 }
 
+/* Spans of request `id` of one kind and process that have come so far. */
+struct wanted {
+    uint64_t id;
+    enum span_kind kind;
+    enum message_role role;
+    uint32_t stage;
+};
+
+static struct trace_spans trace;
+
+static uint64_t sum_of(const struct wanted *want, int *n)
+{
+    uint64_t ns = 0;
+    *n = 0;
+    for (int i = 0; i < trace.n; i++) {
+        const struct span *s = &trace.span[i];
+        if (s->request != want->id || s->kind != (uint32_t)want->kind || s->role != (uint32_t)want->role ||
+            s->stage != want->stage)
+            continue;
+        ns += s->end_ns - s->start_ns;
+        ++*n;
+    }
+    return ns;
+}
+
+/* Workers tell with their heartbeats. */
+static bool has_come(void *arg)
+{
+    int n;
+    assert_int_equal(trace_collect(&trace, harness_pipeline(h), NULL), 0);
+    sum_of(arg, &n);
+    return n > 0;
+}
+
+static void await(uint64_t id, enum span_kind kind, enum message_role role, uint32_t stage)
+{
+    struct wanted want = {id, kind, role, stage};
+    harness_until(has_come, &want, 30, "a span");
+}
+
+static uint64_t traced_ns(uint64_t id, enum span_kind kind, enum message_role role, uint32_t stage)
+{
+    struct wanted want = {id, kind, role, stage};
+    int n;
+    return sum_of(&want, &n);
+}
+
+static void test_a_traced_request_tells_what_its_answer_tells(void **state)
+{
+    struct answer a = ask(0, JOB_TRACE | JOB_NO_CACHE, NULL);
+    (void)state;
+    await(a.request, SPAN_COMPUTE, ROLE_STAGE, 2);
+    for (uint32_t s = 0; s < 3; s++) {
+        uint64_t ns;
+        await(a.request, SPAN_COMPUTE, ROLE_STAGE, s);
+        ns = traced_ns(a.request, SPAN_COMPUTE, ROLE_STAGE, s);
+        assert_in_range(a.trace.stage[s].compute_ns - ns, 0, 5 * NS_PER_US); /* short ones are left out */
+        ns = traced_ns(a.request, SPAN_WIRE, ROLE_STAGE, s);
+        assert_int_equal(ns, a.trace.stage[s].wire_ns);
+    }
+    assert_int_equal(traced_ns(a.request, SPAN_WIRE, ROLE_BROKER, 0), a.return_ns);
+    assert_int_equal(traced_ns(a.request, SPAN_REQUEST, ROLE_BROKER, 0), a.total_ns);
+    trace_release(&trace);
+}
+
+static void test_who_is_not_traced_leaves_nothing(void **state)
+{
+    struct answer a = ask(0, 0, NULL), b = ask(1, JOB_TRACE, NULL);
+    (void)state;
+    await(b.request, SPAN_COMPUTE, ROLE_STAGE, 0);
+    for (int i = 0; i < trace.n; i++)
+        assert_true(trace.span[i].request != a.request);
+    trace_release(&trace);
+}
+
+static void test_speculation_past_an_exit_is_seen(void **state)
+{
+    int picture = picture_for(0);
+    struct answer a;
+    uint64_t ns;
+    (void)state;
+    atomic_store(&wire[TO_CACHE].delay_ns, DELAY_NS); /* something to guess in */
+    a = ask(picture, JOB_TRACE, NULL);
+    atomic_store(&wire[TO_CACHE].delay_ns, 0);
+    assert_int_equal(a.exit, 0);
+    await(a.request, SPAN_SPECULATION, ROLE_STAGE, 0);
+    ns = traced_ns(a.request, SPAN_SPECULATION, ROLE_STAGE, 0);
+    assert_true(ns >= DELAY_NS);
+    await(a.request, SPAN_HIT, ROLE_CACHE, 0);
+    assert_int_equal(traced_ns(a.request, SPAN_HIT, ROLE_CACHE, 0), a.lookup_ns);
+    assert_int_equal(traced_ns(a.request, SPAN_WIRE, ROLE_CACHE, 0), a.lookup_wire_ns);
+    trace_release(&trace);
+}
+
+/* It comes to stage 1 after its deadline, when the broker has called it off. */
+static void test_a_cancelled_request_is_seen(void **state)
+{
+    static float data[3 * 32 * 32];
+    struct tensor in = {.dtype = TENSOR_F32, .rank = 4, .dim = {1, 3, 32, 32}, .data = data};
+    struct answer a;
+    int n;
+    (void)state;
+    dataset_image(pictures, 0, harness_pipeline(h), data);
+    atomic_store(&wire[TO_STAGE_1].delay_ns, 100 * DELAY_NS);
+    assert_int_equal(client_infer(client, &in, JOB_TRACE | JOB_NO_CACHE, 200, &a, NULL, 0, &n, NULL), 0);
+    atomic_store(&wire[TO_STAGE_1].delay_ns, 0);
+    assert_int_equal(a.error, FL_DEADLINE);
+    await(a.request, SPAN_DROPPED, ROLE_STAGE, 1);
+    trace_release(&trace);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -333,6 +445,10 @@ int main(void)
         cmocka_unit_test(test_a_slow_look_up_that_misses),
         cmocka_unit_test(test_the_parts_sum_to_the_whole),
         cmocka_unit_test(test_the_parts_of_a_crowd_sum_too),
+        cmocka_unit_test(test_a_traced_request_tells_what_its_answer_tells),
+        cmocka_unit_test(test_who_is_not_traced_leaves_nothing),
+        cmocka_unit_test(test_speculation_past_an_exit_is_seen),
+        cmocka_unit_test(test_a_cancelled_request_is_seen),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -121,6 +121,7 @@ static void send_job(void *jobs, uint64_t id)
     m.type = MESSAGE_JOB;
     m.job = (struct job){.request = id,
                          .attempt = 1,
+                         .flags = id % 2 ? JOB_TRACE : 0,
                          .deadline_ns = clock_ns() + 60 * NS_PER_S,
                          .sent_ns = clock_ns(),
                          .n_route = 1,

@@ -23,6 +23,7 @@ struct fixture {
     int n_jobs, n_answers, n_control, n_resets;
     struct job job[MANY];
     struct answer answer[MANY];
+    struct spans spans; /* the last that were handed over */
     struct message control[MANY];
     struct peer control_to[MANY];
 };
@@ -45,6 +46,8 @@ static int record_answer(void *arg, const struct peer *to, const struct message 
     (void)to, (void)payload;
     if (m->type == MESSAGE_ANSWER)
         f->answer[f->n_answers++] = m->answer;
+    if (m->type == MESSAGE_SPANS)
+        f->spans = m->spans;
     return FL_OK;
 }
 
@@ -247,6 +250,46 @@ static void test_the_parts_of_the_way_are_told(void **state)
     assert_int_equal(f->answer[1].lookup_ns, 3);
     assert_int_equal(f->answer[1].clock_error_ns, 99);
     zmq_msg_close(&none);
+}
+
+static void take_spans(struct fixture *f)
+{
+    static struct message m;
+    struct peer p = peer_named(9);
+    m.type = MESSAGE_SPANS;
+    m.spans.n = 0;
+    dispatch_client(f->d, &p, &m, NULL, f->now);
+}
+
+static void test_spans_are_kept_until_they_are_taken(void **state)
+{
+    struct fixture *f = *state;
+    static struct message m;
+    struct peer p = peer_named(100);
+    all_workers(f);
+    ask(f, 1);
+    ask_with(f, 2, 0, JOB_TRACE);
+    f->now += 5 * MS;
+    result(f, &f->job[0], FL_OK, -1);
+    result(f, &f->job[1], FL_OK, -1);
+    take_spans(f);
+    assert_int_equal(f->spans.n, 3); /* of the traced one alone */
+    for (int i = 0; i < 3; i++) {
+        static const uint32_t kinds[] = {SPAN_WAIT, SPAN_WIRE, SPAN_REQUEST};
+        assert_int_equal(f->spans.span[i].kind, kinds[i]);
+        assert_int_equal(f->spans.span[i].request, f->job[1].request);
+        assert_int_equal(f->spans.span[i].role, ROLE_BROKER);
+    }
+    assert_int_equal(f->spans.span[2].end_ns - f->spans.span[2].start_ns, 5 * MS);
+    m.type = MESSAGE_SPANS;
+    m.spans.n = MESSAGE_MAX_SPANS;
+    m.spans.lost = 4;
+    for (int i = 0; i < 300; i++)
+        dispatch_control(f->d, &p, &m, f->now); /* more than there is room for */
+    take_spans(f);
+    assert_int_equal(f->spans.n, MESSAGE_MAX_SPANS);
+    assert_int_equal(f->spans.left, DISPATCH_SPANS - MESSAGE_MAX_SPANS);
+    assert_int_equal(f->spans.lost, 300 * 4 + 300 * MESSAGE_MAX_SPANS - DISPATCH_SPANS);
 }
 
 static void test_a_request_is_sent_and_answered_once(void **state)
@@ -695,6 +738,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         test(test_a_request_is_sent_and_answered_once),
         test(test_the_parts_of_the_way_are_told),
+        test(test_spans_are_kept_until_they_are_taken),
         test(test_replicas_take_turns),
         test(test_too_many_are_told_at_once),
         test(test_without_workers_it_is_unavailable_at_once),

@@ -240,6 +240,19 @@ static void refused(size_t size, int code, const char *says)
         fail_msg("\"%s\" does not say \"%s\"", e.text, says);
 }
 
+static void test_spans(void **state)
+{
+    (void)state;
+    struct spans *s = &fresh(MESSAGE_SPANS)->spans;
+    s->n = MESSAGE_MAX_SPANS;
+    s->lost = next();
+    s->left = 12;
+    for (int i = 0; i < s->n; i++)
+        s->span[i] = (struct span){next(), 2, SPAN_HIT, ROLE_STAGE, 3, 4, i % 2 ? -1 : 5, next(), next()};
+    travel();
+    assert_int_equal(message_payload_bytes(&out), 0);
+}
+
 static void test_wrong_version_names_both(void **state)
 {
     (void)state;
@@ -378,6 +391,7 @@ int main(void)
         cmocka_unit_test(test_result),
         cmocka_unit_test(test_control),
         cmocka_unit_test(test_status_reply),
+        cmocka_unit_test(test_spans),
         cmocka_unit_test(test_wrong_version_names_both),
         cmocka_unit_test(test_hostile_tensors),
         cmocka_unit_test(test_hostile_counts),

@@ -1,0 +1,33 @@
+/* span_log.h - spans of traced requests on their way from the process that noted them to who asks
+ *
+ * A ring of fixed size, allocated once: noting a span allocates nothing, and memory that is never written is
+ * never resident. When it is full, spans are counted as lost; those that are in it stay, so that early
+ * requests are complete. Pure. One thread.
+ */
+#ifndef FREEZELINE_SPAN_LOG_H
+#define FREEZELINE_SPAN_LOG_H
+
+#include "wire/message.h"
+
+struct span_log {
+    int capacity, first, n;
+    uint64_t lost; /* since spans were last taken */
+    struct span *span;
+    uint32_t role, stage, replica; /* of this process */
+};
+
+int span_log_new(struct span_log *l, int capacity, uint32_t role, uint32_t stage,
+                 uint32_t replica);     /* FL_NOMEM */
+void span_log_free(struct span_log *l); /* zeroed memory is fine */
+
+/* What this process did for a request, from start to end (broker time); nothing when it ends before it
+ * starts. */
+void span_log_note(struct span_log *l, enum span_kind kind, uint64_t request, uint32_t attempt, int32_t exit,
+                   uint64_t start_ns, uint64_t end_ns);
+/* One that another process noted. */
+void span_log_put(struct span_log *l, const struct span *s);
+/* Moves up to MESSAGE_MAX_SPANS into *out, oldest first, with what was lost and how many are left. False when
+ * there is nothing to tell. */
+bool span_log_take(struct span_log *l, struct spans *out);
+
+#endif
