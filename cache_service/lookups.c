@@ -137,6 +137,7 @@ int lookups_answer(struct lookups *l, const struct lookup *in, const float *desc
     out->exit = in->exit;
     out->sequence = in->sequence;
     out->epoch = cache ? cache_info(cache).epoch : 0;
+    out->absent = rc == FL_OK && !cache && l->snapshot; /* before the first snapshot nothing is known */
     all_miss(in, out);
     l->counters.batches++;
     l->counters.items += (unsigned)in->n;

@@ -6,7 +6,8 @@
 #include "descriptor.h"
 #include "worker_parts.h"
 
-#define SLICE_NS (10 * NS_PER_MS)
+#define SLICE_NS  (10 * NS_PER_MS)
+#define ABSENT_NS (1 * NS_PER_S) /* a cache may be built meanwhile */
 
 static bool asks(const struct row *r)
 {
@@ -56,9 +57,10 @@ void worker_send_lookup(struct stage_worker *w, const struct segment *s)
     zmq_msg_t payload;
     size_t dim;
     int n = count_asking(w);
-    uint64_t now;
+    uint64_t now = clock_ns();
 
-    if (!w->cache || !n || w->n_pending == PIPELINE_MAX_EXITS || !breaker_allows(&w->breaker, clock_ns()))
+    if (!w->cache || !n || w->n_pending == PIPELINE_MAX_EXITS || now < w->absent_until_ns[s->exit] ||
+        !breaker_allows(&w->breaker, now))
         return;
     if (exec_cut(w->exec, s->last, w->n_batch, &cut, NULL)) {
         breaker_forget_probe(&w->breaker);
@@ -119,6 +121,8 @@ static void on_verdict(struct stage_worker *w, const struct verdict *v)
     if (w->traced && !p->over)
         worker_note_batch(w, SPAN_LOOKUP, p->exit, p->sent_ns, now);
     breaker_answered(&w->breaker);
+    if (v->absent && v->exit < PIPELINE_MAX_EXITS)
+        w->absent_until_ns[v->exit] = clock_ns() + ABSENT_NS;
     for (int k = 0; k < v->n; k++)
         for (int i = 0; v->item[k].hit && i < w->n_batch; i++) {
             struct row *r = &w->row[w->batch[i]];

@@ -99,6 +99,7 @@ struct stage_worker {
     int n_pending;
     struct pending_lookup pending[PIPELINE_MAX_EXITS];
     struct breaker breaker;
+    uint64_t absent_until_ns[PIPELINE_MAX_EXITS]; /* no cache stands there: not asked before */
 
     struct worker_counts counts;
     struct message in, out; /* scratch: what came, what goes */

@@ -138,6 +138,7 @@ struct verdict {
     uint64_t sequence;
     uint64_t epoch;
     uint64_t lookup_ns; /* time in the cache service, for all items together */
+    bool absent;        /* no cache stands at this exit: no need to ask again soon */
     int n;
     struct verdict_item item[MESSAGE_MAX_BATCH];
 };

@@ -201,6 +201,7 @@ static int get_verdict(struct verdict *to, const Freezeline__Verdict *from, stru
     to->sequence = from->sequence;
     to->epoch = from->epoch;
     to->lookup_ns = from->lookup_ns;
+    to->absent = from->absent != 0;
     for (int i = 0; i < to->n; i++)
         to->item[i] = (struct verdict_item){.request = from->item[i]->request,
                                             .attempt = from->item[i]->attempt,

@@ -188,6 +188,7 @@ static bool put_verdict(struct scratch *s, struct parts *p, const struct verdict
     to->sequence = v->sequence;
     to->epoch = v->epoch;
     to->lookup_ns = v->lookup_ns;
+    to->absent = v->absent;
     to->n_item = (size_t)v->n;
     for (int i = 0; i < v->n; i++) {
         to->item[i]->request = v->item[i].request;

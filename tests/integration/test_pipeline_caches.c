@@ -22,6 +22,7 @@ enum mode {
     EVEN,        /* hits at exit 0 for every other request */
     MISSES,      /* verdicts, no hits */
     SILENT,      /* reads, says nothing */
+    ABSENT,      /* says that no cache stands there */
     RESULT_ONLY, /* tells the broker of the hit, not the stage: its verdict is lost */
 };
 
@@ -47,7 +48,7 @@ static const char with_cache[] = "stages:\n"
 
 static bool says_hit(enum mode mode, const struct lookup *l, int i)
 {
-    if (l->exit != 0 || mode == MISSES || mode == SILENT)
+    if (l->exit != 0 || mode == MISSES || mode == SILENT || mode == ABSENT)
         return false;
     return mode != EVEN || l->item[i].request % 2 == 0;
 }
@@ -74,6 +75,7 @@ static void send_verdict(struct fake *f, const struct peer *to, const struct loo
     f->out.type = MESSAGE_VERDICT;
     v->exit = l->exit;
     v->sequence = l->sequence;
+    v->absent = mode == ABSENT;
     v->n = l->n;
     for (int i = 0; i < l->n; i++)
         v->item[i] =
@@ -267,6 +269,28 @@ static void test_no_cache_means_no_lookup(void **state)
     down(&f, client, h);
 }
 
+static bool a_hit(void *client)
+{
+    return ask(client, 5, 0).exit == 0;
+}
+
+/* Where no cache stands, a stage asks once a second; and finds one that was built meanwhile. */
+static void test_an_exit_without_cache_is_left_alone(void **state)
+{
+    static struct fake f;
+    struct client *client;
+    struct harness *h = up(&f, &client, ABSENT, with_cache);
+    int before = atomic_load(&f.first_exit);
+    uint64_t start = clock_ns();
+    (void)state;
+    for (uint64_t i = 0; i < 100; i++)
+        assert_int_equal(ask(client, i, 0).exit, -1);
+    assert_true(atomic_load(&f.first_exit) - before <= (int)((clock_ns() - start) / NS_PER_S) + 2);
+    atomic_store(&f.mode, PROMPT);
+    harness_until(a_hit, client, 20, "a hit of the new cache");
+    down(&f, client, h);
+}
+
 static bool got_outcomes(void *arg)
 {
     return atomic_load(&((struct fake *)arg)->outcomes) >= 10;
@@ -400,6 +424,7 @@ int main(void)
         cmocka_unit_test(test_hits_end_where_they_are),
         cmocka_unit_test(test_batches_shrink),
         cmocka_unit_test(test_no_cache_means_no_lookup),
+        cmocka_unit_test(test_an_exit_without_cache_is_left_alone),
         cmocka_unit_test(test_audits_run_to_the_end),
         cmocka_unit_test(test_a_lost_verdict_answers_once),
         cmocka_unit_test(test_a_silent_cache_is_bypassed),

@@ -136,6 +136,7 @@ static void test_verdict(void **state)
     v->sequence = 99;
     v->epoch = 12;
     v->lookup_ns = 12345;
+    v->absent = true;
     v->n = 3;
     v->item[0] =
         (struct verdict_item){.request = 1, .attempt = 1, .label = 9, .confidence = 0.5f, .hit = true};

@@ -1,0 +1,48 @@
+/* test_lookups.c - verdicts from a snapshot, without sockets */
+#include "cache_samples.h"
+
+#include "cache_service/lookups.h"
+#include "cache_service/snapshot.h"
+
+static struct verdict ask(struct lookups *l, uint32_t exit, const float *x)
+{
+    static struct lookup in;
+    static struct verdict out;
+    in = (struct lookup){.exit = exit, .sequence = 9, .dim = 2, .n = 1};
+    in.item[0] = (struct lookup_item){.request = 4, .attempt = 1, .deadline_ns = 100};
+    out = (struct verdict){.absent = true}; /* all of it is filled in */
+    lookups_answer(l, &in, x, 1, 1, &out, NULL);
+    assert_int_equal(out.exit, exit);
+    assert_int_equal(out.sequence, 9);
+    assert_int_equal(out.n, 1);
+    return out;
+}
+
+/* Only what a build left out is absent: not what is yet to be loaded, nor what was never built for. */
+static void test_exits_that_were_left_out_are_absent(void **state)
+{
+    static const float centroids[] = {0, 0, 4, 0}, near[] = {4, 0.1f};
+    static const uint32_t counts[] = {6, 0, 0, 5};
+    static const struct manifest two = {.n_exits = 2};
+    struct snapshot *s = snapshot_new(&two);
+    struct lookups *l;
+    (void)state;
+    assert_non_null(s);
+    assert_int_equal(lookups_new(&l, NULL), FL_OK);
+    assert_false(ask(l, 0, near).absent);
+    s->cache[1] = sample_kmeans(2, 2, centroids, counts, 2);
+    lookups_swap(l, s);
+    assert_true(ask(l, 0, near).absent);
+    assert_false(ask(l, 0, near).item[0].hit);
+    assert_false(ask(l, 1, near).absent);
+    assert_true(ask(l, 1, near).item[0].hit);
+    assert_int_equal(ask(l, 1, near).item[0].label, 1);
+    assert_false(ask(l, 2, near).absent);
+    lookups_free(l);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_exits_that_were_left_out_are_absent)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
