@@ -49,11 +49,12 @@ int configuration_open(struct configuration *out, const char *what, const struct
     if (*what && !no_cache && !out->whole && !traced && (rc = pipeline_load(&out->owned, what, NULL, 0, e)))
         return rc;
     out->pipeline = out->owned ? out->owned : base;
-    snprintf(out->label, sizeof out->label, "%.120s%s", out->pipeline->name,
+    snprintf(out->label, sizeof out->label, "%.100s%s", out->pipeline->name,
              no_cache     ? " without caches"
              : out->whole ? " in one process"
-             : traced     ? " with tracing"
                           : "");
+    if (traced > 0)
+        snprintf(out->label, sizeof out->label, "%.100s, %g%% traced", base->name, 100 * traced);
     if (!(out->model = calloc(1, sizeof *out->model)))
         return error_set(e, FL_NOMEM, "no memory");
     if ((rc = model_shape_load(out->model, out->pipeline, e)))

@@ -150,7 +150,7 @@ static void on_welcome(struct stage_worker *w, const struct hello *h)
 {
     char mine[MESSAGE_NAME_BYTES];
     clock_boot_id(mine, sizeof mine);
-    w->remote = strcmp(mine, h->boot_id) != 0;
+    w->remote = !mine[0] || strcmp(mine, h->boot_id) != 0;
     memset(&w->offset, 0, sizeof w->offset);
     log_info("the broker (pid %llu on %s%s) has accepted this worker", (unsigned long long)h->pid, h->host,
              w->remote ? ", another clock" : "");

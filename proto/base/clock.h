@@ -15,7 +15,8 @@
 #define NS_PER_S  1000000000ull
 
 uint64_t clock_ns(void);
-/* The host's boot id ("" where the kernel does not tell): equal ids mean equal clocks. */
+/* The host's boot id and the process's time namespace, in which CLOCK_MONOTONIC may be another ("" where the
+ * kernel does not tell): equal ids mean equal clocks. */
 void clock_boot_id(char *buf, size_t size);
 
 #endif
