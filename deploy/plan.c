@@ -5,6 +5,7 @@
 
 #include "arguments.h"
 #include "command.h"
+#include "plan_simulated.h"
 #include "report.h"
 #include "stages/planner.h"
 #include "stages/profile.h"
@@ -30,6 +31,7 @@ struct plan {
     const char *output, *survivors;
     int stages, threads, runs;
     double link_mbps;
+    struct plan_simulated simulated; /* rate 0: by equal times alone */
     bool json;
     struct pipeline *pipeline;
     struct graph *graph;
@@ -211,6 +213,10 @@ static int print_json(const struct plan *p, const char *written, struct error *e
                                                "after", p->pipeline->exit[i].after));
     root = json_pack("{s:s, s:o, s:o, s:o}", "written", written, "whole_ms",
                      report_rounded(p->profile.median_ms, 6), "stages", stages, "exits", exits);
+    if (root && p->simulated.rate > 0) {
+        json_object_set_new(root, "simulated_p99_ms", report_rounded(p->simulated.after_ms, 6));
+        json_object_set_new(root, "equal_times_p99_ms", report_rounded(p->simulated.before_ms, 6));
+    }
     if (root)
         report_engine(root, p->threads);
     return report_print(root, e);
@@ -235,6 +241,10 @@ static int print_table(const struct plan *p, const char *written, struct error *
     table_free(t);
     printf("\nwhole model %.3f ms on one worker of %d thread%s; %d exits; written to %s\n",
            p->profile.median_ms, p->threads, p->threads == 1 ? "" : "s", p->pipeline->n_exits, written);
+    if (p->simulated.rate > 0)
+        printf(
+            "simulated p99 at %.1f requests/s: %.3f ms, with stages of equal time %.3f ms (%d simulations)\n",
+            p->simulated.rate, p->simulated.after_ms, p->simulated.before_ms, p->simulated.tried);
     return rc;
 }
 
@@ -245,6 +255,8 @@ static int plan(struct plan *p, struct error *e)
 
     if (rc)
         return rc;
+    if ((p->simulated.rate > 0) != (p->simulated.measured != NULL))
+        return error_set(e, FL_USAGE, "--simulate RATE and --measured FILE go together");
     written = p->output ? p->output : p->pipeline->path;
     p->stages = p->stages ? p->stages : p->pipeline->n_stages;
     p->threads = p->threads ? p->threads : p->pipeline->stage[0].threads;
@@ -252,6 +264,8 @@ static int plan(struct plan *p, struct error *e)
         (rc = measure(p, e)) ||
         (rc = planner_cut(p->cost_ms, p->graph->n_nodes, p->cuts, p->n_cuts, p->transfer_ms, p->stages,
                           p->chosen, e)) ||
+        (p->simulated.rate > 0 &&
+         (rc = plan_simulate(&p->simulated, p->pipeline, p->cuts, p->n_cuts, p->stages, p->chosen, e))) ||
         (rc = write_stages(p, e)) || (rc = write_exits(p, e)) ||
         (rc = pipeline_rewrite(p->pipeline, written, e)))
         return rc;
@@ -273,6 +287,10 @@ int command_plan(int argc, char **argv, struct error *e)
          "megabit per second between stages (20000: one host)", 1e-3, 1e9},
         {ARGUMENT_INT, "threads", 0, &p.threads, "N", "threads of a worker (the file's)", 1, 256},
         {ARGUMENT_INT, "runs", 0, &p.runs, "R", "runs of the profile (50)", 1, 100000},
+        {ARGUMENT_NUMBER, "simulate", 0, &p.simulated.rate, "R",
+         "then move the cuts to where simulated p99 at R requests per second is least", 1e-3, 1e9},
+        {ARGUMENT_TEXT, "measured", 0, &p.simulated.measured, "FILE",
+         "for --simulate: what `simulate --measure` wrote", 0, 0},
         {ARGUMENT_TEXT, "output", 0, &p.output, "FILE", "write a new file instead of changing P.yaml", 0, 0},
         {ARGUMENT_FLAG, "json", 0, &p.json, NULL, "machine-readable output", 0, 0},
         {0},

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "model_shape.h"
+#include "simulate_hop.h"
 #include "simulate_probe.h"
 #include "simulate_time.h"
 #include "stages/exec.h"
@@ -75,16 +76,6 @@ static double stage_out(const struct measuring *g, int stage)
     return bytes_behind(g, g->place->stage[stage].last);
 }
 
-/* Mean of the whole model at batch 1 in this process, us. */
-static double whole_us(const struct measured *m)
-{
-    const struct measured_batch *b = &m->batch[0];
-    double sum = 0;
-    for (int i = 0; i < b->n_runs * (m->n_cuts + 1); i++)
-        sum += b->us[i];
-    return sum / b->n_runs;
-}
-
 /* ---- costs ---- */
 
 static double mean_compute(const struct probe_phase *p, int stage)
@@ -120,22 +111,53 @@ static void fit_io(struct measuring *g)
     c->io_kilobyte *= 1000;
 }
 
-static void fit_stages(struct measuring *g)
+/* CPU time of stage s for one request's messages, us. */
+static double message_us(const struct measuring *g, int s)
 {
-    struct measured_costs *c = &g->m->cost;
-    double x[PIPELINE_MAX_STAGES], y[PIPELINE_MAX_STAGES], compute = 0;
-    int n = g->place->n_stages;
+    const struct measured_costs *c = &g->m->cost;
+    return c->stage_send + c->stage_receive + c->stage_kilobyte * (stage_in(g, s) + stage_out(g, s)) / 1000;
+}
 
-    for (int s = 0; s < n; s++) {
-        double ms = mean_compute(&g->alone, s);
-        x[s] = (stage_in(g, s) + stage_out(g, s)) / 2;
-        y[s] = fmax(0, g->alone.stage[s].main_us - ms) / 2;
-        compute += ms;
+/* Mean of the pieces of stage s at the batch size next to `rows`, in this process, us per request. */
+static double stage_us(const struct measuring *g, int s, double rows)
+{
+    const struct measured *m = g->m;
+    const struct measured_batch *b = &m->batch[0];
+    double sum = 0;
+    int first = 0, last = m->n_cuts;
+    for (int i = 0; i < m->n_batches; i++)
+        if (fabs(log(m->batch[i].batch / rows)) < fabs(log(b->batch / rows)))
+            b = &m->batch[i];
+    for (int i = 0; i < m->n_cuts; i++) {
+        if (s > 0 && !strcmp(m->cut[i].name, g->graph->nodes[g->place->stage[s - 1].last].name))
+            first = i + 1;
+        if (!strcmp(m->cut[i].name, g->graph->nodes[g->place->stage[s].last].name))
+            last = i;
     }
-    fit_line(x, y, n, &c->stage_send, &c->stage_kilobyte);
-    c->stage_kilobyte *= 1000;
-    c->stage_receive = c->stage_lookup = c->stage_verdict = c->stage_send;
-    c->stage_cold_share = fmax(0, compute / whole_us(g->m) - 1);
+    for (int i = 0; i < b->n_runs; i++)
+        for (int k = first; k <= last; k++)
+            sum += b->us[(size_t)i * (size_t)(m->n_cuts + 1) + (size_t)k];
+    return sum / b->n_runs / b->batch;
+}
+
+/* Alone: computing in a process that was waiting takes longer than run after run. Busy: with all processes
+ * computing, the cores slow one another and find their memory cold; CPU time shows how much, whoever else
+ * uses the machine. */
+static void fit_speeds(struct measuring *g)
+{
+    double alone = 0, runs = 0, expected = 0, used = 0;
+    for (int s = 0; s < g->place->n_stages; s++) {
+        double one = 0;
+        alone += mean_compute(&g->alone, s);
+        runs += stage_us(g, s, 1);
+        for (int i = 0; i < g->busy.n; i++)
+            if (s < g->busy.request[i].n_stages)
+                one += stage_us(g, s, g->busy.request[i].batch[s]) / g->busy.n;
+        expected += one;
+        used += g->busy.stage[s].main_us - message_us(g, s);
+    }
+    g->m->cost.stage_cold_share = fmax(0, alone / runs - 1);
+    g->m->all_busy = used > expected ? fmax(0.01, expected / used) : 1;
 }
 
 static void fit_costs(struct measuring *g)
@@ -145,7 +167,7 @@ static void fit_costs(struct measuring *g)
     c->broker_request = c->broker_result = g->busy.broker.main_us / 2;
     c->thread_switch = 2;
     fit_io(g);
-    fit_stages(g);
+    fit_speeds(g);
 }
 
 /* ---- waking up ---- */
@@ -284,7 +306,8 @@ static int measure(struct measuring *g, struct error *e)
         (rc = placement_resolve(g->place, g->graph, p, e)) || (rc = describe_exits(g, e)) ||
         (rc = ask(g, e)) ||
         (rc = simulate_time_model(g->m, g->graph, p, g->options->data, most, g->options->runs, e)) ||
-        (rc = simulate_time_exits(g->m, g->graph, g->place, p, e)))
+        (rc = simulate_time_exits(g->m, g->graph, g->place, p, e)) ||
+        (rc = simulate_time_messages(g->m, p, e)))
         return rc;
     snprintf(g->m->model, sizeof g->m->model, "%.127s", p->name);
     snprintf(g->m->machine, sizeof g->m->machine, "%d cores, BLAS core %s, %s", g->m->cores,

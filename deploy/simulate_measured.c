@@ -195,6 +195,14 @@ void measured_free(struct measured *m)
     free(m);
 }
 
+int measured_find_cut(const struct measured *m, const char *name)
+{
+    for (int i = 0; i < m->n_cuts; i++)
+        if (!strcmp(m->cut[i].name, name))
+            return i;
+    return -1;
+}
+
 /* ---- writing ---- */
 
 static json_t *cuts_json(const struct measured *m)

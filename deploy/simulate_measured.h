@@ -73,5 +73,7 @@ struct measured {
 int measured_load(struct measured **out, const char *path, struct error *e);
 int measured_save(const struct measured *m, const char *path, struct error *e);
 void measured_free(struct measured *m);
+/* Index of the cut behind the node of that name; -1: none. */
+int measured_find_cut(const struct measured *m, const char *name);
 
 #endif

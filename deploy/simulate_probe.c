@@ -192,6 +192,7 @@ static void note(struct probe_request *r, const struct answer *a, double total_u
     for (int i = 0; i < a->trace.n; i++) {
         r->wire_us[i] = (double)a->trace.stage[i].wire_ns / 1e3;
         r->compute_us[i] = (double)a->trace.stage[i].compute_ns / 1e3;
+        r->batch[i] = a->trace.stage[i].batch > 0 ? a->trace.stage[i].batch : 1;
     }
 }
 

@@ -21,6 +21,7 @@ struct probe_request {
     double lookup_us;
     int n_stages;
     double wire_us[PIPELINE_MAX_STAGES], compute_us[PIPELINE_MAX_STAGES];
+    double batch[PIPELINE_MAX_STAGES]; /* in which it was computed */
 };
 
 struct probe_phase {

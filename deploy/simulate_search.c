@@ -73,8 +73,7 @@ void search_release(struct search *s)
 
 /* ---- the fewest replicas ---- */
 
-/* p99 in ms, without bound when requests are dropped. */
-static int p99_of(struct search *s, double *ms, struct error *e)
+int search_p99(struct search *s, double *ms, struct error *e)
 {
     struct simulation_result *r;
     int rc = try_load(s, s->load.rate, 0, &r, e);
@@ -126,7 +125,7 @@ static int add_best(struct search *s, double *p99, struct error *e)
         int was = s->shape.replicas[k];
         double ms = INFINITY;
         s->shape.replicas[k] = was + 1 + was / 20;
-        rc = s->shape.replicas[k] > SIMULATION_MAX_REPLICAS ? FL_OK : p99_of(s, &ms, e);
+        rc = s->shape.replicas[k] > SIMULATION_MAX_REPLICAS ? FL_OK : search_p99(s, &ms, e);
         s->shape.replicas[k] = was;
         if (ms < best) {
             best = ms;
@@ -145,7 +144,7 @@ static int take_away(struct search *s, double target_ms, struct error *e)
         while (s->shape.replicas[k] > 1 && s->tried < MOST_TRIES) {
             double ms;
             s->shape.replicas[k]--;
-            if ((rc = p99_of(s, &ms, e)))
+            if ((rc = search_p99(s, &ms, e)))
                 break;
             if (ms > target_ms) {
                 s->shape.replicas[k]++;
@@ -160,7 +159,7 @@ int search_cheapest(struct search *s, double target_ms, struct error *e)
     double p99, before = INFINITY;
     int useless = 0, rc = least_replicas(s, e);
 
-    if (rc || (rc = p99_of(s, &p99, e)))
+    if (rc || (rc = search_p99(s, &p99, e)))
         return rc;
     while (!rc && p99 > target_ms && useless < 4 && s->tried < MOST_TRIES) {
         rc = add_best(s, &p99, e);

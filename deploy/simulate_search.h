@@ -39,6 +39,8 @@ int search_sweep(struct search *s, struct error *e);
  * it can do without are taken away. FL_VALUE when no number of replicas that was tried holds it; the text
  * says why. */
 int search_cheapest(struct search *s, double target_ms, struct error *e);
+/* p99 in ms of one simulation; 1e6 and more when requests are dropped, the more the more. */
+int search_p99(struct search *s, double *ms, struct error *e);
 void search_release(struct search *s);
 
 #endif

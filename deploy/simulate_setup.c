@@ -8,14 +8,6 @@
 
 /* ---- the shape ---- */
 
-static int find_cut(const struct measured *m, const char *name)
-{
-    for (int i = 0; i < m->n_cuts; i++)
-        if (!strcmp(m->cut[i].name, name))
-            return i;
-    return -1;
-}
-
 static int find_exit(const struct measured *m, const char *name)
 {
     for (int i = 0; i < m->n_exits; i++)
@@ -30,7 +22,7 @@ static int shape_from(struct setup_shape *out, const struct pipeline *p, const s
     out->n_stages = place->n_stages;
     for (int s = 0; s < place->n_stages; s++) {
         const char *name = g->nodes[place->stage[s].last].name;
-        out->last[s] = s == place->n_stages - 1 ? m->n_cuts : find_cut(m, name);
+        out->last[s] = s == place->n_stages - 1 ? m->n_cuts : measured_find_cut(m, name);
         if (out->last[s] < 0)
             return error_set(e, FL_STALE, "the measurements are of another model: they know no cut behind %s",
                              name);
@@ -40,7 +32,7 @@ static int shape_from(struct setup_shape *out, const struct pipeline *p, const s
     }
     for (int i = 0; i < place->n_exits && caches; i++) {
         const struct placed_exit *x = &place->exit[i];
-        int cut = find_cut(m, x->cut.name), exit = find_exit(m, x->name);
+        int cut = measured_find_cut(m, x->cut.name), exit = find_exit(m, x->name);
         if (!strcmp(x->kind, "none"))
             continue;
         if (cut < 0 || exit < 0)

@@ -1,7 +1,6 @@
-/* simulate_time.c - the model piece by piece in this process, alone and on all cores at once */
+/* simulate_time.c - the model piece by piece, and descriptors, in this process */
 #include "simulate_time.h"
 
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -10,9 +9,7 @@
 #include "stages/descriptor.h"
 #include "stages/exec.h"
 
-#define WARM_UP       5
-#define MOST_TOGETHER 16 /* cores that are tried at once */
-#define TOGETHER_RUNS 150
+#define WARM_UP 5
 
 struct timing {
     const struct pipeline *pipeline;
@@ -70,86 +67,7 @@ static int time_batch(struct measured_batch *out, const struct timing *t, struct
     return rc;
 }
 
-/* ---- all cores at once ---- */
-
-struct runner {
-    const struct timing *timing;
-    struct exec *exec;
-    pthread_barrier_t *start;
-    double ms; /* of all runs */
-    int rc;
-};
-
-static void *run_many(void *arg)
-{
-    struct runner *r = arg;
-    struct error e;
-    uint64_t start;
-    int last = r->timing->graph->n_nodes - 1;
-    pthread_barrier_wait(r->start);
-    start = clock_ns();
-    for (int i = 0; i < TOGETHER_RUNS && !r->rc; i++)
-        r->rc = exec_run(r->exec, 0, last, 1, NULL, NULL, &e);
-    r->ms = (double)(clock_ns() - start) / NS_PER_MS;
-    return NULL;
-}
-
-static int run_together(struct runner *r, int n, double *ms, struct error *e)
-{
-    pthread_t thread[MOST_TOGETHER];
-    pthread_barrier_t barrier;
-    int started = 0;
-
-    if (pthread_barrier_init(&barrier, NULL, (unsigned)n))
-        return error_set(e, FL_NOMEM, "cannot make threads");
-    *ms = 0;
-    for (; started < n; started++) {
-        r[started].start = &barrier;
-        if (started && pthread_create(&thread[started], NULL, run_many, &r[started]))
-            return error_set(e, FL_NOMEM, "cannot make %d threads",
-                             n); /* the others wait for ever: give up */
-    }
-    run_many(&r[0]);
-    for (int i = 1; i < n; i++)
-        pthread_join(thread[i], NULL);
-    pthread_barrier_destroy(&barrier);
-    for (int i = 0; i < n; i++) {
-        if (r[i].rc)
-            return error_set(e, (enum fl_code)r[i].rc, "the model does not run");
-        *ms += r[i].ms / n;
-    }
-    return FL_OK;
-}
-
-/* Alternates between one core and all of them, so that drift of the machine hits both alike. */
-static int compare_cores(struct measured *m, const struct timing *t, struct error *e)
-{
-    enum { ROUNDS = 3 };
-    struct runner r[MOST_TOGETHER] = {0};
-    int n = m->cores / m->threads, rc = FL_OK;
-    double alone = 0, together = 0, ms;
-
-    n = n < MOST_TOGETHER ? n : MOST_TOGETHER;
-    m->all_busy = 1;
-    for (int i = 0; i < n && !rc; i++) {
-        r[i].timing = t;
-        if (!(rc = new_exec(&r[i].exec, t, 1, e)))
-            fill_input(t, r[i].exec, 1, i);
-    }
-    for (int i = 0; i < ROUNDS && n > 1 && !rc; i++) {
-        if (!(rc = run_together(r, 1, &ms, e)))
-            alone += ms;
-        if (!rc && !(rc = run_together(r, n, &ms, e)))
-            together += ms;
-    }
-    for (int i = 0; i < n; i++)
-        exec_free(r[i].exec);
-    if (!rc && n > 1)
-        m->all_busy = alone < together ? alone / together : 1;
-    return rc;
-}
-
-/* ---- */
+/* ---- the model ---- */
 
 static int describe(struct measured *m, const struct timing *t, struct error *e)
 {
@@ -189,8 +107,6 @@ int simulate_time_model(struct measured *m, const struct graph *g, const struct 
         rc = new_exec(&x, &t, max_batch, e);
     for (int b = 1; !rc && b <= max_batch && m->n_batches < MEASURED_MAX_BATCHES; b *= 2)
         rc = time_batch(&m->batch[m->n_batches++], &t, x, b, runs, e);
-    if (!rc)
-        rc = compare_cores(m, &t, e);
     exec_free(x);
     free(cuts);
     return rc;

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "deploy/plan_simulated.h"
 #include "deploy/simulate_search.h"
 
 #define PIECE_US 500.0
@@ -362,6 +363,34 @@ static void test_other_model(void **unused)
     free_world(&w);
 }
 
+/* From a first stage of one piece the cut wanders to the middle, where two cores share the work. */
+static void test_plan(void **unused)
+{
+    struct world w;
+    struct error e;
+    struct graph *g;
+    struct cut *cuts;
+    struct plan_simulated s = {.measured = in_folder("again.json")};
+    int n, chosen[1] = {0}, middle;
+    (void)unused;
+    new_world(&w, 2, one_host);
+    w.measured->cores = 2;
+    w.measured->n_exits = 0;
+    snprintf(w.measured->model, sizeof w.measured->model, "demo");
+    assert_int_equal(measured_save(w.measured, s.measured, &e), FL_OK);
+    assert_int_equal(graph_load(&g, w.pipeline->model, NULL, &e), FL_OK);
+    assert_int_equal(graph_cuts(g, &cuts, &n, &e), FL_OK);
+    middle = n / 2;
+    s.rate = 1.2e6 / (PIECE_US * (n + 1));
+    if (plan_simulate(&s, w.pipeline, cuts, n, 2, chosen, &e))
+        fail_msg("%s", e.text);
+    assert_in_range(chosen[0], middle - 2, middle + 2);
+    assert_true(s.after_ms < s.before_ms);
+    free(cuts);
+    graph_free(g);
+    free_world(&w);
+}
+
 static int make_folder(void **unused)
 {
     (void)unused;
@@ -390,6 +419,7 @@ int main(void)
         cmocka_unit_test(test_search),
         cmocka_unit_test(test_sweep),
         cmocka_unit_test(test_other_model),
+        cmocka_unit_test(test_plan),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

@@ -1,0 +1,516 @@
+/* validate_simulation.c - the simulation's predictions beside what real processes do on this machine
+ *
+ * usage: validate_simulation WORK [CONFIG.yaml TRAIN CALIBRATE TEST [KEY=VALUE ..]]
+ *
+ * CONFIG's model (without one: the demo's, with drawn pictures) is served in twelve ways: cut into one to
+ * four stages, with and without replicas, each with and without look-ups. Each way meets its saturation (a
+ * closed loop) and two rates below it; the simulation, which knows one set of measurements taken at three
+ * stages, predicts p50, p99 and throughput of all of them. TRAIN, CALIBRATE and TEST are data sets as
+ * `freezeline build` and `bench` take them.
+ *
+ * What was done is kept in the folder WORK: a call that was interrupted, or that ran out of its 15 minutes,
+ * goes on where the last one ended. Remove WORK to begin anew. Prints a table and the median errors; draws
+ * WORK/latency.svg and WORK/throughput.svg. The machine must be idle.
+ */
+#include <fcntl.h>
+#include <math.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <jansson.h>
+
+#include "base/clock.h"
+#include "deploy/plot.h"
+#include "deploy/simulate_search.h"
+#include "deploy/table.h"
+
+#define MOST_MINUTES   15
+#define IN_FLIGHT      "64"
+#define SATURATED_S    "6"
+#define RATE_S         "14"
+#define SIMULATED      100000
+#define MAX_SETS       24
+#define MEASURED_SHAPE 4 /* the one that is up while measurements are taken */
+
+extern char **environ;
+
+/* How the model is served. */
+static const struct shape {
+    const char *name, *sets[3];
+} shapes[] = {
+    {"1 stage", {"stages=1", NULL, NULL}},  {"1 stage x2", {"stages=1", "stages.0.replicas=2", NULL}},
+    {"2 stages", {"stages=2", NULL, NULL}}, {"2 stages x2,1", {"stages=2", "stages.0.replicas=2", NULL}},
+    {"3 stages", {"stages=3", NULL, NULL}}, {"4 stages", {"stages=4", NULL, NULL}},
+};
+#define N_SHAPES ((int)(sizeof shapes / sizeof *shapes))
+
+static const double loads[] = {0, 0.25, 0.6}; /* share of the saturation throughput; 0: saturation itself */
+#define N_LOADS ((int)(sizeof loads / sizeof *loads))
+
+struct point {
+    const struct shape *shape;
+    bool caches, done;
+    double rate;                          /* 0: saturation */
+    double p50[2], p99[2], throughput[2]; /* measured, predicted */
+};
+#define N_POINTS (N_SHAPES * 2 * N_LOADS)
+
+struct validation {
+    const char *work, *config, *train, *calibrate, *test;
+    char made[3][512]; /* the demo's data sets */
+    int n_sets;
+    const char *sets[MAX_SETS]; /* of every shape */
+    uint64_t end_ns;
+    struct point point[N_POINTS];
+};
+
+static void die(const char *what)
+{
+    fprintf(stderr, "validate_simulation: %s\n", what);
+    exit(1);
+}
+
+/* ---- running the tool ---- */
+
+struct command {
+    int n;
+    const char *argv[3 * MAX_SETS + 32];
+};
+
+static void add(struct command *c, const char *word)
+{
+    c->argv[c->n++] = word;
+    c->argv[c->n] = NULL;
+}
+
+static char *tool_path(void)
+{
+    static char path[512];
+    const char *build = getenv("FREEZELINE_BUILD");
+    snprintf(path, sizeof path, "%s/freezeline", build ? build : "build/release");
+    return path;
+}
+
+static struct command tool(const struct validation *v, const struct shape *shape, const char *name)
+{
+    struct command c = {0};
+    add(&c, tool_path());
+    add(&c, name);
+    add(&c, "-c");
+    add(&c, v->config);
+    for (int i = 0; i < v->n_sets; i++) {
+        add(&c, "--set");
+        add(&c, v->sets[i]);
+    }
+    for (int i = 0; i < 3 && shape->sets[i]; i++) {
+        add(&c, "--set");
+        add(&c, shape->sets[i]);
+    }
+    return c;
+}
+
+/* Its output goes to WORK/log. Returns its exit status. */
+static int run(const struct validation *v, const struct command *c)
+{
+    posix_spawn_file_actions_t actions;
+    char log[600];
+    pid_t pid;
+    int status;
+
+    snprintf(log, sizeof log, "%s/log", v->work);
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_addopen(&actions, 1, log, O_WRONLY | O_CREAT | O_APPEND, 0644);
+    posix_spawn_file_actions_adddup2(&actions, 1, 2);
+    if (posix_spawn(&pid, c->argv[0], &actions, NULL, (char **)(uintptr_t)c->argv, environ))
+        die("cannot start build/release/freezeline: `make` first, and call from the repository's root");
+    posix_spawn_file_actions_destroy(&actions);
+    while (waitpid(pid, &status, 0) < 0)
+        ;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static bool exists(const char *path)
+{
+    return access(path, R_OK) == 0;
+}
+
+static char *in_work(const struct validation *v, char *buf, size_t size, const char *name)
+{
+    snprintf(buf, size, "%s/%s", v->work, name);
+    return buf;
+}
+
+static bool late(const struct validation *v)
+{
+    return clock_ns() > v->end_ns;
+}
+
+/* ---- preparing ---- */
+
+static void draw_pictures(struct validation *v)
+{
+    static const char *const count[] = {"12000", "4000", "5000"}, *const seed[] = {"11", "12", "13"};
+    static const char *const names[] = {"train", "calibrate", "test"};
+    for (int i = 0; i < 3; i++) {
+        struct command c = {0};
+        char path[500];
+        snprintf(path, sizeof path, "%s/%s.bin", v->work, names[i]);
+        snprintf(v->made[i], sizeof v->made[i], "cifar10:%s", path);
+        add(&c, tool_path());
+        add(&c, "generate");
+        add(&c, "--count");
+        add(&c, count[i]);
+        add(&c, "--seed");
+        add(&c, seed[i]);
+        add(&c, "--output");
+        add(&c, path);
+        if (!exists(path) && run(v, &c))
+            die("cannot draw pictures: see log in the work folder");
+    }
+    v->config = "configs/demo/demo.yaml";
+    v->train = v->made[0];
+    v->calibrate = v->made[1];
+    v->test = v->made[2];
+}
+
+static void build_caches(const struct validation *v)
+{
+    char path[600];
+    struct command c = tool(v, &shapes[MEASURED_SHAPE], "build");
+    if (exists(in_work(v, path, sizeof path, "state/caches/manifest.json")))
+        return;
+    printf("building caches\n");
+    fflush(stdout);
+    add(&c, "--train");
+    add(&c, v->train);
+    add(&c, "--calibrate");
+    add(&c, v->calibrate);
+    if (run(v, &c))
+        die("cannot build caches: see log in the work folder");
+}
+
+static void up(const struct validation *v, const struct shape *shape)
+{
+    struct command c = tool(v, shape, "up");
+    if (run(v, &c))
+        die("cannot start the pipeline: see log in the work folder");
+}
+
+static void down(const struct validation *v, const struct shape *shape)
+{
+    struct command c = tool(v, shape, "down");
+    run(v, &c);
+}
+
+static void measure(const struct validation *v)
+{
+    const struct shape *shape = &shapes[MEASURED_SHAPE];
+    char path[600];
+    struct command c = tool(v, shape, "simulate");
+    int rc;
+    if (exists(in_work(v, path, sizeof path, "measured.json")))
+        return;
+    printf("measuring\n");
+    fflush(stdout);
+    add(&c, "--measure");
+    add(&c, "--measured");
+    add(&c, path);
+    add(&c, "--data");
+    add(&c, v->test);
+    add(&c, "--requests");
+    add(&c, "1500");
+    up(v, shape);
+    rc = run(v, &c);
+    down(v, shape);
+    if (rc)
+        die("cannot measure: see log in the work folder");
+}
+
+/* ---- real processes ---- */
+
+static void report_path(const struct validation *v, char *buf, size_t size, int shape, bool caches, int load)
+{
+    snprintf(buf, size, "%s/bench-%d-%s-%d.json", v->work, shape, caches ? "caches" : "none", load);
+}
+
+static void bench(const struct validation *v, const struct shape *shape, bool caches, double rate,
+                  const char *to)
+{
+    struct command c = tool(v, shape, "bench");
+    char text[32];
+    add(&c, "--data");
+    add(&c, v->test);
+    if (rate > 0) {
+        snprintf(text, sizeof text, "%.3f", rate);
+        add(&c, "--rate");
+        add(&c, text);
+    } else {
+        add(&c, "--closed");
+        add(&c, IN_FLIGHT);
+    }
+    add(&c, "--duration");
+    add(&c, rate > 0 ? RATE_S : SATURATED_S);
+    if (!caches)
+        add(&c, "--no-cache");
+    add(&c, "--output");
+    add(&c, to);
+    run(v, &c); /* a report is written even when its figures are doubted */
+}
+
+static double number_at(const json_t *root, const char *key, const char *below)
+{
+    const json_t *o = below ? json_object_get(root, below) : root;
+    return json_number_value(json_object_get(o, key));
+}
+
+/* False when there is no such report yet. */
+static bool read_report(struct point *p, const char *path)
+{
+    json_error_t problem;
+    json_t *root = json_load_file(path, 0, &problem);
+    if (!root)
+        return false;
+    p->throughput[0] = number_at(root, "achieved_rps", NULL);
+    p->p50[0] = number_at(root, "p50", "latency_ms");
+    p->p99[0] = number_at(root, "p99", "latency_ms");
+    p->done = p->throughput[0] > 0;
+    json_decref(root);
+    return p->done;
+}
+
+static struct point *point_of(struct validation *v, int shape, bool caches, int load)
+{
+    struct point *p = &v->point[(shape * 2 + caches) * N_LOADS + load];
+    p->shape = &shapes[shape];
+    p->caches = caches;
+    return p;
+}
+
+static void serve_shape(struct validation *v, int shape)
+{
+    bool is_up = false;
+    for (int i = 0; i < 2 * N_LOADS; i++) {
+        bool caches = i >= N_LOADS;
+        int load = i % N_LOADS;
+        struct point *p = point_of(v, shape, caches, load), *full = point_of(v, shape, caches, 0);
+        char path[700];
+        p->rate = loads[load] * full->throughput[0];
+        report_path(v, path, sizeof path, shape, caches, load);
+        if (read_report(p, path) || late(v) || (load && !full->done))
+            continue;
+        if (!is_up)
+            up(v, &shapes[shape]);
+        is_up = true;
+        bench(v, &shapes[shape], caches, p->rate, path);
+        if (read_report(p, path))
+            printf("measured: %s, %s, %s\n", shapes[shape].name, caches ? "caches" : "no caches",
+                   load ? "below saturation" : "saturated");
+        fflush(stdout);
+    }
+    if (is_up)
+        down(v, &shapes[shape]);
+}
+
+/* ---- predictions ---- */
+
+static void check(int rc, const struct error *e)
+{
+    if (rc)
+        die(e->text);
+}
+
+static void predict(const struct validation *v, const struct measured *m, struct point *p)
+{
+    struct cluster *c = malloc(sizeof *c);
+    const char *sets[MAX_SETS + 3];
+    struct search s = {.measured = m, .cluster = c};
+    struct pipeline *pipeline;
+    struct error e;
+    int n = 0;
+
+    if (!c)
+        die("no memory");
+    for (int i = 0; i < v->n_sets; i++)
+        sets[n++] = v->sets[i];
+    for (int i = 0; i < 3 && p->shape->sets[i]; i++)
+        sets[n++] = p->shape->sets[i];
+    check(pipeline_load(&pipeline, v->config, sets, n, &e), &e);
+    cluster_one_host(c, m->cores, m->all_busy);
+    c->caches = pipeline->cache.n_endpoints;
+    s.pipeline = pipeline;
+    s.load =
+        (struct search_load){.rate = p->rate, .closed = atoi(IN_FLIGHT), .requests = SIMULATED, .seed = 1};
+    check(setup_shape_of(&s.shape, pipeline, m, p->caches, &e), &e);
+    check(search_once(&s, &e), &e);
+    p->throughput[1] = s.result[0]->throughput;
+    p->p50[1] = (double)histogram_quantile(&s.result[0]->latency, 0.5) / NS_PER_MS;
+    p->p99[1] = (double)histogram_quantile(&s.result[0]->latency, 0.99) / NS_PER_MS;
+    search_release(&s);
+    pipeline_free(pipeline);
+    free(c);
+}
+
+/* ---- the report ---- */
+
+static double error_of(const double x[2])
+{
+    return x[1] / x[0] - 1;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? -1 : x > y;
+}
+
+static double median(double *v, int n)
+{
+    qsort(v, (size_t)n, sizeof *v, by_value);
+    return n ? (v[(n - 1) / 2] + v[n / 2]) / 2 : NAN;
+}
+
+static void print_row(struct table *t, const struct point *p)
+{
+    table_cell(t, "%s", p->shape->name);
+    table_cell(t, "%s", p->caches ? "yes" : "no");
+    table_cell(t, p->rate > 0 ? "%.1f/s" : "saturated", p->rate);
+    for (int i = 0; i < 2; i++)
+        table_cell(t, p->rate > 0 ? "%.2f" : "", p->p50[i]);
+    table_cell(t, p->rate > 0 ? "%+.0f%%" : "", 100 * error_of(p->p50));
+    for (int i = 0; i < 2; i++)
+        table_cell(t, p->rate > 0 ? "%.2f" : "", p->p99[i]);
+    table_cell(t, p->rate > 0 ? "%+.0f%%" : "", 100 * error_of(p->p99));
+    for (int i = 0; i < 2; i++)
+        table_cell(t, p->rate > 0 ? "" : "%.1f", p->throughput[i]);
+    table_cell(t, p->rate > 0 ? "" : "%+.0f%%", 100 * error_of(p->throughput));
+}
+
+static void print_medians(const struct validation *v)
+{
+    double p50[N_POINTS], p99[N_POINTS], throughput[N_POINTS];
+    int n = 0, saturated = 0;
+    for (int i = 0; i < N_POINTS; i++) {
+        const struct point *p = &v->point[i];
+        if (!p->done)
+            continue;
+        if (p->rate > 0) {
+            p50[n] = fabs(error_of(p->p50));
+            p99[n++] = fabs(error_of(p->p99));
+        } else {
+            throughput[saturated++] = fabs(error_of(p->throughput));
+        }
+    }
+    printf("\nmedian error over %d loads: p50 %.1f%% (aim 10%%), p99 %.1f%% (aim 20%%)\n", n,
+           100 * median(p50, n), 100 * median(p99, n));
+    printf("median error over %d ways of serving: saturation throughput %.1f%% (aim 10%%)\n", saturated,
+           100 * median(throughput, saturated));
+}
+
+static void print_report(const struct validation *v)
+{
+    struct table *t;
+    struct error e;
+    if (table_new(
+            &t,
+            "pipeline|caches|load|p50 ms|predicted|error|p99 ms|predicted|error|requests/s|predicted|error",
+            "llrrrrrrrrrr"))
+        die("no memory");
+    for (int i = 0; i < N_POINTS; i++)
+        if (v->point[i].done)
+            print_row(t, &v->point[i]);
+    printf("\n");
+    check(table_print(t, stdout, 0, &e), &e);
+    table_free(t);
+    print_medians(v);
+}
+
+/* Predicted over measured; on the line both are the same. */
+static void draw(const struct validation *v, bool latency)
+{
+    double x[2][N_POINTS], y[2][N_POINTS], ends[2] = {1e300, 0};
+    struct plot_series series[3] = {
+        {.name = latency ? "p50" : "saturation", .mark = PLOT_POINTS, .x = x[0], .y = y[0]},
+        {.name = "p99", .mark = PLOT_POINTS, .x = x[1], .y = y[1]},
+        {.name = "as measured", .mark = PLOT_LINE, .dashed = true, .n = 2}};
+    struct plot plot = {.title = latency ? "Latency, predicted over measured"
+                                         : "Throughput, predicted over measured",
+                        .x = {.title = latency ? "measured, ms" : "measured, requests/s", .log = true},
+                        .y = {.title = latency ? "predicted, ms" : "predicted, requests/s", .log = true},
+                        .n_series = 3,
+                        .series = series};
+    char path[600];
+    struct error e;
+    FILE *to;
+    for (int i = 0; i < N_POINTS; i++) {
+        const struct point *p = &v->point[i];
+        if (!p->done || (p->rate > 0) != latency)
+            continue;
+        for (int k = 0; k < (latency ? 2 : 1); k++) {
+            const double *pair = !latency ? p->throughput : k ? p->p99 : p->p50;
+            x[k][series[k].n] = pair[0];
+            y[k][series[k].n++] = pair[1];
+            ends[0] = fmin(ends[0], fmin(pair[0], pair[1]));
+            ends[1] = fmax(ends[1], fmax(pair[0], pair[1]));
+        }
+    }
+    series[2].x = series[2].y = ends;
+    if (!latency)
+        series[1] = series[2], plot.n_series = 2;
+    if (!(to = fopen(in_work(v, path, sizeof path, latency ? "latency.svg" : "throughput.svg"), "we")))
+        die("cannot write a plot into the work folder");
+    if (!plot_write(&plot, to, &e))
+        printf("plot: %s\n", path);
+    fclose(to);
+}
+
+int main(int argc, char **argv)
+{
+    struct validation *v = calloc(1, sizeof *v);
+    static char state[600];
+    char path[600];
+    struct measured *m;
+    struct error e;
+
+    if (!v || (argc != 2 && argc < 6))
+        die("usage: validate_simulation WORK [CONFIG.yaml TRAIN CALIBRATE TEST [KEY=VALUE ..]]");
+    v->work = argv[1];
+    if (mkdir(v->work, 0755) && !exists(v->work))
+        die("cannot make the work folder");
+    snprintf(state, sizeof state, "state=%s/state", v->work);
+    v->sets[v->n_sets++] = state;
+    v->sets[v->n_sets++] = "broker.max_requests=256";
+    v->sets[v->n_sets++] = "updates.sample=0"; /* caches that learn would not be the same from load to load */
+    v->sets[v->n_sets++] = "updates.audit=0";
+    if (argc == 2) {
+        draw_pictures(v);
+    } else {
+        v->config = argv[2];
+        v->train = argv[3];
+        v->calibrate = argv[4];
+        v->test = argv[5];
+    }
+    for (int i = 6; i < argc && v->n_sets < MAX_SETS; i++)
+        v->sets[v->n_sets++] = argv[i];
+    build_caches(v);
+    v->end_ns = clock_ns() + MOST_MINUTES * 60 * NS_PER_S;
+    measure(v);
+    for (int i = 0; i < N_SHAPES; i++)
+        serve_shape(v, i);
+    check(measured_load(&m, in_work(v, path, sizeof path, "measured.json"), &e), &e);
+    for (int i = 0; i < N_POINTS; i++)
+        if (v->point[i].done)
+            predict(v, m, &v->point[i]);
+    print_report(v);
+    draw(v, true);
+    draw(v, false);
+    if (late(v))
+        printf("the 15 minutes are over: call again for what is missing\n");
+    measured_free(m);
+    free(v);
+    return 0;
+}
