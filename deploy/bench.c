@@ -1,18 +1,16 @@
 /* bench.c - `freezeline bench`: load a running pipeline, report latency */
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "against.h"
 #include "arguments.h"
-#include "base/clock.h"
 #include "bench_file.h"
+#include "bench_progress.h"
 #include "bench_table.h"
 #include "command.h"
 #include "interrupt.h"
 #include "measurement.h"
-#include "progress.h"
 #include "report.h"
 #include "scenario.h"
 #include "sweep.h"
@@ -59,42 +57,14 @@ struct bench {
     struct sweep sweep;
     struct against against;
     double found_rate; /* by the server scenario */
-    struct progress progress;
-    int64_t last_answered; /* when `tick` last looked, for the rate since then */
-    double last_s, rate_now;
+    struct bench_progress progress;
 };
 
-/* A few times a second: requests per second since the last look, and p99 so far. */
 static int tick(void *arg, const struct measurement *m, double seconds)
 {
     struct bench *b = arg;
-    const struct measurement_options *o = &m->options;
-    const struct tally *t = m->tally;
-    bool by_number = o->requests > 0;
-    char phase[80];
 
-    if (seconds < b->last_s || t->answered < b->last_answered) /* another measurement */
-        b->last_s = (double)(b->last_answered = 0);
-    if (seconds >= b->last_s + 1) {
-        b->rate_now = (double)(t->answered - b->last_answered) / (seconds - b->last_s);
-        b->last_answered = t->answered;
-        b->last_s = seconds;
-    }
-    snprintf(phase, sizeof phase, "%s%s",
-             *o->phase ? o->phase
-             : t->sent ? "load"
-                       : "warm-up",
-             *o->phase && !t->sent ? ", warm-up" : "");
-    *b->progress.note = 0;
-    if (t->sent)
-        snprintf(b->progress.note, sizeof b->progress.note, "%.1f/s, p99 %.3g ms", b->rate_now,
-                 (double)histogram_quantile(&t->latency, 0.99) / NS_PER_MS);
-    if (!t->sent)
-        progress_update(&b->progress, phase, (int64_t)(10 * seconds), (int64_t)(10 * fmax(o->warmup_s, 0.1)),
-                        0);
-    else
-        progress_update(&b->progress, phase, by_number ? t->sent : (int64_t)(10 * t->sending_seconds),
-                        by_number ? o->requests : (int64_t)(10 * o->duration_s), 0);
+    bench_progress_show(&b->progress, m, seconds);
     return interrupt_seen();
 }
 
@@ -142,8 +112,8 @@ static int check_load(struct bench *b, struct error *e)
         b->closed = 1;
     if (b->duration <= 0 && b->requests <= 0 && !trace)
         b->duration = DEFAULT_DURATION;
-    if (!b->traffic)
-        b->traffic = "order";
+    if (!b->traffic) /* rounds begin anew: each with other records */
+        b->traffic = b->against_list.n ? "shuffled" : "order";
     return FL_OK;
 }
 
@@ -284,9 +254,9 @@ static int bench(struct bench *b, struct error *e)
         (b->trace && (rc = trace_collect(NULL, b->pipeline, e)))) /* what others left */
         return rc;
     interrupt_catch();
-    progress_open(&b->progress, stderr);
+    bench_progress_open(&b->progress, stderr);
     rc = measure(b, e);
-    progress_close(&b->progress);
+    bench_progress_close(&b->progress);
     if (rc || (rc = report(b, e)) || (rc = save_trace(b, e)))
         return rc;
     cut_short = subject(b)->outcome.cut_short;
@@ -314,7 +284,7 @@ int command_bench(int argc, char **argv, struct error *e)
          "open loop: poisson, uniform, mmpp or trace:FILE (poisson)", 0, 0},
         {ARGUMENT_INT, "closed", 0, &b.closed, "N", "closed loop: N requests in flight (1)", 1, 4096},
         {ARGUMENT_TEXT, "traffic", 0, &b.traffic, "T",
-         "which records: order, shuffled, uniform, zipf:S or stream (order)", 0, 0},
+         "which records: order, shuffled, uniform, zipf:S or stream (order; shuffled with --against)", 0, 0},
         {ARGUMENT_NUMBER, "duration", 0, &b.duration, "S", "stop sending after S seconds (10)", 1e-3, 1e7},
         {ARGUMENT_INT, "requests", 0, &b.requests, "N", "stop sending after N requests", 1, 1e9},
         {ARGUMENT_INT, "deadline", 0, &b.deadline_ms, "MS", "of each request (the pipeline's default)", 1,

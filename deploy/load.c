@@ -238,7 +238,7 @@ static void take(struct load *l, const struct answer *a)
         begin_counting(l, now);
 }
 
-/* Takes the answers that are there, though none for ever: the next request may be due. */
+/* Takes the answers that are there, until the next request is due. */
 static int take_answers(struct load *l, struct error *e)
 {
     struct answer a;
@@ -252,6 +252,8 @@ static int take_answers(struct load *l, struct error *e)
         if (rc)
             return rc == FL_AGAIN ? FL_OK : rc;
         take(l, &a);
+        if (open_loop(l) && l->due_ns <= l->heard_ns)
+            break;
     }
     return FL_OK;
 }
