@@ -129,42 +129,6 @@ static void answer_error(struct dispatch *d, struct request_entry *e, uint32_t c
     finish(d, e, now);
 }
 
-/* The largest error of comparing clocks on the way that this answer took. */
-static uint64_t clock_error_ns(const struct dispatch *d, const struct result *r)
-{
-    uint64_t most = 0;
-    for (int i = 0; i < r->trace.n; i++) {
-        const struct stage_time *t = &r->trace.stage[i];
-        const struct worker *w, *cache;
-        if ((int64_t)t->stage >= d->registry.n_stages ||
-            (int64_t)t->replica >= d->registry.n_replicas[t->stage])
-            continue;
-        w = &d->registry.stage[t->stage][t->replica];
-        cache = &d->registry.cache[d->pipeline->stage[t->stage].replica[t->replica].cache];
-        if (w->last.clock_error_ns > most)
-            most = w->last.clock_error_ns;
-        if (r->exit >= 0 && i == r->trace.n - 1 && cache->last.clock_error_ns > most)
-            most = cache->last.clock_error_ns;
-    }
-    return most;
-}
-
-/* The broker's parts of the way. With attempts before the one that answers, they lie in broker_ns; when an
- * attempt answers that was given up, its own start is not known any more. */
-static void fill_times(const struct dispatch *d, const struct request_entry *e, const struct result *r,
-                       uint64_t came_ns, uint64_t now, struct answer *a)
-{
-    uint64_t sent_after = r->attempt == e->attempt ? e->sent_ns - e->received_ns : e->broker_ns;
-    a->trace = r->trace;
-    a->lookup_wire_ns = r->lookup_wire_ns;
-    a->lookup_queue_ns = r->lookup_queue_ns;
-    a->lookup_ns = r->lookup_ns;
-    a->return_ns = came_ns > r->sent_ns ? came_ns - r->sent_ns : 0;
-    a->broker_ns = sent_after + (now - came_ns);
-    a->total_ns = now - e->received_ns;
-    a->clock_error_ns = clock_error_ns(d, r);
-}
-
 static void answer_result(struct dispatch *d, struct request_entry *e, const struct result *r,
                           zmq_msg_t *scores, uint64_t came_ns, uint64_t now)
 {
@@ -182,7 +146,7 @@ static void answer_result(struct dispatch *d, struct request_entry *e, const str
     a->epoch = r->exit >= 0 ? r->epoch : 0;
     a->attempts = e->attempt;
     a->request = e->id;
-    fill_times(d, e, r, came_ns, now, a);
+    dispatch_fill_times(d, e, r, came_ns, now, a);
     dispatch_note(d, e, SPAN_WIRE, came_ns - a->return_ns, came_ns);
     dispatch_note(d, e, SPAN_REQUEST, e->received_ns, now);
     d->counters.answered++;

@@ -81,7 +81,9 @@ void dispatch_malformed(struct dispatch *d, const struct peer *from, uint64_t cl
 /* Answers every request with FL_UNAVAILABLE: the broker is going away. */
 void dispatch_abandon(struct dispatch *d, uint64_t now);
 
-/* dispatch_trace.c: what traced requests met here, and what others say of them */
+/* dispatch_times.c: an answer's durations; what traced requests met here, and what others say of them */
+void dispatch_fill_times(const struct dispatch *d, const struct request_entry *e, const struct result *r,
+                         uint64_t came_ns, uint64_t now, struct answer *a);
 void dispatch_note(struct dispatch *d, const struct request_entry *e, enum span_kind kind, uint64_t start_ns,
                    uint64_t end_ns);
 void dispatch_keep_spans(struct dispatch *d, const struct spans *s);

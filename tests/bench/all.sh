@@ -21,3 +21,5 @@ done
 build/release/tests/bench/bench_lookup -c "$config" --set "model=$model" $sets || echo "skipped: build the caches first"
 echo "== how late the load generator sends"
 build/release/tests/bench/bench_generator
+echo "== what measuring costs: requests traced and not"
+tests/bench/measuring.sh

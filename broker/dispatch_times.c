@@ -1,0 +1,60 @@
+/* dispatch_times.c - where requests' time went: the durations of an answer, the spans of traced ones */
+#include "dispatch.h"
+
+/* The largest error of comparing clocks on the way that this answer took. */
+static uint64_t clock_error_ns(const struct dispatch *d, const struct result *r)
+{
+    uint64_t most = 0;
+    for (int i = 0; i < r->trace.n; i++) {
+        const struct stage_time *t = &r->trace.stage[i];
+        const struct worker *w, *cache;
+        if ((int64_t)t->stage >= d->registry.n_stages ||
+            (int64_t)t->replica >= d->registry.n_replicas[t->stage])
+            continue;
+        w = &d->registry.stage[t->stage][t->replica];
+        cache = &d->registry.cache[d->pipeline->stage[t->stage].replica[t->replica].cache];
+        if (w->last.clock_error_ns > most)
+            most = w->last.clock_error_ns;
+        if (r->exit >= 0 && i == r->trace.n - 1 && cache->last.clock_error_ns > most)
+            most = cache->last.clock_error_ns;
+    }
+    return most;
+}
+
+/* The broker's parts of the way. With attempts before the one that answers, they lie in broker_ns; when an
+ * attempt answers that was given up, its own start is not known any more. */
+void dispatch_fill_times(const struct dispatch *d, const struct request_entry *e, const struct result *r,
+                         uint64_t came_ns, uint64_t now, struct answer *a)
+{
+    uint64_t sent_after = r->attempt == e->attempt ? e->sent_ns - e->received_ns : e->broker_ns;
+    a->trace = r->trace;
+    a->lookup_wire_ns = r->lookup_wire_ns;
+    a->lookup_queue_ns = r->lookup_queue_ns;
+    a->lookup_ns = r->lookup_ns;
+    a->return_ns = came_ns > r->sent_ns ? came_ns - r->sent_ns : 0;
+    a->broker_ns = sent_after + (now - came_ns);
+    a->total_ns = now - e->received_ns;
+    a->clock_error_ns = clock_error_ns(d, r);
+}
+
+void dispatch_note(struct dispatch *d, const struct request_entry *e, enum span_kind kind, uint64_t start_ns,
+                   uint64_t end_ns)
+{
+    if (e->flags & JOB_TRACE)
+        span_log_note(&d->spans, kind, e->id, e->attempt, -1, start_ns, end_ns);
+}
+
+void dispatch_keep_spans(struct dispatch *d, const struct spans *s)
+{
+    d->spans.lost += s->lost;
+    for (int i = 0; i < s->n; i++)
+        span_log_put(&d->spans, &s->span[i]);
+}
+
+/* As many as one message holds; a client asks again while some are left. */
+void dispatch_hand_over_spans(struct dispatch *d, const struct peer *to)
+{
+    d->out.type = MESSAGE_SPANS;
+    span_log_take(&d->spans, &d->out.spans);
+    d->io.client(d->io.arg, to, &d->out, NULL);
+}
