@@ -142,5 +142,16 @@ void markup_plot_style(FILE *to)
         to);
     for (int i = 0; i < MARKUP_COLOURS; i++)
         fprintf(to, ".plot .c%d{color:var(--c%d)}", i, i);
-    fputs("@media(min-width:600px){.plot{font-size:9px}}</style>", to);
+    fputs(".plot .rest{color:var(--axis)}@media(min-width:600px){.plot{font-size:9px}}</style>", to);
+}
+
+void markup_svg_open(FILE *to, const char *title, double width, double height)
+{
+    fprintf(to,
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"plot\" role=\"img\" viewBox=\"0 0 %.0f %.0f\">"
+            "<title>",
+            width, height);
+    markup_text(to, title);
+    fputs("</title>", to);
+    markup_plot_style(to);
 }

@@ -113,7 +113,7 @@ static bool range_x(struct plot_frame *f, const struct plot *p)
 /* Heights start at 0 unless the values are all far from it. */
 static void range_y(struct plot_frame *f, const struct plot *p)
 {
-    double low = INFINITY, high = -INFINITY, pad;
+    double low = INFINITY, high = -INFINITY, pad, words = 0;
     bool bars = false;
 
     for (int k = 0; k < p->n_series; k++) {
@@ -125,6 +125,8 @@ static void range_y(struct plot_frame *f, const struct plot *p)
                 widen(&low, &high, &f->y, s->high ? s->high[i] : s->y[i]);
             }
         bars = bars || s->mark == PLOT_BARS;
+        words =
+            s->mark == PLOT_RULES && s->n > 0 && s->label ? 0.2 : words; /* room for them above the rest */
     }
     if (given(&f->y, &p->y))
         return;
@@ -136,7 +138,7 @@ static void range_y(struct plot_frame *f, const struct plot *p)
         high = 0;
     pad = 0.06 * (high - low);
     f->y.from = !f->y.log && low == 0 ? 0 : low - pad;
-    f->y.to = high + pad;
+    f->y.to = high + pad + words * (high - low);
     open_up(&f->y);
 }
 
@@ -176,7 +178,7 @@ static void label_below(const struct plot_frame *f, double at, double width, int
     double middle = fmax(f->left + at, width / 2 + 1);
 
     fprintf(to, "<text text-anchor=\"middle\" x=\"%.1f\" y=\"%.1f\">",
-            fmin(middle, PLOT_WIDTH - width / 2 - 1), f->top + f->y.length + 15 + row * 14);
+            fmin(middle, PLOT_WIDTH - width / 2 - 1), f->top + f->y.length + 16 + row * 14);
     markup_fit(to, text, TICK_NAME, PLOT_FONT);
     fputs("</text>", to);
 }
@@ -266,13 +268,13 @@ static bool in_legend(const struct plot_series *s)
 /* One entry: what the series looks like, and its name. */
 static void legend_entry(const struct plot_series *s, int colour, double x, double y, FILE *to)
 {
-    fprintf(to, "<g class=\"c%d\">", colour % MARKUP_COLOURS);
+    plot_open_group(s, colour, to);
     if (s->mark == PLOT_BARS)
         fprintf(to, "<rect class=\"mark\" x=\"%.1f\" y=\"%.1f\" width=\"12\" height=\"10\"/>", x + 4, y - 9);
     else if (s->mark != PLOT_POINTS)
         fprintf(to, "<line class=\"%s\" x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\"/>",
                 s->dashed ? "dashed" : "solid", x, y - 4, x + 20, y - 4);
-    if (s->mark == PLOT_POINTS || s->mark == PLOT_LINE)
+    if (plot_has_marks(s))
         plot_draw_marker(x + 10, y - 4, colour, 3, to);
     fprintf(to, "</g><text x=\"%.1f\" y=\"%.1f\">", x + 25, y);
     markup_fit(to, s->name, LEGEND_NAME, PLOT_FONT);
@@ -357,17 +359,6 @@ static int check(const struct plot *p, struct error *e)
     return FL_OK;
 }
 
-static void open_svg(const struct plot *p, double height, FILE *to)
-{
-    fprintf(to,
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"plot\" role=\"img\" viewBox=\"0 0 %.0f %.0f\">"
-            "<title>",
-            PLOT_WIDTH, height);
-    markup_text(to, p->title ? p->title : "plot");
-    fputs("</title>", to);
-    markup_plot_style(to);
-}
-
 int plot_write(const struct plot *p, FILE *to, struct error *e)
 {
     struct plot_frame f = {.x = {.log = p->x.log}, .y = {.log = p->y.log, .length = AREA_HEIGHT}};
@@ -389,7 +380,7 @@ int plot_write(const struct plot *p, FILE *to, struct error *e)
     f.top = 10 + (!p->bare && p->title ? ROW + 4 : 0) + legend(p, 0, NULL) + (p->y.title ? ROW : 0);
     bottom = f.top + AREA_HEIGHT + 22 + (p->x.n_ticks ? 14 : 0) + (p->x.title ? ROW : 0);
 
-    open_svg(p, bottom, to);
+    markup_svg_open(to, p->title ? p->title : "plot", PLOT_WIDTH, bottom);
     draw_head(p, to);
     draw_y(&f, tick, n, to);
     draw_x(&f, &p->x, bottom, to);

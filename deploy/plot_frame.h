@@ -35,6 +35,10 @@ void plot_draw_bars(const struct plot_frame *f, const struct plot_series *s, int
                     double spacing, const struct plot *p, FILE *to);
 void plot_draw_points(const struct plot_frame *f, const struct plot_series *s, int colour,
                       const struct plot *p, FILE *to);
+/* Has a series marks at its points? A line of many has none. */
+bool plot_has_marks(const struct plot_series *s);
+/* "<g class=...>" with the colour of a series; rules are all of one quiet colour. */
+void plot_open_group(const struct plot_series *s, int colour, FILE *to);
 /* The mark of a series at a place, as in the legend. */
 void plot_draw_marker(double x, double y, int colour, double size, FILE *to);
 

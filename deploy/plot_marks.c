@@ -18,6 +18,19 @@
 #define CELL         2 /* units: points nearer than this to another are one dot */
 #define CELLS_ACROSS (COLUMNS / CELL)
 
+bool plot_has_marks(const struct plot_series *s)
+{
+    return s->mark == PLOT_POINTS || (s->mark == PLOT_LINE && s->n <= MAX_MARKED);
+}
+
+void plot_open_group(const struct plot_series *s, int colour, FILE *to)
+{
+    if (s->mark == PLOT_RULES)
+        fputs("<g class=\"rest\">", to);
+    else
+        fprintf(to, "<g class=\"c%d\">", colour % MARKUP_COLOURS);
+}
+
 /* A line as it is written: up to four points per column of the picture (first, lowest, highest, last). */
 struct pen {
     FILE *to;
@@ -140,7 +153,7 @@ static bool too_many_bars(const struct plot_series *s)
 
 void plot_draw_lines(const struct plot_frame *f, const struct plot_series *s, int colour, FILE *to)
 {
-    fprintf(to, "<g class=\"c%d\">", colour % MARKUP_COLOURS);
+    plot_open_group(s, colour, to);
     if (s->mark == PLOT_RULES)
         draw_rules(f, s, to);
     else if (s->mark == PLOT_LINE || s->mark == PLOT_STEP)
@@ -194,7 +207,7 @@ void plot_draw_bars(const struct plot_frame *f, const struct plot_series *s, int
 
     if (too_many_bars(s))
         return;
-    fprintf(to, "<g class=\"c%d\">", colour % MARKUP_COLOURS);
+    plot_open_group(s, colour, to);
     for (int i = 0; i < s->n; i++) {
         if (!plot_has(f, s, i))
             continue;
@@ -277,11 +290,11 @@ void plot_draw_points(const struct plot_frame *f, const struct plot_series *s, i
 {
     if (s->mark != PLOT_POINTS && s->mark != PLOT_LINE)
         return;
-    fprintf(to, "<g class=\"c%d\">", colour % MARKUP_COLOURS);
+    plot_open_group(s, colour, to);
     draw_whiskers(f, s, to);
     if (s->mark == PLOT_POINTS && s->n > MAX_HOVER)
         draw_dots(f, s, to);
-    else if (s->mark == PLOT_POINTS || s->n <= MAX_MARKED)
+    else if (plot_has_marks(s))
         for (int i = 0; i < s->n; i++) {
             if (!plot_has(f, s, i) || !inside(f, plot_at(&f->x, s->x[i]), up(f, s->y[i])))
                 continue;

@@ -1,0 +1,97 @@
+/* html_report.c - `freezeline report`: the page of a saved bench document */
+#include "html_report.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "arguments.h"
+#include "bench_document.h"
+#include "command.h"
+#include "html.h"
+#include "html_sections.h"
+
+static const struct usage usage = {"report",
+                                   "BENCH.json",
+                                   "Makes a page from what `freezeline bench --output BENCH.json` saved.",
+                                   "One file without scripts or network: the verdict, the configuration and "
+                                   "the machine, and pictures, each with its "
+                                   "data as a table.\n\n"
+                                   "example:\n  freezeline report before.json --output before.html\n",
+                                   1,
+                                   1};
+
+static int body(FILE *to, const json_t *doc, struct error *e)
+{
+    int rc;
+
+    html_verdict(to, doc);
+    html_ratios(to, doc);
+    html_parts(to, doc);
+    html_waterfall(to, doc);
+    if ((rc = html_percentiles(to, doc, e)) || (rc = html_load(to, doc, e)))
+        return rc;
+    html_flow(to, doc);
+    if ((rc = html_exits(to, doc, e)) || (rc = html_timeline(to, doc, e)))
+        return rc;
+    html_processes(to, doc);
+    return FL_OK;
+}
+
+static int page(FILE *to, const json_t *doc, struct error *e)
+{
+    const char *label = document_text(doc, "label");
+    char title[256];
+    int rc;
+
+    snprintf(title, sizeof title, "%.200s - freezeline bench", label ? label : "latency");
+    html_open(to, title);
+    rc = body(to, doc, e);
+    html_line(to, "footer note",
+              "Made by freezeline report from a document of freezeline bench. It stays valid "
+              "without a network.");
+    html_close(to);
+    return rc;
+}
+
+int html_report_write(const json_t *doc, const char *path, struct error *e)
+{
+    FILE *to = fopen(path, "w");
+    struct stat file;
+    int rc;
+
+    if (!to)
+        return error_set(e, FL_IO, "cannot write %s: %s", path, strerror(errno));
+    rc = page(to, doc, e);
+    if (fflush(to) || ferror(to))
+        rc = error_set(e, FL_IO, "cannot write %s: %s", path, strerror(errno));
+    if (rc && !fstat(fileno(to), &file) && S_ISREG(file.st_mode))
+        unlink(path);
+    if (fclose(to) && !rc)
+        rc = error_set(e, FL_IO, "cannot write %s: %s", path, strerror(errno));
+    return rc;
+}
+
+int command_report(int argc, char **argv, struct error *e)
+{
+    const char *output = NULL;
+    struct argument_list operands;
+    bool helped;
+    json_t *doc = NULL;
+    const struct argument table[] = {
+        {ARGUMENT_TEXT, "output", 'o', &output, "FILE.html", "where the page goes", 0, 0},
+        {0},
+    };
+    int rc = arguments_parse(&usage, table, argc, argv, &operands, &helped, e);
+
+    if (rc || helped)
+        return rc;
+    if (!output)
+        return error_set(e, FL_USAGE, "--output FILE.html is missing: where should the page go?");
+    if ((rc = document_load(&doc, operands.item[0], e)) == FL_OK)
+        rc = html_report_write(doc, output, e);
+    json_decref(doc);
+    return rc;
+}
