@@ -9,6 +9,7 @@
 #include "bench_progress.h"
 #include "bench_table.h"
 #include "command.h"
+#include "html_report.h"
 #include "interrupt.h"
 #include "measurement.h"
 #include "report.h"
@@ -44,7 +45,7 @@ static const struct usage usage = {
 
 struct bench {
     struct pipeline_arguments where;
-    const char *data_spec, *arrivals, *traffic, *output, *csv, *scenario_name, *trace;
+    const char *data_spec, *arrivals, *traffic, *output, *csv, *page, *scenario_name, *trace;
     double rate, duration, target_ms, trace_share;
     int closed, requests, deadline_ms, seed, rounds;
     bool no_cache, no_warm_up, json, to_saturation;
@@ -180,6 +181,8 @@ static int report(const struct bench *b, struct error *e)
         rc = print_tables(b, document, e);
     if (document && b->output && (other = bench_file_write(document, b->output, e)))
         rc = other;
+    if (document && b->page && (other = html_report_write(document, b->page, e)))
+        rc = other;
     if (document && b->csv && (other = bench_file_csv(document, b->csv, e)))
         rc = other;
     if (document && b->json && (other = report_print(json_incref(document), rc ? NULL : e)))
@@ -304,6 +307,7 @@ int command_bench(int argc, char **argv, struct error *e)
         {ARGUMENT_FLAG, "no-cache", 0, &b.no_cache, NULL, "no look-ups", 0, 0},
         {ARGUMENT_FLAG, "no-warm-up", 0, &b.no_warm_up, NULL, "count from the first request on", 0, 0},
         {ARGUMENT_TEXT, "output", 0, &b.output, "FILE", "write the report as JSON", 0, 0},
+        {ARGUMENT_TEXT, "report", 0, &b.page, "FILE.html", "write a page with plots, for a browser", 0, 0},
         {ARGUMENT_TEXT, "csv", 0, &b.csv, "FILE", "write perf_analyzer's columns", 0, 0},
         {ARGUMENT_TEXT, "trace", 0, &b.trace, "FILE", "write a Chrome trace of some requests, for Perfetto",
          0, 0},

@@ -262,7 +262,7 @@ int html_exits(FILE *to, const json_t *doc, struct error *e)
                      .x = {.title = "latency", .log = true, .unit = "s"},
                      .y = {.title = "answered within this time", .to = 100, .unit = "%"},
                      .series = series};
-    int index[MAX_EXITS], n = largest(exits, index), rc;
+    int index[MAX_EXITS] = {0}, n = largest(exits, index), rc;
 
     html_section(to, "exits", "Latency by exit",
                  "Of the requests that each exit answers: the share that is answered within a time.");

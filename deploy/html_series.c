@@ -160,10 +160,17 @@ static int draw_latency(FILE *to, const struct events *events, int n, double *t,
     const struct plot p = {.title = "Latency over time",
                            .bare = true,
                            .x = {.title = "time", .unit = "s"},
-                           .y = {.title = "latency of the requests of each second", .log = true, .unit = "s"},
+                           .y = {.title = "latency of the requests of a time", .log = true, .unit = "s"},
                            .n_series = 3,
                            .series = series};
     return plot_write(&p, to, e);
+}
+
+/* How long each entry of the time line is: long runs have longer ones. */
+static double slot_seconds(const json_t *list)
+{
+    double s = document_number(json_array_get(list, 1), "t") - document_number(json_array_get(list, 0), "t");
+    return s > 0 ? s : 1;
 }
 
 static int draw_timeline(FILE *to, const json_t *list, const struct events *events, struct error *e)
@@ -174,7 +181,7 @@ static int draw_timeline(FILE *to, const json_t *list, const struct events *even
     int n = (int)json_array_size(list), rc = t && p50 && p99 ? FL_OK : no_memory(e);
 
     for (int i = 0; i < 4; i++)
-        if (!(of[i] = column(list, key[i], 1)))
+        if (!(of[i] = column(list, key[i], 1 / slot_seconds(list))))
             rc = no_memory(e);
     if (!rc)
         rc = draw_rates(to, events, n, t, of, e);
@@ -202,7 +209,8 @@ static void timeline_tables(FILE *to, const json_t *list, const struct events *e
         }
         html_table_close(&t, "");
     }
-    html_table_open(&t, to, "Seconds as a table", "time|sent|answered|by an exit|errors|p50|p99", "rrrrrrr");
+    html_table_open(&t, to, "Time line as a table", "time|sent|answered|by an exit|errors|p50|p99",
+                    "rrrrrrr");
     json_array_foreach(list, i, second)
     {
         html_number(&t, document_number(second, "t"), "s");

@@ -178,7 +178,7 @@ static void machine_rows(struct html_table *t, const json_t *doc)
 
 static void pipeline_rows(struct html_table *t, const json_t *doc)
 {
-    const json_t *replicas = document_list(doc, "pipeline.replicas"), *r;
+    const json_t *replicas = document_list(doc, "pipeline.replicas");
     char line[LINE] = "", bytes[64];
     double model = document_number(doc, "pipeline.model_bytes");
     size_t i;
@@ -190,7 +190,8 @@ static void pipeline_rows(struct html_table *t, const json_t *doc)
     append(line, doc, "pipeline.stages", "", " stages");
     if (json_array_size(replicas)) {
         say(line, ", replicas");
-        json_array_foreach(replicas, i, r) say(line, " %.0f", json_number_value(r));
+        for (i = 0; i < json_array_size(replicas); i++)
+            say(line, " %.0f", json_number_value(json_array_get(replicas, i)));
     }
     if (json_array_size(document_list(doc, "pipeline.exits")))
         say(line, ", %zu exits", json_array_size(document_list(doc, "pipeline.exits")));
