@@ -47,7 +47,7 @@ static const struct recipe imitating = {.epochs = 20,
 
 /* Of maps: convolutions share their weights between places, so they need less to keep them from learning
  * points by heart. */
-static const struct recipe convolving = {.epochs = 6,
+static const struct recipe convolving = {.epochs = 5,
                                          .rate = 3e-3f,
                                          .decay = 0.05f,
                                          .start = 1,

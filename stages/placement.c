@@ -7,6 +7,8 @@
 
 #include "planner.h"
 
+#define WORTH_AN_EXIT 0.99 /* share of the FLOPs: behind that there is nothing left to save */
+
 struct search {
     const struct graph *g;
     const struct pipeline *p;
@@ -107,7 +109,7 @@ static int place_exits(struct placement *out, const struct search *s)
     if (p->n_exits || !p->exits_auto || (p->cache.kind && !strcmp(p->cache.kind, "none")))
         return rc;
     for (int i = 0; i < s->n_cuts && !rc; i++)
-        if (s->cuts[i].after_block) {
+        if (s->cuts[i].after_block && s->cuts[i].flops_share < WORTH_AN_EXIT) {
             snprintf(name, sizeof name, "exit%d", ++number);
             rc = add_exit(out, s, name, NULL, &s->cuts[i]);
         }

@@ -37,7 +37,7 @@ const struct key pipeline_keys[] = {
     {"labels.#", KEY_TEXT, ROOT(label), .example = "[airplane, automobile]",
      LIST(ROOT(n_labels), PIPELINE_MAX_LABELS), .help = "names of the classes, in the model's order"},
     {"exits", KEY_EXITS, 0, "auto", .choices = "auto|none",
-     .help = "where caches may answer: auto = after every block, none, or a list"},
+     .help = "where caches may answer: auto = after every block with work behind it, none, or a list"},
     {"exits.#.name", KEY_NAME, EXIT(name), .example = "exit4", .help = "default: exit1, exit2, ... in order"},
     {"exits.#.after", KEY_TEXT, EXIT(after), .example = "/layer2/layer2.1/relu_1/Relu",
      .help = "the layer (node) after which it stands, as `freezeline inspect` names it"},

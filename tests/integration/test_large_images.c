@@ -21,7 +21,7 @@ static const char yaml[] = "name: wide\n"
                            "  - {name: exit2, after: block2.out}\n"
                            "  - {name: exit3, after: block3.out}\n"
                            "stages: [{last: exit1}, {last: exit2}, {}]\n"
-                           "cache: {kind: learned, grids: [1, 2, 4], memory_mb: 1, wait_us: 1000000}\n";
+                           "cache: {kind: learned, grids: [8], augment: 1, memory_mb: 1, wait_us: 1000000}\n";
 static const char promise[] = "--set cache.threshold=risk --set cache.promise=agreement "
                               "--set cache.max_accuracy_loss=30 --set cache.certainty=0.9";
 
@@ -84,10 +84,10 @@ static void write_pictures(struct harness *h)
     tensor_release(&pictures);
 }
 
-/* Descriptors are 21 cells of each channel; all caches together keep to the budget. */
+/* Descriptors are maps of 8 x 8 cells of each channel; all caches together keep to the budget. */
 static void check_build(const json_t *root)
 {
-    static const int dim[] = {6 * 21, 12 * 21, 12 * 21};
+    static const int dim[] = {6 * 64, 12 * 64, 12 * 64};
     json_t *exit;
     size_t i;
     assert_int_equal(json_array_size(json_object_get(root, "exits")), 3);
