@@ -35,6 +35,20 @@ static double traced_share(const char *what)
     return *end || end == what + 7 || !(share > 0 && share <= 1) ? -1 : share;
 }
 
+/* Another file may give the same name: then the file tells them apart. */
+static void make_label(struct configuration *c, const char *what, const struct pipeline *base)
+{
+    const char *name = c->pipeline->name, *file = strrchr(what, '/');
+
+    if (c->owned && !strcmp(name, base->name))
+        snprintf(c->label, sizeof c->label, "%.100s (%.50s)", name, file ? file + 1 : what);
+    else
+        snprintf(c->label, sizeof c->label, "%.120s%s", name,
+                 c->whole                    ? " in one process"
+                 : !strcmp(what, "no-cache") ? " without caches"
+                                             : "");
+}
+
 int configuration_open(struct configuration *out, const char *what, const struct pipeline *base,
                        struct error *e)
 {
@@ -49,12 +63,7 @@ int configuration_open(struct configuration *out, const char *what, const struct
     if (*what && !no_cache && !out->whole && !traced && (rc = pipeline_load(&out->owned, what, NULL, 0, e)))
         return rc;
     out->pipeline = out->owned ? out->owned : base;
-    snprintf(out->label, sizeof out->label, "%.100s%s", out->pipeline->name,
-             no_cache     ? " without caches"
-             : out->whole ? " in one process"
-                          : "");
-    if (traced > 0)
-        snprintf(out->label, sizeof out->label, "%.100s, %g%% traced", base->name, 100 * traced);
+    make_label(out, what, base);
     if (!(out->model = calloc(1, sizeof *out->model)))
         return error_set(e, FL_NOMEM, "no memory");
     if ((rc = model_shape_load(out->model, out->pipeline, e)))

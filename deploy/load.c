@@ -20,6 +20,7 @@
 #define LOAD_WINDOW      65536 /* requests in flight at most; a power of two */
 #define LOAD_GRACE_NS    (3 * NS_PER_S)
 #define LOAD_STOP_NS     (2 * NS_PER_S) /* patience after an interrupt */
+#define LOAD_BEHIND_NS   (5 * NS_PER_S) /* so late a sender never catches up */
 #define LOAD_TICK_NS     (200 * NS_PER_MS)
 #define LOAD_NAP_NS      (1 * NS_PER_MS)
 #define LOAD_MARGIN_LOW  (20 * NS_PER_US)  /* the clock is watched from so long before a request is due .. */
@@ -316,6 +317,8 @@ static void tick(struct load *l)
     }
     if (l->in_flight && now > l->heard_ns + l->patience_ns)
         stop(l, now, "the server did not answer any more; given up");
+    if (open_loop(l) && sending(l) && now > l->due_ns + LOAD_BEHIND_NS)
+        stop(l, now, "requests left more than 5 s late, the rate is impossible here; given up");
     if (l->o->tick && l->o->tick(l->o->arg, l->tally, (double)(now - l->start_ns) / NS_PER_S)) {
         l->out->stopped = true;
         stop(l, now, "interrupted");

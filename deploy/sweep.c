@@ -158,7 +158,7 @@ int sweep_highest(struct sweep *s, struct measurement *m, double target_ms, doub
     for (int i = 0;; i++) {
         if ((rc = sweep_point(s, m, at, s->options.duration_s, e)))
             return rc;
-        if (sweep_holds(m->tally, target_ms))
+        if (!s->stopped && sweep_holds(m->tally, target_ms))
             *rate = at;
         if (*rate > 0 || s->stopped || at <= least || i == CONFIRM_MAX)
             return FL_OK;

@@ -221,6 +221,18 @@ static void test_a_dead_server_ends_the_run(void **state)
     close_all();
 }
 
+static void test_an_impossible_rate_ends_the_run(void **state)
+{
+    struct fake_behaviour does = {0};
+    (void)state;
+
+    open_all(&does, "uniform", 1e6, "order");
+    run((struct load_options){.duration_s = 1000});
+    assert_non_null(strstr(outcome.cut_short, "the rate is impossible here"));
+    assert_true(histogram_quantile(&tally->lateness, 1) >= 4 * NS_PER_S);
+    close_all();
+}
+
 static int enough(void *arg, const struct tally *t, double seconds)
 {
     (void)arg;
@@ -339,6 +351,7 @@ int main(void)
         cmocka_unit_test(test_too_high_a_rate_shows_as_a_queue),
         cmocka_unit_test(test_groups_are_complete_before_the_next),
         cmocka_unit_test(test_a_dead_server_ends_the_run),
+        cmocka_unit_test(test_an_impossible_rate_ends_the_run),
         cmocka_unit_test(test_an_interrupt_leaves_what_was_measured),
         cmocka_unit_test(test_the_warm_up_does_not_count),
         cmocka_unit_test(test_a_trace_ends),
