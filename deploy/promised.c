@@ -246,8 +246,8 @@ int promised_print(const struct promised *p, struct error *e)
         "included\n",
         100 * c->certified.share, 100 * c->certified.by_half, 100 * c->certified.time);
     printf(
-        "exits      times are shares of the network's; 'saves' and 'only here' (answers that no other exit "
-        "gives) are planned,\n           the others certified\n\n");
+        "exits      times are shares of the network's; 'saves' and 'more' (early answers that would not "
+        "be) are planned: without it\n           minus with it; the columns behind them are certified\n\n");
     if (table_new(&t, "exit|time before|look-up|saves|more|threshold|answers|accuracy|agreement|",
                   "lrrrrrrrrl"))
         return error_set(e, FL_NOMEM, "no memory for a table");

@@ -13,7 +13,8 @@
 
 static struct manifest sample(void)
 {
-    struct manifest m = {.built_ms = 1700000000123, .generation = 7, .applied = "1700-4", .n_exits = 2};
+    struct manifest m = {
+        .built_ms = 1700000000123, .generation = 7, .applied = "1700-4", .n_exits = 2, .compared = true};
     for (int i = 0; i < 16; i++)
         m.model[i] = (uint8_t)(i * 17);
     m.exit[0] = (struct manifest_exit){
@@ -38,6 +39,7 @@ static void round_trip(void **state)
     assert_int_equal(out.generation, 7);
     assert_string_equal(out.applied, "1700-4");
     assert_int_equal(out.n_exits, 2);
+    assert_true(out.compared && !out.promised);
     assert_string_equal(out.exit[0].file, "exit1.cache");
     assert_int_equal(out.exit[0].budget_bytes, 1 << 20);
     assert_string_equal(out.exit[1].file, "");
