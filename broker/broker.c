@@ -168,6 +168,13 @@ static void on_garbage(struct broker *b, int door, const struct peer *from, cons
         dispatch_malformed(b->dispatch, from, b->in.request.id, e);
 }
 
+/* When the result that was read at `now` came; `taken_ns`: before the socket was asked. */
+static uint64_t came_at(const struct broker *b, uint64_t taken_ns, uint64_t now)
+{
+    struct arrival a = arrival_of(b->in.result.sent_ns, b->empty_ns[RESULTS], taken_ns, now);
+    return now - a.decode_ns - a.queue_ns;
+}
+
 static void handle(struct broker *b, int door, const struct peer *from, uint64_t taken_ns)
 {
     struct error e = {FL_PROTOCOL, "a message that does not belong on this socket"};
@@ -178,9 +185,7 @@ static void handle(struct broker *b, int door, const struct peer *from, uint64_t
         (t == MESSAGE_REQUEST || t == MESSAGE_STATUS || t == MESSAGE_DRAIN || t == MESSAGE_SPANS))
         dispatch_client(b->dispatch, from, &b->in, &b->payload, now);
     else if (door == RESULTS && t == MESSAGE_RESULT)
-        dispatch_result(b->dispatch, &b->in.result, &b->payload,
-                        taken_ns - arrival_of(b->in.result.sent_ns, b->empty_ns[door], taken_ns).queue_ns,
-                        now);
+        dispatch_result(b->dispatch, &b->in.result, &b->payload, came_at(b, taken_ns, now), now);
     else if (door == CONTROL && (t == MESSAGE_HELLO || t == MESSAGE_HEARTBEAT || t == MESSAGE_SPANS))
         dispatch_control(b->dispatch, from, &b->in, now);
     else

@@ -99,14 +99,16 @@ static void note_spans(struct service *s, const struct lookup *in, const struct 
     }
 }
 
-/* `taken_ns`: before it was read from the socket and decoded, which is a part of serving it. */
+/* `taken_ns`: before the socket was asked. Decoding is a part of serving it. */
 static void on_lookup(struct service *s, const struct peer *from, uint64_t taken_ns)
 {
     static struct verdict v; /* one look-up thread; large */
     struct error e = {0};
     uint64_t now = clock_ns();
-    struct arrival came = arrival_of(s->in.lookup.sent_ns, control_broker_ns(&s->broker, s->lookup_empty_ns),
-                                     control_broker_ns(&s->broker, taken_ns));
+    struct arrival came =
+        arrival_of(s->in.lookup.sent_ns, control_broker_ns(&s->broker, s->lookup_empty_ns),
+                   control_broker_ns(&s->broker, taken_ns), control_broker_ns(&s->broker, now));
+    taken_ns = now - came.decode_ns;
     if (lookups_answer(s->lookups, &s->in.lookup, zmq_msg_data(&s->payload), now,
                        control_broker_ns(&s->broker, now), &v, &e))
         mishap(&s->refused, "look-ups answered as misses", e.text, now);

@@ -236,7 +236,8 @@ static void put_beside(struct writer *w, const struct span *s, int number)
 
 static void put_arrow(struct writer *w, const struct span *from, const struct span *to)
 {
-    uint64_t start = from->end_ns < to->start_ns ? from->end_ns : to->start_ns;
+    uint64_t end = from->end_ns > from->start_ns ? from->end_ns - 1 : from->end_ns; /* within the slice */
+    uint64_t start = end < to->start_ns ? end : to->start_ns;
     int id = ++w->arrows;
     if (start < from->start_ns)
         return; /* clocks of two hosts disagree */

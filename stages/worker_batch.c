@@ -58,16 +58,17 @@ static void enqueue(struct stage_worker *w, int row)
     w->waiting[(w->first_waiting + w->n_waiting++) % WORKER_MAX_ROWS] = row;
 }
 
-/* `taken_ns`: before it was read from the socket and decoded. */
 static void note_arrival(const struct stage_worker *w, struct row *r, uint64_t taken_ns)
 {
-    struct arrival a =
-        arrival_of(r->job.sent_ns, worker_broker_time(w, w->jobs_empty_ns), worker_broker_time(w, taken_ns));
+    uint64_t read_ns = clock_ns();
+    struct arrival a = arrival_of(r->job.sent_ns, worker_broker_time(w, w->jobs_empty_ns),
+                                  worker_broker_time(w, taken_ns), worker_broker_time(w, read_ns));
     r->wire_ns = a.wire_ns;
-    r->received_ns = taken_ns - a.queue_ns;
-    r->decode_ns = clock_ns() - taken_ns;
+    r->decode_ns = a.decode_ns;
+    r->received_ns = read_ns - a.decode_ns - a.queue_ns;
 }
 
+/* `taken_ns`: before the socket was asked. */
 static void on_job(struct stage_worker *w, uint64_t taken_ns)
 {
     int row = w->free_row[--w->n_free];

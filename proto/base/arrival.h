@@ -12,10 +12,12 @@
 #include <stdint.h>
 
 struct arrival {
-    uint64_t wire_ns, queue_ns; /* sent .. came .. taken */
+    uint64_t wire_ns, queue_ns, decode_ns; /* sent .. came .. taken .. read; they sum to the whole */
 };
 
-/* `sent_ns` is the sender's; it may be later than taken_ns where clocks differ: then both are 0. */
-struct arrival arrival_of(uint64_t sent_ns, uint64_t seen_empty_ns, uint64_t taken_ns);
+/* `taken_ns` is the time before the receiver asked its socket, `read_ns` when it had the message decoded. A
+ * message may be sent in between (the receiver was kept from running): then it was taken when it was sent.
+ * One that seems to be sent after it was read comes from another clock: then all are 0. */
+struct arrival arrival_of(uint64_t sent_ns, uint64_t seen_empty_ns, uint64_t taken_ns, uint64_t read_ns);
 
 #endif

@@ -130,22 +130,25 @@ static void test_the_offset_is_within_its_error(void **state)
     }
 }
 
+static void came(uint64_t sent, uint64_t seen_empty, uint64_t taken, uint64_t read, uint64_t wire,
+                 uint64_t queue, uint64_t decode)
+{
+    struct arrival a = arrival_of(sent, seen_empty, taken, read);
+    assert_int_equal(a.wire_ns, wire);
+    assert_int_equal(a.queue_ns, queue);
+    assert_int_equal(a.decode_ns, decode);
+}
+
 static void test_when_a_message_came(void **state)
 {
-    struct arrival a;
     (void)state;
-    a = arrival_of(1000, 1400, 1410); /* slept on the socket until 1400 */
-    assert_int_equal(a.wire_ns, 400);
-    assert_int_equal(a.queue_ns, 10);
-    a = arrival_of(1000, 300, 5000); /* was busy since before it was sent */
-    assert_int_equal(a.wire_ns, 0);
-    assert_int_equal(a.queue_ns, 4000);
-    a = arrival_of(1000, 900, 950); /* sent after it was taken: clocks differ */
-    assert_int_equal(a.wire_ns, 0);
-    assert_int_equal(a.queue_ns, 0);
-    a = arrival_of(1000, 7000, 5000); /* neither can be */
-    assert_int_equal(a.wire_ns, 4000);
-    assert_int_equal(a.queue_ns, 0);
+    came(1000, 1400, 1410, 1450, 400, 10, 40);   /* slept on the socket until 1400 */
+    came(1000, 300, 5000, 5040, 0, 4000, 40);    /* was busy since before it was sent */
+    came(1000, 900, 950, 1030, 0, 0, 30);        /* sent while the receiver was kept from asking */
+    came(1000, 900, 950, 990, 0, 0, 0);          /* sent after it was read: clocks differ */
+    came(1000, 7000, 5000, 5040, 4000, 0, 40);   /* empty after it was taken: cannot be */
+    came(0, 0, 0, UINT64_MAX, 0, 0, UINT64_MAX); /* whatever the wire says */
+    came(UINT64_MAX, 5, 7, 9, 0, 0, 0);
 }
 
 int main(void)
