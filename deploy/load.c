@@ -40,6 +40,7 @@ struct ahead {
     int size, first, n;
     int64_t values; /* of one input */
     float *data, *spare;
+    uint64_t takes_ns; /* to make one, lately */
     struct traffic_pick pick[LOAD_AHEAD];
 };
 
@@ -117,6 +118,7 @@ static void prepare(struct load *l)
     struct ahead *a = &l->ahead;
     int at = (a->first + a->n) % a->size;
     float *to = a->data + at * a->values;
+    uint64_t start = clock_ns();
     struct traffic_pick pick = traffic_next(l->o->traffic);
     bool shift = (pick.dx || pick.dy) && l->input.rank == 4;
 
@@ -126,6 +128,7 @@ static void prepare(struct load *l)
                       pick.dy);
     a->pick[at] = pick;
     a->n++;
+    a->takes_ns = (a->takes_ns + clock_ns() - start) / 2;
 }
 
 static void remember(struct load *l, uint64_t id, int64_t record, bool counts)
@@ -286,9 +289,16 @@ static void nap(struct load *l)
         l->margin_ns = LOAD_MARGIN_HIGH;
 }
 
+/* One more input can be made ready before the next request is due, or has to be. */
+static bool time_to_prepare(const struct load *l)
+{
+    return l->ahead.n < l->ahead.size &&
+           (!l->ahead.n || !open_loop(l) || clock_ns() + l->margin_ns + l->ahead.takes_ns < l->due_ns);
+}
+
 static void idle(struct load *l)
 {
-    if (sending(l) && l->ahead.n < l->ahead.size)
+    if (sending(l) && time_to_prepare(l))
         prepare(l);
     else if (!target_is_whole(l->o->target) || open_loop(l))
         nap(l);
