@@ -25,6 +25,7 @@ int command_down(int argc, char **argv, struct error *e);
 int command_infer(int argc, char **argv, struct error *e);
 int command_bench(int argc, char **argv, struct error *e);
 int command_simulate(int argc, char **argv, struct error *e);
+int command_compare(int argc, char **argv, struct error *e);
 int command_report(int argc, char **argv, struct error *e);
 int command_top(int argc, char **argv, struct error *e);
 int command_generate(int argc, char **argv, struct error *e);

@@ -25,6 +25,7 @@ static const struct command {
     {"infer", "one request to the running pipeline", command_infer},
     {"bench", "load the running pipeline, report latency", command_bench},
     {"simulate", "predict latency and throughput on hosts that need not exist", command_simulate},
+    {"compare", "what changed between two runs of bench, beyond noise", command_compare},
     {"report", "a page with plots from what bench saved", command_report},
     {"top", "live view of the running pipeline", command_top},
     {"generate", "write pictures for the demo", command_generate},
