@@ -11,8 +11,7 @@
 #include "base/nearest.h"
 #include "base/yaml_reader.h"
 
-#define MAX_STAGE_HOSTS (SIMULATION_MAX_HOSTS / 16)
-#define NS_PER_HOUR     3.6e12
+#define NS_PER_HOUR 3.6e12
 
 enum field_type { FIELD_NUMBER, FIELD_INT, FIELD_TEXT };
 
@@ -162,18 +161,23 @@ static int find_host(const struct cluster *c, const char *name)
     return -1;
 }
 
-static int set_stage_host(struct parser *p, const struct yaml_entry *y, const int index[2])
+static int set_stage_host(struct parser *p, const struct yaml_entry *y, int stage)
 {
+    struct cluster *c = p->c;
+    const struct cluster_kind *k;
     char name[CLUSTER_NAME_BYTES];
-    int host, rc = read_word(p, y, name);
+    int host, n = 1, rc = read_word(p, y, name);
     if (rc)
         return rc;
-    if (index[0] >= PIPELINE_MAX_STAGES || index[1] >= MAX_STAGE_HOSTS)
-        return at(p, y, "", "too many stages, or too many hosts of one");
-    if ((host = find_host(p->c, name)) < 0)
+    if ((host = find_host(c, name)) < 0)
         return at(p, y, " is no host of this file (hosts must stand above)", name);
-    p->c->stage_host[index[0]][index[1]] = host;
-    p->c->n_stage_hosts[index[0]] = index[1] + 1;
+    k = cluster_kind_of(c, host);
+    if (!strcmp(name, k->name))
+        n = k->count;
+    if (stage >= PIPELINE_MAX_STAGES || c->n_stage_hosts[stage] + n > SIMULATION_MAX_HOSTS)
+        return at(p, y, "", "too many stages, or too many hosts of one");
+    for (int i = 0; i < n; i++)
+        c->stage_host[stage][c->n_stage_hosts[stage]++] = host + i;
     return FL_OK;
 }
 
@@ -239,7 +243,7 @@ static int take(struct parser *p, const struct yaml_entry *y)
     if (matches(y->path, "replicas.#", index))
         return set_replicas(p, y, index[0]);
     if (matches(y->path, "stages.#.hosts.#", index))
-        return set_stage_host(p, y, index);
+        return set_stage_host(p, y, index[0]);
     if (!strcmp(y->path, "broker"))
         return p->words.broker_at = y, read_word(p, y, p->words.broker);
     if (!strcmp(y->path, "client"))

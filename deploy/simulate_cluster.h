@@ -8,7 +8,7 @@
  *   caches: 4                     # cache services; default: one on each host that has workers
  *   place: spread                 # workers go where most cores are free; pack: fill one host, then the next
  *   replicas: [4, 2, 1]           # of each stage; default: the pipeline file's
- *   stages: [{hosts: [big.0, big.1]}]   # hosts of each stage's replicas, in turn, instead of `place`
+ *   stages: [{hosts: [big.0, big.1]}]   # where each stage's workers may go; `big`: all of that kind
  *   processes: {mtbf_hours: 100, restart_seconds: 2}
  *   cells: 10                     # so many such pipelines side by side, each with its share of the requests
  */
@@ -34,7 +34,7 @@ struct cluster {
     int caches; /* 0: one on each host that has workers */
     bool pack;
     int n_replicas, replicas[PIPELINE_MAX_STAGES]; /* n_replicas 0: as the pipeline file says */
-    int n_stage_hosts[PIPELINE_MAX_STAGES], stage_host[PIPELINE_MAX_STAGES][SIMULATION_MAX_HOSTS / 16];
+    int n_stage_hosts[PIPELINE_MAX_STAGES], stage_host[PIPELINE_MAX_STAGES][SIMULATION_MAX_HOSTS];
     double mtbf_ns, restart_ns; /* of a process */
     int cells;
 };

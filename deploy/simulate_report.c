@@ -173,7 +173,7 @@ static int print_json(const struct simulate_report *r, struct error *e)
         stages_json(r), "processes", processes_json(r), "hosts", hosts_json(r), "cells", s->cluster->cells,
         "hosts_used", hosts_used(r) * s->cluster->cells, "cores_used", s->cores * s->cluster->cells,
         "cpu_ms_per_request", report_rounded(cpu_ms(x), 6), "events", (json_int_t)s->events,
-        "events_per_second", report_rounded(s->wall_s > 0 ? (double)s->events / s->wall_s : 0, 0));
+        "events_per_second", report_rounded(s->cpu_s > 0 ? (double)s->events / s->cpu_s : 0, 0));
     if (root && s->n_results > 1) {
         json_object_set(root, "sweep", sweep);
         json_object_set_new(root, "saturation_rps", report_rounded(s->saturation * s->cluster->cells, 3));
@@ -309,8 +309,8 @@ static void print_summary(const struct simulate_report *r)
     if (x->retried || x->failed || x->lost)
         printf("failures: %lld attempts repeated, %lld requests failed, %lld lost with the broker\n",
                (long long)x->retried, (long long)x->failed, (long long)x->lost);
-    printf("%d simulation%s, %.1f million events, %.1f million per second\n", s->tried,
-           s->tried > 1 ? "s" : "", (double)s->events / 1e6, (double)s->events / 1e6 / fmax(s->wall_s, 1e-9));
+    printf("%d simulation%s, %.1f million events, %.1f million per second of CPU time\n", s->tried,
+           s->tried > 1 ? "s" : "", (double)s->events / 1e6, (double)s->events / 1e6 / fmax(s->cpu_s, 1e-9));
 }
 
 static int print_tables(const struct simulate_report *r, struct error *e)

@@ -27,7 +27,7 @@ struct search {
     double saturation;                /* of a sweep: answers per second of one cell with its queues full */
     int cores;                        /* of the last simulation's processes, one cell */
     int tried;                        /* simulations in all */
-    double wall_s;                    /* that they took */
+    double cpu_s;                     /* that they took */
     int64_t events;
 };
 

@@ -1,6 +1,7 @@
 /* simulate_setup.c - stages from pieces, processes onto hosts */
 #include "simulate_setup.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -202,14 +203,15 @@ static void fill_exits(struct setup *out, const struct setup_shape *shape, const
 
 /* ---- hosts ---- */
 
-/* spread: the host with the largest free share of its cores; pack: the first with room, the freest when none
- * has. */
-static int choose_host(const struct cluster *c, const struct simulation_host *host, const int *used,
-                       int threads)
+/* Where the next worker of a stage goes. spread: the host with the largest free share of its cores; pack: the
+ * first with room, the freest when none has. */
+static int choose_host(const struct cluster *c, int stage, const struct simulation_host *host,
+                       const int *used, int threads)
 {
-    int best = 0;
-    double most = -1e300;
-    for (int i = 0; i < c->n_hosts; i++) {
+    int best = -1, n = c->n_stage_hosts[stage] ? c->n_stage_hosts[stage] : c->n_hosts;
+    double most = -INFINITY;
+    for (int k = 0; k < n; k++) {
+        int i = c->n_stage_hosts[stage] ? c->stage_host[stage][k] : k;
         double free_share = (double)(host[i].cores - used[i]) / host[i].cores;
         if (c->pack && host[i].cores - used[i] >= threads)
             return i;
@@ -240,9 +242,7 @@ static int place_workers(struct setup *out, const struct setup_shape *shape, con
     for (int s = 0; s < shape->n_stages; s++) {
         out->simulation.stage[s].place = out->place + n;
         for (int i = 0; i < shape->replicas[s]; i++, n++) {
-            int given = c->n_stage_hosts[s];
-            int host =
-                given ? c->stage_host[s][i % given] : choose_host(c, out->host, used, shape->threads[s]);
+            int host = choose_host(c, s, out->host, used, shape->threads[s]);
             out->place[n] = (struct simulation_place){host, -1};
             used[host] += shape->threads[s];
         }

@@ -295,12 +295,13 @@ static void sum_up_processes(struct state *s, double ns)
 {
     for (int i = 0; i < s->n_processes; i++) {
         const struct process *p = &s->process[i];
-        s->result->process[i] = (struct simulation_process){.role = p->role,
-                                                            .stage = p->stage,
-                                                            .replica = p->replica,
-                                                            .host = p->host,
-                                                            .busy = s->thread[main_thread(i)].used / ns,
-                                                            .io_busy = s->thread[io_thread(i)].used / ns};
+        s->result->process[i] =
+            (struct simulation_process){.role = p->role,
+                                        .stage = p->stage,
+                                        .replica = p->replica,
+                                        .host = p->host,
+                                        .busy = fmax(0, s->thread[main_thread(i)].used / ns),
+                                        .io_busy = fmax(0, s->thread[io_thread(i)].used / ns)};
     }
 }
 

@@ -116,7 +116,7 @@ static void test_cluster(void **unused)
         "  - {name: front, cores: 4, gbps: 10, latency_us: 20}\n"
         "  - {name: big, count: 3, cores: 16, speed: 0.8, mtbf_hours: 100, repair_minutes: 2}\n"
         "broker: front\nclient: outside\nplace: pack\nreplicas: [4, 2]\ncells: 5\n"
-        "stages: [{hosts: [big.0, big.2]}]\nprocesses: {restart_seconds: 3}\n";
+        "stages: [{hosts: [big.0, big.2]}, {hosts: [front, big]}]\nprocesses: {restart_seconds: 3}\n";
     struct cluster *c = malloc(sizeof *c);
     struct error e;
     (void)unused;
@@ -129,6 +129,8 @@ static void test_cluster(void **unused)
     assert_true(c->kind[0].host.bytes_per_ns == 1.25 && c->kind[1].host.repair_ns == 120e9);
     assert_int_equal(c->n_stage_hosts[0], 2);
     assert_int_equal(c->stage_host[0][1], 3);
+    assert_int_equal(c->n_stage_hosts[1], 4);
+    assert_int_equal(c->stage_host[1][3], 3);
     assert_string_equal(cluster_kind_of(c, 3)->name, "big");
     free(c);
 }
