@@ -11,11 +11,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "model_shape.h"
+#include "cache_service/manifest.h"
 #include "simulate_hop.h"
 #include "simulate_probe.h"
 #include "simulate_time.h"
 #include "stages/exec.h"
+#include "state.h"
 
 #define BUSY         32 /* requests in flight when there are many */
 #define HEADER_BYTES 200
@@ -28,6 +29,7 @@ struct measuring {
     struct placement *place;
     struct measured *m;
     bool caches;
+    int exit_of[PIPELINE_MAX_EXITS]; /* of the pipeline, for each of m's exits: those that have a cache */
     struct probe_phase alone, busy, alone_cached, busy_cached;
 };
 
@@ -254,7 +256,7 @@ static void fit_caches(struct measuring *g)
 
     for (int i = 0; i < g->m->n_exits; i++) {
         struct measured_exit *x = &g->m->exit[i];
-        double us = median_lookup(a, i, &n);
+        double us = median_lookup(a, g->exit_of[i], &n);
         x->share = (double)n / a->n;
         x->lookup_us = n > 10 ? us : median_lookup(a, -1, &n);
         mean += x->lookup_us / g->m->n_exits;
@@ -266,17 +268,30 @@ static void fit_caches(struct measuring *g)
 
 /* ---- */
 
+/* Workers do not ask where the build put no cache. Without a manifest there are none at all. */
 static int describe_exits(struct measuring *g, struct error *e)
 {
-    for (int i = 0; i < g->place->n_exits && g->caches; i++) {
+    char path[STATE_PATH_BYTES];
+    struct manifest *has = malloc(sizeof *has);
+    int rc =
+        has ? state_path(path, g->pipeline, e, "caches/manifest.json") : error_set(e, FL_NOMEM, "no memory");
+
+    if (!rc)
+        rc = manifest_load(has, path, e);
+    g->caches = !rc;
+    for (int i = 0; i < g->place->n_exits && !rc; i++) {
         const struct placed_exit *from = &g->place->exit[i];
-        struct measured_exit *x = &g->m->exit[g->m->n_exits++];
-        memcpy(x->name, from->name, sizeof x->name);
+        struct measured_exit *x = &g->m->exit[g->m->n_exits];
+        if (i >= has->n_exits || !has->exit[i].file[0])
+            continue;
         if (strlen(from->cut.name) >= sizeof x->after)
-            return error_set(e, FL_UNSUPPORTED, "the name of layer %.60s.. is too long", from->cut.name);
-        memcpy(x->after, from->cut.name, strlen(from->cut.name) + 1);
+            rc = error_set(e, FL_UNSUPPORTED, "the name of layer %.60s.. is too long", from->cut.name);
+        memcpy(x->name, from->name, sizeof x->name);
+        snprintf(x->after, sizeof x->after, "%.127s", from->cut.name);
+        g->exit_of[g->m->n_exits++] = i;
     }
-    return FL_OK;
+    free(has);
+    return rc == FL_NOT_FOUND ? FL_OK : rc;
 }
 
 static int ask(struct measuring *g, struct error *e)
@@ -299,15 +314,13 @@ static int measure(struct measuring *g, struct error *e)
     const struct pipeline *p = g->pipeline;
     int most = 1, rc;
 
-    g->caches = p->cache.n_endpoints > 0 && strcmp(p->cache.kind, "none") != 0;
     for (int s = 0; s < p->n_stages; s++)
         most = p->stage[s].max_batch > most ? p->stage[s].max_batch : most;
     if ((rc = graph_load(&g->graph, p->model, NULL, e)) ||
         (rc = placement_resolve(g->place, g->graph, p, e)) || (rc = describe_exits(g, e)) ||
         (rc = ask(g, e)) ||
         (rc = simulate_time_model(g->m, g->graph, p, g->options->data, most, g->options->runs, e)) ||
-        (rc = simulate_time_exits(g->m, g->graph, g->place, p, e)) ||
-        (rc = simulate_time_messages(g->m, p, e)))
+        (rc = simulate_time_exits(g->m, g->graph, p, e)) || (rc = simulate_time_messages(g->m, p, e)))
         return rc;
     snprintf(g->m->model, sizeof g->m->model, "%.127s", p->name);
     snprintf(g->m->machine, sizeof g->m->machine, "%d cores, BLAS core %s, %s", g->m->cores,

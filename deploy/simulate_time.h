@@ -4,7 +4,7 @@
 
 #include "dataset.h"
 #include "simulate_measured.h"
-#include "stages/placement.h"
+#include "stages/graph.h"
 
 /* Times every piece between the cuts of g at batch sizes 1, 2, 4, .. max_batch with pictures from `data`,
  * `runs` times each; then one request at a time on all cores together. Fills cuts, batches, bytes, cores and
@@ -12,8 +12,7 @@
 int simulate_time_model(struct measured *m, const struct graph *g, const struct pipeline *p,
                         const struct dataset *data, int max_batch, int runs, struct error *e);
 
-/* What making the descriptors of m's exits (the first of those of `place`) takes, and their bytes. */
-int simulate_time_exits(struct measured *m, const struct graph *g, const struct placement *place,
-                        const struct pipeline *p, struct error *e);
+/* What making the descriptors of m's exits takes, and their bytes. */
+int simulate_time_exits(struct measured *m, const struct graph *g, const struct pipeline *p, struct error *e);
 
 #endif

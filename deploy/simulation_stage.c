@@ -40,7 +40,8 @@ static void start_segment(struct state *s, struct worker *w)
     if (w->segment == 0)
         ns += n * (c->stage_receive_ns + c->stage_byte_ns * stage->bytes);
     if (g->exit >= 0 && w->cache != NONE)
-        ns += n * s->s->exit[g->exit].descriptor_ns + c->stage_lookup_ns;
+        ns += c->stage_lookup_ns +
+              n * (s->s->exit[g->exit].descriptor_ns + c->stage_byte_ns * s->s->exit[g->exit].bytes);
     w->state = WORKER_COMPUTES;
     compute(s, w, ns, AWAKE, stage->threads);
 }
