@@ -48,10 +48,20 @@ int search_once(struct search *s, struct error *e)
     return rc;
 }
 
+/* As many in flight as keep every worker's batches full, and no more than are admitted: more would only wait.
+ */
+static int full_house(const struct search *s)
+{
+    int n = 0, most = s->pipeline->broker.max_requests;
+    for (int i = 0; i < s->shape.n_stages && n < most; i++)
+        n += 4 * s->shape.replicas[i] * s->shape.max_batch[i];
+    return n < most ? n : most;
+}
+
 int search_sweep(struct search *s, struct error *e)
 {
     struct simulation_result *full;
-    int rc = try_load(s, 0, s->pipeline->broker.max_requests, &full, e);
+    int rc = try_load(s, 0, full_house(s), &full, e);
     if (rc)
         return rc;
     s->saturation = full->throughput;

@@ -32,7 +32,7 @@ struct search {
 };
 
 int search_once(struct search *s, struct error *e);
-/* A closed loop of as many requests as are admitted gives the saturation, then shares of it are offered. */
+/* A closed loop that keeps all batches full gives the saturation, then shares of it are offered. */
 int search_sweep(struct search *s, struct error *e);
 /* Sets shape.replicas to the fewest cores whose p99 is at most target_ms at load.rate without drops: from
  * what the load needs at least, the replica that helps most is added until the target holds, then those that
