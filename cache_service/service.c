@@ -20,10 +20,9 @@
 #include "wire/frames.h"
 #include "wire/span_log.h"
 
-#define LOOKUP_BURST  64 /* look-ups between two looks at the other sockets */
-#define SAY_NS        (5 * NS_PER_S)
-#define SPANS         4096 /* of traced requests, until the next heartbeat */
-#define SPAN_MESSAGES 4    /* of them, per heartbeat */
+#define LOOKUP_BURST 64 /* look-ups between two looks at the other sockets */
+#define SAY_NS       (5 * NS_PER_S)
+#define SPANS        4096 /* of traced requests, until the next heartbeat */
 
 /* At most one line per SAY_NS about a thing that others can make happen at will. */
 struct mishap {
@@ -226,22 +225,32 @@ static void fill_heartbeat(struct service *s, struct heartbeat *h, uint64_t now)
                             .clock_error_ns = control_clock_error_ns(&s->broker)};
 }
 
+static void send_spans(struct service *s)
+{
+    while (span_log_take(&s->spans, &s->out.spans)) {
+        uint64_t lost = s->out.spans.lost + (uint64_t)s->out.spans.n;
+        s->out.type = MESSAGE_SPANS;
+        if (frames_send(s->control, NULL, &s->out, NULL)) {
+            s->spans.lost += lost;
+            return;
+        }
+    }
+}
+
 static void speak(struct service *s, uint64_t now)
 {
     int type = control_next(&s->broker, now);
     if (!type)
         return;
     lookups_expire(s->lookups, now);
+    if (type == MESSAGE_HEARTBEAT)
+        send_spans(s); /* first: who has the heartbeat has them */
     s->out.type = (enum message_type)type;
     if (type == MESSAGE_HELLO)
         s->out.hello = s->hello;
     else
         fill_heartbeat(s, &s->out.heartbeat, now);
     frames_send(s->control, NULL, &s->out, NULL); /* nobody there: said again at the next beat */
-    for (int i = 0; i < SPAN_MESSAGES && span_log_take(&s->spans, &s->out.spans); i++) {
-        s->out.type = MESSAGE_SPANS;
-        frames_send(s->control, NULL, &s->out, NULL);
-    }
 }
 
 /* --- life --- */

@@ -250,7 +250,7 @@ static int save_trace(const struct bench *b, struct error *e)
 static int bench(struct bench *b, struct error *e)
 {
     const char *cut_short;
-    int rc;
+    int rc, saved;
 
     if ((rc = check(b, e)) || (rc = arguments_load(&b->pipeline, &b->where, e)) ||
         (rc = dataset_open(&b->data, b->data_spec, e)) || (rc = open_configurations(b, e)) ||
@@ -260,8 +260,9 @@ static int bench(struct bench *b, struct error *e)
     bench_progress_open(&b->progress, stderr);
     rc = measure(b, e);
     bench_progress_close(&b->progress);
-    if (rc || (rc = report(b, e)) || (rc = save_trace(b, e)))
+    if (rc || (rc = report(b, e)))
         return rc;
+    saved = save_trace(b, e);
     cut_short = subject(b)->outcome.cut_short;
     if (*cut_short || interrupt_seen())
         return error_set(e, FL_UNAVAILABLE, "%s; the report is partial",
@@ -269,7 +270,7 @@ static int bench(struct bench *b, struct error *e)
     if (!subject(b)->tally->answered)
         return error_set(e, FL_UNAVAILABLE,
                          "no request was answered (is the pipeline up? see `freezeline status`)");
-    return FL_OK;
+    return saved;
 }
 
 int command_bench(int argc, char **argv, struct error *e)

@@ -177,7 +177,7 @@ static int print_json(const struct infer *f, struct error *e)
     for (int i = 0; i < f->n_scores; i++)
         json_array_append_new(scores, report_rounded(f->scores[i], 6));
     return report_print(
-        json_pack("{s:i, s:s, s:o, s:s, s:i, s:o, s:I, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "label",
+        json_pack("{s:i, s:s, s:o, s:s, s:i, s:o, s:I, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "label",
                   a->label, "name", model_shape_label(f->pipeline, a->label, name, sizeof name), "scores",
                   scores, "exit", model_shape_exit(&f->model, a->exit), "exit_index", a->exit, "confidence",
                   report_number(a->confidence), "epoch", (json_int_t)a->epoch, "attempts", (int)a->attempts,
@@ -185,7 +185,9 @@ static int print_json(const struct infer *f, struct error *e)
                   report_rounded(ms(a->broker_ns), 6), "lookup_wire_ms",
                   report_rounded(ms(a->lookup_wire_ns), 6), "lookup_queue_ms",
                   report_rounded(ms(a->lookup_queue_ns), 6), "lookup_ms", report_rounded(ms(a->lookup_ns), 6),
-                  "return_ms", report_rounded(ms(a->return_ns), 6), "stages", stages_json(&a->trace)),
+                  "return_ms", report_rounded(ms(a->return_ns), 6), "clock_error_ms",
+                  a->clock_error_ns == UINT64_MAX ? json_null() : report_rounded(ms(a->clock_error_ns), 6),
+                  "stages", stages_json(&a->trace)),
         e);
 }
 

@@ -10,6 +10,7 @@
 #include "bench_file.h"
 
 #define TAKE_TIMEOUT_MS 3000
+#define PATIENCE_NS     (5 * NS_PER_S)
 #define EVENT_FLAGS     (JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(15))
 
 static const char *const kind_names[SPAN_KINDS] = {[SPAN_REQUEST] = "request",
@@ -52,18 +53,45 @@ void trace_release(struct trace_spans *t)
     memset(t, 0, sizeof *t);
 }
 
+/* Every process that lives was heard after `since_ns`, and so has told what it had noted before. */
+static bool all_have_told(const struct status_reply *s, uint64_t since_ns)
+{
+    for (int i = 0; i < s->n_processes; i++)
+        if (strcmp(s->process[i].state, "dead") && s->process[i].age_ns + since_ns >= s->now_ns)
+            return false;
+    return true;
+}
+
+/* Who stays silent for long is left out. */
+static int await_heartbeats(struct client *c, const struct pipeline *p, struct error *e)
+{
+    struct status_reply *s = malloc(sizeof *s);
+    struct timespec beat = {p->broker.heartbeat_ms / 1000, p->broker.heartbeat_ms % 1000 * 1000000l};
+    uint64_t until = clock_ns() + (uint64_t)p->broker.dead_after_ms * NS_PER_MS + PATIENCE_NS, since = 0;
+    int rc = FL_OK;
+
+    if (!s)
+        return error_set(e, FL_NOMEM, "no memory for a trace");
+    while (!(rc = client_status(c, TAKE_TIMEOUT_MS, s, e))) {
+        since = since ? since : s->now_ns;
+        if (all_have_told(s, since) || clock_ns() > until)
+            break;
+        nanosleep(&beat, NULL);
+    }
+    free(s);
+    return rc;
+}
+
 int trace_collect(struct trace_spans *t, const struct pipeline *p, struct error *e)
 {
-    struct timespec beats = {p->broker.heartbeat_ms / 400, p->broker.heartbeat_ms % 400 * 2500000l};
     struct spans *s = malloc(sizeof *s);
     struct client *c = NULL;
     int rc;
 
     if (!s)
         return error_set(e, FL_NOMEM, "no memory for a trace");
-    if (t)
-        nanosleep(&beats, NULL); /* two and a half */
-    rc = client_new(&c, p, e);
+    if (!(rc = client_new(&c, p, e)) && t)
+        rc = await_heartbeats(c, p, e);
     do {
         if (!rc)
             rc = client_take_spans(c, TAKE_TIMEOUT_MS, s, e);

@@ -25,8 +25,8 @@ struct trace_spans {
 int trace_add(struct trace_spans *t, const struct spans *s); /* FL_NOMEM */
 void trace_release(struct trace_spans *t);
 
-/* Takes all that the broker has, after workers had the time to tell it; NULL throws it away at once. Errors
- * as client_take_spans. */
+/* Takes all that the broker has, once every living process has told what it noted until now; NULL throws it
+ * away at once. Errors as client_status. */
 int trace_collect(struct trace_spans *t, const struct pipeline *p, struct error *e);
 
 /* JSON into `to`; exits are named after `model` (may be NULL). Sorts the spans. FL_NOMEM, FL_IO. */

@@ -193,7 +193,7 @@ void worker_poll_control(struct stage_worker *w, uint64_t now)
             worker_garbage(w, "control", &e);
     }
     if (w->ready && w->hello_ns && heartbeat_due(w, now)) {
+        worker_send_spans(w); /* first: who has the heartbeat has them */
         send_heartbeat(w, now);
-        worker_send_spans(w);
     }
 }

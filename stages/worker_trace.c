@@ -1,8 +1,7 @@
 /* worker_trace.c - what the worker did for traced requests, and when */
 #include "worker_parts.h"
 
-#define SHORTEST_NS       NS_PER_US /* shorter ones are left out */
-#define MESSAGES_PER_BEAT 4
+#define SHORTEST_NS NS_PER_US /* shorter ones are left out */
 
 void worker_note(struct stage_worker *w, const struct row *r, enum span_kind kind, int exit,
                  uint64_t start_ns, uint64_t end_ns)
@@ -44,7 +43,7 @@ void worker_note_left(struct stage_worker *w, int row)
 
 void worker_send_spans(struct stage_worker *w)
 {
-    for (int i = 0; i < MESSAGES_PER_BEAT && span_log_take(&w->spans, &w->out.spans); i++) {
+    while (span_log_take(&w->spans, &w->out.spans)) {
         uint64_t lost = w->out.spans.lost + (uint64_t)w->out.spans.n;
         w->out.type = MESSAGE_SPANS;
         if (frames_send(w->control, NULL, &w->out, NULL)) {

@@ -38,7 +38,7 @@ int client_status(struct client *c, int timeout_ms, struct status_reply *out, st
 int client_drain(struct client *c, int timeout_ms, struct error *e);
 
 /* Takes spans of traced requests (JOB_TRACE) from the broker, as many as one message holds: ask again while
- * out->left. What workers noted reaches the broker with their next heartbeat. */
+ * out->left. What workers noted reaches the broker before their next heartbeat. */
 int client_take_spans(struct client *c, int timeout_ms, struct spans *out, struct error *e);
 
 /* A file descriptor that becomes readable when answers may be there (edge-triggered as ZMQ_FD is: drain with

@@ -189,6 +189,40 @@ static void test_a_full_disk(void **state)
     harness_free(h);
 }
 
+/* All that the pipeline's processes did for each request, in a file for Perfetto. */
+static void test_a_trace(void **state)
+{
+    struct harness *h = open_world();
+    const json_t *event;
+    json_t *root;
+    size_t i;
+    int bench, computed = 0, answered_by_broker = 0;
+    (void)state;
+
+    harness_pipeline_up(h);
+    bench = start(h, (const char *const[]){"--closed", "1", "--requests", "20", "--trace", output,
+                                           "--trace-share", "0.5", NULL});
+    assert_int_equal(harness_wait(h, bench), 0);
+    root = json_load_file(output, 0, NULL);
+    assert_non_null(root);
+    json_array_foreach(json_object_get(root, "traceEvents"), i, event)
+    {
+        const char *name = json_string_value(json_object_get(event, "name")),
+                   *phase = json_string_value(json_object_get(event, "ph"));
+        computed += !strcmp(phase, "X") && !strcmp(name, "compute");
+        answered_by_broker += !strcmp(phase, "b") && !strcmp(name, "request");
+    }
+    assert_int_equal(answered_by_broker, 10); /* of those that count, none of the warm-up */
+    assert_int_equal(computed, 30);           /* in three stages */
+    json_decref(root);
+    bench = start(h, (const char *const[]){"--requests", "5", "--no-warm-up", "--trace", "/dev/full", NULL});
+    assert_int_equal(harness_wait(h, bench), 1);
+    assert_int_equal(harness_count(h, bench, "cannot write /dev/full: No space left"), 1);
+    bench = start(h, (const char *const[]){"--trace", output, "--trace-share", "2", NULL});
+    assert_int_equal(harness_wait(h, bench), 2);
+    harness_free(h);
+}
+
 static void test_nobody_there(void **state)
 {
     struct harness *h = open_world();
@@ -208,6 +242,7 @@ int main(void)
         cmocka_unit_test(test_a_worker_that_dies_is_an_event),
         cmocka_unit_test(test_a_broker_that_dies_leaves_a_partial_report),
         cmocka_unit_test(test_a_full_disk),
+        cmocka_unit_test(test_a_trace),
         cmocka_unit_test(test_nobody_there),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
