@@ -31,7 +31,9 @@ void dispatch_fill_times(const struct dispatch *d, const struct request_entry *e
     a->lookup_wire_ns = r->lookup_wire_ns;
     a->lookup_queue_ns = r->lookup_queue_ns;
     a->lookup_ns = r->lookup_ns;
-    a->return_ns = came_ns > r->sent_ns ? came_ns - r->sent_ns : 0;
+    /* Who claims to have sent it before there was a request does not know the time. */
+    if (r->sent_ns >= e->received_ns && came_ns > r->sent_ns)
+        a->return_ns = came_ns - r->sent_ns;
     a->broker_ns = sent_after + (now - came_ns);
     a->total_ns = now - e->received_ns;
     a->clock_error_ns = clock_error_ns(d, r);

@@ -249,6 +249,11 @@ static void test_the_parts_of_the_way_are_told(void **state)
     assert_int_equal(f->answer[1].lookup_queue_ns, 2);
     assert_int_equal(f->answer[1].lookup_ns, 3);
     assert_int_equal(f->answer[1].clock_error_ns, 99);
+
+    ask(f, 44); /* a sender that does not know the time */
+    r = (struct result){.request = f->job[2].request, .attempt = 1, .sent_ns = 1};
+    dispatch_result(f->d, &r, &none, f->now, f->now);
+    assert_int_equal(f->answer[2].return_ns, 0);
     zmq_msg_close(&none);
 }
 
