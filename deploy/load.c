@@ -15,6 +15,7 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "precedence.h"
 #include "warmup.h"
 
 #define LOAD_WINDOW      65536 /* requests in flight at most; a power of two */
@@ -25,7 +26,6 @@
 #define LOAD_NAP_NS      (1 * NS_PER_MS)
 #define LOAD_MARGIN_LOW  (20 * NS_PER_US)  /* the clock is watched from so long before a request is due .. */
 #define LOAD_MARGIN_HIGH (500 * NS_PER_US) /* .. at most, however late wake-ups come */
-#define LOAD_NICE        (-10)             /* goes first when a core is fought over */
 #define LOAD_AHEAD       64                /* inputs made ready beforehand, at most .. */
 #define LOAD_AHEAD_BYTES (16 << 20)        /* .. and at most so much memory */
 
@@ -212,6 +212,7 @@ static int send_due(struct load *l, struct error *e)
         return FL_OK;
     rc = submit(l, e);
     schedule_next(l);
+    l->margin_ns -= l->margin_ns / 512; /* so that sleep is tried again where requests follow closely */
     return rc;
 }
 
@@ -395,16 +396,17 @@ int load_run(struct tally *tally, struct load_outcome *out, const struct load_op
 {
     struct load l = {.o = o, .tally = tally, .out = out, .margin_ns = 2 * LOAD_MARGIN_LOW};
     int64_t deadline_ms = o->deadline_ms ? (int64_t)o->deadline_ms : target_of(o->target)->broker.deadline_ms;
-    int slack = prctl(PR_GET_TIMERSLACK), nice_before = getpriority(PRIO_PROCESS, 0), rc;
+    int slack = prctl(PR_GET_TIMERSLACK), before = 0, rc;
 
     memset(out, 0, sizeof *out);
     l.patience_ns = (uint64_t)deadline_ms * NS_PER_MS + LOAD_GRACE_NS;
     prctl(PR_SET_TIMERSLACK, 1);     /* ns: wake up when asked to */
-    if (!target_is_whole(o->target)) /* of this thread; refused unless root: then it is not so precise */
-        setpriority(PRIO_PROCESS, 0, LOAD_NICE);
+    if (!target_is_whole(o->target)) /* which would compute with precedence */
+        before = precedence_raise();
     if (!(rc = make_ready(&l, e)))
         rc = drive(&l, e);
-    setpriority(PRIO_PROCESS, 0, nice_before);
+    if (!target_is_whole(o->target))
+        precedence_restore(before);
     prctl(PR_SET_TIMERSLACK, slack > 0 ? slack : 0);
     free(l.ahead.data);
     free(l.ahead.spare);

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "client/client.h"
 #include "extract.h"
+#include "precedence.h"
 #include "stages/exec.h"
 
 #define STATUS_WAIT_MS 3000
@@ -40,13 +41,15 @@ static int make(struct target **out, const struct pipeline *p, struct error *e)
 
 int target_pipeline(struct target **out, const struct pipeline *p, uint32_t flags, struct error *e)
 {
-    int rc = make(out, p, e);
+    int rc = make(out, p, e), before;
 
     if (rc)
         return rc;
     (*out)->flags = flags;
-    if ((rc = client_new(&(*out)->client, p, e)) ||
-        (rc = client_status((*out)->client, STATUS_WAIT_MS, NULL, e))) {
+    before = precedence_raise(); /* its ZeroMQ threads start here */
+    rc = client_new(&(*out)->client, p, e);
+    precedence_restore(before);
+    if (rc || (rc = client_status((*out)->client, STATUS_WAIT_MS, NULL, e))) {
         target_free(*out);
         *out = NULL;
     }

@@ -1,0 +1,20 @@
+/* precedence.c - nice values of threads (on Linux each thread has its own) */
+#include "precedence.h"
+
+#include <sys/resource.h>
+
+#define NICE_OF_SENDER (-10)
+
+int precedence_raise(void)
+{
+    int before = getpriority(PRIO_PROCESS, 0);
+
+    if (before > NICE_OF_SENDER)
+        setpriority(PRIO_PROCESS, 0, NICE_OF_SENDER);
+    return before;
+}
+
+void precedence_restore(int before)
+{
+    setpriority(PRIO_PROCESS, 0, before);
+}
