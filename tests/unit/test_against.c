@@ -46,8 +46,8 @@ static int up(void **state)
 
     open_data();
     model = (struct model_shape){.input = dataset_shape(data), .n_stages = 1};
-    for (int i = 0; i < 2; i++) { /* the second is 5 times as slow */
-        struct fake_behaviour does = {.service_ns = i ? 5 * NS_PER_MS : NS_PER_MS};
+    for (int i = 0; i < 2; i++) { /* the second is 20 times as slow */
+        struct fake_behaviour does = {.service_ns = i ? 20 * NS_PER_MS : NS_PER_MS};
         char text[256];
         if (fake_start(&server[i], &does))
             return 1;
@@ -81,7 +81,7 @@ static struct measurement_options options(void)
         .data = data, .data_spec = "npy", .traffic = "shuffled", .seed = 1, .closed = 1};
 }
 
-/* 5 ms a request against 1 ms: at least 4 times as slow even where the machine adds up to 0.3 ms. */
+/* 20 ms a request against 1 ms: a machine would have to add 170 ms to each for a ratio of 0.9. */
 static void test_interleaved_rounds(void **state)
 {
     struct measurement_options o = options();
@@ -149,7 +149,7 @@ static void test_a_sweep_ends_where_the_server_does(void **state)
 
     o.duration_s = 1;
     assert_int_equal(sweep_open(&s, &configuration[1], &o, &e), FL_OK);
-    assert_true(s.capacity_rps <= 200); /* 5 ms each */
+    assert_true(s.capacity_rps <= 50); /* 20 ms each */
     assert_int_equal(sweep_to_saturation(&s, &m, 0, &e), FL_OK);
     assert_true(fabs(m.rate - s.capacity_rps / 2) < 1e-6);
     assert_true(json_array_size(s.points) >= 2);
