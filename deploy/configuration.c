@@ -40,7 +40,9 @@ static void make_label(struct configuration *c, const char *what, const struct p
 {
     const char *name = c->pipeline->name, *file = strrchr(what, '/');
 
-    if (c->owned && !strcmp(name, base->name))
+    if (traced_share(what) > 0)
+        snprintf(c->label, sizeof c->label, "%.100s, %g%% traced", name, 100 * traced_share(what));
+    else if (c->owned && !strcmp(name, base->name))
         snprintf(c->label, sizeof c->label, "%.100s (%.50s)", name, file ? file + 1 : what);
     else
         snprintf(c->label, sizeof c->label, "%.120s%s", name,

@@ -99,15 +99,17 @@ static void test_compare_with_whole_and_no_cache(void **state)
 
     harness_pipeline_up(h);
     bench = start(h, (const char *const[]){"--closed", "2", "--requests", "50", "--rounds", "5", "--against",
-                                           "no-cache", "--against", "whole", "--output", output, NULL});
+                                           "no-cache", "--against", "traced:0.5", "--against", "whole",
+                                           "--output", output, NULL});
     assert_int_equal(harness_wait(h, bench), 0);
     assert_true(harness_count(h, bench, "tiny / tiny in one process") == 1);
+    assert_true(harness_count(h, bench, "tiny / tiny, 50% traced") == 1);
     root = document();
     against = json_object_get(root, "against");
     assert_int_equal(json_integer_value(json_object_get(against, "rounds")), 5);
-    assert_int_equal(json_array_size(json_object_get(against, "configurations")), 3);
-    assert_int_equal(json_array_size(json_object_get(against, "ratios")), 2 * 4);
-    for (size_t i = 0; i < 3; i++) {
+    assert_int_equal(json_array_size(json_object_get(against, "configurations")), 4);
+    assert_int_equal(json_array_size(json_object_get(against, "ratios")), 3 * 4);
+    for (size_t i = 0; i < 4; i++) {
         one = json_array_get(json_object_get(against, "configurations"), i);
         assert_int_equal(json_integer_value(json_object_get(one, "answered")), 50);
         assert_int_equal(json_integer_value(json_object_get(one, "errors")), 0);
