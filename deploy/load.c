@@ -15,6 +15,7 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "inputs.h"
 #include "precedence.h"
 #include "warmup.h"
 
@@ -26,8 +27,6 @@
 #define LOAD_NAP_NS      (1 * NS_PER_MS)
 #define LOAD_MARGIN_LOW  (20 * NS_PER_US)  /* the clock is watched from so long before a request is due .. */
 #define LOAD_MARGIN_HIGH (500 * NS_PER_US) /* .. at most, however late wake-ups come */
-#define LOAD_AHEAD       64                /* inputs made ready beforehand, at most .. */
-#define LOAD_AHEAD_BYTES (16 << 20)        /* .. and at most so much memory */
 
 struct sent {
     uint64_t id, due_ns;
@@ -35,21 +34,11 @@ struct sent {
     bool waiting, counts;
 };
 
-/* Inputs that are ready to be sent, first in first out. */
-struct ahead {
-    int size, first, n;
-    int64_t values; /* of one input */
-    float *data, *spare;
-    uint64_t takes_ns; /* to make one, lately */
-    struct traffic_pick pick[LOAD_AHEAD];
-};
-
 struct load {
     const struct load_options *o;
     struct tally *tally;
     struct load_outcome *out;
-    struct tensor input; /* shape of one; data points into `ahead` */
-    struct ahead ahead;
+    struct inputs *inputs;
     struct sent *sent; /* by id modulo LOAD_WINDOW */
     struct warmup *warmup;
     int64_t in_flight, counted; /* counted: requests that were sent and count */
@@ -112,25 +101,6 @@ static bool sending(const struct load *l)
            l->due_ns < l->begin_ns + (uint64_t)(o->duration_s * NS_PER_S);
 }
 
-/* Makes one more input ready. */
-static void prepare(struct load *l)
-{
-    struct ahead *a = &l->ahead;
-    int at = (a->first + a->n) % a->size;
-    float *to = a->data + at * a->values;
-    uint64_t start = clock_ns();
-    struct traffic_pick pick = traffic_next(l->o->traffic);
-    bool shift = (pick.dx || pick.dy) && l->input.rank == 4;
-
-    dataset_image(l->o->data, pick.record, target_of(l->o->target), shift ? a->spare : to);
-    if (shift)
-        traffic_shift(a->spare, to, (int)l->input.dim[1], (int)l->input.dim[2], (int)l->input.dim[3], pick.dx,
-                      pick.dy);
-    a->pick[at] = pick;
-    a->n++;
-    a->takes_ns = (a->takes_ns + clock_ns() - start) / 2;
-}
-
 static void remember(struct load *l, uint64_t id, int64_t record, bool counts)
 {
     struct sent *s = &l->sent[id % LOAD_WINDOW];
@@ -149,19 +119,14 @@ static void remember(struct load *l, uint64_t id, int64_t record, bool counts)
 /* Sends the request that is due. */
 static int submit(struct load *l, struct error *e)
 {
-    struct ahead *a = &l->ahead;
     bool counts = l->begin_ns && l->due_ns >= l->begin_ns;
+    const struct tensor *input;
     struct traffic_pick pick;
     uint64_t id, now;
     int rc;
 
-    if (!a->n)
-        prepare(l);
-    pick = a->pick[a->first];
-    l->input.data = a->data + a->first * a->values;
-    rc = target_submit(l->o->target, &l->input, l->o->deadline_ms, &id, e);
-    a->first = (a->first + 1) % a->size;
-    a->n--;
+    input = inputs_take(l->inputs, &pick);
+    rc = target_submit(l->o->target, input, l->o->deadline_ms, &id, e);
     now = clock_ns();
     if (counts) {
         l->counted++;
@@ -293,14 +258,14 @@ static void nap(struct load *l)
 /* One more input can be made ready before the next request is due, or has to be. */
 static bool time_to_prepare(const struct load *l)
 {
-    return l->ahead.n < l->ahead.size &&
-           (!l->ahead.n || !open_loop(l) || clock_ns() + l->margin_ns + l->ahead.takes_ns < l->due_ns);
+    return !inputs_full(l->inputs) && (!inputs_ready(l->inputs) || !open_loop(l) ||
+                                       clock_ns() + l->margin_ns + inputs_takes_ns(l->inputs) < l->due_ns);
 }
 
 static void idle(struct load *l)
 {
     if (sending(l) && time_to_prepare(l))
-        prepare(l);
+        inputs_prepare(l->inputs);
     else if (!target_is_whole(l->o->target) || open_loop(l))
         nap(l);
 }
@@ -375,21 +340,11 @@ static int drive(struct load *l, struct error *e)
 
 static int make_ready(struct load *l, struct error *e)
 {
-    struct ahead *a = &l->ahead;
-
-    l->input = dataset_shape(l->o->data);
-    a->values = tensor_count(&l->input);
-    a->size = (int)(LOAD_AHEAD_BYTES / (4 * a->values));
-    a->size = a->size < 2 ? 2 : a->size > LOAD_AHEAD ? LOAD_AHEAD : a->size;
-    a->data = malloc(sizeof *a->data * (size_t)(a->size * a->values));
-    a->spare = malloc(sizeof *a->spare * (size_t)a->values);
     l->sent = calloc(LOAD_WINDOW, sizeof *l->sent);
     l->warmup = calloc(1, sizeof *l->warmup);
-    if (!a->data || !a->spare || !l->sent || !l->warmup)
+    if (!l->sent || !l->warmup)
         return error_set(e, FL_NOMEM, "no memory for requests");
-    while (a->n < a->size)
-        prepare(l);
-    return FL_OK;
+    return inputs_new(&l->inputs, l->o->data, target_of(l->o->target), l->o->traffic, e);
 }
 
 int load_run(struct tally *tally, struct load_outcome *out, const struct load_options *o, struct error *e)
@@ -408,8 +363,7 @@ int load_run(struct tally *tally, struct load_outcome *out, const struct load_op
     if (!target_is_whole(o->target))
         precedence_restore(before);
     prctl(PR_SET_TIMERSLACK, slack > 0 ? slack : 0);
-    free(l.ahead.data);
-    free(l.ahead.spare);
+    inputs_free(l.inputs);
     free(l.sent);
     free(l.warmup);
     return rc;
