@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define MAX_TIMES  1000
 #define RESOLUTION 0.01 /* of the histograms' buckets: latencies nearer than this are the same */
 
 const char *const comparison_verdicts[] = {"same", "better", "worse", "changed", "not tested"};
@@ -41,18 +42,36 @@ static void tested(struct change *x, struct effect effect, const char *test)
     x->test = test;
 }
 
+/* How far a figure of the time line moved, in logarithms, in both runs together. The last entry is rarely a
+ * whole one. */
+static double wander(const json_t *before, const json_t *after, const char *key)
+{
+    double sum = 0, figure[MAX_TIMES];
+
+    for (int second = 0; second < 2; second++) {
+        const json_t *list = document_list(second ? after : before, "timeline");
+        int n = (int)json_array_size(list) - 1;
+        n = n > MAX_TIMES ? MAX_TIMES : n;
+        for (int i = 0; i < n; i++)
+            figure[i] = log(document_number(json_array_get(list, (size_t)i), key));
+        sum += significance_wander(figure, n);
+    }
+    return sum;
+}
+
 static int latencies(struct comparison *c, const json_t *before, const json_t *after, struct error *e)
 {
     static const char *const key[] = {"mean", "p50", "p90", "p99", "p999"};
     static const double share[] = {SIGNIFICANCE_MEAN, 0.5, 0.9, 0.99, 0.999};
     struct effect effect[5];
     struct spread a, b = {0};
+    double factor = 1;
     int rc = spread_read(&a, document_object(before, "histogram"), e);
 
     if (!rc)
         rc = spread_read(&b, document_object(after, "histogram"), e);
     if (!rc)
-        rc = significance_latency(effect, share, 5, &a, &b, e);
+        rc = significance_latency(effect, share, 5, &a, &b, wander(before, after, "p50_ms"), &factor, e);
     for (int i = 0; !rc && i < 5; i++) {
         char path[32], name[32];
         snprintf(path, sizeof path, "latency_ms.%s", key[i]);
@@ -63,7 +82,7 @@ static int latencies(struct comparison *c, const json_t *before, const json_t *a
     }
     if (!rc && a.n && b.n)
         tested(add(c, "distribution of latency", NULL, CHANGE_DISTANCE, 0, 0, 0),
-               significance_distribution(&a, &b), "Kolmogorov-Smirnov");
+               significance_distribution(&a, &b, factor), "Kolmogorov-Smirnov");
     spread_release(&a);
     spread_release(&b);
     return rc;
@@ -81,7 +100,8 @@ static void throughput(struct comparison *c, const json_t *before, const json_t 
     tested(add(c, "throughput", "/s", CHANGE_RELATIVE, closed(before) && closed(after),
                document_number(before, "achieved_rps"), document_number(after, "achieved_rps")),
            significance_rates(document_number(before, "answered"), document_number(before, "seconds"),
-                              document_number(after, "answered"), document_number(after, "seconds")),
+                              document_number(after, "answered"), document_number(after, "seconds"),
+                              wander(before, after, "answered")),
            "Poisson rates");
 }
 

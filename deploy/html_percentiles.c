@@ -30,7 +30,7 @@ struct curve {
 static int curve_new(struct curve *c, const struct spread *s, struct error *e)
 {
     *c = (struct curve){0};
-    c->x = malloc(((size_t)s->n + 1) * sizeof *c->x);
+    c->x = malloc(((size_t)s->n + 1) * sizeof *c->x); /* one more than there are buckets, for the other end */
     c->y = malloc(((size_t)s->n + 1) * sizeof *c->y);
     return c->x && c->y ? FL_OK : error_set(e, FL_NOMEM, "no memory for a curve");
 }
@@ -41,23 +41,23 @@ static void curve_free(struct curve *c)
     free(c->y);
 }
 
-/* Seconds over 1 / (1 - share). The largest of N has no share beyond it; it stands at N. */
+/* Steps of seconds over 1 / (1 - share): each bucket's time from the share of the requests before it on. The
+ * slowest of N has no share beyond it; it stands at N. */
 static void by_odds(struct curve *c, const struct spread *s)
 {
-    double seen = 0;
+    double seen = 0, last = NAN;
 
     for (int i = 0; i < s->n; i++)
         if (s->count[i] > 0) {
-            if (!c->n) {
-                c->x[c->n] = 1;
-                c->y[c->n++] = s->upper_us[i] * 1e-6;
-            }
-            seen += s->count[i];
+            last = s->upper_us[i] * 1e-6;
             c->x[c->n] = fmin(s->total / fmax(s->total - seen, 1), s->total);
-            c->y[c->n++] = s->upper_us[i] * 1e-6;
-            if (c->n == s->n + 1)
-                break;
+            c->y[c->n++] = last;
+            seen += s->count[i];
         }
+    if (c->n) {
+        c->x[c->n] = s->total;
+        c->y[c->n++] = last;
+    }
 }
 
 /* Percent of the requests over seconds. */
@@ -144,14 +144,15 @@ static int draw_percentiles(FILE *to, const json_t *latency, const struct spread
 
     if ((rc = curve_new(&c, s, e)) == FL_OK) {
         by_odds(&c, s);
-        const struct plot_series series[] = {{.name = "all requests", .n = c.n, .x = c.x, .y = c.y},
-                                             {.name = "with 95% intervals",
-                                              .mark = PLOT_POINTS,
-                                              .n = n,
-                                              .x = x,
-                                              .y = y,
-                                              .low = low,
-                                              .high = high}};
+        const struct plot_series series[] = {
+            {.name = "all requests", .mark = PLOT_STEP, .n = c.n, .x = c.x, .y = c.y},
+            {.name = "with 95% intervals",
+             .mark = PLOT_POINTS,
+             .n = n,
+             .x = x,
+             .y = y,
+             .low = low,
+             .high = high}};
         const struct plot p = {.title = "Latency by percentile",
                                .bare = true,
                                .x = {"share of the requests that are answered within this time", true, 1,

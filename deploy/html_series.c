@@ -9,6 +9,7 @@
 #include "plot.h"
 
 #define MAX_EVENTS 64
+#define MAX_WORDS  4 /* events that are written out beside their lines */
 
 /* One number of each object of a list, times `scale`; NAN where there is none. */
 static double *column(const json_t *list, const char *key, double scale)
@@ -43,18 +44,21 @@ static void load_table(FILE *to, const json_t *sweep)
     html_table_close(&t, "");
 }
 
-/* The highest rate that was answered as fast as it was offered, give or take 2%. */
-static double highest_kept(const double *rate, const double *achieved, size_t n)
+/* The highest rate that was kept up with: answered as fast as offered, but for 2% and what chance takes off
+ * the number of arrivals in `seconds` (three standard deviations of a Poisson number). */
+static double highest_kept(const double *rate, const double *achieved, size_t n, double seconds)
 {
     double best = NAN;
 
-    for (size_t i = 0; i < n; i++)
-        if (achieved[i] >= 0.98 * rate[i] && !(rate[i] <= best))
+    for (size_t i = 0; i < n; i++) {
+        double chance = seconds > 0 && rate[i] > 0 ? 3 * sqrt(rate[i] / seconds) : 0;
+        if (achieved[i] >= 0.98 * rate[i] - chance && !(rate[i] <= best))
             best = rate[i];
+    }
     return best;
 }
 
-static int draw_load(FILE *to, const json_t *sweep, struct error *e)
+static int draw_load(FILE *to, const json_t *sweep, double seconds, struct error *e)
 {
     size_t n = json_array_size(sweep);
     double *rate = column(sweep, "rate", 1), *achieved = column(sweep, "achieved_rps", 1),
@@ -63,7 +67,7 @@ static int draw_load(FILE *to, const json_t *sweep, struct error *e)
     int rc = rate && achieved && p50 && p99 ? FL_OK : no_memory(e);
 
     if (!rc) {
-        limit = highest_kept(rate, achieved, n);
+        limit = highest_kept(rate, achieved, n, seconds);
         const struct plot_series series[] = {
             {.name = "p50", .n = (int)n, .x = rate, .y = p50},
             {.name = "p99", .n = (int)n, .x = rate, .y = p99, .dashed = true},
@@ -91,7 +95,7 @@ int html_load(FILE *to, const json_t *doc, struct error *e)
     html_section(to, "load", "Latency against load",
                  "Where the lines turn upwards, requests arrive faster than they are answered, and wait.");
     if (json_array_size(sweep))
-        rc = draw_load(to, sweep, e);
+        rc = draw_load(to, sweep, document_number(doc, "load.seconds"), e);
     if (rc == FL_VALUE) {
         html_absent(to, "Not shown: this run had one rate only, no sweep over rates.");
         rc = FL_OK;
@@ -105,6 +109,8 @@ struct events {
     int n;
     double at[MAX_EVENTS];
     const char *text[MAX_EVENTS];
+    char number[MAX_EVENTS][12];
+    const char *label[MAX_EVENTS]; /* few are written out, many are numbered as in the table */
 };
 
 static void read_events(struct events *out, const json_t *doc)
@@ -122,11 +128,15 @@ static void read_events(struct events *out, const json_t *doc)
             out->text[out->n++] = text;
         }
     }
+    for (int k = 0; k < out->n; k++) {
+        snprintf(out->number[k], sizeof out->number[k], "%d", k + 1);
+        out->label[k] = out->n > MAX_WORDS ? out->number[k] : out->text[k];
+    }
 }
 
 static struct plot_series rules(const struct events *v)
 {
-    return (struct plot_series){.mark = PLOT_RULES, .n = v->n, .x = v->at, .label = v->text, .dashed = true};
+    return (struct plot_series){.mark = PLOT_RULES, .n = v->n, .x = v->at, .label = v->label, .dashed = true};
 }
 
 static int draw_rates(FILE *to, const struct events *events, int n, double *t, double *const of[4],
@@ -202,8 +212,9 @@ static void timeline_tables(FILE *to, const json_t *list, const struct events *e
     size_t i;
 
     if (events->n) {
-        html_table_open(&t, to, "Events as a table", "time|event", "rl");
+        html_table_open(&t, to, "Events as a table", "no.|time|event", "rrl");
         for (int k = 0; k < events->n; k++) {
+            html_cell(&t, "%d", k + 1);
             html_number(&t, events->at[k], "s");
             html_cell(&t, "%s", events->text[k]);
         }
@@ -232,7 +243,9 @@ int html_timeline(FILE *to, const json_t *doc, struct error *e)
 
     read_events(&events, doc);
     html_section(to, "timeline", "The run over time",
-                 events.n ? "Vertical lines are events: rest on one to read it." : NULL);
+                 !events.n              ? NULL
+                 : events.n > MAX_WORDS ? "Vertical lines are events, numbered as in the table below."
+                                        : "Vertical lines are events.");
     if (json_array_size(list) > 1)
         rc = draw_timeline(to, list, &events, e);
     if (rc == FL_VALUE) {

@@ -170,7 +170,8 @@ static void machine_rows(struct html_table *t, const json_t *doc)
     append(software, doc, "machine.conv_engine", "convolutions by ", "");
     append(software, doc, "machine.openblas", "OpenBLAS ", "");
     append(software, doc, "machine.blas_core", "its core ", "");
-    append(software, doc, "machine.onednn", "oneDNN ", "");
+    if (!strstr(software, "oneDNN")) /* the engine may be it, and say its version */
+        append(software, doc, "machine.onednn", "oneDNN ", "");
     append(software, doc, "machine.zmq", "ZeroMQ ", "");
     row(t, "Machine", machine);
     row(t, "Software", software);
@@ -180,11 +181,13 @@ static void pipeline_rows(struct html_table *t, const json_t *doc)
 {
     const json_t *replicas = document_list(doc, "pipeline.replicas");
     char line[LINE] = "", bytes[64];
+    const char *path = document_text(doc, "pipeline.model");
     double model = document_number(doc, "pipeline.model_bytes");
     size_t i;
 
     append(line, doc, "pipeline.file", "", "");
-    append(line, doc, "pipeline.model", "model ", "");
+    if (path)
+        say(line, "%smodel %s", *line ? ", " : "", strrchr(path, '/') ? strrchr(path, '/') + 1 : path);
     if (model > 0)
         say(line, " (%s)", ticks_format(bytes, sizeof bytes, model, "B"));
     append(line, doc, "pipeline.stages", "", " stages");
@@ -204,7 +207,8 @@ static void pipeline_rows(struct html_table *t, const json_t *doc)
 static void load_rows(struct html_table *t, const json_t *doc)
 {
     char line[LINE] = "", text[64];
-    double rate = document_number(doc, "load.rate"), zipf = document_number(doc, "load.zipf_s");
+    double rate = document_number(doc, "load.rate"), zipf = document_number(doc, "load.zipf_s"),
+           late = document_number(doc, "generator.lateness_us.p99");
 
     append(line, doc, "load.loop", "", " loop");
     append(line, doc, "load.scenario", "scenario ", "");
@@ -225,7 +229,8 @@ static void load_rows(struct html_table *t, const json_t *doc)
     append(line, doc, "answered", "", " answered");
     append(line, doc, "errors", "", " errors");
     append(line, doc, "seconds", "in ", " s");
-    append(line, doc, "generator.lateness_us.p99", "generator late by ", " \xc2\xb5s at p99");
+    if (late >= 0)
+        say(line, ", generator late by %s at p99", ticks_format(text, sizeof text, late * 1e-6, "s"));
     row(t, "Requests", line);
 }
 

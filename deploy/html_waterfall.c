@@ -134,8 +134,7 @@ void html_parts(FILE *to, const json_t *doc)
         stacked(to, middle, "requests around the median", y, SPAN / most);
     fputs("</svg>\n", to);
     if (isfinite(residual))
-        html_line(to, "note", "At the median %.1f%% of the time is explained by no part.",
-                  100 * fabs(residual));
+        html_line(to, "note", "Unexplained at the median: %.1f%% of the time.", 100 * fabs(residual));
     parts_table(to, mean, middle);
     html_section_end(to);
 }
@@ -194,6 +193,13 @@ static double intro_row(FILE *to, const json_t *mean, double y, double per_ms)
     return at;
 }
 
+/* After the last stage: the answer on its way to the broker. */
+static void return_row(FILE *to, double ms, double y, double start, double per_ms)
+{
+    fprintf(to, "<text class=\"title\" x=\"%.1f\" y=\"%.1f\">the answer's way back</text>", LEFT, y + 12);
+    segment(to, &stage_parts[0], LEFT + start * per_ms, y + 18, ms * per_ms, 16, ms);
+}
+
 static void time_axis(FILE *to, double most_ms, double bottom)
 {
     struct ticks t;
@@ -234,7 +240,8 @@ static void stage_table(FILE *to, const json_t *stages)
 void html_waterfall(FILE *to, const json_t *doc)
 {
     const json_t *stages = document_list(doc, "stages"), *mean = document_object(doc, "parts_ms"), *stage;
-    double answered = document_number(doc, "answered"), y = 30, at, most = 0, height;
+    double answered = document_number(doc, "answered"), back = length(document_number(doc, "return_ms"));
+    double y = 30, at, most = 0, height;
     size_t n = json_array_size(stages), i;
 
     html_section(to, "stages", "Stage by stage",
@@ -248,14 +255,16 @@ void html_waterfall(FILE *to, const json_t *doc)
         html_section_end(to);
         return;
     }
-    most += length(document_number(mean, "client")) + length(document_number(mean, "broker"));
-    height = y + 18 + (double)(n + 1) * ROW + 22;
+    most += length(document_number(mean, "client")) + length(document_number(mean, "broker")) + back;
+    height = y + 18 + (double)(n + 1 + (back > 0)) * ROW + 22;
     markup_svg_open(to, "Stage by stage", WIDTH, height);
     time_axis(to, most, height);
     legend(to, parts, N_PARTS - 1, 4);
     at = intro_row(to, mean, y += 18, SPAN / most);
     json_array_foreach(stages, i, stage) at =
         stage_row(to, stage, (int)i, answered, y += ROW, at, SPAN / most);
+    if (back > 0)
+        return_row(to, back, y + ROW, at, SPAN / most);
     fputs("</svg>\n", to);
     stage_table(to, stages);
     html_section_end(to);

@@ -8,6 +8,8 @@
 #define MAX_DRAWS   20000000.0 /* of all resamples: histograms with very many buckets get fewer */
 #define Z_95        1.959964
 #define LEAST_OUTER 10
+#define LEAST_TIMES 5
+#define BUCKET      0.01 /* width of a histogram's buckets, relative */
 
 static const struct effect unknown = {NAN, NAN, NAN, NAN};
 
@@ -66,7 +68,46 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* What n sorted logarithms of ratios say. */
+double significance_wander(const double figure[], int n)
+{
+    double sum = 0, squares = 0, mean;
+    int used = 0;
+
+    for (int i = 0; i < n; i++)
+        if (isfinite(figure[i])) {
+            sum += figure[i];
+            used++;
+        }
+    if (used < LEAST_TIMES)
+        return 0;
+    mean = sum / used;
+    for (int i = 0; i < n; i++)
+        if (isfinite(figure[i]))
+            squares += (figure[i] - mean) * (figure[i] - mean);
+    return squares / (used - 1) / used;
+}
+
+static double variance(const double *x, int n)
+{
+    double sum = 0, squares = 0;
+
+    for (int i = 0; i < n; i++)
+        sum += x[i];
+    for (int i = 0; i < n; i++)
+        squares += (x[i] - sum / n) * (x[i] - sum / n);
+    return squares / n;
+}
+
+/* Adds noise of this variance to n numbers. */
+static void shake(double *x, int n, double by)
+{
+    unsigned short seed[3] = {4, 5, 6};
+
+    for (int i = 0; i < n; i++)
+        x[i] += sqrt(by) * normal(seed);
+}
+
+/* What n logarithms of ratios say. */
 static struct effect conclude(double *ratio, int n, double seen)
 {
     int below = 0, above = 0;
@@ -102,21 +143,39 @@ static int spread_copy(struct spread *to, const struct spread *from)
     return to->count ? FL_OK : FL_NOMEM;
 }
 
+/* Variance of the resampled medians; they all lie in buckets, so it is never known to be less than that of
+ * one. */
+static double median_variance(const double *ratio, const double share[], int n, int resamples)
+{
+    for (int k = 0; k < n; k++)
+        if (share[k] == 0.5)
+            return fmax(variance(ratio + k * resamples, resamples), BUCKET * BUCKET / 12);
+    return INFINITY;
+}
+
 int significance_latency(struct effect out[], const double share[], int n, const struct spread *a,
-                         const struct spread *b, struct error *e)
+                         const struct spread *b, double wander, double *factor, struct error *e)
 {
     struct spread copy_a = {0}, copy_b = {0};
     int resamples = (int)fmax(200, fmin(RESAMPLES, MAX_DRAWS / (a->n + b->n + 1))), rc = FL_OK;
-    double *ratio = malloc((size_t)n * (size_t)resamples * sizeof *ratio);
+    double *ratio = malloc((size_t)n * (size_t)resamples * sizeof *ratio), v = INFINITY;
 
+    *factor = 1;
     if (!ratio || spread_copy(&copy_a, a) || spread_copy(&copy_b, b))
         rc = error_set(e, FL_NOMEM, "no memory to compare");
-    if (!rc && a->n && b->n)
+    if (!rc && a->n && b->n) {
         bootstrap(ratio, share, n, resamples, a, b, &copy_a, &copy_b);
-    for (int k = 0; !rc && k < n; k++)
-        out[k] = can_tell(a, share[k]) && can_tell(b, share[k])
-                     ? conclude(ratio + k * resamples, resamples, value(b, share[k]) / value(a, share[k]) - 1)
-                     : unknown;
+        v = median_variance(ratio, share, n, resamples);
+        *factor = fmax(1, wander / v);
+    }
+    for (int k = 0; !rc && k < n; k++) {
+        double seen = value(b, share[k]) / value(a, share[k]);
+        out[k] = unknown;
+        if (!can_tell(a, share[k]) || !can_tell(b, share[k]) || !isfinite(seen) || seen <= 0)
+            continue;
+        shake(ratio + k * resamples, resamples, fmax(0, wander - v));
+        out[k] = conclude(ratio + k * resamples, resamples, seen - 1);
+    }
     free(copy_a.count);
     free(copy_b.count);
     free(ratio);
@@ -135,7 +194,7 @@ static double kolmogorov(double x)
     return fmin(fmax(sum, 0), 1);
 }
 
-struct effect significance_distribution(const struct spread *a, const struct spread *b)
+struct effect significance_distribution(const struct spread *a, const struct spread *b, double factor)
 {
     double of_a = 0, of_b = 0, most = 0, root;
 
@@ -149,7 +208,7 @@ struct effect significance_distribution(const struct spread *a, const struct spr
             of_b += b->count[j];
         most = fmax(most, fabs(of_a / a->total - of_b / b->total));
     }
-    root = sqrt(a->total * b->total / (a->total + b->total));
+    root = sqrt(a->total * b->total / (a->total + b->total) / factor);
     return (struct effect){most, NAN, NAN, kolmogorov((root + 0.12 + 0.11 / root) * most)};
 }
 
@@ -164,14 +223,15 @@ struct effect significance_shares(double x_a, double n_a, double x_b, double n_b
                            two_sided((b - a) / error)};
 }
 
-struct effect significance_rates(double count_a, double seconds_a, double count_b, double seconds_b)
+struct effect significance_rates(double count_a, double seconds_a, double count_b, double seconds_b,
+                                 double wander)
 {
     double change, error;
 
     if (!(count_a > 0 && count_b > 0 && seconds_a > 0 && seconds_b > 0))
         return unknown;
     change = log(count_b / seconds_b / (count_a / seconds_a));
-    error = sqrt(1 / count_a + 1 / count_b);
+    error = sqrt(fmax(1 / count_a + 1 / count_b, wander));
     return (struct effect){expm1(change), expm1(change - Z_95 * error), expm1(change + Z_95 * error),
                            two_sided(change / error)};
 }

@@ -48,17 +48,18 @@ static void test_bootstrap(void **state)
     struct spread s = spread_of(1000, 100000), faster = spread_of(950, 100000);
     unsigned short seed[3] = {7, 7, 7};
     struct effect e[3];
+    double factor;
     int false_alarms[3] = {0}, runs = 40, covered = 0;
     (void)state;
 
     for (int i = 0; i < runs; i++) {
         struct spread a = drawn(&s, 4000, seed), b = drawn(&s, 4000, seed), c = drawn(&faster, 4000, seed);
-        assert_int_equal(significance_latency(e, share, 3, &a, &b, NULL), FL_OK);
+        assert_int_equal(significance_latency(e, share, 3, &a, &b, 0, &factor, NULL), FL_OK);
         for (int k = 0; k < 3; k++) {
             false_alarms[k] += e[k].p < 0.05;
             assert_true(e[k].low <= e[k].high);
         }
-        assert_int_equal(significance_latency(e, share, 3, &a, &c, NULL), FL_OK);
+        assert_int_equal(significance_latency(e, share, 3, &a, &c, 0, &factor, NULL), FL_OK);
         assert_true(e[1].p < 0.05 && e[1].change < -0.03 && e[1].change > -0.07 && e[1].high < 0);
         covered += e[1].low <= -0.05 + 0.01 && e[1].high >= -0.05 - 0.01;
         spread_release(&a);
@@ -78,15 +79,16 @@ static void test_too_few(void **state)
     static const double share[] = {0.5, 0.99, 0.999};
     struct spread s = spread_of(1000, 2000), none = {0};
     struct effect e[3];
+    double factor;
     (void)state;
 
-    assert_int_equal(significance_latency(e, share, 3, &s, &s, NULL), FL_OK);
+    assert_int_equal(significance_latency(e, share, 3, &s, &s, 0, &factor, NULL), FL_OK);
     assert_true(e[0].p > 0.9 && e[0].change == 0);
     assert_false(isnan(e[1].p));
     assert_true(isnan(e[2].p));
-    assert_int_equal(significance_latency(e, share, 3, &s, &none, NULL), FL_OK);
+    assert_int_equal(significance_latency(e, share, 3, &s, &none, 0, &factor, NULL), FL_OK);
     assert_true(isnan(e[0].p));
-    assert_true(isnan(significance_distribution(&s, &none).p));
+    assert_true(isnan(significance_distribution(&s, &none, 1).p));
     spread_release(&s);
 }
 
@@ -97,13 +99,13 @@ static void test_distribution(void **state)
     struct effect e;
     (void)state;
 
-    e = significance_distribution(&s, &s);
+    e = significance_distribution(&s, &s, 1);
     assert_true(e.change == 0 && e.p == 1);
-    e = significance_distribution(&s, &t);
+    e = significance_distribution(&s, &t, 1);
     assert_true(fabs(e.change - 0.25) < 1e-12);
     /* Q((sqrt(50) + 0.12 + 0.11/sqrt(50)) * 0.25) = Q(1.8016) = 2 exp(-2 * 1.8016^2) - ... */
     assert_true(fabs(e.p - 0.00303) < 0.0001);
-    e = significance_distribution(&s, &late);
+    e = significance_distribution(&s, &late, 1);
     assert_true(e.change == 1 && e.p < 1e-9);
 }
 
@@ -120,9 +122,9 @@ static void test_shares_and_rates(void **state)
     assert_true(e.low > 0.024 && e.high < 0.056);
     assert_true(isnan(significance_shares(5, 4, 1, 10).p));
     assert_true(isnan(significance_shares(NAN, 4, 1, 10).p));
-    e = significance_rates(1000, 10, 1100, 10);
+    e = significance_rates(1000, 10, 1100, 10, 0);
     assert_true(fabs(e.change - 0.1) < 1e-9 && fabs(e.p - 0.0291) < 0.0003);
-    assert_true(isnan(significance_rates(0, 1, 1, 1).p));
+    assert_true(isnan(significance_rates(0, 1, 1, 1, 0).p));
 }
 
 static void test_correction(void **state)
@@ -224,6 +226,51 @@ static void test_noise_and_direction(void **state)
     free(c);
     json_decref(a);
     json_decref(b);
+}
+
+static json_t *wavering_document(double median_ms, double by)
+{
+    json_t *doc = sample_document(median_ms, 20000, 0.25, 0.95), *line = json_array();
+
+    for (int i = 0; i < 21; i++)
+        json_array_append_new(line, json_pack("{s:i, s:i, s:f}", "t", i, "answered",
+                                              1000 + (int)(1000 * by * sin(i)), "p50_ms",
+                                              median_ms * (1 + by * sin(i))));
+    json_object_set_new(doc, "timeline", line);
+    return doc;
+}
+
+/* A median that moved by a fifth within each run says little about a difference of a twentieth between two.
+ */
+static void test_wandering(void **state)
+{
+    json_t *a = wavering_document(3, 0.001), *b = wavering_document(3.15, 0.001),
+           *c = wavering_document(3, 0.2), *d = wavering_document(3.15, 0.2);
+    static const double figures[] = {1, 2, 3, NAN, 4, 5};
+    struct comparison *steady = compared(a, b), *wavering = compared(c, d);
+    const struct effect *narrow, *wide;
+    (void)state;
+
+    assert_true(fabs(significance_wander(figures, 6) - 0.5) < 1e-12); /* s = sqrt(2.5), n = 5 */
+    assert_true(significance_wander(figures, 5) == 0);
+    assert_int_equal(named(steady, "latency p50")->verdict, VERDICT_WORSE);
+    assert_int_equal(named(wavering, "latency p50")->verdict, VERDICT_SAME);
+    assert_int_equal(named(wavering, "latency mean")->verdict, VERDICT_SAME);
+    assert_true(named(wavering, "distribution of latency")->effect.p >
+                named(steady, "distribution of latency")->effect.p);
+    narrow = &named(steady, "latency p50")->effect;
+    wide = &named(wavering, "latency p50")->effect;
+    assert_true(wide->high - wide->low > 0.1 && narrow->high - narrow->low < 0.05);
+    assert_true(narrow->change == wide->change);
+    narrow = &named(steady, "throughput")->effect;
+    wide = &named(wavering, "throughput")->effect;
+    assert_true(wide->high - wide->low > 1.5 * (narrow->high - narrow->low));
+    free(steady);
+    free(wavering);
+    json_decref(a);
+    json_decref(b);
+    json_decref(c);
+    json_decref(d);
 }
 
 static bool warned(const struct comparison *c, const char *of)
@@ -333,7 +380,7 @@ int main(void)
         cmocka_unit_test(test_correction),   cmocka_unit_test(test_same),
         cmocka_unit_test(test_worse),        cmocka_unit_test(test_noise_and_direction),
         cmocka_unit_test(test_warnings),     cmocka_unit_test(test_unlike),
-        cmocka_unit_test(test_hostile),
+        cmocka_unit_test(test_wandering),    cmocka_unit_test(test_hostile),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
