@@ -18,13 +18,11 @@ million='--cluster configs/cluster-million.yaml'
 
 # shellcheck disable=SC2086 # lists of words are meant
 {
-    simulate --sweep --no-cache
-    simulate --sweep
-    simulate $cell --rate 10000 --search --target-p99-ms 30 --no-cache
-    simulate $cell --rate 10000 --search --target-p99-ms 30
+    simulate --sweep --requests 50000 --no-cache
+    simulate --sweep --requests 50000
+    simulate $cell --rate 10000 --search --target-p99-ms 30 --requests 50000 --no-cache
+    simulate $cell --rate 10000 --search --target-p99-ms 30 --requests 50000
     simulate $cell --rate 20000 --replicas 48,30,18
     simulate $cell --rate 25000 --replicas 48,30,18
-    simulate $cell --rate 30000 --replicas 48,30,18
-    simulate $million --rate 1000000 --replicas 25,16,12
-    simulate $million --rate 1000000 --replicas 24,25,99 --no-cache
+    simulate $million --rate 1000000 --replicas 16,10,9
 }
