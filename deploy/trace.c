@@ -105,7 +105,8 @@ int trace_collect(struct trace_spans *t, const struct pipeline *p, struct error 
 
 /* --- order --- */
 
-/* Chrome's process numbers, in the order of the tracks. */
+/* Chrome's process number, in the order of the tracks; also its one thread's, since readers want those
+ * unique. */
 static int track_of(const struct span *s)
 {
     if (s->role == ROLE_BROKER)
@@ -222,7 +223,7 @@ static void put_track(struct writer *w, const struct span *s)
     put(w, json_pack("{s:s, s:s, s:i, s:{s:i}}", "ph", "M", "name", "process_sort_index", "pid", track,
                      "args", "sort_index", track));
     put(w, json_pack("{s:s, s:s, s:i, s:i, s:{s:s}}", "ph", "M", "name", "thread_name", "pid", track, "tid",
-                     1, "args", "name", "work"));
+                     track, "args", "name", "work"));
 }
 
 /* Ids do not fit into JSON's numbers. */
@@ -233,16 +234,19 @@ static json_t *request_json(uint64_t request)
     return json_string(text);
 }
 
-/* One slice of the work track, of the n traced requests of a batch. */
+/* One slice of the work track, of the n traced requests of a batch. It ends 1 ns early: who reads times as
+ * fractions of a microsecond must not see it reach into the next one. */
 static void put_work(struct writer *w, const struct span *s, int n)
 {
+    uint64_t end_ns = s->end_ns > s->start_ns ? s->end_ns - 1 : s->end_ns;
     json_t *requests = json_array();
     char name[128];
     for (int i = 0; i < n; i++)
         json_array_append_new(requests, request_json(s[i].request));
     put(w, json_pack("{s:s, s:s, s:s, s:i, s:i, s:f, s:f, s:{s:o}}", "ph", "X", "cat", "work", "name",
-                     name_of(w, s, name, sizeof name), "pid", track_of(s), "tid", 1, "ts", us(w, s->start_ns),
-                     "dur", (double)(s->end_ns - s->start_ns) / NS_PER_US, "args", "requests", requests));
+                     name_of(w, s, name, sizeof name), "pid", track_of(s), "tid", track_of(s), "ts",
+                     us(w, s->start_ns), "dur", (double)(end_ns - s->start_ns) / NS_PER_US, "args",
+                     "requests", requests));
 }
 
 /* A slice of a track of its own: tracks are told apart by category and id. */
@@ -252,27 +256,28 @@ static void put_beside(struct writer *w, const struct span *s, int number)
     const char *kind = kind_of(s);
     snprintf(id, sizeof id, "0x%x", (unsigned)number * (PIPELINE_MAX_EXITS + 1) + (unsigned)(s->exit + 1));
     name_of(w, s, name, sizeof name);
-    put(w, json_pack("{s:s, s:s, s:s, s:i, s:i, s:{s:s}, s:f, s:{s:o, s:i}}", "ph", "b", "cat", kind, "name",
-                     name, "pid", track_of(s), "tid", 1, "id2", "local", id, "ts", us(w, s->start_ns), "args",
-                     "request", request_json(s->request), "attempt", (int)s->attempt));
+    put(w,
+        json_pack("{s:s, s:s, s:s, s:i, s:i, s:{s:s}, s:f, s:{s:o, s:i}}", "ph", "b", "cat", kind, "name",
+                  name, "pid", track_of(s), "tid", track_of(s), "id2", "local", id, "ts", us(w, s->start_ns),
+                  "args", "request", request_json(s->request), "attempt", (int)s->attempt));
     put(w, json_pack("{s:s, s:s, s:s, s:i, s:i, s:{s:s}, s:f}", "ph", "e", "cat", kind, "name", name, "pid",
-                     track_of(s), "tid", 1, "id2", "local", id, "ts", us(w, s->end_ns)));
+                     track_of(s), "tid", track_of(s), "id2", "local", id, "ts", us(w, s->end_ns)));
     if (s->kind == SPAN_DROPPED)
         put(w, json_pack("{s:s, s:s, s:s, s:s, s:i, s:i, s:f}", "ph", "i", "s", "t", "cat", kind, "name",
-                         name, "pid", track_of(s), "tid", 1, "ts", us(w, s->end_ns)));
+                         name, "pid", track_of(s), "tid", track_of(s), "ts", us(w, s->end_ns)));
 }
 
 static void put_arrow(struct writer *w, const struct span *from, const struct span *to)
 {
-    uint64_t end = from->end_ns > from->start_ns ? from->end_ns - 1 : from->end_ns; /* within the slice */
+    uint64_t end = from->end_ns > from->start_ns + 1 ? from->end_ns - 2 : from->start_ns; /* in the slice */
     uint64_t start = end < to->start_ns ? end : to->start_ns;
     int id = ++w->arrows;
     if (start < from->start_ns)
         return; /* clocks of two hosts disagree */
     put(w, json_pack("{s:s, s:s, s:s, s:i, s:i, s:i, s:f}", "ph", "s", "cat", "way", "name", "way", "id", id,
-                     "pid", track_of(from), "tid", 1, "ts", us(w, start)));
+                     "pid", track_of(from), "tid", track_of(from), "ts", us(w, start)));
     put(w, json_pack("{s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:f}", "ph", "f", "bp", "e", "cat", "way", "name",
-                     "way", "id", id, "pid", track_of(to), "tid", 1, "ts", us(w, to->start_ns)));
+                     "way", "id", id, "pid", track_of(to), "tid", track_of(to), "ts", us(w, to->start_ns)));
 }
 
 /* The arrows of one attempt's n spans, in the order of time: from each stage to the next, from each question
