@@ -295,7 +295,7 @@ static int place_exits(struct plan *p, struct promise_forecast *f, bool may_drop
 static int make_plan(struct plan *p, struct promise_forecast *f, bool may_drop)
 {
     const struct evidence *ev = p->ev;
-    bool placed[PIPELINE_MAX_EXITS];
+    bool placed[PIPELINE_MAX_EXITS] = {false};
     int rc = FL_OK;
     p->path =
         malloc(((size_t)STEPS_PER_EXIT * (size_t)ev->n_exits * (size_t)ev->n_exits + 1) * sizeof *p->path);
