@@ -331,8 +331,10 @@ static int drive(struct load *l, struct error *e)
     for (int i = 0; i < LOAD_WINDOW; i++)
         if (l->sent[i].waiting && l->sent[i].counts)
             tally_error(l->tally, since_begin(l, clock_ns()), FL_OK);
-    l->out->cpu_s = process_cpu_s() - l->cpu_s;
-    l->out->end_s = (double)since_begin(l, clock_ns()) / NS_PER_S;
+    if (l->begin_ns) {
+        l->out->cpu_s = process_cpu_s() - l->cpu_s;
+        l->out->end_s = (double)since_begin(l, clock_ns()) / NS_PER_S;
+    }
     if (!l->begin_ns && !rc && !l->stop_ns)
         snprintf(l->out->cut_short, sizeof l->out->cut_short, "all requests went by while warming up");
     return rc;

@@ -254,6 +254,27 @@ static void test_an_interrupt_leaves_what_was_measured(void **state)
     close_all();
 }
 
+static int now(void *arg, const struct tally *t, double seconds)
+{
+    (void)arg;
+    (void)t;
+    (void)seconds;
+    return 1;
+}
+
+static void test_an_interrupt_during_the_warm_up(void **state)
+{
+    struct fake_behaviour does = {0};
+    (void)state;
+
+    open_all(&does, "uniform", 200, "order");
+    run((struct load_options){.duration_s = 1000, .warmup_s = 1000, .tick = now});
+    assert_int_equal(tally->sent, 0);
+    assert_non_null(strstr(outcome.cut_short, "interrupted"));
+    assert_true(outcome.end_s == 0 && outcome.cpu_s == 0);
+    close_all();
+}
+
 static void note_begin(void *arg)
 {
     *(int64_t *)arg = server.seen;
@@ -353,6 +374,7 @@ int main(void)
         cmocka_unit_test(test_a_dead_server_ends_the_run),
         cmocka_unit_test(test_an_impossible_rate_ends_the_run),
         cmocka_unit_test(test_an_interrupt_leaves_what_was_measured),
+        cmocka_unit_test(test_an_interrupt_during_the_warm_up),
         cmocka_unit_test(test_the_warm_up_does_not_count),
         cmocka_unit_test(test_a_trace_ends),
         cmocka_unit_test(test_nobody_there),
