@@ -80,16 +80,20 @@ static double stage_out(const struct measuring *g, int stage)
 
 /* ---- costs ---- */
 
-static double mean_compute(const struct probe_phase *p, int stage)
+static double compute_of(const struct probe_request *r)
 {
-    double sum = 0;
-    int n = 0;
-    for (int i = 0; i < p->n; i++)
-        if (stage < p->request[i].n_stages) {
-            sum += p->request[i].compute_us[stage];
-            n++;
-        }
-    return n ? sum / n : 0;
+    double us = 0;
+    for (int s = 0; s < r->n_stages; s++)
+        us += r->compute_us[s];
+    return us;
+}
+
+/* Of values that it puts into order. Medians, as a moment in which the machine was busy elsewhere is no cost.
+ */
+static double median(double *v, int n)
+{
+    qsort(v, (size_t)n, sizeof *v, by_value);
+    return n ? (v[(n - 1) / 2] + v[n / 2]) / 2 : 0;
 }
 
 /* The broker moves four messages per request, a worker and the client two. */
@@ -145,31 +149,41 @@ static double stage_us(const struct measuring *g, int s, double rows)
 /* Alone: computing in a process that was waiting takes longer than run after run. Busy: with all processes
  * computing, the cores slow one another and find their memory cold; CPU time shows how much, whoever else
  * uses the machine. */
-static void fit_speeds(struct measuring *g)
+static int fit_speeds(struct measuring *g, struct error *e)
 {
-    double alone = 0, runs = 0, expected = 0, used = 0;
+    const struct measured_batch *b = &g->m->batch[0];
+    int most = g->alone.n > b->n_runs ? g->alone.n : b->n_runs;
+    double alone, runs, expected = 0, used = 0, *us = calloc((size_t)most + 1, sizeof *us);
+
+    if (!us)
+        return error_set(e, FL_NOMEM, "no memory");
+    for (int i = 0; i < g->alone.n; i++)
+        us[i] = compute_of(&g->alone.request[i]);
+    alone = median(us, g->alone.n);
+    memset(us, 0, sizeof *us * (size_t)most);
+    for (int i = 0; i < b->n_runs * (g->m->n_cuts + 1); i++)
+        us[i / (g->m->n_cuts + 1)] += b->us[i];
+    runs = median(us, b->n_runs);
+    free(us);
     for (int s = 0; s < g->place->n_stages; s++) {
-        double one = 0;
-        alone += mean_compute(&g->alone, s);
-        runs += stage_us(g, s, 1);
         for (int i = 0; i < g->busy.n; i++)
             if (s < g->busy.request[i].n_stages)
-                one += stage_us(g, s, g->busy.request[i].batch[s]) / g->busy.n;
-        expected += one;
+                expected += stage_us(g, s, g->busy.request[i].batch[s]) / g->busy.n;
         used += g->busy.stage[s].main_us - message_us(g, s);
     }
     g->m->cost.stage_cold_share = fmax(0, alone / runs - 1);
     g->m->all_busy = used > expected ? fmax(0.01, expected / used) : 1;
+    return FL_OK;
 }
 
-static void fit_costs(struct measuring *g)
+static int fit_costs(struct measuring *g, struct error *e)
 {
     struct measured_costs *c = &g->m->cost;
     c->client_send = c->client_receive = g->busy.client.main_us / 2;
     c->broker_request = c->broker_result = g->busy.broker.main_us / 2;
     c->thread_switch = 2;
     fit_io(g);
-    fit_speeds(g);
+    return fit_speeds(g, e);
 }
 
 /* ---- waking up ---- */
@@ -195,16 +209,18 @@ static int fit_wakes(struct measuring *g, struct error *e)
 {
     const struct probe_phase *p = &g->alone;
     int stages = g->place->n_stages, n = 0;
-    double left = -path_cpu(g), sum = 0, *wire = malloc(sizeof *wire * (size_t)(p->n * stages) + 1);
+    double typical, sum = 0, *wire = malloc(sizeof *wire * (size_t)(p->n * stages) + 1);
+    double *left = malloc(sizeof *left * (size_t)p->n + 1);
 
-    if (!wire)
+    if (!wire || !left) {
+        free(wire);
+        free(left);
         return error_set(e, FL_NOMEM, "no memory");
+    }
     for (int i = 0; i < p->n; i++) {
-        left += p->request[i].total_us / p->n;
-        for (int s = 0; s < p->request[i].n_stages; s++) {
-            left -= p->request[i].compute_us[s] / p->n;
+        left[i] = p->request[i].total_us - compute_of(&p->request[i]) - path_cpu(g);
+        for (int s = 0; s < p->request[i].n_stages; s++)
             wire[n++] = p->request[i].wire_us[s];
-        }
     }
     qsort(wire, (size_t)n, sizeof *wire, by_value);
     g->m->n_wakes = n ? QUANTILES : 0;
@@ -213,10 +229,11 @@ static int fit_wakes(struct measuring *g, struct error *e)
         double us = wire[(size_t)((i + 0.5) / QUANTILES * n)] - 2 * c->io;
         sum += g->m->wake_us[i] = fmax(0, us);
     }
-    left = fmax(0, left) / (3 * (stages + 3));
+    typical = fmax(0, median(left, p->n)) / (3 * (stages + 3));
     for (int i = 0; i < g->m->n_wakes && sum > 0; i++)
-        g->m->wake_us[i] *= left * g->m->n_wakes / sum;
+        g->m->wake_us[i] *= typical * g->m->n_wakes / sum;
     free(wire);
+    free(left);
     return FL_OK;
 }
 
@@ -325,7 +342,8 @@ static int measure(struct measuring *g, struct error *e)
     snprintf(g->m->model, sizeof g->m->model, "%.127s", p->name);
     snprintf(g->m->machine, sizeof g->m->machine, "%d cores, BLAS core %s, %s", g->m->cores,
              engine_blas_core(), engine_conv());
-    fit_costs(g);
+    if ((rc = fit_costs(g, e)))
+        return rc;
     if (g->caches)
         fit_caches(g);
     return fit_wakes(g, e);
