@@ -36,7 +36,7 @@ static const struct usage usage = {
 
 struct simulate {
     struct pipeline_arguments where;
-    const char *measured, *cluster, *data, *replicas, *plot;
+    const char *measured, *shares, *cluster, *data, *replicas, *plot;
     double rate, target_ms;
     int closed, requests, runs, seed;
     bool measure, no_cache, sweep, search, json;
@@ -83,7 +83,8 @@ static int set_replicas(struct simulate *a, struct error *e)
 static int load(struct simulate *a, struct error *e)
 {
     int rc;
-    if ((rc = measured_load(&a->m, a->measured, e)))
+    if ((rc = measured_load(&a->m, a->measured, e)) ||
+        (a->shares && (rc = measured_take_shares(a->m, a->shares, e))))
         return rc;
     if (a->cluster)
         rc = cluster_load(a->c, a->cluster, e);
@@ -159,6 +160,8 @@ int command_simulate(int argc, char **argv, struct error *e)
         {ARGUMENT_TEXT, "data", 0, &a.data, "D", "requests to measure with: cifar10:FILE or npy:FILE", 0, 0},
         {ARGUMENT_INT, "runs", 0, &a.runs, "N", "runs of the model at each batch size when measuring (200)",
          1, MEASURED_MAX_RUNS},
+        {ARGUMENT_TEXT, "shares", 0, &a.shares, "FILE",
+         "who is answered where: a report of bench --output or eval --json (as measured)", 0, 0},
         {ARGUMENT_TEXT, "cluster", 0, &a.cluster, "FILE",
          "hosts and places (one machine like the measured one)", 0, 0},
         {ARGUMENT_NUMBER, "rate", 0, &a.rate, "R", "open loop: R requests per second", 1e-3, 1e9},

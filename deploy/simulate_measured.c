@@ -195,6 +195,40 @@ void measured_free(struct measured *m)
     free(m);
 }
 
+static int read_shares(struct measured *m, const json_t *root, const char *path, struct error *e)
+{
+    struct reader r = {path, e, FL_OK};
+    const json_t *a = list(&r, root, "exits", 1, PIPELINE_MAX_EXITS + 1), *o;
+    double sum = 0;
+    size_t i;
+    for (int k = 0; k < m->n_exits; k++)
+        m->exit[k].share = 0;
+    json_array_foreach(a, i, o)
+    {
+        const char *name = json_string_value(json_object_get(o, "name"));
+        for (int k = 0; k < m->n_exits; k++)
+            if (name && !strcmp(m->exit[k].name, name))
+                sum += m->exit[k].share = number(&r, o, "share", 0, 1);
+    }
+    if (sum > 1 + 1e-6)
+        wrong(&r, "share", "of all exits is more than 1 in sum");
+    return r.rc;
+}
+
+int measured_take_shares(struct measured *m, const char *path, struct error *e)
+{
+    json_error_t problem;
+    json_t *root = json_load_file(path, 0, &problem);
+    int rc;
+    if (!root && problem.line < 0)
+        return error_set(e, FL_IO, "%s: %s", path, problem.text);
+    if (!root)
+        return error_set(e, FL_CONFIG, "%s:%d:%d: %s", path, problem.line, problem.column, problem.text);
+    rc = read_shares(m, root, path, e);
+    json_decref(root);
+    return rc;
+}
+
 int measured_find_cut(const struct measured *m, const char *name)
 {
     for (int i = 0; i < m->n_cuts; i++)

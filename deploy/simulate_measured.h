@@ -72,6 +72,9 @@ struct measured {
 /* FL_IO; FL_CONFIG with the file, and the line or the key, when something is missing or makes no sense. */
 int measured_load(struct measured **out, const char *path, struct error *e);
 int measured_save(const struct measured *m, const char *path, struct error *e);
+/* Takes the exits' shares from a report of `bench --output` or `eval --json` (exits[] {name, share}); exits
+ * that it does not name answer nothing. */
+int measured_take_shares(struct measured *m, const char *path, struct error *e);
 void measured_free(struct measured *m);
 /* Index of the cut behind the node of that name; -1: none. */
 int measured_find_cut(const struct measured *m, const char *name);

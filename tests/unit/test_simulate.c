@@ -107,6 +107,34 @@ static void test_measured_refusals(void **unused)
     assert_int_equal(measured_load(&m, in_folder("absent.json"), &e), FL_IO);
 }
 
+static void test_shares(void **unused)
+{
+    static const struct {
+        const char *text;
+        int rc;
+        const char *says;
+    } report[] = {
+        {"{\"exits\":[{\"name\":\"e\",\"share\":0.75},{\"name\":\"network\",\"share\":0.25}]}", FL_OK, ""},
+        {"{\"exits\":[{\"name\":\"other\",\"share\":0.75}]}", FL_OK, ""},
+        {"{\"exits\":[{\"name\":\"e\",\"share\":1.75}]}", FL_CONFIG, "share"},
+        {"{\"exits\":7}", FL_CONFIG, "exits"},
+        {"{\"exits\":[", FL_CONFIG, "bad.json:1:"},
+    };
+    struct measured *m;
+    struct error e;
+    (void)unused;
+    put(in_folder("again.json"), good);
+    assert_int_equal(measured_load(&m, in_folder("again.json"), &e), FL_OK);
+    for (size_t i = 0; i < sizeof report / sizeof *report; i++) {
+        put(in_folder("bad.json"), report[i].text);
+        assert_int_equal(measured_take_shares(m, in_folder("bad.json"), &e), report[i].rc);
+        if (report[i].rc && !strstr(e.text, report[i].says))
+            fail_msg("\"%s\" does not say %s", e.text, report[i].says);
+        assert_true(report[i].rc || m->exit[0].share == (i ? 0 : 0.75));
+    }
+    measured_free(m);
+}
+
 /* ---- clusters ---- */
 
 static void test_cluster(void **unused)
@@ -413,6 +441,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_measured_round_trip),
         cmocka_unit_test(test_measured_refusals),
+        cmocka_unit_test(test_shares),
         cmocka_unit_test(test_cluster),
         cmocka_unit_test(test_cluster_refusals),
         cmocka_unit_test(test_cuts_keep_the_whole),
