@@ -92,7 +92,7 @@ int document_load(json_t **out, const char *path, struct error *e)
     return rc;
 }
 
-static json_t *find(const json_t *o, const char *path)
+json_t *document_value(const json_t *o, const char *path)
 {
     char key[KEY_BYTES];
 
@@ -109,31 +109,31 @@ static json_t *find(const json_t *o, const char *path)
 
 double document_number(const json_t *o, const char *path)
 {
-    const json_t *v = find(o, path);
+    const json_t *v = document_value(o, path);
     double x = json_is_number(v) ? json_number_value(v) : NAN;
     return isfinite(x) ? x : NAN;
 }
 
 const char *document_text(const json_t *o, const char *path)
 {
-    return json_string_value(find(o, path));
+    return json_string_value(document_value(o, path));
 }
 
 json_t *document_list(const json_t *o, const char *path)
 {
-    json_t *v = find(o, path);
+    json_t *v = document_value(o, path);
     return json_is_array(v) ? v : NULL;
 }
 
 json_t *document_object(const json_t *o, const char *path)
 {
-    json_t *v = find(o, path);
+    json_t *v = document_value(o, path);
     return json_is_object(v) ? v : NULL;
 }
 
 bool document_truth(const json_t *o, const char *path, bool absent)
 {
-    const json_t *v = find(o, path);
+    const json_t *v = document_value(o, path);
     return json_is_boolean(v) ? json_is_true(v) : absent;
 }
 

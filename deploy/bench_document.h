@@ -21,6 +21,8 @@ int document_load(json_t **out, const char *path, struct error *e);
 /* Is this object one? FL_CORRUPT says why not; `name` is for the message. */
 int document_check(const json_t *root, const char *name, struct error *e);
 
+/* A value by its path, or NULL. */
+json_t *document_value(const json_t *o, const char *path);
 /* A value by its path ("latency_ms.p50"): NAN when it is no finite number, NULL when it is no text, no list,
  * no object; `absent` when it is no boolean. Borrowed from the document. */
 double document_number(const json_t *o, const char *path);

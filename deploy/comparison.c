@@ -199,14 +199,9 @@ static void warn(struct comparison *c, const char *format, ...)
 
 static void describe(char *text, size_t size, const json_t *doc, const char *path)
 {
-    const json_t *o = doc;
-    char key[64];
+    const json_t *o = document_value(doc, path);
     char *all;
 
-    for (; o && *path; path += strcspn(path, ".") + (path[strcspn(path, ".")] == '.')) {
-        snprintf(key, sizeof key, "%.*s", (int)strcspn(path, "."), path);
-        o = json_object_get(o, key);
-    }
     if (json_is_string(o)) {
         snprintf(text, size, "%.50s", json_string_value(o));
         return;

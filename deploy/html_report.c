@@ -12,6 +12,7 @@
 #include "command.h"
 #include "html.h"
 #include "html_sections.h"
+#include "report.h"
 
 static const struct usage usage = {"report",
                                    "BENCH.json",
@@ -78,10 +79,11 @@ int command_report(int argc, char **argv, struct error *e)
 {
     const char *output = NULL;
     struct argument_list operands;
-    bool helped;
+    bool helped, json = false;
     json_t *doc = NULL;
     const struct argument table[] = {
         {ARGUMENT_TEXT, "output", 'o', &output, "FILE.html", "where the page goes", 0, 0},
+        {ARGUMENT_FLAG, "json", 0, &json, NULL, "machine-readable output", 0, 0},
         {0},
     };
     int rc = arguments_parse(&usage, table, argc, argv, &operands, &helped, e);
@@ -92,6 +94,11 @@ int command_report(int argc, char **argv, struct error *e)
         return error_set(e, FL_USAGE, "--output FILE.html is missing: where should the page go?");
     if ((rc = document_load(&doc, operands.item[0], e)) == FL_OK)
         rc = html_report_write(doc, output, e);
+    if (!rc && json)
+        rc = report_print(
+            json_pack("{s:s, s:b}", "output", output, "valid", document_truth(doc, "valid", false)), e);
+    else if (!rc)
+        printf("%s\n", output);
     json_decref(doc);
     return rc;
 }
