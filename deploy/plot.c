@@ -183,24 +183,30 @@ static void label_below(const struct plot_frame *f, double at, double width, int
     fputs("</text>", to);
 }
 
-/* Names of places in up to two rows; one that fits in neither is left out. */
-static void names_across(const struct plot_frame *f, const struct plot_axis *a, FILE *to)
+/* Names of places in up to two rows; one that fits in neither is left out. Draws when `to` is not NULL;
+ * returns the number of rows. */
+static int names_across(const struct plot_frame *f, const struct plot_axis *a, FILE *to)
 {
     double end[2] = {-INFINITY, -INFINITY};
+    int rows = 1;
 
     for (int i = 0; i < a->n_ticks; i++) {
         double at = plot_drawable(&f->x, a->ticks[i].at) ? plot_at(&f->x, a->ticks[i].at) : -1;
         double width = fmin(markup_width(a->ticks[i].label, PLOT_FONT), TICK_NAME);
         if (at < -0.5 || at > f->x.length + 0.5)
             continue;
-        vertical(f, at, "grid", to);
+        if (to)
+            vertical(f, at, "grid", to);
         for (int row = 0; row < 2; row++)
             if (at - width / 2 >= end[row]) {
-                label_below(f, at, width, row, a->ticks[i].label, to);
+                if (to)
+                    label_below(f, at, width, row, a->ticks[i].label, to);
                 end[row] = at + width / 2 + TICK_GAP;
+                rows = row + 1 > rows ? row + 1 : rows;
                 break;
             }
     }
+    return rows;
 }
 
 static void draw_x(const struct plot_frame *f, const struct plot_axis *a, double bottom, FILE *to)
@@ -378,7 +384,8 @@ int plot_write(const struct plot *p, FILE *to, struct error *e)
     f.left = widest + 12;
     f.x.length = PLOT_WIDTH - RIGHT_MARGIN - f.left;
     f.top = 10 + (!p->bare && p->title ? ROW + 4 : 0) + legend(p, 0, NULL) + (p->y.title ? ROW : 0);
-    bottom = f.top + AREA_HEIGHT + 22 + (p->x.n_ticks ? 14 : 0) + (p->x.title ? ROW : 0);
+    bottom = f.top + AREA_HEIGHT + 22 + (p->x.n_ticks ? 14 * (names_across(&f, &p->x, NULL) - 1) : 0) +
+             (p->x.title ? ROW : 0);
 
     markup_svg_open(to, p->title ? p->title : "plot", PLOT_WIDTH, bottom);
     draw_head(p, to);
