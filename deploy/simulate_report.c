@@ -162,7 +162,7 @@ static int print_json(const struct simulate_report *r, struct error *e)
     for (int i = 0; i < s->n_results && s->n_results > 1; i++)
         json_array_append_new(sweep, load_json(r, i));
     root = json_pack(
-        "{s:s, s:i, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:i, s:i, s:i, "
+        "{s:s, s:i, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:i, s:I, s:I, "
         "s:o, s:I, s:o}",
         "format", "freezeline-simulation", "version", 1, "offered_rps",
         report_rounded(s->offered[s->n_results - 1] * s->cluster->cells, 3), "achieved_rps",
@@ -171,9 +171,10 @@ static int print_json(const struct simulate_report *r, struct error *e)
         "failed", (json_int_t)(x->failed + x->lost), "retried", (json_int_t)x->retried, "in_system",
         report_rounded(x->in_system, 4), "latency_ms", latency_json(x), "exits", exits_json(r), "stages",
         stages_json(r), "processes", processes_json(r), "hosts", hosts_json(r), "cells", s->cluster->cells,
-        "hosts_used", hosts_used(r) * s->cluster->cells, "cores_used", s->cores * s->cluster->cells,
-        "cpu_ms_per_request", report_rounded(cpu_ms(x), 6), "events", (json_int_t)s->events,
-        "events_per_second", report_rounded(s->cpu_s > 0 ? (double)s->events / s->cpu_s : 0, 0));
+        "hosts_used", (json_int_t)hosts_used(r) * s->cluster->cells, "cores_used",
+        (json_int_t)s->cores * s->cluster->cells, "cpu_ms_per_request", report_rounded(cpu_ms(x), 6),
+        "events", (json_int_t)s->events, "events_per_second",
+        report_rounded(s->cpu_s > 0 ? (double)s->events / s->cpu_s : 0, 0));
     if (root && s->n_results > 1) {
         json_object_set(root, "sweep", sweep);
         json_object_set_new(root, "saturation_rps", report_rounded(s->saturation * s->cluster->cells, 3));
@@ -301,8 +302,9 @@ static void print_summary(const struct simulate_report *r)
         printf("%d%s", s->shape.replicas[i], i + 1 < s->shape.n_stages ? "," : "");
     if (r->target_ms > 0)
         printf(" are the fewest found for p99 <= %.3f ms", r->target_ms);
-    printf(": %d cores on %d host%s", s->cores * s->cluster->cells, hosts_used(r) * s->cluster->cells,
-           hosts_used(r) * s->cluster->cells > 1 ? "s" : "");
+    printf(": %lld cores on %lld host%s", (long long)s->cores * s->cluster->cells,
+           (long long)hosts_used(r) * s->cluster->cells,
+           hosts_used(r) > 1 || s->cluster->cells > 1 ? "s" : "");
     if (s->cluster->cells > 1)
         printf(" in %d cells (tables above: of one)", s->cluster->cells);
     printf("; %.3f ms of CPU per request\n", cpu_ms(x));
@@ -317,6 +319,8 @@ static int print_tables(const struct simulate_report *r, struct error *e)
 {
     int rc = print_loads(r, e);
     printf("\n");
+    if (r->search->n_results > 1)
+        printf("at the last of these loads:\n\n");
     if (rc || (rc = print_processes(r, e)))
         return rc;
     printf("\n");

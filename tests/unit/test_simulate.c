@@ -421,6 +421,24 @@ static void test_plan(void **unused)
     free_world(&w);
 }
 
+/* The files that the documents speak of can be read, and know each other. */
+static void test_files_of_the_documents(void **unused)
+{
+    struct cluster *c = malloc(sizeof *c);
+    struct measured *m;
+    struct error e;
+    (void)unused;
+    assert_non_null(c);
+    if (cluster_load(c, "configs/cluster-cell.yaml", &e) ||
+        cluster_load(c, "configs/cluster-million.yaml", &e) ||
+        measured_load(&m, "configs/cifar10-resnet18-measured.json", &e))
+        fail_msg("%s", e.text);
+    assert_int_equal(c->cells, 100);
+    assert_true(m->n_exits > 0 && measured_find_cut(m, m->exit[0].after) >= 0);
+    measured_free(m);
+    free(c);
+}
+
 static int make_folder(void **unused)
 {
     (void)unused;
@@ -451,6 +469,7 @@ int main(void)
         cmocka_unit_test(test_sweep),
         cmocka_unit_test(test_other_model),
         cmocka_unit_test(test_plan),
+        cmocka_unit_test(test_files_of_the_documents),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
