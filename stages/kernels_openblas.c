@@ -15,22 +15,44 @@
 
 #define SMALL_PRODUCT 1000000 /* m * n * k up to which OpenBLAS does not copy */
 #define FEW_ROWS      32
+#define VECTOR        16 /* floats */
+#define FEW_COLUMNS   8
 #define COLUMN_BYTES  (1 << 20) /* of im2col at a time, unless a single row is larger */
 
 static const struct post no_post = {GRAPH_NONE, ACT_NONE, 0, 0};
 
-/* c[m][n] += a[m][k] * b[k][n], all row-major. */
+/* c[m][n] += a[m][k] * b[k][n], all row-major, for n <= FEW_COLUMNS. */
+static void multiply_narrow(int64_t m, int64_t n, int64_t k, const float *a, int64_t lda, const float *b,
+                            int64_t ldb, float *c, int64_t ldc)
+{
+    for (int64_t i = 0; i < m; i++) {
+        float sum[FEW_COLUMNS] = {0};
+        for (int64_t t = 0; t < k; t++)
+            for (int64_t j = 0; j < n; j++)
+                sum[j] += a[i * lda + t] * b[t * ldb + j];
+        for (int64_t j = 0; j < n; j++)
+            c[i * ldc + j] += sum[j];
+    }
+}
+
+/* The same for all n. What counts as small is given whole vectors: for a rest of up to FEW_COLUMNS OpenBLAS's
+ * AVX-512 kernels take memory from malloc. */
 static void multiply(int64_t m, int64_t n, int64_t k, const float *a, int64_t lda, const float *b,
                      int64_t ldb, float *c, int64_t ldc)
 {
-    int64_t slice = k;
+    int64_t slice = k, rest = n % VECTOR;
+    bool few = m <= FEW_ROWS && m * n * k > SMALL_PRODUCT && SMALL_PRODUCT / (m * n) >= 16;
     if (m == 1) {
         cblas_sgemv(CblasRowMajor, CblasTrans, (int)k, (int)n, 1, b, (int)ldb, a, 1, 1, c, 1);
         return;
     }
-    if (m <= FEW_ROWS && m * n * k > SMALL_PRODUCT && SMALL_PRODUCT / (m * n) >= 16)
+    if ((few || m * n * k <= SMALL_PRODUCT) && rest > 0 && rest <= FEW_COLUMNS) {
+        n -= rest;
+        multiply_narrow(m, rest, k, a, lda, b + n, ldb, c + n, ldc);
+    }
+    if (few && n > 0)
         slice = SMALL_PRODUCT / (m * n);
-    for (int64_t i = 0; i < k; i += slice)
+    for (int64_t i = 0; i < k && n > 0; i += slice)
         cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)m, (int)n,
                     (int)(k - i < slice ? k - i : slice), 1, a + i, (int)lda, b + i * ldb, (int)ldb, 1, c,
                     (int)ldc);
