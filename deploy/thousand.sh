@@ -10,7 +10,7 @@ simulate() { # OPTION ...
     printf '\n$ freezeline simulate'
     printf ' %s' "$@"
     printf '\n'
-    build/release/freezeline simulate -c configs/cifar10-resnet18-learned.yaml --set model="$model" --set exits=auto --set broker.max_requests=8192 \
+    build/release/freezeline simulate -c configs/cifar10-resnet18-learned.yaml --set model="$model" --set broker.max_requests=8192 \
         --measured "$measured" "$@"
 }
 cell='--cluster configs/cluster-cell.yaml'
