@@ -141,10 +141,11 @@ static void apply_map(const struct projection *p, const float *z, float *h, floa
 
 void projection_apply(const struct projection *p, const float *z, int n, float *h, float *room)
 {
-    for (int i = 0; i < n && p->map.side > 0; i++)
-        apply_map(p, z + (size_t)i * (size_t)p->dim, h + (size_t)i * (size_t)p->nodes, room);
-    if (p->map.side > 0)
+    if (p->map.side > 0) {
+        for (int i = 0; i < n; i++)
+            apply_map(p, z + (size_t)i * (size_t)p->dim, h + (size_t)i * (size_t)p->nodes, room);
         return;
+    }
     half_product(p->weights, p->nodes, p->dim, z, n, h);
     bias_relu(p->bias, p->nodes, n, h);
 }

@@ -21,10 +21,10 @@ static void move_image(const struct augmentation *a, int64_t record, struct shuf
     dataset_image(a->data, record, a->pipeline, whole);
     for (int64_t row = 0; row < t.dim[1] * h; row++) {
         int y = (int)(row % h) - down;
-        const float *from = whole + (row - row % h + y) * w;
+        const float *plane = whole + row / h * h * w;
         for (int x = 0; x < w; x++) {
             int at = mirrored ? w - 1 - (x - right) : x - right;
-            *out++ = y < 0 || y >= h || at < 0 || at >= w ? 0 : from[at];
+            *out++ = y < 0 || y >= h || at < 0 || at >= w ? 0 : plane[y * w + at];
         }
     }
 }

@@ -60,7 +60,7 @@ enum threshold_rule { THRESHOLD_MAX_WRONG, THRESHOLD_RISK }; /* in the order of 
 struct cache_config {
     int n_endpoints;
     char *endpoint[PIPELINE_MAX_CACHES]; /* ROUTER for look-ups, one per cache service */
-    char *kind;                          /* "knn" | "kmeans" | "none" */
+    char *kind;                          /* "knn" | "kmeans" | "learned" | "none" */
     struct descriptor_config descriptor;
     int nodes;        /* width of the projection (paper: 1024) */
     int k;            /* neighbours of knn */

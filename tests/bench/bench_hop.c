@@ -56,7 +56,7 @@ static void compute(double ms)
 
 static void send_all(const char *endpoint, size_t bytes, double pause_ms, int count)
 {
-    void *socket = zmq_socket(zmq_ctx_new(), ZMQ_PUSH);
+    void *context = zmq_ctx_new(), *socket = zmq_socket(context, ZMQ_PUSH);
     char *from = calloc(1, bytes);
     zmq_connect(socket, endpoint);
     for (int i = 0; from && i < count; i++) {
@@ -69,7 +69,8 @@ static void send_all(const char *endpoint, size_t bytes, double pause_ms, int co
         memcpy(zmq_msg_data(&m), &now, sizeof now);
         zmq_msg_send(&m, socket, 0);
     }
-    sleep(1); /* the last one is on its way */
+    zmq_close(socket);
+    zmq_ctx_term(context); /* once the last one is sent */
     free(from);
 }
 
