@@ -91,10 +91,11 @@ static json_t *stages_json(const struct simulate_report *r)
     for (int i = 0; i < s->shape.n_stages; i++) {
         const struct simulation_stage_result *x = &result(r)->stage[i];
         json_array_append_new(
-            a, json_pack("{s:i, s:i, s:I, s:I, s:o, s:o}", "stage", i, "replicas", s->shape.replicas[i],
+            a, json_pack("{s:i, s:i, s:I, s:I, s:o, s:o, s:o}", "stage", i, "replicas", s->shape.replicas[i],
                          "entered", (json_int_t)x->entered, "exited", (json_int_t)x->hits, "batch_mean",
                          report_rounded(x->batches ? (double)x->entered / (double)x->batches : 0, 3),
-                         "queue_ms", report_rounded(x->queue_ns / NS_PER_MS, 6)));
+                         "queue_ms", report_rounded(x->queue_ns / NS_PER_MS, 6), "service_ms",
+                         report_rounded(x->service_ns / NS_PER_MS, 6)));
     }
     return a;
 }

@@ -318,8 +318,10 @@ static void stop_counting(struct state *s)
     out->throughput = (double)s->answers / ns * 1e9;
     out->in_system = s->area / ns;
     for (int i = 0; i < s->s->n_stages; i++)
-        if (out->stage[i].entered)
+        if (out->stage[i].entered) {
             out->stage[i].queue_ns /= (double)out->stage[i].entered;
+            out->stage[i].service_ns /= (double)out->stage[i].entered;
+        }
     out->n_processes = s->n_processes;
     out->n_hosts = s->s->n_hosts;
     sum_up_hosts(s, ns);

@@ -128,6 +128,7 @@ struct simulation_link {
 struct simulation_stage_result {
     int64_t entered, batches, hits, dropped; /* rows; hits left the batch before its end */
     double queue_ns;                         /* mean, received .. batch formed */
+    double service_ns;                       /* mean, batch formed .. this row sent or gone */
 };
 
 struct simulation_result {

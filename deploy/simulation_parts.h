@@ -137,6 +137,7 @@ struct worker {
     enum worker_state state;
     int first, last; /* jobs that wait */
     int n_batch, segment, sent;
+    uint64_t formed; /* when the batch was */
     struct row row[SIMULATION_MAX_BATCH];
     bool cold;   /* it was idle before this batch */
     double debt; /* CPU time of verdicts, paid with the next task */

@@ -51,6 +51,7 @@ static void form_batch(struct state *s, struct worker *w)
     struct simulation_stage_result *out = books(s, w);
     int taken = 0;
     w->n_batch = w->segment = w->sent = 0;
+    w->formed = s->now;
     w->batch++;
     while (w->first != NONE && w->n_batch < stage_of(s, w)->max_batch) {
         int parcel = w->first;
@@ -138,7 +139,7 @@ static void finish_batch(struct state *s, struct worker *w)
 static void compact(struct state *s, struct worker *w)
 {
     struct simulation_stage_result *out = books(s, w);
-    int n = 0;
+    int n = 0, rows = w->n_batch;
     for (int i = 0; i < w->n_batch; i++) {
         struct row *r = &w->row[i];
         if (r->state == ROW_RUNS && request_is_over(s, r->request, r->serial)) {
@@ -149,6 +150,7 @@ static void compact(struct state *s, struct worker *w)
         if (r->state == ROW_RUNS)
             w->row[n++] = *r;
     }
+    out->service_ns += (rows - n) * (double)(s->now - w->formed);
     w->n_batch = n;
 }
 
@@ -271,6 +273,7 @@ void worker_done(struct state *s, int worker)
         break;
     case WORKER_SENDS:
         send_row(s, w, &w->row[w->sent++]);
+        books(s, w)->service_ns += (double)(s->now - w->formed);
         if (w->sent < w->n_batch)
             send_next(s, w, AWAKE);
         else

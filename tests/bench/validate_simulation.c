@@ -8,6 +8,11 @@
  * stages, predicts p50, p99 and throughput of all of them. TRAIN, CALIBRATE and TEST are data sets as
  * `freezeline build` and `bench` take them.
  *
+ * A shared machine's speed drifts from minute to minute. So the model is also timed alone in this process,
+ * right before and after the measurements and every load, and the simulated cores are as much faster or
+ * slower as that says. Nothing else is taken from a load that is to be predicted but the rate that its drawn
+ * arrivals came to.
+ *
  * What was done is kept in the folder WORK: a call that was interrupted, or that ran out of its 15 minutes,
  * goes on where the last one ended. Remove WORK to begin anew. Prints a table and the median errors; draws
  * WORK/latency.svg and WORK/throughput.svg. The machine must be idle.
@@ -28,12 +33,15 @@
 #include "deploy/plot.h"
 #include "deploy/simulate_search.h"
 #include "deploy/table.h"
+#include "stages/profile.h"
 
 #define MOST_MINUTES   14 /* then no other load is begun */
 #define IN_FLIGHT      "64"
 #define SATURATED_S    "6"
 #define RATE_S         "14"
 #define SIMULATED      100000
+#define REFERENCE_RUNS 80 /* half of them tell the speed: about half a second */
+#define SETTLE_MS      500
 #define MAX_SETS       24
 #define MEASURED_SHAPE 4 /* the one that is up while measurements are taken */
 
@@ -56,6 +64,8 @@ struct point {
     const struct shape *shape;
     bool caches, done;
     double rate;                          /* 0: saturation */
+    double offered;                       /* what the drawn arrivals came to */
+    double reference_ms;                  /* the machine's speed just before and after */
     double p50[2], p99[2], throughput[2]; /* measured, predicted */
 };
 #define N_POINTS (N_SHAPES * 2 * N_LOADS)
@@ -66,6 +76,8 @@ struct validation {
     int n_sets;
     const char *sets[MAX_SETS]; /* of every shape */
     uint64_t end_ns;
+    struct graph *graph; /* the model in this process, for the machine's speed */
+    struct exec *exec;
     struct point point[N_POINTS];
 };
 
@@ -211,8 +223,66 @@ static void up(const struct validation *v, const struct shape *shape)
         die("cannot start the pipeline: see log in the work folder");
 }
 
+/* ---- the machine's speed ---- */
+
+static void check(int rc, const struct error *e)
+{
+    if (rc)
+        die(e->text);
+}
+
+static void load_model(struct validation *v)
+{
+    struct exec_options o = {.threads = 1, .max_batch = 1, .last = -1};
+    struct pipeline *p;
+    struct error e;
+    check(pipeline_load(&p, v->config, v->sets, v->n_sets, &e), &e);
+    check(graph_load(&v->graph, p->model, NULL, &e), &e);
+    check(exec_new(&v->exec, v->graph, &o, &e), &e);
+    pipeline_free(p);
+}
+
+/* Time of the model alone, run after run in this process, ms: it drifts where others share the processor.
+ * Waits until what a load left behind is over. */
+static double reference_ms(const struct validation *v)
+{
+    struct profile p;
+    struct error e;
+    double ms;
+    usleep(SETTLE_MS * 1000);
+    check(profile_run(&p, v->exec, v->graph, 0, v->graph->n_nodes - 1, 1, 1, REFERENCE_RUNS, &e), &e);
+    ms = p.median_ms;
+    profile_release(&p);
+    return ms;
+}
+
+static void keep_reference(const char *of, double ms)
+{
+    char path[800];
+    FILE *to;
+    snprintf(path, sizeof path, "%s.speed", of);
+    if (!(to = fopen(path, "we")) || fprintf(to, "%.6f\n", ms) < 0 || fclose(to))
+        die("cannot write into the work folder");
+}
+
+/* 0 when none was kept. */
+static double kept_reference(const char *of)
+{
+    char path[800];
+    double ms = 0;
+    FILE *from;
+    snprintf(path, sizeof path, "%s.speed", of);
+    if (!(from = fopen(path, "re")))
+        return 0;
+    if (fscanf(from, "%lf", &ms) != 1)
+        ms = 0;
+    fclose(from);
+    return ms;
+}
+
 static void measure(const struct validation *v)
 {
+    double before;
     const struct shape *shape = &shapes[MEASURED_SHAPE];
     char path[600];
     struct command c = tool(v, shape, "simulate");
@@ -229,7 +299,9 @@ static void measure(const struct validation *v)
     add(&c, "--requests");
     add(&c, "1500");
     up(v, shape);
+    before = reference_ms(v);
     rc = run(v, &c);
+    keep_reference(path, (before + reference_ms(v)) / 2);
     down(v, shape);
     if (rc)
         die("cannot measure: see log in the work folder");
@@ -246,6 +318,7 @@ static void bench(const struct validation *v, const struct shape *shape, bool ca
                   const char *to)
 {
     struct command c = tool(v, shape, "bench");
+    double before = reference_ms(v);
     char text[32];
     add(&c, "--data");
     add(&c, v->test);
@@ -264,6 +337,7 @@ static void bench(const struct validation *v, const struct shape *shape, bool ca
     add(&c, "--output");
     add(&c, to);
     run(v, &c); /* a report is written even when its figures are doubted */
+    keep_reference(to, (before + reference_ms(v)) / 2);
 }
 
 static double number_at(const json_t *root, const char *key, const char *below)
@@ -282,7 +356,9 @@ static bool read_report(struct point *p, const char *path)
     p->throughput[0] = number_at(root, "achieved_rps", NULL);
     p->p50[0] = number_at(root, "p50", "latency_ms");
     p->p99[0] = number_at(root, "p99", "latency_ms");
-    p->done = p->throughput[0] > 0;
+    p->offered = number_at(root, "offered_rps", NULL);
+    p->reference_ms = kept_reference(path);
+    p->done = p->throughput[0] > 0 && p->reference_ms > 0;
     json_decref(root);
     return p->done;
 }
@@ -322,13 +398,7 @@ static void serve_shape(struct validation *v, int shape)
 
 /* ---- predictions ---- */
 
-static void check(int rc, const struct error *e)
-{
-    if (rc)
-        die(e->text);
-}
-
-static void predict(const struct validation *v, const struct measured *m, struct point *p)
+static void predict(const struct validation *v, const struct measured *m, double measured_ms, struct point *p)
 {
     struct cluster *c = malloc(sizeof *c);
     const char *sets[MAX_SETS + 3];
@@ -346,9 +416,10 @@ static void predict(const struct validation *v, const struct measured *m, struct
     check(pipeline_load(&pipeline, v->config, sets, n, &e), &e);
     cluster_one_host(c, m->cores, m->all_busy);
     c->caches = pipeline->cache.n_endpoints;
+    c->kind[0].host.speed = measured_ms / p->reference_ms;
     s.pipeline = pipeline;
-    s.load =
-        (struct search_load){.rate = p->rate, .closed = atoi(IN_FLIGHT), .requests = SIMULATED, .seed = 1};
+    s.load = (struct search_load){
+        .rate = p->rate > 0 ? p->offered : 0, .closed = atoi(IN_FLIGHT), .requests = SIMULATED, .seed = 1};
     check(setup_shape_of(&s.shape, pipeline, m, p->caches, &e), &e);
     check(search_once(&s, &e), &e);
     p->throughput[1] = s.result[0]->throughput;
@@ -482,6 +553,7 @@ int main(int argc, char **argv)
 
     if (!v || (argc != 2 && argc < 6))
         die("usage: validate_simulation WORK [CONFIG.yaml TRAIN CALIBRATE TEST [KEY=VALUE ..]]");
+    engine_start(argv);
     v->work = argv[1];
     if (mkdir(v->work, 0755) && !exists(v->work))
         die("cannot make the work folder");
@@ -502,19 +574,22 @@ int main(int argc, char **argv)
         v->sets[v->n_sets++] = argv[i];
     v->end_ns = clock_ns() + MOST_MINUTES * 60 * NS_PER_S;
     build_caches(v);
+    load_model(v);
     measure(v);
     for (int i = 0; i < N_SHAPES; i++)
         serve_shape(v, i);
     check(measured_load(&m, in_work(v, path, sizeof path, "measured.json"), &e), &e);
     for (int i = 0; i < N_POINTS; i++)
         if (v->point[i].done)
-            predict(v, m, &v->point[i]);
+            predict(v, m, kept_reference(path), &v->point[i]);
     print_report(v);
     draw(v, true);
     draw(v, false);
     if (late(v))
         printf("the 15 minutes are over: call again for what is missing\n");
     measured_free(m);
+    exec_free(v->exec);
+    graph_free(v->graph);
     free(v);
     return 0;
 }

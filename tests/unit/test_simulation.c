@@ -128,6 +128,7 @@ static void test_md1(void **unused)
     r = simulate(w);
     assert_near(mean_ms(r), 1 + 0.8 / (2 * 0.2), 0.04);
     assert_near(r->stage[0].queue_ns / MS, 0.8 / (2 * 0.2), 0.06);
+    assert_near(r->stage[0].service_ns / MS, 1, 0.001);
     simulation_result_free(r);
     free(w);
 }
