@@ -1,4 +1,9 @@
-/* extract.c - batches through the executor, descriptors into files */
+/* extract.c - batches through executors, descriptors into files
+ *
+ * Each core has an executor of its own that runs a share of the batch on one thread: layers of a few images
+ * are too small to be cut into pieces, and two executors do nearly twice the work of one, two threads of one
+ * hardly more.
+ */
 #include "extract.h"
 
 #include <errno.h>
@@ -14,16 +19,27 @@
 #include "state.h"
 #include "stages/descriptor.h"
 #include "stages/exec.h"
+#include "stages/pool.h"
+
+/* What one core runs. */
+struct lane {
+    struct exec *exec;
+    float *room; /* two pictures, for copies */
+    int rc;      /* of its share of the batch */
+    struct error problem;
+};
 
 struct extractor {
     const struct extraction *of;
-    struct exec *exec;
+    int n_lanes;
+    struct lane *lane;
+    struct pool *pool;
     int classes, dim[PIPELINE_MAX_EXITS], side[PIPELINE_MAX_EXITS];
     struct matrix_writer *writer[PIPELINE_MAX_EXITS], *scores;
     int64_t have[PIPELINE_MAX_EXITS], have_scores; /* rows on disk */
-    int64_t at;                                    /* next record to run: the least of them */
-    float *descriptors;                            /* batch x largest dim */
-    float *room;                                   /* two pictures, for copies */
+    int64_t at;                                    /* next row to run: the least of them */
+    int n;                                         /* rows of this batch */
+    float *made[PIPELINE_MAX_EXITS], *made_scores; /* by this batch: [lanes x batch][dim], [..][classes] */
 };
 
 static int64_t row_count(const struct extraction *x)
@@ -145,18 +161,82 @@ static int check_disk(const struct extractor *s, struct error *e)
     return FL_OK;
 }
 
-/* Descriptor sizes need a shape of each cut; one request of zeros run up to there tells it. */
+/* ---- lanes ---- */
+
+static int open_lane(struct lane *l, const struct extraction *x, int threads, struct error *e)
+{
+    struct exec_options o = {.threads = threads, .max_batch = x->batch, .last = -1};
+    struct tensor input;
+    int rc;
+
+    if (engine_parse_kernels(x->pipeline->kernels, &o.kernels))
+        return error_set(e, FL_CONFIG, "kernels: '%s' is not one of auto, onednn, openblas, reference",
+                         x->pipeline->kernels);
+    if ((rc = exec_new(&l->exec, x->graph, &o, e)))
+        return rc;
+    input = exec_input_shape(l->exec, 0, 1);
+    l->room = malloc(2 * (size_t)tensor_bytes(&input));
+    return l->room ? FL_OK : error_set(e, FL_NOMEM, "no memory for pictures");
+}
+
+static void close_lane(struct lane *l)
+{
+    exec_free(l->exec);
+    free(l->room);
+    *l = (struct lane){0};
+}
+
+/* Every executor has its own weights, packed for its kernels: all of them may take a quarter of the machine's
+ * memory. */
+static bool lanes_fit(const struct lane *one, int n)
+{
+    double bytes = (double)exec_weight_bytes(one->exec) + (double)exec_arena_bytes(one->exec);
+    return n * bytes < 0.25 * (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
+}
+
+/* As many lanes as threads, or a single one that has them all. */
+static int open_lanes(struct extractor *s, struct error *e)
+{
+    int threads = s->of->threads, rc;
+
+    if (!(s->lane = calloc((size_t)threads, sizeof *s->lane)))
+        return error_set(e, FL_NOMEM, "no memory for %d executors", threads);
+    s->n_lanes = 1;
+    if ((rc = open_lane(&s->lane[0], s->of, 1, e)))
+        return rc;
+    if (threads > 1 && !lanes_fit(&s->lane[0], threads)) {
+        close_lane(&s->lane[0]);
+        return open_lane(&s->lane[0], s->of, threads, e);
+    }
+    for (; s->n_lanes < threads; s->n_lanes++)
+        if ((rc = open_lane(&s->lane[s->n_lanes], s->of, 1, e)))
+            return rc;
+    return pool_new(&s->pool, threads) ? error_set(e, FL_UNAVAILABLE, "cannot start %d threads", threads)
+                                       : FL_OK;
+}
+
+static void close_lanes(struct extractor *s)
+{
+    pool_free(s->pool);
+    for (int i = 0; s->lane && i < s->of->threads; i++)
+        close_lane(&s->lane[i]);
+    free(s->lane);
+}
+
+/* Room for what a batch makes. Descriptor sizes need a shape of each cut; one request of zeros run up to
+ * there tells it. */
 static int measure(struct extractor *s, struct error *e)
 {
     const struct placement *place = s->of->placement;
-    struct tensor input = exec_input_shape(s->exec, 0, 1), cut;
-    int from = 0, widest = 1, rc = FL_OK;
+    struct exec *exec = s->lane[0].exec;
+    struct tensor input = exec_input_shape(exec, 0, 1), cut;
+    size_t rows = (size_t)s->n_lanes * (size_t)s->of->batch;
+    int from = 0, rc = FL_OK;
 
-    memset(exec_input_buffer(s->exec, 0), 0, (size_t)tensor_bytes(&input));
+    memset(exec_input_buffer(exec, 0), 0, (size_t)tensor_bytes(&input));
     for (int i = 0; !rc && i < place->n_exits; i++) {
         int node = place->exit[i].cut.node;
-        if ((rc = exec_run(s->exec, from, node, 1, NULL, NULL, e)) ||
-            (rc = exec_cut(s->exec, node, 1, &cut, e)))
+        if ((rc = exec_run(exec, from, node, 1, NULL, NULL, e)) || (rc = exec_cut(exec, node, 1, &cut, e)))
             return rc;
         from = node + 1;
         if (!has_cache(&place->exit[i]))
@@ -166,11 +246,11 @@ static int measure(struct extractor *s, struct error *e)
         if (s->dim[i] <= 0)
             return error_set(e, FL_SHAPE, "exit %s: its activation is neither an image nor a vector",
                              place->exit[i].name);
-        widest = s->dim[i] > widest ? s->dim[i] : widest;
+        if (!(s->made[i] = malloc(sizeof(float) * rows * (size_t)s->dim[i])))
+            return error_set(e, FL_NOMEM, "no memory for descriptors");
     }
-    s->descriptors = malloc(sizeof(float) * (size_t)widest * (size_t)s->of->batch);
-    s->room = malloc(2 * (size_t)tensor_bytes(&input));
-    return s->descriptors && s->room ? FL_OK : error_set(e, FL_NOMEM, "no memory for descriptors");
+    s->made_scores = malloc(sizeof(float) * rows * (size_t)s->classes);
+    return s->made_scores ? FL_OK : error_set(e, FL_NOMEM, "no memory for scores");
 }
 
 /* Appends those of `n` rows that begin at record `at` which the file does not have yet. */
@@ -188,10 +268,9 @@ static int append_new(struct matrix_writer *w, int64_t *have, const float *rows,
 }
 
 /* Row i as the network's input. */
-static void row_image(struct extractor *s, int64_t i, float *out)
+static void row_image(const struct extraction *x, int64_t i, float *room, float *out)
 {
-    const struct extraction *x = s->of;
-    const struct augmentation a = {x->data, x->pipeline, x->pipeline->cache.seed, s->room};
+    const struct augmentation a = {x->data, x->pipeline, x->pipeline->cache.seed, room};
     int64_t records = dataset_count(x->data);
 
     if (i < records)
@@ -200,47 +279,73 @@ static void row_image(struct extractor *s, int64_t i, float *out)
         augment_image(&a, i % records, (int)(i / records), out);
 }
 
-static int run_batch(struct extractor *s, int n, struct error *e)
+/* Rows from .. from + n - 1 of the batch. */
+static int run_share(struct extractor *s, struct lane *l, int from, int n, struct error *e)
 {
     const struct extraction *x = s->of;
-    int64_t size = exec_input_shape(s->exec, 0, 1).dim[1] * exec_input_shape(s->exec, 0, 1).dim[2] *
-                   exec_input_shape(s->exec, 0, 1).dim[3];
-    float *input = exec_input_buffer(s->exec, 0);
-    struct tensor t;
-    int from = 0, rc;
+    struct tensor t = exec_input_shape(l->exec, 0, 1);
+    int64_t size = tensor_count(&t);
+    float *input = exec_input_buffer(l->exec, 0);
+    int node = 0, rc;
 
     for (int i = 0; i < n; i++)
-        row_image(s, s->at + i, input + i * size);
+        row_image(x, s->at + from + i, l->room, input + i * size);
     for (int i = 0; i < x->placement->n_exits; i++) {
-        int node = x->placement->exit[i].cut.node;
-        if ((rc = exec_run(s->exec, from, node, n, NULL, NULL, e)) ||
-            (rc = exec_cut(s->exec, node, n, &t, e)))
+        int last = x->placement->exit[i].cut.node;
+        if ((rc = exec_run(l->exec, node, last, n, NULL, NULL, e)) ||
+            (rc = exec_cut(l->exec, last, n, &t, e)))
             return rc;
-        from = node + 1;
-        if (!s->writer[i] || s->have[i] >= s->at + n)
-            continue;
-        descriptor_compute(&t, &x->pipeline->cache.descriptor, s->descriptors);
-        if ((rc = append_new(s->writer[i], &s->have[i], s->descriptors, s->dim[i], s->at, n, e)))
-            return rc;
+        node = last + 1;
+        if (s->writer[i] && s->have[i] < s->at + s->n)
+            descriptor_compute(&t, &x->pipeline->cache.descriptor,
+                               s->made[i] + (size_t)from * (size_t)s->dim[i]);
     }
-    if ((rc = exec_run(s->exec, from, x->graph->n_nodes - 1, n, NULL, NULL, e)))
+    if ((rc = exec_run(l->exec, node, x->graph->n_nodes - 1, n, NULL, NULL, e)))
         return rc;
-    t = exec_output(s->exec, 0, n);
-    return append_new(s->scores, &s->have_scores, t.data, s->classes, s->at, n, e);
+    t = exec_output(l->exec, 0, n);
+    memcpy(s->made_scores + (size_t)from * (size_t)s->classes, t.data,
+           sizeof(float) * (size_t)n * (size_t)s->classes);
+    return FL_OK;
+}
+
+static void run_lane(void *arg, int i, int thread)
+{
+    struct extractor *s = arg;
+    struct lane *l = &s->lane[i];
+    int from = s->n * i / s->n_lanes, to = s->n * (i + 1) / s->n_lanes;
+
+    (void)thread;
+    l->rc = to > from ? run_share(s, l, from, to - from, &l->problem) : FL_OK;
+}
+
+static int run_batch(struct extractor *s, struct error *e)
+{
+    int rc = FL_OK;
+
+    pool_run(s->pool, run_lane, s, s->n_lanes);
+    for (int i = 0; i < s->n_lanes; i++)
+        if (s->lane[i].rc) {
+            *e = s->lane[i].problem;
+            return s->lane[i].rc;
+        }
+    for (int i = 0; !rc && i < s->of->placement->n_exits; i++)
+        if (s->writer[i])
+            rc = append_new(s->writer[i], &s->have[i], s->made[i], s->dim[i], s->at, s->n, e);
+    return rc ? rc : append_new(s->scores, &s->have_scores, s->made_scores, s->classes, s->at, s->n, e);
 }
 
 static int run_all(struct extractor *s, struct error *e)
 {
-    int64_t count = row_count(s->of);
+    int64_t count = row_count(s->of), most = (int64_t)s->n_lanes * s->of->batch;
     int rc = FL_OK;
 
     while (!rc && s->at < count) {
-        int n = count - s->at < s->of->batch ? (int)(count - s->at) : s->of->batch;
+        s->n = (int)(count - s->at < most ? count - s->at : most);
         if (s->of->progress && s->of->progress(s->of->progress_arg, s->of->phase, s->at, count, NAN))
             return error_set(e, FL_CANCELLED, "stopped; the same command goes on from record %lld",
                              (long long)s->at);
-        rc = run_batch(s, n, e);
-        s->at += n;
+        rc = run_batch(s, e);
+        s->at += s->n;
     }
     if (!rc && s->of->progress)
         s->of->progress(s->of->progress_arg, s->of->phase, count, count, NAN);
@@ -259,18 +364,14 @@ static int close_writers(struct extractor *s, int rc, struct error *e)
 
 static int write_files(struct extracted *out, const struct extraction *x, struct error *e)
 {
-    struct exec_options o = {.threads = x->threads, .max_batch = x->batch, .last = -1};
     struct extractor s = {.of = x, .classes = out->classes};
     struct tensor input;
-    int rc;
+    int rc = open_lanes(&s, e);
 
-    if (engine_parse_kernels(x->pipeline->kernels, &o.kernels))
-        return error_set(e, FL_CONFIG, "kernels: '%s' is not one of auto, onednn, openblas, reference",
-                         x->pipeline->kernels);
-    if ((rc = exec_new(&s.exec, x->graph, &o, e)))
-        return rc;
-    input = exec_input_shape(s.exec, 0, 1);
-    rc = dataset_fits(x->data, &input, e);
+    if (!rc) {
+        input = exec_input_shape(s.lane[0].exec, 0, 1);
+        rc = dataset_fits(x->data, &input, e);
+    }
     if (!rc)
         rc = measure(&s, e);
     if (!rc)
@@ -281,9 +382,10 @@ static int write_files(struct extracted *out, const struct extraction *x, struct
         rc = run_all(&s, e);
     rc = close_writers(&s, rc, e);
     memcpy(out->side, s.side, sizeof out->side);
-    free(s.descriptors);
-    free(s.room);
-    exec_free(s.exec);
+    for (int i = 0; i < x->placement->n_exits; i++)
+        free(s.made[i]);
+    free(s.made_scores);
+    close_lanes(&s);
     return rc;
 }
 
