@@ -5,7 +5,7 @@
  * EXIT.KIND.cache at the end. Each carries a tag, a digest of all that it depends on; what has another tag is
  * made again. Removing work_dir is always safe.
  */
-#include "builder.h"
+#include "builder_parts.h"
 
 #include <errno.h>
 #include <math.h>
@@ -21,11 +21,9 @@
 #include "shuffle.h"
 #include "threshold.h"
 
-#define METHOD_VERSION    3u /* of the algorithms: one more makes every older partial result stale */
+#define METHOD_VERSION    4u /* of the algorithms: one more makes every older partial result stale */
 #define BLOCK             256
 #define LOOKUP_BLOCK      32
-#define LEARNED_NODES     512  /* of a learned cache's dense layer, or what its budget allows */
-#define LEARNED_WIDTH     128  /* of its convolutions, likewise */
 #define DEFAULT_CENTROIDS 4096 /* at most, where no budget says how many; and 1 for 8 points at most */
 
 /* For distances: smoothing draws the points of a class together, and with a small start and strong decay the
@@ -33,54 +31,34 @@
 static const struct recipe published = {
     .rate = 3e-3f, .decay = 0.3f, .start = 0.1, .smoothing = 0.3f, .loss = {.distil = 0, .temperature = 1}};
 
-/* Two points mixed and a third of everything dropped: 35,000 points are few for so many weights. A higher
- * temperature or more of the teacher makes scores worse at telling which answers can be trusted. */
-static const struct recipe imitating = {.epochs = 20,
-                                        .rate = 2e-3f,
-                                        .decay = 0.05f,
-                                        .start = 1,
-                                        .drop_input = 0.3f,
-                                        .drop = 0.3f,
-                                        .mixup = 0.4f,
-                                        .loss = {.distil = 0.5f, .temperature = 2},
-                                        .held_out = 0.05f};
-
-/* Of maps: convolutions share their weights between places, so they need less to keep them from learning
- * points by heart. */
-static const struct recipe convolving = {.epochs = 5,
-                                         .rate = 3e-3f,
-                                         .decay = 0.05f,
-                                         .start = 1,
-                                         .drop = 0.2f,
-                                         .loss = {.distil = 0.7f, .temperature = 2},
-                                         .held_out = 0.05f};
-
-struct build {
-    const struct builder_input *in;
-    enum cache_kind kind;
-    uint64_t projection_tag, cache_tag;
-    struct projection *projection;
-    struct cache *cache;
-    char phase[96];
-};
-
-static int path_in(const struct build *b, char *path, size_t size, const char *suffix, struct error *e)
+int build_path(const struct build *b, char *path, size_t size, const char *suffix, struct error *e)
 {
     if (snprintf(path, size, "%s/%s.%s", b->in->work_dir, b->in->exit_name, suffix) >= (int)size)
         return error_set(e, FL_CONFIG, "%.200s...: the folder's path is too long", b->in->work_dir);
     return FL_OK;
 }
 
-static const char *phase(struct build *b, const char *what)
+const char *build_phase(struct build *b, const char *what, double to)
 {
     snprintf(b->phase, sizeof b->phase, "%s: %s", b->in->exit_name, what);
+    b->from = b->to;
+    b->to = to;
     return b->phase;
+}
+
+int build_progress(void *arg, const char *name, int64_t done, int64_t total, double number)
+{
+    const struct build *b = arg;
+    double share = total > 0 ? (double)done / (double)total : 1;
+    if (b->in->progress == NULL)
+        return 0;
+    return b->in->progress(b->in->progress_arg, name, (int64_t)(1000 * (b->from + (b->to - b->from) * share)),
+                           1000, number);
 }
 
 static int report(struct build *b, int64_t done, int64_t total, struct error *e)
 {
-    const struct builder_input *in = b->in;
-    if (in->progress != NULL && in->progress(in->progress_arg, b->phase, done, total, NAN) != 0)
+    if (build_progress(b, b->phase, done, total, NAN) != 0)
         return error_set(e, FL_CANCELLED, "stopped in '%s'", b->phase);
     return FL_OK;
 }
@@ -123,11 +101,12 @@ static int check_input(const struct builder_input *in, enum cache_kind *kind, st
 
 /* --- tags --- */
 
+/* The rows' own tag stands for them: reading them all would take as long as half an epoch. */
 static void digest_rows(XXH3_state_t *s, const struct matrix_file *m, const int32_t *labels)
 {
+    XXH3_64bits_update(s, &m->tag, sizeof m->tag);
     XXH3_64bits_update(s, &m->rows, sizeof m->rows);
     XXH3_64bits_update(s, &m->dim, sizeof m->dim);
-    XXH3_64bits_update(s, m->data, (size_t)m->rows * (size_t)m->dim * sizeof(float));
     XXH3_64bits_update(s, labels, (size_t)m->rows * sizeof *labels);
 }
 
@@ -154,6 +133,8 @@ static int make_tags(struct build *b, struct error *e)
     XXH3_64bits_update(s, &c->k, sizeof c->k);
     XXH3_64bits_update(s, &budget, sizeof budget);
     digest_rows(s, in->calibrate, in->calibrate_labels);
+    if (b->kind == CACHE_LEARNED)
+        XXH3_64bits_update(s, &c->tune, sizeof c->tune);
     if (b->kind == CACHE_LEARNED && in->train_scores != NULL)
         digest_rows(s, in->train_scores, in->train_labels);
     XXH3_64bits_update(s, &in->map_side, sizeof in->map_side);
@@ -165,7 +146,7 @@ static int make_tags(struct build *b, struct error *e)
 
 /* --- projection --- */
 
-static void name_cache(const struct build *b, struct cache *c, uint64_t tag)
+void build_name(const struct build *b, struct cache *c, uint64_t tag)
 {
     strcpy(c->exit, b->in->exit_name);
     memcpy(c->model, b->in->model, sizeof c->model);
@@ -190,7 +171,7 @@ static int save_projection(const struct build *b, const char *path, struct error
     int rc = cache_new(&c, CACHE_KMEANS, b->projection, b->in->classes);
     if (rc != FL_OK)
         return error_set(e, rc, "no memory");
-    name_cache(b, c, b->projection_tag);
+    build_name(b, c, b->projection_tag);
     rc = cache_save(c, path, e);
     cache_free(c);
     return rc;
@@ -211,11 +192,11 @@ static int make_projection(struct build *b, struct error *e)
                              .seed = in->config->seed,
                              .tag = b->projection_tag,
                              .checkpoint = checkpoint,
-                             .progress = in->progress,
-                             .progress_arg = in->progress_arg};
+                             .progress = build_progress,
+                             .progress_arg = b};
     t.recipe.epochs = in->config->train_epochs;
-    if ((rc = path_in(b, done, sizeof done, "projection.cache", e)) != FL_OK ||
-        (rc = path_in(b, checkpoint, sizeof checkpoint, "checkpoint", e)) != FL_OK)
+    if ((rc = build_path(b, done, sizeof done, "projection.cache", e)) != FL_OK ||
+        (rc = build_path(b, checkpoint, sizeof checkpoint, "checkpoint", e)) != FL_OK)
         return rc;
     c = load_tagged(done, b, b->projection_tag);
     if (c != NULL) {
@@ -223,7 +204,7 @@ static int make_projection(struct build *b, struct error *e)
         cache_free(c);
         return FL_OK;
     }
-    t.phase = phase(b, "project");
+    t.phase = build_phase(b, "project", 0.7);
     rc = net_train(&learned, &t, e);
     if (rc == FL_OK) {
         b->projection = projection_retain(learned.projection);
@@ -267,7 +248,7 @@ static int embed(struct build *b, const char *path, struct matrix_file *out, str
     struct matrix_writer *w;
     int64_t have;
     int rc, closed;
-    phase(b, "embed");
+    build_phase(b, "embed", 0.8);
     rc = matrix_writer_open(&w, path, b->projection->nodes, b->projection_tag, &have, NULL);
     if (rc == FL_STALE || rc == FL_CORRUPT) {
         unlink(path);
@@ -373,9 +354,9 @@ static int make_kmeans(struct build *b, const struct matrix_file *embedded, stru
                                 .centroids =
                                     in->budget_bytes == 0 ? unlimited : budget_entries(b, embedded->rows),
                                 .seed = in->config->seed,
-                                .phase = phase(b, "centroids"),
-                                .progress = in->progress,
-                                .progress_arg = in->progress_arg};
+                                .phase = build_phase(b, "centroids", 0.97),
+                                .progress = build_progress,
+                                .progress_arg = b};
     return kmeans_train(&b->cache->kmeans, &t, e);
 }
 
@@ -386,13 +367,13 @@ static int make_index(struct build *b, struct error *e)
     int rc = cache_new(&b->cache, b->kind, b->projection, b->in->classes);
     if (rc != FL_OK)
         return error_set(e, rc, "no memory for the cache of %s", b->in->exit_name);
-    name_cache(b, b->cache, b->cache_tag);
+    build_name(b, b->cache, b->cache_tag);
     if (b->in->budget_bytes > 0 && b->in->budget_bytes < cache_entry_bytes(b->cache))
         return error_set(
             e, FL_CONFIG,
             "%s: %zu bytes hold no entry of %zu bytes: raise cache.memory_mb or lower cache.nodes",
             b->in->exit_name, b->in->budget_bytes, cache_entry_bytes(b->cache));
-    rc = path_in(b, path, sizeof path, "embedded", e);
+    rc = build_path(b, path, sizeof path, "embedded", e);
     if (rc == FL_OK)
         rc = embed(b, path, &embedded, e);
     if (rc == FL_OK)
@@ -400,101 +381,6 @@ static int make_index(struct build *b, struct error *e)
     matrix_close(&embedded);
     if (rc == FL_OK)
         unlink(path);
-    return rc;
-}
-
-/* --- learned --- */
-
-/* The map that descriptors are, without a width; side 0 when they are none, or too small for convolutions. */
-static struct map learned_map(const struct builder_input *in)
-{
-    int side = in->map_side;
-    struct map m = {side, side > 0 ? in->train->dim / (side * side) : 0, LEARNED_WIDTH};
-    if (!map_valid(&m) || map_last(&m) < 1 || side * side * m.channels != in->train->dim)
-        m = (struct map){0, 0, 0};
-    return m;
-}
-
-/* Bytes of a learned cache without its struct. */
-static size_t learned_bytes(const struct builder_input *in, const struct map *m, int nodes)
-{
-    size_t dim = (size_t)(m->side > 0 ? m->channels : in->train->dim), width = (size_t)m->width;
-    size_t weights = m->side > 0 ? MAP_TAPS * (dim + width) * width : dim * (size_t)nodes;
-    size_t biases = m->side > 0 ? 2 * width : (size_t)nodes;
-    return (2 * dim + biases + ((size_t)nodes + 1) * (size_t)in->classes) * sizeof(float) +
-           weights * sizeof(uint16_t);
-}
-
-static bool learned_fits(const struct builder_input *in, const struct map *m, int nodes)
-{
-    int64_t work = m->side > 0 ? map_multiply_adds(m) : (int64_t)in->train->dim * nodes;
-    return (in->budget_bytes == 0 || learned_bytes(in, m, nodes) <= in->budget_bytes) &&
-           (in->most_work == 0 || work <= in->most_work);
-}
-
-/* The largest predictor within the budgets of memory and work. */
-static int choose_size(const struct builder_input *in, struct map *m, int *nodes, struct error *e)
-{
-    *m = learned_map(in);
-    *nodes = LEARNED_NODES;
-    while (m->side > 0 && m->width > 16 && !learned_fits(in, m, map_nodes(m)))
-        m->width -= 16;
-    if (m->side > 0)
-        *nodes = map_nodes(m);
-    while (m->side == 0 && *nodes > 4 && !learned_fits(in, m, *nodes))
-        *nodes -= 4;
-    if (in->budget_bytes > 0 && learned_bytes(in, m, *nodes) > in->budget_bytes)
-        return error_set(
-            e, FL_CONFIG,
-            "%s: %zu bytes hold no predictor of %d features: raise cache.memory_mb or take smaller grids",
-            in->exit_name, in->budget_bytes, in->train->dim);
-    return FL_OK;
-}
-
-/* Few points need more epochs to make as many steps. */
-static int learned_epochs(const struct recipe *how, int64_t rows)
-{
-    int64_t epochs = 1500 * TRAIN_BATCH / rows;
-    return (int)(epochs < how->epochs ? how->epochs : epochs > 100 ? 100 : epochs);
-}
-
-static int make_learned(struct build *b, struct error *e)
-{
-    const struct builder_input *in = b->in;
-    char checkpoint[4096];
-    struct trained learned;
-    struct net_training t = {.rows = in->train,
-                             .labels = in->train_labels,
-                             .scores = in->train_scores,
-                             .classes = in->classes,
-                             .seed = in->config->seed,
-                             .tag = b->cache_tag,
-                             .checkpoint = checkpoint,
-                             .phase = phase(b, "imitate"),
-                             .progress = in->progress,
-                             .progress_arg = in->progress_arg};
-    int rc = choose_size(in, &t.map, &t.nodes, e);
-    if (rc != FL_OK)
-        return rc;
-    t.recipe = t.map.side > 0 ? convolving : imitating;
-    t.recipe.epochs = learned_epochs(&t.recipe, in->train->rows);
-    if (in->train_scores == NULL)
-        t.recipe.loss.distil = 0;
-    rc = path_in(b, checkpoint, sizeof checkpoint, "learned.checkpoint", e);
-    if (rc == FL_OK)
-        rc = net_train(&learned, &t, e);
-    if (rc != FL_OK)
-        return rc;
-    unlink(checkpoint);
-    rc = cache_new(&b->cache, CACHE_LEARNED, learned.projection, in->classes);
-    if (rc == FL_OK) { /* the cache takes the second layer */
-        name_cache(b, b->cache, b->cache_tag);
-        b->cache->learned = (struct predictor){t.nodes, in->classes, learned.weights, learned.bias};
-        learned.weights = learned.bias = NULL;
-    } else {
-        error_set(e, rc, "no memory for the cache of %s", in->exit_name);
-    }
-    trained_release(&learned);
     return rc;
 }
 
@@ -506,7 +392,7 @@ static int calibrate(struct build *b, struct error *e)
     struct cache_verdict *v = malloc((size_t)m->rows * sizeof *v);
     struct cache_scratch *s = NULL;
     int rc = v == NULL ? FL_NOMEM : cache_scratch_new(&s, LOOKUP_BLOCK);
-    phase(b, "calibrate");
+    build_phase(b, "calibrate", 1);
     for (int64_t from = 0; from < m->rows && rc == FL_OK; from += LOOKUP_BLOCK) {
         int n = m->rows - from < LOOKUP_BLOCK ? (int)(m->rows - from) : LOOKUP_BLOCK;
         rc = cache_lookup(b->cache, s, m->data + from * m->dim, n, v + from);
@@ -524,7 +410,7 @@ static int calibrate(struct build *b, struct error *e)
 
 static int build(struct build *b, const char *path, struct error *e)
 {
-    int rc = b->kind == CACHE_LEARNED ? make_learned(b, e) : make_projection(b, e);
+    int rc = b->kind == CACHE_LEARNED ? build_learned(b, e) : make_projection(b, e);
     if (rc == FL_OK && b->kind != CACHE_LEARNED)
         rc = make_index(b, e);
     if (rc == FL_OK)
@@ -541,7 +427,7 @@ int builder_build(struct cache **out, const struct builder_input *in, struct err
         rc = make_tags(&b, e);
     snprintf(suffix, sizeof suffix, "%s.cache", rc == FL_OK ? in->kind : "");
     if (rc == FL_OK)
-        rc = path_in(&b, path, sizeof path, suffix, e);
+        rc = build_path(&b, path, sizeof path, suffix, e);
     if (rc != FL_OK)
         return rc;
     *out = load_tagged(path, &b, b.cache_tag);

@@ -14,6 +14,7 @@
 struct matrix_file {
     int64_t rows;
     int dim;
+    uint64_t tag; /* of what they were made from */
     const float *data;
     size_t mapped_bytes;
 };
@@ -28,9 +29,16 @@ int matrix_writer_open(struct matrix_writer **out, const char *path, int dim, ui
 int matrix_writer_append(struct matrix_writer *w, const float *rows, int n, struct error *e);
 int matrix_writer_close(struct matrix_writer *w, struct error *e); /* fsync */
 
-/* Called from long loops: phase ("project exit4"), done of total, a number to show (loss). Non-zero return =
- * stop (FL_CANCELLED; work done so far is on disk). */
+/* Called from long loops: phase ("exit4: project"), done of total, a number to show (loss). Non-zero return =
+ * stop (FL_CANCELLED; work done so far is on disk). builder_build tells how far the whole cache has come,
+ * whatever the phase. */
 typedef int (*builder_progress)(void *arg, const char *phase, int64_t done, int64_t total, double number);
+
+/* How a learned cache was taught. */
+struct builder_recipe {
+    int tried; /* recipes, of which this one was taken; 0: it is the one that others do well with */
+    double rate, drop;
+};
 
 struct builder_input {
     const char *exit_name;
@@ -51,6 +59,7 @@ struct builder_input {
         *train_scores; /* the model's, [rows][classes], for `learned` to imitate; NULL: labels alone */
     int map_side;      /* descriptors are maps [side][side][channels] (map.h); 0: they are not */
     int64_t most_work; /* multiply-adds that a learned cache's look-up may take; 0: no limit */
+    struct builder_recipe *recipe; /* filled for `learned`; may be NULL */
 };
 
 /* Trains the projection (or loads it from work_dir when it was made from the same input), builds the index,

@@ -66,6 +66,7 @@ int matrix_open(struct matrix_file *m, const char *path, struct error *e)
             rc = error_set(e, FL_IO, "%s cannot be mapped: %s", path, strerror(errno));
         } else {
             m->dim = h.dim;
+            m->tag = h.tag;
             m->rows = rows_in(st.st_size, h.dim);
             m->data = (const void *)(map + sizeof h);
             m->mapped_bytes = (size_t)st.st_size;

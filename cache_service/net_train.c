@@ -6,6 +6,7 @@
 #include "net_train.h"
 
 #include <errno.h>
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,7 @@
 #include <xxhash.h>
 
 #include "net_store.h"
+#include "predictor.h"
 
 #define WARM  0.1 /* share of the steps in which the rate rises */
 #define MAGIC "FLCHECK"
@@ -34,7 +36,8 @@ struct trainer {
     int64_t learned, held_out;
     int64_t steps; /* taken so far */
     int epoch;     /* finished so far */
-    double best_loss, best_agreement;
+    double best_loss, best_agreement, best_risk;
+    struct sureness *sure; /* [held_out] */
 };
 
 void trained_release(struct trained *t)
@@ -47,19 +50,26 @@ void trained_release(struct trained *t)
 
 /* --- the input: which rows, their mean and spread --- */
 
+static int64_t row_count(const struct net_training *t)
+{
+    return t->limit > 0 && t->limit < t->rows->rows ? t->limit : t->rows->rows;
+}
+
+/* A loop without a way out, which compilers make wide. */
+static bool all_finite(const float *x, int n)
+{
+    int bad = 0;
+    for (int i = 0; i < n; i++)
+        bad |= !(fabsf(x[i]) <= FLT_MAX);
+    return !bad;
+}
+
 static bool row_usable(const struct net_training *t, int64_t row)
 {
-    const float *x = t->rows->data + row * t->rows->dim;
-    float poison = 0;
     if (t->labels[row] < 0 || t->labels[row] >= t->classes)
         return false;
-    for (int i = 0; i < t->rows->dim; i++)
-        poison += x[i] * 0.0f;
-    if (t->scores != NULL) {
-        for (int c = 0; c < t->classes; c++)
-            poison += t->scores->data[row * t->classes + c] * 0.0f;
-    }
-    return poison == 0;
+    return all_finite(t->rows->data + row * t->rows->dim, t->rows->dim) &&
+           (t->scores == NULL || all_finite(t->scores->data + row * t->classes, t->classes));
 }
 
 /* Adds a row to the sums of x and x^2 around `first`; of a map, all cells count for their channel. */
@@ -86,7 +96,8 @@ static int measure(struct trainer *r, struct error *e)
     if (sum == NULL)
         return error_set(e, FL_NOMEM, "no memory for %d features", features);
     square = sum + features;
-    for (int64_t row = 0; row < r->t->rows->rows; row++) {
+    for (int64_t i = 0; i < row_count(r->t); i++) {
+        int64_t row = i * r->t->rows->rows / row_count(r->t);
         const float *x = r->t->rows->data + row * dim;
         if (!row_usable(r->t, row))
             continue;
@@ -125,7 +136,7 @@ struct checkpoint_header {
     uint64_t checksum, tag;
     int32_t dim, nodes, classes, epoch;
     int64_t steps;
-    double best_loss, best_agreement;
+    double best_loss, best_agreement, best_risk;
 };
 
 static uint64_t checkpoint_sum(const struct trainer *r, const struct checkpoint_header *h)
@@ -146,8 +157,8 @@ static uint64_t checkpoint_sum(const struct trainer *r, const struct checkpoint_
 static int checkpoint_save(const struct trainer *r, struct error *e)
 {
     struct checkpoint_header h = {
-        MAGIC,    0,        r->t->tag,    r->net.shape.dim, r->net.shape.nodes, r->net.shape.classes,
-        r->epoch, r->steps, r->best_loss, r->best_agreement};
+        MAGIC,    0,        r->t->tag,    r->net.shape.dim,  r->net.shape.nodes, r->net.shape.classes,
+        r->epoch, r->steps, r->best_loss, r->best_agreement, r->best_risk};
     char temporary[4096];
     FILE *f;
     bool ok;
@@ -191,6 +202,7 @@ static bool checkpoint_load(struct trainer *r)
         r->steps = h.steps;
         r->best_loss = h.best_loss;
         r->best_agreement = h.best_agreement;
+        r->best_risk = h.best_risk;
     }
     return ok;
 }
@@ -308,28 +320,47 @@ static double train_batch(struct trainer *r, int n, struct shuffle *s)
     return loss;
 }
 
+static int by_confidence(const void *a, const void *b)
+{
+    float x = ((const struct sureness *)a)->confidence, y = ((const struct sureness *)b)->confidence;
+    return x > y ? -1 : x < y;
+}
+
+double risk_coverage(struct sureness *v, int64_t n)
+{
+    double wrong = 0, area = 0;
+    qsort(v, (size_t)n, sizeof *v, by_confidence);
+    for (int64_t i = 0; i < n; i++) {
+        wrong += v[i].wrong;
+        area += wrong / (double)(i + 1);
+    }
+    return n > 0 ? area / (double)n : NAN;
+}
+
 /* Judges the epoch by the held-out rows and keeps its parameters when it is the best so far. */
 static void judge_epoch(struct trainer *r)
 {
     static const struct net_loss plain = {0, 1};
-    double loss = 0, agree = 0;
+    double loss = 0;
+    int64_t agree = 0;
     int classes = r->net.shape.classes;
     for (int64_t from = 0; from < r->held_out; from += TRAIN_BATCH) {
         int n = r->held_out - from < TRAIN_BATCH ? (int)(r->held_out - from) : TRAIN_BATCH;
         load_batch(r, r->held + from, n, 0);
         net_forward(&r->net, &r->batch, n, 0, NULL);
         for (int i = 0; i < n; i++) {
-            const float *score = r->batch.out + (size_t)i * (size_t)classes;
-            int best = 0;
-            for (int c = 1; c < classes; c++)
-                best = score[c] > score[best] ? c : best;
-            agree += best == r->t->labels[r->held[from + i]];
+            struct sureness *s = &r->sure[from + i];
+            int32_t label =
+                predictor_label(r->batch.out + (size_t)i * (size_t)classes, classes, &s->confidence);
+            s->wrong = label != r->t->labels[r->held[from + i]];
+            agree += !s->wrong;
         }
         loss += net_loss(&r->batch, n, classes, &plain);
     }
     if (r->held_out > 0 && !(loss / (double)r->held_out >= r->best_loss)) {
         r->best_loss = loss / (double)r->held_out;
-        r->best_agreement = agree / (double)r->held_out;
+        r->best_agreement = (double)agree / (double)r->held_out;
+        r->best_risk = risk_coverage(r->sure, r->held_out);
         memcpy(r->run[BEST], r->run[PARAMETERS], r->size * sizeof(float));
     }
 }
@@ -370,13 +401,13 @@ static void start(struct trainer *r)
     net_initialise(&r->net, r->t->recipe.start, &s);
     r->epoch = 0;
     r->steps = 0;
-    r->best_loss = r->best_agreement = NAN;
+    r->best_loss = r->best_agreement = r->best_risk = NAN;
 }
 
 static int trainer_open(struct trainer *r, const struct net_training *t)
 {
     struct net_shape shape = {t->rows->dim, t->nodes, t->classes, t->map};
-    size_t rows = (size_t)t->rows->rows + 1;
+    size_t rows = (size_t)row_count(t) + 1;
     r->t = t;
     r->size = net_floats(&shape);
     for (int i = 0; i < (t->recipe.held_out > 0 ? RUNS : BEST); i++) {
@@ -387,7 +418,9 @@ static int trainer_open(struct trainer *r, const struct net_training *t)
     r->gradient = malloc(net_largest_piece(&shape) * sizeof *r->gradient);
     r->row = malloc(rows * sizeof *r->row);
     r->order = malloc(rows * sizeof *r->order);
-    if (!r->gradient || !r->row || !r->order || net_batch_new(&r->batch, TRAIN_BATCH, &shape) != FL_OK)
+    r->sure = malloc(rows * sizeof *r->sure);
+    if (!r->gradient || !r->row || !r->order || !r->sure ||
+        net_batch_new(&r->batch, TRAIN_BATCH, &shape) != FL_OK)
         return FL_NOMEM;
     r->net = net_over(r->run[PARAMETERS], &shape);
     return t->map.side > 0 ? projection_new_map(&r->p, &t->map)
@@ -401,6 +434,7 @@ static void trainer_close(struct trainer *r)
     free(r->gradient);
     free(r->row);
     free(r->order);
+    free(r->sure);
     net_batch_free(&r->batch);
     projection_release(r->p);
 }
@@ -423,6 +457,7 @@ static int conclude(struct trainer *r, struct trained *out)
     out->projection = projection_retain(r->p);
     out->held_out_loss = r->best_loss;
     out->held_out_agreement = r->best_agreement;
+    out->held_out_risk = r->best_risk;
     return FL_OK;
 }
 

@@ -32,7 +32,8 @@ struct net_training {
     const int32_t *labels; /* rows with a label outside 0..classes-1, or a descriptor that is not finite, are
                               passed over */
     const struct matrix_file
-        *scores; /* the teacher's, [rows][classes], for recipe.loss.distil > 0; or NULL */
+        *scores;   /* the teacher's, [rows][classes], for recipe.loss.distil > 0; or NULL */
+    int64_t limit; /* rows to learn from and to hold out, evenly spread over all; 0: all of them */
     int classes, nodes;
     struct map
         map; /* of the descriptor, when it is to be looked at by convolutions; nodes is map_nodes() then */
@@ -49,8 +50,18 @@ struct net_training {
 struct trained {
     struct projection *projection;
     float *weights, *bias;
-    double held_out_loss, held_out_agreement; /* of the epoch that was taken; NaN when nothing was held out */
+    /* Of the epoch that was taken; NaN when nothing was held out. Risk: the area under the risk-coverage
+     * curve (Geifman and El-Yaniv 2017), the mean share of wrong answers among the surest 1, 2, .. n points.
+     */
+    double held_out_loss, held_out_agreement, held_out_risk;
 };
+/* Of n points with these confidences, which it puts into order, wrong answers among them: the area above. */
+struct sureness {
+    float confidence;
+    bool wrong;
+};
+double risk_coverage(struct sureness *v, int64_t n);
+
 void trained_release(struct trained *t);
 
 /* The same input, seed and number of BLAS threads give the same result, also when it was interrupted

@@ -15,10 +15,6 @@
 #include "stages/exec.h"
 #include "state.h"
 
-/* Of the network's work, for each look-up of a learned cache: a look-up that takes longer must answer many
- * more requests to be worth it. */
-#define LOOKUP_WORK 0.006
-
 static const struct usage usage = {
     "build",
     "",
@@ -69,85 +65,6 @@ static int extract_one(struct build *b, struct extracted *out, const struct data
     if (!rc)
         rc = state_make(directory, e);
     return rc ? rc : extract(out, &x, e);
-}
-
-/* --- candidates --- */
-
-/* The pipeline file names a kind for this very exit. */
-static bool pinned(const struct build *b, int i)
-{
-    for (int j = 0; j < b->pipeline->n_exits; j++)
-        if (!strcmp(b->pipeline->exit[j].name, b->place.exit[i].name))
-            return b->pipeline->exit[j].kind != NULL;
-    return false;
-}
-
-static bool candidate(const struct build *b, int i, int k)
-{
-    const struct placed_exit *exit = &b->place.exit[i];
-
-    if (!has_cache(exit))
-        return false;
-    return b->compare && !pinned(b, i) ? b->wanted[k] : kinds_index(exit->kind) == k;
-}
-
-/* Multiply-adds of one request. */
-static double network_work(const struct graph *g)
-{
-    double flops = 0;
-    for (int i = 0; i < g->n_nodes; i++)
-        flops += graph_node_flops(g, i, 1);
-    return flops / 2;
-}
-
-/* Copies are for what learns; points and centroids are made of the data themselves. */
-static int64_t rows_for(const struct build *b, int k)
-{
-    return !strcmp(kinds_name[k], "learned") ? b->train.rows : b->train.records;
-}
-
-static int build_candidate(struct build *b, int i, int k, struct error *e)
-{
-    const struct placed_exit *exit = &b->place.exit[i];
-    struct matrix_file train = b->train.descriptor[i], scores = b->train.scores;
-    char work[STATE_PATH_BYTES];
-    struct builder_input in = {
-        .exit_name = exit->name,
-        .kind = kinds_name[k],
-        .classes = b->train.classes,
-        .train = &train,
-        .train_labels = b->train.label,
-        .train_scores = &scores,
-        .calibrate = &b->calibrate.descriptor[i],
-        .calibrate_labels = b->calibrate.label,
-        .config = &b->pipeline->cache,
-        .budget_bytes = b->budget,
-        .work_dir = work,
-        .progress = on_progress,
-        .progress_arg = b,
-        .map_side = b->train.side[i],
-        .most_work = (int64_t)(LOOKUP_WORK * network_work(b->graph)),
-    };
-    int rc;
-
-    train.rows = scores.rows = rows_for(b, k);
-    memcpy(in.model, b->graph->digest, sizeof in.model);
-    if ((rc = state_path(work, b->pipeline, e, "build/exits/%s", exit->name)) || (rc = state_make(work, e)))
-        return rc;
-    if ((rc = builder_build(&b->made[k][i], &in, e)))
-        return error_wrap(e, (enum fl_code)rc, "exit %s", exit->name);
-    return FL_OK;
-}
-
-static int build_candidates(struct build *b, struct error *e)
-{
-    int rc = FL_OK;
-
-    for (int i = 0; !rc && i < b->place.n_exits; i++)
-        for (int k = 0; !rc && k < KINDS; k++)
-            if (candidate(b, i, k))
-                rc = build_candidate(b, i, k, e);
-    return rc;
 }
 
 /* --- winners --- */
@@ -316,7 +233,7 @@ static int divide_budget(struct build *b, struct error *e)
 static int copies(const struct build *b)
 {
     for (int i = 0; i < b->place.n_exits; i++)
-        if (candidate(b, i, kinds_index("learned")))
+        if (build_wants(b, i, kinds_index("learned")))
             return b->pipeline->cache.augment;
     return 0;
 }

@@ -30,8 +30,15 @@ struct build {
     struct cache *cache[PIPELINE_MAX_EXITS]; /* the winners; NULL: none */
     struct promised promised;                /* of the winners: evidence; the rest for threshold: risk */
     struct manifest manifest;
+    struct builder_recipe recipe[PIPELINE_MAX_EXITS]; /* of learned caches */
     struct built built[PIPELINE_MAX_EXITS];
 };
+
+/* Whether a cache of kind k is to be made for exit i. */
+bool build_wants(const struct build *b, int i, int k);
+/* Fills b->made from what was extracted, on all of b->threads. FL_CANCELLED, and whatever builder_build says.
+ */
+int build_candidates(struct build *b, struct error *e);
 
 int build_print_json(const struct build *b, struct error *e);
 int build_print_table(const struct build *b, struct error *e);

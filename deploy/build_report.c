@@ -1,10 +1,16 @@
 /* build_report.c - what `freezeline build` prints: the caches, the contest of kinds, the promise */
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "build.h"
 #include "report.h"
 #include "table.h"
+
+static bool is_learned(const struct build *b, int i)
+{
+    return b->cache[i] && !strcmp(b->built[i].info.kind, "learned");
+}
 
 int build_print_json(const struct build *b, struct error *e)
 {
@@ -13,19 +19,24 @@ int build_print_json(const struct build *b, struct error *e)
 
     for (int i = 0; i < b->place.n_exits; i++) {
         const struct built *o = &b->built[i];
+        json_t *exit;
         if (!b->cache[i])
             continue;
         total += o->info.total_bytes;
-        json_array_append_new(
-            exits,
-            json_pack("{s:s, s:s, s:i, s:i, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o}", "name",
-                      b->place.exit[i].name, "kind", o->info.kind, "dim", o->info.dim, "nodes", o->info.nodes,
-                      "entries", (json_int_t)o->info.entries, "projection_bytes",
-                      (json_int_t)o->info.projection_bytes, "index_bytes", (json_int_t)o->info.index_bytes,
-                      "bytes", (json_int_t)o->info.total_bytes, "threshold", report_number(o->info.threshold),
-                      "calibration_hit_share", report_rounded(o->hit_share, 6), "calibration_agreement",
-                      report_rounded(o->agreement, 6), "calibration_label_agreement",
-                      report_rounded(o->label_agreement, 6)));
+        exit = json_pack(
+            "{s:s, s:s, s:i, s:i, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o}", "name", b->place.exit[i].name,
+            "kind", o->info.kind, "dim", o->info.dim, "nodes", o->info.nodes, "entries",
+            (json_int_t)o->info.entries, "projection_bytes", (json_int_t)o->info.projection_bytes,
+            "index_bytes", (json_int_t)o->info.index_bytes, "bytes", (json_int_t)o->info.total_bytes,
+            "threshold", report_number(o->info.threshold), "calibration_hit_share",
+            report_rounded(o->hit_share, 6), "calibration_agreement", report_rounded(o->agreement, 6),
+            "calibration_label_agreement", report_rounded(o->label_agreement, 6));
+        if (exit && is_learned(b, i))
+            json_object_set_new(exit, "recipe",
+                                json_pack("{s:i, s:o, s:o}", "tried", b->recipe[i].tried, "rate",
+                                          report_rounded(b->recipe[i].rate, 6), "drop",
+                                          report_rounded(b->recipe[i].drop, 6)));
+        json_array_append_new(exits, exit);
     }
     root = json_pack("{s:s, s:I, s:I, s:I, s:o}", "model", b->pipeline->model, "train",
                      (json_int_t)b->train.rows, "calibrate", (json_int_t)b->calibrate.rows, "cache_bytes",
@@ -58,6 +69,24 @@ static void table_exit(struct table *t, const struct placed_exit *exit, const st
         table_cell(t, "%.2f%%", 100 * o->agreement);
 }
 
+/* "exit2 rate 0.009, drop 0; .." */
+static void print_recipes(const struct build *b)
+{
+    bool any = false;
+    for (int i = 0; i < b->place.n_exits; i++) {
+        if (!is_learned(b, i) || !b->recipe[i].tried)
+            continue;
+        if (any)
+            printf("; ");
+        else
+            printf("taught as the best of %d ways does: ", b->recipe[i].tried);
+        printf("%s rate %.2g, drop %.2g", b->place.exit[i].name, b->recipe[i].rate, b->recipe[i].drop);
+        any = true;
+    }
+    if (any)
+        printf("\n");
+}
+
 int build_print_table(const struct build *b, struct error *e)
 {
     struct table *t;
@@ -74,6 +103,7 @@ int build_print_table(const struct build *b, struct error *e)
     printf(
         "\nbuilt from %lld records; thresholds (and the last three columns) from %lld others; in %s/caches\n",
         (long long)b->train.rows, (long long)b->calibrate.rows, b->pipeline->state);
+    print_recipes(b);
     if (!rc && b->compare)
         rc = kinds_print(&b->contest, e);
     if (!rc && b->pipeline->cache.rule == THRESHOLD_RISK)

@@ -69,6 +69,7 @@ struct cache_config {
     int wait_us; /* longest time that a stage holds a batch back for a verdict */
     int train_epochs;
     int augment; /* copies of each training picture, for learned caches */
+    double tune; /* share of a learned cache's training that goes into choosing how to teach it */
     uint64_t seed;
     char *promise;            /* "accuracy" | "agreement"; for THRESHOLD_RISK */
     double max_accuracy_loss; /* points: 1 is a loss of 0.01 */

@@ -110,6 +110,8 @@ const struct key pipeline_keys[] = {
     {"cache.augment", KEY_INT, ROOT(cache.augment), "2", RANGE(0, 100),
      .help =
          "learned: copies of each training picture, mirrored, shifted, mixed; 0 where that makes no sense"},
+    {"cache.tune", KEY_DOUBLE, ROOT(cache.tune), "0.2", RANGE(0, 10),
+     .help = "learned: time for choosing how to teach, as a share of the teaching; 0 = the usual way"},
     {"cache.seed", KEY_UINT64, ROOT(cache.seed), "1", RANGE(0, 9007199254740992.0),
      .help = "of everything random in a build"},
     {"redis.endpoint", KEY_REDIS, ROOT(redis.endpoint), .example = "127.0.0.1:6379",

@@ -7,6 +7,7 @@
 #include "cache_service/kmeans_train.h"
 #include "cache_service/net_train.h"
 #include "cache_service/threshold.h"
+#include "cache_service/tune.h"
 
 enum { DIM = 12, CLASSES = 3, TRAIN = 600, CALIBRATE = 150 };
 
@@ -47,7 +48,7 @@ static struct world *world_new(const char *kind, int missing)
     snprintf(path, sizeof path, "%s/calibrate.rows", w->dir);
     sample_rows(path, w->calibrate_labels, CALIBRATE, DIM, CLASSES, missing, 2);
     assert_int_equal(matrix_open(&w->calibrate, path, NULL), FL_OK);
-    w->config = (struct cache_config){.nodes = 16, .k = 5, .train_epochs = 4, .seed = 9};
+    w->config = (struct cache_config){.nodes = 16, .k = 5, .train_epochs = 4, .tune = 2, .seed = 9};
     w->in = (struct builder_input){.exit_name = "exit1",
                                    .kind = kind,
                                    .classes = CLASSES,
@@ -340,6 +341,55 @@ static void test_kmeans_finds_separate_groups(void **state)
     free(k.count);
 }
 
+static void test_risk_coverage(void **state)
+{
+    /* surest first: right, wrong, right, wrong; shares of wrong among the first 1, 2, 3, 4: 0, 1/2, 1/3, 1/2
+     */
+    struct sureness v[] = {{1, true}, {9, false}, {5, true}, {3, false}};
+    struct sureness all[] = {{1, true}, {2, true}};
+    (void)state;
+    assert_true(fabs(risk_coverage(v, 4) - (0.5 + 1.0 / 3 + 0.5) / 4) < 1e-12);
+    assert_true(risk_coverage(all, 2) == 1);
+    assert_true(isnan(risk_coverage(v, 0)));
+}
+
+/* Rates that are a thousand times too low or too high teach nothing in a short time. */
+static void check_tuned(float rate, float lowest, float highest)
+{
+    struct world *w = world_new("learned", -1);
+    struct net_training t = {.rows = &w->train,
+                             .labels = w->train_labels,
+                             .classes = CLASSES,
+                             .nodes = 16,
+                             .seed = 4,
+                             .phase = "tune",
+                             .progress = stop_there,
+                             .progress_arg = w};
+    struct recipe best = {.epochs = 200, .rate = rate, .start = 1, .drop = 0.5f, .loss = {0, 1}},
+                  again = best;
+    int tried, rc;
+    struct error e;
+    rc = tune(&best, &tried, &t, 1, &e);
+    assert_int_equal(rc, FL_OK);
+    assert_int_equal(tried, TUNE_RECIPES);
+    assert_true(best.rate >= lowest && best.rate <= highest);
+    assert_int_equal(tune(&again, &tried, &t, 1, &e), FL_OK); /* the same again */
+    assert_true(again.rate == best.rate && again.drop == best.drop);
+    w->stop_at = w->calls + 3;
+    assert_int_equal(tune(&again, &tried, &t, 1, &e), FL_CANCELLED);
+    assert_int_equal(tune(&again, &tried, &t, 0.01, &e), FL_OK); /* too little to tell */
+    assert_int_equal(tried, 0);
+    assert_true(again.rate == best.rate);
+    world_free(w);
+}
+
+static void test_tuning_finds_the_rate(void **state)
+{
+    (void)state;
+    check_tuned(1e-5f, 3e-5f, 3e-5f); /* of 1/3, 1, 3 times the highest is the least too low */
+    check_tuned(30, 10, 10);
+}
+
 static void test_max_wrong(void **state)
 {
     struct cache_verdict v[] = {
@@ -401,6 +451,8 @@ int main(void)
                                        cmocka_unit_test(test_rows_that_are_not_finite),
                                        cmocka_unit_test(test_a_constant_feature_has_no_weight),
                                        cmocka_unit_test(test_kmeans_finds_separate_groups),
+                                       cmocka_unit_test(test_risk_coverage),
+                                       cmocka_unit_test(test_tuning_finds_the_rate),
                                        cmocka_unit_test(test_max_wrong),
                                        cmocka_unit_test(test_matrix_files)};
     return cmocka_run_group_tests(tests, NULL, NULL);

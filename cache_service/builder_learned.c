@@ -1,0 +1,185 @@
+/* builder_learned.c - a learned cache: how large, taught how, teaching
+ *
+ * In work_dir: EXIT.recipe when it is chosen, EXIT.learned.checkpoint while it is taught.
+ */
+#include "builder_parts.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tune.h"
+
+#define LEARNED_NODES 512 /* of the dense layer, or what its budget allows */
+#define LEARNED_WIDTH 128 /* of the convolutions, likewise */
+#define TUNE_SHARE    0.2 /* of the time, for progress */
+
+/* Two points mixed and a third of everything dropped: 35,000 points are few for so many weights. A higher
+ * temperature or more of the teacher makes scores worse at telling which answers can be trusted. */
+static const struct recipe imitating = {.epochs = 20,
+                                        .rate = 2e-3f,
+                                        .decay = 0.05f,
+                                        .start = 1,
+                                        .drop_input = 0.3f,
+                                        .drop = 0.3f,
+                                        .mixup = 0.4f,
+                                        .loss = {.distil = 0.5f, .temperature = 2},
+                                        .held_out = 0.05f};
+
+/* Of maps: convolutions share their weights between places, so they need less to keep them from learning
+ * points by heart. */
+static const struct recipe convolving = {.epochs = 5,
+                                         .rate = 9e-3f,
+                                         .decay = 0.05f,
+                                         .start = 1,
+                                         .drop = 0.1f,
+                                         .loss = {.distil = 0.7f, .temperature = 2},
+                                         .held_out = 0.05f};
+
+/* The map that descriptors are, without a width; side 0 when they are none, or too small for convolutions. */
+static struct map learned_map(const struct builder_input *in)
+{
+    int side = in->map_side;
+    struct map m = {side, side > 0 ? in->train->dim / (side * side) : 0, LEARNED_WIDTH};
+    if (!map_valid(&m) || map_last(&m) < 1 || side * side * m.channels != in->train->dim)
+        m = (struct map){0, 0, 0};
+    return m;
+}
+
+/* Bytes of a learned cache without its struct. */
+static size_t learned_bytes(const struct builder_input *in, const struct map *m, int nodes)
+{
+    size_t dim = (size_t)(m->side > 0 ? m->channels : in->train->dim), width = (size_t)m->width;
+    size_t weights = m->side > 0 ? MAP_TAPS * (dim + width) * width : dim * (size_t)nodes;
+    size_t biases = m->side > 0 ? 2 * width : (size_t)nodes;
+    return (2 * dim + biases + ((size_t)nodes + 1) * (size_t)in->classes) * sizeof(float) +
+           weights * sizeof(uint16_t);
+}
+
+static bool learned_fits(const struct builder_input *in, const struct map *m, int nodes)
+{
+    int64_t work = m->side > 0 ? map_multiply_adds(m) : (int64_t)in->train->dim * nodes;
+    return (in->budget_bytes == 0 || learned_bytes(in, m, nodes) <= in->budget_bytes) &&
+           (in->most_work == 0 || work <= in->most_work);
+}
+
+/* The largest predictor within the budgets of memory and work. */
+static int choose_size(const struct builder_input *in, struct map *m, int *nodes, struct error *e)
+{
+    *m = learned_map(in);
+    *nodes = LEARNED_NODES;
+    while (m->side > 0 && m->width > 16 && !learned_fits(in, m, map_nodes(m)))
+        m->width -= 16;
+    if (m->side > 0)
+        *nodes = map_nodes(m);
+    while (m->side == 0 && *nodes > 4 && !learned_fits(in, m, *nodes))
+        *nodes -= 4;
+    if (in->budget_bytes > 0 && learned_bytes(in, m, *nodes) > in->budget_bytes)
+        return error_set(
+            e, FL_CONFIG,
+            "%s: %zu bytes hold no predictor of %d features: raise cache.memory_mb or take smaller grids",
+            in->exit_name, in->budget_bytes, in->train->dim);
+    return FL_OK;
+}
+
+/* Few points need more epochs to make as many steps. */
+static int learned_epochs(const struct recipe *how, int64_t rows)
+{
+    int64_t epochs = 1500 * TRAIN_BATCH / rows;
+    return (int)(epochs < how->epochs ? how->epochs : epochs > 100 ? 100 : epochs);
+}
+
+/* ---- which recipe: kept on disk, as the training that follows it may be interrupted ---- */
+
+static bool recipe_load(const char *path, uint64_t tag, struct recipe *r, int *tried)
+{
+    FILE *f = fopen(path, "re");
+    unsigned long long of = 0;
+    struct recipe read = *r;
+    int n = 0;
+    bool ok;
+    if (f == NULL)
+        return false;
+    ok = fscanf(f, "recipe %llx tried %d rate %g drop %g input %g", &of, &n, &read.rate, &read.drop,
+                &read.drop_input) == 5 &&
+         of == tag;
+    fclose(f);
+    if (ok) {
+        *r = read;
+        *tried = n;
+    }
+    return ok;
+}
+
+static int recipe_save(const char *path, uint64_t tag, const struct recipe *r, int tried, struct error *e)
+{
+    FILE *f = fopen(path, "we");
+    bool ok;
+    if (f == NULL)
+        return error_set(e, FL_IO, "%s: %s", path, strerror(errno));
+    ok = fprintf(f, "recipe %llx tried %d rate %.9g drop %.9g input %.9g\n", (unsigned long long)tag, tried,
+                 (double)r->rate, (double)r->drop, (double)r->drop_input) > 0;
+    ok = fclose(f) == 0 && ok;
+    return ok ? FL_OK : error_set(e, FL_IO, "%s: %s", path, strerror(errno));
+}
+
+static int choose_recipe(struct build *b, struct net_training *t, struct error *e)
+{
+    const struct builder_input *in = b->in;
+    char path[4096];
+    int tried, rc;
+    t->recipe = t->map.side > 0 ? convolving : imitating;
+    t->recipe.epochs = learned_epochs(&t->recipe, in->train->rows);
+    if (in->train_scores == NULL)
+        t->recipe.loss.distil = 0;
+    if ((rc = build_path(b, path, sizeof path, "recipe", e)) != FL_OK)
+        return rc;
+    if (!recipe_load(path, b->cache_tag, &t->recipe, &tried)) {
+        t->phase = build_phase(b, "tune", TUNE_SHARE);
+        rc = tune(&t->recipe, &tried, t, in->config->tune, e);
+        if (rc == FL_OK)
+            rc = recipe_save(path, b->cache_tag, &t->recipe, tried, e);
+    }
+    if (rc == FL_OK && in->recipe != NULL)
+        *in->recipe = (struct builder_recipe){tried, (double)t->recipe.rate, (double)t->recipe.drop};
+    return rc;
+}
+
+int build_learned(struct build *b, struct error *e)
+{
+    const struct builder_input *in = b->in;
+    char checkpoint[4096];
+    struct trained learned;
+    struct net_training t = {.rows = in->train,
+                             .labels = in->train_labels,
+                             .scores = in->train_scores,
+                             .classes = in->classes,
+                             .seed = in->config->seed,
+                             .tag = b->cache_tag,
+                             .checkpoint = checkpoint,
+                             .progress = build_progress,
+                             .progress_arg = b};
+    int rc = choose_size(in, &t.map, &t.nodes, e);
+    if (rc == FL_OK)
+        rc = choose_recipe(b, &t, e);
+    t.phase = build_phase(b, "imitate", 0.99);
+    if (rc == FL_OK)
+        rc = build_path(b, checkpoint, sizeof checkpoint, "learned.checkpoint", e);
+    if (rc == FL_OK)
+        rc = net_train(&learned, &t, e);
+    if (rc != FL_OK)
+        return rc;
+    unlink(checkpoint);
+    rc = cache_new(&b->cache, CACHE_LEARNED, learned.projection, in->classes);
+    if (rc == FL_OK) { /* the cache takes the second layer */
+        build_name(b, b->cache, b->cache_tag);
+        b->cache->learned = (struct predictor){t.nodes, in->classes, learned.weights, learned.bias};
+        learned.weights = learned.bias = NULL;
+    } else {
+        error_set(e, rc, "no memory for the cache of %s", in->exit_name);
+    }
+    trained_release(&learned);
+    return rc;
+}
