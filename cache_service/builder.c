@@ -431,8 +431,10 @@ int builder_build(struct cache **out, const struct builder_input *in, struct err
     if (rc != FL_OK)
         return rc;
     *out = load_tagged(path, &b, b.cache_tag);
-    if (*out != NULL)
+    if (*out != NULL) {
+        build_recall_recipe(&b);
         return FL_OK;
+    }
     rc = build(&b, path, e);
     projection_release(b.projection);
     if (rc != FL_OK) {

@@ -30,7 +30,7 @@ static const struct recipe imitating = {.epochs = 20,
 
 /* Of maps: convolutions share their weights between places, so they need less to keep them from learning
  * points by heart. */
-static const struct recipe convolving = {.epochs = 5,
+static const struct recipe convolving = {.epochs = 4,
                                          .rate = 9e-3f,
                                          .decay = 0.05f,
                                          .start = 1,
@@ -125,6 +125,22 @@ static int recipe_save(const char *path, uint64_t tag, const struct recipe *r, i
     return ok ? FL_OK : error_set(e, FL_IO, "%s: %s", path, strerror(errno));
 }
 
+static void tell_recipe(const struct build *b, const struct recipe *r, int tried)
+{
+    if (b->in->recipe != NULL)
+        *b->in->recipe = (struct builder_recipe){tried, (double)r->rate, (double)r->drop};
+}
+
+void build_recall_recipe(const struct build *b)
+{
+    struct recipe r = convolving;
+    char path[4096];
+    int tried;
+    if (build_path(b, path, sizeof path, "recipe", NULL) == FL_OK &&
+        recipe_load(path, b->cache_tag, &r, &tried))
+        tell_recipe(b, &r, tried);
+}
+
 static int choose_recipe(struct build *b, struct net_training *t, struct error *e)
 {
     const struct builder_input *in = b->in;
@@ -142,8 +158,8 @@ static int choose_recipe(struct build *b, struct net_training *t, struct error *
         if (rc == FL_OK)
             rc = recipe_save(path, b->cache_tag, &t->recipe, tried, e);
     }
-    if (rc == FL_OK && in->recipe != NULL)
-        *in->recipe = (struct builder_recipe){tried, (double)t->recipe.rate, (double)t->recipe.drop};
+    if (rc == FL_OK)
+        tell_recipe(b, &t->recipe, tried);
     return rc;
 }
 

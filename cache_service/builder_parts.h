@@ -27,5 +27,7 @@ void build_name(const struct build *b, struct cache *c, uint64_t tag);
 
 /* Teaches b->cache. */
 int build_learned(struct build *b, struct error *e);
+/* Tells how a cache that is there already was taught. */
+void build_recall_recipe(const struct build *b);
 
 #endif

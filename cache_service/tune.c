@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 #define KEPT     3    /* one in so many goes on to the next round */
-#define LEAST    5000 /* points (or as many seen again) that tell recipes apart: some 20 steps */
+#define LEAST    4000 /* points (or as many seen again) that tell recipes apart: some 20 steps */
 #define HELD_OUT 0.25f
 
 struct trial {
