@@ -16,14 +16,15 @@
 #define LEARNED_WIDTH 128 /* of the convolutions, likewise */
 #define TUNE_SHARE    0.2 /* of the time, for progress */
 
-/* Two points mixed and a third of everything dropped: 35,000 points are few for so many weights. A higher
- * temperature or more of the teacher makes scores worse at telling which answers can be trusted. */
+/* Where tuning starts. Two points are mixed and some of everything is dropped: 35,000 points are few for so
+ * many weights. A higher temperature or more of the teacher makes scores worse at telling which answers can
+ * be trusted. */
 static const struct recipe imitating = {.epochs = 20,
-                                        .rate = 2e-3f,
+                                        .rate = 6e-3f,
                                         .decay = 0.05f,
                                         .start = 1,
-                                        .drop_input = 0.3f,
-                                        .drop = 0.3f,
+                                        .drop_input = 0.15f,
+                                        .drop = 0.15f,
                                         .mixup = 0.4f,
                                         .loss = {.distil = 0.5f, .temperature = 2},
                                         .held_out = 0.05f};
