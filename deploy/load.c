@@ -31,7 +31,7 @@
 struct sent {
     uint64_t id, due_ns;
     int64_t record;
-    bool waiting, counts;
+    bool waiting, counts, alone;
 };
 
 struct load {
@@ -112,7 +112,9 @@ static void remember(struct load *l, uint64_t id, int64_t record, bool counts)
     }
     if (!l->in_flight)
         l->heard_ns = clock_ns();
-    *s = (struct sent){id, l->due_ns, record, true, counts};
+    *s = (struct sent){id, l->due_ns, record, true, counts, !l->in_flight};
+    if (l->in_flight) /* then nobody is alone any more, the latest least of all */
+        l->sent[(id - 1) % LOAD_WINDOW].alone = false;
     l->in_flight++;
 }
 
@@ -189,6 +191,13 @@ static void count_group(struct load *l, const struct sent *s, bool bad, uint64_t
         histogram_record(&l->tally->query, now - s->due_ns);
 }
 
+static void count_answer(struct load *l, const struct sent *s, const struct answer *a, uint64_t now)
+{
+    tally_answer(l->tally, since_begin(l, now), a, now - s->due_ns, dataset_label(l->o->data, s->record));
+    if (l->o->answered)
+        l->o->answered(l->o->arg, a, now - s->due_ns, s->alone);
+}
+
 static void take(struct load *l, const struct answer *a)
 {
     struct sent *s = &l->sent[a->id % LOAD_WINDOW];
@@ -203,7 +212,7 @@ static void take(struct load *l, const struct answer *a)
     if (s->counts && a->error)
         tally_error(l->tally, since_begin(l, now), (int)a->error);
     else if (s->counts)
-        tally_answer(l->tally, since_begin(l, now), a, now - s->due_ns, dataset_label(l->o->data, s->record));
+        count_answer(l, s, a, now);
     else if (!l->begin_ns && !a->error && warmup_note(l->warmup, now, now - s->due_ns))
         begin_counting(l, now);
 }

@@ -30,8 +30,10 @@ struct load_options {
     int64_t requests;     /* stop sending after so many that count; 0: only by duration */
     double warmup_s;      /* the longest warm-up; 0: none */
     uint32_t deadline_ms; /* 0: the pipeline's */
-    /* All may be NULL: counting begins; a few times a second, non-zero stops sending. */
+    /* All may be NULL: counting begins; an answer that counts came, `alone`: nothing else was under way while
+     * it was; a few times a second, non-zero stops sending. */
     void (*begun)(void *arg);
+    void (*answered)(void *arg, const struct answer *a, uint64_t latency_ns, bool alone);
     int (*tick)(void *arg, const struct tally *so_far, double seconds);
     void *arg;
 };

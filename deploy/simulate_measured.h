@@ -33,10 +33,13 @@ struct measured_exit {
     double descriptor_us, lookup_us, lookup_row_us;
 };
 
-/* CPU time in us unless the name says otherwise; what each is, simulation.h tells. */
+/* CPU time in us unless the name says otherwise; what each is, simulation.h tells. background_cores: that
+ * processes and the client use without any request. */
 #define MEASURED_COSTS(X) \
     X(client_send)        \
     X(client_receive)     \
+    X(client_watch)       \
+    X(background_cores)   \
     X(broker_request)     \
     X(broker_result)      \
     X(stage_receive)      \
@@ -45,6 +48,7 @@ struct measured_exit {
     X(stage_lookup)       \
     X(stage_verdict)      \
     X(stage_cold_share)   \
+    X(stage_crowd_share)  \
     X(cache)              \
     X(io)                 \
     X(io_kilobyte)        \

@@ -1,4 +1,4 @@
-/* simulate_probe.c - a closed loop that reads the clocks of all processes before and after */
+/* simulate_probe.c - a load as bench makes it, and the clocks of all processes before and after */
 #include "simulate_probe.h"
 
 #include <stdio.h>
@@ -10,22 +10,25 @@
 #include "base/clock.h"
 #include "client/client.h"
 #include "interrupt.h"
+#include "load.h"
 #include "process.h"
 #include "state.h"
 
-#define WARM_UP      30
+#define WARM_UP      20
 #define ANSWER_MS    30000
 #define HEARTBEAT_MS 500 /* until the counters of all workers have reached the broker */
+#define IDLE_MS      2500
 
 struct probe {
     const struct pipeline *pipeline;
     const struct dataset *data;
     struct client *client;
-    struct tensor input; /* owned */
+    struct traffic *traffic;
     int n_roles;
     struct role role[ROLES_MAX];
     struct process process[ROLES_MAX];
-    int64_t next; /* record of the data set */
+    struct probe_phase *phase; /* where answers are noted; NULL: nowhere */
+    int noted;
 };
 
 /* CPU time of one process so far, in us. */
@@ -58,10 +61,7 @@ int probe_new(struct probe **out, const struct pipeline *p, const struct dataset
         return error_set(e, FL_NOMEM, "no memory");
     b->pipeline = p;
     b->data = data;
-    b->input = dataset_shape(data);
-    if (!(rc = find_processes(b, e)) && tensor_alloc(&b->input))
-        rc = error_set(e, FL_NOMEM, "no memory for a request");
-    if (!rc)
+    if (!(rc = find_processes(b, e)) && !(rc = traffic_new(&b->traffic, "order", dataset_count(data), 1, e)))
         rc = client_new(&b->client, p, e);
     if (rc)
         probe_free(b);
@@ -75,7 +75,7 @@ void probe_free(struct probe *b)
     if (!b)
         return;
     client_free(b->client);
-    tensor_release(&b->input);
+    traffic_free(b->traffic);
     free(b);
 }
 
@@ -87,20 +87,20 @@ static double clock_us(clockid_t id)
     return clock_gettime(id, &t) ? 0 : (double)t.tv_sec * 1e6 + (double)t.tv_nsec / 1e3;
 }
 
-/* The main thread's time comes in ticks of 10 ms, the process's is exact: phases must be long. */
+/* What the scheduler counted of a process's main thread; kernels that do not count give 0. */
 static double main_thread_us(pid_t pid)
 {
-    char path[64], line[1024], *after;
-    unsigned long long user = 0, kernel = 0;
+    char path[64];
+    unsigned long long ns = 0;
     FILE *f;
 
-    snprintf(path, sizeof path, "/proc/%d/task/%d/stat", (int)pid, (int)pid);
+    snprintf(path, sizeof path, "/proc/%d/task/%d/schedstat", (int)pid, (int)pid);
     if (!(f = fopen(path, "re")))
         return 0;
-    if (fgets(line, sizeof line, f) && (after = strrchr(line, ')')))
-        sscanf(after + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu", &user, &kernel);
+    if (fscanf(f, "%llu", &ns) != 1)
+        ns = 0;
     fclose(f);
-    return (double)(user + kernel) * 1e6 / (double)sysconf(_SC_CLK_TCK);
+    return (double)ns / 1e3;
 }
 
 static struct reading read_process(pid_t pid)
@@ -172,84 +172,133 @@ static int count_lookups(struct probe *b, double *messages, double *rows, struct
     return rc;
 }
 
-static int submit(struct probe *b, uint64_t *sent, int slots, uint32_t flags, struct error *e)
+static void note(void *arg, const struct answer *a, uint64_t latency_ns, bool alone)
 {
-    uint64_t id;
-    int rc;
-    dataset_image(b->data, b->next++ % dataset_count(b->data), b->pipeline, b->input.data);
-    rc = client_submit(b->client, &b->input, flags, 0, &id, e);
-    if (!rc)
-        sent[id % (uint64_t)slots] = clock_ns();
-    return rc;
-}
+    struct probe *b = arg;
+    struct probe_request *r;
 
-static void note(struct probe_request *r, const struct answer *a, double total_us)
-{
-    *r = (struct probe_request){.total_us = total_us,
+    if (!b->phase || b->noted >= b->phase->n)
+        return;
+    r = &b->phase->request[b->noted++];
+    *r = (struct probe_request){.alone = alone,
+                                .total_us = (double)latency_ns / 1e3,
                                 .exit = a->exit,
                                 .lookup_us = (double)a->lookup_ns / 1e3,
                                 .n_stages = a->trace.n};
     for (int i = 0; i < a->trace.n; i++) {
         r->wire_us[i] = (double)a->trace.stage[i].wire_ns / 1e3;
+        r->queue_us[i] = (double)a->trace.stage[i].queue_ns / 1e3;
         r->compute_us[i] = (double)a->trace.stage[i].compute_ns / 1e3;
         r->batch[i] = a->trace.stage[i].batch > 0 ? a->trace.stage[i].batch : 1;
     }
 }
 
-/* Answers n requests, `closed` in flight; to: NULL, or where each is noted. */
-static int loop(struct probe *b, int closed, int n, uint32_t flags, struct probe_request *to, struct error *e)
+static int stop_early(void *arg, const struct tally *so_far, double seconds)
 {
-    int slots = 4 * closed, sent = 0, done = 0, scores, rc = FL_OK;
-    uint64_t *at = calloc((size_t)slots, sizeof *at);
-    struct answer a;
-
-    if (!at)
-        return error_set(e, FL_NOMEM, "no memory");
-    while (done < n && !rc) {
-        while (sent < n && sent - done < closed && !rc) {
-            rc = submit(b, at, slots, flags, e);
-            sent++;
-        }
-        if (rc || (rc = client_receive(b->client, ANSWER_MS, &a, NULL, 0, &scores, e)))
-            break;
-        if (a.error)
-            rc = error_set(e, (enum fl_code)a.error, "a request failed while measuring: %s", a.text);
-        else if (to)
-            note(&to[done], &a, (double)(clock_ns() - at[a.id % (uint64_t)slots]) / 1e3);
-        done++;
-        if (interrupt_seen())
-            rc = error_set(e, FL_CANCELLED, "interrupted");
-    }
-    free(at);
-    return rc == FL_AGAIN ? error_set(e, FL_DEADLINE, "no answer within %d s", ANSWER_MS / 1000) : rc;
+    (void)arg;
+    (void)so_far;
+    (void)seconds;
+    return interrupt_seen();
 }
 
-int probe_run(struct probe_phase *out, struct probe *b, int closed, int requests, bool caches,
-              struct error *e)
+static int judge(const struct tally *t, const struct load_outcome *out, int requests, struct error *e)
+{
+    if (interrupt_seen())
+        return error_set(e, FL_CANCELLED, "interrupted");
+    if (*out->cut_short)
+        return error_set(e, FL_UNAVAILABLE, "while measuring: %s", out->cut_short);
+    if (t->answered < requests)
+        return error_set(e, FL_UNAVAILABLE,
+                         "%lld of %d requests failed while measuring: see `freezeline logs`",
+                         (long long)(requests - t->answered), requests);
+    return FL_OK;
+}
+
+/* Sends so many requests; those that are answered are noted in b->phase. */
+static int drive(struct probe *b, struct target *target, const struct probe_load *load, int requests,
+                 struct error *e)
+{
+    struct load_options o = {.target = target,
+                             .data = b->data,
+                             .traffic = b->traffic,
+                             .closed = load->closed,
+                             .requests = requests,
+                             .answered = note,
+                             .tick = stop_early,
+                             .arg = b};
+    struct load_outcome out;
+    struct tally *tally;
+    int rc = FL_OK;
+
+    if (tally_new(&tally))
+        return error_set(e, FL_NOMEM, "no memory to count in");
+    if (load->rate > 0)
+        rc = arrivals_new(&o.arrivals, "poisson", load->rate, 1, e);
+    if (!rc && !(rc = load_run(tally, &out, &o, e)))
+        rc = judge(tally, &out, requests, e);
+    arrivals_free(o.arrivals);
+    tally_free(tally);
+    return rc;
+}
+
+static int run_phase(struct probe_phase *out, struct probe *b, struct target *target,
+                     const struct probe_load *load, struct error *e)
 {
     struct reading from[ROLES_MAX + 1], to[ROLES_MAX + 1];
-    uint32_t flags = caches ? 0 : JOB_NO_CACHE;
-    double messages, rows;
+    double messages = 0, rows = 0;
     uint64_t start;
     int rc;
 
-    memset(out, 0, sizeof *out);
-    out->n = requests;
-    if (!(out->request = calloc((size_t)requests, sizeof *out->request)))
-        return error_set(e, FL_NOMEM, "no memory");
-    if ((rc = loop(b, closed, WARM_UP, flags, NULL, e)) || (rc = count_lookups(b, &messages, &rows, e)))
+    b->phase = NULL;
+    if ((rc = drive(b, target, load, WARM_UP, e)) ||
+        (load->caches && (rc = count_lookups(b, &messages, &rows, e))))
         return rc;
+    b->phase = out;
+    b->noted = 0;
     read_all(b, from);
     start = clock_ns();
-    rc = loop(b, closed, requests, flags, out->request, e);
+    rc = drive(b, target, load, load->requests, e);
     out->seconds = (double)(clock_ns() - start) / NS_PER_S;
     read_all(b, to);
     share_out(out, b, from, to);
-    if (!rc && !(rc = count_lookups(b, &out->lookup_messages, &out->lookup_rows, e))) {
-        out->lookup_messages = (out->lookup_messages - messages) / requests;
-        out->lookup_rows = (out->lookup_rows - rows) / requests;
+    if (!rc && load->caches && !(rc = count_lookups(b, &out->lookup_messages, &out->lookup_rows, e))) {
+        out->lookup_messages = (out->lookup_messages - messages) / out->n;
+        out->lookup_rows = (out->lookup_rows - rows) / out->n;
     }
     return rc;
+}
+
+int probe_run(struct probe_phase *out, struct probe *b, const struct probe_load *load, struct error *e)
+{
+    struct target *target;
+    int rc;
+
+    memset(out, 0, sizeof *out);
+    out->n = load->requests;
+    if (!(out->request = calloc((size_t)out->n, sizeof *out->request)))
+        return error_set(e, FL_NOMEM, "no memory");
+    if ((rc = target_pipeline(&target, b->pipeline, load->caches ? 0 : JOB_NO_CACHE, e)))
+        return rc;
+    rc = run_phase(out, b, target, load, e);
+    target_free(target);
+    return rc;
+}
+
+void probe_idle(struct probe_phase *out, struct probe *b)
+{
+    struct reading from[ROLES_MAX + 1], to[ROLES_MAX + 1];
+    uint64_t start;
+
+    memset(out, 0, sizeof *out);
+    usleep(HEARTBEAT_MS * 1000);
+    start = clock_ns();
+    read_all(b, from);
+    usleep(IDLE_MS * 1000);
+    read_all(b, to);
+    out->seconds = (double)(clock_ns() - start) / NS_PER_S;
+    out->n = 1;
+    share_out(out, b, from, to);
+    out->n = 0;
 }
 
 void probe_release(struct probe_phase *phase)

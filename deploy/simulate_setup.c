@@ -170,6 +170,7 @@ static void fill_costs(struct setup *out, const struct measured *m, const struct
     out->simulation.costs =
         (struct simulation_costs){.client_send_ns = c->client < 0 ? 0 : from->client_send * 1e3,
                                   .client_receive_ns = c->client < 0 ? 0 : from->client_receive * 1e3,
+                                  .client_watch_ns = c->client < 0 ? 0 : from->client_watch * 1e3,
                                   .broker_request_ns = from->broker_request * 1e3,
                                   .broker_result_ns = from->broker_result * 1e3,
                                   .stage_receive_ns = from->stage_receive * 1e3,
@@ -178,6 +179,7 @@ static void fill_costs(struct setup *out, const struct measured *m, const struct
                                   .stage_lookup_ns = from->stage_lookup * 1e3,
                                   .stage_verdict_ns = from->stage_verdict * 1e3,
                                   .cold_share = from->stage_cold_share,
+                                  .crowd_share = from->stage_crowd_share,
                                   .cache_ns = from->cache * 1e3,
                                   .io_ns = from->io * 1e3,
                                   .io_byte_ns = from->io_kilobyte,
@@ -286,7 +288,7 @@ static int place_caches(struct setup *out, const struct setup_shape *shape, cons
 }
 
 /* The client outside is on a host of its own that is never the limit. */
-static int fill_hosts(struct setup *out, const struct cluster *c, struct error *e)
+static int fill_hosts(struct setup *out, const struct measured *m, const struct cluster *c, struct error *e)
 {
     struct simulation *s = &out->simulation;
     out->host = calloc((size_t)c->n_hosts + 1, sizeof *out->host);
@@ -297,6 +299,8 @@ static int fill_hosts(struct setup *out, const struct cluster *c, struct error *
             out->host[c->kind[k].first + i] = c->kind[k].host;
     out->host[c->n_hosts] = (struct simulation_host){
         .cores = 1024, .speed = 1, .all_busy = 1, .latency_ns = c->client_latency_ns};
+    if (c->client >= 0) /* a generator of load is there, and what processes do by themselves */
+        out->host[c->client].speed *= 1 - fmin(0.5, m->cost.background_cores / out->host[c->client].cores);
     s->host = out->host;
     s->n_hosts = c->n_hosts + (c->client < 0);
     s->broker_host = c->broker;
@@ -327,7 +331,7 @@ int setup_make(struct setup *out, const struct setup_shape *shape, const struct 
         workers += shape->replicas[i];
         out->cores += shape->replicas[i] * shape->threads[i];
     }
-    if ((rc = fill_times(out, shape, m, e)) || (rc = fill_hosts(out, c, e)) ||
+    if ((rc = fill_times(out, shape, m, e)) || (rc = fill_hosts(out, m, c, e)) ||
         (rc = place_workers(out, shape, c, e)) || (rc = place_caches(out, shape, c, workers, e)))
         setup_release(out);
     else

@@ -7,8 +7,7 @@
 #include "stages/graph.h"
 
 /* Times every piece between the cuts of g at batch sizes 1, 2, 4, .. max_batch with pictures from `data`,
- * `runs` times each; then one request at a time on all cores together. Fills cuts, batches, bytes, cores and
- * all_busy. */
+ * `runs` times each. Fills cuts, batches, bytes and cores. */
 int simulate_time_model(struct measured *m, const struct graph *g, const struct pipeline *p,
                         const struct dataset *data, int max_batch, int runs, struct error *e);
 

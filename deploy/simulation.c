@@ -76,25 +76,17 @@ static int check_stage(const struct simulation *s, const struct simulation_stage
 static int check_costs(const struct simulation *s, struct error *e)
 {
     const struct simulation_costs *c = &s->costs;
-    const double times[] = {c->client_send_ns,
-                            c->client_receive_ns,
-                            c->broker_request_ns,
-                            c->broker_result_ns,
-                            c->stage_receive_ns,
-                            c->stage_send_ns,
-                            c->stage_byte_ns,
-                            c->stage_lookup_ns,
-                            c->stage_verdict_ns,
-                            c->cache_ns,
-                            c->io_ns,
-                            c->io_byte_ns,
-                            c->switch_ns,
-                            c->mtbf_ns,
-                            c->restart_ns,
-                            c->detect_ns,
-                            s->answer_bytes,
-                            s->header_bytes,
-                            s->wait_ns};
+    const double times[] = {c->client_send_ns,   c->client_receive_ns,
+                            c->client_watch_ns,  c->broker_request_ns,
+                            c->broker_result_ns, c->stage_receive_ns,
+                            c->stage_send_ns,    c->stage_byte_ns,
+                            c->stage_lookup_ns,  c->stage_verdict_ns,
+                            c->cache_ns,         c->io_ns,
+                            c->io_byte_ns,       c->switch_ns,
+                            c->cold_share,       c->crowd_share,
+                            c->mtbf_ns,          c->restart_ns,
+                            c->detect_ns,        s->answer_bytes,
+                            s->header_bytes,     s->wait_ns};
     double sum = 0;
     for (size_t i = 0; i < sizeof times / sizeof *times; i++)
         if (!is_time(times[i]))
@@ -344,6 +336,9 @@ static void handle(struct state *s, const struct event *v)
     switch ((enum event_kind)v->kind) {
     case EVENT_ARRIVAL:
         on_arrival(s);
+        break;
+    case EVENT_WATCH:
+        client_watch(s);
         break;
     case EVENT_HOST:
         cpu_on_event(s, v->what, v->version);

@@ -74,15 +74,18 @@ struct simulation_exit {
 /* CPU time of what is done for messages. */
 struct simulation_costs {
     double client_send_ns, client_receive_ns;
+    double client_watch_ns; /* before a request is due the client watches the clock for so long: open loop */
     double broker_request_ns, broker_result_ns;
     double stage_receive_ns, stage_send_ns, stage_byte_ns; /* per request; per byte, each way */
     double stage_lookup_ns, stage_verdict_ns;
     double cache_ns;              /* a look-up message and its verdict, beyond the cache itself */
     double cold_share;            /* the first batch after a pause computes for so much longer */
+    double crowd_share;           /* with all cores busy a batch computes so much / its rows longer, beside
+                                     all_busy: it waits for weights, once for all rows */
     double io_ns, io_byte_ns;     /* in the thread that moves bytes: at the sender, and at the receiver */
-    double switch_ns;             /* to wake a thread while all cores are busy */
-    struct simulation_times wake; /* to wake one while a core is idle, the same for all that a message wakes;
-                                     none: at once */
+    double switch_ns;             /* of a thread that was woken */
+    struct simulation_times wake; /* what waking one takes beside that while a core is idle, the same for all
+                                     that a message wakes; none: no time */
     double mtbf_ns, restart_ns;   /* of one process; 0: never fails */
     double detect_ns;             /* until the broker knows that a worker is dead */
 };

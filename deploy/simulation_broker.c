@@ -18,7 +18,27 @@ static void schedule_arrival(struct state *s)
 {
     double mean = 1e9 / s->s->rate;
     double ns = s->s->even ? mean : random_exponential(&s->arrivals, mean);
-    state_schedule(s, s->now + (uint64_t)llround(ns), EVENT_ARRIVAL, 0, 0);
+    uint64_t due = s->now + (uint64_t)llround(ns);
+    if (s->s->costs.client_watch_ns > 0)
+        state_schedule(s, due - (uint64_t)fmin(ns, s->s->costs.client_watch_ns), EVENT_WATCH, 0, 0);
+    state_schedule(s, due, EVENT_ARRIVAL, 0, 0);
+}
+
+/* Until the next request is due. */
+void client_watch(struct state *s)
+{
+    if (s->watching)
+        return;
+    s->watching = true;
+    cpu_others(s, s->s->client_host, 1);
+}
+
+static void stop_watching(struct state *s)
+{
+    if (!s->watching)
+        return;
+    s->watching = false;
+    cpu_others(s, s->s->client_host, -1);
 }
 
 /* The exit that answers when every verdict is in time; n_exits: none. */
@@ -35,6 +55,8 @@ static int draw_exit(struct state *s)
 void client_arrival(struct state *s)
 {
     int i, parcel;
+    bool awake = s->watching;
+    stop_watching(s);
     if (s->result->arrived >= s->s->requests || s->failed)
         return;
     count_area(s);
@@ -54,6 +76,8 @@ void client_arrival(struct state *s)
     s->in_system++;
     s->parcel[parcel].request = i;
     s->parcel[parcel].serial = s->request[i].serial;
+    if (awake)
+        s->thread[main_thread(CLIENT_PROCESS)].stopped = s->now;
     wire_put(s, main_thread(CLIENT_PROCESS), parcel);
     if (s->s->rate > 0)
         schedule_arrival(s);

@@ -10,24 +10,36 @@
 
 #define DONE_NS 0.5 /* rounding: events lie at whole nanoseconds */
 
+/* Of the cores beside one, with `width` asked for. */
+static double share_busy(const struct cores *c, double width)
+{
+    double busy = fmin(width, c->spec->cores);
+    return c->spec->cores > 1 && busy > 1 ? (busy - 1) / (c->spec->cores - 1) : 0;
+}
+
+double cpu_crowd(const struct state *s, int host)
+{
+    const struct cores *c = &s->cores[host];
+    return share_busy(c, c->width + c->others + 1);
+}
+
 /* Progress of a running thread per ns. With more cores busy each is slower: they share memory and power. */
 static double rate(const struct cores *c)
 {
-    double cores = c->spec->cores, busy = fmin(c->width, cores);
-    double shared = cores > 1 && busy > 1 ? (busy - 1) / (cores - 1) : 0;
+    double cores = c->spec->cores, width = c->width + c->others, shared = share_busy(c, width);
     double speed = c->spec->speed * (1 + shared * (c->spec->all_busy - 1));
-    return speed * fmin(1, cores / c->width);
+    return speed * fmin(1, cores / width);
 }
 
 static void advance(struct state *s, struct cores *c)
 {
     double ns = (double)(s->now - c->since);
     c->since = s->now;
-    if (!c->n || ns <= 0)
+    if (c->width + c->others <= 0 || ns <= 0)
         return;
     c->virtual_ns += ns * rate(c);
-    c->share_ns += ns * fmin(1, c->spec->cores / c->width);
-    c->busy += ns * fmin(c->width, c->spec->cores);
+    c->share_ns += ns * fmin(1, c->spec->cores / (c->width + c->others));
+    c->busy += ns * fmin(c->width + c->others, c->spec->cores);
 }
 
 static bool earlier(const struct state *s, int a, int b)
@@ -110,9 +122,9 @@ void cpu_start(struct state *s, int thread, double cpu_ns, double wake_ns, doubl
     double wait = 0;
 
     t->busy = true;
-    if (was_idle && c->width < c->spec->cores)
+    if (was_idle && c->width + c->others < c->spec->cores)
         wait = wake_ns; /* the core itself wakes: nobody else could use it */
-    else if (was_idle)
+    if (was_idle)
         cpu_ns += s->s->costs.switch_ns;
     if (cpu_ns + wait <= 0) {
         make_ready(s, thread);
@@ -126,6 +138,14 @@ void cpu_start(struct state *s, int thread, double cpu_ns, double wake_ns, doubl
     c->width += width;
     sift_up(s, c, c->n++, thread);
     arm(s, t->host);
+}
+
+void cpu_others(struct state *s, int host, int more)
+{
+    struct cores *c = &s->cores[host];
+    advance(s, c);
+    c->others += more;
+    arm(s, host);
 }
 
 void cpu_stop(struct state *s, int thread)

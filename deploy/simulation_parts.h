@@ -21,6 +21,7 @@
 
 enum event_kind {
     EVENT_ARRIVAL,
+    EVENT_WATCH,    /* the client starts watching the clock */
     EVENT_HOST,     /* a thread of host `what` may be done */
     EVENT_DELIVER,  /* message `what` has crossed the network */
     EVENT_PATIENCE, /* worker `what` waits no longer */
@@ -62,6 +63,7 @@ struct cores {
     const struct simulation_host *spec;
     double virtual_ns, share_ns; /* progress and core time of each running thread */
     double width, busy;          /* cores asked for; core time used by all */
+    int others;                  /* cores that something else asks for, which is never done by itself */
     uint64_t since;              /* when these were true */
     int n, *heap;                /* threads by finish */
     uint64_t event_at;
@@ -176,6 +178,7 @@ struct state {
     struct parcel *parcel;
     struct lookup *lookup;
     struct request *request;
+    bool watching; /* the client does, the clock */
     /* broker */
     int admitted, oldest, newest, first_waiting, last_waiting;
     unsigned turn;
@@ -205,6 +208,9 @@ int pool_take(struct state *s, struct pool *p, void **items, size_t size, size_t
 /* wake_ns: of a thread that was idle, if a core is; AWAKE: it was not. */
 void cpu_start(struct state *s, int thread, double cpu_ns, double wake_ns, double width);
 void cpu_stop(struct state *s, int thread); /* what it did is dropped */
+void cpu_others(struct state *s, int host, int more);
+/* Of the other cores of a host, the share that is busy: 0..1. */
+double cpu_crowd(const struct state *s, int host);
 void cpu_on_event(struct state *s, int host, uint32_t version);
 void cpu_settle(struct state *s); /* brings all books up to now */
 
@@ -220,6 +226,7 @@ void wire_drop_inbox(struct state *s, int thread);
 /* simulation_broker.c */
 void client_arrival(struct state *s);
 void client_start(struct state *s);
+void client_watch(struct state *s);
 double broker_cost(const struct state *s, const struct parcel *p); /* and the client's */
 void broker_handle(struct state *s, int parcel);                   /* likewise */
 void broker_send_waiting(struct state *s);

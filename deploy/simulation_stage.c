@@ -37,6 +37,8 @@ static void start_segment(struct state *s, struct worker *w)
 
     if (w->cold)
         ns *= 1 + c->cold_share;
+    if (c->crowd_share > 0)
+        ns *= 1 + c->crowd_share / n * cpu_crowd(s, s->process[w->process].host);
     if (w->segment == 0)
         ns += n * (c->stage_receive_ns + c->stage_byte_ns * stage->bytes);
     if (g->exit >= 0 && w->cache != NONE)

@@ -134,6 +134,37 @@ static void test_every_request_is_counted_once(void **state)
     close_all();
 }
 
+static int heard, heard_alone;
+
+static void hear(void *arg, const struct answer *a, uint64_t latency_ns, bool alone)
+{
+    assert_ptr_equal(arg, &heard);
+    assert_int_equal(a->error, FL_OK);
+    assert_true(latency_ns >= 100000);
+    heard++;
+    heard_alone += alone;
+}
+
+/* Who listens hears of every answer, and which requests were beside no other. */
+static void test_answers_are_heard(void **state)
+{
+    struct fake_behaviour does = {.service_ns = 100000};
+    struct load_options o = {.requests = 50, .answered = hear, .arg = &heard};
+    (void)state;
+
+    for (o.closed = 1; o.closed <= 3; o.closed += 2) {
+        heard = heard_alone = 0;
+        open_all(&does, NULL, 0, "order");
+        run(o);
+        assert_int_equal(heard, 50);
+        if (o.closed == 1)
+            assert_int_equal(heard_alone, 50);
+        else
+            assert_true(heard_alone <= 1); /* the last one may be all that is left */
+        close_all();
+    }
+}
+
 /* Records in order, answered by their number: label i + 1 is right unless i % 4 == 0. */
 static void test_answers_meet_their_labels(void **state)
 {
@@ -366,6 +397,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_request_is_counted_once),
+        cmocka_unit_test(test_answers_are_heard),
         cmocka_unit_test(test_answers_meet_their_labels),
         cmocka_unit_test(test_a_stall_cannot_hide_in_an_open_loop),
         cmocka_unit_test(test_a_stall_hides_in_a_closed_loop),

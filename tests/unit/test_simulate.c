@@ -34,10 +34,12 @@ static const char *const good =
     "\"all_busy\":0.9,\"input_bytes\":100,\"answer_bytes\":40,\"cuts\":[{\"name\":\"a\",\"bytes\":64}],"
     "\"exits\":[{\"name\":\"e\",\"after\":\"a\",\"share\":0.25,\"bytes\":16,\"descriptor_us\":1,\"lookup_"
     "us\":20,"
-    "\"lookup_row_us\":2}],\"costs_us\":{\"client_send\":1,\"client_receive\":1,\"broker_request\":1,"
+    "\"lookup_row_us\":2}],\"costs_us\":{\"client_send\":1,\"client_receive\":1,\"client_watch\":0,"
+    "\"background_cores\":0,\"broker_request\":1,"
     "\"broker_result\":1,"
     "\"stage_receive\":1,\"stage_send\":1,\"stage_kilobyte\":0.5,\"stage_lookup\":1,\"stage_verdict\":1,"
-    "\"stage_cold_share\":0.1,\"cache\":1,\"io\":7,\"io_kilobyte\":0.1,\"thread_switch\":1},\"wake_us\":[1,2,"
+    "\"stage_cold_share\":0.1,\"stage_crowd_share\":0,\"cache\":1,\"io\":7,\"io_kilobyte\":0.1,\"thread_"
+    "switch\":1},\"wake_us\":[1,2,"
     "3],"
     "\"batches\":[{\"batch\":1,\"runs_us\":[[10,20],[11,21]]},{\"batch\":4,\"runs_us\":[[30,60]]}]}";
 

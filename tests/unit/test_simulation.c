@@ -199,6 +199,26 @@ static void test_slower_together(void **unused)
     free(w);
 }
 
+/* What a batch loses once while others compute: a quarter of 1 ms for one row, an eighth for each of two. */
+static void test_crowded(void **unused)
+{
+    (void)unused;
+    for (int rows = 1; rows <= 2; rows++) {
+        struct world *w = new_world(1, 2, &always);
+        struct simulation_result *r;
+        w->host[0].cores = 2;
+        w->s.costs.crowd_share = 0.25;
+        w->s.stage[0].max_batch = rows;
+        w->s.closed = 16;
+        w->s.requests = 40000;
+        w->s.warm_up = 4000;
+        r = simulate(w);
+        assert_near(r->throughput, 2000 * rows / (1 + 0.25 / rows), 0.01);
+        simulation_result_free(r);
+        free(w);
+    }
+}
+
 /* In a closed loop of 8 with batches of up to 4 whose time does not depend on their size, all are full: each
  * request waits for one batch and is in the next. */
 static void test_batches(void **unused)
@@ -344,6 +364,44 @@ static void test_costs(void **unused)
     free(w);
 }
 
+/* Threads that were asleep cost CPU time of their own, on the way of the request. */
+static void test_woken_threads(void **unused)
+{
+    struct world *w = new_world(1, 1, &always);
+    struct simulation_result *r;
+    (void)unused;
+    w->s.costs = (struct simulation_costs){.switch_ns = 0.05 * MS, .io_ns = 0.01 * MS};
+    w->s.closed = 1;
+    w->s.requests = 1000;
+    w->s.warm_up = 10;
+    r = simulate(w);
+    assert_near(mean_ms(r), 1 + 8 * 0.01 + (8 + 5) * 0.05 - 0.05, 0.01); /* as in test_costs */
+    assert_near(r->process[2].busy, (1 + 0.05) / mean_ms(r), 0.01); /* the worker's main thread woke once */
+    simulation_result_free(r);
+    free(w);
+}
+
+/* A client that watches the clock from 1 ms before each request takes half of the only core from a worker
+ * that has 0.2 ms to do then. */
+static void test_client_watches(void **unused)
+{
+    static const double longer[] = {1.2 * MS};
+    struct world *w = new_world(1, 1, &(struct simulation_times){1, longer});
+    struct simulation_result *r;
+    (void)unused;
+    w->host[0].cores = 1;
+    w->s.rate = 500;
+    w->s.even = true;
+    w->s.costs.client_watch_ns = 1 * MS;
+    w->s.requests = 2000;
+    w->s.warm_up = 10;
+    r = simulate(w);
+    assert_near(mean_ms(r), 1.4, 0.005);
+    assert_near(r->link[0].cores, 1, 0.005); /* the client is busy half of the time, the worker the other */
+    simulation_result_free(r);
+    free(w);
+}
+
 static void test_refuses_and_expires(void **unused)
 {
     struct world *w = new_world(1, 1, &always);
@@ -472,12 +530,15 @@ int main(void)
         cmocka_unit_test(test_tandem),
         cmocka_unit_test(test_shared_core),
         cmocka_unit_test(test_slower_together),
+        cmocka_unit_test(test_crowded),
         cmocka_unit_test(test_batches),
         cmocka_unit_test(test_hits_stop_computing),
         cmocka_unit_test(test_verdicts_are_awaited),
         cmocka_unit_test(test_late_cache_is_bypassed),
         cmocka_unit_test(test_network),
         cmocka_unit_test(test_costs),
+        cmocka_unit_test(test_woken_threads),
+        cmocka_unit_test(test_client_watches),
         cmocka_unit_test(test_refuses_and_expires),
         cmocka_unit_test(test_determinism),
         cmocka_unit_test(test_failures),
