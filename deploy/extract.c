@@ -16,24 +16,18 @@
 #include <xxhash.h>
 
 #include "augment.h"
+#include "lanes.h"
 #include "state.h"
 #include "stages/descriptor.h"
-#include "stages/exec.h"
-#include "stages/pool.h"
 
-/* What one core runs. */
-struct lane {
-    struct exec *exec;
-    float *room; /* two pictures, for copies */
-    int rc;      /* of its share of the batch */
-    struct error problem;
-};
+#define MOST_ROOM ((size_t)1 << 28) /* bytes of what a batch makes */
 
 struct extractor {
     const struct extraction *of;
-    int n_lanes;
-    struct lane *lane;
-    struct pool *pool;
+    struct lanes lanes;
+    int share; /* rows of a batch that a lane runs, at most */
+    int rc[LANES_MAX];
+    struct error problem[LANES_MAX];
     int classes, dim[PIPELINE_MAX_EXITS], side[PIPELINE_MAX_EXITS];
     struct matrix_writer *writer[PIPELINE_MAX_EXITS], *scores;
     int64_t have[PIPELINE_MAX_EXITS], have_scores; /* rows on disk */
@@ -161,76 +155,12 @@ static int check_disk(const struct extractor *s, struct error *e)
     return FL_OK;
 }
 
-/* ---- lanes ---- */
-
-static int open_lane(struct lane *l, const struct extraction *x, int threads, struct error *e)
-{
-    struct exec_options o = {.threads = threads, .max_batch = x->batch, .last = -1};
-    struct tensor input;
-    int rc;
-
-    if (engine_parse_kernels(x->pipeline->kernels, &o.kernels))
-        return error_set(e, FL_CONFIG, "kernels: '%s' is not one of auto, onednn, openblas, reference",
-                         x->pipeline->kernels);
-    if ((rc = exec_new(&l->exec, x->graph, &o, e)))
-        return rc;
-    input = exec_input_shape(l->exec, 0, 1);
-    l->room = malloc(2 * (size_t)tensor_bytes(&input));
-    return l->room ? FL_OK : error_set(e, FL_NOMEM, "no memory for pictures");
-}
-
-static void close_lane(struct lane *l)
-{
-    exec_free(l->exec);
-    free(l->room);
-    *l = (struct lane){0};
-}
-
-/* Every executor has its own weights, packed for its kernels: all of them may take a quarter of the machine's
- * memory. */
-static bool lanes_fit(const struct lane *one, int n)
-{
-    double bytes = (double)exec_weight_bytes(one->exec) + (double)exec_arena_bytes(one->exec);
-    return n * bytes < 0.25 * (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
-}
-
-/* As many lanes as threads, or a single one that has them all. */
-static int open_lanes(struct extractor *s, struct error *e)
-{
-    int threads = s->of->threads, rc;
-
-    if (!(s->lane = calloc((size_t)threads, sizeof *s->lane)))
-        return error_set(e, FL_NOMEM, "no memory for %d executors", threads);
-    s->n_lanes = 1;
-    if ((rc = open_lane(&s->lane[0], s->of, 1, e)))
-        return rc;
-    if (threads > 1 && !lanes_fit(&s->lane[0], threads)) {
-        close_lane(&s->lane[0]);
-        return open_lane(&s->lane[0], s->of, threads, e);
-    }
-    for (; s->n_lanes < threads; s->n_lanes++)
-        if ((rc = open_lane(&s->lane[s->n_lanes], s->of, 1, e)))
-            return rc;
-    return pool_new(&s->pool, threads) ? error_set(e, FL_UNAVAILABLE, "cannot start %d threads", threads)
-                                       : FL_OK;
-}
-
-static void close_lanes(struct extractor *s)
-{
-    pool_free(s->pool);
-    for (int i = 0; s->lane && i < s->of->threads; i++)
-        close_lane(&s->lane[i]);
-    free(s->lane);
-}
-
-/* Room for what a batch makes. Descriptor sizes need a shape of each cut; one request of zeros run up to
- * there tells it. */
+/* Descriptor sizes need a shape of each cut; one request of zeros run up to there tells it. */
 static int measure(struct extractor *s, struct error *e)
 {
     const struct placement *place = s->of->placement;
-    struct exec *exec = s->lane[0].exec;
+    struct exec *exec = s->lanes.lane[0].exec;
     struct tensor input = exec_input_shape(exec, 0, 1), cut;
-    size_t rows = (size_t)s->n_lanes * (size_t)s->of->batch;
     int from = 0, rc = FL_OK;
 
     memset(exec_input_buffer(exec, 0), 0, (size_t)tensor_bytes(&input));
@@ -246,10 +176,25 @@ static int measure(struct extractor *s, struct error *e)
         if (s->dim[i] <= 0)
             return error_set(e, FL_SHAPE, "exit %s: its activation is neither an image nor a vector",
                              place->exit[i].name);
-        if (!(s->made[i] = malloc(sizeof(float) * rows * (size_t)s->dim[i])))
-            return error_set(e, FL_NOMEM, "no memory for descriptors");
     }
+    return rc;
+}
+
+/* Room for what a batch makes; where whole activations are descriptors, fewer rows of them. */
+static int make_room(struct extractor *s, struct error *e)
+{
+    size_t row = (size_t)s->classes, rows;
+
+    for (int i = 0; i < PIPELINE_MAX_EXITS; i++)
+        row += (size_t)s->dim[i];
+    for (s->share = s->of->batch; s->share > 1; s->share--)
+        if (sizeof(float) * row * (size_t)s->share * (size_t)s->lanes.n <= MOST_ROOM)
+            break;
+    rows = (size_t)s->share * (size_t)s->lanes.n;
     s->made_scores = malloc(sizeof(float) * rows * (size_t)s->classes);
+    for (int i = 0; i < PIPELINE_MAX_EXITS; i++)
+        if (s->dim[i] && !(s->made[i] = malloc(sizeof(float) * rows * (size_t)s->dim[i])))
+            return error_set(e, FL_NOMEM, "no memory for descriptors");
     return s->made_scores ? FL_OK : error_set(e, FL_NOMEM, "no memory for scores");
 }
 
@@ -311,22 +256,21 @@ static int run_share(struct extractor *s, struct lane *l, int from, int n, struc
 static void run_lane(void *arg, int i, int thread)
 {
     struct extractor *s = arg;
-    struct lane *l = &s->lane[i];
-    int from = s->n * i / s->n_lanes, to = s->n * (i + 1) / s->n_lanes;
+    int from = s->n * i / s->lanes.n, to = s->n * (i + 1) / s->lanes.n;
 
     (void)thread;
-    l->rc = to > from ? run_share(s, l, from, to - from, &l->problem) : FL_OK;
+    s->rc[i] = to > from ? run_share(s, &s->lanes.lane[i], from, to - from, &s->problem[i]) : FL_OK;
 }
 
 static int run_batch(struct extractor *s, struct error *e)
 {
     int rc = FL_OK;
 
-    pool_run(s->pool, run_lane, s, s->n_lanes);
-    for (int i = 0; i < s->n_lanes; i++)
-        if (s->lane[i].rc) {
-            *e = s->lane[i].problem;
-            return s->lane[i].rc;
+    pool_run(s->lanes.pool, run_lane, s, s->lanes.n);
+    for (int i = 0; i < s->lanes.n; i++)
+        if (s->rc[i]) {
+            *e = s->problem[i];
+            return s->rc[i];
         }
     for (int i = 0; !rc && i < s->of->placement->n_exits; i++)
         if (s->writer[i])
@@ -336,7 +280,7 @@ static int run_batch(struct extractor *s, struct error *e)
 
 static int run_all(struct extractor *s, struct error *e)
 {
-    int64_t count = row_count(s->of), most = (int64_t)s->n_lanes * s->of->batch;
+    int64_t count = row_count(s->of), most = (int64_t)s->lanes.n * s->share;
     int rc = FL_OK;
 
     while (!rc && s->at < count) {
@@ -362,30 +306,42 @@ static int close_writers(struct extractor *s, int rc, struct error *e)
     return rc;
 }
 
+static void release(struct extractor *s)
+{
+    for (int i = 0; i < PIPELINE_MAX_EXITS; i++)
+        free(s->made[i]);
+    free(s->made_scores);
+    lanes_close(&s->lanes);
+    free(s);
+}
+
 static int write_files(struct extracted *out, const struct extraction *x, struct error *e)
 {
-    struct extractor s = {.of = x, .classes = out->classes};
+    struct extractor *s = calloc(1, sizeof *s);
     struct tensor input;
-    int rc = open_lanes(&s, e);
+    int rc;
 
-    if (!rc) {
-        input = exec_input_shape(s.lane[0].exec, 0, 1);
+    if (!s)
+        return error_set(e, FL_NOMEM, "no memory");
+    s->of = x;
+    s->classes = out->classes;
+    if (!(rc = lanes_open(&s->lanes, x->graph, x->pipeline, x->threads, x->batch, e))) {
+        input = exec_input_shape(s->lanes.lane[0].exec, 0, 1);
         rc = dataset_fits(x->data, &input, e);
     }
     if (!rc)
-        rc = measure(&s, e);
+        rc = measure(s, e);
     if (!rc)
-        rc = open_writers(&s, e);
+        rc = make_room(s, e);
     if (!rc)
-        rc = check_disk(&s, e);
+        rc = open_writers(s, e);
     if (!rc)
-        rc = run_all(&s, e);
-    rc = close_writers(&s, rc, e);
-    memcpy(out->side, s.side, sizeof out->side);
-    for (int i = 0; i < x->placement->n_exits; i++)
-        free(s.made[i]);
-    free(s.made_scores);
-    close_lanes(&s);
+        rc = check_disk(s, e);
+    if (!rc)
+        rc = run_all(s, e);
+    rc = close_writers(s, rc, e);
+    memcpy(out->side, s->side, sizeof out->side);
+    release(s);
     return rc;
 }
 
