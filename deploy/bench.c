@@ -47,7 +47,7 @@ struct bench {
     struct pipeline_arguments where;
     const char *data_spec, *arrivals, *traffic, *output, *csv, *page, *scenario_name, *trace;
     double rate, duration, target_ms, trace_share;
-    int closed, requests, deadline_ms, seed, rounds;
+    int closed, clients, requests, deadline_ms, seed, rounds;
     bool no_cache, no_warm_up, json, to_saturation;
     struct argument_list against_list;
     enum scenario scenario;
@@ -131,10 +131,12 @@ static int check(struct bench *b, struct error *e)
 
 static int open_configurations(struct bench *b, struct error *e)
 {
-    int rc = configuration_open(&b->configuration[0], b->no_cache ? "no-cache" : "", b->pipeline, e);
+    int rc =
+        configuration_open(&b->configuration[0], b->no_cache ? "no-cache" : "", b->pipeline, b->clients, e);
 
     for (int i = 0; !rc && i < b->against_list.n; i++)
-        rc = configuration_open(&b->configuration[i + 1], b->against_list.item[i], b->pipeline, e);
+        rc =
+            configuration_open(&b->configuration[i + 1], b->against_list.item[i], b->pipeline, b->clients, e);
     return rc;
 }
 
@@ -275,7 +277,7 @@ static int bench(struct bench *b, struct error *e)
 
 int command_bench(int argc, char **argv, struct error *e)
 {
-    struct bench b = {.seed = 1, .trace_share = 0.01};
+    struct bench b = {.seed = 1, .clients = 1, .trace_share = 0.01};
     struct argument_list operands;
     bool helped;
     const struct argument table[] = {
@@ -287,6 +289,8 @@ int command_bench(int argc, char **argv, struct error *e)
         {ARGUMENT_TEXT, "arrivals", 0, &b.arrivals, "A",
          "open loop: poisson, uniform, mmpp or trace:FILE (poisson)", 0, 0},
         {ARGUMENT_INT, "closed", 0, &b.closed, "N", "closed loop: N requests in flight (1)", 1, 4096},
+        {ARGUMENT_INT, "clients", 0, &b.clients, "N", "connections that ask in turn (1)", 1,
+         TARGET_MOST_CLIENTS},
         {ARGUMENT_TEXT, "traffic", 0, &b.traffic, "T",
          "which records: order, shuffled, uniform, zipf:S or stream (order; shuffled with --against)", 0, 0},
         {ARGUMENT_NUMBER, "duration", 0, &b.duration, "S", "stop sending after S seconds (10)", 1e-3, 1e7},

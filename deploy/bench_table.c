@@ -93,6 +93,8 @@ static void print_counts(const struct measurement *m)
         printf("load: %s arrivals", m->arrivals);
     else
         printf("load: closed loop, %d in flight", m->options.group ? m->options.group : m->options.closed);
+    if (m->of->clients > 1)
+        printf(", %d clients", m->of->clients);
     printf(", %s traffic, %.1f%% of the requests showed a record again\n\n", m->traffic,
            100 * (double)t->repeats / fmax(1, (double)t->sent));
 }

@@ -14,11 +14,11 @@ static bool has_caches(const struct model_shape *m)
     return false;
 }
 
-static int open_target(struct configuration *c, bool no_cache, struct error *e)
+static int open_target(struct configuration *c, bool no_cache, int clients, struct error *e)
 {
     if (c->whole)
         return target_whole(&c->target, c->pipeline, e);
-    return target_pipeline(&c->target, c->pipeline, no_cache ? JOB_NO_CACHE : 0, e);
+    return target_pipeline(&c->target, c->pipeline, no_cache ? JOB_NO_CACHE : 0, clients, e);
 }
 
 /* "traced" or "traced:SHARE": what tracing costs. 0: neither; negative: no share. */
@@ -51,7 +51,7 @@ static void make_label(struct configuration *c, const char *what, const struct p
                                              : "");
 }
 
-int configuration_open(struct configuration *out, const char *what, const struct pipeline *base,
+int configuration_open(struct configuration *out, const char *what, const struct pipeline *base, int clients,
                        struct error *e)
 {
     bool no_cache = !strcmp(what, "no-cache");
@@ -65,13 +65,14 @@ int configuration_open(struct configuration *out, const char *what, const struct
     if (*what && !no_cache && !out->whole && !traced && (rc = pipeline_load(&out->owned, what, NULL, 0, e)))
         return rc;
     out->pipeline = out->owned ? out->owned : base;
+    out->clients = out->whole ? 0 : clients;
     make_label(out, what, base);
     if (!(out->model = calloc(1, sizeof *out->model)))
         return error_set(e, FL_NOMEM, "no memory");
     if ((rc = model_shape_load(out->model, out->pipeline, e)))
         return rc;
     out->caches = !no_cache && !out->whole && has_caches(out->model);
-    if (!(rc = open_target(out, no_cache, e)))
+    if (!(rc = open_target(out, no_cache, clients, e)))
         target_trace(out->target, traced);
     return rc;
 }

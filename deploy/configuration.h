@@ -13,14 +13,15 @@ struct configuration {
     struct pipeline *owned; /* NULL when it is another configuration's */
     struct model_shape *model;
     struct target *target;
+    int clients; /* connections that ask in turn; 0: the whole model, which nobody connects to */
     bool whole, caches;
 };
 
 /* `what`: "" for `base` as it is, "no-cache" for `base` without look-ups, "traced" or "traced:SHARE" for
  * `base` with a share (0.01) of the requests traced, "whole" for its model in this process, or the path of
- * another running pipeline's YAML file. Borrows base. FL_UNAVAILABLE when the pipeline is not up. Close after
- * a failure too. */
-int configuration_open(struct configuration *out, const char *what, const struct pipeline *base,
+ * another running pipeline's YAML file; `clients` as target_pipeline. Borrows base. FL_UNAVAILABLE when the
+ * pipeline is not up. Close after a failure too. */
+int configuration_open(struct configuration *out, const char *what, const struct pipeline *base, int clients,
                        struct error *e);
 void configuration_close(struct configuration *c);
 

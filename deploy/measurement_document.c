@@ -179,15 +179,16 @@ static json_t *load_json(const struct measurement *m)
     const struct measurement_options *o = &m->options;
     bool open = o->arrivals != NULL;
 
-    return json_pack(
-        "{s:s, s:o, s:s, s:o, s:o, s:s, s:o, s:I, s:s, s:o, s:I, s:I, s:o}", "loop", open ? "open" : "closed",
-        "scenario", o->scenario && *o->scenario ? json_string(o->scenario) : json_null(), "arrivals",
-        m->arrivals, "rate", open ? report_rounded(m->rate, 6) : json_null(), "closed",
-        open ? json_null() : json_integer(o->group ? o->group : o->closed), "traffic", m->traffic, "zipf_s",
-        m->zipf_s > 0 ? report_number(m->zipf_s) : json_null(), "seed", (json_int_t)o->seed, "data",
-        o->data_spec, "warmup_seconds", report_rounded(m->outcome.warmup_s, 3), "warmup_requests",
-        (json_int_t)m->outcome.warmup_requests, "repeats", (json_int_t)m->tally->repeats, "seconds",
-        report_rounded(m->tally->seconds, 3));
+    return json_pack("{s:s, s:o, s:s, s:o, s:o, s:s, s:i, s:o, s:I, s:s, s:o, s:I, s:I, s:o}", "loop",
+                     open ? "open" : "closed", "scenario",
+                     o->scenario && *o->scenario ? json_string(o->scenario) : json_null(), "arrivals",
+                     m->arrivals, "rate", open ? report_rounded(m->rate, 6) : json_null(), "closed",
+                     open ? json_null() : json_integer(o->group ? o->group : o->closed), "traffic",
+                     m->traffic, "clients", m->of->clients, "zipf_s",
+                     m->zipf_s > 0 ? report_number(m->zipf_s) : json_null(), "seed", (json_int_t)o->seed,
+                     "data", o->data_spec, "warmup_seconds", report_rounded(m->outcome.warmup_s, 3),
+                     "warmup_requests", (json_int_t)m->outcome.warmup_requests, "repeats",
+                     (json_int_t)m->tally->repeats, "seconds", report_rounded(m->tally->seconds, 3));
 }
 
 static json_t *generator_json(const struct measurement *m)

@@ -277,7 +277,7 @@ int probe_run(struct probe_phase *out, struct probe *b, const struct probe_load 
     out->n = load->requests;
     if (!(out->request = calloc((size_t)out->n, sizeof *out->request)))
         return error_set(e, FL_NOMEM, "no memory");
-    if ((rc = target_pipeline(&target, b->pipeline, load->caches ? 0 : JOB_NO_CACHE, e)))
+    if ((rc = target_pipeline(&target, b->pipeline, load->caches ? 0 : JOB_NO_CACHE, 1, e)))
         return rc;
     rc = run_phase(out, b, target, load, e);
     target_free(target);

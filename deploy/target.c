@@ -1,8 +1,11 @@
 /* target.c - one interface to a client and to an executor */
 #include "target.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "client/client.h"
@@ -22,10 +25,13 @@ struct target {
     const struct pipeline *pipeline;
     uint32_t flags;
     double trace_share, trace_due; /* a request is traced when 1 is due */
-    struct client *client;         /* of a running pipeline */
-    struct exec *exec;             /* of the whole model */
-    int last, classes;             /* its last node; scores per request */
-    uint64_t next;                 /* id */
+    int n_clients;                 /* of a running pipeline; 0: the whole model */
+    struct client **client;
+    uint64_t *first_id; /* of each client: request i is number i / n_clients of client i % n_clients */
+    int ready, epoll;   /* ready: whose answers are looked for first; epoll: of many clients, else -1 */
+    struct exec *exec;  /* of the whole model */
+    int last, classes;  /* its last node; scores per request */
+    uint64_t next;      /* id */
     int first, n;
     struct waiting *queue; /* of the whole model: WHOLE_QUEUE */
 };
@@ -36,10 +42,40 @@ static int make(struct target **out, const struct pipeline *p, struct error *e)
     if (!*out)
         return error_set(e, FL_NOMEM, "no memory");
     (*out)->pipeline = p;
+    (*out)->epoll = -1;
     return FL_OK;
 }
 
-int target_pipeline(struct target **out, const struct pipeline *p, uint32_t flags, struct error *e)
+/* One descriptor that tells of all clients. */
+static int watch_clients(struct target *t, struct error *e)
+{
+    if (t->n_clients == 1)
+        return FL_OK;
+    t->epoll = epoll_create1(EPOLL_CLOEXEC);
+    for (int i = 0; t->epoll >= 0 && i < t->n_clients; i++) {
+        struct epoll_event event = {.events = EPOLLIN};
+        if (epoll_ctl(t->epoll, EPOLL_CTL_ADD, client_fd(t->client[i]), &event))
+            return error_set(e, FL_UNAVAILABLE, "cannot watch %d clients: %s", t->n_clients, strerror(errno));
+    }
+    return t->epoll >= 0 ? FL_OK : error_set(e, FL_UNAVAILABLE, "cannot watch clients: %s", strerror(errno));
+}
+
+static int open_clients(struct target *t, int clients, struct error *e)
+{
+    int rc = FL_OK;
+
+    t->client = calloc((size_t)clients, sizeof *t->client);
+    t->first_id = calloc((size_t)clients, sizeof *t->first_id);
+    if (!t->client || !t->first_id)
+        return error_set(e, FL_NOMEM, "no memory for %d clients", clients);
+    for (; !rc && t->n_clients < clients; t->n_clients++)
+        if ((rc = client_new(&t->client[t->n_clients], t->pipeline, e)))
+            return rc;
+    return watch_clients(t, e);
+}
+
+int target_pipeline(struct target **out, const struct pipeline *p, uint32_t flags, int clients,
+                    struct error *e)
 {
     int rc = make(out, p, e), before;
 
@@ -47,9 +83,9 @@ int target_pipeline(struct target **out, const struct pipeline *p, uint32_t flag
         return rc;
     (*out)->flags = flags;
     before = precedence_raise(); /* its ZeroMQ threads start here */
-    rc = client_new(&(*out)->client, p, e);
+    rc = open_clients(*out, clients, e);
     precedence_restore(before);
-    if (rc || (rc = client_status((*out)->client, STATUS_WAIT_MS, NULL, e))) {
+    if (rc || (rc = client_status((*out)->client[0], STATUS_WAIT_MS, NULL, e))) {
         target_free(*out);
         *out = NULL;
     }
@@ -91,7 +127,12 @@ void target_free(struct target *t)
 {
     if (!t)
         return;
-    client_free(t->client);
+    for (int i = 0; i < t->n_clients; i++)
+        client_free(t->client[i]);
+    free(t->client);
+    free(t->first_id);
+    if (t->epoll >= 0)
+        close(t->epoll);
     exec_free(t->exec);
     for (int i = 0; t->queue && i < WHOLE_QUEUE; i++)
         free(t->queue[i].input);
@@ -158,22 +199,49 @@ void target_trace(struct target *t, double share)
     t->trace_due = 0;
 }
 
+/* Through the client whose turn it is. */
+static int ask(struct target *t, const struct tensor *input, uint32_t deadline_ms, uint64_t *id,
+               struct error *e)
+{
+    uint64_t clients = (uint64_t)t->n_clients;
+    int k = (int)(t->next % clients), rc;
+
+    rc = client_submit(t->client[k], input, t->flags | trace_flag(t), deadline_ms, id, e);
+    if (rc)
+        return rc;
+    if (t->next < clients)
+        t->first_id[k] = *id;
+    *id = t->next++;
+    return FL_OK;
+}
+
+/* The next answer that any client has. */
+static int hear(struct target *t, struct answer *out, struct error *e)
+{
+    for (int i = 0; i < t->n_clients; i++, t->ready = (t->ready + 1) % t->n_clients) {
+        int k = t->ready, rc = client_receive(t->client[k], 0, out, NULL, 0, NULL, e);
+        if (rc == FL_AGAIN)
+            continue;
+        out->id = (out->id - t->first_id[k]) * (uint64_t)t->n_clients + (uint64_t)k;
+        return rc;
+    }
+    return FL_AGAIN;
+}
+
 int target_submit(struct target *t, const struct tensor *input, uint32_t deadline_ms, uint64_t *id,
                   struct error *e)
 {
-    if (t->client)
-        return client_submit(t->client, input, t->flags | trace_flag(t), deadline_ms, id, e);
-    return enqueue(t, input, id, e);
+    return t->n_clients ? ask(t, input, deadline_ms, id, e) : enqueue(t, input, id, e);
 }
 
 int target_receive(struct target *t, struct answer *out, struct error *e)
 {
-    return t->client ? client_receive(t->client, 0, out, NULL, 0, NULL, e) : compute(t, out, e);
+    return t->n_clients ? hear(t, out, e) : compute(t, out, e);
 }
 
 int target_fd(struct target *t)
 {
-    return t->client ? client_fd(t->client) : -1;
+    return !t->n_clients ? -1 : t->n_clients == 1 ? client_fd(t->client[0]) : t->epoll;
 }
 
 const struct pipeline *target_of(const struct target *t)

@@ -11,14 +11,17 @@
 
 struct target;
 
-/* A running pipeline; `flags` (job_flags) go with each request. Borrows p. FL_UNAVAILABLE when its broker
- * does not answer. */
-int target_pipeline(struct target **out, const struct pipeline *p, uint32_t flags, struct error *e);
+#define TARGET_MOST_CLIENTS 256
+
+/* A running pipeline, asked by 1 to TARGET_MOST_CLIENTS clients in turn, each with a connection of its own;
+ * `flags` (job_flags) go with each request. Borrows p. FL_UNAVAILABLE when its broker does not answer. */
+int target_pipeline(struct target **out, const struct pipeline *p, uint32_t flags, int clients,
+                    struct error *e);
 /* The model of p with the threads of its first stage. Errors as graph_load and exec_new. */
 int target_whole(struct target **out, const struct pipeline *p, struct error *e);
 void target_free(struct target *t);
 
-/* As client_submit and client_receive. */
+/* As client_submit and client_receive; ids count up by one per request, whichever client it goes through. */
 int target_submit(struct target *t, const struct tensor *input, uint32_t deadline_ms, uint64_t *id,
                   struct error *e);
 /* Does not wait for a pipeline: FL_AGAIN when there is nothing (more). */

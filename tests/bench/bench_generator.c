@@ -106,7 +106,7 @@ static void measure(const struct pipeline *p, const struct dataset *d, const cha
     struct error e = {0};
 
     check(tally_new(&t), &e);
-    check(target_pipeline(&o.target, p, 0, &e), &e);
+    check(target_pipeline(&o.target, p, 0, 1, &e), &e);
     check(traffic_new(&o.traffic, "shuffled", RECORDS, 1, &e), &e);
     check(arrivals_new(&o.arrivals, kind, rate, 1, &e), &e);
     check(load_run(t, &outcome, &o, &e), &e);

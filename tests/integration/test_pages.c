@@ -1,7 +1,7 @@
 /* test_pages.c - `bench --report`, `report` and `compare` on a real run, and the page in a real browser
  *
- * The browser is chromium, without a window. It is large, so deploy/deps.sh does not install it: where it is
- * not there its test is skipped, and says so.
+ * The browser is chromium, without a window. `make test` installs it; where that is impossible its test is
+ * skipped, and says so.
  */
 #include "harness.h"
 

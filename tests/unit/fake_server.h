@@ -17,6 +17,7 @@
 #include "wire/frames.h"
 
 #define FAKE_QUEUE 8192
+#define FAKE_PEERS 16
 
 struct fake_behaviour {
     uint64_t service_ns;
@@ -37,7 +38,9 @@ struct fake_server {
     atomic_bool end;
     _Atomic int64_t seen, asked;  /* requests, and questions for its status */
     _Atomic uint64_t incarnation; /* of a worker that it says to have: this process; 0: none */
-    uint64_t free_ns;             /* when the server is done with what it has */
+    int n_peers;                  /* different ones that sent requests, FAKE_PEERS at most */
+    struct peer known[FAKE_PEERS];
+    uint64_t free_ns; /* when the server is done with what it has */
     int first, n;
     struct fake_pending {
         struct peer peer;
@@ -66,6 +69,15 @@ static void fake_status(struct fake_server *s)
     s->asked++;
 }
 
+static void fake_meet(struct fake_server *s, const struct peer *peer)
+{
+    for (int i = 0; i < s->n_peers; i++)
+        if (s->known[i].size == peer->size && !memcmp(s->known[i].id, peer->id, peer->size))
+            return;
+    if (s->n_peers < FAKE_PEERS)
+        s->known[s->n_peers++] = *peer;
+}
+
 static void fake_take(struct fake_server *s, const struct peer *peer, zmq_msg_t *payload)
 {
     struct fake_pending *p = &s->pending[(s->first + s->n) % FAKE_QUEUE];
@@ -78,6 +90,7 @@ static void fake_take(struct fake_server *s, const struct peer *peer, zmq_msg_t 
     }
     if (s->message.type != MESSAGE_REQUEST || s->n == FAKE_QUEUE)
         return;
+    fake_meet(s, peer);
     p->peer = *peer;
     p->id = s->message.request.id;
     p->number = ++s->seen;

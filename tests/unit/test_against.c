@@ -56,7 +56,7 @@ static int up(void **state)
         configuration[i] = (struct configuration){.model = &model};
         snprintf(configuration[i].label, sizeof configuration[i].label, "fake%d", i);
         if (pipeline_parse(&pipeline[i], text, strlen(text), "test.yaml", NULL, 0, &e) ||
-            target_pipeline(&configuration[i].target, pipeline[i], 0, &e))
+            target_pipeline(&configuration[i].target, pipeline[i], 0, 1, &e))
             return 1;
         configuration[i].pipeline = pipeline[i];
     }

@@ -21,6 +21,7 @@ static struct arrivals *arrivals;
 static struct tally *tally;
 static struct load_outcome outcome;
 static char images[64], labels[64];
+static int clients = 1;
 
 /* Record i is full of i; its label is i, but 0 for every fourth: three quarters of the answers are right. */
 static void write_data(void)
@@ -70,7 +71,7 @@ static void open_all(const struct fake_behaviour *does, const char *kind, double
              server.endpoint);
     snprintf(spec, sizeof spec, "npy:%s,%s", images, labels);
     assert_int_equal(pipeline_parse(&pipeline, text, strlen(text), "test.yaml", NULL, 0, &e), FL_OK);
-    if (target_pipeline(&target, pipeline, 0, &e))
+    if (target_pipeline(&target, pipeline, 0, clients, &e))
         fail_msg("%s", e.text);
     if (dataset_open(&data, spec, &e))
         fail_msg("%s", e.text);
@@ -132,6 +133,27 @@ static void test_every_request_is_counted_once(void **state)
     assert_true(tally->latency.min_ns >= 100000);
     assert_string_equal(outcome.cut_short, "");
     close_all();
+}
+
+/* Answers find the requests of their own client, and all are counted together. */
+static void test_many_clients_are_one_load(void **state)
+{
+    struct fake_behaviour does = {.service_ns = 100000, .garbage_every = 7};
+    (void)state;
+
+    for (int open = 0; open < 2; open++) {
+        clients = 3;
+        open_all(&does, open ? "poisson" : NULL, 1000, "order");
+        clients = 1;
+        run((struct load_options){.requests = 400, .closed = 8});
+        assert_int_equal(server.n_peers, 3);
+        assert_int_equal(server.seen, 400);
+        assert_int_equal(tally->answered, 400);
+        assert_int_equal(tally->lost, 0);
+        assert_int_equal(tally->labelled, 400);
+        assert_int_equal(tally->right, 300);
+        close_all();
+    }
 }
 
 static int heard, heard_alone;
@@ -362,7 +384,7 @@ static void test_nobody_there(void **state)
     (void)state;
 
     assert_int_equal(pipeline_parse(&p, text, sizeof text - 1, "test.yaml", NULL, 0, &e), FL_OK);
-    assert_int_equal(target_pipeline(&t, p, 0, &e), FL_UNAVAILABLE);
+    assert_int_equal(target_pipeline(&t, p, 0, 1, &e), FL_UNAVAILABLE);
     assert_null(t);
     assert_non_null(strstr(e.text, "does not reply"));
     pipeline_free(p);
@@ -397,6 +419,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_request_is_counted_once),
+        cmocka_unit_test(test_many_clients_are_one_load),
         cmocka_unit_test(test_answers_are_heard),
         cmocka_unit_test(test_answers_meet_their_labels),
         cmocka_unit_test(test_a_stall_cannot_hide_in_an_open_loop),
