@@ -5,7 +5,7 @@
 # Default: the embedded model and its pipeline (its caches are there after `make demo`). Run it on a machine that is quiet.
 set -u
 cd "$(dirname "$0")/../.."
-model=${1:-configs/demo/demo.onnx} config=${2:-configs/demo/demo.yaml}
+model=${1:-configs/demo/demo.onnx} config=${2:-configs/demo/demo-learned.yaml}
 [ $# -gt 2 ] && shift 2 || set --
 
 echo "== one thread, batch 1, against ONNX Runtime"
