@@ -1,5 +1,5 @@
 #!/bin/sh
-# demo.sh - the embedded network, from data to a served pipeline with caches, in under two minutes
+# demo.sh - the embedded network, from data to a served pipeline with caches, in about two minutes
 #
 # usage: deploy/demo.sh [SECONDS]     how long to watch (12)
 # What it does not clean up are the caches and the requests in .freezeline/demo-learned, which make the next run shorter.
