@@ -23,9 +23,9 @@
 /* All candidates of one exit. */
 struct job {
     struct making *of;
-    int exit, kind, kinds, made; /* kind: in work; kinds: how many there will be; made: of them */
-    char phase[64];              /* "" when nobody works at it */
-    double share;                /* of the kind in work, 0..1 */
+    int exit, kinds, made; /* kinds: how many there will be; made: of them */
+    char phase[64];        /* "" when nobody works at it */
+    double share;          /* of the kind in work, 0..1 */
     int rc;
     struct error problem;
 };
