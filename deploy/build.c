@@ -47,11 +47,6 @@ static int on_progress(void *arg, const char *phase, int64_t done, int64_t total
     return interrupt_seen();
 }
 
-static bool has_cache(const struct placed_exit *exit)
-{
-    return strcmp(exit->kind, "none") != 0;
-}
-
 static int extract_one(struct build *b, struct extracted *out, const struct dataset *data, const char *name,
                        int copies, struct error *e)
 {
@@ -221,7 +216,7 @@ static int divide_budget(struct build *b, struct error *e)
     int n = 0;
 
     for (int i = 0; i < b->place.n_exits; i++)
-        n += has_cache(&b->place.exit[i]);
+        n += placed_has_cache(&b->place.exit[i]);
     if (!n)
         return error_set(e, FL_CONFIG, "%s: no exit has a cache (cache.kind is none, or there are no exits)",
                          b->pipeline->path);

@@ -51,7 +51,7 @@ bool build_wants(const struct build *b, int i, int k)
 {
     const struct placed_exit *exit = &b->place.exit[i];
 
-    if (!strcmp(exit->kind, "none"))
+    if (!placed_has_cache(exit))
         return false;
     return b->compare && !pinned(b, i) ? b->wanted[k] : kinds_index(exit->kind) == k;
 }

@@ -249,10 +249,8 @@ static int prepare(struct evaluator *v, int64_t n, struct error *e)
     struct tensor input;
     int rc;
 
-    if (engine_parse_kernels(in->pipeline->kernels, &o.kernels))
-        return error_set(e, FL_CONFIG, "kernels: '%s' is not one of auto, onednn, openblas, reference",
-                         in->pipeline->kernels);
-    if ((rc = extract_classes(in->graph, &v->classes, e)) || (rc = exec_new(&v->exec, in->graph, &o, e)))
+    if ((rc = engine_parse_kernels(in->pipeline->kernels, &o.kernels, e)) ||
+        (rc = extract_classes(in->graph, &v->classes, e)) || (rc = exec_new(&v->exec, in->graph, &o, e)))
         return rc;
     input = exec_input_shape(v->exec, 0, 1);
     if ((rc = dataset_fits(in->data, &input, e)) || (rc = load_caches(v, e)))

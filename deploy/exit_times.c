@@ -75,10 +75,8 @@ static int prepare(struct stopwatch *s, struct error *e)
     struct tensor input;
     int widest = 1, rc;
 
-    if (engine_parse_kernels(s->pipeline->kernels, &o.kernels))
-        return error_set(e, FL_CONFIG, "kernels: '%s' is not one of auto, onednn, openblas, reference",
-                         s->pipeline->kernels);
-    if ((rc = exec_new(&s->exec, s->graph, &o, e)))
+    if ((rc = engine_parse_kernels(s->pipeline->kernels, &o.kernels, e)) ||
+        (rc = exec_new(&s->exec, s->graph, &o, e)))
         return rc;
     input = exec_input_shape(s->exec, 0, 1);
     memset(exec_input_buffer(s->exec, 0), 0, (size_t)tensor_bytes(&input));

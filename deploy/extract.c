@@ -68,11 +68,6 @@ int extract_classes(const struct graph *g, int *classes, struct error *e)
     return FL_OK;
 }
 
-static bool has_cache(const struct placed_exit *exit)
-{
-    return strcmp(exit->kind, "none") != 0;
-}
-
 static int file_path(char *buf, const struct extraction *x, const char *name, struct error *e)
 {
     int n = snprintf(buf, STATE_PATH_BYTES, "%s/%s.f32", x->directory, name);
@@ -127,7 +122,7 @@ static int open_writers(struct extractor *s, struct error *e)
 
     s->at = s->have_scores;
     for (int i = 0; !rc && i < place->n_exits; i++) {
-        if (!has_cache(&place->exit[i]))
+        if (!placed_has_cache(&place->exit[i]))
             continue;
         rc = open_writer(&s->writer[i], s->of, place->exit[i].name, s->dim[i], tag_of(s->of, &place->exit[i]),
                          &s->have[i], e);
@@ -169,7 +164,7 @@ static int measure(struct extractor *s, struct error *e)
         if ((rc = exec_run(exec, from, node, 1, NULL, NULL, e)) || (rc = exec_cut(exec, node, 1, &cut, e)))
             return rc;
         from = node + 1;
-        if (!has_cache(&place->exit[i]))
+        if (!placed_has_cache(&place->exit[i]))
             continue;
         s->dim[i] = descriptor_dim(&cut, &s->of->pipeline->cache.descriptor);
         s->side[i] = descriptor_side(&cut, &s->of->pipeline->cache.descriptor);
@@ -385,7 +380,7 @@ int extract(struct extracted *out, const struct extraction *x, struct error *e)
         return rc;
     rc = open_matrix(&out->scores, x, "+scores", e);
     for (int i = 0; !rc && i < out->n_exits; i++)
-        if (has_cache(&x->placement->exit[i]))
+        if (placed_has_cache(&x->placement->exit[i]))
             rc = open_matrix(&out->descriptor[i], x, x->placement->exit[i].name, e);
     if (!rc)
         rc = label_rows(out, e);

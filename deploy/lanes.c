@@ -11,10 +11,7 @@ static int open_lane(struct lane *l, const struct graph *g, const struct pipelin
     struct tensor input;
     int rc;
 
-    if (engine_parse_kernels(p->kernels, &o.kernels))
-        return error_set(e, FL_CONFIG, "kernels: '%s' is not one of auto, onednn, openblas, reference",
-                         p->kernels);
-    if ((rc = exec_new(&l->exec, g, &o, e)))
+    if ((rc = engine_parse_kernels(p->kernels, &o.kernels, e)) || (rc = exec_new(&l->exec, g, &o, e)))
         return rc;
     input = exec_input_shape(l->exec, 0, 1);
     l->room = malloc(2 * (size_t)tensor_bytes(&input));

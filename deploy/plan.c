@@ -95,10 +95,8 @@ static int measure(struct plan *p, struct error *e)
     struct exec *x = NULL;
     int rc;
 
-    if (engine_parse_kernels(p->pipeline->kernels, &o.kernels))
-        return error_set(e, FL_CONFIG, "kernels: '%s' is not one of auto, onednn, openblas, reference",
-                         p->pipeline->kernels);
-    if ((rc = exec_new(&x, p->graph, &o, e)) ||
+    if ((rc = engine_parse_kernels(p->pipeline->kernels, &o.kernels, e)) ||
+        (rc = exec_new(&x, p->graph, &o, e)) ||
         (rc = profile_run(&p->profile, x, p->graph, 0, p->graph->n_nodes - 1, p->threads, 1, p->runs, e)))
         goto done;
     p->profiled = true;

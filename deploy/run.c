@@ -168,7 +168,7 @@ static int execute(struct run *r, struct error *e)
     struct exec_options o = {.threads = r->threads, .last = -1};
     int rc;
 
-    if (engine_parse_kernels(r->kernels_name, &o.kernels))
+    if (engine_parse_kernels(r->kernels_name, &o.kernels, NULL))
         return error_set(e, FL_USAGE, "--kernels %s: it is one of auto, onednn, openblas, reference",
                          r->kernels_name);
     r->batch = batch_of(r);

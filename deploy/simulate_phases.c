@@ -16,10 +16,8 @@
 static int load_model(struct phases *p, struct error *e)
 {
     struct exec_options o = {.threads = p->pipeline->stage[0].threads, .max_batch = 1, .last = -1};
-    if (engine_parse_kernels(p->pipeline->kernels, &o.kernels))
-        return error_set(e, FL_CONFIG, "kernels: '%s' is not one of auto, onednn, openblas, reference",
-                         p->pipeline->kernels);
-    return exec_new(&p->model, p->graph, &o, e);
+    int rc = engine_parse_kernels(p->pipeline->kernels, &o.kernels, e);
+    return rc ? rc : exec_new(&p->model, p->graph, &o, e);
 }
 
 int phases_refer(double *us, const struct phases *p, struct error *e)

@@ -22,10 +22,8 @@ struct timing {
 static int new_exec(struct exec **x, const struct timing *t, int max_batch, struct error *e)
 {
     struct exec_options o = {.threads = t->pipeline->stage[0].threads, .max_batch = max_batch, .last = -1};
-    if (engine_parse_kernels(t->pipeline->kernels, &o.kernels))
-        return error_set(e, FL_CONFIG, "kernels: '%s' is not one of auto, onednn, openblas, reference",
-                         t->pipeline->kernels);
-    return exec_new(x, t->graph, &o, e);
+    int rc = engine_parse_kernels(t->pipeline->kernels, &o.kernels, e);
+    return rc ? rc : exec_new(x, t->graph, &o, e);
 }
 
 static void fill_input(const struct timing *t, struct exec *x, int batch, int run)

@@ -100,10 +100,7 @@ static int load_model(struct target *t, struct error *e)
     struct graph *g = NULL;
     int rc;
 
-    if (engine_parse_kernels(p->kernels, &o.kernels))
-        return error_set(e, FL_CONFIG, "kernels: '%s' is not one of auto, onednn, openblas, reference",
-                         p->kernels);
-    if ((rc = graph_load(&g, p->model, NULL, e)))
+    if ((rc = engine_parse_kernels(p->kernels, &o.kernels, e)) || (rc = graph_load(&g, p->model, NULL, e)))
         return rc;
     if (!(rc = extract_classes(g, &t->classes, e)) && !(rc = exec_new(&t->exec, g, &o, e)))
         t->last = g->n_nodes - 1;

@@ -90,7 +90,7 @@ static int time_model(const struct timing *o, struct error *e)
     struct profile p;
     int rc;
 
-    if (engine_parse_kernels(o->kernels_name, &options.kernels))
+    if (engine_parse_kernels(o->kernels_name, &options.kernels, NULL))
         return error_set(e, FL_USAGE, "--kernels %s: it is one of auto, onednn, openblas, reference",
                          o->kernels_name);
     if ((rc = graph_load(&g, o->model, NULL, e)))

@@ -45,14 +45,14 @@ static const struct {
     {"reference", KERNELS_REFERENCE},
 };
 
-int engine_parse_kernels(const char *text, enum exec_kernels *out)
+int engine_parse_kernels(const char *text, enum exec_kernels *out, struct error *e)
 {
     for (size_t i = 0; i < sizeof modes / sizeof *modes; i++)
         if (!strcmp(text, modes[i].name)) {
             *out = modes[i].kernels;
             return FL_OK;
         }
-    return FL_USAGE;
+    return error_set(e, FL_CONFIG, "kernels: '%s' is not one of auto, onednn, openblas, reference", text);
 }
 
 const char *engine_kernels_name(enum exec_kernels k)

@@ -67,7 +67,8 @@ const char *exec_kernel_name(const struct exec *x, int node);
 void engine_start(char **argv);
 const char *engine_blas_core(void); /* "SkylakeX" */
 const char *engine_conv(void);      /* "oneDNN 2.6.3" or "im2col + OpenBLAS" when built without */
-int engine_parse_kernels(const char *text, enum exec_kernels *out); /* FL_USAGE */
+/* FL_CONFIG when text names none of them. */
+int engine_parse_kernels(const char *text, enum exec_kernels *out, struct error *e);
 const char *engine_kernels_name(enum exec_kernels k);
 
 #endif

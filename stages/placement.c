@@ -196,3 +196,8 @@ int placement_resolve(struct placement *out, const struct graph *g, const struct
     free(s.cuts);
     return rc;
 }
+
+bool placed_has_cache(const struct placed_exit *x)
+{
+    return strcmp(x->kind, "none") != 0;
+}

@@ -32,5 +32,7 @@ struct placement {
  * are too many. */
 int placement_resolve(struct placement *out, const struct graph *g, const struct pipeline *p,
                       struct error *e);
+/* The pipeline file wants a cache there; a build may still leave it out. */
+bool placed_has_cache(const struct placed_exit *x);
 
 #endif

@@ -41,7 +41,7 @@ static void make_segments(struct stage_worker *w, const struct placement *pl)
     bool caches = w->pipeline->cache.n_endpoints > 0 && strcmp(w->pipeline->cache.kind, "none") != 0;
     for (int i = 0; caches && i < pl->n_exits; i++) {
         const struct placed_exit *x = &pl->exit[i];
-        if (x->stage != w->stage || !strcmp(x->kind, "none"))
+        if (x->stage != w->stage || !placed_has_cache(x))
             continue;
         w->segment[w->n_segments++] = (struct segment){first, x->cut.node, i};
         first = x->cut.node + 1;
@@ -104,11 +104,8 @@ static int load(struct stage_worker *w, struct error *e)
         return error_set(e, FL_NOMEM, "out of memory");
     if ((rc = graph_load(&g, p->model, NULL, e)) || (rc = placement_resolve(pl, g, p, e)))
         goto out;
-    if ((rc = engine_parse_kernels(p->kernels, &o.kernels))) {
-        error_set(e, FL_CONFIG, "%s: kernels: \"%s\" is none of auto, onednn, openblas, reference", p->path,
-                  p->kernels);
+    if ((rc = engine_parse_kernels(p->kernels, &o.kernels, e)))
         goto out;
-    }
     if (!g->free_batch)
         w->max_batch = 1;
     o.max_batch = w->max_batch;

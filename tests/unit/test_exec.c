@@ -283,10 +283,10 @@ static void kernels_have_names(void **state)
     enum exec_kernels k;
     (void)state;
     for (enum exec_kernels i = KERNELS_AUTO; i <= KERNELS_REFERENCE; i++) {
-        assert_int_equal(engine_parse_kernels(engine_kernels_name(i), &k), FL_OK);
+        assert_int_equal(engine_parse_kernels(engine_kernels_name(i), &k, NULL), FL_OK);
         assert_int_equal(k, i);
     }
-    assert_int_equal(engine_parse_kernels("cuda", &k), FL_USAGE);
+    assert_int_equal(engine_parse_kernels("cuda", &k, NULL), FL_CONFIG);
     assert_non_null(engine_blas_core());
     assert_non_null(engine_conv());
 }
