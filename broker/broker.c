@@ -113,7 +113,7 @@ int broker_new(struct broker **out, const struct pipeline *p, struct error *e)
                        p->broker.max_requests);
         goto fail;
     }
-    clock_boot_id(b->dispatch->boot_id, sizeof b->dispatch->boot_id);
+    clock_boot_id(b->dispatch->registry.boot_id, sizeof b->dispatch->registry.boot_id);
     gethostname(b->dispatch->host, sizeof b->dispatch->host - 1);
     b->dispatch->pid = (uint64_t)getpid();
     if ((rc = open_doors(b, e)))

@@ -41,7 +41,6 @@ struct dispatch {
     struct requests *requests;
     struct registry registry;
     struct counters counters;
-    char boot_id[MESSAGE_NAME_BYTES];
     char host[MESSAGE_NAME_BYTES];
     uint64_t started_ns, incarnation, pid;
     uint64_t attempt_ns; /* an attempt without a result for this long is presumed lost */

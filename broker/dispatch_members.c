@@ -53,7 +53,7 @@ static void welcome(struct dispatch *d, const struct peer *to)
     h->incarnation = d->incarnation;
     h->pid = d->pid;
     snprintf(h->host, sizeof h->host, "%s", d->host);
-    snprintf(h->boot_id, sizeof h->boot_id, "%s", d->boot_id);
+    snprintf(h->boot_id, sizeof h->boot_id, "%s", d->registry.boot_id);
     h->ready = true;
     d->io.control(d->io.arg, to, &d->out);
 }

@@ -125,6 +125,15 @@ static enum registry_event update(struct worker *w, const struct hello *h, const
     return w->alive ? REGISTRY_UPDATED : REGISTRY_LEFT;
 }
 
+/* A worker may beat before it has heard whose clock counts, and its hello comes before its first beat: what
+ * it says of its clock's error is taken only where there can be one. */
+static void note_heartbeat(const struct registry *r, struct worker *w, const struct heartbeat *h)
+{
+    w->last = *h;
+    if (clock_is_shared(r->boot_id, w->hello.boot_id))
+        w->last.clock_error_ns = 0;
+}
+
 static enum registry_event join(struct registry *r, struct worker *w, const struct hello *h,
                                 const struct peer *peer, uint64_t now)
 {
@@ -138,7 +147,7 @@ static enum registry_event join(struct registry *r, struct worker *w, const stru
     w->peer = *peer;
     w->heard_ns = now;
     w->outstanding = outstanding;
-    w->last.incarnation = h->incarnation;
+    note_heartbeat(r, w, &(struct heartbeat){.incarnation = h->incarnation, .clock_error_ns = UINT64_MAX});
     return event;
 }
 
@@ -191,7 +200,7 @@ enum registry_event registry_heartbeat(struct registry *r, const struct heartbea
     if (!w)
         return is_ousted(r, h->incarnation) ? REGISTRY_UNWANTED : REGISTRY_STRANGER;
     was_alive = w->alive;
-    w->last = *h;
+    note_heartbeat(r, w, h);
     w->peer = *peer;
     w->heard_ns = now;
     w->alive = true;

@@ -15,7 +15,7 @@ struct worker {
     bool alive; /* said goodbye or fell silent when false */
     struct hello hello;
     struct peer peer;
-    struct heartbeat last;
+    struct heartbeat last; /* clock error: 0 with the broker's clock, else UINT64_MAX until it tells */
     uint64_t heard_ns;
     uint64_t suspect_until_ns; /* the stage in front of it could not reach it: no jobs before */
     uint64_t suspect_ns;       /* how long it was suspect last */
@@ -30,7 +30,8 @@ struct registry {
     int n_replicas[PIPELINE_MAX_STAGES];
     int n_caches;
     uint64_t dead_after_ns;
-    uint64_t recover_ns; /* how long a stage without a ready worker is expected to come back */
+    char boot_id[MESSAGE_NAME_BYTES]; /* the broker's own: whose clock is the same */
+    uint64_t recover_ns;              /* how long a stage without a ready worker is expected to come back */
     struct worker stage[PIPELINE_MAX_STAGES][PIPELINE_MAX_REPLICAS];
     struct worker cache[PIPELINE_MAX_CACHES];
     uint64_t last_ready_ns[PIPELINE_MAX_STAGES]; /* when the stage last had a ready worker; 0 = never */

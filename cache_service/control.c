@@ -1,8 +1,6 @@
 /* control.c - when to say what to the broker */
 #include "cache_service/control.h"
 
-#include <string.h>
-
 #include "base/clock.h"
 
 void control_init(struct control *c, const struct pipeline *p)
@@ -24,7 +22,7 @@ int control_next(struct control *c, uint64_t now_ns)
 void control_welcome(struct control *c, const struct hello *h, const char *boot_id, uint64_t now_ns)
 {
     c->heard_ns = now_ns;
-    c->same_clock = boot_id[0] && !strcmp(h->boot_id, boot_id);
+    c->same_clock = clock_is_shared(h->boot_id, boot_id);
     c->offset = (struct offset){0};
 }
 
@@ -43,9 +41,4 @@ void control_echo(struct control *c, const struct heartbeat *h, uint64_t now_ns)
 uint64_t control_broker_ns(const struct control *c, uint64_t now_ns)
 {
     return now_ns + (uint64_t)offset_ns(&c->offset);
-}
-
-uint64_t control_clock_error_ns(const struct control *c)
-{
-    return c->same_clock ? 0 : offset_error_ns(&c->offset);
 }

@@ -27,7 +27,5 @@ void control_welcome(struct control *c, const struct hello *h, const char *boot_
 /* The echo of a heartbeat; incarnation 0 in it means that the broker does not know us. */
 void control_echo(struct control *c, const struct heartbeat *h, uint64_t now_ns);
 uint64_t control_broker_ns(const struct control *c, uint64_t now_ns);
-/* By how much that may be wrong; UINT64_MAX when nothing is known yet. */
-uint64_t control_clock_error_ns(const struct control *c);
 
 #endif

@@ -222,7 +222,7 @@ static void fill_heartbeat(struct service *s, struct heartbeat *h, uint64_t now)
                             .epoch = k.epoch,
                             .queued = k.queued,
                             .redis_up = k.redis_up,
-                            .clock_error_ns = control_clock_error_ns(&s->broker)};
+                            .clock_error_ns = offset_error_ns(&s->broker.offset)};
 }
 
 static void send_spans(struct service *s)

@@ -132,7 +132,7 @@ static void send_heartbeat(struct stage_worker *w, uint64_t now)
     h->resident_bytes = resident_bytes();
     h->queued = (uint32_t)w->n_waiting;
     h->cache_open = w->cache && !breaker_is_open(&w->breaker);
-    h->clock_error_ns = w->remote ? offset_error_ns(&w->offset) : 0;
+    h->clock_error_ns = offset_error_ns(&w->offset);
     frames_send(w->control, NULL, &w->out, NULL);
     w->heartbeat_ns = now;
 }
@@ -150,7 +150,7 @@ static void on_welcome(struct stage_worker *w, const struct hello *h)
 {
     char mine[MESSAGE_NAME_BYTES];
     clock_boot_id(mine, sizeof mine);
-    w->remote = !mine[0] || strcmp(mine, h->boot_id) != 0;
+    w->remote = !clock_is_shared(mine, h->boot_id);
     memset(&w->offset, 0, sizeof w->offset);
     log_info("the broker (pid %llu on %s%s) has accepted this worker", (unsigned long long)h->pid, h->host,
              w->remote ? ", another clock" : "");

@@ -33,3 +33,8 @@ void clock_boot_id(char *buf, size_t size)
     fclose(f);
     add_time_namespace(buf, size);
 }
+
+bool clock_is_shared(const char *boot_id, const char *other)
+{
+    return boot_id[0] && !strcmp(boot_id, other);
+}

@@ -7,6 +7,7 @@
 #ifndef FREEZELINE_CLOCK_H
 #define FREEZELINE_CLOCK_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -16,7 +17,8 @@
 
 uint64_t clock_ns(void);
 /* The host's boot id and the process's time namespace, in which CLOCK_MONOTONIC may be another ("" where the
- * kernel does not tell): equal ids mean equal clocks. */
+ * kernel does not tell: not shared with anybody, then): equal ids mean equal clocks. */
 void clock_boot_id(char *buf, size_t size);
+bool clock_is_shared(const char *boot_id, const char *other);
 
 #endif

@@ -179,7 +179,7 @@ struct heartbeat {
     uint32_t queued;
     bool redis_up;           /* cache service only */
     bool cache_open;         /* stage only: look-ups are not bypassed */
-    uint64_t clock_error_ns; /* of this worker's idea of broker time: half the quickest round trip */
+    uint64_t clock_error_ns; /* of this worker's idea of broker time, should it need one: offset_error_ns */
 };
 
 struct cancel {

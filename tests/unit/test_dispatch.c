@@ -19,7 +19,8 @@ struct fixture {
     struct pipeline pipeline;
     struct dispatch *d;
     uint64_t now;
-    int full; /* stage 0 takes no jobs */
+    char clock; /* the boot id of who says hello; the broker's is B */
+    int full;   /* stage 0 takes no jobs */
     int n_jobs, n_answers, n_control, n_resets;
     struct job job[MANY];
     struct answer answer[MANY];
@@ -82,6 +83,7 @@ static void hello_as(struct fixture *f, uint32_t role, uint32_t stage, uint32_t 
     m.hello = (struct hello){
         .role = role, .stage = stage, .replica = replica, .incarnation = incarnation, .ready = ready};
     m.hello.model[0] = model;
+    m.hello.boot_id[0] = f->clock;
     dispatch_control(f->d, &p, &m, f->now);
 }
 
@@ -117,7 +119,10 @@ static int setup(void **state)
     f->now = 1000 * MS;
     log_threshold = LOG_LEVEL_ERROR + 1;
     *state = f;
-    return dispatch_new(&f->d, &f->pipeline, &io, 5, f->now);
+    if (dispatch_new(&f->d, &f->pipeline, &io, 5, f->now))
+        return -1;
+    f->clock = f->d->registry.boot_id[0] = 'B';
+    return 0;
 }
 
 static int teardown(void **state)
@@ -255,6 +260,39 @@ static void test_the_parts_of_the_way_are_told(void **state)
     dispatch_result(f->d, &r, &none, f->now, f->now);
     assert_int_equal(f->answer[2].return_ns, 0);
     zmq_msg_close(&none);
+}
+
+static uint64_t clock_error_of(struct fixture *f, uint64_t id)
+{
+    ask(f, id);
+    result(f, &f->job[f->n_jobs - 1], 0, 0);
+    return f->answer[f->n_answers - 1].clock_error_ns;
+}
+
+/* A beat may be underway before the worker has heard whose clock counts. */
+static void test_another_clock_is_unknown_until_compared(void **state)
+{
+    struct fixture *f = *state;
+    struct message m = {.type = MESSAGE_HEARTBEAT, .heartbeat = {.incarnation = 100, .clock_error_ns = 55}};
+    struct peer p = peer_named(100);
+    all_workers(f);
+    hello_as(f, ROLE_CACHE, 0, 0, 130, true, 1);
+    assert_int_equal(clock_error_of(f, 1), 0);
+    dispatch_control(f->d, &p, &m, f->now); /* all of one clock, whatever it says */
+    assert_int_equal(clock_error_of(f, 2), 0);
+
+    f->clock = 'X';
+    hello(f, 0, 0, 101);
+    assert_true(clock_error_of(f, 3) == UINT64_MAX);
+    m.heartbeat.incarnation = 101;
+    dispatch_control(f->d, &p, &m, f->now);
+    assert_int_equal(clock_error_of(f, 4), 55);
+    hello_as(f, ROLE_CACHE, 0, 0, 131, true, 1);
+    assert_true(clock_error_of(f, 5) == UINT64_MAX);
+
+    f->clock = 0; /* a kernel that does not tell */
+    hello(f, 0, 0, 102);
+    assert_true(clock_error_of(f, 6) == UINT64_MAX);
 }
 
 static void take_spans(struct fixture *f)
@@ -743,6 +781,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         test(test_a_request_is_sent_and_answered_once),
         test(test_the_parts_of_the_way_are_told),
+        test(test_another_clock_is_unknown_until_compared),
         test(test_spans_are_kept_until_they_are_taken),
         test(test_replicas_take_turns),
         test(test_too_many_are_told_at_once),
