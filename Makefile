@@ -39,7 +39,7 @@ FUZZERS  := $(patsubst tests/fuzz/fuzz_%.c,$(B)/tests/fuzz/fuzz_%,$(wildcard tes
 REPLAYS  := $(patsubst tests/fuzz/fuzz_%.c,$(B)/tests/fuzz/replay_%,$(wildcard tests/fuzz/fuzz_*.c))
 THREADED := $(filter %/test_cache %/test_cache_service %/test_pipeline_processes %/test_watch,$(UNIT) $(INTEGR))
 SAN_ENV  := ASAN_OPTIONS=detect_leaks=1:abort_on_error=0 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 TSAN_OPTIONS=halt_on_error=0:suppressions=$(CURDIR)/tests/tsan.supp
-BENCHES  := $(patsubst tests/bench/%.c,$(B)/tests/bench/%,$(wildcard tests/bench/*.c))
+BENCHES  := $(patsubst tests/bench/%.c,$(B)/tests/bench/%,$(wildcard tests/bench/bench_*.c tests/bench/validate_*.c))
 
 .DEFAULT_GOAL := all
 .SECONDARY: $(PB_C)
@@ -97,9 +97,10 @@ $(INTEGR): $(B)/tests/integration/%: $(B)/tests/integration/%.o $(B)/tests/integ
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
 
+$(B)/tests/bench/validate_simulation: $(B)/tests/bench/validation_report.o
 $(BENCHES): $(B)/tests/bench/%: $(B)/tests/bench/%.o $(LIB)
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(LIB) $(LDLIBS)
 
 $(CONFORM): $(B)/tests/conformance/%: $(B)/tests/conformance/%.o $(LIB)
 	$(call say,LINK,$@)

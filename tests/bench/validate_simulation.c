@@ -1,12 +1,13 @@
-/* validate_simulation.c - the simulation's predictions beside what real processes do on this machine
+/* validate_simulation.c - serve on this machine what the simulation predicts
  *
  * usage: validate_simulation WORK [CONFIG.yaml TRAIN CALIBRATE TEST [KEY=VALUE ..]]
  *
  * CONFIG's model (without one: the demo's, with drawn pictures) is served in twelve ways: cut into one to
  * four stages, with and without replicas, each with and without look-ups. Each way meets its saturation (a
  * closed loop) and two rates below it; the simulation, which knows one set of measurements taken at three
- * stages, predicts p50, p99 and throughput of all of them. TRAIN, CALIBRATE and TEST are data sets as
- * `freezeline build` and `bench` take them.
+ * stages, predicts p50, p99 and throughput of all of them. Then all is served a second time, so that it is
+ * seen what a load differs from itself. TRAIN, CALIBRATE and TEST are data sets as `freezeline build` and
+ * `bench` take them.
  *
  * A shared machine's speed drifts from minute to minute. So the model is also timed alone in this process,
  * right before and after the measurements and every load, and the simulated cores are as much faster or
@@ -15,10 +16,11 @@
  *
  * What was done is kept in the folder WORK: a call that was interrupted, or that ran out of its 15 minutes,
  * goes on where the last one ended. Remove WORK to begin anew. Prints a table and the median errors; draws
- * WORK/latency.svg and WORK/throughput.svg. The machine must be idle.
+ * WORK/latency.svg and WORK/throughput.svg (validation_report.c). The machine must be idle.
  */
+#include "validation.h"
+
 #include <fcntl.h>
-#include <math.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,9 +32,7 @@
 #include <jansson.h>
 
 #include "base/clock.h"
-#include "deploy/plot.h"
 #include "deploy/simulate_search.h"
-#include "deploy/table.h"
 #include "stages/profile.h"
 
 #define MOST_MINUTES   14 /* then no other load is begun */
@@ -55,20 +55,11 @@ static const struct shape {
     {"2 stages", {"stages=2", NULL, NULL}}, {"2 stages x2,1", {"stages=2", "stages.0.replicas=2", NULL}},
     {"3 stages", {"stages=3", NULL, NULL}}, {"4 stages", {"stages=4", NULL, NULL}},
 };
-#define N_SHAPES ((int)(sizeof shapes / sizeof *shapes))
+#define N_SHAPES (VALIDATION_WAYS / 2)
+_Static_assert(sizeof shapes / sizeof *shapes == N_SHAPES, "each with and without look-ups");
 
-static const double loads[] = {0, 0.25, 0.6}; /* share of the saturation throughput; 0: saturation itself */
-#define N_LOADS ((int)(sizeof loads / sizeof *loads))
-
-struct point {
-    const struct shape *shape;
-    bool caches, done;
-    double rate;                          /* 0: saturation */
-    double offered;                       /* what the drawn arrivals came to */
-    double reference_ms;                  /* the machine's speed just before and after */
-    double p50[2], p99[2], throughput[2]; /* measured, predicted */
-};
-#define N_POINTS (N_SHAPES * 2 * N_LOADS)
+/* Share of the saturation throughput; 0: saturation itself. */
+static const double loads[VALIDATION_LOADS] = {0, 0.25, 0.6};
 
 struct validation {
     const char *work, *config, *train, *calibrate, *test;
@@ -78,7 +69,7 @@ struct validation {
     uint64_t end_ns;
     struct graph *graph; /* the model in this process, for the machine's speed */
     struct exec *exec;
-    struct point point[N_POINTS];
+    struct load load[VALIDATION_POINTS];
 };
 
 static void die(const char *what)
@@ -309,9 +300,10 @@ static void measure(const struct validation *v)
 
 /* ---- real processes ---- */
 
-static void report_path(const struct validation *v, char *buf, size_t size, int shape, bool caches, int load)
+static void report_path(const struct validation *v, char *buf, size_t size, int way, int load, int pass)
 {
-    snprintf(buf, size, "%s/bench-%d-%s-%d.json", v->work, shape, caches ? "caches" : "none", load);
+    snprintf(buf, size, "%s/bench-%d-%s-%d-%d.json", v->work, way / 2, way % 2 ? "caches" : "none", load,
+             pass);
 }
 
 static void bench(const struct validation *v, const struct shape *shape, bool caches, double rate,
@@ -363,43 +355,48 @@ static bool read_report(struct point *p, const char *path)
     return p->done;
 }
 
-static struct point *point_of(struct validation *v, int shape, bool caches, int load)
+/* One way of serving under all of its loads. The rates of all passes follow from the first one's saturation.
+ */
+static void serve_way(struct validation *v, int way, int pass, bool *is_up)
 {
-    struct point *p = &v->point[(shape * 2 + caches) * N_LOADS + load];
-    p->shape = &shapes[shape];
-    p->caches = caches;
-    return p;
-}
-
-static void serve_shape(struct validation *v, int shape)
-{
-    bool is_up = false;
-    for (int i = 0; i < 2 * N_LOADS; i++) {
-        bool caches = i >= N_LOADS;
-        int load = i % N_LOADS;
-        struct point *p = point_of(v, shape, caches, load), *full = point_of(v, shape, caches, 0);
+    struct load *of_way = &v->load[way * VALIDATION_LOADS];
+    const struct shape *shape = &shapes[way / 2];
+    for (int i = 0; i < VALIDATION_LOADS; i++) {
+        struct point *p = &of_way[i].pass[pass];
+        const struct point *full = &of_way[0].pass[0];
         char path[700];
-        p->rate = loads[load] * full->throughput[0];
-        report_path(v, path, sizeof path, shape, caches, load);
-        if (read_report(p, path) || late(v) || (load && !full->done))
+        of_way[i].shape = shape->name;
+        of_way[i].caches = way % 2;
+        p->rate = loads[i] * full->throughput[0];
+        report_path(v, path, sizeof path, way, i, pass);
+        if (read_report(p, path) || late(v) || (i && !full->done))
             continue;
-        if (!is_up)
-            up(v, &shapes[shape]);
-        is_up = true;
-        bench(v, &shapes[shape], caches, p->rate, path);
+        if (!*is_up)
+            up(v, shape);
+        *is_up = true;
+        bench(v, shape, way % 2, p->rate, path);
         if (read_report(p, path))
-            printf("measured: %s, %s, %s\n", shapes[shape].name, caches ? "caches" : "no caches",
-                   load ? "below saturation" : "saturated");
+            printf("measured: %s, %s, %s\n", shape->name, way % 2 ? "caches" : "no caches",
+                   i ? "below saturation" : "saturated");
         fflush(stdout);
     }
+}
+
+static void serve_shape(struct validation *v, int shape, int pass)
+{
+    bool is_up = false;
+    serve_way(v, 2 * shape, pass, &is_up);
+    serve_way(v, 2 * shape + 1, pass, &is_up);
     if (is_up)
         down(v, &shapes[shape]);
 }
 
 /* ---- predictions ---- */
 
-static void predict(const struct validation *v, const struct measured *m, double measured_ms, struct point *p)
+static void predict(const struct validation *v, const struct measured *m, double measured_ms, int way,
+                    struct point *p)
 {
+    const struct shape *shape = &shapes[way / 2];
     struct cluster *c = malloc(sizeof *c);
     const char *sets[MAX_SETS + 3];
     struct search s = {.measured = m, .cluster = c};
@@ -411,8 +408,8 @@ static void predict(const struct validation *v, const struct measured *m, double
         die("no memory");
     for (int i = 0; i < v->n_sets; i++)
         sets[n++] = v->sets[i];
-    for (int i = 0; i < 3 && p->shape->sets[i]; i++)
-        sets[n++] = p->shape->sets[i];
+    for (int i = 0; i < 3 && shape->sets[i]; i++)
+        sets[n++] = shape->sets[i];
     check(pipeline_load(&pipeline, v->config, sets, n, &e), &e);
     cluster_one_host(c, m->cores, m->all_busy);
     c->caches = pipeline->cache.n_endpoints;
@@ -420,7 +417,7 @@ static void predict(const struct validation *v, const struct measured *m, double
     s.pipeline = pipeline;
     s.load = (struct search_load){
         .rate = p->rate > 0 ? p->offered : 0, .closed = atoi(IN_FLIGHT), .requests = SIMULATED, .seed = 1};
-    check(setup_shape_of(&s.shape, pipeline, m, p->caches, &e), &e);
+    check(setup_shape_of(&s.shape, pipeline, m, way % 2, &e), &e);
     check(search_once(&s, &e), &e);
     p->throughput[1] = s.result[0]->throughput;
     p->p50[1] = (double)histogram_quantile(&s.result[0]->latency, 0.5) / NS_PER_MS;
@@ -430,117 +427,17 @@ static void predict(const struct validation *v, const struct measured *m, double
     free(c);
 }
 
-/* ---- the report ---- */
-
-static double error_of(const double x[2])
+static void predict_all(struct validation *v)
 {
-    return x[1] / x[0] - 1;
-}
-
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return x < y ? -1 : x > y;
-}
-
-static double median(double *v, int n)
-{
-    qsort(v, (size_t)n, sizeof *v, by_value);
-    return n ? (v[(n - 1) / 2] + v[n / 2]) / 2 : NAN;
-}
-
-static void print_row(struct table *t, const struct point *p)
-{
-    table_cell(t, "%s", p->shape->name);
-    table_cell(t, "%s", p->caches ? "yes" : "no");
-    table_cell(t, p->rate > 0 ? "%.1f/s" : "saturated", p->rate);
-    for (int i = 0; i < 2; i++)
-        table_cell(t, p->rate > 0 ? "%.2f" : "", p->p50[i]);
-    table_cell(t, p->rate > 0 ? "%+.0f%%" : "", 100 * error_of(p->p50));
-    for (int i = 0; i < 2; i++)
-        table_cell(t, p->rate > 0 ? "%.2f" : "", p->p99[i]);
-    table_cell(t, p->rate > 0 ? "%+.0f%%" : "", 100 * error_of(p->p99));
-    for (int i = 0; i < 2; i++)
-        table_cell(t, p->rate > 0 ? "" : "%.1f", p->throughput[i]);
-    table_cell(t, p->rate > 0 ? "" : "%+.0f%%", 100 * error_of(p->throughput));
-}
-
-static void print_medians(const struct validation *v)
-{
-    double p50[N_POINTS], p99[N_POINTS], throughput[N_POINTS];
-    int n = 0, saturated = 0;
-    for (int i = 0; i < N_POINTS; i++) {
-        const struct point *p = &v->point[i];
-        if (!p->done)
-            continue;
-        if (p->rate > 0) {
-            p50[n] = fabs(error_of(p->p50));
-            p99[n++] = fabs(error_of(p->p99));
-        } else {
-            throughput[saturated++] = fabs(error_of(p->throughput));
-        }
-    }
-    printf("\nmedian error over %d loads: p50 %.1f%% (aim 10%%), p99 %.1f%% (aim 20%%)\n", n,
-           100 * median(p50, n), 100 * median(p99, n));
-    printf("median error over %d ways of serving: saturation throughput %.1f%% (aim 10%%)\n", saturated,
-           100 * median(throughput, saturated));
-}
-
-static void print_report(const struct validation *v)
-{
-    struct table *t;
+    struct measured *m;
     struct error e;
-    if (table_new(
-            &t,
-            "pipeline|caches|load|p50 ms|predicted|error|p99 ms|predicted|error|requests/s|predicted|error",
-            "llrrrrrrrrrr"))
-        die("no memory");
-    for (int i = 0; i < N_POINTS; i++)
-        if (v->point[i].done)
-            print_row(t, &v->point[i]);
-    printf("\n");
-    check(table_print(t, stdout, 0, &e), &e);
-    table_free(t);
-    print_medians(v);
-}
-
-/* Predicted over measured; on the line both are the same. */
-static void draw(const struct validation *v, bool latency)
-{
-    double x[2][N_POINTS], y[2][N_POINTS], ends[2] = {1e300, 0};
-    struct plot_series series[3] = {
-        {.name = latency ? "p50" : "saturation", .mark = PLOT_POINTS, .x = x[0], .y = y[0]},
-        {.name = "p99", .mark = PLOT_POINTS, .x = x[1], .y = y[1]},
-        {.name = "as measured", .mark = PLOT_LINE, .dashed = true, .n = 2}};
-    struct plot plot = {.title = latency ? "Latency, predicted over measured"
-                                         : "Throughput, predicted over measured",
-                        .x = {.title = latency ? "measured, ms" : "measured, requests/s", .log = true},
-                        .y = {.title = latency ? "predicted, ms" : "predicted, requests/s", .log = true},
-                        .n_series = 3,
-                        .series = series};
     char path[600];
-    struct error e;
-    FILE *to;
-    for (int i = 0; i < N_POINTS; i++) {
-        const struct point *p = &v->point[i];
-        if (!p->done || (p->rate > 0) != latency)
-            continue;
-        for (int k = 0; k < (latency ? 2 : 1); k++) {
-            const double *pair = !latency ? p->throughput : k ? p->p99 : p->p50;
-            x[k][series[k].n] = pair[0];
-            y[k][series[k].n++] = pair[1];
-            ends[0] = fmin(ends[0], fmin(pair[0], pair[1]));
-            ends[1] = fmax(ends[1], fmax(pair[0], pair[1]));
-        }
-    }
-    series[2].x = series[2].y = ends;
-    if (!latency)
-        series[1] = series[2], plot.n_series = 2;
-    if (!(to = fopen(in_work(v, path, sizeof path, latency ? "latency.svg" : "throughput.svg"), "we")))
-        die("cannot write a plot into the work folder");
-    if (!plot_write(&plot, to, &e))
-        printf("plot: %s\n", path);
-    fclose(to);
+    check(measured_load(&m, in_work(v, path, sizeof path, "measured.json"), &e), &e);
+    for (int i = 0; i < VALIDATION_POINTS; i++)
+        for (int pass = 0; pass < VALIDATION_PASSES; pass++)
+            if (v->load[i].pass[pass].done)
+                predict(v, m, kept_reference(path), i / VALIDATION_LOADS, &v->load[i].pass[pass]);
+    measured_free(m);
 }
 
 int main(int argc, char **argv)
@@ -548,8 +445,6 @@ int main(int argc, char **argv)
     struct validation *v = calloc(1, sizeof *v);
     static char state[600];
     char path[600];
-    struct measured *m;
-    struct error e;
 
     if (!v || (argc != 2 && argc < 6))
         die("usage: validate_simulation WORK [CONFIG.yaml TRAIN CALIBRATE TEST [KEY=VALUE ..]]");
@@ -576,18 +471,14 @@ int main(int argc, char **argv)
     build_caches(v);
     load_model(v);
     measure(v);
-    for (int i = 0; i < N_SHAPES; i++)
-        serve_shape(v, i);
-    check(measured_load(&m, in_work(v, path, sizeof path, "measured.json"), &e), &e);
-    for (int i = 0; i < N_POINTS; i++)
-        if (v->point[i].done)
-            predict(v, m, kept_reference(path), &v->point[i]);
-    print_report(v);
-    draw(v, true);
-    draw(v, false);
+    for (int i = 0; i < N_SHAPES * VALIDATION_PASSES; i++)
+        serve_shape(v, i % N_SHAPES, i / N_SHAPES);
+    predict_all(v);
+    validation_print(v->load);
+    validation_draw(v->load, true, in_work(v, path, sizeof path, "latency.svg"));
+    validation_draw(v->load, false, in_work(v, path, sizeof path, "throughput.svg"));
     if (late(v))
         printf("the 15 minutes are over: call again for what is missing\n");
-    measured_free(m);
     exec_free(v->exec);
     graph_free(v->graph);
     free(v);
