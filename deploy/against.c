@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/samples.h"
 #include "cache_service/shuffle.h"
 #include "report.h"
 #include "table.h"
@@ -107,12 +108,6 @@ static double over_rounds(const struct against_round *round, const int *drawn, i
     return value_of(into, seconds, metric);
 }
 
-static int ascending(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 struct against_ratio against_ratio(const struct against_round *of, const struct against_round *to, int rounds,
                                    enum against_metric metric, uint64_t seed)
 {
@@ -135,7 +130,7 @@ struct against_ratio against_ratio(const struct against_round *of, const struct 
             sample[n++] = ratio;
     }
     if (n > 0) {
-        qsort(sample, (size_t)n, sizeof *sample, ascending);
+        samples_sort(sample, n);
         out.low = sample[(int)(0.025 * n)];
         out.high = sample[(int)(0.975 * n)];
     }

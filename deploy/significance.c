@@ -4,6 +4,8 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "base/samples.h"
+
 #define RESAMPLES   2000
 #define MAX_DRAWS   20000000.0 /* of all resamples: histograms with very many buckets get fewer */
 #define Z_95        1.959964
@@ -62,12 +64,6 @@ static bool can_tell(const struct spread *s, double share)
     return s->total >= LEAST_OUTER && (isnan(share) || s->total * (1 - share) >= LEAST_OUTER);
 }
 
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 double significance_wander(const double figure[], int n)
 {
     double sum = 0, squares = 0, mean;
@@ -112,7 +108,7 @@ static struct effect conclude(double *ratio, int n, double seen)
 {
     int below = 0, above = 0;
 
-    qsort(ratio, (size_t)n, sizeof *ratio, by_value);
+    samples_sort(ratio, n);
     for (int i = 0; i < n; i++) {
         below += ratio[i] <= 0;
         above += ratio[i] >= 0;

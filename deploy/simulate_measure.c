@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/samples.h"
 #include "cache_service/manifest.h"
 #include "simulate_hop.h"
 #include "simulate_phases.h"
@@ -32,12 +33,6 @@ struct measuring {
     int exit_of[PIPELINE_MAX_EXITS]; /* of the pipeline, for each of m's exits: those that have a cache */
     struct phases ask;
 };
-
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return x < y ? -1 : x > y;
-}
 
 /* Least squares y = a + b x with neither below 0. */
 static void fit_line(const double *x, const double *y, int n, double *a, double *b)
@@ -88,12 +83,10 @@ static double compute_of(const struct probe_request *r)
     return us;
 }
 
-/* Of values that it puts into order. Medians, as a moment in which the machine was busy elsewhere is no cost.
- */
+/* 0 without any. Medians, as a moment in which the machine was busy elsewhere is no cost. */
 static double median(double *v, int n)
 {
-    qsort(v, (size_t)n, sizeof *v, by_value);
-    return n ? (v[(n - 1) / 2] + v[n / 2]) / 2 : 0;
+    return n ? samples_median(v, n) : 0;
 }
 
 /* The broker moves four messages per request, a worker and the client two. */
@@ -300,7 +293,7 @@ static int fit_wakes(struct measuring *g, struct error *e)
         for (int s = 0; s < p->request[i].n_stages; s++)
             wire[n++] = p->request[i].wire_us[s];
     }
-    qsort(wire, (size_t)n, sizeof *wire, by_value);
+    samples_sort(wire, n);
     g->m->n_wakes = n ? QUANTILES : 0;
     for (int i = 0; i < g->m->n_wakes; i++) {
         const struct measured_costs *c = &g->m->cost;
@@ -319,18 +312,15 @@ static int fit_wakes(struct measuring *g, struct error *e)
 
 static double median_lookup(const struct probe_phase *p, int exit, int *answered)
 {
-    double *us = malloc(sizeof *us * (size_t)p->n + 1), median = 0;
+    double *us = malloc(sizeof *us * (size_t)p->n + 1), typical;
     int n = 0;
     for (int i = 0; us && i < p->n; i++)
         if (exit < 0 ? p->request[i].exit >= 0 : p->request[i].exit == exit)
             us[n++] = p->request[i].lookup_us;
-    if (n) {
-        qsort(us, (size_t)n, sizeof *us, by_value);
-        median = us[n / 2];
-    }
+    typical = median(us, n);
     *answered = n;
     free(us);
-    return median;
+    return typical;
 }
 
 static double cache_cpu(const struct probe_phase *p)

@@ -2,20 +2,8 @@
 #include "statistics.h"
 
 #include <math.h>
-#include <stdlib.h>
 
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-/* Nearest rank: the smallest sample that at least a share q of all are not above. */
-static double quantile(const double *sorted, int64_t n, double q)
-{
-    int64_t rank = (int64_t)ceil(q * (double)n);
-    return sorted[rank < 1 ? 0 : rank - 1];
-}
+#include "base/samples.h"
 
 struct summary statistics_summary(double *samples, int64_t n)
 {
@@ -23,12 +11,12 @@ struct summary statistics_summary(double *samples, int64_t n)
 
     if (n < 1)
         return s;
-    qsort(samples, (size_t)n, sizeof *samples, by_value);
+    samples_sort(samples, n);
     for (int64_t i = 0; i < n; i++)
         s.mean += samples[i];
     s.mean /= (double)n;
-    s.p50 = quantile(samples, n, 0.5);
-    s.p99 = quantile(samples, n, 0.99);
+    s.p50 = samples_quantile(samples, n, 0.5);
+    s.p99 = samples_quantile(samples, n, 0.99);
     s.min = samples[0];
     s.max = samples[n - 1];
     return s;

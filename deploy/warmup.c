@@ -2,27 +2,21 @@
 #include "warmup.h"
 
 #include <math.h>
-#include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/samples.h"
 #include "statistics.h"
 
 #define WINDOW_REQUESTS 32
 #define WINDOW_NS       (100 * NS_PER_MS)
 #define TOLERANCE       0.05
 
-static int ascending(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 static void end_window(struct warmup *w, uint64_t now_ns)
 {
     struct warmup_window *of = &w->window[w->windows++ % WARMUP_WINDOWS];
     int64_t low, high;
 
-    qsort(w->sample, (size_t)w->n, sizeof *w->sample, ascending);
+    samples_sort(w->sample, w->n);
     statistics_quantile_ranks(w->n, 0.5, &low, &high);
     of->median = w->sample[(w->n - 1) / 2];
     of->low = w->sample[low > 0 ? low - 1 : 0];

@@ -6,29 +6,16 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/samples.h"
 
 #define WARM_UP     3
 #define MAX_SAMPLES (1 << 24) /* of all layers together */
 
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return x < y ? -1 : x > y;
-}
-
-/* The share q of the samples (0..1), nearest rank. Sorted. */
-static double quantile(const double *sorted, int n, double q)
-{
-    int rank = (int)ceil(q * n) - 1;
-    return sorted[rank < 0 ? 0 : rank];
-}
-
 static void summarise(double *ms, int n, double *median, double *min, double *p99)
 {
-    qsort(ms, (size_t)n, sizeof *ms, by_value);
-    *median = n % 2 ? ms[n / 2] : (ms[n / 2 - 1] + ms[n / 2]) / 2;
+    *median = samples_median(ms, n);
     *min = ms[0];
-    *p99 = quantile(ms, n, 0.99);
+    *p99 = samples_quantile(ms, n, 0.99);
 }
 
 /* The same pseudo-random numbers in every run: what is read must not change how long it takes. */

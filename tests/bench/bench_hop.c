@@ -17,14 +17,9 @@
 #include <zmq.h>
 
 #include "base/clock.h"
+#include "base/samples.h"
 
 #define MOST 100000
-
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
 
 static void receive(const char *endpoint, int count)
 {
@@ -42,7 +37,7 @@ static void receive(const char *endpoint, int count)
         us[i] = (us[i] - (double)sent) / NS_PER_US;
         zmq_msg_close(&m);
     }
-    qsort(us, (size_t)count, sizeof *us, by_value);
+    samples_sort(us, count);
     printf("%.1f %.1f %.1f\n", us[count / 2], us[count / 10], us[count * 9 / 10]);
 }
 

@@ -20,6 +20,7 @@
 #include <zmq.h>
 
 #include "base/clock.h"
+#include "base/samples.h"
 #include "stages/descriptor.h"
 #include "stages/exec.h"
 #include "stages/placement.h"
@@ -50,18 +51,6 @@ static void check(int rc, const struct error *e)
         return;
     fprintf(stderr, "bench_lookup: %s\n", e->text);
     exit(1);
-}
-
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(double *v, int n)
-{
-    qsort(v, (size_t)n, sizeof *v, by_value);
-    return v[n / 2];
 }
 
 static void start_cache(struct bench *b)
@@ -268,9 +257,10 @@ static void measure(struct bench *b, int i, double *trip, double *pool, double *
             echo_us(b, b->bytes,
                     (size_t)b->message_bytes < sizeof b->bytes ? (size_t)b->message_bytes : sizeof b->bytes);
     }
-    m = median(saved, b->runs);
-    printf("%-8s %-8s %10.1f %14.1f %14.1f %12.3f %9.2f%%\n", x->name, x->kind, median(pool, b->runs),
-           median(trip, b->runs), median(raw, b->runs), m, median(trip, b->runs) / m / 10);
+    m = samples_median(saved, b->runs);
+    printf("%-8s %-8s %10.1f %14.1f %14.1f %12.3f %9.2f%%\n", x->name, x->kind, samples_median(pool, b->runs),
+           samples_median(trip, b->runs), samples_median(raw, b->runs), m,
+           samples_median(trip, b->runs) / m / 10);
 }
 
 int main(int argc, char **argv)

@@ -19,6 +19,7 @@
 #include <zmq.h>
 
 #include "base/clock.h"
+#include "base/samples.h"
 #include "client/client.h"
 #include "stages/exec.h"
 #include "stages/planner.h"
@@ -47,18 +48,6 @@ static void check(int rc, const struct error *e)
         return;
     fprintf(stderr, "bench_pipeline: %s\n", e->text);
     exit(1);
-}
-
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return x < y ? -1 : x > y;
-}
-
-static double median(double *v, int n)
-{
-    qsort(v, (size_t)n, sizeof *v, by_value);
-    return n % 2 ? v[n / 2] : (v[n / 2 - 1] + v[n / 2]) / 2;
 }
 
 /* ---- processes
@@ -214,7 +203,7 @@ static double hop_us(const char *endpoint, size_t bytes)
     }
     zmq_close(socket);
     zmq_ctx_term(context);
-    return median(us, RUNS);
+    return samples_median(us, RUNS);
 }
 
 static void measure_hops(void)
@@ -268,12 +257,12 @@ int main(int argc, char **argv)
             w[i] = whole_ms(&b);
             s[i] = pipeline_ms(&b, &a);
         }
-        ratio[k] = median(s, per_block) / median(w, per_block);
+        ratio[k] = samples_median(s, per_block) / samples_median(w, per_block);
     }
     report_parts(&a);
-    qsort(ratio, BLOCKS, sizeof *ratio, by_value);
-    printf("whole model in one process: median %.3f ms\n", median(whole, per_block * BLOCKS));
-    printf("3-stage pipeline:           median %.3f ms\n", median(staged, per_block * BLOCKS));
+    samples_sort(ratio, BLOCKS);
+    printf("whole model in one process: median %.3f ms\n", samples_median(whole, per_block * BLOCKS));
+    printf("3-stage pipeline:           median %.3f ms\n", samples_median(staged, per_block * BLOCKS));
     printf("ratio of medians, by block: median %.3f, from %.3f to %.3f (at most 1.15 wanted)\n",
            (ratio[BLOCKS / 2 - 1] + ratio[BLOCKS / 2]) / 2, ratio[0], ratio[BLOCKS - 1]);
     client_free(b.client);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/samples.h"
 #include "deploy/plot.h"
 #include "deploy/table.h"
 
@@ -14,18 +15,6 @@ static void stop_unless(int rc, const struct error *e)
         return;
     fprintf(stderr, "validate_simulation: %s\n", e->text);
     exit(1);
-}
-
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return x < y ? -1 : x > y;
-}
-
-static double median(double *v, int n)
-{
-    qsort(v, (size_t)n, sizeof *v, by_value);
-    return n ? (v[(n - 1) / 2] + v[n / 2]) / 2 : NAN;
 }
 
 enum figure { P50, P99, THROUGHPUT };
@@ -94,9 +83,9 @@ static void print_medians(const struct load load[VALIDATION_POINTS], enum figure
         if (!isnan(repeat_of(l, figure)))
             repeats[n_repeats++] = fabs(repeat_of(l, figure));
     }
-    printf("%s: median error over %d loads %.1f%% (aim %d%%)", name, n, 100 * median(errors, n), aim);
+    printf("%s: median error over %d loads %.1f%% (aim %d%%)", name, n, 100 * samples_median(errors, n), aim);
     if (n_repeats)
-        printf("; the same load measured again was off by %.1f%%", 100 * median(repeats, n_repeats));
+        printf("; the same load measured again was off by %.1f%%", 100 * samples_median(repeats, n_repeats));
     printf("\n");
 }
 

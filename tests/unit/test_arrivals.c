@@ -11,6 +11,8 @@
 
 #include <cmocka.h>
 
+#include "base/samples.h"
+
 #include "deploy/arrivals.h"
 
 #define N 100000
@@ -54,12 +56,6 @@ static double dispersion(void)
     return sum / N / (m * m);
 }
 
-static int ascending(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 static void test_poisson_gaps_are_exponential(void **state)
 {
     double farthest = 0;
@@ -68,7 +64,7 @@ static void test_poisson_gaps_are_exponential(void **state)
     draw("poisson", 250, 3);
     assert_true(fabs(mean() * 250 - 1) < 0.02);
     assert_true(fabs(dispersion() - 1) < 0.05);
-    qsort(gap, N, sizeof *gap, ascending); /* Kolmogorov-Smirnov: 1.95/sqrt(N) is passed once in 1000 */
+    samples_sort(gap, N); /* Kolmogorov-Smirnov: 1.95/sqrt(N) is passed once in 1000 */
     for (int i = 0; i < N; i++)
         farthest = fmax(farthest, fabs(1 - exp(-250 * gap[i]) - (i + 0.5) / N));
     assert_true(farthest < 1.95 / sqrt(N));

@@ -9,7 +9,21 @@
 #include <cmocka.h>
 
 #include "base/nearest.h"
+#include "base/samples.h"
 #include "deploy/statistics.h"
+
+static void test_order_statistics(void **state)
+{
+    double even[] = {4, -1, 10, 3}, odd[] = {7, 5, 6};
+    (void)state;
+    assert_true(samples_median(even, 4) == 3.5);
+    assert_true(even[0] == -1 && even[3] == 10);
+    assert_true(samples_median(odd, 3) == 6);
+    assert_true(isnan(samples_median(odd, 0)));
+    assert_true(samples_quantile(even, 4, 0) == -1 && samples_quantile(even, 4, 0.25) == -1);
+    assert_true(samples_quantile(even, 4, 0.26) == 3 && samples_quantile(even, 4, 1) == 10);
+    assert_true(isnan(samples_quantile(even, 0, 0.5)));
+}
 
 static void test_summary(void **state)
 {
@@ -73,12 +87,6 @@ static void test_quantile_ranks_of_few(void **state)
     assert_true(labs((long)(low - (99900000 - 619))) < 5 && labs((long)(high - (99900000 + 620))) < 5);
 }
 
-static int ascending(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 /* Drawn many times from a skewed distribution whose quantiles are known, the interval holds them 95 times in
  * 100. Uniform samples suffice: the interval only knows ranks. */
 static void test_quantile_ranks_cover(void **state)
@@ -98,7 +106,7 @@ static void test_quantile_ranks_cover(void **state)
         for (int trial = 0; trial < TRIALS; trial++) {
             for (int i = 0; i < N; i++)
                 sample[i] = (double)rand_r(&seed) / RAND_MAX;
-            qsort(sample, N, sizeof *sample, ascending);
+            samples_sort(sample, N);
             covered += sample[low - 1] <= q && q < sample[high - 1];
         }
         if (covered < 0.94 * TRIALS || covered > 0.98 * TRIALS)
@@ -121,6 +129,7 @@ static void test_nearest(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_order_statistics),
         cmocka_unit_test(test_summary),
         cmocka_unit_test(test_gap_is_never_certain),
         cmocka_unit_test(test_gap_covers),
