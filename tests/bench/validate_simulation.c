@@ -38,7 +38,7 @@
 #define MOST_MINUTES   14 /* then no other load is begun */
 #define IN_FLIGHT      "64"
 #define SATURATED_S    "6"
-#define RATE_S         "14"
+#define RATE_S         "20"
 #define SIMULATED      100000
 #define REFERENCE_RUNS 80 /* half of them tell the speed: about half a second */
 #define SETTLE_MS      500
@@ -82,7 +82,7 @@ static void die(const char *what)
 
 struct command {
     int n;
-    const char *argv[3 * MAX_SETS + 32];
+    const char *argv[3 * MAX_SETS + 40];
 };
 
 static void add(struct command *c, const char *word)
@@ -306,14 +306,21 @@ static void report_path(const struct validation *v, char *buf, size_t size, int 
              pass);
 }
 
-static void bench(const struct validation *v, const struct shape *shape, bool caches, double rate,
+/* Each load has arrivals of its own: p99 of a few hundred requests follows the clumps among them, which would
+ * be the same ones in all loads. */
+static void bench(const struct validation *v, const struct shape *shape, bool caches, double rate, int seed,
                   const char *to)
 {
     struct command c = tool(v, shape, "bench");
     double before = reference_ms(v);
-    char text[32];
+    char text[32], number[16];
+    snprintf(number, sizeof number, "%d", seed);
     add(&c, "--data");
     add(&c, v->test);
+    add(&c, "--traffic");
+    add(&c, "shuffled");
+    add(&c, "--seed");
+    add(&c, number);
     if (rate > 0) {
         snprintf(text, sizeof text, "%.3f", rate);
         add(&c, "--rate");
@@ -374,7 +381,7 @@ static void serve_way(struct validation *v, int way, int pass, bool *is_up)
         if (!*is_up)
             up(v, shape);
         *is_up = true;
-        bench(v, shape, way % 2, p->rate, path);
+        bench(v, shape, way % 2, p->rate, 1 + (way * VALIDATION_LOADS + i) * VALIDATION_PASSES + pass, path);
         if (read_report(p, path))
             printf("measured: %s, %s, %s\n", shape->name, way % 2 ? "caches" : "no caches",
                    i ? "below saturation" : "saturated");
