@@ -48,7 +48,8 @@ int cache_lookup(const struct cache *c, struct cache_scratch *s, const float *de
 
 /* Packed form: magic, version, dtype, dims, epoch, model digest, xxh3 checksum, then the arrays.
  * Little-endian. cache_unpack checks everything: FL_CORRUPT, FL_STALE (another version; or model when `model`
- * is not NULL), FL_TOO_LARGE. */
+ * is not NULL), FL_TOO_LARGE: more than CACHE_MAX_BYTES. */
+#define CACHE_MAX_BYTES (4ull << 30)
 int cache_pack(const struct cache *c, void **out, size_t *size); /* *out malloc'ed, owned by the caller */
 int cache_unpack(struct cache **out, const void *data, size_t size, const uint8_t *model, struct error *e);
 int cache_save(const struct cache *c, const char *path,

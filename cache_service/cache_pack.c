@@ -8,13 +8,9 @@
  */
 #include "cache_body.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 #include <xxhash.h>
 
 #include "half.h"
@@ -23,7 +19,6 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "packed caches are lit
 
 #define PACK_MAGIC    "FLCACHE"
 #define PACK_VERSION  2u
-#define PACK_MAX_SIZE (4ull << 30)
 #define PACK_SECTIONS 8
 #define PACK_ALIGN    64u
 
@@ -155,7 +150,7 @@ int cache_pack(const struct cache *c, void **out, size_t *size)
         p.section[i].offset = at;
         at = align(at + p.section[i].rows * p.section[i].cols * dtype_size[p.section[i].dtype]);
     }
-    if (at > PACK_MAX_SIZE)
+    if (at > CACHE_MAX_BYTES)
         return FL_TOO_LARGE;
     bytes = calloc(1, at);
     if (bytes == NULL)
@@ -387,9 +382,9 @@ int cache_unpack(struct cache **out, const void *data, size_t size, const uint8_
     int rc;
     if (size < sizeof h)
         return error_set(e, FL_CORRUPT, "%zu bytes are too few for a packed cache", size);
-    if (size > PACK_MAX_SIZE)
+    if (size > CACHE_MAX_BYTES)
         return error_set(e, FL_TOO_LARGE, "%zu bytes are too many for a packed cache (at most %llu)", size,
-                         PACK_MAX_SIZE);
+                         CACHE_MAX_BYTES);
     memcpy(&h, data, sizeof h);
     rc = check_header(&h, data, size, model, e);
     if (rc != FL_OK)
@@ -428,86 +423,5 @@ int cache_with_threshold(struct cache **out, const struct cache *c, float thresh
     free(data);
     if (rc == FL_OK)
         (*out)->threshold = threshold;
-    return rc;
-}
-
-/* --- files --- */
-
-static int write_all(int fd, const uint8_t *data, size_t size)
-{
-    while (size > 0) {
-        ssize_t n = write(fd, data, size);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return -1;
-        data += n;
-        size -= (size_t)n;
-    }
-    return 0;
-}
-
-int cache_save(const struct cache *c, const char *path, struct error *e)
-{
-    void *data = NULL;
-    size_t size;
-    char temporary[4096];
-    int fd = -1, rc = cache_pack(c, &data, &size);
-    if (rc != FL_OK)
-        return error_set(e, rc, "the cache of %s cannot be packed: %s", c->exit, error_sentence(rc));
-    if (snprintf(temporary, sizeof temporary, "%s.%ld.part", path, (long)getpid()) >= (int)sizeof temporary) {
-        free(data);
-        return error_set(e, FL_IO, "%.200s...: the path is too long", path);
-    }
-    fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-    if (fd < 0 || write_all(fd, data, size) != 0 || fsync(fd) != 0) {
-        rc = error_set(e, FL_IO, "%s: %s", temporary, strerror(errno));
-        if (fd >= 0)
-            close(fd);
-    } else if (close(fd) != 0 || rename(temporary, path) != 0) {
-        rc = error_set(e, FL_IO, "%s: %s", path, strerror(errno));
-    }
-    if (rc != FL_OK && fd >= 0)
-        unlink(temporary);
-    free(data);
-    return rc;
-}
-
-int cache_load(struct cache **out, const char *path, const uint8_t *model, struct error *e)
-{
-    struct stat st;
-    uint8_t *data = NULL;
-    size_t got = 0;
-    int rc = FL_OK, fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return error_set(e, errno == ENOENT ? FL_NOT_FOUND : FL_IO, "%s: %s", path, strerror(errno));
-    if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
-        rc = error_set(e, FL_IO, "%s is not a regular file", path);
-        goto done;
-    }
-    if ((uint64_t)st.st_size > PACK_MAX_SIZE) {
-        rc = error_set(e, FL_TOO_LARGE, "%s has %lld bytes, a cache has at most %llu", path,
-                       (long long)st.st_size, PACK_MAX_SIZE);
-        goto done;
-    }
-    data = malloc((size_t)st.st_size + 1);
-    if (data == NULL) {
-        rc = error_set(e, FL_NOMEM, "no memory to read %s", path);
-        goto done;
-    }
-    while (got < (size_t)st.st_size) {
-        ssize_t n = read(fd, data + got, (size_t)st.st_size - got);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            break;
-        got += (size_t)n;
-    }
-    rc = cache_unpack(out, data, got, model, e);
-    if (rc != FL_OK)
-        error_wrap(e, (enum fl_code)rc, "%s", path);
-done:
-    free(data);
-    close(fd);
     return rc;
 }

@@ -5,11 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "harm.h"
 #include "risk.h"
 #include "shuffle.h"
 
 #define STEPS_PER_EXIT 128 /* rows of a plan: as many as risk_plan has levels */
-#define NEWTON_STEPS   50
 
 /* --- what thresholds do --- */
 
@@ -51,82 +51,6 @@ void promise_judge(struct promise_result *out, const struct evidence *ev, int64_
     }
 }
 
-/* --- harm: from a confidence to the probability that the answer is worse than the full one --- */
-
-struct sigmoid {
-    double a, b; /* 1 / (1 + exp(-(a + b x))) */
-};
-
-static double harm_at(struct sigmoid s, double x)
-{
-    return 1 / (1 + exp(-(s.a + s.b * x)));
-}
-
-/* Log odds as they are; confidences of knn and kmeans go as 1/distance over many orders of magnitude. */
-static double scale_of(const struct evidence_exit *x, int64_t i)
-{
-    double c = (double)x->confidence[i];
-    return strcmp(x->kind, "learned") == 0 ? c : log(c > 1e-30 ? c : 1e-30);
-}
-
-static double log_loss(struct sigmoid s, const double *x, const double *target, int64_t n)
-{
-    double sum = 0;
-    for (int64_t i = 0; i < n; i++) {
-        double z = s.a + s.b * x[i];
-        sum += (z > 0 ? z + log1p(exp(-z)) : log1p(exp(z))) - target[i] * z;
-    }
-    return sum;
-}
-
-/* One step of Newton's method, halved until the loss falls. False: it is at its minimum. */
-static bool improve(struct sigmoid *s, const double *x, const double *target, int64_t n)
-{
-    double ga = 0, gb = 0, haa = 1e-9, hab = 0, hbb = 1e-9, det, now = log_loss(*s, x, target, n);
-    for (int64_t i = 0; i < n; i++) {
-        double p = harm_at(*s, x[i]), r = p - target[i], w = p * (1 - p);
-        ga += r;
-        gb += r * x[i];
-        haa += w;
-        hab += w * x[i];
-        hbb += w * x[i] * x[i];
-    }
-    det = haa * hbb - hab * hab;
-    if (!(det > 0))
-        return false;
-    for (double step = 1; step > 1e-6; step /= 2) {
-        struct sigmoid next = {s->a - step * (hbb * ga - hab * gb) / det,
-                               s->b - step * (haa * gb - hab * ga) / det};
-        double loss = log_loss(next, x, target, n);
-        if (loss < now - 1e-10) {
-            *s = next;
-            return true;
-        }
-    }
-    return false;
-}
-
-/* Platt scaling (Platt 1999; Newton with backtracking as Lin, Lin and Weng 2007): targets (N+ + 1)/(N+ + 2)
- * and 1/(N- + 2) instead of 1 and 0 keep few examples from certainty. Never lets harm grow with confidence.
- */
-static struct sigmoid fit_harm(const double *x, double *target, int64_t n)
-{
-    double harmful = 0, high, low;
-    struct sigmoid s = {0, 0};
-    for (int64_t i = 0; i < n; i++)
-        harmful += target[i];
-    high = (harmful + 1) / (harmful + 2);
-    low = 1 / ((double)n - harmful + 2);
-    for (int64_t i = 0; i < n; i++)
-        target[i] = target[i] > 0 ? high : low;
-    s.a = log((harmful + 1) / ((double)n - harmful + 1));
-    for (int k = 0; k < NEWTON_STEPS && improve(&s, x, target, n); k++)
-        ;
-    if (s.b > -1e-3)
-        s.b = -1e-3;
-    return s;
-}
-
 static bool worse(const struct evidence *ev, const struct promise_terms *t, int64_t i, int32_t label)
 {
     return t->agreement ? label != ev->full[i] : ev->full[i] == ev->truth[i] && label != ev->truth[i];
@@ -152,12 +76,19 @@ static bool has_verdict(const struct evidence_exit *x, int64_t i)
     return x->label[i] >= 0 && isfinite(x->confidence[i]);
 }
 
+/* Log odds as they are; confidences of knn and kmeans go as 1/distance over many orders of magnitude. */
+static double scale_of(const struct evidence_exit *x, int64_t i)
+{
+    double c = (double)x->confidence[i];
+    return strcmp(x->kind, "learned") == 0 ? c : log(c > 1e-30 ? c : 1e-30);
+}
+
 static int judge_harm(struct plan *p, int k)
 {
     const struct evidence_exit *x = &p->ev->exit[k];
     double *scale = malloc(((size_t)p->n + 1) * sizeof *scale),
            *target = malloc(((size_t)p->n + 1) * sizeof *target);
-    struct sigmoid s;
+    struct harm h;
     int64_t m = 0;
     p->harm[k] = malloc(((size_t)p->n + 1) * sizeof(float));
     p->timidity[k] = malloc(((size_t)p->ev->points + 1) * sizeof(float));
@@ -172,9 +103,9 @@ static int judge_harm(struct plan *p, int k)
         scale[m] = scale_of(x, i);
         target[m++] = worse(p->ev, p->terms, i, x->label[i]);
     }
-    s = fit_harm(scale, target, m);
+    h = harm_fit(scale, target, m);
     for (int64_t i = 0; i < p->n; i++)
-        p->harm[k][i] = has_verdict(x, i) ? (float)harm_at(s, scale_of(x, i)) : NAN;
+        p->harm[k][i] = has_verdict(x, i) ? (float)harm_at(h, scale_of(x, i)) : NAN;
     for (int64_t i = 0; i < p->ev->points; i++)
         p->timidity[k][i] = has_verdict(x, i) ? -x->confidence[i] : NAN;
     free(scale);
