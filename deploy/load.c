@@ -42,6 +42,7 @@ struct load {
     struct sent *sent; /* by id modulo LOAD_WINDOW */
     struct warmup *warmup;
     int64_t in_flight, counted; /* counted: requests that were sent and count */
+    int64_t moves;              /* requests sent and answers taken */
     uint64_t start_ns;          /* of the schedule */
     uint64_t begin_ns;          /* of what counts; 0 during the warm-up */
     uint64_t due_ns;            /* of the next request */
@@ -116,6 +117,7 @@ static void remember(struct load *l, uint64_t id, int64_t record, bool counts)
     if (l->in_flight) /* then nobody is alone any more, the latest least of all */
         l->sent[(id - 1) % LOAD_WINDOW].alone = false;
     l->in_flight++;
+    l->moves++;
 }
 
 /* Sends the request that is due. */
@@ -207,6 +209,7 @@ static void take(struct load *l, const struct answer *a)
         return;
     s->waiting = false;
     l->in_flight--;
+    l->moves++;
     l->heard_ns = now;
     count_group(l, s, a->error != FL_OK, now);
     if (s->counts && a->error)
@@ -329,12 +332,12 @@ static int drive(struct load *l, struct error *e)
     if (l->o->warmup_s <= 0)
         begin_counting(l, l->start_ns);
     while (!rc && (sending(l) || waiting(l))) {
-        uint64_t due = l->due_ns;
+        int64_t moves = l->moves;
         rc = send_due(l, e);
         if (!rc)
             rc = take_answers(l, e);
         tick(l);
-        if (!open_loop(l) || l->due_ns == due) /* nothing was sent: there is time */
+        if (l->moves == moves) /* there is time; after an answer a closed loop has to send at once */
             idle(l);
     }
     for (int i = 0; i < LOAD_WINDOW; i++)

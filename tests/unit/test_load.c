@@ -232,6 +232,23 @@ static void test_a_stall_hides_in_a_closed_loop(void **state)
     close_all();
 }
 
+/* Little's law: what is in flight is the rate times the time in the system, so that a client that dawdles
+ * between an answer and the next request shows. */
+static void test_a_closed_loop_keeps_its_number_in_flight(void **state)
+{
+    struct fake_behaviour does = {.service_ns = 300000};
+    (void)state;
+
+    for (int closed = 1; closed <= 4; closed += 3) {
+        double in_flight;
+        open_all(&does, NULL, 0, "order");
+        run((struct load_options){.closed = closed, .requests = 1000});
+        in_flight = (double)tally->answered / tally->seconds * histogram_mean(&tally->latency) / NS_PER_S;
+        assert_true(in_flight > 0.9 * closed && in_flight < 1.02 * closed);
+        close_all();
+    }
+}
+
 /* The server takes 1 ms each: 2000 a second are twice what it can do, and the queue shows. */
 static void test_too_high_a_rate_shows_as_a_queue(void **state)
 {
@@ -424,6 +441,7 @@ int main(void)
         cmocka_unit_test(test_answers_meet_their_labels),
         cmocka_unit_test(test_a_stall_cannot_hide_in_an_open_loop),
         cmocka_unit_test(test_a_stall_hides_in_a_closed_loop),
+        cmocka_unit_test(test_a_closed_loop_keeps_its_number_in_flight),
         cmocka_unit_test(test_too_high_a_rate_shows_as_a_queue),
         cmocka_unit_test(test_groups_are_complete_before_the_next),
         cmocka_unit_test(test_a_dead_server_ends_the_run),
