@@ -1,4 +1,5 @@
 /* freezeline.c - the operator's tool: finds the command and turns its error into a line and an exit status */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -59,18 +60,41 @@ static int unknown_command(const char *word)
     return 2;
 }
 
+/* Whether all that was printed has arrived. Whoever reads a cut off table must not take it for a whole one.
+ */
+static int flush_output(struct error *e)
+{
+    errno = 0;
+    if (!fflush(stdout) && !ferror(stdout))
+        return FL_OK;
+    return error_set(e, FL_IO, "cannot write to standard output%s%s", errno ? ": " : "",
+                     errno ? strerror(errno) : "");
+}
+
+/* The exit status. `who` is the command, with a blank in front. */
+static int finish(const char *who, int rc, struct error *e)
+{
+    if (!rc)
+        rc = flush_output(e);
+    if (rc)
+        fprintf(stderr, "freezeline%s: %s\n", who, e->text[0] ? e->text : error_sentence(rc));
+    return error_exit_status(rc);
+}
+
 static int run_command(const struct command *c, int argc, char **argv)
 {
     struct error e = {0};
+    char who[32];
     int rc = c->run(argc, argv, &e);
 
-    if (rc)
-        fprintf(stderr, "freezeline %s: %s\n", c->name, e.text[0] ? e.text : error_sentence(rc));
-    return error_exit_status(rc);
+    snprintf(who, sizeof who, " %s", c->name);
+    return finish(who, rc, &e);
 }
 
 int main(int argc, char **argv)
 {
+    struct error e = {0};
+
     engine_start(argv);
     log_open("freezeline", "warn");
     if (argc < 2) {
@@ -79,7 +103,7 @@ int main(int argc, char **argv)
     }
     if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")) {
         print_help();
-        return 0;
+        return finish("", FL_OK, &e);
     }
     for (int i = 0; i < N_COMMANDS; i++)
         if (!strcmp(argv[1], commands[i].name))

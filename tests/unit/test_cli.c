@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -33,7 +34,7 @@ static int tool(const char *arguments)
 {
     const char *build = getenv("FREEZELINE_BUILD");
     char line[2048];
-    size_t n = (size_t)snprintf(line, sizeof line, "%s/freezeline ", build ? build : "build/release"),
+    size_t n = (size_t)snprintf(line, sizeof line, "{ %s/freezeline ", build ? build : "build/release"),
            got = 0, k;
     int status;
     FILE *f;
@@ -44,7 +45,7 @@ static int tool(const char *arguments)
         else
             line[n++] = *c;
     }
-    snprintf(line + n, sizeof line - n, " 2>&1 </dev/null");
+    snprintf(line + n, sizeof line - n, "; } 2>&1 </dev/null");
     f = popen(line, "r");
     assert_non_null(f);
     while (got < sizeof output - 1 && (k = fread(output + got, 1, sizeof output - 1 - got, f)) > 0)
@@ -225,13 +226,26 @@ static void test_run(void **state)
     assert_non_null(strstr(output, "MISMATCH"));
 }
 
+/* A table that a full disk cut off is no result: whoever reads only the exit status must hear of it. */
+static void test_full_disk(void **state)
+{
+    static const struct call calls[] = {
+        {"--help >/dev/full", 1, "freezeline: cannot write to standard output: No space left on device"},
+        {"inspect tests/data/tiny.onnx >/dev/full", 1, "freezeline inspect: cannot write"},
+        {"inspect tests/data/tiny.onnx --json >/dev/full", 1, "standard output"},
+    };
+    (void)state;
+
+    if (access("/dev/full", W_OK))
+        skip();
+    check(calls, sizeof calls / sizeof calls[0]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_usage),
-        cmocka_unit_test(test_help),
-        cmocka_unit_test(test_bad_files),
-        cmocka_unit_test(test_run),
+        cmocka_unit_test(test_usage), cmocka_unit_test(test_help),      cmocka_unit_test(test_bad_files),
+        cmocka_unit_test(test_run),   cmocka_unit_test(test_full_disk),
     };
     char command[300];
     int failed;
