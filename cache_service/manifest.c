@@ -11,6 +11,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/digest.h"
+
 #define MANIFEST_VERSION 1
 
 static bool safe_name(const char *s)
@@ -154,18 +156,16 @@ int manifest_load(struct manifest *out, const char *path, struct error *e)
 
 char *manifest_format(const struct manifest *m)
 {
-    char digest[33];
+    char digest[DIGEST_TEXT_BYTES];
     json_t *exits = json_array(), *root;
     char *text;
-    for (int i = 0; i < 16; i++)
-        snprintf(digest + 2 * i, 3, "%02x", m->model[i]);
     for (int i = 0; exits && i < m->n_exits; i++) {
         const struct manifest_exit *x = &m->exit[i];
         json_array_append_new(exits, json_pack("{s:s, s:i, s:s, s:s, s:I}", "name", x->name, "index", i,
                                                "kind", x->kind, "file", x->file, "budget_bytes",
                                                (json_int_t)x->budget_bytes));
     }
-    root = json_pack("{s:i, s:s, s:I, s:I, s:s, s:b, s:b, s:o}", "version", MANIFEST_VERSION, "model", digest,
+    root = json_pack("{s:i, s:s, s:I, s:I, s:s, s:b, s:b, s:o}", "version", MANIFEST_VERSION, "model", digest_text(m->model, digest),
                      "built_ms", (json_int_t)m->built_ms, "generation", (json_int_t)m->generation, "applied",
                      m->applied, "promised", m->promised, "compared", m->compared, "exits", exits);
     text = root ? json_dumps(root, JSON_INDENT(1)) : NULL;

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/digest.h"
+
 #define NO_UPDATES "0-0"
 
 void store_key(const struct store *s, char key[STORE_KEY_BYTES], const char *what, const char *which)
@@ -81,11 +83,9 @@ const char *store_applied(const struct manifest *m)
 
 void store_format_head(char head[STORE_HEAD_BYTES], const struct manifest *m)
 {
-    char model[33];
-    for (int i = 0; i < 16; i++)
-        snprintf(model + 2 * i, 3, "%02x", m->model[i]);
-    snprintf(head, STORE_HEAD_BYTES, "%" PRIu64 " %" PRIu64 " %s %s", m->generation, m->built_ms, model,
-             store_applied(m));
+    char model[DIGEST_TEXT_BYTES];
+    snprintf(head, STORE_HEAD_BYTES, "%" PRIu64 " %" PRIu64 " %s %s", m->generation, m->built_ms,
+             digest_text(m->model, model), store_applied(m));
 }
 
 int store_parse_head(struct manifest *m, const redisReply *r, struct error *e)

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "arguments.h"
+#include "base/digest.h"
 #include "command.h"
 #include "report.h"
 #include "stages/graph.h"
@@ -97,14 +98,12 @@ static int print_json(const struct inspection *s, struct error *e)
 {
     const struct graph *g = s->graph;
     json_t *layers = json_array();
-    char digest[33];
+    char digest[DIGEST_TEXT_BYTES];
 
-    for (int i = 0; i < 16; i++)
-        snprintf(digest + 2 * i, 3, "%02x", g->digest[i]);
     for (int i = 0; i < g->n_nodes; i++)
         json_array_append_new(layers, layer_json(s, i));
     return report_print(json_pack("{s:s, s:s, s:I, s:s, s:b, s:o, s:o, s:o, s:{s:i, s:i, s:i, s:f, s:I}}",
-                                  "model", g->path, "digest", digest, "opset", (json_int_t)g->opset,
+                                  "model", g->path, "digest", digest_text(g->digest, digest), "opset", (json_int_t)g->opset,
                                   "producer", g->producer ? g->producer : "", "free_batch", g->free_batch,
                                   "inputs", values_json(g, g->inputs, g->n_inputs), "outputs",
                                   values_json(g, g->outputs, g->n_outputs), "layers", layers, "total",
