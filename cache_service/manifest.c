@@ -165,9 +165,10 @@ char *manifest_format(const struct manifest *m)
                                                "kind", x->kind, "file", x->file, "budget_bytes",
                                                (json_int_t)x->budget_bytes));
     }
-    root = json_pack("{s:i, s:s, s:I, s:I, s:s, s:b, s:b, s:o}", "version", MANIFEST_VERSION, "model", digest_text(m->model, digest),
-                     "built_ms", (json_int_t)m->built_ms, "generation", (json_int_t)m->generation, "applied",
-                     m->applied, "promised", m->promised, "compared", m->compared, "exits", exits);
+    root = json_pack("{s:i, s:s, s:I, s:I, s:s, s:b, s:b, s:o}", "version", MANIFEST_VERSION, "model",
+                     digest_text(m->model, digest), "built_ms", (json_int_t)m->built_ms, "generation",
+                     (json_int_t)m->generation, "applied", m->applied, "promised", m->promised, "compared",
+                     m->compared, "exits", exits);
     text = root ? json_dumps(root, JSON_INDENT(1)) : NULL;
     json_decref(root);
     return text;

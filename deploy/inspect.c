@@ -102,14 +102,14 @@ static int print_json(const struct inspection *s, struct error *e)
 
     for (int i = 0; i < g->n_nodes; i++)
         json_array_append_new(layers, layer_json(s, i));
-    return report_print(json_pack("{s:s, s:s, s:I, s:s, s:b, s:o, s:o, s:o, s:{s:i, s:i, s:i, s:f, s:I}}",
-                                  "model", g->path, "digest", digest_text(g->digest, digest), "opset", (json_int_t)g->opset,
-                                  "producer", g->producer ? g->producer : "", "free_batch", g->free_batch,
-                                  "inputs", values_json(g, g->inputs, g->n_inputs), "outputs",
-                                  values_json(g, g->outputs, g->n_outputs), "layers", layers, "total",
-                                  "layers", g->n_nodes, "depth", s->depth, "exits", s->n_cuts, "flops",
-                                  s->flops, "parameters", (json_int_t)s->parameters),
-                        e);
+    return report_print(
+        json_pack("{s:s, s:s, s:I, s:s, s:b, s:o, s:o, s:o, s:{s:i, s:i, s:i, s:f, s:I}}", "model", g->path,
+                  "digest", digest_text(g->digest, digest), "opset", (json_int_t)g->opset, "producer",
+                  g->producer ? g->producer : "", "free_batch", g->free_batch, "inputs",
+                  values_json(g, g->inputs, g->n_inputs), "outputs", values_json(g, g->outputs, g->n_outputs),
+                  "layers", layers, "total", "layers", g->n_nodes, "depth", s->depth, "exits", s->n_cuts,
+                  "flops", s->flops, "parameters", (json_int_t)s->parameters),
+        e);
 }
 
 static void print_values(const struct graph *g, const char *what, const int *values, int n)

@@ -262,8 +262,8 @@ static int plan(struct plan *p, struct error *e)
         (rc = measure(p, e)) ||
         (rc = planner_cut(p->cost_ms, p->graph->n_nodes, p->cuts, p->n_cuts, p->transfer_ms, p->stages,
                           p->chosen, e)) ||
-        (p->simulated.rate > 0 &&
-         (rc = plan_simulate(&p->simulated, p->pipeline, p->cuts, p->n_cuts, p->stages, p->chosen, e))) ||
+        (p->simulated.rate > 0 && (rc = plan_simulate(&p->simulated, p->pipeline, p->graph, p->cuts,
+                                                      p->n_cuts, p->stages, p->chosen, e))) ||
         (rc = write_stages(p, e)) || (rc = write_exits(p, e)) ||
         (rc = pipeline_rewrite(p->pipeline, written, e)))
         return rc;

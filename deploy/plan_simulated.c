@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "simulate_model.h"
 #include "simulate_search.h"
 
 #define REQUESTS 20000
@@ -95,15 +96,20 @@ static int climb(struct planning *g, struct error *e)
     return rc;
 }
 
-int plan_simulate(struct plan_simulated *s, const struct pipeline *p, const struct cut *cuts, int n_cuts,
-                  int n_stages, int *chosen, struct error *e)
+int plan_simulate(struct plan_simulated *s, const struct pipeline *p, const struct graph *graph,
+                  const struct cut *cuts, int n_cuts, int n_stages, int *chosen, struct error *e)
 {
     struct planning g = {.s = s, .cuts = cuts, .n_cuts = n_cuts, .n_stages = n_stages, .chosen = chosen};
     struct cluster *c = malloc(sizeof *c);
     struct measured *m = NULL;
     int rc = c ? measured_load(&m, s->measured, e) : error_set(e, FL_NOMEM, "no memory");
+    bool sure = true;
 
     s->tried = 0;
+    if (!rc)
+        rc = simulate_same_model(m, graph, &sure, e);
+    if (!rc && !sure)
+        simulate_warn_of_likeness(m, "plan");
     if (!rc) {
         cluster_one_host(c, m->cores, m->all_busy);
         c->caches = p->cache.n_endpoints;

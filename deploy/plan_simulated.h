@@ -18,8 +18,8 @@ struct plan_simulated {
 
 /* Moves one of chosen[0 .. n_stages - 2] (indices into cuts, ascending) at a time to its neighbour, as long
  * as the simulated p99 falls. The pipeline's batches, threads and replicas stay; on one machine like the
- * measured one. */
-int plan_simulate(struct plan_simulated *s, const struct pipeline *p, const struct cut *cuts, int n_cuts,
-                  int n_stages, int *chosen, struct error *e);
+ * measured one. FL_STALE when that measured another model. */
+int plan_simulate(struct plan_simulated *s, const struct pipeline *p, const struct graph *graph,
+                  const struct cut *cuts, int n_cuts, int n_stages, int *chosen, struct error *e);
 
 #endif

@@ -9,6 +9,7 @@
 #include "command.h"
 #include "interrupt.h"
 #include "simulate_measure.h"
+#include "simulate_model.h"
 #include "simulate_report.h"
 #include "simulate_search.h"
 
@@ -80,6 +81,16 @@ static int set_replicas(struct simulate *a, struct error *e)
     return FL_OK;
 }
 
+/* What the prediction leaves out or takes on trust. */
+static void warn(const struct simulate *a)
+{
+    if (!a->shape.sure_of_model)
+        simulate_warn_of_likeness(a->m, "simulate");
+    for (int i = 0; i < a->shape.n_unmeasured; i++)
+        fprintf(stderr, "freezeline simulate: exit %s was not measured: here it has no cache\n",
+                a->shape.unmeasured[i]);
+}
+
 static int load(struct simulate *a, struct error *e)
 {
     int rc;
@@ -92,6 +103,7 @@ static int load(struct simulate *a, struct error *e)
         cluster_one_host(a->c, a->m->cores, a->m->all_busy);
     if (rc || (rc = setup_shape_of(&a->shape, a->pipeline, a->m, !a->no_cache, e)))
         return rc;
+    warn(a);
     if (!a->cluster && a->pipeline->cache.n_endpoints > 0)
         a->c->caches = a->pipeline->cache.n_endpoints;
     if (a->c->n_replicas && a->c->n_replicas != a->shape.n_stages)

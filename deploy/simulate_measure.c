@@ -405,6 +405,7 @@ static int measure(struct measuring *g, struct error *e)
         (rc = simulate_time_messages(g->m, p, e)))
         return rc;
     snprintf(g->m->model, sizeof g->m->model, "%.127s", p->name);
+    digest_text(g->graph->digest, g->m->digest);
     snprintf(g->m->machine, sizeof g->m->machine, "%d cores, BLAS core %s, %s", g->m->cores,
              engine_blas_core(), engine_conv());
     to_first_speed(g, (before + after) / 2);

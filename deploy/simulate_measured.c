@@ -148,6 +148,8 @@ static int read_all(struct measured *m, const json_t *root, const char *path, st
                          FORMAT);
     number(&r, root, "version", 1, 1);
     text(&r, root, "model", m->model, sizeof m->model);
+    if (json_object_get(root, "digest"))
+        text(&r, root, "digest", m->digest, sizeof m->digest);
     text(&r, root, "machine", m->machine, sizeof m->machine);
     m->threads = (int)number(&r, root, "threads", 1, 1024);
     m->cores = (int)number(&r, root, "cores", 1, 65536);
@@ -329,12 +331,12 @@ int measured_save(const struct measured *m, const char *path, struct error *e)
     int rc;
     for (int i = 0; i < m->n_wakes; i++)
         json_array_append_new(wakes, report_rounded(m->wake_us[i], 2));
-    root = json_pack("{s:s, s:i, s:s, s:s, s:i, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "format",
-                     FORMAT, "version", 1, "model", m->model, "machine", m->machine, "threads", m->threads,
-                     "cores", m->cores, "all_busy", report_rounded(m->all_busy, 4), "input_bytes",
-                     report_rounded(m->input_bytes, 0), "answer_bytes", report_rounded(m->answer_bytes, 0),
-                     "cuts", cuts_json(m), "exits", exits_json(m), "costs_us", costs_json(m), "wake_us",
-                     wakes, "batches", batches_json(m));
+    root = json_pack("{s:s, s:i, s:s, s:s*, s:s, s:i, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "format",
+                     FORMAT, "version", 1, "model", m->model, "digest", m->digest[0] ? m->digest : NULL,
+                     "machine", m->machine, "threads", m->threads, "cores", m->cores, "all_busy",
+                     report_rounded(m->all_busy, 4), "input_bytes", report_rounded(m->input_bytes, 0),
+                     "answer_bytes", report_rounded(m->answer_bytes, 0), "cuts", cuts_json(m), "exits",
+                     exits_json(m), "costs_us", costs_json(m), "wake_us", wakes, "batches", batches_json(m));
     rc = root ? print(root, path, e) : error_set(e, FL_NOMEM, "no memory for %s", path);
     json_decref(root);
     return rc;

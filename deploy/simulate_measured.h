@@ -7,6 +7,7 @@
 #ifndef FREEZELINE_SIMULATE_MEASURED_H
 #define FREEZELINE_SIMULATE_MEASURED_H
 
+#include "base/digest.h"
 #include "base/error.h"
 #include "base/pipeline.h"
 
@@ -62,6 +63,8 @@ struct measured_costs {
 
 struct measured {
     char model[MEASURED_NAME_BYTES], machine[MEASURED_NAME_BYTES];
+    char digest[DIGEST_TEXT_BYTES]; /* of the model's file; "" in files that were written before there was one
+                                     */
     int threads, cores;
     double all_busy; /* speed of each core when all compute, relative to one alone */
     double input_bytes, answer_bytes;

@@ -145,6 +145,14 @@ static json_t *exits_json(const struct simulate_report *r)
     return a;
 }
 
+static json_t *unmeasured_json(const struct setup_shape *s)
+{
+    json_t *a = json_array();
+    for (int i = 0; i < s->n_unmeasured; i++)
+        json_array_append_new(a, json_string(s->unmeasured[i]));
+    return a;
+}
+
 static json_t *load_json(const struct simulate_report *r, int i)
 {
     const struct simulation_result *x = r->search->result[i];
@@ -163,19 +171,20 @@ static int print_json(const struct simulate_report *r, struct error *e)
     for (int i = 0; i < s->n_results && s->n_results > 1; i++)
         json_array_append_new(sweep, load_json(r, i));
     root = json_pack(
-        "{s:s, s:i, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:i, s:I, s:I, "
+        "{s:s, s:i, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:i, s:I, "
+        "s:I, "
         "s:o, s:I, s:o}",
         "format", "freezeline-simulation", "version", 1, "offered_rps",
         report_rounded(s->offered[s->n_results - 1] * s->cluster->cells, 3), "achieved_rps",
         report_rounded(x->throughput * s->cluster->cells, 3), "simulated", (json_int_t)x->arrived, "answered",
         (json_int_t)x->answered, "overloaded", (json_int_t)x->refused, "expired", (json_int_t)x->expired,
         "failed", (json_int_t)(x->failed + x->lost), "retried", (json_int_t)x->retried, "in_system",
-        report_rounded(x->in_system, 4), "latency_ms", latency_json(x), "exits", exits_json(r), "stages",
-        stages_json(r), "processes", processes_json(r), "hosts", hosts_json(r), "cells", s->cluster->cells,
-        "hosts_used", (json_int_t)hosts_used(r) * s->cluster->cells, "cores_used",
-        (json_int_t)s->cores * s->cluster->cells, "cpu_ms_per_request", report_rounded(cpu_ms(x), 6),
-        "events", (json_int_t)s->events, "events_per_second",
-        report_rounded(s->cpu_s > 0 ? (double)s->events / s->cpu_s : 0, 0));
+        report_rounded(x->in_system, 4), "latency_ms", latency_json(x), "exits", exits_json(r),
+        "exits_not_measured", unmeasured_json(&s->shape), "stages", stages_json(r), "processes",
+        processes_json(r), "hosts", hosts_json(r), "cells", s->cluster->cells, "hosts_used",
+        (json_int_t)hosts_used(r) * s->cluster->cells, "cores_used", (json_int_t)s->cores * s->cluster->cells,
+        "cpu_ms_per_request", report_rounded(cpu_ms(x), 6), "events", (json_int_t)s->events,
+        "events_per_second", report_rounded(s->cpu_s > 0 ? (double)s->events / s->cpu_s : 0, 0));
     if (root && s->n_results > 1) {
         json_object_set(root, "sweep", sweep);
         json_object_set_new(root, "saturation_rps", report_rounded(s->saturation * s->cluster->cells, 3));

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "simulate_model.h"
+
 #define HEADER_BYTES 200 /* of an envelope */
 
 /* ---- the shape ---- */
@@ -37,8 +39,12 @@ static int shape_from(struct setup_shape *out, const struct pipeline *p, const s
     for (int i = 0; i < place->n_exits && caches; i++) {
         const struct placed_exit *x = &place->exit[i];
         int cut = measured_find_cut(m, x->cut.name), exit = find_exit(m, x->name);
-        if (cut < 0 || exit < 0)
-            continue; /* the build put no cache there */
+        if (!placed_has_cache(x))
+            continue;
+        if (cut < 0 || exit < 0) { /* the build put no cache there, or has since: only people can tell */
+            memcpy(out->unmeasured[out->n_unmeasured++], x->name, sizeof x->name);
+            continue;
+        }
         out->exit_cut[out->n_exits] = cut;
         out->exit[out->n_exits++] = exit;
     }
@@ -56,7 +62,9 @@ int setup_shape_of(struct setup_shape *out, const struct pipeline *p, const stru
     if (!place)
         return error_set(e, FL_NOMEM, "no memory");
     caches = caches && p->cache.n_endpoints > 0 && strcmp(p->cache.kind, "none") != 0;
-    if (!(rc = graph_load(&g, p->model, NULL, e)) && !(rc = placement_resolve(place, g, p, e)))
+    if (!(rc = graph_load(&g, p->model, NULL, e)) &&
+        !(rc = simulate_same_model(m, g, &out->sure_of_model, e)) &&
+        !(rc = placement_resolve(place, g, p, e)))
         rc = shape_from(out, p, m, g, place, caches, e);
     graph_free(g);
     free(place);

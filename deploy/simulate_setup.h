@@ -11,10 +11,13 @@ struct setup_shape {
     int n_stages, last[PIPELINE_MAX_STAGES]; /* cut behind each stage; n_cuts for the last one */
     int max_batch[PIPELINE_MAX_STAGES], threads[PIPELINE_MAX_STAGES], replicas[PIPELINE_MAX_STAGES];
     int n_exits, exit_cut[PIPELINE_MAX_EXITS], exit[PIPELINE_MAX_EXITS]; /* exit: of the measurements */
+    int n_unmeasured; /* exits of the pipeline that the measurements lack: nobody asks there */
+    char unmeasured[PIPELINE_MAX_EXITS][64];
+    bool sure_of_model; /* false: it only looks like the measured one */
 };
 
 /* The shape that p's file gives, its names found in the model and in the measurements. FL_STALE when these
- * are of another model or lack an exit. `caches` false: no exits. */
+ * are of another model or know no cache at all. `caches` false: no exits. */
 int setup_shape_of(struct setup_shape *out, const struct pipeline *p, const struct measured *m, bool caches,
                    struct error *e);
 

@@ -79,6 +79,7 @@ static void check_measured(struct harness *h)
     if (measured_load(&m, path, &e))
         fail_msg("%s", e.text);
     assert_string_equal(m->model, "tiny");
+    assert_int_equal(strlen(m->digest), DIGEST_TEXT_BYTES - 1);
     assert_true(measured_find_cut(m, "block1.out") >= 0);
     assert_int_equal(m->n_exits, 0);
     assert_int_equal(m->batch[m->n_batches - 1].batch, 8);

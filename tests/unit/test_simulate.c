@@ -29,7 +29,7 @@ static char *in_folder(const char *name)
 /* ---- measurements ---- */
 
 static const char *const good =
-    "{\"format\":\"freezeline-measured\",\"version\":1,\"model\":\"m\",\"machine\":\"a, "
+    "{\"format\":\"freezeline-measured\",\"version\":1,\"model\":\"m\",\"digest\":\"ab12\",\"machine\":\"a, "
     "\\\"b\\\"\",\"threads\":1,\"cores\":2,"
     "\"all_busy\":0.9,\"input_bytes\":100,\"answer_bytes\":40,\"cuts\":[{\"name\":\"a\",\"bytes\":64}],"
     "\"exits\":[{\"name\":\"e\",\"after\":\"a\",\"share\":0.25,\"bytes\":16,\"descriptor_us\":1,\"lookup_"
@@ -64,6 +64,7 @@ static void test_measured_round_trip(void **unused)
     if (measured_load(&again, in_folder("again.json"), &e))
         fail_msg("%s", e.text);
     assert_string_equal(again->machine, "a, \"b\"");
+    assert_string_equal(again->digest, "ab12");
     assert_int_equal(again->n_batches, 2);
     assert_int_equal(again->batch[1].batch, 4);
     assert_true(again->batch[1].us[1] == 60 && again->batch[0].us[3] == 21);
@@ -223,8 +224,12 @@ static struct measured *measured_of(const struct pipeline *p)
     assert_non_null(m);
     assert_int_equal(graph_load(&g, p->model, NULL, &e), FL_OK);
     assert_int_equal(graph_cuts(g, &cuts, &m->n_cuts, &e), FL_OK);
-    for (int i = 0; i < m->n_cuts; i++)
+    for (int i = 0; i < m->n_cuts; i++) {
+        struct tensor shape = value_shape(&g->values[cuts[i].value], 1);
         snprintf(m->cut[i].name, sizeof m->cut[i].name, "%s", cuts[i].name);
+        m->cut[i].bytes = (double)tensor_bytes(&shape);
+    }
+    digest_text(g->digest, m->digest);
     for (int i = 0; i < 2; i++) {
         m->batch[i] = (struct measured_batch){i ? 4 : 1, 1, calloc((size_t)m->n_cuts + 1, sizeof(double))};
         assert_non_null(m->batch[i].us);
@@ -393,6 +398,57 @@ static void test_other_model(void **unused)
     w.measured->n_exits = 0;
     assert_int_equal(setup_shape_of(&w.search.shape, w.pipeline, w.measured, true, &e), FL_STALE);
     free_world(&w);
+    new_world(&w, 2, one_host);
+    w.measured->digest[5] ^= 1;
+    assert_int_equal(setup_shape_of(&w.search.shape, w.pipeline, w.measured, true, &e), FL_STALE);
+    assert_non_null(strstr(e.text, "another model"));
+    free_world(&w);
+}
+
+/* Files from before there was a digest: what looks like the model may be it, what does not is not. */
+static void test_model_without_digest(void **unused)
+{
+    struct world w;
+    struct error e;
+    (void)unused;
+    new_world(&w, 2, one_host);
+    assert_int_equal(setup_shape_of(&w.search.shape, w.pipeline, w.measured, true, &e), FL_OK);
+    assert_true(w.search.shape.sure_of_model);
+    w.measured->digest[0] = '\0';
+    if (setup_shape_of(&w.search.shape, w.pipeline, w.measured, true, &e))
+        fail_msg("%s", e.text);
+    assert_false(w.search.shape.sure_of_model);
+    w.measured->cut[w.measured->n_cuts - 1].bytes *= 2;
+    assert_int_equal(setup_shape_of(&w.search.shape, w.pipeline, w.measured, true, &e), FL_STALE);
+    free_world(&w);
+}
+
+/* Measurements of the published ResNet-18 know the demo's cuts by name, and predicted it without a word. */
+static void test_demo_is_not_the_resnet(void **unused)
+{
+    struct world w;
+    struct measured *m;
+    struct error e;
+    (void)unused;
+    new_world(&w, 2, one_host);
+    assert_int_equal(measured_load(&m, "configs/cifar10-resnet18-measured.json", &e), FL_OK);
+    assert_int_equal(setup_shape_of(&w.search.shape, w.pipeline, m, true, &e), FL_STALE);
+    measured_free(m);
+    free_world(&w);
+}
+
+static void test_exit_not_measured(void **unused)
+{
+    struct world w;
+    struct error e;
+    (void)unused;
+    new_world(&w, 2, one_host);
+    snprintf(w.measured->exit[1].name, sizeof w.measured->exit[1].name, "elsewhere");
+    assert_int_equal(setup_shape_of(&w.search.shape, w.pipeline, w.measured, true, &e), FL_OK);
+    assert_int_equal(w.search.shape.n_exits, w.pipeline->n_exits - 1);
+    assert_int_equal(w.search.shape.n_unmeasured, 1);
+    assert_string_equal(w.search.shape.unmeasured[0], w.pipeline->exit[1].name);
+    free_world(&w);
 }
 
 /* From a first stage of one piece the cut wanders to the middle, where two cores share the work. */
@@ -414,7 +470,7 @@ static void test_plan(void **unused)
     assert_int_equal(graph_cuts(g, &cuts, &n, &e), FL_OK);
     middle = n / 2;
     s.rate = 1.2e6 / (PIECE_US * (n + 1));
-    if (plan_simulate(&s, w.pipeline, cuts, n, 2, chosen, &e))
+    if (plan_simulate(&s, w.pipeline, g, cuts, n, 2, chosen, &e))
         fail_msg("%s", e.text);
     assert_in_range(chosen[0], middle - 2, middle + 2);
     assert_true(s.after_ms < s.before_ms);
@@ -470,6 +526,9 @@ int main(void)
         cmocka_unit_test(test_search),
         cmocka_unit_test(test_sweep),
         cmocka_unit_test(test_other_model),
+        cmocka_unit_test(test_model_without_digest),
+        cmocka_unit_test(test_demo_is_not_the_resnet),
+        cmocka_unit_test(test_exit_not_measured),
         cmocka_unit_test(test_plan),
         cmocka_unit_test(test_files_of_the_documents),
     };
