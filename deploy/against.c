@@ -28,13 +28,17 @@ static void describe(struct measurement *sum, const struct measurement *first)
     sum->rate = first->rate;
 }
 
-/* One configuration in one round: a measurement that is added to its sum. */
+/* One configuration in one round: a measurement that is added to its sum. Where nothing is answered any more,
+ * further rounds would only wait. */
 static int run_one(struct against *a, int i, int round, const struct measurement_options *o, struct error *e)
 {
     struct measurement m;
     int rc = measurement_run(&m, a->of[i], o, e);
 
     if (!rc) {
+        if (!m.tally->answered && !*m.outcome.cut_short)
+            snprintf(m.outcome.cut_short, sizeof m.outcome.cut_short, "no request of round %d was answered",
+                     round + 1);
         if (!*a->sum[i].started)
             describe(&a->sum[i], &m);
         a->round[i][round] = (struct against_round){m.tally->latency, m.tally->seconds};
@@ -166,6 +170,14 @@ int against_run(struct against *a, const struct configuration *of, int n,
     return rc;
 }
 
+const char *against_cut_short(const struct against *a)
+{
+    for (int i = 0; i < a->n; i++)
+        if (*a->sum[i].outcome.cut_short)
+            return a->sum[i].outcome.cut_short;
+    return "";
+}
+
 static json_t *ratio_json(const struct against *a, int to, enum against_metric metric)
 {
     struct against_ratio r = a->ratio[to][metric];
@@ -203,7 +215,10 @@ static int print_configurations(const struct against *a, struct error *e)
         table_cell(t, "%.1f", measurement_achieved(m));
         for (int k = AGAINST_MEAN; k <= AGAINST_P99; k++)
             table_cell(t, "%.3f", value_of(h, 1, (enum against_metric)k) / NS_PER_MS);
-        table_cell(t, "%.3f", 1000 * m->server_cpu_s / (double)h->count);
+        if (isfinite(m->server_cpu_s))
+            table_cell(t, "%.3f", 1000 * m->server_cpu_s / (double)h->count);
+        else
+            table_cell(t, "-");
         table_cell(t, "%s%.70s", m->n_doubts ? "INVALID: " : "", m->n_doubts ? m->doubt[0] : "");
     }
     printf("\n%d rounds\n", a->rounds);

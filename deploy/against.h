@@ -4,7 +4,7 @@
  * to round, so that what drifts (heat, neighbours, memory) meets all alike. Ratios are of what all rounds
  * together give; their 95% intervals are bootstrapped over rounds: rounds are drawn with replacement, and
  * with one all of its requests, so that what requests of a round have in common widens the interval as it
- * should.
+ * should. A round that was cut short ends the run and is in no ratio.
  */
 #ifndef FREEZELINE_AGAINST_H
 #define FREEZELINE_AGAINST_H
@@ -41,6 +41,8 @@ struct against {
 int against_run(struct against *a, const struct configuration *of, int n,
                 const struct measurement_options *options, int rounds, struct error *e);
 void against_close(struct against *a);
+/* Why it ended before its time, whichever configuration it was; empty when it did not. */
+const char *against_cut_short(const struct against *a);
 
 /* Of `rounds` rounds of two configurations. Pure. */
 struct against_ratio against_ratio(const struct against_round *of, const struct against_round *to, int rounds,

@@ -32,6 +32,9 @@ static const struct usage usage = {
     "the server warms up, until its latency no longer changes. 'valid' says whether the figures can be "
     "trusted: the sender kept up,\n"
     "nothing was lost, and the parts explain the whole.\n\n"
+    "Exit status: 0 measured, valid or not (scripts ask the document for \"valid\"), 1 nothing was answered "
+    "or the\n"
+    "report is partial: interrupted, or the server did not answer any more.\n\n"
     "examples:\n"
     "  freezeline bench -c P.yaml --data cifar10:test_batch.bin --rate 100 --duration 30\n"
     "  freezeline bench -c P.yaml --data cifar10:test_batch.bin --rate 100 --arrivals mmpp --traffic "
@@ -265,7 +268,7 @@ static int bench(struct bench *b, struct error *e)
     if (rc || (rc = report(b, e)))
         return rc;
     saved = save_trace(b, e);
-    cut_short = subject(b)->outcome.cut_short;
+    cut_short = b->against_list.n ? against_cut_short(&b->against) : b->measurement.outcome.cut_short;
     if (*cut_short || interrupt_seen())
         return error_set(e, FL_UNAVAILABLE, "%s; the report is partial",
                          *cut_short ? cut_short : "interrupted");

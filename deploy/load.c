@@ -27,6 +27,7 @@
 #define LOAD_NAP_NS      (1 * NS_PER_MS)
 #define LOAD_MARGIN_LOW  (20 * NS_PER_US)  /* the clock is watched from so long before a request is due .. */
 #define LOAD_MARGIN_HIGH (500 * NS_PER_US) /* .. at most, however late wake-ups come */
+#define SERVER_IS_GONE   "the server did not answer any more; given up"
 
 struct sent {
     uint64_t id, due_ns;
@@ -304,7 +305,7 @@ static void tick(struct load *l)
         begin_counting(l, now);
     }
     if (l->in_flight && now > l->heard_ns + l->patience_ns)
-        stop(l, now, "the server did not answer any more; given up");
+        stop(l, now, SERVER_IS_GONE);
     if (open_loop(l) && sending(l) && now > l->due_ns + LOAD_BEHIND_NS)
         stop(l, now, "requests left more than 5 s late, the rate is impossible here; given up");
     if (l->o->tick && l->o->tick(l->o->arg, l->tally, (double)(now - l->start_ns) / NS_PER_S)) {
@@ -340,6 +341,8 @@ static int drive(struct load *l, struct error *e)
         if (l->moves == moves) /* there is time; after an answer a closed loop has to send at once */
             idle(l);
     }
+    if (!rc && l->in_flight) /* sending may have been over before the server was */
+        stop(l, clock_ns(), SERVER_IS_GONE);
     for (int i = 0; i < LOAD_WINDOW; i++)
         if (l->sent[i].waiting && l->sent[i].counts)
             tally_error(l->tally, since_begin(l, clock_ns()), FL_OK);

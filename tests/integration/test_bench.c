@@ -175,6 +175,24 @@ static void test_a_broker_that_dies_leaves_a_partial_report(void **state)
     harness_free(h);
 }
 
+static void test_a_comparison_with_a_broker_that_dies(void **state)
+{
+    struct harness *h = open_world();
+    int broker, bench;
+    (void)state;
+
+    broker = harness_pipeline_up(h);
+    bench = start(h, (const char *const[]){"--closed", "2", "--duration", "20", "--against", "no-cache",
+                                           "--no-warm-up", "--output", output, NULL});
+    wait_for_answers(h, 50);
+    harness_signal(h, broker, SIGKILL);
+    harness_wait(h, broker);
+    assert_int_equal(harness_wait(h, bench), 1);
+    assert_int_equal(harness_count(h, bench, "the report is partial"), 1);
+    json_decref(document());
+    harness_free(h);
+}
+
 static void test_a_full_disk(void **state)
 {
     struct harness *h = open_world();
@@ -243,6 +261,7 @@ int main(void)
         cmocka_unit_test(test_compare_with_whole_and_no_cache),
         cmocka_unit_test(test_a_worker_that_dies_is_an_event),
         cmocka_unit_test(test_a_broker_that_dies_leaves_a_partial_report),
+        cmocka_unit_test(test_a_comparison_with_a_broker_that_dies),
         cmocka_unit_test(test_a_full_disk),
         cmocka_unit_test(test_a_trace),
         cmocka_unit_test(test_nobody_there),

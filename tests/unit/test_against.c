@@ -39,19 +39,19 @@ static void open_data(void)
     tensor_release(&x);
 }
 
-static int up(void **state)
+static int up_with(struct fake_behaviour second)
 {
     struct error e;
-    (void)state;
 
     open_data();
     model = (struct model_shape){.input = dataset_shape(data), .n_stages = 1};
-    for (int i = 0; i < 2; i++) { /* the second is 20 times as slow */
-        struct fake_behaviour does = {.service_ns = i ? 20 * NS_PER_MS : NS_PER_MS};
+    for (int i = 0; i < 2; i++) {
+        struct fake_behaviour first = {.service_ns = NS_PER_MS};
         char text[256];
-        if (fake_start(&server[i], &does))
+        if (fake_start(&server[i], i ? &second : &first))
             return 1;
-        snprintf(text, sizeof text, "model: m.onnx\nname: fake%d\nbroker: {requests: '%s'}\n", i,
+        snprintf(text, sizeof text,
+                 "model: m.onnx\nname: fake%d\nbroker: {requests: '%s', deadline_ms: 1000}\n", i,
                  server[i].endpoint);
         configuration[i] = (struct configuration){.model = &model};
         snprintf(configuration[i].label, sizeof configuration[i].label, "fake%d", i);
@@ -61,6 +61,25 @@ static int up(void **state)
         configuration[i].pipeline = pipeline[i];
     }
     return 0;
+}
+
+/* The second is 20 times as slow. */
+static int up(void **state)
+{
+    (void)state;
+    return up_with((struct fake_behaviour){.service_ns = 20 * NS_PER_MS});
+}
+
+static int up_for_50_requests(void **state)
+{
+    (void)state;
+    return up_with((struct fake_behaviour){.silent_from = 51});
+}
+
+static int up_with_errors_alone(void **state)
+{
+    (void)state;
+    return up_with((struct fake_behaviour){.error_every = 1});
 }
 
 static int down(void **state)
@@ -133,6 +152,40 @@ static void test_an_interrupt_ends_all_rounds(void **state)
     assert_true(a.stopped);
     assert_true(a.sum[0].n_doubts > 0);
     assert_true(isnan(a.ratio[1][AGAINST_MEAN].ratio));
+    against_close(&a);
+}
+
+/* The second one dies in the third round: that round is in no ratio, and there is no fourth. */
+static void test_a_server_that_dies_between_rounds(void **state)
+{
+    struct measurement_options o = options();
+    struct against a;
+    struct error e;
+    (void)state;
+
+    o.requests = 100;
+    assert_int_equal(against_run(&a, configuration, 2, &o, 5, &e), FL_OK);
+    assert_int_equal(a.rounds, 2);
+    assert_int_equal(a.sum[1].tally->answered, 50);
+    assert_int_equal(a.sum[0].n_doubts, 0);
+    assert_non_null(strstr(against_cut_short(&a), "did not answer any more"));
+    assert_true(a.ratio[1][AGAINST_MEAN].ratio > 0);
+    assert_int_equal(server[1].seen, 51);
+    against_close(&a);
+}
+
+static void test_a_round_of_errors_is_the_last(void **state)
+{
+    struct measurement_options o = options();
+    struct against a;
+    struct error e;
+    (void)state;
+
+    o.requests = 100;
+    assert_int_equal(against_run(&a, configuration, 2, &o, 5, &e), FL_OK);
+    assert_int_equal(a.rounds, 0);
+    assert_string_equal(against_cut_short(&a), "no request of round 1 was answered");
+    assert_int_equal(server[1].seen, 20);
     against_close(&a);
 }
 
@@ -301,6 +354,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_interleaved_rounds, up, down),
         cmocka_unit_test_setup_teardown(test_an_interrupt_ends_all_rounds, up, down),
+        cmocka_unit_test_setup_teardown(test_a_server_that_dies_between_rounds, up_for_50_requests, down),
+        cmocka_unit_test_setup_teardown(test_a_round_of_errors_is_the_last, up_with_errors_alone, down),
         cmocka_unit_test_setup_teardown(test_a_sweep_ends_where_the_server_does, up, down),
         cmocka_unit_test_setup_teardown(test_the_highest_rate, up, down),
         cmocka_unit_test(test_errors_are_requests_that_took_for_ever),

@@ -291,6 +291,23 @@ static void test_a_dead_server_ends_the_run(void **state)
     close_all();
 }
 
+/* The last requests get no answer: there is nothing left to send that would show it. */
+static void test_a_server_that_dies_at_the_end(void **state)
+{
+    struct fake_behaviour does = {.silent_from = 51};
+    (void)state;
+
+    for (int open = 0; open < 2; open++) {
+        open_all(&does, open ? "uniform" : NULL, 1000, "order");
+        run((struct load_options){.requests = 60, .closed = 10});
+        assert_int_equal(tally->answered, 50);
+        assert_int_equal(tally->lost, 10);
+        assert_non_null(strstr(outcome.cut_short, "did not answer any more"));
+        assert_false(outcome.stopped);
+        close_all();
+    }
+}
+
 static void test_an_impossible_rate_ends_the_run(void **state)
 {
     struct fake_behaviour does = {0};
@@ -445,6 +462,7 @@ int main(void)
         cmocka_unit_test(test_too_high_a_rate_shows_as_a_queue),
         cmocka_unit_test(test_groups_are_complete_before_the_next),
         cmocka_unit_test(test_a_dead_server_ends_the_run),
+        cmocka_unit_test(test_a_server_that_dies_at_the_end),
         cmocka_unit_test(test_an_impossible_rate_ends_the_run),
         cmocka_unit_test(test_an_interrupt_leaves_what_was_measured),
         cmocka_unit_test(test_an_interrupt_during_the_warm_up),
