@@ -23,9 +23,11 @@ static const struct usage usage = {
     "trained on.\n"
     "Data are cifar10:FILE[,FILE...] or npy:IMAGES.npy,LABELS.npy, with #from-to for a range. Caches learn "
     "the model's own\n"
-    "answers; labels in the data are used by cache.threshold: risk alone, to promise accuracy. Ctrl-C stops; "
-    "the same command goes\n"
-    "on where it was. --kinds builds each of these kinds for every exit (but those whose kind the file "
+    "answers; labels in the data are used by cache.threshold: risk alone, to promise accuracy; those of D "
+    "for "
+    "--calibrate must be\n"
+    "classes of the model. Ctrl-C stops; the same command goes on where it was. --kinds builds each of these "
+    "kinds for every exit (but those whose kind the file "
     "names), judges them on the\n"
     "same calibration data, and keeps the one with which the pipeline is fastest.\n\n"
     "example:\n"
@@ -252,6 +254,14 @@ static int build_all(struct build *b, struct error *e)
     return rc ? rc : write_manifest(b, e);
 }
 
+/* Labels that are no classes of the model would make every answer look the same: wrong. */
+static int check_labels(const struct build *b, struct error *e)
+{
+    int classes, rc = extract_classes(b->graph, &classes, e);
+
+    return rc ? rc : dataset_labels_fit(b->calibrate_data, classes, e);
+}
+
 static int prepare(struct build *b, const struct options *o, int *lock, struct error *e)
 {
     char path[STATE_PATH_BYTES];
@@ -266,7 +276,8 @@ static int prepare(struct build *b, const struct options *o, int *lock, struct e
         (rc = dataset_open(&b->train_data, o->train, e)) ||
         (rc = dataset_open(&b->calibrate_data, o->calibrate, e)) ||
         (rc = graph_load(&b->graph, b->pipeline->model, NULL, e)) ||
-        (rc = placement_resolve(&b->place, b->graph, b->pipeline, e)) || (rc = divide_budget(b, e)))
+        (rc = placement_resolve(&b->place, b->graph, b->pipeline, e)) || (rc = divide_budget(b, e)) ||
+        (rc = check_labels(b, e)))
         return rc;
     if (b->pipeline->cache.rule == THRESHOLD_RISK &&
         (rc = promised_possible(b->pipeline, b->calibrate_data, e)))

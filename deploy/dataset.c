@@ -19,15 +19,18 @@
 
 /* Records first..first+count-1 of one file. */
 struct part {
+    const char *path; /* in `list` of the data set */
     const uint8_t *base;
     size_t bytes;
     int64_t first, count;
 };
 
 struct dataset {
+    char *list;  /* the spec without its kind, cut into paths */
     int n_parts; /* of cifar10 */
     struct part part[DATASET_MAX_PARTS];
     bool is_npy;
+    const char *images_path;       /* of npy, in `list` */
     struct npy_map images, labels; /* of npy; labels.base NULL when there are none */
     int64_t first, count;          /* the range of all records that is visible */
     struct tensor shape;
@@ -138,6 +141,7 @@ static int open_cifar(struct dataset *d, struct entry *entry, int n, struct erro
         struct part *part = &d->part[i];
         if ((rc = map_cifar(part, entry[i].path, e)))
             return rc;
+        part->path = entry[i].path;
         d->n_parts++;
         if (entry[i].ranged && !whole) {
             if ((rc = check_range(&entry[i], part->count, e)))
@@ -158,7 +162,7 @@ static int open_cifar(struct dataset *d, struct entry *entry, int n, struct erro
     return FL_OK;
 }
 
-static int32_t whole_number(const struct tensor *t, int64_t i)
+static int64_t whole_number(const struct tensor *t, int64_t i)
 {
     switch (t->dtype) {
     case TENSOR_U8:
@@ -172,7 +176,7 @@ static int32_t whole_number(const struct tensor *t, int64_t i)
     case TENSOR_I32:
         return ((const int32_t *)t->data)[i];
     case TENSOR_I64:
-        return (int32_t)((const int64_t *)t->data)[i];
+        return ((const int64_t *)t->data)[i];
     default:
         return -1;
     }
@@ -190,8 +194,10 @@ static int check_npy_labels(const struct dataset *d, const char *path, struct er
         return error_set(e, FL_DTYPE, "%s: labels are whole numbers, not %s", path,
                          tensor_dtype_name(t->dtype));
     for (int64_t i = 0; i < t->dim[0]; i++)
-        if (whole_number(t, i) < 0)
-            return error_set(e, FL_VALUE, "%s: label %lld is negative", path, (long long)i);
+        if (whole_number(t, i) < 0 || whole_number(t, i) > INT32_MAX)
+            return error_set(e, FL_VALUE,
+                             "%s: record %lld has label %lld; labels are numbers of classes, from 0", path,
+                             (long long)i, (long long)whole_number(t, i));
     return FL_OK;
 }
 
@@ -206,6 +212,7 @@ static int open_npy(struct dataset *d, struct entry *entry, int n, struct error 
         return error_set(e, FL_USAGE, "npy: takes IMAGES.npy[,LABELS.npy][#from-to]");
     if ((rc = npy_map_open(&d->images, entry[0].path, e)))
         return rc;
+    d->images_path = entry[0].path;
     if (t->rank != 4 || tensor_count(t) <= 0 || tensor_count(t) / t->dim[0] > INT32_MAX)
         return error_set(e, FL_SHAPE, "%s: images are [n, channels, height, width]", entry[0].path);
     if (t->dtype != TENSOR_U8 && t->dtype != TENSOR_F32)
@@ -229,21 +236,21 @@ int dataset_open(struct dataset **out, const char *spec, struct error *e)
 {
     struct dataset *d = calloc(1, sizeof *d);
     const char *colon = strchr(spec, ':');
-    char *list = colon ? strdup(colon + 1) : NULL;
     struct entry entry[DATASET_MAX_PARTS];
     int n = 0, rc;
 
     *out = NULL;
-    if (!d || (colon && !list)) {
+    if (d && colon)
+        d->list = strdup(colon + 1);
+    if (!d || (colon && !d->list)) {
         rc = error_set(e, FL_NOMEM, "no memory for a data set");
     } else if (!colon || (strncmp(spec, "cifar10:", 8) && strncmp(spec, "npy:", 4))) {
         rc = error_set(
             e, FL_USAGE,
             "'%s': a data set is cifar10:FILE[,FILE...] or npy:IMAGES.npy,LABELS.npy, with #from-to", spec);
-    } else if (!(rc = split(list, entry, &n, e))) {
+    } else if (!(rc = split(d->list, entry, &n, e))) {
         rc = *spec == 'c' ? open_cifar(d, entry, n, e) : open_npy(d, entry, n, e);
     }
-    free(list);
     if (rc)
         dataset_close(d);
     else
@@ -259,6 +266,7 @@ void dataset_close(struct dataset *d)
         munmap((void *)(uintptr_t)d->part[i].base, d->part[i].bytes);
     npy_map_close(&d->images);
     npy_map_close(&d->labels);
+    free(d->list);
     free(d);
 }
 
@@ -288,13 +296,22 @@ int dataset_fits(const struct dataset *d, const struct tensor *input, struct err
                      tensor_describe(&d->shape, have, sizeof have));
 }
 
-/* The bytes of record i of a cifar10 set: label, then planes. */
-static const uint8_t *cifar_record(const struct dataset *d, int64_t i)
+/* The file of record i of a cifar10 set; *at: its number there. */
+static const struct part *cifar_part(const struct dataset *d, int64_t i, int64_t *at)
 {
     int k = 0;
     for (i += d->first; i >= d->part[k].count; k++)
         i -= d->part[k].count;
-    return d->part[k].base + (d->part[k].first + i) * CIFAR_RECORD;
+    *at = d->part[k].first + i;
+    return &d->part[k];
+}
+
+/* Its bytes: label, then planes. */
+static const uint8_t *cifar_record(const struct dataset *d, int64_t i)
+{
+    int64_t at;
+    const struct part *part = cifar_part(d, i, &at);
+    return part->base + at * CIFAR_RECORD;
 }
 
 void image_normalise(const uint8_t *planes, int channels, int64_t plane, const struct pipeline *p, float *out)
@@ -324,7 +341,30 @@ int32_t dataset_label(const struct dataset *d, int64_t i)
 {
     if (!d->is_npy)
         return cifar_record(d, i)[0];
-    return d->labels.base ? whole_number(&d->labels.tensor, d->first + i) : -1;
+    return d->labels.base ? (int32_t)whole_number(&d->labels.tensor, d->first + i) : -1;
+}
+
+const char *dataset_record_name(const struct dataset *d, int64_t i, char *buf, size_t size)
+{
+    int64_t at = d->first + i;
+    const char *path = d->is_npy ? d->images_path : cifar_part(d, i, &at)->path;
+
+    snprintf(buf, size, "%s#%lld", path, (long long)at);
+    return buf;
+}
+
+int dataset_labels_fit(const struct dataset *d, int classes, struct error *e)
+{
+    char record[DATASET_RECORD_NAME];
+
+    for (int64_t i = 0; i < d->count; i++)
+        if (dataset_label(d, i) >= classes)
+            return error_set(e, FL_VALUE,
+                             "record %s has label %d; the model has the classes 0 to %d: these are another "
+                             "model's labels",
+                             dataset_record_name(d, i, record, sizeof record), dataset_label(d, i),
+                             classes - 1);
+    return FL_OK;
 }
 
 uint64_t dataset_identity(const struct dataset *d)

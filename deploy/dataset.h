@@ -35,6 +35,12 @@ void dataset_image(const struct dataset *d, int64_t i, const struct pipeline *p,
 /* -1 when there are no labels. */
 int32_t dataset_label(const struct dataset *d, int64_t i);
 
+#define DATASET_RECORD_NAME 1024
+/* Record i as its file counts it, "FILE#7"; cut to `size`. Returns `buf`. */
+const char *dataset_record_name(const struct dataset *d, int64_t i, char *buf, size_t size);
+/* FL_VALUE, with the first record's name, when a label is none of the model's `classes`. */
+int dataset_labels_fit(const struct dataset *d, int classes, struct error *e);
+
 /* A number that is another one when the records are others: from sizes, ranges and a sample of the bytes. */
 uint64_t dataset_identity(const struct dataset *d);
 

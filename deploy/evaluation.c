@@ -253,7 +253,8 @@ static int prepare(struct evaluator *v, int64_t n, struct error *e)
         (rc = extract_classes(in->graph, &v->classes, e)) || (rc = exec_new(&v->exec, in->graph, &o, e)))
         return rc;
     input = exec_input_shape(v->exec, 0, 1);
-    if ((rc = dataset_fits(in->data, &input, e)) || (rc = load_caches(v, e)))
+    if ((rc = dataset_fits(in->data, &input, e)) || (rc = dataset_labels_fit(in->data, v->classes, e)) ||
+        (rc = load_caches(v, e)))
         return rc;
     v->full = malloc(sizeof *v->full * (size_t)n);
     v->served = malloc(sizeof *v->served * (size_t)n);

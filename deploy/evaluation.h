@@ -47,7 +47,8 @@ struct evaluation_input {
     void *progress_arg;
 };
 
-/* FL_NOT_FOUND when there are no caches yet, FL_STALE when they are another model's. */
+/* FL_NOT_FOUND when there are no caches yet, FL_STALE when they are another model's, FL_VALUE when the labels
+ * of the data are. */
 int evaluation_run(struct evaluation *out, const struct evaluation_input *in, struct error *e);
 
 #endif

@@ -192,6 +192,52 @@ void promised_release(struct promised *p)
 
 /* --- report --- */
 
+/* Of the certain gain that knowing the pictures could bring over the commonest label: less than this means
+ * that labels and model do not belong together. */
+#define LEAST_SKILL 0.1
+
+/* How often the network itself is right, and how often who always says the commonest label. */
+struct network_accuracy {
+    double full, commonest; /* NAN without labels */
+};
+
+static struct network_accuracy network_accuracy(const struct evidence *ev)
+{
+    struct network_accuracy a = {NAN, NAN};
+    int64_t *seen = calloc(PIPELINE_MAX_LABELS, sizeof *seen), right = 0, most = 0;
+
+    for (int64_t i = 0; seen && ev->truth && i < ev->points; i++) {
+        right += ev->full[i] == ev->truth[i];
+        if (++seen[ev->truth[i]] > most)
+            most = seen[ev->truth[i]];
+    }
+    if (seen && ev->truth)
+        a = (struct network_accuracy){(double)right / (double)ev->points, (double)most / (double)ev->points};
+    free(seen);
+    return a;
+}
+
+static bool hardly_better(struct network_accuracy a)
+{
+    return a.full - a.commonest < LEAST_SKILL * (1 - a.commonest);
+}
+
+static void print_network(const struct evidence *ev)
+{
+    struct network_accuracy a = network_accuracy(ev);
+
+    if (isnan(a.full))
+        return;
+    printf("network    %.2f%% right on all %lld calibration points\n", 100 * a.full, (long long)ev->points);
+    if (hardly_better(a))
+        printf(
+            "warning    that is hardly better than the commonest label alone, %.2f%%: are these this model's "
+            "labels, in its order?\n           Where there is hardly any accuracy to lose, a promise about "
+            "it "
+            "says hardly anything.\n",
+            100 * a.commonest);
+}
+
 /* Why exit k is there or not. */
 static const char *verdict_on(const struct promised *p, int k)
 {
@@ -237,6 +283,7 @@ int promised_print(const struct promised *p, struct error *e)
 
     printf("\npromise    early answers cost at most %.2f points of %s, certainty %g%%\n",
            100 * p->terms.budget, p->terms.agreement ? "agreement" : "accuracy", 100 * p->terms.certainty);
+    print_network(&p->evidence);
     printf(
         "measured   %.2f points (upper bound %.2f) on %lld calibration points, in an order planned on %lld "
         "others\n",
@@ -262,6 +309,7 @@ json_t *promised_json(const struct promised *p)
 {
     const struct promise_choice *c = &p->choice;
     const struct promise_result *r = &c->certified;
+    struct network_accuracy network = network_accuracy(&p->evidence);
     json_t *exits = json_array();
 
     for (int k = 0; k < p->evidence.n_exits; k++) {
@@ -279,11 +327,13 @@ json_t *promised_json(const struct promised *p)
                       "agreement", report_rounded((double)r->exit[k].agreed / answered, 6), "note",
                       verdict_on(p, k)));
     }
-    return json_pack("{s:s, s:f, s:f, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o}", "of",
+    return json_pack("{s:s, s:f, s:f, s:o, s:o, s:b, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o}", "of",
                      p->terms.agreement ? "agreement" : "accuracy", "max_loss", p->terms.budget, "certainty",
-                     p->terms.certainty, "planning_points", (json_int_t)c->planned_on, "certifying_points",
-                     (json_int_t)r->points, "loss", report_rounded(r->loss, 6), "loss_upper",
-                     report_rounded(c->upper, 6), "early_share", report_rounded(r->share, 6), "by_half_share",
-                     report_rounded(r->by_half, 6), "mean_time_share", report_rounded(r->time, 6), "exits",
-                     exits);
+                     p->terms.certainty, "full_accuracy", report_rounded(network.full, 6),
+                     "commonest_label_share", report_rounded(network.commonest, 6), "labels_doubtful",
+                     hardly_better(network), "planning_points", (json_int_t)c->planned_on,
+                     "certifying_points", (json_int_t)r->points, "loss", report_rounded(r->loss, 6),
+                     "loss_upper", report_rounded(c->upper, 6), "early_share", report_rounded(r->share, 6),
+                     "by_half_share", report_rounded(r->by_half, 6), "mean_time_share",
+                     report_rounded(r->time, 6), "exits", exits);
 }

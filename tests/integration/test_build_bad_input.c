@@ -137,6 +137,53 @@ static void missing_labels(void **state)
     expect("points of agreement");
 }
 
+/* The pictures of all.bin as npy, each label raised by one; those of `classes` begin again at 0. */
+static const char *write_raised_labels(int classes)
+{
+    struct tensor images = {.dtype = TENSOR_U8, .rank = 4, .dim = {ALL, 3, 32, 32}};
+    struct tensor labels = {.dtype = TENSOR_U8, .rank = 1, .dim = {ALL}};
+    static char text[512];
+    char path[128];
+    FILE *f;
+    snprintf(path, sizeof path, "%s/all.bin", folder);
+    assert_non_null(f = fopen(path, "rb"));
+    assert_int_equal(tensor_alloc(&images), FL_OK);
+    assert_int_equal(tensor_alloc(&labels), FL_OK);
+    for (int i = 0; i < ALL; i++) {
+        ((uint8_t *)labels.data)[i] = (uint8_t)((fgetc(f) + 1) % classes);
+        assert_int_equal(fread((uint8_t *)images.data + i * PIXELS, 1, PIXELS, f), PIXELS);
+    }
+    fclose(f);
+    snprintf(path, sizeof path, "%s/raised.npy", folder);
+    assert_int_equal(npy_write(&images, path, NULL), FL_OK);
+    snprintf(path, sizeof path, "%s/labels%d.npy", folder, classes);
+    assert_int_equal(npy_write(&labels, path, NULL), FL_OK);
+    tensor_release(&images);
+    tensor_release(&labels);
+    snprintf(text, sizeof text, "npy:%s/raised.npy,%s", folder, path);
+    return text;
+}
+
+/* Where the network is always "wrong" no early answer costs accuracy, and all of them would be certified. */
+static void labels_of_another_model(void **state)
+{
+    static const char promise[] = "--set cache.threshold=risk --set cache.max_accuracy_loss=5";
+    const char *data = write_raised_labels(256);
+    char arguments[512];
+    (void)state;
+    assert_int_equal(build(data, "raised", promise), 1);
+    expect("has label 10; the model has the classes 0 to 9");
+    snprintf(arguments, sizeof arguments, "--data %s --set state=%s/raised", data, folder);
+    assert_int_equal(tool("eval", arguments), 1);
+    expect("has label 10; the model has the classes 0 to 9");
+    assert_int_equal(build(write_raised_labels(10), "raised", promise), 0);
+    expect("hardly better than the commonest label");
+    assert_int_equal(build(spec("cifar10", "all.bin"), "raised", promise), 0);
+    expect("right on all 300 calibration points");
+    if (strstr(output, "warning"))
+        fail_msg("a warning about good labels: %.2000s", output);
+}
+
 /* One record is so bright that sums overflow; behind the last relu that gives infinity minus infinity. */
 static void activations_that_are_not_numbers(void **state)
 {
@@ -288,9 +335,13 @@ static void interrupted_builds_end_the_same(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(missing_labels),      cmocka_unit_test(activations_that_are_not_numbers),
-        cmocka_unit_test(constant_pictures),   cmocka_unit_test(a_class_without_examples),
-        cmocka_unit_test(artifacts_of_others), cmocka_unit_test(interrupted_builds_end_the_same),
+        cmocka_unit_test(missing_labels),
+        cmocka_unit_test(labels_of_another_model),
+        cmocka_unit_test(activations_that_are_not_numbers),
+        cmocka_unit_test(constant_pictures),
+        cmocka_unit_test(a_class_without_examples),
+        cmocka_unit_test(artifacts_of_others),
+        cmocka_unit_test(interrupted_builds_end_the_same),
     };
     return cmocka_run_group_tests_name("build with bad input", tests, prepare, clean);
 }

@@ -109,6 +109,8 @@ static void build_states_what_it_promises(void **state)
     assert_string_equal(json_string_value(json_object_get(promise, "of")), "accuracy");
     assert_true(number(promise, "planning_points") == 180 && number(promise, "certifying_points") == 420);
     assert_true(number(promise, "loss") <= number(promise, "loss_upper"));
+    assert_true(number(promise, "full_accuracy") > 0.7 && number(promise, "commonest_label_share") < 0.3);
+    assert_true(json_is_false(json_object_get(promise, "labels_doubtful")));
     assert_true(number(promise, "loss_upper") <= 0.02 && number(promise, "mean_time_share") > 0);
     json_array_foreach(exits, i, exit)
     { /* each has its reason */

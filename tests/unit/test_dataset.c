@@ -252,6 +252,47 @@ static void test_refused(void **state)
     }
 }
 
+static void write_labels(const char *name, const int64_t *label, int64_t n)
+{
+    struct tensor t = {.dtype = TENSOR_I64, .rank = 1, .dim = {n}};
+    char path[256];
+    struct error e;
+
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    assert_int_equal(tensor_alloc(&t), FL_OK);
+    memcpy(t.data, label, (size_t)n * sizeof *label);
+    assert_int_equal(npy_write(&t, path, &e), FL_OK);
+    tensor_release(&t);
+}
+
+/* Also labels that would become others as 32 bits. */
+static void test_labels(void **state)
+{
+    static const int64_t wide[] = {3, 1, (1LL << 32) + 2, 0, 2}, high[] = {3, 1, 4, 0, 2};
+    struct dataset *d;
+    struct error e = {0};
+    char name[DATASET_RECORD_NAME];
+    (void)state;
+
+    make_npy("bytes.npy", TENSOR_U8, 4, 5);
+    write_labels("wide.npy", wide, 5);
+    write_labels("high.npy", high, 5);
+    assert_int_equal(open_set(&d, &e, "npy:@/bytes.npy,@/wide.npy"), FL_VALUE);
+    assert_non_null(strstr(e.text, "record 2 has label 4294967298"));
+    assert_int_equal(open_set(&d, &e, "npy:@/bytes.npy,@/high.npy#1-4"), FL_OK);
+    assert_int_equal(dataset_labels_fit(d, 5, &e), FL_OK);
+    assert_int_equal(dataset_labels_fit(d, 4, &e), FL_VALUE);
+    assert_non_null(strstr(e.text, "bytes.npy#2 has label 4"));
+    dataset_close(d);
+    assert_int_equal(open_set(&d, &e, "npy:@/bytes.npy"), FL_OK);
+    assert_int_equal(dataset_labels_fit(d, 2, &e), FL_OK); /* none */
+    dataset_close(d);
+    assert_int_equal(open_set(&d, &e, "cifar10:@/a.bin#18-19,@/b.bin#3-9"), FL_OK);
+    assert_non_null(strstr(dataset_record_name(d, 1, name, sizeof name), "a.bin#19"));
+    assert_non_null(strstr(dataset_record_name(d, 3, name, sizeof name), "b.bin#4"));
+    dataset_close(d);
+}
+
 static void test_fits(void **state)
 {
     struct tensor input = {.dtype = TENSOR_F32, .rank = 4, .dim = {1, 3, 32, 32}};
@@ -277,6 +318,7 @@ int main(void)
         cmocka_unit_test(test_normalised),
         cmocka_unit_test(test_npy),
         cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_labels),
         cmocka_unit_test(test_fits),
     };
     char command[300];
