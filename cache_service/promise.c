@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "gap_bound.h"
 #include "harm.h"
 #include "risk.h"
 #include "shuffle.h"
@@ -14,7 +15,7 @@
 /* --- what thresholds do --- */
 
 void promise_judge(struct promise_result *out, const struct evidence *ev, int64_t from, int64_t to,
-                   const float *threshold, const bool *placed, bool agreement, int8_t *d)
+                   const float *threshold, const bool *placed, bool agreement)
 {
     memset(out, 0, sizeof *out);
     out->points = to - from;
@@ -38,13 +39,12 @@ void promise_judge(struct promise_result *out, const struct evidence *ev, int64_
             out->exit[k].right += truth >= 0 && served == truth;
         }
         loss = agreement ? served != full : (full == truth) - (served == truth);
-        out->loss += loss;
+        out->lost += loss > 0;
+        out->won += loss < 0;
         out->time += time + lookups;
-        if (d != NULL)
-            d[i - from] = (int8_t)loss;
     }
     if (out->points > 0) {
-        out->loss /= (double)out->points;
+        out->loss = (double)(out->lost - out->won) / (double)out->points;
         out->share /= (double)out->points;
         out->by_half /= (double)out->points;
         out->time /= (double)out->points;
@@ -267,7 +267,7 @@ static int64_t planning_points(int64_t points)
 int64_t promise_points_needed(const struct promise_terms *t)
 {
     double delta = 1 - t->certainty;
-    int64_t certify = delta < 0.5 ? risk_points_needed(t->budget, delta) : 1;
+    int64_t certify = delta < 0.5 ? gap_points_needed(t->budget, delta, !t->agreement) : 1;
     int64_t points = (int64_t)((double)certify / (1 - PROMISE_PLAN_SHARE));
     while (points - planning_points(points) < certify || planning_points(points) < 1)
         points++;
@@ -286,21 +286,21 @@ static int certify(struct plan *p, struct promise_choice *out, bool may_drop, st
     struct risk_exit exits[PIPELINE_MAX_EXITS];
     struct risk_problem problem = pose(p, exits, p->timidity, p->n, ev->points);
     double delta = 1 - p->terms->certainty;
-    int8_t *d = malloc((size_t)(ev->points - p->n) + 1);
+    const struct promise_result *r = &out->certified;
     int64_t row;
-    int rc = d == NULL ? error_set(e, FL_NOMEM, "no memory to choose thresholds")
-                       : risk_walk(&row, &problem, p->path, p->rows, p->terms->budget, delta, e);
-    if (rc == FL_OK) {
-        for (int j = 0; j < p->n_used && row >= 0; j++)
-            out->threshold[p->used[j]] = threshold_for(p->path[row * p->n_used + j]);
-        for (int k = 0; k < ev->n_exits; k++) /* who never answers need not be asked */
-            out->placed[k] = out->placed[k] && (!may_drop || out->threshold[k] < INFINITY);
-        promise_judge(&out->certified, ev, p->n, ev->points, out->threshold, out->placed, p->terms->agreement,
-                      d);
-        out->upper = delta < 0.5 ? risk_upper_bound(d, ev->points - p->n, delta) : out->certified.loss;
-    }
-    free(d);
-    return rc;
+    int rc = risk_walk(&row, &problem, p->path, p->rows, p->terms->budget, delta, e);
+    if (rc != FL_OK)
+        return rc;
+    for (int j = 0; j < p->n_used && row >= 0; j++)
+        out->threshold[p->used[j]] = threshold_for(p->path[row * p->n_used + j]);
+    for (int k = 0; k < ev->n_exits; k++) /* who never answers need not be asked */
+        out->placed[k] = out->placed[k] && (!may_drop || out->threshold[k] < INFINITY);
+    promise_judge(&out->certified, ev, p->n, ev->points, out->threshold, out->placed, p->terms->agreement);
+    out->upper =
+        delta < 0.5
+            ? gap_upper_bound(&(struct gap_counts){r->points, r->lost, r->won, !p->terms->agreement}, delta)
+            : r->loss;
+    return FL_OK;
 }
 
 static int check_terms(const struct evidence *ev, const struct promise_terms *terms, struct error *e)
@@ -409,7 +409,7 @@ static int check_once(struct promise_check *out, const struct evidence *pool,
     evidence_release(&drawn);
     if (rc != FL_OK)
         return rc;
-    promise_judge(&world, pool, 0, pool->points, choice.threshold, choice.placed, terms->agreement, NULL);
+    promise_judge(&world, pool, 0, pool->points, choice.threshold, choice.placed, terms->agreement);
     out->resamples++;
     out->broken += world.loss > terms->budget;
     out->worst = world.loss > out->worst ? world.loss : out->worst;

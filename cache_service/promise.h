@@ -22,7 +22,7 @@ struct promise_terms {
 
 /* What thresholds do to some points. */
 struct promise_result {
-    int64_t points;
+    int64_t points, lost, won;   /* lost: worse than the full answer, won: better (promise_terms) */
     double loss, share, by_half; /* mean loss; answered early; within half of the depth */
     double time;                 /* mean, look-ups included, of the network's alone */
     struct {
@@ -47,9 +47,9 @@ struct promise_choice {
     double upper;                    /* bound of the loss there, at the certainty asked for */
 };
 
-/* The first hit answers. d: [points to - from], or NULL. */
+/* The first hit answers. */
 void promise_judge(struct promise_result *out, const struct evidence *ev, int64_t from, int64_t to,
-                   const float *threshold, const bool *placed, bool agreement, int8_t *d);
+                   const float *threshold, const bool *placed, bool agreement);
 
 /* `may_drop`: exits whose look-ups cost more time than their answers save are left out; otherwise those with
  * `placed` stay. FL_VALUE when there are too few points (and how many are needed) or accuracy is promised

@@ -5,67 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LEVELS      128  /* thresholds that are considered per exit */
-#define LARGEST_BET 0.75 /* share of the capital that one point may cost */
+#include "gap_bound.h"
 
-/* --- the bound --- */
-
-/* d == NULL: all 0. In units of x = (d + 1) / 2, m = (budget + 1) / 2, both in [0, 1]. */
-static double p_value(const int8_t *d, int64_t n, double budget, double delta)
-{
-    double m = (budget + 1) / 2, sum = 0.5, squares = 0.25, variance = 0.25, capital = 0, best = 0;
-    if (n < 1 || !(m < 1))
-        return n < 1 ? 1 : 0;
-    for (int64_t i = 0; i < n; i++) {
-        double x = d != NULL ? (d[i] + 1) / 2.0 : 0.5, mean;
-        double stake = sqrt(2 * log(1 / delta) / ((double)n * variance));
-        stake = stake < LARGEST_BET / (1 - m) ? stake : LARGEST_BET / (1 - m);
-        capital += log1p(stake * (m - x));
-        best = capital > best ? capital : best;
-        sum += x; /* what the next stake may depend on */
-        mean = sum / ((double)i + 2);
-        squares += (x - mean) * (x - mean);
-        variance = squares / ((double)i + 2);
-    }
-    return exp(-best);
-}
-
-double risk_p_value(const int8_t *d, int64_t n, double budget, double delta)
-{
-    return p_value(d, n, budget, delta);
-}
-
-double risk_upper_bound(const int8_t *d, int64_t n, double delta)
-{
-    double low = -1, high = 1;
-    for (int i = 0; i < 40; i++) {
-        double middle = (low + high) / 2;
-        if (p_value(d, n, middle, delta) <= delta)
-            high = middle;
-        else
-            low = middle;
-    }
-    return high;
-}
-
-int64_t risk_points_needed(double budget, double delta)
-{
-    int64_t low = 0, high = 16;
-    if (budget <= 0 || delta <= 0)
-        return INT64_MAX;
-    while (p_value(NULL, high, budget, delta) > delta && high < (1 << 28)) {
-        low = high;
-        high *= 2;
-    }
-    while (high - low > 1) {
-        int64_t middle = low + (high - low) / 2;
-        if (p_value(NULL, middle, budget, delta) <= delta)
-            high = middle;
-        else
-            low = middle;
-    }
-    return high;
-}
+#define LEVELS 128 /* thresholds that are considered per exit */
 
 /* --- what thresholds do --- */
 
@@ -78,37 +20,29 @@ static int exit_of(const struct risk_problem *p, const double *threshold, int64_
     return -1;
 }
 
-static int8_t loss_of(const struct risk_problem *p, int64_t i, int32_t label)
+static int loss_of(const struct risk_problem *p, int64_t i, int32_t label)
 {
     if (p->truth == NULL)
         return label != p->full[i];
-    return (int8_t)((p->full[i] == p->truth[i]) - (label == p->truth[i]));
+    return (p->full[i] == p->truth[i]) - (label == p->truth[i]);
 }
 
-void risk_serve(const struct risk_problem *p, const double *threshold, int8_t *d, struct risk_outcome *out)
+void risk_serve(const struct risk_problem *p, const double *threshold, struct risk_outcome *out)
 {
     struct risk_outcome o = {0};
+    double n = p->points > 0 ? (double)p->points : 1;
     for (int64_t i = 0; i < p->points; i++) {
-        int k = exit_of(p, threshold, i);
-        int8_t loss = k < 0 ? 0 : loss_of(p, i, p->exit[k].label[i]);
-        if (d != NULL)
-            d[i] = loss;
+        int k = exit_of(p, threshold, i), loss;
         if (k < 0)
             continue;
-        o.mean_loss += loss;
+        loss = loss_of(p, i, p->exit[k].label[i]);
+        o.lost += loss > 0;
+        o.won += loss < 0;
         o.share += 1;
         o.saved += p->exit[k].saved;
         o.harm += (double)p->exit[k].harm[i];
     }
-    if (out == NULL)
-        return;
-    *out = o;
-    if (p->points > 0) {
-        out->mean_loss /= (double)p->points;
-        out->share /= (double)p->points;
-        out->saved /= (double)p->points;
-        out->harm /= (double)p->points;
-    }
+    *out = (struct risk_outcome){o.lost, o.won, o.share / n, o.saved / n, o.harm / n};
 }
 
 /* --- the order of candidates --- */
@@ -225,7 +159,7 @@ static int64_t fill_path(struct plan *s, double *path, struct risk_outcome *alon
         sum.harm += o.harm;
         memcpy(path + row * s->p->n_exits, s->now, (size_t)s->p->n_exits * sizeof *s->now);
         if (along != NULL)
-            along[row] = (struct risk_outcome){NAN, sum.share / n, sum.saved / n, sum.harm / n};
+            along[row] = (struct risk_outcome){0, 0, sum.share / n, sum.saved / n, sum.harm / n};
     }
     return row;
 }
@@ -256,35 +190,31 @@ int risk_plan(double *path, struct risk_outcome *along, int64_t steps, int64_t *
 
 /* --- the promise --- */
 
-static bool holds(const int8_t *d, int64_t n, double mean, double budget, double delta)
+static bool holds(const struct risk_problem *p, const struct risk_outcome *o, double budget, double delta)
 {
+    struct gap_counts counts = {p->points, o->lost, o->won, p->truth != NULL};
     if (delta >= 0.5)
-        return n > 0 && mean <= budget;
-    return p_value(d, n, budget, delta) <= delta;
+        return p->points > 0 && (double)(o->lost - o->won) <= budget * (double)p->points;
+    return gap_is_below(&counts, budget, delta);
 }
 
 int risk_walk(int64_t *row, const struct risk_problem *p, const double *path, int64_t steps, double budget,
               double delta, struct error *e)
 {
-    struct risk_outcome o;
-    int8_t *d;
+    int64_t needed = delta < 0.5 ? gap_points_needed(budget, delta, p->truth != NULL) : 1;
     *row = -1;
-    if (delta < 0.5 && p->points < risk_points_needed(budget, delta))
+    if (p->points < needed)
         return error_set(e, FL_VALUE,
                          "%lld calibration points cannot promise a loss of at most %g points with certainty "
                          "%g%%: at least %lld are "
                          "needed",
-                         (long long)p->points, 100 * budget, 100 * (1 - delta),
-                         (long long)risk_points_needed(budget, delta));
-    d = malloc((size_t)p->points + 1);
-    if (d == NULL)
-        return error_set(e, FL_NOMEM, "no memory to judge %lld points", (long long)p->points);
+                         (long long)p->points, 100 * budget, 100 * (1 - delta), (long long)needed);
     for (int64_t i = 0; i < steps; i++) {
-        risk_serve(p, path + i * p->n_exits, d, &o);
-        if (!holds(d, p->points, o.mean_loss, budget, delta))
+        struct risk_outcome o;
+        risk_serve(p, path + i * p->n_exits, &o);
+        if (!holds(p, &o, budget, delta))
             break;
         *row = i;
     }
-    free(d);
     return FL_OK;
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "arguments.h"
+#include "cache_service/gap_bound.h"
 #include "command.h"
 #include "evaluation.h"
 #include "frontier.h"
@@ -22,9 +23,8 @@ static const struct usage usage = {
     "its time counts\n"
     "descriptors and look-ups one after the other. 'oracle' counts look-ups whose label is the full "
     "answer's, hit or not. The gap's upper\n"
-    "bound is one-sided, 95%, from the paired differences with half a request added to each of the four "
-    "cells (Agresti and Min\n"
-    "2005). D is cifar10:FILE[,FILE...] or npy:IMAGES.npy,LABELS.npy, with #from-to.\n"
+    "bound is one-sided, 95%, and exact. D is cifar10:FILE[,FILE...] or npy:IMAGES.npy,LABELS.npy, with "
+    "#from-to.\n"
     "--frontier adds what each kind of cache that was built could trade, accuracy against latency and "
     "against answers by half of the\n"
     "depth: build with --kinds all first to compare kinds.\n\n"
@@ -99,6 +99,12 @@ static json_t *summary_json(const struct summary *s)
                      report_rounded(s->min, 6), "max", report_rounded(s->max, 6));
 }
 
+static double gap_upper(const struct evaluation *r)
+{
+    struct gap_counts counts = {r->requests, r->lost, r->won, true};
+    return gap_upper_bound(&counts, 0.05);
+}
+
 static void accuracy_json(json_t *root, const struct evaluation *r)
 {
     double n = (double)r->requests;
@@ -109,8 +115,7 @@ static void accuracy_json(json_t *root, const struct evaluation *r)
                         report_rounded(known ? (double)r->served_right / n : NAN, 6));
     json_object_set_new(root, "accuracy_gap",
                         report_rounded(known ? (double)(r->lost - r->won) / n : NAN, 6));
-    json_object_set_new(root, "accuracy_gap_upper",
-                        report_rounded(known ? statistics_gap_upper(r->lost, r->won, r->requests) : NAN, 6));
+    json_object_set_new(root, "accuracy_gap_upper", report_rounded(known ? gap_upper(r) : NAN, 6));
     json_object_set_new(root, "agreement", report_rounded((double)r->agreed / n, 6));
 }
 
@@ -180,8 +185,7 @@ static void print_summary(const struct eval *v)
     if (r->labelled)
         printf("accuracy        full %.2f%%, served %.2f%%: gap %.2f points (95%% upper bound %.2f)\n",
                100 * (double)r->full_right / n, 100 * (double)r->served_right / n,
-               100 * (double)(r->lost - r->won) / n,
-               100 * statistics_gap_upper(r->lost, r->won, r->requests));
+               100 * (double)(r->lost - r->won) / n, 100 * gap_upper(r));
     printf("same answer     %.2f%% of all requests\n", 100 * (double)r->agreed / n);
     printf("answered early  %.1f%%, by half of the depth %.1f%% (oracle: %.1f%%, by half %.1f%%)\n",
            100 * (double)r->early / n, 100 * (double)r->by_half / n, 100 * (double)r->oracle / n,

@@ -93,7 +93,7 @@ static struct frontier_point judge(const struct evidence *ev, const float *thres
     struct frontier_point out;
     double differ = 0;
 
-    promise_judge(&r, ev, 0, ev->points, threshold, placed, ev->truth == NULL, NULL);
+    promise_judge(&r, ev, 0, ev->points, threshold, placed, ev->truth == NULL);
     for (int k = 0; k < ev->n_exits; k++)
         differ += (double)(r.exit[k].answered - r.exit[k].agreed);
     out = (struct frontier_point){r.loss, 1 - differ / (double)ev->points, r.share, r.by_half, r.time};

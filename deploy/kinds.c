@@ -94,7 +94,7 @@ static int weigh(double *time, double *share, const struct kinds_contest *c, con
     } else {
         for (int k = 0; k < ev.n_exits; k++)
             placed[k] = true;
-        promise_judge(&r, &ev, 0, ev.points, threshold, placed, true, NULL);
+        promise_judge(&r, &ev, 0, ev.points, threshold, placed, true);
         *time = r.time;
         *share = r.share;
     }

@@ -1,4 +1,4 @@
-/* statistics.c - quantiles by sorting, paired differences */
+/* statistics.c - summaries, ranks around a quantile */
 #include "statistics.h"
 
 #include <math.h>
@@ -20,12 +20,6 @@ struct summary statistics_summary(double *samples, int64_t n)
     s.min = samples[0];
     s.max = samples[n - 1];
     return s;
-}
-
-double statistics_gap_upper(int64_t lost, int64_t won, int64_t n)
-{
-    double b = (double)lost + 0.5, c = (double)won + 0.5, total = (double)n + 2;
-    return (b - c) / total + 1.645 * sqrt(b + c - (b - c) * (b - c) / total) / total;
 }
 
 /* The smallest k with P(B <= k) >= p for B ~ Binomial(n, q). Sums probabilities from 10 standard deviations

@@ -307,7 +307,7 @@ static void what_cannot_be_promised_is_refused(void **state)
     (void)state;
     assert_int_equal(build("", 100, 1), 2);
     assert_non_null(strstr(output, "100 calibration points cannot promise"));
-    assert_non_null(strstr(output, "at least 291 are needed"));
+    assert_non_null(strstr(output, "at least 290 are needed"));
     assert_int_equal(tool("verify-promise", "--set cache.max_accuracy_loss=0.1", 1), 1);
     assert_non_null(strstr(output, "are needed"));
     assert_int_equal(build("--set cache.threshold=max-wrong", 600, 0), 0);

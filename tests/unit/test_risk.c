@@ -4,51 +4,8 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "cache_service/gap_bound.h"
 #include "cache_service/risk.h"
-
-static void test_p_value_by_hand(void **state)
-{
-    static const int8_t good[] = {0, 0}, bad[] = {1, 1, 1};
-    /* x = 1/2, budget 1: m = 1: such a loss cannot be exceeded. Budget 0.5: m = 3/4, delta e^-1/2: the first
-     * stake is sqrt(2 * (1/2) / (2 * 1/4)) = sqrt 2, the second has variance (1/4 + 0) / 2: sqrt(1 / (2 *
-     * 1/8)) = 2; both points give m - x = 1/4 */
-    double expected = 1 / ((1 + sqrt(2.0) / 4) * (1 + 2.0 / 4));
-    (void)state;
-    assert_true(fabs(risk_p_value(good, 2, 0.5, exp(-0.5)) - expected) < 1e-9);
-    assert_true(risk_p_value(bad, 3, 0.5, 0.05) == 1);
-    assert_true(risk_p_value(good, 0, 0.5, 0.05) == 1);
-    assert_true(risk_p_value(good, 2, 1, 0.05) == 0);
-}
-
-static void test_upper_bound_narrows(void **state)
-{
-    enum { N = 20000 };
-    static int8_t d[N];
-    struct shuffle s;
-    double last = 1;
-    (void)state;
-    shuffle_seed(&s, 1, 1);
-    for (int i = 0; i < N; i++)
-        d[i] = shuffle_uniform(&s) < 0.02 ? 1 : 0;
-    for (int n = 200; n <= N; n *= 10) {
-        double bound = risk_upper_bound(d, n, 0.05);
-        assert_true(bound > 0.015 && bound < last);
-        last = bound;
-    }
-    assert_true(last < 0.024); /* the normal approximation gives 0.0216 */
-}
-
-static void test_points_needed(void **state)
-{
-    int64_t n = risk_points_needed(0.01, 0.05);
-    int8_t *zeros = calloc((size_t)n, 1);
-    (void)state;
-    assert_true(n > 50 && n < 2000);
-    assert_true(risk_p_value(zeros, n, 0.01, 0.05) <= 0.05);
-    assert_true(risk_p_value(zeros, n - 1, 0.01, 0.05) > 0.05);
-    assert_true(risk_points_needed(0.005, 0.05) > n);
-    free(zeros);
-}
 
 /* --- serving --- */
 
@@ -60,20 +17,16 @@ static void test_serving_by_hand(void **state)
     const struct risk_exit exits[] = {{first, h1, 0.75}, {second, h2, 0.5}};
     struct risk_problem p = {2, exits, 4, full, truth};
     static const double threshold[] = {0.25, 0.25};
-    int8_t d[4];
     struct risk_outcome o;
     (void)state;
-    risk_serve(&p, threshold, d, &o);
-    assert_int_equal(d[0], 0);  /* exit 1, as right as the model */
-    assert_int_equal(d[1], 0);  /* exit 2: both are wrong */
-    assert_int_equal(d[2], 0);  /* nobody is sure */
-    assert_int_equal(d[3], -1); /* exit 1 is right where the model is wrong */
+    /* exit 1 as right as the model; exit 2, both wrong; nobody sure; exit 1 right where the model is wrong */
+    risk_serve(&p, threshold, &o);
+    assert_true(o.lost == 0 && o.won == 1);
     assert_true(fabs(o.share - 0.75) < 1e-9);
     assert_true(fabs(o.saved - (0.75 + 0.5 + 0.75) / 4) < 1e-9);
     p.truth = NULL;
-    risk_serve(&p, threshold, d, &o);
-    assert_int_equal(d[1], 0);
-    assert_int_equal(d[3], 1);
+    risk_serve(&p, threshold, &o);
+    assert_true(o.lost == 1 && o.won == 0);
 }
 
 static void test_too_few_points_are_told(void **state)
@@ -88,7 +41,7 @@ static void test_too_few_points_are_told(void **state)
     char number[32];
     (void)state;
     assert_int_equal(risk_walk(&row, &p, path, 1, 0.01, 0.05, &e), FL_VALUE);
-    snprintf(number, sizeof number, "%lld", (long long)risk_points_needed(0.01, 0.05));
+    snprintf(number, sizeof number, "%lld", (long long)gap_points_needed(0.01, 0.05, true));
     assert_non_null(strstr(e.text, number));
 }
 
@@ -156,8 +109,8 @@ static int64_t leaky_choice(const struct simulation *w)
     int64_t best = -1;
     struct risk_outcome o;
     for (int64_t i = 0; i < STEPS; i++) {
-        risk_serve(&w->problem, &w->path[i], NULL, &o);
-        if (o.mean_loss <= budget)
+        risk_serve(&w->problem, &w->path[i], &o);
+        if ((double)(o.lost - o.won) <= budget * POINTS)
             best = i;
     }
     return best;
@@ -187,10 +140,7 @@ static void test_the_promise_holds_in_simulated_worlds(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_p_value_by_hand),
-                                       cmocka_unit_test(test_upper_bound_narrows),
-                                       cmocka_unit_test(test_points_needed),
-                                       cmocka_unit_test(test_serving_by_hand),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_serving_by_hand),
                                        cmocka_unit_test(test_too_few_points_are_told),
                                        cmocka_unit_test(test_the_plan_prefers_what_saves_most_per_harm),
                                        cmocka_unit_test(test_the_promise_holds_in_simulated_worlds)};
