@@ -172,7 +172,7 @@ static int save_projection(const struct build *b, const char *path, struct error
     if (rc != FL_OK)
         return error_set(e, rc, "no memory");
     build_name(b, c, b->projection_tag);
-    rc = cache_save(c, path, e);
+    rc = cache_save(c, path, NULL, e);
     cache_free(c);
     return rc;
 }
@@ -415,7 +415,7 @@ static int build(struct build *b, const char *path, struct error *e)
         rc = make_index(b, e);
     if (rc == FL_OK)
         rc = calibrate(b, e);
-    return rc == FL_OK ? cache_save(b->cache, path, e) : rc;
+    return rc == FL_OK ? cache_save(b->cache, path, NULL, e) : rc;
 }
 
 int builder_build(struct cache **out, const struct builder_input *in, struct error *e)

@@ -99,6 +99,7 @@ struct cache_info cache_info(const struct cache *c)
     strcpy(i.kind, kind_names[c->kind]);
     memcpy(i.model, c->model, sizeof i.model);
     i.epoch = c->epoch;
+    i.digest = c->digest;
     i.dim = c->projection->dim;
     i.nodes = c->projection->nodes;
     i.classes = c->classes;

@@ -26,8 +26,9 @@ struct cache_info {
     char kind[16]; /* "knn", "kmeans", "learned" */
     uint8_t model[16];
     uint64_t epoch;
-    int dim;   /* of the descriptor */
-    int nodes; /* of the projection */
+    uint64_t digest; /* of the packed bytes that it was read from; 0: made here */
+    int dim;         /* of the descriptor */
+    int nodes;       /* of the projection */
     int classes;
     int64_t entries; /* points or centroids */
     float threshold;
@@ -52,8 +53,8 @@ int cache_lookup(const struct cache *c, struct cache_scratch *s, const float *de
 #define CACHE_MAX_BYTES (4ull << 30)
 int cache_pack(const struct cache *c, void **out, size_t *size); /* *out malloc'ed, owned by the caller */
 int cache_unpack(struct cache **out, const void *data, size_t size, const uint8_t *model, struct error *e);
-int cache_save(const struct cache *c, const char *path,
-               struct error *e); /* atomically: temp file, fsync, rename */
+/* Atomically: temp file, fsync, rename. *digest (NULL is fine): what cache_info says of who reads it. */
+int cache_save(const struct cache *c, const char *path, uint64_t *digest, struct error *e);
 int cache_load(struct cache **out, const char *path, const uint8_t *model, struct error *e);
 
 /* The same cache with another threshold (not NaN; infinity: nothing is a hit): a copy, as caches never

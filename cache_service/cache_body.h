@@ -22,7 +22,8 @@ struct cache {
     char exit[64];
     uint8_t model[16];
     uint64_t epoch;
-    uint64_t tag; /* digest of what it was built from; 0 when unknown */
+    uint64_t tag;    /* digest of what it was built from; 0 when unknown */
+    uint64_t digest; /* of the packed bytes that it was read from; 0: made here */
     int classes;
     float threshold; /* never NaN; +infinity: nothing is a hit */
     struct projection *projection;
@@ -53,5 +54,7 @@ void cache_judge(const struct cache *c, const float *h, const struct lookup_room
 
 /* Writes the checksum of a packed cache into its header. */
 void cache_pack_seal(void *data, size_t size);
+/* The checksum in a pack, which covers all that can differ. */
+uint64_t cache_pack_digest(const void *data);
 
 #endif

@@ -1,5 +1,5 @@
 /* cache_file.c - packed caches as files: written whole or not at all */
-#include "cache.h"
+#include "cache_body.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -23,7 +23,7 @@ static int write_all(int fd, const uint8_t *data, size_t size)
     return 0;
 }
 
-int cache_save(const struct cache *c, const char *path, struct error *e)
+int cache_save(const struct cache *c, const char *path, uint64_t *digest, struct error *e)
 {
     void *data = NULL;
     size_t size;
@@ -46,6 +46,8 @@ int cache_save(const struct cache *c, const char *path, struct error *e)
     }
     if (rc != FL_OK && fd >= 0)
         unlink(temporary);
+    if (digest)
+        *digest = cache_pack_digest(data);
     free(data);
     return rc;
 }

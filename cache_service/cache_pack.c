@@ -138,6 +138,13 @@ void cache_pack_seal(void *data, size_t size)
     memcpy(data, &h, sizeof h);
 }
 
+uint64_t cache_pack_digest(const void *data)
+{
+    struct pack_header h;
+    memcpy(&h, data, sizeof h);
+    return h.checksum;
+}
+
 int cache_pack(const struct cache *c, void **out, size_t *size)
 {
     struct packer p = {.n = 0};
@@ -363,6 +370,7 @@ static int take_cache(const struct unpacker *u, struct cache *c)
     memcpy(c->model, h->model, sizeof c->model);
     c->epoch = h->epoch;
     c->tag = h->tag;
+    c->digest = h->checksum;
     c->threshold = h->threshold;
     rc = take_projection(u, c->projection);
     if (rc == FL_OK && c->kind == CACHE_LEARNED)
@@ -421,7 +429,9 @@ int cache_with_threshold(struct cache **out, const struct cache *c, float thresh
         return rc;
     rc = cache_unpack(out, data, size, NULL, NULL);
     free(data);
-    if (rc == FL_OK)
-        (*out)->threshold = threshold;
-    return rc;
+    if (rc != FL_OK)
+        return rc;
+    (*out)->threshold = threshold;
+    (*out)->digest = 0;
+    return FL_OK;
 }

@@ -166,6 +166,17 @@ static char *format(const struct evidence *ev, size_t *size)
     return text;
 }
 
+int evidence_digest(const struct evidence *ev, uint64_t *out)
+{
+    size_t size = 0;
+    char *text = format(ev, &size);
+    if (text == NULL)
+        return FL_NOMEM;
+    *out = XXH3_64bits(text, size);
+    free(text);
+    return FL_OK;
+}
+
 int evidence_save(const struct evidence *ev, const char *path, struct error *e)
 {
     char temporary[4096];

@@ -1,4 +1,5 @@
-/* evidence.h - what the caches said about calibration points, and what is true of them: STATE/build/evidence
+/* evidence.h - what the caches said about calibration points, and what is true of them: STATE/build/evidence,
+ * and for verify-promise beside the caches that it is about
  *
  * All that choosing thresholds (promise.h) and checking a promise need, without descriptors or model. Points
  * are in random order, so any part of them is a sample of the whole.
@@ -39,6 +40,8 @@ int evidence_take(struct evidence *out, const struct evidence *from, const int32
 /* The same exits, verdicts and answers; times and placement may differ. */
 bool evidence_same(const struct evidence *a, const struct evidence *b);
 
+/* XXH3-64 of all of it as a file. FL_NOMEM. */
+int evidence_digest(const struct evidence *ev, uint64_t *out);
 /* Atomically, with a checksum. */
 int evidence_save(const struct evidence *ev, const char *path, struct error *e);
 /* FL_NOT_FOUND, FL_CORRUPT, FL_STALE (another version; or model where `model` is not NULL), FL_NOMEM. */

@@ -4,6 +4,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <jansson.h>
 #include <limits.h>
 #include <stdio.h>
@@ -13,7 +14,7 @@
 
 #include "base/digest.h"
 
-#define MANIFEST_VERSION 1
+#define MANIFEST_VERSION 2
 
 static bool safe_name(const char *s)
 {
@@ -64,6 +65,25 @@ static bool take_digest(const json_t *o, const char *key, uint8_t out[16])
     return true;
 }
 
+/* 16 hexadecimal digits; JSON's own numbers are too narrow. An absent one gives 0. */
+static bool take_hash(const json_t *o, const char *key, uint64_t *out)
+{
+    const json_t *v = json_object_get(o, key);
+    const char *text = json_string_value(v);
+    *out = 0;
+    if (!v)
+        return true;
+    if (!text || strlen(text) != 16 || strspn(text, "0123456789abcdef") != 16)
+        return false;
+    *out = strtoull(text, NULL, 16);
+    return true;
+}
+
+static json_t *hash_json(uint64_t hash)
+{
+    return json_sprintf("%016" PRIx64, hash);
+}
+
 /* An id as Redis writes it: DIGITS-DIGITS, each within 64 bits. */
 static bool valid_id(const char *s)
 {
@@ -77,10 +97,12 @@ static int parse_exit(struct manifest *m, const json_t *o, const char *name, str
     struct manifest_exit *x = &m->exit[m->n_exits];
     if (!json_is_object(o) || !take_text(o, "name", x->name, sizeof x->name) || !safe_name(x->name) ||
         !take_text(o, "kind", x->kind, sizeof x->kind) || !take_text(o, "file", x->file, sizeof x->file) ||
-        (x->file[0] && !safe_name(x->file)) || !take_number(o, "budget_bytes", &x->budget_bytes))
+        (x->file[0] && !safe_name(x->file)) || !take_number(o, "budget_bytes", &x->budget_bytes) ||
+        !take_hash(o, "digest", &x->digest))
         return error_set(e, FL_CORRUPT,
-                         "%s: exits[%d] needs \"name\", \"kind\", \"file\" (plain names): build again", name,
-                         m->n_exits);
+                         "%s: exits[%d] needs \"name\", \"kind\", \"file\" (plain names), \"digest\": build "
+                         "again",
+                         name, m->n_exits);
     for (int i = 0; i < m->n_exits; i++)
         if (!strcmp(m->exit[i].name, x->name))
             return error_set(e, FL_CORRUPT, "%s: exit %s is there twice: build again", name, x->name);
@@ -105,6 +127,8 @@ static int parse_root(struct manifest *m, const json_t *root, const char *name, 
     if ((promised && !json_is_boolean(promised)) || (compared && !json_is_boolean(compared)))
         return error_set(e, FL_CORRUPT,
                          "%s: \"promised\" and \"compared\" must be true or false: build again", name);
+    if (!take_hash(root, "evidence", &m->evidence))
+        return error_set(e, FL_CORRUPT, "%s: \"evidence\" is no digest: build again", name);
     m->promised = json_is_true(promised);
     m->compared = json_is_true(compared);
     if (!json_is_array(exits) || json_array_size(exits) > PIPELINE_MAX_EXITS)
@@ -161,14 +185,15 @@ char *manifest_format(const struct manifest *m)
     char *text;
     for (int i = 0; exits && i < m->n_exits; i++) {
         const struct manifest_exit *x = &m->exit[i];
-        json_array_append_new(exits, json_pack("{s:s, s:i, s:s, s:s, s:I}", "name", x->name, "index", i,
-                                               "kind", x->kind, "file", x->file, "budget_bytes",
-                                               (json_int_t)x->budget_bytes));
+        json_array_append_new(exits,
+                              json_pack("{s:s, s:i, s:s, s:s, s:o, s:I}", "name", x->name, "index", i, "kind",
+                                        x->kind, "file", x->file, "digest", hash_json(x->digest),
+                                        "budget_bytes", (json_int_t)x->budget_bytes));
     }
-    root = json_pack("{s:i, s:s, s:I, s:I, s:s, s:b, s:b, s:o}", "version", MANIFEST_VERSION, "model",
+    root = json_pack("{s:i, s:s, s:I, s:I, s:s, s:b, s:b, s:o, s:o}", "version", MANIFEST_VERSION, "model",
                      digest_text(m->model, digest), "built_ms", (json_int_t)m->built_ms, "generation",
                      (json_int_t)m->generation, "applied", m->applied, "promised", m->promised, "compared",
-                     m->compared, "exits", exits);
+                     m->compared, "evidence", hash_json(m->evidence), "exits", exits);
     text = root ? json_dumps(root, JSON_INDENT(1)) : NULL;
     json_decref(root);
     return text;

@@ -1,9 +1,10 @@
 /* manifest.h - which caches a build made: STATE/caches/manifest.json
  *
- * `freezeline build` writes it last, after the cache files that it names, so a manifest that is there is
- * complete. The cache service loads no model: it learns from here which exits there are and in which order
- * (the position in `exit` is the number that LOOKUP messages carry; exits without a cache have an empty
- * `file`).
+ * `freezeline build` writes it last, after the files that it names, which are named after the build: a build
+ * that ends early leaves the one before it whole. The manifest holds the digests of its files, so that none
+ * of another build is taken for one of this. The cache service loads no model: it learns from here which
+ * exits there are and in which order (the position in `exit` is the number that LOOKUP messages carry; exits
+ * without a cache have an empty `file`).
  *
  * The same form also records what a cache service has learned since (STATE/caches/live-I.json) and travels in
  * Redis. Of two states of the same model the one with the larger (built_ms, generation) is the newer.
@@ -16,13 +17,15 @@
 #include "base/error.h"
 #include "base/pipeline.h"
 
-#define MANIFEST_ID_BYTES  48           /* room for a Redis stream id */
-#define MANIFEST_MAX_BYTES (256 * 1024) /* of the JSON text */
+#define MANIFEST_ID_BYTES  48              /* room for a Redis stream id */
+#define MANIFEST_EVIDENCE  "evidence-%llu" /* of built_ms; beside the manifest */
+#define MANIFEST_MAX_BYTES (256 * 1024)    /* of the JSON text */
 
 struct manifest_exit {
     char name[64];         /* file-name safe: letters, digits, '-', '_', '.' */
     char kind[16];         /* "knn", "kmeans", "learned", "none" */
     char file[128];        /* beside the manifest, no '/'; "" = no cache */
+    uint64_t digest;       /* of that file (cache_info): a file of another build is refused */
     uint64_t budget_bytes; /* of this exit's points or centroids, kept by online updates too; 0 = no limit */
 };
 
@@ -33,8 +36,9 @@ struct manifest {
     char applied[MANIFEST_ID_BYTES]; /* stream id of the last update applied; "" or "0-0" = none */
     int n_exits;
     struct manifest_exit exit[PIPELINE_MAX_EXITS];
-    bool compared; /* the build chose among kinds: an exit's may differ from the pipeline file's */
-    bool promised; /* thresholds keep a promise about these very caches: they do not learn online */
+    bool compared;     /* the build chose among kinds: an exit's may differ from the pipeline file's */
+    bool promised;     /* thresholds keep a promise about these very caches: they do not learn online */
+    uint64_t evidence; /* of a promise: evidence_digest of what it rests on, caches/MANIFEST_EVIDENCE */
 };
 
 /* FL_NOT_FOUND when there is no such file, FL_CORRUPT (what and where) when it is no manifest. */

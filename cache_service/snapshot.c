@@ -57,6 +57,27 @@ int snapshot_caches(const struct snapshot *s)
     return n;
 }
 
+int snapshot_check_cache(const struct manifest *m, int i, const struct cache *c, struct error *e)
+{
+    if (cache_info(c).digest == m->exit[i].digest)
+        return FL_OK;
+    return error_set(e, FL_STALE,
+                     "the cache of exit %s is of another build than the manifest; run freezeline build again",
+                     m->exit[i].name);
+}
+
+int snapshot_load_cache(struct cache **out, const struct manifest *m, int i, const char *dir, struct error *e)
+{
+    char path[PATH_MAX];
+    int rc;
+    snprintf(path, sizeof path, "%s/%s", dir, m->exit[i].file);
+    if ((rc = cache_load(out, path, m->model, e)) || !(rc = snapshot_check_cache(m, i, *out, e)))
+        return rc;
+    cache_free(*out);
+    *out = NULL;
+    return error_wrap(e, (enum fl_code)rc, "%s", path);
+}
+
 int snapshot_load(struct snapshot **out, const char *dir, const char *manifest, snapshot_refused refused,
                   struct error *e)
 {
@@ -74,8 +95,7 @@ int snapshot_load(struct snapshot **out, const char *dir, const char *manifest, 
         struct error why = {0};
         if (!m.exit[i].file[0])
             continue;
-        snprintf(path, sizeof path, "%s/%s", dir, m.exit[i].file);
-        if (cache_load(&s->cache[i], path, m.model, &why)) {
+        if (snapshot_load_cache(&s->cache[i], &m, i, dir, &why)) {
             s->cache[i] = NULL;
             refused(why.text);
         }
@@ -122,7 +142,7 @@ int snapshot_save(const struct snapshot *s, const char *dir, const char *prefix,
         snprintf(x->file, sizeof x->file, "%s-%s-%llu.cache", prefix, x->name,
                  (unsigned long long)m.generation);
         snprintf(path, sizeof path, "%s/%s", dir, x->file);
-        if ((rc = cache_save(s->cache[i], path, e)))
+        if ((rc = cache_save(s->cache[i], path, &x->digest, e)))
             return rc;
     }
     snprintf(path, sizeof path, "%s/%s.json", dir, prefix);

@@ -29,6 +29,11 @@ int snapshot_caches(const struct snapshot *s);
 /* Called for each cache file that is refused; the others are used. */
 typedef void (*snapshot_refused)(const char *text);
 
+/* FL_STALE when c was not read from the bytes that the manifest means. */
+int snapshot_check_cache(const struct manifest *m, int i, const struct cache *c, struct error *e);
+/* The cache of exit i from its file. FL_STALE too when the file is not the one that the manifest means. */
+int snapshot_load_cache(struct cache **out, const struct manifest *m, int i, const char *dir,
+                        struct error *e);
 /* Loads DIR/MANIFEST and the files that it names. FL_NOT_FOUND, FL_CORRUPT, .. when the manifest itself can't
  * be used. */
 int snapshot_load(struct snapshot **out, const char *dir, const char *manifest, snapshot_refused refused,

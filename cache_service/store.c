@@ -42,6 +42,8 @@ static int load_manifest(struct store *s, struct manifest *m, struct error *e)
         rc = error_set(e, FL_CORRUPT, "%s is missing", s->manifest);
     if (!rc)
         rc = manifest_parse(m, r->element[0]->str, r->element[0]->len, s->manifest, e);
+    if (rc == FL_STALE) /* of another version; for store_load it would mean a newer epoch */
+        rc = FL_CORRUPT;
     if (!rc)
         rc = store_parse_head(&head, r->element[1], e);
     if (!rc && (head.built_ms != m->built_ms || memcmp(head.model, m->model, sizeof m->model)))
@@ -76,6 +78,18 @@ static int check_sizes(struct store *s, const struct manifest *m, struct error *
     return FL_OK;
 }
 
+/* The manifest there is the build's: what was learned since has other digests, what keeps a promise has not.
+ */
+static int unpack(struct snapshot *to, int i, const redisReply *r, struct error *e)
+{
+    int rc = cache_unpack(&to->cache[i], r->str, r->len, to->manifest.model, e);
+    if (rc || !to->manifest.promised || !snapshot_check_cache(&to->manifest, i, to->cache[i], e))
+        return rc;
+    cache_free(to->cache[i]);
+    to->cache[i] = NULL;
+    return FL_CORRUPT;
+}
+
 /* The cache of exit i from Redis's reply, or else from `mine`. Returns whether Redis's is damaged. */
 static bool take_cache(struct snapshot *to, int i, const redisReply *r, const struct snapshot *mine,
                        const char *key, snapshot_refused refused)
@@ -89,7 +103,7 @@ static bool take_cache(struct snapshot *to, int i, const redisReply *r, const st
         return false;
     if (r->type != REDIS_REPLY_STRING)
         rc = error_set(&why, FL_CORRUPT, "missing");
-    else if (!(rc = cache_unpack(&to->cache[i], r->str, r->len, to->manifest.model, &why)))
+    else if (!(rc = unpack(to, i, r, &why)))
         return false;
     snprintf(text, sizeof text, "%s refused: %s", key, why.text);
     refused(text);

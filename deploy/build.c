@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "arguments.h"
@@ -154,63 +153,7 @@ static int set_thresholds(struct build *b, struct error *e)
     return rc ? rc : evidence_save(&b->promised.evidence, path, e);
 }
 
-/* --- artifacts --- */
-
-static void measure(struct build *b, int i)
-{
-    const struct evidence *ev = &b->promised.evidence;
-    struct built *out = &b->built[i];
-    int64_t hits = 0, agree = 0, same = 0;
-    int k = 0;
-
-    while (k < ev->n_exits && strcmp(ev->exit[k].name, b->place.exit[i].name))
-        k++;
-    out->info = cache_info(b->cache[i]);
-    for (int64_t p = 0; k < ev->n_exits && p < ev->points; p++) {
-        const struct evidence_exit *x = &ev->exit[k];
-        bool hit = x->label[p] >= 0 && x->confidence[p] > out->info.threshold;
-        hits += hit;
-        agree += hit && x->label[p] == ev->full[p];
-        same += x->label[p] == ev->full[p];
-    }
-    out->hit_share = (double)hits / (double)ev->points;
-    out->agreement = hits ? (double)agree / (double)hits : NAN;
-    out->label_agreement = (double)same / (double)ev->points;
-}
-
-static int write_cache(struct build *b, int i, struct error *e)
-{
-    char file[STATE_PATH_BYTES];
-    int rc = state_path(file, b->pipeline, e, "caches/%s.cache", b->place.exit[i].name);
-
-    measure(b, i);
-    return rc ? rc : cache_save(b->cache[i], file, e);
-}
-
-static int write_manifest(struct build *b, struct error *e)
-{
-    struct manifest *m = &b->manifest;
-    char path[STATE_PATH_BYTES];
-    struct timespec now;
-    int rc = state_path(path, b->pipeline, e, "caches/manifest.json");
-
-    clock_gettime(CLOCK_REALTIME, &now);
-    memcpy(m->model, b->graph->digest, sizeof m->model);
-    m->built_ms = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-    m->n_exits = b->place.n_exits;
-    m->compared = b->compare;
-    m->promised = b->pipeline->cache.rule == THRESHOLD_RISK;
-    for (int i = 0; i < b->place.n_exits; i++) {
-        const struct placed_exit *exit = &b->place.exit[i];
-        struct manifest_exit *to = &m->exit[i];
-        snprintf(to->name, sizeof to->name, "%s", exit->name);
-        snprintf(to->kind, sizeof to->kind, "%s", b->cache[i] ? exit->kind : "none");
-        if (b->cache[i])
-            snprintf(to->file, sizeof to->file, "%s.cache", exit->name);
-        to->budget_bytes = b->budget;
-    }
-    return rc ? rc : manifest_save(m, path, e);
-}
+/* --- the whole --- */
 
 /* M is divided evenly among the exits that have a cache. */
 static int divide_budget(struct build *b, struct error *e)
@@ -247,11 +190,8 @@ static int build_all(struct build *b, struct error *e)
         rc = b->compare ? compare_kinds(b, e) : take_only(b, e);
     if (!rc)
         rc = set_thresholds(b, e);
-    for (int i = 0; !rc && i < b->place.n_exits; i++)
-        if (b->cache[i])
-            rc = write_cache(b, i, e);
     progress_close(&b->progress);
-    return rc ? rc : write_manifest(b, e);
+    return rc ? rc : build_write(b, e);
 }
 
 /* Labels that are no classes of the model would make every answer look the same: wrong. */

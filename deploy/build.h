@@ -40,6 +40,9 @@ bool build_wants(const struct build *b, int i, int k);
  */
 int build_candidates(struct build *b, struct error *e);
 
+/* Writes STATE/caches, the manifest last, then removes what older builds left there. */
+int build_write(struct build *b, struct error *e);
+
 int build_print_json(const struct build *b, struct error *e);
 int build_print_table(const struct build *b, struct error *e);
 

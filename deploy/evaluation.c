@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "cache_service/manifest.h"
+#include "cache_service/snapshot.h"
 #include "extract.h"
 #include "stages/descriptor.h"
 #include "stages/exec.h"
@@ -54,8 +54,8 @@ static int load_cache(struct evaluator *v, const struct manifest *m, int i, stru
     if (!of || !*of->file)
         return error_set(e, FL_STALE, "no cache was built for exit %s; run freezeline build again",
                          exit->name);
-    if ((rc = state_path(path, v->in->pipeline, e, "caches/%s", of->file)) ||
-        (rc = cache_load(&v->cache[i], path, v->in->graph->digest, e)))
+    if ((rc = state_path(path, v->in->pipeline, e, "caches")) ||
+        (rc = snapshot_load_cache(&v->cache[i], m, (int)(of - m->exit), path, e)))
         return rc;
     out->cached = true;
     out->info = cache_info(v->cache[i]);
@@ -80,6 +80,8 @@ static int load_caches(struct evaluator *v, struct error *e)
     rc = state_path(path, v->in->pipeline, e, "caches/manifest.json");
     if (!rc && (rc = manifest_load(m, path, e)) == FL_NOT_FOUND)
         error_set(e, FL_NOT_FOUND, "%s is not there: run freezeline build first", path);
+    if (!rc && memcmp(m->model, v->in->graph->digest, sizeof m->model))
+        rc = error_set(e, FL_STALE, "%s is of another model; run freezeline build again", path);
     for (int i = 0; !rc && i < v->in->placement->n_exits; i++) {
         rc = load_cache(v, m, i, e);
         widest = v->cache[i] && v->out->exit[i].info.dim > widest ? v->out->exit[i].info.dim : widest;

@@ -49,6 +49,7 @@ static int load(struct verify *v, struct error *e)
 {
     struct manifest *m = malloc(sizeof *m);
     char path[STATE_PATH_BYTES];
+    uint64_t digest;
     int rc = m ? FL_OK : error_set(e, FL_NOMEM, "no memory");
 
     if (rc || (rc = state_path(path, v->pipeline, e, "caches/manifest.json")))
@@ -59,10 +60,15 @@ static int load(struct verify *v, struct error *e)
         rc = error_set(e, FL_NOT_FOUND,
                        "the caches in %s promise nothing: build with cache.threshold: risk first",
                        v->pipeline->state);
-    if (rc || (rc = state_path(path, v->pipeline, e, "build/evidence")))
+    if (rc ||
+        (rc = state_path(path, v->pipeline, e, "caches/" MANIFEST_EVIDENCE, (unsigned long long)m->built_ms)))
         goto done;
     if ((rc = evidence_load(&v->evidence, path, m->model, e)) == FL_NOT_FOUND)
         error_set(e, FL_NOT_FOUND, "%s is not there: build with cache.threshold: risk first", path);
+    if (!rc && (rc = evidence_digest(&v->evidence, &digest)))
+        rc = error_set(e, FL_NOMEM, "no memory");
+    if (!rc && digest != m->evidence)
+        rc = error_set(e, FL_STALE, "%s is of another build than the caches beside it: build again", path);
 done:
     free(m);
     return rc;

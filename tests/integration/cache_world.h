@@ -366,7 +366,7 @@ static inline void build_caches(struct world *w, int missing, uint64_t seed)
         if (builder_build(&c, &in, &e))
             fail_msg("%s", e.text);
         snprintf(path, sizeof path, "%s/%s", dir, x->file);
-        assert_int_equal(cache_save(c, path, &e), FL_OK);
+        assert_int_equal(cache_save(c, path, &x->digest, &e), FL_OK);
         cache_free(c);
     }
     snprintf(path, sizeof path, "%s/manifest.json", dir);

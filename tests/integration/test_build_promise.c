@@ -159,6 +159,42 @@ static void exits_left_out_have_no_cache(void **state)
     json_decref(m);
 }
 
+static int shell(const char *format)
+{
+    char line[1024];
+    snprintf(line, sizeof line, format, folder, folder, folder);
+    return WEXITSTATUS(system(line));
+}
+
+/* A build that cannot end leaves the one before as it was, and no file of one build passes for another's. */
+static void builds_do_not_mix(void **state)
+{
+    char data[128];
+    (void)state;
+    snprintf(data, sizeof data, "--data cifar10:%s/d.bin#1200-1249", folder);
+    assert_int_equal(shell("cp -r %s/state %s/first"), 0);
+    assert_int_equal(shell("cd %s/state/caches && mv manifest.json m && mkdir -p manifest.json/full"), 0);
+    assert_int_equal(build("--set cache.max_accuracy_loss=5", 600, 1), 1);
+    assert_non_null(strstr(output, "manifest.json"));
+    assert_int_equal(shell("cd %s/state/caches && rm -r manifest.json && mv m manifest.json"), 0);
+    assert_int_equal(tool("eval", data, 1), 0);
+    assert_in_range(tool("verify-promise", "--resamples 1", 1), 0, 1);
+    assert_null(strstr(output, "build"));
+    assert_int_equal(build("--set cache.max_accuracy_loss=5", 600, 0), 0);
+    assert_int_equal(shell("test $(ls %s/state/caches/evidence-* | wc -l) = 1"), 0);
+    assert_int_equal(shell("cp %s/first/caches/evidence-* $(ls %s/state/caches/evidence-*)"), 0);
+    assert_int_equal(tool("verify-promise", "--resamples 1", 1), 1);
+    assert_non_null(strstr(output, "of another build"));
+    /* Some exit that both have; its cache differs by its threshold. */
+    assert_int_equal(shell("for i in 1 2 3 4 5 6 7 8 9; do a=%s/first/caches/exit$i-*.cache; b=$(ls "
+                           "%s/state/caches/exit$i-*.cache 2>/dev/null) && cp $a $b && exit 0; done; exit 1"),
+                     0);
+    assert_int_equal(tool("eval", data, 1), 1);
+    assert_non_null(strstr(output, "of another build"));
+    assert_int_equal(shell("rm -r %s/first"), 0);
+    assert_int_equal(build("", 600, 0), 0);
+}
+
 /* Of an exit, the entry of `kinds` that won. */
 static const char *winner(const json_t *kinds, const char *exit, int *entries)
 {
@@ -325,6 +361,7 @@ int main(void)
         cmocka_unit_test(build_states_what_it_promises),
         cmocka_unit_test(exits_left_out_have_no_cache),
         cmocka_unit_test(resampling_is_judged),
+        cmocka_unit_test(builds_do_not_mix),
         cmocka_unit_test(what_cannot_be_promised_is_refused),
         cmocka_unit_test(kinds_are_compared),
         cmocka_unit_test(frontier_is_drawn),

@@ -89,6 +89,7 @@ static void saved_states_come_back_whole(void **state)
     struct snapshot *s = two_exits(), *again;
     char dir[] = "/tmp/freezeline-snapshot-XXXXXX", path[128];
     (void)state;
+    refusals = 0;
     assert_non_null(mkdtemp(dir));
     assert_int_equal(snapshot_save(s, dir, "live-0", NULL), FL_OK);
     s->manifest.generation++;
@@ -106,6 +107,31 @@ static void saved_states_come_back_whole(void **state)
     assert_int_equal(refusals, 1);
     assert_int_equal(snapshot_caches(again), 0);
     snapshot_free(again);
+    snapshot_free(s);
+    unlink(path);
+    snprintf(path, sizeof path, "%s/live-0.json", dir);
+    unlink(path);
+    assert_int_equal(rmdir(dir), 0);
+}
+
+/* A file of the same name that another build wrote is whole in itself, yet not what the manifest means. */
+static void files_of_another_build_are_refused(void **state)
+{
+    struct snapshot *s = two_exits(), *again;
+    struct cache *other;
+    char dir[] = "/tmp/freezeline-snapshot-XXXXXX", path[128];
+    (void)state;
+    refusals = 0;
+    assert_non_null(mkdtemp(dir));
+    assert_int_equal(snapshot_save(s, dir, "live-0", NULL), FL_OK);
+    assert_int_equal(cache_with_threshold(&other, s->cache[0], 0.125f), FL_OK);
+    snprintf(path, sizeof path, "%s/live-0-exit1-8.cache", dir);
+    assert_int_equal(cache_save(other, path, NULL, NULL), FL_OK);
+    assert_int_equal(snapshot_load(&again, dir, "live-0.json", count_refusal, NULL), FL_OK);
+    assert_int_equal(refusals, 1);
+    assert_int_equal(snapshot_caches(again), 0);
+    snapshot_free(again);
+    cache_free(other);
     snapshot_free(s);
     unlink(path);
     snprintf(path, sizeof path, "%s/live-0.json", dir);
@@ -135,6 +161,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(good_ones_are_applied_and_others_refused),
         cmocka_unit_test(nothing_applied_shares_the_caches),
+        cmocka_unit_test(files_of_another_build_are_refused),
         cmocka_unit_test(caches_under_a_promise_do_not_learn),
         cmocka_unit_test(saved_states_come_back_whole),
     };

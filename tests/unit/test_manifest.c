@@ -17,8 +17,11 @@ static struct manifest sample(void)
         .built_ms = 1700000000123, .generation = 7, .applied = "1700-4", .n_exits = 2, .compared = true};
     for (int i = 0; i < 16; i++)
         m.model[i] = (uint8_t)(i * 17);
-    m.exit[0] = (struct manifest_exit){
-        .name = "exit1", .kind = "knn", .file = "exit1.cache", .budget_bytes = 1 << 20};
+    m.exit[0] = (struct manifest_exit){.name = "exit1",
+                                       .kind = "knn",
+                                       .file = "exit1.cache",
+                                       .digest = 0xfedcba9876543210,
+                                       .budget_bytes = 1 << 20};
     m.exit[1] = (struct manifest_exit){.name = "exit2", .kind = "none"};
     return m;
 }
@@ -42,19 +45,20 @@ static void round_trip(void **state)
     assert_true(out.compared && !out.promised);
     assert_string_equal(out.exit[0].file, "exit1.cache");
     assert_int_equal(out.exit[0].budget_bytes, 1 << 20);
+    assert_true(out.exit[0].digest == 0xfedcba9876543210 && !out.exit[1].digest);
     assert_string_equal(out.exit[1].file, "");
     unlink(path);
 }
 
 static void absent_and_wrong_files_are_refused(void **state)
 {
-#define ROOT "{\"version\":1,\"model\":\"000102030405060708090a0b0c0d0e0f\""
+#define ROOT "{\"version\":2,\"model\":\"000102030405060708090a0b0c0d0e0f\""
     static const char *const wrong[] = {
         "",
         "{",
         "[]",
-        "{\"version\":2}",
-        "{\"version\":1,\"model\":\"xyz\",\"exits\":[]}",
+        "{\"version\":1}",
+        "{\"version\":2,\"model\":\"xyz\",\"exits\":[]}",
         ROOT "}",
         ROOT ",\"exits\":[3]}",
         ROOT ",\"built_ms\":-1,\"exits\":[]}",
@@ -62,6 +66,8 @@ static void absent_and_wrong_files_are_refused(void **state)
         ROOT ",\"exits\":[{\"name\":\"../../etc/passwd\"}]}",
         ROOT ",\"exits\":[{\"name\":\"a\",\"file\":\"../b\"}]}",
         ROOT ",\"exits\":[{\"name\":\"a\"},{\"name\":\"a\"}]}",
+        ROOT ",\"exits\":[{\"name\":\"a\",\"digest\":5}]}",
+        ROOT ",\"exits\":[{\"name\":\"a\",\"digest\":\"00112233445566\"}]}",
         ROOT ",\"exits\":[{\"name\":\"a\",\"budget_bytes\":\"many\"}]}",
     };
     struct manifest m;
