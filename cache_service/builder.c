@@ -133,8 +133,10 @@ static int make_tags(struct build *b, struct error *e)
     XXH3_64bits_update(s, &c->k, sizeof c->k);
     XXH3_64bits_update(s, &budget, sizeof budget);
     digest_rows(s, in->calibrate, in->calibrate_labels);
-    if (b->kind == CACHE_LEARNED)
+    if (b->kind == CACHE_LEARNED) {
         XXH3_64bits_update(s, &c->tune, sizeof c->tune);
+        XXH3_64bits_update(s, &in->pictures, sizeof in->pictures);
+    }
     if (b->kind == CACHE_LEARNED && in->train_scores != NULL)
         digest_rows(s, in->train_scores, in->train_labels);
     XXH3_64bits_update(s, &in->map_side, sizeof in->map_side);

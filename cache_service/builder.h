@@ -57,6 +57,7 @@ struct builder_input {
     void *progress_arg;
     const struct matrix_file
         *train_scores; /* the model's, [rows][classes], for `learned` to imitate; NULL: labels alone */
+    int64_t pictures;  /* row i of `train` shows picture i % pictures; 0: each has its own */
     int map_side;      /* descriptors are maps [side][side][channels] (map.h); 0: they are not */
     int64_t most_work; /* multiply-adds that a learned cache's look-up may take; 0: no limit */
     struct builder_recipe *recipe; /* filled for `learned`; may be NULL */

@@ -172,6 +172,7 @@ int build_learned(struct build *b, struct error *e)
     struct net_training t = {.rows = in->train,
                              .labels = in->train_labels,
                              .scores = in->train_scores,
+                             .pictures = in->pictures,
                              .classes = in->classes,
                              .seed = in->config->seed,
                              .tag = b->cache_tag,

@@ -119,13 +119,32 @@ static int measure(struct trainer *r, struct error *e)
     return FL_OK;
 }
 
+/* By its number, so that no copy of a picture that judges is ever taught. */
+static bool is_held_out(const struct trainer *r, int32_t row)
+{
+    struct shuffle s;
+    int64_t picture = r->t->pictures > 0 ? row % r->t->pictures : row;
+    shuffle_seed(&s, r->t->seed ^ (uint64_t)picture << 32, STREAM_SPLIT);
+    return shuffle_uniform(&s) < (double)r->t->recipe.held_out;
+}
+
+/* Rows that teach first, the others behind them. */
 static void hold_out(struct trainer *r)
 {
     struct shuffle s;
+    int64_t all = r->learned, i = 0;
     shuffle_seed(&s, r->t->seed, STREAM_SPLIT);
-    shuffle_order(&s, r->row, r->learned);
-    r->held_out = (int64_t)((double)r->t->recipe.held_out * (double)r->learned);
-    r->learned -= r->held_out;
+    shuffle_order(&s, r->row, all);
+    while (i < r->learned) {
+        int32_t row = r->row[i];
+        if (!is_held_out(r, row)) {
+            i++;
+            continue;
+        }
+        r->row[i] = r->row[--r->learned];
+        r->row[r->learned] = row;
+    }
+    r->held_out = all - r->learned;
     r->held = r->row + r->learned;
 }
 

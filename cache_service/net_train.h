@@ -23,8 +23,8 @@ struct recipe {
     float drop;        /* of the nodes before the scores */
     float mixup;       /* alpha of the Beta distribution that mixes two points (Zhang et al. 2018); 0: none */
     struct net_loss loss;
-    float held_out; /* share of the points that is not learned from but says which epoch was best; 0: the last
-                       one is taken */
+    float held_out; /* share of the pictures that is not learned from but says which epoch was best; 0: the
+                       last one is taken */
 };
 
 struct net_training {
@@ -32,8 +32,10 @@ struct net_training {
     const int32_t *labels; /* rows with a label outside 0..classes-1, or a descriptor that is not finite, are
                               passed over */
     const struct matrix_file
-        *scores;   /* the teacher's, [rows][classes], for recipe.loss.distil > 0; or NULL */
-    int64_t limit; /* rows to learn from and to hold out, evenly spread over all; 0: all of them */
+        *scores;      /* the teacher's, [rows][classes], for recipe.loss.distil > 0; or NULL */
+    int64_t pictures; /* row i shows picture i % pictures, if need be altered: a picture is held out with all
+                         of its copies; 0: each row has its own */
+    int64_t limit;    /* rows to learn from and to hold out, evenly spread over all; 0: all of them */
     int classes, nodes;
     struct map
         map; /* of the descriptor, when it is to be looked at by convolutions; nodes is map_nodes() then */

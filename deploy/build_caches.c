@@ -122,6 +122,7 @@ static int make(struct job *j, int k, struct error *e)
         .train = &train,
         .train_labels = b->train.label,
         .train_scores = &scores,
+        .pictures = b->train.records,
         .calibrate = &b->calibrate.descriptor[i],
         .calibrate_labels = b->calibrate.label,
         .config = &b->pipeline->cache,

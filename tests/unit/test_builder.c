@@ -353,6 +353,44 @@ static void test_risk_coverage(void **state)
     assert_true(isnan(risk_coverage(v, 0)));
 }
 
+/* 120 pictures in three copies with labels that nothing but the picture tells: what is right about those that
+ * are held out was learned by heart from their copies. */
+static double agreement_by_heart(int64_t pictures)
+{
+    enum { PICTURES = 120, COPIES = 3, WIDE = 32 };
+    static float x[PICTURES * COPIES][WIDE];
+    static int32_t labels[PICTURES * COPIES];
+    struct matrix_file rows = {.rows = PICTURES * COPIES, .dim = WIDE, .data = &x[0][0]};
+    struct net_training t = {.rows = &rows,
+                             .labels = labels,
+                             .pictures = pictures,
+                             .classes = 4,
+                             .nodes = 64,
+                             .recipe = {.epochs = 60, .rate = 0.01f, .start = 1, .held_out = 0.25f},
+                             .seed = 2,
+                             .phase = "t"};
+    struct trained out;
+    struct shuffle s;
+    double agreement;
+    shuffle_seed(&s, 6, 6);
+    for (int i = 0; i < PICTURES * COPIES; i++) {
+        labels[i] = i < PICTURES ? (int32_t)shuffle_below(&s, 4) : labels[i % PICTURES];
+        for (int j = 0; j < WIDE; j++)
+            x[i][j] = i < PICTURES ? (float)shuffle_normal(&s) : x[i % PICTURES][j];
+    }
+    assert_int_equal(net_train(&out, &t, NULL), FL_OK);
+    agreement = out.held_out_agreement;
+    trained_release(&out);
+    return agreement;
+}
+
+static void test_copies_of_a_held_out_picture_do_not_teach(void **state)
+{
+    (void)state;
+    assert_true(agreement_by_heart(0) > 0.8);
+    assert_true(agreement_by_heart(120) < 0.45);
+}
+
 /* Rates that are a thousand times too low or too high teach nothing in a short time. */
 static void check_tuned(float rate, float lowest, float highest)
 {
@@ -452,6 +490,7 @@ int main(void)
                                        cmocka_unit_test(test_a_constant_feature_has_no_weight),
                                        cmocka_unit_test(test_kmeans_finds_separate_groups),
                                        cmocka_unit_test(test_risk_coverage),
+                                       cmocka_unit_test(test_copies_of_a_held_out_picture_do_not_teach),
                                        cmocka_unit_test(test_tuning_finds_the_rate),
                                        cmocka_unit_test(test_max_wrong),
                                        cmocka_unit_test(test_matrix_files)};
