@@ -176,22 +176,37 @@ static json_t *make_document(const struct bench *b)
     return document;
 }
 
+/* The first failure is the command's; what fails besides is told at once, so that nothing is lost unheard. */
+static int also(int rc, struct error *e, int next, const struct error *why)
+{
+    if (!next)
+        return rc;
+    if (rc)
+        fprintf(stderr, "freezeline bench: %s\n", why->text[0] ? why->text : error_sentence(next));
+    else
+        *e = *why;
+    return rc ? rc : next;
+}
+
 /* The document to where it was asked for. What cannot be written does not keep the rest from being. */
 static int report(const struct bench *b, struct error *e)
 {
     json_t *document = make_document(b);
-    int rc = document ? FL_OK : error_set(e, FL_NOMEM, "no memory for the report"), other;
+    struct error why = {0};
+    int rc = FL_OK;
 
-    if (!rc && !b->json)
-        rc = print_tables(b, document, e);
-    if (document && b->output && (other = bench_file_write(document, b->output, e)))
-        rc = other;
-    if (document && b->page && (other = html_report_write(document, b->page, e)))
-        rc = other;
-    if (document && b->csv && (other = bench_file_csv(document, b->csv, e)))
-        rc = other;
-    if (document && b->json && (other = report_print(json_incref(document), rc ? NULL : e)))
-        rc = rc ? rc : other;
+    if (!document)
+        return error_set(e, FL_NOMEM, "no memory for the report");
+    if (!b->json)
+        rc = also(rc, e, print_tables(b, document, &why), &why);
+    if (b->output)
+        rc = also(rc, e, bench_file_write(document, b->output, &why), &why);
+    if (b->page)
+        rc = also(rc, e, html_report_write(document, b->page, &why), &why);
+    if (b->csv)
+        rc = also(rc, e, bench_file_csv(document, b->csv, &why), &why);
+    if (b->json)
+        rc = also(rc, e, report_print(json_incref(document), &why), &why);
     json_decref(document);
     return rc;
 }
@@ -239,11 +254,14 @@ static int measure(struct bench *b, struct error *e)
 static int save_trace(const struct bench *b, struct error *e)
 {
     struct trace_spans t = {0};
+    struct error why = {0};
     int rc;
 
     if (!b->trace)
         return FL_OK;
-    if (!(rc = trace_collect(&t, b->pipeline, e)))
+    if ((rc = trace_collect(&t, b->pipeline, &why)))
+        error_set(e, rc, "no trace in %s, since the broker keeps it: %s", b->trace, why.text);
+    else
         rc = trace_save(&t, b->configuration[0].model, b->trace, e);
     if (!rc && t.lost)
         fprintf(stderr, "freezeline bench: %s lacks %llu spans: trace a smaller share (--trace-share)\n",
@@ -252,10 +270,25 @@ static int save_trace(const struct bench *b, struct error *e)
     return rc;
 }
 
+/* Whether what was reported is what was asked for. */
+static int judge(const struct bench *b, struct error *e)
+{
+    const char *cut_short =
+        b->against_list.n ? against_cut_short(&b->against) : b->measurement.outcome.cut_short;
+
+    if (*cut_short || interrupt_seen())
+        return error_set(e, FL_UNAVAILABLE, "%s; the report is partial",
+                         *cut_short ? cut_short : "interrupted");
+    if (!subject(b)->tally->answered)
+        return error_set(e, FL_UNAVAILABLE,
+                         "no request was answered (is the pipeline up? see `freezeline status`)");
+    return FL_OK;
+}
+
 static int bench(struct bench *b, struct error *e)
 {
-    const char *cut_short;
-    int rc, saved;
+    struct error why = {0};
+    int rc;
 
     if ((rc = check(b, e)) || (rc = arguments_load(&b->pipeline, &b->where, e)) ||
         (rc = dataset_open(&b->data, b->data_spec, e)) || (rc = open_configurations(b, e)) ||
@@ -265,17 +298,11 @@ static int bench(struct bench *b, struct error *e)
     bench_progress_open(&b->progress, stderr);
     rc = measure(b, e);
     bench_progress_close(&b->progress);
-    if (rc || (rc = report(b, e)))
-        return rc;
-    saved = save_trace(b, e);
-    cut_short = b->against_list.n ? against_cut_short(&b->against) : b->measurement.outcome.cut_short;
-    if (*cut_short || interrupt_seen())
-        return error_set(e, FL_UNAVAILABLE, "%s; the report is partial",
-                         *cut_short ? cut_short : "interrupted");
-    if (!subject(b)->tally->answered)
-        return error_set(e, FL_UNAVAILABLE,
-                         "no request was answered (is the pipeline up? see `freezeline status`)");
-    return saved;
+    if (!rc) {
+        rc = report(b, e);
+        rc = also(rc, e, judge(b, &why), &why);
+    }
+    return also(rc, e, save_trace(b, &why), &why);
 }
 
 int command_bench(int argc, char **argv, struct error *e)

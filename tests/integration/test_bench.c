@@ -161,12 +161,14 @@ static void test_a_broker_that_dies_leaves_a_partial_report(void **state)
     (void)state;
 
     broker = harness_pipeline_up(h);
-    bench = start_long(h);
+    bench = start(h, (const char *const[]){"--rate", "100", "--duration", "600", "--no-warm-up", "--output",
+                                           output, "--trace", "trace.json", NULL});
     wait_for_answers(h, 50);
     harness_signal(h, broker, SIGKILL);
     harness_wait(h, broker);
     assert_int_equal(harness_wait(h, bench), 1);
     assert_int_equal(harness_count(h, bench, "the report is partial"), 1);
+    assert_int_equal(harness_count(h, bench, "no trace in trace.json"), 1);
     root = document();
     assert_true(json_is_false(json_object_get(root, "valid")));
     assert_non_null(strstr(json_string_value(json_object_get(root, "doubt")), "did not answer any more"));
@@ -238,6 +240,12 @@ static void test_a_trace(void **state)
     bench = start(h, (const char *const[]){"--requests", "5", "--no-warm-up", "--trace", "/dev/full", NULL});
     assert_int_equal(harness_wait(h, bench), 1);
     assert_int_equal(harness_count(h, bench, "cannot write /dev/full: No space left"), 1);
+    unlink(output); /* a report that cannot be written takes no trace with it */
+    bench = start(h, (const char *const[]){"--requests", "20", "--no-warm-up", "--output", "/dev/full",
+                                           "--trace", output, "--trace-share", "1", NULL});
+    assert_int_equal(harness_wait(h, bench), 1);
+    assert_int_equal(harness_count(h, bench, "cannot write /dev/full: No space left"), 1);
+    assert_int_equal(access(output, R_OK), 0);
     bench = start(h, (const char *const[]){"--trace", output, "--trace-share", "2", NULL});
     assert_int_equal(harness_wait(h, bench), 2);
     harness_free(h);
