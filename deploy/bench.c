@@ -285,12 +285,19 @@ static int judge(const struct bench *b, struct error *e)
     return FL_OK;
 }
 
+static int check_files(const struct bench *b, struct error *e)
+{
+    const char *const file[] = {b->output, b->page, b->csv, b->trace};
+
+    return bench_file_check(file, sizeof file / sizeof *file, e);
+}
+
 static int bench(struct bench *b, struct error *e)
 {
     struct error why = {0};
     int rc;
 
-    if ((rc = check(b, e)) || (rc = arguments_load(&b->pipeline, &b->where, e)) ||
+    if ((rc = check(b, e)) || (rc = check_files(b, e)) || (rc = arguments_load(&b->pipeline, &b->where, e)) ||
         (rc = dataset_open(&b->data, b->data_spec, e)) || (rc = open_configurations(b, e)) ||
         (b->trace && (rc = trace_collect(NULL, b->pipeline, e)))) /* what others left */
         return rc;

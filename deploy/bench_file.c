@@ -2,6 +2,7 @@
 #include "bench_file.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,21 +32,74 @@ static int write_file(const char *text, size_t size, const char *path, struct er
     return FL_OK;
 }
 
+/* Devices, pipes and what a link leads to (/dev/stdout) are written straight, everything else by way of a new
+ * file beside it. */
+static bool written_straight(const char *path)
+{
+    struct stat st;
+
+    return !lstat(path, &st) && !S_ISREG(st.st_mode);
+}
+
+static int next_name(char next[PATH_BYTES], const char *path, struct error *e)
+{
+    if (snprintf(next, PATH_BYTES, "%s.new", path) >= PATH_BYTES)
+        return error_set(e, FL_IO, "the name %.60s... is too long", path);
+    return FL_OK;
+}
+
 int bench_file_replace(const char *text, size_t size, const char *path, struct error *e)
 {
     char next[PATH_BYTES];
-    struct stat st;
     int rc;
 
-    if (!stat(path, &st) && !S_ISREG(st.st_mode))
+    if (written_straight(path))
         return write_file(text, size, path, e);
-    if (snprintf(next, sizeof next, "%s.new", path) >= (int)sizeof next)
-        return error_set(e, FL_IO, "the name %.60s... is too long", path);
+    if ((rc = next_name(next, path, e)))
+        return rc;
     rc = write_file(text, size, next, e);
     if (!rc && rename(next, path))
         rc = failed(path, e);
     if (rc)
         unlink(next);
+    return rc;
+}
+
+/* Opens path[i], or the new file beside it, and compares it with those before. */
+static int try_one(const char *const *path, int i, struct stat *st, struct error *e)
+{
+    bool straight = written_straight(path[i]);
+    char next[PATH_BYTES];
+    int fd, rc = straight ? FL_OK : next_name(next, path[i], e);
+
+    if (rc)
+        return rc;
+    fd = open(straight ? path[i] : next, O_WRONLY | O_CLOEXEC | O_NONBLOCK | O_CREAT, 0666);
+    if (fd < 0 && straight && errno == ENXIO)
+        return FL_OK; /* a pipe that nobody reads yet */
+    if (fd < 0 || fstat(fd, &st[i]))
+        rc = failed(path[i], e);
+    for (int k = 0; k < i && !rc && !straight; k++)
+        if (path[k] && st[k].st_ino == st[i].st_ino && st[k].st_dev == st[i].st_dev)
+            rc = error_set(e, FL_USAGE, "%s was given for two files: the second would replace the first",
+                           path[i]);
+    if (fd >= 0)
+        close(fd);
+    return rc;
+}
+
+int bench_file_check(const char *const *path, int n, struct error *e)
+{
+    struct stat st[BENCH_FILE_MOST] = {0};
+    char next[PATH_BYTES];
+    int rc = FL_OK, tried;
+
+    for (tried = 0; tried < n && tried < BENCH_FILE_MOST && !rc; tried++)
+        if (path[tried])
+            rc = try_one(path, tried, st, e);
+    for (int i = 0; i < tried; i++)
+        if (path[i] && !written_straight(path[i]) && !next_name(next, path[i], NULL))
+            unlink(next);
     return rc;
 }
 

@@ -1,14 +1,12 @@
 /* html_report.c - `freezeline report`: the page of a saved bench document */
 #include "html_report.h"
 
-#include <errno.h>
 #include <stdio.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
+#include <stdlib.h>
 
 #include "arguments.h"
 #include "bench_document.h"
+#include "bench_file.h"
 #include "command.h"
 #include "html.h"
 #include "html_sections.h"
@@ -59,19 +57,16 @@ static int page(FILE *to, const json_t *doc, struct error *e)
 
 int html_report_write(const json_t *doc, const char *path, struct error *e)
 {
-    FILE *to = fopen(path, "w");
-    struct stat file;
-    int rc;
+    char *text = NULL;
+    size_t size = 0;
+    FILE *to = open_memstream(&text, &size);
+    int rc = to ? page(to, doc, e) : error_set(e, FL_NOMEM, "no memory for %s", path);
 
-    if (!to)
-        return error_set(e, FL_IO, "cannot write %s: %s", path, strerror(errno));
-    rc = page(to, doc, e);
-    if (fflush(to) || ferror(to))
-        rc = error_set(e, FL_IO, "cannot write %s: %s", path, strerror(errno));
-    if (rc && !fstat(fileno(to), &file) && S_ISREG(file.st_mode))
-        unlink(path);
-    if (fclose(to) && !rc)
-        rc = error_set(e, FL_IO, "cannot write %s: %s", path, strerror(errno));
+    if (to && fclose(to))
+        rc = error_set(e, FL_NOMEM, "no memory for %s", path);
+    if (!rc)
+        rc = bench_file_replace(text, size, path, e);
+    free(text);
     return rc;
 }
 

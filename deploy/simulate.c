@@ -6,6 +6,7 @@
 
 #include "arguments.h"
 #include "base/clock.h"
+#include "bench_file.h"
 #include "command.h"
 #include "interrupt.h"
 #include "simulate_measure.h"
@@ -55,7 +56,7 @@ static int measure(struct simulate *a, struct error *e)
 
     if (!a->data)
         return error_set(e, FL_USAGE, "--data is missing: which requests?");
-    if ((rc = dataset_open(&data, a->data, e)))
+    if ((rc = bench_file_check(&a->measured, 1, e)) || (rc = dataset_open(&data, a->data, e)))
         return rc;
     o.data = data;
     interrupt_catch();

@@ -109,6 +109,8 @@ static void test_usage(void **state)
         {"bench --data x --scenario offline --sweep", 2, "exclude one another"},
         {"bench --data x --sweep --requests 9", 2, "leave --requests out"},
         {"bench --data x --sweep --closed 1", 2, "leave --closed out"},
+        {"bench --data x --report @/same --output @/same", 2, "given for two files"},
+        {"bench --data x --trace /nowhere/x", 1, "cannot write /nowhere/x"},
         {"bench --data x --rounds 10", 2, "belongs to --against"},
         {"build -c x.yaml", 2, "--train and --calibrate"},
         {"status", 2, "-c P.yaml is missing"},

@@ -298,7 +298,11 @@ static void test_no_room(void **state)
         assert_int_equal(html_report_write(doc, "/dev/full", &e), FL_IO);
         assert_int_equal(stat("/dev/full", &st), 0);
     }
+    assert_int_equal(html_report_write(doc, path, &e), FL_OK);
     json_object_set_new(doc, "histogram", json_pack("{s:[i], s:[]}", "upper_us", 1, "count"));
+    assert_int_equal(html_report_write(doc, path, &e), FL_CORRUPT);
+    assert_int_equal(access(path, R_OK), 0); /* the page from before */
+    unlink(path);
     assert_int_equal(html_report_write(doc, path, &e), FL_CORRUPT);
     assert_int_equal(access(path, F_OK), -1);
     json_decref(doc);

@@ -245,6 +245,38 @@ static char *text_of(const char *path)
     return text;
 }
 
+/* What a long measurement would not be able to leave behind is known before it begins. */
+static void check_files(const char *path)
+{
+    char same[80], next[80];
+    const char *const good[] = {path, NULL, "/dev/null", "/dev/null"};
+    struct error e;
+
+    snprintf(same, sizeof same, "%s/../%s/out.json", folder, strrchr(folder, '/') + 1);
+    snprintf(next, sizeof next, "%s.new", path);
+    assert_int_equal(bench_file_check(good, 4, &e), FL_OK);
+    assert_int_equal(bench_file_check((const char *const[]){NULL, path, "/nowhere/x.html"}, 3, &e), FL_IO);
+    assert_non_null(strstr(e.text, "/nowhere/x.html: No such file"));
+    assert_int_equal(bench_file_check((const char *const[]){path, same}, 2, &e), FL_USAGE);
+    assert_int_equal(bench_file_check((const char *const[]){folder}, 1, &e), FL_IO);
+    assert_int_equal(access(path, F_OK), -1);
+    assert_int_equal(access(next, F_OK), -1);
+}
+
+/* /dev/stdout is such a link: it must lead to the same place afterwards. */
+static void check_link(const json_t *root, const char *path)
+{
+    char link[80], to[80] = {0};
+
+    snprintf(link, sizeof link, "%s/link", folder);
+    assert_int_equal(symlink(path, link), 0);
+    assert_int_equal(bench_file_write(root, link, NULL), FL_OK);
+    assert_int_equal(readlink(link, to, sizeof to - 1), (int)strlen(path));
+    assert_int_equal(access(path, R_OK), 0);
+    unlink(link);
+    unlink(path);
+}
+
 static void test_files(void **state)
 {
     char path[64], next[80];
@@ -273,6 +305,8 @@ static void test_files(void **state)
     assert_non_null(strstr(e.text, "/dev/full: No space left"));
     assert_int_equal(bench_file_csv(root, "/dev/full", &e), FL_IO);
     assert_int_equal(bench_file_write(root, "/nowhere/out.json", &e), FL_IO);
+    check_files(path);
+    check_link(root, path);
     json_decref(root);
 }
 
