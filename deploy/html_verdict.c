@@ -9,7 +9,8 @@
 #include "markup.h"
 #include "ticks.h"
 
-#define LINE 1024
+#define LINE        1024
+#define MANY_ERRORS 0.01 /* of the requests; beyond, a run is not valid either */
 
 /* A sentence that grows; what has no room is left out. */
 static void say(char line[LINE], const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -44,18 +45,31 @@ static const char *seconds(char buf[64], double ms)
     return ticks_format(buf, 64, ms / 1000, "s");
 }
 
+/* So many failures that latency alone would flatter come first. */
+static bool say_failures(char line[LINE], const json_t *doc)
+{
+    double share = document_number(doc, "errors") / document_number(doc, "sent");
+
+    if (!(share > MANY_ERRORS && share <= 1))
+        return false;
+    say(line, "%.3g%% of the requests failed. ", 100 * share);
+    return true;
+}
+
 static void verdict_sentence(char line[LINE], const json_t *doc)
 {
     double p50 = document_number(doc, "latency_ms.p50"), p99 = document_number(doc, "latency_ms.p99");
     double rps = document_number(doc, "achieved_rps"), early = early_share(doc);
     double accuracy = document_number(doc, "accuracy");
     char a[64], b[64], c[64];
+    bool many_failed;
 
     if (!isfinite(p50) || !(document_number(doc, "answered") > 0)) {
         say(line, "No request was answered.");
         return;
     }
-    say(line, "Half of the requests are answered within %s", seconds(a, p50));
+    many_failed = say_failures(line, doc);
+    say(line, "Half of the %s are answered within %s", many_failed ? "others" : "requests", seconds(a, p50));
     if (isfinite(p99))
         say(line, ", 99%% within %s", seconds(b, p99));
     if (isfinite(rps))

@@ -88,21 +88,29 @@ static struct tally_slot *slot_at(struct tally *t, uint64_t at_ns)
     return &t->slot[i];
 }
 
+static void note_time(struct tally *t, uint64_t at_ns)
+{
+    t->seconds = fmax(t->seconds, (double)at_ns / NS_PER_S);
+}
+
 void tally_sent(struct tally *t, uint64_t at_ns, uint64_t late_ns, bool repeat)
 {
     t->sent++;
     t->repeats += repeat;
     histogram_record(&t->lateness, late_ns);
     slot_at(t, at_ns)->sent++;
+    note_time(t, at_ns);
 }
 
 void tally_error(struct tally *t, uint64_t at_ns, int code)
 {
     t->errors++;
-    if (code)
+    if (code) {
         t->error[code > 0 && code < FL_CODES ? code : FL_INTERNAL]++;
-    else
-        t->lost++;
+        note_time(t, at_ns);
+    } else {
+        t->lost++; /* at the end of somebody's patience, which is no time of the load's */
+    }
     slot_at(t, at_ns)->errors++;
 }
 
@@ -126,5 +134,5 @@ void tally_answer(struct tally *t, uint64_t at_ns, const struct answer *a, uint6
     histogram_record(&by->latency, latency_ns);
     histogram_record(&slot->latency, latency_ns);
     attribution_add(t->attribution, a, latency_ns);
-    t->seconds = fmax(t->seconds, (double)at_ns / NS_PER_S);
+    note_time(t, at_ns);
 }

@@ -30,7 +30,7 @@ struct tally {
     int64_t garbage;         /* messages that were no answer */
     int64_t retried;         /* answered in more than one attempt */
     int64_t labelled, right;
-    double seconds;         /* from the beginning to the last answer */
+    double seconds;         /* from the beginning until the last one was sent, answered or refused */
     double sending_seconds; /* from the beginning to the last due time */
     struct histogram latency;
     struct histogram lateness; /* how late requests were sent; open loop */

@@ -102,6 +102,18 @@ static void test_not_valid(void **state)
     json_decref(doc);
 }
 
+static void test_many_failures_are_in_the_headline(void **state)
+{
+    json_t *doc = sample_document(3, 1000, 0.25, 0.95);
+    struct error e = {0};
+    (void)state;
+
+    json_object_set_new(doc, "errors", json_integer(505)); /* of 1,010 */
+    assert_int_equal(make(doc, &e), FL_OK);
+    assert_non_null(strstr(page, "50% of the requests failed. Half of the others are answered within"));
+    json_decref(doc);
+}
+
 /* Nothing but the format: each part says why it is not there. */
 static void test_nothing(void **state)
 {
@@ -311,9 +323,15 @@ static void test_no_room(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_everything), cmocka_unit_test(test_not_valid),  cmocka_unit_test(test_nothing),
-        cmocka_unit_test(test_hostile),    cmocka_unit_test(test_long_lists), cmocka_unit_test(test_load),
-        cmocka_unit_test(test_histograms), cmocka_unit_test(test_no_room),
+        cmocka_unit_test(test_everything),
+        cmocka_unit_test(test_not_valid),
+        cmocka_unit_test(test_many_failures_are_in_the_headline),
+        cmocka_unit_test(test_nothing),
+        cmocka_unit_test(test_hostile),
+        cmocka_unit_test(test_long_lists),
+        cmocka_unit_test(test_load),
+        cmocka_unit_test(test_histograms),
+        cmocka_unit_test(test_no_room),
     };
     int fd = mkstemp(path), rc;
 

@@ -175,6 +175,24 @@ static void test_doubts(void **state)
     expect_doubt("unexplained");
 }
 
+/* Throughput is that of the whole time in which requests were sent, not of the server's lifetime. Lost ones
+ * were waited for long after; that is no time of the load's. */
+static void test_a_dead_server_does_not_keep_up(void **state)
+{
+    (void)state;
+    fill(); /* 100 a second for 10 s */
+    for (int i = 0; i < 3000; i++)
+        tally_sent(tally, (uint64_t)(1000 + i) * 10 * NS_PER_MS, 0, false);
+    tally->sending_seconds = 39.99;
+    measurement.options.duration_s = 40;
+    for (int i = 0; i < 3000; i++)
+        tally_error(tally, 45 * NS_PER_S, FL_OK);
+    assert_true(about(measurement_offered(&measurement), 100));
+    assert_true(about(measurement_achieved(&measurement), 25));
+    tally_error(tally, 50 * NS_PER_S, FL_DEADLINE);
+    assert_true(about(measurement_achieved(&measurement), 20));
+}
+
 static void test_bursts_of_errors_are_events(void **state)
 {
     json_t *root, *events;
@@ -349,6 +367,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_document_of_known_latencies, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_late_sender_spoils_a_run, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_doubts, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_dead_server_does_not_keep_up, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_bursts_of_errors_are_events, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_long_time_line_is_folded, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_merged_tallies, set_up, tear_down),
