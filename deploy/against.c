@@ -53,24 +53,39 @@ static int run_one(struct against *a, int i, int round, const struct measurement
 static int prepare(struct against *a, const struct configuration *of, int n,
                    const struct measurement_options *o, int rounds, struct error *e)
 {
+    int rc = FL_OK;
+
     memset(a, 0, sizeof *a);
-    for (a->n = 0; a->n < n; a->n++) {
-        struct measurement *sum = &a->sum[a->n];
-        a->of[a->n] = sum->of = &of[a->n];
+    for (int i = 0; !rc && i < n; i++) {
+        struct measurement *sum = &a->sum[i];
+        a->n = i + 1;
+        a->of[i] = sum->of = &of[i];
         sum->options = *o;
-        a->round[a->n] = calloc((size_t)rounds, sizeof *a->round[0]);
-        if (tally_new(&sum->tally) || !a->round[a->n]) {
-            a->n++;
+        a->round[i] = calloc((size_t)rounds, sizeof *a->round[0]);
+        if (tally_new(&sum->tally) || !a->round[i])
             return error_set(e, FL_NOMEM, "no memory for %d rounds", rounds);
-        }
+        rc = traffic_new(&a->traffic[i], o->traffic, dataset_count(o->data), o->seed, e);
     }
-    return FL_OK;
+    return rc;
+}
+
+/* All begin a round with the same record. */
+static void line_up(struct against *a)
+{
+    int64_t furthest = 0;
+
+    for (int i = 0; i < a->n; i++)
+        if (traffic_picked(a->traffic[i]) > furthest)
+            furthest = traffic_picked(a->traffic[i]);
+    for (int i = 0; i < a->n; i++)
+        traffic_skip(a->traffic[i], furthest);
 }
 
 void against_close(struct against *a)
 {
     for (int i = 0; i < a->n; i++) {
         measurement_close(&a->sum[i]);
+        traffic_free(a->traffic[i]);
         free(a->round[i]);
     }
     a->n = 0;
@@ -156,9 +171,11 @@ int against_run(struct against *a, const struct configuration *of, int n,
         o.seed = options->seed + (uint64_t)round;
         o.warmup_s =
             options->warmup_s > 0 ? fmin(options->warmup_s, fmax(0.3, WARM_UP_SHARE * o.duration_s)) : 0;
+        line_up(a);
         for (int k = 0; !rc && !a->stopped && k < n; k++) {
             int i = (round + k) % n;
             snprintf(o.phase, sizeof o.phase, "round %d of %d: %.20s", round + 1, rounds, of[i].label);
+            o.going_on = a->traffic[i];
             rc = run_one(a, i, round, &o, e);
         }
         a->rounds += !rc && !a->stopped;

@@ -1,10 +1,11 @@
 /* against.h - several configurations in one run, interleaved
  *
  * Each round loads every configuration in turn with the same requests, in an order that is turned from round
- * to round, so that what drifts (heat, neighbours, memory) meets all alike. Ratios are of what all rounds
- * together give; their 95% intervals are bootstrapped over rounds: rounds are drawn with replacement, and
- * with one all of its requests, so that what requests of a round have in common widens the interval as it
- * should. A round that was cut short ends the run and is in no ratio.
+ * to round, so that what drifts (heat, neighbours, memory) meets all alike. The next round goes on with the
+ * records behind those of whoever got furthest, so that as few as possible are shown again. Ratios are of
+ * what all rounds together give; their 95% intervals are bootstrapped over rounds: rounds are drawn with
+ * replacement, and with one all of its requests, so that what requests of a round have in common widens the
+ * interval as it should. A round that was cut short ends the run and is in no ratio.
  */
 #ifndef FREEZELINE_AGAINST_H
 #define FREEZELINE_AGAINST_H
@@ -30,6 +31,7 @@ struct against_ratio {
 struct against {
     int n, rounds; /* rounds: that were complete */
     const struct configuration *of[AGAINST_MAX];
+    struct traffic *traffic[AGAINST_MAX];                     /* of each, alike; owned */
     struct measurement sum[AGAINST_MAX];                      /* over rounds */
     struct against_round *round[AGAINST_MAX];                 /* owned */
     struct against_ratio ratio[AGAINST_MAX][AGAINST_METRICS]; /* of the first to each */

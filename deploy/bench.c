@@ -116,7 +116,7 @@ static int check_load(struct bench *b, struct error *e)
         b->closed = 1;
     if (b->duration <= 0 && b->requests <= 0 && !trace)
         b->duration = DEFAULT_DURATION;
-    if (!b->traffic) /* rounds begin anew: each with other records */
+    if (!b->traffic) /* in order, the records of a round may be all of a kind */
         b->traffic = b->against_list.n ? "shuffled" : "order";
     return FL_OK;
 }

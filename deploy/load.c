@@ -137,7 +137,8 @@ static int submit(struct load *l, struct error *e)
         l->counted++;
         l->tally->sending_seconds = (double)since_begin(l, l->due_ns) / NS_PER_S;
         tally_sent(l->tally, since_begin(l, now),
-                   open_loop(l) && !target_is_whole(l->o->target) ? now - l->due_ns : 0, pick.repeat);
+                   open_loop(l) && !target_is_whole(l->o->target) ? now - l->due_ns : 0,
+                   traffic_show(l->o->traffic, pick.record));
     } else {
         l->out->warmup_requests++;
     }

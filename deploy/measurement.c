@@ -86,9 +86,9 @@ int measurement_run(struct measurement *m, const struct configuration *of,
     if (tally_new(&m->tally))
         rc = error_set(e, FL_NOMEM, "no memory to count in");
     else if (!(rc = dataset_fits(o->data, &of->model->input, e)) &&
-             !(rc = traffic_new(&traffic, o->traffic, dataset_count(o->data), o->seed, e)) &&
+             (o->going_on || !(rc = traffic_new(&traffic, o->traffic, dataset_count(o->data), o->seed, e))) &&
              (!o->arrivals || !(rc = arrivals_new(&arrivals, o->arrivals, o->rate, o->seed, e))))
-        rc = load(m, traffic, arrivals, e);
+        rc = load(m, o->going_on ? o->going_on : traffic, arrivals, e);
     traffic_free(traffic);
     arrivals_free(arrivals);
     if (!rc)

@@ -14,8 +14,9 @@ struct measurement;
 struct measurement_options {
     const struct dataset *data;
     const char *data_spec;
-    const char *traffic;  /* as traffic_new takes it */
-    const char *arrivals; /* as arrivals_new takes it; NULL: closed loop */
+    const char *traffic;      /* as traffic_new takes it */
+    struct traffic *going_on; /* NULL: one of its own, by `traffic` and `seed`. Borrowed */
+    const char *arrivals;     /* as arrivals_new takes it; NULL: closed loop */
     double rate;
     int closed, group;
     double duration_s;

@@ -19,12 +19,12 @@ enum kind { ORDER, SHUFFLED, UNIFORM, ZIPF, STREAM, KINDS };
 
 struct traffic {
     enum kind kind;
-    int64_t records, next; /* next: place in `order` */
+    int64_t records, picked, next; /* next: place in `order` */
     double zipf_s;
     struct shuffle random;
     int32_t *order;     /* shuffled, stream: the order; zipf: the record of each rank */
     double *cumulative; /* zipf: probability of a rank up to this one */
-    uint8_t *used;      /* a bit per record */
+    uint8_t *shown;     /* a bit per record */
     struct traffic_pick frame;
     bool began; /* stream: there was a frame */
 };
@@ -65,12 +65,12 @@ static int prepare(struct traffic *t, struct error *e)
 {
     size_t n = (size_t)t->records;
 
-    t->used = calloc(n / 8 + 1, 1);
+    t->shown = calloc(n / 8 + 1, 1);
     if (t->kind == SHUFFLED || t->kind == ZIPF || t->kind == STREAM)
         t->order = malloc(n * sizeof *t->order);
     if (t->kind == ZIPF)
         t->cumulative = malloc(n * sizeof *t->cumulative);
-    if (!t->used || (t->kind != ORDER && t->kind != UNIFORM && !t->order) ||
+    if (!t->shown || (t->kind != ORDER && t->kind != UNIFORM && !t->order) ||
         (t->kind == ZIPF && !t->cumulative))
         return error_set(e, FL_NOMEM, "no memory for the order of %lld records", (long long)t->records);
     for (int64_t i = 0; t->order && i < t->records; i++)
@@ -111,7 +111,7 @@ void traffic_free(struct traffic *t)
         return;
     free(t->order);
     free(t->cumulative);
-    free(t->used);
+    free(t->shown);
     free(t);
 }
 
@@ -163,8 +163,8 @@ static struct traffic_pick next_frame(struct traffic *t)
 struct traffic_pick traffic_next(struct traffic *t)
 {
     struct traffic_pick pick = {0};
-    uint8_t *byte, bit;
 
+    t->picked++;
     switch (t->kind) {
     case UNIFORM:
         pick.record = shuffle_below(&t->random, (uint32_t)t->records);
@@ -178,11 +178,27 @@ struct traffic_pick traffic_next(struct traffic *t)
     default:
         pick.record = next_in_order(t);
     }
-    byte = &t->used[pick.record / 8];
-    bit = (uint8_t)(1u << pick.record % 8);
-    pick.repeat = (*byte & bit) != 0;
-    *byte |= bit;
     return pick;
+}
+
+bool traffic_show(struct traffic *t, int64_t record)
+{
+    uint8_t *byte = &t->shown[record / 8], bit = (uint8_t)(1u << record % 8);
+    bool before = (*byte & bit) != 0;
+
+    *byte |= bit;
+    return before;
+}
+
+int64_t traffic_picked(const struct traffic *t)
+{
+    return t->picked;
+}
+
+void traffic_skip(struct traffic *t, int64_t until)
+{
+    while (t->picked < until)
+        traffic_next(t);
 }
 
 const char *traffic_name(const struct traffic *t)

@@ -1,7 +1,7 @@
 /* traffic.h - which record of a data set each request shows
  *
- * Repeats make caches look better than they are, so each pick says whether its record was used before. Pure:
- * a function of kind, number of records and seed.
+ * Repeats make caches look better than they are, so who sends a pick asks whether its record was shown
+ * before. Pure: a function of kind, number of records and seed.
  *
  *   order      as in the data set, then from the start again
  *   shuffled   each record once in a random order, then once again in another
@@ -25,8 +25,7 @@ struct traffic;
 
 struct traffic_pick {
     int64_t record;
-    int dx, dy;  /* the picture is to be shifted by so many pixels, its edge repeated */
-    bool repeat; /* the record was picked before */
+    int dx, dy; /* the picture is to be shifted by so many pixels, its edge repeated */
 };
 
 /* FL_USAGE when `spec` is not one of the above, FL_TOO_LARGE for more than 2^31 records, FL_NOMEM. */
@@ -34,6 +33,12 @@ int traffic_new(struct traffic **out, const char *spec, int64_t records, uint64_
 void traffic_free(struct traffic *t);
 
 struct traffic_pick traffic_next(struct traffic *t);
+/* Notes that a record is shown; true when it was before. */
+bool traffic_show(struct traffic *t, int64_t record);
+
+/* How many were picked, and picking until so many were. */
+int64_t traffic_picked(const struct traffic *t);
+void traffic_skip(struct traffic *t, int64_t until);
 
 /* "order", "shuffled", "uniform", "zipf" or "stream"; S of zipf, 0 for the others. */
 const char *traffic_name(const struct traffic *t);

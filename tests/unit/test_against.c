@@ -117,6 +117,8 @@ static void test_interleaved_rounds(void **state)
         assert_int_equal(server[i].seen, 100);
         for (int k = 0; k < 5; k++)
             assert_int_equal(a.round[i][k].latency.count, 20);
+        assert_true(a.sum[i].tally->repeats >= 100 - RECORDS);
+        assert_int_equal(a.sum[i].tally->repeats, a.sum[0].tally->repeats); /* both show the same */
     }
     assert_true(a.ratio[1][AGAINST_MEAN].ratio < 0.9);
     assert_true(a.ratio[1][AGAINST_MEAN].low <= a.ratio[1][AGAINST_MEAN].ratio);

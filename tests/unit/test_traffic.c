@@ -33,8 +33,9 @@ static int pick(struct traffic *t, int n)
     for (int i = 0; i < n; i++) {
         struct traffic_pick p = traffic_next(t);
         assert_in_range(p.record, 0, RECORDS - 1);
-        assert_int_equal(p.repeat, count[p.record] > 0);
-        repeats += p.repeat;
+        bool repeat = traffic_show(t, p.record);
+        assert_int_equal(repeat, count[p.record] > 0);
+        repeats += repeat;
         count[p.record]++;
     }
     return repeats;
@@ -48,6 +49,25 @@ static void test_order(void **state)
         assert_int_equal(traffic_next(t).record, i % 3);
     assert_string_equal(traffic_name(t), "order");
     traffic_free(t);
+}
+
+/* What is skipped is not shown, and the others follow as if it had been. */
+static void test_skipping(void **state)
+{
+    struct traffic *a = make("shuffled", RECORDS, 3), *b = make("shuffled", RECORDS, 3);
+    (void)state;
+
+    for (int i = 0; i < 10; i++)
+        traffic_next(a);
+    traffic_skip(b, 10);
+    traffic_skip(b, 5);
+    assert_int_equal(traffic_picked(a), 10);
+    assert_int_equal(traffic_picked(b), 10);
+    assert_int_equal(traffic_next(b).record, traffic_next(a).record);
+    for (int i = 0; i < RECORDS; i++)
+        assert_false(traffic_show(b, i));
+    traffic_free(a);
+    traffic_free(b);
 }
 
 static void test_shuffled_repeats_nothing_before_all_were_used(void **state)
@@ -192,6 +212,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_order),
+        cmocka_unit_test(test_skipping),
         cmocka_unit_test(test_shuffled_repeats_nothing_before_all_were_used),
         cmocka_unit_test(test_same_seed_same_records),
         cmocka_unit_test(test_uniform_frequencies),
