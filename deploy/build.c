@@ -19,7 +19,8 @@ static const struct usage usage = {
     "",
     "Runs data through the model, builds the cache of every exit, chooses thresholds, writes the artifacts.",
     "--train makes the caches; --calibrate sets the thresholds, and should be data that the network was not "
-    "trained on.\n"
+    "trained on. Pictures\n"
+    "that are in both are refused.\n"
     "Data are cifar10:FILE[,FILE...] or npy:IMAGES.npy,LABELS.npy, with #from-to for a range. Caches learn "
     "the model's own\n"
     "answers; labels in the data are used by cache.threshold: risk alone, to promise accuracy; those of D "
@@ -202,6 +203,36 @@ static int check_labels(const struct build *b, struct error *e)
     return rc ? rc : dataset_labels_fit(b->calibrate_data, classes, e);
 }
 
+/* What has fitted the caches says too much good of them. A repeat says nothing new, though a promise counts
+ * it. */
+static int check_duplicates(struct build *b, struct error *e)
+{
+    const struct duplicates *d = &b->duplicates;
+    const struct dataset *calibrate = b->calibrate_data;
+    char record[DATASET_RECORD_NAME], other[DATASET_RECORD_NAME];
+    int64_t n = dataset_count(calibrate);
+    int rc = duplicates_find(&b->duplicates, b->train_data, calibrate, b->pipeline, e);
+
+    if (!rc && d->shared)
+        rc = error_set(e, FL_VALUE,
+                       "%lld of the %lld calibration records are training records too, the first is %s, the "
+                       "same as %s: what fitted the caches cannot judge them; give other records",
+                       (long long)d->shared, (long long)n,
+                       dataset_record_name(calibrate, d->shared_with, record, sizeof record),
+                       dataset_record_name(b->train_data, d->shared_train, other, sizeof other));
+    if (!rc && d->distinct < n)
+        fprintf(
+            stderr,
+            "warning: only %lld of the %lld calibration records are different pictures (%s is the same as "
+            "%s): thresholds are surer of themselves than they should be\n",
+            (long long)d->distinct, (long long)n,
+            dataset_record_name(calibrate, d->repeat, record, sizeof record),
+            dataset_record_name(calibrate, d->repeated, other, sizeof other));
+    if (!rc && b->pipeline->cache.rule == THRESHOLD_RISK)
+        rc = promised_possible(b->pipeline, calibrate, d->distinct, e);
+    return rc;
+}
+
 static int prepare(struct build *b, const struct options *o, int *lock, struct error *e)
 {
     char path[STATE_PATH_BYTES];
@@ -217,10 +248,7 @@ static int prepare(struct build *b, const struct options *o, int *lock, struct e
         (rc = dataset_open(&b->calibrate_data, o->calibrate, e)) ||
         (rc = graph_load(&b->graph, b->pipeline->model, NULL, e)) ||
         (rc = placement_resolve(&b->place, b->graph, b->pipeline, e)) || (rc = divide_budget(b, e)) ||
-        (rc = check_labels(b, e)))
-        return rc;
-    if (b->pipeline->cache.rule == THRESHOLD_RISK &&
-        (rc = promised_possible(b->pipeline, b->calibrate_data, e)))
+        (rc = check_labels(b, e)) || (rc = check_duplicates(b, e)))
         return rc;
     if ((rc = state_path(path, b->pipeline, e, "caches")) || (rc = state_make(path, e)) ||
         (rc = state_path(path, b->pipeline, e, "build")) || (rc = state_make(path, e)) ||

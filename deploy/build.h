@@ -3,6 +3,7 @@
 #define FREEZELINE_BUILD_H
 
 #include "cache_service/manifest.h"
+#include "duplicates.h"
 #include "kinds.h"
 #include "progress.h"
 #include "promised.h"
@@ -19,6 +20,7 @@ struct build {
     struct graph *graph;
     struct placement place;
     struct dataset *train_data, *calibrate_data;
+    struct duplicates duplicates; /* in them */
     struct extracted train, calibrate;
     int threads, batch;
     struct progress progress;

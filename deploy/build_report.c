@@ -38,9 +38,10 @@ int build_print_json(const struct build *b, struct error *e)
                                           report_rounded(b->recipe[i].drop, 6)));
         json_array_append_new(exits, exit);
     }
-    root = json_pack("{s:s, s:I, s:I, s:I, s:o}", "model", b->pipeline->model, "train",
-                     (json_int_t)b->train.rows, "calibrate", (json_int_t)b->calibrate.rows, "cache_bytes",
-                     (json_int_t)total, "exits", exits);
+    root =
+        json_pack("{s:s, s:I, s:I, s:I, s:I, s:o}", "model", b->pipeline->model, "train",
+                  (json_int_t)b->train.rows, "calibrate", (json_int_t)b->calibrate.rows, "calibrate_distinct",
+                  (json_int_t)b->duplicates.distinct, "cache_bytes", (json_int_t)total, "exits", exits);
     if (root && b->compare)
         json_object_set_new(root, "kinds", kinds_json(&b->contest));
     if (root && b->pipeline->cache.rule == THRESHOLD_RISK)

@@ -20,7 +20,7 @@ struct promise_terms promised_terms(const struct pipeline *p)
                                   p->cache.certainty};
 }
 
-int promised_possible(const struct pipeline *p, const struct dataset *data, struct error *e)
+int promised_possible(const struct pipeline *p, const struct dataset *data, int64_t distinct, struct error *e)
 {
     struct promise_terms t = promised_terms(p);
     int64_t need = promise_points_needed(&t);
@@ -30,11 +30,13 @@ int promised_possible(const struct pipeline *p, const struct dataset *data, stru
             e, FL_USAGE,
             "the calibration data have no labels, so accuracy cannot be promised: give labels, or "
             "set cache.promise: agreement");
-    if (dataset_count(data) < need)
-        return error_set(e, FL_USAGE,
-                         "%lld calibration points cannot promise a loss of at most %g points with certainty "
-                         "%g%%: at least %lld are needed",
-                         (long long)dataset_count(data), 100 * t.budget, 100 * t.certainty, (long long)need);
+    if (distinct < need)
+        return error_set(
+            e, FL_USAGE,
+            "%lld%s calibration points cannot promise a loss of at most %g points with certainty "
+            "%g%%: at least %lld are needed",
+            (long long)distinct, distinct < dataset_count(data) ? " different" : "", 100 * t.budget,
+            100 * t.certainty, (long long)need);
     return FL_OK;
 }
 

@@ -27,8 +27,10 @@ struct promising {
 
 /* What the pipeline file promises. */
 struct promise_terms promised_terms(const struct pipeline *p);
-/* Whether a promise can be chosen from these data at all: said before hours of work. */
-int promised_possible(const struct pipeline *p, const struct dataset *data, struct error *e);
+/* Whether a promise can be chosen from these data at all, `distinct` of which are different pictures: said
+ * before hours of work. */
+int promised_possible(const struct pipeline *p, const struct dataset *data, int64_t distinct,
+                      struct error *e);
 /* What the caches say about the calibration set, in a random order that is the same for all caches, and their
  * times: those in STATE/build/LAST where that has the very same verdicts; measured otherwise, or with NULL.
  * Release with evidence_release in any case. */

@@ -105,7 +105,8 @@ static int clean(void **state)
     return system(line);
 }
 
-/* ALL pictures of floats, fed as they are, without labels: all the same, or with `varied` of two kinds. */
+/* ALL pictures of floats, fed as they are, without labels: those that train all the same, those that
+ * calibrate too, or with `varied` of two kinds. */
 static const char *write_floats(const char *name, bool varied)
 {
     struct tensor t = {.dtype = TENSOR_F32, .rank = 4, .dim = {ALL, 3, 32, 32}};
@@ -115,8 +116,9 @@ static const char *write_floats(const char *name, bool varied)
     to = t.data;
     for (int i = 0; i < ALL * PIXELS; i++) {
         int picture = i / PIXELS, row = i / 32 % 32;
-        to[i] =
-            varied ? (picture % 2 && row / 4 % 2 ? 1.0f : -1.0f) * (1 + 0.001f * (float)(picture % 7)) : 0.5f;
+        to[i] = varied ? (picture % 2 && row / 4 % 2 ? 1.0f : -1.0f) * (1 + 0.0001f * (float)picture)
+                : picture < TRAIN ? 0.5f
+                                  : 0.4f;
     }
     snprintf(path, sizeof path, "%s/%s", folder, name);
     assert_int_equal(npy_write(&t, path, NULL), FL_OK);
@@ -195,7 +197,7 @@ static void activations_that_are_not_numbers(void **state)
     assert_int_equal(tensor_alloc(&t), FL_OK);
     to = t.data;
     for (int64_t i = 0; i < tensor_count(&t); i++)
-        to[i] = i / (3 * 224 * 224) == 5 ? 3e38f : (float)(i % 7);
+        to[i] = i / (3 * 224 * 224) == 5 ? 3e38f : (float)(i % 7 + i / (3 * 224 * 224));
     snprintf(path, sizeof path, "%s/bright.npy", folder);
     assert_int_equal(npy_write(&t, path, NULL), FL_OK);
     tensor_release(&t);
@@ -208,7 +210,8 @@ static void activations_that_are_not_numbers(void **state)
     expect("scores for record 5 are not numbers");
 }
 
-/* Nothing to learn from: one picture again and again. Every kind still gives a cache that can be served. */
+/* Nothing to learn from: one picture again and again. Every kind still gives a cache that can be served, but
+ * one picture promises nothing. */
 static void constant_pictures(void **state)
 {
     char arguments[512];
@@ -218,6 +221,28 @@ static void constant_pictures(void **state)
              folder);
     assert_int_equal(tool("eval", arguments), 0);
     expect("same answer     100.00%");
+    assert_int_equal(build(spec("npy", "constant.npy"), "constant",
+                           "--set cache.threshold=risk --set cache.max_accuracy_loss=5 --set "
+                           "cache.promise=agreement"),
+                     2);
+    expect("only 1 of the 300 calibration records are different pictures");
+    expect("constant.npy#301 is the same as");
+    expect("1 different calibration points cannot promise");
+}
+
+/* What fitted the caches must not judge them. */
+static void calibration_that_trained(void **state)
+{
+    char arguments[1024], text[256];
+    (void)state;
+    snprintf(arguments, sizeof arguments,
+             "--train cifar10:%s/all.bin#0-99 --calibrate cifar10:%s/all.bin#500-504,%s/all.bin#97-103 --set "
+             "state=%s/shared",
+             folder, folder, folder, folder);
+    assert_int_equal(tool("build", arguments), 1);
+    expect("3 of the 12 calibration records are training records too");
+    snprintf(text, sizeof text, "the first is %s/all.bin#97, the same as %s/all.bin#97", folder, folder);
+    expect(text);
 }
 
 static void a_class_without_examples(void **state)
@@ -354,6 +379,7 @@ int main(void)
         cmocka_unit_test(labels_of_another_model),
         cmocka_unit_test(activations_that_are_not_numbers),
         cmocka_unit_test(constant_pictures),
+        cmocka_unit_test(calibration_that_trained),
         cmocka_unit_test(a_class_without_examples),
         cmocka_unit_test(artifacts_of_others),
         cmocka_unit_test(interrupted_builds_end_the_same),

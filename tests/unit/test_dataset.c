@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "deploy/dataset.h"
+#include "deploy/duplicates.h"
 #include "deploy/npy.h"
 
 static char folder[] = "/tmp/freezeline-data-XXXXXX";
@@ -293,6 +294,59 @@ static void test_labels(void **state)
     dataset_close(d);
 }
 
+static void find(struct duplicates *out, const char *train, const char *calibrate)
+{
+    static const struct pipeline p = {.channels = 3, .mean = {1, 1, 1}, .std = {2, 2, 2}};
+    struct dataset *t, *c;
+    struct error e = {0};
+
+    assert_int_equal(open_set(&t, &e, "%s", train), FL_OK);
+    assert_int_equal(open_set(&c, &e, "%s", calibrate), FL_OK);
+    assert_int_equal(duplicates_find(out, t, c, &p, &e), FL_OK);
+    dataset_close(t);
+    dataset_close(c);
+}
+
+/* a.bin has the pictures 0 to 19, more.bin 15 to 24, whatever their labels are. */
+static void test_duplicates(void **state)
+{
+    struct duplicates d;
+    (void)state;
+
+    make_cifar("more.bin", 10, 15);
+    find(&d, "cifar10:@/a.bin", "cifar10:@/b.bin");
+    assert_true(d.shared == 0 && d.distinct == 10 && d.repeat == -1);
+    find(&d, "cifar10:@/a.bin#3-19", "cifar10:@/b.bin,@/more.bin");
+    assert_true(d.shared == 5 && d.distinct == 20 && d.shared_with == 10 && d.shared_train == 12);
+    find(&d, "cifar10:@/b.bin", "cifar10:@/a.bin#10-18,@/more.bin,@/a.bin#17-17");
+    assert_true(d.shared == 0 && d.distinct == 15 && d.repeated == 5 && d.repeat == 9);
+    find(&d, "cifar10:@/more.bin#0-9,@/a.bin#17-17", "cifar10:@/b.bin,@/a.bin#17-18,@/a.bin#17-18");
+    assert_true(d.shared == 4 && d.shared_with == 10 && d.shared_train == 2 && d.distinct == 12);
+}
+
+/* Bytes that are the same numbers once normalised. */
+static void test_duplicates_of_other_types(void **state)
+{
+    struct pipeline p = {.channels = 3, .mean = {1, 1, 1}, .std = {2, 2, 2}};
+    struct tensor t = {.dtype = TENSOR_F32, .rank = 4, .dim = {1, 3, 2, 2}};
+    struct dataset *d;
+    struct duplicates found;
+    struct error e = {0};
+    char path[256];
+    (void)state;
+
+    make_npy("bytes.npy", TENSOR_U8, 4, 5);
+    assert_int_equal(tensor_alloc(&t), FL_OK);
+    assert_int_equal(open_set(&d, &e, "npy:@/bytes.npy"), FL_OK);
+    dataset_image(d, 3, &p, t.data);
+    dataset_close(d);
+    snprintf(path, sizeof path, "%s/third.npy", folder);
+    assert_int_equal(npy_write(&t, path, &e), FL_OK);
+    tensor_release(&t);
+    find(&found, "npy:@/bytes.npy", "npy:@/third.npy");
+    assert_true(found.shared == 1 && found.shared_train == 3 && found.shared_with == 0);
+}
+
 static void test_fits(void **state)
 {
     struct tensor input = {.dtype = TENSOR_F32, .rank = 4, .dim = {1, 3, 32, 32}};
@@ -319,6 +373,8 @@ int main(void)
         cmocka_unit_test(test_npy),
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_labels),
+        cmocka_unit_test(test_duplicates),
+        cmocka_unit_test(test_duplicates_of_other_types),
         cmocka_unit_test(test_fits),
     };
     char command[300];
