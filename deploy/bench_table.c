@@ -5,20 +5,68 @@
 #include <stdio.h>
 
 #include "base/clock.h"
+#include "statistics.h"
 #include "table.h"
+
+static const double shares[] = {0.5, 0.9, 0.95, 0.99, 0.999, 0.9999};
+
+#define SHARES (int)(sizeof shares / sizeof *shares)
+
+static void ms_cell(struct table *t, double ns)
+{
+    double ms = ns / NS_PER_MS;
+
+    table_cell(t, "%.*f", ms < 1000 ? 3 : 1, ms);
+}
+
+/* Of fewer requests a percentile is only the slowest one. */
+static bool told_by(const struct histogram *h, double share)
+{
+    return share <= 0.5 || (double)h->count * (1 - share) > 1 - 1e-9;
+}
 
 static void latency_row(struct table *t, const char *who, const struct histogram *h)
 {
-    static const double q[] = {0.5, 0.9, 0.95, 0.99, 0.999, 0.9999};
-
     if (!h->count)
         return;
     table_cell(t, "%s", who);
     table_cell(t, "%llu", (unsigned long long)h->count);
-    table_cell(t, "%.3f", histogram_mean(h) / NS_PER_MS);
-    for (int i = 0; i < 6; i++)
-        table_cell(t, "%.3f", (double)histogram_quantile(h, q[i]) / NS_PER_MS);
-    table_cell(t, "%.3f", (double)h->max_ns / NS_PER_MS);
+    ms_cell(t, histogram_mean(h));
+    for (int i = 0; i < SHARES; i++)
+        if (told_by(h, shares[i]))
+            ms_cell(t, (double)histogram_quantile(h, shares[i]));
+        else
+            table_cell(t, "-");
+    ms_cell(t, (double)h->max_ns);
+}
+
+/* One side of the percentiles' 95% intervals; "-" where so few requests do not bound it. */
+static void interval_row(struct table *t, const char *side, const struct histogram *h, bool upper)
+{
+    int64_t rank[2], n = (int64_t)h->count;
+
+    if (!n)
+        return;
+    table_cell(t, "%s", side);
+    table_cell(t, "%s", "");
+    table_cell(t, "%s", "");
+    for (int i = 0; i < SHARES; i++) {
+        statistics_quantile_ranks(n, shares[i], &rank[0], &rank[1]);
+        if (rank[upper] < 1 || rank[upper] > n)
+            table_cell(t, "-");
+        else
+            ms_cell(t, (double)histogram_rank(h, (uint64_t)rank[upper]));
+    }
+    table_cell(t, "%s", "");
+}
+
+static void warn_of_few(const struct histogram *h)
+{
+    int64_t low, high, n = (int64_t)h->count;
+
+    statistics_quantile_ranks(n, 0.99, &low, &high);
+    if (n && high > n)
+        printf("%lld request%s cannot bound p99 from above: send more\n", (long long)n, n > 1 ? "s" : "");
 }
 
 static int print_latencies(const struct measurement *m, struct error *e)
@@ -30,12 +78,15 @@ static int print_latencies(const struct measurement *m, struct error *e)
     if (table_new(&t, "latency, ms|requests|mean|p50|p90|p95|p99|p99.9|p99.99|max", "lrrrrrrrrr"))
         return error_set(e, FL_NOMEM, "no memory for a table");
     latency_row(t, "all", &tally->latency);
+    interval_row(t, "  95% from", &tally->latency, false);
+    interval_row(t, "      to", &tally->latency, true);
     latency_row(t, "queries", &tally->query);
     for (int i = 0; i < PIPELINE_MAX_EXITS; i++)
         latency_row(t, model_shape_exit(m->of->model, i), &tally->exit[i].latency);
     latency_row(t, "network", &tally->exit[TALLY_NETWORK].latency);
     rc = table_print(t, stdout, 0, e);
     table_free(t);
+    warn_of_few(&tally->latency);
     return rc;
 }
 

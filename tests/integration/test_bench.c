@@ -251,6 +251,27 @@ static void test_a_trace(void **state)
     harness_free(h);
 }
 
+static const char *const few = "20 requests cannot bound p99 from above";
+
+/* What so few requests cannot tell is not printed, and said. */
+static void test_few_requests(void **state)
+{
+    struct harness *h = open_world();
+    int bench;
+    (void)state;
+
+    harness_pipeline_up(h);
+    bench = start(h, (const char *const[]){"--requests", "20", "--no-warm-up", NULL});
+    assert_int_equal(harness_wait(h, bench), 0);
+    assert_int_equal(harness_count(h, bench, few), 1);
+    assert_int_equal(harness_count(h, bench, "  95% from"), 1);
+    assert_true(harness_count(h, bench, " - ") >= 8); /* p99 and beyond, twice, and five upper bounds */
+    bench = start(h, (const char *const[]){"--requests", "400", "--no-warm-up", NULL});
+    assert_int_equal(harness_wait(h, bench), 0);
+    assert_int_equal(harness_count(h, bench, few), 0);
+    harness_free(h);
+}
+
 static void test_nobody_there(void **state)
 {
     struct harness *h = open_world();
@@ -272,6 +293,7 @@ int main(void)
         cmocka_unit_test(test_a_comparison_with_a_broker_that_dies),
         cmocka_unit_test(test_a_full_disk),
         cmocka_unit_test(test_a_trace),
+        cmocka_unit_test(test_few_requests),
         cmocka_unit_test(test_nobody_there),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
