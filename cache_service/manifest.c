@@ -7,6 +7,7 @@
 #include <inttypes.h>
 #include <jansson.h>
 #include <limits.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -110,6 +111,30 @@ static int parse_exit(struct manifest *m, const json_t *o, const char *name, str
     return FL_OK;
 }
 
+/* NaN, which JSON cannot say, is null. */
+static bool take_real(const json_t *o, const char *key, double *out)
+{
+    const json_t *v = json_object_get(o, key);
+    *out = json_is_null(v) ? NAN : json_number_value(v);
+    return json_is_number(v) || json_is_null(v);
+}
+
+static bool take_promise(const json_t *o, struct manifest_promise *p)
+{
+    uint64_t planning, certifying;
+    char of[16];
+    if (!take_text(o, "of", of, sizeof of) || !take_real(o, "max_loss", &p->terms.budget) ||
+        !take_real(o, "certainty", &p->terms.certainty) || !take_number(o, "planning_points", &planning) ||
+        !take_number(o, "certifying_points", &certifying) || !take_real(o, "loss", &p->loss) ||
+        !take_real(o, "loss_upper", &p->upper) || !take_hash(o, "evidence", &p->evidence))
+        return false;
+    p->terms.agreement = !strcmp(of, "agreement");
+    p->planning_points = (int64_t)planning;
+    p->certifying_points = (int64_t)certifying;
+    return (p->terms.agreement || !strcmp(of, "accuracy")) && p->terms.budget >= 0 && p->terms.budget <= 1 &&
+           p->terms.certainty >= 0 && p->terms.certainty < 1;
+}
+
 static int parse_root(struct manifest *m, const json_t *root, const char *name, struct error *e)
 {
     const json_t *exits = json_object_get(root, "exits"), *promised = json_object_get(root, "promised"),
@@ -127,10 +152,10 @@ static int parse_root(struct manifest *m, const json_t *root, const char *name, 
     if ((promised && !json_is_boolean(promised)) || (compared && !json_is_boolean(compared)))
         return error_set(e, FL_CORRUPT,
                          "%s: \"promised\" and \"compared\" must be true or false: build again", name);
-    if (!take_hash(root, "evidence", &m->evidence))
-        return error_set(e, FL_CORRUPT, "%s: \"evidence\" is no digest: build again", name);
     m->promised = json_is_true(promised);
     m->compared = json_is_true(compared);
+    if (m->promised && !take_promise(json_object_get(root, "promise"), &m->promise))
+        return error_set(e, FL_CORRUPT, "%s: \"promise\" does not say what was promised: build again", name);
     if (!json_is_array(exits) || json_array_size(exits) > PIPELINE_MAX_EXITS)
         return error_set(e, FL_CORRUPT, "%s: \"exits\" must be a list of at most %d: build again", name,
                          PIPELINE_MAX_EXITS);
@@ -178,6 +203,23 @@ int manifest_load(struct manifest *out, const char *path, struct error *e)
     return rc;
 }
 
+static json_t *real_json(double x)
+{
+    return isfinite(x) ? json_real(x) : json_null();
+}
+
+static json_t *promise_json(const struct manifest *m)
+{
+    const struct manifest_promise *p = &m->promise;
+    if (!m->promised)
+        return json_null();
+    return json_pack("{s:s, s:f, s:f, s:I, s:I, s:o, s:o, s:o}", "of",
+                     p->terms.agreement ? "agreement" : "accuracy", "max_loss", p->terms.budget, "certainty",
+                     p->terms.certainty, "planning_points", (json_int_t)p->planning_points,
+                     "certifying_points", (json_int_t)p->certifying_points, "loss", real_json(p->loss),
+                     "loss_upper", real_json(p->upper), "evidence", hash_json(p->evidence));
+}
+
 char *manifest_format(const struct manifest *m)
 {
     char digest[DIGEST_TEXT_BYTES];
@@ -193,7 +235,7 @@ char *manifest_format(const struct manifest *m)
     root = json_pack("{s:i, s:s, s:I, s:I, s:s, s:b, s:b, s:o, s:o}", "version", MANIFEST_VERSION, "model",
                      digest_text(m->model, digest), "built_ms", (json_int_t)m->built_ms, "generation",
                      (json_int_t)m->generation, "applied", m->applied, "promised", m->promised, "compared",
-                     m->compared, "evidence", hash_json(m->evidence), "exits", exits);
+                     m->compared, "promise", promise_json(m), "exits", exits);
     text = root ? json_dumps(root, JSON_INDENT(1)) : NULL;
     json_decref(root);
     return text;

@@ -16,6 +16,7 @@
 
 #include "base/error.h"
 #include "base/pipeline.h"
+#include "cache_service/promise.h"
 
 #define MANIFEST_ID_BYTES  48              /* room for a Redis stream id */
 #define MANIFEST_EVIDENCE  "evidence-%llu" /* of built_ms; beside the manifest */
@@ -29,6 +30,15 @@ struct manifest_exit {
     uint64_t budget_bytes; /* of this exit's points or centroids, kept by online updates too; 0 = no limit */
 };
 
+/* What was promised when the thresholds were chosen, and on what; the pipeline file may say otherwise by now.
+ */
+struct manifest_promise {
+    struct promise_terms terms;
+    int64_t planning_points, certifying_points;
+    double loss, upper; /* of the certifying points; NAN: no bound */
+    uint64_t evidence;  /* evidence_digest of what all that comes from, caches/MANIFEST_EVIDENCE */
+};
+
 struct manifest {
     uint8_t model[16];               /* graph digest */
     uint64_t built_ms;               /* wall clock when the build ended; names the build */
@@ -36,9 +46,9 @@ struct manifest {
     char applied[MANIFEST_ID_BYTES]; /* stream id of the last update applied; "" or "0-0" = none */
     int n_exits;
     struct manifest_exit exit[PIPELINE_MAX_EXITS];
-    bool compared;     /* the build chose among kinds: an exit's may differ from the pipeline file's */
-    bool promised;     /* thresholds keep a promise about these very caches: they do not learn online */
-    uint64_t evidence; /* of a promise: evidence_digest of what it rests on, caches/MANIFEST_EVIDENCE */
+    bool compared; /* the build chose among kinds: an exit's may differ from the pipeline file's */
+    bool promised; /* thresholds keep a promise about these very caches: they do not learn online */
+    struct manifest_promise promise; /* where `promised` */
 };
 
 /* FL_NOT_FOUND when there is no such file, FL_CORRUPT (what and where) when it is no manifest. */

@@ -36,6 +36,18 @@ static void measure(struct build *b, int i)
     out->label_agreement = (double)same / (double)ev->points;
 }
 
+static void describe_promise(struct build *b)
+{
+    const struct promise_choice *c = &b->promised.choice;
+
+    b->manifest.promised = true;
+    b->manifest.promise = (struct manifest_promise){.terms = b->promised.terms,
+                                                    .planning_points = c->planned_on,
+                                                    .certifying_points = c->certified.points,
+                                                    .loss = c->certified.loss,
+                                                    .upper = c->upper};
+}
+
 static void describe(struct build *b)
 {
     struct manifest *m = &b->manifest;
@@ -46,7 +58,8 @@ static void describe(struct build *b)
     m->built_ms = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
     m->n_exits = b->place.n_exits;
     m->compared = b->compare;
-    m->promised = b->pipeline->cache.rule == THRESHOLD_RISK;
+    if (b->pipeline->cache.rule == THRESHOLD_RISK)
+        describe_promise(b);
     for (int i = 0; i < b->place.n_exits; i++) {
         const struct placed_exit *exit = &b->place.exit[i];
         struct manifest_exit *to = &m->exit[i];
@@ -83,7 +96,7 @@ static int write_evidence(struct build *b, struct error *e)
 
     if (!b->manifest.promised)
         return FL_OK;
-    if ((rc = evidence_digest(&b->promised.evidence, &b->manifest.evidence)))
+    if ((rc = evidence_digest(&b->promised.evidence, &b->manifest.promise.evidence)))
         return error_set(e, (enum fl_code)rc, "no memory for the evidence");
     rc = state_path(path, b->pipeline, e, "caches/" MANIFEST_EVIDENCE,
                     (unsigned long long)b->manifest.built_ms);

@@ -6,6 +6,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "promised.h"
+
 static bool has_caches(const struct model_shape *m)
 {
     for (int i = 0; i < m->n_exits; i++)
@@ -72,6 +74,9 @@ int configuration_open(struct configuration *out, const char *what, const struct
     if ((rc = model_shape_load(out->model, out->pipeline, e)))
         return rc;
     out->caches = !no_cache && !out->whole && has_caches(out->model);
+    promise_record_load(&out->promise, out->pipeline);
+    if (out->caches && !traced)
+        promise_record_warn(&out->promise, "bench");
     if (!(rc = open_target(out, no_cache, clients, e)))
         target_trace(out->target, traced);
     return rc;
@@ -90,15 +95,17 @@ static json_t *model_bytes(const char *path)
     return stat(path, &st) ? json_null() : json_integer((json_int_t)st.st_size);
 }
 
-static json_t *promise(const struct pipeline *p)
+/* What was built counts. Where that is not on this machine, the pipeline file has the word. */
+static json_t *promise(const struct configuration *c)
 {
-    char text[160];
+    char text[PROMISE_TEXT_BYTES];
+    struct promise_terms t = promised_terms(c->pipeline);
 
-    if (p->cache.rule != THRESHOLD_RISK)
+    if (c->promise.known)
+        return c->promise.promised ? json_string(promise_text(&c->promise.promise.terms, text)) : json_null();
+    if (c->pipeline->cache.rule != THRESHOLD_RISK)
         return json_null();
-    snprintf(text, sizeof text, "at most %g points of %s lost, certainty %g%%", p->cache.max_accuracy_loss,
-             p->cache.promise, 100 * p->cache.certainty);
-    return json_string(text);
+    return json_sprintf("%s (says the pipeline file)", promise_text(&t, text));
 }
 
 json_t *configuration_json(const struct configuration *c)
@@ -112,8 +119,9 @@ json_t *configuration_json(const struct configuration *c)
         json_array_append_new(replicas, json_integer(p->stage[i].n_replicas));
     for (int i = 0; !c->whole && i < c->model->n_exits; i++)
         json_array_append_new(exits, json_string(c->model->exit[i].name));
-    return json_pack("{s:s, s:s, s:o, s:i, s:o, s:o, s:b, s:o}", "file", p->path ? p->path : "", "model",
+    return json_pack("{s:s, s:s, s:o, s:i, s:o, s:o, s:b, s:o, s:o}", "file", p->path ? p->path : "", "model",
                      p->model, "model_bytes", model_bytes(p->model), "stages",
                      c->whole ? 1 : c->model->n_stages, "replicas", replicas, "exits", exits, "caches",
-                     c->caches, "promise", c->caches ? promise(p) : json_null());
+                     c->caches, "promise", c->caches ? promise(c) : json_null(), "promise_asked",
+                     c->caches && c->promise.asked[0] ? json_string(c->promise.asked) : json_null());
 }

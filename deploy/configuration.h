@@ -5,6 +5,7 @@
 #include <jansson.h>
 
 #include "model_shape.h"
+#include "promise_record.h"
 #include "target.h"
 
 struct configuration {
@@ -15,6 +16,7 @@ struct configuration {
     struct target *target;
     int clients; /* connections that ask in turn; 0: the whole model, which nobody connects to */
     bool whole, caches;
+    struct promise_record promise; /* of the caches */
 };
 
 /* `what`: "" for `base` as it is, "no-cache" for `base` without look-ups, "traced" or "traced:SHARE" for
@@ -25,7 +27,8 @@ int configuration_open(struct configuration *out, const char *what, const struct
                        struct error *e);
 void configuration_close(struct configuration *c);
 
-/* The pipeline of a report: file, model, model_bytes, stages, replicas, exits, caches, promise. */
+/* The pipeline of a report: file, model, model_bytes, stages, replicas, exits, caches, promise (as built),
+ * promise_asked. */
 json_t *configuration_json(const struct configuration *c);
 
 #endif

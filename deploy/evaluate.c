@@ -143,6 +143,7 @@ static int print_json(const struct eval *v, struct error *e)
     json_object_set_new(root, "cache_bytes", json_integer((json_int_t)r->cache_bytes));
     json_object_set_new(root, "projection_bytes", json_integer((json_int_t)r->projection_bytes));
     json_object_set_new(root, "index_bytes", json_integer((json_int_t)r->index_bytes));
+    promise_record_report(&r->promise, root);
     if (v->frontier_path)
         json_object_set_new(root, "frontier", frontier_json(&v->frontier));
     report_engine(root, v->threads);
@@ -179,13 +180,15 @@ static void print_summary(const struct eval *v)
 {
     const struct evaluation *r = &v->result;
     double n = (double)r->requests;
-    char projections[32], indexes[32];
+    char projections[32], indexes[32], promise[PROMISE_TEXT_BYTES];
 
     printf("%lld requests\n", (long long)r->requests);
     if (r->labelled)
         printf("accuracy        full %.2f%%, served %.2f%%: gap %.2f points (95%% upper bound %.2f)\n",
                100 * (double)r->full_right / n, 100 * (double)r->served_right / n,
                100 * (double)(r->lost - r->won) / n, 100 * gap_upper(r));
+    if (r->promise.promised)
+        printf("promised        %s\n", promise_text(&r->promise.promise.terms, promise));
     printf("same answer     %.2f%% of all requests\n", 100 * (double)r->agreed / n);
     printf("answered early  %.1f%%, by half of the depth %.1f%% (oracle: %.1f%%, by half %.1f%%)\n",
            100 * (double)r->early / n, 100 * (double)r->by_half / n, 100 * (double)r->oracle / n,
@@ -273,6 +276,7 @@ static int eval(struct eval *v, struct error *e)
     progress_close(&v->progress);
     if (rc)
         return rc;
+    promise_record_warn(&v->result.promise, usage.command);
     return v->json ? print_json(v, e) : print_table(v, e);
 }
 

@@ -82,6 +82,8 @@ static int load_caches(struct evaluator *v, struct error *e)
         error_set(e, FL_NOT_FOUND, "%s is not there: run freezeline build first", path);
     if (!rc && memcmp(m->model, v->in->graph->digest, sizeof m->model))
         rc = error_set(e, FL_STALE, "%s is of another model; run freezeline build again", path);
+    if (!rc)
+        promise_record_take(&v->out->promise, m, v->in->pipeline);
     for (int i = 0; !rc && i < v->in->placement->n_exits; i++) {
         rc = load_cache(v, m, i, e);
         widest = v->cache[i] && v->out->exit[i].info.dim > widest ? v->out->exit[i].info.dim : widest;

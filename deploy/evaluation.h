@@ -11,6 +11,7 @@
 
 #include "cache_service/cache.h"
 #include "dataset.h"
+#include "promise_record.h"
 #include "stages/placement.h"
 #include "statistics.h"
 
@@ -34,6 +35,7 @@ struct evaluation {
     struct evaluated_exit exit[PIPELINE_MAX_EXITS];
     struct summary full_ms, served_ms;
     size_t cache_bytes, projection_bytes, index_bytes;
+    struct promise_record promise; /* of these caches */
 };
 
 struct evaluation_input {

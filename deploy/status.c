@@ -10,6 +10,7 @@
 #include "command.h"
 #include "launch.h"
 #include "model_shape.h"
+#include "promise_record.h"
 #include "report.h"
 #include "roles.h"
 #include "state.h"
@@ -31,6 +32,7 @@ struct status {
     struct pipeline *pipeline;
     struct model_shape *model;
     struct status_reply *reply;
+    struct promise_record promise;
     bool answered, ready;
 };
 
@@ -133,6 +135,7 @@ static int print_json(const struct status *s, const struct status_row *row, int 
     for (int i = 0; i < n; i++)
         json_array_append_new(processes, row_json(&row[i], r->now_ns));
     root = json_pack("{s:b, s:o, s:o}", "ready", s->ready, "processes", processes, "exits", exits_json(s));
+    promise_record_report(&s->promise, root);
     if (root && s->answered) {
         json_object_set_new(root, "requests",
                             json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "admitted",
@@ -181,6 +184,16 @@ static void print_requests(const struct status *s)
                100.0 * (double)r->exit[i].answered / (double)answered);
 }
 
+static void print_promise(const struct promise_record *r)
+{
+    char text[PROMISE_TEXT_BYTES];
+
+    if (r->promised)
+        printf("\nthe caches promise: %s\n", promise_text(&r->promise.terms, text));
+    if (r->asked[0])
+        printf("the pipeline file asks for %s: build again\n", r->asked);
+}
+
 static int print_table(const struct status *s, const struct status_row *row, int n, struct error *e)
 {
     struct table *t;
@@ -197,6 +210,7 @@ static int print_table(const struct status *s, const struct status_row *row, int
            s->answered && s->reply->draining ? ", draining" : "");
     rc = table_print(t, stdout, 0, e);
     table_free(t);
+    print_promise(&s->promise);
     if (s->answered)
         print_requests(s);
     return rc;
@@ -243,6 +257,7 @@ static int status(struct status *s, struct error *e)
         free(s->model); /* a status without names is still a status */
         s->model = NULL;
     }
+    promise_record_load(&s->promise, s->pipeline);
     if ((rc = rows_of(s, row, &n, e)) ||
         (rc = s->json ? print_json(s, row, n, e) : print_table(s, row, n, e)))
         return rc;

@@ -12,6 +12,7 @@
 #include "interrupt.h"
 #include "launch.h"
 #include "model_shape.h"
+#include "promise_record.h"
 #include "report.h"
 #include "roles.h"
 #include "state.h"
@@ -64,12 +65,16 @@ static int check(struct up *u, struct error *e)
 
 static void note_caches(const struct pipeline *p)
 {
+    struct promise_record promise;
     char path[STATE_PATH_BYTES];
 
-    if (strcmp(p->cache.kind, "none") && !state_path(path, p, NULL, "caches/manifest.json") &&
-        access(path, F_OK))
+    if (!strcmp(p->cache.kind, "none"))
+        return;
+    if (!state_path(path, p, NULL, "caches/manifest.json") && access(path, F_OK))
         fprintf(stderr,
                 "no caches are built yet: every request runs to the end (freezeline build makes them)\n");
+    promise_record_load(&promise, p);
+    promise_record_warn(&promise, usage.command);
 }
 
 static int report(const struct up *u, const struct process *supervisor, struct error *e)

@@ -2,12 +2,13 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "arguments.h"
-#include "cache_service/manifest.h"
 #include "command.h"
 #include "interrupt.h"
 #include "progress.h"
+#include "promise_record.h"
 #include "promised.h"
 #include "report.h"
 #include "state.h"
@@ -18,9 +19,10 @@ static const struct usage usage = {
     "Chooses thresholds again from resampled calibration data and counts how often the promise is broken.",
     "Needs a build with cache.threshold: risk; works from the verdicts that it kept, without model and data. "
     "Each resample draws as\n"
-    "many points as there are, with repetition; its thresholds are judged on all of them. Other promises can "
-    "be "
-    "tried with --set.\n"
+    "many points as there are, with repetition; its thresholds are judged on all of them. The promise is the "
+    "one "
+    "that was built,\n"
+    "whatever the file says by now; another can be tried with --set.\n"
     "Exit status 0: broken in at most 1 - certainty of the resamples.\n\n"
     "example:\n  freezeline verify-promise -c P.yaml --resamples 200 --set cache.max_accuracy_loss=0.5\n",
     0,
@@ -32,6 +34,7 @@ struct verify {
     bool json;
     struct pipeline *pipeline;
     struct evidence evidence;
+    struct promise_record record;
     struct promise_terms terms;
     struct promise_check result;
     struct progress progress;
@@ -67,11 +70,44 @@ static int load(struct verify *v, struct error *e)
         error_set(e, FL_NOT_FOUND, "%s is not there: build with cache.threshold: risk first", path);
     if (!rc && (rc = evidence_digest(&v->evidence, &digest)))
         rc = error_set(e, FL_NOMEM, "no memory");
-    if (!rc && digest != m->evidence)
+    if (!rc && digest != m->promise.evidence)
         rc = error_set(e, FL_STALE, "%s is of another build than the caches beside it: build again", path);
+    if (!rc)
+        promise_record_take(&v->record, m, v->pipeline);
 done:
     free(m);
     return rc;
+}
+
+static bool is_set(const struct verify *v, const char *key)
+{
+    size_t n = strlen(key);
+
+    for (int i = 0; i < v->where.sets.n; i++)
+        if (!strncmp(v->where.sets.item[i], key, n) && v->where.sets.item[i][n] == '=')
+            return true;
+    return false;
+}
+
+/* Those that were built, but what --set says. */
+static void choose_terms(struct verify *v)
+{
+    struct promise_terms file = promised_terms(v->pipeline), *t = &v->terms;
+
+    *t = v->record.promise.terms;
+    if (is_set(v, "cache.promise"))
+        t->agreement = file.agreement;
+    if (is_set(v, "cache.max_accuracy_loss"))
+        t->budget = file.budget;
+    if (is_set(v, "cache.certainty"))
+        t->certainty = file.certainty;
+}
+
+static bool as_built(const struct verify *v)
+{
+    const struct promise_terms *a = &v->terms, *b = &v->record.promise.terms;
+
+    return a->agreement == b->agreement && a->budget == b->budget && a->certainty == b->certainty;
 }
 
 static bool kept(const struct verify *v)
@@ -83,19 +119,22 @@ static int print(const struct verify *v, struct error *e)
 {
     const struct promise_check *r = &v->result;
     double broken = (double)r->broken / r->resamples;
+    char text[PROMISE_TEXT_BYTES];
 
     if (v->json)
         return report_print(
-            json_pack("{s:s, s:f, s:f, s:I, s:i, s:i, s:o, s:b, s:o, s:o, s:o, s:o, s:o}", "of",
-                      v->terms.agreement ? "agreement" : "accuracy", "max_loss", v->terms.budget, "certainty",
-                      v->terms.certainty, "points", (json_int_t)v->evidence.points, "resamples", r->resamples,
-                      "broken", r->broken, "broken_share", report_rounded(broken, 6), "kept", kept(v),
-                      "mean_loss", report_rounded(r->loss, 6), "worst_loss", report_rounded(r->worst, 6),
-                      "early_share", report_rounded(r->share, 6), "by_half_share", report_rounded(r->half, 6),
+            json_pack("{s:b, s:s, s:f, s:f, s:I, s:i, s:i, s:o, s:b, s:o, s:o, s:o, s:o, s:o}", "as_built",
+                      as_built(v), "of", v->terms.agreement ? "agreement" : "accuracy", "max_loss",
+                      v->terms.budget, "certainty", v->terms.certainty, "points",
+                      (json_int_t)v->evidence.points, "resamples", r->resamples, "broken", r->broken,
+                      "broken_share", report_rounded(broken, 6), "kept", kept(v), "mean_loss",
+                      report_rounded(r->loss, 6), "worst_loss", report_rounded(r->worst, 6), "early_share",
+                      report_rounded(r->share, 6), "by_half_share", report_rounded(r->half, 6),
                       "mean_time_share", report_rounded(r->time, 6)),
             e);
-    printf("promise    at most %.2f points of %s lost, certainty %g%%\n", 100 * v->terms.budget,
-           v->terms.agreement ? "agreement" : "accuracy", 100 * v->terms.certainty);
+    printf("promise    %s\n", promise_text(&v->terms, text));
+    if (!as_built(v))
+        printf("built      %s\n", promise_text(&v->record.promise.terms, text));
     printf("broken     in %d of %d resamples of %lld points: %.1f%%, at most %.1f%% may be: %s\n", r->broken,
            r->resamples, (long long)v->evidence.points, 100 * broken, 100 * (1 - v->terms.certainty),
            kept(v) ? "kept" : "NOT KEPT");
@@ -111,7 +150,9 @@ static int verify(struct verify *v, struct error *e)
 
     if ((rc = arguments_load(&v->pipeline, &v->where, e)) || (rc = load(v, e)))
         return rc;
-    v->terms = promised_terms(v->pipeline);
+    choose_terms(v);
+    if (as_built(v))
+        promise_record_warn(&v->record, usage.command);
     interrupt_catch();
     progress_open(&v->progress, stderr);
     rc = promise_check(&v->result, &v->evidence, &v->terms, v->resamples, v->pipeline->cache.seed,

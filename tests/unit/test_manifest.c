@@ -1,4 +1,5 @@
 /* test_manifest.c - manifests survive a round trip; wrong ones are refused with a line that names them */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -50,6 +51,28 @@ static void round_trip(void **state)
     unlink(path);
 }
 
+static void a_promise_is_kept_with_its_terms(void **state)
+{
+    struct manifest in = sample(), out;
+    char *text;
+    (void)state;
+    in.promised = true;
+    in.promise = (struct manifest_promise){.terms = {true, 0.005, 0.95},
+                                           .planning_points = 1500,
+                                           .certifying_points = 3500,
+                                           .loss = 0.00123456789,
+                                           .upper = NAN,
+                                           .evidence = 0x8000000000000001};
+    text = manifest_format(&in);
+    assert_int_equal(manifest_parse(&out, text, strlen(text), "manifest.json", NULL), FL_OK);
+    free(text);
+    assert_true(out.promised && out.promise.terms.agreement);
+    assert_true(out.promise.terms.budget == 0.005 && out.promise.terms.certainty == 0.95);
+    assert_true(out.promise.planning_points == 1500 && out.promise.certifying_points == 3500);
+    assert_true(out.promise.loss == 0.00123456789 && isnan(out.promise.upper));
+    assert_true(out.promise.evidence == 0x8000000000000001);
+}
+
 static void absent_and_wrong_files_are_refused(void **state)
 {
 #define ROOT "{\"version\":2,\"model\":\"000102030405060708090a0b0c0d0e0f\""
@@ -62,6 +85,9 @@ static void absent_and_wrong_files_are_refused(void **state)
         ROOT "}",
         ROOT ",\"exits\":[3]}",
         ROOT ",\"built_ms\":-1,\"exits\":[]}",
+        ROOT ",\"promised\":true,\"exits\":[]}",
+        ROOT ",\"promised\":true,\"promise\":{\"of\":\"luck\",\"max_loss\":0.1,\"certainty\":0.9,"
+             "\"loss\":0,\"loss_upper\":0},\"exits\":[]}",
         ROOT ",\"applied\":\"rm -rf\",\"exits\":[]}",
         ROOT ",\"exits\":[{\"name\":\"../../etc/passwd\"}]}",
         ROOT ",\"exits\":[{\"name\":\"a\",\"file\":\"../b\"}]}",
@@ -99,6 +125,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(round_trip),
+        cmocka_unit_test(a_promise_is_kept_with_its_terms),
         cmocka_unit_test(absent_and_wrong_files_are_refused),
         cmocka_unit_test(newer_is_by_build_then_generation),
     };
