@@ -299,7 +299,7 @@ static int certify(struct plan *p, struct promise_choice *out, bool may_drop, st
     out->upper =
         delta < 0.5
             ? gap_upper_bound(&(struct gap_counts){r->points, r->lost, r->won, !p->terms->agreement}, delta)
-            : r->loss;
+            : NAN;
     return FL_OK;
 }
 

@@ -44,7 +44,7 @@ struct promise_choice {
     struct promise_forecast forecast;
     int64_t planned_on;              /* points */
     struct promise_result certified; /* on the others */
-    double upper;                    /* bound of the loss there, at the certainty asked for */
+    double upper; /* bound of the loss, at the certainty asked for; NaN at 0.5, which bounds nothing */
 };
 
 /* The first hit answers. */

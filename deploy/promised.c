@@ -277,6 +277,17 @@ static void table_exit(struct table *t, const struct promised *p, int k)
     table_cell(t, "%s", verdict_on(p, k));
 }
 
+static void print_loss(const struct promise_choice *c)
+{
+    printf("measured   %.2f points ", 100 * c->certified.loss);
+    if (isnan(c->upper))
+        printf("(point estimate, no bound)");
+    else
+        printf("(upper bound %.2f)", 100 * c->upper);
+    printf(" on %lld calibration points, in an order planned on %lld others\n",
+           (long long)c->certified.points, (long long)c->planned_on);
+}
+
 int promised_print(const struct promised *p, struct error *e)
 {
     const struct promise_choice *c = &p->choice;
@@ -286,10 +297,7 @@ int promised_print(const struct promised *p, struct error *e)
     printf("\npromise    early answers cost at most %.2f points of %s, certainty %g%%\n",
            100 * p->terms.budget, p->terms.agreement ? "agreement" : "accuracy", 100 * p->terms.certainty);
     print_network(&p->evidence);
-    printf(
-        "measured   %.2f points (upper bound %.2f) on %lld calibration points, in an order planned on %lld "
-        "others\n",
-        100 * c->certified.loss, 100 * c->upper, (long long)c->certified.points, (long long)c->planned_on);
+    print_loss(c);
     printf(
         "answered   %.1f%% early, %.1f%% by half of the depth; mean time %.1f%% of the network's, look-ups "
         "included\n",

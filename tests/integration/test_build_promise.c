@@ -356,6 +356,25 @@ static void frontier_is_drawn(void **state)
     assert_non_null(strstr(output, "--limit"));
 }
 
+static void half_certainty_has_no_bound(void **state)
+{
+    static const char half[] = "--set cache.certainty=0.5";
+    char arguments[1024];
+    json_t *root, *promise;
+    (void)state;
+    assert_int_equal(build(half, 600, 0), 0);
+    root = parsed();
+    promise = json_object_get(root, "promise");
+    assert_true(json_is_number(json_object_get(promise, "loss")));
+    assert_true(json_is_null(json_object_get(promise, "loss_upper")));
+    json_decref(root);
+    snprintf(arguments, sizeof arguments,
+             "--train cifar10:%s/d.bin#0-599 --calibrate cifar10:%s/d.bin#600-1199 %s", folder, folder, half);
+    assert_int_equal(tool("build", arguments, 0), 0);
+    assert_non_null(strstr(output, "(point estimate, no bound)"));
+    assert_int_equal(build("", 600, 0), 0);
+}
+
 static void resampling_is_judged(void **state)
 {
     json_t *root;
@@ -392,6 +411,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(build_states_what_it_promises),
         cmocka_unit_test(exits_left_out_have_no_cache),
+        cmocka_unit_test(half_certainty_has_no_bound),
         cmocka_unit_test(resampling_is_judged),
         cmocka_unit_test(what_was_promised_is_what_is_told),
         cmocka_unit_test(builds_do_not_mix),

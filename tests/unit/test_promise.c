@@ -224,6 +224,7 @@ static void test_point_estimate(void **state)
     assert_int_equal(promise_choose(&sure, &ev, &one_point, false, NULL), FL_OK);
     assert_int_equal(promise_choose(&c, &ev, &half, false, NULL), FL_OK);
     assert_true(c.certified.loss <= 0.01 && c.certified.share > sure.certified.share);
+    assert_true(isnan(c.upper) && !isnan(sure.upper)); /* a mean is no bound */
     evidence_release(&ev);
 }
 
