@@ -7,16 +7,16 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/samples.h"
-#include "cache_service/shuffle.h"
 #include "report.h"
+#include "statistics.h"
 #include "table.h"
 
-#define RESAMPLES       1000
-#define BOOTSTRAP_DRAWS 31  /* stream of random numbers */
-#define WARM_UP_SHARE   0.2 /* of a round, at most */
+#define WARM_UP_SHARE 0.2                               /* of a round, at most */
+#define LEAST_BEYOND  10                                /* requests beyond a percentile, for its interval */
+#define BUCKET        (1.0 / (1 << HISTOGRAM_SUB_BITS)) /* of a histogram, relative */
 
 static const char *const metric_names[] = {"mean", "p50", "p99", "throughput"};
+static const double share_of[] = {0, 0.5, 0.99, 0}; /* of the requests: percentiles */
 
 /* What the sum says of its load is what its first round says. */
 static void describe(struct measurement *sum, const struct measurement *first)
@@ -99,63 +99,93 @@ static double value_of(const struct histogram *h, double seconds, enum against_m
     case AGAINST_MEAN:
         return histogram_mean(h);
     case AGAINST_P50:
-        return (double)histogram_quantile(h, 0.5);
     case AGAINST_P99:
-        return (double)histogram_quantile(h, 0.99);
+        return (double)histogram_quantile(h, share_of[metric]);
     default:
         return seconds > 0 ? (double)h->count / seconds : NAN;
     }
 }
 
-/* The metric over the rounds drawn[0..n). `into` is scratch. Only percentiles need all buckets. */
-static double over_rounds(const struct against_round *round, const int *drawn, int n, struct histogram *into,
-                          enum against_metric metric)
+/* What is left of the sum of all rounds without one of them. */
+static void take_out(struct against_round *left, const struct against_round *round, int rounds, int one)
 {
-    double seconds = 0;
+    const struct histogram *out = &round[one].latency;
 
-    histogram_reset(into);
-    for (int i = 0; i < n; i++) {
-        const struct against_round *r = &round[drawn[i]];
-        seconds += r->seconds;
-        if (metric == AGAINST_P50 || metric == AGAINST_P99) {
-            histogram_merge(into, &r->latency);
-        } else {
-            into->count += r->latency.count;
-            into->sum_ns += r->latency.sum_ns;
-        }
+    left->seconds -= round[one].seconds;
+    left->latency.count -= out->count;
+    left->latency.sum_ns -= out->sum_ns;
+    left->latency.max_ns = 0;
+    for (int i = 0; i < rounds; i++)
+        if (i != one && round[i].latency.max_ns > left->latency.max_ns)
+            left->latency.max_ns = round[i].latency.max_ns;
+    for (int i = 0; i < HISTOGRAM_BUCKETS; i++)
+        left->latency.bucket[i] -= out->bucket[i];
+}
+
+/* The metric over all rounds; without[i]: over all but the i-th. FL_NOMEM. */
+static int leave_each_out(const struct against_round *round, int rounds, enum against_metric metric,
+                          double *all, double without[])
+{
+    struct against_round *sum = calloc(1, sizeof *sum), *rest = malloc(sizeof *rest);
+    int rc = sum && rest ? FL_OK : FL_NOMEM;
+
+    for (int i = 0; !rc && i < rounds; i++) {
+        sum->seconds += round[i].seconds;
+        histogram_merge(&sum->latency, &round[i].latency);
     }
-    return value_of(into, seconds, metric);
+    if (!rc)
+        *all = value_of(&sum->latency, sum->seconds, metric);
+    for (int i = 0; !rc && i < rounds; i++) {
+        *rest = *sum;
+        take_out(rest, round, rounds, i);
+        without[i] = value_of(&rest->latency, rest->seconds, metric);
+    }
+    free(sum);
+    free(rest);
+    return rc;
+}
+
+/* Half the width of the interval of the logarithm: Student's t times the jackknife's standard error. Two
+ * percentiles are never known better than the buckets that they lie in. */
+static double half_width(const double log_without[], int rounds, bool percentile)
+{
+    double mean = 0, squares = 0, grain = percentile ? 2 * BUCKET * BUCKET / 12 : 0;
+
+    for (int i = 0; i < rounds; i++)
+        mean += log_without[i] / rounds;
+    for (int i = 0; i < rounds; i++)
+        squares += (log_without[i] - mean) * (log_without[i] - mean);
+    return statistics_t_975(rounds - 1) * sqrt(squares * (rounds - 1) / rounds + grain);
+}
+
+/* So few requests lie beyond a percentile that leaving some out says little about it. */
+static bool too_few(const struct against_round *round, int rounds, enum against_metric metric)
+{
+    double beyond = 0;
+
+    for (int i = 0; i < rounds; i++)
+        beyond += (1 - share_of[metric]) * (double)round[i].latency.count;
+    return beyond < LEAST_BEYOND;
 }
 
 struct against_ratio against_ratio(const struct against_round *of, const struct against_round *to, int rounds,
-                                   enum against_metric metric, uint64_t seed)
+                                   enum against_metric metric)
 {
     struct against_ratio out = {NAN, NAN, NAN};
-    struct histogram *into = malloc(sizeof *into);
-    double *sample = malloc(sizeof *sample * RESAMPLES);
-    int *drawn = malloc(sizeof *drawn * (size_t)(rounds > 0 ? rounds : 1));
-    struct shuffle random;
-    int n = 0;
+    double *without_of = calloc((size_t)rounds + 1, sizeof *without_of), above,
+           *without_to = calloc((size_t)rounds + 1, sizeof *without_to), below, half;
 
-    shuffle_seed(&random, seed, BOOTSTRAP_DRAWS);
-    for (int i = 0; into && sample && drawn && rounds > 0 && i <= RESAMPLES; i++) {
-        double ratio;
-        for (int k = 0; k < rounds; k++)
-            drawn[k] = i ? (int)shuffle_below(&random, (uint32_t)rounds) : k; /* first all as they are */
-        ratio = over_rounds(of, drawn, rounds, into, metric) / over_rounds(to, drawn, rounds, into, metric);
-        if (!i)
-            out.ratio = ratio;
-        else if (isfinite(ratio))
-            sample[n++] = ratio;
+    if (without_of && without_to && rounds > 0 && !leave_each_out(of, rounds, metric, &above, without_of) &&
+        !leave_each_out(to, rounds, metric, &below, without_to)) {
+        for (int i = 0; i < rounds; i++)
+            without_of[i] = log(without_of[i] / without_to[i]);
+        half = too_few(of, rounds, metric) || too_few(to, rounds, metric)
+                   ? NAN
+                   : half_width(without_of, rounds, share_of[metric] > 0);
+        out = (struct against_ratio){above / below, above / below * exp(-half), above / below * exp(half)};
     }
-    if (n > 0) {
-        samples_sort(sample, n);
-        out.low = sample[(int)(0.025 * n)];
-        out.high = sample[(int)(0.975 * n)];
-    }
-    free(into);
-    free(sample);
-    free(drawn);
+    free(without_of);
+    free(without_to);
     return out;
 }
 
@@ -182,8 +212,7 @@ int against_run(struct against *a, const struct configuration *of, int n,
     }
     for (int i = 1; i < n; i++)
         for (int k = 0; k < AGAINST_METRICS; k++)
-            a->ratio[i][k] =
-                against_ratio(a->round[0], a->round[i], a->rounds, (enum against_metric)k, options->seed);
+            a->ratio[i][k] = against_ratio(a->round[0], a->round[i], a->rounds, (enum against_metric)k);
     return rc;
 }
 
@@ -255,7 +284,10 @@ static int print_ratios(const struct against *a, struct error *e)
         table_cell(t, "%s / %s", a->of[0]->label, a->of[i]->label);
         for (int k = 0; k < AGAINST_METRICS; k++) {
             struct against_ratio r = a->ratio[i][k];
-            table_cell(t, "%.3f [%.3f .. %.3f]", r.ratio, r.low, r.high);
+            if (isfinite(r.low) && isfinite(r.high))
+                table_cell(t, "%.3f [%.3f .. %.3f]", r.ratio, r.low, r.high);
+            else
+                table_cell(t, "%.3f", r.ratio);
         }
     }
     printf("\n");

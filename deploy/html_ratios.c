@@ -114,7 +114,10 @@ static void ratio_table(FILE *to, const json_t *ratios)
         html_cell(&t, "%s", name_of(ratio, "of"));
         html_cell(&t, "%s", name_of(ratio, "to"));
         html_number(&t, document_number(ratio, "ratio"), NULL);
-        html_cell(&t, "%.3g to %.3g", document_number(ratio, "low"), document_number(ratio, "high"));
+        if (isfinite(document_number(ratio, "low")) && isfinite(document_number(ratio, "high")))
+            html_cell(&t, "%.3g to %.3g", document_number(ratio, "low"), document_number(ratio, "high"));
+        else
+            html_cell(&t, "not known");
     }
     html_table_close(&t, "");
 }
@@ -128,9 +131,9 @@ void html_ratios(FILE *to, const json_t *doc)
 
     if (!document_object(doc, "against")) /* most runs are of one configuration: nothing is missing */
         return;
-    html_section(
-        to, "against", "Configurations against one another",
-        "Below 1: the first one is lower. Lines are 95% intervals; one that crosses 1 shows no difference.");
+    html_section(to, "against", "Configurations against one another",
+                 "Below 1: the first one is lower. Lines are 95% intervals; where one crosses 1 no "
+                 "difference is shown.");
     json_array_foreach(ratios, i, ratio) rows += usable(ratio) && rows < MAX_ROWS;
     if (rows) {
         draw(to, ratios, rows);

@@ -45,3 +45,16 @@ void statistics_quantile_ranks(int64_t n, double q, int64_t *low, int64_t *high)
     *low = binomial_quantile(n, q, 0.025);
     *high = binomial_quantile(n, q, 0.975) + 1;
 }
+
+/* Cornish and Fisher's expansion (Abramowitz and Stegun 26.7.5) around the normal distribution; exact where
+ * it is too coarse. */
+double statistics_t_975(int degrees)
+{
+    const double z = 1.959964, z2 = z * z, n = degrees;
+
+    if (degrees < 3)
+        return degrees < 1 ? INFINITY : degrees == 1 ? 12.7062 : 4.3027;
+    return z * (1 + (z2 + 1) / (4 * n) + ((5 * z2 + 16) * z2 + 3) / (96 * n * n) +
+                (((3 * z2 + 19) * z2 + 17) * z2 - 15) / (384 * n * n * n) +
+                ((((79 * z2 + 776) * z2 + 1482) * z2 - 1920) * z2 - 945) / (92160 * n * n * n * n));
+}

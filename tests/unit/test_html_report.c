@@ -114,6 +114,22 @@ static void test_many_failures_are_in_the_headline(void **state)
     json_decref(doc);
 }
 
+static void test_a_ratio_whose_interval_is_not_known(void **state)
+{
+    json_t *doc = sample_document(3, 1000, 0.25, 0.95), *ratio;
+    struct error e = {0};
+    (void)state;
+
+    ratio = json_array_get(json_object_get(json_object_get(doc, "against"), "ratios"), 0);
+    json_object_set_new(ratio, "low", json_null());
+    json_object_set_new(ratio, "high", json_null());
+    assert_int_equal(make(doc, &e), FL_OK);
+    assert_true(xml_well_formed(page));
+    assert_int_equal(count("not known</td>"), 1);
+    assert_null(strstr(page, "nan to nan"));
+    json_decref(doc);
+}
+
 /* Nothing but the format: each part says why it is not there. */
 static void test_nothing(void **state)
 {
@@ -325,6 +341,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_everything),
         cmocka_unit_test(test_not_valid),
+        cmocka_unit_test(test_a_ratio_whose_interval_is_not_known),
         cmocka_unit_test(test_many_failures_are_in_the_headline),
         cmocka_unit_test(test_nothing),
         cmocka_unit_test(test_hostile),

@@ -25,6 +25,19 @@ static void test_order_statistics(void **state)
     assert_true(isnan(samples_quantile(even, 0, 0.5)));
 }
 
+static void test_students_t(void **state)
+{
+    static const struct {
+        int degrees;
+        double t;
+    } table[] = {{1, 12.706}, {2, 4.303}, {3, 3.182}, {4, 2.776}, {9, 2.262}, {19, 2.093}, {999, 1.962}};
+    (void)state;
+
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++)
+        assert_true(fabs(statistics_t_975(table[i].degrees) / table[i].t - 1) < 0.0015);
+    assert_true(isinf(statistics_t_975(0)));
+}
+
 static void test_summary(void **state)
 {
     double samples[100];
@@ -100,6 +113,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_order_statistics),
+        cmocka_unit_test(test_students_t),
         cmocka_unit_test(test_summary),
         cmocka_unit_test(test_quantile_ranks_of_few),
         cmocka_unit_test(test_quantile_ranks_cover),
