@@ -13,6 +13,7 @@ static void describe(const struct worker *w, struct process_status *s, uint64_t 
     s->incarnation = w->hello.incarnation;
     memcpy(s->host, w->hello.host, sizeof s->host);
     memcpy(s->engine, w->hello.engine, sizeof s->engine);
+    memcpy(s->model, w->hello.model, sizeof s->model);
     snprintf(s->state, sizeof s->state, "%s", !w->alive ? "dead" : w->hello.ready ? "ready" : "starting");
     s->last = w->last;
     s->age_ns = now > w->heard_ns ? now - w->heard_ns : 0;

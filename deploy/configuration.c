@@ -6,7 +6,11 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/digest.h"
+#include "client/client.h"
 #include "promised.h"
+
+#define STATUS_WAIT_MS 3000
 
 static bool has_caches(const struct model_shape *m)
 {
@@ -21,6 +25,35 @@ static int open_target(struct configuration *c, bool no_cache, int clients, stru
     if (c->whole)
         return target_whole(&c->target, c->pipeline, e);
     return target_pipeline(&c->target, c->pipeline, no_cache ? JOB_NO_CACHE : 0, clients, e);
+}
+
+static bool knows_model(const struct process_status *s)
+{
+    static const uint8_t none[DIGEST_BYTES];
+
+    return s->role == ROLE_STAGE && strcmp(s->state, "dead") && memcmp(s->model, none, sizeof none);
+}
+
+/* The pipeline that runs may have been started from other settings. All of its workers have the same model.
+ */
+static int compare_model(struct configuration *c, struct error *e)
+{
+    char served[DIGEST_TEXT_BYTES], own[DIGEST_TEXT_BYTES];
+    struct status_reply *s = malloc(sizeof *s);
+    struct client *client = NULL;
+    int rc = s ? client_new(&client, c->pipeline, e) : error_set(e, FL_NOMEM, "no memory");
+
+    if (!rc)
+        rc = client_status(client, STATUS_WAIT_MS, s, e);
+    for (int i = 0; !rc && i < s->n_processes; i++)
+        if (knows_model(&s->process[i]) && memcmp(s->process[i].model, c->model->digest, DIGEST_BYTES)) {
+            snprintf(c->other_model, sizeof c->other_model, "the pipeline serves another model: %s, not %s",
+                     digest_text(s->process[i].model, served), digest_text(c->model->digest, own));
+            break;
+        }
+    client_free(client);
+    free(s);
+    return rc;
 }
 
 /* "traced" or "traced:SHARE": what tracing costs. 0: neither; negative: no share. */
@@ -77,9 +110,10 @@ int configuration_open(struct configuration *out, const char *what, const struct
     promise_record_load(&out->promise, out->pipeline);
     if (out->caches && !traced)
         promise_record_warn(&out->promise, "bench");
-    if (!(rc = open_target(out, no_cache, clients, e)))
-        target_trace(out->target, traced);
-    return rc;
+    if ((rc = open_target(out, no_cache, clients, e)))
+        return rc;
+    target_trace(out->target, traced);
+    return out->whole ? FL_OK : compare_model(out, e);
 }
 
 void configuration_close(struct configuration *c)

@@ -16,6 +16,7 @@ struct configuration {
     struct target *target;
     int clients; /* connections that ask in turn; 0: the whole model, which nobody connects to */
     bool whole, caches;
+    char other_model[128]; /* why what runs is not what the file describes; "": it is, or nobody can tell */
     struct promise_record promise; /* of the caches */
 };
 

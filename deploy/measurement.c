@@ -185,6 +185,8 @@ void measurement_judge(struct measurement *m)
     m->n_doubts = 0;
     if (*m->outcome.cut_short)
         doubt(m, "%s", m->outcome.cut_short);
+    if (*m->of->other_model)
+        doubt(m, "%s", m->of->other_model);
     if (!t->answered)
         doubt(m, "no request was answered");
     if (t->lost)

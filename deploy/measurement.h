@@ -58,7 +58,7 @@ void measurement_merge(struct measurement *to, const struct measurement *from);
 double measurement_offered(const struct measurement *m);
 double measurement_achieved(const struct measurement *m);
 
-/* Fills doubt[]: looks at tally and outcome alone. */
+/* Fills doubt[]: looks at tally, outcome and what was loaded. */
 void measurement_judge(struct measurement *m);
 
 /* {"mean", "min", "p50", ..., "max", "interval": {"p50": [low, high], ...}} in ms; null where nothing was

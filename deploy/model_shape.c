@@ -21,6 +21,7 @@ int model_shape_load(struct model_shape *out, const struct pipeline *p, struct e
         goto done;
     out->input = value_shape(&g->values[g->inputs[0]], 1);
     out->input.data = NULL;
+    memcpy(out->digest, g->digest, sizeof out->digest);
     out->depth = place->depth;
     out->n_stages = place->n_stages;
     out->n_exits = place->n_exits;

@@ -8,6 +8,7 @@
 struct model_shape {
     struct tensor input; /* of one request; no data */
     int classes;
+    uint8_t digest[16]; /* graph digest */
     int n_exits, depth, n_stages;
     struct model_exit {
         char name[64], kind[16];

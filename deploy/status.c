@@ -6,6 +6,7 @@
 
 #include "arguments.h"
 #include "base/clock.h"
+#include "base/digest.h"
 #include "client/client.h"
 #include "command.h"
 #include "launch.h"
@@ -92,11 +93,13 @@ static json_t *row_json(const struct status_row *row, uint64_t now)
     json_t *o = json_pack("{s:s, s:s, s:I, s:s}", "role", row->role, "host", row->host, "pid",
                           (json_int_t)row->pid, "state", row->state);
     const struct process_status *t = row->told;
+    char digest[DIGEST_TEXT_BYTES];
 
     (void)now;
     if (!o || !t)
         return o;
     json_object_set_new(o, "engine", json_string(t->engine));
+    json_object_set_new(o, "model", json_string(digest_text(t->model, digest)));
     json_object_set_new(o, "outstanding", json_integer(t->outstanding));
     json_object_set_new(o, "queued", json_integer(t->last.queued));
     json_object_set_new(o, "jobs", json_integer((json_int_t)t->last.jobs));

@@ -235,6 +235,7 @@ struct process_status {
     char host[MESSAGE_NAME_BYTES];
     char state[32]; /* "ready", "starting", "dead" */
     char engine[MESSAGE_NAME_BYTES];
+    uint8_t model[16]; /* as its hello said; zero when not known */
     struct heartbeat last;
     uint64_t age_ns; /* since the last heartbeat */
     uint32_t outstanding;

@@ -238,6 +238,17 @@ static int get_place(uint32_t role, uint32_t stage, uint32_t replica, struct err
     return FL_OK;
 }
 
+/* Zero where there is none. */
+static int get_model(uint8_t to[16], ProtobufCBinaryData from, struct error *e)
+{
+    memset(to, 0, 16);
+    if (from.len && from.len != 16)
+        return error_set(e, FL_PROTOCOL, "model digest has %zu bytes instead of 16", from.len);
+    if (from.len)
+        memcpy(to, from.data, 16);
+    return FL_OK;
+}
+
 static int get_hello(struct hello *to, const Freezeline__Hello *from, struct error *e)
 {
     int rc;
@@ -246,13 +257,8 @@ static int get_hello(struct hello *to, const Freezeline__Hello *from, struct err
     to->incarnation = from->incarnation;
     to->pid = from->pid;
     to->ready = from->ready != 0;
-    memset(to->model, 0, sizeof to->model);
-    if (from->model.len && from->model.len != sizeof to->model)
-        return error_set(e, FL_PROTOCOL, "model digest has %zu bytes instead of %zu", from->model.len,
-                         sizeof to->model);
-    if (from->model.len)
-        memcpy(to->model, from->model.data, sizeof to->model);
-    if ((rc = get_role(&to->role, from->role, e)) || (rc = get_place(to->role, to->stage, to->replica, e)) ||
+    if ((rc = get_model(to->model, from->model, e)) || (rc = get_role(&to->role, from->role, e)) ||
+        (rc = get_place(to->role, to->stage, to->replica, e)) ||
         (rc = get_text(to->host, sizeof to->host, from->host, "host", e)) ||
         (rc = get_text(to->boot_id, sizeof to->boot_id, from->boot_id, "boot id", e)))
         return rc;
@@ -304,7 +310,8 @@ static int get_process(struct process_status *to, const Freezeline__ProcessStatu
     memset(&to->last, 0, sizeof to->last);
     if (from->last)
         get_heartbeat(&to->last, from->last);
-    if ((rc = get_role(&to->role, from->role, e)) || (rc = get_place(to->role, to->stage, to->replica, e)) ||
+    if ((rc = get_model(to->model, from->model, e)) || (rc = get_role(&to->role, from->role, e)) ||
+        (rc = get_place(to->role, to->stage, to->replica, e)) ||
         (rc = get_text(to->host, sizeof to->host, from->host, "host", e)) ||
         (rc = get_text(to->state, sizeof to->state, from->state, "state", e)))
         return rc;

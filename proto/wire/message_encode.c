@@ -284,6 +284,8 @@ static void put_process(Freezeline__ProcessStatus *to, Freezeline__Heartbeat *la
     to->host = text(from->host);
     to->state = text(from->state);
     to->engine = text(from->engine);
+    to->model.len = sizeof from->model;
+    to->model.data = (uint8_t *)(uintptr_t)from->model;
     put_heartbeat(last, &from->last);
     to->last = last;
     to->age_ns = from->age_ns;

@@ -251,6 +251,45 @@ static void test_a_trace(void **state)
     harness_free(h);
 }
 
+/* The same network, other bytes: with a doc_string. */
+static void write_other_model(const char *path)
+{
+    char bytes[65536];
+    FILE *from = fopen("tests/data/tiny.onnx", "rb"), *to = fopen(path, "wb");
+    size_t n;
+
+    assert_non_null(from);
+    assert_non_null(to);
+    while ((n = fread(bytes, 1, sizeof bytes, from)) > 0)
+        fwrite(bytes, 1, n, to);
+    fwrite("\x32\x01x", 1, 3, to);
+    fclose(from);
+    assert_int_equal(fclose(to), 0);
+}
+
+/* What runs was started from another file: the document would describe what it did not measure. */
+static void test_another_model(void **state)
+{
+    struct harness *h = open_world();
+    char path[HARNESS_PATH + 32], set[HARNESS_PATH + 64];
+    json_t *root;
+    int bench;
+    (void)state;
+
+    harness_pipeline_up(h);
+    snprintf(path, sizeof path, "%s/other.onnx", harness_dir(h));
+    snprintf(set, sizeof set, "model=%s", path);
+    write_other_model(path);
+    bench = start(
+        h, (const char *const[]){"--requests", "20", "--no-warm-up", "--output", output, "--set", set, NULL});
+    assert_int_equal(harness_wait(h, bench), 0);
+    assert_int_equal(harness_count(h, bench, "the pipeline serves another model"), 1);
+    root = document();
+    assert_true(json_is_false(json_object_get(root, "valid")));
+    json_decref(root);
+    harness_free(h);
+}
+
 static const char *const few = "20 requests cannot bound p99 from above";
 
 /* What so few requests cannot tell is not printed, and said. */
@@ -293,6 +332,7 @@ int main(void)
         cmocka_unit_test(test_a_comparison_with_a_broker_that_dies),
         cmocka_unit_test(test_a_full_disk),
         cmocka_unit_test(test_a_trace),
+        cmocka_unit_test(test_another_model),
         cmocka_unit_test(test_few_requests),
         cmocka_unit_test(test_nobody_there),
     };

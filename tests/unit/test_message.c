@@ -218,6 +218,7 @@ static void test_status_reply(void **state)
         memset(p->host, 'h', sizeof p->host - 1);
         strcpy(p->state, "ready");
         memset(p->engine, 'e', sizeof p->engine - 1);
+        memset(p->model, 1 + i, sizeof p->model);
         fill_heartbeat(&p->last);
         p->age_ns = next();
         p->outstanding = 3;
