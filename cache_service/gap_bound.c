@@ -3,39 +3,11 @@
 
 #include <math.h>
 
+#include "base/binomial.h"
+
 #define WIDE     12   /* standard deviations beyond which a binomial's mass is not summed up but added */
 #define HALVINGS 12   /* of the interval of the nuisance, at most */
 #define LARGEST  1e12 /* points that are asked for at most */
-
-static double log_choose(double n, double k)
-{
-    return lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1);
-}
-
-/* P(X = k), X binomial. 0 < p < 1. */
-static double binomial(double n, double k, double p)
-{
-    return k < 0 || k > n ? 0 : exp(log_choose(n, k) + k * log(p) + (n - k) * log1p(-p));
-}
-
-/* P(X <= k) of a k that is at most n p, summed downwards. */
-static double binomial_head(double n, double k, double p)
-{
-    double term = k < 0 ? 0 : binomial(n, k, p), sum = 0;
-    for (; k >= 0 && term > sum * 1e-17; k--) {
-        sum += term;
-        term *= k / (n - k + 1) * (1 - p) / p;
-    }
-    return fmin(1, sum);
-}
-
-/* P(X >= k), from the side on which less is left. */
-static double binomial_tail(double n, double k, double p)
-{
-    if (k > n * p)
-        return binomial_head(n, n - k, 1 - p);
-    return 1 - binomial_head(n, k - 1, p);
-}
 
 /* P(won >= k of m) while m grows by one: the tail, and the mass just below it. */
 struct tail {
@@ -44,7 +16,7 @@ struct tail {
 
 static struct tail tail_at(double m, double k, double p)
 {
-    return (struct tail){p, m, k, binomial_tail(m, k, p), binomial(m, k - 1, p)};
+    return (struct tail){p, m, k, binomial_tail(m, k, p), binomial_mass(m, k - 1, p)};
 }
 
 /* To m + 1 and to k or k + 1. */
@@ -74,7 +46,7 @@ static double probability(double n, double sum, double lose, double win)
     struct tail t = {0};
     if (share <= 0)
         return sum >= 0;
-    mass = binomial(n, low, share);
+    mass = binomial_mass(n, low, share);
     for (double m = low; m <= high; m++) {
         double k = ceil((m - sum) / 2), enough;
         if (k <= 0)
@@ -93,20 +65,6 @@ static double probability(double n, double sum, double lose, double win)
         mass *= (n - m) / (m + 1) * share / (1 - share);
     }
     return fmin(1, total + fmax(0, 1 - seen));
-}
-
-/* The largest P(d != 0) with which so few of them are not too improbable (Clopper and Pearson). */
-static double most_discordant(double n, double m, double delta)
-{
-    double low = m / n, high = 1;
-    for (int i = 0; i < 50 && m < n; i++) {
-        double middle = (low + high) / 2;
-        if (binomial_head(n, m, middle) > delta)
-            low = middle;
-        else
-            high = middle;
-    }
-    return high;
 }
 
 struct search {
@@ -139,7 +97,7 @@ bool gap_is_below(const struct gap_counts *c, double gap, double delta)
         return false;
     if (c->may_win) {
         s.delta = delta * (1 - GAP_NUISANCE);
-        most = most_discordant(s.n, (double)(c->lost + c->won), delta * GAP_NUISANCE);
+        most = binomial_upper(s.n, (double)(c->lost + c->won), delta * GAP_NUISANCE);
         if (gap > most)
             return true;
         win = most < -gap ? most : (most - gap) / 2;

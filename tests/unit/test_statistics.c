@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "base/binomial.h"
 #include "base/nearest.h"
 #include "base/samples.h"
 #include "deploy/statistics.h"
@@ -70,6 +71,20 @@ static void test_quantile_ranks_of_few(void **state)
     assert_true(labs((long)(low - (99900000 - 619))) < 5 && labs((long)(high - (99900000 + 620))) < 5);
 }
 
+/* By hand, and from Clopper and Pearson's charts: 1 of 10 is 0.25 to 44.5%. */
+static void test_binomial(void **state)
+{
+    (void)state;
+    assert_true(fabs(binomial_tail(10, 1, 0.05) - (1 - pow(0.95, 10))) < 1e-12);
+    assert_true(fabs(binomial_tail(3, 2, 0.5) - 0.5) < 1e-12 && binomial_tail(3, 0, 0.5) == 1);
+    assert_true(fabs(binomial_tail(4, 4, 0.1) - 1e-4) < 1e-12);
+    assert_true(binomial_tail(200, 18, 0.05) > 0.01 && binomial_tail(200, 19, 0.05) < 0.01);
+    assert_true(binomial_tail(1000000, 51000, 0.05) < 1e-5 && binomial_tail(1000000, 49000, 0.05) > 0.9999);
+    assert_true(fabs(binomial_lower(10, 1, 0.025) - 0.00253) < 1e-5);
+    assert_true(fabs(binomial_upper(10, 1, 0.025) - 0.44502) < 1e-5);
+    assert_true(binomial_lower(10, 0, 0.025) == 0 && binomial_upper(10, 10, 0.025) == 1);
+}
+
 /* Drawn many times from a skewed distribution whose quantiles are known, the interval holds them 95 times in
  * 100. Uniform samples suffice: the interval only knows ranks. */
 static void test_quantile_ranks_cover(void **state)
@@ -115,6 +130,7 @@ int main(void)
         cmocka_unit_test(test_order_statistics),
         cmocka_unit_test(test_students_t),
         cmocka_unit_test(test_summary),
+        cmocka_unit_test(test_binomial),
         cmocka_unit_test(test_quantile_ranks_of_few),
         cmocka_unit_test(test_quantile_ranks_cover),
         cmocka_unit_test(test_nearest),
