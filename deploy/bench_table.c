@@ -169,6 +169,22 @@ static void print_costs(const struct measurement *m)
     printf("\n");
 }
 
+/* Of many only the first ones: the document has all. */
+static void print_events(const struct measurement *m)
+{
+    json_t *events = measurement_events(m), *one;
+    size_t i, n = json_array_size(events), most = 12;
+
+    for (i = 0; i < n && i < most; i++) {
+        one = json_array_get(events, i);
+        printf("%s at %.1f s: %s\n", i ? "       " : "events:", json_number_value(json_object_get(one, "t")),
+               json_string_value(json_object_get(one, "text")));
+    }
+    if (n > most)
+        printf("        and %zu more: --json has them\n", n - most);
+    json_decref(events);
+}
+
 int bench_table_print(const struct measurement *m, struct error *e)
 {
     int rc;
@@ -181,6 +197,7 @@ int bench_table_print(const struct measurement *m, struct error *e)
         print_parts(m);
         print_costs(m);
     }
+    print_events(m);
     for (int i = 0; i < m->n_doubts; i++)
         printf("%s%s\n", i ? "         " : "INVALID: ", m->doubt[i]);
     if (!m->n_doubts)

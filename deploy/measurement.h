@@ -64,6 +64,10 @@ void measurement_judge(struct measurement *m);
 /* {"mean", "min", "p50", ..., "max", "interval": {"p50": [low, high], ...}} in ms; null where nothing was
  * recorded, and for a side of an interval that so few samples do not bound. */
 json_t *measurement_latency(const struct histogram *h);
+/* [{"t", "text"}]: what happened to the pipeline's processes, and when errors began, in s after what counts
+ * did.
+ */
+json_t *measurement_events(const struct measurement *m);
 /* The document of deploy/README.md, "The bench document". NULL without memory. */
 json_t *measurement_document(const struct measurement *m);
 

@@ -136,14 +136,14 @@ static void add_bursts(const struct tally *t, json_t *events)
             errors += t->slot[end].errors;
         while (at < json_array_size(events) && event_time(events, at) < i * slot_s)
             at++;
-        json_array_insert_new(
-            events, at,
-            json_pack("{s:o, s:o}", "t", report_rounded(i * slot_s, 3), "text",
-                      json_sprintf("%lld errors within %g s", (long long)errors, (end - i) * slot_s)));
+        json_array_insert_new(events, at,
+                              json_pack("{s:o, s:o}", "t", report_rounded(i * slot_s, 3), "text",
+                                        json_sprintf("%lld error%s within %g s", (long long)errors,
+                                                     errors > 1 ? "s" : "", (end - i) * slot_s)));
     }
 }
 
-static json_t *events_json(const struct measurement *m)
+json_t *measurement_events(const struct measurement *m)
 {
     json_t *a = m->watch ? watch_events(m->watch) : json_array();
 
@@ -250,6 +250,6 @@ json_t *measurement_document(const struct measurement *m)
     json_object_set_new(root, "generator", generator_json(m));
     set_costs(m, root);
     json_object_set_new(root, "timeline", timeline_json(m->tally));
-    json_object_set_new(root, "events", events_json(m));
+    json_object_set_new(root, "events", measurement_events(m));
     return root;
 }

@@ -139,6 +139,8 @@ static void test_a_worker_that_dies_is_an_event(void **state)
     harness_signal(h, bench, SIGINT);
     assert_int_equal(harness_wait(h, bench), 1);
     assert_int_equal(harness_count(h, bench, "the report is partial"), 1);
+    assert_int_equal(harness_count(h, bench, "events: at "), 1);
+    assert_true(harness_count(h, bench, " s: stage1.0 ") > 0);
     root = document();
     assert_true(json_is_false(json_object_get(root, "valid")));
     assert_non_null(strstr(json_string_value(json_object_get(root, "doubt")), "interrupted"));
