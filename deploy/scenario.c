@@ -10,9 +10,12 @@
 #include "report.h"
 
 #define MULTI_STREAM_SAMPLES 8
+#define RULES_SECONDS        600
 #define CLOSED_MAX           4096
 
 static const char *const names[] = {"", "single-stream", "multi-stream", "server", "offline"};
+/* At least, by the benchmark's configuration (mlcommons/inference, mlperf.conf); offline: samples. */
+static const int64_t rules_queries[] = {0, 1024, 270336, 270336, 24576};
 
 int scenario_parse(enum scenario *out, const char *name, struct error *e)
 {
@@ -53,6 +56,19 @@ static double ms(const struct histogram *h, double share)
     return h->count ? (double)histogram_quantile(h, share) / NS_PER_MS : NAN;
 }
 
+/* How much was asked, and how much the rules ask for. */
+static void set_length(json_t *o, enum scenario s, const struct tally *t)
+{
+    int64_t queries = s == SCENARIO_MULTI_STREAM ? (int64_t)t->query.count : (int64_t)t->answered;
+
+    json_object_set_new(o, "seconds", report_rounded(t->seconds, 3));
+    json_object_set_new(o, "queries", json_integer(queries));
+    json_object_set_new(o, "rules_seconds", json_integer(RULES_SECONDS));
+    json_object_set_new(o, "rules_queries", json_integer(rules_queries[s]));
+    json_object_set_new(o, "long_enough",
+                        json_boolean(t->seconds >= RULES_SECONDS && queries >= rules_queries[s]));
+}
+
 json_t *scenario_json(enum scenario s, const struct measurement *m, double target_ms, double rate)
 {
     const struct tally *t = m->tally;
@@ -74,6 +90,7 @@ json_t *scenario_json(enum scenario s, const struct measurement *m, double targe
     }
     json_object_set_new(o, "name", json_string(names[s]));
     json_object_set_new(o, "official", json_false());
+    set_length(o, s, t);
     return o;
 }
 
@@ -89,4 +106,12 @@ void scenario_print(const json_t *o)
         printf(": %.4g %s\n", json_number_value(value), json_string_value(json_object_get(o, "unit")));
     else
         printf(": none\n");
+    if (!json_is_true(json_object_get(o, "long_enough")))
+        printf("shorter than its rules ask: %.0f of %lld s, %lld of %lld %s\n",
+               json_number_value(json_object_get(o, "seconds")),
+               (long long)json_integer_value(json_object_get(o, "rules_seconds")),
+               (long long)json_integer_value(json_object_get(o, "queries")),
+               (long long)json_integer_value(json_object_get(o, "rules_queries")),
+               strcmp(json_string_value(json_object_get(o, "name")), names[SCENARIO_OFFLINE]) ? "queries"
+                                                                                              : "samples");
 }

@@ -300,6 +300,13 @@ static void test_scenarios(void **state)
     histogram_record(&m.tally->query, 8 * NS_PER_MS);
     root = scenario_json(SCENARIO_MULTI_STREAM, &m, 0, 0);
     assert_true(json_number_value(json_object_get(root, "value")) == 8);
+    assert_int_equal(json_integer_value(json_object_get(root, "queries")), 1);
+    assert_true(json_is_false(json_object_get(root, "long_enough")));
+    json_decref(root);
+    m.tally->answered = 1024;
+    m.tally->seconds = 600;
+    root = scenario_json(SCENARIO_SINGLE_STREAM, &m, 0, 0);
+    assert_true(json_is_true(json_object_get(root, "long_enough")));
     json_decref(root);
     assert_int_equal(scenario_parse(&s, "ofline", &e), FL_USAGE);
     assert_non_null(strstr(e.text, "did you mean offline?"));
