@@ -117,6 +117,13 @@ static int find_cache(const struct lookups *l, const struct lookup *in, struct c
         return error_set(e, FL_SHAPE,
                          "look-up of %u numbers at exit %s, whose cache was built for %d: build it again",
                          in->dim, l->snapshot->manifest.exit[in->exit].name, info.dim);
+    if (in->origin && in->origin != l->snapshot->manifest.exit[in->exit].origin)
+        return error_set(
+            e, FL_STALE,
+            "look-up at exit %s after another layer or with other grids than its cache was built "
+            "for (%.160s, %s): build it again, or start with the pipeline file of the build",
+            l->snapshot->manifest.exit[in->exit].name, l->snapshot->manifest.exit[in->exit].after,
+            l->snapshot->manifest.exit[in->exit].layout);
     *out = l->snapshot->cache[in->exit];
     return FL_OK;
 }

@@ -14,7 +14,7 @@ struct lookups;
 
 struct lookups_counters {
     uint64_t batches, items, hits; /* hits: those that ended a request */
-    uint64_t refused;              /* unknown exit or another dim: answered as misses */
+    uint64_t refused;              /* unknown exit, another dim or origin: answered as misses */
     uint64_t audits, audit_hits,
         audit_right; /* audits whose outcome is known; looked up above the threshold; and right */
     uint64_t busy_ns;
@@ -29,7 +29,7 @@ const struct snapshot *lookups_snapshot(const struct lookups *l); /* NULL = none
 
 /* Looks in->n descriptors (row-major [n][dim]) up and fills the verdict. `hit` is set where the request ends
  * here: not for audits, nor for requests without caches, nor after the deadline. Sampled and audited misses
- * are kept. FL_NOT_FOUND and FL_SHAPE (the text says what) still give a verdict of misses. */
+ * are kept. FL_NOT_FOUND, FL_SHAPE and FL_STALE (the text says what) still give a verdict of misses. */
 int lookups_answer(struct lookups *l, const struct lookup *in, const float *descriptors, uint64_t now_ns,
                    uint64_t broker_now_ns, struct verdict *out, struct error *e);
 /* The answer that a hit is. */

@@ -99,10 +99,11 @@ static int parse_exit(struct manifest *m, const json_t *o, const char *name, str
     if (!json_is_object(o) || !take_text(o, "name", x->name, sizeof x->name) || !safe_name(x->name) ||
         !take_text(o, "kind", x->kind, sizeof x->kind) || !take_text(o, "file", x->file, sizeof x->file) ||
         (x->file[0] && !safe_name(x->file)) || !take_number(o, "budget_bytes", &x->budget_bytes) ||
-        !take_hash(o, "digest", &x->digest))
+        !take_hash(o, "digest", &x->digest) || !take_text(o, "after", x->after, sizeof x->after) ||
+        !take_text(o, "layout", x->layout, sizeof x->layout) || !take_hash(o, "origin", &x->origin))
         return error_set(e, FL_CORRUPT,
-                         "%s: exits[%d] needs \"name\", \"kind\", \"file\" (plain names), \"digest\": build "
-                         "again",
+                         "%s: exits[%d] needs \"name\", \"kind\", \"file\" (plain names), \"digest\", "
+                         "\"after\", \"layout\", \"origin\": build again",
                          name, m->n_exits);
     for (int i = 0; i < m->n_exits; i++)
         if (!strcmp(m->exit[i].name, x->name))
@@ -227,10 +228,11 @@ char *manifest_format(const struct manifest *m)
     char *text;
     for (int i = 0; exits && i < m->n_exits; i++) {
         const struct manifest_exit *x = &m->exit[i];
-        json_array_append_new(exits,
-                              json_pack("{s:s, s:i, s:s, s:s, s:o, s:I}", "name", x->name, "index", i, "kind",
-                                        x->kind, "file", x->file, "digest", hash_json(x->digest),
-                                        "budget_bytes", (json_int_t)x->budget_bytes));
+        json_array_append_new(exits, json_pack("{s:s, s:i, s:s, s:s, s:o, s:s, s:s, s:o, s:I}", "name",
+                                               x->name, "index", i, "kind", x->kind, "file", x->file,
+                                               "digest", hash_json(x->digest), "after", x->after, "layout",
+                                               x->layout, "origin", hash_json(x->origin), "budget_bytes",
+                                               (json_int_t)x->budget_bytes));
     }
     root = json_pack("{s:i, s:s, s:I, s:I, s:s, s:b, s:b, s:o, s:o}", "version", MANIFEST_VERSION, "model",
                      digest_text(m->model, digest), "built_ms", (json_int_t)m->built_ms, "generation",

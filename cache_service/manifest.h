@@ -18,15 +18,18 @@
 #include "base/pipeline.h"
 #include "cache_service/promise.h"
 
-#define MANIFEST_ID_BYTES  48              /* room for a Redis stream id */
-#define MANIFEST_EVIDENCE  "evidence-%llu" /* of built_ms; beside the manifest */
-#define MANIFEST_MAX_BYTES (256 * 1024)    /* of the JSON text */
+#define MANIFEST_ID_BYTES   48 /* room for a Redis stream id */
+#define MANIFEST_TEXT_BYTES 256
+#define MANIFEST_EVIDENCE   "evidence-%llu" /* of built_ms; beside the manifest */
+#define MANIFEST_MAX_BYTES  (256 * 1024)    /* of the JSON text */
 
 struct manifest_exit {
-    char name[64];         /* file-name safe: letters, digits, '-', '_', '.' */
-    char kind[16];         /* "knn", "kmeans", "learned", "none" */
-    char file[128];        /* beside the manifest, no '/'; "" = no cache */
-    uint64_t digest;       /* of that file (cache_info): a file of another build is refused */
+    char name[64];   /* file-name safe: letters, digits, '-', '_', '.' */
+    char kind[16];   /* "knn", "kmeans", "learned", "none" */
+    char file[128];  /* beside the manifest, no '/'; "" = no cache */
+    uint64_t digest; /* of that file (cache_info): a file of another build is refused */
+    char after[MANIFEST_TEXT_BYTES], layout[MANIFEST_TEXT_BYTES]; /* of its descriptors, for people */
+    uint64_t origin;       /* digest of these two; look-ups tell theirs */
     uint64_t budget_bytes; /* of this exit's points or centroids, kept by online updates too; 0 = no limit */
 };
 

@@ -44,14 +44,19 @@ struct service {
     struct message in, out; /* large: not on the stack */
 };
 
-static void mishap(struct mishap *m, const char *what, const char *text, uint64_t now)
+static void say(enum log_level level, struct mishap *m, const char *what, const char *text, uint64_t now)
 {
     m->count++;
     if (now < m->next_ns)
         return;
     m->next_ns = now + SAY_NS;
-    log_warn("%s: %s (%" PRIu64 " times since the last such line)", what, text, m->count - m->said);
+    log_at(level, 0, "%s: %s (%" PRIu64 " times since the last such line)", what, text, m->count - m->said);
     m->said = m->count;
+}
+
+static void mishap(struct mishap *m, const char *what, const char *text, uint64_t now)
+{
+    say(LOG_LEVEL_WARN, m, what, text, now);
 }
 
 /* --- look-ups --- */
@@ -110,7 +115,7 @@ static void on_lookup(struct service *s, const struct peer *from, uint64_t taken
     taken_ns = now - came.decode_ns;
     if (lookups_answer(s->lookups, &s->in.lookup, zmq_msg_data(&s->payload), now,
                        control_broker_ns(&s->broker, now), &v, &e))
-        mishap(&s->refused, "look-ups answered as misses", e.text, now);
+        say(LOG_LEVEL_ERROR, &s->refused, "look-ups answered as misses", e.text, now);
     now = clock_ns();
     v.lookup_ns = now - taken_ns;
     send_hits(s, &s->in.lookup, &v, &came, now);

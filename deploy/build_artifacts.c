@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "stages/origin.h"
 #include "state.h"
 
 static void measure(struct build *b, int i)
@@ -63,11 +64,16 @@ static void describe(struct build *b)
     for (int i = 0; i < b->place.n_exits; i++) {
         const struct placed_exit *exit = &b->place.exit[i];
         struct manifest_exit *to = &m->exit[i];
+        struct origin origin;
         snprintf(to->name, sizeof to->name, "%s", exit->name);
         snprintf(to->kind, sizeof to->kind, "%s", b->cache[i] ? exit->kind : "none");
         if (b->cache[i])
             snprintf(to->file, sizeof to->file, "%s-%llu.cache", exit->name, (unsigned long long)m->built_ms);
         to->budget_bytes = b->budget;
+        origin_of(&origin, b->graph, exit, &b->pipeline->cache.descriptor);
+        memcpy(to->after, origin.after, sizeof origin.after);
+        memcpy(to->layout, origin.layout, sizeof origin.layout);
+        to->origin = origin.digest;
     }
 }
 

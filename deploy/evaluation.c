@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "built_exits.h"
 #include "cache_service/snapshot.h"
 #include "extract.h"
 #include "stages/descriptor.h"
@@ -47,8 +48,12 @@ static int load_cache(struct evaluator *v, const struct manifest *m, int i, stru
     const struct manifest_exit *of = built(m, exit);
     char path[STATE_PATH_BYTES];
     struct evaluated_exit *out = &v->out->exit[i];
+    struct origin origin;
     int rc;
 
+    origin_of(&origin, v->in->graph, exit, &v->in->pipeline->cache.descriptor);
+    if (of && (rc = built_exit_check(of, &origin, e)))
+        return rc;
     if (!strcmp(exit->kind, "none") || (of && !strcmp(of->kind, "none"))) /* `build` may leave exits out */
         return FL_OK;
     if (!of || !*of->file)

@@ -32,6 +32,7 @@ int model_shape_load(struct model_shape *out, const struct pipeline *p, struct e
         to->depth = place->exit[i].cut.depth;
         to->flops_share = place->exit[i].cut.flops_share;
         to->stage = place->exit[i].stage;
+        origin_of(&to->origin, g, &place->exit[i], &p->cache.descriptor);
     }
 done:
     free(place);

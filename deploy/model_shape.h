@@ -3,7 +3,7 @@
 #ifndef FREEZELINE_MODEL_SHAPE_H
 #define FREEZELINE_MODEL_SHAPE_H
 
-#include "stages/placement.h"
+#include "stages/origin.h"
 
 struct model_shape {
     struct tensor input; /* of one request; no data */
@@ -14,6 +14,7 @@ struct model_shape {
         char name[64], kind[16];
         int depth, stage;
         double flops_share;
+        struct origin origin; /* of its descriptors */
     } exit[PIPELINE_MAX_EXITS];
 };
 

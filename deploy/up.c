@@ -8,6 +8,7 @@
 
 #include "arguments.h"
 #include "base/log.h"
+#include "built_exits.h"
 #include "command.h"
 #include "interrupt.h"
 #include "launch.h"
@@ -48,6 +49,11 @@ static int check_launcher(const char *on, struct error *e)
         on);
 }
 
+static bool serves_caches(const struct pipeline *p)
+{
+    return p->cache.n_endpoints > 0 && strcmp(p->cache.kind, "none") != 0;
+}
+
 /* All that can be wrong before a process starts is told here, by this command, not by a log. */
 static int check(struct up *u, struct error *e)
 {
@@ -60,7 +66,8 @@ static int check(struct up *u, struct error *e)
     u->model = malloc(sizeof *u->model);
     if (!u->model)
         return error_set(e, FL_NOMEM, "no memory");
-    return model_shape_load(u->model, u->pipeline, e);
+    rc = model_shape_load(u->model, u->pipeline, e);
+    return rc || !serves_caches(u->pipeline) ? rc : built_exits_check(u->model, u->pipeline, e);
 }
 
 static void note_caches(const struct pipeline *p)
@@ -68,7 +75,7 @@ static void note_caches(const struct pipeline *p)
     struct promise_record promise;
     char path[STATE_PATH_BYTES];
 
-    if (!strcmp(p->cache.kind, "none"))
+    if (!serves_caches(p))
         return;
     if (!state_path(path, p, NULL, "caches/manifest.json") && access(path, F_OK))
         fprintf(stderr,

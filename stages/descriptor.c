@@ -5,6 +5,8 @@
  */
 #include "descriptor.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "simd.h"
@@ -47,6 +49,23 @@ int descriptor_side(const struct tensor *activation, const struct descriptor_con
     if (c->flatten)
         return activation->dim[1] == activation->dim[2] ? (int)activation->dim[1] : 0;
     return c->n_grids == 1 ? fit(c, 0, activation) : 0;
+}
+
+char *descriptor_layout(const struct tensor *activation, const struct descriptor_config *c,
+                        char text[DESCRIPTOR_LAYOUT_BYTES])
+{
+    const int64_t *dim = activation->dim;
+    int n = 0;
+    if (activation->rank != 4) {
+        snprintf(text, DESCRIPTOR_LAYOUT_BYTES, "row of %" PRId64, row_floats(activation));
+        return text;
+    }
+    for (int i = 0; i < c->n_grids && !c->flatten; i++)
+        n += snprintf(text + n, (size_t)(DESCRIPTOR_LAYOUT_BYTES - n), "%s%d", i ? "," : "grids ",
+                      fit(c, i, activation));
+    snprintf(text + n, (size_t)(DESCRIPTOR_LAYOUT_BYTES - n), "%s %" PRId64 "x%" PRId64 "x%" PRId64,
+             c->flatten ? "flatten" : " of", dim[1], dim[2], dim[3]);
+    return text;
 }
 
 struct image {

@@ -12,7 +12,8 @@
 #include "wire/tensor.h"
 #include "base/pipeline.h"
 
-#define DESCRIPTOR_MAP_FLOATS 8192
+#define DESCRIPTOR_MAP_FLOATS   8192
+#define DESCRIPTOR_LAYOUT_BYTES 160
 
 /* Floats per request for an activation of this physical (NHWC or [n,d]) shape. */
 int descriptor_dim(const struct tensor *activation, const struct descriptor_config *c);
@@ -20,6 +21,10 @@ int descriptor_dim(const struct tensor *activation, const struct descriptor_conf
  * else 0.
  */
 int descriptor_side(const struct tensor *activation, const struct descriptor_config *c);
+/* What decides which number stands where, in words: "grids 1,2,4 of 8x8x64", "flatten 8x8x64", "row of 512".
+ * Returns `text`. */
+char *descriptor_layout(const struct tensor *activation, const struct descriptor_config *c,
+                        char text[DESCRIPTOR_LAYOUT_BYTES]);
 /* Writes batch x dim floats, row-major. `activation` is NHWC float32 [n,h,w,c] or [n,d]. Allocates nothing.
  */
 void descriptor_compute(const struct tensor *activation, const struct descriptor_config *c, float *out);

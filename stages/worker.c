@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "descriptor.h"
+#include "origin.h"
 #include "worker_parts.h"
 
 /* Pins every thread that the process has; threads made later inherit it. */
@@ -35,19 +35,21 @@ static int pin(const struct replica_config *c, struct error *e)
 }
 
 /* Cuts the stage's nodes at its exits. */
-static void make_segments(struct stage_worker *w, const struct placement *pl)
+static void make_segments(struct stage_worker *w, const struct graph *g, const struct placement *pl)
 {
     int first = pl->stage[w->stage].first, last = pl->stage[w->stage].last;
     bool caches = w->pipeline->cache.n_endpoints > 0 && strcmp(w->pipeline->cache.kind, "none") != 0;
     for (int i = 0; caches && i < pl->n_exits; i++) {
         const struct placed_exit *x = &pl->exit[i];
+        struct origin origin;
         if (x->stage != w->stage || !placed_has_cache(x))
             continue;
-        w->segment[w->n_segments++] = (struct segment){first, x->cut.node, i};
+        origin_of(&origin, g, x, &w->pipeline->cache.descriptor);
+        w->segment[w->n_segments++] = (struct segment){first, x->cut.node, i, origin.digest};
         first = x->cut.node + 1;
     }
     if (first <= last)
-        w->segment[w->n_segments++] = (struct segment){first, last, -1};
+        w->segment[w->n_segments++] = (struct segment){first, last, -1, 0};
 }
 
 static int check_model(struct stage_worker *w, const struct graph *g, struct error *e)
@@ -74,17 +76,10 @@ static int size_descriptors(struct stage_worker *w, const struct graph *g, const
 {
     size_t largest = 0;
     for (int i = 0; i < pl->n_exits; i++) {
-        struct tensor cut, logical;
+        struct tensor cut = origin_activation(g, &pl->exit[i]);
         int dim;
         if (pl->exit[i].stage != w->stage)
             continue;
-        logical = value_shape(&g->values[pl->exit[i].cut.value], 1);
-        cut = logical;
-        if (logical.rank == 4) { /* physical: NHWC */
-            cut.dim[1] = logical.dim[2];
-            cut.dim[2] = logical.dim[3];
-            cut.dim[3] = logical.dim[1];
-        }
         dim = descriptor_dim(&cut, &w->pipeline->cache.descriptor);
         largest = dim > 0 && (size_t)dim > largest ? (size_t)dim : largest;
     }
@@ -111,7 +106,7 @@ static int load(struct stage_worker *w, struct error *e)
     o.max_batch = w->max_batch;
     o.first = pl->stage[w->stage].first;
     o.last = pl->stage[w->stage].last;
-    make_segments(w, pl);
+    make_segments(w, g, pl);
     memcpy(w->model, g->digest, sizeof w->model);
     if ((rc = exec_new(&w->exec, g, &o, e)) || (rc = check_model(w, g, e)) ||
         (rc = size_descriptors(w, g, pl, e)))

@@ -75,6 +75,7 @@ void worker_send_lookup(struct stage_worker *w, const struct segment *s)
     now = worker_lap(w, SPAN_ASK, s->exit);
     w->out.type = MESSAGE_LOOKUP;
     l->exit = (uint32_t)s->exit;
+    l->origin = s->origin;
     l->sequence = ++w->sequence;
     l->sent_ns = worker_broker_time(w, now);
     l->dim = (uint32_t)dim;

@@ -40,6 +40,7 @@ struct row {
 struct segment {
     int first, last;
     int exit;
+    uint64_t origin; /* of the descriptors there */
 };
 
 struct pending_lookup {

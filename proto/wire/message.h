@@ -120,6 +120,7 @@ struct lookup {
     uint32_t exit;
     uint64_t sequence; /* echoed in the verdict */
     uint64_t sent_ns;
+    uint64_t origin; /* digest of layer and layout that the descriptors come from; 0 = not told */
     uint32_t dim;
     int n;
     struct lookup_item item[MESSAGE_MAX_BATCH];

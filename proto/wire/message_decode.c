@@ -178,6 +178,7 @@ static int get_lookup(struct lookup *to, const Freezeline__Lookup *from, struct 
     to->sequence = from->sequence;
     to->sent_ns = from->sent_ns;
     to->dim = from->dim;
+    to->origin = from->origin;
     for (int i = 0; i < to->n; i++) {
         to->item[i].request = from->item[i]->request;
         to->item[i].attempt = from->item[i]->attempt;

@@ -164,6 +164,7 @@ static bool put_lookup(struct scratch *s, struct parts *p, const struct lookup *
     to->sequence = l->sequence;
     to->sent_ns = l->sent_ns;
     to->dim = l->dim;
+    to->origin = l->origin;
     to->n_item = (size_t)l->n;
     for (int i = 0; i < l->n; i++) {
         to->item[i]->request = l->item[i].request;

@@ -227,6 +227,34 @@ static void builds_do_not_mix(void **state)
     assert_int_equal(build("", 600, 0), 0);
 }
 
+/* Of the same width and yet something else. */
+static void caches_serve_where_they_were_built(void **state)
+{
+    static const char *const moved[] = {
+        "--set exits='[{name: a, after: /blocks.0/Relu_1}]'",
+        "--set exits='[{name: a, after: /blocks.1/Relu_1}]' --set cache.grids='[2, 1]'",
+        "--set exits='[{name: a, after: /blocks.1/Relu_1}]' --set cache.flatten=true",
+    };
+    char arguments[512];
+    (void)state;
+    assert_int_equal(build("--set exits='[{name: a, after: /blocks.1/Relu_1}]'", 600, 1), 0);
+    for (int i = 0; i < 3; i++) {
+        snprintf(arguments, sizeof arguments, "%s --data cifar10:%s/d.bin#1200-1249", moved[i], folder);
+        assert_int_equal(tool("eval", arguments, 1), 1);
+        assert_non_null(strstr(output, "exit a was built after `/blocks.1/Relu_1` (grids 1,2 of"));
+        assert_int_equal(tool("up", moved[i], 1), 1);
+        assert_non_null(strstr(output, "exit a was built after `/blocks.1/Relu_1` (grids 1,2 of"));
+    }
+    assert_int_equal(tool("up", "--set exits='[{name: b, after: /blocks.1/Relu_1}]'", 1), 1);
+    assert_non_null(strstr(output, "exit b is number 1 in the pipeline file, a in the caches"));
+    assert_int_equal(build("--set exits='[{name: a, after: /blocks.1/Relu_1}, {name: b, after: "
+                           "/blocks.3/Relu_1}]'",
+                           600, 1),
+                     0);
+    assert_int_equal(tool("up", "--set exits='[{name: a, after: /blocks.1/Relu_1}]'", 1), 1);
+    assert_non_null(strstr(output, "the promise was made for caches at exit b too"));
+}
+
 /* Of an exit, the entry of `kinds` that won. */
 static const char *winner(const json_t *kinds, const char *exit, int *entries)
 {
@@ -418,6 +446,7 @@ int main(void)
         cmocka_unit_test(resampling_is_judged),
         cmocka_unit_test(what_was_promised_is_what_is_told),
         cmocka_unit_test(builds_do_not_mix),
+        cmocka_unit_test(caches_serve_where_they_were_built),
         cmocka_unit_test(what_cannot_be_promised_is_refused),
         cmocka_unit_test(kinds_are_compared),
         cmocka_unit_test(frontier_is_drawn),

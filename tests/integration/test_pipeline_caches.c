@@ -29,7 +29,8 @@ enum mode {
 struct fake {
     pthread_t thread;
     atomic_int mode, stop;
-    atomic_int lookups, first_exit, audited, outcomes; /* first_exit: look-ups at exit 0, by stage 0 */
+    atomic_int lookups, first_exit, audited, outcomes, untold; /* first_exit: look-ups at exit 0, by stage 0;
+                                                                  untold: without the descriptors' origin */
     const struct pipeline *pipeline;
     void *context, *lookup, *results, *control;
     struct message in, out;
@@ -88,6 +89,7 @@ static void on_lookup(struct fake *f, const struct peer *from)
     const struct lookup *l = &f->in.lookup;
     enum mode mode = (enum mode)atomic_load(&f->mode);
     atomic_fetch_add(&f->lookups, l->n);
+    atomic_fetch_add(&f->untold, !l->origin);
     if (l->exit == 0)
         atomic_fetch_add(&f->first_exit, l->n);
     for (int i = 0; i < l->n; i++) {
@@ -153,6 +155,7 @@ static void fake_stop(struct fake *f)
 {
     atomic_store(&f->stop, 1);
     pthread_join(f->thread, NULL);
+    assert_int_equal(atomic_load(&f->untold), 0);
     zmq_close(f->lookup);
     zmq_close(f->results);
     zmq_close(f->control);

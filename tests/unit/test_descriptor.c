@@ -130,9 +130,25 @@ static void a_single_grid_is_a_map(void **state)
     tensor_release(&row);
 }
 
+/* What differs in any number has another name. */
+static void layouts_are_named(void **state)
+{
+    struct tensor image = {.rank = 4, .dim = {1, 8, 6, 64}}, row = {.rank = 2, .dim = {1, 512}};
+    struct descriptor_config up = {.n_grids = 3, .grid = {1, 2, 4}}, down = {.n_grids = 3, .grid = {4, 2, 1}};
+    struct descriptor_config fine = {.n_grids = 1, .grid = {100}}, flat = {.flatten = true};
+    char text[DESCRIPTOR_LAYOUT_BYTES];
+    (void)state;
+    assert_string_equal(descriptor_layout(&image, &up, text), "grids 1,2,4 of 8x6x64");
+    assert_string_equal(descriptor_layout(&image, &down, text), "grids 4,2,1 of 8x6x64");
+    assert_string_equal(descriptor_layout(&image, &fine, text), "grids 6 of 8x6x64"); /* as it fits */
+    assert_string_equal(descriptor_layout(&image, &flat, text), "flatten 8x6x64");
+    assert_string_equal(descriptor_layout(&row, &up, text), "row of 512");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(layouts_are_named),
         cmocka_unit_test(grids_of_all_shapes),
         cmocka_unit_test(flat_ones_are_copied),
         cmocka_unit_test(a_single_grid_is_a_map),

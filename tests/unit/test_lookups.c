@@ -41,8 +41,38 @@ static void test_exits_that_were_left_out_are_absent(void **state)
     lookups_free(l);
 }
 
+/* Descriptors of another layer, or in another layout, look up nonsense though they are as wide. */
+static void test_descriptors_from_elsewhere_miss(void **state)
+{
+    static const float centroids[] = {0, 0, 4, 0}, near[] = {4, 0.1f};
+    static const uint32_t counts[] = {6, 0, 0, 5};
+    static const uint64_t told[] = {0, 77, 78}; /* nothing, the cache's own, another */
+    static const int code[] = {FL_OK, FL_OK, FL_STALE};
+    struct manifest m = {.n_exits = 1, .exit = {{.name = "early", .after = "block1", .origin = 77}}};
+    struct snapshot *s = snapshot_new(&m);
+    struct lookups *l;
+    (void)state;
+    assert_non_null(s);
+    assert_int_equal(lookups_new(&l, NULL), FL_OK);
+    s->cache[0] = sample_kmeans(2, 2, centroids, counts, 2);
+    lookups_swap(l, s);
+    for (int i = 0; i < 3; i++) {
+        static struct lookup in;
+        static struct verdict out;
+        struct error e = {0};
+        in = (struct lookup){.dim = 2, .n = 1, .origin = told[i]};
+        in.item[0] = (struct lookup_item){.request = 4, .attempt = 1, .deadline_ns = 100};
+        assert_int_equal(lookups_answer(l, &in, near, 1, 1, &out, &e), code[i]);
+        assert_int_equal(out.item[0].hit, code[i] == FL_OK);
+        assert_true(code[i] == FL_OK || (strstr(e.text, "early") && strstr(e.text, "block1")));
+    }
+    assert_int_equal(lookups_counters(l).refused, 1);
+    lookups_free(l);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_exits_that_were_left_out_are_absent)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_exits_that_were_left_out_are_absent),
+                                       cmocka_unit_test(test_descriptors_from_elsewhere_miss)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -22,6 +22,9 @@ static struct manifest sample(void)
                                        .kind = "knn",
                                        .file = "exit1.cache",
                                        .digest = 0xfedcba9876543210,
+                                       .after = "/blocks.0/Relu",
+                                       .layout = "grids 1,2 of 8x8x64",
+                                       .origin = 0x9000000000000001,
                                        .budget_bytes = 1 << 20};
     m.exit[1] = (struct manifest_exit){.name = "exit2", .kind = "none"};
     return m;
@@ -46,6 +49,9 @@ static void round_trip(void **state)
     assert_true(out.compared && !out.promised);
     assert_string_equal(out.exit[0].file, "exit1.cache");
     assert_int_equal(out.exit[0].budget_bytes, 1 << 20);
+    assert_string_equal(out.exit[0].after, "/blocks.0/Relu");
+    assert_string_equal(out.exit[0].layout, "grids 1,2 of 8x8x64");
+    assert_true(out.exit[0].origin == 0x9000000000000001 && !out.exit[1].origin);
     assert_true(out.exit[0].digest == 0xfedcba9876543210 && !out.exit[1].digest);
     assert_string_equal(out.exit[1].file, "");
     unlink(path);
@@ -93,6 +99,7 @@ static void absent_and_wrong_files_are_refused(void **state)
         ROOT ",\"exits\":[{\"name\":\"a\",\"file\":\"../b\"}]}",
         ROOT ",\"exits\":[{\"name\":\"a\"},{\"name\":\"a\"}]}",
         ROOT ",\"exits\":[{\"name\":\"a\",\"digest\":5}]}",
+        ROOT ",\"exits\":[{\"name\":\"a\",\"origin\":\"elsewhere\"}]}",
         ROOT ",\"exits\":[{\"name\":\"a\",\"digest\":\"00112233445566\"}]}",
         ROOT ",\"exits\":[{\"name\":\"a\",\"budget_bytes\":\"many\"}]}",
     };

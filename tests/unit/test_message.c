@@ -110,6 +110,7 @@ static void fill_lookup(struct lookup *l)
     l->sequence = next();
     l->sent_ns = next();
     l->dim = 1344;
+    l->origin = UINT64_MAX - 5;
     l->n = MESSAGE_MAX_BATCH;
     for (int i = 0; i < l->n; i++) {
         l->item[i].request = next();

@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-#include "stages/placement.h"
+#include "stages/origin.h"
 
 #define MODEL "tests/data/tiny.onnx"
 
@@ -121,9 +121,29 @@ static void wrong_names_are_explained(void **state)
     assert_non_null(strstr(e.text, "exits.0"));
 }
 
+/* Every exit and every layout has an origin of its own. */
+static void origins_tell_exits_and_layouts_apart(void **state)
+{
+    static const struct descriptor_config up = {.n_grids = 2, .grid = {1, 2}},
+                                          down = {.n_grids = 2, .grid = {2, 1}};
+    struct pipeline p = start(1);
+    struct origin a, b, c;
+    struct placement out;
+    (void)state;
+    assert_int_equal(placement_resolve(&out, g, &p, NULL), FL_OK);
+    origin_of(&a, g, &out.exit[0], &up);
+    origin_of(&b, g, &out.exit[1], &up);
+    origin_of(&c, g, &out.exit[0], &down);
+    assert_string_equal(a.after, "block1.out");
+    assert_true(a.digest && a.digest != b.digest && a.digest != c.digest);
+    origin_of(&c, g, &out.exit[0], &up);
+    assert_true(c.digest == a.digest);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(origins_tell_exits_and_layouts_apart),
         cmocka_unit_test(automatic_exits_stand_after_blocks),
         cmocka_unit_test(named_stages_and_exits_are_found),
         cmocka_unit_test(unnamed_stages_share_the_work),

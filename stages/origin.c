@@ -1,0 +1,31 @@
+/* origin.c - an exit's cut and layout as text and digest */
+#include "origin.h"
+
+#include <string.h>
+#include <xxhash.h>
+
+struct tensor origin_activation(const struct graph *g, const struct placed_exit *x)
+{
+    struct tensor logical = value_shape(&g->values[x->cut.value], 1), physical = logical;
+    if (logical.rank == 4) { /* NHWC */
+        physical.dim[1] = logical.dim[2];
+        physical.dim[2] = logical.dim[3];
+        physical.dim[3] = logical.dim[1];
+    }
+    physical.data = NULL;
+    return physical;
+}
+
+void origin_of(struct origin *out, const struct graph *g, const struct placed_exit *x,
+               const struct descriptor_config *c)
+{
+    struct tensor activation = origin_activation(g, x);
+    size_t n = 0;
+    descriptor_layout(&activation, c, out->layout);
+    for (const char *s = x->cut.name; *s && n < sizeof out->after - 1; s++)
+        out->after[n++] = *s >= ' ' && *s <= '~' ? *s : '?';
+    out->after[n] = '\0';
+    out->digest =
+        XXH3_64bits_withSeed(x->cut.name, strlen(x->cut.name), XXH3_64bits(out->layout, strlen(out->layout)));
+    out->digest += !out->digest;
+}
