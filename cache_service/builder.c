@@ -110,6 +110,22 @@ static void digest_rows(XXH3_state_t *s, const struct matrix_file *m, const int3
     XXH3_64bits_update(s, labels, (size_t)m->rows * sizeof *labels);
 }
 
+/* Not the budgets, but what they come to: more memory than it takes changes nothing. */
+static int digest_learned(XXH3_state_t *s, const struct builder_input *in, struct error *e)
+{
+    struct map m;
+    int nodes, rc = build_learned_size(in, &m, &nodes, e);
+    if (rc != FL_OK)
+        return rc;
+    XXH3_64bits_update(s, &m, sizeof m);
+    XXH3_64bits_update(s, &nodes, sizeof nodes);
+    XXH3_64bits_update(s, &in->config->tune, sizeof in->config->tune);
+    XXH3_64bits_update(s, &in->pictures, sizeof in->pictures);
+    if (in->train_scores != NULL)
+        digest_rows(s, in->train_scores, in->train_labels);
+    return FL_OK;
+}
+
 static int make_tags(struct build *b, struct error *e)
 {
     const struct builder_input *in = b->in;
@@ -117,6 +133,7 @@ static int make_tags(struct build *b, struct error *e)
     uint32_t version = METHOD_VERSION;
     uint64_t budget = in->budget_bytes;
     XXH3_state_t *s = XXH3_createState();
+    int rc = FL_OK;
     if (s == NULL)
         return error_set(e, FL_NOMEM, "no memory");
     XXH3_64bits_reset(s);
@@ -131,19 +148,14 @@ static int make_tags(struct build *b, struct error *e)
     b->projection_tag = XXH3_64bits_digest(s);
     XXH3_64bits_update(s, in->kind, strlen(in->kind));
     XXH3_64bits_update(s, &c->k, sizeof c->k);
-    XXH3_64bits_update(s, &budget, sizeof budget);
     digest_rows(s, in->calibrate, in->calibrate_labels);
-    if (b->kind == CACHE_LEARNED) {
-        XXH3_64bits_update(s, &c->tune, sizeof c->tune);
-        XXH3_64bits_update(s, &in->pictures, sizeof in->pictures);
-    }
-    if (b->kind == CACHE_LEARNED && in->train_scores != NULL)
-        digest_rows(s, in->train_scores, in->train_labels);
-    XXH3_64bits_update(s, &in->map_side, sizeof in->map_side);
-    XXH3_64bits_update(s, &in->most_work, sizeof in->most_work);
+    if (b->kind != CACHE_LEARNED)
+        XXH3_64bits_update(s, &budget, sizeof budget);
+    else
+        rc = digest_learned(s, in, e);
     b->cache_tag = XXH3_64bits_digest(s);
     XXH3_freeState(s);
-    return FL_OK;
+    return rc;
 }
 
 /* --- projection --- */

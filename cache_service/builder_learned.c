@@ -66,8 +66,7 @@ static bool learned_fits(const struct builder_input *in, const struct map *m, in
            (in->most_work == 0 || work <= in->most_work);
 }
 
-/* The largest predictor within the budgets of memory and work. */
-static int choose_size(const struct builder_input *in, struct map *m, int *nodes, struct error *e)
+int build_learned_size(const struct builder_input *in, struct map *m, int *nodes, struct error *e)
 {
     *m = learned_map(in);
     *nodes = LEARNED_NODES;
@@ -179,7 +178,7 @@ int build_learned(struct build *b, struct error *e)
                              .checkpoint = checkpoint,
                              .progress = build_progress,
                              .progress_arg = b};
-    int rc = choose_size(in, &t.map, &t.nodes, e);
+    int rc = build_learned_size(in, &t.map, &t.nodes, e);
     if (rc == FL_OK)
         rc = choose_recipe(b, &t, e);
     t.phase = build_phase(b, "imitate", 0.99);

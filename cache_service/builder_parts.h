@@ -25,6 +25,9 @@ int build_progress(void *arg, const char *phase, int64_t done, int64_t total, do
 /* Whose cache it is, and what it was made from. */
 void build_name(const struct build *b, struct cache *c, uint64_t tag);
 
+/* The largest predictor within the budgets of memory and work: `m` with side 0 looks at no map. FL_CONFIG
+ * when not even the smallest fits. */
+int build_learned_size(const struct builder_input *in, struct map *m, int *nodes, struct error *e);
 /* Teaches b->cache. */
 int build_learned(struct build *b, struct error *e);
 /* Tells how a cache that is there already was taught. */
