@@ -208,6 +208,8 @@ static void test_bursts_of_errors_are_events(void **state)
     assert_true(number(json_array_get(events, 0), NULL, "t") == 3);
     assert_string_equal(json_string_value(json_object_get(json_array_get(events, 0), "text")),
                         "40 errors within 2 s");
+    assert_string_equal(json_string_value(json_object_get(json_array_get(events, 1), "text")),
+                        "1 error within 1 s");
     assert_true(number(root, "errors_by_kind", "overloaded") == 41);
     json_decref(root);
 }
