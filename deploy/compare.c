@@ -91,7 +91,7 @@ static void value_cell(struct table *t, double value, const char *unit)
 static void change_row(struct table *t, const struct change *x)
 {
     const char *unit = x->kind == CHANGE_SHARE ? " points" : "%";
-    char name[sizeof x->name];
+    char name[sizeof x->name], low[32], high[32];
 
     snprintf(name, sizeof name, "%s", x->name);
     table_cell(t, "%s", harmless(name));
@@ -100,11 +100,12 @@ static void change_row(struct table *t, const struct change *x)
     if (x->kind == CHANGE_DISTANCE)
         table_cell(t, "apart by %.2g", x->effect.change);
     else if (isfinite(x->effect.change))
-        table_cell(t, "%+.3g%s", 100 * x->effect.change, unit);
+        table_cell(t, "%s%s", comparison_percent(x->effect.change, 3, low, sizeof low), unit);
     else
         table_cell(t, "-");
     if (isfinite(x->effect.low))
-        table_cell(t, "%+.2g to %+.2g", 100 * x->effect.low, 100 * x->effect.high);
+        table_cell(t, "%s to %s", comparison_percent(x->effect.low, 2, low, sizeof low),
+                   comparison_percent(x->effect.high, 2, high, sizeof high));
     else
         table_cell(t, " ");
     if (isfinite(x->p))

@@ -214,12 +214,13 @@ static void describe(char *text, size_t size, const json_t *doc, const char *pat
 /* What should be equal for a fair comparison. Revision and label are what one compares. */
 static void warn_of_differences(struct comparison *c, const json_t *before, const json_t *after)
 {
-    static const char *const same[] = {
-        "machine.cpu",      "machine.cores",     "machine.memory_bytes", "machine.kernel",
-        "machine.governor", "machine.blas_core", "machine.conv_engine",  "pipeline.model",
-        "pipeline.stages",  "pipeline.replicas", "pipeline.caches",      "pipeline.promise",
-        "load.loop",        "load.scenario",     "load.arrivals",        "load.rate",
-        "load.closed",      "load.traffic",      "load.zipf_s",          "load.data"};
+    static const char *const same[] = {"machine.cpu",         "machine.cores",    "machine.memory_bytes",
+                                       "machine.kernel",      "machine.governor", "machine.blas_core",
+                                       "machine.conv_engine", "pipeline.model",   "pipeline.stages",
+                                       "pipeline.replicas",   "pipeline.caches",  "pipeline.promise",
+                                       "load.loop",           "load.scenario",    "load.arrivals",
+                                       "load.rate",           "load.closed",      "load.clients",
+                                       "load.traffic",        "load.zipf_s",      "load.data"};
 
     for (int i = 0; i < 2; i++) {
         const json_t *doc = i ? after : before;
@@ -277,6 +278,15 @@ int comparison_make(struct comparison *out, const json_t *before, const json_t *
         judge(&out->change[i]);
     }
     return FL_OK;
+}
+
+char *comparison_percent(double share, int digits, char *buf, size_t size)
+{
+    double percent = 100 * share;
+    bool whole = fabs(percent) >= pow(10, digits) - 0.5; /* %g would write an exponent */
+
+    snprintf(buf, size, whole ? "%+.*f" : "%+.*g", whole ? 0 : digits, percent);
+    return buf;
 }
 
 bool comparison_fails(const struct change *c, double share)

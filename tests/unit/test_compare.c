@@ -273,6 +273,22 @@ static void test_wandering(void **state)
     json_decref(d);
 }
 
+/* What more than doubled is not told with an exponent. */
+static void test_percents(void **state)
+{
+    static const struct {
+        double share;
+        int digits;
+        const char *text;
+    } of[] = {
+        {1.654, 2, "+165"}, {0.9961, 2, "+100"}, {-0.0123, 2, "-1.2"}, {12.345, 3, "+1234"}, {0, 3, "+0"}};
+    char buf[32];
+    (void)state;
+
+    for (size_t i = 0; i < sizeof of / sizeof *of; i++)
+        assert_string_equal(comparison_percent(of[i].share, of[i].digits, buf, sizeof buf), of[i].text);
+}
+
 static bool warned(const struct comparison *c, const char *of)
 {
     for (int i = 0; i < c->n_warnings; i++)
@@ -290,14 +306,16 @@ static void test_warnings(void **state)
     json_object_set_new(json_object_get(b, "machine"), "cpu", json_string("Another"));
     json_object_set_new(json_object_get(b, "pipeline"), "replicas", json_pack("[i, i]", 1, 1));
     json_object_del(json_object_get(b, "load"), "rate");
+    json_object_set_new(json_object_get(b, "load"), "clients", json_integer(8));
     json_object_set_new(b, "valid", json_false());
     json_object_set_new(b, "doubt", json_string("late"));
     c = compared(a, b);
-    assert_int_equal(c->n_warnings, 4);
+    assert_int_equal(c->n_warnings, 5);
     assert_true(warned(c, "the run after is not valid: late"));
     assert_true(warned(c, "machine.cpu differs: A CPU, then Another"));
     assert_true(warned(c, "pipeline.replicas differs: [2,1], then [1,1]"));
     assert_true(warned(c, "load.rate differs: 100, then ?"));
+    assert_true(warned(c, "load.clients differs"));
     free(c);
     json_decref(a);
     json_decref(b);
@@ -379,8 +397,9 @@ int main(void)
         cmocka_unit_test(test_distribution), cmocka_unit_test(test_shares_and_rates),
         cmocka_unit_test(test_correction),   cmocka_unit_test(test_same),
         cmocka_unit_test(test_worse),        cmocka_unit_test(test_noise_and_direction),
-        cmocka_unit_test(test_warnings),     cmocka_unit_test(test_unlike),
-        cmocka_unit_test(test_wandering),    cmocka_unit_test(test_hostile),
+        cmocka_unit_test(test_percents),     cmocka_unit_test(test_warnings),
+        cmocka_unit_test(test_unlike),       cmocka_unit_test(test_wandering),
+        cmocka_unit_test(test_hostile),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
