@@ -8,6 +8,18 @@
 
 #define TENTHS(seconds) ((int64_t)(10 * (seconds)))
 
+static void count_seconds(struct progress *p)
+{
+    p->unit = "s";
+    p->parts = 10;
+}
+
+static void count_requests(struct progress *p)
+{
+    p->unit = "requests";
+    p->parts = 0;
+}
+
 void bench_progress_open(struct bench_progress *p, FILE *to)
 {
     memset(p, 0, sizeof *p);
@@ -42,6 +54,10 @@ static void show_load(struct bench_progress *p, const struct measurement *m, con
             total = o->requests > 0 ? o->requests : TENTHS(o->duration_s);
     double p99 = (double)histogram_quantile(&t->latency, 0.99) / NS_PER_MS;
 
+    if (o->requests > 0)
+        count_requests(&p->bar);
+    else
+        count_seconds(&p->bar);
     snprintf(p->bar.note, sizeof p->bar.note, "%.1f/s, p99 %.*f ms", p->rate, p99 < 10 ? 2 : 0, p99);
     progress_update(&p->bar, phase, done, total > done ? total : done + 1, 0);
 }
@@ -57,6 +73,7 @@ void bench_progress_show(struct bench_progress *p, const struct measurement *m, 
         return;
     }
     p->bar.note[0] = 0;
+    count_seconds(&p->bar);
     snprintf(text, sizeof text, "%s%swarm-up", phase, *phase ? ", " : "");
     progress_update(&p->bar, text, TENTHS(seconds), TENTHS(fmax(m->options.warmup_s, seconds) + 0.1), 0);
 }

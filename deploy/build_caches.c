@@ -73,7 +73,11 @@ static int show(struct making *m)
             used +=
                 (size_t)snprintf(p->note + used, sizeof p->note - used, "%s%s", used ? ", " : "", j->phase);
     }
+    p->unit = "caches";
+    p->parts = WHOLE;
     progress_update(p, "build caches", (int64_t)done, (int64_t)m->n * WHOLE, NAN);
+    p->unit = NULL;
+    p->parts = 0;
     return interrupt_seen() || m->failed;
 }
 

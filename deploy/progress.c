@@ -59,6 +59,16 @@ static void draw_bar(struct progress *p, double share, const char *left, const c
     fflush(p->to);
 }
 
+/* "3 of 12 requests", "10.0 of 12.0 s" */
+static void print_line(const struct progress *p, int64_t done, int64_t total, double share)
+{
+    double parts = p->parts > 0 ? p->parts : 1;
+    int digits = p->parts > 0;
+
+    fprintf(p->to, "%s: %.*f of %.*f%s%s (%d%%) ", p->phase, digits, (double)done / parts, digits,
+            (double)total / parts, p->unit ? " " : "", p->unit ? p->unit : "", (int)(100 * share));
+}
+
 void progress_update(struct progress *p, const char *phase, int64_t done, int64_t total, double number)
 {
     double share = total > 0 ? (double)done / (double)total : 1;
@@ -77,9 +87,10 @@ void progress_update(struct progress *p, const char *phase, int64_t done, int64_
         snprintf(shown, sizeof shown, "%.4g ", number);
     if (*p->note)
         snprintf(shown + strlen(shown), sizeof shown - strlen(shown), "%s ", p->note);
-    if (p->terminal)
+    if (p->terminal) {
         draw_bar(p, share, left, shown);
-    else
-        fprintf(p->to, "%s: %lld of %lld (%d%%) %s%s\n", p->phase, (long long)done, (long long)total,
-                (int)(100 * share), shown, left);
+    } else {
+        print_line(p, done, total, share);
+        fprintf(p->to, "%s%s\n", shown, left);
+    }
 }

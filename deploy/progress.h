@@ -11,7 +11,9 @@ struct progress {
     FILE *to;
     bool terminal;
     char phase[96];
-    char note[64]; /* the caller's: shown after the number */
+    char note[64];    /* the caller's: shown after the number */
+    const char *unit; /* the caller's: of what is counted, where nobody could guess; NULL: none */
+    int parts;        /* the caller's: `done` and `total` count that many to a unit; 0: whole units */
     uint64_t phase_ns, drawn_ns;
     int64_t first; /* done when the phase began: resumed work has no rate */
 };

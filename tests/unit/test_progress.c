@@ -1,0 +1,47 @@
+/* test_progress.c - progress where there is no terminal: lines that say what they count */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "deploy/progress.h"
+
+/* The line at the end of a phase. */
+static void shows(const char *unit, int parts, int64_t total, const char *line)
+{
+    struct progress p;
+    FILE *to = tmpfile();
+    char got[256] = "";
+
+    assert_non_null(to);
+    progress_open(&p, to);
+    p.unit = unit;
+    p.parts = parts;
+    progress_update(&p, "load", total, total, NAN);
+    progress_close(&p);
+    rewind(to);
+    assert_non_null(fgets(got, sizeof got, to));
+    fclose(to);
+    assert_string_equal(got, line);
+}
+
+static void test_units(void **state)
+{
+    (void)state;
+    shows(NULL, 0, 120, "load: 120 of 120 (100%) \n");
+    shows("requests", 0, 120, "load: 120 of 120 requests (100%) \n");
+    shows("s", 10, 125, "load: 12.5 of 12.5 s (100%) \n");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_units),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
