@@ -94,6 +94,12 @@ static int check_modes(const struct bench *b, struct error *e)
         return error_set(e, FL_USAGE, "each rate is held for --duration; leave --requests out");
     if (b->against_list.n >= AGAINST_MAX)
         return error_set(e, FL_USAGE, "--against can be given %d times at most", AGAINST_MAX - 1);
+    for (int i = 0; b->trace && i < b->against_list.n; i++)
+        if (configuration_traces(b->against_list.item[i]))
+            return error_set(
+                e, FL_USAGE,
+                "--trace and --against %s exclude one another: all configurations would be traced",
+                b->against_list.item[i]);
     if (b->rounds && !b->against_list.n)
         return error_set(e, FL_USAGE, "--rounds belongs to --against");
     return FL_OK;
@@ -351,8 +357,8 @@ int command_bench(int argc, char **argv, struct error *e)
         {ARGUMENT_TEXT, "output", 0, &b.output, "FILE", "write the report as JSON", 0, 0},
         {ARGUMENT_TEXT, "report", 0, &b.page, "FILE.html", "write a page with plots, for a browser", 0, 0},
         {ARGUMENT_TEXT, "csv", 0, &b.csv, "FILE", "write perf_analyzer's columns", 0, 0},
-        {ARGUMENT_TEXT, "trace", 0, &b.trace, "FILE", "write a Chrome trace of some requests, for Perfetto",
-         0, 0},
+        {ARGUMENT_TEXT, "trace", 0, &b.trace, "FILE",
+         "write a Chrome trace of some requests, for Perfetto; not with --against traced", 0, 0},
         {ARGUMENT_NUMBER, "trace-share", 0, &b.trace_share, "X", "which share of the requests (0.01)", 1e-6,
          1},
         {ARGUMENT_FLAG, "json", 0, &b.json, NULL, "machine-readable output", 0, 0},

@@ -70,6 +70,11 @@ static double traced_share(const char *what)
     return *end || end == what + 7 || !(share > 0 && share <= 1) ? -1 : share;
 }
 
+bool configuration_traces(const char *what)
+{
+    return traced_share(what) != 0;
+}
+
 /* Another file may give the same name: then the file tells them apart. */
 static void make_label(struct configuration *c, const char *what, const struct pipeline *base)
 {

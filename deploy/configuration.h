@@ -28,6 +28,9 @@ int configuration_open(struct configuration *out, const char *what, const struct
                        struct error *e);
 void configuration_close(struct configuration *c);
 
+/* Does `what` have requests traced? */
+bool configuration_traces(const char *what);
+
 /* The pipeline of a report: file, model, model_bytes, stages, replicas, exits, caches, promise (as built),
  * promise_asked. */
 json_t *configuration_json(const struct configuration *c);

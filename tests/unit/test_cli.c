@@ -112,6 +112,8 @@ static void test_usage(void **state)
         {"bench --data x --report @/same --output @/same", 2, "given for two files"},
         {"bench --data x --trace /nowhere/x", 1, "cannot write /nowhere/x"},
         {"bench --data x --rounds 10", 2, "belongs to --against"},
+        {"bench --data x --trace @/t --against whole --against traced:0.1", 2,
+         "--against traced:0.1 exclude"},
         {"build -c x.yaml", 2, "--train and --calibrate"},
         {"status", 2, "-c P.yaml is missing"},
         {"up -c x.yaml --on slurm", 2, "local"},
