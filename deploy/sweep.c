@@ -64,11 +64,18 @@ void sweep_close(struct sweep *s)
     s->points = NULL;
 }
 
+static double offered_at(const struct sweep *s, size_t i)
+{
+    return json_number_value(json_object_get(json_array_get(s->points, i), "offered_rps"));
+}
+
 static void keep_point(struct sweep *s, const struct measurement *m)
 {
     const struct histogram *h = &m->tally->latency;
+    double offered = measurement_offered(m);
     size_t at = 0;
-    json_t *point = json_pack("{s:o, s:o, s:o, s:o, s:b, s:o, s:I, s:o}", "rate", report_rounded(m->rate, 6),
+    json_t *point = json_pack("{s:o, s:o, s:o, s:o, s:o, s:b, s:o, s:I, s:o}", "rate",
+                              report_rounded(m->rate, 6), "offered_rps", report_rounded(offered, 3),
                               "achieved_rps", report_rounded(measurement_achieved(m), 3), "p50_ms",
                               report_rounded((double)histogram_quantile(h, 0.5) / NS_PER_MS, 6), "p99_ms",
                               report_rounded((double)histogram_quantile(h, 0.99) / NS_PER_MS, 6), "valid",
@@ -76,8 +83,7 @@ static void keep_point(struct sweep *s, const struct measurement *m)
                               "errors", (json_int_t)m->tally->errors, "latency_ms", measurement_latency(h));
 
     attribution_json(m->tally->attribution, point);
-    while (at < json_array_size(s->points) &&
-           json_number_value(json_object_get(json_array_get(s->points, at), "rate")) < m->rate)
+    while (at < json_array_size(s->points) && offered_at(s, at) < offered)
         at++;
     json_array_insert_new(s->points, at, point);
 }
@@ -88,6 +94,7 @@ int sweep_point(struct sweep *s, struct measurement *m, double rate, double seco
     int rc;
 
     o.rate = rate;
+    o.seed += json_array_size(s->points); /* or all would share the luck of one draw */
     o.requests = 0;
     o.duration_s = fmax(SHORTEST_S, seconds);
     snprintf(o.phase, sizeof o.phase, "%.4g/s", rate);
@@ -159,7 +166,7 @@ int sweep_highest(struct sweep *s, struct measurement *m, double target_ms, doub
         if ((rc = sweep_point(s, m, at, s->options.duration_s, e)))
             return rc;
         if (!s->stopped && sweep_holds(m->tally, target_ms))
-            *rate = at;
+            *rate = measurement_offered(m);
         if (*rate > 0 || s->stopped || at <= least || i == CONFIRM_MAX)
             return FL_OK;
         measurement_close(m);
@@ -179,7 +186,7 @@ int sweep_print(const struct sweep *s, struct error *e)
     json_array_foreach(s->points, i, point)
     {
         const char *doubt = json_string_value(json_object_get(point, "doubt"));
-        table_cell(t, "%.1f", json_number_value(json_object_get(point, "rate")));
+        table_cell(t, "%.1f", offered_at(s, i));
         table_cell(t, "%.1f", json_number_value(json_object_get(point, "achieved_rps")));
         table_cell(t, "%.3f", json_number_value(json_object_get(point, "p50_ms")));
         table_cell(t, "%.3f", json_number_value(json_object_get(point, "p99_ms")));

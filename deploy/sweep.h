@@ -9,7 +9,7 @@ struct sweep {
     const struct configuration *of;
     struct measurement_options options; /* arrivals are Poisson when NULL; duration_s: at each rate */
     double capacity_rps;                /* answered per second with as much in flight as fills every batch */
-    json_t *points;                     /* the document's "sweep", by rate; owned */
+    json_t *points;                     /* the document's "sweep", by what was offered; owned */
     bool stopped;                       /* by `tick` */
 };
 
@@ -26,8 +26,8 @@ int sweep_point(struct sweep *s, struct measurement *m, double rate, double seco
 int sweep_to_saturation(struct sweep *s, struct measurement *m, double rate, struct error *e);
 
 /* MLPerf's server scenario: the highest Poisson rate whose p99 holds the target, by bisection with half of
- * the duration for each try, then confirmed with all of it. *m is the confirming run. *rate is 0 when even a
- * fiftieth of the capacity is too much; *m is that one then. */
+ * the duration for each try, then confirmed with all of it. *m is the confirming run, *rate what was
+ * due in it per second: 0 when even a fiftieth of the capacity is too much; *m is that one then. */
 int sweep_highest(struct sweep *s, struct measurement *m, double target_ms, double *rate, struct error *e);
 
 /* At least 99% of all that were sent were answered, and within the target: an error is a request that took

@@ -209,12 +209,35 @@ static void test_a_sweep_ends_where_the_server_does(void **state)
     assert_true(json_array_size(s.points) >= 2);
     json_array_foreach(s.points, i, point)
     {
-        double rate = json_number_value(json_object_get(point, "rate"));
-        assert_true(rate > last);
-        last = rate;
+        double due = json_number_value(json_object_get(point, "offered_rps"));
+        assert_true(due >= last);
+        assert_true(json_number_value(json_object_get(point, "rate")) <= 1.26 * s.capacity_rps);
+        last = due;
     }
-    assert_true(last <= 1.26 * s.capacity_rps);
     measurement_close(&m);
+    sweep_close(&s);
+}
+
+/* Twice the same rate: other times, so that luck does not meet all rates alike, and each is told. */
+static void test_each_rate_draws_its_own_arrivals(void **state)
+{
+    struct measurement_options o = options();
+    struct measurement m[2];
+    struct sweep s;
+    struct error e;
+    (void)state;
+
+    o.duration_s = 1;
+    assert_int_equal(sweep_open(&s, &configuration[0], &o, &e), FL_OK);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(sweep_point(&s, &m[i], 100, 1, &e), FL_OK);
+    assert_true(m[0].tally->sending_seconds != m[1].tally->sending_seconds);
+    for (int i = 0; i < 2; i++) {
+        double due = json_number_value(json_object_get(json_array_get(s.points, (size_t)i), "offered_rps"));
+        assert_true(due == (double)m[0].tally->sent || due == (double)m[1].tally->sent);
+    }
+    for (int i = 0; i < 2; i++)
+        measurement_close(&m[i]);
     sweep_close(&s);
 }
 
@@ -405,6 +428,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_server_that_dies_between_rounds, up_for_50_requests, down),
         cmocka_unit_test_setup_teardown(test_a_round_of_errors_is_the_last, up_with_errors_alone, down),
         cmocka_unit_test_setup_teardown(test_a_sweep_ends_where_the_server_does, up, down),
+        cmocka_unit_test_setup_teardown(test_each_rate_draws_its_own_arrivals, up, down),
         cmocka_unit_test_setup_teardown(test_the_highest_rate, up, down),
         cmocka_unit_test(test_errors_are_requests_that_took_for_ever),
         cmocka_unit_test_setup_teardown(test_scenarios, up, down),

@@ -130,6 +130,20 @@ static void test_a_ratio_whose_interval_is_not_known(void **state)
     json_decref(doc);
 }
 
+/* What the drawn arrivals came to, not the rate that was asked for. */
+static void test_a_sweep_shows_what_was_offered(void **state)
+{
+    json_t *doc = sample_document(3, 1000, 0.25, 0.95), *sweep = json_object_get(doc, "sweep");
+    struct error e = {0};
+    (void)state;
+
+    json_object_set_new(json_array_get(sweep, 0), "offered_rps", json_real(51.25));
+    json_object_set_new(json_array_get(sweep, 1), "offered_rps", json_real(97.75));
+    assert_int_equal(make(doc, &e), FL_OK);
+    assert_int_equal(count(">51.2/s</td>") + count(">51.3/s</td>"), 1);
+    json_decref(doc);
+}
+
 /* Nothing but the format: each part says why it is not there. */
 static void test_nothing(void **state)
 {
@@ -341,6 +355,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_everything),
         cmocka_unit_test(test_not_valid),
+        cmocka_unit_test(test_a_sweep_shows_what_was_offered),
         cmocka_unit_test(test_a_ratio_whose_interval_is_not_known),
         cmocka_unit_test(test_many_failures_are_in_the_headline),
         cmocka_unit_test(test_nothing),
