@@ -151,6 +151,8 @@ static int simulate(struct simulate *a, struct error *e)
         return error_set(e, FL_USAGE, "--rate and --closed exclude one another");
     if (a->search && (a->rate <= 0 || a->target_ms <= 0))
         return error_set(e, FL_USAGE, "--search needs --rate and --target-p99-ms");
+    if (a->target_ms > 0 && !a->search)
+        return error_set(e, FL_USAGE, "--target-p99-ms belongs to --search");
     if ((rc = arguments_load(&a->pipeline, &a->where, e)))
         return rc;
     if (a->measure)

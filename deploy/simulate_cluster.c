@@ -116,6 +116,16 @@ static int read_word(const struct parser *p, const struct yaml_entry *y, char *t
     return FL_OK;
 }
 
+/* Names of kinds above are known: a file is read from top to bottom. */
+static int read_host_name(const struct parser *p, const struct yaml_entry *y, int index)
+{
+    int rc = read_word(p, y, p->c->kind[index].name);
+    for (int i = 0; i < index && !rc; i++)
+        if (!strcmp(p->c->kind[i].name, p->c->kind[index].name))
+            rc = at(p, y, " is the name of two kinds of host: one with `count`?", y->text);
+    return rc;
+}
+
 static int set_field(const struct parser *p, const struct field *f, const struct yaml_entry *y, int index)
 {
     char *base = f->of_host ? (char *)&p->c->kind[index] : (char *)p->c;
@@ -237,7 +247,7 @@ static int take(struct parser *p, const struct yaml_entry *y)
     if (matches(y->path, "hosts.#", index))
         return start_host(p, y, index[0]);
     if (matches(y->path, "hosts.#.name", index)) {
-        int rc = read_word(p, y, p->c->kind[index[0]].name);
+        int rc = read_host_name(p, y, index[0]);
         return rc ? rc : number_hosts(p, y);
     }
     if (matches(y->path, "replicas.#", index))

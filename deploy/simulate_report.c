@@ -60,17 +60,31 @@ static double cpu_ms(const struct simulation_result *r)
     return r->throughput > 0 ? busy / r->throughput * 1e3 : 0;
 }
 
-static int hosts_used(const struct simulate_report *r)
+static bool is_used(const struct simulation_result *x, int host)
 {
-    const struct simulation_result *x = result(r);
-    int n = 0;
-    for (int h = 0; h < r->search->cluster->n_hosts; h++)
-        for (int i = 0; i < x->n_processes; i++)
-            if (x->process[i].host == h) {
-                n++;
-                break;
-            }
-    return n;
+    for (int i = 0; i < x->n_processes; i++)
+        if (x->process[i].host == host)
+            return true;
+    return false;
+}
+
+/* Over all cells. */
+static long long hosts_used(const struct simulate_report *r)
+{
+    const struct cluster *c = r->search->cluster;
+    long long n = 0;
+    for (int h = 0; h < c->n_hosts; h++)
+        n += is_used(result(r), h);
+    return n * c->cells;
+}
+
+static long long cores_there(const struct simulate_report *r)
+{
+    const struct cluster *c = r->search->cluster;
+    long long n = 0;
+    for (int h = 0; h < c->n_hosts; h++)
+        n += is_used(result(r), h) ? cluster_kind_of(c, h)->host.cores : 0;
+    return n * c->cells;
 }
 
 /* ---- JSON ---- */
@@ -172,8 +186,7 @@ static int print_json(const struct simulate_report *r, struct error *e)
         json_array_append_new(sweep, load_json(r, i));
     root = json_pack(
         "{s:s, s:i, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:i, s:I, "
-        "s:I, "
-        "s:o, s:I, s:o}",
+        "s:I, s:I, s:o, s:I}",
         "format", "freezeline-simulation", "version", 1, "offered_rps",
         report_rounded(s->offered[s->n_results - 1] * s->cluster->cells, 3), "achieved_rps",
         report_rounded(x->throughput * s->cluster->cells, 3), "simulated", (json_int_t)x->arrived, "answered",
@@ -182,9 +195,10 @@ static int print_json(const struct simulate_report *r, struct error *e)
         report_rounded(x->in_system, 4), "latency_ms", latency_json(x), "exits", exits_json(r),
         "exits_not_measured", unmeasured_json(&s->shape), "stages", stages_json(r), "processes",
         processes_json(r), "hosts", hosts_json(r), "cells", s->cluster->cells, "hosts_used",
-        (json_int_t)hosts_used(r) * s->cluster->cells, "cores_used", (json_int_t)s->cores * s->cluster->cells,
-        "cpu_ms_per_request", report_rounded(cpu_ms(x), 6), "events", (json_int_t)s->events,
-        "events_per_second", report_rounded(s->cpu_s > 0 ? (double)s->events / s->cpu_s : 0, 0));
+        (json_int_t)hosts_used(r), "cores_there", (json_int_t)cores_there(r), "cores_used",
+        (json_int_t)s->cores * s->cluster->cells, "cpu_ms_per_request", report_rounded(cpu_ms(x), 6),
+        "events",
+        (json_int_t)s->events); /* nothing that was not computed: the same seed gives the same bytes */
     if (root && s->n_results > 1) {
         json_object_set(root, "sweep", sweep);
         json_object_set_new(root, "saturation_rps", report_rounded(s->saturation * s->cluster->cells, 3));
@@ -298,6 +312,18 @@ static int print_hosts(const struct simulate_report *r, struct error *e)
     return rc;
 }
 
+/* Processes may want more cores than their hosts have: then they share them. */
+static void print_cores(const struct simulate_report *r)
+{
+    long long want = (long long)r->search->cores * r->search->cluster->cells, there = cores_there(r),
+              hosts = hosts_used(r);
+    if (want > there)
+        printf(": processes for %lld cores share the %lld of %lld host%s", want, there, hosts,
+               hosts > 1 ? "s" : "");
+    else
+        printf(": %lld cores on %lld host%s", want, hosts, hosts > 1 ? "s" : "");
+}
+
 static void print_summary(const struct simulate_report *r)
 {
     const struct search *s = r->search;
@@ -312,9 +338,7 @@ static void print_summary(const struct simulate_report *r)
         printf("%d%s", s->shape.replicas[i], i + 1 < s->shape.n_stages ? "," : "");
     if (r->target_ms > 0)
         printf(" are the fewest found for p99 <= %.3f ms", r->target_ms);
-    printf(": %lld cores on %lld host%s", (long long)s->cores * s->cluster->cells,
-           (long long)hosts_used(r) * s->cluster->cells,
-           hosts_used(r) > 1 || s->cluster->cells > 1 ? "s" : "");
+    print_cores(r);
     if (s->cluster->cells > 1)
         printf(" in %d cells (tables above: of one)", s->cluster->cells);
     printf("; %.3f ms of CPU per request\n", cpu_ms(x));

@@ -95,6 +95,7 @@ static void check_measured(struct harness *h)
 static void test_measure_and_predict(void **state)
 {
     struct harness *h = harness_new(NULL, yaml);
+    static char first[sizeof output];
     json_error_t problem;
     json_t *root, *latency;
     (void)state;
@@ -116,6 +117,12 @@ static void test_measure_and_predict(void **state)
                 json_number_value(json_object_get(latency, "p50")));
     assert_int_equal(json_array_size(json_object_get(root, "stages")), 2);
     json_decref(root);
+    tool_ok(h, "simulate", "--measured @/m.json --rate 50 --requests 5000 --json");
+    snprintf(first, sizeof first, "%s", output);
+    tool_ok(h, "simulate", "--measured @/m.json --rate 50 --requests 5000 --json");
+    assert_string_equal(output, first); /* the same seed */
+    tool_ok(h, "simulate", "--measured @/m.json --rate 50 --requests 500 --replicas 8,8");
+    assert_non_null(strstr(output, "processes for 17 cores share the ")); /* with the broker's */
     tool_ok(h, "simulate", "--measured @/m.json --sweep --requests 2000 --replicas 2,1");
     assert_non_null(strstr(output, "saturation:"));
     assert_int_equal(tool(h, "simulate", "--measured @/m.json --rate 5 --replicas 2,1,1"), 2);

@@ -121,6 +121,7 @@ static void test_usage(void **state)
         {"simulate -c x.yaml --measured m.json", 2, "--sweep"},
         {"simulate -c x.yaml --measured m.json --rate 3 --closed 3", 2, "exclude"},
         {"simulate -c x.yaml --measured m.json --rate 3 --search", 2, "--target-p99-ms"},
+        {"simulate -c x.yaml --measured m.json --rate 3 --target-p99-ms 5", 2, "belongs to --search"},
         {"simulate -c configs/demo/demo.yaml --measured @/absent.json --rate 3", 1, "absent.json: "},
     };
     (void)state;

@@ -191,6 +191,7 @@ static void test_cluster_refusals(void **unused)
         {"hosts: [{name: a}]\nreplicas: 3", "c.yaml:2:11"},
         {"hosts: [{name: a}]\nstages: [{hosts: [b]}]", "b is no host"},
         {"hosts: [{name: a}]\nprocesses: {mtbf_hour: 3}", "mtbf_hours"},
+        {"hosts: [{name: a}, {name: b}, {name: a}]", "c.yaml:1:38: a is the name of two"},
         {"hosts: [{name: a}", "c.yaml"},
     };
     struct cluster *c = malloc(sizeof *c);
