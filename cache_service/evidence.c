@@ -95,23 +95,6 @@ int evidence_take(struct evidence *out, const struct evidence *from, const int32
     return FL_OK;
 }
 
-bool evidence_same(const struct evidence *a, const struct evidence *b)
-{
-    size_t n = (size_t)a->points;
-    if (memcmp(a->model, b->model, sizeof a->model) != 0 || a->n_exits != b->n_exits ||
-        a->points != b->points || (a->truth == NULL) != (b->truth == NULL))
-        return false;
-    for (int k = 0; k < a->n_exits; k++) {
-        const struct evidence_exit *x = &a->exit[k], *y = &b->exit[k];
-        if (strcmp(x->name, y->name) != 0 || strcmp(x->kind, y->kind) != 0 ||
-            memcmp(x->label, y->label, n * sizeof *x->label) != 0 ||
-            memcmp(x->confidence, y->confidence, n * sizeof *x->confidence) != 0)
-            return false;
-    }
-    return memcmp(a->full, b->full, n * sizeof *a->full) == 0 &&
-           (a->truth == NULL || memcmp(a->truth, b->truth, n * sizeof *a->truth) == 0);
-}
-
 /* --- files --- */
 
 /* Where each part of the file goes to or comes from, in the file's order. */

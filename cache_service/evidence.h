@@ -37,8 +37,6 @@ int evidence_new(struct evidence *out, int n_exits, int64_t points, bool truth);
 void evidence_release(struct evidence *ev);
 /* Rows row[0..n) of `from`, which may repeat. FL_NOMEM. */
 int evidence_take(struct evidence *out, const struct evidence *from, const int32_t *row, int64_t n);
-/* The same exits, verdicts and answers; times and placement may differ. */
-bool evidence_same(const struct evidence *a, const struct evidence *b);
 
 /* XXH3-64 of all of it as a file. FL_NOMEM. */
 int evidence_digest(const struct evidence *ev, uint64_t *out);

@@ -75,11 +75,10 @@ static int evidence_path(char path[STATE_PATH_BYTES], const struct build *b, int
 static int gather_kind(struct build *b, int k, struct error *e)
 {
     struct promising in = {b->pipeline, b->graph, &b->place, b->calibrate_data, &b->calibrate, b->made[k]};
-    char path[STATE_PATH_BYTES], last[64];
+    char path[STATE_PATH_BYTES];
     int column = 0, rc;
 
-    snprintf(last, sizeof last, PROMISED_EVIDENCE "-%s", kinds_name[k]);
-    if ((rc = evidence_path(path, b, k, e)) || (rc = promised_gather(&b->evidence[k], &in, last, e)))
+    if ((rc = evidence_path(path, b, k, e)) || (rc = promised_gather(&b->evidence[k], &in, false, e)))
         return rc;
     for (int i = 0; i < b->place.n_exits; i++) {
         struct kinds_entry *x = &b->contest.entry[i][k];
@@ -136,7 +135,7 @@ static int take_only(struct build *b, struct error *e)
         if (!(rc = evidence_path(path, b, k, e)))
             unlink(path); /* of caches that may be no more */
     }
-    return rc ? rc : promised_gather(&b->promised.evidence, &in, PROMISED_EVIDENCE, e);
+    return rc ? rc : promised_gather(&b->promised.evidence, &in, false, e);
 }
 
 /* Thresholds of all exits together; exits that do not pay lose their cache. Without a promise caches have

@@ -5,12 +5,17 @@
  */
 #include "exit_times.h"
 
+#include <errno.h>
+#include <jansson.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "stages/descriptor.h"
 #include "stages/exec.h"
+#include "state.h"
 
 #define WARM_UP 5
 #define RUNS    60
@@ -121,4 +126,46 @@ int exit_times_measure(struct exit_times *out, const struct pipeline *p, const s
     free(s.made);
     exec_free(s.exec);
     return rc;
+}
+
+/* ---- files ---- */
+
+int exit_times_load(struct exit_times *out, const char *path, int n)
+{
+    json_t *root = json_load_file(path, 0, NULL), *before = json_object_get(root, "before"),
+           *lookup = json_object_get(root, "lookup");
+    bool ok = json_array_size(before) == (size_t)n && json_array_size(lookup) == (size_t)n;
+
+    *out = (struct exit_times){.network_ms = json_number_value(json_object_get(root, "network_ms"))};
+    for (int i = 0; ok && i < n; i++) {
+        ok = json_is_number(json_array_get(before, (size_t)i)) &&
+             json_is_number(json_array_get(lookup, (size_t)i));
+        out->before[i] = json_number_value(json_array_get(before, (size_t)i));
+        out->lookup[i] = json_number_value(json_array_get(lookup, (size_t)i));
+    }
+    json_decref(root);
+    return ok ? FL_OK : FL_NOT_FOUND;
+}
+
+int exit_times_save(const struct exit_times *t, const char *path, int n, struct error *e)
+{
+    char beside[STATE_PATH_BYTES + 8];
+    json_t *before = json_array(), *lookup = json_array(), *root;
+    int failed;
+
+    for (int i = 0; i < n; i++) {
+        json_array_append_new(before, json_real(t->before[i]));
+        json_array_append_new(lookup, json_real(t->lookup[i]));
+    }
+    root = json_pack("{s:f, s:o, s:o}", "network_ms", t->network_ms, "before", before, "lookup", lookup);
+    if (!root)
+        return error_set(e, FL_NOMEM, "no memory to write %s", path);
+    snprintf(beside, sizeof beside, "%s.part", path);
+    failed = json_dump_file(root, beside, JSON_INDENT(2)) || rename(beside, path);
+    json_decref(root);
+    if (!failed)
+        return FL_OK;
+    error_set(e, FL_IO, "cannot write %s: %s", path, strerror(errno));
+    unlink(beside);
+    return FL_IO;
 }

@@ -18,4 +18,9 @@ int exit_times_measure(struct exit_times *out, const struct pipeline *p, const s
                        const struct placement *place, struct cache *const *cache,
                        const struct extracted *data, struct error *e);
 
+/* A file of them, for the first n exits. FL_NOT_FOUND when it cannot be read, or is not one of n exits. */
+int exit_times_load(struct exit_times *out, const char *path, int n);
+/* Atomically. */
+int exit_times_save(const struct exit_times *t, const char *path, int n, struct error *e);
+
 #endif

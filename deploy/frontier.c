@@ -74,7 +74,7 @@ static int ask(struct source *s, struct run *r, struct error *e)
 
     for (int k = 0; k < s->built.n_exits && !rc; k++)
         rc = load_cache(s, r, k, e);
-    if (rc || (rc = promised_gather(&s->on_data, &p, NULL, e)))
+    if (rc || (rc = promised_gather(&s->on_data, &p, true, e)))
         return rc;
     for (int k = 0; k < s->on_data.n_exits; k++) {
         double *before = &r->before[find_exit(in->placement, s->on_data.exit[k].name)];

@@ -5,8 +5,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
 
 #include "cache_service/shuffle.h"
+#include "machine.h"
 #include "report.h"
 #include "state.h"
 #include "table.h"
@@ -113,46 +115,53 @@ static int gather(struct evidence *ev, const struct promising *in, struct error 
     return rc;
 }
 
-/* Times come from the last build where that had the very same evidence, so that a build that is repeated
- * gives the same thresholds. */
-static int find_times(struct evidence *ev, const struct promising *in, const char *last, struct error *e)
+/* Where times are kept that decide the order of thresholds: they would be others in each build, and so would
+ * the thresholds. The name is made of what they depend on: verdicts, kernels, processor. `ev` has no times
+ * yet. */
+static int times_path(char path[STATE_PATH_BYTES], const struct evidence *ev, const struct pipeline *p,
+                      struct error *e)
 {
-    struct evidence old;
-    struct exit_times times;
-    bool same = false;
-    char path[STATE_PATH_BYTES];
-    int rc = last ? state_path(path, in->pipeline, e, "build/%s", last) : FL_OK;
+    json_t *machine = machine_json();
+    const char *cpu = json_string_value(json_object_get(machine, "cpu"));
+    uint64_t key;
+    int rc = evidence_digest(ev, &key) ? error_set(e, FL_NOMEM, "no memory") : FL_OK;
 
-    if (rc)
+    key = XXH3_64bits_withSeed(p->kernels, strlen(p->kernels), key);
+    if (cpu)
+        key = XXH3_64bits_withSeed(cpu, strlen(cpu), key);
+    json_decref(machine);
+    if (rc || (rc = state_path(path, p, e, "build/times")) || (rc = state_make(path, e)))
         return rc;
-    if (last && !evidence_load(&old, path, ev->model, NULL)) {
-        same = evidence_same(ev, &old);
-        for (int k = 0; k < ev->n_exits && same; k++) {
-            ev->exit[k].before = old.exit[k].before;
-            ev->exit[k].lookup = old.exit[k].lookup;
-        }
-        evidence_release(&old);
+    return state_path(path, p, e, "build/times/%016llx.json", (unsigned long long)key);
+}
+
+static int find_times(struct evidence *ev, const struct promising *in, bool anew, struct error *e)
+{
+    struct exit_times times;
+    char path[STATE_PATH_BYTES] = "";
+    int n = in->place->n_exits, rc = anew ? FL_OK : times_path(path, ev, in->pipeline, e);
+
+    if (!rc && (anew || exit_times_load(&times, path, n))) {
+        rc = exit_times_measure(&times, in->pipeline, in->graph, in->place, in->cache, in->extracted, e);
+        if (!rc && !anew)
+            rc = exit_times_save(&times, path, n, e);
     }
-    if (same)
-        return FL_OK;
-    if ((rc = exit_times_measure(&times, in->pipeline, in->graph, in->place, in->cache, in->extracted, e)))
-        return rc;
-    for (int i = 0, k = 0; i < in->place->n_exits; i++) {
+    for (int i = 0, k = 0; !rc && i < n; i++) {
         if (!in->cache[i])
             continue;
         ev->exit[k].before = times.before[i];
         ev->exit[k++].lookup = times.lookup[i];
     }
-    return FL_OK;
+    return rc;
 }
 
-int promised_gather(struct evidence *out, const struct promising *in, const char *last, struct error *e)
+int promised_gather(struct evidence *out, const struct promising *in, bool anew, struct error *e)
 {
     int rc;
 
     memset(out, 0, sizeof *out);
     rc = gather(out, in, e);
-    return rc ? rc : find_times(out, in, last, e);
+    return rc ? rc : find_times(out, in, anew, e);
 }
 
 /* --- thresholds --- */

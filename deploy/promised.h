@@ -32,9 +32,10 @@ struct promise_terms promised_terms(const struct pipeline *p);
 int promised_possible(const struct pipeline *p, const struct dataset *data, int64_t distinct,
                       struct error *e);
 /* What the caches say about the calibration set, in a random order that is the same for all caches, and their
- * times: those in STATE/build/LAST where that has the very same verdicts; measured otherwise, or with NULL.
- * Release with evidence_release in any case. */
-int promised_gather(struct evidence *out, const struct promising *in, const char *last, struct error *e);
+ * times: those in STATE/build/times where they were measured with the very same verdicts on such a machine;
+ * measured otherwise, and kept there at once, so that a build that is repeated or resumed gives the same
+ * thresholds. `anew`: measured in any case, and not kept. Release with evidence_release in any case. */
+int promised_gather(struct evidence *out, const struct promising *in, bool anew, struct error *e);
 /* From out->evidence, which the caller has gathered: thresholds into the caches (each is replaced by one with
  * its threshold, or freed, NULL, where it is not placed), and the evidence into STATE/build/evidence. */
 int promised_make(struct promised *out, const struct promising *in, struct error *e);

@@ -5,6 +5,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 #include <jansson.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -255,6 +256,38 @@ static void caches_serve_where_they_were_built(void **state)
     assert_non_null(strstr(output, "the promise was made for caches at exit b too"));
 }
 
+/* The times that decide the order of thresholds outlive a build that cannot end. */
+static void times_are_kept_at_once(void **state)
+{
+    char more[128];
+    json_t *root, *kept, *exit;
+    FILE *f;
+    size_t i;
+    (void)state;
+    snprintf(more, sizeof more, "--set state=%s/timed", folder);
+    assert_int_equal(shell("mkdir -p %s/timed/caches/manifest.json/full"), 0);
+    assert_int_equal(build(more, 600, 1), 1);
+    snprintf(more, sizeof more, "cat %s/timed/build/times/*.json", folder);
+    f = popen(more, "r");
+    assert_non_null(f);
+    kept = json_loadf(f, JSON_DISABLE_EOF_CHECK, NULL);
+    assert_int_equal(pclose(f), 0);
+    assert_non_null(kept);
+    assert_int_equal(shell("rm -r %s/timed/caches/manifest.json"), 0);
+    snprintf(more, sizeof more, "--set state=%s/timed", folder);
+    assert_int_equal(build(more, 600, 0), 0);
+    root = parsed();
+    json_array_foreach(json_object_get(json_object_get(root, "promise"), "exits"), i, exit)
+    {
+        double lookup = json_number_value(json_array_get(json_object_get(kept, "lookup"), i));
+        assert_true(lookup > 0 && fabs(number(exit, "lookup_time") - lookup) < 1e-6);
+    }
+    assert_int_equal(i, json_array_size(json_object_get(kept, "lookup")));
+    assert_int_equal(shell("test $(ls %s/timed/build/times | wc -l) = 1 && rm -r %s/timed"), 0);
+    json_decref(root);
+    json_decref(kept);
+}
+
 /* Of an exit, the entry of `kinds` that won. */
 static const char *winner(const json_t *kinds, const char *exit, int *entries)
 {
@@ -447,6 +480,7 @@ int main(void)
         cmocka_unit_test(what_was_promised_is_what_is_told),
         cmocka_unit_test(builds_do_not_mix),
         cmocka_unit_test(caches_serve_where_they_were_built),
+        cmocka_unit_test(times_are_kept_at_once),
         cmocka_unit_test(what_cannot_be_promised_is_refused),
         cmocka_unit_test(kinds_are_compared),
         cmocka_unit_test(frontier_is_drawn),
