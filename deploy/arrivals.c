@@ -222,3 +222,8 @@ double arrivals_rate(const struct arrivals *a)
 {
     return a->rate;
 }
+
+double arrivals_steady_rate(const struct arrivals *a)
+{
+    return a->kind == TRACE ? fmin(fmin(a->rate, (double)a->n), ARRIVALS_MAX_RATE) : a->rate;
+}

@@ -37,5 +37,7 @@ bool arrivals_next(struct arrivals *a, uint64_t *due_ns);
 const char *arrivals_name(const struct arrivals *a);
 /* Requests per second, in the mean; of a trace over its length. */
 double arrivals_rate(const struct arrivals *a);
+/* The same, but of a trace over a second at least: a burst alone is no rate to hold. */
+double arrivals_steady_rate(const struct arrivals *a);
 
 #endif

@@ -44,7 +44,8 @@ struct load {
     struct warmup *warmup;
     int64_t in_flight, counted; /* counted: requests that were sent and count */
     int64_t moves;              /* requests sent and answers taken */
-    uint64_t start_ns;          /* of the schedule */
+    uint64_t start_ns;          /* of it all */
+    uint64_t schedule_ns;       /* the times of arrivals are after this */
     uint64_t begin_ns;          /* of what counts; 0 during the warm-up */
     uint64_t due_ns;            /* of the next request */
     uint64_t heard_ns;          /* the last answer, or when there was last nothing to wait for */
@@ -76,10 +77,11 @@ static bool open_loop(const struct load *l)
 
 static void schedule_next(struct load *l)
 {
+    bool warming = l->o->warming && !l->begin_ns;
     uint64_t at;
 
-    if (arrivals_next(l->o->arrivals, &at))
-        l->due_ns = l->start_ns + at;
+    if (arrivals_next(warming ? l->o->warming : l->o->arrivals, &at))
+        l->due_ns = l->schedule_ns + at;
     else
         l->over = true;
 }
@@ -91,6 +93,10 @@ static void begin_counting(struct load *l, uint64_t now)
     l->out->warmup_s = (double)(now - l->start_ns) / NS_PER_S;
     if (l->o->begun)
         l->o->begun(l->o->arg);
+    if (l->o->warming) {
+        l->schedule_ns = clock_ns();
+        schedule_next(l);
+    }
 }
 
 static bool sending(const struct load *l)
@@ -328,7 +334,7 @@ static int drive(struct load *l, struct error *e)
 {
     int rc = FL_OK;
 
-    l->start_ns = l->due_ns = l->heard_ns = clock_ns();
+    l->start_ns = l->schedule_ns = l->due_ns = l->heard_ns = clock_ns();
     if (open_loop(l))
         schedule_next(l);
     if (l->o->warmup_s <= 0)

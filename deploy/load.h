@@ -24,7 +24,8 @@ struct load_options {
     const struct dataset *data;
     struct traffic *traffic;
     struct arrivals *arrivals; /* NULL: closed loop */
-    int closed;                /* requests in flight */
+    struct arrivals *warming; /* of the warm-up, so that none of `arrivals` goes by in it; NULL: `arrivals` */
+    int closed;               /* requests in flight */
     int group;            /* closed loop: so many at once, when the last such group is complete; 0: singly */
     double duration_s;    /* of what is counted: stop sending then; 0: only by `requests` or the trace */
     int64_t requests;     /* stop sending after so many that count; 0: only by duration */

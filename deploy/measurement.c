@@ -39,6 +39,16 @@ static void note_time(struct measurement *m)
     strftime(m->started, sizeof m->started, "%Y-%m-%dT%H:%M:%SZ", &utc);
 }
 
+/* A trace begins when the server is warm: until then as many requests come, one independent of the other. */
+static int warming(struct arrivals **out, const struct arrivals *arrivals,
+                   const struct measurement_options *o, struct error *e)
+{
+    *out = NULL;
+    if (!arrivals || strcmp(arrivals_name(arrivals), "trace") != 0 || o->warmup_s <= 0)
+        return FL_OK;
+    return arrivals_new(out, "poisson", arrivals_steady_rate(arrivals), o->seed, e);
+}
+
 static int load(struct measurement *m, struct traffic *traffic, struct arrivals *arrivals, struct error *e)
 {
     const struct measurement_options *o = &m->options;
@@ -63,7 +73,9 @@ static int load(struct measurement *m, struct traffic *traffic, struct arrivals 
     m->rate = arrivals ? arrivals_rate(arrivals) : 0;
     if (o->watch && !m->of->whole && (rc = watch_start(&m->watch, m->of->pipeline, e)))
         return rc;
-    rc = load_run(m->tally, &m->outcome, &to, e);
+    if (!(rc = warming(&to.warming, arrivals, o, e)))
+        rc = load_run(m->tally, &m->outcome, &to, e);
+    arrivals_free(to.warming);
     if (o->trace_share > 0)
         target_trace(m->of->target, 0);
     watch_stop(m->watch);
@@ -196,7 +208,7 @@ void measurement_judge(struct measurement *m)
     if (t->answered && (double)t->errors > ERROR_SHARE * (double)t->sent)
         doubt(m, "%.1f%% of the requests failed; latency tells of the others alone",
               100 * (double)t->errors / (double)t->sent);
-    if (m->outcome.drifting && strcmp(m->arrivals, "mmpp") && strcmp(m->arrivals, "trace")) /* they may */
+    if (m->outcome.drifting && strcmp(m->arrivals, "mmpp") != 0) /* whose bursts are no drift */
         doubt(m, "latency still changed after %.0f s of warm-up", m->outcome.warmup_s);
     if (t->answered) {
         judge_lateness(m);

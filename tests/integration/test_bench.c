@@ -197,6 +197,32 @@ static void test_a_comparison_with_a_broker_that_dies(void **state)
     harness_free(h);
 }
 
+static void test_a_recorded_trace_is_sent_whole(void **state)
+{
+    struct harness *h = open_world();
+    char times[HARNESS_PATH + 32], spec[HARNESS_PATH + 64];
+    json_t *root;
+    FILE *f;
+    int bench;
+    (void)state;
+
+    snprintf(times, sizeof times, "%s/times.csv", harness_dir(h));
+    snprintf(spec, sizeof spec, "trace:%s", times);
+    f = fopen(times, "w");
+    assert_non_null(f);
+    for (int i = 0; i <= 100; i++)
+        fprintf(f, "%g\n", i / 200.0);
+    fclose(f);
+    harness_pipeline_up(h);
+    bench = start(h, (const char *const[]){"--arrivals", spec, "--output", output, NULL});
+    assert_int_equal(harness_wait(h, bench), 0);
+    root = document();
+    assert_int_equal(json_integer_value(json_object_get(root, "sent")), 101);
+    assert_true(json_integer_value(json_object_get(json_object_get(root, "load"), "warmup_requests")) > 0);
+    json_decref(root);
+    harness_free(h);
+}
+
 static void test_a_full_disk(void **state)
 {
     struct harness *h = open_world();
@@ -332,6 +358,7 @@ int main(void)
         cmocka_unit_test(test_a_worker_that_dies_is_an_event),
         cmocka_unit_test(test_a_broker_that_dies_leaves_a_partial_report),
         cmocka_unit_test(test_a_comparison_with_a_broker_that_dies),
+        cmocka_unit_test(test_a_recorded_trace_is_sent_whole),
         cmocka_unit_test(test_a_full_disk),
         cmocka_unit_test(test_a_trace),
         cmocka_unit_test(test_another_model),

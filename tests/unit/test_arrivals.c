@@ -145,6 +145,11 @@ static void test_trace(void **state)
     assert_false(arrivals_next(a, &due));
     assert_string_equal(arrivals_name(a), "trace");
     assert_true(fabs(arrivals_rate(a) - 3 / 1.75) < 1e-12);
+    assert_true(arrivals_steady_rate(a) == arrivals_rate(a));
+    arrivals_free(a);
+    assert_int_equal(trace(&a, "1\n1.001\n1.002\n", 14, &e), FL_OK);
+    assert_true(fabs(arrivals_rate(a) - 1000) < 1e-6);
+    assert_true(arrivals_steady_rate(a) == 3); /* three requests at once are no 1,000 a second */
     arrivals_free(a);
 }
 

@@ -400,6 +400,8 @@ static void test_a_trace_ends(void **state)
 {
     char path[64], spec[80];
     struct fake_behaviour does = {0};
+    struct arrivals *warming;
+    struct error e;
     FILE *f;
     (void)state;
 
@@ -418,6 +420,15 @@ static void test_a_trace_ends(void **state)
     run((struct load_options){.warmup_s = 10});
     assert_int_equal(tally->sent, 0);
     assert_non_null(strstr(outcome.cut_short, "warming up"));
+    close_all();
+    open_all(&does, spec, 0, "order");
+    assert_int_equal(arrivals_new(&warming, "poisson", 500, 1, &e), FL_OK);
+    run((struct load_options){.warmup_s = 10, .warming = warming}); /* loses nothing of it */
+    assert_int_equal(tally->answered, 25);
+    assert_true(outcome.warmup_requests >= 3 * 32);
+    assert_true(tally->sending_seconds >= 24 * 0.004 - 1e-6 && tally->sending_seconds < 24 * 0.004 + 0.01);
+    assert_string_equal(outcome.cut_short, "");
+    arrivals_free(warming);
     close_all();
     unlink(path);
 }
