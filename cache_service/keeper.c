@@ -43,7 +43,14 @@ void keeper_adopt(struct keeper *k, struct snapshot *s)
 
 void keeper_log_refused(const char *text)
 {
-    log_warn("cache not used: %s", text);
+    log_error("cache not used: %s", text);
+}
+
+/* What is in use is newer, or the same and complete. */
+static bool up_to_date(const struct keeper *k, const struct snapshot *s)
+{
+    int order = k->current ? manifest_compare(&s->manifest, &k->current->manifest) : 1;
+    return order < 0 || (order == 0 && snapshot_whole(k->current));
 }
 
 static void load_file(struct keeper *k, const char *manifest)
@@ -56,7 +63,7 @@ static void load_file(struct keeper *k, const char *manifest)
             log_warn("caches not used: %s", e.text);
         return;
     }
-    if (k->current && manifest_compare(&s->manifest, &k->current->manifest) <= 0) {
+    if (up_to_date(k, s)) {
         snapshot_free(s);
         return;
     }
@@ -78,7 +85,7 @@ static void save(struct keeper *k, uint64_t now)
 {
     struct error e = {0};
     k->save_ns = now + SAVE_NS;
-    if (!k->dirty || !k->current || k->current->manifest.generation == 0)
+    if (!k->dirty || !k->current || k->current->manifest.generation == 0 || !snapshot_whole(k->current))
         return;
     k->dirty = false;
     if (mkdir(k->dir, 0755) && errno != EEXIST)

@@ -30,6 +30,8 @@ static int publish(struct keeper *k, const struct manifest *known, const char *w
 {
     struct snapshot *s = k->current;
     int rc;
+    if (!snapshot_whole(s))
+        return FL_OK; /* nothing that others could use */
     if (known && store_id_compare(known->applied, s->manifest.applied) > 0) {
         /* What was applied to the caches that are replaced stays applied. Snapshots are immutable: make
          * another. */
@@ -100,7 +102,8 @@ static int follow(struct keeper *k, struct error *e)
     order = manifest_compare(&k->current->manifest, &head);
     if (order > 0)
         return publish(k, &head, "newer than what Redis had", e);
-    if (order < 0 || store_id_compare(k->current->manifest.applied, head.applied))
+    if (order < 0 || !snapshot_whole(k->current) ||
+        store_id_compare(k->current->manifest.applied, head.applied))
         return load_from_redis(k, e);
     return FL_OK;
 }

@@ -216,6 +216,7 @@ static void fill_heartbeat(struct service *s, struct heartbeat *h, uint64_t now)
 {
     struct lookups_counters l = lookups_counters(s->lookups);
     struct keeper_counters k = keeper_counters(s->keeper);
+    const struct snapshot *used = lookups_snapshot(s->lookups);
     *h = (struct heartbeat){.incarnation = s->hello.incarnation,
                             .worker_ns = now,
                             .jobs = k.applied,
@@ -227,6 +228,7 @@ static void fill_heartbeat(struct service *s, struct heartbeat *h, uint64_t now)
                             .epoch = k.epoch,
                             .queued = k.queued,
                             .redis_up = k.redis_up,
+                            .caches = used ? (uint32_t)snapshot_caches(used) : 0,
                             .clock_error_ns = offset_error_ns(&s->broker.offset)};
 }
 

@@ -57,6 +57,22 @@ int snapshot_caches(const struct snapshot *s)
     return n;
 }
 
+bool snapshot_whole(const struct snapshot *s)
+{
+    for (int i = 0; s->manifest.promised && i < s->manifest.n_exits; i++)
+        if (s->manifest.exit[i].file[0] && !s->cache[i])
+            return false;
+    return true;
+}
+
+static void drop_caches(struct snapshot *s)
+{
+    for (int i = 0; i < s->manifest.n_exits; i++) {
+        cache_free(s->cache[i]);
+        s->cache[i] = NULL;
+    }
+}
+
 int snapshot_check_cache(const struct manifest *m, int i, const struct cache *c, struct error *e)
 {
     if (cache_info(c).digest == m->exit[i].digest)
@@ -99,6 +115,11 @@ int snapshot_load(struct snapshot **out, const char *dir, const char *manifest, 
             s->cache[i] = NULL;
             refused(why.text);
         }
+    }
+    if (!snapshot_whole(s)) {
+        drop_caches(s);
+        refused(
+            "the promise was made for all caches together: none is used until freezeline build ran again");
     }
     *out = s;
     return FL_OK;

@@ -25,8 +25,10 @@ void snapshot_free(struct snapshot *s); /* drops one reference; NULL is fine */
 int snapshot_exit(const struct snapshot *s, const char *name); /* -1 = no such exit */
 uint64_t snapshot_epoch(const struct snapshot *s);             /* the newest of its caches */
 int snapshot_caches(const struct snapshot *s);
+/* Under a promise every cache that the manifest names is there: it was made for all of them together. */
+bool snapshot_whole(const struct snapshot *s);
 
-/* Called for each cache file that is refused; the others are used. */
+/* Called for each cache file that is refused. The others are used, but under a promise none is. */
 typedef void (*snapshot_refused)(const char *text);
 
 /* FL_STALE when c was not read from the bytes that the manifest means. */

@@ -145,7 +145,14 @@ int store_load(struct store *s, struct snapshot **out, const struct snapshot *mi
     for (int i = 0; !rc && i < m.n_exits; i++)
         *damaged += take_cache(loaded, i, r->element[i + 1], mine, keys[i], refused);
     freeReplyObject(r);
-    if (!rc)
+    if (!rc && !snapshot_whole(loaded))
+        rc = error_set(
+            e, FL_CORRUPT,
+            "a cache in Redis is refused and the promise was made for all of them together: none is "
+            "taken from there; run freezeline build again");
+    if (rc)
+        snapshot_free(loaded);
+    else
         *out = loaded;
     return rc;
 }

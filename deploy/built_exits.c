@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cache_service/snapshot.h"
 #include "state.h"
 
 int built_exit_check(const struct manifest_exit *of, const struct origin *now, struct error *e)
@@ -47,6 +48,21 @@ static int check_all(const struct manifest *m, const struct model_shape *model, 
     return FL_OK;
 }
 
+/* A service would answer from none of them. */
+static int check_promised_files(const struct manifest *m, const struct pipeline *p, struct error *e)
+{
+    char path[STATE_PATH_BYTES];
+    int rc = state_path(path, p, e, "caches");
+
+    for (int i = 0; m->promised && !rc && i < m->n_exits; i++) {
+        struct cache *c = NULL;
+        if (m->exit[i].file[0])
+            rc = snapshot_load_cache(&c, m, i, path, e);
+        cache_free(c);
+    }
+    return rc;
+}
+
 int built_exits_check(const struct model_shape *model, const struct pipeline *p, struct error *e)
 {
     struct manifest *m = malloc(sizeof *m);
@@ -57,6 +73,8 @@ int built_exits_check(const struct model_shape *model, const struct pipeline *p,
         rc = manifest_load(m, path, e);
     if (!rc)
         rc = check_all(m, model, e);
+    if (!rc && (rc = check_promised_files(m, p, e)) == FL_NOT_FOUND)
+        rc = FL_STALE;
     free(m);
     return rc == FL_NOT_FOUND ? FL_OK : rc;
 }

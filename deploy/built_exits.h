@@ -9,7 +9,8 @@
  */
 int built_exit_check(const struct manifest_exit *of, const struct origin *now, struct error *e);
 /* Whether stage workers with this pipeline file and the caches in STATE would understand one another: exits
- * that are looked up stand at the same places, under a promise all of them. No caches there: FL_OK. */
+ * that are looked up stand at the same places; under a promise all of them do, and their files can be used.
+ * No caches there: FL_OK. */
 int built_exits_check(const struct model_shape *model, const struct pipeline *p, struct error *e);
 
 #endif

@@ -29,6 +29,8 @@ void promise_record_take(struct promise_record *out, const struct manifest *m, c
     bool wanted = p->cache.rule == THRESHOLD_RISK;
 
     *out = (struct promise_record){.known = true, .promised = m->promised, .promise = m->promise};
+    for (int i = 0; i < m->n_exits; i++)
+        out->n_caches += m->exit[i].file[0] != '\0';
     if (!wanted && m->promised)
         snprintf(out->asked, sizeof out->asked, "no promise");
     else if (wanted && (!m->promised || !same(&asks, &m->promise.terms)))

@@ -10,6 +10,7 @@
 struct promise_record {
     bool known;    /* caches were built here: the rest is theirs */
     bool promised; /* they keep a promise */
+    int n_caches;
     struct manifest_promise promise;
     char asked[128]; /* what the pipeline file asks for where that is something else; "" = the same */
 };

@@ -114,6 +114,7 @@ static json_t *row_json(const struct status_row *row, uint64_t now)
                             : report_rounded((double)t->last.clock_error_ns / NS_PER_US, 3));
     if (t->role == ROLE_CACHE) {
         json_object_set_new(o, "epoch", json_integer((json_int_t)t->last.epoch));
+        json_object_set_new(o, "caches", json_integer(t->last.caches));
         json_object_set_new(o, "redis_up", json_boolean(t->last.redis_up));
     }
     return o;
@@ -197,6 +198,16 @@ static void print_promise(const struct promise_record *r)
         printf("the pipeline file asks for %s: build again\n", r->asked);
 }
 
+/* Caches that were built and that a service does not answer from. */
+static void print_missing(const struct status *s, const struct status_row *row)
+{
+    const struct process_status *t = row->told;
+
+    if (t && t->role == ROLE_CACHE && s->promise.known && (int)t->last.caches < s->promise.n_caches)
+        printf("%s answers from %u of the %d caches that were built: see `freezeline logs %s`\n", row->role,
+               t->last.caches, s->promise.n_caches, row->role);
+}
+
 static int print_table(const struct status *s, const struct status_row *row, int n, struct error *e)
 {
     struct table *t;
@@ -214,6 +225,8 @@ static int print_table(const struct status *s, const struct status_row *row, int
     rc = table_print(t, stdout, 0, e);
     table_free(t);
     print_promise(&s->promise);
+    for (int i = 0; i < n; i++)
+        print_missing(s, &row[i]);
     if (s->answered)
         print_requests(s);
     return rc;

@@ -123,7 +123,7 @@ static void print_process(const struct top *t, const struct process_status *p, d
            batches ? (double)jobs / (double)batches : 0, p->last.queued, p->outstanding,
            (double)lookups / seconds, table_bytes((double)p->last.resident_bytes, memory, sizeof memory));
     if (p->role == ROLE_CACHE)
-        printf("  epoch %llu%s", (unsigned long long)p->last.epoch,
+        printf("  %u caches  epoch %llu%s", p->last.caches, (unsigned long long)p->last.epoch,
                !t->pipeline->redis.endpoint ? ""
                : p->last.redis_up           ? ""
                                             : "  Redis is gone");

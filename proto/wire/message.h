@@ -181,6 +181,7 @@ struct heartbeat {
     bool redis_up;           /* cache service only */
     bool cache_open;         /* stage only: look-ups are not bypassed */
     uint64_t clock_error_ns; /* of this worker's idea of broker time, should it need one: offset_error_ns */
+    uint32_t caches;         /* cache service only: how many it answers from */
 };
 
 struct cancel {

@@ -282,6 +282,7 @@ static void get_heartbeat(struct heartbeat *to, const Freezeline__Heartbeat *fro
     to->redis_up = from->redis_up != 0;
     to->cache_open = from->cache_open != 0;
     to->clock_error_ns = from->clock_error_ns;
+    to->caches = from->caches;
 }
 
 static int get_cancel(struct cancel *to, const Freezeline__Cancel *from, struct error *e)

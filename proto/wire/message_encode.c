@@ -256,6 +256,7 @@ static void put_heartbeat(Freezeline__Heartbeat *to, const struct heartbeat *h)
     to->redis_up = h->redis_up;
     to->cache_open = h->cache_open;
     to->clock_error_ns = h->clock_error_ns;
+    to->caches = h->caches;
 }
 
 static bool put_cancel(struct parts *p, const struct cancel *c)

@@ -246,6 +246,9 @@ static void caches_serve_where_they_were_built(void **state)
         assert_int_equal(tool("up", moved[i], 1), 1);
         assert_non_null(strstr(output, "exit a was built after `/blocks.1/Relu_1` (grids 1,2 of"));
     }
+    assert_int_equal(shell("cd %s/state/caches && cp a-*.cache kept && truncate -s 1000 a-*.cache"), 0);
+    assert_int_equal(tool("up", "--set exits='[{name: a, after: /blocks.1/Relu_1}]'", 1), 1);
+    assert_non_null(strstr(output, ".cache: "));
     assert_int_equal(tool("up", "--set exits='[{name: b, after: /blocks.1/Relu_1}]'", 1), 1);
     assert_non_null(strstr(output, "exit b is number 1 in the pipeline file, a in the caches"));
     assert_int_equal(build("--set exits='[{name: a, after: /blocks.1/Relu_1}, {name: b, after: "

@@ -100,6 +100,42 @@ static void what_does_not_fit_is_a_miss(void **state)
     world_free(w);
 }
 
+static int hits_at(struct world *w, uint32_t exit)
+{
+    int hits = 0;
+    for (int i = 0; i < 40; i++)
+        hits += look_up_one(w, 0, exit, i % 2, 0).item[0].hit;
+    return hits;
+}
+
+/* One of two caches is refused. Without a promise the other answers, with one nothing does, nor what an older
+ * build left; not even after it is read again. */
+static void a_promise_is_kept_by_all_caches_or_none(void **state)
+{
+    struct world *w = world_new(false);
+    char path[128], command[300];
+    struct manifest m;
+    (void)state;
+    in_dir(w, path, sizeof path, "state/caches/manifest.json");
+    assert_int_equal(manifest_load(&m, path, NULL), FL_OK);
+    in_dir(w, command, sizeof command, "state/caches/exit1.cache");
+    assert_int_equal(truncate(command, 1000), 0);
+    start_service(w, 0);
+    assert_true(hits_at(w, 1) > 5);
+    wait_for(w, w->service[0].beat.caches == 1);
+    m.promised = true;
+    m.built_ms++;
+    assert_int_equal(manifest_save(&m, path, NULL), FL_OK);
+    kill(w->service[0].pid, SIGHUP);
+    wait_for(w, w->service[0].beat.caches == 0);
+    assert_int_equal(hits_at(w, 1), 0);
+    assert_true(log_has(w, 0, "all caches together"));
+    kill(w->service[0].pid, SIGHUP);
+    wait_for(w, w->service[0].beats > 40);
+    assert_int_equal(hits_at(w, 1), 0);
+    world_free(w);
+}
+
 static void garbage_is_ignored(void **state)
 {
     struct world *w = world_new(false);
@@ -383,6 +419,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(hits_go_to_the_broker_and_verdicts_to_the_stage),
         cmocka_unit_test(what_does_not_fit_is_a_miss),
+        cmocka_unit_test(a_promise_is_kept_by_all_caches_or_none),
         cmocka_unit_test(garbage_is_ignored),
         cmocka_unit_test(a_missing_class_is_learned_with_redis),
         cmocka_unit_test(a_missing_class_is_learned_without_redis),

@@ -139,6 +139,35 @@ static void files_of_another_build_are_refused(void **state)
     assert_int_equal(rmdir(dir), 0);
 }
 
+static void a_promise_needs_all_of_its_caches(void **state)
+{
+    struct snapshot *s = two_exits(), *again;
+    char dir[] = "/tmp/freezeline-snapshot-XXXXXX", path[128];
+    (void)state;
+    refusals = 0;
+    assert_true(snapshot_whole(s));
+    s->manifest.promised = true;
+    assert_true(snapshot_whole(s)); /* exit2 has none by intent */
+    s->cache[1] = s->cache[0];
+    cache_retain(s->cache[1]);
+    assert_non_null(mkdtemp(dir));
+    assert_int_equal(snapshot_save(s, dir, "live-0", NULL), FL_OK);
+    snprintf(path, sizeof path, "%s/live-0-exit2-8.cache", dir);
+    assert_int_equal(truncate(path, 100), 0);
+    assert_int_equal(snapshot_load(&again, dir, "live-0.json", count_refusal, NULL), FL_OK);
+    assert_int_equal(refusals, 2); /* the file, and what follows from it */
+    assert_int_equal(snapshot_caches(again), 0);
+    assert_false(snapshot_whole(again));
+    snapshot_free(again);
+    snapshot_free(s);
+    unlink(path);
+    snprintf(path, sizeof path, "%s/live-0-exit1-8.cache", dir);
+    unlink(path);
+    snprintf(path, sizeof path, "%s/live-0.json", dir);
+    unlink(path);
+    assert_int_equal(rmdir(dir), 0);
+}
+
 static void caches_under_a_promise_do_not_learn(void **state)
 {
     struct snapshot *old = two_exits(), *next;
@@ -162,6 +191,7 @@ int main(void)
         cmocka_unit_test(good_ones_are_applied_and_others_refused),
         cmocka_unit_test(nothing_applied_shares_the_caches),
         cmocka_unit_test(files_of_another_build_are_refused),
+        cmocka_unit_test(a_promise_needs_all_of_its_caches),
         cmocka_unit_test(caches_under_a_promise_do_not_learn),
         cmocka_unit_test(saved_states_come_back_whole),
     };

@@ -169,7 +169,7 @@ static void test_result(void **state)
 
 static void fill_heartbeat(struct heartbeat *h)
 {
-    *h = (struct heartbeat){1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, true, true, 12};
+    *h = (struct heartbeat){1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, true, true, 12, 13};
 }
 
 static void test_control(void **state)
