@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "cache_service/gap_bound.h"
 #include "cache_service/promise.h"
 
 /* A world of 10 classes and a network that is right in 90%. Exit k answers right (as the network does) with
@@ -290,6 +291,133 @@ static void test_promises_in_many_worlds(void **state)
     evidence_release(&world);
 }
 
+/* The last row of the order up to which the points from `from` on certify each, or -1. */
+static int64_t walk(const struct promise_order *o, const struct evidence *ev, int64_t from,
+                    const struct promise_terms *t)
+{
+    int64_t row;
+    for (row = 0; row < o->rows; row++) {
+        struct promise_result r;
+        promise_judge(&r, ev, from, ev->points, o->threshold + row * ev->n_exits, o->placed, t->agreement);
+        if (!gap_is_below(&(struct gap_counts){r.points, r.lost, r.won, !t->agreement}, t->budget,
+                          1 - t->certainty))
+            break;
+    }
+    return row - 1;
+}
+
+/* Of the first n points alone. */
+static void order_of_first(struct promise_order *out, const struct evidence *ev, int64_t n,
+                           const struct promise_terms *t)
+{
+    static int32_t row[2000];
+    struct evidence first;
+    for (int64_t i = 0; i < n; i++)
+        row[i] = (int32_t)i;
+    assert_int_equal(evidence_take(&first, ev, row, n), FL_OK);
+    assert_int_equal(promise_order(out, &first, t, false, NULL), FL_OK);
+    evidence_release(&first);
+}
+
+/* Other certifying points: 0 leaves them as they are, 1 makes the first exit boast and err, 2 the second one,
+ * 3 lets all of them be right. */
+static void change_certifying(struct evidence *ev, int64_t from, int how)
+{
+    for (int64_t i = from; i < ev->points; i++)
+        for (int k = 0; k < 2; k++) {
+            struct evidence_exit *x = &ev->exit[k];
+            if (how == k + 1) {
+                x->confidence[i] += 3;
+                x->label[i] = (ev->full[i] + 5) % 10;
+            } else if (how == 3)
+                x->label[i] = ev->truth[i];
+        }
+}
+
+/* What is certified never says which thresholds are tried, nor in which order: only how far to go. */
+static void test_certifying_points_choose_no_candidates(void **state)
+{
+    static const struct promise_terms terms = {false, 0.02, 0.9};
+    struct promise_forecast plan, f;
+    int64_t last[4];
+    (void)state;
+    for (int how = 0; how < 4; how++) {
+        struct evidence ev;
+        struct promise_choice c;
+        struct promise_order o;
+        draw(&ev, &two, 2000, 11);
+        assert_int_equal(promise_choose(&c, &ev, &terms, false, NULL), FL_OK);
+        change_certifying(&ev, c.planned_on, how);
+        assert_int_equal(promise_choose(&c, &ev, &terms, false, NULL), FL_OK);
+        assert_int_equal(c.certified.points, ev.points - c.planned_on);
+        order_of_first(&o, &ev, c.planned_on, &terms);
+        last[how] = walk(&o, &ev, c.planned_on, &terms);
+        for (int k = 0; k < 2; k++)
+            assert_true(c.threshold[k] == (last[how] < 0 ? INFINITY : o.threshold[2 * last[how] + k]));
+        assert_int_equal(promise_foresee(how == 0 ? &plan : &f, &ev, &terms, true, NULL), FL_OK);
+        assert_true(how == 0 || memcmp(&plan, &f, sizeof f) == 0);
+        promise_order_release(&o);
+        evidence_release(&ev);
+    }
+    assert_true(last[1] < last[0] && last[2] < last[0] && last[0] < last[3]);
+}
+
+/* Many exits that are as good as one another and whose confidence says nothing: which of them seems harmless
+ * is chance alone, and an order that has seen the certifying points begins with those that were lucky there.
+ */
+static void draw_blind(struct evidence *ev, int exits, int64_t n, double wrong, uint64_t seed)
+{
+    struct shuffle s;
+    assert_int_equal(evidence_new(ev, exits, n, false), FL_OK);
+    shuffle_seed(&s, seed, 78);
+    for (int k = 0; k < exits; k++) {
+        struct evidence_exit *x = &ev->exit[k];
+        snprintf(x->name, sizeof x->name, "exit%d", k + 1);
+        strcpy(x->kind, "learned");
+        x->placed = true;
+        x->before = 0.3 + 0.001 * k;
+        x->lookup = 0.0001;
+        for (int64_t i = 0; i < n; i++) {
+            x->confidence[i] = (float)shuffle_normal(&s);
+            x->label[i] = shuffle_uniform(&s) < wrong; /* the full answer is always 0 */
+        }
+    }
+}
+
+static double loss_in(const struct evidence *world, const float *threshold, const bool *placed)
+{
+    struct promise_result r;
+    promise_judge(&r, world, 0, world->points, threshold, placed, true);
+    return r.loss;
+}
+
+static void test_planning_on_certifying_points_would_break(void **state)
+{
+    enum { WORLDS = 150, EXITS = 8 };
+    static const struct promise_terms terms = {true, 0.1, 0.9};
+    struct evidence world;
+    int broken = 0, leaky = 0;
+    (void)state;
+    draw_blind(&world, EXITS, 20000, 0.11, 1);
+    for (int i = 0; i < WORLDS; i++) {
+        struct evidence ev;
+        struct promise_choice c;
+        struct promise_order o;
+        int64_t last;
+        draw_blind(&ev, EXITS, 300, 0.11, 100 + (uint64_t)i);
+        assert_int_equal(promise_choose(&c, &ev, &terms, false, NULL), FL_OK);
+        broken += loss_in(&world, c.threshold, c.placed) > terms.budget;
+        assert_int_equal(promise_order(&o, &ev, &terms, false, NULL), FL_OK);
+        last = walk(&o, &ev, c.planned_on, &terms);
+        leaky += last >= 0 && loss_in(&world, o.threshold + last * EXITS, o.placed) > terms.budget;
+        promise_order_release(&o);
+        evidence_release(&ev);
+    }
+    assert_true(broken <= 0.1 * WORLDS);
+    assert_true(leaky > 0.25 * WORLDS);
+    evidence_release(&world);
+}
+
 static bool same(const struct evidence *a, const struct evidence *b)
 {
     uint64_t digest[2];
@@ -354,6 +482,8 @@ int main(void)
         cmocka_unit_test(test_point_estimate),
         cmocka_unit_test(test_resampling_finds_few_broken),
         cmocka_unit_test(test_promises_in_many_worlds),
+        cmocka_unit_test(test_certifying_points_choose_no_candidates),
+        cmocka_unit_test(test_planning_on_certifying_points_would_break),
         cmocka_unit_test(test_evidence_on_disk),
         cmocka_unit_test(test_cache_with_threshold),
     };
