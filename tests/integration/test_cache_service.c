@@ -358,6 +358,36 @@ static void a_damaged_cache_in_redis_is_refused_and_repaired(void **state)
     world_free(w);
 }
 
+/* Under a promise: what is damaged here comes whole from Redis; what is damaged in both places is not used, nor
+ * is the rest. */
+static void a_promise_is_kept_with_redis_too(void **state)
+{
+    struct world *w = world_new(true);
+    char path[128], file[128];
+    struct manifest m;
+    (void)state;
+    in_dir(w, path, sizeof path, "state/caches/manifest.json");
+    in_dir(w, file, sizeof file, "state/caches/exit1.cache");
+    assert_int_equal(manifest_load(&m, path, NULL), FL_OK);
+    m.promised = true;
+    assert_int_equal(manifest_save(&m, path, NULL), FL_OK);
+    start_service(w, 0);
+    wait_for(w, w->service[0].beat.caches == 2 && in_redis(w).entries > 0);
+    assert_int_equal(end_process(&w->service[0].pid, SIGTERM), 0);
+    assert_int_equal(truncate(file, 1000), 0);
+    start_service(w, 1);
+    wait_for(w, w->service[1].beat.caches == 2);
+    assert_int_equal(end_process(&w->service[1].pid, SIGTERM), 0);
+    redis_ask(w, "SET %s not-a-cache", "freezeline:{test}:exit:exit1");
+    start_service(w, 0);
+    assert_true(log_has(w, 0, "freezeline:{test}:exit:exit1 refused"));
+    wait_for(w, w->service[0].beats > 20);
+    assert_int_equal(w->service[0].beat.caches, 0);
+    assert_int_equal(hits_at(w, 1), 0);
+    assert_int_equal(in_redis(w).entries, -1);
+    world_free(w);
+}
+
 static void hostile_redis_content_is_survived(void **state)
 {
     struct world *w = world_new(true);
@@ -429,6 +459,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(an_empty_redis_is_filled_again),
         cmocka_unit_test(another_learner_takes_over),
         cmocka_unit_test(a_damaged_cache_in_redis_is_refused_and_repaired),
+        cmocka_unit_test(a_promise_is_kept_with_redis_too),
         cmocka_unit_test(hostile_redis_content_is_survived),
         cmocka_unit_test(bad_starts_say_why),
     };
