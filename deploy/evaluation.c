@@ -74,6 +74,21 @@ static int load_cache(struct evaluator *v, const struct manifest *m, int i, stru
     return FL_OK;
 }
 
+/* A promise was made for all caches; it says nothing about some of them. */
+static void note_missing(struct evaluator *v, const struct manifest *m)
+{
+    const struct placement *place = v->in->placement;
+    struct promise_record *record = &v->out->promise;
+
+    for (int k = 0; m->promised && k < m->n_exits; k++) {
+        bool there = !m->exit[k].file[0];
+        for (int i = 0; i < place->n_exits && !there; i++)
+            there = v->cache[i] && !strcmp(place->exit[i].name, m->exit[k].name);
+        if (!there)
+            snprintf(record->asked, sizeof record->asked, "no cache at exit %.63s", m->exit[k].name);
+    }
+}
+
 static int load_caches(struct evaluator *v, struct error *e)
 {
     struct manifest *m = malloc(sizeof *m);
@@ -93,6 +108,8 @@ static int load_caches(struct evaluator *v, struct error *e)
         rc = load_cache(v, m, i, e);
         widest = v->cache[i] && v->out->exit[i].info.dim > widest ? v->out->exit[i].info.dim : widest;
     }
+    if (!rc)
+        note_missing(v, m);
     free(m);
     if (rc)
         return rc;

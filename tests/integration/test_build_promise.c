@@ -257,6 +257,10 @@ static void caches_serve_where_they_were_built(void **state)
                      0);
     assert_int_equal(tool("up", "--set exits='[{name: a, after: /blocks.1/Relu_1}]'", 1), 1);
     assert_non_null(strstr(output, "the promise was made for caches at exit b too"));
+    snprintf(arguments, sizeof arguments,
+             "--set exits='[{name: a, after: /blocks.1/Relu_1}]' --data cifar10:%s/d.bin#1200-1249", folder);
+    assert_int_equal(tool("eval", arguments, 1), 0);
+    assert_non_null(strstr(output, "the pipeline file asks for no cache at exit b"));
 }
 
 /* The times that decide the order of thresholds outlive a build that cannot end. */

@@ -358,8 +358,8 @@ static void a_damaged_cache_in_redis_is_refused_and_repaired(void **state)
     world_free(w);
 }
 
-/* Under a promise: what is damaged here comes whole from Redis; what is damaged in both places is not used, nor
- * is the rest. */
+/* Under a promise: what is damaged here comes whole from Redis; what is damaged in both places is not used,
+ * nor is the rest. */
 static void a_promise_is_kept_with_redis_too(void **state)
 {
     struct world *w = world_new(true);
