@@ -16,6 +16,7 @@
 struct evidence_exit {
     char name[64], kind[16];
     bool placed;       /* false: found not to pay, it answers nothing and costs nothing */
+    bool ruled_out;    /* by an earlier plan: not to be considered again; not kept in files */
     bool by_half;      /* within half of the depth */
     double before;     /* time until a request is here, of the whole network's; without look-ups */
     double lookup;     /* time of descriptor and look-up, of the whole network's */

@@ -234,7 +234,7 @@ static int make_plan(struct plan *p, struct promise_forecast *f, bool may_drop)
     if (p->path == NULL || p->along == NULL)
         return FL_NOMEM;
     for (int k = 0; k < ev->n_exits && rc == FL_OK; k++) {
-        placed[k] = may_drop || ev->exit[k].placed;
+        placed[k] = !ev->exit[k].ruled_out && (may_drop || ev->exit[k].placed);
         rc = judge_harm(p, k);
     }
     if (f != NULL)

@@ -52,8 +52,8 @@ void promise_judge(struct promise_result *out, const struct evidence *ev, int64_
                    const float *threshold, const bool *placed, bool agreement);
 
 /* `may_drop`: exits whose look-ups cost more time than their answers save are left out; otherwise those with
- * `placed` stay. FL_VALUE when there are too few points (and how many are needed) or accuracy is promised
- * without truth; FL_NOMEM. */
+ * `placed` stay. Those that are ruled out are none. FL_VALUE when there are too few points (and how many are
+ * needed) or accuracy is promised without truth; FL_NOMEM. */
 int promise_choose(struct promise_choice *out, const struct evidence *ev, const struct promise_terms *terms,
                    bool may_drop, struct error *e);
 /* The planning alone. */

@@ -155,7 +155,7 @@ static int set_thresholds(struct build *b, struct error *e)
 
 /* --- the whole --- */
 
-/* M is divided evenly among the exits that have a cache. */
+/* M is divided evenly, first among all candidates. */
 static int divide_budget(struct build *b, struct error *e)
 {
     int n = 0;
@@ -166,6 +166,51 @@ static int divide_budget(struct build *b, struct error *e)
         return error_set(e, FL_CONFIG, "%s: no exit has a cache (cache.kind is none, or there are no exits)",
                          b->pipeline->path);
     b->budget = (size_t)(b->pipeline->cache.memory_mb * 1e6 / n);
+    return FL_OK;
+}
+
+/* Makes the caches of the exits that are kept once more, within b->budget, and asks all of them again. */
+static int make_again(struct build *b, struct error *e)
+{
+    struct promising in = {b->pipeline, b->graph, &b->place, b->calibrate_data, &b->calibrate, b->cache};
+    int rc;
+
+    b->again = true;
+    if ((rc = build_candidates(b, e)))
+        return rc;
+    for (int i = 0; i < b->place.n_exits; i++) {
+        if (!b->kept[i])
+            continue;
+        cache_free(b->cache[i]);
+        take_winner(b, i, kinds_index(b->place.exit[i].kind));
+    }
+    evidence_release(&b->promised.evidence);
+    return promised_gather(&b->promised.evidence, &in, false, e);
+}
+
+/* M belongs to the exits that stand: those that the plan keeps are made again with all of it. Nothing but
+ * planning points is looked at. */
+static int divide_among_kept(struct build *b, struct error *e)
+{
+    struct promise_terms terms = promised_terms(b->pipeline);
+    bool kept[PIPELINE_MAX_EXITS];
+    int n = 0, exits = b->promised.evidence.n_exits, rc;
+
+    if (!b->pipeline->exits_auto || b->pipeline->cache.rule != THRESHOLD_RISK)
+        return FL_OK;
+    if ((rc = promise_foresee(&b->promised.first, &b->promised.evidence, &terms, true, e)))
+        return rc;
+    memcpy(kept, b->promised.first.placed, sizeof kept);
+    for (int i = 0, k = 0; i < b->place.n_exits; i++)
+        if (b->cache[i])
+            n += b->kept[i] = kept[k++];
+    if (!n || n == exits)
+        return FL_OK;
+    b->budget = (size_t)(b->pipeline->cache.memory_mb * 1e6 / n);
+    if ((rc = make_again(b, e)))
+        return rc;
+    for (int k = 0; k < exits; k++)
+        b->promised.evidence.exit[k].ruled_out = !kept[k];
     return FL_OK;
 }
 
@@ -188,6 +233,8 @@ static int build_all(struct build *b, struct error *e)
         rc = build_candidates(b, e);
     if (!rc)
         rc = b->compare ? compare_kinds(b, e) : take_only(b, e);
+    if (!rc)
+        rc = divide_among_kept(b, e);
     if (!rc)
         rc = set_thresholds(b, e);
     progress_close(&b->progress);

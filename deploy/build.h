@@ -26,6 +26,8 @@ struct build {
     struct progress progress;
     bool compare, wanted[KINDS];                   /* --kinds */
     size_t budget;                                 /* of each exit */
+    bool kept[PIPELINE_MAX_EXITS];                 /* exits that get all of the memory .. */
+    bool again;                                    /* .. when they are made a second time */
     struct cache *made[KINDS][PIPELINE_MAX_EXITS]; /* candidates */
     struct evidence evidence[KINDS];               /* of them, where kinds are compared */
     struct kinds_contest contest;

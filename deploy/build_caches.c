@@ -51,8 +51,10 @@ bool build_wants(const struct build *b, int i, int k)
 {
     const struct placed_exit *exit = &b->place.exit[i];
 
-    if (!placed_has_cache(exit))
+    if (!placed_has_cache(exit) || (b->again && !b->kept[i]))
         return false;
+    if (b->again)
+        return kinds_index(exit->kind) == k;
     return b->compare && !pinned(b, i) ? b->wanted[k] : kinds_index(exit->kind) == k;
 }
 
@@ -73,11 +75,8 @@ static int show(struct making *m)
             used +=
                 (size_t)snprintf(p->note + used, sizeof p->note - used, "%s%s", used ? ", " : "", j->phase);
     }
-    p->unit = "caches";
-    p->parts = WHOLE;
-    progress_update(p, "build caches", (int64_t)done, (int64_t)m->n * WHOLE, NAN);
-    p->unit = NULL;
-    p->parts = 0;
+    progress_update(p, m->b->again ? "give them all of the memory" : "build caches", (int64_t)done,
+                    (int64_t)m->n * WHOLE, NAN);
     return interrupt_seen() || m->failed;
 }
 

@@ -190,8 +190,13 @@ int promised_make(struct promised *out, const struct promising *in, struct error
     out->terms = promised_terms(in->pipeline);
     if (rc || (rc = promise_choose(&out->choice, &out->evidence, &out->terms, in->pipeline->exits_auto, e)))
         return rc;
-    for (int k = 0; k < out->evidence.n_exits; k++)
+    for (int k = 0; k < out->evidence.n_exits; k++) {
         out->evidence.exit[k].placed = out->choice.placed[k];
+        if (!out->evidence.exit[k].ruled_out)
+            continue;
+        out->choice.forecast.saves[k] = out->first.saves[k];
+        out->choice.forecast.marginal[k] = out->first.marginal[k];
+    }
     rc = evidence_save(&out->evidence, path, e);
     return rc ? rc : set_thresholds(out, in, e);
 }

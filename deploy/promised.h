@@ -13,6 +13,7 @@
 struct promised {
     struct promise_terms terms;
     struct evidence evidence;
+    struct promise_forecast first; /* where exits were ruled out: the plan that did */
     struct promise_choice choice;
 };
 

@@ -136,6 +136,22 @@ static void build_states_what_it_promises(void **state)
     json_decref(root);
 }
 
+/* Of 4 MB. */
+static void the_exits_that_stand_share_all_of_the_memory(void **state)
+{
+    json_t *m = manifest(), *exit;
+    int standing = 0;
+    size_t i;
+    (void)state;
+    json_array_foreach(json_object_get(m, "exits"), i, exit) standing +=
+        strcmp(json_string_value(json_object_get(exit, "kind")), "none") != 0;
+    assert_true(standing > 0 && standing < (int)json_array_size(json_object_get(m, "exits")));
+    json_array_foreach(json_object_get(m, "exits"), i,
+                       exit) if (strcmp(json_string_value(json_object_get(exit, "kind")), "none") != 0)
+        assert_true(number(exit, "budget_bytes") == (double)(4000000 / standing));
+    json_decref(m);
+}
+
 static void exits_left_out_have_no_cache(void **state)
 {
     json_t *m = manifest(), *root, *exit;
@@ -481,6 +497,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(build_states_what_it_promises),
+        cmocka_unit_test(the_exits_that_stand_share_all_of_the_memory),
         cmocka_unit_test(exits_left_out_have_no_cache),
         cmocka_unit_test(half_certainty_has_no_bound),
         cmocka_unit_test(resampling_is_judged),
