@@ -35,7 +35,8 @@ struct promise_forecast {
     double time, share; /* mean, look-ups included, of the network's alone; answered early */
     bool placed[PIPELINE_MAX_EXITS];
     double saves[PIPELINE_MAX_EXITS];    /* time that this exit saves beside the others (below 0: costs) */
-    double marginal[PIPELINE_MAX_EXITS]; /* share that would go on to the network without it */
+    double marginal[PIPELINE_MAX_EXITS]; /* share answered early by any exit, with it less without it; below 0
+                                          * where it spends the budget on fewer answers that come sooner */
 };
 
 struct promise_choice {

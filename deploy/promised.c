@@ -254,16 +254,23 @@ static void print_network(const struct evidence *ev)
             100 * a.commonest);
 }
 
+#define NEXT_TO_NOTHING 0.0005 /* of the certifying points: printed as 0.0% */
+
 /* Why exit k is there or not. */
 static const char *verdict_on(const struct promised *p, int k)
 {
-    bool costs = p->choice.forecast.saves[k] <= 0, answers = p->choice.threshold[k] < INFINITY;
+    const struct promise_result *r = &p->choice.certified;
+    bool costs = p->choice.forecast.saves[k] <= 0, answers = p->choice.threshold[k] < INFINITY,
+         idle = (double)r->exit[k].answered < NEXT_TO_NOTHING * (double)r->points;
 
     if (!p->choice.placed[k])
         return costs ? "left out: look-ups cost more than it saves"
                      : "left out: the promise allows it no answer";
     if (!answers)
         return "the pipeline file lists it; the promise allows it no answer";
+    if (idle)
+        return costs ? "the pipeline file lists it; it answers next to nothing"
+                     : "placed, but it answers next to nothing: do without it";
     return costs ? "the pipeline file lists it; look-ups cost more than it saves" : "placed";
 }
 
@@ -277,7 +284,7 @@ static void table_exit(struct table *t, const struct promised *p, int k)
     table_cell(t, "%.1f%%", 100 * x->before);
     table_cell(t, "%.2f%%", 100 * x->lookup);
     table_cell(t, "%.1f%%", 100 * p->choice.forecast.saves[k]);
-    table_cell(t, "%.1f%%", 100 * p->choice.forecast.marginal[k]);
+    table_cell(t, "%+.1f%%", 100 * p->choice.forecast.marginal[k]);
     table_cell(t, "%.4g", p->choice.threshold[k]);
     table_cell(t, "%.1f%%", 100 * answered / (double)r->points);
     if (answered > 0 && p->evidence.truth)
@@ -317,9 +324,11 @@ int promised_print(const struct promised *p, struct error *e)
         "included\n",
         100 * c->certified.share, 100 * c->certified.by_half, 100 * c->certified.time);
     printf(
-        "exits      times are shares of the network's; 'saves' and 'more' (early answers that would not "
-        "be) are planned: without it\n           minus with it; the columns behind them are certified\n\n");
-    if (table_new(&t, "exit|time before|look-up|saves|more|threshold|answers|accuracy|agreement|",
+        "exits      times are shares of the network's. Planned, with the exit beside without it: 'saves', "
+        "time; "
+        "'all early', requests\n           that any exit answers: fewer where it spends what may be lost on "
+        "answers that come sooner. Certified: what follows\n\n");
+    if (table_new(&t, "exit|time before|look-up|saves|all early|threshold|answers|accuracy|agreement|",
                   "lrrrrrrrrl"))
         return error_set(e, FL_NOMEM, "no memory for a table");
     for (int k = 0; k < p->evidence.n_exits; k++)

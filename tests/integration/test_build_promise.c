@@ -118,7 +118,7 @@ static void build_states_what_it_promises(void **state)
         int placed = json_is_true(json_object_get(exit, "placed"));
         assert_true(number(exit, "lookup_time") > 0 && number(exit, "time_before") > 0);
         assert_true(!placed || (number(exit, "saves") > 0 && number(exit, "marginal_share") > -0.1));
-        assert_true(placed == !strcmp(json_string_value(json_object_get(exit, "note")), "placed"));
+        assert_true(placed == !strncmp(json_string_value(json_object_get(exit, "note")), "placed", 6));
     }
     m = manifest();
     assert_true(json_is_true(json_object_get(m, "promised")));
