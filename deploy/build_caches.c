@@ -75,8 +75,12 @@ static int show(struct making *m)
             used +=
                 (size_t)snprintf(p->note + used, sizeof p->note - used, "%s%s", used ? ", " : "", j->phase);
     }
+    p->unit = "caches";
+    p->parts = WHOLE;
     progress_update(p, m->b->again ? "give them all of the memory" : "build caches", (int64_t)done,
                     (int64_t)m->n * WHOLE, NAN);
+    p->unit = NULL;
+    p->parts = 0;
     return interrupt_seen() || m->failed;
 }
 
