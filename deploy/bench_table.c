@@ -131,10 +131,11 @@ static void print_counts(const struct measurement *m)
 {
     const struct tally *t = m->tally;
 
-    printf(
-        "%s: %lld requests in %.1f s after %.1f s of warm-up: offered %.1f/s, answered %.1f/s, %lld errors",
-        m->of->label, (long long)t->sent, t->seconds, m->outcome.warmup_s, measurement_offered(m),
-        measurement_achieved(m), (long long)t->errors);
+    printf("%s: %lld requests in %.1f s after %.1f s of warm-up: ", m->of->label, (long long)t->sent,
+           t->seconds, m->outcome.warmup_s);
+    if (isfinite(measurement_offered(m)))
+        printf("offered %.1f/s, ", measurement_offered(m));
+    printf("answered %.1f/s, %lld errors", measurement_achieved(m), (long long)t->errors);
     if (t->errors)
         printf(" (%.3g%% of the requests)", 100 * (double)t->errors / (double)t->sent);
     printf("\n");

@@ -141,10 +141,12 @@ double measurement_offered(const struct measurement *m)
     const struct tally *t = m->tally;
     double seconds = t->sending_seconds;
 
+    if (!o->arrivals)
+        return NAN;
     if (o->duration_s > 0 && !(o->requests > 0 && t->sent >= o->requests) && !*m->outcome.cut_short &&
         strcmp(m->arrivals, "trace"))
         seconds = fmax(seconds, o->duration_s);
-    return seconds > 0 ? (double)t->sent / seconds : 0;
+    return seconds > 0 ? (double)t->sent / seconds : NAN;
 }
 
 double measurement_achieved(const struct measurement *m)

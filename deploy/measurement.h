@@ -54,7 +54,8 @@ void measurement_close(struct measurement *m);
 /* Adds what another run of the same configuration counted, time line and processes apart; judges anew. */
 void measurement_merge(struct measurement *to, const struct measurement *from);
 
-/* Requests per second that were due, and that were answered while they were sent and waited for. */
+/* Requests per second that were due (NaN in a closed loop, where none is due, and where all were at once),
+ * and that were answered while they were sent and waited for. */
 double measurement_offered(const struct measurement *m);
 double measurement_achieved(const struct measurement *m);
 

@@ -253,6 +253,7 @@ static void test_a_trace(void **state)
     bench = start(h, (const char *const[]){"--closed", "1", "--requests", "20", "--trace", output,
                                            "--trace-share", "0.5", NULL});
     assert_int_equal(harness_wait(h, bench), 0);
+    assert_int_equal(harness_count(h, bench, "offered"), 0); /* nothing is, in a closed loop */
     root = json_load_file(output, 0, NULL);
     assert_non_null(root);
     json_array_foreach(json_object_get(root, "traceEvents"), i, event)

@@ -193,6 +193,32 @@ static void test_a_dead_server_does_not_keep_up(void **state)
     assert_true(about(measurement_achieved(&measurement), 20));
 }
 
+static void test_nothing_is_offered_in_a_closed_loop(void **state)
+{
+    json_t *root;
+    (void)state;
+
+    fill();
+    measurement.options.arrivals = NULL;
+    measurement.options.closed = 1;
+    strcpy(measurement.arrivals, "closed");
+    root = measurement_document(&measurement);
+    assert_true(json_is_null(json_object_get(root, "offered_rps")));
+    assert_true(about(number(root, NULL, "achieved_rps"), 100));
+    json_decref(root);
+}
+
+/* A rate takes time: a trace whose requests all come at once has none. */
+static void test_a_trace_of_one_moment_has_no_rate(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 3; i++)
+        tally_sent(tally, 0, 0, false);
+    strcpy(measurement.arrivals, "trace");
+    measurement.options.duration_s = 0;
+    assert_true(isnan(measurement_offered(&measurement)));
+}
+
 static void test_bursts_of_errors_are_events(void **state)
 {
     json_t *root, *events;
@@ -370,6 +396,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_late_sender_spoils_a_run, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_doubts, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_dead_server_does_not_keep_up, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_nothing_is_offered_in_a_closed_loop, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_trace_of_one_moment_has_no_rate, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_bursts_of_errors_are_events, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_long_time_line_is_folded, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_merged_tallies, set_up, tear_down),
