@@ -279,8 +279,9 @@ static int save_trace(const struct bench *b, struct error *e)
 /* Whether what was reported is what was asked for. */
 static int judge(const struct bench *b, struct error *e)
 {
-    const char *cut_short =
-        b->against_list.n ? against_cut_short(&b->against) : b->measurement.outcome.cut_short;
+    const char *cut_short = b->against_list.n     ? against_cut_short(&b->against)
+                            : *b->sweep.cut_short ? b->sweep.cut_short
+                                                  : b->measurement.outcome.cut_short;
 
     if (*cut_short || interrupt_seen())
         return error_set(e, FL_UNAVAILABLE, "%s; the report is partial",

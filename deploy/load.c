@@ -27,7 +27,6 @@
 #define LOAD_NAP_NS      (1 * NS_PER_MS)
 #define LOAD_MARGIN_LOW  (20 * NS_PER_US)  /* the clock is watched from so long before a request is due .. */
 #define LOAD_MARGIN_HIGH (500 * NS_PER_US) /* .. at most, however late wake-ups come */
-#define SERVER_IS_GONE   "the server did not answer any more; given up"
 
 struct sent {
     uint64_t id, due_ns;
@@ -299,6 +298,14 @@ static void stop(struct load *l, uint64_t now, const char *why)
              (double)(now - l->start_ns) / NS_PER_S);
 }
 
+static void give_up(struct load *l, uint64_t now)
+{
+    if (l->stop_ns)
+        return;
+    l->out->gone = true;
+    stop(l, now, "the server did not answer any more; given up");
+}
+
 /* What happens a few times a second: the end of a warm-up that takes too long, a server that is gone. */
 static void tick(struct load *l)
 {
@@ -312,7 +319,7 @@ static void tick(struct load *l)
         begin_counting(l, now);
     }
     if (l->in_flight && now > l->heard_ns + l->patience_ns)
-        stop(l, now, SERVER_IS_GONE);
+        give_up(l, now);
     if (open_loop(l) && sending(l) && now > l->due_ns + LOAD_BEHIND_NS)
         stop(l, now, "requests left more than 5 s late, the rate is impossible here; given up");
     if (l->o->tick && l->o->tick(l->o->arg, l->tally, (double)(now - l->start_ns) / NS_PER_S)) {
@@ -349,7 +356,7 @@ static int drive(struct load *l, struct error *e)
             idle(l);
     }
     if (!rc && l->in_flight) /* sending may have been over before the server was */
-        stop(l, clock_ns(), SERVER_IS_GONE);
+        give_up(l, clock_ns());
     for (int i = 0; i < LOAD_WINDOW; i++)
         if (l->sent[i].waiting && l->sent[i].counts)
             tally_error(l->tally, since_begin(l, clock_ns()), FL_OK);

@@ -44,6 +44,7 @@ struct load_outcome {
     int64_t warmup_requests;
     bool drifting;       /* the warm-up took its longest, and latency still changed */
     bool stopped;        /* by `tick` */
+    bool gone;           /* the server was, in the end */
     char cut_short[160]; /* why the run ended before its time; empty when it did not */
     double cpu_s;        /* of this process while counting */
     double end_s;        /* from the beginning of counting until all was over */

@@ -50,8 +50,9 @@ int sweep_open(struct sweep *s, const struct configuration *of, const struct mea
     if (!rc) {
         s->capacity_rps = measurement_achieved(&m);
         s->stopped = m.outcome.stopped;
-        if (!(s->capacity_rps > 0))
-            rc = error_set(e, FL_UNAVAILABLE, "no request was answered while the capacity was measured%s%s",
+        if (!(s->capacity_rps > 0) || m.outcome.gone)
+            rc = error_set(e, FL_UNAVAILABLE, "%s while the capacity was measured%s%s",
+                           m.outcome.gone ? "the server went" : "no request was answered",
                            *m.outcome.cut_short ? ": " : "", m.outcome.cut_short);
     }
     measurement_close(&m);
@@ -100,7 +101,10 @@ int sweep_point(struct sweep *s, struct measurement *m, double rate, double seco
     snprintf(o.phase, sizeof o.phase, "%.4g/s", rate);
     if ((rc = measurement_run(m, s->of, &o, e)))
         return rc;
-    s->stopped |= m->outcome.stopped;
+    if (!s->stopped && (m->outcome.stopped || m->outcome.gone)) {
+        s->stopped = true;
+        memcpy(s->cut_short, m->outcome.cut_short, sizeof s->cut_short);
+    }
     keep_point(s, m);
     return FL_OK;
 }

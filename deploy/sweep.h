@@ -10,10 +10,13 @@ struct sweep {
     struct measurement_options options; /* arrivals are Poisson when NULL; duration_s: at each rate */
     double capacity_rps;                /* answered per second with as much in flight as fills every batch */
     json_t *points;                     /* the document's "sweep", by what was offered; owned */
-    bool stopped;                       /* by `tick` */
+    bool stopped;                       /* by `tick`, or the server is gone */
+    char cut_short[160];                /* why; empty when it was not */
 };
 
-/* Measures the capacity. Close after a failure too. */
+/* Measures the capacity. FL_UNAVAILABLE when the server does not answer, or no more. Close after a failure
+ * too.
+ */
 int sweep_open(struct sweep *s, const struct configuration *of, const struct measurement_options *o,
                struct error *e);
 void sweep_close(struct sweep *s);
