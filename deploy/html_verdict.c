@@ -216,6 +216,7 @@ static void pipeline_rows(struct html_table *t, const json_t *doc)
         say(line, ", caches %s", document_truth(doc, "pipeline.caches", false) ? "on" : "off");
     row(t, "Pipeline", line);
     row(t, "Promise", document_text(doc, "pipeline.promise"));
+    row(t, "The file asks for", document_text(doc, "pipeline.promise_asked"));
 }
 
 static void load_rows(struct html_table *t, const json_t *doc)

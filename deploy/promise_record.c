@@ -17,7 +17,7 @@ char *promise_text(const struct promise_terms *t, char text[PROMISE_TEXT_BYTES])
     return text;
 }
 
-static bool same(const struct promise_terms *a, const struct promise_terms *b)
+bool promise_same(const struct promise_terms *a, const struct promise_terms *b)
 {
     return a->agreement == b->agreement && fabs(a->budget - b->budget) < 1e-9 &&
            fabs(a->certainty - b->certainty) < 1e-9;
@@ -33,7 +33,7 @@ void promise_record_take(struct promise_record *out, const struct manifest *m, c
         out->n_caches += m->exit[i].file[0] != '\0';
     if (!wanted && m->promised)
         snprintf(out->asked, sizeof out->asked, "no promise");
-    else if (wanted && (!m->promised || !same(&asks, &m->promise.terms)))
+    else if (wanted && (!m->promised || !promise_same(&asks, &m->promise.terms)))
         promise_text(&asks, out->asked);
 }
 

@@ -19,6 +19,9 @@ struct promise_record {
 /* "at most 0.5 points of accuracy lost, certainty 95%". Returns `text`. */
 char *promise_text(const struct promise_terms *t, char text[PROMISE_TEXT_BYTES]);
 
+/* Up to rounding: points in a file, shares in a manifest. */
+bool promise_same(const struct promise_terms *a, const struct promise_terms *b);
+
 /* From a manifest. */
 void promise_record_take(struct promise_record *out, const struct manifest *m, const struct pipeline *p);
 /* From STATE/caches/manifest.json; none there, or none that can be read: not known. */

@@ -114,9 +114,7 @@ static void choose_terms(struct verify *v)
 
 static bool as_built(const struct verify *v)
 {
-    const struct promise_terms *a = &v->terms, *b = &v->record.promise.terms;
-
-    return a->agreement == b->agreement && a->budget == b->budget && a->certainty == b->certainty;
+    return promise_same(&v->terms, &v->record.promise.terms);
 }
 
 /* How probable as many broken resamples or more are when 1 - certainty of all there could be are broken. */

@@ -209,6 +209,10 @@ static void what_was_promised_is_what_is_told(void **state)
     root = parsed();
     assert_true(number(root, "max_loss") == 0.02 && json_is_true(json_object_get(root, "as_built")));
     json_decref(root);
+    tool("verify-promise", "--resamples 5 --json --set cache.max_accuracy_loss=2", 0);
+    root = parsed();
+    assert_true(json_is_true(json_object_get(root, "as_built")));
+    json_decref(root);
     tool("verify-promise", "--resamples 5 --json --set cache.max_accuracy_loss=40", 0);
     root = parsed();
     assert_true(number(root, "max_loss") == 0.4 && json_is_false(json_object_get(root, "as_built")));
