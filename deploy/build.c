@@ -251,31 +251,57 @@ static int check_labels(const struct build *b, struct error *e)
 
 /* What has fitted the caches says too much good of them. A repeat says nothing new, though a promise counts
  * it. */
-static int check_duplicates(struct build *b, struct error *e)
+/* A public data set may show a few pictures twice; more than that is a mistake. */
+#define MOST_SHARED 0.01
+
+/* What fitted the caches cannot judge them. */
+static int leave_out_shared(struct build *b, struct error *e)
 {
     const struct duplicates *d = &b->duplicates;
     const struct dataset *calibrate = b->calibrate_data;
     char record[DATASET_RECORD_NAME], other[DATASET_RECORD_NAME];
     int64_t n = dataset_count(calibrate);
-    int rc = duplicates_find(&b->duplicates, b->train_data, calibrate, b->pipeline, e);
 
-    if (!rc && d->shared)
-        rc = error_set(e, FL_VALUE,
-                       "%lld of the %lld calibration records are training records too, the first is %s, the "
-                       "same as %s: what fitted the caches cannot judge them; give other records",
-                       (long long)d->shared, (long long)n,
-                       dataset_record_name(calibrate, d->shared_with, record, sizeof record),
-                       dataset_record_name(b->train_data, d->shared_train, other, sizeof other));
-    if (!rc && d->distinct < n)
-        fprintf(
-            stderr,
+    dataset_record_name(calibrate, d->shared_with, record, sizeof record);
+    dataset_record_name(b->train_data, d->shared_train, other, sizeof other);
+    if ((double)d->shared > MOST_SHARED * (double)n)
+        return error_set(
+            e, FL_VALUE,
+            "%lld of the %lld calibration records are training records too, the first is %s, the "
+            "same as %s: what fitted the caches cannot judge them; give other records",
+            (long long)d->shared, (long long)n, record, other);
+    fprintf(stderr,
+            "warning: %lld of the %lld calibration records are training records too (%s is the same as %s) "
+            "and are left out\n",
+            (long long)d->shared, (long long)n, record, other);
+    return dataset_leave_out(b->calibrate_data, d->is_shared, e);
+}
+
+static void warn_of_repeats(const struct build *b)
+{
+    const struct duplicates *d = &b->duplicates;
+    const struct dataset *calibrate = b->calibrate_data;
+    char record[DATASET_RECORD_NAME], other[DATASET_RECORD_NAME];
+
+    fprintf(stderr,
             "warning: only %lld of the %lld calibration records are different pictures (%s is the same as "
             "%s): thresholds are surer of themselves than they should be\n",
-            (long long)d->distinct, (long long)n,
+            (long long)d->distinct, (long long)(dataset_count(calibrate) - d->shared),
             dataset_record_name(calibrate, d->repeat, record, sizeof record),
             dataset_record_name(calibrate, d->repeated, other, sizeof other));
+}
+
+static int check_duplicates(struct build *b, struct error *e)
+{
+    const struct duplicates *d = &b->duplicates;
+    int rc = duplicates_find(&b->duplicates, b->train_data, b->calibrate_data, b->pipeline, e);
+
+    if (!rc && d->distinct < dataset_count(b->calibrate_data) - d->shared)
+        warn_of_repeats(b);
+    if (!rc && d->shared)
+        rc = leave_out_shared(b, e);
     if (!rc && b->pipeline->cache.rule == THRESHOLD_RISK)
-        rc = promised_possible(b->pipeline, calibrate, d->distinct, e);
+        rc = promised_possible(b->pipeline, b->calibrate_data, d->distinct, e);
     return rc;
 }
 
@@ -315,6 +341,7 @@ static void release(struct build *b)
         cache_free(b->cache[i]);
     extracted_release(&b->train);
     extracted_release(&b->calibrate);
+    duplicates_release(&b->duplicates);
     dataset_close(b->train_data);
     dataset_close(b->calibrate_data);
     graph_free(b->graph);

@@ -33,6 +33,7 @@ struct dataset {
     const char *images_path;       /* of npy, in `list` */
     struct npy_map images, labels; /* of npy; labels.base NULL when there are none */
     int64_t first, count;          /* the range of all records that is visible */
+    int64_t *kept;                 /* [count]: of that range, where some were left out; or NULL */
     struct tensor shape;
 };
 
@@ -266,8 +267,30 @@ void dataset_close(struct dataset *d)
         munmap((void *)(uintptr_t)d->part[i].base, d->part[i].bytes);
     npy_map_close(&d->images);
     npy_map_close(&d->labels);
+    free(d->kept);
     free(d->list);
     free(d);
+}
+
+int dataset_leave_out(struct dataset *d, const bool *out, struct error *e)
+{
+    int64_t *kept = malloc(((size_t)d->count + 1) * sizeof *kept), n = 0;
+
+    if (!kept)
+        return error_set(e, FL_NOMEM, "no memory for %lld records", (long long)d->count);
+    for (int64_t i = 0; i < d->count; i++)
+        if (!out[i])
+            kept[n++] = d->kept ? d->kept[i] : i;
+    free(d->kept);
+    d->kept = kept;
+    d->count = n;
+    return FL_OK;
+}
+
+/* Where visible record i is among all records. */
+static int64_t place_of(const struct dataset *d, int64_t i)
+{
+    return d->first + (d->kept ? d->kept[i] : i);
 }
 
 int64_t dataset_count(const struct dataset *d)
@@ -300,7 +323,7 @@ int dataset_fits(const struct dataset *d, const struct tensor *input, struct err
 static const struct part *cifar_part(const struct dataset *d, int64_t i, int64_t *at)
 {
     int k = 0;
-    for (i += d->first; i >= d->part[k].count; k++)
+    for (i = place_of(d, i); i >= d->part[k].count; k++)
         i -= d->part[k].count;
     *at = d->part[k].first + i;
     return &d->part[k];
@@ -330,10 +353,10 @@ void dataset_image(const struct dataset *d, int64_t i, const struct pipeline *p,
     if (!d->is_npy)
         image_normalise(cifar_record(d, i) + 1, 3, plane, p, out);
     else if (d->images.tensor.dtype == TENSOR_U8)
-        image_normalise((const uint8_t *)d->images.tensor.data + (d->first + i) * size, (int)d->shape.dim[1],
+        image_normalise((const uint8_t *)d->images.tensor.data + place_of(d, i) * size, (int)d->shape.dim[1],
                         plane, p, out);
     else
-        memcpy(out, (const char *)d->images.tensor.data + (size_t)((d->first + i) * size) * sizeof *out,
+        memcpy(out, (const char *)d->images.tensor.data + (size_t)(place_of(d, i) * size) * sizeof *out,
                (size_t)size * sizeof *out);
 }
 
@@ -341,12 +364,12 @@ int32_t dataset_label(const struct dataset *d, int64_t i)
 {
     if (!d->is_npy)
         return cifar_record(d, i)[0];
-    return d->labels.base ? (int32_t)whole_number(&d->labels.tensor, d->first + i) : -1;
+    return d->labels.base ? (int32_t)whole_number(&d->labels.tensor, place_of(d, i)) : -1;
 }
 
 const char *dataset_record_name(const struct dataset *d, int64_t i, char *buf, size_t size)
 {
-    int64_t at = d->first + i;
+    int64_t at = place_of(d, i);
     const char *path = d->is_npy ? d->images_path : cifar_part(d, i, &at)->path;
 
     snprintf(buf, size, "%s#%lld", path, (long long)at);
@@ -374,9 +397,11 @@ uint64_t dataset_identity(const struct dataset *d)
     uint64_t h = XXH3_64bits(&d->count, sizeof d->count);
 
     h = XXH3_64bits_withSeed(&d->shape, offsetof(struct tensor, data), h);
+    if (d->kept)
+        h = XXH3_64bits_withSeed(d->kept, (size_t)d->count * sizeof *d->kept, h);
     for (int64_t i = 0; i < d->count; i += step) {
         const uint8_t *image = d->is_npy
-                                   ? (const uint8_t *)d->images.tensor.data + (size_t)(d->first + i) * bytes
+                                   ? (const uint8_t *)d->images.tensor.data + (size_t)place_of(d, i) * bytes
                                    : cifar_record(d, i) + 1;
         h = XXH3_64bits_withSeed(image, bytes, h);
     }

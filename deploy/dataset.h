@@ -23,6 +23,9 @@ struct dataset;
 int dataset_open(struct dataset **out, const char *spec, struct error *e);
 void dataset_close(struct dataset *d);
 
+/* From now on records with out[i] are none: the others move up. Before others share the set. FL_NOMEM. */
+int dataset_leave_out(struct dataset *d, const bool *out, struct error *e);
+
 int64_t dataset_count(const struct dataset *d);
 /* One image: float32 1xCxHxW, no data. */
 struct tensor dataset_shape(const struct dataset *d);

@@ -47,8 +47,9 @@ static struct digest *digest_all(const struct dataset *data, const struct pipeli
  */
 static void count_picture(struct duplicates *out, const struct digest *c, int64_t n, const struct digest *t)
 {
-    out->distinct++;
-    if (n > 1 && (out->repeat < 0 || c[1].record < out->repeat)) {
+    if (!t)
+        out->distinct++;
+    if (!t && n > 1 && (out->repeat < 0 || c[1].record < out->repeat)) {
         out->repeated = c[0].record;
         out->repeat = c[1].record;
     }
@@ -59,6 +60,8 @@ static void count_picture(struct duplicates *out, const struct digest *c, int64_
         out->shared_with = c[0].record;
     }
     out->shared += n;
+    for (int64_t i = 0; i < n; i++)
+        out->is_shared[c[i].record] = true;
 }
 
 int duplicates_find(struct duplicates *out, const struct dataset *train, const struct dataset *calibrate,
@@ -66,9 +69,11 @@ int duplicates_find(struct duplicates *out, const struct dataset *train, const s
 {
     struct digest *t = digest_all(train, p), *c = digest_all(calibrate, p);
     int64_t n_train = dataset_count(train), n = dataset_count(calibrate), at = 0, same;
-    int rc = t && c ? FL_OK : error_set(e, FL_NOMEM, "no memory to compare the data");
+    int rc;
 
-    *out = (struct duplicates){.repeated = -1, .repeat = -1};
+    *out = (struct duplicates){
+        .repeated = -1, .repeat = -1, .is_shared = calloc((size_t)n + 1, sizeof *out->is_shared)};
+    rc = t && c && out->is_shared ? FL_OK : error_set(e, FL_NOMEM, "no memory to compare the data");
     for (int64_t i = 0; !rc && i < n; i += same) {
         for (same = 1; i + same < n && c[i + same].pixels == c[i].pixels;)
             same++;
@@ -79,4 +84,10 @@ int duplicates_find(struct duplicates *out, const struct dataset *train, const s
     free(t);
     free(c);
     return rc;
+}
+
+void duplicates_release(struct duplicates *d)
+{
+    free(d->is_shared);
+    d->is_shared = NULL;
 }

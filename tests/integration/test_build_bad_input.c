@@ -243,6 +243,13 @@ static void calibration_that_trained(void **state)
     expect("3 of the 12 calibration records are training records too");
     snprintf(text, sizeof text, "the first is %s/all.bin#97, the same as %s/all.bin#97", folder, folder);
     expect(text);
+    snprintf(arguments, sizeof arguments,
+             "--train cifar10:%s/all.bin#0-99 --calibrate cifar10:%s/all.bin#100-298,%s/all.bin#97-97 --set "
+             "state=%s/shared",
+             folder, folder, folder, folder);
+    assert_int_equal(tool("build", arguments), 0);
+    expect("1 of the 200 calibration records are training records too");
+    expect("and are left out");
 }
 
 static void a_class_without_examples(void **state)
