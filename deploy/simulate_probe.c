@@ -61,7 +61,8 @@ int probe_new(struct probe **out, const struct pipeline *p, const struct dataset
         return error_set(e, FL_NOMEM, "no memory");
     b->pipeline = p;
     b->data = data;
-    if (!(rc = find_processes(b, e)) && !(rc = traffic_new(&b->traffic, "order", dataset_count(data), 1, e)))
+    if (!(rc = find_processes(b, e)) &&
+        !(rc = traffic_new(&b->traffic, "shuffled", dataset_count(data), 1, e)))
         rc = client_new(&b->client, p, e);
     if (rc)
         probe_free(b);

@@ -5,9 +5,9 @@
  * CONFIG's model (without one: the demo's, with drawn pictures) is served in twelve ways: cut into one to
  * four stages, with and without replicas, each with and without look-ups. Each way meets its saturation (a
  * closed loop) and two rates below it; the simulation, which knows one set of measurements taken at three
- * stages, predicts p50, p99 and throughput of all of them. Then all is served a second time, so that it is
- * seen what a load differs from itself. TRAIN, CALIBRATE and TEST are data sets as `freezeline build` and
- * `bench` take them.
+ * stages and which share of TEST each exit answers, predicts p50, p99 and throughput of all of them. Then all
+ * is served a second time, so that it is seen what a load differs from itself. TRAIN, CALIBRATE and TEST are
+ * data sets as `freezeline build` and `bench` take them.
  *
  * A shared machine's speed drifts from minute to minute. So the model is also timed alone in this process,
  * right before and after the measurements and every load, and the simulated cores are as much faster or
@@ -117,8 +117,8 @@ static struct command tool(const struct validation *v, const struct shape *shape
     return c;
 }
 
-/* Its output goes to WORK/log. Returns its exit status. */
-static int run(const struct validation *v, const struct command *c)
+/* What it prints goes to `to`, and what it complains of to WORK/log. Returns its exit status. */
+static int run_into(const struct validation *v, const struct command *c, const char *to)
 {
     posix_spawn_file_actions_t actions;
     char log[600];
@@ -127,14 +127,20 @@ static int run(const struct validation *v, const struct command *c)
 
     snprintf(log, sizeof log, "%s/log", v->work);
     posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_addopen(&actions, 1, log, O_WRONLY | O_CREAT | O_APPEND, 0644);
-    posix_spawn_file_actions_adddup2(&actions, 1, 2);
+    posix_spawn_file_actions_addopen(&actions, 1, to ? to : log,
+                                     O_WRONLY | O_CREAT | (to ? O_TRUNC : O_APPEND), 0644);
+    posix_spawn_file_actions_addopen(&actions, 2, log, O_WRONLY | O_CREAT | O_APPEND, 0644);
     if (posix_spawn(&pid, c->argv[0], &actions, NULL, (char **)(uintptr_t)c->argv, environ))
         die("cannot start build/release/freezeline: `make` first, and call from the repository's root");
     posix_spawn_file_actions_destroy(&actions);
     while (waitpid(pid, &status, 0) < 0)
         ;
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static int run(const struct validation *v, const struct command *c)
+{
+    return run_into(v, c, NULL);
 }
 
 static bool exists(const char *path)
@@ -298,6 +304,23 @@ static void measure(const struct validation *v)
         die("cannot measure: see log in the work folder");
 }
 
+/* Shares of some thousand requests; the look-ups of one measurement are too few to know a median by, where
+ * it lies at the edge of those that one exit answers. */
+static void count_shares(const struct validation *v)
+{
+    char path[600];
+    struct command c = tool(v, &shapes[MEASURED_SHAPE], "eval");
+    if (exists(in_work(v, path, sizeof path, "eval.json")))
+        return;
+    printf("counting who answers\n");
+    fflush(stdout);
+    add(&c, "--data");
+    add(&c, v->test);
+    add(&c, "--json");
+    if (run_into(v, &c, path))
+        die("cannot count who answers: see log in the work folder");
+}
+
 /* ---- real processes ---- */
 
 static void report_path(const struct validation *v, char *buf, size_t size, int way, int load, int pass)
@@ -440,6 +463,8 @@ static void predict_all(struct validation *v)
     struct error e;
     char path[600];
     check(measured_load(&m, in_work(v, path, sizeof path, "measured.json"), &e), &e);
+    check(measured_take_shares(m, in_work(v, path, sizeof path, "eval.json"), &e), &e);
+    in_work(v, path, sizeof path, "measured.json");
     for (int i = 0; i < VALIDATION_POINTS; i++)
         for (int pass = 0; pass < VALIDATION_PASSES; pass++)
             if (v->load[i].pass[pass].done)
@@ -476,6 +501,7 @@ int main(int argc, char **argv)
         v->sets[v->n_sets++] = argv[i];
     v->end_ns = clock_ns() + MOST_MINUTES * 60 * NS_PER_S;
     build_caches(v);
+    count_shares(v);
     load_model(v);
     measure(v);
     for (int i = 0; i < N_SHAPES * VALIDATION_PASSES; i++)
