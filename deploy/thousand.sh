@@ -22,7 +22,7 @@ million='--cluster configs/cluster-million.yaml'
     simulate --sweep --requests 50000
     simulate $cell --rate 10000 --search --target-p99-ms 30 --requests 50000 --no-cache
     simulate $cell --rate 10000 --search --target-p99-ms 30 --requests 50000
-    simulate $cell --rate 20000 --replicas 48,30,18
+    simulate $cell --rate 18000 --replicas 48,30,18
     simulate $cell --rate 30000 --replicas 48,30,18
     simulate $million --rate 1000000 --replicas 16,10,9
 }
