@@ -105,7 +105,7 @@ static bool take_cache(struct snapshot *to, int i, const redisReply *r, const st
         rc = error_set(&why, FL_CORRUPT, "missing");
     else if (!(rc = unpack(to, i, r, &why)))
         return false;
-    snprintf(text, sizeof text, "%s refused: %s", key, why.text);
+    snprintf(text, sizeof text, "%.*s refused: %s", STORE_KEY_BYTES - 1, key, why.text);
     refused(text);
     to->cache[i] = own >= 0 ? mine->cache[own] : NULL;
     if (to->cache[i])
