@@ -3,6 +3,7 @@
 
 #include <math.h>
 
+#include "base/binomial.h"
 #include "base/samples.h"
 
 struct summary statistics_summary(double *samples, int64_t n)
@@ -28,9 +29,7 @@ static int64_t binomial_quantile(int64_t n, double q, double p)
 {
     double trials = (double)n, spread = sqrt(trials * q * (1 - q));
     int64_t k = (int64_t)fmax(0, floor(trials * q - 10 * spread - 10));
-    double probability = exp(lgamma(trials + 1) - lgamma((double)k + 1) - lgamma((double)(n - k) + 1) +
-                             (double)k * log(q) + (double)(n - k) * log1p(-q));
-    double sum = probability;
+    double probability = binomial_mass(trials, (double)k, q), sum = probability;
 
     while (sum < p && k < n) {
         probability *= (double)(n - k) / (double)(k + 1) * q / (1 - q);
