@@ -26,9 +26,8 @@ LDLIBS   += $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) $(if $(DNNL),-ldn
 
 PROTOS   := $(wildcard proto/*.proto)
 PB_C     := $(patsubst proto/%.proto,$(B)/gen/%.pb-c.c,$(PROTOS))
-MAINS    := stages/freezeline_stage.c broker/freezeline_broker.c cache_service/freezeline_cache.c deploy/freezeline.c
-FOLDERS  := proto/base proto/wire proto/client stages broker cache_service deploy
-LIB_C    := $(filter-out $(MAINS),$(sort $(foreach d,$(FOLDERS),$(wildcard $(d)/*.c))))
+MAINS    := stages/worker/freezeline_stage.c broker/freezeline_broker.c cache_service/freezeline_cache.c deploy/freezeline.c
+LIB_C    := $(filter-out $(MAINS),$(sort $(foreach d,proto stages broker cache_service deploy,$(wildcard $(d)/*.c $(d)/*/*.c))))
 LIB_O    := $(patsubst %.c,$(B)/%.o,$(LIB_C)) $(patsubst $(B)/gen/%.c,$(B)/gen/%.o,$(PB_C))
 LIB      := $(B)/libfreezeline.a
 BINS     := $(foreach m,$(wildcard $(MAINS)),$(B)/$(subst _,-,$(basename $(notdir $(m)))))
@@ -62,12 +61,12 @@ $(B)/%.o: %.c | $(PB_C)
 
 # Loops over all points and features: worth the vectoriser that -O2 leaves out.
 $(B)/cache_service/net%.o $(B)/cache_service/map.o $(B)/cache_service/projection.o: CFLAGS += -O3
-# The inner loops for vector units: one file per instruction set, chosen among at run time (stages/simd.c).
+# The inner loops for vector units: one file per instruction set, chosen among at run time (stages/kernels/simd.c).
 SIMD_CFLAGS := -O3 -ffp-contract=fast -Wno-psabi
-$(B)/stages/simd_%.o: CFLAGS += $(SIMD_CFLAGS)
+$(B)/stages/kernels/simd_%.o: CFLAGS += $(SIMD_CFLAGS)
 ifneq ($(filter x86_64,$(shell uname -m)),)
-$(B)/stages/simd_avx2.o: CFLAGS += -mavx2 -mfma
-$(B)/stages/simd_avx512.o: CFLAGS += -mavx2 -mfma -mavx512f -mavx512vl -mavx512dq -mavx512bw -mprefer-vector-width=512
+$(B)/stages/kernels/simd_avx2.o: CFLAGS += -mavx2 -mfma
+$(B)/stages/kernels/simd_avx512.o: CFLAGS += -mavx2 -mfma -mavx512f -mavx512vl -mavx512dq -mavx512bw -mprefer-vector-width=512
 endif
 
 # Which revision this is built from, for reports; "" outside a git repository. Changes only when the revision does.
@@ -83,7 +82,7 @@ $(LIB): $(LIB_O)
 
 $(B)/freezeline: $(B)/deploy/freezeline.o $(LIB)
 $(B)/freezeline-broker: $(B)/broker/freezeline_broker.o $(LIB)
-$(B)/freezeline-stage: $(B)/stages/freezeline_stage.o $(LIB)
+$(B)/freezeline-stage: $(B)/stages/worker/freezeline_stage.o $(LIB)
 $(B)/freezeline-cache: $(B)/cache_service/freezeline_cache.o $(LIB)
 $(BINS):
 	$(call say,LINK,$@)

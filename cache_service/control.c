@@ -1,5 +1,5 @@
 /* control.c - when to say what to the broker */
-#include "cache_service/control.h"
+#include "control.h"
 
 #include "base/clock.h"
 

@@ -11,7 +11,7 @@
 #include "base/blas.h"
 #include "base/log.h"
 #include "base/pipeline.h"
-#include "cache_service/service.h"
+#include "service.h"
 
 #define MAX_SETS 256
 

@@ -1,5 +1,5 @@
 /* keeper.c - the keeper's thread: one step after another; files; learning without Redis */
-#include "cache_service/keeper.h"
+#include "keeper.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -8,7 +8,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "cache_service/keeper_parts.h"
+#include "keeper_parts.h"
 
 #define SPOOL_COUNT     8192
 #define SPOOL_BYTES     (64u << 20)

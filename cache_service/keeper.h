@@ -13,8 +13,8 @@
 #ifndef FREEZELINE_KEEPER_H
 #define FREEZELINE_KEEPER_H
 
-#include "cache_service/snapshot.h"
-#include "cache_service/update.h"
+#include "snapshot.h"
+#include "update.h"
 
 struct keeper;
 

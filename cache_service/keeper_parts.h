@@ -8,11 +8,11 @@
 
 #include <pthread.h>
 
-#include "cache_service/keeper.h"
-#include "cache_service/learner.h"
-#include "cache_service/lease.h"
-#include "cache_service/spool.h"
-#include "cache_service/store.h"
+#include "keeper.h"
+#include "learner.h"
+#include "lease.h"
+#include "spool.h"
+#include "store.h"
 
 #define KEEPER_OUTBOX   64
 #define KEEPER_LEASE_MS 3000

@@ -3,7 +3,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "cache_service/keeper_parts.h"
+#include "keeper_parts.h"
 
 #define FOLLOW_NS (200 * NS_PER_MS) /* how often the head is looked at */
 

@@ -1,5 +1,5 @@
 /* learner.c - sort updates by exit, apply them to each cache */
-#include "cache_service/learner.h"
+#include "learner.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -2,8 +2,8 @@
 #ifndef FREEZELINE_LEARNER_H
 #define FREEZELINE_LEARNER_H
 
-#include "cache_service/snapshot.h"
-#include "cache_service/update.h"
+#include "snapshot.h"
+#include "update.h"
 
 struct learner_tally {
     int applied;

@@ -1,5 +1,5 @@
 /* lease.c - the learner's lease: when to ask, what to believe */
-#include "cache_service/lease.h"
+#include "lease.h"
 
 void lease_init(struct lease *l, uint64_t duration_ns)
 {

@@ -1,5 +1,5 @@
 /* lookups.c - verdicts from the snapshot in use */
-#include "cache_service/lookups.h"
+#include "lookups.h"
 
 #include <math.h>
 #include <stdlib.h>

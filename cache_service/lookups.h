@@ -6,8 +6,8 @@
 #ifndef FREEZELINE_LOOKUPS_H
 #define FREEZELINE_LOOKUPS_H
 
-#include "cache_service/pending.h"
-#include "cache_service/snapshot.h"
+#include "pending.h"
+#include "snapshot.h"
 #include "wire/message.h"
 
 struct lookups;

@@ -1,5 +1,5 @@
 /* manifest.c - reading and writing of manifest.json */
-#include "cache_service/manifest.h"
+#include "manifest.h"
 
 #include <ctype.h>
 #include <errno.h>

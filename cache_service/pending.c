@@ -3,7 +3,7 @@
  * Entries come in order of time and all live equally long, so the list's head is at once the oldest, the next
  * to expire and the one to evict. Slots are allocated once; only descriptors come and go.
  */
-#include "cache_service/pending.h"
+#include "pending.h"
 
 #include <stdlib.h>
 

@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "cache_service/update.h"
+#include "update.h"
 
 struct pending;
 

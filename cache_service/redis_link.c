@@ -1,5 +1,5 @@
 /* redis_link.c - connect, call, drop, back off */
-#include "cache_service/redis_link.h"
+#include "redis_link.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 /* service.c - sockets of the cache service and the loop over them */
-#include "cache_service/service.h"
+#include "service.h"
 
 #include <cblas.h>
 #include <errno.h>
@@ -14,9 +14,9 @@
 #include "base/blas.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "cache_service/control.h"
-#include "cache_service/keeper.h"
-#include "cache_service/lookups.h"
+#include "control.h"
+#include "keeper.h"
+#include "lookups.h"
 #include "wire/frames.h"
 #include "wire/span_log.h"
 

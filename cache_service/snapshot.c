@@ -1,5 +1,5 @@
 /* snapshot.c - references, loading and saving of all caches together */
-#include "cache_service/snapshot.h"
+#include "snapshot.h"
 
 #include <dirent.h>
 #include <limits.h>

@@ -8,8 +8,8 @@
 
 #include <stdatomic.h>
 
-#include "cache_service/cache.h"
-#include "cache_service/manifest.h"
+#include "cache.h"
+#include "manifest.h"
 
 struct snapshot {
     atomic_int references;

@@ -1,5 +1,5 @@
 /* spool.c - a ring under a lock */
-#include "cache_service/spool.h"
+#include "spool.h"
 
 #include <pthread.h>
 #include <stdlib.h>

@@ -9,7 +9,7 @@
 
 #include <stdbool.h>
 
-#include "cache_service/update.h"
+#include "update.h"
 
 struct spool;
 

@@ -1,12 +1,12 @@
 /* store.c - caches in Redis: the head of history, loading, publishing */
-#include "cache_service/store.h"
+#include "store.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "cache_service/store_parts.h"
-#include "cache_service/store_scripts.h"
+#include "store_parts.h"
+#include "store_scripts.h"
 
 #define LOAD_MAX_BYTES (1ll << 30) /* of all packed caches together */
 

@@ -21,9 +21,9 @@
 #ifndef FREEZELINE_STORE_H
 #define FREEZELINE_STORE_H
 
-#include "cache_service/redis_link.h"
-#include "cache_service/snapshot.h"
-#include "cache_service/update.h"
+#include "redis_link.h"
+#include "snapshot.h"
+#include "update.h"
 
 struct store;
 

@@ -1,5 +1,5 @@
 /* store_parts.c - keys, heads, scripts and packed caches: the words in which Redis is spoken to */
-#include "cache_service/store_parts.h"
+#include "store_parts.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -3,7 +3,7 @@
 #ifndef FREEZELINE_STORE_PARTS_H
 #define FREEZELINE_STORE_PARTS_H
 
-#include "cache_service/store.h"
+#include "store.h"
 
 #define STORE_KEY_BYTES  320
 #define STORE_HEAD_BYTES 160

@@ -1,13 +1,13 @@
 /* store_updates.c - the stream of updates, the learner's lease, what a batch makes of the caches */
-#include "cache_service/store.h"
+#include "store.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "cache_service/store_parts.h"
-#include "cache_service/store_scripts.h"
+#include "store_parts.h"
+#include "store_scripts.h"
 
 #define PRODUCER_SECONDS "86400"
 #define TOKEN_BYTES      64

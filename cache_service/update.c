@@ -1,5 +1,5 @@
 /* update.c - the record of an online update */
-#include "cache_service/update.h"
+#include "update.h"
 
 #include <endian.h>
 #include <math.h>

@@ -11,7 +11,7 @@
 #include "command.h"
 #include "extract.h"
 #include "interrupt.h"
-#include "stages/exec.h"
+#include "stages/exec/exec.h"
 #include "state.h"
 
 static const struct usage usage = {

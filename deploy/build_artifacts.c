@@ -12,7 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "stages/origin.h"
+#include "stages/place/origin.h"
 #include "state.h"
 
 static void measure(struct build *b, int i)

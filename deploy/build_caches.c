@@ -12,7 +12,7 @@
 #include <string.h>
 
 #include "interrupt.h"
-#include "stages/pool.h"
+#include "stages/kernels/pool.h"
 #include "state.h"
 
 /* Of the network's work, for each look-up of a learned cache: a look-up that takes longer must answer many

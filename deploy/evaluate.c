@@ -12,7 +12,7 @@
 #include "interrupt.h"
 #include "progress.h"
 #include "report.h"
-#include "stages/exec.h"
+#include "stages/exec/exec.h"
 #include "table.h"
 
 static const struct usage usage = {

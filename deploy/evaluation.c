@@ -9,8 +9,8 @@
 #include "built_exits.h"
 #include "cache_service/snapshot.h"
 #include "extract.h"
-#include "stages/descriptor.h"
-#include "stages/exec.h"
+#include "stages/place/descriptor.h"
+#include "stages/exec/exec.h"
 #include "state.h"
 
 #define WARM_UP_REQUESTS 5

@@ -12,7 +12,7 @@
 #include "cache_service/cache.h"
 #include "dataset.h"
 #include "promise_record.h"
-#include "stages/placement.h"
+#include "stages/place/placement.h"
 #include "statistics.h"
 
 struct evaluated_exit {

@@ -13,8 +13,8 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "stages/descriptor.h"
-#include "stages/exec.h"
+#include "stages/place/descriptor.h"
+#include "stages/exec/exec.h"
 #include "state.h"
 
 #define WARM_UP 5

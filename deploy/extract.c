@@ -18,7 +18,7 @@
 #include "augment.h"
 #include "lanes.h"
 #include "state.h"
-#include "stages/descriptor.h"
+#include "stages/place/descriptor.h"
 
 #define MOST_ROOM ((size_t)1 << 28) /* bytes of what a batch makes */
 

@@ -9,7 +9,7 @@
 
 #include "cache_service/builder.h"
 #include "dataset.h"
-#include "stages/placement.h"
+#include "stages/place/placement.h"
 
 struct extraction {
     const struct pipeline *pipeline;

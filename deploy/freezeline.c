@@ -6,7 +6,7 @@
 #include "base/log.h"
 #include "command.h"
 #include "base/nearest.h"
-#include "stages/exec.h"
+#include "stages/exec/exec.h"
 
 static const struct command {
     const char *name, *summary;

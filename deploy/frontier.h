@@ -14,7 +14,7 @@
 #include "dataset.h"
 #include "extract.h"
 #include "kinds.h"
-#include "stages/placement.h"
+#include "stages/place/placement.h"
 
 #define FRONTIER_LOSSES 5
 

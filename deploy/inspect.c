@@ -6,8 +6,8 @@
 #include "base/digest.h"
 #include "command.h"
 #include "report.h"
-#include "stages/graph.h"
-#include "stages/op.h"
+#include "stages/graph/graph.h"
+#include "stages/graph/op.h"
 #include "table.h"
 
 static const struct usage usage = {

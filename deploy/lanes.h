@@ -7,8 +7,8 @@
 #define FREEZELINE_LANES_H
 
 #include "base/pipeline.h"
-#include "stages/exec.h"
-#include "stages/pool.h"
+#include "stages/exec/exec.h"
+#include "stages/kernels/pool.h"
 
 #define LANES_MAX 256
 

@@ -11,7 +11,7 @@
 #include <zmq.h>
 
 #include "revision.h"
-#include "stages/exec.h"
+#include "stages/exec/exec.h"
 
 /* What follows "KEY<blanks>:" in the first line that begins so, without its newline; false when there is
  * none. */

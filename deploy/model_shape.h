@@ -3,7 +3,7 @@
 #ifndef FREEZELINE_MODEL_SHAPE_H
 #define FREEZELINE_MODEL_SHAPE_H
 
-#include "stages/origin.h"
+#include "stages/place/origin.h"
 
 struct model_shape {
     struct tensor input; /* of one request; no data */

@@ -7,8 +7,8 @@
 #include "command.h"
 #include "plan_simulated.h"
 #include "report.h"
-#include "stages/planner.h"
-#include "stages/profile.h"
+#include "stages/place/planner.h"
+#include "stages/exec/profile.h"
 #include "table.h"
 
 #define TRANSFER_FIXED_MS 0.05 /* a message between two processes of one host, measured */

@@ -7,7 +7,7 @@
 #define FREEZELINE_PLAN_SIMULATED_H
 
 #include "base/pipeline.h"
-#include "stages/graph.h"
+#include "stages/graph/graph.h"
 
 struct plan_simulated {
     const char *measured;       /* file of `simulate --measure` */

@@ -1,7 +1,7 @@
 /* report_engine.c - what computes, for reports of measurements */
 #include "report.h"
 
-#include "stages/exec.h"
+#include "stages/exec/exec.h"
 
 void report_engine(json_t *object, int threads)
 {

@@ -6,7 +6,7 @@
 #include "arguments.h"
 #include "command.h"
 #include "report.h"
-#include "stages/exec.h"
+#include "stages/exec/exec.h"
 #include "tensor_io.h"
 
 #define RUN_MAX_TENSORS ARGUMENTS_MAX_LIST

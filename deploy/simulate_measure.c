@@ -17,7 +17,7 @@
 #include "simulate_hop.h"
 #include "simulate_phases.h"
 #include "simulate_time.h"
-#include "stages/exec.h"
+#include "stages/exec/exec.h"
 #include "state.h"
 
 #define HEADER_BYTES 200

@@ -3,7 +3,7 @@
 #define FREEZELINE_SIMULATE_MODEL_H
 
 #include "simulate_measured.h"
-#include "stages/graph.h"
+#include "stages/graph/graph.h"
 
 /* FL_STALE when they are not. A file without a digest may be of any model that looks like g: it passes when
  * it knows all of g's cuts, with the same sizes, and no others; *sure is false then. */

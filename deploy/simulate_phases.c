@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "stages/profile.h"
+#include "stages/exec/profile.h"
 
 #define ALONE     60  /* requests that tell how long one takes */
 #define SPARSE    0.3 /* of a request's time until the next comes, on average, when there are few */

@@ -8,7 +8,7 @@
 #define FREEZELINE_SIMULATE_PHASES_H
 
 #include "simulate_probe.h"
-#include "stages/exec.h"
+#include "stages/exec/exec.h"
 
 struct phases {
     const struct pipeline *pipeline; /* borrowed, like the graph */

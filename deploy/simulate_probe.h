@@ -5,7 +5,7 @@
 
 #include "dataset.h"
 #include "roles.h"
-#include "stages/placement.h"
+#include "stages/place/placement.h"
 
 struct probe;
 

@@ -4,7 +4,7 @@
 
 #include "simulate_cluster.h"
 #include "simulate_measured.h"
-#include "stages/placement.h"
+#include "stages/place/placement.h"
 
 /* How the model is cut: by the pieces of the measurements. */
 struct setup_shape {

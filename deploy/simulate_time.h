@@ -4,7 +4,7 @@
 
 #include "dataset.h"
 #include "simulate_measured.h"
-#include "stages/graph.h"
+#include "stages/graph/graph.h"
 
 /* Times every piece between the cuts of g at batch sizes 1, 2, 4, .. max_batch with pictures from `data`,
  * `runs` times each. Fills cuts, batches, bytes and cores. */

@@ -14,7 +14,7 @@
 #include <stddef.h>
 
 #include "simulation.h"
-#include "stages/breaker.h"
+#include "stages/worker/breaker.h"
 
 #define NONE  (-1)
 #define AWAKE (-1.0)

@@ -11,7 +11,7 @@
 #include "client/client.h"
 #include "extract.h"
 #include "precedence.h"
-#include "stages/exec.h"
+#include "stages/exec/exec.h"
 
 #define STATUS_WAIT_MS 3000
 #define WHOLE_QUEUE    4096 /* requests that wait for the whole model */

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "npy.h"
-#include "stages/onnx_tensor.h"
+#include "stages/load/onnx_tensor.h"
 
 static bool ends_with(const char *s, const char *end)
 {

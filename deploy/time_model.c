@@ -5,7 +5,7 @@
 #include "arguments.h"
 #include "command.h"
 #include "report.h"
-#include "stages/profile.h"
+#include "stages/exec/profile.h"
 #include "table.h"
 
 static const struct usage usage = {

@@ -1,5 +1,5 @@
 /* arrival.c - the earliest time at which a message may have come */
-#include "base/arrival.h"
+#include "arrival.h"
 
 static uint64_t within(uint64_t t, uint64_t from, uint64_t to)
 {

@@ -1,5 +1,5 @@
 /* blas.c - compare OpenBLAS's choice of kernels with the CPU */
-#include "base/blas.h"
+#include "blas.h"
 
 #include <cblas.h>
 #include <limits.h>

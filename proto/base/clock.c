@@ -1,5 +1,5 @@
 /* clock.c - CLOCK_MONOTONIC and the boot id */
-#include "base/clock.h"
+#include "clock.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 /* digest.c - sixteen bytes in hexadecimal */
-#include "base/digest.h"
+#include "digest.h"
 
 #include <stdio.h>
 

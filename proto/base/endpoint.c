@@ -1,5 +1,5 @@
 /* endpoint.c - checks of addresses */
-#include "base/endpoint.h"
+#include "endpoint.h"
 
 #include <string.h>
 

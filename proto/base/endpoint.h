@@ -4,7 +4,7 @@
 
 #include <stdbool.h>
 
-#include "base/error.h"
+#include "error.h"
 
 #define ENDPOINT_MAX_IPC_PATH 107 /* what a unix socket's address holds */
 

@@ -1,5 +1,5 @@
 /* error.c - texts of errors */
-#include "base/error.h"
+#include "error.h"
 
 #include <stdarg.h>
 #include <stdio.h>

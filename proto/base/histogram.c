@@ -1,5 +1,5 @@
 /* histogram.c - log-linear buckets of durations */
-#include "base/histogram.h"
+#include "histogram.h"
 
 #include <math.h>
 #include <string.h>

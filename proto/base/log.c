@@ -1,5 +1,5 @@
 /* log.c - formatting and writing of log lines */
-#include "base/log.h"
+#include "log.h"
 
 #include <stdarg.h>
 #include <stdio.h>

@@ -1,5 +1,5 @@
 /* nearest.c - edit distance over short words */
-#include "base/nearest.h"
+#include "nearest.h"
 
 #include <string.h>
 

@@ -1,5 +1,5 @@
 /* offset.c - the sample with the shortest round trip */
-#include "base/offset.h"
+#include "offset.h"
 
 void offset_add(struct offset *o, uint64_t sent_ns, uint64_t broker_ns, uint64_t received_ns)
 {

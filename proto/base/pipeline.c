@@ -3,7 +3,7 @@
  * Order: the table's defaults, the file, then each --set. Later values win; a --set that names a whole list
  * replaces it.
  */
-#include "base/pipeline_keys.h"
+#include "pipeline_keys.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -12,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/endpoint.h"
+#include "endpoint.h"
 
 struct loading {
     struct pipeline *p;

@@ -6,8 +6,8 @@
 #ifndef FREEZELINE_PIPELINE_KEYS_H
 #define FREEZELINE_PIPELINE_KEYS_H
 
-#include "base/pipeline.h"
-#include "base/yaml_reader.h"
+#include "pipeline.h"
+#include "yaml_reader.h"
 
 enum key_type {
     KEY_TEXT,

@@ -1,5 +1,5 @@
 /* pipeline_set.c - putting one value of the table into a pipeline */
-#include "base/pipeline_keys.h"
+#include "pipeline_keys.h"
 
 #include <errno.h>
 #include <math.h>
@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/endpoint.h"
+#include "endpoint.h"
 
 void pipeline_clear_replicas(struct stage_config *s)
 {

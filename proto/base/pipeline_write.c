@@ -1,5 +1,5 @@
 /* pipeline_write.c - configs/reference.yaml from the table; a pipeline file with other stages and exits */
-#include "base/pipeline_keys.h"
+#include "pipeline_keys.h"
 
 #include <errno.h>
 #include <fcntl.h>

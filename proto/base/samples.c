@@ -1,5 +1,5 @@
 /* samples.c - order statistics */
-#include "base/samples.h"
+#include "samples.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 /* yaml_reader.c - libyaml's document tree walked into a flat list, with limits */
-#include "base/yaml_reader.h"
+#include "yaml_reader.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -5,7 +5,7 @@
  * else is ignored. `status` and `drain` use a socket of their own for each call, so a late reply cannot reach
  * the next call.
  */
-#include "client/client.h"
+#include "client.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -1,5 +1,5 @@
 /* codec.c - the per-thread scratch of the codec */
-#include "wire/codec.h"
+#include "codec.h"
 
 #include <pthread.h>
 #include <stdlib.h>

@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "wire/message.h"
+#include "message.h"
 
 #define SCRATCH_BYTES (1024 * 1024)
 

@@ -3,12 +3,12 @@
  * Why sending never leaves half a message: libzmq tests the high-water mark at a message's first frame only.
  * When a peer goes away between frames, PUSH and DEALER roll back and say EAGAIN, and ROUTER drops the rest.
  */
-#include "wire/frames.h"
+#include "frames.h"
 
 #include <errno.h>
 #include <string.h>
 
-#include "wire/codec.h"
+#include "codec.h"
 
 static int code_of_errno(void)
 {

@@ -10,7 +10,7 @@
 
 #include <zmq.h>
 
-#include "wire/message.h"
+#include "message.h"
 
 struct peer {
     size_t size;

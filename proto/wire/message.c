@@ -1,5 +1,5 @@
 /* message.c - what can be said about a message without its encoding */
-#include "wire/message.h"
+#include "message.h"
 
 int64_t message_payload_bytes(const struct message *m)
 {

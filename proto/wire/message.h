@@ -12,7 +12,7 @@
 
 #include "base/error.h"
 #include "base/pipeline.h"
-#include "wire/tensor.h"
+#include "tensor.h"
 
 #define MESSAGE_VERSION    1
 #define MESSAGE_MAX_BATCH  64

@@ -4,12 +4,12 @@
  * fixed size, and nothing is copied into a message before its count, rank, dtype or length is known to fit.
  * Control characters in texts become spaces, so that a text is one line wherever it is shown.
  */
-#include "wire/message.h"
+#include "message.h"
 
 #include <string.h>
 
 #include "freezeline.pb-c.h"
-#include "wire/codec.h"
+#include "codec.h"
 
 static void *bump_alloc(void *scratch, size_t size)
 {

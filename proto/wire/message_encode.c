@@ -3,12 +3,12 @@
  * The generated structs are filled in the thread's scratch, borrowing strings and dims from the message, and
  * packed into the caller's buffer. Nothing is allocated.
  */
-#include "wire/message.h"
+#include "message.h"
 
 #include <string.h>
 
 #include "freezeline.pb-c.h"
-#include "wire/codec.h"
+#include "codec.h"
 
 /* Takes `n` structs of a generated type and a pointer array to them, each initialised. False when the scratch
  * is full. */

@@ -3,7 +3,7 @@
  * No ZMQ_HEARTBEAT_* (a stalled reader would abort the receiver) and no ROUTER_HANDOVER (it leaks): liveness
  * is in messages on the control socket, and each process start has a new identity.
  */
-#include "wire/frames.h"
+#include "frames.h"
 
 #include <errno.h>
 #include <stdio.h>

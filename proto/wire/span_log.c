@@ -1,5 +1,5 @@
 /* span_log.c - a ring of spans */
-#include "wire/span_log.h"
+#include "span_log.h"
 
 #include <stdlib.h>
 

@@ -7,7 +7,7 @@
 #ifndef FREEZELINE_SPAN_LOG_H
 #define FREEZELINE_SPAN_LOG_H
 
-#include "wire/message.h"
+#include "message.h"
 
 struct span_log {
     int capacity, first, n;

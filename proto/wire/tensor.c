@@ -1,5 +1,5 @@
 /* tensor.c - sizes, names, allocation of tensors */
-#include "wire/tensor.h"
+#include "tensor.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -21,9 +21,9 @@
 
 #include "base/clock.h"
 #include "base/samples.h"
-#include "stages/descriptor.h"
-#include "stages/exec.h"
-#include "stages/placement.h"
+#include "stages/place/descriptor.h"
+#include "stages/exec/exec.h"
+#include "stages/place/placement.h"
 #include "wire/frames.h"
 
 #define MAX_SETS    32

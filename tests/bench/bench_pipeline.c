@@ -21,9 +21,9 @@
 #include "base/clock.h"
 #include "base/samples.h"
 #include "client/client.h"
-#include "stages/exec.h"
-#include "stages/planner.h"
-#include "stages/profile.h"
+#include "stages/exec/exec.h"
+#include "stages/place/planner.h"
+#include "stages/exec/profile.h"
 
 #define BLOCKS        10
 #define STAGES        3

@@ -33,7 +33,7 @@
 
 #include "base/clock.h"
 #include "deploy/simulate_search.h"
-#include "stages/profile.h"
+#include "stages/exec/profile.h"
 
 #define MOST_MINUTES   14 /* then no other load is begun */
 #define IN_FLIGHT      "64"

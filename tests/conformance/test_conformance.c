@@ -19,10 +19,10 @@
 
 #include <cmocka.h>
 
-#include "stages/exec.h"
-#include "stages/graph_build.h"
-#include "stages/onnx_tensor.h"
-#include "stages/ops.h"
+#include "stages/exec/exec.h"
+#include "stages/graph/graph_build.h"
+#include "stages/load/onnx_tensor.h"
+#include "stages/ops/ops.h"
 
 #define RTOL   1e-3
 #define ATOL   1e-5

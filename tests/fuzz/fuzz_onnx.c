@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "stages/graph_build.h"
+#include "stages/graph/graph_build.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

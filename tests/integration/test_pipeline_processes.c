@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "stages/exec.h"
+#include "stages/exec/exec.h"
 
 #define PIXELS  (3 * 16 * 16)
 #define CLASSES 10

@@ -15,7 +15,7 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "stages/worker.h"
+#include "stages/worker/worker.h"
 #include "wire/frames.h"
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || defined(__clang__)

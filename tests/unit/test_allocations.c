@@ -15,8 +15,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "stages/descriptor.h"
-#include "stages/exec.h"
+#include "stages/place/descriptor.h"
+#include "stages/exec/exec.h"
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define SANITIZED 1

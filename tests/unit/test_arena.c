@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <string.h>
 
-#include "stages/arena.h"
+#include "stages/exec/arena.h"
 #include "base/error.h"
 
 #define MAX 60

@@ -8,7 +8,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "stages/descriptor.h"
+#include "stages/place/descriptor.h"
 
 static uint32_t seed;
 

@@ -9,8 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "stages/exec.h"
-#include "stages/profile.h"
+#include "stages/exec/exec.h"
+#include "stages/exec/profile.h"
 
 #define MODEL  "tests/data/tiny.onnx"
 #define PIXELS (3 * 16 * 16)

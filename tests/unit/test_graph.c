@@ -11,8 +11,8 @@
 
 #include <cmocka.h>
 
-#include "stages/graph_build.h"
-#include "stages/onnx_tensor.h"
+#include "stages/graph/graph_build.h"
+#include "stages/load/onnx_tensor.h"
 
 #define CASES "tests/conformance/cases/"
 

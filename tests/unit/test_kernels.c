@@ -15,9 +15,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "stages/kernels.h"
-#include "stages/ops.h"
-#include "stages/simd.h"
+#include "stages/kernels/kernels.h"
+#include "stages/ops/ops.h"
+#include "stages/kernels/simd.h"
 
 #define MAX_IN 8
 

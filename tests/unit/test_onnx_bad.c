@@ -14,8 +14,8 @@
 
 #include <cmocka.h>
 
-#include "stages/graph.h"
-#include "stages/onnx_tensor.h"
+#include "stages/graph/graph.h"
+#include "stages/load/onnx_tensor.h"
 
 struct bytes {
     uint8_t data[65536];

@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-#include "stages/origin.h"
+#include "stages/place/origin.h"
 
 #define MODEL "tests/data/tiny.onnx"
 

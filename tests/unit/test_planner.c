@@ -7,7 +7,7 @@
 
 #include <math.h>
 
-#include "stages/planner.h"
+#include "stages/place/planner.h"
 
 static uint32_t seed;
 

@@ -9,8 +9,8 @@
 #include "base/arrival.h"
 #include "base/clock.h"
 #include "base/offset.h"
-#include "stages/breaker.h"
-#include "stages/cancel_set.h"
+#include "stages/worker/breaker.h"
+#include "stages/worker/cancel_set.h"
 
 static void test_the_breaker_opens_after_failures_in_a_row(void **state)
 {

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "exec.h"
+#include "stages/exec/exec.h"
 #include "worker.h"
 
 #define MAX_SETS 64

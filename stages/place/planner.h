@@ -2,7 +2,7 @@
 #ifndef FREEZELINE_PLANNER_H
 #define FREEZELINE_PLANNER_H
 
-#include "graph.h"
+#include "stages/graph/graph.h"
 
 /* Chooses n_stages - 1 of the cuts so that the slowest stage is as fast as possible. cost_ms[i] is the time
  * of node i weighted with the share of requests that still run there (survivors); transfer_ms[c] what

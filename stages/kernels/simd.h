@@ -6,7 +6,7 @@
 #ifndef FREEZELINE_SIMD_H
 #define FREEZELINE_SIMD_H
 
-#include "graph.h"
+#include "stages/graph/graph.h"
 
 /* Products of a few rows with a packed panel:
  *     c[r][j] = start[r][j] + sum over taps t and i < k of row[t * rows + r][shift + i] * panel[(t * k + i) *

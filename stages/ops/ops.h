@@ -7,7 +7,7 @@
 #ifndef FREEZELINE_OPS_H
 #define FREEZELINE_OPS_H
 
-#include "op.h"
+#include "stages/graph/op.h"
 
 #define SPATIAL_MAX (TENSOR_MAX_RANK - 2)
 

@@ -3,7 +3,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "descriptor.h"
+#include "stages/place/descriptor.h"
 #include "worker_parts.h"
 
 #define SLICE_NS  (10 * NS_PER_MS)

@@ -6,7 +6,7 @@
 
 #include "base/blas.h"
 #include "exec.h"
-#include "onednn.h"
+#include "stages/kernels/onednn.h"
 
 /* Read by the libraries when they are loaded: they only help in the life after blas_start began anew, and in
  * children. Threads that wait must not burn the cores that other stages compute on; one BLAS thread until an

@@ -10,7 +10,7 @@
 #include <string.h>
 #include <xxhash.h>
 
-#include "graph_build.h"
+#include "stages/graph/graph_build.h"
 #include "onnx_proto.h"
 
 #define OPSET_FIRST 7

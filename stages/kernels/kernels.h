@@ -7,10 +7,10 @@
 #ifndef FREEZELINE_KERNELS_H
 #define FREEZELINE_KERNELS_H
 
-#include "exec.h"
-#include "op.h"
+#include "stages/exec/exec.h"
+#include "stages/graph/op.h"
 #include "pool.h"
-#include "ops.h"
+#include "stages/ops/ops.h"
 #include "weights.h"
 
 enum kernel_family {

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "origin.h"
+#include "stages/place/origin.h"
 #include "worker_parts.h"
 
 /* Pins every thread that the process has; threads made later inherit it. */

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <xxhash.h>
 
-#include "graph_build.h"
+#include "stages/graph/graph_build.h"
 #include "graph_file.h"
 
 #define MODEL_MAX_BYTES ((int64_t)4 << 30)

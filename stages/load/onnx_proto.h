@@ -4,7 +4,7 @@
 
 #include "onnx.pb-c.h"
 
-#include "graph.h"
+#include "stages/graph/graph.h"
 
 /* Turns one TensorProto into a tensor whose data the caller owns (tensor_release), and frees the message's
  * own copy of the data at once. `dir` is where external data files lie; NULL refuses them. FL_MODEL,

@@ -4,7 +4,7 @@
 
 #include "arena.h"
 #include "exec.h"
-#include "kernels.h"
+#include "stages/kernels/kernels.h"
 
 /* A value of the range. Rank 4 and computed: channels-last. Everything else: row-major. */
 struct slot {

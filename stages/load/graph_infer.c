@@ -10,8 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "graph_build.h"
-#include "ops.h"
+#include "stages/graph/graph_build.h"
+#include "stages/ops/ops.h"
 
 #define KNOWN_MAX_ELEMENTS 4096 /* of a value that is computed from shapes */
 #define N_WORLDS           4

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "graph_build.h"
+#include "stages/graph/graph_build.h"
 
 static bool same_shape(const struct value *a, const struct value *b)
 {

@@ -4,7 +4,7 @@
 #include <cblas.h>
 #include <string.h>
 
-#include "layout.h"
+#include "stages/kernels/layout.h"
 
 struct tensor slot_logical(const struct slot *s, int64_t batch)
 {

@@ -7,7 +7,7 @@
 #define FREEZELINE_PLACEMENT_H
 
 #include "base/pipeline.h"
-#include "graph.h"
+#include "stages/graph/graph.h"
 
 struct placed_stage {
     int first, last; /* node range, inclusive */

@@ -4,7 +4,7 @@
  * written), and n_steps + 1 is after it (outputs are read).
  */
 #include "exec_internal.h"
-#include "graph_build.h"
+#include "stages/graph/graph_build.h"
 
 #include <cblas.h>
 #include <malloc.h>

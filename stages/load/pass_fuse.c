@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "graph_build.h"
+#include "stages/graph/graph_build.h"
 
 struct fuser {
     struct graph *g;

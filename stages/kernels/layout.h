@@ -2,7 +2,7 @@
 #ifndef FREEZELINE_LAYOUT_H
 #define FREEZELINE_LAYOUT_H
 
-#include "op.h"
+#include "stages/graph/op.h"
 
 /* Like view_copy; fast for float32 of rank 4 between the two layouts, and between equal ones. */
 void layout_copy(const struct view *from, const struct view *to);

@@ -9,8 +9,8 @@
 #ifndef FREEZELINE_EXEC_H
 #define FREEZELINE_EXEC_H
 
-#include "graph.h"
-#include "op.h"
+#include "stages/graph/graph.h"
+#include "stages/graph/op.h"
 
 enum exec_kernels { KERNELS_AUTO, KERNELS_ONEDNN, KERNELS_OPENBLAS, KERNELS_REFERENCE };
 
