@@ -26,7 +26,7 @@ LDLIBS   += $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) $(if $(DNNL),-ldn
 
 PROTOS   := $(wildcard proto/*.proto)
 PB_C     := $(patsubst proto/%.proto,$(B)/gen/%.pb-c.c,$(PROTOS))
-MAINS    := stages/worker/freezeline_stage.c broker/freezeline_broker.c cache_service/freezeline_cache.c deploy/freezeline.c
+MAINS    := stages/worker/freezeline_stage.c broker/freezeline_broker.c cache_service/service/freezeline_cache.c deploy/freezeline.c
 LIB_C    := $(filter-out $(MAINS),$(sort $(foreach d,proto stages broker cache_service deploy,$(wildcard $(d)/*.c $(d)/*/*.c))))
 LIB_O    := $(patsubst %.c,$(B)/%.o,$(LIB_C)) $(patsubst $(B)/gen/%.c,$(B)/gen/%.o,$(PB_C))
 LIB      := $(B)/libfreezeline.a
@@ -60,7 +60,7 @@ $(B)/%.o: %.c | $(PB_C)
 	$(Q)mkdir -p $(@D) && $(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 # Loops over all points and features: worth the vectoriser that -O2 leaves out.
-$(B)/cache_service/net%.o $(B)/cache_service/map.o $(B)/cache_service/projection.o: CFLAGS += -O3
+$(B)/cache_service/train/net%.o $(B)/cache_service/index/map.o $(B)/cache_service/index/projection.o: CFLAGS += -O3
 # The inner loops for vector units: one file per instruction set, chosen among at run time (stages/kernels/simd.c).
 SIMD_CFLAGS := -O3 -ffp-contract=fast -Wno-psabi
 $(B)/stages/kernels/simd_%.o: CFLAGS += $(SIMD_CFLAGS)
@@ -83,7 +83,7 @@ $(LIB): $(LIB_O)
 $(B)/freezeline: $(B)/deploy/freezeline.o $(LIB)
 $(B)/freezeline-broker: $(B)/broker/freezeline_broker.o $(LIB)
 $(B)/freezeline-stage: $(B)/stages/worker/freezeline_stage.o $(LIB)
-$(B)/freezeline-cache: $(B)/cache_service/freezeline_cache.o $(LIB)
+$(B)/freezeline-cache: $(B)/cache_service/service/freezeline_cache.o $(LIB)
 $(BINS):
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)

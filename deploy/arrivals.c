@@ -10,7 +10,7 @@
 
 #include "base/clock.h"
 #include "base/nearest.h"
-#include "cache_service/shuffle.h"
+#include "base/shuffle.h"
 
 #define STREAM_GAPS      11
 #define STREAM_STATES    12

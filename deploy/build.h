@@ -2,7 +2,7 @@
 #ifndef FREEZELINE_BUILD_H
 #define FREEZELINE_BUILD_H
 
-#include "cache_service/manifest.h"
+#include "cache_service/store/manifest.h"
 #include "duplicates.h"
 #include "kinds.h"
 #include "progress.h"

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cache_service/snapshot.h"
+#include "cache_service/store/snapshot.h"
 #include "state.h"
 
 int built_exit_check(const struct manifest_exit *of, const struct origin *now, struct error *e)

@@ -2,7 +2,7 @@
 #ifndef FREEZELINE_BUILT_EXITS_H
 #define FREEZELINE_BUILT_EXITS_H
 
-#include "cache_service/manifest.h"
+#include "cache_service/store/manifest.h"
 #include "model_shape.h"
 
 /* FL_STALE when exit `of` was built after another layer, or from descriptors in another layout, than `now`.

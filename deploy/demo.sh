@@ -38,7 +38,7 @@ trap 'clean_up; exit 143' TERM
 get() { awk -f deploy/flat.awk "$1" | awk -v path="$2" '$1 == path { print $2 }'; }
 
 build_caches() {
-    stamp="$(cat configs/demo/demo.onnx $config cache_service/manifest.c | cksum) $train+$calibrate+$requests"
+    stamp="$(cat configs/demo/demo.onnx $config cache_service/store/manifest.c | cksum) $train+$calibrate+$requests"
     if [ "$(cat $state/stamp 2>/dev/null)" = "$stamp" ] && [ -f $state/caches/manifest.json ] && [ -f $data/requests.bin ]; then
         say "1. The caches are there already ($state)"
         return

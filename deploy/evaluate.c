@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "arguments.h"
-#include "cache_service/gap_bound.h"
+#include "cache_service/promise/gap_bound.h"
 #include "command.h"
 #include "evaluation.h"
 #include "frontier.h"

@@ -7,7 +7,7 @@
 
 #include "base/clock.h"
 #include "built_exits.h"
-#include "cache_service/snapshot.h"
+#include "cache_service/store/snapshot.h"
 #include "extract.h"
 #include "stages/place/descriptor.h"
 #include "stages/exec/exec.h"

@@ -9,7 +9,7 @@
 #ifndef FREEZELINE_EVALUATION_H
 #define FREEZELINE_EVALUATION_H
 
-#include "cache_service/cache.h"
+#include "cache_service/index/cache.h"
 #include "dataset.h"
 #include "promise_record.h"
 #include "stages/place/placement.h"

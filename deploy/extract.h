@@ -7,7 +7,7 @@
 #ifndef FREEZELINE_EXTRACT_H
 #define FREEZELINE_EXTRACT_H
 
-#include "cache_service/builder.h"
+#include "cache_service/train/builder.h"
 #include "dataset.h"
 #include "stages/place/placement.h"
 

@@ -9,7 +9,7 @@
 
 #include <jansson.h>
 
-#include "cache_service/promise.h"
+#include "cache_service/promise/promise.h"
 
 #define KINDS 3 /* "knn", "kmeans", "learned" */
 

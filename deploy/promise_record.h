@@ -5,7 +5,7 @@
 
 #include <jansson.h>
 
-#include "cache_service/manifest.h"
+#include "cache_service/store/manifest.h"
 
 struct promise_record {
     bool known;    /* caches were built here: the rest is theirs */

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <xxhash.h>
 
-#include "cache_service/shuffle.h"
+#include "base/shuffle.h"
 #include "machine.h"
 #include "report.h"
 #include "state.h"

@@ -13,7 +13,7 @@
 #include <string.h>
 
 #include "base/samples.h"
-#include "cache_service/manifest.h"
+#include "cache_service/store/manifest.h"
 #include "simulate_hop.h"
 #include "simulate_phases.h"
 #include "simulate_time.h"

@@ -19,7 +19,7 @@
 #include <hiredis/hiredis.h>
 
 #include "base/clock.h"
-#include "cache_service/manifest.h"
+#include "cache_service/store/manifest.h"
 #include "tests/unit/cache_samples.h"
 #include "wire/frames.h"
 

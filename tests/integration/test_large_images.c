@@ -9,7 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "cache_service/shuffle.h"
+#include "base/shuffle.h"
 #include "deploy/npy.h"
 
 enum { SIDE = 224, PICTURES = 180, TRAIN = 80, REQUESTS = 30 };

@@ -10,10 +10,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "cache_service/builder.h"
-#include "cache_service/cache_body.h"
-#include "cache_service/half.h"
-#include "cache_service/shuffle.h"
+#include "cache_service/train/builder.h"
+#include "cache_service/index/cache_body.h"
+#include "cache_service/index/half.h"
+#include "base/shuffle.h"
 
 /* A projection that changes nothing: `dim` features, none negative, come out as they go in. */
 static inline struct projection *sample_identity(int dim)

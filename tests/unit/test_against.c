@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "cache_service/shuffle.h"
+#include "base/shuffle.h"
 #include "deploy/against.h"
 #include "deploy/npy.h"
 #include "deploy/scenario.h"

@@ -4,10 +4,10 @@
 #include <math.h>
 #include <stdio.h>
 
-#include "cache_service/kmeans_train.h"
-#include "cache_service/net_train.h"
-#include "cache_service/threshold.h"
-#include "cache_service/tune.h"
+#include "cache_service/train/kmeans_train.h"
+#include "cache_service/train/net_train.h"
+#include "cache_service/train/threshold.h"
+#include "cache_service/train/tune.h"
 
 enum { DIM = 12, CLASSES = 3, TRAIN = 600, CALIBRATE = 150 };
 

@@ -7,7 +7,7 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
-#include "cache_service/control.h"
+#include "cache_service/service/control.h"
 
 static struct control begin(void)
 {

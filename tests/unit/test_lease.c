@@ -7,7 +7,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "cache_service/lease.h"
+#include "cache_service/store/lease.h"
 
 #define SECOND 1000000000ull
 

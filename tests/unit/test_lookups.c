@@ -1,8 +1,8 @@
 /* test_lookups.c - verdicts from a snapshot, without sockets */
 #include "cache_samples.h"
 
-#include "cache_service/lookups.h"
-#include "cache_service/snapshot.h"
+#include "cache_service/service/lookups.h"
+#include "cache_service/store/snapshot.h"
 
 static struct verdict ask(struct lookups *l, uint32_t exit, const float *x)
 {

@@ -10,7 +10,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-#include "cache_service/manifest.h"
+#include "cache_service/store/manifest.h"
 
 static struct manifest sample(void)
 {

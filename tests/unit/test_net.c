@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cache_service/half.h"
-#include "cache_service/net_store.h"
+#include "cache_service/index/half.h"
+#include "cache_service/train/net_store.h"
 
 #define ROWS    6
 #define CLASSES 3

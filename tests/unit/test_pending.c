@@ -7,7 +7,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "cache_service/pending.h"
+#include "cache_service/service/pending.h"
 
 #define DIM 8
 

@@ -4,8 +4,8 @@
 #include <math.h>
 #include <stdio.h>
 
-#include "cache_service/gap_bound.h"
-#include "cache_service/promise.h"
+#include "cache_service/promise/gap_bound.h"
+#include "cache_service/promise/promise.h"
 
 /* A world of 10 classes and a network that is right in 90%. Exit k answers right (as the network does) with
  * probability 1 / (1 + exp(-(log odds + skew[k]))): with skew 0 its confidence is what it says. */

@@ -4,8 +4,8 @@
 #include <math.h>
 #include <stdio.h>
 
-#include "cache_service/gap_bound.h"
-#include "cache_service/risk.h"
+#include "cache_service/promise/gap_bound.h"
+#include "cache_service/promise/risk.h"
 
 /* --- serving --- */
 

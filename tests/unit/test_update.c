@@ -10,8 +10,8 @@
 #include <math.h>
 #include <pthread.h>
 
-#include "cache_service/spool.h"
-#include "cache_service/update.h"
+#include "cache_service/service/spool.h"
+#include "cache_service/store/update.h"
 
 static struct update *sample(uint64_t request)
 {

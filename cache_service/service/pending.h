@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "update.h"
+#include "cache_service/store/update.h"
 
 struct pending;
 

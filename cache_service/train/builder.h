@@ -7,7 +7,7 @@
 #ifndef FREEZELINE_BUILDER_H
 #define FREEZELINE_BUILDER_H
 
-#include "cache.h"
+#include "cache_service/index/cache.h"
 
 /* rows x dim floats in a file, mapped read-only. Written append-only by descriptor_writer, so an interrupted
  * extraction resumes at the row it had reached. */

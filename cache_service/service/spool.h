@@ -9,7 +9,7 @@
 
 #include <stdbool.h>
 
-#include "update.h"
+#include "cache_service/store/update.h"
 
 struct spool;
 

@@ -2,7 +2,7 @@
 #ifndef FREEZELINE_THRESHOLD_H
 #define FREEZELINE_THRESHOLD_H
 
-#include "cache.h"
+#include "cache_service/index/cache.h"
 
 /* `max-wrong` (arXiv 2002.02645, section 3): the largest confidence of a look-up on the calibration set whose
  * label is not the model's own. As a hit needs more than the threshold, no wrong one on that set would have

@@ -14,7 +14,7 @@
 #include <xxhash.h>
 
 #include "net_store.h"
-#include "predictor.h"
+#include "cache_service/index/predictor.h"
 
 #define WARM  0.1 /* share of the steps in which the rate rises */
 #define MAGIC "FLCHECK"

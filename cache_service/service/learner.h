@@ -2,8 +2,8 @@
 #ifndef FREEZELINE_LEARNER_H
 #define FREEZELINE_LEARNER_H
 
-#include "snapshot.h"
-#include "update.h"
+#include "cache_service/store/snapshot.h"
+#include "cache_service/store/update.h"
 
 struct learner_tally {
     int applied;

@@ -10,9 +10,9 @@
 
 #include "keeper.h"
 #include "learner.h"
-#include "lease.h"
+#include "cache_service/store/lease.h"
 #include "spool.h"
-#include "store.h"
+#include "cache_service/store/store.h"
 
 #define KEEPER_OUTBOX   64
 #define KEEPER_LEASE_MS 3000

@@ -14,11 +14,11 @@
 #include <unistd.h>
 #include <xxhash.h>
 
-#include "cache_body.h"
-#include "half.h"
+#include "cache_service/index/cache_body.h"
+#include "cache_service/index/half.h"
 #include "kmeans_train.h"
 #include "net_train.h"
-#include "shuffle.h"
+#include "base/shuffle.h"
 #include "threshold.h"
 
 #define METHOD_VERSION    4u /* of the algorithms: one more makes every older partial result stale */

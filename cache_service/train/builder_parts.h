@@ -3,7 +3,7 @@
 #define FREEZELINE_BUILDER_PARTS_H
 
 #include "builder.h"
-#include "cache_body.h"
+#include "cache_service/index/cache_body.h"
 
 struct build {
     const struct builder_input *in;

@@ -3,7 +3,7 @@
 #define FREEZELINE_KMEANS_TRAIN_H
 
 #include "builder.h"
-#include "kmeans.h"
+#include "cache_service/index/kmeans.h"
 
 #define KMEANS_ITERATIONS 12
 

@@ -16,7 +16,7 @@
 
 #include "base/error.h"
 #include "base/pipeline.h"
-#include "promise.h"
+#include "cache_service/promise/promise.h"
 
 #define MANIFEST_ID_BYTES   48 /* room for a Redis stream id */
 #define MANIFEST_TEXT_BYTES 256

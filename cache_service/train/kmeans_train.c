@@ -11,8 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "half.h"
-#include "shuffle.h"
+#include "cache_service/index/half.h"
+#include "base/shuffle.h"
 
 #define BLOCK             512
 #define SAMPLES_PER_START 8 /* points of the sample that k-means++ draws from, per centroid */

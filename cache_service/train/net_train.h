@@ -8,7 +8,7 @@
 
 #include "builder.h"
 #include "net.h"
-#include "projection.h"
+#include "cache_service/index/projection.h"
 
 #define TRAIN_BATCH 256
 

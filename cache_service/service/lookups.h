@@ -7,7 +7,7 @@
 #define FREEZELINE_LOOKUPS_H
 
 #include "pending.h"
-#include "snapshot.h"
+#include "cache_service/store/snapshot.h"
 #include "wire/message.h"
 
 struct lookups;

@@ -13,8 +13,8 @@
 #ifndef FREEZELINE_KEEPER_H
 #define FREEZELINE_KEEPER_H
 
-#include "snapshot.h"
-#include "update.h"
+#include "cache_service/store/snapshot.h"
+#include "cache_service/store/update.h"
 
 struct keeper;
 

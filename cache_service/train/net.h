@@ -15,8 +15,8 @@
 #include <stdint.h>
 
 #include "base/error.h"
-#include "map.h"
-#include "shuffle.h"
+#include "cache_service/index/map.h"
+#include "base/shuffle.h"
 
 struct net_shape {
     int dim, nodes, classes; /* of a map: side x side x channels, map_nodes() */

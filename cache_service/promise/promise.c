@@ -8,7 +8,7 @@
 #include "gap_bound.h"
 #include "harm.h"
 #include "risk.h"
-#include "shuffle.h"
+#include "base/shuffle.h"
 
 #define STEPS_PER_EXIT 128 /* rows of a plan: as many as risk_plan has levels */
 
