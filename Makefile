@@ -26,7 +26,7 @@ LDLIBS   += $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) $(if $(DNNL),-ldn
 
 PROTOS   := $(wildcard proto/*.proto)
 PB_C     := $(patsubst proto/%.proto,$(B)/gen/%.pb-c.c,$(PROTOS))
-MAINS    := stages/worker/freezeline_stage.c broker/freezeline_broker.c cache_service/service/freezeline_cache.c deploy/freezeline.c
+MAINS    := stages/worker/freezeline_stage.c broker/freezeline_broker.c cache_service/service/freezeline_cache.c deploy/tool/freezeline.c
 LIB_C    := $(filter-out $(MAINS),$(sort $(foreach d,proto stages broker cache_service deploy,$(wildcard $(d)/*.c $(d)/*/*.c))))
 LIB_O    := $(patsubst %.c,$(B)/%.o,$(LIB_C)) $(patsubst $(B)/gen/%.c,$(B)/gen/%.o,$(PB_C))
 LIB      := $(B)/libfreezeline.a
@@ -73,14 +73,14 @@ endif
 $(B)/gen/revision.h: FORCE
 	$(Q)mkdir -p $(@D); r=$$(git describe --always --dirty --abbrev=12 --exclude '*' 2>/dev/null); \
 	echo "#define FREEZELINE_REVISION \"$$r\"" >$@.new; cmp -s $@.new $@ && rm $@.new || mv $@.new $@
-$(B)/deploy/machine.o: $(B)/gen/revision.h
+$(B)/deploy/tool/machine.o: $(B)/gen/revision.h
 FORCE:
 
 $(LIB): $(LIB_O)
 	$(call say,AR,$@)
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
 
-$(B)/freezeline: $(B)/deploy/freezeline.o $(LIB)
+$(B)/freezeline: $(B)/deploy/tool/freezeline.o $(LIB)
 $(B)/freezeline-broker: $(B)/broker/freezeline_broker.o $(LIB)
 $(B)/freezeline-stage: $(B)/stages/worker/freezeline_stage.o $(LIB)
 $(B)/freezeline-cache: $(B)/cache_service/service/freezeline_cache.o $(LIB)
@@ -126,26 +126,26 @@ fuzz-run: $(FUZZERS)
 	    -artifact_prefix=build/fuzz/$$n- build/fuzz/$$n tests/fuzz/corpus/$$n || rc=1; done; exit $$rc
 
 paper: deps ## the paper's experiment: make paper CIFAR10=DIRECTORY MODEL=FILE.onnx [SET="KEY=VALUE ..."]
-	$(Q)$(MAKE) --no-print-directory all && deploy/paper.sh '$(CIFAR10)' '$(MODEL)' $(SET)
+	$(Q)$(MAKE) --no-print-directory all && deploy/scripts/paper.sh '$(CIFAR10)' '$(MODEL)' $(SET)
 
 bench: deps ## all benchmarks, side by side: make bench [MODEL=FILE.onnx CONFIG=P.yaml SET="KEY=VALUE ..."]
 	$(Q)$(MAKE) --no-print-directory all $(BENCHES) && tests/bench/all.sh $(MODEL) $(CONFIG) $(SET)
 
 deps: ## install the Debian packages that are missing
-	$(Q)deploy/deps.sh
+	$(Q)deploy/scripts/deps.sh
 
 demo: deps ## set everything up and watch the embedded model being served
-	$(Q)$(MAKE) --no-print-directory all && deploy/demo.sh
+	$(Q)$(MAKE) --no-print-directory all && deploy/scripts/demo.sh
 
 # The tests: everything in the release build, then the parts that handle memory and threads under the sanitizers.
 test: deps ## set everything up and run all tests
-	$(Q)deploy/deps.sh chromium || echo 'without chromium, the test that looks at pages is skipped'
+	$(Q)deploy/scripts/deps.sh chromium || echo 'without chromium, the test that looks at pages is skipped'
 	$(Q)rm -rf build/test && mkdir -p build/test
 	$(Q)export TEST_COUNTS=$(CURDIR)/build/test/counts; rc=0; \
 	$(MAKE) --no-print-directory check || rc=1; \
 	$(MAKE) --no-print-directory SANITIZE=address,undefined check || rc=1; \
 	$(MAKE) --no-print-directory SANITIZE=thread check-threads || rc=1; \
-	deploy/layers.sh || rc=1; \
+	deploy/scripts/layers.sh || rc=1; \
 	tests/run.sh --sum && exit $$rc
 
 check: all $(UNIT) $(CONFORM) $(INTEGR) $(REPLAYS) ## build and run all tests of one variant
@@ -172,7 +172,7 @@ format: ## clang-format all sources in place
 	$(Q)clang-format -i $$(git ls-files '*.[ch]')
 
 layers: ## check that the folders include one another only along the arrows
-	$(Q)deploy/layers.sh
+	$(Q)deploy/scripts/layers.sh
 
 install: all ## install to $(DESTDIR)$(PREFIX)
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/freezeline

@@ -8,7 +8,7 @@
 Needs Debian 12's python3-torch, python3-onnx and python3-numpy. A CIFAR-style residual network: 3x3 stem, then eight
 basic blocks of 24, 24, 24, 48, 48, 48, 96, 96 channels (0.44 M parameters). One pass over pictures with somewhat
 gentler morphs than those that are served; one thread, nine minutes of one core; products in bfloat16, weights in
-float32. demo.onnx was made so, with seed 1: 92.9% on test.bin. The caches' data (deploy/demo.sh) have other seeds,
+float32. demo.onnx was made so, with seed 1: 92.9% on test.bin. The caches' data (deploy/scripts/demo.sh) have other seeds,
 so the network has seen none of them.
 """
 import argparse

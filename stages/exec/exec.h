@@ -11,8 +11,7 @@
 
 #include "stages/graph/graph.h"
 #include "stages/graph/op.h"
-
-enum exec_kernels { KERNELS_AUTO, KERNELS_ONEDNN, KERNELS_OPENBLAS, KERNELS_REFERENCE };
+#include "stages/kernels/engine.h"
 
 struct exec_options {
     enum exec_kernels kernels; /* AUTO times the candidates of each node at load and keeps the fastest */
@@ -60,15 +59,5 @@ size_t exec_weight_bytes(const struct exec *x);
 size_t exec_arena_bytes(const struct exec *x);
 /* Which kernel node runs on: "onednn", "openblas", "reference", ... */
 const char *exec_kernel_name(const struct exec *x, int node);
-
-/* The engine: called first thing in main(). Compares OpenBLAS's core with what the CPU can do and re-executes
- * the process once with OPENBLAS_CORETYPE (and OMP_WAIT_POLICY) set when it is a lesser one. Returns only in
- * the right process. */
-void engine_start(char **argv);
-const char *engine_blas_core(void); /* "SkylakeX" */
-const char *engine_conv(void);      /* "oneDNN 2.6.3" or "im2col + OpenBLAS" when built without */
-/* FL_CONFIG when text names none of them. */
-int engine_parse_kernels(const char *text, enum exec_kernels *out, struct error *e);
-const char *engine_kernels_name(enum exec_kernels k);
 
 #endif

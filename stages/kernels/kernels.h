@@ -7,7 +7,7 @@
 #ifndef FREEZELINE_KERNELS_H
 #define FREEZELINE_KERNELS_H
 
-#include "stages/exec/exec.h"
+#include "engine.h"
 #include "stages/graph/op.h"
 #include "pool.h"
 #include "stages/ops/ops.h"

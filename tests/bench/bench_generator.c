@@ -11,8 +11,8 @@
 #include <sys/prctl.h>
 #include <sys/wait.h>
 
-#include "deploy/load.h"
-#include "deploy/npy.h"
+#include "deploy/bench/load.h"
+#include "deploy/data/npy.h"
 #include "tests/unit/fake_server.h"
 
 #define RECORDS 256

@@ -22,7 +22,7 @@ trap finish EXIT
 trap 'exit 130' INT TERM
 
 # get FILE PATH
-get() { awk -f deploy/flat.awk "$1" | awk -v path="$2" '$1 == path { print $2 }'; }
+get() { awk -f deploy/scripts/flat.awk "$1" | awk -v path="$2" '$1 == path { print $2 }'; }
 
 # pipeline NAME STAGES BATCH: no caches, equal cuts
 pipeline() {
@@ -78,7 +78,7 @@ for n in "$@"; do
              sprintf("%.2f + %.2f + %.2f + %.2f", compute, wire, queue, p50 - compute - wire - queue), sprintf("%.1f", many),
              sprintf("%.1f, %.1f", batch, bp50) }'
     if [ "$n" -gt 1 ]; then
-        awk -f deploy/flat.awk "$dir/one" | sed -n 's/^stages\.\([0-9]*\)\.wire_ms \(.*\)/        to stage \1: \2 ms on the wire/p'
+        awk -f deploy/scripts/flat.awk "$dir/one" | sed -n 's/^stages\.\([0-9]*\)\.wire_ms \(.*\)/        to stage \1: \2 ms on the wire/p'
     fi
 done
 echo

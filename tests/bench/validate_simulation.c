@@ -32,7 +32,7 @@
 #include <jansson.h>
 
 #include "base/clock.h"
-#include "deploy/simulate_search.h"
+#include "deploy/simulate/simulate_search.h"
 #include "stages/exec/profile.h"
 
 #define MOST_MINUTES   14 /* then no other load is begun */

@@ -6,8 +6,8 @@
 #include <stdlib.h>
 
 #include "base/samples.h"
-#include "deploy/plot.h"
-#include "deploy/table.h"
+#include "deploy/plot/plot.h"
+#include "deploy/tool/table.h"
 
 static void stop_unless(int rc, const struct error *e)
 {

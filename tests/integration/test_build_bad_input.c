@@ -15,7 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "deploy/npy.h"
+#include "deploy/data/npy.h"
 
 enum { TRAIN = 300, CALIBRATE = 300, ALL = TRAIN + CALIBRATE, PIXELS = 3 * 32 * 32 };
 

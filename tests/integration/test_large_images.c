@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "base/shuffle.h"
-#include "deploy/npy.h"
+#include "deploy/data/npy.h"
 
 enum { SIDE = 224, PICTURES = 180, TRAIN = 80, REQUESTS = 30 };
 

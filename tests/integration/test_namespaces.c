@@ -13,7 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "deploy/npy.h"
+#include "deploy/data/npy.h"
 
 #define HOSTS 3
 

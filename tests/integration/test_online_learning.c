@@ -14,8 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "deploy/command.h"
-#include "deploy/shapes.h"
+#include "deploy/tool/command.h"
+#include "deploy/data/shapes.h"
 
 #define NEW_CLASS 6 /* star */
 #define IN_FLIGHT 4

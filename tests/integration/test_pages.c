@@ -12,7 +12,7 @@
 
 #include <jansson.h>
 
-#include "deploy/npy.h"
+#include "deploy/data/npy.h"
 
 static const char yaml[] = "name: tiny\n"
                            "stages:\n"

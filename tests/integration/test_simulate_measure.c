@@ -9,8 +9,8 @@
 
 #include <jansson.h>
 
-#include "deploy/npy.h"
-#include "deploy/simulate_measured.h"
+#include "deploy/data/npy.h"
+#include "deploy/simulate/simulate_measured.h"
 
 static const char yaml[] = "name: tiny\n"
                            "stages:\n"

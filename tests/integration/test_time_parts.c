@@ -12,9 +12,9 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "deploy/attribution.h"
-#include "deploy/dataset.h"
-#include "deploy/trace.h"
+#include "deploy/bench/attribution.h"
+#include "deploy/data/dataset.h"
+#include "deploy/bench/trace.h"
 
 #define DELAY_NS    (5 * NS_PER_MS)
 #define LEAK_NS     (DELAY_NS / 2) /* what may show up elsewhere: noise */

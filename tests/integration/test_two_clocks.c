@@ -11,8 +11,8 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "deploy/attribution.h"
-#include "deploy/trace.h"
+#include "deploy/bench/attribution.h"
+#include "deploy/bench/trace.h"
 
 #define AHEAD_S  "1000000"
 #define REQUESTS 60

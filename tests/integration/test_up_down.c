@@ -11,8 +11,8 @@
 #include <jansson.h>
 #include <zmq.h>
 
-#include "deploy/npy.h"
-#include "deploy/process.h"
+#include "deploy/data/npy.h"
+#include "deploy/launch/process.h"
 
 static const char yaml[] = "name: tiny\n"
                            "stages:\n"

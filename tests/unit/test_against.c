@@ -8,10 +8,10 @@
 #include <cmocka.h>
 
 #include "base/shuffle.h"
-#include "deploy/against.h"
-#include "deploy/npy.h"
-#include "deploy/scenario.h"
-#include "deploy/sweep.h"
+#include "deploy/bench/against.h"
+#include "deploy/data/npy.h"
+#include "deploy/bench/scenario.h"
+#include "deploy/bench/sweep.h"
 #include "fake_server.h"
 
 #define RECORDS 32

@@ -13,7 +13,7 @@
 
 #include "base/samples.h"
 
-#include "deploy/arrivals.h"
+#include "deploy/bench/arrivals.h"
 
 #define N 100000
 

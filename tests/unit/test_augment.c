@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "deploy/augment.h"
+#include "deploy/data/augment.h"
 
 #define SIDE   32
 #define PLANE  (SIDE * SIDE)

@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "deploy/npy.h"
+#include "deploy/data/npy.h"
 
 static char folder[] = "/tmp/freezeline-cli-XXXXXX";
 static char output[65536];

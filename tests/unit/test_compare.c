@@ -10,7 +10,7 @@
 #include <cmocka.h>
 
 #include "bench_sample.h"
-#include "deploy/comparison.h"
+#include "deploy/report/comparison.h"
 
 #define N(a) ((int)(sizeof(a) / sizeof *(a)))
 

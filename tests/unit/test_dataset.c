@@ -9,9 +9,9 @@
 
 #include <cmocka.h>
 
-#include "deploy/dataset.h"
-#include "deploy/duplicates.h"
-#include "deploy/npy.h"
+#include "deploy/data/dataset.h"
+#include "deploy/data/duplicates.h"
+#include "deploy/data/npy.h"
 
 static char folder[] = "/tmp/freezeline-data-XXXXXX";
 

@@ -14,8 +14,8 @@
 #include <cmocka.h>
 
 #include "bench_sample.h"
-#include "deploy/bench_document.h"
-#include "deploy/html_report.h"
+#include "deploy/report/bench_document.h"
+#include "deploy/report/html_report.h"
 #include "xml_check.h"
 
 #define N(a) ((int)(sizeof(a) / sizeof *(a)))

@@ -12,8 +12,8 @@
 #include <jpeglib.h>
 #include <png.h>
 
-#include "deploy/image.h"
-#include "deploy/npy.h"
+#include "deploy/data/image.h"
+#include "deploy/data/npy.h"
 
 static char folder[] = "/tmp/freezeline-image-XXXXXX";
 static const struct pipeline plain = {.channels = 0};

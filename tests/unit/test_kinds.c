@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "base/shuffle.h"
-#include "deploy/kinds.h"
+#include "deploy/build/kinds.h"
 
 enum { POINTS = 2000, EXITS = 2, KNN = 0, KMEANS = 1, LEARNED = 2 };
 

@@ -6,8 +6,8 @@
 
 #include <cmocka.h>
 
-#include "deploy/load.h"
-#include "deploy/npy.h"
+#include "deploy/bench/load.h"
+#include "deploy/data/npy.h"
 #include "fake_server.h"
 
 #define RECORDS 40

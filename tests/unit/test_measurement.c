@@ -12,9 +12,9 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
-#include "deploy/bench_file.h"
-#include "deploy/measurement.h"
-#include "deploy/warmup.h"
+#include "deploy/report/bench_file.h"
+#include "deploy/bench/measurement.h"
+#include "deploy/bench/warmup.h"
 
 static struct pipeline *pipeline;
 static struct model_shape model;

@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "deploy/npy.h"
+#include "deploy/data/npy.h"
 
 static char folder[] = "/tmp/freezeline-npy-XXXXXX";
 

@@ -11,9 +11,9 @@
 
 #include <cmocka.h>
 
-#include "deploy/markup.h"
-#include "deploy/plot.h"
-#include "deploy/ticks.h"
+#include "deploy/plot/markup.h"
+#include "deploy/plot/plot.h"
+#include "deploy/plot/ticks.h"
 #include "xml_check.h"
 
 #define N(a) ((int)(sizeof(a) / sizeof *(a)))

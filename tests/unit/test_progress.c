@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "deploy/progress.h"
+#include "deploy/tool/progress.h"
 
 /* The line at the end of a phase. */
 static void shows(const char *unit, int parts, int64_t total, const char *line)

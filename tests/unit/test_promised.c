@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "deploy/promised.h"
+#include "deploy/build/promised.h"
 
 /* 10,000 certifying points; `answered` by the exit. */
 static void check_note(bool placed, double saves, float threshold, int64_t answered, const char *note)

@@ -10,8 +10,8 @@
 #include <cmocka.h>
 #include <xxhash.h>
 
-#include "deploy/command.h"
-#include "deploy/shapes.h"
+#include "deploy/tool/command.h"
+#include "deploy/data/shapes.h"
 
 static void test_same_picture_for_same_index(void **state)
 {

@@ -12,8 +12,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "deploy/plan_simulated.h"
-#include "deploy/simulate_search.h"
+#include "deploy/simulate/plan_simulated.h"
+#include "deploy/simulate/simulate_search.h"
 
 #define PIECE_US 500.0
 

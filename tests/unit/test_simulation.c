@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "deploy/simulation.h"
+#include "deploy/simulate/simulation.h"
 
 #define POINTS   20000
 #define MS       1e6

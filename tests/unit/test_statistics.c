@@ -11,7 +11,7 @@
 #include "base/binomial.h"
 #include "base/nearest.h"
 #include "base/samples.h"
-#include "deploy/statistics.h"
+#include "deploy/tool/statistics.h"
 
 static void test_order_statistics(void **state)
 {

@@ -7,7 +7,7 @@
 #include <jansson.h>
 
 #include "base/clock.h"
-#include "deploy/trace.h"
+#include "deploy/bench/trace.h"
 #include "wire/span_log.h"
 
 #define US NS_PER_US

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "deploy/traffic.h"
+#include "deploy/bench/traffic.h"
 
 #define RECORDS 500
 

@@ -9,9 +9,9 @@
 
 #include <cmocka.h>
 
-#include "deploy/energy.h"
-#include "deploy/machine.h"
-#include "deploy/watch.h"
+#include "deploy/bench/energy.h"
+#include "deploy/tool/machine.h"
+#include "deploy/bench/watch.h"
 #include "fake_server.h"
 
 static struct fake_server server;

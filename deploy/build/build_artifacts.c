@@ -1,0 +1,156 @@
+/* build_artifacts.c - what a build leaves in STATE/caches: caches, evidence of a promise, and the manifest
+ *
+ * Files are named after the build and the manifest comes last: whenever this ends early, the files of the
+ * build before are all there and are those that count.
+ */
+#include "build.h"
+
+#include <dirent.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "stages/place/origin.h"
+#include "deploy/tool/state.h"
+
+static void measure(struct build *b, int i)
+{
+    const struct evidence *ev = &b->promised.evidence;
+    struct built *out = &b->built[i];
+    int64_t hits = 0, agree = 0, same = 0;
+    int k = 0;
+
+    while (k < ev->n_exits && strcmp(ev->exit[k].name, b->place.exit[i].name))
+        k++;
+    out->info = cache_info(b->cache[i]);
+    for (int64_t p = 0; k < ev->n_exits && p < ev->points; p++) {
+        const struct evidence_exit *x = &ev->exit[k];
+        bool hit = x->label[p] >= 0 && x->confidence[p] > out->info.threshold;
+        hits += hit;
+        agree += hit && x->label[p] == ev->full[p];
+        same += x->label[p] == ev->full[p];
+    }
+    out->hit_share = (double)hits / (double)ev->points;
+    out->agreement = hits ? (double)agree / (double)hits : NAN;
+    out->label_agreement = (double)same / (double)ev->points;
+}
+
+static void describe_promise(struct build *b)
+{
+    const struct promise_choice *c = &b->promised.choice;
+
+    b->manifest.promised = true;
+    b->manifest.promise = (struct manifest_promise){.terms = b->promised.terms,
+                                                    .planning_points = c->planned_on,
+                                                    .certifying_points = c->certified.points,
+                                                    .loss = c->certified.loss,
+                                                    .upper = c->upper};
+}
+
+static void describe(struct build *b)
+{
+    struct manifest *m = &b->manifest;
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    memcpy(m->model, b->graph->digest, sizeof m->model);
+    m->built_ms = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+    m->n_exits = b->place.n_exits;
+    m->compared = b->compare;
+    if (b->pipeline->cache.rule == THRESHOLD_RISK)
+        describe_promise(b);
+    for (int i = 0; i < b->place.n_exits; i++) {
+        const struct placed_exit *exit = &b->place.exit[i];
+        struct manifest_exit *to = &m->exit[i];
+        struct origin origin;
+        snprintf(to->name, sizeof to->name, "%s", exit->name);
+        snprintf(to->kind, sizeof to->kind, "%s", b->cache[i] ? exit->kind : "none");
+        if (b->cache[i])
+            snprintf(to->file, sizeof to->file, "%s-%llu.cache", exit->name, (unsigned long long)m->built_ms);
+        to->budget_bytes = b->budget;
+        origin_of(&origin, b->graph, exit, &b->pipeline->cache.descriptor);
+        memcpy(to->after, origin.after, sizeof origin.after);
+        memcpy(to->layout, origin.layout, sizeof origin.layout);
+        to->origin = origin.digest;
+    }
+}
+
+static int write_caches(struct build *b, struct error *e)
+{
+    char path[STATE_PATH_BYTES];
+    int rc = FL_OK;
+
+    for (int i = 0; !rc && i < b->place.n_exits; i++) {
+        struct manifest_exit *to = &b->manifest.exit[i];
+        if (!b->cache[i])
+            continue;
+        measure(b, i);
+        rc = state_path(path, b->pipeline, e, "caches/%s", to->file);
+        if (!rc)
+            rc = cache_save(b->cache[i], path, &to->digest, e);
+    }
+    return rc;
+}
+
+/* What a promise rests on stays with the caches that it is about: the next build may end early. */
+static int write_evidence(struct build *b, struct error *e)
+{
+    char path[STATE_PATH_BYTES];
+    int rc;
+
+    if (!b->manifest.promised)
+        return FL_OK;
+    if ((rc = evidence_digest(&b->promised.evidence, &b->manifest.promise.evidence)))
+        return error_set(e, (enum fl_code)rc, "no memory for the evidence");
+    rc = state_path(path, b->pipeline, e, "caches/" MANIFEST_EVIDENCE,
+                    (unsigned long long)b->manifest.built_ms);
+    return rc ? rc : evidence_save(&b->promised.evidence, path, e);
+}
+
+/* A build's, of whatever version and however far it came; those of services are named live-*. */
+static bool of_a_build(const char *file)
+{
+    return strncmp(file, "live-", 5) && (strstr(file, ".cache") || !strncmp(file, "evidence-", 9));
+}
+
+static bool counts(const struct manifest *m, const char *file)
+{
+    char evidence[64];
+
+    snprintf(evidence, sizeof evidence, MANIFEST_EVIDENCE, (unsigned long long)m->built_ms);
+    if (m->promised && !strcmp(file, evidence))
+        return true;
+    for (int i = 0; i < m->n_exits; i++)
+        if (!strcmp(file, m->exit[i].file))
+            return true;
+    return false;
+}
+
+static void remove_older(const struct build *b)
+{
+    char path[STATE_PATH_BYTES];
+    DIR *d = state_path(path, b->pipeline, NULL, "caches") ? NULL : opendir(path);
+    struct dirent *entry;
+
+    while (d && (entry = readdir(d)))
+        if (of_a_build(entry->d_name) && !counts(&b->manifest, entry->d_name) &&
+            !state_path(path, b->pipeline, NULL, "caches/%s", entry->d_name))
+            unlink(path);
+    if (d)
+        closedir(d);
+}
+
+int build_write(struct build *b, struct error *e)
+{
+    char path[STATE_PATH_BYTES];
+    int rc = state_path(path, b->pipeline, e, "caches/manifest.json");
+
+    describe(b);
+    if (rc || (rc = write_caches(b, e)) || (rc = write_evidence(b, e)) ||
+        (rc = manifest_save(&b->manifest, path, e)))
+        return rc;
+    remove_older(b);
+    return FL_OK;
+}

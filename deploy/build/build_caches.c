@@ -1,0 +1,206 @@
+/* build_caches.c - the candidates of all exits: one core makes those of one exit
+ *
+ * Exits have nothing to do with one another, so no core waits for another one; a single exit has all of them.
+ */
+#include "build.h"
+
+#include <cblas.h>
+#include <math.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "deploy/tool/interrupt.h"
+#include "stages/kernels/pool.h"
+#include "deploy/tool/state.h"
+
+/* Of the network's work, for each look-up of a learned cache: a look-up that takes longer must answer many
+ * more requests to be worth it. */
+#define LOOKUP_WORK 0.006
+#define WHOLE       1000 /* of an exit's progress */
+
+/* All candidates of one exit. */
+struct job {
+    struct making *of;
+    int exit, kinds, made; /* kinds: how many there will be; made: of them */
+    char phase[64];        /* "" when nobody works at it */
+    double share;          /* of the kind in work, 0..1 */
+    int rc;
+    struct error problem;
+};
+
+struct making {
+    struct build *b;
+    pthread_mutex_t lock; /* of progress, and of what the jobs tell of it */
+    bool failed;          /* then the others need not go on */
+    int n;
+    struct job job[PIPELINE_MAX_EXITS];
+};
+
+/* The pipeline file names a kind for this very exit. */
+static bool pinned(const struct build *b, int i)
+{
+    for (int j = 0; j < b->pipeline->n_exits; j++)
+        if (!strcmp(b->pipeline->exit[j].name, b->place.exit[i].name))
+            return b->pipeline->exit[j].kind != NULL;
+    return false;
+}
+
+bool build_wants(const struct build *b, int i, int k)
+{
+    const struct placed_exit *exit = &b->place.exit[i];
+
+    if (!placed_has_cache(exit) || (b->again && !b->kept[i]))
+        return false;
+    if (b->again)
+        return kinds_index(exit->kind) == k;
+    return b->compare && !pinned(b, i) ? b->wanted[k] : kinds_index(exit->kind) == k;
+}
+
+/* ---- progress ---- */
+
+/* Of all jobs, under the lock. Tells whether to stop. */
+static int show(struct making *m)
+{
+    struct progress *p = &m->b->progress;
+    double done = 0;
+    size_t used = 0;
+
+    p->note[0] = 0;
+    for (int i = 0; i < m->n; i++) {
+        const struct job *j = &m->job[i];
+        done += WHOLE * (j->made + j->share) / j->kinds;
+        if (j->phase[0] && used < sizeof p->note)
+            used +=
+                (size_t)snprintf(p->note + used, sizeof p->note - used, "%s%s", used ? ", " : "", j->phase);
+    }
+    p->unit = "caches";
+    p->parts = WHOLE;
+    progress_update(p, m->b->again ? "give them all of the memory" : "build caches", (int64_t)done,
+                    (int64_t)m->n * WHOLE, NAN);
+    p->unit = NULL;
+    p->parts = 0;
+    return interrupt_seen() || m->failed;
+}
+
+static int on_progress(void *arg, const char *phase, int64_t done, int64_t total, double number)
+{
+    struct job *j = arg;
+    int stop;
+
+    (void)number;
+    pthread_mutex_lock(&j->of->lock);
+    snprintf(j->phase, sizeof j->phase, "%s", phase);
+    j->share = total > 0 ? (double)done / (double)total : 0;
+    stop = show(j->of);
+    pthread_mutex_unlock(&j->of->lock);
+    return stop;
+}
+
+/* ---- */
+
+/* Multiply-adds of one request. */
+static double network_work(const struct graph *g)
+{
+    double flops = 0;
+    for (int i = 0; i < g->n_nodes; i++)
+        flops += graph_node_flops(g, i, 1);
+    return flops / 2;
+}
+
+/* Copies are for what learns; points and centroids are made of the data themselves. */
+static int64_t rows_for(const struct build *b, int k)
+{
+    return !strcmp(kinds_name[k], "learned") ? b->train.rows : b->train.records;
+}
+
+static int make(struct job *j, int k, struct error *e)
+{
+    struct build *b = j->of->b;
+    int i = j->exit, rc;
+    const struct placed_exit *exit = &b->place.exit[i];
+    struct matrix_file train = b->train.descriptor[i], scores = b->train.scores;
+    char work[STATE_PATH_BYTES];
+    struct builder_input in = {
+        .exit_name = exit->name,
+        .kind = kinds_name[k],
+        .classes = b->train.classes,
+        .train = &train,
+        .train_labels = b->train.label,
+        .train_scores = &scores,
+        .pictures = b->train.records,
+        .calibrate = &b->calibrate.descriptor[i],
+        .calibrate_labels = b->calibrate.label,
+        .config = &b->pipeline->cache,
+        .budget_bytes = b->budget,
+        .work_dir = work,
+        .progress = on_progress,
+        .progress_arg = j,
+        .map_side = b->train.side[i],
+        .most_work = (int64_t)(LOOKUP_WORK * network_work(b->graph)),
+        .recipe = &b->recipe[i],
+    };
+
+    train.rows = scores.rows = rows_for(b, k);
+    memcpy(in.model, b->graph->digest, sizeof in.model);
+    if ((rc = state_path(work, b->pipeline, e, "build/exits/%s", exit->name)) || (rc = state_make(work, e)))
+        return rc;
+    if ((rc = builder_build(&b->made[k][i], &in, e)))
+        return error_wrap(e, (enum fl_code)rc, "exit %s", exit->name);
+    return FL_OK;
+}
+
+static void run_job(void *arg, int i, int thread)
+{
+    struct making *m = arg;
+    struct job *j = &m->job[i];
+
+    (void)thread;
+    for (int k = 0; !j->rc && k < KINDS; k++) {
+        if (!build_wants(m->b, j->exit, k))
+            continue;
+        j->rc = make(j, k, &j->problem);
+        pthread_mutex_lock(&m->lock);
+        j->made++;
+        j->share = 0;
+        j->phase[0] = 0;
+        m->failed = m->failed || j->rc;
+        pthread_mutex_unlock(&m->lock);
+    }
+}
+
+/* What went wrong first; that the others were stopped for it says nothing. */
+static int first_problem(const struct making *m, struct error *e)
+{
+    const struct job *worst = NULL;
+
+    for (int i = 0; i < m->n; i++)
+        if (m->job[i].rc && (!worst || worst->rc == FL_CANCELLED))
+            worst = &m->job[i];
+    if (worst)
+        *e = worst->problem;
+    return worst ? worst->rc : FL_OK;
+}
+
+int build_candidates(struct build *b, struct error *e)
+{
+    struct making m = {.b = b, .lock = PTHREAD_MUTEX_INITIALIZER};
+    struct pool *pool;
+    int workers;
+
+    for (int i = 0; i < b->place.n_exits; i++) {
+        struct job *j = &m.job[m.n];
+        *j = (struct job){.of = &m, .exit = i};
+        for (int k = 0; k < KINDS; k++)
+            j->kinds += build_wants(b, i, k);
+        m.n += j->kinds > 0;
+    }
+    workers = m.n < b->threads ? m.n : b->threads;
+    if (pool_new(&pool, workers))
+        return error_set(e, FL_UNAVAILABLE, "cannot start %d threads", workers);
+    openblas_set_num_threads(workers > 1 ? 1 : b->threads);
+    pool_run(pool, run_job, &m, m.n);
+    pool_free(pool);
+    return first_problem(&m, e);
+}

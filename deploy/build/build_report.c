@@ -1,0 +1,113 @@
+/* build_report.c - what `freezeline build` prints: the caches, the contest of kinds, the promise */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "build.h"
+#include "deploy/tool/report.h"
+#include "deploy/tool/table.h"
+
+static bool is_learned(const struct build *b, int i)
+{
+    return b->cache[i] && !strcmp(b->built[i].info.kind, "learned");
+}
+
+int build_print_json(const struct build *b, struct error *e)
+{
+    json_t *exits = json_array(), *root;
+    size_t total = 0;
+
+    for (int i = 0; i < b->place.n_exits; i++) {
+        const struct built *o = &b->built[i];
+        json_t *exit;
+        if (!b->cache[i])
+            continue;
+        total += o->info.total_bytes;
+        exit = json_pack(
+            "{s:s, s:s, s:i, s:i, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o}", "name", b->place.exit[i].name,
+            "kind", o->info.kind, "dim", o->info.dim, "nodes", o->info.nodes, "entries",
+            (json_int_t)o->info.entries, "projection_bytes", (json_int_t)o->info.projection_bytes,
+            "index_bytes", (json_int_t)o->info.index_bytes, "bytes", (json_int_t)o->info.total_bytes,
+            "threshold", report_number(o->info.threshold), "calibration_hit_share",
+            report_rounded(o->hit_share, 6), "calibration_agreement", report_rounded(o->agreement, 6),
+            "calibration_label_agreement", report_rounded(o->label_agreement, 6));
+        if (exit && is_learned(b, i))
+            json_object_set_new(exit, "recipe",
+                                json_pack("{s:i, s:o, s:o}", "tried", b->recipe[i].tried, "rate",
+                                          report_rounded(b->recipe[i].rate, 6), "drop",
+                                          report_rounded(b->recipe[i].drop, 6)));
+        json_array_append_new(exits, exit);
+    }
+    root =
+        json_pack("{s:s, s:I, s:I, s:I, s:I, s:o}", "model", b->pipeline->model, "train",
+                  (json_int_t)b->train.rows, "calibrate", (json_int_t)b->calibrate.rows, "calibrate_distinct",
+                  (json_int_t)b->duplicates.distinct, "cache_bytes", (json_int_t)total, "exits", exits);
+    if (root && b->compare)
+        json_object_set_new(root, "kinds", kinds_json(&b->contest));
+    if (root && b->pipeline->cache.rule == THRESHOLD_RISK)
+        json_object_set_new(root, "promise", promised_json(&b->promised));
+    if (root)
+        report_engine(root, b->threads);
+    return report_print(root, e);
+}
+
+static void table_exit(struct table *t, const struct placed_exit *exit, const struct built *o)
+{
+    char text[32];
+
+    table_cell(t, "%s", exit->name);
+    table_cell(t, "%s", o->info.kind);
+    table_cell(t, "%d", o->info.dim);
+    table_cell(t, "%lld", (long long)o->info.entries);
+    table_cell(t, "%s", table_bytes((double)o->info.projection_bytes, text, sizeof text));
+    table_cell(t, "%s", table_bytes((double)o->info.index_bytes, text, sizeof text));
+    table_cell(t, "%.4g", o->info.threshold);
+    table_cell(t, "%.1f%%", 100 * o->label_agreement);
+    table_cell(t, "%.1f%%", 100 * o->hit_share);
+    if (isnan(o->agreement))
+        table_cell(t, "%s", "-");
+    else
+        table_cell(t, "%.2f%%", 100 * o->agreement);
+}
+
+/* "exit2 rate 0.009, drop 0; .." */
+static void print_recipes(const struct build *b)
+{
+    bool any = false;
+    for (int i = 0; i < b->place.n_exits; i++) {
+        if (!is_learned(b, i) || !b->recipe[i].tried)
+            continue;
+        if (any)
+            printf("; ");
+        else
+            printf("taught as the best of %d ways does: ", b->recipe[i].tried);
+        printf("%s rate %.2g, drop %.2g", b->place.exit[i].name, b->recipe[i].rate, b->recipe[i].drop);
+        any = true;
+    }
+    if (any)
+        printf("\n");
+}
+
+int build_print_table(const struct build *b, struct error *e)
+{
+    struct table *t;
+    int rc;
+
+    if (table_new(&t, "exit|kind|dim|entries|projection|index|threshold|labels agree|hits|hits agree",
+                  "llrrrrrrrr"))
+        return error_set(e, FL_NOMEM, "no memory for a table");
+    for (int i = 0; i < b->place.n_exits; i++)
+        if (b->cache[i])
+            table_exit(t, &b->place.exit[i], &b->built[i]);
+    rc = table_print(t, stdout, 0, e);
+    table_free(t);
+    printf(
+        "\nbuilt from %lld records; thresholds (and the last three columns) from %lld others; in %s/caches\n",
+        (long long)b->train.rows, (long long)b->calibrate.rows, b->pipeline->state);
+    print_recipes(b);
+    if (!rc && b->compare)
+        rc = kinds_print(&b->contest, e);
+    if (!rc && b->pipeline->cache.rule == THRESHOLD_RISK)
+        rc = promised_print(&b->promised, e);
+    return rc;
+}

@@ -1,0 +1,80 @@
+/* built_exits.c - the exits of a pipeline file beside those of the caches in STATE */
+#include "built_exits.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "cache_service/store/snapshot.h"
+#include "deploy/tool/state.h"
+
+int built_exit_check(const struct manifest_exit *of, const struct origin *now, struct error *e)
+{
+    if (of->origin == now->digest)
+        return FL_OK;
+    return error_set(
+        e, FL_STALE,
+        "exit %s was built after `%.100s` (%.60s); the pipeline file puts it after `%.100s` (%.60s): "
+        "run freezeline build again",
+        of->name, of->after, of->layout, now->after, now->layout);
+}
+
+/* Exits go by their number between stage workers and cache services. */
+static int check_exit(const struct manifest *m, const struct model_shape *model, int i, struct error *e)
+{
+    const struct model_exit *exit = &model->exit[i];
+
+    if (i >= m->n_exits || strcmp(m->exit[i].name, exit->name))
+        return error_set(e, FL_STALE,
+                         "exit %s is number %d in the pipeline file, %s in the caches that were built: run "
+                         "freezeline build again",
+                         exit->name, i + 1, i < m->n_exits ? m->exit[i].name : "none");
+    return built_exit_check(&m->exit[i], &exit->origin, e);
+}
+
+static int check_all(const struct manifest *m, const struct model_shape *model, struct error *e)
+{
+    int rc;
+
+    for (int i = 0; i < model->n_exits; i++)
+        if ((rc = check_exit(m, model, i, e)))
+            return rc;
+    for (int i = model->n_exits; m->promised && i < m->n_exits; i++)
+        if (m->exit[i].file[0])
+            return error_set(
+                e, FL_STALE,
+                "the promise was made for caches at exit %s too, which the pipeline file does not "
+                "have: run freezeline build again",
+                m->exit[i].name);
+    return FL_OK;
+}
+
+/* A service would answer from none of them. */
+static int check_promised_files(const struct manifest *m, const struct pipeline *p, struct error *e)
+{
+    char path[STATE_PATH_BYTES];
+    int rc = state_path(path, p, e, "caches");
+
+    for (int i = 0; m->promised && !rc && i < m->n_exits; i++) {
+        struct cache *c = NULL;
+        if (m->exit[i].file[0])
+            rc = snapshot_load_cache(&c, m, i, path, e);
+        cache_free(c);
+    }
+    return rc;
+}
+
+int built_exits_check(const struct model_shape *model, const struct pipeline *p, struct error *e)
+{
+    struct manifest *m = malloc(sizeof *m);
+    char path[STATE_PATH_BYTES];
+    int rc = m ? state_path(path, p, e, "caches/manifest.json") : error_set(e, FL_NOMEM, "no memory");
+
+    if (!rc)
+        rc = manifest_load(m, path, e);
+    if (!rc)
+        rc = check_all(m, model, e);
+    if (!rc && (rc = check_promised_files(m, p, e)) == FL_NOT_FOUND)
+        rc = FL_STALE;
+    free(m);
+    return rc == FL_NOT_FOUND ? FL_OK : rc;
+}

@@ -1,0 +1,16 @@
+/* built_exits.h - whether a pipeline file's exits are those that the caches in STATE were built for */
+#ifndef FREEZELINE_BUILT_EXITS_H
+#define FREEZELINE_BUILT_EXITS_H
+
+#include "cache_service/store/manifest.h"
+#include "deploy/model/model_shape.h"
+
+/* FL_STALE when exit `of` was built after another layer, or from descriptors in another layout, than `now`.
+ */
+int built_exit_check(const struct manifest_exit *of, const struct origin *now, struct error *e);
+/* Whether stage workers with this pipeline file and the caches in STATE would understand one another: exits
+ * that are looked up stand at the same places; under a promise all of them do, and their files can be used.
+ * No caches there: FL_OK. */
+int built_exits_check(const struct model_shape *model, const struct pipeline *p, struct error *e);
+
+#endif

@@ -1,0 +1,171 @@
+/* exit_times.c - the network segment by segment with a look-up after each, as a request meets them
+ *
+ * One after the other, not each on its own many times: a look-up reads weights that the layers before it have
+ * driven out of the processor's caches.
+ */
+#include "exit_times.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "stages/place/descriptor.h"
+#include "stages/exec/exec.h"
+#include "deploy/tool/state.h"
+
+#define WARM_UP 5
+#define RUNS    60
+
+struct stopwatch {
+    const struct pipeline *pipeline;
+    const struct graph *graph;
+    const struct placement *place;
+    struct cache *const *cache;
+    const struct extracted *data;
+    struct exec *exec;
+    struct cache_scratch *scratch;
+    float *made;                            /* a descriptor, as wide as the widest */
+    double segment[PIPELINE_MAX_EXITS + 1]; /* least ms */
+    double lookup[PIPELINE_MAX_EXITS];      /* likewise */
+    int run;
+};
+
+static void least(double *ms, uint64_t from, int run)
+{
+    double now = (double)(clock_ns() - from) / NS_PER_MS;
+    if (run <= 0 || now < *ms)
+        *ms = now;
+}
+
+/* A descriptor is made of the activation that is there, and one of real data looked up. */
+static int time_lookup(struct stopwatch *s, int i, struct error *e)
+{
+    const struct matrix_file *m = &s->data->descriptor[i];
+    struct cache_verdict verdict;
+    struct tensor cut;
+    uint64_t from = clock_ns();
+    int rc = exec_cut(s->exec, s->place->exit[i].cut.node, 1, &cut, e);
+
+    if (rc)
+        return rc;
+    descriptor_compute(&cut, &s->pipeline->cache.descriptor, s->made);
+    rc = cache_lookup(s->cache[i], s->scratch, m->data + (s->run + WARM_UP) % m->rows * m->dim, 1, &verdict);
+    least(&s->lookup[i], from, s->run);
+    return rc ? error_set(e, (enum fl_code)rc, "no memory for look-ups") : FL_OK;
+}
+
+static int time_request(struct stopwatch *s, struct error *e)
+{
+    int from = 0, rc = FL_OK;
+
+    for (int i = 0; i <= s->place->n_exits && !rc; i++) {
+        int to = i < s->place->n_exits ? s->place->exit[i].cut.node : s->graph->n_nodes - 1;
+        uint64_t start = clock_ns();
+        rc = exec_run(s->exec, from, to, 1, NULL, NULL, e);
+        least(&s->segment[i], start, s->run);
+        from = to + 1;
+        if (!rc && i < s->place->n_exits && s->cache[i])
+            rc = time_lookup(s, i, e);
+    }
+    return rc;
+}
+
+static int prepare(struct stopwatch *s, struct error *e)
+{
+    struct exec_options o = {.threads = 1, .max_batch = 1, .last = -1};
+    struct tensor input;
+    int widest = 1, rc;
+
+    if ((rc = engine_parse_kernels(s->pipeline->kernels, &o.kernels, e)) ||
+        (rc = exec_new(&s->exec, s->graph, &o, e)))
+        return rc;
+    input = exec_input_shape(s->exec, 0, 1);
+    memset(exec_input_buffer(s->exec, 0), 0, (size_t)tensor_bytes(&input));
+    for (int i = 0; i < s->place->n_exits; i++)
+        if (s->cache[i] && cache_info(s->cache[i]).dim > widest)
+            widest = cache_info(s->cache[i]).dim;
+    s->made = malloc(sizeof *s->made * (size_t)widest);
+    return s->made && !cache_scratch_new(&s->scratch, 1)
+               ? FL_OK
+               : error_set(e, FL_NOMEM, "no memory to time look-ups");
+}
+
+static void sum_up(struct exit_times *out, const struct stopwatch *s)
+{
+    int n = s->place->n_exits;
+
+    for (int i = 0; i <= n; i++) {
+        out->network_ms += s->segment[i];
+        if (i < n)
+            out->before[i] = out->network_ms;
+    }
+    for (int i = 0; i < n && out->network_ms > 0; i++) {
+        out->before[i] /= out->network_ms;
+        out->lookup[i] = s->lookup[i] / out->network_ms;
+    }
+}
+
+int exit_times_measure(struct exit_times *out, const struct pipeline *p, const struct graph *g,
+                       const struct placement *place, struct cache *const *cache,
+                       const struct extracted *data, struct error *e)
+{
+    struct stopwatch s = {
+        .pipeline = p, .graph = g, .place = place, .cache = cache, .data = data, .run = -WARM_UP};
+    int rc = prepare(&s, e);
+
+    *out = (struct exit_times){0};
+    for (; s.run < RUNS && !rc; s.run++)
+        rc = time_request(&s, e);
+    if (!rc)
+        sum_up(out, &s);
+    cache_scratch_free(s.scratch);
+    free(s.made);
+    exec_free(s.exec);
+    return rc;
+}
+
+/* ---- files ---- */
+
+int exit_times_load(struct exit_times *out, const char *path, int n)
+{
+    json_t *root = json_load_file(path, 0, NULL), *before = json_object_get(root, "before"),
+           *lookup = json_object_get(root, "lookup");
+    bool ok = json_array_size(before) == (size_t)n && json_array_size(lookup) == (size_t)n;
+
+    *out = (struct exit_times){.network_ms = json_number_value(json_object_get(root, "network_ms"))};
+    for (int i = 0; ok && i < n; i++) {
+        ok = json_is_number(json_array_get(before, (size_t)i)) &&
+             json_is_number(json_array_get(lookup, (size_t)i));
+        out->before[i] = json_number_value(json_array_get(before, (size_t)i));
+        out->lookup[i] = json_number_value(json_array_get(lookup, (size_t)i));
+    }
+    json_decref(root);
+    return ok ? FL_OK : FL_NOT_FOUND;
+}
+
+int exit_times_save(const struct exit_times *t, const char *path, int n, struct error *e)
+{
+    char beside[STATE_PATH_BYTES + 8];
+    json_t *before = json_array(), *lookup = json_array(), *root;
+    int failed;
+
+    for (int i = 0; i < n; i++) {
+        json_array_append_new(before, json_real(t->before[i]));
+        json_array_append_new(lookup, json_real(t->lookup[i]));
+    }
+    root = json_pack("{s:f, s:o, s:o}", "network_ms", t->network_ms, "before", before, "lookup", lookup);
+    if (!root)
+        return error_set(e, FL_NOMEM, "no memory to write %s", path);
+    snprintf(beside, sizeof beside, "%s.part", path);
+    failed = json_dump_file(root, beside, JSON_INDENT(2)) || rename(beside, path);
+    json_decref(root);
+    if (!failed)
+        return FL_OK;
+    error_set(e, FL_IO, "cannot write %s: %s", path, strerror(errno));
+    unlink(beside);
+    return FL_IO;
+}

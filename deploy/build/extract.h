@@ -1,0 +1,45 @@
+/* extract.h - run a data set through the model once and keep the descriptors of every exit and the model's
+ * scores
+ *
+ * One file per exit and one of scores, written append-only: an interrupted extraction goes on where it was.
+ * Files of other data, model or descriptor are made anew.
+ */
+#ifndef FREEZELINE_EXTRACT_H
+#define FREEZELINE_EXTRACT_H
+
+#include "cache_service/train/builder.h"
+#include "deploy/data/dataset.h"
+#include "stages/place/placement.h"
+
+struct extraction {
+    const struct pipeline *pipeline;
+    const struct graph *graph;
+    const struct placement *placement;
+    const struct dataset *data;
+    const char *directory; /* exists */
+    const char *phase;     /* what progress calls it: "run train" */
+    int threads, batch;
+    builder_progress progress;
+    void *progress_arg;
+    int copies; /* of each record, besides (augment.h): all records first, then the first copy of all, .. */
+};
+
+/* The files, mapped; release with extracted_release. */
+struct extracted {
+    int64_t rows, records; /* records: of the data set itself, the first rows */
+    int classes, n_exits;
+    struct matrix_file descriptor[PIPELINE_MAX_EXITS]; /* of exits whose kind is not "none" */
+    int side[PIPELINE_MAX_EXITS];                      /* of descriptors that are maps; 0: they are not */
+    struct matrix_file scores;                         /* rows x classes */
+    int32_t *label;                                    /* the model's own: the largest score */
+};
+
+/* FL_CANCELLED when progress says stop (what is done is on disk), FL_SHAPE when the model is no classifier of
+ * these images, FL_VALUE when its scores are not numbers. */
+int extract(struct extracted *out, const struct extraction *x, struct error *e);
+void extracted_release(struct extracted *d);
+
+/* Index of the largest of n scores; -1 when one is not a number. */
+int32_t extract_label(const float *scores, int n);
+
+#endif

@@ -1,0 +1,311 @@
+/* evaluate.c - `freezeline eval`: the report on what the caches do */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "deploy/tool/arguments.h"
+#include "cache_service/promise/gap_bound.h"
+#include "deploy/tool/command.h"
+#include "evaluation.h"
+#include "frontier.h"
+#include "deploy/tool/interrupt.h"
+#include "deploy/tool/progress.h"
+#include "deploy/tool/report.h"
+#include "stages/exec/exec.h"
+#include "deploy/tool/table.h"
+
+static const struct usage usage = {
+    "eval",
+    "",
+    "Answers a data set with and without the caches, in this process, and reports accuracy and latency.",
+    "Requests run one by one. 'full' is the network alone; 'served' is the first hit, or the network, and "
+    "its time counts\n"
+    "descriptors and look-ups one after the other. 'oracle' counts look-ups whose label is the full "
+    "answer's, hit or not. The gap's upper\n"
+    "bound is one-sided, 95%, and exact. D is cifar10:FILE[,FILE...] or npy:IMAGES.npy,LABELS.npy, with "
+    "#from-to.\n"
+    "--frontier adds what each kind of cache that was built could trade, accuracy against latency and "
+    "against answers by half of the\n"
+    "depth: build with --kinds all first to compare kinds.\n\n"
+    "examples:\n  freezeline eval -c P.yaml --data cifar10:test_batch.bin --limit 1000\n"
+    "  freezeline eval -c P.yaml --data cifar10:test_batch.bin --frontier frontier.svg\n",
+    0,
+    0};
+
+struct eval {
+    struct pipeline_arguments where;
+    const char *data_spec, *frontier_path;
+    int limit, threads;
+    bool json;
+    struct pipeline *pipeline;
+    struct graph *graph;
+    struct placement place;
+    struct dataset *data;
+    struct progress progress;
+    struct evaluation result;
+    struct frontier frontier;
+};
+
+static int on_progress(void *arg, int64_t done, int64_t total)
+{
+    struct eval *v = arg;
+    progress_update(&v->progress, "answer", done, total, NAN);
+    return interrupt_seen();
+}
+
+static int on_phase(void *arg, const char *phase, int64_t done, int64_t total, double number)
+{
+    struct eval *v = arg;
+    progress_update(&v->progress, phase, done, total, number);
+    return interrupt_seen();
+}
+
+static double share(int64_t part, int64_t whole)
+{
+    return whole ? (double)part / (double)whole : NAN;
+}
+
+static json_t *exit_json(const struct eval *v, int i)
+{
+    const struct evaluated_exit *x = &v->result.exit[i];
+    const struct placed_exit *at = &v->place.exit[i];
+    int64_t n = v->result.requests;
+    json_t *o = json_pack("{s:s, s:s, s:s, s:i, s:o, s:o, s:o, s:o, s:o, s:o}", "name", at->name, "after",
+                          at->cut.name, "kind", x->cached ? x->info.kind : "none", "depth", at->cut.depth,
+                          "flops_share", report_rounded(at->cut.flops_share, 6), "share",
+                          report_rounded(share(x->answered, n), 6), "hit_share",
+                          report_rounded(share(x->hits, x->lookups), 6), "accuracy",
+                          report_rounded(v->result.labelled ? share(x->right, x->answered) : NAN, 6),
+                          "agreement", report_rounded(share(x->agreed, x->answered), 6), "oracle_share",
+                          report_rounded(share(x->oracle, x->lookups), 6));
+
+    if (!o || !x->cached)
+        return o;
+    json_object_set_new(o, "lookup_us",
+                        report_rounded((x->lookup_ns + x->descriptor_ns) / (double)n / 1e3, 3));
+    json_object_set_new(o, "descriptor_us", report_rounded(x->descriptor_ns / (double)n / 1e3, 3));
+    json_object_set_new(o, "entries", json_integer(x->info.entries));
+    json_object_set_new(o, "projection_bytes", json_integer((json_int_t)x->info.projection_bytes));
+    json_object_set_new(o, "index_bytes", json_integer((json_int_t)x->info.index_bytes));
+    json_object_set_new(o, "threshold", report_number(x->info.threshold));
+    return o;
+}
+
+static json_t *summary_json(const struct summary *s)
+{
+    return json_pack("{s:o, s:o, s:o, s:o, s:o}", "mean", report_rounded(s->mean, 6), "p50",
+                     report_rounded(s->p50, 6), "p99", report_rounded(s->p99, 6), "min",
+                     report_rounded(s->min, 6), "max", report_rounded(s->max, 6));
+}
+
+static double gap_upper(const struct evaluation *r)
+{
+    struct gap_counts counts = {r->requests, r->lost, r->won, true};
+    return gap_upper_bound(&counts, 0.05);
+}
+
+static void accuracy_json(json_t *root, const struct evaluation *r)
+{
+    double n = (double)r->requests;
+    bool known = r->labelled;
+
+    json_object_set_new(root, "full_accuracy", report_rounded(known ? (double)r->full_right / n : NAN, 6));
+    json_object_set_new(root, "served_accuracy",
+                        report_rounded(known ? (double)r->served_right / n : NAN, 6));
+    json_object_set_new(root, "accuracy_gap",
+                        report_rounded(known ? (double)(r->lost - r->won) / n : NAN, 6));
+    json_object_set_new(root, "accuracy_gap_upper", report_rounded(known ? gap_upper(r) : NAN, 6));
+    json_object_set_new(root, "agreement", report_rounded((double)r->agreed / n, 6));
+}
+
+static int print_json(const struct eval *v, struct error *e)
+{
+    const struct evaluation *r = &v->result;
+    double n = (double)r->requests;
+    json_t *root = json_object(), *exits = json_array();
+
+    for (int i = 0; i < v->place.n_exits; i++)
+        json_array_append_new(exits, exit_json(v, i));
+    json_object_set_new(root, "requests", json_integer(r->requests));
+    accuracy_json(root, r);
+    json_object_set_new(root, "early_share", report_rounded((double)r->early / n, 6));
+    json_object_set_new(root, "by_half_share", report_rounded((double)r->by_half / n, 6));
+    json_object_set_new(root, "oracle_share", report_rounded((double)r->oracle / n, 6));
+    json_object_set_new(root, "oracle_by_half_share", report_rounded((double)r->oracle_by_half / n, 6));
+    json_object_set_new(root, "depth", json_integer(v->place.depth));
+    json_object_set_new(root, "mean_depth", report_rounded(r->depth / n, 4));
+    json_object_set_new(root, "mean_flops_share", report_rounded(r->flops_share / n, 6));
+    json_object_set_new(root, "exits", exits);
+    json_object_set_new(
+        root, "latency_ms",
+        json_pack("{s:o, s:o}", "full", summary_json(&r->full_ms), "served", summary_json(&r->served_ms)));
+    json_object_set_new(root, "cache_bytes", json_integer((json_int_t)r->cache_bytes));
+    json_object_set_new(root, "projection_bytes", json_integer((json_int_t)r->projection_bytes));
+    json_object_set_new(root, "index_bytes", json_integer((json_int_t)r->index_bytes));
+    promise_record_report(&r->promise, root);
+    if (v->frontier_path)
+        json_object_set_new(root, "frontier", frontier_json(&v->frontier));
+    report_engine(root, v->threads);
+    return report_print(root, e);
+}
+
+static void cell_share(struct table *t, int64_t part, int64_t whole)
+{
+    if (whole)
+        table_cell(t, "%.1f%%", 100 * share(part, whole));
+    else
+        table_cell(t, "%s", "-");
+}
+
+static void table_exit(struct table *t, const struct eval *v, int i)
+{
+    const struct evaluated_exit *x = &v->result.exit[i];
+    const struct placed_exit *at = &v->place.exit[i];
+    char text[32];
+
+    table_cell(t, "%s", at->name);
+    table_cell(t, "%s", x->cached ? x->info.kind : "none");
+    table_cell(t, "%d of %d", at->cut.depth, v->place.depth);
+    table_cell(t, "%.0f%%", 100 * at->cut.flops_share);
+    cell_share(t, x->answered, v->result.requests);
+    cell_share(t, v->result.labelled ? x->right : 0, v->result.labelled ? x->answered : 0);
+    cell_share(t, x->agreed, x->answered);
+    cell_share(t, x->oracle, x->lookups);
+    table_cell(t, "%.0f", (x->lookup_ns + x->descriptor_ns) / (double)v->result.requests / 1e3);
+    table_cell(t, "%s", table_bytes((double)x->info.total_bytes, text, sizeof text));
+}
+
+static void print_summary(const struct eval *v)
+{
+    const struct evaluation *r = &v->result;
+    double n = (double)r->requests;
+    char projections[32], indexes[32], promise[PROMISE_TEXT_BYTES];
+
+    printf("%lld requests\n", (long long)r->requests);
+    if (r->labelled)
+        printf("accuracy        full %.2f%%, served %.2f%%: gap %.2f points (95%% upper bound %.2f)\n",
+               100 * (double)r->full_right / n, 100 * (double)r->served_right / n,
+               100 * (double)(r->lost - r->won) / n, 100 * gap_upper(r));
+    if (r->promise.promised)
+        printf("promised        %s\n", promise_text(&r->promise.promise.terms, promise));
+    printf("same answer     %.2f%% of all requests\n", 100 * (double)r->agreed / n);
+    printf("answered early  %.1f%%, by half of the depth %.1f%% (oracle: %.1f%%, by half %.1f%%)\n",
+           100 * (double)r->early / n, 100 * (double)r->by_half / n, 100 * (double)r->oracle / n,
+           100 * (double)r->oracle_by_half / n);
+    printf("mean depth      %.2f of %d layers, %.1f%% of the FLOPs\n", r->depth / n, v->place.depth,
+           100 * r->flops_share / n);
+    printf("latency         full: mean %.3f ms, median %.3f, p99 %.3f; served: mean %.3f ms, median %.3f, "
+           "p99 %.3f\n",
+           r->full_ms.mean, r->full_ms.p50, r->full_ms.p99, r->served_ms.mean, r->served_ms.p50,
+           r->served_ms.p99);
+    printf("cache memory    %s of projections, %s of points or centroids\n\n",
+           table_bytes((double)r->projection_bytes, projections, sizeof projections),
+           table_bytes((double)r->index_bytes, indexes, sizeof indexes));
+}
+
+static int print_table(const struct eval *v, struct error *e)
+{
+    struct table *t;
+    int rc;
+
+    print_summary(v);
+    if (table_new(&t, "exit|kind|layer|FLOPs|answers|accuracy|agreement|oracle|look-up us|memory",
+                  "lllrrrrrrr"))
+        return error_set(e, FL_NOMEM, "no memory for a table");
+    for (int i = 0; i < v->place.n_exits; i++)
+        table_exit(t, v, i);
+    rc = table_print(t, stdout, 0, e);
+    table_free(t);
+    return rc || !v->frontier_path ? rc : frontier_print(&v->frontier, e);
+}
+
+/* What was served, in the frontier's words. */
+static struct frontier_point served(const struct evaluation *r)
+{
+    double n = (double)r->requests, agreed = (double)r->agreed / n;
+
+    return (struct frontier_point){r->labelled ? (double)(r->lost - r->won) / n : 1 - agreed, agreed,
+                                   (double)r->early / n, (double)r->by_half / n,
+                                   r->served_ms.mean / r->full_ms.mean};
+}
+
+static int make_frontier(struct eval *v, struct error *e)
+{
+    struct frontier_input in = {.pipeline = v->pipeline,
+                                .graph = v->graph,
+                                .placement = &v->place,
+                                .data = v->data,
+                                .threads = v->threads,
+                                .progress = on_phase,
+                                .progress_arg = v};
+    int rc = frontier_make(&v->frontier, &in, e);
+
+    if (rc)
+        return rc;
+    v->frontier.network_ms = v->result.full_ms.mean;
+    v->frontier.served = served(&v->result);
+    return frontier_plot(&v->frontier, v->frontier_path, e);
+}
+
+static int eval(struct eval *v, struct error *e)
+{
+    struct evaluation_input in = {
+        .limit = v->limit, .threads = v->threads, .progress = on_progress, .progress_arg = v};
+    int rc;
+
+    if (!v->data_spec)
+        return error_set(e, FL_USAGE, "--data is missing: which requests?");
+    if (v->frontier_path && v->limit)
+        return error_set(e, FL_USAGE,
+                         "--frontier takes all of --data: name a range (#0-999) instead of "
+                         "--limit");
+    if ((rc = arguments_load(&v->pipeline, &v->where, e)) || (rc = dataset_open(&v->data, v->data_spec, e)) ||
+        (rc = graph_load(&v->graph, v->pipeline->model, NULL, e)) ||
+        (rc = placement_resolve(&v->place, v->graph, v->pipeline, e)))
+        return rc;
+    in.pipeline = v->pipeline;
+    in.graph = v->graph;
+    in.placement = &v->place;
+    in.data = v->data;
+    interrupt_catch();
+    progress_open(&v->progress, stderr);
+    rc = evaluation_run(&v->result, &in, e);
+    if (!rc && v->frontier_path)
+        rc = make_frontier(v, e);
+    progress_close(&v->progress);
+    if (rc)
+        return rc;
+    promise_record_warn(&v->result.promise, usage.command);
+    return v->json ? print_json(v, e) : print_table(v, e);
+}
+
+int command_eval(int argc, char **argv, struct error *e)
+{
+    struct eval *v = calloc(1, sizeof *v);
+    struct argument_list operands;
+    bool helped;
+    int rc;
+
+    if (!v)
+        return error_set(e, FL_NOMEM, "no memory");
+    v->threads = 1;
+    const struct argument table[] = {
+        ARGUMENTS_PIPELINE(v->where),
+        {ARGUMENT_TEXT, "data", 0, &v->data_spec, "D", "the requests", 0, 0},
+        {ARGUMENT_INT, "limit", 0, &v->limit, "N", "only the first N", 1, 1e9},
+        {ARGUMENT_TEXT, "frontier", 0, &v->frontier_path, "OUT.svg", "also what each kind could trade", 0, 0},
+        {ARGUMENT_INT, "threads", 0, &v->threads, "N", "threads for kernels (1)", 1, 256},
+        {ARGUMENT_FLAG, "json", 0, &v->json, NULL, "machine-readable output", 0, 0},
+        {0},
+    };
+    rc = arguments_parse(&usage, table, argc, argv, &operands, &helped, e);
+    if (!rc && !helped)
+        rc = eval(v, e);
+    frontier_release(&v->frontier);
+    dataset_close(v->data);
+    graph_free(v->graph);
+    pipeline_free(v->pipeline);
+    free(v);
+    return rc;
+}

@@ -1,0 +1,200 @@
+/* launch.c - spawning the supervisor, waiting, stopping */
+#include "launch.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "client/client.h"
+#include "deploy/tool/interrupt.h"
+#include "roles.h"
+#include "deploy/tool/state.h"
+#include "supervisor.h"
+
+#define POLL_US   20000
+#define TAIL_MAX  16384
+#define END_MS    20000 /* the supervisor's own bound on its children is half of this */
+#define TAIL_SHOW 12
+
+bool launch_supervisor(const struct pipeline *p, struct process *out)
+{
+    char path[STATE_PATH_BYTES];
+    return !state_path(path, p, NULL, "run/supervisor.pid") && !process_load(out, path) && process_alive(out);
+}
+
+void launch_tail(const char *path, int n, const char *prefix, FILE *to)
+{
+    char *text = malloc(TAIL_MAX + 1), *at;
+    FILE *f = fopen(path, "re");
+    size_t size;
+
+    if (!text || !f)
+        goto done;
+    if (fseek(f, -TAIL_MAX, SEEK_END))
+        rewind(f);
+    size = fread(text, 1, TAIL_MAX, f);
+    text[size] = 0;
+    at = text + size;
+    for (int lines = 0; at > text; at--)
+        if (at[-1] == '\n' && at != text + size && ++lines == n)
+            break;
+    for (char *line = strtok(at, "\n"); line; line = strtok(NULL, "\n"))
+        fprintf(to, "%s%s\n", prefix, line);
+done:
+    if (f)
+        fclose(f);
+    free(text);
+}
+
+static int rotate_logs(const struct pipeline *p, struct error *e)
+{
+    struct role role[ROLES_MAX];
+    char path[STATE_PATH_BYTES], old[STATE_PATH_BYTES];
+    int n, rc;
+
+    if ((rc = roles_list(p, role, &n, e)) || (rc = state_path(path, p, e, "logs")) ||
+        (rc = state_make(path, e)) || (rc = state_path(path, p, e, "run")) || (rc = state_make(path, e)))
+        return rc;
+    for (int i = 0; i <= n; i++) {
+        const char *name = i < n ? role[i].name : "supervisor";
+        if ((rc = state_path(path, p, e, "logs/%s.log", name)) ||
+            (rc = state_path(old, p, e, "logs/%s.log.1", name)))
+            return rc;
+        rename(path, old); /* none there: nothing to keep */
+    }
+    return FL_OK;
+}
+
+static int spawn_supervisor(const struct pipeline *p, const struct pipeline_arguments *a, struct process *out,
+                            struct error *e)
+{
+    char *argv[2 * ARGUMENTS_MAX_LIST + 8], log[STATE_PATH_BYTES], self[1024];
+    ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
+    int n = 0, rc = state_path(log, p, e, "logs/supervisor.log");
+
+    if (length <= 0)
+        return error_set(e, FL_IO, "cannot read /proc/self/exe: %s", strerror(errno));
+    self[length] = 0;
+    argv[n++] = self;
+    argv[n++] = "supervise";
+    argv[n++] = "-c";
+    argv[n++] = p->path;
+    for (int i = 0; i < a->sets.n; i++) {
+        argv[n++] = "--set";
+        argv[n++] = (char *)(uintptr_t)a->sets.item[i];
+    }
+    argv[n] = NULL;
+    return rc ? rc : process_spawn(out, argv, log, e);
+}
+
+/* What the supervisor left in run/failed: the role whose log tells why. "supervisor" when it left nothing. */
+static void failed_role(const struct pipeline *p, char *buf, int size)
+{
+    char path[STATE_PATH_BYTES];
+    FILE *f = state_path(path, p, NULL, "run/failed") ? NULL : fopen(path, "re");
+
+    snprintf(buf, (size_t)size, "supervisor");
+    if (!f)
+        return;
+    if (fgets(buf, size, f))
+        buf[strcspn(buf, "\n")] = 0;
+    fclose(f);
+}
+
+static int explain_failure(const struct pipeline *p, struct error *e)
+{
+    char role[64], path[STATE_PATH_BYTES];
+
+    failed_role(p, role, sizeof role);
+    if (state_path(path, p, e, "logs/%s.log", role))
+        return FL_CONFIG;
+    fprintf(stderr, "the last lines of %s:\n", path);
+    launch_tail(path, TAIL_SHOW, "  ", stderr);
+    return error_set(e, FL_UNAVAILABLE, "%s failed to start; everything is stopped again", role);
+}
+
+static bool is_ready(const struct pipeline *p)
+{
+    char path[STATE_PATH_BYTES];
+    return !state_path(path, p, NULL, "run/ready") && !access(path, F_OK);
+}
+
+static int wait_ready(const struct pipeline *p, const struct process *supervisor, int timeout_s,
+                      struct error *e)
+{
+    uint64_t until = clock_ns() + (uint64_t)timeout_s * NS_PER_S;
+    bool ended;
+
+    while (!is_ready(p)) {
+        if (waitpid(supervisor->pid, NULL, WNOHANG) == supervisor->pid)
+            return explain_failure(p, e);
+        if (interrupt_seen() || clock_ns() > until) {
+            launch_down(p, 0, &ended, NULL);
+            waitpid(supervisor->pid, NULL, 0);
+            if (interrupt_seen())
+                return error_set(e, FL_CANCELLED, "stopped before the pipeline was ready");
+            return error_set(e, FL_DEADLINE,
+                             "not ready after %d s; everything is stopped again; the logs are in %s/logs",
+                             timeout_s, p->state);
+        }
+        usleep(POLL_US);
+    }
+    return FL_OK;
+}
+
+int launch_up(const struct pipeline *p, const struct pipeline_arguments *a, int timeout_s,
+              struct process *supervisor, struct error *e)
+{
+    int rc, left;
+
+    if (launch_supervisor(p, supervisor))
+        return error_set(e, FL_UNAVAILABLE,
+                         "it is up already (supervisor pid %d); `freezeline down -c %s` stops it",
+                         (int)supervisor->pid, p->path);
+    if ((rc = rotate_logs(p, e)))
+        return rc;
+    left = supervisor_clean(p);
+    if (left)
+        fprintf(stderr, "ended %d process%s that an earlier run left behind\n", left, left == 1 ? "" : "es");
+    if ((rc = spawn_supervisor(p, a, supervisor, e)))
+        return rc;
+    return wait_ready(p, supervisor, timeout_s, e);
+}
+
+static void drain(const struct pipeline *p, int drain_s)
+{
+    struct client *c;
+
+    if (drain_s <= 0 || client_new(&c, p, NULL))
+        return;
+    if (client_drain(c, drain_s * 1000, NULL))
+        fprintf(stderr, "not drained in %d s; stopping all the same\n", drain_s);
+    client_free(c);
+}
+
+int launch_down(const struct pipeline *p, int drain_s, bool *ended, struct error *e)
+{
+    struct process supervisor;
+    int left;
+
+    *ended = launch_supervisor(p, &supervisor);
+    if (*ended) {
+        if (is_ready(p))
+            drain(p, drain_s);
+        process_signal(&supervisor, SIGTERM);
+        if (!process_wait_gone(&supervisor, END_MS)) {
+            process_signal(&supervisor, SIGKILL);
+            process_wait_gone(&supervisor, END_MS);
+        }
+        if (process_alive(&supervisor))
+            return error_set(e, FL_INTERNAL, "the supervisor (pid %d) does not end", (int)supervisor.pid);
+    }
+    left = supervisor_clean(p);
+    *ended = *ended || left > 0;
+    return FL_OK;
+}

@@ -1,0 +1,24 @@
+/* launch.h - starting and stopping a pipeline from a command: its supervisor, the wait until it is ready */
+#ifndef FREEZELINE_LAUNCH_H
+#define FREEZELINE_LAUNCH_H
+
+#include <stdbool.h>
+
+#include "deploy/tool/arguments.h"
+#include "process.h"
+
+/* The supervisor that lives; false when there is none. */
+bool launch_supervisor(const struct pipeline *p, struct process *out);
+
+/* Starts the supervisor and waits until the pipeline is ready. On failure everything is stopped and the error
+ * has the reason; the log's last lines go to stderr. FL_UNAVAILABLE when it is up already. */
+int launch_up(const struct pipeline *p, const struct pipeline_arguments *a, int timeout_s,
+              struct process *supervisor, struct error *e);
+
+/* Drains, stops, removes what is left. *ended: there was something to stop. */
+int launch_down(const struct pipeline *p, int drain_s, bool *ended, struct error *e);
+
+/* Prints the last `n` lines of a file, each after `prefix`. */
+void launch_tail(const char *path, int n, const char *prefix, FILE *to);
+
+#endif

@@ -1,0 +1,123 @@
+/* readiness.c - status, one request of zeros, status again */
+#include "readiness.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "client/client.h"
+#include "deploy/model/model_shape.h"
+#include "roles.h"
+
+#define ASK_STARTING_NS (100 * NS_PER_MS)
+#define ASK_READY_NS    (2 * NS_PER_S)
+#define WAIT_MS         100
+#define REQUEST_MS      30000
+
+struct readiness {
+    struct client *client;
+    struct tensor zeros; /* owned */
+    struct status_reply status;
+    int workers;             /* stage workers and cache services in all */
+    bool ready, asked, warm; /* warm: a request ran through this broker's pipeline */
+    uint64_t request, next_ns, asked_ns, broker_started_ns;
+};
+
+static int count_workers(struct readiness *r, const struct pipeline *p, struct error *e)
+{
+    struct role role[ROLES_MAX];
+    int n, rc = roles_list(p, role, &n, e);
+
+    for (int i = 0; !rc && i < n; i++)
+        r->workers += role[i].kind == ROLE_KIND_STAGE || role[i].kind == ROLE_KIND_CACHE;
+    return rc;
+}
+
+int readiness_new(struct readiness **out, const struct pipeline *p, struct error *e)
+{
+    struct readiness *r = calloc(1, sizeof *r);
+    struct model_shape *m = malloc(sizeof *m);
+    int rc = FL_OK;
+
+    *out = NULL;
+    if (!r || !m)
+        rc = error_set(e, FL_NOMEM, "no memory");
+    if (!rc && !(rc = model_shape_load(m, p, e))) {
+        r->zeros = m->input;
+        if (tensor_alloc(&r->zeros))
+            rc = error_set(e, FL_NOMEM, "no memory for a request");
+    }
+    if (!rc)
+        rc = count_workers(r, p, e);
+    if (!rc)
+        rc = client_new(&r->client, p, e);
+    free(m);
+    if (rc)
+        readiness_free(r);
+    else
+        *out = r;
+    return rc;
+}
+
+void readiness_free(struct readiness *r)
+{
+    if (!r)
+        return;
+    client_free(r->client);
+    tensor_release(&r->zeros);
+    free(r);
+}
+
+static int ready_workers(const struct status_reply *s)
+{
+    int n = 0;
+    for (int i = 0; i < s->n_processes; i++)
+        n += !strcmp(s->process[i].state, "ready");
+    return n;
+}
+
+static void send_request(struct readiness *r)
+{
+    struct error e;
+
+    if (r->asked && clock_ns() - r->asked_ns < REQUEST_MS * NS_PER_MS)
+        return;
+    r->asked = !client_submit(r->client, &r->zeros, JOB_NO_CACHE, REQUEST_MS, &r->request, &e);
+    r->asked_ns = clock_ns();
+}
+
+static void take_answers(struct readiness *r)
+{
+    struct answer answer;
+    struct error e;
+
+    while (r->asked && !client_receive(r->client, WAIT_MS, &answer, NULL, 0, NULL, &e)) {
+        if (answer.error)
+            log_warn("the request that warms up failed: %s", answer.text);
+        else
+            r->warm = true;
+        r->asked = false; /* one that failed is sent again */
+    }
+}
+
+bool readiness_check(struct readiness *r)
+{
+    uint64_t now = clock_ns();
+    struct error e;
+
+    if (now < r->next_ns)
+        return r->ready;
+    take_answers(r);
+    if (client_status(r->client, WAIT_MS, &r->status, &e))
+        memset(&r->status, 0, sizeof r->status);
+    if (r->status.started_ns != r->broker_started_ns) { /* another broker: begin again */
+        r->broker_started_ns = r->status.started_ns;
+        r->warm = r->asked = false;
+    }
+    if (!r->warm && r->status.ready && ready_workers(&r->status) == r->workers)
+        send_request(r);
+    r->ready = r->warm && r->status.ready;
+    r->next_ns = clock_ns() + (r->ready ? ASK_READY_NS : ASK_STARTING_NS);
+    return r->ready;
+}

@@ -1,0 +1,168 @@
+/* roles.c - the list of processes and their command lines */
+#include "roles.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "deploy/tool/state.h"
+
+static struct role *add(struct role *role, int *n, enum role_kind kind)
+{
+    struct role *r = &role[(*n)++];
+    memset(r, 0, sizeof *r);
+    r->kind = kind;
+    return r;
+}
+
+static int check_host(const struct pipeline *p, int stage, int replica, struct error *e)
+{
+    const char *host = p->stage[stage].replica[replica].host;
+
+    if (!host || !strcmp(host, "local"))
+        return FL_OK;
+    return error_set(e, FL_CONFIG,
+                     "stages.%d.replicas.%d.host is %s, but `up` starts processes on this machine only: "
+                     "start it there with "
+                     "freezeline-stage -c %s --stage %d --replica %d",
+                     stage, replica, host, p->path, stage, replica);
+}
+
+static bool has_caches(const struct pipeline *p)
+{
+    if (strcmp(p->cache.kind, "none"))
+        return true;
+    for (int i = 0; i < p->n_exits; i++)
+        if (p->exit[i].kind && strcmp(p->exit[i].kind, "none"))
+            return true;
+    return false;
+}
+
+int roles_list(const struct pipeline *p, struct role role[ROLES_MAX], int *n, struct error *e)
+{
+    struct role *r;
+    int rc;
+
+    *n = 0;
+    if (p->redis.managed)
+        snprintf(add(role, n, ROLE_KIND_REDIS)->name, sizeof role->name, "redis");
+    snprintf(add(role, n, ROLE_KIND_BROKER)->name, sizeof role->name, "broker");
+    for (int i = 0; has_caches(p) && i < p->cache.n_endpoints; i++) {
+        r = add(role, n, ROLE_KIND_CACHE);
+        r->replica = i;
+        snprintf(r->name, sizeof r->name, "cache%d", i);
+    }
+    for (int s = 0; s < p->n_stages; s++) {
+        for (int k = 0; k < p->stage[s].n_replicas; k++) {
+            if (*n == ROLES_MAX)
+                return error_set(e, FL_CONFIG, "more than %d processes", ROLES_MAX);
+            if ((rc = check_host(p, s, k, e)))
+                return rc;
+            r = add(role, n, ROLE_KIND_STAGE);
+            r->stage = s;
+            r->replica = k;
+            snprintf(r->name, sizeof r->name, "stage%d.%d", s, k);
+        }
+    }
+    return FL_OK;
+}
+
+/* "PATH" beside this very binary when it is there, else just the name, to be found in PATH. */
+static char *program(struct role_command *c, const char *name)
+{
+    char *to = c->text[c->n_text++], self[1024];
+    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+    char *slash;
+
+    snprintf(to, sizeof c->text[0], "%s", name);
+    if (n <= 0)
+        return to;
+    self[n] = 0;
+    slash = strrchr(self, '/');
+    if (!slash)
+        return to;
+    slash[1] = 0;
+    snprintf(to, sizeof c->text[0], "%s%s", self, name);
+    if (access(to, X_OK))
+        snprintf(to, sizeof c->text[0], "%s", name);
+    return to;
+}
+
+static char *number(struct role_command *c, int x)
+{
+    char *to = c->text[c->n_text++];
+    snprintf(to, sizeof c->text[0], "%d", x);
+    return to;
+}
+
+static int redis_command(struct role_command *c, const struct pipeline *p, struct error *e)
+{
+    static char *const fixed[] = {
+        "--port",    "0", "--appendonly",  "yes",    "--save",           "",    "--daemonize",        "no",
+        "--logfile", "",  "--appendfsync", "always", "--unixsocketperm", "700", "--always-show-logo", "no"};
+    int n = 0, rc;
+
+    if (!p->redis.endpoint || strncmp(p->redis.endpoint, "unix:", 5))
+        return error_set(
+            e, FL_CONFIG,
+            "redis.managed: the Redis that `up` starts has a unix socket, not %s: leave redis.endpoint out",
+            p->redis.endpoint ? p->redis.endpoint : "nothing");
+    snprintf(c->text[0], sizeof c->text[0], "%s",
+             p->redis.endpoint + 5); /* the socket's folder, for this user alone */
+    if (strrchr(c->text[0], '/') > c->text[0])
+        *strrchr(c->text[0], '/') = 0;
+    if ((rc = state_make_private(c->text[0], e)) || (rc = state_path(c->text[0], p, e, "redis")) ||
+        (rc = state_make(c->text[0], e)))
+        return rc;
+    c->n_text = 1;
+    c->argv[n++] = "redis-server";
+    for (size_t i = 0; i < sizeof fixed / sizeof fixed[0]; i++)
+        c->argv[n++] = fixed[i];
+    c->argv[n++] = "--dir";
+    c->argv[n++] = c->text[0];
+    c->argv[n++] = "--unixsocket";
+    c->argv[n++] = p->redis.endpoint + 5;
+    c->argv[n] = NULL;
+    return FL_OK;
+}
+
+int roles_command(struct role_command *out, const struct role *r, const struct pipeline *p,
+                  const struct pipeline_arguments *a, struct error *e)
+{
+    int n = 0;
+
+    memset(out, 0, sizeof *out);
+    if (r->kind == ROLE_KIND_REDIS)
+        return redis_command(out, p, e);
+    out->argv[n++] = program(out, r->kind == ROLE_KIND_BROKER  ? "freezeline-broker"
+                                  : r->kind == ROLE_KIND_CACHE ? "freezeline-cache"
+                                                               : "freezeline-stage");
+    out->argv[n++] = "-c";
+    out->argv[n++] = p->path;
+    for (int i = 0; i < a->sets.n; i++) {
+        out->argv[n++] = "--set";
+        out->argv[n++] = (char *)(uintptr_t)a->sets.item[i];
+    }
+    if (r->kind == ROLE_KIND_CACHE) {
+        out->argv[n++] = "--index";
+        out->argv[n++] = number(out, r->replica);
+    } else if (r->kind == ROLE_KIND_STAGE) {
+        out->argv[n++] = "--stage";
+        out->argv[n++] = number(out, r->stage);
+        out->argv[n++] = "--replica";
+        out->argv[n++] = number(out, r->replica);
+    }
+    out->argv[n] = NULL;
+    return FL_OK;
+}
+
+char *roles_name(const struct process_status *s, char *buf, size_t size)
+{
+    if (s->role == ROLE_BROKER)
+        snprintf(buf, size, "broker");
+    else if (s->role == ROLE_CACHE)
+        snprintf(buf, size, "cache%u", s->replica);
+    else
+        snprintf(buf, size, "stage%u.%u", s->stage, s->replica);
+    return buf;
+}

@@ -1,0 +1,304 @@
+/* status.c - `freezeline status`: processes of the pipeline, as the pid files and the broker know them */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "deploy/tool/arguments.h"
+#include "base/clock.h"
+#include "base/digest.h"
+#include "client/client.h"
+#include "deploy/tool/command.h"
+#include "launch.h"
+#include "deploy/model/model_shape.h"
+#include "deploy/build/promise_record.h"
+#include "deploy/tool/report.h"
+#include "roles.h"
+#include "deploy/tool/state.h"
+#include "deploy/tool/table.h"
+
+#define STATUS_WAIT_MS 2000
+
+static const struct usage usage = {
+    "status",
+    "",
+    "Shows the pipeline's processes and what they have done.",
+    "The exit status is 1 when the broker does not answer.\n\nexample:\n  freezeline status -c P.yaml\n",
+    0,
+    0};
+
+struct status {
+    struct pipeline_arguments where;
+    bool json;
+    struct pipeline *pipeline;
+    struct model_shape *model;
+    struct status_reply *reply;
+    struct promise_record promise;
+    bool answered, ready;
+};
+
+struct status_row {
+    char role[32], host[MESSAGE_NAME_BYTES], state[32];
+    int64_t pid;
+    const struct process_status *told; /* by the broker; NULL when it did not */
+};
+
+static const struct process_status *told_of(const struct status *s, const char *role)
+{
+    char name[32];
+
+    for (int i = 0; s->answered && i < s->reply->n_processes; i++)
+        if (!strcmp(roles_name(&s->reply->process[i], name, sizeof name), role))
+            return &s->reply->process[i];
+    return NULL;
+}
+
+/* Local processes by their pid files, with the broker's word on their state. */
+static void fill_row(const struct status *s, const struct role *role, struct status_row *row)
+{
+    struct process process = {0, 0};
+    char path[STATE_PATH_BYTES];
+    bool alive;
+
+    memset(row, 0, sizeof *row);
+    snprintf(row->role, sizeof row->role, "%s", role->name);
+    gethostname(row->host, sizeof row->host - 1);
+    alive = !state_path(path, s->pipeline, NULL, "run/%s.pid", role->name) && !process_load(&process, path) &&
+            process_alive(&process);
+    row->pid = alive ? process.pid : 0;
+    row->told = told_of(s, role->name);
+    if (row->told) {
+        snprintf(row->host, sizeof row->host, "%s", row->told->host);
+        snprintf(row->state, sizeof row->state, "%s", row->told->state);
+        row->pid = (int64_t)row->told->pid;
+    } else if (role->kind == ROLE_KIND_BROKER && s->answered) {
+        snprintf(row->state, sizeof row->state, "ready");
+    } else {
+        snprintf(row->state, sizeof row->state, "%s", alive ? "running" : "not running");
+    }
+}
+
+static int rows_of(const struct status *s, struct status_row row[ROLES_MAX], int *n, struct error *e)
+{
+    struct role role[ROLES_MAX];
+    int rc = roles_list(s->pipeline, role, n, e);
+
+    for (int i = 0; !rc && i < *n; i++)
+        fill_row(s, &role[i], &row[i]);
+    return rc;
+}
+
+static json_t *row_json(const struct status_row *row, uint64_t now)
+{
+    json_t *o = json_pack("{s:s, s:s, s:I, s:s}", "role", row->role, "host", row->host, "pid",
+                          (json_int_t)row->pid, "state", row->state);
+    const struct process_status *t = row->told;
+    char digest[DIGEST_TEXT_BYTES];
+
+    (void)now;
+    if (!o || !t)
+        return o;
+    json_object_set_new(o, "engine", json_string(t->engine));
+    json_object_set_new(o, "model", json_string(digest_text(t->model, digest)));
+    json_object_set_new(o, "outstanding", json_integer(t->outstanding));
+    json_object_set_new(o, "queued", json_integer(t->last.queued));
+    json_object_set_new(o, "jobs", json_integer((json_int_t)t->last.jobs));
+    json_object_set_new(o, "batches", json_integer((json_int_t)t->last.batches));
+    json_object_set_new(o, "lookups", json_integer((json_int_t)t->last.lookups));
+    json_object_set_new(o, "hits", json_integer((json_int_t)t->last.hits));
+    json_object_set_new(o, "dropped", json_integer((json_int_t)t->last.dropped));
+    json_object_set_new(o, "resident_bytes", json_integer((json_int_t)t->last.resident_bytes));
+    json_object_set_new(o, "clock_error_us",
+                        t->last.clock_error_ns == UINT64_MAX
+                            ? json_null()
+                            : report_rounded((double)t->last.clock_error_ns / NS_PER_US, 3));
+    if (t->role == ROLE_CACHE) {
+        json_object_set_new(o, "epoch", json_integer((json_int_t)t->last.epoch));
+        json_object_set_new(o, "caches", json_integer(t->last.caches));
+        json_object_set_new(o, "redis_up", json_boolean(t->last.redis_up));
+    }
+    return o;
+}
+
+static json_t *exits_json(const struct status *s)
+{
+    json_t *a = json_array();
+
+    for (int i = 0; s->answered && i < s->reply->n_exits; i++)
+        json_array_append_new(a,
+                              json_pack("{s:s, s:I}", "name", s->model ? model_shape_exit(s->model, i) : "",
+                                        "answered", (json_int_t)s->reply->exit[i].answered));
+    return a;
+}
+
+static int print_json(const struct status *s, const struct status_row *row, int n, struct error *e)
+{
+    const struct status_reply *r = s->reply;
+    json_t *processes = json_array(), *root;
+
+    for (int i = 0; i < n; i++)
+        json_array_append_new(processes, row_json(&row[i], r->now_ns));
+    root = json_pack("{s:b, s:o, s:o}", "ready", s->ready, "processes", processes, "exits", exits_json(s));
+    promise_record_report(&s->promise, root);
+    if (root && s->answered) {
+        json_object_set_new(root, "requests",
+                            json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "admitted",
+                                      (json_int_t)r->admitted, "answered", (json_int_t)r->answered, "hits",
+                                      (json_int_t)r->hits, "failed", (json_int_t)r->failed, "overloaded",
+                                      (json_int_t)r->overloaded, "expired", (json_int_t)r->expired, "retried",
+                                      (json_int_t)r->retried, "in_flight", (json_int_t)r->in_flight));
+        json_object_set_new(root, "draining", json_boolean(r->draining));
+    }
+    return report_print(root, e);
+}
+
+static void table_row(struct table *t, const struct status_row *row)
+{
+    const struct process_status *told = row->told;
+    char text[32];
+
+    table_cell(t, "%s", row->role);
+    table_cell(t, "%s", row->host);
+    if (row->pid)
+        table_cell(t, "%lld", (long long)row->pid);
+    else
+        table_cell(t, "%s", "-");
+    table_cell(t, "%s", row->state);
+    table_cell(t, "%llu", told ? (unsigned long long)told->last.jobs : 0ull);
+    table_cell(t, "%llu", told ? (unsigned long long)told->last.lookups : 0ull);
+    table_cell(t, "%u", told ? told->outstanding : 0u);
+    table_cell(t, "%s", told ? table_bytes((double)told->last.resident_bytes, text, sizeof text) : "-");
+    table_cell(t, "%.90s", told ? told->engine : "");
+}
+
+static void print_requests(const struct status *s)
+{
+    const struct status_reply *r = s->reply;
+    unsigned long long answered = r->answered;
+
+    printf("\nrequests: %llu admitted, %llu answered (%llu by caches), %llu in flight, %llu failed, %llu "
+           "overloaded, %llu expired, "
+           "%llu retried\n",
+           (unsigned long long)r->admitted, answered, (unsigned long long)r->hits,
+           (unsigned long long)r->in_flight, (unsigned long long)r->failed, (unsigned long long)r->overloaded,
+           (unsigned long long)r->expired, (unsigned long long)r->retried);
+    for (int i = 0; i < r->n_exits && answered; i++)
+        printf("  %-12s %llu (%.1f%%)\n", s->model ? model_shape_exit(s->model, i) : "exit",
+               (unsigned long long)r->exit[i].answered,
+               100.0 * (double)r->exit[i].answered / (double)answered);
+}
+
+static void print_promise(const struct promise_record *r)
+{
+    char text[PROMISE_TEXT_BYTES];
+
+    if (r->promised)
+        printf("\nthe caches promise: %s\n", promise_text(&r->promise.terms, text));
+    if (r->asked[0])
+        printf("the pipeline file asks for %s: build again\n", r->asked);
+}
+
+/* Caches that were built and that a service does not answer from. */
+static void print_missing(const struct status *s, const struct status_row *row)
+{
+    const struct process_status *t = row->told;
+
+    if (t && t->role == ROLE_CACHE && s->promise.known && (int)t->last.caches < s->promise.n_caches)
+        printf("%s answers from %u of the %d caches that were built: see `freezeline logs %s`\n", row->role,
+               t->last.caches, s->promise.n_caches, row->role);
+}
+
+static int print_table(const struct status *s, const struct status_row *row, int n, struct error *e)
+{
+    struct table *t;
+    int rc;
+
+    if (table_new(&t, "role|host|pid|state|jobs|look-ups|outstanding|memory|engine", "llrlrrrrl"))
+        return error_set(e, FL_NOMEM, "no memory for a table");
+    for (int i = 0; i < n; i++)
+        table_row(t, &row[i]);
+    printf("%s: %s%s\n\n", s->pipeline->name,
+           !s->answered ? "down"
+           : s->ready   ? "ready"
+                        : "not ready",
+           s->answered && s->reply->draining ? ", draining" : "");
+    rc = table_print(t, stdout, 0, e);
+    table_free(t);
+    print_promise(&s->promise);
+    for (int i = 0; i < n; i++)
+        print_missing(s, &row[i]);
+    if (s->answered)
+        print_requests(s);
+    return rc;
+}
+
+/* A supervisor has seen a request run through; without one, the broker's word is all there is. */
+static bool warmed_up(const struct pipeline *p)
+{
+    struct process supervisor;
+    char path[STATE_PATH_BYTES];
+
+    if (!launch_supervisor(p, &supervisor))
+        return true;
+    return !state_path(path, p, NULL, "run/ready") && !access(path, F_OK);
+}
+
+static int ask(struct status *s, struct error *e)
+{
+    struct client *c;
+    int rc = client_new(&c, s->pipeline, e);
+
+    if (rc)
+        return rc;
+    s->answered = !client_status(c, STATUS_WAIT_MS, s->reply, NULL);
+    client_free(c);
+    s->ready = s->answered && s->reply->ready && warmed_up(s->pipeline);
+    return FL_OK;
+}
+
+static int status(struct status *s, struct error *e)
+{
+    struct status_row row[ROLES_MAX];
+    int n, rc = arguments_load(&s->pipeline, &s->where, e);
+
+    if (rc)
+        return rc;
+    s->reply = calloc(1, sizeof *s->reply);
+    s->model = calloc(1, sizeof *s->model);
+    if (!s->reply || !s->model)
+        return error_set(e, FL_NOMEM, "no memory");
+    if ((rc = ask(s, e)))
+        return rc;
+    if (model_shape_load(s->model, s->pipeline, NULL)) {
+        free(s->model); /* a status without names is still a status */
+        s->model = NULL;
+    }
+    promise_record_load(&s->promise, s->pipeline);
+    if ((rc = rows_of(s, row, &n, e)) ||
+        (rc = s->json ? print_json(s, row, n, e) : print_table(s, row, n, e)))
+        return rc;
+    fflush(stdout);
+    return s->answered ? FL_OK
+                       : error_set(e, FL_UNAVAILABLE, "the broker at %s does not answer",
+                                   s->pipeline->broker.requests);
+}
+
+int command_status(int argc, char **argv, struct error *e)
+{
+    struct status s = {.json = false};
+    struct argument_list operands;
+    bool helped;
+    const struct argument table[] = {
+        ARGUMENTS_PIPELINE(s.where),
+        {ARGUMENT_FLAG, "json", 0, &s.json, NULL, "machine-readable output", 0, 0},
+        {0},
+    };
+    int rc = arguments_parse(&usage, table, argc, argv, &operands, &helped, e);
+
+    if (!rc && !helped)
+        rc = status(&s, e);
+    free(s.reply);
+    free(s.model);
+    pipeline_free(s.pipeline);
+    return rc;
+}

@@ -1,0 +1,315 @@
+/* supervisor.c - children: start, watch, restart, stop */
+#include "supervisor.h"
+
+#include <errno.h>
+#include <malloc.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "deploy/model/model_shape.h"
+#include "process.h"
+#include "readiness.h"
+#include "roles.h"
+#include "deploy/tool/state.h"
+
+#define BACKOFF_FIRST_MS 100
+#define BACKOFF_LAST_MS  5000
+#define STEADY_NS        (30 * NS_PER_S) /* alive for so long: the next death is the first in a row again */
+#define STOP_MS          5000
+#define TICK_MS          50
+
+struct child {
+    struct role role;
+    struct process process;
+    bool running;
+    int backoff_ms;
+    uint64_t started_ns, next_ns; /* next_ns: when to start it again */
+};
+
+struct supervisor {
+    const struct pipeline *pipeline;
+    const struct pipeline_arguments *arguments;
+    struct child child[ROLES_MAX];
+    int n;
+    struct readiness *readiness;
+    bool ready; /* has been, once */
+};
+
+static int run_path(char *buf, const struct pipeline *p, const char *name, const char *end)
+{
+    return state_path(buf, p, NULL, "run/%s%s", name, end);
+}
+
+/* Leaves a word for `up` in a file of the run directory. */
+static void leave_word(const struct pipeline *p, const char *name, const char *text)
+{
+    char path[STATE_PATH_BYTES];
+    FILE *f;
+
+    if (run_path(path, p, name, ""))
+        return;
+    f = fopen(path, "we");
+    if (f) {
+        fprintf(f, "%s\n", text);
+        fclose(f);
+    }
+}
+
+static void remove_file(const struct pipeline *p, const char *name, const char *end)
+{
+    char path[STATE_PATH_BYTES];
+    if (!run_path(path, p, name, end))
+        unlink(path);
+}
+
+static void remove_socket(const char *endpoint)
+{
+    if (endpoint && !strncmp(endpoint, "ipc://", 6) && endpoint[6] == '/')
+        unlink(endpoint + 6);
+}
+
+static void remove_sockets(const struct pipeline *p)
+{
+    remove_socket(p->broker.requests);
+    remove_socket(p->broker.control);
+    remove_socket(p->broker.results);
+    for (int i = 0; i < p->cache.n_endpoints; i++)
+        remove_socket(p->cache.endpoint[i]);
+    for (int s = 0; s < p->n_stages; s++)
+        for (int k = 0; k < p->stage[s].n_replicas; k++)
+            remove_socket(p->stage[s].replica[k].endpoint);
+    if (p->redis.managed && p->redis.endpoint && !strncmp(p->redis.endpoint, "unix:", 5))
+        unlink(p->redis.endpoint + 5);
+}
+
+static int start(struct supervisor *s, struct child *c, struct error *e)
+{
+    struct role_command *command = malloc(sizeof *command);
+    char log[STATE_PATH_BYTES], pid[STATE_PATH_BYTES];
+    int rc;
+
+    if (!command)
+        return error_set(e, FL_NOMEM, "no memory to start %s", c->role.name);
+    if (!(rc = roles_command(command, &c->role, s->pipeline, s->arguments, e)) &&
+        !(rc = state_path(log, s->pipeline, e, "logs/%s.log", c->role.name)) &&
+        !(rc = state_path(pid, s->pipeline, e, "run/%s.pid", c->role.name)) &&
+        !(rc = process_spawn(&c->process, command->argv, log, e))) {
+        c->running = true;
+        c->started_ns = clock_ns();
+        log_info("%s started, pid %d", c->role.name, (int)c->process.pid);
+        rc = process_save(&c->process, pid, e);
+    }
+    free(command);
+    return rc;
+}
+
+static void describe_exit(int status, char *buf, size_t size)
+{
+    if (WIFSIGNALED(status))
+        snprintf(buf, size, "was ended by signal %d (%s)", WTERMSIG(status), strsignal(WTERMSIG(status)));
+    else
+        snprintf(buf, size, "ended with status %d", WEXITSTATUS(status));
+}
+
+static struct child *child_of(struct supervisor *s, pid_t pid)
+{
+    for (int i = 0; i < s->n; i++)
+        if (s->child[i].running && s->child[i].process.pid == pid)
+            return &s->child[i];
+    return NULL;
+}
+
+static void note_death(struct supervisor *s, struct child *c, const char *how)
+{
+    uint64_t now = clock_ns();
+
+    c->running = false;
+    remove_file(s->pipeline, c->role.name, ".pid");
+    c->backoff_ms = !c->backoff_ms || now - c->started_ns > STEADY_NS ? BACKOFF_FIRST_MS : 2 * c->backoff_ms;
+    if (c->backoff_ms > BACKOFF_LAST_MS)
+        c->backoff_ms = BACKOFF_LAST_MS;
+    c->next_ns = now + (uint64_t)c->backoff_ms * NS_PER_MS;
+    log_warn("%s %s; starts again in %d ms", c->role.name, how, c->backoff_ms);
+}
+
+/* Reaps what ended. Before the pipeline was ready a death is the end of the start. */
+static int reap(struct supervisor *s, struct error *e)
+{
+    int status, rc = FL_OK;
+    pid_t pid;
+
+    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+        struct child *c = child_of(s, pid);
+        char how[128];
+        if (!c)
+            continue;
+        describe_exit(status, how, sizeof how);
+        note_death(s, c, how);
+        if (s->ready || rc)
+            continue;
+        leave_word(s->pipeline, "failed", c->role.name);
+        rc = error_set(e, FL_UNAVAILABLE, "%s %s before the pipeline was ready", c->role.name, how);
+    }
+    return rc;
+}
+
+static void restart_due(struct supervisor *s)
+{
+    uint64_t now = clock_ns();
+    struct error e;
+
+    for (int i = 0; i < s->n; i++) {
+        struct child *c = &s->child[i];
+        if (c->running || now < c->next_ns)
+            continue;
+        if (start(s, c, &e)) {
+            log_error("%s", e.text);
+            c->next_ns = now + BACKOFF_LAST_MS * NS_PER_MS;
+        }
+    }
+}
+
+static void end_kind(struct supervisor *s, bool redis)
+{
+    uint64_t until = clock_ns() + STOP_MS * NS_PER_MS;
+
+    for (int i = 0; i < s->n; i++)
+        if (s->child[i].running && (s->child[i].role.kind == ROLE_KIND_REDIS) == redis)
+            process_signal(&s->child[i].process, SIGTERM);
+    for (int i = 0; i < s->n; i++) {
+        struct child *c = &s->child[i];
+        uint64_t now = clock_ns();
+        if (!c->running || (c->role.kind == ROLE_KIND_REDIS) != redis)
+            continue;
+        if (!process_wait_gone(&c->process, now < until ? (int)((until - now) / NS_PER_MS) : 0)) {
+            log_warn("%s did not end in %d ms and is killed", c->role.name, STOP_MS);
+            process_signal(&c->process, SIGKILL);
+        }
+        waitpid(c->process.pid, NULL, 0);
+        c->running = false;
+        remove_file(s->pipeline, c->role.name, ".pid");
+    }
+}
+
+/* Redis goes last: cache services write to it until their end. */
+static void stop_all(struct supervisor *s)
+{
+    end_kind(s, false);
+    end_kind(s, true);
+    remove_sockets(s->pipeline);
+    remove_file(s->pipeline, "ready", "");
+    remove_file(s->pipeline, "supervisor", ".pid");
+    log_info("stopped");
+}
+
+/* Waits a tick for a signal; true when it is one that ends us. */
+static bool asked_to_stop(const sigset_t *signals)
+{
+    struct timespec tick = {0, TICK_MS * 1000000l};
+    int got = sigtimedwait(signals, NULL, &tick);
+    return got == SIGTERM || got == SIGINT;
+}
+
+static int tend(struct supervisor *s, const sigset_t *signals, struct error *e)
+{
+    int rc = FL_OK;
+
+    for (int i = 0; !rc && i < s->n; i++) {
+        rc = start(s, &s->child[i], e);
+        if (rc)
+            leave_word(s->pipeline, "failed", s->child[i].role.name);
+    }
+    while (!rc && !asked_to_stop(signals)) {
+        bool ready;
+        if ((rc = reap(s, e)))
+            break;
+        restart_due(s);
+        ready = readiness_check(s->readiness);
+        if (ready && !s->ready) {
+            s->ready = true;
+            leave_word(s->pipeline, "ready", "ready");
+            log_info("ready");
+        }
+    }
+    return rc;
+}
+
+static int claim(const struct pipeline *p, int *lock, struct error *e)
+{
+    char path[STATE_PATH_BYTES];
+    struct process self;
+    int rc;
+
+    if ((rc = state_path(path, p, e, "run")) || (rc = state_make(path, e)) ||
+        (rc = state_path(path, p, e, "logs")) || (rc = state_make(path, e)) ||
+        (rc = state_path(path, p, e, "run/lock")) || (rc = state_lock(lock, path, "running the pipeline", e)))
+        return rc;
+    if ((rc = state_path(path, p, e, "run/supervisor.pid")))
+        return rc;
+    if (!process_find(&self, getpid()))
+        return error_set(e, FL_IO, "cannot read /proc/self/stat");
+    return process_save(&self, path, e);
+}
+
+int supervisor_run(const struct pipeline *p, const struct pipeline_arguments *a, struct error *e)
+{
+    struct supervisor *s = calloc(1, sizeof *s);
+    struct role role[ROLES_MAX];
+    sigset_t signals;
+    int rc, lock = -1;
+
+    if (!s)
+        return error_set(e, FL_NOMEM, "no memory");
+    s->pipeline = p;
+    s->arguments = a;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGCHLD);
+    sigprocmask(SIG_BLOCK, &signals, NULL);
+    if (!(rc = claim(p, &lock, e)) && !(rc = roles_list(p, role, &s->n, e)) &&
+        !(rc = readiness_new(&s->readiness, p, e))) {
+        for (int i = 0; i < s->n; i++)
+            s->child[i].role = role[i];
+        malloc_trim(0); /* the model was here for its shape */
+        rc = tend(s, &signals, e);
+        stop_all(s);
+    }
+    readiness_free(s->readiness);
+    if (lock >= 0)
+        close(lock);
+    free(s);
+    return rc;
+}
+
+int supervisor_clean(const struct pipeline *p)
+{
+    struct role role[ROLES_MAX];
+    struct process process;
+    char path[STATE_PATH_BYTES];
+    int n, ended = 0;
+
+    if (roles_list(p, role, &n, NULL))
+        return 0;
+    for (int i = 0; i < n; i++) {
+        if (run_path(path, p, role[i].name, ".pid") || process_load(&process, path))
+            continue;
+        if (process_alive(&process)) {
+            process_end(&process, STOP_MS);
+            ended++;
+        }
+        unlink(path);
+    }
+    remove_sockets(p);
+    remove_file(p, "ready", "");
+    remove_file(p, "failed", "");
+    remove_file(p, "supervisor", ".pid");
+    return ended;
+}

@@ -1,0 +1,21 @@
+/* supervisor.h - the one process that starts, tends and stops a pipeline's processes on this host
+ *
+ * It holds STATE/run/lock while it lives; pid files STATE/run/ROLE.pid name what it started. A child that
+ * dies before the pipeline was ready is a failed start: everything stops. Later a dead child is started
+ * again, after a pause that doubles from 0.1 s up to 5 s with each death in a row. STATE/run/ready is there
+ * while the pipeline has been ready.
+ */
+#ifndef FREEZELINE_SUPERVISOR_H
+#define FREEZELINE_SUPERVISOR_H
+
+#include "deploy/tool/arguments.h"
+#include "base/pipeline.h"
+
+/* Runs until SIGTERM or SIGINT, then stops all children and cleans up. Logs to stderr. */
+int supervisor_run(const struct pipeline *p, const struct pipeline_arguments *a, struct error *e);
+
+/* Ends what an earlier supervisor that died left behind, by its pid files; returns how many processes.
+ * Removes their files and sockets. Only when no supervisor lives. */
+int supervisor_clean(const struct pipeline *p);
+
+#endif

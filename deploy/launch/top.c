@@ -1,0 +1,261 @@
+/* top.c - `freezeline top`: the pipeline at work, drawn again twice a second */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "deploy/tool/arguments.h"
+#include "base/clock.h"
+#include "client/client.h"
+#include "deploy/tool/command.h"
+#include "deploy/tool/interrupt.h"
+#include "deploy/model/model_shape.h"
+#include "deploy/tool/report.h"
+#include "roles.h"
+#include "deploy/tool/table.h"
+
+#define BAR_CELLS   40
+#define TOP_WAIT_MS 1000
+
+static const struct usage usage = {
+    "top",
+    "",
+    "Shows the running pipeline: rates, who answers, queues, cache epochs. Ctrl-C ends it.",
+    "Rates and shares are over the last interval. Without a terminal, or with --once or --json, it shows one "
+    "interval and ends.\n\n"
+    "example:\n  freezeline top -c P.yaml\n",
+    0,
+    0};
+
+struct top {
+    struct pipeline_arguments where;
+    bool once, json;
+    double interval_s, duration_s;
+    struct pipeline *pipeline;
+    struct model_shape *model;
+    struct client *client;
+    struct status_reply *now, *before;
+};
+
+/* What happened between two replies. */
+struct change {
+    double seconds;
+    uint64_t admitted, answered, hits, failed, network;
+    uint64_t exit[PIPELINE_MAX_EXITS];
+};
+
+static uint64_t more(uint64_t now, uint64_t before)
+{
+    return now > before ? now - before : 0; /* less: the broker is a new one */
+}
+
+static void change_of(const struct top *t, struct change *c)
+{
+    const struct status_reply *a = t->before, *b = t->now;
+
+    memset(c, 0, sizeof *c);
+    c->seconds = (double)more(b->now_ns, a->now_ns) / NS_PER_S;
+    if (c->seconds <= 0)
+        c->seconds = 1;
+    c->admitted = more(b->admitted, a->admitted);
+    c->answered = more(b->answered, a->answered);
+    c->failed = more(b->failed + b->expired + b->overloaded, a->failed + a->expired + a->overloaded);
+    for (int i = 0; i < b->n_exits; i++) {
+        c->exit[i] = more(b->exit[i].answered, a->exit[i].answered);
+        c->hits += c->exit[i];
+    }
+    c->network = more(c->answered, c->hits);
+}
+
+/* On a live picture, what the last one left of this line goes too. */
+static bool live;
+static void end_line(void)
+{
+    fputs(live ? "\033[K\n" : "\n", stdout);
+}
+
+static void bar(double share)
+{
+    int full = (int)(share * BAR_CELLS + 0.5);
+    for (int i = 0; i < BAR_CELLS; i++)
+        fputs(i < full ? "#" : ".", stdout);
+}
+
+static void print_exit(const char *name, int depth, int of, uint64_t n, uint64_t all)
+{
+    double share = all ? (double)n / (double)all : 0;
+
+    printf("  %-12.12s layer %3d of %-3d ", name, depth, of);
+    bar(share);
+    printf(" %5.1f%%", 100 * share);
+    end_line();
+}
+
+static void print_exits(const struct top *t, const struct change *c)
+{
+    printf("who answered");
+    end_line();
+    for (int i = 0; i < t->now->n_exits && i < t->model->n_exits; i++)
+        print_exit(t->model->exit[i].name, t->model->exit[i].depth, t->model->depth, c->exit[i], c->answered);
+    print_exit("network", t->model->depth, t->model->depth, c->network, c->answered);
+}
+
+static const struct process_status *same_process(const struct status_reply *r, const struct process_status *p)
+{
+    for (int i = 0; i < r->n_processes; i++)
+        if (r->process[i].incarnation == p->incarnation)
+            return &r->process[i];
+    return NULL;
+}
+
+static void print_process(const struct top *t, const struct process_status *p, double seconds)
+{
+    const struct process_status *old = same_process(t->before, p);
+    uint64_t jobs = old ? more(p->last.jobs, old->last.jobs) : 0,
+             batches = old ? more(p->last.batches, old->last.batches) : 0;
+    uint64_t lookups = old ? more(p->last.lookups, old->last.lookups) : 0;
+    char name[32], memory[32];
+
+    printf("  %-10s %-9s %8.1f jobs/s  batch %4.1f  queue %3u  out %3u  %8.1f look-ups/s  %9s",
+           roles_name(p, name, sizeof name), p->state, (double)jobs / seconds,
+           batches ? (double)jobs / (double)batches : 0, p->last.queued, p->outstanding,
+           (double)lookups / seconds, table_bytes((double)p->last.resident_bytes, memory, sizeof memory));
+    if (p->role == ROLE_CACHE)
+        printf("  %u caches  epoch %llu%s", p->last.caches, (unsigned long long)p->last.epoch,
+               !t->pipeline->redis.endpoint ? ""
+               : p->last.redis_up           ? ""
+                                            : "  Redis is gone");
+    end_line();
+}
+
+static void print_screen(const struct top *t)
+{
+    struct change c;
+
+    change_of(t, &c);
+    printf("freezeline %s: %s%s", t->pipeline->name, t->now->ready ? "ready" : "not ready",
+           t->now->draining ? ", draining" : "");
+    end_line();
+    end_line();
+    printf("%8.1f requests/s  %8.1f answers/s  %5.1f%% by caches  %llu in flight  %llu failed",
+           (double)c.admitted / c.seconds, (double)c.answered / c.seconds,
+           c.answered ? 100 * (double)c.hits / (double)c.answered : 0, (unsigned long long)t->now->in_flight,
+           (unsigned long long)c.failed);
+    end_line();
+    end_line();
+    print_exits(t, &c);
+    end_line();
+    printf("processes");
+    end_line();
+    for (int i = 0; i < t->now->n_processes; i++)
+        print_process(t, &t->now->process[i], c.seconds);
+    fflush(stdout);
+}
+
+static int print_json(const struct top *t, struct error *e)
+{
+    struct change c;
+    json_t *exits = json_array(), *processes = json_array();
+    char name[32];
+
+    change_of(t, &c);
+    for (int i = 0; i < t->now->n_exits; i++)
+        json_array_append_new(
+            exits, json_pack("{s:s, s:o}", "name", model_shape_exit(t->model, i), "share",
+                             report_rounded(c.answered ? (double)c.exit[i] / (double)c.answered : 0, 6)));
+    for (int i = 0; i < t->now->n_processes; i++) {
+        const struct process_status *p = &t->now->process[i];
+        json_array_append_new(processes,
+                              json_pack("{s:s, s:s, s:i, s:i, s:I}", "role", roles_name(p, name, sizeof name),
+                                        "state", p->state, "queued", (int)p->last.queued, "outstanding",
+                                        (int)p->outstanding, "epoch", (json_int_t)p->last.epoch));
+    }
+    return report_print(json_pack("{s:b, s:o, s:o, s:I, s:o, s:o}", "ready", t->now->ready, "requests_per_s",
+                                  report_rounded((double)c.admitted / c.seconds, 3), "answers_per_s",
+                                  report_rounded((double)c.answered / c.seconds, 3), "in_flight",
+                                  (json_int_t)t->now->in_flight, "exits", exits, "processes", processes),
+                        e);
+}
+
+/* The next reply, one interval after the last. */
+static int next(struct top *t, struct error *e)
+{
+    struct status_reply *old = t->before;
+
+    for (int i = 0; i < (int)(t->interval_s * 20) && !interrupt_seen(); i++)
+        usleep(50000);
+    t->before = t->now;
+    t->now = old;
+    return client_status(t->client, TOP_WAIT_MS, t->now, e);
+}
+
+static int watch(struct top *t, struct error *e)
+{
+    uint64_t end = clock_ns() + (uint64_t)(t->duration_s * NS_PER_S);
+    int rc = FL_OK;
+
+    live = true;
+    printf("\033[?25l\033[2J");
+    while (!rc && !interrupt_seen() && (t->duration_s <= 0 || clock_ns() < end)) {
+        rc = next(t, e);
+        printf("\033[H");
+        if (!rc)
+            print_screen(t);
+        printf("\033[J");
+        fflush(stdout);
+    }
+    printf("\033[?25h");
+    fflush(stdout);
+    return rc;
+}
+
+static int top(struct top *t, struct error *e)
+{
+    int rc;
+
+    t->now = calloc(1, sizeof *t->now);
+    t->before = calloc(1, sizeof *t->before);
+    t->model = calloc(1, sizeof *t->model);
+    if (!t->now || !t->before || !t->model)
+        return error_set(e, FL_NOMEM, "no memory");
+    if ((rc = arguments_load(&t->pipeline, &t->where, e)) ||
+        (rc = model_shape_load(t->model, t->pipeline, e)) || (rc = client_new(&t->client, t->pipeline, e)) ||
+        (rc = client_status(t->client, TOP_WAIT_MS, t->now, e)))
+        return rc;
+    interrupt_catch();
+    if (!t->once && !t->json && isatty(STDOUT_FILENO))
+        return watch(t, e);
+    if ((rc = next(t, e)))
+        return rc;
+    if (t->json)
+        return print_json(t, e);
+    print_screen(t);
+    return FL_OK;
+}
+
+int command_top(int argc, char **argv, struct error *e)
+{
+    struct top t = {.interval_s = 0.5};
+    struct argument_list operands;
+    bool helped;
+    const struct argument table[] = {
+        ARGUMENTS_PIPELINE(t.where),
+        {ARGUMENT_NUMBER, "interval", 0, &t.interval_s, "S", "seconds between two pictures (0.5)", 0.1, 3600},
+        {ARGUMENT_NUMBER, "duration", 0, &t.duration_s, "S", "end after S seconds", 0.1, 1e7},
+        {ARGUMENT_FLAG, "once", 0, &t.once, NULL, "one picture", 0, 0},
+        {ARGUMENT_FLAG, "json", 0, &t.json, NULL, "machine-readable output, once", 0, 0},
+        {0},
+    };
+    int rc = arguments_parse(&usage, table, argc, argv, &operands, &helped, e);
+
+    if (!rc && !helped)
+        rc = top(&t, e);
+    client_free(t.client);
+    free(t.now);
+    free(t.before);
+    free(t.model);
+    pipeline_free(t.pipeline);
+    return rc;
+}

@@ -1,0 +1,180 @@
+/* up.c - `freezeline up` and the supervisor that it starts */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "deploy/tool/arguments.h"
+#include "base/log.h"
+#include "deploy/build/built_exits.h"
+#include "deploy/tool/command.h"
+#include "deploy/tool/interrupt.h"
+#include "launch.h"
+#include "deploy/model/model_shape.h"
+#include "deploy/build/promise_record.h"
+#include "deploy/tool/report.h"
+#include "roles.h"
+#include "deploy/tool/state.h"
+#include "supervisor.h"
+
+static const struct usage usage = {
+    "up",
+    "",
+    "Starts the pipeline on this machine and returns when it is ready: all stages loaded, one request run "
+    "through.",
+    "A supervisor stays behind and starts again what dies. Logs are in STATE/logs, one file per process.\n\n"
+    "examples:\n  freezeline up -c P.yaml\n  freezeline up -c P.yaml --foreground\n",
+    0,
+    0};
+
+struct up {
+    struct pipeline_arguments where;
+    const char *on;
+    int timeout_s;
+    bool foreground, json;
+    struct pipeline *pipeline;
+    struct model_shape *model;
+};
+
+static int check_launcher(const char *on, struct error *e)
+{
+    if (!strcmp(on, "local"))
+        return FL_OK;
+    return error_set(
+        e, FL_USAGE,
+        "--on %s: there is one launcher so far, 'local'; processes elsewhere are started from their own "
+        "command lines (freezeline-stage -c P.yaml --stage 1 --replica 0)",
+        on);
+}
+
+static bool serves_caches(const struct pipeline *p)
+{
+    return p->cache.n_endpoints > 0 && strcmp(p->cache.kind, "none") != 0;
+}
+
+/* All that can be wrong before a process starts is told here, by this command, not by a log. */
+static int check(struct up *u, struct error *e)
+{
+    struct role role[ROLES_MAX];
+    int n, rc;
+
+    if ((rc = check_launcher(u->on, e)) || (rc = arguments_load(&u->pipeline, &u->where, e)) ||
+        (rc = roles_list(u->pipeline, role, &n, e)))
+        return rc;
+    u->model = malloc(sizeof *u->model);
+    if (!u->model)
+        return error_set(e, FL_NOMEM, "no memory");
+    rc = model_shape_load(u->model, u->pipeline, e);
+    return rc || !serves_caches(u->pipeline) ? rc : built_exits_check(u->model, u->pipeline, e);
+}
+
+static void note_caches(const struct pipeline *p)
+{
+    struct promise_record promise;
+    char path[STATE_PATH_BYTES];
+
+    if (!serves_caches(p))
+        return;
+    if (!state_path(path, p, NULL, "caches/manifest.json") && access(path, F_OK))
+        fprintf(stderr,
+                "no caches are built yet: every request runs to the end (freezeline build makes them)\n");
+    promise_record_load(&promise, p);
+    promise_record_warn(&promise, usage.command);
+}
+
+static int report(const struct up *u, const struct process *supervisor, struct error *e)
+{
+    struct role role[ROLES_MAX];
+    int n;
+
+    roles_list(u->pipeline, role, &n, NULL);
+    if (u->json)
+        return report_print(json_pack("{s:b, s:i, s:i, s:s}", "ready", true, "processes", n, "supervisor_pid",
+                                      (int)supervisor->pid, "requests", u->pipeline->broker.requests),
+                            e);
+    printf("ready: %d processes, %d stages, %d exits; requests go to %s\n", n, u->pipeline->n_stages,
+           u->model->n_exits, u->pipeline->broker.requests);
+    fflush(stdout);
+    return FL_OK;
+}
+
+/* Stays until Ctrl-C or the supervisor's end. */
+static int stay(const struct up *u, const struct process *supervisor, struct error *e)
+{
+    bool ended;
+    int rc;
+
+    while (!interrupt_seen()) {
+        if (waitpid(supervisor->pid, NULL, WNOHANG) == supervisor->pid) {
+            supervisor_clean(u->pipeline);
+            return error_set(e, FL_UNAVAILABLE, "the supervisor ended; see %s/logs/supervisor.log",
+                             u->pipeline->state);
+        }
+        usleep(100000);
+    }
+    rc = launch_down(u->pipeline, 5, &ended, e);
+    waitpid(supervisor->pid, NULL, 0);
+    return rc;
+}
+
+static int up(struct up *u, struct error *e)
+{
+    struct process supervisor;
+    int rc = check(u, e);
+
+    if (rc)
+        return rc;
+    interrupt_catch();
+    note_caches(u->pipeline);
+    if ((rc = launch_up(u->pipeline, &u->where, u->timeout_s, &supervisor, e)) ||
+        (rc = report(u, &supervisor, e)))
+        return rc;
+    return u->foreground ? stay(u, &supervisor, e) : FL_OK;
+}
+
+int command_up(int argc, char **argv, struct error *e)
+{
+    struct up u = {.on = "local", .timeout_s = 120};
+    struct argument_list operands;
+    bool helped;
+    const struct argument table[] = {
+        ARGUMENTS_PIPELINE(u.where),
+        {ARGUMENT_TEXT, "on", 0, &u.on, "LAUNCHER", "where processes start: local", 0, 0},
+        {ARGUMENT_INT, "timeout", 0, &u.timeout_s, "S", "give up when not ready after S seconds (120)", 1,
+         86400},
+        {ARGUMENT_FLAG, "foreground", 0, &u.foreground, NULL, "stay until Ctrl-C, then stop everything", 0,
+         0},
+        {ARGUMENT_FLAG, "json", 0, &u.json, NULL, "machine-readable output", 0, 0},
+        {0},
+    };
+    int rc = arguments_parse(&usage, table, argc, argv, &operands, &helped, e);
+
+    if (!rc && !helped)
+        rc = up(&u, e);
+    free(u.model);
+    pipeline_free(u.pipeline);
+    return rc;
+}
+
+int command_supervise(int argc, char **argv, struct error *e)
+{
+    static const struct usage own = {
+        "supervise", "", "What `up` starts: tends the pipeline's processes until SIGTERM.", NULL, 0, 0};
+    struct pipeline_arguments where = {0};
+    struct pipeline *p = NULL;
+    struct argument_list operands;
+    bool helped;
+    const struct argument table[] = {ARGUMENTS_PIPELINE(where), {0}};
+    int rc = arguments_parse(&own, table, argc, argv, &operands, &helped, e);
+
+    if (rc || helped)
+        return rc;
+    log_open("supervisor", "info");
+    log_threshold = LOG_LEVEL_INFO;
+    if (!(rc = arguments_load(&p, &where, e)))
+        rc = supervisor_run(p, &where, e);
+    pipeline_free(p);
+    return rc;
+}

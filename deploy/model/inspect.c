@@ -1,0 +1,202 @@
+/* inspect.c - `freezeline inspect`: what a model is made of, after the graph passes */
+#include <stdlib.h>
+#include <string.h>
+
+#include "deploy/tool/arguments.h"
+#include "base/digest.h"
+#include "deploy/tool/command.h"
+#include "deploy/tool/report.h"
+#include "stages/graph/graph.h"
+#include "stages/graph/op.h"
+#include "deploy/tool/table.h"
+
+static const struct usage usage = {
+    "inspect",
+    "MODEL.onnx",
+    "Lists the layers of a model as they run: after constants are folded and nodes are fused.",
+    "An exit is a layer after which the model can be cut; '*' marks the ends of blocks (`exits: auto` takes "
+    "those).\n"
+    "Shapes, FLOPs and bytes are for one request.\n\n"
+    "example:\n  freezeline inspect model.onnx --json\n",
+    1,
+    1};
+
+struct inspection {
+    struct graph *graph;
+    struct cut *cuts;
+    int n_cuts, depth;
+    double flops;
+    int64_t parameters;
+};
+
+static const struct cut *cut_after(const struct inspection *s, int node)
+{
+    for (int i = 0; i < s->n_cuts; i++)
+        if (s->cuts[i].node == node)
+            return &s->cuts[i];
+    return NULL;
+}
+
+/* The node's first output for one request; a tensor without dims when it has none. */
+static struct tensor output_of(const struct graph *g, const struct node *n)
+{
+    struct tensor none = {0};
+    return n->n_out > 0 && n->out[0] >= 0 ? value_shape(&g->values[n->out[0]], 1) : none;
+}
+
+/* "Conv+Add+Relu": the op and what is fused into it. */
+static void op_text(const struct node *n, char *buf, size_t size)
+{
+    static const char *const names[] = {"",           "+Relu",    "+Clip",        "+LeakyRelu",
+                                        "+HardSwish", "+Sigmoid", "+HardSigmoid", "+SiLU"};
+    snprintf(buf, size, "%s%s%s", n->op->name, n->post.residual != GRAPH_NONE ? "+Add" : "",
+             names[n->post.activation]);
+}
+
+static json_t *shape_json(const struct tensor *t)
+{
+    json_t *a = json_array();
+    for (int i = 0; i < t->rank; i++)
+        json_array_append_new(a, json_integer(t->dim[i]));
+    return a;
+}
+
+static json_t *values_json(const struct graph *g, const int *values, int n)
+{
+    json_t *a = json_array();
+    for (int i = 0; i < n; i++) {
+        const struct value *v = &g->values[values[i]];
+        struct tensor t = value_shape(v, 1);
+        json_array_append_new(a, json_pack("{s:s, s:s, s:o}", "name", v->name, "dtype",
+                                           tensor_dtype_name(v->dtype), "shape", shape_json(&t)));
+    }
+    return a;
+}
+
+static json_t *layer_json(const struct inspection *s, int i)
+{
+    const struct node *n = &s->graph->nodes[i];
+    const struct cut *c = cut_after(s, i);
+    struct tensor t = output_of(s->graph, n);
+    char op[80];
+    json_t *o;
+
+    op_text(n, op, sizeof op);
+    o = json_pack("{s:s, s:s, s:o, s:f, s:I, s:I, s:b, s:b}", "name", n->name ? n->name : "", "op", op,
+                  "shape", shape_json(&t), "flops", graph_node_flops(s->graph, i, 1), "parameters",
+                  (json_int_t)graph_node_parameters(s->graph, i), "activation_bytes",
+                  (json_int_t)(t.dtype ? tensor_bytes(&t) : 0), "exit", c != NULL, "block",
+                  c && c->after_block);
+    if (c && o) {
+        json_object_set_new(o, "depth", json_integer(c->depth));
+        json_object_set_new(o, "flops_share", report_rounded(c->flops_share, 6));
+    }
+    return o;
+}
+
+static int print_json(const struct inspection *s, struct error *e)
+{
+    const struct graph *g = s->graph;
+    json_t *layers = json_array();
+    char digest[DIGEST_TEXT_BYTES];
+
+    for (int i = 0; i < g->n_nodes; i++)
+        json_array_append_new(layers, layer_json(s, i));
+    return report_print(
+        json_pack("{s:s, s:s, s:I, s:s, s:b, s:o, s:o, s:o, s:{s:i, s:i, s:i, s:f, s:I}}", "model", g->path,
+                  "digest", digest_text(g->digest, digest), "opset", (json_int_t)g->opset, "producer",
+                  g->producer ? g->producer : "", "free_batch", g->free_batch, "inputs",
+                  values_json(g, g->inputs, g->n_inputs), "outputs", values_json(g, g->outputs, g->n_outputs),
+                  "layers", layers, "total", "layers", g->n_nodes, "depth", s->depth, "exits", s->n_cuts,
+                  "flops", s->flops, "parameters", (json_int_t)s->parameters),
+        e);
+}
+
+static void print_values(const struct graph *g, const char *what, const int *values, int n)
+{
+    char text[128];
+    for (int i = 0; i < n; i++) {
+        struct tensor t = value_shape(&g->values[values[i]], 1);
+        printf("%s %s: %s\n", what, g->values[values[i]].name, tensor_describe(&t, text, sizeof text));
+    }
+}
+
+static void table_layer(struct table *t, const struct inspection *s, int i)
+{
+    const struct node *n = &s->graph->nodes[i];
+    const struct cut *c = cut_after(s, i);
+    struct tensor out = output_of(s->graph, n);
+    char text[128];
+
+    table_cell(t, "%d", i);
+    table_cell(t, "%.60s", n->name ? n->name : "");
+    op_text(n, text, sizeof text);
+    table_cell(t, "%s", text);
+    tensor_describe(&out, text, sizeof text);
+    text[strcspn(text, " ")] = 0;
+    table_cell(t, "%s", text);
+    table_cell(t, "%s", table_count(graph_node_flops(s->graph, i, 1), text, sizeof text));
+    table_cell(t, "%s", table_count((double)graph_node_parameters(s->graph, i), text, sizeof text));
+    table_cell(t, "%s", table_bytes(out.dtype ? (double)tensor_bytes(&out) : 0, text, sizeof text));
+    if (c)
+        table_cell(t, "%s layer %d, %.0f%%", c->after_block ? "*" : "-", c->depth, 100 * c->flops_share);
+    else
+        table_cell(t, "%s", "");
+}
+
+static int print_table(const struct inspection *s, struct error *e)
+{
+    const struct graph *g = s->graph;
+    char flops[32], parameters[32];
+    struct table *t;
+    int rc;
+
+    printf("%s: opset %lld%s%s, %s batch\n", g->path, (long long)g->opset, g->producer ? ", from " : "",
+           g->producer ? g->producer : "", g->free_batch ? "free" : "fixed");
+    print_values(g, "input", g->inputs, g->n_inputs);
+    print_values(g, "output", g->outputs, g->n_outputs);
+    if (table_new(&t, "#|layer|op|shape|FLOPs|parameters|activation|exit (depth, FLOPs before)", "rlllrrrl"))
+        return error_set(e, FL_NOMEM, "no memory for a table");
+    for (int i = 0; i < g->n_nodes; i++)
+        table_layer(t, s, i);
+    putchar('\n');
+    rc = table_print(t, stdout, 0, e);
+    table_free(t);
+    printf("\n%d nodes, %d layers deep, %d possible exits, %sFLOPs (2 per multiply-add), %s parameters\n",
+           g->n_nodes, s->depth, s->n_cuts, table_count(s->flops, flops, sizeof flops),
+           table_count((double)s->parameters, parameters, sizeof parameters));
+    return rc;
+}
+
+static int inspect(const char *path, bool json, struct error *e)
+{
+    struct inspection s = {0};
+    int rc = graph_load(&s.graph, path, NULL, e);
+
+    if (rc)
+        return rc;
+    rc = graph_cuts(s.graph, &s.cuts, &s.n_cuts, e);
+    s.depth = graph_depth(s.graph);
+    for (int i = 0; i < s.graph->n_nodes; i++) {
+        s.flops += graph_node_flops(s.graph, i, 1);
+        s.parameters += graph_node_parameters(s.graph, i);
+    }
+    if (!rc)
+        rc = json ? print_json(&s, e) : print_table(&s, e);
+    free(s.cuts);
+    graph_free(s.graph);
+    return rc;
+}
+
+int command_inspect(int argc, char **argv, struct error *e)
+{
+    bool json = false, helped;
+    struct argument_list operands;
+    const struct argument table[] = {
+        {ARGUMENT_FLAG, "json", 0, &json, NULL, "machine-readable output", 0, 0},
+        {0},
+    };
+    int rc = arguments_parse(&usage, table, argc, argv, &operands, &helped, e);
+
+    return rc || helped ? rc : inspect(operands.item[0], json, e);
+}

@@ -1,0 +1,308 @@
+/* plan.c - `freezeline plan`: cut a model into stages of equal expected time */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "deploy/tool/arguments.h"
+#include "deploy/tool/command.h"
+#include "plan_simulated.h"
+#include "deploy/tool/report.h"
+#include "stages/place/planner.h"
+#include "stages/exec/profile.h"
+#include "deploy/tool/table.h"
+
+#define TRANSFER_FIXED_MS 0.05 /* a message between two processes of one host, measured */
+
+static const struct usage usage = {"plan",
+                                   "",
+                                   "Profiles the model, cuts it into stages of equal expected time, and "
+                                   "writes stages and exits into the pipeline file.",
+                                   "The time of each layer counts with the share of requests that still run "
+                                   "there: all of them, or what a report of `eval --json`\n"
+                                   "(--survivors) says. Crossing a cut costs the activation's bytes at "
+                                   "--link-mbps. Other lines of the file stay as they are.\n\n"
+                                   "examples:\n  freezeline plan -c P.yaml --stages 3\n  freezeline plan -c "
+                                   "P.yaml --stages 4 --survivors eval.json --output P4.yaml\n",
+                                   0,
+                                   0};
+
+struct plan {
+    struct pipeline_arguments where;
+    const char *output, *survivors;
+    int stages, threads, runs;
+    double link_mbps;
+    struct plan_simulated simulated; /* rate 0: by equal times alone */
+    bool json;
+    struct pipeline *pipeline;
+    struct graph *graph;
+    struct cut *cuts; /* after blocks, or all when these are too few */
+    int n_cuts;
+    double *cost_ms, *transfer_ms; /* per node, per cut */
+    int chosen[PIPELINE_MAX_STAGES];
+    struct profile profile;
+    bool profiled;
+};
+
+static int keep_blocks(struct plan *p, struct error *e)
+{
+    int blocks = 0, rc = graph_cuts(p->graph, &p->cuts, &p->n_cuts, e);
+
+    for (int i = 0; !rc && i < p->n_cuts; i++)
+        blocks += p->cuts[i].after_block;
+    if (rc || blocks < p->stages - 1 || !blocks)
+        return rc;
+    blocks = 0;
+    for (int i = 0; i < p->n_cuts; i++)
+        if (p->cuts[i].after_block)
+            p->cuts[blocks++] = p->cuts[i];
+    p->n_cuts = blocks;
+    return FL_OK;
+}
+
+/* Scales each node's time with the share of requests that no earlier exit answered, as the report tells. */
+static int weigh(struct plan *p, struct error *e)
+{
+    json_error_t problem;
+    json_t *root, *exits, *exit;
+    size_t i;
+
+    if (!p->survivors)
+        return FL_OK;
+    root = json_load_file(p->survivors, 0, &problem);
+    if (!root)
+        return error_set(e, FL_USAGE, "%s:%d:%d: %s", p->survivors, problem.line, problem.column,
+                         problem.text);
+    exits = json_object_get(root, "exits");
+    json_array_foreach(exits, i, exit)
+    {
+        const char *after = json_string_value(json_object_get(exit, "after"));
+        double share = json_number_value(json_object_get(exit, "share"));
+        for (int c = 0; after && c < p->n_cuts; c++)
+            if (!strcmp(p->cuts[c].name, after))
+                for (int n = p->cuts[c].node + 1; n < p->graph->n_nodes; n++)
+                    p->cost_ms[n] -= share * p->profile.layer[n].median_ms;
+    }
+    json_decref(root);
+    if (!exits)
+        return error_set(e, FL_USAGE, "%s is no report of freezeline eval --json: it has no exits",
+                         p->survivors);
+    return FL_OK;
+}
+
+static int measure(struct plan *p, struct error *e)
+{
+    struct exec_options o = {.threads = p->threads, .last = -1};
+    struct exec *x = NULL;
+    int rc;
+
+    if ((rc = engine_parse_kernels(p->pipeline->kernels, &o.kernels, e)) ||
+        (rc = exec_new(&x, p->graph, &o, e)) ||
+        (rc = profile_run(&p->profile, x, p->graph, 0, p->graph->n_nodes - 1, p->threads, 1, p->runs, e)))
+        goto done;
+    p->profiled = true;
+    p->cost_ms = calloc((size_t)p->graph->n_nodes, sizeof *p->cost_ms);
+    p->transfer_ms = calloc((size_t)p->n_cuts + 1, sizeof *p->transfer_ms);
+    if (!p->cost_ms || !p->transfer_ms) {
+        rc = error_set(e, FL_NOMEM, "no memory");
+        goto done;
+    }
+    for (int i = 0; i < p->profile.n_layers && i < p->graph->n_nodes; i++)
+        p->cost_ms[i] = p->profile.layer[i].median_ms;
+    for (int i = 0; i < p->n_cuts; i++) {
+        struct tensor t = value_shape(&p->graph->values[p->cuts[i].value], 1);
+        p->transfer_ms[i] = TRANSFER_FIXED_MS + (double)tensor_bytes(&t) * 8 / (p->link_mbps * 1e3);
+    }
+    rc = weigh(p, e);
+done:
+    exec_free(x);
+    return rc;
+}
+
+/* Sets text that the pipeline owns. */
+static int set(char **to, const char *text, struct error *e)
+{
+    char *copy = strdup(text);
+    if (!copy)
+        return error_set(e, FL_NOMEM, "no memory");
+    free(*to);
+    *to = copy;
+    return FL_OK;
+}
+
+/* Stages that the file does not have yet are like its last one, with one worker. */
+static int write_stages(struct plan *p, struct error *e)
+{
+    struct pipeline *to = p->pipeline;
+    int rc = FL_OK;
+
+    for (int s = to->n_stages; s < p->stages; s++) {
+        struct stage_config *from = &to->stage[to->n_stages - 1], *fresh = &to->stage[s];
+        memset(fresh, 0, sizeof *fresh);
+        fresh->threads = from->threads;
+        fresh->max_batch = from->max_batch;
+        fresh->n_replicas = 1;
+    }
+    for (int s = p->stages; s < to->n_stages; s++) {
+        for (int k = 0; k < to->stage[s].n_replicas; k++) {
+            free(to->stage[s].replica[k].host);
+            free(to->stage[s].replica[k].endpoint);
+        }
+        free(to->stage[s].last);
+        memset(&to->stage[s], 0, sizeof to->stage[s]);
+    }
+    to->n_stages = p->stages;
+    for (int s = 0; !rc && s < p->stages - 1; s++)
+        rc = set(&to->stage[s].last, p->cuts[p->chosen[s]].name, e);
+    free(to->stage[p->stages - 1].last);
+    to->stage[p->stages - 1].last = NULL;
+    return rc;
+}
+
+/* Exits that the file names stay; `auto` becomes the list that it stands for. */
+static int write_exits(struct plan *p, struct error *e)
+{
+    struct pipeline *to = p->pipeline;
+    char name[32];
+    int rc = FL_OK;
+
+    if (!to->exits_auto)
+        return FL_OK;
+    for (int i = 0; !rc && i < p->n_cuts && to->n_exits < PIPELINE_MAX_EXITS; i++) {
+        if (!p->cuts[i].after_block)
+            continue;
+        snprintf(name, sizeof name, "exit%d", to->n_exits + 1);
+        rc = set(&to->exit[to->n_exits].name, name, e);
+        if (!rc)
+            rc = set(&to->exit[to->n_exits].after, p->cuts[i].name, e);
+        to->n_exits++;
+    }
+    to->exits_auto = false;
+    return rc;
+}
+
+static double stage_ms(const struct plan *p, int stage)
+{
+    int first = stage ? p->cuts[p->chosen[stage - 1]].node + 1 : 0;
+    int last = stage < p->stages - 1 ? p->cuts[p->chosen[stage]].node : p->graph->n_nodes - 1;
+    double sum = 0;
+
+    for (int i = first; i <= last; i++)
+        sum += p->cost_ms[i];
+    return sum;
+}
+
+static const char *last_of(const struct plan *p, int stage)
+{
+    return stage < p->stages - 1 ? p->cuts[p->chosen[stage]].name : "(end)";
+}
+
+static int print_json(const struct plan *p, const char *written, struct error *e)
+{
+    json_t *stages = json_array(), *exits = json_array(), *root;
+
+    for (int s = 0; s < p->stages; s++)
+        json_array_append_new(
+            stages, json_pack("{s:s, s:o, s:o}", "last", last_of(p, s), "expected_ms",
+                              report_rounded(stage_ms(p, s), 6), "transfer_ms",
+                              report_rounded(s < p->stages - 1 ? p->transfer_ms[p->chosen[s]] : 0, 6)));
+    for (int i = 0; i < p->pipeline->n_exits; i++)
+        json_array_append_new(exits, json_pack("{s:s, s:s}", "name",
+                                               p->pipeline->exit[i].name ? p->pipeline->exit[i].name : "",
+                                               "after", p->pipeline->exit[i].after));
+    root = json_pack("{s:s, s:o, s:o, s:o}", "written", written, "whole_ms",
+                     report_rounded(p->profile.median_ms, 6), "stages", stages, "exits", exits);
+    if (root && p->simulated.rate > 0) {
+        json_object_set_new(root, "simulated_p99_ms", report_rounded(p->simulated.after_ms, 6));
+        json_object_set_new(root, "equal_times_p99_ms", report_rounded(p->simulated.before_ms, 6));
+    }
+    if (root)
+        report_engine(root, p->threads);
+    return report_print(root, e);
+}
+
+static int print_table(const struct plan *p, const char *written, struct error *e)
+{
+    struct table *t;
+    int rc;
+
+    if (table_new(&t, "stage|last layer|layer|expected ms|transfer ms", "llrrr"))
+        return error_set(e, FL_NOMEM, "no memory for a table");
+    for (int s = 0; s < p->stages; s++) {
+        bool end = s == p->stages - 1;
+        table_cell(t, "%d", s);
+        table_cell(t, "%.80s", last_of(p, s));
+        table_cell(t, "%d", end ? graph_depth(p->graph) : p->cuts[p->chosen[s]].depth);
+        table_cell(t, "%.3f", stage_ms(p, s));
+        table_cell(t, "%.3f", end ? 0 : p->transfer_ms[p->chosen[s]]);
+    }
+    rc = table_print(t, stdout, 0, e);
+    table_free(t);
+    printf("\nwhole model %.3f ms on one worker of %d thread%s; %d exits; written to %s\n",
+           p->profile.median_ms, p->threads, p->threads == 1 ? "" : "s", p->pipeline->n_exits, written);
+    if (p->simulated.rate > 0)
+        printf(
+            "simulated p99 at %.1f requests/s: %.3f ms, with stages of equal time %.3f ms (%d simulations)\n",
+            p->simulated.rate, p->simulated.after_ms, p->simulated.before_ms, p->simulated.tried);
+    return rc;
+}
+
+static int plan(struct plan *p, struct error *e)
+{
+    const char *written;
+    int rc = arguments_load(&p->pipeline, &p->where, e);
+
+    if (rc)
+        return rc;
+    if ((p->simulated.rate > 0) != (p->simulated.measured != NULL))
+        return error_set(e, FL_USAGE, "--simulate RATE and --measured FILE go together");
+    written = p->output ? p->output : p->pipeline->path;
+    p->stages = p->stages ? p->stages : p->pipeline->n_stages;
+    p->threads = p->threads ? p->threads : p->pipeline->stage[0].threads;
+    if ((rc = graph_load(&p->graph, p->pipeline->model, NULL, e)) || (rc = keep_blocks(p, e)) ||
+        (rc = measure(p, e)) ||
+        (rc = planner_cut(p->cost_ms, p->graph->n_nodes, p->cuts, p->n_cuts, p->transfer_ms, p->stages,
+                          p->chosen, e)) ||
+        (p->simulated.rate > 0 && (rc = plan_simulate(&p->simulated, p->pipeline, p->graph, p->cuts,
+                                                      p->n_cuts, p->stages, p->chosen, e))) ||
+        (rc = write_stages(p, e)) || (rc = write_exits(p, e)) ||
+        (rc = pipeline_rewrite(p->pipeline, written, e)))
+        return rc;
+    return p->json ? print_json(p, written, e) : print_table(p, written, e);
+}
+
+int command_plan(int argc, char **argv, struct error *e)
+{
+    struct plan p = {.runs = 50, .link_mbps = 20000};
+    struct argument_list operands;
+    bool helped;
+    const struct argument table[] = {
+        ARGUMENTS_PIPELINE(p.where),
+        {ARGUMENT_INT, "stages", 0, &p.stages, "N", "how many (as many as the file has)", 1,
+         PIPELINE_MAX_STAGES},
+        {ARGUMENT_TEXT, "survivors", 0, &p.survivors, "FILE",
+         "a report of eval --json: who is answered early", 0, 0},
+        {ARGUMENT_NUMBER, "link-mbps", 0, &p.link_mbps, "X",
+         "megabit per second between stages (20000: one host)", 1e-3, 1e9},
+        {ARGUMENT_INT, "threads", 0, &p.threads, "N", "threads of a worker (the file's)", 1, 256},
+        {ARGUMENT_INT, "runs", 0, &p.runs, "R", "runs of the profile (50)", 1, 100000},
+        {ARGUMENT_NUMBER, "simulate", 0, &p.simulated.rate, "R",
+         "then move the cuts to where simulated p99 at R requests per second is least", 1e-3, 1e9},
+        {ARGUMENT_TEXT, "measured", 0, &p.simulated.measured, "FILE",
+         "for --simulate: what `simulate --measure` wrote", 0, 0},
+        {ARGUMENT_TEXT, "output", 0, &p.output, "FILE", "write a new file instead of changing P.yaml", 0, 0},
+        {ARGUMENT_FLAG, "json", 0, &p.json, NULL, "machine-readable output", 0, 0},
+        {0},
+    };
+    int rc = arguments_parse(&usage, table, argc, argv, &operands, &helped, e);
+
+    if (!rc && !helped)
+        rc = plan(&p, e);
+    if (p.profiled)
+        profile_release(&p.profile);
+    free(p.cuts);
+    free(p.cost_ms);
+    free(p.transfer_ms);
+    graph_free(p.graph);
+    pipeline_free(p.pipeline);
+    return rc;
+}

@@ -1,0 +1,206 @@
+/* simulate.c - `freezeline simulate`: what a pipeline would do on hosts that need not exist */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "deploy/tool/arguments.h"
+#include "base/clock.h"
+#include "deploy/report/bench_file.h"
+#include "deploy/tool/command.h"
+#include "deploy/tool/interrupt.h"
+#include "simulate_measure.h"
+#include "simulate_model.h"
+#include "simulate_report.h"
+#include "simulate_search.h"
+
+static const struct usage usage = {
+    "simulate",
+    "",
+    "Predicts latency, throughput and utilisation of a pipeline at a load, from measurements of this "
+    "machine.",
+    "First measure, with the pipeline up and the machine idle: --measure writes a JSON file that serves any "
+    "cut of the "
+    "model, any\n"
+    "number of replicas and any cluster of such machines, and that may be edited. Without --cluster the "
+    "pipeline stands on "
+    "one\n"
+    "such machine together with its client. The description of a cluster is explained in "
+    "deploy/simulate/simulate_cluster.h.\n\n"
+    "examples:\n"
+    "  freezeline simulate -c P.yaml --measure --data cifar10:test_batch.bin --measured here.json\n"
+    "  freezeline simulate -c P.yaml --measured here.json --rate 100\n"
+    "  freezeline simulate -c P.yaml --measured here.json --sweep --plot load.svg\n"
+    "  freezeline simulate -c P.yaml --measured here.json --cluster C.yaml --rate 10000 --search "
+    "--target-p99-ms 20\n",
+    0,
+    0};
+
+struct simulate {
+    struct pipeline_arguments where;
+    const char *measured, *shares, *cluster, *data, *replicas, *plot;
+    double rate, target_ms;
+    int closed, requests, runs, seed;
+    bool measure, no_cache, sweep, search, json;
+    struct pipeline *pipeline;
+    struct measured *m;
+    struct cluster *c;
+    struct setup_shape shape;
+};
+
+static int measure(struct simulate *a, struct error *e)
+{
+    struct measure_options o = {.requests = a->requests ? a->requests : 1000, .runs = a->runs};
+    struct dataset *data = NULL;
+    int rc;
+
+    if (!a->data)
+        return error_set(e, FL_USAGE, "--data is missing: which requests?");
+    if ((rc = bench_file_check(&a->measured, 1, e)) || (rc = dataset_open(&data, a->data, e)))
+        return rc;
+    o.data = data;
+    interrupt_catch();
+    if (!(rc = simulate_measure(&a->m, a->pipeline, &o, e)) && !(rc = measured_save(a->m, a->measured, e)))
+        printf("measured %s on %s; written to %s\n", a->m->model, a->m->machine, a->measured);
+    dataset_close(data);
+    return rc;
+}
+
+/* "2,1,1" */
+static int set_replicas(struct simulate *a, struct error *e)
+{
+    const char *c = a->replicas;
+    char *end;
+    for (int s = 0; c; s++, c = *end == ',' ? end + 1 : NULL) {
+        long n = strtol(c, &end, 10);
+        if (end == c || (*end && *end != ',') || n < 1 || n > SIMULATION_MAX_REPLICAS ||
+            s >= a->shape.n_stages || (!*end && s + 1 != a->shape.n_stages))
+            return error_set(e, FL_USAGE, "--replicas takes %d numbers from 1 to %d, such as 2,1: \"%s\"",
+                             a->shape.n_stages, SIMULATION_MAX_REPLICAS, a->replicas);
+        a->shape.replicas[s] = (int)n;
+    }
+    return FL_OK;
+}
+
+/* What the prediction leaves out or takes on trust. */
+static void warn(const struct simulate *a)
+{
+    if (!a->shape.sure_of_model)
+        simulate_warn_of_likeness(a->m, "simulate");
+    for (int i = 0; i < a->shape.n_unmeasured; i++)
+        fprintf(stderr, "freezeline simulate: exit %s was not measured: here it has no cache\n",
+                a->shape.unmeasured[i]);
+}
+
+static int load(struct simulate *a, struct error *e)
+{
+    int rc;
+    if ((rc = measured_load(&a->m, a->measured, e)) ||
+        (a->shares && (rc = measured_take_shares(a->m, a->shares, e))))
+        return rc;
+    if (a->cluster)
+        rc = cluster_load(a->c, a->cluster, e);
+    else
+        cluster_one_host(a->c, a->m->cores, a->m->all_busy);
+    if (rc || (rc = setup_shape_of(&a->shape, a->pipeline, a->m, !a->no_cache, e)))
+        return rc;
+    warn(a);
+    if (!a->cluster && a->pipeline->cache.n_endpoints > 0)
+        a->c->caches = a->pipeline->cache.n_endpoints;
+    if (a->c->n_replicas && a->c->n_replicas != a->shape.n_stages)
+        return error_set(e, FL_CONFIG, "%s: replicas names %d stages, the pipeline has %d", a->cluster,
+                         a->c->n_replicas, a->shape.n_stages);
+    for (int s = 0; s < a->c->n_replicas; s++)
+        a->shape.replicas[s] = a->c->replicas[s];
+    return set_replicas(a, e);
+}
+
+static int run(struct simulate *a, struct error *e)
+{
+    struct search_load load = {.rate = a->rate / a->c->cells,
+                               .closed = a->closed,
+                               .requests = a->requests ? a->requests : 200000,
+                               .seed = (uint64_t)a->seed};
+    struct search s = {
+        .pipeline = a->pipeline, .measured = a->m, .cluster = a->c, .shape = a->shape, .load = load};
+    struct simulate_report r = {.search = &s, .json = a->json, .plot = a->plot};
+    int rc;
+
+    if (a->search && !(rc = search_cheapest(&s, a->target_ms, e)))
+        r.target_ms = a->target_ms;
+    else if (a->search)
+        return rc;
+    if (a->sweep)
+        rc = search_sweep(&s, e);
+    else
+        rc = search_once(&s, e);
+    if (!rc)
+        rc = simulate_print(&r, e);
+    search_release(&s);
+    return rc;
+}
+
+static int simulate(struct simulate *a, struct error *e)
+{
+    int rc;
+    if (!a->measured)
+        return error_set(e, FL_USAGE, "--measured is missing: a file that --measure writes");
+    if (!a->measure && !a->sweep && a->rate <= 0 && a->closed <= 0)
+        return error_set(e, FL_USAGE, "what load? --rate R, --closed N or --sweep");
+    if (a->rate > 0 && a->closed > 0)
+        return error_set(e, FL_USAGE, "--rate and --closed exclude one another");
+    if (a->search && (a->rate <= 0 || a->target_ms <= 0))
+        return error_set(e, FL_USAGE, "--search needs --rate and --target-p99-ms");
+    if (a->target_ms > 0 && !a->search)
+        return error_set(e, FL_USAGE, "--target-p99-ms belongs to --search");
+    if ((rc = arguments_load(&a->pipeline, &a->where, e)))
+        return rc;
+    if (a->measure)
+        return measure(a, e);
+    if (!(a->c = malloc(sizeof *a->c)))
+        return error_set(e, FL_NOMEM, "no memory");
+    rc = load(a, e);
+    return rc ? rc : run(a, e);
+}
+
+int command_simulate(int argc, char **argv, struct error *e)
+{
+    struct simulate a = {.seed = 1, .runs = 200};
+    struct argument_list operands;
+    bool helped;
+    const struct argument table[] = {
+        ARGUMENTS_PIPELINE(a.where),
+        {ARGUMENT_TEXT, "measured", 0, &a.measured, "FILE", "the measurements", 0, 0},
+        {ARGUMENT_FLAG, "measure", 0, &a.measure, NULL, "make them: the pipeline must be up", 0, 0},
+        {ARGUMENT_TEXT, "data", 0, &a.data, "D", "requests to measure with: cifar10:FILE or npy:FILE", 0, 0},
+        {ARGUMENT_INT, "runs", 0, &a.runs, "N", "runs of the model at each batch size when measuring (200)",
+         1, MEASURED_MAX_RUNS},
+        {ARGUMENT_TEXT, "shares", 0, &a.shares, "FILE",
+         "who is answered where: a report of bench --output or eval --json (as measured)", 0, 0},
+        {ARGUMENT_TEXT, "cluster", 0, &a.cluster, "FILE",
+         "hosts and places (one machine like the measured one)", 0, 0},
+        {ARGUMENT_NUMBER, "rate", 0, &a.rate, "R", "open loop: R requests per second", 1e-3, 1e9},
+        {ARGUMENT_INT, "closed", 0, &a.closed, "N", "closed loop: N requests in flight", 1, 65536},
+        {ARGUMENT_TEXT, "replicas", 0, &a.replicas, "N,N,..", "workers of each stage (the file's)", 0, 0},
+        {ARGUMENT_FLAG, "no-cache", 0, &a.no_cache, NULL, "no look-ups", 0, 0},
+        {ARGUMENT_FLAG, "sweep", 0, &a.sweep, NULL, "load after load, up to saturation", 0, 0},
+        {ARGUMENT_FLAG, "search", 0, &a.search, NULL,
+         "the fewest workers that hold --target-p99-ms at --rate", 0, 0},
+        {ARGUMENT_NUMBER, "target-p99-ms", 0, &a.target_ms, "MS", "for --search", 1e-3, 1e6},
+        {ARGUMENT_INT, "requests", 0, &a.requests, "N",
+         "simulated per load (200000); when measuring: sent per phase (1000)", 10, 100000000},
+        {ARGUMENT_INT, "seed", 0, &a.seed, "N", "of all random numbers (1)", 0, 1e9},
+        {ARGUMENT_TEXT, "plot", 0, &a.plot, "FILE.svg", "latency by percentile, or by load with --sweep", 0,
+         0},
+        {ARGUMENT_FLAG, "json", 0, &a.json, NULL, "machine-readable output", 0, 0},
+        {0},
+    };
+    int rc = arguments_parse(&usage, table, argc, argv, &operands, &helped, e);
+
+    if (!rc && !helped)
+        rc = simulate(&a, e);
+    measured_free(a.m);
+    free(a.c);
+    pipeline_free(a.pipeline);
+    return rc;
+}

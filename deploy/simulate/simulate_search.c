@@ -1,0 +1,188 @@
+/* simulate_search.c - many simulations: loads up to saturation, the fewest replicas for a target */
+#include "simulate_search.h"
+
+#include <math.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "deploy/tool/interrupt.h"
+
+#define SWEEP_LOADS   14
+#define SWEEP_LOWEST  0.05 /* of the saturation throughput */
+#define SWEEP_HIGHEST 1.1
+#define WARM_UP_SHARE 10 /* one in so many requests is not counted */
+#define MOST_TRIES    400
+#define SEARCH_DROPS  0.001 /* requests that may go without an answer */
+
+/* One simulation of the shape at a load; *out is owned by the caller. */
+static int try_load(struct search *s, double rate, int closed, struct simulation_result **out,
+                    struct error *e)
+{
+    struct setup setup;
+    clock_t start = clock();
+    int rc = setup_make(&setup, &s->shape, s->measured, s->cluster, s->pipeline, e);
+
+    if (rc)
+        return rc;
+    setup.simulation.rate = rate;
+    setup.simulation.closed = closed;
+    setup.simulation.requests = s->load.requests;
+    setup.simulation.warm_up = s->load.requests / WARM_UP_SHARE;
+    setup.simulation.seed = s->load.seed;
+    s->cores = setup.cores;
+    rc = simulation_run(out, &setup.simulation, e);
+    setup_release(&setup);
+    if (!rc) {
+        s->tried++;
+        s->events += (*out)->events;
+        s->cpu_s += (double)(clock() - start) / CLOCKS_PER_SEC;
+    }
+    return rc;
+}
+
+int search_once(struct search *s, struct error *e)
+{
+    int rc = try_load(s, s->load.rate, s->load.closed, &s->result[0], e);
+    s->offered[0] = s->load.rate;
+    s->n_results = !rc;
+    return rc;
+}
+
+/* As many in flight as keep every worker's batches full, and no more than are admitted: more would only wait.
+ */
+static int full_house(const struct search *s)
+{
+    int n = 0, most = s->pipeline->broker.max_requests;
+    for (int i = 0; i < s->shape.n_stages && n < most; i++)
+        n += 4 * s->shape.replicas[i] * s->shape.max_batch[i];
+    return n < most ? n : most;
+}
+
+int search_sweep(struct search *s, struct error *e)
+{
+    struct simulation_result *full;
+    int rc = try_load(s, 0, full_house(s), &full, e);
+    if (rc)
+        return rc;
+    s->saturation = full->throughput;
+    simulation_result_free(full);
+    for (int i = 0; i < SWEEP_LOADS && !rc; i++) {
+        double share = SWEEP_LOWEST + (SWEEP_HIGHEST - SWEEP_LOWEST) * i / (SWEEP_LOADS - 1);
+        s->offered[i] = share * s->saturation;
+        if (!(rc = try_load(s, s->offered[i], 0, &s->result[i], e)))
+            s->n_results++;
+    }
+    return rc;
+}
+
+void search_release(struct search *s)
+{
+    for (int i = 0; i < s->n_results; i++)
+        simulation_result_free(s->result[i]);
+    s->n_results = 0;
+}
+
+/* ---- the fewest replicas ---- */
+
+int search_p99(struct search *s, double *ms, struct error *e)
+{
+    struct simulation_result *r;
+    int rc = try_load(s, s->load.rate, 0, &r, e);
+    if (rc)
+        return rc;
+    *ms = (double)histogram_quantile(&r->latency, 0.99) / NS_PER_MS;
+    if ((double)(r->arrived - r->answered) > SEARCH_DROPS * (double)r->arrived)
+        *ms = 1e6 * (2 - (double)r->answered / (double)r->arrived); /* the fewer drops the better */
+    simulation_result_free(r);
+    if (interrupt_seen())
+        return error_set(e, FL_CANCELLED, "interrupted");
+    return FL_OK;
+}
+
+/* Enough that each stage's computing, at full batches and without what exits answer, takes less than all its
+ * time. */
+static int least_replicas(struct search *s, struct error *e)
+{
+    struct setup setup;
+    double left = 1;
+    int rc = setup_make(&setup, &s->shape, s->measured, s->cluster, s->pipeline, e);
+
+    for (int k = 0; k < s->shape.n_stages && !rc; k++) {
+        const struct simulation_stage *stage = &setup.simulation.stage[k];
+        double ns = 0;
+        for (int g = 0; g < stage->n_segments; g++) {
+            const struct simulation_times *t = &stage->segment[g].compute[stage->max_batch];
+            for (int i = 0; i < t->n; i++)
+                ns += left * t->ns[i] / t->n / stage->max_batch;
+            if (stage->segment[g].exit >= 0)
+                left -= setup.simulation.exit[stage->segment[g].exit].share;
+        }
+        s->shape.replicas[k] = 1 + (int)(s->load.rate * ns / 1e9);
+        if (s->shape.replicas[k] > SIMULATION_MAX_REPLICAS)
+            rc = error_set(e, FL_VALUE,
+                           "stage %d needs %d replicas for computing alone: split the load over more `cells`",
+                           k, s->shape.replicas[k]);
+    }
+    setup_release(&setup);
+    return rc;
+}
+
+/* Adds a twentieth of its replicas (at least one) to the stage where that helps most. */
+static int add_best(struct search *s, double *p99, struct error *e)
+{
+    double best = INFINITY;
+    int which = 0, rc = FL_OK;
+    for (int k = 0; k < s->shape.n_stages && !rc; k++) {
+        int was = s->shape.replicas[k];
+        double ms = INFINITY;
+        s->shape.replicas[k] = was + 1 + was / 20;
+        rc = s->shape.replicas[k] > SIMULATION_MAX_REPLICAS ? FL_OK : search_p99(s, &ms, e);
+        s->shape.replicas[k] = was;
+        if (ms < best) {
+            best = ms;
+            which = k;
+        }
+    }
+    s->shape.replicas[which] += 1 + s->shape.replicas[which] / 20;
+    *p99 = best;
+    return rc;
+}
+
+static int take_away(struct search *s, double target_ms, struct error *e)
+{
+    int rc = FL_OK;
+    for (int k = s->shape.n_stages - 1; k >= 0 && !rc; k--)
+        while (s->shape.replicas[k] > 1 && s->tried < MOST_TRIES) {
+            double ms;
+            s->shape.replicas[k]--;
+            if ((rc = search_p99(s, &ms, e)))
+                break;
+            if (ms > target_ms) {
+                s->shape.replicas[k]++;
+                break;
+            }
+        }
+    return rc;
+}
+
+int search_cheapest(struct search *s, double target_ms, struct error *e)
+{
+    double p99, before = INFINITY;
+    int useless = 0, rc = least_replicas(s, e);
+
+    if (rc || (rc = search_p99(s, &p99, e)))
+        return rc;
+    while (!rc && p99 > target_ms && useless < 4 && s->tried < MOST_TRIES) {
+        rc = add_best(s, &p99, e);
+        useless = p99 < before * 0.995 ? 0 : useless + 1;
+        before = p99 < before ? p99 : before;
+    }
+    if (!rc && p99 > target_ms)
+        return error_set(
+            e, FL_VALUE,
+            p99 >= 1e6 ? "more replicas do not help: requests are dropped (look at the utilisation of the "
+                         "broker and of the links with --rate alone)"
+                       : "more replicas do not help: p99 stays at %.3f ms, more than %.3f ms",
+            p99, target_ms);
+    return rc ? rc : take_away(s, target_ms, e);
+}
