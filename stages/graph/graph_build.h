@@ -18,13 +18,16 @@
 #define VALUE_MAX_ELEMENTS ((int64_t)1 << 31)
 
 /* What folding may spend, so that a small file cannot ask for much memory or time. */
+struct external_files; /* onnx_external.h */
+
 struct fold_budget {
     int64_t bytes;
     double flops;
 };
 
-/* Fills g from the bytes of a model. `dir`: where external data lies, NULL refuses it. */
-int onnx_import(struct graph *g, const void *bytes, size_t size, const char *dir, struct error *e);
+/* Fills g from the bytes of a model. `files` reads external data, NULL refuses it. */
+int onnx_import(struct graph *g, const void *bytes, size_t size, struct external_files *files,
+                struct error *e);
 
 /* Index of a new value (name copied; NULL makes one up), or -1 when memory is out. */
 int graph_add_value(struct graph *g, const char *name);

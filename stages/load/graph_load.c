@@ -1,12 +1,11 @@
 /* graph_load.c - from a file to a graph that is ready to run: import, fold, infer, optimise */
-#include <limits.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
 
 #include "stages/graph/graph_build.h"
 #include "graph_file.h"
+#include "onnx_external.h"
 
 #define MODEL_MAX_BYTES ((int64_t)4 << 30)
 
@@ -20,15 +19,24 @@ static int run_passes(struct graph *g, struct error *e)
     return pass_fuse(g, e);
 }
 
+/* In proportion to what the model takes on disk, external data included. */
+static struct fold_budget fold_budget(int64_t bytes)
+{
+    return (struct fold_budget){((int64_t)64 << 20) + 8 * bytes, 4e8 + 1e3 * (double)bytes};
+}
+
 /* A model whose every node was folded away would run nothing; outputs are made by nodes, so none can be. */
-static int build(struct graph *g, const void *bytes, size_t size, const char *dir,
+static int build(struct graph *g, const void *bytes, size_t size, struct external_files *files,
                  const struct graph_options *o, struct error *e)
 {
-    struct fold_budget budget = {((int64_t)64 << 20) + 8 * (int64_t)size, 4e8 + 1e3 * (double)size};
+    struct fold_budget budget;
     int code;
-    if ((code = onnx_import(g, bytes, size, dir, e)) || (code = graph_sort(g, e)) ||
-        (code = graph_sweep(g, e)) || (code = pass_fold(g, &budget, e)) || (code = graph_sweep(g, e)) ||
-        (code = graph_infer(g, o, e)) || (code = graph_sort(g, e)) || (code = graph_sweep(g, e)))
+    if ((code = onnx_import(g, bytes, size, files, e)) || (code = graph_sort(g, e)) ||
+        (code = graph_sweep(g, e)))
+        return code;
+    budget = fold_budget((int64_t)size + external_files_bytes(files));
+    if ((code = pass_fold(g, &budget, e)) || (code = graph_sweep(g, e)) || (code = graph_infer(g, o, e)) ||
+        (code = graph_sort(g, e)) || (code = graph_sweep(g, e)))
         return code;
     if (!(o && o->keep_as_written) && (code = run_passes(g, e)))
         return code;
@@ -45,8 +53,8 @@ static void one_line(struct error *e)
             *c = '?';
 }
 
-static int load_bytes(struct graph **out, const void *bytes, size_t size, const char *dir, const char *path,
-                      const struct graph_options *o, struct error *e)
+static int load_bytes(struct graph **out, const void *bytes, size_t size, struct external_files *files,
+                      const char *path, const struct graph_options *o, struct error *e)
 {
     struct graph *g = calloc(1, sizeof *g);
     struct error own = {FL_OK, ""};
@@ -59,7 +67,7 @@ static int load_bytes(struct graph **out, const void *bytes, size_t size, const 
     }
     XXH128_canonicalFromHash(&digest, XXH3_128bits(bytes, size));
     memcpy(g->digest, digest.digest, sizeof g->digest);
-    code = build(g, bytes, size, dir, o, &own);
+    code = build(g, bytes, size, files, o, &own);
     if (!code) {
         *out = g;
         return FL_OK;
@@ -78,16 +86,17 @@ int graph_load_bytes(struct graph **out, const void *bytes, size_t size, const s
 int graph_load(struct graph **out, const char *path, const struct graph_options *options, struct error *e)
 {
     int64_t limit = options && options->max_bytes ? options->max_bytes : MODEL_MAX_BYTES;
-    char dir[PATH_MAX];
-    const char *slash = strrchr(path, '/');
+    struct external_files *files = NULL;
     struct file_map map;
     int code;
     *out = NULL;
-    snprintf(dir, sizeof dir, "%.*s", slash ? (int)(slash - path) + 1 : 1, slash ? path : ".");
     code = file_map_open(&map, path, limit, e);
     if (code)
         return code;
-    code = load_bytes(out, map.bytes, map.size, dir, path, options, e);
+    code = external_files_new(&files, path, e);
+    if (!code)
+        code = load_bytes(out, map.bytes, map.size, files, path, options, e);
+    external_files_free(files);
     file_map_close(&map);
     return code;
 }

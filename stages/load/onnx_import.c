@@ -24,7 +24,7 @@ struct names {
 
 struct import {
     struct graph *g;
-    const char *dir;
+    struct external_files *files;
     struct names names;
     struct error *e;
 };
@@ -106,7 +106,7 @@ static int import_initializers(struct import *m, Onnx__GraphProto *p)
             return error_set(m->e, FL_NOMEM, "out of memory");
         if (m->g->values[v].constant)
             return error_set(m->e, FL_MODEL, "initializer '%s' is given twice", name);
-        code = onnx_tensor_convert(&t, p->initializer[i], m->dir, m->e);
+        code = onnx_tensor_convert(&t, p->initializer[i], m->files, m->e);
         if (!code && value_set_constant(&m->g->values[v], &t))
             code = error_set(m->e, FL_NOMEM, "out of memory");
         else if (code)
@@ -225,7 +225,7 @@ static int copy_tensor(struct import *m, struct attr *a, const Onnx__AttributePr
     a->tensor = calloc(1, sizeof *a->tensor);
     if (!a->tensor)
         return FL_NOMEM;
-    code = onnx_tensor_convert(a->tensor, p->t, m->dir, m->e);
+    code = onnx_tensor_convert(a->tensor, p->t, m->files, m->e);
     return code;
 }
 
@@ -463,10 +463,11 @@ static int import_graph(struct import *m, Onnx__GraphProto *p)
     return import_outputs(m, p);
 }
 
-int onnx_import(struct graph *g, const void *bytes, size_t size, const char *dir, struct error *e)
+int onnx_import(struct graph *g, const void *bytes, size_t size, struct external_files *files,
+                struct error *e)
 {
     struct error own;
-    struct import m = {g, dir, {NULL, 0}, e ? e : &own};
+    struct import m = {g, files, {NULL, 0}, e ? e : &own};
     Onnx__ModelProto *p = onnx__model_proto__unpack(NULL, size, bytes);
     int code;
     if (!p)

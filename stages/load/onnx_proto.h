@@ -5,10 +5,12 @@
 #include "onnx.pb-c.h"
 
 #include "stages/graph/graph.h"
+#include "onnx_external.h"
 
 /* Turns one TensorProto into a tensor whose data the caller owns (tensor_release), and frees the message's
- * own copy of the data at once. `dir` is where external data files lie; NULL refuses them. FL_MODEL,
+ * own copy of the data at once. `files` reads external data; NULL refuses it. FL_MODEL,
  * FL_UNSUPPORTED, FL_IO, FL_NOMEM. */
-int onnx_tensor_convert(struct tensor *out, Onnx__TensorProto *t, const char *dir, struct error *e);
+int onnx_tensor_convert(struct tensor *out, Onnx__TensorProto *t, struct external_files *files,
+                        struct error *e);
 
 #endif

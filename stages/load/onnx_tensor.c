@@ -1,19 +1,14 @@
 /* onnx_tensor.c - TensorProto to tensor and back
  *
  * All that stands in a file is checked before it is believed: dims for overflow, the length of the data
- * against dims, external files for lying inside the model's directory.
+ * against dims. Bytes outside the file are onnx_external.c's.
  */
 #include "onnx_tensor.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "graph_file.h"
 #include "onnx_proto.h"
@@ -34,73 +29,22 @@ static int parse_size(const char *text, int64_t *out)
     return !text || (!errno && end != text && !*end && *out >= 0) ? FL_OK : FL_MODEL;
 }
 
-/* Opens DIR/LOCATION, refusing whatever does not resolve to a file below DIR. Returns a descriptor or -1. */
-static int open_confined(const char *dir, const char *location, struct error *e)
+static int read_external(struct tensor *out, const Onnx__TensorProto *t, struct external_files *files,
+                         struct error *e)
 {
-    char joined[PATH_MAX], root[PATH_MAX], real[PATH_MAX];
-    size_t n;
-    int fd;
-    if (!dir || !location || !*location || *location == '/' ||
-        snprintf(joined, sizeof joined, "%s/%s", dir, location) >= (int)sizeof joined) {
-        error_set(e, FL_MODEL, "external data at '%s' is not a path inside the model's directory",
-                  location ? location : "");
-        return -1;
-    }
-    if (!realpath(dir, root) || !realpath(joined, real)) {
-        error_set(e, FL_IO, "external data file '%s' cannot be read: %s", joined, strerror(errno));
-        return -1;
-    }
-    n = strlen(root);
-    if (strncmp(real, root, n) || (real[n] != '/' && n > 1)) {
-        error_set(e, FL_MODEL, "external data at '%s' is not a path inside the model's directory", location);
-        return -1;
-    }
-    fd = open(real, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-    if (fd < 0)
-        error_set(e, FL_IO, "external data file '%s' cannot be read: %s", joined, strerror(errno));
-    return fd;
-}
-
-static int read_at(int fd, void *to, size_t size, int64_t offset)
-{
-    char *p = to;
-    while (size) {
-        ssize_t n = pread(fd, p, size, offset);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return FL_IO;
-        p += n;
-        offset += n;
-        size -= (size_t)n;
-    }
-    return FL_OK;
-}
-
-static int read_external(struct tensor *out, const Onnx__TensorProto *t, const char *dir, struct error *e)
-{
-    const char *location = entry(t, "location");
     int64_t offset, length, bytes = tensor_bytes(out);
-    struct stat st;
-    int fd, code;
+    int code;
     if (parse_size(entry(t, "offset"), &offset) || parse_size(entry(t, "length"), &length))
         return error_set(e, FL_MODEL, "external data of tensor '%s' has a wrong offset or length", t->name);
     if (entry(t, "length") && length != bytes)
         return error_set(e, FL_MODEL, "external data of tensor '%s' has %lld bytes, its dims ask for %lld",
                          t->name, (long long)length, (long long)bytes);
-    fd = open_confined(dir, location, e);
-    if (fd < 0)
-        return e ? (int)e->code : FL_IO;
-    code = FL_OK;
-    if (fstat(fd, &st) || !S_ISREG(st.st_mode) || offset > st.st_size || bytes > st.st_size - offset)
-        code =
-            error_set(e, FL_MODEL, "external data file '%s' is too short for tensor '%s'", location, t->name);
-    if (!code)
-        code = tensor_alloc(out);
-    if (!code && read_at(fd, out->data, (size_t)bytes, offset))
-        code = error_set(e, FL_IO, "external data file '%s' cannot be read: %s", location, strerror(errno));
-    close(fd);
-    return code;
+    if ((code = external_files_open(files, entry(t, "location"), offset, bytes, e)))
+        return error_wrap(e, (enum fl_code)code, "tensor '%s'", t->name);
+    if (tensor_alloc(out))
+        return error_set(e, FL_NOMEM, "out of memory for tensor '%s' of %lld bytes", t->name,
+                         (long long)bytes);
+    return external_files_read(files, out->data, bytes, offset, e);
 }
 
 /* How many elements stand in the typed field that carries this dtype. */
@@ -181,7 +125,8 @@ static void drop_raw(Onnx__TensorProto *t)
     t->raw_data.len = 0;
 }
 
-int onnx_tensor_convert(struct tensor *out, Onnx__TensorProto *t, const char *dir, struct error *e)
+int onnx_tensor_convert(struct tensor *out, Onnx__TensorProto *t, struct external_files *files,
+                        struct error *e)
 {
     int64_t bytes, count;
     size_t typed;
@@ -193,7 +138,7 @@ int onnx_tensor_convert(struct tensor *out, Onnx__TensorProto *t, const char *di
     bytes = tensor_bytes(out);
     count = tensor_count(out);
     if (t->data_location == 1)
-        return read_external(out, t, dir, e);
+        return read_external(out, t, files, e);
     typed = typed_count(t, out->dtype);
     if (t->raw_data.len && (int64_t)t->raw_data.len != bytes)
         return error_set(e, FL_MODEL, "tensor '%s' has %zu bytes of data, its dims ask for %lld", t->name,

@@ -325,13 +325,17 @@ static void test_open_dims(void **state)
     end(FL_UNSUPPORTED, "dim 2 of input 'x' is not fixed");
 }
 
-static void put_external(struct bytes *to, const char *location)
+static int64_t external_elements = 2;
+
+static void put_external(struct bytes *to, const char *location, int number)
 {
     static struct bytes t, entry;
+    char name[16];
     t.size = entry.size = 0;
-    put_int(&t, 1, 2);
+    snprintf(name, sizeof name, "w%d", number);
+    put_int(&t, 1, external_elements);
     put_int(&t, 2, 1);
-    put_text(&t, 8, "w");
+    put_text(&t, 8, name);
     put_text(&entry, 1, "location");
     put_text(&entry, 2, location);
     put_message(&t, 13, &entry);
@@ -339,24 +343,41 @@ static void put_external(struct bytes *to, const char *location)
     put_message(to, 5, &t);
 }
 
-static int load_external(const char *dir, const char *location, struct error *e)
+static void write_file(const char *path, const void *bytes, size_t size)
 {
-    struct graph *g = NULL;
-    char path[300];
-    FILE *f;
-    int code;
+    FILE *f = fopen(path, "wb");
+    assert_non_null(f);
+    assert_int_equal(fwrite(bytes, 1, size, f), size);
+    fclose(f);
+}
+
+/* A model whose weights, `times` over, lie at `location`. */
+static void write_external(const char *path, const char *location, int times)
+{
     begin();
-    put_external(&graph, location);
+    for (int i = 0; i < times; i++)
+        put_external(&graph, location, i);
     put_node(&graph, "Relu", "r", "x", NULL, "y", NULL);
     put_value(&graph, 12, "y", 1, 4, image);
     wrap(&model, &graph, 13);
-    snprintf(path, sizeof path, "%s/m.onnx", dir);
-    f = fopen(path, "wb");
-    assert_non_null(f);
-    fwrite(model.data, 1, model.size, f);
-    fclose(f);
-    code = graph_load(&g, path, NULL, e);
+    write_file(path, model.data, model.size);
+}
+
+static int load_path(const char *path, struct error *e)
+{
+    struct graph *g = NULL;
+    int code = graph_load(&g, path, NULL, e);
     graph_free(g);
+    return code;
+}
+
+static int load_external(const char *dir, const char *location, struct error *e)
+{
+    char path[300];
+    int code;
+    snprintf(path, sizeof path, "%s/m.onnx", dir);
+    write_external(path, location, 1);
+    code = load_path(path, e);
     unlink(path);
     return code;
 }
@@ -365,25 +386,114 @@ static void test_external_data_stays_in_its_folder(void **state)
 {
     char dir[] = "/tmp/freezeline-onnx-XXXXXX", path[300];
     struct error e = {FL_OK, ""};
-    FILE *f;
     (void)state;
     assert_non_null(mkdtemp(dir));
     snprintf(path, sizeof path, "%s/w.bin", dir);
-    f = fopen(path, "wb");
-    fwrite("12345678", 1, 8, f);
-    fclose(f);
+    write_file(path, "12345678", 8);
     assert_int_equal(load_external(dir, "w.bin", &e), FL_OK);
     assert_int_equal(truncate(path, 7), 0);
     assert_int_equal(load_external(dir, "w.bin", &e), FL_MODEL);
     assert_non_null(strstr(e.text, "too short"));
     assert_int_equal(load_external(dir, "../../etc/passwd", &e), FL_MODEL);
+    assert_non_null(strstr(e.text, "must be a relative path without '..'"));
+    assert_int_equal(load_external(dir, "w.bin/..", &e), FL_MODEL);
     assert_int_equal(load_external(dir, "/etc/passwd", &e), FL_MODEL);
     assert_int_equal(load_external(dir, "none.bin", &e), FL_IO);
+    assert_non_null(strstr(e.text, "belongs beside the model"));
+    assert_int_equal(load_external(dir, ".", &e), FL_MODEL);
     unlink(path);
     assert_int_equal(symlink("/etc/passwd", path), 0);
     assert_int_equal(load_external(dir, "w.bin", &e), FL_MODEL);
-    assert_non_null(strstr(e.text, "inside the model's directory"));
+    assert_non_null(strstr(e.text, "is a link to /etc/passwd, which lies neither beside the model"));
     unlink(path);
+    rmdir(dir);
+}
+
+/* DIR/blobs/{model,data}, and names for them in DIR/names. */
+static void make_cache(char *dir, const char *data_link)
+{
+    char path[300], link[300];
+    assert_non_null(mkdtemp(dir));
+    snprintf(path, sizeof path, "%s/blobs", dir);
+    assert_int_equal(mkdir(path, 0755), 0);
+    snprintf(path, sizeof path, "%s/names", dir);
+    assert_int_equal(mkdir(path, 0755), 0);
+    snprintf(path, sizeof path, "%s/blobs/model", dir);
+    write_external(path, "w.bin", 1);
+    snprintf(path, sizeof path, "%s/blobs/data", dir);
+    write_file(path, "12345678", 8);
+    snprintf(path, sizeof path, "%s/refs", dir);
+    write_file(path, "12345678", 8);
+    snprintf(link, sizeof link, "%s/names/m.onnx", dir);
+    assert_int_equal(symlink("../blobs/model", link), 0);
+    snprintf(link, sizeof link, "%s/names/w.bin", dir);
+    if (data_link)
+        assert_int_equal(symlink(data_link, link), 0);
+}
+
+static void remove_cache(const char *dir)
+{
+    static const char *const made[] = {"names/m.onnx", "names/w.bin", "blobs/model", "blobs/data",
+                                       "blobs/w.bin",  "names",       "blobs",       "refs"};
+    char path[300];
+    for (size_t i = 0; i < sizeof made / sizeof *made; i++) {
+        snprintf(path, sizeof path, "%s/%s", dir, made[i]);
+        remove(path);
+    }
+    assert_int_equal(rmdir(dir), 0);
+}
+
+static void test_links_of_a_download_cache(void **state)
+{
+    static const struct {
+        const char *data_link;
+        int code;
+    } cases[] = {{"../blobs/data", FL_OK}, {"../refs", FL_MODEL}, {"/etc/passwd", FL_MODEL}, {NULL, FL_IO}};
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char dir[] = "/tmp/freezeline-onnx-XXXXXX", path[300];
+        struct error e = {FL_OK, ""};
+        make_cache(dir, cases[i].data_link);
+        snprintf(path, sizeof path, "%s/names/m.onnx", dir);
+        assert_int_equal(load_path(path, &e), cases[i].code);
+        remove_cache(dir);
+    }
+}
+
+/* A link to a model somewhere else: its data may have stayed there. */
+static void test_data_beside_the_file_that_a_link_leads_to(void **state)
+{
+    char dir[] = "/tmp/freezeline-onnx-XXXXXX", path[300];
+    struct error e = {FL_OK, ""};
+    (void)state;
+    make_cache(dir, NULL);
+    snprintf(path, sizeof path, "%s/blobs/w.bin", dir);
+    write_file(path, "12345678", 8);
+    snprintf(path, sizeof path, "%s/names/m.onnx", dir);
+    assert_int_equal(load_path(path, &e), FL_OK);
+    remove_cache(dir);
+}
+
+/* Shared bytes are fine, a thousand tensors made of one file are not. */
+static void test_external_data_is_not_multiplied(void **state)
+{
+    char dir[] = "/tmp/freezeline-onnx-XXXXXX", path[300], model_path[300];
+    struct error e = {FL_OK, ""};
+    (void)state;
+    assert_non_null(mkdtemp(dir));
+    snprintf(path, sizeof path, "%s/w.bin", dir);
+    snprintf(model_path, sizeof model_path, "%s/m.onnx", dir);
+    write_file(path, "", 0);
+    external_elements = 1 << 18;
+    assert_int_equal(truncate(path, external_elements * 4), 0);
+    write_external(model_path, "w.bin", 60);
+    assert_int_equal(load_path(model_path, &e), FL_OK);
+    write_external(model_path, "w.bin", 80);
+    assert_int_equal(load_path(model_path, &e), FL_MODEL);
+    assert_non_null(strstr(e.text, "many times the bytes"));
+    external_elements = 2;
+    unlink(path);
+    unlink(model_path);
     rmdir(dir);
 }
 
@@ -417,6 +527,9 @@ int main(void)
         cmocka_unit_test(test_hostile_sizes),
         cmocka_unit_test(test_open_dims),
         cmocka_unit_test(test_external_data_stays_in_its_folder),
+        cmocka_unit_test(test_links_of_a_download_cache),
+        cmocka_unit_test(test_data_beside_the_file_that_a_link_leads_to),
+        cmocka_unit_test(test_external_data_is_not_multiplied),
         cmocka_unit_test(test_files),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
