@@ -14,22 +14,27 @@ static int least(int a, int b, int c)
 int edit_distance(const char *a, const char *b)
 {
     size_t la = strlen(a), lb = strlen(b);
-    int row[NEAREST_MAX + 1];
+    int rows[3][NEAREST_MAX + 1], *before = rows[0], *above = rows[1], *row = rows[2];
 
-    if (la > NEAREST_MAX || lb > NEAREST_MAX)
-        return NEAREST_MAX;
+    a += la > NEAREST_MAX ? la - NEAREST_MAX : 0;
+    b += lb > NEAREST_MAX ? lb - NEAREST_MAX : 0;
+    la = la > NEAREST_MAX ? NEAREST_MAX : la;
+    lb = lb > NEAREST_MAX ? NEAREST_MAX : lb;
     for (size_t j = 0; j <= lb; j++)
-        row[j] = (int)j;
+        above[j] = before[j] = (int)j;
     for (size_t i = 1; i <= la; i++) {
-        int diagonal = row[0];
+        int *oldest = before;
         row[0] = (int)i;
         for (size_t j = 1; j <= lb; j++) {
-            int above = row[j];
-            row[j] = least(above + 1, row[j - 1] + 1, diagonal + (a[i - 1] != b[j - 1]));
-            diagonal = above;
+            row[j] = least(above[j] + 1, row[j - 1] + 1, above[j - 1] + (a[i - 1] != b[j - 1]));
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] && before[j - 2] < row[j])
+                row[j] = before[j - 2] + 1;
         }
+        before = above;
+        above = row;
+        row = oldest;
     }
-    return row[lb];
+    return above[lb];
 }
 
 const char *nearest_word(const char *word, const char *const *known, int n)

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/nearest.h"
 #include "planner.h"
 
 #define WORTH_AN_EXIT 0.99 /* share of the FLOPs: behind that there is nothing left to save */
@@ -17,37 +18,12 @@ struct search {
     struct error *e;
 };
 
-/* Edit distance; names longer than the table are compared by their ends, where layers differ. */
-static int distance(const char *a, const char *b)
-{
-    enum { MOST = 95 };
-    int row[MOST + 1];
-    size_t la = strlen(a), lb = strlen(b);
-    a += la > MOST ? la - MOST : 0;
-    b += lb > MOST ? lb - MOST : 0;
-    la = la > MOST ? MOST : la;
-    lb = lb > MOST ? MOST : lb;
-    for (size_t j = 0; j <= lb; j++)
-        row[j] = (int)j;
-    for (size_t i = 1; i <= la; i++) {
-        int corner = row[0];
-        row[0] = (int)i;
-        for (size_t j = 1; j <= lb; j++) {
-            int above = row[j], swap = corner + (a[i - 1] != b[j - 1]);
-            int step = 1 + (above < row[j - 1] ? above : row[j - 1]);
-            row[j] = swap < step ? swap : step;
-            corner = above;
-        }
-    }
-    return row[lb];
-}
-
 static const char *nearest_cut(const struct search *s, const char *name)
 {
     const char *best = NULL;
     int least = 0;
     for (int i = 0; i < s->n_cuts; i++) {
-        int d = distance(name, s->cuts[i].name);
+        int d = edit_distance(name, s->cuts[i].name);
         if (!best || d < least) {
             best = s->cuts[i].name;
             least = d;

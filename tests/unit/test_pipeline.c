@@ -219,6 +219,8 @@ static void test_bad_keys_and_types(void **state)
     (void)state;
     refused("model: m\nbrokr:\n  retries: 2\n",
             "p.yaml:2:1: unknown key `brokr`; the nearest known key is `broker`");
+    refused("model: m.onnx\nstagse: 2\n",
+            "p.yaml:2:1: unknown key `stagse`; the nearest known key is `stages`");
     refused("model: m\nbroker:\n  retrys: 2\n",
             "p.yaml:3:3: unknown key `broker.retrys`; the nearest known key is `broker.retries`");
     refused("retries: 2\n", "p.yaml:1:1: unknown key `retries`; the nearest known key is `broker.retries`");

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -124,6 +125,25 @@ static void test_nearest(void **state)
     assert_null(nearest_word("a-very-long-word-that-is-far-from-everything-there-is-here", words, 5));
 }
 
+/* Swapped neighbours are one slip, so `stagse` is nearer to `stages` than to `state`. */
+static void test_distance(void **state)
+{
+    char a[301], b[301];
+    (void)state;
+
+    assert_int_equal(edit_distance("stagse", "stages"), 1);
+    assert_int_equal(edit_distance("stagse", "state"), 2);
+    assert_int_equal(edit_distance("", "abc"), 3);
+    assert_int_equal(edit_distance("ca", "abc"),
+                     3); /* nothing is changed between letters that were swapped */
+    assert_int_equal(edit_distance("same", "same"), 0);
+    memset(a, 'x', sizeof a);
+    memset(b, 'x', sizeof b);
+    a[300] = b[300] = '\0';
+    b[299] = 'y';
+    assert_int_equal(edit_distance(a, b), 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -134,6 +154,7 @@ int main(void)
         cmocka_unit_test(test_quantile_ranks_of_few),
         cmocka_unit_test(test_quantile_ranks_cover),
         cmocka_unit_test(test_nearest),
+        cmocka_unit_test(test_distance),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
