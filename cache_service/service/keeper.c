@@ -85,7 +85,8 @@ static void save(struct keeper *k, uint64_t now)
 {
     struct error e = {0};
     k->save_ns = now + SAVE_NS;
-    if (!k->dirty || !k->current || k->current->manifest.generation == 0 || !snapshot_whole(k->current))
+    if (atomic_load(&k->leave_files) || !k->dirty || !k->current || k->current->manifest.generation == 0 ||
+        !snapshot_whole(k->current))
         return;
     k->dirty = false;
     if (mkdir(k->dir, 0755) && errno != EEXIST)
@@ -266,6 +267,11 @@ void keeper_reload(struct keeper *k)
 {
     atomic_store(&k->reload, true);
     spool_wake(k->spool);
+}
+
+void keeper_leave_files(struct keeper *k)
+{
+    atomic_store(&k->leave_files, true);
 }
 
 struct keeper_counters keeper_counters(struct keeper *k)

@@ -47,6 +47,8 @@ void keeper_give_back(struct keeper *k, struct snapshot *s);
 void keeper_push(struct keeper *k, struct update *u);
 /* [look-up thread] Read the files of STATE/caches again. */
 void keeper_reload(struct keeper *k);
+/* [look-up thread] Another process keeps the files of this index now: save nothing from here on. */
+void keeper_leave_files(struct keeper *k);
 struct keeper_counters keeper_counters(struct keeper *k);
 
 #endif

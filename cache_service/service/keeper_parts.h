@@ -37,7 +37,7 @@ struct keeper {
 
     pthread_t thread;
     bool started;
-    atomic_bool stop, reload;
+    atomic_bool stop, reload, leave_files;
     _Atomic(struct snapshot *) fresh; /* to the look-up thread */
     _Atomic(struct snapshot *) used;  /* back from it */
     atomic_ullong accepted, applied, rejected, epochs, epoch;

@@ -37,7 +37,8 @@ struct service {
     struct lookups *lookups;
     struct control broker;
     struct hello hello; /* what this process says of itself */
-    struct mishap garbage, control_garbage, refused, unwanted, undelivered;
+    struct mishap garbage, control_garbage, refused, undelivered;
+    bool sent_away;           /* by the broker */
     uint64_t lookup_empty_ns; /* when no look-up waited in the socket */
     struct span_log spans;
     zmq_msg_t payload;
@@ -179,8 +180,7 @@ static void on_control(struct service *s, uint64_t now)
     case MESSAGE_CANCEL:
         break;
     case MESSAGE_DRAIN:
-        mishap(&s->unwanted, "the broker does not want this process",
-               "another serves as this cache, or the pipeline files differ", now);
+        s->sent_away = true;
         break;
     default:
         mishap(&s->control_garbage, "control socket", "a message that does not belong there", now);
@@ -339,6 +339,7 @@ static bool take_signals(struct service *s, int signals)
     return true;
 }
 
+/* Whom the broker sent away has no place to say goodbye from. */
 static void say_goodbye(struct service *s)
 {
     struct lookups_counters l = lookups_counters(s->lookups);
@@ -346,7 +347,8 @@ static void say_goodbye(struct service *s)
     s->out.type = MESSAGE_HELLO;
     s->out.hello = s->hello;
     s->out.hello.ready = false;
-    frames_send(s->control, NULL, &s->out, NULL);
+    if (!s->sent_away)
+        frames_send(s->control, NULL, &s->out, NULL);
     log_info("ends: %" PRIu64 " look-ups in %" PRIu64 " batches (%.1f us each), %" PRIu64 " hits; %" PRIu64
              " updates accepted, %" PRIu64 " dropped, %" PRIu64 " applied here; audits %" PRIu64 ": %" PRIu64
              " would have hit, %" PRIu64 " of them right",
@@ -364,7 +366,7 @@ int service_run(struct service *s, int signals, struct error *e)
     log_info("ready: cache %d on %s, %d caches, epoch %" PRIu64 ", %s", s->index,
              s->p->cache.endpoint[s->index], loaded ? snapshot_caches(loaded) : 0,
              loaded ? snapshot_epoch(loaded) : 0, s->hello.engine);
-    for (;;) {
+    while (!s->sent_away) {
         uint64_t now = clock_ns();
         speak(s, now);
         int64_t wait_ns = (int64_t)(s->broker.next_ns - now);
@@ -382,7 +384,14 @@ int service_run(struct service *s, int signals, struct error *e)
             break;
     }
     say_goodbye(s);
-    return FL_OK;
+    if (!s->sent_away)
+        return FL_OK;
+    keeper_leave_files(s->keeper);
+    return error_set(
+        e, FL_STALE,
+        "the broker sent this process away: another serves as cache %d, or the pipeline file has "
+        "no such cache; it ends",
+        s->index);
 }
 
 static void close_socket(void *socket, int linger_ms)

@@ -421,9 +421,32 @@ static void test_a_stopped_service_is_bypassed(void **state)
     harness_free(h);
 }
 
+/* Two processes serve as cache 0, each at an endpoint of its own: the last one that comes has the place, the
+ * other ends. */
+static void test_a_replaced_service_ends(void **state)
+{
+    struct harness *h = harness_new(NULL, with_cache);
+    char set[HARNESS_PATH + 64];
+    int first, other;
+    (void)state;
+    snprintf(set, sizeof set, "cache.endpoints=[ipc://%.400s/other.sock]", harness_dir(h));
+    harness_broker(h);
+    first = harness_cache(h, 0);
+    harness_expect(h, 0, "cache 0: pid", 1);
+    other = harness_spawn(h, "freezeline-cache", "--set", set, NULL);
+    assert_int_equal(harness_wait(h, first), 1);
+    harness_expect(h, 0, "takes the place of pid", 1);
+    assert_int_equal(harness_count(h, first, "the broker sent this process away"), 1);
+    harness_cache(h, 0); /* as a supervisor would: it is wanted again */
+    assert_int_equal(harness_wait(h, other), 1);
+    harness_expect(h, 0, "takes the place of pid", 2);
+    harness_free(h);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_replaced_service_ends),
         cmocka_unit_test(test_hits_end_where_they_are),
         cmocka_unit_test(test_batches_shrink),
         cmocka_unit_test(test_no_cache_means_no_lookup),
