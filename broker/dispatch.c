@@ -98,12 +98,10 @@ static void release_route(struct dispatch *d, struct request_entry *e)
     e->n_route = 0;
 }
 
-static void finish(struct dispatch *d, struct request_entry *e, uint64_t now)
+static void finish(struct dispatch *d, struct request_entry *e)
 {
     release_route(d, e);
     requests_remove(d->requests, e);
-    if (d->draining && requests_count(d->requests) == 0)
-        dispatch_tell_drainers(d, now);
 }
 
 static void answer_error(struct dispatch *d, struct request_entry *e, uint32_t code, const char *text,
@@ -126,7 +124,7 @@ static void answer_error(struct dispatch *d, struct request_entry *e, uint32_t c
     send_answer(d, &e->client, NULL);
     dispatch_cancel(d, e, -1);
     dispatch_tell_outcome(d, e, -1, -1);
-    finish(d, e, now);
+    finish(d, e);
 }
 
 static void answer_result(struct dispatch *d, struct request_entry *e, const struct result *r,
@@ -157,7 +155,7 @@ static void answer_result(struct dispatch *d, struct request_entry *e, const str
     send_answer(d, &e->client, scores);
     dispatch_cancel(d, e, e->attempt > 1 ? -1 : answered_by);
     dispatch_tell_outcome(d, e, r->label, r->exit);
-    finish(d, e, now);
+    finish(d, e);
 }
 
 /* ---- in
@@ -225,7 +223,7 @@ static void on_request(struct dispatch *d, const struct peer *from, const struct
     if ((rc = check_request(r, payload, &error))) {
         d->counters.refused++;
         refuse(d, from, r->id, (enum fl_code)rc, error.text);
-    } else if (d->draining) {
+    } else if (d->drain_until_ns > now) {
         d->counters.refused++;
         refuse(d, from, r->id, FL_UNAVAILABLE, "the pipeline is draining and admits no more");
     } else if (hopeless(d, now, &stage)) {
@@ -243,15 +241,8 @@ void dispatch_client(struct dispatch *d, const struct peer *from, const struct m
     if (m->type == MESSAGE_REQUEST) {
         on_request(d, from, &m->request, payload, now);
     } else if (m->type == MESSAGE_STATUS) {
-        dispatch_send_status(d, from, now);
-    } else if (m->type == MESSAGE_DRAIN) {
-        if (!d->draining)
-            log_info("draining: no more requests are admitted, %d in flight", requests_count(d->requests));
-        d->draining = true;
-        if (d->n_drainers < DISPATCH_MAX_DRAINERS)
-            d->drainer[d->n_drainers++] = *from;
-        if (requests_count(d->requests) == 0)
-            dispatch_tell_drainers(d, now);
+        dispatch_fill_status(d, now);
+        d->io.client(d->io.arg, from, &d->out, NULL);
     } else if (m->type == MESSAGE_SPANS) {
         dispatch_hand_over_spans(d, from);
     }
@@ -445,6 +436,10 @@ uint64_t dispatch_tick(struct dispatch *d, uint64_t now)
             expire(d, e, now);
         else
             overdue(d, e, now);
+    }
+    if (d->drain_until_ns && d->drain_until_ns <= now) {
+        d->drain_until_ns = 0;
+        log_warn("admits again: who asked to drain has gone");
     }
     wake = send_waiting(d, now);
     next = wake < next ? wake : next;

@@ -32,8 +32,7 @@ struct counters {
     uint64_t exit[PIPELINE_MAX_EXITS];
 };
 
-#define DISPATCH_MAX_DRAINERS 8
-#define DISPATCH_SPANS        65536 /* of traced requests, of all processes, until a client takes them */
+#define DISPATCH_SPANS 65536 /* of traced requests, of all processes, until a client takes them */
 
 struct dispatch {
     const struct pipeline *pipeline; /* borrowed */
@@ -47,10 +46,9 @@ struct dispatch {
     double retry_tokens; /* time-outs retried: at most a share of what is admitted, so retries can't feed an
                             overload */
     unsigned turn;
-    bool draining, was_ready, blocked;
+    uint64_t drain_until_ns; /* nothing is admitted before; 0 = not draining */
+    bool was_ready, blocked;
     bool cancels; /* some worker has collected cancellations */
-    int n_drainers;
-    struct peer drainer[DISPATCH_MAX_DRAINERS];
     struct span_log spans;
     struct message out; /* scratch for what is being sent */
 };
@@ -94,8 +92,8 @@ void dispatch_lost(struct dispatch *d, const struct worker *w, const char *why, 
 void dispatch_status(const struct dispatch *d, struct status_reply *out, uint64_t now);
 /* dispatch.c, for the other two: the current attempt of e has failed */
 void dispatch_retry(struct dispatch *d, struct request_entry *e, uint32_t reason, bool backoff, uint64_t now);
-void dispatch_send_status(struct dispatch *d, const struct peer *to, uint64_t now);
-void dispatch_tell_drainers(struct dispatch *d, uint64_t now);
+/* Into d->out: how things stand. */
+void dispatch_fill_status(struct dispatch *d, uint64_t now);
 void dispatch_flush_cancels(struct dispatch *d);
 void dispatch_cancel(struct dispatch *d, const struct request_entry *e, int after_stage);
 void dispatch_tell_outcome(struct dispatch *d, const struct request_entry *e, int32_t label,

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "dispatch.h"
 
@@ -61,6 +62,7 @@ static void welcome(struct dispatch *d, const struct peer *to)
 static void send_away(struct dispatch *d, const struct peer *to)
 {
     d->out.type = MESSAGE_DRAIN;
+    d->out.drain = (struct drain){0};
     d->io.control(d->io.arg, to, &d->out);
 }
 
@@ -132,6 +134,24 @@ static void on_heartbeat(struct dispatch *d, const struct peer *from, const stru
     d->io.control(d->io.arg, from, &d->out);
 }
 
+/* Several may ask: the longest lease counts, and each is told at once how far it is. */
+static void on_drain(struct dispatch *d, const struct peer *from, const struct drain *asked, uint64_t now)
+{
+    uint64_t ms = asked->lease_ms ? asked->lease_ms : DRAIN_LEASE_MS, until = now + ms * NS_PER_MS;
+    bool draining = d->drain_until_ns > now;
+
+    if (asked->undo)
+        d->drain_until_ns = 0;
+    else if (until > d->drain_until_ns)
+        d->drain_until_ns = until;
+    if (asked->undo && draining)
+        log_info("admits again: the drain was undone");
+    if (!asked->undo && !draining)
+        log_info("draining: no more requests are admitted, %d in flight", requests_count(d->requests));
+    dispatch_fill_status(d, now);
+    d->io.control(d->io.arg, from, &d->out);
+}
+
 void dispatch_control(struct dispatch *d, const struct peer *from, const struct message *m, uint64_t now)
 {
     if (m->type == MESSAGE_HELLO)
@@ -140,6 +160,8 @@ void dispatch_control(struct dispatch *d, const struct peer *from, const struct 
         on_heartbeat(d, from, &m->heartbeat, now);
     else if (m->type == MESSAGE_SPANS)
         dispatch_keep_spans(d, &m->spans);
+    else if (m->type == MESSAGE_DRAIN)
+        on_drain(d, from, &m->drain, now);
 }
 
 static void flush_cancel(struct dispatch *d, struct worker *w)

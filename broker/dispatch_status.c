@@ -31,7 +31,7 @@ void dispatch_status(const struct dispatch *d, struct status_reply *out, uint64_
     const struct counters *c = &d->counters;
     memset(out, 0, sizeof *out);
     out->ready = registry_ready(&d->registry);
-    out->draining = d->draining;
+    out->draining = d->drain_until_ns > now;
     out->admitted = c->admitted;
     out->answered = c->answered;
     out->hits = c->hits;
@@ -55,16 +55,8 @@ void dispatch_status(const struct dispatch *d, struct status_reply *out, uint64_
         out->exit[i].answered = c->exit[i];
 }
 
-void dispatch_send_status(struct dispatch *d, const struct peer *to, uint64_t now)
+void dispatch_fill_status(struct dispatch *d, uint64_t now)
 {
     d->out.type = MESSAGE_STATUS_REPLY;
     dispatch_status(d, &d->out.status_reply, now);
-    d->io.client(d->io.arg, to, &d->out, NULL);
-}
-
-void dispatch_tell_drainers(struct dispatch *d, uint64_t now)
-{
-    for (int i = 0; i < d->n_drainers; i++)
-        dispatch_send_status(d, &d->drainer[i], now);
-    d->n_drainers = 0;
 }

@@ -166,13 +166,19 @@ int launch_up(const struct pipeline *p, const struct pipeline_arguments *a, int 
     return wait_ready(p, supervisor, timeout_s, e);
 }
 
+/* The broker admits again by itself when this process ends before it is done. */
 static void drain(const struct pipeline *p, int drain_s)
 {
+    uint64_t until = clock_ns() + (uint64_t)drain_s * NS_PER_S;
+    struct status_reply s = {.in_flight = 1};
     struct client *c;
 
     if (drain_s <= 0 || client_new(&c, p, NULL))
         return;
-    if (client_drain(c, drain_s * 1000, NULL))
+    while (s.in_flight && clock_ns() < until && !interrupt_seen())
+        if (!client_drain(c, DRAIN_LEASE_MS, DRAIN_LEASE_MS / 2, &s, NULL) && s.in_flight)
+            usleep(POLL_US);
+    if (s.in_flight)
         fprintf(stderr, "not drained in %d s; stopping all the same\n", drain_s);
     client_free(c);
 }

@@ -22,7 +22,7 @@
 
 struct client {
     void *context, *socket;
-    char *endpoint;
+    char *endpoint, *control; /* of the broker */
     char *security;
     uint32_t deadline_ms; /* the pipeline's */
     uint64_t next;        /* id */
@@ -43,10 +43,10 @@ static void set_waiting(struct client *c, uint64_t id, bool yes)
     c->waiting[bit / 8] = (uint8_t)(yes ? c->waiting[bit / 8] | mask : c->waiting[bit / 8] & ~mask);
 }
 
-static int open_socket(struct client *c, void **out, struct error *e)
+static int open_socket(struct client *c, void **out, const char *endpoint, struct error *e)
 {
     struct socket_options o = {.high_water = CLIENT_HIGH_WATER};
-    return frames_socket(out, c->context, ZMQ_DEALER, FRAMES_CONNECT, c->endpoint, &o, c->security, e);
+    return frames_socket(out, c->context, ZMQ_DEALER, FRAMES_CONNECT, endpoint, &o, c->security, e);
 }
 
 int client_new(struct client **out, const struct pipeline *p, struct error *e)
@@ -55,6 +55,7 @@ int client_new(struct client **out, const struct pipeline *p, struct error *e)
     int rc;
     *out = NULL;
     if (!c || !(c->context = zmq_ctx_new()) || !(c->endpoint = strdup(p->broker.requests)) ||
+        !(c->control = strdup(p->broker.control)) ||
         !(c->security = strdup(p->security ? p->security : "loopback"))) {
         client_free(c);
         return error_set(e, FL_NOMEM, "out of memory while connecting to %s", p->broker.requests);
@@ -62,7 +63,7 @@ int client_new(struct client **out, const struct pipeline *p, struct error *e)
     c->deadline_ms = (uint32_t)p->broker.deadline_ms;
     if (getrandom(&c->next, sizeof c->next, 0) != (ssize_t)sizeof c->next)
         c->next = clock_ns();
-    if ((rc = open_socket(c, &c->socket, e))) {
+    if ((rc = open_socket(c, &c->socket, c->endpoint, e))) {
         client_free(c);
         return rc;
     }
@@ -79,17 +80,18 @@ void client_free(struct client *c)
     if (c->context)
         zmq_ctx_term(c->context);
     free(c->endpoint);
+    free(c->control);
     free(c->security);
     free(c);
 }
 
-static int submit_error(const struct client *c, int rc, struct error *e)
+static int submit_error(const char *endpoint, int rc, struct error *e)
 {
     if (rc == FL_AGAIN)
         return error_set(e, FL_UNAVAILABLE,
                          "no broker takes requests at %s (is the pipeline up? see `freezeline status`)",
-                         c->endpoint);
-    return error_set(e, (enum fl_code)rc, "cannot send a request to %s: %s", c->endpoint, error_sentence(rc));
+                         endpoint);
+    return error_set(e, (enum fl_code)rc, "cannot send a request to %s: %s", endpoint, error_sentence(rc));
 }
 
 int client_submit(struct client *c, const struct tensor *input, uint32_t flags, uint32_t deadline_ms,
@@ -110,7 +112,7 @@ int client_submit(struct client *c, const struct tensor *input, uint32_t flags, 
     rc = frames_send(c->socket, NULL, &c->message, &payload);
     zmq_msg_close(&payload);
     if (rc)
-        return submit_error(c, rc, e);
+        return submit_error(c->endpoint, rc, e);
     *id = c->next++;
     set_waiting(c, *id, true);
     return FL_OK;
@@ -209,21 +211,19 @@ int client_infer(struct client *c, const struct tensor *input, uint32_t flags, u
     return rc;
 }
 
-/* Sends a message without body and waits for the one that answers it, in c->message. */
-static int ask(struct client *c, enum message_type type, enum message_type reply, int timeout_ms,
+/* Sends c->message to the broker's `endpoint` and waits for the one that answers it, in c->message. */
+static int ask(struct client *c, const char *endpoint, enum message_type reply, int timeout_ms,
                struct error *e)
 {
     uint64_t until_ns = until(timeout_ms);
     zmq_msg_t payload;
     void *socket;
-    int rc = open_socket(c, &socket, e);
+    int rc = open_socket(c, &socket, endpoint, e);
     if (rc)
         return rc;
     zmq_msg_init(&payload);
-    memset(&c->message.spans, 0, sizeof c->message.spans);
-    c->message.type = type;
     if ((rc = frames_send(socket, NULL, &c->message, NULL)))
-        rc = submit_error(c, rc, e);
+        rc = submit_error(endpoint, rc, e);
     while (!rc) {
         rc = receive_type(c, socket, reply, until_ns, &payload, e);
         if (rc != FL_AGAIN)
@@ -232,7 +232,7 @@ static int ask(struct client *c, enum message_type type, enum message_type reply
     }
     if (rc == FL_AGAIN)
         error_set(e, FL_UNAVAILABLE,
-                  "the broker at %s does not reply (is the pipeline up? see `freezeline logs`)", c->endpoint);
+                  "the broker at %s does not reply (is the pipeline up? see `freezeline logs`)", endpoint);
     zmq_msg_close(&payload);
     zmq_close(socket);
     return rc == FL_AGAIN ? FL_UNAVAILABLE : rc;
@@ -240,20 +240,43 @@ static int ask(struct client *c, enum message_type type, enum message_type reply
 
 int client_status(struct client *c, int timeout_ms, struct status_reply *out, struct error *e)
 {
-    int rc = ask(c, MESSAGE_STATUS, MESSAGE_STATUS_REPLY, timeout_ms, e);
+    int rc;
+    c->message.type = MESSAGE_STATUS;
+    rc = ask(c, c->endpoint, MESSAGE_STATUS_REPLY, timeout_ms, e);
     if (!rc && out)
         *out = c->message.status_reply;
     return rc;
 }
 
-int client_drain(struct client *c, int timeout_ms, struct error *e)
+static int ask_to_drain(struct client *c, struct drain drain, int timeout_ms, struct status_reply *out,
+                        struct error *e)
 {
-    return ask(c, MESSAGE_DRAIN, MESSAGE_STATUS_REPLY, timeout_ms, e);
+    int rc;
+    c->message.type = MESSAGE_DRAIN;
+    c->message.drain = drain;
+    rc = ask(c, c->control, MESSAGE_STATUS_REPLY, timeout_ms, e);
+    if (!rc && out)
+        *out = c->message.status_reply;
+    return rc;
+}
+
+int client_drain(struct client *c, uint32_t lease_ms, int timeout_ms, struct status_reply *out,
+                 struct error *e)
+{
+    return ask_to_drain(c, (struct drain){.lease_ms = lease_ms}, timeout_ms, out, e);
+}
+
+int client_undrain(struct client *c, int timeout_ms, struct error *e)
+{
+    return ask_to_drain(c, (struct drain){.undo = true}, timeout_ms, NULL, e);
 }
 
 int client_take_spans(struct client *c, int timeout_ms, struct spans *out, struct error *e)
 {
-    int rc = ask(c, MESSAGE_SPANS, MESSAGE_SPANS, timeout_ms, e);
+    int rc;
+    memset(&c->message.spans, 0, sizeof c->message.spans);
+    c->message.type = MESSAGE_SPANS;
+    rc = ask(c, c->endpoint, MESSAGE_SPANS, timeout_ms, e);
     if (!rc)
         *out = c->message.spans;
     return rc;

@@ -34,8 +34,13 @@ int client_infer(struct client *c, const struct tensor *input, uint32_t flags, u
                  struct answer *answer, float *scores, int capacity, int *n, struct error *e);
 
 int client_status(struct client *c, int timeout_ms, struct status_reply *out, struct error *e);
-/* Asks the broker to admit no more; returns when nothing is in flight. */
-int client_drain(struct client *c, int timeout_ms, struct error *e);
+/* Asks the broker, by its control socket, to admit no more for lease_ms (at most DRAIN_MAX_LEASE_MS). *out
+ * (may be NULL) says at once how far it is: drained once nothing is in flight. Ask again until then, before
+ * the lease is over: when the asker is gone the broker admits again. */
+int client_drain(struct client *c, uint32_t lease_ms, int timeout_ms, struct status_reply *out,
+                 struct error *e);
+/* The broker admits again at once. */
+int client_undrain(struct client *c, int timeout_ms, struct error *e);
 
 /* Takes spans of traced requests (JOB_TRACE) from the broker, as many as one message holds: ask again while
  * out->left. What workers noted reaches the broker before their next heartbeat. */

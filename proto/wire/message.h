@@ -34,8 +34,7 @@ enum message_type {
     MESSAGE_OUTCOME,     /* broker -> caches: what a sampled request turned out to be */
     MESSAGE_STATUS,      /* client -> broker: how are you */
     MESSAGE_STATUS_REPLY,
-    MESSAGE_DRAIN, /* client -> broker: admit no more, say when empty; answered by STATUS_REPLY when drained
-                    */
+    MESSAGE_DRAIN, /* operator -> broker: admit no more for a while; broker -> worker: end */
     MESSAGE_SPANS, /* worker -> broker: noted of traced requests; client -> broker, empty: hand over; and
                       back */
 };
@@ -195,6 +194,16 @@ struct outcome {
     int32_t hit_exit; /* -1 */
 };
 
+/* Nothing is admitted until the lease runs out: who wants more asks again before. So a drain ends with its
+ * asker. */
+struct drain {
+    uint32_t lease_ms; /* 0 = DRAIN_LEASE_MS */
+    bool undo;         /* admit again, at once */
+};
+
+#define DRAIN_LEASE_MS     2000
+#define DRAIN_MAX_LEASE_MS 600000
+
 /* What a process did for one traced request. */
 enum span_kind {
     SPAN_REQUEST = 1, /* broker: read .. answered */
@@ -274,6 +283,7 @@ struct message {
         struct cancel cancel;
         struct outcome outcome;
         struct status_reply status_reply;
+        struct drain drain;
         struct spans spans;
     };
 };

@@ -300,6 +300,17 @@ static int get_outcome(struct outcome *to, const Freezeline__Outcome *from, stru
     return get_exit_index(&to->hit_exit, from->hit_exit, e);
 }
 
+static int get_drain(struct drain *to, const Freezeline__Drain *from, struct error *e)
+{
+    if (from->lease_ms > DRAIN_MAX_LEASE_MS)
+        return error_set(e, FL_PROTOCOL,
+                         "drain for %u ms, at most %d are allowed: ask again before it is over",
+                         from->lease_ms, DRAIN_MAX_LEASE_MS);
+    to->lease_ms = from->lease_ms;
+    to->undo = from->undo != 0;
+    return FL_OK;
+}
+
 static int get_process(struct process_status *to, const Freezeline__ProcessStatus *from, struct error *e)
 {
     int rc;
@@ -400,8 +411,9 @@ static int get_body(struct message *m, const Freezeline__Envelope *from, struct 
         return get_status_reply(&m->status_reply, from->status_reply, e);
     case MESSAGE_SPANS:
         return get_spans(&m->spans, from->spans, e);
-    case MESSAGE_STATUS:
     case MESSAGE_DRAIN:
+        return get_drain(&m->drain, from->drain, e);
+    case MESSAGE_STATUS:
         return FL_OK;
     }
     return error_set(e, FL_PROTOCOL, "message has no body that this version knows");

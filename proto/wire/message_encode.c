@@ -390,6 +390,8 @@ static bool put_body(struct scratch *s, struct parts *p, const struct message *m
         return put_status_reply(s, p, &m->status_reply);
     case MESSAGE_DRAIN:
         p->drain = (Freezeline__Drain)FREEZELINE__DRAIN__INIT;
+        p->drain.lease_ms = m->drain.lease_ms;
+        p->drain.undo = m->drain.undo;
         return true;
     case MESSAGE_SPANS:
         return put_spans(s, p, &m->spans);

@@ -352,6 +352,7 @@ static void test_bad_inputs_are_refused_by_name(void **state)
 
 static void test_drain_lets_everything_end(void **state)
 {
+    struct status_reply s;
     struct client *client, *other;
     struct harness *h = up(&client, three_stages);
     float data[PIXELS];
@@ -366,9 +367,11 @@ static void test_drain_lets_everything_end(void **state)
     /* The 50 were sent by another socket: wait until they are in. */
     while (harness_status(other).admitted < 50)
         ;
-    if (client_drain(other, 30000, &e))
-        fail_msg("%s", e.text);
-    assert_int_equal(harness_status(other).in_flight, 0);
+    do {
+        if (client_drain(other, DRAIN_MAX_LEASE_MS, 30000, &s, &e))
+            fail_msg("%s", e.text);
+        assert_true(s.draining);
+    } while (s.in_flight);
     for (int i = 0; i < 50; i++) {
         struct answer a;
         int n;
@@ -376,6 +379,8 @@ static void test_drain_lets_everything_end(void **state)
         assert_int_equal(a.error, FL_OK);
     }
     assert_int_equal(ask(client, &in, 0).error, FL_UNAVAILABLE);
+    assert_int_equal(client_undrain(other, 30000, &e), FL_OK);
+    assert_int_equal(ask(client, &in, 0).error, FL_OK);
     client_free(other);
     down(h, client);
 }

@@ -676,23 +676,56 @@ static void test_outcomes_of_audits_reach_the_caches(void **state)
     assert_int_equal(f->control[f->n_control - 1].outcome.label, 3);
 }
 
+static struct status_reply drain(struct fixture *f, uint64_t who, uint32_t lease_ms, bool undo)
+{
+    static struct message m;
+    struct peer p = peer_named(who);
+    m.type = MESSAGE_DRAIN;
+    m.drain = (struct drain){lease_ms, undo};
+    dispatch_control(f->d, &p, &m, f->now);
+    assert_int_equal(f->control[f->n_control - 1].type, MESSAGE_STATUS_REPLY);
+    assert_memory_equal(f->control_to[f->n_control - 1].id, p.id, 8);
+    return f->control[f->n_control - 1].status_reply;
+}
+
 static void test_drain_admits_no_more(void **state)
 {
     struct fixture *f = *state;
-    struct message m;
-    struct peer p = peer_named(9);
-    zmq_msg_t none;
     all_workers(f);
     ask(f, 1);
-    zmq_msg_init(&none);
-    m.type = MESSAGE_DRAIN;
-    dispatch_client(f->d, &p, &m, &none, f->now);
+    assert_int_equal(drain(f, 9, 500, false).in_flight, 1);
     ask(f, 2);
     assert_int_equal(f->answer[0].error, FL_UNAVAILABLE);
-    assert_int_equal(f->d->n_drainers, 1);
     result(f, &f->job[0], FL_OK, -1);
-    assert_int_equal(f->d->n_drainers, 0); /* told */
     assert_int_equal(f->answer[1].error, FL_OK);
+    for (uint64_t who = 10; who < 30; who++) /* as many as like are told */
+        assert_int_equal(drain(f, who, 500, false).in_flight, 0);
+    assert_true(drain(f, 9, 500, false).draining);
+    assert_false(drain(f, 9, 0, true).draining);
+    ask(f, 3);
+    assert_int_equal(f->n_answers, 2);
+    assert_int_equal(f->n_jobs, 2);
+}
+
+/* Who asked and went away drains nothing for ever. */
+static void test_a_drain_ends_with_its_lease(void **state)
+{
+    struct fixture *f = *state;
+    all_workers(f);
+    drain(f, 9, 500, false);
+    drain(f, 9, 100, false); /* a shorter one does not end a longer one */
+    pass(f, 20);
+    drain(f, 9, 0, false);
+    for (int i = 0; i < DRAIN_LEASE_MS / 50; i++) {
+        ask(f, (uint64_t)i);
+        assert_int_equal(f->n_answers, i + 1);
+        assert_int_equal(f->answer[i].error, FL_UNAVAILABLE);
+        beat_all(f, 0);
+        pass(f, 50);
+    }
+    beat_all(f, 0);
+    ask(f, 1);
+    assert_int_equal(f->n_jobs, 1);
 }
 
 static void test_malformed_inputs_are_refused(void **state)
@@ -805,6 +838,7 @@ int main(void)
         test(test_hits_cancel_what_is_behind),
         test(test_outcomes_of_audits_reach_the_caches),
         test(test_drain_admits_no_more),
+        test(test_a_drain_ends_with_its_lease),
         test(test_malformed_inputs_are_refused),
         test(test_nothing_is_lost),
         test(test_sampling_follows_its_shares),

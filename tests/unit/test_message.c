@@ -196,7 +196,7 @@ static void test_control(void **state)
     travel();
     fresh(MESSAGE_STATUS);
     travel();
-    fresh(MESSAGE_DRAIN);
+    fresh(MESSAGE_DRAIN)->drain = (struct drain){.lease_ms = DRAIN_MAX_LEASE_MS, .undo = true};
     travel();
 }
 
