@@ -17,6 +17,10 @@ struct view {
     void *data;
 };
 
+/* The newest operator set whose operators are known here: from 22 to 24 only types were added to those of the
+ * table. */
+#define OPSET_LAST 24
+
 #define OP_MAX_IO 128 /* inputs (Concat) or outputs (Split) of one node */
 
 /* One invocation. Absent optional inputs have dtype TENSOR_NONE and data NULL. */

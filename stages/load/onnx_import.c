@@ -13,8 +13,8 @@
 #include "stages/graph/graph_build.h"
 #include "onnx_proto.h"
 
-#define OPSET_FIRST 7
-#define OPSET_LAST  21
+#define MAX_NODES 1000000
+#define MAX_FED   256 /* inputs, weights that stand among them apart; and outputs */
 
 /* Names of values to their indices: open addressing, never more than half full. */
 struct names {
@@ -142,10 +142,10 @@ static int import_shape(struct import *m, struct value *v, const Onnx__ValueInfo
     return FL_OK;
 }
 
-/* Inputs that are initializers too (ir_version 3) are constants. */
+/* Inputs that are initializers too are constants: up to ir_version 3 all weights stand among the inputs. */
 static int import_inputs(struct import *m, const Onnx__GraphProto *p)
 {
-    m->g->inputs = calloc(p->n_input + 1, sizeof *m->g->inputs);
+    m->g->inputs = calloc(MAX_FED, sizeof *m->g->inputs);
     if (!m->g->inputs)
         return error_set(m->e, FL_NOMEM, "out of memory");
     for (size_t i = 0; i < p->n_input; i++) {
@@ -160,6 +160,9 @@ static int import_inputs(struct import *m, const Onnx__GraphProto *p)
             continue;
         if (graph_is_input(m->g, v))
             return error_set(m->e, FL_MODEL, "input '%s' is given twice", name);
+        if (m->g->n_inputs == MAX_FED)
+            return error_set(m->e, FL_UNSUPPORTED, "the model has more than %d inputs besides its weights",
+                             MAX_FED);
         if ((code = import_shape(m, &m->g->values[v], p->input[i])))
             return code;
         m->g->inputs[m->g->n_inputs++] = v;
@@ -452,9 +455,9 @@ static size_t count_names(const Onnx__GraphProto *p)
 static int import_graph(struct import *m, Onnx__GraphProto *p)
 {
     int code;
-    if (p->n_node > 1000000 || p->n_input > 256 || p->n_output > 256)
-        return error_set(m->e, FL_UNSUPPORTED, "the model has %zu nodes, %zu inputs, %zu outputs: too many",
-                         p->n_node, p->n_input, p->n_output);
+    if (p->n_node > MAX_NODES || p->n_output > MAX_FED)
+        return error_set(m->e, FL_UNSUPPORTED, "the model has %zu nodes and %zu outputs: at most %d and %d",
+                         p->n_node, p->n_output, MAX_NODES, MAX_FED);
     if (names_new(&m->names, count_names(p)))
         return error_set(m->e, FL_NOMEM, "out of memory");
     if ((code = import_initializers(m, p)) || (code = import_inputs(m, p)) || (code = import_nodes(m, p)) ||

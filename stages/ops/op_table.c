@@ -7,7 +7,7 @@
 
 #include "ops.h"
 
-#define LAST 21
+#define LAST OPSET_LAST
 
 static const struct op ops[] = {
     {"Conv", 1, LAST, 2, 3, 1, 1, OP_SPATIAL | OP_WEIGHTED, conv_infer, conv_reference},

@@ -247,6 +247,20 @@ static void test_names(void **state)
     end(FL_MODEL, "lacks its input 0");
 }
 
+/* Weights may stand among the inputs in any number; what is fed may not. */
+static void test_too_many_inputs(void **state)
+{
+    char name[16];
+    (void)state;
+    begin();
+    for (int i = 0; i < 256; i++) {
+        snprintf(name, sizeof name, "x%d", i);
+        put_value(&graph, 11, name, 1, 4, image);
+    }
+    put_node(&graph, "Relu", "r", "x", NULL, "y", NULL);
+    end(FL_UNSUPPORTED, "more than 256 inputs besides its weights");
+}
+
 static void test_initializers(void **state)
 {
     const int64_t huge[2] = {INT64_MAX, 4}, negative[1] = {-5}, wide[1] = {100}, much[2] = {1 << 20, 1 << 20};
@@ -522,6 +536,7 @@ int main(void)
         cmocka_unit_test(test_subgraphs_are_named),
         cmocka_unit_test(test_cycle),
         cmocka_unit_test(test_names),
+        cmocka_unit_test(test_too_many_inputs),
         cmocka_unit_test(test_initializers),
         cmocka_unit_test(test_shapes),
         cmocka_unit_test(test_hostile_sizes),

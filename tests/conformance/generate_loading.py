@@ -1,0 +1,110 @@
+#!/usr/bin/python3
+"""generate_loading.py - write the conformance cases that are about loading (Debian: python3-onnx, python3-numpy)
+
+What exporters old and new write around the operators: weights among the inputs, training's leftovers, branches,
+functions, quantized weights, sizes that are free. Expected outputs come from numpy. Folders as in generate.py, whose
+names do not begin with load_. Run it only to add cases: the folders are committed.
+"""
+import glob
+import os
+import shutil
+
+import numpy as np
+from onnx import TensorProto, helper, numpy_helper
+
+OUT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "cases")
+N = helper.make_node
+TYPES = {"float32": TensorProto.FLOAT, "int64": TensorProto.INT64, "bool": TensorProto.BOOL, "int8": TensorProto.INT8,
+         "uint8": TensorProto.UINT8, "int32": TensorProto.INT32}
+
+
+def numbers(seed):
+    r = np.random.RandomState(seed)
+    return lambda *shape: r.uniform(-1.5, 1.5, shape).astype(np.float32)
+
+
+def i64(*values):
+    return np.array(values, np.int64)
+
+
+def info(name, a, shape=None):
+    return helper.make_tensor_value_info(name, TYPES[a.dtype.name], list(a.shape) if shape is None else shape)
+
+
+def save(name, opset, nodes, inputs, outputs, constants=None, shapes=None, listed=False, ir=8, domains=(), functions=()):
+    """Dicts of name -> array; `shapes`: as declared, for inputs; `listed`: weights stand among the inputs too."""
+    constants = constants or {}
+    graph = helper.make_graph(
+        nodes, name, [info(k, a, (shapes or {}).get(k)) for k, a in inputs.items()] +
+        ([info(k, a) for k, a in constants.items()] if listed else []),
+        [helper.make_tensor_value_info(k, TYPES[a.dtype.name], None) for k, a in outputs.items()],
+        [numpy_helper.from_array(np.asarray(a), k) for k, a in constants.items()])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid(d, v) for d, v in [("", opset)] + list(domains)],
+                              producer_name="freezeline-tests", functions=list(functions))
+    model.ir_version = ir
+    folder = os.path.join(OUT, "load_" + name)
+    os.makedirs(folder + "/test_data_set_0")
+    with open(folder + "/model.onnx", "wb") as f:
+        f.write(model.SerializeToString())
+    for kind, arrays in (("input", inputs), ("output", outputs)):
+        for k, (key, a) in enumerate(arrays.items()):
+            with open("%s/test_data_set_0/%s_%d.pb" % (folder, kind, k), "wb") as f:
+                f.write(numpy_helper.from_array(np.array(a, order="C"), key).SerializeToString())
+
+
+def conv1x1(x, w, b):
+    return np.einsum("nchw,oc->nohw", x, w[:, :, 0, 0]) + b.reshape(1, -1, 1, 1)
+
+
+def head(x, w, b):
+    """Conv 1x1, Relu, mean of each channel: a whole classifier of the simplest kind."""
+    return np.maximum(conv1x1(x, w, b), 0).mean((2, 3), keepdims=True)
+
+
+HEAD = [N("Conv", ["x", "w", "b"], ["c"], name="conv"), N("Relu", ["c"], ["r"], name="relu"),
+        N("GlobalAveragePool", ["r"], ["p"], name="mean")]
+
+
+def versions():
+    f = numbers(1)
+    x, w, b = f(2, 3, 4, 4), f(5, 3, 1, 1), f(5)
+    for opset in (22, 23, 24):
+        save("opset_%d" % opset, opset, HEAD + [N("Flatten", ["p"], ["y"])], {"x": x}, {"y": head(x, w, b).reshape(2, 5)},
+             {"w": w, "b": b}, {"x": ["n", 3, 4, 4]}, ir=11)
+
+
+def old_exporters():
+    """ir_version 3: every weight is an input as well; networks of a few hundred weights."""
+    f = numbers(2)
+    x = f(1, 2, 3, 3)
+    nodes, constants, y = [], {}, x
+    for i in range(150):
+        scale, shift = 1 + f(1, 2, 1, 1) / 50, f(1, 2, 1, 1) / 50
+        constants["s%d" % i], constants["b%d" % i] = scale, shift
+        nodes += [N("Mul", ["v%d" % i if i else "x", "s%d" % i], ["m%d" % i]),
+                  N("Add", ["m%d" % i, "b%d" % i], ["v%d" % (i + 1) if i < 149 else "y"])]
+        y = y * scale + shift
+    save("300_listed_weights", 8, nodes, {"x": x}, {"y": y}, constants, listed=True, ir=3)
+    # ONNX's light models: weights by ConstantOfShape, a scale and shift with Unsqueeze, scores of rank 4
+    filled = {"w": (5, 3, 1, 1), "b": (5,), "s": (5,), "t": (5,), "m": (5,), "v": (5,)}
+    value = {"w": 0.02, "b": 0.5, "s": 0.5, "t": 0.1, "m": 0.3, "v": 0.9}
+    fill = [N("ConstantOfShape", [k + "_shape"], [k], value=helper.make_tensor("", TensorProto.FLOAT, [1], [value[k]])) for k in filled]
+    x = f(1, 3, 4, 4)
+    c = conv1x1(x, np.full(filled["w"], np.float32(0.02)), np.full(5, np.float32(0.5)))
+    n = (c - 0.3) / np.sqrt(0.9 + 1e-5) * 0.5 + 0.1
+    y = np.maximum(n * np.float32(0.5) + np.float32(0.1), 0).mean((2, 3), keepdims=True).astype(np.float32)
+    save("light", 9, fill + [HEAD[0], N("BatchNormalization", ["c", "s", "t", "m", "v"], ["n"]),
+         N("Unsqueeze", ["s"], ["s3"], axes=[1, 2]), N("Unsqueeze", ["t"], ["t3"], axes=[1, 2]), N("Mul", ["n", "s3"], ["k"]),
+         N("Add", ["k", "t3"], ["a"]), N("Relu", ["a"], ["r"]), N("GlobalAveragePool", ["r"], ["y"])], {"x": x}, {"y": y},
+         {k + "_shape": i64(*s) for k, s in filled.items()}, listed=True, ir=3)
+
+
+def main():
+    for folder in glob.glob(OUT + "/load_*"):
+        shutil.rmtree(folder)
+    for part in (versions, old_exporters):
+        part()
+    print(len(glob.glob(OUT + "/load_*")), "cases")
+
+
+main()
