@@ -11,11 +11,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <unistd.h>
 
-#include "base/digest.h"
-
-#define MANIFEST_VERSION 2
+#define MANIFEST_VERSION 3
 
 static bool safe_name(const char *s)
 {
@@ -52,9 +51,8 @@ static bool take_number(const json_t *o, const char *key, uint64_t *out)
     return true;
 }
 
-static bool take_digest(const json_t *o, const char *key, uint8_t out[16])
+static bool digest_of(const json_t *v, uint8_t out[DIGEST_BYTES])
 {
-    const json_t *v = json_object_get(o, key);
     if (!json_is_string(v) || json_string_length(v) != 32)
         return false;
     for (int i = 0; i < 16; i++) {
@@ -64,6 +62,32 @@ static bool take_digest(const json_t *o, const char *key, uint8_t out[16])
         out[i] = (uint8_t)strtoul(pair, NULL, 16);
     }
     return true;
+}
+
+static bool take_digest(const json_t *o, const char *key, uint8_t out[DIGEST_BYTES])
+{
+    return digest_of(json_object_get(o, key), out);
+}
+
+static bool take_replaces(struct manifest *m, const json_t *list)
+{
+    if (!list)
+        return true;
+    if (!json_is_array(list) || json_array_size(list) > MANIFEST_REPLACES)
+        return false;
+    for (size_t i = 0; i < json_array_size(list); i++)
+        if (!digest_of(json_array_get(list, i), m->replaces[m->n_replaces++]))
+            return false;
+    return true;
+}
+
+static json_t *replaces_json(const struct manifest *m)
+{
+    char text[DIGEST_TEXT_BYTES];
+    json_t *list = json_array();
+    for (int i = 0; list && i < m->n_replaces; i++)
+        json_array_append_new(list, json_string(digest_text(m->replaces[i], text)));
+    return list;
 }
 
 /* 16 hexadecimal digits; JSON's own numbers are too narrow. An absent one gives 0. */
@@ -144,12 +168,15 @@ static int parse_root(struct manifest *m, const json_t *root, const char *name, 
     int rc;
     if (!take_number(root, "version", &version) || version != MANIFEST_VERSION)
         return error_set(e, FL_STALE, "%s: made by another version of freezeline: build again", name);
-    if (!take_digest(root, "model", m->model) || !take_number(root, "built_ms", &m->built_ms) ||
-        !take_number(root, "generation", &m->generation) ||
+    if (!take_digest(root, "model", m->model) || !take_digest(root, "build", m->build) ||
+        !take_replaces(m, json_object_get(root, "replaces")) ||
+        !take_number(root, "built_ms", &m->built_ms) || !take_number(root, "generation", &m->generation) ||
         !take_text(root, "applied", m->applied, sizeof m->applied) || !valid_id(m->applied))
-        return error_set(e, FL_CORRUPT,
-                         "%s: \"model\", \"built_ms\", \"generation\" or \"applied\" is wrong: build again",
-                         name);
+        return error_set(
+            e, FL_CORRUPT,
+            "%s: \"model\", \"build\", \"replaces\", \"built_ms\", \"generation\" or \"applied\" is "
+            "wrong: build again",
+            name);
     if ((promised && !json_is_boolean(promised)) || (compared && !json_is_boolean(compared)))
         return error_set(e, FL_CORRUPT,
                          "%s: \"promised\" and \"compared\" must be true or false: build again", name);
@@ -223,7 +250,7 @@ static json_t *promise_json(const struct manifest *m)
 
 char *manifest_format(const struct manifest *m)
 {
-    char digest[DIGEST_TEXT_BYTES];
+    char digest[DIGEST_TEXT_BYTES], build[DIGEST_TEXT_BYTES];
     json_t *exits = json_array(), *root;
     char *text;
     for (int i = 0; exits && i < m->n_exits; i++) {
@@ -234,8 +261,9 @@ char *manifest_format(const struct manifest *m)
                                                x->layout, "origin", hash_json(x->origin), "budget_bytes",
                                                (json_int_t)x->budget_bytes));
     }
-    root = json_pack("{s:i, s:s, s:I, s:I, s:s, s:b, s:b, s:o, s:o}", "version", MANIFEST_VERSION, "model",
-                     digest_text(m->model, digest), "built_ms", (json_int_t)m->built_ms, "generation",
+    root = json_pack("{s:i, s:s, s:s, s:o, s:I, s:I, s:s, s:b, s:b, s:o, s:o}", "version", MANIFEST_VERSION,
+                     "model", digest_text(m->model, digest), "build", digest_text(m->build, build),
+                     "replaces", replaces_json(m), "built_ms", (json_int_t)m->built_ms, "generation",
                      (json_int_t)m->generation, "applied", m->applied, "promised", m->promised, "compared",
                      m->compared, "promise", promise_json(m), "exits", exits);
     text = root ? json_dumps(root, JSON_INDENT(1)) : NULL;
@@ -279,6 +307,35 @@ int manifest_save(const struct manifest *m, const char *path, struct error *e)
         return FL_IO;
     }
     return FL_OK;
+}
+
+int manifest_begin_build(struct manifest *m, const struct manifest *before, struct error *e)
+{
+    m->n_replaces = 0;
+    if (before) {
+        int kept = before->n_replaces < MANIFEST_REPLACES ? before->n_replaces : MANIFEST_REPLACES - 1;
+        memcpy(m->replaces[0], before->build, sizeof before->build);
+        memcpy(m->replaces[1], before->replaces, sizeof *before->replaces * (size_t)kept);
+        m->n_replaces = 1 + kept;
+    }
+    if (getrandom(m->build, sizeof m->build, 0) != sizeof m->build)
+        return error_set(e, FL_IO, "no random numbers to name a build with: %s", strerror(errno));
+    return FL_OK;
+}
+
+bool manifest_replaces(const struct manifest *m, const uint8_t build[DIGEST_BYTES])
+{
+    for (int i = 0; i < m->n_replaces; i++)
+        if (!memcmp(m->replaces[i], build, DIGEST_BYTES))
+            return true;
+    return false;
+}
+
+char *manifest_build_text(const uint8_t build[DIGEST_BYTES], char text[MANIFEST_BUILD_BYTES])
+{
+    char whole[DIGEST_TEXT_BYTES];
+    snprintf(text, MANIFEST_BUILD_BYTES, "%.12s", digest_text(build, whole));
+    return text;
 }
 
 int manifest_compare(const struct manifest *a, const struct manifest *b)

@@ -7,21 +7,24 @@
  * without a cache have an empty `file`).
  *
  * The same form also records what a cache service has learned since (STATE/caches/live-I.json) and travels in
- * Redis. Of two states of the same model the one with the larger (built_ms, generation) is the newer.
+ * Redis. A build has an identity, which what was learned from it keeps; of two states of one build the one
+ * with the larger `generation` is further on. Builds are not ordered by their time (lineage.h).
  */
 #ifndef FREEZELINE_MANIFEST_H
 #define FREEZELINE_MANIFEST_H
 
 #include <stdint.h>
 
+#include "base/digest.h"
 #include "base/error.h"
 #include "base/pipeline.h"
 #include "cache_service/promise/promise.h"
 
 #define MANIFEST_ID_BYTES   48 /* room for a Redis stream id */
 #define MANIFEST_TEXT_BYTES 256
-#define MANIFEST_EVIDENCE   "evidence-%llu" /* of built_ms; beside the manifest */
-#define MANIFEST_MAX_BYTES  (256 * 1024)    /* of the JSON text */
+#define MANIFEST_EVIDENCE   "evidence-%s" /* manifest_build_text; beside the manifest */
+#define MANIFEST_MAX_BYTES  (256 * 1024)  /* of the JSON text */
+#define MANIFEST_REPLACES   8             /* builds back that a build remembers */
 
 struct manifest_exit {
     char name[64];   /* file-name safe: letters, digits, '-', '_', '.' */
@@ -43,8 +46,11 @@ struct manifest_promise {
 };
 
 struct manifest {
-    uint8_t model[16];               /* graph digest */
-    uint64_t built_ms;               /* wall clock when the build ended; names the build */
+    uint8_t model[16];           /* graph digest */
+    uint8_t build[DIGEST_BYTES]; /* identity of the build: random */
+    int n_replaces;              /* builds in whose place it was made, the last one first */
+    uint8_t replaces[MANIFEST_REPLACES][DIGEST_BYTES];
+    uint64_t built_ms;               /* wall clock when the build ended: for people, orders nothing */
     uint64_t generation;             /* batches of updates applied since the build */
     char applied[MANIFEST_ID_BYTES]; /* stream id of the last update applied; "" or "0-0" = none */
     int n_exits;
@@ -61,6 +67,14 @@ int manifest_parse(struct manifest *out, const char *text, size_t size, const ch
 int manifest_save(const struct manifest *m, const char *path, struct error *e);
 /* JSON text, malloc'ed, owned by the caller; NULL when out of memory. */
 char *manifest_format(const struct manifest *m);
+
+/* A new identity; `before` (NULL: none) is the manifest in whose place this one comes. FL_IO: no random
+ * numbers. */
+int manifest_begin_build(struct manifest *m, const struct manifest *before, struct error *e);
+bool manifest_replaces(const struct manifest *m, const uint8_t build[DIGEST_BYTES]);
+/* The build's short name, in files and for people: the first 12 digits of its identity. Returns `text`. */
+#define MANIFEST_BUILD_BYTES 13
+char *manifest_build_text(const uint8_t build[DIGEST_BYTES], char text[MANIFEST_BUILD_BYTES]);
 
 /* < 0, 0, > 0 as a is older than, the same as, newer than b by (built_ms, generation). */
 int manifest_compare(const struct manifest *a, const struct manifest *b);

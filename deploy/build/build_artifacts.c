@@ -8,6 +8,7 @@
 #include <dirent.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -49,14 +50,28 @@ static void describe_promise(struct build *b)
                                                     .upper = c->upper};
 }
 
+/* An identity of its own, and whose place it takes: no clock says so. */
+static int begin(struct build *b, const char *path, struct error *e)
+{
+    struct manifest *before = malloc(sizeof *before);
+    struct timespec now;
+    int rc;
+
+    if (!before)
+        return error_set(e, FL_NOMEM, "no memory");
+    rc = manifest_begin_build(&b->manifest, manifest_load(before, path, NULL) ? NULL : before, e);
+    free(before);
+    clock_gettime(CLOCK_REALTIME, &now);
+    b->manifest.built_ms = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+    return rc;
+}
+
 static void describe(struct build *b)
 {
     struct manifest *m = &b->manifest;
-    struct timespec now;
+    char build[MANIFEST_BUILD_BYTES];
 
-    clock_gettime(CLOCK_REALTIME, &now);
     memcpy(m->model, b->graph->digest, sizeof m->model);
-    m->built_ms = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
     m->n_exits = b->place.n_exits;
     m->compared = b->compare;
     if (b->pipeline->cache.rule == THRESHOLD_RISK)
@@ -68,7 +83,8 @@ static void describe(struct build *b)
         snprintf(to->name, sizeof to->name, "%s", exit->name);
         snprintf(to->kind, sizeof to->kind, "%s", b->cache[i] ? exit->kind : "none");
         if (b->cache[i])
-            snprintf(to->file, sizeof to->file, "%s-%llu.cache", exit->name, (unsigned long long)m->built_ms);
+            snprintf(to->file, sizeof to->file, "%s-%s.cache", exit->name,
+                     manifest_build_text(m->build, build));
         to->budget_bytes = b->budget;
         origin_of(&origin, b->graph, exit, &b->pipeline->cache.descriptor);
         memcpy(to->after, origin.after, sizeof origin.after);
@@ -97,7 +113,7 @@ static int write_caches(struct build *b, struct error *e)
 /* What a promise rests on stays with the caches that it is about: the next build may end early. */
 static int write_evidence(struct build *b, struct error *e)
 {
-    char path[STATE_PATH_BYTES];
+    char path[STATE_PATH_BYTES], build[MANIFEST_BUILD_BYTES];
     int rc;
 
     if (!b->manifest.promised)
@@ -105,7 +121,7 @@ static int write_evidence(struct build *b, struct error *e)
     if ((rc = evidence_digest(&b->promised.evidence, &b->manifest.promise.evidence)))
         return error_set(e, (enum fl_code)rc, "no memory for the evidence");
     rc = state_path(path, b->pipeline, e, "caches/" MANIFEST_EVIDENCE,
-                    (unsigned long long)b->manifest.built_ms);
+                    manifest_build_text(b->manifest.build, build));
     return rc ? rc : evidence_save(&b->promised.evidence, path, e);
 }
 
@@ -117,9 +133,9 @@ static bool of_a_build(const char *file)
 
 static bool counts(const struct manifest *m, const char *file)
 {
-    char evidence[64];
+    char evidence[64], build[MANIFEST_BUILD_BYTES];
 
-    snprintf(evidence, sizeof evidence, MANIFEST_EVIDENCE, (unsigned long long)m->built_ms);
+    snprintf(evidence, sizeof evidence, MANIFEST_EVIDENCE, manifest_build_text(m->build, build));
     if (m->promised && !strcmp(file, evidence))
         return true;
     for (int i = 0; i < m->n_exits; i++)
@@ -147,8 +163,10 @@ int build_write(struct build *b, struct error *e)
     char path[STATE_PATH_BYTES];
     int rc = state_path(path, b->pipeline, e, "caches/manifest.json");
 
+    if (rc || (rc = begin(b, path, e)))
+        return rc;
     describe(b);
-    if (rc || (rc = write_caches(b, e)) || (rc = write_evidence(b, e)) ||
+    if ((rc = write_caches(b, e)) || (rc = write_evidence(b, e)) ||
         (rc = manifest_save(&b->manifest, path, e)))
         return rc;
     remove_older(b);

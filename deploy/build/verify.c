@@ -60,7 +60,7 @@ static int on_progress(void *arg, int done)
 static int load(struct verify *v, struct error *e)
 {
     struct manifest *m = malloc(sizeof *m);
-    char path[STATE_PATH_BYTES];
+    char path[STATE_PATH_BYTES], build[MANIFEST_BUILD_BYTES];
     uint64_t digest;
     int rc = m ? FL_OK : error_set(e, FL_NOMEM, "no memory");
 
@@ -72,8 +72,8 @@ static int load(struct verify *v, struct error *e)
         rc = error_set(e, FL_NOT_FOUND,
                        "the caches in %s promise nothing: build with cache.threshold: risk first",
                        v->pipeline->state);
-    if (rc ||
-        (rc = state_path(path, v->pipeline, e, "caches/" MANIFEST_EVIDENCE, (unsigned long long)m->built_ms)))
+    if (rc || (rc = state_path(path, v->pipeline, e, "caches/" MANIFEST_EVIDENCE,
+                               manifest_build_text(m->build, build))))
         goto done;
     if ((rc = evidence_load(&v->evidence, path, m->model, e)) == FL_NOT_FOUND)
         error_set(e, FL_NOT_FOUND, "%s is not there: build with cache.threshold: risk first", path);

@@ -331,7 +331,7 @@ static inline void teach(struct world *w, int i, int label, int n)
 static inline void build_caches(struct world *w, int missing, uint64_t seed)
 {
     static int32_t train_labels[TRAIN], calibrate_labels[CALIBRATE];
-    struct manifest m = {.built_ms = 1000000 + seed, .n_exits = EXITS};
+    struct manifest m = {.built_ms = 1000000 + seed, .n_exits = EXITS}, before;
     struct cache_config config = {.nodes = 16, .k = 5, .train_epochs = 4, .seed = seed};
     struct matrix_file train, calibrate;
     char dir[128], rows[128], path[256];
@@ -345,6 +345,9 @@ static inline void build_caches(struct world *w, int missing, uint64_t seed)
     sample_rows(rows, calibrate_labels, CALIBRATE, DIM, CLASSES, missing, seed + 1000);
     assert_int_equal(matrix_open(&calibrate, rows, NULL), FL_OK);
     memset(m.model, 0x5a, sizeof m.model);
+    snprintf(path, sizeof path, "%s/manifest.json", dir);
+    assert_int_equal(manifest_begin_build(&m, manifest_load(&before, path, NULL) ? NULL : &before, NULL),
+                     FL_OK);
     for (int i = 0; i < EXITS; i++) {
         struct manifest_exit *x = &m.exit[i];
         struct builder_input in = {.exit_name = x->name,

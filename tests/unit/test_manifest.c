@@ -16,8 +16,10 @@ static struct manifest sample(void)
 {
     struct manifest m = {
         .built_ms = 1700000000123, .generation = 7, .applied = "1700-4", .n_exits = 2, .compared = true};
-    for (int i = 0; i < 16; i++)
+    for (int i = 0; i < 16; i++) {
         m.model[i] = (uint8_t)(i * 17);
+        m.build[i] = (uint8_t)(i * 3);
+    }
     m.exit[0] = (struct manifest_exit){.name = "exit1",
                                        .kind = "knn",
                                        .file = "exit1.cache",
@@ -81,13 +83,19 @@ static void a_promise_is_kept_with_its_terms(void **state)
 
 static void absent_and_wrong_files_are_refused(void **state)
 {
-#define ROOT "{\"version\":2,\"model\":\"000102030405060708090a0b0c0d0e0f\""
+#define ID   "000102030405060708090a0b0c0d0e0f"
+#define ROOT "{\"version\":3,\"model\":\"" ID "\",\"build\":\"" ID "\""
     static const char *const wrong[] = {
         "",
         "{",
         "[]",
         "{\"version\":1}",
-        "{\"version\":2,\"model\":\"xyz\",\"exits\":[]}",
+        "{\"version\":3,\"model\":\"xyz\",\"exits\":[]}",
+        "{\"version\":3,\"model\":\"" ID "\",\"exits\":[]}",
+        ROOT ",\"replaces\":\"" ID "\",\"exits\":[]}",
+        ROOT ",\"replaces\":[\"" ID "\",7],\"exits\":[]}",
+        ROOT ",\"replaces\":[\"" ID "\",\"" ID "\",\"" ID "\",\"" ID "\",\"" ID "\",\"" ID "\",\"" ID
+             "\",\"" ID "\",\"" ID "\"],\"exits\":[]}",
         ROOT "}",
         ROOT ",\"exits\":[3]}",
         ROOT ",\"built_ms\":-1,\"exits\":[]}",
@@ -117,6 +125,32 @@ static void absent_and_wrong_files_are_refused(void **state)
                      FL_OK);
 }
 
+static void a_build_knows_whose_place_it_took(void **state)
+{
+    struct manifest first = {0}, next = {0}, last, out;
+    char name[MANIFEST_BUILD_BYTES], *text;
+    (void)state;
+    assert_int_equal(manifest_begin_build(&first, NULL, NULL), FL_OK);
+    assert_int_equal(manifest_begin_build(&next, &first, NULL), FL_OK);
+    assert_memory_not_equal(first.build, next.build, DIGEST_BYTES);
+    assert_true(manifest_replaces(&next, first.build));
+    assert_false(manifest_replaces(&first, next.build) || manifest_replaces(&next, next.build));
+    for (int i = 0; i < 2 * MANIFEST_REPLACES; i++) { /* as many as it has room for, the last ones */
+        last = next;
+        assert_int_equal(manifest_begin_build(&next, &last, NULL), FL_OK);
+        assert_true(manifest_replaces(&next, last.build));
+        assert_int_equal(manifest_replaces(&next, first.build), i < MANIFEST_REPLACES - 1);
+    }
+    assert_non_null(text = manifest_format(&next));
+    assert_int_equal(manifest_parse(&out, text, strlen(text), "m", NULL), FL_OK);
+    free(text);
+    assert_memory_equal(out.build, next.build, DIGEST_BYTES);
+    assert_int_equal(out.n_replaces, MANIFEST_REPLACES);
+    assert_memory_equal(out.replaces, next.replaces, sizeof next.replaces);
+    memset(next.build, 0xab, sizeof next.build);
+    assert_string_equal(manifest_build_text(next.build, name), "abababababab");
+}
+
 static void newer_is_by_build_then_generation(void **state)
 {
     struct manifest a = sample(), b = sample();
@@ -134,6 +168,7 @@ int main(void)
         cmocka_unit_test(round_trip),
         cmocka_unit_test(a_promise_is_kept_with_its_terms),
         cmocka_unit_test(absent_and_wrong_files_are_refused),
+        cmocka_unit_test(a_build_knows_whose_place_it_took),
         cmocka_unit_test(newer_is_by_build_then_generation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
