@@ -14,7 +14,7 @@ Q        := $(if $(filter 1,$(V)),,@)
 say       = $(if $(filter 1,$(V)),,@printf '  %-7s %s\n' '$(1)' '$(2)';)
 
 WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wvla $(if $(CI),-Werror)
-PACKAGES := libzmq libprotobuf-c yaml-0.1 hiredis openblas jansson libxxhash libpng libjpeg
+PACKAGES := libzmq libprotobuf-c yaml-0.1 hiredis openblas jansson libxxhash libpng libturbojpeg
 DNNL     := $(shell test -f /usr/include/dnnl.h && echo 1)
 
 CPPFLAGS += -D_GNU_SOURCE -Iproto -I. -I$(B)/gen $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)

@@ -1,167 +1,125 @@
-/* image.c - decoding with libpng and libjpeg, resizing by separable triangles */
-#include "image.h"
+/* image.c - pictures from files, resizing by separable triangles */
+#include "image_decoders.h"
 
 #include <errno.h>
 #include <math.h>
-#include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <jpeglib.h>
-#include <jerror.h>
-#include <png.h>
+#include <sys/stat.h>
 
 #include "dataset.h"
 #include "npy.h"
 
-#define JPEG_MAX_SCANS 200 /* a progressive file of a few kB can otherwise ask for hours */
+#define IMAGE_MAX_BYTES (256ll << 20) /* of a file */
 
-static int take_pixels(struct image *out, int64_t width, int64_t height, const char *path, struct error *e)
+int image_take_pixels(struct image *out, int64_t width, int64_t height, const char *name, struct error *e)
 {
     if (width < 1 || height < 1 || width > IMAGE_MAX_SIDE || height > IMAGE_MAX_SIDE ||
         width * height > IMAGE_MAX_PIXELS)
         return error_set(e, FL_TOO_LARGE, "%s: %lldx%lld pixels is over the limit of %d a side, %lld in all",
-                         path, (long long)width, (long long)height, IMAGE_MAX_SIDE, IMAGE_MAX_PIXELS);
+                         name, (long long)width, (long long)height, IMAGE_MAX_SIDE, IMAGE_MAX_PIXELS);
     out->width = (int)width;
     out->height = (int)height;
     out->rgb = malloc((size_t)(3 * width * height));
-    return out->rgb ? FL_OK : error_set(e, FL_NOMEM, "no memory for %s", path);
+    return out->rgb ? FL_OK : error_set(e, FL_NOMEM, "no memory for %s", name);
 }
 
-static int load_png(struct image *out, FILE *f, const char *path, struct error *e)
+static unsigned short_at(const uint8_t *b, bool little)
 {
-    png_image png = {.version = PNG_IMAGE_VERSION};
-    png_color black = {0, 0, 0};
+    return little ? b[0] | (unsigned)b[1] << 8 : (unsigned)b[0] << 8 | b[1];
+}
+
+static uint32_t long_at(const uint8_t *b, bool little)
+{
+    return little ? short_at(b, true) | (uint32_t)short_at(b + 2, true) << 16
+                  : (uint32_t)short_at(b, false) << 16 | short_at(b + 2, false);
+}
+
+int image_exif_orientation(const uint8_t *tiff, size_t size)
+{
+    enum { HEADER = 8, ENTRY = 12, TAG = 0x0112, SHORT = 3 };
+    bool little;
+    uint32_t first;
+
+    if (size < HEADER || (memcmp(tiff, "II*\0", 4) && memcmp(tiff, "MM\0*", 4)))
+        return 1;
+    little = *tiff == 'I';
+    first = long_at(tiff + 4, little);
+    if (first > size - 2)
+        return 1;
+    for (unsigned i = 0, n = short_at(tiff + first, little); i < n; i++) {
+        size_t at = first + 2 + (size_t)ENTRY * i;
+        if (at > size - ENTRY)
+            return 1;
+        if (short_at(tiff + at, little) == TAG && short_at(tiff + at + 2, little) == SHORT) {
+            unsigned value = short_at(tiff + at + 8, little);
+            return value >= 1 && value <= 8 ? (int)value : 1;
+        }
+    }
+    return 1;
+}
+
+int image_decode(struct image *out, const void *bytes, size_t size, const char *name, struct error *e)
+{
+    static const uint8_t png[8] = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n'}, jpeg[2] = {0xff, 0xd8};
     int rc;
 
-    if (!png_image_begin_read_from_stdio(&png, f)) {
-        rc = error_set(e, FL_CORRUPT, "%s: %s", path, png.message);
-        goto done;
-    }
-    png.format = PNG_FORMAT_RGB;
-    if ((rc = take_pixels(out, png.width, png.height, path, e)))
-        goto done;
-    /* A warning (level 1) may leave a whole picture; an error leaves none. */
-    if (!png_image_finish_read(&png, &black, out->rgb, 3 * out->width, NULL))
-        rc = error_set(e, FL_CORRUPT, "%s: %s", path, png.message);
-done:
-    png_image_free(&png);
+    *out = (struct image){.orientation = 1};
+    if (size >= sizeof png && !memcmp(bytes, png, sizeof png))
+        rc = image_decode_png(out, bytes, size, name, e);
+    else if (size >= sizeof jpeg && !memcmp(bytes, jpeg, sizeof jpeg))
+        rc = image_decode_jpeg(out, bytes, size, name, e);
+    else if (size < sizeof png)
+        rc = error_set(e, FL_CORRUPT, "%s: too short to be a picture", name);
+    else
+        rc = error_set(e, FL_UNSUPPORTED, "%s: neither PNG nor JPEG", name);
+    if (rc)
+        image_release(out);
     return rc;
 }
 
-struct jpeg_trap {
-    struct jpeg_error_mgr manager; /* first: libjpeg knows only this part */
-    jmp_buf back;
-    char text[JMSG_LENGTH_MAX];
-    bool truncated;
-};
-
-static void jpeg_failed(j_common_ptr j)
+/* All bytes of a file that is no longer than IMAGE_MAX_BYTES. */
+static int read_file(uint8_t **out, size_t *size, const char *path, struct error *e)
 {
-    struct jpeg_trap *t = (struct jpeg_trap *)j->err;
-    j->err->format_message(j, t->text);
-    longjmp(t->back, 1);
-}
+    struct stat st;
+    FILE *f = fopen(path, "rbe");
+    int rc = FL_OK;
 
-/* Warnings pass, except that the data ended early: half a picture is not an answerable question. */
-static void jpeg_message(j_common_ptr j, int level)
-{
-    struct jpeg_trap *t = (struct jpeg_trap *)j->err;
-    if (level < 0) {
-        j->err->num_warnings++;
-        if (j->err->msg_code == JWRN_JPEG_EOF)
-            t->truncated = true;
+    if (!f)
+        return error_set(e, FL_IO, "cannot open %s: %s", path, strerror(errno));
+    if (fstat(fileno(f), &st) || !S_ISREG(st.st_mode))
+        rc = error_set(e, FL_IO, "%s: not a regular file", path);
+    else if (st.st_size > IMAGE_MAX_BYTES)
+        rc = error_set(e, FL_TOO_LARGE, "%s: over the limit of %lld bytes", path, IMAGE_MAX_BYTES);
+    else if (!(*out = malloc((size_t)st.st_size + 1)))
+        rc = error_set(e, FL_NOMEM, "no memory for %s", path);
+    if (!rc) {
+        *size = fread(*out, 1, (size_t)st.st_size, f);
+        if (ferror(f))
+            rc = error_set(e, FL_IO, "cannot read %s: %s", path, strerror(errno));
     }
-}
-
-static void jpeg_silent(j_common_ptr j)
-{
-    (void)j;
-}
-
-static void jpeg_count_scans(j_common_ptr j)
-{
-    if (j->is_decompressor && ((j_decompress_ptr)j)->input_scan_number > JPEG_MAX_SCANS) {
-        struct jpeg_trap *t = (struct jpeg_trap *)j->err;
-        snprintf(t->text, sizeof t->text, "more than %d scans", JPEG_MAX_SCANS);
-        longjmp(t->back, 1);
-    }
-}
-
-/* Everything that may jump back; touches nothing of the caller's but through pointers. */
-static int decode_jpeg(struct jpeg_decompress_struct *j, struct image *out, const char *path, struct error *e)
-{
-    int rc;
-
-    jpeg_read_header(j, TRUE);
-    if (j->jpeg_color_space == JCS_CMYK || j->jpeg_color_space == JCS_YCCK)
-        return error_set(e, FL_UNSUPPORTED, "%s: a CMYK picture; convert it to RGB", path);
-    j->out_color_space = JCS_RGB;
-    if ((rc = take_pixels(out, j->image_width, j->image_height, path, e)))
-        return rc;
-    jpeg_start_decompress(j);
-    while (j->output_scanline < j->output_height) {
-        JSAMPROW row = out->rgb + (size_t)3 * (size_t)out->width * j->output_scanline;
-        jpeg_read_scanlines(j, &row, 1);
-    }
-    jpeg_finish_decompress(j);
-    return FL_OK;
-}
-
-static int load_jpeg(struct image *out, FILE *f, const char *path, struct error *e)
-{
-    struct jpeg_decompress_struct j;
-    struct jpeg_progress_mgr scans = {.progress_monitor = jpeg_count_scans};
-    struct jpeg_trap trap = {.truncated = false};
-    int rc;
-
-    memset(&j, 0, sizeof j);
-    j.err = jpeg_std_error(&trap.manager);
-    trap.manager.error_exit = jpeg_failed;
-    trap.manager.emit_message = jpeg_message;
-    trap.manager.output_message = jpeg_silent;
-    if (setjmp(trap.back)) {
-        jpeg_destroy_decompress(&j);
-        return error_set(e, FL_CORRUPT, "%s: %s", path, trap.text);
-    }
-    jpeg_create_decompress(&j);
-    j.progress = &scans;
-    jpeg_stdio_src(&j, f);
-    rc = decode_jpeg(&j, out, path, e);
-    jpeg_destroy_decompress(&j);
-    if (!rc && trap.truncated)
-        rc = error_set(e, FL_CORRUPT, "%s: the file is cut off", path);
+    fclose(f);
     return rc;
 }
 
 int image_load(struct image *out, const char *path, struct error *e)
 {
-    uint8_t magic[8] = {0};
-    FILE *f = fopen(path, "rbe");
-    int rc;
+    uint8_t *bytes = NULL;
+    size_t size = 0;
+    int rc = read_file(&bytes, &size, path, e);
 
-    memset(out, 0, sizeof *out);
-    if (!f)
-        return error_set(e, FL_IO, "cannot open %s: %s", path, strerror(errno));
-    if (fread(magic, 1, sizeof magic, f) < sizeof magic || fseek(f, 0, SEEK_SET))
-        rc = error_set(e, FL_CORRUPT, "%s: too short to be a picture", path);
-    else if (!png_sig_cmp(magic, 0, 8))
-        rc = load_png(out, f, path, e);
-    else if (magic[0] == 0xff && magic[1] == 0xd8)
-        rc = load_jpeg(out, f, path, e);
-    else
-        rc = error_set(e, FL_UNSUPPORTED, "%s: neither PNG nor JPEG (nor .npy)", path);
-    fclose(f);
-    if (rc)
-        image_release(out);
+    *out = (struct image){.orientation = 1};
+    if (!rc)
+        rc = image_decode(out, bytes, size, path, e);
+    free(bytes);
     return rc;
 }
 
 void image_release(struct image *i)
 {
     free(i->rgb);
-    memset(i, 0, sizeof *i);
+    *i = (struct image){.orientation = 1};
 }
 
 /* Weight of source sample s in output sample o: the triangle (growing) or box (shrinking) that resizing uses

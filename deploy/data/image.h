@@ -14,15 +14,19 @@
 #define IMAGE_MAX_SIDE   16384
 #define IMAGE_MAX_PIXELS (64ll << 20)
 
-/* Interleaved RGB bytes, row by row; pixels are owned (free). */
+/* Interleaved RGB bytes, row by row; pixels are owned (image_release). */
 struct image {
     int width, height;
+    int orientation; /* as the camera was held, 1 to 8 as EXIF counts; 1: upright, or nobody says */
     uint8_t *rgb;
 };
 
-/* FL_IO, FL_CORRUPT, FL_TOO_LARGE, FL_UNSUPPORTED (neither PNG nor JPEG, or CMYK). Transparent PNGs lie on
- * black. */
+/* Pixels as they are stored: gamma, colour profiles and alpha are left out, 16 bits become 8 by v / 257, inks
+ * (CMYK) are mixed without a profile. FL_IO, FL_CORRUPT (also: cut off), FL_TOO_LARGE, FL_UNSUPPORTED
+ * (neither PNG nor JPEG), FL_NOMEM; then nothing is owned. */
 int image_load(struct image *out, const char *path, struct error *e);
+/* The same from the `size` bytes of a file; `name` is for messages. */
+int image_decode(struct image *out, const void *bytes, size_t size, const char *name, struct error *e);
 void image_release(struct image *i);
 
 /* Resizes to the model's input 1xCxHxW (C 3, or 1: luma), aspect not kept: each output pixel is the mean of

@@ -9,8 +9,8 @@
 #include <unistd.h>
 
 #include <cmocka.h>
-#include <jpeglib.h>
 #include <png.h>
+#include <turbojpeg.h>
 
 #include "deploy/data/image.h"
 #include "deploy/data/npy.h"
@@ -47,33 +47,180 @@ static const char *make_png(const char *name, int width, int height)
     return path_of(name);
 }
 
+static void write_file(const char *path, const void *bytes, size_t size)
+{
+    FILE *f = fopen(path, "wb");
+    assert_non_null(f);
+    assert_int_equal(fwrite(bytes, 1, size, f), size);
+    fclose(f);
+}
+
 static const char *make_jpeg(const char *name, int width, int height)
 {
-    struct jpeg_compress_struct j;
-    struct jpeg_error_mgr trap;
-    uint8_t *rgb = two_halves(width, height);
-    FILE *f = fopen(path_of(name), "wb");
+    uint8_t *rgb = two_halves(width, height), *bytes = NULL;
+    unsigned long size = 0;
+    tjhandle j = tjInitCompress();
 
-    assert_non_null(f);
-    j.err = jpeg_std_error(&trap);
-    jpeg_create_compress(&j);
-    jpeg_stdio_dest(&j, f);
-    j.image_width = (JDIMENSION)width;
-    j.image_height = (JDIMENSION)height;
-    j.input_components = 3;
-    j.in_color_space = JCS_RGB;
-    jpeg_set_defaults(&j);
-    jpeg_set_quality(&j, 95, TRUE);
-    jpeg_start_compress(&j, TRUE);
-    while (j.next_scanline < j.image_height) {
-        JSAMPROW row = rgb + 3 * (size_t)width * j.next_scanline;
-        jpeg_write_scanlines(&j, &row, 1);
-    }
-    jpeg_finish_compress(&j);
-    jpeg_destroy_compress(&j);
-    fclose(f);
+    assert_int_equal(
+        tjCompress2(j, rgb, width, 0, height, TJPF_RGB, &bytes, &size, TJSAMP_420, 95, TJFLAG_ACCURATEDCT),
+        0);
+    write_file(path_of(name), bytes, size);
+    tjDestroy(j);
+    tjFree(bytes);
     free(rgb);
     return path_of(name);
+}
+
+/* A PNG of 4x4 times the same `pixel`, whose rows are `row_bytes` long; with gamma unless that is 0. */
+struct stored {
+    int depth, type;
+    const char *pixels; /* of one row */
+    int row_bytes;
+    double gamma;
+    uint8_t expected[3];
+};
+
+static const char *make_stored(const struct stored *s)
+{
+    static png_color palette[2] = {{10, 100, 200}, {255, 0, 0}};
+    png_structp png = png_create_write_struct(PNG_LIBPNG_VER_STRING, NULL, NULL, NULL);
+    png_infop info = png_create_info_struct(png);
+    png_color_16 clear = {.gray = 100};
+    uint8_t row[32] = {0};
+    FILE *f = fopen(path_of("stored.png"), "wb");
+
+    assert_non_null(f);
+    png_init_io(png, f);
+    png_set_IHDR(png, info, 4, 4, s->depth, s->type, PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_DEFAULT,
+                 PNG_FILTER_TYPE_DEFAULT);
+    if (s->type == PNG_COLOR_TYPE_PALETTE) {
+        png_set_PLTE(png, info, palette, 2);
+        png_set_tRNS(png, info, (uint8_t[1]){0}, 1, NULL);
+    }
+    if (s->type == PNG_COLOR_TYPE_GRAY && s->depth == 8)
+        png_set_tRNS(png, info, NULL, 0, &clear);
+    if (s->gamma > 0)
+        png_set_gAMA(png, info, s->gamma);
+    png_write_info(png, info);
+    memcpy(row, s->pixels, (size_t)s->row_bytes);
+    for (int i = s->row_bytes; i < 32; i++) /* the rest of the row repeats */
+        row[i] = row[i - s->row_bytes];
+    for (int y = 0; y < 4; y++)
+        png_write_row(png, row);
+    png_write_end(png, info);
+    png_destroy_write_struct(&png, &info);
+    fclose(f);
+    return path_of("stored.png");
+}
+
+/* Neither gamma nor alpha changes what is stored. */
+static void test_pixels_as_stored(void **state)
+{
+    static const struct stored cases[] = {
+        {16, PNG_COLOR_TYPE_GRAY, "\x80\x80", 2, 0, {128, 128, 128}},
+        {16, PNG_COLOR_TYPE_GRAY, "\x64\xe4", 2, 0, {100, 100, 100}}, /* 100.5 / 257 rounds down */
+        {16, PNG_COLOR_TYPE_GRAY, "\x64\xe6", 2, 0, {101, 101, 101}},
+        {16, PNG_COLOR_TYPE_RGB, "\x0a\x0a\x64\x64\xc8\xc8", 6, 0, {10, 100, 200}},
+        {16, PNG_COLOR_TYPE_RGB, "\x0a\x0a\x64\x64\xc8\xc8", 6, 0.45455, {10, 100, 200}},
+        {8, PNG_COLOR_TYPE_RGB, "\x0a\x64\xc8", 3, 1, {10, 100, 200}},
+        {8, PNG_COLOR_TYPE_RGB, "\x0a\x64\xc8", 3, 0.55, {10, 100, 200}},
+        {8, PNG_COLOR_TYPE_RGBA, "\x0a\x64\xc8\x00", 4, 0, {10, 100, 200}},
+        {8, PNG_COLOR_TYPE_RGBA, "\x0a\x64\xc8\x80", 4, 0.55, {10, 100, 200}},
+        {16, PNG_COLOR_TYPE_RGBA, "\x0a\x0a\x64\x64\xc8\xc8\x80\x80", 8, 0, {10, 100, 200}},
+        {8, PNG_COLOR_TYPE_GRAY_ALPHA, "\x64\x80", 2, 0, {100, 100, 100}},
+        {8, PNG_COLOR_TYPE_GRAY, "\x64", 1, 0, {100, 100, 100}},
+        {8, PNG_COLOR_TYPE_PALETTE, "\x00", 1, 0, {10, 100, 200}},
+        {1, PNG_COLOR_TYPE_PALETTE, "\x00", 1, 0, {10, 100, 200}},
+        {4, PNG_COLOR_TYPE_GRAY, "\x88", 1, 0, {136, 136, 136}},
+        {1, PNG_COLOR_TYPE_GRAY, "\xff", 1, 0, {255, 255, 255}},
+    };
+    (void)state;
+
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct error e = {0};
+        struct image image;
+        assert_int_equal(image_load(&image, make_stored(&cases[i]), &e), FL_OK);
+        assert_true(image.width == 4 && image.height == 4 && image.orientation == 1);
+        for (int k = 0; k < 16; k++)
+            assert_memory_equal(image.rgb + 3 * k, cases[i].expected, 3);
+        image_release(&image);
+    }
+}
+
+static void test_inks(void **state)
+{
+    static const uint8_t expected[3] = {200, 30, 60};
+    uint8_t cmyk[16 * 16 * 4], *bytes = NULL;
+    unsigned long size = 0;
+    tjhandle j = tjInitCompress();
+    struct error e = {0};
+    struct image image;
+    (void)state;
+
+    for (int i = 0; i < 16 * 16; i++) /* inverted, as Adobe stores them */
+        memcpy(cmyk + 4 * i, "\xc8\x1e\x3c\xff", 4);
+    assert_int_equal(tjCompress2(j, cmyk, 16, 0, 16, TJPF_CMYK, &bytes, &size, TJSAMP_444, 100, 0), 0);
+    assert_int_equal(image_decode(&image, bytes, size, "inks", &e), FL_OK);
+    for (int c = 0; c < 3; c++)
+        assert_in_range(image.rgb[c], expected[c] - 2, expected[c] + 2);
+    image_release(&image);
+    tjDestroy(j);
+    tjFree(bytes);
+}
+
+/* The decoder would make up the end that is missing; what comes after the end does not matter. */
+static void test_jpeg_without_its_end(void **state)
+{
+    uint8_t bytes[4000] = {0};
+    struct error e = {0};
+    struct image image;
+    FILE *f = fopen(make_jpeg("end.jpg", 32, 32), "rb");
+    size_t n;
+    (void)state;
+
+    assert_non_null(f);
+    n = fread(bytes, 1, sizeof bytes - 20, f);
+    fclose(f);
+    assert_int_equal(image_decode(&image, bytes, n, "a", &e), FL_OK);
+    image_release(&image);
+    assert_int_equal(image_decode(&image, bytes, n + 20, "a", &e), FL_OK);
+    image_release(&image);
+    assert_int_equal(image_decode(&image, bytes, n - 2, "a", &e), FL_CORRUPT);
+    assert_non_null(strstr(e.text, "cut off"));
+}
+
+/* A camera's note in either byte order, in JPEG and PNG; nonsense counts as upright. */
+static void test_orientation(void **state)
+{
+    static const char *const notes[] = {
+        "II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0",
+        "MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0",
+        "II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x09\0\0\0\0\0\0\0",
+        "II*\0\xff\xff\xff\xff\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0",
+        "II*\0\x08\0\0\0\xff\xff\x13\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0",
+    };
+    static const int expected[] = {6, 6, 1, 1, 1};
+    enum { NOTE = 26, SEGMENT = 2 + 2 + 6 + NOTE };
+    (void)state;
+
+    for (int i = 0; i < 5; i++) {
+        uint8_t bytes[4000];
+        struct error e = {0};
+        struct image image;
+        FILE *f = fopen(make_jpeg("turned.jpg", 16, 8), "rb");
+        assert_non_null(f);
+        size_t n = fread(bytes + SEGMENT, 1, sizeof bytes - SEGMENT, f);
+        fclose(f);
+        memcpy(bytes,
+               "\xff\xd8\xff\xe1\0\x22"
+               "Exif\0\0",
+               12);
+        memcpy(bytes + 12, notes[i], NOTE);
+        assert_int_equal(image_decode(&image, bytes, n + SEGMENT, "turned", &e), FL_OK);
+        assert_int_equal(image.orientation, expected[i]);
+        assert_int_equal(image.width, 16);
+        image_release(&image);
+    }
 }
 
 /* Keeps only the first `percent` of a file. */
@@ -197,7 +344,7 @@ static void test_refused(void **state)
     fputs("x", f);
     fclose(f);
     assert_int_equal(load(path_of("short.png")), FL_CORRUPT);
-    assert_int_equal(load(folder), FL_CORRUPT);
+    assert_int_equal(load(folder), FL_IO);
     for (int percent = 5; percent < 95; percent += 10) {
         cut(make_png("cut.png", 64, 64), percent);
         assert_int_not_equal(load(path_of("cut.png")), FL_OK);
@@ -254,10 +401,18 @@ static void test_flipped_bytes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_png_sizes),   cmocka_unit_test(test_jpeg),
-        cmocka_unit_test(test_area_mean),   cmocka_unit_test(test_grey_model_and_normalisation),
-        cmocka_unit_test(test_npy_input),   cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_huge_claims), cmocka_unit_test(test_flipped_bytes),
+        cmocka_unit_test(test_pixels_as_stored),
+        cmocka_unit_test(test_inks),
+        cmocka_unit_test(test_jpeg_without_its_end),
+        cmocka_unit_test(test_orientation),
+        cmocka_unit_test(test_png_sizes),
+        cmocka_unit_test(test_jpeg),
+        cmocka_unit_test(test_area_mean),
+        cmocka_unit_test(test_grey_model_and_normalisation),
+        cmocka_unit_test(test_npy_input),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_huge_claims),
+        cmocka_unit_test(test_flipped_bytes),
     };
     char command[300];
     int failed;
