@@ -10,21 +10,53 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "claim.h"
 #include "client/client.h"
 #include "deploy/tool/interrupt.h"
 #include "roles.h"
 #include "deploy/tool/state.h"
-#include "supervisor.h"
+#include "sweep.h"
 
 #define POLL_US   20000
 #define TAIL_MAX  16384
 #define END_MS    20000 /* the supervisor's own bound on its children is half of this */
 #define TAIL_SHOW 12
+#define LOCK_MS   500  /* looking at who holds the lock takes it for a moment */
+#define BUSY_MS   5000 /* until whoever starts or stops it this moment has said who it is, or is done */
 
 bool launch_supervisor(const struct pipeline *p, struct process *out)
 {
+    return claim_look(p, out) == CLAIM_HERE;
+}
+
+static bool is_ready(const struct pipeline *p)
+{
     char path[STATE_PATH_BYTES];
-    return !state_path(path, p, NULL, "run/supervisor.pid") && !process_load(out, path) && process_alive(out);
+    return !state_path(path, p, NULL, "run/ready") && !access(path, F_OK);
+}
+
+/* Why run/lock is not to be had. */
+static int say_holder(const struct pipeline *p, struct error *e)
+{
+    struct process who;
+
+    switch (claim_look(p, &who)) {
+    case CLAIM_HERE:
+        return error_set(e, FL_UNAVAILABLE,
+                         "it is %s already (supervisor pid %d); `freezeline down -c %s` stops it",
+                         is_ready(p) ? "up" : "starting", (int)who.pid, p->path);
+    case CLAIM_ELSEWHERE:
+        return error_set(
+            e, FL_UNAVAILABLE,
+            "it is up in another container or on another host (supervisor pid %d on %s); nothing of "
+            "it was touched: run this there, or give this one another --set state=DIR",
+            (int)who.pid, who.host);
+    default:
+        return error_set(e, FL_UNAVAILABLE,
+                         "another `freezeline up` or `down` is at work on it: %s/run/lock is "
+                         "held",
+                         p->state);
+    }
 }
 
 void launch_tail(const char *path, int n, const char *prefix, FILE *to)
@@ -57,8 +89,7 @@ static int rotate_logs(const struct pipeline *p, struct error *e)
     char path[STATE_PATH_BYTES], old[STATE_PATH_BYTES];
     int n, rc;
 
-    if ((rc = roles_list(p, role, &n, e)) || (rc = state_path(path, p, e, "logs")) ||
-        (rc = state_make(path, e)) || (rc = state_path(path, p, e, "run")) || (rc = state_make(path, e)))
+    if ((rc = roles_list(p, role, &n, e)))
         return rc;
     for (int i = 0; i <= n; i++) {
         const char *name = i < n ? role[i].name : "supervisor";
@@ -70,10 +101,10 @@ static int rotate_logs(const struct pipeline *p, struct error *e)
     return FL_OK;
 }
 
-static int spawn_supervisor(const struct pipeline *p, const struct pipeline_arguments *a, struct process *out,
-                            struct error *e)
+static int spawn_supervisor(const struct pipeline *p, const struct pipeline_arguments *a, int lock,
+                            struct process *out, struct error *e)
 {
-    char *argv[2 * ARGUMENTS_MAX_LIST + 8], log[STATE_PATH_BYTES], self[1024];
+    char *argv[2 * ARGUMENTS_MAX_LIST + 8], fd[16], log[STATE_PATH_BYTES], self[1024];
     ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
     int n = 0, rc = state_path(log, p, e, "logs/supervisor.log");
 
@@ -82,6 +113,9 @@ static int spawn_supervisor(const struct pipeline *p, const struct pipeline_argu
     self[length] = 0;
     argv[n++] = self;
     argv[n++] = "supervise";
+    snprintf(fd, sizeof fd, "%d", PROCESS_INHERITED_FD);
+    argv[n++] = "--lock";
+    argv[n++] = fd;
     argv[n++] = "-c";
     argv[n++] = p->path;
     for (int i = 0; i < a->sets.n; i++) {
@@ -89,7 +123,7 @@ static int spawn_supervisor(const struct pipeline *p, const struct pipeline_argu
         argv[n++] = (char *)(uintptr_t)a->sets.item[i];
     }
     argv[n] = NULL;
-    return rc ? rc : process_spawn(out, argv, log, e);
+    return rc ? rc : process_spawn(out, argv, log, lock, e);
 }
 
 /* What the supervisor left in run/failed: the role whose log tells why. "supervisor" when it left nothing. */
@@ -118,12 +152,6 @@ static int explain_failure(const struct pipeline *p, struct error *e)
     return error_set(e, FL_UNAVAILABLE, "%s failed to start; everything is stopped again", role);
 }
 
-static bool is_ready(const struct pipeline *p)
-{
-    char path[STATE_PATH_BYTES];
-    return !state_path(path, p, NULL, "run/ready") && !access(path, F_OK);
-}
-
 static int wait_ready(const struct pipeline *p, const struct process *supervisor, int timeout_s,
                       struct error *e)
 {
@@ -147,23 +175,36 @@ static int wait_ready(const struct pipeline *p, const struct process *supervisor
     return FL_OK;
 }
 
+/* With run/lock held: what an earlier run left goes, and the new supervisor gets the lock. */
+static int start(const struct pipeline *p, const struct pipeline_arguments *a, int lock,
+                 struct process *supervisor, struct error *e)
+{
+    int left, rc = sweep(p, &left, e);
+
+    if (rc)
+        return rc;
+    if (left)
+        fprintf(stderr, "ended %d process%s that an earlier run left behind\n", left, left == 1 ? "" : "es");
+    rc = rotate_logs(p, e);
+    return rc ? rc : spawn_supervisor(p, a, lock, supervisor, e);
+}
+
 int launch_up(const struct pipeline *p, const struct pipeline_arguments *a, int timeout_s,
               struct process *supervisor, struct error *e)
 {
-    int rc, left;
+    char path[STATE_PATH_BYTES];
+    int rc, lock;
 
-    if (launch_supervisor(p, supervisor))
-        return error_set(e, FL_UNAVAILABLE,
-                         "it is up already (supervisor pid %d); `freezeline down -c %s` stops it",
-                         (int)supervisor->pid, p->path);
-    if ((rc = rotate_logs(p, e)))
+    if ((rc = state_path(path, p, e, "logs")) || (rc = state_make(path, e)) ||
+        (rc = state_path(path, p, e, "run")) || (rc = state_make(path, e)))
         return rc;
-    left = supervisor_clean(p);
-    if (left)
-        fprintf(stderr, "ended %d process%s that an earlier run left behind\n", left, left == 1 ? "" : "es");
-    if ((rc = spawn_supervisor(p, a, supervisor, e)))
+    if ((rc = claim_take(&lock, p, LOCK_MS, e)) == FL_UNAVAILABLE)
+        return say_holder(p, e);
+    if (rc)
         return rc;
-    return wait_ready(p, supervisor, timeout_s, e);
+    rc = start(p, a, lock, supervisor, e);
+    close(lock); /* the supervisor has it now */
+    return rc ? rc : wait_ready(p, supervisor, timeout_s, e);
 }
 
 /* The broker admits again by itself when this process ends before it is done. */
@@ -183,24 +224,52 @@ static void drain(const struct pipeline *p, int drain_s)
     client_free(c);
 }
 
+static int stop(const struct pipeline *p, const struct process *supervisor, int drain_s, struct error *e)
+{
+    if (is_ready(p))
+        drain(p, drain_s);
+    process_signal(supervisor, SIGTERM);
+    if (!process_wait_gone(supervisor, END_MS)) {
+        process_signal(supervisor, SIGKILL);
+        process_wait_gone(supervisor, END_MS);
+    }
+    if (process_alive(supervisor))
+        return error_set(e, FL_INTERNAL, "the supervisor (pid %d) does not end: is it another user's?",
+                         (int)supervisor->pid);
+    return FL_OK;
+}
+
+/* Takes the lock; whoever has it is stopped where that can be done from here. */
+static int take_over(int *lock, const struct pipeline *p, int drain_s, bool *stopped, struct error *e)
+{
+    uint64_t until = clock_ns() + BUSY_MS * NS_PER_MS;
+    struct process supervisor;
+    int rc;
+
+    while ((rc = claim_take(lock, p, 0, e)) == FL_UNAVAILABLE) {
+        enum claim_holder holder = claim_look(p, &supervisor);
+        if (holder == CLAIM_HERE) {
+            if ((rc = stop(p, &supervisor, drain_s, e)))
+                return rc;
+            *stopped = true;
+        } else if (holder == CLAIM_ELSEWHERE || clock_ns() > until) {
+            return say_holder(p, e);
+        }
+        usleep(POLL_US);
+    }
+    return rc;
+}
+
 int launch_down(const struct pipeline *p, int drain_s, bool *ended, struct error *e)
 {
-    struct process supervisor;
-    int left;
+    int left, lock, rc;
 
-    *ended = launch_supervisor(p, &supervisor);
-    if (*ended) {
-        if (is_ready(p))
-            drain(p, drain_s);
-        process_signal(&supervisor, SIGTERM);
-        if (!process_wait_gone(&supervisor, END_MS)) {
-            process_signal(&supervisor, SIGKILL);
-            process_wait_gone(&supervisor, END_MS);
-        }
-        if (process_alive(&supervisor))
-            return error_set(e, FL_INTERNAL, "the supervisor (pid %d) does not end", (int)supervisor.pid);
-    }
-    left = supervisor_clean(p);
+    *ended = false;
+    rc = take_over(&lock, p, drain_s, ended, e);
+    if (rc)
+        return rc == FL_NOT_FOUND ? FL_OK : rc;
+    rc = sweep(p, &left, e);
     *ended = *ended || left > 0;
-    return FL_OK;
+    close(lock);
+    return rc;
 }

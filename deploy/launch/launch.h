@@ -10,12 +10,14 @@
 /* The supervisor that lives; false when there is none. */
 bool launch_supervisor(const struct pipeline *p, struct process *out);
 
-/* Starts the supervisor and waits until the pipeline is ready. On failure everything is stopped and the error
- * has the reason; the log's last lines go to stderr. FL_UNAVAILABLE when it is up already. */
+/* Takes run/lock, ends what an earlier run left, starts the supervisor and waits until the pipeline is ready.
+ * On failure everything is stopped and the error has the reason; the log's last lines go to stderr.
+ * FL_UNAVAILABLE when it is up already. */
 int launch_up(const struct pipeline *p, const struct pipeline_arguments *a, int timeout_s,
               struct process *supervisor, struct error *e);
 
-/* Drains, stops, removes what is left. *ended: there was something to stop. */
+/* Drains, stops, removes what is left. *ended: there was something to stop. FL_UNAVAILABLE when another
+ * container or host tends the pipeline: then nothing is touched. */
 int launch_down(const struct pipeline *p, int drain_s, bool *ended, struct error *e);
 
 /* Prints the last `n` lines of a file, each after `prefix`. */

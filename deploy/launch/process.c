@@ -13,7 +13,28 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+
 extern char **environ;
+
+/* FNV-1a over what says where pids of this process count. */
+static uint64_t own_space(void)
+{
+    char text[256] = "", link[64];
+    uint64_t hash = 1469598103934665603ull;
+    ssize_t n = readlink("/proc/self/ns/pid", link, sizeof link - 1);
+
+    clock_boot_id(text, sizeof text - sizeof link);
+    snprintf(text + strlen(text), sizeof link, "%.*s", n > 0 ? (int)n : 0, link);
+    for (const char *c = text; *c; c++)
+        hash = (hash ^ (unsigned char)*c) * 1099511628211ull;
+    return hash;
+}
+
+bool process_visible(const struct process *p)
+{
+    return !p->space || p->space == own_space();
+}
 
 bool process_find(struct process *out, pid_t pid)
 {
@@ -39,15 +60,18 @@ bool process_find(struct process *out, pid_t pid)
         return false;
     if (state == 'Z' || state == 'X')
         return false;
+    memset(out, 0, sizeof *out);
     out->pid = pid;
     out->start = start;
+    out->space = own_space();
+    gethostname(out->host, sizeof out->host - 1);
     return true;
 }
 
 bool process_alive(const struct process *p)
 {
     struct process now;
-    return process_find(&now, p->pid) && now.start == p->start;
+    return process_visible(p) && process_find(&now, p->pid) && now.start == p->start;
 }
 
 /* A pidfd holds on to the process, so what is checked after opening it stays true. -1 when it is gone. */
@@ -104,7 +128,8 @@ int process_save(const struct process *p, const char *path, struct error *e)
     f = fopen(temporary, "we");
     if (!f)
         return error_set(e, FL_IO, "cannot create %s: %s", temporary, strerror(errno));
-    rc = fprintf(f, "%d %llu\n", (int)p->pid, (unsigned long long)p->start) < 0;
+    rc = fprintf(f, "%d %llu %llx %s\n", (int)p->pid, (unsigned long long)p->start,
+                 (unsigned long long)p->space, p->host) < 0;
     if (fclose(f) || rc || rename(temporary, path))
         return error_set(e, FL_IO, "cannot write %s: %s", path, strerror(errno));
     return FL_OK;
@@ -112,22 +137,24 @@ int process_save(const struct process *p, const char *path, struct error *e)
 
 int process_load(struct process *out, const char *path)
 {
-    unsigned long long start;
+    unsigned long long start, space = 0;
     int pid, n;
     FILE *f = fopen(path, "re");
 
+    memset(out, 0, sizeof *out);
     if (!f)
         return FL_NOT_FOUND;
-    n = fscanf(f, "%d %llu", &pid, &start);
+    n = fscanf(f, "%d %llu %llx %64s", &pid, &start, &space, out->host);
     fclose(f);
-    if (n != 2 || pid <= 1)
+    if (n < 2 || pid < 1)
         return FL_NOT_FOUND;
     out->pid = pid;
     out->start = start;
+    out->space = space;
     return FL_OK;
 }
 
-int process_spawn(struct process *out, char *const *argv, const char *log, struct error *e)
+int process_spawn(struct process *out, char *const *argv, const char *log, int inherit, struct error *e)
 {
     posix_spawn_file_actions_t files;
     posix_spawnattr_t attributes;
@@ -141,6 +168,8 @@ int process_spawn(struct process *out, char *const *argv, const char *log, struc
     posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0);
     posix_spawn_file_actions_addopen(&files, 1, log, O_WRONLY | O_CREAT | O_APPEND, 0644);
     posix_spawn_file_actions_adddup2(&files, 1, 2);
+    if (inherit >= 0) /* also when it is descriptor 3 itself: then it is kept open */
+        posix_spawn_file_actions_adddup2(&files, inherit, PROCESS_INHERITED_FD);
     posix_spawnattr_init(&attributes);
     posix_spawnattr_setsigmask(&attributes, &none);
     posix_spawnattr_setsigdefault(&attributes, &all);
@@ -154,6 +183,6 @@ int process_spawn(struct process *out, char *const *argv, const char *log, struc
                          strerror(rc));
     /* Not reaped yet, so the pid is its own; it may have ended already. */
     if (!process_find(out, pid))
-        *out = (struct process){pid, 0};
+        *out = (struct process){.pid = pid};
     return FL_OK;
 }

@@ -56,7 +56,7 @@ static const struct process_status *told_of(const struct status *s, const char *
 /* Local processes by their pid files, with the broker's word on their state. */
 static void fill_row(const struct status *s, const struct role *role, struct status_row *row)
 {
-    struct process process = {0, 0};
+    struct process process = {0};
     char path[STATE_PATH_BYTES];
     bool alive;
 

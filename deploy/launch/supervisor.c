@@ -2,6 +2,7 @@
 #include "supervisor.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
@@ -13,16 +14,19 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "claim.h"
 #include "deploy/model/model_shape.h"
 #include "process.h"
 #include "readiness.h"
 #include "roles.h"
+#include "sweep.h"
 #include "deploy/tool/state.h"
 
 #define BACKOFF_FIRST_MS 100
 #define BACKOFF_LAST_MS  5000
 #define STEADY_NS        (30 * NS_PER_S) /* alive for so long: the next death is the first in a row again */
 #define STOP_MS          5000
+#define LOCK_WAIT_MS     500
 #define TICK_MS          50
 
 struct child {
@@ -39,7 +43,8 @@ struct supervisor {
     struct child child[ROLES_MAX];
     int n;
     struct readiness *readiness;
-    bool ready; /* has been, once */
+    int lock, alive; /* claim.h; children inherit `alive` */
+    bool ready;      /* has been, once */
 };
 
 static int run_path(char *buf, const struct pipeline *p, const char *name, const char *end)
@@ -69,26 +74,6 @@ static void remove_file(const struct pipeline *p, const char *name, const char *
         unlink(path);
 }
 
-static void remove_socket(const char *endpoint)
-{
-    if (endpoint && !strncmp(endpoint, "ipc://", 6) && endpoint[6] == '/')
-        unlink(endpoint + 6);
-}
-
-static void remove_sockets(const struct pipeline *p)
-{
-    remove_socket(p->broker.requests);
-    remove_socket(p->broker.control);
-    remove_socket(p->broker.results);
-    for (int i = 0; i < p->cache.n_endpoints; i++)
-        remove_socket(p->cache.endpoint[i]);
-    for (int s = 0; s < p->n_stages; s++)
-        for (int k = 0; k < p->stage[s].n_replicas; k++)
-            remove_socket(p->stage[s].replica[k].endpoint);
-    if (p->redis.managed && p->redis.endpoint && !strncmp(p->redis.endpoint, "unix:", 5))
-        unlink(p->redis.endpoint + 5);
-}
-
 static int start(struct supervisor *s, struct child *c, struct error *e)
 {
     struct role_command *command = malloc(sizeof *command);
@@ -100,7 +85,7 @@ static int start(struct supervisor *s, struct child *c, struct error *e)
     if (!(rc = roles_command(command, &c->role, s->pipeline, s->arguments, e)) &&
         !(rc = state_path(log, s->pipeline, e, "logs/%s.log", c->role.name)) &&
         !(rc = state_path(pid, s->pipeline, e, "run/%s.pid", c->role.name)) &&
-        !(rc = process_spawn(&c->process, command->argv, log, e))) {
+        !(rc = process_spawn(&c->process, command->argv, log, s->alive, e))) {
         c->running = true;
         c->started_ns = clock_ns();
         log_info("%s started, pid %d", c->role.name, (int)c->process.pid);
@@ -182,7 +167,8 @@ static void end_kind(struct supervisor *s, bool redis)
 
     for (int i = 0; i < s->n; i++)
         if (s->child[i].running && (s->child[i].role.kind == ROLE_KIND_REDIS) == redis)
-            process_signal(&s->child[i].process, SIGTERM);
+            if (process_signal(&s->child[i].process, SIGTERM))
+                process_signal(&s->child[i].process, SIGCONT); /* one that is stopped goes on, to end */
     for (int i = 0; i < s->n; i++) {
         struct child *c = &s->child[i];
         uint64_t now = clock_ns();
@@ -203,9 +189,7 @@ static void stop_all(struct supervisor *s)
 {
     end_kind(s, false);
     end_kind(s, true);
-    remove_sockets(s->pipeline);
-    remove_file(s->pipeline, "ready", "");
-    remove_file(s->pipeline, "supervisor", ".pid");
+    sweep_own(s->pipeline);
     log_info("stopped");
 }
 
@@ -241,75 +225,71 @@ static int tend(struct supervisor *s, const sigset_t *signals, struct error *e)
     return rc;
 }
 
-static int claim(const struct pipeline *p, int *lock, struct error *e)
+/* The lock that `up` handed over, or its own. Then its pid file, and what children are to hold. */
+static int claim(struct supervisor *s, int lock, struct error *e)
 {
+    const struct pipeline *p = s->pipeline;
     char path[STATE_PATH_BYTES];
     struct process self;
     int rc;
 
     if ((rc = state_path(path, p, e, "run")) || (rc = state_make(path, e)) ||
-        (rc = state_path(path, p, e, "logs")) || (rc = state_make(path, e)) ||
-        (rc = state_path(path, p, e, "run/lock")) || (rc = state_lock(lock, path, "running the pipeline", e)))
+        (rc = state_path(path, p, e, "logs")) || (rc = state_make(path, e)))
         return rc;
-    if ((rc = state_path(path, p, e, "run/supervisor.pid")))
+    if (lock < 0 && (rc = claim_take(&lock, p, LOCK_WAIT_MS, e)))
+        return rc;
+    s->lock = lock;
+    if (!claim_holds(lock, p))
+        return error_set(e, FL_USAGE, "--lock %d: that is not %s/run/lock, locked: leave --lock out", lock,
+                         p->state);
+    fcntl(lock, F_SETFD, FD_CLOEXEC); /* its alone: children that outlive it must not hold it */
+    if ((rc = claim_open_alive(&s->alive, p, e)) || (rc = state_path(path, p, e, "run/supervisor.pid")))
         return rc;
     if (!process_find(&self, getpid()))
         return error_set(e, FL_IO, "cannot read /proc/self/stat");
     return process_save(&self, path, e);
 }
 
-int supervisor_run(const struct pipeline *p, const struct pipeline_arguments *a, struct error *e)
+static int make_children(struct supervisor *s, struct error *e)
+{
+    struct role role[ROLES_MAX];
+    int rc = roles_list(s->pipeline, role, &s->n, e);
+
+    if (rc)
+        s->n = 0;
+    for (int i = 0; i < s->n; i++)
+        s->child[i].role = role[i];
+    return rc;
+}
+
+int supervisor_run(const struct pipeline *p, const struct pipeline_arguments *a, int lock, struct error *e)
 {
     struct supervisor *s = calloc(1, sizeof *s);
-    struct role role[ROLES_MAX];
     sigset_t signals;
-    int rc, lock = -1;
+    int rc;
 
     if (!s)
         return error_set(e, FL_NOMEM, "no memory");
     s->pipeline = p;
     s->arguments = a;
+    s->lock = s->alive = -1;
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);
     sigaddset(&signals, SIGCHLD);
     sigprocmask(SIG_BLOCK, &signals, NULL);
-    if (!(rc = claim(p, &lock, e)) && !(rc = roles_list(p, role, &s->n, e)) &&
-        !(rc = readiness_new(&s->readiness, p, e))) {
-        for (int i = 0; i < s->n; i++)
-            s->child[i].role = role[i];
-        malloc_trim(0); /* the model was here for its shape */
-        rc = tend(s, &signals, e);
+    if (!(rc = claim(s, lock, e))) {
+        if (!(rc = make_children(s, e)) && !(rc = readiness_new(&s->readiness, p, e))) {
+            malloc_trim(0); /* the model was here for its shape */
+            rc = tend(s, &signals, e);
+        }
         stop_all(s);
     }
     readiness_free(s->readiness);
-    if (lock >= 0)
-        close(lock);
+    if (s->alive >= 0)
+        close(s->alive);
+    if (s->lock >= 0)
+        close(s->lock); /* last: from here on another may start */
     free(s);
     return rc;
-}
-
-int supervisor_clean(const struct pipeline *p)
-{
-    struct role role[ROLES_MAX];
-    struct process process;
-    char path[STATE_PATH_BYTES];
-    int n, ended = 0;
-
-    if (roles_list(p, role, &n, NULL))
-        return 0;
-    for (int i = 0; i < n; i++) {
-        if (run_path(path, p, role[i].name, ".pid") || process_load(&process, path))
-            continue;
-        if (process_alive(&process)) {
-            process_end(&process, STOP_MS);
-            ended++;
-        }
-        unlink(path);
-    }
-    remove_sockets(p);
-    remove_file(p, "ready", "");
-    remove_file(p, "failed", "");
-    remove_file(p, "supervisor", ".pid");
-    return ended;
 }

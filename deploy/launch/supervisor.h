@@ -11,11 +11,8 @@
 #include "deploy/tool/arguments.h"
 #include "base/pipeline.h"
 
-/* Runs until SIGTERM or SIGINT, then stops all children and cleans up. Logs to stderr. */
-int supervisor_run(const struct pipeline *p, const struct pipeline_arguments *a, struct error *e);
-
-/* Ends what an earlier supervisor that died left behind, by its pid files; returns how many processes.
- * Removes their files and sockets. Only when no supervisor lives. */
-int supervisor_clean(const struct pipeline *p);
+/* Runs until SIGTERM or SIGINT, then stops all children and cleans up. Logs to stderr. `lock`: a descriptor
+ * of run/lock, locked, that becomes its own; -1: it takes the lock itself. */
+int supervisor_run(const struct pipeline *p, const struct pipeline_arguments *a, int lock, struct error *e);
 
 #endif

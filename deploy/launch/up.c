@@ -108,7 +108,7 @@ static int stay(const struct up *u, const struct process *supervisor, struct err
 
     while (!interrupt_seen()) {
         if (waitpid(supervisor->pid, NULL, WNOHANG) == supervisor->pid) {
-            supervisor_clean(u->pipeline);
+            launch_down(u->pipeline, 0, &ended, NULL); /* what it left when it was killed */
             return error_set(e, FL_UNAVAILABLE, "the supervisor ended; see %s/logs/supervisor.log",
                              u->pipeline->state);
         }
@@ -165,8 +165,14 @@ int command_supervise(int argc, char **argv, struct error *e)
     struct pipeline_arguments where = {0};
     struct pipeline *p = NULL;
     struct argument_list operands;
+    int lock = -1;
     bool helped;
-    const struct argument table[] = {ARGUMENTS_PIPELINE(where), {0}};
+    const struct argument table[] = {
+        ARGUMENTS_PIPELINE(where),
+        {ARGUMENT_INT, "lock", 0, &lock, "FD", "STATE/run/lock, open and locked; default: it is taken", 0,
+         65535},
+        {0},
+    };
     int rc = arguments_parse(&own, table, argc, argv, &operands, &helped, e);
 
     if (rc || helped)
@@ -174,7 +180,7 @@ int command_supervise(int argc, char **argv, struct error *e)
     log_open("supervisor", "info");
     log_threshold = LOG_LEVEL_INFO;
     if (!(rc = arguments_load(&p, &where, e)))
-        rc = supervisor_run(p, &where, e);
+        rc = supervisor_run(p, &where, lock, e);
     pipeline_free(p);
     return rc;
 }

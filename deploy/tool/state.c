@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pwd.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -59,14 +60,32 @@ int state_make_private(const char *path, struct error *e)
     return make(path, 0700, e);
 }
 
+/* "Permission denied" alone does not say whose it is. */
+static int cannot_open(const char *path, struct error *e)
+{
+    int why = errno;
+    struct stat st;
+    struct passwd *owner = !stat(path, &st) ? getpwuid(st.st_uid) : NULL;
+
+    if ((why == EACCES || why == EPERM) && owner)
+        return error_set(e, FL_IO, "cannot open %s: permission denied: it belongs to %s; run this as %s",
+                         path, owner->pw_name, owner->pw_name);
+    return error_set(e, FL_IO, "cannot open %s: %s", path, strerror(why));
+}
+
 int state_lock(int *fd, const char *path, const char *what, struct error *e)
 {
+    int rc;
+
     *fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
     if (*fd < 0)
-        return error_set(e, FL_IO, "cannot open %s: %s", path, strerror(errno));
+        return cannot_open(path, e);
     if (!flock(*fd, LOCK_EX | LOCK_NB))
         return FL_OK;
+    rc = errno == EWOULDBLOCK
+             ? error_set(e, FL_UNAVAILABLE, "%s: another process is at it (it holds %s)", what, path)
+             : error_set(e, FL_IO, "cannot lock %s: %s", path, strerror(errno));
     close(*fd);
     *fd = -1;
-    return error_set(e, FL_UNAVAILABLE, "%s: another process is at it (it holds %s)", what, path);
+    return rc;
 }

@@ -8,9 +8,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/endpoint.h"
@@ -51,18 +49,6 @@ static int check_parent(const char *path, struct error *e)
     return FL_OK;
 }
 
-static bool answers(const char *path)
-{
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    bool yes;
-    snprintf(address.sun_path, sizeof address.sun_path, "%s", path);
-    yes = fd >= 0 && (!connect(fd, (struct sockaddr *)&address, sizeof address) || errno == EAGAIN);
-    if (fd >= 0)
-        close(fd);
-    return yes;
-}
-
 /* libzmq unlinks whatever is at an ipc path before it binds; so look first. */
 static int prepare_ipc(const char *path, struct error *e)
 {
@@ -74,7 +60,7 @@ static int prepare_ipc(const char *path, struct error *e)
         return rc;
     if (!S_ISSOCK(st.st_mode))
         return error_set(e, FL_CONFIG, "cannot bind ipc://%s: a file that is no socket is there", path);
-    if (answers(path))
+    if (endpoint_listens(path))
         return error_set(e, FL_CONFIG,
                          "cannot bind ipc://%s: address already in use (is another pipeline running? see "
                          "`freezeline status`)",

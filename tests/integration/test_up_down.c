@@ -1,18 +1,9 @@
 /* test_up_down.c - the tool itself: up, status, infer, bench, logs, down; deaths and left-overs */
-#include "harness.h"
+#include "tool_world.h"
 
-#include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#include <jansson.h>
 #include <zmq.h>
 
 #include "deploy/data/npy.h"
-#include "deploy/launch/process.h"
 
 static const char yaml[] = "name: tiny\n"
                            "stages:\n"
@@ -20,89 +11,6 @@ static const char yaml[] = "name: tiny\n"
                            "  - {last: block2.out}\n"
                            "  - {}\n"
                            "cache: {kind: none}\n";
-
-static char output[65536]; /* of the last command, stdout and stderr */
-
-static const char *build_dir(void)
-{
-    const char *env = getenv("FREEZELINE_BUILD");
-    return env ? env : "build/release";
-}
-
-/* Runs `freezeline COMMAND -c pipeline.yaml ARGS`; returns its exit status. */
-static int tool(struct harness *h, const char *command, const char *arguments)
-{
-    char line[2048];
-    size_t n = 0, got;
-    FILE *f;
-    int status;
-
-    snprintf(line, sizeof line, "%s/freezeline %s -c %s %s%s", build_dir(), command, harness_config(h),
-             arguments, strstr(arguments, "2>") ? "" : " 2>&1");
-    f = popen(line, "r");
-    assert_non_null(f);
-    while (n < sizeof output - 1 && (got = fread(output + n, 1, sizeof output - 1 - n, f)) > 0)
-        n += got;
-    output[n] = 0;
-    status = pclose(f);
-    assert_true(WIFEXITED(status));
-    return WEXITSTATUS(status);
-}
-
-static void tool_ok(struct harness *h, const char *command, const char *arguments)
-{
-    int rc = tool(h, command, arguments);
-    if (rc)
-        fail_msg("freezeline %s %s ended with %d:\n%s", command, arguments, rc, output);
-}
-
-static json_t *tool_json(struct harness *h, const char *command, const char *arguments)
-{
-    char with[1024];
-    json_error_t problem;
-    json_t *root;
-
-    snprintf(with, sizeof with, "%s --json 2>/dev/null", arguments);
-    tool_ok(h, command, with);
-    root = json_loads(output, 0, &problem);
-    if (!root)
-        fail_msg("%s: %s in\n%s", command, problem.text, output);
-    return root;
-}
-
-/* The pid that status reports for a role; 0 when it is not there. */
-static pid_t pid_of(struct harness *h, const char *role)
-{
-    json_t *root = tool_json(h, "status", ""), *process;
-    pid_t pid = 0;
-    size_t i;
-
-    json_array_foreach(json_object_get(root, "processes"), i, process)
-    {
-        if (!strcmp(json_string_value(json_object_get(process, "role")), role) &&
-            !strcmp(json_string_value(json_object_get(process, "state")), "ready"))
-            pid = (pid_t)json_integer_value(json_object_get(process, "pid"));
-    }
-    json_decref(root);
-    return pid;
-}
-
-static bool file_exists(struct harness *h, const char *name)
-{
-    char path[HARNESS_PATH + 64];
-    snprintf(path, sizeof path, "%s/%s", harness_pipeline(h)->state, name);
-    return !access(path, F_OK);
-}
-
-/* The processes that `up` started log below the state directory, where the harness does not look. */
-static void finish(struct harness *h)
-{
-    char line[HARNESS_PATH + 128];
-    snprintf(line, sizeof line, "grep -rE 'Sanitizer|runtime error' %s/logs 2>/dev/null",
-             harness_pipeline(h)->state);
-    assert_int_not_equal(system(line), 0);
-    harness_free(h);
-}
 
 static void write_input(struct harness *h)
 {
@@ -182,22 +90,10 @@ static void test_up_down(void **state)
     finish(h);
 }
 
-struct restarted {
-    struct harness *h;
-    pid_t old;
-};
-
-static bool has_new_pid(void *arg)
-{
-    struct restarted *r = arg;
-    pid_t now = pid_of(r->h, "stage1.0");
-    return now && now != r->old;
-}
-
 static void test_killed_worker_comes_back(void **state)
 {
     struct harness *h = harness_new(NULL, yaml);
-    struct restarted r = {h, 0};
+    struct replaced r = {h, "stage1.0", 0};
     (void)state;
 
     write_input(h);
@@ -205,7 +101,7 @@ static void test_killed_worker_comes_back(void **state)
     r.old = pid_of(h, "stage1.0");
     assert_true(r.old > 1);
     assert_int_equal(kill(r.old, SIGKILL), 0);
-    harness_until(has_new_pid, &r, 60, "stage1.0 started again");
+    harness_until(is_replaced, &r, 60, "stage1.0 started again");
     check_infer(h);
     tool_ok(h, "down", "");
     finish(h);
@@ -241,7 +137,7 @@ static void test_left_overs(void **state)
 static void test_stale_pid_file(void **state)
 {
     struct harness *h = harness_new(NULL, yaml);
-    struct process self = {getpid(), 1};
+    struct process self = {.pid = getpid(), .start = 1};
     char path[HARNESS_PATH + 64];
     (void)state;
 

@@ -1,0 +1,131 @@
+/* sweep.c - pid files, words and sockets that nobody needs any more */
+#include "sweep.h"
+
+#include <dirent.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/endpoint.h"
+#include "claim.h"
+#include "deploy/tool/state.h"
+#include "roles.h"
+
+#define STOP_MS      5000
+#define LET_GO_STEPS 100 /* what a process started itself (Redis does) may outlive it for a moment */
+#define LET_GO_MS    10
+
+struct left {
+    int n;
+    char path[ROLES_MAX + 1][STATE_PATH_BYTES]; /* of pid files */
+    struct process process[ROLES_MAX + 1];
+    bool is_redis[ROLES_MAX + 1];
+};
+
+/* Reads the directory, not the pipeline file: that may have changed since. */
+static void list(struct left *l, const struct pipeline *p)
+{
+    char path[STATE_PATH_BYTES];
+    struct dirent *entry;
+    DIR *d = state_path(path, p, NULL, "run") ? NULL : opendir(path);
+
+    while (d && l->n <= ROLES_MAX && (entry = readdir(d))) {
+        const char *end = strrchr(entry->d_name, '.');
+        if (!end || strcmp(end, ".pid") || state_path(l->path[l->n], p, NULL, "run/%s", entry->d_name))
+            continue;
+        process_load(&l->process[l->n], l->path[l->n]);
+        l->is_redis[l->n++] = !strcmp(entry->d_name, "redis.pid");
+    }
+    if (d)
+        closedir(d);
+}
+
+/* Redis after the others: cache services write to it until their end. Stopped processes go on, to end. */
+static int end_those(const struct left *l, bool redis)
+{
+    bool told[ROLES_MAX + 1] = {false};
+    int ended = 0;
+
+    for (int i = 0; i < l->n; i++) {
+        told[i] = l->is_redis[i] == redis && process_alive(&l->process[i]) &&
+                  process_signal(&l->process[i], SIGTERM) && process_signal(&l->process[i], SIGCONT);
+        ended += told[i];
+    }
+    for (int i = 0; i < l->n; i++)
+        if (told[i] && !process_wait_gone(&l->process[i], STOP_MS))
+            process_end(&l->process[i], STOP_MS);
+    return ended;
+}
+
+static void remove_word(const struct pipeline *p, const char *name)
+{
+    char path[STATE_PATH_BYTES];
+    if (!state_path(path, p, NULL, "run/%s", name))
+        unlink(path);
+}
+
+static void remove_socket(const char *path)
+{
+    if (path && *path == '/' && !endpoint_listens(path))
+        unlink(path);
+}
+
+static void remove_ipc(const char *endpoint)
+{
+    if (endpoint && !strncmp(endpoint, "ipc://", 6))
+        remove_socket(endpoint + 6);
+}
+
+static void remove_sockets(const struct pipeline *p)
+{
+    remove_ipc(p->broker.requests);
+    remove_ipc(p->broker.control);
+    remove_ipc(p->broker.results);
+    for (int i = 0; i < p->cache.n_endpoints; i++)
+        remove_ipc(p->cache.endpoint[i]);
+    for (int s = 0; s < p->n_stages; s++)
+        for (int k = 0; k < p->stage[s].n_replicas; k++)
+            remove_ipc(p->stage[s].replica[k].endpoint);
+    if (p->redis.managed && p->redis.endpoint && !strncmp(p->redis.endpoint, "unix:", 5))
+        remove_socket(p->redis.endpoint + 5);
+}
+
+void sweep_own(const struct pipeline *p)
+{
+    remove_sockets(p);
+    remove_word(p, "ready");
+    remove_word(p, "arguments");
+    remove_word(p, "supervisor.pid");
+}
+
+/* Where the first process is that a pid file names and that is not of this space. */
+static const char *other_host(const struct left *l)
+{
+    for (int i = 0; i < l->n; i++)
+        if (!process_visible(&l->process[i]) && l->process[i].host[0])
+            return l->process[i].host;
+    return "unknown";
+}
+
+int sweep(const struct pipeline *p, int *ended, struct error *e)
+{
+    static struct left l; /* large */
+
+    l.n = 0;
+    list(&l, p);
+    *ended = end_those(&l, false);
+    *ended += end_those(&l, true);
+    for (int i = 0; *ended && i < LET_GO_STEPS && claim_anyone_alive(p); i++)
+        usleep(LET_GO_MS * 1000);
+    if (claim_anyone_alive(p))
+        return error_set(e, FL_UNAVAILABLE,
+                         "processes of an earlier run live in another container or on another host (%s), or "
+                         "are another user's; they hold %s/run/alive: end them there first",
+                         other_host(&l), p->state);
+    for (int i = 0; i < l.n; i++)
+        unlink(l.path[i]);
+    remove_word(p, "failed");
+    sweep_own(p);
+    return FL_OK;
+}

@@ -1,0 +1,156 @@
+/* tool_world.h - the operator's tool on a pipeline file, for tests of what it starts, stops and says */
+#ifndef FREEZELINE_TOOL_WORLD_H
+#define FREEZELINE_TOOL_WORLD_H
+
+#include "harness.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <jansson.h>
+
+#include "deploy/launch/process.h"
+
+static char output[65536]; /* of the last command, stdout and stderr */
+
+static inline const char *tool_folder(void)
+{
+    const char *env = getenv("FREEZELINE_BUILD");
+    return env ? env : "build/release";
+}
+
+/* Runs a shell line; returns its exit status. */
+static inline int shell(const char *line)
+{
+    size_t n = 0, got;
+    FILE *f = popen(line, "r");
+    int status;
+
+    assert_non_null(f);
+    while (n < sizeof output - 1 && (got = fread(output + n, 1, sizeof output - 1 - n, f)) > 0)
+        n += got;
+    output[n] = 0;
+    status = pclose(f);
+    assert_true(WIFEXITED(status));
+    return WEXITSTATUS(status);
+}
+
+/* A test that fails leaves what it started: it is stopped when the program ends. */
+static char left_up[HARNESS_PATH]; /* its pipeline file */
+
+static void stop_left(void)
+{
+    char line[2 * HARNESS_PATH];
+
+    snprintf(line, sizeof line, "%.400s/freezeline down -c %s >/dev/null 2>&1", tool_folder(), left_up);
+    if (left_up[0] && system(line))
+        fprintf(stderr, "what %s started is not stopped\n", left_up);
+}
+
+/* Runs `freezeline COMMAND -c pipeline.yaml ARGS`; returns its exit status. */
+static inline int tool(struct harness *h, const char *command, const char *arguments)
+{
+    static bool registered;
+    char line[2048];
+
+    if (!registered && !atexit(stop_left))
+        registered = true;
+    snprintf(left_up, sizeof left_up, "%s", harness_config(h));
+    snprintf(line, sizeof line, "%s/freezeline %s -c %s %s%s", tool_folder(), command, harness_config(h),
+             arguments, strstr(arguments, "2>") ? "" : " 2>&1");
+    return shell(line);
+}
+
+static inline void tool_ok(struct harness *h, const char *command, const char *arguments)
+{
+    int rc = tool(h, command, arguments);
+    if (rc)
+        fail_msg("freezeline %s %s ended with %d:\n%s", command, arguments, rc, output);
+}
+
+static inline void assert_said(const char *text)
+{
+    if (!strstr(output, text))
+        fail_msg("\"%s\" is not in\n%s", text, output);
+}
+
+static inline json_t *tool_json(struct harness *h, const char *command, const char *arguments)
+{
+    char with[1024];
+    json_error_t problem;
+    json_t *root;
+
+    snprintf(with, sizeof with, "%s --json 2>/dev/null", arguments);
+    tool_ok(h, command, with);
+    root = json_loads(output, 0, &problem);
+    if (!root)
+        fail_msg("%s: %s in\n%s", command, problem.text, output);
+    return root;
+}
+
+/* The pid that status reports for a role that is ready; 0 when it is not there. */
+static inline pid_t pid_of(struct harness *h, const char *role)
+{
+    json_t *root = tool_json(h, "status", ""), *process;
+    pid_t pid = 0;
+    size_t i;
+
+    json_array_foreach(json_object_get(root, "processes"), i, process)
+    {
+        if (!strcmp(json_string_value(json_object_get(process, "role")), role) &&
+            !strcmp(json_string_value(json_object_get(process, "state")), "ready"))
+            pid = (pid_t)json_integer_value(json_object_get(process, "pid"));
+    }
+    json_decref(root);
+    return pid;
+}
+
+struct replaced {
+    struct harness *h;
+    const char *role;
+    pid_t old;
+};
+
+/* For harness_until: another process is ready in this role. */
+static inline bool is_replaced(void *arg)
+{
+    struct replaced *r = arg;
+    pid_t now = pid_of(r->h, r->role);
+    return now && now != r->old;
+}
+
+static inline bool file_exists(struct harness *h, const char *name)
+{
+    char path[HARNESS_PATH + 64];
+    snprintf(path, sizeof path, "%s/%s", harness_pipeline(h)->state, name);
+    return !access(path, F_OK);
+}
+
+/* The process of STATE/run/NAME.pid. */
+static inline struct process process_of(struct harness *h, const char *name)
+{
+    char path[HARNESS_PATH + 64];
+    struct process p;
+
+    snprintf(path, sizeof path, "%s/run/%s.pid", harness_pipeline(h)->state, name);
+    if (process_load(&p, path))
+        fail_msg("no pid file of %s", name);
+    return p;
+}
+
+/* The processes that `up` started log below the state directory, where the harness does not look. */
+static inline void finish(struct harness *h)
+{
+    char line[HARNESS_PATH + 128];
+    snprintf(line, sizeof line, "grep -rE 'Sanitizer|runtime error' %s/logs 2>/dev/null",
+             harness_pipeline(h)->state);
+    assert_int_not_equal(system(line), 0);
+    left_up[0] = '\0';
+    harness_free(h);
+}
+
+#endif
