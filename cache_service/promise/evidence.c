@@ -80,6 +80,7 @@ int evidence_take(struct evidence *out, const struct evidence *from, const int32
     if (rc != FL_OK)
         return rc;
     memcpy(out->model, from->model, sizeof out->model);
+    out->network_ms = from->network_ms;
     for (int k = 0; k < from->n_exits; k++) {
         describe_exit(&out->exit[k], &from->exit[k]);
         for (int64_t i = 0; i < n; i++) {

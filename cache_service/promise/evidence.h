@@ -28,6 +28,7 @@ struct evidence {
     uint8_t model[16];
     int n_exits; /* those with a cache, in the order of the network */
     int64_t points;
+    double network_ms; /* the whole network on this machine; 0: not measured; not kept in files */
     struct evidence_exit exit[PIPELINE_MAX_EXITS];
     int32_t *full;  /* [points]: the model's own answers */
     int32_t *truth; /* [points]; NULL: the data have no labels */

@@ -296,9 +296,28 @@ static int print_ratios(const struct against *a, struct error *e)
     return rc;
 }
 
+/* The first line says what the first configuration saves. */
+static void print_savings(const struct against *a)
+{
+    for (int i = 1; i < a->n; i++) {
+        struct against_ratio r = a->ratio[i][AGAINST_MEAN];
+        const char *of = a->of[0]->label, *to = a->of[i]->label;
+        if (!isfinite(r.low) || !isfinite(r.high))
+            continue;
+        if (r.low > 1 || r.high < 1)
+            printf("%s takes %.0f%% %s time than %s, on average\n", of, 100 * fabs(1 - r.ratio),
+                   r.ratio < 1 ? "less" : "more", to);
+        else
+            printf("%s and %s take the same time on average, within the noise\n", of, to);
+    }
+}
+
 int against_print(const struct against *a, struct error *e)
 {
-    int rc = print_configurations(a, e);
+    int rc;
+
+    print_savings(a);
+    rc = print_configurations(a, e);
 
     return rc || !a->rounds ? rc : print_ratios(a, e);
 }

@@ -6,6 +6,7 @@
 #include "deploy/data/duplicates.h"
 #include "kinds.h"
 #include "deploy/tool/progress.h"
+#include "deploy/model/pays.h"
 #include "promised.h"
 
 /* A finished cache, and how it does on the calibration set: what its threshold was chosen on, so a bound and
@@ -46,6 +47,10 @@ int build_candidates(struct build *b, struct error *e);
 
 /* Writes STATE/caches, the manifest last, then removes what older builds left there. */
 int build_write(struct build *b, struct error *e);
+
+/* Whether serving with these caches answers sooner than one process would, by what was measured here. `known`
+ * is false where nothing was. FL_IO, FL_NOMEM: messages could not be measured. */
+int build_pays(const struct build *b, struct pays *out, bool *known, struct error *e);
 
 int build_print_json(const struct build *b, struct error *e);
 int build_print_table(const struct build *b, struct error *e);

@@ -16,6 +16,9 @@ int build_print_json(const struct build *b, struct error *e)
 {
     json_t *exits = json_array(), *root;
     size_t total = 0;
+    struct pays pays;
+    bool known;
+    int rc;
 
     for (int i = 0; i < b->place.n_exits; i++) {
         const struct built *o = &b->built[i];
@@ -38,6 +41,10 @@ int build_print_json(const struct build *b, struct error *e)
                                           report_rounded(b->recipe[i].drop, 6)));
         json_array_append_new(exits, exit);
     }
+    if ((rc = build_pays(b, &pays, &known, e))) {
+        json_decref(exits);
+        return rc;
+    }
     root =
         json_pack("{s:s, s:I, s:I, s:I, s:I, s:o}", "model", b->pipeline->model, "train",
                   (json_int_t)b->train.rows, "calibrate", (json_int_t)b->calibrate.rows, "calibrate_distinct",
@@ -46,6 +53,8 @@ int build_print_json(const struct build *b, struct error *e)
         json_object_set_new(root, "kinds", kinds_json(&b->contest));
     if (root && b->pipeline->cache.rule == THRESHOLD_RISK)
         json_object_set_new(root, "promise", promised_json(&b->promised));
+    if (root && known)
+        json_object_set_new(root, "pays", pays_json(&pays));
     if (root)
         report_engine(root, b->threads);
     return report_print(root, e);
@@ -91,6 +100,9 @@ static void print_recipes(const struct build *b)
 int build_print_table(const struct build *b, struct error *e)
 {
     struct table *t;
+    struct pays pays;
+    char text[384];
+    bool known;
     int rc;
 
     if (table_new(&t, "exit|kind|dim|entries|projection|index|threshold|labels agree|hits|hits agree",
@@ -109,5 +121,7 @@ int build_print_table(const struct build *b, struct error *e)
         rc = kinds_print(&b->contest, e);
     if (!rc && b->pipeline->cache.rule == THRESHOLD_RISK)
         rc = promised_print(&b->promised, e);
+    if (!rc && !(rc = build_pays(b, &pays, &known, e)) && known)
+        printf("\n%s\n", pays_sentence(&pays, text, sizeof text));
     return rc;
 }

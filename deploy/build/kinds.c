@@ -61,6 +61,7 @@ static void view(struct evidence *out, float threshold[PIPELINE_MAX_EXITS], cons
         if (!out->n_exits) {
             const struct evidence *first = from->evidence;
             memcpy(out->model, first->model, sizeof out->model);
+            out->network_ms = first->network_ms;
             out->points = first->points;
             out->full = first->full;
             out->truth = first->truth;

@@ -152,6 +152,7 @@ static int find_times(struct evidence *ev, const struct promising *in, bool anew
         ev->exit[k].before = times.before[i];
         ev->exit[k++].lookup = times.lookup[i];
     }
+    ev->network_ms = rc ? 0 : times.network_ms;
     return rc;
 }
 

@@ -70,7 +70,7 @@ static void verdict_sentence(char line[LINE], const json_t *doc)
     }
     many_failed = say_failures(line, doc);
     say(line, "Half of the %s are answered within %s", many_failed ? "others" : "requests", seconds(a, p50));
-    if (isfinite(p99))
+    if (isfinite(p99) && document_number(doc, "answered") >= 100)
         say(line, ", 99%% within %s", seconds(b, p99));
     if (isfinite(rps))
         say(line, ", at %s", ticks_format(c, sizeof c, rps, "/s"));
@@ -81,6 +81,32 @@ static void verdict_sentence(char line[LINE], const json_t *doc)
         say(line, "%s %.4g%% are right", early > 0 ? ";" : "", 100 * accuracy);
     if (early > 0 || isfinite(accuracy))
         say(line, ".");
+}
+
+/* What the first configuration saves against each other one, on average. */
+static void savings(FILE *to, const json_t *doc)
+{
+    const json_t *list = document_list(doc, "against.ratios"), *ratio;
+    size_t i;
+
+    json_array_foreach(list, i, ratio)
+    {
+        const char *metric = document_text(ratio, "metric"), *of = document_text(ratio, "of"),
+                   *other = document_text(ratio, "to");
+        double r = document_number(ratio, "ratio"), low = document_number(ratio, "low"),
+               high = document_number(ratio, "high");
+        if (!metric || strcmp(metric, "mean") || !of || !other || !isfinite(r) || !isfinite(low) ||
+            !isfinite(high))
+            continue;
+        if (low > 1 || high < 1)
+            html_line(to, "verdict",
+                      "%s takes %.0f%% %s time than %s, on average (%.2fx, 95%% interval %.2f to %.2f).", of,
+                      100 * fabs(1 - r), r < 1 ? "less" : "more", other, r, low, high);
+        else
+            html_line(to, "verdict",
+                      "%s and %s take the same time, within the noise (%.2fx, 95%% interval %.2f to %.2f).",
+                      of, other, r, low, high);
+    }
 }
 
 static void doubts(FILE *to, const json_t *doc)
@@ -132,11 +158,14 @@ static double resident(const json_t *doc)
 static void tiles(FILE *to, const json_t *doc)
 {
     double sent = document_number(doc, "sent"), errors = document_number(doc, "errors");
+    double answered = document_number(doc, "answered");
 
     fputs("<dl class=\"tiles\">", to);
     tile(to, "p50", document_number(doc, "latency_ms.p50") / 1000, "s");
-    tile(to, "p99", document_number(doc, "latency_ms.p99") / 1000, "s");
-    tile(to, "p99.9", document_number(doc, "latency_ms.p999") / 1000, "s");
+    if (answered >= 100) /* of fewer, none lies beyond it: nobody saw it */
+        tile(to, "p99", document_number(doc, "latency_ms.p99") / 1000, "s");
+    if (answered >= 1000)
+        tile(to, "p99.9", document_number(doc, "latency_ms.p999") / 1000, "s");
     tile(to, "answered", document_number(doc, "achieved_rps"), "/s");
     tile(to, "left early", 100 * early_share(doc), "%");
     tile(to, "accuracy", 100 * document_number(doc, "accuracy"), "%");
@@ -263,6 +292,7 @@ void html_verdict(FILE *to, const json_t *doc)
     fputs("</h1>\n", to);
     verdict_sentence(line, doc);
     html_line(to, "verdict", "%s", line);
+    savings(to, doc);
     doubts(to, doc);
     tiles(to, doc);
     html_table_open(&t, to, NULL, NULL, "ll");

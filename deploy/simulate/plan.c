@@ -5,18 +5,17 @@
 
 #include "deploy/tool/arguments.h"
 #include "deploy/tool/command.h"
+#include "deploy/model/pays.h"
 #include "plan_simulated.h"
 #include "deploy/tool/report.h"
 #include "stages/place/planner.h"
 #include "stages/exec/profile.h"
 #include "deploy/tool/table.h"
 
-#define TRANSFER_FIXED_MS 0.05 /* a message between two processes of one host, measured */
-
 static const struct usage usage = {"plan",
                                    "",
                                    "Profiles the model, cuts it into stages of equal expected time, and "
-                                   "writes stages and exits into the pipeline file.",
+                                   "writes the stages into the pipeline file. Exits stay as they are.",
                                    "The time of each layer counts with the share of requests that still run "
                                    "there: all of them, or what a report of `eval --json`\n"
                                    "(--survivors) says. Crossing a cut costs the activation's bytes at "
@@ -40,6 +39,8 @@ struct plan {
     double *cost_ms, *transfer_ms; /* per node, per cut */
     int chosen[PIPELINE_MAX_STAGES];
     struct profile profile;
+    struct message_cost message; /* here, where stages are processes of one host */
+    struct pays pays;
     bool profiled;
 };
 
@@ -97,7 +98,8 @@ static int measure(struct plan *p, struct error *e)
 
     if ((rc = engine_parse_kernels(p->pipeline->kernels, &o.kernels, e)) ||
         (rc = exec_new(&x, p->graph, &o, e)) ||
-        (rc = profile_run(&p->profile, x, p->graph, 0, p->graph->n_nodes - 1, p->threads, 1, p->runs, e)))
+        (rc = profile_run(&p->profile, x, p->graph, 0, p->graph->n_nodes - 1, p->threads, 1, p->runs, e)) ||
+        (rc = message_cost_measure(&p->message, p->profile.median_ms / p->stages, e)))
         goto done;
     p->profiled = true;
     p->cost_ms = calloc((size_t)p->graph->n_nodes, sizeof *p->cost_ms);
@@ -110,7 +112,7 @@ static int measure(struct plan *p, struct error *e)
         p->cost_ms[i] = p->profile.layer[i].median_ms;
     for (int i = 0; i < p->n_cuts; i++) {
         struct tensor t = value_shape(&p->graph->values[p->cuts[i].value], 1);
-        p->transfer_ms[i] = TRANSFER_FIXED_MS + (double)tensor_bytes(&t) * 8 / (p->link_mbps * 1e3);
+        p->transfer_ms[i] = p->message.fixed_ms + (double)tensor_bytes(&t) * 8 / (p->link_mbps * 1e3);
     }
     rc = weigh(p, e);
 done:
@@ -158,28 +160,6 @@ static int write_stages(struct plan *p, struct error *e)
     return rc;
 }
 
-/* Exits that the file names stay; `auto` becomes the list that it stands for. */
-static int write_exits(struct plan *p, struct error *e)
-{
-    struct pipeline *to = p->pipeline;
-    char name[32];
-    int rc = FL_OK;
-
-    if (!to->exits_auto)
-        return FL_OK;
-    for (int i = 0; !rc && i < p->n_cuts && to->n_exits < PIPELINE_MAX_EXITS; i++) {
-        if (!p->cuts[i].after_block)
-            continue;
-        snprintf(name, sizeof name, "exit%d", to->n_exits + 1);
-        rc = set(&to->exit[to->n_exits].name, name, e);
-        if (!rc)
-            rc = set(&to->exit[to->n_exits].after, p->cuts[i].name, e);
-        to->n_exits++;
-    }
-    to->exits_auto = false;
-    return rc;
-}
-
 static double stage_ms(const struct plan *p, int stage)
 {
     int first = stage ? p->cuts[p->chosen[stage - 1]].node + 1 : 0;
@@ -189,6 +169,28 @@ static double stage_ms(const struct plan *p, int stage)
     for (int i = first; i <= last; i++)
         sum += p->cost_ms[i];
     return sum;
+}
+
+/* The costs of nodes are weighed by who still runs them: their sum is what a request computes on average. */
+static void find_out_whether_it_pays(struct plan *p)
+{
+    const struct graph *g = p->graph;
+    struct tensor input = value_shape(&g->values[g->inputs[0]], 1);
+    double bytes[PIPELINE_MAX_STAGES] = {0}, sum = 0, weighed = 0;
+
+    for (int s = 0; s < p->stages - 1; s++) {
+        struct tensor t = value_shape(&g->values[p->cuts[p->chosen[s]].value], 1);
+        bytes[s] = (double)tensor_bytes(&t);
+    }
+    for (int i = 0; i < p->profile.n_layers && i < g->n_nodes; i++) {
+        sum += p->profile.layer[i].median_ms;
+        weighed += p->cost_ms[i];
+    }
+    p->pays = (struct pays){.one_process_ms = p->profile.median_ms,
+                            .time_share = sum > 0 ? weighed / sum : 1,
+                            .messages_ms =
+                                pays_messages_ms(&p->message, (double)tensor_bytes(&input), bytes, p->stages),
+                            .stages = p->stages};
 }
 
 static const char *last_of(const struct plan *p, int stage)
@@ -209,8 +211,11 @@ static int print_json(const struct plan *p, const char *written, struct error *e
         json_array_append_new(exits, json_pack("{s:s, s:s}", "name",
                                                p->pipeline->exit[i].name ? p->pipeline->exit[i].name : "",
                                                "after", p->pipeline->exit[i].after));
-    root = json_pack("{s:s, s:o, s:o, s:o}", "written", written, "whole_ms",
-                     report_rounded(p->profile.median_ms, 6), "stages", stages, "exits", exits);
+    root = json_pack("{s:s, s:o, s:o, s:b, s:o}", "written", written, "whole_ms",
+                     report_rounded(p->profile.median_ms, 6), "stages", stages, "exits_auto",
+                     p->pipeline->exits_auto, "exits", exits);
+    if (root)
+        json_object_set_new(root, "pays", pays_json(&p->pays));
     if (root && p->simulated.rate > 0) {
         json_object_set_new(root, "simulated_p99_ms", report_rounded(p->simulated.after_ms, 6));
         json_object_set_new(root, "equal_times_p99_ms", report_rounded(p->simulated.before_ms, 6));
@@ -223,6 +228,7 @@ static int print_json(const struct plan *p, const char *written, struct error *e
 static int print_table(const struct plan *p, const char *written, struct error *e)
 {
     struct table *t;
+    char text[384];
     int rc;
 
     if (table_new(&t, "stage|last layer|layer|expected ms|transfer ms", "llrrr"))
@@ -237,8 +243,8 @@ static int print_table(const struct plan *p, const char *written, struct error *
     }
     rc = table_print(t, stdout, 0, e);
     table_free(t);
-    printf("\nwhole model %.3f ms on one worker of %d thread%s; %d exits; written to %s\n",
-           p->profile.median_ms, p->threads, p->threads == 1 ? "" : "s", p->pipeline->n_exits, written);
+    printf("\nwhole model %.3f ms on one worker of %d thread%s; written to %s\n%s\n", p->profile.median_ms,
+           p->threads, p->threads == 1 ? "" : "s", written, pays_sentence(&p->pays, text, sizeof text));
     if (p->simulated.rate > 0)
         printf(
             "simulated p99 at %.1f requests/s: %.3f ms, with stages of equal time %.3f ms (%d simulations)\n",
@@ -264,9 +270,9 @@ static int plan(struct plan *p, struct error *e)
                           p->chosen, e)) ||
         (p->simulated.rate > 0 && (rc = plan_simulate(&p->simulated, p->pipeline, p->graph, p->cuts,
                                                       p->n_cuts, p->stages, p->chosen, e))) ||
-        (rc = write_stages(p, e)) || (rc = write_exits(p, e)) ||
-        (rc = pipeline_rewrite(p->pipeline, written, e)))
+        (rc = write_stages(p, e)) || (rc = pipeline_rewrite(p->pipeline, written, e)))
         return rc;
+    find_out_whether_it_pays(p);
     return p->json ? print_json(p, written, e) : print_table(p, written, e);
 }
 

@@ -114,6 +114,34 @@ static void test_many_failures_are_in_the_headline(void **state)
     json_decref(doc);
 }
 
+static void test_the_headline_says_what_is_saved(void **state)
+{
+    json_t *doc = sample_document(3, 1000, 0.25, 0.95);
+    struct error e = {0};
+    (void)state;
+
+    assert_int_equal(make(doc, &e), FL_OK);
+    assert_non_null(strstr(page, "caches takes 40% less time than whole, on average"));
+    json_decref(doc);
+}
+
+/* Of 500 requests none lies beyond p99.9. */
+static void test_tiles_show_percentiles_that_were_seen(void **state)
+{
+    json_t *doc = sample_document(3, 500, 0.25, 0.95);
+    struct error e = {0};
+    (void)state;
+
+    assert_int_equal(make(doc, &e), FL_OK);
+    assert_non_null(strstr(page, "<dt>p99</dt>"));
+    assert_null(strstr(page, "<dt>p99.9</dt>"));
+    json_object_set_new(doc, "answered", json_integer(99));
+    assert_int_equal(make(doc, &e), FL_OK);
+    assert_null(strstr(page, "<dt>p99</dt>"));
+    assert_null(strstr(page, "99% within"));
+    json_decref(doc);
+}
+
 static void test_a_ratio_whose_interval_is_not_known(void **state)
 {
     json_t *doc = sample_document(3, 1000, 0.25, 0.95), *ratio;
@@ -356,6 +384,8 @@ int main(void)
         cmocka_unit_test(test_everything),
         cmocka_unit_test(test_not_valid),
         cmocka_unit_test(test_a_sweep_shows_what_was_offered),
+        cmocka_unit_test(test_the_headline_says_what_is_saved),
+        cmocka_unit_test(test_tiles_show_percentiles_that_were_seen),
         cmocka_unit_test(test_a_ratio_whose_interval_is_not_known),
         cmocka_unit_test(test_many_failures_are_in_the_headline),
         cmocka_unit_test(test_nothing),
