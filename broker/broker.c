@@ -183,10 +183,11 @@ static void handle(struct broker *b, int door, const struct peer *from, uint64_t
 
     if (door == CLIENTS && (t == MESSAGE_REQUEST || t == MESSAGE_STATUS || t == MESSAGE_SPANS))
         dispatch_client(b->dispatch, from, &b->in, &b->payload, now);
-    else if (door == RESULTS && t == MESSAGE_RESULT)
-        dispatch_result(b->dispatch, &b->in.result, &b->payload, came_at(b, taken_ns, now), now);
-    else if (door == CONTROL &&
-             (t == MESSAGE_HELLO || t == MESSAGE_HEARTBEAT || t == MESSAGE_SPANS || t == MESSAGE_DRAIN))
+    else if (door == RESULTS && t == MESSAGE_RESULT) {
+        if (dispatch_result(b->dispatch, &b->in.result, &b->payload, came_at(b, taken_ns, now), now, &e))
+            on_garbage(b, door, from, &e, now);
+    } else if (door == CONTROL &&
+               (t == MESSAGE_HELLO || t == MESSAGE_HEARTBEAT || t == MESSAGE_SPANS || t == MESSAGE_DRAIN))
         dispatch_control(b->dispatch, from, &b->in, now);
     else
         on_garbage(b, door, from, &e, now);

@@ -273,17 +273,40 @@ static void on_broken_link(struct dispatch *d, struct request_entry *e, int stag
     requeue(d, e, now);
 }
 
-void dispatch_result(struct dispatch *d, const struct result *r, zmq_msg_t *payload, uint64_t came_ns,
-                     uint64_t now)
+/* The decoder knows the protocol's limits, this the pipeline's: what passes may index every array here. */
+static int check_result(const struct dispatch *d, const struct request_entry *e, const struct result *r,
+                        struct error *error)
+{
+    if (r->attempt == 0 || r->attempt > e->attempt)
+        return error_set(error, FL_PROTOCOL, "a result of attempt %u, of %u that were sent", r->attempt,
+                         e->attempt);
+    if (r->exit >= 0 && !r->trace.n)
+        return error_set(error, FL_PROTOCOL, "a hit at exit %d that has passed no stage", r->exit);
+    for (int i = 0; i < r->trace.n; i++) {
+        const struct stage_time *t = &r->trace.stage[i];
+        if ((int64_t)t->stage >= d->registry.n_stages ||
+            (int64_t)t->replica >= d->registry.n_replicas[t->stage])
+            return error_set(
+                error, FL_PROTOCOL,
+                "a result that has passed stage %u replica %u, which is not in the pipeline file", t->stage,
+                t->replica);
+    }
+    return FL_OK;
+}
+
+int dispatch_result(struct dispatch *d, const struct result *r, zmq_msg_t *payload, uint64_t came_ns,
+                    uint64_t now, struct error *error)
 {
     struct request_entry *e = requests_find(d->requests, r->request);
+    int rc;
     if (!e) {
         d->counters.duplicates += r->error == FL_OK;
-        return;
+        return FL_OK;
     }
+    if ((rc = check_result(d, e, r, error)))
+        return rc;
     if (r->error == FL_OK) {
-        if (r->exit < PIPELINE_MAX_EXITS)
-            answer_result(d, e, r, payload, came_ns, now);
+        answer_result(d, e, r, payload, came_ns, now);
     } else if (is_final(r->error)) {
         answer_error(d, e, r->error, r->text, now);
     } else if (!e->waiting && r->attempt == e->attempt) {
@@ -293,6 +316,7 @@ void dispatch_result(struct dispatch *d, const struct result *r, zmq_msg_t *payl
         else
             dispatch_retry(d, e, r->error, true, now);
     }
+    return FL_OK;
 }
 
 /* ---- out

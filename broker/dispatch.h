@@ -62,8 +62,9 @@ void dispatch_free(struct dispatch *d);
  * `payload` is taken or left; the caller closes it. */
 void dispatch_client(struct dispatch *d, const struct peer *from, const struct message *m, zmq_msg_t *payload,
                      uint64_t now);
-void dispatch_result(struct dispatch *d, const struct result *r, zmq_msg_t *payload, uint64_t came_ns,
-                     uint64_t now);
+/* FL_PROTOCOL: a result that no worker of this pipeline can have sent, for an attempt of a living request. */
+int dispatch_result(struct dispatch *d, const struct result *r, zmq_msg_t *payload, uint64_t came_ns,
+                    uint64_t now, struct error *e);
 void dispatch_control(struct dispatch *d, const struct peer *from, const struct message *m, uint64_t now);
 
 /* Deaths, deadlines, overdue attempts, waiting requests, collected cancellations. Call after each round of

@@ -8,9 +8,6 @@ static uint64_t clock_error_ns(const struct dispatch *d, const struct result *r)
     for (int i = 0; i < r->trace.n; i++) {
         const struct stage_time *t = &r->trace.stage[i];
         const struct worker *w, *cache;
-        if ((int64_t)t->stage >= d->registry.n_stages ||
-            (int64_t)t->replica >= d->registry.n_replicas[t->stage])
-            continue;
         w = &d->registry.stage[t->stage][t->replica];
         cache = &d->registry.cache[d->pipeline->stage[t->stage].replica[t->replica].cache];
         if (w->last.clock_error_ns > most)

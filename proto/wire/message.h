@@ -16,6 +16,7 @@
 
 #define MESSAGE_VERSION    1
 #define MESSAGE_MAX_BATCH  64
+#define MESSAGE_MAX_LABEL  (1 << 24) /* labels are -1 .. this */
 #define MESSAGE_NAME_BYTES 128
 #define MESSAGE_TEXT_BYTES 256
 /* Largest raw frame that a tensor or a look-up may announce. */

@@ -6,6 +6,7 @@
  */
 #include "message.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "freezeline.pb-c.h"
@@ -63,6 +64,32 @@ static int get_tensor(struct tensor *to, const Freezeline__Tensor *from, struct 
     return FL_OK;
 }
 
+static int check_place(uint32_t stage, uint32_t replica, struct error *e)
+{
+    if (stage >= PIPELINE_MAX_STAGES || replica >= PIPELINE_MAX_REPLICAS)
+        return error_set(e, FL_PROTOCOL, "message names stage %u replica %u, outside %dx%d", stage, replica,
+                         PIPELINE_MAX_STAGES, PIPELINE_MAX_REPLICAS);
+    return FL_OK;
+}
+
+static int get_stage_time(struct stage_time *to, const Freezeline__StageTime *t, struct error *e)
+{
+    if (t->batch > MESSAGE_MAX_BATCH)
+        return error_set(e, FL_PROTOCOL, "trace has a batch of %u, at most %d are allowed", t->batch,
+                         MESSAGE_MAX_BATCH);
+    *to = (struct stage_time){.stage = t->stage,
+                              .replica = t->replica,
+                              .batch = t->batch,
+                              .wire_ns = t->wire_ns,
+                              .queue_ns = t->queue_ns,
+                              .compute_ns = t->compute_ns,
+                              .lookup_ns = t->lookup_ns,
+                              .serialise_ns = t->serialise_ns,
+                              .hidden_ns = t->hidden_ns};
+    return check_place(t->stage, t->replica, e);
+}
+
+/* Stages are passed one after the other, each once. */
 static int get_trace(struct trace *to, const Freezeline__Trace *from, struct error *e)
 {
     int rc;
@@ -72,16 +99,11 @@ static int get_trace(struct trace *to, const Freezeline__Trace *from, struct err
     if ((rc = count(from->n_stage, PIPELINE_MAX_STAGES, "stages in a trace", &to->n, e)))
         return rc;
     for (int i = 0; i < to->n; i++) {
-        const Freezeline__StageTime *t = from->stage[i];
-        to->stage[i] = (struct stage_time){.stage = t->stage,
-                                           .replica = t->replica,
-                                           .batch = t->batch,
-                                           .wire_ns = t->wire_ns,
-                                           .queue_ns = t->queue_ns,
-                                           .compute_ns = t->compute_ns,
-                                           .lookup_ns = t->lookup_ns,
-                                           .serialise_ns = t->serialise_ns,
-                                           .hidden_ns = t->hidden_ns};
+        if ((rc = get_stage_time(&to->stage[i], from->stage[i], e)))
+            return rc;
+        if (i && to->stage[i].stage <= to->stage[i - 1].stage)
+            return error_set(e, FL_PROTOCOL, "trace has stage %u after stage %u", to->stage[i].stage,
+                             to->stage[i - 1].stage);
     }
     return FL_OK;
 }
@@ -111,6 +133,22 @@ static int get_exit_index(int32_t *to, int32_t exit, struct error *e)
     return FL_OK;
 }
 
+static int get_label(int32_t *to, int32_t label, struct error *e)
+{
+    if (label < -1 || label > MESSAGE_MAX_LABEL)
+        return error_set(e, FL_PROTOCOL, "message has label %d, outside -1..%d", label, MESSAGE_MAX_LABEL);
+    *to = label;
+    return FL_OK;
+}
+
+static int get_confidence(float *to, float confidence, struct error *e)
+{
+    if (!isfinite(confidence))
+        return error_set(e, FL_PROTOCOL, "message has a confidence that is no number");
+    *to = confidence;
+    return FL_OK;
+}
+
 static int get_request(struct request *to, const Freezeline__Request *from, struct error *e)
 {
     to->id = from->id;
@@ -123,8 +161,6 @@ static int get_answer(struct answer *to, const Freezeline__Answer *from, struct 
 {
     int rc;
     to->id = from->id;
-    to->label = from->label;
-    to->confidence = from->confidence;
     to->epoch = from->epoch;
     to->attempts = from->attempts;
     to->lookup_ns = from->lookup_ns;
@@ -137,7 +173,9 @@ static int get_answer(struct answer *to, const Freezeline__Answer *from, struct 
     to->request = from->request;
     if ((rc = get_code(&to->error, from->error, e)) ||
         (rc = get_text(to->text, sizeof to->text, from->text, "text of an answer", e)) ||
-        (rc = get_exit_index(&to->exit, from->exit, e)) || (rc = get_tensor(&to->scores, from->scores, e)))
+        (rc = get_exit_index(&to->exit, from->exit, e)) || (rc = get_label(&to->label, from->label, e)) ||
+        (rc = get_confidence(&to->confidence, from->confidence, e)) ||
+        (rc = get_tensor(&to->scores, from->scores, e)))
         return rc;
     return get_trace(&to->trace, from->trace, e);
 }
@@ -203,12 +241,14 @@ static int get_verdict(struct verdict *to, const Freezeline__Verdict *from, stru
     to->epoch = from->epoch;
     to->lookup_ns = from->lookup_ns;
     to->absent = from->absent != 0;
-    for (int i = 0; i < to->n; i++)
-        to->item[i] = (struct verdict_item){.request = from->item[i]->request,
-                                            .attempt = from->item[i]->attempt,
-                                            .label = from->item[i]->label,
-                                            .confidence = from->item[i]->confidence,
-                                            .hit = from->item[i]->hit != 0};
+    for (int i = 0; i < to->n; i++) {
+        to->item[i].request = from->item[i]->request;
+        to->item[i].attempt = from->item[i]->attempt;
+        to->item[i].hit = from->item[i]->hit != 0;
+        if ((rc = get_label(&to->item[i].label, from->item[i]->label, e)) ||
+            (rc = get_confidence(&to->item[i].confidence, from->item[i]->confidence, e)))
+            return rc;
+    }
     return FL_OK;
 }
 
@@ -217,8 +257,6 @@ static int get_result(struct result *to, const Freezeline__Result *from, struct 
     int rc;
     to->request = from->request;
     to->attempt = from->attempt;
-    to->label = from->label;
-    to->confidence = from->confidence;
     to->epoch = from->epoch;
     to->lookup_wire_ns = from->lookup_wire_ns;
     to->lookup_queue_ns = from->lookup_queue_ns;
@@ -226,17 +264,19 @@ static int get_result(struct result *to, const Freezeline__Result *from, struct 
     to->sent_ns = from->sent_ns;
     if ((rc = get_code(&to->error, from->error, e)) ||
         (rc = get_text(to->text, sizeof to->text, from->text, "text of a result", e)) ||
-        (rc = get_exit_index(&to->exit, from->exit, e)) || (rc = get_trace(&to->trace, from->trace, e)))
+        (rc = get_exit_index(&to->exit, from->exit, e)) || (rc = get_label(&to->label, from->label, e)) ||
+        (rc = get_confidence(&to->confidence, from->confidence, e)) ||
+        (rc = get_trace(&to->trace, from->trace, e)))
         return rc;
     return get_tensor(&to->scores, from->scores, e);
 }
 
 static int get_place(uint32_t role, uint32_t stage, uint32_t replica, struct error *e)
 {
-    if (role == ROLE_STAGE && (stage >= PIPELINE_MAX_STAGES || replica >= PIPELINE_MAX_REPLICAS))
-        return error_set(e, FL_PROTOCOL, "message names stage %u replica %u, outside %dx%d", stage, replica,
-                         PIPELINE_MAX_STAGES, PIPELINE_MAX_REPLICAS);
-    return FL_OK;
+    if (role == ROLE_CACHE && replica >= PIPELINE_MAX_CACHES)
+        return error_set(e, FL_PROTOCOL, "message names cache %u, at most %d exist", replica,
+                         PIPELINE_MAX_CACHES);
+    return role == ROLE_STAGE ? check_place(stage, replica, e) : FL_OK;
 }
 
 /* Zero where there is none. */
@@ -295,9 +335,9 @@ static int get_cancel(struct cancel *to, const Freezeline__Cancel *from, struct 
 
 static int get_outcome(struct outcome *to, const Freezeline__Outcome *from, struct error *e)
 {
+    int rc = get_label(&to->label, from->label, e);
     to->request = from->request;
-    to->label = from->label;
-    return get_exit_index(&to->hit_exit, from->hit_exit, e);
+    return rc ? rc : get_exit_index(&to->hit_exit, from->hit_exit, e);
 }
 
 static int get_drain(struct drain *to, const Freezeline__Drain *from, struct error *e)

@@ -40,6 +40,9 @@ static int check_job(const struct stage_worker *w, const struct job *j, struct e
     char got[128], want[128];
     if (j->n_route != w->pipeline->n_stages || j->route[w->stage] != w->replica)
         return error_set(e, FL_PROTOCOL, "the job's route does not lead here");
+    if (j->trace.n != w->stage)
+        return error_set(e, FL_PROTOCOL, "the job has passed %d stages before stage %d", j->trace.n,
+                         w->stage);
     if (!w->last_stage && j->route[w->stage + 1] >= w->n_next)
         return error_set(e, FL_PROTOCOL,
                          "the job's route leads to a replica that is not in the pipeline file");

@@ -122,8 +122,8 @@ static void on_verdict(struct stage_worker *w, const struct verdict *v)
     if (w->traced && !p->over)
         worker_note_batch(w, SPAN_LOOKUP, p->exit, p->sent_ns, now);
     breaker_answered(&w->breaker);
-    if (v->absent && v->exit < PIPELINE_MAX_EXITS)
-        w->absent_until_ns[v->exit] = clock_ns() + ABSENT_NS;
+    if (v->absent)
+        w->absent_until_ns[p->exit] = now + ABSENT_NS;
     for (int k = 0; k < v->n; k++)
         for (int i = 0; v->item[k].hit && i < w->n_batch; i++) {
             struct row *r = &w->row[w->batch[i]];

@@ -49,7 +49,8 @@ void worker_send_error(struct stage_worker *w, const struct row *r, enum fl_code
 }
 
 /* Label and confidence of one row of scores. Confidence is the largest probability: of the scores when they
- * are probabilities, of their softmax otherwise. Label -1 when a score is not a number. */
+ * are probabilities, of their softmax otherwise. Label -1 when a score is not a number, or the best is
+ * infinite. */
 static int32_t judge(const float *scores, int64_t n, float *confidence)
 {
     double sum = 0, exps = 0;
@@ -62,6 +63,8 @@ static int32_t judge(const float *scores, int64_t n, float *confidence)
         sum += scores[i];
         probabilities = probabilities && scores[i] >= 0 && scores[i] <= 1.0001f;
     }
+    if (isinf(scores[best]))
+        return -1;
     if (probabilities && fabs(sum - 1) < 1e-3) {
         *confidence = scores[best];
         return (int32_t)best;

@@ -182,7 +182,7 @@ static void result(struct fixture *f, const struct job *j, uint32_t error, int e
         r.trace.stage[0].stage = 0;
     }
     zmq_msg_init(&none);
-    dispatch_result(f->d, &r, &none, f->now, f->now);
+    dispatch_result(f->d, &r, &none, f->now, f->now, NULL);
     zmq_msg_close(&none);
     dispatch_tick(f->d, f->now);
 }
@@ -227,7 +227,7 @@ static void test_the_parts_of_the_way_are_told(void **state)
     r.trace.stage[1] = (struct stage_time){.stage = 1, .replica = 1};
     r.sent_ns = f->now + 2 * MS;
     f->now += 10 * MS;
-    dispatch_result(f->d, &r, &none, f->now - 3 * MS, f->now);
+    dispatch_result(f->d, &r, &none, f->now - 3 * MS, f->now, NULL);
     assert_int_equal(f->answer[0].request, r.request);
     assert_int_equal(f->answer[0].return_ns, 5 * MS);
     assert_int_equal(f->answer[0].broker_ns, 3 * MS);
@@ -247,7 +247,7 @@ static void test_the_parts_of_the_way_are_told(void **state)
                         .sent_ns = f->now + MS,
                         .trace = {.n = 1}};
     f->now += 2 * MS;
-    dispatch_result(f->d, &r, &none, f->now, f->now);
+    dispatch_result(f->d, &r, &none, f->now, f->now, NULL);
     assert_int_equal(f->answer[1].broker_ns, 4 * MS);
     assert_int_equal(f->answer[1].return_ns, MS);
     assert_int_equal(f->answer[1].lookup_wire_ns, 1);
@@ -257,7 +257,7 @@ static void test_the_parts_of_the_way_are_told(void **state)
 
     ask(f, 44); /* a sender that does not know the time */
     r = (struct result){.request = f->job[2].request, .attempt = 1, .sent_ns = 1};
-    dispatch_result(f->d, &r, &none, f->now, f->now);
+    dispatch_result(f->d, &r, &none, f->now, f->now, NULL);
     assert_int_equal(f->answer[2].return_ns, 0);
     zmq_msg_close(&none);
 }
@@ -749,6 +749,36 @@ static void test_malformed_inputs_are_refused(void **state)
     assert_int_equal(requests_count(f->d->requests), 0);
 }
 
+/* What no worker of this pipeline can have sent indexes nothing, and the request lives on. */
+static void test_results_from_nowhere_are_dropped(void **state)
+{
+    struct fixture *f = *state;
+    static const struct stage_time from[] = {
+        {.stage = 0xfffffffe}, {.stage = 3}, {.stage = 1, .replica = 2}, {.stage = 0, .replica = 1}};
+    struct result r = {.label = 3, .attempt = 1, .trace = {.n = 1}};
+    struct error e;
+    zmq_msg_t none;
+    (void)zmq_msg_init(&none);
+    all_workers(f);
+    ask(f, 1);
+    r.request = f->job[0].request;
+    for (size_t i = 0; i < sizeof from / sizeof *from; i++) {
+        r.trace.stage[0] = from[i];
+        for (r.exit = -1; r.exit < 1; r.exit++)
+            assert_int_equal(dispatch_result(f->d, &r, &none, f->now, f->now, &e), FL_PROTOCOL);
+    }
+    r.trace.n = r.exit = 0;
+    assert_int_equal(dispatch_result(f->d, &r, &none, f->now, f->now, &e), FL_PROTOCOL);
+    r.trace.stage[r.trace.n++] = (struct stage_time){0};
+    r.attempt = 2;
+    assert_int_equal(dispatch_result(f->d, &r, &none, f->now, f->now, &e), FL_PROTOCOL);
+    r.attempt = 0;
+    assert_int_equal(dispatch_result(f->d, &r, &none, f->now, f->now, &e), FL_PROTOCOL);
+    assert_int_equal(f->n_answers, 0);
+    result(f, &f->job[0], FL_OK, -1);
+    assert_int_equal(f->answer[0].error, FL_OK);
+}
+
 /* Random events for a long while: each admitted request gets exactly one answer. */
 static void test_nothing_is_lost(void **state)
 {
@@ -840,6 +870,7 @@ int main(void)
         test(test_drain_admits_no_more),
         test(test_a_drain_ends_with_its_lease),
         test(test_malformed_inputs_are_refused),
+        test(test_results_from_nowhere_are_dropped),
         test(test_nothing_is_lost),
         test(test_sampling_follows_its_shares),
     };

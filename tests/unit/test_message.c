@@ -1,4 +1,5 @@
 /* test_message.c - every message survives the wire; what is out of bounds is refused by name */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -324,6 +325,62 @@ static void test_hostile_counts(void **state)
     refused(pack(&envelope), FL_PROTOCOL, "replica 16 of stage 1");
 }
 
+/* Numbers that index something somewhere. */
+static void test_hostile_places(void **state)
+{
+    (void)state;
+    Freezeline__Envelope envelope = FREEZELINE__ENVELOPE__INIT;
+    Freezeline__Result result = FREEZELINE__RESULT__INIT;
+    Freezeline__StageTime time[2] = {FREEZELINE__STAGE_TIME__INIT, FREEZELINE__STAGE_TIME__INIT};
+    Freezeline__StageTime *stages[2] = {&time[0], &time[1]};
+    Freezeline__Trace trace = FREEZELINE__TRACE__INIT;
+    envelope.version = MESSAGE_VERSION;
+    envelope.body_case = FREEZELINE__ENVELOPE__BODY_RESULT;
+    envelope.result = &result;
+    result.trace = &trace;
+    trace.stage = stages;
+    trace.n_stage = 2;
+    refused(pack(&envelope), FL_PROTOCOL, "stage 0 after stage 0");
+    time[1].stage = 0xfffffffe;
+    refused(pack(&envelope), FL_PROTOCOL, "stage 4294967294 replica 0");
+    time[1].stage = 1;
+    time[1].replica = PIPELINE_MAX_REPLICAS;
+    refused(pack(&envelope), FL_PROTOCOL, "stage 1 replica 16");
+    time[1].replica = 0;
+    time[1].batch = MESSAGE_MAX_BATCH + 1;
+    refused(pack(&envelope), FL_PROTOCOL, "batch of 65");
+    time[1].batch = 1;
+    result.label = -2;
+    refused(pack(&envelope), FL_PROTOCOL, "label -2");
+    result.label = MESSAGE_MAX_LABEL + 1;
+    refused(pack(&envelope), FL_PROTOCOL, "label 16777217");
+    result.label = -1;
+    result.confidence = NAN;
+    refused(pack(&envelope), FL_PROTOCOL, "confidence");
+}
+
+static void test_hostile_roles(void **state)
+{
+    (void)state;
+    Freezeline__Envelope envelope = FREEZELINE__ENVELOPE__INIT;
+    Freezeline__Hello hello = FREEZELINE__HELLO__INIT;
+    Freezeline__Drain drain = FREEZELINE__DRAIN__INIT;
+    envelope.version = MESSAGE_VERSION;
+    envelope.body_case = FREEZELINE__ENVELOPE__BODY_HELLO;
+    envelope.hello = &hello;
+    hello.role = ROLE_CACHE;
+    hello.replica = PIPELINE_MAX_CACHES;
+    refused(pack(&envelope), FL_PROTOCOL, "cache 16");
+    hello.role = ROLE_STAGE;
+    refused(pack(&envelope), FL_PROTOCOL, "stage 0 replica 16");
+    hello.role = 99;
+    refused(pack(&envelope), FL_PROTOCOL, "role 99");
+    envelope.body_case = FREEZELINE__ENVELOPE__BODY_DRAIN;
+    envelope.drain = &drain;
+    drain.lease_ms = DRAIN_MAX_LEASE_MS + 1;
+    refused(pack(&envelope), FL_PROTOCOL, "drain for 600001 ms");
+}
+
 static void test_hostile_texts(void **state)
 {
     (void)state;
@@ -398,6 +455,8 @@ int main(void)
         cmocka_unit_test(test_wrong_version_names_both),
         cmocka_unit_test(test_hostile_tensors),
         cmocka_unit_test(test_hostile_counts),
+        cmocka_unit_test(test_hostile_places),
+        cmocka_unit_test(test_hostile_roles),
         cmocka_unit_test(test_hostile_texts),
         cmocka_unit_test(test_encode_bounds),
         cmocka_unit_test(test_random_mutations),
