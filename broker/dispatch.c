@@ -207,7 +207,7 @@ static void admit(struct dispatch *d, const struct peer *from, const struct requ
     e->deadline_ns = deadline_of(d, r, now);
     e->flags = sampling_flags(e->id, r->flags, &d->pipeline->updates);
     requests_wake_at(d->requests, e, e->deadline_ns);
-    requests_wait(d->requests, e);
+    requests_append(d->requests, e, REQUESTS_WAITING);
     d->counters.admitted++;
     d->retry_tokens += RETRY_TOKENS_EACH;
     if (d->retry_tokens > RETRY_TOKENS_MAX)
@@ -260,7 +260,7 @@ static void requeue(struct dispatch *d, struct request_entry *e, uint64_t not_be
     e->not_before_ns = not_before;
     release_route(d, e);
     requests_wake_at(d->requests, e, e->deadline_ns);
-    requests_wait(d->requests, e);
+    requests_prepend(d->requests, e, REQUESTS_WAITING); /* it is older than what has not been sent yet */
 }
 
 /* The stage in front of `stage` could not hand the request over: it was not the request's fault, so this
@@ -271,6 +271,24 @@ static void on_broken_link(struct dispatch *d, struct request_entry *e, int stag
     worker_suspect(&d->registry.stage[stage][e->route[stage]], now);
     e->avoid[stage] |= (uint16_t)(1u << e->route[stage]);
     requeue(d, e, now);
+}
+
+/* e is no more in the queue of its replica of stage 0, and so is nothing that was sent to it before. */
+static void left_the_queue(struct dispatch *d, struct request_entry *e)
+{
+    int list = e->list;
+    if (list < REQUESTS_FIRST)
+        return;
+    while (e->list == list)
+        requests_unlist(d->requests, requests_first(d->requests, list));
+}
+
+void dispatch_taken(struct dispatch *d, const struct worker *w)
+{
+    struct request_entry *e = requests_find(d->requests, w->last.taken);
+    if (w->hello.role == ROLE_STAGE && w->hello.stage == 0 && e &&
+        e->list == REQUESTS_FIRST + (int)w->hello.replica)
+        left_the_queue(d, e);
 }
 
 /* The decoder knows the protocol's limits, this the pipeline's: what passes may index every array here. */
@@ -305,11 +323,13 @@ int dispatch_result(struct dispatch *d, const struct result *r, zmq_msg_t *paylo
     }
     if ((rc = check_result(d, e, r, error)))
         return rc;
+    if (r->attempt == e->attempt && (!r->error || r->trace.n))
+        left_the_queue(d, e);
     if (r->error == FL_OK) {
         answer_result(d, e, r, payload, came_ns, now);
     } else if (is_final(r->error)) {
         answer_error(d, e, r->error, r->text, now);
-    } else if (!e->waiting && r->attempt == e->attempt) {
+    } else if (e->list != REQUESTS_WAITING && r->attempt == e->attempt) {
         log_at(LOG_LEVEL_DEBUG, e->id, "attempt %u failed: %s", r->attempt, r->text);
         if (r->error == FL_UNAVAILABLE && r->trace.n + 1 < e->n_route)
             on_broken_link(d, e, r->trace.n + 1, now);
@@ -322,6 +342,29 @@ int dispatch_result(struct dispatch *d, const struct result *r, zmq_msg_t *paylo
 /* ---- out
  * --------------------------------------------------------------------------------------------------- */
 
+/* The largest batch of a replica of stage 0. */
+static int first_batch(const struct dispatch *d, int replica)
+{
+    uint32_t told = d->registry.stage[0][replica].last.batch;
+    int batch = told && told <= MESSAGE_MAX_BATCH ? (int)told : d->pipeline->stage[0].max_batch;
+    return batch > 1 ? batch : 1;
+}
+
+static int in_queue(const struct dispatch *d, int replica)
+{
+    return requests_listed(d->requests, REQUESTS_FIRST + replica);
+}
+
+/* The replicas of stage 0 that have enough: a batch in hand and as much to form the next one from. */
+static uint16_t full_queues(const struct dispatch *d)
+{
+    uint16_t full = 0;
+    for (int i = 0; i < d->registry.n_replicas[0]; i++)
+        if (in_queue(d, i) >= 2 * first_batch(d, i))
+            full |= (uint16_t)(1u << i);
+    return full;
+}
+
 static void fill_job(struct dispatch *d, const struct request_entry *e, const uint8_t *route, uint64_t now)
 {
     struct job *j = &d->out.job;
@@ -329,7 +372,7 @@ static void fill_job(struct dispatch *d, const struct request_entry *e, const ui
     d->out.type = MESSAGE_JOB;
     j->request = e->id;
     j->attempt = e->attempt + 1;
-    j->flags = e->flags;
+    j->flags = e->flags | (in_queue(d, route[0]) >= first_batch(d, route[0]) ? JOB_TELL : 0);
     j->deadline_ns = e->deadline_ns;
     j->sent_ns = now;
     j->n_route = d->registry.n_stages;
@@ -351,7 +394,7 @@ static void note_sent(struct dispatch *d, struct request_entry *e, const uint8_t
         d->registry.stage[s][route[s]].outstanding++;
         e->used[s] |= (uint16_t)(1u << route[s]);
     }
-    requests_unwait(d->requests, e);
+    requests_append(d->requests, e, REQUESTS_FIRST + route[0]);
     requests_wake_at(d->requests, e, overdue < e->deadline_ns ? overdue : e->deadline_ns);
 }
 
@@ -364,6 +407,7 @@ static int send_attempt(struct dispatch *d, struct request_entry *e, uint16_t *f
     uint8_t route[PIPELINE_MAX_STAGES];
     for (;;) {
         zmq_msg_t copy;
+        *full |= full_queues(d);
         *missing = router_choose(&d->registry, e->avoid, *full, d->turn++, now, route);
         if (*missing == 0 && *full && registry_stage_ready(&d->registry, 0))
             return FL_AGAIN;
@@ -377,6 +421,7 @@ static int send_attempt(struct dispatch *d, struct request_entry *e, uint16_t *f
             return FL_OK;
         }
         zmq_msg_close(&copy);
+        d->blocked = true;
         *full |= (uint16_t)(1u << route[0]);
     }
 }
@@ -389,19 +434,18 @@ static uint64_t send_waiting(struct dispatch *d, uint64_t now)
     struct request_entry *next;
 
     d->blocked = false;
-    for (struct request_entry *e = requests_first_waiting(d->requests); e; e = next) {
+    for (struct request_entry *e = requests_first(d->requests, REQUESTS_WAITING); e; e = next) {
         char text[MESSAGE_TEXT_BYTES];
         int missing, rc;
-        next = requests_next_waiting(d->requests, e);
+        next = requests_next(d->requests, e);
         if (e->not_before_ns > now) {
             again = e->not_before_ns < again ? e->not_before_ns : again;
             continue;
         }
         rc = send_attempt(d, e, &full, &missing, now);
-        if (rc == FL_AGAIN) {
-            d->blocked = true;
-            return now + 10 * NS_PER_MS; /* earlier when a queue has room: the caller polls for that */
-        }
+        if (rc == FL_AGAIN) /* until a worker tells that it took some, or (the caller polls for that) a socket
+                               has room */
+            return d->blocked && now + 10 * NS_PER_MS < again ? now + 10 * NS_PER_MS : again;
         if (rc == FL_UNAVAILABLE && !registry_stage_recovering(&d->registry, missing, now)) {
             snprintf(text, sizeof text, "stage %d has no ready worker", missing);
             answer_error(d, e, FL_UNAVAILABLE, text, now);
@@ -443,7 +487,7 @@ static void expire(struct dispatch *d, struct request_entry *e, uint64_t now)
     char text[MESSAGE_TEXT_BYTES];
     snprintf(text, sizeof text, "no answer within %llu ms (%u attempts, %s)",
              (unsigned long long)((e->deadline_ns - e->received_ns) / NS_PER_MS), e->attempt,
-             e->waiting ? "waiting for a worker" : "in the pipeline");
+             e->list == REQUESTS_WAITING ? "waiting for a worker" : "in the pipeline");
     answer_error(d, e, FL_DEADLINE, text, now);
 }
 

@@ -5,8 +5,11 @@
  * is sent.
  * - Whatever attempt's result comes first is the answer; later ones are counted as duplicates.
  * - A request is either on the waiting list (no job of its current attempt was sent) or sent, with its route
- * counted in the workers' `outstanding`. Pure: time and messages come in as arguments, what is to be sent
- * goes out through struct dispatch_io. One thread.
+ * counted in the workers' `outstanding`.
+ * - A replica of stage 0 has at most twice its batch in its queue and in the socket before it.
+ *
+ * Pure: time and messages come in as arguments, what is to be sent goes out through struct dispatch_io. One
+ * thread.
  */
 #ifndef FREEZELINE_DISPATCH_H
 #define FREEZELINE_DISPATCH_H
@@ -70,7 +73,7 @@ void dispatch_control(struct dispatch *d, const struct peer *from, const struct 
 /* Deaths, deadlines, overdue attempts, waiting requests, collected cancellations. Call after each round of
  * messages. Returns when to call again at the latest. */
 uint64_t dispatch_tick(struct dispatch *d, uint64_t now);
-/* Requests wait because the queues of stage 0 are full: call tick when one can take more. */
+/* Requests wait because a socket to stage 0 took no more: call tick when one does. */
 bool dispatch_blocked(const struct dispatch *d);
 /* A request came whose tensor was no good: tells its client. */
 void dispatch_malformed(struct dispatch *d, const struct peer *from, uint64_t client_id,
@@ -91,7 +94,9 @@ void dispatch_hand_over_spans(struct dispatch *d, const struct peer *to);
 void dispatch_lost(struct dispatch *d, const struct worker *w, const char *why, uint64_t now);
 /* dispatch_status.c */
 void dispatch_status(const struct dispatch *d, struct status_reply *out, uint64_t now);
-/* dispatch.c, for the other two: the current attempt of e has failed */
+/* dispatch.c, for the other two: a heartbeat says what the worker has taken; the current attempt of e has
+ * failed */
+void dispatch_taken(struct dispatch *d, const struct worker *w);
 void dispatch_retry(struct dispatch *d, struct request_entry *e, uint32_t reason, bool backoff, uint64_t now);
 /* Into d->out: how things stand. */
 void dispatch_fill_status(struct dispatch *d, uint64_t now);

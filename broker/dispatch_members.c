@@ -32,7 +32,7 @@ void dispatch_lost(struct dispatch *d, const struct worker *w, const char *why, 
     }
     for (int i = 0; i < requests_slots(d->requests); i++) {
         struct request_entry *e = requests_slot(d->requests, i);
-        if (!e || e->waiting || e->route[stage] != replica)
+        if (!e || e->list == REQUESTS_WAITING || e->route[stage] != replica)
             continue;
         e->avoid[stage] |= (uint16_t)(1u << replica);
         dispatch_retry(d, e, FL_UNAVAILABLE, false, now);
@@ -126,6 +126,10 @@ static void on_heartbeat(struct dispatch *d, const struct peer *from, const stru
     if (event == REGISTRY_REVIVED)
         log_info("%s (pid %llu) is back", name_of(&w->hello, name, sizeof name),
                  (unsigned long long)w->hello.pid);
+    if (w)
+        dispatch_taken(d, w);
+    if (!h->worker_ns && event == REGISTRY_KNOWN)
+        return; /* one out of turn: nobody waits for its echo */
     d->out.type = MESSAGE_HEARTBEAT;
     d->out.heartbeat = *h;
     d->out.heartbeat.broker_ns = now;

@@ -1,4 +1,4 @@
-/* requests.c - the table of admitted requests: slots, free list, wake heap, waiting list */
+/* requests.c - the table of admitted requests: slots, free list, wake heap, lists */
 #include "requests.h"
 
 #include <stdlib.h>
@@ -8,6 +8,10 @@
 /* A kept frame holds on to the receive buffer that it lies in (8 KiB in libzmq) besides its own bytes. */
 #define FRAME_OVERHEAD 8192
 
+struct list {
+    int oldest, newest, length; /* slots */
+};
+
 struct requests {
     int slots, count;
     size_t bytes, max_bytes;
@@ -15,7 +19,7 @@ struct requests {
     struct request_entry *entry; /* [slots]; id 0 = free */
     int *heap;                   /* [count] slots, smallest wake_ns first */
     int *unused;                 /* [slots - count] stack of free slots */
-    int oldest, newest;          /* waiting list */
+    struct list list[REQUESTS_LISTS];
 };
 
 int requests_new(struct requests **out, int max_requests, size_t max_bytes, uint64_t seed)
@@ -26,7 +30,8 @@ int requests_new(struct requests **out, int max_requests, size_t max_bytes, uint
     t->slots = max_requests;
     t->max_bytes = max_bytes;
     t->serial = seed % (1ull << 42) + 1;
-    t->oldest = t->newest = NONE;
+    for (int i = 0; i < REQUESTS_LISTS; i++)
+        t->list[i].oldest = t->list[i].newest = NONE;
     t->entry = calloc((size_t)max_requests, sizeof *t->entry);
     t->heap = calloc((size_t)max_requests, sizeof *t->heap);
     t->unused = calloc((size_t)max_requests, sizeof *t->unused);
@@ -122,6 +127,7 @@ int requests_add(struct requests *t, zmq_msg_t *payload, struct request_entry **
     e->bytes = bytes;
     e->slot = slot;
     e->older = e->newer = NONE;
+    e->list = REQUESTS_UNLISTED;
     e->wake_ns = UINT64_MAX;
     t->bytes += bytes;
     heap_put(t, t->count++, slot);
@@ -138,7 +144,7 @@ struct request_entry *requests_find(struct requests *t, uint64_t id)
 void requests_remove(struct requests *t, struct request_entry *e)
 {
     int at = e->heap;
-    requests_unwait(t, e);
+    requests_unlist(t, e);
     zmq_msg_close(&e->payload);
     t->bytes -= e->bytes;
     t->count--;
@@ -166,41 +172,53 @@ struct request_entry *requests_due(struct requests *t, uint64_t now)
     return t->count && heap_key(t, 0) <= now ? &t->entry[t->heap[0]] : NULL;
 }
 
-void requests_wait(struct requests *t, struct request_entry *e)
+/* Between two neighbours; NONE: at an end. */
+static void insert(struct requests *t, struct request_entry *e, int list, int older, int newer)
 {
-    if (e->waiting)
+    struct list *l = &t->list[list];
+    e->list = list;
+    e->older = older;
+    e->newer = newer;
+    *(older != NONE ? &t->entry[older].newer : &l->oldest) = e->slot;
+    *(newer != NONE ? &t->entry[newer].older : &l->newest) = e->slot;
+    l->length++;
+}
+
+void requests_append(struct requests *t, struct request_entry *e, int list)
+{
+    requests_unlist(t, e);
+    insert(t, e, list, t->list[list].newest, NONE);
+}
+
+void requests_prepend(struct requests *t, struct request_entry *e, int list)
+{
+    requests_unlist(t, e);
+    insert(t, e, list, NONE, t->list[list].oldest);
+}
+
+void requests_unlist(struct requests *t, struct request_entry *e)
+{
+    struct list *l;
+    if (e->list == REQUESTS_UNLISTED)
         return;
-    e->waiting = true;
-    e->older = t->newest;
-    e->newer = NONE;
-    if (t->newest != NONE)
-        t->entry[t->newest].newer = e->slot;
-    else
-        t->oldest = e->slot;
-    t->newest = e->slot;
+    l = &t->list[e->list];
+    *(e->older != NONE ? &t->entry[e->older].newer : &l->oldest) = e->newer;
+    *(e->newer != NONE ? &t->entry[e->newer].older : &l->newest) = e->older;
+    l->length--;
+    e->list = REQUESTS_UNLISTED;
 }
 
-void requests_unwait(struct requests *t, struct request_entry *e)
+int requests_listed(const struct requests *t, int list)
 {
-    if (!e->waiting)
-        return;
-    e->waiting = false;
-    if (e->older != NONE)
-        t->entry[e->older].newer = e->newer;
-    else
-        t->oldest = e->newer;
-    if (e->newer != NONE)
-        t->entry[e->newer].older = e->older;
-    else
-        t->newest = e->older;
+    return t->list[list].length;
 }
 
-struct request_entry *requests_first_waiting(struct requests *t)
+struct request_entry *requests_first(struct requests *t, int list)
 {
-    return t->oldest != NONE ? &t->entry[t->oldest] : NULL;
+    return t->list[list].oldest != NONE ? &t->entry[t->list[list].oldest] : NULL;
 }
 
-struct request_entry *requests_next_waiting(struct requests *t, const struct request_entry *e)
+struct request_entry *requests_next(struct requests *t, const struct request_entry *e)
 {
     return e->newer != NONE ? &t->entry[e->newer] : NULL;
 }

@@ -6,8 +6,9 @@
  * to the next in all likelihood: an id is serial * slots + slot, so finding an entry is one index and one
  * comparison.
  *
- * Two orders are kept: a heap by wake_ns (what must be looked at next) and a list of those that wait to be
- * sent, oldest first. Pure: no clock, no socket. One thread.
+ * A heap keeps them by wake_ns (what must be looked at next). Besides, an entry may be in one list: of those
+ * that wait to be sent, or of those that a replica of stage 0 has in its queue. Pure: no clock, no socket.
+ * One thread.
  */
 #ifndef FREEZELINE_REQUESTS_H
 #define FREEZELINE_REQUESTS_H
@@ -34,10 +35,16 @@ struct request_entry {
     uint16_t avoid[PIPELINE_MAX_STAGES]; /* bit per replica: failed this request */
 
     /* the table's own */
-    bool waiting;
+    int list; /* REQUESTS_UNLISTED or which one */
     uint64_t wake_ns;
     int slot, heap, older, newer;
 };
+
+#define REQUESTS_UNLISTED (-1)
+#define REQUESTS_WAITING  0 /* to be sent */
+#define REQUESTS_FIRST \
+    1 /* + replica: sent to that replica of stage 0, and still in its queue as far as known */
+#define REQUESTS_LISTS (REQUESTS_FIRST + PIPELINE_MAX_REPLICAS)
 
 struct requests;
 
@@ -58,11 +65,14 @@ void requests_wake_at(struct requests *t, struct request_entry *e, uint64_t ns);
 uint64_t requests_next_wake(const struct requests *t);                /* UINT64_MAX: nothing */
 struct request_entry *requests_due(struct requests *t, uint64_t now); /* the earliest, when it is due */
 
-/* The waiting list. Both do nothing when the entry is (not) in it already. */
-void requests_wait(struct requests *t, struct request_entry *e);
-void requests_unwait(struct requests *t, struct request_entry *e);
-struct request_entry *requests_first_waiting(struct requests *t);
-struct request_entry *requests_next_waiting(struct requests *t, const struct request_entry *e);
+/* Moves e from the list that it is in, if any, to the end or the beginning of `list`, or to none. */
+void requests_append(struct requests *t, struct request_entry *e, int list);
+void requests_prepend(struct requests *t, struct request_entry *e, int list);
+void requests_unlist(struct requests *t, struct request_entry *e);
+/* Length, first and next of a list; NULL: no more. */
+int requests_listed(const struct requests *t, int list);
+struct request_entry *requests_first(struct requests *t, int list);
+struct request_entry *requests_next(struct requests *t, const struct request_entry *e);
 
 /* Entry in slot i (0 .. slots - 1) or NULL, to go through all. */
 int requests_slots(const struct requests *t);

@@ -47,6 +47,7 @@ enum job_flags {
     JOB_AUDIT = 2,    /* look-ups happen and are noted, hits do not end it */
     JOB_SAMPLED = 4,  /* the cache service keeps its descriptors until the outcome is told */
     JOB_TRACE = 8,    /* every process on its way notes what it does for it, and when (spans) */
+    JOB_TELL = 16,    /* broker to stage 0: say when it leaves the queue (heartbeat.taken) */
 };
 
 /* Where one request's time went in one stage, one part after the other (hidden_ns alone runs beside them);
@@ -94,6 +95,7 @@ struct answer {
     uint64_t
         clock_error_ns; /* how far the clocks of the processes that it passed may be apart; 0 = one clock */
     uint64_t request;   /* the broker's id */
+    uint32_t retry_after_ms; /* of an error that is load's fault: when what is ahead now is done; else 0 */
 };
 
 struct job {
@@ -106,6 +108,8 @@ struct job {
     uint8_t route[PIPELINE_MAX_STAGES]; /* replica of each stage */
     struct trace trace;
     struct tensor activation; /* one request's: dim[0] = 1 */
+    int n_rest;
+    uint32_t rest_us[PIPELINE_MAX_STAGES]; /* from each stage's batch on, what is left takes so long alone */
 };
 
 struct lookup_item {
@@ -182,6 +186,9 @@ struct heartbeat {
     bool cache_open;         /* stage only: look-ups are not bypassed */
     uint64_t clock_error_ns; /* of this worker's idea of broker time, should it need one: offset_error_ns */
     uint32_t caches;         /* cache service only: how many it answers from */
+    uint64_t
+        taken; /* stage only: the newest request that left its queue for a batch; those before it have too */
+    uint32_t batch; /* stage only: its largest batch */
 };
 
 struct cancel {
@@ -268,6 +275,9 @@ struct status_reply {
     struct process_status process[STATUS_MAX_PROCESSES];
     int n_exits;
     struct exit_status exit[PIPELINE_MAX_EXITS];
+    uint64_t waiting; /* of those in flight: not sent to a stage yet */
+    uint64_t room;    /* how many may be sent and unanswered */
+    uint64_t gap_ns;  /* between answers while there was always more to do; 0: not known */
 };
 
 struct message {

@@ -171,6 +171,7 @@ static int get_answer(struct answer *to, const Freezeline__Answer *from, struct 
     to->lookup_queue_ns = from->lookup_queue_ns;
     to->clock_error_ns = from->clock_error_ns;
     to->request = from->request;
+    to->retry_after_ms = from->retry_after_ms;
     if ((rc = get_code(&to->error, from->error, e)) ||
         (rc = get_text(to->text, sizeof to->text, from->text, "text of an answer", e)) ||
         (rc = get_exit_index(&to->exit, from->exit, e)) || (rc = get_label(&to->label, from->label, e)) ||
@@ -196,8 +197,11 @@ static int get_job(struct job *to, const Freezeline__Job *from, struct error *e)
             return error_set(e, FL_PROTOCOL, "route names replica %u of stage %d, at most %d exist",
                              to->route[i], i, PIPELINE_MAX_REPLICAS);
     }
-    if ((rc = get_trace(&to->trace, from->trace, e)))
+    if ((rc = count(from->n_rest_us, PIPELINE_MAX_STAGES, "stages' times in a job", &to->n_rest, e)) ||
+        (rc = get_trace(&to->trace, from->trace, e)))
         return rc;
+    if (to->n_rest)
+        memcpy(to->rest_us, from->rest_us, from->n_rest_us * sizeof *to->rest_us);
     return get_tensor(&to->activation, from->activation, e);
 }
 
@@ -323,6 +327,8 @@ static void get_heartbeat(struct heartbeat *to, const Freezeline__Heartbeat *fro
     to->cache_open = from->cache_open != 0;
     to->clock_error_ns = from->clock_error_ns;
     to->caches = from->caches;
+    to->taken = from->taken;
+    to->batch = from->batch;
 }
 
 static int get_cancel(struct cancel *to, const Freezeline__Cancel *from, struct error *e)
@@ -387,6 +393,9 @@ static int get_status_reply(struct status_reply *to, const Freezeline__StatusRep
     to->in_flight = from->in_flight;
     to->started_ns = from->started_ns;
     to->now_ns = from->now_ns;
+    to->waiting = from->waiting;
+    to->room = from->room;
+    to->gap_ns = from->gap_ns;
     if ((rc = count(from->n_process, STATUS_MAX_PROCESSES, "processes", &to->n_processes, e)) ||
         (rc = count(from->n_exit, PIPELINE_MAX_EXITS, "exits", &to->n_exits, e)))
         return rc;

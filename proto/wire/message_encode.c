@@ -132,6 +132,7 @@ static bool put_answer(struct scratch *s, struct parts *p, const struct answer *
     to->lookup_queue_ns = a->lookup_queue_ns;
     to->clock_error_ns = a->clock_error_ns;
     to->request = a->request;
+    to->retry_after_ms = a->retry_after_ms;
     return rank_ok(&a->scores) && put_trace(s, &p->trace, &a->trace);
 }
 
@@ -148,8 +149,10 @@ static bool put_job(struct scratch *s, struct parts *p, const struct job *j)
     to->route.data = (uint8_t *)(uintptr_t)j->route;
     to->trace = &p->trace;
     to->activation = put_tensor(&p->tensor, &j->activation);
-    return count_ok(j->n_route, PIPELINE_MAX_STAGES) && rank_ok(&j->activation) &&
-           put_trace(s, &p->trace, &j->trace);
+    to->n_rest_us = (size_t)j->n_rest;
+    to->rest_us = (uint32_t *)(uintptr_t)j->rest_us;
+    return count_ok(j->n_route, PIPELINE_MAX_STAGES) && count_ok(j->n_rest, PIPELINE_MAX_STAGES) &&
+           rank_ok(&j->activation) && put_trace(s, &p->trace, &j->trace);
 }
 
 static bool put_lookup(struct scratch *s, struct parts *p, const struct lookup *l)
@@ -257,6 +260,8 @@ static void put_heartbeat(Freezeline__Heartbeat *to, const struct heartbeat *h)
     to->cache_open = h->cache_open;
     to->clock_error_ns = h->clock_error_ns;
     to->caches = h->caches;
+    to->taken = h->taken;
+    to->batch = h->batch;
 }
 
 static bool put_cancel(struct parts *p, const struct cancel *c)
@@ -309,6 +314,9 @@ static void put_counters(Freezeline__StatusReply *to, const struct status_reply 
     to->in_flight = from->in_flight;
     to->started_ns = from->started_ns;
     to->now_ns = from->now_ns;
+    to->waiting = from->waiting;
+    to->room = from->room;
+    to->gap_ns = from->gap_ns;
 }
 
 static bool put_status_reply(struct scratch *s, struct parts *p, const struct status_reply *r)

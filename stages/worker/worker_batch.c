@@ -149,8 +149,11 @@ static void admit_row(struct stage_worker *w, int row, uint64_t broker_now)
 bool worker_form_batch(struct stage_worker *w)
 {
     uint64_t now = clock_ns(), broker_now = worker_broker_time(w, now);
+    bool tell = false;
     while (w->n_waiting && w->n_batch < w->max_batch) {
         int row = w->waiting[w->first_waiting];
+        tell = tell || (w->row[row].job.flags & JOB_TELL);
+        w->taken = w->row[row].job.request;
         w->first_waiting = (w->first_waiting + 1) % WORKER_MAX_ROWS;
         w->n_waiting--;
         admit_row(w, row, broker_now);
@@ -160,6 +163,8 @@ bool worker_form_batch(struct stage_worker *w)
     w->compute_ns = w->lookup_ns = w->serialise_ns = 0;
     w->hidden_ns = w->hidden_until_ns = 0;
     worker_note_formed(w);
+    if (tell && w->stage == 0)
+        worker_tell_taken(w);
     return w->n_batch > 0;
 }
 

@@ -117,24 +117,31 @@ static uint64_t resident_bytes(void)
     return (uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
-static void send_heartbeat(struct stage_worker *w, uint64_t now)
+/* `worker_ns`: this host's clock, for the echo; 0: no echo is wanted. */
+static void send_heartbeat(struct stage_worker *w, uint64_t worker_ns)
 {
     struct heartbeat *h = &w->out.heartbeat;
     memset(h, 0, sizeof *h);
     w->out.type = MESSAGE_HEARTBEAT;
     h->incarnation = w->incarnation;
-    h->worker_ns = now;
+    h->worker_ns = worker_ns;
     h->jobs = w->counts.jobs;
     h->lookups = w->counts.lookups;
     h->hits = w->counts.hits;
     h->batches = w->counts.batches;
     h->dropped = w->counts.dropped;
-    h->resident_bytes = resident_bytes();
+    h->resident_bytes = w->resident_bytes;
     h->queued = (uint32_t)w->n_waiting;
     h->cache_open = w->cache && !breaker_is_open(&w->breaker);
     h->clock_error_ns = offset_error_ns(&w->offset);
+    h->taken = w->taken;
+    h->batch = (uint32_t)w->max_batch;
     frames_send(w->control, NULL, &w->out, NULL);
-    w->heartbeat_ns = now;
+}
+
+void worker_tell_taken(struct stage_worker *w)
+{
+    send_heartbeat(w, 0);
 }
 
 /* A remote worker needs its clock's offset before its first job: ask a few times in a row. */
@@ -194,6 +201,8 @@ void worker_poll_control(struct stage_worker *w, uint64_t now)
     }
     if (w->ready && w->hello_ns && heartbeat_due(w, now)) {
         worker_send_spans(w); /* first: who has the heartbeat has them */
+        w->resident_bytes = resident_bytes();
         send_heartbeat(w, now);
+        w->heartbeat_ns = now;
     }
 }

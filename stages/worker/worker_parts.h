@@ -86,6 +86,8 @@ struct stage_worker {
     int n_waiting, first_waiting, waiting[WORKER_MAX_ROWS]; /* ring of rows, oldest first */
     int n_batch, batch[MESSAGE_MAX_BATCH];                  /* rows, in the executor's order */
     struct cancel_set cancelled;
+    uint64_t taken;          /* the newest request that left the queue */
+    uint64_t resident_bytes; /* when there last was a regular heartbeat */
 
     /* the batch in hand: its parts follow one another without a gap (worker_lap) */
     int formed;      /* rows that it was formed with */
@@ -113,7 +115,8 @@ int worker_open_links(struct stage_worker *w, struct error *e);
 void worker_close_links(struct stage_worker *w);
 void worker_say_hello(struct stage_worker *w, bool ready);
 void worker_poll_control(struct stage_worker *w,
-                         uint64_t now); /* reads control messages, sends heartbeats that are due */
+                         uint64_t now);         /* reads control messages, sends heartbeats that are due */
+void worker_tell_taken(struct stage_worker *w); /* a heartbeat out of turn */
 uint64_t worker_broker_time(const struct stage_worker *w, uint64_t local_ns);
 void worker_garbage(struct stage_worker *w, const char *socket, const struct error *e);
 

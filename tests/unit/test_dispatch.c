@@ -108,7 +108,7 @@ static int setup(void **state)
     struct dispatch_io io = {f, record_job, record_answer, record_control, record_reset};
     f->pipeline.n_stages = 3;
     for (int s = 0; s < 3; s++)
-        f->pipeline.stage[s].n_replicas = s == 1 ? 2 : 1;
+        f->pipeline.stage[s] = (struct stage_config){.n_replicas = s == 1 ? 2 : 1, .max_batch = 8};
     f->pipeline.cache.n_endpoints = 1;
     f->pipeline.broker = (struct broker_config){.max_requests = 8,
                                                 .max_memory_mb = 1,
@@ -648,6 +648,45 @@ static void test_waits_while_stage_0_is_full(void **state)
     assert_true(f->job[0].request < f->job[1].request);
 }
 
+static void tell_taken(struct fixture *f, uint64_t incarnation, const struct job *j, uint32_t batch)
+{
+    struct message m;
+    struct peer p = peer_named(incarnation);
+    memset(&m, 0, sizeof m);
+    m.type = MESSAGE_HEARTBEAT;
+    m.heartbeat = (struct heartbeat){.incarnation = incarnation, .taken = j->request, .batch = batch};
+    dispatch_control(f->d, &p, &m, f->now);
+    dispatch_tick(f->d, f->now);
+}
+
+/* Whatever its socket would hold: what does not wait there can still be refused, and goes another way at no
+ * cost. */
+static void test_stage_0_has_two_batches_at_most(void **state)
+{
+    struct fixture *f = *state;
+    f->pipeline.stage[0].max_batch = 2;
+    all_workers(f);
+    for (uint64_t i = 0; i < 8; i++)
+        ask(f, i);
+    assert_int_equal(f->n_jobs, 4);
+    assert_false(dispatch_blocked(f->d)); /* the socket had room */
+    assert_int_equal(f->job[1].flags, 0);
+    assert_int_equal(f->job[2].flags, JOB_TELL); /* more than the batch in hand: to be told of */
+    tell_taken(f, 100, &f->job[1], 2);
+    assert_int_equal(f->n_jobs, 6); /* those before it were taken too */
+    assert_int_equal(told(f, MESSAGE_HEARTBEAT, 100), 0);
+    result(f, &f->job[2], FL_OK, -1); /* as good as being told */
+    assert_int_equal(f->n_jobs, 7);
+    tell_taken(f, 110, &f->job[6], 2); /* of another stage: means nothing */
+    assert_int_equal(f->n_jobs, 7);
+    tell_taken(f, 100, &f->job[2], 1); /* long gone; and it takes but one at a time */
+    result(f, &f->job[3], FL_OK, -1);
+    assert_int_equal(f->n_jobs, 7);
+    result(f, &f->job[4], FL_OK, -1);
+    result(f, &f->job[5], FL_OK, -1);
+    assert_int_equal(f->n_jobs, 8);
+}
+
 static void test_hits_cancel_what_is_behind(void **state)
 {
     struct fixture *f = *state;
@@ -865,6 +904,7 @@ int main(void)
         test(test_bad_input_is_not_repeated),
         test(test_failures_of_old_attempts_are_ignored),
         test(test_waits_while_stage_0_is_full),
+        test(test_stage_0_has_two_batches_at_most),
         test(test_hits_cancel_what_is_behind),
         test(test_outcomes_of_audits_reach_the_caches),
         test(test_drain_admits_no_more),

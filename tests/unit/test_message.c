@@ -85,6 +85,7 @@ static void test_answer(void **state)
     a->return_ns = next();
     a->clock_error_ns = next();
     a->request = next();
+    a->retry_after_ms = 40;
     travel();
 }
 
@@ -102,6 +103,9 @@ static void test_job(void **state)
         j->route[i] = (uint8_t)(i % PIPELINE_MAX_REPLICAS);
     fill_trace(&j->trace, 2);
     j->activation = image();
+    j->n_rest = PIPELINE_MAX_STAGES;
+    for (int i = 0; i < j->n_rest; i++)
+        j->rest_us[i] = (uint32_t)next();
     travel();
 }
 
@@ -170,7 +174,7 @@ static void test_result(void **state)
 
 static void fill_heartbeat(struct heartbeat *h)
 {
-    *h = (struct heartbeat){1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, true, true, 12, 13};
+    *h = (struct heartbeat){1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, true, true, 12, 13, UINT64_MAX, 8};
 }
 
 static void test_control(void **state)
@@ -228,6 +232,9 @@ static void test_status_reply(void **state)
     r->n_exits = PIPELINE_MAX_EXITS;
     for (int i = 0; i < r->n_exits; i++)
         r->exit[i].answered = next();
+    r->waiting = next();
+    r->room = next();
+    r->gap_ns = next();
     travel();
 }
 
@@ -306,6 +313,7 @@ static void test_hostile_counts(void **state)
     (void)state;
     uint64_t ids[MESSAGE_MAX_BATCH + 1] = {0};
     uint8_t route[PIPELINE_MAX_STAGES + 1] = {0};
+    uint32_t rest[PIPELINE_MAX_STAGES + 1] = {0};
     Freezeline__Envelope envelope = FREEZELINE__ENVELOPE__INIT;
     Freezeline__Cancel cancel = FREEZELINE__CANCEL__INIT;
     Freezeline__Job job = FREEZELINE__JOB__INIT;
@@ -323,6 +331,10 @@ static void test_hostile_counts(void **state)
     job.route.len = 2;
     route[1] = PIPELINE_MAX_REPLICAS;
     refused(pack(&envelope), FL_PROTOCOL, "replica 16 of stage 1");
+    job.route.len = 0;
+    job.rest_us = rest;
+    job.n_rest_us = PIPELINE_MAX_STAGES + 1;
+    refused(pack(&envelope), FL_PROTOCOL, "17 stages' times");
 }
 
 /* Numbers that index something somewhere. */

@@ -1,4 +1,4 @@
-/* test_requests.c - the request table: bounds, ids, wake order, waiting list */
+/* test_requests.c - the request table: bounds, ids, wake order, lists */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -101,24 +101,32 @@ static void test_wakes_in_order(void **state)
     requests_free(t);
 }
 
-static void test_waiting_is_first_come_first_served(void **state)
+static void test_lists_are_first_come_first_served(void **state)
 {
     struct requests *t;
     struct request_entry *e[4];
     (void)state;
     assert_int_equal(requests_new(&t, 4, 1 << 20, 1), 0);
     for (int i = 0; i < 4; i++)
-        requests_wait(t, e[i] = add(t, 1));
-    requests_wait(t, e[0]); /* already there */
-    requests_unwait(t, e[1]);
+        requests_append(t, e[i] = add(t, 1), REQUESTS_WAITING);
+    requests_unlist(t, e[1]);
+    requests_unlist(t, e[1]); /* in none already */
     requests_remove(t, e[3]);
-    assert_ptr_equal(requests_first_waiting(t), e[0]);
-    assert_ptr_equal(requests_next_waiting(t, e[0]), e[2]);
-    assert_null(requests_next_waiting(t, e[2]));
-    requests_unwait(t, e[0]);
-    requests_wait(t, e[0]);
-    assert_ptr_equal(requests_first_waiting(t), e[2]);
-    assert_ptr_equal(requests_next_waiting(t, e[2]), e[0]);
+    assert_ptr_equal(requests_first(t, REQUESTS_WAITING), e[0]);
+    assert_ptr_equal(requests_next(t, e[0]), e[2]);
+    assert_null(requests_next(t, e[2]));
+    requests_append(t, e[0], REQUESTS_WAITING);
+    assert_ptr_equal(requests_first(t, REQUESTS_WAITING), e[2]);
+    assert_ptr_equal(requests_next(t, e[2]), e[0]);
+    requests_prepend(t, e[1], REQUESTS_WAITING);
+    assert_ptr_equal(requests_first(t, REQUESTS_WAITING), e[1]);
+    assert_ptr_equal(requests_next(t, e[1]), e[2]);
+    assert_int_equal(requests_listed(t, REQUESTS_WAITING), 3);
+    requests_append(t, e[2], REQUESTS_FIRST + 1); /* out of the one, into the other */
+    assert_int_equal(requests_listed(t, REQUESTS_WAITING), 2);
+    assert_ptr_equal(requests_next(t, e[1]), e[0]);
+    assert_ptr_equal(requests_first(t, REQUESTS_FIRST + 1), e[2]);
+    assert_null(requests_first(t, REQUESTS_FIRST));
     requests_free(t);
 }
 
@@ -129,7 +137,7 @@ int main(void)
         cmocka_unit_test(test_is_bounded_by_bytes),
         cmocka_unit_test(test_an_id_is_never_used_again),
         cmocka_unit_test(test_wakes_in_order),
-        cmocka_unit_test(test_waiting_is_first_come_first_served),
+        cmocka_unit_test(test_lists_are_first_come_first_served),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
