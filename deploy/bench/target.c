@@ -101,7 +101,7 @@ static int load_model(struct target *t, struct error *e)
     struct graph *g = NULL;
     int rc;
 
-    if ((rc = engine_parse_kernels(p->kernels, &o.kernels, e)) || (rc = graph_load(&g, p->model, NULL, e)))
+    if ((rc = engine_parse_kernels(p->kernels, &o.kernels, e)) || (rc = placement_load(&g, p, e)))
         return rc;
     if (!(rc = model_classes(g, &t->classes, e)) && !(rc = exec_new(&t->exec, g, &o, e)))
         t->last = g->n_nodes - 1;

@@ -319,7 +319,7 @@ static int prepare(struct build *b, const struct options *o, int *lock, struct e
     if ((rc = arguments_load(&b->pipeline, &o->where, e)) ||
         (rc = dataset_open(&b->train_data, o->train, e)) ||
         (rc = dataset_open(&b->calibrate_data, o->calibrate, e)) ||
-        (rc = graph_load(&b->graph, b->pipeline->model, NULL, e)) ||
+        (rc = placement_load(&b->graph, b->pipeline, e)) ||
         (rc = placement_resolve(&b->place, b->graph, b->pipeline, e)) || (rc = divide_budget(b, e)) ||
         (rc = check_labels(b, e)) || (rc = check_duplicates(b, e)))
         return rc;

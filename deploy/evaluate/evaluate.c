@@ -261,7 +261,7 @@ static int eval(struct eval *v, struct error *e)
                          "--frontier takes all of --data: name a range (#0-999) instead of "
                          "--limit");
     if ((rc = arguments_load(&v->pipeline, &v->where, e)) || (rc = dataset_open(&v->data, v->data_spec, e)) ||
-        (rc = graph_load(&v->graph, v->pipeline->model, NULL, e)) ||
+        (rc = placement_load(&v->graph, v->pipeline, e)) ||
         (rc = placement_resolve(&v->place, v->graph, v->pipeline, e)))
         return rc;
     in.pipeline = v->pipeline;

@@ -9,6 +9,7 @@
 #include "stages/graph/graph.h"
 #include "stages/graph/op.h"
 #include "deploy/tool/table.h"
+#include "shape_arguments.h"
 
 static const struct usage usage = {
     "inspect",
@@ -16,7 +17,7 @@ static const struct usage usage = {
     "Lists the layers of a model as they run: after constants are folded and nodes are fused.",
     "An exit is a layer after which the model can be cut; '*' marks the ends of blocks (`exits: auto` takes "
     "those).\n"
-    "Shapes, FLOPs and bytes are for one request.\n\n"
+    "Shapes, FLOPs and bytes are for one request. A model that leaves sizes open needs --shape.\n\n"
     "example:\n  freezeline inspect model.onnx --json\n",
     1,
     1};
@@ -168,10 +169,10 @@ static int print_table(const struct inspection *s, struct error *e)
     return rc;
 }
 
-static int inspect(const char *path, bool json, struct error *e)
+static int inspect(const char *path, const struct graph_options *o, bool json, struct error *e)
 {
     struct inspection s = {0};
-    int rc = graph_load(&s.graph, path, NULL, e);
+    int rc = graph_load(&s.graph, path, o, e);
 
     if (rc)
         return rc;
@@ -192,11 +193,17 @@ int command_inspect(int argc, char **argv, struct error *e)
 {
     bool json = false, helped;
     struct argument_list operands;
+    struct shape_arguments shapes = {.text = NULL};
+    struct graph_options o = {.keep_as_written = false};
     const struct argument table[] = {
+        ARGUMENTS_SHAPE(shapes),
         {ARGUMENT_FLAG, "json", 0, &json, NULL, "machine-readable output", 0, 0},
         {0},
     };
     int rc = arguments_parse(&usage, table, argc, argv, &operands, &helped, e);
 
-    return rc || helped ? rc : inspect(operands.item[0], json, e);
+    if (!rc && !helped && !(rc = shape_arguments_read(&shapes, &o, e)))
+        rc = inspect(operands.item[0], &o, json, e);
+    shape_arguments_release(&shapes);
+    return rc;
 }

@@ -29,7 +29,7 @@ int model_shape_load(struct model_shape *out, const struct pipeline *p, struct e
     memset(out, 0, sizeof *out);
     if (!place)
         return error_set(e, FL_NOMEM, "no memory");
-    if ((rc = graph_load(&g, p->model, NULL, e)) || (rc = model_classes(g, &out->classes, e)) ||
+    if ((rc = placement_load(&g, p, e)) || (rc = model_classes(g, &out->classes, e)) ||
         (rc = placement_resolve(place, g, p, e)))
         goto done;
     out->input = value_shape(&g->values[g->inputs[0]], 1);

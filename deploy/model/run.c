@@ -8,6 +8,7 @@
 #include "deploy/tool/report.h"
 #include "stages/exec/exec.h"
 #include "deploy/data/tensor_io.h"
+#include "shape_arguments.h"
 
 #define RUN_MAX_TENSORS ARGUMENTS_MAX_LIST
 
@@ -36,7 +37,9 @@ struct run {
     struct exec *exec;
     int batch;
     struct tensor input[RUN_MAX_TENSORS]; /* in the order of the command line; owned */
+    char *name[RUN_MAX_TENSORS];          /* likewise; owned, NULL: the model's next */
     int position[RUN_MAX_TENSORS];        /* of the model's input i among them */
+    struct shape_arguments shapes;
 };
 
 /* Length of NAME in NAME=FILE, 0 where there is none. A name that the model does not have is part of a path.
@@ -98,35 +101,63 @@ static int match_inputs(struct run *r, struct error *e)
     return rc;
 }
 
-static bool any_named(const struct argument_list *items)
+/* The names of the inputs that the command line names, NULL for those that stand for the model's in order. */
+static int read_names(struct run *r, struct error *e)
 {
-    for (int i = 0; i < items->n; i++)
-        if (name_length(items->item[i]))
-            return true;
-    return false;
+    for (int i = 0; i < r->inputs.n; i++) {
+        size_t n = name_length(r->inputs.item[i]);
+        if (n && !(r->name[i] = strndup(r->inputs.item[i], n)))
+            return error_set(e, FL_NOMEM, "no memory");
+    }
+    return FL_OK;
 }
 
-/* Loads the graph for the shapes of the inputs given. Named inputs have no order yet: a first load tells it.
- */
+/* Which of the files --shape number k is about; -1: none. */
+static int shaped_input(const struct run *r, int k)
+{
+    const char *name = r->shapes.name[k];
+    int place = 0, wanted = 0;
+    for (int i = 0; i < k; i++)
+        wanted += !r->shapes.name[i];
+    for (int i = 0; i < r->inputs.n; i++)
+        if (name && r->name[i] ? !strcmp(name, r->name[i]) : !name && !r->name[i] && place++ == wanted)
+            return i;
+    return -1;
+}
+
+/* What a file holds is taken under the dims that --shape gives it. */
+static int reshape_inputs(struct run *r, struct error *e)
+{
+    struct graph_options unused = {.keep_as_written = false};
+    int rc = shape_arguments_read(&r->shapes, &unused, e);
+
+    for (int k = 0; !rc && k < r->shapes.items.n; k++) {
+        const struct tensor *to = &r->shapes.shape[k];
+        int i = shaped_input(r, k);
+        if (i < 0)
+            return error_set(e, FL_USAGE, "--shape %s: no --input goes by that name or place",
+                             r->shapes.items.item[k]);
+        if (tensor_count(to) != tensor_count(&r->input[i]))
+            return error_set(e, FL_SHAPE, "--shape %s: %s has %lld elements, not %lld",
+                             r->shapes.items.item[k], file_of(r->inputs.item[i]),
+                             (long long)tensor_count(&r->input[i]), (long long)tensor_count(to));
+        r->input[i].rank = to->rank;
+        memcpy(r->input[i].dim, to->dim, sizeof to->dim);
+    }
+    return rc;
+}
+
+/* Loads the graph for the shapes of the inputs given. */
 static int load(struct run *r, struct error *e)
 {
-    struct graph_options o = {.keep_as_written = r->as_written};
-    struct tensor shapes[RUN_MAX_TENSORS];
+    struct graph_options o = {.keep_as_written = r->as_written,
+                              .shapes = r->input,
+                              .shape_names = (const char *const *)r->name,
+                              .n_shapes = r->inputs.n};
     int rc;
 
-    if (any_named(&r->inputs)) {
-        if ((rc = graph_load(&r->graph, r->model, &o, e)) || (rc = match_inputs(r, e)))
-            return rc;
-        for (int i = 0; i < r->graph->n_inputs; i++)
-            shapes[i] = r->input[r->position[i]];
-        graph_free(r->graph);
-        r->graph = NULL;
-    } else {
-        memcpy(shapes, r->input, sizeof shapes);
-    }
-    o.shapes = shapes;
-    o.n_shapes = r->inputs.n;
-    if ((rc = graph_load(&r->graph, r->model, &o, e)))
+    if ((rc = read_names(r, e)) || (rc = reshape_inputs(r, e)) ||
+        (rc = graph_load(&r->graph, r->model, &o, e)))
         return rc;
     return match_inputs(r, e);
 }
@@ -291,6 +322,9 @@ static int run_model(struct run *r, struct error *e)
     graph_free(r->graph);
     for (int i = 0; i < r->inputs.n; i++)
         tensor_release(&r->input[i]);
+    for (int i = 0; i < r->inputs.n; i++)
+        free(r->name[i]);
+    shape_arguments_release(&r->shapes);
     return rc;
 }
 
@@ -309,6 +343,8 @@ int command_run(int argc, char **argv, struct error *e)
     r->atol = 1e-5;
     const struct argument table[] = {
         {ARGUMENT_LIST, "input", 0, &r->inputs, "[NAME=]FILE", "a tensor to feed (may be repeated)", 0, 0},
+        {ARGUMENT_LIST, "shape", 0, &r->shapes.items, "[NAME=]DIMS",
+         "take an input's elements as this shape, such as 1x3x224x224 (may be repeated)", 0, 0},
         {ARGUMENT_LIST, "output", 0, &r->outputs, "[NAME=]FILE", "where to write an output (may be repeated)",
          0, 0},
         {ARGUMENT_LIST, "expect", 0, &r->expects, "[NAME=]FILE", "what an output must be (may be repeated)",

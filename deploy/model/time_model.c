@@ -7,6 +7,7 @@
 #include "deploy/tool/report.h"
 #include "stages/exec/profile.h"
 #include "deploy/tool/table.h"
+#include "shape_arguments.h"
 
 static const struct usage usage = {
     "profile",
@@ -21,6 +22,7 @@ struct timing {
     const char *model, *kernels_name;
     int threads, batch, runs;
     bool json;
+    struct shape_arguments shapes;
 };
 
 static int print_json(const struct timing *o, const struct profile *p, struct error *e)
@@ -82,8 +84,9 @@ static int print_table(const struct timing *o, const struct profile *p, struct e
     return rc;
 }
 
-static int time_model(const struct timing *o, struct error *e)
+static int time_model(struct timing *o, struct error *e)
 {
+    struct graph_options load = {.keep_as_written = false};
     struct exec_options options = {.threads = o->threads, .max_batch = o->batch, .last = -1};
     struct graph *g = NULL;
     struct exec *x = NULL;
@@ -93,7 +96,7 @@ static int time_model(const struct timing *o, struct error *e)
     if (engine_parse_kernels(o->kernels_name, &options.kernels, NULL))
         return error_set(e, FL_USAGE, "--kernels %s: it is one of auto, onednn, openblas, reference",
                          o->kernels_name);
-    if ((rc = graph_load(&g, o->model, NULL, e)))
+    if ((rc = shape_arguments_read(&o->shapes, &load, e)) || (rc = graph_load(&g, o->model, &load, e)))
         return rc;
     if (o->batch > 1 && !g->free_batch)
         rc = error_set(e, FL_SHAPE, "%s has a fixed batch size: --batch must be 1", o->model);
@@ -118,6 +121,7 @@ int command_profile(int argc, char **argv, struct error *e)
         {ARGUMENT_INT, "batch", 0, &o.batch, "B", "requests per run (1)", 1, 1024},
         {ARGUMENT_INT, "runs", 0, &o.runs, "R", "runs, after warm-up (100)", 1, 1000000},
         {ARGUMENT_TEXT, "kernels", 0, &o.kernels_name, "NAME", "auto, onednn, openblas or reference", 0, 0},
+        ARGUMENTS_SHAPE(o.shapes),
         {ARGUMENT_FLAG, "json", 0, &o.json, NULL, "machine-readable output", 0, 0},
         {0},
     };
@@ -126,5 +130,7 @@ int command_profile(int argc, char **argv, struct error *e)
     if (rc || helped)
         return rc;
     o.model = operands.item[0];
-    return time_model(&o, e);
+    rc = time_model(&o, e);
+    shape_arguments_release(&o.shapes);
+    return rc;
 }

@@ -8,6 +8,7 @@
 #include "deploy/model/pays.h"
 #include "plan_simulated.h"
 #include "deploy/tool/report.h"
+#include "stages/place/placement.h"
 #include "stages/place/planner.h"
 #include "stages/exec/profile.h"
 #include "deploy/tool/table.h"
@@ -264,7 +265,7 @@ static int plan(struct plan *p, struct error *e)
     written = p->output ? p->output : p->pipeline->path;
     p->stages = p->stages ? p->stages : p->pipeline->n_stages;
     p->threads = p->threads ? p->threads : p->pipeline->stage[0].threads;
-    if ((rc = graph_load(&p->graph, p->pipeline->model, NULL, e)) || (rc = keep_blocks(p, e)) ||
+    if ((rc = placement_load(&p->graph, p->pipeline, e)) || (rc = keep_blocks(p, e)) ||
         (rc = measure(p, e)) ||
         (rc = planner_cut(p->cost_ms, p->graph->n_nodes, p->cuts, p->n_cuts, p->transfer_ms, p->stages,
                           p->chosen, e)) ||

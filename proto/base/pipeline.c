@@ -306,6 +306,10 @@ static int check_endpoints(struct loading *l)
 static int check_values(struct loading *l)
 {
     struct pipeline *p = l->p;
+    if (p->n_shape && p->shape[0] != 1)
+        return origin_error(origin_at(l, "input.shape"), false, l->e,
+                            "input.shape is that of one request: it begins with a batch of 1, not %d",
+                            p->shape[0]);
     if (p->channels != p->n_std)
         return origin_error(origin_at(l, "input"), false, l->e,
                             "input.mean has %d values and input.std has %d", p->channels, p->n_std);

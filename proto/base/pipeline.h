@@ -107,6 +107,8 @@ struct pipeline {
     char *name;  /* of the model: file name without .onnx unless set; used in Redis keys */
     char *state; /* directory: artifacts, logs, sockets */
     char *kernels;
+    int n_shape;  /* number of entries in shape; 0 = the model says it */
+    int shape[8]; /* of the model's input, the batch (1) first */
     int channels; /* number of entries in mean/std; 0 = images are fed as they are, in units of 0-255 */
     int n_std;    /* the same as channels */
     float mean[4], std[4];

@@ -95,16 +95,20 @@ struct graph {
 
 struct graph_options {
     bool keep_as_written; /* no fusion, no folding of BatchNormalization: for tests and `run --reference` */
-    /* Shapes for the inputs in order when the caller knows them, or NULL. Where data is given too and an
-     * operator needs the values of an input to know its output's shape, they are taken from it: the graph
-     * then is right for them alone. */
+    /* Shapes for inputs when the caller knows them, or NULL. They settle sizes that the model leaves free;
+     * with a free batch dim 0 stays free all the same. Where data is given too and an operator needs the
+     * values of an input to know its output's shape, they are taken from it: the graph then is right for them
+     * alone. */
     const struct tensor *shapes;
+    const char *const
+        *shape_names; /* whose: NULL, or NULL in it, stands for the inputs in the model's order */
     int n_shapes;
     int64_t max_bytes; /* largest model that is read, 0 = 4 GiB */
 };
 
 /* Reads, checks and optimises the model. *out is owned by the caller. FL_IO, FL_MODEL, FL_UNSUPPORTED,
- * FL_NOMEM; the text names the file, node, operator and opset concerned. */
+ * FL_USAGE when it has no input of that name, FL_NOMEM; the text names the file, node, operator and opset
+ * concerned. */
 int graph_load(struct graph **out, const char *path, const struct graph_options *options, struct error *e);
 /* The same from a model's bytes (external data files are refused). */
 int graph_load_bytes(struct graph **out, const void *bytes, size_t size, const struct graph_options *options,

@@ -10,6 +10,15 @@
 
 #define WORTH_AN_EXIT 0.99 /* share of the FLOPs: behind that there is nothing left to save */
 
+int placement_load(struct graph **out, const struct pipeline *p, struct error *e)
+{
+    struct tensor shape = {.rank = p->n_shape};
+    struct graph_options o = {.shapes = &shape, .n_shapes = 1};
+    for (int i = 0; i < p->n_shape; i++)
+        shape.dim[i] = p->shape[i];
+    return graph_load(out, p->model, p->n_shape ? &o : NULL, e);
+}
+
 struct search {
     const struct graph *g;
     const struct pipeline *p;

@@ -28,6 +28,8 @@ struct placement {
     int depth; /* of the whole model, in layers with weights */
 };
 
+/* graph_load of the pipeline's model, its input shaped as the pipeline file says. */
+int placement_load(struct graph **out, const struct pipeline *p, struct error *e);
 /* FL_CONFIG when a name is no cut of this model (with the nearest that is), stages are out of order, or there
  * are too many. */
 int placement_resolve(struct placement *out, const struct graph *g, const struct pipeline *p,

@@ -97,7 +97,7 @@ static int load(struct stage_worker *w, struct error *e)
 
     if (!pl)
         return error_set(e, FL_NOMEM, "out of memory");
-    if ((rc = graph_load(&g, p->model, NULL, e)) || (rc = placement_resolve(pl, g, p, e)))
+    if ((rc = placement_load(&g, p, e)) || (rc = placement_resolve(pl, g, p, e)))
         goto out;
     if ((rc = engine_parse_kernels(p->kernels, &o.kernels, e)))
         goto out;

@@ -99,10 +99,21 @@ def old_exporters():
          {k + "_shape": i64(*s) for k, s in filled.items()}, listed=True, ir=3)
 
 
+def free_sizes():
+    f = numbers(3)
+    x, w, b = f(2, 3, 6, 5), f(5, 3, 1, 1), f(5)
+    whole = HEAD + [N("Flatten", ["p"], ["y"])]
+    for name, shape in (("height_and_width", ["n", 3, "h", "w"]), ("all", ["n", "c", "h", "w"]), ("but_batch", [2, None, None, None])):
+        save("free_" + name, 13, whole, {"x": x}, {"y": head(x, w, b).reshape(2, 5)}, {"w": w, "b": b}, {"x": shape})
+    x, z = f(2, 4, 3), f(2, 4, 7)
+    save("free_two_inputs", 13, [N("Concat", ["x", "z"], ["y"], axis=2)], {"x": x, "z": z}, {"y": np.concatenate([x, z], 2)},
+         shapes={"x": ["n", "c", "l"], "z": ["n", "c", "m"]})
+
+
 def main():
     for folder in glob.glob(OUT + "/load_*"):
         shutil.rmtree(folder)
-    for part in (versions, old_exporters):
+    for part in (versions, old_exporters, free_sizes):
         part()
     print(len(glob.glob(OUT + "/load_*")), "cases")
 

@@ -199,6 +199,8 @@ static void write_npy(const char *name, enum tensor_dtype dtype, int64_t n, int6
     tensor_release(&t);
 }
 
+#define FREE "tests/conformance/cases/load_free_height_and_width/model.onnx"
+
 static void test_run(void **state)
 {
     static const struct call wrong[] = {
@@ -213,9 +215,32 @@ static void test_run(void **state)
         {"run tests/data/tiny.onnx --input @/x.npy --kernels fast", 2, "onednn"},
         {"run tests/data/tiny.onnx --input @/x.npy --output @/y.txt", 2, ".npy and .pb"},
     };
+    static const struct call free_sizes[] = {
+        {"inspect " FREE, 1, "such as --shape x=1x3x224x224"},
+        {"inspect " FREE " --shape 1x3x16x16x", 2, "write [NAME=]DIMS"},
+        {"inspect " FREE " --shape 1x0x16x16", 2, "write [NAME=]DIMS"},
+        {"inspect " FREE " --shape z=1x3x16x16", 2, "no input 'z'"},
+        {"run " FREE " --input z=@/x.npy", 2, "no input 'z'"},
+        {"run " FREE " --input @/x.npy --shape 2x3x16x15", 1, "has 1536 elements, not 1440"},
+        {"run " FREE " --input x=@/x.npy --shape 2x3x16x16", 2, "no --input goes by that name or place"},
+    };
+    static const char *const right[] = {
+        "inspect " FREE " --shape 1x3x16x16",
+        "inspect " FREE " --shape x=1x3x16x16 --json",
+        "profile " FREE " --shape 1x3x16x16 --runs 1",
+        "run " FREE " --input @/x.npy",
+        "run " FREE " --input x=@/x.npy",
+        "run " FREE " --input x=@/x.npy --shape x=4x3x8x16",
+        "run " FREE " --input @/x.npy --shape 1x3x32x16 --expect @/y2.npy",
+    };
     (void)state;
 
     write_npy("x.npy", TENSOR_F32, 2, 16);
+    assert_int_equal(tool("run " FREE " --input @/x.npy --shape x=1x3x32x16"), 2);
+    assert_int_equal(tool("run " FREE " --input @/x.npy --shape 1x3x32x16 --output @/y2.npy"), 0);
+    check(free_sizes, sizeof free_sizes / sizeof free_sizes[0]);
+    for (size_t i = 0; i < sizeof right / sizeof *right; i++)
+        assert_int_equal(tool(right[i]), 0);
     write_npy("bytes.npy", TENSOR_U8, 1, 16);
     write_npy("small.npy", TENSOR_F32, 1, 15);
     check(wrong, sizeof wrong / sizeof wrong[0]);

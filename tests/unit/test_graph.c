@@ -152,6 +152,38 @@ static void test_costs(void **state)
     graph_free(g);
 }
 
+static int load_shaped(struct graph **g, const char *model, const char *name, struct tensor shape,
+                       struct error *e)
+{
+    struct graph_options o = {.shapes = &shape, .shape_names = &name, .n_shapes = 1};
+    char path[256];
+    snprintf(path, sizeof path, CASES "%s/model.onnx", model);
+    return graph_load(g, path, &o, e);
+}
+
+static void test_free_sizes_are_given_by_name_or_place(void **state)
+{
+    static const char *const models[] = {"load_free_height_and_width", "load_free_all"};
+    struct tensor shape = {.rank = 4, .dim = {1, 3, 9, 7}}, flat = {.rank = 3, .dim = {1, 3, 9}};
+    struct error e = {FL_OK, ""};
+    struct graph *g;
+    (void)state;
+    for (int k = 0; k < 4; k++) {
+        assert_int_equal(load_shaped(&g, models[k % 2], k < 2 ? "x" : NULL, shape, &e), FL_OK);
+        assert_true(g->free_batch); /* dim 0 of the shape says no more than that there is a batch */
+        assert_int_equal(g->values[g->inputs[0]].dim[0].per_batch, 1);
+        assert_int_equal(g->values[g->inputs[0]].dim[2].fixed, 9);
+        graph_free(g);
+    }
+    assert_int_equal(load_shaped(&g, models[0], "q", shape, &e), FL_USAGE);
+    assert_non_null(strstr(e.text, "the model has no input 'q'; its first is x"));
+    assert_int_equal(load_shaped(&g, models[0], "x", flat, &e), FL_SHAPE);
+    assert_non_null(strstr(e.text, "input 'x' has 4 dims, the shape that is given for it 3"));
+    shape.dim[1] = 4;
+    assert_int_equal(load_shaped(&g, models[0], "x", shape, &e), FL_SHAPE);
+    assert_non_null(strstr(e.text, "input 'x': dim 1 is 4, the model wants 3"));
+}
+
 static void test_tensor_files(void **state)
 {
     float numbers[6] = {1, -2, 3.5f, 0, 1e-20f, 7};
@@ -180,6 +212,7 @@ int main(void)
         cmocka_unit_test(test_cuts_in_a_chain),
         cmocka_unit_test(test_nothing_is_cut_inside_a_block),
         cmocka_unit_test(test_costs),
+        cmocka_unit_test(test_free_sizes_are_given_by_name_or_place),
         cmocka_unit_test(test_tensor_files),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

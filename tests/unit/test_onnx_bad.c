@@ -336,7 +336,8 @@ static void test_open_dims(void **state)
     graph.size = 0;
     put_value(&graph, 11, "x", 1, 4, open);
     put_node(&graph, "Relu", "r", "x", NULL, "y", NULL);
-    end(FL_UNSUPPORTED, "dim 2 of input 'x' is not fixed");
+    end(FL_UNSUPPORTED,
+        "such as --shape x=1x3x224x8, or in a pipeline file `input: {shape: [1, 3, 224, 8]}`");
 }
 
 static int64_t external_elements = 2;

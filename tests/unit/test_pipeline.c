@@ -287,6 +287,8 @@ static void test_what_does_not_fit_together(void **state)
 {
     (void)state;
     refused("name: x\n", "p.yaml: `model` is missing");
+    refused("model: m\ninput: {shape: [3, 224, 224]}\n", "p.yaml:2:16: input.shape is that of one request");
+    refused("model: m\ninput: {shape: [1, 0]}\n", "input.shape.#");
     refused("model: m\ninput: {mean: [1]}\n", "p.yaml:2:8: input.mean has 1 values and input.std has 0");
     refused("model: m\ninput: {std: [0]}\n", "not `0`");
     refused("model: m\ninput: {mean: [1, 2, 3, 4, 5]}\n", "more than 4 items");
