@@ -1,8 +1,8 @@
-/* kernels_onednn.c - convolution and pooling by oneDNN 2.x, where the build has it (FREEZELINE_DNNL)
+/* kernels_onednn.c - convolution and pooling by oneDNN 2 or 3, where the build has it (FREEZELINE_DNNL)
  *
- * The only file that knows oneDNN's API (oneDNN 3 changed it). A primitive is made for one batch size, so
- * each node has one for max_batch and one for each power of two below, and a run is put together from them.
- * Source and destination are channels-last, weights lie as the primitive likes them, scratchpads are ours.
+ * The only file that knows oneDNN's API. A primitive is made for one batch size, so each node has one for
+ * max_batch and one for each power of two below, and a run is put together from them. Source and destination
+ * are channels-last, weights lie as the primitive likes them, scratchpads are ours.
  */
 #include "onednn.h"
 
@@ -20,8 +20,8 @@
 #include "recycle.h"
 #include "simd.h"
 
-#if DNNL_VERSION_MAJOR != 2
-#error "kernels_onednn.c is written for oneDNN 2; build with `make DNNL=`"
+#if DNNL_VERSION_MAJOR != 2 && DNNL_VERSION_MAJOR != 3
+#error "kernels_onednn.c is written for oneDNN 2 and 3; build with `make DNNL=`"
 #endif
 
 #define MAX_SIZES 24
@@ -58,12 +58,123 @@ static bool engine_ready(void)
     return stream != NULL;
 }
 
+/* What a primitive is made for: its memories, and how the window moves. `weights` leaves their order to the
+ * primitive, `plain` is the model's own. */
+struct problem {
+    dnnl_memory_desc_t src, dst, weights, plain, bias;
+    bool has_bias;
+    dnnl_dims_t kernel, strides, dilates, before, after;
+};
+
+/* The two interfaces. oneDNN 2 has values for descriptors of memories and makes a primitive's in two steps;
+ * oneDNN 3 hands out pointers, which may be NULL here, and makes a primitive's in one. */
+#if DNNL_VERSION_MAJOR == 2
+
+typedef const dnnl_memory_desc_t *desc_view;
+
+static desc_view view_of(const dnnl_memory_desc_t *d)
+{
+    return d;
+}
+
+static dnnl_status_t desc_new(dnnl_memory_desc_t *d, int n, const dnnl_dims_t dims, dnnl_format_tag_t tag)
+{
+    return dnnl_memory_desc_init_by_tag(d, n, dims, dnnl_f32, tag);
+}
+
+static void desc_free(dnnl_memory_desc_t *d)
+{
+    (void)d;
+}
+
+static dnnl_status_t append_sum(dnnl_post_ops_t ops)
+{
+    return dnnl_post_ops_append_sum(ops, 1);
+}
+
+static dnnl_status_t append_eltwise(dnnl_post_ops_t ops, dnnl_alg_kind_t kind, float alpha, float beta)
+{
+    return dnnl_post_ops_append_eltwise(ops, 1, kind, alpha, beta);
+}
+
+static dnnl_status_t describe_conv(dnnl_primitive_desc_t *pd, const struct problem *p,
+                                   dnnl_primitive_attr_t attr)
+{
+    dnnl_convolution_desc_t d;
+    dnnl_status_t rc = dnnl_dilated_convolution_forward_desc_init(
+        &d, dnnl_forward_inference, dnnl_convolution_direct, &p->src, &p->weights,
+        p->has_bias ? &p->bias : NULL, &p->dst, p->strides, p->dilates, p->before, p->after);
+    return rc ? rc : dnnl_primitive_desc_create(pd, &d, attr, engine, NULL);
+}
+
+static dnnl_status_t describe_pool(dnnl_primitive_desc_t *pd, const struct problem *p, dnnl_alg_kind_t kind,
+                                   dnnl_primitive_attr_t attr)
+{
+    dnnl_pooling_v2_desc_t d;
+    dnnl_status_t rc =
+        dnnl_pooling_v2_forward_desc_init(&d, dnnl_forward_inference, kind, &p->src, &p->dst, p->strides,
+                                          p->kernel, p->dilates, p->before, p->after);
+    return rc ? rc : dnnl_primitive_desc_create(pd, &d, attr, engine, NULL);
+}
+
+#else
+
+typedef const_dnnl_memory_desc_t desc_view;
+
+static desc_view view_of(const dnnl_memory_desc_t *d)
+{
+    return *d;
+}
+
+static dnnl_status_t desc_new(dnnl_memory_desc_t *d, int n, const dnnl_dims_t dims, dnnl_format_tag_t tag)
+{
+    return dnnl_memory_desc_create_with_tag(d, n, dims, dnnl_f32, tag);
+}
+
+static void desc_free(dnnl_memory_desc_t *d)
+{
+    if (*d)
+        dnnl_memory_desc_destroy(*d);
+}
+
+static dnnl_status_t append_sum(dnnl_post_ops_t ops)
+{
+    return dnnl_post_ops_append_sum(ops, 1, 0, dnnl_data_type_undef);
+}
+
+static dnnl_status_t append_eltwise(dnnl_post_ops_t ops, dnnl_alg_kind_t kind, float alpha, float beta)
+{
+    return dnnl_post_ops_append_eltwise(ops, kind, alpha, beta);
+}
+
+static dnnl_status_t describe_conv(dnnl_primitive_desc_t *pd, const struct problem *p,
+                                   dnnl_primitive_attr_t attr)
+{
+    return dnnl_convolution_forward_primitive_desc_create(
+        pd, engine, dnnl_forward_inference, dnnl_convolution_direct, p->src, p->weights, p->bias, p->dst,
+        p->strides, p->dilates, p->before, p->after, attr);
+}
+
+static dnnl_status_t describe_pool(dnnl_primitive_desc_t *pd, const struct problem *p, dnnl_alg_kind_t kind,
+                                   dnnl_primitive_attr_t attr)
+{
+    return dnnl_pooling_forward_primitive_desc_create(pd, engine, dnnl_forward_inference, kind, p->src,
+                                                      p->dst, p->strides, p->kernel, p->dilates, p->before,
+                                                      p->after, attr);
+}
+
+#endif
+
+static desc_view desc_in(const_dnnl_primitive_desc_t pd, dnnl_query_t what)
+{
+    return dnnl_primitive_desc_query_md(pd, what, 0);
+}
+
 /* A primitive for `batch` images and its memories; data handles are set at each run. */
 struct sized {
     int batch;
     dnnl_primitive_t primitive;
     dnnl_memory_t src, dst, weights, bias, scratchpad;
-    dnnl_memory_desc_t weights_desc;
     size_t scratch_bytes;
 };
 
@@ -92,9 +203,36 @@ static void release(void *state)
     free(s);
 }
 
-static int image_desc(dnnl_memory_desc_t *d, int64_t n, int64_t c, int64_t h, int64_t w)
+/* Source, destination and the window's way over them; true when oneDNN has no such memory. */
+static bool describe_window(struct problem *p, const struct window2d *w, int64_t batch)
 {
-    return dnnl_memory_desc_init_by_tag(d, 4, (dnnl_dims_t){n, c, h, w}, dnnl_f32, dnnl_nhwc) != dnnl_success;
+    *p = (struct problem){.kernel = {w->kh, w->kw},
+                          .strides = {w->sh, w->sw},
+                          .dilates = {w->dh - 1, w->dw - 1},
+                          .before = {w->top, w->left},
+                          .after = {w->bottom, w->right}};
+    return desc_new(&p->src, 4, (dnnl_dims_t){batch, w->ic, w->ih, w->iw}, dnnl_nhwc) ||
+           desc_new(&p->dst, 4, (dnnl_dims_t){batch, w->oc, w->oh, w->ow}, dnnl_nhwc);
+}
+
+static bool describe_weights(struct problem *p, const struct window2d *w, bool bias)
+{
+    int64_t g = w->groups;
+    dnnl_dims_t all = {w->oc, w->ic, w->kh, w->kw}, grouped = {g, w->oc / g, w->ic / g, w->kh, w->kw};
+    int n = g == 1 ? 4 : 5;
+    p->has_bias = bias;
+    return desc_new(&p->weights, n, g == 1 ? all : grouped, dnnl_format_tag_any) ||
+           desc_new(&p->plain, n, g == 1 ? all : grouped, g == 1 ? dnnl_oihw : dnnl_goihw) ||
+           (bias && desc_new(&p->bias, 1, (dnnl_dims_t){w->oc}, dnnl_x));
+}
+
+static void problem_free(struct problem *p)
+{
+    desc_free(&p->src);
+    desc_free(&p->dst);
+    desc_free(&p->weights);
+    desc_free(&p->plain);
+    desc_free(&p->bias);
 }
 
 /* The activation as one of oneDNN's; false when there is none. */
@@ -123,6 +261,8 @@ static bool eltwise_of(const struct post *p, dnnl_alg_kind_t *kind, float *alpha
         return true;
     case ACT_HARD_SWISH:
         *kind = dnnl_eltwise_hardswish;
+        *alpha = 1.0F / 6; /* oneDNN 2 knows these, oneDNN 3 asks */
+        *beta = 0.5F;
         return true;
     default:
         return false;
@@ -140,9 +280,9 @@ static dnnl_primitive_attr_t make_attr(const struct post *p)
               dnnl_post_ops_create(&ops) == dnnl_success &&
               dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user) == dnnl_success;
     if (ok && p && p->residual != GRAPH_NONE)
-        ok = dnnl_post_ops_append_sum(ops, 1) == dnnl_success;
+        ok = append_sum(ops) == dnnl_success;
     if (ok && p && eltwise_of(p, &kind, &alpha, &beta))
-        ok = dnnl_post_ops_append_eltwise(ops, 1, kind, alpha, beta) == dnnl_success;
+        ok = append_eltwise(ops, kind, alpha, beta) == dnnl_success;
     ok = ok && dnnl_primitive_attr_set_post_ops(attr, ops) == dnnl_success;
     if (ops)
         dnnl_post_ops_destroy(ops);
@@ -151,133 +291,112 @@ static dnnl_primitive_attr_t make_attr(const struct post *p)
     return ok ? attr : NULL;
 }
 
-static int make_memory(dnnl_memory_t *m, const dnnl_memory_desc_t *d, void *data)
+static int make_memory(dnnl_memory_t *m, desc_view d, void *data)
 {
     return dnnl_memory_create(m, d, engine, data ? data : DNNL_MEMORY_NONE) != dnnl_success;
 }
 
-/* From the primitive descriptor to the primitive with its memories. Takes `pd`. */
-static int finish_size(struct sized *z, dnnl_primitive_desc_t pd)
+/* From the primitive descriptor to the primitive with its memories. */
+static int finish_size(struct sized *z, const_dnnl_primitive_desc_t pd)
 {
-    const dnnl_memory_desc_t *scratch = dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0);
+    desc_view scratch = desc_in(pd, dnnl_query_scratchpad_md);
     int failed = dnnl_primitive_create(&z->primitive, pd) != dnnl_success ||
-                 make_memory(&z->src, dnnl_primitive_desc_query_md(pd, dnnl_query_src_md, 0), NULL) ||
-                 make_memory(&z->dst, dnnl_primitive_desc_query_md(pd, dnnl_query_dst_md, 0), NULL) ||
+                 make_memory(&z->src, desc_in(pd, dnnl_query_src_md), NULL) ||
+                 make_memory(&z->dst, desc_in(pd, dnnl_query_dst_md), NULL) ||
                  make_memory(&z->scratchpad, scratch, NULL);
     z->scratch_bytes = failed ? 0 : dnnl_memory_desc_get_size(scratch);
     return failed ? FL_UNSUPPORTED : FL_OK;
 }
 
-static int weights_plain(const struct window2d *w, dnnl_memory_desc_t *d, bool any)
+static int reorder(dnnl_memory_t from, desc_view from_desc, dnnl_memory_t to, desc_view to_desc)
 {
-    int64_t g = w->groups;
-    dnnl_status_t rc;
-    if (g == 1)
-        rc = dnnl_memory_desc_init_by_tag(d, 4, (dnnl_dims_t){w->oc, w->ic, w->kh, w->kw}, dnnl_f32,
-                                          any ? dnnl_format_tag_any : dnnl_oihw);
-    else
-        rc = dnnl_memory_desc_init_by_tag(d, 5, (dnnl_dims_t){g, w->oc / g, w->ic / g, w->kh, w->kw},
-                                          dnnl_f32, any ? dnnl_format_tag_any : dnnl_goihw);
-    return rc != dnnl_success;
-}
-
-/* Brings the weights into the primitive's order, or shares what an earlier size has packed in the same order.
- */
-static int pack_weights(struct onednn *s, struct sized *z, const float *from, struct weights *to)
-{
-    dnnl_memory_desc_t plain;
-    dnnl_memory_t source = NULL;
+    dnnl_exec_arg_t args[] = {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}};
     dnnl_primitive_desc_t pd = NULL;
-    dnnl_primitive_t reorder = NULL;
-    void *data;
-    int failed;
-    for (struct sized *other = s->size; other < z; other++)
-        if (dnnl_memory_desc_equal(&other->weights_desc, &z->weights_desc)) {
-            if (dnnl_memory_get_data_handle(other->weights, &data))
-                return FL_UNSUPPORTED;
-            return make_memory(&z->weights, &z->weights_desc, data) ? FL_NOMEM : FL_OK;
-        }
-    data = weights_alloc(to, dnnl_memory_desc_get_size(&z->weights_desc));
-    if (!data)
-        return FL_NOMEM;
-    failed = weights_plain(&s->w, &plain, false) || make_memory(&source, &plain, (void *)(uintptr_t)from) ||
-             make_memory(&z->weights, &z->weights_desc, data) ||
-             dnnl_reorder_primitive_desc_create(&pd, &plain, engine, &z->weights_desc, engine, NULL) !=
-                 dnnl_success ||
-             dnnl_primitive_create(&reorder, pd) != dnnl_success;
-    if (!failed) {
-        dnnl_exec_arg_t args[] = {{DNNL_ARG_FROM, source}, {DNNL_ARG_TO, z->weights}};
-        failed = dnnl_primitive_execute(reorder, stream, 2, args) != dnnl_success;
-    }
-    if (reorder)
-        dnnl_primitive_destroy(reorder);
+    dnnl_primitive_t primitive = NULL;
+    int failed = dnnl_reorder_primitive_desc_create(&pd, from_desc, engine, to_desc, engine, NULL) ||
+                 dnnl_primitive_create(&primitive, pd) || dnnl_primitive_execute(primitive, stream, 2, args);
+    if (primitive)
+        dnnl_primitive_destroy(primitive);
     if (pd)
         dnnl_primitive_desc_destroy(pd);
+    return failed ? FL_UNSUPPORTED : FL_OK;
+}
+
+/* What an earlier size has packed in the same order, or NULL. */
+static void *packed_already(const struct onednn *s, const struct sized *z, desc_view want)
+{
+    desc_view has;
+    void *data;
+    for (const struct sized *other = s->size; other < z; other++)
+        if (!dnnl_memory_get_memory_desc(other->weights, &has) && dnnl_memory_desc_equal(has, want) &&
+            !dnnl_memory_get_data_handle(other->weights, &data))
+            return data;
+    return NULL;
+}
+
+/* Brings the weights from the model's order, `plain`, into the primitive's, or shares what is packed so. */
+static int pack_weights(struct onednn *s, struct sized *z, const struct kernel_task *t, desc_view plain,
+                        desc_view want)
+{
+    void *data = packed_already(s, z, want);
+    dnnl_memory_t source = NULL;
+    int rc = FL_UNSUPPORTED;
+    if (data)
+        return make_memory(&z->weights, want, data) ? FL_NOMEM : FL_OK;
+    data = weights_alloc(t->weights, dnnl_memory_desc_get_size(want));
+    if (!data)
+        return FL_NOMEM;
+    if (!make_memory(&source, plain, (void *)(uintptr_t)t->call.in[1].data) &&
+        !make_memory(&z->weights, want, data))
+        rc = reorder(source, plain, z->weights, want);
     if (source)
         dnnl_memory_destroy(source);
-    return failed ? FL_UNSUPPORTED : FL_OK;
+    return rc;
 }
 
 static int make_conv(struct onednn *s, struct sized *z, const struct kernel_task *t, float *bias)
 {
-    const struct window2d *w = &s->w;
-    dnnl_dims_t strides = {w->sh, w->sw}, dilates = {w->dh - 1, w->dw - 1}, before = {w->top, w->left},
-                after = {w->bottom, w->right};
-    dnnl_memory_desc_t src, dst, weights, bias_desc;
-    dnnl_convolution_desc_t desc;
+    struct problem p = {0};
     dnnl_primitive_desc_t pd = NULL;
-    dnnl_primitive_attr_t attr;
-    int rc;
-    if (image_desc(&src, z->batch, w->ic, w->ih, w->iw) || image_desc(&dst, z->batch, w->oc, w->oh, w->ow) ||
-        weights_plain(w, &weights, true) ||
-        dnnl_memory_desc_init_by_tag(&bias_desc, 1, (dnnl_dims_t){w->oc}, dnnl_f32, dnnl_x))
-        return FL_UNSUPPORTED;
-    if (dnnl_dilated_convolution_forward_desc_init(&desc, dnnl_forward_inference, dnnl_convolution_direct,
-                                                   &src, &weights, bias ? &bias_desc : NULL, &dst, strides,
-                                                   dilates, before, after))
-        return FL_UNSUPPORTED;
-    attr = make_attr(&t->call.node->post);
-    if (!attr || dnnl_primitive_desc_create(&pd, &desc, attr, engine, NULL))
-        pd = NULL;
+    dnnl_primitive_attr_t attr = make_attr(&t->call.node->post);
+    int rc = FL_UNSUPPORTED;
+    if (attr && !describe_window(&p, &s->w, z->batch) && !describe_weights(&p, &s->w, bias != NULL) &&
+        !describe_conv(&pd, &p, attr)) {
+        rc = finish_size(z, pd);
+        if (!rc && bias && make_memory(&z->bias, view_of(&p.bias), bias))
+            rc = FL_NOMEM;
+        if (!rc)
+            rc = pack_weights(s, z, t, view_of(&p.plain), desc_in(pd, dnnl_query_weights_md));
+        dnnl_primitive_desc_destroy(pd);
+    }
     if (attr)
         dnnl_primitive_attr_destroy(attr);
-    if (!pd)
-        return FL_UNSUPPORTED;
-    z->weights_desc = *dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 0);
-    rc = finish_size(z, pd);
-    dnnl_primitive_desc_destroy(pd);
-    if (!rc && bias && make_memory(&z->bias, &bias_desc, bias))
-        rc = FL_NOMEM;
-    return rc ? rc : pack_weights(s, z, t->call.in[1].data, t->weights);
+    problem_free(&p);
+    return rc;
+}
+
+static dnnl_alg_kind_t pooling_of(const struct node *n)
+{
+    if (!strcmp(n->op->name, "MaxPool"))
+        return dnnl_pooling_max;
+    return attr_int(n, "count_include_pad", 0) ? dnnl_pooling_avg_include_padding
+                                               : dnnl_pooling_avg_exclude_padding;
 }
 
 static int make_pool(struct onednn *s, struct sized *z, const struct kernel_task *t)
 {
-    const struct window2d *w = &s->w;
-    dnnl_alg_kind_t kind = dnnl_pooling_max;
-    dnnl_dims_t strides = {w->sh, w->sw}, kernel = {w->kh, w->kw}, dilates = {w->dh - 1, w->dw - 1};
-    dnnl_dims_t before = {w->top, w->left}, after = {w->bottom, w->right};
-    dnnl_memory_desc_t src, dst;
-    dnnl_pooling_v2_desc_t desc;
+    struct problem p = {0};
     dnnl_primitive_desc_t pd = NULL;
-    dnnl_primitive_attr_t attr;
-    int rc;
-    if (strcmp(t->call.node->op->name, "MaxPool"))
-        kind = attr_int(t->call.node, "count_include_pad", 0) ? dnnl_pooling_avg_include_padding
-                                                              : dnnl_pooling_avg_exclude_padding;
-    if (image_desc(&src, z->batch, w->ic, w->ih, w->iw) || image_desc(&dst, z->batch, w->oc, w->oh, w->ow) ||
-        dnnl_pooling_v2_forward_desc_init(&desc, dnnl_forward_inference, kind, &src, &dst, strides, kernel,
-                                          dilates, before, after))
-        return FL_UNSUPPORTED;
-    attr = make_attr(NULL);
-    if (!attr || dnnl_primitive_desc_create(&pd, &desc, attr, engine, NULL))
-        pd = NULL;
+    dnnl_primitive_attr_t attr = make_attr(NULL);
+    int rc = FL_UNSUPPORTED;
+    if (attr && !describe_window(&p, &s->w, z->batch) &&
+        !describe_pool(&pd, &p, pooling_of(t->call.node), attr)) {
+        rc = finish_size(z, pd);
+        dnnl_primitive_desc_destroy(pd);
+    }
     if (attr)
         dnnl_primitive_attr_destroy(attr);
-    if (!pd)
-        return FL_UNSUPPORTED;
-    rc = finish_size(z, pd);
-    dnnl_primitive_desc_destroy(pd);
+    problem_free(&p);
     return rc;
 }
 
