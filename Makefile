@@ -1,6 +1,8 @@
 # Freezeline: `make help` lists the targets.
 #
 # One Makefile, not recursive. Objects go to build/VARIANT/, where VARIANT is "release" or the sanitizer's name.
+# CC, CPPFLAGS, CFLAGS, LDFLAGS and LDLIBS are yours, in the environment or behind `make`; what the sources need is added to them.
+# `make DNNL=` builds without oneDNN. Whatever of these changes, all objects are built anew.
 
 SANITIZE ?=
 comma    := ,
@@ -17,12 +19,16 @@ WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpo
 PACKAGES := libzmq libprotobuf-c yaml-0.1 hiredis openblas jansson libxxhash libpng libturbojpeg
 DNNL     := $(shell test -f /usr/include/dnnl.h && echo 1)
 
-CPPFLAGS += -D_GNU_SOURCE -Iproto -I. -I$(B)/gen $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
-CPPFLAGS += $(if $(DNNL),-DFREEZELINE_DNNL)
 CFLAGS   ?= -O2 -g
-CFLAGS   += -std=c11 -fno-math-errno -fno-trapping-math $(WARNINGS) $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer)
-LDFLAGS  += $(if $(SANITIZE),-fsanitize=$(SANITIZE))
-LDLIBS   += $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) $(if $(DNNL),-ldnnl) -lm -lpthread
+C_FLAGS  := -D_GNU_SOURCE -Iproto -I. -I$(B)/gen $(if $(DNNL),-DFREEZELINE_DNNL) $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null) \
+            $(CPPFLAGS) $(CFLAGS) -std=c11 -fno-math-errno -fno-trapping-math $(WARNINGS) \
+            $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer)
+LD_FLAGS := $(LDFLAGS) $(if $(SANITIZE),-fsanitize=$(SANITIZE))
+LD_LIBS  := $(LDLIBS) $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) $(if $(DNNL),-ldnnl) -lm -lpthread
+# Loops over all points and features: worth the vectoriser that -O2 leaves out.
+LOOPS_FLAGS := -O3
+# The inner loops for vector units: one file per instruction set, chosen among at run time (stages/kernels/simd.c).
+SIMD_FLAGS  := -O3 -ffp-contract=fast -Wno-psabi
 
 PROTOS   := $(wildcard proto/*.proto)
 PB_C     := $(patsubst proto/%.proto,$(B)/gen/%.pb-c.c,$(PROTOS))
@@ -33,6 +39,7 @@ LIB      := $(B)/libfreezeline.a
 BINS     := $(foreach m,$(wildcard $(MAINS)),$(B)/$(subst _,-,$(basename $(notdir $(m)))))
 UNIT     := $(patsubst tests/unit/%.c,$(B)/tests/unit/%,$(wildcard tests/unit/test_*.c))
 INTEGR   := $(patsubst tests/integration/%.c,$(B)/tests/integration/%,$(wildcard tests/integration/test_*.c))
+SCRIPTS  := $(if $(SANITIZE),,$(wildcard tests/integration/test_*.sh))
 CONFORM  := $(patsubst tests/conformance/%.c,$(B)/tests/conformance/%,$(wildcard tests/conformance/test_*.c))
 FUZZERS  := $(patsubst tests/fuzz/fuzz_%.c,$(B)/tests/fuzz/fuzz_%,$(wildcard tests/fuzz/fuzz_*.c))
 REPLAYS  := $(patsubst tests/fuzz/fuzz_%.c,$(B)/tests/fuzz/replay_%,$(wildcard tests/fuzz/fuzz_*.c))
@@ -47,26 +54,31 @@ BENCHES  := $(patsubst tests/bench/%.c,$(B)/tests/bench/%,$(wildcard tests/bench
 all: $(LIB) $(BINS) ## release build into build/ (SANITIZE=address|undefined|thread builds apart)
 	$(Q)$(if $(SANITIZE),,ln -sfn release/freezeline build/freezeline)
 
-$(B)/gen/%.pb-c.c $(B)/gen/%.pb-c.h: proto/%.proto
+# What decides an object apart from its sources: flags, the compiler (not that ccache calls it) and the libraries. Changes only when
+# one of these does, and all objects depend on it: nothing is linked from two kinds.
+$(B)/flags: export FLAGS = $(filter-out ccache,$(CC)) $(shell $(CC) --version 2>/dev/null | head -n 1) $(C_FLAGS) $(LOOPS_FLAGS) \
+    $(SIMD_FLAGS) $(LD_FLAGS) $(LD_LIBS) $(shell pkg-config --modversion $(PACKAGES) 2>/dev/null) \
+    $(if $(DNNL),$(shell cat /usr/include/oneapi/dnnl/dnnl_version.h 2>/dev/null | cksum))
+$(B)/flags: FORCE
+	$(Q)mkdir -p $(@D) && printf '%s\n' "$$FLAGS" >$@.new; cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+
+$(B)/gen/%.pb-c.c $(B)/gen/%.pb-c.h: proto/%.proto $(B)/flags
 	$(call say,PROTO,$<)
 	$(Q)mkdir -p $(@D) && protoc-c --c_out=$(B)/gen --proto_path=proto $<
 
-$(B)/gen/%.o: $(B)/gen/%.c
+$(B)/gen/%.o: $(B)/gen/%.c $(B)/flags
 	$(call say,CC,$<)
-	$(Q)$(CC) $(CPPFLAGS) $(filter-out -Wextra -Wshadow,$(CFLAGS)) -MMD -MP -c -o $@ $<
+	$(Q)$(CC) $(filter-out -Wextra -Wshadow,$(C_FLAGS)) -MMD -MP -c -o $@ $<
 
-$(B)/%.o: %.c | $(PB_C)
+$(B)/%.o: %.c $(B)/flags | $(PB_C)
 	$(call say,CC,$<)
-	$(Q)mkdir -p $(@D) && $(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+	$(Q)mkdir -p $(@D) && $(CC) $(C_FLAGS) $(EXTRA) -MMD -MP -c -o $@ $<
 
-# Loops over all points and features: worth the vectoriser that -O2 leaves out.
-$(B)/cache_service/train/net%.o $(B)/cache_service/index/map.o $(B)/cache_service/index/projection.o: CFLAGS += -O3
-# The inner loops for vector units: one file per instruction set, chosen among at run time (stages/kernels/simd.c).
-SIMD_CFLAGS := -O3 -ffp-contract=fast -Wno-psabi
-$(B)/stages/kernels/simd_%.o: CFLAGS += $(SIMD_CFLAGS)
+$(B)/cache_service/train/net%.o $(B)/cache_service/index/map.o $(B)/cache_service/index/projection.o: EXTRA := $(LOOPS_FLAGS)
+$(B)/stages/kernels/simd_%.o: EXTRA := $(SIMD_FLAGS)
 ifneq ($(filter x86_64,$(shell uname -m)),)
-$(B)/stages/kernels/simd_avx2.o: CFLAGS += -mavx2 -mfma
-$(B)/stages/kernels/simd_avx512.o: CFLAGS += -mavx2 -mfma -mavx512f -mavx512vl -mavx512dq -mavx512bw -mprefer-vector-width=512
+$(B)/stages/kernels/simd_avx2.o: EXTRA += -mavx2 -mfma
+$(B)/stages/kernels/simd_avx512.o: EXTRA += -mavx2 -mfma -mavx512f -mavx512vl -mavx512dq -mavx512bw -mprefer-vector-width=512
 endif
 
 # Which revision this is built from, for reports; "" outside a git repository. Changes only when the revision does.
@@ -86,33 +98,33 @@ $(B)/freezeline-stage: $(B)/stages/worker/freezeline_stage.o $(LIB)
 $(B)/freezeline-cache: $(B)/cache_service/service/freezeline_cache.o $(LIB)
 $(BINS):
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+	$(Q)$(CC) $(LD_FLAGS) -o $@ $^ $(LD_LIBS)
 
 $(UNIT): $(B)/tests/unit/%: $(B)/tests/unit/%.o $(LIB)
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
+	$(Q)$(CC) $(LD_FLAGS) -o $@ $^ $(LD_LIBS) -lcmocka
 
 $(INTEGR): $(B)/tests/integration/%: $(B)/tests/integration/%.o $(B)/tests/integration/harness.o $(LIB)
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
+	$(Q)$(CC) $(LD_FLAGS) -o $@ $^ $(LD_LIBS) -lcmocka
 
 $(B)/tests/bench/validate_simulation: $(B)/tests/bench/validation_report.o
 $(BENCHES): $(B)/tests/bench/%: $(B)/tests/bench/%.o $(LIB)
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(LIB) $(LDLIBS)
+	$(Q)$(CC) $(LD_FLAGS) -o $@ $(filter %.o,$^) $(LIB) $(LD_LIBS)
 
 $(CONFORM): $(B)/tests/conformance/%: $(B)/tests/conformance/%.o $(LIB)
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
+	$(Q)$(CC) $(LD_FLAGS) -o $@ $^ $(LD_LIBS) -lcmocka
 
 # Each fuzz target linked with a plain main that replays files, so that the corpus is an ordinary test.
 $(REPLAYS): $(B)/tests/fuzz/replay_%: $(B)/tests/fuzz/fuzz_%.o $(B)/tests/fuzz/replay.o $(LIB)
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+	$(Q)$(CC) $(LD_FLAGS) -o $@ $^ $(LD_LIBS)
 
 $(FUZZERS): $(B)/tests/fuzz/fuzz_%: $(B)/tests/fuzz/fuzz_%.o $(LIB)
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LDLIBS)
+	$(Q)$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LD_LIBS)
 
 FUZZ_SECONDS ?= 30
 fuzz: ## fuzz each parser for FUZZ_SECONDS (30) with libFuzzer
@@ -131,8 +143,9 @@ paper: deps ## the paper's experiment: make paper CIFAR10=DIRECTORY MODEL=FILE.o
 bench: deps ## all benchmarks, side by side: make bench [MODEL=FILE.onnx CONFIG=P.yaml SET="KEY=VALUE ..."]
 	$(Q)$(MAKE) --no-print-directory all $(BENCHES) && tests/bench/all.sh $(MODEL) $(CONFIG) $(SET)
 
+# `make DNNL=` needs no oneDNN.
 deps: ## install the Debian packages that are missing
-	$(Q)deploy/scripts/deps.sh
+	$(Q)deploy/scripts/deps.sh $(if $(DNNL)$(filter file,$(origin DNNL)),libdnnl-dev)
 
 demo: deps ## set everything up and watch the embedded model being served
 	$(Q)$(MAKE) --no-print-directory all && deploy/scripts/demo.sh
@@ -153,7 +166,7 @@ check: all $(UNIT) $(CONFORM) $(INTEGR) $(REPLAYS) ## build and run all tests of
 	tests/run.sh '$(VARIANT) unit' $(UNIT) || rc=1; \
 	tests/run.sh '$(VARIANT) conformance' $(CONFORM) || rc=1; \
 	tests/run.sh '$(VARIANT) fuzz corpus' $(REPLAYS) || rc=1; \
-	tests/run.sh '$(VARIANT) integration' $(INTEGR) || rc=1; exit $$rc
+	tests/run.sh '$(VARIANT) integration' $(INTEGR) $(SCRIPTS) || rc=1; exit $$rc
 
 check-threads: all $(THREADED) ## build and run the tests that use threads (for SANITIZE=thread)
 	$(Q)export FREEZELINE_BUILD=$(CURDIR)/$(B) $(SAN_ENV); \
