@@ -4,6 +4,7 @@
 # CC, CPPFLAGS, CFLAGS, LDFLAGS and LDLIBS are yours, in the environment or behind `make`; what the sources need is added to them.
 # `make DNNL=` builds without oneDNN. Whatever of these changes, all objects are built anew.
 
+VERSION  := 0.1.0
 SANITIZE ?=
 comma    := ,
 VARIANT  := $(if $(SANITIZE),$(subst $(comma),-,$(SANITIZE)),release)
@@ -36,6 +37,7 @@ MAINS    := stages/worker/freezeline_stage.c broker/freezeline_broker.c cache_se
 LIB_C    := $(filter-out $(MAINS),$(sort $(foreach d,proto stages broker cache_service deploy,$(wildcard $(d)/*.c $(d)/*/*.c))))
 LIB_O    := $(patsubst %.c,$(B)/%.o,$(LIB_C)) $(patsubst $(B)/gen/%.c,$(B)/gen/%.o,$(PB_C))
 LIB      := $(B)/libfreezeline.a
+CLIENT   := $(B)/libfreezeline-client.a
 BINS     := $(foreach m,$(wildcard $(MAINS)),$(B)/$(subst _,-,$(basename $(notdir $(m)))))
 UNIT     := $(patsubst tests/unit/%.c,$(B)/tests/unit/%,$(wildcard tests/unit/test_*.c))
 INTEGR   := $(patsubst tests/integration/%.c,$(B)/tests/integration/%,$(wildcard tests/integration/test_*.c))
@@ -49,9 +51,9 @@ BENCHES  := $(patsubst tests/bench/%.c,$(B)/tests/bench/%,$(wildcard tests/bench
 
 .DEFAULT_GOAL := all
 .SECONDARY: $(PB_C)
-.PHONY: FORCE all demo test deps bench fuzz lint format layers install clean help paper unit check check-threads fuzz-run
+.PHONY: FORCE all demo test deps bench fuzz lint format layers install uninstall clean help paper unit check check-threads fuzz-run
 
-all: $(LIB) $(BINS) ## release build into build/ (SANITIZE=address|undefined|thread builds apart)
+all: $(LIB) $(CLIENT) $(BINS) ## release build into build/ (SANITIZE=address|undefined|thread builds apart)
 	$(Q)$(if $(SANITIZE),,ln -sfn release/freezeline build/freezeline)
 
 # What decides an object apart from its sources: flags, the compiler (not that ccache calls it) and the libraries. Changes only when
@@ -81,14 +83,20 @@ $(B)/stages/kernels/simd_avx2.o: EXTRA += -mavx2 -mfma
 $(B)/stages/kernels/simd_avx512.o: EXTRA += -mavx2 -mfma -mavx512f -mavx512vl -mavx512dq -mavx512bw -mprefer-vector-width=512
 endif
 
-# Which revision this is built from, for reports; "" outside a git repository. Changes only when the revision does.
+# Which revision this is built from; "" outside a git repository. Changes only when the revision or the version does.
 $(B)/gen/revision.h: FORCE
 	$(Q)mkdir -p $(@D); r=$$(git describe --always --dirty --abbrev=12 --exclude '*' 2>/dev/null); \
-	echo "#define FREEZELINE_REVISION \"$$r\"" >$@.new; cmp -s $@.new $@ && rm $@.new || mv $@.new $@
-$(B)/deploy/tool/machine.o: $(B)/gen/revision.h
+	printf '#define FREEZELINE_VERSION "%s"\n#define FREEZELINE_REVISION "%s"\n' '$(VERSION)' "$$r" >$@.new; \
+	 cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+$(B)/proto/base/version.o: $(B)/gen/revision.h
 FORCE:
 
 $(LIB): $(LIB_O)
+	$(call say,AR,$@)
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
+
+# What a client needs, without the rest and its libraries.
+$(CLIENT): $(filter-out %/blas.o,$(filter $(B)/proto/%,$(LIB_O))) $(B)/gen/freezeline.pb-c.o
 	$(call say,AR,$@)
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
 
@@ -187,10 +195,22 @@ format: ## clang-format all sources in place
 layers: ## check that the folders include one another only along the arrows
 	$(Q)deploy/scripts/layers.sh
 
-install: all ## install to $(DESTDIR)$(PREFIX)
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/freezeline
-	install -m 755 $(BINS) $(DESTDIR)$(PREFIX)/bin
-	cp -r configs proto/README.md $(DESTDIR)$(PREFIX)/share/freezeline
+# What is installed, below PREFIX: each file's place, and where it comes from.
+INSTALLED := $(foreach b,$(BINS),bin/$(notdir $(b))=$(b)) \
+    $(foreach h,client/client.h base/error.h base/pipeline.h wire/message.h wire/tensor.h,include/freezeline/$(h)=proto/$(h)) \
+    lib/libfreezeline-client.a=$(CLIENT) lib/pkgconfig/freezeline-client.pc=proto/client/freezeline-client.pc.in \
+    $(foreach f,README.md CHANGELOG.md LICENSE proto/README.md $(wildcard proto/*.proto configs/*.* configs/*/*.*),share/freezeline/$(f)=$(f))
+
+install: all ## install to $(DESTDIR)$(PREFIX): programs, client library, README, protocol, examples
+	$(Q)set -e; for f in $(INSTALLED); do to=$(DESTDIR)$(PREFIX)/$${f%%=*}; from=$${f#*=}; \
+	mode=644; case $$f in bin/*) mode=755 ;; esac; mkdir -p "$${to%/*}"; install -m $$mode "$$from" "$$to"; \
+	case $$from in *.in) sed 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|' "$$from" >"$$to" ;; esac; done
+	@echo 'installed in $(DESTDIR)$(PREFIX); make uninstall PREFIX=$(PREFIX) takes it away again'
+
+uninstall: ## remove what install brought, and nothing else
+	$(Q)for f in $(INSTALLED); do rm -f "$(DESTDIR)$(PREFIX)/$${f%%=*}"; done
+	$(Q)cd $(DESTDIR)$(PREFIX) 2>/dev/null && for d in share include; do \
+	[ ! -d $$d/freezeline ] || find $$d/freezeline -depth -type d -empty -delete; done || :
 
 clean: ## remove build/
 	$(Q)rm -rf build

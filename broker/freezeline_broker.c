@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/version.h"
 #include "broker.h"
 
 #define MAX_SETS 64
@@ -34,12 +35,14 @@ static const char usage[] = "usage: freezeline-broker -c PIPELINE.yaml [--set KE
                             "Admits requests, routes them through the stage workers, answers them.\n"
                             "  -c, --config FILE    the pipeline file\n"
                             "      --set KEY=VALUE  override any key of the file\n"
+                            "      --version        which Freezeline this is\n"
                             "  -h, --help           this text\n";
 
 static int parse(int argc, char **argv, const char **config, const char **sets, int *n_sets)
 {
     static const struct option options[] = {{"config", required_argument, NULL, 'c'},
                                             {"set", required_argument, NULL, 's'},
+                                            {"version", no_argument, NULL, 'v'},
                                             {"help", no_argument, NULL, 'h'},
                                             {0}};
     int c;
@@ -48,7 +51,10 @@ static int parse(int argc, char **argv, const char **config, const char **sets, 
             *config = optarg;
         else if (c == 's' && *n_sets < MAX_SETS)
             sets[(*n_sets)++] = optarg;
-        else if (c == 'h') {
+        else if (c == 'v') {
+            version_print("freezeline-broker");
+            exit(0);
+        } else if (c == 'h') {
             fputs(usage, stdout);
             exit(0);
         } else

@@ -11,6 +11,7 @@
 #include "base/blas.h"
 #include "base/log.h"
 #include "base/pipeline.h"
+#include "base/version.h"
 #include "service.h"
 
 #define MAX_SETS 256
@@ -24,6 +25,7 @@ static const char usage[] =
     "  -c, --config FILE    the pipeline\n"
     "      --index I        which of cache.endpoints this one is (default 0)\n"
     "      --set KEY=VALUE  override a key of the file\n"
+    "      --version        which Freezeline this is\n"
     "  -h, --help           this text\n";
 
 struct arguments {
@@ -60,16 +62,19 @@ static int catch_signals(struct error *e)
 /* < 0: go on; else the exit status. */
 static int parse_arguments(struct arguments *a, int argc, char **argv)
 {
-    static const struct option options[] = {{"config", required_argument, NULL, 'c'},
-                                            {"index", required_argument, NULL, 'i'},
-                                            {"set", required_argument, NULL, 's'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {NULL, 0, NULL, 0}};
+    static const struct option options[] = {
+        {"config", required_argument, NULL, 'c'}, {"index", required_argument, NULL, 'i'},
+        {"set", required_argument, NULL, 's'},    {"version", no_argument, NULL, 'v'},
+        {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0}};
     char *end;
     int option;
     while ((option = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {
         if (option == 'h') {
             fputs(usage, stdout);
+            return 0;
+        }
+        if (option == 'v') {
+            version_print("freezeline-cache");
             return 0;
         }
         if (option == 'c')

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "command.h"
 #include "base/nearest.h"
+#include "base/version.h"
 #include "stages/exec/exec.h"
 
 static const struct command {
@@ -42,7 +43,8 @@ static void print_help(void)
     for (int i = 0; i < N_COMMANDS; i++)
         if (commands[i].summary) /* those without are for the tool itself */
             printf("  %-14s %s\n", commands[i].name, commands[i].summary);
-    printf("\n'freezeline COMMAND --help' explains one. Exit status: 0 done, 1 failed, 2 wrong usage or "
+    printf("\n'freezeline COMMAND --help' explains one, --version says which Freezeline this is. Exit "
+           "status: 0 done, 1 failed, 2 wrong usage or "
            "pipeline file.\n");
 }
 
@@ -103,6 +105,10 @@ int main(int argc, char **argv)
     }
     if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")) {
         print_help();
+        return finish("", FL_OK, &e);
+    }
+    if (!strcmp(argv[1], "--version")) {
+        version_print("freezeline");
         return finish("", FL_OK, &e);
     }
     for (int i = 0; i < N_COMMANDS; i++)

@@ -10,7 +10,7 @@
 #include <cblas.h>
 #include <zmq.h>
 
-#include "revision.h"
+#include "base/version.h"
 #include "stages/exec/exec.h"
 
 /* What follows "KEY<blanks>:" in the first line that begins so, without its newline; false when there is
@@ -98,7 +98,7 @@ json_t *machine_json(void)
     return json_pack("{s:o, s:I, s:o, s:o, s:o, s:s, s:s, s:s, s:o, s:o, s:o, s:o}", "cpu", cpu(), "cores",
                      (json_int_t)sysconf(_SC_NPROCESSORS_ONLN), "memory_bytes", memory(), "kernel", kernel(),
                      "governor", governor(), "blas_core", engine_blas_core(), "conv_engine", engine_conv(),
-                     "freezeline", "unreleased", "zmq", zmq_text(), "openblas", openblas_text(), "onednn",
+                     "freezeline", version_number(), "zmq", zmq_text(), "openblas", openblas_text(), "onednn",
                      onednn_text(), "revision",
-                     *FREEZELINE_REVISION ? json_string(FREEZELINE_REVISION) : json_null());
+                     *version_revision() ? json_string(version_revision()) : json_null());
 }

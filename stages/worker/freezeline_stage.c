@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/version.h"
 #include "stages/exec/exec.h"
 #include "worker.h"
 
@@ -43,6 +44,7 @@ static const char usage[] =
     "      --stage N        which stage, from 0\n"
     "      --replica N      which of its replicas, from 0 (default 0)\n"
     "      --set KEY=VALUE  override any key of the file\n"
+    "      --version        which Freezeline this is\n"
     "  -h, --help           this text\n";
 
 static bool parse_number(const char *text, int *out)
@@ -55,10 +57,13 @@ static bool parse_number(const char *text, int *out)
 
 static int parse(int argc, char **argv, struct options *o)
 {
-    static const struct option options[] = {
-        {"config", required_argument, NULL, 'c'},  {"stage", required_argument, NULL, 't'},
-        {"replica", required_argument, NULL, 'r'}, {"set", required_argument, NULL, 's'},
-        {"help", no_argument, NULL, 'h'},          {0}};
+    static const struct option options[] = {{"config", required_argument, NULL, 'c'},
+                                            {"stage", required_argument, NULL, 't'},
+                                            {"replica", required_argument, NULL, 'r'},
+                                            {"set", required_argument, NULL, 's'},
+                                            {"version", no_argument, NULL, 'v'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {0}};
     int c;
     o->stage = -1;
     while ((c = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {
@@ -71,7 +76,10 @@ static int parse(int argc, char **argv, struct options *o)
             ok = parse_number(optarg, &o->replica);
         else if (c == 's' && o->n_sets < MAX_SETS)
             o->sets[o->n_sets++] = optarg;
-        else if (c == 'h') {
+        else if (c == 'v') {
+            version_print("freezeline-stage");
+            exit(0);
+        } else if (c == 'h') {
             fputs(usage, stdout);
             exit(0);
         } else

@@ -1,0 +1,66 @@
+#!/bin/sh
+# test_install.sh - what is installed works by itself: programs, examples, a client in C; and uninstall takes all of it away
+set -u
+. "$(dirname "$0")/checks.sh"
+prefix=$work/usr
+yaml=$work/mine.yaml
+export PKG_CONFIG_PATH="$prefix/lib/pkgconfig${PKG_CONFIG_PATH:+:$PKG_CONFIG_PATH}"
+here=$PWD
+clean_up() {
+    [ ! -d "$work/state" ] || "$prefix/bin/freezeline" down -c "$yaml" >/dev/null 2>&1
+    rm -rf "$work"
+}
+trap clean_up EXIT
+
+install_all() { make install PREFIX="$prefix"; }
+version() {
+    for program in freezeline freezeline-broker freezeline-stage freezeline-cache; do
+        "$prefix/bin/$program" --version | grep -E "^$program [0-9]+\.[0-9]+\.[0-9]+(, revision [0-9a-f]+.*)?$" || return 1
+    done
+}
+documents() {
+    cd "$prefix/share/freezeline" && ls README.md CHANGELOG.md LICENSE proto/README.md proto/freezeline.proto configs/reference.yaml
+}
+compile_client() {
+    # shellcheck disable=SC2046,SC2086 # lists of words are meant
+    cd "$work" && ${CC:-cc} -std=c11 -Wall -Wextra -Werror $(pkg-config --cflags freezeline-client) -o client \
+        "$here/tests/integration/installed_client.c" $(pkg-config --libs freezeline-client)
+}
+version_of_client() {
+    [ "$("$prefix/bin/freezeline" --version | cut -d' ' -f2 | tr -d ,)" = "$(pkg-config --modversion freezeline-client)" ]
+}
+serve() {
+    cat >"$yaml" <<YAML
+model: $prefix/share/freezeline/configs/demo/demo.onnx
+name: installed
+state: state
+stages: 2
+exits: none
+YAML
+    cd "$work" && "$prefix/bin/freezeline" up -c "$yaml"
+}
+ask() {
+    cd "$work" && ./client "$yaml" | grep -E '^label [0-9] of 10$'
+}
+down() { "$prefix/bin/freezeline" down -c "$yaml" && rm -rf "$work/state"; }
+uninstall() {
+    touch "$prefix/share/freezeline/mine" && make uninstall PREFIX="$prefix" &&
+        left=$(find "$prefix" ! -type d) && echo "left: $left" && [ "$left" = "$prefix/share/freezeline/mine" ]
+}
+staged() {
+    make install DESTDIR="$work/stage" PREFIX=/opt/freezeline && [ -x "$work/stage/opt/freezeline/bin/freezeline" ] &&
+        grep -x prefix=/opt/freezeline "$work/stage/opt/freezeline/lib/pkgconfig/freezeline-client.pc" &&
+        make uninstall DESTDIR="$work/stage" PREFIX=/opt/freezeline && [ -z "$(find "$work/stage" ! -type d)" ]
+}
+
+check "make install" install_all
+check "--version of all four programs" version
+check "the documents" documents
+check "a client compiles against what is installed" compile_client
+check "and is of the same version" version_of_client
+check "the installed programs serve the installed example" serve
+check "and answer the client" ask
+check "down" down
+check "make uninstall removes what install brought and nothing else" uninstall
+check "install and uninstall below DESTDIR" staged
+finish
