@@ -9,12 +9,16 @@ int model_classes(const struct graph *g, int *classes, struct error *e)
 {
     struct tensor t = value_shape(&g->values[g->outputs[0]], 1);
     char text[128];
+    bool fits = g->n_inputs == 1 && g->n_outputs >= 1 && t.dtype == TENSOR_F32 && t.rank >= 2 &&
+                t.dim[0] == 1 && t.dim[1] >= 2 && t.dim[1] <= PIPELINE_MAX_LABELS;
 
-    if (g->n_inputs != 1 || g->n_outputs < 1 || t.dtype != TENSOR_F32 || t.rank != 2 || t.dim[0] != 1 ||
-        t.dim[1] < 2 || t.dim[1] > PIPELINE_MAX_LABELS)
+    for (int i = 2; i < t.rank; i++)
+        fits = fits && t.dim[i] == 1;
+    if (!fits)
         return error_set(
             e, FL_SHAPE,
-            "%s is no classifier: one input and scores of shape 1xCLASSES (2 to %d) are needed, not %s",
+            "%s is no classifier: one input and scores of shape 1xCLASSES or 1xCLASSESx1x1 (2 to %d) "
+            "are needed, not %s",
             g->path, PIPELINE_MAX_LABELS, tensor_describe(&t, text, sizeof text));
     *classes = (int)t.dim[1];
     return FL_OK;

@@ -101,8 +101,8 @@ static void send_scores(struct stage_worker *w, const struct row *r, struct tens
         worker_send_error(w, r, FL_NOMEM, "out of memory for a result");
         return;
     }
-    out->scores = t;
-    out->scores.data = NULL;
+    /* 1xCx1x1, as a network without a Flatten gives, goes out as 1xC. */
+    out->scores = (struct tensor){.dtype = t.dtype, .rank = 2, .dim = {1, n}};
     out->sent_ns = worker_broker_time(w, worker_lap(w, SPAN_SERIALISE, -1));
     worker_fill_time(w, r, &out->trace);
     if (frames_send(w->results, NULL, &w->out, &payload))

@@ -105,6 +105,7 @@ def free_sizes():
     whole = HEAD + [N("Flatten", ["p"], ["y"])]
     for name, shape in (("height_and_width", ["n", 3, "h", "w"]), ("all", ["n", "c", "h", "w"]), ("but_batch", [2, None, None, None])):
         save("free_" + name, 13, whole, {"x": x}, {"y": head(x, w, b).reshape(2, 5)}, {"w": w, "b": b}, {"x": shape})
+    save("scores_4d", 13, HEAD, {"x": x}, {"p": head(x, w, b)}, {"w": w, "b": b}, {"x": ["n", 3, "h", "w"]})
     x, z = f(2, 4, 3), f(2, 4, 7)
     save("free_two_inputs", 13, [N("Concat", ["x", "z"], ["y"], axis=2)], {"x": x, "z": z}, {"y": np.concatenate([x, z], 2)},
          shapes={"x": ["n", "c", "l"], "z": ["n", "c", "m"]})
