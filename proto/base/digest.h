@@ -1,11 +1,21 @@
-/* digest.h - a model's digest as text: hexadecimal, in files and for people */
+/* digest.h - sixteen bytes that stand for a content (xxh3-128); as text they are hexadecimal
+ *
+ * Digests tell contents apart that differ by accident; they keep nobody out who wants in.
+ */
 #ifndef FREEZELINE_DIGEST_H
 #define FREEZELINE_DIGEST_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #define DIGEST_BYTES      16
 #define DIGEST_TEXT_BYTES (2 * DIGEST_BYTES + 1)
+
+/* Of these bytes alone. */
+void digest_of(uint8_t out[DIGEST_BYTES], const void *bytes, size_t size);
+/* Of what `digest` stood for, and these bytes after it. Each call is a part of its own: "ab" then "c" is not
+ * "a" then "bc". */
+void digest_add(uint8_t digest[DIGEST_BYTES], const void *bytes, size_t size);
 
 /* Returns `text`. */
 char *digest_text(const uint8_t digest[DIGEST_BYTES], char text[DIGEST_TEXT_BYTES]);

@@ -83,7 +83,7 @@ struct graph {
     char *path;
     int64_t opset, ir_version;
     char *producer;
-    uint8_t digest[16]; /* xxh3-128 of the model file's bytes: which model this is */
+    uint8_t digest[16]; /* xxh3-128 of the model file and of its weights outside it: which model this is */
     int n_values, n_nodes, n_inputs, n_outputs;
     struct value *values;
     struct node *nodes;

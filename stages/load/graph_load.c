@@ -1,8 +1,8 @@
 /* graph_load.c - from a file to a graph that is ready to run: import, fold, infer, optimise */
 #include <stdlib.h>
 #include <string.h>
-#include <xxhash.h>
 
+#include "base/digest.h"
 #include "stages/graph/graph_build.h"
 #include "graph_file.h"
 #include "onnx_external.h"
@@ -58,15 +58,13 @@ static int load_bytes(struct graph **out, const void *bytes, size_t size, struct
 {
     struct graph *g = calloc(1, sizeof *g);
     struct error own = {FL_OK, ""};
-    XXH128_canonical_t digest;
     int code;
     *out = NULL;
     if (!g || !(g->path = strdup(path))) {
         graph_free(g);
         return error_set(e, FL_NOMEM, "out of memory");
     }
-    XXH128_canonicalFromHash(&digest, XXH3_128bits(bytes, size));
-    memcpy(g->digest, digest.digest, sizeof g->digest);
+    digest_of(g->digest, bytes, size); /* the importer adds what lies outside */
     code = build(g, bytes, size, files, o, &own);
     if (!code) {
         *out = g;

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "base/digest.h"
 #include "stages/graph/graph_build.h"
 #include "onnx_proto.h"
 
@@ -93,6 +94,16 @@ static int import_versions(struct import *m, const Onnx__ModelProto *p)
     return FL_OK;
 }
 
+/* Weights outside the file are the model's as much as those in it: its digest covers the bytes that were
+ * read, wherever they lie. */
+static int import_tensor(struct import *m, struct tensor *out, Onnx__TensorProto *p)
+{
+    int code = onnx_tensor_convert(out, p, m->files, m->e);
+    if (!code && p->data_location == 1)
+        digest_add(m->g->digest, out->data, (size_t)tensor_bytes(out));
+    return code;
+}
+
 static int import_initializers(struct import *m, Onnx__GraphProto *p)
 {
     for (size_t i = 0; i < p->n_initializer; i++) {
@@ -106,7 +117,7 @@ static int import_initializers(struct import *m, Onnx__GraphProto *p)
             return error_set(m->e, FL_NOMEM, "out of memory");
         if (m->g->values[v].constant)
             return error_set(m->e, FL_MODEL, "initializer '%s' is given twice", name);
-        code = onnx_tensor_convert(&t, p->initializer[i], m->files, m->e);
+        code = import_tensor(m, &t, p->initializer[i]);
         if (!code && value_set_constant(&m->g->values[v], &t))
             code = error_set(m->e, FL_NOMEM, "out of memory");
         else if (code)
@@ -222,14 +233,12 @@ static int copy_strings(struct attr *a, const Onnx__AttributeProto *p)
 
 static int copy_tensor(struct import *m, struct attr *a, const Onnx__AttributeProto *p)
 {
-    int code;
     if (!p->t)
         return error_set(m->e, FL_MODEL, "attribute '%s' has no tensor", a->name);
     a->tensor = calloc(1, sizeof *a->tensor);
     if (!a->tensor)
         return FL_NOMEM;
-    code = onnx_tensor_convert(a->tensor, p->t, m->files, m->e);
-    return code;
+    return import_tensor(m, a->tensor, p->t);
 }
 
 static int import_attribute(struct import *m, struct attr *a, const Onnx__AttributeProto *p)

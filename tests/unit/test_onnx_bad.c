@@ -378,10 +378,14 @@ static void write_external(const char *path, const char *location, int times)
     write_file(path, model.data, model.size);
 }
 
+static uint8_t loaded[16]; /* digest of the model that load_path loaded last */
+
 static int load_path(const char *path, struct error *e)
 {
     struct graph *g = NULL;
     int code = graph_load(&g, path, NULL, e);
+    if (!code)
+        memcpy(loaded, g->digest, sizeof loaded);
     graph_free(g);
     return code;
 }
@@ -420,6 +424,28 @@ static void test_external_data_stays_in_its_folder(void **state)
     assert_int_equal(symlink("/etc/passwd", path), 0);
     assert_int_equal(load_external(dir, "w.bin", &e), FL_MODEL);
     assert_non_null(strstr(e.text, "is a link to /etc/passwd, which lies neither beside the model"));
+    unlink(path);
+    rmdir(dir);
+}
+
+/* The .onnx stays as it is: only what lies beside it changes. */
+static void test_digest_covers_external_data(void **state)
+{
+    char dir[] = "/tmp/freezeline-onnx-XXXXXX", path[300];
+    uint8_t before[sizeof loaded];
+    struct error e = {FL_OK, ""};
+    (void)state;
+    assert_non_null(mkdtemp(dir));
+    snprintf(path, sizeof path, "%s/w.bin", dir);
+    write_file(path, "12345678", 8);
+    assert_int_equal(load_external(dir, "w.bin", &e), FL_OK);
+    memcpy(before, loaded, sizeof before);
+    write_file(path, "12345679", 8);
+    assert_int_equal(load_external(dir, "w.bin", &e), FL_OK);
+    assert_memory_not_equal(before, loaded, sizeof before);
+    write_file(path, "12345678, and more", 18); /* that no tensor refers to */
+    assert_int_equal(load_external(dir, "w.bin", &e), FL_OK);
+    assert_memory_equal(before, loaded, sizeof before);
     unlink(path);
     rmdir(dir);
 }
@@ -543,6 +569,7 @@ int main(void)
         cmocka_unit_test(test_hostile_sizes),
         cmocka_unit_test(test_open_dims),
         cmocka_unit_test(test_external_data_stays_in_its_folder),
+        cmocka_unit_test(test_digest_covers_external_data),
         cmocka_unit_test(test_links_of_a_download_cache),
         cmocka_unit_test(test_data_beside_the_file_that_a_link_leads_to),
         cmocka_unit_test(test_external_data_is_not_multiplied),
