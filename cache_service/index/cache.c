@@ -97,7 +97,7 @@ struct cache_info cache_info(const struct cache *c)
     struct cache_info i = {0};
     memcpy(i.exit, c->exit, sizeof i.exit);
     strcpy(i.kind, kind_names[c->kind]);
-    memcpy(i.model, c->model, sizeof i.model);
+    memcpy(i.identity, c->identity, sizeof i.identity);
     i.epoch = c->epoch;
     i.digest = c->digest;
     i.dim = c->projection->dim;

@@ -24,7 +24,7 @@ struct cache_verdict {
 struct cache_info {
     char exit[64];
     char kind[16]; /* "knn", "kmeans", "learned" */
-    uint8_t model[16];
+    uint8_t identity[16];
     uint64_t epoch;
     uint64_t digest; /* of the packed bytes that it was read from; 0: made here */
     int dim;         /* of the descriptor */
@@ -47,15 +47,15 @@ void cache_scratch_free(struct cache_scratch *s);
 int cache_lookup(const struct cache *c, struct cache_scratch *s, const float *descriptors, int n,
                  struct cache_verdict *out);
 
-/* Packed form: magic, version, dtype, dims, epoch, model digest, xxh3 checksum, then the arrays.
- * Little-endian. cache_unpack checks everything: FL_CORRUPT, FL_STALE (another version; or model when `model`
- * is not NULL), FL_TOO_LARGE: more than CACHE_MAX_BYTES. */
+/* Packed form: magic, version, dtype, dims, epoch, identity, xxh3 checksum, then the arrays.
+ * Little-endian. cache_unpack checks everything: FL_CORRUPT, FL_STALE (another version; or identity when
+ * `identity` is not NULL), FL_TOO_LARGE: more than CACHE_MAX_BYTES. */
 #define CACHE_MAX_BYTES (4ull << 30)
 int cache_pack(const struct cache *c, void **out, size_t *size); /* *out malloc'ed, owned by the caller */
-int cache_unpack(struct cache **out, const void *data, size_t size, const uint8_t *model, struct error *e);
+int cache_unpack(struct cache **out, const void *data, size_t size, const uint8_t *identity, struct error *e);
 /* Atomically: temp file, fsync, rename. *digest (NULL is fine): what cache_info says of who reads it. */
 int cache_save(const struct cache *c, const char *path, uint64_t *digest, struct error *e);
-int cache_load(struct cache **out, const char *path, const uint8_t *model, struct error *e);
+int cache_load(struct cache **out, const char *path, const uint8_t *identity, struct error *e);
 
 /* The same cache with another threshold (not NaN; infinity: nothing is a hit): a copy, as caches never
  * change. FL_NOMEM. */

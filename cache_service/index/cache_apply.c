@@ -82,7 +82,7 @@ static int begin(struct cache **out, const struct cache *old, int classes, int64
     if (rc != FL_OK)
         return rc;
     memcpy(c->exit, old->exit, sizeof c->exit);
-    memcpy(c->model, old->model, sizeof c->model);
+    memcpy(c->identity, old->identity, sizeof c->identity);
     c->epoch = old->epoch + 1;
     c->tag = old->tag;
     c->threshold = old->threshold;

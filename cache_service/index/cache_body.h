@@ -20,7 +20,7 @@ struct cache {
     atomic_int references;
     enum cache_kind kind;
     char exit[64];
-    uint8_t model[16];
+    uint8_t identity[16];
     uint64_t epoch;
     uint64_t tag;    /* digest of what it was built from; 0 when unknown */
     uint64_t digest; /* of the packed bytes that it was read from; 0: made here */

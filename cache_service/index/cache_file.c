@@ -52,7 +52,7 @@ int cache_save(const struct cache *c, const char *path, uint64_t *digest, struct
     return rc;
 }
 
-int cache_load(struct cache **out, const char *path, const uint8_t *model, struct error *e)
+int cache_load(struct cache **out, const char *path, const uint8_t *identity, struct error *e)
 {
     struct stat st;
     uint8_t *data = NULL;
@@ -82,7 +82,7 @@ int cache_load(struct cache **out, const char *path, const uint8_t *model, struc
             break;
         got += (size_t)n;
     }
-    rc = cache_unpack(out, data, got, model, e);
+    rc = cache_unpack(out, data, got, identity, e);
     if (rc != FL_OK)
         error_wrap(e, (enum fl_code)rc, "%s", path);
 done:

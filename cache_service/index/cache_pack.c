@@ -32,7 +32,7 @@ struct pack_header {
     uint32_t version, n_sections;
     char kind[16];
     char exit[64];
-    uint8_t model[16];
+    uint8_t identity[16];
     uint64_t epoch, tag;
     int32_t dim, nodes, classes, k;
     int64_t entries, oldest;
@@ -108,7 +108,7 @@ static struct pack_header header_of(const struct cache *c, const struct packer *
     h.n_sections = (uint32_t)p->n;
     memcpy(h.kind, i.kind, sizeof h.kind);
     memcpy(h.exit, i.exit, sizeof h.exit);
-    memcpy(h.model, i.model, sizeof h.model);
+    memcpy(h.identity, i.identity, sizeof h.identity);
     h.epoch = c->epoch;
     h.tag = c->tag;
     h.dim = i.dim;
@@ -183,8 +183,8 @@ static bool named(const char *field, size_t size)
     return field[0] != 0 && memchr(field, 0, size) != NULL;
 }
 
-static int check_header(const struct pack_header *h, const uint8_t *data, size_t size, const uint8_t *model,
-                        struct error *e)
+static int check_header(const struct pack_header *h, const uint8_t *data, size_t size,
+                        const uint8_t *identity, struct error *e)
 {
     if (memcmp(h->magic, PACK_MAGIC, sizeof h->magic) != 0)
         return error_set(e, FL_CORRUPT, "this is no packed cache (wrong magic)");
@@ -199,9 +199,11 @@ static int check_header(const struct pack_header *h, const uint8_t *data, size_t
                          "the cache's checksum does not match: it was damaged, build or publish it again");
     if (!named(h->kind, sizeof h->kind) || !named(h->exit, sizeof h->exit))
         return error_set(e, FL_CORRUPT, "the cache's kind or exit name is not a string");
-    if (model != NULL && memcmp(model, h->model, sizeof h->model) != 0)
+    if (identity != NULL && memcmp(identity, h->identity, sizeof h->identity) != 0)
         return error_set(e, FL_STALE,
-                         "the cache of %s was built for another model: run `freezeline build` for this one",
+                         "the cache of %s was built for another model (network, `input`, precision or "
+                         "labels): run `freezeline "
+                         "build` again",
                          h->exit);
     if (h->side < 0 || h->dim < 1 || h->dim > PROJECTION_MAX_DIM || h->nodes < 1 ||
         h->nodes > PROJECTION_MAX_NODES || h->classes < 1 || h->classes > CACHE_MAX_CLASSES ||
@@ -367,7 +369,7 @@ static int take_cache(const struct unpacker *u, struct cache *c)
     const struct pack_header *h = u->header;
     int rc;
     memcpy(c->exit, h->exit, sizeof c->exit);
-    memcpy(c->model, h->model, sizeof c->model);
+    memcpy(c->identity, h->identity, sizeof c->identity);
     c->epoch = h->epoch;
     c->tag = h->tag;
     c->digest = h->checksum;
@@ -380,7 +382,7 @@ static int take_cache(const struct unpacker *u, struct cache *c)
     return rc == FL_OK ? take_points(u, c) : rc;
 }
 
-int cache_unpack(struct cache **out, const void *data, size_t size, const uint8_t *model, struct error *e)
+int cache_unpack(struct cache **out, const void *data, size_t size, const uint8_t *identity, struct error *e)
 {
     struct pack_header h;
     struct unpacker u = {data, size, &h, e};
@@ -394,7 +396,7 @@ int cache_unpack(struct cache **out, const void *data, size_t size, const uint8_
         return error_set(e, FL_TOO_LARGE, "%zu bytes are too many for a packed cache (at most %llu)", size,
                          CACHE_MAX_BYTES);
     memcpy(&h, data, sizeof h);
-    rc = check_header(&h, data, size, model, e);
+    rc = check_header(&h, data, size, identity, e);
     if (rc != FL_OK)
         return rc;
     if (cache_kind_parse(h.kind, &kind) != FL_OK)

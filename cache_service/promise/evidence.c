@@ -23,7 +23,7 @@ struct file_header {
     uint32_t version, n_exits;
     int64_t points;
     uint32_t truth, reserved;
-    uint8_t model[16];
+    uint8_t identity[16];
     uint64_t checksum; /* of all that follows */
 };
 
@@ -79,7 +79,7 @@ int evidence_take(struct evidence *out, const struct evidence *from, const int32
     int rc = evidence_new(out, from->n_exits, n, from->truth != NULL);
     if (rc != FL_OK)
         return rc;
-    memcpy(out->model, from->model, sizeof out->model);
+    memcpy(out->identity, from->identity, sizeof out->identity);
     out->network_ms = from->network_ms;
     for (int k = 0; k < from->n_exits; k++) {
         describe_exit(&out->exit[k], &from->exit[k]);
@@ -130,7 +130,7 @@ static char *format(const struct evidence *ev, size_t *size)
     bool ok;
     if (to == NULL)
         return NULL;
-    memcpy(h.model, ev->model, sizeof h.model);
+    memcpy(h.identity, ev->identity, sizeof h.identity);
     ok = put(to, &h, sizeof h);
     for (int k = 0; k < ev->n_exits; k++) {
         const struct evidence_exit *x = &ev->exit[k];
@@ -201,7 +201,7 @@ static bool take(void *arg, void *data, size_t size)
     return true;
 }
 
-static int check_header(const struct file_header *h, size_t size, const uint8_t *model, const char *path,
+static int check_header(const struct file_header *h, size_t size, const uint8_t *identity, const char *path,
                         struct error *e)
 {
     uint64_t need;
@@ -209,8 +209,10 @@ static int check_header(const struct file_header *h, size_t size, const uint8_t 
         return error_set(e, FL_CORRUPT, "%s holds no evidence: build again", path);
     if (h->version != EVIDENCE_VERSION)
         return error_set(e, FL_STALE, "%s was written by another version: build again", path);
-    if (model != NULL && memcmp(h->model, model, sizeof h->model) != 0)
-        return error_set(e, FL_STALE, "%s is about another model: build again", path);
+    if (identity != NULL && memcmp(h->identity, identity, sizeof h->identity) != 0)
+        return error_set(e, FL_STALE,
+                         "%s is about another model (network, `input`, precision or labels): build again",
+                         path);
     if (h->n_exits > PIPELINE_MAX_EXITS || h->points < 0 || h->points > MAX_POINTS || h->truth > 1)
         return error_set(e, FL_CORRUPT, "%s: sizes are wrong: build again", path);
     need = sizeof *h + h->n_exits * sizeof(struct file_exit) +
@@ -235,13 +237,13 @@ static bool take_exit(struct reader *r, struct evidence_exit *x)
     return true;
 }
 
-static int parse(struct evidence *out, const uint8_t *data, size_t size, const uint8_t *model,
+static int parse(struct evidence *out, const uint8_t *data, size_t size, const uint8_t *identity,
                  const char *path, struct error *e)
 {
     struct reader r = {data, size};
     struct file_header h;
     bool ok = take(&r, &h, sizeof h);
-    int rc = ok ? check_header(&h, size, model, path, e)
+    int rc = ok ? check_header(&h, size, identity, path, e)
                 : error_set(e, FL_CORRUPT, "%s is too short: build again", path);
     if (rc == FL_OK && XXH3_64bits(r.at, r.left) != h.checksum)
         rc = error_set(e, FL_CORRUPT, "%s: its checksum is wrong: build again", path);
@@ -249,7 +251,7 @@ static int parse(struct evidence *out, const uint8_t *data, size_t size, const u
         return rc;
     if (evidence_new(out, (int)h.n_exits, h.points, h.truth) != FL_OK)
         return error_set(e, FL_NOMEM, "no memory to read %s", path);
-    memcpy(out->model, h.model, sizeof out->model);
+    memcpy(out->identity, h.identity, sizeof out->identity);
     for (int k = 0; k < out->n_exits && ok; k++)
         ok = take_exit(&r, &out->exit[k]);
     if (ok && each_array(out, take, &r))
@@ -258,7 +260,7 @@ static int parse(struct evidence *out, const uint8_t *data, size_t size, const u
     return error_set(e, FL_CORRUPT, "%s: an exit in it is wrong: build again", path);
 }
 
-int evidence_load(struct evidence *out, const char *path, const uint8_t *model, struct error *e)
+int evidence_load(struct evidence *out, const char *path, const uint8_t *identity, struct error *e)
 {
     FILE *f = fopen(path, "re");
     uint8_t *data = NULL;
@@ -272,7 +274,7 @@ int evidence_load(struct evidence *out, const char *path, const uint8_t *model, 
     else if ((data = malloc((size_t)st.st_size + 1)) == NULL)
         rc = error_set(e, FL_NOMEM, "no memory to read %s", path);
     else
-        rc = parse(out, data, fread(data, 1, (size_t)st.st_size, f), model, path, e);
+        rc = parse(out, data, fread(data, 1, (size_t)st.st_size, f), identity, path, e);
     fclose(f);
     free(data);
     return rc;

@@ -1,8 +1,8 @@
 /* evidence.h - what the caches said about calibration points, and what is true of them: STATE/build/evidence,
  * and for verify-promise beside the caches that it is about
  *
- * All that choosing thresholds (promise.h) and checking a promise need, without descriptors or model. Points
- * are in random order, so any part of them is a sample of the whole.
+ * All that choosing thresholds (promise.h) and checking a promise need, without descriptors or network.
+ * Points are in random order, so any part of them is a sample of the whole.
  */
 #ifndef FREEZELINE_EVIDENCE_H
 #define FREEZELINE_EVIDENCE_H
@@ -25,7 +25,7 @@ struct evidence_exit {
 };
 
 struct evidence {
-    uint8_t model[16];
+    uint8_t identity[16];
     int n_exits; /* those with a cache, in the order of the network */
     int64_t points;
     double network_ms; /* the whole network on this machine; 0: not measured; not kept in files */
@@ -44,7 +44,8 @@ int evidence_take(struct evidence *out, const struct evidence *from, const int32
 int evidence_digest(const struct evidence *ev, uint64_t *out);
 /* Atomically, with a checksum. */
 int evidence_save(const struct evidence *ev, const char *path, struct error *e);
-/* FL_NOT_FOUND, FL_CORRUPT, FL_STALE (another version; or model where `model` is not NULL), FL_NOMEM. */
-int evidence_load(struct evidence *out, const char *path, const uint8_t *model, struct error *e);
+/* FL_NOT_FOUND, FL_CORRUPT, FL_STALE (another version; or identity where `identity` is not NULL), FL_NOMEM.
+ */
+int evidence_load(struct evidence *out, const char *path, const uint8_t *identity, struct error *e);
 
 #endif

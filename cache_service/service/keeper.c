@@ -119,7 +119,7 @@ void keeper_count_batch(struct keeper *k, const struct learner_tally *t, int dam
     atomic_fetch_add(&k->applied, (unsigned)t->applied);
     atomic_fetch_add(&k->rejected, (unsigned)(t->rejected + damaged));
     if (t->rejected + damaged)
-        log_warn("%d updates can't be applied (another model, exit or size) and are left out",
+        log_warn("%d updates can't be applied (another identity, exit or size) and are left out",
                  t->rejected + damaged);
     log_info("learned %d updates into %d caches: epoch %llu", t->applied, t->exits,
              (unsigned long long)atomic_load(&k->epoch));

@@ -28,7 +28,7 @@ struct keeper {
     struct lease lease;
     struct snapshot *current; /* NULL: no caches known */
     bool dirty;               /* newer than what is saved */
-    bool foreign;             /* Redis holds newer caches of another model */
+    bool foreign;             /* Redis holds newer caches of another identity */
     uint64_t follow_ns, learn_ns, save_ns;
     struct update *outbox[KEEPER_OUTBOX]; /* taken from the spool, not acknowledged */
     int n_outbox;

@@ -70,7 +70,7 @@ static int load_from_redis(struct keeper *k, struct error *e)
     return damaged ? publish(k, &known, "repairs damaged ones by those of this process", e) : FL_OK;
 }
 
-/* Redis's head is of another model under the same name. */
+/* Redis's head is of another identity under the same name. */
 static int meet_foreign(struct keeper *k, const struct manifest *head, struct error *e)
 {
     if (k->current->manifest.built_ms > head->built_ms)
@@ -96,7 +96,7 @@ static int follow(struct keeper *k, struct error *e)
         return rc;
     if (!k->current)
         return load_from_redis(k, e);
-    if (memcmp(head.model, k->current->manifest.model, sizeof head.model))
+    if (memcmp(head.identity.digest, k->current->manifest.identity.digest, sizeof head.identity.digest))
         return meet_foreign(k, &head, e);
     k->foreign = false;
     order = manifest_compare(&k->current->manifest, &head);

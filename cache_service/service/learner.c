@@ -9,7 +9,8 @@ static int taker(const struct snapshot *s, const struct update *u)
 {
     int i = snapshot_exit(s, u->exit);
     struct cache_info info;
-    if (i < 0 || !s->cache[i] || s->manifest.promised || memcmp(u->model, s->manifest.model, sizeof u->model))
+    if (i < 0 || !s->cache[i] || s->manifest.promised ||
+        memcmp(u->identity, s->manifest.identity.digest, sizeof u->identity))
         return -1;
     info = cache_info(s->cache[i]);
     return (uint32_t)info.dim == u->dim && u->label >= 0 && u->label < info.classes ? i : -1;

@@ -7,7 +7,7 @@
 
 struct learner_tally {
     int applied;
-    int rejected; /* other model, unknown exit, wrong dim, label out of range, caches under a promise: they
+    int rejected; /* other identity, unknown exit, wrong dim, label out of range, caches under a promise: they
                      can never be applied */
     int exits;    /* caches that changed */
 };

@@ -87,7 +87,7 @@ static void keep(struct lookups *l, const struct lookup *in, int i, const float 
     struct update *u = all_finite(descriptor, in->dim) ? update_new(in->dim) : NULL;
     if (!u)
         return;
-    memcpy(u->model, m->model, sizeof u->model);
+    memcpy(u->identity, m->identity.digest, sizeof u->identity);
     memcpy(u->exit, m->exit[in->exit].name, sizeof u->exit);
     u->request = in->item[i].request;
     memcpy(u->descriptor, descriptor, in->dim * sizeof(float));

@@ -132,7 +132,7 @@ static void take_snapshot(struct service *s)
     struct snapshot *fresh = keeper_take(s->keeper);
     if (!fresh)
         return;
-    memcpy(s->hello.model, fresh->manifest.model, sizeof s->hello.model);
+    memcpy(s->hello.model, fresh->manifest.identity.digest, sizeof s->hello.model);
     keeper_give_back(s->keeper, lookups_swap(s->lookups, fresh));
 }
 

@@ -51,7 +51,7 @@ static bool take_number(const json_t *o, const char *key, uint64_t *out)
     return true;
 }
 
-static bool digest_of(const json_t *v, uint8_t out[DIGEST_BYTES])
+static bool read_digest(const json_t *v, uint8_t out[DIGEST_BYTES])
 {
     if (!json_is_string(v) || json_string_length(v) != 32)
         return false;
@@ -66,7 +66,7 @@ static bool digest_of(const json_t *v, uint8_t out[DIGEST_BYTES])
 
 static bool take_digest(const json_t *o, const char *key, uint8_t out[DIGEST_BYTES])
 {
-    return digest_of(json_object_get(o, key), out);
+    return read_digest(json_object_get(o, key), out);
 }
 
 static bool take_replaces(struct manifest *m, const json_t *list)
@@ -76,7 +76,7 @@ static bool take_replaces(struct manifest *m, const json_t *list)
     if (!json_is_array(list) || json_array_size(list) > MANIFEST_REPLACES)
         return false;
     for (size_t i = 0; i < json_array_size(list); i++)
-        if (!digest_of(json_array_get(list, i), m->replaces[m->n_replaces++]))
+        if (!read_digest(json_array_get(list, i), m->replaces[m->n_replaces++]))
             return false;
     return true;
 }
@@ -160,6 +160,23 @@ static bool take_promise(const json_t *o, struct manifest_promise *p)
            p->terms.certainty >= 0 && p->terms.certainty < 1;
 }
 
+static bool take_identity(const json_t *o, struct identity *id)
+{
+    bool ok = take_digest(o, "model", id->model) && take_text(o, "input", id->input, sizeof id->input) &&
+              take_text(o, "precision", id->precision, sizeof id->precision) &&
+              take_hash(o, "labels", &id->labels);
+    if (ok)
+        identity_seal(id);
+    return ok;
+}
+
+static json_t *identity_json(const struct identity *id)
+{
+    char model[DIGEST_TEXT_BYTES];
+    return json_pack("{s:s, s:s, s:s, s:o}", "model", digest_text(id->model, model), "input", id->input,
+                     "precision", id->precision, "labels", hash_json(id->labels));
+}
+
 static int parse_root(struct manifest *m, const json_t *root, const char *name, struct error *e)
 {
     const json_t *exits = json_object_get(root, "exits"), *promised = json_object_get(root, "promised"),
@@ -168,13 +185,13 @@ static int parse_root(struct manifest *m, const json_t *root, const char *name, 
     int rc;
     if (!take_number(root, "version", &version) || version != MANIFEST_VERSION)
         return error_set(e, FL_STALE, "%s: made by another version of freezeline: build again", name);
-    if (!take_digest(root, "model", m->model) || !take_digest(root, "build", m->build) ||
-        !take_replaces(m, json_object_get(root, "replaces")) ||
+    if (!take_identity(json_object_get(root, "identity"), &m->identity) ||
+        !take_digest(root, "build", m->build) || !take_replaces(m, json_object_get(root, "replaces")) ||
         !take_number(root, "built_ms", &m->built_ms) || !take_number(root, "generation", &m->generation) ||
         !take_text(root, "applied", m->applied, sizeof m->applied) || !valid_id(m->applied))
         return error_set(
             e, FL_CORRUPT,
-            "%s: \"model\", \"build\", \"replaces\", \"built_ms\", \"generation\" or \"applied\" is "
+            "%s: \"identity\", \"build\", \"replaces\", \"built_ms\", \"generation\" or \"applied\" is "
             "wrong: build again",
             name);
     if ((promised && !json_is_boolean(promised)) || (compared && !json_is_boolean(compared)))
@@ -250,7 +267,7 @@ static json_t *promise_json(const struct manifest *m)
 
 char *manifest_format(const struct manifest *m)
 {
-    char digest[DIGEST_TEXT_BYTES], build[DIGEST_TEXT_BYTES];
+    char build[DIGEST_TEXT_BYTES];
     json_t *exits = json_array(), *root;
     char *text;
     for (int i = 0; exits && i < m->n_exits; i++) {
@@ -261,8 +278,8 @@ char *manifest_format(const struct manifest *m)
                                                x->layout, "origin", hash_json(x->origin), "budget_bytes",
                                                (json_int_t)x->budget_bytes));
     }
-    root = json_pack("{s:i, s:s, s:s, s:o, s:I, s:I, s:s, s:b, s:b, s:o, s:o}", "version", MANIFEST_VERSION,
-                     "model", digest_text(m->model, digest), "build", digest_text(m->build, build),
+    root = json_pack("{s:i, s:o, s:s, s:o, s:I, s:I, s:s, s:b, s:b, s:o, s:o}", "version", MANIFEST_VERSION,
+                     "identity", identity_json(&m->identity), "build", digest_text(m->build, build),
                      "replaces", replaces_json(m), "built_ms", (json_int_t)m->built_ms, "generation",
                      (json_int_t)m->generation, "applied", m->applied, "promised", m->promised, "compared",
                      m->compared, "promise", promise_json(m), "exits", exits);

@@ -7,8 +7,8 @@
  * without a cache have an empty `file`).
  *
  * The same form also records what a cache service has learned since (STATE/caches/live-I.json) and travels in
- * Redis. A build has an identity, which what was learned from it keeps; of two states of one build the one
- * with the larger `generation` is further on. Builds are not ordered by their time (lineage.h).
+ * Redis. A build has a name of its own, which what was learned from it keeps; of two states of one build the
+ * one with the larger `generation` is further on. Builds are not ordered by their time (lineage.h).
  */
 #ifndef FREEZELINE_MANIFEST_H
 #define FREEZELINE_MANIFEST_H
@@ -17,7 +17,7 @@
 
 #include "base/digest.h"
 #include "base/error.h"
-#include "base/pipeline.h"
+#include "base/identity.h"
 #include "cache_service/promise/promise.h"
 
 #define MANIFEST_ID_BYTES   48 /* room for a Redis stream id */
@@ -46,8 +46,8 @@ struct manifest_promise {
 };
 
 struct manifest {
-    uint8_t model[16];           /* graph digest */
-    uint8_t build[DIGEST_BYTES]; /* identity of the build: random */
+    struct identity identity;    /* of the network and its input, which these caches know */
+    uint8_t build[DIGEST_BYTES]; /* names the build: random */
     int n_replaces;              /* builds in whose place it was made, the last one first */
     uint8_t replaces[MANIFEST_REPLACES][DIGEST_BYTES];
     uint64_t built_ms;               /* wall clock when the build ended: for people, orders nothing */
@@ -68,11 +68,11 @@ int manifest_save(const struct manifest *m, const char *path, struct error *e);
 /* JSON text, malloc'ed, owned by the caller; NULL when out of memory. */
 char *manifest_format(const struct manifest *m);
 
-/* A new identity; `before` (NULL: none) is the manifest in whose place this one comes. FL_IO: no random
+/* Names a new build; `before` (NULL: none) is the manifest in whose place this one comes. FL_IO: no random
  * numbers. */
 int manifest_begin_build(struct manifest *m, const struct manifest *before, struct error *e);
 bool manifest_replaces(const struct manifest *m, const uint8_t build[DIGEST_BYTES]);
-/* The build's short name, in files and for people: the first 12 digits of its identity. Returns `text`. */
+/* The build's short name, in files and for people: the first 12 digits of `build`. Returns `text`. */
 #define MANIFEST_BUILD_BYTES 13
 char *manifest_build_text(const uint8_t build[DIGEST_BYTES], char text[MANIFEST_BUILD_BYTES]);
 

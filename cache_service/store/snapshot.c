@@ -87,7 +87,7 @@ int snapshot_load_cache(struct cache **out, const struct manifest *m, int i, con
     char path[PATH_MAX];
     int rc;
     snprintf(path, sizeof path, "%s/%s", dir, m->exit[i].file);
-    if ((rc = cache_load(out, path, m->model, e)) || !(rc = snapshot_check_cache(m, i, *out, e)))
+    if ((rc = cache_load(out, path, m->identity.digest, e)) || !(rc = snapshot_check_cache(m, i, *out, e)))
         return rc;
     cache_free(*out);
     *out = NULL;

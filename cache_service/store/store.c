@@ -46,7 +46,8 @@ static int load_manifest(struct store *s, struct manifest *m, struct error *e)
         rc = FL_CORRUPT;
     if (!rc)
         rc = store_parse_head(&head, r->element[1], e);
-    if (!rc && (head.built_ms != m->built_ms || memcmp(head.model, m->model, sizeof m->model)))
+    if (!rc && (head.built_ms != m->built_ms ||
+                memcmp(head.identity.digest, m->identity.digest, sizeof m->identity.digest)))
         rc = error_set(e, FL_CORRUPT, "%s and %s are of different builds", s->manifest, s->epoch);
     if (!rc) {
         m->generation = head.generation;
@@ -82,7 +83,7 @@ static int check_sizes(struct store *s, const struct manifest *m, struct error *
  */
 static int unpack(struct snapshot *to, int i, const redisReply *r, struct error *e)
 {
-    int rc = cache_unpack(&to->cache[i], r->str, r->len, to->manifest.model, e);
+    int rc = cache_unpack(&to->cache[i], r->str, r->len, to->manifest.identity.digest, e);
     if (rc || !to->manifest.promised || !snapshot_check_cache(&to->manifest, i, to->cache[i], e))
         return rc;
     cache_free(to->cache[i]);

@@ -31,7 +31,7 @@ struct store;
 int store_new(struct store **out, struct redis_link *link, const char *name, const char *id, struct error *e);
 void store_free(struct store *s); /* NULL is fine */
 
-/* The head of history; FL_NOT_FOUND when there is none. Of *head only model, built_ms, generation, applied
+/* The head of history; FL_NOT_FOUND when there is none. Of *head only identity, built_ms, generation, applied
  * are set. */
 int store_head(struct store *s, struct manifest *head, struct error *e);
 

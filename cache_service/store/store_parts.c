@@ -83,25 +83,25 @@ const char *store_applied(const struct manifest *m)
 
 void store_format_head(char head[STORE_HEAD_BYTES], const struct manifest *m)
 {
-    char model[DIGEST_TEXT_BYTES];
+    char identity[DIGEST_TEXT_BYTES];
     snprintf(head, STORE_HEAD_BYTES, "%" PRIu64 " %" PRIu64 " %s %s", m->generation, m->built_ms,
-             digest_text(m->model, model), store_applied(m));
+             digest_text(m->identity.digest, identity), store_applied(m));
 }
 
 int store_parse_head(struct manifest *m, const redisReply *r, struct error *e)
 {
-    char text[STORE_HEAD_BYTES], model[33], again[STORE_HEAD_BYTES];
+    char text[STORE_HEAD_BYTES], identity[33], again[STORE_HEAD_BYTES];
     memset(m, 0, sizeof *m);
     if (r->type != REDIS_REPLY_STRING || r->len >= sizeof text)
         return error_set(e, FL_PROTOCOL, "the epoch key holds no head of caches");
     memcpy(text, r->str, r->len);
     text[r->len] = '\0';
-    if (sscanf(text, "%" SCNu64 " %" SCNu64 " %32[0-9a-f] %47[0-9-]", &m->generation, &m->built_ms, model,
+    if (sscanf(text, "%" SCNu64 " %" SCNu64 " %32[0-9a-f] %47[0-9-]", &m->generation, &m->built_ms, identity,
                m->applied) == 4 &&
-        strlen(model) == 32)
+        strlen(identity) == 32)
         for (int i = 0; i < 16; i++) {
-            char pair[3] = {model[2 * i], model[2 * i + 1], '\0'};
-            m->model[i] = (uint8_t)strtoul(pair, NULL, 16);
+            char pair[3] = {identity[2 * i], identity[2 * i + 1], '\0'};
+            m->identity.digest[i] = (uint8_t)strtoul(pair, NULL, 16);
         }
     /* What is read is compared as text when it is replaced, so it has to be exactly what is written. */
     store_format_head(again, m);

@@ -57,7 +57,7 @@ void *update_encode(const struct update *u, size_t *size)
     if (!record)
         return NULL;
     at = put(at, MAGIC, 4);
-    at = put(at, u->model, 16);
+    at = put(at, u->identity, 16);
     at = put(at, &name_le, 2);
     at = put(at, u->exit, name);
     at = put(at, &request_le, 8);
@@ -70,7 +70,7 @@ void *update_encode(const struct update *u, size_t *size)
 int update_decode(struct update **out, const void *data, size_t size)
 {
     const uint8_t *at = data;
-    uint8_t model[16];
+    uint8_t identity[16];
     uint16_t name;
     uint64_t request;
     uint32_t label, dim;
@@ -78,7 +78,7 @@ int update_decode(struct update **out, const void *data, size_t size)
 
     if (size < FIXED_SIZE || memcmp(at, MAGIC, 4))
         return FL_CORRUPT;
-    at = take(at + 4, model, 16);
+    at = take(at + 4, identity, 16);
     at = take(at, &name, 2);
     name = le16toh(name);
     if (name == 0 || name >= sizeof u->exit || size < FIXED_SIZE + (size_t)name || memchr(at, 0, name))
@@ -90,7 +90,7 @@ int update_decode(struct update **out, const void *data, size_t size)
     u = update_new(dim);
     if (!u)
         return FL_NOMEM;
-    memcpy(u->model, model, 16);
+    memcpy(u->identity, identity, 16);
     at = take(at, u->exit, name);
     at = take(at, &request, 8);
     at = take(at, &label, 4);

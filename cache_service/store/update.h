@@ -1,6 +1,6 @@
 /* update.h - one online update: what an exit saw of a request, and what the request turned out to be
  *
- * As a record (in the stream): magic "FLU1", then little-endian model[16], exit name length u16 and bytes,
+ * As a record (in the stream): magic "FLU1", then little-endian identity[16], exit name length u16 and bytes,
  * request u64, label i32, dim u32, dim float32. Records come from a Redis that others can write to, so
  * decoding checks everything.
  */
@@ -15,7 +15,7 @@
 #define UPDATE_MAX_DIM (16 * 1024 * 1024)
 
 struct update {
-    uint8_t model[16];
+    uint8_t identity[16];
     char exit[64];
     uint64_t request;
     int32_t label; /* of the full answer */

@@ -139,7 +139,7 @@ static int make_tags(struct build *b, struct error *e)
     XXH3_64bits_reset(s);
     XXH3_64bits_update(s, &version, sizeof version);
     XXH3_64bits_update(s, in->exit_name, strlen(in->exit_name));
-    XXH3_64bits_update(s, in->model, sizeof in->model);
+    XXH3_64bits_update(s, in->identity, sizeof in->identity);
     XXH3_64bits_update(s, &in->classes, sizeof in->classes);
     XXH3_64bits_update(s, &c->nodes, sizeof c->nodes);
     XXH3_64bits_update(s, &c->train_epochs, sizeof c->train_epochs);
@@ -163,7 +163,7 @@ static int make_tags(struct build *b, struct error *e)
 void build_name(const struct build *b, struct cache *c, uint64_t tag)
 {
     strcpy(c->exit, b->in->exit_name);
-    memcpy(c->model, b->in->model, sizeof c->model);
+    memcpy(c->identity, b->in->identity, sizeof c->identity);
     c->tag = tag;
 }
 
@@ -171,7 +171,7 @@ void build_name(const struct build *b, struct cache *c, uint64_t tag)
 static struct cache *load_tagged(const char *path, const struct build *b, uint64_t tag)
 {
     struct cache *c;
-    if (cache_load(&c, path, b->in->model, NULL) != FL_OK)
+    if (cache_load(&c, path, b->in->identity, NULL) != FL_OK)
         return NULL;
     if (c->tag == tag)
         return c;

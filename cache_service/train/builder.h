@@ -43,7 +43,7 @@ struct builder_recipe {
 struct builder_input {
     const char *exit_name;
     const char *kind; /* "knn" | "kmeans" | "learned" */
-    uint8_t model[16];
+    uint8_t identity[16];
     int classes;
     const struct matrix_file *train;
     const int32_t *train_labels; /* the model's own */

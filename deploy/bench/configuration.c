@@ -46,9 +46,10 @@ static int compare_model(struct configuration *c, struct error *e)
     if (!rc)
         rc = client_status(client, STATUS_WAIT_MS, s, e);
     for (int i = 0; !rc && i < s->n_processes; i++)
-        if (knows_model(&s->process[i]) && memcmp(s->process[i].model, c->model->digest, DIGEST_BYTES)) {
+        if (knows_model(&s->process[i]) &&
+            memcmp(s->process[i].model, c->model->identity.model, DIGEST_BYTES)) {
             snprintf(c->other_model, sizeof c->other_model, "the pipeline serves another model: %s, not %s",
-                     digest_text(s->process[i].model, served), digest_text(c->model->digest, own));
+                     digest_text(s->process[i].model, served), digest_text(c->model->identity.model, own));
             break;
         }
     client_free(client);

@@ -50,7 +50,7 @@ static void describe_promise(struct build *b)
                                                     .upper = c->upper};
 }
 
-/* An identity of its own, and whose place it takes: no clock says so. */
+/* A name of its own, and whose place it takes: no clock says so. */
 static int begin(struct build *b, const char *path, struct error *e)
 {
     struct manifest *before = malloc(sizeof *before);
@@ -71,7 +71,7 @@ static void describe(struct build *b)
     struct manifest *m = &b->manifest;
     char build[MANIFEST_BUILD_BYTES];
 
-    memcpy(m->model, b->graph->digest, sizeof m->model);
+    identity_of(&m->identity, b->graph->digest, b->pipeline);
     m->n_exits = b->place.n_exits;
     m->compared = b->compare;
     if (b->pipeline->cache.rule == THRESHOLD_RISK)
@@ -86,7 +86,7 @@ static void describe(struct build *b)
             snprintf(to->file, sizeof to->file, "%s-%s.cache", exit->name,
                      manifest_build_text(m->build, build));
         to->budget_bytes = b->budget;
-        origin_of(&origin, b->graph, exit, &b->pipeline->cache.descriptor);
+        origin_of(&origin, b->graph, exit, b->pipeline);
         memcpy(to->after, origin.after, sizeof origin.after);
         memcpy(to->layout, origin.layout, sizeof origin.layout);
         to->origin = origin.digest;

@@ -118,6 +118,7 @@ static int64_t rows_for(const struct build *b, int k)
 static int make(struct job *j, int k, struct error *e)
 {
     struct build *b = j->of->b;
+    struct identity identity;
     int i = j->exit, rc;
     const struct placed_exit *exit = &b->place.exit[i];
     struct matrix_file train = b->train.descriptor[i], scores = b->train.scores;
@@ -143,7 +144,8 @@ static int make(struct job *j, int k, struct error *e)
     };
 
     train.rows = scores.rows = rows_for(b, k);
-    memcpy(in.model, b->graph->digest, sizeof in.model);
+    identity_of(&identity, b->graph->digest, b->pipeline);
+    memcpy(in.identity, identity.digest, sizeof in.identity);
     if ((rc = state_path(work, b->pipeline, e, "build/exits/%s", exit->name)) || (rc = state_make(work, e)))
         return rc;
     if ((rc = builder_build(&b->made[k][i], &in, e)))

@@ -18,6 +18,20 @@ int built_exit_check(const struct manifest_exit *of, const struct origin *now, s
         of->name, of->after, of->layout, now->after, now->layout);
 }
 
+int built_identity_check(const struct identity *built, const struct identity *now, const struct pipeline *p,
+                         struct error *e)
+{
+    char difference[IDENTITY_DIFFERENCE_BYTES];
+
+    if (!identity_difference(built, now, difference)[0])
+        return FL_OK;
+    return error_set(e, FL_STALE,
+                     "the caches in %.150s/caches were built for another model: run freezeline build -c "
+                     "%.100s again, or go "
+                     "without caches (--set cache.kind=none); it was %s",
+                     p->state, p->path, difference);
+}
+
 /* Exits go by their number between stage workers and cache services. */
 static int check_exit(const struct manifest *m, const struct model_shape *model, int i, struct error *e)
 {
@@ -31,10 +45,13 @@ static int check_exit(const struct manifest *m, const struct model_shape *model,
     return built_exit_check(&m->exit[i], &exit->origin, e);
 }
 
-static int check_all(const struct manifest *m, const struct model_shape *model, struct error *e)
+static int check_all(const struct manifest *m, const struct model_shape *model, const struct pipeline *p,
+                     struct error *e)
 {
-    int rc;
+    int rc = built_identity_check(&m->identity, &model->identity, p, e);
 
+    if (rc)
+        return rc;
     for (int i = 0; i < model->n_exits; i++)
         if ((rc = check_exit(m, model, i, e)))
             return rc;
@@ -72,7 +89,7 @@ int built_exits_check(const struct model_shape *model, const struct pipeline *p,
     if (!rc)
         rc = manifest_load(m, path, e);
     if (!rc)
-        rc = check_all(m, model, e);
+        rc = check_all(m, model, p, e);
     if (!rc && (rc = check_promised_files(m, p, e)) == FL_NOT_FOUND)
         rc = FL_STALE;
     free(m);

@@ -62,17 +62,18 @@ static int file_path(char *buf, const struct extraction *x, const char *name, st
                                 : error_set(e, FL_CONFIG, "the path of the state directory is too long");
 }
 
-/* What a file of rows was made from: another model, data, normalisation, place or descriptor gives another
- * tag. */
+/* What a file of rows was made from: another network, preprocessing, data, place or descriptor gives
+ * another tag. */
 static uint64_t tag_of(const struct extraction *x, const struct placed_exit *exit)
 {
     const struct pipeline *p = x->pipeline;
     const struct descriptor_config *c = &p->cache.descriptor;
-    uint64_t h = dataset_identity(x->data);
+    uint64_t h = dataset_identity(x->data), activations;
+    struct identity identity;
 
-    h = XXH3_64bits_withSeed(x->graph->digest, 16, h);
-    h = XXH3_64bits_withSeed(p->mean, sizeof p->mean[0] * (size_t)p->channels, h);
-    h = XXH3_64bits_withSeed(p->std, sizeof p->std[0] * (size_t)p->channels, h);
+    identity_of(&identity, x->graph->digest, p);
+    activations = identity_of_activations(&identity);
+    h = XXH3_64bits_withSeed(&activations, sizeof activations, h);
     if (x->copies > 0)
         h = XXH3_64bits_withSeed(&p->cache.seed, sizeof p->cache.seed, h);
     if (!exit)

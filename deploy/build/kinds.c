@@ -60,7 +60,7 @@ static void view(struct evidence *out, float threshold[PIPELINE_MAX_EXITS], cons
             continue;
         if (!out->n_exits) {
             const struct evidence *first = from->evidence;
-            memcpy(out->model, first->model, sizeof out->model);
+            memcpy(out->identity, first->identity, sizeof out->identity);
             out->network_ms = first->network_ms;
             out->points = first->points;
             out->full = first->full;

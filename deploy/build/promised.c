@@ -7,6 +7,7 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "base/identity.h"
 #include "base/shuffle.h"
 #include "deploy/tool/machine.h"
 #include "deploy/tool/report.h"
@@ -90,6 +91,7 @@ static int gather(struct evidence *ev, const struct promising *in, struct error 
     int64_t n = in->extracted->rows;
     int32_t *row = malloc(sizeof *row * (size_t)n);
     struct shuffle s;
+    struct identity identity;
     int exits = 0, rc = row ? FL_OK : FL_NOMEM;
 
     for (int i = 0; i < in->place->n_exits; i++)
@@ -100,7 +102,8 @@ static int gather(struct evidence *ev, const struct promising *in, struct error 
         free(row);
         return error_set(e, (enum fl_code)rc, "no memory for the evidence of %lld points", (long long)n);
     }
-    memcpy(ev->model, in->graph->digest, sizeof ev->model);
+    identity_of(&identity, in->graph->digest, in->pipeline);
+    memcpy(ev->identity, identity.digest, sizeof ev->identity);
     for (int64_t i = 0; i < n; i++)
         row[i] = (int32_t)i;
     shuffle_seed(&s, in->pipeline->cache.seed, STREAM_EVIDENCE);

@@ -75,7 +75,7 @@ static int load(struct verify *v, struct error *e)
     if (rc || (rc = state_path(path, v->pipeline, e, "caches/" MANIFEST_EVIDENCE,
                                manifest_build_text(m->build, build))))
         goto done;
-    if ((rc = evidence_load(&v->evidence, path, m->model, e)) == FL_NOT_FOUND)
+    if ((rc = evidence_load(&v->evidence, path, m->identity.digest, e)) == FL_NOT_FOUND)
         error_set(e, FL_NOT_FOUND, "%s is not there: build with cache.threshold: risk first", path);
     if (!rc && (rc = evidence_digest(&v->evidence, &digest)))
         rc = error_set(e, FL_NOMEM, "no memory");

@@ -52,7 +52,7 @@ static int load_cache(struct evaluator *v, const struct manifest *m, int i, stru
     struct origin origin;
     int rc;
 
-    origin_of(&origin, v->in->graph, exit, &v->in->pipeline->cache.descriptor);
+    origin_of(&origin, v->in->graph, exit, v->in->pipeline);
     if (of && (rc = built_exit_check(of, &origin, e)))
         return rc;
     if (!strcmp(exit->kind, "none") || (of && !strcmp(of->kind, "none"))) /* `build` may leave exits out */
@@ -94,6 +94,7 @@ static int load_caches(struct evaluator *v, struct error *e)
 {
     struct manifest *m = malloc(sizeof *m);
     char path[STATE_PATH_BYTES];
+    struct identity now;
     int widest = 1, rc;
 
     if (!m)
@@ -101,8 +102,10 @@ static int load_caches(struct evaluator *v, struct error *e)
     rc = state_path(path, v->in->pipeline, e, "caches/manifest.json");
     if (!rc && (rc = manifest_load(m, path, e)) == FL_NOT_FOUND)
         error_set(e, FL_NOT_FOUND, "%s is not there: run freezeline build first", path);
-    if (!rc && memcmp(m->model, v->in->graph->digest, sizeof m->model))
-        rc = error_set(e, FL_STALE, "%s is of another model; run freezeline build again", path);
+    if (!rc) {
+        identity_of(&now, v->in->graph->digest, v->in->pipeline);
+        rc = built_identity_check(&m->identity, &now, v->in->pipeline, e);
+    }
     if (!rc)
         promise_record_take(&v->out->promise, m, v->in->pipeline);
     for (int i = 0; !rc && i < v->in->placement->n_exits; i++) {

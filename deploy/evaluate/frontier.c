@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/identity.h"
 #include "deploy/build/promised.h"
 #include "deploy/tool/state.h"
 
@@ -16,6 +17,7 @@ const double frontier_loss[FRONTIER_LOSSES] = {0, 0.0025, 0.005, 0.01, 0.02};
 
 struct run {
     const struct frontier_input *in;
+    struct identity identity;
     struct extracted data;
     double before[PIPELINE_MAX_EXITS]; /* measured once: noise in it favours no kind; 0: not yet */
 };
@@ -56,7 +58,7 @@ static int load_cache(struct source *s, const struct run *r, int k, struct error
         return error_set(e, FL_STALE, "its exit %s is not in the pipeline file", x->name);
     if ((rc = state_path(path, r->in->pipeline, e, "build/exits/%s/%s.%s.cache", x->name, x->name, x->kind)))
         return rc;
-    if ((rc = cache_load(&s->cache[i], path, r->in->graph->digest, e)))
+    if ((rc = cache_load(&s->cache[i], path, r->identity.digest, e)))
         return rc == FL_NOT_FOUND
                    ? error_set(e, FL_STALE, "its cache of exit %s is gone from STATE/build", x->name)
                    : rc;
@@ -184,7 +186,7 @@ static int add(struct frontier *f, struct run *r, const char *file, struct error
     char path[STATE_PATH_BYTES];
     int rc = state_path(path, r->in->pipeline, e, "build/%s", file);
 
-    if (rc || (rc = evidence_load(&s.built, path, r->in->graph->digest, e)))
+    if (rc || (rc = evidence_load(&s.built, path, r->identity.digest, e)))
         return rc == FL_NOT_FOUND ? FL_OK : rc;
     name_series(out, &s.built);
     if (!named(f, out->name)) {
@@ -256,6 +258,7 @@ int frontier_make(struct frontier *out, const struct frontier_input *in, struct 
                              .requests = dataset_count(in->data),
                              .network_ms = NAN,
                              .served = {NAN, NAN, NAN, NAN, NAN}};
+    identity_of(&r.identity, in->graph->digest, in->pipeline);
     if (!(rc = check_evidence(in->pipeline, e)))
         rc = run_data(&r, e);
     for (int k = 0; k <= KINDS && !rc; k++) {

@@ -38,7 +38,7 @@ int model_shape_load(struct model_shape *out, const struct pipeline *p, struct e
         goto done;
     out->input = value_shape(&g->values[g->inputs[0]], 1);
     out->input.data = NULL;
-    memcpy(out->digest, g->digest, sizeof out->digest);
+    identity_of(&out->identity, g->digest, p);
     out->depth = place->depth;
     out->n_stages = place->n_stages;
     out->n_exits = place->n_exits;
@@ -49,7 +49,7 @@ int model_shape_load(struct model_shape *out, const struct pipeline *p, struct e
         to->depth = place->exit[i].cut.depth;
         to->flops_share = place->exit[i].cut.flops_share;
         to->stage = place->exit[i].stage;
-        origin_of(&to->origin, g, &place->exit[i], &p->cache.descriptor);
+        origin_of(&to->origin, g, &place->exit[i], p);
     }
 done:
     free(place);

@@ -3,12 +3,13 @@
 #ifndef FREEZELINE_MODEL_SHAPE_H
 #define FREEZELINE_MODEL_SHAPE_H
 
+#include "base/identity.h"
 #include "stages/place/origin.h"
 
 struct model_shape {
     struct tensor input; /* of one request; no data */
     int classes;
-    uint8_t digest[16]; /* graph digest */
+    struct identity identity;
     int n_exits, depth, n_stages;
     struct model_exit {
         char name[64], kind[16];

@@ -1,5 +1,5 @@
 /* digest.c - xxh3-128 in its canonical byte order, and sixteen bytes in hexadecimal */
-#include "base/digest.h"
+#include "digest.h"
 
 #include <stdio.h>
 #include <string.h>

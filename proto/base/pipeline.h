@@ -135,6 +135,11 @@ int pipeline_load(struct pipeline **out, const char *path, const char *const *se
 int pipeline_parse(struct pipeline **out, const char *text, size_t size, const char *name,
                    const char *const *sets, int n_sets, struct error *e);
 void pipeline_free(struct pipeline *p);
+/* Writes the settings of a top-level section in one line, "mean 128 128 128; std 64 64 64": the same text for
+ * the same settings. Keys at their defaults are left out, so that a key of a later version changes nothing
+ * for those who do not use it. A text that does not fit ends in its digest; `size` is at least 32. Returns
+ * buf. */
+char *pipeline_section_text(const struct pipeline *p, const char *section, char *buf, size_t size);
 /* Writes configs/reference.yaml: every key with its default, range and help as comments. */
 void pipeline_print_reference(FILE *to);
 /* Writes to `path` the file that p was loaded from (p->path), its `stages` and `exits` replaced by p's; every

@@ -4,6 +4,8 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "base/identity.h"
+
 struct tensor origin_activation(const struct graph *g, const struct placed_exit *x)
 {
     struct tensor logical = value_shape(&g->values[x->cut.value], 1), physical = logical;
@@ -17,15 +19,18 @@ struct tensor origin_activation(const struct graph *g, const struct placed_exit 
 }
 
 void origin_of(struct origin *out, const struct graph *g, const struct placed_exit *x,
-               const struct descriptor_config *c)
+               const struct pipeline *p)
 {
+    struct identity identity;
     struct tensor activation = origin_activation(g, x);
     size_t n = 0;
-    descriptor_layout(&activation, c, out->layout);
+    descriptor_layout(&activation, &p->cache.descriptor, out->layout);
     for (const char *s = x->cut.name; *s && n < sizeof out->after - 1; s++)
         out->after[n++] = *s >= ' ' && *s <= '~' ? *s : '?';
     out->after[n] = '\0';
     out->digest =
         XXH3_64bits_withSeed(x->cut.name, strlen(x->cut.name), XXH3_64bits(out->layout, strlen(out->layout)));
+    identity_of(&identity, g->digest, p);
+    out->digest = XXH3_64bits_withSeed(identity.digest, sizeof identity.digest, out->digest);
     out->digest += !out->digest;
 }

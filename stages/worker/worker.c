@@ -44,7 +44,7 @@ static void make_segments(struct stage_worker *w, const struct graph *g, const s
         struct origin origin;
         if (x->stage != w->stage || !placed_has_cache(x))
             continue;
-        origin_of(&origin, g, x, &w->pipeline->cache.descriptor);
+        origin_of(&origin, g, x, w->pipeline);
         w->segment[w->n_segments++] = (struct segment){first, x->cut.node, i, origin.digest};
         first = x->cut.node + 1;
     }

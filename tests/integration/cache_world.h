@@ -344,7 +344,8 @@ static inline void build_caches(struct world *w, int missing, uint64_t seed)
     in_dir(w, rows, sizeof rows, "calibrate.rows");
     sample_rows(rows, calibrate_labels, CALIBRATE, DIM, CLASSES, missing, seed + 1000);
     assert_int_equal(matrix_open(&calibrate, rows, NULL), FL_OK);
-    memset(m.model, 0x5a, sizeof m.model);
+    memset(m.identity.model, 0x5a, sizeof m.identity.model);
+    identity_seal(&m.identity);
     snprintf(path, sizeof path, "%s/manifest.json", dir);
     assert_int_equal(manifest_begin_build(&m, manifest_load(&before, path, NULL) ? NULL : &before, NULL),
                      FL_OK);
@@ -364,7 +365,7 @@ static inline void build_caches(struct world *w, int missing, uint64_t seed)
         snprintf(x->name, sizeof x->name, "exit%d", i + 1);
         snprintf(x->kind, sizeof x->kind, "%s", i == 0 ? "knn" : "kmeans");
         snprintf(x->file, sizeof x->file, "exit%d.cache", i + 1);
-        memcpy(in.model, m.model, sizeof in.model);
+        memcpy(in.identity, m.identity.digest, sizeof in.identity);
         in.budget_bytes = x->budget_bytes = i == 0 ? 0 : 4096;
         if (builder_build(&c, &in, &e))
             fail_msg("%s", e.text);

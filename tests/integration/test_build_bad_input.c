@@ -304,8 +304,7 @@ static void artifacts_of_others(void **state)
     patch(path, 900001, 0x3c);
     snprintf(line, sizeof line, "%s --set model=%s/other.onnx", arguments, folder);
     assert_int_equal(tool("eval", line), 1);
-    expect("another model");
-    expect("manifest.json");
+    expect("others/caches were built for another model: run");
     /* Another version: the number stands behind magic, checksum and size. */
     find_cache(path, "others", "late");
     patch(path, 24, 0xee);

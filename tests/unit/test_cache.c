@@ -210,7 +210,7 @@ static struct cache *two_class_kmeans(void)
     static const float centroids[] = {0, 0, 4, 0, 1, 9};
     static const uint32_t counts[] = {6, 2, 0, 5, 3, 3};
     struct cache *c = sample_kmeans(2, 2, centroids, counts, 3);
-    memset(c->model, 7, sizeof c->model);
+    memset(c->identity, 7, sizeof c->identity);
     c->epoch = 41;
     c->tag = 99;
     return c;
@@ -240,7 +240,7 @@ static void test_pack_and_unpack(void **state)
         void *data, *again;
         size_t size, size_again;
         assert_int_equal(cache_pack(made[i], &data, &size), FL_OK);
-        assert_int_equal(cache_unpack(&read, data, size, made[i]->model, NULL), FL_OK);
+        assert_int_equal(cache_unpack(&read, data, size, made[i]->identity, NULL), FL_OK);
         check_same(made[i], read);
         assert_int_equal(cache_pack(read, &again, &size_again), FL_OK);
         assert_int_equal(size, size_again);
@@ -262,12 +262,12 @@ static void test_every_flipped_bit_is_noticed(void **state)
     assert_int_equal(cache_pack(c, &data, &size), FL_OK);
     for (size_t i = 0; i < size * 8; i++) {
         ((uint8_t *)data)[i / 8] ^= (uint8_t)(1u << i % 8);
-        assert_int_not_equal(cache_unpack(&read, data, size, c->model, &e), FL_OK);
+        assert_int_not_equal(cache_unpack(&read, data, size, c->identity, &e), FL_OK);
         assert_true(e.text[0] != 0);
         ((uint8_t *)data)[i / 8] ^= (uint8_t)(1u << i % 8);
     }
     for (size_t n = 0; n < size; n++)
-        assert_int_not_equal(cache_unpack(&read, data, n, c->model, NULL), FL_OK);
+        assert_int_not_equal(cache_unpack(&read, data, n, c->identity, NULL), FL_OK);
     free(data);
     cache_free(c);
 }
@@ -321,16 +321,16 @@ static void test_another_model_is_named(void **state)
     (void)state;
     close(fd);
     assert_int_equal(cache_save(c, path, NULL, NULL), FL_OK);
-    assert_int_equal(cache_load(&read, path, c->model, NULL), FL_OK);
+    assert_int_equal(cache_load(&read, path, c->identity, NULL), FL_OK);
     check_same(c, read);
     cache_free(read);
     assert_int_equal(cache_load(&read, path, other, &e), FL_STALE);
     assert_non_null(strstr(e.text, "another model"));
     assert_int_equal(stat(path, &st), 0);
     assert_int_equal(truncate(path, st.st_size - 1), 0);
-    assert_int_equal(cache_load(&read, path, c->model, &e), FL_CORRUPT);
+    assert_int_equal(cache_load(&read, path, c->identity, &e), FL_CORRUPT);
     unlink(path);
-    assert_int_equal(cache_load(&read, path, c->model, &e), FL_NOT_FOUND);
+    assert_int_equal(cache_load(&read, path, c->identity, &e), FL_NOT_FOUND);
     cache_free(c);
 }
 

@@ -8,11 +8,19 @@
 
 enum { DIM = 4, CLASSES = 3 };
 
+static struct identity network(void)
+{
+    struct identity id = {.precision = "float32"};
+    identity_seal(&id);
+    return id;
+}
+
 static struct snapshot *two_exits(void)
 {
     static const float points[2 * DIM] = {1, 0, 0, 0, 0, 1, 0, 0};
     static const int32_t labels[2] = {0, 1};
-    struct manifest m = {.built_ms = 5, .generation = 8, .applied = "3-3", .n_exits = 2};
+    struct manifest m = {
+        .built_ms = 5, .generation = 8, .applied = "3-3", .n_exits = 2, .identity = network()};
     struct snapshot *s;
     for (int i = 0; i < 2; i++) {
         snprintf(m.exit[i].name, sizeof m.exit[i].name, "exit%d", i + 1);
@@ -22,13 +30,16 @@ static struct snapshot *two_exits(void)
     s = snapshot_new(&m);
     assert_non_null(s);
     s->cache[0] = sample_knn(DIM, CLASSES, 1, points, labels, 2);
+    memcpy(s->cache[0]->identity, m.identity.digest, sizeof m.identity.digest);
     return s;
 }
 
 static struct update *make(const char *exit, uint32_t dim, int32_t label)
 {
     struct update *u = update_new(dim);
+    struct identity id = network();
     assert_non_null(u);
+    memcpy(u->identity, id.digest, sizeof u->identity);
     strcpy(u->exit, exit);
     for (uint32_t i = 0; i < dim; i++)
         u->descriptor[i] = i == 2;
@@ -48,7 +59,7 @@ static void good_ones_are_applied_and_others_refused(void **state)
     int n = (int)(sizeof u / sizeof *u);
     float x[DIM] = {0, 0, 1, 0};
     (void)state;
-    u[n - 1]->model[0] = 1; /* of another model */
+    u[n - 1]->identity[0] ^= 1; /* of another network */
     assert_int_equal(learner_apply(&next, old, u, n, &tally, NULL), FL_OK);
     assert_int_equal(tally.applied, 2);
     assert_int_equal(tally.rejected, 6);

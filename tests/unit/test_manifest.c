@@ -17,9 +17,13 @@ static struct manifest sample(void)
     struct manifest m = {
         .built_ms = 1700000000123, .generation = 7, .applied = "1700-4", .n_exits = 2, .compared = true};
     for (int i = 0; i < 16; i++) {
-        m.model[i] = (uint8_t)(i * 17);
+        m.identity.model[i] = (uint8_t)(i * 17);
         m.build[i] = (uint8_t)(i * 3);
     }
+    strcpy(m.identity.input, "mean 1 2 3; std 4 5 6");
+    strcpy(m.identity.precision, "float32");
+    m.identity.labels = 0x8000000000000007;
+    identity_seal(&m.identity);
     m.exit[0] = (struct manifest_exit){.name = "exit1",
                                        .kind = "knn",
                                        .file = "exit1.cache",
@@ -43,7 +47,7 @@ static void round_trip(void **state)
     close(fd);
     assert_int_equal(manifest_save(&in, path, &e), FL_OK);
     assert_int_equal(manifest_load(&out, path, &e), FL_OK);
-    assert_memory_equal(in.model, out.model, 16);
+    assert_memory_equal(&in.identity, &out.identity, sizeof in.identity);
     assert_int_equal(out.built_ms, in.built_ms);
     assert_int_equal(out.generation, 7);
     assert_string_equal(out.applied, "1700-4");
@@ -83,15 +87,20 @@ static void a_promise_is_kept_with_its_terms(void **state)
 
 static void absent_and_wrong_files_are_refused(void **state)
 {
-#define ID   "000102030405060708090a0b0c0d0e0f"
-#define ROOT "{\"version\":3,\"model\":\"" ID "\",\"build\":\"" ID "\""
+#define ID    "000102030405060708090a0b0c0d0e0f"
+#define MODEL "{\"version\":3,\"identity\":{\"model\":\"" ID "\""
+#define OF    MODEL ",\"input\":\"\",\"precision\":\"float32\"}"
+#define ROOT  OF ",\"build\":\"" ID "\""
     static const char *const wrong[] = {
         "",
         "{",
         "[]",
         "{\"version\":1}",
-        "{\"version\":3,\"model\":\"xyz\",\"exits\":[]}",
-        "{\"version\":3,\"model\":\"" ID "\",\"exits\":[]}",
+        "{\"version\":2}",
+        "{\"version\":3,\"identity\":{\"model\":\"xyz\"},\"build\":\"" ID "\",\"exits\":[]}",
+        "{\"version\":3,\"identity\":\"" ID "\",\"build\":\"" ID "\",\"exits\":[]}",
+        MODEL ",\"labels\":7},\"build\":\"" ID "\",\"exits\":[]}",
+        OF ",\"exits\":[]}",
         ROOT ",\"replaces\":\"" ID "\",\"exits\":[]}",
         ROOT ",\"replaces\":[\"" ID "\",7],\"exits\":[]}",
         ROOT ",\"replaces\":[\"" ID "\",\"" ID "\",\"" ID "\",\"" ID "\",\"" ID "\",\"" ID "\",\"" ID

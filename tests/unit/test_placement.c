@@ -121,21 +121,24 @@ static void wrong_names_are_explained(void **state)
     assert_non_null(strstr(e.text, "exits.0"));
 }
 
-/* Every exit and every layout has an origin of its own. */
-static void origins_tell_exits_and_layouts_apart(void **state)
+/* Every exit, layout and identity has an origin of its own. */
+static void origins_tell_exits_layouts_and_identities_apart(void **state)
 {
-    static const struct descriptor_config up = {.n_grids = 2, .grid = {1, 2}},
-                                          down = {.n_grids = 2, .grid = {2, 1}};
-    struct pipeline p = start(1);
-    struct origin a, b, c;
+    struct pipeline up = start(1), down = start(1), shifted = start(1);
+    struct origin a, b, c, d;
     struct placement out;
     (void)state;
-    assert_int_equal(placement_resolve(&out, g, &p, NULL), FL_OK);
+    up.cache.descriptor = shifted.cache.descriptor = (struct descriptor_config){.n_grids = 2, .grid = {1, 2}};
+    down.cache.descriptor = (struct descriptor_config){.n_grids = 2, .grid = {2, 1}};
+    shifted.channels = shifted.n_std = 1;
+    shifted.mean[0] = shifted.std[0] = 128;
+    assert_int_equal(placement_resolve(&out, g, &up, NULL), FL_OK);
     origin_of(&a, g, &out.exit[0], &up);
     origin_of(&b, g, &out.exit[1], &up);
     origin_of(&c, g, &out.exit[0], &down);
+    origin_of(&d, g, &out.exit[0], &shifted);
     assert_string_equal(a.after, "block1.out");
-    assert_true(a.digest && a.digest != b.digest && a.digest != c.digest);
+    assert_true(a.digest && a.digest != b.digest && a.digest != c.digest && a.digest != d.digest);
     origin_of(&c, g, &out.exit[0], &up);
     assert_true(c.digest == a.digest);
 }
@@ -143,7 +146,7 @@ static void origins_tell_exits_and_layouts_apart(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(origins_tell_exits_and_layouts_apart),
+        cmocka_unit_test(origins_tell_exits_layouts_and_identities_apart),
         cmocka_unit_test(automatic_exits_stand_after_blocks),
         cmocka_unit_test(named_stages_and_exits_are_found),
         cmocka_unit_test(unnamed_stages_share_the_work),

@@ -439,7 +439,7 @@ static void test_evidence_on_disk(void **state)
     draw(&ev, &two, 500, 8);
     assert_int_equal(evidence_load(&back, path, NULL, &e), FL_CORRUPT);
     assert_int_equal(evidence_save(&ev, path, &e), FL_OK);
-    assert_int_equal(evidence_load(&back, path, ev.model, &e), FL_OK);
+    assert_int_equal(evidence_load(&back, path, ev.identity, &e), FL_OK);
     assert_true(same(&ev, &back));
     assert_true(back.exit[1].before == ev.exit[1].before && back.exit[0].by_half && back.exit[1].placed);
     back.exit[1].confidence[499] += 1;

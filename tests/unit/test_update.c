@@ -18,7 +18,7 @@ static struct update *sample(uint64_t request)
     struct update *u = update_new(5);
     assert_non_null(u);
     strcpy(u->exit, "exit4");
-    memset(u->model, 0xab, sizeof u->model);
+    memset(u->identity, 0xab, sizeof u->identity);
     u->request = request;
     u->label = 3;
     for (int i = 0; i < 5; i++)
@@ -38,7 +38,7 @@ static void round_trip(void **state)
     assert_int_equal(out->label, 3);
     assert_int_equal(out->dim, 5);
     assert_string_equal(out->exit, "exit4");
-    assert_memory_equal(out->model, in->model, 16);
+    assert_memory_equal(out->identity, in->identity, 16);
     assert_memory_equal(out->descriptor, in->descriptor, 5 * sizeof(float));
     free(record);
     update_free(in);
