@@ -8,6 +8,7 @@
 
 #include "kernels_list.h"
 #include "simd.h"
+#include "stages/ops/ops.h"
 
 /* Physically one run of floats: channels-last or row-major throughout. */
 static bool same_order(const struct view *a, const struct view *b)
@@ -232,7 +233,8 @@ struct norm {
 static bool norm_accepts(const struct kernel_task *t)
 {
     const struct op_call *c = &t->call;
-    if (strcmp(c->node->op->name, "BatchNormalization") || c->n_in < 5 || c->n_out != 1 || !no_residual(c))
+    if (strcmp(c->node->op->name, "BatchNormalization") || c->n_in < 5 || c->n_out != 1 || !no_residual(c) ||
+        batch_norm_trains(c->node, c->opset))
         return false;
     for (int i = 1; i < 5; i++)
         if (c->in[i].dtype != TENSOR_F32 || !c->in[i].data)

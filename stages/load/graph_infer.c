@@ -413,6 +413,15 @@ static void drop_shape_inputs(struct graph *g)
                 g->nodes[i].in[shape_inputs[k].input] = GRAPH_NONE;
 }
 
+/* Where requests of one batch are not independent, they must not be put together. */
+static bool mixes_requests(const struct graph *g)
+{
+    for (int i = 0; i < g->n_nodes; i++)
+        if (!strcmp(g->nodes[i].op->name, "BatchNormalization") && batch_norm_trains(&g->nodes[i], g->opset))
+            return true;
+    return false;
+}
+
 static bool has_free_input(const struct graph *g, bool ones_too)
 {
     for (int i = 0; i < g->n_inputs; i++) {
@@ -450,7 +459,8 @@ static int infer_worlds(struct graph *g, const struct graph_options *o, struct a
 int graph_infer(struct graph *g, const struct graph_options *o, struct error *e)
 {
     struct assumption a = {0, false, false};
-    bool free_first = has_free_input(g, false), free_ones = !free_first && has_free_input(g, true);
+    bool free_first = !mixes_requests(g) && has_free_input(g, false);
+    bool free_ones = !mixes_requests(g) && !free_first && has_free_input(g, true);
     int code = check_shape_names(g, o, e);
     if (code)
         return code;

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "stages/graph/graph_build.h"
+#include "stages/ops/ops.h"
 
 static bool is_op(const struct node *n, const char *name)
 {
@@ -78,7 +79,8 @@ int pass_norm(struct graph *g, struct error *e)
     int *uses = graph_count_uses(g), code = uses ? FL_OK : FL_NOMEM;
     for (int i = 0; i < g->n_nodes && !code; i++) {
         struct node *norm = &g->nodes[i], *conv;
-        if (!is_op(norm, "BatchNormalization") || g->values[norm->out[0]].dtype != TENSOR_F32)
+        if (!is_op(norm, "BatchNormalization") || g->values[norm->out[0]].dtype != TENSOR_F32 ||
+            batch_norm_trains(norm, g->opset))
             continue;
         conv = foldable_conv(g, norm, uses);
         if (!conv)

@@ -88,6 +88,10 @@ int infer_dtype(struct op_infer *i, int input, unsigned mask);
  * checked. */
 void call_ints(const struct op_call *c, const char *name, int input, int64_t *out, int max, int *count);
 
+/* Does this BatchNormalization compute the statistics of its batch? Before opset 14 outputs beyond the first
+ * say so. Requests that share a batch are not independent then. */
+bool batch_norm_trains(const struct node *n, int64_t opset);
+
 /* Inference functions are shared by operators of one shape; most operators have their own reference kernel.
  */
 /* clang-format off */

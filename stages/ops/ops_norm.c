@@ -12,22 +12,30 @@ static int check_vector(struct op_infer *i, int input, int64_t n)
     return FL_OK;
 }
 
+bool batch_norm_trains(const struct node *n, int64_t opset)
+{
+    return opset >= 14 ? attr_int(n, "training_mode", 0) != 0 : n->n_out > 1;
+}
+
 int batch_norm_infer(struct op_infer *i)
 {
+    bool trains = batch_norm_trains(i->node, i->opset);
     const struct tensor *x = &i->in[0];
     int code = infer_dtype(i, 0, DT_FLOAT);
     if (code)
         return code;
     if (x->rank < 2)
         return infer_fail(i, "its input has rank %d", x->rank);
-    if (attr_int(i->node, "training_mode", 0) || (i->opset < 9 && !attr_int(i->node, "spatial", 1)))
-        return infer_unsupported(i, "training_mode = 1 and spatial = 0 are not supported");
-    for (int k = 1; k < i->n_out; k++)
-        if (i->node->out[k] != GRAPH_NONE)
-            return infer_unsupported(i, "its outputs for training are not supported");
+    if (i->opset < 9 && !attr_int(i->node, "spatial", 1))
+        return infer_unsupported(i, "spatial = 0 is not supported");
     for (int k = 1; k < 5; k++)
         if ((code = check_vector(i, k, x->dim[1])))
             return code;
+    for (int k = 1; k < i->n_out; k++) {
+        if (!trains && i->node->out[k] != GRAPH_NONE)
+            return infer_fail(i, "outputs for training need training_mode = 1");
+        infer_like(i, k, &i->in[3]);
+    }
     infer_like(i, 0, x);
     return FL_OK;
 }
@@ -58,31 +66,6 @@ static struct view narrow(const struct view *v, int d, int64_t at)
     return n;
 }
 
-int batch_norm_reference(const struct op_call *c)
-{
-    const struct view *x = &c->in[0], *y = &c->out[0];
-    double epsilon = attr_float(c->node, "epsilon", 1e-5f);
-    for (int64_t ch = 0; ch < x->dim[1]; ch++) {
-        double scale = vector_at(&c->in[1], ch) / sqrt(vector_at(&c->in[4], ch) + epsilon);
-        struct view from = narrow(x, 1, ch), to = narrow(y, 1, ch);
-        scale_shift(&from, &to, scale, vector_at(&c->in[2], ch) - vector_at(&c->in[3], ch) * scale);
-    }
-    return FL_OK;
-}
-
-int instance_norm_infer(struct op_infer *i)
-{
-    int code = infer_dtype(i, 0, DT_FLOAT);
-    if (code)
-        return code;
-    if (i->in[0].rank < 3)
-        return infer_fail(i, "its input has rank %d", i->in[0].rank);
-    infer_like(i, 0, &i->in[0]);
-    if ((code = check_vector(i, 1, i->in[0].dim[1])))
-        return code;
-    return check_vector(i, 2, i->in[0].dim[1]);
-}
-
 static void moments(const struct view *v, double *mean, double *variance)
 {
     const struct view *views[] = {v};
@@ -98,6 +81,51 @@ static void moments(const struct view *v, double *mean, double *variance)
             squares += d * d;
         }
     *variance = squares / n;
+}
+
+/* Outputs 1 to 4 of one channel, as far as they are there: the running mean and variance, the batch's mean,
+ * and what ONNX Runtime gives for "saved_var": 1 / deviation. */
+static void batch_norm_statistics(const struct op_call *c, int64_t ch, double mean, double variance)
+{
+    double kept = attr_float(c->node, "momentum", 0.9f);
+    double epsilon = attr_float(c->node, "epsilon", 1e-5f);
+    const double out[5] = {0, vector_at(&c->in[3], ch) * kept + mean * (1 - kept),
+                           vector_at(&c->in[4], ch) * kept + variance * (1 - kept), mean,
+                           1 / sqrt(variance + epsilon)};
+    for (int k = 1; k < c->n_out; k++)
+        if (c->out[k].dtype != TENSOR_NONE)
+            element_set_real(c->out[k].dtype, c->out[k].data, ch * c->out[k].stride[0], out[k]);
+}
+
+int batch_norm_reference(const struct op_call *c)
+{
+    const struct view *x = &c->in[0], *y = &c->out[0];
+    double epsilon = attr_float(c->node, "epsilon", 1e-5f);
+    bool trains = batch_norm_trains(c->node, c->opset);
+    for (int64_t ch = 0; ch < x->dim[1]; ch++) {
+        struct view from = narrow(x, 1, ch), to = narrow(y, 1, ch);
+        double mean = vector_at(&c->in[3], ch), variance = vector_at(&c->in[4], ch), scale;
+        if (trains) {
+            moments(&from, &mean, &variance);
+            batch_norm_statistics(c, ch, mean, variance);
+        }
+        scale = vector_at(&c->in[1], ch) / sqrt(variance + epsilon);
+        scale_shift(&from, &to, scale, vector_at(&c->in[2], ch) - mean * scale);
+    }
+    return FL_OK;
+}
+
+int instance_norm_infer(struct op_infer *i)
+{
+    int code = infer_dtype(i, 0, DT_FLOAT);
+    if (code)
+        return code;
+    if (i->in[0].rank < 3)
+        return infer_fail(i, "its input has rank %d", i->in[0].rank);
+    infer_like(i, 0, &i->in[0]);
+    if ((code = check_vector(i, 1, i->in[0].dim[1])))
+        return code;
+    return check_vector(i, 2, i->in[0].dim[1]);
 }
 
 int instance_norm_reference(const struct op_call *c)

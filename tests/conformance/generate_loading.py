@@ -99,6 +99,28 @@ def old_exporters():
          {k + "_shape": i64(*s) for k, s in filled.items()}, listed=True, ir=3)
 
 
+def training():
+    """BatchNormalization by the statistics of its batch; in a network with a free batch, too."""
+    f = numbers(4)
+    x, s, b, m, v = f(2, 3, 4, 4), f(3), f(3), f(3), np.abs(f(3)) + np.float32(0.1)
+    c = {"s": s, "b": b, "m": m, "v": v}
+    mean, var = x.mean((0, 2, 3)), x.var((0, 2, 3))
+    per = lambda a: a.reshape(1, -1, 1, 1)
+    for name, opset, n, a in (("7", 7, 5, {"momentum": 0.3}), ("9", 9, 5, {}), ("9_first_only", 9, 5, {}), ("15", 15, 3, {"training_mode": 1, "epsilon": 0.1})):
+        k, deviation = a.get("momentum", 0.9), np.sqrt(var + a.get("epsilon", 1e-5))
+        y = (x - per(mean)) / per(deviation) * per(s) + per(b)
+        outs = [y, m * k + mean * (1 - k), v * k + var * (1 - k), mean, 1 / deviation]
+        names = ["y", "running_mean", "running_var", "saved_mean", "saved_var"][:n]
+        given = {o: t.astype(np.float32) for o, t in zip(names, outs)}
+        node = N("BatchNormalization", ["x", "s", "b", "m", "v"], names, **a)
+        save("batchnorm_trains_" + name, opset, [node], {"x": x}, {"y": given["y"]} if "only" in name else given, c)
+    w, wb = f(3, 3, 1, 1), f(3)
+    z = conv1x1(x, w, wb)
+    z = (z - per(z.mean((0, 2, 3)))) / np.sqrt(per(z.var((0, 2, 3))) + 1e-5) * per(s) + per(b)
+    save("batchnorm_trains_after_conv", 9, [N("Conv", ["x", "w", "wb"], ["c"]), N("BatchNormalization", ["c", "s", "b", "m", "v"], ["y", "o1", "o2", "o3", "o4"])],
+         {"x": x}, {"y": z.astype(np.float32)}, dict(c, w=w, wb=wb), {"x": ["n", 3, 4, 4]})
+
+
 def free_sizes():
     f = numbers(3)
     x, w, b = f(2, 3, 6, 5), f(5, 3, 1, 1), f(5)
@@ -114,7 +136,7 @@ def free_sizes():
 def main():
     for folder in glob.glob(OUT + "/load_*"):
         shutil.rmtree(folder)
-    for part in (versions, old_exporters, free_sizes):
+    for part in (versions, old_exporters, free_sizes, training):
         part()
     print(len(glob.glob(OUT + "/load_*")), "cases")
 

@@ -1,0 +1,1 @@
+Brunning_meanJl»ˆ=X±Ê>/®É>

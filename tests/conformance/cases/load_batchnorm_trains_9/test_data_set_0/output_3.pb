@@ -1,0 +1,2 @@
+B
+saved_meanJgCL>R8E=šà\½
