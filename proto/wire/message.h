@@ -173,7 +173,13 @@ struct hello {
     uint8_t model[16];                /* graph digest; zero for a cache that has none */
     char engine[MESSAGE_NAME_BYTES];  /* BLAS core, convolution engine, threads: one line */
     bool ready;
+    bool leaving;     /* takes no new requests, finishes what it has; told to end when nothing is left */
+    uint32_t reaches; /* as in a heartbeat */
 };
+
+/* Replicas of the next stage to which a stage worker is connected: a bit for each, and this one when it
+ * tells. */
+#define REACHES_TOLD (1u << 31)
 
 struct heartbeat {
     uint64_t incarnation;
@@ -188,12 +194,18 @@ struct heartbeat {
     uint32_t caches;         /* cache service only: how many it answers from */
     uint64_t
         taken; /* stage only: the newest request that left its queue for a batch; those before it have too */
-    uint32_t batch; /* stage only: its largest batch */
+    uint32_t batch;   /* stage only: its largest batch */
+    uint32_t reaches; /* stage only: REACHES_TOLD | replicas of the next stage */
+    uint32_t
+        exits; /* bit per exit at which the cache service has a cache; in the echo to a stage: its own's */
+    bool exits_told;
 };
 
 struct cancel {
     int n;
     uint64_t request[MESSAGE_MAX_BATCH];
+    int n_ask; /* these are not answered: a stage that was told a hit of one sends its result itself */
+    uint64_t ask[MESSAGE_MAX_BATCH];
 };
 
 struct outcome {

@@ -294,6 +294,15 @@ static int get_model(uint8_t to[16], ProtobufCBinaryData from, struct error *e)
     return FL_OK;
 }
 
+static int get_reaches(uint32_t *to, uint32_t reaches, struct error *e)
+{
+    if (reaches & ~(REACHES_TOLD | ((1u << PIPELINE_MAX_REPLICAS) - 1)))
+        return error_set(e, FL_PROTOCOL, "message names replicas 0x%x of the next stage, at most %d exist",
+                         reaches, PIPELINE_MAX_REPLICAS);
+    *to = reaches;
+    return FL_OK;
+}
+
 static int get_hello(struct hello *to, const Freezeline__Hello *from, struct error *e)
 {
     int rc;
@@ -302,15 +311,16 @@ static int get_hello(struct hello *to, const Freezeline__Hello *from, struct err
     to->incarnation = from->incarnation;
     to->pid = from->pid;
     to->ready = from->ready != 0;
-    if ((rc = get_model(to->model, from->model, e)) || (rc = get_role(&to->role, from->role, e)) ||
-        (rc = get_place(to->role, to->stage, to->replica, e)) ||
+    to->leaving = from->leaving != 0;
+    if ((rc = get_reaches(&to->reaches, from->reaches, e)) || (rc = get_model(to->model, from->model, e)) ||
+        (rc = get_role(&to->role, from->role, e)) || (rc = get_place(to->role, to->stage, to->replica, e)) ||
         (rc = get_text(to->host, sizeof to->host, from->host, "host", e)) ||
         (rc = get_text(to->boot_id, sizeof to->boot_id, from->boot_id, "boot id", e)))
         return rc;
     return get_text(to->engine, sizeof to->engine, from->engine, "engine", e);
 }
 
-static void get_heartbeat(struct heartbeat *to, const Freezeline__Heartbeat *from)
+static int get_heartbeat(struct heartbeat *to, const Freezeline__Heartbeat *from, struct error *e)
 {
     to->incarnation = from->incarnation;
     to->worker_ns = from->worker_ns;
@@ -327,16 +337,24 @@ static void get_heartbeat(struct heartbeat *to, const Freezeline__Heartbeat *fro
     to->cache_open = from->cache_open != 0;
     to->clock_error_ns = from->clock_error_ns;
     to->caches = from->caches;
+    to->exits = from->exits;
+    to->exits_told = from->exits_told != 0;
     to->taken = from->taken;
     to->batch = from->batch;
+    return get_reaches(&to->reaches, from->reaches, e);
 }
 
 static int get_cancel(struct cancel *to, const Freezeline__Cancel *from, struct error *e)
 {
-    int rc = count(from->n_request, MESSAGE_MAX_BATCH, "requests in a cancel", &to->n, e);
-    if (!rc && to->n)
+    int rc;
+    if ((rc = count(from->n_request, MESSAGE_MAX_BATCH, "requests in a cancel", &to->n, e)) ||
+        (rc = count(from->n_ask, MESSAGE_MAX_BATCH, "questions in a cancel", &to->n_ask, e)))
+        return rc;
+    if (to->n)
         memcpy(to->request, from->request, (size_t)to->n * sizeof *to->request);
-    return rc;
+    if (to->n_ask)
+        memcpy(to->ask, from->ask, (size_t)to->n_ask * sizeof *to->ask);
+    return FL_OK;
 }
 
 static int get_outcome(struct outcome *to, const Freezeline__Outcome *from, struct error *e)
@@ -367,8 +385,8 @@ static int get_process(struct process_status *to, const Freezeline__ProcessStatu
     to->age_ns = from->age_ns;
     to->outstanding = from->outstanding;
     memset(&to->last, 0, sizeof to->last);
-    if (from->last)
-        get_heartbeat(&to->last, from->last);
+    if (from->last && (rc = get_heartbeat(&to->last, from->last, e)))
+        return rc;
     if ((rc = get_model(to->model, from->model, e)) || (rc = get_role(&to->role, from->role, e)) ||
         (rc = get_place(to->role, to->stage, to->replica, e)) ||
         (rc = get_text(to->host, sizeof to->host, from->host, "host", e)) ||
@@ -450,8 +468,7 @@ static int get_body(struct message *m, const Freezeline__Envelope *from, struct 
     case MESSAGE_HELLO:
         return get_hello(&m->hello, from->hello, e);
     case MESSAGE_HEARTBEAT:
-        get_heartbeat(&m->heartbeat, from->heartbeat);
-        return FL_OK;
+        return get_heartbeat(&m->heartbeat, from->heartbeat, e);
     case MESSAGE_CANCEL:
         return get_cancel(&m->cancel, from->cancel, e);
     case MESSAGE_OUTCOME:

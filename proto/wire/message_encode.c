@@ -240,6 +240,8 @@ static void put_hello(struct parts *p, const struct hello *h)
     to->model.data = (uint8_t *)(uintptr_t)h->model;
     to->engine = text(h->engine);
     to->ready = h->ready;
+    to->leaving = h->leaving;
+    to->reaches = h->reaches;
 }
 
 static void put_heartbeat(Freezeline__Heartbeat *to, const struct heartbeat *h)
@@ -260,6 +262,9 @@ static void put_heartbeat(Freezeline__Heartbeat *to, const struct heartbeat *h)
     to->cache_open = h->cache_open;
     to->clock_error_ns = h->clock_error_ns;
     to->caches = h->caches;
+    to->reaches = h->reaches;
+    to->exits = h->exits;
+    to->exits_told = h->exits_told;
     to->taken = h->taken;
     to->batch = h->batch;
 }
@@ -269,7 +274,9 @@ static bool put_cancel(struct parts *p, const struct cancel *c)
     p->cancel = (Freezeline__Cancel)FREEZELINE__CANCEL__INIT;
     p->cancel.n_request = (size_t)c->n;
     p->cancel.request = (uint64_t *)(uintptr_t)c->request;
-    return count_ok(c->n, MESSAGE_MAX_BATCH);
+    p->cancel.n_ask = (size_t)c->n_ask;
+    p->cancel.ask = (uint64_t *)(uintptr_t)c->ask;
+    return count_ok(c->n, MESSAGE_MAX_BATCH) && count_ok(c->n_ask, MESSAGE_MAX_BATCH);
 }
 
 static void put_outcome(struct parts *p, const struct outcome *o)

@@ -174,15 +174,23 @@ static void test_result(void **state)
 
 static void fill_heartbeat(struct heartbeat *h)
 {
-    *h = (struct heartbeat){1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, true, true, 12, 13, UINT64_MAX, 8};
+    *h = (struct heartbeat){1,          2,   3,    4,    5,  6,  7,          8, 9,
+                            10,         11,  true, true, 12, 13, UINT64_MAX, 8, REACHES_TOLD | 3,
+                            UINT32_MAX, true};
 }
 
 static void test_control(void **state)
 {
     (void)state;
     struct hello *h = &fresh(MESSAGE_HELLO)->hello;
-    *h = (struct hello){
-        .role = ROLE_STAGE, .stage = 2, .replica = 1, .incarnation = next(), .pid = 4242, .ready = true};
+    *h = (struct hello){.role = ROLE_STAGE,
+                        .stage = 2,
+                        .replica = 1,
+                        .incarnation = next(),
+                        .pid = 4242,
+                        .ready = true,
+                        .leaving = true,
+                        .reaches = REACHES_TOLD | 5};
     strcpy(h->host, "node-a");
     strcpy(h->boot_id, "7e3e9b6e-0000");
     strcpy(h->engine, "SkylakeX, oneDNN 2.6, 1 thread");
@@ -195,6 +203,8 @@ static void test_control(void **state)
     fresh(MESSAGE_CANCEL)->cancel.n = MESSAGE_MAX_BATCH;
     for (int i = 0; i < MESSAGE_MAX_BATCH; i++)
         in.cancel.request[i] = next();
+    in.cancel.n_ask = 2;
+    in.cancel.ask[1] = next();
     travel();
 
     fresh(MESSAGE_OUTCOME)->outcome = (struct outcome){.request = 3, .label = 8, .hit_exit = -1};
@@ -385,7 +395,11 @@ static void test_hostile_roles(void **state)
     refused(pack(&envelope), FL_PROTOCOL, "cache 16");
     hello.role = ROLE_STAGE;
     refused(pack(&envelope), FL_PROTOCOL, "stage 0 replica 16");
+    hello.replica = 0;
+    hello.reaches = 1 << PIPELINE_MAX_REPLICAS;
+    refused(pack(&envelope), FL_PROTOCOL, "replicas 0x10000");
     hello.role = 99;
+    hello.reaches = 0;
     refused(pack(&envelope), FL_PROTOCOL, "role 99");
     envelope.body_case = FREEZELINE__ENVELOPE__BODY_DRAIN;
     envelope.drain = &drain;
