@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "router.h"
 #include "sampling.h"
+#include "trust.h"
 
 #define RETRY_BACKOFF_NS  (50 * NS_PER_MS)
 #define RETRY_TOKENS_MAX  64.0
@@ -94,6 +95,8 @@ static void release_route(struct dispatch *d, struct request_entry *e)
         struct worker *w = &d->registry.stage[s][e->route[s]];
         if (w->outstanding)
             w->outstanding--;
+        if (w->trial == e->id)
+            w->trial = 0;
     }
     e->n_route = 0;
 }
@@ -263,14 +266,45 @@ static void requeue(struct dispatch *d, struct request_entry *e, uint64_t not_be
     requests_prepend(d->requests, e, REQUESTS_WAITING); /* it is older than what has not been sent yet */
 }
 
-/* The stage in front of `stage` could not hand the request over: it was not the request's fault, so this
- * attempt does not count; that worker gets no more jobs for a while. With the deadline as the bound, a
- * restart is waited for. */
-static void on_broken_link(struct dispatch *d, struct request_entry *e, int stage, uint64_t now)
+/* The worker that has failed e's current attempt is the one behind those of the trace. Not the request's
+ * fault, and so not counted, is a link that broke (the deadline is the bound, a restart is waited for) and a
+ * failure on trial. */
+static void on_failure(struct dispatch *d, struct request_entry *e, const struct result *r, uint64_t now)
 {
-    worker_suspect(&d->registry.stage[stage][e->route[stage]], now);
+    int stage = r->trace.n;
+    struct worker *w;
+    bool trial;
+
+    log_at(LOG_LEVEL_DEBUG, e->id, "attempt %u failed: %s", r->attempt, r->text);
+    if (stage >= e->n_route || !trust_speaks_against(r->error)) {
+        dispatch_retry(d, e, r->error, true, now);
+        return;
+    }
+    if (r->error == FL_UNAVAILABLE && stage + 1 < e->n_route) {
+        trust_link_failed(&d->registry, stage + 1, e->route[stage], e->route[stage + 1], now);
+        requeue(d, e, now);
+        return;
+    }
+    w = &d->registry.stage[stage][e->route[stage]];
+    trial = w->trial == e->id;
     e->avoid[stage] |= (uint16_t)(1u << e->route[stage]);
-    requeue(d, e, now);
+    if (trust_worker_failed(w, now))
+        log_warn("stage %d replica %d (pid %llu) fails one request after the other and is put aside: %s",
+                 stage, e->route[stage], (unsigned long long)w->hello.pid, r->text);
+    if (trial)
+        requeue(d, e, now);
+    else
+        dispatch_retry(d, e, r->error, true, now);
+}
+
+static void on_success(struct dispatch *d, const struct result *r)
+{
+    for (int i = 0; i < r->trace.n; i++) {
+        const struct stage_time *t = &r->trace.stage[i];
+        if (trust_is_aside(&d->registry.stage[t->stage][t->replica]))
+            log_info("stage %u replica %u works again", t->stage, t->replica);
+    }
+    trust_succeeded(&d->registry, &r->trace);
 }
 
 /* e is no more in the queue of its replica of stage 0, and so is nothing that was sent to it before. */
@@ -326,15 +360,12 @@ int dispatch_result(struct dispatch *d, const struct result *r, zmq_msg_t *paylo
     if (r->attempt == e->attempt && (!r->error || r->trace.n))
         left_the_queue(d, e);
     if (r->error == FL_OK) {
+        on_success(d, r);
         answer_result(d, e, r, payload, came_ns, now);
     } else if (is_final(r->error)) {
         answer_error(d, e, r->error, r->text, now);
     } else if (e->list != REQUESTS_WAITING && r->attempt == e->attempt) {
-        log_at(LOG_LEVEL_DEBUG, e->id, "attempt %u failed: %s", r->attempt, r->text);
-        if (r->error == FL_UNAVAILABLE && r->trace.n + 1 < e->n_route)
-            on_broken_link(d, e, r->trace.n + 1, now);
-        else
-            dispatch_retry(d, e, r->error, true, now);
+        on_failure(d, e, r, now);
     }
     return FL_OK;
 }
@@ -391,7 +422,10 @@ static void note_sent(struct dispatch *d, struct request_entry *e, const uint8_t
         e->broker_ns = now - e->received_ns;
     memcpy(e->route, route, (size_t)e->n_route);
     for (int s = 0; s < e->n_route; s++) {
-        d->registry.stage[s][route[s]].outstanding++;
+        struct worker *w = &d->registry.stage[s][route[s]];
+        w->outstanding++;
+        if (trust_wants_trial(w, now))
+            w->trial = e->id;
         e->used[s] |= (uint16_t)(1u << route[s]);
     }
     requests_append(d->requests, e, REQUESTS_FIRST + route[0]);
@@ -515,9 +549,10 @@ uint64_t dispatch_tick(struct dispatch *d, uint64_t now)
     next = wake < next ? wake : next;
     if (d->cancels)
         dispatch_flush_cancels(d);
-    if (registry_ready(&d->registry) != d->was_ready) {
+    if (trust_ready(&d->registry) != d->was_ready) {
         d->was_ready = !d->was_ready;
-        log_info(d->was_ready ? "every stage has a ready worker" : "a stage has no ready worker");
+        log_info(d->was_ready ? "every stage has a ready worker"
+                              : "a stage has no ready worker, or none that the stage before it reaches");
     }
     return next;
 }

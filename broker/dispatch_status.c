@@ -3,6 +3,17 @@
 #include <string.h>
 
 #include "dispatch.h"
+#include "trust.h"
+
+static const char *state_of(const struct worker *w)
+{
+    if (!w->alive)
+        return "dead";
+    if (trust_is_aside(w))
+        return "failing";
+    return w->hello.role == ROLE_CACHE ? (w->hello.ready ? "ready" : "starting")
+                                       : (worker_ready(w) ? "ready" : "starting");
+}
 
 static void describe(const struct worker *w, struct process_status *s, uint64_t now)
 {
@@ -14,7 +25,7 @@ static void describe(const struct worker *w, struct process_status *s, uint64_t 
     memcpy(s->host, w->hello.host, sizeof s->host);
     memcpy(s->engine, w->hello.engine, sizeof s->engine);
     memcpy(s->model, w->hello.model, sizeof s->model);
-    snprintf(s->state, sizeof s->state, "%s", !w->alive ? "dead" : w->hello.ready ? "ready" : "starting");
+    snprintf(s->state, sizeof s->state, "%s", state_of(w));
     s->last = w->last;
     s->age_ns = now > w->heard_ns ? now - w->heard_ns : 0;
     s->outstanding = w->outstanding;
@@ -30,7 +41,7 @@ void dispatch_status(const struct dispatch *d, struct status_reply *out, uint64_
 {
     const struct counters *c = &d->counters;
     memset(out, 0, sizeof *out);
-    out->ready = registry_ready(&d->registry);
+    out->ready = trust_ready(&d->registry);
     out->draining = d->drain_until_ns > now;
     out->admitted = c->admitted;
     out->answered = c->answered;

@@ -21,18 +21,12 @@ void registry_init(struct registry *r, const struct pipeline *p)
 
 bool worker_ready(const struct worker *w)
 {
-    return w->alive && w->hello.ready;
+    return w->alive && w->hello.ready && w->last.clock_error_ns != UINT64_MAX;
 }
 
-void worker_suspect(struct worker *w, uint64_t now)
+uint16_t worker_reaches(const struct worker *w)
 {
-    if (now < w->suspect_until_ns)
-        return; /* the same trouble, told by another request */
-    if (!w->suspect_ns || now - w->suspect_until_ns > 2 * SUSPECT_LAST_NS)
-        w->suspect_ns = SUSPECT_FIRST_NS;
-    else
-        w->suspect_ns = w->suspect_ns * 2 < SUSPECT_LAST_NS ? w->suspect_ns * 2 : SUSPECT_LAST_NS;
-    w->suspect_until_ns = now + w->suspect_ns;
+    return w->last.reaches & REACHES_TOLD ? (uint16_t)w->last.reaches : UINT16_MAX;
 }
 
 bool registry_stage_ready(const struct registry *r, int stage)
@@ -41,14 +35,6 @@ bool registry_stage_ready(const struct registry *r, int stage)
         if (worker_ready(&r->stage[stage][i]))
             return true;
     return false;
-}
-
-bool registry_ready(const struct registry *r)
-{
-    for (int s = 0; s < r->n_stages; s++)
-        if (!registry_stage_ready(r, s))
-            return false;
-    return true;
 }
 
 bool registry_stage_recovering(const struct registry *r, int stage, uint64_t now)
@@ -116,11 +102,10 @@ static struct worker *place_of(struct registry *r, const struct hello *h, struct
 static enum registry_event update(struct worker *w, const struct hello *h, const struct peer *peer,
                                   uint64_t now)
 {
-    bool was_ready = worker_ready(w);
+    bool was_ready = w->alive && w->hello.ready;
     w->hello = *h;
     w->peer = *peer;
     w->heard_ns = now;
-    w->suspect_until_ns = w->suspect_ns = 0;
     w->alive = h->ready || !was_ready;
     return w->alive ? REGISTRY_UPDATED : REGISTRY_LEFT;
 }
@@ -132,6 +117,16 @@ static void note_heartbeat(const struct registry *r, struct worker *w, const str
     w->last = *h;
     if (clock_is_shared(r->boot_id, w->hello.boot_id))
         w->last.clock_error_ns = 0;
+}
+
+/* Nothing is held against the links of a new process. */
+static void forget_links(struct registry *r, uint32_t stage, uint32_t replica)
+{
+    for (int i = 0; i < PIPELINE_MAX_REPLICAS; i++) {
+        r->link[stage][i][replica] = (struct rest){0};
+        if (stage + 1 < PIPELINE_MAX_STAGES)
+            r->link[stage + 1][replica][i] = (struct rest){0};
+    }
 }
 
 static enum registry_event join(struct registry *r, struct worker *w, const struct hello *h,
@@ -147,7 +142,11 @@ static enum registry_event join(struct registry *r, struct worker *w, const stru
     w->peer = *peer;
     w->heard_ns = now;
     w->outstanding = outstanding;
-    note_heartbeat(r, w, &(struct heartbeat){.incarnation = h->incarnation, .clock_error_ns = UINT64_MAX});
+    if (h->role == ROLE_STAGE)
+        forget_links(r, h->stage, h->replica);
+    note_heartbeat(r, w,
+                   &(struct heartbeat){
+                       .incarnation = h->incarnation, .clock_error_ns = UINT64_MAX, .reaches = h->reaches});
     return event;
 }
 

@@ -10,6 +10,12 @@
 
 #include "wire/frames.h"
 
+/* Given no requests until then; the next time for longer. */
+struct rest {
+    uint64_t until_ns;
+    uint64_t for_ns; /* 0 = has never rested, or did well since */
+};
+
 struct worker {
     bool known; /* has said hello at least once; the fields below are of the last that did */
     bool alive; /* said goodbye or fell silent when false */
@@ -17,10 +23,12 @@ struct worker {
     struct peer peer;
     struct heartbeat last; /* clock error: 0 with the broker's clock, else UINT64_MAX until it tells */
     uint64_t heard_ns;
-    uint64_t suspect_until_ns; /* the stage in front of it could not reach it: no jobs before */
-    uint64_t suspect_ns;       /* how long it was suspect last */
-    uint32_t outstanding;      /* unanswered requests whose route goes through it */
-    struct cancel cancel;      /* to be told, collected */
+    uint32_t outstanding;  /* unanswered requests whose route goes through it */
+    struct rest unreached; /* several workers of the stage before could not reach it (trust.h) */
+    struct rest aside;     /* it failed several requests in a row */
+    uint32_t failures;     /* in a row */
+    uint64_t trial;        /* the request that it was given while put aside; 0 = none */
+    struct cancel cancel;  /* to be told, collected */
 };
 
 #define REGISTRY_OUSTED 64
@@ -37,6 +45,9 @@ struct registry {
     uint64_t last_ready_ns[PIPELINE_MAX_STAGES]; /* when the stage last had a ready worker; 0 = never */
     uint64_t ousted[REGISTRY_OUSTED];            /* ring of incarnations that are not wanted any more */
     unsigned n_ousted;
+    struct rest link[PIPELINE_MAX_STAGES][PIPELINE_MAX_REPLICAS]
+                    [PIPELINE_MAX_REPLICAS]; /* [stage][from][to] */
+    uint64_t links_rest_until_ns;            /* no link rests after */
 };
 
 enum registry_event {
@@ -62,15 +73,11 @@ enum registry_event registry_heartbeat(struct registry *r, const struct heartbea
  * NULL: none. */
 struct worker *registry_expire(struct registry *r, uint64_t now);
 
-/* Takes requests: alive and ready. */
+/* Takes requests: alive, ready, and it knows the broker's clock, by which deadlines count. */
 bool worker_ready(const struct worker *w);
-/* No jobs for it for a while that doubles with each call, from SUSPECT_FIRST_NS to SUSPECT_LAST_NS, until it
- * says hello or has not been suspect for some time. */
-void worker_suspect(struct worker *w, uint64_t now);
-#define SUSPECT_FIRST_NS (100ull * 1000 * 1000)
-#define SUSPECT_LAST_NS  (1000ull * 1000 * 1000)
+/* Replicas of the next stage that it is connected to; all when it does not tell. */
+uint16_t worker_reaches(const struct worker *w);
 bool registry_stage_ready(const struct registry *r, int stage);
-bool registry_ready(const struct registry *r); /* all stages */
 /* True while it makes sense to hold a request for a stage that has no ready worker: one is starting, or was
  * there shortly ago. */
 bool registry_stage_recovering(const struct registry *r, int stage, uint64_t now);

@@ -1,21 +1,33 @@
-/* router.c - least outstanding replica of each stage */
+/* router.c - the way of a request through the stages */
 #include "router.h"
 
-static int choose(const struct registry *r, int stage, uint16_t avoid, uint16_t never, unsigned turn,
+#include "trust.h"
+
+enum rank { RANK_TRIAL, RANK_GOOD, RANK_AVOIDED, RANK_ASIDE };
+
+static enum rank rank_of(const struct worker *w, bool avoided, uint64_t now)
+{
+    if (trust_is_aside(w))
+        return trust_wants_trial(w, now) && !avoided ? RANK_TRIAL : RANK_ASIDE;
+    return avoided ? RANK_AVOIDED : RANK_GOOD;
+}
+
+/* The best of `able`, which has at least one. */
+static int choose(const struct registry *r, int stage, uint16_t able, uint16_t avoid, unsigned turn,
                   uint64_t now)
 {
     int n = r->n_replicas[stage], best = -1;
-    bool best_avoided = false;
+    enum rank best_rank = RANK_ASIDE;
     for (int k = 0; k < n; k++) {
         int i = (int)((turn + (unsigned)k) % (unsigned)n);
         const struct worker *w = &r->stage[stage][i];
-        bool avoided = avoid >> i & 1;
-        if (!worker_ready(w) || w->suspect_until_ns > now || (never >> i & 1))
+        enum rank rank = rank_of(w, avoid >> i & 1, now);
+        if (!(able >> i & 1))
             continue;
-        if (best < 0 || (best_avoided && !avoided) ||
-            (best_avoided == avoided && w->outstanding < r->stage[stage][best].outstanding)) {
+        if (best < 0 || rank < best_rank ||
+            (rank == best_rank && w->outstanding < r->stage[stage][best].outstanding)) {
             best = i;
-            best_avoided = avoided;
+            best_rank = rank;
         }
     }
     return best;
@@ -24,11 +36,15 @@ static int choose(const struct registry *r, int stage, uint16_t avoid, uint16_t 
 int router_choose(const struct registry *r, const uint16_t *avoid, uint16_t full, unsigned turn, uint64_t now,
                   uint8_t *route)
 {
+    uint16_t reach[PIPELINE_MAX_STAGES], able;
+    int missing = trust_reach(r, full, now, reach);
+    if (missing >= 0)
+        return missing;
+    able = reach[0];
     for (int s = 0; s < r->n_stages; s++) {
-        int i = choose(r, s, avoid ? avoid[s] : 0, s == 0 ? full : 0, turn, now);
-        if (i < 0)
-            return s;
-        route[s] = (uint8_t)i;
+        route[s] = (uint8_t)choose(r, s, able, avoid ? avoid[s] : 0, turn, now);
+        if (s + 1 < r->n_stages)
+            able = trust_links(r, s, route[s], now) & reach[s + 1];
     }
     return -1;
 }

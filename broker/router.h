@@ -1,14 +1,15 @@
 /* router.h - choose a worker of each stage for a request
  *
- * Least outstanding among the ready replicas of each stage; ties go round. Replicas that failed this request
- * before are taken only when there is no other; suspect ones not at all. Pure.
+ * Least outstanding among the replicas of each stage from which the last stage can be reached; ties go round.
+ * Those that failed this request before, and those that are put aside, are taken only when there is no other.
+ * A replica that is due for a trial comes first. Pure.
  */
 #ifndef FREEZELINE_ROUTER_H
 #define FREEZELINE_ROUTER_H
 
 #include "registry.h"
 
-/* Fills route[0..n_stages) and returns -1; or returns the first stage that has no ready worker. `avoid` (may
+/* Fills route[0..n_stages) and returns -1; or returns the stage at which there is nobody. `avoid` (may
  * be NULL) and `full` are bit masks of replicas: per stage, and of stage 0 those that can't take a job right
  * now (never chosen; a stage 0 with nothing else is reported as 0 while registry_stage_ready stays true).
  * `turn` breaks ties. */

@@ -269,11 +269,13 @@ static uint64_t clock_error_of(struct fixture *f, uint64_t id)
     return f->answer[f->n_answers - 1].clock_error_ns;
 }
 
-/* A beat may be underway before the worker has heard whose clock counts. */
+/* A beat may be underway before the worker has heard whose clock counts. Until a worker knows the broker's
+ * clock every deadline is over to it, or far: it gets no requests. */
 static void test_another_clock_is_unknown_until_compared(void **state)
 {
     struct fixture *f = *state;
     struct message m = {.type = MESSAGE_HEARTBEAT, .heartbeat = {.incarnation = 100, .clock_error_ns = 55}};
+    int sent;
     struct peer p = peer_named(100);
     all_workers(f);
     hello_as(f, ROLE_CACHE, 0, 0, 130, true, 1);
@@ -283,16 +285,28 @@ static void test_another_clock_is_unknown_until_compared(void **state)
 
     f->clock = 'X';
     hello(f, 0, 0, 101);
-    assert_true(clock_error_of(f, 3) == UINT64_MAX);
+    sent = f->n_jobs;
+    ask(f, 3);
+    assert_int_equal(f->n_jobs, sent);
     m.heartbeat.incarnation = 101;
+    m.heartbeat.clock_error_ns = UINT64_MAX;
     dispatch_control(f->d, &p, &m, f->now);
-    assert_int_equal(clock_error_of(f, 4), 55);
+    pass(f, 1);
+    assert_int_equal(f->n_jobs, sent);
+    m.heartbeat.clock_error_ns = 55;
+    dispatch_control(f->d, &p, &m, f->now);
+    pass(f, 1);
+    assert_int_equal(f->n_jobs, sent + 1);
+    result(f, &f->job[sent], 0, 0);
+    assert_int_equal(f->answer[f->n_answers - 1].clock_error_ns, 55);
     hello_as(f, ROLE_CACHE, 0, 0, 131, true, 1);
     assert_true(clock_error_of(f, 5) == UINT64_MAX);
 
     f->clock = 0; /* a kernel that does not tell */
     hello(f, 0, 0, 102);
-    assert_true(clock_error_of(f, 6) == UINT64_MAX);
+    sent = f->n_jobs;
+    ask(f, 6);
+    assert_int_equal(f->n_jobs, sent);
 }
 
 static void take_spans(struct fixture *f)
@@ -572,6 +586,48 @@ static void test_retries_end(void **state)
     assert_int_equal(f->n_answers, 1);
     assert_int_equal(f->answer[0].error, FL_NOMEM);
     assert_int_equal(f->answer[0].attempts, 3);
+}
+
+/* Least outstanding as it is, a worker that fails at once would get everything. It is put aside, tried now
+ * and then, and gets its share again once it works. */
+static void test_a_failing_worker_is_put_aside(void **state)
+{
+    struct fixture *f = *state;
+    int to[2], seen = 0;
+    bool broken = true;
+    all_workers(f);
+    for (int round = 0; round < 2; round++, broken = false) {
+        to[0] = to[1] = 0;
+        for (int i = 0; i < 120; i++) {
+            f->n_control = f->n_answers = 0;
+            ask(f, (uint64_t)i);
+            for (; seen < f->n_jobs; seen++) {
+                int replica = f->job[seen].route[1];
+                struct result r = {.request = f->job[seen].request,
+                                   .attempt = f->job[seen].attempt,
+                                   .error = broken && !replica ? FL_INTERNAL : FL_OK,
+                                   .exit = -1,
+                                   .label = 1,
+                                   .trace = {.n = broken && !replica ? 1 : 3}};
+                zmq_msg_t none;
+                for (uint32_t s = 0; s < 3; s++)
+                    r.trace.stage[s] = (struct stage_time){.stage = s, .replica = s == 1 ? (uint32_t)replica : 0};
+                to[replica]++;
+                zmq_msg_init(&none);
+                assert_int_equal(dispatch_result(f->d, &r, &none, f->now, f->now, NULL), FL_OK);
+                zmq_msg_close(&none);
+                pass(f, 60); /* past the back-off of one failure */
+                beat_all(f, 0);
+            }
+            assert_int_equal(f->n_answers, 1);
+            assert_int_equal(f->answer[0].error, FL_OK);
+            f->n_jobs = seen = 0;
+        }
+        if (broken)
+            assert_in_range(to[0], 3, 15);
+    }
+    assert_true(to[0] > 15); /* half of what came after its last rest */
+    assert_int_equal(outstanding(f), 0);
 }
 
 /* The stage in front could not hand it over: another way at once, or patience until the worker is back. */
@@ -900,6 +956,7 @@ int main(void)
         test(test_a_lost_attempt_is_repeated),
         test(test_time_outs_do_not_feed_an_overload),
         test(test_retries_end),
+        test(test_a_failing_worker_is_put_aside),
         test(test_a_broken_link_is_avoided),
         test(test_bad_input_is_not_repeated),
         test(test_failures_of_old_attempts_are_ignored),

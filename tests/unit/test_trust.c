@@ -1,0 +1,254 @@
+/* test_trust.c - which workers and links are given requests, and the ways that are chosen then */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "broker/router.h"
+#include "broker/trust.h"
+
+#define MS 1000000ull
+
+enum { STAGES = 3 };
+static const int replicas[STAGES] = {2, 3, 2};
+static uint64_t now;
+
+static struct worker *worker(struct registry *r, int stage, int replica)
+{
+    return &r->stage[stage][replica];
+}
+
+/* All workers are there and connected. */
+static struct registry *fresh(void)
+{
+    struct registry *r = malloc(sizeof *r);
+    struct pipeline *p = calloc(1, sizeof *p);
+    assert_non_null(r);
+    assert_non_null(p);
+    p->n_stages = STAGES;
+    p->broker.dead_after_ms = 1000;
+    for (int s = 0; s < STAGES; s++)
+        p->stage[s].n_replicas = replicas[s];
+    registry_init(r, p);
+    r->boot_id[0] = 'B';
+    now = 1000 * MS;
+    for (int s = 0; s < STAGES; s++)
+        for (int i = 0; i < replicas[s]; i++) {
+            struct hello h = {.role = ROLE_STAGE,
+                              .stage = (uint32_t)s,
+                              .replica = (uint32_t)i,
+                              .incarnation = (uint64_t)(100 + s * 10 + i),
+                              .boot_id = "B",
+                              .ready = true};
+            struct peer peer = {.size = 1};
+            assert_int_equal(registry_hello(r, &h, &peer, now, NULL, NULL), REGISTRY_JOINED);
+        }
+    free(p);
+    return r;
+}
+
+/* How often each replica of `stage` is on the way of 60 requests, 10 of which are in flight at a time. */
+static void share(struct registry *r, int stage, int of[PIPELINE_MAX_REPLICAS])
+{
+    uint8_t route[10][PIPELINE_MAX_STAGES];
+    memset(of, 0, PIPELINE_MAX_REPLICAS * sizeof *of);
+    for (unsigned k = 0; k < 60; k++) {
+        uint8_t *way = route[k % 10];
+        for (int s = 0; k >= 10 && s < STAGES; s++)
+            worker(r, s, way[s])->outstanding--;
+        assert_int_equal(router_choose(r, NULL, 0, k, now, way), -1);
+        for (int s = 0; s < STAGES; s++)
+            worker(r, s, way[s])->outstanding++;
+        of[way[stage]]++;
+    }
+    for (int s = 0; s < STAGES; s++)
+        for (int i = 0; i < replicas[s]; i++)
+            worker(r, s, i)->outstanding = 0;
+}
+
+static void test_all_share_alike(void **state)
+{
+    struct registry *r = fresh();
+    int of[PIPELINE_MAX_REPLICAS];
+    (void)state;
+    share(r, 1, of);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(of[i], 20);
+    free(r);
+}
+
+/* One worker whose links are all broken: requests go by the other, and to every receiver as ever. */
+static void test_a_sender_whose_links_broke_blames_no_receiver(void **state)
+{
+    struct registry *r = fresh();
+    int of[PIPELINE_MAX_REPLICAS];
+    (void)state;
+    for (int to = 0; to < 3; to++)
+        trust_link_failed(r, 1, 0, to, now);
+    share(r, 0, of);
+    assert_int_equal(of[0], 0);
+    share(r, 1, of);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(of[i], 20);
+    now += 101 * MS;
+    share(r, 0, of);
+    assert_int_equal(of[0], 30);
+    free(r);
+}
+
+static void test_one_link_is_left_out(void **state)
+{
+    struct registry *r = fresh();
+    uint8_t way[PIPELINE_MAX_STAGES];
+    (void)state;
+    trust_link_failed(r, 1, 1, 2, now);
+    for (unsigned k = 0; k < 60; k++) {
+        assert_int_equal(router_choose(r, NULL, 0, k, now, way), -1);
+        assert_true(way[0] != 1 || way[1] != 2);
+    }
+    free(r);
+}
+
+static void test_a_receiver_rests_when_several_agree(void **state)
+{
+    struct registry *r = fresh();
+    struct trace passed = {2, {{.stage = 0, .replica = 0}, {.stage = 1, .replica = 1}}};
+    int of[PIPELINE_MAX_REPLICAS];
+    (void)state;
+    trust_link_failed(r, 1, 0, 1, now);
+    share(r, 1, of);
+    assert_true(of[1] > 0);
+    trust_link_failed(r, 1, 1, 1, now);
+    share(r, 1, of);
+    assert_int_equal(of[1], 0);
+    trust_succeeded(r, &passed); /* one of an earlier attempt comes through after all */
+    share(r, 1, of);
+    assert_true(of[1] > 0);
+    free(r);
+}
+
+/* Links rest longer each time, up to a second; a success or a new process ends it. */
+static void test_rests_grow(void **state)
+{
+    struct registry *r = fresh();
+    struct hello h = {
+        .role = ROLE_STAGE, .stage = 1, .replica = 1, .incarnation = 7, .boot_id = "B", .ready = true};
+    struct peer peer = {.size = 1};
+    uint64_t rest = 100 * MS;
+    (void)state;
+    for (int i = 0; i < 8; i++) {
+        trust_link_failed(r, 1, 0, 1, now);
+        trust_link_failed(r, 1, 0, 1, now + 1); /* the same trouble */
+        assert_false(trust_links(r, 0, 0, now + rest - 1) & 2);
+        assert_true(trust_links(r, 0, 0, now + rest) & 2);
+        now += rest;
+        rest = rest * 2 < 1000 * MS ? rest * 2 : 1000 * MS;
+    }
+    trust_link_failed(r, 1, 0, 1, now);
+    assert_int_equal(registry_hello(r, &h, &peer, now, NULL, NULL), REGISTRY_REPLACED);
+    assert_true(trust_links(r, 0, 0, now) & 2);
+    free(r);
+}
+
+/* Who is not connected to anybody of the next stage is not chosen, however idle; who tells nothing is
+ * believed. */
+static void test_ways_lead_to_the_end(void **state)
+{
+    struct registry *r = fresh();
+    uint8_t way[PIPELINE_MAX_STAGES];
+    (void)state;
+    assert_true(trust_ready(r));
+    worker(r, 1, 0)->last.reaches = REACHES_TOLD;
+    worker(r, 1, 1)->last.reaches = REACHES_TOLD | 2;
+    worker(r, 0, 0)->last.reaches = REACHES_TOLD | 1;
+    worker(r, 0, 1)->last.reaches = REACHES_TOLD | 3;
+    worker(r, 0, 1)->outstanding = 5;
+    for (unsigned k = 0; k < 20; k++) {
+        assert_int_equal(router_choose(r, NULL, 0, k, now, way), -1);
+        assert_memory_equal(way, ((uint8_t[]){1, 1, 1}), STAGES);
+    }
+    assert_int_equal(router_choose(r, NULL, 2, 0, now, way), 0); /* and that one is full */
+    worker(r, 0, 1)->last.reaches = REACHES_TOLD | 1;
+    assert_false(trust_ready(r));
+    assert_int_equal(router_choose(r, NULL, 0, 0, now, way), 0);
+    worker(r, 2, 0)->alive = worker(r, 2, 1)->alive = false;
+    assert_int_equal(router_choose(r, NULL, 0, 0, now, way), 2);
+    free(r);
+}
+
+static void test_who_fails_again_and_again_is_put_aside(void **state)
+{
+    struct registry *r = fresh();
+    struct worker *w = worker(r, 1, 0);
+    struct trace passed = {1, {{.stage = 1, .replica = 0}}};
+    uint8_t way[PIPELINE_MAX_STAGES];
+    uint16_t avoid[PIPELINE_MAX_STAGES] = {0, 1, 0};
+    int of[PIPELINE_MAX_REPLICAS];
+    (void)state;
+    for (int i = 0; i < TRUST_FAILURES - 1; i++)
+        assert_false(trust_worker_failed(w, now));
+    trust_succeeded(r, &passed); /* not in a row */
+    for (int i = 0; i < TRUST_FAILURES - 1; i++)
+        assert_false(trust_worker_failed(w, now));
+    assert_false(trust_is_aside(w));
+    assert_true(trust_worker_failed(w, now));
+    share(r, 1, of);
+    assert_int_equal(of[0], 0);
+    now += 100 * MS; /* on trial: comes first, but for a request that failed there already */
+    w->outstanding = 9;
+    assert_int_equal(router_choose(r, NULL, 0, 1, now, way), -1);
+    assert_int_equal(way[1], 0);
+    assert_int_equal(router_choose(r, avoid, 0, 1, now, way), -1);
+    assert_int_not_equal(way[1], 0);
+    w->trial = 77; /* one at a time */
+    assert_int_equal(router_choose(r, NULL, 0, 1, now, way), -1);
+    assert_int_not_equal(way[1], 0);
+    w->trial = 0;
+    assert_false(trust_worker_failed(w, now)); /* aside as before, for longer */
+    assert_false(trust_wants_trial(w, now + 199 * MS));
+    assert_true(trust_wants_trial(w, now + 200 * MS));
+    trust_succeeded(r, &passed);
+    w->outstanding = 0;
+    share(r, 1, of);
+    assert_int_equal(of[0], 20);
+    free(r);
+}
+
+/* A stage all of whose workers fail is no stage without workers: errors are told, nothing waits in vain. */
+static void test_the_last_choice_is_a_choice(void **state)
+{
+    struct registry *r = fresh();
+    uint8_t way[PIPELINE_MAX_STAGES];
+    (void)state;
+    for (int i = 0; i < 3; i++)
+        for (int k = 0; k < TRUST_FAILURES; k++)
+            trust_worker_failed(worker(r, 1, i), now);
+    assert_int_equal(router_choose(r, NULL, 0, 0, now, way), -1);
+    free(r);
+}
+
+static void test_lateness_speaks_against_nobody(void **state)
+{
+    (void)state;
+    assert_true(trust_speaks_against(FL_INTERNAL));
+    assert_true(trust_speaks_against(FL_NOMEM));
+    assert_false(trust_speaks_against(FL_DEADLINE));
+    assert_false(trust_speaks_against(FL_OVERLOADED));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_all_share_alike),
+        cmocka_unit_test(test_a_sender_whose_links_broke_blames_no_receiver),
+        cmocka_unit_test(test_one_link_is_left_out),
+        cmocka_unit_test(test_a_receiver_rests_when_several_agree),
+        cmocka_unit_test(test_rests_grow),
+        cmocka_unit_test(test_ways_lead_to_the_end),
+        cmocka_unit_test(test_who_fails_again_and_again_is_put_aside),
+        cmocka_unit_test(test_the_last_choice_is_a_choice),
+        cmocka_unit_test(test_lateness_speaks_against_nobody),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
