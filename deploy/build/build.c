@@ -323,6 +323,7 @@ static int prepare(struct build *b, const struct options *o, int *lock, struct e
         (rc = placement_resolve(&b->place, b->graph, b->pipeline, e)) || (rc = divide_budget(b, e)) ||
         (rc = check_labels(b, e)) || (rc = check_duplicates(b, e)))
         return rc;
+    arguments_warn_of_units(b->pipeline);
     if ((rc = state_path(path, b->pipeline, e, "caches")) || (rc = state_make(path, e)) ||
         (rc = state_path(path, b->pipeline, e, "build")) || (rc = state_make(path, e)) ||
         (rc = state_path(path, b->pipeline, e, "build/lock")))

@@ -340,7 +340,7 @@ static const uint8_t *cifar_record(const struct dataset *d, int64_t i)
 void image_normalise(const uint8_t *planes, int channels, int64_t plane, const struct pipeline *p, float *out)
 {
     for (int c = 0; c < channels; c++) {
-        float mean = c < p->channels ? p->mean[c] : 0, std = c < p->channels ? p->std[c] : 1;
+        float mean = pipeline_mean(p, c), std = pipeline_std(p, c);
         for (int64_t i = 0; i < plane; i++)
             out[c * plane + i] = ((float)planes[c * plane + i] - mean) / std;
     }

@@ -203,7 +203,7 @@ static void shrink_columns(const float *from, int height, int w, int h, float *p
 static void normalise(const float *planes, int channels, int64_t plane, const struct pipeline *p, float *out)
 {
     for (int c = 0; c < channels; c++) {
-        float mean = c < p->channels ? p->mean[c] : 0, std = c < p->channels ? p->std[c] : 1;
+        float mean = pipeline_mean(p, c), std = pipeline_std(p, c);
         for (int64_t i = 0; i < plane; i++) {
             float v = channels == 1
                           ? 0.299f * planes[i] + 0.587f * planes[plane + i] + 0.114f * planes[2 * plane + i]

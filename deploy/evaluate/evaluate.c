@@ -264,6 +264,7 @@ static int eval(struct eval *v, struct error *e)
         (rc = placement_load(&v->graph, v->pipeline, e)) ||
         (rc = placement_resolve(&v->place, v->graph, v->pipeline, e)))
         return rc;
+    arguments_warn_of_units(v->pipeline);
     in.pipeline = v->pipeline;
     in.graph = v->graph;
     in.placement = &v->place;

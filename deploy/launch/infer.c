@@ -221,6 +221,7 @@ static int infer(struct infer *f, struct error *e)
         (rc = model_shape_load(&f->model, f->pipeline, e)) ||
         (rc = image_read_input(&input, f->input, &f->model.input, f->pipeline, e)))
         return rc;
+    arguments_warn_of_units(f->pipeline);
     f->scores = calloc((size_t)f->model.classes, sizeof *f->scores);
     rc = f->scores ? ask(f, &input, e) : error_set(e, FL_NOMEM, "no memory");
     tensor_release(&input);

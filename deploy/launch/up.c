@@ -66,6 +66,7 @@ static int check(struct up *u, struct error *e)
     u->model = malloc(sizeof *u->model);
     if (!u->model)
         return error_set(e, FL_NOMEM, "no memory");
+    arguments_warn_of_units(u->pipeline);
     rc = model_shape_load(u->model, u->pipeline, e);
     return rc || !serves_caches(u->pipeline) ? rc : built_exits_check(u->model, u->pipeline, e);
 }

@@ -177,3 +177,11 @@ int arguments_load(struct pipeline **out, const struct pipeline_arguments *a, st
         return error_set(e, FL_USAGE, "-c P.yaml is missing: which pipeline?");
     return pipeline_load(out, a->path, a->sets.item, a->sets.n, e);
 }
+
+void arguments_warn_of_units(const struct pipeline *p)
+{
+    char doubt[ERROR_TEXT_BYTES];
+
+    if (*pipeline_units_doubt(p, doubt, sizeof doubt))
+        fprintf(stderr, "warning: %s\n", doubt);
+}

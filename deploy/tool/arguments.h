@@ -66,5 +66,7 @@ struct pipeline_arguments {
 
 /* pipeline_load with these arguments. FL_USAGE when -c is missing. */
 int arguments_load(struct pipeline **out, const struct pipeline_arguments *a, struct error *e);
+/* Says on stderr when input.mean and input.std look like units of 0-1. */
+void arguments_warn_of_units(const struct pipeline *p);
 
 #endif

@@ -16,7 +16,6 @@
 
 struct loading {
     struct pipeline *p;
-    struct yaml_entries entries;
     struct error *e;
 };
 
@@ -26,7 +25,21 @@ static struct origin origin_of(const struct loading *l, const struct yaml_entry 
 }
 
 /* The last entry for a path, or for the nearest of its parents that is there: what a message about it points
- * at. */
+ * at. Cuts `path`. */
+static struct origin find_origin(const struct pipeline *p, char *path)
+{
+    while (*path) {
+        char *dot = strrchr(path, '.');
+        for (int i = p->entries ? p->entries->n - 1 : -1; i >= 0; i--)
+            if (!strcmp(p->entries->item[i].path, path))
+                return (struct origin){.file = p->path, .entry = &p->entries->item[i]};
+        if (!dot)
+            break;
+        *dot = '\0';
+    }
+    return (struct origin){.file = p->path ? p->path : "the pipeline file"};
+}
+
 static struct origin origin_at(const struct loading *l, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 static struct origin origin_at(const struct loading *l, const char *format, ...)
@@ -36,16 +49,18 @@ static struct origin origin_at(const struct loading *l, const char *format, ...)
     va_start(args, format);
     vsnprintf(path, sizeof path, format, args);
     va_end(args);
-    while (*path) {
-        char *dot = strrchr(path, '.');
-        for (int i = l->entries.n - 1; i >= 0; i--)
-            if (!strcmp(l->entries.item[i].path, path))
-                return origin_of(l, &l->entries.item[i]);
-        if (!dot)
-            break;
-        *dot = '\0';
-    }
-    return origin_of(l, NULL);
+    return find_origin(l->p, path);
+}
+
+int pipeline_error(const struct pipeline *p, const char *key, struct error *e, const char *format, ...)
+{
+    char path[YAML_MAX_PATH], text[400];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    snprintf(path, sizeof path, "%s", key);
+    return origin_error(find_origin(p, path), false, e, "%s", text);
 }
 
 static int unknown_key(const struct loading *l, const struct yaml_entry *entry, const char *pattern)
@@ -54,6 +69,23 @@ static int unknown_key(const struct loading *l, const struct yaml_entry *entry, 
     return origin_error(origin_of(l, entry), true, l->e,
                         "unknown key `%.150s`; the nearest known key is `%s`", entry->path,
                         key_nearest(pattern, nearest, sizeof nearest));
+}
+
+/* `mean: 128` is `mean: [128]`. */
+static int set_only_item(const struct loading *l, const char *pattern, const int *given, const char *text,
+                         struct origin o)
+{
+    char item[YAML_MAX_PATH];
+    int index[KEY_MAX_INDICES + 1] = {0}, n = 0, rc;
+    const struct key *k;
+    for (const char *c = pattern; *c; c++)
+        if (*c == '#')
+            index[n] = given[n], n++;
+    snprintf(item, sizeof item, "%.500s.#", pattern);
+    if (!(k = key_find(item)))
+        return origin_error(o, false, l->e, "%s takes a list", pattern);
+    rc = key_start_list(l->p, pattern, index, o, l->e);
+    return rc ? rc : key_set(l->p, k, index, text, o, l->e);
 }
 
 static int apply_entry(struct loading *l, const struct yaml_entry *entry)
@@ -79,6 +111,8 @@ static int apply_entry(struct loading *l, const struct yaml_entry *entry)
         return key_start_list(l->p, pattern, index, o, l->e);
     if (entry->kind == YAML_IS_SCALAR && k)
         return key_set(l->p, k, index, entry->text, o, l->e);
+    if (entry->kind == YAML_IS_SCALAR && list && !section)
+        return set_only_item(l, pattern, index, entry->text, o);
     if (k)
         return origin_error(o, false, l->e, "%s takes %s%s, not a %s", pattern,
                             key_takes(k, takes, sizeof takes), list ? ", or a list" : "",
@@ -97,10 +131,10 @@ static int read_set(struct loading *l, const char *set)
                          "--set %.100s: write --set KEY=VALUE, such as --set broker.retries=3", set);
     snprintf(key, sizeof key, "%.*s", (int)(equals - set), set);
     if (equals[1] == '[' || equals[1] == '{')
-        return yaml_read(&l->entries, equals + 1, strlen(equals + 1), l->p->path, key, l->e);
+        return yaml_read(l->p->entries, equals + 1, strlen(equals + 1), l->p->path, key, l->e);
     if (strlen(equals + 1) > YAML_MAX_SCALAR)
         return error_set(l->e, FL_CONFIG, "--set %.100s: the value is too long", key);
-    return yaml_append(&l->entries, key, equals + 1, l->e);
+    return yaml_append(l->p->entries, key, equals + 1, l->e);
 }
 
 static int out_of_memory(const struct loading *l)
@@ -310,9 +344,6 @@ static int check_values(struct loading *l)
         return origin_error(origin_at(l, "input.shape"), false, l->e,
                             "input.shape is that of one request: it begins with a batch of 1, not %d",
                             p->shape[0]);
-    if (p->channels != p->n_std)
-        return origin_error(origin_at(l, "input"), false, l->e,
-                            "input.mean has %d values and input.std has %d", p->channels, p->n_std);
     if (p->broker.dead_after_ms < 2 * p->broker.heartbeat_ms)
         return origin_error(origin_at(l, "broker.dead_after_ms"), false, l->e,
                             "broker.dead_after_ms (%d) must be at least twice broker.heartbeat_ms (%d)",
@@ -323,17 +354,41 @@ static int check_values(struct loading *l)
     return FL_OK;
 }
 
+/* Twice the same item is a slip. */
+static int check_distinct(const struct loading *l, const char *key, const int *item, int n)
+{
+    for (int i = 0; i < n; i++)
+        for (int k = 0; k < i; k++)
+            if (item[i] == item[k])
+                return origin_error(origin_at(l, "%s.%d", key, i), false, l->e, "%s has %d twice", key,
+                                    item[i]);
+    return FL_OK;
+}
+
+static int check_lists(const struct loading *l)
+{
+    const struct pipeline *p = l->p;
+    char key[64];
+    int rc = check_distinct(l, "cache.grids", p->cache.descriptor.grid, p->cache.descriptor.n_grids);
+    for (int s = 0; s < p->n_stages; s++)
+        for (int r = 0; !rc && r < p->stage[s].n_replicas; r++) {
+            snprintf(key, sizeof key, "stages.%d.replicas.%d.cpus", s, r);
+            rc = check_distinct(l, key, p->stage[s].replica[r].cpu, p->stage[s].replica[r].n_cpus);
+        }
+    return rc;
+}
+
 static int load(struct loading *l, const char *text, size_t size, const char *const *sets, int n_sets)
 {
     int rc = key_set_defaults(l->p, l->e);
     if (!rc)
-        rc = yaml_read(&l->entries, text, size, l->p->path, NULL, l->e);
+        rc = yaml_read(l->p->entries, text, size, l->p->path, NULL, l->e);
     for (int i = 0; !rc && i < n_sets; i++)
         rc = read_set(l, sets[i]);
-    for (int i = 0; !rc && i < l->entries.n; i++)
-        rc = apply_entry(l, &l->entries.item[i]);
+    for (int i = 0; !rc && i < l->p->entries->n; i++)
+        rc = apply_entry(l, &l->p->entries->item[i]);
     if (rc || (rc = derive(l)) || (rc = check_exits(l)) || (rc = check_stages(l)) ||
-        (rc = check_workers(l)) || (rc = check_endpoints(l)))
+        (rc = check_workers(l)) || (rc = check_endpoints(l)) || (rc = check_lists(l)))
         return rc;
     return check_values(l);
 }
@@ -345,12 +400,11 @@ int pipeline_parse(struct pipeline **out, const char *text, size_t size, const c
     struct loading l = {.p = calloc(1, sizeof *l.p), .e = e ? e : &unused};
     int rc;
     *out = NULL;
-    if (!l.p || !(l.p->path = strdup(name))) {
-        free(l.p);
+    if (!l.p || !(l.p->path = strdup(name)) || !(l.p->entries = calloc(1, sizeof *l.p->entries))) {
+        pipeline_free(l.p);
         return error_set(e, FL_NOMEM, "out of memory while reading %s", name);
     }
     rc = load(&l, text, size, sets, n_sets);
-    yaml_entries_free(&l.entries);
     if (rc)
         pipeline_free(l.p);
     else
@@ -395,6 +449,9 @@ void pipeline_free(struct pipeline *p)
     free(p->broker.control);
     free(p->broker.results);
     free(p->redis.endpoint);
+    if (p->entries)
+        yaml_entries_free(p->entries);
+    free(p->entries);
     free(p->path);
     free(p->model);
     free(p->name);

@@ -21,6 +21,7 @@
 #define PIPELINE_MAX_GRIDS    8
 #define PIPELINE_MAX_CPUS     64
 #define PIPELINE_MAX_LABELS   4096
+#define PIPELINE_MAX_CHANNELS 4
 #define PIPELINE_MAX_CACHES   16
 #define PIPELINE_MAX_WORKERS  63 /* stage workers and cache services together */
 
@@ -101,6 +102,8 @@ struct updates_config {
     int64_t max_stream; /* entries kept in the stream */
 };
 
+struct yaml_entries;
+
 struct pipeline {
     char *path;  /* of the YAML */
     char *model; /* path of the ONNX file */
@@ -109,9 +112,8 @@ struct pipeline {
     char *kernels;
     int n_shape;  /* number of entries in shape; 0 = the model says it */
     int shape[8]; /* of the model's input, the batch (1) first */
-    int channels; /* number of entries in mean/std; 0 = images are fed as they are, in units of 0-255 */
-    int n_std;    /* the same as channels */
-    float mean[4], std[4];
+    int n_mean, n_std; /* entries that the file has: one for each channel, or one for all, or none */
+    float mean[PIPELINE_MAX_CHANNELS], std[PIPELINE_MAX_CHANNELS];
     int n_labels;
     char **label;
     bool exits_auto; /* `exits: auto`: one after every block; n_exits is 0 then */
@@ -125,6 +127,7 @@ struct pipeline {
     struct updates_config updates;
     char *security; /* "loopback": refuse other addresses; "none": allowed without protection, said by name */
     char *log_level;
+    struct yaml_entries *entries; /* what the file and --set said, and where */
 };
 
 /* Loads and checks the file. `sets` are KEY=VALUE overrides (dotted keys, `stages.0.replicas=2`). */
@@ -140,6 +143,19 @@ void pipeline_free(struct pipeline *p);
  * for those who do not use it. A text that does not fit ends in its digest; `size` is at least 32. Returns
  * buf. */
 char *pipeline_section_text(const struct pipeline *p, const char *section, char *buf, size_t size);
+
+/* Pixels are fed as (pixel - mean) / std, in units of 0-255: 0 and 1 where the file says nothing. */
+float pipeline_mean(const struct pipeline *p, int channel);
+float pipeline_std(const struct pipeline *p, int channel);
+/* Mean or std that look like units of 0-1: a sentence that says where and what to write instead; "" where
+ * they do not. Returns buf. */
+char *pipeline_units_doubt(const struct pipeline *p, char *buf, size_t size);
+
+/* Fills *e with FL_CONFIG and "FILE:line:column: text", or "--set KEY: text", where `key` ("exits.2.after"),
+ * or the nearest of its parents that is there, was given. For what shows only when the file meets its model.
+ */
+int pipeline_error(const struct pipeline *p, const char *key, struct error *e, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
 /* Writes configs/reference.yaml: every key with its default, range and help as comments. */
 void pipeline_print_reference(FILE *to);
 /* Writes to `path` the file that p was loaded from (p->path), its `stages` and `exits` replaced by p's; every

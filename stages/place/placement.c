@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/nearest.h"
+#include "agreement.h"
 #include "planner.h"
 
 #define WORTH_AN_EXIT 0.99 /* share of the FLOPs: behind that there is nothing left to save */
@@ -41,7 +42,8 @@ static const char *nearest_cut(const struct search *s, const char *name)
     return best;
 }
 
-static int find_cut(const struct search *s, const char *name, const char *what, const struct cut **out)
+/* `key`: what names it in the pipeline file. */
+static int find_cut(const struct search *s, const char *name, const char *key, const struct cut **out)
 {
     for (int i = 0; i < s->n_cuts; i++)
         if (!strcmp(s->cuts[i].name, name)) {
@@ -49,13 +51,13 @@ static int find_cut(const struct search *s, const char *name, const char *what, 
             return FL_OK;
         }
     if (!s->n_cuts)
-        return error_set(s->e, FL_CONFIG, "%s: after `%.150s`: this model cannot be divided anywhere", what,
-                         name);
-    return error_set(
-        s->e, FL_CONFIG,
-        "%s: the model cannot be divided after `%.150s`; the nearest name where it can is `%.150s` (see "
+        return pipeline_error(s->p, key, s->e, "%s: after `%.150s`: this model cannot be divided anywhere",
+                              key, name);
+    return pipeline_error(
+        s->p, key, s->e,
+        "%s: the model cannot be divided after `%.100s`; the nearest name where it can is `%.100s` (see "
         "`freezeline inspect`)",
-        what, name, nearest_cut(s, name));
+        key, name, nearest_cut(s, name));
 }
 
 static int add_exit(struct placement *out, const struct search *s, const char *name, const char *kind,
@@ -86,7 +88,7 @@ static int place_exits(struct placement *out, const struct search *s)
     char name[32];
     for (int i = 0; i < p->n_exits && !rc; i++) {
         const struct cut *cut;
-        snprintf(name, sizeof name, "exits.%d", i);
+        snprintf(name, sizeof name, "exits.%d.after", i);
         if (!(rc = find_cut(s, p->exit[i].after, name, &cut)))
             rc = add_exit(out, s, p->exit[i].name, p->exit[i].kind, cut);
     }
@@ -105,15 +107,18 @@ static int place_exits(struct placement *out, const struct search *s)
 static int share_flops(struct placement *out, const struct search *s)
 {
     int chosen[PIPELINE_MAX_STAGES], rc;
+    struct error why;
     double *cost = calloc((size_t)s->g->n_nodes + 1, sizeof *cost);
     if (!cost)
         return error_set(s->e, FL_NOMEM, "no memory to place %d stages", s->p->n_stages);
     for (int i = 0; i < s->g->n_nodes; i++)
         cost[i] = graph_node_flops(s->g, i, 1);
-    rc = planner_cut(cost, s->g->n_nodes, s->cuts, s->n_cuts, NULL, s->p->n_stages, chosen, s->e);
+    rc = planner_cut(cost, s->g->n_nodes, s->cuts, s->n_cuts, NULL, s->p->n_stages, chosen, &why);
     free(cost);
+    if (rc == FL_USAGE)
+        return pipeline_error(s->p, "stages", s->e, "%.390s", why.text);
     if (rc)
-        return error_wrap(s->e, FL_CONFIG, "stages");
+        return error_set(s->e, (enum fl_code)rc, "%s", why.text);
     for (int i = 0; i < s->p->n_stages - 1; i++)
         out->stage[i].last = s->cuts[chosen[i]].node;
     return FL_OK;
@@ -142,21 +147,22 @@ static int place_stages(struct placement *out, const struct search *s)
 {
     const struct pipeline *p = s->p;
     int named = 0, rc, n = p->n_stages < 1 ? 1 : p->n_stages;
+    char key[32];
     out->n_stages = n;
     for (int i = 0; i < n - 1; i++)
         named += p->stage[i].last != NULL;
     if (n > 1 && !named && (rc = share_flops(out, s)))
         return rc;
     for (int i = 0; i < n - 1 && named; i++) {
+        snprintf(key, sizeof key, "stages.%d.last", i);
         if (!p->stage[i].last)
-            return error_set(s->e, FL_CONFIG,
-                             "stages.%d: it has no `last`; name its last layer, or run `freezeline plan`", i);
+            return pipeline_error(
+                p, key, s->e, "%s is missing: name the stage's last layer, or run `freezeline plan`", key);
         if ((rc = named_end(out, s, i, &out->stage[i].last)))
             return rc;
         if (i && out->stage[i].last <= out->stage[i - 1].last)
-            return error_set(s->e, FL_CONFIG,
-                             "stages.%d.last: `%.150s` does not come after the end of stage %d", i,
-                             p->stage[i].last, i - 1);
+            return pipeline_error(p, key, s->e, "%s: `%.150s` does not come after the end of stage %d", key,
+                                  p->stage[i].last, i - 1);
     }
     out->stage[n - 1].last = s->g->n_nodes - 1;
     for (int i = 0; i < n; i++)
@@ -167,9 +173,9 @@ static int place_stages(struct placement *out, const struct search *s)
 int placement_resolve(struct placement *out, const struct graph *g, const struct pipeline *p, struct error *e)
 {
     struct search s = {.g = g, .p = p, .e = e};
-    int rc = graph_cuts(g, &s.cuts, &s.n_cuts, e);
+    int rc = agreement_check(p, g, e);
     memset(out, 0, sizeof *out);
-    if (rc)
+    if (rc || (rc = graph_cuts(g, &s.cuts, &s.n_cuts, e)))
         return rc;
     if (!(rc = place_exits(out, &s)))
         rc = place_stages(out, &s);

@@ -96,7 +96,7 @@ int main(int argc, char **argv)
     struct pipeline *p = NULL;
     struct stage_worker *w = NULL;
     struct error e = {FL_OK, ""};
-    char role[32];
+    char role[32], doubt[ERROR_TEXT_BYTES];
     int rc;
 
     engine_start(argv);
@@ -109,6 +109,8 @@ int main(int argc, char **argv)
     catch_signals();
     if ((rc = pipeline_load(&p, o.config, o.sets, o.n_sets, &e)) == FL_OK) {
         log_open(role, p->log_level);
+        if (*pipeline_units_doubt(p, doubt, sizeof doubt))
+            log_warn("%s", doubt);
         if ((rc = stage_worker_new(&w, p, o.stage, o.replica, &e)) == FL_OK &&
             (rc = stage_worker_run(w, &stop, &e)) == FL_OK)
             log_info("stopping");

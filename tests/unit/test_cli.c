@@ -128,6 +128,35 @@ static void test_usage(void **state)
     check(calls, sizeof calls / sizeof calls[0]);
 }
 
+/* A list that does not fit the model is refused by whatever meets the model. */
+static void test_lists_that_do_not_fit(void **state)
+{
+    static const struct call calls[] = {
+        {"up -c configs/demo/demo.yaml --set state=@/s --set input.std=[1,2]", 2,
+         "--set input.std: input.std has 2 entries, the model takes 1x3x32x32"},
+        {"infer -c configs/demo/demo.yaml --set labels=[a,b] --input @/x.png", 2,
+         "labels has 2 names, the model has 10"},
+        {"build -c configs/demo/demo.yaml --set input.mean=[1,2] --train cifar10:@/r.bin --calibrate "
+         "cifar10:@/r.bin",
+         2, "input.mean has 2 entries"},
+        {"eval -c configs/demo/demo.yaml --set input.mean=[1,2] --data cifar10:@/r.bin", 2,
+         "input.mean has 2 entries"},
+        {"bench -c configs/demo/demo.yaml --set input.mean=[1,2] --data cifar10:@/r.bin", 2,
+         "input.mean has 2 entries"},
+    };
+    char record[3074], path[256];
+    FILE *f;
+    (void)state;
+
+    memset(record, 0, sizeof record);
+    snprintf(path, sizeof path, "%s/r.bin", folder);
+    f = fopen(path, "wb");
+    assert_non_null(f);
+    fwrite(record, 1, 3073, f);
+    fclose(f);
+    check(calls, sizeof calls / sizeof calls[0]);
+}
+
 static void test_help(void **state)
 {
     static const char *const commands[] = {"inspect", "run",   "profile", "plan",           "build",
@@ -274,7 +303,8 @@ static void test_full_disk(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_usage), cmocka_unit_test(test_help),      cmocka_unit_test(test_bad_files),
+        cmocka_unit_test(test_usage), cmocka_unit_test(test_lists_that_do_not_fit),
+        cmocka_unit_test(test_help),  cmocka_unit_test(test_bad_files),
         cmocka_unit_test(test_run),   cmocka_unit_test(test_full_disk),
     };
     char command[300];

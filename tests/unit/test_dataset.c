@@ -54,7 +54,7 @@ static int open_set(struct dataset **d, struct error *e, const char *format, ...
 
 static int first_pixel(const struct dataset *d, int64_t i)
 {
-    struct pipeline p = {.channels = 0};
+    struct pipeline p = {.n_mean = 0};
     float *image = malloc(3072 * sizeof *image);
     int value;
 
@@ -146,7 +146,7 @@ static void test_identity(void **state)
 
 static void test_normalised(void **state)
 {
-    struct pipeline p = {.channels = 3, .mean = {1, 2, 3}, .std = {2, 4, 8}};
+    struct pipeline p = {.n_mean = 3, .n_std = 3, .mean = {1, 2, 3}, .std = {2, 4, 8}};
     uint8_t planes[6] = {5, 5, 6, 6, 7, 11};
     float out[6];
     (void)state;
@@ -175,7 +175,7 @@ static void make_npy(const char *name, enum tensor_dtype dtype, int rank, int64_
 
 static void test_npy(void **state)
 {
-    struct pipeline p = {.channels = 3, .mean = {1, 1, 1}, .std = {2, 2, 2}};
+    struct pipeline p = {.n_mean = 3, .n_std = 3, .mean = {1, 1, 1}, .std = {2, 2, 2}};
     struct dataset *d;
     struct error e = {0};
     float image[12];
@@ -296,7 +296,7 @@ static void test_labels(void **state)
 
 static void find(struct duplicates *out, const char *train, const char *calibrate)
 {
-    static const struct pipeline p = {.channels = 3, .mean = {1, 1, 1}, .std = {2, 2, 2}};
+    static const struct pipeline p = {.n_mean = 3, .n_std = 3, .mean = {1, 1, 1}, .std = {2, 2, 2}};
     struct duplicates left = {0};
     struct dataset *t, *c;
     struct error e = {0};
@@ -337,7 +337,7 @@ static void test_duplicates(void **state)
 /* Bytes that are the same numbers once normalised. */
 static void test_duplicates_of_other_types(void **state)
 {
-    struct pipeline p = {.channels = 3, .mean = {1, 1, 1}, .std = {2, 2, 2}};
+    struct pipeline p = {.n_mean = 3, .n_std = 3, .mean = {1, 1, 1}, .std = {2, 2, 2}};
     struct tensor t = {.dtype = TENSOR_F32, .rank = 4, .dim = {1, 3, 2, 2}};
     struct dataset *d;
     struct duplicates found;

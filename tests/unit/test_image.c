@@ -16,7 +16,7 @@
 #include "deploy/data/npy.h"
 
 static char folder[] = "/tmp/freezeline-image-XXXXXX";
-static const struct pipeline plain = {.channels = 0};
+static const struct pipeline plain = {.n_mean = 0};
 
 static const char *path_of(const char *name)
 {
@@ -286,7 +286,7 @@ static void test_area_mean(void **state)
 
 static void test_grey_model_and_normalisation(void **state)
 {
-    struct pipeline p = {.channels = 1, .mean = {10}, .std = {2}};
+    struct pipeline p = {.n_mean = 1, .n_std = 1, .mean = {10}, .std = {2}};
     struct tensor input = {.dtype = TENSOR_F32, .rank = 4, .dim = {1, 1, 2, 2}}, t;
     struct error e;
     (void)state;
@@ -299,7 +299,7 @@ static void test_grey_model_and_normalisation(void **state)
 
 static void test_npy_input(void **state)
 {
-    struct pipeline p = {.channels = 3, .mean = {1, 1, 1}, .std = {2, 2, 2}};
+    struct pipeline p = {.n_mean = 3, .n_std = 3, .mean = {1, 1, 1}, .std = {2, 2, 2}};
     struct tensor input = {.dtype = TENSOR_F32, .rank = 4, .dim = {1, 3, 2, 2}};
     struct tensor bytes = {.dtype = TENSOR_U8, .rank = 3, .dim = {3, 2, 2}}, t;
     struct error e;

@@ -75,7 +75,7 @@ static void test_one_line_is_enough(void **state)
     assert_int_equal(p->cache.descriptor.n_grids, 3);
     assert_int_equal(p->cache.descriptor.grid[2], 4);
     assert_int_equal(p->cache.seed, 1);
-    assert_int_equal(p->channels, 0);
+    assert_int_equal(p->n_mean, 0);
     pipeline_free(p);
 }
 
@@ -104,7 +104,7 @@ static const char whole[] =
 
 static void check_whole(const struct pipeline *p)
 {
-    assert_int_equal(p->channels, 3);
+    assert_int_equal(p->n_mean, 3);
     assert_true(p->std[2] == 6.5f && p->mean[0] == 1);
     assert_int_equal(p->n_labels, 2);
     assert_string_equal(p->label[1], "dog");
@@ -289,7 +289,6 @@ static void test_what_does_not_fit_together(void **state)
     refused("name: x\n", "p.yaml: `model` is missing");
     refused("model: m\ninput: {shape: [3, 224, 224]}\n", "p.yaml:2:16: input.shape is that of one request");
     refused("model: m\ninput: {shape: [1, 0]}\n", "input.shape.#");
-    refused("model: m\ninput: {mean: [1]}\n", "p.yaml:2:8: input.mean has 1 values and input.std has 0");
     refused("model: m\ninput: {std: [0]}\n", "not `0`");
     refused("model: m\ninput: {mean: [1, 2, 3, 4, 5]}\n", "more than 4 items");
     refused("model: m\nexits:\n  - {name: a}\n", "p.yaml:3:5: exit `a` has no `after`");
@@ -302,6 +301,9 @@ static void test_what_does_not_fit_together(void **state)
     refused("model: m\nstages:\n  - replicas:\n      - {cache: 3}\n", "cache 3 is none of cache.endpoints");
     refused("model: m\nbroker: {heartbeat_ms: 1000, dead_after_ms: 1500}\n", "at least twice");
     refused("model: m\ncache: {grids: []}\n", "cache.grids is empty");
+    refused("model: m\ncache:\n  grids: [1, 2, 1]\n", "p.yaml:3:17: cache.grids has 1 twice");
+    refused("model: m\nstages:\n  - replicas:\n      - {cpus: [3, 3]}\n",
+            "p.yaml:4:20: stages.0.replicas.0.cpus has 3 twice");
     refused("model: m\nlabels: nowhere.txt\n", "p.yaml:2:9: cannot read labels from");
     refused("model: m\nlabels: /dev/zero\n", "not a text file");
     refused("model: m\nstages: [1]\n", "stages.# takes keys of its own");
@@ -309,6 +311,73 @@ static void test_what_does_not_fit_together(void **state)
     refused("model: m\nstages:\n  - {replicas: 16, last: a}\n  - {replicas: 16, last: b}\n  - {replicas: 16, "
             "last: c}\n  - {replicas: 16}\n",
             "too many");
+}
+
+/* One value stands for all channels, with or without brackets. */
+static void test_lists_of_one(void **state)
+{
+    struct pipeline *p = parse("model: m\ninput: {mean: 128, std: [64]}\ncache: {grids: 8}\nlabels: [a, b]\n"
+                               "stages:\n  - replicas:\n      - {cpus: 1}\n",
+                               1, (const char *const[]){"input.mean=127.5"});
+    (void)state;
+    assert_true(p->n_mean == 1 && p->n_std == 1 && p->n_labels == 2);
+    assert_true(pipeline_mean(p, 0) == 127.5f && pipeline_mean(p, 2) == 127.5f && pipeline_std(p, 3) == 64);
+    assert_true(p->cache.descriptor.n_grids == 1 && p->cache.descriptor.grid[0] == 8);
+    assert_true(p->stage[0].replica[0].n_cpus == 1 && p->stage[0].replica[0].cpu[0] == 1);
+    pipeline_free(p);
+    p = parse("model: m\ninput: {std: 255}\n", 0, NULL);
+    assert_true(pipeline_mean(p, 1) == 0 && pipeline_std(p, 1) == 255);
+    pipeline_free(p);
+    refused("model: m\ninput: {mean: {a: 1}}\n", "takes a list");
+    refused("model: m\ninput: {mean: many}\n", "p.yaml:2:15: input.mean.# takes a number");
+}
+
+/* What a message points at: the entry, else the nearest of its parents, else the file. */
+static void test_errors_of_later(void **state)
+{
+    struct pipeline *p = parse("model: m\nexits:\n  - after: x\n", 1, (const char *const[]){"labels.0=cat"});
+    struct error e;
+    (void)state;
+    assert_int_equal(pipeline_error(p, "exits.0.after", &e, "no %s", "layer"), FL_CONFIG);
+    assert_string_equal(e.text, "/home/u/p.yaml:3:12: no layer");
+    pipeline_error(p, "exits.0.kind", &e, "x");
+    assert_string_equal(e.text, "/home/u/p.yaml:3:5: x");
+    pipeline_error(p, "labels.0", &e, "x");
+    assert_string_equal(e.text, "--set labels.0: x");
+    pipeline_error(p, "nowhere", &e, "x");
+    assert_string_equal(e.text, "/home/u/p.yaml: x");
+    pipeline_free(p);
+}
+
+static void doubted(const char *input, const char *says)
+{
+    char text[200], doubt[512];
+    struct pipeline *p;
+    snprintf(text, sizeof text, "model: m\ninput: %s\n", input);
+    p = parse(text, 0, NULL);
+    pipeline_units_doubt(p, doubt, sizeof doubt);
+    if (*says ? !strstr(doubt, says) : *doubt)
+        fail_msg("%s: \"%s\" does not say \"%s\"", input, doubt, says);
+    pipeline_free(p);
+}
+
+static void test_units_of_mean_and_std(void **state)
+{
+    (void)state;
+    doubted(
+        "{mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225]}",
+        "p.yaml:2:15: pixels are 0 to 255 here, and this looks like units of 0 to 1: write `mean: [123.675, "
+        "116.28, 103.53]` and `std: [58.395, 57.12, 57.375]` (times 255)");
+    doubted("{mean: 0.5, std: 0.5}", "write `mean: 127.5` and `std: 127.5`");
+    doubted("{mean: 0.5}", "write `mean: 127.5` and `std: 255`");
+    doubted("{std: 0.25}", "p.yaml:2:14: ");
+    doubted("{mean: [124, 116, 104], std: [0.25, 0.25, 0.25]}",
+            "write `mean: [124, 116, 104]` and `std: [63.75, 63.75, 63.75]`");
+    doubted("{mean: [125.3, 123, 113.9], std: [63, 62.1, 66.7]}", "");
+    doubted("{mean: [104, 117, 123]}", "");
+    doubted("{std: 255}", "");
+    doubted("{mean: 0, std: 1}", "");
+    doubted("{}", "");
 }
 
 static void test_endpoints(void **state)
@@ -459,6 +528,9 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_bad_yaml),
         cmocka_unit_test(test_bounds_of_files),
         cmocka_unit_test(test_what_does_not_fit_together),
+        cmocka_unit_test(test_lists_of_one),
+        cmocka_unit_test(test_errors_of_later),
+        cmocka_unit_test(test_units_of_mean_and_std),
         cmocka_unit_test(test_endpoints),
         cmocka_unit_test(test_labels_from_a_file),
         cmocka_unit_test(test_missing_file),

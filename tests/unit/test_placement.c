@@ -5,9 +5,11 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <stdio.h>
 #include <string.h>
 
 #include "stages/place/origin.h"
+#include "stages/place/picture.h"
 
 #define MODEL "tests/data/tiny.onnx"
 
@@ -93,7 +95,7 @@ static void unnamed_stages_share_the_work(void **state)
         assert_true(out.stage[i].first <= out.stage[i].last);
     assert_int_equal(out.stage[2].last, g->n_nodes - 1);
     p.n_stages = PIPELINE_MAX_STAGES;
-    assert_int_equal(placement_resolve(&out, g, &p, &e), FL_USAGE);
+    assert_int_equal(placement_resolve(&out, g, &p, &e), FL_CONFIG);
 }
 
 static void wrong_names_are_explained(void **state)
@@ -130,7 +132,7 @@ static void origins_tell_exits_layouts_and_identities_apart(void **state)
     (void)state;
     up.cache.descriptor = shifted.cache.descriptor = (struct descriptor_config){.n_grids = 2, .grid = {1, 2}};
     down.cache.descriptor = (struct descriptor_config){.n_grids = 2, .grid = {2, 1}};
-    shifted.channels = shifted.n_std = 1;
+    shifted.n_mean = shifted.n_std = 1;
     shifted.mean[0] = shifted.std[0] = 128;
     assert_int_equal(placement_resolve(&out, g, &up, NULL), FL_OK);
     origin_of(&a, g, &out.exit[0], &up);
@@ -143,6 +145,60 @@ static void origins_tell_exits_layouts_and_identities_apart(void **state)
     assert_true(c.digest == a.digest);
 }
 
+/* tiny.onnx takes 1x3x16x16 and has 10 classes. */
+static void disagrees(const char *lines, const char *says)
+{
+    char yaml[300];
+    struct pipeline *p = NULL;
+    struct placement out;
+    struct error e = {FL_OK, ""};
+    snprintf(yaml, sizeof yaml, "model: m\n%s\n", lines);
+    assert_int_equal(pipeline_parse(&p, yaml, strlen(yaml), "/p.yaml", NULL, 0, &e), FL_OK);
+    assert_int_equal(placement_resolve(&out, g, p, &e), *says ? FL_CONFIG : FL_OK);
+    if (!strstr(e.text, says))
+        fail_msg("\"%s\" does not say \"%s\"", e.text, says);
+    pipeline_free(p);
+}
+
+static void lists_agree_with_the_model(void **state)
+{
+    (void)state;
+    disagrees("input: {mean: [1], std: [2, 3, 4]}", "");
+    disagrees("input: {mean: [1, 2]}", "/p.yaml:2:15: input.mean has 2 entries, the model takes 1x3x16x16");
+    disagrees("input:\n  mean: [1, 2, 3]\n  std: [1, 2, 3, 4]", "/p.yaml:4:8: input.std has 4 entries");
+    disagrees("labels: [a, b]", "/p.yaml:2:9: labels has 2 names, the model has 10 classes");
+    disagrees("labels: [a, b, c, d, e, f, g, h, i, j]", "");
+    disagrees("exits:\n  - after: nowhere", "/p.yaml:3:12: exits.0.after: the model cannot be divided");
+    disagrees("stages: 16", "/p.yaml:2:9: the model can be cut into");
+    disagrees("stages:\n  - last: nowhere\n  - threads: 1", "/p.yaml:3:11: stages.0.last: ");
+}
+
+/* Channels come second unless only the last dimension can be channels. */
+static void pictures_are_told_by_their_shape(void **state)
+{
+    static const struct {
+        struct tensor t;
+        bool is;
+        struct picture expected;
+    } cases[] = {
+        {{.dtype = TENSOR_F32, .rank = 4, .dim = {1, 3, 8, 9}}, true, {3, 8, 9, false}},
+        {{.dtype = TENSOR_F32, .rank = 4, .dim = {1, 8, 9, 3}}, true, {3, 8, 9, true}},
+        {{.dtype = TENSOR_U8, .rank = 4, .dim = {1, 8, 9, 1}}, true, {1, 8, 9, true}},
+        {{.dtype = TENSOR_F32, .rank = 4, .dim = {1, 3, 3, 3}}, true, {3, 3, 3, false}},
+        {{.dtype = TENSOR_F32, .rank = 4, .dim = {1, 16, 8, 9}}, true, {16, 8, 9, false}},
+        {{.dtype = TENSOR_F32, .rank = 2, .dim = {1, 3}}, false, {0}},
+        {{.dtype = TENSOR_I64, .rank = 4, .dim = {1, 3, 8, 8}}, false, {0}},
+        {{.dtype = TENSOR_F32, .rank = 4, .dim = {2, 3, 8, 8}}, false, {0}},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct picture p = {0};
+        assert_int_equal(picture_of(&p, &cases[i].t), cases[i].is);
+        assert_true(p.channels == cases[i].expected.channels && p.height == cases[i].expected.height &&
+                    p.width == cases[i].expected.width && p.interleaved == cases[i].expected.interleaved);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -151,6 +207,8 @@ int main(void)
         cmocka_unit_test(named_stages_and_exits_are_found),
         cmocka_unit_test(unnamed_stages_share_the_work),
         cmocka_unit_test(wrong_names_are_explained),
+        cmocka_unit_test(lists_agree_with_the_model),
+        cmocka_unit_test(pictures_are_told_by_their_shape),
     };
     return cmocka_run_group_tests(tests, load_model, free_model);
 }
