@@ -99,6 +99,8 @@ static const struct op ops[] = {
     {"ConstantOfShape", 9, LAST, 1, 1, 1, 1, 0, constant_of_shape_infer, constant_of_shape_reference},
     {"Range", 11, LAST, 3, 3, 1, 1, 0, range_infer, range_reference},
     {"Cast", 6, LAST, 1, 1, 1, 1, OP_ELEMENTWISE, cast_infer, cast_reference},
+    {"DequantizeLinear", 10, LAST, 2, 3, 1, 1, OP_AXIS, dequantize_linear_infer, dequantize_linear_reference},
+    {"QuantizeLinear", 10, LAST, 2, 3, 1, 1, OP_AXIS, quantize_linear_infer, quantize_linear_reference},
     {NULL, 0, 0, 0, 0, 0, 0, 0, NULL, NULL},
 };
 

@@ -100,7 +100,8 @@ bool batch_norm_trains(const struct node *n, int64_t opset);
     X(gemm) X(mat_mul) X(reduce_mean) X(arg_max) X(global_pool) X(max_pool) X(average_pool) X(batch_norm) \
     X(instance_norm) X(layer_norm) X(lrn) X(softmax) X(reshape) X(flatten) X(squeeze) X(unsqueeze)        \
     X(identity) X(dropout) X(transpose) X(shape) X(size) X(concat) X(split) X(slice) X(gather) X(expand)  \
-    X(tile) X(constant) X(constant_of_shape) X(range) X(cast) X(clip) X(pad) X(resize)
+    X(tile) X(constant) X(constant_of_shape) X(range) X(cast) X(clip) X(pad) X(resize)      \
+    X(dequantize_linear) X(quantize_linear)
 /* clang-format on */
 
 /* clang-format off */
@@ -114,7 +115,7 @@ bool batch_norm_trains(const struct node *n, int64_t opset);
     X(max_pool) X(average_pool) X(batch_norm) X(instance_norm) X(layer_norm) X(lrn) X(softmax)             \
     X(log_softmax) X(reshape) X(identity) X(dropout) X(transpose) X(shape) X(size) X(concat) X(split)      \
     X(slice) X(gather) X(expand) X(tile) X(constant) X(constant_of_shape) X(range) X(cast) X(clip) X(pad)  \
-    X(resize)
+    X(resize) X(dequantize_linear) X(quantize_linear)
 /* clang-format on */
 
 #define X(name) int name##_infer(struct op_infer *i);

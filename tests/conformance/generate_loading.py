@@ -121,6 +121,38 @@ def training():
          {"x": x}, {"y": z.astype(np.float32)}, dict(c, w=w, wb=wb), {"x": ["n", 3, 4, 4]})
 
 
+def quantized():
+    """DequantizeLinear in front of weights, of every granularity; QuantizeLinear around an activation."""
+    f, r = numbers(5), np.random.RandomState(5)
+    x, b = f(2, 3, 4, 4), f(5)
+    for name, dtype, opset, axis in (("int8", np.int8, 13, 0), ("uint8", np.uint8, 13, -4), ("int32", np.int32, 19, 0), ("tensor", np.int8, 10, None)):
+        q = r.randint(0 if dtype == np.uint8 else -127, 127, (5, 3, 1, 1)).astype(dtype)
+        n = 5 if axis is not None else 1
+        scale = (np.abs(f(n)) * 0.01 + 0.001).astype(np.float32)
+        zero = np.zeros(n, dtype) if name == "int32" else r.randint(0, 9, n).astype(dtype)
+        if axis is None:
+            scale, zero = scale[0], zero[0]
+        w = (q.astype(np.int64) - np.reshape(zero, (-1, 1, 1, 1)).astype(np.int64)).astype(np.float32) * np.reshape(scale, (-1, 1, 1, 1))
+        a = {} if axis is None else {"axis": axis}
+        c = {"q": q, "s": scale, "b": b} if name == "int32" else {"q": q, "s": scale, "z": zero, "b": b}
+        save("dequantize_" + name, opset, [N("DequantizeLinear", ["q", "s"] + (["z"] if "z" in c else []), ["w"], **a)] + HEAD,
+             {"x": x}, {"p": head(x, w, b)}, c, {"x": ["n", 3, 4, 4]})
+    q = r.randint(-127, 127, (4, 10)).astype(np.int8)
+    scale, zero = (np.abs(f(4, 3)) * 0.01 + 0.001).astype(np.float32), r.randint(-9, 9, (4, 3)).astype(np.int8)
+    wide = lambda a: np.repeat(a, 4, 1)[:, :10]
+    y = (q.astype(np.float32) - wide(zero)) * wide(scale)
+    save("dequantize_blocks", 21, [N("DequantizeLinear", ["q", "s", "z"], ["y"], axis=1, block_size=4)], {"q": q}, {"y": y}, {"s": scale, "z": zero})
+    v, s, z = f(2, 3, 4, 4) * 4, np.float32(0.03), np.uint8(120)
+    y = (np.clip(np.rint(v / s) + z, 0, 255) - z) * s
+    save("quantize_and_back", 13, [N("QuantizeLinear", ["x", "s", "z"], ["q"]), N("DequantizeLinear", ["q", "s", "z"], ["y"])],
+         {"x": v}, {"y": y.astype(np.float32)}, {"s": s, "z": z}, {"x": ["n", 3, 4, 4]})
+    s, z = np.array([0.5, 0.02, 0.1], np.float32), np.array([0, -3, 5], np.int8)
+    y = np.clip(np.rint(v / s.reshape(1, 3, 1, 1)) + z.reshape(1, 3, 1, 1), -128, 127).astype(np.int8)
+    save("quantize_channels", 13, [N("QuantizeLinear", ["x", "s", "z"], ["y"], axis=1)], {"x": v}, {"y": y}, {"s": s, "z": z})
+    ties = np.array([[0.5, 1.5, 2.5, -0.5, -1.5, 300, -300]], np.float32)
+    save("quantize_ties", 10, [N("QuantizeLinear", ["x", "s"], ["y"])], {"x": ties}, {"y": np.clip(np.rint(ties), 0, 255).astype(np.uint8)}, {"s": np.float32(1)})
+
+
 def free_sizes():
     f = numbers(3)
     x, w, b = f(2, 3, 6, 5), f(5, 3, 1, 1), f(5)
@@ -136,7 +168,7 @@ def free_sizes():
 def main():
     for folder in glob.glob(OUT + "/load_*"):
         shutil.rmtree(folder)
-    for part in (versions, old_exporters, free_sizes, training):
+    for part in (versions, old_exporters, free_sizes, training, quantized):
         part()
     print(len(glob.glob(OUT + "/load_*")), "cases")
 

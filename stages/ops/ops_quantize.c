@@ -1,0 +1,167 @@
+/* ops_quantize.c - DequantizeLinear, QuantizeLinear
+ *
+ * Input 1 is the scale, input 2 the zero point, of one shape: one element for the whole tensor, a vector
+ * along `axis`, or (block_size) a tensor of x's rank whose elements stand for block_size neighbours along
+ * `axis` each.
+ */
+#include <math.h>
+
+#include "ops.h"
+
+/* Checks the scale and the zero point against x. */
+static int check_scale(struct op_infer *i)
+{
+    const struct tensor *x = &i->in[0], *scale = &i->in[1];
+    int64_t block = attr_int(i->node, "block_size", 0);
+    int axis, code;
+    if (infer_has(i, 2) && !tensor_same_shape(scale, &i->in[2]))
+        return infer_fail(i, "its scale and its zero point have different shapes");
+    if (tensor_count(scale) == 1 && scale->rank <= 1)
+        return FL_OK;
+    if ((code = infer_axis(i, attr_int(i->node, "axis", x->rank > 1), x->rank, &axis)))
+        return code;
+    if (scale->rank == 1 && !block)
+        return scale->dim[0] == x->dim[axis]
+                   ? FL_OK
+                   : infer_fail(i, "its scale has %lld elements, its axis %d has %lld",
+                                (long long)scale->dim[0], axis, (long long)x->dim[axis]);
+    if (block < 1 || scale->rank != x->rank)
+        return infer_fail(i, "its scale has %d dims, its input %d; block_size is %lld", scale->rank, x->rank,
+                          (long long)block);
+    for (int d = 0; d < x->rank; d++)
+        if (scale->dim[d] != (d == axis ? (x->dim[d] - 1) / block + 1 : x->dim[d]))
+            return infer_fail(i, "dim %d of its scale is %lld, which does not fit blocks of %lld", d,
+                              (long long)scale->dim[d], (long long)block);
+    return FL_OK;
+}
+
+int dequantize_linear_infer(struct op_infer *i)
+{
+    int64_t to = attr_int(i->node, "output_dtype", 0);
+    int code;
+    if ((code = infer_dtype(i, 0, DT(I8) | DT(U8) | DT(I16) | DT(U16) | DT(I32))) ||
+        (code = infer_dtype(i, 1, DT(F32) | DT(F16))) || (code = check_scale(i)))
+        return code;
+    if (infer_has(i, 2) && i->in[2].dtype != i->in[0].dtype)
+        return infer_fail(i, "its zero point has another type than its input");
+    if (to && to != TENSOR_F32 && to != TENSOR_F16)
+        return infer_unsupported(i, "dequantizing to element type %lld is not supported", (long long)to);
+    infer_like(i, 0, &i->in[0]);
+    i->out[0].dtype = to ? (enum tensor_dtype)to : i->in[1].dtype;
+    return FL_OK;
+}
+
+int quantize_linear_infer(struct op_infer *i)
+{
+    int64_t to = attr_int(i->node, "output_dtype", 0);
+    enum tensor_dtype dtype = infer_has(i, 2) ? i->in[2].dtype : to ? (enum tensor_dtype)to : TENSOR_U8;
+    int code;
+    if ((code = infer_dtype(i, 0, DT(F32) | DT(F16) | DT(I32))) ||
+        (code = infer_dtype(i, 1, DT(F32) | DT(F16))) || (code = check_scale(i)))
+        return code;
+    if (dtype != TENSOR_I8 && dtype != TENSOR_U8 && dtype != TENSOR_I16 && dtype != TENSOR_U16)
+        return infer_unsupported(i, "quantizing to element type %d is not supported", (int)dtype);
+    if (to && to != (int64_t)dtype)
+        return infer_fail(i, "its zero point and output_dtype name different types");
+    infer_like(i, 0, &i->in[0]);
+    i->out[0].dtype = dtype;
+    return FL_OK;
+}
+
+/* v narrowed to [from, from + n) along dim d. */
+static struct view part(const struct view *v, int d, int64_t from, int64_t n)
+{
+    struct view p = *v;
+    p.data = (char *)v->data + from * v->stride[d] * (int64_t)tensor_dtype_bytes(v->dtype);
+    p.dim[d] = n;
+    return p;
+}
+
+/* A scale or zero point with the dims of x, for one block that begins at `at` along the axis. */
+static struct view spread(const struct view *v, const struct view *x, int axis, int64_t at, int64_t block)
+{
+    struct view s = *x;
+    s.dtype = v->dtype;
+    s.data = v->data;
+    for (int d = 0; d < x->rank; d++)
+        s.stride[d] = block && d != axis ? v->stride[d] : 0;
+    if (!block && view_count(v) > 1)
+        s.stride[axis] = v->stride[0];
+    if (block)
+        s.data = (char *)v->data + at / block * v->stride[axis] * (int64_t)tensor_dtype_bytes(v->dtype);
+    return s;
+}
+
+/* One block: v[0] out, v[1] x, v[2] scale, v[3] zero point (v[2] again where there is none). */
+typedef void block_function(const struct view *const *v, bool has_zero);
+
+static void dequantize_block(const struct view *const *v, bool has_zero)
+{
+    struct walk w;
+    for (bool more = walk_start_any(&w, 4, v); more; more = walk_next(&w))
+        for (int64_t k = 0; k < w.inner; k++) {
+            int64_t x = element_int(v[1]->dtype, v[1]->data, w.off[1] + k * w.step[1]);
+            int64_t zero = has_zero ? element_int(v[3]->dtype, v[3]->data, w.off[3] + k * w.step[3]) : 0;
+            double scale = element_real(v[2]->dtype, v[2]->data, w.off[2] + k * w.step[2]);
+            element_set_real(v[0]->dtype, v[0]->data, w.off[0] + k * w.step[0], (double)(x - zero) * scale);
+        }
+}
+
+/* The numbers that an integer type of 8 or 16 bits has. */
+static double saturate(enum tensor_dtype t, double x)
+{
+    double low = t == TENSOR_I8 ? INT8_MIN : t == TENSOR_I16 ? INT16_MIN : 0;
+    double high = t == TENSOR_I8    ? INT8_MAX
+                  : t == TENSOR_U8  ? UINT8_MAX
+                  : t == TENSOR_I16 ? INT16_MAX
+                                    : UINT16_MAX;
+    return x < low ? low : x > high ? high : x;
+}
+
+/* Divided in float32, as everyone does, so that what is halfway between two numbers is the same everywhere.
+ */
+static void quantize_block(const struct view *const *v, bool has_zero)
+{
+    struct walk w;
+    for (bool more = walk_start_any(&w, 4, v); more; more = walk_next(&w))
+        for (int64_t k = 0; k < w.inner; k++) {
+            float x = (float)element_real(v[1]->dtype, v[1]->data, w.off[1] + k * w.step[1]);
+            float scale = (float)element_real(v[2]->dtype, v[2]->data, w.off[2] + k * w.step[2]);
+            int64_t zero = has_zero ? element_int(v[3]->dtype, v[3]->data, w.off[3] + k * w.step[3]) : 0;
+            element_set_real(v[0]->dtype, v[0]->data, w.off[0] + k * w.step[0],
+                             saturate(v[0]->dtype, nearbyint((double)(x / scale)) + (double)zero));
+        }
+}
+
+static int each_block(const struct op_call *c, block_function *run)
+{
+    const struct view *x = &c->in[0], *out = &c->out[0];
+    bool has_zero = view_present(c, 2);
+    bool one = view_count(&c->in[1]) == 1;
+    int64_t block = one ? 0 : attr_int(c->node, "block_size", 0);
+    int64_t axis = one ? 0 : attr_int(c->node, "axis", x->rank > 1);
+    int d = (int)(axis < 0 ? axis + x->rank : axis);
+    for (int64_t at = 0, n; at < (x->rank ? x->dim[d] : 1); at += n) {
+        struct view to = *out, from = *x, scale, zero;
+        n = x->rank ? x->dim[d] - at : 1;
+        if (block) {
+            n = n < block ? n : block;
+            to = part(out, d, at, n);
+            from = part(x, d, at, n);
+        }
+        scale = spread(&c->in[1], &from, d, at, block);
+        zero = has_zero ? spread(&c->in[2], &from, d, at, block) : scale;
+        run((const struct view *const[]){&to, &from, &scale, &zero}, has_zero);
+    }
+    return FL_OK;
+}
+
+int dequantize_linear_reference(const struct op_call *c)
+{
+    return each_block(c, dequantize_block);
+}
+
+int quantize_linear_reference(const struct op_call *c)
+{
+    return each_block(c, quantize_block);
+}
