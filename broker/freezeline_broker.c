@@ -1,54 +1,37 @@
 /* freezeline_broker.c - main of freezeline-broker */
 #include <getopt.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
 #include "base/log.h"
+#include "base/signals.h"
 #include "base/version.h"
 #include "broker.h"
 
 #define MAX_SETS 64
 
-static volatile int stop;
+static const char usage[] =
+    "usage: freezeline-broker -c PIPELINE.yaml [--set KEY=VALUE]...\n"
+    "\n"
+    "Admits requests, routes them through the stage workers, answers them.\n"
+    "  -c, --config FILE    the pipeline file\n"
+    "      --set KEY=VALUE  override any key of the file\n"
+    "      --log FILE       log there (bounded, see `logs` in the file), not to stderr\n"
+    "      --version        which Freezeline this is\n"
+    "  -h, --help           this text\n";
 
-static void on_signal(int number)
+static int parse(int argc, char **argv, const char **config, const char **log, const char **sets, int *n_sets)
 {
-    (void)number;
-    stop = 1;
-}
-
-static void catch_signals(void)
-{
-    struct sigaction a;
-    memset(&a, 0, sizeof a);
-    a.sa_handler = on_signal; /* no SA_RESTART: poll returns */
-    sigaction(SIGTERM, &a, NULL);
-    sigaction(SIGINT, &a, NULL);
-    signal(SIGPIPE, SIG_IGN);
-}
-
-static const char usage[] = "usage: freezeline-broker -c PIPELINE.yaml [--set KEY=VALUE]...\n"
-                            "\n"
-                            "Admits requests, routes them through the stage workers, answers them.\n"
-                            "  -c, --config FILE    the pipeline file\n"
-                            "      --set KEY=VALUE  override any key of the file\n"
-                            "      --version        which Freezeline this is\n"
-                            "  -h, --help           this text\n";
-
-static int parse(int argc, char **argv, const char **config, const char **sets, int *n_sets)
-{
-    static const struct option options[] = {{"config", required_argument, NULL, 'c'},
-                                            {"set", required_argument, NULL, 's'},
-                                            {"version", no_argument, NULL, 'v'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {0}};
+    static const struct option options[] = {
+        {"config", required_argument, NULL, 'c'}, {"set", required_argument, NULL, 's'},
+        {"version", no_argument, NULL, 'v'},      {"log", required_argument, NULL, 'l'},
+        {"help", no_argument, NULL, 'h'},         {0}};
     int c;
     while ((c = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {
         if (c == 'c')
             *config = optarg;
+        else if (c == 'l')
+            *log = optarg;
         else if (c == 's' && *n_sets < MAX_SETS)
             sets[(*n_sets)++] = optarg;
         else if (c == 'v') {
@@ -65,21 +48,22 @@ static int parse(int argc, char **argv, const char **config, const char **sets, 
 
 int main(int argc, char **argv)
 {
-    const char *config = NULL, *sets[MAX_SETS];
+    const char *config = NULL, *log = NULL, *sets[MAX_SETS];
     struct pipeline *p = NULL;
     struct broker *b = NULL;
     struct error e = {FL_OK, ""};
     int n_sets = 0, rc;
 
-    if (parse(argc, argv, &config, sets, &n_sets)) {
+    if (parse(argc, argv, &config, &log, sets, &n_sets)) {
         fputs(usage, stderr);
         return 2;
     }
     log_open("broker", "info");
-    catch_signals();
+    signals_catch();
     if ((rc = pipeline_load(&p, config, sets, n_sets, &e)) == FL_OK) {
         log_open("broker", p->log_level);
-        rc = broker_new(&b, p, &e);
+        if (!log || !(rc = log_to(log, p->logs.max_mb, p->logs.keep, &e)))
+            rc = broker_new(&b, p, &e);
     }
     if (rc) {
         log_error("%s", e.text);
@@ -88,7 +72,7 @@ int main(int argc, char **argv)
                  "at most %d requests in flight, 1 thread, no numeric kernels",
                  p->n_stages, p->broker.requests, p->broker.control, p->broker.results,
                  p->broker.max_requests);
-        broker_run(b, &stop);
+        broker_run(b, &signals_stop);
         log_info("stopping");
     }
     broker_free(b);

@@ -20,16 +20,18 @@ static const char usage[] =
     "usage: freezeline-cache -c PIPELINE.yaml [--index I] [--set KEY=VALUE]...\n"
     "\n"
     "Answers the look-ups of this host's stage workers from the caches of the exits, and keeps the caches\n"
-    "up to date (Redis). SIGHUP reads the built caches again; SIGTERM ends it.\n"
+    "up to date (Redis). SIGHUP reads the built caches again and opens the log again;\n"
+    "SIGTERM ends it.\n"
     "\n"
     "  -c, --config FILE    the pipeline\n"
     "      --index I        which of cache.endpoints this one is (default 0)\n"
     "      --set KEY=VALUE  override a key of the file\n"
+    "      --log FILE       log there (bounded, see `logs` in the file), not to stderr\n"
     "      --version        which Freezeline this is\n"
     "  -h, --help           this text\n";
 
 struct arguments {
-    const char *config;
+    const char *config, *log;
     int index;
     const char *set[MAX_SETS];
     int n_sets;
@@ -41,6 +43,8 @@ static int signal_pipe[2];
 static void on_signal(int signal)
 {
     int saved = errno;
+    if (signal == SIGHUP)
+        log_reopen();
     ssize_t n = write(signal_pipe[1], signal == SIGHUP ? "r" : "q", 1);
     (void)n;
     errno = saved;
@@ -64,6 +68,7 @@ static int parse_arguments(struct arguments *a, int argc, char **argv)
 {
     static const struct option options[] = {
         {"config", required_argument, NULL, 'c'}, {"index", required_argument, NULL, 'i'},
+        {"set", required_argument, NULL, 's'},    {"log", required_argument, NULL, 'l'},
         {"set", required_argument, NULL, 's'},    {"version", no_argument, NULL, 'v'},
         {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0}};
     char *end;
@@ -79,6 +84,8 @@ static int parse_arguments(struct arguments *a, int argc, char **argv)
         }
         if (option == 'c')
             a->config = optarg;
+        else if (option == 'l')
+            a->log = optarg;
         else if (option == 's' && a->n_sets < MAX_SETS)
             a->set[a->n_sets++] = optarg;
         else if (option == 'i') {
@@ -117,7 +124,9 @@ int main(int argc, char **argv)
     char role[32];
     snprintf(role, sizeof role, "cache%d", arguments.index);
     log_open(role, p->log_level);
-    if (!(rc = catch_signals(&e)) && !(rc = service_new(&s, p, arguments.index, &e)))
+    if (!(rc = catch_signals(&e)) &&
+        (!arguments.log || !(rc = log_to(arguments.log, p->logs.max_mb, p->logs.keep, &e))) &&
+        !(rc = service_new(&s, p, arguments.index, &e)))
         rc = service_run(s, signal_pipe[0], &e);
     if (rc)
         log_error("%s", e.text);

@@ -57,6 +57,7 @@ enum claim_holder claim_look(const struct pipeline *p, struct process *who)
     char path[STATE_PATH_BYTES];
     bool locked = is_locked(p, "lock", LOCK_SH), known;
 
+    memset(who, 0, sizeof *who);
     known = !state_path(path, p, NULL, "run/supervisor.pid") && !process_load(who, path);
     if (!locked)
         return known ? CLAIM_GONE : CLAIM_NOBODY;

@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "deploy/tool/arguments.h"
+#include "deploy/tool/interrupt.h"
 #include "deploy/tool/command.h"
 #include "launch.h"
 #include "deploy/tool/report.h"
@@ -20,11 +21,11 @@ int command_down(int argc, char **argv, struct error *e)
     struct pipeline_arguments where = {0};
     struct pipeline *p = NULL;
     struct argument_list operands;
-    int drain_s = 10;
+    struct launch_end how = {.drain_s = 10, .call_off = true};
     bool helped, json = false, ended = false;
     const struct argument table[] = {
         ARGUMENTS_PIPELINE(where),
-        {ARGUMENT_INT, "drain", 0, &drain_s, "S", "wait up to S seconds for requests in flight (10)", 0,
+        {ARGUMENT_INT, "drain", 0, &how.drain_s, "S", "wait up to S seconds for requests in flight (10)", 0,
          3600},
         {ARGUMENT_FLAG, "json", 0, &json, NULL, "machine-readable output", 0, 0},
         {0},
@@ -33,8 +34,9 @@ int command_down(int argc, char **argv, struct error *e)
 
     if (rc || helped)
         return rc;
+    interrupt_catch();
     if (!(rc = arguments_load(&p, &where, e)))
-        rc = launch_down(p, drain_s, &ended, e);
+        rc = launch_down(p, &how, &ended, e);
     pipeline_free(p);
     if (rc)
         return rc;

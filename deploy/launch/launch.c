@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "claim.h"
 #include "client/client.h"
 #include "deploy/tool/interrupt.h"
@@ -86,17 +87,17 @@ done:
 static int rotate_logs(const struct pipeline *p, struct error *e)
 {
     struct role role[ROLES_MAX];
-    char path[STATE_PATH_BYTES], old[STATE_PATH_BYTES];
+    char path[STATE_PATH_BYTES];
     int n, rc;
 
     if ((rc = roles_list(p, role, &n, e)))
         return rc;
     for (int i = 0; i <= n; i++) {
         const char *name = i < n ? role[i].name : "supervisor";
-        if ((rc = state_path(path, p, e, "logs/%s.log", name)) ||
-            (rc = state_path(old, p, e, "logs/%s.log.1", name)))
+        if ((rc = state_path(path, p, e, "logs/%s.log", name)))
             return rc;
-        rename(path, old); /* none there: nothing to keep */
+        if (!access(path, F_OK))
+            log_shift(path, p->logs.keep);
     }
     return FL_OK;
 }
@@ -116,6 +117,8 @@ static int spawn_supervisor(const struct pipeline *p, const struct pipeline_argu
     snprintf(fd, sizeof fd, "%d", PROCESS_INHERITED_FD);
     argv[n++] = "--lock";
     argv[n++] = fd;
+    argv[n++] = "--log";
+    argv[n++] = log;
     argv[n++] = "-c";
     argv[n++] = p->path;
     for (int i = 0; i < a->sets.n; i++) {
@@ -162,7 +165,7 @@ static int wait_ready(const struct pipeline *p, const struct process *supervisor
         if (waitpid(supervisor->pid, NULL, WNOHANG) == supervisor->pid)
             return explain_failure(p, e);
         if (interrupt_seen() || clock_ns() > until) {
-            launch_down(p, 0, &ended, NULL);
+            launch_down(p, &(struct launch_end){0}, &ended, NULL);
             waitpid(supervisor->pid, NULL, 0);
             if (interrupt_seen())
                 return error_set(e, FL_CANCELLED, "stopped before the pipeline was ready");
@@ -207,27 +210,40 @@ int launch_up(const struct pipeline *p, const struct pipeline_arguments *a, int 
     return rc ? rc : wait_ready(p, supervisor, timeout_s, e);
 }
 
-/* The broker admits again by itself when this process ends before it is done. */
-static void drain(const struct pipeline *p, int drain_s)
+/* Waits until nothing is in flight, at most drain_s. FL_CANCELLED: a signal came, and the broker admits
+ * again. (It does so by itself when this process ends before it is done.) */
+static int drain(const struct pipeline *p, const struct launch_end *how, struct error *e)
 {
-    uint64_t until = clock_ns() + (uint64_t)drain_s * NS_PER_S;
+    uint64_t until = clock_ns() + (uint64_t)how->drain_s * NS_PER_S;
     struct status_reply s = {.in_flight = 1};
     struct client *c;
+    int rc = FL_OK;
 
-    if (drain_s <= 0 || client_new(&c, p, NULL))
-        return;
+    if (how->drain_s <= 0 || client_new(&c, p, NULL))
+        return FL_OK;
     while (s.in_flight && clock_ns() < until && !interrupt_seen())
         if (!client_drain(c, DRAIN_LEASE_MS, DRAIN_LEASE_MS / 2, &s, NULL) && s.in_flight)
             usleep(POLL_US);
-    if (s.in_flight)
-        fprintf(stderr, "not drained in %d s; stopping all the same\n", drain_s);
+    if (s.in_flight && interrupt_seen() && how->call_off) {
+        client_undrain(c, DRAIN_LEASE_MS, NULL);
+        rc = error_set(e, FL_CANCELLED,
+                       "interrupted with %llu requests in flight: nothing is stopped, requests are "
+                       "taken again",
+                       (unsigned long long)s.in_flight);
+    } else if (s.in_flight) {
+        fprintf(stderr, "not drained in %d s; stopping all the same\n", how->drain_s);
+    }
     client_free(c);
+    return rc;
 }
 
-static int stop(const struct pipeline *p, const struct process *supervisor, int drain_s, struct error *e)
+static int stop(const struct pipeline *p, const struct process *supervisor, const struct launch_end *how,
+                struct error *e)
 {
-    if (is_ready(p))
-        drain(p, drain_s);
+    int rc = is_ready(p) ? drain(p, how, e) : FL_OK;
+
+    if (rc)
+        return rc;
     process_signal(supervisor, SIGTERM);
     if (!process_wait_gone(supervisor, END_MS)) {
         process_signal(supervisor, SIGKILL);
@@ -240,7 +256,8 @@ static int stop(const struct pipeline *p, const struct process *supervisor, int 
 }
 
 /* Takes the lock; whoever has it is stopped where that can be done from here. */
-static int take_over(int *lock, const struct pipeline *p, int drain_s, bool *stopped, struct error *e)
+static int take_over(int *lock, const struct pipeline *p, const struct launch_end *how, bool *stopped,
+                     struct error *e)
 {
     uint64_t until = clock_ns() + BUSY_MS * NS_PER_MS;
     struct process supervisor;
@@ -249,7 +266,7 @@ static int take_over(int *lock, const struct pipeline *p, int drain_s, bool *sto
     while ((rc = claim_take(lock, p, 0, e)) == FL_UNAVAILABLE) {
         enum claim_holder holder = claim_look(p, &supervisor);
         if (holder == CLAIM_HERE) {
-            if ((rc = stop(p, &supervisor, drain_s, e)))
+            if ((rc = stop(p, &supervisor, how, e)))
                 return rc;
             *stopped = true;
         } else if (holder == CLAIM_ELSEWHERE || clock_ns() > until) {
@@ -260,12 +277,12 @@ static int take_over(int *lock, const struct pipeline *p, int drain_s, bool *sto
     return rc;
 }
 
-int launch_down(const struct pipeline *p, int drain_s, bool *ended, struct error *e)
+int launch_down(const struct pipeline *p, const struct launch_end *how, bool *ended, struct error *e)
 {
     int left, lock, rc;
 
     *ended = false;
-    rc = take_over(&lock, p, drain_s, ended, e);
+    rc = take_over(&lock, p, how, ended, e);
     if (rc)
         return rc == FL_NOT_FOUND ? FL_OK : rc;
     rc = sweep(p, &left, e);

@@ -16,9 +16,14 @@ bool launch_supervisor(const struct pipeline *p, struct process *out);
 int launch_up(const struct pipeline *p, const struct pipeline_arguments *a, int timeout_s,
               struct process *supervisor, struct error *e);
 
+struct launch_end {
+    int drain_s;   /* wait for so long until what is in flight is answered */
+    bool call_off; /* a signal meanwhile calls it off (interrupt.h); else it ends the wait */
+};
+
 /* Drains, stops, removes what is left. *ended: there was something to stop. FL_UNAVAILABLE when another
- * container or host tends the pipeline: then nothing is touched. */
-int launch_down(const struct pipeline *p, int drain_s, bool *ended, struct error *e);
+ * container or host tends the pipeline: then nothing is touched. FL_CANCELLED when it was called off. */
+int launch_down(const struct pipeline *p, const struct launch_end *how, bool *ended, struct error *e);
 
 /* Prints the last `n` lines of a file, each after `prefix`. */
 void launch_tail(const char *path, int n, const char *prefix, FILE *to);

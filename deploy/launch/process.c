@@ -164,6 +164,7 @@ int process_spawn(struct process *out, char *const *argv, const char *log, int i
 
     sigemptyset(&none);
     sigfillset(&all);
+    sigdelset(&all, SIGHUP); /* ignored by a supervisor: also by its children, until they handle it */
     posix_spawn_file_actions_init(&files);
     posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0);
     posix_spawn_file_actions_addopen(&files, 1, log, O_WRONLY | O_CREAT | O_APPEND, 0644);

@@ -97,9 +97,20 @@ static char *number(struct role_command *c, int x)
 
 static int redis_command(struct role_command *c, const struct pipeline *p, struct error *e)
 {
-    static char *const fixed[] = {
-        "--port",    "0", "--appendonly",  "yes",    "--save",           "",    "--daemonize",        "no",
-        "--logfile", "",  "--appendfsync", "always", "--unixsocketperm", "700", "--always-show-logo", "no"};
+    static char *const fixed[] = {"--port",
+                                  "0",
+                                  "--appendonly",
+                                  "yes",
+                                  "--save",
+                                  "",
+                                  "--daemonize",
+                                  "no",
+                                  "--appendfsync",
+                                  "always",
+                                  "--unixsocketperm",
+                                  "700",
+                                  "--always-show-logo",
+                                  "no"};
     int n = 0, rc;
 
     if (!p->redis.endpoint || strncmp(p->redis.endpoint, "unix:", 5))
@@ -112,14 +123,16 @@ static int redis_command(struct role_command *c, const struct pipeline *p, struc
     if (strrchr(c->text[0], '/') > c->text[0])
         *strrchr(c->text[0], '/') = 0;
     if ((rc = state_make_private(c->text[0], e)) || (rc = state_path(c->text[0], p, e, "redis")) ||
-        (rc = state_make(c->text[0], e)))
+        (rc = state_make(c->text[0], e)) || (rc = state_path(c->text[1], p, e, "logs/redis.log")))
         return rc;
-    c->n_text = 1;
+    c->n_text = 2;
     c->argv[n++] = "redis-server";
     for (size_t i = 0; i < sizeof fixed / sizeof fixed[0]; i++)
         c->argv[n++] = fixed[i];
     c->argv[n++] = "--dir";
     c->argv[n++] = c->text[0];
+    c->argv[n++] = "--logfile"; /* opened for each line: the supervisor can move it away */
+    c->argv[n++] = c->text[1];
     c->argv[n++] = "--unixsocket";
     c->argv[n++] = p->redis.endpoint + 5;
     c->argv[n] = NULL;
@@ -129,7 +142,7 @@ static int redis_command(struct role_command *c, const struct pipeline *p, struc
 int roles_command(struct role_command *out, const struct role *r, const struct pipeline *p,
                   const struct pipeline_arguments *a, struct error *e)
 {
-    int n = 0;
+    int n = 0, rc;
 
     memset(out, 0, sizeof *out);
     if (r->kind == ROLE_KIND_REDIS)
@@ -137,6 +150,10 @@ int roles_command(struct role_command *out, const struct role *r, const struct p
     out->argv[n++] = program(out, r->kind == ROLE_KIND_BROKER  ? "freezeline-broker"
                                   : r->kind == ROLE_KIND_CACHE ? "freezeline-cache"
                                                                : "freezeline-stage");
+    if ((rc = state_path(out->text[out->n_text], p, e, "logs/%s.log", r->name)))
+        return rc;
+    out->argv[n++] = "--log";
+    out->argv[n++] = out->text[out->n_text++];
     out->argv[n++] = "-c";
     out->argv[n++] = p->path;
     for (int i = 0; i < a->sets.n; i++) {

@@ -9,7 +9,7 @@
 #include "base/digest.h"
 #include "client/client.h"
 #include "deploy/tool/command.h"
-#include "launch.h"
+#include "claim.h"
 #include "deploy/model/model_shape.h"
 #include "deploy/build/promise_record.h"
 #include "deploy/tool/report.h"
@@ -34,6 +34,8 @@ struct status {
     struct model_shape *model;
     struct status_reply *reply;
     struct promise_record promise;
+    struct process supervisor;
+    enum claim_holder held;
     bool answered, ready;
 };
 
@@ -131,6 +133,19 @@ static json_t *exits_json(const struct status *s)
     return a;
 }
 
+static json_t *supervisor_json(const struct status *s)
+{
+    static const char *const states[] = {[CLAIM_GONE] = "gone",
+                                         [CLAIM_HERE] = "running",
+                                         [CLAIM_ELSEWHERE] = "running elsewhere",
+                                         [CLAIM_STARTING] = "starting or stopping"};
+
+    if (s->held == CLAIM_NOBODY)
+        return json_null();
+    return json_pack("{s:s, s:I, s:s}", "state", states[s->held], "pid", (json_int_t)s->supervisor.pid,
+                     "host", s->supervisor.host);
+}
+
 static int print_json(const struct status *s, const struct status_row *row, int n, struct error *e)
 {
     const struct status_reply *r = s->reply;
@@ -140,6 +155,8 @@ static int print_json(const struct status *s, const struct status_row *row, int 
         json_array_append_new(processes, row_json(&row[i], r->now_ns));
     root = json_pack("{s:b, s:o, s:o}", "ready", s->ready, "processes", processes, "exits", exits_json(s));
     promise_record_report(&s->promise, root);
+    if (root)
+        json_object_set_new(root, "supervisor", supervisor_json(s));
     if (root && s->answered) {
         json_object_set_new(root, "requests",
                             json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "admitted",
@@ -208,6 +225,19 @@ static void print_missing(const struct status *s, const struct status_row *row)
                t->last.caches, s->promise.n_caches, row->role);
 }
 
+/* What dies is started again by a living supervisor alone. */
+static void print_supervisor(const struct status *s)
+{
+    if (s->held == CLAIM_GONE)
+        printf("\nnobody supervises: the supervisor (pid %d on %s) is gone, what dies stays dead; "
+               "`freezeline up -c "
+               "%s` starts everything anew\n",
+               (int)s->supervisor.pid, s->supervisor.host, s->pipeline->path);
+    else if (s->held == CLAIM_ELSEWHERE)
+        printf("\nsupervised by pid %d of another container or host (%s)\n", (int)s->supervisor.pid,
+               s->supervisor.host);
+}
+
 static int print_table(const struct status *s, const struct status_row *row, int n, struct error *e)
 {
     struct table *t;
@@ -224,6 +254,7 @@ static int print_table(const struct status *s, const struct status_row *row, int
            s->answered && s->reply->draining ? ", draining" : "");
     rc = table_print(t, stdout, 0, e);
     table_free(t);
+    print_supervisor(s);
     print_promise(&s->promise);
     for (int i = 0; i < n; i++)
         print_missing(s, &row[i]);
@@ -233,14 +264,13 @@ static int print_table(const struct status *s, const struct status_row *row, int
 }
 
 /* A supervisor has seen a request run through; without one, the broker's word is all there is. */
-static bool warmed_up(const struct pipeline *p)
+static bool warmed_up(const struct status *s)
 {
-    struct process supervisor;
     char path[STATE_PATH_BYTES];
 
-    if (!launch_supervisor(p, &supervisor))
+    if (s->held == CLAIM_NOBODY || s->held == CLAIM_GONE)
         return true;
-    return !state_path(path, p, NULL, "run/ready") && !access(path, F_OK);
+    return !state_path(path, s->pipeline, NULL, "run/ready") && !access(path, F_OK);
 }
 
 static int ask(struct status *s, struct error *e)
@@ -252,7 +282,8 @@ static int ask(struct status *s, struct error *e)
         return rc;
     s->answered = !client_status(c, STATUS_WAIT_MS, s->reply, NULL);
     client_free(c);
-    s->ready = s->answered && s->reply->ready && warmed_up(s->pipeline);
+    s->held = claim_look(s->pipeline, &s->supervisor);
+    s->ready = s->answered && s->reply->ready && warmed_up(s);
     return FL_OK;
 }
 

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -193,12 +194,38 @@ static void stop_all(struct supervisor *s)
     log_info("stopped");
 }
 
+/* SIGHUP is passed on: services open their logs again, cache services read their caches again. */
+static void hang_up(struct supervisor *s)
+{
+    log_reopen();
+    log_info("SIGHUP: passed on, so that logs are opened again and built caches read again");
+    for (int i = 0; i < s->n; i++)
+        if (s->child[i].running)
+            process_signal(&s->child[i].process, SIGHUP);
+}
+
 /* Waits a tick for a signal; true when it is one that ends us. */
-static bool asked_to_stop(const sigset_t *signals)
+static bool asked_to_stop(struct supervisor *s, const sigset_t *signals)
 {
     struct timespec tick = {0, TICK_MS * 1000000l};
     int got = sigtimedwait(signals, NULL, &tick);
+
+    if (got == SIGHUP)
+        hang_up(s);
     return got == SIGTERM || got == SIGINT;
+}
+
+/* Services bound their logs themselves; Redis does not. */
+static void bound_logs(struct supervisor *s)
+{
+    char path[STATE_PATH_BYTES];
+    struct stat st;
+
+    for (int i = 0; i < s->n; i++)
+        if (s->child[i].role.kind == ROLE_KIND_REDIS &&
+            !state_path(path, s->pipeline, NULL, "logs/%s.log", s->child[i].role.name) && !stat(path, &st) &&
+            (double)st.st_size > s->pipeline->logs.max_mb * 1024 * 1024)
+            log_shift(path, s->pipeline->logs.keep);
 }
 
 static int tend(struct supervisor *s, const sigset_t *signals, struct error *e)
@@ -210,11 +237,12 @@ static int tend(struct supervisor *s, const sigset_t *signals, struct error *e)
         if (rc)
             leave_word(s->pipeline, "failed", s->child[i].role.name);
     }
-    while (!rc && !asked_to_stop(signals)) {
+    while (!rc && !asked_to_stop(s, signals)) {
         bool ready;
         if ((rc = reap(s, e)))
             break;
         restart_due(s);
+        bound_logs(s);
         ready = readiness_check(s->readiness);
         if (ready && !s->ready) {
             s->ready = true;
@@ -276,8 +304,11 @@ int supervisor_run(const struct pipeline *p, const struct pipeline_arguments *a,
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGHUP);
     sigaddset(&signals, SIGCHLD);
     sigprocmask(SIG_BLOCK, &signals, NULL);
+    signal(SIGHUP,
+           SIG_IGN); /* taken from the mask all the same; children begin with it, until they handle it */
     if (!(rc = claim(s, lock, e))) {
         if (!(rc = make_children(s, e)) && !(rc = readiness_new(&s->readiness, p, e))) {
             malloc_trim(0); /* the model was here for its shape */

@@ -11,8 +11,9 @@
 #include "deploy/tool/arguments.h"
 #include "base/pipeline.h"
 
-/* Runs until SIGTERM or SIGINT, then stops all children and cleans up. Logs to stderr. `lock`: a descriptor
- * of run/lock, locked, that becomes its own; -1: it takes the lock itself. */
+/* Runs until SIGTERM or SIGINT, then stops all children and cleans up; SIGHUP opens its log again and is
+ * passed on. Logs to stderr. `lock`: a descriptor of run/lock, locked, that becomes its own; -1: it takes the
+ * lock itself. */
 int supervisor_run(const struct pipeline *p, const struct pipeline_arguments *a, int lock, struct error *e);
 
 #endif

@@ -101,7 +101,7 @@ static int report(const struct up *u, const struct process *supervisor, struct e
     return FL_OK;
 }
 
-/* Stays until Ctrl-C or the supervisor's end. */
+/* Stays until Ctrl-C, a terminal that closes, or the supervisor's end. */
 static int stay(const struct up *u, const struct process *supervisor, struct error *e)
 {
     bool ended;
@@ -109,13 +109,15 @@ static int stay(const struct up *u, const struct process *supervisor, struct err
 
     while (!interrupt_seen()) {
         if (waitpid(supervisor->pid, NULL, WNOHANG) == supervisor->pid) {
-            launch_down(u->pipeline, 0, &ended, NULL); /* what it left when it was killed */
+            launch_down(u->pipeline, &(struct launch_end){0}, &ended,
+                        NULL); /* what it left when it was killed */
             return error_set(e, FL_UNAVAILABLE, "the supervisor ended; see %s/logs/supervisor.log",
                              u->pipeline->state);
         }
         usleep(100000);
     }
-    rc = launch_down(u->pipeline, 5, &ended, e);
+    interrupt_catch(); /* the next signal ends the wait for requests in flight */
+    rc = launch_down(u->pipeline, &(struct launch_end){.drain_s = 5}, &ended, e);
     waitpid(supervisor->pid, NULL, 0);
     return rc;
 }
@@ -145,8 +147,8 @@ int command_up(int argc, char **argv, struct error *e)
         {ARGUMENT_TEXT, "on", 0, &u.on, "LAUNCHER", "where processes start: local", 0, 0},
         {ARGUMENT_INT, "timeout", 0, &u.timeout_s, "S", "give up when not ready after S seconds (120)", 1,
          86400},
-        {ARGUMENT_FLAG, "foreground", 0, &u.foreground, NULL, "stay until Ctrl-C, then stop everything", 0,
-         0},
+        {ARGUMENT_FLAG, "foreground", 0, &u.foreground, NULL,
+         "stay until Ctrl-C or until the terminal closes, then stop everything", 0, 0},
         {ARGUMENT_FLAG, "json", 0, &u.json, NULL, "machine-readable output", 0, 0},
         {0},
     };
@@ -166,10 +168,12 @@ int command_supervise(int argc, char **argv, struct error *e)
     struct pipeline_arguments where = {0};
     struct pipeline *p = NULL;
     struct argument_list operands;
+    const char *log = NULL;
     int lock = -1;
     bool helped;
     const struct argument table[] = {
         ARGUMENTS_PIPELINE(where),
+        {ARGUMENT_TEXT, "log", 0, &log, "FILE", "log there (bounded), not to stderr", 0, 0},
         {ARGUMENT_INT, "lock", 0, &lock, "FD", "STATE/run/lock, open and locked; default: it is taken", 0,
          65535},
         {0},
@@ -180,7 +184,8 @@ int command_supervise(int argc, char **argv, struct error *e)
         return rc;
     log_open("supervisor", "info");
     log_threshold = LOG_LEVEL_INFO;
-    if (!(rc = arguments_load(&p, &where, e)))
+    if (!(rc = arguments_load(&p, &where, e)) &&
+        (!log || !(rc = log_to(log, p->logs.max_mb, p->logs.keep, e))))
         rc = supervisor_run(p, &where, lock, e);
     pipeline_free(p);
     return rc;

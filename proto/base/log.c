@@ -1,16 +1,32 @@
-/* log.c - formatting and writing of log lines */
+/* log.c - formatting and writing of log lines; the file that they go to */
 #include "log.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "clock.h"
+#include "log_rate.h"
 
 static const char *const level_names[] = {"debug", "info", "warn", "error"};
 
 enum log_level log_threshold = LOG_LEVEL_INFO;
 static char log_role[32] = "freezeline";
+
+#define LOG_PATH_BYTES 1024
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* of all below */
+static struct log_rate rate;
+static char
+    log_path[LOG_PATH_BYTES]; /* "": stderr is somebody else's matter; does not change once it is set */
+static int64_t log_max_bytes;
+static int log_keep;
 
 void log_open(const char *role, const char *level)
 {
@@ -20,27 +36,100 @@ void log_open(const char *role, const char *level)
             log_threshold = (enum log_level)i;
 }
 
-void log_line(enum log_level level, uint64_t request, const char *format, ...)
+/* Only what is safe in a signal handler. */
+static int point_at(const char *path)
 {
-    char line[1024];
+    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+    bool ok = fd >= 0 && dup2(fd, STDOUT_FILENO) >= 0 && dup2(fd, STDERR_FILENO) >= 0;
+
+    if (fd > STDERR_FILENO)
+        close(fd);
+    return ok ? FL_OK : FL_IO;
+}
+
+int log_to(const char *path, double max_mb, int keep, struct error *e)
+{
+    if (strlen(path) >= sizeof log_path - 16)
+        return error_set(e, FL_CONFIG, "%.60s...: the log's path is too long", path);
+    if (point_at(path))
+        return error_set(e, FL_IO, "cannot write the log %s: %s", path, strerror(errno));
+    log_max_bytes = (int64_t)(max_mb * 1024 * 1024);
+    log_keep = keep;
+    strcpy(log_path, path);
+    return FL_OK;
+}
+
+void log_reopen(void)
+{
+    int saved = errno;
+    if (log_path[0])
+        point_at(log_path);
+    errno = saved;
+}
+
+void log_shift(const char *path, int keep)
+{
+    char from[LOG_PATH_BYTES + 16], to[LOG_PATH_BYTES + 16];
+
+    if (!keep)
+        unlink(path);
+    for (int i = keep; i > 0; i--) {
+        snprintf(to, sizeof to, "%s.%d", path, i);
+        snprintf(from, sizeof from, i > 1 ? "%s.%d" : "%s", path, i - 1);
+        rename(from, to); /* none there: nothing to keep */
+    }
+}
+
+/* Where the old file can't be moved, its lines go: the bound holds all the same. */
+static void bound_file(void)
+{
+    struct stat st;
+
+    if (!log_path[0] || fstat(STDERR_FILENO, &st) || !S_ISREG(st.st_mode))
+        return;
+    if (st.st_nlink && st.st_size < log_max_bytes)
+        return;
+    if (st.st_nlink)
+        log_shift(log_path, log_keep);
+    point_at(log_path);
+    if (!fstat(STDERR_FILENO, &st) && st.st_size >= log_max_bytes && ftruncate(STDERR_FILENO, 0))
+        return; /* nowhere left to complain */
+}
+
+static size_t put_time(char *line, size_t size)
+{
     struct timespec now;
     struct tm local;
-    va_list args;
     size_t n;
 
     clock_gettime(CLOCK_REALTIME, &now);
     localtime_r(&now.tv_sec, &local);
-    n = strftime(line, sizeof line, "%Y-%m-%dT%H:%M:%S", &local);
-    n += (size_t)snprintf(line + n, sizeof line - n, ".%03ld %d %s %s ", now.tv_nsec / 1000000, (int)getpid(),
-                          log_role, level_names[level]);
-    if (request)
-        n += (size_t)snprintf(line + n, sizeof line - n, "#%llu ", (unsigned long long)request);
+    n = strftime(line, size, "%Y-%m-%dT%H:%M:%S", &local);
+    return n + (size_t)snprintf(line + n, size - n, ".%03ld", now.tv_nsec / 1000000);
+}
+
+void log_line(enum log_level level, uint64_t request, const char *format, ...)
+{
+    char line[1152], text[1024], when[40], id[24] = "", more[64] = "";
+    uint32_t left_out = 0;
+    va_list args;
+    size_t n;
+
     va_start(args, format);
-    n += (size_t)vsnprintf(line + n, sizeof line - n, format, args);
+    vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    if (n > sizeof line - 2)
-        n = sizeof line - 2;
-    line[n++] = '\n';
-    if (write(STDERR_FILENO, line, n) < 0)
-        return; /* nowhere left to complain */
+    put_time(when, sizeof when);
+    if (request)
+        snprintf(id, sizeof id, "#%llu ", (unsigned long long)request);
+    pthread_mutex_lock(&lock);
+    if (level == LOG_LEVEL_DEBUG || log_rate_allows(&rate, text, clock_ns(), &left_out)) {
+        if (left_out)
+            snprintf(more, sizeof more, " (%u lines like this were left out before)", left_out);
+        n = (size_t)snprintf(line, sizeof line, "%s %d %s %s %s%.980s%s\n", when, (int)getpid(), log_role,
+                             level_names[level], id, text, more);
+        bound_file();
+        if (write(STDERR_FILENO, line, n) < 0)
+            errno = 0; /* nowhere left to complain */
+    }
+    pthread_mutex_unlock(&lock);
 }

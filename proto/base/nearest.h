@@ -2,8 +2,8 @@
 #ifndef FREEZELINE_NEAREST_H
 #define FREEZELINE_NEAREST_H
 
-/* Letters to insert, delete, replace, or swap with their neighbour (optimal string alignment). Of longer words
- * the last 127 letters count: names of layers differ at their ends. */
+/* Letters to insert, delete, replace, or swap with their neighbour (optimal string alignment). Of longer
+ * words the last 127 letters count: names of layers differ at their ends. */
 int edit_distance(const char *a, const char *b);
 
 /* The closest of n words, or NULL when none is close enough to be what was meant. */

@@ -102,6 +102,10 @@ struct updates_config {
     int64_t max_stream; /* entries kept in the stream */
 };
 
+struct logs_config {
+    double max_mb; /* of one file */
+    int keep;      /* old files of each process */
+};
 struct yaml_entries;
 
 struct pipeline {
@@ -110,8 +114,8 @@ struct pipeline {
     char *name;  /* of the model: file name without .onnx unless set; used in Redis keys */
     char *state; /* directory: artifacts, logs, sockets */
     char *kernels;
-    int n_shape;  /* number of entries in shape; 0 = the model says it */
-    int shape[8]; /* of the model's input, the batch (1) first */
+    int n_shape;       /* number of entries in shape; 0 = the model says it */
+    int shape[8];      /* of the model's input, the batch (1) first */
     int n_mean, n_std; /* entries that the file has: one for each channel, or one for all, or none */
     float mean[PIPELINE_MAX_CHANNELS], std[PIPELINE_MAX_CHANNELS];
     int n_labels;
@@ -127,6 +131,7 @@ struct pipeline {
     struct updates_config updates;
     char *security; /* "loopback": refuse other addresses; "none": allowed without protection, said by name */
     char *log_level;
+    struct logs_config logs;
     struct yaml_entries *entries; /* what the file and --set said, and where */
 };
 

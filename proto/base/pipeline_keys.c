@@ -131,6 +131,9 @@ const struct key pipeline_keys[] = {
      .help = "a new epoch at most this often"},
     {"updates.max_stream", KEY_INT64, ROOT(updates.max_stream), "100000", RANGE(1, 1e9),
      .help = "entries kept in the stream"},
+    {"logs.max_mb", KEY_DOUBLE, ROOT(logs.max_mb), "16", RANGE(0.01, 1048576),
+     .help = "of each process's log; then it becomes .log.1, that becomes .log.2, and so on"},
+    {"logs.keep", KEY_INT, ROOT(logs.keep), "2", RANGE(0, 100), .help = "old logs of each process, at most"},
 };
 const int pipeline_n_keys = (int)(sizeof pipeline_keys / sizeof *pipeline_keys);
 

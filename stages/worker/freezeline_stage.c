@@ -1,11 +1,10 @@
 /* freezeline_stage.c - main of freezeline-stage */
 #include <getopt.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/log.h"
+#include "base/signals.h"
 #include "base/version.h"
 #include "stages/exec/exec.h"
 #include "worker.h"
@@ -13,28 +12,10 @@
 #define MAX_SETS 64
 
 struct options {
-    const char *config;
+    const char *config, *log;
     const char *sets[MAX_SETS];
     int n_sets, stage, replica;
 };
-
-static volatile int stop;
-
-static void on_signal(int number)
-{
-    (void)number;
-    stop = 1;
-}
-
-static void catch_signals(void)
-{
-    struct sigaction a;
-    memset(&a, 0, sizeof a);
-    a.sa_handler = on_signal; /* no SA_RESTART: poll returns */
-    sigaction(SIGTERM, &a, NULL);
-    sigaction(SIGINT, &a, NULL);
-    signal(SIGPIPE, SIG_IGN);
-}
 
 static const char usage[] =
     "usage: freezeline-stage -c PIPELINE.yaml --stage N [--replica N] [--set KEY=VALUE]...\n"
@@ -44,6 +25,7 @@ static const char usage[] =
     "      --stage N        which stage, from 0\n"
     "      --replica N      which of its replicas, from 0 (default 0)\n"
     "      --set KEY=VALUE  override any key of the file\n"
+    "      --log FILE       log there (bounded, see `logs` in the file), not to stderr\n"
     "      --version        which Freezeline this is\n"
     "  -h, --help           this text\n";
 
@@ -57,19 +39,19 @@ static bool parse_number(const char *text, int *out)
 
 static int parse(int argc, char **argv, struct options *o)
 {
-    static const struct option options[] = {{"config", required_argument, NULL, 'c'},
-                                            {"stage", required_argument, NULL, 't'},
-                                            {"replica", required_argument, NULL, 'r'},
-                                            {"set", required_argument, NULL, 's'},
-                                            {"version", no_argument, NULL, 'v'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {0}};
+    static const struct option options[] = {
+        {"config", required_argument, NULL, 'c'},  {"stage", required_argument, NULL, 't'},
+        {"replica", required_argument, NULL, 'r'}, {"set", required_argument, NULL, 's'},
+        {"log", required_argument, NULL, 'l'},     {"version", no_argument, NULL, 'v'},
+        {"help", no_argument, NULL, 'h'},          {0}};
     int c;
     o->stage = -1;
     while ((c = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {
         bool ok = true;
         if (c == 'c')
             o->config = optarg;
+        else if (c == 'l')
+            o->log = optarg;
         else if (c == 't')
             ok = parse_number(optarg, &o->stage);
         else if (c == 'r')
@@ -106,13 +88,16 @@ int main(int argc, char **argv)
     }
     snprintf(role, sizeof role, "stage%d.%d", o.stage, o.replica);
     log_open(role, "info");
-    catch_signals();
+    signals_catch();
     if ((rc = pipeline_load(&p, o.config, o.sets, o.n_sets, &e)) == FL_OK) {
         log_open(role, p->log_level);
-        if (*pipeline_units_doubt(p, doubt, sizeof doubt))
-            log_warn("%s", doubt);
-        if ((rc = stage_worker_new(&w, p, o.stage, o.replica, &e)) == FL_OK &&
-            (rc = stage_worker_run(w, &stop, &e)) == FL_OK)
+        if (!o.log || !(rc = log_to(o.log, p->logs.max_mb, p->logs.keep, &e))) {
+            if (*pipeline_units_doubt(p, doubt, sizeof doubt))
+                log_warn("%s", doubt);
+            if ((rc = stage_worker_new(&w, p, o.stage, o.replica, &e)) == FL_OK)
+                rc = stage_worker_run(w, &signals_stop, &e);
+        }
+        if (!rc)
             log_info("stopping");
     }
     if (rc)

@@ -2,6 +2,9 @@
  */
 #include "tool_world.h"
 
+#include <poll.h>
+#include <pty.h>
+
 static const char yaml[] = "name: tiny\n"
                            "stages:\n"
                            "  - {last: block1.out}\n"
@@ -103,6 +106,171 @@ static void test_sockets_of_others_stay(void **state)
     finish(h);
 }
 
+static bool logs_are_new(void *arg)
+{
+    static const char *const names[] = {"broker", "stage0.0", "stage1.0", "supervisor"};
+    struct harness *h = arg;
+    char name[64];
+
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        snprintf(name, sizeof name, "logs/%s.log", names[i]);
+        if (!file_exists(h, name))
+            return false;
+    }
+    return true;
+}
+
+/* As logrotate and `systemctl reload` do it. Nothing ends, and what dies is started again as before. */
+static void test_a_hang_up_opens_logs_again(void **state)
+{
+    struct harness *h = harness_new(NULL, yaml);
+    struct replaced r = {h, "stage1.0", 0};
+    struct process supervisor;
+    char line[HARNESS_PATH + 128];
+    (void)state;
+
+    tool_ok(h, "up", "");
+    supervisor = process_of(h, "supervisor");
+    r.old = pid_of(h, "stage1.0");
+    snprintf(line, sizeof line, "cd %s/logs && for f in *.log; do mv $f $f.moved; done",
+             harness_pipeline(h)->state);
+    assert_int_equal(shell(line), 0);
+    assert_true(process_signal(&supervisor, SIGHUP));
+    harness_until(logs_are_new, h, 60, "logs opened again");
+    assert_true(process_alive(&supervisor));
+    assert_int_equal(pid_of(h, "stage1.0"), r.old);
+    assert_int_equal(kill(r.old, SIGKILL), 0);
+    harness_until(is_replaced, &r, 60, "stage1.0 started again");
+    tool_ok(h, "down", "");
+    finish(h);
+}
+
+static char *supervisor_state(struct harness *h, char *buf, size_t size)
+{
+    json_t *root = tool_json(h, "status", ""), *supervisor = json_object_get(root, "supervisor");
+    const char *text = json_string_value(json_object_get(supervisor, "state"));
+
+    snprintf(buf, size, "%s", text ? text : "");
+    json_decref(root);
+    return buf;
+}
+
+static void test_a_dead_supervisor_shows(void **state)
+{
+    struct harness *h = harness_new(NULL, yaml);
+    struct process supervisor;
+    char text[64];
+    (void)state;
+
+    tool_ok(h, "up", "");
+    assert_string_equal(supervisor_state(h, text, sizeof text), "running");
+    supervisor = process_of(h, "supervisor");
+    assert_true(process_signal(&supervisor, SIGKILL));
+    assert_true(process_wait_gone(&supervisor, 10000));
+    assert_string_equal(supervisor_state(h, text, sizeof text), "gone");
+    tool_ok(h, "status", "");
+    assert_said("nobody supervises");
+    tool_ok(h, "down", "");
+    assert_said("stopped");
+    assert_int_equal(tool(h, "status", ""), 1);
+    assert_null(strstr(output, "nobody supervises"));
+    finish(h);
+}
+
+/* Reads from a terminal until `text` has come. */
+static void read_until(int fd, const char *text)
+{
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    size_t n = 0;
+
+    memset(output, 0, sizeof output);
+    while (!strstr(output, text)) {
+        ssize_t got = poll(&p, 1, 60000) == 1 ? read(fd, output + n, sizeof output - 1 - n) : -1;
+        if (got <= 0)
+            fail_msg("the terminal has not shown \"%s\" but\n%s", text, output);
+        n += (size_t)got;
+    }
+}
+
+/* What runs in the foreground goes with its terminal. */
+static void test_a_closed_terminal_ends_all(void **state)
+{
+    struct harness *h = harness_new(NULL, yaml);
+    struct process supervisor;
+    char path[HARNESS_PATH];
+    int terminal, status;
+    pid_t pid;
+    (void)state;
+
+    snprintf(path, sizeof path, "%s/freezeline", tool_folder());
+    pid = forkpty(&terminal, NULL, NULL, NULL);
+    if (!pid) {
+        execl(path, path, "up", "-c", harness_config(h), "--foreground", (char *)NULL);
+        _exit(127);
+    }
+    read_until(terminal, "ready: ");
+    supervisor = process_of(h, "supervisor");
+    assert_true(process_alive(&supervisor));
+    close(terminal);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    assert_false(process_alive(&supervisor));
+    assert_false(file_exists(h, "run/stage0.0.pid"));
+    assert_false(file_exists(h, "sock/requests"));
+    finish(h);
+}
+
+struct drained {
+    struct client *client;
+    bool draining;
+    uint64_t in_flight;
+};
+
+static bool has_come_to(void *arg)
+{
+    struct drained *d = arg;
+    struct status_reply s = harness_status(d->client);
+    return s.draining == d->draining && s.in_flight == d->in_flight;
+}
+
+/* A request is in flight, its stage stands still: `down` waits, and is called off. */
+static void test_an_interrupted_down_stops_nothing(void **state)
+{
+    struct harness *h = harness_new(NULL, yaml);
+    float pixels[3 * 16 * 16] = {0};
+    struct tensor in = {.dtype = TENSOR_F32, .rank = 4, .dim = {1, 3, 16, 16}, .data = pixels};
+    char path[HARNESS_PATH];
+    const char *argv[] = {path, "down", "-c", harness_config(h), "--drain", "60", NULL};
+    struct drained d = {.in_flight = 1};
+    struct answer answer;
+    uint64_t id;
+    int down, n;
+    pid_t stage;
+    (void)state;
+
+    snprintf(path, sizeof path, "%s/freezeline", tool_folder());
+    tool_ok(h, "up", "");
+    stage = pid_of(h, "stage1.0");
+    d.client = harness_client(h);
+    assert_int_equal(kill(stage, SIGSTOP), 0);
+    assert_int_equal(client_submit(d.client, &in, 0, 30000, &id, NULL), 0);
+    harness_until(has_come_to, &d, 20, "a request in flight");
+    down = harness_spawn_path(h, path, argv);
+    d.draining = true;
+    harness_until(has_come_to, &d, 20, "draining");
+    harness_signal(h, down, SIGTERM);
+    assert_int_equal(harness_wait(h, down), 1);
+    assert_int_equal(harness_count(h, down, "nothing is stopped"), 1);
+    d.draining = false;
+    harness_until(has_come_to, &d, 1, "requests are taken again");
+    assert_int_equal(kill(stage, SIGCONT), 0);
+    assert_int_equal(client_receive(d.client, 60000, &answer, NULL, 0, &n, NULL), 0);
+    assert_int_equal(answer.error, 0);
+    client_free(d.client);
+    tool_ok(h, "down", "");
+    finish(h);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -110,6 +278,10 @@ int main(void)
         cmocka_unit_test(test_another_container_leaves_the_unsupervised),
         cmocka_unit_test(test_of_two_at_once_one_starts),
         cmocka_unit_test(test_sockets_of_others_stay),
+        cmocka_unit_test(test_a_hang_up_opens_logs_again),
+        cmocka_unit_test(test_a_dead_supervisor_shows),
+        cmocka_unit_test(test_a_closed_terminal_ends_all),
+        cmocka_unit_test(test_an_interrupted_down_stops_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
