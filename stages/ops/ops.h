@@ -28,6 +28,10 @@ bool walk_start(struct walk *w, int n, const struct view *const *views);
 bool walk_start_any(struct walk *w, int n, const struct view *const *views);
 bool walk_next(struct walk *w);
 
+/* The next position of n dims in row-major order; false, at the first again, after the last. All limits must be
+ * above 0. */
+bool index_advance(int64_t *index, const int64_t *limit, int n);
+
 /* v seen with the dims of `to` (numpy's broadcasting, aligned right). */
 struct view view_broadcast(const struct view *v, const struct view *to);
 int64_t view_count(const struct view *v);
@@ -100,7 +104,9 @@ bool batch_norm_trains(const struct node *n, int64_t opset);
     X(gemm) X(mat_mul) X(reduce_mean) X(arg_max) X(global_pool) X(max_pool) X(average_pool) X(batch_norm) \
     X(instance_norm) X(layer_norm) X(lrn) X(softmax) X(reshape) X(flatten) X(squeeze) X(unsqueeze)        \
     X(identity) X(dropout) X(transpose) X(shape) X(size) X(concat) X(split) X(slice) X(gather) X(expand)  \
-    X(tile) X(constant) X(constant_of_shape) X(range) X(cast) X(clip) X(pad) X(resize)      \
+    X(tile) X(constant) X(constant_of_shape) X(range) X(cast) X(clip) X(pad) X(resize)                    \
+    X(einsum) X(gather_elements) X(gather_nd) X(scatter_elements) X(scatter_nd) X(top_k) X(cum_sum) X(trilu) \
+    X(depth_to_space) X(space_to_depth) X(conv_transpose) X(group_norm)  \
     X(dequantize_linear) X(quantize_linear)
 /* clang-format on */
 
@@ -115,7 +121,10 @@ bool batch_norm_trains(const struct node *n, int64_t opset);
     X(max_pool) X(average_pool) X(batch_norm) X(instance_norm) X(layer_norm) X(lrn) X(softmax)             \
     X(log_softmax) X(reshape) X(identity) X(dropout) X(transpose) X(shape) X(size) X(concat) X(split)      \
     X(slice) X(gather) X(expand) X(tile) X(constant) X(constant_of_shape) X(range) X(cast) X(clip) X(pad)  \
-    X(resize) X(dequantize_linear) X(quantize_linear)
+    X(resize) X(reduce_l1) X(reduce_l2) X(reduce_log_sum) X(reduce_log_sum_exp) X(reduce_sum_square)       \
+    X(einsum) X(gather_elements) X(gather_nd) X(scatter_elements) X(scatter_nd) X(top_k) X(cum_sum) X(trilu) \
+    X(depth_to_space) X(space_to_depth) X(conv_transpose) X(group_norm)  \
+    X(dequantize_linear) X(quantize_linear)
 /* clang-format on */
 
 #define X(name) int name##_infer(struct op_infer *i);

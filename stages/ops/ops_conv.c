@@ -34,17 +34,6 @@ int conv_infer(struct op_infer *i)
     return FL_OK;
 }
 
-/* Next position in row-major order; false after the last. */
-static bool advance(int64_t *index, const int64_t *limit, int n)
-{
-    for (int d = n - 1; d >= 0; d--) {
-        if (++index[d] < limit[d])
-            return true;
-        index[d] = 0;
-    }
-    return false;
-}
-
 /* Sum over channels at one kernel position. */
 static double dot(const float *x, int64_t x_step, const float *w, int64_t w_step, int64_t n)
 {
@@ -76,7 +65,7 @@ static double conv_point(const struct conv *c, const float *x, const float *w, c
         }
         if (inside)
             sum += dot(px, c->x->stride[1], pw, c->w->stride[1], c->channels);
-    } while (advance(k, c->win.kernel, c->win.n));
+    } while (index_advance(k, c->win.kernel, c->win.n));
     return sum;
 }
 
@@ -91,7 +80,7 @@ static void conv_plane(const struct conv *c, int64_t n, int64_t o, int64_t group
         for (int d = 0; d < c->win.n; d++)
             to += at[d] * c->y->stride[d + 2];
         *to = (float)(bias + conv_point(c, x, w, at));
-    } while (advance(at, c->y->dim + 2, c->win.n));
+    } while (index_advance(at, c->y->dim + 2, c->win.n));
 }
 
 int conv_reference(const struct op_call *call)

@@ -144,6 +144,49 @@ int instance_norm_reference(const struct op_call *c)
     return FL_OK;
 }
 
+/* Scale and bias are one per group up to opset 20, one per channel from 21 on. */
+int group_norm_infer(struct op_infer *i)
+{
+    const struct tensor *x = &i->in[0];
+    int64_t groups = attr_int(i->node, "num_groups", 0), each;
+    int code = infer_dtype(i, 0, DT_FLOAT);
+
+    if (code)
+        return code;
+    if (x->rank < 2 || groups < 1 || x->dim[1] % groups)
+        return infer_fail(i, "%lld groups do not fit its input", (long long)groups);
+    each = i->opset < 21 ? groups : x->dim[1];
+    for (int k = 1; k < 3; k++)
+        if (i->in[k].rank != 1 || i->in[k].dim[0] != each || i->in[k].dtype != x->dtype)
+            return infer_fail(i, "its scale and bias must be %lld numbers", (long long)each);
+    infer_like(i, 0, x);
+    return FL_OK;
+}
+
+int group_norm_reference(const struct op_call *c)
+{
+    const struct view *x = &c->in[0], *y = &c->out[0];
+    int64_t groups = attr_int(c->node, "num_groups", 1), channels = x->dim[1] / groups;
+    double epsilon = attr_float(c->node, "epsilon", 1e-5f), mean, variance;
+
+    for (int64_t n = 0; n < x->dim[0]; n++)
+        for (int64_t g = 0; g < groups; g++) {
+            struct view whole = narrow(x, 0, n);
+            whole.dim[1] = channels;
+            whole.data = (char *)x->data + (n * x->stride[0] + g * channels * x->stride[1]) *
+                                               (int64_t)tensor_dtype_bytes(x->dtype);
+            moments(&whole, &mean, &variance);
+            for (int64_t ch = g * channels; ch < (g + 1) * channels; ch++) {
+                struct view fn = narrow(x, 0, n), tn = narrow(y, 0, n), from = narrow(&fn, 1, ch),
+                            to = narrow(&tn, 1, ch);
+                int64_t at = c->opset < 21 ? g : ch;
+                double scale = vector_at(&c->in[1], at) / sqrt(variance + epsilon);
+                scale_shift(&from, &to, scale, vector_at(&c->in[2], at) - mean * scale);
+            }
+        }
+    return FL_OK;
+}
+
 /* Scale and bias must broadcast to x. */
 int layer_norm_infer(struct op_infer *i)
 {

@@ -1,4 +1,4 @@
-/* ops_reduce.c - ReduceMean, ReduceSum, ReduceMax, ReduceMin, ReduceProd, ArgMax, ArgMin
+/* ops_reduce.c - the Reduce operators, ArgMax, ArgMin
  *
  * Axes stand in an attribute or, from opset 13 (ReduceSum) and 18 (the others), in input 1. No axes means all
  * of them, unless noop_with_empty_axes says none.
@@ -60,7 +60,7 @@ static void split_dims(const struct view *in, const struct view *out, const bool
     to->rank = kept->rank;
 }
 
-enum reduction { MEAN, SUM, MAX, MIN, PROD };
+enum reduction { MEAN, SUM, MAX, MIN, PROD, L1, L2, LOG_SUM, LOG_SUM_EXP, SUM_SQUARE };
 
 static double combine(enum reduction kind, double a, double x)
 {
@@ -71,6 +71,11 @@ static double combine(enum reduction kind, double a, double x)
         return x < a || isnan(x) ? x : a;
     case PROD:
         return a * x;
+    case L1:
+        return a + fabs(x);
+    case L2:
+    case SUM_SQUARE:
+        return a + x * x;
     default:
         return a + x;
     }
@@ -85,11 +90,26 @@ static double reduce_real(enum reduction kind, const struct view *gone, const st
 {
     const struct view *views[] = {gone};
     double a = first_of(kind);
+    /* exp of what is below the largest: no sum overflows */
+    double top = kind == LOG_SUM_EXP ? reduce_real(MAX, gone, in, at) : 0;
     struct walk w;
     for (bool more = walk_start(&w, 1, views); more; more = walk_next(&w))
-        for (int64_t k = 0; k < w.inner; k++)
-            a = combine(kind, a, element_real(in->dtype, in->data, at + w.off[0] + k * w.step[0]));
-    return kind == MEAN && view_count(gone) ? a / (double)view_count(gone) : a;
+        for (int64_t k = 0; k < w.inner; k++) {
+            double x = element_real(in->dtype, in->data, at + w.off[0] + k * w.step[0]);
+            a = combine(kind, a, kind == LOG_SUM_EXP ? exp(x - top) : x);
+        }
+    switch (kind) {
+    case MEAN:
+        return view_count(gone) ? a / (double)view_count(gone) : a;
+    case L2:
+        return sqrt(a);
+    case LOG_SUM:
+        return log(a);
+    case LOG_SUM_EXP:
+        return isinf(top) ? top : top + log(a);
+    default:
+        return a;
+    }
 }
 
 static int64_t combine_int(enum reduction kind, int64_t a, int64_t x, bool first)
@@ -101,6 +121,12 @@ static int64_t combine_int(enum reduction kind, int64_t a, int64_t x, bool first
         return first || x < a ? x : a;
     case PROD:
         return first ? x : (int64_t)((uint64_t)a * (uint64_t)x);
+    case L1:
+        x = x < 0 ? (int64_t)(0 - (uint64_t)x) : x;
+        return first ? x : (int64_t)((uint64_t)a + (uint64_t)x);
+    case SUM_SQUARE:
+        x = (int64_t)((uint64_t)x * (uint64_t)x);
+        return first ? x : (int64_t)((uint64_t)a + (uint64_t)x);
     default:
         return first ? x : (int64_t)((uint64_t)a + (uint64_t)x);
     }
@@ -128,7 +154,7 @@ static int reduce_axes(const struct op_call *c, enum reduction kind, const bool 
     for (bool more = walk_start(&w, 2, views); more; more = walk_next(&w))
         for (int64_t k = 0; k < w.inner; k++) {
             int64_t from = w.off[1] + k * w.step[1], at = w.off[0] + k * w.step[0];
-            if (dtype_is_real(in->dtype))
+            if (dtype_is_real(in->dtype) || kind == L2 || kind == LOG_SUM || kind == LOG_SUM_EXP)
                 element_set_real(out->dtype, out->data, at, reduce_real(kind, &gone, in, from));
             else
                 element_set_int(out->dtype, out->data, at, reduce_int(kind, &gone, in, from));
@@ -159,6 +185,11 @@ REDUCTION(reduce_sum, SUM)
 REDUCTION(reduce_max, MAX)
 REDUCTION(reduce_min, MIN)
 REDUCTION(reduce_prod, PROD)
+REDUCTION(reduce_l1, L1)
+REDUCTION(reduce_l2, L2)
+REDUCTION(reduce_log_sum, LOG_SUM)
+REDUCTION(reduce_log_sum_exp, LOG_SUM_EXP)
+REDUCTION(reduce_sum_square, SUM_SQUARE)
 
 /* GlobalAveragePool and GlobalMaxPool: all spatial dims become 1. */
 int global_pool_infer(struct op_infer *i)

@@ -1,4 +1,4 @@
-/* ops_resize.c - Resize and Upsample, nearest and linear, any number of dims
+/* ops_resize.c - Resize and Upsample, nearest, linear and cubic, any number of dims
  *
  * Upsample (7, 9) and Resize 10 count positions from the corner ("asymmetric"); from 11 on an attribute says
  * how. Sizes are given as scales (Upsample: attribute or input 1; Resize 10: input 1; later: input 2) or as
@@ -27,8 +27,9 @@ enum rounding {
 
 struct resize {
     int rank, coordinates, rounding;
-    bool linear;
-    double scale[TENSOR_MAX_RANK];
+    int taps; /* elements that an output is made of along a dim: 1 nearest, 2 linear, 4 cubic */
+    bool exclude_outside;
+    double cubic_a, scale[TENSOR_MAX_RANK];
 };
 
 static int name_index(const char *name, const char *const *names)
@@ -47,14 +48,16 @@ static int scales_input(const struct node *n, int64_t opset)
 /* Reads modes; names the attribute that is not supported in *what. */
 static int resize_modes(struct resize *r, const struct node *n, int64_t opset, const char **what)
 {
-    static const char *const modes[] = {"nearest", "linear", "bilinear", NULL};
+    static const char *const modes[] = {"nearest", "linear", "bilinear", "cubic", NULL};
     static const char *const coordinates[] = {"half_pixel", "pytorch_half_pixel",   "align_corners",
                                               "asymmetric", "tf_half_pixel_for_nn", "half_pixel_symmetric",
                                               NULL};
     static const char *const roundings[] = {"round_prefer_floor", "round_prefer_ceil", "floor", "ceil", NULL};
     int mode = name_index(attr_string(n, "mode", "nearest"), modes);
     bool old = opset < 11;
-    r->linear = mode > 0;
+    r->taps = mode == 3 ? 4 : mode > 0 ? 2 : 1;
+    r->exclude_outside = attr_int(n, "exclude_outside", 0) != 0;
+    r->cubic_a = attr_float(n, "cubic_coeff_a", -0.75f);
     r->coordinates =
         old ? ASYMMETRIC
             : name_index(attr_string(n, "coordinate_transformation_mode", "half_pixel"), coordinates);
@@ -191,27 +194,64 @@ static int64_t nearest(const struct resize *r, int d, double x, int64_t n)
     }
 }
 
-/* The weighted sum of the 2^k corners around a position, k dims of which lie between two elements. */
-static double interpolate(const struct view *in, const double *x)
+/* Elements along one dim around position x, and their weights: two (linear) or four (Keys 1981). */
+struct taps {
+    int64_t at[4];
+    double weight[4];
+};
+
+static void linear_taps(struct taps *t, double x, int64_t n)
 {
-    int64_t low[TENSOR_MAX_RANK];
-    double part[TENSOR_MAX_RANK], sum = 0;
-    for (int d = 0; d < in->rank; d++) {
-        double p = x[d] < 0 ? 0 : x[d] > (double)(in->dim[d] - 1) ? (double)(in->dim[d] - 1) : x[d];
-        low[d] = (int64_t)p;
-        part[d] = p - (double)low[d];
+    double p = x < 0 ? 0 : x > (double)(n - 1) ? (double)(n - 1) : x;
+    t->at[0] = (int64_t)p;
+    t->at[1] = clamp((double)t->at[0] + 1, n);
+    t->weight[1] = p - (double)t->at[0];
+    t->weight[0] = 1 - t->weight[1];
+}
+
+static double cubic_weight(double a, double d)
+{
+    return d <= 1 ? ((a + 2) * d - (a + 3)) * d * d + 1 : ((a * d - 5 * a) * d + 8 * a) * d - 4 * a;
+}
+
+static void cubic_taps(const struct resize *r, struct taps *t, double x, int64_t n)
+{
+    double first = floor(x) - 1, sum = 0;
+    for (int k = 0; k < 4; k++) {
+        bool outside = first + k < 0 || first + k > (double)(n - 1);
+        t->at[k] = clamp(first + k, n);
+        t->weight[k] = r->exclude_outside && outside ? 0 : cubic_weight(r->cubic_a, fabs(x - first - k));
+        sum += t->weight[k];
     }
-    for (unsigned corner = 0; corner < 1u << in->rank; corner++) {
+    for (int k = 0; k < 4 && r->exclude_outside; k++)
+        t->weight[k] /= sum;
+}
+
+/* The weighted sum of the elements around a position. Along dims that stay as they are there is one. */
+static double interpolate(const struct resize *r, const struct view *in, const double *x, const bool *still)
+{
+    int64_t index[TENSOR_MAX_RANK] = {0}, taps[TENSOR_MAX_RANK];
+    struct taps t[TENSOR_MAX_RANK];
+    double sum = 0;
+    for (int d = 0; d < in->rank; d++) {
+        taps[d] = still[d] ? 1 : r->taps;
+        if (still[d])
+            t[d] = (struct taps){{(int64_t)x[d]}, {1}};
+        else if (r->taps == 2)
+            linear_taps(&t[d], x[d], in->dim[d]);
+        else
+            cubic_taps(r, &t[d], x[d], in->dim[d]);
+    }
+    do {
         double weight = 1;
         int64_t at = 0;
-        for (int d = 0; d < in->rank && weight != 0; d++) {
-            bool up = corner >> d & 1;
-            weight *= up ? part[d] : 1 - part[d];
-            at += (low[d] + (up && weight != 0)) * in->stride[d];
+        for (int d = 0; d < in->rank; d++) {
+            weight *= t[d].weight[index[d]];
+            at += t[d].at[index[d]] * in->stride[d];
         }
         if (weight != 0)
             sum += weight * element_real(in->dtype, in->data, at);
-    }
+    } while (index_advance(index, taps, in->rank));
     return sum;
 }
 
@@ -221,15 +261,17 @@ static void resize_fill(const struct resize *r, const struct view *in, const str
     for (;;) {
         int64_t from = 0, to = 0;
         double x[TENSOR_MAX_RANK];
+        bool still[TENSOR_MAX_RANK];
         int d = r->rank - 1;
         for (int k = 0; k < r->rank; k++) {
-            bool still = in->dim[k] == out->dim[k] && r->scale[k] == 1;
-            x[k] = still ? (double)at[k] : position(r, k, at[k], in->dim[k], out->dim[k]);
-            from += (still ? at[k] : nearest(r, k, x[k], in->dim[k])) * in->stride[k];
+            still[k] = in->dim[k] == out->dim[k] && r->scale[k] == 1;
+            x[k] = still[k] ? (double)at[k] : position(r, k, at[k], in->dim[k], out->dim[k]);
+            from += (still[k] ? at[k] : nearest(r, k, x[k], in->dim[k])) * in->stride[k];
             to += at[k] * out->stride[k];
         }
         element_set_real(out->dtype, out->data, to,
-                         r->linear ? interpolate(in, x) : element_real(in->dtype, in->data, from));
+                         r->taps > 1 ? interpolate(r, in, x, still)
+                                     : element_real(in->dtype, in->data, from));
         for (; d >= 0 && ++at[d] == out->dim[d]; d--)
             at[d] = 0;
         if (d < 0)

@@ -53,6 +53,16 @@ struct view view_broadcast(const struct view *v, const struct view *to)
     return b;
 }
 
+bool index_advance(int64_t *index, const int64_t *limit, int n)
+{
+    for (int d = n - 1; d >= 0; d--) {
+        if (++index[d] < limit[d])
+            return true;
+        index[d] = 0;
+    }
+    return false;
+}
+
 static void drop_dim(struct walk *w, int d)
 {
     for (int i = d; i < w->rank - 1; i++) {

@@ -438,10 +438,102 @@ def graphs():
          {"y": F.conv2d(t(fixed), t(w), t(b)).numpy().reshape(1, -1)}, dict(k, to=i64(1, -1)))
 
 
+def gathers():
+    """Einsum, Reduce*, gathers and scatters, orders, transposed convolutions, group norms, cubic resizes."""
+    r = np.random.RandomState(11)
+    f = lambda *s: r.uniform(-1.5, 1.5, s).astype(np.float32)
+    for name, eq, shapes in (("attention", "bhid,bhjd->bhij", [(2, 3, 4, 5), (2, 3, 6, 5)]), ("transpose", "ij->ji", [(3, 4)]),
+                             ("trace", "ii->", [(4, 4)]), ("diagonal", "bii->bi", [(2, 3, 3)]), ("implicit", "ik,kj", [(3, 4), (4, 2)]),
+                             ("ellipsis", "...ik,kj->...ij", [(2, 3, 4, 5), (5, 2)]), ("ellipsis_broadcast", "...i,...i->...", [(2, 1, 4), (3, 4)]),
+                             ("three", " ab , bc , cd -> ad", [(2, 3), (3, 4), (4, 5)]), ("sum", "ijk->j", [(2, 3, 4)])):
+        ins = [f(*s) for s in shapes]
+        one("einsum_" + name, 12, "Einsum", ins, np.asarray(np.einsum(eq, *ins), np.float32), equation=eq)
+    x = f(2, 3, 4, 5)
+    k = r.randint(-5, 5, (3, 4)).astype(np.int64)
+    lse = lambda a, ax, **kw: np.log(np.sum(np.exp(a), ax, **kw))
+    for op, fn in (("L1", lambda a, ax, **kw: np.abs(a).sum(ax, **kw)), ("L2", lambda a, ax, **kw: np.sqrt((a * a).sum(ax, **kw))),
+                   ("LogSum", lambda a, ax, **kw: np.log(a.sum(ax, **kw))), ("LogSumExp", lse), ("SumSquare", lambda a, ax, **kw: (a * a).sum(ax, **kw))):
+        a = np.abs(x) if op == "LogSum" else x
+        one("reduce%s_attr" % op.lower(), 11, "Reduce" + op, [a], fn(a, (2, 3)), axes=[2, 3], keepdims=0)
+        one("reduce%s_input" % op.lower(), 18, "Reduce" + op, [a, i64(1)], fn(a, (1,), keepdims=True), (1,))
+    one("reducelogsumexp_large", 18, "ReduceLogSumExp", [np.array([[1e3, 1e3]], np.float32)], np.array([[1e3 + math.log(2)]], np.float32))
+    one("reducel1_int64", 18, "ReduceL1", [k, i64(1)], np.abs(k).sum(1, keepdims=True), (1,))
+    one("reducesumsquare_int64", 18, "ReduceSumSquare", [k, i64(0)], (k * k).sum(0, keepdims=True), (1,))
+    at = r.randint(-3, 3, (2, 2, 4, 5)).astype(np.int64)
+    one("gatherelements", 13, "GatherElements", [x, at], np.take_along_axis(x, at % 3, 1), axis=1)
+    one("gatherelements_int32", 11, "GatherElements", [k, np.array([[0, -1]], np.int32)], np.take_along_axis(k[:1], np.array([[0, 3]]), 1), axis=-1)
+    nd = np.array([[[0, 1], [1, -1]]], np.int64)
+    one("gathernd", 13, "GatherND", [x, nd], x[nd[..., 0], nd[..., 1]])
+    one("gathernd_full", 11, "GatherND", [k, np.array([[0, 0], [2, 3]], np.int64)], k[[0, 2], [0, 3]])
+    bd = np.array([[[1]], [[2]]], np.int64)
+    one("gathernd_batch", 13, "GatherND", [x, bd], np.stack([x[0, [1]], x[1, [2]]]), batch_dims=1)
+    y = x.copy()
+    u = f(2, 1, 4, 5)
+    np.put_along_axis(y, np.full((2, 1, 4, 5), 2), u, 1)
+    one("scatterelements", 13, "ScatterElements", [x, np.full((2, 1, 4, 5), -1, np.int64), u], y, axis=1)
+    for op, fn in (("add", np.add), ("mul", np.multiply), ("max", np.maximum), ("min", np.minimum)):
+        y = x.copy()
+        fn.at(y, (1, 2), u[0, 0])
+        fn.at(y, (1, 2), u[1, 0])
+        one("scatternd_" + op, 18, "ScatterND", [x, np.array([[1, 2], [-1, -1]], np.int64), u[:, 0]], y, reduction=op)
+        v, w = np.zeros((3, 4), np.float32) + 1, np.array([[2, 3]], np.float32)
+        z = v.copy()
+        for j in range(2):
+            z[1, 2] = fn(z[1, 2], w[0, j])
+        one("scatterelements_" + op, 18, "ScatterElements", [v.T.copy(), np.array([[2], [2]], np.int64), w.T.copy()], np.where(np.arange(4)[:, None] == 2, np.array([[fn(fn(1.0, 2.0), 3.0), 1, 1]]), v.T).astype(np.float32), reduction=op)
+    y = x.copy()
+    y[[0, 1], [1, 0]] = u[:, 0]
+    one("scatternd", 13, "ScatterND", [x, np.array([[0, 1], [1, 0]], np.int64), u[:, 0]], y)
+    y = k.copy()
+    y[2] = [7, 8, 9, 10]
+    one("scatternd_rows_int64", 11, "ScatterND", [k, np.array([[2]], np.int64), np.array([[7, 8, 9, 10]], np.int64)], y)
+    order = np.argsort(-x, 3, kind="stable")
+    one("topk", 11, "TopK", [x, i64(3)], [np.take_along_axis(x, order, 3)[..., :3], order[..., :3]], (1,))
+    one("topk_attr", 1, "TopK", [x], [np.take_along_axis(x, order, 3)[..., :2], order[..., :2]], k=2)
+    order = np.argsort(x, 1, kind="stable")
+    one("topk_smallest", 11, "TopK", [x, i64(2)], [np.take_along_axis(x, order, 1)[:, :2], order[:, :2]], (1,), axis=1, largest=0)
+    ties = np.array([[3, 1, 3, 2, 3]], np.int64)
+    one("topk_ties_int64", 11, "TopK", [ties, i64(2)], [np.array([[3, 3]]), np.array([[0, 2]])], (1,))
+    one("topk_indices_only", 11, "TopK", [ties, i64(1)], [None, np.array([[0]])], (1,))
+    one("cumsum", 11, "CumSum", [x, np.array(2, np.int64)], np.cumsum(x, 2), (1,))
+    one("cumsum_reverse", 14, "CumSum", [x, np.array(-1, np.int32)], np.cumsum(x[..., ::-1], 3)[..., ::-1], (1,), reverse=1)
+    ex = np.concatenate([np.zeros_like(k[:, :1]), np.cumsum(k, 1)[:, :-1]], 1)
+    one("cumsum_exclusive_int64", 14, "CumSum", [k, np.array(1, np.int64)], ex, (1,), exclusive=1)
+    one("trilu_upper", 14, "Trilu", [x], np.triu(x))
+    one("trilu_lower_k", 14, "Trilu", [x, np.array(-1, np.int64)], np.tril(x, -1), (1,), upper=0)
+    one("trilu_far", 14, "Trilu", [k, np.array(2**62, np.int64)], np.zeros_like(k), (1,))
+    d = f(2, 8, 3, 2)
+    dcr = d.reshape(2, 2, 2, 2, 3, 2).transpose(0, 3, 4, 1, 5, 2).reshape(2, 2, 6, 4)
+    crd = d.reshape(2, 2, 2, 2, 3, 2).transpose(0, 1, 4, 2, 5, 3).reshape(2, 2, 6, 4)
+    one("depthtospace", 11, "DepthToSpace", [d], dcr, (), True, blocksize=2)
+    one("depthtospace_crd", 13, "DepthToSpace", [d], crd, (), True, blocksize=2, mode="CRD")
+    one("spacetodepth", 13, "SpaceToDepth", [dcr], d, (), True, blocksize=2)
+    n, s, b = f(2, 6, 3, 4), f(2), f(2)
+    sc, sh = f(6), f(6)
+    one("groupnorm_18", 18, "GroupNormalization", [n, s, b], F.group_norm(t(n), 2, t(np.repeat(s, 3)), t(np.repeat(b, 3))).numpy(), (1, 2), num_groups=2)
+    one("groupnorm_21", 21, "GroupNormalization", [n, sc, sh], F.group_norm(t(n), 2, t(sc), t(sh), eps=1e-3).numpy(), (1, 2), True, num_groups=2, epsilon=1e-3)
+    x, w, b = f(2, 4, 5, 4), f(4, 3, 3, 3), f(3)
+    ct = lambda x, w, b=None, **a: F.conv_transpose2d(t(x), t(w), None if b is None else t(b), **a).numpy()
+    one("convtranspose", 11, "ConvTranspose", [x, w], ct(x, w), (1,), True)
+    one("convtranspose_strides", 11, "ConvTranspose", [x, w, b], ct(x, w, b, stride=2, padding=1, output_padding=1), (1, 2), True, strides=[2, 2], pads=[1, 1, 1, 1], output_padding=[1, 1])
+    one("convtranspose_dilated", 11, "ConvTranspose", [x, w], ct(x, w, dilation=2), (1,), dilations=[2, 2])
+    one("convtranspose_groups", 11, "ConvTranspose", [x, f(4, 3, 2, 2) * 0 + w[:, :, :2, :2]], ct(x, w[:, :, :2, :2], groups=2, stride=(2, 1)), (1,), group=2, strides=[2, 1])
+    full = ct(x, w, stride=2)  # 11 x 9
+    one("convtranspose_output_shape", 11, "ConvTranspose", [x, w], full[:, :, 1:11, 1:9], (1,), strides=[2, 2], output_shape=[10, 8])
+    one("convtranspose_same_upper", 11, "ConvTranspose", [x, w], full[:, :, :10, :8], (1,), strides=[2, 2], auto_pad="SAME_UPPER")
+    one("convtranspose_pads_uneven", 11, "ConvTranspose", [x, w], full[:, :, 1:, :7], (1,), strides=[2, 2], pads=[1, 0, 0, 2])
+    v, vw = f(2, 3, 6), f(3, 2, 3)
+    one("convtranspose_1d", 11, "ConvTranspose", [v, vw], F.conv_transpose1d(t(v), t(vw), stride=2).numpy(), (1,), strides=[2])
+    x = f(1, 2, 4, 5)
+    for label, size in (("up", (7, 9)), ("down", (2, 3))):
+        one("resize_cubic_" + label, 13, "Resize", [x, None, None, i64(1, 2, *size)], F.interpolate(t(x), size=size, mode="bicubic", align_corners=False).numpy(), (3,), mode="cubic")
+        one("resize_cubic_align_corners_" + label, 13, "Resize", [x, None, None, i64(1, 2, *size)], F.interpolate(t(x), size=size, mode="bicubic", align_corners=True).numpy(), (3,), mode="cubic", coordinate_transformation_mode="align_corners")
+
+
 def main():
     torch.manual_seed(0)
     shutil.rmtree(OUT, ignore_errors=True)
-    for part in (convolutions, pools, norms, activations, arithmetic, matrices, reductions, shapes, pads, resizes, graphs):
+    for part in (convolutions, pools, norms, activations, arithmetic, matrices, reductions, shapes, pads, resizes, graphs, gathers):
         part()
     print(len(os.listdir(OUT)), "cases")
 

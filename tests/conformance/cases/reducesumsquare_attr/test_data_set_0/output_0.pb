@@ -1,0 +1,1 @@
+Bout0JxfYA­¶AÚýJAh¬€AÔ#©A°®IA
