@@ -99,6 +99,7 @@ static const struct op ops[] = {
     {"GatherElements", 11, LAST, 2, 2, 1, 1, OP_AXIS, gather_elements_infer, gather_elements_reference},
     {"GatherND", 11, LAST, 2, 2, 1, 1, OP_AXIS, gather_nd_infer, gather_nd_reference},
     {"ScatterElements", 11, LAST, 3, 3, 1, 1, OP_AXIS, scatter_elements_infer, scatter_elements_reference},
+    {"Scatter", 9, 10, 3, 3, 1, 1, OP_AXIS, scatter_elements_infer, scatter_elements_reference},
     {"ScatterND", 11, LAST, 3, 3, 1, 1, OP_AXIS, scatter_nd_infer, scatter_nd_reference},
     {"Einsum", 12, LAST, 1, 8, 1, 1, OP_AXIS | OP_WEIGHTED, einsum_infer, einsum_reference},
     {"TopK", 1, LAST, 1, 2, 1, 2, OP_AXIS, top_k_infer, top_k_reference},

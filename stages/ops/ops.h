@@ -28,8 +28,8 @@ bool walk_start(struct walk *w, int n, const struct view *const *views);
 bool walk_start_any(struct walk *w, int n, const struct view *const *views);
 bool walk_next(struct walk *w);
 
-/* The next position of n dims in row-major order; false, at the first again, after the last. All limits must be
- * above 0. */
+/* The next position of n dims in row-major order; false, at the first again, after the last. All limits must
+ * be above 0. */
 bool index_advance(int64_t *index, const int64_t *limit, int n);
 
 /* v seen with the dims of `to` (numpy's broadcasting, aligned right). */
