@@ -113,6 +113,22 @@ static void on_hello(struct dispatch *d, const struct peer *from, const struct h
     welcome(d, from);
 }
 
+/* Tells a stage at which exits its cache service has caches, so that it need not ask at the others to find
+ * out. */
+static void tell_exits(const struct dispatch *d, const struct worker *w, struct heartbeat *echo)
+{
+    const struct worker *cache;
+    echo->exits_told = false;
+    echo->exits = 0;
+    if (w->hello.role != ROLE_STAGE)
+        return;
+    cache = &d->registry.cache[d->pipeline->stage[w->hello.stage].replica[w->hello.replica].cache];
+    if (!cache->alive || !cache->last.exits_told)
+        return;
+    echo->exits_told = true;
+    echo->exits = cache->last.exits;
+}
+
 static void on_heartbeat(struct dispatch *d, const struct peer *from, const struct heartbeat *h, uint64_t now)
 {
     struct worker *w;
@@ -133,6 +149,8 @@ static void on_heartbeat(struct dispatch *d, const struct peer *from, const stru
     d->out.type = MESSAGE_HEARTBEAT;
     d->out.heartbeat = *h;
     d->out.heartbeat.broker_ns = now;
+    if (w)
+        tell_exits(d, w, &d->out.heartbeat);
     if (event == REGISTRY_STRANGER)
         d->out.heartbeat.incarnation = 0; /* "I don't know you: say hello" */
     d->io.control(d->io.arg, from, &d->out);

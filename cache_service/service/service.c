@@ -212,6 +212,15 @@ static uint64_t resident_bytes(void)
     return pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
+static uint32_t exits_of(const struct snapshot *used)
+{
+    uint32_t exits = 0;
+    for (int i = 0; used && i < used->manifest.n_exits; i++)
+        if (used->cache[i])
+            exits |= 1u << i;
+    return exits;
+}
+
 static void fill_heartbeat(struct service *s, struct heartbeat *h, uint64_t now)
 {
     struct lookups_counters l = lookups_counters(s->lookups);
@@ -229,6 +238,8 @@ static void fill_heartbeat(struct service *s, struct heartbeat *h, uint64_t now)
                             .queued = k.queued,
                             .redis_up = k.redis_up,
                             .caches = used ? (uint32_t)snapshot_caches(used) : 0,
+                            .exits = exits_of(used),
+                            .exits_told = true,
                             .clock_error_ns = offset_error_ns(&s->broker.offset)};
 }
 

@@ -189,17 +189,26 @@ void stage_worker_free(struct stage_worker *w)
     free(w);
 }
 
+/* Until a message or a link comes, or a heartbeat is due: an idle worker does not wake for anything else. */
 static void wait_for_messages(struct stage_worker *w, uint64_t now)
 {
-    uint64_t every = (uint64_t)w->pipeline->broker.heartbeat_ms * NS_PER_MS, next = w->heartbeat_ns + every;
-    long ms = next > now ? (long)((next - now + NS_PER_MS - 1) / NS_PER_MS) : 1;
-    zmq_pollitem_t items[] = {{.socket = w->jobs, .events = ZMQ_POLLIN},
-                              {.socket = w->control, .events = ZMQ_POLLIN},
-                              {.socket = w->cache, .events = ZMQ_POLLIN}};
-    if (!w->hello_ns || w->remote)
-        ms = ms < 10 ? ms : 10;
-    zmq_poll(items, w->cache ? 3 : 2, ms < 1000 ? ms : 1000);
+    uint64_t next = worker_next_heartbeat(w), ns = next > now ? next - now : 0;
+    zmq_pollitem_t items[3 + PIPELINE_MAX_REPLICAS] = {{.socket = w->jobs, .events = ZMQ_POLLIN},
+                                                       {.socket = w->control, .events = ZMQ_POLLIN}};
+    int n = 2, links;
+    if (!w->hello_ns)
+        items[1].events |= ZMQ_POLLOUT;
+    if (w->cache)
+        items[n++] = (zmq_pollitem_t){.socket = w->cache, .events = ZMQ_POLLIN};
+    links = n;
+    for (int i = 0; i < w->n_next; i++)
+        if (!(w->reaches >> i & 1))
+            items[n++] = (zmq_pollitem_t){.socket = w->next[i], .events = ZMQ_POLLOUT};
+    zmq_poll(items, n, (long)(((ns < NS_PER_S ? ns : NS_PER_S) + NS_PER_MS - 1) / NS_PER_MS));
     w->jobs_empty_ns = clock_ns(); /* until now: the poll returns when one comes */
+    for (int i = links; i < n; i++)
+        if (items[i].revents)
+            w->reached_ns = 0; /* one is there now: look */
 }
 
 int stage_worker_run(struct stage_worker *w, const volatile int *stop, struct error *e)

@@ -11,6 +11,7 @@
 
 #define GOODBYE_MS        500
 #define LOG_GARBAGE_EVERY 1000
+#define LOOK_AT_LINKS_NS  (10 * NS_PER_MS) /* at those that are not there */
 
 static int connect_to(struct stage_worker *w, void **socket, int type, const char *endpoint, int high_water,
                       bool immediate, struct error *e)
@@ -84,6 +85,20 @@ void worker_garbage(struct stage_worker *w, const char *socket, const struct err
                  (unsigned long long)w->counts.garbage);
 }
 
+/* The replicas of the next stage that a job could be sent to now. */
+static uint32_t look_at_links(struct stage_worker *w)
+{
+    uint32_t reaches = REACHES_TOLD;
+    w->reached_ns = clock_ns();
+    for (int i = 0; i < w->n_next; i++) {
+        int events = 0;
+        size_t size = sizeof events;
+        if (!zmq_getsockopt(w->next[i], ZMQ_EVENTS, &events, &size) && (events & ZMQ_POLLOUT))
+            reaches |= 1u << i;
+    }
+    return w->last_stage ? 0 : reaches;
+}
+
 void worker_say_hello(struct stage_worker *w, bool ready)
 {
     struct hello *h = &w->out.hello;
@@ -99,6 +114,7 @@ void worker_say_hello(struct stage_worker *w, bool ready)
     memcpy(h->model, w->model, sizeof h->model);
     memcpy(h->engine, w->engine, sizeof h->engine);
     h->ready = ready;
+    h->reaches = w->reaches = look_at_links(w);
     if (frames_send(w->control, NULL, &w->out, NULL) == FL_OK)
         w->hello_ns = clock_ns();
 }
@@ -136,6 +152,7 @@ static void send_heartbeat(struct stage_worker *w, uint64_t worker_ns)
     h->clock_error_ns = offset_error_ns(&w->offset);
     h->taken = w->taken;
     h->batch = (uint32_t)w->max_batch;
+    h->reaches = w->reaches;
     frames_send(w->control, NULL, &w->out, NULL);
 }
 
@@ -145,12 +162,28 @@ void worker_tell_taken(struct stage_worker *w)
 }
 
 /* A remote worker needs its clock's offset before its first job: ask a few times in a row. */
-static bool heartbeat_due(const struct stage_worker *w, uint64_t now)
+uint64_t worker_next_heartbeat(const struct stage_worker *w)
 {
     uint64_t every = (uint64_t)w->pipeline->broker.heartbeat_ms * NS_PER_MS;
     if (w->remote && w->offset.n < OFFSET_SAMPLES && every > 10 * NS_PER_MS)
         every = 10 * NS_PER_MS;
-    return now - w->heartbeat_ns >= every;
+    return w->hello_ns ? w->heartbeat_ns + every : UINT64_MAX;
+}
+
+/* A link that came or broke is told at once, so that nothing is sent over one that is not there. */
+static bool links_changed(struct stage_worker *w, uint64_t now)
+{
+    uint32_t before = w->reaches, all = REACHES_TOLD | ((1u << w->n_next) - 1);
+    if (w->last_stage || (w->reached_ns && (before == all || now - w->reached_ns < LOOK_AT_LINKS_NS)))
+        return false;
+    return (w->reaches = look_at_links(w)) != before;
+}
+
+static void on_echo(struct stage_worker *w, const struct heartbeat *h)
+{
+    offset_add(&w->offset, h->worker_ns, h->broker_ns, clock_ns());
+    w->exits_told = h->exits_told;
+    w->exits = h->exits;
 }
 
 static void on_welcome(struct stage_worker *w, const struct hello *h)
@@ -174,7 +207,7 @@ static void on_control(struct stage_worker *w)
         if (w->in.heartbeat.incarnation != w->incarnation)
             worker_say_hello(w, w->ready); /* the broker is another one now */
         else
-            offset_add(&w->offset, w->in.heartbeat.worker_ns, w->in.heartbeat.broker_ns, clock_ns());
+            on_echo(w, &w->in.heartbeat);
         break;
     case MESSAGE_HELLO:
         on_welcome(w, &w->in.hello);
@@ -199,10 +232,15 @@ void worker_poll_control(struct stage_worker *w, uint64_t now)
         else
             worker_garbage(w, "control", &e);
     }
-    if (w->ready && w->hello_ns && heartbeat_due(w, now)) {
+    if (!w->ready || !w->hello_ns)
+        return;
+    if (now >= worker_next_heartbeat(w)) {
         worker_send_spans(w); /* first: who has the heartbeat has them */
         w->resident_bytes = resident_bytes();
+        w->reaches = look_at_links(w);
         send_heartbeat(w, now);
         w->heartbeat_ns = now;
+    } else if (links_changed(w, now)) {
+        send_heartbeat(w, 0);
     }
 }

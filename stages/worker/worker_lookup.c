@@ -48,6 +48,13 @@ static int count_asking(const struct stage_worker *w)
     return n;
 }
 
+/* Nobody is asked at an exit without a cache: the broker tells where caches stand as soon as it knows, else a
+ * verdict. */
+static bool nothing_stands_at(const struct stage_worker *w, int exit, uint64_t now)
+{
+    return (w->exits_told && !(w->exits >> exit & 1)) || now < w->absent_until_ns[exit];
+}
+
 /* Sends the descriptors at the cut where segment s ended. What can't be sent is a miss. */
 void worker_send_lookup(struct stage_worker *w, const struct segment *s)
 {
@@ -59,7 +66,7 @@ void worker_send_lookup(struct stage_worker *w, const struct segment *s)
     int n = count_asking(w);
     uint64_t now = clock_ns();
 
-    if (!w->cache || !n || w->n_pending == PIPELINE_MAX_EXITS || now < w->absent_until_ns[s->exit] ||
+    if (!w->cache || !n || w->n_pending == PIPELINE_MAX_EXITS || nothing_stands_at(w, s->exit, now) ||
         !breaker_allows(&w->breaker, now))
         return;
     if (exec_cut(w->exec, s->last, w->n_batch, &cut, NULL)) {

@@ -76,6 +76,8 @@ struct stage_worker {
     int cache_fd;
     int n_next;
     void *next[PIPELINE_MAX_REPLICAS];
+    uint32_t reaches;    /* of them, as last told: REACHES_TOLD | a bit for each that is connected */
+    uint64_t reached_ns; /* when last looked; 0 = look now */
     uint64_t incarnation, hello_ns, heartbeat_ns, polled_ns; /* when last sent; polled */
     uint64_t jobs_empty_ns;                                  /* when no job waited in the socket */
     bool remote;                                             /* the broker's host has another clock */
@@ -102,7 +104,9 @@ struct stage_worker {
     int n_pending;
     struct pending_lookup pending[PIPELINE_MAX_EXITS];
     struct breaker breaker;
-    uint64_t absent_until_ns[PIPELINE_MAX_EXITS]; /* no cache stands there: not asked before */
+    uint64_t absent_until_ns[PIPELINE_MAX_EXITS]; /* a verdict said that no cache stands there */
+    bool exits_told;                              /* the broker told at which exits caches stand */
+    uint32_t exits;                               /* a bit for each */
 
     struct worker_counts counts;
     struct message in, out; /* scratch: what came, what goes */
@@ -114,9 +118,10 @@ struct stage_worker {
 int worker_open_links(struct stage_worker *w, struct error *e);
 void worker_close_links(struct stage_worker *w);
 void worker_say_hello(struct stage_worker *w, bool ready);
-void worker_poll_control(struct stage_worker *w,
-                         uint64_t now);         /* reads control messages, sends heartbeats that are due */
-void worker_tell_taken(struct stage_worker *w); /* a heartbeat out of turn */
+/* Reads control messages, sends heartbeats that are due. */
+void worker_poll_control(struct stage_worker *w, uint64_t now);
+uint64_t worker_next_heartbeat(const struct stage_worker *w); /* when one is due */
+void worker_tell_taken(struct stage_worker *w);               /* a heartbeat out of turn */
 uint64_t worker_broker_time(const struct stage_worker *w, uint64_t local_ns);
 void worker_garbage(struct stage_worker *w, const char *socket, const struct error *e);
 

@@ -129,6 +129,7 @@ static void send_activation(struct stage_worker *w, const struct row *r, struct 
     worker_fill_time(w, r, &out->trace);
     if ((rc = frames_send(w->next[replica], NULL, &w->out, &payload))) {
         zmq_msg_close(&payload);
+        w->reached_ns = 0; /* look at the links and tell */
         snprintf(text, sizeof text, "stage %d replica %d does not reach stage %d replica %d: %s", w->stage,
                  w->replica, w->stage + 1, replica,
                  rc == FL_AGAIN ? "not connected, or its queue is full" : error_sentence(rc));

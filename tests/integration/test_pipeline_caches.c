@@ -29,6 +29,7 @@ enum mode {
 struct fake {
     pthread_t thread;
     atomic_int mode, stop;
+    atomic_int exits; /* -1 = not told; else the mask of its heartbeats */
     atomic_int lookups, first_exit, audited, outcomes, untold; /* first_exit: look-ups at exit 0, by stage 0;
                                                                   untold: without the descriptors' origin */
     const struct pipeline *pipeline;
@@ -113,6 +114,15 @@ static void say_hello(struct fake *f)
     frames_send(f->control, NULL, &f->out, NULL);
 }
 
+static void beat(struct fake *f)
+{
+    f->out.type = MESSAGE_HEARTBEAT;
+    f->out.heartbeat = (struct heartbeat){.incarnation = 77,
+                                          .exits_told = atomic_load(&f->exits) >= 0,
+                                          .exits = (uint32_t)atomic_load(&f->exits)};
+    frames_send(f->control, NULL, &f->out, NULL);
+}
+
 static void *serve(void *arg)
 {
     struct fake *f = arg;
@@ -122,7 +132,8 @@ static void *serve(void *arg)
         zmq_pollitem_t items[] = {{.socket = f->lookup, .events = ZMQ_POLLIN},
                                   {.socket = f->control, .events = ZMQ_POLLIN}};
         zmq_poll(items, 2, 20);
-        say_hello(f); /* as good as a heartbeat */
+        say_hello(f);
+        beat(f);
         while (!frames_recv(f->lookup, &from, &f->in, &f->payload, &e))
             if (f->in.type == MESSAGE_LOOKUP)
                 on_lookup(f, &from);
@@ -139,6 +150,7 @@ static void fake_start(struct fake *f, const struct pipeline *p, enum mode mode)
     memset(f, 0, sizeof *f);
     f->pipeline = p;
     atomic_store(&f->mode, (int)mode);
+    atomic_store(&f->exits, -1);
     f->context = zmq_ctx_new();
     zmq_msg_init(&f->payload);
     if (frames_socket(&f->lookup, f->context, ZMQ_ROUTER, FRAMES_BIND, p->cache.endpoint[0], NULL,
@@ -277,7 +289,8 @@ static bool a_hit(void *client)
     return ask(client, 5, 0).exit == 0;
 }
 
-/* Where no cache stands, a stage asks once a second; and finds one that was built meanwhile. */
+/* Where no cache stands, a stage that was told nothing but by verdicts asks once a second; and finds one that
+ * was built meanwhile. */
 static void test_an_exit_without_cache_is_left_alone(void **state)
 {
     static struct fake f;
@@ -290,6 +303,36 @@ static void test_an_exit_without_cache_is_left_alone(void **state)
         assert_int_equal(ask(client, i, 0).exit, -1);
     assert_true(atomic_load(&f.first_exit) - before <= (int)((clock_ns() - start) / NS_PER_S) + 2);
     atomic_store(&f.mode, PROMPT);
+    harness_until(a_hit, client, 20, "a hit of the new cache");
+    down(&f, client, h);
+}
+
+static bool leaves_exit_0_alone(void *arg)
+{
+    struct fake *f = ((void **)arg)[0];
+    int first = atomic_load(&f->first_exit), all = atomic_load(&f->lookups);
+    ask(((void **)arg)[1], 1, 0);
+    return atomic_load(&f->first_exit) == first && atomic_load(&f->lookups) > all;
+}
+
+/* The broker knows from the service's heartbeats where caches stand, and tells the stages: nobody asks
+ * elsewhere. */
+static void test_only_built_exits_are_asked_for(void **state)
+{
+    static struct fake f;
+    struct client *client;
+    struct harness *h = up(&f, &client, MISSES, with_cache);
+    void *both[] = {&f, client};
+    int first;
+    (void)state;
+    atomic_store(&f.exits, 2);
+    harness_until(leaves_exit_0_alone, both, 20, "exit 0 left alone");
+    first = atomic_load(&f.first_exit);
+    for (uint64_t i = 0; i < 50; i++)
+        ask(client, i, 0);
+    assert_int_equal(atomic_load(&f.first_exit), first);
+    atomic_store(&f.mode, PROMPT);
+    atomic_store(&f.exits, 3);
     harness_until(a_hit, client, 20, "a hit of the new cache");
     down(&f, client, h);
 }
@@ -451,6 +494,7 @@ int main(void)
         cmocka_unit_test(test_batches_shrink),
         cmocka_unit_test(test_no_cache_means_no_lookup),
         cmocka_unit_test(test_an_exit_without_cache_is_left_alone),
+        cmocka_unit_test(test_only_built_exits_are_asked_for),
         cmocka_unit_test(test_audits_run_to_the_end),
         cmocka_unit_test(test_a_lost_verdict_answers_once),
         cmocka_unit_test(test_a_silent_cache_is_bypassed),

@@ -178,7 +178,7 @@ static void test_what_waits_becomes_a_batch(void **state)
     int rounds = 0;
     (void)state;
     while (rounds++ < 50 && !(t.by_replica[0] && t.by_replica[1] && t.largest_batch > 1))
-        run_traffic(&t); /* a replica rests for a moment when stage 0 has not yet connected to it */
+        run_traffic(&t); /* a replica gets nothing until stage 0 has connected to it */
     assert_true(t.largest_batch > 1);
     assert_true(t.by_replica[0] > 0 && t.by_replica[1] > 0);
     s = harness_status(t.client);
@@ -186,6 +186,8 @@ static void test_what_waits_becomes_a_batch(void **state)
     assert_true(s.answered > 0 && s.answered % (uint64_t)t.total == 0);
     assert_int_equal(s.in_flight, 0);
     assert_int_equal(s.failed, 0);
+    assert_int_equal(s.retried,
+                     0); /* ready means that there is a way: nothing was sent where no link was yet */
     assert_int_equal(s.n_processes, 4);
     down(h, t.client);
 }
@@ -214,7 +216,7 @@ static void test_a_killed_replica_loses_nothing(void **state)
     harness_stage(t.h, 1, 0);
     harness_expect(t.h, 0, "stage 1 replica 0: pid", 2);
     for (int i = 0; i < 50 && !t.by_replica[0]; i++)
-        run_traffic(&t); /* it rests for a moment when stage 0 has not yet connected to it */
+        run_traffic(&t); /* it gets nothing until stage 0 has connected to it */
     assert_true(t.by_replica[0] > 0);
     down(t.h, t.client);
 }

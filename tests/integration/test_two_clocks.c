@@ -23,7 +23,7 @@ static const char yaml[] = "stages:\n"
                            "  - {}\n"
                            "exits: auto\n"
                            "updates: {sample: 0, audit: 0}\n"
-                           "broker: {deadline_ms: 20000, heartbeat_ms: 20}\n";
+                           "broker: {deadline_ms: 20000, heartbeat_ms: 100}\n";
 
 static struct harness *h;
 
@@ -136,6 +136,57 @@ static void test_the_status_tells_the_error(void **state)
     client_free(client);
 }
 
+/* The stage of tomorrow: what the shell of spawn_tomorrow runs, and how often its main thread has slept. */
+static unsigned long long times_asleep(const struct status_reply *s)
+{
+    unsigned long long n = 0;
+    char path[64], line[128];
+    FILE *f;
+    for (int i = 0; i < s->n_processes; i++)
+        if (s->process[i].role == ROLE_STAGE && s->process[i].stage == 1)
+            snprintf(path, sizeof path, "/proc/%llu/status", (unsigned long long)s->process[i].pid);
+    assert_non_null(f = fopen(path, "re"));
+    while (fgets(line, sizeof line, f) && sscanf(line, "voluntary_ctxt_switches: %llu", &n) != 1)
+        ;
+    fclose(f);
+    return n;
+}
+
+struct beats {
+    struct client *client;
+    uint64_t last_ns;
+    int n;
+};
+
+static bool five_beats(void *arg)
+{
+    struct beats *b = arg;
+    struct status_reply s = harness_status(b->client);
+    for (int i = 0; i < s.n_processes; i++)
+        if (s.process[i].role == ROLE_STAGE && s.process[i].stage == 1 &&
+            s.process[i].last.worker_ns != b->last_ns) {
+            b->last_ns = s.process[i].last.worker_ns;
+            b->n++;
+        }
+    return b->n > 5;
+}
+
+/* An idle worker wakes for heartbeats and their echoes, also where it has a clock of its own. */
+static void test_idle_workers_sleep(void **state)
+{
+    struct client *client = connect_when_known();
+    struct status_reply s = harness_status(client);
+    struct beats b = {.client = client};
+    unsigned long long before;
+    (void)state;
+    harness_until(five_beats, &b, 30, "heartbeats"); /* the quick ones at the start are over */
+    b.n = 1;
+    before = times_asleep(&s);
+    harness_until(five_beats, &b, 30, "heartbeats");
+    assert_in_range(times_asleep(&s) - before, 1, 5 * 6);
+    client_free(client);
+}
+
 /* Spans of all processes lie within the request, by one clock. */
 static void test_a_trace_has_one_clock(void **state)
 {
@@ -168,6 +219,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_wires_between_clocks_are_right_within_the_error),
         cmocka_unit_test(test_the_status_tells_the_error),
+        cmocka_unit_test(test_idle_workers_sleep),
         cmocka_unit_test(test_a_trace_has_one_clock),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
