@@ -12,6 +12,7 @@
 #include <xxhash.h>
 
 #include "npy.h"
+#include "planes.h"
 
 #define CIFAR_IMAGE       3072
 #define CIFAR_RECORD      (1 + CIFAR_IMAGE)
@@ -214,6 +215,8 @@ static int open_npy(struct dataset *d, struct entry *entry, int n, struct error 
     if ((rc = npy_map_open(&d->images, entry[0].path, e)))
         return rc;
     d->images_path = entry[0].path;
+    if (d->images.fortran)
+        return error_set(e, FL_UNSUPPORTED, "%s: in Fortran order", entry[0].path);
     if (t->rank != 4 || tensor_count(t) <= 0 || tensor_count(t) / t->dim[0] > INT32_MAX)
         return error_set(e, FL_SHAPE, "%s: images are [n, channels, height, width]", entry[0].path);
     if (t->dtype != TENSOR_U8 && t->dtype != TENSOR_F32)
@@ -337,24 +340,17 @@ static const uint8_t *cifar_record(const struct dataset *d, int64_t i)
     return part->base + at * CIFAR_RECORD;
 }
 
-void image_normalise(const uint8_t *planes, int channels, int64_t plane, const struct pipeline *p, float *out)
-{
-    for (int c = 0; c < channels; c++) {
-        float mean = pipeline_mean(p, c), std = pipeline_std(p, c);
-        for (int64_t i = 0; i < plane; i++)
-            out[c * plane + i] = ((float)planes[c * plane + i] - mean) / std;
-    }
-}
-
 void dataset_image(const struct dataset *d, int64_t i, const struct pipeline *p, float *out)
 {
     int64_t plane = d->shape.dim[2] * d->shape.dim[3], size = d->shape.dim[1] * plane;
 
+    struct picture to;
+
+    picture_of(&to, &d->shape);
     if (!d->is_npy)
-        image_normalise(cifar_record(d, i) + 1, 3, plane, p, out);
+        planes_normalise(cifar_record(d, i) + 1, &to, p, out);
     else if (d->images.tensor.dtype == TENSOR_U8)
-        image_normalise((const uint8_t *)d->images.tensor.data + place_of(d, i) * size, (int)d->shape.dim[1],
-                        plane, p, out);
+        planes_normalise((const uint8_t *)d->images.tensor.data + place_of(d, i) * size, &to, p, out);
     else
         memcpy(out, (const char *)d->images.tensor.data + (size_t)(place_of(d, i) * size) * sizeof *out,
                (size_t)size * sizeof *out);

@@ -47,8 +47,4 @@ int dataset_labels_fit(const struct dataset *d, int classes, struct error *e);
 /* A number that is another one when the records are others: from sizes, ranges and a sample of the bytes. */
 uint64_t dataset_identity(const struct dataset *d);
 
-/* (pixel - mean) / std per channel, from planes of bytes to planes of floats; no mean given: 0, no std: 1. */
-void image_normalise(const uint8_t *planes, int channels, int64_t plane, const struct pipeline *p,
-                     float *out);
-
 #endif

@@ -140,7 +140,7 @@ static int map_file(struct npy_map *m, const char *path, struct error *e)
 }
 
 /* Maps, parses and checks that the data is all there. */
-static int open_any(struct npy_map *m, bool *fortran, const char *path, struct error *e)
+int npy_map_open(struct npy_map *m, const char *path, struct error *e)
 {
     size_t offset = 0;
     int rc;
@@ -148,7 +148,7 @@ static int open_any(struct npy_map *m, bool *fortran, const char *path, struct e
     memset(m, 0, sizeof *m);
     if ((rc = map_file(m, path, e)))
         return rc;
-    if ((rc = npy_parse(&m->tensor, fortran, &offset, m->base, m->bytes, e))) {
+    if ((rc = npy_parse(&m->tensor, &m->fortran, &offset, m->base, m->bytes, e))) {
         error_wrap(e, FL_CORRUPT, "%s", path);
         goto fail;
     }
@@ -161,19 +161,6 @@ static int open_any(struct npy_map *m, bool *fortran, const char *path, struct e
     return FL_OK;
 fail:
     npy_map_close(m);
-    return rc;
-}
-
-int npy_map_open(struct npy_map *m, const char *path, struct error *e)
-{
-    bool fortran;
-    int rc = open_any(m, &fortran, path, e);
-
-    if (!rc && fortran && m->tensor.rank > 1) {
-        npy_map_close(m);
-        return error_set(e, FL_UNSUPPORTED, "%s: in Fortran order; save it with numpy.ascontiguousarray",
-                         path);
-    }
     return rc;
 }
 
@@ -210,8 +197,7 @@ static void copy_fortran(struct tensor *out, const void *from)
 int npy_read(struct tensor *out, const char *path, struct error *e)
 {
     struct npy_map m;
-    bool fortran;
-    int rc = open_any(&m, &fortran, path, e);
+    int rc = npy_map_open(&m, path, e);
 
     memset(out, 0, sizeof *out);
     if (rc)
@@ -219,7 +205,7 @@ int npy_read(struct tensor *out, const char *path, struct error *e)
     *out = m.tensor;
     if (tensor_alloc(out))
         rc = error_set(e, FL_NOMEM, "no memory for %s", path);
-    else if (fortran)
+    else if (m.fortran)
         copy_fortran(out, m.tensor.data);
     else
         memcpy(out->data, m.tensor.data, (size_t)tensor_bytes(out));

@@ -9,9 +9,10 @@
 #include "base/error.h"
 #include "wire/tensor.h"
 
-/* A file mapped read-only; tensor.data points into it. */
+/* A file mapped read-only; tensor.data points into it, at any address. */
 struct npy_map {
     struct tensor tensor;
+    bool fortran; /* the first dimension is the fastest */
     void *base;
     size_t bytes;
 };
@@ -19,7 +20,6 @@ struct npy_map {
 /* Reads one; data is owned by the caller (tensor_release). Fortran order is converted. FL_IO, FL_CORRUPT,
  * FL_DTYPE, FL_NOMEM. */
 int npy_read(struct tensor *out, const char *path, struct error *e);
-/* Maps one; Fortran order is refused. */
 int npy_map_open(struct npy_map *m, const char *path, struct error *e);
 void npy_map_close(struct npy_map *m);
 int npy_write(const struct tensor *t, const char *path, struct error *e);

@@ -8,7 +8,7 @@
 #include "base/clock.h"
 #include "client/client.h"
 #include "deploy/tool/command.h"
-#include "deploy/data/image.h"
+#include "deploy/data/preprocess.h"
 #include "deploy/model/model_shape.h"
 #include "deploy/tool/report.h"
 
@@ -219,7 +219,7 @@ static int infer(struct infer *f, struct error *e)
         return error_set(e, FL_USAGE, "--input is missing: a PNG, JPEG or .npy file");
     if ((rc = arguments_load(&f->pipeline, &f->where, e)) ||
         (rc = model_shape_load(&f->model, f->pipeline, e)) ||
-        (rc = image_read_input(&input, f->input, &f->model.input, f->pipeline, e)))
+        (rc = preprocess_file(&input, f->input, &f->model.input, f->pipeline, e)))
         return rc;
     arguments_warn_of_units(f->pipeline);
     f->scores = calloc((size_t)f->model.classes, sizeof *f->scores);

@@ -457,6 +457,7 @@ void pipeline_free(struct pipeline *p)
     free(p->name);
     free(p->state);
     free(p->kernels);
+    free(p->filter);
     free(p->security);
     free(p->log_level);
     free(p);

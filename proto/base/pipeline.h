@@ -118,6 +118,11 @@ struct pipeline {
     int shape[8];      /* of the model's input, the batch (1) first */
     int n_mean, n_std; /* entries that the file has: one for each channel, or one for all, or none */
     float mean[PIPELINE_MAX_CHANNELS], std[PIPELINE_MAX_CHANNELS];
+    int n_resize, resize[2]; /* of pictures: the shorter side, or height and width; 0 entries: as the model
+                                takes them */
+    int n_crop, crop[2];     /* height and width, or both; after resizing */
+    char *filter;            /* of resizing, as resize.h names them */
+    bool exif_orientation;   /* pictures are turned as the camera was held */
     int n_labels;
     char **label;
     bool exits_auto; /* `exits: auto`: one after every block; n_exits is 0 then */

@@ -25,6 +25,28 @@ static int check_channels(const struct pipeline *p, const struct tensor *input, 
     return FL_OK;
 }
 
+/* What resizing and cutting leave is what the model takes. */
+static int check_sizes(const struct pipeline *p, const struct tensor *input, struct error *e)
+{
+    const char *key = p->n_crop ? "input.crop" : "input.resize";
+    const int *size = p->n_crop ? p->crop : p->resize;
+    int n = p->n_crop ? p->n_crop : p->n_resize;
+    struct picture picture;
+    char shape[128];
+
+    if (!n)
+        return FL_OK;
+    tensor_describe(input, shape, sizeof shape);
+    if (!picture_of(&picture, input))
+        return pipeline_error(p, key, e, "%s is for pictures, the model takes %s: leave it out", key, shape);
+    if (!p->n_crop && n == 1) /* the rest is cut */
+        return FL_OK;
+    if (size[0] != picture.height || size[n - 1] != picture.width)
+        return pipeline_error(p, key, e, "%s leaves pictures of %dx%d, the model takes %s: write [%d, %d]",
+                              key, size[0], size[n - 1], shape, picture.height, picture.width);
+    return FL_OK;
+}
+
 /* Numbers in the model's answer for one request: classes, for a classifier. */
 static int check_labels(const struct pipeline *p, const struct graph *g, struct error *e)
 {
@@ -47,7 +69,7 @@ int agreement_check(const struct pipeline *p, const struct graph *g, struct erro
         return FL_OK; /* no pipeline serves it, and that is said elsewhere */
     input = value_shape(&g->values[g->inputs[0]], 1);
     if ((rc = check_channels(p, &input, "input.mean", p->n_mean, e)) ||
-        (rc = check_channels(p, &input, "input.std", p->n_std, e)))
+        (rc = check_channels(p, &input, "input.std", p->n_std, e)) || (rc = check_sizes(p, &input, e)))
         return rc;
     return check_labels(p, g, e);
 }

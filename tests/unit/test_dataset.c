@@ -12,6 +12,7 @@
 #include "deploy/data/dataset.h"
 #include "deploy/data/duplicates.h"
 #include "deploy/data/npy.h"
+#include "deploy/data/planes.h"
 
 static char folder[] = "/tmp/freezeline-data-XXXXXX";
 
@@ -151,7 +152,7 @@ static void test_normalised(void **state)
     float out[6];
     (void)state;
 
-    image_normalise(planes, 3, 2, &p, out);
+    planes_normalise(planes, &(struct picture){3, 1, 2, false}, &p, out);
     assert_true(out[0] == 2 && out[2] == 1 && out[4] == 0.5f && out[5] == 1);
 }
 

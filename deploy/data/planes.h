@@ -1,0 +1,17 @@
+/* planes.h - a picture as planes of floats, [channels][height][width]: from bytes, and to what a model takes
+ */
+#ifndef FREEZELINE_PLANES_H
+#define FREEZELINE_PLANES_H
+
+#include <stdint.h>
+
+#include "base/pipeline.h"
+#include "stages/place/picture.h"
+
+/* (pixel - mean) / std, per channel. */
+void planes_normalise(const uint8_t *bytes, const struct picture *to, const struct pipeline *p, float *out);
+
+/* In the model's layout and number type; bytes are rounded and kept within 0 to 255. */
+void planes_put(const float *planes, const struct picture *to, enum tensor_dtype dtype, void *out);
+
+#endif

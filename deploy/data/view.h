@@ -1,0 +1,28 @@
+/* view.h - pixels of many pictures where they lie in memory, in any order and number type
+ *
+ * Bytes are pixels, 0 to 255, and get normalised; floating point is fed as it is.
+ */
+#ifndef FREEZELINE_VIEW_H
+#define FREEZELINE_VIEW_H
+
+#include "base/error.h"
+#include "base/pipeline.h"
+#include "stages/place/picture.h"
+
+struct view {
+    const uint8_t *base;
+    enum tensor_dtype dtype; /* uint8, float32, float64, float16 */
+    int64_t count;
+    int64_t picture, channel, row, column; /* bytes from one to the next */
+};
+
+/* An array [n, c, h, w] or [n, h, w, c], or [n, h, w] where there is one channel, C or Fortran order, whose
+ * sizes are those of `p`. Borrows a->data; `name` is for messages. FL_SHAPE, FL_DTYPE. */
+int view_array(struct view *out, const struct tensor *a, bool fortran, const struct picture *p,
+               const char *name, struct error *e);
+
+/* Picture i as [channels][height][width] floats, normalised where it is bytes. */
+void view_planes(const struct view *v, int64_t i, const struct picture *p, const struct pipeline *pipeline,
+                 float *out);
+
+#endif
