@@ -406,6 +406,7 @@ static void fill_job(struct dispatch *d, const struct request_entry *e, const ui
     j->flags = e->flags | (in_queue(d, route[0]) >= first_batch(d, route[0]) ? JOB_TELL : 0);
     j->deadline_ns = e->deadline_ns;
     j->sent_ns = now;
+    j->plan = digest_short(d->registry.stage[0][route[0]].hello.plan);
     j->n_route = d->registry.n_stages;
     memcpy(j->route, route, (size_t)j->n_route);
     j->activation = e->input;

@@ -25,6 +25,9 @@ static void describe(const struct worker *w, struct process_status *s, uint64_t 
     memcpy(s->host, w->hello.host, sizeof s->host);
     memcpy(s->engine, w->hello.engine, sizeof s->engine);
     memcpy(s->model, w->hello.model, sizeof s->model);
+    memcpy(s->identity, w->hello.identity, sizeof s->identity);
+    memcpy(s->plan, w->hello.plan, sizeof s->plan);
+    s->caches = w->hello.caches;
     snprintf(s->state, sizeof s->state, "%s", state_of(w));
     s->last = w->last;
     s->age_ns = now > w->heard_ns ? now - w->heard_ns : 0;

@@ -66,14 +66,26 @@ static bool is_ousted(const struct registry *r, uint64_t incarnation)
     return false;
 }
 
-/* A living stage worker other than `self` that has another model; NULL: none. */
-static const struct worker *other_model(const struct registry *r, const struct hello *h,
-                                        const struct worker *self)
+/* What h has and `other` has not, of what all stages must have in common; NULL: nothing. */
+static const char *difference(const struct hello *h, const struct hello *other)
+{
+    if (memcmp(h->model, other->model, sizeof h->model))
+        return "another model";
+    if (memcmp(h->identity, other->identity, sizeof h->identity))
+        return "another `input`, precision or `labels`";
+    if (memcmp(h->plan, other->plan, sizeof h->plan))
+        return "other cuts, exits or numbers of replicas";
+    return NULL;
+}
+
+/* A living stage worker other than `self` that does not agree with h; NULL: none. */
+static const struct worker *other_plan(const struct registry *r, const struct hello *h,
+                                       const struct worker *self)
 {
     for (int s = 0; s < r->n_stages; s++)
         for (int i = 0; i < r->n_replicas[s]; i++) {
             const struct worker *w = &r->stage[s][i];
-            if (w != self && w->alive && memcmp(w->hello.model, h->model, sizeof h->model))
+            if (w != self && w->alive && difference(h, &w->hello))
                 return w;
         }
     return NULL;
@@ -163,10 +175,10 @@ enum registry_event registry_hello(struct registry *r, const struct hello *h, co
         return REGISTRY_REFUSED;
     if (is_ousted(r, h->incarnation))
         return REGISTRY_UNWANTED;
-    if (h->role == ROLE_STAGE && (other = other_model(r, h, w))) {
-        error_set(e, FL_STALE,
-                  "stage %u replica %u (pid %llu on %s) has another model than stage %u replica %u", h->stage,
-                  h->replica, (unsigned long long)h->pid, h->host, other->hello.stage, other->hello.replica);
+    if (h->role == ROLE_STAGE && (other = other_plan(r, h, w))) {
+        error_set(e, FL_STALE, "stage %u replica %u (pid %llu on %s) has %s than stage %u replica %u",
+                  h->stage, h->replica, (unsigned long long)h->pid, h->host, difference(h, &other->hello),
+                  other->hello.stage, other->hello.replica);
         oust(r, h->incarnation);
         return REGISTRY_REFUSED;
     }

@@ -2,8 +2,8 @@
  *
  * A worker is a stage and replica (caches: an index) together with an incarnation, a random number per
  * process start. The incarnation that said hello last holds the place; the one before is ousted and told so
- * whenever it shows up. All living stage workers have the same model: the first one sets it, another is
- * refused. Pure: time and messages come in as arguments. One thread.
+ * whenever it shows up. All living stage workers have the same plan (Hello.plan, with model and identity):
+ * the first one sets it, another is refused. Pure: time and messages come in as arguments. One thread.
  */
 #ifndef FREEZELINE_REGISTRY_H
 #define FREEZELINE_REGISTRY_H
@@ -51,7 +51,7 @@ struct registry {
 };
 
 enum registry_event {
-    REGISTRY_REFUSED,  /* not of this pipeline or of another model: *e says why */
+    REGISTRY_REFUSED,  /* not of this pipeline or of another plan: *e says why */
     REGISTRY_JOINED,   /* a place that was empty or whose holder was dead */
     REGISTRY_REPLACED, /* the holder was alive: its requests are in doubt */
     REGISTRY_UPDATED,  /* the holder itself: ready or address changed */

@@ -1,6 +1,8 @@
 /* control.c - when to say what to the broker */
 #include "control.h"
 
+#include <string.h>
+
 #include "base/clock.h"
 
 void control_init(struct control *c, const struct pipeline *p)
@@ -11,19 +13,68 @@ void control_init(struct control *c, const struct pipeline *p)
 
 int control_next(struct control *c, uint64_t now_ns)
 {
-    if (now_ns < c->next_ns)
+    bool changed = c->changed && c->heard_ns;
+    if (now_ns < c->next_ns && !changed)
         return 0;
-    c->next_ns = now_ns + c->beat_ns;
+    if (!changed)
+        c->next_ns = now_ns + c->beat_ns;
     if (c->heard_ns && now_ns - c->heard_ns > c->dead_after_ns)
         c->heard_ns = 0;
-    return c->heard_ns ? MESSAGE_HEARTBEAT : MESSAGE_HELLO;
+    if (c->heard_ns && !changed)
+        return MESSAGE_HEARTBEAT;
+    c->changed = false;
+    return MESSAGE_HELLO;
 }
 
 void control_welcome(struct control *c, const struct hello *h, const char *boot_id, uint64_t now_ns)
 {
     c->heard_ns = now_ns;
     c->same_clock = clock_is_shared(h->boot_id, boot_id);
-    c->offset = (struct offset){0};
+    if (h->incarnation != c->broker)
+        c->offset = (struct offset){0};
+    c->broker = h->incarnation;
+}
+
+void control_changed(struct control *c)
+{
+    c->changed = true;
+}
+
+static struct caches_promise promise_of(const struct manifest *m)
+{
+    const struct manifest_promise *p = &m->promise;
+    if (!m->promised)
+        return (struct caches_promise){0};
+    return (struct caches_promise){.made = true,
+                                   .agreement = p->terms.agreement,
+                                   .max_loss = p->terms.budget,
+                                   .certainty = p->terms.certainty,
+                                   .planning_points = (uint64_t)p->planning_points,
+                                   .certifying_points = (uint64_t)p->certifying_points,
+                                   .loss = p->loss,
+                                   .loss_upper = p->upper};
+}
+
+bool control_tell(struct hello *h, const struct snapshot *s)
+{
+    uint8_t identity[DIGEST_BYTES] = {0};
+    struct caches_told told = {0};
+    bool same;
+    if (s) {
+        memcpy(identity, s->manifest.identity.digest, sizeof identity);
+        memcpy(told.build, s->manifest.build, sizeof told.build);
+        for (int i = 0; i < s->manifest.n_exits; i++) {
+            told.built += s->manifest.exit[i].file[0] || s->cache[i];
+            told.loaded += s->cache[i] != NULL;
+        }
+        told.promise = promise_of(&s->manifest);
+    }
+    same = !memcmp(h->identity, identity, sizeof identity) &&
+           !memcmp(h->caches.build, told.build, sizeof told.build) && h->caches.built == told.built &&
+           h->caches.loaded == told.loaded;
+    memcpy(h->identity, identity, sizeof identity);
+    h->caches = told;
+    return !same;
 }
 
 void control_echo(struct control *c, const struct heartbeat *h, uint64_t now_ns)

@@ -132,7 +132,8 @@ static void take_snapshot(struct service *s)
     struct snapshot *fresh = keeper_take(s->keeper);
     if (!fresh)
         return;
-    memcpy(s->hello.model, fresh->manifest.identity.digest, sizeof s->hello.model);
+    if (control_tell(&s->hello, fresh))
+        control_changed(&s->broker);
     keeper_give_back(s->keeper, lookups_swap(s->lookups, fresh));
 }
 

@@ -39,6 +39,7 @@ int model_shape_load(struct model_shape *out, const struct pipeline *p, struct e
     out->input = value_shape(&g->values[g->inputs[0]], 1);
     out->input.data = NULL;
     identity_of(&out->identity, g->digest, p);
+    plan_digest(out->plan, g, place, p);
     out->depth = place->depth;
     out->n_stages = place->n_stages;
     out->n_exits = place->n_exits;

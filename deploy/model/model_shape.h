@@ -10,6 +10,7 @@ struct model_shape {
     struct tensor input; /* of one request; no data */
     int classes;
     struct identity identity;
+    uint8_t plan[DIGEST_BYTES]; /* plan_digest */
     int n_exits, depth, n_stages;
     struct model_exit {
         char name[64], kind[16];

@@ -20,6 +20,14 @@ void digest_add(uint8_t digest[DIGEST_BYTES], const void *bytes, size_t size)
     digest_of(digest, both, sizeof both);
 }
 
+uint64_t digest_short(const uint8_t digest[DIGEST_BYTES])
+{
+    uint64_t n = 0;
+    for (int i = 0; i < 8; i++)
+        n = n << 8 | digest[i];
+    return n;
+}
+
 char *digest_text(const uint8_t digest[DIGEST_BYTES], char text[DIGEST_TEXT_BYTES])
 {
     for (int i = 0; i < DIGEST_BYTES; i++)

@@ -17,6 +17,9 @@ void digest_of(uint8_t out[DIGEST_BYTES], const void *bytes, size_t size);
  * "a" then "bc". */
 void digest_add(uint8_t digest[DIGEST_BYTES], const void *bytes, size_t size);
 
+/* Its first eight bytes as a number, where a message has room for no more. */
+uint64_t digest_short(const uint8_t digest[DIGEST_BYTES]);
+
 /* Returns `text`. */
 char *digest_text(const uint8_t digest[DIGEST_BYTES], char text[DIGEST_TEXT_BYTES]);
 

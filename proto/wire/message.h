@@ -10,6 +10,7 @@
 #ifndef FREEZELINE_MESSAGE_H
 #define FREEZELINE_MESSAGE_H
 
+#include "base/digest.h"
 #include "base/error.h"
 #include "base/pipeline.h"
 #include "tensor.h"
@@ -106,6 +107,7 @@ struct job {
     uint64_t sent_ns;
     int n_route;
     uint8_t route[PIPELINE_MAX_STAGES]; /* replica of each stage */
+    uint64_t plan;                      /* digest_short of the plan of those whom it is for; 0 = not told */
     struct trace trace;
     struct tensor activation; /* one request's: dim[0] = 1 */
     int n_rest;
@@ -163,6 +165,22 @@ struct result {
     struct tensor scores;
 };
 
+/* What a cache service's caches were promised to keep when they were built. */
+struct caches_promise {
+    bool made;      /* false: nothing, and the rest is zero */
+    bool agreement; /* with the full answer; otherwise of accuracy */
+    double max_loss, certainty;
+    uint64_t planning_points, certifying_points;
+    double loss, loss_upper; /* of the certifying points; NAN: no bound */
+};
+
+/* What a cache service answers from. All zero: it has no caches, or is no cache service. */
+struct caches_told {
+    uint8_t build[DIGEST_BYTES]; /* names the build */
+    uint32_t built, loaded;      /* caches that the build made; of these it answers from so many */
+    struct caches_promise promise;
+};
+
 struct hello {
     uint32_t role; /* enum message_role */
     uint32_t stage, replica;
@@ -170,8 +188,11 @@ struct hello {
     uint64_t pid;
     char host[MESSAGE_NAME_BYTES];
     char boot_id[MESSAGE_NAME_BYTES]; /* same as the broker's: same clock */
-    uint8_t model[16];                /* graph digest; zero for a cache that has none */
-    char engine[MESSAGE_NAME_BYTES];  /* BLAS core, convolution engine, threads: one line */
+    uint8_t model[DIGEST_BYTES];      /* graph digest; zero for a cache service, which has no model */
+    uint8_t identity[DIGEST_BYTES];   /* base/identity.h: that it serves, or that its caches were built for */
+    uint8_t plan[DIGEST_BYTES];       /* of a stage: what all stages must agree on (placement_digest) */
+    struct caches_told caches;
+    char engine[MESSAGE_NAME_BYTES]; /* BLAS core, convolution engine, threads: one line */
     bool ready;
     bool leaving;     /* takes no new requests, finishes what it has; told to end when nothing is left */
     uint32_t reaches; /* as in a heartbeat */
@@ -266,7 +287,9 @@ struct process_status {
     char host[MESSAGE_NAME_BYTES];
     char state[32]; /* "ready", "starting", "dead" */
     char engine[MESSAGE_NAME_BYTES];
-    uint8_t model[16]; /* as its hello said; zero when not known */
+    /* as its hello said; zero when not known */
+    uint8_t model[DIGEST_BYTES], identity[DIGEST_BYTES], plan[DIGEST_BYTES];
+    struct caches_told caches;
     struct heartbeat last;
     uint64_t age_ns; /* since the last heartbeat */
     uint32_t outstanding;

@@ -189,6 +189,7 @@ static int get_job(struct job *to, const Freezeline__Job *from, struct error *e)
     to->flags = from->flags;
     to->deadline_ns = from->deadline_ns;
     to->sent_ns = from->sent_ns;
+    to->plan = from->plan;
     if ((rc = count(from->route.len, PIPELINE_MAX_STAGES, "stages in a route", &to->n_route, e)))
         return rc;
     for (int i = 0; i < to->n_route; i++) {
@@ -284,13 +285,13 @@ static int get_place(uint32_t role, uint32_t stage, uint32_t replica, struct err
 }
 
 /* Zero where there is none. */
-static int get_model(uint8_t to[16], ProtobufCBinaryData from, struct error *e)
+static int get_digest(uint8_t to[DIGEST_BYTES], ProtobufCBinaryData from, struct error *e)
 {
-    memset(to, 0, 16);
-    if (from.len && from.len != 16)
-        return error_set(e, FL_PROTOCOL, "model digest has %zu bytes instead of 16", from.len);
+    memset(to, 0, DIGEST_BYTES);
+    if (from.len && from.len != DIGEST_BYTES)
+        return error_set(e, FL_PROTOCOL, "digest has %zu bytes instead of %d", from.len, DIGEST_BYTES);
     if (from.len)
-        memcpy(to, from.data, 16);
+        memcpy(to, from.data, DIGEST_BYTES);
     return FL_OK;
 }
 
@@ -303,6 +304,44 @@ static int get_reaches(uint32_t *to, uint32_t reaches, struct error *e)
     return FL_OK;
 }
 
+static bool share(double x)
+{
+    return x >= 0 && x <= 1;
+}
+
+static int get_promise(struct caches_promise *to, const Freezeline__Promise *from, struct error *e)
+{
+    memset(to, 0, sizeof *to);
+    if (!from)
+        return FL_OK;
+    if (!share(from->max_loss) || !share(from->certainty) || isinf(from->loss) || isinf(from->loss_upper))
+        return error_set(e, FL_PROTOCOL, "promise with a loss or certainty that is no share");
+    *to = (struct caches_promise){.made = true,
+                                  .agreement = from->agreement != 0,
+                                  .max_loss = from->max_loss,
+                                  .certainty = from->certainty,
+                                  .planning_points = from->planning_points,
+                                  .certifying_points = from->certifying_points,
+                                  .loss = from->loss,
+                                  .loss_upper = from->loss_upper};
+    return FL_OK;
+}
+
+static int get_caches(struct caches_told *to, const Freezeline__Caches *from, struct error *e)
+{
+    int rc;
+    memset(to, 0, sizeof *to);
+    if (!from)
+        return FL_OK;
+    if (from->built > PIPELINE_MAX_EXITS || from->loaded > from->built)
+        return error_set(e, FL_PROTOCOL, "%u of %u caches, at most %d can be built", from->loaded,
+                         from->built, PIPELINE_MAX_EXITS);
+    to->built = from->built;
+    to->loaded = from->loaded;
+    rc = get_digest(to->build, from->build, e);
+    return rc ? rc : get_promise(&to->promise, from->promise, e);
+}
+
 static int get_hello(struct hello *to, const Freezeline__Hello *from, struct error *e)
 {
     int rc;
@@ -312,8 +351,10 @@ static int get_hello(struct hello *to, const Freezeline__Hello *from, struct err
     to->pid = from->pid;
     to->ready = from->ready != 0;
     to->leaving = from->leaving != 0;
-    if ((rc = get_reaches(&to->reaches, from->reaches, e)) || (rc = get_model(to->model, from->model, e)) ||
-        (rc = get_role(&to->role, from->role, e)) || (rc = get_place(to->role, to->stage, to->replica, e)) ||
+    if ((rc = get_reaches(&to->reaches, from->reaches, e)) || (rc = get_digest(to->model, from->model, e)) ||
+        (rc = get_digest(to->identity, from->identity, e)) || (rc = get_digest(to->plan, from->plan, e)) ||
+        (rc = get_caches(&to->caches, from->caches, e)) || (rc = get_role(&to->role, from->role, e)) ||
+        (rc = get_place(to->role, to->stage, to->replica, e)) ||
         (rc = get_text(to->host, sizeof to->host, from->host, "host", e)) ||
         (rc = get_text(to->boot_id, sizeof to->boot_id, from->boot_id, "boot id", e)))
         return rc;
@@ -387,8 +428,9 @@ static int get_process(struct process_status *to, const Freezeline__ProcessStatu
     memset(&to->last, 0, sizeof to->last);
     if (from->last && (rc = get_heartbeat(&to->last, from->last, e)))
         return rc;
-    if ((rc = get_model(to->model, from->model, e)) || (rc = get_role(&to->role, from->role, e)) ||
-        (rc = get_place(to->role, to->stage, to->replica, e)) ||
+    if ((rc = get_digest(to->model, from->model, e)) || (rc = get_digest(to->identity, from->identity, e)) ||
+        (rc = get_digest(to->plan, from->plan, e)) || (rc = get_caches(&to->caches, from->caches, e)) ||
+        (rc = get_role(&to->role, from->role, e)) || (rc = get_place(to->role, to->stage, to->replica, e)) ||
         (rc = get_text(to->host, sizeof to->host, from->host, "host", e)) ||
         (rc = get_text(to->state, sizeof to->state, from->state, "state", e)))
         return rc;

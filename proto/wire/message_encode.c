@@ -82,6 +82,8 @@ static bool rank_ok(const struct tensor *t)
 struct parts {
     Freezeline__Tensor tensor;
     Freezeline__Trace trace;
+    Freezeline__Caches caches;
+    Freezeline__Promise promise;
     union {
         Freezeline__Request request;
         Freezeline__Answer answer;
@@ -151,6 +153,7 @@ static bool put_job(struct scratch *s, struct parts *p, const struct job *j)
     to->activation = put_tensor(&p->tensor, &j->activation);
     to->n_rest_us = (size_t)j->n_rest;
     to->rest_us = (uint32_t *)(uintptr_t)j->rest_us;
+    to->plan = j->plan;
     return count_ok(j->n_route, PIPELINE_MAX_STAGES) && count_ok(j->n_rest, PIPELINE_MAX_STAGES) &&
            rank_ok(&j->activation) && put_trace(s, &p->trace, &j->trace);
 }
@@ -225,6 +228,37 @@ static bool put_result(struct scratch *s, struct parts *p, const struct result *
     return rank_ok(&r->scores) && put_trace(s, &p->trace, &r->trace);
 }
 
+static ProtobufCBinaryData digest(const uint8_t of[DIGEST_BYTES])
+{
+    return (ProtobufCBinaryData){DIGEST_BYTES, (uint8_t *)(uintptr_t)of};
+}
+
+/* The message of `from` in *to and *promise, or NULL where there is nothing to tell. */
+static Freezeline__Caches *put_caches(Freezeline__Caches *to, Freezeline__Promise *promise,
+                                      const struct caches_told *from)
+{
+    const struct caches_promise *p = &from->promise;
+    static const struct caches_told none;
+    if (!memcmp(from->build, none.build, sizeof none.build))
+        return NULL;
+    *to = (Freezeline__Caches)FREEZELINE__CACHES__INIT;
+    to->build = digest(from->build);
+    to->built = from->built;
+    to->loaded = from->loaded;
+    if (!p->made)
+        return to;
+    *promise = (Freezeline__Promise)FREEZELINE__PROMISE__INIT;
+    promise->agreement = p->agreement;
+    promise->max_loss = p->max_loss;
+    promise->certainty = p->certainty;
+    promise->planning_points = p->planning_points;
+    promise->certifying_points = p->certifying_points;
+    promise->loss = p->loss;
+    promise->loss_upper = p->loss_upper;
+    to->promise = promise;
+    return to;
+}
+
 static void put_hello(struct parts *p, const struct hello *h)
 {
     Freezeline__Hello *to = &p->hello;
@@ -236,8 +270,10 @@ static void put_hello(struct parts *p, const struct hello *h)
     to->pid = h->pid;
     to->host = text(h->host);
     to->boot_id = text(h->boot_id);
-    to->model.len = sizeof h->model;
-    to->model.data = (uint8_t *)(uintptr_t)h->model;
+    to->model = digest(h->model);
+    to->identity = digest(h->identity);
+    to->plan = digest(h->plan);
+    to->caches = put_caches(&p->caches, &p->promise, &h->caches);
     to->engine = text(h->engine);
     to->ready = h->ready;
     to->leaving = h->leaving;
@@ -287,7 +323,14 @@ static void put_outcome(struct parts *p, const struct outcome *o)
     p->outcome.hit_exit = o->hit_exit;
 }
 
-static void put_process(Freezeline__ProcessStatus *to, Freezeline__Heartbeat *last,
+/* What one process has below it. */
+struct process_parts {
+    Freezeline__Heartbeat last;
+    Freezeline__Caches caches;
+    Freezeline__Promise promise;
+};
+
+static void put_process(Freezeline__ProcessStatus *to, struct process_parts *p,
                         const struct process_status *from)
 {
     to->role = from->role;
@@ -298,10 +341,12 @@ static void put_process(Freezeline__ProcessStatus *to, Freezeline__Heartbeat *la
     to->host = text(from->host);
     to->state = text(from->state);
     to->engine = text(from->engine);
-    to->model.len = sizeof from->model;
-    to->model.data = (uint8_t *)(uintptr_t)from->model;
-    put_heartbeat(last, &from->last);
-    to->last = last;
+    to->model = digest(from->model);
+    to->identity = digest(from->identity);
+    to->plan = digest(from->plan);
+    to->caches = put_caches(&p->caches, &p->promise, &from->caches);
+    put_heartbeat(&p->last, &from->last);
+    to->last = &p->last;
     to->age_ns = from->age_ns;
     to->outstanding = from->outstanding;
 }
@@ -329,9 +374,9 @@ static void put_counters(Freezeline__StatusReply *to, const struct status_reply 
 static bool put_status_reply(struct scratch *s, struct parts *p, const struct status_reply *r)
 {
     Freezeline__StatusReply *to = &p->status_reply;
-    Freezeline__Heartbeat *last = scratch_take(s, STATUS_MAX_PROCESSES * sizeof *last);
+    struct process_parts *parts = scratch_take(s, STATUS_MAX_PROCESSES * sizeof *parts);
     *to = (Freezeline__StatusReply)FREEZELINE__STATUS_REPLY__INIT;
-    if (!last || !count_ok(r->n_processes, STATUS_MAX_PROCESSES) ||
+    if (!parts || !count_ok(r->n_processes, STATUS_MAX_PROCESSES) ||
         !count_ok(r->n_exits, PIPELINE_MAX_EXITS) ||
         !TAKE_ARRAY(s, r->n_processes, Freezeline__ProcessStatus, FREEZELINE__PROCESS_STATUS__INIT,
                     to->process) ||
@@ -340,7 +385,7 @@ static bool put_status_reply(struct scratch *s, struct parts *p, const struct st
     put_counters(to, r);
     to->n_process = (size_t)r->n_processes;
     for (int i = 0; i < r->n_processes; i++)
-        put_process(to->process[i], &last[i], &r->process[i]);
+        put_process(to->process[i], &parts[i], &r->process[i]);
     to->n_exit = (size_t)r->n_exits;
     for (int i = 0; i < r->n_exits; i++)
         to->exit[i]->answered = r->exit[i].answered;

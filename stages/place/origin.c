@@ -34,3 +34,21 @@ void origin_of(struct origin *out, const struct graph *g, const struct placed_ex
     out->digest = XXH3_64bits_withSeed(identity.digest, sizeof identity.digest, out->digest);
     out->digest += !out->digest;
 }
+
+void plan_digest(uint8_t out[DIGEST_BYTES], const struct graph *g, const struct placement *place,
+                 const struct pipeline *p)
+{
+    struct identity identity;
+    identity_of(&identity, g->digest, p);
+    memcpy(out, identity.digest, DIGEST_BYTES);
+    for (int s = 0; s < place->n_stages; s++) {
+        int32_t of[2] = {place->stage[s].last, s < p->n_stages ? p->stage[s].n_replicas : 1};
+        digest_add(out, of, sizeof of);
+    }
+    for (int i = 0; i < place->n_exits; i++) {
+        struct origin origin;
+        origin_of(&origin, g, &place->exit[i], p);
+        digest_add(out, place->exit[i].name, strlen(place->exit[i].name));
+        digest_add(out, &origin.digest, sizeof origin.digest);
+    }
+}

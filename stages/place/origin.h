@@ -7,6 +7,7 @@
 #ifndef FREEZELINE_ORIGIN_H
 #define FREEZELINE_ORIGIN_H
 
+#include "base/digest.h"
 #include "descriptor.h"
 #include "placement.h"
 
@@ -20,6 +21,11 @@ struct origin {
 
 void origin_of(struct origin *out, const struct graph *g, const struct placed_exit *x,
                const struct pipeline *p);
+/* Digest of all that the stages of a pipeline must agree on, or answers are silently wrong: the identity,
+ * where each stage ends, how many replicas it has (routes name them), and which exits there are with their
+ * origins. */
+void plan_digest(uint8_t out[DIGEST_BYTES], const struct graph *g, const struct placement *place,
+                 const struct pipeline *p);
 /* The activation at an exit as the kernels leave it, NHWC or [n,d], of one request; no data. */
 struct tensor origin_activation(const struct graph *g, const struct placed_exit *x);
 

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/identity.h"
 #include "base/log.h"
 #include "stages/place/origin.h"
 #include "worker_parts.h"
@@ -87,6 +88,15 @@ static int size_descriptors(struct stage_worker *w, const struct graph *g, const
     return w->descriptors ? FL_OK : error_set(e, FL_NOMEM, "out of memory for descriptors");
 }
 
+static void introduce(struct stage_worker *w, const struct graph *g, const struct placement *pl)
+{
+    struct identity identity;
+    identity_of(&identity, g->digest, w->pipeline);
+    memcpy(w->model, g->digest, sizeof w->model);
+    memcpy(w->identity, identity.digest, sizeof w->identity);
+    plan_digest(w->plan, g, pl, w->pipeline);
+}
+
 static int load(struct stage_worker *w, struct error *e)
 {
     const struct pipeline *p = w->pipeline;
@@ -107,7 +117,7 @@ static int load(struct stage_worker *w, struct error *e)
     o.first = pl->stage[w->stage].first;
     o.last = pl->stage[w->stage].last;
     make_segments(w, g, pl);
-    memcpy(w->model, g->digest, sizeof w->model);
+    introduce(w, g, pl);
     if ((rc = exec_new(&w->exec, g, &o, e)) || (rc = check_model(w, g, e)) ||
         (rc = size_descriptors(w, g, pl, e)))
         goto out;

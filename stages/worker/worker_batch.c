@@ -40,6 +40,8 @@ static int check_job(const struct stage_worker *w, const struct job *j, struct e
     char got[128], want[128];
     if (j->n_route != w->pipeline->n_stages || j->route[w->stage] != w->replica)
         return error_set(e, FL_PROTOCOL, "the job's route does not lead here");
+    if (j->plan && j->plan != digest_short(w->plan))
+        return error_set(e, FL_STALE, "the job was sent by and for stages of another plan");
     if (j->trace.n != w->stage)
         return error_set(e, FL_PROTOCOL, "the job has passed %d stages before stage %d", j->trace.n,
                          w->stage);

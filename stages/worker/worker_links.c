@@ -112,6 +112,8 @@ void worker_say_hello(struct stage_worker *w, bool ready)
     gethostname(h->host, sizeof h->host - 1);
     clock_boot_id(h->boot_id, sizeof h->boot_id);
     memcpy(h->model, w->model, sizeof h->model);
+    memcpy(h->identity, w->identity, sizeof h->identity);
+    memcpy(h->plan, w->plan, sizeof h->plan);
     memcpy(h->engine, w->engine, sizeof h->engine);
     h->ready = ready;
     h->reaches = w->reaches = look_at_links(w);

@@ -64,7 +64,7 @@ struct stage_worker {
 
     /* model */
     struct exec *exec;
-    uint8_t model[16];
+    uint8_t model[DIGEST_BYTES], identity[DIGEST_BYTES], plan[DIGEST_BYTES]; /* as hello tells them */
     struct tensor expects; /* one request's input: dim[0] = 1 */
     int n_segments;
     struct segment segment[PIPELINE_MAX_EXITS + 1];

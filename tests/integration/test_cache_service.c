@@ -58,7 +58,8 @@ static void hits_go_to_the_broker_and_verdicts_to_the_stage(void **state)
     start_service(w, 0);
     memset(known.model, 0x5a, sizeof known.model);
     identity_seal(&known);
-    assert_memory_equal(w->service[0].hello.model, known.digest, 16);
+    assert_memory_equal(w->service[0].hello.identity, known.digest, 16);
+    assert_true(w->service[0].hello.caches.built == EXITS && w->service[0].hello.caches.loaded == EXITS);
     for (int i = 0; i < 64; i++)
         draw(w, i % 2, x + (size_t)i * DIM);
     struct verdict v = look_up(w, 0, 1, x, 64, DIM, 0, clock_ns() + 60 * NS_PER_S);

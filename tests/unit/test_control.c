@@ -55,8 +55,40 @@ static void the_same_boot_has_the_same_clock(void **state)
     control_welcome(&c, &h, "b", 1);
     control_echo(&c, &echo, 3000);
     assert_int_equal(control_broker_ns(&c, 5000), 5000 + 900000 - 2000);
+    control_welcome(&c, &h, "b", 1); /* told again: it is the same broker */
+    assert_int_equal(control_broker_ns(&c, 5000), 5000 + 900000 - 2000);
+    h.incarnation = 2;
     control_welcome(&c, &h, "", 1);
     assert_int_equal(control_broker_ns(&c, 5000), 5000); /* a new broker: nothing known of its clock */
+}
+
+static void other_caches_are_told_at_once(void **state)
+{
+    struct control c = begin();
+    struct hello h = {.boot_id = "a"};
+    struct manifest m = {.n_exits = 2, .build = {7}, .exit = {{.file = "a"}, {.file = "b"}}};
+    struct snapshot *s;
+    uint64_t now = NS_PER_S;
+    (void)state;
+    m.promised = true;
+    m.promise =
+        (struct manifest_promise){.terms = {false, 0.01, 0.95}, .certifying_points = 100, .loss = 0.002};
+    s = snapshot_new(&m);
+    assert_non_null(s);
+    assert_false(control_tell(&h, NULL));
+    assert_true(control_tell(&h, s));
+    assert_false(control_tell(&h, s));
+    assert_true(h.caches.build[0] == 7 && h.caches.built == 2 && h.caches.loaded == 0);
+    assert_true(h.caches.promise.made && h.caches.promise.max_loss == 0.01 && h.caches.promise.loss == 0.002);
+    control_changed(&c);
+    assert_int_equal(control_next(&c, now), MESSAGE_HELLO);
+    control_welcome(&c, &h, "a", now);
+    assert_int_equal(control_next(&c, now + 1), 0);
+    control_changed(&c);
+    assert_int_equal(control_next(&c, now + 2), MESSAGE_HELLO);
+    assert_int_equal(control_next(&c, now + 3), 0);
+    assert_int_equal(control_next(&c, now += 100 * NS_PER_MS), MESSAGE_HEARTBEAT);
+    snapshot_free(s);
 }
 
 int main(void)
@@ -65,6 +97,7 @@ int main(void)
         cmocka_unit_test(hello_until_heard_and_again_after_silence),
         cmocka_unit_test(a_broker_that_forgot_gets_hello_at_once),
         cmocka_unit_test(the_same_boot_has_the_same_clock),
+        cmocka_unit_test(other_caches_are_told_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -179,6 +179,15 @@ static void fill_heartbeat(struct heartbeat *h)
                             UINT32_MAX, true};
 }
 
+static void fill_caches(struct caches_told *c, bool promised)
+{
+    memset(c->build, 0x17, sizeof c->build);
+    c->built = 5;
+    c->loaded = 4;
+    if (promised)
+        c->promise = (struct caches_promise){true, true, 0.005, 0.95, 1500, 3500, -0.001, 0.0045};
+}
+
 static void test_control(void **state)
 {
     (void)state;
@@ -195,6 +204,14 @@ static void test_control(void **state)
     strcpy(h->boot_id, "7e3e9b6e-0000");
     strcpy(h->engine, "SkylakeX, oneDNN 2.6, 1 thread");
     memset(h->model, 0xab, sizeof h->model);
+    memset(h->identity, 0xcd, sizeof h->identity);
+    memset(h->plan, 0xef, sizeof h->plan);
+    travel();
+    h->role = ROLE_CACHE;
+    h->stage = 0;
+    fill_caches(&h->caches, false);
+    travel();
+    fill_caches(&h->caches, true);
     travel();
 
     fill_heartbeat(&fresh(MESSAGE_HEARTBEAT)->heartbeat);
@@ -235,6 +252,10 @@ static void test_status_reply(void **state)
         strcpy(p->state, "ready");
         memset(p->engine, 'e', sizeof p->engine - 1);
         memset(p->model, 1 + i, sizeof p->model);
+        memset(p->identity, 2 + i, sizeof p->identity);
+        memset(p->plan, 3 + i, sizeof p->plan);
+        if (i % 3)
+            fill_caches(&p->caches, i % 3 == 2);
         fill_heartbeat(&p->last);
         p->age_ns = next();
         p->outstanding = 3;
@@ -401,10 +422,40 @@ static void test_hostile_roles(void **state)
     hello.role = 99;
     hello.reaches = 0;
     refused(pack(&envelope), FL_PROTOCOL, "role 99");
+    hello.plan = (ProtobufCBinaryData){15, (uint8_t[15]){1}};
+    refused(pack(&envelope), FL_PROTOCOL, "15 bytes instead of 16");
     envelope.body_case = FREEZELINE__ENVELOPE__BODY_DRAIN;
     envelope.drain = &drain;
     drain.lease_ms = DRAIN_MAX_LEASE_MS + 1;
     refused(pack(&envelope), FL_PROTOCOL, "drain for 600001 ms");
+}
+
+static void test_hostile_caches(void **state)
+{
+    (void)state;
+    Freezeline__Envelope envelope = FREEZELINE__ENVELOPE__INIT;
+    Freezeline__Hello hello = FREEZELINE__HELLO__INIT;
+    Freezeline__Caches caches = FREEZELINE__CACHES__INIT;
+    Freezeline__Promise promise = FREEZELINE__PROMISE__INIT;
+    envelope.version = MESSAGE_VERSION;
+    envelope.body_case = FREEZELINE__ENVELOPE__BODY_HELLO;
+    envelope.hello = &hello;
+    hello.role = ROLE_CACHE;
+    hello.caches = &caches;
+    caches.built = PIPELINE_MAX_EXITS + 1;
+    refused(pack(&envelope), FL_PROTOCOL, "0 of 33 caches");
+    caches.built = 2;
+    caches.loaded = 3;
+    refused(pack(&envelope), FL_PROTOCOL, "3 of 2 caches");
+    caches.loaded = 2;
+    caches.promise = &promise;
+    promise.max_loss = 1.5;
+    refused(pack(&envelope), FL_PROTOCOL, "no share");
+    promise.max_loss = NAN;
+    refused(pack(&envelope), FL_PROTOCOL, "no share");
+    promise.max_loss = 0.5;
+    promise.loss = -INFINITY;
+    refused(pack(&envelope), FL_PROTOCOL, "no share");
 }
 
 static void test_hostile_texts(void **state)
@@ -483,6 +534,7 @@ int main(void)
         cmocka_unit_test(test_hostile_counts),
         cmocka_unit_test(test_hostile_places),
         cmocka_unit_test(test_hostile_roles),
+        cmocka_unit_test(test_hostile_caches),
         cmocka_unit_test(test_hostile_texts),
         cmocka_unit_test(test_encode_bounds),
         cmocka_unit_test(test_random_mutations),

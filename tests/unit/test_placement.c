@@ -199,10 +199,44 @@ static void pictures_are_told_by_their_shape(void **state)
     }
 }
 
+/* All that stages must have in common is in their plan's digest, and nothing that each may have for itself.
+ */
+static void plans_tell_what_stages_must_agree_on(void **state)
+{
+    struct pipeline p = start(2), q;
+    struct placement out;
+    uint8_t a[16], b[16];
+    (void)state;
+    p.stage[0].n_replicas = p.stage[1].n_replicas = 1;
+    assert_int_equal(placement_resolve(&out, g, &p, NULL), FL_OK);
+    plan_digest(a, g, &out, &p);
+    q = p;
+    q.stage[0].threads = 7;
+    q.cache.kind = (char[]){"knn"};
+    plan_digest(b, g, &out, &q);
+    assert_memory_equal(a, b, 16);
+    q.stage[1].n_replicas = 2;
+    plan_digest(b, g, &out, &q);
+    assert_memory_not_equal(a, b, 16);
+    q = p;
+    q.n_mean = q.n_std = 1;
+    q.mean[0] = q.std[0] = 3;
+    plan_digest(b, g, &out, &q);
+    assert_memory_not_equal(a, b, 16);
+    out.stage[0].last--;
+    plan_digest(b, g, &out, &p);
+    assert_memory_not_equal(a, b, 16);
+    out.stage[0].last++;
+    out.n_exits--;
+    plan_digest(b, g, &out, &p);
+    assert_memory_not_equal(a, b, 16);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(origins_tell_exits_layouts_and_identities_apart),
+        cmocka_unit_test(plans_tell_what_stages_must_agree_on),
         cmocka_unit_test(automatic_exits_stand_after_blocks),
         cmocka_unit_test(named_stages_and_exits_are_found),
         cmocka_unit_test(unnamed_stages_share_the_work),
