@@ -48,8 +48,9 @@ int cache_lookup(const struct cache *c, struct cache_scratch *s, const float *de
                  struct cache_verdict *out);
 
 /* Packed form: magic, version, dtype, dims, epoch, identity, xxh3 checksum, then the arrays.
- * Little-endian. cache_unpack checks everything: FL_CORRUPT, FL_STALE (another version; or identity when
- * `identity` is not NULL), FL_TOO_LARGE: more than CACHE_MAX_BYTES. */
+ * Little-endian. cache_unpack checks everything: FL_CORRUPT, FL_UNSUPPORTED (of another version of this
+ * program), FL_STALE (another identity, when `identity` is not NULL), FL_TOO_LARGE: more than
+ * CACHE_MAX_BYTES. */
 #define CACHE_MAX_BYTES (4ull << 30)
 int cache_pack(const struct cache *c, void **out, size_t *size); /* *out malloc'ed, owned by the caller */
 int cache_unpack(struct cache **out, const void *data, size_t size, const uint8_t *identity, struct error *e);

@@ -189,8 +189,9 @@ static int check_header(const struct pack_header *h, const uint8_t *data, size_t
     if (memcmp(h->magic, PACK_MAGIC, sizeof h->magic) != 0)
         return error_set(e, FL_CORRUPT, "this is no packed cache (wrong magic)");
     if (h->version != PACK_VERSION)
-        return error_set(e, FL_STALE, "the cache has format version %u, this build reads %u: build it again",
-                         h->version, PACK_VERSION);
+        return error_set(e, FL_UNSUPPORTED,
+                         "the cache has format version %u, this build reads %u: build it again", h->version,
+                         PACK_VERSION);
     if (h->size != size)
         return error_set(e, FL_CORRUPT, "the cache says it has %llu bytes but %zu are there",
                          (unsigned long long)h->size, size);
@@ -400,7 +401,8 @@ int cache_unpack(struct cache **out, const void *data, size_t size, const uint8_
     if (rc != FL_OK)
         return rc;
     if (cache_kind_parse(h.kind, &kind) != FL_OK)
-        return error_set(e, FL_STALE, "the cache of %s is of a kind that this build does not have", h.exit);
+        return error_set(e, FL_UNSUPPORTED, "the cache of %s is of a kind that this build does not have",
+                         h.exit);
     /* The arrays lie in `size` bytes: sizes that could not are refused before memory is taken for them. */
     if ((uint64_t)h.entries * (uint64_t)h.nodes > size / 2 ||
         (kind == CACHE_KMEANS && (uint64_t)h.entries * (uint64_t)h.classes > size / 4) ||

@@ -1,10 +1,12 @@
-/* keeper.c - the keeper's thread: one step after another; files; learning without Redis */
+/* keeper.c - the keeper's thread: one round after another, when there is something to do; learning without
+ * Redis */
 #include "keeper.h"
 
-#include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -12,11 +14,11 @@
 
 #define SPOOL_COUNT     8192
 #define SPOOL_BYTES     (64u << 20)
-#define SAVE_NS         (10 * NS_PER_S)
 #define BATCH_MAX_COUNT 4096
 #define BATCH_MAX_BYTES (64u << 20)
 #define LEARNER_SHARE   20 /* learning may take one part in so many of the time */
 #define STOP_NS         NS_PER_S
+#define WAIT_MS         60000
 
 /* --- snapshots --- */
 
@@ -25,18 +27,28 @@ struct snapshot *keeper_take(struct keeper *k)
     return atomic_exchange(&k->fresh, NULL);
 }
 
-void keeper_give_back(struct keeper *k, struct snapshot *s)
+static void wake(struct keeper *k)
 {
-    if (s)
-        snapshot_free(atomic_exchange(&k->used, s));
+    eventfd_write(k->wake, 1);
 }
 
-void keeper_adopt(struct keeper *k, struct snapshot *s)
+void keeper_give_back(struct keeper *k, struct snapshot *s)
+{
+    if (!s)
+        return;
+    snapshot_free(atomic_exchange(&k->used, s));
+    wake(k);
+}
+
+void keeper_adopt(struct keeper *k, struct snapshot *s, bool own)
 {
     snapshot_free(atomic_exchange(&k->fresh, snapshot_retain(s)));
     snapshot_free(k->current);
     k->current = s;
+    k->own = own;
     k->dirty = true;
+    k->looked = false; /* what is in Redis is beside something else now */
+    k->look_ns = 0;
     atomic_store(&k->epoch, snapshot_epoch(s));
     atomic_fetch_add(&k->epochs, 1);
 }
@@ -44,55 +56,6 @@ void keeper_adopt(struct keeper *k, struct snapshot *s)
 void keeper_log_refused(const char *text)
 {
     log_error("cache not used: %s", text);
-}
-
-/* What is in use is newer, or the same and complete. */
-static bool up_to_date(const struct keeper *k, const struct snapshot *s)
-{
-    int order = k->current ? manifest_compare(&s->manifest, &k->current->manifest) : 1;
-    return order < 0 || (order == 0 && snapshot_whole(k->current));
-}
-
-static void load_file(struct keeper *k, const char *manifest)
-{
-    struct error e = {0};
-    struct snapshot *s;
-    int rc = snapshot_load(&s, k->dir, manifest, keeper_log_refused, &e);
-    if (rc) {
-        if (rc != FL_NOT_FOUND)
-            log_warn("caches not used: %s", e.text);
-        return;
-    }
-    if (up_to_date(k, s)) {
-        snapshot_free(s);
-        return;
-    }
-    log_info("loaded %d caches of %d exits from %s/%s (generation %llu)", snapshot_caches(s),
-             s->manifest.n_exits, k->dir, manifest, (unsigned long long)s->manifest.generation);
-    keeper_adopt(k, s);
-}
-
-static void load_files(struct keeper *k)
-{
-    char live[sizeof k->prefix + 8];
-    snprintf(live, sizeof live, "%s.json", k->prefix);
-    load_file(k, live);
-    k->dirty = false;
-    load_file(k, "manifest.json");
-}
-
-static void save(struct keeper *k, uint64_t now)
-{
-    struct error e = {0};
-    k->save_ns = now + SAVE_NS;
-    if (atomic_load(&k->leave_files) || !k->dirty || !k->current || k->current->manifest.generation == 0 ||
-        !snapshot_whole(k->current))
-        return;
-    k->dirty = false;
-    if (mkdir(k->dir, 0755) && errno != EEXIST)
-        log_warn("%s: %s: caches not saved", k->dir, strerror(errno));
-    else if (snapshot_save(k->current, k->dir, k->prefix, &e))
-        log_warn("caches not saved: %s", e.text);
 }
 
 /* --- learning --- */
@@ -144,7 +107,7 @@ static void step_alone(struct keeper *k)
     if (learner_apply(&next, k->current, updates, n, &tally, &e))
         log_warn("%d updates not applied: %s", n, e.text);
     else {
-        keeper_adopt(k, next);
+        keeper_adopt(k, next, k->own);
         keeper_count_batch(k, &tally, 0);
     }
     for (int i = 0; i < n; i++)
@@ -153,29 +116,84 @@ static void step_alone(struct keeper *k)
     keeper_pace(k, began);
 }
 
+static enum learning state_of(const struct keeper *k)
+{
+    if (!k->current || !snapshot_caches(k->current))
+        return LEARNING_NO_CACHES;
+    if (k->link && atomic_load(&k->redis_up) && k->looked && k->place == LINEAGE_ASIDE)
+        return LEARNING_ASIDE;
+    if (k->current->manifest.promised)
+        return LEARNING_PROMISED;
+    if (!k->link)
+        return LEARNING_ALONE;
+    if (!atomic_load(&k->redis_up))
+        return LEARNING_NO_REDIS;
+    if (k->step[STEP_FOLLOW].failing && k->place == LINEAGE_LOAD)
+        return LEARNING_DAMAGED;
+    for (int i = STEP_FOLLOW; i < KEEPER_STEPS; i++)
+        if (k->step[i].failing)
+            return LEARNING_REFUSED;
+    return LEARNING_SHARED;
+}
+
 static void step(struct keeper *k)
 {
     uint64_t now = clock_ns();
-    struct error e = {0};
-    int rc;
     snapshot_free(atomic_exchange(&k->used, NULL));
     if (atomic_exchange(&k->reload, false))
-        load_file(k, "manifest.json");
-    if (!k->link)
+        keeper_load_files(k);
+    if (k->link)
+        keeper_step_redis(k);
+    else
         step_alone(k);
-    else if ((rc = keeper_step_redis(k, &e)) && rc != FL_AGAIN)
-        keeper_redis_failed(k, &e);
     if (now >= k->save_ns)
-        save(k, now);
-    atomic_store(&k->n_waiting, (unsigned)(k->n_outbox + spool_count(k->spool)));
+        keeper_save(k, now);
+    atomic_store(&k->waiting, (unsigned)k->n_outbox);
+    atomic_store(&k->state, (unsigned)state_of(k));
+}
+
+/* --- waiting --- */
+
+/* From when on updates can be taken; until then nobody waits for any. */
+static uint64_t takes_updates_from(const struct keeper *k)
+{
+    if (k->link)
+        return keeper_appends_from(k);
+    return k->current ? k->learn_ns : UINT64_MAX;
+}
+
+static uint64_t least(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Until something is due, an update or a hint came, or wake() was called. */
+static void wait_for_work(struct keeper *k)
+{
+    uint64_t now = clock_ns(), updates_from = takes_updates_from(k),
+             next = k->dirty ? k->save_ns : UINT64_MAX;
+    struct pollfd fds[] = {{.fd = k->wake, .events = POLLIN},
+                           {.fd = now >= updates_from ? spool_fd(k->spool) : -1, .events = POLLIN},
+                           {.fd = k->ears ? redis_link_fd(k->ears) : -1, .events = POLLIN}};
+    eventfd_t count;
+    int ms = -1;
+    if (now < updates_from)
+        next = least(next, updates_from);
+    if (k->link)
+        next = least(next, keeper_redis_next(k));
+    if (next <= now)
+        return;
+    if (next != UINT64_MAX)
+        ms = next - now > WAIT_MS * NS_PER_MS ? WAIT_MS : (int)((next - now) / NS_PER_MS) + 1;
+    poll(fds, sizeof fds / sizeof *fds, ms);
+    eventfd_read(k->wake, &count);
 }
 
 static void *run(void *arg)
 {
     struct keeper *k = arg;
     while (!atomic_load(&k->stop)) {
-        bool ready = k->link && redis_link_up(k->link) && !k->n_outbox;
-        spool_wait(k->spool, 50, ready);
+        wait_for_work(k);
         step(k);
     }
     return NULL;
@@ -186,7 +204,8 @@ static void finish(struct keeper *k)
 {
     uint64_t until = clock_ns() + STOP_NS;
     struct error e = {0};
-    while (k->link && redis_link_up(k->link) && k->n_outbox + spool_count(k->spool) && clock_ns() < until) {
+    while (k->link && clock_ns() >= keeper_appends_from(k) && k->n_outbox + spool_count(k->spool) &&
+           clock_ns() < until) {
         int before = k->n_outbox + spool_count(k->spool);
         if (keeper_append(k, &e) || k->n_outbox + spool_count(k->spool) == before)
             break;
@@ -195,7 +214,7 @@ static void finish(struct keeper *k)
         store_release(k->store, k->lease.fence, &e);
     if (k->n_outbox + spool_count(k->spool))
         log_warn("%d updates were not accepted before the end", k->n_outbox + spool_count(k->spool));
-    save(k, clock_ns());
+    keeper_save(k, clock_ns());
 }
 
 int keeper_new(struct keeper **out, const struct pipeline *p, int index, const char *id, struct error *e)
@@ -205,24 +224,25 @@ int keeper_new(struct keeper **out, const struct pipeline *p, int index, const c
     if (!k)
         return error_set(e, FL_NOMEM, "out of memory");
     k->p = p;
+    k->index = index;
     k->sequence = 1;
+    k->wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     snprintf(k->id, sizeof k->id, "%s", id);
     snprintf(k->prefix, sizeof k->prefix, "live-%d", index);
     if ((size_t)snprintf(k->dir, sizeof k->dir, "%s/caches", p->state) >= sizeof k->dir)
         rc = error_set(e, FL_CONFIG, "state: the path is too long");
-    else if ((rc = spool_new(&k->spool, SPOOL_COUNT, SPOOL_BYTES)))
-        error_set(e, (enum fl_code)rc, "out of memory");
-    else if (p->redis.endpoint && !(rc = redis_link_new(&k->link, p->redis.endpoint, p->security, e)))
+    else if (k->wake < 0 || (rc = spool_new(&k->spool, SPOOL_COUNT, SPOOL_BYTES)))
+        rc = error_set(e, FL_NOMEM, "out of memory or descriptors");
+    else if (p->redis.endpoint && !(rc = redis_link_new(&k->link, p->redis.endpoint, p->security, e)) &&
+             !(rc = redis_link_new(&k->ears, p->redis.endpoint, p->security, e)))
         rc = store_new(&k->store, k->link, p->name, k->id, e);
     if (rc) {
         keeper_free(k);
         return rc;
     }
-    lease_init(&k->lease, KEEPER_LEASE_MS * NS_PER_MS);
-    load_files(k);
-    k->save_ns = clock_ns() + SAVE_NS;
-    if (k->link)
-        step(k);
+    keeper_redis_init(k);
+    keeper_load_files(k);
+    step(k);
     if (!k->current)
         log_warn("no caches in %s%s: every look-up misses; run `freezeline build`, then send SIGHUP", k->dir,
                  k->link ? " nor in Redis" : "");
@@ -244,7 +264,7 @@ void keeper_free(struct keeper *k)
         return;
     if (k->started) {
         atomic_store(&k->stop, true);
-        spool_wake(k->spool);
+        wake(k);
         pthread_join(k->thread, NULL);
         finish(k);
     }
@@ -254,7 +274,10 @@ void keeper_free(struct keeper *k)
     snapshot_free(k->current);
     store_free(k->store);
     redis_link_free(k->link);
+    redis_link_free(k->ears);
     spool_free(k->spool);
+    if (k->wake > 0)
+        close(k->wake);
     free(k);
 }
 
@@ -266,7 +289,7 @@ void keeper_push(struct keeper *k, struct update *u)
 void keeper_reload(struct keeper *k)
 {
     atomic_store(&k->reload, true);
-    spool_wake(k->spool);
+    wake(k);
 }
 
 void keeper_leave_files(struct keeper *k)
@@ -283,8 +306,9 @@ struct keeper_counters keeper_counters(struct keeper *k)
         .rejected = atomic_load(&k->rejected),
         .epochs = atomic_load(&k->epochs),
         .epoch = atomic_load(&k->epoch),
-        .queued = atomic_load(&k->n_waiting),
+        .queued = atomic_load(&k->waiting) + (unsigned)spool_count(k->spool),
         .redis_up = atomic_load(&k->redis_up),
         .learner = atomic_load(&k->learner),
+        .state = (enum learning)atomic_load(&k->state),
     };
 }

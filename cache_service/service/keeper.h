@@ -5,16 +5,17 @@
  * through a mailbox of one: the keeper puts the newest in, the look-up thread takes it and hands the old one
  * back, so that megabytes are freed where nobody waits.
  *
- * With Redis: Redis is where history is made. Every service follows the head there; one of them, the holder
- * of the lease, is the learner. A service that knows a newer state than Redis (a new build, or a Redis that
- * came back empty) publishes it. Without Redis (no redis.endpoint): the service learns alone. Either way the
- * newest state is saved as STATE/caches/live-INDEX.json at a bounded rate and when the service ends.
+ * With Redis: Redis is where history is made. Every service follows the head there as far as it is of the
+ * build on its own disk (lineage.h); one of them, the holder of the lease, is the learner. Without Redis (no
+ * redis.endpoint): the service learns alone. Either way the newest state is saved as
+ * STATE/caches/live-INDEX.json at a bounded rate and when the service ends.
  */
 #ifndef FREEZELINE_KEEPER_H
 #define FREEZELINE_KEEPER_H
 
 #include "cache_service/store/snapshot.h"
 #include "cache_service/store/update.h"
+#include "wire/message.h"
 
 struct keeper;
 
@@ -28,6 +29,7 @@ struct keeper_counters {
     uint32_t queued;   /* updates not accepted yet */
     bool redis_up;
     bool learner;
+    enum learning state;
 };
 
 /* Loads what there is, from files and, when it answers in time, from Redis. Borrows p. `id` (at most 16

@@ -1,5 +1,5 @@
-/* keeper_parts.h - what keeper.c (files, thread) and keeper_redis.c (following, learning) share; included by
- * them alone
+/* keeper_parts.h - what keeper.c (thread), keeper_files.c (files) and keeper_redis.c (following, learning)
+ * share; included by them alone
  *
  * All but the atomics belongs to the keeper's thread while it runs.
  */
@@ -8,46 +8,76 @@
 
 #include <pthread.h>
 
+#include "cache_service/store/lease.h"
+#include "cache_service/store/retry.h"
+#include "cache_service/store/store.h"
 #include "keeper.h"
 #include "learner.h"
-#include "cache_service/store/lease.h"
 #include "spool.h"
-#include "cache_service/store/store.h"
 
 #define KEEPER_OUTBOX   64
 #define KEEPER_LEASE_MS 3000
 
+/* What can fail with Redis, each by itself, in the order in which they are done. */
+enum keeper_step {
+    STEP_CONNECT,
+    STEP_LOOK,
+    STEP_LISTEN,
+    STEP_FOLLOW,
+    STEP_LEASE,
+    STEP_APPEND,
+    STEP_LEARN,
+    KEEPER_STEPS
+};
+
 struct keeper {
     const struct pipeline *p; /* borrowed */
     char id[17];
+    int index;
     char dir[3072];  /* STATE/caches */
     char prefix[24]; /* "live-INDEX" */
     struct spool *spool;
-    struct redis_link *link; /* NULL: no Redis in this pipeline */
-    struct store *store;
-    struct lease lease;
     struct snapshot *current; /* NULL: no caches known */
+    bool own;                 /* they are of the build on this host's disk */
     bool dirty;               /* newer than what is saved */
-    bool foreign;             /* Redis holds newer caches of another identity */
-    uint64_t follow_ns, learn_ns, save_ns;
+    uint64_t learn_ns, save_ns;
     struct update *outbox[KEEPER_OUTBOX]; /* taken from the spool, not acknowledged */
     int n_outbox;
     uint64_t sequence; /* of outbox[0] */
-    char trouble[128]; /* with Redis; what was logged last */
+
+    struct redis_link *link, *ears; /* NULL: no Redis in this pipeline; ears: for hints */
+    struct store *store;
+    struct lease lease;
+    struct head head;        /* as Redis had it at the last look */
+    enum lineage_move place; /* of our state beside it */
+    bool looked;             /* place and head are known */
+    struct lineage_watch watch;
+    char holder[STORE_WHO_BYTES]; /* who has the build that Redis holds, where that is not ours */
+    char said_aside[HEAD_BYTES];  /* the build beside which we stand, when it was said last */
+    char damaged[HEAD_BYTES];     /* the head whose caches could not be taken */
+    uint64_t look_ns, looked_ns, append_ns, mend_ns;
+    bool more; /* there may be updates in the stream */
+    struct retry step[KEEPER_STEPS];
+    bool complained;
 
     pthread_t thread;
     bool started;
+    int wake; /* an eventfd */
     atomic_bool stop, reload, leave_files;
     _Atomic(struct snapshot *) fresh; /* to the look-up thread */
     _Atomic(struct snapshot *) used;  /* back from it */
     atomic_ullong accepted, applied, rejected, epochs, epoch;
-    atomic_uint n_waiting;
+    atomic_uint waiting, state; /* waiting: updates in the outbox */
     atomic_bool redis_up, learner;
 };
 
-/* Takes s (one reference) into use. */
-void keeper_adopt(struct keeper *k, struct snapshot *s);
+/* Takes s (one reference) into use. `own`: it is of the build on this host's disk. */
+void keeper_adopt(struct keeper *k, struct snapshot *s, bool own);
 void keeper_log_refused(const char *text);
+
+/* The build on disk and what was learned from it: at the start, and again. */
+void keeper_load_files(struct keeper *k);
+void keeper_save(struct keeper *k, uint64_t now);
 
 /* Updates per batch: what the YAML says, within bounds of memory. */
 int keeper_batch_capacity(const struct keeper *k);
@@ -55,9 +85,13 @@ int keeper_batch_capacity(const struct keeper *k);
 void keeper_pace(struct keeper *k, uint64_t began);
 void keeper_count_batch(struct keeper *k, const struct learner_tally *t, int damaged);
 
-/* One round with Redis: connect, lease, follow, append, learn. FL_AGAIN: too early to connect again. */
-int keeper_step_redis(struct keeper *k, struct error *e);
-void keeper_redis_failed(struct keeper *k, const struct error *e);
+void keeper_redis_init(struct keeper *k);
+/* One round with Redis: whatever is due. */
+void keeper_step_redis(struct keeper *k);
+/* When the next round is due, if nothing happens before; UINT64_MAX: never. */
+uint64_t keeper_redis_next(const struct keeper *k);
+/* From when on Redis may be given updates; UINT64_MAX: not as things are. */
+uint64_t keeper_appends_from(const struct keeper *k);
 /* Sends what waits, as far as Redis takes it. */
 int keeper_append(struct keeper *k, struct error *e);
 void keeper_outbox_remove(struct keeper *k, int n);

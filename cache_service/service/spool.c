@@ -2,35 +2,34 @@
 #include "spool.h"
 
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdlib.h>
-#include <time.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 struct spool {
     pthread_mutex_t lock;
-    pthread_cond_t changed;
     struct update **ring; /* [max_count] */
     int max_count, first, count;
     size_t max_bytes, bytes;
     uint64_t dropped;
-    bool woken;
+    int ready; /* an eventfd: above 0 while there is an update */
 };
 
 int spool_new(struct spool **out, int max_count, size_t max_bytes)
 {
     struct spool *s = calloc(1, sizeof *s);
-    pthread_condattr_t attributes;
     *out = NULL;
-    if (!s || !(s->ring = calloc((size_t)max_count, sizeof *s->ring))) {
+    if (!s || !(s->ring = calloc((size_t)max_count, sizeof *s->ring)) ||
+        (s->ready = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) < 0) {
+        if (s)
+            free(s->ring);
         free(s);
         return FL_NOMEM;
     }
     s->max_count = max_count;
     s->max_bytes = max_bytes;
     pthread_mutex_init(&s->lock, NULL);
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&s->changed, &attributes);
-    pthread_condattr_destroy(&attributes);
     *out = s;
     return FL_OK;
 }
@@ -50,10 +49,17 @@ void spool_free(struct spool *s)
         return;
     while (s->count)
         update_free(pop_one(s));
-    pthread_cond_destroy(&s->changed);
+    close(s->ready);
     pthread_mutex_destroy(&s->lock);
     free(s->ring);
     free(s);
+}
+
+static void set_ready(struct spool *s, bool ready)
+{
+    eventfd_t value;
+    if (ready ? eventfd_write(s->ready, 1) : eventfd_read(s->ready, &value))
+        return; /* it is so already */
 }
 
 void spool_push(struct spool *s, struct update *u)
@@ -65,7 +71,8 @@ void spool_push(struct spool *s, struct update *u)
     }
     s->ring[(s->first + s->count++) % s->max_count] = u;
     s->bytes += update_bytes(u);
-    pthread_cond_signal(&s->changed);
+    if (s->count == 1)
+        set_ready(s, true);
     pthread_mutex_unlock(&s->lock);
 }
 
@@ -75,6 +82,8 @@ int spool_pop(struct spool *s, struct update **out, int n)
     pthread_mutex_lock(&s->lock);
     while (taken < n && s->count)
         out[taken++] = pop_one(s);
+    if (!s->count)
+        set_ready(s, false);
     pthread_mutex_unlock(&s->lock);
     return taken;
 }
@@ -97,28 +106,7 @@ uint64_t spool_dropped(struct spool *s)
     return n;
 }
 
-void spool_wait(struct spool *s, int timeout_ms, bool wait_for_updates)
+int spool_fd(const struct spool *s)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += timeout_ms / 1000;
-    until.tv_nsec += timeout_ms % 1000 * 1000000l;
-    if (until.tv_nsec >= 1000000000l) {
-        until.tv_sec++;
-        until.tv_nsec -= 1000000000l;
-    }
-    pthread_mutex_lock(&s->lock);
-    while (!s->woken && !(wait_for_updates && s->count))
-        if (pthread_cond_timedwait(&s->changed, &s->lock, &until))
-            break;
-    s->woken = false;
-    pthread_mutex_unlock(&s->lock);
-}
-
-void spool_wake(struct spool *s)
-{
-    pthread_mutex_lock(&s->lock);
-    s->woken = true;
-    pthread_cond_signal(&s->changed);
-    pthread_mutex_unlock(&s->lock);
+    return s->ready;
 }

@@ -7,8 +7,6 @@
 #ifndef FREEZELINE_SPOOL_H
 #define FREEZELINE_SPOOL_H
 
-#include <stdbool.h>
-
 #include "cache_service/store/update.h"
 
 struct spool;
@@ -23,9 +21,7 @@ int spool_pop(struct spool *s, struct update **out, int n);
 
 int spool_count(struct spool *s);
 uint64_t spool_dropped(struct spool *s);
-
-/* Waits until there is something to pop, spool_wake was called since the last wait, or timeout_ms is over. */
-void spool_wait(struct spool *s, int timeout_ms, bool wait_for_updates);
-void spool_wake(struct spool *s);
+/* A descriptor that can be read while there is something to pop. Poll it, do not read it. */
+int spool_fd(const struct spool *s);
 
 #endif

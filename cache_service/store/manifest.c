@@ -354,10 +354,3 @@ char *manifest_build_text(const uint8_t build[DIGEST_BYTES], char text[MANIFEST_
     snprintf(text, MANIFEST_BUILD_BYTES, "%.12s", digest_text(build, whole));
     return text;
 }
-
-int manifest_compare(const struct manifest *a, const struct manifest *b)
-{
-    if (a->built_ms != b->built_ms)
-        return a->built_ms < b->built_ms ? -1 : 1;
-    return a->generation == b->generation ? 0 : a->generation < b->generation ? -1 : 1;
-}

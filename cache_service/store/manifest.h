@@ -76,7 +76,4 @@ bool manifest_replaces(const struct manifest *m, const uint8_t build[DIGEST_BYTE
 #define MANIFEST_BUILD_BYTES 13
 char *manifest_build_text(const uint8_t build[DIGEST_BYTES], char text[MANIFEST_BUILD_BYTES]);
 
-/* < 0, 0, > 0 as a is older than, the same as, newer than b by (built_ms, generation). */
-int manifest_compare(const struct manifest *a, const struct manifest *b);
-
 #endif

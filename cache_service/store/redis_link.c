@@ -1,23 +1,20 @@
-/* redis_link.c - connect, call, drop, back off */
+/* redis_link.c - connect, call, listen, drop */
 #include "redis_link.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/time.h>
 
-#include "base/clock.h"
-
-#define CONNECT_MS     500
-#define CALL_MS        3000 /* a snapshot of all caches is tens of MiB */
-#define BACKOFF_MIN_NS (50 * NS_PER_MS)
-#define BACKOFF_MAX_NS (2 * NS_PER_S)
+#define CONNECT_MS 500
+#define HEAR_READS 16
+#define CALL_MS    3000 /* a snapshot of all caches is tens of MiB */
 
 struct redis_link {
     char *path; /* of the unix socket, or NULL */
     char *host;
     int port;
     redisContext *context;
-    uint64_t backoff_ns, retry_ns;
 };
 
 static bool loopback(const char *host)
@@ -62,7 +59,6 @@ int redis_link_new(struct redis_link **out, const char *endpoint, const char *se
         redis_link_free(l);
         return rc;
     }
-    l->backoff_ns = BACKOFF_MIN_NS;
     *out = l;
     return FL_OK;
 }
@@ -83,26 +79,20 @@ bool redis_link_up(const struct redis_link *l)
     return l->context != NULL;
 }
 
-/* Backoff is not reset by connecting but by a call that works: a Redis that accepts and then fails is as good
- * as gone. */
 void redis_link_drop(struct redis_link *l)
 {
     if (l->context)
         redisFree(l->context);
     l->context = NULL;
-    l->retry_ns = clock_ns() + l->backoff_ns;
-    l->backoff_ns = l->backoff_ns * 2 > BACKOFF_MAX_NS ? BACKOFF_MAX_NS : l->backoff_ns * 2;
 }
 
-int redis_link_open(struct redis_link *l, uint64_t now_ns, struct error *e)
+int redis_link_open(struct redis_link *l, struct error *e)
 {
     const struct timeval connect = {.tv_usec = CONNECT_MS * 1000};
     const struct timeval call = {.tv_sec = CALL_MS / 1000, .tv_usec = CALL_MS % 1000 * 1000};
     redisContext *c;
     if (l->context)
         return FL_OK;
-    if (now_ns < l->retry_ns)
-        return FL_AGAIN;
     c = l->path ? redisConnectUnixWithTimeout(l->path, connect)
                 : redisConnectWithTimeout(l->host, l->port, connect);
     if (!c)
@@ -110,7 +100,6 @@ int redis_link_open(struct redis_link *l, uint64_t now_ns, struct error *e)
     if (c->err || redisSetTimeout(c, call) != REDIS_OK) {
         error_set(e, FL_UNAVAILABLE, "%s: %s", l->path ? l->path : l->host, c->errstr);
         redisFree(c);
-        redis_link_drop(l);
         return FL_UNAVAILABLE;
     }
     l->context = c;
@@ -169,7 +158,55 @@ int redis_link_call(struct redis_link *l, const struct redis_args *a, redisReply
         freeReplyObject(r);
         return FL_IO;
     }
-    l->backoff_ns = BACKOFF_MIN_NS;
     *reply = r;
     return FL_OK;
+}
+
+int redis_link_fd(const struct redis_link *l)
+{
+    return l->context ? l->context->fd : -1;
+}
+
+int redis_link_listen(struct redis_link *l, const char *channel, struct error *e)
+{
+    struct redis_args a = {0};
+    redisReply *r;
+    int rc;
+    redis_args_text(&a, "SUBSCRIBE");
+    redis_args_text(&a, channel);
+    rc = redis_link_call(l, &a, &r, e);
+    redis_args_free(&a);
+    if (!rc)
+        freeReplyObject(r);
+    return rc;
+}
+
+static bool readable(int fd)
+{
+    char byte;
+    return recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0; /* 0: the end, which is read as well */
+}
+
+static void tell(const redisReply *r, redis_heard fn, void *arg)
+{
+    if (r->type == REDIS_REPLY_ARRAY && r->elements == 3 && r->element[2]->type == REDIS_REPLY_STRING)
+        fn(arg, r->element[2]->str, (size_t)r->element[2]->len);
+}
+
+int redis_link_hear(struct redis_link *l, redis_heard fn, void *arg, struct error *e)
+{
+    void *reply = NULL;
+    int rc = REDIS_OK;
+    for (int i = 0; i < HEAR_READS && l->context && rc == REDIS_OK && readable(l->context->fd); i++) {
+        rc = redisBufferRead(l->context);
+        while (rc == REDIS_OK && (rc = redisGetReplyFromReader(l->context, &reply)) == REDIS_OK && reply) {
+            tell(reply, fn, arg);
+            freeReplyObject(reply);
+        }
+    }
+    if (rc == REDIS_OK)
+        return FL_OK;
+    error_set(e, FL_UNAVAILABLE, "%s", l->context->errstr);
+    redis_link_drop(l);
+    return FL_UNAVAILABLE;
 }

@@ -1,7 +1,8 @@
 /* redis_link.h - a connection to Redis that may be gone at any time
  *
- * One thread. Every wait is bounded. A failed call drops the connection; the next redis_link_open after the
- * backoff makes a new one. Uses hiredis as it has been since 0.14.
+ * One thread. Every wait is bounded. A connection that fails is dropped, and redis_link_open makes a new one;
+ * an answer that is an error leaves it as it is. When to try again is the caller's business (retry.h). Uses
+ * hiredis as it has been since 0.14.
  */
 #ifndef FREEZELINE_REDIS_LINK_H
 #define FREEZELINE_REDIS_LINK_H
@@ -19,8 +20,8 @@ struct redis_link;
 int redis_link_new(struct redis_link **out, const char *endpoint, const char *security, struct error *e);
 void redis_link_free(struct redis_link *l); /* NULL is fine */
 
-/* Connected, or connects when the backoff is over. FL_OK, FL_AGAIN (too early), FL_UNAVAILABLE. */
-int redis_link_open(struct redis_link *l, uint64_t now_ns, struct error *e);
+/* Connects, if it is not yet. FL_UNAVAILABLE. */
+int redis_link_open(struct redis_link *l, struct error *e);
 bool redis_link_up(const struct redis_link *l);
 void redis_link_drop(struct redis_link *l);
 
@@ -39,5 +40,13 @@ void redis_args_free(struct redis_args *a);
  * error. FL_UNAVAILABLE: the connection is lost, whether the command ran is unknown. FL_IO: Redis answered
  * with an error. */
 int redis_link_call(struct redis_link *l, const struct redis_args *a, redisReply **reply, struct error *e);
+
+/* Subscribes: nothing else can be asked over this connection then. Poll the descriptor; -1 = not connected.
+ */
+int redis_link_listen(struct redis_link *l, const char *channel, struct error *e);
+int redis_link_fd(const struct redis_link *l);
+/* Hands what was published meanwhile to fn, without waiting. FL_UNAVAILABLE: the connection is lost. */
+typedef void (*redis_heard)(void *arg, const char *text, size_t size);
+int redis_link_hear(struct redis_link *l, redis_heard fn, void *arg, struct error *e);
 
 #endif

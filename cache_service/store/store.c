@@ -1,6 +1,7 @@
 /* store.c - caches in Redis: the head of history, loading, publishing */
 #include "store.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +11,7 @@
 
 #define LOAD_MAX_BYTES (1ll << 30) /* of all packed caches together */
 
-int store_head(struct store *s, struct manifest *head, struct error *e)
+int store_head(struct store *s, struct head *head, struct error *e)
 {
     struct redis_args a = {0};
     redisReply *r;
@@ -19,42 +20,99 @@ int store_head(struct store *s, struct manifest *head, struct error *e)
     redis_args_text(&a, s->epoch);
     rc = redis_link_call(s->link, &a, &r, e);
     redis_args_free(&a);
-    if (rc)
+    if (rc) {
+        memset(head, 0, sizeof *head);
         return rc;
-    rc = r->type == REDIS_REPLY_NIL ? FL_NOT_FOUND : store_parse_head(head, r, e);
+    }
+    rc = store_parse_head(head, r, e);
     freeReplyObject(r);
     return rc;
 }
 
-/* Manifest and head together: what build this is and how far it has come. */
-static int load_manifest(struct store *s, struct manifest *m, struct error *e)
+/* --- who has which build --- */
+
+static void held_key(const struct store *s, char key[STORE_KEY_BYTES], const uint8_t build[DIGEST_BYTES])
 {
+    char text[DIGEST_TEXT_BYTES];
+    store_key(s, key, "held:", digest_text(build, text));
+}
+
+int store_hold(struct store *s, const uint8_t build[DIGEST_BYTES], const char *who, struct error *e)
+{
+    char key[STORE_KEY_BYTES], ms[24];
     struct redis_args a = {0};
-    struct manifest head = {0};
     redisReply *r;
     int rc;
-    redis_args_text(&a, "MGET");
-    redis_args_text(&a, s->manifest);
-    redis_args_text(&a, s->epoch);
-    if ((rc = store_call(s, &a, REDIS_REPLY_ARRAY, &r, e)))
+    held_key(s, key, build);
+    redis_args_text(&a, "SET");
+    redis_args_text(&a, key);
+    redis_args_text(&a, who);
+    redis_args_text(&a, "PX");
+    store_add_number(&a, ms, LINEAGE_HOLD_MS);
+    if (!(rc = store_call(s, &a, REDIS_REPLY_STATUS, &r, e)))
+        freeReplyObject(r);
+    return rc;
+}
+
+int store_holder(struct store *s, const uint8_t build[DIGEST_BYTES], char who[STORE_WHO_BYTES],
+                 struct error *e)
+{
+    char key[STORE_KEY_BYTES];
+    struct redis_args a = {0};
+    redisReply *r;
+    int rc;
+    held_key(s, key, build);
+    redis_args_text(&a, "GET");
+    redis_args_text(&a, key);
+    rc = redis_link_call(s->link, &a, &r, e);
+    redis_args_free(&a);
+    if (rc)
         return rc;
-    if (r->elements != 2 || r->element[0]->type != REDIS_REPLY_STRING)
+    who[0] = '\0';
+    if (r->type == REDIS_REPLY_STRING)
+        snprintf(who, STORE_WHO_BYTES, "%.*s", (int)(r->len < STORE_WHO_BYTES ? r->len : STORE_WHO_BYTES - 1),
+                 r->len ? r->str : "?");
+    freeReplyObject(r);
+    for (char *c = who; *c; c++) /* for logs; who wrote it is not known */
+        if ((unsigned char)*c < ' ' || (unsigned char)*c > '~')
+            *c = '?';
+    return FL_OK;
+}
+
+/* --- loading --- */
+
+/* The manifest of the head's build: Redis's, or `mine` where that is the same build's. */
+static int load_manifest(struct store *s, struct manifest *m, const struct head *head,
+                         const struct snapshot *mine, struct store_load *how, struct error *e)
+{
+    bool same = mine && !memcmp(mine->manifest.build, head->build, sizeof head->build);
+    struct redis_args a = {0};
+    redisReply *r;
+    int rc;
+    redis_args_text(&a, "GET");
+    redis_args_text(&a, s->manifest);
+    rc = redis_link_call(s->link, &a, &r, e);
+    redis_args_free(&a);
+    if (rc == FL_UNAVAILABLE)
+        return rc;
+    if (!rc && r->type != REDIS_REPLY_STRING)
         rc = error_set(e, FL_CORRUPT, "%s is missing", s->manifest);
     if (!rc)
-        rc = manifest_parse(m, r->element[0]->str, r->element[0]->len, s->manifest, e);
-    if (rc == FL_STALE) /* of another version; for store_load it would mean a newer epoch */
-        rc = FL_CORRUPT;
-    if (!rc)
-        rc = store_parse_head(&head, r->element[1], e);
-    if (!rc && (head.built_ms != m->built_ms ||
-                memcmp(head.identity.digest, m->identity.digest, sizeof m->identity.digest)))
+        rc = manifest_parse(m, r->str, (size_t)r->len, s->manifest, e);
+    if (!rc && (memcmp(head->build, m->build, sizeof m->build) ||
+                memcmp(head->identity, m->identity.digest, sizeof head->identity)))
         rc = error_set(e, FL_CORRUPT, "%s and %s are of different builds", s->manifest, s->epoch);
-    if (!rc) {
-        m->generation = head.generation;
-        memcpy(m->applied, head.applied, sizeof m->applied);
-    }
     freeReplyObject(r);
-    return rc;
+    if (rc && same) {
+        if (how->refused)
+            how->refused(e->text);
+        how->damaged++;
+        *m = mine->manifest;
+        rc = FL_OK;
+    }
+    m->generation = head->generation;
+    memcpy(m->applied, head->applied, sizeof m->applied);
+    return rc == FL_STALE ? FL_CORRUPT : rc; /* stale would mean: the head moved on */
 }
 
 /* Refuses to fetch what memory was not meant for. */
@@ -69,7 +127,9 @@ static int check_sizes(struct store *s, const struct manifest *m, struct error *
         store_key(s, key, "exit:", m->exit[i].name);
         redis_args_text(&a, "STRLEN");
         redis_args_text(&a, key);
-        if ((rc = store_call_number(s, &a, &bytes, e)))
+        if ((rc = store_call_number(s, &a, &bytes, e)) == FL_IO)
+            continue; /* of another type: as good as missing */
+        if (rc)
             return rc;
         total += bytes;
         if (total > LOAD_MAX_BYTES)
@@ -91,41 +151,62 @@ static int unpack(struct snapshot *to, int i, const redisReply *r, struct error 
     return FL_CORRUPT;
 }
 
-/* The cache of exit i from Redis's reply, or else from `mine`. Returns whether Redis's is damaged. */
-static bool take_cache(struct snapshot *to, int i, const redisReply *r, const struct snapshot *mine,
-                       const char *key, snapshot_refused refused)
+/* The cache of exit i from Redis's reply, or else from `mine`. */
+static void take_cache(struct snapshot *to, int i, const redisReply *r, const struct snapshot *mine,
+                       const char *key, struct store_load *how)
 {
     struct manifest_exit *x = &to->manifest.exit[i];
+    bool same = mine && !memcmp(mine->manifest.build, to->manifest.build, sizeof to->manifest.build);
+    int rc, own = same ? snapshot_exit(mine, x->name) : -1;
     struct error why = {0};
-    int rc,
-        own = mine && mine->manifest.built_ms == to->manifest.built_ms ? snapshot_exit(mine, x->name) : -1;
     char text[sizeof why.text + STORE_KEY_BYTES + 16];
     if (!x->file[0])
-        return false;
+        return;
     if (r->type != REDIS_REPLY_STRING)
         rc = error_set(&why, FL_CORRUPT, "missing");
     else if (!(rc = unpack(to, i, r, &why)))
-        return false;
+        return;
     snprintf(text, sizeof text, "%.*s refused: %s", STORE_KEY_BYTES - 1, key, why.text);
-    refused(text);
+    if (how->refused)
+        how->refused(text);
     to->cache[i] = own >= 0 ? mine->cache[own] : NULL;
     if (to->cache[i])
         cache_retain(to->cache[i]);
-    /* One that another version of this program wrote is not ours to repair. */
-    return rc != FL_STALE && to->cache[i];
+    how->damaged +=
+        rc != FL_UNSUPPORTED; /* what another version of this program wrote is not ours to repair */
+    how->lost += !to->cache[i];
 }
 
-int store_load(struct store *s, struct snapshot **out, const struct snapshot *mine, int *damaged,
-               snapshot_refused refused, struct error *e)
+static int take_all(struct snapshot **out, const struct manifest *m, const redisReply *r,
+                    char keys[][STORE_KEY_BYTES], const struct snapshot *mine, struct store_load *how,
+                    struct error *e)
+{
+    struct snapshot *loaded = snapshot_new(m);
+    if (!loaded)
+        return error_set(e, FL_NOMEM, "out of memory");
+    for (int i = 0; i < m->n_exits; i++)
+        take_cache(loaded, i, r->element[i + 1], mine, keys[i], how);
+    if (snapshot_whole(loaded)) {
+        *out = loaded;
+        return FL_OK;
+    }
+    snapshot_free(loaded);
+    return error_set(
+        e, FL_CORRUPT,
+        "a cache there is refused and the promise was made for all of them together: none is taken from "
+        "there; reload the service whose build it is, or run freezeline build again");
+}
+
+int store_load(struct store *s, struct snapshot **out, const struct head *head, const struct snapshot *mine,
+               struct store_load *how, struct error *e)
 {
     struct redis_args a = {0};
-    struct manifest m, then;
+    struct manifest m;
     char keys[PIPELINE_MAX_EXITS][STORE_KEY_BYTES];
-    struct snapshot *loaded;
     redisReply *r;
     int rc;
-    *damaged = 0;
-    if ((rc = load_manifest(s, &m, e)) || (rc = check_sizes(s, &m, e)))
+    how->damaged = how->lost = 0;
+    if ((rc = load_manifest(s, &m, head, mine, how, e)) || (rc = check_sizes(s, &m, e)))
         return rc;
     redis_args_text(&a, "MGET");
     redis_args_text(&a, s->epoch);
@@ -135,60 +216,83 @@ int store_load(struct store *s, struct snapshot **out, const struct snapshot *mi
     }
     if ((rc = store_call(s, &a, REDIS_REPLY_ARRAY, &r, e)))
         return rc;
-    loaded = NULL;
     if (r->elements != (size_t)m.n_exits + 1)
         rc = error_set(e, FL_PROTOCOL, "MGET gave %zu values for %d keys", r->elements, m.n_exits + 1);
-    else if (!(rc = store_parse_head(&then, r->element[0], e)) &&
-             (manifest_compare(&then, &m) || strcmp(then.applied, m.applied)))
+    else if (r->element[0]->type != REDIS_REPLY_STRING || strcmp(r->element[0]->str, head->text))
         rc = error_set(e, FL_STALE, "a new epoch came while the caches were being read");
-    if (!rc && !(loaded = snapshot_new(&m)))
-        rc = error_set(e, FL_NOMEM, "out of memory");
-    for (int i = 0; !rc && i < m.n_exits; i++)
-        *damaged += take_cache(loaded, i, r->element[i + 1], mine, keys[i], refused);
-    freeReplyObject(r);
-    if (!rc && !snapshot_whole(loaded))
-        rc = error_set(
-            e, FL_CORRUPT,
-            "a cache in Redis is refused and the promise was made for all of them together: none is "
-            "taken from there; run freezeline build again");
-    if (rc)
-        snapshot_free(loaded);
     else
-        *out = loaded;
+        rc = take_all(out, &m, r, keys, mine, how, e);
+    freeReplyObject(r);
     return rc;
 }
 
-int store_publish(struct store *s, const struct snapshot *snapshot, const struct manifest *known,
-                  struct error *e)
+/* --- publishing --- */
+
+int store_publish(struct store *s, const struct snapshot *snapshot, struct head *head, struct error *e)
 {
     const char *const keys[] = {s->epoch, s->manifest, s->updates};
-    struct manifest m = snapshot->manifest;
-    char head[STORE_HEAD_BYTES], known_head[STORE_HEAD_BYTES] = "";
     struct redis_args a = {0};
     struct store_packed p;
+    struct head next;
     long long done = 0;
     char *text;
     int rc = store_pack(s, &p, NULL, snapshot, e);
     if (rc)
         return rc;
-    if (!(text = manifest_format(&m))) {
+    if (!(text = manifest_format(&snapshot->manifest))) {
         store_packed_free(&p);
         return error_set(e, FL_NOMEM, "out of memory");
     }
-    store_format_head(head, &m);
-    if (known)
-        store_format_head(known_head, known);
+    head_of(&next, &snapshot->manifest, head);
     store_script(&a, script_publish, keys, 3, &p);
-    redis_args_text(&a, known_head);
-    redis_args_text(&a, head);
+    redis_args_text(&a, head->text);
+    redis_args_text(&a, next.text);
     redis_args_text(&a, s->hint);
     redis_args_text(&a, text);
-    redis_args_text(&a, store_applied(&m));
+    redis_args_text(&a, next.applied);
     store_add_blobs(&a, &p);
     rc = store_call_number(s, &a, &done, e);
     free(text);
     store_packed_free(&p);
     if (!rc && done != 1)
         rc = error_set(e, FL_STALE, "another cache service published first");
+    if (!rc)
+        *head = next;
     return rc;
+}
+
+/* --- hints --- */
+
+#define DAMAGED "damaged "
+
+const char *store_channel(const struct store *s)
+{
+    return s->hint;
+}
+
+int store_tell_damaged(struct store *s, const struct head *head, struct error *e)
+{
+    struct redis_args a = {0};
+    char text[40];
+    long long heard;
+    snprintf(text, sizeof text, DAMAGED "%" PRIu64, head->sequence);
+    redis_args_text(&a, "PUBLISH");
+    redis_args_text(&a, s->hint);
+    redis_args_text(&a, text);
+    return store_call_number(s, &a, &heard, e);
+}
+
+enum store_hint store_hint(const char *text, size_t size, uint64_t *sequence)
+{
+    char word[40] = "";
+    *sequence = 0;
+    if (size < sizeof word)
+        memcpy(word, text, size);
+    if (!strcmp(word, "updates"))
+        return STORE_HINT_UPDATES;
+    if (!strncmp(word, DAMAGED, sizeof DAMAGED - 1)) {
+        *sequence = strtoull(word + sizeof DAMAGED - 1, NULL, 10);
+        return STORE_HINT_DAMAGED;
+    }
+    return STORE_HINT_HEAD;
 }

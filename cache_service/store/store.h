@@ -1,14 +1,16 @@
 /* store.h - caches, updates and the learner's lease in Redis
  *
  * Keys, all with the hash tag {NAME} so that a script may touch them together:
- *   freezeline:{NAME}:epoch        the head: "GENERATION BUILT_MS MODEL APPLIED" (APPLIED: stream id of the
- * last update applied) freezeline:{NAME}:manifest     manifest.h, as the build wrote it
+ *   freezeline:{NAME}:epoch        the head (head.h)
+ *   freezeline:{NAME}:manifest     manifest.h, as the build wrote it
  *   freezeline:{NAME}:exit:EXIT    packed cache (cache.h)
+ *   freezeline:{NAME}:held:BUILD   a service that has this build on its disk; expires
  *   freezeline:{NAME}:updates      stream; one field "u" with a record (update.h); consumer group "learners"
  *   freezeline:{NAME}:producer:ID  the last sequence number accepted from one producer; expires after a day
  *   freezeline:{NAME}:lease        "FENCE:ID" of the learner; expires
  *   freezeline:{NAME}:fence        counts learners
- * and the channel freezeline:{NAME}:hint, on which a new head is published.
+ * and the channel freezeline:{NAME}:hint, on which a new head is published, "updates" when the stream is no
+ * longer empty, and "damaged SEQUENCE" by a service that can't use the caches of that head.
  *
  * Everything that writes is one script, so it happens whole or not at all, and compares first: appending with
  * the producer's sequence number (a repeated append adds nothing), reading and committing with the lease's
@@ -21,6 +23,7 @@
 #ifndef FREEZELINE_STORE_H
 #define FREEZELINE_STORE_H
 
+#include "lineage.h"
 #include "redis_link.h"
 #include "snapshot.h"
 #include "update.h"
@@ -31,20 +34,37 @@ struct store;
 int store_new(struct store **out, struct redis_link *link, const char *name, const char *id, struct error *e);
 void store_free(struct store *s); /* NULL is fine */
 
-/* The head of history; FL_NOT_FOUND when there is none. Of *head only identity, built_ms, generation, applied
- * are set. */
-int store_head(struct store *s, struct manifest *head, struct error *e);
+/* The head of history. FL_NOT_FOUND: there is none; FL_PROTOCOL: it is none that this program knows. */
+int store_head(struct store *s, struct head *head, struct error *e);
 
-/* Loads what Redis holds. A cache that is missing there or refused is taken from `mine` where that is of the
- * same build (NULL is fine); `refused` is told each, and *damaged counts those that are missing or corrupt.
- */
-int store_load(struct store *s, struct snapshot **out, const struct snapshot *mine, int *damaged,
-               snapshot_refused refused, struct error *e);
+/* Says for LINEAGE_HOLD_MS that a living service (`who`, for people) has this build on its disk. */
+int store_hold(struct store *s, const uint8_t build[DIGEST_BYTES], const char *who, struct error *e);
+/* Who has; "" = nobody. */
+#define STORE_WHO_BYTES 96
+int store_holder(struct store *s, const uint8_t build[DIGEST_BYTES], char who[STORE_WHO_BYTES],
+                 struct error *e);
 
-/* Replaces everything by `snapshot`, when the head is still `known` (NULL: when there is none). Makes the
- * stream and its group, and sees to it that ids of coming updates are above the snapshot's `applied`. */
-int store_publish(struct store *s, const struct snapshot *snapshot, const struct manifest *known,
-                  struct error *e);
+/* Loads the state that `head` stands for. A cache, or the manifest, that is missing there or refused is taken
+ * from `mine` where that is of the same build (NULL is fine). */
+struct store_load {
+    snapshot_refused refused; /* told each, if not NULL */
+    int damaged;              /* out: caches, manifest included, that are not in Redis as they should be */
+    int lost;                 /* out: those of them that `mine` does not have either */
+};
+int store_load(struct store *s, struct snapshot **out, const struct head *head, const struct snapshot *mine,
+               struct store_load *how, struct error *e);
+
+/* Replaces everything by `snapshot`, when the head is still that of *head (empty text: when there is none),
+ * which becomes the new one. Makes the stream and its group, and sees to it that ids of coming updates are
+ * above the snapshot's `applied`. */
+int store_publish(struct store *s, const struct snapshot *snapshot, struct head *head, struct error *e);
+
+/* Asks the other services to publish the caches of this head again. */
+int store_tell_damaged(struct store *s, const struct head *head, struct error *e);
+/* The channel of hints. What was said there: */
+const char *store_channel(const struct store *s);
+enum store_hint { STORE_HINT_HEAD, STORE_HINT_UPDATES, STORE_HINT_DAMAGED };
+enum store_hint store_hint(const char *text, size_t size, uint64_t *sequence); /* of the damaged head */
 
 /* Appends updates number first_sequence, +1, ..; *accepted of them are in the stream now (those that were
  * there already included). Fewer than n: the stream is full. */
@@ -62,14 +82,13 @@ struct store_batch {
     struct update **update; /* [n], owned; NULL where the entry is no record */
     char (*id)[MANIFEST_ID_BYTES];
 };
-int store_read(struct store *s, uint64_t fence, int capacity, struct store_batch *out, struct error *e);
+int store_read(struct store *s, uint64_t fence, const struct head *head, int capacity,
+               struct store_batch *out, struct error *e);
 void store_batch_free(struct store_batch *b);
 
-/* Puts `next` in the place of `old`: caches that differ, head, acknowledgement and trimming of the batch. */
+/* Puts `next` in the place of `old`, whose head is *head: caches that differ, head, acknowledgement and
+ * trimming of the batch. *head becomes the new one. */
 int store_commit(struct store *s, uint64_t fence, const struct snapshot *old, const struct snapshot *next,
-                 const struct store_batch *batch, struct error *e);
-
-/* < 0, 0, > 0 by stream order; "" is before all. */
-int store_id_compare(const char *a, const char *b);
+                 const struct store_batch *batch, struct head *head, struct error *e);
 
 #endif

@@ -6,10 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/digest.h"
-
-#define NO_UPDATES "0-0"
-
 void store_key(const struct store *s, char key[STORE_KEY_BYTES], const char *what, const char *which)
 {
     snprintf(key, STORE_KEY_BYTES, "freezeline:{%s}:%s%s", s->name, what, which);
@@ -76,48 +72,14 @@ int store_call_number(struct store *s, struct redis_args *a, long long *number, 
     return FL_OK;
 }
 
-const char *store_applied(const struct manifest *m)
+int store_parse_head(struct head *head, const redisReply *r, struct error *e)
 {
-    return m->applied[0] ? m->applied : NO_UPDATES;
-}
-
-void store_format_head(char head[STORE_HEAD_BYTES], const struct manifest *m)
-{
-    char identity[DIGEST_TEXT_BYTES];
-    snprintf(head, STORE_HEAD_BYTES, "%" PRIu64 " %" PRIu64 " %s %s", m->generation, m->built_ms,
-             digest_text(m->identity.digest, identity), store_applied(m));
-}
-
-int store_parse_head(struct manifest *m, const redisReply *r, struct error *e)
-{
-    char text[STORE_HEAD_BYTES], identity[33], again[STORE_HEAD_BYTES];
-    memset(m, 0, sizeof *m);
-    if (r->type != REDIS_REPLY_STRING || r->len >= sizeof text)
+    memset(head, 0, sizeof *head);
+    if (r->type == REDIS_REPLY_NIL)
+        return error_set(e, FL_NOT_FOUND, "Redis holds no caches");
+    if (r->type != REDIS_REPLY_STRING)
         return error_set(e, FL_PROTOCOL, "the epoch key holds no head of caches");
-    memcpy(text, r->str, r->len);
-    text[r->len] = '\0';
-    if (sscanf(text, "%" SCNu64 " %" SCNu64 " %32[0-9a-f] %47[0-9-]", &m->generation, &m->built_ms, identity,
-               m->applied) == 4 &&
-        strlen(identity) == 32)
-        for (int i = 0; i < 16; i++) {
-            char pair[3] = {identity[2 * i], identity[2 * i + 1], '\0'};
-            m->identity.digest[i] = (uint8_t)strtoul(pair, NULL, 16);
-        }
-    /* What is read is compared as text when it is replaced, so it has to be exactly what is written. */
-    store_format_head(again, m);
-    if (strcmp(text, again) || !strchr(m->applied, '-'))
-        return error_set(e, FL_PROTOCOL, "the epoch key holds \"%.80s\", no head of caches", text);
-    return FL_OK;
-}
-
-int store_id_compare(const char *a, const char *b)
-{
-    unsigned long long a_ms = 0, a_seq = 0, b_ms = 0, b_seq = 0;
-    sscanf(a, "%llu-%llu", &a_ms, &a_seq);
-    sscanf(b, "%llu-%llu", &b_ms, &b_seq);
-    if (a_ms != b_ms)
-        return a_ms < b_ms ? -1 : 1;
-    return a_seq == b_seq ? 0 : a_seq < b_seq ? -1 : 1;
+    return head_parse(head, r->str, (size_t)r->len, e);
 }
 
 void store_packed_free(struct store_packed *p)

@@ -5,8 +5,7 @@
 
 #include "store.h"
 
-#define STORE_KEY_BYTES  320
-#define STORE_HEAD_BYTES 160
+#define STORE_KEY_BYTES 320
 
 struct store {
     struct redis_link *link; /* borrowed */
@@ -25,10 +24,8 @@ int store_call_number(struct store *s, struct redis_args *a, long long *number, 
 /* Adds the number as text; buf lives until the call. */
 void store_add_number(struct redis_args *a, char buf[24], uint64_t number);
 
-/* The stream id up to which updates are in it; "0-0" for none. */
-const char *store_applied(const struct manifest *m);
-void store_format_head(char head[STORE_HEAD_BYTES], const struct manifest *m);
-int store_parse_head(struct manifest *m, const redisReply *r, struct error *e);
+/* FL_NOT_FOUND where the reply is nil. */
+int store_parse_head(struct head *head, const redisReply *r, struct error *e);
 
 /* The packed caches of `next` that are not those of `old` (NULL: all), with their keys. */
 struct store_packed {

@@ -4,14 +4,15 @@
 
 #define STORE_GROUP "learners"
 
-/* KEYS stream, producer; ARGV first sequence, max entries, seconds to remember, records.. -> how many are in
- */
+/* KEYS stream, producer; ARGV first sequence, max entries, seconds to remember, channel, records.. -> how
+ * many are in */
 __attribute__((unused)) static const char script_append[] =
     "local last = tonumber(redis.call('GET', KEYS[2]) or '0')\n"
-    "local first, room = tonumber(ARGV[1]), tonumber(ARGV[2]) - redis.call('XLEN', KEYS[1])\n"
+    "local first, held = tonumber(ARGV[1]), redis.call('XLEN', KEYS[1])\n"
+    "local room, before = tonumber(ARGV[2]) - held, last\n"
     "local done = 0\n"
-    "for i = 4, #ARGV do\n"
-    "  local seq = first + i - 4\n"
+    "for i = 5, #ARGV do\n"
+    "  local seq = first + i - 5\n"
     "  if seq > last then\n"
     "    if room <= 0 then break end\n"
     "    redis.call('XADD', KEYS[1], '*', 'u', ARGV[i])\n"
@@ -21,6 +22,7 @@ __attribute__((unused)) static const char script_append[] =
     "  done = done + 1\n"
     "end\n"
     "redis.call('SET', KEYS[2], string.format('%.0f', last), 'EX', ARGV[3])\n"
+    "if held == 0 and last > before then redis.call('PUBLISH', ARGV[4], 'updates') end\n"
     "return done\n";
 
 /* KEYS lease, fence; ARGV id, milliseconds -> fence or 0 */

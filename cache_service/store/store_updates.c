@@ -28,6 +28,7 @@ int store_append(struct store *s, struct update *const *updates, int n, uint64_t
     store_add_number(&a, first, first_sequence);
     store_add_number(&a, most, (uint64_t)max_stream);
     redis_args_text(&a, PRODUCER_SECONDS);
+    redis_args_text(&a, s->hint);
     for (int i = 0; i < n; i++) {
         size_t size;
         records[i] = update_encode(updates[i], &size);
@@ -116,23 +117,21 @@ static int take_entry(struct store_batch *b, const redisReply *entry, struct err
     return FL_OK;
 }
 
-int store_read(struct store *s, uint64_t fence, int capacity, struct store_batch *out, struct error *e)
+int store_read(struct store *s, uint64_t fence, const struct head *head, int capacity,
+               struct store_batch *out, struct error *e)
 {
     const char *const keys[] = {s->lease, s->updates};
     struct redis_args a = {0};
     char token[TOKEN_BYTES], count[24];
-    struct manifest head;
     redisReply *r;
     int rc;
     memset(out, 0, sizeof *out);
-    if ((rc = store_head(s, &head, e)))
-        return rc;
     make_token(s, token, fence);
     store_script(&a, script_read, keys, 2, NULL);
     redis_args_text(&a, token);
     redis_args_text(&a, s->id);
     store_add_number(&a, count, (uint64_t)capacity);
-    redis_args_text(&a, store_applied(&head));
+    redis_args_text(&a, head->applied);
     rc = redis_link_call(s->link, &a, &r, e);
     redis_args_free(&a);
     if (rc)
@@ -173,25 +172,24 @@ static void id_after(char out[MANIFEST_ID_BYTES], const char *id)
 }
 
 int store_commit(struct store *s, uint64_t fence, const struct snapshot *old, const struct snapshot *next,
-                 const struct store_batch *batch, struct error *e)
+                 const struct store_batch *batch, struct head *head, struct error *e)
 {
     const char *const keys[] = {s->lease, s->epoch, s->updates};
-    char token[TOKEN_BYTES], known[STORE_HEAD_BYTES], head[STORE_HEAD_BYTES], trim[MANIFEST_ID_BYTES],
-        ids[24];
+    char token[TOKEN_BYTES], trim[MANIFEST_ID_BYTES], ids[24];
     struct redis_args a = {0};
+    struct head after;
     struct store_packed p;
     long long done = 0;
     int rc = store_pack(s, &p, old, next, e);
     if (rc)
         return rc;
     make_token(s, token, fence);
-    store_format_head(known, &old->manifest);
-    store_format_head(head, &next->manifest);
-    id_after(trim, store_applied(&next->manifest));
+    head_of(&after, &next->manifest, head);
+    id_after(trim, after.applied);
     store_script(&a, script_commit, keys, 3, &p);
     redis_args_text(&a, token);
-    redis_args_text(&a, known);
-    redis_args_text(&a, head);
+    redis_args_text(&a, head->text);
+    redis_args_text(&a, after.text);
     redis_args_text(&a, s->hint);
     redis_args_text(&a, trim);
     store_add_number(&a, ids, (uint64_t)batch->n);
@@ -202,5 +200,7 @@ int store_commit(struct store *s, uint64_t fence, const struct snapshot *old, co
     store_packed_free(&p);
     if (!rc && done != 1)
         rc = error_set(e, FL_STALE, "another cache service is the learner, or the caches moved on");
+    if (!rc)
+        *head = after;
     return rc;
 }

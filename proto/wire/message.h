@@ -202,6 +202,20 @@ struct hello {
  * tells. */
 #define REACHES_TOLD (1u << 31)
 
+/* How a cache service learns from what it sees. */
+enum learning {
+    LEARNING_UNKNOWN,   /* not told */
+    LEARNING_NO_CACHES, /* there are none to learn into */
+    LEARNING_PROMISED,  /* caches under a promise stay as they were certified */
+    LEARNING_ALONE,     /* without Redis: for itself */
+    LEARNING_SHARED,    /* through Redis, with the others */
+    LEARNING_NO_REDIS,  /* Redis does not answer: updates wait */
+    LEARNING_REFUSED,   /* Redis refuses something: updates wait */
+    LEARNING_DAMAGED,   /* the caches in Redis can't be used here */
+    LEARNING_ASIDE,     /* Redis holds another build than this host */
+    LEARNING_STATES
+};
+
 struct heartbeat {
     uint64_t incarnation;
     uint64_t worker_ns; /* worker's clock when sent */

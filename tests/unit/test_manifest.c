@@ -160,17 +160,6 @@ static void a_build_knows_whose_place_it_took(void **state)
     assert_string_equal(manifest_build_text(next.build, name), "abababababab");
 }
 
-static void newer_is_by_build_then_generation(void **state)
-{
-    struct manifest a = sample(), b = sample();
-    (void)state;
-    assert_int_equal(manifest_compare(&a, &b), 0);
-    a.generation++;
-    assert_true(manifest_compare(&a, &b) > 0);
-    b.built_ms++;
-    assert_true(manifest_compare(&a, &b) < 0);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -178,7 +167,6 @@ int main(void)
         cmocka_unit_test(a_promise_is_kept_with_its_terms),
         cmocka_unit_test(absent_and_wrong_files_are_refused),
         cmocka_unit_test(a_build_knows_whose_place_it_took),
-        cmocka_unit_test(newer_is_by_build_then_generation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
