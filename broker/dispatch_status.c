@@ -56,6 +56,8 @@ void dispatch_status(const struct dispatch *d, struct status_reply *out, uint64_
     out->duplicates = c->duplicates;
     out->in_flight = (uint64_t)requests_count(d->requests);
     out->started_ns = d->started_ns;
+    out->pid = d->pid;
+    memcpy(out->host, d->host, sizeof out->host);
     out->now_ns = now;
     for (int s = 0; s < d->registry.n_stages; s++)
         for (int i = 0; i < d->registry.n_replicas[s]; i++)

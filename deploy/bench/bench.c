@@ -11,6 +11,7 @@
 #include "deploy/tool/command.h"
 #include "deploy/report/html_report.h"
 #include "deploy/tool/interrupt.h"
+#include "deploy/launch/running.h"
 #include "measurement.h"
 #include "deploy/tool/report.h"
 #include "scenario.h"
@@ -304,7 +305,7 @@ static int bench(struct bench *b, struct error *e)
     struct error why = {0};
     int rc;
 
-    if ((rc = check(b, e)) || (rc = check_files(b, e)) || (rc = arguments_load(&b->pipeline, &b->where, e)) ||
+    if ((rc = check(b, e)) || (rc = check_files(b, e)) || (rc = running_load(&b->pipeline, &b->where, e)) ||
         (rc = dataset_open(&b->data, b->data_spec, e)) || (rc = open_configurations(b, e)) ||
         (b->trace && (rc = trace_collect(NULL, b->pipeline, e)))) /* what others left */
         return rc;

@@ -1,11 +1,18 @@
 /* down.c - `freezeline down` */
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
+#include "base/address.h"
+#include "client/client.h"
 #include "deploy/tool/arguments.h"
 #include "deploy/tool/interrupt.h"
 #include "deploy/tool/command.h"
 #include "launch.h"
+#include "running.h"
 #include "deploy/tool/report.h"
+
+#define ASK_MS 1000
 
 static const struct usage usage = {"down",
                                    "",
@@ -15,6 +22,33 @@ static const struct usage usage = {"down",
                                    "example:\n  freezeline down -c P.yaml\n",
                                    0,
                                    0};
+
+/* Nothing was there to stop; does the pipeline serve all the same? */
+static int check_silence(const struct pipeline *p, struct error *e)
+{
+    struct status_reply *s = calloc(1, sizeof *s);
+    struct client *c = NULL;
+    char where[MESSAGE_NAME_BYTES + 32] = "";
+    int rc = FL_OK, living = 1;
+
+    if (s && !address_reach(p->broker.requests, ASK_MS, NULL) && !client_new(&c, p, NULL) &&
+        !client_status(c, ASK_MS, s, NULL)) {
+        for (int i = 0; i < s->n_processes; i++)
+            living += strcmp(s->process[i].state, "dead") != 0;
+        if (s->pid)
+            snprintf(where, sizeof where, ", pid %llu on %s", (unsigned long long)s->pid, s->host);
+        rc = error_set(
+            e, FL_UNAVAILABLE,
+            "nothing that `freezeline up` started here runs, but %d process%s of the pipeline serve%s "
+            "(broker "
+            "at %s%s): started by hand or on other machines, to be ended there; `freezeline status` lists "
+            "them",
+            living, living == 1 ? "" : "es", living == 1 ? "s" : "", p->broker.requests, where);
+    }
+    client_free(c);
+    free(s);
+    return rc;
+}
 
 int command_down(int argc, char **argv, struct error *e)
 {
@@ -35,8 +69,10 @@ int command_down(int argc, char **argv, struct error *e)
     if (rc || helped)
         return rc;
     interrupt_catch();
-    if (!(rc = arguments_load(&p, &where, e)))
+    if (!(rc = running_load(&p, &where, e)))
         rc = launch_down(p, &how, &ended, e);
+    if (!rc && !ended)
+        rc = check_silence(p, e);
     pipeline_free(p);
     if (rc)
         return rc;

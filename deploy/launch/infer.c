@@ -11,6 +11,7 @@
 #include "deploy/data/preprocess.h"
 #include "deploy/model/model_shape.h"
 #include "deploy/tool/report.h"
+#include "running.h"
 
 #define BAR_CELLS 40
 #define TOP_SHOWN 5
@@ -217,7 +218,7 @@ static int infer(struct infer *f, struct error *e)
 
     if (!f->input)
         return error_set(e, FL_USAGE, "--input is missing: a PNG, JPEG or .npy file");
-    if ((rc = arguments_load(&f->pipeline, &f->where, e)) ||
+    if ((rc = running_load(&f->pipeline, &f->where, e)) ||
         (rc = model_shape_load(&f->model, f->pipeline, e)) ||
         (rc = preprocess_file(&input, f->input, &f->model.input, f->pipeline, e)))
         return rc;

@@ -13,17 +13,17 @@
 #include "base/log.h"
 #include "claim.h"
 #include "client/client.h"
+#include "failure.h"
 #include "deploy/tool/interrupt.h"
 #include "roles.h"
+#include "running.h"
 #include "deploy/tool/state.h"
 #include "sweep.h"
 
-#define POLL_US   20000
-#define TAIL_MAX  16384
-#define END_MS    20000 /* the supervisor's own bound on its children is half of this */
-#define TAIL_SHOW 12
-#define LOCK_MS   500  /* looking at who holds the lock takes it for a moment */
-#define BUSY_MS   5000 /* until whoever starts or stops it this moment has said who it is, or is done */
+#define POLL_US 20000
+#define END_MS  20000 /* the supervisor's own bound on its children is half of this */
+#define LOCK_MS 500   /* looking at who holds the lock takes it for a moment */
+#define BUSY_MS 5000  /* until whoever starts or stops it this moment has said who it is, or is done */
 
 bool launch_supervisor(const struct pipeline *p, struct process *out)
 {
@@ -58,30 +58,6 @@ static int say_holder(const struct pipeline *p, struct error *e)
                          "held",
                          p->state);
     }
-}
-
-void launch_tail(const char *path, int n, const char *prefix, FILE *to)
-{
-    char *text = malloc(TAIL_MAX + 1), *at;
-    FILE *f = fopen(path, "re");
-    size_t size;
-
-    if (!text || !f)
-        goto done;
-    if (fseek(f, -TAIL_MAX, SEEK_END))
-        rewind(f);
-    size = fread(text, 1, TAIL_MAX, f);
-    text[size] = 0;
-    at = text + size;
-    for (int lines = 0; at > text; at--)
-        if (at[-1] == '\n' && at != text + size && ++lines == n)
-            break;
-    for (char *line = strtok(at, "\n"); line; line = strtok(NULL, "\n"))
-        fprintf(to, "%s%s\n", prefix, line);
-done:
-    if (f)
-        fclose(f);
-    free(text);
 }
 
 static int rotate_logs(const struct pipeline *p, struct error *e)
@@ -129,49 +105,26 @@ static int spawn_supervisor(const struct pipeline *p, const struct pipeline_argu
     return rc ? rc : process_spawn(out, argv, log, lock, e);
 }
 
-/* What the supervisor left in run/failed: the role whose log tells why. "supervisor" when it left nothing. */
-static void failed_role(const struct pipeline *p, char *buf, int size)
-{
-    char path[STATE_PATH_BYTES];
-    FILE *f = state_path(path, p, NULL, "run/failed") ? NULL : fopen(path, "re");
-
-    snprintf(buf, (size_t)size, "supervisor");
-    if (!f)
-        return;
-    if (fgets(buf, size, f))
-        buf[strcspn(buf, "\n")] = 0;
-    fclose(f);
-}
-
-static int explain_failure(const struct pipeline *p, struct error *e)
-{
-    char role[64], path[STATE_PATH_BYTES];
-
-    failed_role(p, role, sizeof role);
-    if (state_path(path, p, e, "logs/%s.log", role))
-        return FL_CONFIG;
-    fprintf(stderr, "the last lines of %s:\n", path);
-    launch_tail(path, TAIL_SHOW, "  ", stderr);
-    return error_set(e, FL_UNAVAILABLE, "%s failed to start; everything is stopped again", role);
-}
-
 static int wait_ready(const struct pipeline *p, const struct process *supervisor, int timeout_s,
                       struct error *e)
 {
     uint64_t until = clock_ns() + (uint64_t)timeout_s * NS_PER_S;
+    char missing[200] = "";
     bool ended;
 
     while (!is_ready(p)) {
         if (waitpid(supervisor->pid, NULL, WNOHANG) == supervisor->pid)
-            return explain_failure(p, e);
+            return failure_explain(p, e);
         if (interrupt_seen() || clock_ns() > until) {
+            if (!interrupt_seen())
+                failure_name_missing(p, missing, sizeof missing);
             launch_down(p, &(struct launch_end){0}, &ended, NULL);
             waitpid(supervisor->pid, NULL, 0);
             if (interrupt_seen())
                 return error_set(e, FL_CANCELLED, "stopped before the pipeline was ready");
             return error_set(e, FL_DEADLINE,
-                             "not ready after %d s; everything is stopped again; the logs are in %s/logs",
-                             timeout_s, p->state);
+                             "not ready after %d s: %s; everything is stopped again; the logs are in %s/logs",
+                             timeout_s, missing[0] ? missing : "no request has run through", p->state);
         }
         usleep(POLL_US);
     }
@@ -188,8 +141,9 @@ static int start(const struct pipeline *p, const struct pipeline_arguments *a, i
         return rc;
     if (left)
         fprintf(stderr, "ended %d process%s that an earlier run left behind\n", left, left == 1 ? "" : "es");
-    rc = rotate_logs(p, e);
-    return rc ? rc : spawn_supervisor(p, a, lock, supervisor, e);
+    if ((rc = rotate_logs(p, e)) || (rc = running_remember(p, a, e)))
+        return rc;
+    return spawn_supervisor(p, a, lock, supervisor, e);
 }
 
 int launch_up(const struct pipeline *p, const struct pipeline_arguments *a, int timeout_s,

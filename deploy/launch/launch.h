@@ -25,7 +25,4 @@ struct launch_end {
  * container or host tends the pipeline: then nothing is touched. FL_CANCELLED when it was called off. */
 int launch_down(const struct pipeline *p, const struct launch_end *how, bool *ended, struct error *e);
 
-/* Prints the last `n` lines of a file, each after `prefix`. */
-void launch_tail(const char *path, int n, const char *prefix, FILE *to);
-
 #endif

@@ -8,7 +8,10 @@
 #include "deploy/tool/arguments.h"
 #include "deploy/tool/command.h"
 #include "deploy/tool/interrupt.h"
-#include "launch.h"
+#include "claim.h"
+#include "failure.h"
+#include "roles.h"
+#include "running.h"
 #include "base/nearest.h"
 #include "deploy/tool/report.h"
 #include "deploy/tool/state.h"
@@ -50,7 +53,10 @@ static int list(struct logs *l, struct error *e)
         return rc;
     d = opendir(path);
     if (!d)
-        return error_set(e, FL_NOT_FOUND, "%s: no logs there; was the pipeline ever up?", path);
+        return error_set(e, FL_NOT_FOUND,
+                         "%s: no logs there: `freezeline up` has not run here; what was started "
+                         "elsewhere, or by hand, logs there",
+                         path);
     while ((entry = readdir(d)) && l->n < LOGS_MAX) {
         size_t n = strlen(entry->d_name);
         if (n > 4 && !strcmp(entry->d_name + n - 4, ".log") &&
@@ -138,12 +144,36 @@ static int print_json(const struct logs *l, struct error *e)
     return report_print(json_pack("{s:o}", "logs", a), e);
 }
 
+/* Logs lie where a process was started: here there may be none, or those of an earlier run. */
+static void say_whose(const struct logs *l)
+{
+    struct role role[ROLES_MAX];
+    struct process who;
+    enum claim_holder holder = claim_look(l->pipeline, &who);
+    int n;
+
+    if (holder == CLAIM_GONE)
+        fprintf(stderr, "logs: the supervisor (pid %d on %s) is gone; what it started goes on writing here\n",
+                (int)who.pid, who.host);
+    if (holder == CLAIM_NOBODY)
+        fprintf(stderr,
+                "logs: nothing that `freezeline up` started runs on this machine: these are the logs of the "
+                "last run here\n");
+    if (roles_list(l->pipeline, role, &n, NULL))
+        return;
+    for (int i = 0; i < n; i++)
+        if (role[i].host)
+            fprintf(stderr, "logs: %s runs on %s: its log is where it was started there\n", role[i].name,
+                    role[i].host);
+}
+
 static int show(struct logs *l, struct error *e)
 {
     char path[STATE_PATH_BYTES], prefix[300];
 
     if (l->json)
         return print_json(l, e);
+    say_whose(l);
     for (int i = 0; i < l->n; i++) {
         int rc = state_path(path, l->pipeline, e, "logs/%s.log", l->name[i]);
         if (rc)
@@ -151,7 +181,7 @@ static int show(struct logs *l, struct error *e)
         l->at[i] = size_of(path);
         snprintf(prefix, sizeof prefix, "%s: ", l->name[i]);
         if (l->lines > 0)
-            launch_tail(path, l->lines, l->n > 1 ? prefix : "", stdout);
+            failure_tail(path, l->lines, l->n > 1 ? prefix : "", stdout);
     }
     if (l->follow)
         follow(l);
@@ -174,7 +204,7 @@ int command_logs(int argc, char **argv, struct error *e)
 
     if (rc || helped)
         return rc;
-    if (!(rc = arguments_load(&l.pipeline, &l.where, e)))
+    if (!(rc = running_load(&l.pipeline, &l.where, e)))
         rc = list(&l, e);
     if (!rc && operands.n)
         rc = choose(&l, operands.item[0], e);

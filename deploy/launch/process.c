@@ -40,6 +40,7 @@ bool process_find(struct process *out, pid_t pid)
 {
     char path[64], line[1024], *at;
     unsigned long long start;
+    long threads;
     char state;
     FILE *f;
     size_t n;
@@ -55,10 +56,12 @@ bool process_find(struct process *out, pid_t pid)
     line[n] = 0;
     at = strrchr(line, ')'); /* the name may hold anything; fields go on after its end */
     if (!at ||
-        sscanf(at + 1, " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
-               &state, &start) != 2)
+        sscanf(at + 1, " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %ld %*d %llu",
+               &state, &threads, &start) != 3)
         return false;
-    if (state == 'Z' || state == 'X')
+    /* Of a process that was killed other threads may end after the first; until then it holds its files and
+     * locks. */
+    if (state == 'X' || (state == 'Z' && threads <= 1))
         return false;
     memset(out, 0, sizeof *out);
     out->pid = pid;

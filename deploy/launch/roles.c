@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include "deploy/tool/state.h"
@@ -15,17 +16,32 @@ static struct role *add(struct role *role, int *n, enum role_kind kind)
     return r;
 }
 
-static int check_host(const struct pipeline *p, int stage, int replica, struct error *e)
+/* This machine by its name, with or without the domain. */
+static bool is_own_name(const char *host)
 {
-    const char *host = p->stage[stage].replica[replica].host;
+    char own[256] = "";
 
-    if (!host || !strcmp(host, "local"))
-        return FL_OK;
-    return error_set(e, FL_CONFIG,
-                     "stages.%d.replicas.%d.host is %s, but `up` starts processes on this machine only: "
-                     "start it there with "
-                     "freezeline-stage -c %s --stage %d --replica %d",
-                     stage, replica, host, p->path, stage, replica);
+    gethostname(own, sizeof own - 1);
+    return !strcasecmp(host, own) || (!strchr(host, '.') && !strncasecmp(host, own, strcspn(own, ".")) &&
+                                      strlen(host) == strcspn(own, "."));
+}
+
+static const char *elsewhere(const char *host)
+{
+    return !host || !strcmp(host, "local") || !strcmp(host, "localhost") || is_own_name(host) ? NULL : host;
+}
+
+int roles_are_here(const struct pipeline *p, struct error *e)
+{
+    for (int s = 0; s < p->n_stages; s++)
+        for (int k = 0; k < p->stage[s].n_replicas; k++)
+            if (elsewhere(p->stage[s].replica[k].host))
+                return error_set(
+                    e, FL_CONFIG,
+                    "stages.%d.replicas.%d.host is %s, but `up` starts processes on this machine "
+                    "only: start it there with freezeline-stage -c %s --stage %d --replica %d",
+                    s, k, p->stage[s].replica[k].host, p->path, s, k);
+    return FL_OK;
 }
 
 static bool has_caches(const struct pipeline *p)
@@ -41,7 +57,6 @@ static bool has_caches(const struct pipeline *p)
 int roles_list(const struct pipeline *p, struct role role[ROLES_MAX], int *n, struct error *e)
 {
     struct role *r;
-    int rc;
 
     *n = 0;
     if (p->redis.managed)
@@ -56,11 +71,10 @@ int roles_list(const struct pipeline *p, struct role role[ROLES_MAX], int *n, st
         for (int k = 0; k < p->stage[s].n_replicas; k++) {
             if (*n == ROLES_MAX)
                 return error_set(e, FL_CONFIG, "more than %d processes", ROLES_MAX);
-            if ((rc = check_host(p, s, k, e)))
-                return rc;
             r = add(role, n, ROLE_KIND_STAGE);
             r->stage = s;
             r->replica = k;
+            r->host = elsewhere(p->stage[s].replica[k].host);
             snprintf(r->name, sizeof r->name, "stage%d.%d", s, k);
         }
     }
@@ -182,4 +196,14 @@ char *roles_name(const struct process_status *s, char *buf, size_t size)
     else
         snprintf(buf, size, "stage%u.%u", s->stage, s->replica);
     return buf;
+}
+
+const struct process_status *roles_told(const struct status_reply *s, const char *name)
+{
+    char told[32];
+
+    for (int i = 0; i < s->n_processes; i++)
+        if (!strcmp(roles_name(&s->process[i], told, sizeof told), name))
+            return &s->process[i];
+    return NULL;
 }

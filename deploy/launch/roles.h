@@ -15,10 +15,14 @@ struct role {
     enum role_kind kind;
     char name[32]; /* "redis", "broker", "cache0", "stage1.0" */
     int stage, replica;
+    const char *host; /* where it runs, as the pipeline file says; NULL: here */
 };
 
-/* In the order in which they start. FL_CONFIG when one is to run elsewhere. */
+/* All processes of the pipeline, in the order in which they start. Texts are the pipeline's. */
 int roles_list(const struct pipeline *p, struct role role[ROLES_MAX], int *n, struct error *e);
+
+/* FL_CONFIG when a process is to run on another host: `up` starts them here alone. */
+int roles_are_here(const struct pipeline *p, struct error *e);
 
 /* The command line of one; strings that have to be made lie in `text`. */
 struct role_command {
@@ -29,6 +33,8 @@ struct role_command {
 int roles_command(struct role_command *out, const struct role *r, const struct pipeline *p,
                   const struct pipeline_arguments *a, struct error *e);
 
+/* What the broker says of a role; NULL: nothing. */
+const struct process_status *roles_told(const struct status_reply *s, const char *name);
 /* The name of a process that the broker reports. */
 char *roles_name(const struct process_status *s, char *buf, size_t size);
 

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "deploy/tool/arguments.h"
+#include "base/address.h"
 #include "base/clock.h"
 #include "base/digest.h"
 #include "client/client.h"
@@ -14,6 +15,7 @@
 #include "deploy/build/promise_record.h"
 #include "deploy/tool/report.h"
 #include "roles.h"
+#include "running.h"
 #include "deploy/tool/state.h"
 #include "deploy/tool/table.h"
 
@@ -36,6 +38,7 @@ struct status {
     struct promise_record promise;
     struct process supervisor;
     enum claim_holder held;
+    struct error silence; /* why the broker did not answer */
     bool answered, ready;
 };
 
@@ -44,16 +47,6 @@ struct status_row {
     int64_t pid;
     const struct process_status *told; /* by the broker; NULL when it did not */
 };
-
-static const struct process_status *told_of(const struct status *s, const char *role)
-{
-    char name[32];
-
-    for (int i = 0; s->answered && i < s->reply->n_processes; i++)
-        if (!strcmp(roles_name(&s->reply->process[i], name, sizeof name), role))
-            return &s->reply->process[i];
-    return NULL;
-}
 
 /* Local processes by their pid files, with the broker's word on their state. */
 static void fill_row(const struct status *s, const struct role *role, struct status_row *row)
@@ -64,19 +57,29 @@ static void fill_row(const struct status *s, const struct role *role, struct sta
 
     memset(row, 0, sizeof *row);
     snprintf(row->role, sizeof row->role, "%s", role->name);
-    gethostname(row->host, sizeof row->host - 1);
-    alive = !state_path(path, s->pipeline, NULL, "run/%s.pid", role->name) && !process_load(&process, path) &&
-            process_alive(&process);
+    if (role->host)
+        snprintf(row->host, sizeof row->host, "%s", role->host);
+    else
+        gethostname(row->host, sizeof row->host - 1);
+    alive = !role->host && !state_path(path, s->pipeline, NULL, "run/%s.pid", role->name) &&
+            !process_load(&process, path) && process_alive(&process);
     row->pid = alive ? process.pid : 0;
-    row->told = told_of(s, role->name);
+    row->told = s->answered ? roles_told(s->reply, role->name) : NULL;
     if (row->told) {
         snprintf(row->host, sizeof row->host, "%s", row->told->host);
         snprintf(row->state, sizeof row->state, "%s", row->told->state);
         row->pid = (int64_t)row->told->pid;
     } else if (role->kind == ROLE_KIND_BROKER && s->answered) {
         snprintf(row->state, sizeof row->state, "ready");
+        if (s->reply->pid) {
+            snprintf(row->host, sizeof row->host, "%s", s->reply->host);
+            row->pid = (int64_t)s->reply->pid;
+        }
     } else {
-        snprintf(row->state, sizeof row->state, "%s", alive ? "running" : "not running");
+        snprintf(row->state, sizeof row->state, "%s",
+                 alive        ? "running"
+                 : role->host ? "not heard of"
+                              : "not running");
     }
 }
 
@@ -276,12 +279,16 @@ static bool warmed_up(const struct status *s)
 static int ask(struct status *s, struct error *e)
 {
     struct client *c;
-    int rc = client_new(&c, s->pipeline, e);
+    int rc = FL_OK;
 
+    /* Where nobody listens there is nothing to wait for. */
+    if (!address_reach(s->pipeline->broker.requests, STATUS_WAIT_MS, &s->silence) &&
+        !(rc = client_new(&c, s->pipeline, e))) {
+        s->answered = !client_status(c, STATUS_WAIT_MS, s->reply, &s->silence);
+        client_free(c);
+    }
     if (rc)
         return rc;
-    s->answered = !client_status(c, STATUS_WAIT_MS, s->reply, NULL);
-    client_free(c);
     s->held = claim_look(s->pipeline, &s->supervisor);
     s->ready = s->answered && s->reply->ready && warmed_up(s);
     return FL_OK;
@@ -290,7 +297,7 @@ static int ask(struct status *s, struct error *e)
 static int status(struct status *s, struct error *e)
 {
     struct status_row row[ROLES_MAX];
-    int n, rc = arguments_load(&s->pipeline, &s->where, e);
+    int n, rc = running_load(&s->pipeline, &s->where, e);
 
     if (rc)
         return rc;
@@ -310,8 +317,7 @@ static int status(struct status *s, struct error *e)
         return rc;
     fflush(stdout);
     return s->answered ? FL_OK
-                       : error_set(e, FL_UNAVAILABLE, "the broker at %s does not answer",
-                                   s->pipeline->broker.requests);
+                       : error_set(e, FL_UNAVAILABLE, "the broker does not answer: %.400s", s->silence.text);
 }
 
 int command_status(int argc, char **argv, struct error *e)

@@ -281,9 +281,9 @@ static int claim(struct supervisor *s, int lock, struct error *e)
 static int make_children(struct supervisor *s, struct error *e)
 {
     struct role role[ROLES_MAX];
-    int rc = roles_list(s->pipeline, role, &s->n, e);
+    int rc = roles_are_here(s->pipeline, e);
 
-    if (rc)
+    if (rc || (rc = roles_list(s->pipeline, role, &s->n, e)))
         s->n = 0;
     for (int i = 0; i < s->n; i++)
         s->child[i].role = role[i];

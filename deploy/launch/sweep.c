@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/endpoint.h"
+#include "base/address.h"
 #include "claim.h"
 #include "deploy/tool/state.h"
 #include "roles.h"
@@ -67,7 +67,7 @@ static void remove_word(const struct pipeline *p, const char *name)
 
 static void remove_socket(const char *path)
 {
-    if (path && *path == '/' && !endpoint_listens(path))
+    if (path && *path == '/' && !address_listens(path))
         unlink(path);
 }
 

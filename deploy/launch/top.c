@@ -14,6 +14,7 @@
 #include "deploy/model/model_shape.h"
 #include "deploy/tool/report.h"
 #include "roles.h"
+#include "running.h"
 #include "deploy/tool/table.h"
 
 #define BAR_CELLS   40
@@ -220,7 +221,7 @@ static int top(struct top *t, struct error *e)
     t->model = calloc(1, sizeof *t->model);
     if (!t->now || !t->before || !t->model)
         return error_set(e, FL_NOMEM, "no memory");
-    if ((rc = arguments_load(&t->pipeline, &t->where, e)) ||
+    if ((rc = running_load(&t->pipeline, &t->where, e)) ||
         (rc = model_shape_load(t->model, t->pipeline, e)) || (rc = client_new(&t->client, t->pipeline, e)) ||
         (rc = client_status(t->client, TOP_WAIT_MS, t->now, e)))
         return rc;

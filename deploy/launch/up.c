@@ -36,6 +36,7 @@ struct up {
     bool foreground, json;
     struct pipeline *pipeline;
     struct model_shape *model;
+    char *absolute[ARGUMENTS_MAX_LIST]; /* owned; what `where` has of --set */
 };
 
 static int check_launcher(const char *on, struct error *e)
@@ -57,11 +58,10 @@ static bool serves_caches(const struct pipeline *p)
 /* All that can be wrong before a process starts is told here, by this command, not by a log. */
 static int check(struct up *u, struct error *e)
 {
-    struct role role[ROLES_MAX];
-    int n, rc;
+    int rc;
 
     if ((rc = check_launcher(u->on, e)) || (rc = arguments_load(&u->pipeline, &u->where, e)) ||
-        (rc = roles_list(u->pipeline, role, &n, e)))
+        (rc = roles_are_here(u->pipeline, e)))
         return rc;
     u->model = malloc(sizeof *u->model);
     if (!u->model)
@@ -69,6 +69,17 @@ static int check(struct up *u, struct error *e)
     arguments_warn_of_units(u->pipeline);
     rc = model_shape_load(u->model, u->pipeline, e);
     return rc || !serves_caches(u->pipeline) ? rc : built_exits_check(u->model, u->pipeline, e);
+}
+
+/* Whoever reads them later stands in another directory. */
+static int make_sets_absolute(struct up *u, struct error *e)
+{
+    for (int i = 0; i < u->where.sets.n; i++) {
+        if (!(u->absolute[i] = pipeline_absolute_set(u->where.sets.item[i])))
+            return error_set(e, FL_NOMEM, "no memory");
+        u->where.sets.item[i] = u->absolute[i];
+    }
+    return FL_OK;
 }
 
 static void note_caches(const struct pipeline *p)
@@ -131,7 +142,8 @@ static int up(struct up *u, struct error *e)
         return rc;
     interrupt_catch();
     note_caches(u->pipeline);
-    if ((rc = launch_up(u->pipeline, &u->where, u->timeout_s, &supervisor, e)) ||
+    if ((rc = make_sets_absolute(u, e)) ||
+        (rc = launch_up(u->pipeline, &u->where, u->timeout_s, &supervisor, e)) ||
         (rc = report(u, &supervisor, e)))
         return rc;
     return u->foreground ? stay(u, &supervisor, e) : FL_OK;
@@ -156,6 +168,8 @@ int command_up(int argc, char **argv, struct error *e)
 
     if (!rc && !helped)
         rc = up(&u, e);
+    for (int i = 0; i < u.where.sets.n; i++)
+        free(u.absolute[i]);
     free(u.model);
     pipeline_free(u.pipeline);
     return rc;

@@ -10,6 +10,7 @@
 #include "deploy/tool/command.h"
 #include "deploy/tool/interrupt.h"
 #include "simulate_measure.h"
+#include "deploy/launch/running.h"
 #include "simulate_model.h"
 #include "simulate_report.h"
 #include "simulate_search.h"
@@ -153,7 +154,7 @@ static int simulate(struct simulate *a, struct error *e)
         return error_set(e, FL_USAGE, "--search needs --rate and --target-p99-ms");
     if (a->target_ms > 0 && !a->search)
         return error_set(e, FL_USAGE, "--target-p99-ms belongs to --search");
-    if ((rc = arguments_load(&a->pipeline, &a->where, e)))
+    if ((rc = (a->measure ? running_load : arguments_load)(&a->pipeline, &a->where, e)))
         return rc;
     if (a->measure)
         return measure(a, e);

@@ -1,12 +1,7 @@
 /* endpoint.c - checks of addresses */
 #include "endpoint.h"
 
-#include <errno.h>
-#include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <unistd.h>
 
 static bool starts(const char *s, const char *with)
 {
@@ -62,17 +57,4 @@ int endpoint_check(const char *endpoint, const char *security, struct error *e)
         "endpoint `%.120s` is not loopback and traffic is not protected: use 127.0.0.1 or ipc://, or write "
         "`security: none` where the network itself is trusted",
         endpoint);
-}
-
-bool endpoint_listens(const char *path)
-{
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    bool yes;
-
-    snprintf(address.sun_path, sizeof address.sun_path, "%s", path);
-    yes = fd >= 0 && (!connect(fd, (struct sockaddr *)&address, sizeof address) || errno == EAGAIN);
-    if (fd >= 0)
-        close(fd);
-    return yes;
 }

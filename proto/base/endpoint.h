@@ -15,7 +15,4 @@ bool endpoint_loopback(const char *endpoint);
  * long, or when it is not loopback and security is not "none" (NULL = "loopback"). */
 int endpoint_check(const char *endpoint, const char *security, struct error *e);
 
-/* Does a process listen at the unix socket `path`? */
-bool endpoint_listens(const char *path);
-
 #endif

@@ -147,6 +147,9 @@ int pipeline_load(struct pipeline **out, const char *path, const char *const *se
 /* The same from memory; `name` is the file name for messages and for relative paths. */
 int pipeline_parse(struct pipeline **out, const char *text, size_t size, const char *name,
                    const char *const *sets, int n_sets, struct error *e);
+/* The same KEY=VALUE with a path in it made absolute, so that it means the same from any directory. Owned;
+ * NULL when there is no memory. A path in a YAML list stays as it is. */
+char *pipeline_absolute_set(const char *set);
 void pipeline_free(struct pipeline *p);
 /* Writes the settings of a top-level section in one line, "mean 128 128 128; std 64 64 64": the same text for
  * the same settings. Keys at their defaults are left out, so that a key of a later version changes nothing

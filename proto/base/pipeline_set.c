@@ -240,6 +240,31 @@ static char *absolute_endpoint(const char *text, struct origin o)
     return strdup(text);
 }
 
+char *pipeline_absolute_set(const char *set)
+{
+    static const struct yaml_entry typed = {.line = 0};
+    const struct origin here = {.file = "", .entry = &typed};
+    const char *equals = strchr(set, '=');
+    char key[YAML_MAX_PATH], pattern[YAML_MAX_PATH], *value = NULL, *out = NULL;
+    int index[KEY_MAX_INDICES];
+    const struct key *k = NULL;
+
+    if (equals && equals - set < (int)sizeof key) {
+        snprintf(key, sizeof key, "%.*s", (int)(equals - set), set);
+        k = key_pattern(key, pattern, sizeof pattern, index) ? key_find(pattern) : NULL;
+    }
+    if (!k || !equals[1] || strchr("[{", equals[1]))
+        return strdup(set);
+    if (k->type == KEY_PATH || k->type == KEY_LABELS)
+        value = absolute("", equals + 1, here);
+    else
+        value = absolute_endpoint(equals + 1, here); /* as it is when it is no endpoint */
+    if (value && asprintf(&out, "%s=%s", key, value) < 0)
+        out = NULL;
+    free(value);
+    return out;
+}
+
 static bool redis_ok(const char *text)
 {
     const char *colon = strrchr(text, ':');

@@ -13,11 +13,13 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "base/address.h"
 #include "base/clock.h"
 #include "wire/frames.h"
 
 #define CLIENT_WINDOW     65536
 #define CLIENT_HIGH_WATER 4096
+#define REACH_MS          300
 #define CLIENT_GRACE_MS   2000 /* after its deadline, an answer that says so should be here */
 
 struct client {
@@ -83,6 +85,17 @@ void client_free(struct client *c)
     free(c->control);
     free(c->security);
     free(c);
+}
+
+/* No reply came in time: what is known of the reason. */
+static int say_silence(const char *endpoint, int timeout_ms, struct error *e)
+{
+    struct error why = {0};
+
+    if (e && address_reach(endpoint, timeout_ms < REACH_MS ? timeout_ms : REACH_MS, &why))
+        return error_set(e, FL_UNAVAILABLE, "the broker does not reply: %.400s", why.text);
+    return error_set(e, FL_UNAVAILABLE,
+                     "the broker at %s is there but does not reply: see `freezeline logs broker`", endpoint);
 }
 
 static int submit_error(const char *endpoint, int rc, struct error *e)
@@ -195,6 +208,7 @@ int client_infer(struct client *c, const struct tensor *input, uint32_t flags, u
 {
     uint64_t wait_ms = (uint64_t)(deadline_ms ? deadline_ms : c->deadline_ms) + CLIENT_GRACE_MS;
     uint64_t until_ns = clock_ns() + wait_ms * NS_PER_MS;
+    struct error why = {0};
     uint64_t id;
     int rc = client_submit(c, input, flags, deadline_ms, &id, e);
     if (rc)
@@ -204,10 +218,11 @@ int client_infer(struct client *c, const struct tensor *input, uint32_t flags, u
     while ((!rc && answer->id != id) || (rc == FL_AGAIN && clock_ns() < until_ns)); /* a signal is no end */
     if (rc)
         set_waiting(c, id, false);
-    if (rc == FL_AGAIN)
-        return error_set(e, FL_DEADLINE,
-                         "no answer from %s within %llu ms (is the pipeline up? see `freezeline status`)",
-                         c->endpoint, (unsigned long long)wait_ms);
+    if (rc == FL_AGAIN) {
+        say_silence(c->endpoint, REACH_MS, &why);
+        return error_set(e, FL_DEADLINE, "no answer from %s within %llu ms: %.300s", c->endpoint,
+                         (unsigned long long)wait_ms, why.text);
+    }
     return rc;
 }
 
@@ -231,11 +246,10 @@ static int ask(struct client *c, const char *endpoint, enum message_type reply, 
         rc = until_ns && clock_ns() >= until_ns ? FL_AGAIN : FL_OK;
     }
     if (rc == FL_AGAIN)
-        error_set(e, FL_UNAVAILABLE,
-                  "the broker at %s does not reply (is the pipeline up? see `freezeline logs`)", endpoint);
+        rc = say_silence(endpoint, timeout_ms, e);
     zmq_msg_close(&payload);
     zmq_close(socket);
-    return rc == FL_AGAIN ? FL_UNAVAILABLE : rc;
+    return rc;
 }
 
 int client_status(struct client *c, int timeout_ms, struct status_reply *out, struct error *e)

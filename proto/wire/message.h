@@ -327,6 +327,8 @@ struct status_reply {
     uint64_t waiting; /* of those in flight: not sent to a stage yet */
     uint64_t room;    /* how many may be sent and unanswered */
     uint64_t gap_ns;  /* between answers while there was always more to do; 0: not known */
+    uint64_t pid;     /* the broker's own */
+    char host[MESSAGE_NAME_BYTES];
 };
 
 struct message {

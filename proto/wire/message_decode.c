@@ -456,6 +456,9 @@ static int get_status_reply(struct status_reply *to, const Freezeline__StatusRep
     to->waiting = from->waiting;
     to->room = from->room;
     to->gap_ns = from->gap_ns;
+    to->pid = from->pid;
+    if ((rc = get_text(to->host, sizeof to->host, from->host, "host", e)))
+        return rc;
     if ((rc = count(from->n_process, STATUS_MAX_PROCESSES, "processes", &to->n_processes, e)) ||
         (rc = count(from->n_exit, PIPELINE_MAX_EXITS, "exits", &to->n_exits, e)))
         return rc;

@@ -369,6 +369,8 @@ static void put_counters(Freezeline__StatusReply *to, const struct status_reply 
     to->waiting = from->waiting;
     to->room = from->room;
     to->gap_ns = from->gap_ns;
+    to->pid = from->pid;
+    to->host = text(from->host);
 }
 
 static bool put_status_reply(struct scratch *s, struct parts *p, const struct status_reply *r)

@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/address.h"
 #include "base/endpoint.h"
 
 /* Creates the missing directories above `path`, for this user only. */
@@ -60,7 +61,7 @@ static int prepare_ipc(const char *path, struct error *e)
         return rc;
     if (!S_ISSOCK(st.st_mode))
         return error_set(e, FL_CONFIG, "cannot bind ipc://%s: a file that is no socket is there", path);
-    if (endpoint_listens(path))
+    if (address_listens(path))
         return error_set(e, FL_CONFIG,
                          "cannot bind ipc://%s: address already in use (is another pipeline running? see "
                          "`freezeline status`)",
@@ -116,6 +117,8 @@ int frames_socket(void **out, void *context, int type, enum frames_mode mode, co
     if ((rc = endpoint_check(endpoint, security, e)))
         return rc;
     if (mode == FRAMES_BIND && !strncmp(endpoint, "ipc://", 6) && (rc = prepare_ipc(endpoint + 6, e)))
+        return rc;
+    if (mode == FRAMES_CONNECT && (rc = address_allowed(endpoint, e)))
         return rc;
     socket = zmq_socket(context, type);
     if (!socket)

@@ -1,4 +1,5 @@
-/* installed_client.c - asks a pipeline once, built by test_install.sh as a stranger would: from what is installed */
+/* installed_client.c - asks a pipeline once, built by test_install.sh as a stranger would: from what is
+ * installed */
 #include <stdio.h>
 #include <string.h>
 

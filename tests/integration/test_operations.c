@@ -1,5 +1,5 @@
-/* test_operations.c - who may touch a running pipeline: two at once, another container, processes of others
- */
+/* test_operations.c - who may touch a running pipeline: two at once, another container, another user; signals
+ * and terminals; what is said of processes elsewhere */
 #include "tool_world.h"
 
 #include <poll.h>
@@ -271,6 +271,86 @@ static void test_an_interrupted_down_stops_nothing(void **state)
     finish(h);
 }
 
+/* `up --set` on one address; everybody else says only -c. */
+static void test_what_up_was_given_is_remembered(void **state)
+{
+    struct harness *h = harness_new(NULL, yaml);
+    char arguments[256];
+    (void)state;
+
+    snprintf(arguments, sizeof arguments,
+             "--set broker.requests=ipc://%s/elsewhere --set stages.0.replicas=2", harness_dir(h));
+    tool_ok(h, "up", arguments);
+    tool_ok(h, "status", "");
+    assert_said("stage0.1");
+    tool_ok(h, "top", "--once");
+    assert_said("stage0.1");
+    tool_ok(h, "down", "");
+    assert_said("stopped");
+    assert_int_equal(tool(h, "status", ""), 1);
+    assert_null(strstr(output, "stage0.1"));
+    finish(h);
+}
+
+/* The file names other hosts, and nothing of it was started by `up` here. */
+static void test_a_pipeline_on_other_hosts(void **state)
+{
+    struct harness *h = harness_new(NULL, "name: tiny\n"
+                                          "stages:\n"
+                                          "  - {last: block1.out}\n"
+                                          "  - {replicas: [{host: far-away}]}\n"
+                                          "cache: {kind: none}\n");
+    json_t *root, *broker;
+    (void)state;
+
+    assert_int_equal(tool(h, "status", ""), 1);
+    assert_said("far-away");
+    assert_said("there is no such socket");
+    assert_int_equal(tool(h, "up", ""), 2);
+    assert_said("start it there with freezeline-stage");
+    harness_pipeline_up(h);
+    root = tool_json(h, "status", "");
+    assert_true(json_is_null(json_object_get(root, "supervisor")));
+    broker = json_array_get(json_object_get(root, "processes"), 0);
+    assert_int_equal(json_integer_value(json_object_get(broker, "pid")), harness_pid(h, 0));
+    json_decref(root);
+    assert_true(pid_of(h, "stage1.0") == harness_pid(h, 2));
+    assert_int_equal(tool(h, "logs", ""), 1);
+    assert_said("`freezeline up` has not run here");
+    assert_int_equal(tool(h, "down", ""), 1);
+    assert_said("3 processes of the pipeline serve");
+    assert_true(pid_of(h, "stage1.0") == harness_pid(h, 2));
+    finish(h);
+}
+
+/* Who may not is told so, at once. */
+static void test_another_user_is_told(void **state)
+{
+    static const char as_nobody[] = "setpriv --reuid=65534 --regid=65534 --clear-groups";
+    static const char *const verbs[] = {"status", "down", "up", "top --once"};
+    struct harness *h = harness_new(NULL, yaml);
+    char line[1024];
+    (void)state;
+
+    snprintf(line, sizeof line, "chmod 755 %s && %s %s/freezeline --version 2>&1", harness_dir(h), as_nobody,
+             tool_folder());
+    if (shell(line)) {
+        print_message("skipped: no other user can run this\n");
+        harness_free(h);
+        skip();
+    }
+    tool_ok(h, "up", "");
+    for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++) {
+        snprintf(line, sizeof line, "%s %s/freezeline %s -c %s 2>&1", as_nobody, tool_folder(), verbs[i],
+                 harness_config(h));
+        assert_int_equal(shell(line), 1);
+        assert_said("permission denied: it belongs to root");
+    }
+    assert_true(pid_of(h, "stage1.0") > 0);
+    tool_ok(h, "down", "");
+    finish(h);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -282,6 +362,9 @@ int main(void)
         cmocka_unit_test(test_a_dead_supervisor_shows),
         cmocka_unit_test(test_a_closed_terminal_ends_all),
         cmocka_unit_test(test_an_interrupted_down_stops_nothing),
+        cmocka_unit_test(test_what_up_was_given_is_remembered),
+        cmocka_unit_test(test_a_pipeline_on_other_hosts),
+        cmocka_unit_test(test_another_user_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -266,6 +266,8 @@ static void test_status_reply(void **state)
     r->waiting = next();
     r->room = next();
     r->gap_ns = next();
+    r->pid = next();
+    memset(r->host, 'b', sizeof r->host - 1);
     travel();
 }
 

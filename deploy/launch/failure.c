@@ -1,0 +1,109 @@
+/* failure.c - the last words of a process that did not start, and who is still missing */
+#include "failure.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/client.h"
+#include "deploy/tool/state.h"
+#include "roles.h"
+
+#define TAIL_MAX  16384
+#define TAIL_SHOW 12
+#define ASK_MS    500
+
+void failure_tail(const char *path, int n, const char *prefix, FILE *to)
+{
+    char *text = malloc(TAIL_MAX + 1), *at;
+    FILE *f = fopen(path, "re");
+    size_t size;
+
+    if (!text || !f)
+        goto done;
+    if (fseek(f, -TAIL_MAX, SEEK_END))
+        rewind(f);
+    size = fread(text, 1, TAIL_MAX, f);
+    text[size] = 0;
+    at = text + size;
+    for (int lines = 0; at > text; at--)
+        if (at[-1] == '\n' && at != text + size && ++lines == n)
+            break;
+    for (char *line = strtok(at, "\n"); line; line = strtok(NULL, "\n"))
+        fprintf(to, "%s%s\n", prefix, line);
+done:
+    if (f)
+        fclose(f);
+    free(text);
+}
+
+/* What the supervisor left in run/failed: the role whose log tells why. "supervisor" when it left nothing. */
+static void failed_role(const struct pipeline *p, char *buf, int size)
+{
+    char path[STATE_PATH_BYTES];
+    FILE *f = state_path(path, p, NULL, "run/failed") ? NULL : fopen(path, "re");
+
+    snprintf(buf, (size_t)size, "supervisor");
+    if (!f)
+        return;
+    if (fgets(buf, size, f))
+        buf[strcspn(buf, "\n")] = 0;
+    fclose(f);
+}
+
+/* The last line of level error, or else the last line at all: "" when there is none. */
+static void last_reason(const char *path, char *buf, size_t size)
+{
+    char line[1200], level[16];
+    bool found = false;
+    FILE *f = fopen(path, "re");
+
+    buf[0] = '\0';
+    while (f && fgets(line, sizeof line, f)) {
+        int text = 0;
+        bool error =
+            sscanf(line, "%*s %*d %*s %15s %n", level, &text) == 1 && text && !strcmp(level, "error");
+        line[strcspn(line, "\n")] = '\0';
+        if (line[0] && (error || !found))
+            snprintf(buf, size, "%.*s", (int)size - 1, line + (error ? text : 0));
+        found = found || error;
+    }
+    if (f)
+        fclose(f);
+}
+
+int failure_explain(const struct pipeline *p, struct error *e)
+{
+    char role[64], path[STATE_PATH_BYTES], reason[300];
+
+    failed_role(p, role, sizeof role);
+    if (state_path(path, p, e, "logs/%s.log", role))
+        return FL_CONFIG;
+    last_reason(path, reason, sizeof reason);
+    fprintf(stderr, "the last lines of %s:\n", path);
+    failure_tail(path, TAIL_SHOW, "  ", stderr);
+    return error_set(e, FL_UNAVAILABLE, "%s failed to start: %s; everything is stopped again", role,
+                     reason[0] ? reason : "it left no word");
+}
+
+void failure_name_missing(const struct pipeline *p, char *buf, size_t size)
+{
+    struct status_reply *s = calloc(1, sizeof *s);
+    struct role role[ROLES_MAX];
+    struct client *c = NULL;
+    int n = 0;
+
+    snprintf(buf, size, "the broker does not answer");
+    if (s && !client_new(&c, p, NULL) && !client_status(c, ASK_MS, s, NULL) && !roles_list(p, role, &n, NULL))
+        buf[0] = '\0';
+    for (int i = 0; i < n; i++) {
+        const struct process_status *told = roles_told(s, role[i].name);
+        size_t used = strlen(buf);
+        if (role[i].kind != ROLE_KIND_STAGE && role[i].kind != ROLE_KIND_CACHE)
+            continue;
+        if (!told || strcmp(told->state, "ready"))
+            snprintf(buf + used, size - used, "%s%s is %s", used ? ", " : "", role[i].name,
+                     told ? told->state : "not heard of");
+    }
+    client_free(c);
+    free(s);
+}

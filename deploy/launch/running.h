@@ -1,0 +1,18 @@
+/* running.h - the pipeline as it was started
+ *
+ * `up` leaves its --set arguments in STATE/run/arguments, for as long as the pipeline runs. Commands that ask
+ * or stop a running pipeline take them before their own, so that `up --set
+ * broker.requests=tcp://127.0.0.1:5555` is found by a plain `status`, `infer`, `down`.
+ */
+#ifndef FREEZELINE_RUNNING_H
+#define FREEZELINE_RUNNING_H
+
+#include "deploy/tool/arguments.h"
+
+/* For who holds run/lock (claim.h). */
+int running_remember(const struct pipeline *p, const struct pipeline_arguments *a, struct error *e);
+
+/* arguments_load, with what is remembered of this pipeline file in its state directory. */
+int running_load(struct pipeline **out, const struct pipeline_arguments *a, struct error *e);
+
+#endif
