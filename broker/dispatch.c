@@ -97,6 +97,7 @@ static void release_route(struct dispatch *d, struct request_entry *e)
             w->outstanding--;
         if (w->trial == e->id)
             w->trial = 0;
+        dispatch_let_go(d, w);
     }
     e->n_route = 0;
 }
@@ -264,6 +265,11 @@ static void requeue(struct dispatch *d, struct request_entry *e, uint64_t not_be
     release_route(d, e);
     requests_wake_at(d->requests, e, e->deadline_ns);
     requests_prepend(d->requests, e, REQUESTS_WAITING); /* it is older than what has not been sent yet */
+}
+
+void dispatch_reroute(struct dispatch *d, struct request_entry *e, uint64_t now)
+{
+    requeue(d, e, now);
 }
 
 /* The worker that has failed e's current attempt is the one behind those of the trace. Not the request's

@@ -101,6 +101,10 @@ void dispatch_retry(struct dispatch *d, struct request_entry *e, uint32_t reason
 /* Into d->out: how things stand. */
 void dispatch_fill_status(struct dispatch *d, uint64_t now);
 void dispatch_flush_cancels(struct dispatch *d);
+/* A worker that leaves may go once nothing is to pass through it. Clobbers d->out. */
+void dispatch_let_go(struct dispatch *d, const struct worker *w);
+/* The current attempt of e has not failed, but goes another way. */
+void dispatch_reroute(struct dispatch *d, struct request_entry *e, uint64_t now);
 void dispatch_cancel(struct dispatch *d, const struct request_entry *e, int after_stage);
 void dispatch_tell_outcome(struct dispatch *d, const struct request_entry *e, int32_t label,
                            int32_t hit_exit);

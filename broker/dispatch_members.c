@@ -15,11 +15,12 @@ static const char *name_of(const struct hello *h, char *buf, size_t size)
     return buf;
 }
 
-/* A worker is gone: every unanswered request that was to pass through it goes another way. */
+/* A worker is gone: every unanswered request that was to pass through it goes another way. A goodbye is no
+ * failure of theirs. */
 void dispatch_lost(struct dispatch *d, const struct worker *w, const char *why, uint64_t now)
 {
-    enum log_level level =
-        w->hello.ready ? LOG_LEVEL_WARN : LOG_LEVEL_INFO; /* a goodbye is nothing to worry about */
+    bool goodbye = !w->hello.ready;
+    enum log_level level = goodbye ? LOG_LEVEL_INFO : LOG_LEVEL_WARN;
     char name[64];
     int rerouted = 0;
     uint32_t stage = w->hello.stage, replica = w->hello.replica;
@@ -35,7 +36,10 @@ void dispatch_lost(struct dispatch *d, const struct worker *w, const char *why, 
         if (!e || e->list == REQUESTS_WAITING || e->route[stage] != replica)
             continue;
         e->avoid[stage] |= (uint16_t)(1u << replica);
-        dispatch_retry(d, e, FL_UNAVAILABLE, false, now);
+        if (goodbye)
+            dispatch_reroute(d, e, now);
+        else
+            dispatch_retry(d, e, FL_UNAVAILABLE, false, now);
         rerouted++;
     }
     if (stage == 0)
@@ -66,6 +70,12 @@ static void send_away(struct dispatch *d, const struct peer *to)
     d->io.control(d->io.arg, to, &d->out);
 }
 
+void dispatch_let_go(struct dispatch *d, const struct worker *w)
+{
+    if (w->alive && w->hello.leaving && !w->outstanding)
+        send_away(d, &w->peer);
+}
+
 /* Who holds the place that h claims; all zero when nobody does. */
 static struct worker holder(const struct registry *r, const struct hello *h)
 {
@@ -74,6 +84,38 @@ static struct worker holder(const struct registry *r, const struct hello *h)
     if (h->role == ROLE_CACHE && h->replica < PIPELINE_MAX_CACHES)
         return r->cache[h->replica];
     return (struct worker){0};
+}
+
+/* Tells a stage at which exits its cache service has caches, so that it need not ask at the others to find
+ * out. */
+static void tell_exits(const struct dispatch *d, const struct worker *w, struct heartbeat *echo)
+{
+    const struct worker *cache;
+    echo->exits_told = false;
+    echo->exits = 0;
+    if (w->hello.role != ROLE_STAGE)
+        return;
+    cache = &d->registry.cache[d->pipeline->stage[w->hello.stage].replica[w->hello.replica].cache];
+    if (!cache->alive || !cache->last.exits_told)
+        return;
+    echo->exits_told = true;
+    echo->exits = cache->last.exits;
+}
+
+/* A new process of a stage: who sends to it has to say when it is connected. */
+static void ask_senders(struct dispatch *d, const struct hello *h)
+{
+    if (h->role != ROLE_STAGE || h->stage == 0)
+        return;
+    for (int i = 0; i < d->registry.n_replicas[h->stage - 1]; i++) {
+        const struct worker *w = &d->registry.stage[h->stage - 1][i];
+        if (!w->alive)
+            continue;
+        d->out.type = MESSAGE_HEARTBEAT;
+        d->out.heartbeat = (struct heartbeat){.incarnation = w->hello.incarnation};
+        tell_exits(d, w, &d->out.heartbeat);
+        d->io.control(d->io.arg, &w->peer, &d->out);
+    }
 }
 
 static void on_hello(struct dispatch *d, const struct peer *from, const struct hello *h, uint64_t now)
@@ -108,25 +150,17 @@ static void on_hello(struct dispatch *d, const struct peer *from, const struct h
         dispatch_lost(d, w, "it said goodbye", now);
         return;
     default:
-        log_debug("%s: pid %llu is %s", name, (unsigned long long)h->pid, h->ready ? "ready" : "starting");
+        if (h->leaving)
+            log_info("%s: pid %llu leaves, after %u requests that are to pass through it", name,
+                     (unsigned long long)h->pid, w->outstanding);
+        else
+            log_debug("%s: pid %llu is %s", name, (unsigned long long)h->pid,
+                      h->ready ? "ready" : "starting");
     }
     welcome(d, from);
-}
-
-/* Tells a stage at which exits its cache service has caches, so that it need not ask at the others to find
- * out. */
-static void tell_exits(const struct dispatch *d, const struct worker *w, struct heartbeat *echo)
-{
-    const struct worker *cache;
-    echo->exits_told = false;
-    echo->exits = 0;
-    if (w->hello.role != ROLE_STAGE)
-        return;
-    cache = &d->registry.cache[d->pipeline->stage[w->hello.stage].replica[w->hello.replica].cache];
-    if (!cache->alive || !cache->last.exits_told)
-        return;
-    echo->exits_told = true;
-    echo->exits = cache->last.exits;
+    if (event != REGISTRY_UPDATED)
+        ask_senders(d, h);
+    dispatch_let_go(d, w);
 }
 
 static void on_heartbeat(struct dispatch *d, const struct peer *from, const struct heartbeat *h, uint64_t now)
@@ -154,6 +188,8 @@ static void on_heartbeat(struct dispatch *d, const struct peer *from, const stru
     if (event == REGISTRY_STRANGER)
         d->out.heartbeat.incarnation = 0; /* "I don't know you: say hello" */
     d->io.control(d->io.arg, from, &d->out);
+    if (w)
+        dispatch_let_go(d, w);
 }
 
 /* Several may ask: the longest lease counts, and each is told at once how far it is. */

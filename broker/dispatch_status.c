@@ -11,6 +11,8 @@ static const char *state_of(const struct worker *w)
         return "dead";
     if (trust_is_aside(w))
         return "failing";
+    if (w->hello.leaving)
+        return "leaving";
     return w->hello.role == ROLE_CACHE ? (w->hello.ready ? "ready" : "starting")
                                        : (worker_ready(w) ? "ready" : "starting");
 }

@@ -21,7 +21,7 @@ void registry_init(struct registry *r, const struct pipeline *p)
 
 bool worker_ready(const struct worker *w)
 {
-    return w->alive && w->hello.ready && w->last.clock_error_ns != UINT64_MAX;
+    return w->alive && w->hello.ready && !w->hello.leaving && w->last.clock_error_ns != UINT64_MAX;
 }
 
 uint16_t worker_reaches(const struct worker *w)
@@ -114,11 +114,11 @@ static struct worker *place_of(struct registry *r, const struct hello *h, struct
 static enum registry_event update(struct worker *w, const struct hello *h, const struct peer *peer,
                                   uint64_t now)
 {
-    bool was_ready = w->alive && w->hello.ready;
+    bool goodbye = !h->ready && (w->hello.ready || !w->alive);
     w->hello = *h;
     w->peer = *peer;
     w->heard_ns = now;
-    w->alive = h->ready || !was_ready;
+    w->alive = !goodbye;
     return w->alive ? REGISTRY_UPDATED : REGISTRY_LEFT;
 }
 
@@ -131,9 +131,13 @@ static void note_heartbeat(const struct registry *r, struct worker *w, const str
         w->last.clock_error_ns = 0;
 }
 
-/* Nothing is held against the links of a new process. */
+/* Nothing is held against the links of a new process; and nobody is connected to it before saying so again.
+ */
 static void forget_links(struct registry *r, uint32_t stage, uint32_t replica)
 {
+    for (int i = 0; stage && i < r->n_replicas[stage - 1]; i++)
+        if (r->stage[stage - 1][i].last.reaches & REACHES_TOLD)
+            r->stage[stage - 1][i].last.reaches &= ~(1u << replica);
     for (int i = 0; i < PIPELINE_MAX_REPLICAS; i++) {
         r->link[stage][i][replica] = (struct rest){0};
         if (stage + 1 < PIPELINE_MAX_STAGES)

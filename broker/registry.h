@@ -73,7 +73,8 @@ enum registry_event registry_heartbeat(struct registry *r, const struct heartbea
  * NULL: none. */
 struct worker *registry_expire(struct registry *r, uint64_t now);
 
-/* Takes requests: alive, ready, and it knows the broker's clock, by which deadlines count. */
+/* Takes requests: alive, ready, not about to leave, and it knows the broker's clock, by which deadlines
+ * count. */
 bool worker_ready(const struct worker *w);
 /* Replicas of the next stage that it is connected to; all when it does not tell. */
 uint16_t worker_reaches(const struct worker *w);

@@ -11,7 +11,7 @@ volatile int signals_stop;
 static void on_end(int number)
 {
     (void)number;
-    signals_stop = 1;
+    signals_stop = signals_stop + 1;
 }
 
 static void on_hang_up(int number)

@@ -6,7 +6,7 @@
 #ifndef FREEZELINE_SIGNALS_H
 #define FREEZELINE_SIGNALS_H
 
-/* Non-zero once the process is asked to end. */
+/* How often the process was asked to end. */
 extern volatile int signals_stop;
 
 /* Blocking calls return when one of them comes. */

@@ -130,6 +130,7 @@ out:
 }
 
 #define MESSAGE_HEAP_BYTES (8 << 20)
+#define LEAVING_TICK_NS    (20 * NS_PER_MS)
 
 static int warm_up(struct stage_worker *w, struct error *e)
 {
@@ -214,6 +215,8 @@ static void wait_for_messages(struct stage_worker *w, uint64_t now)
     for (int i = 0; i < w->n_next; i++)
         if (!(w->reaches >> i & 1))
             items[n++] = (zmq_pollitem_t){.socket = w->next[i], .events = ZMQ_POLLOUT};
+    if (w->leaving && ns > LEAVING_TICK_NS)
+        ns = LEAVING_TICK_NS;
     zmq_poll(items, n, (long)(((ns < NS_PER_S ? ns : NS_PER_S) + NS_PER_MS - 1) / NS_PER_MS));
     w->jobs_empty_ns = clock_ns(); /* until now: the poll returns when one comes */
     for (int i = links; i < n; i++)
@@ -221,9 +224,22 @@ static void wait_for_messages(struct stage_worker *w, uint64_t now)
             w->reached_ns = 0; /* one is there now: look */
 }
 
+/* Asked to end: at once when it is asked again, or when there is no broker to say that nothing is left to do.
+ */
+static bool may_go(struct stage_worker *w, int asked, uint64_t now)
+{
+    if (!asked)
+        return false;
+    if (asked > 1 || (!w->n_waiting && !worker_hears_broker(w, now)))
+        return true;
+    if (!w->leaving)
+        worker_leave(w);
+    return now >= w->leave_by_ns;
+}
+
 int stage_worker_run(struct stage_worker *w, const volatile int *stop, struct error *e)
 {
-    while (!*stop && !w->sent_away) {
+    while (!w->sent_away && !may_go(w, *stop, clock_ns())) {
         uint64_t now = clock_ns();
         struct error batch;
         worker_receive_jobs(w);
@@ -235,7 +251,7 @@ int stage_worker_run(struct stage_worker *w, const volatile int *stop, struct er
         else if (!w->n_waiting)
             wait_for_messages(w, now);
     }
-    if (w->sent_away)
+    if (w->sent_away && !w->leaving)
         return error_set(e, FL_STALE,
                          "the broker sent this worker away: another process holds stage %d replica %d, or it "
                          "has another model",

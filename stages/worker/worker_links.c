@@ -11,6 +11,7 @@
 
 #define GOODBYE_MS        500
 #define LOG_GARBAGE_EVERY 1000
+#define LEAVE_NS          (4 * NS_PER_S)   /* less than a supervisor's patience */
 #define LOOK_AT_LINKS_NS  (10 * NS_PER_MS) /* at those that are not there */
 
 static int connect_to(struct stage_worker *w, void **socket, int type, const char *endpoint, int high_water,
@@ -61,7 +62,7 @@ static void close_socket(void *socket, int linger_ms)
 
 void worker_close_links(struct stage_worker *w)
 {
-    if (w->ready && !w->sent_away)
+    if (w->ready && (w->leaving || !w->sent_away))
         worker_say_hello(w, false);
     close_socket(w->control, GOODBYE_MS);
     close_socket(w->results, GOODBYE_MS);
@@ -116,6 +117,7 @@ void worker_say_hello(struct stage_worker *w, bool ready)
     memcpy(h->plan, w->plan, sizeof h->plan);
     memcpy(h->engine, w->engine, sizeof h->engine);
     h->ready = ready;
+    h->leaving = w->leaving;
     h->reaches = w->reaches = look_at_links(w);
     if (frames_send(w->control, NULL, &w->out, NULL) == FL_OK)
         w->hello_ns = clock_ns();
@@ -183,15 +185,22 @@ static bool links_changed(struct stage_worker *w, uint64_t now)
 
 static void on_echo(struct stage_worker *w, const struct heartbeat *h)
 {
-    offset_add(&w->offset, h->worker_ns, h->broker_ns, clock_ns());
+    if (h->worker_ns)
+        offset_add(&w->offset, h->worker_ns, h->broker_ns, clock_ns());
+    else
+        w->heartbeat_ns = 0; /* no echo: the broker asks for one */
     w->exits_told = h->exits_told;
     w->exits = h->exits;
 }
 
-static void on_welcome(struct stage_worker *w, const struct hello *h)
+/* The broker's hello, again for each of ours. Its clock is learned anew only from another broker. */
+static void on_hello(struct stage_worker *w, const struct hello *h)
 {
     char mine[MESSAGE_NAME_BYTES];
+    if (h->incarnation == w->broker)
+        return;
     clock_boot_id(mine, sizeof mine);
+    w->broker = h->incarnation;
     w->remote = !clock_is_shared(mine, h->boot_id);
     memset(&w->offset, 0, sizeof w->offset);
     log_info("the broker (pid %llu on %s%s) has accepted this worker", (unsigned long long)h->pid, h->host,
@@ -200,6 +209,7 @@ static void on_welcome(struct stage_worker *w, const struct hello *h)
 
 static void on_control(struct stage_worker *w)
 {
+    w->heard_ns = clock_ns();
     switch (w->in.type) {
     case MESSAGE_CANCEL:
         for (int i = 0; i < w->in.cancel.n; i++)
@@ -212,7 +222,7 @@ static void on_control(struct stage_worker *w)
             on_echo(w, &w->in.heartbeat);
         break;
     case MESSAGE_HELLO:
-        on_welcome(w, &w->in.hello);
+        on_hello(w, &w->in.hello);
         break;
     case MESSAGE_DRAIN:
         w->sent_away = true;
@@ -220,6 +230,25 @@ static void on_control(struct stage_worker *w)
     default:
         worker_garbage(w, "control", &(struct error){FL_PROTOCOL, "a message that does not belong here"});
     }
+}
+
+bool worker_hears_broker(const struct stage_worker *w, uint64_t now)
+{
+    uint64_t patience = (uint64_t)w->pipeline->broker.dead_after_ms * NS_PER_MS;
+    int events = 0;
+    size_t size = sizeof events;
+    return w->broker && now - w->heard_ns <= patience &&
+           !zmq_getsockopt(w->control, ZMQ_EVENTS, &events, &size) && (events & ZMQ_POLLOUT);
+}
+
+/* The broker gives it no more requests and tells it to end once nothing is left that is to pass through it.
+ */
+void worker_leave(struct stage_worker *w)
+{
+    w->leaving = true;
+    w->leave_by_ns = clock_ns() + LEAVE_NS;
+    worker_say_hello(w, true);
+    log_info("leaving: takes no more requests, finishes what it has");
 }
 
 void worker_poll_control(struct stage_worker *w, uint64_t now)

@@ -60,7 +60,10 @@ struct stage_worker {
     const struct stage_config *stage_config;
     const struct replica_config *config;
     int stage, replica, max_batch;
-    bool last_stage, ready, sent_away;
+    bool last_stage, ready;
+    bool sent_away;       /* the broker does not want this worker, or, when it leaves, any more */
+    bool leaving;         /* asked to end: takes no new requests, finishes what it has */
+    uint64_t leave_by_ns; /* for so long */
 
     /* model */
     struct exec *exec;
@@ -82,6 +85,8 @@ struct stage_worker {
     uint64_t jobs_empty_ns;                                  /* when no job waited in the socket */
     bool remote;                                             /* the broker's host has another clock */
     struct offset offset;
+    uint64_t broker;   /* its incarnation; 0 = none has said hello */
+    uint64_t heard_ns; /* when it last said anything */
 
     /* jobs */
     int n_free, free_row[WORKER_MAX_ROWS];
@@ -118,6 +123,8 @@ struct stage_worker {
 int worker_open_links(struct stage_worker *w, struct error *e);
 void worker_close_links(struct stage_worker *w);
 void worker_say_hello(struct stage_worker *w, bool ready);
+void worker_leave(struct stage_worker *w);
+bool worker_hears_broker(const struct stage_worker *w, uint64_t now); /* connected, and not silent for long */
 /* Reads control messages, sends heartbeats that are due. */
 void worker_poll_control(struct stage_worker *w, uint64_t now);
 uint64_t worker_next_heartbeat(const struct stage_worker *w); /* when one is due */

@@ -242,8 +242,53 @@ static void test_a_worker_says_goodbye(void **state)
     t.h = up(&t.client, three_stages);
     run_traffic(&t);
     assert_int_equal(harness_wait(t.h, 3), 0);
-    harness_expect(t.h, 0, "it said goodbye", 1);
+    harness_expect(t.h, 0, "it said goodbye; 0 requests re-routed", 1);
+    assert_int_equal(harness_status(t.client).retried, 0);
     down(t.h, t.client);
+}
+
+static void restart_politely(struct traffic *t)
+{
+    static const int stages[] = {0, 1, 2}, processes[] = {1, 3, 4};
+    if (t->process == 3)
+        return;
+    harness_signal(t->h, processes[t->process], SIGTERM);
+    assert_int_equal(harness_wait(t->h, processes[t->process]), 0);
+    harness_stage(t->h, stages[t->process], t->process == 1);
+    t->process++;
+    t->at += 80;
+}
+
+/* One worker of each stage after the other ends and starts again under load, without a spare try. */
+static void test_a_rolling_restart_repeats_nothing(void **state)
+{
+    struct traffic t = {.total = 400, .window = 24, .at = 60, .event = restart_politely};
+    struct status_reply s;
+    char yaml[1024];
+    (void)state;
+    snprintf(yaml, sizeof yaml, "%s", three_stages);
+    strcpy(strrchr(yaml, '}'), ", retries: 0}\n");
+    t.h = up(&t.client, yaml);
+    run_traffic(&t);
+    assert_int_equal(t.process, 3);
+    s = harness_status(t.client);
+    assert_int_equal(s.answered, t.total);
+    assert_int_equal(s.retried, 0);
+    assert_int_equal(s.duplicates, 0);
+    down(t.h, t.client);
+}
+
+/* Nobody is there to say that nothing is left to do: a worker ends all the same. */
+static void test_a_worker_ends_without_a_broker(void **state)
+{
+    struct client *client;
+    struct harness *h = up(&client, three_stages);
+    (void)state;
+    harness_signal(h, 0, SIGKILL);
+    harness_wait(h, 0);
+    harness_signal(h, 2, SIGTERM);
+    assert_int_equal(harness_wait(h, 2), 0);
+    down(h, client);
 }
 
 static void test_the_broker_may_be_restarted(void **state)
@@ -465,6 +510,8 @@ int main(void)
         cmocka_unit_test(test_a_killed_replica_loses_nothing),
         cmocka_unit_test(test_a_stage_that_is_all_gone_is_waited_for),
         cmocka_unit_test(test_a_worker_says_goodbye),
+        cmocka_unit_test(test_a_rolling_restart_repeats_nothing),
+        cmocka_unit_test(test_a_worker_ends_without_a_broker),
         cmocka_unit_test(test_the_broker_may_be_restarted),
         cmocka_unit_test(test_the_deadline_is_kept),
         cmocka_unit_test(test_too_many_requests_are_told_at_once),

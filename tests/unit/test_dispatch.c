@@ -535,6 +535,93 @@ static void test_goodbye_re_routes(void **state)
     assert_int_equal(f->job[1].route[1], 1 - gone);
 }
 
+static void leave(struct fixture *f, uint32_t stage, uint32_t replica, uint64_t incarnation)
+{
+    struct message m;
+    struct peer p = peer_named(incarnation);
+    memset(&m, 0, sizeof m);
+    m.type = MESSAGE_HELLO;
+    m.hello = (struct hello){.role = ROLE_STAGE,
+                             .stage = stage,
+                             .replica = replica,
+                             .incarnation = incarnation,
+                             .ready = true,
+                             .leaving = true};
+    m.hello.model[0] = m.hello.identity[0] = m.hello.plan[0] = 1;
+    m.hello.boot_id[0] = f->clock;
+    dispatch_control(f->d, &p, &m, f->now);
+}
+
+/* Who leaves gets nothing new, finishes what it has, and is told when nothing is left: no request is sent
+ * twice. */
+static void test_who_leaves_finishes_first(void **state)
+{
+    struct fixture *f = *state;
+    int leaver, other;
+    all_workers(f);
+    ask(f, 1);
+    leaver = f->job[0].route[1];
+    leave(f, 1, (uint32_t)leaver, 110 + (uint64_t)leaver);
+    for (uint64_t i = 2; i < 6; i++)
+        ask(f, i);
+    for (int i = 1; i < 5; i++)
+        assert_int_equal(f->job[i].route[1], 1 - leaver);
+    assert_int_equal(told(f, MESSAGE_DRAIN, 110 + (uint64_t)leaver), 0);
+    result(f, &f->job[0], FL_OK, -1);
+    assert_int_equal(told(f, MESSAGE_DRAIN, 110 + (uint64_t)leaver), 1);
+    hello_as(f, ROLE_STAGE, 1, (uint32_t)leaver, 110 + (uint64_t)leaver, false, 1);
+    for (int i = 1; i < 5; i++)
+        result(f, &f->job[i], FL_OK, -1);
+    assert_int_equal(f->n_jobs, 5);
+    assert_int_equal(f->n_answers, 5);
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(f->answer[i].attempts, 1);
+    other = 110 + 1 - leaver;
+    leave(f, 1, (uint32_t)(1 - leaver), (uint64_t)other); /* idle: at once */
+    assert_int_equal(told(f, MESSAGE_DRAIN, (uint64_t)other), 1);
+    assert_int_equal(f->d->counters.retried, 0);
+}
+
+/* A stage whose only worker is being replaced is waited for. */
+static void test_the_last_of_a_stage_may_leave(void **state)
+{
+    struct fixture *f = *state;
+    f->pipeline.broker.retries = 0;
+    all_workers(f);
+    ask(f, 1);
+    leave(f, 0, 0, 100);
+    ask(f, 2);
+    assert_int_equal(f->n_jobs, 1);
+    assert_int_equal(f->n_answers, 0);
+    result(f, &f->job[0], FL_OK, -1);
+    hello_as(f, ROLE_STAGE, 0, 0, 100, false, 1);
+    pass(f, 50);
+    hello(f, 0, 0, 101);
+    pass(f, 1);
+    assert_int_equal(f->n_jobs, 2);
+    result(f, &f->job[1], FL_OK, -1);
+    assert_int_equal(f->n_answers, 2);
+    assert_int_equal(f->answer[1].error, FL_OK);
+}
+
+/* One that could not wait is no failure of the requests that it had, whatever broker.retries says. */
+static void test_a_goodbye_costs_no_attempt(void **state)
+{
+    struct fixture *f = *state;
+    int gone;
+    f->pipeline.broker.retries = 0;
+    all_workers(f);
+    ask(f, 1);
+    gone = f->job[0].route[1];
+    hello_as(f, ROLE_STAGE, 1, (uint32_t)gone, gone ? 111 : 110, false, 1);
+    hello_as(f, ROLE_STAGE, 1, (uint32_t)gone, gone ? 111 : 110, false, 1); /* twice is gone, too */
+    assert_false(f->d->registry.stage[1][gone].alive);
+    pass(f, 1);
+    assert_int_equal(f->n_jobs, 2);
+    result(f, &f->job[1], FL_OK, -1);
+    assert_int_equal(f->answer[0].error, FL_OK);
+}
+
 static void test_the_deadline_is_kept(void **state)
 {
     struct fixture *f = *state;
@@ -629,7 +716,8 @@ static void test_a_failing_worker_is_put_aside(void **state)
                                    .trace = {.n = broken && !replica ? 1 : 3}};
                 zmq_msg_t none;
                 for (uint32_t s = 0; s < 3; s++)
-                    r.trace.stage[s] = (struct stage_time){.stage = s, .replica = s == 1 ? (uint32_t)replica : 0};
+                    r.trace.stage[s] =
+                        (struct stage_time){.stage = s, .replica = s == 1 ? (uint32_t)replica : 0};
                 to[replica]++;
                 zmq_msg_init(&none);
                 assert_int_equal(dispatch_result(f->d, &r, &none, f->now, f->now, NULL), FL_OK);
@@ -740,6 +828,7 @@ static void test_stage_0_has_two_batches_at_most(void **state)
     struct fixture *f = *state;
     f->pipeline.stage[0].max_batch = 2;
     all_workers(f);
+    f->n_control = 0;
     for (uint64_t i = 0; i < 8; i++)
         ask(f, i);
     assert_int_equal(f->n_jobs, 4);
@@ -970,6 +1059,9 @@ int main(void)
         test(test_places_that_do_not_exist_are_refused),
         test(test_a_stranger_is_asked_for_its_hello),
         test(test_goodbye_re_routes),
+        test(test_who_leaves_finishes_first),
+        test(test_the_last_of_a_stage_may_leave),
+        test(test_a_goodbye_costs_no_attempt),
         test(test_the_deadline_is_kept),
         test(test_an_overlong_deadline_is_cut),
         test(test_a_lost_attempt_is_repeated),
