@@ -49,7 +49,9 @@ static int end_those(const struct left *l, bool redis)
 
     for (int i = 0; i < l->n; i++) {
         told[i] = l->is_redis[i] == redis && process_alive(&l->process[i]) &&
-                  process_signal(&l->process[i], SIGTERM) && process_signal(&l->process[i], SIGCONT);
+                  process_signal(&l->process[i], SIGTERM);
+        if (told[i])
+            process_signal(&l->process[i], SIGCONT);
         ended += told[i];
     }
     for (int i = 0; i < l->n; i++)
