@@ -116,7 +116,7 @@ static void step_alone(struct keeper *k)
     keeper_pace(k, began);
 }
 
-static enum learning state_of(const struct keeper *k)
+static enum learning_state state_of(const struct keeper *k)
 {
     if (!k->current || !snapshot_caches(k->current))
         return LEARNING_NO_CACHES;
@@ -136,6 +136,14 @@ static enum learning state_of(const struct keeper *k)
     return LEARNING_SHARED;
 }
 
+static void tell_state(struct keeper *k)
+{
+    enum learning_state state = state_of(k);
+    for (int i = 0; i < DIGEST_BYTES; i++)
+        atomic_store(&k->redis_build[i], state == LEARNING_ASIDE ? k->head.build[i] : 0);
+    atomic_store(&k->state, (unsigned)state);
+}
+
 static void step(struct keeper *k)
 {
     uint64_t now = clock_ns();
@@ -149,7 +157,7 @@ static void step(struct keeper *k)
     if (now >= k->save_ns)
         keeper_save(k, now);
     atomic_store(&k->waiting, (unsigned)k->n_outbox);
-    atomic_store(&k->state, (unsigned)state_of(k));
+    tell_state(k);
 }
 
 /* --- waiting --- */
@@ -299,7 +307,7 @@ void keeper_leave_files(struct keeper *k)
 
 struct keeper_counters keeper_counters(struct keeper *k)
 {
-    return (struct keeper_counters){
+    struct keeper_counters c = {
         .accepted = atomic_load(&k->accepted),
         .dropped = spool_dropped(k->spool),
         .applied = atomic_load(&k->applied),
@@ -309,6 +317,9 @@ struct keeper_counters keeper_counters(struct keeper *k)
         .queued = atomic_load(&k->waiting) + (unsigned)spool_count(k->spool),
         .redis_up = atomic_load(&k->redis_up),
         .learner = atomic_load(&k->learner),
-        .state = (enum learning)atomic_load(&k->state),
+        .state = (enum learning_state)atomic_load(&k->state),
     };
+    for (int i = 0; i < DIGEST_BYTES; i++)
+        c.redis_build[i] = atomic_load(&k->redis_build[i]);
+    return c;
 }

@@ -29,7 +29,8 @@ struct keeper_counters {
     uint32_t queued;   /* updates not accepted yet */
     bool redis_up;
     bool learner;
-    enum learning state;
+    enum learning_state state;
+    uint8_t redis_build[DIGEST_BYTES]; /* LEARNING_ASIDE: what Redis holds; zero: not known */
 };
 
 /* Loads what there is, from files and, when it answers in time, from Redis. Borrows p. `id` (at most 16

@@ -67,7 +67,8 @@ struct keeper {
     _Atomic(struct snapshot *) fresh; /* to the look-up thread */
     _Atomic(struct snapshot *) used;  /* back from it */
     atomic_ullong accepted, applied, rejected, epochs, epoch;
-    atomic_uint waiting, state; /* waiting: updates in the outbox */
+    atomic_uchar redis_build[DIGEST_BYTES]; /* for people: may be torn while it changes */
+    atomic_uint waiting, state;             /* waiting: updates in the outbox */
     atomic_bool redis_up, learner;
 };
 

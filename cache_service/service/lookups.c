@@ -18,6 +18,7 @@ struct lookups {
     float *aligned; /* a copy of descriptors that came in at an odd address */
     size_t aligned_bytes;
     struct cache_verdict found[MESSAGE_MAX_BATCH];
+    uint64_t builds; /* how many were in use so far */
     struct lookups_counters counters;
 };
 
@@ -49,6 +50,11 @@ struct snapshot *lookups_swap(struct lookups *l, struct snapshot *s)
 {
     struct snapshot *before = l->snapshot;
     l->snapshot = s;
+    if (!before || !s || memcmp(before->manifest.build, s->manifest.build, sizeof s->manifest.build)) {
+        l->builds++;
+        memset(&l->counters.built, 0, sizeof l->counters.built);
+        memset(&l->counters.learned, 0, sizeof l->counters.learned);
+    }
     return before;
 }
 
@@ -95,7 +101,9 @@ static void keep(struct lookups *l, const struct lookup *in, int i, const float 
                 (struct pending_note){.exit = (int)in->exit,
                                       .label = found->label,
                                       .would_hit = found->hit,
-                                      .audit = in->item[i].flags & JOB_AUDIT},
+                                      .audit = in->item[i].flags & JOB_AUDIT,
+                                      .learned = m->generation > 0,
+                                      .build = l->builds},
                 now_ns);
 }
 
@@ -136,10 +144,16 @@ static void all_miss(const struct lookup *in, struct verdict *out)
             .request = in->item[i].request, .attempt = in->item[i].attempt, .label = -1, .hit = false};
 }
 
+static struct lookup_tally *tally_of(struct lookups *l)
+{
+    return l->snapshot && l->snapshot->manifest.generation ? &l->counters.learned : &l->counters.built;
+}
+
 int lookups_answer(struct lookups *l, const struct lookup *in, const float *descriptors, uint64_t now_ns,
                    uint64_t broker_now_ns, struct verdict *out, struct error *e)
 {
     struct cache *cache;
+    struct lookup_tally *tally = tally_of(l);
     int rc = find_cache(l, in, &cache, e);
     out->exit = in->exit;
     out->sequence = in->sequence;
@@ -159,6 +173,8 @@ int lookups_answer(struct lookups *l, const struct lookup *in, const float *desc
             out->item[i].confidence = l->found[i].confidence;
             out->item[i].hit = ends;
             l->counters.hits += ends;
+            tally->hits += ends;
+            tally->lookups += !(item->flags & (JOB_AUDIT | JOB_NO_CACHE));
             if (!ends && item->flags & (JOB_SAMPLED | JOB_AUDIT))
                 keep(l, in, i, descriptors + (size_t)i * in->dim, now_ns);
         }
@@ -185,6 +201,7 @@ void lookups_result(const struct lookup_item *item, const struct verdict *v, int
 void lookups_undo_hit(struct lookups *l)
 {
     l->counters.hits--;
+    tally_of(l)->hits--;
 }
 
 struct delivery {
@@ -200,6 +217,11 @@ static void deliver(void *arg, struct update *u, const struct pending_note *note
     c->audits += note->audit;
     c->audit_hits += note->audit && note->would_hit;
     c->audit_right += note->audit && note->would_hit && note->label == u->label;
+    if (note->build == d->lookups->builds && note->audit && note->would_hit) {
+        struct lookup_tally *tally = note->learned ? &c->learned : &c->built;
+        tally->audit_hits++;
+        tally->audit_right += note->label == u->label;
+    }
     if (d->lookups->snapshot && d->lookups->snapshot->manifest.promised)
         update_free(u); /* such caches stay as they were calibrated */
     else

@@ -18,6 +18,8 @@ struct lookups_counters {
     uint64_t audits, audit_hits,
         audit_right; /* audits whose outcome is known; looked up above the threshold; and right */
     uint64_t busy_ns;
+    struct lookup_tally built,
+        learned; /* of the build in use: as it was built, and since it learned something */
 };
 
 int lookups_new(struct lookups **out, struct error *e);

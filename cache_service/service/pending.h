@@ -30,7 +30,9 @@ struct pending_note {
     int exit;
     int32_t label; /* of the look-up */
     bool would_hit;
-    bool audit; /* the layers all ran, whatever the look-up said */
+    bool audit;     /* the layers all ran, whatever the look-up said */
+    bool learned;   /* the caches had learned something */
+    uint64_t build; /* which build it was, of those in use so far */
 };
 
 /* Keeps `u` (taken in every case; its label is not known yet). A second one of the same request and exit

@@ -241,7 +241,13 @@ static void fill_heartbeat(struct service *s, struct heartbeat *h, uint64_t now)
                             .caches = used ? (uint32_t)snapshot_caches(used) : 0,
                             .exits = exits_of(used),
                             .exits_told = true,
-                            .clock_error_ns = offset_error_ns(&s->broker.offset)};
+                            .clock_error_ns = offset_error_ns(&s->broker.offset),
+                            .learning = {.state = k.state,
+                                         .accepted = k.accepted,
+                                         .rejected = k.rejected,
+                                         .built = l.built,
+                                         .learned = l.learned}};
+    memcpy(h->learning.redis_build, k.redis_build, sizeof k.redis_build);
 }
 
 static void send_spans(struct service *s)

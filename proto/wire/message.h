@@ -203,7 +203,7 @@ struct hello {
 #define REACHES_TOLD (1u << 31)
 
 /* How a cache service learns from what it sees. */
-enum learning {
+enum learning_state {
     LEARNING_UNKNOWN,   /* not told */
     LEARNING_NO_CACHES, /* there are none to learn into */
     LEARNING_PROMISED,  /* caches under a promise stay as they were certified */
@@ -214,6 +214,21 @@ enum learning {
     LEARNING_DAMAGED,   /* the caches in Redis can't be used here */
     LEARNING_ASIDE,     /* Redis holds another build than this host */
     LEARNING_STATES
+};
+
+/* Look-ups that could end a request, and those that did; audits whose look-up would have been a hit, and
+ * those of them whose label was that of the full answer. */
+struct lookup_tally {
+    uint64_t lookups, hits, audit_hits, audit_right;
+};
+
+struct learning {
+    uint32_t state;    /* enum learning_state; others come from other versions */
+    uint64_t accepted; /* updates that count now: in Redis's stream, or taken for learning without it */
+    uint64_t rejected; /* updates that no cache can take */
+    uint8_t redis_build[DIGEST_BYTES]; /* LEARNING_ASIDE: what Redis holds; zero: not known */
+    struct lookup_tally built,
+        learned; /* in the caches as they were built, and since something was learned */
 };
 
 struct heartbeat {
@@ -234,6 +249,7 @@ struct heartbeat {
     uint32_t
         exits; /* bit per exit at which the cache service has a cache; in the echo to a stage: its own's */
     bool exits_told;
+    struct learning learning; /* cache service only */
 };
 
 struct cancel {

@@ -361,8 +361,35 @@ static int get_hello(struct hello *to, const Freezeline__Hello *from, struct err
     return get_text(to->engine, sizeof to->engine, from->engine, "engine", e);
 }
 
+static int get_tally(struct lookup_tally *to, const Freezeline__LookupTally *from, struct error *e)
+{
+    memset(to, 0, sizeof *to);
+    if (!from)
+        return FL_OK;
+    if (from->hits > from->lookups || from->audit_right > from->audit_hits)
+        return error_set(e, FL_PROTOCOL, "more hits than look-ups, or more of them right than there were");
+    *to = (struct lookup_tally){from->lookups, from->hits, from->audit_hits, from->audit_right};
+    return FL_OK;
+}
+
+static int get_learning(struct learning *to, const Freezeline__Learning *from, struct error *e)
+{
+    int rc;
+    memset(to, 0, sizeof *to);
+    if (!from)
+        return FL_OK;
+    to->state = from->state;
+    to->accepted = from->accepted;
+    to->rejected = from->rejected;
+    if ((rc = get_digest(to->redis_build, from->redis_build, e)) ||
+        (rc = get_tally(&to->built, from->built, e)))
+        return rc;
+    return get_tally(&to->learned, from->learned, e);
+}
+
 static int get_heartbeat(struct heartbeat *to, const Freezeline__Heartbeat *from, struct error *e)
 {
+    int rc;
     to->incarnation = from->incarnation;
     to->worker_ns = from->worker_ns;
     to->broker_ns = from->broker_ns;
@@ -382,7 +409,8 @@ static int get_heartbeat(struct heartbeat *to, const Freezeline__Heartbeat *from
     to->exits_told = from->exits_told != 0;
     to->taken = from->taken;
     to->batch = from->batch;
-    return get_reaches(&to->reaches, from->reaches, e);
+    rc = get_reaches(&to->reaches, from->reaches, e);
+    return rc ? rc : get_learning(&to->learning, from->learning, e);
 }
 
 static int get_cancel(struct cancel *to, const Freezeline__Cancel *from, struct error *e)

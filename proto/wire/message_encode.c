@@ -79,11 +79,18 @@ static bool rank_ok(const struct tensor *t)
     return count_ok(t->rank, TENSOR_MAX_RANK);
 }
 
+/* What a heartbeat has below it. */
+struct learning_parts {
+    Freezeline__Learning learning;
+    Freezeline__LookupTally built, learned;
+};
+
 struct parts {
     Freezeline__Tensor tensor;
     Freezeline__Trace trace;
     Freezeline__Caches caches;
     Freezeline__Promise promise;
+    struct learning_parts learning;
     union {
         Freezeline__Request request;
         Freezeline__Answer answer;
@@ -280,7 +287,32 @@ static void put_hello(struct parts *p, const struct hello *h)
     to->reaches = h->reaches;
 }
 
-static void put_heartbeat(Freezeline__Heartbeat *to, const struct heartbeat *h)
+static Freezeline__LookupTally *put_tally(Freezeline__LookupTally *to, const struct lookup_tally *from)
+{
+    *to = (Freezeline__LookupTally)FREEZELINE__LOOKUP_TALLY__INIT;
+    to->lookups = from->lookups;
+    to->hits = from->hits;
+    to->audit_hits = from->audit_hits;
+    to->audit_right = from->audit_right;
+    return to;
+}
+
+static Freezeline__Learning *put_learning(struct learning_parts *p, const struct learning *from)
+{
+    Freezeline__Learning *to = &p->learning;
+    if (from->state == LEARNING_UNKNOWN)
+        return NULL;
+    *to = (Freezeline__Learning)FREEZELINE__LEARNING__INIT;
+    to->state = from->state;
+    to->accepted = from->accepted;
+    to->rejected = from->rejected;
+    to->redis_build = digest(from->redis_build);
+    to->built = put_tally(&p->built, &from->built);
+    to->learned = put_tally(&p->learned, &from->learned);
+    return to;
+}
+
+static void put_heartbeat(Freezeline__Heartbeat *to, struct learning_parts *p, const struct heartbeat *h)
 {
     *to = (Freezeline__Heartbeat)FREEZELINE__HEARTBEAT__INIT;
     to->incarnation = h->incarnation;
@@ -303,6 +335,7 @@ static void put_heartbeat(Freezeline__Heartbeat *to, const struct heartbeat *h)
     to->exits_told = h->exits_told;
     to->taken = h->taken;
     to->batch = h->batch;
+    to->learning = put_learning(p, &h->learning);
 }
 
 static bool put_cancel(struct parts *p, const struct cancel *c)
@@ -328,6 +361,7 @@ struct process_parts {
     Freezeline__Heartbeat last;
     Freezeline__Caches caches;
     Freezeline__Promise promise;
+    struct learning_parts learning;
 };
 
 static void put_process(Freezeline__ProcessStatus *to, struct process_parts *p,
@@ -345,7 +379,7 @@ static void put_process(Freezeline__ProcessStatus *to, struct process_parts *p,
     to->identity = digest(from->identity);
     to->plan = digest(from->plan);
     to->caches = put_caches(&p->caches, &p->promise, &from->caches);
-    put_heartbeat(&p->last, &from->last);
+    put_heartbeat(&p->last, &p->learning, &from->last);
     to->last = &p->last;
     to->age_ns = from->age_ns;
     to->outstanding = from->outstanding;
@@ -438,7 +472,7 @@ static bool put_body(struct scratch *s, struct parts *p, const struct message *m
         put_hello(p, &m->hello);
         return true;
     case MESSAGE_HEARTBEAT:
-        put_heartbeat(&p->heartbeat, &m->heartbeat);
+        put_heartbeat(&p->heartbeat, &p->learning, &m->heartbeat);
         return true;
     case MESSAGE_CANCEL:
         return put_cancel(p, &m->cancel);

@@ -70,9 +70,76 @@ static void test_descriptors_from_elsewhere_miss(void **state)
     lookups_free(l);
 }
 
+static void drop(void *arg, struct update *u)
+{
+    (void)arg;
+    update_free(u);
+}
+
+static struct snapshot *of_build(uint8_t name, uint64_t generation)
+{
+    static const float centroids[] = {0, 0, 4, 0};
+    static const uint32_t counts[] = {6, 0, 0, 5};
+    struct manifest m = {.n_exits = 1, .generation = generation};
+    struct snapshot *s = snapshot_new(&m);
+    assert_non_null(s);
+    memset(s->manifest.build, name, sizeof s->manifest.build);
+    s->cache[0] = sample_kmeans(2, 2, centroids, counts, 2);
+    return s;
+}
+
+static void look(struct lookups *l, uint64_t request, uint32_t flags)
+{
+    static const float near[] = {4, 0.1f};
+    static struct lookup in;
+    static struct verdict out;
+    in = (struct lookup){.dim = 2, .n = 1};
+    in.item[0] = (struct lookup_item){.request = request, .attempt = 1, .flags = flags, .deadline_ns = 100};
+    assert_int_equal(lookups_answer(l, &in, near, 1, 1, &out, NULL), FL_OK);
+}
+
+static void is_tally(const struct lookup_tally *t, uint64_t lookups, uint64_t hits, uint64_t audit_hits,
+                     uint64_t audit_right)
+{
+    const struct lookup_tally want = {lookups, hits, audit_hits, audit_right};
+    assert_memory_equal(t, &want, sizeof want);
+}
+
+/* Whether learning helps: what was looked up before and after, of one build; audits do not answer and count
+ * apart. */
+static void test_look_ups_are_counted_before_and_after_learning(void **state)
+{
+    struct lookups_counters c;
+    struct lookups *l;
+    (void)state;
+    assert_int_equal(lookups_new(&l, NULL), FL_OK);
+    lookups_swap(l, of_build(1, 0));
+    look(l, 1, 0);
+    look(l, 2, JOB_AUDIT);
+    look(l, 3, JOB_AUDIT);
+    look(l, 4, JOB_NO_CACHE);
+    snapshot_free(lookups_swap(l, of_build(1, 1)));
+    look(l, 5, 0);
+    look(l, 6, 0);
+    lookups_undo_hit(l);
+    lookups_outcome(l, &(struct outcome){2, 1, -1}, drop, NULL); /* looked up before, right */
+    lookups_outcome(l, &(struct outcome){3, 0, -1}, drop, NULL); /* wrong */
+    c = lookups_counters(l);
+    is_tally(&c.built, 1, 1, 2, 1);
+    is_tally(&c.learned, 2, 1, 0, 0);
+    look(l, 7, JOB_AUDIT);
+    snapshot_free(lookups_swap(l, of_build(2, 0))); /* another build begins anew, late outcomes included */
+    lookups_outcome(l, &(struct outcome){7, 1, -1}, drop, NULL);
+    c = lookups_counters(l);
+    is_tally(&c.built, 0, 0, 0, 0);
+    is_tally(&c.learned, 0, 0, 0, 0);
+    lookups_free(l);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_exits_that_were_left_out_are_absent),
-                                       cmocka_unit_test(test_descriptors_from_elsewhere_miss)};
+                                       cmocka_unit_test(test_descriptors_from_elsewhere_miss),
+                                       cmocka_unit_test(test_look_ups_are_counted_before_and_after_learning)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

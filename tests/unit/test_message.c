@@ -176,7 +176,13 @@ static void fill_heartbeat(struct heartbeat *h)
 {
     *h = (struct heartbeat){1,          2,   3,    4,    5,  6,  7,          8, 9,
                             10,         11,  true, true, 12, 13, UINT64_MAX, 8, REACHES_TOLD | 3,
-                            UINT32_MAX, true};
+                            UINT32_MAX, true, {0}};
+    h->learning = (struct learning){.state = LEARNING_ASIDE,
+                                    .accepted = next(),
+                                    .rejected = next(),
+                                    .built = {9, 8, 7, 6},
+                                    .learned = {UINT64_MAX, UINT64_MAX, 2, 0}};
+    memset(h->learning.redis_build, 0x77, sizeof h->learning.redis_build);
 }
 
 static void fill_caches(struct caches_told *c, bool promised)
@@ -460,6 +466,33 @@ static void test_hostile_caches(void **state)
     refused(pack(&envelope), FL_PROTOCOL, "no share");
 }
 
+static void test_hostile_learning(void **state)
+{
+    (void)state;
+    Freezeline__Envelope envelope = FREEZELINE__ENVELOPE__INIT;
+    Freezeline__Heartbeat heartbeat = FREEZELINE__HEARTBEAT__INIT;
+    Freezeline__Learning learning = FREEZELINE__LEARNING__INIT;
+    Freezeline__LookupTally tally = FREEZELINE__LOOKUP_TALLY__INIT;
+    envelope.version = MESSAGE_VERSION;
+    envelope.body_case = FREEZELINE__ENVELOPE__BODY_HEARTBEAT;
+    envelope.heartbeat = &heartbeat;
+    heartbeat.learning = &learning;
+    learning.learned = &tally;
+    learning.state = UINT32_MAX; /* of a later version */
+    assert_int_equal(message_decode(&out, buf, pack(&envelope), NULL), FL_OK);
+    assert_int_equal(out.heartbeat.learning.state, UINT32_MAX);
+    tally.lookups = 4;
+    tally.hits = 5;
+    refused(pack(&envelope), FL_PROTOCOL, "more hits than look-ups");
+    tally.hits = 4;
+    tally.audit_right = 1;
+    refused(pack(&envelope), FL_PROTOCOL, "more of them right");
+    tally.audit_right = 0;
+    learning.redis_build.data = (uint8_t *)"abc";
+    learning.redis_build.len = 3;
+    refused(pack(&envelope), FL_PROTOCOL, "digest has 3 bytes");
+}
+
 static void test_hostile_texts(void **state)
 {
     (void)state;
@@ -537,6 +570,7 @@ int main(void)
         cmocka_unit_test(test_hostile_places),
         cmocka_unit_test(test_hostile_roles),
         cmocka_unit_test(test_hostile_caches),
+        cmocka_unit_test(test_hostile_learning),
         cmocka_unit_test(test_hostile_texts),
         cmocka_unit_test(test_encode_bounds),
         cmocka_unit_test(test_random_mutations),
