@@ -135,8 +135,7 @@ static void answer_result(struct dispatch *d, struct request_entry *e, const str
                           zmq_msg_t *scores, uint64_t came_ns, uint64_t now)
 {
     struct answer *a = &d->out.answer;
-    int answered_by =
-        r->exit >= 0 && r->trace.n ? (int)r->trace.stage[r->trace.n - 1].stage : d->registry.n_stages;
+    int answered_by = r->trace.n ? (int)r->trace.stage[r->trace.n - 1].stage : -1;
 
     memset(a, 0, sizeof *a);
     d->out.type = MESSAGE_ANSWER;
@@ -157,7 +156,10 @@ static void answer_result(struct dispatch *d, struct request_entry *e, const str
         d->counters.exit[r->exit]++;
     }
     send_answer(d, &e->client, scores);
-    dispatch_cancel(d, e, e->attempt > 1 ? -1 : answered_by);
+    if (e->attempt > 1)
+        dispatch_cancel(d, e, -1);
+    else if (r->exit >= 0 && !dispatch_verdict_in_time(d, r))
+        dispatch_cancel(d, e, answered_by);
     dispatch_tell_outcome(d, e, r->label, r->exit);
     finish(d, e);
 }
@@ -513,6 +515,7 @@ void dispatch_retry(struct dispatch *d, struct request_entry *e, uint32_t reason
 /* No result of the current attempt for attempt_ns: a message may be lost, or the pipeline is just slow. */
 static void overdue(struct dispatch *d, struct request_entry *e, uint64_t now)
 {
+    dispatch_ask(d, e, -1);
     if (e->failures >= (uint32_t)d->pipeline->broker.retries || d->retry_tokens < 1) {
         requests_wake_at(d->requests, e, e->deadline_ns);
         return;

@@ -85,6 +85,8 @@ void dispatch_abandon(struct dispatch *d, uint64_t now);
 /* dispatch_times.c: an answer's durations; what traced requests met here, and what others say of them */
 void dispatch_fill_times(const struct dispatch *d, const struct request_entry *e, const struct result *r,
                          uint64_t came_ns, uint64_t now, struct answer *a);
+/* The stage had the verdict of this hit before its patience was over: it has passed nothing on. */
+bool dispatch_verdict_in_time(const struct dispatch *d, const struct result *r);
 void dispatch_note(struct dispatch *d, const struct request_entry *e, enum span_kind kind, uint64_t start_ns,
                    uint64_t end_ns);
 void dispatch_keep_spans(struct dispatch *d, const struct spans *s);
@@ -106,6 +108,9 @@ void dispatch_let_go(struct dispatch *d, const struct worker *w);
 /* The current attempt of e has not failed, but goes another way. */
 void dispatch_reroute(struct dispatch *d, struct request_entry *e, uint64_t now);
 void dispatch_cancel(struct dispatch *d, const struct request_entry *e, int after_stage);
+/* Asks the stages on e's way whether they were told that it is a hit, by cache service `cache` or (-1) by
+ * any. */
+void dispatch_ask(struct dispatch *d, const struct request_entry *e, int cache);
 void dispatch_tell_outcome(struct dispatch *d, const struct request_entry *e, int32_t label,
                            int32_t hit_exit);
 

@@ -21,6 +21,7 @@ void dispatch_lost(struct dispatch *d, const struct worker *w, const char *why, 
 {
     bool goodbye = !w->hello.ready;
     enum log_level level = goodbye ? LOG_LEVEL_INFO : LOG_LEVEL_WARN;
+    struct request_entry *e;
     char name[64];
     int rerouted = 0;
     uint32_t stage = w->hello.stage, replica = w->hello.replica;
@@ -29,10 +30,13 @@ void dispatch_lost(struct dispatch *d, const struct worker *w, const char *why, 
     if (w->hello.role == ROLE_CACHE) {
         log_at(level, 0, "%s (pid %llu) is gone: %s; its look-ups are misses", name,
                (unsigned long long)w->hello.pid, why);
+        for (int i = 0; i < requests_slots(d->requests); i++)
+            if ((e = requests_slot(d->requests, i)))
+                dispatch_ask(d, e, (int)replica);
         return;
     }
     for (int i = 0; i < requests_slots(d->requests); i++) {
-        struct request_entry *e = requests_slot(d->requests, i);
+        e = requests_slot(d->requests, i);
         if (!e || e->list == REQUESTS_WAITING || e->route[stage] != replica)
             continue;
         e->avoid[stage] |= (uint16_t)(1u << replica);
@@ -224,11 +228,11 @@ void dispatch_control(struct dispatch *d, const struct peer *from, const struct 
 
 static void flush_cancel(struct dispatch *d, struct worker *w)
 {
-    if (!w->cancel.n)
+    if (!w->cancel.n && !w->cancel.n_ask)
         return;
     d->out.type = MESSAGE_CANCEL;
     d->out.cancel = w->cancel;
-    w->cancel.n = 0;
+    w->cancel.n = w->cancel.n_ask = 0;
     if (w->alive)
         d->io.control(d->io.arg, &w->peer, &d->out);
 }
@@ -255,6 +259,21 @@ void dispatch_cancel(struct dispatch *d, const struct request_entry *e, int afte
             w->cancel.request[w->cancel.n++] = e->id;
             d->cancels = true;
         }
+}
+
+void dispatch_ask(struct dispatch *d, const struct request_entry *e, int cache)
+{
+    if (e->flags & (JOB_NO_CACHE | JOB_AUDIT) || !d->registry.n_caches)
+        return;
+    for (int s = 0; s < e->n_route; s++) {
+        struct worker *w = &d->registry.stage[s][e->route[s]];
+        if (!w->alive || (cache >= 0 && d->pipeline->stage[s].replica[e->route[s]].cache != cache))
+            continue;
+        if (w->cancel.n_ask == MESSAGE_MAX_BATCH)
+            flush_cancel(d, w);
+        w->cancel.ask[w->cancel.n_ask++] = e->id;
+        d->cancels = true;
+    }
 }
 
 /* Tells every cache service what a sampled or audited request turned out to be (label -1: nothing was

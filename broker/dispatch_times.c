@@ -1,4 +1,5 @@
 /* dispatch_times.c - where requests' time went: the durations of an answer, the spans of traced ones */
+#include "base/clock.h"
 #include "dispatch.h"
 
 /* The largest error of comparing clocks on the way that this answer took. */
@@ -34,6 +35,20 @@ void dispatch_fill_times(const struct dispatch *d, const struct request_entry *e
     a->broker_ns = sent_after + (now - came_ns);
     a->total_ns = now - e->received_ns;
     a->clock_error_ns = clock_error_ns(d, r);
+}
+
+/* A stage waits at least cache.wait_us for a verdict; half of it is left for what is not measured, the
+ * verdict's own way. */
+bool dispatch_verdict_in_time(const struct dispatch *d, const struct result *r)
+{
+    const uint64_t part[] = {r->lookup_wire_ns, r->lookup_queue_ns, r->lookup_ns, clock_error_ns(d, r)};
+    uint64_t limit = (uint64_t)d->pipeline->cache.wait_us * NS_PER_US / 2, sum = 0;
+    for (size_t i = 0; i < sizeof part / sizeof *part; i++) {
+        if (part[i] >= limit)
+            return false;
+        sum += part[i];
+    }
+    return sum + r->lookup_wire_ns < limit;
 }
 
 void dispatch_note(struct dispatch *d, const struct request_entry *e, enum span_kind kind, uint64_t start_ns,

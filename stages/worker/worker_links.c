@@ -207,13 +207,27 @@ static void on_hello(struct stage_worker *w, const struct hello *h)
              w->remote ? ", another clock" : "");
 }
 
+/* Some are answered: they need no more work. Of others the broker has heard nothing and asks whether they
+ * were hits. */
+static void on_cancel(struct stage_worker *w)
+{
+    const struct cancel c = w->in.cancel;
+    const struct told_hit *h;
+    for (int i = 0; i < c.n; i++)
+        cancel_set_add(&w->cancelled, c.request[i]);
+    if (c.n_ask && w->cache)
+        worker_receive_verdicts(w); /* it may lie in the socket */
+    for (int i = 0; i < c.n_ask; i++)
+        if ((h = hit_log_find(&w->hits, c.ask[i])))
+            worker_send_hit(w, h);
+}
+
 static void on_control(struct stage_worker *w)
 {
     w->heard_ns = clock_ns();
     switch (w->in.type) {
     case MESSAGE_CANCEL:
-        for (int i = 0; i < w->in.cancel.n; i++)
-            cancel_set_add(&w->cancelled, w->in.cancel.request[i]);
+        on_cancel(w);
         break;
     case MESSAGE_HEARTBEAT:
         if (w->in.heartbeat.incarnation != w->incarnation)

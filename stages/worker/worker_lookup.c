@@ -115,6 +115,19 @@ void worker_end_hiding(struct stage_worker *w)
     w->hidden_until_ns = UINT64_MAX;
 }
 
+static void log_hit(struct stage_worker *w, const struct row *r, const struct verdict *v,
+                    const struct verdict_item *item, int exit)
+{
+    struct told_hit *h = hit_log_add(&w->hits);
+    h->request = item->request;
+    h->attempt = item->attempt;
+    h->label = item->label;
+    h->confidence = item->confidence;
+    h->epoch = v->epoch;
+    h->exit = exit;
+    worker_fill_time(w, r, &h->trace);
+}
+
 static void on_verdict(struct stage_worker *w, const struct verdict *v)
 {
     struct pending_lookup *p = NULL;
@@ -139,6 +152,7 @@ static void on_verdict(struct stage_worker *w, const struct verdict *v)
                 r->hit_exit = p->exit;
                 r->hit_sent_ns = p->sent_ns;
                 w->counts.hits++;
+                log_hit(w, r, v, &v->item[k], p->exit);
             }
         }
 }

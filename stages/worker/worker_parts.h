@@ -15,6 +15,7 @@
 #include "base/offset.h"
 #include "breaker.h"
 #include "cancel_set.h"
+#include "hit_log.h"
 #include "stages/exec/exec.h"
 #include "stages/place/placement.h"
 #include "wire/frames.h"
@@ -109,6 +110,7 @@ struct stage_worker {
     int n_pending;
     struct pending_lookup pending[PIPELINE_MAX_EXITS];
     struct breaker breaker;
+    struct hit_log hits;
     uint64_t absent_until_ns[PIPELINE_MAX_EXITS]; /* a verdict said that no cache stands there */
     bool exits_told;                              /* the broker told at which exits caches stand */
     uint32_t exits;                               /* a bit for each */
@@ -161,6 +163,7 @@ void worker_send_spans(struct stage_worker *w);         /* to the broker */
 
 /* worker_send.c */
 void worker_fill_time(const struct stage_worker *w, const struct row *r, struct trace *t);
+void worker_send_hit(struct stage_worker *w, const struct told_hit *h); /* one that the broker asked for */
 void worker_send_error(struct stage_worker *w, const struct row *r, enum fl_code code, const char *text);
 void worker_send_outputs(struct stage_worker *w);
 

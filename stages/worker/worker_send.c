@@ -25,23 +25,34 @@ void worker_fill_time(const struct stage_worker *w, const struct row *r, struct 
     s->hidden_ns = w->hidden_ns;
 }
 
-static struct result *start_result(struct stage_worker *w, const struct row *r)
+static struct result *start_result(struct stage_worker *w, uint64_t request, uint32_t attempt)
 {
     struct result *out = &w->out.result;
     memset(out, 0, sizeof *out);
     w->out.type = MESSAGE_RESULT;
-    out->request = r->job.request;
-    out->attempt = r->job.attempt;
+    out->request = request;
+    out->attempt = attempt;
     out->exit = -1;
     out->label = -1;
     out->sent_ns = worker_broker_time(w, clock_ns());
     return out;
 }
 
+void worker_send_hit(struct stage_worker *w, const struct told_hit *h)
+{
+    struct result *out = start_result(w, h->request, h->attempt);
+    out->label = h->label;
+    out->exit = h->exit;
+    out->confidence = h->confidence;
+    out->epoch = h->epoch;
+    out->trace = h->trace;
+    frames_send(w->results, NULL, &w->out, NULL);
+}
+
 /* Best effort: when the broker can't be told, it finds out by its own clock. */
 void worker_send_error(struct stage_worker *w, const struct row *r, enum fl_code code, const char *text)
 {
-    struct result *out = start_result(w, r);
+    struct result *out = start_result(w, r->job.request, r->job.attempt);
     out->error = code;
     out->trace = r->job.trace;
     snprintf(out->text, sizeof out->text, "%s", text);
@@ -89,7 +100,7 @@ static bool take_row(struct tensor *t, int i, int batch, zmq_msg_t *payload)
 static void send_scores(struct stage_worker *w, const struct row *r, struct tensor t, int i)
 {
     int64_t n = tensor_count(&t) / w->n_batch;
-    struct result *out = start_result(w, r);
+    struct result *out = start_result(w, r->job.request, r->job.attempt);
     zmq_msg_t payload;
 
     out->label = judge((const float *)t.data + i * n, n, &out->confidence);

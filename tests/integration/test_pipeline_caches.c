@@ -18,17 +18,19 @@
 #define PIXELS (3 * 16 * 16)
 
 enum mode {
-    PROMPT,      /* hits at exit 0 */
-    EVEN,        /* hits at exit 0 for every other request */
-    MISSES,      /* verdicts, no hits */
-    SILENT,      /* reads, says nothing */
-    ABSENT,      /* says that no cache stands there */
-    RESULT_ONLY, /* tells the broker of the hit, not the stage: its verdict is lost */
+    PROMPT,       /* hits at exit 0 */
+    EVEN,         /* hits at exit 0 for every other request */
+    MISSES,       /* verdicts, no hits */
+    SILENT,       /* reads, says nothing */
+    ABSENT,       /* says that no cache stands there */
+    RESULT_ONLY,  /* tells the broker of the hit, not the stage: its verdict is lost */
+    VERDICT_ONLY, /* tells the stage of the hit, not the broker: its result is lost */
 };
 
 struct fake {
     pthread_t thread;
     atomic_int mode, stop;
+    atomic_int lives; /* how often it has died and come back */
     atomic_int exits; /* -1 = not told; else the mask of its heartbeats */
     atomic_int lookups, first_exit, audited, outcomes, untold; /* first_exit: look-ups at exit 0, by stage 0;
                                                                   untold: without the descriptors' origin */
@@ -67,6 +69,9 @@ static void push_result(struct fake *f, const struct lookup *l, int i)
     r->confidence = 2.5f;
     r->epoch = 3;
     r->trace = l->item[i].trace;
+    if (atomic_load(&f->mode) == RESULT_ONLY)
+        r->lookup_ns =
+            (uint64_t)f->pipeline->cache.wait_us * NS_PER_US; /* so slow that the stage may have gone on */
     frames_send(f->results, NULL, &f->out, NULL);
 }
 
@@ -77,6 +82,7 @@ static void send_verdict(struct fake *f, const struct peer *to, const struct loo
     f->out.type = MESSAGE_VERDICT;
     v->exit = l->exit;
     v->sequence = l->sequence;
+    v->epoch = 3;
     v->absent = mode == ABSENT;
     v->n = l->n;
     for (int i = 0; i < l->n; i++)
@@ -96,7 +102,7 @@ static void on_lookup(struct fake *f, const struct peer *from)
     for (int i = 0; i < l->n; i++) {
         if (l->item[i].flags & JOB_AUDIT)
             atomic_fetch_add(&f->audited, 1);
-        else if (says_hit(mode, l, i))
+        else if (says_hit(mode, l, i) && mode != VERDICT_ONLY)
             push_result(f, l, i);
     }
     if (mode != SILENT && mode != RESULT_ONLY)
@@ -109,7 +115,7 @@ static void say_hello(struct fake *f)
     memset(h, 0, sizeof *h);
     f->out.type = MESSAGE_HELLO;
     h->role = ROLE_CACHE;
-    h->incarnation = 77;
+    h->incarnation = (uint64_t)(77 + atomic_load(&f->lives));
     h->ready = true;
     frames_send(f->control, NULL, &f->out, NULL);
 }
@@ -117,7 +123,7 @@ static void say_hello(struct fake *f)
 static void beat(struct fake *f)
 {
     f->out.type = MESSAGE_HEARTBEAT;
-    f->out.heartbeat = (struct heartbeat){.incarnation = 77,
+    f->out.heartbeat = (struct heartbeat){.incarnation = (uint64_t)(77 + atomic_load(&f->lives)),
                                           .exits_told = atomic_load(&f->exits) >= 0,
                                           .exits = (uint32_t)atomic_load(&f->exits)};
     frames_send(f->control, NULL, &f->out, NULL);
@@ -388,6 +394,55 @@ static void test_a_lost_verdict_answers_once(void **state)
     down(&f, client, h);
 }
 
+static bool stages_know(void *client)
+{
+    struct status_reply s = harness_status(client);
+    uint64_t hits = 0;
+    for (int i = 0; i < s.n_processes; i++)
+        hits += s.process[i].role == ROLE_STAGE ? s.process[i].last.hits : 0;
+    return hits >= 2;
+}
+
+static bool two_verdicts(void *arg)
+{
+    return atomic_load(&((struct fake *)arg)->first_exit) >= 2;
+}
+
+/* The service dies between telling the stage of a hit and telling the broker: the stage still knows, and is
+ * asked. */
+static void test_a_lost_hit_is_recovered(void **state)
+{
+    static struct fake f;
+    struct client *client;
+    struct harness *h = up(&f, &client, MISSES, with_cache);
+    float data[PIXELS];
+    struct tensor in = {.dtype = TENSOR_F32, .rank = 4, .dim = {1, 3, 16, 16}, .data = data};
+    uint64_t id;
+    (void)state;
+    harness_expect(h, 0, "cache 0: pid", 1);
+    harness_random(data, PIXELS, 1);
+    atomic_store(&f.mode, VERDICT_ONLY);
+    atomic_store(&f.first_exit, 0);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(client_submit(client, &in, 0, 0, &id, NULL), 0);
+    harness_until(two_verdicts, &f, 20, "verdicts");
+    harness_until(stages_know, client, 20, "hits that the stage knows of");
+    atomic_fetch_add(&f.lives, 1);
+    for (int i = 0; i < 2; i++) {
+        struct answer a;
+        int n;
+        assert_int_equal(client_receive(client, 20000, &a, NULL, 0, &n, NULL), 0);
+        assert_int_equal(a.error, FL_OK);
+        assert_int_equal(a.exit, 0);
+        assert_int_equal(a.label, 7);
+        assert_int_equal(a.epoch, 3);
+        assert_int_equal(a.attempts, 1);
+        assert_int_equal(a.trace.n, 1);
+    }
+    assert_int_equal(harness_status(client).retried, 0);
+    down(&f, client, h);
+}
+
 /* A service that reads and never answers: a bounded wait, then it is bypassed. */
 static void test_a_silent_cache_is_bypassed(void **state)
 {
@@ -497,6 +552,7 @@ int main(void)
         cmocka_unit_test(test_only_built_exits_are_asked_for),
         cmocka_unit_test(test_audits_run_to_the_end),
         cmocka_unit_test(test_a_lost_verdict_answers_once),
+        cmocka_unit_test(test_a_lost_hit_is_recovered),
         cmocka_unit_test(test_a_silent_cache_is_bypassed),
         cmocka_unit_test(test_an_absent_cache_costs_nothing),
         cmocka_unit_test(test_a_stopped_service_is_bypassed),

@@ -854,13 +854,100 @@ static void test_hits_cancel_what_is_behind(void **state)
 {
     struct fixture *f = *state;
     all_workers(f);
-    ask(f, 1);
+    ask(f, 1); /* no patience: the stage had the verdict too late */
     result(f, &f->job[0], FL_OK, 0);
     assert_int_equal(f->answer[0].exit, 0);
     assert_int_equal(f->d->counters.hits, 1);
     assert_int_equal(told(f, MESSAGE_CANCEL, 100), 0);
     assert_int_equal(told(f, MESSAGE_CANCEL, 110) + told(f, MESSAGE_CANCEL, 111), 1);
     assert_int_equal(told(f, MESSAGE_CANCEL, 120), 1);
+}
+
+static void hit_after(struct fixture *f, uint64_t wire_us, uint64_t queue_us, uint64_t lookup_us)
+{
+    struct result r = {.attempt = 1,
+                       .exit = 0,
+                       .lookup_wire_ns = wire_us * 1000,
+                       .lookup_queue_ns = queue_us * 1000,
+                       .lookup_ns = lookup_us * 1000,
+                       .trace = {.n = 1}};
+    zmq_msg_t none;
+    f->n_jobs = 0;
+    ask(f, 1);
+    r.request = f->job[0].request;
+    (void)zmq_msg_init(&none);
+    assert_int_equal(dispatch_result(f->d, &r, &none, f->now, f->now, NULL), FL_OK);
+    zmq_msg_close(&none);
+    dispatch_tick(f->d, f->now);
+}
+
+/* A stage that heard of its hit in time has passed nothing on: the stages behind have nothing to cancel. */
+static void test_stages_that_never_saw_a_request_are_left_alone(void **state)
+{
+    struct fixture *f = *state;
+    f->pipeline.cache.wait_us = 2000;
+    all_workers(f);
+    hit_after(f, 300, 50, 200);
+    assert_int_equal(told(f, MESSAGE_CANCEL, 120), 0);
+    hit_after(f, 300, 300, 200); /* there and back it may have taken more than half of the patience */
+    assert_int_equal(told(f, MESSAGE_CANCEL, 120), 1);
+    hit_after(f, UINT64_MAX / 1000, UINT64_MAX / 1000, 2);
+    assert_int_equal(told(f, MESSAGE_CANCEL, 120), 2);
+    f->d->registry.cache[0].last.clock_error_ns = UINT64_MAX; /* nobody knows */
+    hit_after(f, 1, 1, 1);
+    assert_int_equal(told(f, MESSAGE_CANCEL, 120), 3);
+    assert_int_equal(told(f, MESSAGE_CANCEL, 100), 0);
+}
+
+/* How often `who` was asked about job j. */
+static int asked(const struct fixture *f, uint64_t who, const struct job *j)
+{
+    struct peer p = peer_named(who);
+    int n = 0;
+    for (int i = 0; i < f->n_control; i++)
+        for (int k = 0; f->control[i].type == MESSAGE_CANCEL && k < f->control[i].cancel.n_ask; k++)
+            n += f->control[i].cancel.ask[k] == j->request && !memcmp(f->control_to[i].id, p.id, 8);
+    return n;
+}
+
+/* A cache service that dies may have told a stage of a hit and not the broker: whoever asked it is asked. */
+static void test_hits_of_a_dead_cache_are_asked_for(void **state)
+{
+    struct fixture *f = *state;
+    struct job *j = f->job;
+    all_workers(f);
+    f->pipeline.stage[2].replica[0].cache = 1; /* asks another service */
+    hello_as(f, ROLE_CACHE, 0, 0, 200, true, 0);
+    ask(f, 1);
+    ask_with(f, 2, 0, JOB_NO_CACHE);
+    hello_as(f, ROLE_CACHE, 0, 0, 201, true, 0); /* another process: the one before is gone */
+    dispatch_tick(f->d, f->now);
+    assert_int_equal(asked(f, 100, &j[0]), 1);
+    assert_int_equal(asked(f, 110, &j[0]) + asked(f, 111, &j[0]), 1);
+    assert_int_equal(asked(f, 120, &j[0]), 0);
+    assert_int_equal(asked(f, 100, &j[1]), 0);
+    result(f, &j[0], FL_OK, 0);
+    assert_int_equal(f->answer[0].exit, 0);
+    assert_int_equal(f->answer[0].attempts, 1);
+}
+
+/* Or its result was lost on the way: who is overdue is asked for before it is sent again, and also when it is
+ * not. */
+static void test_hits_of_what_is_overdue_are_asked_for(void **state)
+{
+    struct fixture *f = *state;
+    f->d->retry_tokens = 0;
+    all_workers(f);
+    ask(f, 1);
+    for (int i = 0; i < 40; i++) {
+        pass(f, 10);
+        beat_all(f, 0);
+    }
+    assert_int_equal(f->n_jobs, 1);
+    assert_int_equal(asked(f, 100, &f->job[0]), 1);
+    assert_int_equal(asked(f, 120, &f->job[0]), 1);
+    result(f, &f->job[0], FL_OK, 0);
+    assert_int_equal(f->answer[0].error, FL_OK);
 }
 
 static void test_outcomes_of_audits_reach_the_caches(void **state)
@@ -1074,6 +1161,9 @@ int main(void)
         test(test_waits_while_stage_0_is_full),
         test(test_stage_0_has_two_batches_at_most),
         test(test_hits_cancel_what_is_behind),
+        test(test_stages_that_never_saw_a_request_are_left_alone),
+        test(test_hits_of_a_dead_cache_are_asked_for),
+        test(test_hits_of_what_is_overdue_are_asked_for),
         test(test_outcomes_of_audits_reach_the_caches),
         test(test_drain_admits_no_more),
         test(test_a_drain_ends_with_its_lease),

@@ -11,6 +11,7 @@
 #include "base/offset.h"
 #include "stages/worker/breaker.h"
 #include "stages/worker/cancel_set.h"
+#include "stages/worker/hit_log.h"
 
 static void test_the_breaker_opens_after_failures_in_a_row(void **state)
 {
@@ -81,6 +82,25 @@ static void test_cancelled_requests_are_remembered(void **state)
         kept += cancel_set_has(s, id);
     assert_int_equal(kept, 0);
     free(s);
+}
+
+static void test_the_latest_hits_are_kept(void **state)
+{
+    struct hit_log *l = calloc(1, sizeof *l);
+    (void)state;
+    assert_null(hit_log_find(l, 0));
+    for (uint64_t id = 1; id <= 3 * HIT_LOG; id++) {
+        struct told_hit *h = hit_log_add(l);
+        h->request = id;
+        h->attempt = 1;
+    }
+    assert_null(hit_log_find(l, 2 * HIT_LOG));
+    for (uint64_t id = 2 * HIT_LOG + 1; id <= 3 * HIT_LOG; id++)
+        assert_int_equal(hit_log_find(l, id)->request, id);
+    hit_log_add(l)->request = 3 * HIT_LOG;
+    l->hit[(l->n - 1) % HIT_LOG].attempt = 2;
+    assert_int_equal(hit_log_find(l, 3 * HIT_LOG)->attempt, 2);
+    free(l);
 }
 
 static void test_the_offset_of_the_shortest_round_trip_counts(void **state)
@@ -158,6 +178,7 @@ int main(void)
         cmocka_unit_test(test_the_breaker_probes_and_closes),
         cmocka_unit_test(test_the_breaker_waits_at_most_so_long),
         cmocka_unit_test(test_cancelled_requests_are_remembered),
+        cmocka_unit_test(test_the_latest_hits_are_kept),
         cmocka_unit_test(test_the_offset_of_the_shortest_round_trip_counts),
         cmocka_unit_test(test_the_offset_is_within_its_error),
         cmocka_unit_test(test_when_a_message_came),
