@@ -32,6 +32,7 @@ if [ "${1:-}" = --inside ]; then # ROOT PACKAGES ORT USER COMMAND ...
     root=$2 packages=$3 ort=$4 user=$5
     shift 5
     mount --make-rprivate /
+    mount --bind "$root" "$root" # `ip netns exec` wants / to be a mount
     mount -t proc proc "$root/proc"
     mount -t sysfs -o ro,nosuid,nodev,noexec sysfs "$root/sys"
     [ ! -d "$root/sys/fs/cgroup" ] || mount --rbind /sys/fs/cgroup "$root/sys/fs/cgroup"

@@ -95,7 +95,7 @@ static int remove_namespaces(void **state)
 static bool skipped(void)
 {
     if (skip_reason[0]) {
-        print_message("SKIP: no network namespaces: %s\n", skip_reason);
+        print_message("skipped: no network namespaces: %s\n", skip_reason);
         skip();
     }
     return skip_reason[0] != 0;
