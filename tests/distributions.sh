@@ -182,9 +182,9 @@ make_copy() { # COMBINATION RELEASE USER
 # ---- the steps; each prints what is to be said about it ----
 
 in_copy() { # USER COMMAND ...
-    user=$1
+    as=$1
     shift
-    alone sh "$repository/tests/distributions.sh" --inside "$copy" "$roots/packages/$release" "$roots/ort" "$user" "$@"
+    alone sh "$repository/tests/distributions.sh" --inside "$copy" "$roots/packages/$release" "$roots/ort" "$as" "$@"
 }
 
 install() { # PACKAGE: for the step, not for Freezeline

@@ -263,9 +263,13 @@ static int print_processes(const struct simulate_report *r, struct error *e)
         table_cell(t, "%.1f%%", 100 * sum / (next - first));
         table_cell(t, "%.1f%%", 100 * most);
         table_cell(t, "%.1f%%", 100 * io / (next - first));
-        table_cell(t, p->role == SIMULATION_STAGE ? "%.2f" : "",
-                   q->batches ? (double)q->entered / (double)q->batches : 0);
-        table_cell(t, p->role == SIMULATION_STAGE ? "%.3f" : "", q->queue_ns / NS_PER_MS);
+        if (p->role != SIMULATION_STAGE) { /* has no queue */
+            table_cell(t, "%s", "");
+            table_cell(t, "%s", "");
+            continue;
+        }
+        table_cell(t, "%.2f", q->batches ? (double)q->entered / (double)q->batches : 0);
+        table_cell(t, "%.3f", q->queue_ns / NS_PER_MS);
     }
     rc = table_print(t, stdout, 0, e);
     table_free(t);

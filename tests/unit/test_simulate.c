@@ -484,7 +484,7 @@ static void test_plan(void **unused)
 static void test_files_of_the_documents(void **unused)
 {
     struct cluster *c = malloc(sizeof *c);
-    struct measured *m;
+    struct measured *m = NULL;
     struct error e;
     (void)unused;
     assert_non_null(c);
