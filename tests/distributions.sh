@@ -10,7 +10,7 @@
 #   --steps "STEP ..."  what is run in each copy, in this order (default "demo answers test"). A step is
 #                       answers: run the models; each combination has to answer as the first one did, to 1e-5
 #                       ort: ONNX Runtime's ratio (tests/bench/against_ort.sh); skipped where npm or its package is missing
-#                       or words for make with commas between them: demo, check, test,DNNL=
+#                       or words for make, with + between them: demo, test+DNNL=, deps, check+SANITIZE=address,undefined
 #   --model FILE        take this model, too, for "answers" and "ort" (may be repeated; the demo's model is always taken)
 #   --mirror URL        Debian's archive (default: as this machine's apt is configured)
 #   --keep              keep the copies; one that is there is used again, with the repository brought up to date
@@ -216,7 +216,7 @@ run_step() { # STEP
         install nodejs && in_copy "$user" sh -c 'cd freezeline && ORT=/opt/ort exec tests/bench/against_ort.sh ../models/*.onnx'
         ;;
     *)
-        words=$(echo "$1" | tr , ' ')
+        words=$(echo "$1" | tr + ' ')
         # shellcheck disable=SC2086 # lists of words are meant
         in_copy "$user" make --no-print-directory -C freezeline $words $variables
         ;;
@@ -248,7 +248,7 @@ for combination in $combinations; do
         install clang >"$roots/logs/$combination-clang.log" 2>&1 || die "cannot install clang, see $roots/logs/$combination-clang.log"
     fi
     for step in $steps; do
-        log=$roots/logs/$combination-$(echo "$step" | tr ',=' '--').log
+        log=$roots/logs/$combination-$(echo "$step" | tr '+=,' '---').log
         from=$(date +%s) verdict=ok
         run_step "$step" >"$log" 2>&1 || verdict=FAILED bad=1 failed=1
         said=$(said_of "$step" "$log")
