@@ -11,8 +11,9 @@
 #include "roles.h"
 
 #define ASK_STARTING_NS (100 * NS_PER_MS)
-#define ASK_READY_NS    (2 * NS_PER_S)
+#define ASK_READY_NS    (2 * NS_PER_S) /* at most: a death is seen about as soon as the broker sees it */
 #define WAIT_MS         100
+#define WAIT_LONG_MS    500 /* of a broker that was ready: it may be busy */
 #define REQUEST_MS      30000
 
 struct readiness {
@@ -22,6 +23,8 @@ struct readiness {
     int workers;             /* stage workers and cache services in all */
     bool ready, asked, warm; /* warm: a request ran through this broker's pipeline */
     uint64_t request, next_ns, asked_ns, broker_started_ns;
+    uint64_t answered_ns; /* when `status` was asked for last */
+    uint64_t every_ns;    /* while ready */
 };
 
 static int count_workers(struct readiness *r, const struct pipeline *p, struct error *e)
@@ -48,8 +51,11 @@ int readiness_new(struct readiness **out, const struct pipeline *p, struct error
         if (tensor_alloc(&r->zeros))
             rc = error_set(e, FL_NOMEM, "no memory for a request");
     }
-    if (!rc)
+    if (!rc) {
+        r->every_ns = (uint64_t)p->broker.dead_after_ms * NS_PER_MS;
+        r->every_ns = r->every_ns < ASK_READY_NS ? r->every_ns : ASK_READY_NS;
         rc = count_workers(r, p, e);
+    }
     if (!rc)
         rc = client_new(&r->client, p, e);
     free(m);
@@ -104,20 +110,27 @@ static void take_answers(struct readiness *r)
 bool readiness_check(struct readiness *r)
 {
     uint64_t now = clock_ns();
-    struct error e;
 
     if (now < r->next_ns)
         return r->ready;
     take_answers(r);
-    if (client_status(r->client, WAIT_MS, &r->status, &e))
+    if (client_status(r->client, r->warm ? WAIT_LONG_MS : WAIT_MS, &r->status, NULL))
         memset(&r->status, 0, sizeof r->status);
-    if (r->status.started_ns != r->broker_started_ns) { /* another broker: begin again */
+    r->answered_ns = clock_ns();
+    if (r->status.started_ns &&
+        r->status.started_ns != r->broker_started_ns) { /* another broker: begin again */
         r->broker_started_ns = r->status.started_ns;
         r->warm = r->asked = false;
     }
     if (!r->warm && r->status.ready && ready_workers(&r->status) == r->workers)
         send_request(r);
     r->ready = r->warm && r->status.ready;
-    r->next_ns = clock_ns() + (r->ready ? ASK_READY_NS : ASK_STARTING_NS);
+    r->next_ns = clock_ns() + (r->ready ? r->every_ns : ASK_STARTING_NS);
     return r->ready;
+}
+
+const struct status_reply *readiness_status(const struct readiness *r, uint64_t *asked_ns)
+{
+    *asked_ns = r->answered_ns;
+    return &r->status;
 }

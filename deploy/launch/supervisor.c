@@ -16,6 +16,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "claim.h"
+#include "hang.h"
 #include "deploy/model/model_shape.h"
 #include "process.h"
 #include "readiness.h"
@@ -36,6 +37,7 @@ struct child {
     bool running;
     int backoff_ms;
     uint64_t started_ns, next_ns; /* next_ns: when to start it again */
+    struct hang hang;
 };
 
 struct supervisor {
@@ -44,8 +46,9 @@ struct supervisor {
     struct child child[ROLES_MAX];
     int n;
     struct readiness *readiness;
-    int lock, alive; /* claim.h; children inherit `alive` */
-    bool ready;      /* has been, once */
+    int lock, alive;    /* claim.h; children inherit `alive` */
+    bool ready;         /* has been, once */
+    uint64_t looked_ns; /* at the broker's word on who is silent */
 };
 
 static int run_path(char *buf, const struct pipeline *p, const char *name, const char *end)
@@ -162,6 +165,41 @@ static void restart_due(struct supervisor *s)
     }
 }
 
+/* Is the child silent, by the broker's word? The broker itself is when it gives none. */
+static bool is_silent(const struct child *c, const struct status_reply *said)
+{
+    const struct process_status *told;
+
+    if (c->role.kind == ROLE_KIND_BROKER)
+        return !said->started_ns;
+    told = roles_told(said, c->role.name);
+    return told && !strcmp(told->state, "dead") && (pid_t)told->pid == c->process.pid;
+}
+
+/* Kills what lives and says nothing; it is started again like what died. The broker calls a worker dead only
+ * after dead_after_ms, so that much is over when the count begins. */
+static void end_hung(struct supervisor *s)
+{
+    const struct broker_config *b = &s->pipeline->broker;
+    uint64_t now, limit = (uint64_t)(b->hung_after_ms - b->dead_after_ms) * NS_PER_MS;
+    const struct status_reply *said = readiness_status(s->readiness, &now);
+
+    if (!s->ready || !b->hung_after_ms || now == s->looked_ns)
+        return;
+    s->looked_ns = now;
+    for (int i = 0; i < s->n; i++) {
+        struct child *c = &s->child[i];
+        bool broker = c->role.kind == ROLE_KIND_BROKER;
+        if (c->role.kind == ROLE_KIND_REDIS || !c->running ||
+            !hang_look(&c->hang, c->process.pid, is_silent(c, said), now, broker ? 2 * limit : limit))
+            continue;
+        log_error("%s (pid %d) lives but has said nothing for %d ms (broker.hung_after_ms): it is killed",
+                  c->role.name, (int)c->process.pid, broker ? 2 * b->hung_after_ms : b->hung_after_ms);
+        process_signal(&c->process, SIGKILL);
+        c->hang.looked_ns = 0;
+    }
+}
+
 static void end_kind(struct supervisor *s, bool redis)
 {
     uint64_t until = clock_ns() + STOP_MS * NS_PER_MS;
@@ -244,6 +282,7 @@ static int tend(struct supervisor *s, const sigset_t *signals, struct error *e)
         restart_due(s);
         bound_logs(s);
         ready = readiness_check(s->readiness);
+        end_hung(s);
         if (ready && !s->ready) {
             s->ready = true;
             leave_word(s->pipeline, "ready", "ready");

@@ -215,12 +215,22 @@ static int derive_endpoints(struct loading *l)
     return ok ? FL_OK : out_of_memory(l);
 }
 
+static bool is_given(const struct loading *l, const char *path)
+{
+    for (int i = 0; i < l->p->entries->n; i++)
+        if (l->p->entries->item[i].kind == YAML_IS_SCALAR && !strcmp(l->p->entries->item[i].path, path))
+            return true;
+    return false;
+}
+
 static int derive(struct loading *l)
 {
     struct pipeline *p = l->p;
     int rc = derive_names(l);
     if (rc)
         return rc;
+    if (!is_given(l, "broker.hung_after_ms"))
+        p->broker.hung_after_ms = 5 * p->broker.dead_after_ms;
     if (!p->n_stages)
         pipeline_add_stage(p);
     for (int i = 0; i < p->n_stages; i++)
@@ -348,6 +358,11 @@ static int check_values(struct loading *l)
         return origin_error(origin_at(l, "broker.dead_after_ms"), false, l->e,
                             "broker.dead_after_ms (%d) must be at least twice broker.heartbeat_ms (%d)",
                             p->broker.dead_after_ms, p->broker.heartbeat_ms);
+    if (p->broker.hung_after_ms && p->broker.hung_after_ms < 3 * p->broker.dead_after_ms)
+        return origin_error(
+            origin_at(l, "broker.hung_after_ms"), false, l->e,
+            "broker.hung_after_ms (%d) must be at least 3 times broker.dead_after_ms (%d), or 0",
+            p->broker.hung_after_ms, p->broker.dead_after_ms);
     if (!p->cache.descriptor.flatten && !p->cache.descriptor.n_grids)
         return origin_error(origin_at(l, "cache.grids"), false, l->e,
                             "cache.grids is empty: write [1, 2, 4], or flatten: true");

@@ -87,6 +87,7 @@ struct broker_config {
     int retries;
     int heartbeat_ms;
     int dead_after_ms;
+    int hung_after_ms; /* 0 = never */
 };
 
 struct redis_config {

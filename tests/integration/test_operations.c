@@ -271,6 +271,31 @@ static void test_an_interrupted_down_stops_nothing(void **state)
     finish(h);
 }
 
+/* A process that hangs, here: is stopped, is ended and started again; so is the broker. */
+static void test_who_hangs_is_started_again(void **state)
+{
+    struct harness *h =
+        harness_new(NULL, "name: tiny\n"
+                          "stages: [{last: block1.out}, {}]\n"
+                          "broker: {heartbeat_ms: 50, dead_after_ms: 300, hung_after_ms: 900}\n");
+    static const char *const roles[] = {"stage1.0", "cache0", "broker"};
+    (void)state;
+
+    tool_ok(h, "up", "");
+    for (size_t i = 0; i < sizeof roles / sizeof *roles; i++) {
+        struct replaced r = {h, roles[i], pid_of(h, roles[i])};
+        struct process hung = process_of(h, roles[i]);
+        assert_int_equal(r.old, hung.pid);
+        assert_true(process_signal(&hung, SIGSTOP));
+        harness_until(is_gone, &hung, 60, "the process that hangs is ended");
+        harness_until(is_replaced, &r, 60, "another in its place");
+    }
+    tool_ok(h, "logs", "supervisor");
+    assert_said("has said nothing for 900 ms");
+    tool_ok(h, "down", "");
+    finish(h);
+}
+
 /* `up --set` on one address; everybody else says only -c. */
 static void test_what_up_was_given_is_remembered(void **state)
 {
@@ -362,6 +387,7 @@ int main(void)
         cmocka_unit_test(test_a_dead_supervisor_shows),
         cmocka_unit_test(test_a_closed_terminal_ends_all),
         cmocka_unit_test(test_an_interrupted_down_stops_nothing),
+        cmocka_unit_test(test_who_hangs_is_started_again),
         cmocka_unit_test(test_what_up_was_given_is_remembered),
         cmocka_unit_test(test_a_pipeline_on_other_hosts),
         cmocka_unit_test(test_another_user_is_told),

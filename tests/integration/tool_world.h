@@ -40,26 +40,36 @@ static inline int shell(const char *line)
 }
 
 /* A test that fails leaves what it started: it is stopped when the program ends. */
-static char left_up[HARNESS_PATH]; /* its pipeline file */
+#define LEFT_MAX 64
+static char left_up[LEFT_MAX][HARNESS_PATH]; /* pipeline files */
+static int n_left;
 
 static void stop_left(void)
 {
     char line[2 * HARNESS_PATH];
 
-    snprintf(line, sizeof line, "%.400s/freezeline down -c %s >/dev/null 2>&1", tool_folder(), left_up);
-    if (left_up[0] && system(line))
-        fprintf(stderr, "what %s started is not stopped\n", left_up);
+    for (int i = 0; i < n_left; i++) {
+        snprintf(line, sizeof line, "%.400s/freezeline down -c %.400s >/dev/null 2>&1", tool_folder(),
+                 left_up[i]);
+        if (!access(left_up[i], F_OK) && system(line))
+            fprintf(stderr, "what %s started is not stopped\n", left_up[i]);
+    }
+}
+
+static inline void note_left(const char *config)
+{
+    if (!n_left)
+        atexit(stop_left);
+    if (n_left < LEFT_MAX && (!n_left || strcmp(left_up[n_left - 1], config)))
+        snprintf(left_up[n_left++], HARNESS_PATH, "%s", config);
 }
 
 /* Runs `freezeline COMMAND -c pipeline.yaml ARGS`; returns its exit status. */
 static inline int tool(struct harness *h, const char *command, const char *arguments)
 {
-    static bool registered;
     char line[2048];
 
-    if (!registered && !atexit(stop_left))
-        registered = true;
-    snprintf(left_up, sizeof left_up, "%s", harness_config(h));
+    note_left(harness_config(h));
     snprintf(line, sizeof line, "%s/freezeline %s -c %s %s%s", tool_folder(), command, harness_config(h),
              arguments, strstr(arguments, "2>") ? "" : " 2>&1");
     return shell(line);
@@ -95,10 +105,12 @@ static inline json_t *tool_json(struct harness *h, const char *command, const ch
 /* The pid that status reports for a role that is ready; 0 when it is not there. */
 static inline pid_t pid_of(struct harness *h, const char *role)
 {
-    json_t *root = tool_json(h, "status", ""), *process;
+    json_t *root, *process;
     pid_t pid = 0;
     size_t i;
 
+    tool(h, "status", "--json 2>/dev/null"); /* its exit status is 1 while the broker is not there */
+    root = json_loads(output, 0, NULL);
     json_array_foreach(json_object_get(root, "processes"), i, process)
     {
         if (!strcmp(json_string_value(json_object_get(process, "role")), role) &&
@@ -121,6 +133,12 @@ static inline bool is_replaced(void *arg)
     struct replaced *r = arg;
     pid_t now = pid_of(r->h, r->role);
     return now && now != r->old;
+}
+
+/* For harness_until: a process has ended. */
+static inline bool is_gone(void *arg)
+{
+    return !process_alive(arg);
 }
 
 static inline bool file_exists(struct harness *h, const char *name)
@@ -149,7 +167,6 @@ static inline void finish(struct harness *h)
     snprintf(line, sizeof line, "grep -rE 'Sanitizer|runtime error' %s/logs 2>/dev/null",
              harness_pipeline(h)->state);
     assert_int_not_equal(system(line), 0);
-    left_up[0] = '\0';
     harness_free(h);
 }
 

@@ -214,6 +214,21 @@ static void test_sets_that_are_refused(void **state)
     refused_set("=3", FL_USAGE, "write --set KEY=VALUE");
 }
 
+static void test_how_long_a_process_may_be_silent(void **state)
+{
+    struct pipeline *p;
+    (void)state;
+
+    p = parse("model: m\nbroker: {dead_after_ms: 3000}\n", 0, NULL);
+    assert_int_equal(p->broker.hung_after_ms, 15000);
+    pipeline_free(p);
+    p = parse("model: m\nbroker: {dead_after_ms: 3000, hung_after_ms: 0}\n", 0, NULL);
+    assert_int_equal(p->broker.hung_after_ms, 0);
+    pipeline_free(p);
+    refused("model: m\nbroker: {hung_after_ms: 5000}\n",
+            "must be at least 3 times broker.dead_after_ms (2000), or 0");
+}
+
 static void test_bad_keys_and_types(void **state)
 {
     (void)state;
@@ -524,6 +539,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_everything),
         cmocka_unit_test(test_sets_win),
         cmocka_unit_test(test_sets_that_are_refused),
+        cmocka_unit_test(test_how_long_a_process_may_be_silent),
         cmocka_unit_test(test_bad_keys_and_types),
         cmocka_unit_test(test_bad_yaml),
         cmocka_unit_test(test_bounds_of_files),
