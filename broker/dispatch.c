@@ -8,15 +8,11 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "router.h"
-#include "sampling.h"
 #include "trust.h"
 
-#define RETRY_BACKOFF_NS  (50 * NS_PER_MS)
-#define RETRY_TOKENS_MAX  64.0
-#define RETRY_TOKENS_EACH 0.1 /* per admitted request */
-#define LONGEST_DEADLINE  10  /* times the default */
-#define IDLE_TICK_NS      (100 * NS_PER_MS)
-#define RECOVER_TICK_NS   (50 * NS_PER_MS)
+#define RETRY_BACKOFF_NS (50 * NS_PER_MS)
+#define IDLE_TICK_NS     (100 * NS_PER_MS)
+#define RECOVER_TICK_NS  (50 * NS_PER_MS)
 
 int dispatch_new(struct dispatch **out, const struct pipeline *p, const struct dispatch_io *io, uint64_t seed,
                  uint64_t now)
@@ -43,6 +39,7 @@ int dispatch_new(struct dispatch **out, const struct pipeline *p, const struct d
     if (d->attempt_ns < d->registry.dead_after_ns)
         d->attempt_ns = d->registry.dead_after_ns;
     d->retry_tokens = RETRY_TOKENS_MAX;
+    admission_init(&d->admission, (uint64_t)p->broker.latency_target_ms * NS_PER_MS);
     *out = d;
     return FL_OK;
 }
@@ -61,31 +58,10 @@ bool dispatch_blocked(const struct dispatch *d)
     return d->blocked;
 }
 
-static void send_answer(struct dispatch *d, const struct peer *to, zmq_msg_t *scores)
+void dispatch_send_answer(struct dispatch *d, const struct peer *to, zmq_msg_t *scores)
 {
     if (d->io.client(d->io.arg, to, &d->out, scores))
         d->counters.undeliverable++;
-}
-
-/* Turns a request away that was never admitted. */
-static void refuse(struct dispatch *d, const struct peer *to, uint64_t client_id, enum fl_code code,
-                   const char *text)
-{
-    struct answer *a = &d->out.answer;
-    memset(a, 0, sizeof *a);
-    d->out.type = MESSAGE_ANSWER;
-    a->id = client_id;
-    a->error = code;
-    a->exit = a->label = -1;
-    snprintf(a->text, sizeof a->text, "%s", text);
-    send_answer(d, to, NULL);
-}
-
-void dispatch_malformed(struct dispatch *d, const struct peer *from, uint64_t client_id,
-                        const struct error *e)
-{
-    d->counters.refused++;
-    refuse(d, from, client_id, e->code, e->text);
 }
 
 /* Takes the current attempt's route out of the workers' books. */
@@ -102,14 +78,20 @@ static void release_route(struct dispatch *d, struct request_entry *e)
     e->n_route = 0;
 }
 
+static uint32_t retry_ms(const struct dispatch *d)
+{
+    return admission_retry_ms(&d->admission, requests_count(d->requests) - 1);
+}
+
 static void finish(struct dispatch *d, struct request_entry *e)
 {
     release_route(d, e);
     requests_remove(d->requests, e);
 }
 
+/* `retry_ms`: 0 where load is not to blame. */
 static void answer_error(struct dispatch *d, struct request_entry *e, uint32_t code, const char *text,
-                         uint64_t now)
+                         uint32_t retry_ms, uint64_t now)
 {
     struct answer *a = &d->out.answer;
     memset(a, 0, sizeof *a);
@@ -121,11 +103,12 @@ static void answer_error(struct dispatch *d, struct request_entry *e, uint32_t c
     a->request = e->id;
     a->broker_ns = e->broker_ns;
     a->total_ns = now - e->received_ns;
+    a->retry_after_ms = retry_ms;
     snprintf(a->text, sizeof a->text, "%s", text);
     d->counters.failed++;
     d->counters.expired += code == FL_DEADLINE;
     dispatch_note(d, e, SPAN_REQUEST, e->received_ns, now);
-    send_answer(d, &e->client, NULL);
+    dispatch_send_answer(d, &e->client, NULL);
     dispatch_cancel(d, e, -1);
     dispatch_tell_outcome(d, e, -1, -1);
     finish(d, e);
@@ -155,7 +138,7 @@ static void answer_result(struct dispatch *d, struct request_entry *e, const str
         d->counters.hits++;
         d->counters.exit[r->exit]++;
     }
-    send_answer(d, &e->client, scores);
+    dispatch_send_answer(d, &e->client, scores);
     if (e->attempt > 1)
         dispatch_cancel(d, e, -1);
     else if (r->exit >= 0 && !dispatch_verdict_in_time(d, r))
@@ -164,95 +147,7 @@ static void answer_result(struct dispatch *d, struct request_entry *e, const str
     finish(d, e);
 }
 
-/* ---- in
- * ---------------------------------------------------------------------------------------------------- */
-
-static int check_request(const struct request *r, zmq_msg_t *payload, struct error *e)
-{
-    if (r->input.dtype == TENSOR_NONE || !zmq_msg_size(payload))
-        return error_set(e, FL_SHAPE, "the request carries no input tensor");
-    if (r->input.rank < 1 || r->input.dim[0] != 1)
-        return error_set(e, FL_SHAPE,
-                         "the input's first dim is the batch and must be 1: send each image as a request");
-    return FL_OK;
-}
-
-static bool hopeless(const struct dispatch *d, uint64_t now, int *stage)
-{
-    for (int s = 0; s < d->registry.n_stages; s++)
-        if (!registry_stage_ready(&d->registry, s) && !registry_stage_recovering(&d->registry, s, now)) {
-            *stage = s;
-            return true;
-        }
-    return false;
-}
-
-static uint64_t deadline_of(const struct dispatch *d, const struct request *r, uint64_t now)
-{
-    uint64_t ms = (uint64_t)d->pipeline->broker.deadline_ms;
-    if (r->deadline_ms)
-        ms = r->deadline_ms < ms * LONGEST_DEADLINE ? r->deadline_ms : ms * LONGEST_DEADLINE;
-    return now + ms * NS_PER_MS;
-}
-
-static void admit(struct dispatch *d, const struct peer *from, const struct request *r, zmq_msg_t *payload,
-                  uint64_t now)
-{
-    struct request_entry *e;
-    if (requests_add(d->requests, payload, &e)) {
-        d->counters.overloaded++;
-        refuse(d, from, r->id, FL_OVERLOADED,
-               "too many requests are in flight: send slower or raise broker.max_requests");
-        return;
-    }
-    e->client_id = r->id;
-    e->client = *from;
-    e->input = r->input;
-    e->input.data = NULL;
-    e->received_ns = now;
-    e->deadline_ns = deadline_of(d, r, now);
-    e->flags = sampling_flags(e->id, r->flags, &d->pipeline->updates);
-    requests_wake_at(d->requests, e, e->deadline_ns);
-    requests_append(d->requests, e, REQUESTS_WAITING);
-    d->counters.admitted++;
-    d->retry_tokens += RETRY_TOKENS_EACH;
-    if (d->retry_tokens > RETRY_TOKENS_MAX)
-        d->retry_tokens = RETRY_TOKENS_MAX;
-}
-
-static void on_request(struct dispatch *d, const struct peer *from, const struct request *r,
-                       zmq_msg_t *payload, uint64_t now)
-{
-    struct error error;
-    int stage, rc;
-
-    if ((rc = check_request(r, payload, &error))) {
-        d->counters.refused++;
-        refuse(d, from, r->id, (enum fl_code)rc, error.text);
-    } else if (d->drain_until_ns > now) {
-        d->counters.refused++;
-        refuse(d, from, r->id, FL_UNAVAILABLE, "the pipeline is draining and admits no more");
-    } else if (hopeless(d, now, &stage)) {
-        d->counters.refused++;
-        error_set(&error, FL_UNAVAILABLE, "stage %d has no ready worker", stage);
-        refuse(d, from, r->id, FL_UNAVAILABLE, error.text);
-    } else {
-        admit(d, from, r, payload, now);
-    }
-}
-
-void dispatch_client(struct dispatch *d, const struct peer *from, const struct message *m, zmq_msg_t *payload,
-                     uint64_t now)
-{
-    if (m->type == MESSAGE_REQUEST) {
-        on_request(d, from, &m->request, payload, now);
-    } else if (m->type == MESSAGE_STATUS) {
-        dispatch_fill_status(d, now);
-        d->io.client(d->io.arg, from, &d->out, NULL);
-    } else if (m->type == MESSAGE_SPANS) {
-        dispatch_hand_over_spans(d, from);
-    }
-}
+/* ---- in ---- */
 
 static bool is_final(uint32_t code)
 {
@@ -315,6 +210,13 @@ static void on_success(struct dispatch *d, const struct result *r)
     trust_succeeded(&d->registry, &r->trace);
 }
 
+/* A stage has not computed what would have come too late. */
+static void on_drop(struct dispatch *d, struct request_entry *e, const struct result *r, uint64_t now)
+{
+    admission_missed(&d->admission, r->trace.n < d->registry.n_stages ? r->trace.n : -1, now);
+    answer_error(d, e, FL_DEADLINE, r->text, retry_ms(d), now);
+}
+
 /* e is no more in the queue of its replica of stage 0, and so is nothing that was sent to it before. */
 static void left_the_queue(struct dispatch *d, struct request_entry *e)
 {
@@ -334,12 +236,8 @@ void dispatch_taken(struct dispatch *d, const struct worker *w)
 }
 
 /* The decoder knows the protocol's limits, this the pipeline's: what passes may index every array here. */
-static int check_result(const struct dispatch *d, const struct request_entry *e, const struct result *r,
-                        struct error *error)
+static int check_result(const struct dispatch *d, const struct result *r, struct error *error)
 {
-    if (r->attempt == 0 || r->attempt > e->attempt)
-        return error_set(error, FL_PROTOCOL, "a result of attempt %u, of %u that were sent", r->attempt,
-                         e->attempt);
     if (r->exit >= 0 && !r->trace.n)
         return error_set(error, FL_PROTOCOL, "a hit at exit %d that has passed no stage", r->exit);
     for (int i = 0; i < r->trace.n; i++) {
@@ -358,22 +256,32 @@ int dispatch_result(struct dispatch *d, const struct result *r, zmq_msg_t *paylo
                     uint64_t now, struct error *error)
 {
     struct request_entry *e = requests_find(d->requests, r->request);
-    int rc;
+    int rc = check_result(d, r, error);
+    if (rc)
+        return rc;
+    if (r->error == FL_OK)
+        admission_answered(&d->admission, now);
     if (!e) {
         d->counters.duplicates += r->error == FL_OK;
         return FL_OK;
     }
-    if ((rc = check_result(d, e, r, error)))
-        return rc;
+    if (r->attempt == 0 || r->attempt > e->attempt)
+        return error_set(error, FL_PROTOCOL, "a result of attempt %u, of %u that were sent", r->attempt,
+                         e->attempt);
     if (r->attempt == e->attempt && (!r->error || r->trace.n))
         left_the_queue(d, e);
     if (r->error == FL_OK) {
         on_success(d, r);
+        if (r->attempt == e->attempt && e->list != REQUESTS_WAITING)
+            admission_learn(&d->admission, r, now - e->sent_ns);
         answer_result(d, e, r, payload, came_ns, now);
     } else if (is_final(r->error)) {
-        answer_error(d, e, r->error, r->text, now);
+        answer_error(d, e, r->error, r->text, 0, now);
     } else if (e->list != REQUESTS_WAITING && r->attempt == e->attempt) {
-        on_failure(d, e, r, now);
+        if (r->error == FL_DEADLINE)
+            on_drop(d, e, r, now);
+        else
+            on_failure(d, e, r, now);
     }
     return FL_OK;
 }
@@ -381,11 +289,11 @@ int dispatch_result(struct dispatch *d, const struct result *r, zmq_msg_t *paylo
 /* ---- out
  * --------------------------------------------------------------------------------------------------- */
 
-/* The largest batch of a replica of stage 0. */
-static int first_batch(const struct dispatch *d, int replica)
+/* The largest batch of a replica. */
+static int batch_of(const struct dispatch *d, int stage, int replica)
 {
-    uint32_t told = d->registry.stage[0][replica].last.batch;
-    int batch = told && told <= MESSAGE_MAX_BATCH ? (int)told : d->pipeline->stage[0].max_batch;
+    uint32_t told = d->registry.stage[stage][replica].last.batch;
+    int batch = told && told <= MESSAGE_MAX_BATCH ? (int)told : d->pipeline->stage[stage].max_batch;
     return batch > 1 ? batch : 1;
 }
 
@@ -394,12 +302,21 @@ static int in_queue(const struct dispatch *d, int replica)
     return requests_listed(d->requests, REQUESTS_FIRST + replica);
 }
 
-/* The replicas of stage 0 that have enough: a batch in hand and as much to form the next one from. */
+/* How many a replica of stage 0 may have in its queue: twice its batch, and no more than its part of the room
+ * where each stage has a batch in hand, lest all move on as one batch while other stages idle. */
+static int queue_of(const struct dispatch *d, int replica)
+{
+    int most = 2 * batch_of(d, 0, replica), ready = d->admission.replicas[0];
+    int part = d->room / ((d->registry.n_stages + 1) * (ready > 1 ? ready : 1));
+    most = part < most ? part : most;
+    return most > 1 ? most : 1;
+}
+
 static uint16_t full_queues(const struct dispatch *d)
 {
     uint16_t full = 0;
     for (int i = 0; i < d->registry.n_replicas[0]; i++)
-        if (in_queue(d, i) >= 2 * first_batch(d, i))
+        if (in_queue(d, i) >= queue_of(d, i))
             full |= (uint16_t)(1u << i);
     return full;
 }
@@ -411,13 +328,14 @@ static void fill_job(struct dispatch *d, const struct request_entry *e, const ui
     d->out.type = MESSAGE_JOB;
     j->request = e->id;
     j->attempt = e->attempt + 1;
-    j->flags = e->flags | (in_queue(d, route[0]) >= first_batch(d, route[0]) ? JOB_TELL : 0);
+    j->flags = e->flags | (in_queue(d, route[0]) >= queue_of(d, route[0]) / 2 ? JOB_TELL : 0);
     j->deadline_ns = e->deadline_ns;
     j->sent_ns = now;
     j->plan = digest_short(d->registry.stage[0][route[0]].hello.plan);
     j->n_route = d->registry.n_stages;
     memcpy(j->route, route, (size_t)j->n_route);
     j->activation = e->input;
+    admission_fill_rest(&d->admission, j->n_route, j);
 }
 
 static void note_sent(struct dispatch *d, struct request_entry *e, const uint8_t *route, uint64_t now)
@@ -469,14 +387,57 @@ static int send_attempt(struct dispatch *d, struct request_entry *e, uint16_t *f
     }
 }
 
-/* Sends what waits, oldest first, until stage 0 takes no more. Returns when to look again. */
+int dispatch_under_way(const struct dispatch *d)
+{
+    return requests_count(d->requests) - requests_listed(d->requests, REQUESTS_WAITING);
+}
+
+/* Two jobs keep each worker busy, two batches are as much as pays. */
+static void update_room(struct dispatch *d)
+{
+    int start = 0, most = 0;
+    for (int s = 0; s < d->registry.n_stages; s++) {
+        d->admission.replicas[s] = 0;
+        for (int i = 0; i < d->registry.n_replicas[s]; i++) {
+            if (!worker_ready(&d->registry.stage[s][i]))
+                continue;
+            d->admission.replicas[s]++;
+            start += 2;
+            most += 2 * batch_of(d, s, i);
+        }
+    }
+    d->room = admission_room(&d->admission, start, most);
+}
+
+static bool has_room(const struct dispatch *d)
+{
+    return dispatch_under_way(d) < d->room || !trust_ready(&d->registry);
+}
+
+/* While something is under way there is better to do than what would come too late. */
+static bool too_late(const struct dispatch *d, const struct request_entry *e, uint64_t now)
+{
+    int ahead = dispatch_under_way(d);
+    return ahead && now + admission_takes(&d->admission, ahead) > e->deadline_ns;
+}
+
+static void drop_late(struct dispatch *d, struct request_entry *e, uint64_t now)
+{
+    char text[MESSAGE_TEXT_BYTES];
+    snprintf(text, sizeof text, "not computed: waited %llu ms of %llu, and what is ahead takes the rest",
+             (unsigned long long)((now - e->received_ns) / NS_PER_MS),
+             (unsigned long long)((e->deadline_ns - e->received_ns) / NS_PER_MS));
+    answer_error(d, e, FL_DEADLINE, text, retry_ms(d), now);
+}
+
+/* Sends what waits, oldest first, until stage 0 or all of them take no more. Returns when to look again. */
 static uint64_t send_waiting(struct dispatch *d, uint64_t now)
 {
     uint64_t again = UINT64_MAX;
     uint16_t full = 0;
     struct request_entry *next;
 
-    d->blocked = false;
+    d->blocked = d->full = false;
     for (struct request_entry *e = requests_first(d->requests, REQUESTS_WAITING); e; e = next) {
         char text[MESSAGE_TEXT_BYTES];
         int missing, rc;
@@ -485,13 +446,19 @@ static uint64_t send_waiting(struct dispatch *d, uint64_t now)
             again = e->not_before_ns < again ? e->not_before_ns : again;
             continue;
         }
-        rc = send_attempt(d, e, &full, &missing, now);
-        if (rc == FL_AGAIN) /* until a worker tells that it took some, or (the caller polls for that) a socket
-                               has room */
+        if (too_late(d, e, now)) {
+            drop_late(d, e, now);
+            continue;
+        }
+        rc = has_room(d) ? send_attempt(d, e, &full, &missing, now) : FL_AGAIN;
+        if (rc ==
+            FL_AGAIN) { /* until an answer comes, a worker takes some, or (the caller polls) a socket does */
+            d->full = true;
             return d->blocked && now + 10 * NS_PER_MS < again ? now + 10 * NS_PER_MS : again;
+        }
         if (rc == FL_UNAVAILABLE && !registry_stage_recovering(&d->registry, missing, now)) {
             snprintf(text, sizeof text, "stage %d has no ready worker", missing);
-            answer_error(d, e, FL_UNAVAILABLE, text, now);
+            answer_error(d, e, FL_UNAVAILABLE, text, 0, now);
         } else if (rc == FL_UNAVAILABLE) {
             return now + RECOVER_TICK_NS < again ? now + RECOVER_TICK_NS
                                                  : again; /* what is missing, all miss */
@@ -506,7 +473,7 @@ void dispatch_retry(struct dispatch *d, struct request_entry *e, uint32_t reason
     if (e->failures++ >= (uint32_t)d->pipeline->broker.retries) {
         snprintf(text, sizeof text, "%u attempts failed, the last one because %s", e->attempt,
                  error_sentence((int)reason));
-        answer_error(d, e, reason, text, now);
+        answer_error(d, e, reason, text, 0, now);
         return;
     }
     requeue(d, e, backoff ? now + (RETRY_BACKOFF_NS << (e->failures - 1)) : now);
@@ -529,10 +496,12 @@ static void overdue(struct dispatch *d, struct request_entry *e, uint64_t now)
 static void expire(struct dispatch *d, struct request_entry *e, uint64_t now)
 {
     char text[MESSAGE_TEXT_BYTES];
+    if (e->list != REQUESTS_WAITING)
+        admission_missed(&d->admission, -1, now);
     snprintf(text, sizeof text, "no answer within %llu ms (%u attempts, %s)",
              (unsigned long long)((e->deadline_ns - e->received_ns) / NS_PER_MS), e->attempt,
              e->list == REQUESTS_WAITING ? "waiting for a worker" : "in the pipeline");
-    answer_error(d, e, FL_DEADLINE, text, now);
+    answer_error(d, e, FL_DEADLINE, text, retry_ms(d), now);
 }
 
 uint64_t dispatch_tick(struct dispatch *d, uint64_t now)
@@ -553,7 +522,9 @@ uint64_t dispatch_tick(struct dispatch *d, uint64_t now)
         d->drain_until_ns = 0;
         log_warn("admits again: who asked to drain has gone");
     }
+    update_room(d);
     wake = send_waiting(d, now);
+    admission_note(&d->admission, d->full || 2 * dispatch_under_way(d) >= d->room);
     next = wake < next ? wake : next;
     wake = requests_next_wake(d->requests);
     next = wake < next ? wake : next;
@@ -572,6 +543,6 @@ void dispatch_abandon(struct dispatch *d, uint64_t now)
     for (int i = 0; i < requests_slots(d->requests); i++) {
         struct request_entry *e = requests_slot(d->requests, i);
         if (e)
-            answer_error(d, e, FL_UNAVAILABLE, "the broker is going down", now);
+            answer_error(d, e, FL_UNAVAILABLE, "the broker is going down", 0, now);
     }
 }

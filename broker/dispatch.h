@@ -14,6 +14,7 @@
 #ifndef FREEZELINE_DISPATCH_H
 #define FREEZELINE_DISPATCH_H
 
+#include "admission.h"
 #include "registry.h"
 #include "requests.h"
 #include "wire/span_log.h"
@@ -35,13 +36,16 @@ struct counters {
     uint64_t exit[PIPELINE_MAX_EXITS];
 };
 
-#define DISPATCH_SPANS 65536 /* of traced requests, of all processes, until a client takes them */
+#define RETRY_TOKENS_MAX 64.0
+#define DISPATCH_SPANS   65536 /* of traced requests, of all processes, until a client takes them */
 
 struct dispatch {
     const struct pipeline *pipeline; /* borrowed */
     struct dispatch_io io;
     struct requests *requests;
     struct registry registry;
+    struct admission admission;
+    int room; /* how many may be sent and unanswered */
     struct counters counters;
     char host[MESSAGE_NAME_BYTES];
     uint64_t started_ns, incarnation, pid;
@@ -51,6 +55,7 @@ struct dispatch {
     unsigned turn;
     uint64_t drain_until_ns; /* nothing is admitted before; 0 = not draining */
     bool was_ready, blocked;
+    bool full;    /* requests wait for room */
     bool cancels; /* some worker has collected cancellations */
     struct span_log spans;
     struct message out; /* scratch for what is being sent */
@@ -91,6 +96,10 @@ void dispatch_note(struct dispatch *d, const struct request_entry *e, enum span_
                    uint64_t end_ns);
 void dispatch_keep_spans(struct dispatch *d, const struct spans *s);
 void dispatch_hand_over_spans(struct dispatch *d, const struct peer *to);
+
+/* dispatch.c, for dispatch_admit.c: d->out goes to a client; how many are sent and unanswered */
+void dispatch_send_answer(struct dispatch *d, const struct peer *to, zmq_msg_t *scores);
+int dispatch_under_way(const struct dispatch *d);
 
 /* dispatch_members.c: workers come and go */
 void dispatch_lost(struct dispatch *d, const struct worker *w, const char *why, uint64_t now);

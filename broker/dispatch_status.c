@@ -57,6 +57,9 @@ void dispatch_status(const struct dispatch *d, struct status_reply *out, uint64_
     out->retried = c->retried;
     out->duplicates = c->duplicates;
     out->in_flight = (uint64_t)requests_count(d->requests);
+    out->waiting = (uint64_t)requests_listed(d->requests, REQUESTS_WAITING);
+    out->room = (uint64_t)d->room;
+    out->gap_ns = (uint64_t)d->admission.gap_ns;
     out->started_ns = d->started_ns;
     out->pid = d->pid;
     memcpy(out->host, d->host, sizeof out->host);

@@ -82,8 +82,9 @@ struct broker_config {
     char *control;  /* ROUTER, workers: hello, heartbeat, cancel, outcome */
     char *results;  /* PULL: hits from caches, full answers and failures from stages */
     int max_requests;
-    double max_memory_mb; /* inputs that are kept */
-    int deadline_ms;      /* default, and the longest that a client may ask for is 10x this */
+    double max_memory_mb;  /* inputs that are kept */
+    int deadline_ms;       /* default, and the longest that a client may ask for is 10x this */
+    int latency_target_ms; /* what is expected to take longer is refused; 0: by the deadlines alone */
     int retries;
     int heartbeat_ms;
     int dead_after_ms;

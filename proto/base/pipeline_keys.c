@@ -86,6 +86,8 @@ const struct key pipeline_keys[] = {
      .help = "of the inputs that are kept until they are answered"},
     {"broker.deadline_ms", KEY_INT, ROOT(broker.deadline_ms), "5000", RANGE(1, 3600000),
      .help = "of a request that names none; a client may ask for up to 10 times this"},
+    {"broker.latency_target_ms", KEY_INT, ROOT(broker.latency_target_ms), "0", RANGE(0, 3600000),
+     .help = "a request that is expected to take longer is refused at once; 0: about two thirds of its deadline"},
     {"broker.retries", KEY_INT, ROOT(broker.retries), "2", RANGE(0, 16),
      .help = "of a request whose worker died"},
     {"broker.heartbeat_ms", KEY_INT, ROOT(broker.heartbeat_ms), "200", RANGE(10, 60000),

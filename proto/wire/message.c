@@ -18,3 +18,9 @@ int64_t message_payload_bytes(const struct message *m)
         return 0;
     }
 }
+
+bool job_is_late(const struct job *j, int stage, uint64_t now)
+{
+    uint64_t rest_ns = stage < j->n_rest ? j->rest_us[stage] * 1000ull : 0;
+    return now >= j->deadline_ns || j->deadline_ns - now < rest_ns;
+}

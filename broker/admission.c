@@ -1,0 +1,175 @@
+/* admission.c - gap, quick times, and the bounds that follow from them */
+#include "admission.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/clock.h"
+
+#define WAIT_SHARE \
+    0.65 /* of what a deadline leaves beyond computing: the rest is for what was not expected */
+#define ROOM_SHARE   0.9 /* of the time that a request may take: so much of it sent and unanswered, at most */
+#define COUNT        16  /* answers that make one measurement of the gap .. */
+#define COUNT_FEW    4   /* .. or, where they come slowly, so many in .. */
+#define COUNT_NS     ((double)NS_PER_S)
+#define WEIGHT       0.25 /* of the newest measurement */
+#define QUICK        0.1  /* the quantile */
+#define QUICK_STEP   0.05
+#define WORK_WEIGHT  (1.0 / 64)
+#define DROP_STEP    0.02
+#define TRUST_DOWN   0.1
+#define TRUST_UP     0.005
+#define TIGHT_WEIGHT (1.0 / 64)
+#define LONGEST_NS   (3600.0 * NS_PER_S)
+
+void admission_init(struct admission *a, uint64_t target_ns)
+{
+    memset(a, 0, sizeof *a);
+    a->target_ns = (double)target_ns;
+    a->trust = 1;
+}
+
+void admission_asked(struct admission *a, uint64_t time_ns)
+{
+    double ns = (double)time_ns;
+    if (ns < a->quick_ns)
+        return; /* no room is small enough for it */
+    if (!(a->tight_ns > 0) || ns < a->tight_ns)
+        a->tight_ns = ns;
+    else
+        a->tight_ns += (ns - a->tight_ns) * TIGHT_WEIGHT;
+}
+
+/* Moves *quantile so that a tenth of all samples lie below it. */
+static void follow(double *quantile, double sample)
+{
+    sample = fmax(sample, 1); /* clocks that are wrong claim more than there was */
+    if (!(*quantile > 0))
+        *quantile = sample;
+    else if (sample > *quantile)
+        *quantile = fmin(sample, *quantile * (1 + QUICK_STEP * QUICK));
+    else
+        *quantile = fmax(sample, *quantile * (1 - QUICK_STEP * (1 - QUICK)));
+}
+
+void admission_learn(struct admission *a, const struct result *r, uint64_t took_ns)
+{
+    double left = (double)took_ns, queued = 0, work[PIPELINE_MAX_STAGES] = {0};
+    if (!r->trace.n)
+        return;
+    for (int i = 0; i < r->trace.n; i++)
+        queued += (double)r->trace.stage[i].queue_ns;
+    follow(&a->quick_ns, left - queued);
+    for (int i = 0; i < r->trace.n; i++) {
+        const struct stage_time *t = &r->trace.stage[i];
+        double own = (double)t->compute_ns + (double)t->lookup_ns + (double)t->serialise_ns;
+        left -= (double)t->wire_ns + (double)t->queue_ns;
+        queued -= (double)t->queue_ns;
+        follow(&a->rest_ns[t->stage], left - queued);
+        left -= own;
+        work[t->stage] = fmin(own, (double)took_ns) / (t->batch ? t->batch : 1);
+    }
+    for (int s = 0; s < PIPELINE_MAX_STAGES; s++)
+        a->work_ns[s] += (work[s] - a->work_ns[s]) * (a->learned ? WORK_WEIGHT : 1);
+    a->learned = true;
+}
+
+void admission_answered(struct admission *a, uint64_t now)
+{
+    double ns, gap;
+    a->trust = fmin(1, a->trust + TRUST_UP);
+    if (!a->busy)
+        return;
+    if (!a->since_ns) { /* the one that the others come after */
+        a->since_ns = now;
+        return;
+    }
+    a->counted++;
+    ns = (double)(now - a->since_ns);
+    if (a->counted < COUNT && (a->counted < COUNT_FEW || ns < COUNT_NS))
+        return;
+    gap = fmax(1, ns / a->counted);
+    a->gap_ns = a->gap_ns > 0 ? a->gap_ns + (gap - a->gap_ns) * WEIGHT : gap;
+    a->since_ns = now;
+    a->counted = 0;
+}
+
+void admission_missed(struct admission *a, int stage, uint64_t now)
+{
+    if (stage >= 0)
+        a->rest_ns[stage] *= 1 - DROP_STEP;
+    if ((double)(now - a->missed_ns) < a->quick_ns)
+        return; /* sent before that was known */
+    a->missed_ns = now;
+    a->trust *= 1 - TRUST_DOWN;
+}
+
+void admission_note(struct admission *a, bool busy)
+{
+    a->busy = busy;
+    if (busy)
+        return;
+    a->since_ns = 0;
+    a->counted = 0;
+}
+
+/* The least time between answers: of the stage that has most to do for one, or what was measured. */
+static double least_gap(const struct admission *a)
+{
+    double ns = 0;
+    for (int s = 0; s < PIPELINE_MAX_STAGES; s++)
+        ns = fmax(ns, a->work_ns[s] / (a->replicas[s] > 0 ? a->replicas[s] : 1));
+    return a->gap_ns > 0 ? fmin(ns, a->gap_ns) : ns;
+}
+
+/* What may be expected of a request that has `time`, with so much trust in figures that are used for waiting.
+ */
+static double most_of(const struct admission *a, double time, double trust)
+{
+    double ns = time;
+    if (time > a->quick_ns)
+        ns = a->quick_ns + trust * WAIT_SHARE * (time - a->quick_ns);
+    return a->target_ns > 0 ? fmin(ns, fmax(a->target_ns, a->quick_ns)) : ns;
+}
+
+int admission_room(const struct admission *a, int start, int most)
+{
+    double gap = least_gap(a), n = start;
+    if (gap > 0 && a->tight_ns > 0)
+        n = ROOM_SHARE * most_of(a, a->tight_ns, 1) / gap;
+    n = fmin(n * a->trust, most);
+    return n > 1 ? (int)n : 1;
+}
+
+static uint64_t time_for(const struct admission *a, int n, double gap)
+{
+    return (uint64_t)fmin(LONGEST_NS, fmax(a->quick_ns, n * gap));
+}
+
+uint64_t admission_expects(const struct admission *a, int ahead)
+{
+    return time_for(a, ahead + 1, a->gap_ns > 0 ? a->gap_ns : least_gap(a));
+}
+
+uint64_t admission_takes(const struct admission *a, int ahead)
+{
+    return time_for(a, ahead + 1, least_gap(a));
+}
+
+uint64_t admission_allows(const struct admission *a, uint64_t time_ns)
+{
+    return (uint64_t)most_of(a, (double)time_ns, a->trust);
+}
+
+uint32_t admission_retry_ms(const struct admission *a, int ahead)
+{
+    double ms = ceil((double)admission_expects(a, ahead) / NS_PER_MS);
+    return ms > 1 ? (uint32_t)ms : 1;
+}
+
+void admission_fill_rest(const struct admission *a, int n_stages, struct job *j)
+{
+    j->n_rest = n_stages;
+    for (int s = 0; s < n_stages; s++)
+        j->rest_us[s] = (uint32_t)fmin(UINT32_MAX, a->rest_ns[s] / NS_PER_US);
+}

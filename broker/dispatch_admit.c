@@ -1,0 +1,151 @@
+/* dispatch_admit.c - what clients ask: a request is admitted or refused at once */
+#include "dispatch.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "sampling.h"
+
+#define RETRY_TOKENS_EACH 0.1 /* per admitted request */
+#define LONGEST_DEADLINE  10  /* times the default */
+
+/* Turns a request away that was never admitted. `retry_ms`: 0 where load is not to blame. */
+static void refuse(struct dispatch *d, const struct peer *to, uint64_t client_id, enum fl_code code,
+                   uint32_t retry_ms, const char *text)
+{
+    struct answer *a = &d->out.answer;
+    memset(a, 0, sizeof *a);
+    d->out.type = MESSAGE_ANSWER;
+    a->id = client_id;
+    a->error = code;
+    a->exit = a->label = -1;
+    a->retry_after_ms = retry_ms;
+    snprintf(a->text, sizeof a->text, "%.*s", (int)sizeof a->text - 1, text);
+    dispatch_send_answer(d, to, NULL);
+}
+
+void dispatch_malformed(struct dispatch *d, const struct peer *from, uint64_t client_id,
+                        const struct error *e)
+{
+    d->counters.refused++;
+    refuse(d, from, client_id, e->code, 0, e->text);
+}
+
+static int check_request(const struct request *r, zmq_msg_t *payload, struct error *e)
+{
+    if (r->input.dtype == TENSOR_NONE || !zmq_msg_size(payload))
+        return error_set(e, FL_SHAPE, "the request carries no input tensor");
+    if (r->input.rank < 1 || r->input.dim[0] != 1)
+        return error_set(e, FL_SHAPE,
+                         "the input's first dim is the batch and must be 1: send each image as a request");
+    return FL_OK;
+}
+
+static bool hopeless(const struct dispatch *d, uint64_t now, int *stage)
+{
+    for (int s = 0; s < d->registry.n_stages; s++)
+        if (!registry_stage_ready(&d->registry, s) && !registry_stage_recovering(&d->registry, s, now)) {
+            *stage = s;
+            return true;
+        }
+    return false;
+}
+
+static uint64_t deadline_of(const struct dispatch *d, const struct request *r, uint64_t now)
+{
+    uint64_t ms = (uint64_t)d->pipeline->broker.deadline_ms;
+    if (r->deadline_ms)
+        ms = r->deadline_ms < ms * LONGEST_DEADLINE ? r->deadline_ms : ms * LONGEST_DEADLINE;
+    return now + ms * NS_PER_MS;
+}
+
+/* While something is under way: what finds no room may wait for a part of its time only. */
+static bool would_come_too_late(const struct dispatch *d, int ahead, uint64_t time_ns)
+{
+    if (!ahead)
+        return false;
+    return ahead < d->room
+               ? admission_takes(&d->admission, ahead) > time_ns
+               : admission_expects(&d->admission, ahead) > admission_allows(&d->admission, time_ns);
+}
+
+static void refuse_overload(struct dispatch *d, const struct peer *to, const struct request *r,
+                            uint64_t time_ns)
+{
+    int ahead = requests_count(d->requests);
+    uint32_t retry_ms = admission_retry_ms(&d->admission, ahead - 1);
+    struct error e;
+    d->counters.overloaded++;
+    error_set(
+        &e, FL_OVERLOADED,
+        "%d requests are ahead and take about %u ms, too long for a deadline of %llu ms: try again then",
+        ahead, retry_ms, (unsigned long long)(time_ns / NS_PER_MS));
+    refuse(d, to, r->id, FL_OVERLOADED, retry_ms, e.text);
+}
+
+static void admit(struct dispatch *d, const struct peer *from, const struct request *r, zmq_msg_t *payload,
+                  uint64_t now)
+{
+    struct request_entry *e;
+    uint64_t deadline_ns = deadline_of(d, r, now);
+    admission_asked(&d->admission, deadline_ns - now);
+    if (would_come_too_late(d, requests_count(d->requests), deadline_ns - now)) {
+        refuse_overload(d, from, r, deadline_ns - now);
+        return;
+    }
+    if (requests_add(d->requests, payload, &e)) {
+        d->counters.overloaded++;
+        refuse(d, from, r->id, FL_OVERLOADED,
+               admission_retry_ms(&d->admission, requests_count(d->requests) - 1),
+               "too many requests are in flight: send slower or raise broker.max_requests");
+        return;
+    }
+    e->client_id = r->id;
+    e->client = *from;
+    e->input = r->input;
+    e->input.data = NULL;
+    e->received_ns = now;
+    e->deadline_ns = deadline_ns;
+    e->flags = sampling_flags(e->id, r->flags, &d->pipeline->updates);
+    requests_wake_at(d->requests, e, e->deadline_ns);
+    requests_append(d->requests, e, REQUESTS_WAITING);
+    d->counters.admitted++;
+    d->retry_tokens += RETRY_TOKENS_EACH;
+    if (d->retry_tokens > RETRY_TOKENS_MAX)
+        d->retry_tokens = RETRY_TOKENS_MAX;
+}
+
+static void on_request(struct dispatch *d, const struct peer *from, const struct request *r,
+                       zmq_msg_t *payload, uint64_t now)
+{
+    struct error error;
+    int stage, rc;
+
+    if ((rc = check_request(r, payload, &error))) {
+        d->counters.refused++;
+        refuse(d, from, r->id, (enum fl_code)rc, 0, error.text);
+    } else if (d->drain_until_ns > now) {
+        d->counters.refused++;
+        refuse(d, from, r->id, FL_UNAVAILABLE, 0, "the pipeline is draining and admits no more");
+    } else if (hopeless(d, now, &stage)) {
+        d->counters.refused++;
+        error_set(&error, FL_UNAVAILABLE, "stage %d has no ready worker", stage);
+        refuse(d, from, r->id, FL_UNAVAILABLE, 0, error.text);
+    } else {
+        admit(d, from, r, payload, now);
+    }
+}
+
+void dispatch_client(struct dispatch *d, const struct peer *from, const struct message *m, zmq_msg_t *payload,
+                     uint64_t now)
+{
+    if (m->type == MESSAGE_REQUEST) {
+        on_request(d, from, &m->request, payload, now);
+    } else if (m->type == MESSAGE_STATUS) {
+        dispatch_fill_status(d, now);
+        d->io.client(d->io.arg, from, &d->out, NULL);
+    } else if (m->type == MESSAGE_SPANS) {
+        dispatch_hand_over_spans(d, from);
+    }
+}
