@@ -7,10 +7,6 @@
 #include <sys/stat.h>
 
 #include "base/digest.h"
-#include "client/client.h"
-#include "deploy/build/promised.h"
-
-#define STATUS_WAIT_MS 3000
 
 static bool has_caches(const struct model_shape *m)
 {
@@ -27,34 +23,20 @@ static int open_target(struct configuration *c, bool no_cache, int clients, stru
     return target_pipeline(&c->target, c->pipeline, no_cache ? JOB_NO_CACHE : 0, clients, e);
 }
 
-static bool knows_model(const struct process_status *s)
-{
-    static const uint8_t none[DIGEST_BYTES];
-
-    return s->role == ROLE_STAGE && strcmp(s->state, "dead") && memcmp(s->model, none, sizeof none);
-}
-
-/* The pipeline that runs may have been started from other settings. All of its workers have the same model.
- */
-static int compare_model(struct configuration *c, struct error *e)
+/* The pipeline that runs may have been started from other settings. */
+static void compare(struct configuration *c)
 {
     char served[DIGEST_TEXT_BYTES], own[DIGEST_TEXT_BYTES];
-    struct status_reply *s = malloc(sizeof *s);
-    struct client *client = NULL;
-    int rc = s ? client_new(&client, c->pipeline, e) : error_set(e, FL_NOMEM, "no memory");
 
-    if (!rc)
-        rc = client_status(client, STATUS_WAIT_MS, s, e);
-    for (int i = 0; !rc && i < s->n_processes; i++)
-        if (knows_model(&s->process[i]) &&
-            memcmp(s->process[i].model, c->model->identity.model, DIGEST_BYTES)) {
-            snprintf(c->other_model, sizeof c->other_model, "the pipeline serves another model: %s, not %s",
-                     digest_text(s->process[i].model, served), digest_text(c->model->identity.model, own));
-            break;
-        }
-    client_free(client);
-    free(s);
-    return rc;
+    if (c->served.file == SERVED_OTHER_MODEL)
+        snprintf(c->other_model, sizeof c->other_model, "the pipeline serves another model: %s, not %s",
+                 digest_text(c->served.model, served), digest_text(c->model->identity.model, own));
+    else if (c->served.file == SERVED_OTHER_INPUT)
+        snprintf(c->other_model, sizeof c->other_model,
+                 "the pipeline serves another `input`, precision or `labels` than the pipeline file has");
+    else if (c->served.file == SERVED_OTHER_PLAN)
+        snprintf(c->other_model, sizeof c->other_model,
+                 "the pipeline serves other cuts, exits or numbers of replicas than the pipeline file has");
 }
 
 /* "traced" or "traced:SHARE": what tracing costs. 0: neither; negative: no share. */
@@ -113,13 +95,17 @@ int configuration_open(struct configuration *out, const char *what, const struct
     if ((rc = model_shape_load(out->model, out->pipeline, e)))
         return rc;
     out->caches = !no_cache && !out->whole && has_caches(out->model);
-    promise_record_load(&out->promise, out->pipeline);
-    if (out->caches && !traced)
-        promise_record_warn(&out->promise, "bench");
     if ((rc = open_target(out, no_cache, clients, e)))
         return rc;
     target_trace(out->target, traced);
-    return out->whole ? FL_OK : compare_model(out, e);
+    if (out->whole)
+        return FL_OK;
+    if ((rc = served_ask(&out->served, out->pipeline, out->model, e)))
+        return rc;
+    compare(out);
+    if (out->caches && !traced)
+        served_warn(&out->served, out->pipeline, "bench");
+    return FL_OK;
 }
 
 void configuration_close(struct configuration *c)
@@ -135,17 +121,13 @@ static json_t *model_bytes(const char *path)
     return stat(path, &st) ? json_null() : json_integer((json_int_t)st.st_size);
 }
 
-/* What was built counts. Where that is not on this machine, the pipeline file has the word. */
+/* What answers counts. */
 static json_t *promise(const struct configuration *c)
 {
     char text[PROMISE_TEXT_BYTES];
-    struct promise_terms t = promised_terms(c->pipeline);
+    const struct promise_record *r = &c->served.answers;
 
-    if (c->promise.known)
-        return c->promise.promised ? json_string(promise_text(&c->promise.promise.terms, text)) : json_null();
-    if (c->pipeline->cache.rule != THRESHOLD_RISK)
-        return json_null();
-    return json_sprintf("%s (says the pipeline file)", promise_text(&t, text));
+    return r->promised ? json_string(promise_text(&r->promise.terms, text)) : json_null();
 }
 
 json_t *configuration_json(const struct configuration *c)
@@ -163,5 +145,6 @@ json_t *configuration_json(const struct configuration *c)
                      p->model, "model_bytes", model_bytes(p->model), "stages",
                      c->whole ? 1 : c->model->n_stages, "replicas", replicas, "exits", exits, "caches",
                      c->caches, "promise", c->caches ? promise(c) : json_null(), "promise_asked",
-                     c->caches && c->promise.asked[0] ? json_string(c->promise.asked) : json_null());
+                     c->caches && c->served.answers.asked[0] ? json_string(c->served.answers.asked)
+                                                             : json_null());
 }

@@ -5,7 +5,7 @@
 #include <jansson.h>
 
 #include "deploy/model/model_shape.h"
-#include "deploy/build/promise_record.h"
+#include "deploy/launch/served.h"
 #include "target.h"
 
 struct configuration {
@@ -16,8 +16,8 @@ struct configuration {
     struct target *target;
     int clients; /* connections that ask in turn; 0: the whole model, which nobody connects to */
     bool whole, caches;
-    char other_model[128]; /* why what runs is not what the file describes; "": it is, or nobody can tell */
-    struct promise_record promise; /* of the caches */
+    char other_model[160]; /* why what runs is not what the file describes; "": it is, or nobody can tell */
+    struct served served;  /* what the pipeline says it serves; nothing of a whole model */
 };
 
 /* `what`: "" for `base` as it is, "no-cache" for `base` without look-ups, "traced" or "traced:SHARE" for
@@ -31,8 +31,8 @@ void configuration_close(struct configuration *c);
 /* Does `what` have requests traced? */
 bool configuration_traces(const char *what);
 
-/* The pipeline of a report: file, model, model_bytes, stages, replicas, exits, caches, promise (as built),
- * promise_asked. */
+/* The pipeline of a report: file, model, model_bytes, stages, replicas, exits, caches, promise (of the caches
+ * that answer), promise_asked. */
 json_t *configuration_json(const struct configuration *c);
 
 #endif

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <string.h>
 
 #include "promised.h"
 #include "deploy/tool/report.h"
@@ -23,18 +24,41 @@ bool promise_same(const struct promise_terms *a, const struct promise_terms *b)
            fabs(a->certainty - b->certainty) < 1e-9;
 }
 
-void promise_record_take(struct promise_record *out, const struct manifest *m, const struct pipeline *p)
+/* Where the pipeline file asks for something else. */
+static void compare(struct promise_record *out, const struct pipeline *p)
 {
     struct promise_terms asks = promised_terms(p);
     bool wanted = p->cache.rule == THRESHOLD_RISK;
 
+    if (!wanted && out->promised)
+        snprintf(out->asked, sizeof out->asked, "no promise");
+    else if (wanted && (!out->promised || !promise_same(&asks, &out->promise.terms)))
+        promise_text(&asks, out->asked);
+}
+
+void promise_record_take(struct promise_record *out, const struct manifest *m, const struct pipeline *p)
+{
     *out = (struct promise_record){.known = true, .promised = m->promised, .promise = m->promise};
+    memcpy(out->build, m->build, sizeof out->build);
+    memcpy(out->identity, m->identity.digest, sizeof out->identity);
     for (int i = 0; i < m->n_exits; i++)
         out->n_caches += m->exit[i].file[0] != '\0';
-    if (!wanted && m->promised)
-        snprintf(out->asked, sizeof out->asked, "no promise");
-    else if (wanted && (!m->promised || !promise_same(&asks, &m->promise.terms)))
-        promise_text(&asks, out->asked);
+    compare(out, p);
+}
+
+void promise_record_hear(struct promise_record *out, const struct caches_told *told, const struct pipeline *p)
+{
+    const struct caches_promise *t = &told->promise;
+
+    *out = (struct promise_record){.known = true, .promised = t->made, .n_caches = (int)told->built};
+    memcpy(out->build, told->build, sizeof out->build);
+    if (t->made)
+        out->promise = (struct manifest_promise){.terms = {t->agreement, t->max_loss, t->certainty},
+                                                 .planning_points = (int64_t)t->planning_points,
+                                                 .certifying_points = (int64_t)t->certifying_points,
+                                                 .loss = t->loss,
+                                                 .upper = t->loss_upper};
+    compare(out, p);
 }
 
 void promise_record_load(struct promise_record *out, const struct pipeline *p)

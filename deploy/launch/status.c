@@ -12,10 +12,10 @@
 #include "deploy/tool/command.h"
 #include "claim.h"
 #include "deploy/model/model_shape.h"
-#include "deploy/build/promise_record.h"
 #include "deploy/tool/report.h"
 #include "roles.h"
 #include "running.h"
+#include "served.h"
 #include "deploy/tool/state.h"
 #include "deploy/tool/table.h"
 
@@ -35,7 +35,7 @@ struct status {
     struct pipeline *pipeline;
     struct model_shape *model;
     struct status_reply *reply;
-    struct promise_record promise;
+    struct served served;
     struct process supervisor;
     enum claim_holder held;
     struct error silence; /* why the broker did not answer */
@@ -105,6 +105,8 @@ static json_t *row_json(const struct status_row *row, uint64_t now)
         return o;
     json_object_set_new(o, "engine", json_string(t->engine));
     json_object_set_new(o, "model", json_string(digest_text(t->model, digest)));
+    json_object_set_new(o, "identity", json_string(digest_text(t->identity, digest)));
+    json_object_set_new(o, "plan", json_string(digest_text(t->plan, digest)));
     json_object_set_new(o, "outstanding", json_integer(t->outstanding));
     json_object_set_new(o, "queued", json_integer(t->last.queued));
     json_object_set_new(o, "jobs", json_integer((json_int_t)t->last.jobs));
@@ -119,7 +121,9 @@ static json_t *row_json(const struct status_row *row, uint64_t now)
                             : report_rounded((double)t->last.clock_error_ns / NS_PER_US, 3));
     if (t->role == ROLE_CACHE) {
         json_object_set_new(o, "epoch", json_integer((json_int_t)t->last.epoch));
-        json_object_set_new(o, "caches", json_integer(t->last.caches));
+        json_object_set_new(o, "build", json_string(digest_text(t->caches.build, digest)));
+        json_object_set_new(o, "built", json_integer(t->caches.built));
+        json_object_set_new(o, "caches", json_integer(t->caches.loaded));
         json_object_set_new(o, "redis_up", json_boolean(t->last.redis_up));
     }
     return o;
@@ -157,7 +161,7 @@ static int print_json(const struct status *s, const struct status_row *row, int 
     for (int i = 0; i < n; i++)
         json_array_append_new(processes, row_json(&row[i], r->now_ns));
     root = json_pack("{s:b, s:o, s:o}", "ready", s->ready, "processes", processes, "exits", exits_json(s));
-    promise_record_report(&s->promise, root);
+    served_report(&s->served, s->pipeline, root);
     if (root)
         json_object_set_new(root, "supervisor", supervisor_json(s));
     if (root && s->answered) {
@@ -208,24 +212,20 @@ static void print_requests(const struct status *s)
                100.0 * (double)r->exit[i].answered / (double)answered);
 }
 
-static void print_promise(const struct promise_record *r)
+/* Of the caches that answer, whatever lies on disk by now; of those on disk while nothing answers. */
+static void print_served(const struct status *s)
 {
-    char text[PROMISE_TEXT_BYTES];
+    const struct promise_record *r = s->answered ? &s->served.answers : &s->served.built;
+    char text[PROMISE_TEXT_BYTES], note[SERVED_MAX_NOTES][SERVED_NOTE_BYTES];
+    int n = s->answered ? served_notes(&s->served, s->pipeline, note) : 0;
 
     if (r->promised)
-        printf("\nthe caches promise: %s\n", promise_text(&r->promise.terms, text));
+        printf("\nthe caches%s promise: %s\n", s->answered ? "" : " that were built",
+               promise_text(&r->promise.terms, text));
     if (r->asked[0])
         printf("the pipeline file asks for %s: build again\n", r->asked);
-}
-
-/* Caches that were built and that a service does not answer from. */
-static void print_missing(const struct status *s, const struct status_row *row)
-{
-    const struct process_status *t = row->told;
-
-    if (t && t->role == ROLE_CACHE && s->promise.known && (int)t->last.caches < s->promise.n_caches)
-        printf("%s answers from %u of the %d caches that were built: see `freezeline logs %s`\n", row->role,
-               t->last.caches, s->promise.n_caches, row->role);
+    for (int i = 0; i < n; i++)
+        printf("%s%s\n", i ? "" : "\n", note[i]);
 }
 
 /* What dies is started again by a living supervisor alone. */
@@ -258,9 +258,7 @@ static int print_table(const struct status *s, const struct status_row *row, int
     rc = table_print(t, stdout, 0, e);
     table_free(t);
     print_supervisor(s);
-    print_promise(&s->promise);
-    for (int i = 0; i < n; i++)
-        print_missing(s, &row[i]);
+    print_served(s);
     if (s->answered)
         print_requests(s);
     return rc;
@@ -297,6 +295,7 @@ static int ask(struct status *s, struct error *e)
 static int status(struct status *s, struct error *e)
 {
     struct status_row row[ROLES_MAX];
+    struct promise_record built;
     int n, rc = running_load(&s->pipeline, &s->where, e);
 
     if (rc)
@@ -311,7 +310,8 @@ static int status(struct status *s, struct error *e)
         free(s->model); /* a status without names is still a status */
         s->model = NULL;
     }
-    promise_record_load(&s->promise, s->pipeline);
+    promise_record_load(&built, s->pipeline);
+    served_take(&s->served, s->reply, s->model, &built, s->pipeline);
     if ((rc = rows_of(s, row, &n, e)) ||
         (rc = s->json ? print_json(s, row, n, e) : print_table(s, row, n, e)))
         return rc;

@@ -15,6 +15,7 @@
 #include "deploy/tool/report.h"
 #include "roles.h"
 #include "running.h"
+#include "served.h"
 #include "deploy/tool/table.h"
 
 #define BAR_CELLS   40
@@ -124,11 +125,33 @@ static void print_process(const struct top *t, const struct process_status *p, d
            batches ? (double)jobs / (double)batches : 0, p->last.queued, p->outstanding,
            (double)lookups / seconds, table_bytes((double)p->last.resident_bytes, memory, sizeof memory));
     if (p->role == ROLE_CACHE)
-        printf("  %u caches  epoch %llu%s", p->last.caches, (unsigned long long)p->last.epoch,
+        printf("  %u caches  epoch %llu%s", p->caches.loaded, (unsigned long long)p->last.epoch,
                !t->pipeline->redis.endpoint ? ""
                : p->last.redis_up           ? ""
                                             : "  Redis is gone");
     end_line();
+}
+
+static void print_served(const struct top *t)
+{
+    char text[PROMISE_TEXT_BYTES], note[SERVED_MAX_NOTES][SERVED_NOTE_BYTES];
+    struct promise_record built;
+    struct served s;
+    int n;
+
+    promise_record_load(&built, t->pipeline);
+    served_take(&s, t->now, t->model, &built, t->pipeline);
+    n = served_notes(&s, t->pipeline, note);
+    if (n || s.answers.promised)
+        end_line();
+    if (s.answers.promised) {
+        printf("the caches promise: %s", promise_text(&s.answers.promise.terms, text));
+        end_line();
+    }
+    for (int i = 0; i < n; i++) {
+        printf("%s", note[i]);
+        end_line();
+    }
 }
 
 static void print_screen(const struct top *t)
@@ -152,6 +175,7 @@ static void print_screen(const struct top *t)
     end_line();
     for (int i = 0; i < t->now->n_processes; i++)
         print_process(t, &t->now->process[i], c.seconds);
+    print_served(t);
     fflush(stdout);
 }
 

@@ -13,9 +13,9 @@
 #include "deploy/tool/interrupt.h"
 #include "launch.h"
 #include "deploy/model/model_shape.h"
-#include "deploy/build/promise_record.h"
 #include "deploy/tool/report.h"
 #include "roles.h"
+#include "served.h"
 #include "deploy/tool/state.h"
 #include "supervisor.h"
 
@@ -84,16 +84,20 @@ static int make_sets_absolute(struct up *u, struct error *e)
 
 static void note_caches(const struct pipeline *p)
 {
-    struct promise_record promise;
     char path[STATE_PATH_BYTES];
 
-    if (!serves_caches(p))
-        return;
-    if (!state_path(path, p, NULL, "caches/manifest.json") && access(path, F_OK))
+    if (serves_caches(p) && !state_path(path, p, NULL, "caches/manifest.json") && access(path, F_OK))
         fprintf(stderr,
                 "no caches are built yet: every request runs to the end (freezeline build makes them)\n");
-    promise_record_load(&promise, p);
-    promise_record_warn(&promise, usage.command);
+}
+
+/* What the processes that were started say they answer from. */
+static void note_served(const struct up *u)
+{
+    struct served served;
+
+    if (serves_caches(u->pipeline) && !served_ask(&served, u->pipeline, u->model, NULL))
+        served_warn(&served, u->pipeline, usage.command);
 }
 
 static int report(const struct up *u, const struct process *supervisor, struct error *e)
@@ -146,6 +150,7 @@ static int up(struct up *u, struct error *e)
         (rc = launch_up(u->pipeline, &u->where, u->timeout_s, &supervisor, e)) ||
         (rc = report(u, &supervisor, e)))
         return rc;
+    note_served(u);
     return u->foreground ? stay(u, &supervisor, e) : FL_OK;
 }
 
