@@ -45,7 +45,6 @@ struct step {
 struct exec {
     int first, last; /* node range of the graph */
     int max_batch, threads;
-    int64_t opset;
     int n_slots, n_steps, n_in, n_out;
     struct slot *slot;
     struct step *step;

@@ -54,7 +54,7 @@ static int take_nodes(struct exec *x, const struct graph *g, int *slot_of, struc
         s->views = calloc((size_t)(n->n_in + n->n_out) + 1, sizeof *s->views);
         if (!s->views || exec_node_copy(&s->node, n, slot_of))
             return error_set(e, FL_NOMEM, "no memory for node %s", n->name);
-        s->call = (struct op_call){&s->node, x->opset, n->n_in, n->n_out, s->views, s->views + n->n_in};
+        s->call = (struct op_call){&s->node, n->opset, n->n_in, n->n_out, s->views, s->views + n->n_in};
         s->alias = GRAPH_NONE;
         s->scratch_item = -1;
     }
@@ -330,7 +330,6 @@ int exec_new(struct exec **out, const struct graph *g, const struct exec_options
     x->n_steps = x->last - x->first + 1;
     x->max_batch = o->max_batch ? o->max_batch : 1;
     x->threads = o->threads ? o->threads : 1;
-    x->opset = g->opset;
     if (pool_new(&x->pool, x->threads))
         rc = error_set(e, FL_UNAVAILABLE, "cannot start %d threads", x->threads);
     if (!rc && !(rc = take_nodes(x, g, slot_of, e)) && !(rc = make_edges(x, g, slot_of, true, e)) &&

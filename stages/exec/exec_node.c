@@ -49,7 +49,8 @@ static int attr_copy(struct attr *to, const struct attr *from)
 
 int exec_node_copy(struct node *to, const struct node *from, const int *slot_of)
 {
-    *to = (struct node){.op = from->op, .n_in = from->n_in, .n_out = from->n_out, .post = from->post};
+    *to = (struct node){
+        .op = from->op, .opset = from->opset, .n_in = from->n_in, .n_out = from->n_out, .post = from->post};
     to->name = strdup(from->name ? from->name : "");
     to->in = malloc(((size_t)from->n_in + 1) * sizeof *to->in);
     to->out = malloc(((size_t)from->n_out + 1) * sizeof *to->out);

@@ -69,6 +69,7 @@ int graph_add_node(struct graph *g, const char *name, const struct op *op, int n
     n = &nodes[g->n_nodes];
     memset(n, 0, sizeof *n);
     n->op = op;
+    n->opset = g->opset;
     n->post.residual = GRAPH_NONE;
     n->name = strdup(name);
     n->in = malloc((size_t)(n_in + 1) * sizeof *n->in);

@@ -1,9 +1,9 @@
 /* graph_build.h - what the importer and the passes share while a graph is still being changed
  *
- * Order in graph_load: import, sort, fold, infer, passes, sort, sweep. Until inference the dims of inputs
- * stand in value.dim[].fixed as declared, DIM_FREE where the file leaves them open, and rank is RANK_UNKNOWN
- * where no shape is declared. A node whose op is NULL is dead; graph_sort drops it. Values are only ever
- * added at the end, so indices stay valid until graph_sort and graph_sweep.
+ * Order in graph_load: import, sort, fold, choose, infer, passes, sort, sweep. Until inference the dims of
+ * inputs stand in value.dim[].fixed as declared, DIM_FREE where the file leaves them open, and rank is
+ * RANK_UNKNOWN where no shape is declared. A node whose op is NULL is dead; graph_sort drops it. Values are
+ * only ever added at the end, so indices stay valid until graph_sort and graph_sweep.
  */
 #ifndef FREEZELINE_GRAPH_BUILD_H
 #define FREEZELINE_GRAPH_BUILD_H
@@ -59,19 +59,18 @@ int graph_sort(struct graph *g, struct error *e);
 int graph_sweep(struct graph *g, struct error *e);
 
 /* Runs one node's inference on tensors; wraps errors with the node's name. in/out as in struct op_infer. */
-int node_infer(const struct graph *g, const struct node *n, struct tensor *in, struct tensor *out,
-               struct error *e);
+int node_infer(const struct node *n, struct tensor *in, struct tensor *out, struct error *e);
 /* Runs a node's reference kernel on row-major tensors whose out dims are set; allocates out data. The caller
  * owns it. */
-int node_evaluate(const struct graph *g, const struct node *n, const struct tensor *in, struct tensor *out,
-                  struct error *e);
+int node_evaluate(const struct node *n, const struct tensor *in, struct tensor *out, struct error *e);
 /* Work of a node whose shapes are known, in the measure of graph_node_flops. */
 double node_flops(const struct node *n, const struct tensor *in, const struct tensor *out);
 
 /* Replaces nodes whose inputs are all constant by constants. */
 int pass_fold(struct graph *g, struct fold_budget *budget, struct error *e);
-/* Sets dtype and dims of every value; finds out whether the batch is free; folds what only shapes decide. */
-int graph_infer(struct graph *g, const struct graph_options *o, struct error *e);
+/* Sets dtype and dims of every value; finds out whether the batch is free (`pinned`: it is not); folds what
+ * only shapes decide. */
+int graph_infer(struct graph *g, const struct graph_options *o, bool pinned, struct error *e);
 
 int pass_identity(struct graph *g,
                   struct error *e); /* Identity, Dropout, and casts and reshapes that change nothing */

@@ -4,6 +4,7 @@
 
 #include "base/digest.h"
 #include "stages/graph/graph_build.h"
+#include "choice.h"
 #include "graph_file.h"
 #include "onnx_external.h"
 
@@ -25,17 +26,30 @@ static struct fold_budget fold_budget(int64_t bytes)
     return (struct fold_budget){((int64_t)64 << 20) + 8 * bytes, 4e8 + 1e3 * (double)bytes};
 }
 
+/* Branches that were chosen may be constant. */
+static int choose(struct graph *g, const struct graph_options *o, struct fold_budget *budget, bool *pinned,
+                  struct error *e)
+{
+    bool any = choice_any(g);
+    int code = pass_choose(g, o, pinned, e);
+    if (!any || code || (code = pass_fold(g, budget, e)))
+        return code;
+    return graph_sweep(g, e);
+}
+
 /* A model whose every node was folded away would run nothing; outputs are made by nodes, so none can be. */
 static int build(struct graph *g, const void *bytes, size_t size, struct external_files *files,
                  const struct graph_options *o, struct error *e)
 {
     struct fold_budget budget;
+    bool pinned;
     int code;
     if ((code = onnx_import(g, bytes, size, files, e)) || (code = graph_sort(g, e)) ||
         (code = graph_sweep(g, e)))
         return code;
     budget = fold_budget((int64_t)size + external_files_bytes(files));
-    if ((code = pass_fold(g, &budget, e)) || (code = graph_sweep(g, e)) || (code = graph_infer(g, o, e)) ||
+    if ((code = pass_fold(g, &budget, e)) || (code = graph_sweep(g, e)) ||
+        (code = choose(g, o, &budget, &pinned, e)) || (code = graph_infer(g, o, pinned, e)) ||
         (code = graph_sort(g, e)) || (code = graph_sweep(g, e)))
         return code;
     if (!(o && o->keep_as_written) && (code = run_passes(g, e)))

@@ -5,74 +5,17 @@
  * Memory asked for is in proportion to the file's size. Initializers are taken out of the parsed message one
  * by one, so that a weight is held twice only while it is copied.
  */
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <xxhash.h>
 
 #include "base/digest.h"
-#include "stages/graph/graph_build.h"
-#include "onnx_proto.h"
+#include "onnx_import.h"
 
-#define MAX_NODES 1000000
-#define MAX_FED   256 /* inputs, weights that stand among them apart; and outputs */
-
-/* Names of values to their indices: open addressing, never more than half full. */
-struct names {
-    int *slot; /* index + 1, 0 when free */
-    size_t size;
-};
-
-struct import {
-    struct graph *g;
-    struct external_files *files;
-    struct names names;
-    struct error *e;
-};
-
-static int names_new(struct names *n, size_t capacity)
-{
-    n->size = 64;
-    while (n->size < capacity * 2)
-        n->size *= 2;
-    n->slot = calloc(n->size, sizeof *n->slot);
-    return n->slot ? FL_OK : FL_NOMEM;
-}
-
-/* The slot where `name` stands or would stand. */
-static int *names_at(const struct names *n, const struct graph *g, const char *name)
-{
-    size_t i = XXH3_64bits(name, strlen(name)) & (n->size - 1);
-    while (n->slot[i] && strcmp(g->values[n->slot[i] - 1].name, name))
-        i = (i + 1) & (n->size - 1);
-    return &n->slot[i];
-}
-
-/* Index of the value of that name, made when it is new; -1 when memory is out. */
-static int value_named(struct import *m, const char *name)
-{
-    int *slot = names_at(&m->names, m->g, name);
-    if (!*slot)
-        *slot = graph_add_value(m->g, name) + 1;
-    return *slot - 1;
-}
-
-static bool is_default_domain(const char *domain)
-{
-    return !domain || !*domain || !strcmp(domain, "ai.onnx");
-}
-
-static const char *text(const char *s)
-{
-    return s ? s : "";
-}
+#define MAX_FED 256 /* inputs, weights that stand among them apart; and outputs */
 
 static int import_versions(struct import *m, const Onnx__ModelProto *p)
 {
-    m->g->opset = -1;
-    for (size_t i = 0; i < p->n_opset_import; i++)
-        if (is_default_domain(p->opset_import[i]->domain))
-            m->g->opset = p->opset_import[i]->version;
+    m->g->opset = import_opset(p->opset_import, p->n_opset_import, -1);
     m->g->ir_version = p->ir_version;
     if (m->g->opset < 0)
         return error_set(m->e, FL_MODEL, "not an ONNX model: it names no operator set (opset)");
@@ -82,9 +25,6 @@ static int import_versions(struct import *m, const Onnx__ModelProto *p)
         return error_set(m->e, FL_UNSUPPORTED,
                          "opset %lld is not supported (7 to %d are): export the model again",
                          (long long)m->g->opset, OPSET_LAST);
-    if (p->n_functions)
-        return error_set(m->e, FL_UNSUPPORTED, "model-local functions are not supported (the model has %zu)",
-                         p->n_functions);
     if (!p->graph)
         return error_set(m->e, FL_MODEL, "not an ONNX model: it has no graph");
     if (p->graph->n_sparse_initializer)
@@ -94,9 +34,7 @@ static int import_versions(struct import *m, const Onnx__ModelProto *p)
     return FL_OK;
 }
 
-/* Weights outside the file are the model's as much as those in it: its digest covers the bytes that were
- * read, wherever they lie. */
-static int import_tensor(struct import *m, struct tensor *out, Onnx__TensorProto *p)
+int import_tensor(struct import *m, struct tensor *out, Onnx__TensorProto *p)
 {
     int code = onnx_tensor_convert(out, p, m->files, m->e);
     if (!code && p->data_location == 1)
@@ -104,28 +42,34 @@ static int import_tensor(struct import *m, struct tensor *out, Onnx__TensorProto
     return code;
 }
 
-static int import_initializers(struct import *m, Onnx__GraphProto *p)
+/* The bytes are taken from the message at once. */
+static int import_initializer(struct import *m, struct scope *s, Onnx__TensorProto *p)
 {
-    for (size_t i = 0; i < p->n_initializer; i++) {
-        struct tensor t;
-        const char *name = text(p->initializer[i]->name);
-        int v, code;
-        if (!*name)
-            return error_set(m->e, FL_MODEL, "initializer %zu has no name", i);
-        v = value_named(m, name);
-        if (v < 0)
-            return error_set(m->e, FL_NOMEM, "out of memory");
-        if (m->g->values[v].constant)
-            return error_set(m->e, FL_MODEL, "initializer '%s' is given twice", name);
-        code = import_tensor(m, &t, p->initializer[i]);
-        if (!code && value_set_constant(&m->g->values[v], &t))
-            code = error_set(m->e, FL_NOMEM, "out of memory");
-        else if (code)
-            tensor_release(&t);
-        if (code)
-            return code;
+    struct tensor t;
+    int v = scope_declare(m, s, p->name), code;
+    if (v < 0)
+        return error_set(m->e, FL_NOMEM, "out of memory");
+    if (m->g->values[v].constant)
+        return error_set(m->e, FL_MODEL, "initializer '%s' is given twice", p->name);
+    code = import_tensor(m, &t, p);
+    onnx_tensor_drop(p);
+    if (!code)
+        code = import_spend(m, s, s->call ? tensor_bytes(&t) : 0);
+    if (code) {
+        tensor_release(&t);
+        return code;
     }
-    return FL_OK;
+    return value_set_constant(&m->g->values[v], &t) ? error_set(m->e, FL_NOMEM, "out of memory") : FL_OK;
+}
+
+int import_initializers(struct import *m, struct scope *s, Onnx__GraphProto *p)
+{
+    int code = FL_OK;
+    for (size_t i = 0; i < p->n_initializer && !code; i++)
+        code = *onnx_text(p->initializer[i]->name)
+                   ? import_initializer(m, s, p->initializer[i])
+                   : error_set(m->e, FL_MODEL, "initializer %zu has no name", i);
+    return code;
 }
 
 static int import_shape(struct import *m, struct value *v, const Onnx__ValueInfoProto *p)
@@ -154,17 +98,17 @@ static int import_shape(struct import *m, struct value *v, const Onnx__ValueInfo
 }
 
 /* Inputs that are initializers too are constants: up to ir_version 3 all weights stand among the inputs. */
-static int import_inputs(struct import *m, const Onnx__GraphProto *p)
+static int import_inputs(struct import *m, struct scope *s, const Onnx__GraphProto *p)
 {
     m->g->inputs = calloc(MAX_FED, sizeof *m->g->inputs);
     if (!m->g->inputs)
         return error_set(m->e, FL_NOMEM, "out of memory");
     for (size_t i = 0; i < p->n_input; i++) {
-        const char *name = text(p->input[i]->name);
+        const char *name = onnx_text(p->input[i]->name);
         int v, code;
         if (!*name)
             return error_set(m->e, FL_MODEL, "input %zu has no name", i);
-        v = value_named(m, name);
+        v = scope_declare(m, s, name);
         if (v < 0)
             return error_set(m->e, FL_NOMEM, "out of memory");
         if (m->g->values[v].constant)
@@ -177,244 +121,6 @@ static int import_inputs(struct import *m, const Onnx__GraphProto *p)
         if ((code = import_shape(m, &m->g->values[v], p->input[i])))
             return code;
         m->g->inputs[m->g->n_inputs++] = v;
-    }
-    return FL_OK;
-}
-
-/* ONNX's AttributeType numbers; 0: guess from the field that is set, as old files leave the type out. */
-static int attribute_type(const Onnx__AttributeProto *p)
-{
-    if (p->has_type && p->type)
-        return p->type;
-    return p->has_f               ? 1
-           : p->has_i             ? 2
-           : p->has_s             ? 3
-           : p->t                 ? 4
-           : p->has_g             ? 5
-           : p->n_floats          ? 6
-           : p->n_ints            ? 7
-           : p->n_strings         ? 8
-           : p->n_tensors         ? 9
-           : p->n_graphs          ? 10
-           : p->has_sparse_tensor ? 11
-                                  : 0;
-}
-
-static char *copy_bytes(const ProtobufCBinaryData *b)
-{
-    char *s = malloc(b->len + 1);
-    if (s) {
-        if (b->len)
-            memcpy(s, b->data, b->len);
-        s[b->len] = '\0';
-    }
-    return s;
-}
-
-static int copy_array(void **to, const void *from, size_t n, size_t size, int *count)
-{
-    *to = calloc(n + 1, size);
-    if (!*to)
-        return FL_NOMEM;
-    if (n)
-        memcpy(*to, from, n * size);
-    *count = (int)n;
-    return FL_OK;
-}
-
-static int copy_strings(struct attr *a, const Onnx__AttributeProto *p)
-{
-    a->strings = calloc(p->n_strings + 1, sizeof *a->strings);
-    for (size_t i = 0; a->strings && i < p->n_strings; i++, a->count++)
-        if (!(a->strings[i] = copy_bytes(&p->strings[i])))
-            return FL_NOMEM;
-    return a->strings ? FL_OK : FL_NOMEM;
-}
-
-static int copy_tensor(struct import *m, struct attr *a, const Onnx__AttributeProto *p)
-{
-    if (!p->t)
-        return error_set(m->e, FL_MODEL, "attribute '%s' has no tensor", a->name);
-    a->tensor = calloc(1, sizeof *a->tensor);
-    if (!a->tensor)
-        return FL_NOMEM;
-    return import_tensor(m, a->tensor, p->t);
-}
-
-static int import_attribute(struct import *m, struct attr *a, const Onnx__AttributeProto *p)
-{
-    a->name = strdup(text(p->name));
-    if (!a->name)
-        return FL_NOMEM;
-    if (p->ref_attr_name && *p->ref_attr_name)
-        return error_set(m->e, FL_UNSUPPORTED, "attribute '%s' refers to a function's attribute", a->name);
-    switch (attribute_type(p)) {
-    case 1:
-        a->kind = ATTR_FLOAT;
-        a->f = p->f;
-        return FL_OK;
-    case 2:
-        a->kind = ATTR_INT;
-        a->i = p->i;
-        return FL_OK;
-    case 3:
-        a->kind = ATTR_STRING;
-        return (a->s = copy_bytes(&p->s)) ? FL_OK : FL_NOMEM;
-    case 4:
-        a->kind = ATTR_TENSOR;
-        return copy_tensor(m, a, p);
-    case 5:
-    case 10:
-        return error_set(m->e, FL_UNSUPPORTED, "attribute '%s' is a subgraph, which is not supported",
-                         a->name);
-    case 6:
-        a->kind = ATTR_FLOATS;
-        return copy_array((void **)&a->floats, p->floats, p->n_floats, sizeof *p->floats, &a->count);
-    case 0: /* an empty list whose type is left out */
-    case 7:
-        a->kind = ATTR_INTS;
-        return copy_array((void **)&a->ints, p->ints, p->n_ints, sizeof *p->ints, &a->count);
-    case 8:
-        a->kind = ATTR_STRINGS;
-        return copy_strings(a, p);
-    default:
-        return error_set(m->e, FL_UNSUPPORTED, "attribute '%s' is of a kind that is not supported", a->name);
-    }
-}
-
-static int import_attributes(struct import *m, struct node *n, const Onnx__NodeProto *p)
-{
-    n->attr = calloc(p->n_attribute + 1, sizeof *n->attr);
-    if (!n->attr)
-        return error_set(m->e, FL_NOMEM, "out of memory");
-    for (size_t i = 0; i < p->n_attribute; i++) {
-        int code;
-        n->n_attr++;
-        m->e->code = FL_OK;
-        code = import_attribute(m, &n->attr[i], p->attribute[i]);
-        if (code && !m->e->code)
-            return error_set(m->e, (enum fl_code)code, "out of memory");
-        if (code)
-            return error_wrap(m->e, (enum fl_code)code, "node '%s' (%s)", n->name, text(p->op_type));
-    }
-    return FL_OK;
-}
-
-/* Names of values to indices; an empty name is an absent one, and absent ones at the end are dropped. */
-static int import_names(struct import *m, char **name, size_t n, int **out, int *count)
-{
-    while (n && !*name[n - 1])
-        n--;
-    *out = calloc(n + 1, sizeof **out);
-    if (!*out)
-        return error_set(m->e, FL_NOMEM, "out of memory");
-    *count = (int)n;
-    for (size_t i = 0; i < n; i++) {
-        (*out)[i] = *name[i] ? value_named(m, name[i]) : GRAPH_NONE;
-        if (*name[i] && (*out)[i] < 0)
-            return error_set(m->e, FL_NOMEM, "out of memory");
-    }
-    return FL_OK;
-}
-
-static int check_operator(struct import *m, struct node *n, const Onnx__NodeProto *p)
-{
-    const char *type = text(p->op_type);
-    if (!is_default_domain(p->domain))
-        return error_set(m->e, FL_UNSUPPORTED, "operator '%s' (node '%s') of domain '%s' is not supported",
-                         type, n->name, p->domain);
-    n->op = op_find(type, m->g->opset);
-    if (!n->op)
-        return error_set(m->e, FL_UNSUPPORTED, "operator '%s' (node '%s', opset %lld) is not supported", type,
-                         n->name, (long long)m->g->opset);
-    return FL_OK;
-}
-
-static int check_counts(struct import *m, const struct node *n)
-{
-    const struct op *op = n->op;
-    if (n->n_in < op->min_in || n->n_in > op->max_in)
-        return error_set(m->e, FL_MODEL,
-                         "operator '%s' (node '%s', opset %lld) takes %d to %d inputs, it has %d", op->name,
-                         n->name, (long long)m->g->opset, op->min_in, op->max_in, n->n_in);
-    if (n->n_out < op->min_out || n->n_out > op->max_out)
-        return error_set(m->e, FL_MODEL,
-                         "operator '%s' (node '%s', opset %lld) gives %d to %d outputs, it has %d", op->name,
-                         n->name, (long long)m->g->opset, op->min_out, op->max_out, n->n_out);
-    for (int i = 0; i < op->min_in; i++)
-        if (n->in[i] == GRAPH_NONE)
-            return error_set(m->e, FL_MODEL, "operator '%s' (node '%s') lacks its input %d", op->name,
-                             n->name, i);
-    return FL_OK;
-}
-
-/* An output that the operator always makes gets a value even where the file gives it no name. */
-static int name_outputs(struct import *m, struct node *n)
-{
-    for (int i = 0; i < n->op->min_out; i++)
-        if (n->out[i] == GRAPH_NONE && (n->out[i] = graph_add_value(m->g, NULL)) < 0)
-            return error_set(m->e, FL_NOMEM, "out of memory");
-    return FL_OK;
-}
-
-static int claim_outputs(struct import *m, const struct node *n, int index)
-{
-    for (int i = 0; i < n->n_out; i++) {
-        struct value *v = n->out[i] == GRAPH_NONE ? NULL : &m->g->values[n->out[i]];
-        if (!v)
-            continue;
-        if (v->constant || v->producer != GRAPH_NONE || graph_is_input(m->g, n->out[i]))
-            return error_set(m->e, FL_MODEL, "value '%s' is made twice (second time by node '%s')", v->name,
-                             n->name);
-        v->producer = index;
-    }
-    return FL_OK;
-}
-
-static int import_node(struct import *m, const Onnx__NodeProto *p, int index)
-{
-    struct node *n = &m->g->nodes[index];
-    char made_up[96];
-    int code;
-    snprintf(made_up, sizeof made_up, "%s_%d", text(p->op_type), index);
-    n->name = strdup(p->name && *p->name ? p->name : made_up);
-    n->post.residual = GRAPH_NONE;
-    if (!n->name)
-        return error_set(m->e, FL_NOMEM, "out of memory");
-    if ((code = import_attributes(m, n, p)) || (code = check_operator(m, n, p)) ||
-        (code = import_names(m, p->input, p->n_input, &n->in, &n->n_in)) ||
-        (code = import_names(m, p->output, p->n_output, &n->out, &n->n_out)) || (code = check_counts(m, n)) ||
-        (code = name_outputs(m, n)))
-        return code;
-    return claim_outputs(m, n, index);
-}
-
-static int import_nodes(struct import *m, const Onnx__GraphProto *p)
-{
-    m->g->nodes = calloc(p->n_node + 1, sizeof *m->g->nodes);
-    if (!m->g->nodes)
-        return error_set(m->e, FL_NOMEM, "out of memory");
-    for (size_t i = 0; i < p->n_node; i++) {
-        int code;
-        m->g->n_nodes++;
-        if ((code = import_node(m, p->node[i], (int)i)))
-            return code;
-    }
-    return FL_OK;
-}
-
-/* Inputs are few, so they are marked by RANK_UNKNOWN or a rank; here only: whatever is read must come from
- * somewhere. */
-static int check_reads(struct import *m)
-{
-    for (int i = 0; i < m->g->n_nodes; i++) {
-        const struct node *n = &m->g->nodes[i];
-        for (int k = 0; k < n->n_in; k++) {
-            const struct value *v = n->in[k] == GRAPH_NONE ? NULL : &m->g->values[n->in[k]];
-            if (v && !v->constant && v->producer == GRAPH_NONE && !graph_is_input(m->g, n->in[k]))
-                return error_set(m->e, FL_MODEL, "node '%s' (%s) reads '%s', which nothing makes", n->name,
-                                 n->op->name, v->name);
-        }
     }
     return FL_OK;
 }
@@ -433,15 +139,16 @@ static int output_through_identity(struct import *m, int v)
     return copy;
 }
 
-static int import_outputs(struct import *m, const Onnx__GraphProto *p)
+static int import_outputs(struct import *m, struct scope *s, const Onnx__GraphProto *p)
 {
     struct graph *g = m->g;
     g->outputs = calloc(p->n_output + 1, sizeof *g->outputs);
     if (!g->outputs)
         return error_set(m->e, FL_NOMEM, "out of memory");
     for (size_t i = 0; i < p->n_output; i++) {
-        const char *name = text(p->output[i]->name);
-        int v = *names_at(&m->names, g, name) - 1;
+        const char *name = onnx_text(p->output[i]->name);
+        const struct name *made = scope_own(s, name);
+        int v = made ? made->value : -1;
         if (v < 0 || (!g->values[v].constant && g->values[v].producer == GRAPH_NONE && !graph_is_input(g, v)))
             return error_set(m->e, FL_MODEL, "output '%s' is made by nothing", name);
         if (graph_is_output(g, v))
@@ -457,37 +164,39 @@ static size_t count_names(const Onnx__GraphProto *p)
 {
     size_t n = p->n_initializer + p->n_input;
     for (size_t i = 0; i < p->n_node; i++)
-        n += p->node[i]->n_output + p->node[i]->n_input;
+        n += p->node[i]->n_output;
     return n;
 }
 
-static int import_graph(struct import *m, Onnx__GraphProto *p)
+static int import_graph(struct import *m, struct scope *s, Onnx__GraphProto *p)
 {
     int code;
-    if (p->n_node > MAX_NODES || p->n_output > MAX_FED)
-        return error_set(m->e, FL_UNSUPPORTED, "the model has %zu nodes and %zu outputs: at most %d and %d",
-                         p->n_node, p->n_output, MAX_NODES, MAX_FED);
-    if (names_new(&m->names, count_names(p)))
-        return error_set(m->e, FL_NOMEM, "out of memory");
-    if ((code = import_initializers(m, p)) || (code = import_inputs(m, p)) || (code = import_nodes(m, p)) ||
-        (code = check_reads(m)))
+    if (p->n_output > MAX_FED)
+        return error_set(m->e, FL_UNSUPPORTED, "the model has %zu outputs: at most %d", p->n_output, MAX_FED);
+    if ((code = import_initializers(m, s, p)) || (code = import_inputs(m, s, p)) ||
+        (code = import_nodes(m, s, p->node, p->n_node)))
         return code;
-    return import_outputs(m, p);
+    return import_outputs(m, s, p);
 }
 
 int onnx_import(struct graph *g, const void *bytes, size_t size, struct external_files *files,
                 struct error *e)
 {
     struct error own;
-    struct import m = {g, files, {NULL, 0}, e ? e : &own};
+    struct import m = {
+        .g = g, .files = files, .budget = ((int64_t)64 << 20) + 16 * (int64_t)size, .e = e ? e : &own};
     Onnx__ModelProto *p = onnx__model_proto__unpack(NULL, size, bytes);
+    struct scope whole = {.slot = NULL};
     int code;
     if (!p)
         return error_set(e, FL_MODEL, "not an ONNX model, or cut short");
-    code = import_versions(&m, p);
-    if (!code)
-        code = import_graph(&m, p->graph);
+    if (!(code = import_versions(&m, p)) && !(code = import_sort_functions(&m, p)) &&
+        !(code = scope_new(&m, &whole, NULL, "", count_names(p->graph)))) {
+        whole.opset = g->opset;
+        code = import_graph(&m, &whole, p->graph);
+    }
+    scope_release(&whole);
+    free(m.functions);
     onnx__model_proto__free_unpacked(p, NULL);
-    free(m.names.slot);
     return code;
 }

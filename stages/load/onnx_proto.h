@@ -7,10 +7,11 @@
 #include "stages/graph/graph.h"
 #include "onnx_external.h"
 
-/* Turns one TensorProto into a tensor whose data the caller owns (tensor_release), and frees the message's
- * own copy of the data at once. `files` reads external data; NULL refuses it. FL_MODEL,
- * FL_UNSUPPORTED, FL_IO, FL_NOMEM. */
+/* Turns one TensorProto into a tensor whose data the caller owns (tensor_release). `files` reads external
+ * data; NULL refuses it. FL_MODEL, FL_UNSUPPORTED, FL_IO, FL_NOMEM. */
 int onnx_tensor_convert(struct tensor *out, Onnx__TensorProto *t, struct external_files *files,
                         struct error *e);
+/* Frees the message's own copy of the bytes. */
+void onnx_tensor_drop(Onnx__TensorProto *t);
 
 #endif

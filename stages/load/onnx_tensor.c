@@ -118,7 +118,7 @@ static int convert_shape(struct tensor *out, const Onnx__TensorProto *t, struct 
     return FL_OK;
 }
 
-static void drop_raw(Onnx__TensorProto *t)
+void onnx_tensor_drop(Onnx__TensorProto *t)
 {
     free(t->raw_data.data);
     t->raw_data.data = NULL;
@@ -153,7 +153,6 @@ int onnx_tensor_convert(struct tensor *out, Onnx__TensorProto *t, struct externa
         memcpy(out->data, t->raw_data.data, t->raw_data.len);
     else
         copy_typed(out, t, typed);
-    drop_raw(t);
     return FL_OK;
 }
 

@@ -5,6 +5,7 @@
  */
 #include <string.h>
 
+#include "choice.h"
 #include "stages/graph/graph_build.h"
 
 static bool constants_of(const struct graph *g, const struct node *n, struct tensor *in)
@@ -43,19 +44,21 @@ static bool afford(struct fold_budget *b, const struct node *n, const struct ten
     return true;
 }
 
-static int fold_node(struct graph *g, struct node *n, struct fold_budget *budget, struct error *e)
+/* `tolerant`: what fails may lie in a branch that is not taken, and is left to whoever needs it. */
+static int fold_node(struct graph *g, struct node *n, struct fold_budget *budget, bool tolerant,
+                     struct error *e)
 {
     struct tensor in[OP_MAX_IO], out[OP_MAX_IO];
     int code = FL_OK;
-    if (makes_output(g, n) || !constants_of(g, n, in))
+    if (n->op == &op_choice || makes_output(g, n) || !constants_of(g, n, in))
         return FL_OK;
     memset(out, 0, (size_t)n->n_out * sizeof *out);
-    if ((code = node_infer(g, n, in, out, e)))
-        return code;
+    if ((code = node_infer(n, in, out, tolerant ? NULL : e)))
+        return tolerant && code != FL_NOMEM ? FL_OK : code;
     if (!afford(budget, n, in, out))
         return FL_OK;
-    if ((code = node_evaluate(g, n, in, out, e)))
-        return code;
+    if ((code = node_evaluate(n, in, out, tolerant ? NULL : e)))
+        return tolerant && code != FL_NOMEM ? FL_OK : code;
     for (int k = 0; k < n->n_out; k++)
         if (n->out[k] != GRAPH_NONE && value_set_constant(&g->values[n->out[k]], &out[k]))
             code = error_set(e, FL_NOMEM, "out of memory");
@@ -65,8 +68,9 @@ static int fold_node(struct graph *g, struct node *n, struct fold_budget *budget
 
 int pass_fold(struct graph *g, struct fold_budget *budget, struct error *e)
 {
+    bool tolerant = choice_any(g);
     for (int i = 0; i < g->n_nodes; i++) {
-        int code = fold_node(g, &g->nodes[i], budget, e);
+        int code = fold_node(g, &g->nodes[i], budget, tolerant, e);
         if (code)
             return code;
     }

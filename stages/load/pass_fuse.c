@@ -231,8 +231,10 @@ static void fuse_gate(struct fuser *f, struct node *n, bool *changed)
 static void matmul_to_gemm(const struct graph *g, struct node *n)
 {
     const struct tensor *w = node_constant(g, n, 1);
-    if (is_op(n, "MatMul") && w && w->rank == 2 && w->dtype == TENSOR_F32 && g->values[n->in[0]].rank == 2)
-        n->op = op_find("Gemm", g->opset);
+    if (!is_op(n, "MatMul") || !w || w->rank != 2 || w->dtype != TENSOR_F32 || g->values[n->in[0]].rank != 2)
+        return;
+    n->op = op_find("Gemm", OPSET_LAST);
+    n->opset = OPSET_LAST;
 }
 
 static int fuse_node(struct fuser *f, struct node *n, bool *changed)

@@ -80,7 +80,7 @@ int pass_norm(struct graph *g, struct error *e)
     for (int i = 0; i < g->n_nodes && !code; i++) {
         struct node *norm = &g->nodes[i], *conv;
         if (!is_op(norm, "BatchNormalization") || g->values[norm->out[0]].dtype != TENSOR_F32 ||
-            batch_norm_trains(norm, g->opset))
+            batch_norm_trains(norm, norm->opset))
             continue;
         conv = foldable_conv(g, norm, uses);
         if (!conv)
@@ -107,7 +107,7 @@ static bool pads_with_zero(const struct graph *g, const struct node *pad)
 /* The pads of a Pad over a rank-n value, n and channels excluded: n - 2 befores, then n - 2 afters. */
 static bool spatial_pads(const struct graph *g, const struct node *pad, int rank, int64_t *out)
 {
-    const struct attr *a = g->opset < 11 ? attr_find(pad, "pads") : NULL;
+    const struct attr *a = pad->opset < 11 ? attr_find(pad, "pads") : NULL;
     const struct tensor *t = node_constant(g, pad, 1);
     const int64_t *p = a && a->kind == ATTR_INTS && a->count == 2 * rank ? a->ints : NULL;
     if (!p && t && t->dtype == TENSOR_I64 && tensor_count(t) == 2 * rank)

@@ -153,6 +153,87 @@ def quantized():
     save("quantize_ties", 10, [N("QuantizeLinear", ["x", "s"], ["y"])], {"x": ties}, {"y": np.clip(np.rint(ties), 0, 255).astype(np.uint8)}, {"s": np.float32(1)})
 
 
+def branch(name, nodes, *outputs, constants=None):
+    return helper.make_graph(nodes, name, [], [helper.make_tensor_value_info(o, TensorProto.FLOAT, None) for o in outputs],
+                             [numpy_helper.from_array(np.asarray(a), k) for k, a in (constants or {}).items()])
+
+
+def branches():
+    """If: conditions that are constant, computed from constants, from shapes; branches that would not work."""
+    f = numbers(6)
+    x, w, b = f(2, 3, 4, 4), f(5, 3, 1, 1), f(5)
+    scores = head(x, w, b).reshape(2, 5)
+    c = {"w": w, "b": b}
+    squeeze = branch("t", [N("Squeeze", ["p", "ax"], ["a"])], "a", constants={"ax": i64(2, 3)})
+    keep = branch("e", [N("Identity", ["p"], ["z"])], "z")
+    for name, value in (("then", True), ("else", False)):
+        save("if_%s" % name, 13, HEAD + [N("If", ["c0"], ["y"], then_branch=squeeze, else_branch=keep)], {"x": x},
+             {"y": scores if value else scores.reshape(2, 5, 1, 1)}, dict(c, c0=np.array(value)), {"x": ["n", 3, 4, 4]})
+    # PyTorch's squeeze(2).squeeze(2) of a dim that may be 1: asked of the shape; the branch not taken fails
+    one = [N("Shape", ["p"], ["sh"]), N("Gather", ["sh", "two"], ["d"], axis=0), N("Equal", ["d", "one"], ["c0"])]
+    save("if_shape", 13, HEAD + one + [N("If", ["c0"], ["y"], then_branch=squeeze, else_branch=keep)], {"x": x}, {"y": scores},
+         dict(c, two=np.array(2), one=np.array(1)), {"x": ["n", 3, 4, 4]})
+    wrong = branch("t", [N("Squeeze", ["r", "ax"], ["a"]), N("NoSuchThing", ["a"], ["q"], domain="elsewhere")], "q", constants={"ax": i64(2, 3)})
+    save("if_branch_that_fails", 13, HEAD + [N("Shape", ["r"], ["sh"]), N("Gather", ["sh", "two"], ["d"], axis=0),
+         N("Equal", ["d", "one"], ["c0"]), N("If", ["c0"], ["y"], then_branch=wrong, else_branch=keep)], {"x": x},
+         {"y": scores.reshape(2, 5, 1, 1)}, dict(c, two=np.array(2), one=np.array(1)), {"x": ["n", 3, 4, 4]})
+    # it depends on the batch: right for one size alone
+    save("if_batch", 13, [N("Shape", ["x"], ["sh"]), N("Gather", ["sh", "zero"], ["n"], axis=0), N("Equal", ["n", "one"], ["c0"]),
+         N("If", ["c0"], ["y"], then_branch=branch("t", [N("Neg", ["x"], ["a"])], "a"), else_branch=branch("e", [N("Abs", ["x"], ["z"])], "z"))],
+         {"x": x}, {"y": np.abs(x)}, {"zero": np.array(0), "one": np.array(1)}, {"x": ["n", 3, 4, 4]})
+    # nested, several outputs, one of them an outer value; weights chosen
+    inner = N("If", ["no"], ["i"], then_branch=branch("it", [N("Neg", ["x"], ["a"])], "a"), else_branch=branch("ie", [N("Exp", ["x"], ["z"])], "z"))
+    outer = branch("t", [N("Not", ["yes"], ["no"]), inner, N("Add", ["i", "k"], ["u"])], "u", "k2", constants={"k": np.float32(2), "k2": np.float32(3)})
+    other = branch("e", [N("Sqrt", ["x"], ["u2"]), N("Identity", ["x"], ["v2"])], "u2", "v2")
+    save("if_nested", 13, [N("If", ["yes"], ["u", "v"], then_branch=outer, else_branch=other), N("Mul", ["u", "v"], ["y"])], {"x": x},
+         {"y": (np.exp(x) + 2) * 3}, {"yes": np.array(True)}, {"x": ["n", 3, 4, 4]})
+
+
+def functions():
+    """Functions: attributes given, by default, left out; nested; inputs left out; an opset of their own."""
+    f = numbers(7)
+    x = f(2, 3, 4, 4)
+    opsets = [helper.make_opsetid("", 13), helper.make_opsetid("own", 1)]
+
+    def function(name, inputs, outputs, nodes, attributes=(), defaults=(), opset=13):
+        p = helper.make_function("own", name, inputs, outputs, nodes, [helper.make_opsetid("", opset), helper.make_opsetid("own", 1)], list(attributes))
+        for a in defaults:  # attribute_proto, field 11, which this version of onnx does not know
+            raw = a.SerializeToString()
+            assert len(raw) < 128
+            p.MergeFromString(bytes([0x5a, len(raw)]) + raw)
+        return p
+
+    def refer(node, name, attribute, kind):
+        a = node.attribute.add()
+        a.name, a.ref_attr_name, a.type = name, attribute, kind
+        return node
+    leaky = function("Bent", ["a"], ["b"], [refer(N("LeakyRelu", ["a"], ["b"]), "alpha", "slope", 1)], ["slope"])
+    leak = lambda v, s: np.where(v < 0, v * np.float32(s), v)
+    save("function", 13, [N("Bent", ["x"], ["u"], domain="own", slope=0.3), N("Bent", ["u"], ["y"], domain="own")], {"x": x},
+         {"y": leak(leak(x, 0.3), 0.01)}, {}, {"x": ["n", 3, 4, 4]}, domains=[("own", 1)], functions=[leaky])
+    # calls of calls; the same names inside and outside; a constant from an attribute; an input handed through
+    scaled = function("Scaled", ["x", "y"], ["z", "x"], [refer(N("Constant", [], ["k"]), "value_float", "by", 1),
+                      N("Mul", ["x", "k"], ["t"]), N("Add", ["t", "y"], ["z"])], ["by"])
+    twice = function("Twice", ["v"], ["y"], [refer(N("Scaled", ["v", "v"], ["x", "same"], domain="own"), "by", "factor", 1),
+                     N("Scaled", ["x", "same"], ["y"], domain="own", by=-1.0)], ["factor"])
+    save("function_nested", 13, [N("Twice", ["x"], ["k"], domain="own", factor=2.0), N("Scaled", ["k", "x"], ["y", "unread"], domain="own", by=0.5)],
+         {"x": x}, {"y": ((x * 2 + x) * -1 + x) * np.float32(0.5) + x}, {}, {"x": ["n", 3, 4, 4]}, domains=[("own", 1)], functions=[scaled, twice])
+    # Clip's bounds: one left out by the caller
+    bounded = function("Bounded", ["v", "low", "high"], ["o"], [N("Clip", ["v", "low", "high"], ["o"])])
+    save("function_absent_input", 13, [N("Bounded", ["x", "", "half"], ["y"], domain="own")], {"x": x}, {"y": np.minimum(x, np.float32(0.5))},
+         {"half": np.float32(0.5)}, {"x": ["n", 3, 4, 4]}, domains=[("own", 1)], functions=[bounded])
+    # Softmax as opset 11 means it (ONNX Runtime takes the model's opset; the function's own is what the text names)
+    old = function("Old", ["v"], ["o"], [N("Softmax", ["v"], ["o"])], opset=11)
+    power = np.exp(x.reshape(2, -1))
+    save("function_opset", 13, [N("Old", ["x"], ["y"], domain="own")], {"x": x}, {"y": (power / power.sum(1, keepdims=True)).reshape(x.shape)},
+         {}, {"x": ["n", 3, 4, 4]}, domains=[("own", 1)], functions=[old])
+    pick = N("If", ["c0"], ["o"], then_branch=branch("t", [refer(N("LeakyRelu", ["v"], ["a"]), "alpha", "slope", 1)], "a"),
+             else_branch=branch("e", [N("Identity", ["v"], ["z"])], "z"))
+    chosen = function("Chosen", ["v", "c0"], ["o"], [pick], ["slope"], [helper.make_attribute("slope", 0.25)])
+    save("function_choice", 13, [N("Chosen", ["x", "yes"], ["u"], domain="own"), N("Chosen", ["u", "yes"], ["v"], domain="own", slope=2.0), N("Chosen", ["v", "no"], ["y"], domain="own")],
+         {"x": x}, {"y": leak(leak(x, 0.25), 2.0)}, {"yes": np.array(True), "no": np.array(False)}, {"x": ["n", 3, 4, 4]}, domains=[("own", 1)], functions=[chosen])
+
+
 def free_sizes():
     f = numbers(3)
     x, w, b = f(2, 3, 6, 5), f(5, 3, 1, 1), f(5)
@@ -168,7 +249,7 @@ def free_sizes():
 def main():
     for folder in glob.glob(OUT + "/load_*"):
         shutil.rmtree(folder)
-    for part in (versions, old_exporters, free_sizes, training, quantized):
+    for part in (versions, old_exporters, free_sizes, training, quantized, branches, functions):
         part()
     print(len(glob.glob(OUT + "/load_*")), "cases")
 

@@ -89,7 +89,7 @@ static int interpret(const struct graph *g, const struct tensor *inputs, const s
         for (int k = 0; k < n->n_out; k++)
             if (n->out[k] != GRAPH_NONE)
                 out[k] = value[n->out[k]];
-        bad = node_evaluate(g, n, in, out, &e);
+        bad = node_evaluate(n, in, out, &e);
         for (int k = 0; k < n->n_out && !bad; k++)
             if (n->out[k] != GRAPH_NONE)
                 value[n->out[k]] = out[k];

@@ -75,6 +75,8 @@ static void put_value(struct bytes *graph, int field, const char *name, int type
     put_message(graph, field, &value);
 }
 
+static const char *domain; /* of the nodes that put_node writes */
+
 static void put_node(struct bytes *graph, const char *op, const char *name, const char *in, const char *in2,
                      const char *out, const struct bytes *attribute)
 {
@@ -88,6 +90,8 @@ static void put_node(struct bytes *graph, const char *op, const char *name, cons
         put_text(&node, 2, out);
     put_text(&node, 3, name);
     put_text(&node, 4, op);
+    if (domain)
+        put_text(&node, 7, domain);
     if (attribute)
         put_message(&node, 5, attribute);
     put_message(graph, 1, &node);
@@ -188,10 +192,6 @@ static void test_versions(void **state)
     refuse(&model, FL_UNSUPPORTED, "opset 99 is not supported");
     wrap(&model, &graph, 3);
     refuse(&model, FL_UNSUPPORTED, "operator 'Relu' (node 'r', opset 3) is not supported");
-    put_raw(&model, 25, "f", 1);
-    wrap(&model, &graph, 13);
-    put_raw(&model, 25, "f", 1);
-    refuse(&model, FL_UNSUPPORTED, "functions");
 }
 
 static void test_unknown_operator_is_named(void **state)
@@ -202,15 +202,183 @@ static void test_unknown_operator_is_named(void **state)
     end(FL_UNSUPPORTED, "operator 'Foo' (node 'bar?', opset 13) is not supported");
 }
 
-static void test_subgraphs_are_named(void **state)
+/* A function FX of domain "own" that reads a and makes b by nodes that are put with put_node. */
+static void put_function(struct bytes *to, const char *name, const struct bytes *nodes)
+{
+    static struct bytes f;
+    size_t at = 0;
+    f.size = 0;
+    put_text(&f, 1, name);
+    put_text(&f, 4, "a");
+    put_text(&f, 5, "b");
+    put_text(&f, 10, "own");
+    /* put_node writes field 1 of a graph; here it is field 7, with the same contents. */
+    memcpy(f.data + f.size, nodes->data, nodes->size);
+    while (at < nodes->size) {
+        size_t length = 0, shift = 0;
+        f.data[f.size + at++] = 7 << 3 | 2;
+        for (bool more = true; more; shift += 7) {
+            length |= (size_t)(nodes->data[at] & 127) << shift;
+            more = nodes->data[at++] & 128;
+        }
+        at += length;
+    }
+    f.size += nodes->size;
+    put_message(to, 25, &f);
+}
+
+static struct bytes functions, body;
+
+/* The model y = F(x), with these functions. */
+static void use_function(const char *name, int code, const char *text)
+{
+    begin();
+    domain = "own";
+    put_node(&graph, name, "use", "x", NULL, "y", NULL);
+    domain = NULL;
+    put_value(&graph, 12, "y", 1, 4, image);
+    wrap(&model, &graph, 13);
+    memcpy(model.data + model.size, functions.data, functions.size);
+    model.size += functions.size;
+    refuse(&model, code, text);
+    functions.size = body.size = 0;
+}
+
+static void test_functions(void **state)
+{
+    (void)state;
+    functions.size = body.size = 0;
+    put_raw(&functions, 25, "f", 1);
+    use_function("F", FL_MODEL, "not an ONNX model");
+    use_function("F", FL_UNSUPPORTED, "operator 'F' (node 'use') of domain 'own' is not supported");
+    put_node(&body, "Relu", "r", "a", NULL, "c", NULL);
+    put_function(&functions, "F", &body);
+    use_function("F", FL_MODEL, "function 'F' does not make its output 'b'");
+    put_node(&body, "Relu", "r", "a", NULL, "a", NULL);
+    put_function(&functions, "F", &body);
+    use_function("F", FL_MODEL, "value 'a' is made twice (second time by node 'r')");
+    put_node(&body, "Relu", "r", "x", NULL, "b", NULL);
+    put_function(&functions, "F", &body);
+    use_function("F", FL_MODEL, "node 'use/r' (Relu) reads 'x', which nothing makes");
+    put_node(&body, "Relu", "r", "a", NULL, "b", NULL);
+    put_function(&functions, "F", &body);
+    put_function(&functions, "F", &body);
+    use_function("F", FL_MODEL, "function 'F' is given twice");
+    put_node(&body, "Foo", "r", "a", NULL, "b", NULL);
+    put_function(&functions, "F", &body);
+    use_function("F", FL_UNSUPPORTED, "operator 'Foo' (node 'use/r', opset 13) is not supported");
+}
+
+/* Functions that call themselves, or one another ten times each, twenty deep. */
+static void test_functions_stay_bounded(void **state)
+{
+    (void)state;
+    functions.size = body.size = 0;
+    domain = "own";
+    put_node(&body, "F", "again", "a", NULL, "b", NULL);
+    put_function(&functions, "F", &body);
+    use_function("F", FL_UNSUPPORTED, "functions and branches lie more than 24 deep");
+    for (int i = 0; i < 20; i++) {
+        char name[16], next[16], out[16];
+        snprintf(name, sizeof name, "F%d", i);
+        snprintf(next, sizeof next, "F%d", i + 1);
+        body.size = 0;
+        domain = i < 19 ? "own" : NULL;
+        for (int k = 0; k < 10; k++) {
+            snprintf(out, sizeof out, k ? "c%d" : "b", k);
+            put_node(&body, i < 19 ? next : "Relu", "n", "a", NULL, out, NULL);
+        }
+        put_function(&functions, name, &body);
+    }
+    use_function("F0", FL_UNSUPPORTED, "become too large when they are put where they are used");
+}
+
+static struct bytes branch, branches;
+
+/* Attribute `which`: a graph that gives `out` by op(x), or, where the node has an attribute, by op(c). */
+static void put_branch(struct bytes *to, const char *which, const char *op, const char *out,
+                       const struct bytes *more)
+{
+    static struct bytes g, a;
+    g.size = a.size = 0;
+    put_node(&g, op, "inner", more ? "c" : "x", NULL, out, more);
+    put_value(&g, 12, out, 1, 4, image);
+    put_text(&a, 1, which);
+    put_message(&a, 6, &g);
+    put_int(&a, 20, 5);
+    to->size = 0;
+    memcpy(to->data, a.data, a.size);
+    to->size = a.size;
+}
+
+/* y = If(c) with the attributes then_branch and, unless it is NULL, else_branch. */
+static void use_branches(const struct bytes *yes, const struct bytes *no, bool known, int code,
+                         const char *text)
+{
+    static struct bytes node;
+    begin();
+    if (known)
+        put_tensor(&graph, "c", 9, 0, NULL, 1);
+    else
+        put_value(&graph, 11, "c", 9, 0, NULL);
+    node.size = 0;
+    put_text(&node, 1, "c");
+    put_text(&node, 2, "y");
+    put_text(&node, 3, "choice");
+    put_text(&node, 4, "If");
+    put_message(&node, 5, yes);
+    if (no)
+        put_message(&node, 5, no);
+    put_message(&graph, 1, &node);
+    end(code, text);
+}
+
+static void test_branches(void **state)
+{
+    (void)state;
+    put_branch(&branches, "then_branch", "Relu", "t", NULL);
+    use_branches(&branches, NULL, true, FL_MODEL, "node 'choice' (If) has no else_branch");
+    put_branch(&branch, "else_branch", "Foo", "e", NULL);
+    use_branches(&branches, &branch, true, FL_UNSUPPORTED,
+                 "operator 'Foo' is not supported"); /* c is false */
+    put_branch(&branch, "else_branch", "Conv", "e", NULL);
+    use_branches(&branches, &branch, true, FL_MODEL, "operator 'Conv' (node 'choice/inner', opset 13) takes");
+    put_branch(&branch, "else_branch", "Relu", "x", NULL);
+    use_branches(&branches, &branch, true, FL_MODEL, "cycle");
+    put_branch(&branch, "else_branch", "Relu", "e", NULL);
+    use_branches(&branches, &branch, false, FL_UNSUPPORTED,
+                 "node 'choice' (If): its condition is known only while the model runs");
+    branch.size = 0;
+    put_text(&branch, 1, "else_branch");
+    put_raw(&branch, 6, "nonsense", 8);
+    use_branches(&branches, &branch, true, FL_MODEL, "its else_branch is no graph, or cut short");
+}
+
+static void test_branches_stay_bounded(void **state)
+{
+    (void)state;
+    put_branch(&branch, "then_branch", "Relu", "t", NULL);
+    for (int i = 0; i < 30; i++)
+        put_branch(&branch, "then_branch", "If", "t", &branch);
+    put_branch(&branches, "else_branch", "Relu", "e", NULL);
+    use_branches(&branch, &branches, true, FL_UNSUPPORTED, "functions and branches lie more than 24 deep");
+}
+
+static void test_other_subgraphs(void **state)
 {
     (void)state;
     begin();
-    put_text(&attribute, 1, "then_branch");
+    put_text(&attribute, 1, "body");
     put_raw(&attribute, 6, "", 0);
     put_int(&attribute, 20, 5);
-    put_node(&graph, "If", "choice", "x", NULL, "y", &attribute);
-    end(FL_UNSUPPORTED, "node 'choice' (If): attribute 'then_branch' is a subgraph");
+    put_node(&graph, "Loop", "again", "x", NULL, "y", &attribute);
+    end(FL_UNSUPPORTED, "operator 'Loop' (node 'again', opset 13) is not supported");
+    begin();
+    put_text(&attribute, 1, "axis");
+    put_text(&attribute, 21, "of_function");
+    put_int(&attribute, 20, 2);
+    put_node(&graph, "Softmax", "s", "x", NULL, "y", &attribute);
+    end(FL_MODEL, "attribute 'axis' refers to a function's attribute, but is in none");
 }
 
 static void test_cycle(void **state)
@@ -560,7 +728,11 @@ int main(void)
         cmocka_unit_test(test_every_truncation_is_refused_or_sound),
         cmocka_unit_test(test_versions),
         cmocka_unit_test(test_unknown_operator_is_named),
-        cmocka_unit_test(test_subgraphs_are_named),
+        cmocka_unit_test(test_functions),
+        cmocka_unit_test(test_functions_stay_bounded),
+        cmocka_unit_test(test_branches),
+        cmocka_unit_test(test_branches_stay_bounded),
+        cmocka_unit_test(test_other_subgraphs),
         cmocka_unit_test(test_cycle),
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_too_many_inputs),
