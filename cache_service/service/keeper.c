@@ -200,6 +200,7 @@ static void wait_for_work(struct keeper *k)
 static void *run(void *arg)
 {
     struct keeper *k = arg;
+    pthread_setname_np(pthread_self(), "keeper");
     while (!atomic_load(&k->stop)) {
         wait_for_work(k);
         step(k);

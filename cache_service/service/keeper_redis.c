@@ -98,6 +98,16 @@ static uint64_t listen_due(const struct keeper *k)
     return redis_link_up(k->ears) ? UINT64_MAX : 0;
 }
 
+/* Caches of this build are missing here: damaged on the disk, or in Redis when they were taken from there. */
+static bool lacks(const struct keeper *k)
+{
+    const struct manifest *m = k->current ? &k->current->manifest : NULL;
+    for (int i = 0; m && i < m->n_exits; i++)
+        if (m->exit[i].file[0] && !k->current->cache[i])
+            return true;
+    return false;
+}
+
 /* Redis holds what is in use here. */
 static bool at_head(const struct keeper *k)
 {
@@ -116,7 +126,7 @@ static void come_to_head(struct keeper *k)
 static void mend(struct keeper *k, uint64_t sequence)
 {
     uint64_t now = clock_ns();
-    if (!at_head(k) || sequence != k->head.sequence || now < k->mend_ns)
+    if (!at_head(k) || lacks(k) || sequence != k->head.sequence || now < k->mend_ns)
         return;
     k->mend_ns = now + MEND_NS;
     k->place = LINEAGE_PUBLISH;
@@ -176,6 +186,20 @@ static void say_aside(struct keeper *k, bool readable)
                  manifest_build_text(k->current->manifest.build, here));
 }
 
+static bool known_damaged(const struct keeper *k)
+{
+    return k->head.text[0] && !strcmp(k->damaged, k->head.text);
+}
+
+/* Somebody may have come who has them, or has put them there. */
+static void ask_again(struct keeper *k)
+{
+    if (!known_damaged(k))
+        k->place = LINEAGE_LOAD;
+    else
+        store_tell_damaged(k->store, &k->head, NULL);
+}
+
 /* Where this process stands beside the head that was read with the result `rc`. */
 static int place(struct keeper *k, int rc, struct error *e)
 {
@@ -192,6 +216,8 @@ static int place(struct keeper *k, int rc, struct error *e)
         k->watch.since_ns = 0;
     k->place = lineage_decide(&here, &there);
     k->looked = true;
+    if (k->place == LINEAGE_KEEP && lacks(k))
+        ask_again(k);
     if (k->place == LINEAGE_ASIDE)
         say_aside(k, there.readable);
     else
@@ -272,12 +298,6 @@ static int publish(struct keeper *k, struct error *e)
     k->damaged[0] = '\0';
     say_published(k, &before);
     return FL_OK;
-}
-
-/* Caches of this head were damaged the last time too, and nobody mended them meanwhile. */
-static bool known_damaged(const struct keeper *k)
-{
-    return k->head.text[0] && !strcmp(k->damaged, k->head.text);
 }
 
 /* What could be loaded, with our own where Redis's are damaged: it goes back there. */
@@ -406,6 +426,8 @@ static int learn_batch(struct keeper *k, struct store_batch *b, struct error *e)
         snapshot_free(next);
         return rc;
     }
+    if (k->damaged[0]) /* what was missing still is */
+        memcpy(k->damaged, k->head.text, sizeof k->damaged);
     keeper_adopt(k, next, k->own);
     come_to_head(k);
     keeper_count_batch(k, &tally, damaged);
@@ -488,9 +510,9 @@ static const struct step steps[KEEPER_STEPS] = {
     [STEP_LOOK] = {"reading the head", 50 * NS_PER_MS, 2 * NS_PER_S, look, look_due},
     [STEP_LISTEN] = {"listening to hints", NS_PER_S, 30 * NS_PER_S, listen_redis, listen_due},
     [STEP_FOLLOW] = {"exchanging caches", NS_PER_S, 60 * NS_PER_S, follow, follow_due},
-    [STEP_LEASE] = {"the learner's lease", 200 * NS_PER_MS, 5 * NS_PER_S, hold_lease, lease_due},
-    [STEP_APPEND] = {"adding updates", 200 * NS_PER_MS, 5 * NS_PER_S, keeper_append, append_due},
-    [STEP_LEARN] = {"learning", 200 * NS_PER_MS, 5 * NS_PER_S, learn, learn_due},
+    [STEP_LEASE] = {"the learner's lease", 200 * NS_PER_MS, 2 * NS_PER_S, hold_lease, lease_due},
+    [STEP_APPEND] = {"adding updates", 200 * NS_PER_MS, 2 * NS_PER_S, keeper_append, append_due},
+    [STEP_LEARN] = {"learning", 200 * NS_PER_MS, 2 * NS_PER_S, learn, learn_due},
 };
 
 void keeper_redis_init(struct keeper *k)

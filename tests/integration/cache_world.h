@@ -40,6 +40,7 @@ struct world {
     char dir[64];
     pid_t redis;
     struct seen_service service[SERVICES];
+    char set[SERVICES][128]; /* KEY=VALUE for the service, "" = none */
     void *context, *control, *results, *stage[SERVICES];
     uint64_t sequence, request;
     uint64_t results_seen;
@@ -417,7 +418,9 @@ static inline void start_service(struct world *w, int i)
     in_dir(w, config, sizeof config, "p.yaml");
     log_path(w, i, log, sizeof log);
     memset(s, 0, sizeof *s);
-    s->pid = launch((char *[]){program, "-c", config, "--index", index, NULL}, log);
+    s->pid = launch(
+        (char *[]){program, "-c", config, "--index", index, w->set[i][0] ? "--set" : NULL, w->set[i], NULL},
+        log);
     wait_for(w, s->beats > 0);
 }
 

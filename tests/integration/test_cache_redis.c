@@ -1,0 +1,389 @@
+/* test_cache_redis.c - cache services and a real Redis that is full, damaged, idle, or shared by hosts with
+ * other builds
+ *
+ * A host is a state folder of its own. Time is told by heartbeats, one every 50 ms: what is to stay as it is
+ * has stayed so for some of them.
+ */
+#include "cache_world.h"
+
+#include <dirent.h>
+
+#define EPOCH   "freezeline:{test}:epoch"
+#define UPDATES "freezeline:{test}:updates"
+
+static void beats(struct world *w, int i, uint64_t n)
+{
+    uint64_t until = w->service[i].beats + n;
+    wait_for(w, w->service[i].beats >= until);
+}
+
+static enum learning_state learning(const struct world *w, int i)
+{
+    return (enum learning_state)w->service[i].beat.learning.state;
+}
+
+static bool empty_stream(struct world *w)
+{
+    return !strcmp(redis_ask(w, "XLEN %s", UPDATES), "0");
+}
+
+static int count_label(struct world *w, int service, uint32_t exit, int label, int n)
+{
+    int right = 0;
+    for (int i = 0; i < n; i++)
+        right += look_up_one(w, service, exit, label, 0).item[0].label == label;
+    return right;
+}
+
+static int lines(const struct world *w, int i)
+{
+    char path[128];
+    FILE *f;
+    int n = 0, c;
+    log_path(w, i, path, sizeof path);
+    assert_non_null(f = fopen(path, "re"));
+    while ((c = getc(f)) != EOF)
+        n += c == '\n';
+    fclose(f);
+    return n;
+}
+
+/* A number of Redis's INFO. */
+static long long redis_number(struct world *w, const char *section, const char *name)
+{
+    redisContext *c = redis_open(w);
+    redisReply *r = c ? redisCommand(c, "INFO %s", section) : NULL;
+    const char *at = r ? strstr(r->str, name) : NULL;
+    long long n = at ? atoll(at + strlen(name)) : -1;
+    freeReplyObject(r);
+    redisFree(c);
+    return n;
+}
+
+static long long connections(struct world *w)
+{
+    return redis_number(w, "stats", "total_connections_received:");
+}
+
+/* The build in Redis's head as text, in a static buffer. */
+static const char *head_build(struct world *w)
+{
+    static char build[33];
+    build[0] = '\0';
+    sscanf(redis_ask(w, "GET %s", EPOCH), "%*s %32s", build);
+    return build;
+}
+
+static void disk_manifest(const struct world *w, const char *state, struct manifest *m)
+{
+    char path[128];
+    snprintf(path, sizeof path, "%s/%s/caches/manifest.json", w->dir, state);
+    assert_int_equal(manifest_load(m, path, NULL), FL_OK);
+}
+
+static bool redis_has_build_of(struct world *w, const char *state)
+{
+    char text[DIGEST_TEXT_BYTES];
+    struct manifest m;
+    disk_manifest(w, state, &m);
+    return !strcmp(head_build(w), digest_text(m.build, text));
+}
+
+static void shell(const struct world *w, const char *command)
+{
+    char text[256];
+    snprintf(text, sizeof text, "cd %s && %s", w->dir, command);
+    assert_int_equal(system(text), 0);
+}
+
+/* --- a Redis that refuses --- */
+
+/* Nothing but a few lines and no new connection while it goes on (the test's own four are counted too). */
+static void is_quiet(struct world *w, int i)
+{
+    int said = lines(w, i);
+    long long connected = connections(w);
+    beats(w, i, 30);
+    assert_in_range(lines(w, i) - said, 0, 3);
+    assert_in_range(connections(w) - connected, 0, 4);
+}
+
+static void a_full_redis_costs_a_line(void **state)
+{
+    struct world *w = world_new(true);
+    (void)state;
+    start_service(w, 0);
+    teach(w, 0, MISSING, 30);
+    wait_for(w, w->service[0].beat.jobs == 30);
+    redis_ask(w, "CONFIG SET maxmemory %s", "1");
+    teach(w, 0, MISSING, 30);
+    wait_for(w, learning(w, 0) == LEARNING_REFUSED);
+    assert_true(w->service[0].beat.redis_up);
+    is_quiet(w, 0);
+    assert_int_equal(w->service[0].beat.queued, 30);
+    assert_true(log_has(w, 0, "raise its maxmemory"));
+    redis_ask(w, "CONFIG SET maxmemory %s", "0");
+    wait_for(w, w->service[0].beat.jobs == 60);
+    wait_for(w, learning(w, 0) == LEARNING_SHARED);
+    assert_true(log_has(w, 0, "does again all"));
+    world_free(w);
+}
+
+static void keys_of_another_type_cost_a_line(void **state)
+{
+    struct world *w = world_new(true);
+    (void)state;
+    start_service(w, 0);
+    teach(w, 0, MISSING, 10);
+    wait_for(w, w->service[0].beat.jobs == 10 && empty_stream(w));
+    redis_ask(w, "DEL %s", UPDATES);
+    redis_ask(w, "LPUSH %s 1", UPDATES);
+    teach(w, 0, MISSING, 10);
+    wait_for(w, log_has(w, 0, "delete it"));
+    is_quiet(w, 0);
+    assert_int_equal(learning(w, 0), LEARNING_REFUSED);
+    redis_ask(w, "DEL %s", UPDATES);
+    wait_for(w, w->service[0].beat.jobs == 20);
+    /* The head itself. */
+    redis_ask(w, "DEL %s", EPOCH);
+    redis_ask(w, "LPUSH %s 1", EPOCH);
+    wait_for(w, !w->service[0].beat.redis_up);
+    redis_ask(w, "DEL %s", EPOCH);
+    teach(w, 0, MISSING, 10);
+    wait_for(w, w->service[0].beat.jobs == 30);
+    world_free(w);
+}
+
+static void a_head_that_is_none_is_replaced(void **state)
+{
+    struct world *w = world_new(true);
+    (void)state;
+    start_service(w, 0);
+    redis_ask(w, "SET %s rubbish", EPOCH);
+    wait_for(w, log_has(w, 0, "in the place of \"rubbish\""));
+    assert_true(redis_has_build_of(w, "state"));
+    teach(w, 0, MISSING, 10);
+    wait_for(w, w->service[0].beat.jobs == 10);
+    assert_true(lines(w, 0) < 12);
+    world_free(w);
+}
+
+/* --- damaged caches --- */
+
+/* Who has them whole puts them there again, with what they learned; who can't use them meanwhile says so
+ * once. */
+static void damaged_caches_are_mended_by_who_has_them(void **state)
+{
+    struct world *w = world_new(true);
+    (void)state;
+    start_service(w, 0);
+    teach(w, 0, MISSING, 60);
+    wait_for(w, w->service[0].beat.jobs == 60);
+    redis_ask(w, "SET %s not-a-cache", "freezeline:{test}:exit:exit1");
+    redis_ask(w, "DEL %s", "freezeline:{test}:manifest");
+    start_service(w, 1);
+    wait_for(w, log_has(w, 0, "they are published again"));
+    wait_for(w, w->service[1].beat.epoch == w->service[0].beat.epoch);
+    assert_true(count_label(w, 1, 0, MISSING, 50) > 40); /* what was learned is not lost */
+    wait_for(w, learning(w, 1) == LEARNING_SHARED);
+    world_free(w);
+}
+
+/* Another host's service without a build of its own: what is damaged is asked for and not fetched again and
+ * again, the others serve, and updates go on. When somebody comes who has it, all is well. */
+static void what_nobody_can_mend_costs_a_line(void **state)
+{
+    struct world *w = world_new(true);
+    (void)state;
+    start_service(w, 0);
+    wait_for(w, learning(w, 0) == LEARNING_SHARED);
+    end_process(&w->service[0].pid, SIGKILL);
+    redis_ask(w, "SET %s not-a-cache", "freezeline:{test}:exit:exit1");
+    snprintf(w->set[1], sizeof w->set[1], "state=%s/elsewhere", w->dir);
+    start_service(w, 1);
+    wait_for(w, w->service[1].beat.caches == 1 && learning(w, 1) == LEARNING_SHARED);
+    is_quiet(w, 1);
+    for (int i = 0; i < 10; i++) { /* seen at the exit that is well */
+        look_up_one(w, 1, 1, MISSING, JOB_SAMPLED | JOB_AUDIT);
+        tell_outcome(w, w->request, MISSING, -1);
+    }
+    wait_for(w, w->service[1].beat.jobs == 10);
+    start_service(w, 0);
+    wait_for(w, w->service[1].beat.caches == 2);
+    assert_true(count_label(w, 1, 0, 1, 50) > 40);
+    world_free(w);
+}
+
+/* --- builds --- */
+
+/* Two hosts, one build; the learned one is in Redis. */
+static struct world *two_hosts(void)
+{
+    struct world *w = world_new(true);
+    shell(w, "mkdir host1 && cp -r state/caches host1");
+    snprintf(w->set[1], sizeof w->set[1], "state=%s/host1", w->dir);
+    start_service(w, 0);
+    start_service(w, 1);
+    teach(w, 0, MISSING, 60);
+    wait_for(w, w->service[0].beat.jobs + w->service[1].beat.jobs == 60);
+    wait_for(w, w->service[0].beat.epoch == w->service[1].beat.epoch);
+    return w;
+}
+
+/* Host by host: each serves what is on its disk, Redis changes once, the one that is behind says so. */
+static void a_rollout_goes_host_by_host(void **state)
+{
+    struct world *w = two_hosts();
+    char head[128];
+    (void)state;
+    build_caches(w, MISSING, 2);
+    kill(w->service[0].pid, SIGHUP);
+    wait_for(w, redis_has_build_of(w, "state"));
+    wait_for(w, learning(w, 1) == LEARNING_ASIDE);
+    snprintf(head, sizeof head, "%s", redis_ask(w, "GET %s", EPOCH));
+    beats(w, 1, 30);
+    assert_string_equal(head, redis_ask(w, "GET %s", EPOCH));
+    assert_int_equal(learning(w, 0), LEARNING_SHARED);
+    assert_true(log_has(w, 1, "each serves its own"));
+    assert_true(log_has(w, 0, "in the place of build"));
+    assert_int_equal(count_label(w, 0, 0, MISSING, 50), 0); /* it begins anew */
+    assert_true(count_label(w, 1, 0, MISSING, 50) > 40);
+    shell(w, "rm -r host1/caches && cp -r state/caches host1");
+    kill(w->service[1].pid, SIGHUP);
+    wait_for(w, learning(w, 1) == LEARNING_SHARED);
+    assert_int_equal(count_label(w, 1, 0, MISSING, 50), 0);
+    teach(w, 1, MISSING, 60);
+    wait_for(w, w->service[0].beat.jobs + w->service[1].beat.jobs == 120);
+    wait_for(w, w->service[0].beat.epoch == w->service[1].beat.epoch);
+    assert_true(count_label(w, 1, 0, MISSING, 50) > 40);
+    world_free(w);
+}
+
+/* Rolled back, or built elsewhere: the build that nobody has any more gives way, and only that. */
+static void a_build_that_nobody_has_gives_way(void **state)
+{
+    struct world *w = two_hosts();
+    char key[128];
+    (void)state;
+    shell(w, "mv host1/caches kept && mv state/caches host1/");
+    build_caches(w, MISSING, 2); /* knows nothing of the other */
+    kill(w->service[0].pid, SIGHUP);
+    wait_for(w, learning(w, 0) == LEARNING_ASIDE);
+    assert_true(redis_has_build_of(w, "host1"));
+    beats(w, 0, 20);
+    assert_true(redis_has_build_of(w, "host1"));
+    end_process(&w->service[1].pid, SIGTERM);
+    snprintf(key, sizeof key, "freezeline:{test}:held:%s", head_build(w));
+    redis_ask(w, "DEL %s", key); /* as if the time were over */
+    wait_for(w, redis_has_build_of(w, "state"));
+    wait_for(w, learning(w, 0) == LEARNING_SHARED);
+    world_free(w);
+}
+
+/* The first build's clock was a day ahead. What was learned from it is in Redis and in a file; the next build
+ * counts. */
+static void the_clock_was_ahead(void **state)
+{
+    struct world *w = world_new(true);
+    char path[128];
+    struct manifest m;
+    (void)state;
+    disk_manifest(w, "state", &m);
+    m.built_ms = (uint64_t)(time(NULL) + 86400) * 1000;
+    in_dir(w, path, sizeof path, "state/caches/manifest.json");
+    assert_int_equal(manifest_save(&m, path, NULL), FL_OK);
+    start_service(w, 0);
+    assert_true(log_has(w, 0, "s from now"));
+    teach(w, 0, MISSING, 60);
+    wait_for(w, w->service[0].beat.jobs == 60);
+    assert_int_equal(end_process(&w->service[0].pid, SIGTERM), 0);
+    build_caches(w, MISSING, 2);
+    start_service(w, 0);
+    wait_for(w, redis_has_build_of(w, "state"));
+    assert_int_equal(count_label(w, 0, 0, MISSING, 50), 0);
+    assert_true(log_has(w, 0, "is not used: the build here is"));
+    assert_true(log_has(w, 0, "in the place of build"));
+    world_free(w);
+}
+
+/* --- idling --- */
+
+/* How often the threads of a process went to sleep so far. */
+static long sleeps(pid_t pid)
+{
+    char path[64], line[128];
+    struct dirent *entry;
+    long all = 0, n;
+    DIR *d;
+    snprintf(path, sizeof path, "/proc/%d/task", (int)pid);
+    assert_non_null(d = opendir(path));
+    while ((entry = readdir(d))) {
+        FILE *f;
+        snprintf(path, sizeof path, "/proc/%d/task/%.20s/comm", (int)pid, entry->d_name);
+        if (entry->d_name[0] == '.' || !(f = fopen(path, "re")))
+            continue;
+        line[0] = '\0';
+        fgets(line, sizeof line, f);
+        fclose(f);
+        if (strcmp(line, "keeper\n"))
+            continue;
+        snprintf(path, sizeof path, "/proc/%d/task/%.20s/status", (int)pid, entry->d_name);
+        assert_non_null(f = fopen(path, "re"));
+        while (fgets(line, sizeof line, f))
+            if (sscanf(line, "voluntary_ctxt_switches: %ld", &n) == 1)
+                all += n;
+        fclose(f);
+    }
+    closedir(d);
+    return all;
+}
+
+/* The keeper wakes about once a second (each answer of Redis is a sleep too), and at once when there is
+ * something. */
+static void an_idle_keeper_sleeps(void **state)
+{
+    struct world *w = world_new(true);
+    long before;
+    uint64_t beat;
+    (void)state;
+    start_service(w, 0);
+    start_service(w, 1);
+    teach(w, 0, MISSING, 20);
+    wait_for(w, w->service[0].beat.jobs + w->service[1].beat.jobs == 20);
+    wait_for(w, w->service[0].beat.epoch == w->service[1].beat.epoch);
+    before = sleeps(w->service[0].pid);
+    assert_true(before > 0);
+    beats(w, 0, 30);
+    assert_in_range(sleeps(w->service[0].pid) - before, 1, 24);
+    /* By looking once a second this would take five of them, a hundred beats. */
+    beat = w->service[0].beats;
+    for (int i = 0; i < 10; i++) {
+        uint64_t epoch = w->service[0].beat.epoch;
+        teach(w, i % 2, MISSING, 1);
+        wait_for(w, w->service[0].beat.epoch > epoch && w->service[1].beat.epoch > epoch);
+    }
+    assert_in_range(w->service[0].beats - beat, 1, 80);
+    world_free(w);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_full_redis_costs_a_line),
+        cmocka_unit_test(keys_of_another_type_cost_a_line),
+        cmocka_unit_test(a_head_that_is_none_is_replaced),
+        cmocka_unit_test(damaged_caches_are_mended_by_who_has_them),
+        cmocka_unit_test(what_nobody_can_mend_costs_a_line),
+        cmocka_unit_test(a_rollout_goes_host_by_host),
+        cmocka_unit_test(a_build_that_nobody_has_gives_way),
+        cmocka_unit_test(the_clock_was_ahead),
+        cmocka_unit_test(an_idle_keeper_sleeps),
+    };
+    char self[1024];
+    (void)argc;
+    /* build/VARIANT/tests/integration/test_X -> build/VARIANT */
+    snprintf(self, sizeof self, "%s", argv[0]);
+    snprintf(bin_dir, sizeof bin_dir, "%s/../..", dirname(self));
+    signal(SIGPIPE, SIG_IGN);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
