@@ -84,8 +84,9 @@ void keeper_count_batch(struct keeper *k, const struct learner_tally *t, int dam
     if (t->rejected + damaged)
         log_warn("%d updates can't be applied (another identity, exit or size) and are left out",
                  t->rejected + damaged);
-    log_info("learned %d updates into %d caches: epoch %llu", t->applied, t->exits,
-             (unsigned long long)atomic_load(&k->epoch));
+    if (t->applied)
+        log_info("learned %d updates into %d caches: epoch %llu", t->applied, t->exits,
+                 (unsigned long long)atomic_load(&k->epoch));
 }
 
 /* Without Redis: the same learning, straight from the spool. */

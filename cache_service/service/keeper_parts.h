@@ -55,7 +55,7 @@ struct keeper {
     char holder[STORE_WHO_BYTES]; /* who has the build that Redis holds, where that is not ours */
     char said_aside[HEAD_BYTES];  /* the build beside which we stand, when it was said last */
     char damaged[HEAD_BYTES];     /* the head whose caches could not be taken */
-    uint64_t look_ns, looked_ns, append_ns, mend_ns;
+    uint64_t look_ns, append_ns, mend_ns;
     bool more; /* there may be updates in the stream */
     struct retry step[KEEPER_STEPS];
     bool complained;

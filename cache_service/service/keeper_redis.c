@@ -15,8 +15,7 @@
 #include "keeper_parts.h"
 
 #define LOOK_NS  NS_PER_S          /* how often the head is looked at, should hints be lost */
-#define SLACK_NS (100 * NS_PER_MS) /* what is due so soon is done in this round */
-#define HINT_NS  (20 * NS_PER_MS)  /* between two looks, however many hints come */
+#define SLACK_NS (500 * NS_PER_MS) /* what is regular is done in this round if it is due so soon */
 #define MEND_NS  (5 * NS_PER_S)    /* caches are published again for others at most so often */
 
 struct step {
@@ -24,6 +23,7 @@ struct step {
     uint64_t first_ns, last_ns;
     int (*run)(struct keeper *k, struct error *e);
     uint64_t (*due)(const struct keeper *k); /* UINT64_MAX: there is nothing to do */
+    bool regular;
 };
 
 static const struct step steps[KEEPER_STEPS];
@@ -140,7 +140,7 @@ static void on_hint(void *arg, const char *text, size_t size)
     switch (store_hint(text, size, &sequence)) {
     case STORE_HINT_HEAD:
         if (size != strlen(k->head.text) || memcmp(text, k->head.text, size)) /* else: our own */
-            k->look_ns = k->looked_ns + HINT_NS;
+            k->look_ns = 0;
         break;
     case STORE_HINT_UPDATES:
         k->more = true;
@@ -229,8 +229,7 @@ static int look(struct keeper *k, struct error *e)
 {
     struct head before = k->head;
     int rc = store_head(k->store, &k->head, e);
-    k->looked_ns = clock_ns();
-    k->look_ns = k->looked_ns + LOOK_NS;
+    k->look_ns = clock_ns() + LOOK_NS;
     if (rc == FL_NOT_FOUND)
         k->head.sequence = before.sequence;
     else if (rc && rc != FL_PROTOCOL) {
@@ -420,6 +419,8 @@ static int learn_batch(struct keeper *k, struct store_batch *b, struct error *e)
     }
     if ((rc = learner_apply(&next, k->current, b->update, b->n, &tally, e)))
         return rc;
+    if (!tally.applied) /* only acknowledged: nothing was learned */
+        next->manifest.generation = k->current->manifest.generation;
     if (stream_id_compare(last, applied) > 0)
         memcpy(next->manifest.applied, last, sizeof next->manifest.applied);
     if ((rc = store_commit(k->store, k->lease.fence, k->current, next, b, &k->head, e))) {
@@ -507,10 +508,10 @@ static uint64_t lease_due(const struct keeper *k)
 
 static const struct step steps[KEEPER_STEPS] = {
     [STEP_CONNECT] = {"connecting", 50 * NS_PER_MS, 2 * NS_PER_S, connect_redis, connect_due},
-    [STEP_LOOK] = {"reading the head", 50 * NS_PER_MS, 2 * NS_PER_S, look, look_due},
+    [STEP_LOOK] = {"reading the head", 50 * NS_PER_MS, 2 * NS_PER_S, look, look_due, true},
     [STEP_LISTEN] = {"listening to hints", NS_PER_S, 30 * NS_PER_S, listen_redis, listen_due},
     [STEP_FOLLOW] = {"exchanging caches", NS_PER_S, 60 * NS_PER_S, follow, follow_due},
-    [STEP_LEASE] = {"the learner's lease", 200 * NS_PER_MS, 2 * NS_PER_S, hold_lease, lease_due},
+    [STEP_LEASE] = {"the learner's lease", 200 * NS_PER_MS, 2 * NS_PER_S, hold_lease, lease_due, true},
     [STEP_APPEND] = {"adding updates", 200 * NS_PER_MS, 2 * NS_PER_S, keeper_append, append_due},
     [STEP_LEARN] = {"learning", 200 * NS_PER_MS, 2 * NS_PER_S, learn, learn_due},
 };
@@ -526,6 +527,12 @@ static uint64_t due(const struct keeper *k, int step)
 {
     uint64_t wanted = steps[step].due(k), allowed = k->step[step].next_ns;
     return wanted > allowed ? wanted : allowed;
+}
+
+static bool is_due(const struct keeper *k, int step, uint64_t now)
+{
+    uint64_t slack = steps[step].regular ? SLACK_NS : 0;
+    return retry_due(&k->step[step], now) && steps[step].due(k) <= now + slack;
 }
 
 static void end_round(struct keeper *k)
@@ -552,7 +559,7 @@ void keeper_step_redis(struct keeper *k)
             retry_idle(&k->step[i]);
         if (i != STEP_CONNECT && !redis_link_up(k->link))
             break;
-        if (due(k, i) > clock_ns() + SLACK_NS)
+        if (!is_due(k, i, clock_ns()))
             continue;
         e.text[0] = '\0';
         rc = steps[i].run(k, &e);

@@ -154,7 +154,9 @@ int redis_link_call(struct redis_link *l, const struct redis_args *a, redisReply
         return FL_UNAVAILABLE;
     }
     if (r->type == REDIS_REPLY_ERROR) {
-        error_set(e, FL_IO, "%.*s", (int)(r->len > 300 ? 300 : r->len), r->str);
+        const char *where = strstr(r->str, " script: "); /* its digest and line say nothing to people */
+        int size = where ? (int)(where - r->str) : (int)r->len;
+        error_set(e, FL_IO, "%.*s", size > 300 ? 300 : size, r->str);
         freeReplyObject(r);
         return FL_IO;
     }
