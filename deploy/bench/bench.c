@@ -35,8 +35,8 @@ static const struct usage usage = {
     "nothing was lost, and the parts explain the whole.\n\n"
     "Exit status: 0 measured, valid or not (scripts ask the document for \"valid\"), 1 nothing was answered "
     "or the\n"
-    "report is partial: interrupted, or the server did not answer any more.\n\n"
-    "examples:\n"
+    "report is partial: interrupted, or the server did not answer any more.\n\n" DATASET_LAYOUTS
+    "\nexamples:\n"
     "  freezeline bench -c P.yaml --data cifar10:test_batch.bin --rate 100 --duration 30\n"
     "  freezeline bench -c P.yaml --data cifar10:test_batch.bin --rate 100 --arrivals mmpp --traffic "
     "zipf:1.1\n"
@@ -52,11 +52,10 @@ struct bench {
     const char *data_spec, *arrivals, *traffic, *output, *csv, *page, *scenario_name, *trace;
     double rate, duration, target_ms, trace_share;
     int closed, clients, requests, deadline_ms, seed, rounds;
-    bool no_cache, no_warm_up, json, to_saturation;
+    bool no_cache, no_warm_up, json, to_saturation, skip_broken;
     struct argument_list against_list;
     enum scenario scenario;
     struct pipeline *pipeline;
-    struct dataset *data;
     struct configuration configuration[AGAINST_MAX]; /* the first is what the report is about */
     struct measurement measurement;                  /* of it, but with --against */
     struct sweep sweep;
@@ -150,6 +149,28 @@ static int open_configurations(struct bench *b, struct error *e)
     return rc;
 }
 
+/* Once for each pipeline file, whose model may take pictures in another way. */
+static int open_data(struct bench *b, struct error *e)
+{
+    struct progress progress;
+    int rc = FL_OK;
+
+    progress_open(&progress, stderr);
+    for (int i = 0; !rc && i <= b->against_list.n; i++) {
+        struct configuration *c = &b->configuration[i];
+        const struct dataset_options o = {.pipeline = c->pipeline,
+                                          .input = &c->model->input,
+                                          .classes = c->model->classes,
+                                          .skip_broken = b->skip_broken,
+                                          .progress = &progress,
+                                          .notes = i ? NULL : stderr};
+        if (!i || c->owned)
+            rc = dataset_open(&c->data, b->data_spec, &o, e);
+    }
+    progress_close(&progress);
+    return rc;
+}
+
 /* The measurement that the report is about. */
 static const struct measurement *subject(const struct bench *b)
 {
@@ -230,7 +251,7 @@ static int measure_sweep(struct bench *b, const struct measurement_options *o, s
 
 static int measure(struct bench *b, struct error *e)
 {
-    struct measurement_options o = {.data = b->data,
+    struct measurement_options o = {.data = b->configuration[0].data,
                                     .data_spec = b->data_spec,
                                     .traffic = b->traffic,
                                     .arrivals = b->arrivals,
@@ -306,10 +327,9 @@ static int bench(struct bench *b, struct error *e)
     int rc;
 
     if ((rc = check(b, e)) || (rc = check_files(b, e)) || (rc = running_load(&b->pipeline, &b->where, e)) ||
-        (rc = dataset_open(&b->data, b->data_spec, e)) || (rc = open_configurations(b, e)) ||
+        (rc = open_configurations(b, e)) || (rc = open_data(b, e)) ||
         (b->trace && (rc = trace_collect(NULL, b->pipeline, e)))) /* what others left */
         return rc;
-    interrupt_catch();
     bench_progress_open(&b->progress, stderr);
     rc = measure(b, e);
     bench_progress_close(&b->progress);
@@ -327,8 +347,8 @@ int command_bench(int argc, char **argv, struct error *e)
     bool helped;
     const struct argument table[] = {
         ARGUMENTS_PIPELINE(b.where),
-        {ARGUMENT_TEXT, "data", 0, &b.data_spec, "D",
-         "requests: cifar10:FILE[,FILE...] or npy:IMAGES.npy,LABELS.npy", 0, 0},
+        {ARGUMENT_TEXT, "data", 0, &b.data_spec, "D", "what to ask", 0, 0},
+        {ARGUMENT_FLAG, "skip-bad", 0, &b.skip_broken, NULL, "leave out pictures that cannot be read", 0, 0},
         {ARGUMENT_NUMBER, "rate", 0, &b.rate, "R", "open loop: R requests per second", 1e-3,
          ARRIVALS_MAX_RATE},
         {ARGUMENT_TEXT, "arrivals", 0, &b.arrivals, "A",
@@ -375,7 +395,6 @@ int command_bench(int argc, char **argv, struct error *e)
     against_close(&b.against);
     for (int i = 0; i < AGAINST_MAX; i++)
         configuration_close(&b.configuration[i]);
-    dataset_close(b.data);
     pipeline_free(b.pipeline);
     return rc;
 }

@@ -111,6 +111,7 @@ int configuration_open(struct configuration *out, const char *what, const struct
 void configuration_close(struct configuration *c)
 {
     target_free(c->target);
+    dataset_close(c->data);
     free(c->model);
     pipeline_free(c->owned);
 }

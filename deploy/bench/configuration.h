@@ -4,6 +4,7 @@
 
 #include <jansson.h>
 
+#include "deploy/data/dataset.h"
 #include "deploy/model/model_shape.h"
 #include "deploy/launch/served.h"
 #include "target.h"
@@ -13,6 +14,7 @@ struct configuration {
     const struct pipeline *pipeline;
     struct pipeline *owned; /* NULL when it is another configuration's */
     struct model_shape *model;
+    struct dataset *data; /* owned: the requests as its model takes them; NULL: as another's takes them */
     struct target *target;
     int clients; /* connections that ask in turn; 0: the whole model, which nobody connects to */
     bool whole, caches;

@@ -10,33 +10,31 @@
 
 struct inputs {
     const struct dataset *data;
-    const struct pipeline *pipeline;
     struct traffic *traffic;
     int size, first, n;
-    int64_t values;      /* of one input */
+    size_t bytes;        /* of one input */
     struct tensor shape; /* of one; data points to the one that was taken */
-    float *ring, *spare; /* spare: a picture before it is shifted */
+    char *ring;
+    float *planes; /* a picture before it is shifted, and after */
     uint64_t takes_ns;
     struct traffic_pick pick[READY_MAX];
 };
 
-int inputs_new(struct inputs **out, const struct dataset *d, const struct pipeline *p, struct traffic *t,
-               struct error *e)
+int inputs_new(struct inputs **out, const struct dataset *d, struct traffic *t, struct error *e)
 {
     struct inputs *in = *out = calloc(1, sizeof *in);
 
     if (!in)
         return error_set(e, FL_NOMEM, "no memory for inputs");
     in->data = d;
-    in->pipeline = p;
     in->traffic = t;
     in->shape = dataset_shape(d);
-    in->values = tensor_count(&in->shape);
-    in->size = (int)(READY_BYTES / ((int64_t)sizeof *in->ring * in->values));
+    in->bytes = (size_t)tensor_bytes(&in->shape);
+    in->size = (int)(READY_BYTES / in->bytes);
     in->size = in->size < 2 ? 2 : in->size > READY_MAX ? READY_MAX : in->size;
-    in->ring = malloc(sizeof *in->ring * (size_t)(in->size * in->values));
-    in->spare = malloc(sizeof *in->spare * (size_t)in->values);
-    if (!in->ring || !in->spare) {
+    in->ring = malloc(in->bytes * (size_t)in->size);
+    in->planes = malloc(2 * sizeof *in->planes * (size_t)tensor_count(&in->shape));
+    if (!in->ring || !in->planes) {
         inputs_free(in);
         *out = NULL;
         return error_set(e, FL_NOMEM, "no memory for inputs");
@@ -51,7 +49,7 @@ void inputs_free(struct inputs *in)
     if (!in)
         return;
     free(in->ring);
-    free(in->spare);
+    free(in->planes);
     free(in);
 }
 
@@ -73,15 +71,19 @@ uint64_t inputs_takes_ns(const struct inputs *in)
 void inputs_prepare(struct inputs *in)
 {
     int at = (in->first + in->n) % in->size;
-    float *to = in->ring + at * in->values;
+    void *to = in->ring + (size_t)at * in->bytes;
     uint64_t start = clock_ns();
     struct traffic_pick pick = traffic_next(in->traffic);
-    const int64_t *dim = in->shape.dim;
-    bool shift = pick.dx || pick.dy;
+    struct picture p = dataset_picture(in->data);
+    float *shifted = in->planes + (size_t)p.channels * (size_t)p.height * (size_t)p.width;
 
-    dataset_image(in->data, pick.record, in->pipeline, shift ? in->spare : to);
-    if (shift)
-        traffic_shift(in->spare, to, (int)dim[1], (int)dim[2], (int)dim[3], pick.dx, pick.dy);
+    if (pick.dx || pick.dy) {
+        dataset_planes(in->data, pick.record, in->planes);
+        traffic_shift(in->planes, shifted, p.channels, p.height, p.width, pick.dx, pick.dy);
+        dataset_put(in->data, shifted, to);
+    } else {
+        dataset_image(in->data, pick.record, to);
+    }
     in->pick[at] = pick;
     in->n++;
     in->takes_ns = (in->takes_ns + clock_ns() - start) / 2;
@@ -92,7 +94,7 @@ const struct tensor *inputs_take(struct inputs *in, struct traffic_pick *pick)
     if (!in->n)
         inputs_prepare(in);
     *pick = in->pick[in->first];
-    in->shape.data = in->ring + in->first * in->values;
+    in->shape.data = in->ring + (size_t)in->first * in->bytes;
     in->first = (in->first + 1) % in->size;
     in->n--;
     return &in->shape;

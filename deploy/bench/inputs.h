@@ -11,9 +11,8 @@
 
 struct inputs;
 
-/* Fills it. Borrows all three; images are normalised as p says. FL_NOMEM. */
-int inputs_new(struct inputs **out, const struct dataset *d, const struct pipeline *p, struct traffic *t,
-               struct error *e);
+/* Fills it. Borrows both. FL_NOMEM. */
+int inputs_new(struct inputs **out, const struct dataset *d, struct traffic *t, struct error *e);
 void inputs_free(struct inputs *in);
 
 /* Makes one more ready; there must be room. */

@@ -375,7 +375,7 @@ static int make_ready(struct load *l, struct error *e)
     l->warmup = calloc(1, sizeof *l->warmup);
     if (!l->sent || !l->warmup)
         return error_set(e, FL_NOMEM, "no memory for requests");
-    return inputs_new(&l->inputs, l->o->data, target_of(l->o->target), l->o->traffic, e);
+    return inputs_new(&l->inputs, l->o->data, l->o->traffic, e);
 }
 
 int load_run(struct tally *tally, struct load_outcome *out, const struct load_options *o, struct error *e)

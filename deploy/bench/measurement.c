@@ -53,7 +53,7 @@ static int load(struct measurement *m, struct traffic *traffic, struct arrivals 
 {
     const struct measurement_options *o = &m->options;
     struct load_options to = {.target = m->of->target,
-                              .data = o->data,
+                              .data = m->of->data ? m->of->data : o->data,
                               .traffic = traffic,
                               .arrivals = arrivals,
                               .closed = o->closed,
@@ -89,7 +89,7 @@ int measurement_run(struct measurement *m, const struct configuration *of,
 {
     struct traffic *traffic = NULL;
     struct arrivals *arrivals = NULL;
-    int rc;
+    int rc = FL_OK;
 
     memset(m, 0, sizeof *m);
     m->of = of;
@@ -97,8 +97,7 @@ int measurement_run(struct measurement *m, const struct configuration *of,
     note_time(m);
     if (tally_new(&m->tally))
         rc = error_set(e, FL_NOMEM, "no memory to count in");
-    else if (!(rc = dataset_fits(o->data, &of->model->input, e)) &&
-             (o->going_on || !(rc = traffic_new(&traffic, o->traffic, dataset_count(o->data), o->seed, e))) &&
+    else if ((o->going_on || !(rc = traffic_new(&traffic, o->traffic, dataset_count(o->data), o->seed, e))) &&
              (!o->arrivals || !(rc = arrivals_new(&arrivals, o->arrivals, o->rate, o->seed, e))))
         rc = load(m, o->going_on ? o->going_on : traffic, arrivals, e);
     traffic_free(traffic);

@@ -21,16 +21,14 @@ static const struct usage usage = {
     "Runs data through the model, builds the cache of every exit, chooses thresholds, writes the artifacts.",
     "--train makes the caches; --calibrate sets the thresholds, and should be data that the network was not "
     "trained on. The few\n"
-    "pictures that are in both are left out of it; more than 1% are refused. Data are cifar10:FILE[,FILE...] "
-    "or\n"
-    "npy:IMAGES.npy,LABELS.npy, with #from-to for a range. Caches learn the model's own answers; labels are "
-    "used by cache.threshold:\n"
-    "risk alone, to promise accuracy, and must be classes of the model in --calibrate. Ctrl-C stops; the "
-    "same "
-    "command goes on where\n"
-    "it was. --kinds builds each of these kinds for every exit (but those whose kind the file names), judges "
+    "pictures that are in both are left out of it; more than 1% are refused. Caches learn the model's own "
+    "answers; labels are used\n"
+    "by cache.threshold: risk alone, to promise accuracy, and must be classes of the model in --calibrate. "
+    "Ctrl-C stops; the same\n"
+    "command goes on where it was. --kinds builds each of these kinds for every exit (but those whose kind "
+    "the file names), judges "
     "them on the same\n"
-    "calibration data, and keeps the one with which the pipeline is fastest.\n\n"
+    "calibration data, and keeps the one with which the pipeline is fastest.\n\n" DATASET_LAYOUTS "\n"
     "example:\n"
     "  freezeline build -c P.yaml --train cifar10:data_batch_1.bin --calibrate "
     "cifar10:data_batch_5.bin#5000-9999\n",
@@ -40,7 +38,7 @@ static const struct usage usage = {
 struct options {
     struct pipeline_arguments where;
     const char *train, *calibrate, *kinds;
-    bool json;
+    bool json, skip_broken;
 };
 
 static int on_progress(void *arg, const char *phase, int64_t done, int64_t total, double number)
@@ -243,11 +241,21 @@ static int build_all(struct build *b, struct error *e)
 }
 
 /* Labels that are no classes of the model would make every answer look the same: wrong. */
-static int check_labels(const struct build *b, struct error *e)
+static int open_data(struct build *b, const struct options *o, struct error *e)
 {
-    int classes, rc = model_classes(b->graph, &classes, e);
+    struct tensor input = value_shape(&b->graph->values[b->graph->inputs[0]], 1);
+    struct dataset_options d = {.pipeline = b->pipeline,
+                                .input = &input,
+                                .skip_broken = o->skip_broken,
+                                .progress = &b->progress,
+                                .notes = stderr};
+    int rc = model_classes(b->graph, &d.classes, e);
 
-    return rc ? rc : dataset_labels_fit(b->calibrate_data, classes, e);
+    if (rc || (rc = dataset_open(&b->train_data, o->train, &d, e)) ||
+        (rc = dataset_open(&b->calibrate_data, o->calibrate, &d, e)))
+        return rc;
+    progress_close(&b->progress);
+    return dataset_labels_fit(b->calibrate_data, d.classes, e);
 }
 
 /* What has fitted the caches says too much good of them. A repeat says nothing new, though a promise counts
@@ -295,7 +303,7 @@ static void warn_of_repeats(const struct build *b)
 static int check_duplicates(struct build *b, struct error *e)
 {
     const struct duplicates *d = &b->duplicates;
-    int rc = duplicates_find(&b->duplicates, b->train_data, b->calibrate_data, b->pipeline, e);
+    int rc = duplicates_find(&b->duplicates, b->train_data, b->calibrate_data, e);
 
     if (!rc && d->distinct < dataset_count(b->calibrate_data) - d->shared)
         warn_of_repeats(b);
@@ -317,11 +325,9 @@ static int prepare(struct build *b, const struct options *o, int *lock, struct e
     if (o->kinds && (rc = kinds_parse(b->wanted, o->kinds, e)))
         return rc;
     if ((rc = arguments_load(&b->pipeline, &o->where, e)) ||
-        (rc = dataset_open(&b->train_data, o->train, e)) ||
-        (rc = dataset_open(&b->calibrate_data, o->calibrate, e)) ||
         (rc = placement_load(&b->graph, b->pipeline, e)) ||
         (rc = placement_resolve(&b->place, b->graph, b->pipeline, e)) || (rc = divide_budget(b, e)) ||
-        (rc = check_labels(b, e)) || (rc = check_duplicates(b, e)))
+        (rc = open_data(b, o, e)) || (rc = check_duplicates(b, e)))
         return rc;
     arguments_warn_of_units(b->pipeline);
     if ((rc = state_path(path, b->pipeline, e, "caches")) || (rc = state_make(path, e)) ||
@@ -367,6 +373,7 @@ int command_build(int argc, char **argv, struct error *e)
         ARGUMENTS_PIPELINE(o.where),
         {ARGUMENT_TEXT, "train", 0, &o.train, "D", "data that the caches are made of", 0, 0},
         {ARGUMENT_TEXT, "calibrate", 0, &o.calibrate, "D", "data that the thresholds are set on", 0, 0},
+        {ARGUMENT_FLAG, "skip-bad", 0, &o.skip_broken, NULL, "leave out pictures that cannot be read", 0, 0},
         {ARGUMENT_TEXT, "kinds", 0, &o.kinds, "all|KIND,...",
          "build all of these for every exit, keep the best", 0, 0},
         {ARGUMENT_INT, "threads", 0, &b->threads, "N", "threads (all)", 1, 256},
@@ -375,9 +382,9 @@ int command_build(int argc, char **argv, struct error *e)
         {0},
     };
     rc = arguments_parse(&usage, table, argc, argv, &operands, &helped, e);
+    interrupt_catch();
+    progress_open(&b->progress, stderr);
     if (!rc && !helped && !(rc = prepare(b, &o, &lock, e))) {
-        interrupt_catch();
-        progress_open(&b->progress, stderr);
         rc = build_all(b, e);
         if (!rc)
             rc = o.json ? build_print_json(b, e) : build_print_table(b, e);

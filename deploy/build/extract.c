@@ -196,15 +196,19 @@ static int append_new(struct matrix_writer *w, int64_t *have, const float *rows,
 }
 
 /* Row i as the network's input. */
-static void row_image(const struct extraction *x, int64_t i, float *room, float *out)
+static void row_image(const struct extraction *x, int64_t i, float *room, void *out)
 {
-    const struct augmentation a = {x->data, x->pipeline, x->pipeline->cache.seed, room};
+    struct picture p = dataset_picture(x->data);
+    float *copy = room + 2 * (int64_t)p.channels * p.height * p.width;
+    const struct augmentation a = {x->data, x->pipeline->cache.seed, room};
     int64_t records = dataset_count(x->data);
 
-    if (i < records)
-        dataset_image(x->data, i, x->pipeline, out);
-    else
-        augment_image(&a, i % records, (int)(i / records), out);
+    if (i < records) {
+        dataset_image(x->data, i, out);
+        return;
+    }
+    augment_planes(&a, i % records, (int)(i / records), copy);
+    dataset_put(x->data, copy, out);
 }
 
 /* Rows from .. from + n - 1 of the batch. */
@@ -212,8 +216,8 @@ static int run_share(struct extractor *s, struct lane *l, int from, int n, struc
 {
     const struct extraction *x = s->of;
     struct tensor t = exec_input_shape(l->exec, 0, 1);
-    int64_t size = tensor_count(&t);
-    float *input = exec_input_buffer(l->exec, 0);
+    int64_t size = tensor_bytes(&t);
+    char *input = exec_input_buffer(l->exec, 0);
     int node = 0, rc;
 
     for (int i = 0; i < n; i++)
@@ -301,17 +305,13 @@ static void release(struct extractor *s)
 static int write_files(struct extracted *out, const struct extraction *x, struct error *e)
 {
     struct extractor *s = calloc(1, sizeof *s);
-    struct tensor input;
     int rc;
 
     if (!s)
         return error_set(e, FL_NOMEM, "no memory");
     s->of = x;
     s->classes = out->classes;
-    if (!(rc = lanes_open(&s->lanes, x->graph, x->pipeline, x->threads, x->batch, e))) {
-        input = exec_input_shape(s->lanes.lane[0].exec, 0, 1);
-        rc = dataset_fits(x->data, &input, e);
-    }
+    rc = lanes_open(&s->lanes, x->graph, x->pipeline, x->threads, x->batch, e);
     if (!rc)
         rc = measure(s, e);
     if (!rc)

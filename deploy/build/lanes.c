@@ -14,7 +14,7 @@ static int open_lane(struct lane *l, const struct graph *g, const struct pipelin
     if ((rc = engine_parse_kernels(p->kernels, &o.kernels, e)) || (rc = exec_new(&l->exec, g, &o, e)))
         return rc;
     input = exec_input_shape(l->exec, 0, 1);
-    l->room = malloc(2 * (size_t)tensor_bytes(&input));
+    l->room = malloc(3 * sizeof *l->room * (size_t)tensor_count(&input));
     return l->room ? FL_OK : error_set(e, FL_NOMEM, "no memory for pictures");
 }
 

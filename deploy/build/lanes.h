@@ -14,7 +14,7 @@
 
 struct lane {
     struct exec *exec;
-    float *room; /* two inputs */
+    float *room; /* three inputs, as floats */
 };
 
 struct lanes {

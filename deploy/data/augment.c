@@ -12,14 +12,14 @@
 static void move_image(const struct augmentation *a, int64_t record, struct shuffle *s, float *whole,
                        float *out)
 {
-    struct tensor t = dataset_shape(a->data);
-    int h = (int)t.dim[2], w = (int)t.dim[3];
+    struct picture p = dataset_picture(a->data);
+    int h = p.height, w = p.width;
     bool mirrored = shuffle_below(s, 2);
     int down = (int)shuffle_below(s, 2 * (uint32_t)(h / SHIFT) + 1) - h / SHIFT;
     int right = (int)shuffle_below(s, 2 * (uint32_t)(w / SHIFT) + 1) - w / SHIFT;
 
-    dataset_image(a->data, record, a->pipeline, whole);
-    for (int64_t row = 0; row < t.dim[1] * h; row++) {
+    dataset_planes(a->data, record, whole);
+    for (int64_t row = 0; row < p.channels * h; row++) {
         int y = (int)(row % h) - down;
         const float *plane = whole + row / h * h * w;
         for (int x = 0; x < w; x++) {
@@ -36,14 +36,14 @@ static void blend(float *to, const float *other, int64_t n, float share)
 }
 
 /* A square of the other that covers `share` of the picture. */
-static void paste(const struct tensor *t, float *to, const float *other, float share, struct shuffle *s)
+static void paste(const struct picture *p, float *to, const float *other, float share, struct shuffle *s)
 {
-    int h = (int)t->dim[2], w = (int)t->dim[3];
+    int h = p->height, w = p->width;
     int rows = (int)((float)h * sqrtf(share)), columns = (int)((float)w * sqrtf(share));
     int top = (int)shuffle_below(s, (uint32_t)(h - rows + 1)),
         left = (int)shuffle_below(s, (uint32_t)(w - columns + 1));
 
-    for (int64_t plane = 0; plane < t->dim[1]; plane++) {
+    for (int64_t plane = 0; plane < p->channels; plane++) {
         for (int y = top; y < top + rows; y++) {
             int64_t at = (plane * h + y) * w + left;
             memcpy(to + at, other + at, (size_t)columns * sizeof *to);
@@ -51,10 +51,10 @@ static void paste(const struct tensor *t, float *to, const float *other, float s
     }
 }
 
-void augment_image(const struct augmentation *a, int64_t record, int copy, float *out)
+void augment_planes(const struct augmentation *a, int64_t record, int copy, float *out)
 {
-    struct tensor t = dataset_shape(a->data);
-    int64_t size = tensor_count(&t), other;
+    struct picture p = dataset_picture(a->data);
+    int64_t size = (int64_t)p.channels * p.height * p.width, other;
     float *whole = a->room, *second = a->room + size, share;
     struct shuffle s;
 
@@ -68,5 +68,5 @@ void augment_image(const struct augmentation *a, int64_t record, int copy, float
     if (shuffle_below(&s, 2))
         blend(out, second, size, share);
     else
-        paste(&t, out, second, share, &s);
+        paste(&p, out, second, share, &s);
 }

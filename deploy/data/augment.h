@@ -14,13 +14,13 @@
 
 struct augmentation {
     const struct dataset *data;
-    const struct pipeline *pipeline;
     uint64_t seed;
-    float *room; /* two pictures */
+    float *room; /* two pictures, as floats */
 };
 
-/* Copy 1, 2, .. of a record, as dataset_image would give it: a function of data, seed, record and copy alone.
+/* Copy 1, 2, .. of a record, as dataset_planes would give it: a function of data, seed, record and copy
+ * alone.
  */
-void augment_image(const struct augmentation *a, int64_t record, int copy, float *out);
+void augment_planes(const struct augmentation *a, int64_t record, int copy, float *out);
 
 #endif

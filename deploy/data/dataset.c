@@ -1,264 +1,234 @@
-/* dataset.c - opening, checking and reading of data sets */
+/* dataset.c - opening, checking and reading of data sets
+ *
+ * Whatever the layout, pixels are read through a view (view.h) on memory: of the mapped files, or of what was
+ * decoded.
+ */
 #include "dataset.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
+#include <limits.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 #include <xxhash.h>
 
-#include "npy.h"
+#include "picture_list.h"
+#include "picture_pack.h"
 #include "planes.h"
-
-#define CIFAR_IMAGE       3072
-#define CIFAR_RECORD      (1 + CIFAR_IMAGE)
-#define DATASET_MAX_PARTS 64
-
-/* Records first..first+count-1 of one file. */
-struct part {
-    const char *path; /* in `list` of the data set */
-    const uint8_t *base;
-    size_t bytes;
-    int64_t first, count;
-};
+#include "records.h"
 
 struct dataset {
-    char *list;  /* the spec without its kind, cut into paths */
-    int n_parts; /* of cifar10 */
-    struct part part[DATASET_MAX_PARTS];
-    bool is_npy;
-    const char *images_path;       /* of npy, in `list` */
-    struct npy_map images, labels; /* of npy; labels.base NULL when there are none */
-    int64_t first, count;          /* the range of all records that is visible */
-    int64_t *kept;                 /* [count]: of that range, where some were left out; or NULL */
-    struct tensor shape;
+    struct dataset_options options;
+    struct dataset_spec spec;
+    struct records records;   /* of cifar and npy */
+    struct picture_list list; /* of folder and list */
+    struct picture picture;   /* as the model takes them */
+    struct tensor input;      /* the same */
+    struct picture_pack pack; /* the visible records, where they had to be decoded or resized */
+    struct view packed;
+    int64_t all;          /* records, visible or not */
+    int64_t first, count; /* the range of all records that is visible */
+    int64_t *kept;        /* [count]: of that range, where some were left out; or NULL */
+    uint64_t identity;    /* of the visible range */
 };
 
-/* One "path#from-to" of a spec. */
-struct entry {
-    char *path;
-    bool ranged;
-    int64_t from, to;
-};
-
-static int parse_range(struct entry *entry, struct error *e)
+/* Where visible record i is among all records. */
+static int64_t place_of(const struct dataset *d, int64_t i)
 {
-    char *hash = strrchr(entry->path, '#'), *end, *last;
-
-    if (!hash)
-        return FL_OK;
-    errno = 0;
-    entry->from = strtoll(hash + 1, &end, 10);
-    if (end == hash + 1 || *end != '-' || hash[1] == '-' || hash[1] == '+')
-        return error_set(e, FL_USAGE, "'%s': a range is #from-to, like #5000-9999", hash);
-    entry->to = strtoll(end + 1, &last, 10);
-    if (last == end + 1 || *last || end[1] == '-' || end[1] == '+' || errno || entry->to < entry->from)
-        return error_set(e, FL_USAGE, "'%s': a range is #from-to with from <= to, like #5000-9999", hash);
-    entry->ranged = true;
-    *hash = 0;
-    return FL_OK;
+    return d->first + (d->kept ? d->kept[i] : i);
 }
 
-/* Splits "a,b#0-9" in place; the paths point into `list`. */
-static int split(char *list, struct entry *entry, int *n, struct error *e)
+/* ---- pictures ---- */
+
+static int open_pictures(struct dataset *d, struct error *e)
 {
-    char *save = NULL;
-
-    *n = 0;
-    for (char *word = strtok_r(list, ",", &save); word; word = strtok_r(NULL, ",", &save)) {
-        int rc;
-        if (*n == DATASET_MAX_PARTS)
-            return error_set(e, FL_USAGE, "a data set has at most %d files", DATASET_MAX_PARTS);
-        entry[*n] = (struct entry){.path = word};
-        if ((rc = parse_range(&entry[*n], e)))
-            return rc;
-        (*n)++;
-    }
-    return *n ? FL_OK : error_set(e, FL_USAGE, "the data set names no file");
-}
-
-/* True when the suffix of the last entry stands for the whole list: no other entry has one. */
-static bool range_of_all(const struct entry *entry, int n)
-{
-    for (int i = 0; i < n - 1; i++)
-        if (entry[i].ranged)
-            return false;
-    return n > 1 && entry[n - 1].ranged;
-}
-
-static int check_range(const struct entry *entry, int64_t count, struct error *e)
-{
-    if (entry->to >= count)
-        return error_set(e, FL_USAGE, "#%lld-%lld is out of range: there are records 0 to %lld",
-                         (long long)entry->from, (long long)entry->to, (long long)count - 1);
-    return FL_OK;
-}
-
-static int map_cifar(struct part *part, const char *path, struct error *e)
-{
-    struct stat st;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    void *base;
-
-    if (fd < 0)
-        return error_set(e, FL_IO, "cannot open %s: %s", path, strerror(errno));
-    if (fstat(fd, &st) || !S_ISREG(st.st_mode) || st.st_size == 0 || st.st_size % CIFAR_RECORD) {
-        close(fd);
-        return error_set(e, FL_CORRUPT, "%s: not CIFAR-10 binary: its size is no multiple of %d bytes", path,
-                         CIFAR_RECORD);
-    }
-    base = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-    close(fd);
-    if (base == MAP_FAILED)
-        return error_set(e, FL_IO, "cannot map %s: %s", path, strerror(errno));
-    part->base = base;
-    part->bytes = (size_t)st.st_size;
-    part->first = 0;
-    part->count = st.st_size / CIFAR_RECORD;
-    return FL_OK;
-}
-
-static int check_cifar_labels(const struct part *part, const char *path, struct error *e)
-{
-    for (int64_t i = 0; i < part->count; i++) {
-        int label = part->base[(part->first + i) * CIFAR_RECORD];
-        if (label > 9)
-            return error_set(e, FL_CORRUPT, "%s: record %lld has label %d; CIFAR-10 has 0 to 9", path,
-                             (long long)(part->first + i), label);
-    }
-    return FL_OK;
-}
-
-static int open_cifar(struct dataset *d, struct entry *entry, int n, struct error *e)
-{
-    bool whole = range_of_all(entry, n);
+    const struct dataset_options *o = &d->options;
+    const char *path = d->spec.entry[0].path;
     int rc;
 
-    d->shape = (struct tensor){.dtype = TENSOR_F32, .rank = 4, .dim = {1, 3, 32, 32}};
-    for (int i = 0; i < n; i++) {
-        struct part *part = &d->part[i];
-        if ((rc = map_cifar(part, entry[i].path, e)))
-            return rc;
-        part->path = entry[i].path;
-        d->n_parts++;
-        if (entry[i].ranged && !whole) {
-            if ((rc = check_range(&entry[i], part->count, e)))
-                return error_wrap(e, rc, "%s", entry[i].path);
-            part->first = entry[i].from;
-            part->count = entry[i].to - entry[i].from + 1;
-        }
-        if ((rc = check_cifar_labels(part, entry[i].path, e)))
-            return rc;
-        d->count += part->count;
-    }
-    if (whole && (rc = check_range(&entry[n - 1], d->count, e)))
-        return rc;
-    if (whole) {
-        d->first = entry[n - 1].from;
-        d->count = entry[n - 1].to - entry[n - 1].from + 1;
-    }
-    return FL_OK;
+    if (!o->input)
+        return error_set(e, FL_USAGE, "%s: pictures need a model that says how large they are to be", path);
+    rc = d->spec.kind == DATASET_FOLDER
+             ? picture_list_folder(&d->list, path, o->pipeline, o->classes, o->notes, e)
+             : picture_list_file(&d->list, path, o->pipeline, e);
+    d->all = d->list.n;
+    return rc;
 }
 
-static int64_t whole_number(const struct tensor *t, int64_t i)
+static int load_listed(const void *arg, int64_t i, struct image *out, struct error *e)
 {
-    switch (t->dtype) {
-    case TENSOR_U8:
-        return ((const uint8_t *)t->data)[i];
-    case TENSOR_I8:
-        return ((const int8_t *)t->data)[i];
-    case TENSOR_U16:
-        return ((const uint16_t *)t->data)[i];
-    case TENSOR_I16:
-        return ((const int16_t *)t->data)[i];
-    case TENSOR_I32:
-        return ((const int32_t *)t->data)[i];
-    case TENSOR_I64:
-        return ((const int64_t *)t->data)[i];
-    default:
-        return -1;
-    }
+    const struct dataset *d = arg;
+    char path[PATH_MAX];
+
+    return image_load(out, picture_list_path(&d->list, d->first + i, path, sizeof path), e);
 }
 
-static int check_npy_labels(const struct dataset *d, const char *path, struct error *e)
+static int load_mapped(const void *arg, int64_t i, struct image *out, struct error *e)
 {
-    const struct tensor *t = &d->labels.tensor;
+    const struct dataset *d = arg;
+    int64_t at = d->first + i;
+    const struct records_part *part = records_part_of(&d->records, &at);
 
-    if (t->rank != 1 || t->dim[0] != d->images.tensor.dim[0])
-        return error_set(e, FL_SHAPE, "%s: one label for each of the %lld images is needed", path,
-                         (long long)d->images.tensor.dim[0]);
-    if (t->dtype != TENSOR_U8 && t->dtype != TENSOR_I8 && t->dtype != TENSOR_U16 && t->dtype != TENSOR_I16 &&
-        t->dtype != TENSOR_I32 && t->dtype != TENSOR_I64)
-        return error_set(e, FL_DTYPE, "%s: labels are whole numbers, not %s", path,
-                         tensor_dtype_name(t->dtype));
-    for (int64_t i = 0; i < t->dim[0]; i++)
-        if (whole_number(t, i) < 0 || whole_number(t, i) > INT32_MAX)
-            return error_set(e, FL_VALUE,
-                             "%s: record %lld has label %lld; labels are numbers of classes, from 0", path,
-                             (long long)i, (long long)whole_number(t, i));
-    return FL_OK;
+    return view_image(&part->view, at, &d->records.has, out, e);
 }
 
-static int open_npy(struct dataset *d, struct entry *entry, int n, struct error *e)
+/* Says which pictures are broken; they are left out where that was asked for. */
+static int leave_out_broken(struct dataset *d, struct error *e)
 {
-    struct tensor *t = &d->images.tensor;
-    const struct entry *range = &entry[n - 1];
-    int rc;
+    const struct picture_pack *k = &d->pack;
+    FILE *to = d->options.notes;
 
-    d->is_npy = true;
-    if (n > 2 || (n == 2 && entry[0].ranged))
-        return error_set(e, FL_USAGE, "npy: takes IMAGES.npy[,LABELS.npy][#from-to]");
-    if ((rc = npy_map_open(&d->images, entry[0].path, e)))
-        return rc;
-    d->images_path = entry[0].path;
-    if (d->images.fortran)
-        return error_set(e, FL_UNSUPPORTED, "%s: in Fortran order", entry[0].path);
-    if (t->rank != 4 || tensor_count(t) <= 0 || tensor_count(t) / t->dim[0] > INT32_MAX)
-        return error_set(e, FL_SHAPE, "%s: images are [n, channels, height, width]", entry[0].path);
-    if (t->dtype != TENSOR_U8 && t->dtype != TENSOR_F32)
-        return error_set(e, FL_DTYPE, "%s: images are uint8 or float32, not %s", entry[0].path,
-                         tensor_dtype_name(t->dtype));
-    if (n == 2 &&
-        ((rc = npy_map_open(&d->labels, entry[1].path, e)) || (rc = check_npy_labels(d, entry[1].path, e))))
-        return rc;
-    d->shape = (struct tensor){.dtype = TENSOR_F32, .rank = 4, .dim = {1, t->dim[1], t->dim[2], t->dim[3]}};
-    d->count = t->dim[0];
-    if (!range->ranged)
-        return FL_OK;
-    if ((rc = check_range(range, d->count, e)))
-        return rc;
-    d->first = range->from;
-    d->count = range->to - range->from + 1;
-    return FL_OK;
+    if (d->options.progress)
+        progress_close(d->options.progress);
+    for (int i = 0; to && i < k->n_broken && i < PICTURE_PACK_TOLD; i++)
+        fprintf(to, "broken: %s\n", k->why[i].text);
+    if (to && k->n_broken > PICTURE_PACK_TOLD)
+        fprintf(to, "broken: %lld more\n", (long long)k->n_broken - PICTURE_PACK_TOLD);
+    if (!d->options.skip_broken || k->n_broken == d->count)
+        return error_set(
+            e, FL_CORRUPT,
+            "%lld of %lld pictures cannot be read, the first: %.200s; mend them, or leave them out with "
+            "--skip-bad",
+            (long long)k->n_broken, (long long)d->count, k->why[0].text);
+    if (to)
+        fprintf(to, "warning: %lld of %lld pictures cannot be read and are left out\n",
+                (long long)k->n_broken, (long long)d->count);
+    return dataset_leave_out(d, k->broken, e);
 }
 
-int dataset_open(struct dataset **out, const char *spec, struct error *e)
+/* Decodes and resizes the visible records; from now on pixels come from there. */
+static int pack(struct dataset *d, struct error *e)
 {
-    struct dataset *d = calloc(1, sizeof *d);
-    const char *colon = strchr(spec, ':');
-    struct entry entry[DATASET_MAX_PARTS];
-    int n = 0, rc;
+    const struct picture_source from = {d->count, d->list.n ? load_listed : load_mapped, d};
+    const struct picture *to = &d->picture;
+    int rc = picture_pack_make(&d->pack, &from, to, d->options.pipeline, d->options.progress, e);
 
-    *out = NULL;
-    if (d && colon)
-        d->list = strdup(colon + 1);
-    if (!d || (colon && !d->list)) {
-        rc = error_set(e, FL_NOMEM, "no memory for a data set");
-    } else if (!colon || (strncmp(spec, "cifar10:", 8) && strncmp(spec, "npy:", 4))) {
-        rc = error_set(
-            e, FL_USAGE,
-            "'%s': a data set is cifar10:FILE[,FILE...] or npy:IMAGES.npy,LABELS.npy, with #from-to", spec);
-    } else if (!(rc = split(d->list, entry, &n, e))) {
-        rc = *spec == 'c' ? open_cifar(d, entry, n, e) : open_npy(d, entry, n, e);
-    }
     if (rc)
+        return rc;
+    d->packed = (struct view){.base = d->pack.pixels,
+                              .dtype = TENSOR_U8,
+                              .count = d->count,
+                              .picture = (int64_t)to->channels * to->height * to->width,
+                              .channel = (int64_t)to->height * to->width,
+                              .row = to->width,
+                              .column = 1};
+    return d->pack.n_broken ? leave_out_broken(d, e) : FL_OK;
+}
+
+/* ---- the whole ---- */
+
+/* What the last suffix, and the caller, leave of all records. */
+static int take_range(struct dataset *d, struct error *e)
+{
+    const struct dataset_entry *last = &d->spec.entry[d->spec.n - 1];
+    int rc;
+
+    d->count = d->all;
+    if (dataset_spec_ranges_all(&d->spec)) {
+        if ((rc = dataset_spec_check_range(last, d->all, e)))
+            return rc;
+        d->first = last->from;
+        d->count = last->to - last->from + 1;
+    }
+    if (d->options.most > 0 && d->options.most < d->count)
+        d->count = d->options.most;
+    return FL_OK;
+}
+
+/* The model's input, or where none was named, what there is. */
+static int find_input(struct dataset *d, struct error *e)
+{
+    char text[128];
+
+    if (!d->options.input)
+        return FL_OK;
+    d->input = *d->options.input;
+    d->input.data = NULL;
+    if (!picture_of(&d->picture, &d->input))
+        return error_set(e, FL_SHAPE, "the model takes %s, which is no picture",
+                         tensor_describe(&d->input, text, sizeof text));
+    return FL_OK;
+}
+
+/* Pictures of another size than the model's are resized where the file says how. */
+static int fit_sizes(struct dataset *d, struct error *e)
+{
+    const struct pipeline *p = d->options.pipeline;
+    char text[128];
+
+    if (!d->options.input) {
+        d->picture = d->records.has;
+        d->picture.interleaved = false;
+        d->input =
+            (struct tensor){.dtype = TENSOR_F32,
+                            .rank = 4,
+                            .dim = {1, d->records.has.channels, d->records.has.height, d->records.has.width}};
+    }
+    if (d->list.n)
+        return pack(d, e);
+    if (picture_same(&d->records.has, &d->picture))
+        return FL_OK;
+    if (p->n_resize || p->n_crop)
+        return pack(d, e);
+    return error_set(e, FL_SHAPE,
+                     "the model takes %s, the data set has pictures of %d channels, %d high and %d wide "
+                     "(input.resize in the "
+                     "pipeline file would have them resized)",
+                     tensor_describe(&d->input, text, sizeof text), d->records.has.channels,
+                     d->records.has.height, d->records.has.width);
+}
+
+static int open_records(struct dataset *d, struct error *e)
+{
+    int rc;
+
+    if (d->spec.kind == DATASET_FOLDER || d->spec.kind == DATASET_LIST)
+        return open_pictures(d, e);
+    rc = records_open(&d->records, &d->spec, d->options.input ? &d->picture : NULL, d->options.pipeline, e);
+    d->all = d->records.count;
+    return rc;
+}
+
+static const struct view *view_of(const struct dataset *d, int64_t *at)
+{
+    if (!d->packed.base)
+        return &records_part_of(&d->records, at)->view;
+    *at -= d->first;
+    return &d->packed;
+}
+
+/* Over sizes and a sample of the pixels as they are. */
+static int identify(struct dataset *d, struct error *e)
+{
+    static const struct pipeline as_is;
+    int64_t values = tensor_count(&d->input), step = d->count / 256 + 1;
+    float *planes = malloc((size_t)values * sizeof *planes);
+
+    if (!planes)
+        return error_set(e, FL_NOMEM, "no memory for a picture");
+    d->identity = XXH3_64bits(&d->count, sizeof d->count);
+    d->identity = XXH3_64bits_withSeed(&d->input, offsetof(struct tensor, data), d->identity);
+    for (int64_t i = 0; i < d->count; i += step) {
+        int64_t at = place_of(d, i);
+        const struct view *v = view_of(d, &at);
+        view_planes(v, at, &d->picture, &as_is, planes);
+        d->identity = XXH3_64bits_withSeed(planes, (size_t)values * sizeof *planes, d->identity);
+    }
+    free(planes);
+    return FL_OK;
+}
+
+int dataset_open(struct dataset **out, const char *spec, const struct dataset_options *o, struct error *e)
+{
+    struct dataset *d = *out = calloc(1, sizeof *d);
+    int rc;
+
+    if (!d)
+        return error_set(e, FL_NOMEM, "no memory for a data set");
+    d->options = *o;
+    if ((rc = dataset_spec_parse(&d->spec, spec, e)) || (rc = find_input(d, e)) ||
+        (rc = open_records(d, e)) || (rc = take_range(d, e)) || (rc = fit_sizes(d, e)) ||
+        (rc = identify(d, e))) {
         dataset_close(d);
-    else
-        *out = d;
+        *out = NULL;
+    }
     return rc;
 }
 
@@ -266,12 +236,11 @@ void dataset_close(struct dataset *d)
 {
     if (!d)
         return;
-    for (int i = 0; i < d->n_parts; i++)
-        munmap((void *)(uintptr_t)d->part[i].base, d->part[i].bytes);
-    npy_map_close(&d->images);
-    npy_map_close(&d->labels);
+    records_release(&d->records);
+    picture_pack_release(&d->pack);
+    picture_list_release(&d->list);
+    dataset_spec_release(&d->spec);
     free(d->kept);
-    free(d->list);
     free(d);
 }
 
@@ -290,12 +259,6 @@ int dataset_leave_out(struct dataset *d, const bool *out, struct error *e)
     return FL_OK;
 }
 
-/* Where visible record i is among all records. */
-static int64_t place_of(const struct dataset *d, int64_t i)
-{
-    return d->first + (d->kept ? d->kept[i] : i);
-}
-
 int64_t dataset_count(const struct dataset *d)
 {
     return d->count;
@@ -303,71 +266,57 @@ int64_t dataset_count(const struct dataset *d)
 
 struct tensor dataset_shape(const struct dataset *d)
 {
-    return d->shape;
+    return d->input;
+}
+
+struct picture dataset_picture(const struct dataset *d)
+{
+    return d->picture;
 }
 
 bool dataset_has_labels(const struct dataset *d)
 {
-    return !d->is_npy || d->labels.base;
+    return d->list.n ? d->list.labelled : d->records.label != NULL;
 }
 
-int dataset_fits(const struct dataset *d, const struct tensor *input, struct error *e)
+void dataset_planes(const struct dataset *d, int64_t i, float *out)
 {
-    char want[128], have[128];
+    int64_t at = place_of(d, i);
+    const struct view *v = view_of(d, &at);
 
-    if (input->dtype == TENSOR_F32 && tensor_same_shape(input, &d->shape))
-        return FL_OK;
-    return error_set(e, FL_SHAPE, "the model takes %s, the data set has %s",
-                     tensor_describe(input, want, sizeof want),
-                     tensor_describe(&d->shape, have, sizeof have));
+    view_planes(v, at, &d->picture, d->options.pipeline, out);
 }
 
-/* The file of record i of a cifar10 set; *at: its number there. */
-static const struct part *cifar_part(const struct dataset *d, int64_t i, int64_t *at)
+void dataset_image(const struct dataset *d, int64_t i, void *out)
 {
-    int k = 0;
-    for (i = place_of(d, i); i >= d->part[k].count; k++)
-        i -= d->part[k].count;
-    *at = d->part[k].first + i;
-    return &d->part[k];
+    int64_t at = place_of(d, i);
+    const struct view *v = view_of(d, &at);
+
+    view_put(v, at, &d->picture, d->options.pipeline, d->input.dtype, out);
 }
 
-/* Its bytes: label, then planes. */
-static const uint8_t *cifar_record(const struct dataset *d, int64_t i)
+void dataset_put(const struct dataset *d, const float *planes, void *out)
 {
-    int64_t at;
-    const struct part *part = cifar_part(d, i, &at);
-    return part->base + at * CIFAR_RECORD;
-}
-
-void dataset_image(const struct dataset *d, int64_t i, const struct pipeline *p, float *out)
-{
-    int64_t plane = d->shape.dim[2] * d->shape.dim[3], size = d->shape.dim[1] * plane;
-
-    struct picture to;
-
-    picture_of(&to, &d->shape);
-    if (!d->is_npy)
-        planes_normalise(cifar_record(d, i) + 1, &to, p, out);
-    else if (d->images.tensor.dtype == TENSOR_U8)
-        planes_normalise((const uint8_t *)d->images.tensor.data + place_of(d, i) * size, &to, p, out);
-    else
-        memcpy(out, (const char *)d->images.tensor.data + (size_t)(place_of(d, i) * size) * sizeof *out,
-               (size_t)size * sizeof *out);
+    planes_put(planes, &d->picture, d->input.dtype, out);
 }
 
 int32_t dataset_label(const struct dataset *d, int64_t i)
 {
-    if (!d->is_npy)
-        return cifar_record(d, i)[0];
-    return d->labels.base ? (int32_t)whole_number(&d->labels.tensor, place_of(d, i)) : -1;
+    int64_t at = place_of(d, i);
+
+    if (d->list.n)
+        return picture_list_label(&d->list, at);
+    return d->records.label ? d->records.label[at] : -1;
 }
 
 const char *dataset_record_name(const struct dataset *d, int64_t i, char *buf, size_t size)
 {
     int64_t at = place_of(d, i);
-    const char *path = d->is_npy ? d->images_path : cifar_part(d, i, &at)->path;
+    const char *path;
 
+    if (d->list.n)
+        return picture_list_path(&d->list, at, buf, size);
+    path = records_part_of(&d->records, &at)->path;
     snprintf(buf, size, "%s#%lld", path, (long long)at);
     return buf;
 }
@@ -388,18 +337,6 @@ int dataset_labels_fit(const struct dataset *d, int classes, struct error *e)
 
 uint64_t dataset_identity(const struct dataset *d)
 {
-    int64_t size = d->shape.dim[1] * d->shape.dim[2] * d->shape.dim[3], step = d->count / 256 + 1;
-    size_t bytes = (size_t)size * (d->is_npy && d->images.tensor.dtype == TENSOR_F32 ? 4 : 1);
-    uint64_t h = XXH3_64bits(&d->count, sizeof d->count);
-
-    h = XXH3_64bits_withSeed(&d->shape, offsetof(struct tensor, data), h);
-    if (d->kept)
-        h = XXH3_64bits_withSeed(d->kept, (size_t)d->count * sizeof *d->kept, h);
-    for (int64_t i = 0; i < d->count; i += step) {
-        const uint8_t *image = d->is_npy
-                                   ? (const uint8_t *)d->images.tensor.data + (size_t)place_of(d, i) * bytes
-                                   : cifar_record(d, i) + 1;
-        h = XXH3_64bits_withSeed(image, bytes, h);
-    }
-    return h;
+    return d->kept ? XXH3_64bits_withSeed(d->kept, (size_t)d->count * sizeof *d->kept, d->identity)
+                   : d->identity;
 }

@@ -1,50 +1,65 @@
-/* dataset.h - labelled images on disk, mapped, never copied whole
+/* dataset.h - pictures with labels: the layouts of dataset_spec.h, each record as the model takes it
  *
- *   cifar10:FILE[,FILE...]      CIFAR-10 binary: records of 1 label byte and 3 planes (R, G, B) of 32x32
- * bytes npy:IMAGES.npy,LABELS.npy   uint8 or float32 [n,c,h,w]; labels of any whole-number type [n]; LABELS
- * may be left out
- *
- * `#from-to` (inclusive, from 0) at the end takes a range of all records; when another file of the list has
- * its own suffix, each suffix counts for its own file. Bytes are pixels and get normalised; float32 is fed as
- * it is. A data set is read-only once open and may be shared by threads.
+ * Files are mapped, never copied whole; pictures from files are decoded once (picture_pack.h). A data set is
+ * read-only once open and may be shared by threads.
  */
 #ifndef FREEZELINE_DATASET_H
 #define FREEZELINE_DATASET_H
 
 #include <stdint.h>
+#include <stdio.h>
 
 #include "base/error.h"
 #include "base/pipeline.h"
-#include "wire/tensor.h"
+#include "dataset_spec.h"
+#include "deploy/tool/progress.h"
+#include "stages/place/picture.h"
 
 struct dataset;
 
-/* FL_USAGE when `spec` is not one of the above, FL_IO, FL_CORRUPT when a size does not fit, FL_NOMEM. */
-int dataset_open(struct dataset **out, const char *spec, struct error *e);
+struct dataset_options {
+    const struct pipeline *pipeline; /* how pixels become inputs; borrowed while the set is open */
+    const struct tensor
+        *input;       /* what the model takes for one request; NULL: pictures as they are, as floats */
+    int classes;      /* of the model; 0: not known */
+    int64_t most;     /* the first records alone; 0: all */
+    bool skip_broken; /* leave out pictures that cannot be read */
+    struct progress *progress; /* while pictures are read; NULL: not shown */
+    FILE *notes;               /* what was taken for what, and what is broken; NULL: nowhere */
+};
+
+/* FL_USAGE when `spec` is none of the layouts, FL_IO, FL_CORRUPT when a size does not fit or a picture cannot
+ * be read, FL_SHAPE and FL_DTYPE when the model does not take these pictures, FL_VALUE, FL_NOMEM,
+ * FL_CANCELLED. */
+int dataset_open(struct dataset **out, const char *spec, const struct dataset_options *o, struct error *e);
 void dataset_close(struct dataset *d);
 
 /* From now on records with out[i] are none: the others move up. Before others share the set. FL_NOMEM. */
 int dataset_leave_out(struct dataset *d, const bool *out, struct error *e);
 
 int64_t dataset_count(const struct dataset *d);
-/* One image: float32 1xCxHxW, no data. */
+/* What the model takes for one request; no data. */
 struct tensor dataset_shape(const struct dataset *d);
+/* The same as a picture. */
+struct picture dataset_picture(const struct dataset *d);
 bool dataset_has_labels(const struct dataset *d);
-/* FL_SHAPE when the model's input (its shape for one request) does not take these images. */
-int dataset_fits(const struct dataset *d, const struct tensor *input, struct error *e);
 
-/* Writes image i (0 <= i < count) as float32 NCHW, normalised with the pipeline's mean and std. */
-void dataset_image(const struct dataset *d, int64_t i, const struct pipeline *p, float *out);
+/* Writes image i (0 <= i < count) as the model takes it. */
+void dataset_image(const struct dataset *d, int64_t i, void *out);
+/* The same as planes of floats, [channels][height][width]; and from such planes, which may have been changed,
+ * to what the model takes. */
+void dataset_planes(const struct dataset *d, int64_t i, float *out);
+void dataset_put(const struct dataset *d, const float *planes, void *out);
 /* -1 when there are no labels. */
 int32_t dataset_label(const struct dataset *d, int64_t i);
 
 #define DATASET_RECORD_NAME 1024
-/* Record i as its file counts it, "FILE#7"; cut to `size`. Returns `buf`. */
+/* Record i as its file counts it, "FILE#7", or a picture's path; cut to `size`. Returns `buf`. */
 const char *dataset_record_name(const struct dataset *d, int64_t i, char *buf, size_t size);
 /* FL_VALUE, with the first record's name, when a label is none of the model's `classes`. */
 int dataset_labels_fit(const struct dataset *d, int classes, struct error *e);
 
-/* A number that is another one when the records are others: from sizes, ranges and a sample of the bytes. */
+/* A number that is another one when the records are others: from sizes, ranges and a sample of the pixels. */
 uint64_t dataset_identity(const struct dataset *d);
 
 #endif

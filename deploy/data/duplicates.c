@@ -21,16 +21,16 @@ static int by_pixels(const void *a, const void *b)
 
 /* Sorted, malloc'ed; NULL when out of memory. Not the bytes of the files: the same picture may lie there as
  * bytes and as floats. */
-static struct digest *digest_all(const struct dataset *data, const struct pipeline *p)
+static struct digest *digest_all(const struct dataset *data)
 {
     struct tensor shape = dataset_shape(data);
     size_t bytes = (size_t)tensor_bytes(&shape);
     int64_t n = dataset_count(data);
     struct digest *all = malloc(((size_t)n + 1) * sizeof *all);
-    float *image = malloc(bytes + 1);
+    void *image = malloc(bytes + 1);
 
     for (int64_t i = 0; all && image && i < n; i++) {
-        dataset_image(data, i, p, image);
+        dataset_image(data, i, image);
         all[i] = (struct digest){XXH3_64bits(image, bytes), i};
     }
     if (all && image)
@@ -65,9 +65,9 @@ static void count_picture(struct duplicates *out, const struct digest *c, int64_
 }
 
 int duplicates_find(struct duplicates *out, const struct dataset *train, const struct dataset *calibrate,
-                    const struct pipeline *p, struct error *e)
+                    struct error *e)
 {
-    struct digest *t = digest_all(train, p), *c = digest_all(calibrate, p);
+    struct digest *t = digest_all(train), *c = digest_all(calibrate);
     int64_t n_train = dataset_count(train), n = dataset_count(calibrate), at = 0, same;
     int rc;
 

@@ -16,7 +16,7 @@ struct duplicates {
 /* Compares pictures as the network gets them, by a digest of 64 bits: 16 bytes of memory for each record.
  * Labels do not matter. FL_NOMEM. Release in any case. */
 int duplicates_find(struct duplicates *out, const struct dataset *train, const struct dataset *calibrate,
-                    const struct pipeline *p, struct error *e);
+                    struct error *e);
 void duplicates_release(struct duplicates *d);
 
 #endif

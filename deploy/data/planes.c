@@ -14,17 +14,30 @@ void planes_normalise(const uint8_t *bytes, const struct picture *to, const stru
     }
 }
 
+/* NaN becomes 0. */
+static uint8_t to_byte(float v)
+{
+    return (uint8_t)(v > 0 ? fminf(v, 255) + 0.5f : 0);
+}
+
+void planes_put_row(const float *row, const struct picture *to, int channel, int y, int x, int n,
+                    enum tensor_dtype dtype, void *out)
+{
+    size_t step = to->interleaved ? (size_t)to->channels : 1,
+           pixel = (size_t)y * (size_t)to->width + (size_t)x;
+    size_t at = to->interleaved ? pixel * step + (size_t)channel
+                                : (size_t)channel * (size_t)to->width * (size_t)to->height + pixel;
+
+    for (int i = 0; i < n; i++, at += step)
+        if (dtype == TENSOR_U8)
+            ((uint8_t *)out)[at] = to_byte(row[i]);
+        else
+            ((float *)out)[at] = row[i];
+}
+
 void planes_put(const float *planes, const struct picture *to, enum tensor_dtype dtype, void *out)
 {
-    size_t plane = (size_t)to->width * (size_t)to->height, channels = (size_t)to->channels;
-    size_t step = to->interleaved ? channels : 1, next = to->interleaved ? 1 : plane;
-
-    for (size_t c = 0; c < channels; c++)
-        for (size_t i = 0; i < plane; i++, planes++) {
-            size_t at = c * next + i * step;
-            if (dtype == TENSOR_U8)
-                ((uint8_t *)out)[at] = (uint8_t)(*planes > 0 ? fminf(*planes, 255) + 0.5f : 0); /* NaN: 0 */
-            else
-                ((float *)out)[at] = *planes;
-        }
+    for (int c = 0; c < to->channels; c++)
+        for (int y = 0; y < to->height; y++, planes += to->width)
+            planes_put_row(planes, to, c, y, 0, to->width, dtype, out);
 }

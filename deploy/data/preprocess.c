@@ -141,26 +141,34 @@ int preprocess_pixels(struct image *i, const struct picture *to, const struct pi
     return fit(i, to, p, planes, e);
 }
 
-static int read_picture(struct tensor *out, const char *path, const struct picture *to,
-                        const struct pipeline *p, struct error *e)
+/* Works in i's own pixels. */
+static int put_image(struct image *i, struct tensor *out, const struct picture *to, const struct pipeline *p,
+                     struct error *e)
 {
     size_t values = (size_t)to->width * (size_t)to->height * (size_t)to->channels;
     uint8_t *pixels = malloc(values);
     float *planes = malloc(values * sizeof *planes);
-    struct image i;
-    int rc;
+    int rc = pixels && planes ? preprocess_pixels(i, to, p, pixels, e)
+                              : error_set(e, FL_NOMEM, "no memory for the input");
 
-    if (!pixels || !planes)
-        rc = error_set(e, FL_NOMEM, "no memory for the input");
-    else if (!(rc = image_load(&i, path, e))) {
-        if (!(rc = preprocess_pixels(&i, to, p, pixels, e))) {
-            planes_normalise(pixels, to, p, planes);
-            planes_put(planes, to, out->dtype, out->data);
-        }
-        image_release(&i);
+    if (!rc) {
+        planes_normalise(pixels, to, p, planes);
+        planes_put(planes, to, out->dtype, out->data);
     }
     free(pixels);
     free(planes);
+    return rc;
+}
+
+static int read_picture(struct tensor *out, const char *path, const struct picture *to,
+                        const struct pipeline *p, struct error *e)
+{
+    struct image i;
+    int rc = image_load(&i, path, e);
+
+    if (!rc)
+        rc = put_image(&i, out, to, p, e);
+    image_release(&i);
     return rc;
 }
 
@@ -170,6 +178,8 @@ static int view_one(struct tensor *out, const struct npy_map *m, const char *pat
 {
     float *planes = malloc((size_t)tensor_count(out) * sizeof *planes);
     struct tensor one = m->tensor;
+    struct picture has = *to;
+    struct image image;
     struct view v;
     int rc;
 
@@ -180,11 +190,15 @@ static int view_one(struct tensor *out, const struct npy_map *m, const char *pat
     }
     if (!planes)
         rc = error_set(e, FL_NOMEM, "no memory for the input");
-    else if (!(rc = view_array(&v, &one, m->fortran, to, path, e)) && v.count != 1)
+    else if (!(rc = view_array(&v, &one, m->fortran, &has, p->n_resize || p->n_crop, path, e)) &&
+             v.count != 1)
         rc = error_set(e, FL_SHAPE, "%s holds %lld pictures: one is needed", path, (long long)v.count);
-    if (!rc) {
+    if (!rc && picture_same(&has, to)) {
         view_planes(&v, 0, to, p, planes);
         planes_put(planes, to, out->dtype, out->data);
+    } else if (!rc && !(rc = view_image(&v, 0, &has, &image, e))) {
+        rc = put_image(&image, out, to, p, e);
+        image_release(&image);
     }
     free(planes);
     return rc;

@@ -1,6 +1,7 @@
 /* view.c - see view.h */
 #include "view.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "planes.h"
@@ -23,39 +24,50 @@ static void find_steps(const struct tensor *a, bool fortran, int64_t step[4])
     }
 }
 
-int view_array(struct view *out, const struct tensor *a, bool fortran, const struct picture *p,
+/* The sizes of an array of bytes that are not the model's. */
+static bool other_sizes(struct picture *p, const struct tensor *t)
+{
+    struct tensor one = *t;
+
+    one.dim[0] = 1;
+    return t->dtype == TENSOR_U8 && picture_of(p, &one) && (p->channels == 1 || p->channels == 3);
+}
+
+int view_array(struct view *out, const struct tensor *a, bool fortran, struct picture *p, bool resizes,
                const char *name, struct error *e)
 {
     struct tensor t = *a;
+    struct picture other;
     char have[128];
     int64_t step[4];
-    int channel, row;
+    bool last;
 
-    if (t.rank == 3 && p->channels == 1)
+    if (t.rank == 3)
         t.dim[t.rank++] = 1; /* [n, h, w] is [n, h, w, 1] */
-    if (t.rank == 4 && has_sizes(&t, p->channels, p->height, p->width))
-        channel = 1, row = 2;
-    else if (t.rank == 4 && has_sizes(&t, p->height, p->width, p->channels))
-        channel = 3, row = 1;
-    else
-        return error_set(
-            e, FL_SHAPE,
-            "%s is %s: the model takes pictures of %d channels, %d high, %d wide: give [n, c, h, w] "
-            "or [n, h, w, c]",
-            name, tensor_describe(a, have, sizeof have), p->channels, p->height, p->width);
     if (t.dtype != TENSOR_U8 && t.dtype != TENSOR_F32 && t.dtype != TENSOR_F64 && t.dtype != TENSOR_F16)
         return error_set(
             e, FL_DTYPE,
             "%s: pictures are uint8 (0 to 255, normalised) or floating point (fed as they are), not %s", name,
             tensor_dtype_name(t.dtype));
+    last = !(t.rank == 4 && has_sizes(&t, p->channels, p->height, p->width));
+    if (last && !(t.rank == 4 && has_sizes(&t, p->height, p->width, p->channels))) {
+        if (!resizes || !other_sizes(&other, &t))
+            return error_set(e, FL_SHAPE,
+                             "%s is %s: the model takes pictures of %d channels, %d high and %d wide: give "
+                             "[n, c, h, w] or "
+                             "[n, h, w, c], or bytes of another size and input.resize in the pipeline file",
+                             name, tensor_describe(a, have, sizeof have), p->channels, p->height, p->width);
+        last = other.interleaved;
+        *p = other;
+    }
     find_steps(&t, fortran, step);
     *out = (struct view){.base = t.data,
                          .dtype = t.dtype,
                          .count = t.dim[0],
                          .picture = step[0],
-                         .channel = step[channel],
-                         .row = step[row],
-                         .column = step[row + 1]};
+                         .channel = step[last ? 3 : 1],
+                         .row = step[last ? 1 : 2],
+                         .column = step[last ? 2 : 3]};
     return FL_OK;
 }
 
@@ -91,6 +103,17 @@ static void gather(const struct view *v, const uint8_t *from, int n, float *out)
             out[x] = number_at(from, v->dtype);
 }
 
+/* n values of a row from column x, normalised where they are bytes. */
+static void read_row(const struct view *v, const uint8_t *row, int x, int n, const struct pipeline *p,
+                     int channel, float *out)
+{
+    float mean = pipeline_mean(p, channel), std = pipeline_std(p, channel);
+
+    gather(v, row + x * v->column, n, out);
+    for (int k = 0; v->dtype == TENSOR_U8 && k < n; k++)
+        out[k] = (out[k] - mean) / std;
+}
+
 void view_planes(const struct view *v, int64_t i, const struct picture *p, const struct pipeline *pipeline,
                  float *out)
 {
@@ -100,12 +123,42 @@ void view_planes(const struct view *v, int64_t i, const struct picture *p, const
         planes_normalise(at, p, pipeline, out);
         return;
     }
-    for (int c = 0; c < p->channels; c++) {
-        float mean = pipeline_mean(pipeline, c), std = pipeline_std(pipeline, c);
-        float *plane = out;
+    for (int c = 0; c < p->channels; c++)
         for (int y = 0; y < p->height; y++, out += p->width)
-            gather(v, at + c * v->channel + y * v->row, p->width, out);
-        for (; v->dtype == TENSOR_U8 && plane < out; plane++)
-            *plane = (*plane - mean) / std;
+            read_row(v, at + c * v->channel + y * v->row, 0, p->width, pipeline, c, out);
+}
+
+void view_put(const struct view *v, int64_t i, const struct picture *p, const struct pipeline *pipeline,
+              enum tensor_dtype dtype, void *out)
+{
+    enum { PIECE = 256 };
+    const uint8_t *at = v->base + i * v->picture;
+    float piece[PIECE];
+
+    if (!p->interleaved && dtype == TENSOR_F32) {
+        view_planes(v, i, p, pipeline, out);
+        return;
     }
+    for (int c = 0; c < p->channels; c++)
+        for (int y = 0; y < p->height; y++)
+            for (int x = 0; x < p->width; x += PIECE) {
+                int n = p->width - x < PIECE ? p->width - x : PIECE;
+                read_row(v, at + c * v->channel + y * v->row, x, n, pipeline, c, piece);
+                planes_put_row(piece, p, c, y, x, n, dtype, out);
+            }
+}
+
+int view_image(const struct view *v, int64_t i, const struct picture *p, struct image *out, struct error *e)
+{
+    const uint8_t *from = v->base + i * v->picture;
+    uint8_t *to;
+
+    *out = (struct image){p->width, p->height, 1, malloc((size_t)3 * (size_t)p->width * (size_t)p->height)};
+    if (!(to = out->rgb))
+        return error_set(e, FL_NOMEM, "no memory for a picture");
+    for (int y = 0; y < p->height; y++)
+        for (int x = 0; x < p->width; x++)
+            for (int c = 0; c < 3; c++)
+                *to++ = from[y * v->row + x * v->column + (p->channels == 3 ? c * v->channel : 0)];
+    return FL_OK;
 }

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/pipeline.h"
+#include "image.h"
 #include "stages/place/picture.h"
 
 struct view {
@@ -16,13 +17,19 @@ struct view {
     int64_t picture, channel, row, column; /* bytes from one to the next */
 };
 
-/* An array [n, c, h, w] or [n, h, w, c], or [n, h, w] where there is one channel, C or Fortran order, whose
- * sizes are those of `p`. Borrows a->data; `name` is for messages. FL_SHAPE, FL_DTYPE. */
-int view_array(struct view *out, const struct tensor *a, bool fortran, const struct picture *p,
+/* An array [n, c, h, w] or [n, h, w, c], or [n, h, w] where there is one channel, C or Fortran order. Its
+ * sizes are those of *p or, where `resizes`, bytes may have others, which *p becomes. Borrows a->data; `name`
+ * is for messages. FL_SHAPE, FL_DTYPE. */
+int view_array(struct view *out, const struct tensor *a, bool fortran, struct picture *p, bool resizes,
                const char *name, struct error *e);
 
 /* Picture i as [channels][height][width] floats, normalised where it is bytes. */
 void view_planes(const struct view *v, int64_t i, const struct picture *p, const struct pipeline *pipeline,
                  float *out);
+/* The same in p's layout, as float32 or uint8. */
+void view_put(const struct view *v, int64_t i, const struct picture *p, const struct pipeline *pipeline,
+              enum tensor_dtype dtype, void *out);
+/* Picture i of bytes, with 1 or 3 channels, as RGB. FL_NOMEM. */
+int view_image(const struct view *v, int64_t i, const struct picture *p, struct image *out, struct error *e);
 
 #endif

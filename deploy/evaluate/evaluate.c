@@ -9,6 +9,7 @@
 #include "deploy/tool/command.h"
 #include "evaluation.h"
 #include "frontier.h"
+#include "deploy/model/model_shape.h"
 #include "deploy/tool/interrupt.h"
 #include "deploy/tool/progress.h"
 #include "deploy/tool/report.h"
@@ -23,12 +24,11 @@ static const struct usage usage = {
     "its time counts\n"
     "descriptors and look-ups one after the other. 'oracle' counts look-ups whose label is the full "
     "answer's, hit or not. The gap's upper\n"
-    "bound is one-sided, 95%, and exact. D is cifar10:FILE[,FILE...] or npy:IMAGES.npy,LABELS.npy, with "
-    "#from-to.\n"
+    "bound is one-sided, 95%, and exact.\n"
     "--frontier adds what each kind of cache that was built could trade, accuracy against latency and "
     "against answers by half of the\n"
-    "depth: build with --kinds all first to compare kinds.\n\n"
-    "examples:\n  freezeline eval -c P.yaml --data cifar10:test_batch.bin --limit 1000\n"
+    "depth: build with --kinds all first to compare kinds.\n\n" DATASET_LAYOUTS
+    "\nexamples:\n  freezeline eval -c P.yaml --data cifar10:test_batch.bin --limit 1000\n"
     "  freezeline eval -c P.yaml --data cifar10:test_batch.bin --frontier frontier.svg\n",
     0,
     0};
@@ -37,7 +37,7 @@ struct eval {
     struct pipeline_arguments where;
     const char *data_spec, *frontier_path;
     int limit, threads;
-    bool json;
+    bool json, skip_broken;
     struct pipeline *pipeline;
     struct graph *graph;
     struct placement place;
@@ -248,6 +248,20 @@ static int make_frontier(struct eval *v, struct error *e)
     return frontier_plot(&v->frontier, v->frontier_path, e);
 }
 
+static int open_data(struct eval *v, struct error *e)
+{
+    struct tensor input = value_shape(&v->graph->values[v->graph->inputs[0]], 1);
+    struct dataset_options o = {.pipeline = v->pipeline,
+                                .input = &input,
+                                .most = v->limit,
+                                .skip_broken = v->skip_broken,
+                                .progress = &v->progress,
+                                .notes = stderr};
+    int rc = model_classes(v->graph, &o.classes, e);
+
+    return rc ? rc : dataset_open(&v->data, v->data_spec, &o, e);
+}
+
 static int eval(struct eval *v, struct error *e)
 {
     struct evaluation_input in = {
@@ -260,17 +274,17 @@ static int eval(struct eval *v, struct error *e)
         return error_set(e, FL_USAGE,
                          "--frontier takes all of --data: name a range (#0-999) instead of "
                          "--limit");
-    if ((rc = arguments_load(&v->pipeline, &v->where, e)) || (rc = dataset_open(&v->data, v->data_spec, e)) ||
+    interrupt_catch();
+    progress_open(&v->progress, stderr);
+    if ((rc = arguments_load(&v->pipeline, &v->where, e)) ||
         (rc = placement_load(&v->graph, v->pipeline, e)) ||
-        (rc = placement_resolve(&v->place, v->graph, v->pipeline, e)))
+        (rc = placement_resolve(&v->place, v->graph, v->pipeline, e)) || (rc = open_data(v, e)))
         return rc;
     arguments_warn_of_units(v->pipeline);
     in.pipeline = v->pipeline;
     in.graph = v->graph;
     in.placement = &v->place;
     in.data = v->data;
-    interrupt_catch();
-    progress_open(&v->progress, stderr);
     rc = evaluation_run(&v->result, &in, e);
     if (!rc && v->frontier_path)
         rc = make_frontier(v, e);
@@ -294,6 +308,7 @@ int command_eval(int argc, char **argv, struct error *e)
     const struct argument table[] = {
         ARGUMENTS_PIPELINE(v->where),
         {ARGUMENT_TEXT, "data", 0, &v->data_spec, "D", "the requests", 0, 0},
+        {ARGUMENT_FLAG, "skip-bad", 0, &v->skip_broken, NULL, "leave out pictures that cannot be read", 0, 0},
         {ARGUMENT_INT, "limit", 0, &v->limit, "N", "only the first N", 1, 1e9},
         {ARGUMENT_TEXT, "frontier", 0, &v->frontier_path, "OUT.svg", "also what each kind could trade", 0, 0},
         {ARGUMENT_INT, "threads", 0, &v->threads, "N", "threads for kernels (1)", 1, 256},

@@ -156,7 +156,7 @@ static int pass(struct evaluator *v, struct passage *s, int64_t record, struct e
     struct tensor scores;
     int from = 0, rc;
 
-    dataset_image(v->in->data, record, v->in->pipeline, exec_input_buffer(v->exec, 0));
+    dataset_image(v->in->data, record, exec_input_buffer(v->exec, 0));
     for (int i = 0; i <= place->n_exits; i++) {
         int to = i < place->n_exits ? place->exit[i].cut.node : v->in->graph->n_nodes - 1;
         uint64_t start = clock_ns();
@@ -276,15 +276,12 @@ static int prepare(struct evaluator *v, int64_t n, struct error *e)
 {
     const struct evaluation_input *in = v->in;
     struct exec_options o = {.threads = in->threads, .max_batch = 1, .last = -1};
-    struct tensor input;
     int rc;
 
     if ((rc = engine_parse_kernels(in->pipeline->kernels, &o.kernels, e)) ||
         (rc = model_classes(in->graph, &v->classes, e)) || (rc = exec_new(&v->exec, in->graph, &o, e)))
         return rc;
-    input = exec_input_shape(v->exec, 0, 1);
-    if ((rc = dataset_fits(in->data, &input, e)) || (rc = dataset_labels_fit(in->data, v->classes, e)) ||
-        (rc = load_caches(v, e)))
+    if ((rc = dataset_labels_fit(in->data, v->classes, e)) || (rc = load_caches(v, e)))
         return rc;
     v->full = malloc(sizeof *v->full * (size_t)n);
     v->served = malloc(sizeof *v->served * (size_t)n);

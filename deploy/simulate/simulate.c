@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "deploy/report/bench_file.h"
 #include "deploy/tool/command.h"
+#include "deploy/model/model_shape.h"
 #include "deploy/tool/interrupt.h"
 #include "simulate_measure.h"
 #include "deploy/launch/running.h"
@@ -42,26 +43,47 @@ struct simulate {
     const char *measured, *shares, *cluster, *data, *replicas, *plot;
     double rate, target_ms;
     int closed, requests, runs, seed;
-    bool measure, no_cache, sweep, search, json;
+    bool measure, no_cache, sweep, search, skip_broken, json;
     struct pipeline *pipeline;
     struct measured *m;
     struct cluster *c;
     struct setup_shape shape;
 };
 
+static int open_data(const struct simulate *a, struct dataset **out, const struct model_shape *m,
+                     struct error *e)
+{
+    struct progress progress;
+    const struct dataset_options o = {.pipeline = a->pipeline,
+                                      .input = &m->input,
+                                      .classes = m->classes,
+                                      .skip_broken = a->skip_broken,
+                                      .progress = &progress,
+                                      .notes = stderr};
+    int rc;
+
+    interrupt_catch();
+    progress_open(&progress, stderr);
+    rc = dataset_open(out, a->data, &o, e);
+    progress_close(&progress);
+    return rc;
+}
+
 static int measure(struct simulate *a, struct error *e)
 {
     struct measure_options o = {.requests = a->requests ? a->requests : 1000, .runs = a->runs};
+    struct model_shape *model = malloc(sizeof *model);
     struct dataset *data = NULL;
     int rc;
 
-    if (!a->data)
-        return error_set(e, FL_USAGE, "--data is missing: which requests?");
-    if ((rc = bench_file_check(&a->measured, 1, e)) || (rc = dataset_open(&data, a->data, e)))
-        return rc;
+    if (!model)
+        return error_set(e, FL_NOMEM, "no memory");
+    if (!(rc = bench_file_check(&a->measured, 1, e)) && !(rc = model_shape_load(model, a->pipeline, e)))
+        rc = open_data(a, &data, model, e);
+    free(model);
     o.data = data;
-    interrupt_catch();
-    if (!(rc = simulate_measure(&a->m, a->pipeline, &o, e)) && !(rc = measured_save(a->m, a->measured, e)))
+    if (!rc && !(rc = simulate_measure(&a->m, a->pipeline, &o, e)) &&
+        !(rc = measured_save(a->m, a->measured, e)))
         printf("measured %s on %s; written to %s\n", a->m->model, a->m->machine, a->measured);
     dataset_close(data);
     return rc;
@@ -173,7 +195,9 @@ int command_simulate(int argc, char **argv, struct error *e)
         ARGUMENTS_PIPELINE(a.where),
         {ARGUMENT_TEXT, "measured", 0, &a.measured, "FILE", "the measurements", 0, 0},
         {ARGUMENT_FLAG, "measure", 0, &a.measure, NULL, "make them: the pipeline must be up", 0, 0},
-        {ARGUMENT_TEXT, "data", 0, &a.data, "D", "requests to measure with: cifar10:FILE or npy:FILE", 0, 0},
+        {ARGUMENT_TEXT, "data", 0, &a.data, "D", "requests to measure with, as `freezeline bench` takes them",
+         0, 0},
+        {ARGUMENT_FLAG, "skip-bad", 0, &a.skip_broken, NULL, "leave out pictures that cannot be read", 0, 0},
         {ARGUMENT_INT, "runs", 0, &a.runs, "N", "runs of the model at each batch size when measuring (200)",
          1, MEASURED_MAX_RUNS},
         {ARGUMENT_TEXT, "shares", 0, &a.shares, "FILE",

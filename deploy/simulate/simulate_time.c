@@ -32,8 +32,7 @@ static void fill_input(const struct timing *t, struct exec *x, int batch, int ru
     size_t bytes = (size_t)tensor_bytes(&one);
     char *to = exec_input_buffer(x, 0);
     for (int i = 0; i < batch; i++)
-        dataset_image(t->data, ((int64_t)run * batch + i) % dataset_count(t->data), t->pipeline,
-                      (float *)(void *)(to + (size_t)i * bytes));
+        dataset_image(t->data, ((int64_t)run * batch + i) % dataset_count(t->data), to + (size_t)i * bytes);
 }
 
 /* One run, piece after piece; us[n_cuts + 1]. */

@@ -18,3 +18,8 @@ bool picture_of(struct picture *out, const struct tensor *input)
         *out = (struct picture){(int)d[1], (int)d[2], (int)d[3], false};
     return true;
 }
+
+bool picture_same(const struct picture *a, const struct picture *b)
+{
+    return a->channels == b->channels && a->height == b->height && a->width == b->width;
+}

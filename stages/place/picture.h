@@ -13,4 +13,7 @@ struct picture {
  * unless only the last dimension is small enough to be channels (PIPELINE_MAX_CHANNELS). */
 bool picture_of(struct picture *out, const struct tensor *input);
 
+/* The same channels, height and width, in whatever order they lie. */
+bool picture_same(const struct picture *a, const struct picture *b);
+
 #endif

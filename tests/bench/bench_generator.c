@@ -74,6 +74,7 @@ static pid_t start_server(char endpoint[128])
 
 static struct dataset *make_data(void)
 {
+    static const struct pipeline plain;
     struct tensor x = {.dtype = TENSOR_F32, .rank = 4, .dim = {RECORDS, 3, SIDE, SIDE}};
     char path[64], spec[80];
     struct dataset *d = NULL;
@@ -86,7 +87,7 @@ static struct dataset *make_data(void)
     for (int64_t i = 0; i < tensor_count(&x); i++)
         ((float *)x.data)[i] = (float)(i % 255);
     check(npy_write(&x, path, &e), &e);
-    check(dataset_open(&d, spec, &e), &e);
+    check(dataset_open(&d, spec, &(struct dataset_options){.pipeline = &plain}, &e), &e);
     unlink(path);
     tensor_release(&x);
     return d;

@@ -95,7 +95,8 @@ static int setup(void **state)
     h = harness_new(model, yaml);
     build_caches();
     snprintf(spec, sizeof spec, "cifar10:%s/d.bin#640-%d", harness_dir(h), 639 + PICTURES);
-    assert_int_equal(dataset_open(&pictures, spec, NULL), 0);
+    assert_int_equal(
+        dataset_open(&pictures, spec, &(struct dataset_options){.pipeline = harness_pipeline(h)}, NULL), 0);
     start_all();
     client = harness_client(h);
     return 0;
@@ -120,7 +121,7 @@ static struct answer ask(int picture, uint32_t flags, uint64_t *latency_ns)
     struct answer a;
     uint64_t start;
     int n;
-    dataset_image(pictures, picture, harness_pipeline(h), data);
+    dataset_image(pictures, picture, data);
     start = clock_ns();
     if (client_infer(client, &in, flags, 0, &a, NULL, 0, &n, &e))
         fail_msg("%s", e.text);
@@ -323,7 +324,7 @@ static void test_the_parts_of_a_crowd_sum_too(void **state)
     (void)state;
     assert_int_equal(attribution_new(&sums), 0);
     for (int i = 0; i < PICTURES; i++) {
-        dataset_image(pictures, i, harness_pipeline(h), data);
+        dataset_image(pictures, i, data);
         sent[i] = clock_ns();
         assert_int_equal(client_submit(client, &in, 0, 0, &id, NULL), 0);
         first = i ? first : id;
@@ -446,7 +447,7 @@ static void test_a_cancelled_request_is_seen(void **state)
     struct answer a;
     int n;
     (void)state;
-    dataset_image(pictures, 0, harness_pipeline(h), data);
+    dataset_image(pictures, 0, data);
     atomic_store(&wire[TO_STAGE_1].delay_ns, 100 * DELAY_NS);
     assert_int_equal(client_infer(client, &in, JOB_TRACE | JOB_NO_CACHE, 200, &a, NULL, 0, &n, NULL), 0);
     atomic_store(&wire[TO_STAGE_1].delay_ns, 0);

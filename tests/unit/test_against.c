@@ -24,6 +24,7 @@ static struct dataset *data;
 
 static void open_data(void)
 {
+    static const struct pipeline plain;
     struct tensor x = {.dtype = TENSOR_F32, .rank = 4, .dim = {RECORDS, 3, 4, 4}};
     char path[64], spec[80];
     struct error e;
@@ -33,7 +34,7 @@ static void open_data(void)
     assert_int_equal(tensor_alloc(&x), FL_OK);
     memset(x.data, 0, (size_t)tensor_bytes(&x));
     assert_int_equal(npy_write(&x, path, &e), FL_OK);
-    assert_int_equal(dataset_open(&data, spec, &e), FL_OK);
+    assert_int_equal(dataset_open(&data, spec, &(struct dataset_options){.pipeline = &plain}, &e), FL_OK);
     unlink(path);
     tensor_release(&x);
 }

@@ -44,8 +44,9 @@ static int setup(void **state)
     }
     fclose(f);
     snprintf(spec, sizeof spec, "cifar10:%s", w->path);
-    assert_int_equal(dataset_open(&w->data, spec, NULL), FL_OK);
-    w->a = (struct augmentation){w->data, &w->pipeline, 5, w->room};
+    assert_int_equal(dataset_open(&w->data, spec, &(struct dataset_options){.pipeline = &w->pipeline}, NULL),
+                     FL_OK);
+    w->a = (struct augmentation){w->data, 5, w->room};
     *state = w;
     return 0;
 }
@@ -88,7 +89,7 @@ static void test_first_copies_are_moved(void **state)
         bool mirrored;
         int right;
         w->a.seed = (uint64_t)i;
-        augment_image(&w->a, 0, 1, w->out);
+        augment_planes(&w->a, 0, 1, w->out);
         check_moved(w, &right, &mirrored);
         mirrored_ones += mirrored;
         shifts[right + SIDE / 8]++;
@@ -106,7 +107,7 @@ static void test_later_copies_are_mixed(void **state)
     for (int i = 0; i < COPIES; i++) {
         int foreign = 0;
         w->a.seed = (uint64_t)i;
-        augment_image(&w->a, 0, 2, w->out);
+        augment_planes(&w->a, 0, 2, w->out);
         for (int k = 0; k < SIZE; k++) {
             assert_true(w->out[k] >= 0 && w->out[k] <= 250);
             foreign += w->out[k] > 1 + 7 * (SIDE - 1) + 4; /* more than record 0 has anywhere */
@@ -121,12 +122,12 @@ static void test_copies_are_always_the_same(void **state)
     struct world *w = *state;
 
     for (int copy = 1; copy < 4; copy++) {
-        augment_image(&w->a, 0, copy, w->out);
-        augment_image(&w->a, 1, copy, w->again); /* one in between changes nothing */
-        augment_image(&w->a, 0, copy, w->again);
+        augment_planes(&w->a, 0, copy, w->out);
+        augment_planes(&w->a, 1, copy, w->again); /* one in between changes nothing */
+        augment_planes(&w->a, 0, copy, w->again);
         assert_memory_equal(w->out, w->again, sizeof w->out);
     }
-    augment_image(&w->a, 0, 4, w->again);
+    augment_planes(&w->a, 0, 4, w->again);
     assert_memory_not_equal(w->out, w->again, sizeof w->out);
 }
 

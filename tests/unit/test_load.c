@@ -73,7 +73,7 @@ static void open_all(const struct fake_behaviour *does, const char *kind, double
     assert_int_equal(pipeline_parse(&pipeline, text, strlen(text), "test.yaml", NULL, 0, &e), FL_OK);
     if (target_pipeline(&target, pipeline, 0, clients, &e))
         fail_msg("%s", e.text);
-    if (dataset_open(&data, spec, &e))
+    if (dataset_open(&data, spec, &(struct dataset_options){.pipeline = pipeline}, &e))
         fail_msg("%s", e.text);
     assert_int_equal(traffic_new(&traffic, records, RECORDS, 1, &e), FL_OK);
     arrivals = NULL;
