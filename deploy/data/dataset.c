@@ -73,7 +73,8 @@ static int load_mapped(const void *arg, int64_t i, struct image *out, struct err
 static int leave_out_broken(struct dataset *d, struct error *e)
 {
     const struct picture_pack *k = &d->pack;
-    FILE *to = d->options.notes;
+    bool told = k->n_broken == 1 && !d->options.skip_broken; /* by the error */
+    FILE *to = told ? NULL : d->options.notes;
 
     if (d->options.progress)
         progress_close(d->options.progress);
