@@ -9,7 +9,8 @@
 #                       (2 GB), which is removed when all went well
 #   --steps "STEP ..."  what is run in each copy, in this order (default "demo answers test"). A step is
 #                       answers: run the models; each combination has to answer as the first one did, to 1e-5
-#                       ort: ONNX Runtime's ratio (tests/bench/against_ort.sh); skipped where npm or its package is missing
+#                       ort: ONNX Runtime's ratio (tests/bench/against_ort.sh, with its ROUNDS and RUNS); skipped where npm or its
+#                       package is missing
 #                       or words for make, with + between them: demo, test+DNNL=, deps, check+SANITIZE=address,undefined
 #   --model FILE        take this model, too, for "answers" and "ort" (may be repeated; the demo's model is always taken)
 #   --mirror URL        Debian's archive (default: as this machine's apt is configured)
@@ -213,7 +214,9 @@ run_step() { # STEP
             echo skipped
             return
         }
-        install nodejs && in_copy "$user" sh -c 'cd freezeline && ORT=/opt/ort exec tests/bench/against_ort.sh ../models/*.onnx'
+        # shellcheck disable=SC2086 # none is meant to be no word
+        install nodejs && in_copy "$user" env ORT=/opt/ort ${ROUNDS:+ROUNDS=$ROUNDS} ${RUNS:+RUNS=$RUNS} \
+            sh -c 'cd freezeline && exec tests/bench/against_ort.sh ../models/*.onnx'
         ;;
     *)
         words=$(echo "$1" | tr + ' ')
