@@ -139,6 +139,13 @@ static void print_counts(const struct measurement *m)
     if (t->errors)
         printf(" (%.3g%% of the requests)", 100 * (double)t->errors / (double)t->sent);
     printf("\n");
+    if (t->errors || t->in_time < t->answered)
+        printf("  within the deadline of %.4g ms: %.1f/s\n", (double)t->deadline_ns / NS_PER_MS,
+               measurement_goodput(m));
+    if (t->refusal.count)
+        printf("  refused at once: %llu, p50 %.3f ms, p99 %.3f ms\n", (unsigned long long)t->refusal.count,
+               (double)histogram_quantile(&t->refusal, 0.5) / NS_PER_MS,
+               (double)histogram_quantile(&t->refusal, 0.99) / NS_PER_MS);
     for (int i = 1; i < FL_CODES; i++)
         if (t->error[i])
             printf("  %s: %lld\n", error_name(i), (long long)t->error[i]);

@@ -52,7 +52,9 @@ struct load {
     uint64_t patience_ns; /* an answer, even an error, comes sooner than that */
     double cpu_s;         /* of this process when counting began */
     int group_left, group_bad;
-    bool over; /* the schedule is */
+    int n_held, first_held; /* closed loop: who was told to come back later waits as long */
+    uint64_t *held;         /* ring of LOAD_WINDOW times */
+    bool over;              /* the schedule is */
 };
 
 static double process_cpu_s(void)
@@ -157,10 +159,27 @@ static int submit(struct load *l, struct error *e)
     return rc;
 }
 
+/* In the order in which they came: who comes later is told no less, or nearly. */
+static void hold(struct load *l, uint64_t until_ns)
+{
+    if (!open_loop(l) && l->n_held < LOAD_WINDOW)
+        l->held[(l->first_held + l->n_held++) % LOAD_WINDOW] = until_ns;
+}
+
+static int held(struct load *l)
+{
+    uint64_t now = clock_ns();
+    while (l->n_held && l->held[l->first_held] <= now) {
+        l->first_held = (l->first_held + 1) % LOAD_WINDOW;
+        l->n_held--;
+    }
+    return l->n_held;
+}
+
 /* Closed loop: as many as are missing, or a whole group when the last one is complete. */
 static int refill(struct load *l, struct error *e)
 {
-    int room = l->o->group ? (l->in_flight ? 0 : l->o->group) : l->o->closed - (int)l->in_flight;
+    int room = l->o->group ? (l->in_flight ? 0 : l->o->group) : l->o->closed - (int)l->in_flight - held(l);
     int rc = FL_OK;
 
     l->due_ns = clock_ns();
@@ -219,7 +238,11 @@ static void take(struct load *l, const struct answer *a)
     l->moves++;
     l->heard_ns = now;
     count_group(l, s, a->error != FL_OK, now);
-    if (s->counts && a->error)
+    if (a->error)
+        hold(l, now + a->retry_after_ms * NS_PER_MS);
+    if (s->counts && a->error == FL_OVERLOADED)
+        tally_refusal(l->tally, since_begin(l, now), now - s->due_ns);
+    else if (s->counts && a->error)
         tally_error(l->tally, since_begin(l, now), (int)a->error);
     else if (s->counts)
         count_answer(l, s, a, now);
@@ -372,8 +395,9 @@ static int drive(struct load *l, struct error *e)
 static int make_ready(struct load *l, struct error *e)
 {
     l->sent = calloc(LOAD_WINDOW, sizeof *l->sent);
+    l->held = calloc(LOAD_WINDOW, sizeof *l->held);
     l->warmup = calloc(1, sizeof *l->warmup);
-    if (!l->sent || !l->warmup)
+    if (!l->sent || !l->held || !l->warmup)
         return error_set(e, FL_NOMEM, "no memory for requests");
     return inputs_new(&l->inputs, l->o->data, l->o->traffic, e);
 }
@@ -386,6 +410,7 @@ int load_run(struct tally *tally, struct load_outcome *out, const struct load_op
 
     memset(out, 0, sizeof *out);
     l.patience_ns = (uint64_t)deadline_ms * NS_PER_MS + LOAD_GRACE_NS;
+    tally->deadline_ns = (uint64_t)deadline_ms * NS_PER_MS;
     prctl(PR_SET_TIMERSLACK, 1);     /* ns: wake up when asked to */
     if (!target_is_whole(o->target)) /* which would compute with precedence */
         before = precedence_raise();
@@ -396,6 +421,7 @@ int load_run(struct tally *tally, struct load_outcome *out, const struct load_op
     prctl(PR_SET_TIMERSLACK, slack > 0 ? slack : 0);
     inputs_free(l.inputs);
     free(l.sent);
+    free(l.held);
     free(l.warmup);
     return rc;
 }

@@ -153,6 +153,11 @@ double measurement_achieved(const struct measurement *m)
     return m->tally->seconds > 0 ? (double)m->tally->answered / m->tally->seconds : 0;
 }
 
+double measurement_goodput(const struct measurement *m)
+{
+    return m->tally->seconds > 0 ? (double)m->tally->in_time / m->tally->seconds : 0;
+}
+
 static void doubt(struct measurement *m, const char *format, ...) __attribute__((format(printf, 2, 3)));
 static void doubt(struct measurement *m, const char *format, ...)
 {

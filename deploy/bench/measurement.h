@@ -58,6 +58,8 @@ void measurement_merge(struct measurement *to, const struct measurement *from);
  * and that were answered while they were sent and waited for. */
 double measurement_offered(const struct measurement *m);
 double measurement_achieved(const struct measurement *m);
+/* Of these, those within the deadline. */
+double measurement_goodput(const struct measurement *m);
 
 /* Fills doubt[]: looks at tally, outcome and what was loaded. */
 void measurement_judge(struct measurement *m);

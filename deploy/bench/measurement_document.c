@@ -99,6 +99,12 @@ static json_t *errors_json(const struct tally *t)
     return o;
 }
 
+static json_t *refusal_json(const struct histogram *h)
+{
+    return json_pack("{s:o, s:o, s:o}", "p50", ms(h, (double)histogram_quantile(h, 0.5)), "p99",
+                     ms(h, (double)histogram_quantile(h, 0.99)), "max", ms(h, (double)h->max_ns));
+}
+
 static json_t *timeline_json(const struct tally *t)
 {
     json_t *a = json_array();
@@ -221,10 +227,13 @@ static void set_counts(const struct measurement *m, json_t *root)
 
     json_object_set_new(root, "offered_rps", report_rounded(measurement_offered(m), 3));
     json_object_set_new(root, "achieved_rps", report_rounded(measurement_achieved(m), 3));
+    json_object_set_new(root, "goodput_rps", report_rounded(measurement_goodput(m), 3));
     json_object_set_new(root, "sent", json_integer(t->sent));
     json_object_set_new(root, "answered", json_integer(t->answered));
     json_object_set_new(root, "errors", json_integer(t->errors));
     json_object_set_new(root, "errors_by_kind", errors_json(t));
+    json_object_set_new(root, "refused", json_integer((json_int_t)t->refusal.count));
+    json_object_set_new(root, "refusal_ms", refusal_json(&t->refusal));
     json_object_set_new(root, "retried", json_integer(t->retried));
     json_object_set_new(root, "seconds", report_rounded(t->seconds, 3));
     json_object_set_new(root, "latency_ms", measurement_latency(&t->latency));

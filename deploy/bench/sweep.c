@@ -75,9 +75,10 @@ static void keep_point(struct sweep *s, const struct measurement *m)
     const struct histogram *h = &m->tally->latency;
     double offered = measurement_offered(m);
     size_t at = 0;
-    json_t *point = json_pack("{s:o, s:o, s:o, s:o, s:o, s:b, s:o, s:I, s:o}", "rate",
+    json_t *point = json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:o, s:I, s:o}", "rate",
                               report_rounded(m->rate, 6), "offered_rps", report_rounded(offered, 3),
-                              "achieved_rps", report_rounded(measurement_achieved(m), 3), "p50_ms",
+                              "achieved_rps", report_rounded(measurement_achieved(m), 3), "goodput_rps",
+                              report_rounded(measurement_goodput(m), 3), "p50_ms",
                               report_rounded((double)histogram_quantile(h, 0.5) / NS_PER_MS, 6), "p99_ms",
                               report_rounded((double)histogram_quantile(h, 0.99) / NS_PER_MS, 6), "valid",
                               m->n_doubts == 0, "doubt", m->n_doubts ? json_string(m->doubt[0]) : json_null(),

@@ -17,6 +17,7 @@ int tally_new(struct tally **out)
         return FL_NOMEM;
     }
     t->slot_ns = NS_PER_S;
+    t->deadline_ns = UINT64_MAX;
     return FL_OK;
 }
 
@@ -38,6 +39,8 @@ void tally_merge(struct tally *to, const struct tally *from)
     to->lost += from->lost;
     to->garbage += from->garbage;
     to->retried += from->retried;
+    to->in_time += from->in_time;
+    to->deadline_ns = from->deadline_ns;
     to->labelled += from->labelled;
     to->right += from->right;
     to->seconds += from->seconds;
@@ -45,6 +48,7 @@ void tally_merge(struct tally *to, const struct tally *from)
     for (int i = 0; i < FL_CODES; i++)
         to->error[i] += from->error[i];
     histogram_merge(&to->latency, &from->latency);
+    histogram_merge(&to->refusal, &from->refusal);
     histogram_merge(&to->lateness, &from->lateness);
     histogram_merge(&to->query, &from->query);
     for (int i = 0; i <= TALLY_NETWORK; i++) {
@@ -114,6 +118,12 @@ void tally_error(struct tally *t, uint64_t at_ns, int code)
     slot_at(t, at_ns)->errors++;
 }
 
+void tally_refusal(struct tally *t, uint64_t at_ns, uint64_t latency_ns)
+{
+    tally_error(t, at_ns, FL_OVERLOADED);
+    histogram_record(&t->refusal, latency_ns);
+}
+
 void tally_answer(struct tally *t, uint64_t at_ns, const struct answer *a, uint64_t latency_ns, int32_t label)
 {
     bool early = a->exit >= 0 && a->exit < PIPELINE_MAX_EXITS;
@@ -122,6 +132,7 @@ void tally_answer(struct tally *t, uint64_t at_ns, const struct answer *a, uint6
     bool labelled = label >= 0, right = labelled && a->label == label;
 
     t->answered++;
+    t->in_time += latency_ns <= t->deadline_ns;
     t->retried += a->attempts > 1;
     t->labelled += labelled;
     t->right += right;

@@ -208,6 +208,9 @@ static int ask(struct infer *f, const struct tensor *input, struct error *e)
     if (!rc && f->answer.error)
         rc = error_set(e, (enum fl_code)f->answer.error, "%s",
                        f->answer.text[0] ? f->answer.text : error_sentence((int)f->answer.error));
+    if (rc && f->answer.retry_after_ms)
+        rc = error_set(e, (enum fl_code)rc, "%s (try again in %u ms)", f->answer.text,
+                       f->answer.retry_after_ms);
     return rc;
 }
 

@@ -49,10 +49,15 @@ static const char *seconds(char buf[64], double ms)
 static bool say_failures(char line[LINE], const json_t *doc)
 {
     double share = document_number(doc, "errors") / document_number(doc, "sent");
+    char buf[64];
 
     if (!(share > MANY_ERRORS && share <= 1))
         return false;
-    say(line, "%.3g%% of the requests failed. ", 100 * share);
+    say(line, "%.3g%% of the requests failed", 100 * share);
+    if (document_number(doc, "refused") > 0 && isfinite(document_number(doc, "refusal_ms.p99")))
+        say(line, "; %.10g were refused, 99%% of them within %s", document_number(doc, "refused"),
+            seconds(buf, document_number(doc, "refusal_ms.p99")));
+    say(line, ". ");
     return true;
 }
 
@@ -167,6 +172,8 @@ static void tiles(FILE *to, const json_t *doc)
     if (answered >= 1000)
         tile(to, "p99.9", document_number(doc, "latency_ms.p999") / 1000, "s");
     tile(to, "answered", document_number(doc, "achieved_rps"), "/s");
+    if (errors > 0)
+        tile(to, "within the deadline", document_number(doc, "goodput_rps"), "/s");
     tile(to, "left early", 100 * early_share(doc), "%");
     tile(to, "accuracy", 100 * document_number(doc, "accuracy"), "%");
     tile(to, "errors", sent > 0 ? 100 * errors / sent : NAN, "%");

@@ -24,7 +24,8 @@ int client_submit(struct client *c, const struct tensor *input, uint32_t flags, 
 
 /* Waits up to timeout_ms (-1: for ever) for the next answer. `scores` (may be NULL) gets up to `capacity`
  * floats and *n their number. FL_AGAIN on timeout and when a signal was handled. An answer with answer->error
- * set is still an answer: the call returns FL_OK. */
+ * set is still an answer: the call returns FL_OK. Where answer->retry_after_ms is set, load is to blame: try
+ * again after so long. */
 int client_receive(struct client *c, int timeout_ms, struct answer *answer, float *scores, int capacity,
                    int *n, struct error *e);
 

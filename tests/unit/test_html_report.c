@@ -111,6 +111,12 @@ static void test_many_failures_are_in_the_headline(void **state)
     json_object_set_new(doc, "errors", json_integer(505)); /* of 1,010 */
     assert_int_equal(make(doc, &e), FL_OK);
     assert_non_null(strstr(page, "50% of the requests failed. Half of the others are answered within"));
+    json_object_set_new(doc, "refused", json_integer(404));
+    json_object_set_new(doc, "goodput_rps", json_real(77));
+    json_object_set_new(doc, "refusal_ms", json_pack("{s:f, s:f}", "p50", 0.2, "p99", 1.5));
+    assert_int_equal(make(doc, &e), FL_OK);
+    assert_non_null(strstr(page, "50% of the requests failed; 404 were refused, 99% of them within 1.5"));
+    assert_non_null(strstr(page, "within the deadline</dt><dd>77"));
     json_decref(doc);
 }
 

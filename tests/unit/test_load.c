@@ -262,6 +262,19 @@ static void test_a_closed_loop_keeps_its_number_in_flight(void **state)
     }
 }
 
+/* Who is told to come back in 50 ms does not ask again before. */
+static void test_a_closed_loop_waits_as_it_is_told(void **state)
+{
+    struct fake_behaviour does = {.error_every = 1, .like = {.retry_after_ms = 50}};
+    (void)state;
+
+    open_all(&does, NULL, 0, "order");
+    run((struct load_options){.closed = 2, .duration_s = 0.2});
+    assert_in_range(tally->sent, 2, 2 * (200 / 50 + 1));
+    assert_int_equal(tally->refusal.count, tally->sent);
+    close_all();
+}
+
 /* The server takes 1 ms each: 2000 a second are twice what it can do, and the queue shows. */
 static void test_too_high_a_rate_shows_as_a_queue(void **state)
 {
@@ -483,6 +496,7 @@ int main(void)
         cmocka_unit_test(test_a_stall_cannot_hide_in_an_open_loop),
         cmocka_unit_test(test_a_stall_hides_in_a_closed_loop),
         cmocka_unit_test(test_a_closed_loop_keeps_its_number_in_flight),
+        cmocka_unit_test(test_a_closed_loop_waits_as_it_is_told),
         cmocka_unit_test(test_too_high_a_rate_shows_as_a_queue),
         cmocka_unit_test(test_groups_are_complete_before_the_next),
         cmocka_unit_test(test_a_dead_server_ends_the_run),

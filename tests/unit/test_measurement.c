@@ -152,6 +152,33 @@ static void test_a_late_sender_spoils_a_run(void **state)
     assert_int_equal(measurement.n_doubts, 1);
 }
 
+/* 10 s, in each of which 100 are answered after 50 us, 100 after 150 us, and 200 refused after 1 us .. 2 ms.
+ */
+static void test_what_is_in_time_and_what_is_refused(void **state)
+{
+    json_t *root;
+    (void)state;
+
+    tally->deadline_ns = 100 * NS_PER_US;
+    for (int i = 0; i < 2000; i++) {
+        struct answer a = {.exit = -1, .attempts = 1};
+        uint64_t at = (uint64_t)(i + 1) * 5 * NS_PER_MS;
+        tally_sent(tally, at, 0, false);
+        tally_answer(tally, at, &a, (i % 2 ? 50 : 150) * NS_PER_US, -1);
+        tally_sent(tally, at, 0, false);
+        tally_refusal(tally, at, (uint64_t)(i + 1) * NS_PER_US);
+    }
+    root = measurement_document(&measurement);
+    assert_true(about(number(root, NULL, "achieved_rps"), 200));
+    assert_true(about(number(root, NULL, "goodput_rps"), 100));
+    assert_true(about(number(root, NULL, "errors"), 2000));
+    assert_true(about(number(root, NULL, "refused"), 2000));
+    assert_true(about(number(root, "errors_by_kind", "overloaded"), 2000));
+    assert_true(about(number(root, "refusal_ms", "p50"), 1));
+    assert_true(about(number(root, "refusal_ms", "p99"), 1.98));
+    json_decref(root);
+}
+
 static void test_doubts(void **state)
 {
     struct answer a = {.exit = -1, .total_ns = 100 * NS_PER_MS};
@@ -394,6 +421,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_document_of_known_latencies, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_late_sender_spoils_a_run, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_what_is_in_time_and_what_is_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_doubts, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_dead_server_does_not_keep_up, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_nothing_is_offered_in_a_closed_loop, set_up, tear_down),
