@@ -184,7 +184,7 @@ int onnx_import(struct graph *g, const void *bytes, size_t size, struct external
 {
     struct error own;
     struct import m = {
-        .g = g, .files = files, .budget = ((int64_t)64 << 20) + 16 * (int64_t)size, .e = e ? e : &own};
+        .g = g, .files = files, .budget = ((int64_t)32 << 20) + 16 * (int64_t)size, .e = e ? e : &own};
     Onnx__ModelProto *p = onnx__model_proto__unpack(NULL, size, bytes);
     struct scope whole = {.slot = NULL};
     int code;
