@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -11,7 +10,6 @@
 
 #define MANIFEST_FILE "manifest.json"
 #define SAVE_NS       (10 * NS_PER_S)
-#define AHEAD_MS      60000 /* clocks of two hosts may differ by so much without a word */
 
 static bool same_build(const struct manifest *a, const struct manifest *b)
 {
@@ -21,12 +19,10 @@ static bool same_build(const struct manifest *a, const struct manifest *b)
 /* Nothing goes by it but people, when they ask which build is the later. */
 static void check_time(const struct keeper *k, const struct manifest *m)
 {
-    uint64_t now_ms = (uint64_t)time(NULL) * 1000;
-    if (m->built_ms > now_ms + AHEAD_MS)
-        log_warn("%s/" MANIFEST_FILE
-                 " says that it was built %llu s from now: the clock here is late, or that of the "
-                 "builder was ahead; it is used all the same",
-                 k->dir, (unsigned long long)((m->built_ms - now_ms) / 1000));
+    if (manifest_ahead_s(m))
+        log_warn("%s/" MANIFEST_FILE " says that it was built %llu s from now: the clock here is late, or "
+                 "that of the builder was ahead; it is used all the same",
+                 k->dir, (unsigned long long)manifest_ahead_s(m));
 }
 
 static int load(struct keeper *k, struct snapshot **out, const char *file)

@@ -12,9 +12,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <time.h>
 #include <unistd.h>
 
 #define MANIFEST_VERSION 3
+#define AHEAD_MS         60000
 
 static bool safe_name(const char *s)
 {
@@ -338,6 +340,12 @@ int manifest_begin_build(struct manifest *m, const struct manifest *before, stru
     if (getrandom(m->build, sizeof m->build, 0) != sizeof m->build)
         return error_set(e, FL_IO, "no random numbers to name a build with: %s", strerror(errno));
     return FL_OK;
+}
+
+uint64_t manifest_ahead_s(const struct manifest *m)
+{
+    uint64_t now_ms = (uint64_t)time(NULL) * 1000;
+    return m->built_ms > now_ms + AHEAD_MS ? (m->built_ms - now_ms) / 1000 : 0;
 }
 
 bool manifest_replaces(const struct manifest *m, const uint8_t build[DIGEST_BYTES])

@@ -71,6 +71,8 @@ char *manifest_format(const struct manifest *m);
 /* Names a new build; `before` (NULL: none) is the manifest in whose place this one comes. FL_IO: no random
  * numbers. */
 int manifest_begin_build(struct manifest *m, const struct manifest *before, struct error *e);
+/* By how many seconds the build's time lies ahead of this clock; 0 = as clocks of two hosts may differ. */
+uint64_t manifest_ahead_s(const struct manifest *m);
 bool manifest_replaces(const struct manifest *m, const uint8_t build[DIGEST_BYTES]);
 /* The build's short name, in files and for people: the first 12 digits of `build`. Returns `text`. */
 #define MANIFEST_BUILD_BYTES 13

@@ -11,6 +11,7 @@
 #include "deploy/tool/command.h"
 #include "deploy/model/model_shape.h"
 #include "extract.h"
+#include "promise_record.h"
 #include "deploy/tool/interrupt.h"
 #include "stages/exec/exec.h"
 #include "deploy/tool/state.h"
@@ -330,6 +331,7 @@ static int prepare(struct build *b, const struct options *o, int *lock, struct e
         (rc = open_data(b, o, e)) || (rc = check_duplicates(b, e)))
         return rc;
     arguments_warn_of_units(b->pipeline);
+    promise_warn_of_updates(b->pipeline, usage.command);
     if ((rc = state_path(path, b->pipeline, e, "caches")) || (rc = state_make(path, e)) ||
         (rc = state_path(path, b->pipeline, e, "build")) || (rc = state_make(path, e)) ||
         (rc = state_path(path, b->pipeline, e, "build/lock")))

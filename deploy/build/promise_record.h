@@ -32,6 +32,8 @@ void promise_record_hear(struct promise_record *out, const struct caches_told *t
 void promise_record_load(struct promise_record *out, const struct pipeline *p);
 /* A line on stderr where the pipeline file asks for something else than was built. */
 void promise_record_warn(const struct promise_record *r, const char *command);
+/* A line on stderr where the pipeline file asks for updates, which caches under its promise never take. */
+void promise_warn_of_updates(const struct pipeline *p, const char *command);
 /* Adds `promise` (an object, or null for none) and `promise_asked` (a text, or null) to a report. */
 void promise_record_report(const struct promise_record *r, json_t *root);
 

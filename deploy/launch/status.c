@@ -11,6 +11,7 @@
 #include "client/client.h"
 #include "deploy/tool/command.h"
 #include "claim.h"
+#include "learning.h"
 #include "deploy/model/model_shape.h"
 #include "deploy/tool/report.h"
 #include "roles.h"
@@ -125,6 +126,7 @@ static json_t *row_json(const struct status_row *row, uint64_t now)
         json_object_set_new(o, "built", json_integer(t->caches.built));
         json_object_set_new(o, "caches", json_integer(t->caches.loaded));
         json_object_set_new(o, "redis_up", json_boolean(t->last.redis_up));
+        json_object_set_new(o, "learning", learning_json(t));
     }
     return o;
 }
@@ -228,6 +230,18 @@ static void print_served(const struct status *s)
         printf("%s%s\n", i ? "" : "\n", note[i]);
 }
 
+static void print_learning(const struct status_row *row, int n)
+{
+    char line[LEARNING_LINES][LEARNING_LINE_BYTES];
+    bool first = true;
+
+    for (int i = 0; i < n; i++)
+        for (int k = 0, lines = row[i].told ? learning_lines(row[i].told, line) : 0; k < lines; k++) {
+            printf("%s%s\n", first ? "\n" : "", line[k]);
+            first = false;
+        }
+}
+
 /* What dies is started again by a living supervisor alone. */
 static void print_supervisor(const struct status *s)
 {
@@ -259,6 +273,7 @@ static int print_table(const struct status *s, const struct status_row *row, int
     table_free(t);
     print_supervisor(s);
     print_served(s);
+    print_learning(row, n);
     if (s->answered)
         print_requests(s);
     return rc;

@@ -13,6 +13,7 @@
 #include "deploy/tool/interrupt.h"
 #include "deploy/model/model_shape.h"
 #include "deploy/tool/report.h"
+#include "learning.h"
 #include "roles.h"
 #include "running.h"
 #include "served.h"
@@ -154,6 +155,17 @@ static void print_served(const struct top *t)
     }
 }
 
+static void print_learning(const struct top *t)
+{
+    char line[LEARNING_LINES][LEARNING_LINE_BYTES];
+
+    for (int i = 0; i < t->now->n_processes; i++)
+        for (int k = 0, n = learning_lines(&t->now->process[i], line); k < n; k++) {
+            printf("%s", line[k]);
+            end_line();
+        }
+}
+
 static void print_screen(const struct top *t)
 {
     struct change c;
@@ -176,6 +188,7 @@ static void print_screen(const struct top *t)
     for (int i = 0; i < t->now->n_processes; i++)
         print_process(t, &t->now->process[i], c.seconds);
     print_served(t);
+    print_learning(t);
     fflush(stdout);
 }
 
@@ -192,10 +205,12 @@ static int print_json(const struct top *t, struct error *e)
                              report_rounded(c.answered ? (double)c.exit[i] / (double)c.answered : 0, 6)));
     for (int i = 0; i < t->now->n_processes; i++) {
         const struct process_status *p = &t->now->process[i];
-        json_array_append_new(processes,
-                              json_pack("{s:s, s:s, s:i, s:i, s:I}", "role", roles_name(p, name, sizeof name),
-                                        "state", p->state, "queued", (int)p->last.queued, "outstanding",
-                                        (int)p->outstanding, "epoch", (json_int_t)p->last.epoch));
+        json_t *o = json_pack("{s:s, s:s, s:i, s:i, s:I}", "role", roles_name(p, name, sizeof name), "state",
+                              p->state, "queued", (int)p->last.queued, "outstanding", (int)p->outstanding,
+                              "epoch", (json_int_t)p->last.epoch);
+        if (p->role == ROLE_CACHE)
+            json_object_set_new(o, "learning", learning_json(p));
+        json_array_append_new(processes, o);
     }
     return report_print(json_pack("{s:b, s:o, s:o, s:I, s:o, s:o}", "ready", t->now->ready, "requests_per_s",
                                   report_rounded((double)c.admitted / c.seconds, 3), "answers_per_s",

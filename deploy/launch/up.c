@@ -67,6 +67,7 @@ static int check(struct up *u, struct error *e)
     if (!u->model)
         return error_set(e, FL_NOMEM, "no memory");
     arguments_warn_of_units(u->pipeline);
+    promise_warn_of_updates(u->pipeline, usage.command);
     rc = model_shape_load(u->model, u->pipeline, e);
     return rc || !serves_caches(u->pipeline) ? rc : built_exits_check(u->model, u->pipeline, e);
 }
@@ -84,11 +85,21 @@ static int make_sets_absolute(struct up *u, struct error *e)
 
 static void note_caches(const struct pipeline *p)
 {
+    struct manifest *m = malloc(sizeof *m);
     char path[STATE_PATH_BYTES];
 
-    if (serves_caches(p) && !state_path(path, p, NULL, "caches/manifest.json") && access(path, F_OK))
-        fprintf(stderr,
-                "no caches are built yet: every request runs to the end (freezeline build makes them)\n");
+    if (m && serves_caches(p) && !state_path(path, p, NULL, "caches/manifest.json")) {
+        if (access(path, F_OK))
+            fprintf(stderr,
+                    "no caches are built yet: every request runs to the end (freezeline build makes them)\n");
+        else if (!manifest_load(m, path, NULL) && manifest_ahead_s(m))
+            fprintf(stderr,
+                    "freezeline up: %s says that it was built %llu s from now: the clock here is late, or "
+                    "that of the "
+                    "builder was ahead; it is used all the same\n",
+                    path, (unsigned long long)manifest_ahead_s(m));
+    }
+    free(m);
 }
 
 /* What the processes that were started say they answer from. */

@@ -223,6 +223,17 @@ static bool is_given(const struct loading *l, const char *path)
     return false;
 }
 
+/* Caches under a promise stay as they were certified: nothing is sampled for them. */
+static void derive_updates(struct loading *l)
+{
+    struct pipeline *p = l->p;
+    if (p->cache.rule != THRESHOLD_RISK)
+        return;
+    if (is_given(l, "updates.sample"))
+        p->updates.in_vain = p->updates.sample;
+    p->updates.sample = 0;
+}
+
 static int derive(struct loading *l)
 {
     struct pipeline *p = l->p;
@@ -231,6 +242,7 @@ static int derive(struct loading *l)
         return rc;
     if (!is_given(l, "broker.hung_after_ms"))
         p->broker.hung_after_ms = 5 * p->broker.dead_after_ms;
+    derive_updates(l);
     if (!p->n_stages)
         pipeline_add_stage(p);
     for (int i = 0; i < p->n_stages; i++)

@@ -97,7 +97,8 @@ struct redis_config {
 };
 
 struct updates_config {
-    double sample;      /* share of the requests whose outcome becomes an update */
+    double sample;      /* share of the requests whose outcome becomes an update; 0 under a promise */
+    double in_vain;     /* what the file asked for all the same; 0 = nothing */
     double audit;       /* share of the requests whose hits are noted but not served */
     int batch;          /* updates applied per new epoch, at most */
     int interval_ms;    /* a new epoch at most this often */

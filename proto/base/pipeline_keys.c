@@ -87,7 +87,8 @@ const struct key pipeline_keys[] = {
     {"broker.deadline_ms", KEY_INT, ROOT(broker.deadline_ms), "5000", RANGE(1, 3600000),
      .help = "of a request that names none; a client may ask for up to 10 times this"},
     {"broker.latency_target_ms", KEY_INT, ROOT(broker.latency_target_ms), "0", RANGE(0, 3600000),
-     .help = "a request that is expected to take longer is refused at once; 0: about two thirds of its deadline"},
+     .help =
+         "a request that is expected to take longer is refused at once; 0: about two thirds of its deadline"},
     {"broker.retries", KEY_INT, ROOT(broker.retries), "2", RANGE(0, 16),
      .help = "of a request whose worker died"},
     {"broker.heartbeat_ms", KEY_INT, ROOT(broker.heartbeat_ms), "200", RANGE(10, 60000),
@@ -137,7 +138,8 @@ const struct key pipeline_keys[] = {
      .help = "unix:PATH or HOST:PORT; default: none, or a socket in the state directory when managed"},
     {"redis.managed", KEY_BOOL, ROOT(redis.managed), "false", .help = "`freezeline up` starts and stops it"},
     {"updates.sample", KEY_DOUBLE, ROOT(updates.sample), "0.1", RANGE(0, 1),
-     .help = "share of the requests whose outcome becomes an update"},
+     .help = "share of the requests whose outcome becomes an update; 0 under threshold: risk, whose caches "
+             "stay as they are"},
     {"updates.audit", KEY_DOUBLE, ROOT(updates.audit), "0.01", RANGE(0, 1),
      .help = "share of the requests whose hits are noted but not served"},
     {"updates.batch", KEY_INT, ROOT(updates.batch), "256", RANGE(1, 65536),

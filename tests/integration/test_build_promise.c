@@ -257,7 +257,9 @@ static void caches_serve_where_they_were_built(void **state)
     };
     char arguments[512];
     (void)state;
-    assert_int_equal(build("--set exits='[{name: a, after: /blocks.1/Relu_1}]'", 600, 1), 0);
+    assert_int_equal(
+        build("--set updates.sample=0.3 --set exits='[{name: a, after: /blocks.1/Relu_1}]'", 600, 1), 0);
+    assert_non_null(strstr(output, "updates.sample: 0.3 teaches nothing under cache.threshold: risk"));
     for (int i = 0; i < 3; i++) {
         snprintf(arguments, sizeof arguments, "%s --data cifar10:%s/d.bin#1200-1249", moved[i], folder);
         assert_int_equal(tool("eval", arguments, 1), 1);
@@ -268,7 +270,10 @@ static void caches_serve_where_they_were_built(void **state)
     assert_int_equal(shell("cd %s/state/caches && cp a-*.cache kept && truncate -s 1000 a-*.cache"), 0);
     assert_int_equal(tool("up", "--set exits='[{name: a, after: /blocks.1/Relu_1}]'", 1), 1);
     assert_non_null(strstr(output, ".cache: "));
-    assert_int_equal(tool("up", "--set exits='[{name: b, after: /blocks.1/Relu_1}]'", 1), 1);
+    assert_null(strstr(output, "teaches nothing"));
+    assert_int_equal(
+        tool("up", "--set updates.sample=0.2 --set exits='[{name: b, after: /blocks.1/Relu_1}]'", 1), 1);
+    assert_non_null(strstr(output, "updates.sample: 0.2 teaches nothing"));
     assert_non_null(strstr(output, "exit b is number 1 in the pipeline file, a in the caches"));
     assert_int_equal(build("--set exits='[{name: a, after: /blocks.1/Relu_1}, {name: b, after: "
                            "/blocks.3/Relu_1}]'",

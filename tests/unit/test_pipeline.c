@@ -229,6 +229,25 @@ static void test_how_long_a_process_may_be_silent(void **state)
             "must be at least 3 times broker.dead_after_ms (2000), or 0");
 }
 
+/* Caches under a promise do not change: nothing is sampled, and who asks for it can be told. */
+static void test_updates_under_a_promise(void **state)
+{
+    struct pipeline *p;
+    (void)state;
+    p = parse("model: m\n", 0, NULL);
+    assert_true(p->updates.sample == 0.1 && p->updates.in_vain == 0);
+    pipeline_free(p);
+    p = parse("model: m\ncache: {threshold: risk}\n", 0, NULL);
+    assert_true(p->updates.sample == 0 && p->updates.in_vain == 0 && p->updates.audit == 0.01);
+    pipeline_free(p);
+    p = parse("model: m\nupdates: {sample: 0.3}\ncache: {threshold: risk}\n", 0, NULL);
+    assert_true(p->updates.sample == 0 && p->updates.in_vain == 0.3);
+    pipeline_free(p);
+    p = parse("model: m\nupdates: {sample: 0}\ncache: {threshold: risk}\n", 0, NULL);
+    assert_true(p->updates.sample == 0 && p->updates.in_vain == 0);
+    pipeline_free(p);
+}
+
 static void test_bad_keys_and_types(void **state)
 {
     (void)state;
@@ -540,6 +559,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_sets_win),
         cmocka_unit_test(test_sets_that_are_refused),
         cmocka_unit_test(test_how_long_a_process_may_be_silent),
+        cmocka_unit_test(test_updates_under_a_promise),
         cmocka_unit_test(test_bad_keys_and_types),
         cmocka_unit_test(test_bad_yaml),
         cmocka_unit_test(test_bounds_of_files),
