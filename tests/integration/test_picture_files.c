@@ -1,0 +1,161 @@
+/* test_picture_files.c - pictures in folders and directories through the tool: build, eval, infer, bench;
+ * with the demo's network and pictures, as PNG files and in CIFAR-10's layout */
+#include "tool_world.h"
+
+#include <math.h>
+#include <png.h>
+#include <sys/stat.h>
+
+#include "deploy/data/shapes.h"
+
+enum { TRAIN = 150, UNSEEN = 150 };
+
+static const char yaml[] =
+    "name: pictures\n"
+    "input: {mean: 128, std: 64}\n"
+    "labels: [disc, ring, square, frame, triangle, cross, star, stripes, checker, dots]\n"
+    "exits:\n"
+    "  - {name: early, after: /blocks.3/Relu_1}\n"
+    "cache: {nodes: 64, memory_mb: 1, train_epochs: 1}\n";
+
+/* Picture i into `folder`/CLASS/i.png and to the end of `folder`.bin. */
+static void write_picture(struct harness *h, const char *folder, int i, FILE *records)
+{
+    uint8_t planes[SHAPES_BYTES], rgb[SHAPES_BYTES];
+    int label = shapes_draw(1, (uint64_t)i, SHAPES_MORPH_FROM, planes, NULL);
+    png_image png = {
+        .version = PNG_IMAGE_VERSION, .width = SHAPES_SIDE, .height = SHAPES_SIDE, .format = PNG_FORMAT_RGB};
+    char path[2 * HARNESS_PATH];
+
+    for (int k = 0; k < SHAPES_BYTES; k++)
+        rgb[k] = planes[k % 3 * SHAPES_PIXELS + k / 3];
+    snprintf(path, sizeof path, "%s/%s/%s", harness_dir(h), folder, shapes_label(label));
+    mkdir(path, 0700);
+    snprintf(path + strlen(path), sizeof path - strlen(path), "/%03d.png", i);
+    assert_true(png_image_write_to_file(&png, path, 0, rgb, 0, NULL));
+    fputc(label, records);
+    fwrite(planes, 1, sizeof planes, records);
+}
+
+static void write_pictures(struct harness *h, const char *folder, int first, int n)
+{
+    char path[2 * HARNESS_PATH];
+    FILE *f;
+
+    snprintf(path, sizeof path, "%s/%s.bin", harness_dir(h), folder);
+    f = fopen(path, "wb");
+    assert_non_null(f);
+    snprintf(path, sizeof path, "%s/%s", harness_dir(h), folder);
+    assert_int_equal(mkdir(path, 0700), 0);
+    for (int i = first; i < first + n; i++)
+        write_picture(h, folder, i, f);
+    fclose(f);
+}
+
+static const char *arguments(struct harness *h, const char *format)
+{
+    static char text[4 * HARNESS_PATH];
+    size_t n = 0;
+
+    for (const char *c = format; *c && n < sizeof text - HARNESS_PATH; c++) /* '@' stands for the folder */
+        n += (size_t)snprintf(text + n, sizeof text - n, *c == '@' ? "%s" : "%.1s",
+                              *c == '@' ? harness_dir(h) : c);
+    text[n] = 0;
+    return text;
+}
+
+static double number(struct harness *h, const char *data, const char *key)
+{
+    json_t *root = tool_json(h, "eval", arguments(h, data));
+    double value = json_number_value(json_object_get(root, key));
+
+    json_decref(root);
+    return value;
+}
+
+/* What is built from files is what is built from the same pixels elsewhere. */
+static void folders_are_data(struct harness *h)
+{
+    static const char *const keys[] = {"full_accuracy", "agreement", "early_share"};
+    double of_files[3];
+
+    tool_ok(h, "build", arguments(h, "--train folder:@/train --calibrate folder:@/unseen"));
+    for (int i = 0; i < 3; i++)
+        of_files[i] = number(h, "--data folder:@/unseen", keys[i]);
+    for (int i = 0; i < 3; i++)
+        assert_true(fabs(number(h, "--data cifar10:@/unseen.bin", keys[i]) - of_files[i]) < 1e-9);
+    assert_true(of_files[0] > 0.7 && of_files[2] > 0);
+    tool_ok(h, "eval", arguments(h, "--data folder:@/unseen --limit 20"));
+    assert_non_null(strstr(output, "20 requests"));
+}
+
+/* One line for each file; what is no picture is no input. */
+static void directories_are_asked(struct harness *h)
+{
+    char *save = NULL, *line;
+    int n = 0;
+
+    tool_ok(h, "infer", arguments(h, "--input @/some --json"));
+    for (line = strtok_r(output, "\n", &save); line; line = strtok_r(NULL, "\n", &save), n++) {
+        json_t *root = json_loads(line, 0, NULL);
+        assert_non_null(root);
+        assert_non_null(strstr(json_string_value(json_object_get(root, "input")), n ? "b.png" : "a.png"));
+        assert_non_null(json_object_get(root, "name"));
+        json_decref(root);
+    }
+    assert_int_equal(n, 2);
+    tool_ok(h, "infer", arguments(h, "--input @/some/a.png @/some/b.png"));
+    assert_non_null(strstr(output, "answered by"));
+    assert_non_null(strstr(output, "b.png"));
+}
+
+static void broken_pictures_are_told(struct harness *h)
+{
+    char path[2 * HARNESS_PATH];
+    FILE *f;
+
+    snprintf(path, sizeof path, "%s/some/bad.png", harness_dir(h));
+    f = fopen(path, "wb");
+    assert_non_null(f);
+    fputs("\x89PNG\r\n\x1a\n and no more", f);
+    fclose(f);
+    assert_int_equal(tool(h, "infer", arguments(h, "--input @/some")), 1);
+    assert_non_null(strstr(output, "bad.png"));
+    assert_non_null(strstr(output, "--skip-bad"));
+    tool_ok(h, "infer", arguments(h, "--input @/some --skip-bad"));
+    assert_non_null(strstr(output, "1 of 3 inputs cannot be read"));
+    assert_int_equal(tool(h, "bench", arguments(h, "--data folder:@/some --requests 4")), 1);
+    assert_non_null(strstr(output, "1 of 3 pictures cannot be read"));
+    tool_ok(h, "bench", arguments(h, "--data folder:@/some --skip-bad --requests 4 --no-warm-up"));
+    assert_int_equal(tool(h, "infer", arguments(h, "--input @/train")), 1);
+    assert_non_null(strstr(output, "folder:"));
+}
+
+static void test_picture_files(void **state)
+{
+    char model[4096];
+    struct harness *h;
+    (void)state;
+
+    assert_non_null(realpath("configs/demo/demo.onnx", model)); /* tests run in the repository's root */
+    h = harness_new(model, yaml);
+    write_pictures(h, "train", 0, TRAIN);
+    write_pictures(h, "unseen", TRAIN, UNSEEN);
+    assert_int_equal(
+        system(arguments(h, "mkdir @/some && cp $(ls @/unseen/*/*.png | head -1) @/some/a.png && "
+                            "cp $(ls @/unseen/*/*.png | tail -1) @/some/b.png && echo >@/some/notes.txt")),
+        0);
+    folders_are_data(h);
+    tool_ok(h, "up", "");
+    directories_are_asked(h);
+    broken_pictures_are_told(h);
+    tool_ok(h, "down", "");
+    finish(h);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_picture_files)};
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
