@@ -12,8 +12,9 @@
 #include "base/log.h"
 #include "dispatch.h"
 
-#define BURST          256 /* messages taken from one socket before the next one's turn */
-#define GOODBYE_MS     500 /* how long closing waits for answers to leave */
+#define BURST          256            /* messages taken from one socket before the next one's turn */
+#define GOODBYE_MS     500            /* how long closing waits for answers to leave */
+#define KEEP_NS        (1 * NS_PER_S) /* between two looks at the doors' files */
 #define LOG_GARBAGE_NS (1 * NS_PER_S)
 
 enum { CLIENTS, CONTROL, RESULTS, N_DOORS };
@@ -27,6 +28,7 @@ struct broker {
     void *push[PIPELINE_MAX_REPLICAS]; /* jobs to each replica of stage 0 */
     struct dispatch *dispatch;
     uint64_t empty_ns[N_DOORS]; /* when no message waited in the socket */
+    uint64_t kept_ns;           /* when the doors were looked at */
     struct message in;
     zmq_msg_t payload;
     uint64_t garbage, garbage_logged_ns, garbage_logged;
@@ -78,7 +80,8 @@ static int open_doors(struct broker *b, struct error *e)
 {
     const struct broker_config *c = &b->pipeline->broker;
     const char *security = b->pipeline->security;
-    struct socket_options door = {.high_water = c->max_requests + 1000, .mandatory = true};
+    struct socket_options door = {
+        .high_water = c->max_requests + 1000, .mandatory = true, .bind = b->pipeline->bind};
     int rc;
     if ((rc = frames_socket(&b->door[CLIENTS], b->context, ZMQ_ROUTER, FRAMES_BIND, c->requests, &door,
                             security, e)) ||
@@ -237,6 +240,21 @@ static void wait_for_messages(struct broker *b, uint64_t until, uint64_t now)
         b->empty_ns[i] = now;
 }
 
+/* Who is connected stays so, but nobody new could come through a door whose file someone removed. */
+static void keep_doors(struct broker *b, uint64_t now)
+{
+    const struct broker_config *c = &b->pipeline->broker;
+    const char *endpoint[N_DOORS] = {c->requests, c->control, c->results};
+    struct error e;
+
+    if (now < b->kept_ns + KEEP_NS)
+        return;
+    b->kept_ns = now;
+    for (int i = 0; i < N_DOORS; i++)
+        if (frames_keep_bound(b->door[i], endpoint[i], &e))
+            log_warn("%s", e.text);
+}
+
 void broker_run(struct broker *b, const volatile int *stop)
 {
     while (!*stop) {
@@ -247,6 +265,7 @@ void broker_run(struct broker *b, const volatile int *stop)
             more |= receive(b, order[i]);
         now = clock_ns();
         until = dispatch_tick(b->dispatch, now);
+        keep_doors(b, now);
         if (!more)
             wait_for_messages(b, until, now);
     }

@@ -39,6 +39,7 @@ struct service {
     struct hello hello; /* what this process says of itself */
     struct mishap garbage, control_garbage, refused, undelivered;
     bool sent_away;           /* by the broker */
+    uint64_t kept_ns;         /* when the file of `lookup` was looked at */
     uint64_t lookup_empty_ns; /* when no look-up waited in the socket */
     struct span_log spans;
     zmq_msg_t payload;
@@ -298,7 +299,7 @@ static void introduce(struct service *s)
 static int open_sockets(struct service *s, struct error *e)
 {
     const struct pipeline *p = s->p;
-    const struct socket_options lookup = {.high_water = 4096, .mandatory = true};
+    const struct socket_options lookup = {.high_water = 4096, .mandatory = true, .bind = p->bind};
     const struct socket_options results = {.high_water = p->broker.max_requests, .immediate = true};
     const struct socket_options control = {.immediate = true};
     int rc;
@@ -374,6 +375,18 @@ static void say_goodbye(struct service *s)
              k.accepted, k.dropped, k.applied, l.audits, l.audit_hits, l.audit_right);
 }
 
+/* Who is connected stays so, but nobody new could ask at a socket whose file someone removed. */
+static void keep_bound(struct service *s, uint64_t now)
+{
+    struct error e;
+
+    if (now < s->kept_ns + NS_PER_S)
+        return;
+    s->kept_ns = now;
+    if (frames_keep_bound(s->lookup, s->p->cache.endpoint[s->index], &e))
+        log_warn("%s", e.text);
+}
+
 int service_run(struct service *s, int signals, struct error *e)
 {
     zmq_pollitem_t items[] = {{.socket = s->lookup, .events = ZMQ_POLLIN},
@@ -387,6 +400,7 @@ int service_run(struct service *s, int signals, struct error *e)
     while (!s->sent_away) {
         uint64_t now = clock_ns();
         speak(s, now);
+        keep_bound(s, now);
         int64_t wait_ns = (int64_t)(s->broker.next_ns - now);
         if (zmq_poll(items, 3, wait_ns <= 0 ? 0 : (long)(wait_ns / (int64_t)NS_PER_MS) + 1) < 0 &&
             errno != EINTR)

@@ -29,6 +29,7 @@
 #define STEADY_NS        (30 * NS_PER_S) /* alive for so long: the next death is the first in a row again */
 #define STOP_MS          5000
 #define LOCK_WAIT_MS     500
+#define STARTED_NS       (5 * NS_PER_S) /* Redis has made its socket by then */
 #define TICK_MS          50
 
 struct child {
@@ -48,6 +49,7 @@ struct supervisor {
     struct readiness *readiness;
     int lock, alive;    /* claim.h; children inherit `alive` */
     bool ready;         /* has been, once */
+    bool lost;          /* run/lock is not ours any more: nothing there is to be touched */
     uint64_t looked_ns; /* at the broker's word on who is silent */
 };
 
@@ -219,7 +221,8 @@ static void end_kind(struct supervisor *s, bool redis)
         }
         waitpid(c->process.pid, NULL, 0);
         c->running = false;
-        remove_file(s->pipeline, c->role.name, ".pid");
+        if (!s->lost)
+            remove_file(s->pipeline, c->role.name, ".pid");
     }
 }
 
@@ -228,7 +231,8 @@ static void stop_all(struct supervisor *s)
 {
     end_kind(s, false);
     end_kind(s, true);
-    sweep_own(s->pipeline);
+    if (!s->lost)
+        sweep_own(s->pipeline);
     log_info("stopped");
 }
 
@@ -251,6 +255,34 @@ static bool asked_to_stop(struct supervisor *s, const sigset_t *signals)
     if (got == SIGHUP)
         hang_up(s);
     return got == SIGTERM || got == SIGINT;
+}
+
+/* The other processes make their sockets again themselves; Redis has to be started again. */
+static void keep_redis_socket(struct supervisor *s)
+{
+    const char *endpoint = s->pipeline->redis.endpoint;
+
+    for (int i = 0; s->ready && i < s->n; i++) {
+        struct child *c = &s->child[i];
+        if (c->role.kind != ROLE_KIND_REDIS || !c->running || clock_ns() < c->started_ns + STARTED_NS ||
+            !access(endpoint + strlen("unix:"), F_OK))
+            continue;
+        log_error("the socket %s was removed: Redis is started again; who removes files there?", endpoint);
+        process_signal(&c->process, SIGTERM);
+        c->started_ns = clock_ns();
+    }
+}
+
+/* Whoever finds no lock starts a pipeline of its own in our place. */
+static int check_lock(struct supervisor *s, struct error *e)
+{
+    if (claim_holds(s->lock, s->pipeline))
+        return FL_OK;
+    s->lost = true;
+    return error_set(
+        e, FL_STALE,
+        "%s/run/lock was removed or replaced: nobody could find this pipeline any more, so it stops",
+        s->pipeline->state);
 }
 
 /* Services bound their logs themselves; Redis does not. */
@@ -277,10 +309,11 @@ static int tend(struct supervisor *s, const sigset_t *signals, struct error *e)
     }
     while (!rc && !asked_to_stop(s, signals)) {
         bool ready;
-        if ((rc = reap(s, e)))
+        if ((rc = reap(s, e)) || (rc = check_lock(s, e)))
             break;
         restart_due(s);
         bound_logs(s);
+        keep_redis_socket(s);
         ready = readiness_check(s->readiness);
         end_hung(s);
         if (ready && !s->ready) {

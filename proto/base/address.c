@@ -1,10 +1,14 @@
-/* address.c - sockets that are connected for a moment */
+/* address.c - sockets that are connected or bound for a moment; names of hosts */
 #include "address.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <net/if.h>
 #include <netdb.h>
+#include <netinet/in.h>
 #include <poll.h>
+#include <pthread.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,6 +16,10 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
+
+#include "endpoint.h"
+
+#define KNOWN_MAX 128
 
 /* 0, or why not, as errno has it. EAGAIN of a unix socket: somebody listens who is busy. */
 static int try_connect(const struct sockaddr *address, socklen_t size, int timeout_ms)
@@ -88,24 +96,29 @@ static int reach_path(const char *endpoint, const char *path, struct error *e)
     return error_set(e, FL_IO, "%s: %s", endpoint, strerror(why));
 }
 
+static int look_up(const char *endpoint, const char *host, const char *port, int family,
+                   struct addrinfo **list, struct error *e)
+{
+    struct addrinfo hints = {.ai_family = family, .ai_socktype = SOCK_STREAM};
+    int rc = getaddrinfo(host, strcmp(port, "*") ? port : "0", &hints, list);
+
+    if (!rc)
+        return FL_OK;
+    *list = NULL;
+    return error_set(e, FL_NOT_FOUND, "%.200s: the host name `%.100s` is not known here: %s", endpoint, host,
+                     gai_strerror(rc));
+}
+
 static int reach_tcp(const char *endpoint, int timeout_ms, struct error *e)
 {
-    char host[256], *port;
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *list = NULL;
+    char host[256], port[16];
+    struct addrinfo *list;
     int rc, why = ETIMEDOUT;
 
-    snprintf(host, sizeof host, "%s", endpoint + 6);
-    port = strrchr(host, ':');
-    if (!port)
+    if (!endpoint_split(endpoint, host, sizeof host, port, sizeof port))
         return FL_OK;
-    *port++ = '\0';
-    if (host[0] == '[' && host[strlen(host) - 1] == ']') {
-        host[strlen(host) - 1] = '\0';
-        memmove(host, host + 1, strlen(host));
-    }
-    if ((rc = getaddrinfo(host, port, &hints, &list)))
-        return error_set(e, FL_NOT_FOUND, "%s: the host name `%.100s` is not known here: %s", endpoint, host,
-                         gai_strerror(rc));
+    if ((rc = look_up(endpoint, host, port, AF_UNSPEC, &list, e)))
+        return rc;
     for (const struct addrinfo *a = list; a && why; a = a->ai_next)
         why = try_connect(a->ai_addr, a->ai_addrlen, timeout_ms);
     freeaddrinfo(list);
@@ -122,4 +135,134 @@ int address_reach(const char *endpoint, int timeout_ms, struct error *e)
     if (!strncmp(endpoint, "tcp://", 6))
         return reach_tcp(endpoint, timeout_ms, e);
     return FL_OK;
+}
+
+static bool is_loopback(const struct sockaddr *a)
+{
+    if (a->sa_family == AF_INET)
+        return ntohl(((const struct sockaddr_in *)(const void *)a)->sin_addr.s_addr) >> 24 == 127;
+    return a->sa_family == AF_INET6 &&
+           IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)(const void *)a)->sin6_addr);
+}
+
+/* Is it an address of this machine? Whoever can bind it knows. */
+static bool is_own(const struct addrinfo *a)
+{
+    struct sockaddr_storage any_port;
+    int fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool own;
+
+    memcpy(&any_port, a->ai_addr, a->ai_addrlen);
+    if (a->ai_family == AF_INET)
+        ((struct sockaddr_in *)(void *)&any_port)->sin_port = 0;
+    else if (a->ai_family == AF_INET6)
+        ((struct sockaddr_in6 *)(void *)&any_port)->sin6_port = 0;
+    own = fd >= 0 && !bind(fd, (struct sockaddr *)&any_port, a->ai_addrlen);
+    if (fd >= 0)
+        close(fd);
+    return own;
+}
+
+/* Adds one address, once. */
+static void add(struct address_list *out, const struct addrinfo *a, const char *port)
+{
+    char text[INET6_ADDRSTRLEN + 20], endpoint[ADDRESS_BYTES];
+
+    if (out->n == ADDRESS_MAX ||
+        getnameinfo(a->ai_addr, a->ai_addrlen, text, sizeof text, NULL, 0, NI_NUMERICHOST))
+        return;
+    snprintf(endpoint, sizeof endpoint, a->ai_family == AF_INET6 ? "tcp://[%s]:%s" : "tcp://%s:%s", text,
+             port);
+    for (int i = 0; i < out->n; i++)
+        if (!strcmp(out->endpoint[i], endpoint))
+            return;
+    strcpy(out->endpoint[out->n++], endpoint);
+}
+
+/* A host name stands for all of its addresses that this machine has. */
+static int resolve(struct address_list *out, const char *endpoint, const char *host, const char *port,
+                   bool anywhere, struct error *e)
+{
+    struct addrinfo *list;
+    char first[INET6_ADDRSTRLEN + 20] = "";
+    int rc = look_up(endpoint, host, port, AF_UNSPEC, &list, e);
+
+    if (rc)
+        return rc;
+    for (const struct addrinfo *a = list; a; a = a->ai_next) {
+        if (!first[0])
+            getnameinfo(a->ai_addr, a->ai_addrlen, first, sizeof first, NULL, 0, NI_NUMERICHOST);
+        if (is_own(a) && (anywhere || is_loopback(a->ai_addr)))
+            add(out, a, port);
+    }
+    freeaddrinfo(list);
+    if (out->n)
+        return FL_OK;
+    return error_set(e, FL_CONFIG,
+                     "cannot bind %.200s: `%.100s` is %s, which is no %saddress of this machine", endpoint,
+                     host, first, anywhere ? "" : "loopback ");
+}
+
+int address_to_bind(struct address_list *out, const char *endpoint, const char *bind_host, bool anywhere,
+                    struct error *e)
+{
+    char host[256], port[16];
+    unsigned char literal[sizeof(struct in6_addr)];
+
+    out->n = 0;
+    if (!endpoint_split(endpoint, host, sizeof host, port, sizeof port)) {
+        out->n = 1;
+        snprintf(out->endpoint[0], sizeof out->endpoint[0], "%s", endpoint);
+        return FL_OK;
+    }
+    if (bind_host) {
+        size_t n = strlen(bind_host);
+        bool brackets = n > 2 && bind_host[0] == '[' && bind_host[n - 1] == ']';
+        snprintf(host, sizeof host, "%.*s", (int)(brackets ? n - 2 : n), bind_host + brackets);
+    }
+    if (!endpoint_is_wildcard(host) && !inet_pton(AF_INET, host, literal) && !strchr(host, ':') &&
+        !(bind_host && if_nametoindex(host)))
+        return resolve(out, endpoint, host, port, anywhere, e);
+    out->n = 1;
+    snprintf(out->endpoint[0], sizeof out->endpoint[0], strchr(host, ':') ? "tcp://[%s]:%s" : "tcp://%s:%s",
+             host, port);
+    return FL_OK;
+}
+
+/* Answers that were found are kept: who connects again to a host that died must not wait for a name service.
+ */
+bool address_is_ipv6(const char *endpoint)
+{
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    static struct {
+        char host[256];
+        bool ipv6;
+    } known[KNOWN_MAX];
+    static int n_known;
+    char host[256], port[16];
+    struct addrinfo *list = NULL;
+    bool ipv6 = false;
+
+    if (!endpoint_split(endpoint, host, sizeof host, port, sizeof port))
+        return false;
+    if (strchr(host, ':') || inet_addr(host) != INADDR_NONE)
+        return strchr(host, ':') != NULL;
+    pthread_mutex_lock(&lock);
+    for (int i = 0; i < n_known; i++)
+        if (!strcmp(known[i].host, host)) {
+            ipv6 = known[i].ipv6;
+            goto out;
+        }
+    if (look_up(endpoint, host, port, AF_INET, &list, NULL) &&
+        look_up(endpoint, host, port, AF_INET6, &list, NULL))
+        goto out; /* not yet: it is asked for again */
+    ipv6 = list->ai_family == AF_INET6;
+    freeaddrinfo(list);
+    if (n_known < KNOWN_MAX) {
+        snprintf(known[n_known].host, sizeof known[n_known].host, "%s", host);
+        known[n_known++].ipv6 = ipv6;
+    }
+out:
+    pthread_mutex_unlock(&lock);
+    return ipv6;
 }

@@ -22,4 +22,22 @@ int address_allowed(const char *endpoint, struct error *e);
  * socket, or a host name that nobody knows. */
 int address_reach(const char *endpoint, int timeout_ms, struct error *e);
 
+#define ADDRESS_MAX   16
+#define ADDRESS_BYTES 384
+
+struct address_list {
+    int n;
+    char endpoint[ADDRESS_MAX][ADDRESS_BYTES];
+};
+
+/* What a process that is to listen at `endpoint` has to bind. A host name becomes all of its addresses that
+ * this machine has (of loopback alone unless `anywhere`); `bind_host` (NULL: none) stands for the endpoint's
+ * host: "*", an address, a name, an interface. FL_NOT_FOUND, FL_CONFIG: no such name, or it is another
+ * machine's. */
+int address_to_bind(struct address_list *out, const char *endpoint, const char *bind_host, bool anywhere,
+                    struct error *e);
+
+/* Must whoever connects to it speak IPv6? True of IPv6 addresses, and of names that have no other. */
+bool address_is_ipv6(const char *endpoint);
+
 #endif

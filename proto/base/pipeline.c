@@ -330,7 +330,7 @@ static int check_endpoint(struct loading *l, struct used_endpoints *used, const 
                           struct origin o)
 {
     struct error why;
-    if (endpoint_check(endpoint, l->p->security, &why))
+    if (endpoint_check(endpoint, l->p->security, &why) || endpoint_connectable(endpoint, &why))
         return origin_error(o, false, l->e, "%.390s", why.text);
     for (int i = 0; i < used->n; i++)
         if (!strcmp(used->endpoint[i], endpoint))
@@ -339,11 +339,37 @@ static int check_endpoint(struct loading *l, struct used_endpoints *used, const 
     return FL_OK;
 }
 
+/* `bind` is a host, as it would stand in an endpoint, and no way around `security`. */
+static int check_bind(struct loading *l)
+{
+    const char *bind = l->p->bind;
+    char endpoint[300];
+    struct error why;
+
+    if (!bind)
+        return FL_OK;
+    snprintf(endpoint, sizeof endpoint,
+             strchr(bind, ':') && *bind != '[' ? "tcp://[%.200s]:1" : "tcp://%.200s:1", bind);
+    if (strlen(bind) > 200 || endpoint_check(endpoint, "none", &why))
+        return origin_error(
+            origin_at(l, "bind"), false, l->e,
+            "bind: `%.100s` is not understood: write '*', an address, a host name or an interface", bind);
+    if (endpoint_check(endpoint, l->p->security, &why))
+        return origin_error(
+            origin_at(l, "bind"), false, l->e,
+            "bind: `%.100s` is not loopback and traffic is not protected: leave it out, or write "
+            "`security: none` where the network itself is trusted",
+            bind);
+    return FL_OK;
+}
+
 static int check_endpoints(struct loading *l)
 {
     struct pipeline *p = l->p;
     struct used_endpoints used = {0};
-    int rc;
+    int rc = check_bind(l);
+    if (rc)
+        return rc;
     if ((rc = check_endpoint(l, &used, p->broker.requests, origin_at(l, "broker.requests"))) ||
         (rc = check_endpoint(l, &used, p->broker.control, origin_at(l, "broker.control"))) ||
         (rc = check_endpoint(l, &used, p->broker.results, origin_at(l, "broker.results"))))
@@ -485,6 +511,7 @@ void pipeline_free(struct pipeline *p)
     free(p->state);
     free(p->kernels);
     free(p->filter);
+    free(p->bind);
     free(p->security);
     free(p->log_level);
     free(p);

@@ -137,6 +137,7 @@ struct pipeline {
     struct cache_config cache;
     struct redis_config redis;
     struct updates_config updates;
+    char *bind;     /* where tcp sockets listen, instead of the host of their endpoint; NULL: there */
     char *security; /* "loopback": refuse other addresses; "none": allowed without protection, said by name */
     char *log_level;
     struct logs_config logs;

@@ -25,6 +25,9 @@ const struct key pipeline_keys[] = {
      .help = "what computes; auto times the candidates of each layer and keeps the fastest"},
     {"log_level", KEY_CHOICE, ROOT(log_level), "info", .choices = "debug|info|warn|error",
      .help = "least severe line that is logged"},
+    {"bind", KEY_TEXT, ROOT(bind), .example = "'*'",
+     .help = "where tcp sockets listen, instead of at the host that their endpoint names: '*', an address, "
+             "an interface"},
     {"security", KEY_CHOICE, ROOT(security), "loopback", .choices = "loopback|none",
      .help = "loopback: other addresses are refused; none: they are allowed and nothing protects them"},
     {"input.shape.#", KEY_INT, ROOT(shape), .example = "[1, 3, 224, 224]", RANGE(1, 1 << 20),

@@ -24,6 +24,7 @@ struct socket_options {
     int64_t max_bytes; /* largest frame accepted; 0 = 256 MiB */
     bool immediate;    /* queue only to peers that are connected */
     bool mandatory;    /* ROUTER: an unroutable message is an error */
+    const char *bind;  /* listen at this host instead of the endpoint's; NULL: there (pipeline's `bind`) */
 };
 
 /* Makes a socket of `type`, sets every option by name (LINGER 0, MAXMSGSIZE, HWM, IMMEDIATE), binds or
@@ -32,6 +33,11 @@ struct socket_options {
  * process holds is refused. */
 int frames_socket(void **out, void *context, int type, enum frames_mode mode, const char *endpoint,
                   const struct socket_options *o, const char *security, struct error *e);
+
+/* Looks whether the unix socket that `socket` was bound to is in its place, and makes it again where someone
+ * has removed it; who is connected stays so. FL_OK: it is there, or it is no unix socket. FL_STALE: made
+ * again. Else: it can't be. */
+int frames_keep_bound(void *socket, const char *endpoint, struct error *e);
 
 /* Sends one message. `to` only for ROUTER. `payload` (may be NULL) is moved into the socket on success and
  * left to the caller on failure. Never blocks: FL_AGAIN when the peer's queue is full or nobody is connected;

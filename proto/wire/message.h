@@ -370,8 +370,8 @@ struct message {
  * when overflowing. */
 int64_t message_payload_bytes(const struct message *m);
 
-/* True when the job cannot be answered in time any more if `stage` takes it into a batch at `now` (broker time): what
- * is left to do takes longer than it has. */
+/* True when the job cannot be answered in time any more if `stage` takes it into a batch at `now` (broker
+ * time): what is left to do takes longer than it has. */
 bool job_is_late(const struct job *j, int stage, uint64_t now);
 
 /* Encodes into buf; *size is its length. FL_TOO_LARGE when `capacity` is not enough. Allocates nothing. */

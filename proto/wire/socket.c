@@ -76,7 +76,10 @@ static int bind_error(const char *endpoint, struct error *e)
             e, FL_CONFIG,
             "cannot bind %s: address already in use (is another pipeline running? see `ss -ltnp`)", endpoint);
     if (errno == ENODEV || errno == EADDRNOTAVAIL)
-        return error_set(e, FL_CONFIG, "cannot bind %s: this host has no such address", endpoint);
+        return error_set(
+            e, FL_CONFIG,
+            "cannot bind %s: this machine has no such address; `bind: '*'` listens at all that it has",
+            endpoint);
     if (errno == EINVAL)
         return error_set(e, FL_CONFIG, "cannot bind %s: not understood, write tcp://HOST:PORT or ipc://PATH",
                          endpoint);
@@ -92,7 +95,7 @@ static bool set_int(void *socket, int option, int value)
     return !zmq_setsockopt(socket, option, &value, sizeof value);
 }
 
-static bool set_options(void *socket, int type, const char *endpoint, const struct socket_options *o)
+static bool set_options(void *socket, int type, bool ipv6, const struct socket_options *o)
 {
     int high_water = o->high_water > 0 ? o->high_water : 1000;
     int64_t max_bytes = o->max_bytes > 0 ? o->max_bytes : 256ll * 1024 * 1024;
@@ -103,30 +106,53 @@ static bool set_options(void *socket, int type, const char *endpoint, const stru
            set_int(socket, ZMQ_SNDBUF, KERNEL_BUFFER) && set_int(socket, ZMQ_RCVBUF, KERNEL_BUFFER) &&
            set_int(socket, ZMQ_RECONNECT_IVL, 20) && set_int(socket, ZMQ_RECONNECT_IVL_MAX, 100) &&
            (type != ZMQ_ROUTER || set_int(socket, ZMQ_ROUTER_MANDATORY, o->mandatory)) &&
-           (!strchr(endpoint, '[') || set_int(socket, ZMQ_IPV6, 1));
+           (!ipv6 || set_int(socket, ZMQ_IPV6, 1));
+}
+
+static bool any_ipv6(const struct address_list *list)
+{
+    for (int i = 0; i < list->n; i++)
+        if (strchr(list->endpoint[i], '['))
+            return true;
+    return false;
+}
+
+static int bind_all(void *socket, const struct address_list *list, struct error *e)
+{
+    for (int i = 0; i < list->n; i++)
+        if (zmq_bind(socket, list->endpoint[i]))
+            return bind_error(list->endpoint[i], e);
+    return FL_OK;
 }
 
 int frames_socket(void **out, void *context, int type, enum frames_mode mode, const char *endpoint,
                   const struct socket_options *o, const char *security, struct error *e)
 {
     static const struct socket_options defaults;
+    struct address_list list = {0};
+    bool ipv6;
     void *socket;
     int rc;
 
     *out = NULL;
+    o = o ? o : &defaults;
     if ((rc = endpoint_check(endpoint, security, e)))
         return rc;
     if (mode == FRAMES_BIND && !strncmp(endpoint, "ipc://", 6) && (rc = prepare_ipc(endpoint + 6, e)))
         return rc;
-    if (mode == FRAMES_CONNECT && (rc = address_allowed(endpoint, e)))
+    rc = mode == FRAMES_CONNECT
+             ? address_allowed(endpoint, e)
+             : address_to_bind(&list, endpoint, o->bind, security && !strcmp(security, "none"), e);
+    if (rc)
         return rc;
+    ipv6 = mode == FRAMES_CONNECT ? address_is_ipv6(endpoint) : any_ipv6(&list);
     socket = zmq_socket(context, type);
     if (!socket)
         return error_set(e, FL_IO, "cannot make a socket for %s: %s", endpoint, zmq_strerror(errno));
-    if (!set_options(socket, type, endpoint, o ? o : &defaults))
+    if (!set_options(socket, type, ipv6, o))
         rc = error_set(e, FL_INTERNAL, "cannot set the options of %s: %s", endpoint, zmq_strerror(errno));
-    else if (mode == FRAMES_BIND && zmq_bind(socket, endpoint))
-        rc = bind_error(endpoint, e);
+    else if (mode == FRAMES_BIND)
+        rc = bind_all(socket, &list, e);
     else if (mode == FRAMES_CONNECT && zmq_connect(socket, endpoint))
         rc = error_set(e, FL_CONFIG, "cannot connect to %s: %s", endpoint, zmq_strerror(errno));
     if (rc)
@@ -134,4 +160,25 @@ int frames_socket(void **out, void *context, int type, enum frames_mode mode, co
     else
         *out = socket;
     return rc;
+}
+
+/* libzmq can't be told to make a listener again without closing the old one later, which then removes the new
+ * one's file. So the new one is made beside, and moved into place. */
+int frames_keep_bound(void *socket, const char *endpoint, struct error *e)
+{
+    const char *path = endpoint + 6;
+    char beside[ENDPOINT_MAX_IPC_PATH + 16];
+    struct stat st;
+    int rc;
+
+    if (strncmp(endpoint, "ipc://", 6) || *path != '/' || !lstat(path, &st) || errno != ENOENT)
+        return FL_OK;
+    if ((rc = prepare_ipc(path, e)))
+        return rc;
+    snprintf(beside, sizeof beside, "ipc://%s~", path);
+    if (strlen(path) >= ENDPOINT_MAX_IPC_PATH || zmq_bind(socket, beside) || rename(beside + 6, path))
+        return error_set(e, FL_IO, "the socket %s was removed and cannot be made again: %s", path,
+                         strerror(errno));
+    return error_set(e, FL_STALE, "the socket %s was removed and is made again: who removes files there?",
+                     path);
 }

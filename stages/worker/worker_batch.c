@@ -135,7 +135,8 @@ static void admit_row(struct stage_worker *w, int row, uint64_t broker_now)
     if (is_over(w, r, broker_now) || job_is_late(&r->job, w->stage, broker_now)) {
         w->counts.dropped++;
         if (!is_over(w, r, broker_now))
-            worker_send_error(w, r, FL_DEADLINE, "not computed: what is left to do takes longer than its deadline leaves");
+            worker_send_error(w, r, FL_DEADLINE,
+                              "not computed: what is left to do takes longer than its deadline leaves");
         worker_note(w, r, SPAN_DROPPED, -1, r->received_ns, clock_ns());
     } else if (w->stage == 0 && w->expects.dtype == TENSOR_F32 &&
                !all_finite(data, tensor_count(&w->expects))) {

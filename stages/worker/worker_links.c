@@ -27,7 +27,7 @@ int worker_open_links(struct stage_worker *w, struct error *e)
 {
     const struct pipeline *p = w->pipeline;
     int many = p->broker.max_requests + 16, rc;
-    struct socket_options jobs = {.high_water = w->stage ? many : 2 * w->max_batch};
+    struct socket_options jobs = {.high_water = w->stage ? many : 2 * w->max_batch, .bind = p->bind};
     size_t size = sizeof w->cache_fd;
 
     if (getrandom(&w->incarnation, sizeof w->incarnation, 0) != sizeof w->incarnation || !w->incarnation)
@@ -265,10 +265,23 @@ void worker_leave(struct stage_worker *w)
     log_info("leaving: takes no more requests, finishes what it has");
 }
 
+/* Who is connected stays so, but nobody new could send jobs to a socket whose file someone removed. */
+static void keep_bound(struct stage_worker *w, uint64_t now)
+{
+    struct error e;
+
+    if (now < w->kept_ns + NS_PER_S)
+        return;
+    w->kept_ns = now;
+    if (frames_keep_bound(w->jobs, w->config->endpoint, &e))
+        log_warn("%s", e.text);
+}
+
 void worker_poll_control(struct stage_worker *w, uint64_t now)
 {
     struct error e;
     int rc;
+    keep_bound(w, now);
     if (w->ready && !w->hello_ns)
         worker_say_hello(w, true);
     while ((rc = frames_recv(w->control, NULL, &w->in, &w->payload, &e)) != FL_AGAIN && rc != FL_IO) {

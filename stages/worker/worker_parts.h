@@ -83,6 +83,7 @@ struct stage_worker {
     uint32_t reaches;    /* of them, as last told: REACHES_TOLD | a bit for each that is connected */
     uint64_t reached_ns; /* when last looked; 0 = look now */
     uint64_t incarnation, hello_ns, heartbeat_ns, polled_ns; /* when last sent; polled */
+    uint64_t kept_ns;                                        /* when the file of `jobs` was looked at */
     uint64_t jobs_empty_ns;                                  /* when no job waited in the socket */
     bool remote;                                             /* the broker's host has another clock */
     struct offset offset;

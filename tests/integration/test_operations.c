@@ -3,7 +3,9 @@
 #include "tool_world.h"
 
 #include <poll.h>
+#include <netinet/in.h>
 #include <pty.h>
+#include <sys/socket.h>
 
 static const char yaml[] = "name: tiny\n"
                            "stages:\n"
@@ -296,6 +298,105 @@ static void test_who_hangs_is_started_again(void **state)
     finish(h);
 }
 
+static bool sockets_are_back(void *arg)
+{
+    static const char *const names[] = {"requests", "control",   "results",
+                                        "cache.0",  "stage.0.0", "stage.1.0"};
+    char path[64];
+
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        snprintf(path, sizeof path, "sock/%s", names[i]);
+        if (!file_exists(arg, path))
+            return false;
+    }
+    return true;
+}
+
+/* What cleans up in folders takes the sockets of a living pipeline away: they come back, and nothing has to
+ * end. */
+static void test_removed_sockets_come_back(void **state)
+{
+    struct harness *h = harness_new(NULL, "name: tiny\nstages: [{last: block1.out}, {}]\n");
+    struct replaced r = {h, "stage1.0", 0};
+    struct process broker;
+    char line[HARNESS_PATH + 64];
+    (void)state;
+
+    tool_ok(h, "up", "");
+    broker = process_of(h, "broker");
+    r.old = pid_of(h, "stage1.0");
+    snprintf(line, sizeof line, "rm -r %s/sock", harness_pipeline(h)->state);
+    assert_int_equal(shell(line), 0);
+    harness_until(sockets_are_back, h, 60, "sockets made again");
+    assert_int_equal(pid_of(h, "stage1.0"), r.old);
+    assert_int_equal(kill(r.old, SIGKILL), 0);
+    harness_until(is_replaced, &r, 60, "a new worker finds them");
+    assert_true(process_alive(&broker));
+    tool_ok(h, "logs", "broker");
+    assert_said("was removed and is made again");
+    tool_ok(h, "down", "");
+    finish(h);
+}
+
+/* Without its lock a pipeline could not be found, nor kept from being started twice: it stops. */
+static void test_a_pipeline_whose_lock_is_removed_stops(void **state)
+{
+    struct harness *h = harness_new(NULL, yaml);
+    struct process supervisor, stage;
+    char line[HARNESS_PATH + 64];
+    (void)state;
+
+    tool_ok(h, "up", "");
+    supervisor = process_of(h, "supervisor");
+    stage = process_of(h, "stage0.0");
+    snprintf(line, sizeof line, "rm -r %s/run", harness_pipeline(h)->state);
+    assert_int_equal(shell(line), 0);
+    harness_until(is_gone, &supervisor, 60, "the supervisor ends");
+    assert_false(process_alive(&stage));
+    tool_ok(h, "logs", "supervisor");
+    assert_said("run/lock was removed or replaced");
+    tool_ok(h, "up", "");
+    tool_ok(h, "down", "");
+    finish(h);
+}
+
+static int free_port(void)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof a;
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+    assert_int_equal(bind(fd, (struct sockaddr *)&a, size), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&a, &size), 0);
+    close(fd);
+    return ntohs(a.sin_port);
+}
+
+/* Hosts by name, as in a compose file; what cannot be is said at once, with what to write. */
+static void test_hosts_by_name(void **state)
+{
+    struct harness *h = harness_new(NULL, yaml);
+    char arguments[256];
+    (void)state;
+
+    snprintf(arguments, sizeof arguments, "--set broker.requests=tcp://localhost:%d", free_port());
+    tool_ok(h, "up", arguments);
+    assert_true(pid_of(h, "stage1.0") > 0);
+    tool_ok(h, "down", "");
+    snprintf(arguments, sizeof arguments,
+             "--set security=none --set 'bind=*' --set broker.requests=tcp://localhost:%d", free_port());
+    tool_ok(h, "up", arguments);
+    assert_true(pid_of(h, "stage1.0") > 0);
+    tool_ok(h, "down", "");
+    assert_int_equal(tool(h, "up", "--set security=none --set 'broker.requests=tcp://*:5555'"), 2);
+    assert_said("nobody can connect to it: name the host as others reach it, and write `bind: '*'`");
+    assert_int_equal(
+        tool(h, "up", "--set security=none --set broker.requests=tcp://no-such-host.invalid:5555"), 1);
+    assert_said("broker failed to start: tcp://no-such-host.invalid:5555: the host name "
+                "`no-such-host.invalid` is not");
+    finish(h);
+}
+
 /* `up --set` on one address; everybody else says only -c. */
 static void test_what_up_was_given_is_remembered(void **state)
 {
@@ -388,6 +489,9 @@ int main(void)
         cmocka_unit_test(test_a_closed_terminal_ends_all),
         cmocka_unit_test(test_an_interrupted_down_stops_nothing),
         cmocka_unit_test(test_who_hangs_is_started_again),
+        cmocka_unit_test(test_removed_sockets_come_back),
+        cmocka_unit_test(test_a_pipeline_whose_lock_is_removed_stops),
+        cmocka_unit_test(test_hosts_by_name),
         cmocka_unit_test(test_what_up_was_given_is_remembered),
         cmocka_unit_test(test_a_pipeline_on_other_hosts),
         cmocka_unit_test(test_another_user_is_told),

@@ -13,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include "base/address.h"
 #include "wire/frames.h"
 
 static void *context, *router, *dealer;
@@ -192,6 +193,7 @@ static void test_addresses_that_are_refused(void **state)
         {"tcp://127.0.0.1", "not understood"},
         {"ipc://", "not understood"},
         {"nonsense", "not understood"},
+        {"tcp://::1:5999", "not understood"}, /* without brackets */
     };
     struct error e = {0};
     void *socket;
@@ -207,6 +209,135 @@ static void test_addresses_that_are_refused(void **state)
     assert_int_equal(
         frames_socket(&socket, context, ZMQ_PULL, FRAMES_BIND, "tcp://0.0.0.0:*", NULL, "none", &e), FL_OK);
     zmq_close(socket);
+}
+
+/* Sends one message from a new PUSH at `to` to a PULL bound by `endpoint` and `o`. */
+static void passes(const char *endpoint, const struct socket_options *o, const char *security, const char *to)
+{
+    struct error e = {0};
+    char bound[128], connected[400];
+    size_t size = sizeof bound;
+    void *pull, *push;
+    zmq_pollitem_t item;
+
+    if (frames_socket(&pull, context, ZMQ_PULL, FRAMES_BIND, endpoint, o, security, &e))
+        fail_msg("%s: %s", endpoint, e.text);
+    zmq_getsockopt(pull, ZMQ_LAST_ENDPOINT, bound, &size);
+    snprintf(connected, sizeof connected, "tcp://%s%s", to, strrchr(bound, ':'));
+    if (frames_socket(&push, context, ZMQ_PUSH, FRAMES_CONNECT, connected, NULL, security, &e))
+        fail_msg("%s: %s", connected, e.text);
+    assert_int_equal(zmq_send(push, "x", 1, 0), 1);
+    item = (zmq_pollitem_t){.socket = pull, .events = ZMQ_POLLIN};
+    if (zmq_poll(&item, 1, 20000) != 1)
+        fail_msg("bound %s as %s, nothing comes from %s", endpoint, bound, connected);
+    zmq_close(push);
+    zmq_close(pull);
+}
+
+static bool has_ipv6(void)
+{
+    void *socket;
+    bool has = !frames_socket(&socket, context, ZMQ_PULL, FRAMES_BIND, "tcp://[::1]:*", NULL, NULL, NULL);
+    if (has)
+        zmq_close(socket);
+    return has;
+}
+
+/* Names are addresses of this machine; where one listens need not be what others connect to. */
+static void test_names_and_bound_addresses(void **state)
+{
+    static const struct socket_options all = {.bind = "*"}, all6 = {.bind = "::"}, loopback = {.bind = "lo"};
+    struct address_list list;
+    struct error e = {0};
+    char own[300] = "tcp://";
+    void *socket;
+    (void)state;
+
+    passes("tcp://localhost:*", NULL, "loopback", "127.0.0.1");
+    passes("tcp://127.0.0.1:*", NULL, "loopback", "localhost");
+    passes("tcp://elsewhere.invalid:*", &all, "none", "127.0.0.1");
+    passes("tcp://elsewhere.invalid:*", &loopback, "none", "127.0.0.1");
+    gethostname(own + 6, 256);
+    strcat(own, ":*");
+    if (!address_to_bind(&list, own, NULL, true, NULL)) { /* a machine need not know its own name */
+        own[strlen(own) - 2] = '\0';
+        passes("tcp://localhost:*", &(struct socket_options){.bind = own + 6}, "none", own + 6);
+    }
+    if (has_ipv6()) {
+        passes("tcp://[::1]:*", NULL, "loopback", "[::1]");
+        passes("tcp://elsewhere.invalid:*", &all6, "none", "[::1]");
+    }
+    assert_int_equal(frames_socket(&socket, context, ZMQ_PULL, FRAMES_BIND, "tcp://no-such-host.invalid:5999",
+                                   NULL, "none", &e),
+                     FL_NOT_FOUND);
+    assert_non_null(strstr(e.text, "`no-such-host.invalid` is not known here"));
+    assert_int_equal(
+        frames_socket(&socket, context, ZMQ_PULL, FRAMES_BIND, "tcp://192.0.2.1:5999", NULL, "none", &e),
+        FL_CONFIG);
+    assert_non_null(strstr(e.text, "this machine has no such address; `bind: '*'`"));
+}
+
+static void test_who_does_not_listen(void **state)
+{
+    char folder[] = "/tmp/freezeline-test-XXXXXX", endpoint[192], line[256];
+    struct error e = {0};
+    void *socket;
+    size_t size = sizeof endpoint;
+    (void)state;
+
+    assert_non_null(mkdtemp(folder));
+    snprintf(endpoint, sizeof endpoint, "ipc://%s/socket", folder);
+    assert_int_equal(address_reach(endpoint, 100, &e), FL_NOT_FOUND);
+    assert_non_null(strstr(e.text, "there is no such socket"));
+    assert_int_equal(frames_socket(&socket, context, ZMQ_PULL, FRAMES_BIND, endpoint, NULL, NULL, &e), FL_OK);
+    assert_int_equal(address_reach(endpoint, 100, &e), FL_OK);
+    zmq_close(socket);
+    assert_int_equal(
+        frames_socket(&socket, context, ZMQ_PULL, FRAMES_BIND, "tcp://127.0.0.1:*", NULL, NULL, &e), FL_OK);
+    zmq_getsockopt(socket, ZMQ_LAST_ENDPOINT, endpoint, &size);
+    assert_int_equal(address_reach(endpoint, 1000, &e), FL_OK);
+    assert_int_equal(address_reach("tcp://127.0.0.1:1", 1000, &e), FL_UNAVAILABLE);
+    assert_non_null(strstr(e.text, "nobody listens there"));
+    assert_int_equal(address_reach("tcp://no-such-host.invalid:5999", 1000, &e), FL_NOT_FOUND);
+    zmq_close(socket);
+    snprintf(line, sizeof line, "rm -r %s", folder);
+    assert_int_equal(system(line), 0);
+}
+
+/* Someone removes the file of a socket, again and again: those who are connected stay so, and new ones find
+ * it. */
+static void test_a_removed_socket_is_made_again(void **state)
+{
+    char folder[] = "/tmp/freezeline-test-XXXXXX", endpoint[192], line[256];
+    struct error e = {0};
+    void *pull, *push[3];
+    char byte;
+    (void)state;
+
+    assert_non_null(mkdtemp(folder));
+    snprintf(endpoint, sizeof endpoint, "ipc://%s/deep/socket", folder);
+    assert_int_equal(frames_socket(&pull, context, ZMQ_PULL, FRAMES_BIND, endpoint, NULL, NULL, &e), FL_OK);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(frames_keep_bound(pull, endpoint, &e), FL_OK);
+        assert_int_equal(frames_socket(&push[i], context, ZMQ_PUSH, FRAMES_CONNECT, endpoint, NULL, NULL, &e),
+                         FL_OK);
+        for (int k = 0; k <= i; k++) {
+            zmq_pollitem_t item = {.socket = pull, .events = ZMQ_POLLIN};
+            assert_int_equal(zmq_send(push[k], "x", 1, 0), 1);
+            assert_int_equal(zmq_poll(&item, 1, 20000), 1);
+            assert_int_equal(zmq_recv(pull, &byte, 1, 0), 1);
+        }
+        snprintf(line, sizeof line, "rm -r %s/deep", folder);
+        assert_int_equal(system(line), 0);
+        assert_int_equal(frames_keep_bound(pull, endpoint, &e), FL_STALE);
+        assert_non_null(strstr(e.text, "was removed and is made again"));
+    }
+    for (int i = 0; i < 3; i++)
+        zmq_close(push[i]);
+    zmq_close(pull);
+    assert_int_equal(frames_keep_bound(NULL, "tcp://127.0.0.1:5", &e), FL_OK);
+    snprintf(line, sizeof line, "rm -r %s", folder);
+    assert_int_equal(system(line), 0);
 }
 
 static void test_occupied_port(void **state)
@@ -293,6 +424,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_full_queue, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_garbage_is_consumed_whole, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_addresses_that_are_refused, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_names_and_bound_addresses, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_who_does_not_listen, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_removed_socket_is_made_again, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_occupied_port, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_ipc_paths, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_stale_ipc_socket, set_up, tear_down),

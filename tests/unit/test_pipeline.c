@@ -424,6 +424,19 @@ static void test_endpoints(void **state)
     refused("model: m\nbroker: {requests: here}\n", "write tcp://HOST:PORT or ipc://PATH");
     refused("model: m\nbroker: {requests: 'ipc:///a', control: 'ipc:///a'}\n", "is used twice");
     refused("model: m\nredis: {endpoint: localhost}\n", "unix:PATH or HOST:PORT");
+    refused("model: m\nsecurity: none\nbroker: {requests: 'tcp://*:5555'}\n",
+            "nobody can connect to it: name the host");
+    refused("model: m\nsecurity: none\nbroker: {requests: 'tcp://[::]:5555'}\n", "nobody can connect to it");
+    refused("model: m\nbroker: {requests: 'tcp://127.0.0.1:*'}\n", "has no port that others could know");
+    refused("model: m\nbroker: {requests: 'tcp://127.0.0.1:0'}\n", "has no port that others could know");
+    refused("model: m\nbind: '*'\n", "bind: `*` is not loopback");
+    refused("model: m\nsecurity: none\nbind: 'a b'\n", "bind: `a b` is not understood");
+    p = parse("model: m\nsecurity: none\nbind: '*'\nbroker: {requests: 'tcp://broker.example:5555'}\n", 0,
+              NULL);
+    assert_string_equal(p->bind, "*");
+    pipeline_free(p);
+    p = parse("model: m\nbind: '::1'\n", 0, NULL);
+    pipeline_free(p);
     p = parse("model: m\nsecurity: none\nbroker: {requests: 'tcp://10.0.0.1:5555', results: 'ipc://here'}\n",
               0, NULL);
     assert_string_equal(p->broker.results, "ipc:///home/u/here");
