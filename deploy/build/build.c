@@ -11,6 +11,7 @@
 #include "deploy/tool/command.h"
 #include "deploy/model/model_shape.h"
 #include "extract.h"
+#include "plausibility.h"
 #include "promise_record.h"
 #include "deploy/tool/interrupt.h"
 #include "stages/exec/exec.h"
@@ -223,12 +224,25 @@ static int copies(const struct build *b)
     return 0;
 }
 
+/* Before the caches are built, which can take hours. */
+static void warn_where_implausible(struct build *b)
+{
+    struct plausibility a = {0};
+
+    for (int64_t i = 0; i < b->calibrate.records; i++)
+        plausibility_add(&a, dataset_label(b->calibrate_data, i), b->calibrate.label[i]);
+    progress_close(&b->progress);
+    plausibility_warn(&a, b->pipeline, b->calibrate_data, stderr);
+}
+
 static int build_all(struct build *b, struct error *e)
 {
     int rc = extract_one(b, &b->train, b->train_data, "train", copies(b), e);
 
     if (!rc)
         rc = extract_one(b, &b->calibrate, b->calibrate_data, "calibrate", 0, e);
+    if (!rc)
+        warn_where_implausible(b);
     if (!rc)
         rc = build_candidates(b, e);
     if (!rc)

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "plausibility.h"
 #include "base/identity.h"
 #include "base/shuffle.h"
 #include "deploy/tool/machine.h"
@@ -212,50 +213,30 @@ void promised_release(struct promised *p)
 
 /* --- report --- */
 
-/* Of the certain gain that knowing the pictures could bring over the commonest label: less than this means
- * that labels and model do not belong together. */
-#define LEAST_SKILL 0.1
-
-/* How often the network itself is right, and how often who always says the commonest label. */
-struct network_accuracy {
-    double full, commonest; /* NAN without labels */
-};
-
-static struct network_accuracy network_accuracy(const struct evidence *ev)
+static struct plausibility network(const struct evidence *ev)
 {
-    struct network_accuracy a = {NAN, NAN};
-    int64_t *seen = calloc(PIPELINE_MAX_LABELS, sizeof *seen), right = 0, most = 0;
+    struct plausibility a = {0};
 
-    for (int64_t i = 0; seen && ev->truth && i < ev->points; i++) {
-        right += ev->full[i] == ev->truth[i];
-        if (++seen[ev->truth[i]] > most)
-            most = seen[ev->truth[i]];
-    }
-    if (seen && ev->truth)
-        a = (struct network_accuracy){(double)right / (double)ev->points, (double)most / (double)ev->points};
-    free(seen);
+    for (int64_t i = 0; ev->truth && i < ev->points; i++)
+        plausibility_add(&a, ev->truth[i], ev->full[i]);
     return a;
-}
-
-static bool hardly_better(struct network_accuracy a)
-{
-    return a.full - a.commonest < LEAST_SKILL * (1 - a.commonest);
 }
 
 static void print_network(const struct evidence *ev)
 {
-    struct network_accuracy a = network_accuracy(ev);
+    struct plausibility a = network(ev);
 
-    if (isnan(a.full))
+    if (!a.n)
         return;
-    printf("network    %.2f%% right on all %lld calibration points\n", 100 * a.full, (long long)ev->points);
-    if (hardly_better(a))
-        printf(
-            "warning    that is hardly better than the commonest label alone, %.2f%%: are these this model's "
-            "labels, in its order?\n           Where there is hardly any accuracy to lose, a promise about "
-            "it "
-            "says hardly anything.\n",
-            100 * a.commonest);
+    printf("network    %.2f%% right on all %lld calibration points\n", 100 * plausibility_right(&a),
+           (long long)a.n);
+    if (plausibility_is_low(&a))
+        printf("warning    that is hardly better than the commonest label alone, %.2f%%: is a picture "
+               "normalised as in "
+               "training, are\n           these the model's labels, in its order? Where there is hardly any "
+               "accuracy to lose, a "
+               "promise about it\n           says hardly anything.\n",
+               100 * plausibility_commonest(&a));
 }
 
 #define NEXT_TO_NOTHING 0.0005 /* of the certifying points: printed as 0.0% */
@@ -346,7 +327,7 @@ json_t *promised_json(const struct promised *p)
 {
     const struct promise_choice *c = &p->choice;
     const struct promise_result *r = &c->certified;
-    struct network_accuracy network = network_accuracy(&p->evidence);
+    struct plausibility right = network(&p->evidence);
     json_t *exits = json_array();
 
     for (int k = 0; k < p->evidence.n_exits; k++) {
@@ -366,11 +347,11 @@ json_t *promised_json(const struct promised *p)
     }
     return json_pack("{s:s, s:f, s:f, s:o, s:o, s:b, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o}", "of",
                      p->terms.agreement ? "agreement" : "accuracy", "max_loss", p->terms.budget, "certainty",
-                     p->terms.certainty, "full_accuracy", report_rounded(network.full, 6),
-                     "commonest_label_share", report_rounded(network.commonest, 6), "labels_doubtful",
-                     hardly_better(network), "planning_points", (json_int_t)c->planned_on,
-                     "certifying_points", (json_int_t)r->points, "loss", report_rounded(r->loss, 6),
-                     "loss_upper", report_rounded(c->upper, 6), "early_share", report_rounded(r->share, 6),
-                     "by_half_share", report_rounded(r->by_half, 6), "mean_time_share",
-                     report_rounded(r->time, 6), "exits", exits);
+                     p->terms.certainty, "full_accuracy", report_rounded(plausibility_right(&right), 6),
+                     "commonest_label_share", report_rounded(plausibility_commonest(&right), 6),
+                     "labels_doubtful", plausibility_is_low(&right), "planning_points",
+                     (json_int_t)c->planned_on, "certifying_points", (json_int_t)r->points, "loss",
+                     report_rounded(r->loss, 6), "loss_upper", report_rounded(c->upper, 6), "early_share",
+                     report_rounded(r->share, 6), "by_half_share", report_rounded(r->by_half, 6),
+                     "mean_time_share", report_rounded(r->time, 6), "exits", exits);
 }

@@ -280,6 +280,13 @@ bool dataset_has_labels(const struct dataset *d)
     return d->list.n ? d->list.labelled : d->records.label != NULL;
 }
 
+bool dataset_is_pixels(const struct dataset *d)
+{
+    int64_t at = place_of(d, 0);
+
+    return view_of(d, &at)->dtype == TENSOR_U8;
+}
+
 void dataset_planes(const struct dataset *d, int64_t i, float *out)
 {
     int64_t at = place_of(d, i);

@@ -43,6 +43,8 @@ struct tensor dataset_shape(const struct dataset *d);
 /* The same as a picture. */
 struct picture dataset_picture(const struct dataset *d);
 bool dataset_has_labels(const struct dataset *d);
+/* Bytes of 0 to 255, which get normalised; else floating point, which is fed as it is. */
+bool dataset_is_pixels(const struct dataset *d);
 
 /* Writes image i (0 <= i < count) as the model takes it. */
 void dataset_image(const struct dataset *d, int64_t i, void *out);

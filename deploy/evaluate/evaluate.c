@@ -291,6 +291,7 @@ static int eval(struct eval *v, struct error *e)
     progress_close(&v->progress);
     if (rc)
         return rc;
+    plausibility_warn(&v->result.plausible, v->pipeline, v->data, stderr);
     promise_record_warn(&v->result.promise, usage.command);
     return v->json ? print_json(v, e) : print_table(v, e);
 }

@@ -227,6 +227,7 @@ static void count_answer(struct evaluator *v, const struct passage *s, int at, i
         o->exit[at].right += served_right;
         o->exit[at].agreed += served == s->full;
     }
+    plausibility_add(&o->plausible, label, s->full);
     o->full_right += full_right;
     o->served_right += served_right;
     o->lost += full_right && !served_right;

@@ -11,6 +11,7 @@
 
 #include "cache_service/index/cache.h"
 #include "deploy/data/dataset.h"
+#include "deploy/build/plausibility.h"
 #include "deploy/build/promise_record.h"
 #include "stages/place/placement.h"
 #include "deploy/tool/statistics.h"
@@ -26,6 +27,7 @@ struct evaluated_exit {
 };
 
 struct evaluation {
+    struct plausibility plausible;
     int64_t requests;
     bool labelled;
     int64_t full_right, served_right, lost, won; /* lost: right in full only */

@@ -1,5 +1,6 @@
 /* infer.c - `freezeline infer`: one request with where its time went, or many in a table */
 #include <dirent.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -49,6 +50,7 @@ struct infer {
     struct asked asked;
     char **file; /* all inputs, directories replaced by what is in them */
     int n, width;
+    bool many; /* several, or what is in a directory: a row or a line each */
     int broken;
 };
 
@@ -70,6 +72,7 @@ static int take(struct infer *f, char *path, struct error *e)
     }
     f->file = more;
     f->file[f->n++] = path;
+    f->many |= f->n > 1;
     f->width = (int)strlen(path) > f->width ? (int)strlen(path) : f->width;
     f->width = f->width > WIDEST ? WIDEST : f->width;
     return FL_OK;
@@ -87,7 +90,8 @@ static int take_directory(struct infer *f, const char *path, struct error *e)
     size_t length = strlen(path);
 
     if (n < 0)
-        return error_set(e, FL_IO, "cannot list %s", path);
+        return error_set(e, FL_IO, "cannot list %s: %s", path, strerror(errno));
+    f->many = true;
     for (int i = 0; i < n; i++) {
         char *file;
         if (!rc && asprintf(&file, "%s%s%s", path, length && path[length - 1] == '/' ? "" : "/",
@@ -145,14 +149,14 @@ static int show(const struct infer *f, struct error *e)
     json_t *o;
     int rc = FL_OK;
 
-    if (!f->json && f->n == 1)
+    if (!f->json && !f->many)
         answer_print(&f->asked);
     else if (!f->json)
         answer_print_row(&f->asked, f->width);
     if (!f->json)
         return FL_OK;
     o = answer_json(&f->asked);
-    if (f->n == 1)
+    if (!f->many)
         return report_print(o, e);
     if (!o || json_dumpf(o, stdout, JSON_COMPACT))
         rc = error_set(e, o ? FL_IO : FL_NOMEM, "cannot print an answer");
@@ -172,7 +176,7 @@ static int ask_file(struct infer *f, int i, struct error *e)
         f->broken++;
         return FL_OK;
     }
-    if (rc && f->n > 1)
+    if (rc && f->many)
         return error_wrap(e, rc, "after %d of %d inputs (--skip-bad leaves out what cannot be read)", i,
                           f->n);
     if (rc)
@@ -180,7 +184,7 @@ static int ask_file(struct infer *f, int i, struct error *e)
     f->asked.input = f->file[i];
     rc = ask(f, &input, e);
     tensor_release(&input);
-    if (rc && f->n > 1)
+    if (rc && f->many)
         return error_wrap(e, rc, "%s", f->file[i]);
     return rc ? rc : show(f, e);
 }
@@ -201,7 +205,7 @@ static int infer(struct infer *f, struct error *e)
     if (!(f->asked.scores = calloc((size_t)f->model.classes, sizeof *f->asked.scores)))
         return error_set(e, FL_NOMEM, "no memory");
     interrupt_catch();
-    if (f->n > 1 && !f->json)
+    if (f->many && !f->json)
         answer_print_head(f->width);
     for (int i = 0; !rc && i < f->n && !interrupt_seen(); i++)
         rc = ask_file(f, i, e);
