@@ -522,6 +522,8 @@ uint64_t dispatch_tick(struct dispatch *d, uint64_t now)
         d->drain_until_ns = 0;
         log_warn("admits again: who asked to drain has gone");
     }
+    dispatch_move_on(d, now);
+    dispatch_tell_identity(d);
     update_room(d);
     wake = send_waiting(d, now);
     admission_note(&d->admission, d->full || 2 * dispatch_under_way(d) >= d->room);

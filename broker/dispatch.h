@@ -17,6 +17,7 @@
 #include "admission.h"
 #include "registry.h"
 #include "requests.h"
+#include "succession.h"
 #include "wire/span_log.h"
 
 /* Where messages go. `payload` as in frames_send: moved on success, left on failure. */
@@ -44,6 +45,8 @@ struct dispatch {
     struct dispatch_io io;
     struct requests *requests;
     struct registry registry;
+    struct succession succession;
+    uint8_t told_identity[DIGEST_BYTES]; /* of the stages, to the cache services */
     struct admission admission;
     int room; /* how many may be sent and unanswered */
     struct counters counters;
@@ -103,6 +106,17 @@ int dispatch_under_way(const struct dispatch *d);
 
 /* dispatch_members.c: workers come and go */
 void dispatch_lost(struct dispatch *d, const struct worker *w, const char *why, uint64_t now);
+void dispatch_hello(struct dispatch *d, const struct peer *from, const struct hello *h, uint64_t now);
+/* The broker's own hello; `serves`: not one that has to wait. */
+void dispatch_welcome(struct dispatch *d, const struct peer *to, bool serves);
+void dispatch_send_away(struct dispatch *d, const struct peer *to);
+/* dispatch_succession.c: workers of another plan wait; all move on together */
+void dispatch_keep_waiting(struct dispatch *d, const struct peer *from, const struct hello *h,
+                           const char *why, uint64_t now);
+bool dispatch_heard_waiting(struct dispatch *d, const struct peer *from, const struct heartbeat *h,
+                            uint64_t now);
+void dispatch_move_on(struct dispatch *d, uint64_t now);
+void dispatch_tell_identity(struct dispatch *d);
 /* dispatch_status.c */
 void dispatch_status(const struct dispatch *d, struct status_reply *out, uint64_t now);
 /* dispatch.c, for the other two: a heartbeat says what the worker has taken; the current attempt of e has

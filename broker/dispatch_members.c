@@ -52,8 +52,8 @@ void dispatch_lost(struct dispatch *d, const struct worker *w, const char *why, 
            (unsigned long long)w->hello.pid, why, rerouted);
 }
 
-/* The broker's own hello: tells a worker whose clock is the measure. */
-static void welcome(struct dispatch *d, const struct peer *to)
+/* It tells a worker whose clock is the measure, and a cache service what the stages are. */
+void dispatch_welcome(struct dispatch *d, const struct peer *to, bool serves)
 {
     struct hello *h = &d->out.hello;
     memset(h, 0, sizeof *h);
@@ -63,11 +63,12 @@ static void welcome(struct dispatch *d, const struct peer *to)
     h->pid = d->pid;
     snprintf(h->host, sizeof h->host, "%s", d->host);
     snprintf(h->boot_id, sizeof h->boot_id, "%s", d->registry.boot_id);
-    h->ready = true;
+    h->ready = serves;
+    memcpy(h->identity, d->told_identity, sizeof h->identity);
     d->io.control(d->io.arg, to, &d->out);
 }
 
-static void send_away(struct dispatch *d, const struct peer *to)
+void dispatch_send_away(struct dispatch *d, const struct peer *to)
 {
     d->out.type = MESSAGE_DRAIN;
     d->out.drain = (struct drain){0};
@@ -77,7 +78,7 @@ static void send_away(struct dispatch *d, const struct peer *to)
 void dispatch_let_go(struct dispatch *d, const struct worker *w)
 {
     if (w->alive && w->hello.leaving && !w->outstanding)
-        send_away(d, &w->peer);
+        dispatch_send_away(d, &w->peer);
 }
 
 /* Who holds the place that h claims; all zero when nobody does. */
@@ -90,8 +91,14 @@ static struct worker holder(const struct registry *r, const struct hello *h)
     return (struct worker){0};
 }
 
-/* Tells a stage at which exits its cache service has caches, so that it need not ask at the others to find
- * out. */
+static bool is_told(const uint8_t digest[DIGEST_BYTES])
+{
+    static const uint8_t none[DIGEST_BYTES];
+    return memcmp(digest, none, sizeof none) != 0;
+}
+
+/* Tells a stage at which exits its cache service has caches for it, so that it need not ask at the others to
+ * find out. Those of another identity are none. */
 static void tell_exits(const struct dispatch *d, const struct worker *w, struct heartbeat *echo)
 {
     const struct worker *cache;
@@ -103,7 +110,9 @@ static void tell_exits(const struct dispatch *d, const struct worker *w, struct 
     if (!cache->alive || !cache->last.exits_told)
         return;
     echo->exits_told = true;
-    echo->exits = cache->last.exits;
+    if (!is_told(cache->hello.identity) ||
+        !memcmp(cache->hello.identity, w->hello.identity, sizeof w->hello.identity))
+        echo->exits = cache->last.exits;
 }
 
 /* A new process of a stage: who sends to it has to say when it is connected. */
@@ -122,28 +131,44 @@ static void ask_senders(struct dispatch *d, const struct hello *h)
     }
 }
 
-static void on_hello(struct dispatch *d, const struct peer *from, const struct hello *h, uint64_t now)
+/* One that waited ends. */
+static bool waits_no_more(struct dispatch *d, const struct peer *from, const struct hello *h)
+{
+    struct successor *it = succession_find(&d->succession, h->incarnation);
+    if (!it || !h->leaving)
+        return false;
+    succession_remove(&d->succession, it);
+    dispatch_send_away(d, from);
+    return true;
+}
+
+void dispatch_hello(struct dispatch *d, const struct peer *from, const struct hello *h, uint64_t now)
 {
     struct error error = {FL_OK, ""};
     struct worker before, *w = NULL;
     char name[64];
     enum registry_event event;
 
+    if (waits_no_more(d, from, h))
+        return;
     before = holder(&d->registry, h);
     name_of(h, name, sizeof name);
     event = registry_hello(&d->registry, h, from, now, &w, &error);
     switch (event) {
     case REGISTRY_REFUSED:
         log_error("refused: %s", error.text);
-        send_away(d, from);
+        dispatch_send_away(d, from);
         return;
     case REGISTRY_UNWANTED:
-        send_away(d, from);
+        dispatch_send_away(d, from);
+        return;
+    case REGISTRY_WAITS:
+        dispatch_keep_waiting(d, from, h, error.text, now);
         return;
     case REGISTRY_REPLACED:
         log_warn("%s: pid %llu on %s takes the place of pid %llu, which was alive", name,
                  (unsigned long long)h->pid, h->host, (unsigned long long)before.hello.pid);
-        send_away(d, &before.peer);
+        dispatch_send_away(d, &before.peer);
         dispatch_lost(d, &before, "replaced", now);
         break;
     case REGISTRY_JOINED:
@@ -161,7 +186,7 @@ static void on_hello(struct dispatch *d, const struct peer *from, const struct h
             log_debug("%s: pid %llu is %s", name, (unsigned long long)h->pid,
                       h->ready ? "ready" : "starting");
     }
-    welcome(d, from);
+    dispatch_welcome(d, from, true);
     if (event != REGISTRY_UPDATED)
         ask_senders(d, h);
     dispatch_let_go(d, w);
@@ -174,7 +199,7 @@ static void on_heartbeat(struct dispatch *d, const struct peer *from, const stru
     enum registry_event event = registry_heartbeat(&d->registry, h, from, now, &w);
 
     if (event == REGISTRY_UNWANTED) {
-        send_away(d, from);
+        dispatch_send_away(d, from);
         return;
     }
     if (event == REGISTRY_REVIVED)
@@ -189,7 +214,7 @@ static void on_heartbeat(struct dispatch *d, const struct peer *from, const stru
     d->out.heartbeat.broker_ns = now;
     if (w)
         tell_exits(d, w, &d->out.heartbeat);
-    if (event == REGISTRY_STRANGER)
+    if (event == REGISTRY_STRANGER && !dispatch_heard_waiting(d, from, h, now))
         d->out.heartbeat.incarnation = 0; /* "I don't know you: say hello" */
     d->io.control(d->io.arg, from, &d->out);
     if (w)
@@ -217,7 +242,7 @@ static void on_drain(struct dispatch *d, const struct peer *from, const struct d
 void dispatch_control(struct dispatch *d, const struct peer *from, const struct message *m, uint64_t now)
 {
     if (m->type == MESSAGE_HELLO)
-        on_hello(d, from, &m->hello, now);
+        dispatch_hello(d, from, &m->hello, now);
     else if (m->type == MESSAGE_HEARTBEAT)
         on_heartbeat(d, from, &m->heartbeat, now);
     else if (m->type == MESSAGE_SPANS)

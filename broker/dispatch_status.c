@@ -42,6 +42,16 @@ static void add(struct status_reply *out, const struct worker *w, uint64_t now)
         describe(w, &out->process[out->n_processes++], now);
 }
 
+static void add_waiting(struct status_reply *out, const struct successor *it, uint64_t now)
+{
+    struct worker w = {
+        .known = true, .alive = true, .hello = it->hello, .peer = it->peer, .heard_ns = it->heard_ns};
+    if (out->n_processes == STATUS_MAX_PROCESSES)
+        return;
+    describe(&w, &out->process[out->n_processes], now);
+    snprintf(out->process[out->n_processes++].state, sizeof out->process->state, "waiting");
+}
+
 void dispatch_status(const struct dispatch *d, struct status_reply *out, uint64_t now)
 {
     const struct counters *c = &d->counters;
@@ -69,6 +79,8 @@ void dispatch_status(const struct dispatch *d, struct status_reply *out, uint64_
             add(out, &d->registry.stage[s][i], now);
     for (int i = 0; i < d->registry.n_caches; i++)
         add(out, &d->registry.cache[i], now);
+    for (int i = 0; i < d->succession.n; i++)
+        add_waiting(out, &d->succession.item[i], now);
     out->n_exits = PIPELINE_MAX_EXITS;
     while (out->n_exits > d->pipeline->n_exits && !c->exit[out->n_exits - 1])
         out->n_exits--;

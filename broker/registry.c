@@ -66,8 +66,7 @@ static bool is_ousted(const struct registry *r, uint64_t incarnation)
     return false;
 }
 
-/* What h has and `other` has not, of what all stages must have in common; NULL: nothing. */
-static const char *difference(const struct hello *h, const struct hello *other)
+const char *registry_difference(const struct hello *h, const struct hello *other)
 {
     if (memcmp(h->model, other->model, sizeof h->model))
         return "another model";
@@ -78,14 +77,13 @@ static const char *difference(const struct hello *h, const struct hello *other)
     return NULL;
 }
 
-/* A living stage worker other than `self` that does not agree with h; NULL: none. */
-static const struct worker *other_plan(const struct registry *r, const struct hello *h,
-                                       const struct worker *self)
+const struct worker *registry_other_plan(const struct registry *r, const struct hello *h,
+                                         const struct worker *self)
 {
     for (int s = 0; s < r->n_stages; s++)
         for (int i = 0; i < r->n_replicas[s]; i++) {
             const struct worker *w = &r->stage[s][i];
-            if (w != self && w->alive && difference(h, &w->hello))
+            if (w != self && w->alive && registry_difference(h, &w->hello))
                 return w;
         }
     return NULL;
@@ -166,6 +164,12 @@ static enum registry_event join(struct registry *r, struct worker *w, const stru
     return event;
 }
 
+/* Who has bound the place's endpoint on the same host has it: its holder is gone. */
+static bool displaces(const struct worker *holder, const struct hello *h)
+{
+    return h->ready && holder->hello.incarnation != h->incarnation && !strcmp(holder->hello.host, h->host);
+}
+
 enum registry_event registry_hello(struct registry *r, const struct hello *h, const struct peer *peer,
                                    uint64_t now, struct worker **out, struct error *e)
 {
@@ -179,18 +183,34 @@ enum registry_event registry_hello(struct registry *r, const struct hello *h, co
         return REGISTRY_REFUSED;
     if (is_ousted(r, h->incarnation))
         return REGISTRY_UNWANTED;
-    if (h->role == ROLE_STAGE && (other = other_plan(r, h, w))) {
+    if (h->role == ROLE_STAGE && (other = registry_other_plan(r, h, displaces(w, h) ? w : NULL))) {
         error_set(e, FL_STALE, "stage %u replica %u (pid %llu on %s) has %s than stage %u replica %u",
-                  h->stage, h->replica, (unsigned long long)h->pid, h->host, difference(h, &other->hello),
-                  other->hello.stage, other->hello.replica);
-        oust(r, h->incarnation);
-        return REGISTRY_REFUSED;
+                  h->stage, h->replica, (unsigned long long)h->pid, h->host,
+                  registry_difference(h, &other->hello), other->hello.stage, other->hello.replica);
+        if (w->alive && displaces(w, h))
+            w->heard_ns = 0; /* found dead at the next look */
+        return REGISTRY_WAITS;
     }
     note_ready(r, now);
     event = w->known && w->hello.incarnation == h->incarnation ? update(w, h, peer, now)
                                                                : join(r, w, h, peer, now);
     note_ready(r, now);
     return event;
+}
+
+const uint8_t *registry_identity(const struct registry *r)
+{
+    for (int s = 0; s < r->n_stages; s++)
+        for (int i = 0; i < r->n_replicas[s]; i++)
+            if (r->stage[s][i].alive)
+                return r->stage[s][i].hello.identity;
+    return NULL;
+}
+
+void registry_retire(struct registry *r, struct worker *w)
+{
+    oust(r, w->hello.incarnation);
+    w->alive = false;
 }
 
 static struct worker *by_incarnation(struct registry *r, uint64_t incarnation)

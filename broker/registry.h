@@ -3,7 +3,8 @@
  * A worker is a stage and replica (caches: an index) together with an incarnation, a random number per
  * process start. The incarnation that said hello last holds the place; the one before is ousted and told so
  * whenever it shows up. All living stage workers have the same plan (Hello.plan, with model and identity):
- * the first one sets it, another is refused. Pure: time and messages come in as arguments. One thread.
+ * the first one sets it, one with another has to wait (succession.h). Pure: time and messages come in as
+ * arguments. One thread.
  */
 #ifndef FREEZELINE_REGISTRY_H
 #define FREEZELINE_REGISTRY_H
@@ -51,7 +52,7 @@ struct registry {
 };
 
 enum registry_event {
-    REGISTRY_REFUSED,  /* not of this pipeline or of another plan: *e says why */
+    REGISTRY_REFUSED,  /* not of this pipeline: *e says why */
     REGISTRY_JOINED,   /* a place that was empty or whose holder was dead */
     REGISTRY_REPLACED, /* the holder was alive: its requests are in doubt */
     REGISTRY_UPDATED,  /* the holder itself: ready or address changed */
@@ -59,7 +60,8 @@ enum registry_event {
     REGISTRY_KNOWN,    /* heartbeat of the holder */
     REGISTRY_REVIVED,  /* heartbeat of a holder that was given up */
     REGISTRY_STRANGER, /* heartbeat of one that never said hello (to this broker) */
-    REGISTRY_UNWANTED, /* one that was refused or ousted */
+    REGISTRY_UNWANTED, /* one that was ousted */
+    REGISTRY_WAITS,    /* a stage worker of another plan than those that live: *e says which */
 };
 
 void registry_init(struct registry *r, const struct pipeline *p);
@@ -72,6 +74,16 @@ enum registry_event registry_heartbeat(struct registry *r, const struct heartbea
 /* The next worker that is alive and has been silent for longer than dead_after: marked dead and returned;
  * NULL: none. */
 struct worker *registry_expire(struct registry *r, uint64_t now);
+
+/* What the stage workers that live serve; NULL: none lives. */
+const uint8_t *registry_identity(const struct registry *r);
+/* It is sent away: it counts as dead, and is unwanted when it shows up again. */
+void registry_retire(struct registry *r, struct worker *w);
+/* What h has and `other` has not, of what all stages must have in common; NULL: nothing. */
+const char *registry_difference(const struct hello *h, const struct hello *other);
+/* A living stage worker other than `self` that does not agree with h; NULL: none. */
+const struct worker *registry_other_plan(const struct registry *r, const struct hello *h,
+                                         const struct worker *self);
 
 /* Takes requests: alive, ready, not about to leave, and it knows the broker's clock, by which deadlines
  * count. */

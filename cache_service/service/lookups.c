@@ -128,8 +128,8 @@ static int find_cache(const struct lookups *l, const struct lookup *in, struct c
     if (in->origin && in->origin != l->snapshot->manifest.exit[in->exit].origin)
         return error_set(
             e, FL_STALE,
-            "look-up at exit %s after another layer or with other grids than its cache was built "
-            "for (%.160s, %s): build it again, or start with the pipeline file of the build",
+            "look-up at exit %s of another model, after another layer or with other grids than its cache "
+            "was built for (%.160s, %s): `freezeline reload` takes a build that fits; or build again",
             l->snapshot->manifest.exit[in->exit].name, l->snapshot->manifest.exit[in->exit].after,
             l->snapshot->manifest.exit[in->exit].layout);
     *out = l->snapshot->cache[in->exit];
@@ -158,7 +158,8 @@ int lookups_answer(struct lookups *l, const struct lookup *in, const float *desc
     out->exit = in->exit;
     out->sequence = in->sequence;
     out->epoch = cache ? cache_info(cache).epoch : 0;
-    out->absent = rc == FL_OK && !cache && l->snapshot; /* before the first snapshot nothing is known */
+    /* Before the first snapshot nothing is known. What is of another network is as good as not there. */
+    out->absent = !cache && l->snapshot && (rc == FL_OK || rc == FL_STALE);
     all_miss(in, out);
     l->counters.batches++;
     l->counters.items += (unsigned)in->n;

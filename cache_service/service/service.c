@@ -36,7 +36,8 @@ struct service {
     struct keeper *keeper;
     struct lookups *lookups;
     struct control broker;
-    struct hello hello; /* what this process says of itself */
+    struct hello hello;           /* what this process says of itself */
+    uint8_t stages[DIGEST_BYTES]; /* identity of the stage workers, as the broker told last */
     struct mishap garbage, control_garbage, refused, undelivered;
     bool sent_away;           /* by the broker */
     uint64_t kept_ns;         /* when the file of `lookup` was looked at */
@@ -167,11 +168,28 @@ static void push_update(void *arg, struct update *u)
     keeper_push(arg, u);
 }
 
+/* The stages may have moved on to another model since the caches in use were built. */
+static void on_welcome(struct service *s, uint64_t now)
+{
+    static const uint8_t none[DIGEST_BYTES];
+    const uint8_t *stages = s->in.hello.identity;
+    control_welcome(&s->broker, &s->in.hello, s->hello.boot_id, now);
+    if (!memcmp(stages, none, sizeof none) || !memcmp(stages, s->stages, sizeof s->stages))
+        return;
+    memcpy(s->stages, stages, sizeof s->stages);
+    if (!memcmp(stages, s->hello.identity, sizeof s->stages) || !memcmp(s->hello.identity, none, sizeof none))
+        return;
+    log_warn("the stages serve another model than these caches were built for: look-ups miss; the built "
+             "caches are "
+             "read again");
+    keeper_reload(s->keeper);
+}
+
 static void on_control(struct service *s, uint64_t now)
 {
     switch (s->in.type) {
     case MESSAGE_HELLO:
-        control_welcome(&s->broker, &s->in.hello, s->hello.boot_id, now);
+        on_welcome(s, now);
         break;
     case MESSAGE_HEARTBEAT:
         control_echo(&s->broker, &s->in.heartbeat, now);

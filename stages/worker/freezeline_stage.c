@@ -14,7 +14,7 @@
 struct options {
     const char *config, *log;
     const char *sets[MAX_SETS];
-    int n_sets, stage, replica;
+    int n_sets, stage, replica, after;
 };
 
 static const char usage[] =
@@ -25,25 +25,31 @@ static const char usage[] =
     "      --stage N        which stage, from 0\n"
     "      --replica N      which of its replicas, from 0 (default 0)\n"
     "      --set KEY=VALUE  override any key of the file\n"
+    "      --after PID      load, then wait for that process to end, and take its place (see `freezeline "
+    "reload`)\n"
     "      --log FILE       log there (bounded, see `logs` in the file), not to stderr\n"
     "      --version        which Freezeline this is\n"
     "  -h, --help           this text\n";
 
-static bool parse_number(const char *text, int *out)
+static bool parse_number(const char *text, long below, int *out)
 {
     char *end;
     long n = strtol(text, &end, 10);
     *out = (int)n;
-    return *text && !*end && n >= 0 && n < 1000;
+    return *text && !*end && n >= 0 && n < below;
 }
 
 static int parse(int argc, char **argv, struct options *o)
 {
-    static const struct option options[] = {
-        {"config", required_argument, NULL, 'c'},  {"stage", required_argument, NULL, 't'},
-        {"replica", required_argument, NULL, 'r'}, {"set", required_argument, NULL, 's'},
-        {"log", required_argument, NULL, 'l'},     {"version", no_argument, NULL, 'v'},
-        {"help", no_argument, NULL, 'h'},          {0}};
+    static const struct option options[] = {{"config", required_argument, NULL, 'c'},
+                                            {"stage", required_argument, NULL, 't'},
+                                            {"replica", required_argument, NULL, 'r'},
+                                            {"set", required_argument, NULL, 's'},
+                                            {"log", required_argument, NULL, 'l'},
+                                            {"after", required_argument, NULL, 'a'},
+                                            {"version", no_argument, NULL, 'v'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {0}};
     int c;
     o->stage = -1;
     while ((c = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {
@@ -53,9 +59,11 @@ static int parse(int argc, char **argv, struct options *o)
         else if (c == 'l')
             o->log = optarg;
         else if (c == 't')
-            ok = parse_number(optarg, &o->stage);
+            ok = parse_number(optarg, 1000, &o->stage);
         else if (c == 'r')
-            ok = parse_number(optarg, &o->replica);
+            ok = parse_number(optarg, 1000, &o->replica);
+        else if (c == 'a')
+            ok = parse_number(optarg, 1 << 30, &o->after);
         else if (c == 's' && o->n_sets < MAX_SETS)
             o->sets[o->n_sets++] = optarg;
         else if (c == 'v') {
@@ -94,7 +102,7 @@ int main(int argc, char **argv)
         if (!o.log || !(rc = log_to(o.log, p->logs.max_mb, p->logs.keep, &e))) {
             if (*pipeline_units_doubt(p, doubt, sizeof doubt))
                 log_warn("%s", doubt);
-            if ((rc = stage_worker_new(&w, p, o.stage, o.replica, &e)) == FL_OK)
+            if ((rc = stage_worker_new(&w, p, o.stage, o.replica, o.after, &e)) == FL_OK)
                 rc = stage_worker_run(w, &signals_stop, &e);
         }
         if (!rc)

@@ -148,7 +148,14 @@ static int warm_up(struct stage_worker *w, struct error *e)
     return FL_OK;
 }
 
-int stage_worker_new(struct stage_worker **out, const struct pipeline *p, int stage, int replica,
+static void log_ready(const struct stage_worker *w)
+{
+    log_info("ready: stage %d replica %d on %s, batches up to %d, %s, weights %.1f MB, arena %.1f MB",
+             w->stage, w->replica, w->config->endpoint, w->max_batch, w->engine,
+             (double)exec_weight_bytes(w->exec) / 1e6, (double)exec_arena_bytes(w->exec) / 1e6);
+}
+
+int stage_worker_new(struct stage_worker **out, const struct pipeline *p, int stage, int replica, pid_t after,
                      struct error *e)
 {
     struct stage_worker *w;
@@ -175,15 +182,15 @@ int stage_worker_new(struct stage_worker **out, const struct pipeline *p, int st
         return error_set(e, FL_NOMEM, "out of memory");
     }
     if ((rc = pin(w->config, e)) || (rc = load(w, e)) || (rc = warm_up(w, e)) ||
-        (rc = worker_open_links(w, e))) {
+        (rc = worker_open_links(w, after, e))) {
         stage_worker_free(w);
         return rc;
     }
-    w->ready = true;
-    worker_say_hello(w, true);
-    log_info("ready: stage %d replica %d on %s, batches up to %d, %s, weights %.1f MB, arena %.1f MB", stage,
-             replica, w->config->endpoint, w->max_batch, w->engine, (double)exec_weight_bytes(w->exec) / 1e6,
-             (double)exec_arena_bytes(w->exec) / 1e6);
+    worker_say_hello(w, w->ready);
+    if (w->ready)
+        log_ready(w);
+    else
+        log_info("loaded: waits for pid %d to end, then takes its place", (int)after);
     *out = w;
     return FL_OK;
 }
@@ -237,8 +244,43 @@ static bool may_go(struct stage_worker *w, int asked, uint64_t now)
     return now >= w->leave_by_ns;
 }
 
+static int take_place(struct stage_worker *w, struct error *e)
+{
+    int rc = worker_bind(w, e);
+    if (rc)
+        return rc;
+    w->ready = true;
+    worker_say_hello(w, true);
+    log_ready(w);
+    return FL_OK;
+}
+
+/* Loaded, known to the broker, not bound yet. */
+static int await_place(struct stage_worker *w, const volatile int *stop, struct error *e)
+{
+    zmq_pollitem_t items[] = {{.fd = w->after_fd, .events = ZMQ_POLLIN},
+                              {.socket = w->control, .events = ZMQ_POLLIN}};
+    while (!w->ready && !w->sent_away && !*stop) {
+        uint64_t now = clock_ns(), next = worker_next_heartbeat(w);
+        items[1].events = (short)(w->hello_ns ? ZMQ_POLLIN : ZMQ_POLLIN | ZMQ_POLLOUT);
+        zmq_poll(items, 2,
+                 next > now ? (long)((next - now < NS_PER_S ? next - now : NS_PER_S) / NS_PER_MS) + 1 : 0);
+        worker_poll_control(w, clock_ns());
+        if (items[0].revents)
+            return take_place(w, e);
+    }
+    if (!w->ready && *stop) { /* not needed any more */
+        w->leaving = true;
+        worker_say_hello(w, false);
+    }
+    return FL_OK;
+}
+
 int stage_worker_run(struct stage_worker *w, const volatile int *stop, struct error *e)
 {
+    int rc = w->ready ? FL_OK : await_place(w, stop, e);
+    if (rc || (!w->ready && !w->sent_away))
+        return rc;
     while (!w->sent_away && !may_go(w, *stop, clock_ns())) {
         uint64_t now = clock_ns();
         struct error batch;
@@ -252,9 +294,10 @@ int stage_worker_run(struct stage_worker *w, const volatile int *stop, struct er
             wait_for_messages(w, now);
     }
     if (w->sent_away && !w->leaving)
-        return error_set(e, FL_STALE,
-                         "the broker sent this worker away: another process holds stage %d replica %d, or it "
-                         "has another model",
-                         w->stage, w->replica);
+        return error_set(
+            e, FL_STALE,
+            "the broker sent this worker away: another process holds stage %d replica %d, or the "
+            "pipeline has moved on to another plan",
+            w->stage, w->replica);
     return FL_OK;
 }

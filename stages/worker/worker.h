@@ -7,18 +7,22 @@
 #ifndef FREEZELINE_WORKER_H
 #define FREEZELINE_WORKER_H
 
+#include <sys/types.h>
+
 #include "base/pipeline.h"
 
 struct stage_worker;
 
-/* Binds, loads its part of the model, runs it once. Borrows `p` for its life. Logs the ready line. */
-int stage_worker_new(struct stage_worker **out, const struct pipeline *p, int stage, int replica,
+/* Binds, loads its part of the model, runs it once. Borrows `p` for its life. Logs the ready line. `after`:
+ * the process of this host whose place it is to take (0: none); it binds when that one has ended, while it
+ * runs. */
+int stage_worker_new(struct stage_worker **out, const struct pipeline *p, int stage, int replica, pid_t after,
                      struct error *e);
 /* Says goodbye to the broker, lets what was sent leave, closes. */
 void stage_worker_free(struct stage_worker *w);
 
 /* Serves until *stop becomes non-zero: finishes the batch in hand, then returns FL_OK. FL_STALE when the
- * broker sends this worker away (another process holds its place, or its model is not the others'). */
+ * broker sends this worker away (another process holds its place, or the pipeline has moved on). */
 int stage_worker_run(struct stage_worker *w, const volatile int *stop, struct error *e);
 
 #endif

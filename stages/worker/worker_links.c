@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -23,19 +24,37 @@ static int connect_to(struct stage_worker *w, void **socket, int type, const cha
 
 /* High-water marks: with at most max_requests admitted, that many activations exist; stage 0 is fed by the
  * broker, which keeps what does not fit. */
-int worker_open_links(struct stage_worker *w, struct error *e)
+int worker_bind(struct stage_worker *w, struct error *e)
+{
+    struct socket_options jobs = {.high_water =
+                                      w->stage ? w->pipeline->broker.max_requests + 16 : 2 * w->max_batch,
+                                  .bind = w->pipeline->bind};
+    return frames_socket(&w->jobs, w->context, ZMQ_PULL, FRAMES_BIND, w->config->endpoint, &jobs,
+                         w->pipeline->security, e);
+}
+
+/* A pid may be used again; a descriptor means the process that had it now. One that is gone is not waited
+ * for. */
+static int open_predecessor(struct stage_worker *w, pid_t after, struct error *e)
+{
+    w->after_fd = after ? (int)syscall(SYS_pidfd_open, after, 0) : -1;
+    w->ready = w->after_fd < 0;
+    if (after && w->ready && errno != ESRCH)
+        return error_set(e, FL_USAGE, "--after %d: %s", (int)after, strerror(errno));
+    return w->ready ? worker_bind(w, e) : FL_OK;
+}
+
+int worker_open_links(struct stage_worker *w, pid_t after, struct error *e)
 {
     const struct pipeline *p = w->pipeline;
     int many = p->broker.max_requests + 16, rc;
-    struct socket_options jobs = {.high_water = w->stage ? many : 2 * w->max_batch, .bind = p->bind};
     size_t size = sizeof w->cache_fd;
 
     if (getrandom(&w->incarnation, sizeof w->incarnation, 0) != sizeof w->incarnation || !w->incarnation)
         w->incarnation = clock_ns();
     if (!(w->context = zmq_ctx_new()))
         return error_set(e, FL_NOMEM, "out of memory");
-    if ((rc = frames_socket(&w->jobs, w->context, ZMQ_PULL, FRAMES_BIND, w->config->endpoint, &jobs,
-                            p->security, e)) ||
+    if ((rc = open_predecessor(w, after, e)) ||
         (rc = connect_to(w, &w->control, ZMQ_DEALER, p->broker.control, 1000, true, e)) ||
         (rc = connect_to(w, &w->results, ZMQ_PUSH, p->broker.results, many, false, e)))
         return rc;
@@ -64,6 +83,8 @@ void worker_close_links(struct stage_worker *w)
 {
     if (w->ready && (w->leaving || !w->sent_away))
         worker_say_hello(w, false);
+    if (w->after_fd > 0)
+        close(w->after_fd);
     close_socket(w->control, GOODBYE_MS);
     close_socket(w->results, GOODBYE_MS);
     for (int i = 0; i < w->n_next; i++)
@@ -196,15 +217,23 @@ static void on_echo(struct stage_worker *w, const struct heartbeat *h)
 /* The broker's hello, again for each of ours. Its clock is learned anew only from another broker. */
 static void on_hello(struct stage_worker *w, const struct hello *h)
 {
+    bool other = h->incarnation != w->broker, waits = !h->ready;
     char mine[MESSAGE_NAME_BYTES];
-    if (h->incarnation == w->broker)
+    if (!other && waits == w->waits)
+        return;
+    w->waits = waits;
+    if (waits)
+        log_info("the pipeline serves another plan: this worker waits until it moves on");
+    else
+        log_info("the broker (pid %llu on %s) has accepted this worker", (unsigned long long)h->pid, h->host);
+    if (!other)
         return;
     clock_boot_id(mine, sizeof mine);
     w->broker = h->incarnation;
     w->remote = !clock_is_shared(mine, h->boot_id);
     memset(&w->offset, 0, sizeof w->offset);
-    log_info("the broker (pid %llu on %s%s) has accepted this worker", (unsigned long long)h->pid, h->host,
-             w->remote ? ", another clock" : "");
+    if (w->remote)
+        log_info("the broker has another clock: it is learned");
 }
 
 /* Some are answered: they need no more work. Of others the broker has heard nothing and asks whether they
@@ -281,16 +310,17 @@ void worker_poll_control(struct stage_worker *w, uint64_t now)
 {
     struct error e;
     int rc;
-    keep_bound(w, now);
-    if (w->ready && !w->hello_ns)
-        worker_say_hello(w, true);
+    if (w->jobs)
+        keep_bound(w, now);
+    if (!w->hello_ns)
+        worker_say_hello(w, w->ready);
     while ((rc = frames_recv(w->control, NULL, &w->in, &w->payload, &e)) != FL_AGAIN && rc != FL_IO) {
         if (rc == FL_OK)
             on_control(w);
         else
             worker_garbage(w, "control", &e);
     }
-    if (!w->ready || !w->hello_ns)
+    if (!w->hello_ns)
         return;
     if (now >= worker_next_heartbeat(w)) {
         worker_send_spans(w); /* first: who has the heartbeat has them */

@@ -63,6 +63,8 @@ struct stage_worker {
     int stage, replica, max_batch;
     bool last_stage, ready;
     bool sent_away;       /* the broker does not want this worker, or, when it leaves, any more */
+    int after_fd;         /* pidfd of the process whose place is waited for; -1 = none */
+    bool waits;           /* the broker lets it wait: another plan serves */
     bool leaving;         /* asked to end: takes no new requests, finishes what it has */
     uint64_t leave_by_ns; /* for so long */
 
@@ -123,7 +125,9 @@ struct stage_worker {
 };
 
 /* worker_links.c */
-int worker_open_links(struct stage_worker *w, struct error *e);
+int worker_open_links(struct stage_worker *w, pid_t after,
+                      struct error *e); /* binds where nobody is waited for */
+int worker_bind(struct stage_worker *w, struct error *e);
 void worker_close_links(struct stage_worker *w);
 void worker_say_hello(struct stage_worker *w, bool ready);
 void worker_leave(struct stage_worker *w);

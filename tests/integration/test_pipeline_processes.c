@@ -476,29 +476,77 @@ static void test_wrong_starts_end_with_one_line(void **state)
     harness_free(h);
 }
 
-/* The same network, another file: its digest differs, and nobody would notice from the shapes. */
-static void test_another_model_is_sent_away(void **state)
+/* The same network in another file: its digest differs, and nobody would notice from the shapes. */
+static void write_other_model(struct harness *h, char set[HARNESS_PATH + 16])
 {
-    struct harness *h = harness_new(NULL, three_stages);
-    char path[HARNESS_PATH], set[HARNESS_PATH + 16];
+    char path[HARNESS_PATH];
     FILE *from = fopen(harness_pipeline(h)->model, "rb"), *to;
-    int c, p;
-    (void)state;
+    int c;
     snprintf(path, sizeof path, "%.400s/other.onnx", harness_dir(h));
-    assert_non_null(to = fopen(path, "wb"));
+    assert_true(from && (to = fopen(path, "wb")));
     while ((c = getc(from)) != EOF)
         putc(c, to);
     fputs("\x32\x01x", to); /* ModelProto.doc_string = "x" */
     fclose(from);
     fclose(to);
+    snprintf(set, HARNESS_PATH + 16, "model=%s", path);
+}
+
+static void test_another_model_waits(void **state)
+{
+    struct harness *h = harness_new(NULL, three_stages);
+    char set[HARNESS_PATH + 16];
+    int p;
+    (void)state;
+    write_other_model(h, set);
     harness_broker(h);
     harness_stage(h, 0, 0);
     harness_expect(h, 0, "stage 0 replica 0: pid", 1);
-    snprintf(set, sizeof set, "model=%s", path);
     p = harness_spawn(h, "freezeline-stage", "--stage", "1", "--set", set, NULL);
-    assert_int_equal(harness_wait(h, p), 1);
-    harness_expect(h, p, "another model", 1);
-    harness_expect(h, 0, "has another model than stage 0 replica 0", 1);
+    harness_expect(h, p, "the pipeline serves another plan: this worker waits", 1);
+    harness_expect(h, 0, "has another model than stage 0 replica 0: it waits; `freezeline reload -c ", 1);
+    harness_signal(h, p, SIGTERM);
+    assert_int_equal(harness_wait(h, p), 0);
+    harness_free(h);
+}
+
+static int successor(struct harness *h, int process, int stage, int replica, const char *set)
+{
+    char pid[16], s[16], r[16];
+    snprintf(pid, sizeof pid, "%d", harness_pid(h, process));
+    snprintf(s, sizeof s, "%d", stage);
+    snprintf(r, sizeof r, "%d", replica);
+    return harness_spawn(h, "freezeline-stage", "--stage", s, "--replica", r, "--after", pid, "--set", set,
+                         NULL);
+}
+
+static void let_successors_take_over(struct traffic *t)
+{
+    static const int place[4][2] = {{0, 0}, {1, 0}, {1, 1}, {2, 0}};
+    char set[HARNESS_PATH + 16];
+    int heir[4];
+    write_other_model(t->h, set);
+    for (int i = 0; i < 4; i++) /* the broker is process 0 */
+        heir[i] = successor(t->h, 1 + i, place[i][0], place[i][1], set);
+    harness_expect(t->h, 0, "every worker has a successor", 1);
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(harness_wait(t->h, 1 + i), 1);
+        harness_expect(t->h, heir[i], "ready: stage", 1);
+    }
+}
+
+static void test_successors_take_over_and_nothing_is_lost(void **state)
+{
+    struct harness *h = harness_new(NULL, three_stages);
+    struct traffic t = {.h = h, .total = 400, .window = 16, .at = 100, .event = let_successors_take_over};
+    struct status_reply s;
+    (void)state;
+    harness_pipeline_up(h);
+    t.client = harness_client(h);
+    run_traffic(&t);
+    s = harness_status(t.client);
+    assert_true(s.ready && s.answered == 400 && !s.failed && !s.retried && s.n_processes == 4);
+    client_free(t.client);
     harness_free(h);
 }
 
@@ -518,7 +566,8 @@ int main(void)
         cmocka_unit_test(test_bad_inputs_are_refused_by_name),
         cmocka_unit_test(test_drain_lets_everything_end),
         cmocka_unit_test(test_without_workers_it_says_so),
-        cmocka_unit_test(test_another_model_is_sent_away),
+        cmocka_unit_test(test_another_model_waits),
+        cmocka_unit_test(test_successors_take_over_and_nothing_is_lost),
         cmocka_unit_test(test_wrong_starts_end_with_one_line),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

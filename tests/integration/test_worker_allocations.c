@@ -88,7 +88,7 @@ static void *work(void *arg)
     struct side *s = arg;
     struct stage_worker *w;
     struct error e = {FL_OK, ""};
-    if (stage_worker_new(&w, harness_pipeline(s->h), 0, 0, &e))
+    if (stage_worker_new(&w, harness_pipeline(s->h), 0, 0, 0, &e))
         return NULL;
     atomic_store(&s->ready, 1);
     counting = true;

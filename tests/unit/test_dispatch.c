@@ -485,35 +485,6 @@ static void test_a_new_incarnation_takes_over(void **state)
     assert_int_equal(outstanding(f), 3);
 }
 
-static void test_another_model_is_refused(void **state)
-{
-    struct fixture *f = *state;
-    hello(f, 0, 0, 100);
-    hello_as(f, ROLE_STAGE, 1, 0, 110, true, 2);
-    assert_int_equal(told(f, MESSAGE_DRAIN, 110), 1);
-    assert_false(registry_stage_ready(&f->d->registry, 1));
-    hello(f, 1, 0, 112);
-    assert_true(registry_stage_ready(&f->d->registry, 1));
-}
-
-/* The same network, cut elsewhere: activations have the same shape, answers would be silently wrong. */
-static void test_another_plan_is_refused_and_jobs_name_theirs(void **state)
-{
-    struct fixture *f = *state;
-    struct peer p = peer_named(110);
-    struct message m = {.type = MESSAGE_HELLO,
-                        .hello = {.role = ROLE_STAGE, .stage = 1, .incarnation = 110, .ready = true}};
-    hello(f, 0, 0, 100);
-    m.hello.model[0] = m.hello.identity[0] = 1;
-    m.hello.plan[0] = 9;
-    dispatch_control(f->d, &p, &m, f->now);
-    assert_int_equal(told(f, MESSAGE_DRAIN, 110), 1);
-    hello(f, 1, 0, 112);
-    hello(f, 2, 0, 120);
-    ask(f, 5);
-    assert_true(f->job[f->n_jobs - 1].plan == 1ull << 56);
-}
-
 static void test_places_that_do_not_exist_are_refused(void **state)
 {
     struct fixture *f = *state;
@@ -1146,8 +1117,6 @@ int main(void)
         test(test_a_dead_workers_requests_go_another_way),
         test(test_waits_for_a_restart),
         test(test_a_new_incarnation_takes_over),
-        test(test_another_model_is_refused),
-        test(test_another_plan_is_refused_and_jobs_name_theirs),
         test(test_places_that_do_not_exist_are_refused),
         test(test_a_stranger_is_asked_for_its_hello),
         test(test_goodbye_re_routes),

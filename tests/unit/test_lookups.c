@@ -18,7 +18,7 @@ static struct verdict ask(struct lookups *l, uint32_t exit, const float *x)
     return out;
 }
 
-/* Only what a build left out is absent: not what is yet to be loaded, nor what was never built for. */
+/* What a build left out is absent, not what is yet to be loaded, nor what was never built for. */
 static void test_exits_that_were_left_out_are_absent(void **state)
 {
     static const float centroids[] = {0, 0, 4, 0}, near[] = {4, 0.1f};
@@ -64,6 +64,7 @@ static void test_descriptors_from_elsewhere_miss(void **state)
         in.item[0] = (struct lookup_item){.request = 4, .attempt = 1, .deadline_ns = 100};
         assert_int_equal(lookups_answer(l, &in, near, 1, 1, &out, &e), code[i]);
         assert_int_equal(out.item[0].hit, code[i] == FL_OK);
+        assert_int_equal(out.absent, code[i] != FL_OK);
         assert_true(code[i] == FL_OK || (strstr(e.text, "early") && strstr(e.text, "block1")));
     }
     assert_int_equal(lookups_counters(l).refused, 1);

@@ -1,0 +1,50 @@
+/* succession.h - stage workers of another plan than the one that serves wait, until all can move on together
+ *
+ * All stages that serve have one plan (registry.h): the network, its input, cuts, exits. A worker that comes
+ * with another one gets no requests; it is kept here and waits. The pipeline moves on to a plan of those who
+ * wait in two cases.
+ * - They can serve every stage with it, and each worker that serves has its successor (`freezeline reload`
+ *   starts them, or any launcher) or a stage has nobody.
+ * - A stage can't be served any more, and who comes there has another plan: the files are others now, and a
+ *   pipeline that lacks a stage answers nothing. This one happens at most once in SUCCESSION_EVERY_NS, lest
+ *   hosts whose files differ take turns.
+ *
+ * Moving on: those that serve are given no more requests and sent away when they have none left; then those
+ * that waited join. Requests wait meanwhile. Pure: time comes in as an argument. One thread.
+ */
+#ifndef FREEZELINE_SUCCESSION_H
+#define FREEZELINE_SUCCESSION_H
+
+#include "registry.h"
+
+#define SUCCESSION_GRACE_NS (1000ull * 1000 * 1000)      /* for a worker of the same plan to come back */
+#define SUCCESSION_EVERY_NS (60ull * 1000 * 1000 * 1000) /* between two moves that nobody asked for */
+
+struct successor {
+    struct hello hello;
+    struct peer peer;
+    uint64_t heard_ns;
+};
+
+struct succession {
+    int n;
+    struct successor item[PIPELINE_MAX_WORKERS]; /* in the order in which they came; one per place */
+    bool moving;
+    uint64_t moved_ns; /* when it moved on though not asked; 0 = never */
+};
+
+/* A worker that has to wait says hello (again). False when there is no room. */
+bool succession_keep(struct succession *s, const struct hello *h, const struct peer *peer, uint64_t now);
+struct successor *succession_find(struct succession *s, uint64_t incarnation); /* NULL: it does not wait */
+void succession_remove(struct succession *s, const struct successor *it);
+/* Forgets those that have been silent for longer than dead_after. */
+void succession_expire(struct succession *s, const struct registry *r, uint64_t now);
+
+enum succession_cause { SUCCESSION_WAITS, SUCCESSION_COMPLETE, SUCCESSION_NEEDED };
+/* Is it time to move on? *stage: for SUCCESSION_NEEDED, the one that can't be served any more. */
+enum succession_cause succession_due(const struct succession *s, const struct registry *r, uint64_t now,
+                                     int *stage);
+/* The next of those who wait that nobody of another plan stands in the way of; NULL: none. */
+struct successor *succession_next(struct succession *s, const struct registry *r);
+
+#endif

@@ -1,0 +1,412 @@
+/* test_succession.c - stages of two plans never serve together; the pipeline moves on as a whole and loses
+ * nothing */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "broker/dispatch.h"
+
+#define MANY 256
+#define OLD  1 /* plans */
+#define NEW  2
+
+enum {
+    FIRST = 100,
+    REPLICA0 = 110,
+    REPLICA1 = 111,
+    LAST = 120,
+    HEIR = 1000
+}; /* incarnations; heirs: + HEIR */
+
+struct fixture {
+    struct pipeline pipeline;
+    struct dispatch *d;
+    uint64_t now;
+    int n_jobs, n_answers, n_control;
+    struct job job[MANY];
+    struct answer answer[MANY];
+    struct message control[MANY];
+    struct peer control_to[MANY];
+};
+
+static int record_job(void *arg, int replica, const struct message *m, zmq_msg_t *payload)
+{
+    struct fixture *f = arg;
+    (void)replica;
+    f->job[f->n_jobs++] = m->job;
+    zmq_msg_close(payload);
+    return FL_OK;
+}
+
+static int record_answer(void *arg, const struct peer *to, const struct message *m, zmq_msg_t *payload)
+{
+    struct fixture *f = arg;
+    (void)to, (void)payload;
+    if (m->type == MESSAGE_ANSWER)
+        f->answer[f->n_answers++] = m->answer;
+    return FL_OK;
+}
+
+static int record_control(void *arg, const struct peer *to, const struct message *m)
+{
+    struct fixture *f = arg;
+    assert_true(f->n_control < MANY);
+    f->control_to[f->n_control] = *to;
+    f->control[f->n_control++] = *m;
+    return FL_OK;
+}
+
+static void record_reset(void *arg, int replica)
+{
+    (void)arg, (void)replica;
+}
+
+static struct peer peer_named(uint64_t n)
+{
+    struct peer p = {.size = 8};
+    memcpy(p.id, &n, 8);
+    return p;
+}
+
+static void tick(struct fixture *f, uint64_t ms)
+{
+    f->now += ms * NS_PER_MS;
+    dispatch_tick(f->d, f->now);
+}
+
+static void say(struct fixture *f, const struct message *m, uint64_t who)
+{
+    struct peer p = peer_named(who);
+    dispatch_control(f->d, &p, m, f->now);
+    dispatch_tick(f->d, f->now);
+}
+
+static void hello_of(struct fixture *f, uint32_t role, uint32_t stage, uint32_t replica, uint64_t who,
+                     uint8_t plan, bool ready, bool leaving)
+{
+    static struct message m;
+    memset(&m, 0, sizeof m);
+    m.type = MESSAGE_HELLO;
+    m.hello = (struct hello){.role = role,
+                             .stage = stage,
+                             .replica = replica,
+                             .incarnation = who,
+                             .ready = ready,
+                             .leaving = leaving,
+                             .host = "h",
+                             .boot_id = "B"};
+    m.hello.model[0] = m.hello.identity[0] = m.hello.plan[0] = plan;
+    say(f, &m, who);
+}
+
+static void hello(struct fixture *f, uint32_t stage, uint32_t replica, uint64_t who, uint8_t plan, bool ready)
+{
+    hello_of(f, ROLE_STAGE, stage, replica, who, plan, ready, false);
+}
+
+static void beat(struct fixture *f, uint64_t who)
+{
+    static struct message m;
+    memset(&m, 0, sizeof m);
+    m.type = MESSAGE_HEARTBEAT;
+    m.heartbeat.incarnation = who;
+    m.heartbeat.worker_ns = 1;
+    say(f, &m, who);
+}
+
+static void ask(struct fixture *f, uint64_t id)
+{
+    static struct message m;
+    struct peer p = peer_named(1);
+    zmq_msg_t payload;
+    memset(&m, 0, sizeof m);
+    m.type = MESSAGE_REQUEST;
+    m.request = (struct request){.id = id, .input = {.dtype = TENSOR_F32, .rank = 2, .dim = {1, 4}}};
+    zmq_msg_init_size(&payload, 16);
+    dispatch_client(f->d, &p, &m, &payload, f->now);
+    zmq_msg_close(&payload);
+    dispatch_tick(f->d, f->now);
+}
+
+static void answer(struct fixture *f, int job)
+{
+    struct result r = {
+        .request = f->job[job].request, .attempt = f->job[job].attempt, .exit = -1, .label = 3};
+    zmq_msg_t none;
+    zmq_msg_init(&none);
+    assert_int_equal(dispatch_result(f->d, &r, &none, f->now, f->now, NULL), FL_OK);
+    zmq_msg_close(&none);
+    dispatch_tick(f->d, f->now);
+}
+
+/* How often one was told a message; *last (may be NULL) is the last one. */
+static int told(const struct fixture *f, enum message_type type, uint64_t who, struct message *last)
+{
+    struct peer p = peer_named(who);
+    int n = 0;
+    for (int i = 0; i < f->n_control; i++)
+        if (f->control[i].type == type && !memcmp(f->control_to[i].id, p.id, 8)) {
+            n++;
+            if (last)
+                *last = f->control[i];
+        }
+    return n;
+}
+
+/* Three stages, two replicas of the middle one. */
+static void all_of(struct fixture *f, uint64_t add, uint8_t plan, bool ready)
+{
+    hello(f, 0, 0, FIRST + add, plan, ready);
+    hello(f, 1, 0, REPLICA0 + add, plan, ready);
+    hello(f, 1, 1, REPLICA1 + add, plan, ready);
+    hello(f, 2, 0, LAST + add, plan, ready);
+}
+
+static void beat_all(struct fixture *f, uint64_t add, uint64_t but)
+{
+    static const uint64_t all[] = {FIRST, REPLICA0, REPLICA1, LAST};
+    for (int i = 0; i < 4; i++)
+        if (all[i] != but)
+            beat(f, all[i] + add);
+}
+
+static const char *state_of(struct fixture *f, uint64_t who)
+{
+    static struct status_reply r;
+    dispatch_status(f->d, &r, f->now);
+    for (int i = 0; i < r.n_processes; i++)
+        if (r.process[i].incarnation == who)
+            return r.process[i].state;
+    return "absent";
+}
+
+static bool ready(struct fixture *f)
+{
+    static struct status_reply r;
+    dispatch_status(f->d, &r, f->now);
+    return r.ready;
+}
+
+static int setup(void **state)
+{
+    struct fixture *f = calloc(1, sizeof *f);
+    struct dispatch_io io = {f, record_job, record_answer, record_control, record_reset};
+    *state = f;
+    if (!f)
+        return -1;
+    f->pipeline.path = "P.yaml";
+    f->pipeline.n_stages = 3;
+    for (int s = 0; s < 3; s++)
+        f->pipeline.stage[s] = (struct stage_config){.n_replicas = s == 1 ? 2 : 1, .max_batch = 8};
+    f->pipeline.cache.n_endpoints = 1;
+    f->pipeline.broker = (struct broker_config){.max_requests = 8,
+                                                .max_memory_mb = 1,
+                                                .deadline_ms = 60000,
+                                                .retries = 2,
+                                                .heartbeat_ms = 20,
+                                                .dead_after_ms = 100};
+    f->now = 1000 * NS_PER_MS;
+    log_threshold = LOG_LEVEL_ERROR + 1;
+    if (dispatch_new(&f->d, &f->pipeline, &io, 5, f->now))
+        return -1;
+    snprintf(f->d->registry.boot_id, sizeof f->d->registry.boot_id, "B");
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+    dispatch_free(f->d);
+    free(f);
+    return 0;
+}
+
+static void one_of_another_plan_waits_and_gets_no_requests(void **state)
+{
+    struct fixture *f = *state;
+    struct message m;
+    hello(f, 0, 0, FIRST, OLD, true);
+    hello(f, 1, 0, REPLICA0, NEW, true);
+    hello(f, 1, 1, REPLICA1, OLD, true);
+    hello(f, 2, 0, LAST, OLD, true);
+    assert_int_equal(told(f, MESSAGE_HELLO, REPLICA0, &m), 1);
+    assert_false(m.hello.ready);
+    assert_int_equal(told(f, MESSAGE_HELLO, REPLICA1, &m), 1);
+    assert_true(m.hello.ready);
+    assert_string_equal(state_of(f, REPLICA0), "waiting");
+    for (int i = 0; i < 4; i++) {
+        ask(f, (uint64_t)i);
+        assert_int_equal(f->n_jobs, i + 1);
+        answer(f, i);
+        assert_int_equal(f->job[i].route[1], 1);
+        assert_true(f->job[i].plan == (uint64_t)OLD << 56); /* a stage of another plan would refuse it */
+    }
+    beat(f, REPLICA0);
+    assert_int_equal(told(f, MESSAGE_HEARTBEAT, REPLICA0, &m), 1);
+    assert_true(m.heartbeat.incarnation == REPLICA0);
+    tick(f, 101);
+    assert_string_equal(state_of(f, REPLICA0), "absent"); /* silent */
+}
+
+static void the_pipeline_moves_on_when_each_worker_has_a_successor(void **state)
+{
+    struct fixture *f = *state;
+    all_of(f, 0, OLD, true);
+    ask(f, 1);
+    hello(f, 0, 0, FIRST + HEIR, NEW, false);
+    hello(f, 1, 0, REPLICA0 + HEIR, NEW, false);
+    hello(f, 2, 0, LAST + HEIR, NEW, false);
+    ask(f, 2);
+    assert_int_equal(f->n_jobs, 2); /* one is missing */
+    hello(f, 1, 1, REPLICA1 + HEIR, NEW, false);
+    ask(f, 3);
+    assert_int_equal(f->n_jobs, 2);
+    assert_int_equal(told(f, MESSAGE_DRAIN, FIRST, NULL), 0); /* two are under way */
+    answer(f, 0);
+    assert_string_equal(state_of(f, FIRST), "leaving");
+    answer(f, 1);
+    assert_true(told(f, MESSAGE_DRAIN, FIRST, NULL) && told(f, MESSAGE_DRAIN, REPLICA0, NULL) &&
+                told(f, MESSAGE_DRAIN, REPLICA1, NULL) && told(f, MESSAGE_DRAIN, LAST, NULL));
+    assert_string_equal(state_of(f, FIRST + HEIR), "starting");
+    assert_int_equal(f->n_jobs, 2);
+    beat(f, FIRST); /* one that is slow to go changes nothing */
+    hello(f, 0, 0, FIRST, OLD, true);
+    all_of(f, HEIR, NEW, true);
+    assert_int_equal(f->n_jobs, 3);
+    assert_true(f->job[2].plan == (uint64_t)NEW << 56);
+    answer(f, 2);
+    assert_int_equal(f->n_answers, 3);
+    for (int i = 0; i < 3; i++)
+        assert_true(f->answer[i].error == FL_OK && f->answer[i].attempts == 1);
+}
+
+static void successors_of_different_plans_are_none(void **state)
+{
+    struct fixture *f = *state;
+    all_of(f, 0, OLD, true);
+    all_of(f, HEIR, NEW, false);
+    tick(f, 1);
+    assert_string_equal(state_of(f, FIRST + HEIR), "starting");
+    all_of(f, HEIR, NEW, true);
+    hello(f, 0, 0, 5, 3, false);
+    hello(f, 1, 0, 6, 3, false);
+    hello(f, 1, 1, 7, 4, false);
+    hello(f, 2, 0, 8, 3, false);
+    assert_true(ready(f));
+    ask(f, 1);
+    assert_int_equal(f->n_jobs, 1);
+}
+
+/* The file was edited; one stage crashes and comes back with it. It must neither compute on what the others
+ * made nor be missing for good. */
+static void a_stage_that_can_only_come_back_with_another_plan_takes_all_along(void **state)
+{
+    struct fixture *f = *state;
+    all_of(f, 0, OLD, true);
+    ask(f, 1);
+    hello(f, 2, 0, LAST + HEIR, NEW, true); /* it has the place: the one before is dead */
+    tick(f, 1);
+    assert_string_equal(state_of(f, LAST + HEIR), "waiting");
+    assert_false(ready(f));
+    assert_string_equal(state_of(f, LAST), "dead");
+    for (int i = 0; i < 21; i++) {
+        tick(f, 50);
+        beat_all(f, 0, LAST);
+        beat(f, LAST + HEIR);
+    }
+    assert_true(told(f, MESSAGE_DRAIN, FIRST, NULL) && told(f, MESSAGE_DRAIN, REPLICA1, NULL));
+    assert_string_equal(state_of(f, LAST + HEIR), "ready");
+    all_of(f, HEIR, NEW, true);
+    assert_true(ready(f));
+    assert_int_equal(f->n_jobs, 2);
+    assert_true(f->job[1].plan == (uint64_t)NEW << 56);
+    answer(f, 1);
+    assert_true(f->n_answers == 1 && f->answer[0].error == FL_OK);
+}
+
+/* Hosts whose files differ: whoever comes last must not chase the others away for ever. */
+static void the_pipeline_moves_on_unasked_once_a_minute_at_most(void **state)
+{
+    struct fixture *f = *state;
+    all_of(f, 0, OLD, true);
+    hello(f, 2, 0, LAST + HEIR, NEW, true);
+    for (int i = 0; i < 25; i++) {
+        tick(f, 50);
+        beat_all(f, 0, LAST);
+        beat(f, LAST + HEIR);
+    }
+    assert_string_equal(state_of(f, LAST + HEIR), "ready");
+    hello(f, 0, 0, 7, OLD, true);
+    for (int i = 0; i < 100; i++) {
+        f->n_control = 0;
+        tick(f, 50);
+        beat(f, 7);
+        beat(f, LAST + HEIR);
+    }
+    assert_string_equal(state_of(f, LAST + HEIR), "ready");
+    assert_string_equal(state_of(f, 7), "waiting");
+}
+
+/* A broker that was started again hears of the odd one first. */
+static void those_that_can_serve_every_stage_prevail(void **state)
+{
+    struct fixture *f = *state;
+    hello(f, 1, 0, REPLICA0, NEW, true);
+    hello(f, 0, 0, FIRST, OLD, true);
+    hello(f, 1, 1, REPLICA1, OLD, true);
+    assert_false(ready(f));
+    hello(f, 2, 0, LAST, OLD, true);
+    tick(f, 1);
+    assert_true(ready(f));
+    assert_true(told(f, MESSAGE_DRAIN, REPLICA0, NULL) > 0);
+}
+
+static void one_that_waits_may_go(void **state)
+{
+    struct fixture *f = *state;
+    all_of(f, 0, OLD, true);
+    hello(f, 0, 0, FIRST + HEIR, NEW, false);
+    hello_of(f, ROLE_STAGE, 0, 0, FIRST + HEIR, NEW, false, true);
+    assert_string_equal(state_of(f, FIRST + HEIR), "absent");
+    assert_int_equal(told(f, MESSAGE_DRAIN, FIRST + HEIR, NULL), 1);
+    assert_true(ready(f));
+}
+
+static void cache_services_hear_what_the_stages_are(void **state)
+{
+    struct fixture *f = *state;
+    struct message m;
+    hello_of(f, ROLE_CACHE, 0, 0, 200, OLD, true, false);
+    assert_int_equal(told(f, MESSAGE_HELLO, 200, &m), 1);
+    assert_int_equal(m.hello.identity[0], 0);
+    all_of(f, 0, OLD, true);
+    assert_int_equal(told(f, MESSAGE_HELLO, 200, &m), 2);
+    assert_int_equal(m.hello.identity[0], OLD);
+    all_of(f, HEIR, NEW, false);
+    beat(f, 200);
+    assert_int_equal(told(f, MESSAGE_HELLO, 200, &m), 3);
+    assert_int_equal(m.hello.identity[0], NEW);
+}
+
+int main(void)
+{
+#define test(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        test(one_of_another_plan_waits_and_gets_no_requests),
+        test(the_pipeline_moves_on_when_each_worker_has_a_successor),
+        test(successors_of_different_plans_are_none),
+        test(a_stage_that_can_only_come_back_with_another_plan_takes_all_along),
+        test(the_pipeline_moves_on_unasked_once_a_minute_at_most),
+        test(those_that_can_serve_every_stage_prevail),
+        test(one_that_waits_may_go),
+        test(cache_services_hear_what_the_stages_are),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
