@@ -98,7 +98,7 @@ int redis_link_open(struct redis_link *l, struct error *e)
     if (!c)
         return error_set(e, FL_NOMEM, "out of memory");
     if (c->err || redisSetTimeout(c, call) != REDIS_OK) {
-        error_set(e, FL_UNAVAILABLE, "%s: %s", l->path ? l->path : l->host, c->errstr);
+        error_set(e, FL_UNAVAILABLE, "%s", c->errstr);
         redisFree(c);
         return FL_UNAVAILABLE;
     }

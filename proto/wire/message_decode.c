@@ -376,7 +376,7 @@ static int get_learning(struct learning *to, const Freezeline__Learning *from, s
 {
     int rc;
     memset(to, 0, sizeof *to);
-    if (!from)
+    if (!from || from->state == LEARNING_UNKNOWN)
         return FL_OK;
     to->state = from->state;
     to->accepted = from->accepted;

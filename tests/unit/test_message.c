@@ -488,6 +488,11 @@ static void test_hostile_learning(void **state)
     tally.audit_right = 1;
     refused(pack(&envelope), FL_PROTOCOL, "more of them right");
     tally.audit_right = 0;
+    learning.state = LEARNING_UNKNOWN; /* says nothing, whatever is beside it */
+    learning.accepted = 5;
+    assert_int_equal(message_decode(&out, buf, pack(&envelope), NULL), FL_OK);
+    assert_int_equal(out.heartbeat.learning.accepted, 0);
+    learning.state = LEARNING_ASIDE;
     learning.redis_build.data = (uint8_t *)"abc";
     learning.redis_build.len = 3;
     refused(pack(&envelope), FL_PROTOCOL, "digest has 3 bytes");
