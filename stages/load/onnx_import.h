@@ -59,9 +59,9 @@ static inline bool onnx_default_domain(const char *domain)
     return !domain || !*domain || !strcmp(domain, "ai.onnx");
 }
 
-/* A scope for up to `names` names, inside `around` (NULL: the model's own) under its path and `label`.
+/* A scope for up to `names` names, inside `around` (NULL: the model's own), for the node called `user`.
  * FL_UNSUPPORTED when that is too deep, FL_NOMEM. Released with scope_release in either case. */
-int scope_new(struct import *m, struct scope *s, const struct scope *around, const char *label, size_t names);
+int scope_new(struct import *m, struct scope *s, const struct scope *around, const char *user, size_t names);
 void scope_release(struct scope *s);
 /* The entry of that name in this scope alone, or NULL. */
 struct name *scope_own(const struct scope *s, const char *text);
@@ -98,7 +98,7 @@ const Onnx__AttributeProto *import_referred(const struct scope *s, const Onnx__A
 /* The function that this node uses, or NULL. */
 const Onnx__FunctionProto *import_function(const struct import *m, const Onnx__NodeProto *p);
 int import_sort_functions(struct import *m, const Onnx__ModelProto *p);
-/* The nodes of a function in the place of the node that uses it; takes `name`. */
+/* The nodes of a function in the place of the node that uses it and would be called `name`. */
 int import_call(struct import *m, struct scope *s, const Onnx__NodeProto *p, const Onnx__FunctionProto *f,
                 const char *name);
 /* Both branches of an If, and a node (choice.h) that chooses. */

@@ -160,8 +160,7 @@ int import_call(struct import *m, struct scope *s, const Onnx__NodeProto *p, con
 {
     struct call call = {p, f, s->call};
     struct scope body;
-    int code = scope_new(m, &body, s, p->name && *p->name ? p->name : onnx_text(f->name),
-                         f->n_input + f->n_output + count_outputs(f->node, f->n_node));
+    int code = scope_new(m, &body, s, name, f->n_input + f->n_output + count_outputs(f->node, f->n_node));
     if (!code)
         code = fill_body(m, s, &body, &call, name);
     scope_release(&body);
@@ -217,8 +216,7 @@ static int import_branch(struct import *m, struct scope *s, const Onnx__NodeProt
     g = onnx__graph_proto__unpack(NULL, a->g.len, a->g.data);
     if (!g)
         return error_set(m->e, FL_MODEL, "node '%s' (If): its %s is no graph, or cut short", name, which);
-    code = scope_new(m, &branch, s, p->name && *p->name ? p->name : "If",
-                     g->n_initializer + count_outputs(g->node, g->n_node));
+    code = scope_new(m, &branch, s, name, g->n_initializer + count_outputs(g->node, g->n_node));
     branch.outer = s;
     if (!code)
         code = fill_branch(m, &branch, g, in, n, name);

@@ -9,14 +9,14 @@
 /* Names inside functions and branches are cut: they are repeated with each use. */
 #define INNER_NAME_BYTES 128
 
-int scope_new(struct import *m, struct scope *s, const struct scope *around, const char *label, size_t names)
+int scope_new(struct import *m, struct scope *s, const struct scope *around, const char *user, size_t names)
 {
     memset(s, 0, sizeof *s);
     if (around) {
         s->opset = around->opset;
         s->call = around->call;
         s->depth = around->depth + 1;
-        snprintf(s->path, sizeof s->path, "%.100s%.100s/", around->path, label);
+        snprintf(s->path, sizeof s->path, "%.200s/", user);
     }
     if (s->depth > SCOPE_MAX_DEPTH)
         return error_set(m->e, FL_UNSUPPORTED,

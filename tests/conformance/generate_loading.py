@@ -71,6 +71,8 @@ def versions():
     for opset in (22, 23, 24):
         save("opset_%d" % opset, opset, HEAD + [N("Flatten", ["p"], ["y"])], {"x": x}, {"y": head(x, w, b).reshape(2, 5)},
              {"w": w, "b": b}, {"x": ["n", 3, 4, 4]}, ir=11)
+    rows, m = f(2, 4), f(4, 3)
+    save("matmul_opset_6", 6, [N("MatMul", ["x", "m"], ["y"])], {"x": rows}, {"y": rows @ m}, {"m": m})
 
 
 def old_exporters():

@@ -155,6 +155,31 @@ static void test_costs(void **state)
     graph_free(g);
 }
 
+/* The branch that is not taken leaves nothing behind, and a choice that shapes decide leaves the batch free.
+ */
+static void test_branches_and_functions_are_put_in_place(void **state)
+{
+    struct graph *g = load("load_if_shape", false);
+    (void)state;
+    assert_int_equal(g->n_nodes, 3); /* Conv with Relu, GlobalAveragePool, Squeeze */
+    assert_string_equal(g->nodes[2].op->name, "Squeeze");
+    assert_true(g->free_batch);
+    graph_free(g);
+    g = load("load_if_batch", false); /* the batch decides */
+    assert_false(g->free_batch);
+    assert_string_equal(g->nodes[0].op->name, "Neg");
+    graph_free(g);
+    g = load("load_function", false);
+    assert_int_equal(g->n_nodes, 2);
+    assert_string_equal(g->nodes[1].name, "Bent_1/LeakyRelu_0");
+    assert_true(g->free_batch);
+    graph_free(g);
+    g = load("load_dequantize_int8", false);
+    assert_int_equal(g->n_nodes, 2);
+    assert_string_equal(g->nodes[0].op->name, "Conv");
+    graph_free(g);
+}
+
 static int load_shaped(struct graph **g, const char *model, const char *name, struct tensor shape,
                        struct error *e)
 {
@@ -215,6 +240,7 @@ int main(void)
         cmocka_unit_test(test_cuts_in_a_chain),
         cmocka_unit_test(test_nothing_is_cut_inside_a_block),
         cmocka_unit_test(test_costs),
+        cmocka_unit_test(test_branches_and_functions_are_put_in_place),
         cmocka_unit_test(test_free_sizes_are_given_by_name_or_place),
         cmocka_unit_test(test_tensor_files),
     };
