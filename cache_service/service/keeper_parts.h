@@ -1,5 +1,5 @@
-/* keeper_parts.h - what keeper.c (thread), keeper_files.c (files) and keeper_redis.c (following, learning)
- * share; included by them alone
+/* keeper_parts.h - what keeper.c (thread), keeper_files.c (files), keeper_redis.c (rounds with Redis),
+ * keeper_follow.c (its head) and keeper_updates.c (learning) share; included by them alone
  *
  * All but the atomics belongs to the keeper's thread while it runs.
  */
@@ -8,6 +8,7 @@
 
 #include <pthread.h>
 
+#include "base/clock.h"
 #include "cache_service/store/lease.h"
 #include "cache_service/store/retry.h"
 #include "cache_service/store/store.h"
@@ -17,6 +18,8 @@
 
 #define KEEPER_OUTBOX   64
 #define KEEPER_LEASE_MS 3000
+#define KEEPER_LOOK_NS  NS_PER_S          /* how often the head is looked at, should hints be lost */
+#define KEEPER_SLACK_NS (500 * NS_PER_MS) /* what is regular is done in this round if it is due so soon */
 
 /* What can fail with Redis, each by itself, in the order in which they are done. */
 enum keeper_step {
@@ -86,6 +89,8 @@ int keeper_batch_capacity(const struct keeper *k);
 void keeper_pace(struct keeper *k, uint64_t began);
 void keeper_count_batch(struct keeper *k, const struct learner_tally *t, int damaged);
 
+/* --- with Redis --- */
+
 void keeper_redis_init(struct keeper *k);
 /* One round with Redis: whatever is due. */
 void keeper_step_redis(struct keeper *k);
@@ -93,8 +98,27 @@ void keeper_step_redis(struct keeper *k);
 uint64_t keeper_redis_next(const struct keeper *k);
 /* From when on Redis may be given updates; UINT64_MAX: not as things are. */
 uint64_t keeper_appends_from(const struct keeper *k);
+
+/* Redis holds what is in use here. */
+bool keeper_at_head(const struct keeper *k);
+/* Caches of the build in use are missing here: damaged on the disk, or in Redis when they were taken from
+ * there. */
+bool keeper_lacks(const struct keeper *k);
+
+/* The steps of a round; _due: from when on, UINT64_MAX = there is nothing to do. */
+int keeper_look(struct keeper *k, struct error *e); /* says where we stand beside the head */
+uint64_t keeper_look_due(const struct keeper *k);
+int keeper_follow(struct keeper *k, struct error *e); /* loads or publishes */
+uint64_t keeper_follow_due(const struct keeper *k);
+int keeper_hold_lease(struct keeper *k, struct error *e);
+uint64_t keeper_lease_due(const struct keeper *k);
+int keeper_learn(struct keeper *k, struct error *e);
+uint64_t keeper_learn_due(const struct keeper *k);
+uint64_t keeper_append_due(const struct keeper *k);
 /* Sends what waits, as far as Redis takes it. */
 int keeper_append(struct keeper *k, struct error *e);
+/* We put the state in use there, or took it from there. */
+void keeper_come_to_head(struct keeper *k);
 void keeper_outbox_remove(struct keeper *k, int n);
 
 #endif

@@ -1,7 +1,7 @@
 /* snapshot.h - the caches of all exits at one point in time; immutable once shared, reference counted
  *
  * What look-ups read and what the learner replaces. It knows its place in history by its manifest's
- * (built_ms, generation) and which updates are in it by `applied`.
+ * (build, generation) and which updates are in it by `applied`.
  */
 #ifndef FREEZELINE_SNAPSHOT_H
 #define FREEZELINE_SNAPSHOT_H
