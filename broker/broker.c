@@ -12,7 +12,10 @@
 #include "base/log.h"
 #include "dispatch.h"
 
-#define BURST          256            /* messages taken from one socket before the next one's turn */
+#define BURST          256 /* messages taken from one socket before the next one's turn .. */
+#define BURST_CLIENTS  32  /* .. of clients, so that no flood of them keeps results waiting */
+#define UNREAD         8 /* requests of one client: to read and refuse one is quick, what waits costs memory */
+#define CONTROL_BYTES  (1 << 20)
 #define GOODBYE_MS     500            /* how long closing waits for answers to leave */
 #define KEEP_NS        (1 * NS_PER_S) /* between two looks at the doors' files */
 #define LOG_GARBAGE_NS (1 * NS_PER_S)
@@ -82,10 +85,16 @@ static int open_doors(struct broker *b, struct error *e)
     const char *security = b->pipeline->security;
     struct socket_options door = {
         .high_water = c->max_requests + 1000, .mandatory = true, .bind = b->pipeline->bind};
+    struct socket_options clients = door, control = door;
     int rc;
-    if ((rc = frames_socket(&b->door[CLIENTS], b->context, ZMQ_ROUTER, FRAMES_BIND, c->requests, &door,
+    clients.unread = UNREAD;
+    clients.max_bytes = (int64_t)(c->max_request_mb * (1 << 20));
+    if (clients.max_bytes < MESSAGE_MAX_ENCODED)
+        clients.max_bytes = MESSAGE_MAX_ENCODED;
+    control.max_bytes = CONTROL_BYTES;
+    if ((rc = frames_socket(&b->door[CLIENTS], b->context, ZMQ_ROUTER, FRAMES_BIND, c->requests, &clients,
                             security, e)) ||
-        (rc = frames_socket(&b->door[CONTROL], b->context, ZMQ_ROUTER, FRAMES_BIND, c->control, &door,
+        (rc = frames_socket(&b->door[CONTROL], b->context, ZMQ_ROUTER, FRAMES_BIND, c->control, &control,
                             security, e)) ||
         (rc = frames_socket(&b->door[RESULTS], b->context, ZMQ_PULL, FRAMES_BIND, c->results, &door, security,
                             e)))
@@ -199,7 +208,8 @@ static void handle(struct broker *b, int door, const struct peer *from, uint64_t
 /* True when the socket may hold more. */
 static bool receive(struct broker *b, int door)
 {
-    for (int i = 0; i < BURST; i++) {
+    int most = door == CLIENTS ? BURST_CLIENTS : BURST;
+    for (int i = 0; i < most; i++) {
         struct error e = {FL_OK, ""};
         struct peer from = {0};
         int rc;

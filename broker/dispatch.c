@@ -426,7 +426,7 @@ static void drop_late(struct dispatch *d, struct request_entry *e, uint64_t now)
     char text[MESSAGE_TEXT_BYTES];
     snprintf(text, sizeof text, "not computed: waited %llu ms of %llu, and what is ahead takes the rest",
              (unsigned long long)((now - e->received_ns) / NS_PER_MS),
-             (unsigned long long)((e->deadline_ns - e->received_ns) / NS_PER_MS));
+             (unsigned long long)(e->time_ns / NS_PER_MS));
     answer_error(d, e, FL_DEADLINE, text, retry_ms(d), now);
 }
 
@@ -499,7 +499,7 @@ static void expire(struct dispatch *d, struct request_entry *e, uint64_t now)
     if (e->list != REQUESTS_WAITING)
         admission_missed(&d->admission, -1, now);
     snprintf(text, sizeof text, "no answer within %llu ms (%u attempts, %s)",
-             (unsigned long long)((e->deadline_ns - e->received_ns) / NS_PER_MS), e->attempt,
+             (unsigned long long)(e->time_ns / NS_PER_MS), e->attempt,
              e->list == REQUESTS_WAITING ? "waiting for a worker" : "in the pipeline");
     answer_error(d, e, FL_DEADLINE, text, retry_ms(d), now);
 }

@@ -7,8 +7,9 @@
 #include "base/clock.h"
 #include "sampling.h"
 
-#define RETRY_TOKENS_EACH 0.1 /* per admitted request */
-#define LONGEST_DEADLINE  10  /* times the default */
+#define RETRY_TOKENS_EACH 0.1  /* per admitted request */
+#define LONGEST_DEADLINE  10   /* times the default */
+#define LONGEST_WAIT      1000 /* times the deadline */
 
 /* Turns a request away that was never admitted. `retry_ms`: 0 where load is not to blame. */
 static void refuse(struct dispatch *d, const struct peer *to, uint64_t client_id, enum fl_code code,
@@ -52,12 +53,20 @@ static bool hopeless(const struct dispatch *d, uint64_t now, int *stage)
     return false;
 }
 
-static uint64_t deadline_of(const struct dispatch *d, const struct request *r, uint64_t now)
+/* What has waited in sockets has that much less time left, where its client's clock is the broker's. A time
+ * to come, or one long past, is no such time. */
+static uint64_t sent_at(const struct dispatch *d, const struct request *r, uint64_t now, uint64_t time_ns)
+{
+    bool known = r->clock && r->clock == clock_id(d->registry.boot_id);
+    return known && r->sent_ns <= now && now - r->sent_ns <= LONGEST_WAIT * time_ns ? r->sent_ns : now;
+}
+
+static uint64_t time_of(const struct dispatch *d, const struct request *r)
 {
     uint64_t ms = (uint64_t)d->pipeline->broker.deadline_ms;
     if (r->deadline_ms)
         ms = r->deadline_ms < ms * LONGEST_DEADLINE ? r->deadline_ms : ms * LONGEST_DEADLINE;
-    return now + ms * NS_PER_MS;
+    return ms * NS_PER_MS;
 }
 
 /* While something is under way: what finds no room may wait for a part of its time only. */
@@ -88,8 +97,14 @@ static void admit(struct dispatch *d, const struct peer *from, const struct requ
                   uint64_t now)
 {
     struct request_entry *e;
-    uint64_t deadline_ns = deadline_of(d, r, now);
-    admission_asked(&d->admission, deadline_ns - now);
+    uint64_t time_ns = time_of(d, r), deadline_ns = sent_at(d, r, now, time_ns) + time_ns;
+    if (deadline_ns <= now) {
+        d->counters.overloaded++;
+        refuse(d, from, r->id, FL_DEADLINE, admission_retry_ms(&d->admission, requests_count(d->requests)),
+               "it has waited longer than its deadline in front of the broker");
+        return;
+    }
+    admission_asked(&d->admission, time_ns);
     if (would_come_too_late(d, requests_count(d->requests), deadline_ns - now)) {
         refuse_overload(d, from, r, deadline_ns - now);
         return;
@@ -107,6 +122,7 @@ static void admit(struct dispatch *d, const struct peer *from, const struct requ
     e->input.data = NULL;
     e->received_ns = now;
     e->deadline_ns = deadline_ns;
+    e->time_ns = time_ns;
     e->flags = sampling_flags(e->id, r->flags, &d->pipeline->updates);
     requests_wake_at(d->requests, e, e->deadline_ns);
     requests_append(d->requests, e, REQUESTS_WAITING);

@@ -26,6 +26,7 @@ struct request_entry {
     uint32_t attempt;  /* 0 until first sent */
     uint32_t failures; /* attempts that count against broker.retries */
     uint64_t received_ns, deadline_ns;
+    uint64_t time_ns;       /* that its client gave it */
     uint64_t sent_ns;       /* of this attempt */
     uint64_t not_before_ns; /* waiting: back-off */
     uint64_t broker_ns;     /* received .. first job sent; 0 until then */

@@ -25,6 +25,7 @@
 #define LOAD_BEHIND_NS   (5 * NS_PER_S) /* so late a sender never catches up */
 #define LOAD_TICK_NS     (200 * NS_PER_MS)
 #define LOAD_NAP_NS      (1 * NS_PER_MS)
+#define LOAD_KNOWN       100               /* answers from which on the latency is known */
 #define LOAD_MARGIN_LOW  (20 * NS_PER_US)  /* the clock is watched from so long before a request is due .. */
 #define LOAD_MARGIN_HIGH (500 * NS_PER_US) /* .. at most, however late wake-ups come */
 
@@ -49,6 +50,8 @@ struct load {
     uint64_t due_ns;            /* of the next request */
     uint64_t heard_ns;          /* the last answer, or when there was last nothing to wait for */
     uint64_t tick_ns, margin_ns, stop_ns;
+    uint64_t
+        fine_ns; /* to be so late changes nothing: a hundredth of the median latency; 0 until it is known */
     uint64_t patience_ns; /* an answer, even an error, comes sooner than that */
     double cpu_s;         /* of this process when counting began */
     int group_left, group_bad;
@@ -278,11 +281,12 @@ static void nap(struct load *l)
     uint64_t now = clock_ns(), wait = LOAD_NAP_NS, woken;
     struct timespec t = {0, 0};
     bool timed = open_loop(l) && sending(l);
+    uint64_t margin_ns = l->margin_ns > l->fine_ns ? l->margin_ns : 0;
 
-    if (timed && l->due_ns < now + l->margin_ns + wait) {
-        if (l->due_ns <= now + l->margin_ns)
+    if (timed && l->due_ns < now + margin_ns + wait) {
+        if (l->due_ns <= now + margin_ns)
             return;
-        wait = l->due_ns - now - l->margin_ns;
+        wait = l->due_ns - now - margin_ns;
     }
     t.tv_nsec = (long)wait;
     if (ppoll(&fd, fd.fd >= 0, &t, NULL) || !timed)
@@ -337,6 +341,8 @@ static void tick(struct load *l)
     if (now < l->tick_ns)
         return;
     l->tick_ns = now + LOAD_TICK_NS;
+    if (l->tally->answered >= LOAD_KNOWN)
+        l->fine_ns = histogram_quantile(&l->tally->latency, 0.5) / 100;
     if (!l->begin_ns && now >= l->start_ns + (uint64_t)(l->o->warmup_s * NS_PER_S)) {
         l->out->drifting = warmup_drifts(l->warmup);
         begin_counting(l, now);

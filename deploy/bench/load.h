@@ -6,7 +6,8 @@
  *
  * How requests leave on time: the next inputs are made ready while there is nothing else to do; the thread
  * sleeps until shortly before the next is due (by as much as it was last woken too late) and then watches the
- * clock; it goes before others where the system lets it. How late each one left all the same is counted.
+ * clock, unless a hundredth of the latency is longer than that; it goes before others where the system lets
+ * it. How late each one left all the same is counted.
  *
  * Before anything is counted the server warms up under the same load (warmup.h). One thread.
  */

@@ -34,6 +34,17 @@ void clock_boot_id(char *buf, size_t size)
     add_time_namespace(buf, size);
 }
 
+/* FNV-1a */
+uint64_t clock_id(const char *boot_id)
+{
+    uint64_t h = 14695981039346656037u;
+    if (!boot_id[0])
+        return 0;
+    for (; *boot_id; boot_id++)
+        h = (h ^ (unsigned char)*boot_id) * 1099511628211u;
+    return h ? h : 1;
+}
+
 bool clock_is_shared(const char *boot_id, const char *other)
 {
     return boot_id[0] && !strcmp(boot_id, other);

@@ -19,6 +19,8 @@ uint64_t clock_ns(void);
 /* The host's boot id and the process's time namespace, in which CLOCK_MONOTONIC may be another ("" where the
  * kernel does not tell: not shared with anybody, then): equal ids mean equal clocks. */
 void clock_boot_id(char *buf, size_t size);
+/* A digest of a boot id: equal clocks have equal ones. 0: shared with nobody. */
+uint64_t clock_id(const char *boot_id);
 bool clock_is_shared(const char *boot_id, const char *other);
 
 #endif

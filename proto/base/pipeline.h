@@ -83,6 +83,7 @@ struct broker_config {
     char *results;  /* PULL: hits from caches, full answers and failures from stages */
     int max_requests;
     double max_memory_mb;  /* inputs that are kept */
+    double max_request_mb; /* one input */
     int deadline_ms;       /* default, and the longest that a client may ask for is 10x this */
     int latency_target_ms; /* what is expected to take longer is refused; 0: by the deadlines alone */
     int retries;

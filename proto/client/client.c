@@ -28,6 +28,8 @@ struct client {
     char *security;
     uint32_t deadline_ms; /* the pipeline's */
     uint64_t next;        /* id */
+    int64_t max_bytes;    /* of an input */
+    uint64_t clock;       /* which one is this process's */
     uint8_t waiting[CLIENT_WINDOW / 8];
     struct message message;
 };
@@ -54,6 +56,7 @@ static int open_socket(struct client *c, void **out, const char *endpoint, struc
 int client_new(struct client **out, const struct pipeline *p, struct error *e)
 {
     struct client *c = calloc(1, sizeof *c);
+    char boot_id[MESSAGE_NAME_BYTES];
     int rc;
     *out = NULL;
     if (!c || !(c->context = zmq_ctx_new()) || !(c->endpoint = strdup(p->broker.requests)) ||
@@ -63,6 +66,9 @@ int client_new(struct client **out, const struct pipeline *p, struct error *e)
         return error_set(e, FL_NOMEM, "out of memory while connecting to %s", p->broker.requests);
     }
     c->deadline_ms = (uint32_t)p->broker.deadline_ms;
+    c->max_bytes = (int64_t)(p->broker.max_request_mb * (1 << 20));
+    clock_boot_id(boot_id, sizeof boot_id);
+    c->clock = clock_id(boot_id);
     if (getrandom(&c->next, sizeof c->next, 0) != (ssize_t)sizeof c->next)
         c->next = clock_ns();
     if ((rc = open_socket(c, &c->socket, c->endpoint, e))) {
@@ -114,14 +120,22 @@ int client_submit(struct client *c, const struct tensor *input, uint32_t flags, 
     zmq_msg_t payload;
     int rc;
 
-    if (bytes <= 0 || bytes > MESSAGE_MAX_TENSOR_BYTES || !input->data)
-        return error_set(e, FL_SHAPE, "the input has no numbers, or too many");
+    if (bytes <= 0 || !input->data)
+        return error_set(e, FL_SHAPE, "the input has no numbers");
+    if (bytes > c->max_bytes) /* the broker would hang up, with no word to anybody */
+        return error_set(e, FL_TOO_LARGE,
+                         "the input has %.3g MB, broker.max_request_mb allows %.3g: raise it",
+                         (double)bytes / (1 << 20), (double)c->max_bytes / (1 << 20));
     if (zmq_msg_init_size(&payload, (size_t)bytes))
         return error_set(e, FL_NOMEM, "out of memory for an input of %lld bytes", (long long)bytes);
     memcpy(zmq_msg_data(&payload), input->data, (size_t)bytes);
     c->message.type = MESSAGE_REQUEST;
-    c->message.request =
-        (struct request){.id = c->next, .deadline_ms = deadline_ms, .flags = flags, .input = *input};
+    c->message.request = (struct request){.id = c->next,
+                                          .deadline_ms = deadline_ms,
+                                          .flags = flags,
+                                          .input = *input,
+                                          .sent_ns = clock_ns(),
+                                          .clock = c->clock};
     rc = frames_send(c->socket, NULL, &c->message, &payload);
     zmq_msg_close(&payload);
     if (rc)
@@ -156,6 +170,8 @@ static int receive_type(struct client *c, void *socket, enum message_type type, 
         int rc = frames_recv(socket, NULL, &c->message, payload, e);
         if (!rc && c->message.type == type)
             return FL_OK;
+        if (rc == FL_AGAIN && until_ns && clock_ns() >= until_ns)
+            return rc; /* who does not wait is spared the question whether there is something */
         if (rc == FL_AGAIN && (rc = wait_readable(socket, until_ns, e)))
             return rc;
         if (rc)

@@ -21,7 +21,8 @@ enum frames_mode { FRAMES_BIND, FRAMES_CONNECT };
 
 struct socket_options {
     int high_water;    /* messages, both ways; 0 = 1000 */
-    int64_t max_bytes; /* largest frame accepted; 0 = 256 MiB */
+    int unread;        /* messages of one peer that wait to be read; 0 = high_water */
+    int64_t max_bytes; /* largest frame accepted; 0 = MESSAGE_MAX_TENSOR_BYTES */
     bool immediate;    /* queue only to peers that are connected */
     bool mandatory;    /* ROUTER: an unroutable message is an error */
     const char *bind;  /* listen at this host instead of the endpoint's; NULL: there (pipeline's `bind`) */

@@ -21,7 +21,7 @@
 #define MESSAGE_NAME_BYTES 128
 #define MESSAGE_TEXT_BYTES 256
 /* Largest raw frame that a tensor or a look-up may announce. */
-#define MESSAGE_MAX_TENSOR_BYTES (1024ll * 1024 * 1024)
+#define MESSAGE_MAX_TENSOR_BYTES (256ll * 1024 * 1024)
 
 enum message_type {
     MESSAGE_REQUEST = 1, /* client -> broker            + input tensor */
@@ -75,6 +75,7 @@ struct request {
     uint32_t deadline_ms; /* 0 = the pipeline's default */
     uint32_t flags;       /* job_flags */
     struct tensor input;
+    uint64_t sent_ns, clock; /* by the client's clock, and which that is (clock_id); 0 = not told */
 };
 
 struct answer {

@@ -154,6 +154,8 @@ static int get_request(struct request *to, const Freezeline__Request *from, stru
     to->id = from->id;
     to->deadline_ms = from->deadline_ms;
     to->flags = from->flags;
+    to->sent_ns = from->sent_ns;
+    to->clock = from->clock;
     return get_tensor(&to->input, from->input, e);
 }
 

@@ -115,6 +115,8 @@ static bool put_request(struct parts *p, const struct request *r)
     p->request.id = r->id;
     p->request.deadline_ms = r->deadline_ms;
     p->request.flags = r->flags;
+    p->request.sent_ns = r->sent_ns;
+    p->request.clock = r->clock;
     p->request.input = put_tensor(&p->tensor, &r->input);
     return rank_ok(&r->input);
 }

@@ -98,10 +98,11 @@ static bool set_int(void *socket, int option, int value)
 static bool set_options(void *socket, int type, bool ipv6, const struct socket_options *o)
 {
     int high_water = o->high_water > 0 ? o->high_water : 1000;
-    int64_t max_bytes = o->max_bytes > 0 ? o->max_bytes : 256ll * 1024 * 1024;
+    int64_t max_bytes = o->max_bytes > 0 ? o->max_bytes : MESSAGE_MAX_TENSOR_BYTES;
 
     return set_int(socket, ZMQ_LINGER, 0) && set_int(socket, ZMQ_SNDHWM, high_water) &&
-           set_int(socket, ZMQ_RCVHWM, high_water) && set_int(socket, ZMQ_IMMEDIATE, o->immediate) &&
+           set_int(socket, ZMQ_RCVHWM, o->unread > 0 ? o->unread : high_water) &&
+           set_int(socket, ZMQ_IMMEDIATE, o->immediate) &&
            !zmq_setsockopt(socket, ZMQ_MAXMSGSIZE, &max_bytes, sizeof max_bytes) &&
            set_int(socket, ZMQ_SNDBUF, KERNEL_BUFFER) && set_int(socket, ZMQ_RCVBUF, KERNEL_BUFFER) &&
            set_int(socket, ZMQ_RECONNECT_IVL, 20) && set_int(socket, ZMQ_RECONNECT_IVL_MAX, 100) &&

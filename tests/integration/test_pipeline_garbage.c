@@ -103,6 +103,42 @@ static void assert_serves(struct client *client)
     }
 }
 
+/* A frame over the limit ends its sender's connection, and nobody else's. */
+static void test_too_large_a_request_ends_its_own_connection(void **state)
+{
+    static const char small[] = "stages: 3\nkernels: openblas\nexits: none\n"
+                                "broker: {deadline_ms: 20000, max_request_mb: 0.5}\n";
+    struct harness *h = harness_new(NULL, small);
+    const struct pipeline *p = harness_pipeline(h);
+    void *context = zmq_ctx_new(), *socket, *huge = calloc(1, 600000);
+    struct error e = {FL_OK, ""};
+    struct client *client;
+    struct tensor in = {.dtype = TENSOR_U8, .rank = 2, .dim = {1, 600000}, .data = huge};
+    struct message m = {.type = MESSAGE_REQUEST};
+    uint64_t id;
+    zmq_msg_t payload;
+    (void)state;
+    harness_pipeline_up(h);
+    client = harness_client(h);
+    assert_int_equal(client_submit(client, &in, 0, 0, &id, &e), FL_TOO_LARGE); /* said before it is sent */
+    if (frames_socket(&socket, context, ZMQ_DEALER, FRAMES_CONNECT, p->broker.requests, NULL, p->security,
+                      &e))
+        fail_msg("%s", e.text);
+    m.request = (struct request){.id = 1, .input = in};
+    for (int i = 0; i < 20; i++) {
+        zmq_msg_init_size(&payload, 600000);
+        memset(zmq_msg_data(&payload), 0, 600000);
+        if (frames_send(socket, NULL, &m, &payload))
+            zmq_msg_close(&payload);
+    }
+    assert_serves(client);
+    zmq_close(socket);
+    zmq_ctx_term(context);
+    client_free(client);
+    free(huge);
+    harness_free(h);
+}
+
 static void test_garbage_is_survived_everywhere(void **state)
 {
     struct harness *h = harness_new(NULL, yaml);
@@ -170,6 +206,7 @@ static void test_a_request_without_its_tensor_is_answered(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_too_large_a_request_ends_its_own_connection),
         cmocka_unit_test(test_garbage_is_survived_everywhere),
         cmocka_unit_test(test_a_request_without_its_tensor_is_answered),
     };

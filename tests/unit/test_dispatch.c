@@ -162,23 +162,31 @@ static void tell_taken(struct fixture *f, uint64_t incarnation, const struct job
     dispatch_tick(f->d, f->now);
 }
 
-static void ask_with(struct fixture *f, uint64_t id, uint32_t deadline_ms, uint32_t flags)
+static void ask_request(struct fixture *f, struct request r)
 {
     struct message m;
     struct peer p = peer_named(1);
     zmq_msg_t payload;
     memset(&m, 0, sizeof m);
     m.type = MESSAGE_REQUEST;
-    m.request = (struct request){.id = id,
-                                 .deadline_ms = deadline_ms,
-                                 .flags = flags,
-                                 .input = {.dtype = TENSOR_F32, .rank = 2, .dim = {1, 4}}};
+    m.request = r;
+    m.request.input = (struct tensor){.dtype = TENSOR_F32, .rank = 2, .dim = {1, 4}};
     zmq_msg_init_size(&payload, 16);
     dispatch_client(f->d, &p, &m, &payload, f->now);
     zmq_msg_close(&payload);
     dispatch_tick(f->d, f->now);
     if (!f->slow && f->n_jobs)
         tell_taken(f, 100, &f->job[f->n_jobs - 1], 8);
+}
+
+static void ask_with(struct fixture *f, uint64_t id, uint32_t deadline_ms, uint32_t flags)
+{
+    ask_request(f, (struct request){.id = id, .deadline_ms = deadline_ms, .flags = flags});
+}
+
+static void ask_sent(struct fixture *f, uint64_t id, uint64_t sent_ns, uint64_t clock)
+{
+    ask_request(f, (struct request){.id = id, .deadline_ms = 50, .sent_ns = sent_ns, .clock = clock});
 }
 
 static void ask(struct fixture *f, uint64_t id)
@@ -621,6 +629,26 @@ static void test_the_deadline_is_kept(void **state)
     assert_int_equal(f->n_answers, 1);
     assert_int_equal(f->d->counters.expired, 1);
     assert_int_equal(requests_count(f->d->requests), 0);
+}
+
+/* Time in the sockets counts where the client's clock is the broker's. */
+static void test_the_deadline_counts_from_when_it_was_sent(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t here = clock_id("B");
+    all_workers(f);
+    ask_sent(f, 1, f->now - 20 * MS, here);
+    assert_int_equal(f->job[0].deadline_ns, f->now + 30 * MS);
+    ask_sent(f, 2, f->now - 20 * MS, here + 1); /* another host's */
+    assert_int_equal(f->job[1].deadline_ns, f->now + 50 * MS);
+    ask_sent(f, 3, f->now - 20 * MS, 0);
+    assert_int_equal(f->job[2].deadline_ns, f->now + 50 * MS);
+    ask_sent(f, 4, f->now + 20 * MS, here); /* nobody gets more time by lying */
+    assert_int_equal(f->job[3].deadline_ns, f->now + 50 * MS);
+    ask_sent(f, 5, f->now - 51 * MS, here); /* too late already */
+    assert_int_equal(f->n_jobs, 4);
+    assert_int_equal(f->answer[0].error, FL_DEADLINE);
+    assert_true(f->answer[0].retry_after_ms >= 1);
 }
 
 static void test_an_overlong_deadline_is_cut(void **state)
@@ -1124,6 +1152,7 @@ int main(void)
         test(test_the_last_of_a_stage_may_leave),
         test(test_a_goodbye_costs_no_attempt),
         test(test_the_deadline_is_kept),
+        test(test_the_deadline_counts_from_when_it_was_sent),
         test(test_an_overlong_deadline_is_cut),
         test(test_a_lost_attempt_is_repeated),
         test(test_time_outs_do_not_feed_an_overload),

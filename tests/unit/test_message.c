@@ -58,8 +58,12 @@ static void fill_trace(struct trace *t, int n)
 static void test_request(void **state)
 {
     (void)state;
-    fresh(MESSAGE_REQUEST)->request = (struct request){
-        .id = UINT64_MAX, .deadline_ms = 250, .flags = JOB_AUDIT | JOB_SAMPLED, .input = image()};
+    fresh(MESSAGE_REQUEST)->request = (struct request){.id = UINT64_MAX,
+                                                       .deadline_ms = 250,
+                                                       .flags = JOB_AUDIT | JOB_SAMPLED,
+                                                       .input = image(),
+                                                       .sent_ns = next(),
+                                                       .clock = next()};
     travel();
 }
 
@@ -174,8 +178,8 @@ static void test_result(void **state)
 
 static void fill_heartbeat(struct heartbeat *h)
 {
-    *h = (struct heartbeat){1,          2,   3,    4,    5,  6,  7,          8, 9,
-                            10,         11,  true, true, 12, 13, UINT64_MAX, 8, REACHES_TOLD | 3,
+    *h = (struct heartbeat){1,          2,    3,    4,    5,  6,  7,          8, 9,
+                            10,         11,   true, true, 12, 13, UINT64_MAX, 8, REACHES_TOLD | 3,
                             UINT32_MAX, true, {0}};
     h->learning = (struct learning){.state = LEARNING_ASIDE,
                                     .accepted = next(),
