@@ -1,6 +1,6 @@
 /* recycle.c - operator new and delete that keep small blocks for the next time
  *
- * Each execution of a oneDNN 2 primitive builds a few small C++ containers and drops them. The C++ library
+ * Each execution of a oneDNN primitive builds a few small C++ containers and drops them. The C++ library
  * lets a program replace operator new and operator delete; these keep what a thread gives back in lists by
  * size, so that after the first runs nothing is asked of malloc. All other forms of new and delete in the C++
  * library end in these two, except the aligned ones, which come in pairs of their own. Left out of sanitizer
