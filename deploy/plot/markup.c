@@ -113,11 +113,14 @@ void markup_fit(FILE *to, const char *text, double width, double font)
     for (int length; *text; text += length) {
         length = next_character(text, &c);
         used += font * character_width(c);
-        if (used > room)
+        if (used > room / 2)
             break;
         put_character(to, text, length, c);
     }
     fputs(ELLIPSIS, to);
+    for (used = markup_width(text, font); *text && used > room / 2; used -= font * character_width(c))
+        text += next_character(text, &c);
+    markup_text(to, text);
 }
 
 /* Okabe and Ito, "Color Universal Design", 2008. Their yellow is too pale for white paper and their blue too

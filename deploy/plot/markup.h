@@ -12,7 +12,8 @@
 #define MARKUP_COLOURS 7
 
 void markup_text(FILE *to, const char *text);
-/* As much of `text` as fits into `width` units at this font size, with an ellipsis for the rest. */
+/* As much of `text` as fits into `width` units at this font size, with an ellipsis in the middle: names
+ * differ at their ends, too. */
 void markup_fit(FILE *to, const char *text, double width, double font);
 /* Estimated width at this font size, on the generous side: the reader's font is not known. */
 double markup_width(const char *text, double font);

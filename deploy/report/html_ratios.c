@@ -54,16 +54,40 @@ static double place(double v, double from, double to)
     return LEFT + (log(fmin(fmax(v, 1e-6), 1e6)) - from) / (to - from) * SPAN;
 }
 
+/* Both names where there is room for both; else what tells them apart, since what they share tells nothing.
+ */
+static void pair_text(FILE *to, const char *of, const char *than, double width)
+{
+    double both = markup_width(of, FONT) + markup_width(than, FONT);
+    size_t same = 0, word = 0;
+
+    for (; both > width && of[same] && of[same] == than[same]; same++)
+        if (of[same] == ' ' || of[same] == '-' || of[same] == '_' || of[same] == '/')
+            word = same + 1;
+    if (!of[same] || !than[same]) /* one goes on where the other ends */
+        word = 0;
+    if (word) {
+        of += word;
+        than += word;
+        both = markup_width(of, FONT) + markup_width(than, FONT);
+    }
+    markup_text(to, word ? "\xe2\x80\xa6" : "");
+    markup_fit(to, of, fmax(width / 2, width - markup_width(than, FONT)), FONT);
+    markup_text(to, word ? " / \xe2\x80\xa6" : " / ");
+    markup_fit(to, than, fmax(width / 2, width - markup_width(of, FONT)), FONT);
+}
+
 static void row(FILE *to, const json_t *ratio, double y, double from, double up_to)
 {
     double r = document_number(ratio, "ratio"), low = document_number(ratio, "low"),
            high = document_number(ratio, "high");
-    char text[512];
+    const char *metric = name_of(ratio, "metric");
 
-    snprintf(text, sizeof text, "%s: %s / %s", name_of(ratio, "metric"), name_of(ratio, "of"),
-             name_of(ratio, "to"));
     fprintf(to, "<text class=\"label\" x=\"%.1f\" y=\"%.1f\">", LEFT, y + 12);
-    markup_fit(to, text, SPAN - 60, FONT);
+    markup_fit(to, metric, SPAN / 4, FONT);
+    markup_text(to, ": ");
+    pair_text(to, name_of(ratio, "of"), name_of(ratio, "to"),
+              SPAN - 60 - fmin(markup_width(metric, FONT), SPAN / 4) - markup_width(": ... / ", FONT));
     fprintf(to, "</text><text class=\"title label\" text-anchor=\"end\" x=\"%.1f\" y=\"%.1f\">%.3g</text>",
             WIDTH - LEFT, y + 12, r);
     fputs("<g class=\"c0\">", to);

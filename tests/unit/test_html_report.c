@@ -164,6 +164,38 @@ static void test_a_ratio_whose_interval_is_not_known(void **state)
     json_decref(doc);
 }
 
+/* Names that begin alike are told apart by what is left of them. */
+static void test_names_of_ratios_stay_apart(void **state)
+{
+    static const struct {
+        const char *of, *to, *shown;
+    } cases[] = {
+        {"a-pipeline-with-a-long-name-for-resnet18 without caches",
+         "a-pipeline-with-a-long-name-for-resnet18 in one process",
+         "\xe2\x80\xa6without caches / \xe2\x80\xa6in one process"},
+        {"a-pipeline-with-a-long-name-for-resnet18-v1-and-so-on",
+         "a-pipeline-with-a-long-name-for-resnet18-v2-and-so-on",
+         "\xe2\x80\xa6v1-and-so-on / \xe2\x80\xa6v2-and-so-on"},
+        {"a-pipeline-with-a-long-name-for-resnet18",
+         "a-pipeline-with-a-long-name-for-resnet18 in one process", "process</text>"},
+        {"demo", "demo in one process", "p50: demo / demo in one process"},
+    };
+    (void)state;
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        json_t *doc = sample_document(3, 1000, 0.25, 0.95), *ratio;
+        struct error e = {0};
+        ratio = json_array_get(json_object_get(json_object_get(doc, "against"), "ratios"), 0);
+        json_object_set_new(ratio, "metric", json_string("p50"));
+        json_object_set_new(ratio, "of", json_string(cases[i].of));
+        json_object_set_new(ratio, "to", json_string(cases[i].to));
+        assert_int_equal(make(doc, &e), FL_OK);
+        if (!strstr(page, cases[i].shown))
+            fail_msg("case %zu", i);
+        json_decref(doc);
+    }
+}
+
 /* What the drawn arrivals came to, not the rate that was asked for. */
 static void test_a_sweep_shows_what_was_offered(void **state)
 {
@@ -393,6 +425,7 @@ int main(void)
         cmocka_unit_test(test_the_headline_says_what_is_saved),
         cmocka_unit_test(test_tiles_show_percentiles_that_were_seen),
         cmocka_unit_test(test_a_ratio_whose_interval_is_not_known),
+        cmocka_unit_test(test_names_of_ratios_stay_apart),
         cmocka_unit_test(test_many_failures_are_in_the_headline),
         cmocka_unit_test(test_nothing),
         cmocka_unit_test(test_hostile),

@@ -145,7 +145,8 @@ static void test_escaping(void **state)
     to = open_memstream(&s, &n);
     markup_fit(to, "a long name that has no room & is cut", 60, 12);
     fclose(to);
-    assert_true(strlen(s) < 20 && !strcmp(s + strlen(s) - 3, "\xe2\x80\xa6"));
+    assert_true(strlen(s) < 20 && strstr(s, "\xe2\x80\xa6") && *s == 'a' &&
+                !strcmp(s + strlen(s) - 3, "cut"));
     free(s);
 }
 
@@ -372,7 +373,7 @@ static void test_named_ticks(void **state)
         ticks[i] = (struct plot_tick){1 + i * 0.03, "a name of some length"};
     p.x.n_ticks = PLOT_MAX_TICKS;
     assert_int_equal(draw(&p, &e), FL_OK);
-    assert_in_range(count("a name of some"), 2, 12);
+    assert_in_range(count("a name"), 2, 12);
     p.x.n_ticks = PLOT_MAX_TICKS + 1;
     assert_int_equal(draw(&p, &e), FL_VALUE);
 }
