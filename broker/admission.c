@@ -52,22 +52,20 @@ static void follow(double *quantile, double sample)
         *quantile = fmax(sample, *quantile * (1 - QUICK_STEP * (1 - QUICK)));
 }
 
-void admission_learn(struct admission *a, const struct result *r, uint64_t took_ns)
+void admission_learn(struct admission *a, int n, const struct passed *p, uint64_t took_ns)
 {
     double left = (double)took_ns, queued = 0, work[PIPELINE_MAX_STAGES] = {0};
-    if (!r->trace.n)
+    if (!n)
         return;
-    for (int i = 0; i < r->trace.n; i++)
-        queued += (double)r->trace.stage[i].queue_ns;
+    for (int i = 0; i < n; i++)
+        queued += p[i].queue_ns;
     follow(&a->quick_ns, left - queued);
-    for (int i = 0; i < r->trace.n; i++) {
-        const struct stage_time *t = &r->trace.stage[i];
-        double own = (double)t->compute_ns + (double)t->lookup_ns + (double)t->serialise_ns;
-        left -= (double)t->wire_ns + (double)t->queue_ns;
-        queued -= (double)t->queue_ns;
-        follow(&a->rest_ns[t->stage], left - queued);
-        left -= own;
-        work[t->stage] = fmin(own, (double)took_ns) / (t->batch ? t->batch : 1);
+    for (int i = 0; i < n; i++) {
+        left -= p[i].wire_ns + p[i].queue_ns;
+        queued -= p[i].queue_ns;
+        follow(&a->rest_ns[p[i].stage], left - queued);
+        left -= p[i].own_ns;
+        work[p[i].stage] = fmin(p[i].own_ns, (double)took_ns) / (p[i].batch ? p[i].batch : 1);
     }
     for (int s = 0; s < PIPELINE_MAX_STAGES; s++)
         a->work_ns[s] += (work[s] - a->work_ns[s]) * (a->learned ? WORK_WEIGHT : 1);
@@ -161,15 +159,34 @@ uint64_t admission_allows(const struct admission *a, uint64_t time_ns)
     return (uint64_t)most_of(a, (double)time_ns, a->trust);
 }
 
+bool admission_refuses(const struct admission *a, int ahead, int room, uint64_t time_ns)
+{
+    if (!ahead)
+        return false;
+    return ahead < room ? admission_takes(a, ahead) > time_ns
+                        : admission_expects(a, ahead) > admission_allows(a, time_ns);
+}
+
+bool admission_is_late(const struct admission *a, int under_way, uint64_t left_ns)
+{
+    return under_way && admission_takes(a, under_way) > left_ns;
+}
+
+int admission_queue(int room, int n_stages, int replicas, int batch)
+{
+    int part = room / ((n_stages + 1) * (replicas > 1 ? replicas : 1));
+    int most = part < 2 * batch ? part : 2 * batch;
+    return most > 1 ? most : 1;
+}
+
 uint32_t admission_retry_ms(const struct admission *a, int ahead)
 {
     double ms = ceil((double)admission_expects(a, ahead) / NS_PER_MS);
     return ms > 1 ? (uint32_t)ms : 1;
 }
 
-void admission_fill_rest(const struct admission *a, int n_stages, struct job *j)
+void admission_rest(const struct admission *a, int n_stages, uint32_t *rest_us)
 {
-    j->n_rest = n_stages;
     for (int s = 0; s < n_stages; s++)
-        j->rest_us[s] = (uint32_t)fmin(UINT32_MAX, a->rest_ns[s] / NS_PER_US);
+        rest_us[s] = (uint32_t)fmin(UINT32_MAX, a->rest_ns[s] / NS_PER_US);
 }

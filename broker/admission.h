@@ -15,7 +15,16 @@
 #ifndef FREEZELINE_ADMISSION_H
 #define FREEZELINE_ADMISSION_H
 
-#include "wire/message.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/pipeline.h"
+
+/* How one request passed a stage: on its way there, waiting for its batch, in the batch of so many. */
+struct passed {
+    int stage, batch;
+    double wire_ns, queue_ns, own_ns;
+};
 
 struct admission {
     double target_ns; /* no request is to be expected to take longer; 0: its deadline decides */
@@ -41,8 +50,8 @@ void admission_asked(struct admission *a, uint64_t time_ns);
 /* An answer came at `now`, however late. */
 void admission_answered(struct admission *a, uint64_t now);
 /* The answer to a request that is here, of the attempt that was sent last, took so long by the broker's own
- * clock: no clock of others can make it longer. The trace is within the pipeline's bounds. */
-void admission_learn(struct admission *a, const struct result *r, uint64_t took_ns);
+ * clock: no clock of others can make it longer. p are the stages that it passed, in their order. */
+void admission_learn(struct admission *a, int n, const struct passed *p, uint64_t took_ns);
 /* What was sent has not come in time: its deadline passed, or (stage >= 0) that stage dropped it before. */
 void admission_missed(struct admission *a, int stage, uint64_t now);
 /* Whether the pipeline has as much as it takes. Call after each round. */
@@ -55,9 +64,17 @@ uint64_t admission_expects(const struct admission *a, int ahead);
 uint64_t admission_takes(const struct admission *a, int ahead);
 /* The longest that a request may be expected to take that has so much time and has to wait for room. */
 uint64_t admission_allows(const struct admission *a, uint64_t time_ns);
+/* Is a request that finds `ahead` others to be refused when it comes? What finds no room may wait for a part
+ * of its time only; where nothing is ahead, no estimate counts. */
+bool admission_refuses(const struct admission *a, int ahead, int room, uint64_t time_ns);
+/* Would it come too late if it were sent now, with so many under way and so much time left? */
+bool admission_is_late(const struct admission *a, int under_way, uint64_t left_ns);
+/* How many a replica of stage 0 may have in its queue: two batches, and no more than its part of the room
+ * where each stage has a batch in hand, lest all move on as one batch while other stages idle. */
+int admission_queue(int room, int n_stages, int replicas, int batch);
 /* When what is ahead now is done; at least 1. */
 uint32_t admission_retry_ms(const struct admission *a, int ahead);
-/* For a job. */
-void admission_fill_rest(const struct admission *a, int n_stages, struct job *j);
+/* Of each stage: what hardly any request was answered in from its batch on. */
+void admission_rest(const struct admission *a, int n_stages, uint32_t *rest_us);
 
 #endif

@@ -210,6 +210,21 @@ static void on_success(struct dispatch *d, const struct result *r)
     trust_succeeded(&d->registry, &r->trace);
 }
 
+static void learn(struct dispatch *d, const struct trace *t, uint64_t took_ns)
+{
+    struct passed p[PIPELINE_MAX_STAGES];
+    for (int i = 0; i < t->n; i++) {
+        const struct stage_time *s = &t->stage[i];
+        p[i] =
+            (struct passed){.stage = (int)s->stage,
+                            .batch = (int)s->batch,
+                            .wire_ns = (double)s->wire_ns,
+                            .queue_ns = (double)s->queue_ns,
+                            .own_ns = (double)s->compute_ns + (double)s->lookup_ns + (double)s->serialise_ns};
+    }
+    admission_learn(&d->admission, t->n, p, took_ns);
+}
+
 /* A stage has not computed what would have come too late. */
 static void on_drop(struct dispatch *d, struct request_entry *e, const struct result *r, uint64_t now)
 {
@@ -273,7 +288,7 @@ int dispatch_result(struct dispatch *d, const struct result *r, zmq_msg_t *paylo
     if (r->error == FL_OK) {
         on_success(d, r);
         if (r->attempt == e->attempt && e->list != REQUESTS_WAITING)
-            admission_learn(&d->admission, r, now - e->sent_ns);
+            learn(d, &r->trace, now - e->sent_ns);
         answer_result(d, e, r, payload, came_ns, now);
     } else if (is_final(r->error)) {
         answer_error(d, e, r->error, r->text, 0, now);
@@ -302,14 +317,9 @@ static int in_queue(const struct dispatch *d, int replica)
     return requests_listed(d->requests, REQUESTS_FIRST + replica);
 }
 
-/* How many a replica of stage 0 may have in its queue: twice its batch, and no more than its part of the room
- * where each stage has a batch in hand, lest all move on as one batch while other stages idle. */
 static int queue_of(const struct dispatch *d, int replica)
 {
-    int most = 2 * batch_of(d, 0, replica), ready = d->admission.replicas[0];
-    int part = d->room / ((d->registry.n_stages + 1) * (ready > 1 ? ready : 1));
-    most = part < most ? part : most;
-    return most > 1 ? most : 1;
+    return admission_queue(d->room, d->registry.n_stages, d->admission.replicas[0], batch_of(d, 0, replica));
 }
 
 static uint16_t full_queues(const struct dispatch *d)
@@ -335,7 +345,8 @@ static void fill_job(struct dispatch *d, const struct request_entry *e, const ui
     j->n_route = d->registry.n_stages;
     memcpy(j->route, route, (size_t)j->n_route);
     j->activation = e->input;
-    admission_fill_rest(&d->admission, j->n_route, j);
+    j->n_rest = j->n_route;
+    admission_rest(&d->admission, j->n_rest, j->rest_us);
 }
 
 static void note_sent(struct dispatch *d, struct request_entry *e, const uint8_t *route, uint64_t now)
@@ -417,8 +428,8 @@ static bool has_room(const struct dispatch *d)
 /* While something is under way there is better to do than what would come too late. */
 static bool too_late(const struct dispatch *d, const struct request_entry *e, uint64_t now)
 {
-    int ahead = dispatch_under_way(d);
-    return ahead && now + admission_takes(&d->admission, ahead) > e->deadline_ns;
+    return admission_is_late(&d->admission, dispatch_under_way(d),
+                             e->deadline_ns > now ? e->deadline_ns - now : 0);
 }
 
 static void drop_late(struct dispatch *d, struct request_entry *e, uint64_t now)

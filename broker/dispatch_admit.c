@@ -69,16 +69,6 @@ static uint64_t time_of(const struct dispatch *d, const struct request *r)
     return ms * NS_PER_MS;
 }
 
-/* While something is under way: what finds no room may wait for a part of its time only. */
-static bool would_come_too_late(const struct dispatch *d, int ahead, uint64_t time_ns)
-{
-    if (!ahead)
-        return false;
-    return ahead < d->room
-               ? admission_takes(&d->admission, ahead) > time_ns
-               : admission_expects(&d->admission, ahead) > admission_allows(&d->admission, time_ns);
-}
-
 static void refuse_overload(struct dispatch *d, const struct peer *to, const struct request *r,
                             uint64_t time_ns)
 {
@@ -105,7 +95,7 @@ static void admit(struct dispatch *d, const struct peer *from, const struct requ
         return;
     }
     admission_asked(&d->admission, time_ns);
-    if (would_come_too_late(d, requests_count(d->requests), deadline_ns - now)) {
+    if (admission_refuses(&d->admission, requests_count(d->requests), d->room, deadline_ns - now)) {
         refuse_overload(d, from, r, deadline_ns - now);
         return;
     }

@@ -327,8 +327,8 @@ int setup_make(struct setup *out, const struct setup_shape *shape, const struct 
     s->answer_bytes = m->answer_bytes;
     s->header_bytes = HEADER_BYTES;
     s->max_requests = p->broker.max_requests;
-    s->stage0_queue =
-        6 * shape->max_batch[0]; /* two batches each at the sender, the receiver and in the worker */
+    s->batches = 2;
+    s->target_ns = p->broker.latency_target_ms * 1e6;
     s->retries = p->broker.retries;
     s->deadline_ns = p->broker.deadline_ms * 1e6;
     s->wait_ns = p->cache.wait_us * 1e3;

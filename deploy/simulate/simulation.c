@@ -114,7 +114,7 @@ static int check(const struct simulation *s, struct error *e)
     for (int i = 0; i < s->n_stages; i++)
         if ((rc = check_stage(s, &s->stage[i], e)))
             return rc;
-    if (s->max_requests < 1 || s->stage0_queue < 1 || s->retries < 0)
+    if (s->max_requests < 1 || s->batches < 0 || !is_time(s->target_ns) || s->retries < 0)
         return bad(e, "a limit of the broker", s->max_requests);
     if (!(s->deadline_ns >= 1) || !is_time(s->deadline_ns))
         return bad(e, "the deadline", s->deadline_ns);
@@ -228,6 +228,8 @@ static int set_up(struct state *s, const struct simulation *c)
     s->result->link = calloc((size_t)c->n_hosts, sizeof *s->result->link);
     if (!s->result->process || !s->result->link)
         return error_set(s->error, FL_NOMEM, "no memory for %d processes", s->n_processes);
+    admission_init(&s->admission, (uint64_t)c->target_ns);
+    broker_find_room(s);
     s->parcels.free = s->lookups.free = s->requests.free = NONE;
     s->oldest = s->newest = s->first_waiting = s->last_waiting = NONE;
     /* Apart, so that another cluster meets the same arrivals and the same hits. */

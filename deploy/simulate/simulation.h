@@ -5,8 +5,8 @@
  * (ZeroMQ's). Threads of one host share its cores equally (processor sharing). Messages between hosts queue
  * at both network interfaces. The broker admits, bounds, routes (least outstanding), retries, expires; a
  * worker batches what waits when it becomes free, asks a cache at its exits and goes on computing, drops rows
- * that are hits, and holds a batch back for verdicts at its end; `stages/worker/breaker.h` decides whether a cache
- * is asked.
+ * that are hits, and holds a batch back for verdicts at its end; `stages/worker/breaker.h` decides whether a
+ * cache is asked, `broker/admission.h` what is refused, kept back or dropped since it would come too late.
  *
  * Left out: audits and sampling (an exit's share is what it answers in the end), online updates, retries of
  * requests that are merely slow, messages of the control socket.
@@ -101,7 +101,9 @@ struct simulation {
     double answer_bytes,
         header_bytes; /* the answer's scores; what every message carries beside its payload */
     int max_requests; /* admitted at a time */
-    int stage0_queue; /* jobs sent to one replica of stage 0 and not yet in a batch, at most */
+    int batches; /* of each worker: sent and unanswered at most; 0: no bound, and nothing is refused for time
+                  */
+    double target_ns; /* broker.latency_target_ms; 0: none */
     int retries;
     double deadline_ns, wait_ns;
 

@@ -1,6 +1,7 @@
 /* simulation_broker.c - the client and the broker: a request's life, as in broker/dispatch.c and router.c */
 #include "simulation_parts.h"
 
+#include <limits.h>
 #include <math.h>
 
 #define CLOSED_PAUSE_NS 1e6 /* a closed loop's client waits so long after a refusal */
@@ -133,6 +134,7 @@ bool request_is_over(const struct state *s, int request, uint32_t serial)
 
 static void release_route(struct state *s, const struct request *r)
 {
+    s->under_way -= r->state == REQUEST_SENT;
     for (int i = 0; i < s->s->n_stages && r->state == REQUEST_SENT; i++)
         s->worker[s->first_worker[i] + r->route[i]].outstanding--;
 }
@@ -208,9 +210,33 @@ static void watch_deadline(struct state *s)
 void broker_on_deadline(struct state *s)
 {
     s->deadline_event = 0;
-    while (s->oldest != NONE && s->request[s->oldest].deadline <= s->now)
+    while (s->oldest != NONE && s->request[s->oldest].deadline <= s->now) {
+        if (s->request[s->oldest].state == REQUEST_SENT)
+            admission_missed(&s->admission, NONE, s->now);
         answer(s, s->oldest, OUTCOME_EXPIRED);
+    }
     watch_deadline(s);
+}
+
+void broker_find_room(struct state *s)
+{
+    const struct simulation *c = s->s;
+    double start = 0, most = 0;
+    for (int k = 0; k < c->n_stages; k++) {
+        s->admission.replicas[k] = c->stage[k].n_replicas;
+        start += 2.0 * c->stage[k].n_replicas;
+        most += (double)c->batches * c->stage[k].n_replicas * c->stage[k].max_batch;
+    }
+    s->room = c->batches ? admission_room(&s->admission, (int)start, (int)fmin(most, INT_MAX)) : INT_MAX;
+}
+
+/* Of a replica of stage 0. */
+static int queue_of(const struct state *s)
+{
+    const struct simulation_stage *stage = &s->s->stage[0];
+    int most = s->s->batches * stage->max_batch;
+    int queue = admission_queue(s->room, s->s->n_stages, stage->n_replicas, stage->max_batch);
+    return !s->s->batches ? INT_MAX : queue < most ? queue : most;
 }
 
 /* The replica with the fewest requests; the turn decides among equals. NONE: none lives, or (stage 0) all
@@ -219,8 +245,9 @@ static int choose(const struct state *s, int stage)
 {
     int n = s->s->stage[stage].n_replicas, best = NONE, from = (int)(s->turn % (unsigned)n);
     const struct worker *w = &s->worker[s->first_worker[stage]];
+    int queue = stage == 0 ? queue_of(s) : 0;
     for (int k = 0, i = from; k < n; k++, i = i + 1 < n ? i + 1 : 0) {
-        if (w[i].known_dead || (stage == 0 && w[i].queued >= s->s->stage0_queue))
+        if (w[i].known_dead || (stage == 0 && w[i].queued >= queue))
             continue;
         if (best == NONE || w[i].outstanding < w[best].outstanding)
             best = i;
@@ -242,6 +269,9 @@ static bool send_job(struct state *s, int i)
     s->turn++;
     unwait(s, i);
     r->state = REQUEST_SENT;
+    r->sent = s->now;
+    r->n_passed = 0;
+    s->under_way++;
     for (int k = 0; k < s->s->n_stages; k++)
         s->worker[s->first_worker[k] + r->route[k]].outstanding++;
     s->worker[to].queued++;
@@ -251,19 +281,37 @@ static bool send_job(struct state *s, int i)
     return true;
 }
 
+static bool is_late(const struct state *s, int i)
+{
+    uint64_t deadline = s->request[i].deadline;
+    return s->s->batches &&
+           admission_is_late(&s->admission, s->under_way, deadline > s->now ? deadline - s->now : 0);
+}
+
 void broker_send_waiting(struct state *s)
 {
-    while (s->first_waiting != NONE && !s->process[BROKER_PROCESS].dead && send_job(s, s->first_waiting))
-        ;
+    bool full = false;
+    broker_find_room(s);
+    while (s->first_waiting != NONE && !s->process[BROKER_PROCESS].dead && !full) {
+        int i = s->first_waiting;
+        if (is_late(s, i))
+            answer(s, i, OUTCOME_EXPIRED);
+        else
+            full = s->under_way >= s->room || !send_job(s, i);
+    }
+    admission_note(&s->admission, full || 2.0 * s->under_way >= s->room);
 }
 
 static void admit(struct state *s, int i)
 {
-    if (s->admitted >= s->s->max_requests) {
+    uint64_t time_ns = (uint64_t)s->s->deadline_ns;
+    admission_asked(&s->admission, time_ns);
+    if (s->admitted >= s->s->max_requests ||
+        (s->s->batches && admission_refuses(&s->admission, s->admitted, s->room, time_ns))) {
         send_answer(s, i, OUTCOME_REFUSED);
         return;
     }
-    s->request[i].deadline = s->now + (uint64_t)s->s->deadline_ns;
+    s->request[i].deadline = s->now + time_ns;
     link_admitted(s, i);
     wait(s, i);
     watch_deadline(s);
@@ -277,14 +325,37 @@ static void requeue(struct state *s, int i)
     wait(s, i);
 }
 
+bool request_is_late(const struct state *s, int request, int stage)
+{
+    uint64_t deadline = s->request[request].deadline, left = deadline > s->now ? deadline - s->now : 0;
+    return s->s->batches && (double)left < s->admission.rest_ns[stage];
+}
+
+static void learn(struct state *s, const struct request *r)
+{
+    struct passed p[PIPELINE_MAX_STAGES];
+    for (int i = 0; i < r->n_passed; i++)
+        p[i] = (struct passed){i, r->passed[i].batch, 0, r->passed[i].queue_ns, r->passed[i].own_ns};
+    if (r->n_passed)
+        p[r->n_passed - 1].own_ns = (double)(s->now - r->formed);
+    if (r->state == REQUEST_SENT)
+        admission_learn(&s->admission, r->n_passed, p, s->now - r->sent);
+}
+
 static void on_result(struct state *s, const struct parcel *p)
 {
     int i = p->request;
+    if (p->exit >= 0)
+        admission_answered(&s->admission, s->now);
     if (request_is_over(s, i, p->serial))
         return;
-    if (p->exit != NONE)
+    if (p->exit >= 0) {
+        learn(s, &s->request[i]);
         answer(s, i, p->exit);
-    else if (s->request[i].state == REQUEST_SENT)
+    } else if (p->exit == LATE) {
+        admission_missed(&s->admission, s->request[i].n_passed, s->now);
+        answer(s, i, OUTCOME_EXPIRED);
+    } else if (s->request[i].state == REQUEST_SENT)
         requeue(s, i);
     broker_send_waiting(s);
 }

@@ -14,9 +14,11 @@
 #include <stddef.h>
 
 #include "simulation.h"
+#include "broker/admission.h"
 #include "stages/worker/breaker.h"
 
 #define NONE  (-1)
+#define LATE  (-2)
 #define AWAKE (-1.0)
 
 enum event_kind {
@@ -79,7 +81,7 @@ struct parcel {
     int next, from, to; /* processes */
     int request;
     uint32_t serial;
-    int exit;              /* RESULT: which exit answered, n_exits: the network, NONE: it failed */
+    int exit;              /* RESULT: which exit answered, n_exits: the network, NONE: it failed, LATE */
     int lookup;            /* LOOKUP, VERDICT */
     bool moved;            /* by its sender's second thread */
     double bytes, wake_ns; /* wake_ns: what waking each thread on its way takes */
@@ -106,8 +108,15 @@ struct request {
     int next, before, after; /* free or waiting list; admitted ones by age */
     int first_hit, failures, outcome;
     bool counted;
-    uint64_t due, deadline;
+    uint64_t due, deadline, sent;
     int route[PIPELINE_MAX_STAGES];
+    /* stages that this attempt has passed, or the last of them is passing since `formed` */
+    int n_passed;
+    uint64_t formed;
+    struct {
+        float queue_ns, own_ns;
+        int batch;
+    } passed[PIPELINE_MAX_STAGES];
 };
 
 /* Outcomes that are no exit. */
@@ -180,6 +189,8 @@ struct state {
     struct request *request;
     bool watching; /* the client does, the clock */
     /* broker */
+    struct admission admission;
+    int room, under_way; /* sent and unanswered */
     int admitted, oldest, newest, first_waiting, last_waiting;
     unsigned turn;
     uint64_t deadline_event;
@@ -229,6 +240,7 @@ void client_start(struct state *s);
 void client_watch(struct state *s);
 double broker_cost(const struct state *s, const struct parcel *p); /* and the client's */
 void broker_handle(struct state *s, int parcel);                   /* likewise */
+void broker_find_room(struct state *s);
 void broker_send_waiting(struct state *s);
 void broker_on_deadline(struct state *s);
 void broker_lost_worker(struct state *s, int worker);
@@ -236,6 +248,8 @@ void broker_died(struct state *s);
 void broker_bounced(struct state *s, int parcel); /* its receiver is dead */
 void broker_dropped(struct state *s, int parcel); /* who held it died */
 bool request_is_over(const struct state *s, int request, uint32_t serial);
+bool request_is_late(const struct state *s, int request,
+                     int stage); /* left alone, it would not be done in time */
 
 /* simulation_stage.c */
 void worker_take(struct state *s, int worker, int parcel);

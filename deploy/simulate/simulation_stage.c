@@ -1,4 +1,5 @@
-/* simulation_stage.c - stage workers and cache services, as in stages/worker/worker_batch.c and worker_lookup.c */
+/* simulation_stage.c - stage workers and cache services, as in stages/worker/worker_batch.c and
+ * worker_lookup.c */
 #include "simulation_parts.h"
 
 static const struct simulation_stage *stage_of(const struct state *s, const struct worker *w)
@@ -48,6 +49,28 @@ static void start_segment(struct state *s, struct worker *w)
     compute(s, w, ns, AWAKE, stage->threads);
 }
 
+/* What the stage before took ends where this one's queue began. */
+static void note_formed(const struct state *s, struct request *r, int stage, uint64_t queue_ns)
+{
+    if (stage)
+        r->passed[stage - 1].own_ns = (float)(s->now - queue_ns - r->formed);
+    r->passed[stage].queue_ns = (float)queue_ns;
+    r->formed = s->now;
+    r->n_passed = stage + 1;
+}
+
+static void send_late(struct state *s, const struct worker *w, const struct parcel *job)
+{
+    int request = job->request, parcel;
+    uint32_t serial = job->serial;
+    if ((parcel = parcel_new(s, RESULT, w->process, BROKER_PROCESS, 0)) == NONE)
+        return;
+    s->parcel[parcel].request = request;
+    s->parcel[parcel].serial = serial;
+    s->parcel[parcel].exit = LATE;
+    wire_send(s, parcel);
+}
+
 static void form_batch(struct state *s, struct worker *w)
 {
     struct simulation_stage_result *out = books(s, w);
@@ -61,7 +84,11 @@ static void form_batch(struct state *s, struct worker *w)
         w->first = p->next;
         if (request_is_over(s, p->request, p->serial)) {
             out->dropped++;
+        } else if (request_is_late(s, p->request, w->stage)) {
+            out->dropped++;
+            send_late(s, w, p);
         } else {
+            note_formed(s, &s->request[p->request], w->stage, s->now - p->since);
             w->row[w->n_batch++] = (struct row){p->request, p->serial, ROW_RUNS};
             out->queue_ns += (double)(s->now - p->since);
             out->entered++;
@@ -72,6 +99,8 @@ static void form_batch(struct state *s, struct worker *w)
     if (w->first == NONE)
         w->last = NONE;
     w->queued -= taken < w->queued ? taken : w->queued;
+    for (int i = 0; i < w->n_batch; i++)
+        s->request[w->row[i].request].passed[w->stage].batch = w->n_batch;
     out->batches += w->n_batch > 0;
     w->state = WORKER_IDLE;
     if (w->n_batch)

@@ -66,7 +66,6 @@ static struct world *new_world(int stages, int replicas, const struct simulation
     w->s.n_stages = stages;
     w->s.cache_host = w->cache_host;
     w->s.max_requests = 1000000;
-    w->s.stage0_queue = 1000000;
     w->s.retries = 2;
     w->s.deadline_ns = 1e15;
     w->s.wait_ns = 2 * MS;
@@ -176,7 +175,7 @@ static void test_shared_core(void **unused)
     (void)unused;
     w->host[0].cores = 1;
     w->s.rate = 700;
-    w->s.stage0_queue = 1;
+    w->s.batches = 1;
     r = simulate(w);
     assert_near(mean_ms(r), 1 / 0.3, 0.05);
     simulation_result_free(r);
@@ -424,6 +423,26 @@ static void test_refuses_and_expires(void **unused)
     free(w);
 }
 
+/* Two stages of 1 ms with a deadline of 30 ms at three times what they can do: the broker's own brain
+ * refuses the rest. */
+static void test_overload_is_refused(void **unused)
+{
+    struct world *w = new_world(2, 1, &always);
+    struct simulation_result *r;
+    (void)unused;
+    w->s.rate = 3000;
+    w->s.requests = 60000;
+    w->s.warm_up = 3000;
+    w->s.batches = 2;
+    w->s.deadline_ns = 30 * MS;
+    r = simulate(w);
+    assert_true((double)r->answered > 0.97 * (double)r->arrived / 3);
+    assert_true((double)r->refused > 0.6 * (double)r->arrived);
+    assert_true(r->latency.max_ns <= 30 * MS);
+    simulation_result_free(r);
+    free(w);
+}
+
 static void test_determinism(void **unused)
 {
     struct world *w = new_world(2, 3, &at_random);
@@ -540,6 +559,7 @@ int main(void)
         cmocka_unit_test(test_woken_threads),
         cmocka_unit_test(test_client_watches),
         cmocka_unit_test(test_refuses_and_expires),
+        cmocka_unit_test(test_overload_is_refused),
         cmocka_unit_test(test_determinism),
         cmocka_unit_test(test_failures),
         cmocka_unit_test(test_refusals),
