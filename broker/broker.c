@@ -10,15 +10,20 @@
 #include "base/arrival.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/limits.h"
+#include "wire/accept.h"
 #include "dispatch.h"
 
-#define BURST          256 /* messages taken from one socket before the next one's turn .. */
-#define BURST_CLIENTS  32  /* .. of clients, so that no flood of them keeps results waiting */
-#define UNREAD         8 /* requests of one client: to read and refuse one is quick, what waits costs memory */
-#define CONTROL_BYTES  (1 << 20)
-#define GOODBYE_MS     500            /* how long closing waits for answers to leave */
-#define KEEP_NS        (1 * NS_PER_S) /* between two looks at the doors' files */
-#define LOG_GARBAGE_NS (1 * NS_PER_S)
+#define BURST            256 /* messages taken from one socket before the next one's turn .. */
+#define BURST_CLIENTS    32  /* .. of clients, so that no flood of them keeps results waiting */
+#define UNREAD           8 /* requests of one client: to read and refuse one is quick, what waits costs memory */
+#define CONTROL_BYTES    (1 << 20)
+#define GOODBYE_MS       500            /* how long closing waits for answers to leave */
+#define KEEP_NS          (1 * NS_PER_S) /* between two looks at the doors' files */
+#define LOG_GARBAGE_NS   (1 * NS_PER_S)
+#define THREADS          4  /* libzmq's two, and some to spare */
+#define CLIENTS_LEAST    64 /* that must fit in beside the workers */
+#define FILES_PER_WORKER 4
 
 enum { CLIENTS, CONTROL, RESULTS, N_DOORS };
 static const char *const door_names[N_DOORS] = {"requests", "control", "results"};
@@ -32,6 +37,7 @@ struct broker {
     struct dispatch *dispatch;
     uint64_t empty_ns[N_DOORS]; /* when no message waited in the socket */
     uint64_t kept_ns;           /* when the doors were looked at */
+    uint64_t refused;           /* connections that were, when it was last told */
     struct message in;
     zmq_msg_t payload;
     uint64_t garbage, garbage_logged_ns, garbage_logged;
@@ -79,6 +85,20 @@ static void reset_push(void *arg, int replica)
 /* ---- making and closing
  * ------------------------------------------------------------------------------------ */
 
+/* What the process needs of its host, before anything is opened that would abort without. */
+static int check_limits(const struct pipeline *p, struct error *e)
+{
+    int workers = p->cache.n_endpoints, rc;
+
+    for (int s = 0; s < p->n_stages; s++)
+        workers += p->stage[s].n_replicas;
+    if ((rc = accept_bound(limits_files(), CLIENTS_LEAST + (int64_t)FILES_PER_WORKER * workers,
+                           p->broker.requests, e)) ||
+        (rc = limits_check_threads(THREADS, e)))
+        return rc;
+    return limits_check_memory((int64_t)(p->broker.max_memory_mb * 1024 * 1024), "broker.max_memory_mb", e);
+}
+
 static int open_doors(struct broker *b, struct error *e)
 {
     const struct broker_config *c = &b->pipeline->broker;
@@ -117,6 +137,8 @@ int broker_new(struct broker **out, const struct pipeline *p, struct error *e)
         return error_set(e, FL_NOMEM, "out of memory");
     b->pipeline = p;
     zmq_msg_init(&b->payload);
+    if ((rc = check_limits(p, e)))
+        goto fail;
     if (getrandom(&seed, sizeof seed, 0) != sizeof seed)
         seed = clock_ns();
     b->context = zmq_ctx_new();
@@ -260,6 +282,13 @@ static void keep_doors(struct broker *b, uint64_t now)
     if (now < b->kept_ns + KEEP_NS)
         return;
     b->kept_ns = now;
+    if (accept_refused() != b->refused) {
+        log_warn("%llu connections were refused: of %lld files that may be open too few are left; raise the "
+                 "hard limit "
+                 "(`ulimit -Hn`)",
+                 (unsigned long long)(accept_refused() - b->refused), (long long)limits_files());
+        b->refused = accept_refused();
+    }
     for (int i = 0; i < N_DOORS; i++)
         if (frames_keep_bound(b->door[i], endpoint[i], &e))
             log_warn("%s", e.text);

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/limits.h"
 #include "base/log.h"
 #include "base/signals.h"
 #include "base/version.h"
@@ -52,6 +53,7 @@ int main(int argc, char **argv)
     struct pipeline *p = NULL;
     struct broker *b = NULL;
     struct error e = {FL_OK, ""};
+    char limits[160];
     int n_sets = 0, rc;
 
     if (parse(argc, argv, &config, &log, sets, &n_sets)) {
@@ -60,6 +62,7 @@ int main(int argc, char **argv)
     }
     log_open("broker", "info");
     signals_catch();
+    limits_raise();
     if ((rc = pipeline_load(&p, config, sets, n_sets, &e)) == FL_OK) {
         log_open("broker", p->log_level);
         if (!log || !(rc = log_to(log, p->logs.max_mb, p->logs.keep, &e)))
@@ -68,6 +71,7 @@ int main(int argc, char **argv)
     if (rc) {
         log_error("%s", e.text);
     } else {
+        log_info("may use %s", limits_text(limits, sizeof limits));
         log_info("ready: %d stages, requests on %s, control on %s, results on %s, "
                  "at most %d requests in flight, 1 thread, no numeric kernels",
                  p->n_stages, p->broker.requests, p->broker.control, p->broker.results,

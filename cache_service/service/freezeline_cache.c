@@ -9,12 +9,16 @@
 #include <unistd.h>
 
 #include "base/blas.h"
+#include "base/limits.h"
 #include "base/log.h"
 #include "base/pipeline.h"
 #include "base/version.h"
 #include "service.h"
+#include "wire/accept.h"
 
-#define MAX_SETS 256
+#define MAX_SETS    256
+#define CONNECTIONS 256 /* of workers of this host, the broker and Redis, at most */
+#define THREADS     8   /* libzmq's two, the keeper's, and some to spare */
 
 static const char usage[] =
     "usage: freezeline-cache -c PIPELINE.yaml [--index I] [--set KEY=VALUE]...\n"
@@ -106,6 +110,16 @@ static int parse_arguments(struct arguments *a, int argc, char **argv)
     return -1;
 }
 
+/* Says what the process may use of its host; refuses to start where libraries would abort. */
+static int check_limits(struct error *e)
+{
+    char text[160];
+    int rc = accept_bound(limits_files(), CONNECTIONS, NULL, e);
+
+    log_info("may use %s", limits_text(text, sizeof text));
+    return rc ? rc : limits_check_threads(THREADS, e);
+}
+
 int main(int argc, char **argv)
 {
     struct arguments arguments = {0};
@@ -124,9 +138,10 @@ int main(int argc, char **argv)
     char role[32];
     snprintf(role, sizeof role, "cache%d", arguments.index);
     log_open(role, p->log_level);
+    limits_raise();
     if (!(rc = catch_signals(&e)) &&
         (!arguments.log || !(rc = log_to(arguments.log, p->logs.max_mb, p->logs.keep, &e))) &&
-        !(rc = service_new(&s, p, arguments.index, &e)))
+        !(rc = check_limits(&e)) && !(rc = service_new(&s, p, arguments.index, &e)))
         rc = service_run(s, signal_pipe[0], &e);
     if (rc)
         log_error("%s", e.text);

@@ -104,7 +104,8 @@ static int start(struct supervisor *s, struct child *c, struct error *e)
 static void describe_exit(int status, char *buf, size_t size)
 {
     if (WIFSIGNALED(status))
-        snprintf(buf, size, "was ended by signal %d (%s)", WTERMSIG(status), strsignal(WTERMSIG(status)));
+        snprintf(buf, size, "was ended by signal %d (%s%s)", WTERMSIG(status), strsignal(WTERMSIG(status)),
+                 WTERMSIG(status) == SIGKILL ? ": by hand, or by the kernel for want of memory" : "");
     else
         snprintf(buf, size, "ended with status %d", WEXITSTATUS(status));
 }

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "deploy/tool/arguments.h"
+#include "base/limits.h"
 #include "base/log.h"
 #include "deploy/build/built_exits.h"
 #include "deploy/tool/command.h"
@@ -55,13 +56,24 @@ static bool serves_caches(const struct pipeline *p)
     return p->cache.n_endpoints > 0 && strcmp(p->cache.kind, "none") != 0;
 }
 
+static int check_cpus(const struct pipeline *p, struct error *e)
+{
+    for (int s = 0; s < p->n_stages; s++)
+        for (int r = 0; r < p->stage[s].n_replicas; r++) {
+            const struct replica_config *c = &p->stage[s].replica[r];
+            if (limits_check_cpus(c->cpu, c->n_cpus, e))
+                return error_wrap(e, FL_CONFIG, "stages.%d.replicas.%d", s, r);
+        }
+    return FL_OK;
+}
+
 /* All that can be wrong before a process starts is told here, by this command, not by a log. */
 static int check(struct up *u, struct error *e)
 {
     int rc;
 
     if ((rc = check_launcher(u->on, e)) || (rc = arguments_load(&u->pipeline, &u->where, e)) ||
-        (rc = roles_are_here(u->pipeline, e)))
+        (rc = roles_are_here(u->pipeline, e)) || (rc = check_cpus(u->pipeline, e)))
         return rc;
     u->model = malloc(sizeof *u->model);
     if (!u->model)

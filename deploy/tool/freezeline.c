@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/limits.h"
 #include "base/log.h"
 #include "command.h"
 #include "base/nearest.h"
@@ -98,6 +99,7 @@ int main(int argc, char **argv)
     struct error e = {0};
 
     engine_start(argv);
+    limits_raise();
     log_open("freezeline", "warn");
     if (argc < 2) {
         fprintf(stderr, "freezeline: which command? 'freezeline --help' lists them\n");

@@ -336,7 +336,10 @@ int exec_new(struct exec **out, const struct graph *g, const struct exec_options
         !(rc = make_edges(x, g, slot_of, false, e)) && !(rc = check_sizes(x, e))) {
         find_lives(x);
         openblas_set_num_threads(x->threads);
-        if (!(rc = exec_choose_kernels(x, o->kernels, e)) && !(rc = make_arena(x, e)) &&
+        if (openblas_get_num_threads() < x->threads)
+            rc = error_set(e, FL_CONFIG, "%d threads are asked for; OpenBLAS computes on at most %d here",
+                           x->threads, openblas_get_num_threads());
+        if (!rc && !(rc = exec_choose_kernels(x, o->kernels, e)) && !(rc = make_arena(x, e)) &&
             !(rc = keep_constants(x, e)))
             exec_set_batch(x, 1);
     }

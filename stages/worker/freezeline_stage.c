@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/limits.h"
 #include "base/log.h"
 #include "base/signals.h"
 #include "base/version.h"
@@ -86,7 +87,7 @@ int main(int argc, char **argv)
     struct pipeline *p = NULL;
     struct stage_worker *w = NULL;
     struct error e = {FL_OK, ""};
-    char role[32], doubt[ERROR_TEXT_BYTES];
+    char limits[160], role[32], doubt[ERROR_TEXT_BYTES];
     int rc;
 
     engine_start(argv);
@@ -97,11 +98,13 @@ int main(int argc, char **argv)
     snprintf(role, sizeof role, "stage%d.%d", o.stage, o.replica);
     log_open(role, "info");
     signals_catch();
+    limits_raise();
     if ((rc = pipeline_load(&p, o.config, o.sets, o.n_sets, &e)) == FL_OK) {
         log_open(role, p->log_level);
         if (!o.log || !(rc = log_to(o.log, p->logs.max_mb, p->logs.keep, &e))) {
             if (*pipeline_units_doubt(p, doubt, sizeof doubt))
                 log_warn("%s", doubt);
+            log_info("may use %s", limits_text(limits, sizeof limits));
             if ((rc = stage_worker_new(&w, p, o.stage, o.replica, o.after, &e)) == FL_OK)
                 rc = stage_worker_run(w, &signals_stop, &e);
         }

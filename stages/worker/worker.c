@@ -1,38 +1,37 @@
 /* worker.c - a stage worker's start, loop and end */
-#include <dirent.h>
-#include <errno.h>
 #include <malloc.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/identity.h"
+#include "base/limits.h"
 #include "base/log.h"
 #include "stages/place/origin.h"
+#include "wire/accept.h"
 #include "worker_parts.h"
 
-/* Pins every thread that the process has; threads made later inherit it. */
-static int pin(const struct replica_config *c, struct error *e)
+#define CONNECTIONS 64 /* of brokers and workers, at most */
+#define THREADS     4  /* libzmq's two, and some to spare */
+
+/* What the process needs of its host, before anything is opened that would abort, or quietly be another
+ * thing, without.
+ */
+static int check_limits(const struct stage_worker *w, struct error *e)
 {
-    cpu_set_t set;
-    struct dirent *d;
-    DIR *tasks;
-    int rc = FL_OK;
-    if (!c->n_cpus)
-        return FL_OK;
-    CPU_ZERO(&set);
-    for (int i = 0; i < c->n_cpus; i++)
-        CPU_SET((size_t)c->cpu[i], &set);
-    tasks = opendir("/proc/self/task");
-    if (!tasks)
-        return error_set(e, FL_IO, "cannot list this process's threads: %s", strerror(errno));
-    while ((d = readdir(tasks)))
-        if (d->d_name[0] != '.' && sched_setaffinity(atoi(d->d_name), sizeof set, &set) && errno != ESRCH)
-            rc = error_set(e, FL_CONFIG, "cannot pin to cpu %d%s: %s (does this machine have it?)", c->cpu[0],
-                           c->n_cpus > 1 ? " and the others" : "", strerror(errno));
-    closedir(tasks);
-    return rc;
+    const struct replica_config *c = w->config;
+    int threads = w->stage_config->threads, rc = c->n_cpus ? limits_pin(c->cpu, c->n_cpus, e) : FL_OK;
+    struct stat model;
+
+    if (rc || (rc = accept_bound(limits_files(), CONNECTIONS, NULL, e)) ||
+        (rc = limits_check_threads(threads + THREADS, e)))
+        return rc;
+    if (threads > limits_cpus())
+        log_warn("%d threads are asked for and may run on %d cpus: they take turns (stages.%d.threads)",
+                 threads, limits_cpus(), w->stage);
+    return stat(w->pipeline->model, &model) ? FL_OK
+                                            : limits_check_memory(model.st_size, w->pipeline->model, e);
 }
 
 /* Cuts the stage's nodes at its exits. */
@@ -181,7 +180,7 @@ int stage_worker_new(struct stage_worker **out, const struct pipeline *p, int st
         stage_worker_free(w);
         return error_set(e, FL_NOMEM, "out of memory");
     }
-    if ((rc = pin(w->config, e)) || (rc = load(w, e)) || (rc = warm_up(w, e)) ||
+    if ((rc = check_limits(w, e)) || (rc = load(w, e)) || (rc = warm_up(w, e)) ||
         (rc = worker_open_links(w, after, e))) {
         stage_worker_free(w);
         return rc;

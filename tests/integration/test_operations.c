@@ -6,6 +6,7 @@
 #include <netinet/in.h>
 #include <pty.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 
 static const char yaml[] = "name: tiny\n"
                            "stages:\n"
@@ -397,6 +398,79 @@ static void test_hosts_by_name(void **state)
     finish(h);
 }
 
+/* Starts a service of this build by a shell, with a limit of its own. */
+static int spawn_limited(struct harness *h, const char *limit, const char *program, const char *arguments)
+{
+    char line[1024];
+    const char *argv[] = {"sh", "-c", line, NULL};
+
+    snprintf(line, sizeof line, "%s exec %s/%s -c %s %s", limit, tool_folder(), program, harness_config(h),
+             arguments);
+    return harness_spawn_path(h, "sh", argv);
+}
+
+static void refused(struct harness *h, const char *limit, const char *program, const char *arguments,
+                    const char *says)
+{
+    int p = spawn_limited(h, limit, program, arguments);
+
+    harness_expect(h, p, says, 1);
+    assert_int_equal(harness_wait(h, p), 2);
+}
+
+/* What is asked for and not there is refused at once, by `up` and by each process: nothing quietly becomes
+ * less. */
+static void test_what_the_host_does_not_have(void **state)
+{
+    struct harness *h = harness_new(NULL, yaml);
+    (void)state;
+
+    assert_int_equal(tool(h, "up", "--set 'stages.1.replicas=[{cpus: [0, 4000]}]'"), 2);
+    assert_said("stages.1.replicas.0: cpus: cpu 4000 is not there: this machine (or container) has");
+    refused(h, "", "freezeline-stage", "--stage 1 --set 'stages.1.replicas=[{cpus: [0, 4000]}]'",
+            "cpu 4000 is not there");
+    refused(h, "", "freezeline-stage", "--stage 0 --set stages.0.threads=256",
+            "OpenBLAS computes on at most");
+    refused(h, "", "freezeline-broker", "--set broker.max_memory_mb=1048576000", "takes a number from");
+    refused(h, "ulimit -n 100;", "freezeline-broker", "", "this process may have 100 files open and needs");
+    refused(h, "ulimit -n 100;", "freezeline-stage", "--stage 0",
+            "this process may have 100 files open and needs");
+    finish(h);
+}
+
+#define MANY 400
+
+/* More clients than there are descriptors for: those beyond are refused, workers come and go all the same. */
+static void test_more_clients_than_files(void **state)
+{
+    struct harness *h = harness_new(NULL, yaml);
+    struct sockaddr_un door = {.sun_family = AF_UNIX};
+    int broker = spawn_limited(h, "ulimit -n 220;", "freezeline-broker", ""), fd[MANY];
+    struct client *client;
+    (void)state;
+
+    harness_expect(h, broker, "may use 220 open files", 1);
+    harness_expect(h, broker, " ready: ", 1);
+    snprintf(door.sun_path, sizeof door.sun_path, "%s",
+             harness_pipeline(h)->broker.requests + strlen("ipc://"));
+    for (int i = 0; i < MANY; i++) {
+        fd[i] = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        assert_int_equal(connect(fd[i], (struct sockaddr *)&door, sizeof door), 0);
+    }
+    harness_expect(h, broker, "connections were refused: of 220 files", 1);
+    harness_stage(h, 0, 0);
+    harness_stage(h, 1, 0);
+    harness_expect(h, broker, "every stage has a ready worker", 1);
+    for (int i = 0; i < MANY; i++)
+        close(fd[i]);
+    client = harness_client(h);
+    assert_true(harness_status(client).ready);
+    client_free(client);
+    harness_signal(h, broker, SIGTERM);
+    assert_int_equal(harness_wait(h, broker), 0);
+    finish(h);
+}
+
 /* `up --set` on one address; everybody else says only -c. */
 static void test_what_up_was_given_is_remembered(void **state)
 {
@@ -492,6 +566,8 @@ int main(void)
         cmocka_unit_test(test_removed_sockets_come_back),
         cmocka_unit_test(test_a_pipeline_whose_lock_is_removed_stops),
         cmocka_unit_test(test_hosts_by_name),
+        cmocka_unit_test(test_what_the_host_does_not_have),
+        cmocka_unit_test(test_more_clients_than_files),
         cmocka_unit_test(test_what_up_was_given_is_remembered),
         cmocka_unit_test(test_a_pipeline_on_other_hosts),
         cmocka_unit_test(test_another_user_is_told),

@@ -1,0 +1,84 @@
+/* accept.c - accept4 with a bound */
+#include "accept.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <netinet/in.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/endpoint.h"
+#include "base/limits.h"
+
+#define OWN_FILES 40 /* of libzmq, the log, and what else is open without any connection */
+
+static int most_of_all = INT_MAX, most_of_clients = INT_MAX; /* descriptors; set before there is a socket */
+static char front_path[ENDPOINT_MAX_IPC_PATH + 1];           /* one of the two is set */
+static int front_port;
+static _Atomic uint64_t refused;
+
+int accept_bound(int64_t files, int64_t least, const char *front, struct error *e)
+{
+    char host[256], port[16];
+    int64_t most = files > INT_MAX ? INT_MAX : files;
+    int rc = limits_check_files((least + OWN_FILES) * 4 / 3 + ACCEPT_SPARE, e);
+
+    if (rc)
+        return rc;
+    if (front && !strncmp(front, "ipc://", 6))
+        snprintf(front_path, sizeof front_path, "%s", front + 6);
+    else if (front && endpoint_split(front, host, sizeof host, port, sizeof port))
+        front_port = atoi(port);
+    most_of_all = (int)most - ACCEPT_SPARE;
+    most_of_clients = (int)(most - most / 4);
+    return FL_OK;
+}
+
+uint64_t accept_refused(void)
+{
+    return atomic_load(&refused);
+}
+
+/* Is it where clients come in? A socket that was made again (frames_keep_bound) has a `~` behind its path. */
+static bool is_front(int listener)
+{
+    struct sockaddr_storage a = {0};
+    const struct sockaddr_un *un = (const struct sockaddr_un *)(const void *)&a;
+    socklen_t size = sizeof a;
+    size_t n = strlen(front_path);
+
+    if (getsockname(listener, (struct sockaddr *)&a, &size))
+        return false;
+    if (a.ss_family == AF_UNIX)
+        return n && !strncmp(un->sun_path, front_path, n) &&
+               (!un->sun_path[n] || !strcmp(un->sun_path + n, "~"));
+    if (a.ss_family == AF_INET)
+        return front_port && ntohs(((const struct sockaddr_in *)(const void *)&a)->sin_port) == front_port;
+    return a.ss_family == AF_INET6 && front_port &&
+           ntohs(((const struct sockaddr_in6 *)(const void *)&a)->sin6_port) == front_port;
+}
+
+/* The lowest free descriptor is what a connection gets, so it tells how many files are open. */
+int accept4(int listener, struct sockaddr *address, socklen_t *size, int flags)
+{
+    int fd = (int)syscall(SYS_accept4, listener, address, size, flags);
+
+    if (fd < 0) {
+        if (errno == EMFILE) /* others took what was to be spare; libzmq would end the process */
+            errno = ECONNABORTED;
+        return fd;
+    }
+    if (fd < most_of_clients || (fd < most_of_all && !is_front(listener)))
+        return fd;
+    close(fd);
+    atomic_fetch_add(&refused, 1);
+    errno = ECONNABORTED; /* as if who connected had gone again */
+    return -1;
+}

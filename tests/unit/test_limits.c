@@ -1,0 +1,105 @@
+/* test_limits.c - what there is of a host, and what is refused beyond it */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <sched.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/limits.h"
+
+static void test_control_groups(void **state)
+{
+    char folder[256];
+    const char *root, *file;
+    (void)state;
+
+    assert_true(limits_cgroup("0::/system.slice/freezeline.service\n", folder, sizeof folder, &root, &file));
+    assert_string_equal(folder, "/sys/fs/cgroup/system.slice/freezeline.service");
+    assert_string_equal(file, "memory.max");
+    assert_true(limits_cgroup("4:memory:/docker/0123\n", folder, sizeof folder, &root, &file));
+    assert_string_equal(folder, "/sys/fs/cgroup/memory/docker/0123");
+    assert_string_equal(file, "memory.limit_in_bytes");
+    assert_false(limits_cgroup("3:cpuset:/\n", folder, sizeof folder, &root, &file));
+    assert_false(limits_cgroup("nonsense", folder, sizeof folder, &root, &file));
+    assert_false(limits_cgroup("0::/a-path-that-is-too-long", folder, 20, &root, &file));
+}
+
+static void test_what_is_too_much(void **state)
+{
+    struct error e = {0};
+    char text[160];
+    int gone[] = {4095}, beyond[] = {-1};
+    (void)state;
+
+    assert_true(limits_memory() > 1 << 20);
+    assert_int_equal(limits_check_memory(1 << 20, "little", &e), FL_OK);
+    assert_int_equal(limits_check_memory(INT64_MAX, "broker.max_memory_mb", &e), FL_CONFIG);
+    assert_non_null(strstr(e.text, "broker.max_memory_mb needs"));
+    assert_int_equal(limits_check_files(10, &e), FL_OK);
+    assert_int_equal(limits_check_files(INT64_MAX - 1, &e), FL_CONFIG);
+    assert_non_null(strstr(e.text, "ulimit -Hn"));
+    assert_int_equal(limits_check_threads(3, &e), FL_OK);
+    assert_true(limits_cpus() > 0);
+    assert_int_equal(limits_check_cpus(NULL, 0, &e), FL_OK);
+    assert_int_equal(limits_check_cpus(gone, 1, &e), FL_CONFIG);
+    assert_non_null(strstr(e.text, "cpu 4095 is not there: this machine (or container) has"));
+    assert_int_equal(limits_check_cpus(beyond, 1, &e), FL_CONFIG);
+    assert_non_null(strstr(limits_text(text, sizeof text), " open files, cpus "));
+}
+
+/* Runs in a process of its own what changes the process; returns its exit status. */
+static int in_child(int (*work)(void))
+{
+    pid_t pid = fork();
+    int status;
+
+    if (!pid)
+        _exit(work());
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static int pin_to_one(void)
+{
+    int some[2] = {sched_getcpu(), 4094};
+
+    if (some[0] < 0 || limits_pin(some, 2, NULL) != FL_CONFIG || limits_pin(some, 1, NULL) != FL_OK)
+        return 1;
+    return limits_cpus() == 1 && sched_getcpu() == some[0] ? 0 : 2;
+}
+
+static int raise_files(void)
+{
+    struct rlimit files;
+
+    if (getrlimit(RLIMIT_NOFILE, &files))
+        return 1;
+    files.rlim_cur = 64;
+    if (setrlimit(RLIMIT_NOFILE, &files) || limits_files() != 64)
+        return 2;
+    limits_raise();
+    return (rlim_t)limits_files() == files.rlim_max ? 0 : 3;
+}
+
+static void test_what_is_changed(void **state)
+{
+    (void)state;
+    assert_int_equal(in_child(pin_to_one), 0);
+    assert_int_equal(in_child(raise_files), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_control_groups),
+        cmocka_unit_test(test_what_is_too_much),
+        cmocka_unit_test(test_what_is_changed),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
