@@ -13,9 +13,11 @@ void dispatch_keep_waiting(struct dispatch *d, const struct peer *from, const st
         dispatch_send_away(d, from);
         return;
     }
-    if (!known)
+    if (!known && h->ready)
         log_warn("%s: it waits; `freezeline reload -c %s` moves all stages on to what the file says now", why,
                  d->pipeline->path);
+    else if (!known)
+        log_info("%s: it is loaded and waits to take over", why);
     dispatch_welcome(d, from, false);
 }
 
@@ -45,6 +47,7 @@ static bool end_idle(struct dispatch *d)
                 left++;
                 continue;
             }
+            dispatch_welcome(d, &w->peer, false); /* it learns why */
             dispatch_send_away(d, &w->peer);
             registry_retire(&d->registry, w);
         }
@@ -69,7 +72,7 @@ void dispatch_move_on(struct dispatch *d, uint64_t now)
     succession_expire(s, &d->registry, now);
     switch (succession_due(s, &d->registry, now, &stage)) {
     case SUCCESSION_COMPLETE:
-        log_info("every worker has a successor: the pipeline moves on as soon as %d requests are answered",
+        log_info("every worker has a successor: the pipeline moves on; %d requests are under way",
                  dispatch_under_way(d));
         s->moving = true;
         break;

@@ -108,18 +108,6 @@ static struct worker *place_of(struct registry *r, const struct hello *h, struct
     return NULL;
 }
 
-/* The holder speaks again. */
-static enum registry_event update(struct worker *w, const struct hello *h, const struct peer *peer,
-                                  uint64_t now)
-{
-    bool goodbye = !h->ready && (w->hello.ready || !w->alive);
-    w->hello = *h;
-    w->peer = *peer;
-    w->heard_ns = now;
-    w->alive = !goodbye;
-    return w->alive ? REGISTRY_UPDATED : REGISTRY_LEFT;
-}
-
 /* A worker may beat before it has heard whose clock counts, and its hello comes before its first beat: what
  * it says of its clock's error is taken only where there can be one. */
 static void note_heartbeat(const struct registry *r, struct worker *w, const struct heartbeat *h)
@@ -141,6 +129,23 @@ static void forget_links(struct registry *r, uint32_t stage, uint32_t replica)
         if (stage + 1 < PIPELINE_MAX_STAGES)
             r->link[stage + 1][replica][i] = (struct rest){0};
     }
+}
+
+/* The holder speaks again. One that has bound its endpoint only now is as good as new to who sends to it. */
+static enum registry_event update(struct registry *r, struct worker *w, const struct hello *h,
+                                  const struct peer *peer, uint64_t now)
+{
+    bool goodbye = !h->ready && (w->hello.ready || !w->alive), bound = h->ready && !w->hello.ready;
+    w->hello = *h;
+    w->peer = *peer;
+    w->heard_ns = now;
+    w->alive = !goodbye;
+    if (bound && h->role == ROLE_STAGE) {
+        forget_links(r, h->stage, h->replica);
+        w->last.reaches = h->reaches;
+        return REGISTRY_JOINED;
+    }
+    return w->alive ? REGISTRY_UPDATED : REGISTRY_LEFT;
 }
 
 static enum registry_event join(struct registry *r, struct worker *w, const struct hello *h,
@@ -192,7 +197,7 @@ enum registry_event registry_hello(struct registry *r, const struct hello *h, co
         return REGISTRY_WAITS;
     }
     note_ready(r, now);
-    event = w->known && w->hello.incarnation == h->incarnation ? update(w, h, peer, now)
+    event = w->known && w->hello.incarnation == h->incarnation ? update(r, w, h, peer, now)
                                                                : join(r, w, h, peer, now);
     note_ready(r, now);
     return event;

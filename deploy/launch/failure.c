@@ -71,6 +71,15 @@ static void last_reason(const char *path, char *buf, size_t size)
         fclose(f);
 }
 
+void failure_reason(const struct pipeline *p, const char *role, char *buf, size_t size)
+{
+    char path[STATE_PATH_BYTES];
+
+    buf[0] = '\0';
+    if (!state_path(path, p, NULL, "logs/%s.log", role))
+        last_reason(path, buf, size);
+}
+
 int failure_explain(const struct pipeline *p, struct error *e)
 {
     char role[64], path[STATE_PATH_BYTES], reason[300];

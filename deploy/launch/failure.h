@@ -9,6 +9,9 @@
 /* Prints the last `n` lines of a file, each after `prefix`. */
 void failure_tail(const char *path, int n, const char *prefix, FILE *to);
 
+/* What the log of a role gives as the last reason; "" when it has none. */
+void failure_reason(const struct pipeline *p, const char *role, char *buf, size_t size);
+
 /* The supervisor ended before the pipeline was ready: shows the last lines of the log of whoever was the
  * reason, and puts that reason into *e. Returns FL_UNAVAILABLE. */
 int failure_explain(const struct pipeline *p, struct error *e);

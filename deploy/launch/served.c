@@ -35,6 +35,14 @@ static void take_stages(struct served *out, const struct status_reply *r)
     }
 }
 
+static void take_waiting(struct served *out, const struct status_reply *r)
+{
+    for (int i = 0; i < r->n_processes && out->n_waiting < PIPELINE_MAX_WORKERS; i++)
+        if (r->process[i].role == ROLE_STAGE && !strcmp(r->process[i].state, "waiting"))
+            out->waiting[out->n_waiting++] =
+                (struct served_waiting){r->process[i].stage, r->process[i].replica, r->process[i].pid};
+}
+
 static enum served_file compare_file(const struct served *s, const struct model_shape *m)
 {
     if (!s->stages || !m)
@@ -76,7 +84,9 @@ void served_take(struct served *out, const struct status_reply *r, const struct 
     memset(out, 0, sizeof *out);
     out->built = *built;
     out->fits = built->known && m && same(built->identity, m->identity.digest);
+    out->ready = r->ready;
     take_stages(out, r);
+    take_waiting(out, r);
     take_services(out, r, p);
     out->file = compare_file(out, m);
 }
@@ -110,6 +120,25 @@ static int note_file(const struct served *s, const struct pipeline *p, char note
              "the pipeline serves %s than %.80s describes now: `freezeline reload -c %.80s` takes what it "
              "describes",
              what[s->file], p->path, p->path);
+    return 1;
+}
+
+/* When the file is what is served, those that wait are of something older, or newer and taken back. */
+static int note_waiting(const struct served *s, const struct pipeline *p, char note[SERVED_NOTE_BYTES])
+{
+    const struct served_waiting *w = &s->waiting[0];
+    if (!s->n_waiting)
+        return 0;
+    if (s->file == SERVED_SAME)
+        snprintf(note, SERVED_NOTE_BYTES,
+                 "stage%u.%u (pid %llu) waits: it was started from something else than %.80s describes now; "
+                 "end it, and "
+                 "it comes back with that",
+                 w->stage, w->replica, (unsigned long long)w->pid, p->path);
+    else
+        snprintf(note, SERVED_NOTE_BYTES,
+                 "%d stage worker%s of another plan wait%s for the pipeline to move on", s->n_waiting,
+                 s->n_waiting == 1 ? "" : "s", s->n_waiting == 1 ? "s" : "");
     return 1;
 }
 
@@ -162,6 +191,7 @@ int served_notes(const struct served *s, const struct pipeline *p,
                  char note[SERVED_MAX_NOTES][SERVED_NOTE_BYTES])
 {
     int n = note_file(s, p, note[0]);
+    n += note_waiting(s, p, note[n]);
     n += note_build(s, p, note[n]);
     for (int i = 0; i < s->n_services; i++)
         n += note_service(s, i, p, note[n]);

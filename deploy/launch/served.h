@@ -35,8 +35,14 @@ struct served_service {
 
 struct served {
     enum served_file file;
+    bool ready;  /* the broker says so */
     bool stages; /* some stage worker told what it serves: */
     uint8_t model[DIGEST_BYTES], identity[DIGEST_BYTES], plan[DIGEST_BYTES];
+    int n_waiting; /* stage workers of another plan, that wait */
+    struct served_waiting {
+        uint32_t stage, replica;
+        uint64_t pid;
+    } waiting[PIPELINE_MAX_WORKERS];
     int n_services;
     struct served_service service[PIPELINE_MAX_CACHES];
     struct promise_record answers; /* of the first service that answers; not known: none does */
@@ -54,7 +60,7 @@ void served_take(struct served *out, const struct status_reply *r, const struct 
 int served_ask(struct served *out, const struct pipeline *p, const struct model_shape *m, struct error *e);
 
 #define SERVED_NOTE_BYTES 320
-#define SERVED_MAX_NOTES  (PIPELINE_MAX_CACHES + 2)
+#define SERVED_MAX_NOTES  (PIPELINE_MAX_CACHES + 3)
 /* One line for each thing that is not as the files have it, with what to do. Returns how many. */
 int served_notes(const struct served *s, const struct pipeline *p,
                  char note[SERVED_MAX_NOTES][SERVED_NOTE_BYTES]);

@@ -17,11 +17,13 @@
 #include "base/log.h"
 #include "claim.h"
 #include "hang.h"
+#include "heirs.h"
 #include "deploy/model/model_shape.h"
 #include "process.h"
 #include "readiness.h"
 #include "roles.h"
 #include "sweep.h"
+#include "word.h"
 #include "deploy/tool/state.h"
 
 #define BACKOFF_FIRST_MS 100
@@ -47,36 +49,18 @@ struct supervisor {
     struct child child[ROLES_MAX];
     int n;
     struct readiness *readiness;
-    int lock, alive;    /* claim.h; children inherit `alive` */
-    bool ready;         /* has been, once */
-    bool lost;          /* run/lock is not ours any more: nothing there is to be touched */
-    uint64_t looked_ns; /* at the broker's word on who is silent */
+    int lock, alive; /* claim.h; children inherit `alive` */
+    bool ready;      /* has been, once */
+    struct heirs heirs;
+    struct pipeline *reloaded; /* owned: `pipeline` since a reload */
+    bool lost;                 /* run/lock is not ours any more: nothing there is to be touched */
+    uint64_t looked_ns;        /* at the broker's word on who is silent */
 };
 
-static int run_path(char *buf, const struct pipeline *p, const char *name, const char *end)
-{
-    return state_path(buf, p, NULL, "run/%s%s", name, end);
-}
-
-/* Leaves a word for `up` in a file of the run directory. */
-static void leave_word(const struct pipeline *p, const char *name, const char *text)
+static void remove_pid_file(const struct supervisor *s, const struct child *c)
 {
     char path[STATE_PATH_BYTES];
-    FILE *f;
-
-    if (run_path(path, p, name, ""))
-        return;
-    f = fopen(path, "we");
-    if (f) {
-        fprintf(f, "%s\n", text);
-        fclose(f);
-    }
-}
-
-static void remove_file(const struct pipeline *p, const char *name, const char *end)
-{
-    char path[STATE_PATH_BYTES];
-    if (!run_path(path, p, name, end))
+    if (!state_path(path, s->pipeline, NULL, "run/%s.pid", c->role.name))
         unlink(path);
 }
 
@@ -123,12 +107,28 @@ static void note_death(struct supervisor *s, struct child *c, const char *how)
     uint64_t now = clock_ns();
 
     c->running = false;
-    remove_file(s->pipeline, c->role.name, ".pid");
+    remove_pid_file(s, c);
     c->backoff_ms = !c->backoff_ms || now - c->started_ns > STEADY_NS ? BACKOFF_FIRST_MS : 2 * c->backoff_ms;
     if (c->backoff_ms > BACKOFF_LAST_MS)
         c->backoff_ms = BACKOFF_LAST_MS;
     c->next_ns = now + (uint64_t)c->backoff_ms * NS_PER_MS;
     log_warn("%s %s; starts again in %d ms", c->role.name, how, c->backoff_ms);
+}
+
+/* True when the child that ended has an heir, which is the child now. */
+static bool inherit(struct supervisor *s, struct child *c)
+{
+    char path[STATE_PATH_BYTES];
+
+    if (!heirs_take(&s->heirs, (int)(c - s->child), &c->process))
+        return false;
+    c->running = true;
+    c->backoff_ms = 0;
+    c->started_ns = clock_ns();
+    log_info("%s goes on as pid %d", c->role.name, (int)c->process.pid);
+    if (!state_path(path, s->pipeline, NULL, "run/%s.pid", c->role.name))
+        process_save(&c->process, path, NULL);
+    return true;
 }
 
 /* Reaps what ended. Before the pipeline was ready a death is the end of the start. */
@@ -140,13 +140,17 @@ static int reap(struct supervisor *s, struct error *e)
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
         struct child *c = child_of(s, pid);
         char how[128];
-        if (!c)
-            continue;
         describe_exit(status, how, sizeof how);
+        if (!c) {
+            heirs_lost(&s->heirs, s->pipeline, pid, how);
+            continue;
+        }
+        if (inherit(s, c))
+            continue;
         note_death(s, c, how);
         if (s->ready || rc)
             continue;
-        leave_word(s->pipeline, "failed", c->role.name);
+        word_leave(s->pipeline, "failed", c->role.name);
         rc = error_set(e, FL_UNAVAILABLE, "%s %s before the pipeline was ready", c->role.name, how);
     }
     return rc;
@@ -223,7 +227,7 @@ static void end_kind(struct supervisor *s, bool redis)
         waitpid(c->process.pid, NULL, 0);
         c->running = false;
         if (!s->lost)
-            remove_file(s->pipeline, c->role.name, ".pid");
+            remove_pid_file(s, c);
     }
 }
 
@@ -247,6 +251,41 @@ static void hang_up(struct supervisor *s)
             process_signal(&s->child[i].process, SIGHUP);
 }
 
+static void begin_reload(struct supervisor *s)
+{
+    struct heirs_place place[ROLES_MAX];
+
+    for (int i = 0; i < s->n; i++)
+        place[i] = (struct heirs_place){&s->child[i].role, s->child[i].running ? &s->child[i].process : NULL};
+    if (s->ready)
+        heirs_begin(&s->heirs, s->pipeline, s->arguments, place, s->n, s->alive);
+    else
+        heirs_fail(&s->heirs, s->pipeline, "-", "the pipeline is not ready yet");
+}
+
+/* What all have been started from by now is what is tended. */
+static void take_reloaded(struct supervisor *s)
+{
+    struct pipeline *p = heirs_done(&s->heirs, s->pipeline, clock_ns());
+    struct role role[ROLES_MAX];
+    struct readiness *fresh;
+    struct error e;
+    int n;
+
+    if (!p)
+        return;
+    if (!readiness_new(&fresh, p, &e)) {
+        readiness_free(s->readiness);
+        s->readiness = fresh;
+        malloc_trim(0);
+    }
+    roles_list(p, role, &n, NULL);
+    for (int i = 0; i < n && i < s->n; i++)
+        s->child[i].role = role[i];
+    pipeline_free(s->reloaded);
+    s->pipeline = s->reloaded = p;
+}
+
 /* Waits a tick for a signal; true when it is one that ends us. */
 static bool asked_to_stop(struct supervisor *s, const sigset_t *signals)
 {
@@ -255,6 +294,10 @@ static bool asked_to_stop(struct supervisor *s, const sigset_t *signals)
 
     if (got == SIGHUP)
         hang_up(s);
+    if (got == SIGUSR1)
+        begin_reload(s);
+    if (got == SIGUSR2 && s->heirs.pipeline)
+        heirs_fail(&s->heirs, s->pipeline, "-", "called off");
     return got == SIGTERM || got == SIGINT;
 }
 
@@ -306,20 +349,21 @@ static int tend(struct supervisor *s, const sigset_t *signals, struct error *e)
     for (int i = 0; !rc && i < s->n; i++) {
         rc = start(s, &s->child[i], e);
         if (rc)
-            leave_word(s->pipeline, "failed", s->child[i].role.name);
+            word_leave(s->pipeline, "failed", s->child[i].role.name);
     }
     while (!rc && !asked_to_stop(s, signals)) {
         bool ready;
         if ((rc = reap(s, e)) || (rc = check_lock(s, e)))
             break;
         restart_due(s);
+        take_reloaded(s);
         bound_logs(s);
         keep_redis_socket(s);
         ready = readiness_check(s->readiness);
         end_hung(s);
         if (ready && !s->ready) {
             s->ready = true;
-            leave_word(s->pipeline, "ready", "ready");
+            word_leave(s->pipeline, "ready", "ready");
             log_info("ready");
         }
     }
@@ -378,6 +422,8 @@ int supervisor_run(const struct pipeline *p, const struct pipeline_arguments *a,
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);
     sigaddset(&signals, SIGHUP);
+    sigaddset(&signals, SIGUSR1); /* heirs.h */
+    sigaddset(&signals, SIGUSR2);
     sigaddset(&signals, SIGCHLD);
     sigprocmask(SIG_BLOCK, &signals, NULL);
     signal(SIGHUP,
@@ -387,9 +433,11 @@ int supervisor_run(const struct pipeline *p, const struct pipeline_arguments *a,
             malloc_trim(0); /* the model was here for its shape */
             rc = tend(s, &signals, e);
         }
+        heirs_end(&s->heirs, STOP_MS);
         stop_all(s);
     }
     readiness_free(s->readiness);
+    pipeline_free(s->reloaded);
     if (s->alive >= 0)
         close(s->alive);
     if (s->lock >= 0)

@@ -11,16 +11,19 @@
 #include "claim.h"
 #include "deploy/tool/state.h"
 #include "roles.h"
+#include "word.h"
 
 #define STOP_MS      5000
 #define LET_GO_STEPS 100 /* what a process started itself (Redis does) may outlive it for a moment */
 #define LET_GO_MS    10
 
+#define MOST (2 * ROLES_MAX + 1) /* heirs have pid files too */
+
 struct left {
     int n;
-    char path[ROLES_MAX + 1][STATE_PATH_BYTES]; /* of pid files */
-    struct process process[ROLES_MAX + 1];
-    bool is_redis[ROLES_MAX + 1];
+    char path[MOST][STATE_PATH_BYTES]; /* of pid files */
+    struct process process[MOST];
+    bool is_redis[MOST];
 };
 
 /* Reads the directory, not the pipeline file: that may have changed since. */
@@ -30,7 +33,7 @@ static void list(struct left *l, const struct pipeline *p)
     struct dirent *entry;
     DIR *d = state_path(path, p, NULL, "run") ? NULL : opendir(path);
 
-    while (d && l->n <= ROLES_MAX && (entry = readdir(d))) {
+    while (d && l->n < MOST && (entry = readdir(d))) {
         const char *end = strrchr(entry->d_name, '.');
         if (!end || strcmp(end, ".pid") || state_path(l->path[l->n], p, NULL, "run/%s", entry->d_name))
             continue;
@@ -44,7 +47,7 @@ static void list(struct left *l, const struct pipeline *p)
 /* Redis after the others: cache services write to it until their end. Stopped processes go on, to end. */
 static int end_those(const struct left *l, bool redis)
 {
-    bool told[ROLES_MAX + 1] = {false};
+    bool told[MOST] = {false};
     int ended = 0;
 
     for (int i = 0; i < l->n; i++) {
@@ -58,13 +61,6 @@ static int end_those(const struct left *l, bool redis)
         if (told[i] && !process_wait_gone(&l->process[i], STOP_MS))
             process_end(&l->process[i], STOP_MS);
     return ended;
-}
-
-static void remove_word(const struct pipeline *p, const char *name)
-{
-    char path[STATE_PATH_BYTES];
-    if (!state_path(path, p, NULL, "run/%s", name))
-        unlink(path);
 }
 
 static void remove_socket(const char *path)
@@ -96,9 +92,10 @@ static void remove_sockets(const struct pipeline *p)
 void sweep_own(const struct pipeline *p)
 {
     remove_sockets(p);
-    remove_word(p, "ready");
-    remove_word(p, "arguments");
-    remove_word(p, "supervisor.pid");
+    word_remove(p, "ready");
+    word_remove(p, "arguments");
+    word_remove(p, "reload");
+    word_remove(p, "supervisor.pid");
 }
 
 /* Where the first process is that a pid file names and that is not of this space. */
@@ -127,7 +124,7 @@ int sweep(const struct pipeline *p, int *ended, struct error *e)
                          other_host(&l), p->state);
     for (int i = 0; i < l.n; i++)
         unlink(l.path[i]);
-    remove_word(p, "failed");
+    word_remove(p, "failed");
     sweep_own(p);
     return FL_OK;
 }

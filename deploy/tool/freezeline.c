@@ -22,6 +22,8 @@ static const struct command {
     {"eval", "accuracy and latency with and without the caches", command_eval},
     {"verify-promise", "how often a build's promise is broken on resampled data", command_verify_promise},
     {"up", "start the pipeline", command_up},
+    {"reload", "take a new model, plan or build into the running pipeline, without a failed request",
+     command_reload},
     {"status", "processes of the pipeline and what they have done", command_status},
     {"logs", "the processes' logs", command_logs},
     {"down", "stop the pipeline", command_down},

@@ -292,11 +292,13 @@ int stage_worker_run(struct stage_worker *w, const volatile int *stop, struct er
         else if (!w->n_waiting)
             wait_for_messages(w, now);
     }
-    if (w->sent_away && !w->leaving)
-        return error_set(
-            e, FL_STALE,
-            "the broker sent this worker away: another process holds stage %d replica %d, or the "
-            "pipeline has moved on to another plan",
-            w->stage, w->replica);
-    return FL_OK;
+    if (!w->sent_away || w->leaving)
+        return FL_OK;
+    if (w->waits)
+        return error_set(e, FL_STALE,
+                         "the pipeline has moved on to another plan than this worker has: it ends");
+    return error_set(e, FL_STALE,
+                     "the broker sent this worker away: another process holds stage %d replica %d, or the "
+                     "pipeline file has no such place",
+                     w->stage, w->replica);
 }

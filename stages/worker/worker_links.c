@@ -223,7 +223,7 @@ static void on_hello(struct stage_worker *w, const struct hello *h)
         return;
     w->waits = waits;
     if (waits)
-        log_info("the pipeline serves another plan: this worker waits until it moves on");
+        log_info("the pipeline serves another plan than this worker has");
     else
         log_info("the broker (pid %llu on %s) has accepted this worker", (unsigned long long)h->pid, h->host);
     if (!other)

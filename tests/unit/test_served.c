@@ -139,6 +139,22 @@ static void foreign_caches_answer_nothing_and_promise_nothing(void **state)
     assert_false(f->served.answers.known);
 }
 
+static void those_that_wait_are_noted(void **state)
+{
+    struct fixture *f = *state;
+    struct process_status *w = add(f, ROLE_STAGE, "waiting", 2);
+    int n;
+    w->stage = 1;
+    w->pid = 77;
+    n = notes(f);
+    assert_int_equal(n, 1);
+    expect(f, n, "stage1.0 (pid 77) waits: it was started from something else than P.yaml describes now");
+    f->file.plan[0] = 2;
+    n = notes(f);
+    assert_int_equal(n, 2);
+    expect(f, n, "1 stage worker of another plan waits for the pipeline to move on");
+}
+
 static void caches_of_another_model_on_disk_ask_for_a_build(void **state)
 {
     struct fixture *f = *state;
@@ -204,6 +220,7 @@ int main(void)
         test(the_promise_is_of_what_answers_not_of_what_was_built_since),
         test(a_file_that_describes_something_else_is_noted),
         test(foreign_caches_answer_nothing_and_promise_nothing),
+        test(those_that_wait_are_noted),
         test(caches_of_another_model_on_disk_ask_for_a_build),
         test(missing_caches_are_told_with_a_command_that_works),
         test(the_dead_say_nothing),

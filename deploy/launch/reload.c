@@ -1,0 +1,294 @@
+/* reload.c - `freezeline reload`: the running pipeline takes what the pipeline file, the model and
+ * STATE/caches are now
+ *
+ * Stages first, where they serve something else: the supervisor starts a successor beside each (heirs.h), and
+ * the broker moves on when all have come. Then the caches: each service reads the build again. Nothing that
+ * serves ends before what follows it is loaded, so whatever fails, or ends this command, leaves a pipeline
+ * that serves.
+ */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "claim.h"
+#include "client/client.h"
+#include "deploy/build/built_exits.h"
+#include "deploy/tool/arguments.h"
+#include "deploy/tool/command.h"
+#include "deploy/tool/interrupt.h"
+#include "deploy/tool/report.h"
+#include "deploy/tool/state.h"
+#include "failure.h"
+#include "heirs.h"
+#include "running.h"
+#include "served.h"
+#include "word.h"
+
+#define POLL_US 50000
+
+static const struct usage usage = {
+    "reload",
+    "",
+    "Takes what the pipeline file, the model and the built caches are now into the running pipeline.",
+    "No request fails: where stages change (another model, `input`, cuts, exits), new workers are loaded "
+    "beside those "
+    "that\nserve, requests wait for the moment in which they take over, and if one of them can't be loaded "
+    "nothing "
+    "changes. Then the\ncache services read STATE/caches again. The number of stages and replicas, endpoints "
+    "and the "
+    "broker's own settings need\n`freezeline down` and `freezeline up`.\n\n"
+    "examples:\n  freezeline build -c P.yaml --train D --calibrate D && freezeline reload -c P.yaml\n"
+    "  freezeline plan -c P.yaml && freezeline reload -c P.yaml\n",
+    0,
+    0};
+
+struct reload {
+    struct pipeline_arguments where;
+    bool json, without_caches;
+    int timeout_s;
+    uint64_t started_ns, until_ns;
+    struct pipeline *pipeline;
+    struct model_shape *model;
+    struct served served;
+    struct status_reply *reply;
+    int lock;
+    bool moved, read; /* what there was to do */
+    char ignored[128];
+};
+
+static int ask(struct reload *r, struct error *e)
+{
+    return served_ask(&r->served, r->pipeline, r->model, e);
+}
+
+static bool over(const struct reload *r)
+{
+    return interrupt_seen() || clock_ns() > r->until_ns;
+}
+
+static int too_late(const struct reload *r, const char *what, struct error *e)
+{
+    if (interrupt_seen())
+        return error_set(e, FL_CANCELLED, "called off: %s", what);
+    return error_set(e, FL_DEADLINE, "not done in %d s: %s", r->timeout_s, what);
+}
+
+/* --- the stages --- */
+
+/* Who tends it has to start the successors. */
+static int by_hand(const struct reload *r, struct error *e)
+{
+    struct client *c;
+
+    if (!client_new(&c, r->pipeline, NULL)) {
+        if (!client_status(c, 3000, r->reply, NULL)) {
+            fprintf(stderr,
+                    "no supervisor of this host tends this pipeline: start a successor of each stage worker "
+                    "where it runs; the\npipeline moves on when all have come:\n");
+            for (int i = 0; i < r->reply->n_processes; i++) {
+                const struct process_status *p = &r->reply->process[i];
+                if (p->role == ROLE_STAGE && strcmp(p->state, "dead") && strcmp(p->state, "waiting"))
+                    fprintf(stderr, "  on %s: freezeline-stage -c %s --stage %u --replica %u --after %llu\n",
+                            p->host, r->pipeline->path, p->stage, p->replica, (unsigned long long)p->pid);
+            }
+        }
+        client_free(c);
+    }
+    return error_set(e, FL_UNAVAILABLE,
+                     "the stages serve something else than %s describes, and are not tended by a "
+                     "supervisor of this host: start their successors by hand",
+                     r->pipeline->path);
+}
+
+/* "failed WHO TEXT" */
+static int explain(const struct reload *r, const char *word, struct error *e)
+{
+    char who[32] = "-", reason[300] = "";
+    int at = 0;
+
+    sscanf(word, "failed %31s %n", who, &at);
+    if (strcmp(who, "-"))
+        failure_reason(r->pipeline, who, reason, sizeof reason);
+    return error_set(e, FL_UNAVAILABLE, "%s%s%s%s%s; what served goes on", strcmp(who, "-") ? who : "",
+                     strcmp(who, "-") ? ": " : "", word + at, reason[0] ? ": " : "", reason);
+}
+
+static int wait_for_stages(struct reload *r, const struct process *supervisor, struct error *e)
+{
+    char word[ERROR_TEXT_BYTES + 64];
+    int rc;
+
+    for (; !over(r); usleep(POLL_US)) {
+        if (!process_alive(supervisor))
+            return error_set(e, FL_UNAVAILABLE, "the supervisor (pid %d) is gone", (int)supervisor->pid);
+        if (!word_read(r->pipeline, HEIRS_WORD, word, sizeof word))
+            continue;
+        if (!strncmp(word, "failed ", 7))
+            return explain(r, word, e);
+        if (strncmp(word, "done", 4))
+            continue;
+        snprintf(r->ignored, sizeof r->ignored, "%.120s", word[4] ? word + 5 : "");
+        if ((rc = ask(r, e)) || (r->served.file == SERVED_SAME && r->served.ready))
+            return rc;
+    }
+    process_signal(supervisor, SIGUSR2);
+    return too_late(r, "what served goes on", e);
+}
+
+static int move_stages(struct reload *r, struct error *e)
+{
+    struct process supervisor;
+
+    if (r->served.file == SERVED_SAME)
+        return FL_OK;
+    if (claim_look(r->pipeline, &supervisor) != CLAIM_HERE)
+        return by_hand(r, e);
+    word_remove(r->pipeline, HEIRS_WORD);
+    if (!process_signal(&supervisor, SIGUSR1))
+        return error_set(e, FL_UNAVAILABLE, "the supervisor (pid %d) cannot be signalled",
+                         (int)supervisor.pid);
+    r->moved = true;
+    return wait_for_stages(r, &supervisor, e);
+}
+
+/* --- the caches --- */
+
+static bool is_served(const struct reload *r, const struct served_service *c)
+{
+    return !memcmp(c->told.build, r->served.built.build, DIGEST_BYTES);
+}
+
+/* SIGHUP to those of this host that answer from something else; the others are named. */
+static void ask_to_read(struct reload *r)
+{
+    char path[STATE_PATH_BYTES];
+    struct process p;
+
+    for (int i = 0; i < r->served.n_services; i++) {
+        const struct served_service *c = &r->served.service[i];
+        if (is_served(r, c))
+            continue;
+        r->read = true;
+        if (state_path(path, r->pipeline, NULL, "run/cache%u.pid", c->index) || process_load(&p, path) ||
+            !process_signal(&p, SIGHUP))
+            fprintf(stderr,
+                    "freezeline reload: cache%u is no process of this host's supervisor: send it a SIGHUP "
+                    "where it "
+                    "runs (`freezeline status -c %s` has host and pid)\n",
+                    c->index, r->pipeline->path);
+    }
+}
+
+static int wait_for_caches(struct reload *r, struct error *e)
+{
+    for (; !over(r); usleep(POLL_US)) {
+        int rc = ask(r, e), left = 0;
+        if (rc)
+            return rc;
+        for (int i = 0; i < r->served.n_services; i++)
+            left += !is_served(r, &r->served.service[i]);
+        if (!left)
+            return FL_OK;
+    }
+    return too_late(r, "a cache service does not take the build in STATE/caches; see `freezeline logs`", e);
+}
+
+static int read_caches(struct reload *r, struct error *e)
+{
+    if (r->without_caches || !r->served.built.known || !r->served.fits || !r->served.n_services)
+        return FL_OK;
+    ask_to_read(r);
+    return wait_for_caches(r, e);
+}
+
+/* --- the command --- */
+
+/* All that can be wrong with what is to be taken is found here, while nothing has changed. */
+static int check(struct reload *r, struct error *e)
+{
+    char path[STATE_PATH_BYTES];
+    struct process supervisor;
+    bool caches;
+    int rc;
+
+    if (r->where.sets.n)
+        return error_set(e, FL_USAGE,
+                         "--set: the --set arguments of `up` stay; write what is to change into the file");
+    if ((rc = running_load(&r->pipeline, &r->where, e)))
+        return rc;
+    caches = r->pipeline->cache.n_endpoints > 0 && strcmp(r->pipeline->cache.kind, "none") != 0;
+    r->model = calloc(1, sizeof *r->model);
+    r->reply = calloc(1, sizeof *r->reply);
+    if (!r->model || !r->reply)
+        return error_set(e, FL_NOMEM, "no memory");
+    if ((rc = model_shape_load(r->model, r->pipeline, e)) ||
+        (caches && !r->without_caches && (rc = built_exits_check(r->model, r->pipeline, e))))
+        return rc;
+    if (claim_look(r->pipeline, &supervisor) == CLAIM_HERE &&
+        ((rc = state_path(path, r->pipeline, e, "run/reload.lock")) ||
+         (rc = state_lock(&r->lock, path, "reloading the pipeline", e))))
+        return rc;
+    return ask(r, e);
+}
+
+static int report(const struct reload *r, struct error *e)
+{
+    const struct promise_record *a = &r->served.answers;
+    char plan[DIGEST_TEXT_BYTES], build[DIGEST_TEXT_BYTES], text[PROMISE_TEXT_BYTES];
+    double seconds = (double)(clock_ns() - r->started_ns) / NS_PER_S;
+    json_t *root;
+
+    digest_text(r->served.plan, plan);
+    digest_text(a->build, build);
+    if (r->json) {
+        root = json_pack("{s:b, s:b, s:o, s:s}", "stages_moved", r->moved, "caches_read", r->read, "seconds",
+                         report_rounded(seconds, 3), "ignored", r->ignored);
+        served_report(&r->served, r->pipeline, root);
+        return report_print(root, e);
+    }
+    if (!r->moved && !r->read)
+        printf("nothing to do: the pipeline serves what %s describes\n", r->pipeline->path);
+    if (r->moved)
+        printf("the stages have moved on to plan %.12s (model %s)\n", plan, r->pipeline->model);
+    if (a->known)
+        printf("the caches answer from build %.12s: %d of them, %s\n", build, a->n_caches,
+               a->promised ? promise_text(&a->promise.terms, text) : "without a promise");
+    if (r->ignored[0])
+        printf("changes in %s are taken at the next `freezeline up`\n", r->ignored);
+    if (r->moved || r->read)
+        printf("done in %.1f s\n", seconds);
+    return FL_OK;
+}
+
+int command_reload(int argc, char **argv, struct error *e)
+{
+    struct reload r = {.timeout_s = 120, .lock = -1};
+    struct argument_list operands;
+    bool helped;
+    const struct argument table[] = {
+        ARGUMENTS_PIPELINE(r.where),
+        {ARGUMENT_FLAG, "without-caches", 0, &r.without_caches, NULL,
+         "move the stages on though the built caches are not theirs: every look-up misses", 0, 0},
+        {ARGUMENT_INT, "timeout", 0, &r.timeout_s, "S", "call it off after S seconds (120)", 1, 86400},
+        {ARGUMENT_FLAG, "json", 0, &r.json, NULL, "machine-readable output", 0, 0},
+        {0},
+    };
+    int rc = arguments_parse(&usage, table, argc, argv, &operands, &helped, e);
+
+    if (!rc && !helped) {
+        interrupt_catch();
+        r.started_ns = clock_ns();
+        r.until_ns = r.started_ns + (uint64_t)r.timeout_s * NS_PER_S;
+        if (!(rc = check(&r, e)) && !(rc = move_stages(&r, e)) && !(rc = read_caches(&r, e)))
+            rc = report(&r, e);
+    }
+    if (r.lock >= 0)
+        close(r.lock);
+    free(r.model);
+    free(r.reply);
+    pipeline_free(r.pipeline);
+    return rc;
+}
