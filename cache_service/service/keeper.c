@@ -254,8 +254,8 @@ int keeper_new(struct keeper **out, const struct pipeline *p, int index, const c
     keeper_load_files(k);
     step(k);
     if (!k->current)
-        log_warn("no caches in %s%s: every look-up misses; run `freezeline build`, then send SIGHUP", k->dir,
-                 k->link ? " nor in Redis" : "");
+        log_warn("no caches in %s%s: every look-up misses; run `freezeline build`, then `freezeline reload`",
+                 k->dir, k->link ? " nor in Redis" : "");
     *out = k;
     return FL_OK;
 }

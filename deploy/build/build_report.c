@@ -113,9 +113,10 @@ int build_print_table(const struct build *b, struct error *e)
             table_exit(t, &b->place.exit[i], &b->built[i]);
     rc = table_print(t, stdout, 0, e);
     table_free(t);
-    printf(
-        "\nbuilt from %lld records; thresholds (and the last three columns) from %lld others; in %s/caches\n",
-        (long long)b->train.rows, (long long)b->calibrate.rows, b->pipeline->state);
+    printf("\nbuilt from %lld records; thresholds (and the last three columns) from %lld others; in "
+           "%s/caches. A "
+           "pipeline that is up takes them by `freezeline reload -c %s`\n",
+           (long long)b->train.rows, (long long)b->calibrate.rows, b->pipeline->state, b->pipeline->path);
     print_recipes(b);
     if (!rc && b->compare)
         rc = kinds_print(&b->contest, e);

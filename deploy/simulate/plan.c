@@ -5,6 +5,9 @@
 
 #include "deploy/tool/arguments.h"
 #include "deploy/tool/command.h"
+#include "deploy/launch/claim.h"
+#include "deploy/launch/running.h"
+#include "deploy/launch/served.h"
 #include "deploy/model/pays.h"
 #include "plan_simulated.h"
 #include "deploy/tool/report.h"
@@ -253,6 +256,23 @@ static int print_table(const struct plan *p, const char *written, struct error *
     return rc;
 }
 
+/* A pipeline that is up keeps the cuts that it was started with. */
+static void note_running(const struct plan *p)
+{
+    struct model_shape *m = calloc(1, sizeof *m);
+    struct pipeline *now = NULL;
+    struct process who;
+    struct served s;
+    enum claim_holder holder = claim_look(p->pipeline, &who);
+
+    if (m && !p->output && holder != CLAIM_NOBODY && holder != CLAIM_GONE &&
+        !running_load(&now, &p->where, NULL) && !model_shape_load(m, now, NULL) &&
+        !served_ask(&s, now, m, NULL))
+        served_warn(&s, now, usage.command);
+    pipeline_free(now);
+    free(m);
+}
+
 static int plan(struct plan *p, struct error *e)
 {
     const char *written;
@@ -274,6 +294,7 @@ static int plan(struct plan *p, struct error *e)
         (rc = write_stages(p, e)) || (rc = pipeline_rewrite(p->pipeline, written, e)))
         return rc;
     find_out_whether_it_pays(p);
+    note_running(p);
     return p->json ? print_json(p, written, e) : print_table(p, written, e);
 }
 
