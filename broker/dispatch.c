@@ -250,6 +250,17 @@ void dispatch_taken(struct dispatch *d, const struct worker *w)
         left_the_queue(d, e);
 }
 
+static void expire(struct dispatch *d, struct request_entry *e, uint64_t now)
+{
+    char text[MESSAGE_TEXT_BYTES];
+    if (e->list != REQUESTS_WAITING)
+        admission_missed(&d->admission, -1, now);
+    snprintf(text, sizeof text, "no answer within %llu ms (%u attempts, %s)",
+             (unsigned long long)(e->time_ns / NS_PER_MS), e->attempt,
+             e->list == REQUESTS_WAITING ? "waiting for a worker" : "in the pipeline");
+    answer_error(d, e, FL_DEADLINE, text, retry_ms(d), now);
+}
+
 /* The decoder knows the protocol's limits, this the pipeline's: what passes may index every array here. */
 static int check_result(const struct dispatch *d, const struct result *r, struct error *error)
 {
@@ -289,7 +300,10 @@ int dispatch_result(struct dispatch *d, const struct result *r, zmq_msg_t *paylo
         on_success(d, r);
         if (r->attempt == e->attempt && e->list != REQUESTS_WAITING)
             learn(d, &r->trace, now - e->sent_ns);
-        answer_result(d, e, r, payload, came_ns, now);
+        if (e->deadline_ns > now)
+            answer_result(d, e, r, payload, came_ns, now);
+        else
+            expire(d, e, now); /* the clock has not been looked at since */
     } else if (is_final(r->error)) {
         answer_error(d, e, r->error, r->text, 0, now);
     } else if (e->list != REQUESTS_WAITING && r->attempt == e->attempt) {
@@ -502,17 +516,6 @@ static void overdue(struct dispatch *d, struct request_entry *e, uint64_t now)
     for (int s = 0; s < e->n_route; s++)
         e->avoid[s] |= (uint16_t)(1u << e->route[s]);
     dispatch_retry(d, e, FL_DEADLINE, false, now);
-}
-
-static void expire(struct dispatch *d, struct request_entry *e, uint64_t now)
-{
-    char text[MESSAGE_TEXT_BYTES];
-    if (e->list != REQUESTS_WAITING)
-        admission_missed(&d->admission, -1, now);
-    snprintf(text, sizeof text, "no answer within %llu ms (%u attempts, %s)",
-             (unsigned long long)(e->time_ns / NS_PER_MS), e->attempt,
-             e->list == REQUESTS_WAITING ? "waiting for a worker" : "in the pipeline");
-    answer_error(d, e, FL_DEADLINE, text, retry_ms(d), now);
 }
 
 uint64_t dispatch_tick(struct dispatch *d, uint64_t now)

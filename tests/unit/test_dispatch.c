@@ -631,6 +631,19 @@ static void test_the_deadline_is_kept(void **state)
     assert_int_equal(requests_count(f->d->requests), 0);
 }
 
+/* A broker that was kept from its clock meets the answer first: late is late. */
+static void test_an_answer_after_the_deadline_is_none(void **state)
+{
+    struct fixture *f = *state;
+    all_workers(f);
+    ask_with(f, 1, 50, 0);
+    f->now += 50 * MS;
+    result(f, &f->job[0], FL_OK, -1);
+    assert_int_equal(f->n_answers, 1);
+    assert_int_equal(f->answer[0].error, FL_DEADLINE);
+    assert_int_equal(f->d->counters.answered, 0);
+}
+
 /* Time in the sockets counts where the client's clock is the broker's. */
 static void test_the_deadline_counts_from_when_it_was_sent(void **state)
 {
@@ -1152,6 +1165,7 @@ int main(void)
         test(test_the_last_of_a_stage_may_leave),
         test(test_a_goodbye_costs_no_attempt),
         test(test_the_deadline_is_kept),
+        test(test_an_answer_after_the_deadline_is_none),
         test(test_the_deadline_counts_from_when_it_was_sent),
         test(test_an_overlong_deadline_is_cut),
         test(test_a_lost_attempt_is_repeated),
