@@ -206,7 +206,7 @@ layers: ## check that the folders include one another only along the arrows
 INSTALLED := $(foreach b,$(BINS),bin/$(notdir $(b))=$(b)) \
     $(foreach h,client/client.h base/error.h base/pipeline.h wire/message.h wire/tensor.h,include/freezeline/$(h)=proto/$(h)) \
     lib/libfreezeline-client.a=$(CLIENT) lib/pkgconfig/freezeline-client.pc=proto/client/freezeline-client.pc.in \
-    $(foreach f,README.md CHANGELOG.md LICENSE proto/README.md $(wildcard proto/*.proto configs/*.* configs/*/*.*),share/freezeline/$(f)=$(f))
+    $(foreach f,README.md CHANGELOG.md LICENSE proto/README.md proto/client/ask.py $(wildcard proto/*.proto configs/*.* configs/*/*.*),share/freezeline/$(f)=$(f))
 
 install: all ## install to $(DESTDIR)$(PREFIX): programs, client library, README, protocol, examples
 	$(Q)set -e; for f in $(INSTALLED); do to=$(DESTDIR)$(PREFIX)/$${f%%=*}; from=$${f#*=}; \

@@ -19,7 +19,7 @@ version() {
     done
 }
 documents() {
-    cd "$prefix/share/freezeline" && ls README.md CHANGELOG.md LICENSE proto/README.md proto/freezeline.proto configs/reference.yaml
+    cd "$prefix/share/freezeline" && ls README.md CHANGELOG.md LICENSE proto/README.md proto/freezeline.proto proto/client/ask.py configs/reference.yaml
 }
 compile_client() {
     # shellcheck disable=SC2046,SC2086 # lists of words are meant
