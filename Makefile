@@ -203,8 +203,9 @@ layers: ## check that the folders include one another only along the arrows
 	$(Q)deploy/scripts/layers.sh
 
 # What is installed, below PREFIX: each file's place, and where it comes from.
-INSTALLED := $(foreach b,$(BINS),bin/$(notdir $(b))=$(b)) \
-    $(foreach h,client/client.h base/error.h base/pipeline.h wire/message.h wire/tensor.h,include/freezeline/$(h)=proto/$(h)) \
+HEADERS    = $(filter %.h,$(shell $(CC) -Iproto -MM proto/client/client.h))
+INSTALLED  = $(foreach b,$(BINS),bin/$(notdir $(b))=$(b)) \
+    $(foreach h,$(HEADERS),include/freezeline/$(h:proto/%=%)=$(h)) \
     lib/libfreezeline-client.a=$(CLIENT) lib/pkgconfig/freezeline-client.pc=proto/client/freezeline-client.pc.in \
     $(foreach f,README.md CHANGELOG.md LICENSE proto/README.md proto/client/ask.py $(wildcard proto/*.proto configs/*.* configs/*/*.*),share/freezeline/$(f)=$(f))
 
