@@ -7,7 +7,12 @@
 void dispatch_keep_waiting(struct dispatch *d, const struct peer *from, const struct hello *h,
                            const char *why, uint64_t now)
 {
-    bool known = succession_find(&d->succession, h->incarnation) != NULL;
+    struct successor *before = succession_at(&d->succession, h);
+    bool known = before && before->hello.incarnation == h->incarnation;
+    if (before && !known) {
+        registry_oust(&d->registry, before->hello.incarnation);
+        dispatch_send_away(d, &before->peer);
+    }
     if (!succession_keep(&d->succession, h, from, now)) {
         log_error("%s; no more than %d can wait: it is sent away", why, PIPELINE_MAX_WORKERS);
         dispatch_send_away(d, from);

@@ -53,7 +53,7 @@ static void note_ready(struct registry *r, uint64_t now)
             r->last_ready_ns[s] = now;
 }
 
-static void oust(struct registry *r, uint64_t incarnation)
+void registry_oust(struct registry *r, uint64_t incarnation)
 {
     r->ousted[r->n_ousted++ % REGISTRY_OUSTED] = incarnation;
 }
@@ -154,7 +154,7 @@ static enum registry_event join(struct registry *r, struct worker *w, const stru
     enum registry_event event = w->alive ? REGISTRY_REPLACED : REGISTRY_JOINED;
     uint32_t outstanding = w->outstanding; /* the caller takes these requests back */
     if (w->known)
-        oust(r, w->hello.incarnation);
+        registry_oust(r, w->hello.incarnation);
     memset(w, 0, sizeof *w);
     w->known = w->alive = true;
     w->hello = *h;
@@ -214,7 +214,7 @@ const uint8_t *registry_identity(const struct registry *r)
 
 void registry_retire(struct registry *r, struct worker *w)
 {
-    oust(r, w->hello.incarnation);
+    registry_oust(r, w->hello.incarnation);
     w->alive = false;
 }
 

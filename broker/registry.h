@@ -77,6 +77,8 @@ struct worker *registry_expire(struct registry *r, uint64_t now);
 
 /* What the stage workers that live serve; NULL: none lives. */
 const uint8_t *registry_identity(const struct registry *r);
+/* It is not wanted any more, and is told so whenever it shows up. */
+void registry_oust(struct registry *r, uint64_t incarnation);
 /* It is sent away: it counts as dead, and is unwanted when it shows up again. */
 void registry_retire(struct registry *r, struct worker *w);
 /* What h has and `other` has not, of what all stages must have in common; NULL: nothing. */

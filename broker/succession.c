@@ -23,7 +23,7 @@ void succession_remove(struct succession *s, const struct successor *it)
     s->n--;
 }
 
-static struct successor *of_place(struct succession *s, const struct hello *h)
+struct successor *succession_at(struct succession *s, const struct hello *h)
 {
     for (int i = 0; i < s->n; i++)
         if (s->item[i].hello.stage == h->stage && s->item[i].hello.replica == h->replica)
@@ -33,11 +33,7 @@ static struct successor *of_place(struct succession *s, const struct hello *h)
 
 bool succession_keep(struct succession *s, const struct hello *h, const struct peer *peer, uint64_t now)
 {
-    struct successor *before = of_place(s, h);
-    if (before && before->hello.incarnation != h->incarnation) {
-        succession_remove(s, before);
-        before = NULL;
-    }
+    struct successor *before = succession_at(s, h);
     if (!before && s->n == PIPELINE_MAX_WORKERS)
         return false;
     *(before ? before : &s->item[s->n++]) = (struct successor){*h, *peer, now};

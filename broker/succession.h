@@ -33,7 +33,9 @@ struct succession {
     uint64_t moved_ns; /* when it moved on though not asked; 0 = never */
 };
 
-/* A worker that has to wait says hello (again). False when there is no room. */
+struct successor *succession_at(struct succession *s, const struct hello *h); /* of h's place; NULL: none */
+/* A worker that has to wait says hello (again); who waited for its place before waits no more. False when
+ * there is no room. */
 bool succession_keep(struct succession *s, const struct hello *h, const struct peer *peer, uint64_t now);
 struct successor *succession_find(struct succession *s, uint64_t incarnation); /* NULL: it does not wait */
 void succession_remove(struct succession *s, const struct successor *it);

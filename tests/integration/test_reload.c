@@ -315,6 +315,40 @@ static void an_edited_cut_is_taken_by_all_or_by_none(void **state)
     finish(h);
 }
 
+static bool one_waits(void *h)
+{
+    json_t *root = tool_json(h, "status", ""), *note;
+    bool yes = false;
+    size_t i;
+    json_array_foreach(json_object_get(root, "notes"), i, note) yes =
+        yes || strstr(json_string_value(note), "1 stage worker of another plan waits");
+    json_decref(root);
+    return yes;
+}
+
+/* While another replica of its stage lives the pipeline goes on as it is. */
+static void a_replica_with_another_plan_waits_for_a_reload(void **state)
+{
+    struct harness *h = plain_world();
+    int32_t before[8];
+    pid_t other;
+    (void)state;
+    edit(h, "  - {}", "  - {replicas: 2}");
+    tool_ok(h, "up", "");
+    labels_of(h, before);
+    other = pid_of(h, "stage1.1");
+    edit(h, "block1.out", "block2.out");
+    assert_int_equal(kill(pid_of(h, "stage1.0"), SIGKILL), 0);
+    harness_until(one_waits, h, 60, "the replica waits");
+    assert_same_answers(h, before);
+    assert_int_equal(pid_of(h, "stage1.1"), other);
+    tool_ok(h, "reload", "");
+    assert_same_answers(h, before);
+    assert_true(pid_of(h, "stage1.0") > 0 && pid_of(h, "stage1.1") > 0 && pid_of(h, "stage1.1") != other);
+    tool_ok(h, "down", "");
+    finish(h);
+}
+
 static void what_cannot_be_taken_changes_nothing(void **state)
 {
     struct harness *h = plain_world();
@@ -385,6 +419,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(training_again_in_place),
         cmocka_unit_test(an_edited_cut_is_taken_by_all_or_by_none),
+        cmocka_unit_test(a_replica_with_another_plan_waits_for_a_reload),
         cmocka_unit_test(what_cannot_be_taken_changes_nothing),
         cmocka_unit_test(a_reload_that_is_killed_loses_nothing),
     };

@@ -368,6 +368,21 @@ static void those_that_can_serve_every_stage_prevail(void **state)
     assert_true(told(f, MESSAGE_DRAIN, REPLICA0, NULL) > 0);
 }
 
+/* One came back with another file and waits; a reload starts its successor too. */
+static void the_newest_waits_for_a_place_alone(void **state)
+{
+    struct fixture *f = *state;
+    all_of(f, 0, OLD, true);
+    hello(f, 1, 0, 500, NEW, true);
+    hello(f, 1, 0, REPLICA0 + HEIR, NEW, false);
+    assert_int_equal(told(f, MESSAGE_DRAIN, 500, NULL), 1);
+    assert_string_equal(state_of(f, 500), "absent");
+    hello(f, 1, 0, 500, NEW, true);
+    beat(f, 500);
+    assert_int_equal(told(f, MESSAGE_DRAIN, 500, NULL), 3);
+    assert_string_equal(state_of(f, REPLICA0 + HEIR), "waiting");
+}
+
 static void one_that_waits_may_go(void **state)
 {
     struct fixture *f = *state;
@@ -405,6 +420,7 @@ int main(void)
         test(a_stage_that_can_only_come_back_with_another_plan_takes_all_along),
         test(the_pipeline_moves_on_unasked_once_a_minute_at_most),
         test(those_that_can_serve_every_stage_prevail),
+        test(the_newest_waits_for_a_place_alone),
         test(one_that_waits_may_go),
         test(cache_services_hear_what_the_stages_are),
     };
