@@ -117,7 +117,7 @@ static int check_limits(struct error *e)
     int rc = accept_bound(limits_files(), CONNECTIONS, NULL, e);
 
     log_info("may use %s", limits_text(text, sizeof text));
-    return rc ? rc : limits_check_threads(THREADS, e);
+    return rc || (rc = limits_check_space(e)) ? rc : limits_check_threads(THREADS, e);
 }
 
 int main(int argc, char **argv)

@@ -11,7 +11,8 @@
 #include <string.h>
 #include <sys/resource.h>
 
-#define MOST_CPUS 4096 /* as many as `cpus` of a pipeline file can name */
+#define SPACE_LEAST (512ull << 20)
+#define MOST_CPUS   4096 /* as many as `cpus` of a pipeline file can name */
 
 void limits_raise(void)
 {
@@ -206,6 +207,19 @@ int limits_check_files(int64_t files, struct error *e)
         "this process may have %lld files open and needs %lld: raise the hard limit (`ulimit -Hn`, "
         "LimitNOFILE= of systemd, --ulimit nofile of a container)",
         (long long)may, (long long)files);
+}
+
+int limits_check_space(struct error *e)
+{
+    struct rlimit space;
+
+    if (getrlimit(RLIMIT_AS, &space) || space.rlim_cur == RLIM_INFINITY || space.rlim_cur >= SPACE_LEAST)
+        return FL_OK;
+    return error_set(
+        e, FL_CONFIG,
+        "this process may have %.0f MB of address space (`ulimit -v`) and needs %.0f MB: raise it, and bound "
+        "memory by a control group instead",
+        (double)space.rlim_cur / 1e6, (double)SPACE_LEAST / 1e6);
 }
 
 struct gate {

@@ -32,6 +32,8 @@ int limits_pin(const int *cpu, int n, struct error *e);
 int limits_check_memory(int64_t bytes, const char *what, struct error *e);
 /* FL_CONFIG: fewer than `files` may be open. */
 int limits_check_files(int64_t files, struct error *e);
+/* FL_CONFIG: `ulimit -v` leaves less address space than the libraries take, which do not bear to get none. */
+int limits_check_space(struct error *e);
 /* Starts so many threads at once, to see, and ends them again. FL_UNAVAILABLE. */
 int limits_check_threads(int threads, struct error *e);
 
