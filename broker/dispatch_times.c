@@ -25,6 +25,9 @@ void dispatch_fill_times(const struct dispatch *d, const struct request_entry *e
                          uint64_t came_ns, uint64_t now, struct answer *a)
 {
     uint64_t sent_after = r->attempt == e->attempt ? e->sent_ns - e->received_ns : e->broker_ns;
+    if (came_ns <
+        e->received_ns + sent_after) /* an estimate, by another host's clock: not before it was sent */
+        came_ns = e->received_ns + sent_after;
     a->trace = r->trace;
     a->lookup_wire_ns = r->lookup_wire_ns;
     a->lookup_queue_ns = r->lookup_queue_ns;

@@ -164,7 +164,7 @@ int lookups_answer(struct lookups *l, const struct lookup *in, const float *desc
     l->counters.batches++;
     l->counters.items += (unsigned)in->n;
     l->counters.refused += rc ? (unsigned)in->n : 0;
-    if (cache && (descriptors = align(l, descriptors, (size_t)in->n * in->dim * sizeof(float))) &&
+    if (cache && in->n && (descriptors = align(l, descriptors, (size_t)in->n * in->dim * sizeof(float))) &&
         !cache_lookup(cache, l->scratch, descriptors, in->n, l->found))
         for (int i = 0; i < in->n; i++) {
             const struct lookup_item *item = &in->item[i];

@@ -35,6 +35,16 @@ static void free_row(struct stage_worker *w, int row)
     w->free_row[w->n_free++] = row;
 }
 
+static bool passed_all_before(const struct stage_worker *w, const struct job *j)
+{
+    if (j->trace.n != w->stage)
+        return false;
+    for (int i = 0; i < j->trace.n; i++)
+        if (j->trace.stage[i].stage != (uint32_t)i || j->trace.stage[i].replica != j->route[i])
+            return false;
+    return true;
+}
+
 static int check_job(const struct stage_worker *w, const struct job *j, struct error *e)
 {
     char got[128], want[128];
@@ -42,8 +52,8 @@ static int check_job(const struct stage_worker *w, const struct job *j, struct e
         return error_set(e, FL_PROTOCOL, "the job's route does not lead here");
     if (j->plan && j->plan != digest_short(w->plan))
         return error_set(e, FL_STALE, "the job was sent by and for stages of another plan");
-    if (j->trace.n != w->stage)
-        return error_set(e, FL_PROTOCOL, "the job has passed %d stages before stage %d", j->trace.n,
+    if (!passed_all_before(w, j))
+        return error_set(e, FL_PROTOCOL, "the job has not passed the stages before stage %d by its route",
                          w->stage);
     if (!w->last_stage && j->route[w->stage + 1] >= w->n_next)
         return error_set(e, FL_PROTOCOL,

@@ -1,0 +1,382 @@
+/* fuzz_broker.c - the broker's brain under hostile, well-formed and damaged messages, and moments in time
+ *
+ * The bytes choose a pipeline, then one event after the other. After each the brain's promises are checked:
+ * every admitted request gets exactly one answer, by its deadline; what is outstanding is what is in flight;
+ * all is bounded; only workers that are there get jobs; and what it says can be read by those it says it to.
+ */
+#include "broker/dispatch.h"
+#include "broker/trust.h"
+#include "fuzz_input.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#define EVENTS   400
+#define REQUESTS 1024 /* at most so many are tracked */
+#define JOBS     32
+#define WORKERS  8
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+struct world {
+    struct fuzz_input in;
+    struct pipeline pipeline;
+    struct dispatch *d;
+    uint64_t now;
+    uint8_t deaf; /* which of the ways out fail: 1 jobs, 2 clients, 4 control */
+    uint64_t admitted[REQUESTS];
+    bool answered[REQUESTS];
+    int n_admitted;
+    uint64_t asked, refused; /* requests that came; answers to some that were not admitted */
+    struct job job[JOBS];    /* the latest ones */
+    unsigned n_jobs;
+    uint64_t incarnation[WORKERS]; /* of those that said hello lately */
+    unsigned n_hellos;
+};
+
+static struct world w;
+
+/* --- what the brain says --- */
+
+static int on_job(void *arg, int replica, const struct message *m, zmq_msg_t *payload)
+{
+    const struct job *j = &m->job;
+    (void)arg;
+    FUZZ_CHECK(m->type == MESSAGE_JOB && j->n_route == w.pipeline.n_stages && j->route[0] == replica);
+    if (w.deaf & 1)
+        return FL_AGAIN;
+    for (int s = 0; s < j->n_route; s++) {
+        FUZZ_CHECK(j->route[s] < w.pipeline.stage[s].n_replicas);
+        FUZZ_CHECK(worker_ready(&w.d->registry.stage[s][j->route[s]]));
+        FUZZ_CHECK(s == 0 || worker_reaches(&w.d->registry.stage[s - 1][j->route[s - 1]]) >> j->route[s] & 1);
+    }
+    FUZZ_CHECK(j->deadline_ns > w.now && j->attempt > 0 && j->trace.n == 0);
+    fuzz_check_sent(m);
+    w.job[w.n_jobs++ % JOBS] = *j;
+    zmq_msg_close(payload);
+    return FL_OK;
+}
+
+static void on_answer(const struct answer *a)
+{
+    int i = 0;
+    if (!a->request) {
+        w.refused++;
+        FUZZ_CHECK(a->error);
+        return;
+    }
+    while (i < w.n_admitted && w.admitted[i] != a->request)
+        i++;
+    FUZZ_CHECK(i < w.n_admitted && !w.answered[i]);
+    FUZZ_CHECK(a->broker_ns <= a->total_ns);
+    w.answered[i] = true;
+}
+
+static int on_client(void *arg, const struct peer *to, const struct message *m, zmq_msg_t *payload)
+{
+    (void)arg, (void)to, (void)payload;
+    fuzz_check_sent(m);
+    if (m->type == MESSAGE_ANSWER)
+        on_answer(&m->answer);
+    return w.deaf & 2 ? FL_UNAVAILABLE : FL_OK;
+}
+
+static int on_control(void *arg, const struct peer *to, const struct message *m)
+{
+    (void)arg, (void)to;
+    fuzz_check_sent(m);
+    return w.deaf & 4 ? FL_UNAVAILABLE : FL_OK;
+}
+
+static void on_reset(void *arg, int replica)
+{
+    (void)arg;
+    FUZZ_CHECK(replica < w.pipeline.stage[0].n_replicas);
+}
+
+/* --- what must hold --- */
+
+/* What was admitted since: found in the table, so that its answer can be waited for. */
+static void note_admitted(void)
+{
+    for (int i = 0; i < requests_slots(w.d->requests); i++) {
+        const struct request_entry *e = requests_slot(w.d->requests, i);
+        int k = w.n_admitted - 1;
+        while (e && k >= 0 && w.admitted[k] != e->id)
+            k--;
+        if (e && k < 0)
+            w.admitted[w.n_admitted++] = e->id;
+    }
+}
+
+static void check_worker(const struct worker *x, int stage, int replica)
+{
+    uint32_t through = 0;
+    bool on_trial = false;
+    for (int i = 0; i < requests_slots(w.d->requests); i++) {
+        const struct request_entry *e = requests_slot(w.d->requests, i);
+        if (!e || stage >= e->n_route || e->route[stage] != replica)
+            continue;
+        through++;
+        on_trial |= e->id == x->trial;
+    }
+    FUZZ_CHECK(x->outstanding == through);
+    FUZZ_CHECK(!x->trial || on_trial);
+    FUZZ_CHECK(x->cancel.n >= 0 && x->cancel.n <= MESSAGE_MAX_BATCH);
+    FUZZ_CHECK(x->cancel.n_ask >= 0 && x->cancel.n_ask <= MESSAGE_MAX_BATCH);
+}
+
+static void check(void)
+{
+    const struct counters *c = &w.d->counters;
+    int in_flight = requests_count(w.d->requests), open = 0;
+    for (int s = 0; s < w.pipeline.n_stages; s++)
+        for (int i = 0; i < w.pipeline.stage[s].n_replicas; i++)
+            check_worker(&w.d->registry.stage[s][i], s, i);
+    for (int i = 0; i < requests_slots(w.d->requests); i++) {
+        const struct request_entry *e = requests_slot(w.d->requests, i);
+        if (e)
+            FUZZ_CHECK((e->list == REQUESTS_WAITING) == (e->n_route == 0));
+    }
+    for (int i = 0; i < w.n_admitted; i++)
+        open += !w.answered[i];
+    FUZZ_CHECK(open == in_flight);
+    FUZZ_CHECK(c->admitted == (uint64_t)w.n_admitted);
+    FUZZ_CHECK(c->admitted == c->answered + c->failed + (uint64_t)in_flight);
+    FUZZ_CHECK(w.asked == c->admitted + w.refused);
+    FUZZ_CHECK(in_flight <= w.pipeline.broker.max_requests);
+    FUZZ_CHECK(requests_bytes(w.d->requests) <= (size_t)w.pipeline.broker.max_memory_mb << 20);
+}
+
+static void tick(void)
+{
+    uint64_t next = dispatch_tick(w.d, w.now);
+    FUZZ_CHECK(next > w.now && next <= w.now + NS_PER_S);
+    for (int i = 0; i < requests_slots(w.d->requests); i++) {
+        const struct request_entry *e = requests_slot(w.d->requests, i);
+        FUZZ_CHECK(!e || e->deadline_ns > w.now);
+    }
+}
+
+/* --- what it is told --- */
+
+static struct peer peer_of(uint64_t n)
+{
+    struct peer p = {.size = 8};
+    memcpy(p.id, &n, sizeof n);
+    return p;
+}
+
+static uint64_t known_incarnation(void)
+{
+    uint32_t i = fuzz_below(&w.in, WORKERS + 2);
+    return i < WORKERS ? w.incarnation[i] : fuzz_number(&w.in);
+}
+
+static uint64_t known_request(void)
+{
+    uint32_t i = fuzz_below(&w.in, JOBS + 4);
+    return i < JOBS ? w.job[i].request : fuzz_number(&w.in);
+}
+
+static void fill_request(struct request *r)
+{
+    *r = (struct request){
+        .id = fuzz_number(&w.in), .deadline_ms = fuzz_byte(&w.in), .flags = (uint32_t)fuzz_number(&w.in)};
+    fuzz_tensor(&w.in, &r->input);
+}
+
+/* Mostly of the pipeline, mostly new, mostly ready. */
+static void fill_hello(struct hello *h)
+{
+    uint8_t how = fuzz_byte(&w.in);
+    h->role = how & 1 ? ROLE_STAGE : how & 2 ? ROLE_CACHE : (uint32_t)fuzz_below(&w.in, 6);
+    if (how & 4) {
+        h->stage = fuzz_below(&w.in, (uint32_t)w.pipeline.n_stages);
+        h->replica = fuzz_below(&w.in, 2);
+    } else {
+        h->stage = (uint32_t)fuzz_number(&w.in);
+        h->replica = (uint32_t)fuzz_number(&w.in);
+    }
+    h->incarnation = how & 8 ? 1000 + w.n_hellos : known_incarnation();
+    h->ready = how & 0x30;
+    h->leaving = (how & 0xc0) == 0xc0;
+    h->model[0] = h->identity[0] = h->plan[0] = fuzz_byte(&w.in) > 250;
+    h->boot_id[0] = fuzz_byte(&w.in) > 200 ? 'X' : 'B';
+    h->reaches = how & 0x40 ? 0 : REACHES_TOLD | fuzz_byte(&w.in);
+    if (how & 8)
+        w.incarnation[w.n_hellos++ % WORKERS] = h->incarnation;
+}
+
+static void fill_heartbeat(struct heartbeat *h)
+{
+    h->incarnation = known_incarnation();
+    h->worker_ns = fuzz_number(&w.in);
+    h->clock_error_ns = fuzz_number(&w.in);
+    h->taken = known_request();
+    h->batch = (uint32_t)fuzz_number(&w.in);
+    h->reaches = fuzz_byte(&w.in) & 1 ? 0 : REACHES_TOLD | fuzz_byte(&w.in);
+    h->exits = (uint32_t)fuzz_number(&w.in);
+    h->exits_told = fuzz_byte(&w.in) & 1;
+}
+
+/* An honest one: the job's way so far. */
+static void fill_way(struct result *r, const struct job *j)
+{
+    r->trace.n = (int)fuzz_below(&w.in, (uint32_t)j->n_route + 1);
+    for (int s = 0; s < r->trace.n; s++)
+        r->trace.stage[s] = (struct stage_time){.stage = (uint32_t)s, .replica = j->route[s], .batch = 1};
+}
+
+static void fill_result(struct result *r)
+{
+    static const uint32_t codes[] = {FL_OK,       FL_OK,       FL_OK,         FL_UNAVAILABLE, FL_UNAVAILABLE,
+                                     FL_INTERNAL, FL_DEADLINE, FL_OVERLOADED, FL_VALUE,       FL_NOMEM};
+    const struct job *j = &w.job[fuzz_below(&w.in, JOBS)];
+    uint8_t how = fuzz_byte(&w.in);
+    r->request = how & 0xf0 ? j->request : known_request();
+    r->attempt = how & 0xe0 ? j->attempt : (uint32_t)fuzz_number(&w.in);
+    r->error = codes[fuzz_below(&w.in, 10)];
+    r->exit = how & 1 ? -1 : (int32_t)fuzz_below(&w.in, PIPELINE_MAX_EXITS);
+    r->label = how & 2 ? 3 : (int32_t)fuzz_number(&w.in);
+    r->lookup_wire_ns = how & 4 ? 0 : fuzz_number(&w.in);
+    r->sent_ns = how & 8 ? w.now : fuzz_number(&w.in);
+    if (how & 0xc0)
+        fill_way(r, j);
+    else
+        fuzz_trace(&w.in, &r->trace);
+}
+
+static void fill_spans(struct spans *s)
+{
+    s->n = (int)fuzz_below(&w.in, 5);
+    s->lost = fuzz_number(&w.in);
+    for (int i = 0; i < s->n; i++)
+        s->span[i] = (struct span){
+            .request = known_request(), .kind = (uint32_t)fuzz_number(&w.in), .role = 2, .exit = -1};
+}
+
+static bool fill(struct message *m)
+{
+    memset(m, 0, FUZZ_CLEARED_BYTES);
+    switch (fuzz_below(&w.in, 16)) {
+    case 0:
+    case 1:
+    case 2:
+    case 3:
+        m->type = MESSAGE_REQUEST;
+        fill_request(&m->request);
+        break;
+    case 4:
+    case 5:
+    case 6:
+        m->type = MESSAGE_HELLO;
+        fill_hello(&m->hello);
+        break;
+    case 7:
+    case 8:
+        m->type = MESSAGE_HEARTBEAT;
+        fill_heartbeat(&m->heartbeat);
+        break;
+    case 9:
+    case 10:
+    case 11:
+    case 12:
+        m->type = MESSAGE_RESULT;
+        fill_result(&m->result);
+        break;
+    case 13:
+        m->type = MESSAGE_SPANS;
+        fill_spans(&m->spans);
+        break;
+    case 14:
+        m->type = fuzz_byte(&w.in) & 1 ? MESSAGE_STATUS : MESSAGE_DRAIN;
+        if (m->type == MESSAGE_DRAIN)
+            m->drain = (struct drain){(uint32_t)fuzz_number(&w.in), fuzz_byte(&w.in) & 1};
+        break;
+    default:
+        return fuzz_raw(&w.in, m);
+    }
+    return fuzz_travel(&w.in, m);
+}
+
+/* As broker.c: by the door that it belongs to. */
+static void deliver(struct message *m)
+{
+    struct peer from = peer_of(m->type == MESSAGE_HELLO ? m->hello.incarnation : fuzz_byte(&w.in));
+    zmq_msg_t payload;
+    struct error e;
+    if (!fuzz_payload(m, &payload))
+        return;
+    if (m->type == MESSAGE_REQUEST || m->type == MESSAGE_STATUS ||
+        (m->type == MESSAGE_SPANS && fuzz_byte(&w.in) & 1)) {
+        w.asked += m->type == MESSAGE_REQUEST;
+        dispatch_client(w.d, &from, m, &payload, w.now);
+        note_admitted();
+    } else if (m->type == MESSAGE_RESULT) {
+        if (dispatch_result(w.d, &m->result, &payload, w.now - fuzz_byte(&w.in), w.now, &e))
+            FUZZ_CHECK(e.text[0]);
+    } else if (m->type == MESSAGE_HELLO || m->type == MESSAGE_HEARTBEAT || m->type == MESSAGE_SPANS ||
+               m->type == MESSAGE_DRAIN) {
+        dispatch_control(w.d, &from, m, w.now);
+    }
+    zmq_msg_close(&payload);
+}
+
+static void event(void)
+{
+    static struct message m;
+    uint8_t what = fuzz_byte(&w.in);
+    if (what < 200) {
+        if (fill(&m))
+            deliver(&m);
+    } else if (what < 240) {
+        w.now += (uint64_t)(what - 200) * (what - 200) * NS_PER_MS / 2;
+    } else {
+        w.deaf = fuzz_byte(&w.in) & 7;
+    }
+    if (what & 3)
+        tick();
+    check();
+}
+
+static void choose_pipeline(void)
+{
+    struct pipeline *p = &w.pipeline;
+    p->n_stages = 1 + (int)fuzz_below(&w.in, 3);
+    for (int s = 0; s < p->n_stages; s++) {
+        p->stage[s].n_replicas = 1 + (int)fuzz_below(&w.in, 3);
+        p->stage[s].max_batch = 1 + (int)fuzz_below(&w.in, 4);
+        p->stage[s].replica[0].cache = (int)fuzz_below(&w.in, 2);
+    }
+    p->cache.n_endpoints = 2;
+    p->cache.wait_us = 2000;
+    p->updates.sample = p->updates.audit = fuzz_below(&w.in, 4) * 0.3;
+    p->broker = (struct broker_config){.max_requests = 1 + (int)fuzz_below(&w.in, 12),
+                                       .max_memory_mb = 1,
+                                       .deadline_ms = 1 + (int)fuzz_byte(&w.in) * 4,
+                                       .retries = (int)fuzz_below(&w.in, 4),
+                                       .heartbeat_ms = 20,
+                                       .dead_after_ms = 100};
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct dispatch_io io = {NULL, on_job, on_client, on_control, on_reset};
+    log_threshold = LOG_LEVEL_ERROR + 1;
+    memset(&w, 0, sizeof w);
+    w.in = (struct fuzz_input){data, data + size};
+    w.now = 1000 * NS_PER_S;
+    choose_pipeline();
+    if (dispatch_new(&w.d, &w.pipeline, &io, fuzz_number(&w.in), w.now))
+        abort();
+    w.d->registry.boot_id[0] = 'B';
+    for (int i = 0; i < EVENTS && w.in.at < w.in.end && w.n_admitted < REQUESTS; i++)
+        event();
+    w.deaf = 0;
+    dispatch_abandon(w.d, w.now);
+    check();
+    FUZZ_CHECK(requests_count(w.d->requests) == 0);
+    dispatch_free(w.d);
+    return 0;
+}
