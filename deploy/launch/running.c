@@ -7,8 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <unistd.h>
+
 #include <jansson.h>
 
+#include "claim.h"
 #include "deploy/tool/state.h"
 
 /* Owned. */
@@ -18,7 +21,7 @@ static char *real_path(const char *path)
     return real ? real : strdup(path);
 }
 
-int running_remember(const struct pipeline *p, const struct pipeline_arguments *a, struct error *e)
+static int write_words(const struct pipeline *p, const struct pipeline_arguments *a, struct error *e)
 {
     char path[STATE_PATH_BYTES], *config = real_path(p->path);
     json_t *sets = json_array(), *root;
@@ -32,6 +35,34 @@ int running_remember(const struct pipeline *p, const struct pipeline_arguments *
     json_decref(root);
     free(config);
     return rc;
+}
+
+/* Who says only -c looks into the file's own state directory. When --set state chose another, a word is left
+ * there, unless a pipeline runs in it. */
+static void point_from_own_state(const struct pipeline *p, const struct pipeline_arguments *a)
+{
+    struct pipeline_arguments without = {.path = a->path};
+    struct pipeline *own;
+    char path[STATE_PATH_BYTES];
+    int lock;
+
+    for (int i = 0; i < a->sets.n; i++)
+        if (strncmp(a->sets.item[i], "state=", 6))
+            without.sets.item[without.sets.n++] = a->sets.item[i];
+    if (without.sets.n == a->sets.n || arguments_load(&own, &without, NULL))
+        return;
+    if (strcmp(own->state, p->state) && !state_path(path, own, NULL, "run") && !state_make(path, NULL) &&
+        !claim_take(&lock, own, 0, NULL)) {
+        write_words(own, a, NULL);
+        close(lock);
+    }
+    pipeline_free(own);
+}
+
+int running_remember(const struct pipeline *p, const struct pipeline_arguments *a, struct error *e)
+{
+    point_from_own_state(p, a);
+    return write_words(p, a, e);
 }
 
 /* What was remembered of p's file; NULL: nothing. Owned. */
@@ -53,6 +84,7 @@ static void load_again(struct pipeline **out, const struct pipeline_arguments *a
 {
     struct pipeline_arguments both = {.path = a->path};
     struct pipeline *p;
+    struct process who;
     struct error e;
     const char *text;
 
@@ -64,6 +96,10 @@ static void load_again(struct pipeline **out, const struct pipeline_arguments *a
     if (arguments_load(&p, &both, &e)) {
         fprintf(stderr, "the pipeline was started with other --set arguments, which no longer fit: %s\n",
                 e.text);
+        return;
+    }
+    if (strcmp(p->state, (*out)->state) && claim_look(p, &who) == CLAIM_NOBODY) { /* it was stopped since */
+        pipeline_free(p);
         return;
     }
     pipeline_free(*out);

@@ -492,6 +492,13 @@ static void test_what_up_was_given_is_remembered(void **state)
     assert_said("stopped");
     assert_int_equal(tool(h, "status", ""), 1);
     assert_null(strstr(output, "stage0.1"));
+    snprintf(arguments, sizeof arguments, "--set state=%s/other", harness_dir(h));
+    tool_ok(h, "up", arguments);
+    tool_ok(h, "status", "");
+    tool_ok(h, "down", "");
+    assert_said("stopped");
+    tool_ok(h, "down", "");
+    assert_said("nothing was running");
     finish(h);
 }
 
