@@ -548,7 +548,7 @@ static void test_another_user_is_told(void **state)
              "sed -i 's/^model: .*/model: m.onnx/' pipeline.yaml && %s %s/freezeline --version 2>&1",
              harness_dir(h), as_nobody, tool_folder());
     if (shell(line)) {
-        print_message("skipped: no other user can run this\n");
+        print_message("skipped: no other user can run this: %s\n", output);
         harness_free(h);
         skip();
     }
