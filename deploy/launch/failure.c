@@ -88,6 +88,8 @@ int failure_explain(const struct pipeline *p, struct error *e)
     if (state_path(path, p, e, "logs/%s.log", role))
         return FL_CONFIG;
     last_reason(path, reason, sizeof reason);
+    if (!reason[0] && !state_path(path, p, NULL, "logs/supervisor.log"))
+        last_reason(path, reason, sizeof reason); /* it could not even be started */
     fprintf(stderr, "the last lines of %s:\n", path);
     failure_tail(path, TAIL_SHOW, "  ", stderr);
     return error_set(e, FL_UNAVAILABLE, "%s failed to start: %s; everything is stopped again", role,

@@ -474,6 +474,21 @@ static void test_more_clients_than_files(void **state)
     finish(h);
 }
 
+/* The reason of a failed start stands in the last line, wherever it was noted. */
+static void test_a_failed_start_says_why(void **state)
+{
+    struct harness *h = harness_new(NULL, yaml);
+    char line[1024];
+    (void)state;
+
+    snprintf(line, sizeof line, "PATH=/nowhere %s/freezeline up -c %s --set redis.managed=true 2>&1",
+             tool_folder(), harness_config(h));
+    assert_int_equal(shell(line), 1);
+    assert_said("redis failed to start: freezeline supervise: cannot start redis-server");
+    assert_false(file_exists(h, "run/supervisor.pid"));
+    finish(h);
+}
+
 /* `up --set` on one address; everybody else says only -c. */
 static void test_what_up_was_given_is_remembered(void **state)
 {
@@ -581,6 +596,7 @@ int main(void)
         cmocka_unit_test(test_hosts_by_name),
         cmocka_unit_test(test_what_the_host_does_not_have),
         cmocka_unit_test(test_more_clients_than_files),
+        cmocka_unit_test(test_a_failed_start_says_why),
         cmocka_unit_test(test_what_up_was_given_is_remembered),
         cmocka_unit_test(test_a_pipeline_on_other_hosts),
         cmocka_unit_test(test_another_user_is_told),
