@@ -210,17 +210,23 @@ static void on_success(struct dispatch *d, const struct result *r)
     trust_succeeded(&d->registry, &r->trace);
 }
 
+/* Nothing on the way took longer than the whole: what says so knows no time. */
+static double within(uint64_t ns, uint64_t whole_ns)
+{
+    return (double)(ns < whole_ns ? ns : whole_ns);
+}
+
 static void learn(struct dispatch *d, const struct trace *t, uint64_t took_ns)
 {
     struct passed p[PIPELINE_MAX_STAGES];
     for (int i = 0; i < t->n; i++) {
         const struct stage_time *s = &t->stage[i];
-        p[i] =
-            (struct passed){.stage = (int)s->stage,
-                            .batch = (int)s->batch,
-                            .wire_ns = (double)s->wire_ns,
-                            .queue_ns = (double)s->queue_ns,
-                            .own_ns = (double)s->compute_ns + (double)s->lookup_ns + (double)s->serialise_ns};
+        p[i] = (struct passed){.stage = (int)s->stage,
+                               .batch = (int)s->batch,
+                               .wire_ns = within(s->wire_ns, took_ns),
+                               .queue_ns = within(s->queue_ns, took_ns),
+                               .own_ns = within(s->compute_ns, took_ns) + within(s->lookup_ns, took_ns) +
+                                         within(s->serialise_ns, took_ns)};
     }
     admission_learn(&d->admission, t->n, p, took_ns);
 }

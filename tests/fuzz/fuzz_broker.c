@@ -8,6 +8,8 @@
 #include "broker/trust.h"
 #include "fuzz_input.h"
 
+#include <math.h>
+
 #include "base/clock.h"
 #include "base/log.h"
 
@@ -126,6 +128,15 @@ static void check_worker(const struct worker *x, int stage, int replica)
     FUZZ_CHECK(x->cancel.n_ask >= 0 && x->cancel.n_ask <= MESSAGE_MAX_BATCH);
 }
 
+static void check_estimates(const struct admission *a)
+{
+    const double figure[] = {a->gap_ns, a->tight_ns, a->quick_ns, a->trust};
+    for (size_t i = 0; i < sizeof figure / sizeof *figure; i++)
+        FUZZ_CHECK(isfinite(figure[i]) && figure[i] >= 0);
+    for (int s = 0; s < w.pipeline.n_stages; s++)
+        FUZZ_CHECK(isfinite(a->rest_ns[s]) && isfinite(a->work_ns[s]));
+}
+
 static void check(void)
 {
     const struct counters *c = &w.d->counters;
@@ -144,6 +155,7 @@ static void check(void)
     FUZZ_CHECK(c->admitted == (uint64_t)w.n_admitted);
     FUZZ_CHECK(c->admitted == c->answered + c->failed + (uint64_t)in_flight);
     FUZZ_CHECK(w.asked == c->admitted + w.refused);
+    check_estimates(&w.d->admission);
     FUZZ_CHECK(in_flight <= w.pipeline.broker.max_requests);
     FUZZ_CHECK(requests_bytes(w.d->requests) <= (size_t)w.pipeline.broker.max_memory_mb << 20);
 }

@@ -82,6 +82,24 @@ static struct answer ask(struct client *client, uint64_t seed, uint32_t flags)
     return a;
 }
 
+/* A worker is ready when it knows the clock by which deadlines count: nothing is dropped as late that is not.
+ */
+static void test_the_first_requests_are_in_time(void **state)
+{
+    struct client *client;
+    struct status_reply s;
+    (void)state;
+    if (!h)
+        skip();
+    client = harness_client(h);
+    for (uint64_t i = 0; i < 5; i++)
+        assert_int_equal(ask(client, i, JOB_NO_CACHE).attempts, 1);
+    s = harness_status(client);
+    assert_int_equal(s.retried, 0);
+    assert_int_equal(s.failed, 0);
+    client_free(client);
+}
+
 static bool clocks_are_known(void *client)
 {
     struct status_reply s = harness_status(client);
@@ -217,6 +235,7 @@ static void test_a_trace_has_one_clock(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_the_first_requests_are_in_time),
         cmocka_unit_test(test_wires_between_clocks_are_right_within_the_error),
         cmocka_unit_test(test_the_status_tells_the_error),
         cmocka_unit_test(test_idle_workers_sleep),
