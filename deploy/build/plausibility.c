@@ -39,7 +39,9 @@ static void say_normalisation(const struct pipeline *p, const struct dataset *d,
 {
     char doubt[ERROR_TEXT_BYTES];
 
-    if (!dataset_is_pixels(d))
+    if (dataset_shape(d).dtype == TENSOR_U8)
+        fprintf(to, "The model takes pixels as they are, 0 to 255, and has to do that itself.\n");
+    else if (!dataset_is_pixels(d))
         fprintf(to,
                 "floating point is fed as it is, without input.mean and input.std: is that what it takes?\n");
     else if (*pipeline_units_doubt(p, doubt, sizeof doubt))

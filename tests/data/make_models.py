@@ -4,8 +4,9 @@
 tiny.onnx   input [batch,3,16,16], three residual blocks
 wide.onnx   input [batch,3,224,224], as networks for photographs have it: a 7x7 stem of stride 2 and max pooling, two
             residual blocks, an inverted one with a depthwise convolution
+bytes.onnx  input [batch,16,16,3] of uint8, channels last: made floats, channels first and smaller by the model itself
 
-The output of both is "logits" [batch,10]. Needs Debian's python3-onnx. Deterministic.
+The output of all is "logits" [batch,10]. Needs Debian's python3-onnx. Deterministic.
 """
 import os
 import numpy as np
@@ -43,14 +44,15 @@ class Model:
         y = self.node("Relu", [self.conv(name + ".depthwise", y, c * factor, c * factor, 3, 1, c * factor)], name + ".relu2")
         return self.node("Add", [x, self.conv(name + ".project", y, c * factor, c, 1)], name + ".out")
 
-    def save(self, x, channels, side):
+    def save(self, x, channels, side, as_bytes=False):
         self.node("GlobalAveragePool", [x], "pool")
         self.node("Flatten", ["pool"], "flat", axis=1)
         self.node("Gemm", ["flat", self.weight("head.w", 10, channels), self.weight("head.b", 10)], "logits", transB=1)
         self.nodes[-1].name = "head"
         graph = helper.make_graph(
             self.nodes, self.name,
-            [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["batch", 3, side, side])],
+            [helper.make_tensor_value_info("input", TensorProto.UINT8, ["batch", side, side, 3]) if as_bytes else
+             helper.make_tensor_value_info("input", TensorProto.FLOAT, ["batch", 3, side, side])],
             [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 10])], self.weights)
         model = helper.make_model(graph, producer_name="freezeline", opset_imports=[helper.make_opsetid("", 13)])
         model.ir_version = 7
@@ -75,5 +77,17 @@ def wide():
     m.save(m.inverted("block3", x, 12, 3), 12, 224)
 
 
+def bytes_last():
+    m = Model("bytes", 5)
+    x = m.node("Cast", ["input"], "cast", to=TensorProto.FLOAT)
+    x = m.node("Transpose", [x], "planes", perm=[0, 3, 1, 2])
+    m.weights.append(numpy_helper.from_array(np.float32(1 / 64), "scale"))
+    x = m.node("Mul", [x, "scale"], "scaled")
+    x = m.node("Relu", [m.conv("stem", x, 3, 6, 3)], "stem.out")
+    x = m.block("block1", x, 6, 6, 1)
+    m.save(m.block("block2", x, 6, 8, 2), 8, 16, as_bytes=True)
+
+
 tiny()
 wide()
+bytes_last()

@@ -153,9 +153,37 @@ static void test_picture_files(void **state)
     finish(h);
 }
 
+/* A model that takes bytes, channels last, of pictures that are smaller than the files; also what is mirrored
+ * and mixed for learned caches. */
+static void test_model_of_bytes(void **state)
+{
+    char model[4096];
+    struct harness *h;
+    json_t *root;
+    (void)state;
+
+    assert_non_null(realpath("tests/data/bytes.onnx", model));
+    h = harness_new(
+        model,
+        "name: bytes\ninput: {resize: 16}\ncache: {kind: learned, train_epochs: 1, grids: 4, tune: 0}\n"
+        "exits:\n  - {name: early, after: block1.out}\n");
+    write_pictures(h, "train", 0, TRAIN);
+    write_pictures(h, "unseen", TRAIN, UNSEEN);
+    tool_ok(h, "build", arguments(h, "--train folder:@/train --calibrate cifar10:@/unseen.bin"));
+    root = tool_json(h, "eval", arguments(h, "--data cifar10:@/unseen.bin"));
+    assert_int_equal(json_integer_value(json_object_get(root, "requests")), UNSEEN);
+    json_decref(root);
+    tool_ok(h, "up", "");
+    tool_ok(h, "infer", arguments(h, "$(ls @/train/*/*.png | head -3)"));
+    assert_non_null(strstr(output, "train"));
+    tool_ok(h, "down", "");
+    finish(h);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_picture_files)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_picture_files),
+                                       cmocka_unit_test(test_model_of_bytes)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
