@@ -101,26 +101,52 @@ double markup_width(const char *text, double font)
     return width;
 }
 
-void markup_fit(FILE *to, const char *text, double width, double font)
+/* Looks no further than it has to: a name may be very long. */
+static bool fits(const char *text, double width, double font)
 {
-    double room = width - font * 0.7, used = 0;
     uint32_t c;
 
-    if (markup_width(text, font) <= width) {
+    while (*text && width >= 0) {
+        text += next_character(text, &c);
+        width -= font * character_width(c);
+    }
+    return width >= 0;
+}
+
+/* Where the last characters begin that fit into `width`, from `text` on. */
+static const char *last_that_fit(const char *text, double width, double font)
+{
+    const char *end = text + strlen(text), *at = end;
+    uint32_t c;
+
+    for (; at > text; end = at) {
+        for (at = end - 1; at > text && ((unsigned char)*at & 0xc0) == 0x80 && end - at < 4;)
+            at--;
+        next_character(at, &c);
+        if ((width -= font * character_width(c)) < 0)
+            return end;
+    }
+    return at;
+}
+
+void markup_fit(FILE *to, const char *text, double width, double font)
+{
+    double half = (width - font * 0.7) / 2, used = 0;
+    uint32_t c;
+
+    if (fits(text, width, font)) {
         markup_text(to, text);
         return;
     }
     for (int length; *text; text += length) {
         length = next_character(text, &c);
         used += font * character_width(c);
-        if (used > room / 2)
+        if (used > half)
             break;
         put_character(to, text, length, c);
     }
     fputs(ELLIPSIS, to);
-    for (used = markup_width(text, font); *text && used > room / 2; used -= font * character_width(c))
-        text += next_character(text, &c);
-    markup_text(to, text);
+    markup_text(to, last_that_fit(text, half, font));
 }
 
 /* Okabe and Ito, "Color Universal Design", 2008. Their yellow is too pale for white paper and their blue too
