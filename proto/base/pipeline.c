@@ -241,7 +241,7 @@ static int derive(struct loading *l)
     if (rc)
         return rc;
     if (!is_given(l, "broker.hung_after_ms"))
-        p->broker.hung_after_ms = 5 * p->broker.dead_after_ms;
+        p->broker.hung_after_ms = 5 * p->broker.dead_after_ms > 10000 ? 5 * p->broker.dead_after_ms : 10000;
     derive_updates(l);
     if (!p->n_stages)
         pipeline_add_stage(p);

@@ -222,6 +222,9 @@ static void test_how_long_a_process_may_be_silent(void **state)
     p = parse("model: m\nbroker: {dead_after_ms: 3000}\n", 0, NULL);
     assert_int_equal(p->broker.hung_after_ms, 15000);
     pipeline_free(p);
+    p = parse("model: m\nbroker: {dead_after_ms: 400}\n", 0, NULL);
+    assert_int_equal(p->broker.hung_after_ms, 10000);
+    pipeline_free(p);
     p = parse("model: m\nbroker: {dead_after_ms: 3000, hung_after_ms: 0}\n", 0, NULL);
     assert_int_equal(p->broker.hung_after_ms, 0);
     pipeline_free(p);
