@@ -320,17 +320,18 @@ static int get_promise(struct caches_promise *to, const Freezeline__Promise *fro
         return error_set(e, FL_PROTOCOL, "promise with a loss or certainty that is no share");
     *to = (struct caches_promise){.made = true,
                                   .agreement = from->agreement != 0,
-                                  .max_loss = from->max_loss,
-                                  .certainty = from->certainty,
+                                  .max_loss = from->max_loss + 0.0, /* no -0 */
+                                  .certainty = from->certainty + 0.0,
                                   .planning_points = from->planning_points,
                                   .certifying_points = from->certifying_points,
-                                  .loss = from->loss,
-                                  .loss_upper = from->loss_upper};
+                                  .loss = from->loss + 0.0,
+                                  .loss_upper = from->loss_upper + 0.0};
     return FL_OK;
 }
 
 static int get_caches(struct caches_told *to, const Freezeline__Caches *from, struct error *e)
 {
+    static const uint8_t none[DIGEST_BYTES];
     int rc;
     memset(to, 0, sizeof *to);
     if (!from)
@@ -338,10 +339,11 @@ static int get_caches(struct caches_told *to, const Freezeline__Caches *from, st
     if (from->built > PIPELINE_MAX_EXITS || from->loaded > from->built)
         return error_set(e, FL_PROTOCOL, "%u of %u caches, at most %d can be built", from->loaded,
                          from->built, PIPELINE_MAX_EXITS);
+    if ((rc = get_digest(to->build, from->build, e)) || !memcmp(to->build, none, sizeof none))
+        return rc; /* of no build there is nothing to tell */
     to->built = from->built;
     to->loaded = from->loaded;
-    rc = get_digest(to->build, from->build, e);
-    return rc ? rc : get_promise(&to->promise, from->promise, e);
+    return get_promise(&to->promise, from->promise, e);
 }
 
 static int get_hello(struct hello *to, const Freezeline__Hello *from, struct error *e)

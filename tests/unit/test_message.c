@@ -460,6 +460,7 @@ static void test_hostile_caches(void **state)
     caches.loaded = 3;
     refused(pack(&envelope), FL_PROTOCOL, "3 of 2 caches");
     caches.loaded = 2;
+    caches.build = (ProtobufCBinaryData){16, (uint8_t[16]){1}};
     caches.promise = &promise;
     promise.max_loss = 1.5;
     refused(pack(&envelope), FL_PROTOCOL, "no share");
