@@ -414,6 +414,22 @@ static void a_reload_that_is_killed_loses_nothing(void **state)
     finish(h);
 }
 
+/* Nobody here can start successors of what somebody else tends: the commands are told. */
+static void without_a_supervisor_it_says_what_to_start(void **state)
+{
+    struct harness *h = plain_world();
+    char text[64];
+    (void)state;
+    harness_pipeline_up(h);
+    put_model(h, "tests/data/tiny.onnx", true);
+    assert_int_equal(tool(h, "reload", ""), 1);
+    for (int i = 1; i < 3; i++) { /* process 0 is the broker */
+        snprintf(text, sizeof text, "--stage %d --replica 0 --after %d\n", i - 1, harness_pid(h, i));
+        assert_said(text);
+    }
+    harness_free(h);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -422,6 +438,7 @@ int main(void)
         cmocka_unit_test(a_replica_with_another_plan_waits_for_a_reload),
         cmocka_unit_test(what_cannot_be_taken_changes_nothing),
         cmocka_unit_test(a_reload_that_is_killed_loses_nothing),
+        cmocka_unit_test(without_a_supervisor_it_says_what_to_start),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
