@@ -18,7 +18,7 @@
 #define WORK_WEIGHT  (1.0 / 64)
 #define DROP_STEP    0.02
 #define TRUST_DOWN   0.1
-#define TRUST_UP     0.005
+#define TRUST_UP     0.002
 #define TIGHT_WEIGHT (1.0 / 64)
 #define LONGEST_NS   (3600.0 * NS_PER_S)
 

@@ -10,12 +10,16 @@
 #include "base/arrival.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/slice.h"
 #include "base/limits.h"
 #include "wire/accept.h"
 #include "dispatch.h"
 
 #define BURST            256 /* messages taken from one socket before the next one's turn .. */
 #define BURST_CLIENTS    32  /* .. of clients, so that no flood of them keeps results waiting */
+#define LOOK_MS          1   /* at the clients' door, when there is a crowd before it that can wait */
+#define CROWD            2   /* requests in a millisecond .. */
+#define RATE_NS          (10 * NS_PER_MS) /* .. on the average of so long */
 #define UNREAD           8 /* requests of one client: to read and refuse one is quick, what waits costs memory */
 #define CONTROL_BYTES    (1 << 20)
 #define GOODBYE_MS       500            /* how long closing waits for answers to leave */
@@ -36,6 +40,8 @@ struct broker {
     void *push[PIPELINE_MAX_REPLICAS]; /* jobs to each replica of stage 0 */
     struct dispatch *dispatch;
     uint64_t empty_ns[N_DOORS]; /* when no message waited in the socket */
+    uint64_t heard, since_ns;   /* messages of clients, since then */
+    bool crowded;               /* there were many */
     uint64_t kept_ns;           /* when the doors were looked at */
     uint64_t refused;           /* connections that were, when it was last told */
     struct message in;
@@ -141,6 +147,7 @@ int broker_new(struct broker **out, const struct pipeline *p, struct error *e)
         goto fail;
     if (getrandom(&seed, sizeof seed, 0) != sizeof seed)
         seed = clock_ns();
+    slice_short(true);
     b->context = zmq_ctx_new();
     if (!b->context || dispatch_new(&b->dispatch, p, &io, seed, clock_ns())) {
         rc = error_set(e, FL_NOMEM, "out of memory for %d requests: lower broker.max_requests",
@@ -242,6 +249,7 @@ static bool receive(struct broker *b, int door)
             b->empty_ns[door] = taken_ns;
             return false;
         }
+        b->heard += door == CLIENTS;
         if (rc == FL_OK)
             handle(b, door, &from, taken_ns);
         else
@@ -252,13 +260,29 @@ static bool receive(struct broker *b, int door)
     return true;
 }
 
+/* While requests wait for room, nothing that comes to the clients' door is urgent. When much comes, it is
+ * looked at once a millisecond, which wakes each thread on the way once for several refusals instead of for
+ * each. */
+static bool door_can_wait(struct broker *b, uint64_t now)
+{
+    uint64_t ns = now - b->since_ns;
+    if (ns >= RATE_NS) {
+        b->crowded = b->heard * NS_PER_MS >= CROWD * ns;
+        b->heard = 0;
+        b->since_ns = now;
+    }
+    return b->crowded && dispatch_full(b->dispatch);
+}
+
 static void wait_for_messages(struct broker *b, uint64_t until, uint64_t now)
 {
     zmq_pollitem_t items[N_DOORS + PIPELINE_MAX_REPLICAS];
-    int n = 0;
+    int n = 0, first = door_can_wait(b, now) ? CLIENTS + 1 : CLIENTS;
     uint64_t ms = until > now ? (until - now + NS_PER_MS - 1) / NS_PER_MS : 0;
 
-    for (int i = 0; i < N_DOORS; i++)
+    if (first != CLIENTS && ms > LOOK_MS)
+        ms = LOOK_MS;
+    for (int i = first; i < N_DOORS; i++)
         items[n++] = (zmq_pollitem_t){.socket = b->door[i], .events = ZMQ_POLLIN};
     if (dispatch_blocked(b->dispatch))
         for (int i = 0; i < b->n_push; i++)
@@ -268,7 +292,7 @@ static void wait_for_messages(struct broker *b, uint64_t until, uint64_t now)
         return;
     zmq_poll(items, n, (long)(ms < 1000 ? ms : 1000));
     now = clock_ns(); /* until now: the poll returns when one comes */
-    for (int i = 0; i < N_DOORS; i++)
+    for (int i = first; i < N_DOORS; i++)
         b->empty_ns[i] = now;
 }
 

@@ -58,6 +58,11 @@ bool dispatch_blocked(const struct dispatch *d)
     return d->blocked;
 }
 
+bool dispatch_full(const struct dispatch *d)
+{
+    return d->full;
+}
+
 void dispatch_send_answer(struct dispatch *d, const struct peer *to, zmq_msg_t *scores)
 {
     if (d->io.client(d->io.arg, to, &d->out, scores))

@@ -83,6 +83,8 @@ void dispatch_control(struct dispatch *d, const struct peer *from, const struct 
 uint64_t dispatch_tick(struct dispatch *d, uint64_t now);
 /* Requests wait because a socket to stage 0 took no more: call tick when one does. */
 bool dispatch_blocked(const struct dispatch *d);
+/* Requests wait for room, so that whatever comes has to wait too. */
+bool dispatch_full(const struct dispatch *d);
 /* A request came whose tensor was no good: tells its client. */
 void dispatch_malformed(struct dispatch *d, const struct peer *from, uint64_t client_id,
                         const struct error *e);

@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/slice.h"
 #include "keeper_parts.h"
 
 #define SPOOL_COUNT     8192
@@ -202,6 +203,7 @@ static void *run(void *arg)
 {
     struct keeper *k = arg;
     pthread_setname_np(pthread_self(), "keeper");
+    slice_short(false); /* it computes */
     while (!atomic_load(&k->stop)) {
         wait_for_work(k);
         step(k);

@@ -14,6 +14,7 @@
 #include "base/blas.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/slice.h"
 #include "control.h"
 #include "keeper.h"
 #include "lookups.h"
@@ -321,6 +322,7 @@ static int open_sockets(struct service *s, struct error *e)
     const struct socket_options results = {.high_water = p->broker.max_requests, .immediate = true};
     const struct socket_options control = {.immediate = true};
     int rc;
+    slice_short(true); /* this thread too: what it answers is waited for */
     s->context = zmq_ctx_new();
     if (!s->context)
         return error_set(e, FL_NOMEM, "no ZeroMQ context: %s", zmq_strerror(errno));

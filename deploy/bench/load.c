@@ -25,6 +25,8 @@
 #define LOAD_BEHIND_NS   (5 * NS_PER_S) /* so late a sender never catches up */
 #define LOAD_TICK_NS     (200 * NS_PER_MS)
 #define LOAD_NAP_NS      (1 * NS_PER_MS)
+#define LOAD_FINE_NS     (200 * NS_PER_US) /* so late nobody minds at all (LATE_FINE_NS) */
+#define LOAD_TOGETHER    16                /* requests that are due, before answers get their turn */
 #define LOAD_KNOWN       100               /* answers from which on the latency is known */
 #define LOAD_MARGIN_LOW  (20 * NS_PER_US)  /* the clock is watched from so long before a request is due .. */
 #define LOAD_MARGIN_HIGH (500 * NS_PER_US) /* .. at most, however late wake-ups come */
@@ -202,15 +204,15 @@ static int refill(struct load *l, struct error *e)
 
 static int send_due(struct load *l, struct error *e)
 {
-    int rc;
+    int rc = FL_OK;
 
     if (!open_loop(l))
         return refill(l, e);
-    if (!sending(l) || l->due_ns > clock_ns())
-        return FL_OK;
-    rc = submit(l, e);
-    schedule_next(l);
-    l->margin_ns -= l->margin_ns / 512; /* so that sleep is tried again where requests follow closely */
+    for (int i = 0; !rc && i < LOAD_TOGETHER && sending(l) && l->due_ns <= clock_ns(); i++) {
+        rc = submit(l, e);
+        schedule_next(l);
+        l->margin_ns -= l->margin_ns / 512; /* so that sleep is tried again where requests follow closely */
+    }
     return rc;
 }
 
@@ -282,11 +284,12 @@ static void nap(struct load *l)
     struct timespec t = {0, 0};
     bool timed = open_loop(l) && sending(l);
     uint64_t margin_ns = l->margin_ns > l->fine_ns ? l->margin_ns : 0;
+    uint64_t until = l->due_ns + (l->fine_ns > LOAD_FINE_NS ? l->fine_ns : 0) - margin_ns;
 
-    if (timed && l->due_ns < now + margin_ns + wait) {
-        if (l->due_ns <= now + margin_ns)
+    if (timed && until < now + wait) {
+        if (until <= now)
             return;
-        wait = l->due_ns - now - margin_ns;
+        wait = until - now;
     }
     t.tv_nsec = (long)wait;
     if (ppoll(&fd, fd.fd >= 0, &t, NULL) || !timed)

@@ -6,8 +6,9 @@
  *
  * How requests leave on time: the next inputs are made ready while there is nothing else to do; the thread
  * sleeps until shortly before the next is due (by as much as it was last woken too late) and then watches the
- * clock, unless a hundredth of the latency is longer than that; it goes before others where the system lets
- * it. How late each one left all the same is counted.
+ * clock. Where a hundredth of the median latency is longer than that, it sleeps for as long beyond, and what
+ * is due by then leaves together: to send each for itself would take cores from a server that is overloaded.
+ * It goes before others where the system lets it. How late each one left all the same is counted.
  *
  * Before anything is counted the server warms up under the same load (warmup.h). One thread.
  */

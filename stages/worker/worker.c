@@ -8,6 +8,7 @@
 #include "base/identity.h"
 #include "base/limits.h"
 #include "base/log.h"
+#include "base/slice.h"
 #include "stages/place/origin.h"
 #include "wire/accept.h"
 #include "worker_parts.h"
@@ -154,6 +155,16 @@ static void log_ready(const struct stage_worker *w)
              (double)exec_weight_bytes(w->exec) / 1e6, (double)exec_arena_bytes(w->exec) / 1e6);
 }
 
+/* The threads that move messages start here; the one that computes has the usual turns. */
+static int open_links(struct stage_worker *w, uint64_t after, struct error *e)
+{
+    int rc;
+    slice_short(true);
+    rc = worker_open_links(w, after, e);
+    slice_short(false);
+    return rc;
+}
+
 int stage_worker_new(struct stage_worker **out, const struct pipeline *p, int stage, int replica, pid_t after,
                      struct error *e)
 {
@@ -181,7 +192,7 @@ int stage_worker_new(struct stage_worker **out, const struct pipeline *p, int st
         return error_set(e, FL_NOMEM, "out of memory");
     }
     if ((rc = check_limits(w, e)) || (rc = load(w, e)) || (rc = warm_up(w, e)) ||
-        (rc = worker_open_links(w, after, e))) {
+        (rc = open_links(w, after, e))) {
         stage_worker_free(w);
         return rc;
     }

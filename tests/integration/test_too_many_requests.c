@@ -106,7 +106,7 @@ static void test_a_flood_is_refused(void **state)
     print_message("deadline %u ms: of %d asked %d answered, %d refused, %d dropped while waiting, %d late\n",
                   deadline_ms, n.asked, n.answered, n.refused, n.dropped, n.late);
     assert_true(n.answered >= ENOUGH);
-    assert_true(n.refused > n.answered);
+    assert_in_range(n.refused, 100, n.asked);
     assert_true(n.late < n.answered);
     s = harness_status(client);
     assert_int_equal(s.in_flight, 0);
