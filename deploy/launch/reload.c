@@ -33,13 +33,13 @@ static const struct usage usage = {
     "reload",
     "",
     "Takes what the pipeline file, the model and the built caches are now into the running pipeline.",
-    "No request fails: where stages change (another model, `input`, cuts, exits), new workers are loaded "
-    "beside those "
-    "that\nserve, requests wait for the moment in which they take over, and if one of them can't be loaded "
-    "nothing "
-    "changes. Then the\ncache services read STATE/caches again. The number of stages and replicas, endpoints "
-    "and the "
-    "broker's own settings need\n`freezeline down` and `freezeline up`.\n\n"
+    "No request fails. Where stages change (another model, `input`, cuts, exits), new workers are loaded "
+    "beside\n"
+    "those that serve, which takes memory for both, and take over together; requests wait for that moment. "
+    "If one\n"
+    "cannot be loaded, nothing changes. Then the cache services read STATE/caches again. Other numbers of "
+    "stages or\n"
+    "replicas, endpoints and the broker's own settings need `freezeline down` and `freezeline up`.\n\n"
     "examples:\n  freezeline build -c P.yaml --train D --calibrate D && freezeline reload -c P.yaml\n"
     "  freezeline plan -c P.yaml && freezeline reload -c P.yaml\n",
     0,

@@ -200,10 +200,15 @@ char *roles_name(const struct process_status *s, char *buf, size_t size)
 
 const struct process_status *roles_told(const struct status_reply *s, const char *name)
 {
+    const struct process_status *dead = NULL;
     char told[32];
 
-    for (int i = 0; i < s->n_processes; i++)
-        if (!strcmp(roles_name(&s->process[i], told, sizeof told), name))
+    for (int i = 0; i < s->n_processes; i++) {
+        if (strcmp(roles_name(&s->process[i], told, sizeof told), name))
+            continue;
+        if (strcmp(s->process[i].state, "dead"))
             return &s->process[i];
-    return NULL;
+        dead = dead ? dead : &s->process[i];
+    }
+    return dead;
 }

@@ -33,7 +33,7 @@ struct role_command {
 int roles_command(struct role_command *out, const struct role *r, const struct pipeline *p,
                   const struct pipeline_arguments *a, struct error *e);
 
-/* What the broker says of a role; NULL: nothing. */
+/* What the broker says of a role, of one that waits for it where its holder is dead; NULL: nothing. */
 const struct process_status *roles_told(const struct status_reply *s, const char *name);
 /* The name of a process that the broker reports. */
 char *roles_name(const struct process_status *s, char *buf, size_t size);
