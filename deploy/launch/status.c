@@ -173,6 +173,10 @@ static int print_json(const struct status *s, const struct status_row *row, int 
                                       (json_int_t)r->hits, "failed", (json_int_t)r->failed, "overloaded",
                                       (json_int_t)r->overloaded, "expired", (json_int_t)r->expired, "retried",
                                       (json_int_t)r->retried, "in_flight", (json_int_t)r->in_flight));
+        json_object_set_new(root, "load",
+                            json_pack("{s:I, s:I, s:o}", "waiting", (json_int_t)r->waiting, "room",
+                                      (json_int_t)r->room, "capacity_rps",
+                                      r->gap_ns ? report_rounded(1e9 / (double)r->gap_ns, 3) : json_null()));
         json_object_set_new(root, "draining", json_boolean(r->draining));
     }
     return report_print(root, e);
@@ -208,6 +212,11 @@ static void print_requests(const struct status *s)
            (unsigned long long)r->admitted, answered, (unsigned long long)r->hits,
            (unsigned long long)r->in_flight, (unsigned long long)r->failed, (unsigned long long)r->overloaded,
            (unsigned long long)r->expired, (unsigned long long)r->retried);
+    printf("load: %llu wait in the broker, at most %llu are sent and unanswered",
+           (unsigned long long)r->waiting, (unsigned long long)r->room);
+    if (r->gap_ns)
+        printf("; %.1f/s were answered when there was more to do", 1e9 / (double)r->gap_ns);
+    printf("\n");
     for (int i = 0; i < r->n_exits && answered; i++)
         printf("  %-12s %llu (%.1f%%)\n", s->model ? model_shape_exit(s->model, i) : "exit",
                (unsigned long long)r->exit[i].answered,
