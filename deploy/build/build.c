@@ -28,9 +28,10 @@ static const struct usage usage = {
     "by cache.threshold: risk alone, to promise accuracy, and must be classes of the model in --calibrate. "
     "Ctrl-C stops; the same\n"
     "command goes on where it was. --kinds builds each of these kinds for every exit (but those whose kind "
-    "the file names), judges "
-    "them on the same\n"
-    "calibration data, and keeps the one with which the pipeline is fastest.\n\n" DATASET_LAYOUTS "\n"
+    "the "
+    "file names), judges\n"
+    "them on the same calibration data, and keeps the one with which the pipeline is "
+    "fastest.\n\n" DATASET_LAYOUTS "\n"
     "example:\n"
     "  freezeline build -c P.yaml --train cifar10:data_batch_1.bin --calibrate "
     "cifar10:data_batch_5.bin#5000-9999\n",
