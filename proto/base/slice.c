@@ -1,5 +1,5 @@
 /* slice.c - the scheduler's turns */
-#include "base/slice.h"
+#include "slice.h"
 
 #include <sched.h>
 #include <stdint.h>
@@ -8,7 +8,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "base/clock.h"
+#include "clock.h"
 
 #define SHORT_NS (100 * NS_PER_US) /* the least that the kernel takes */
 
