@@ -24,7 +24,9 @@ static const struct usage usage = {
     "its time counts\n"
     "descriptors and look-ups one after the other. 'oracle' counts look-ups whose label is the full "
     "answer's, hit or not. The gap's upper\n"
-    "bound is one-sided, 95%, and exact.\n"
+    "bound is one-sided, 95%, and exact. Before caches are built, and with --set cache.kind=none, the "
+    "network "
+    "alone is asked.\n"
     "--frontier adds what each kind of cache that was built could trade, accuracy against latency and "
     "against answers by half of the\n"
     "depth: build with --kinds all first to compare kinds.\n\n" DATASET_LAYOUTS
@@ -129,6 +131,7 @@ static int print_json(const struct eval *v, struct error *e)
         json_array_append_new(exits, exit_json(v, i));
     json_object_set_new(root, "requests", json_integer(r->requests));
     accuracy_json(root, r);
+    json_object_set_new(root, "alone", r->alone ? json_string(r->alone) : json_null());
     json_object_set_new(root, "early_share", report_rounded((double)r->early / n, 6));
     json_object_set_new(root, "by_half_share", report_rounded((double)r->by_half / n, 6));
     json_object_set_new(root, "oracle_share", report_rounded((double)r->oracle / n, 6));
@@ -204,10 +207,26 @@ static void print_summary(const struct eval *v)
            table_bytes((double)r->index_bytes, indexes, sizeof indexes));
 }
 
+static void print_alone(const struct eval *v)
+{
+    const struct evaluation *r = &v->result;
+
+    printf("%lld requests, to the network alone: %s\n", (long long)r->requests, r->alone);
+    if (r->labelled)
+        printf("accuracy        %.2f%%\n", 100 * (double)r->full_right / (double)r->requests);
+    printf("latency         mean %.3f ms, median %.3f, p99 %.3f\n", r->full_ms.mean, r->full_ms.p50,
+           r->full_ms.p99);
+}
+
 static int print_table(const struct eval *v, struct error *e)
 {
     struct table *t;
     int rc;
+
+    if (v->result.alone) {
+        print_alone(v);
+        return FL_OK;
+    }
 
     print_summary(v);
     if (table_new(&t, "exit|kind|layer|FLOPs|answers|accuracy|agreement|oracle|look-up us|memory",

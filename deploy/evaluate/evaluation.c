@@ -90,24 +90,50 @@ static void note_missing(struct evaluator *v, const struct manifest *m)
     }
 }
 
+static bool asks_for_caches(const struct placement *place)
+{
+    for (int i = 0; i < place->n_exits; i++)
+        if (strcmp(place->exit[i].kind, "none"))
+            return true;
+    return false;
+}
+
+/* Reads the manifest, or sets `alone` where there are to be no caches. */
+static int load_manifest(struct evaluator *v, struct manifest *m, struct error *e)
+{
+    char path[STATE_PATH_BYTES];
+    struct identity now;
+    int rc;
+
+    if (!asks_for_caches(v->in->placement)) {
+        v->out->alone = "the pipeline file asks for no caches";
+        return FL_OK;
+    }
+    if ((rc = state_path(path, v->in->pipeline, e, "caches/manifest.json")))
+        return rc;
+    if ((rc = manifest_load(m, path, e)) == FL_NOT_FOUND) {
+        v->out->alone = "no caches are built yet";
+        return FL_OK;
+    }
+    if (rc)
+        return rc;
+    identity_of(&now, v->in->graph->digest, v->in->pipeline);
+    return built_identity_check(&m->identity, &now, v->in->pipeline, e);
+}
+
 static int load_caches(struct evaluator *v, struct error *e)
 {
     struct manifest *m = malloc(sizeof *m);
-    char path[STATE_PATH_BYTES];
-    struct identity now;
     int widest = 1, rc;
 
     if (!m)
         return error_set(e, FL_NOMEM, "no memory");
-    rc = state_path(path, v->in->pipeline, e, "caches/manifest.json");
-    if (!rc && (rc = manifest_load(m, path, e)) == FL_NOT_FOUND)
-        error_set(e, FL_NOT_FOUND, "%s is not there: run freezeline build first", path);
-    if (!rc) {
-        identity_of(&now, v->in->graph->digest, v->in->pipeline);
-        rc = built_identity_check(&m->identity, &now, v->in->pipeline, e);
+    rc = load_manifest(v, m, e);
+    if (rc || v->out->alone) {
+        free(m);
+        return rc;
     }
-    if (!rc)
-        promise_record_take(&v->out->promise, m, v->in->pipeline);
+    promise_record_take(&v->out->promise, m, v->in->pipeline);
     for (int i = 0; !rc && i < v->in->placement->n_exits; i++) {
         rc = load_cache(v, m, i, e);
         widest = v->cache[i] && v->out->exit[i].info.dim > widest ? v->out->exit[i].info.dim : widest;

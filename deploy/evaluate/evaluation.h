@@ -4,7 +4,7 @@
  * Each request runs to the end, whatever the caches say, so that both answers are known: the full one (the
  * network's), and the served one (the first hit's, else the network's). Times: full = kernels alone; served =
  * kernels, descriptors and look-ups up to the hit, one after the other (in a pipeline look-ups overlap with
- * computing).
+ * computing). Where no caches are built yet, or none are asked for, it is the network alone that answers.
  */
 #ifndef FREEZELINE_EVALUATION_H
 #define FREEZELINE_EVALUATION_H
@@ -30,6 +30,7 @@ struct evaluation {
     struct plausibility plausible;
     int64_t requests;
     bool labelled;
+    const char *alone; /* why the network was asked without caches; NULL: it was not */
     int64_t full_right, served_right, lost, won; /* lost: right in full only */
     int64_t agreed, early, by_half;              /* answered by an exit; by one within half of the depth */
     int64_t oracle, oracle_by_half;              /* some look-up (within half) had the full answer's label */
@@ -51,8 +52,7 @@ struct evaluation_input {
     void *progress_arg;
 };
 
-/* FL_NOT_FOUND when there are no caches yet, FL_STALE when they are another model's, FL_VALUE when the labels
- * of the data are. */
+/* FL_STALE when the caches are another model's, FL_VALUE when the labels of the data are. */
 int evaluation_run(struct evaluation *out, const struct evaluation_input *in, struct error *e);
 
 #endif

@@ -89,6 +89,25 @@ static void folders_are_data(struct harness *h)
     assert_non_null(strstr(output, "20 requests"));
 }
 
+/* The first look at an own network: is it as right as it was in training? */
+static void network_is_asked_before_caches_are_built(struct harness *h)
+{
+    const char *data = "--data folder:@/unseen --limit 20 --set state=@/nothing-built";
+    json_t *root = tool_json(h, "eval", arguments(h, data));
+
+    assert_string_equal(json_string_value(json_object_get(root, "alone")), "no caches are built yet");
+    assert_true(json_number_value(json_object_get(root, "full_accuracy")) > 0.8);
+    json_decref(root);
+    tool_ok(h, "eval", arguments(h, data));
+    assert_said("20 requests, to the network alone: no caches are built yet\naccuracy");
+    assert_int_equal(tool(h, "eval", arguments(h, "--data folder:@/unseen --limit 20 --set input.mean=60")),
+                     1);
+    assert_said("or go without caches (--set cache.kind=none)");
+    tool_ok(h, "eval",
+            arguments(h, "--data folder:@/unseen --limit 20 --set input.mean=60 --set cache.kind=none"));
+    assert_said("to the network alone: the pipeline file asks for no caches");
+}
+
 /* One line for each file; what is no picture is no input. */
 static void directories_are_asked(struct harness *h)
 {
@@ -146,6 +165,7 @@ static void test_picture_files(void **state)
                             "cp $(ls @/unseen/*/*.png | tail -1) @/some/b.png && echo >@/some/notes.txt")),
         0);
     folders_are_data(h);
+    network_is_asked_before_caches_are_built(h);
     tool_ok(h, "up", "");
     directories_are_asked(h);
     broken_pictures_are_told(h);
