@@ -164,8 +164,10 @@ static int print_json(const struct status *s, const struct status_row *row, int 
         json_array_append_new(processes, row_json(&row[i], r->now_ns));
     root = json_pack("{s:b, s:o, s:o}", "ready", s->ready, "processes", processes, "exits", exits_json(s));
     served_report(&s->served, s->pipeline, root);
-    if (root)
+    if (root) {
+        json_object_set_new(root, "endpoint", json_string(s->pipeline->broker.requests));
         json_object_set_new(root, "supervisor", supervisor_json(s));
+    }
     if (root && s->answered) {
         json_object_set_new(root, "requests",
                             json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "admitted",
@@ -197,7 +199,10 @@ static void table_row(struct table *t, const struct status_row *row)
     table_cell(t, "%llu", told ? (unsigned long long)told->last.jobs : 0ull);
     table_cell(t, "%llu", told ? (unsigned long long)told->last.lookups : 0ull);
     table_cell(t, "%u", told ? told->outstanding : 0u);
-    table_cell(t, "%s", told ? table_bytes((double)told->last.resident_bytes, text, sizeof text) : "-");
+    table_cell(t, "%s",
+               told && told->last.resident_bytes
+                   ? table_bytes((double)told->last.resident_bytes, text, sizeof text)
+                   : "-");
     table_cell(t, "%.90s", told ? told->engine : "");
 }
 
@@ -273,11 +278,14 @@ static int print_table(const struct status *s, const struct status_row *row, int
         return error_set(e, FL_NOMEM, "no memory for a table");
     for (int i = 0; i < n; i++)
         table_row(t, &row[i]);
-    printf("%s: %s%s\n\n", s->pipeline->name,
+    printf("%s: %s%s", s->pipeline->name,
            !s->answered ? "down"
            : s->ready   ? "ready"
                         : "not ready",
            s->answered && s->reply->draining ? ", draining" : "");
+    if (s->answered)
+        printf("; requests go to %s", s->pipeline->broker.requests);
+    puts("\n");
     rc = table_print(t, stdout, 0, e);
     table_free(t);
     print_supervisor(s);

@@ -71,7 +71,11 @@ static void test_up_down(void **state)
     root = tool_json(h, "status", "");
     assert_true(json_is_true(json_object_get(root, "ready")));
     assert_int_equal(json_array_size(json_object_get(root, "processes")), 4);
+    assert_string_equal(json_string_value(json_object_get(root, "endpoint")),
+                        harness_pipeline(h)->broker.requests);
     json_decref(root);
+    tool_ok(h, "status", "");
+    assert_said("ready; requests go to ipc://");
     check_infer(h);
     check_bench(h);
     tool_ok(h, "top", "--once");
