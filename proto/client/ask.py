@@ -25,9 +25,16 @@ def ask(socket, x, number=1):
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
     with zmq.Context() as context, context.socket(zmq.DEALER) as socket:
         socket.linger = 0
         socket.rcvtimeo = 10000
         socket.connect(sys.argv[1])
-        answer, scores = ask(socket, np.load(sys.argv[2]))
+        try:
+            answer, scores = ask(socket, np.load(sys.argv[2]))
+        except zmq.Again:
+            sys.exit(f"nobody answers at {sys.argv[1]}")
+        except RuntimeError as why:
+            sys.exit(str(why))
         print(answer.label, "exit", answer.exit, "scores", None if scores is None else scores.round(4).tolist())
