@@ -146,7 +146,7 @@ fuzz: ## fuzz each parser for FUZZ_SECONDS (30) with libFuzzer
 fuzz-run: $(FUZZERS)
 	$(Q)rc=0; for t in $(FUZZERS); do n=$${t##*/fuzz_}; mkdir -p build/fuzz/$$n; \
 	printf '  FUZZ    %s, %s s\n' $$n $(FUZZ_SECONDS); \
-	$(SAN_ENV) $$t -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -max_len=65536 -verbosity=0 -print_final_stats=1 \
+	$(SAN_ENV) $$t -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -max_len=65536 -entropic=0 -verbosity=0 -print_final_stats=1 \
 	    -artifact_prefix=build/fuzz/$$n- build/fuzz/$$n tests/fuzz/corpus/$$n || rc=1; done; exit $$rc
 
 paper: deps ## the paper's experiment: make paper CIFAR10=DIRECTORY MODEL=FILE.onnx [SET="KEY=VALUE ..."]

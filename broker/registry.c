@@ -10,7 +10,6 @@
 
 void registry_init(struct registry *r, const struct pipeline *p)
 {
-    memset(r, 0, sizeof *r);
     r->n_stages = p->n_stages;
     for (int s = 0; s < p->n_stages; s++)
         r->n_replicas[s] = p->stage[s].n_replicas;

@@ -64,6 +64,7 @@ enum registry_event {
     REGISTRY_WAITS,    /* a stage worker of another plan than those that live: *e says which */
 };
 
+/* *r is zeroed: most places are never taken, and their memory never touched. */
 void registry_init(struct registry *r, const struct pipeline *p);
 
 /* *out (may be NULL) is the worker concerned, NULL when there is none. */

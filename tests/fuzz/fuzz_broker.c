@@ -22,7 +22,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 struct world {
     struct fuzz_input in;
-    struct pipeline pipeline;
     struct dispatch *d;
     uint64_t now;
     uint8_t deaf; /* which of the ways out fail: 1 jobs, 2 clients, 4 control */
@@ -37,6 +36,7 @@ struct world {
 };
 
 static struct world w;
+static struct pipeline pipeline; /* every input sets all that any sets */
 
 /* --- what the brain says --- */
 
@@ -44,11 +44,11 @@ static int on_job(void *arg, int replica, const struct message *m, zmq_msg_t *pa
 {
     const struct job *j = &m->job;
     (void)arg;
-    FUZZ_CHECK(m->type == MESSAGE_JOB && j->n_route == w.pipeline.n_stages && j->route[0] == replica);
+    FUZZ_CHECK(m->type == MESSAGE_JOB && j->n_route == pipeline.n_stages && j->route[0] == replica);
     if (w.deaf & 1)
         return FL_AGAIN;
     for (int s = 0; s < j->n_route; s++) {
-        FUZZ_CHECK(j->route[s] < w.pipeline.stage[s].n_replicas);
+        FUZZ_CHECK(j->route[s] < pipeline.stage[s].n_replicas);
         FUZZ_CHECK(worker_ready(&w.d->registry.stage[s][j->route[s]]));
         FUZZ_CHECK(s == 0 || worker_reaches(&w.d->registry.stage[s - 1][j->route[s - 1]]) >> j->route[s] & 1);
     }
@@ -93,7 +93,7 @@ static int on_control(void *arg, const struct peer *to, const struct message *m)
 static void on_reset(void *arg, int replica)
 {
     (void)arg;
-    FUZZ_CHECK(replica < w.pipeline.stage[0].n_replicas);
+    FUZZ_CHECK(replica < pipeline.stage[0].n_replicas);
 }
 
 /* --- what must hold --- */
@@ -133,7 +133,7 @@ static void check_estimates(const struct admission *a)
     const double figure[] = {a->gap_ns, a->tight_ns, a->quick_ns, a->trust};
     for (size_t i = 0; i < sizeof figure / sizeof *figure; i++)
         FUZZ_CHECK(isfinite(figure[i]) && figure[i] >= 0);
-    for (int s = 0; s < w.pipeline.n_stages; s++)
+    for (int s = 0; s < pipeline.n_stages; s++)
         FUZZ_CHECK(isfinite(a->rest_ns[s]) && isfinite(a->work_ns[s]));
 }
 
@@ -141,8 +141,8 @@ static void check(void)
 {
     const struct counters *c = &w.d->counters;
     int in_flight = requests_count(w.d->requests), open = 0;
-    for (int s = 0; s < w.pipeline.n_stages; s++)
-        for (int i = 0; i < w.pipeline.stage[s].n_replicas; i++)
+    for (int s = 0; s < pipeline.n_stages; s++)
+        for (int i = 0; i < pipeline.stage[s].n_replicas; i++)
             check_worker(&w.d->registry.stage[s][i], s, i);
     for (int i = 0; i < requests_slots(w.d->requests); i++) {
         const struct request_entry *e = requests_slot(w.d->requests, i);
@@ -156,8 +156,8 @@ static void check(void)
     FUZZ_CHECK(c->admitted == c->answered + c->failed + (uint64_t)in_flight);
     FUZZ_CHECK(w.asked == c->admitted + w.refused);
     check_estimates(&w.d->admission);
-    FUZZ_CHECK(in_flight <= w.pipeline.broker.max_requests);
-    FUZZ_CHECK(requests_bytes(w.d->requests) <= (size_t)w.pipeline.broker.max_memory_mb << 20);
+    FUZZ_CHECK(in_flight <= pipeline.broker.max_requests);
+    FUZZ_CHECK(requests_bytes(w.d->requests) <= (size_t)pipeline.broker.max_memory_mb << 20);
 }
 
 static void tick(void)
@@ -204,7 +204,7 @@ static void fill_hello(struct hello *h)
     uint8_t how = fuzz_byte(&w.in);
     h->role = how & 1 ? ROLE_STAGE : how & 2 ? ROLE_CACHE : (uint32_t)fuzz_below(&w.in, 6);
     if (how & 4) {
-        h->stage = fuzz_below(&w.in, (uint32_t)w.pipeline.n_stages);
+        h->stage = fuzz_below(&w.in, (uint32_t)pipeline.n_stages);
         h->replica = fuzz_below(&w.in, 2);
     } else {
         h->stage = (uint32_t)fuzz_number(&w.in);
@@ -354,7 +354,7 @@ static void event(void)
 
 static void choose_pipeline(void)
 {
-    struct pipeline *p = &w.pipeline;
+    struct pipeline *p = &pipeline;
     p->n_stages = 1 + (int)fuzz_below(&w.in, 3);
     for (int s = 0; s < p->n_stages; s++) {
         p->stage[s].n_replicas = 1 + (int)fuzz_below(&w.in, 3);
@@ -380,7 +380,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     w.in = (struct fuzz_input){data, data + size};
     w.now = 1000 * NS_PER_S;
     choose_pipeline();
-    if (dispatch_new(&w.d, &w.pipeline, &io, fuzz_number(&w.in), w.now))
+    if (dispatch_new(&w.d, &pipeline, &io, fuzz_number(&w.in), w.now))
         abort();
     w.d->registry.boot_id[0] = 'B';
     for (int i = 0; i < EVENTS && w.in.at < w.in.end && w.n_admitted < REQUESTS; i++)

@@ -22,7 +22,7 @@ static struct worker *worker(struct registry *r, int stage, int replica)
 /* All workers are there and connected. */
 static struct registry *fresh(void)
 {
-    struct registry *r = malloc(sizeof *r);
+    struct registry *r = calloc(1, sizeof *r);
     struct pipeline *p = calloc(1, sizeof *p);
     assert_non_null(r);
     assert_non_null(p);
