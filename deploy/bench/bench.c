@@ -326,6 +326,7 @@ static int bench(struct bench *b, struct error *e)
     struct error why = {0};
     int rc;
 
+    interrupt_catch(); /* opening the data stops for it, too */
     if ((rc = check(b, e)) || (rc = check_files(b, e)) || (rc = running_load(&b->pipeline, &b->where, e)) ||
         (rc = open_configurations(b, e)) || (rc = open_data(b, e)) ||
         (b->trace && (rc = trace_collect(NULL, b->pipeline, e)))) /* what others left */
