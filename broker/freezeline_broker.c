@@ -14,7 +14,8 @@
 static const char usage[] =
     "usage: freezeline-broker -c PIPELINE.yaml [--set KEY=VALUE]...\n"
     "\n"
-    "Admits requests, routes them through the stage workers, answers them.\n"
+    "Admits requests, routes them through the stage workers, answers them. SIGTERM ends it, SIGHUP opens the "
+    "log again.\n"
     "  -c, --config FILE    the pipeline file\n"
     "      --set KEY=VALUE  override any key of the file\n"
     "      --log FILE       log there (bounded, see `logs` in the file), not to stderr\n"

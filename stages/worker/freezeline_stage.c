@@ -21,7 +21,7 @@ struct options {
 static const char usage[] =
     "usage: freezeline-stage -c PIPELINE.yaml --stage N [--replica N] [--set KEY=VALUE]...\n"
     "\n"
-    "Serves one replica of one stage of a pipeline.\n"
+    "Serves one replica of one stage of a pipeline. SIGTERM ends it politely, SIGHUP opens the log again.\n"
     "  -c, --config FILE    the pipeline file\n"
     "      --stage N        which stage, from 0\n"
     "      --replica N      which of its replicas, from 0 (default 0)\n"
