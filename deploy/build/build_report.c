@@ -102,6 +102,7 @@ int build_print_table(const struct build *b, struct error *e)
     struct table *t;
     struct pays pays;
     char text[384];
+    int64_t records;
     bool known;
     int rc;
 
@@ -113,10 +114,11 @@ int build_print_table(const struct build *b, struct error *e)
             table_exit(t, &b->place.exit[i], &b->built[i]);
     rc = table_print(t, stdout, 0, e);
     table_free(t);
-    printf("\nbuilt from %lld records; thresholds (and the last three columns) from %lld others; in "
-           "%s/caches. A "
-           "pipeline that is up takes them by `freezeline reload -c %s`\n",
-           (long long)b->train.rows, (long long)b->calibrate.rows, b->pipeline->state, b->pipeline->path);
+    records = dataset_count(b->train_data);
+    printf("\nbuilt from %lld records and %lld copies of them; thresholds (and the last three columns) from "
+           "%lld others; in %s/caches. A pipeline that is up takes them by `freezeline reload -c %s`\n",
+           (long long)records, (long long)(b->train.rows - records), (long long)b->calibrate.rows,
+           b->pipeline->state, b->pipeline->path);
     print_recipes(b);
     if (!rc && b->compare)
         rc = kinds_print(&b->contest, e);

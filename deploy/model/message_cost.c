@@ -50,7 +50,7 @@ static void compute(double ms)
         ;
 }
 
-static int median_ms(struct way *w, size_t bytes, double pause_ms, double *out, struct error *e)
+static int quick_ms(struct way *w, size_t bytes, double pause_ms, double *out, struct error *e)
 {
     pthread_t thread;
 
@@ -68,7 +68,8 @@ static int median_ms(struct way *w, size_t bytes, double pause_ms, double *out, 
     if (w->came < COUNT)
         return error_set(e, FL_IO, "messages from this process to itself were lost: %s", zmq_strerror(errno));
     samples_sort(w->ms, COUNT);
-    *out = samples_median(w->ms, COUNT);
+    *out =
+        w->ms[COUNT / 4]; /* a quarter of them were as quick: what else the machine does slows the others */
     return FL_OK;
 }
 
@@ -114,8 +115,8 @@ int message_cost_measure(struct message_cost *out, double pause_ms, struct error
         return error_set(e, FL_IO, "/tmp: no room for a socket to measure messages with");
     snprintf(path, sizeof path, "%s/way", dir);
     snprintf(endpoint, sizeof endpoint, "ipc://%s", path);
-    if (!(rc = open_way(&w, endpoint, e)) && !(rc = median_ms(&w, SMALL_BYTES, pause, &small, e)) &&
-        !(rc = median_ms(&w, LARGE_BYTES, pause, &large, e))) {
+    if (!(rc = open_way(&w, endpoint, e)) && !(rc = quick_ms(&w, SMALL_BYTES, pause, &small, e)) &&
+        !(rc = quick_ms(&w, LARGE_BYTES, pause, &large, e))) {
         out->per_byte_ms = fmax(large - small, 0) / (LARGE_BYTES - SMALL_BYTES);
         out->fixed_ms = fmax(small - out->per_byte_ms * SMALL_BYTES, 0);
     }

@@ -13,7 +13,7 @@ struct message_cost {
 
 /* Sends messages of two sizes over an ipc socket to a thread that waits, as a stage worker does: one at a
  * time, with `pause_ms` of computing in between (at most 5 ms, so that it takes under a second), since a
- * receiver that sleeps has to be woken. Medians. FL_IO, FL_NOMEM. */
+ * receiver that sleeps has to be woken. Lower quartiles: a busy machine slows the others. FL_IO, FL_NOMEM. */
 int message_cost_measure(struct message_cost *out, double pause_ms, struct error *e);
 
 #endif
