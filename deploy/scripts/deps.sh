@@ -34,5 +34,6 @@ apt="$as_root apt-get -qq -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=300"
 if ! { $apt install -y --no-install-recommends $missing >/dev/null 2>&1 ||
     { $apt update && $apt install -y --no-install-recommends $missing >/dev/null; }; }; then
     echo "apt-get could not install:$missing" >&2
+    case $missing in *libdnnl-dev*) echo "where there is no libdnnl-dev, \`make DNNL=\` builds without it" >&2 ;; esac
     exit 1
 fi
