@@ -46,9 +46,8 @@ measure() {
             sprintf("%.1f%%", 100 * goodput / capacity), sprintf("%.1f ms", p99), sprintf("%.1f%%", 100 * refused / sent), sprintf("%.2f, %.2f ms", r50, r99) }'
 }
 
-# without CONFIG: the same pipeline without caches
-without() { sed -e '/^exits:/,/^[a-z]/{/^  /d}' -e 's/^exits:.*/exits: none/' -e '/^cache:/,/^[a-z]/{/^  /d}' -e 's/^cache:.*/cache: {kind: none}/' \
-    -e '/^redis:/,$d' "$1"; }
+# without CONFIG: the same pipeline without caches; its exits stay, since cuts may be named by them
+without() { sed -e '/^cache:/,/^[a-z]/{/^  /d}' -e 's/^cache:.*/cache: {kind: none}/' -e '/^state: /d' "$1"; }
 
 # settle CONFIG MODEL NAME: paths made whole, a state of its own, no learning
 settle() {
