@@ -396,8 +396,8 @@ static int measure(struct measuring *g, struct error *e)
 
     for (int s = 0; s < p->n_stages; s++)
         most = p->stage[s].max_batch > most ? p->stage[s].max_batch : most;
-    if ((rc = placement_load(&g->graph, p, e)) ||
-        (rc = placement_resolve(g->place, g->graph, p, e)) || (rc = describe_exits(g, e)) ||
+    if ((rc = placement_load(&g->graph, p, e)) || (rc = placement_resolve(g->place, g->graph, p, e)) ||
+        (rc = describe_exits(g, e)) ||
         (rc = phases_ask(&g->ask, p, g->graph, g->options->data, g->options->requests, g->caches, e)) ||
         (rc = phases_refer(&before, &g->ask, e)) ||
         (rc = simulate_time_model(g->m, g->graph, p, g->options->data, most, g->options->runs, e)) ||

@@ -62,8 +62,7 @@ int setup_shape_of(struct setup_shape *out, const struct pipeline *p, const stru
     if (!place)
         return error_set(e, FL_NOMEM, "no memory");
     caches = caches && p->cache.n_endpoints > 0 && strcmp(p->cache.kind, "none") != 0;
-    if (!(rc = placement_load(&g, p, e)) &&
-        !(rc = simulate_same_model(m, g, &out->sure_of_model, e)) &&
+    if (!(rc = placement_load(&g, p, e)) && !(rc = simulate_same_model(m, g, &out->sure_of_model, e)) &&
         !(rc = placement_resolve(place, g, p, e)))
         rc = shape_from(out, p, m, g, place, caches, e);
     graph_free(g);

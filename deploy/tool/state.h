@@ -1,7 +1,7 @@
 /* state.h - paths below a pipeline's state directory
  *
- *   caches/   what `build` made        build/    its intermediate work     run/    pid files, locks, words to `up`
- *   logs/     one file per process     redis/    data of a managed Redis   sock/   unix sockets
+ *   caches/   what `build` made        build/    its intermediate work     run/    pid files, locks, words to
+ * `up` logs/     one file per process     redis/    data of a managed Redis   sock/   unix sockets
  */
 #ifndef FREEZELINE_STATE_H
 #define FREEZELINE_STATE_H

@@ -1,4 +1,5 @@
-/* engine.h - what computes in this process: the BLAS core, the convolution engine, which kernels are allowed */
+/* engine.h - what computes in this process: the BLAS core, the convolution engine, which kernels are allowed
+ */
 #ifndef FREEZELINE_ENGINE_H
 #define FREEZELINE_ENGINE_H
 
