@@ -232,7 +232,7 @@ static void lookup_some(const struct cache *c, struct cache_scratch *s, const fl
     if (entries(c) != NULL)
         points_distances2(entries(c), s->h, n, s->d2);
     for (int i = 0; i < n; i++) {
-        room.d2 = s->d2 + i * entry_count(c);
+        room.d2 = s->d2 ? s->d2 + i * entry_count(c) : NULL; /* a learned cache has none */
         if (s->finite[i])
             cache_judge(c, s->h + (size_t)i * nodes, &room, &out[i]);
         else

@@ -64,7 +64,7 @@ const struct snapshot *lookups_snapshot(const struct lookups *l)
 }
 
 /* Frames may lie at any address; floats may not. NULL when out of memory. */
-static const float *align(struct lookups *l, const float *descriptors, size_t bytes)
+static const float *align(struct lookups *l, const void *descriptors, size_t bytes)
 {
     if ((uintptr_t)descriptors % _Alignof(float) == 0)
         return descriptors;
