@@ -155,9 +155,10 @@ paper: deps ## the paper's experiment: make paper CIFAR10=DIRECTORY MODEL=FILE.o
 bench: deps ## all benchmarks, side by side: make bench [MODEL=FILE.onnx CONFIG=P.yaml SET="KEY=VALUE ..."]
 	$(Q)$(MAKE) --no-print-directory all $(BENCHES) && tests/bench/all.sh $(MODEL) $(CONFIG) $(SET)
 
-# `make DNNL=` needs no oneDNN.
+# `make DNNL=` needs no oneDNN; CC=clang, or clang-16, is a package, and what it needs for sanitizers is another.
+CLANG := $(filter clang clang-%,$(CC))
 deps: ## install the Debian packages that are missing
-	$(Q)deploy/scripts/deps.sh $(if $(DNNL)$(filter file,$(origin DNNL)),libdnnl-dev)
+	$(Q)deploy/scripts/deps.sh $(if $(DNNL)$(filter file,$(origin DNNL)),libdnnl-dev) $(CLANG) $(CLANG:clang%=libclang-rt%-dev)
 
 demo: deps ## set everything up and watch the embedded model being served
 	$(Q)$(MAKE) --no-print-directory all && deploy/scripts/demo.sh

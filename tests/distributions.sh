@@ -247,9 +247,6 @@ for combination in $combinations; do
     make_system "$release"
     make_copy "$combination" "$release" "$user"
     line="$combination:" bad=0
-    if [ "$compiler" = clang ]; then
-        install clang >"$roots/logs/$combination-clang.log" 2>&1 || die "cannot install clang, see $roots/logs/$combination-clang.log"
-    fi
     for step in $steps; do
         log=$roots/logs/$combination-$(echo "$step" | tr '+=,' '---').log
         from=$(date +%s) verdict=ok
