@@ -127,14 +127,15 @@ static void on_hint(void *arg, const char *text, size_t size)
 /* --- rounds --- */
 
 static const struct step steps[KEEPER_STEPS] = {
-    [STEP_CONNECT] = {"connecting", 50 * NS_PER_MS, 2 * NS_PER_S, connect_redis, connect_due},
+    [STEP_CONNECT] = {"connecting", 50 * NS_PER_MS, 2 * NS_PER_S, connect_redis, connect_due, false},
     [STEP_LOOK] = {"reading the head", 50 * NS_PER_MS, 2 * NS_PER_S, keeper_look, keeper_look_due, true},
-    [STEP_LISTEN] = {"listening to hints", NS_PER_S, 30 * NS_PER_S, listen_redis, listen_due},
-    [STEP_FOLLOW] = {"exchanging caches", NS_PER_S, 60 * NS_PER_S, keeper_follow, keeper_follow_due},
+    [STEP_LISTEN] = {"listening to hints", NS_PER_S, 30 * NS_PER_S, listen_redis, listen_due, false},
+    [STEP_FOLLOW] = {"exchanging caches", NS_PER_S, 60 * NS_PER_S, keeper_follow, keeper_follow_due, false},
     [STEP_LEASE] = {"the learner's lease", 200 * NS_PER_MS, 2 * NS_PER_S, keeper_hold_lease, keeper_lease_due,
                     true},
-    [STEP_APPEND] = {"adding updates", 200 * NS_PER_MS, 2 * NS_PER_S, keeper_append, keeper_append_due},
-    [STEP_LEARN] = {"learning", 200 * NS_PER_MS, 2 * NS_PER_S, keeper_learn, keeper_learn_due},
+    [STEP_APPEND] = {"adding updates", 200 * NS_PER_MS, 2 * NS_PER_S, keeper_append, keeper_append_due,
+                     false},
+    [STEP_LEARN] = {"learning", 200 * NS_PER_MS, 2 * NS_PER_S, keeper_learn, keeper_learn_due, false},
 };
 
 void keeper_redis_init(struct keeper *k)

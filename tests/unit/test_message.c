@@ -178,9 +178,10 @@ static void test_result(void **state)
 
 static void fill_heartbeat(struct heartbeat *h)
 {
-    *h = (struct heartbeat){1,          2,    3,    4,    5,  6,  7,          8, 9,
-                            10,         11,   true, true, 12, 13, UINT64_MAX, 8, REACHES_TOLD | 3,
-                            UINT32_MAX, true, {0}};
+    static const struct heartbeat told = {
+        1,          2,    3,  4, 5, 6, 7, 8, 9, 10, 11, true, true, 12, 13, UINT64_MAX, 8, REACHES_TOLD | 3,
+        UINT32_MAX, true, {0}};
+    *h = told;
     h->learning = (struct learning){.state = LEARNING_ASIDE,
                                     .accepted = next(),
                                     .rejected = next(),
@@ -202,14 +203,15 @@ static void test_control(void **state)
 {
     (void)state;
     struct hello *h = &fresh(MESSAGE_HELLO)->hello;
-    *h = (struct hello){.role = ROLE_STAGE,
-                        .stage = 2,
-                        .replica = 1,
-                        .incarnation = next(),
-                        .pid = 4242,
-                        .ready = true,
-                        .leaving = true,
-                        .reaches = REACHES_TOLD | 5};
+    /* one by one: a literal may leave anything in the bytes between fields */
+    h->role = ROLE_STAGE;
+    h->stage = 2;
+    h->replica = 1;
+    h->incarnation = next();
+    h->pid = 4242;
+    h->ready = true;
+    h->leaving = true;
+    h->reaches = REACHES_TOLD | 5;
     strcpy(h->host, "node-a");
     strcpy(h->boot_id, "7e3e9b6e-0000");
     strcpy(h->engine, "SkylakeX, oneDNN 2.6, 1 thread");
