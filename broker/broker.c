@@ -4,15 +4,14 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
-#include <unistd.h>
 
 #include "base/arrival.h"
 #include "base/clock.h"
-#include "base/log.h"
-#include "base/slice.h"
 #include "base/limits.h"
+#include "base/mishap.h"
+#include "base/slice.h"
 #include "wire/accept.h"
+#include "wire/hello.h"
 #include "dispatch.h"
 
 #define BURST            256 /* messages taken from one socket before the next one's turn .. */
@@ -24,13 +23,12 @@
 #define CONTROL_BYTES    (1 << 20)
 #define GOODBYE_MS       500            /* how long closing waits for answers to leave */
 #define KEEP_NS          (1 * NS_PER_S) /* between two looks at the doors' files */
-#define LOG_GARBAGE_NS   (1 * NS_PER_S)
-#define THREADS          4  /* libzmq's two, and some to spare */
-#define CLIENTS_LEAST    64 /* that must fit in beside the workers */
+#define THREADS          4              /* libzmq's two, and some to spare */
+#define CLIENTS_LEAST    64             /* that must fit in beside the workers */
 #define FILES_PER_WORKER 4
 
 enum { CLIENTS, CONTROL, RESULTS, N_DOORS };
-static const char *const door_names[N_DOORS] = {"requests", "control", "results"};
+static const char *const door_names[N_DOORS] = {"requests socket", "control socket", "results socket"};
 
 struct broker {
     const struct pipeline *pipeline;
@@ -46,11 +44,10 @@ struct broker {
     uint64_t refused;           /* connections that were, when it was last told */
     struct message in;
     zmq_msg_t payload;
-    uint64_t garbage, garbage_logged_ns, garbage_logged;
+    struct mishap garbage[N_DOORS];
 };
 
-/* ---- dispatch_io
- * ------------------------------------------------------------------------------------------- */
+/* ---- dispatch_io ---- */
 
 static int send_job(void *arg, int replica, const struct message *m, zmq_msg_t *payload)
 {
@@ -81,15 +78,13 @@ static void reset_push(void *arg, int replica)
 {
     struct broker *b = arg;
     struct error e;
-    if (b->push[replica])
-        zmq_close(b->push[replica]);
+    frames_close(b->push[replica], 0);
     b->push[replica] = NULL;
     if (connect_push(b, replica, &e))
         log_error("%s", e.text);
 }
 
-/* ---- making and closing
- * ------------------------------------------------------------------------------------ */
+/* ---- making and closing ---- */
 
 /* What the process needs of its host, before anything is opened that would abort without. */
 static int check_limits(const struct pipeline *p, struct error *e)
@@ -136,7 +131,7 @@ int broker_new(struct broker **out, const struct pipeline *p, struct error *e)
 {
     struct broker *b = calloc(1, sizeof *b);
     struct dispatch_io io = {b, send_job, send_client, send_control, reset_push};
-    uint64_t seed;
+    struct hello self;
     int rc;
 
     if (!b)
@@ -145,18 +140,14 @@ int broker_new(struct broker **out, const struct pipeline *p, struct error *e)
     zmq_msg_init(&b->payload);
     if ((rc = check_limits(p, e)))
         goto fail;
-    if (getrandom(&seed, sizeof seed, 0) != sizeof seed)
-        seed = clock_ns();
+    hello_init(&self, ROLE_BROKER, 0, 0);
     slice_short(true);
     b->context = zmq_ctx_new();
-    if (!b->context || dispatch_new(&b->dispatch, p, &io, seed, clock_ns())) {
+    if (!b->context || dispatch_new(&b->dispatch, p, &io, &self, clock_ns())) {
         rc = error_set(e, FL_NOMEM, "out of memory for %d requests: lower broker.max_requests",
                        p->broker.max_requests);
         goto fail;
     }
-    clock_boot_id(b->dispatch->registry.boot_id, sizeof b->dispatch->registry.boot_id);
-    gethostname(b->dispatch->host, sizeof b->dispatch->host - 1);
-    b->dispatch->pid = (uint64_t)getpid();
     if ((rc = open_doors(b, e)))
         goto fail;
     *out = b;
@@ -166,14 +157,6 @@ fail:
     return rc;
 }
 
-static void close_socket(void *socket, int linger_ms)
-{
-    if (!socket)
-        return;
-    zmq_setsockopt(socket, ZMQ_LINGER, &linger_ms, sizeof linger_ms);
-    zmq_close(socket);
-}
-
 void broker_free(struct broker *b)
 {
     if (!b)
@@ -181,9 +164,9 @@ void broker_free(struct broker *b)
     if (b->dispatch && b->door[CLIENTS])
         dispatch_abandon(b->dispatch, clock_ns());
     for (int i = 0; i < N_DOORS; i++)
-        close_socket(b->door[i], i == CLIENTS ? GOODBYE_MS : 0);
+        frames_close(b->door[i], i == CLIENTS ? GOODBYE_MS : 0);
     for (int i = 0; i < b->n_push; i++)
-        close_socket(b->push[i], 0);
+        frames_close(b->push[i], 0);
     if (b->context)
         zmq_ctx_term(b->context);
     zmq_msg_close(&b->payload);
@@ -191,20 +174,13 @@ void broker_free(struct broker *b)
     free(b);
 }
 
-/* ---- the loop
- * ---------------------------------------------------------------------------------------------- */
+/* ---- the loop ---- */
 
 /* Someone sent what is no message. A request whose envelope could be read gets an answer. */
 static void on_garbage(struct broker *b, int door, const struct peer *from, const struct error *e,
                        uint64_t now)
 {
-    b->garbage++;
-    if (!b->garbage_logged_ns || now - b->garbage_logged_ns >= LOG_GARBAGE_NS) {
-        log_warn("%s socket: %s (%llu malformed messages since the last such line)", door_names[door],
-                 e->text, (unsigned long long)(b->garbage - b->garbage_logged));
-        b->garbage_logged_ns = now;
-        b->garbage_logged = b->garbage;
-    }
+    mishap(&b->garbage[door], LOG_LEVEL_WARN, door_names[door], e->text, now);
     if (door == CLIENTS && b->in.type == MESSAGE_REQUEST && from->size)
         dispatch_malformed(b->dispatch, from, b->in.request.id, e);
 }
@@ -320,6 +296,12 @@ static void keep_doors(struct broker *b, uint64_t now)
 
 void broker_run(struct broker *b, const volatile int *stop)
 {
+    const struct pipeline *p = b->pipeline;
+
+    log_info(
+        "ready: %d stages, requests on %s, control on %s, results on %s, at most %d requests in flight, 1 "
+        "thread, no numeric kernels",
+        p->n_stages, p->broker.requests, p->broker.control, p->broker.results, p->broker.max_requests);
     while (!*stop) {
         static const int order[N_DOORS] = {RESULTS, CONTROL, CLIENTS};
         uint64_t now, until;

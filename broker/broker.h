@@ -15,7 +15,7 @@ struct broker;
 int broker_new(struct broker **out, const struct pipeline *p, struct error *e);
 void broker_free(struct broker *b); /* answers what is left with FL_UNAVAILABLE, then closes */
 
-/* Serves until *stop becomes non-zero (set from a signal handler). */
+/* Logs the ready line, serves until *stop becomes non-zero (set from a signal handler). */
 void broker_run(struct broker *b, const volatile int *stop);
 
 #endif

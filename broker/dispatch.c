@@ -14,8 +14,8 @@
 #define IDLE_TICK_NS     (100 * NS_PER_MS)
 #define RECOVER_TICK_NS  (50 * NS_PER_MS)
 
-int dispatch_new(struct dispatch **out, const struct pipeline *p, const struct dispatch_io *io, uint64_t seed,
-                 uint64_t now)
+int dispatch_new(struct dispatch **out, const struct pipeline *p, const struct dispatch_io *io,
+                 const struct hello *self, uint64_t now)
 {
     struct dispatch *d = calloc(1, sizeof *d);
     uint64_t deadline_ns = (uint64_t)p->broker.deadline_ms * NS_PER_MS;
@@ -23,7 +23,7 @@ int dispatch_new(struct dispatch **out, const struct pipeline *p, const struct d
     if (!d)
         return FL_NOMEM;
     rc = requests_new(&d->requests, p->broker.max_requests, (size_t)(p->broker.max_memory_mb * 1024 * 1024),
-                      seed);
+                      self->incarnation);
     if (!rc)
         rc = span_log_new(&d->spans, DISPATCH_SPANS, ROLE_BROKER, 0, 0);
     if (rc) {
@@ -31,10 +31,11 @@ int dispatch_new(struct dispatch **out, const struct pipeline *p, const struct d
         return rc;
     }
     registry_init(&d->registry, p);
+    memcpy(d->registry.boot_id, self->boot_id, sizeof d->registry.boot_id);
     d->pipeline = p;
     d->io = *io;
     d->started_ns = now;
-    d->incarnation = seed;
+    d->self = *self;
     d->attempt_ns = deadline_ns / (uint64_t)(p->broker.retries + 1);
     if (d->attempt_ns < d->registry.dead_after_ns)
         d->attempt_ns = d->registry.dead_after_ns;

@@ -50,8 +50,8 @@ struct dispatch {
     struct admission admission;
     int room; /* how many may be sent and unanswered */
     struct counters counters;
-    char host[MESSAGE_NAME_BYTES];
-    uint64_t started_ns, incarnation, pid;
+    struct hello self; /* what the broker says of itself */
+    uint64_t started_ns;
     uint64_t attempt_ns; /* an attempt without a result for this long is presumed lost */
     double retry_tokens; /* time-outs retried: at most a share of what is admitted, so retries can't feed an
                             overload */
@@ -64,9 +64,10 @@ struct dispatch {
     struct message out; /* scratch for what is being sent */
 };
 
-/* `seed`: a random number (ids start from it). Borrows `p` for its life. FL_NOMEM. */
-int dispatch_new(struct dispatch **out, const struct pipeline *p, const struct dispatch_io *io, uint64_t seed,
-                 uint64_t now);
+/* `self`: what the broker says of itself (wire/hello.h); the ids of requests start from its incarnation.
+ * Borrows `p` for its life. FL_NOMEM. */
+int dispatch_new(struct dispatch **out, const struct pipeline *p, const struct dispatch_io *io,
+                 const struct hello *self, uint64_t now);
 void dispatch_free(struct dispatch *d);
 
 /* A message that was read at `now` from the clients', results or control socket; a result came at came_ns.

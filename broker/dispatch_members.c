@@ -56,13 +56,8 @@ void dispatch_lost(struct dispatch *d, const struct worker *w, const char *why, 
 void dispatch_welcome(struct dispatch *d, const struct peer *to, bool serves)
 {
     struct hello *h = &d->out.hello;
-    memset(h, 0, sizeof *h);
     d->out.type = MESSAGE_HELLO;
-    h->role = ROLE_BROKER;
-    h->incarnation = d->incarnation;
-    h->pid = d->pid;
-    snprintf(h->host, sizeof h->host, "%s", d->host);
-    snprintf(h->boot_id, sizeof h->boot_id, "%s", d->registry.boot_id);
+    *h = d->self;
     h->ready = serves;
     memcpy(h->identity, d->told_identity, sizeof h->identity);
     d->io.control(d->io.arg, to, &d->out);

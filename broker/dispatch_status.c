@@ -71,8 +71,8 @@ void dispatch_status(const struct dispatch *d, struct status_reply *out, uint64_
     out->room = (uint64_t)d->room;
     out->gap_ns = (uint64_t)d->admission.gap_ns;
     out->started_ns = d->started_ns;
-    out->pid = d->pid;
-    memcpy(out->host, d->host, sizeof out->host);
+    out->pid = d->self.pid;
+    memcpy(out->host, d->self.host, sizeof out->host);
     out->now_ns = now;
     for (int s = 0; s < d->registry.n_stages; s++)
         for (int i = 0; i < d->registry.n_replicas[s]; i++)

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "base/floats.h"
 #include "half.h"
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "packed caches are little-endian");
@@ -242,15 +243,6 @@ static int take(const struct unpacker *u, const char *name, enum pack_dtype dtyp
     }
     return error_set(u->e, FL_CORRUPT, "the cache of %s lacks a well-formed section '%s'", u->header->exit,
                      name);
-}
-
-static bool floats_finite(const float *v, int64_t n)
-{
-    for (int64_t i = 0; i < n; i++) {
-        if (!isfinite(v[i]))
-            return false;
-    }
-    return true;
 }
 
 static int take_weights(const struct unpacker *u, struct projection *p)

@@ -365,19 +365,6 @@ int service_new(struct service **out, const struct pipeline *p, int index, struc
     return FL_OK;
 }
 
-/* False when it is time to end. */
-static bool take_signals(struct service *s, int signals)
-{
-    char byte;
-    while (read(signals, &byte, 1) == 1) {
-        if (byte == 'q')
-            return false;
-        log_info("reading the caches again");
-        keeper_reload(s->keeper);
-    }
-    return true;
-}
-
 /* Whom the broker sent away has no place to say goodbye from. */
 static void say_goodbye(struct service *s)
 {
@@ -407,22 +394,22 @@ static void keep_bound(struct service *s, uint64_t now)
         log_warn("%s", e.text);
 }
 
-int service_run(struct service *s, int signals, struct error *e)
+int service_run(struct service *s, const volatile int *stop, const volatile int *reload, struct error *e)
 {
     zmq_pollitem_t items[] = {{.socket = s->lookup, .events = ZMQ_POLLIN},
-                              {.socket = s->control, .events = ZMQ_POLLIN},
-                              {.fd = signals, .events = ZMQ_POLLIN}};
+                              {.socket = s->control, .events = ZMQ_POLLIN}};
+    int reloaded = *reload;
     const struct snapshot *loaded = lookups_snapshot(s->lookups);
     bool drained = true;
     log_info("ready: cache %d on %s, %d caches, epoch %" PRIu64 ", %s", s->index,
              s->p->cache.endpoint[s->index], loaded ? snapshot_caches(loaded) : 0,
              loaded ? snapshot_epoch(loaded) : 0, s->hello.engine);
-    while (!s->sent_away) {
+    while (!s->sent_away && !*stop) {
         uint64_t now = clock_ns();
         speak(s, now);
         keep_bound(s, now);
         int64_t wait_ns = (int64_t)(s->broker.next_ns - now);
-        if (zmq_poll(items, 3, wait_ns <= 0 ? 0 : (long)(wait_ns / (int64_t)NS_PER_MS) + 1) < 0 &&
+        if (zmq_poll(items, 2, wait_ns <= 0 ? 0 : (long)(wait_ns / (int64_t)NS_PER_MS) + 1) < 0 &&
             errno != EINTR)
             return error_set(e, FL_IO, "polling failed: %s", zmq_strerror(errno));
         if (drained)
@@ -432,8 +419,11 @@ int service_run(struct service *s, int signals, struct error *e)
             drained = receive_lookups(s);
         if (items[1].revents)
             receive_control(s);
-        if (items[2].revents && !take_signals(s, signals))
-            break;
+        if (*reload != reloaded) {
+            reloaded = *reload;
+            log_info("reading the caches again");
+            keeper_reload(s->keeper);
+        }
     }
     say_goodbye(s);
     if (!s->sent_away)

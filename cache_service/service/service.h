@@ -13,8 +13,8 @@ struct service;
 
 /* Loads the caches, binds cache.endpoint[index]. Borrows p. FL_CONFIG, FL_IO (endpoint occupied), .. */
 int service_new(struct service **out, const struct pipeline *p, int index, struct error *e);
-/* Serves until a byte 'q' can be read from `signals`; 'r' reads the files again. */
-int service_run(struct service *s, int signals, struct error *e);
+/* Serves until *stop becomes non-zero; reads the files again when *reload has become another number. */
+int service_run(struct service *s, const volatile int *stop, const volatile int *reload, struct error *e);
 void service_free(struct service *s); /* NULL is fine */
 
 #endif

@@ -2,9 +2,10 @@
 #include "update.h"
 
 #include <endian.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "base/floats.h"
 
 #define MAGIC      "FLU1"
 #define FIXED_SIZE (4 + 16 + 2 + 8 + 4 + 4) /* all but the name and the floats */
@@ -97,11 +98,10 @@ int update_decode(struct update **out, const void *data, size_t size)
     take(at + 4, u->descriptor, dim * sizeof(float));
     u->request = le64toh(request);
     u->label = (int32_t)le32toh(label);
-    for (uint32_t i = 0; i < dim; i++)
-        if (!isfinite(u->descriptor[i])) {
-            update_free(u);
-            return FL_VALUE;
-        }
+    if (!floats_finite(u->descriptor, dim)) {
+        update_free(u);
+        return FL_VALUE;
+    }
     *out = u;
     return FL_OK;
 }

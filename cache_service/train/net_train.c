@@ -6,13 +6,13 @@
 #include "net_train.h"
 
 #include <errno.h>
-#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include <xxhash.h>
 
+#include "base/floats.h"
 #include "net_store.h"
 #include "cache_service/index/predictor.h"
 
@@ -55,21 +55,12 @@ static int64_t row_count(const struct net_training *t)
     return t->limit > 0 && t->limit < t->rows->rows ? t->limit : t->rows->rows;
 }
 
-/* A loop without a way out, which compilers make wide. */
-static bool all_finite(const float *x, int n)
-{
-    int bad = 0;
-    for (int i = 0; i < n; i++)
-        bad |= !(fabsf(x[i]) <= FLT_MAX);
-    return !bad;
-}
-
 static bool row_usable(const struct net_training *t, int64_t row)
 {
     if (t->labels[row] < 0 || t->labels[row] >= t->classes)
         return false;
-    return all_finite(t->rows->data + row * t->rows->dim, t->rows->dim) &&
-           (t->scores == NULL || all_finite(t->scores->data + row * t->classes, t->classes));
+    return floats_finite(t->rows->data + row * t->rows->dim, t->rows->dim) &&
+           (t->scores == NULL || floats_finite(t->scores->data + row * t->classes, t->classes));
 }
 
 /* Adds a row to the sums of x and x^2 around `first`; of a map, all cells count for their channel. */

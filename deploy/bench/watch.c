@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/limits.h"
 #include "client/client.h"
 #include "energy.h"
 #include "deploy/launch/process.h"
@@ -95,22 +96,6 @@ static bool cpu_of(uint64_t pid, double *seconds)
     return true;
 }
 
-static bool memory_of(uint64_t pid, uint64_t *bytes)
-{
-    char path[64];
-    unsigned long long pages;
-    FILE *f;
-    bool ok;
-
-    snprintf(path, sizeof path, "/proc/%llu/statm", (unsigned long long)pid);
-    if (!(f = fopen(path, "re")))
-        return false;
-    ok = fscanf(f, "%*u %llu", &pages) == 1;
-    fclose(f);
-    *bytes = pages * (uint64_t)sysconf(_SC_PAGESIZE);
-    return ok;
-}
-
 /* Reads what /proc tells now. `fresh`: it took an earlier one's place, so all of its time counts. */
 static void look_at(struct watch *w, struct watched *p, bool fresh)
 {
@@ -123,7 +108,7 @@ static void look_at(struct watch *w, struct watched *p, bool fresh)
         p->cpu_s += now - (fresh ? 0 : p->last_s);
     p->last_s = now;
     p->cpu_known = true;
-    if (memory_of(p->pid, &bytes) && bytes > p->resident_bytes)
+    if ((bytes = limits_resident_bytes(p->pid)) > p->resident_bytes)
         p->resident_bytes = bytes;
 }
 

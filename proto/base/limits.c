@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
 #include <sched.h>
@@ -10,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #define SPACE_LEAST (512ull << 20)
 #define MOST_CPUS   4096 /* as many as `cpus` of a pipeline file can name */
@@ -42,6 +44,23 @@ static int64_t read_number(const char *path, int64_t otherwise)
     if (f)
         fclose(f);
     return is_number && n > 0 ? (int64_t)n : otherwise;
+}
+
+uint64_t limits_resident_bytes(uint64_t pid)
+{
+    char path[64] = "/proc/self/statm", text[128];
+    unsigned long pages = 0;
+    ssize_t n = -1;
+    int fd;
+
+    if (pid)
+        snprintf(path, sizeof path, "/proc/%llu/statm", (unsigned long long)pid);
+    if ((fd = open(path, O_RDONLY | O_CLOEXEC)) >= 0) {
+        n = read(fd, text, sizeof text - 1);
+        close(fd);
+    }
+    text[n > 0 ? n : 0] = '\0';
+    return sscanf(text, "%*u %lu", &pages) == 1 ? (uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE) : 0;
 }
 
 bool limits_cgroup(const char *line, char *folder, size_t size, const char **root, const char **file)

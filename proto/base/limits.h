@@ -24,6 +24,9 @@ int64_t limits_files(void);  /* that may be open */
 int64_t limits_memory(void); /* bytes: the least of the machine's and its control groups' */
 int limits_cpus(void);       /* on which this process may run */
 
+/* Bytes of memory that process `pid` (0: this one) has in use; 0: not known. Allocates nothing. */
+uint64_t limits_resident_bytes(uint64_t pid);
+
 /* FL_CONFIG: it may not run on each of these processors; the text names the ones that it has. */
 int limits_check_cpus(const int *cpu, int n, struct error *e);
 /* Lets all threads of this process, and those they make, run on these processors alone. */

@@ -1,4 +1,4 @@
-/* signals.c - handlers that set a flag or open a file */
+/* signals.c - handlers that count, or open a file */
 #include "signals.h"
 
 #include <signal.h>
@@ -6,7 +6,7 @@
 
 #include "log.h"
 
-volatile int signals_stop;
+volatile int signals_stop, signals_hang_ups;
 
 static void on_end(int number)
 {
@@ -17,6 +17,7 @@ static void on_end(int number)
 static void on_hang_up(int number)
 {
     (void)number;
+    signals_hang_ups = signals_hang_ups + 1;
     log_reopen();
 }
 

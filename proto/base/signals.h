@@ -1,15 +1,16 @@
 /* signals.h - what signals do to a service
  *
- * SIGTERM and SIGINT ask it to end. SIGHUP opens its log again (log_to). SIGPIPE is ignored: a peer that is
- * gone is an error of the write.
+ * SIGTERM and SIGINT ask it to end. SIGHUP opens its log again (log_to) and is counted. SIGPIPE is ignored: a
+ * peer that is gone is an error of the write.
  */
 #ifndef FREEZELINE_SIGNALS_H
 #define FREEZELINE_SIGNALS_H
 
-/* How often the process was asked to end. */
-extern volatile int signals_stop;
+extern volatile int signals_stop;     /* how often the process was asked to end */
+extern volatile int signals_hang_ups; /* how often SIGHUP came */
 
-/* Blocking calls return when one of them comes. */
+/* Blocking calls return when one of them comes. One that comes just before such a call is seen when the call
+ * ends, so no loop should sleep for longer than a second. */
 void signals_catch(void);
 
 #endif

@@ -35,10 +35,16 @@ struct socket_options {
 int frames_socket(void **out, void *context, int type, enum frames_mode mode, const char *endpoint,
                   const struct socket_options *o, const char *security, struct error *e);
 
+/* Closes it; what was sent may leave for so long after. NULL is fine. */
+void frames_close(void *socket, int linger_ms);
+
 /* Looks whether the unix socket that `socket` was bound to is in its place, and makes it again where someone
  * has removed it; who is connected stays so. FL_OK: it is there, or it is no unix socket. FL_STALE: made
  * again. Else: it can't be. */
 int frames_keep_bound(void *socket, const char *endpoint, struct error *e);
+/* The same, at most once a second (*looked_ns: when the last look was; 0 at first); what is wrong is logged.
+ */
+void frames_keep_bound_now(void *socket, const char *endpoint, uint64_t *looked_ns, uint64_t now);
 
 /* Sends one message. `to` only for ROUTER. `payload` (may be NULL) is moved into the socket on success and
  * left to the caller on failure. Never blocks: FL_AGAIN when the peer's queue is full or nobody is connected;

@@ -12,7 +12,9 @@
 #include <unistd.h>
 
 #include "base/address.h"
+#include "base/clock.h"
 #include "base/endpoint.h"
+#include "base/log.h"
 
 /* Creates the missing directories above `path`, for this user only. */
 static int make_parents(const char *path, struct error *e)
@@ -163,6 +165,14 @@ int frames_socket(void **out, void *context, int type, enum frames_mode mode, co
     return rc;
 }
 
+void frames_close(void *socket, int linger_ms)
+{
+    if (!socket)
+        return;
+    set_int(socket, ZMQ_LINGER, linger_ms);
+    zmq_close(socket);
+}
+
 /* libzmq can't be told to make a listener again without closing the old one later, which then removes the new
  * one's file. So the new one is made beside, and moved into place. */
 int frames_keep_bound(void *socket, const char *endpoint, struct error *e)
@@ -182,4 +192,15 @@ int frames_keep_bound(void *socket, const char *endpoint, struct error *e)
                          strerror(errno));
     return error_set(e, FL_STALE, "the socket %s was removed and is made again: who removes files there?",
                      path);
+}
+
+void frames_keep_bound_now(void *socket, const char *endpoint, uint64_t *looked_ns, uint64_t now)
+{
+    struct error e;
+
+    if (now < *looked_ns + NS_PER_S)
+        return;
+    *looked_ns = now;
+    if (frames_keep_bound(socket, endpoint, &e))
+        log_warn("%s", e.text);
 }

@@ -375,14 +375,15 @@ static void choose_pipeline(void)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct dispatch_io io = {NULL, on_job, on_client, on_control, on_reset};
+    struct hello self = {.role = ROLE_BROKER, .boot_id = "B"};
     log_threshold = LOG_LEVEL_ERROR + 1;
     memset(&w, 0, sizeof w);
     w.in = (struct fuzz_input){data, data + size};
     w.now = 1000 * NS_PER_S;
     choose_pipeline();
-    if (dispatch_new(&w.d, &pipeline, &io, fuzz_number(&w.in), w.now))
+    self.incarnation = fuzz_number(&w.in);
+    if (dispatch_new(&w.d, &pipeline, &io, &self, w.now))
         abort();
-    w.d->registry.boot_id[0] = 'B';
     for (int i = 0; i < EVENTS && w.in.at < w.in.end && w.n_admitted < REQUESTS; i++)
         event();
     w.deaf = 0;

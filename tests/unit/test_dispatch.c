@@ -107,6 +107,7 @@ static int setup(void **state)
 {
     struct fixture *f = calloc(1, sizeof *f);
     struct dispatch_io io = {f, record_job, record_answer, record_control, record_reset};
+    const struct hello self = {.role = ROLE_BROKER, .incarnation = 5, .boot_id = "B"};
     f->pipeline.n_stages = 3;
     for (int s = 0; s < 3; s++)
         f->pipeline.stage[s] = (struct stage_config){.n_replicas = s == 1 ? 2 : 1, .max_batch = 8};
@@ -120,9 +121,9 @@ static int setup(void **state)
     f->now = 1000 * MS;
     log_threshold = LOG_LEVEL_ERROR + 1;
     *state = f;
-    if (dispatch_new(&f->d, &f->pipeline, &io, 5, f->now))
+    if (dispatch_new(&f->d, &f->pipeline, &io, &self, f->now))
         return -1;
-    f->clock = f->d->registry.boot_id[0] = 'B';
+    f->clock = 'B';
     return 0;
 }
 

@@ -51,6 +51,9 @@ static void test_what_is_too_much(void **state)
     assert_non_null(strstr(e.text, "cpu 4095 is not there: this machine (or container) has"));
     assert_int_equal(limits_check_cpus(beyond, 1, &e), FL_CONFIG);
     assert_non_null(strstr(limits_text(text, sizeof text), " open files, cpus "));
+    assert_true(limits_resident_bytes(0) > 100000);
+    assert_true(limits_resident_bytes((uint64_t)getpid()) > 100000);
+    assert_int_equal(limits_resident_bytes(UINT64_MAX), 0);
 }
 
 /* Runs in a process of its own what changes the process; returns its exit status. */

@@ -297,6 +297,7 @@ static void start(struct world *w)
 {
     const struct scene *s = w->scene;
     struct dispatch_io io = {w, take_job, take_answer, take_control, take_reset};
+    const struct hello self = {.role = ROLE_BROKER, .incarnation = 5, .boot_id = "B"};
     w->pipeline.n_stages = s->stages;
     for (int i = 0; i < s->stages; i++)
         w->pipeline.stage[i] = (struct stage_config){.n_replicas = s->replicas, .max_batch = s->batch};
@@ -310,8 +311,7 @@ static void start(struct world *w)
     w->now = 1;
     w->seed = 88172645463325252u;
     w->end_ns = (uint64_t)(s->seconds * S);
-    assert_int_equal(dispatch_new(&w->d, &w->pipeline, &io, 5, w->now), FL_OK);
-    w->d->registry.boot_id[0] = 'B'; /* one clock */
+    assert_int_equal(dispatch_new(&w->d, &w->pipeline, &io, &self, w->now), FL_OK);
     for (int i = 0; i < s->stages * s->replicas; i++) {
         int stage = i / s->replicas, replica = i % s->replicas;
         uint64_t incarnation = incarnation_of(stage, replica);

@@ -198,6 +198,7 @@ static int setup(void **state)
 {
     struct fixture *f = calloc(1, sizeof *f);
     struct dispatch_io io = {f, record_job, record_answer, record_control, record_reset};
+    const struct hello self = {.role = ROLE_BROKER, .incarnation = 5, .boot_id = "B"};
     *state = f;
     if (!f)
         return -1;
@@ -214,9 +215,8 @@ static int setup(void **state)
                                                 .dead_after_ms = 100};
     f->now = 1000 * NS_PER_MS;
     log_threshold = LOG_LEVEL_ERROR + 1;
-    if (dispatch_new(&f->d, &f->pipeline, &io, 5, f->now))
+    if (dispatch_new(&f->d, &f->pipeline, &io, &self, f->now))
         return -1;
-    snprintf(f->d->registry.boot_id, sizeof f->d->registry.boot_id, "B");
     return 0;
 }
 
