@@ -1,7 +1,7 @@
 /* simulation_parts.h - what the files of the simulation share; private to simulation*.c
  *
  * simulation.c          checking, setting up, the loop, the result
- * simulation_events.c   what happens next; random numbers
+ * simulation_events.c   random numbers
  * simulation_cpu.c      threads that share the cores of a host
  * simulation_wire.c     messages from process to process
  * simulation_broker.c   the client and the broker: a request's life
@@ -13,6 +13,7 @@
 
 #include <stddef.h>
 
+#include "events.h"
 #include "simulation.h"
 #include "broker/admission.h"
 #include "stages/worker/breaker.h"
@@ -31,18 +32,6 @@ enum event_kind {
     EVENT_FAIL,   /* process `what`, or host `what - n_processes` */
     EVENT_REPAIR, /* likewise */
     EVENT_DETECT  /* the broker misses worker `what` */
-};
-
-struct event {
-    uint64_t at, order; /* ties go by order */
-    int kind, what;
-    uint32_t version; /* of what it is about: an older one means nothing any more */
-};
-
-struct events {
-    struct event *heap; /* a binary heap */
-    int n, capacity;
-    uint64_t order;
 };
 
 struct random {
@@ -203,8 +192,6 @@ struct state {
 };
 
 /* simulation_events.c */
-int events_push(struct events *q, uint64_t at, int kind, int what, uint32_t version);
-bool events_pop(struct events *q, struct event *out);
 double random_uniform(struct random *r); /* (0, 1] */
 double random_exponential(struct random *r, double mean);
 double random_time(struct random *r, const struct simulation_times *t);

@@ -1,0 +1,153 @@
+/* world.h - the processes of a pipeline on described hosts, in virtual time
+ *
+ * Each process runs its real brain: the broker's is broker/dispatch.h, and so on. What is written here stands
+ * for the machine below it: clocks, cores, threads, sockets, links, births and deaths.
+ *
+ * - A process takes one message after the other, as its body does. What that costs (user.cost) its main
+ * thread spends on its host's cores, which all threads of a host share; a second thread moves bytes, as
+ * ZeroMQ's does (costs.io_ns). Where nothing costs anything, all that a process has to do is done in one
+ * moment.
+ * - A connection keeps its messages in order and holds as many as its high-water marks say. What a dead
+ * process had not sent or not read is lost; so is the end of what was on its way when a link breaks. Who has
+ * connected tries again after 20 to 100 ms, as sockets do here. A PUSH or DEALER with ZMQ_IMMEDIATE takes
+ * nothing while it is not connected, others keep what they were given.
+ * - Each host has a clock of its own. Times of a host are what its brains see; the world's own start at 0.
+ *
+ * Pure: no clock, no I/O; the same calls and seed give the same result. Memory grows with what is under way
+ * and is kept by world_reset. One thread.
+ */
+#ifndef FREEZELINE_WORLD_H
+#define FREEZELINE_WORLD_H
+
+#include "broker/dispatch.h"
+
+#define WORLD_MAX_CLIENTS 4
+#define WORLD_MAX_HOSTS   4096
+#define WORLD_NOBODY      (-1)
+
+struct world_host {
+    int cores;           /* 0: one for every thread */
+    double speed;        /* of one core, relative to the one that costs were measured on */
+    double all_busy;     /* speed of each core when all compute, relative to one that does alone: 0..1 */
+    double bytes_per_ns; /* of its network interface, each way; 0: no limit */
+    double latency_ns;   /* to its switch */
+    uint64_t clock_ns; /* what its clock says at the world's 0. Another than the broker's: another boot id */
+};
+
+enum world_port { WORLD_CLIENTS, WORLD_CONTROL, WORLD_RESULTS, WORLD_JOBS, WORLD_LOOKUPS, WORLD_PORTS };
+
+/* Who a process is. A place has two: one that serves and one that comes to take over. */
+struct world_process {
+    enum message_role role;
+    int stage, replica; /* replica: also a cache service's or client's number */
+    int host;
+    bool lives;
+    uint32_t life; /* how often it was started */
+    uint64_t incarnation;
+};
+
+enum world_work { WORLD_RECEIVES, WORLD_SENDS };
+
+/* What stands for the network, the load and the measurements. Any may be NULL. */
+struct world_user {
+    void *arg;
+    /* world_at's moment has come. */
+    void (*event)(void *arg, int what, uint32_t value);
+    /* A message came to a client; it may take the payload. */
+    void (*answer)(void *arg, int client, const struct message *m, zmq_msg_t *payload);
+    /* How long a message is on its way beside its hosts' latency, ns. NULL: no time. */
+    uint64_t (*delay)(void *arg, const struct world_process *from, const struct world_process *to);
+    /* CPU time that p's main thread takes for a message that it receives or sends, ns. NULL: none. */
+    double (*cost)(void *arg, const struct world_process *p, enum world_work work, const struct message *m,
+                   double bytes);
+    /* What waking a sleeping core takes for this message, ns. NULL: none. */
+    double (*wake)(void *arg);
+    /* `process` has done all that it had to do in this moment. */
+    void (*settled)(void *arg, int process);
+};
+
+struct world_costs {
+    double io_ns, io_byte_ns; /* in the thread that moves bytes: at the sender, and at the receiver */
+    double switch_ns;         /* of a thread that was woken */
+    double header_bytes;      /* what every message carries beside its payload */
+};
+
+struct world_spec {
+    const struct pipeline *pipeline; /* borrowed */
+    int n_hosts;
+    const struct world_host *host; /* borrowed */
+    int broker_host;
+    int n_clients, client_host[WORLD_MAX_CLIENTS];
+    int stage_host[PIPELINE_MAX_STAGES][PIPELINE_MAX_REPLICAS], cache_host[PIPELINE_MAX_CACHES];
+    struct world_costs costs;
+    struct world_user user;
+    uint64_t seed;
+};
+
+struct world;
+
+/* FL_NOMEM, FL_VALUE: a host that is not there. No process lives yet. Borrows what spec points at. */
+int world_new(struct world **out, const struct world_spec *spec, struct error *e);
+int world_reset(struct world *w, const struct world_spec *spec,
+                struct error *e); /* as new, in the same memory */
+void world_free(struct world *w);
+
+/* --- time --- */
+
+uint64_t world_now(const struct world *w);
+/* user.event is called at `at`. */
+void world_at(struct world *w, uint64_t at, int what, uint32_t value);
+/* What happens until then. False: out of memory, at once or before. */
+bool world_run(struct world *w, uint64_t until);
+/* The next thing that happens; false: nothing will. */
+bool world_step(struct world *w);
+uint64_t world_steps(const struct world *w); /* that have happened */
+/* A host's own clock. */
+uint64_t world_clock(const struct world *w, int host, uint64_t at);
+
+/* --- processes --- */
+
+int world_processes(const struct world *w);
+const struct world_process *world_process(const struct world *w, int process);
+int world_client(const struct world *w, int client);
+int world_broker(const struct world *w);
+int world_stage(const struct world *w, int stage, int replica,
+                int which); /* which: 0 or 1 of the place's two */
+int world_cache(const struct world *w, int cache, int which);
+
+/* Starts a process that does not live, under a new incarnation. FL_NOMEM, or what its brain says. */
+int world_start(struct world *w, int process, struct error *e);
+void world_kill(struct world *w, int process);                  /* at once, without a word */
+void world_end(struct world *w, int process);                   /* asked to end, politely */
+void world_stall(struct world *w, int process, uint64_t until); /* it does nothing until then */
+/* The broker's brain, to be looked at; NULL while it does not live. */
+struct dispatch *world_dispatch(const struct world *w);
+
+/* --- messages --- */
+
+/* A client, or (from WORLD_NOBODY) a stranger, sends to who is bound at a port: the broker, a replica of a
+ * stage, a cache service. The payload is taken on success. FL_AGAIN. */
+int world_send(struct world *w, int from, enum world_port port, int stage, int replica,
+               const struct message *m, zmq_msg_t *payload);
+
+/* Connections between two hosts (or, with processes, of two of them): nothing passes until then, in order
+ * afterwards. */
+void world_hold(struct world *w, int host_a, int host_b, uint64_t until);
+/* They break: the end of what is on its way is lost, and nobody connects again before then. */
+void world_break(struct world *w, int host_a, int host_b, uint64_t until);
+
+/* --- load --- */
+
+void world_busy(struct world *w, int host, int more); /* cores that something else asks for */
+double world_crowd(const struct world *w, int host);  /* of the other cores, the share that is busy: 0..1 */
+/* Core time that its two threads have used, ns. */
+void world_used(struct world *w, int process, double *main_ns, double *io_ns);
+struct world_traffic {
+    double busy_ns, out_bytes, in_bytes; /* core time of all; through its network interface */
+};
+struct world_traffic world_traffic(struct world *w, int host);
+
+/* Bytes of m that are in use, from its start: what a copy has to hold. */
+size_t world_extent(const struct message *m);
+
+#endif
