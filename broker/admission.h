@@ -18,7 +18,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "base/pipeline.h"
+#include "config/pipeline.h"
 
 /* How one request passed a stage: on its way there, waiting for its batch, in the batch of so many. */
 struct passed {

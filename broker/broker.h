@@ -6,7 +6,7 @@
 #ifndef FREEZELINE_BROKER_H
 #define FREEZELINE_BROKER_H
 
-#include "base/pipeline.h"
+#include "config/pipeline.h"
 
 struct broker;
 

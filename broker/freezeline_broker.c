@@ -1,7 +1,7 @@
 /* freezeline_broker.c - main of freezeline-broker: options, pipeline file, new, run, free */
 #include "base/log.h"
 #include "base/signals.h"
-#include "base/startup.h"
+#include "config/startup.h"
 #include "broker.h"
 
 static const char usage[] = "usage: freezeline-broker -c PIPELINE.yaml [--set KEY=VALUE]...\n"

@@ -10,7 +10,7 @@
 #define FREEZELINE_CACHE_H
 
 #include "base/error.h"
-#include "base/pipeline.h"
+#include "config/pipeline.h"
 
 struct cache;         /* immutable, reference counted */
 struct cache_scratch; /* one per thread: buffers for cache_lookup, sized for the largest batch */

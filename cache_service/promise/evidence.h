@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
-#include "base/pipeline.h"
+#include "config/pipeline.h"
 
 struct evidence_exit {
     char name[64], kind[16];

@@ -5,7 +5,7 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/signals.h"
-#include "base/startup.h"
+#include "config/startup.h"
 #include "service.h"
 #include "wire/accept.h"
 

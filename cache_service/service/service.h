@@ -7,7 +7,7 @@
 #define FREEZELINE_SERVICE_H
 
 #include "base/error.h"
-#include "base/pipeline.h"
+#include "config/pipeline.h"
 
 struct service;
 

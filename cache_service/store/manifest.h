@@ -17,7 +17,7 @@
 
 #include "base/digest.h"
 #include "base/error.h"
-#include "base/identity.h"
+#include "config/identity.h"
 #include "cache_service/promise/promise.h"
 
 #define MANIFEST_ID_BYTES   48 /* room for a Redis stream id */

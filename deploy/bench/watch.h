@@ -9,7 +9,7 @@
 #include <jansson.h>
 
 #include "base/error.h"
-#include "base/pipeline.h"
+#include "config/pipeline.h"
 
 struct watch;
 

@@ -6,7 +6,7 @@
 #ifndef FREEZELINE_LANES_H
 #define FREEZELINE_LANES_H
 
-#include "base/pipeline.h"
+#include "config/pipeline.h"
 #include "stages/exec/exec.h"
 #include "stages/kernels/pool.h"
 

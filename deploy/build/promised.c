@@ -8,7 +8,7 @@
 #include <xxhash.h>
 
 #include "plausibility.h"
-#include "base/identity.h"
+#include "config/identity.h"
 #include "base/shuffle.h"
 #include "deploy/tool/machine.h"
 #include "deploy/tool/report.h"

@@ -10,7 +10,7 @@
 #include <stdio.h>
 
 #include "base/error.h"
-#include "base/pipeline.h"
+#include "config/pipeline.h"
 #include "dataset_spec.h"
 #include "deploy/tool/progress.h"
 #include "stages/place/picture.h"

@@ -7,7 +7,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#include "base/pipeline.h"
+#include "config/pipeline.h"
 
 struct picture_list {
     int64_t n;

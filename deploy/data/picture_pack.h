@@ -11,7 +11,7 @@
 #include "deploy/tool/progress.h"
 #include "image.h"
 #include "stages/place/picture.h"
-#include "base/pipeline.h"
+#include "config/pipeline.h"
 
 #define PICTURE_PACK_TOLD 10 /* broken pictures whose reasons are kept */
 

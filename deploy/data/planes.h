@@ -5,7 +5,7 @@
 
 #include <stdint.h>
 
-#include "base/pipeline.h"
+#include "config/pipeline.h"
 #include "stages/place/picture.h"
 
 /* (pixel - mean) / std, per channel. */

@@ -6,7 +6,7 @@
 #ifndef FREEZELINE_PREPROCESS_H
 #define FREEZELINE_PREPROCESS_H
 
-#include "base/pipeline.h"
+#include "config/pipeline.h"
 #include "image.h"
 #include "stages/place/picture.h"
 

@@ -6,7 +6,7 @@
 #define FREEZELINE_VIEW_H
 
 #include "base/error.h"
-#include "base/pipeline.h"
+#include "config/pipeline.h"
 #include "image.h"
 #include "stages/place/picture.h"
 

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/identity.h"
+#include "config/identity.h"
 #include "deploy/build/promised.h"
 #include "deploy/tool/state.h"
 

@@ -9,7 +9,7 @@
 #ifndef FREEZELINE_CLAIM_H
 #define FREEZELINE_CLAIM_H
 
-#include "base/pipeline.h"
+#include "config/pipeline.h"
 #include "process.h"
 
 /* Takes run/lock, held until *fd is closed; tries for up to wait_ms. FL_UNAVAILABLE: another process has it.

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/address.h"
+#include "config/address.h"
 #include "client/client.h"
 #include "deploy/tool/arguments.h"
 #include "deploy/tool/interrupt.h"

@@ -4,7 +4,7 @@
 
 #include <stdio.h>
 
-#include "base/pipeline.h"
+#include "config/pipeline.h"
 
 /* Prints the last `n` lines of a file, each after `prefix`. */
 void failure_tail(const char *path, int n, const char *prefix, FILE *to);

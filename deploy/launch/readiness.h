@@ -9,7 +9,7 @@
 #include <stdbool.h>
 
 #include "base/error.h"
-#include "base/pipeline.h"
+#include "config/pipeline.h"
 
 struct readiness;
 

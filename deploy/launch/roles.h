@@ -3,7 +3,7 @@
 #define FREEZELINE_ROLES_H
 
 #include "deploy/tool/arguments.h"
-#include "base/pipeline.h"
+#include "config/pipeline.h"
 #include "wire/message.h"
 
 #define ROLES_MAX      (PIPELINE_MAX_WORKERS + 3)

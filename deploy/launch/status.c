@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 #include "deploy/tool/arguments.h"
-#include "base/address.h"
+#include "config/address.h"
 #include "base/clock.h"
 #include "base/digest.h"
 #include "client/client.h"

@@ -9,7 +9,7 @@
 #define FREEZELINE_SUPERVISOR_H
 
 #include "deploy/tool/arguments.h"
-#include "base/pipeline.h"
+#include "config/pipeline.h"
 
 /* Runs until SIGTERM or SIGINT, then stops all children and cleans up; SIGHUP opens its log again and is
  * passed on. Logs to stderr. `lock`: a descriptor of run/lock, locked, that becomes its own; -1: it takes the

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/address.h"
+#include "config/address.h"
 #include "claim.h"
 #include "deploy/tool/state.h"
 #include "roles.h"

@@ -6,7 +6,7 @@
 #ifndef FREEZELINE_SWEEP_H
 #define FREEZELINE_SWEEP_H
 
-#include "base/pipeline.h"
+#include "config/pipeline.h"
 
 /* Ends what a supervisor that died left behind; *ended: how many processes. Removes their files and dead
  * sockets. FL_UNAVAILABLE when such a process lives where it can't be ended from here: then all files stay.

@@ -4,7 +4,7 @@
 
 #include <stdbool.h>
 
-#include "base/pipeline.h"
+#include "config/pipeline.h"
 
 /* Best effort: who waits has a time limit. Atomic. */
 void word_leave(const struct pipeline *p, const char *name, const char *text);

@@ -3,7 +3,7 @@
 #ifndef FREEZELINE_MODEL_SHAPE_H
 #define FREEZELINE_MODEL_SHAPE_H
 
-#include "base/identity.h"
+#include "config/identity.h"
 #include "stages/place/origin.h"
 
 struct model_shape {

@@ -6,7 +6,7 @@
 #ifndef FREEZELINE_PLAN_SIMULATED_H
 #define FREEZELINE_PLAN_SIMULATED_H
 
-#include "base/pipeline.h"
+#include "config/pipeline.h"
 #include "stages/graph/graph.h"
 
 struct plan_simulated {

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "base/nearest.h"
-#include "base/yaml_reader.h"
+#include "config/yaml_reader.h"
 
 #define NS_PER_HOUR 3.6e12
 

@@ -9,7 +9,7 @@
 
 #include "base/digest.h"
 #include "base/error.h"
-#include "base/pipeline.h"
+#include "config/pipeline.h"
 
 #define MEASURED_MAX_CUTS    512
 #define MEASURED_MAX_RUNS    4096

@@ -23,7 +23,7 @@
 
 #include "base/error.h"
 #include "base/histogram.h"
-#include "base/pipeline.h"
+#include "config/pipeline.h"
 
 #define SIMULATION_MAX_HOSTS     4096
 #define SIMULATION_MAX_REPLICAS  4096 /* of one stage */

@@ -13,7 +13,7 @@
 #include <string.h>
 #include <sys/random.h>
 
-#include "base/address.h"
+#include "config/address.h"
 #include "base/clock.h"
 #include "wire/frames.h"
 

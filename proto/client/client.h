@@ -7,7 +7,7 @@
 #define FREEZELINE_CLIENT_H
 
 #include "base/error.h"
-#include "base/pipeline.h"
+#include "config/pipeline.h"
 #include "wire/message.h"
 
 struct client;

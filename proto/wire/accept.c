@@ -14,7 +14,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "base/endpoint.h"
+#include "config/endpoint.h"
 #include "base/limits.h"
 
 #define OWN_FILES 40 /* of libzmq, the log, and what else is open without any connection */

@@ -12,7 +12,7 @@
 
 #include "base/digest.h"
 #include "base/error.h"
-#include "base/pipeline.h"
+#include "config/pipeline.h"
 #include "tensor.h"
 
 #define MESSAGE_VERSION    1
@@ -190,8 +190,8 @@ struct hello {
     char host[MESSAGE_NAME_BYTES];
     char boot_id[MESSAGE_NAME_BYTES]; /* same as the broker's: same clock */
     uint8_t model[DIGEST_BYTES];      /* graph digest; zero for a cache service, which has no model */
-    uint8_t identity[DIGEST_BYTES];   /* base/identity.h: that it serves, or that its caches were built for */
-    uint8_t plan[DIGEST_BYTES];       /* of a stage: what all stages must agree on (placement_digest) */
+    uint8_t identity[DIGEST_BYTES]; /* config/identity.h: that it serves, or that its caches were built for */
+    uint8_t plan[DIGEST_BYTES];     /* of a stage: what all stages must agree on (placement_digest) */
     struct caches_told caches;
     char engine[MESSAGE_NAME_BYTES]; /* BLAS core, convolution engine, threads: one line */
     bool ready;

@@ -11,9 +11,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/address.h"
+#include "config/address.h"
 #include "base/clock.h"
-#include "base/endpoint.h"
+#include "config/endpoint.h"
 #include "base/log.h"
 
 /* Creates the missing directories above `path`, for this user only. */

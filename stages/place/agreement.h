@@ -5,7 +5,7 @@
 #ifndef FREEZELINE_AGREEMENT_H
 #define FREEZELINE_AGREEMENT_H
 
-#include "base/pipeline.h"
+#include "config/pipeline.h"
 #include "stages/graph/graph.h"
 
 /* input.mean and input.std against the channels of the model's input, labels against its classes. FL_CONFIG,

@@ -10,7 +10,7 @@
 #define FREEZELINE_DESCRIPTOR_H
 
 #include "wire/tensor.h"
-#include "base/pipeline.h"
+#include "config/pipeline.h"
 
 #define DESCRIPTOR_MAP_FLOATS   8192
 #define DESCRIPTOR_LAYOUT_BYTES 160

@@ -4,7 +4,7 @@
 #include <string.h>
 #include <xxhash.h>
 
-#include "base/identity.h"
+#include "config/identity.h"
 
 struct tensor origin_activation(const struct graph *g, const struct placed_exit *x)
 {

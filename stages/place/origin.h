@@ -16,7 +16,7 @@
 struct origin {
     char after[ORIGIN_AFTER_BYTES]; /* the cut's name, for people: printable, cut short where it is long */
     char layout[DESCRIPTOR_LAYOUT_BYTES];
-    uint64_t digest; /* of both in full and of the identity (base/identity.h); never 0 */
+    uint64_t digest; /* of both in full and of the identity (config/identity.h); never 0 */
 };
 
 void origin_of(struct origin *out, const struct graph *g, const struct placed_exit *x,

@@ -1,7 +1,7 @@
 /* picture.c - see picture.h */
 #include "picture.h"
 
-#include "base/pipeline.h"
+#include "config/pipeline.h"
 
 bool picture_of(struct picture *out, const struct tensor *input)
 {

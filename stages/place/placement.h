@@ -6,7 +6,7 @@
 #ifndef FREEZELINE_PLACEMENT_H
 #define FREEZELINE_PLACEMENT_H
 
-#include "base/pipeline.h"
+#include "config/pipeline.h"
 #include "stages/graph/graph.h"
 
 struct placed_stage {

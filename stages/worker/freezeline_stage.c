@@ -3,7 +3,7 @@
 
 #include "base/log.h"
 #include "base/signals.h"
-#include "base/startup.h"
+#include "config/startup.h"
 #include "stages/exec/exec.h"
 #include "worker.h"
 

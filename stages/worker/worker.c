@@ -5,7 +5,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "base/identity.h"
+#include "config/identity.h"
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/slice.h"

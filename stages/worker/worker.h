@@ -9,7 +9,7 @@
 
 #include <sys/types.h>
 
-#include "base/pipeline.h"
+#include "config/pipeline.h"
 
 struct stage_worker;
 

@@ -14,7 +14,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "base/pipeline.h"
+#include "config/pipeline.h"
 #include "client/client.h"
 
 #define HARNESS_PATH 512

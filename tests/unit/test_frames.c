@@ -13,7 +13,7 @@
 
 #include <cmocka.h>
 
-#include "base/address.h"
+#include "config/address.h"
 #include "wire/frames.h"
 
 static void *context, *router, *dealer;

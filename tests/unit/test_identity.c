@@ -8,7 +8,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "base/identity.h"
+#include "config/identity.h"
 
 static const uint8_t network[DIGEST_BYTES] = {1, 2, 3};
 

@@ -14,8 +14,8 @@
 
 #include <cmocka.h>
 
-#include "base/pipeline.h"
-#include "base/yaml_reader.h"
+#include "config/pipeline.h"
+#include "config/yaml_reader.h"
 
 static struct pipeline *parse(const char *text, int n_sets, const char *const *sets)
 {

@@ -10,7 +10,7 @@
 
 #include "base/clock.h"
 #include "base/mishap.h"
-#include "base/startup.h"
+#include "config/startup.h"
 
 #define ARGUMENTS 8
 

@@ -13,7 +13,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#include "error.h"
+#include "base/error.h"
 
 #define PIPELINE_MAX_STAGES   16
 #define PIPELINE_MAX_REPLICAS 16

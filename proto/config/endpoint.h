@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "error.h"
+#include "base/error.h"
 
 #define ENDPOINT_MAX_IPC_PATH 107 /* what a unix socket's address holds */
 

@@ -8,7 +8,7 @@
 #ifndef FREEZELINE_IDENTITY_H
 #define FREEZELINE_IDENTITY_H
 
-#include "digest.h"
+#include "base/digest.h"
 #include "pipeline.h"
 
 #define IDENTITY_TEXT_BYTES 256

@@ -8,7 +8,7 @@
 
 #include <stdbool.h>
 
-#include "error.h"
+#include "base/error.h"
 
 /* Does a process listen at the unix socket `path`? */
 bool address_listens(const char *path);

@@ -11,7 +11,7 @@
 static const char reference_head[] =
     "# reference.yaml - every key of a pipeline file, with its default\n"
     "#\n"
-    "# Printed from the table of keys (proto/base/pipeline_keys.c); a test keeps it up to date. Keys that "
+    "# Printed from the table of keys (proto/config/pipeline_keys.c); a test keeps it up to date. Keys that "
     "are commented out\n"
     "# have no default, or are the long form of the key before them. Paths are relative to the file. Any key "
     "can be set on a\n"

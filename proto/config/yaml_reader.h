@@ -10,7 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "error.h"
+#include "base/error.h"
 
 #define YAML_MAX_BYTES   (1024 * 1024)
 #define YAML_MAX_DEPTH   16

@@ -5,10 +5,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "limits.h"
-#include "log.h"
-#include "signals.h"
-#include "version.h"
+#include "base/limits.h"
+#include "base/log.h"
+#include "base/signals.h"
+#include "base/version.h"
 
 #define NUMBERS 256 /* what getopt_long returns for the first of number[] */
 
