@@ -16,7 +16,7 @@
 #include "deploy/tool/report.h"
 #include "scenario.h"
 #include "sweep.h"
-#include "trace.h"
+#include "chrome_trace.h"
 
 #define DEFAULT_DURATION 10
 
@@ -281,20 +281,20 @@ static int measure(struct bench *b, struct error *e)
 /* What the traced requests met, as a file. */
 static int save_trace(const struct bench *b, struct error *e)
 {
-    struct trace_spans t = {0};
+    struct chrome_trace t = {0};
     struct error why = {0};
     int rc;
 
     if (!b->trace)
         return FL_OK;
-    if ((rc = trace_collect(&t, b->pipeline, &why)))
+    if ((rc = chrome_trace_collect(&t, b->pipeline, &why)))
         error_set(e, rc, "no trace in %s, since the broker keeps it: %s", b->trace, why.text);
     else
-        rc = trace_save(&t, b->configuration[0].model, b->trace, e);
+        rc = chrome_trace_save(&t, b->configuration[0].model, b->trace, e);
     if (!rc && t.lost)
         fprintf(stderr, "freezeline bench: %s lacks %llu spans: trace a smaller share (--trace-share)\n",
                 b->trace, (unsigned long long)t.lost);
-    trace_release(&t);
+    chrome_trace_release(&t);
     return rc;
 }
 
@@ -329,7 +329,7 @@ static int bench(struct bench *b, struct error *e)
     interrupt_catch(); /* opening the data stops for it, too */
     if ((rc = check(b, e)) || (rc = check_files(b, e)) || (rc = running_load(&b->pipeline, &b->where, e)) ||
         (rc = open_configurations(b, e)) || (rc = open_data(b, e)) ||
-        (b->trace && (rc = trace_collect(NULL, b->pipeline, e)))) /* what others left */
+        (b->trace && (rc = chrome_trace_collect(NULL, b->pipeline, e)))) /* what others left */
         return rc;
     bench_progress_open(&b->progress, stderr);
     rc = measure(b, e);

@@ -7,7 +7,7 @@
 #include "deploy/data/dataset.h"
 #include "deploy/model/model_shape.h"
 #include "deploy/launch/served.h"
-#include "target.h"
+#include "deploy/load/target.h"
 
 struct configuration {
     char label[160];

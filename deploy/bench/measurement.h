@@ -3,7 +3,7 @@
 #define FREEZELINE_MEASUREMENT_H
 
 #include "configuration.h"
-#include "load.h"
+#include "deploy/load/load.h"
 #include "watch.h"
 
 #define MEASUREMENT_DOUBTS  12
@@ -71,7 +71,7 @@ json_t *measurement_latency(const struct histogram *h);
  * did.
  */
 json_t *measurement_events(const struct measurement *m);
-/* The document of deploy/README.md, "The bench document". NULL without memory. */
+/* The document of deploy/report/DOCUMENT.md. NULL without memory. */
 json_t *measurement_document(const struct measurement *m);
 
 #endif

@@ -1,7 +1,7 @@
 /* dataset.c - opening, checking and reading of data sets
  *
- * Whatever the layout, pixels are read through a view (view.h) on memory: of the mapped files, or of what was
- * decoded.
+ * Whatever the layout, pixels are read through a view (array_view.h) on memory: of the mapped files, or of
+ * what was decoded.
  */
 #include "dataset.h"
 
@@ -9,9 +9,9 @@
 #include <stdlib.h>
 #include <xxhash.h>
 
-#include "picture_list.h"
+#include "deploy/picture/picture_list.h"
 #include "picture_pack.h"
-#include "planes.h"
+#include "deploy/picture/planes.h"
 #include "records.h"
 
 struct dataset {
@@ -22,7 +22,7 @@ struct dataset {
     struct picture picture;   /* as the model takes them */
     struct tensor input;      /* the same */
     struct picture_pack pack; /* the visible records, where they had to be decoded or resized */
-    struct view packed;
+    struct array_view packed;
     int64_t all;          /* records, visible or not */
     int64_t first, count; /* the range of all records that is visible */
     int64_t *kept;        /* [count]: of that range, where some were left out; or NULL */
@@ -66,7 +66,7 @@ static int load_mapped(const void *arg, int64_t i, struct image *out, struct err
     int64_t at = d->first + i;
     const struct records_part *part = records_part_of(&d->records, &at);
 
-    return view_image(&part->view, at, &d->records.has, out, e);
+    return array_view_image(&part->view, at, &d->records.has, out, e);
 }
 
 /* Says which pictures are broken; they are left out where that was asked for. */
@@ -103,13 +103,13 @@ static int pack(struct dataset *d, struct error *e)
 
     if (rc)
         return rc;
-    d->packed = (struct view){.base = d->pack.pixels,
-                              .dtype = TENSOR_U8,
-                              .count = d->count,
-                              .picture = (int64_t)to->channels * to->height * to->width,
-                              .channel = (int64_t)to->height * to->width,
-                              .row = to->width,
-                              .column = 1};
+    d->packed = (struct array_view){.base = d->pack.pixels,
+                                    .dtype = TENSOR_U8,
+                                    .count = d->count,
+                                    .picture = (int64_t)to->channels * to->height * to->width,
+                                    .channel = (int64_t)to->height * to->width,
+                                    .row = to->width,
+                                    .column = 1};
     return d->pack.n_broken ? leave_out_broken(d, e) : FL_OK;
 }
 
@@ -187,7 +187,7 @@ static int open_records(struct dataset *d, struct error *e)
     return rc;
 }
 
-static const struct view *view_of(const struct dataset *d, int64_t *at)
+static const struct array_view *view_of(const struct dataset *d, int64_t *at)
 {
     if (!d->packed.base)
         return &records_part_of(&d->records, at)->view;
@@ -208,8 +208,8 @@ static int identify(struct dataset *d, struct error *e)
     d->identity = XXH3_64bits_withSeed(&d->input, offsetof(struct tensor, data), d->identity);
     for (int64_t i = 0; i < d->count; i += step) {
         int64_t at = place_of(d, i);
-        const struct view *v = view_of(d, &at);
-        view_planes(v, at, &d->picture, &as_is, planes);
+        const struct array_view *v = view_of(d, &at);
+        array_view_planes(v, at, &d->picture, &as_is, planes);
         d->identity = XXH3_64bits_withSeed(planes, (size_t)values * sizeof *planes, d->identity);
     }
     free(planes);
@@ -290,17 +290,17 @@ bool dataset_is_pixels(const struct dataset *d)
 void dataset_planes(const struct dataset *d, int64_t i, float *out)
 {
     int64_t at = place_of(d, i);
-    const struct view *v = view_of(d, &at);
+    const struct array_view *v = view_of(d, &at);
 
-    view_planes(v, at, &d->picture, d->options.pipeline, out);
+    array_view_planes(v, at, &d->picture, d->options.pipeline, out);
 }
 
 void dataset_image(const struct dataset *d, int64_t i, void *out)
 {
     int64_t at = place_of(d, i);
-    const struct view *v = view_of(d, &at);
+    const struct array_view *v = view_of(d, &at);
 
-    view_put(v, at, &d->picture, d->options.pipeline, d->input.dtype, out);
+    array_view_put(v, at, &d->picture, d->options.pipeline, d->input.dtype, out);
 }
 
 void dataset_put(const struct dataset *d, const float *planes, void *out)

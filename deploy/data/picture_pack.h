@@ -9,7 +9,7 @@
 #define FREEZELINE_PICTURE_PACK_H
 
 #include "deploy/tool/progress.h"
-#include "image.h"
+#include "deploy/picture/image.h"
 #include "stages/place/picture.h"
 #include "config/pipeline.h"
 

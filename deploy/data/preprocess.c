@@ -7,9 +7,9 @@
 #include <strings.h>
 
 #include "npy.h"
-#include "planes.h"
-#include "resize.h"
-#include "view.h"
+#include "deploy/picture/planes.h"
+#include "deploy/picture/resize.h"
+#include "array_view.h"
 
 /* Orientations 5 to 8 lie on their side; of the others, and of these once they stand, 2, 3, 6, 7 are mirrored
  * left to right and 3, 4, 7, 8 top to bottom. */
@@ -180,7 +180,7 @@ static int view_one(struct tensor *out, const struct npy_map *m, const char *pat
     struct tensor one = m->tensor;
     struct picture has = *to;
     struct image image;
-    struct view v;
+    struct array_view v;
     int rc;
 
     if (one.rank < 4 && !(one.rank == 3 && one.dim[0] == 1)) {
@@ -190,13 +190,13 @@ static int view_one(struct tensor *out, const struct npy_map *m, const char *pat
     }
     if (!planes)
         rc = error_set(e, FL_NOMEM, "no memory for the input");
-    else if (!(rc = view_array(&v, &one, m->fortran, &has, p->n_resize || p->n_crop, path, e)) &&
+    else if (!(rc = array_view_open(&v, &one, m->fortran, &has, p->n_resize || p->n_crop, path, e)) &&
              v.count != 1)
         rc = error_set(e, FL_SHAPE, "%s holds %lld pictures: one is needed", path, (long long)v.count);
     if (!rc && picture_same(&has, to)) {
-        view_planes(&v, 0, to, p, planes);
+        array_view_planes(&v, 0, to, p, planes);
         planes_put(planes, to, out->dtype, out->data);
-    } else if (!rc && !(rc = view_image(&v, 0, &has, &image, e))) {
+    } else if (!rc && !(rc = array_view_image(&v, 0, &has, &image, e))) {
         rc = put_image(&image, out, to, p, e);
         image_release(&image);
     }

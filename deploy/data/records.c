@@ -42,13 +42,13 @@ static int map_cifar(struct records_part *part, const char *path, const struct c
     part->base = base;
     part->bytes = (size_t)st.st_size;
     part->count = st.st_size / record;
-    part->view = (struct view){.base = (const uint8_t *)base + c->labels,
-                               .dtype = TENSOR_U8,
-                               .count = part->count,
-                               .picture = record,
-                               .channel = 1024,
-                               .row = 32,
-                               .column = 1};
+    part->view = (struct array_view){.base = (const uint8_t *)base + c->labels,
+                                     .dtype = TENSOR_U8,
+                                     .count = part->count,
+                                     .picture = record,
+                                     .channel = 1024,
+                                     .row = 32,
+                                     .column = 1};
     return FL_OK;
 }
 
@@ -161,8 +161,8 @@ static int open_arrays(struct records *r, const struct dataset_spec *spec, const
         if (!picture_of(&r->has, &one))
             return error_set(e, FL_SHAPE, "%s: images are [n, channels, height, width]", entry[0].path);
     }
-    if ((rc = view_array(&r->part[0].view, &images.tensor, images.fortran, &r->has, p->n_resize || p->n_crop,
-                         entry[0].path, e)))
+    if ((rc = array_view_open(&r->part[0].view, &images.tensor, images.fortran, &r->has,
+                              p->n_resize || p->n_crop, entry[0].path, e)))
         return rc;
     r->count = r->part[0].count = r->part[0].view.count;
     if (spec->n < 2)

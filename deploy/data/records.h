@@ -3,14 +3,14 @@
 #define FREEZELINE_RECORDS_H
 
 #include "dataset_spec.h"
-#include "view.h"
+#include "array_view.h"
 
 /* Records first..first+count-1 of one file. */
 struct records_part {
     const char *path; /* in the spec */
     void *base;       /* mapped */
     size_t bytes;
-    struct view view;
+    struct array_view view;
     int64_t first, count;
 };
 

@@ -18,7 +18,7 @@
 #include "roles.h"
 #include "running.h"
 #include "deploy/tool/state.h"
-#include "sweep.h"
+#include "leftovers.h"
 
 #define POLL_US 20000
 #define END_MS  20000 /* the supervisor's own bound on its children is half of this */
@@ -135,7 +135,7 @@ static int wait_ready(const struct pipeline *p, const struct process *supervisor
 static int start(const struct pipeline *p, const struct pipeline_arguments *a, int lock,
                  struct process *supervisor, struct error *e)
 {
-    int left, rc = sweep(p, &left, e);
+    int left, rc = leftovers_end(p, &left, e);
 
     if (rc)
         return rc;
@@ -239,7 +239,7 @@ int launch_down(const struct pipeline *p, const struct launch_end *how, bool *en
     rc = take_over(&lock, p, how, ended, e);
     if (rc)
         return rc == FL_NOT_FOUND ? FL_OK : rc;
-    rc = sweep(p, &left, e);
+    rc = leftovers_end(p, &left, e);
     *ended = *ended || left > 0;
     close(lock);
     return rc;

@@ -22,7 +22,7 @@
 #include "process.h"
 #include "readiness.h"
 #include "roles.h"
-#include "sweep.h"
+#include "leftovers.h"
 #include "word.h"
 #include "deploy/tool/state.h"
 
@@ -237,7 +237,7 @@ static void stop_all(struct supervisor *s)
     end_kind(s, false);
     end_kind(s, true);
     if (!s->lost)
-        sweep_own(s->pipeline);
+        leftovers_remove_own(s->pipeline);
     log_info("stopped");
 }
 

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "markup.h"
-#include "plot_frame.h"
+#include "plot_marks.h"
 #include "ticks.h"
 
 #define COLUMNS      440  /* one per unit of the picture */

@@ -10,7 +10,7 @@
 #include "base/clock.h"
 #include "client/client.h"
 #include "deploy/tool/interrupt.h"
-#include "deploy/bench/load.h"
+#include "deploy/load/load.h"
 #include "deploy/launch/process.h"
 #include "deploy/tool/state.h"
 

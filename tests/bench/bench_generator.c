@@ -11,7 +11,7 @@
 #include <sys/prctl.h>
 #include <sys/wait.h>
 
-#include "deploy/bench/load.h"
+#include "deploy/load/load.h"
 #include "deploy/data/npy.h"
 #include "tests/unit/fake_server.h"
 

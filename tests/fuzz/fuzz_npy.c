@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "deploy/data/npy.h"
-#include "deploy/data/view.h"
+#include "deploy/data/array_view.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -24,14 +24,14 @@ static void read_as(const struct tensor *t, bool fortran, bool last)
                         last};
     struct error e = {FL_OK, ""};
     float *planes = malloc((size_t)p.channels * (size_t)p.height * (size_t)p.width * sizeof *planes + 1);
-    struct view v;
+    struct array_view v;
 
     need(planes != NULL);
-    if (!view_array(&v, t, fortran, &p, false, "array", &e)) {
+    if (!array_view_open(&v, t, fortran, &p, false, "array", &e)) {
         need(v.count == t->dim[0]);
-        view_planes(&v, 0, &p, &plain, planes);
-        view_planes(&v, v.count - 1, &p, &plain, planes);
-        view_put(&v, v.count / 2, &p, &plain, TENSOR_F32, planes);
+        array_view_planes(&v, 0, &p, &plain, planes);
+        array_view_planes(&v, v.count - 1, &p, &plain, planes);
+        array_view_put(&v, v.count / 2, &p, &plain, TENSOR_F32, planes);
     } else {
         need(e.text[0] && !strchr(e.text, '\n'));
     }

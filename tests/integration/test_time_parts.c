@@ -12,9 +12,9 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "deploy/bench/attribution.h"
+#include "deploy/load/attribution.h"
 #include "deploy/data/dataset.h"
-#include "deploy/bench/trace.h"
+#include "deploy/bench/chrome_trace.h"
 
 #define DELAY_NS    (5 * NS_PER_MS)
 #define LEAK_NS     (DELAY_NS / 2) /* what may show up elsewhere: noise */
@@ -353,7 +353,7 @@ struct wanted {
     uint32_t stage;
 };
 
-static struct trace_spans trace;
+static struct chrome_trace trace;
 
 static uint64_t sum_of(const struct wanted *want, int *n)
 {
@@ -374,7 +374,7 @@ static uint64_t sum_of(const struct wanted *want, int *n)
 static bool has_come(void *arg)
 {
     int n;
-    assert_int_equal(trace_collect(&trace, harness_pipeline(h), NULL), 0);
+    assert_int_equal(chrome_trace_collect(&trace, harness_pipeline(h), NULL), 0);
     sum_of(arg, &n);
     return n > 0;
 }
@@ -407,7 +407,7 @@ static void test_a_traced_request_tells_what_its_answer_tells(void **state)
     }
     assert_int_equal(traced_ns(a.request, SPAN_WIRE, ROLE_BROKER, 0), a.return_ns);
     assert_int_equal(traced_ns(a.request, SPAN_REQUEST, ROLE_BROKER, 0), a.total_ns);
-    trace_release(&trace);
+    chrome_trace_release(&trace);
 }
 
 static void test_who_is_not_traced_leaves_nothing(void **state)
@@ -417,7 +417,7 @@ static void test_who_is_not_traced_leaves_nothing(void **state)
     await(b.request, SPAN_COMPUTE, ROLE_STAGE, 0);
     for (int i = 0; i < trace.n; i++)
         assert_true(trace.span[i].request != a.request);
-    trace_release(&trace);
+    chrome_trace_release(&trace);
 }
 
 static void test_speculation_past_an_exit_is_seen(void **state)
@@ -436,7 +436,7 @@ static void test_speculation_past_an_exit_is_seen(void **state)
     await(a.request, SPAN_HIT, ROLE_CACHE, 0);
     assert_int_equal(traced_ns(a.request, SPAN_HIT, ROLE_CACHE, 0), a.lookup_ns);
     assert_int_equal(traced_ns(a.request, SPAN_WIRE, ROLE_CACHE, 0), a.lookup_wire_ns);
-    trace_release(&trace);
+    chrome_trace_release(&trace);
 }
 
 /* It comes to stage 1 after its deadline, when the broker has called it off. */
@@ -453,7 +453,7 @@ static void test_a_cancelled_request_is_seen(void **state)
     atomic_store(&wire[TO_STAGE_1].delay_ns, 0);
     assert_int_equal(a.error, FL_DEADLINE);
     await(a.request, SPAN_DROPPED, ROLE_STAGE, 1);
-    trace_release(&trace);
+    chrome_trace_release(&trace);
 }
 
 int main(void)

@@ -11,8 +11,8 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "deploy/bench/attribution.h"
-#include "deploy/bench/trace.h"
+#include "deploy/load/attribution.h"
+#include "deploy/bench/chrome_trace.h"
 
 #define AHEAD_S  "1000000"
 #define REQUESTS 60
@@ -210,12 +210,12 @@ static void test_a_trace_has_one_clock(void **state)
 {
     struct client *client = connect_when_known();
     struct answer a = ask(client, 5, JOB_TRACE);
-    struct trace_spans t = {0};
+    struct chrome_trace t = {0};
     uint64_t first = UINT64_MAX, last = 0;
     bool stage = false;
     (void)state;
     for (int tries = 0; tries < 500 && !stage; tries++) {
-        assert_int_equal(trace_collect(&t, harness_pipeline(h), NULL), 0);
+        assert_int_equal(chrome_trace_collect(&t, harness_pipeline(h), NULL), 0);
         for (int i = 0; i < t.n; i++)
             stage |= t.span[i].request == a.request && t.span[i].role == ROLE_STAGE && t.span[i].stage == 1 &&
                      t.span[i].kind == SPAN_COMPUTE;
@@ -228,7 +228,7 @@ static void test_a_trace_has_one_clock(void **state)
         last = t.span[i].end_ns > last ? t.span[i].end_ns : last;
     }
     assert_true(last - first <= a.total_ns + 60 * NS_PER_S);
-    trace_release(&t);
+    chrome_trace_release(&t);
     client_free(client);
 }
 

@@ -13,7 +13,7 @@
 
 #include "base/samples.h"
 
-#include "deploy/bench/arrivals.h"
+#include "deploy/load/arrivals.h"
 
 #define N 100000
 

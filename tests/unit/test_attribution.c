@@ -6,7 +6,7 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
-#include "deploy/bench/attribution.h"
+#include "deploy/load/attribution.h"
 
 #define US NS_PER_US
 

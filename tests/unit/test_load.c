@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "deploy/bench/load.h"
+#include "deploy/load/load.h"
 #include "deploy/data/npy.h"
 #include "fake_server.h"
 

@@ -14,7 +14,7 @@
 #include "base/clock.h"
 #include "deploy/report/bench_file.h"
 #include "deploy/bench/measurement.h"
-#include "deploy/bench/warmup.h"
+#include "deploy/load/warmup.h"
 
 static struct pipeline *pipeline;
 static struct model_shape model;

@@ -12,9 +12,9 @@
 
 #include <cmocka.h>
 
-#include "deploy/data/planes.h"
+#include "deploy/picture/planes.h"
 #include "deploy/data/preprocess.h"
-#include "deploy/data/resize.h"
+#include "deploy/picture/resize.h"
 
 static uint8_t *noise(int width, int height)
 {

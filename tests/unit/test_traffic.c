@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "deploy/bench/traffic.h"
+#include "deploy/load/traffic.h"
 
 #define RECORDS 500
 

@@ -1,5 +1,5 @@
-/* trace.c - collecting spans, writing them as Chrome trace events */
-#include "trace.h"
+/* chrome_trace.c - collecting spans, writing them as Chrome trace events */
+#include "chrome_trace.h"
 
 #include <jansson.h>
 #include <stdlib.h>
@@ -29,9 +29,9 @@ static const char *const kind_names[SPAN_KINDS] = {[SPAN_REQUEST] = "request",
 
 /* --- collecting --- */
 
-int trace_add(struct trace_spans *t, const struct spans *s)
+int chrome_trace_add(struct chrome_trace *t, const struct spans *s)
 {
-    int room = TRACE_MAX_SPANS - t->n, take = s->n < room ? s->n : room;
+    int room = CHROME_TRACE_MAX_SPANS - t->n, take = s->n < room ? s->n : room;
     t->lost += s->lost + (uint64_t)(s->n - take);
     if (t->n + take > t->capacity) {
         int capacity = t->capacity ? 2 * t->capacity : 4096;
@@ -47,7 +47,7 @@ int trace_add(struct trace_spans *t, const struct spans *s)
     return FL_OK;
 }
 
-void trace_release(struct trace_spans *t)
+void chrome_trace_release(struct chrome_trace *t)
 {
     free(t->span);
     memset(t, 0, sizeof *t);
@@ -82,7 +82,7 @@ static int await_heartbeats(struct client *c, const struct pipeline *p, struct e
     return rc;
 }
 
-int trace_collect(struct trace_spans *t, const struct pipeline *p, struct error *e)
+int chrome_trace_collect(struct chrome_trace *t, const struct pipeline *p, struct error *e)
 {
     struct spans *s = malloc(sizeof *s);
     struct client *c = NULL;
@@ -95,7 +95,7 @@ int trace_collect(struct trace_spans *t, const struct pipeline *p, struct error 
     do {
         if (!rc)
             rc = client_take_spans(c, TAKE_TIMEOUT_MS, s, e);
-        if (!rc && t && trace_add(t, s))
+        if (!rc && t && chrome_trace_add(t, s))
             rc = error_set(e, FL_NOMEM, "no memory for a trace of %d spans", t->n);
     } while (!rc && s->left);
     client_free(c);
@@ -303,7 +303,7 @@ static void put_arrows(struct writer *w, const struct span *s, int n)
 }
 
 /* Sorted by request: tracks beside the work, and arrows. */
-static void put_requests(struct writer *w, const struct trace_spans *t)
+static void put_requests(struct writer *w, const struct chrome_trace *t)
 {
     int number = 0;
     for (int i = 0, end; i < t->n; i = end) {
@@ -318,7 +318,7 @@ static void put_requests(struct writer *w, const struct trace_spans *t)
 }
 
 /* Sorted by track: what is told of each process, and its work. */
-static void put_tracks(struct writer *w, const struct trace_spans *t)
+static void put_tracks(struct writer *w, const struct chrome_trace *t)
 {
     for (int i = 0, end; i < t->n; i = end) {
         const struct span *s = &t->span[i];
@@ -332,7 +332,7 @@ static void put_tracks(struct writer *w, const struct trace_spans *t)
 }
 
 /* Leaves out spans that end before they start: nobody honest sends such. */
-static void drop_nonsense(struct trace_spans *t)
+static void drop_nonsense(struct chrome_trace *t)
 {
     int kept = 0;
     for (int i = 0; i < t->n; i++)
@@ -341,7 +341,7 @@ static void drop_nonsense(struct trace_spans *t)
     t->n = kept;
 }
 
-int trace_write(struct trace_spans *t, const struct model_shape *model, FILE *to)
+int chrome_trace_write(struct chrome_trace *t, const struct model_shape *model, FILE *to)
 {
     struct writer w = {.to = to, .model = model, .base_ns = UINT64_MAX};
     json_t *other = json_pack("{s:i, s:I}", "spans", t->n, "lost", (json_int_t)t->lost);
@@ -365,12 +365,13 @@ int trace_write(struct trace_spans *t, const struct model_shape *model, FILE *to
     return w.failed || fflush(to) || ferror(to) ? FL_IO : FL_OK;
 }
 
-int trace_save(struct trace_spans *t, const struct model_shape *model, const char *path, struct error *e)
+int chrome_trace_save(struct chrome_trace *t, const struct model_shape *model, const char *path,
+                      struct error *e)
 {
     char *text = NULL;
     size_t size = 0;
     FILE *f = open_memstream(&text, &size);
-    int rc = f ? trace_write(t, model, f) : FL_NOMEM;
+    int rc = f ? chrome_trace_write(t, model, f) : FL_NOMEM;
 
     if (f && fclose(f))
         rc = FL_NOMEM;

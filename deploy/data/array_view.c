@@ -1,10 +1,10 @@
-/* view.c - see view.h */
-#include "view.h"
+/* array_view.c - see array_view.h */
+#include "array_view.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "planes.h"
+#include "deploy/picture/planes.h"
 #include "tensor_io.h"
 
 static bool has_sizes(const struct tensor *a, int64_t x, int64_t y, int64_t z)
@@ -33,8 +33,8 @@ static bool other_sizes(struct picture *p, const struct tensor *t)
     return t->dtype == TENSOR_U8 && picture_of(p, &one) && (p->channels == 1 || p->channels == 3);
 }
 
-int view_array(struct view *out, const struct tensor *a, bool fortran, struct picture *p, bool resizes,
-               const char *name, struct error *e)
+int array_view_open(struct array_view *out, const struct tensor *a, bool fortran, struct picture *p,
+                    bool resizes, const char *name, struct error *e)
 {
     struct tensor t = *a;
     struct picture other;
@@ -61,18 +61,18 @@ int view_array(struct view *out, const struct tensor *a, bool fortran, struct pi
         *p = other;
     }
     find_steps(&t, fortran, step);
-    *out = (struct view){.base = t.data,
-                         .dtype = t.dtype,
-                         .count = t.dim[0],
-                         .picture = step[0],
-                         .channel = step[last ? 3 : 1],
-                         .row = step[last ? 1 : 2],
-                         .column = step[last ? 2 : 3]};
+    *out = (struct array_view){.base = t.data,
+                               .dtype = t.dtype,
+                               .count = t.dim[0],
+                               .picture = step[0],
+                               .channel = step[last ? 3 : 1],
+                               .row = step[last ? 1 : 2],
+                               .column = step[last ? 2 : 3]};
     return FL_OK;
 }
 
 /* Planes of bytes, one after the other, without gaps. */
-static bool is_planes(const struct view *v, const struct picture *p)
+static bool is_planes(const struct array_view *v, const struct picture *p)
 {
     return v->dtype == TENSOR_U8 && v->column == 1 && v->row == p->width && v->channel == v->row * p->height;
 }
@@ -90,7 +90,7 @@ static float number_at(const uint8_t *from, enum tensor_dtype dtype)
     return (float)tensor_io_element(&t, 0);
 }
 
-static void gather(const struct view *v, const uint8_t *from, int n, float *out)
+static void gather(const struct array_view *v, const uint8_t *from, int n, float *out)
 {
     if (v->dtype == TENSOR_U8)
         for (int x = 0; x < n; x++, from += v->column)
@@ -104,7 +104,7 @@ static void gather(const struct view *v, const uint8_t *from, int n, float *out)
 }
 
 /* n values of a row from column x, normalised where they are bytes. */
-static void read_row(const struct view *v, const uint8_t *row, int x, int n, const struct pipeline *p,
+static void read_row(const struct array_view *v, const uint8_t *row, int x, int n, const struct pipeline *p,
                      int channel, float *out)
 {
     float mean = pipeline_mean(p, channel), std = pipeline_std(p, channel);
@@ -114,8 +114,8 @@ static void read_row(const struct view *v, const uint8_t *row, int x, int n, con
         out[k] = (out[k] - mean) / std;
 }
 
-void view_planes(const struct view *v, int64_t i, const struct picture *p, const struct pipeline *pipeline,
-                 float *out)
+void array_view_planes(const struct array_view *v, int64_t i, const struct picture *p,
+                       const struct pipeline *pipeline, float *out)
 {
     const uint8_t *at = v->base + i * v->picture;
 
@@ -128,15 +128,15 @@ void view_planes(const struct view *v, int64_t i, const struct picture *p, const
             read_row(v, at + c * v->channel + y * v->row, 0, p->width, pipeline, c, out);
 }
 
-void view_put(const struct view *v, int64_t i, const struct picture *p, const struct pipeline *pipeline,
-              enum tensor_dtype dtype, void *out)
+void array_view_put(const struct array_view *v, int64_t i, const struct picture *p,
+                    const struct pipeline *pipeline, enum tensor_dtype dtype, void *out)
 {
     enum { PIECE = 256 };
     const uint8_t *at = v->base + i * v->picture;
     float piece[PIECE];
 
     if (!p->interleaved && dtype == TENSOR_F32) {
-        view_planes(v, i, p, pipeline, out);
+        array_view_planes(v, i, p, pipeline, out);
         return;
     }
     for (int c = 0; c < p->channels; c++)
@@ -148,7 +148,8 @@ void view_put(const struct view *v, int64_t i, const struct picture *p, const st
             }
 }
 
-int view_image(const struct view *v, int64_t i, const struct picture *p, struct image *out, struct error *e)
+int array_view_image(const struct array_view *v, int64_t i, const struct picture *p, struct image *out,
+                     struct error *e)
 {
     const uint8_t *from = v->base + i * v->picture;
     uint8_t *to;

@@ -1,5 +1,5 @@
-/* sweep.c - pid files, words and sockets that nobody needs any more */
-#include "sweep.h"
+/* leftovers.c - pid files, words and sockets that nobody needs any more */
+#include "leftovers.h"
 
 #include <dirent.h>
 #include <signal.h>
@@ -89,7 +89,7 @@ static void remove_sockets(const struct pipeline *p)
         remove_socket(p->redis.endpoint + 5);
 }
 
-void sweep_own(const struct pipeline *p)
+void leftovers_remove_own(const struct pipeline *p)
 {
     remove_sockets(p);
     word_remove(p, "ready");
@@ -107,7 +107,7 @@ static const char *other_host(const struct left *l)
     return "unknown";
 }
 
-int sweep(const struct pipeline *p, int *ended, struct error *e)
+int leftovers_end(const struct pipeline *p, int *ended, struct error *e)
 {
     static struct left l; /* large */
 
@@ -125,6 +125,6 @@ int sweep(const struct pipeline *p, int *ended, struct error *e)
     for (int i = 0; i < l.n; i++)
         unlink(l.path[i]);
     word_remove(p, "failed");
-    sweep_own(p);
+    leftovers_remove_own(p);
     return FL_OK;
 }

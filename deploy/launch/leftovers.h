@@ -1,19 +1,19 @@
-/* sweep.h - what an earlier run left in run/ and of its sockets: ended and removed
+/* leftovers.h - what an earlier run left in run/ and of its sockets: ended and removed
  *
  * Only for who holds run/lock (claim.h). Only what pid files name is ended; a socket at which somebody
  * listens is left, whoever that is.
  */
-#ifndef FREEZELINE_SWEEP_H
-#define FREEZELINE_SWEEP_H
+#ifndef FREEZELINE_LEFTOVERS_H
+#define FREEZELINE_LEFTOVERS_H
 
 #include "config/pipeline.h"
 
 /* Ends what a supervisor that died left behind; *ended: how many processes. Removes their files and dead
  * sockets. FL_UNAVAILABLE when such a process lives where it can't be ended from here: then all files stay.
  */
-int sweep(const struct pipeline *p, int *ended, struct error *e);
+int leftovers_end(const struct pipeline *p, int *ended, struct error *e);
 
 /* The same of one's own, when all children have ended. */
-void sweep_own(const struct pipeline *p);
+void leftovers_remove_own(const struct pipeline *p);
 
 #endif

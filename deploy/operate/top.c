@@ -14,9 +14,9 @@
 #include "deploy/model/model_shape.h"
 #include "deploy/tool/report.h"
 #include "learning.h"
-#include "roles.h"
-#include "running.h"
-#include "served.h"
+#include "deploy/launch/roles.h"
+#include "deploy/launch/running.h"
+#include "deploy/launch/served.h"
 #include "deploy/tool/table.h"
 
 #define BAR_CELLS   40

@@ -1,4 +1,4 @@
-/* fuzz_trace.c - any bytes as a recorded trace of arrivals: ascending times, or refused in one line */
+/* fuzz_arrivals.c - any bytes as a recorded trace of arrivals: ascending times, or refused in one line */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -6,7 +6,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "deploy/bench/arrivals.h"
+#include "deploy/load/arrivals.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -1,4 +1,4 @@
-/* test_trace.c - spans kept in fixed room, and written as a Chrome trace that holds together */
+/* test_chrome_trace.c - spans kept in fixed room, and written as a Chrome trace that holds together */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -7,7 +7,7 @@
 #include <jansson.h>
 
 #include "base/clock.h"
-#include "deploy/bench/trace.h"
+#include "deploy/bench/chrome_trace.h"
 #include "wire/span_log.h"
 
 #define US NS_PER_US
@@ -77,14 +77,14 @@ static void two_requests(void)
     put(SPAN_DROPPED, ROLE_STAGE, 1, 8, -1, 120, 150);
 }
 
-static json_t *written(struct trace_spans *t)
+static json_t *written(struct chrome_trace *t)
 {
     char *text = NULL;
     size_t size;
     FILE *f = open_memstream(&text, &size);
     json_error_t problem;
     json_t *root;
-    assert_int_equal(trace_write(t, NULL, f), 0);
+    assert_int_equal(chrome_trace_write(t, NULL, f), 0);
     fclose(f);
     root = json_loads(text, 0, &problem);
     if (!root)
@@ -123,12 +123,12 @@ static double number(const json_t *event, const char *key)
 
 static void test_a_trace_shows_batches_speculation_and_cancelling(void **state)
 {
-    struct trace_spans t = {0};
+    struct chrome_trace t = {0};
     const json_t *event;
     json_t *root;
     (void)state;
     two_requests();
-    assert_int_equal(trace_add(&t, &out), 0);
+    assert_int_equal(chrome_trace_add(&t, &out), 0);
     root = written(&t);
     assert_int_equal(count(root, "M", "process_name", NULL), 4);
     assert_int_equal(count(root, "X", "compute to exit 0", &event), 1); /* a batch is shown once */
@@ -148,19 +148,19 @@ static void test_a_trace_shows_batches_speculation_and_cancelling(void **state)
     assert_int_equal(count(root, "s", "", NULL), 3); /* both to the cache, 8 to stage 1 */
     assert_int_equal(count(root, "f", "", NULL), 3);
     json_decref(root);
-    trace_release(&t);
+    chrome_trace_release(&t);
 }
 
 /* Every opening has its end on the same track, and no two requests share a track. */
 static void test_tracks_beside_the_work_are_told_apart(void **state)
 {
-    struct trace_spans t = {0};
+    struct chrome_trace t = {0};
     const json_t *a, *b;
     size_t i, k;
     json_t *root, *events;
     (void)state;
     two_requests();
-    assert_int_equal(trace_add(&t, &out), 0);
+    assert_int_equal(chrome_trace_add(&t, &out), 0);
     root = written(&t);
     events = json_object_get(root, "traceEvents");
     json_array_foreach(events, i, a)
@@ -178,12 +178,12 @@ static void test_tracks_beside_the_work_are_told_apart(void **state)
         assert_int_equal(ends, 1);
     }
     json_decref(root);
-    trace_release(&t);
+    chrome_trace_release(&t);
 }
 
 static void test_nothing_and_nonsense_are_traces_too(void **state)
 {
-    struct trace_spans t = {0};
+    struct chrome_trace t = {0};
     json_t *root = written(&t);
     (void)state;
     assert_int_equal(json_array_size(json_object_get(root, "traceEvents")), 0);
@@ -194,26 +194,26 @@ static void test_nothing_and_nonsense_are_traces_too(void **state)
     put(SPAN_MISS, ROLE_CACHE, 0, 2, 31, 3, 4); /* nobody asked */
     out.span[2].replica = UINT32_MAX;
     out.lost = 5;
-    assert_int_equal(trace_add(&t, &out), 0);
+    assert_int_equal(chrome_trace_add(&t, &out), 0);
     root = written(&t);
     assert_int_equal(json_integer_value(json_object_get(json_object_get(root, "otherData"), "lost")), 5);
     assert_int_equal(count(root, "b", "other", NULL), 1);
     assert_int_equal(count(root, "X", "miss", NULL), 1);
     assert_int_equal(count(root, "X", "compute", NULL), 0);
     json_decref(root);
-    trace_release(&t);
+    chrome_trace_release(&t);
 }
 
 static void test_a_full_disk_is_told(void **state)
 {
-    struct trace_spans t = {0};
+    struct chrome_trace t = {0};
     struct error e = {FL_OK, ""};
     (void)state;
     two_requests();
-    assert_int_equal(trace_add(&t, &out), 0);
-    assert_int_equal(trace_save(&t, NULL, "/dev/full", &e), FL_IO);
+    assert_int_equal(chrome_trace_add(&t, &out), 0);
+    assert_int_equal(chrome_trace_save(&t, NULL, "/dev/full", &e), FL_IO);
     assert_non_null(strstr(e.text, "/dev/full"));
-    trace_release(&t);
+    chrome_trace_release(&t);
 }
 
 int main(void)

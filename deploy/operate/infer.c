@@ -9,14 +9,14 @@
 
 #include "answer_report.h"
 #include "base/clock.h"
-#include "deploy/data/picture_list.h"
+#include "deploy/picture/picture_list.h"
 #include "deploy/data/preprocess.h"
 #include "deploy/tool/arguments.h"
 #include "deploy/tool/command.h"
 #include "deploy/tool/interrupt.h"
 #include "deploy/tool/report.h"
 #include "deploy/tool/state.h"
-#include "running.h"
+#include "deploy/launch/running.h"
 
 #define WIDEST 48 /* columns of a file's name */
 
