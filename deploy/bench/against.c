@@ -249,10 +249,8 @@ json_t *against_json(const struct against *a)
 static int print_configurations(const struct against *a, struct error *e)
 {
     struct table *t;
-    int rc;
 
-    if (table_new(&t, "ms|requests|answered/s|mean|p50|p99|CPU ms/request|", "lrrrrrrl"))
-        return error_set(e, FL_NOMEM, "no memory for a table");
+    t = table_new("ms|requests|answered/s|mean|p50|p99|CPU ms/request|", "lrrrrrrl");
     for (int i = 0; i < a->n; i++) {
         const struct measurement *m = &a->sum[i];
         const struct histogram *h = &m->tally->latency;
@@ -261,25 +259,18 @@ static int print_configurations(const struct against *a, struct error *e)
         table_cell(t, "%.1f", measurement_achieved(m));
         for (int k = AGAINST_MEAN; k <= AGAINST_P99; k++)
             table_cell(t, "%.3f", value_of(h, 1, (enum against_metric)k) / NS_PER_MS);
-        if (isfinite(m->server_cpu_s))
-            table_cell(t, "%.3f", 1000 * m->server_cpu_s / (double)h->count);
-        else
-            table_cell(t, "-");
+        table_number(t, "%.3f", 1000 * m->server_cpu_s / (double)h->count);
         table_cell(t, "%s%.70s", m->n_doubts ? "INVALID: " : "", m->n_doubts ? m->doubt[0] : "");
     }
     printf("\n%d rounds\n", a->rounds);
-    rc = table_print(t, stdout, 0, e);
-    table_free(t);
-    return rc;
+    return table_end(t, e);
 }
 
 static int print_ratios(const struct against *a, struct error *e)
 {
     struct table *t;
-    int rc;
 
-    if (table_new(&t, "ratio, 95% interval over rounds|mean|p50|p99|throughput", "lllll"))
-        return error_set(e, FL_NOMEM, "no memory for a table");
+    t = table_new("ratio, 95% interval over rounds|mean|p50|p99|throughput", "lllll");
     for (int i = 1; i < a->n; i++) {
         table_cell(t, "%s / %s", a->of[0]->label, a->of[i]->label);
         for (int k = 0; k < AGAINST_METRICS; k++) {
@@ -291,9 +282,7 @@ static int print_ratios(const struct against *a, struct error *e)
         }
     }
     printf("\n");
-    rc = table_print(t, stdout, 0, e);
-    table_free(t);
-    return rc;
+    return table_end(t, e);
 }
 
 /* The first line says what the first configuration saves. */

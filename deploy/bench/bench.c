@@ -5,7 +5,8 @@
 
 #include "against.h"
 #include "deploy/tool/arguments.h"
-#include "deploy/report/bench_file.h"
+#include "deploy/report/bench_csv.h"
+#include "deploy/tool/output.h"
 #include "bench_progress.h"
 #include "bench_table.h"
 #include "deploy/tool/command.h"
@@ -228,11 +229,11 @@ static int report(const struct bench *b, struct error *e)
     if (!b->json)
         rc = also(rc, e, print_tables(b, document, &why), &why);
     if (b->output)
-        rc = also(rc, e, bench_file_write(document, b->output, &why), &why);
+        rc = also(rc, e, output_json(document, 12, b->output, &why), &why);
     if (b->page)
         rc = also(rc, e, html_report_write(document, b->page, &why), &why);
     if (b->csv)
-        rc = also(rc, e, bench_file_csv(document, b->csv, &why), &why);
+        rc = also(rc, e, bench_csv_write(document, b->csv, &why), &why);
     if (b->json)
         rc = also(rc, e, report_print(json_incref(document), &why), &why);
     json_decref(document);
@@ -318,7 +319,7 @@ static int check_files(const struct bench *b, struct error *e)
 {
     const char *const file[] = {b->output, b->page, b->csv, b->trace};
 
-    return bench_file_check(file, sizeof file / sizeof *file, e);
+    return output_check(file, sizeof file / sizeof *file, e);
 }
 
 static int bench(struct bench *b, struct error *e)
@@ -344,12 +345,10 @@ static int bench(struct bench *b, struct error *e)
 int command_bench(int argc, char **argv, struct error *e)
 {
     struct bench b = {.seed = 1, .clients = 1, .trace_share = 0.01};
-    struct argument_list operands;
-    bool helped;
     const struct argument table[] = {
         ARGUMENTS_PIPELINE(b.where),
         {ARGUMENT_TEXT, "data", 0, &b.data_spec, "D", "what to ask", 0, 0},
-        {ARGUMENT_FLAG, "skip-bad", 0, &b.skip_broken, NULL, "leave out pictures that cannot be read", 0, 0},
+        ARGUMENTS_SKIP_BAD(b.skip_broken),
         {ARGUMENT_NUMBER, "rate", 0, &b.rate, "R", "open loop: R requests per second", 1e-3,
          ARRIVALS_MAX_RATE},
         {ARGUMENT_TEXT, "arrivals", 0, &b.arrivals, "A",
@@ -384,12 +383,12 @@ int command_bench(int argc, char **argv, struct error *e)
          "write a Chrome trace of some requests, for Perfetto; not with --against traced", 0, 0},
         {ARGUMENT_NUMBER, "trace-share", 0, &b.trace_share, "X", "which share of the requests (0.01)", 1e-6,
          1},
-        {ARGUMENT_FLAG, "json", 0, &b.json, NULL, "machine-readable output", 0, 0},
+        ARGUMENTS_JSON(b.json),
         {0},
     };
-    int rc = arguments_parse(&usage, table, argc, argv, &operands, &helped, e);
+    int rc = arguments_parse(&usage, table, argc, argv, NULL, e);
 
-    if (!rc && !helped)
+    if (!rc)
         rc = bench(&b, e);
     measurement_close(&b.measurement);
     sweep_close(&b.sweep);

@@ -75,8 +75,7 @@ static int print_latencies(const struct measurement *m, struct error *e)
     struct table *t;
     int rc;
 
-    if (table_new(&t, "latency, ms|requests|mean|p50|p90|p95|p99|p99.9|p99.99|max", "lrrrrrrrrr"))
-        return error_set(e, FL_NOMEM, "no memory for a table");
+    t = table_new("latency, ms|requests|mean|p50|p90|p95|p99|p99.9|p99.99|max", "lrrrrrrrrr");
     latency_row(t, "all", &tally->latency);
     interval_row(t, "  95% from", &tally->latency, false);
     interval_row(t, "      to", &tally->latency, true);
@@ -84,8 +83,7 @@ static int print_latencies(const struct measurement *m, struct error *e)
     for (int i = 0; i < PIPELINE_MAX_EXITS; i++)
         latency_row(t, model_shape_exit(m->of->model, i), &tally->exit[i].latency);
     latency_row(t, "network", &tally->exit[TALLY_NETWORK].latency);
-    rc = table_print(t, stdout, 0, e);
-    table_free(t);
+    rc = table_end(t, e);
     warn_of_few(&tally->latency);
     return rc;
 }

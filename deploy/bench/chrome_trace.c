@@ -7,7 +7,7 @@
 #include <time.h>
 
 #include "base/clock.h"
-#include "deploy/report/bench_file.h"
+#include "deploy/tool/output.h"
 
 #define TAKE_TIMEOUT_MS 3000
 #define PATIENCE_NS     (5 * NS_PER_S)
@@ -365,18 +365,21 @@ int chrome_trace_write(struct chrome_trace *t, const struct model_shape *model, 
     return w.failed || fflush(to) || ferror(to) ? FL_IO : FL_OK;
 }
 
+struct save {
+    struct chrome_trace *trace;
+    const struct model_shape *model;
+};
+
+static int save(FILE *to, const void *arg, struct error *e)
+{
+    const struct save *s = arg;
+    int rc = chrome_trace_write(s->trace, s->model, to);
+
+    return rc ? error_set(e, (enum fl_code)rc, "a trace of %d spans cannot be written", s->trace->n) : FL_OK;
+}
+
 int chrome_trace_save(struct chrome_trace *t, const struct model_shape *model, const char *path,
                       struct error *e)
 {
-    char *text = NULL;
-    size_t size = 0;
-    FILE *f = open_memstream(&text, &size);
-    int rc = f ? chrome_trace_write(t, model, f) : FL_NOMEM;
-
-    if (f && fclose(f))
-        rc = FL_NOMEM;
-    rc = rc ? error_set(e, FL_NOMEM, "no memory to write a trace of %d spans", t->n)
-            : bench_file_replace(text, size, path, e);
-    free(text);
-    return rc;
+    return output_write(path, save, &(struct save){t, model}, e);
 }

@@ -184,10 +184,8 @@ int sweep_print(const struct sweep *s, struct error *e)
     struct table *t;
     json_t *point;
     size_t i;
-    int rc;
 
-    if (table_new(&t, "due/s|answered/s|p50 ms|p99 ms|", "rrrrl"))
-        return error_set(e, FL_NOMEM, "no memory for a table");
+    t = table_new("due/s|answered/s|p50 ms|p99 ms|", "rrrrl");
     json_array_foreach(s->points, i, point)
     {
         const char *doubt = json_string_value(json_object_get(point, "doubt"));
@@ -198,7 +196,5 @@ int sweep_print(const struct sweep *s, struct error *e)
         table_cell(t, "%s", doubt ? doubt : "");
     }
     printf("\ncapacity, closed loop: %.1f/s\n", s->capacity_rps);
-    rc = table_print(t, stdout, 0, e);
-    table_free(t);
-    return rc;
+    return table_end(t, e);
 }

@@ -18,10 +18,9 @@
 #include "base/limits.h"
 #include "client/client.h"
 #include "energy.h"
-#include "deploy/launch/process.h"
 #include "deploy/tool/report.h"
 #include "deploy/launch/roles.h"
-#include "deploy/tool/state.h"
+#include "deploy/launch/word.h"
 
 #define WATCH_PERIOD_NS NS_PER_S
 #define WATCH_ASK_MS    1000
@@ -157,7 +156,6 @@ static void note_broker(struct watch *w, bool answered)
 {
     struct watched *p = find(w, "broker");
     struct process process;
-    char path[STATE_PATH_BYTES];
     bool fresh;
 
     if (!p)
@@ -167,8 +165,7 @@ static void note_broker(struct watch *w, bool answered)
         happened(w, "the broker began anew");
     if (answered)
         w->broker_started_ns = w->reply->started_ns;
-    if (state_path(path, w->pipeline, NULL, "run/broker.pid") || process_load(&process, path) ||
-        !process_alive(&process))
+    if (pid_file_load(w->pipeline, "broker", &process) || !process_alive(&process))
         return;
     snprintf(p->host, sizeof p->host, "%s", w->host);
     fresh = p->pid && p->pid != (uint64_t)process.pid;

@@ -378,8 +378,6 @@ int command_build(int argc, char **argv, struct error *e)
 {
     struct build *b = calloc(1, sizeof *b);
     struct options o = {0};
-    struct argument_list operands;
-    bool helped;
     int rc, lock = -1;
 
     if (!b)
@@ -390,18 +388,18 @@ int command_build(int argc, char **argv, struct error *e)
         ARGUMENTS_PIPELINE(o.where),
         {ARGUMENT_TEXT, "train", 0, &o.train, "D", "data that the caches are made of", 0, 0},
         {ARGUMENT_TEXT, "calibrate", 0, &o.calibrate, "D", "data that the thresholds are set on", 0, 0},
-        {ARGUMENT_FLAG, "skip-bad", 0, &o.skip_broken, NULL, "leave out pictures that cannot be read", 0, 0},
+        ARGUMENTS_SKIP_BAD(o.skip_broken),
         {ARGUMENT_TEXT, "kinds", 0, &o.kinds, "all|KIND,...",
          "build all of these for every exit, keep the best", 0, 0},
         {ARGUMENT_INT, "threads", 0, &b->threads, "N", "threads (all)", 1, 256},
         {ARGUMENT_INT, "batch", 0, &b->batch, "B", "records run at once (32)", 1, 1024},
-        {ARGUMENT_FLAG, "json", 0, &o.json, NULL, "machine-readable output", 0, 0},
+        ARGUMENTS_JSON(o.json),
         {0},
     };
-    rc = arguments_parse(&usage, table, argc, argv, &operands, &helped, e);
+    rc = arguments_parse(&usage, table, argc, argv, NULL, e);
     interrupt_catch();
     progress_open(&b->progress, stderr);
-    if (!rc && !helped && !(rc = prepare(b, &o, &lock, e))) {
+    if (!rc && !(rc = prepare(b, &o, &lock, e))) {
         rc = build_all(b, e);
         if (!rc)
             rc = o.json ? build_print_json(b, e) : build_print_table(b, e);

@@ -73,10 +73,7 @@ static void table_exit(struct table *t, const struct placed_exit *exit, const st
     table_cell(t, "%.4g", o->info.threshold);
     table_cell(t, "%.1f%%", 100 * o->label_agreement);
     table_cell(t, "%.1f%%", 100 * o->hit_share);
-    if (isnan(o->agreement))
-        table_cell(t, "%s", "-");
-    else
-        table_cell(t, "%.2f%%", 100 * o->agreement);
+    table_number(t, "%.2f%%", 100 * o->agreement);
 }
 
 /* "exit2 rate 0.009, drop 0; .." */
@@ -106,14 +103,12 @@ int build_print_table(const struct build *b, struct error *e)
     bool known;
     int rc;
 
-    if (table_new(&t, "exit|kind|dim|entries|projection|index|threshold|labels agree|hits|hits agree",
-                  "llrrrrrrrr"))
-        return error_set(e, FL_NOMEM, "no memory for a table");
+    t = table_new("exit|kind|dim|entries|projection|index|threshold|labels agree|hits|hits agree",
+                  "llrrrrrrrr");
     for (int i = 0; i < b->place.n_exits; i++)
         if (b->cache[i])
             table_exit(t, &b->place.exit[i], &b->built[i]);
-    rc = table_print(t, stdout, 0, e);
-    table_free(t);
+    rc = table_end(t, e);
     records = dataset_count(b->train_data);
     printf("\nbuilt from %lld records and %lld copies of them; thresholds (and the last three columns) from "
            "%lld others; in %s/caches. A pipeline that is up takes them by `freezeline reload -c %s`\n",

@@ -5,17 +5,14 @@
  */
 #include "exit_times.h"
 
-#include <errno.h>
 #include <jansson.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "stages/place/descriptor.h"
 #include "stages/exec/exec.h"
-#include "deploy/tool/state.h"
+#include "deploy/tool/output.h"
 
 #define WARM_UP 5
 #define RUNS    60
@@ -149,23 +146,15 @@ int exit_times_load(struct exit_times *out, const char *path, int n)
 
 int exit_times_save(const struct exit_times *t, const char *path, int n, struct error *e)
 {
-    char beside[STATE_PATH_BYTES + 8];
     json_t *before = json_array(), *lookup = json_array(), *root;
-    int failed;
+    int rc;
 
     for (int i = 0; i < n; i++) {
         json_array_append_new(before, json_real(t->before[i]));
         json_array_append_new(lookup, json_real(t->lookup[i]));
     }
     root = json_pack("{s:f, s:o, s:o}", "network_ms", t->network_ms, "before", before, "lookup", lookup);
-    if (!root)
-        return error_set(e, FL_NOMEM, "no memory to write %s", path);
-    snprintf(beside, sizeof beside, "%s.part", path);
-    failed = json_dump_file(root, beside, JSON_INDENT(2)) || rename(beside, path);
+    rc = output_json(root, 17, path, e);
     json_decref(root);
-    if (!failed)
-        return FL_OK;
-    error_set(e, FL_IO, "cannot write %s: %s", path, strerror(errno));
-    unlink(beside);
-    return FL_IO;
+    return rc;
 }

@@ -268,14 +268,12 @@ int kinds_print(const struct kinds_contest *c, struct error *e)
     else
         printf("with its threshold");
     printf("\n\n");
-    if (table_new(&t, "exit|kind|labels agree|answers|look-up|memory|time|", "llrrrrrl"))
-        return error_set(e, FL_NOMEM, "no memory for a table");
+    t = table_new("exit|kind|labels agree|answers|look-up|memory|time|", "llrrrrrl");
     for (int i = 0; i < c->n_exits; i++)
         for (int k = 0; k < KINDS; k++)
             if (c->entry[i][k].evidence)
                 table_entry(t, &c->entry[i][k]);
-    rc = table_print(t, stdout, 0, e);
-    table_free(t);
+    rc = table_end(t, e);
     printf("\ntogether   the winners: %.1f%% of the network's time", 100 * c->time);
     for (int k = 0; k < KINDS; k++)
         if (!isnan(c->uniform[k]))

@@ -272,14 +272,8 @@ static void table_exit(struct table *t, const struct promised *p, int k)
     table_cell(t, "%+.1f%%", 100 * p->choice.forecast.marginal[k]);
     table_cell(t, "%.4g", p->choice.threshold[k]);
     table_cell(t, "%.1f%%", 100 * answered / (double)r->points);
-    if (answered > 0 && p->evidence.truth)
-        table_cell(t, "%.2f%%", 100 * (double)r->exit[k].right / answered);
-    else
-        table_cell(t, "%s", "-");
-    if (answered > 0)
-        table_cell(t, "%.2f%%", 100 * (double)r->exit[k].agreed / answered);
-    else
-        table_cell(t, "%s", "-");
+    table_number(t, "%.2f%%", p->evidence.truth ? 100 * (double)r->exit[k].right / answered : NAN);
+    table_number(t, "%.2f%%", 100 * (double)r->exit[k].agreed / answered);
     table_cell(t, "%s", verdict_on(p, k));
 }
 
@@ -298,7 +292,6 @@ int promised_print(const struct promised *p, struct error *e)
 {
     const struct promise_choice *c = &p->choice;
     struct table *t;
-    int rc;
 
     printf("\npromise    early answers cost at most %.2f points of %s, certainty %g%%\n",
            100 * p->terms.budget, p->terms.agreement ? "agreement" : "accuracy", 100 * p->terms.certainty);
@@ -313,14 +306,11 @@ int promised_print(const struct promised *p, struct error *e)
         "time; "
         "'all early', requests\n           that any exit answers: fewer where it spends what may be lost on "
         "answers that come sooner. Certified: what follows\n\n");
-    if (table_new(&t, "exit|time before|look-up|saves|all early|threshold|answers|accuracy|agreement|",
-                  "lrrrrrrrrl"))
-        return error_set(e, FL_NOMEM, "no memory for a table");
+    t = table_new("exit|time before|look-up|saves|all early|threshold|answers|accuracy|agreement|",
+                  "lrrrrrrrrl");
     for (int k = 0; k < p->evidence.n_exits; k++)
         table_exit(t, p, k);
-    rc = table_print(t, stdout, 0, e);
-    table_free(t);
-    return rc;
+    return table_end(t, e);
 }
 
 json_t *promised_json(const struct promised *p)

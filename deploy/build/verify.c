@@ -204,8 +204,6 @@ static int verify(struct verify *v, struct error *e)
 int command_verify_promise(int argc, char **argv, struct error *e)
 {
     struct verify *v = calloc(1, sizeof *v);
-    struct argument_list operands;
-    bool helped;
     int rc;
 
     if (!v)
@@ -214,11 +212,11 @@ int command_verify_promise(int argc, char **argv, struct error *e)
     const struct argument table[] = {
         ARGUMENTS_PIPELINE(v->where),
         {ARGUMENT_INT, "resamples", 0, &v->resamples, "N", "how often (200)", 1, 1000000},
-        {ARGUMENT_FLAG, "json", 0, &v->json, NULL, "machine-readable output", 0, 0},
+        ARGUMENTS_JSON(v->json),
         {0},
     };
-    rc = arguments_parse(&usage, table, argc, argv, &operands, &helped, e);
-    if (!rc && !helped)
+    rc = arguments_parse(&usage, table, argc, argv, NULL, e);
+    if (!rc)
         rc = verify(v, e);
     evidence_release(&v->evidence);
     pipeline_free(v->pipeline);

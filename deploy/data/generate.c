@@ -1,12 +1,11 @@
 /* generate.c - `freezeline generate`: write the demo's pictures in CIFAR-10's binary layout */
-#include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "deploy/tool/arguments.h"
 #include "deploy/tool/command.h"
+#include "deploy/tool/output.h"
 #include "deploy/tool/report.h"
 #include "shapes.h"
 
@@ -23,6 +22,11 @@ static const struct usage usage = {
     0,
     0};
 
+struct generate_tally {
+    int64_t drawn, written;
+    int64_t of_class[SHAPES_CLASSES];
+};
+
 struct generate_options {
     int count, seed;
     double morph_from;
@@ -30,11 +34,7 @@ struct generate_options {
     struct argument_list without, only;
     bool keep[SHAPES_CLASSES];
     bool json;
-};
-
-struct generate_tally {
-    int64_t drawn, written;
-    int64_t of_class[SHAPES_CLASSES];
+    struct generate_tally *tally;
 };
 
 static int mark_classes(struct generate_options *o, const struct argument_list *list, bool keep,
@@ -71,9 +71,13 @@ static int check_options(struct generate_options *o, struct error *e)
 }
 
 /* Draws on along the row of pictures until `count` of the kept classes are written. */
-static int write_records(FILE *f, const struct generate_options *o, struct generate_tally *t, struct error *e)
+static int write_records(FILE *f, const void *arg, struct error *e)
 {
+    const struct generate_options *o = arg;
+    struct generate_tally *t = o->tally;
     uint8_t record[SHAPES_RECORD];
+
+    (void)e;
     while (t->written < o->count) {
         int label =
             shapes_draw((uint64_t)o->seed, (uint64_t)t->drawn++, (float)o->morph_from, record + 1, NULL);
@@ -81,34 +85,16 @@ static int write_records(FILE *f, const struct generate_options *o, struct gener
             continue;
         record[0] = (uint8_t)label;
         if (fwrite(record, sizeof record, 1, f) != 1)
-            return error_set(e, FL_IO, "cannot write %s: %s", o->output, strerror(errno));
+            break; /* output_write says why */
         t->of_class[label]++;
         t->written++;
     }
     return FL_OK;
 }
 
-/* Writes a neighbour and renames it, so that a file that is there is whole. */
-static int generate_file(const struct generate_options *o, struct generate_tally *t, struct error *e)
+static int print_json(const struct generate_options *o, struct error *e)
 {
-    char beside[4096];
-    if ((size_t)snprintf(beside, sizeof beside, "%s.part%ld", o->output, (long)getpid()) >= sizeof beside)
-        return error_set(e, FL_USAGE, "the path after --output is too long");
-    FILE *f = fopen(beside, "wb");
-    if (!f)
-        return error_set(e, FL_IO, "cannot create %s: %s", beside, strerror(errno));
-    int rc = write_records(f, o, t, e);
-    if (fclose(f) && !rc)
-        rc = error_set(e, FL_IO, "cannot write %s: %s", beside, strerror(errno));
-    if (!rc && rename(beside, o->output))
-        rc = error_set(e, FL_IO, "cannot rename %s to %s: %s", beside, o->output, strerror(errno));
-    if (rc)
-        unlink(beside);
-    return rc;
-}
-
-static int print_json(const struct generate_options *o, const struct generate_tally *t, struct error *e)
-{
+    const struct generate_tally *t = o->tally;
     json_t *classes = json_object();
 
     for (int i = 0; i < SHAPES_CLASSES; i++)
@@ -120,10 +106,8 @@ static int print_json(const struct generate_options *o, const struct generate_ta
 
 int command_generate(int argc, char **argv, struct error *e)
 {
-    struct generate_options o = {.seed = 1, .morph_from = SHAPES_MORPH_FROM};
     struct generate_tally t = {0};
-    struct argument_list operands = {0};
-    bool helped = false;
+    struct generate_options o = {.seed = 1, .morph_from = SHAPES_MORPH_FROM, .tally = &t};
     const struct argument table[] = {
         {ARGUMENT_INT, "count", 'n', &o.count, "N", "how many", 1, 100000000},
         {ARGUMENT_TEXT, "output", 'o', &o.output, "FILE", "where to; it appears when it is whole", 0, 0},
@@ -132,16 +116,16 @@ int command_generate(int argc, char **argv, struct error *e)
          "how far a shape that turns into another has gone at least, 0.5: half-way (0.35)", 0, 0.5},
         {ARGUMENT_LIST, "without", 0, &o.without, "LABEL", "leave out this class (may be repeated)", 0, 0},
         {ARGUMENT_LIST, "only", 0, &o.only, "LABEL", "this class alone (may be repeated)", 0, 0},
-        {ARGUMENT_FLAG, "json", 0, &o.json, NULL, "print JSON", 0, 0},
+        ARGUMENTS_JSON(o.json),
         {ARGUMENT_END, NULL, 0, NULL, NULL, NULL, 0, 0}};
-    int rc = arguments_parse(&usage, table, argc, argv, &operands, &helped, e);
+    int rc = arguments_parse(&usage, table, argc, argv, NULL, e);
 
-    if (rc || helped)
+    if (rc)
         return rc;
-    if ((rc = check_options(&o, e)) || (rc = generate_file(&o, &t, e)))
+    if ((rc = check_options(&o, e)) || (rc = output_write(o.output, write_records, &o, e)))
         return rc;
     if (o.json)
-        return print_json(&o, &t, e);
+        return print_json(&o, e);
     printf("%lld pictures (seed %d) in %s\n", (long long)t.written, o.seed, o.output);
     return FL_OK;
 }

@@ -153,14 +153,6 @@ static int print_json(const struct eval *v, struct error *e)
     return report_print(root, e);
 }
 
-static void cell_share(struct table *t, int64_t part, int64_t whole)
-{
-    if (whole)
-        table_cell(t, "%.1f%%", 100 * share(part, whole));
-    else
-        table_cell(t, "%s", "-");
-}
-
 static void table_exit(struct table *t, const struct eval *v, int i)
 {
     const struct evaluated_exit *x = &v->result.exit[i];
@@ -171,10 +163,10 @@ static void table_exit(struct table *t, const struct eval *v, int i)
     table_cell(t, "%s", x->cached ? x->info.kind : "none");
     table_cell(t, "%d of %d", at->cut.depth, v->place.depth);
     table_cell(t, "%.0f%%", 100 * at->cut.flops_share);
-    cell_share(t, x->answered, v->result.requests);
-    cell_share(t, v->result.labelled ? x->right : 0, v->result.labelled ? x->answered : 0);
-    cell_share(t, x->agreed, x->answered);
-    cell_share(t, x->oracle, x->lookups);
+    table_number(t, "%.1f%%", 100 * share(x->answered, v->result.requests));
+    table_number(t, "%.1f%%", v->result.labelled ? 100 * share(x->right, x->answered) : NAN);
+    table_number(t, "%.1f%%", 100 * share(x->agreed, x->answered));
+    table_number(t, "%.1f%%", 100 * share(x->oracle, x->lookups));
     table_cell(t, "%.0f", (x->lookup_ns + x->descriptor_ns) / (double)v->result.requests / 1e3);
     table_cell(t, "%s", table_bytes((double)x->info.total_bytes, text, sizeof text));
 }
@@ -229,13 +221,10 @@ static int print_table(const struct eval *v, struct error *e)
     }
 
     print_summary(v);
-    if (table_new(&t, "exit|kind|layer|FLOPs|answers|accuracy|agreement|oracle|look-up us|memory",
-                  "lllrrrrrrr"))
-        return error_set(e, FL_NOMEM, "no memory for a table");
+    t = table_new("exit|kind|layer|FLOPs|answers|accuracy|agreement|oracle|look-up us|memory", "lllrrrrrrr");
     for (int i = 0; i < v->place.n_exits; i++)
         table_exit(t, v, i);
-    rc = table_print(t, stdout, 0, e);
-    table_free(t);
+    rc = table_end(t, e);
     return rc || !v->frontier_path ? rc : frontier_print(&v->frontier, e);
 }
 
@@ -318,8 +307,6 @@ static int eval(struct eval *v, struct error *e)
 int command_eval(int argc, char **argv, struct error *e)
 {
     struct eval *v = calloc(1, sizeof *v);
-    struct argument_list operands;
-    bool helped;
     int rc;
 
     if (!v)
@@ -328,15 +315,15 @@ int command_eval(int argc, char **argv, struct error *e)
     const struct argument table[] = {
         ARGUMENTS_PIPELINE(v->where),
         {ARGUMENT_TEXT, "data", 0, &v->data_spec, "D", "the requests", 0, 0},
-        {ARGUMENT_FLAG, "skip-bad", 0, &v->skip_broken, NULL, "leave out pictures that cannot be read", 0, 0},
+        ARGUMENTS_SKIP_BAD(v->skip_broken),
         {ARGUMENT_INT, "limit", 0, &v->limit, "N", "only the first N", 1, 1e9},
         {ARGUMENT_TEXT, "frontier", 0, &v->frontier_path, "OUT.svg", "also what each kind could trade", 0, 0},
         {ARGUMENT_INT, "threads", 0, &v->threads, "N", "threads for kernels (1)", 1, 256},
-        {ARGUMENT_FLAG, "json", 0, &v->json, NULL, "machine-readable output", 0, 0},
+        ARGUMENTS_JSON(v->json),
         {0},
     };
-    rc = arguments_parse(&usage, table, argc, argv, &operands, &helped, e);
-    if (!rc && !helped)
+    rc = arguments_parse(&usage, table, argc, argv, NULL, e);
+    if (!rc)
         rc = eval(v, e);
     frontier_release(&v->frontier);
     dataset_close(v->data);

@@ -1,13 +1,12 @@
 /* frontier_report.c - the frontier as a table, as JSON and as a picture, beside what was published */
-#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "frontier.h"
 #include "deploy/plot/plot.h"
+#include "deploy/tool/output.h"
 #include "deploy/tool/report.h"
 #include "deploy/tool/table.h"
 
@@ -90,13 +89,11 @@ int frontier_print(const struct frontier *f, struct error *e)
            "the depth "
            "alone\n\n",
            (long long)f->requests, f->labelled ? "accuracy" : "agreement");
-    if (table_new(&t, "at most|caches|lost|agreement|early|time|latency|by half", "rlrrrrrr"))
-        return error_set(e, FL_NOMEM, "no memory for a table");
+    t = table_new("at most|caches|lost|agreement|early|time|latency|by half", "rlrrrrrr");
     for (int j = 0; j < FRONTIER_LOSSES; j++)
         table_loss(t, f, frontier_loss[j]);
     table_point(t, f, "", NAN, &f->served, &f->served);
-    rc = table_print(t, stdout, 0, e);
-    table_free(t);
+    rc = table_end(t, e);
     print_notes(f);
     return rc;
 }
@@ -266,8 +263,9 @@ static int draw(char **text, const struct frontier *f, int panel, struct error *
 }
 
 /* Panels under one another; each brings its size along. */
-static void stack(FILE *to, char *const *text)
+static int stack(FILE *to, const void *arg, struct error *e)
 {
+    char *const *text = arg;
     double wide[PANELS], high[PANELS], sum = 0;
 
     for (int i = 0; i < PANELS; i++) {
@@ -284,24 +282,8 @@ static void stack(FILE *to, char *const *text)
         sum += high[i];
     }
     fprintf(to, "</svg>\n");
-}
-
-static int write_file(const char *path, char *const *text, struct error *e)
-{
-    char beside[4096];
-    FILE *f = NULL;
-    int rc = FL_OK;
-
-    if ((size_t)snprintf(beside, sizeof beside, "%s.part%ld", path, (long)getpid()) >= sizeof beside)
-        return error_set(e, FL_USAGE, "the path after --frontier is too long");
-    if (!(f = fopen(beside, "w")))
-        return error_set(e, FL_IO, "cannot create %s: %s", beside, strerror(errno));
-    stack(f, text);
-    if (ferror(f) || fclose(f) || rename(beside, path)) {
-        rc = error_set(e, FL_IO, "cannot write %s: %s", path, strerror(errno));
-        unlink(beside);
-    }
-    return rc;
+    (void)e;
+    return FL_OK;
 }
 
 int frontier_plot(const struct frontier *f, const char *path, struct error *e)
@@ -312,7 +294,7 @@ int frontier_plot(const struct frontier *f, const char *path, struct error *e)
     for (int i = 0; i < PANELS && !rc; i++)
         rc = draw(&text[i], f, i, e);
     if (!rc)
-        rc = write_file(path, text, e);
+        rc = output_write(path, stack, text, e);
     for (int i = 0; i < PANELS; i++)
         free(text[i]);
     return rc;

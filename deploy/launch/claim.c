@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "deploy/tool/state.h"
+#include "word.h"
 
 #define RETRY_US 5000
 
@@ -54,11 +55,10 @@ static bool is_locked(const struct pipeline *p, const char *name, int how)
 
 enum claim_holder claim_look(const struct pipeline *p, struct process *who)
 {
-    char path[STATE_PATH_BYTES];
     bool locked = is_locked(p, "lock", LOCK_SH), known;
 
     memset(who, 0, sizeof *who);
-    known = !state_path(path, p, NULL, "run/supervisor.pid") && !process_load(who, path);
+    known = !pid_file_load(p, "supervisor", who);
     if (!locked)
         return known ? CLAIM_GONE : CLAIM_NOBODY;
     if (known && !process_visible(who))

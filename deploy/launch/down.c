@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "config/address.h"
-#include "client/client.h"
 #include "deploy/tool/arguments.h"
 #include "deploy/tool/interrupt.h"
 #include "deploy/tool/command.h"
@@ -27,12 +26,10 @@ static const struct usage usage = {"down",
 static int check_silence(const struct pipeline *p, struct error *e)
 {
     struct status_reply *s = calloc(1, sizeof *s);
-    struct client *c = NULL;
     char where[MESSAGE_NAME_BYTES + 32] = "";
     int rc = FL_OK, living = 1;
 
-    if (s && !address_reach(p->broker.requests, ASK_MS, NULL) && !client_new(&c, p, NULL) &&
-        !client_status(c, ASK_MS, s, NULL)) {
+    if (s && !address_reach(p->broker.requests, ASK_MS, NULL) && !running_ask(p, ASK_MS, s, NULL)) {
         for (int i = 0; i < s->n_processes; i++)
             living += strcmp(s->process[i].state, "dead") != 0;
         if (s->pid)
@@ -45,7 +42,6 @@ static int check_silence(const struct pipeline *p, struct error *e)
             "them",
             living, living == 1 ? "" : "es", living == 1 ? "s" : "", p->broker.requests, where);
     }
-    client_free(c);
     free(s);
     return rc;
 }
@@ -54,19 +50,18 @@ int command_down(int argc, char **argv, struct error *e)
 {
     struct pipeline_arguments where = {0};
     struct pipeline *p = NULL;
-    struct argument_list operands;
     struct launch_end how = {.drain_s = 10, .call_off = true};
-    bool helped, json = false, ended = false;
+    bool json = false, ended = false;
     const struct argument table[] = {
         ARGUMENTS_PIPELINE(where),
         {ARGUMENT_INT, "drain", 0, &how.drain_s, "S", "wait up to S seconds for requests in flight (10)", 0,
          3600},
-        {ARGUMENT_FLAG, "json", 0, &json, NULL, "machine-readable output", 0, 0},
+        ARGUMENTS_JSON(json),
         {0},
     };
-    int rc = arguments_parse(&usage, table, argc, argv, &operands, &helped, e);
+    int rc = arguments_parse(&usage, table, argc, argv, NULL, e);
 
-    if (rc || helped)
+    if (rc)
         return rc;
     interrupt_catch();
     if (!(rc = running_load(&p, &where, e)))

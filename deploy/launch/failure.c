@@ -4,9 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "client/client.h"
 #include "deploy/tool/state.h"
 #include "roles.h"
+#include "running.h"
+#include "word.h"
 
 #define TAIL_MAX  16384
 #define TAIL_SHOW 12
@@ -34,20 +35,6 @@ done:
     if (f)
         fclose(f);
     free(text);
-}
-
-/* What the supervisor left in run/failed: the role whose log tells why. "supervisor" when it left nothing. */
-static void failed_role(const struct pipeline *p, char *buf, int size)
-{
-    char path[STATE_PATH_BYTES];
-    FILE *f = state_path(path, p, NULL, "run/failed") ? NULL : fopen(path, "re");
-
-    snprintf(buf, (size_t)size, "supervisor");
-    if (!f)
-        return;
-    if (fgets(buf, size, f))
-        buf[strcspn(buf, "\n")] = 0;
-    fclose(f);
 }
 
 /* The last line of level error, or else the last line at all: "" when there is none. */
@@ -84,7 +71,8 @@ int failure_explain(const struct pipeline *p, struct error *e)
 {
     char role[64], path[STATE_PATH_BYTES], reason[300];
 
-    failed_role(p, role, sizeof role);
+    if (!word_read(p, "failed", role, sizeof role))
+        snprintf(role, sizeof role, "supervisor");
     if (state_path(path, p, e, "logs/%s.log", role))
         return FL_CONFIG;
     last_reason(path, reason, sizeof reason);
@@ -100,11 +88,10 @@ void failure_name_missing(const struct pipeline *p, char *buf, size_t size)
 {
     struct status_reply *s = calloc(1, sizeof *s);
     struct role role[ROLES_MAX];
-    struct client *c = NULL;
     int n = 0;
 
     snprintf(buf, size, "the broker does not answer");
-    if (s && !client_new(&c, p, NULL) && !client_status(c, ASK_MS, s, NULL) && !roles_list(p, role, &n, NULL))
+    if (s && !running_ask(p, ASK_MS, s, NULL) && !roles_list(p, role, &n, NULL))
         buf[0] = '\0';
     for (int i = 0; i < n; i++) {
         const struct process_status *told = roles_told(s, role[i].name);
@@ -115,6 +102,5 @@ void failure_name_missing(const struct pipeline *p, char *buf, size_t size)
             snprintf(buf + used, size - used, "%s%s is %s", used ? ", " : "", role[i].name,
                      told ? told->state : "not heard of");
     }
-    client_free(c);
     free(s);
 }

@@ -86,11 +86,16 @@ char *heirs_ignored(const struct pipeline *now, const struct pipeline *file, cha
     return buf;
 }
 
+static const char *file_name(const struct heir *it, char buf[48])
+{
+    snprintf(buf, 48, "%s.heir", it->role->name);
+    return buf;
+}
+
 static void remove_pid_file(const struct heirs *h, const struct heir *it)
 {
-    char path[STATE_PATH_BYTES];
-    if (!state_path(path, h->pipeline, NULL, "run/%s.heir.pid", it->role->name))
-        unlink(path);
+    char name[48];
+    pid_file_remove(h->pipeline, file_name(it, name));
 }
 
 static int add(struct heirs *h, int i, const struct heirs_place *place, const struct pipeline_arguments *a,
@@ -98,11 +103,10 @@ static int add(struct heirs *h, int i, const struct heirs_place *place, const st
 {
     static struct role_command command; /* large */
     const struct role *r = place->role;
-    char log[STATE_PATH_BYTES], pid[STATE_PATH_BYTES], after[16];
+    char log[STATE_PATH_BYTES], name[48], after[16];
     int n = 0, rc = roles_command(&command, r, h->pipeline, a, e);
 
-    if (rc || (rc = state_path(log, h->pipeline, e, "logs/%s.log", r->name)) ||
-        (rc = state_path(pid, h->pipeline, e, "run/%s.heir.pid", r->name)))
+    if (rc || (rc = state_path(log, h->pipeline, e, "logs/%s.log", r->name)))
         return rc;
     while (command.argv[n])
         n++;
@@ -114,7 +118,7 @@ static int add(struct heirs *h, int i, const struct heirs_place *place, const st
         return rc;
     h->of[i].role = r;
     h->n++;
-    return process_save(&h->of[i].process, pid, e);
+    return pid_file_save(h->pipeline, file_name(&h->of[i], name), &h->of[i].process, e);
 }
 
 void heirs_begin(struct heirs *h, const struct pipeline *now, const struct pipeline_arguments *a,

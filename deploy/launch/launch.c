@@ -19,6 +19,7 @@
 #include "running.h"
 #include "deploy/tool/state.h"
 #include "leftovers.h"
+#include "word.h"
 
 #define POLL_US 20000
 #define END_MS  20000 /* the supervisor's own bound on its children is half of this */
@@ -32,8 +33,7 @@ bool launch_supervisor(const struct pipeline *p, struct process *out)
 
 static bool is_ready(const struct pipeline *p)
 {
-    char path[STATE_PATH_BYTES];
-    return !state_path(path, p, NULL, "run/ready") && !access(path, F_OK);
+    return word_there(p, "ready");
 }
 
 /* Why run/lock is not to be had. */

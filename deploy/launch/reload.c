@@ -14,7 +14,6 @@
 
 #include "base/clock.h"
 #include "claim.h"
-#include "client/client.h"
 #include "deploy/build/built_exits.h"
 #include "deploy/tool/arguments.h"
 #include "deploy/tool/command.h"
@@ -28,6 +27,7 @@
 #include "word.h"
 
 #define POLL_US 50000
+#define ASK_MS  3000
 
 static const struct usage usage = {
     "reload",
@@ -81,21 +81,17 @@ static int too_late(const struct reload *r, const char *what, struct error *e)
 /* Who tends it has to start the successors. */
 static int by_hand(const struct reload *r, struct error *e)
 {
-    struct client *c;
+    bool told = !running_ask(r->pipeline, ASK_MS, r->reply, NULL);
 
-    if (!client_new(&c, r->pipeline, NULL)) {
-        if (!client_status(c, 3000, r->reply, NULL)) {
-            fprintf(stderr,
-                    "no supervisor of this host tends this pipeline: start a successor of each stage worker "
-                    "where it runs; the\npipeline moves on when all have come:\n");
-            for (int i = 0; i < r->reply->n_processes; i++) {
-                const struct process_status *p = &r->reply->process[i];
-                if (p->role == ROLE_STAGE && strcmp(p->state, "dead") && strcmp(p->state, "waiting"))
-                    fprintf(stderr, "  on %s: freezeline-stage -c %s --stage %u --replica %u --after %llu\n",
-                            p->host, r->pipeline->path, p->stage, p->replica, (unsigned long long)p->pid);
-            }
-        }
-        client_free(c);
+    if (told)
+        fprintf(stderr,
+                "no supervisor of this host tends this pipeline: start a successor of each stage worker "
+                "where it runs; the\npipeline moves on when all have come:\n");
+    for (int i = 0; told && i < r->reply->n_processes; i++) {
+        const struct process_status *p = &r->reply->process[i];
+        if (p->role == ROLE_STAGE && strcmp(p->state, "dead") && strcmp(p->state, "waiting"))
+            fprintf(stderr, "  on %s: freezeline-stage -c %s --stage %u --replica %u --after %llu\n", p->host,
+                    r->pipeline->path, p->stage, p->replica, (unsigned long long)p->pid);
     }
     return error_set(e, FL_UNAVAILABLE,
                      "the stages serve something else than %s describes, and are not tended by a "
@@ -164,16 +160,16 @@ static bool is_served(const struct reload *r, const struct served_service *c)
 /* SIGHUP to those of this host that answer from something else; the others are named. */
 static void ask_to_read(struct reload *r)
 {
-    char path[STATE_PATH_BYTES];
     struct process p;
+    char role[32];
 
     for (int i = 0; i < r->served.n_services; i++) {
         const struct served_service *c = &r->served.service[i];
         if (is_served(r, c))
             continue;
         r->read = true;
-        if (state_path(path, r->pipeline, NULL, "run/cache%u.pid", c->index) || process_load(&p, path) ||
-            !process_signal(&p, SIGHUP))
+        snprintf(role, sizeof role, "cache%u", c->index);
+        if (pid_file_load(r->pipeline, role, &p) || !process_signal(&p, SIGHUP))
             fprintf(stderr,
                     "freezeline reload: cache%u is no process of this host's supervisor: send it a SIGHUP "
                     "where it "
@@ -266,19 +262,17 @@ static int report(const struct reload *r, struct error *e)
 int command_reload(int argc, char **argv, struct error *e)
 {
     struct reload r = {.timeout_s = 120, .lock = -1};
-    struct argument_list operands;
-    bool helped;
     const struct argument table[] = {
         ARGUMENTS_PIPELINE(r.where),
         {ARGUMENT_FLAG, "without-caches", 0, &r.without_caches, NULL,
          "move the stages on though the built caches are not theirs: every look-up misses", 0, 0},
         {ARGUMENT_INT, "timeout", 0, &r.timeout_s, "S", "call it off after S seconds (120)", 1, 86400},
-        {ARGUMENT_FLAG, "json", 0, &r.json, NULL, "machine-readable output", 0, 0},
+        ARGUMENTS_JSON(r.json),
         {0},
     };
-    int rc = arguments_parse(&usage, table, argc, argv, &operands, &helped, e);
+    int rc = arguments_parse(&usage, table, argc, argv, NULL, e);
 
-    if (!rc && !helped) {
+    if (!rc) {
         interrupt_catch();
         r.started_ns = clock_ns();
         r.until_ns = r.started_ns + (uint64_t)r.timeout_s * NS_PER_S;

@@ -12,6 +12,7 @@
 #include <jansson.h>
 
 #include "claim.h"
+#include "client/client.h"
 #include "deploy/tool/state.h"
 
 /* Owned. */
@@ -116,4 +117,15 @@ int running_load(struct pipeline **out, const struct pipeline_arguments *a, stru
     load_again(out, a, json_object_get(remembered, "sets"));
     json_decref(remembered);
     return FL_OK;
+}
+
+int running_ask(const struct pipeline *p, int wait_ms, struct status_reply *out, struct error *e)
+{
+    struct client *c = NULL;
+    int rc = client_new(&c, p, e);
+
+    if (!rc)
+        rc = client_status(c, wait_ms, out, e);
+    client_free(c);
+    return rc;
 }

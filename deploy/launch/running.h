@@ -9,9 +9,13 @@
 #define FREEZELINE_RUNNING_H
 
 #include "deploy/tool/arguments.h"
+#include "wire/message.h"
 
 /* For who holds run/lock (claim.h). */
 int running_remember(const struct pipeline *p, const struct pipeline_arguments *a, struct error *e);
+
+/* What its broker says, heard within wait_ms. Errors as client_new and client_status. */
+int running_ask(const struct pipeline *p, int wait_ms, struct status_reply *out, struct error *e);
 
 /* arguments_load, with what is remembered of this pipeline file in its state directory. */
 int running_load(struct pipeline **out, const struct pipeline_arguments *a, struct error *e);

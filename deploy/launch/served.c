@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "client/client.h"
+#include "running.h"
 
 #define ASK_MS 3000
 
@@ -95,16 +95,12 @@ int served_ask(struct served *out, const struct pipeline *p, const struct model_
 {
     struct promise_record built;
     struct status_reply *s = malloc(sizeof *s);
-    struct client *client = NULL;
-    int rc = s ? client_new(&client, p, e) : error_set(e, FL_NOMEM, "no memory");
+    int rc = s ? running_ask(p, ASK_MS, s, e) : error_set(e, FL_NOMEM, "no memory");
 
-    if (!rc)
-        rc = client_status(client, ASK_MS, s, e);
     if (!rc) {
         promise_record_load(&built, p);
         served_take(out, s, m, &built, p);
     }
-    client_free(client);
     free(s);
     return rc;
 }

@@ -57,29 +57,21 @@ struct supervisor {
     uint64_t looked_ns;        /* at the broker's word on who is silent */
 };
 
-static void remove_pid_file(const struct supervisor *s, const struct child *c)
-{
-    char path[STATE_PATH_BYTES];
-    if (!state_path(path, s->pipeline, NULL, "run/%s.pid", c->role.name))
-        unlink(path);
-}
-
 static int start(struct supervisor *s, struct child *c, struct error *e)
 {
     struct role_command *command = malloc(sizeof *command);
-    char log[STATE_PATH_BYTES], pid[STATE_PATH_BYTES];
+    char log[STATE_PATH_BYTES];
     int rc;
 
     if (!command)
         return error_set(e, FL_NOMEM, "no memory to start %s", c->role.name);
     if (!(rc = roles_command(command, &c->role, s->pipeline, s->arguments, e)) &&
         !(rc = state_path(log, s->pipeline, e, "logs/%s.log", c->role.name)) &&
-        !(rc = state_path(pid, s->pipeline, e, "run/%s.pid", c->role.name)) &&
         !(rc = process_spawn(&c->process, command->argv, log, s->alive, e))) {
         c->running = true;
         c->started_ns = clock_ns();
         log_info("%s started, pid %d", c->role.name, (int)c->process.pid);
-        rc = process_save(&c->process, pid, e);
+        rc = pid_file_save(s->pipeline, c->role.name, &c->process, e);
     }
     free(command);
     return rc;
@@ -107,7 +99,7 @@ static void note_death(struct supervisor *s, struct child *c, const char *how)
     uint64_t now = clock_ns();
 
     c->running = false;
-    remove_pid_file(s, c);
+    pid_file_remove(s->pipeline, c->role.name);
     c->backoff_ms = !c->backoff_ms || now - c->started_ns > STEADY_NS ? BACKOFF_FIRST_MS : 2 * c->backoff_ms;
     if (c->backoff_ms > BACKOFF_LAST_MS)
         c->backoff_ms = BACKOFF_LAST_MS;
@@ -118,16 +110,13 @@ static void note_death(struct supervisor *s, struct child *c, const char *how)
 /* True when the child that ended has an heir, which is the child now. */
 static bool inherit(struct supervisor *s, struct child *c)
 {
-    char path[STATE_PATH_BYTES];
-
     if (!heirs_take(&s->heirs, (int)(c - s->child), &c->process))
         return false;
     c->running = true;
     c->backoff_ms = 0;
     c->started_ns = clock_ns();
     log_info("%s goes on as pid %d", c->role.name, (int)c->process.pid);
-    if (!state_path(path, s->pipeline, NULL, "run/%s.pid", c->role.name))
-        process_save(&c->process, path, NULL);
+    pid_file_save(s->pipeline, c->role.name, &c->process, NULL);
     return true;
 }
 
@@ -227,7 +216,7 @@ static void end_kind(struct supervisor *s, bool redis)
         waitpid(c->process.pid, NULL, 0);
         c->running = false;
         if (!s->lost)
-            remove_pid_file(s, c);
+            pid_file_remove(s->pipeline, c->role.name);
     }
 }
 
@@ -388,11 +377,11 @@ static int claim(struct supervisor *s, int lock, struct error *e)
         return error_set(e, FL_USAGE, "--lock %d: that is not %s/run/lock, locked: leave --lock out", lock,
                          p->state);
     fcntl(lock, F_SETFD, FD_CLOEXEC); /* its alone: children that outlive it must not hold it */
-    if ((rc = claim_open_alive(&s->alive, p, e)) || (rc = state_path(path, p, e, "run/supervisor.pid")))
+    if ((rc = claim_open_alive(&s->alive, p, e)))
         return rc;
     if (!process_find(&self, getpid()))
         return error_set(e, FL_IO, "cannot read /proc/self/stat");
-    return process_save(&self, path, e);
+    return pid_file_save(p, "supervisor", &self, e);
 }
 
 static int make_children(struct supervisor *s, struct error *e)

@@ -180,8 +180,6 @@ static int up(struct up *u, struct error *e)
 int command_up(int argc, char **argv, struct error *e)
 {
     struct up u = {.on = "local", .timeout_s = 120};
-    struct argument_list operands;
-    bool helped;
     const struct argument table[] = {
         ARGUMENTS_PIPELINE(u.where),
         {ARGUMENT_TEXT, "on", 0, &u.on, "LAUNCHER", "where processes start: local", 0, 0},
@@ -189,12 +187,12 @@ int command_up(int argc, char **argv, struct error *e)
          86400},
         {ARGUMENT_FLAG, "foreground", 0, &u.foreground, NULL,
          "stay until Ctrl-C or until the terminal closes, then stop everything", 0, 0},
-        {ARGUMENT_FLAG, "json", 0, &u.json, NULL, "machine-readable output", 0, 0},
+        ARGUMENTS_JSON(u.json),
         {0},
     };
-    int rc = arguments_parse(&usage, table, argc, argv, &operands, &helped, e);
+    int rc = arguments_parse(&usage, table, argc, argv, NULL, e);
 
-    if (!rc && !helped)
+    if (!rc)
         rc = up(&u, e);
     for (int i = 0; i < u.where.sets.n; i++)
         free(u.absolute[i]);
@@ -209,10 +207,8 @@ int command_supervise(int argc, char **argv, struct error *e)
         "supervise", "", "What `up` starts: tends the pipeline's processes until SIGTERM.", NULL, 0, 0};
     struct pipeline_arguments where = {0};
     struct pipeline *p = NULL;
-    struct argument_list operands;
     const char *log = NULL;
     int lock = -1;
-    bool helped;
     const struct argument table[] = {
         ARGUMENTS_PIPELINE(where),
         {ARGUMENT_TEXT, "log", 0, &log, "FILE", "log there (bounded), not to stderr", 0, 0},
@@ -220,9 +216,9 @@ int command_supervise(int argc, char **argv, struct error *e)
          65535},
         {0},
     };
-    int rc = arguments_parse(&own, table, argc, argv, &operands, &helped, e);
+    int rc = arguments_parse(&own, table, argc, argv, NULL, e);
 
-    if (rc || helped)
+    if (rc)
         return rc;
     log_open("supervisor", "info");
     log_threshold = LOG_LEVEL_INFO;

@@ -1,4 +1,4 @@
-/* word.c - one line in a file */
+/* word.c - one line in a file, and pid files by role */
 #include "word.h"
 
 #include <stdio.h>
@@ -37,5 +37,32 @@ void word_remove(const struct pipeline *p, const char *name)
 {
     char path[STATE_PATH_BYTES];
     if (!state_path(path, p, NULL, "run/%s", name))
+        unlink(path);
+}
+
+bool word_there(const struct pipeline *p, const char *name)
+{
+    char path[STATE_PATH_BYTES];
+    return !state_path(path, p, NULL, "run/%s", name) && !access(path, F_OK);
+}
+
+int pid_file_save(const struct pipeline *p, const char *role, const struct process *process, struct error *e)
+{
+    char path[STATE_PATH_BYTES];
+    int rc = state_path(path, p, e, "run/%s.pid", role);
+    return rc ? rc : process_save(process, path, e);
+}
+
+int pid_file_load(const struct pipeline *p, const char *role, struct process *out)
+{
+    char path[STATE_PATH_BYTES];
+    int rc = state_path(path, p, NULL, "run/%s.pid", role);
+    return rc ? rc : process_load(out, path);
+}
+
+void pid_file_remove(const struct pipeline *p, const char *role)
+{
+    char path[STATE_PATH_BYTES];
+    if (!state_path(path, p, NULL, "run/%s.pid", role))
         unlink(path);
 }

@@ -156,13 +156,11 @@ static int print_table(const struct inspection *s, struct error *e)
            g->producer ? g->producer : "", g->free_batch ? "free" : "fixed");
     print_values(g, "input", g->inputs, g->n_inputs);
     print_values(g, "output", g->outputs, g->n_outputs);
-    if (table_new(&t, "#|layer|op|shape|FLOPs|parameters|activation|exit (depth, FLOPs before)", "rlllrrrl"))
-        return error_set(e, FL_NOMEM, "no memory for a table");
+    t = table_new("#|layer|op|shape|FLOPs|parameters|activation|exit (depth, FLOPs before)", "rlllrrrl");
     for (int i = 0; i < g->n_nodes; i++)
         table_layer(t, s, i);
     putchar('\n');
-    rc = table_print(t, stdout, 0, e);
-    table_free(t);
+    rc = table_end(t, e);
     printf("\n%d nodes, %d layers deep, %d possible exits, %sFLOPs (2 per multiply-add), %s parameters\n",
            g->n_nodes, s->depth, s->n_cuts, table_count(s->flops, flops, sizeof flops),
            table_count((double)s->parameters, parameters, sizeof parameters));
@@ -191,18 +189,18 @@ static int inspect(const char *path, const struct graph_options *o, bool json, s
 
 int command_inspect(int argc, char **argv, struct error *e)
 {
-    bool json = false, helped;
+    bool json = false;
     struct argument_list operands;
     struct shape_arguments shapes = {.text = NULL};
     struct graph_options o = {.keep_as_written = false};
     const struct argument table[] = {
         ARGUMENTS_SHAPE(shapes),
-        {ARGUMENT_FLAG, "json", 0, &json, NULL, "machine-readable output", 0, 0},
+        ARGUMENTS_JSON(json),
         {0},
     };
-    int rc = arguments_parse(&usage, table, argc, argv, &operands, &helped, e);
+    int rc = arguments_parse(&usage, table, argc, argv, &operands, e);
 
-    if (!rc && !helped && !(rc = shape_arguments_read(&shapes, &o, e)))
+    if (!rc && !(rc = shape_arguments_read(&shapes, &o, e)))
         rc = inspect(operands.item[0], &o, json, e);
     shape_arguments_release(&shapes);
     return rc;

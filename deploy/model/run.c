@@ -332,7 +332,6 @@ int command_run(int argc, char **argv, struct error *e)
 {
     struct run *r = calloc(1, sizeof *r);
     struct argument_list operands;
-    bool helped;
     int rc;
 
     if (!r)
@@ -355,11 +354,11 @@ int command_run(int argc, char **argv, struct error *e)
         {ARGUMENT_INT, "threads", 0, &r->threads, "N", "threads for kernels (1)", 1, 256},
         {ARGUMENT_FLAG, "as-written", 0, &r->as_written, NULL,
          "no fusion: run the nodes as the file has them", 0, 0},
-        {ARGUMENT_FLAG, "json", 0, &r->json, NULL, "machine-readable output", 0, 0},
+        ARGUMENTS_JSON(r->json),
         {0},
     };
-    rc = arguments_parse(&usage, table, argc, argv, &operands, &helped, e);
-    if (!rc && !helped) {
+    rc = arguments_parse(&usage, table, argc, argv, &operands, e);
+    if (!rc) {
         r->model = operands.item[0];
         rc = run_model(r, e);
     }

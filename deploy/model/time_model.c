@@ -68,14 +68,12 @@ static int print_table(const struct timing *o, const struct profile *p, struct e
     double sum = 0;
     int rc;
 
-    if (table_new(&t, "layer|op|kernel|median ms|min|p99|%|GFLOP/s", "lllrrrrr"))
-        return error_set(e, FL_NOMEM, "no memory for a table");
+    t = table_new("layer|op|kernel|median ms|min|p99|%|GFLOP/s", "lllrrrrr");
     for (int i = 0; i < p->n_layers; i++)
         sum += p->layer[i].median_ms;
     for (int i = 0; i < p->n_layers; i++)
         table_layer(t, &p->layer[i], sum);
-    rc = table_print(t, stdout, 0, e);
-    table_free(t);
+    rc = table_end(t, e);
     printf("\nwhole model: median %.3f ms, min %.3f, p99 %.3f (batch %d, %d thread%s, %d runs)\n",
            p->median_ms, p->min_ms, p->p99_ms, o->batch, o->threads, o->threads == 1 ? "" : "s", o->runs);
     printf("kernels %s, BLAS core %s, convolutions %s, weights %s, arena %s\n", o->kernels_name,
@@ -115,19 +113,18 @@ int command_profile(int argc, char **argv, struct error *e)
 {
     struct timing o = {.kernels_name = "auto", .threads = 1, .batch = 1, .runs = 100};
     struct argument_list operands;
-    bool helped;
     const struct argument table[] = {
         {ARGUMENT_INT, "threads", 0, &o.threads, "N", "threads for kernels (1)", 1, 256},
         {ARGUMENT_INT, "batch", 0, &o.batch, "B", "requests per run (1)", 1, 1024},
         {ARGUMENT_INT, "runs", 0, &o.runs, "R", "runs, after warm-up (100)", 1, 1000000},
         {ARGUMENT_TEXT, "kernels", 0, &o.kernels_name, "NAME", "auto, onednn, openblas or reference", 0, 0},
         ARGUMENTS_SHAPE(o.shapes),
-        {ARGUMENT_FLAG, "json", 0, &o.json, NULL, "machine-readable output", 0, 0},
+        ARGUMENTS_JSON(o.json),
         {0},
     };
-    int rc = arguments_parse(&usage, table, argc, argv, &operands, &helped, e);
+    int rc = arguments_parse(&usage, table, argc, argv, &operands, e);
 
-    if (rc || helped)
+    if (rc)
         return rc;
     o.model = operands.item[0];
     rc = time_model(&o, e);

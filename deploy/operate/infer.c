@@ -230,8 +230,6 @@ static void release(struct infer *f)
 int command_infer(int argc, char **argv, struct error *e)
 {
     struct infer *f = calloc(1, sizeof *f);
-    struct argument_list operands;
-    bool helped;
     int rc;
 
     if (!f)
@@ -244,17 +242,11 @@ int command_infer(int argc, char **argv, struct error *e)
         {ARGUMENT_FLAG, "no-cache", 0, &f->no_cache, NULL, "no look-ups: the whole network's answer", 0, 0},
         {ARGUMENT_INT, "deadline", 0, &f->deadline_ms, "MS",
          "give up after MS milliseconds (the pipeline's default)", 1, 3600000},
-        {ARGUMENT_FLAG, "json", 0, &f->json, NULL, "machine-readable output", 0, 0},
+        ARGUMENTS_JSON(f->json),
         {0},
     };
-    rc = arguments_parse(&usage, table, argc, argv, &operands, &helped, e);
-    for (int i = 0; !rc && !helped && i < operands.n; i++) {
-        if (f->inputs.n == ARGUMENTS_MAX_LIST)
-            rc = error_set(e, FL_USAGE, "more than %d inputs: name their directory", ARGUMENTS_MAX_LIST);
-        else
-            f->inputs.item[f->inputs.n++] = operands.item[i];
-    }
-    if (!rc && !helped)
+    rc = arguments_parse(&usage, table, argc, argv, &f->inputs, e);
+    if (!rc)
         rc = infer(f, e);
     release(f);
     return rc;

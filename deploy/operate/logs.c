@@ -192,7 +192,6 @@ int command_logs(int argc, char **argv, struct error *e)
 {
     struct logs l = {.lines = 10};
     struct argument_list operands;
-    bool helped;
     const struct argument table[] = {
         ARGUMENTS_PIPELINE(l.where),
         {ARGUMENT_INT, "lines", 'n', &l.lines, "N", "lines of each log (10)", 0, 10000},
@@ -200,9 +199,9 @@ int command_logs(int argc, char **argv, struct error *e)
         {ARGUMENT_FLAG, "json", 0, &l.json, NULL, "list the log files instead", 0, 0},
         {0},
     };
-    int rc = arguments_parse(&usage, table, argc, argv, &operands, &helped, e);
+    int rc = arguments_parse(&usage, table, argc, argv, &operands, e);
 
-    if (rc || helped)
+    if (rc)
         return rc;
     if (!(rc = running_load(&l.pipeline, &l.where, e)))
         rc = list(&l, e);

@@ -8,7 +8,6 @@
 #include "config/address.h"
 #include "base/clock.h"
 #include "base/digest.h"
-#include "client/client.h"
 #include "deploy/tool/command.h"
 #include "deploy/launch/claim.h"
 #include "learning.h"
@@ -17,7 +16,7 @@
 #include "deploy/launch/roles.h"
 #include "deploy/launch/running.h"
 #include "deploy/launch/served.h"
-#include "deploy/tool/state.h"
+#include "deploy/launch/word.h"
 #include "deploy/tool/table.h"
 
 #define STATUS_WAIT_MS 2000
@@ -53,7 +52,6 @@ struct status_row {
 static void fill_row(const struct status *s, const struct role *role, struct status_row *row)
 {
     struct process process = {0};
-    char path[STATE_PATH_BYTES];
     bool alive;
 
     memset(row, 0, sizeof *row);
@@ -62,8 +60,7 @@ static void fill_row(const struct status *s, const struct role *role, struct sta
         snprintf(row->host, sizeof row->host, "%s", role->host);
     else
         gethostname(row->host, sizeof row->host - 1);
-    alive = !role->host && !state_path(path, s->pipeline, NULL, "run/%s.pid", role->name) &&
-            !process_load(&process, path) && process_alive(&process);
+    alive = !role->host && !pid_file_load(s->pipeline, role->name, &process) && process_alive(&process);
     row->pid = alive ? process.pid : 0;
     row->told = s->answered ? roles_told(s->reply, role->name) : NULL;
     if (row->told) {
@@ -94,14 +91,13 @@ static int rows_of(const struct status *s, struct status_row row[ROLES_MAX], int
     return rc;
 }
 
-static json_t *row_json(const struct status_row *row, uint64_t now)
+static json_t *row_json(const struct status_row *row)
 {
     json_t *o = json_pack("{s:s, s:s, s:I, s:s}", "role", row->role, "host", row->host, "pid",
                           (json_int_t)row->pid, "state", row->state);
     const struct process_status *t = row->told;
     char digest[DIGEST_TEXT_BYTES];
 
-    (void)now;
     if (!o || !t)
         return o;
     json_object_set_new(o, "engine", json_string(t->engine));
@@ -161,7 +157,7 @@ static int print_json(const struct status *s, const struct status_row *row, int 
     json_t *processes = json_array(), *root;
 
     for (int i = 0; i < n; i++)
-        json_array_append_new(processes, row_json(&row[i], r->now_ns));
+        json_array_append_new(processes, row_json(&row[i]));
     root = json_pack("{s:b, s:o, s:o}", "ready", s->ready, "processes", processes, "exits", exits_json(s));
     served_report(&s->served, s->pipeline, root);
     if (root) {
@@ -274,8 +270,7 @@ static int print_table(const struct status *s, const struct status_row *row, int
     struct table *t;
     int rc;
 
-    if (table_new(&t, "role|host|pid|state|jobs|look-ups|outstanding|memory|engine", "llrlrrrrl"))
-        return error_set(e, FL_NOMEM, "no memory for a table");
+    t = table_new("role|host|pid|state|jobs|look-ups|outstanding|memory|engine", "llrlrrrrl");
     for (int i = 0; i < n; i++)
         table_row(t, &row[i]);
     printf("%s: %s%s", s->pipeline->name,
@@ -286,8 +281,7 @@ static int print_table(const struct status *s, const struct status_row *row, int
     if (s->answered)
         printf("; requests go to %s", s->pipeline->broker.requests);
     puts("\n");
-    rc = table_print(t, stdout, 0, e);
-    table_free(t);
+    rc = table_end(t, e);
     print_supervisor(s);
     print_served(s);
     print_learning(row, n);
@@ -299,29 +293,16 @@ static int print_table(const struct status *s, const struct status_row *row, int
 /* A supervisor has seen a request run through; without one, the broker's word is all there is. */
 static bool warmed_up(const struct status *s)
 {
-    char path[STATE_PATH_BYTES];
-
-    if (s->held == CLAIM_NOBODY || s->held == CLAIM_GONE)
-        return true;
-    return !state_path(path, s->pipeline, NULL, "run/ready") && !access(path, F_OK);
+    return s->held == CLAIM_NOBODY || s->held == CLAIM_GONE || word_there(s->pipeline, "ready");
 }
 
-static int ask(struct status *s, struct error *e)
+static void ask(struct status *s)
 {
-    struct client *c;
-    int rc = FL_OK;
-
     /* Where nobody listens there is nothing to wait for. */
-    if (!address_reach(s->pipeline->broker.requests, STATUS_WAIT_MS, &s->silence) &&
-        !(rc = client_new(&c, s->pipeline, e))) {
-        s->answered = !client_status(c, STATUS_WAIT_MS, s->reply, &s->silence);
-        client_free(c);
-    }
-    if (rc)
-        return rc;
+    s->answered = !address_reach(s->pipeline->broker.requests, STATUS_WAIT_MS, &s->silence) &&
+                  !running_ask(s->pipeline, STATUS_WAIT_MS, s->reply, &s->silence);
     s->held = claim_look(s->pipeline, &s->supervisor);
     s->ready = s->answered && s->reply->ready && warmed_up(s);
-    return FL_OK;
 }
 
 static int status(struct status *s, struct error *e)
@@ -336,8 +317,7 @@ static int status(struct status *s, struct error *e)
     s->model = calloc(1, sizeof *s->model);
     if (!s->reply || !s->model)
         return error_set(e, FL_NOMEM, "no memory");
-    if ((rc = ask(s, e)))
-        return rc;
+    ask(s);
     if (model_shape_load(s->model, s->pipeline, NULL)) {
         free(s->model); /* a status without names is still a status */
         s->model = NULL;
@@ -355,16 +335,14 @@ static int status(struct status *s, struct error *e)
 int command_status(int argc, char **argv, struct error *e)
 {
     struct status s = {.json = false};
-    struct argument_list operands;
-    bool helped;
     const struct argument table[] = {
         ARGUMENTS_PIPELINE(s.where),
-        {ARGUMENT_FLAG, "json", 0, &s.json, NULL, "machine-readable output", 0, 0},
+        ARGUMENTS_JSON(s.json),
         {0},
     };
-    int rc = arguments_parse(&usage, table, argc, argv, &operands, &helped, e);
+    int rc = arguments_parse(&usage, table, argc, argv, NULL, e);
 
-    if (!rc && !helped)
+    if (!rc)
         rc = status(&s, e);
     free(s.reply);
     free(s.model);

@@ -278,8 +278,6 @@ static int top(struct top *t, struct error *e)
 int command_top(int argc, char **argv, struct error *e)
 {
     struct top t = {.interval_s = 0.5};
-    struct argument_list operands;
-    bool helped;
     const struct argument table[] = {
         ARGUMENTS_PIPELINE(t.where),
         {ARGUMENT_NUMBER, "interval", 0, &t.interval_s, "S", "seconds between two pictures (0.5)", 0.1, 3600},
@@ -288,9 +286,9 @@ int command_top(int argc, char **argv, struct error *e)
         {ARGUMENT_FLAG, "json", 0, &t.json, NULL, "machine-readable output, once", 0, 0},
         {0},
     };
-    int rc = arguments_parse(&usage, table, argc, argv, &operands, &helped, e);
+    int rc = arguments_parse(&usage, table, argc, argv, NULL, e);
 
-    if (!rc && !helped)
+    if (!rc)
         rc = top(&t, e);
     client_free(t.client);
     free(t.now);

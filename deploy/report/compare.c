@@ -118,19 +118,15 @@ static void change_row(struct table *t, const struct change *x)
 static int print_table(const struct compare *c, struct error *e)
 {
     struct table *t;
-    int rc;
 
     for (int i = 0; i < c->result->n_warnings; i++)
         printf("warning: %s\n", harmless(c->result->warning[i]));
     if (c->result->n_warnings)
         putchar('\n');
-    if (table_new(&t, "|before|after|change|95% interval|p|verdict", "lrrrrrl"))
-        return error_set(e, FL_NOMEM, "no memory for a table");
+    t = table_new("|before|after|change|95% interval|p|verdict", "lrrrrrl");
     for (int i = 0; i < c->result->n; i++)
         change_row(t, &c->result->change[i]);
-    rc = table_print(t, stdout, 0, e);
-    table_free(t);
-    return rc;
+    return table_end(t, e);
 }
 
 /* "latency p99 +12%, errors +1.2 points": all that fails. */
@@ -175,16 +171,15 @@ int command_compare(int argc, char **argv, struct error *e)
 {
     struct compare c = {0};
     struct argument_list operands;
-    bool helped;
     const struct argument table[] = {
         {ARGUMENT_NUMBER, "fail-over", 0, &c.fail_over, "PERCENT",
          "let latency and throughput get worse by so much (0)", 0, 1e6},
-        {ARGUMENT_FLAG, "json", 0, &c.json, NULL, "machine-readable output", 0, 0},
+        ARGUMENTS_JSON(c.json),
         {0},
     };
-    int rc = arguments_parse(&usage, table, argc, argv, &operands, &helped, e);
+    int rc = arguments_parse(&usage, table, argc, argv, &operands, e);
 
-    if (rc || helped)
+    if (rc)
         return rc;
     if (document_load(&c.before, operands.item[0], e) || document_load(&c.after, operands.item[1], e))
         rc = FL_USAGE;

@@ -2,12 +2,11 @@
 #include "html_report.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "deploy/tool/arguments.h"
 #include "bench_document.h"
-#include "bench_file.h"
 #include "deploy/tool/command.h"
+#include "deploy/tool/output.h"
 #include "html.h"
 #include "html_sections.h"
 #include "deploy/tool/report.h"
@@ -39,8 +38,9 @@ static int body(FILE *to, const json_t *doc, struct error *e)
     return FL_OK;
 }
 
-static int page(FILE *to, const json_t *doc, struct error *e)
+static int page(FILE *to, const void *arg, struct error *e)
 {
+    const json_t *doc = arg;
     const char *label = document_text(doc, "label");
     char title[256];
     int rc;
@@ -57,33 +57,23 @@ static int page(FILE *to, const json_t *doc, struct error *e)
 
 int html_report_write(const json_t *doc, const char *path, struct error *e)
 {
-    char *text = NULL;
-    size_t size = 0;
-    FILE *to = open_memstream(&text, &size);
-    int rc = to ? page(to, doc, e) : error_set(e, FL_NOMEM, "no memory for %s", path);
-
-    if (to && fclose(to))
-        rc = error_set(e, FL_NOMEM, "no memory for %s", path);
-    if (!rc)
-        rc = bench_file_replace(text, size, path, e);
-    free(text);
-    return rc;
+    return output_write(path, page, doc, e);
 }
 
 int command_report(int argc, char **argv, struct error *e)
 {
     const char *output = NULL;
     struct argument_list operands;
-    bool helped, json = false;
+    bool json = false;
     json_t *doc = NULL;
     const struct argument table[] = {
         {ARGUMENT_TEXT, "output", 'o', &output, "FILE.html", "where the page goes", 0, 0},
-        {ARGUMENT_FLAG, "json", 0, &json, NULL, "machine-readable output", 0, 0},
+        ARGUMENTS_JSON(json),
         {0},
     };
-    int rc = arguments_parse(&usage, table, argc, argv, &operands, &helped, e);
+    int rc = arguments_parse(&usage, table, argc, argv, &operands, e);
 
-    if (rc || helped)
+    if (rc)
         return rc;
     if (!output)
         return error_set(e, FL_USAGE, "--output FILE.html is missing: where should the page go?");

@@ -6,7 +6,7 @@
 
 #include "base/error.h"
 
-/* Writes the page as bench_file.h writes. FL_IO, FL_NOMEM, FL_CORRUPT (histograms that are none). */
+/* Writes the page as output.h writes. FL_IO, FL_NOMEM, FL_CORRUPT (histograms that are none). */
 int html_report_write(const json_t *doc, const char *path, struct error *e);
 
 #endif

@@ -235,8 +235,7 @@ static int print_table(const struct plan *p, const char *written, struct error *
     char text[384];
     int rc;
 
-    if (table_new(&t, "stage|last layer|layer|expected ms|transfer ms", "llrrr"))
-        return error_set(e, FL_NOMEM, "no memory for a table");
+    t = table_new("stage|last layer|layer|expected ms|transfer ms", "llrrr");
     for (int s = 0; s < p->stages; s++) {
         bool end = s == p->stages - 1;
         table_cell(t, "%d", s);
@@ -245,8 +244,7 @@ static int print_table(const struct plan *p, const char *written, struct error *
         table_cell(t, "%.3f", stage_ms(p, s));
         table_cell(t, "%.3f", end ? 0 : p->transfer_ms[p->chosen[s]]);
     }
-    rc = table_print(t, stdout, 0, e);
-    table_free(t);
+    rc = table_end(t, e);
     printf("\nwhole model %.3f ms on one worker of %d thread%s; written to %s\n%s\n", p->profile.median_ms,
            p->threads, p->threads == 1 ? "" : "s", written, pays_sentence(&p->pays, text, sizeof text));
     if (p->simulated.rate > 0)
@@ -301,8 +299,6 @@ static int plan(struct plan *p, struct error *e)
 int command_plan(int argc, char **argv, struct error *e)
 {
     struct plan p = {.runs = 50, .link_mbps = 20000};
-    struct argument_list operands;
-    bool helped;
     const struct argument table[] = {
         ARGUMENTS_PIPELINE(p.where),
         {ARGUMENT_INT, "stages", 0, &p.stages, "N", "how many (as many as the file has)", 1,
@@ -318,12 +314,12 @@ int command_plan(int argc, char **argv, struct error *e)
         {ARGUMENT_TEXT, "measured", 0, &p.simulated.measured, "FILE",
          "for --simulate: what `simulate --measure` wrote", 0, 0},
         {ARGUMENT_TEXT, "output", 0, &p.output, "FILE", "write a new file instead of changing P.yaml", 0, 0},
-        {ARGUMENT_FLAG, "json", 0, &p.json, NULL, "machine-readable output", 0, 0},
+        ARGUMENTS_JSON(p.json),
         {0},
     };
-    int rc = arguments_parse(&usage, table, argc, argv, &operands, &helped, e);
+    int rc = arguments_parse(&usage, table, argc, argv, NULL, e);
 
-    if (!rc && !helped)
+    if (!rc)
         rc = plan(&p, e);
     if (p.profiled)
         profile_release(&p.profile);

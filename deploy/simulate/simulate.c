@@ -6,7 +6,7 @@
 
 #include "deploy/tool/arguments.h"
 #include "base/clock.h"
-#include "deploy/report/bench_file.h"
+#include "deploy/tool/output.h"
 #include "deploy/tool/command.h"
 #include "deploy/model/model_shape.h"
 #include "deploy/tool/interrupt.h"
@@ -78,7 +78,7 @@ static int measure(struct simulate *a, struct error *e)
 
     if (!model)
         return error_set(e, FL_NOMEM, "no memory");
-    if (!(rc = bench_file_check(&a->measured, 1, e)) && !(rc = model_shape_load(model, a->pipeline, e)))
+    if (!(rc = output_check(&a->measured, 1, e)) && !(rc = model_shape_load(model, a->pipeline, e)))
         rc = open_data(a, &data, model, e);
     free(model);
     o.data = data;
@@ -189,15 +189,13 @@ static int simulate(struct simulate *a, struct error *e)
 int command_simulate(int argc, char **argv, struct error *e)
 {
     struct simulate a = {.seed = 1, .runs = 200};
-    struct argument_list operands;
-    bool helped;
     const struct argument table[] = {
         ARGUMENTS_PIPELINE(a.where),
         {ARGUMENT_TEXT, "measured", 0, &a.measured, "FILE", "the measurements", 0, 0},
         {ARGUMENT_FLAG, "measure", 0, &a.measure, NULL, "make them: the pipeline must be up", 0, 0},
         {ARGUMENT_TEXT, "data", 0, &a.data, "D", "requests to measure with, as `freezeline bench` takes them",
          0, 0},
-        {ARGUMENT_FLAG, "skip-bad", 0, &a.skip_broken, NULL, "leave out pictures that cannot be read", 0, 0},
+        ARGUMENTS_SKIP_BAD(a.skip_broken),
         {ARGUMENT_INT, "runs", 0, &a.runs, "N", "runs of the model at each batch size when measuring (200)",
          1, MEASURED_MAX_RUNS},
         {ARGUMENT_TEXT, "shares", 0, &a.shares, "FILE",
@@ -217,12 +215,12 @@ int command_simulate(int argc, char **argv, struct error *e)
         {ARGUMENT_INT, "seed", 0, &a.seed, "N", "of all random numbers (1)", 0, 1e9},
         {ARGUMENT_TEXT, "plot", 0, &a.plot, "FILE.svg", "latency by percentile, or by load with --sweep", 0,
          0},
-        {ARGUMENT_FLAG, "json", 0, &a.json, NULL, "machine-readable output", 0, 0},
+        ARGUMENTS_JSON(a.json),
         {0},
     };
-    int rc = arguments_parse(&usage, table, argc, argv, &operands, &helped, e);
+    int rc = arguments_parse(&usage, table, argc, argv, NULL, e);
 
-    if (!rc && !helped)
+    if (!rc)
         rc = simulate(&a, e);
     measured_free(a.m);
     free(a.c);

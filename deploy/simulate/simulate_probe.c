@@ -11,7 +11,7 @@
 #include "client/client.h"
 #include "deploy/tool/interrupt.h"
 #include "deploy/load/load.h"
-#include "deploy/launch/process.h"
+#include "deploy/launch/word.h"
 #include "deploy/tool/state.h"
 
 #define WARM_UP      20
@@ -38,16 +38,12 @@ struct reading {
 
 static int find_processes(struct probe *b, struct error *e)
 {
-    char path[STATE_PATH_BYTES];
     int rc = roles_list(b->pipeline, b->role, &b->n_roles, e);
 
-    for (int i = 0; i < b->n_roles && !rc; i++) {
-        if ((rc = state_path(path, b->pipeline, e, "run/%s.pid", b->role[i].name)))
-            break;
-        if (process_load(&b->process[i], path) || !process_alive(&b->process[i]))
+    for (int i = 0; i < b->n_roles && !rc; i++)
+        if (pid_file_load(b->pipeline, b->role[i].name, &b->process[i]) || !process_alive(&b->process[i]))
             rc = error_set(e, FL_UNAVAILABLE, "%s does not run here: start the pipeline with `freezeline up`",
                            b->role[i].name);
-    }
     return rc;
 }
 

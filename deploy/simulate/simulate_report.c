@@ -215,8 +215,7 @@ static int print_loads(const struct simulate_report *r, struct error *e)
     double cells = s->cluster->cells;
     struct table *t;
     int rc;
-    if (table_new(&t, "offered/s|answered/s|mean ms|p50|p90|p99|p99.9|max|dropped", "rrrrrrrrr"))
-        return error_set(e, FL_NOMEM, "no memory for a table");
+    t = table_new("offered/s|answered/s|mean ms|p50|p90|p99|p99.9|max|dropped", "rrrrrrrrr");
     for (int i = 0; i < s->n_results; i++) {
         const struct simulation_result *x = s->result[i];
         table_cell(t, s->offered[i] > 0 ? "%.1f" : "closed", s->offered[i] * cells);
@@ -229,8 +228,7 @@ static int print_loads(const struct simulate_report *r, struct error *e)
         table_cell(t, "%.3f", (double)x->latency.max_ns / NS_PER_MS);
         table_cell(t, "%.2f%%", 100 * (double)(x->arrived - x->answered) / (double)x->arrived);
     }
-    rc = table_print(t, stdout, 0, e);
-    table_free(t);
+    rc = table_end(t, e);
     if (s->saturation > 0)
         printf("\nsaturation: %.1f requests/s\n", s->saturation * cells);
     return rc;
@@ -244,8 +242,7 @@ static int print_processes(const struct simulate_report *r, struct error *e)
     struct table *t;
     char name[64];
     int rc;
-    if (table_new(&t, "process|number|busy|busiest|moving bytes|batch|queue ms", "lrrrrrr"))
-        return error_set(e, FL_NOMEM, "no memory for a table");
+    t = table_new("process|number|busy|busiest|moving bytes|batch|queue ms", "lrrrrrr");
     for (int first = 0, next; first < x->n_processes; first = next) {
         const struct simulation_process *p = &x->process[first];
         const struct simulation_stage_result *q = &x->stage[p->stage];
@@ -271,8 +268,7 @@ static int print_processes(const struct simulate_report *r, struct error *e)
         table_cell(t, "%.2f", q->batches ? (double)q->entered / (double)q->batches : 0);
         table_cell(t, "%.3f", q->queue_ns / NS_PER_MS);
     }
-    rc = table_print(t, stdout, 0, e);
-    table_free(t);
+    rc = table_end(t, e);
     (void)s;
     return rc;
 }
@@ -291,10 +287,9 @@ static int print_hosts(const struct simulate_report *r, struct error *e)
     struct table *t;
     char name[64];
     int rc;
-    if (!shown || table_new(&t, "host|cores busy|of|out Gbit/s|in Gbit/s|link", "lrrrrr")) {
-        free(shown);
+    if (!shown)
         return error_set(e, FL_NOMEM, "no memory for a table");
-    }
+    t = table_new("host|cores busy|of|out Gbit/s|in Gbit/s|link", "lrrrrr");
     for (int k = 0; k < c->n_hosts && k < MOST_ROWS; k++) {
         int best = -1;
         for (int i = 0; i < c->n_hosts; i++)
@@ -308,10 +303,9 @@ static int print_hosts(const struct simulate_report *r, struct error *e)
         table_cell(t, "%.3f", x->link[best].in_bytes * 8e-9);
         table_cell(t, "%.1f%%", 100 * fmax(x->link[best].out, x->link[best].in));
     }
-    rc = table_print(t, stdout, 0, e);
+    rc = table_end(t, e);
     if (c->n_hosts > MOST_ROWS)
         printf("(%d more hosts, less busy)\n", c->n_hosts - MOST_ROWS);
-    table_free(t);
     free(shown);
     return rc;
 }

@@ -142,12 +142,13 @@ static int check_operands(const struct usage *u, const struct argument_list *ope
 }
 
 int arguments_parse(const struct usage *u, const struct argument *table, int argc, char **argv,
-                    struct argument_list *operands, bool *helped, struct error *e)
+                    struct argument_list *operands, struct error *e)
 {
+    struct argument_list none;
     int rc;
 
+    operands = operands ? operands : &none;
     operands->n = 0;
-    *helped = false;
     for (int i = 1; i < argc; i++) {
         if (!strcmp(argv[i], "--")) {
             while (++i < argc)
@@ -157,8 +158,7 @@ int arguments_parse(const struct usage *u, const struct argument *table, int arg
         }
         if (!strcmp(argv[i], "--help")) {
             print_help(u, table);
-            *helped = true;
-            return FL_OK;
+            return ARGUMENTS_HELPED;
         }
         if (argv[i][0] == '-' && argv[i][1])
             rc = parse_option(u, table, argc, argv, &i, e);

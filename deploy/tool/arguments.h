@@ -1,7 +1,6 @@
 /* arguments.h - the command line of one command: a table of its options, parsed and explained
  *
- * Values stay where argv has them; nothing is copied. Every command takes --help; arguments_parse prints it
- * and says so.
+ * Values stay where argv has them; nothing is copied. Every command takes --help; arguments_parse prints it.
  */
 #ifndef FREEZELINE_ARGUMENTS_H
 #define FREEZELINE_ARGUMENTS_H
@@ -46,10 +45,23 @@ struct usage {
     int min_operands, max_operands;
 };
 
-/* Parses argv[1..argc). FL_USAGE with one line that names the option and the nearest known one. *helped:
- * --help was asked for and printed, so there is nothing else to do. */
+/* --help was asked for and printed. A command returns it like an error; freezeline.c takes it for success. */
+#define ARGUMENTS_HELPED (-1)
+
+/* Parses argv[1..argc). What is no option goes to *operands (NULL where a command takes none). FL_USAGE with
+ * one line that names the option and the nearest known one; ARGUMENTS_HELPED. */
 int arguments_parse(const struct usage *u, const struct argument *table, int argc, char **argv,
-                    struct argument_list *operands, bool *helped, struct error *e);
+                    struct argument_list *operands, struct error *e);
+
+/* Options that several commands take. */
+#define ARGUMENTS_JSON(into)                                                     \
+    {                                                                            \
+        ARGUMENT_FLAG, "json", 0, &(into), NULL, "machine-readable output", 0, 0 \
+    }
+#define ARGUMENTS_SKIP_BAD(into)                                                                    \
+    {                                                                                               \
+        ARGUMENT_FLAG, "skip-bad", 0, &(into), NULL, "leave out pictures that cannot be read", 0, 0 \
+    }
 
 /* The options that every command on a pipeline takes. */
 struct pipeline_arguments {

@@ -5,6 +5,7 @@
 
 #include "base/limits.h"
 #include "base/log.h"
+#include "arguments.h"
 #include "command.h"
 #include "base/nearest.h"
 #include "base/version.h"
@@ -79,7 +80,7 @@ static int flush_output(struct error *e)
 /* The exit status. `who` is the command, with a blank in front. */
 static int finish(const char *who, int rc, struct error *e)
 {
-    if (!rc)
+    if (!rc || rc == ARGUMENTS_HELPED)
         rc = flush_output(e);
     if (rc)
         fprintf(stderr, "freezeline%s: %s\n", who, e->text[0] ? e->text : error_sentence(rc));

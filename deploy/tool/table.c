@@ -1,6 +1,7 @@
 /* table.c - collect cells, then print them as wide as they need to be */
 #include "table.h"
 
+#include <math.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -44,15 +45,12 @@ static void add(struct table *t, const char *text)
         t->failed = true;
 }
 
-int table_new(struct table **out, const char *columns, const char *align)
+struct table *table_new(const char *columns, const char *align)
 {
     struct table *t = calloc(1, sizeof *t);
     char word[64];
 
-    *out = t;
-    if (!t)
-        return FL_NOMEM;
-    for (const char *s = columns;; s++) {
+    for (const char *s = columns; t; s++) {
         size_t n = strcspn(s, "|");
         snprintf(word, sizeof word, "%.*s", (int)n, s);
         t->align[t->columns] = align[t->columns];
@@ -60,18 +58,9 @@ int table_new(struct table **out, const char *columns, const char *align)
         add(t, word);
         s += n;
         if (!*s || t->columns == TABLE_MAX_COLUMNS)
-            return FL_OK;
+            break;
     }
-}
-
-void table_free(struct table *t)
-{
-    if (!t)
-        return;
-    for (int i = 0; i < t->n; i++)
-        free(t->cell[i]);
-    free(t->cell);
-    free(t);
+    return t;
 }
 
 void table_cell(struct table *t, const char *format, ...)
@@ -82,38 +71,45 @@ void table_cell(struct table *t, const char *format, ...)
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    add(t, text);
+    if (t)
+        add(t, text);
 }
 
-static void print_cell(const struct table *t, FILE *to, int i, const int *width)
+void table_number(struct table *t, const char *format, double x)
+{
+    table_cell(t, isfinite(x) ? format : "-", x);
+}
+
+static void print_cell(const struct table *t, int i, const int *width)
 {
     int column = i % t->columns, pad = width[column] - display_width(t->cell[i]);
     bool last = column == t->columns - 1;
 
     if (t->align[column] == 'r')
-        fprintf(to, "%*s%s", pad, "", t->cell[i]);
+        printf("%*s%s", pad, "", t->cell[i]);
     else
-        fprintf(to, "%s%*s", t->cell[i], last ? 0 : pad, "");
-    fputs(last ? "\n" : "  ", to);
+        printf("%s%*s", t->cell[i], last ? 0 : pad, "");
+    fputs(last ? "\n" : "  ", stdout);
 }
 
-int table_print(const struct table *t, FILE *to, int indent, struct error *e)
+int table_end(struct table *t, struct error *e)
 {
-    int width[TABLE_MAX_COLUMNS] = {0};
+    int width[TABLE_MAX_COLUMNS] = {0},
+        rc = t && !t->failed ? FL_OK : error_set(e, FL_NOMEM, "no memory for a table");
 
-    if (t->failed)
-        return error_set(e, FL_NOMEM, "no memory for a table");
-    for (int i = 0; i < t->n; i++) {
+    for (int i = 0; !rc && i < t->n; i++) {
         int w = display_width(t->cell[i]);
         if (w > width[i % t->columns])
             width[i % t->columns] = w;
     }
-    for (int i = 0; i < t->n; i++) {
-        if (i % t->columns == 0)
-            fprintf(to, "%*s", indent, "");
-        print_cell(t, to, i, width);
-    }
-    return FL_OK;
+    for (int i = 0; !rc && i < t->n; i++)
+        print_cell(t, i, width);
+    for (int i = 0; t && i < t->n; i++)
+        free(t->cell[i]);
+    if (t)
+        free(t->cell);
+    free(t);
+    return rc;
 }
 
 static char *scaled(double x, const char *const *unit, int n, char *buf, size_t size)

@@ -8,13 +8,14 @@
 
 struct table;
 
-/* `columns` is "heading|heading|..."; align has 'l' or 'r' for each. FL_NOMEM. */
-int table_new(struct table **out, const char *columns, const char *align);
-void table_free(struct table *t);
-/* The next cell, row after row. A lack of memory is remembered and told by table_print. */
+/* `columns` is "heading|heading|..."; align has 'l' or 'r' for each. Owned; ended by table_end. */
+struct table *table_new(const char *columns, const char *align);
+/* The next cell, row after row. */
 void table_cell(struct table *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* Prints everything with `indent` blanks before each row. */
-int table_print(const struct table *t, FILE *to, int indent, struct error *e);
+/* The same, of one number: "-" where it is not finite. */
+void table_number(struct table *t, const char *format, double x);
+/* Prints everything on stdout and frees it. FL_NOMEM when there was no memory for some of it. */
+int table_end(struct table *t, struct error *e);
 
 /* "12.3 MB", "45.6 kB": decimal units. Returns buf. */
 char *table_bytes(double bytes, char *buf, size_t size);

@@ -91,20 +91,16 @@ static void print_medians(const struct load load[VALIDATION_POINTS], enum figure
 
 void validation_print(const struct load load[VALIDATION_POINTS])
 {
-    struct table *t;
+    struct table *t = table_new(
+        "pipeline|caches|load|p50 ms|predicted|error|p99 ms|predicted|error|requests/s|predicted|error",
+        "llrrrrrrrrrr");
     struct error e;
-    stop_unless(
-        table_new(
-            &t,
-            "pipeline|caches|load|p50 ms|predicted|error|p99 ms|predicted|error|requests/s|predicted|error",
-            "llrrrrrrrrrr"),
-        &(struct error){.text = "no memory"});
+
     for (int i = 0; i < VALIDATION_POINTS; i++)
         if (load[i].pass[0].done)
             print_row(t, &load[i]);
     printf("\n");
-    stop_unless(table_print(t, stdout, 0, &e), &e);
-    table_free(t);
+    stop_unless(table_end(t, &e), &e);
     printf("\n");
     print_medians(load, P50, "p50", 10);
     print_medians(load, P99, "p99", 20);

@@ -12,9 +12,10 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
-#include "deploy/report/bench_file.h"
 #include "deploy/bench/measurement.h"
 #include "deploy/load/warmup.h"
+#include "deploy/report/bench_csv.h"
+#include "deploy/tool/output.h"
 
 static struct pipeline *pipeline;
 static struct model_shape model;
@@ -327,11 +328,11 @@ static void check_files(const char *path)
 
     snprintf(same, sizeof same, "%s/../%s/out.json", folder, strrchr(folder, '/') + 1);
     snprintf(next, sizeof next, "%s.new", path);
-    assert_int_equal(bench_file_check(good, 4, &e), FL_OK);
-    assert_int_equal(bench_file_check((const char *const[]){NULL, path, "/nowhere/x.html"}, 3, &e), FL_IO);
+    assert_int_equal(output_check(good, 4, &e), FL_OK);
+    assert_int_equal(output_check((const char *const[]){NULL, path, "/nowhere/x.html"}, 3, &e), FL_IO);
     assert_non_null(strstr(e.text, "/nowhere/x.html: No such file"));
-    assert_int_equal(bench_file_check((const char *const[]){path, same}, 2, &e), FL_USAGE);
-    assert_int_equal(bench_file_check((const char *const[]){folder}, 1, &e), FL_IO);
+    assert_int_equal(output_check((const char *const[]){path, same}, 2, &e), FL_USAGE);
+    assert_int_equal(output_check((const char *const[]){folder}, 1, &e), FL_IO);
     assert_int_equal(access(path, F_OK), -1);
     assert_int_equal(access(next, F_OK), -1);
 }
@@ -343,7 +344,7 @@ static void check_link(const json_t *root, const char *path)
 
     snprintf(link, sizeof link, "%s/link", folder);
     assert_int_equal(symlink(path, link), 0);
-    assert_int_equal(bench_file_write(root, link, NULL), FL_OK);
+    assert_int_equal(output_json(root, 12, link, NULL), FL_OK);
     assert_int_equal(readlink(link, to, sizeof to - 1), (int)strlen(path));
     assert_int_equal(access(path, R_OK), 0);
     unlink(link);
@@ -361,12 +362,12 @@ static void test_files(void **state)
     root = measurement_document(&measurement);
     snprintf(path, sizeof path, "%s/out.json", folder);
     snprintf(next, sizeof next, "%s.new", path);
-    assert_int_equal(bench_file_write(root, path, &e), FL_OK);
+    assert_int_equal(output_json(root, 12, path, &e), FL_OK);
     back = json_load_file(path, 0, NULL);
     assert_true(number(back, NULL, "answered") == 1000);
     json_decref(back);
     assert_int_equal(access(next, F_OK), -1);
-    assert_int_equal(bench_file_csv(root, path, &e), FL_OK);
+    assert_int_equal(bench_csv_write(root, path, &e), FL_OK);
     assert_string_equal(
         text_of(path),
         "Request Rate,Inferences/Second,Client Send,Network+Server Send/Recv,Server Queue,Server "
@@ -374,10 +375,10 @@ static void test_files(void **state)
         "latency,p95 latency,p99 latency\n"
         "100,100,0,0,0,0,5005,0,0,4997,9011,9470,9929\n");
     unlink(path);
-    assert_int_equal(bench_file_write(root, "/dev/full", &e), FL_IO);
+    assert_int_equal(output_json(root, 12, "/dev/full", &e), FL_IO);
     assert_non_null(strstr(e.text, "/dev/full: No space left"));
-    assert_int_equal(bench_file_csv(root, "/dev/full", &e), FL_IO);
-    assert_int_equal(bench_file_write(root, "/nowhere/out.json", &e), FL_IO);
+    assert_int_equal(bench_csv_write(root, "/dev/full", &e), FL_IO);
+    assert_int_equal(output_json(root, 12, "/nowhere/out.json", &e), FL_IO);
     check_files(path);
     check_link(root, path);
     json_decref(root);
