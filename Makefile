@@ -1,8 +1,8 @@
 # Freezeline: `make help` lists the targets.
 #
 # One Makefile, not recursive. Objects go to build/VARIANT/, where VARIANT is "release" or the sanitizer's name.
-# CC, CPPFLAGS, CFLAGS, LDFLAGS and LDLIBS are yours, in the environment or behind `make`; what the sources need is added to them.
-# `make DNNL=` builds without oneDNN. Whatever of these changes, all objects are built anew.
+# CC, CPPFLAGS, CFLAGS, LDFLAGS and LDLIBS are yours, in the environment or behind `make`; what the sources need is
+# added to them. `make DNNL=` builds without oneDNN. Whatever of these changes, all objects are built anew.
 
 VERSION  := 0.1.0
 SANITIZE ?=
@@ -29,7 +29,8 @@ LD_LIBS  := $(LDLIBS) $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) $(if $(
 # Loops over all points and features: worth the vectoriser that -O2 leaves out.
 LOOPS_FLAGS := -O3
 # The inner loops for vector units: one file per instruction set, chosen among at run time (stages/kernels/simd.c).
-# gcc puts a vector of 64 bytes into AddressSanitizer's frames for use after return without aligning it: no such frames here.
+# gcc puts a vector of 64 bytes into AddressSanitizer's frames for use after return without aligning it: no such frames
+# here.
 SIMD_FLAGS  := -O3 -ffp-contract=fast -Wno-psabi
 ifneq ($(and $(findstring address,$(SANITIZE)),$(shell $(CC) -v 2>&1 | grep '^gcc version')),)
 SIMD_FLAGS  += --param asan-use-after-return=0
@@ -60,8 +61,8 @@ BENCHES  := $(patsubst tests/bench/%.c,$(B)/tests/bench/%,$(wildcard tests/bench
 all: $(LIB) $(CLIENT) $(BINS) ## release build into build/ (SANITIZE=address|undefined|thread builds apart)
 	$(Q)$(if $(SANITIZE),,ln -sfn release/freezeline build/freezeline)
 
-# What decides an object apart from its sources: flags, the compiler (not that ccache calls it) and the libraries. Changes only when
-# one of these does, and all objects depend on it: nothing is linked from two kinds.
+# What decides an object apart from its sources: flags, the compiler (not that ccache calls it) and the libraries.
+# Changes only when one of these does, and all objects depend on it: nothing is linked from two kinds.
 $(B)/flags: export FLAGS = $(filter-out ccache,$(CC)) $(shell $(CC) --version 2>/dev/null | head -n 1) $(C_FLAGS) $(LOOPS_FLAGS) \
     $(SIMD_FLAGS) $(LD_FLAGS) $(LD_LIBS) $(shell pkg-config --modversion $(PACKAGES) 2>/dev/null) \
     $(if $(DNNL),$(shell cat /usr/include/oneapi/dnnl/dnnl_version.h 2>/dev/null | cksum))
@@ -142,7 +143,8 @@ FUZZ_SECONDS ?= 30
 fuzz: ## fuzz each parser for FUZZ_SECONDS (30) with libFuzzer
 	$(Q)$(MAKE) --no-print-directory CC=clang SANITIZE=fuzzer-no-link,address,undefined fuzz-run
 
-# New inputs are kept in build/fuzz/TARGET; an input that fails is left in build/fuzz. Run `make fuzz FUZZ_SECONDS=600` for more.
+# New inputs are kept in build/fuzz/TARGET; an input that fails is left in build/fuzz. Run `make fuzz FUZZ_SECONDS=600`
+# for more.
 fuzz-run: $(FUZZERS)
 	$(Q)rc=0; for t in $(FUZZERS); do n=$${t##*/fuzz_}; mkdir -p build/fuzz/$$n; \
 	printf '  FUZZ    %s, %s s\n' $$n $(FUZZ_SECONDS); \

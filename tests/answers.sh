@@ -2,8 +2,8 @@
 # answers.sh - do models answer here as they did elsewhere? Runs each on fixed numbers
 #
 # usage: tests/answers.sh DIRECTORY MODEL.onnx ...
-# Answers that DIRECTORY has already are compared, to a relative and absolute 1e-5; others are written there for the next to compare
-# with. Models have one float32 input and one output. perl is part of every Debian.
+# Answers that DIRECTORY has already are compared, to a relative and absolute 1e-5; others are written there for the
+# next to compare with. Models have one float32 input and one output. perl is part of every Debian.
 set -eu
 
 [ $# -gt 1 ] || {

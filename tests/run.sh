@@ -2,8 +2,8 @@
 # run.sh - run test programs one after another, each with a time limit, and count what passed
 #
 # usage: run.sh LABEL PROGRAM ...
-# Each program is a cmocka test, or a script that ends with a line "N passed, N failed". The log of one that fails is shown.
-# Counts add up in $TEST_COUNTS (a file) when that is set, so that several calls can be summed by `run.sh --sum`.
+# Each program is a cmocka test, or a script that ends with a line "N passed, N failed". The log of one that fails is
+# shown. Counts add up in $TEST_COUNTS (a file) when that is set, so that several calls can be summed by `run.sh --sum`.
 set -u
 
 counts=${TEST_COUNTS:-}

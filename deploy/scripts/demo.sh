@@ -2,7 +2,8 @@
 # demo.sh - the embedded network, from data to a served pipeline with caches, in about two minutes
 #
 # usage: deploy/scripts/demo.sh [SECONDS]     how long to watch (12)
-# What it does not clean up are the caches and the requests in .freezeline/demo-learned, which make the next run shorter.
+# What it does not clean up are the caches and the requests in .freezeline/demo-learned, which make the next run
+# shorter.
 set -eu
 cd "$(dirname "$0")/../.."
 
@@ -54,7 +55,8 @@ build_caches() {
     echo "$stamp" >$state/stamp
 }
 
-# bench NAME OPTION ...: a closed loop over the requests; its report goes to NAME.json. Replaces the (sub)shell that calls it.
+# bench NAME OPTION ...: a closed loop over the requests; its report goes to NAME.json. Replaces the (sub)shell that
+# calls it.
 bench() {
     name=$1
     shift

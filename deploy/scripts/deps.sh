@@ -2,7 +2,8 @@
 # deps.sh - check for the Debian packages that Freezeline builds, runs and tests with; install what is missing
 #
 # usage: deps.sh [PACKAGE ...]     more packages than the standard set (oneDNN, a browser)
-# Installs with apt-get, through sudo when not root. Where that is impossible it prints one line that names what to install.
+# Installs with apt-get, through sudo when not root. Where that is impossible it prints one line that names what to
+# install.
 set -eu
 
 packages="gcc libc6-dev make pkg-config libzmq3-dev libprotobuf-c-dev protobuf-c-compiler libopenblas-dev libyaml-dev

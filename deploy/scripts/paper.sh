@@ -3,10 +3,10 @@
 #
 # usage: deploy/scripts/paper.sh CIFAR10-DIRECTORY MODEL.onnx [KEY=VALUE ...]
 #
-# DIRECTORY has CIFAR-10's data_batch_1..5.bin and test_batch.bin. 35,000 records build the caches, 5,000 that the network was
-# not trained on (the last of data_batch_5) set the thresholds, requests are the test set. KEY=VALUE override keys of the
-# pipeline file. The work (about 6 GB of descriptors) is kept in .freezeline/paper until it is done, so that an interrupted run
-# goes on where it was; reports stay there.
+# DIRECTORY has CIFAR-10's data_batch_1..5.bin and test_batch.bin. 35,000 records build the caches, 5,000 that the
+# network was not trained on (the last of data_batch_5) set the thresholds, requests are the test set. KEY=VALUE
+# override keys of the pipeline file. The work (about 6 GB of descriptors) is kept in .freezeline/paper until it is
+# done, so that an interrupted run goes on where it was; reports stay there.
 set -eu
 here=$PWD
 cd "$(dirname "$0")/../.."

@@ -2,7 +2,8 @@
 # all.sh - every benchmark, side by side comparisons only: ratios with their spread
 #
 # usage: tests/bench/all.sh [MODEL.onnx [PIPELINE.yaml KEY=VALUE ...]]
-# Default: the embedded model and its pipeline (its caches are there after `make demo`). Run it on a machine that is quiet.
+# Default: the embedded model and its pipeline (its caches are there after `make demo`). Run it on a machine that is
+# quiet.
 set -u
 cd "$(dirname "$0")/../.."
 model=${1:-configs/demo/demo.onnx} config=${2:-configs/demo/demo-learned.yaml}

@@ -2,9 +2,9 @@
 # measuring.sh - what measuring costs: no request traced, 1% of them, all of them, in interleaved rounds
 #
 # usage: tests/bench/measuring.sh [-r ROUNDS] [-o OLDER_BUILD] [DATA]
-# Serves the embedded network with caches built for it (DATA: generated pictures unless given). OLDER_BUILD is a folder with
-# the binaries of an earlier state (build/release of another checkout): its pipeline runs beside and takes turns too, so what
-# measuring costs when nothing is traced is seen as well. Run it on a machine that is quiet.
+# Serves the embedded network with caches built for it (DATA: generated pictures unless given). OLDER_BUILD is a folder
+# with the binaries of an earlier state (build/release of another checkout): its pipeline runs beside and takes turns
+# too, so what measuring costs when nothing is traced is seen as well. Run it on a machine that is quiet.
 set -eu
 cd "$(dirname "$0")/../.."
 build=$PWD/build/release rounds=20 older=

@@ -3,8 +3,8 @@
 #
 # usage: [MODEL=FILE.onnx CIFAR10=DIRECTORY] tests/bench/overload.sh [SECONDS]     how long each overload lasts (30)
 # Serves the embedded network in three stages, without caches and with them; with MODEL also a ResNet-18 for CIFAR-10
-# (DIRECTORY has its binary files). For each: the capacity, which is the most that a closed loop of 8, 16 or 32 in flight
-# gets answered within the deadline; then three times that in an open loop. Run it on a machine that is quiet.
+# (DIRECTORY has its binary files). For each: the capacity, which is the most that a closed loop of 8, 16 or 32 in
+# flight gets answered within the deadline; then three times that in an open loop. Run it on a machine that is quiet.
 set -eu
 cd "$(dirname "$0")/../.."
 seconds=${1:-30}

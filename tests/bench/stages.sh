@@ -2,9 +2,10 @@
 # stages.sh - what cutting a network into stages costs a request, and what it brings
 #
 # usage: tests/bench/stages.sh MODEL.onnx PIPELINE.yaml DATA [STAGES ...]
-# For each number of stages (1 2 3 4 8): plans the cuts, starts the pipeline without caches, and measures one request at a time
-# beside the whole model in one process, in interleaved rounds (latency, its parts, the bytes of a hop beside bare ZeroMQ), then
-# 16 requests in flight (throughput), then the same with batches of up to 8. Run it on a machine that is quiet.
+# For each number of stages (1 2 3 4 8): plans the cuts, starts the pipeline without caches, and measures one request at
+# a time beside the whole model in one process, in interleaved rounds (latency, its parts, the bytes of a hop beside
+# bare ZeroMQ), then 16 requests in flight (throughput), then the same with batches of up to 8. Run it on a machine that
+# is quiet.
 set -eu
 cd "$(dirname "$0")/../.."
 [ $# -ge 3 ] || { sed -n '4s/^# //p' "$0" >&2; exit 2; }

@@ -1,7 +1,8 @@
 # checks.sh - what the tests that are scripts share (sourced): a folder of their own, and counting
 #
-# `check WHAT COMMAND ...` passes when COMMAND succeeds; its output, and that of what fails, is shown. `finish` prints the sum that
-# tests/run.sh reads. Variables given to make (CC=clang, DNNL=) hold for the calls of make here, too; its job server does not.
+# `check WHAT COMMAND ...` passes when COMMAND succeeds; its output, and that of what fails, is shown. `finish` prints
+# the sum that tests/run.sh reads. Variables given to make (CC=clang, DNNL=) hold for the calls of make here, too; its
+# job server does not.
 cd "$(dirname "$0")/../.."
 MAKEFLAGS=$(printf '%s' "${MAKEFLAGS:-}" | sed -n 's/^.* *-- //p')
 export MAKEFLAGS

@@ -1,5 +1,6 @@
 #!/bin/sh
-# test_install.sh - what is installed works by itself: programs, examples, a client in C; and uninstall takes all of it away
+# test_install.sh - what is installed works by itself: programs, examples, a client in C; and uninstall takes all of it
+# away
 set -u
 . "$(dirname "$0")/checks.sh"
 prefix=$work/usr
