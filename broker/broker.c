@@ -19,7 +19,7 @@
 #define LOOK_MS          1   /* at the clients' door, when there is a crowd before it that can wait */
 #define CROWD            2   /* requests in a millisecond .. */
 #define RATE_NS          (10 * NS_PER_MS) /* .. on the average of so long */
-#define UNREAD           8 /* requests of one client: to read and refuse one is quick, what waits costs memory */
+#define UNREAD           32 /* requests of one client: to read and refuse one is quick, what waits costs memory */
 #define CONTROL_BYTES    (1 << 20)
 #define GOODBYE_MS       500            /* how long closing waits for answers to leave */
 #define KEEP_NS          (1 * NS_PER_S) /* between two looks at the doors' files */
@@ -40,6 +40,7 @@ struct broker {
     uint64_t empty_ns[N_DOORS]; /* when no message waited in the socket */
     uint64_t heard, since_ns;   /* messages of clients, since then */
     bool crowded;               /* there were many */
+    int read_last;              /* requests that the last look at the clients' door found */
     uint64_t kept_ns;           /* when the doors were looked at */
     uint64_t refused;           /* connections that were, when it was last told */
     struct message in;
@@ -214,6 +215,8 @@ static void handle(struct broker *b, int door, const struct peer *from, uint64_t
 static bool receive(struct broker *b, int door)
 {
     int most = door == CLIENTS ? BURST_CLIENTS : BURST;
+    if (door == CLIENTS)
+        b->read_last = 0;
     for (int i = 0; i < most; i++) {
         struct error e = {FL_OK, ""};
         struct peer from = {0};
@@ -226,6 +229,7 @@ static bool receive(struct broker *b, int door)
             return false;
         }
         b->heard += door == CLIENTS;
+        b->read_last += door == CLIENTS;
         if (rc == FL_OK)
             handle(b, door, &from, taken_ns);
         else
@@ -238,7 +242,7 @@ static bool receive(struct broker *b, int door)
 
 /* While requests wait for room, nothing that comes to the clients' door is urgent. When much comes, it is
  * looked at once a millisecond, which wakes each thread on the way once for several refusals instead of for
- * each. */
+ * each. A look that found about as many as the socket holds has left a backlog: that one does not wait. */
 static bool door_can_wait(struct broker *b, uint64_t now)
 {
     uint64_t ns = now - b->since_ns;
@@ -247,7 +251,7 @@ static bool door_can_wait(struct broker *b, uint64_t now)
         b->heard = 0;
         b->since_ns = now;
     }
-    return b->crowded && dispatch_full(b->dispatch);
+    return b->crowded && dispatch_full(b->dispatch) && b->read_last < UNREAD / 2;
 }
 
 static void wait_for_messages(struct broker *b, uint64_t until, uint64_t now)
