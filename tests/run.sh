@@ -1,45 +1,61 @@
 #!/bin/sh
-# run.sh - run test programs one after another, each with a time limit, and count what passed
+# run.sh - run test programs, a few at a time, each with a time limit, and count what passed
 #
 # usage: run.sh LABEL PROGRAM ...
 # Each program is a cmocka test, or a script that ends with a line "N passed, N failed". The log of one that fails is
-# shown. Counts add up in $TEST_COUNTS (a file) when that is set, so that several calls can be summed by `run.sh --sum`.
+# shown. As many run at once as there are cores ($TEST_JOBS: another number), since most wait more than they compute:
+# put the longest first. Counts add up in $TEST_COUNTS (a file) when that is set, so that several
+# calls can be summed by `run.sh --sum`.
 set -u
 
-counts=${TEST_COUNTS:-}
 if [ "${1:-}" = --sum ]; then
-    awk '{ p += $1; f += $2; s += $3 } END { printf "%d passed, %d failed, %d skipped\n", p, f, s; exit f > 0 }' "$counts"
+    awk '{ p += $1; f += $2; s += $3 } END { printf "%d passed, %d failed, %d skipped\n", p, f, s; exit f > 0 }' "$TEST_COUNTS"
     exit
 fi
 
-label=$1
-shift
-log=$(mktemp)
-trap 'rm -f "$log"' EXIT
-passed=0 failed=0 skipped=0
-count() { # SED-EXPRESSION ...: sums the numbers that it prints
-    sed -n "$1" "$log" | awk '{ n += $1 } END { print n + 0 }'
+count() { # FILE SED-EXPRESSION: sums the numbers that it prints
+    sed -n "$2" "$1" | awk '{ n += $1 } END { print n + 0 }'
 }
-for t in "$@"; do
+
+# --one FOLDER LABEL PROGRAM: what is printed goes out in one piece.
+if [ "${1:-}" = --one ]; then
+    label=$3 t=$4 name=$(basename "$4")
+    log=$2/$name.log
     start=$(date +%s)
     timeout -k 10 "${TEST_TIMEOUT:-300}" "$t" >"$log" 2>&1 </dev/null
     rc=$?
-    p=$(count 's/^\[  PASSED  \] \([0-9]*\) test.*/\1/p; s/^\([0-9]*\) passed, [0-9]* failed.*/\1/p')
-    f=$(count 's/^\[  FAILED  \] \([0-9]*\) test.*/\1/p; s/^[0-9]* passed, \([0-9]*\) failed.*/\1/p')
+    p=$(count "$log" 's/^\[  PASSED  \] \([0-9]*\) test.*/\1/p; s/^\([0-9]*\) passed, [0-9]* failed.*/\1/p')
+    f=$(count "$log" 's/^\[  FAILED  \] \([0-9]*\) test.*/\1/p; s/^[0-9]* passed, \([0-9]*\) failed.*/\1/p')
     s=$(grep -c '^\[  SKIPPED \] [A-Za-z]' "$log")
     if [ $rc -ne 0 ] || [ "$f" -gt 0 ] || [ $((p + s)) -eq 0 ]; then
         why=
         [ $rc -eq 124 ] && why=" (time limit)"
         [ $rc -eq 0 ] && [ "$f" -eq 0 ] && why=" (no test ran)"
         [ "$f" -gt 0 ] || f=1
-        printf '  FAIL    %s %s%s, exit status %d\n' "$label" "$(basename "$t")" "$why" "$rc"
-        grep -v '^\[ *\(RUN\|OK\) ' "$log" | tail -n 60 | sed 's/^/    | /'
+        printf '  FAIL    %s %s%s, exit status %d\n' "$label" "$name" "$why" "$rc" >"$log.said"
+        grep -v '^\[ *\(RUN\|OK\) ' "$log" | tail -n 60 | sed 's/^/    | /' >>"$log.said"
     else
-        printf '  ok      %s %s: %d passed%s (%d s)\n' "$label" "$(basename "$t")" "$p" \
-            "$([ "$s" -gt 0 ] && echo ", $s skipped")" $(($(date +%s) - start))
-        [ "$s" -gt 0 ] && grep -i '^skipped: ' "$log" | sed 's/^/    | /'
+        printf '  ok      %s %s: %d passed%s (%d s)\n' "$label" "$name" "$p" \
+            "$([ "$s" -gt 0 ] && echo ", $s skipped")" $(($(date +%s) - start)) >"$log.said"
+        [ "$s" -gt 0 ] && grep -i '^skipped: ' "$log" | sed 's/^/    | /' >>"$log.said"
     fi
-    passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
-done
-[ -z "$counts" ] || echo "$passed $failed $skipped" >>"$counts"
-[ $failed -eq 0 ]
+    echo "$p $f $s" >"$log.counts"
+    flock "$2" cat "$log.said"
+    exit 0
+fi
+
+label=$1
+shift
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+trap 'exit 130' INT TERM
+[ $# -eq 0 ] || printf '%s\0' "$@" | xargs -0 -n 1 -P "${TEST_JOBS:-$(nproc)}" "$0" --one "$folder" "$label"
+failed=$#
+if [ $# -gt 0 ] && cat "$folder"/*.counts >"$folder/all" 2>/dev/null && [ "$(wc -l <"$folder/all")" -eq $# ]; then
+    failed=$(awk '{ f += $2 } END { print f + 0 }' "$folder/all")
+    [ -z "${TEST_COUNTS:-}" ] || cat "$folder/all" >>"$TEST_COUNTS"
+elif [ $# -gt 0 ]; then
+    echo "  FAIL    $label: not every program ended"
+    [ -z "${TEST_COUNTS:-}" ] || echo "0 1 0" >>"$TEST_COUNTS"
+fi
+[ "$failed" -eq 0 ]
