@@ -266,7 +266,7 @@ static void wait_for_messages(struct broker *b, uint64_t until, uint64_t now)
         items[n++] = (zmq_pollitem_t){.socket = b->door[i], .events = ZMQ_POLLIN};
     if (dispatch_blocked(b->dispatch))
         for (int i = 0; i < b->n_push; i++)
-            if (b->push[i] && worker_ready(&b->dispatch->registry.stage[0][i]))
+            if (b->push[i] && dispatch_feeds(b->dispatch, i))
                 items[n++] = (zmq_pollitem_t){.socket = b->push[i], .events = ZMQ_POLLOUT};
     if (!ms)
         return;

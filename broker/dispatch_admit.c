@@ -1,10 +1,9 @@
-/* dispatch_admit.c - what clients ask: a request is admitted or refused at once */
-#include "dispatch.h"
-
+/* dispatch_admit.c - a request is admitted or refused at once */
 #include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
+#include "dispatch_inside.h"
 #include "sampling.h"
 
 #define RETRY_TOKENS_EACH 0.1  /* per admitted request */
@@ -45,19 +44,19 @@ static int check_request(const struct request *r, zmq_msg_t *payload, struct err
 
 static bool hopeless(const struct dispatch *d, uint64_t now, int *stage)
 {
-    for (int s = 0; s < d->registry.n_stages; s++)
-        if (!registry_stage_ready(&d->registry, s) && !registry_stage_recovering(&d->registry, s, now)) {
+    for (int s = 0; s < registry_stages(d->registry); s++)
+        if (!registry_stage_ready(d->registry, s) && !registry_stage_recovering(d->registry, s, now)) {
             *stage = s;
             return true;
         }
     return false;
 }
 
-/* What has waited in sockets has that much less time left, where its client's clock is the broker's. A time
- * to come, or one long past, is no such time. */
+/* Where the client's clock is the broker's, the time that a request has waited in sockets counts against its
+ * deadline. A sent_ns that lies in the future or long ago is not believed. */
 static uint64_t sent_at(const struct dispatch *d, const struct request *r, uint64_t now, uint64_t time_ns)
 {
-    bool known = r->clock && r->clock == clock_id(d->registry.boot_id);
+    bool known = r->clock && r->clock == clock_id(d->self.boot_id);
     return known && r->sent_ns <= now && now - r->sent_ns <= LONGEST_WAIT * time_ns ? r->sent_ns : now;
 }
 
@@ -122,8 +121,8 @@ static void admit(struct dispatch *d, const struct peer *from, const struct requ
         d->retry_tokens = RETRY_TOKENS_MAX;
 }
 
-static void on_request(struct dispatch *d, const struct peer *from, const struct request *r,
-                       zmq_msg_t *payload, uint64_t now)
+void dispatch_request(struct dispatch *d, const struct peer *from, const struct request *r,
+                      zmq_msg_t *payload, uint64_t now)
 {
     struct error error;
     int stage, rc;
@@ -140,18 +139,5 @@ static void on_request(struct dispatch *d, const struct peer *from, const struct
         refuse(d, from, r->id, FL_UNAVAILABLE, 0, error.text);
     } else {
         admit(d, from, r, payload, now);
-    }
-}
-
-void dispatch_client(struct dispatch *d, const struct peer *from, const struct message *m, zmq_msg_t *payload,
-                     uint64_t now)
-{
-    if (m->type == MESSAGE_REQUEST) {
-        on_request(d, from, &m->request, payload, now);
-    } else if (m->type == MESSAGE_STATUS) {
-        dispatch_fill_status(d, now);
-        d->io.client(d->io.arg, from, &d->out, NULL);
-    } else if (m->type == MESSAGE_SPANS) {
-        dispatch_hand_over_spans(d, from);
     }
 }

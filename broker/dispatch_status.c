@@ -2,53 +2,52 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "dispatch.h"
+#include "dispatch_inside.h"
 #include "trust.h"
 
-static const char *state_of(const struct worker *w)
+static const char *state_of(const struct member *m)
 {
-    if (!w->alive)
+    if (!m->alive)
         return "dead";
-    if (trust_is_aside(w))
+    if (trust_is_aside(m))
         return "failing";
-    if (w->hello.leaving)
+    if (m->hello.leaving)
         return "leaving";
-    return w->hello.role == ROLE_CACHE ? (w->hello.ready ? "ready" : "starting")
-                                       : (worker_ready(w) ? "ready" : "starting");
+    return m->stage < 0 ? (m->hello.ready ? "ready" : "starting") : (member_ready(m) ? "ready" : "starting");
 }
 
-static void describe(const struct worker *w, struct process_status *s, uint64_t now)
+static void describe(const struct member *m, struct process_status *s, uint64_t now)
 {
-    s->role = w->hello.role;
-    s->stage = w->hello.stage;
-    s->replica = w->hello.replica;
-    s->pid = w->hello.pid;
-    s->incarnation = w->hello.incarnation;
-    memcpy(s->host, w->hello.host, sizeof s->host);
-    memcpy(s->engine, w->hello.engine, sizeof s->engine);
-    memcpy(s->model, w->hello.model, sizeof s->model);
-    memcpy(s->identity, w->hello.identity, sizeof s->identity);
-    memcpy(s->plan, w->hello.plan, sizeof s->plan);
-    s->caches = w->hello.caches;
-    snprintf(s->state, sizeof s->state, "%s", state_of(w));
-    s->last = w->last;
-    s->age_ns = now > w->heard_ns ? now - w->heard_ns : 0;
-    s->outstanding = w->outstanding;
+    s->role = m->hello.role;
+    s->stage = m->hello.stage;
+    s->replica = m->hello.replica;
+    s->pid = m->hello.pid;
+    s->incarnation = m->hello.incarnation;
+    memcpy(s->host, m->hello.host, sizeof s->host);
+    memcpy(s->engine, m->hello.engine, sizeof s->engine);
+    memcpy(s->model, m->hello.model, sizeof s->model);
+    memcpy(s->identity, m->hello.identity, sizeof s->identity);
+    memcpy(s->plan, m->hello.plan, sizeof s->plan);
+    s->caches = m->hello.caches;
+    snprintf(s->state, sizeof s->state, "%s", state_of(m));
+    s->last = m->last;
+    s->age_ns = now > m->heard_ns ? now - m->heard_ns : 0;
+    s->outstanding = m->outstanding;
 }
 
-static void add(struct status_reply *out, const struct worker *w, uint64_t now)
+static void add(struct status_reply *out, const struct member *m, uint64_t now)
 {
-    if (w->known && out->n_processes < STATUS_MAX_PROCESSES)
-        describe(w, &out->process[out->n_processes++], now);
+    if (m->known && out->n_processes < STATUS_MAX_PROCESSES)
+        describe(m, &out->process[out->n_processes++], now);
 }
 
 static void add_waiting(struct status_reply *out, const struct successor *it, uint64_t now)
 {
-    struct worker w = {
+    struct member m = {
         .known = true, .alive = true, .hello = it->hello, .peer = it->peer, .heard_ns = it->heard_ns};
     if (out->n_processes == STATUS_MAX_PROCESSES)
         return;
-    describe(&w, &out->process[out->n_processes], now);
+    describe(&m, &out->process[out->n_processes], now);
     snprintf(out->process[out->n_processes++].state, sizeof out->process->state, "waiting");
 }
 
@@ -56,7 +55,7 @@ void dispatch_status(const struct dispatch *d, struct status_reply *out, uint64_
 {
     const struct counters *c = &d->counters;
     memset(out, 0, sizeof *out);
-    out->ready = trust_ready(&d->registry);
+    out->ready = trust_ready(d->registry);
     out->draining = d->drain_until_ns > now;
     out->admitted = c->admitted;
     out->answered = c->answered;
@@ -74,11 +73,8 @@ void dispatch_status(const struct dispatch *d, struct status_reply *out, uint64_
     out->pid = d->self.pid;
     memcpy(out->host, d->self.host, sizeof out->host);
     out->now_ns = now;
-    for (int s = 0; s < d->registry.n_stages; s++)
-        for (int i = 0; i < d->registry.n_replicas[s]; i++)
-            add(out, &d->registry.stage[s][i], now);
-    for (int i = 0; i < d->registry.n_caches; i++)
-        add(out, &d->registry.cache[i], now);
+    for (int i = 0; i < registry_places(d->registry); i++)
+        add(out, registry_member(d->registry, i), now);
     for (int i = 0; i < d->succession.n; i++)
         add_waiting(out, &d->succession.item[i], now);
     out->n_exits = PIPELINE_MAX_EXITS;
@@ -86,10 +82,4 @@ void dispatch_status(const struct dispatch *d, struct status_reply *out, uint64_
         out->n_exits--;
     for (int i = 0; i < out->n_exits; i++)
         out->exit[i].answered = c->exit[i];
-}
-
-void dispatch_fill_status(struct dispatch *d, uint64_t now)
-{
-    d->out.type = MESSAGE_STATUS_REPLY;
-    dispatch_status(d, &d->out.status_reply, now);
 }

@@ -1,68 +1,35 @@
-/* dispatch_succession.c - what those who wait for a move are told, and the move itself */
+/* dispatch_succession.c - the move to the plan of those who wait */
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
-#include "dispatch.h"
-
-void dispatch_keep_waiting(struct dispatch *d, const struct peer *from, const struct hello *h,
-                           const char *why, uint64_t now)
-{
-    struct successor *before = succession_at(&d->succession, h);
-    bool known = before && before->hello.incarnation == h->incarnation;
-    if (before && !known) {
-        registry_oust(&d->registry, before->hello.incarnation);
-        dispatch_send_away(d, &before->peer);
-    }
-    if (!succession_keep(&d->succession, h, from, now)) {
-        log_error("%s; no more than %d can wait: it is sent away", why, PIPELINE_MAX_WORKERS);
-        dispatch_send_away(d, from);
-        return;
-    }
-    if (!known && h->ready)
-        log_warn("%s: it waits; `freezeline reload -c %s` moves all stages on to what the file says now", why,
-                 d->pipeline->path);
-    else if (!known)
-        log_info("%s: it is loaded and waits to take over", why);
-    dispatch_welcome(d, from, false);
-}
-
-bool dispatch_heard_waiting(struct dispatch *d, const struct peer *from, const struct heartbeat *h,
-                            uint64_t now)
-{
-    struct successor *it = succession_find(&d->succession, h->incarnation);
-    if (!it)
-        return false;
-    it->heard_ns = now;
-    it->peer = *from;
-    return true;
-}
+#include "dispatch_inside.h"
 
 /* Those that serve get nothing new, and are sent away when they have nothing left. True when none of them is
  * left. */
 static bool end_idle(struct dispatch *d)
 {
     int left = 0;
-    for (int s = 0; s < d->registry.n_stages; s++)
-        for (int i = 0; i < d->registry.n_replicas[s]; i++) {
-            struct worker *w = &d->registry.stage[s][i];
-            if (!w->alive)
-                continue;
-            w->hello.leaving = true;
-            if (w->outstanding) {
-                left++;
-                continue;
-            }
-            dispatch_welcome(d, &w->peer, false); /* it learns why */
-            dispatch_send_away(d, &w->peer);
-            registry_retire(&d->registry, w);
+    for (int i = 0; i < registry_places(d->registry); i++) {
+        struct member *m = registry_member(d->registry, i);
+        if (m->stage < 0 || !m->alive)
+            continue;
+        m->hello.leaving = true;
+        if (m->outstanding) {
+            left++;
+            continue;
         }
+        dispatch_welcome(d, &m->peer, false); /* it learns why */
+        dispatch_send_away(d, &m->peer);
+        registry_retire(d->registry, m);
+    }
     return !left;
 }
 
 static void take_places(struct dispatch *d, uint64_t now)
 {
     struct successor *next, it;
-    while ((next = succession_next(&d->succession, &d->registry))) {
+    while ((next = succession_next(&d->succession, d->registry))) {
         it = *next;
         succession_remove(&d->succession, next);
         dispatch_hello(d, &it.peer, &it.hello, now);
@@ -74,8 +41,8 @@ void dispatch_move_on(struct dispatch *d, uint64_t now)
     struct succession *s = &d->succession;
     int stage;
 
-    succession_expire(s, &d->registry, now);
-    switch (succession_due(s, &d->registry, now, &stage)) {
+    succession_expire(s, (uint64_t)d->pipeline->broker.dead_after_ms * NS_PER_MS, now);
+    switch (succession_due(s, d->registry, now, &stage)) {
     case SUCCESSION_COMPLETE:
         log_info("every worker has a successor: the pipeline moves on; %d requests are under way",
                  dispatch_under_way(d));
@@ -98,16 +65,4 @@ void dispatch_move_on(struct dispatch *d, uint64_t now)
     }
     if (s->n && !s->moving)
         take_places(d, now);
-}
-
-/* Cache services hear of which identity the stages are: caches of another answer none of their look-ups. */
-void dispatch_tell_identity(struct dispatch *d)
-{
-    const uint8_t *serving = registry_identity(&d->registry);
-    if (!serving || !memcmp(d->told_identity, serving, DIGEST_BYTES))
-        return;
-    memcpy(d->told_identity, serving, DIGEST_BYTES);
-    for (int i = 0; i < d->registry.n_caches; i++)
-        if (d->registry.cache[i].alive)
-            dispatch_welcome(d, &d->registry.cache[i].peer, true);
 }

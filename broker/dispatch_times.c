@@ -1,38 +1,43 @@
 /* dispatch_times.c - where requests' time went: the durations of an answer, the spans of traced ones */
 #include "base/clock.h"
-#include "dispatch.h"
+#include "dispatch_inside.h"
+
+static uint64_t larger(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
 
 /* The largest error of comparing clocks on the way that this answer took. */
 static uint64_t clock_error_ns(const struct dispatch *d, const struct result *r)
 {
+    const struct stage_time *t = r->trace.stage, *end = t + r->trace.n;
+    const struct member *cache;
     uint64_t most = 0;
-    for (int i = 0; i < r->trace.n; i++) {
-        const struct stage_time *t = &r->trace.stage[i];
-        const struct worker *w, *cache;
-        w = &d->registry.stage[t->stage][t->replica];
-        cache = &d->registry.cache[d->pipeline->stage[t->stage].replica[t->replica].cache];
-        if (w->last.clock_error_ns > most)
-            most = w->last.clock_error_ns;
-        if (r->exit >= 0 && i == r->trace.n - 1 && cache->last.clock_error_ns > most)
-            most = cache->last.clock_error_ns;
+
+    for (; t < end; t++)
+        most =
+            larger(most, registry_worker(d->registry, (int)t->stage, (int)t->replica)->last.clock_error_ns);
+    if (r->exit >= 0 && r->trace.n) {
+        cache = registry_cache(d->registry, d->pipeline->stage[t[-1].stage].replica[t[-1].replica].cache);
+        most = cache ? larger(most, cache->last.clock_error_ns) : most;
     }
     return most;
 }
 
-/* The broker's parts of the way. With attempts before the one that answers, they lie in broker_ns; when an
- * attempt answers that was given up, its own start is not known any more. */
+/* broker_ns counts failed attempts too: it goes on until the job that answers was sent. Of an attempt that
+ * was given up and answers all the same, the time of sending is not known any more: the first one's counts.
+ */
 void dispatch_fill_times(const struct dispatch *d, const struct request_entry *e, const struct result *r,
                          uint64_t came_ns, uint64_t now, struct answer *a)
 {
     uint64_t sent_after = r->attempt == e->attempt ? e->sent_ns - e->received_ns : e->broker_ns;
-    if (came_ns <
-        e->received_ns + sent_after) /* an estimate, by another host's clock: not before it was sent */
-        came_ns = e->received_ns + sent_after;
+    came_ns = larger(came_ns, e->received_ns + sent_after); /* came_ns may be by another host's clock */
     a->trace = r->trace;
     a->lookup_wire_ns = r->lookup_wire_ns;
     a->lookup_queue_ns = r->lookup_queue_ns;
     a->lookup_ns = r->lookup_ns;
-    /* Who claims to have sent it before there was a request does not know the time. */
+    /* A sent_ns before the request was received means that the sender's clock is not ours yet: no way is
+     * told. */
     if (r->sent_ns >= e->received_ns && came_ns > r->sent_ns)
         a->return_ns = came_ns - r->sent_ns;
     a->broker_ns = sent_after + (now - came_ns);
@@ -40,8 +45,8 @@ void dispatch_fill_times(const struct dispatch *d, const struct request_entry *e
     a->clock_error_ns = clock_error_ns(d, r);
 }
 
-/* A stage waits at least cache.wait_us for a verdict; half of it is left for what is not measured, the
- * verdict's own way. */
+/* A stage waits at least cache.wait_us for a verdict. The verdict's own way is not measured: half of that
+ * time is left for it. */
 bool dispatch_verdict_in_time(const struct dispatch *d, const struct result *r)
 {
     const uint64_t part[] = {r->lookup_wire_ns, r->lookup_queue_ns, r->lookup_ns, clock_error_ns(d, r)};

@@ -1,47 +1,162 @@
 /* registry.c - hello, heartbeat, silence: who is there */
 #include "registry.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
 
 /* A worker's start (load, autotune, warm-up) takes seconds; a supervisor's back-off comes on top. */
 #define RECOVER_NS (10 * NS_PER_S)
+#define OUSTED     64
 
-void registry_init(struct registry *r, const struct pipeline *p)
+struct registry {
+    int n_stages, n_caches;
+    int n_replicas[PIPELINE_MAX_STAGES];
+    int first[PIPELINE_MAX_STAGES +
+              1];          /* place of the stage's first replica; behind them, of the first cache */
+    struct member *member; /* one per place */
+    uint64_t dead_after_ns;
+    char boot_id[MESSAGE_NAME_BYTES];
+    uint64_t last_ready_ns[PIPELINE_MAX_STAGES]; /* when the stage last had a ready worker; 0 = never */
+    uint64_t ousted[OUSTED];                     /* ring of incarnations that are not wanted any more */
+    unsigned n_ousted;
+};
+
+/* ---- places ---- */
+
+int registry_new(struct registry **out, const struct pipeline *p, const char *boot_id)
 {
+    struct registry *r = calloc(1, sizeof *r);
+    int places = 0;
+
+    if (!r)
+        return FL_NOMEM;
     r->n_stages = p->n_stages;
-    for (int s = 0; s < p->n_stages; s++)
-        r->n_replicas[s] = p->stage[s].n_replicas;
     r->n_caches = p->cache.n_endpoints;
+    for (int s = 0; s < r->n_stages; s++) {
+        r->first[s] = places;
+        places += r->n_replicas[s] = p->stage[s].n_replicas;
+    }
+    r->first[r->n_stages] = places;
+    places += r->n_caches;
+    if (!(r->member = calloc((size_t)places, sizeof *r->member))) {
+        free(r);
+        return FL_NOMEM;
+    }
+    for (int s = 0; s < r->n_stages; s++)
+        for (int i = 0; i < r->n_replicas[s]; i++) {
+            registry_worker(r, s, i)->stage = s;
+            registry_worker(r, s, i)->replica = i;
+        }
+    for (int i = 0; i < r->n_caches; i++) {
+        registry_cache(r, i)->stage = -1;
+        registry_cache(r, i)->replica = i;
+    }
     r->dead_after_ns = (uint64_t)p->broker.dead_after_ms * NS_PER_MS;
-    r->recover_ns = RECOVER_NS;
+    memcpy(r->boot_id, boot_id, strnlen(boot_id, sizeof r->boot_id - 1));
+    *out = r;
+    return FL_OK;
 }
 
-bool worker_ready(const struct worker *w)
+void registry_free(struct registry *r)
 {
-    return w->alive && w->hello.ready && !w->hello.leaving && w->last.clock_error_ns != UINT64_MAX;
+    if (!r)
+        return;
+    free(r->member);
+    free(r);
 }
 
-uint16_t worker_reaches(const struct worker *w)
+int registry_stages(const struct registry *r)
 {
-    return w->last.reaches & REACHES_TOLD ? (uint16_t)w->last.reaches : UINT16_MAX;
+    return r->n_stages;
+}
+
+int registry_replicas(const struct registry *r, int stage)
+{
+    return r->n_replicas[stage];
+}
+
+int registry_caches(const struct registry *r)
+{
+    return r->n_caches;
+}
+
+int registry_places(const struct registry *r)
+{
+    return r->first[r->n_stages] + r->n_caches;
+}
+
+struct member *registry_member(const struct registry *r, int place)
+{
+    return &r->member[place];
+}
+
+struct member *registry_worker(const struct registry *r, int stage, int replica)
+{
+    return &r->member[r->first[stage] + replica];
+}
+
+struct member *registry_cache(const struct registry *r, int index)
+{
+    return index < r->n_caches ? &r->member[r->first[r->n_stages] + index] : NULL;
+}
+
+struct member *registry_place(const struct registry *r, const struct hello *h, struct error *e)
+{
+    if (h->role == ROLE_CACHE) {
+        if ((int64_t)h->replica < r->n_caches)
+            return registry_cache(r, (int)h->replica);
+        error_set(e, FL_CONFIG, "cache %u is not in the pipeline file, which has %d", h->replica,
+                  r->n_caches);
+        return NULL;
+    }
+    if (h->role != ROLE_STAGE) {
+        error_set(e, FL_PROTOCOL, "hello of role %u: only stages and caches say hello", h->role);
+        return NULL;
+    }
+    if ((int64_t)h->stage < r->n_stages && (int64_t)h->replica < r->n_replicas[h->stage])
+        return registry_worker(r, (int)h->stage, (int)h->replica);
+    error_set(e, FL_CONFIG, "stage %u replica %u is not in the pipeline file", h->stage, h->replica);
+    return NULL;
+}
+
+/* ---- who is ready ---- */
+
+bool member_ready(const struct member *m)
+{
+    return m->alive && m->hello.ready && !m->hello.leaving && m->last.clock_error_ns != UINT64_MAX;
+}
+
+uint16_t member_reaches(const struct member *m)
+{
+    return m->last.reaches & REACHES_TOLD ? (uint16_t)m->last.reaches : UINT16_MAX;
 }
 
 bool registry_stage_ready(const struct registry *r, int stage)
 {
     for (int i = 0; i < r->n_replicas[stage]; i++)
-        if (worker_ready(&r->stage[stage][i]))
+        if (member_ready(registry_worker(r, stage, i)))
             return true;
     return false;
 }
 
-bool registry_stage_recovering(const struct registry *r, int stage, uint64_t now)
+bool registry_stage_empty(const struct registry *r, int stage)
 {
     for (int i = 0; i < r->n_replicas[stage]; i++)
-        if (r->stage[stage][i].alive)
-            return true;
-    return r->last_ready_ns[stage] && now - r->last_ready_ns[stage] <= r->recover_ns;
+        if (registry_worker(r, stage, i)->alive)
+            return false;
+    return true;
+}
+
+uint64_t registry_stage_missing_ns(const struct registry *r, int stage, uint64_t now)
+{
+    return r->last_ready_ns[stage] ? now - r->last_ready_ns[stage] : UINT64_MAX;
+}
+
+bool registry_stage_recovering(const struct registry *r, int stage, uint64_t now)
+{
+    return !registry_stage_empty(r, stage) || registry_stage_missing_ns(r, stage, now) <= RECOVER_NS;
 }
 
 /* Keeps last_ready_ns true: called before and after anything changes. */
@@ -52,17 +167,12 @@ static void note_ready(struct registry *r, uint64_t now)
             r->last_ready_ns[s] = now;
 }
 
-void registry_oust(struct registry *r, uint64_t incarnation)
+const uint8_t *registry_identity(const struct registry *r)
 {
-    r->ousted[r->n_ousted++ % REGISTRY_OUSTED] = incarnation;
-}
-
-static bool is_ousted(const struct registry *r, uint64_t incarnation)
-{
-    for (unsigned i = 0; i < REGISTRY_OUSTED && i < r->n_ousted; i++)
-        if (r->ousted[i] == incarnation)
-            return true;
-    return false;
+    for (int i = 0; i < r->first[r->n_stages]; i++)
+        if (r->member[i].alive)
+            return r->member[i].hello.identity;
+    return NULL;
 }
 
 const char *registry_difference(const struct hello *h, const struct hello *other)
@@ -76,192 +186,176 @@ const char *registry_difference(const struct hello *h, const struct hello *other
     return NULL;
 }
 
-const struct worker *registry_other_plan(const struct registry *r, const struct hello *h,
-                                         const struct worker *self)
+const struct member *registry_other_plan(const struct registry *r, const struct hello *h,
+                                         const struct member *self)
 {
-    for (int s = 0; s < r->n_stages; s++)
-        for (int i = 0; i < r->n_replicas[s]; i++) {
-            const struct worker *w = &r->stage[s][i];
-            if (w != self && w->alive && registry_difference(h, &w->hello))
-                return w;
-        }
+    for (int i = 0; i < r->first[r->n_stages]; i++) {
+        const struct member *m = &r->member[i];
+        if (m != self && m->alive && registry_difference(h, &m->hello))
+            return m;
+    }
     return NULL;
 }
 
-static struct worker *place_of(struct registry *r, const struct hello *h, struct error *e)
+/* ---- who is not wanted ---- */
+
+void registry_oust(struct registry *r, uint64_t incarnation)
 {
-    if (h->role == ROLE_CACHE) {
-        if ((int64_t)h->replica < r->n_caches)
-            return &r->cache[h->replica];
-        error_set(e, FL_CONFIG, "cache %u is not in the pipeline file, which has %d", h->replica,
-                  r->n_caches);
-        return NULL;
-    }
-    if (h->role != ROLE_STAGE) {
-        error_set(e, FL_PROTOCOL, "hello of role %u: only stages and caches say hello", h->role);
-        return NULL;
-    }
-    if ((int64_t)h->stage < r->n_stages && (int64_t)h->replica < r->n_replicas[h->stage])
-        return &r->stage[h->stage][h->replica];
-    error_set(e, FL_CONFIG, "stage %u replica %u is not in the pipeline file", h->stage, h->replica);
-    return NULL;
+    r->ousted[r->n_ousted++ % OUSTED] = incarnation;
 }
+
+static bool is_ousted(const struct registry *r, uint64_t incarnation)
+{
+    for (unsigned i = 0; i < OUSTED && i < r->n_ousted; i++)
+        if (r->ousted[i] == incarnation)
+            return true;
+    return false;
+}
+
+void registry_retire(struct registry *r, struct member *m)
+{
+    registry_oust(r, m->hello.incarnation);
+    m->alive = false;
+}
+
+/* ---- hello ---- */
 
 /* A worker may beat before it has heard whose clock counts, and its hello comes before its first beat: what
  * it says of its clock's error is taken only where there can be one. */
-static void note_heartbeat(const struct registry *r, struct worker *w, const struct heartbeat *h)
+static void note_heartbeat(const struct registry *r, struct member *m, const struct heartbeat *h)
 {
-    w->last = *h;
-    if (clock_is_shared(r->boot_id, w->hello.boot_id))
-        w->last.clock_error_ns = 0;
+    m->last = *h;
+    if (clock_is_shared(r->boot_id, m->hello.boot_id))
+        m->last.clock_error_ns = 0;
 }
 
 /* Nothing is held against the links of a new process; and nobody is connected to it before saying so again.
  */
-static void forget_links(struct registry *r, uint32_t stage, uint32_t replica)
+static void forget_links(struct registry *r, struct member *m)
 {
-    for (int i = 0; stage && i < r->n_replicas[stage - 1]; i++)
-        if (r->stage[stage - 1][i].last.reaches & REACHES_TOLD)
-            r->stage[stage - 1][i].last.reaches &= ~(1u << replica);
-    for (int i = 0; i < PIPELINE_MAX_REPLICAS; i++) {
-        r->link[stage][i][replica] = (struct rest){0};
-        if (stage + 1 < PIPELINE_MAX_STAGES)
-            r->link[stage + 1][replica][i] = (struct rest){0};
+    for (int i = 0; m->stage > 0 && i < r->n_replicas[m->stage - 1]; i++) {
+        struct member *before = registry_worker(r, m->stage - 1, i);
+        if (before->last.reaches & REACHES_TOLD)
+            before->last.reaches &= ~(1u << m->replica);
     }
+    memset(m->link, 0, sizeof m->link);
+    for (int i = 0; m->stage + 1 < r->n_stages && i < r->n_replicas[m->stage + 1]; i++)
+        registry_worker(r, m->stage + 1, i)->link[m->replica] = (struct rest){0};
 }
 
 /* The holder speaks again. One that has bound its endpoint only now is as good as new to who sends to it. */
-static enum registry_event update(struct registry *r, struct worker *w, const struct hello *h,
+static enum registry_event update(struct registry *r, struct member *m, const struct hello *h,
                                   const struct peer *peer, uint64_t now)
 {
-    bool goodbye = !h->ready && (w->hello.ready || !w->alive), bound = h->ready && !w->hello.ready;
-    w->hello = *h;
-    w->peer = *peer;
-    w->heard_ns = now;
-    w->alive = !goodbye;
-    if (bound && h->role == ROLE_STAGE) {
-        forget_links(r, h->stage, h->replica);
-        w->last.reaches = h->reaches;
+    bool goodbye = !h->ready && (m->hello.ready || !m->alive), bound = h->ready && !m->hello.ready;
+    m->hello = *h;
+    m->peer = *peer;
+    m->heard_ns = now;
+    m->alive = !goodbye;
+    if (bound && m->stage >= 0) {
+        forget_links(r, m);
+        m->last.reaches = h->reaches;
         return REGISTRY_JOINED;
     }
-    return w->alive ? REGISTRY_UPDATED : REGISTRY_LEFT;
+    return m->alive ? REGISTRY_UPDATED : REGISTRY_LEFT;
 }
 
-static enum registry_event join(struct registry *r, struct worker *w, const struct hello *h,
+/* The requests that are outstanding with the one before stay on the books: the caller takes them back. */
+static enum registry_event join(struct registry *r, struct member *m, const struct hello *h,
                                 const struct peer *peer, uint64_t now)
 {
-    enum registry_event event = w->alive ? REGISTRY_REPLACED : REGISTRY_JOINED;
-    uint32_t outstanding = w->outstanding; /* the caller takes these requests back */
-    if (w->known)
-        registry_oust(r, w->hello.incarnation);
-    memset(w, 0, sizeof *w);
-    w->known = w->alive = true;
-    w->hello = *h;
-    w->peer = *peer;
-    w->heard_ns = now;
-    w->outstanding = outstanding;
-    if (h->role == ROLE_STAGE)
-        forget_links(r, h->stage, h->replica);
-    note_heartbeat(r, w,
+    enum registry_event event = m->alive ? REGISTRY_REPLACED : REGISTRY_JOINED;
+
+    if (m->known)
+        registry_oust(r, m->hello.incarnation);
+    *m = (struct member){.stage = m->stage,
+                         .replica = m->replica,
+                         .known = true,
+                         .alive = true,
+                         .hello = *h,
+                         .peer = *peer,
+                         .heard_ns = now,
+                         .outstanding = m->outstanding};
+    if (m->stage >= 0)
+        forget_links(r, m);
+    note_heartbeat(r, m,
                    &(struct heartbeat){
                        .incarnation = h->incarnation, .clock_error_ns = UINT64_MAX, .reaches = h->reaches});
     return event;
 }
 
 /* Who has bound the place's endpoint on the same host has it: its holder is gone. */
-static bool displaces(const struct worker *holder, const struct hello *h)
+static bool displaces(const struct member *holder, const struct hello *h)
 {
     return h->ready && holder->hello.incarnation != h->incarnation && !strcmp(holder->hello.host, h->host);
 }
 
 enum registry_event registry_hello(struct registry *r, const struct hello *h, const struct peer *peer,
-                                   uint64_t now, struct worker **out, struct error *e)
+                                   uint64_t now, struct member **out, struct error *e)
 {
-    struct worker *w = place_of(r, h, e);
-    const struct worker *other;
+    struct member *m = registry_place(r, h, e);
+    const struct member *other;
     enum registry_event event;
 
     if (out)
-        *out = w;
-    if (!w)
+        *out = m;
+    if (!m)
         return REGISTRY_REFUSED;
     if (is_ousted(r, h->incarnation))
         return REGISTRY_UNWANTED;
-    if (h->role == ROLE_STAGE && (other = registry_other_plan(r, h, displaces(w, h) ? w : NULL))) {
-        error_set(e, FL_STALE, "stage %u replica %u (pid %llu on %s) has %s than stage %u replica %u",
+    if (m->stage >= 0 && (other = registry_other_plan(r, h, displaces(m, h) ? m : NULL))) {
+        error_set(e, FL_STALE, "stage %u replica %u (pid %llu on %s) has %s than stage %d replica %d",
                   h->stage, h->replica, (unsigned long long)h->pid, h->host,
-                  registry_difference(h, &other->hello), other->hello.stage, other->hello.replica);
-        if (w->alive && displaces(w, h))
-            w->heard_ns = 0; /* found dead at the next look */
+                  registry_difference(h, &other->hello), other->stage, other->replica);
+        if (m->alive && displaces(m, h))
+            m->heard_ns = 0; /* found dead at the next look */
         return REGISTRY_WAITS;
     }
     note_ready(r, now);
-    event = w->known && w->hello.incarnation == h->incarnation ? update(r, w, h, peer, now)
-                                                               : join(r, w, h, peer, now);
+    event = m->known && m->hello.incarnation == h->incarnation ? update(r, m, h, peer, now)
+                                                               : join(r, m, h, peer, now);
     note_ready(r, now);
     return event;
 }
 
-const uint8_t *registry_identity(const struct registry *r)
-{
-    for (int s = 0; s < r->n_stages; s++)
-        for (int i = 0; i < r->n_replicas[s]; i++)
-            if (r->stage[s][i].alive)
-                return r->stage[s][i].hello.identity;
-    return NULL;
-}
+/* ---- heartbeat and silence ---- */
 
-void registry_retire(struct registry *r, struct worker *w)
+static struct member *by_incarnation(const struct registry *r, uint64_t incarnation)
 {
-    registry_oust(r, w->hello.incarnation);
-    w->alive = false;
-}
-
-static struct worker *by_incarnation(struct registry *r, uint64_t incarnation)
-{
-    for (int s = 0; s < r->n_stages; s++)
-        for (int i = 0; i < r->n_replicas[s]; i++)
-            if (r->stage[s][i].known && r->stage[s][i].hello.incarnation == incarnation)
-                return &r->stage[s][i];
-    for (int i = 0; i < r->n_caches; i++)
-        if (r->cache[i].known && r->cache[i].hello.incarnation == incarnation)
-            return &r->cache[i];
+    for (int i = 0; i < registry_places(r); i++)
+        if (r->member[i].known && r->member[i].hello.incarnation == incarnation)
+            return &r->member[i];
     return NULL;
 }
 
 enum registry_event registry_heartbeat(struct registry *r, const struct heartbeat *h, const struct peer *peer,
-                                       uint64_t now, struct worker **out)
+                                       uint64_t now, struct member **out)
 {
-    struct worker *w = by_incarnation(r, h->incarnation);
+    struct member *m = by_incarnation(r, h->incarnation);
     bool was_alive;
+
     if (out)
-        *out = w;
-    if (!w)
+        *out = m;
+    if (!m)
         return is_ousted(r, h->incarnation) ? REGISTRY_UNWANTED : REGISTRY_STRANGER;
-    was_alive = w->alive;
-    note_heartbeat(r, w, h);
-    w->peer = *peer;
-    w->heard_ns = now;
-    w->alive = true;
+    was_alive = m->alive;
+    note_heartbeat(r, m, h);
+    m->peer = *peer;
+    m->heard_ns = now;
+    m->alive = true;
     note_ready(r, now);
     return was_alive ? REGISTRY_KNOWN : REGISTRY_REVIVED;
 }
 
-static bool silent(const struct registry *r, const struct worker *w, uint64_t now)
+struct member *registry_expire(struct registry *r, uint64_t now)
 {
-    return w->alive && now > w->heard_ns && now - w->heard_ns > r->dead_after_ns;
-}
+    struct member *dead = NULL;
 
-struct worker *registry_expire(struct registry *r, uint64_t now)
-{
-    struct worker *dead = NULL;
-    for (int s = 0; s < r->n_stages && !dead; s++)
-        for (int i = 0; i < r->n_replicas[s] && !dead; i++)
-            if (silent(r, &r->stage[s][i], now))
-                dead = &r->stage[s][i];
-    for (int i = 0; i < r->n_caches && !dead; i++)
-        if (silent(r, &r->cache[i], now))
-            dead = &r->cache[i];
+    for (int i = 0; i < registry_places(r) && !dead; i++) {
+        struct member *m = &r->member[i];
+        if (m->alive && now > m->heard_ns && now - m->heard_ns > r->dead_after_ns)
+            dead = m;
+    }
     note_ready(r, now);
     if (dead)
         dead->alive = false;

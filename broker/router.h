@@ -9,10 +9,10 @@
 
 #include "registry.h"
 
-/* Fills route[0..n_stages) and returns -1; or returns the stage at which there is nobody. `avoid` (may
- * be NULL) and `full` are bit masks of replicas: per stage, and of stage 0 those that can't take a job right
- * now (never chosen; a stage 0 with nothing else is reported as 0 while registry_stage_ready stays true).
- * `turn` breaks ties. */
+/* Fills route[0 .. registry_stages(r) - 1] and returns -1; or returns the stage at which there is nobody.
+ * `avoid` (may be NULL) and `full` are bit masks of replicas: per stage, and of stage 0 those that can't take
+ * a job right now (never chosen; a stage 0 with nothing else is reported as 0 while registry_stage_ready
+ * stays true). `turn` breaks ties. */
 int router_choose(const struct registry *r, const uint16_t *avoid, uint16_t full, unsigned turn, uint64_t now,
                   uint8_t *route);
 

@@ -40,10 +40,10 @@ bool succession_keep(struct succession *s, const struct hello *h, const struct p
     return true;
 }
 
-void succession_expire(struct succession *s, const struct registry *r, uint64_t now)
+void succession_expire(struct succession *s, uint64_t dead_after_ns, uint64_t now)
 {
     for (int i = s->n - 1; i >= 0; i--)
-        if (now > s->item[i].heard_ns && now - s->item[i].heard_ns > r->dead_after_ns)
+        if (now > s->item[i].heard_ns && now - s->item[i].heard_ns > dead_after_ns)
             succession_remove(s, &s->item[i]);
 }
 
@@ -58,33 +58,25 @@ static bool has_successor(const struct succession *s, int stage, int replica, co
     return false;
 }
 
-static bool is_empty(const struct registry *r, int stage)
-{
-    for (int i = 0; i < r->n_replicas[stage]; i++)
-        if (r->stage[stage][i].alive)
-            return false;
-    return true;
-}
-
 /* Those that wait with that plan can serve every stage, and take over from everyone or from a pipeline that
  * lacks a stage. */
 static bool complete(const struct succession *s, const struct registry *r, const struct hello *plan)
 {
     bool everyone = true, lacks = false;
-    for (int stage = 0; stage < r->n_stages; stage++) {
+    for (int stage = 0; stage < registry_stages(r); stage++) {
         if (!has_successor(s, stage, -1, plan))
             return false;
-        for (int i = 0; i < r->n_replicas[stage]; i++)
-            everyone = everyone && (!r->stage[stage][i].alive || has_successor(s, stage, i, plan));
-        lacks = lacks || is_empty(r, stage);
+        for (int i = 0; i < registry_replicas(r, stage); i++)
+            everyone = everyone && (!registry_worker(r, stage, i)->alive || has_successor(s, stage, i, plan));
+        lacks = lacks || registry_stage_empty(r, stage);
     }
     return everyone || lacks;
 }
 
 static bool is_lost(const struct registry *r, int stage, uint64_t now)
 {
-    return is_empty(r, stage) && r->last_ready_ns[stage] &&
-           now - r->last_ready_ns[stage] >= SUCCESSION_GRACE_NS;
+    uint64_t missing_ns = registry_stage_missing_ns(r, stage, now);
+    return registry_stage_empty(r, stage) && missing_ns != UINT64_MAX && missing_ns >= SUCCESSION_GRACE_NS;
 }
 
 enum succession_cause succession_due(const struct succession *s, const struct registry *r, uint64_t now,
@@ -96,7 +88,7 @@ enum succession_cause succession_due(const struct succession *s, const struct re
         return SUCCESSION_COMPLETE;
     if (s->moved_ns && now - s->moved_ns < SUCCESSION_EVERY_NS)
         return SUCCESSION_WAITS;
-    for (*stage = 0; *stage < r->n_stages; ++*stage)
+    for (*stage = 0; *stage < registry_stages(r); ++*stage)
         if (is_lost(r, *stage, now) && has_successor(s, *stage, -1, NULL))
             return SUCCESSION_NEEDED;
     return SUCCESSION_WAITS;

@@ -39,8 +39,8 @@ struct successor *succession_at(struct succession *s, const struct hello *h); /*
 bool succession_keep(struct succession *s, const struct hello *h, const struct peer *peer, uint64_t now);
 struct successor *succession_find(struct succession *s, uint64_t incarnation); /* NULL: it does not wait */
 void succession_remove(struct succession *s, const struct successor *it);
-/* Forgets those that have been silent for longer than dead_after. */
-void succession_expire(struct succession *s, const struct registry *r, uint64_t now);
+/* Forgets those that have been silent for longer than dead_after_ns. */
+void succession_expire(struct succession *s, uint64_t dead_after_ns, uint64_t now);
 
 enum succession_cause { SUCCESSION_WAITS, SUCCESSION_COMPLETE, SUCCESSION_NEEDED };
 /* Is it time to move on? *stage: for SUCCESSION_NEEDED, the one that can't be served any more. */

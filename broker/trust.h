@@ -17,15 +17,15 @@
 /* Stage `stage` - 1's worker could not reach a worker of `stage`. */
 void trust_link_failed(struct registry *r, int stage, int from, int to, uint64_t now);
 /* A request failed at this worker with an error that speaks against it. True when that puts it aside. */
-bool trust_worker_failed(struct worker *w, uint64_t now);
+bool trust_worker_failed(struct member *m, uint64_t now);
 /* Does the error of a result speak against the worker that sent it? Lateness does not. */
 bool trust_speaks_against(uint32_t error);
 /* Every worker and link of the trace did its work. */
 void trust_succeeded(struct registry *r, const struct trace *t);
 
-bool trust_is_aside(const struct worker *w);
+bool trust_is_aside(const struct member *m);
 /* Put aside, its rest is over, and no request is on trial there yet. */
-bool trust_wants_trial(const struct worker *w, uint64_t now);
+bool trust_wants_trial(const struct member *m, uint64_t now);
 
 /* Per stage a mask of the workers that can take a request and from which the last stage can be reached;
  * `full` are those of stage 0 that can't. -1, or the stage at which there is nobody. */

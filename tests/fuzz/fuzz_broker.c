@@ -4,7 +4,7 @@
  * every admitted request gets exactly one answer, by its deadline; what is outstanding is what is in flight;
  * all is bounded; only workers that are there get jobs; and what it says can be read by those it says it to.
  */
-#include "broker/dispatch.h"
+#include "broker/dispatch_inside.h"
 #include "broker/trust.h"
 #include "fuzz_input.h"
 
@@ -49,8 +49,9 @@ static int on_job(void *arg, int replica, const struct message *m, zmq_msg_t *pa
         return FL_AGAIN;
     for (int s = 0; s < j->n_route; s++) {
         FUZZ_CHECK(j->route[s] < pipeline.stage[s].n_replicas);
-        FUZZ_CHECK(worker_ready(&w.d->registry.stage[s][j->route[s]]));
-        FUZZ_CHECK(s == 0 || worker_reaches(&w.d->registry.stage[s - 1][j->route[s - 1]]) >> j->route[s] & 1);
+        FUZZ_CHECK(member_ready(registry_worker(w.d->registry, s, j->route[s])));
+        FUZZ_CHECK(s == 0 ||
+                   member_reaches(registry_worker(w.d->registry, s - 1, j->route[s - 1])) >> j->route[s] & 1);
     }
     FUZZ_CHECK(j->deadline_ns > w.now && j->attempt > 0 && j->trace.n == 0);
     fuzz_check_sent(m);
@@ -111,7 +112,7 @@ static void note_admitted(void)
     }
 }
 
-static void check_worker(const struct worker *x, int stage, int replica)
+static void check_worker(const struct member *x, int stage, int replica)
 {
     uint32_t through = 0;
     bool on_trial = false;
@@ -143,7 +144,7 @@ static void check(void)
     int in_flight = requests_count(w.d->requests), open = 0;
     for (int s = 0; s < pipeline.n_stages; s++)
         for (int i = 0; i < pipeline.stage[s].n_replicas; i++)
-            check_worker(&w.d->registry.stage[s][i], s, i);
+            check_worker(registry_worker(w.d->registry, s, i), s, i);
     for (int i = 0; i < requests_slots(w.d->requests); i++) {
         const struct request_entry *e = requests_slot(w.d->requests, i);
         if (e)

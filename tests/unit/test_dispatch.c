@@ -8,7 +8,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "broker/dispatch.h"
+#include "broker/dispatch_inside.h"
 #include "broker/sampling.h"
 
 #define MS NS_PER_MS
@@ -228,9 +228,8 @@ static int told(const struct fixture *f, enum message_type type, uint64_t who)
 static uint32_t outstanding(const struct fixture *f)
 {
     uint32_t n = 0;
-    for (int s = 0; s < 3; s++)
-        for (int i = 0; i < 2; i++)
-            n += f->d->registry.stage[s][i].outstanding;
+    for (int i = 0; i < registry_places(f->d->registry); i++)
+        n += registry_member(f->d->registry, i)->outstanding;
     return n;
 }
 
@@ -243,8 +242,8 @@ static void test_the_parts_of_the_way_are_told(void **state)
     zmq_msg_t none;
     (void)zmq_msg_init(&none);
     all_workers(f);
-    f->d->registry.stage[1][1].last.clock_error_ns = 77;
-    f->d->registry.cache[0].last.clock_error_ns = 99;
+    registry_worker(f->d->registry, 1, 1)->last.clock_error_ns = 77;
+    registry_cache(f->d->registry, 0)->last.clock_error_ns = 99;
     ask(f, 42); /* sent at once */
     r.request = f->job[0].request;
     r.trace.stage[1] = (struct stage_time){.stage = 1, .replica = 1};
@@ -504,7 +503,7 @@ static void test_places_that_do_not_exist_are_refused(void **state)
     hello_as(f, ROLE_CLIENT, 0, 0, 5, true, 0);
     for (uint64_t i = 1; i <= 5; i++)
         assert_int_equal(told(f, MESSAGE_DRAIN, i), 1);
-    assert_false(registry_stage_ready(&f->d->registry, 0));
+    assert_false(registry_stage_ready(f->d->registry, 0));
 }
 
 static void test_a_stranger_is_asked_for_its_hello(void **state)
@@ -609,7 +608,7 @@ static void test_a_goodbye_costs_no_attempt(void **state)
     gone = f->job[0].route[1];
     hello_as(f, ROLE_STAGE, 1, (uint32_t)gone, gone ? 111 : 110, false, 1);
     hello_as(f, ROLE_STAGE, 1, (uint32_t)gone, gone ? 111 : 110, false, 1); /* twice is gone, too */
-    assert_false(f->d->registry.stage[1][gone].alive);
+    assert_false(registry_worker(f->d->registry, 1, gone)->alive);
     pass(f, 1);
     assert_int_equal(f->n_jobs, 2);
     result(f, &f->job[1], FL_OK, -1);
@@ -911,7 +910,7 @@ static void test_stages_that_never_saw_a_request_are_left_alone(void **state)
     assert_int_equal(told(f, MESSAGE_CANCEL, 120), 1);
     hit_after(f, UINT64_MAX / 1000, UINT64_MAX / 1000, 2);
     assert_int_equal(told(f, MESSAGE_CANCEL, 120), 2);
-    f->d->registry.cache[0].last.clock_error_ns = UINT64_MAX; /* nobody knows */
+    registry_cache(f->d->registry, 0)->last.clock_error_ns = UINT64_MAX; /* nobody knows */
     hit_after(f, 1, 1, 1);
     assert_int_equal(told(f, MESSAGE_CANCEL, 120), 3);
     assert_int_equal(told(f, MESSAGE_CANCEL, 100), 0);
@@ -1105,11 +1104,11 @@ static void test_nothing_is_lost(void **state)
         f->n_jobs = 0;
         for (uint32_t s = 0; s < 3; s++)
             for (uint32_t r = 0; r < (s == 1 ? 2 : 1); r++) {
-                struct worker *w = &f->d->registry.stage[s][r];
+                const struct member *m = registry_worker(f->d->registry, (int)s, (int)r);
                 if (rand() % 20 == 0)
                     hello_as(f, ROLE_STAGE, s, r, incarnation + s * 8 + r, rand() % 4, 1);
                 else if (rand() % 8)
-                    beat(f, w->hello.incarnation);
+                    beat(f, m->hello.incarnation);
             }
         pass(f, (uint64_t)(rand() % 20));
         for (int i = 0; i < f->n_answers; i++)

@@ -14,7 +14,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "broker/dispatch.h"
+#include "broker/dispatch_inside.h"
 
 #define MS      NS_PER_MS
 #define S       NS_PER_S

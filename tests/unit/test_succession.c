@@ -11,7 +11,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "broker/dispatch.h"
+#include "broker/dispatch_inside.h"
 
 #define MANY 256
 #define OLD  1 /* plans */

@@ -14,24 +14,17 @@ enum { STAGES = 3 };
 static const int replicas[STAGES] = {2, 3, 2};
 static uint64_t now;
 
-static struct worker *worker(struct registry *r, int stage, int replica)
-{
-    return &r->stage[stage][replica];
-}
-
 /* All workers are there and connected. */
 static struct registry *fresh(void)
 {
-    struct registry *r = calloc(1, sizeof *r);
+    struct registry *r;
     struct pipeline *p = calloc(1, sizeof *p);
-    assert_non_null(r);
     assert_non_null(p);
     p->n_stages = STAGES;
     p->broker.dead_after_ms = 1000;
     for (int s = 0; s < STAGES; s++)
         p->stage[s].n_replicas = replicas[s];
-    registry_init(r, p);
-    r->boot_id[0] = 'B';
+    assert_int_equal(registry_new(&r, p, "B"), FL_OK);
     now = 1000 * MS;
     for (int s = 0; s < STAGES; s++)
         for (int i = 0; i < replicas[s]; i++) {
@@ -56,15 +49,15 @@ static void share(struct registry *r, int stage, int of[PIPELINE_MAX_REPLICAS])
     for (unsigned k = 0; k < 60; k++) {
         uint8_t *way = route[k % 10];
         for (int s = 0; k >= 10 && s < STAGES; s++)
-            worker(r, s, way[s])->outstanding--;
+            registry_worker(r, s, way[s])->outstanding--;
         assert_int_equal(router_choose(r, NULL, 0, k, now, way), -1);
         for (int s = 0; s < STAGES; s++)
-            worker(r, s, way[s])->outstanding++;
+            registry_worker(r, s, way[s])->outstanding++;
         of[way[stage]]++;
     }
     for (int s = 0; s < STAGES; s++)
         for (int i = 0; i < replicas[s]; i++)
-            worker(r, s, i)->outstanding = 0;
+            registry_worker(r, s, i)->outstanding = 0;
 }
 
 static void test_all_share_alike(void **state)
@@ -75,7 +68,7 @@ static void test_all_share_alike(void **state)
     share(r, 1, of);
     for (int i = 0; i < 3; i++)
         assert_int_equal(of[i], 20);
-    free(r);
+    registry_free(r);
 }
 
 /* One worker whose links are all broken: requests go by the other, and to every receiver as ever. */
@@ -94,7 +87,7 @@ static void test_a_sender_whose_links_broke_blames_no_receiver(void **state)
     now += 101 * MS;
     share(r, 0, of);
     assert_int_equal(of[0], 30);
-    free(r);
+    registry_free(r);
 }
 
 static void test_one_link_is_left_out(void **state)
@@ -107,7 +100,7 @@ static void test_one_link_is_left_out(void **state)
         assert_int_equal(router_choose(r, NULL, 0, k, now, way), -1);
         assert_true(way[0] != 1 || way[1] != 2);
     }
-    free(r);
+    registry_free(r);
 }
 
 static void test_a_receiver_rests_when_several_agree(void **state)
@@ -125,7 +118,7 @@ static void test_a_receiver_rests_when_several_agree(void **state)
     trust_succeeded(r, &passed); /* one of an earlier attempt comes through after all */
     share(r, 1, of);
     assert_true(of[1] > 0);
-    free(r);
+    registry_free(r);
 }
 
 /* Links rest longer each time, up to a second; a success or a new process ends it. */
@@ -148,7 +141,7 @@ static void test_rests_grow(void **state)
     trust_link_failed(r, 1, 0, 1, now);
     assert_int_equal(registry_hello(r, &h, &peer, now, NULL, NULL), REGISTRY_REPLACED);
     assert_true(trust_links(r, 0, 0, now) & 2);
-    free(r);
+    registry_free(r);
 }
 
 /* Who is not connected to anybody of the next stage is not chosen, however idle; who tells nothing is
@@ -159,28 +152,28 @@ static void test_ways_lead_to_the_end(void **state)
     uint8_t way[PIPELINE_MAX_STAGES];
     (void)state;
     assert_true(trust_ready(r));
-    worker(r, 1, 0)->last.reaches = REACHES_TOLD;
-    worker(r, 1, 1)->last.reaches = REACHES_TOLD | 2;
-    worker(r, 0, 0)->last.reaches = REACHES_TOLD | 1;
-    worker(r, 0, 1)->last.reaches = REACHES_TOLD | 3;
-    worker(r, 0, 1)->outstanding = 5;
+    registry_worker(r, 1, 0)->last.reaches = REACHES_TOLD;
+    registry_worker(r, 1, 1)->last.reaches = REACHES_TOLD | 2;
+    registry_worker(r, 0, 0)->last.reaches = REACHES_TOLD | 1;
+    registry_worker(r, 0, 1)->last.reaches = REACHES_TOLD | 3;
+    registry_worker(r, 0, 1)->outstanding = 5;
     for (unsigned k = 0; k < 20; k++) {
         assert_int_equal(router_choose(r, NULL, 0, k, now, way), -1);
         assert_memory_equal(way, ((uint8_t[]){1, 1, 1}), STAGES);
     }
     assert_int_equal(router_choose(r, NULL, 2, 0, now, way), 0); /* and that one is full */
-    worker(r, 0, 1)->last.reaches = REACHES_TOLD | 1;
+    registry_worker(r, 0, 1)->last.reaches = REACHES_TOLD | 1;
     assert_false(trust_ready(r));
     assert_int_equal(router_choose(r, NULL, 0, 0, now, way), 0);
-    worker(r, 2, 0)->alive = worker(r, 2, 1)->alive = false;
+    registry_worker(r, 2, 0)->alive = registry_worker(r, 2, 1)->alive = false;
     assert_int_equal(router_choose(r, NULL, 0, 0, now, way), 2);
-    free(r);
+    registry_free(r);
 }
 
 static void test_who_fails_again_and_again_is_put_aside(void **state)
 {
     struct registry *r = fresh();
-    struct worker *w = worker(r, 1, 0);
+    struct member *w = registry_worker(r, 1, 0);
     struct trace passed = {1, {{.stage = 1, .replica = 0}}};
     uint8_t way[PIPELINE_MAX_STAGES];
     uint16_t avoid[PIPELINE_MAX_STAGES] = {0, 1, 0};
@@ -212,7 +205,7 @@ static void test_who_fails_again_and_again_is_put_aside(void **state)
     w->outstanding = 0;
     share(r, 1, of);
     assert_int_equal(of[0], 20);
-    free(r);
+    registry_free(r);
 }
 
 /* A stage all of whose workers fail is no stage without workers: errors are told, nothing waits in vain. */
@@ -223,9 +216,9 @@ static void test_the_last_choice_is_a_choice(void **state)
     (void)state;
     for (int i = 0; i < 3; i++)
         for (int k = 0; k < TRUST_FAILURES; k++)
-            trust_worker_failed(worker(r, 1, i), now);
+            trust_worker_failed(registry_worker(r, 1, i), now);
     assert_int_equal(router_choose(r, NULL, 0, 0, now, way), -1);
-    free(r);
+    registry_free(r);
 }
 
 static void test_lateness_speaks_against_nobody(void **state)

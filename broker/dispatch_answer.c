@@ -1,0 +1,300 @@
+/* dispatch_answer.c - how an attempt ends: in an answer, in an error, or in another attempt */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "dispatch_inside.h"
+#include "trust.h"
+
+#define RETRY_BACKOFF_NS (50 * NS_PER_MS)
+
+/* ---- answers ---- */
+
+void dispatch_send_answer(struct dispatch *d, const struct peer *to, zmq_msg_t *scores)
+{
+    if (d->io.client(d->io.arg, to, &d->out, scores))
+        d->counters.undeliverable++;
+}
+
+/* Takes the current attempt's route out of the workers' books. */
+static void release_route(struct dispatch *d, struct request_entry *e)
+{
+    for (int s = 0; s < e->n_route; s++) {
+        struct member *m = registry_worker(d->registry, s, e->route[s]);
+        if (m->outstanding)
+            m->outstanding--;
+        if (m->trial == e->id)
+            m->trial = 0;
+        dispatch_let_go(d, m);
+    }
+    e->n_route = 0;
+}
+
+uint32_t dispatch_retry_ms(const struct dispatch *d)
+{
+    return admission_retry_ms(&d->admission, requests_count(d->requests) - 1);
+}
+
+static void finish(struct dispatch *d, struct request_entry *e)
+{
+    release_route(d, e);
+    requests_remove(d->requests, e);
+}
+
+void dispatch_answer_error(struct dispatch *d, struct request_entry *e, uint32_t code, const char *text,
+                           uint32_t retry_ms, uint64_t now)
+{
+    struct answer *a = &d->out.answer;
+    memset(a, 0, sizeof *a);
+    d->out.type = MESSAGE_ANSWER;
+    a->id = e->client_id;
+    a->error = code;
+    a->exit = a->label = -1;
+    a->attempts = e->attempt;
+    a->request = e->id;
+    a->broker_ns = e->broker_ns;
+    a->total_ns = now - e->received_ns;
+    a->retry_after_ms = retry_ms;
+    snprintf(a->text, sizeof a->text, "%s", text);
+    d->counters.failed++;
+    d->counters.expired += code == FL_DEADLINE;
+    dispatch_note(d, e, SPAN_REQUEST, e->received_ns, now);
+    dispatch_send_answer(d, &e->client, NULL);
+    dispatch_cancel(d, e, -1);
+    dispatch_tell_outcome(d, e, -1, -1);
+    finish(d, e);
+}
+
+static void answer_result(struct dispatch *d, struct request_entry *e, const struct result *r,
+                          zmq_msg_t *scores, uint64_t came_ns, uint64_t now)
+{
+    struct answer *a = &d->out.answer;
+    int answered_by = r->trace.n ? (int)r->trace.stage[r->trace.n - 1].stage : -1;
+
+    memset(a, 0, sizeof *a);
+    d->out.type = MESSAGE_ANSWER;
+    a->id = e->client_id;
+    a->scores = r->scores;
+    a->label = r->label;
+    a->exit = r->exit;
+    a->confidence = r->confidence;
+    a->epoch = r->exit >= 0 ? r->epoch : 0;
+    a->attempts = e->attempt;
+    a->request = e->id;
+    dispatch_fill_times(d, e, r, came_ns, now, a);
+    dispatch_note(d, e, SPAN_WIRE, came_ns - a->return_ns, came_ns);
+    dispatch_note(d, e, SPAN_REQUEST, e->received_ns, now);
+    d->counters.answered++;
+    if (r->exit >= 0) {
+        d->counters.hits++;
+        d->counters.exit[r->exit]++;
+    }
+    dispatch_send_answer(d, &e->client, scores);
+    if (e->attempt > 1)
+        dispatch_cancel(d, e, -1);
+    else if (r->exit >= 0 && !dispatch_verdict_in_time(d, r))
+        dispatch_cancel(d, e, answered_by);
+    dispatch_tell_outcome(d, e, r->label, r->exit);
+    finish(d, e);
+}
+
+/* ---- other attempts ---- */
+
+/* The current attempt is given up; another is sent at `not_before` or as soon as there is a worker. */
+static void requeue(struct dispatch *d, struct request_entry *e, uint64_t not_before)
+{
+    d->counters.retried++;
+    e->not_before_ns = not_before;
+    release_route(d, e);
+    requests_wake_at(d->requests, e, e->deadline_ns);
+    requests_prepend(d->requests, e, REQUESTS_WAITING); /* it is older than what has not been sent yet */
+}
+
+void dispatch_reroute(struct dispatch *d, struct request_entry *e, uint64_t now)
+{
+    requeue(d, e, now);
+}
+
+void dispatch_retry(struct dispatch *d, struct request_entry *e, uint32_t reason, bool backoff, uint64_t now)
+{
+    char text[MESSAGE_TEXT_BYTES];
+    if (e->failures++ >= (uint32_t)d->pipeline->broker.retries) {
+        snprintf(text, sizeof text, "%u attempts failed, the last one because %s", e->attempt,
+                 error_sentence((int)reason));
+        dispatch_answer_error(d, e, reason, text, 0, now);
+        return;
+    }
+    requeue(d, e, backoff ? now + (RETRY_BACKOFF_NS << (e->failures - 1)) : now);
+}
+
+void dispatch_overdue(struct dispatch *d, struct request_entry *e, uint64_t now)
+{
+    dispatch_ask(d, e, -1);
+    if (e->failures >= (uint32_t)d->pipeline->broker.retries || d->retry_tokens < 1) {
+        requests_wake_at(d->requests, e, e->deadline_ns);
+        return;
+    }
+    d->retry_tokens -= 1;
+    for (int s = 0; s < e->n_route; s++)
+        e->avoid[s] |= (uint16_t)(1u << e->route[s]);
+    dispatch_retry(d, e, FL_DEADLINE, false, now);
+}
+
+/* ---- results ---- */
+
+static bool is_final(uint32_t code)
+{
+    return code == FL_VALUE || code == FL_SHAPE || code == FL_DTYPE;
+}
+
+/* The worker that has failed e's current attempt is the one behind those of the trace. Not the request's
+ * fault, and so not counted, is a link that broke (the deadline is the bound, a restart is waited for) and a
+ * failure on trial. */
+static void on_failure(struct dispatch *d, struct request_entry *e, const struct result *r, uint64_t now)
+{
+    int stage = r->trace.n;
+    struct member *m;
+    bool trial;
+
+    log_at(LOG_LEVEL_DEBUG, e->id, "attempt %u failed: %s", r->attempt, r->text);
+    if (stage >= e->n_route || !trust_speaks_against(r->error)) {
+        dispatch_retry(d, e, r->error, true, now);
+        return;
+    }
+    if (r->error == FL_UNAVAILABLE && stage + 1 < e->n_route) {
+        trust_link_failed(d->registry, stage + 1, e->route[stage], e->route[stage + 1], now);
+        requeue(d, e, now);
+        return;
+    }
+    m = registry_worker(d->registry, stage, e->route[stage]);
+    trial = m->trial == e->id;
+    e->avoid[stage] |= (uint16_t)(1u << e->route[stage]);
+    if (trust_worker_failed(m, now))
+        log_warn("stage %d replica %d (pid %llu) fails one request after the other and is put aside: %s",
+                 stage, e->route[stage], (unsigned long long)m->hello.pid, r->text);
+    if (trial)
+        requeue(d, e, now);
+    else
+        dispatch_retry(d, e, r->error, true, now);
+}
+
+static void on_success(struct dispatch *d, const struct result *r)
+{
+    for (int i = 0; i < r->trace.n; i++) {
+        const struct stage_time *t = &r->trace.stage[i];
+        if (trust_is_aside(registry_worker(d->registry, (int)t->stage, (int)t->replica)))
+            log_info("stage %u replica %u works again", t->stage, t->replica);
+    }
+    trust_succeeded(d->registry, &r->trace);
+}
+
+/* A part that claims to have taken longer than the whole was measured wrong: the whole bounds it. */
+static double within(uint64_t ns, uint64_t whole_ns)
+{
+    return (double)(ns < whole_ns ? ns : whole_ns);
+}
+
+static void learn(struct dispatch *d, const struct trace *t, uint64_t took_ns)
+{
+    struct passed p[PIPELINE_MAX_STAGES];
+    for (int i = 0; i < t->n; i++) {
+        const struct stage_time *s = &t->stage[i];
+        p[i] = (struct passed){.stage = (int)s->stage,
+                               .batch = (int)s->batch,
+                               .wire_ns = within(s->wire_ns, took_ns),
+                               .queue_ns = within(s->queue_ns, took_ns),
+                               .own_ns = within(s->compute_ns, took_ns) + within(s->lookup_ns, took_ns) +
+                                         within(s->serialise_ns, took_ns)};
+    }
+    admission_learn(&d->admission, t->n, p, took_ns);
+}
+
+/* A stage has not computed what would have come too late. */
+static void on_drop(struct dispatch *d, struct request_entry *e, const struct result *r, uint64_t now)
+{
+    admission_missed(&d->admission, r->trace.n < registry_stages(d->registry) ? r->trace.n : -1, now);
+    dispatch_answer_error(d, e, FL_DEADLINE, r->text, dispatch_retry_ms(d), now);
+}
+
+/* e is no more in the queue of its replica of stage 0, and so is nothing that was sent to it before. */
+static void left_the_queue(struct dispatch *d, struct request_entry *e)
+{
+    int list = e->list;
+    if (list < REQUESTS_FIRST)
+        return;
+    while (e->list == list)
+        requests_unlist(d->requests, requests_first(d->requests, list));
+}
+
+void dispatch_taken(struct dispatch *d, const struct member *m)
+{
+    struct request_entry *e = requests_find(d->requests, m->last.taken);
+    if (m->stage == 0 && e && e->list == REQUESTS_FIRST + m->replica)
+        left_the_queue(d, e);
+}
+
+void dispatch_expire(struct dispatch *d, struct request_entry *e, uint64_t now)
+{
+    char text[MESSAGE_TEXT_BYTES];
+    if (e->list != REQUESTS_WAITING)
+        admission_missed(&d->admission, -1, now);
+    snprintf(text, sizeof text, "no answer within %llu ms (%u attempts, %s)",
+             (unsigned long long)(e->time_ns / NS_PER_MS), e->attempt,
+             e->list == REQUESTS_WAITING ? "waiting for a worker" : "in the pipeline");
+    dispatch_answer_error(d, e, FL_DEADLINE, text, dispatch_retry_ms(d), now);
+}
+
+/* The decoder knows the protocol's limits, this the pipeline's: what passes may index every array here. */
+static int check_result(const struct dispatch *d, const struct result *r, struct error *error)
+{
+    if (r->exit >= 0 && !r->trace.n)
+        return error_set(error, FL_PROTOCOL, "a hit at exit %d that has passed no stage", r->exit);
+    for (int i = 0; i < r->trace.n; i++) {
+        const struct stage_time *t = &r->trace.stage[i];
+        if ((int64_t)t->stage >= registry_stages(d->registry) ||
+            (int64_t)t->replica >= registry_replicas(d->registry, (int)t->stage))
+            return error_set(
+                error, FL_PROTOCOL,
+                "a result that has passed stage %u replica %u, which is not in the pipeline file", t->stage,
+                t->replica);
+    }
+    return FL_OK;
+}
+
+int dispatch_result(struct dispatch *d, const struct result *r, zmq_msg_t *payload, uint64_t came_ns,
+                    uint64_t now, struct error *error)
+{
+    struct request_entry *e = requests_find(d->requests, r->request);
+    int rc = check_result(d, r, error);
+    if (rc)
+        return rc;
+    if (r->error == FL_OK)
+        admission_answered(&d->admission, now);
+    if (!e) {
+        d->counters.duplicates += r->error == FL_OK;
+        return FL_OK;
+    }
+    if (r->attempt == 0 || r->attempt > e->attempt)
+        return error_set(error, FL_PROTOCOL, "a result of attempt %u, of %u that were sent", r->attempt,
+                         e->attempt);
+    if (r->attempt == e->attempt && (!r->error || r->trace.n))
+        left_the_queue(d, e);
+    if (r->error == FL_OK) {
+        on_success(d, r);
+        if (r->attempt == e->attempt && e->list != REQUESTS_WAITING)
+            learn(d, &r->trace, now - e->sent_ns);
+        if (e->deadline_ns > now)
+            answer_result(d, e, r, payload, came_ns, now);
+        else
+            dispatch_expire(d, e, now); /* the clock has not been looked at since */
+    } else if (is_final(r->error)) {
+        dispatch_answer_error(d, e, r->error, r->text, 0, now);
+    } else if (e->list != REQUESTS_WAITING && r->attempt == e->attempt) {
+        if (r->error == FL_DEADLINE)
+            on_drop(d, e, r, now);
+        else
+            on_failure(d, e, r, now);
+    }
+    return FL_OK;
+}

@@ -1,0 +1,130 @@
+/* dispatch_inside.h - the insides of the brain, for the dispatch_*.c files and their tests alone
+ *
+ * The files stand here lowest first: each calls only those above it, and dispatch.c calls all of them.
+ */
+#ifndef FREEZELINE_DISPATCH_INSIDE_H
+#define FREEZELINE_DISPATCH_INSIDE_H
+
+#include "admission.h"
+#include "dispatch.h"
+#include "registry.h"
+#include "requests.h"
+#include "succession.h"
+#include "wire/span_log.h"
+
+#define RETRY_TOKENS_MAX 64.0
+#define DISPATCH_SPANS   65536 /* of traced requests, of all processes, until a client takes them */
+
+struct counters {
+    uint64_t admitted, answered, hits, failed, overloaded, expired, retried, duplicates;
+    uint64_t refused;       /* requests turned away: draining, unavailable, malformed */
+    uint64_t undeliverable; /* answers whose client was gone */
+    uint64_t exit[PIPELINE_MAX_EXITS];
+};
+
+struct dispatch {
+    const struct pipeline *pipeline; /* borrowed */
+    struct dispatch_io io;
+    struct hello self;  /* what the broker says of itself */
+    struct message out; /* scratch for what is being sent */
+    uint64_t started_ns;
+
+    /* members */
+    struct registry *registry;
+    struct succession succession;
+    uint8_t told_identity[DIGEST_BYTES]; /* of the stages, to the cache services */
+    bool was_ready;
+    bool cancels; /* some member has collected cancellations */
+
+    /* requests */
+    struct requests *requests;
+    struct admission admission;
+    struct counters counters;
+    struct span_log spans;
+    int room;            /* how many may be sent and unanswered */
+    uint64_t attempt_ns; /* an attempt without a result for this long is presumed lost */
+    double retry_tokens; /* for retries of what timed out: a share of what is admitted, so that retries can't
+                            feed an overload */
+    unsigned turn;       /* of the router */
+    bool blocked;        /* a socket to stage 0 took no more */
+    bool full;           /* requests wait for room */
+    uint64_t drain_until_ns; /* nothing is admitted before; 0 = not draining */
+};
+
+/* dispatch_tell.c: what members are told. All of these overwrite d->out. */
+
+/* The broker's own hello; `serves`: not one that has to wait. */
+void dispatch_welcome(struct dispatch *d, const struct peer *to, bool serves);
+void dispatch_send_away(struct dispatch *d, const struct peer *to);
+/* A worker that leaves may go once nothing is to pass through it. */
+void dispatch_let_go(struct dispatch *d, const struct member *m);
+/* Into a heartbeat to a stage worker: at which exits its cache service has caches for it. */
+void dispatch_tell_exits(const struct dispatch *d, const struct member *m, struct heartbeat *out);
+/* Cache services hear of which identity the stages are, when that has changed. */
+void dispatch_tell_identity(struct dispatch *d);
+/* Collects a cancellation for every worker of a stage behind `after_stage` that some attempt of e was routed
+ * to. */
+void dispatch_cancel(struct dispatch *d, const struct request_entry *e, int after_stage);
+/* Asks the stages on e's way whether they were told that it is a hit, by cache service `cache` or (-1) by
+ * any. */
+void dispatch_ask(struct dispatch *d, const struct request_entry *e, int cache);
+void dispatch_flush_cancels(struct dispatch *d);
+/* Tells every cache service what a sampled or audited request turned out to be (label -1: nothing was
+ * learned). */
+void dispatch_tell_outcome(struct dispatch *d, const struct request_entry *e, int32_t label,
+                           int32_t hit_exit);
+
+/* dispatch_times.c: an answer's durations; what traced requests met here, and what others say of them */
+
+void dispatch_fill_times(const struct dispatch *d, const struct request_entry *e, const struct result *r,
+                         uint64_t came_ns, uint64_t now, struct answer *a);
+/* The stage had the verdict of this hit before its patience was over: it has passed nothing on. */
+bool dispatch_verdict_in_time(const struct dispatch *d, const struct result *r);
+void dispatch_note(struct dispatch *d, const struct request_entry *e, enum span_kind kind, uint64_t start_ns,
+                   uint64_t end_ns);
+void dispatch_keep_spans(struct dispatch *d, const struct spans *s);
+void dispatch_hand_over_spans(struct dispatch *d, const struct peer *to);
+
+/* dispatch_answer.c: how an attempt ends: in an answer, in an error, or in another attempt */
+
+void dispatch_send_answer(struct dispatch *d, const struct peer *to, zmq_msg_t *scores); /* sends d->out */
+/* The one answer of e, and the end of it. `retry_ms`: 0 where load is not to blame. */
+void dispatch_answer_error(struct dispatch *d, struct request_entry *e, uint32_t code, const char *text,
+                           uint32_t retry_ms, uint64_t now);
+/* When to try again what load has kept from being answered. */
+uint32_t dispatch_retry_ms(const struct dispatch *d);
+/* Its deadline has passed. */
+void dispatch_expire(struct dispatch *d, struct request_entry *e, uint64_t now);
+/* The current attempt of e has failed: another one, or an error when broker.retries have. */
+void dispatch_retry(struct dispatch *d, struct request_entry *e, uint32_t reason, bool backoff, uint64_t now);
+/* The current attempt of e has not failed, but goes another way. */
+void dispatch_reroute(struct dispatch *d, struct request_entry *e, uint64_t now);
+/* No result of the current attempt for attempt_ns: a message may be lost, or the pipeline is just slow. */
+void dispatch_overdue(struct dispatch *d, struct request_entry *e, uint64_t now);
+/* A heartbeat says what the worker has taken out of its queue. */
+void dispatch_taken(struct dispatch *d, const struct member *m);
+
+/* dispatch_send.c: attempts go out to stage 0 */
+
+int dispatch_under_way(const struct dispatch *d); /* how many are sent and unanswered */
+void dispatch_update_room(struct dispatch *d);
+/* Sends what waits, oldest first, until stage 0 or all of them take no more. Returns when to look again. */
+uint64_t dispatch_send_waiting(struct dispatch *d, uint64_t now);
+
+/* dispatch_admit.c: a request is admitted or refused at once */
+
+void dispatch_request(struct dispatch *d, const struct peer *from, const struct request *r,
+                      zmq_msg_t *payload, uint64_t now);
+
+/* dispatch_members.c: members come and go */
+
+/* Every unanswered request that was to pass through it goes another way. */
+void dispatch_lost(struct dispatch *d, const struct member *m, const char *why, uint64_t now);
+void dispatch_hello(struct dispatch *d, const struct peer *from, const struct hello *h, uint64_t now);
+void dispatch_heartbeat(struct dispatch *d, const struct peer *from, const struct heartbeat *h, uint64_t now);
+
+/* dispatch_succession.c: workers of another plan have waited; all move on together when it is time */
+
+void dispatch_move_on(struct dispatch *d, uint64_t now);
+
+#endif

@@ -1,0 +1,188 @@
+/* dispatch_send.c - attempts go out to stage 0, as many as it and the pipeline have room for */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "dispatch_inside.h"
+#include "router.h"
+#include "trust.h"
+
+#define RECOVER_TICK_NS (50 * NS_PER_MS)
+#define BLOCKED_TICK_NS (10 * NS_PER_MS)
+
+/* The largest batch of a replica. */
+static int batch_of(const struct dispatch *d, int stage, int replica)
+{
+    uint32_t told = registry_worker(d->registry, stage, replica)->last.batch;
+    int batch = told && told <= MESSAGE_MAX_BATCH ? (int)told : d->pipeline->stage[stage].max_batch;
+    return batch > 1 ? batch : 1;
+}
+
+static int in_queue(const struct dispatch *d, int replica)
+{
+    return requests_listed(d->requests, REQUESTS_FIRST + replica);
+}
+
+static int queue_of(const struct dispatch *d, int replica)
+{
+    return admission_queue(d->room, registry_stages(d->registry), d->admission.replicas[0],
+                           batch_of(d, 0, replica));
+}
+
+static uint16_t full_queues(const struct dispatch *d)
+{
+    uint16_t full = 0;
+    for (int i = 0; i < registry_replicas(d->registry, 0); i++)
+        if (in_queue(d, i) >= queue_of(d, i))
+            full |= (uint16_t)(1u << i);
+    return full;
+}
+
+static void fill_job(struct dispatch *d, const struct request_entry *e, const uint8_t *route, uint64_t now)
+{
+    struct job *j = &d->out.job;
+    memset(j, 0, sizeof *j);
+    d->out.type = MESSAGE_JOB;
+    j->request = e->id;
+    j->attempt = e->attempt + 1;
+    j->flags = e->flags | (in_queue(d, route[0]) >= queue_of(d, route[0]) / 2 ? JOB_TELL : 0);
+    j->deadline_ns = e->deadline_ns;
+    j->sent_ns = now;
+    j->plan = digest_short(registry_worker(d->registry, 0, route[0])->hello.plan);
+    j->n_route = registry_stages(d->registry);
+    memcpy(j->route, route, (size_t)j->n_route);
+    j->activation = e->input;
+    j->n_rest = j->n_route;
+    admission_rest(&d->admission, j->n_rest, j->rest_us);
+}
+
+static void note_sent(struct dispatch *d, struct request_entry *e, const uint8_t *route, uint64_t now)
+{
+    uint64_t overdue = now + d->attempt_ns;
+    e->attempt++;
+    dispatch_note(d, e, SPAN_WAIT, e->attempt > 1 ? e->sent_ns : e->received_ns, now);
+    e->sent_ns = now;
+    e->n_route = registry_stages(d->registry);
+    if (!e->broker_ns)
+        e->broker_ns = now - e->received_ns;
+    memcpy(e->route, route, (size_t)e->n_route);
+    for (int s = 0; s < e->n_route; s++) {
+        struct member *m = registry_worker(d->registry, s, route[s]);
+        m->outstanding++;
+        if (trust_wants_trial(m, now))
+            m->trial = e->id;
+        e->used[s] |= (uint16_t)(1u << route[s]);
+    }
+    requests_append(d->requests, e, REQUESTS_FIRST + route[0]);
+    requests_wake_at(d->requests, e, overdue < e->deadline_ns ? overdue : e->deadline_ns);
+}
+
+/* Sends e's next attempt to stage 0. FL_AGAIN: all of its queues are full (noted in *full). FL_UNAVAILABLE:
+ * stage *missing has no ready worker. */
+static int send_attempt(struct dispatch *d, struct request_entry *e, uint16_t *full, int *missing,
+                        uint64_t now)
+{
+    uint8_t route[PIPELINE_MAX_STAGES];
+    for (;;) {
+        zmq_msg_t copy;
+        *full |= full_queues(d);
+        *missing = router_choose(d->registry, e->avoid, *full, d->turn++, now, route);
+        if (*missing == 0 && *full && registry_stage_ready(d->registry, 0))
+            return FL_AGAIN;
+        if (*missing >= 0)
+            return FL_UNAVAILABLE;
+        fill_job(d, e, route, now);
+        zmq_msg_init(&copy);
+        zmq_msg_copy(&copy, &e->payload);
+        if (!d->io.job(d->io.arg, route[0], &d->out, &copy)) {
+            note_sent(d, e, route, now);
+            return FL_OK;
+        }
+        zmq_msg_close(&copy);
+        d->blocked = true;
+        *full |= (uint16_t)(1u << route[0]);
+    }
+}
+
+int dispatch_under_way(const struct dispatch *d)
+{
+    return requests_count(d->requests) - requests_listed(d->requests, REQUESTS_WAITING);
+}
+
+/* Two jobs keep each worker busy, two batches are as much as pays. */
+void dispatch_update_room(struct dispatch *d)
+{
+    int start = 0, most = 0;
+    for (int s = 0; s < registry_stages(d->registry); s++) {
+        d->admission.replicas[s] = 0;
+        for (int i = 0; i < registry_replicas(d->registry, s); i++) {
+            if (!member_ready(registry_worker(d->registry, s, i)))
+                continue;
+            d->admission.replicas[s]++;
+            start += 2;
+            most += 2 * batch_of(d, s, i);
+        }
+    }
+    d->room = admission_room(&d->admission, start, most);
+}
+
+static bool has_room(const struct dispatch *d)
+{
+    return dispatch_under_way(d) < d->room || !trust_ready(d->registry);
+}
+
+/* While something is under way there is better to do than what would come too late. */
+static bool too_late(const struct dispatch *d, const struct request_entry *e, uint64_t now)
+{
+    return admission_is_late(&d->admission, dispatch_under_way(d),
+                             e->deadline_ns > now ? e->deadline_ns - now : 0);
+}
+
+static void drop_late(struct dispatch *d, struct request_entry *e, uint64_t now)
+{
+    char text[MESSAGE_TEXT_BYTES];
+    snprintf(text, sizeof text, "not computed: waited %llu ms of %llu, and what is ahead takes the rest",
+             (unsigned long long)((now - e->received_ns) / NS_PER_MS),
+             (unsigned long long)(e->time_ns / NS_PER_MS));
+    dispatch_answer_error(d, e, FL_DEADLINE, text, dispatch_retry_ms(d), now);
+}
+
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+uint64_t dispatch_send_waiting(struct dispatch *d, uint64_t now)
+{
+    uint64_t again = UINT64_MAX;
+    uint16_t full = 0;
+    struct request_entry *next;
+
+    d->blocked = d->full = false;
+    for (struct request_entry *e = requests_first(d->requests, REQUESTS_WAITING); e; e = next) {
+        char text[MESSAGE_TEXT_BYTES];
+        int missing, rc;
+        next = requests_next(d->requests, e);
+        if (e->not_before_ns > now) {
+            again = earlier(e->not_before_ns, again);
+            continue;
+        }
+        if (too_late(d, e, now)) {
+            drop_late(d, e, now);
+            continue;
+        }
+        rc = has_room(d) ? send_attempt(d, e, &full, &missing, now) : FL_AGAIN;
+        if (rc ==
+            FL_AGAIN) { /* until an answer comes, a worker takes some, or (the caller polls) a socket does */
+            d->full = true;
+            return d->blocked ? earlier(now + BLOCKED_TICK_NS, again) : again;
+        }
+        if (rc == FL_UNAVAILABLE && !registry_stage_recovering(d->registry, missing, now)) {
+            snprintf(text, sizeof text, "stage %d has no ready worker", missing);
+            dispatch_answer_error(d, e, FL_UNAVAILABLE, text, 0, now);
+        } else if (rc == FL_UNAVAILABLE) {
+            return earlier(now + RECOVER_TICK_NS, again); /* what is missing, all miss */
+        }
+    }
+    return again;
+}

@@ -1,0 +1,126 @@
+/* dispatch_tell.c - what members are told: welcome, go, cancellations, outcomes */
+#include <string.h>
+
+#include "dispatch_inside.h"
+
+/* It tells a worker whose clock is the measure, and a cache service what the stages are. */
+void dispatch_welcome(struct dispatch *d, const struct peer *to, bool serves)
+{
+    struct hello *h = &d->out.hello;
+    d->out.type = MESSAGE_HELLO;
+    *h = d->self;
+    h->ready = serves;
+    memcpy(h->identity, d->told_identity, sizeof h->identity);
+    d->io.control(d->io.arg, to, &d->out);
+}
+
+void dispatch_send_away(struct dispatch *d, const struct peer *to)
+{
+    d->out.type = MESSAGE_DRAIN;
+    d->out.drain = (struct drain){0};
+    d->io.control(d->io.arg, to, &d->out);
+}
+
+void dispatch_let_go(struct dispatch *d, const struct member *m)
+{
+    if (m->alive && m->hello.leaving && !m->outstanding)
+        dispatch_send_away(d, &m->peer);
+}
+
+static bool is_told(const uint8_t digest[DIGEST_BYTES])
+{
+    static const uint8_t none[DIGEST_BYTES];
+    return memcmp(digest, none, sizeof none) != 0;
+}
+
+/* So that it need not ask at the others to find out. Caches of another identity are none. */
+void dispatch_tell_exits(const struct dispatch *d, const struct member *m, struct heartbeat *out)
+{
+    const struct member *cache;
+    out->exits_told = false;
+    out->exits = 0;
+    if (m->stage < 0)
+        return;
+    cache = registry_cache(d->registry, d->pipeline->stage[m->stage].replica[m->replica].cache);
+    if (!cache || !cache->alive || !cache->last.exits_told)
+        return;
+    out->exits_told = true;
+    if (!is_told(cache->hello.identity) ||
+        !memcmp(cache->hello.identity, m->hello.identity, sizeof m->hello.identity))
+        out->exits = cache->last.exits;
+}
+
+/* Caches of another identity answer none of the stages' look-ups. */
+void dispatch_tell_identity(struct dispatch *d)
+{
+    const uint8_t *serving = registry_identity(d->registry);
+    if (!serving || !memcmp(d->told_identity, serving, DIGEST_BYTES))
+        return;
+    memcpy(d->told_identity, serving, DIGEST_BYTES);
+    for (int i = 0; i < registry_caches(d->registry); i++) {
+        const struct member *m = registry_cache(d->registry, i);
+        if (m->alive)
+            dispatch_welcome(d, &m->peer, true);
+    }
+}
+
+static void flush_cancel(struct dispatch *d, struct member *m)
+{
+    if (!m->cancel.n && !m->cancel.n_ask)
+        return;
+    d->out.type = MESSAGE_CANCEL;
+    d->out.cancel = m->cancel;
+    m->cancel.n = m->cancel.n_ask = 0;
+    if (m->alive)
+        d->io.control(d->io.arg, &m->peer, &d->out);
+}
+
+void dispatch_flush_cancels(struct dispatch *d)
+{
+    for (int i = 0; i < registry_places(d->registry); i++)
+        flush_cancel(d, registry_member(d->registry, i));
+    d->cancels = false;
+}
+
+void dispatch_cancel(struct dispatch *d, const struct request_entry *e, int after_stage)
+{
+    for (int s = after_stage + 1; s < registry_stages(d->registry); s++)
+        for (int i = 0; i < registry_replicas(d->registry, s); i++) {
+            struct member *m = registry_worker(d->registry, s, i);
+            if (!(e->used[s] >> i & 1) || !m->alive)
+                continue;
+            if (m->cancel.n == MESSAGE_MAX_BATCH)
+                flush_cancel(d, m);
+            m->cancel.request[m->cancel.n++] = e->id;
+            d->cancels = true;
+        }
+}
+
+void dispatch_ask(struct dispatch *d, const struct request_entry *e, int cache)
+{
+    if (e->flags & (JOB_NO_CACHE | JOB_AUDIT) || !registry_caches(d->registry))
+        return;
+    for (int s = 0; s < e->n_route; s++) {
+        struct member *m = registry_worker(d->registry, s, e->route[s]);
+        if (!m->alive || (cache >= 0 && d->pipeline->stage[s].replica[e->route[s]].cache != cache))
+            continue;
+        if (m->cancel.n_ask == MESSAGE_MAX_BATCH)
+            flush_cancel(d, m);
+        m->cancel.ask[m->cancel.n_ask++] = e->id;
+        d->cancels = true;
+    }
+}
+
+void dispatch_tell_outcome(struct dispatch *d, const struct request_entry *e, int32_t label, int32_t hit_exit)
+{
+    if (!(e->flags & (JOB_SAMPLED | JOB_AUDIT)))
+        return;
+    for (int i = 0; i < registry_caches(d->registry); i++) {
+        const struct member *m = registry_cache(d->registry, i);
+        if (!m->alive)
+            continue;
+        d->out.type = MESSAGE_OUTCOME;
+        d->out.outcome = (struct outcome){e->id, label, hit_exit};
+        d->io.control(d->io.arg, &m->peer, &d->out);
+    }
+}
