@@ -203,12 +203,14 @@ format: ## clang-format all sources in place
 layers: ## check that the folders include one another only along the arrows
 	$(Q)deploy/scripts/layers.sh
 
-# What is installed, below PREFIX: each file's place, and where it comes from.
+# What is installed, below PREFIX: each file's place, and where it comes from. Pages, and the sources that they link to.
+DOCUMENTS  = $(filter-out build/% configs/%,$(wildcard *.md */*.md */*/*.md)) proto/client/ask.py \
+    cache_service/promise/gap_bound.h tests/integration/installed_client.c
 HEADERS    = $(filter %.h,$(shell $(CC) -Iproto -MM proto/client/client.h))
 INSTALLED  = $(foreach b,$(BINS),bin/$(notdir $(b))=$(b)) \
     $(foreach h,$(HEADERS),include/freezeline/$(h:proto/%=%)=$(h)) \
     lib/libfreezeline-client.a=$(CLIENT) lib/pkgconfig/freezeline-client.pc=proto/client/freezeline-client.pc.in \
-    $(foreach f,README.md CHANGELOG.md LICENSE proto/README.md proto/client/ask.py $(wildcard proto/*.proto configs/*.* configs/*/*.*),share/freezeline/$(f)=$(f))
+    $(foreach f,LICENSE $(DOCUMENTS) $(wildcard proto/*.proto configs/*.* configs/*/*.*),share/freezeline/$(f)=$(f))
 
 install: all ## install to $(DESTDIR)$(PREFIX): programs, client library, README, protocol, examples
 	$(Q)set -e; for f in $(INSTALLED); do to=$(DESTDIR)$(PREFIX)/$${f%%=*}; from=$${f#*=}; \

@@ -373,7 +373,8 @@ int command_bench(int argc, char **argv, struct error *e)
          "compare in interleaved rounds: whole, no-cache, traced or another pipeline's file (may be "
          "repeated)",
          0, 0},
-        {ARGUMENT_INT, "rounds", 0, &b.rounds, "N", "of --against (10)", AGAINST_MIN_ROUNDS, 1000},
+        {ARGUMENT_INT, "rounds", 0, &b.rounds, "N", "of --against (10; at least 5)", AGAINST_MIN_ROUNDS,
+         1000},
         {ARGUMENT_FLAG, "no-cache", 0, &b.no_cache, NULL, "no look-ups", 0, 0},
         {ARGUMENT_FLAG, "no-warm-up", 0, &b.no_warm_up, NULL, "count from the first request on", 0, 0},
         {ARGUMENT_TEXT, "output", 0, &b.output, "FILE", "write the report as JSON", 0, 0},

@@ -81,6 +81,7 @@ static int load(struct measurement *m, struct traffic *traffic, struct arrivals 
     watch_stop(m->watch);
     m->server_cpu_s = m->of->whole ? m->outcome.cpu_s : m->watch ? watch_cpu_s(m->watch) : NAN;
     m->joules = m->watch ? watch_joules(m->watch) : NAN;
+    m->reloaded = m->watch && watch_saw_reload(m->watch);
     return rc;
 }
 
@@ -131,6 +132,7 @@ void measurement_merge(struct measurement *to, const struct measurement *from)
         memcpy(sum->cut_short, more->cut_short, sizeof sum->cut_short);
     to->server_cpu_s += from->server_cpu_s;
     to->joules += from->joules;
+    to->reloaded |= from->reloaded;
     measurement_judge(to);
 }
 
@@ -203,7 +205,9 @@ void measurement_judge(struct measurement *m)
     m->n_doubts = 0;
     if (*m->outcome.cut_short)
         doubt(m, "%s", m->outcome.cut_short);
-    if (*m->of->other_model)
+    if (m->reloaded)
+        doubt(m, "the pipeline was reloaded meanwhile: the figures are of what served before and after");
+    else if (*m->of->other_model)
         doubt(m, "%s", m->of->other_model);
     if (!t->answered)
         doubt(m, "no request was answered");

@@ -42,6 +42,7 @@ struct measurement {
     struct tally *tally;
     struct load_outcome outcome;
     struct watch *watch;         /* stopped; NULL: there was none */
+    bool reloaded;               /* the pipeline was, while it counted */
     double server_cpu_s, joules; /* of the server while counting; NaN: not known */
     int n_doubts;
     char doubt[MEASUREMENT_DOUBTS][160]; /* why the figures are not to be trusted */

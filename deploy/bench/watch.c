@@ -53,6 +53,8 @@ struct watch {
     struct energy energy;
     bool silent; /* the broker did not answer when it was last asked */
     uint64_t broker_started_ns;
+    uint8_t plan[DIGEST_BYTES]; /* that the stage workers serve; zeros: not heard yet */
+    bool reloaded;              /* it became another while it counted */
     int n, n_events;
     struct watched process[STATUS_MAX_PROCESSES + 1];
     struct watch_event event[WATCH_EVENTS];
@@ -151,6 +153,24 @@ static void note_worker(struct watch *w, const struct process_status *s)
     look_at(w, p, fresh);
 }
 
+/* All stage workers that take requests serve one plan. */
+static void note_plan(struct watch *w)
+{
+    static const uint8_t none[DIGEST_BYTES];
+
+    for (int i = 0; i < w->reply->n_processes; i++) {
+        const struct process_status *s = &w->reply->process[i];
+        if (s->role != ROLE_STAGE || strcmp(s->state, "ready") || !memcmp(s->plan, w->plan, sizeof w->plan))
+            continue;
+        if (memcmp(w->plan, none, sizeof none) && w->begin_ns) {
+            happened(w, "a reload moved the stages on to another plan");
+            w->reloaded = true;
+        }
+        memcpy(w->plan, s->plan, sizeof w->plan);
+        return;
+    }
+}
+
 /* The broker is not in its own list; `up` left its pid. */
 static void note_broker(struct watch *w, bool answered)
 {
@@ -183,6 +203,8 @@ static void look(struct watch *w)
         happened(w, answered ? "the broker answers again" : "the broker does not answer");
     }
     note_broker(w, answered);
+    if (answered)
+        note_plan(w);
     for (int i = 0; answered && i < w->reply->n_processes; i++)
         note_worker(w, &w->reply->process[i]);
     for (int i = 0; !answered && i < w->n; i++) /* /proc still tells */
@@ -330,6 +352,11 @@ double watch_cpu_s(const struct watch *w)
     for (int i = 0; i < w->n; i++)
         sum += w->process[i].cpu_known ? w->process[i].cpu_s : NAN;
     return w->n ? sum : NAN;
+}
+
+bool watch_saw_reload(const struct watch *w)
+{
+    return w->reloaded;
 }
 
 double watch_joules(const struct watch *w)

@@ -6,6 +6,8 @@
 #ifndef FREEZELINE_WATCH_H
 #define FREEZELINE_WATCH_H
 
+#include <stdbool.h>
+
 #include <jansson.h>
 
 #include "base/error.h"
@@ -26,6 +28,8 @@ json_t *watch_processes(const struct watch *w);
 json_t *watch_events(const struct watch *w);
 /* CPU seconds of all processes; NaN when one is not known (it is on another host). */
 double watch_cpu_s(const struct watch *w);
+/* The stage workers moved on to another plan while it counted. */
+bool watch_saw_reload(const struct watch *w);
 /* Joules of this host's packages; NaN when not exposed. */
 double watch_joules(const struct watch *w);
 

@@ -17,6 +17,7 @@
 #include "deploy/tool/report.h"
 #include "deploy/tool/state.h"
 #include "deploy/launch/running.h"
+#include "deploy/launch/served.h"
 
 #define WIDEST 48 /* columns of a file's name */
 
@@ -189,6 +190,15 @@ static int ask_file(struct infer *f, int i, struct error *e)
     return rc ? rc : show(f, e);
 }
 
+/* Whether what answers is what the files here describe: names and thresholds are read from them. */
+static void warn_of_others(const struct infer *f)
+{
+    struct served served;
+
+    if (!served_ask(&served, f->pipeline, &f->model, NULL))
+        served_warn(&served, f->pipeline, usage.command);
+}
+
 static int infer(struct infer *f, struct error *e)
 {
     char path[STATE_PATH_BYTES];
@@ -204,6 +214,7 @@ static int infer(struct infer *f, struct error *e)
         f->asked.built = &f->built;
     if (!(f->asked.scores = calloc((size_t)f->model.classes, sizeof *f->asked.scores)))
         return error_set(e, FL_NOMEM, "no memory");
+    warn_of_others(f);
     interrupt_catch();
     if (f->many && !f->json)
         answer_print_head(f->width);

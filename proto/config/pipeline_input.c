@@ -14,16 +14,14 @@ float pipeline_std(const struct pipeline *p, int channel)
     return !p->n_std ? 1 : p->std[channel < p->n_std ? channel : p->n_std - 1];
 }
 
-/* A std below 1 would make single shades of grey whole units; a mean of 0.5 takes nothing from pixels of
- * 0-255. */
+/* A std below 1 would make single shades of grey whole units; means of 0.5 take nothing from pixels of 0-255,
+ * whatever the std. */
 static bool looks_like_shares(const struct pipeline *p)
 {
     bool fine = false, small = false, large = false;
 
-    for (int i = 0; i < p->n_std; i++) {
+    for (int i = 0; i < p->n_std; i++)
         fine |= p->std[i] < 1;
-        large |= p->std[i] > 1;
-    }
     for (int i = 0; i < p->n_mean; i++) {
         small |= p->mean[i] > 0 && p->mean[i] <= 1;
         large |= p->mean[i] > 1 || p->mean[i] < 0;

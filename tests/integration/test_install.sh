@@ -22,6 +22,14 @@ version() {
 documents() {
     cd "$prefix/share/freezeline" && ls README.md CHANGELOG.md LICENSE proto/README.md proto/freezeline.proto proto/client/ask.py configs/reference.yaml
 }
+links() { # of the pages, to other files
+    cd "$prefix/share/freezeline" && find . -name '*.md' | while read -r page; do
+        grep -o '](\([^)#:]*\)[)#]' "$page" | sed 's/](//; s/[)#]$//' | while read -r link; do
+            [ -z "$link" ] || [ -e "$(dirname "$page")/$link" ] || echo "$page: $link is not there"
+        done
+    done >"$work/broken"
+    cat "$work/broken" && [ ! -s "$work/broken" ]
+}
 compile_client() {
     # shellcheck disable=SC2046,SC2086 # lists of words are meant
     cd "$work" && ${CC:-cc} -std=c11 -Wall -Wextra -Werror $(pkg-config --cflags freezeline-client) -o client \
@@ -57,6 +65,7 @@ staged() {
 check "make install" install_all
 check "--version of all four programs" version
 check "the documents" documents
+check "no page links to what is not there" links
 check "a client compiles against what is installed" compile_client
 check "and is of the same version" version_of_client
 check "the installed programs serve the installed example" serve

@@ -38,6 +38,7 @@ struct fake_server {
     atomic_bool end;
     _Atomic int64_t seen, asked;  /* requests, and questions for its status */
     _Atomic uint64_t incarnation; /* of a worker that it says to have: this process; 0: none */
+    atomic_int plan;              /* the first byte of its plan */
     int n_peers;                  /* different ones that sent requests, FAKE_PEERS at most */
     struct peer known[FAKE_PEERS];
     uint64_t free_ns; /* when the server is done with what it has */
@@ -63,6 +64,7 @@ static void fake_status(struct fake_server *s)
         r->n_processes = 1;
         r->process[0] = (struct process_status){
             .role = ROLE_STAGE, .pid = (uint64_t)getpid(), .incarnation = s->incarnation};
+        r->process[0].plan[0] = (uint8_t)s->plan;
         strcpy(r->process[0].state, "ready");
         gethostname(r->process[0].host, sizeof r->process[0].host - 1);
     }

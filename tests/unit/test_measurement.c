@@ -143,6 +143,20 @@ static void expect_doubt(const char *says)
     fail_msg("no doubt says '%s'", says);
 }
 
+/* The reload is the reason, not what the file said at the beginning. */
+static void test_a_reload_spoils_a_run(void **state)
+{
+    (void)state;
+    fill();
+    snprintf(configuration.other_model, sizeof configuration.other_model, "serves another model");
+    measurement.reloaded = true;
+    expect_doubt("was reloaded meanwhile");
+    assert_int_equal(measurement.n_doubts, 1);
+    measurement.reloaded = false;
+    expect_doubt("serves another model");
+    configuration.other_model[0] = '\0';
+}
+
 static void test_a_late_sender_spoils_a_run(void **state)
 {
     (void)state;
@@ -421,6 +435,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_document_of_known_latencies, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_reload_spoils_a_run, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_late_sender_spoils_a_run, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_what_is_in_time_and_what_is_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_doubts, set_up, tear_down),

@@ -408,6 +408,8 @@ static void test_units_of_mean_and_std(void **state)
     doubted("{mean: 0.5, std: 0.5}", "write `mean: 127.5` and `std: 127.5`");
     doubted("{mean: 0.5}", "write `mean: 127.5` and `std: 255`");
     doubted("{std: 0.25}", "p.yaml:2:14: ");
+    doubted("{mean: [0.485, 0.456, 0.406], std: [58.395, 57.12, 57.375]}",
+            "write `mean: [123.675, 116.28, 103.53]` and `std: [58.395, 57.12, 57.375]`");
     doubted("{mean: [124, 116, 104], std: [0.25, 0.25, 0.25]}",
             "write `mean: [124, 116, 104]` and `std: [63.75, 63.75, 63.75]`");
     doubted("{mean: [125.3, 123, 113.9], std: [63, 62.1, 66.7]}", "");

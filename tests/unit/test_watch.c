@@ -64,6 +64,7 @@ static void test_workers_and_what_happens_to_them(void **state)
     (void)state;
 
     server.incarnation = 1;
+    server.plan = 1;
     assert_int_equal(watch_start(&w, pipeline, &e), FL_OK);
     wait_for_looks(1);
     watch_begin(w);
@@ -71,6 +72,9 @@ static void test_workers_and_what_happens_to_them(void **state)
     server.incarnation = 2;
     while (used < 0.1) /* CPU seconds of this process, which the fake worker claims to be */
         used = (double)clock() / CLOCKS_PER_SEC;
+    wait_for_looks(2);
+    assert_false(watch_saw_reload(w));
+    server.plan = 2;
     wait_for_looks(2);
     watch_stop(w);
     watch_stop(w); /* twice does no harm */
@@ -83,9 +87,12 @@ static void test_workers_and_what_happens_to_them(void **state)
     assert_true(json_number_value(json_object_get(worker, "cpu_seconds")) > 0);
     assert_true(isnan(watch_cpu_s(w))); /* of the broker nothing is known: no pid file */
     events = watch_events(w);
-    assert_int_equal(json_array_size(events), 1);
+    assert_true(watch_saw_reload(w));
+    assert_int_equal(json_array_size(events), 2);
     assert_string_equal(json_string_value(json_object_get(json_array_get(events, 0), "text")),
                         "stage0.0 began anew");
+    assert_string_equal(json_string_value(json_object_get(json_array_get(events, 1), "text")),
+                        "a reload moved the stages on to another plan");
     json_decref(processes);
     json_decref(events);
     watch_free(w);
