@@ -1,200 +1,159 @@
-/* keeper.c - the keeper's thread: one round after another, when there is something to do; learning without
- * Redis */
+/* keeper.c - the keeper's thread: does what its brain says, and waits when it says so */
 #include "keeper.h"
 
 #include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/slice.h"
-#include "keeper_parts.h"
+#include "keeper_files.h"
 
-#define SPOOL_COUNT     8192
-#define SPOOL_BYTES     (64u << 20)
-#define BATCH_MAX_COUNT 4096
-#define BATCH_MAX_BYTES (64u << 20)
-#define LEARNER_SHARE   20 /* learning may take one part in so many of the time */
-#define STOP_NS         NS_PER_S
-#define WAIT_MS         60000
+#define SPOOL_COUNT 8192
+#define SPOOL_BYTES (64u << 20)
+#define WAIT_MS     60000
 
-/* --- snapshots --- */
+struct keeper {
+    const struct pipeline *p; /* borrowed */
+    struct keeper_files files;
+    struct keeper_brain *brain;
+    struct spool *spool;
+    struct redis_link *link, *ears; /* NULL: no Redis in this pipeline; ears: for hints */
+    struct store *store;
 
-struct snapshot *keeper_take(struct keeper *k)
+    pthread_t thread;
+    bool started;
+    int wake; /* an eventfd */
+    atomic_bool stop, reload, leave_files;
+    _Atomic(struct snapshot *) fresh; /* to the look-up thread */
+    _Atomic(struct snapshot *) used;  /* back from it */
+    pthread_mutex_t lock;             /* of `told` */
+    struct keeper_counters told;      /* after the last task */
+};
+
+/* --- tasks --- */
+
+static int listen_redis(struct keeper *k, struct error *e)
 {
-    return atomic_exchange(&k->fresh, NULL);
+    int rc = redis_link_open(k->ears, e);
+    if (!rc && (rc = redis_link_listen(k->ears, store_channel(k->store), e)))
+        redis_link_drop(k->ears);
+    return rc;
 }
 
-static void wake(struct keeper *k)
+static int ask_redis(struct keeper *k, struct keeper_task *t)
 {
-    eventfd_write(k->wake, 1);
-}
-
-void keeper_give_back(struct keeper *k, struct snapshot *s)
-{
-    if (!s)
-        return;
-    snapshot_free(atomic_exchange(&k->used, s));
-    wake(k);
-}
-
-void keeper_adopt(struct keeper *k, struct snapshot *s, bool own)
-{
-    snapshot_free(atomic_exchange(&k->fresh, snapshot_retain(s)));
-    snapshot_free(k->current);
-    k->current = s;
-    k->own = own;
-    k->dirty = true;
-    k->looked = false; /* what is in Redis is beside something else now */
-    k->look_ns = 0;
-    atomic_store(&k->epoch, snapshot_epoch(s));
-    atomic_fetch_add(&k->epochs, 1);
-}
-
-void keeper_log_refused(const char *text)
-{
-    log_error("cache not used: %s", text);
-}
-
-/* --- learning --- */
-
-int keeper_batch_capacity(const struct keeper *k)
-{
-    size_t dim = 1, n = (size_t)(k->p->updates.batch < 1 ? 1 : k->p->updates.batch);
-    for (int i = 0; i < k->current->manifest.n_exits; i++)
-        if (k->current->cache[i] && (size_t)cache_info(k->current->cache[i]).dim > dim)
-            dim = (size_t)cache_info(k->current->cache[i]).dim;
-    if (n > BATCH_MAX_BYTES / (dim * sizeof(float)))
-        n = BATCH_MAX_BYTES / (dim * sizeof(float));
-    return n > BATCH_MAX_COUNT ? BATCH_MAX_COUNT : n < 1 ? 1 : (int)n;
-}
-
-void keeper_pace(struct keeper *k, uint64_t began)
-{
-    uint64_t took = clock_ns() - began, interval = (uint64_t)k->p->updates.interval_ms * NS_PER_MS;
-    k->learn_ns = began + (took * LEARNER_SHARE > interval ? took * LEARNER_SHARE : interval);
-}
-
-void keeper_count_batch(struct keeper *k, const struct learner_tally *t, int damaged)
-{
-    atomic_fetch_add(&k->applied, (unsigned)t->applied);
-    atomic_fetch_add(&k->rejected, (unsigned)(t->rejected + damaged));
-    if (t->rejected + damaged)
-        log_warn("%d updates can't be applied (another identity, exit or size) and are left out",
-                 t->rejected + damaged);
-    if (t->applied)
-        log_info("learned %d updates into %d caches: epoch %llu", t->applied, t->exits,
-                 (unsigned long long)atomic_load(&k->epoch));
-}
-
-/* Without Redis: the same learning, straight from the spool. */
-static void step_alone(struct keeper *k)
-{
-    struct learner_tally tally;
-    struct snapshot *next;
-    struct error e = {0};
-    uint64_t began = clock_ns();
-    struct update **updates;
-    int n, capacity;
-    if (!k->current || began < k->learn_ns || !spool_count(k->spool))
-        return;
-    capacity = keeper_batch_capacity(k);
-    if (!(updates = malloc(sizeof *updates * (size_t)capacity)))
-        return;
-    n = spool_pop(k->spool, updates, capacity);
-    atomic_fetch_add(&k->accepted, (unsigned)n);
-    if (learner_apply(&next, k->current, updates, n, &tally, &e))
-        log_warn("%d updates not applied: %s", n, e.text);
-    else {
-        keeper_adopt(k, next, k->own);
-        keeper_count_batch(k, &tally, 0);
+    struct error *e = &t->error;
+    switch (t->act) {
+    case KEEPER_CONNECT:
+        return redis_link_open(k->link, e);
+    case KEEPER_LISTEN:
+        return listen_redis(k, e);
+    case KEEPER_HEAD:
+        return store_head(k->store, &t->head, e);
+    case KEEPER_HOLD:
+        return store_hold(k->store, t->build, t->who, e);
+    case KEEPER_HOLDER:
+        return store_holder(k->store, t->build, t->holder, e);
+    case KEEPER_LOAD:
+        t->load.refused = t->quiet ? NULL : keeper_log_refused;
+        return store_load(k->store, &t->got, &t->head, t->mine, &t->load, e);
+    case KEEPER_PUBLISH:
+        return store_publish(k->store, t->mine, &t->head, e);
+    case KEEPER_TELL_DAMAGED:
+        return store_tell_damaged(k->store, &t->head, e);
+    case KEEPER_ACQUIRE:
+        return store_acquire(k->store, KEEPER_LEASE_MS, &t->fence, e);
+    case KEEPER_RENEW:
+        return store_renew(k->store, t->fence, KEEPER_LEASE_MS, &t->ok, e);
+    case KEEPER_RELEASE:
+        return store_release(k->store, t->fence, e);
+    case KEEPER_APPEND:
+        return store_append(k->store, t->updates, t->n, t->sequence, k->p->updates.max_stream, &t->accepted,
+                            e);
+    case KEEPER_READ:
+        return store_read(k->store, t->fence, &t->head, t->n, &t->batch, e);
+    case KEEPER_COMMIT:
+        return store_commit(k->store, t->fence, t->mine, t->next, &t->batch, &t->head, e);
+    default:
+        return error_set(e, FL_UNSUPPORTED, "task %d", (int)t->act);
     }
-    for (int i = 0; i < n; i++)
-        update_free(updates[i]);
-    free(updates);
-    keeper_pace(k, began);
 }
 
-static enum learning_state state_of(const struct keeper *k)
+static int perform(struct keeper *k, struct keeper_task *t)
 {
-    if (!k->current || !snapshot_caches(k->current))
-        return LEARNING_NO_CACHES;
-    if (k->link && atomic_load(&k->redis_up) && k->looked && k->place == LINEAGE_ASIDE)
-        return LEARNING_ASIDE;
-    if (k->current->manifest.promised)
-        return LEARNING_PROMISED;
-    if (!k->link)
-        return LEARNING_ALONE;
-    if (!atomic_load(&k->redis_up))
-        return LEARNING_NO_REDIS;
-    if (k->step[STEP_FOLLOW].failing && k->place == LINEAGE_LOAD)
-        return LEARNING_DAMAGED;
-    for (int i = STEP_FOLLOW; i < KEEPER_STEPS; i++)
-        if (k->step[i].failing)
-            return LEARNING_REFUSED;
-    return LEARNING_SHARED;
+    switch (t->act) {
+    case KEEPER_READ_FILES:
+        keeper_files_read(&k->files, &t->built, &t->learned);
+        return FL_OK;
+    case KEEPER_SAVE:
+        return keeper_files_save(&k->files, t->mine, &t->error);
+    case KEEPER_LEARN:
+        return learner_apply(&t->got, t->mine, t->batch.update, t->batch.n, &t->tally, &t->error);
+    default:
+        return ask_redis(k, t);
+    }
 }
 
-static void tell_state(struct keeper *k)
+/* To the look-up thread, and to who asks for counters. */
+static void tell(struct keeper *k)
 {
-    enum learning_state state = state_of(k);
-    for (int i = 0; i < DIGEST_BYTES; i++)
-        atomic_store(&k->redis_build[i], state == LEARNING_ASIDE ? k->head.build[i] : 0);
-    atomic_store(&k->state, (unsigned)state);
+    struct snapshot *fresh = keeper_brain_take(k->brain);
+    if (fresh)
+        snapshot_free(atomic_exchange(&k->fresh, fresh));
+    snapshot_free(atomic_exchange(&k->used, NULL));
+    pthread_mutex_lock(&k->lock);
+    k->told = keeper_brain_counters(k->brain, clock_ns());
+    pthread_mutex_unlock(&k->lock);
 }
 
-static void step(struct keeper *k)
+/* Does all that is due. Returns until when to wait then. */
+static uint64_t work(struct keeper *k)
+{
+    struct keeper_task *t;
+    while ((t = keeper_brain_next(k->brain, clock_ns()))->act != KEEPER_WAIT && t->act != KEEPER_END) {
+        t->rc = perform(k, t);
+        keeper_brain_done(k->brain, clock_ns());
+        tell(k);
+    }
+    tell(k);
+    return t->until_ns;
+}
+
+/* --- the thread --- */
+
+static void on_hint(void *arg, const char *text, size_t size)
+{
+    keeper_brain_hint(((struct keeper *)arg)->brain, text, size, clock_ns());
+}
+
+/* What came from elsewhere. */
+static void hear(struct keeper *k)
+{
+    struct error e = {0};
+    if (k->ears && redis_link_up(k->ears) && redis_link_hear(k->ears, on_hint, k, &e))
+        keeper_brain_deaf(k->brain);
+    if (atomic_exchange(&k->reload, false))
+        keeper_brain_reload(k->brain);
+    if (atomic_load(&k->leave_files))
+        keeper_brain_leave_files(k->brain);
+}
+
+static void wait_until(struct keeper *k, uint64_t until)
 {
     uint64_t now = clock_ns();
-    snapshot_free(atomic_exchange(&k->used, NULL));
-    if (atomic_exchange(&k->reload, false))
-        keeper_load_files(k);
-    if (k->link)
-        keeper_step_redis(k);
-    else
-        step_alone(k);
-    if (now >= k->save_ns)
-        keeper_save(k, now);
-    atomic_store(&k->waiting, (unsigned)k->n_outbox);
-    tell_state(k);
-}
-
-/* --- waiting --- */
-
-/* From when on updates can be taken; until then nobody waits for any. */
-static uint64_t takes_updates_from(const struct keeper *k)
-{
-    if (k->link)
-        return keeper_appends_from(k);
-    return k->current ? k->learn_ns : UINT64_MAX;
-}
-
-static uint64_t least(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
-}
-
-/* Until something is due, an update or a hint came, or wake() was called. */
-static void wait_for_work(struct keeper *k)
-{
-    uint64_t now = clock_ns(), updates_from = takes_updates_from(k),
-             next = k->dirty ? k->save_ns : UINT64_MAX;
     struct pollfd fds[] = {{.fd = k->wake, .events = POLLIN},
-                           {.fd = now >= updates_from ? spool_fd(k->spool) : -1, .events = POLLIN},
                            {.fd = k->ears ? redis_link_fd(k->ears) : -1, .events = POLLIN}};
     eventfd_t count;
     int ms = -1;
-    if (now < updates_from)
-        next = least(next, updates_from);
-    if (k->link)
-        next = least(next, keeper_redis_next(k));
-    if (next <= now)
+    if (until <= now)
         return;
-    if (next != UINT64_MAX)
-        ms = next - now > WAIT_MS * NS_PER_MS ? WAIT_MS : (int)((next - now) / NS_PER_MS) + 1;
+    if (until != UINT64_MAX)
+        ms = until - now > WAIT_MS * NS_PER_MS ? WAIT_MS : (int)((until - now) / NS_PER_MS) + 1;
     poll(fds, sizeof fds / sizeof *fds, ms);
     eventfd_read(k->wake, &count);
 }
@@ -205,59 +164,45 @@ static void *run(void *arg)
     pthread_setname_np(pthread_self(), "keeper");
     slice_short(false); /* it computes */
     while (!atomic_load(&k->stop)) {
-        wait_for_work(k);
-        step(k);
+        wait_until(k, work(k));
+        hear(k);
     }
     return NULL;
 }
 
-/* What is still queued goes out while Redis answers; then the lease is free for another at once. */
-static void finish(struct keeper *k)
+static void wake(struct keeper *k)
 {
-    uint64_t until = clock_ns() + STOP_NS;
-    struct error e = {0};
-    while (k->link && clock_ns() >= keeper_appends_from(k) && k->n_outbox + spool_count(k->spool) &&
-           clock_ns() < until) {
-        int before = k->n_outbox + spool_count(k->spool);
-        if (keeper_append(k, &e) || k->n_outbox + spool_count(k->spool) == before)
-            break;
-    }
-    if (k->link && redis_link_up(k->link) && k->lease.fence)
-        store_release(k->store, k->lease.fence, &e);
-    if (k->n_outbox + spool_count(k->spool))
-        log_warn("%d updates were not accepted before the end", k->n_outbox + spool_count(k->spool));
-    keeper_save(k, clock_ns());
+    eventfd_write(k->wake, 1);
 }
 
 int keeper_new(struct keeper **out, const struct pipeline *p, int index, const char *id, struct error *e)
 {
     struct keeper *k = calloc(1, sizeof *k);
+    struct keeper_setup setup = {.pipeline = p};
+    char host[64] = "?";
     int rc;
     if (!k)
         return error_set(e, FL_NOMEM, "out of memory");
     k->p = p;
-    k->index = index;
-    k->sequence = 1;
+    pthread_mutex_init(&k->lock, NULL);
     k->wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    snprintf(k->id, sizeof k->id, "%s", id);
-    snprintf(k->prefix, sizeof k->prefix, "live-%d", index);
-    if ((size_t)snprintf(k->dir, sizeof k->dir, "%s/caches", p->state) >= sizeof k->dir)
-        rc = error_set(e, FL_CONFIG, "state: the path is too long");
-    else if (k->wake < 0 || (rc = spool_new(&k->spool, SPOOL_COUNT, SPOOL_BYTES)))
+    if (k->wake < 0 || spool_new(&k->spool, SPOOL_COUNT, SPOOL_BYTES))
         rc = error_set(e, FL_NOMEM, "out of memory or descriptors");
-    else if (p->redis.endpoint && !(rc = redis_link_new(&k->link, p->redis.endpoint, p->security, e)) &&
+    else if (!(rc = keeper_files_init(&k->files, p->state, index, e)) && p->redis.endpoint &&
+             !(rc = redis_link_new(&k->link, p->redis.endpoint, p->security, e)) &&
              !(rc = redis_link_new(&k->ears, p->redis.endpoint, p->security, e)))
-        rc = store_new(&k->store, k->link, p->name, k->id, e);
-    if (rc) {
+        rc = store_new(&k->store, k->link, p->name, id, e);
+    gethostname(host, sizeof host - 1);
+    snprintf(setup.who, sizeof setup.who, "cache %d (pid %d) on %s", index, (int)getpid(), host);
+    setup.spool = k->spool;
+    if (rc || (rc = keeper_brain_new(&k->brain, &setup, e))) {
         keeper_free(k);
         return rc;
     }
-    keeper_redis_init(k);
-    keeper_load_files(k);
-    step(k);
-    if (!k->current)
+    work(k);
+    if (!keeper_brain_current(k->brain))
         log_warn("no caches in %s%s: every look-up misses; run `freezeline build`, then `freezeline reload`",
-                 k->dir, k->link ? " nor in Redis" : "");
+                 k->files.dir, k->link ? " nor in Redis" : "");
     *out = k;
     return FL_OK;
 }
@@ -278,24 +223,42 @@ void keeper_free(struct keeper *k)
         atomic_store(&k->stop, true);
         wake(k);
         pthread_join(k->thread, NULL);
-        finish(k);
+        hear(k);
+        keeper_brain_stop(k->brain, clock_ns());
+        work(k);
     }
-    keeper_outbox_remove(k, k->n_outbox);
+    keeper_brain_free(k->brain);
     snapshot_free(atomic_load(&k->fresh));
     snapshot_free(atomic_load(&k->used));
-    snapshot_free(k->current);
     store_free(k->store);
     redis_link_free(k->link);
     redis_link_free(k->ears);
     spool_free(k->spool);
-    if (k->wake > 0)
+    pthread_mutex_destroy(&k->lock);
+    if (k->wake >= 0)
         close(k->wake);
     free(k);
 }
 
+/* --- the look-up thread's side --- */
+
+struct snapshot *keeper_take(struct keeper *k)
+{
+    return atomic_exchange(&k->fresh, NULL);
+}
+
+void keeper_give_back(struct keeper *k, struct snapshot *s)
+{
+    if (!s)
+        return;
+    snapshot_free(atomic_exchange(&k->used, s));
+    wake(k);
+}
+
 void keeper_push(struct keeper *k, struct update *u)
 {
-    spool_push(k->spool, u);
+    if (spool_push(k->spool, u))
+        wake(k);
 }
 
 void keeper_reload(struct keeper *k)
@@ -311,19 +274,11 @@ void keeper_leave_files(struct keeper *k)
 
 struct keeper_counters keeper_counters(struct keeper *k)
 {
-    struct keeper_counters c = {
-        .accepted = atomic_load(&k->accepted),
-        .dropped = spool_dropped(k->spool),
-        .applied = atomic_load(&k->applied),
-        .rejected = atomic_load(&k->rejected),
-        .epochs = atomic_load(&k->epochs),
-        .epoch = atomic_load(&k->epoch),
-        .queued = atomic_load(&k->waiting) + (unsigned)spool_count(k->spool),
-        .redis_up = atomic_load(&k->redis_up),
-        .learner = atomic_load(&k->learner),
-        .state = (enum learning_state)atomic_load(&k->state),
-    };
-    for (int i = 0; i < DIGEST_BYTES; i++)
-        c.redis_build[i] = atomic_load(&k->redis_build[i]);
+    struct keeper_counters c;
+    pthread_mutex_lock(&k->lock);
+    c = k->told;
+    pthread_mutex_unlock(&k->lock);
+    c.queued += (uint32_t)spool_count(k->spool);
+    c.dropped = spool_dropped(k->spool);
     return c;
 }

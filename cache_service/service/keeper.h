@@ -8,30 +8,15 @@
  * With Redis: Redis is where history is made. Every service follows the head there as far as it is of the
  * build on its own disk (lineage.h); one of them, the holder of the lease, is the learner. Without Redis (no
  * redis.endpoint): the service learns alone. Either way the newest state is saved as
- * STATE/caches/live-INDEX.json at a bounded rate and when the service ends.
+ * STATE/caches/live-INDEX.json at a bounded rate and when the service ends. What is done when is decided by
+ * keeper_brain.h; this does it.
  */
 #ifndef FREEZELINE_KEEPER_H
 #define FREEZELINE_KEEPER_H
 
-#include "cache_service/store/snapshot.h"
-#include "cache_service/store/update.h"
-#include "wire/message.h"
+#include "keeper_brain.h"
 
 struct keeper;
-
-struct keeper_counters {
-    uint64_t accepted; /* updates that Redis acknowledged (without Redis: that were taken for learning) */
-    uint64_t dropped;  /* updates lost because the spool was full */
-    uint64_t applied;  /* updates in new epochs made by this process */
-    uint64_t rejected; /* stream entries that can never be applied */
-    uint64_t epochs;   /* new states taken into use */
-    uint64_t epoch;    /* newest epoch of a cache in use */
-    uint32_t queued;   /* updates not accepted yet */
-    bool redis_up;
-    bool learner;
-    enum learning_state state;
-    uint8_t redis_build[DIGEST_BYTES]; /* LEARNING_ASIDE: what Redis holds; zero: not known */
-};
 
 /* Loads what there is, from files and, when it answers in time, from Redis. Borrows p. `id` (at most 16
  * characters) is this process's own. FL_CONFIG; files or Redis that can't be used are logged and worked

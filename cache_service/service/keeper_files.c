@@ -1,47 +1,52 @@
-/* keeper_files.c - the build on this host's disk, and what was learned from it */
+/* keeper_files.c - reading and saving caches */
+#include "keeper_files.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
-#include "base/clock.h"
 #include "base/log.h"
-#include "keeper_parts.h"
 
 #define MANIFEST_FILE "manifest.json"
-#define SAVE_NS       (10 * NS_PER_S)
 
-static bool same_build(const struct manifest *a, const struct manifest *b)
+void keeper_log_refused(const char *text)
 {
-    return !memcmp(a->build, b->build, sizeof a->build);
+    log_error("cache not used: %s", text);
+}
+
+int keeper_files_init(struct keeper_files *f, const char *state, int index, struct error *e)
+{
+    snprintf(f->prefix, sizeof f->prefix, "live-%d", index);
+    if ((size_t)snprintf(f->dir, sizeof f->dir, "%s/caches", state) >= sizeof f->dir)
+        return error_set(e, FL_CONFIG, "state: the path is too long");
+    return FL_OK;
 }
 
 /* Nothing goes by it but people, when they ask which build is the later. */
-static void check_time(const struct keeper *k, const struct manifest *m)
+static void check_time(const struct keeper_files *f, const struct manifest *m)
 {
     if (manifest_ahead_s(m))
         log_warn("%s/" MANIFEST_FILE " says that it was built %llu s from now: the clock here is late, or "
                  "that of the builder was ahead; it is used all the same",
-                 k->dir, (unsigned long long)manifest_ahead_s(m));
+                 f->dir, (unsigned long long)manifest_ahead_s(m));
 }
 
-static int load(struct keeper *k, struct snapshot **out, const char *file)
+static struct snapshot *load(const struct keeper_files *f, const char *file)
 {
     struct error e = {0};
-    int rc = snapshot_load(out, k->dir, file, keeper_log_refused, &e);
-    if (rc)
-        *out = NULL;
+    struct snapshot *s;
+    int rc = snapshot_load(&s, f->dir, file, keeper_log_refused, &e);
     if (rc && rc != FL_NOT_FOUND)
         log_warn("caches not used: %s", e.text);
-    return rc;
+    return rc ? NULL : s;
 }
 
-/* What was learned from another build stays where it is until something is learned from this one. */
 static bool of_another_build(const char *path, const struct snapshot *built)
 {
     char from[MANIFEST_BUILD_BYTES], here[MANIFEST_BUILD_BYTES];
     struct manifest m;
-    if (!built || manifest_load(&m, path, NULL) || same_build(&m, &built->manifest))
+    if (!built || manifest_load(&m, path, NULL) || !memcmp(m.build, built->manifest.build, sizeof m.build))
         return false;
     log_info(
         "what was learned in %s (generation %llu) began from build %s and is not used: the build here is %s",
@@ -50,74 +55,20 @@ static bool of_another_build(const char *path, const struct snapshot *built)
     return true;
 }
 
-/* What this service learned before, where it goes beyond `built` (NULL: no build is here). */
-static struct snapshot *load_learned(struct keeper *k, const struct snapshot *built, const char *file)
+void keeper_files_read(const struct keeper_files *f, struct snapshot **built, struct snapshot **learned)
 {
-    char path[sizeof k->dir + sizeof k->prefix + 16];
-    struct snapshot *learned;
-    snprintf(path, sizeof path, "%s/%s", k->dir, file);
-    if (of_another_build(path, built) || load(k, &learned, file))
-        return NULL;
-    if (!built || (learned->manifest.generation > built->manifest.generation && snapshot_whole(learned)))
-        return learned;
-    snapshot_free(learned);
-    return NULL;
+    char file[sizeof f->prefix + 8], path[sizeof f->dir + sizeof file];
+    snprintf(file, sizeof file, "%s.json", f->prefix);
+    snprintf(path, sizeof path, "%s/%s", f->dir, file);
+    *built = load(f, MANIFEST_FILE);
+    if (*built)
+        check_time(f, &(*built)->manifest);
+    *learned = of_another_build(path, *built) ? NULL : load(f, file);
 }
 
-/* What is in use is of this build too, and no worse. */
-static bool in_use(const struct snapshot *c, const struct snapshot *s)
+int keeper_files_save(const struct keeper_files *f, const struct snapshot *s, struct error *e)
 {
-    return c && same_build(&c->manifest, &s->manifest) && c->manifest.generation >= s->manifest.generation &&
-           snapshot_whole(c) && snapshot_caches(c) >= snapshot_caches(s);
-}
-
-static void use(struct keeper *k, struct snapshot *s, bool own, const char *file)
-{
-    char build[MANIFEST_BUILD_BYTES], before[MANIFEST_BUILD_BYTES];
-    if (in_use(k->current, s)) {
-        k->own = k->own || own;
-        snapshot_free(s);
-        return;
-    }
-    log_info("loaded %d caches of %d exits from %s/%s (build %s, generation %llu)", snapshot_caches(s),
-             s->manifest.n_exits, k->dir, file, manifest_build_text(s->manifest.build, build),
-             (unsigned long long)s->manifest.generation);
-    if (k->current && !same_build(&k->current->manifest, &s->manifest))
-        log_info("they take the place of build %s (generation %llu)",
-                 manifest_build_text(k->current->manifest.build, before),
-                 (unsigned long long)k->current->manifest.generation);
-    keeper_adopt(k, s, own);
-    k->dirty = false;
-}
-
-void keeper_load_files(struct keeper *k)
-{
-    char live[sizeof k->prefix + 8];
-    struct snapshot *built, *learned;
-    int rc = load(k, &built, MANIFEST_FILE);
-    snprintf(live, sizeof live, "%s.json", k->prefix);
-    if (built)
-        check_time(k, &built->manifest);
-    else if (k->current)
-        return;
-    learned = load_learned(k, built, live);
-    if (learned)
-        use(k, learned, !rc, live);
-    else if (built)
-        use(k, snapshot_retain(built), true, MANIFEST_FILE);
-    snapshot_free(built);
-}
-
-void keeper_save(struct keeper *k, uint64_t now)
-{
-    struct error e = {0};
-    k->save_ns = now + SAVE_NS;
-    if (atomic_load(&k->leave_files) || !k->dirty || !k->current || k->current->manifest.generation == 0 ||
-        !snapshot_whole(k->current))
-        return;
-    k->dirty = false;
-    if (mkdir(k->dir, 0755) && errno != EEXIST)
-        log_warn("%s: %s: caches not saved", k->dir, strerror(errno));
-    else if (snapshot_save(k->current, k->dir, k->prefix, &e))
-        log_warn("caches not saved: %s", e.text);
+    if (mkdir(f->dir, 0755) && errno != EEXIST)
+        return error_set(e, FL_IO, "%s: %s", f->dir, strerror(errno));
+    return snapshot_save(s, f->dir, f->prefix, e);
 }

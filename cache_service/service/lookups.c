@@ -1,36 +1,33 @@
 /* lookups.c - verdicts from the snapshot in use */
 #include "lookups.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/floats.h"
 
-#define PENDING_COUNT  16384
-#define PENDING_BYTES  (128u << 20)
-#define PENDING_AGE_NS (60 * NS_PER_S)
+static const struct pending_limits ordinary = {.count = 16384, .bytes = 128u << 20, .age_ns = 60 * NS_PER_S};
 
 struct lookups {
     struct snapshot *snapshot; /* NULL until the first */
-    struct cache_scratch *scratch;
+    lookups_look look;
+    void *arg;
     struct pending *pending;
-    float *aligned; /* a copy of descriptors that came in at an odd address */
-    size_t aligned_bytes;
     struct cache_verdict found[MESSAGE_MAX_BATCH];
     uint64_t builds; /* how many were in use so far */
     struct lookups_counters counters;
 };
 
-int lookups_new(struct lookups **out, struct error *e)
+int lookups_new(struct lookups **out, const struct pending_limits *limits, lookups_look look, void *arg)
 {
-    const struct pending_limits limits = {
-        .count = PENDING_COUNT, .bytes = PENDING_BYTES, .age_ns = PENDING_AGE_NS};
     struct lookups *l = calloc(1, sizeof *l);
-    if (!l || cache_scratch_new(&l->scratch, MESSAGE_MAX_BATCH) || pending_new(&l->pending, &limits)) {
-        lookups_free(l);
-        return error_set(e, FL_NOMEM, "out of memory");
+    if (!l || pending_new(&l->pending, limits->count ? limits : &ordinary)) {
+        free(l);
+        return FL_NOMEM;
     }
+    l->look = look;
+    l->arg = arg;
     *out = l;
     return FL_OK;
 }
@@ -40,9 +37,7 @@ void lookups_free(struct lookups *l)
     if (!l)
         return;
     snapshot_free(l->snapshot);
-    cache_scratch_free(l->scratch);
     pending_free(l->pending);
-    free(l->aligned);
     free(l);
 }
 
@@ -63,34 +58,11 @@ const struct snapshot *lookups_snapshot(const struct lookups *l)
     return l->snapshot;
 }
 
-/* Frames may lie at any address; floats may not. NULL when out of memory. */
-static const float *align(struct lookups *l, const void *descriptors, size_t bytes)
-{
-    if ((uintptr_t)descriptors % _Alignof(float) == 0)
-        return descriptors;
-    if (bytes > l->aligned_bytes) {
-        free(l->aligned);
-        l->aligned = malloc(bytes);
-        l->aligned_bytes = l->aligned ? bytes : 0;
-        if (!l->aligned)
-            return NULL;
-    }
-    return memcpy(l->aligned, descriptors, bytes);
-}
-
-static bool all_finite(const float *v, uint32_t n)
-{
-    for (uint32_t i = 0; i < n; i++)
-        if (!isfinite(v[i]))
-            return false;
-    return true;
-}
-
 static void keep(struct lookups *l, const struct lookup *in, int i, const float *descriptor, uint64_t now_ns)
 {
     const struct manifest *m = &l->snapshot->manifest;
     const struct cache_verdict *found = &l->found[i];
-    struct update *u = all_finite(descriptor, in->dim) ? update_new(in->dim) : NULL;
+    struct update *u = floats_finite(descriptor, in->dim) ? update_new(in->dim) : NULL;
     if (!u)
         return;
     memcpy(u->identity, m->identity.digest, sizeof u->identity);
@@ -164,8 +136,7 @@ int lookups_answer(struct lookups *l, const struct lookup *in, const float *desc
     l->counters.batches++;
     l->counters.items += (unsigned)in->n;
     l->counters.refused += rc ? (unsigned)in->n : 0;
-    if (cache && in->n && (descriptors = align(l, descriptors, (size_t)in->n * in->dim * sizeof(float))) &&
-        !cache_lookup(cache, l->scratch, descriptors, in->n, l->found))
+    if (cache && in->n && !l->look(l->arg, l->snapshot, in, descriptors, l->found))
         for (int i = 0; i < in->n; i++) {
             const struct lookup_item *item = &in->item[i];
             bool ends = l->found[i].hit && !(item->flags & (JOB_AUDIT | JOB_NO_CACHE)) &&
@@ -176,11 +147,9 @@ int lookups_answer(struct lookups *l, const struct lookup *in, const float *desc
             l->counters.hits += ends;
             tally->hits += ends;
             tally->lookups += !(item->flags & (JOB_AUDIT | JOB_NO_CACHE));
-            if (!ends && item->flags & (JOB_SAMPLED | JOB_AUDIT))
+            if (!ends && descriptors && item->flags & (JOB_SAMPLED | JOB_AUDIT))
                 keep(l, in, i, descriptors + (size_t)i * in->dim, now_ns);
         }
-    out->lookup_ns = clock_ns() - now_ns;
-    l->counters.busy_ns += out->lookup_ns;
     return rc;
 }
 
@@ -239,6 +208,11 @@ void lookups_outcome(struct lookups *l, const struct outcome *o, void (*fn)(void
 void lookups_expire(struct lookups *l, uint64_t now_ns)
 {
     pending_expire(l->pending, now_ns);
+}
+
+int lookups_pending(const struct lookups *l)
+{
+    return pending_count(l->pending);
 }
 
 struct lookups_counters lookups_counters(const struct lookups *l)

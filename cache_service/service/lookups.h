@@ -1,37 +1,43 @@
-/* lookups.h - what a LOOKUP is answered with: verdicts, and which hits are answers; no sockets
+/* lookups.h - what a LOOKUP is answered with: verdicts, and which hits are answers; pure
  *
- * One thread. Allocates for the descriptors that it keeps and when a new snapshot is larger than all before
- * it.
+ * What a snapshot says of descriptors is asked of a function. One thread. Allocates for the descriptors that
+ * it keeps.
  */
 #ifndef FREEZELINE_LOOKUPS_H
 #define FREEZELINE_LOOKUPS_H
 
-#include "pending.h"
 #include "cache_service/store/snapshot.h"
+#include "pending.h"
 #include "wire/message.h"
 
 struct lookups;
+
+/* in->n descriptors of in->dim floats -> in->n verdicts, from the cache s->cache[in->exit], which is there
+ * and is as wide. Not FL_OK: all are misses. */
+typedef int (*lookups_look)(void *arg, const struct snapshot *s, const struct lookup *in,
+                            const float *descriptors, struct cache_verdict *found);
 
 struct lookups_counters {
     uint64_t batches, items, hits; /* hits: those that ended a request */
     uint64_t refused;              /* unknown exit, another dim or origin: answered as misses */
     uint64_t audits, audit_hits,
         audit_right; /* audits whose outcome is known; looked up above the threshold; and right */
-    uint64_t busy_ns;
     struct lookup_tally built,
         learned; /* of the build in use: as it was built, and since it learned something */
 };
 
-int lookups_new(struct lookups **out, struct error *e);
+/* Of what waits for an outcome; zero: the ordinary limits. FL_NOMEM. */
+int lookups_new(struct lookups **out, const struct pending_limits *limits, lookups_look look, void *arg);
 void lookups_free(struct lookups *l); /* NULL is fine */
 
 /* Uses s (taken) from now on; returns the one before (the caller's), or NULL. */
 struct snapshot *lookups_swap(struct lookups *l, struct snapshot *s);
 const struct snapshot *lookups_snapshot(const struct lookups *l); /* NULL = none yet */
 
-/* Looks in->n descriptors (row-major [n][dim]) up and fills the verdict. `hit` is set where the request ends
- * here: not for audits, nor for requests without caches, nor after the deadline. Sampled and audited misses
- * are kept. FL_NOT_FOUND, FL_SHAPE and FL_STALE (the text says what) still give a verdict of misses. */
+/* Looks in->n descriptors (row-major [n][dim]; NULL: none are known, so none are kept) up and fills the
+ * verdict, all but its lookup_ns. `hit` is set where the request ends here: not for audits, nor for requests
+ * without caches, nor after the deadline. Sampled and audited misses are kept. FL_NOT_FOUND, FL_SHAPE and
+ * FL_STALE (the text says what) still give a verdict of misses. */
 int lookups_answer(struct lookups *l, const struct lookup *in, const float *descriptors, uint64_t now_ns,
                    uint64_t broker_now_ns, struct verdict *out, struct error *e);
 /* The answer that a hit is. */
@@ -42,6 +48,7 @@ void lookups_result(const struct lookup_item *item, const struct verdict *v, int
 void lookups_outcome(struct lookups *l, const struct outcome *o, void (*fn)(void *arg, struct update *u),
                      void *arg);
 void lookups_expire(struct lookups *l, uint64_t now_ns);
+int lookups_pending(const struct lookups *l); /* descriptors that are kept */
 struct lookups_counters lookups_counters(const struct lookups *l);
 /* Counts one hit that could not be delivered and was turned into a miss. */
 void lookups_undo_hit(struct lookups *l);

@@ -2,10 +2,7 @@
 #include "spool.h"
 
 #include <pthread.h>
-#include <stdbool.h>
 #include <stdlib.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
 struct spool {
     pthread_mutex_t lock;
@@ -13,17 +10,13 @@ struct spool {
     int max_count, first, count;
     size_t max_bytes, bytes;
     uint64_t dropped;
-    int ready; /* an eventfd: above 0 while there is an update */
 };
 
 int spool_new(struct spool **out, int max_count, size_t max_bytes)
 {
     struct spool *s = calloc(1, sizeof *s);
     *out = NULL;
-    if (!s || !(s->ring = calloc((size_t)max_count, sizeof *s->ring)) ||
-        (s->ready = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) < 0) {
-        if (s)
-            free(s->ring);
+    if (!s || !(s->ring = calloc((size_t)max_count, sizeof *s->ring))) {
         free(s);
         return FL_NOMEM;
     }
@@ -49,21 +42,14 @@ void spool_free(struct spool *s)
         return;
     while (s->count)
         update_free(pop_one(s));
-    close(s->ready);
     pthread_mutex_destroy(&s->lock);
     free(s->ring);
     free(s);
 }
 
-static void set_ready(struct spool *s, bool ready)
+bool spool_push(struct spool *s, struct update *u)
 {
-    eventfd_t value;
-    if (ready ? eventfd_write(s->ready, 1) : eventfd_read(s->ready, &value))
-        return; /* it is so already */
-}
-
-void spool_push(struct spool *s, struct update *u)
-{
+    bool first;
     pthread_mutex_lock(&s->lock);
     while (s->count && (s->count == s->max_count || s->bytes + update_bytes(u) > s->max_bytes)) {
         update_free(pop_one(s));
@@ -71,9 +57,9 @@ void spool_push(struct spool *s, struct update *u)
     }
     s->ring[(s->first + s->count++) % s->max_count] = u;
     s->bytes += update_bytes(u);
-    if (s->count == 1)
-        set_ready(s, true);
+    first = s->count == 1;
     pthread_mutex_unlock(&s->lock);
+    return first;
 }
 
 int spool_pop(struct spool *s, struct update **out, int n)
@@ -82,8 +68,6 @@ int spool_pop(struct spool *s, struct update **out, int n)
     pthread_mutex_lock(&s->lock);
     while (taken < n && s->count)
         out[taken++] = pop_one(s);
-    if (!s->count)
-        set_ready(s, false);
     pthread_mutex_unlock(&s->lock);
     return taken;
 }
@@ -104,9 +88,4 @@ uint64_t spool_dropped(struct spool *s)
     n = s->dropped;
     pthread_mutex_unlock(&s->lock);
     return n;
-}
-
-int spool_fd(const struct spool *s)
-{
-    return s->ready;
 }

@@ -7,6 +7,8 @@
 #ifndef FREEZELINE_SPOOL_H
 #define FREEZELINE_SPOOL_H
 
+#include <stdbool.h>
+
 #include "cache_service/store/update.h"
 
 struct spool;
@@ -14,14 +16,12 @@ struct spool;
 int spool_new(struct spool **out, int max_count, size_t max_bytes);
 void spool_free(struct spool *s); /* NULL is fine; frees what is in it */
 
-/* Takes u. */
-void spool_push(struct spool *s, struct update *u);
+/* Takes u. True where it is the first: who waits for one is to be told. */
+bool spool_push(struct spool *s, struct update *u);
 /* Moves up to n updates to out (owned by the caller from then on); returns how many. */
 int spool_pop(struct spool *s, struct update **out, int n);
 
 int spool_count(struct spool *s);
 uint64_t spool_dropped(struct spool *s);
-/* A descriptor that can be read while there is something to pop. Poll it, do not read it. */
-int spool_fd(const struct spool *s);
 
 #endif

@@ -1,4 +1,4 @@
-/* lease.c - the learner's lease: when to ask, what to believe */
+/* lease.c - the learner's lease: what to ask and when, what to believe */
 #include "lease.h"
 
 void lease_init(struct lease *l, uint64_t duration_ns)
@@ -6,13 +6,20 @@ void lease_init(struct lease *l, uint64_t duration_ns)
     *l = (struct lease){.duration_ns = duration_ns};
 }
 
-enum lease_action lease_next(struct lease *l, uint64_t now_ns)
+uint64_t lease_due(const struct lease *l, bool wanted)
+{
+    return wanted ? l->next_ns : l->fence ? 0 : UINT64_MAX;
+}
+
+enum lease_action lease_next(struct lease *l, bool wanted, uint64_t now_ns, uint64_t early_ns)
 {
     if (l->fence && now_ns >= l->valid_ns) {
         l->fence = 0;
         l->next_ns = now_ns;
     }
-    if (now_ns < l->next_ns)
+    if (!wanted)
+        return l->fence ? LEASE_RELEASE : LEASE_IDLE;
+    if (now_ns + early_ns < l->next_ns)
         return LEASE_IDLE;
     return l->fence ? LEASE_RENEW : LEASE_ACQUIRE;
 }

@@ -57,12 +57,34 @@ int snapshot_caches(const struct snapshot *s)
     return n;
 }
 
+bool snapshot_lacks(const struct snapshot *s)
+{
+    for (int i = 0; s && i < s->manifest.n_exits; i++)
+        if (s->manifest.exit[i].file[0] && !s->cache[i])
+            return true;
+    return false;
+}
+
 bool snapshot_whole(const struct snapshot *s)
 {
-    for (int i = 0; s->manifest.promised && i < s->manifest.n_exits; i++)
-        if (s->manifest.exit[i].file[0] && !s->cache[i])
-            return false;
-    return true;
+    return !s->manifest.promised || !snapshot_lacks(s);
+}
+
+bool snapshot_same_build(const struct snapshot *a, const struct snapshot *b)
+{
+    return !memcmp(a->manifest.build, b->manifest.build, sizeof a->manifest.build);
+}
+
+struct snapshot *snapshot_with_applied(const struct snapshot *s, const char *applied)
+{
+    struct snapshot *next = snapshot_new(&s->manifest);
+    if (!next)
+        return NULL;
+    for (int i = 0; i < s->manifest.n_exits; i++)
+        if ((next->cache[i] = s->cache[i]))
+            cache_retain(next->cache[i]);
+    snprintf(next->manifest.applied, sizeof next->manifest.applied, "%s", applied);
+    return next;
 }
 
 static void drop_caches(struct snapshot *s)

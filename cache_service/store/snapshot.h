@@ -27,6 +27,11 @@ uint64_t snapshot_epoch(const struct snapshot *s);             /* the newest of 
 int snapshot_caches(const struct snapshot *s);
 /* Under a promise every cache that the manifest names is there: it was made for all of them together. */
 bool snapshot_whole(const struct snapshot *s);
+/* A cache that the manifest names is not there: it was damaged where it was read from. NULL lacks none. */
+bool snapshot_lacks(const struct snapshot *s);
+bool snapshot_same_build(const struct snapshot *a, const struct snapshot *b);
+/* The same caches with another `applied`; NULL when out of memory. */
+struct snapshot *snapshot_with_applied(const struct snapshot *s, const char *applied);
 
 /* Called for each cache file that is refused. The others are used, but under a promise none is. */
 typedef void (*snapshot_refused)(const char *text);

@@ -8,13 +8,13 @@
  */
 #include "cache_service/index/cache_body.h"
 #include "cache_service/index/half.h"
-#include "cache_service/service/control.h"
-#include "cache_service/service/lookups.h"
+#include "cache_service/service/cache_brain.h"
 #include "fuzz_input.h"
 
 #include <math.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 
 #define EVENTS  300
 #define EXITS   3
@@ -33,9 +33,11 @@ struct waiting {
 struct world {
     struct fuzz_input in;
     uint64_t now;
-    struct lookups *lookups;
+    struct cache_brain *brain;
+    struct cache_scratch *scratch;
     struct pending *pending;
-    struct control control;
+    const struct lookup *asked; /* the look-up that is being answered, NULL: none */
+    uint64_t hits;              /* of it, that the broker was told */
     struct waiting list[SLOTS];
     int n_list, marks;
     int32_t told;  /* the label of the outcome that is being told */
@@ -92,56 +94,62 @@ static void new_snapshot(void)
     for (int i = 0; i < m.n_exits; i++)
         if (which >> i & 1)
             s->cache[i] = small_cache();
-    snapshot_free(lookups_swap(w.lookups, s));
+    snapshot_free(cache_brain_swap(w.brain, s));
 }
 
 /* --- look-ups and outcomes --- */
 
-static void check_verdict(const struct lookup *in, const struct verdict *v, uint64_t broker_now)
+static int on_result(void *arg, const struct message *m)
 {
-    static struct message m;
-    FUZZ_CHECK(v->n == in->n && v->exit == in->exit && v->sequence == in->sequence);
-    m.type = MESSAGE_VERDICT;
-    m.verdict = *v;
-    fuzz_check_sent(&m);
+    const struct lookup *in = w.asked;
+    int i = 0;
+    (void)arg;
+    fuzz_check_sent(m);
+    while (i < in->n && in->item[i].request != m->result.request)
+        i++;
+    FUZZ_CHECK(i < in->n && m->result.label >= 0 && in->dim == DIM);
+    if (fuzz_byte(&w.in) > 250)
+        return FL_AGAIN;
+    w.hits++;
+    return FL_OK;
+}
+
+static int on_verdict(void *arg, const struct peer *to, const struct message *m)
+{
+    const struct lookup *in = w.asked;
+    const struct verdict *v = &m->verdict;
+    (void)arg;
+    (void)to;
+    fuzz_check_sent(m);
+    FUZZ_CHECK(in && v->n == in->n && v->exit == in->exit && v->sequence == in->sequence);
     for (int i = 0; i < v->n; i++) {
         const struct verdict_item *x = &v->item[i];
         FUZZ_CHECK(x->request == in->item[i].request && x->attempt == in->item[i].attempt);
         FUZZ_CHECK(x->label >= -1 && x->label < CLASSES && isfinite(x->confidence));
-        if (!x->hit)
-            continue;
-        FUZZ_CHECK(x->label >= 0 && !(in->item[i].flags & (JOB_AUDIT | JOB_NO_CACHE)));
-        FUZZ_CHECK(broker_now < in->item[i].deadline_ns && in->dim == DIM);
-        m.type = MESSAGE_RESULT;
-        lookups_result(&in->item[i], v, i, broker_now, &m.result);
-        fuzz_check_sent(&m);
-        if (fuzz_byte(&w.in) > 250)
-            lookups_undo_hit(w.lookups);
+        FUZZ_CHECK(!x->hit || !(in->item[i].flags & (JOB_AUDIT | JOB_NO_CACHE)));
+        FUZZ_CHECK(!x->hit || cache_brain_broker_ns(w.brain, w.now) < in->item[i].deadline_ns);
+        w.hits -= x->hit;
     }
+    FUZZ_CHECK(w.hits == 0);
+    w.asked = NULL;
+    return FL_OK;
 }
 
-static void ask(const struct lookup *in)
+static int on_control(void *arg, const struct message *m)
 {
-    static struct verdict v;
-    static float numbers[MESSAGE_MAX_BATCH * DIM * 2 + 1];
-    uint64_t broker_now = fuzz_byte(&w.in) & 1 ? w.now : fuzz_number(&w.in);
-    int odd = (int)fuzz_below(&w.in, 4); /* frames may lie at any address */
-    struct error e = {FL_OK, ""};
-    char *at = (char *)numbers + odd;
-    if ((int64_t)in->n * in->dim > MESSAGE_MAX_BATCH * DIM * 2)
-        return;
-    for (int i = 0; i < in->n * (int)in->dim; i++) {
-        float x = fuzz_byte(&w.in) > 250 ? (float)NAN : (float)fuzz_byte(&w.in) / 32;
-        memcpy(at + (size_t)i * sizeof x, &x, sizeof x);
-    }
-    for (int i = 0; i < in->n; i++)
-        w.kept += (in->item[i].flags & (JOB_SAMPLED | JOB_AUDIT)) != 0;
-    if (lookups_answer(w.lookups, in, (const float *)(const void *)at, w.now, broker_now, &v, &e))
-        FUZZ_CHECK(e.text[0]);
-    check_verdict(in, &v, broker_now);
+    (void)arg;
+    fuzz_check_sent(m);
+    return fuzz_byte(&w.in) > 250 ? FL_AGAIN : FL_OK;
 }
 
-static void learn(void *arg, struct update *u)
+static int look(void *arg, const struct snapshot *s, const struct lookup *in, const float *descriptors,
+                struct cache_verdict *found)
+{
+    (void)arg;
+    return descriptors ? cache_lookup(s->cache[in->exit], w.scratch, descriptors, in->n, found) : FL_VALUE;
+}
+
+static void on_update(void *arg, struct update *u)
 {
     (void)arg;
     FUZZ_CHECK(u->request == w.of && u->label == w.told && u->label >= 0 && u->dim == DIM);
@@ -151,14 +159,52 @@ static void learn(void *arg, struct update *u)
     update_free(u);
 }
 
-static void tell(const struct outcome *o)
+static void on_reload(void *arg)
 {
+    (void)arg;
+}
+
+static void on_keeper(void *arg, struct heartbeat *h)
+{
+    (void)arg;
+    (void)h;
+}
+
+static uint64_t moment(void *arg)
+{
+    (void)arg;
+    return w.now;
+}
+
+static void ask(const struct message *m)
+{
+    static float numbers[MESSAGE_MAX_BATCH * DIM * 2];
+    const struct lookup *in = &m->lookup;
+    struct cache_arrival came = {fuzz_number(&w.in), fuzz_number(&w.in)};
+    static const struct peer from = {.size = 1};
+    if (m->type == MESSAGE_LOOKUP) {
+        if ((int64_t)in->n * in->dim > MESSAGE_MAX_BATCH * DIM * 2)
+            return;
+        for (int i = 0; i < in->n * (int)in->dim; i++)
+            numbers[i] = fuzz_byte(&w.in) > 250 ? (float)NAN : (float)fuzz_byte(&w.in) / 32;
+        for (int i = 0; i < in->n; i++)
+            w.kept += (in->item[i].flags & (JOB_SAMPLED | JOB_AUDIT)) != 0;
+        w.asked = in;
+    }
+    w.hits = 0;
+    cache_brain_lookup(w.brain, &from, m, fuzz_byte(&w.in) > 250 ? NULL : numbers, &came, w.now);
+    FUZZ_CHECK(!w.asked); /* answered */
+}
+
+static void tell(const struct message *m)
+{
+    const struct outcome *o = &m->outcome;
     w.of = o->request;
     w.told = o->label;
     w.learned = 0;
-    lookups_outcome(w.lookups, o, learn, NULL);
+    cache_brain_control(w.brain, m, w.now);
     w.learned = 0;
-    lookups_outcome(w.lookups, o, learn, NULL); /* told twice: nothing is left */
+    cache_brain_control(w.brain, m, w.now); /* told twice: nothing is left */
     FUZZ_CHECK(w.learned == 0);
 }
 
@@ -242,27 +288,14 @@ static void expire(void)
     pending_expire(w.pending, w.now);
     while (w.n_list && w.now - w.list[0].born_ns >= NS_PER_S)
         leave_list(0);
-    lookups_expire(w.lookups, w.now);
 }
 
 /* --- the broker --- */
 
-static void hear(const struct message *m)
-{
-    if (m->type == MESSAGE_HELLO)
-        control_welcome(&w.control, &m->hello, "B", w.now);
-    else if (m->type == MESSAGE_HEARTBEAT)
-        control_echo(&w.control, &m->heartbeat, w.now);
-    else if (m->type == MESSAGE_OUTCOME)
-        tell(&m->outcome);
-}
-
 static void speak(void)
 {
-    int type = control_next(&w.control, w.now);
-    FUZZ_CHECK(type == 0 || type == MESSAGE_HELLO || type == MESSAGE_HEARTBEAT);
-    FUZZ_CHECK(w.control.next_ns > w.now && w.control.next_ns <= w.now + w.control.beat_ns);
-    control_broker_ns(&w.control, w.now);
+    uint64_t next = cache_brain_tick(w.brain, w.now);
+    FUZZ_CHECK(next > w.now && next <= w.now + 20 * NS_PER_MS);
 }
 
 static bool fill(struct message *m)
@@ -301,14 +334,17 @@ static bool fill(struct message *m)
 static void event(void)
 {
     static struct message m;
+    struct cache_counters c;
     uint8_t what = fuzz_byte(&w.in);
     if (what < 140) {
         if (!fill(&m))
             return;
-        if (m.type == MESSAGE_LOOKUP)
-            ask(&m.lookup);
+        if (m.type == MESSAGE_LOOKUP || what < 10)
+            ask(&m);
+        else if (m.type == MESSAGE_OUTCOME)
+            tell(&m);
         else
-            hear(&m);
+            cache_brain_control(w.brain, &m, w.now);
     } else if (what < 170) {
         keep();
     } else if (what < 190) {
@@ -322,25 +358,30 @@ static void event(void)
         expire();
     }
     FUZZ_CHECK(pending_count(w.pending) == w.n_list);
-    FUZZ_CHECK(lookups_counters(w.lookups).hits <= lookups_counters(w.lookups).items);
+    c = cache_brain_counters(w.brain);
+    FUZZ_CHECK(c.lookups.hits <= c.lookups.items && c.pending <= SLOTS);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static struct pipeline p = {.broker = {.heartbeat_ms = 20, .dead_after_ms = 100}};
+    static const struct pipeline p = {.broker = {.heartbeat_ms = 20, .dead_after_ms = 100}};
+    static const struct cache_io io = {NULL,      on_verdict, on_result, on_control, look,
+                                       on_update, on_reload,  on_keeper, moment};
+    static struct cache_scratch *scratch;
     const struct pending_limits limits = {.count = SLOTS, .bytes = 1 << 20, .age_ns = NS_PER_S};
-    static struct lookups *lookups;
+    struct cache_setup setup = {.pipeline = &p, .pending = limits, .spans = SLOTS};
+    log_threshold = LOG_LEVEL_ERROR + 1;
     memset(&w, 0, sizeof w);
     w.in = (struct fuzz_input){data, data + size};
     w.now = 1000 * NS_PER_S;
-    control_init(&w.control, &p);
-    if ((!lookups && lookups_new(&lookups, NULL)) || pending_new(&w.pending, &limits))
+    setup.hello = (struct hello){.role = ROLE_CACHE, .incarnation = 1, .boot_id = "B", .ready = true};
+    if ((!scratch && cache_scratch_new(&scratch, MESSAGE_MAX_BATCH)) || pending_new(&w.pending, &limits) ||
+        cache_brain_new(&w.brain, &setup, &io, NULL))
         abort();
-    w.lookups = lookups;
+    w.scratch = scratch;
     for (int i = 0; i < EVENTS && w.in.at < w.in.end; i++)
         event();
     pending_free(w.pending);
-    snapshot_free(lookups_swap(lookups, NULL)); /* as new, without the cost of making a large one each time */
-    lookups_expire(lookups, UINT64_MAX);
+    cache_brain_free(w.brain);
     return 0;
 }

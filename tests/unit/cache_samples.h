@@ -13,6 +13,7 @@
 #include "cache_service/train/builder.h"
 #include "cache_service/index/cache_body.h"
 #include "cache_service/index/half.h"
+#include "cache_service/service/lookups.h"
 #include "base/shuffle.h"
 
 /* A projection that changes nothing: `dim` features, none negative, come out as they go in. */
@@ -95,6 +96,18 @@ static inline void sample_rows(const char *path, int32_t *labels, int n, int dim
     }
     assert_int_equal(matrix_writer_close(w, NULL), FL_OK);
     free(row);
+}
+
+/* A lookups_look over a scratch of its own. */
+static inline int sample_look(void *arg, const struct snapshot *s, const struct lookup *in,
+                              const float *descriptors, struct cache_verdict *found)
+{
+    struct cache_scratch *scratch;
+    (void)arg;
+    assert_int_equal(cache_scratch_new(&scratch, in->n), FL_OK);
+    assert_int_equal(cache_lookup(s->cache[in->exit], scratch, descriptors, in->n, found), FL_OK);
+    cache_scratch_free(scratch);
+    return FL_OK;
 }
 
 #endif

@@ -28,7 +28,7 @@ static void test_exits_that_were_left_out_are_absent(void **state)
     struct lookups *l;
     (void)state;
     assert_non_null(s);
-    assert_int_equal(lookups_new(&l, NULL), FL_OK);
+    assert_int_equal(lookups_new(&l, &(struct pending_limits){0}, sample_look, NULL), FL_OK);
     assert_false(ask(l, 0, near).absent);
     s->cache[1] = sample_kmeans(2, 2, centroids, counts, 2);
     lookups_swap(l, s);
@@ -53,7 +53,7 @@ static void test_descriptors_from_elsewhere_miss(void **state)
     struct lookups *l;
     (void)state;
     assert_non_null(s);
-    assert_int_equal(lookups_new(&l, NULL), FL_OK);
+    assert_int_equal(lookups_new(&l, &(struct pending_limits){0}, sample_look, NULL), FL_OK);
     s->cache[0] = sample_kmeans(2, 2, centroids, counts, 2);
     lookups_swap(l, s);
     for (int i = 0; i < 3; i++) {
@@ -113,7 +113,7 @@ static void test_look_ups_are_counted_before_and_after_learning(void **state)
     struct lookups_counters c;
     struct lookups *l;
     (void)state;
-    assert_int_equal(lookups_new(&l, NULL), FL_OK);
+    assert_int_equal(lookups_new(&l, &(struct pending_limits){0}, sample_look, NULL), FL_OK);
     lookups_swap(l, of_build(1, 0));
     look(l, 1, 0);
     look(l, 2, JOB_AUDIT);
