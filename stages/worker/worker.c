@@ -1,28 +1,214 @@
-/* worker.c - a stage worker's start, loop and end */
-#include <malloc.h>
+/* worker.c - the body of a stage worker: its start, its loop and its end
+ *
+ * Two threads take turns at the brain and the sockets, under one lock. The first one reads messages, does
+ * what the brain wishes, and gives the lock up while it is inside a node or sleeps; between nodes it takes it
+ * to look at verdicts and, now and then, at all other sockets. While a node takes long, the pulse talks with
+ * the broker.
+ */
+#include "worker.h"
+
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
-#include "config/identity.h"
+#include "base/clock.h"
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/slice.h"
-#include "stages/place/origin.h"
+#include "pulse.h"
+#include "stage_layers.h"
 #include "wire/accept.h"
-#include "worker_parts.h"
+#include "wire/frames.h"
+#include "wire/hello.h"
+#include "worker_sockets.h"
 
-#define CONNECTIONS 64 /* of brokers and workers, at most */
-#define THREADS     4  /* libzmq's two, and some to spare */
+#define CONNECTIONS   64                /* of brokers and workers, at most */
+#define THREADS       5                 /* libzmq's two, the pulse, and some to spare */
+#define LOOK_EVERY_NS (200 * NS_PER_US) /* while computing: at jobs, cancellations, heartbeats */
+#define HOLD_LOOK_NS  (10 * NS_PER_MS)  /* the same while a batch is held back */
+
+struct stage_worker {
+    const struct pipeline *pipeline; /* borrowed */
+    const struct stage_config *config;
+    struct stage_setup setup;
+    struct stage_layers *layers;
+    int after_fd; /* pidfd of the process whose place is waited for; -1 = none */
+    pthread_mutex_t lock;
+    struct pulse *pulse;
+
+    /* under the lock */
+    struct stage_brain *brain;
+    struct worker_sockets sockets;
+    bool computing;
+    uint64_t node_ns;       /* when the node that is being computed began */
+    uint64_t looked_ns;     /* when all sockets were last looked at */
+    uint64_t kept_ns;       /* when the file of the endpoint was last looked at */
+    uint64_t due_ns;        /* when the brain wants to be told of the time again */
+    uint64_t jobs_empty_ns; /* when no job waited in the socket */
+    struct message in;      /* scratch: what came */
+    struct message verdict;
+    zmq_msg_t payload; /* scratch: what came with `in` */
+};
+
+/* --- messages in, with the lock --- */
+
+static void receive_jobs(struct stage_worker *w)
+{
+    struct error e;
+    while (w->sockets.jobs && stage_brain_room(w->brain) > 0) {
+        uint64_t taken_ns = clock_ns();
+        int rc = frames_recv(w->sockets.jobs, NULL, &w->in, &w->payload, &e);
+        if (rc == FL_AGAIN)
+            w->jobs_empty_ns = taken_ns;
+        if (rc == FL_AGAIN || rc == FL_IO)
+            return;
+        if (rc)
+            stage_brain_garbage(w->brain, "jobs socket", &e, taken_ns);
+        else
+            stage_brain_job(w->brain, &w->in, &w->payload, w->jobs_empty_ns, taken_ns, clock_ns());
+    }
+}
+
+/* Returns how many came. */
+static int receive_verdicts(struct stage_worker *w)
+{
+    struct error e;
+    int n = 0, rc;
+    for (; w->sockets.cache; n++) {
+        rc = frames_recv(w->sockets.cache, NULL, &w->verdict, &w->payload, &e);
+        if (rc == FL_AGAIN || rc == FL_IO)
+            break;
+        if (rc)
+            stage_brain_garbage(w->brain, "cache socket", &e, clock_ns());
+        else
+            stage_brain_verdict(w->brain, &w->verdict, clock_ns());
+    }
+    return n;
+}
+
+/* Hears the broker and tells it what is due. */
+static void talk(struct stage_worker *w, uint64_t now)
+{
+    struct error e;
+    int rc;
+    w->looked_ns = now;
+    if (w->sockets.jobs)
+        frames_keep_bound_now(w->sockets.jobs, w->config->replica[w->sockets.replica].endpoint, &w->kept_ns,
+                              now);
+    while ((rc = frames_recv(w->sockets.control, NULL, &w->in, &w->payload, &e)) != FL_AGAIN && rc != FL_IO) {
+        if (!rc && w->in.type == MESSAGE_CANCEL && w->in.cancel.n_ask)
+            receive_verdicts(w); /* a hit that is asked for may lie in the socket */
+        if (rc)
+            stage_brain_garbage(w->brain, "control socket", &e, now);
+        else
+            stage_brain_control(w->brain, &w->in, clock_ns());
+    }
+    w->due_ns = stage_brain_tick(w->brain, now);
+}
+
+/* --- computing --- */
+
+/* Between nodes. Stops a run that nobody needs. */
+static int after_node(void *arg, int node)
+{
+    struct stage_worker *w = arg;
+    int stop;
+    (void)node;
+    pthread_mutex_lock(&w->lock);
+    if (stage_brain_asking(w->brain))
+        receive_verdicts(w);
+    w->node_ns = clock_ns();
+    if (w->node_ns - w->looked_ns >= LOOK_EVERY_NS) {
+        receive_jobs(w);
+        talk(w, w->node_ns);
+    }
+    stop = !stage_brain_needs(w->brain);
+    pthread_mutex_unlock(&w->lock);
+    return stop;
+}
+
+static uint64_t milliseconds(int ms)
+{
+    return (uint64_t)ms * NS_PER_MS;
+}
+
+/* When the pulse looks whether a heartbeat is due: a little later, so that between short nodes the computing
+ * thread sends it. */
+static uint64_t next_beat(const struct stage_worker *w, uint64_t now)
+{
+    uint64_t every = milliseconds(w->pipeline->broker.heartbeat_ms);
+    return (w->due_ns < now + every ? w->due_ns : now + every) + every / 4;
+}
+
+/* In the pulse's thread. Nobody vouches for a node that seems to hang: the broker must find out. */
+static uint64_t beat(void *arg)
+{
+    struct stage_worker *w = arg;
+    uint64_t now = clock_ns(), hung = milliseconds(w->pipeline->broker.hung_after_ms);
+    if (!w->computing)
+        return PULSE_REST;
+    if (now >= w->due_ns && (!hung || now < w->node_ns + hung))
+        talk(w, now);
+    return next_beat(w, now);
+}
+
+static void compute(struct stage_worker *w, const struct stage_wish *wish)
+{
+    struct error e;
+    int rc;
+    w->computing = true;
+    w->node_ns = clock_ns();
+    pulse_begin(w->pulse, next_beat(w, w->node_ns));
+    pthread_mutex_unlock(&w->lock);
+    rc = stage_layers_run(w->layers, wish->segment, wish->n, after_node, w, &e);
+    pthread_mutex_lock(&w->lock);
+    w->computing = false;
+    stage_brain_computed(w->brain, rc, e.text, clock_ns());
+}
+
+/* --- waiting, without the lock --- */
+
+static void wait_for_messages(struct stage_worker *w, uint64_t until_ns, bool *place_is_free)
+{
+    uint64_t now = clock_ns();
+    bool link;
+    if (until_ns <= now)
+        return;
+    pthread_mutex_unlock(&w->lock);
+    link = worker_sockets_wait(&w->sockets, w->after_fd, place_is_free, stage_brain_must_greet(w->brain),
+                               until_ns - now);
+    pthread_mutex_lock(&w->lock);
+    w->jobs_empty_ns = clock_ns(); /* until now: the poll returns when one comes */
+    if (link)
+        stage_brain_look(w->brain);
+}
+
+static void hold(struct stage_worker *w, uint64_t until_ns)
+{
+    uint64_t now = clock_ns();
+    if (now - w->looked_ns >= HOLD_LOOK_NS)
+        talk(w, now); /* a long wait is no death */
+    if (receive_verdicts(w) || now >= until_ns)
+        return;
+    until_ns = until_ns < now + HOLD_LOOK_NS ? until_ns : now + HOLD_LOOK_NS;
+    pthread_mutex_unlock(&w->lock);
+    worker_sockets_wait_cache(&w->sockets, until_ns - now);
+    pthread_mutex_lock(&w->lock);
+}
+
+/* --- start and end --- */
 
 /* What the process needs of its host, before anything is opened that would abort, or quietly be another
  * thing, without.
  */
 static int check_limits(const struct stage_worker *w, struct error *e)
 {
-    const struct replica_config *c = w->config;
-    int threads = w->stage_config->threads, rc = c->n_cpus ? limits_pin(c->cpu, c->n_cpus, e) : FL_OK;
+    const struct replica_config *c = &w->config->replica[w->sockets.replica];
+    int threads = w->config->threads, rc = c->n_cpus ? limits_pin(c->cpu, c->n_cpus, e) : FL_OK;
     struct stat model;
 
     if (rc || (rc = accept_bound(limits_files(), CONNECTIONS, NULL, e)) || (rc = limits_check_space(e)) ||
@@ -30,138 +216,59 @@ static int check_limits(const struct stage_worker *w, struct error *e)
         return rc;
     if (threads > limits_cpus())
         log_warn("%d threads are asked for and may run on %d cpus: they take turns (stages.%d.threads)",
-                 threads, limits_cpus(), w->stage);
+                 threads, limits_cpus(), w->sockets.stage);
     return stat(w->pipeline->model, &model) ? FL_OK
                                             : limits_check_memory(model.st_size, w->pipeline->model, e);
-}
-
-/* Cuts the stage's nodes at its exits. */
-static void make_segments(struct stage_worker *w, const struct graph *g, const struct placement *pl)
-{
-    int first = pl->stage[w->stage].first, last = pl->stage[w->stage].last;
-    bool caches = w->pipeline->cache.n_endpoints > 0 && strcmp(w->pipeline->cache.kind, "none") != 0;
-    for (int i = 0; caches && i < pl->n_exits; i++) {
-        const struct placed_exit *x = &pl->exit[i];
-        struct origin origin;
-        if (x->stage != w->stage || !placed_has_cache(x))
-            continue;
-        origin_of(&origin, g, x, w->pipeline);
-        w->segment[w->n_segments++] = (struct segment){first, x->cut.node, i, origin.digest};
-        first = x->cut.node + 1;
-    }
-    if (first <= last)
-        w->segment[w->n_segments++] = (struct segment){first, last, -1, 0};
-}
-
-static int check_model(struct stage_worker *w, const struct graph *g, struct error *e)
-{
-    struct tensor out;
-    if (exec_n_inputs(w->exec) != 1)
-        return error_set(e, FL_UNSUPPORTED, "%s has %d inputs: a pipeline serves models with one", g->path,
-                         exec_n_inputs(w->exec));
-    w->expects = exec_input_shape(w->exec, 0, 1);
-    w->expects.data = NULL;
-    out = exec_output_shape(w->exec, 0, 1);
-    if (w->expects.rank < 1 || w->expects.dim[0] != 1 || out.rank < 1 || out.dim[0] != 1)
-        return error_set(e, FL_UNSUPPORTED, "%s: the first dim of its input and output must be the batch",
-                         g->path);
-    if (w->last_stage && out.dtype != TENSOR_F32)
-        return error_set(e, FL_UNSUPPORTED, "%s: its output is %s, scores must be float32", g->path,
-                         tensor_dtype_name(out.dtype));
-    return FL_OK;
-}
-
-/* The largest descriptor of this stage's exits, for max_batch rows. */
-static int size_descriptors(struct stage_worker *w, const struct graph *g, const struct placement *pl,
-                            struct error *e)
-{
-    size_t largest = 0;
-    for (int i = 0; i < pl->n_exits; i++) {
-        struct tensor cut = origin_activation(g, &pl->exit[i]);
-        int dim;
-        if (pl->exit[i].stage != w->stage)
-            continue;
-        dim = descriptor_dim(&cut, &w->pipeline->cache.descriptor);
-        largest = dim > 0 && (size_t)dim > largest ? (size_t)dim : largest;
-    }
-    w->descriptors = calloc(largest * (size_t)w->max_batch + 1, sizeof *w->descriptors);
-    return w->descriptors ? FL_OK : error_set(e, FL_NOMEM, "out of memory for descriptors");
-}
-
-static void introduce(struct stage_worker *w, const struct graph *g, const struct placement *pl)
-{
-    struct identity identity;
-    identity_of(&identity, g->digest, w->pipeline);
-    memcpy(w->model, g->digest, sizeof w->model);
-    memcpy(w->identity, identity.digest, sizeof w->identity);
-    plan_digest(w->plan, g, pl, w->pipeline);
-}
-
-static int load(struct stage_worker *w, struct error *e)
-{
-    const struct pipeline *p = w->pipeline;
-    struct exec_options o = {.threads = w->stage_config->threads};
-    struct placement *pl = calloc(1, sizeof *pl);
-    struct graph *g = NULL;
-    int rc;
-
-    if (!pl)
-        return error_set(e, FL_NOMEM, "out of memory");
-    if ((rc = placement_load(&g, p, e)) || (rc = placement_resolve(pl, g, p, e)))
-        goto out;
-    if ((rc = engine_parse_kernels(p->kernels, &o.kernels, e)))
-        goto out;
-    if (!g->free_batch)
-        w->max_batch = 1;
-    o.max_batch = w->max_batch;
-    o.first = pl->stage[w->stage].first;
-    o.last = pl->stage[w->stage].last;
-    make_segments(w, g, pl);
-    introduce(w, g, pl);
-    if ((rc = exec_new(&w->exec, g, &o, e)) || (rc = check_model(w, g, e)) ||
-        (rc = size_descriptors(w, g, pl, e)))
-        goto out;
-    snprintf(w->engine, sizeof w->engine, "BLAS core %s, convolution %s, %d thread%s", engine_blas_core(),
-             engine_conv(), w->stage_config->threads, w->stage_config->threads == 1 ? "" : "s");
-out:
-    graph_free(g);
-    free(pl);
-    return rc;
-}
-
-#define MESSAGE_HEAP_BYTES (8 << 20)
-#define LEAVING_TICK_NS    (20 * NS_PER_MS)
-
-static int warm_up(struct stage_worker *w, struct error *e)
-{
-    memset(exec_input_buffer(w->exec, 0), 0, (size_t)tensor_bytes(&w->expects));
-    for (int i = 0; i < w->n_segments; i++) {
-        int rc = exec_run(w->exec, w->segment[i].first, w->segment[i].last, 1, NULL, NULL, e);
-        if (rc)
-            return rc;
-    }
-    malloc_trim(0); /* the graph's constants are packed now and their file form is gone */
-    /* From here on memory is taken for messages alone. Kept rather than given back, it costs no page faults.
-     */
-    mallopt(M_MMAP_THRESHOLD, MESSAGE_HEAP_BYTES);
-    mallopt(M_TRIM_THRESHOLD, MESSAGE_HEAP_BYTES);
-    return FL_OK;
 }
 
 static void log_ready(const struct stage_worker *w)
 {
     log_info("ready: stage %d replica %d on %s, batches up to %d, %s, weights %.1f MB, arena %.1f MB",
-             w->stage, w->replica, w->config->endpoint, w->max_batch, w->engine,
-             (double)exec_weight_bytes(w->exec) / 1e6, (double)exec_arena_bytes(w->exec) / 1e6);
+             w->sockets.stage, w->sockets.replica, w->config->replica[w->sockets.replica].endpoint,
+             w->setup.max_batch, w->setup.self.engine, (double)stage_layers_weight_bytes(w->layers) / 1e6,
+             (double)stage_layers_arena_bytes(w->layers) / 1e6);
 }
 
-/* The threads that move messages start here; the one that computes has the usual turns. */
-static int open_links(struct stage_worker *w, uint64_t after, struct error *e)
+/* A pid may be used again; a descriptor means the process that had it now. One that is gone is not waited
+ * for. */
+static int open_predecessor(struct stage_worker *w, pid_t after, struct error *e)
 {
+    w->after_fd = after ? (int)syscall(SYS_pidfd_open, after, 0) : -1;
+    w->setup.self.ready = w->after_fd < 0;
+    if (after && w->after_fd < 0 && errno != ESRCH)
+        return error_set(e, FL_USAGE, "--after %d: %s", (int)after, strerror(errno));
+    return w->setup.self.ready ? worker_sockets_bind(&w->sockets, w->setup.max_batch, e) : FL_OK;
+}
+
+static uint64_t moment(void *arg)
+{
+    (void)arg;
+    return clock_ns();
+}
+
+static uint64_t resident_bytes(void *arg)
+{
+    (void)arg;
+    return limits_resident_bytes(0);
+}
+
+/* The threads that move messages start here and take short turns; the one that computes has the usual ones.
+ */
+static int open_links(struct stage_worker *w, pid_t after, struct error *e)
+{
+    struct stage_io io = {.moment = moment, .resident_bytes = resident_bytes};
+    struct stage_engine engine = stage_layers_engine(w->layers);
+    bool asks = w->setup.segment[0].exit >= 0 && w->pipeline->cache.n_endpoints > 0;
     int rc;
     slice_short(true);
-    rc = worker_open_links(w, after, e);
+    if (!(rc = worker_sockets_open(&w->sockets, asks, e)))
+        rc = open_predecessor(w, after, e);
+    if (!rc)
+        rc = pulse_new(&w->pulse, &w->lock, beat, w, e);
     slice_short(false);
+    worker_sockets_io(&w->sockets, &io);
+    if (!rc && (rc = stage_brain_new(&w->brain, &w->setup, &io, &engine)))
+        rc = error_set(e, rc, "out of memory");
     return rc;
 }
 
@@ -178,26 +285,20 @@ int stage_worker_new(struct stage_worker **out, const struct pipeline *p, int st
                          p->stage[stage].n_replicas - 1);
     if (!(w = calloc(1, sizeof *w)))
         return error_set(e, FL_NOMEM, "out of memory");
-    w->pipeline = p;
-    w->stage = stage;
-    w->replica = replica;
-    w->stage_config = &p->stage[stage];
-    w->config = &p->stage[stage].replica[replica];
-    w->last_stage = stage == p->n_stages - 1;
-    w->max_batch =
-        w->stage_config->max_batch < MESSAGE_MAX_BATCH ? w->stage_config->max_batch : MESSAGE_MAX_BATCH;
-    worker_init_rows(w);
-    if (span_log_new(&w->spans, WORKER_SPANS, ROLE_STAGE, (uint32_t)stage, (uint32_t)replica)) {
-        stage_worker_free(w);
-        return error_set(e, FL_NOMEM, "out of memory");
-    }
-    if ((rc = check_limits(w, e)) || (rc = load(w, e)) || (rc = warm_up(w, e)) ||
+    w->pipeline = w->setup.pipeline = p;
+    w->config = &p->stage[stage];
+    w->sockets = (struct worker_sockets){.pipeline = p, .stage = stage, .replica = replica};
+    w->after_fd = -1;
+    pthread_mutex_init(&w->lock, NULL);
+    zmq_msg_init(&w->payload);
+    hello_init(&w->setup.self, ROLE_STAGE, stage, replica);
+    if ((rc = check_limits(w, e)) || (rc = stage_layers_new(&w->layers, p, stage, &w->setup, e)) ||
         (rc = open_links(w, after, e))) {
         stage_worker_free(w);
         return rc;
     }
-    worker_say_hello(w, w->ready);
-    if (w->ready)
+    w->due_ns = stage_brain_tick(w->brain, clock_ns()); /* says hello */
+    if (w->setup.self.ready)
         log_ready(w);
     else
         log_info("loaded: waits for pid %d to end, then takes its place", (int)after);
@@ -209,107 +310,56 @@ void stage_worker_free(struct stage_worker *w)
 {
     if (!w)
         return;
-    worker_release_rows(w);
-    worker_close_links(w);
-    exec_free(w->exec);
-    free(w->descriptors);
-    span_log_free(&w->spans);
+    pulse_free(w->pulse);
+    if (w->brain)
+        stage_brain_goodbye(w->brain);
+    stage_brain_free(w->brain);
+    if (w->after_fd >= 0)
+        close(w->after_fd);
+    worker_sockets_close(&w->sockets);
+    stage_layers_free(w->layers);
+    zmq_msg_close(&w->payload);
+    pthread_mutex_destroy(&w->lock);
     free(w);
-}
-
-/* Until a message or a link comes, or a heartbeat is due: an idle worker does not wake for anything else. */
-static void wait_for_messages(struct stage_worker *w, uint64_t now)
-{
-    uint64_t next = worker_next_heartbeat(w), ns = next > now ? next - now : 0;
-    zmq_pollitem_t items[3 + PIPELINE_MAX_REPLICAS] = {{.socket = w->jobs, .events = ZMQ_POLLIN},
-                                                       {.socket = w->control, .events = ZMQ_POLLIN}};
-    int n = 2, links;
-    if (!w->hello_ns)
-        items[1].events |= ZMQ_POLLOUT;
-    if (w->cache)
-        items[n++] = (zmq_pollitem_t){.socket = w->cache, .events = ZMQ_POLLIN};
-    links = n;
-    for (int i = 0; i < w->n_next; i++)
-        if (!(w->reaches >> i & 1))
-            items[n++] = (zmq_pollitem_t){.socket = w->next[i], .events = ZMQ_POLLOUT};
-    if (w->leaving && ns > LEAVING_TICK_NS)
-        ns = LEAVING_TICK_NS;
-    zmq_poll(items, n, (long)(((ns < NS_PER_S ? ns : NS_PER_S) + NS_PER_MS - 1) / NS_PER_MS));
-    w->jobs_empty_ns = clock_ns(); /* until now: the poll returns when one comes */
-    for (int i = links; i < n; i++)
-        if (items[i].revents)
-            w->reached_ns = 0; /* one is there now: look */
-}
-
-/* Asked to end: at once when it is asked again, or when there is no broker to say that nothing is left to do.
- */
-static bool may_go(struct stage_worker *w, int asked, uint64_t now)
-{
-    if (!asked)
-        return false;
-    if (asked > 1 || (!w->n_waiting && !worker_hears_broker(w, now)))
-        return true;
-    if (!w->leaving)
-        worker_leave(w);
-    return now >= w->leave_by_ns;
 }
 
 static int take_place(struct stage_worker *w, struct error *e)
 {
-    int rc = worker_bind(w, e);
+    int rc = worker_sockets_bind(&w->sockets, w->setup.max_batch, e);
     if (rc)
         return rc;
-    w->ready = true;
-    worker_say_hello(w, true);
+    close(w->after_fd);
+    w->after_fd = -1;
+    stage_brain_ready(w->brain);
     log_ready(w);
-    return FL_OK;
-}
-
-/* Loaded, known to the broker, not bound yet. */
-static int await_place(struct stage_worker *w, const volatile int *stop, struct error *e)
-{
-    zmq_pollitem_t items[] = {{.fd = w->after_fd, .events = ZMQ_POLLIN},
-                              {.socket = w->control, .events = ZMQ_POLLIN}};
-    while (!w->ready && !w->sent_away && !*stop) {
-        uint64_t now = clock_ns(), next = worker_next_heartbeat(w);
-        items[1].events = (short)(w->hello_ns ? ZMQ_POLLIN : ZMQ_POLLIN | ZMQ_POLLOUT);
-        zmq_poll(items, 2,
-                 next > now ? (long)((next - now < NS_PER_S ? next - now : NS_PER_S) / NS_PER_MS) + 1 : 0);
-        worker_poll_control(w, clock_ns());
-        if (items[0].revents)
-            return take_place(w, e);
-    }
-    if (!w->ready && *stop) { /* not needed any more */
-        w->leaving = true;
-        worker_say_hello(w, false);
-    }
     return FL_OK;
 }
 
 int stage_worker_run(struct stage_worker *w, const volatile int *stop, struct error *e)
 {
-    int rc = w->ready ? FL_OK : await_place(w, stop, e);
-    if (rc || (!w->ready && !w->sent_away))
-        return rc;
-    while (!w->sent_away && !may_go(w, *stop, clock_ns())) {
-        uint64_t now = clock_ns();
-        struct error batch;
-        worker_receive_jobs(w);
-        worker_poll_control(w, now);
-        if (w->cache)
-            worker_receive_verdicts(w);
-        if (worker_form_batch(w))
-            worker_run_batch(w, &batch); /* a failure is told to the broker, request by request */
-        else if (!w->n_waiting)
-            wait_for_messages(w, now);
+    struct stage_wish wish = {.what = STAGE_WAIT};
+    bool place_is_free = false;
+    int rc = FL_OK;
+
+    pthread_mutex_lock(&w->lock);
+    while (!rc && wish.what != STAGE_END) {
+        if (!stage_brain_busy(w->brain)) {
+            receive_jobs(w);
+            talk(w, clock_ns());
+            receive_verdicts(w);
+            stage_brain_stop(w->brain, *stop);
+        }
+        wish = stage_brain_next(w->brain, clock_ns());
+        if (wish.what == STAGE_COMPUTE)
+            compute(w, &wish); /* a failure is told to the broker, request by request */
+        else if (wish.what == STAGE_HOLD)
+            hold(w, wish.until_ns);
+        else if (wish.what == STAGE_WAIT)
+            wait_for_messages(w, wish.until_ns, &place_is_free);
+        if (place_is_free)
+            rc = take_place(w, e);
+        place_is_free = false;
     }
-    if (!w->sent_away || w->leaving)
-        return FL_OK;
-    if (w->waits)
-        return error_set(e, FL_STALE,
-                         "the pipeline has moved on to another plan than this worker has: it ends");
-    return error_set(e, FL_STALE,
-                     "the broker sent this worker away: another process holds stage %d replica %d, or the "
-                     "pipeline file has no such place",
-                     w->stage, w->replica);
+    pthread_mutex_unlock(&w->lock);
+    return rc ? rc : stage_brain_reason(w->brain, e);
 }

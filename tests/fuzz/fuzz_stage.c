@@ -1,152 +1,219 @@
-/* fuzz_stage.c - a stage worker with a small model under hostile, well-formed and damaged messages
+/* fuzz_stage.c - a stage worker's brain under hostile, well-formed and damaged messages
  *
- * The worker is the real one, its sockets lie within this process: what is sent is there at once, and the
- * worker does only what is called here. Jobs, verdicts and words of the broker come in any order. Checked:
- * every row is in exactly one place, every job leads to at most one thing, what the worker says can be read,
- * and all is bounded. The worker is made once, and made as new before each input.
+ * Jobs, verdicts and words of the broker come in any order, between any two steps of the brain, by a clock
+ * that the input moves. Layers and links answer as the input says: they fail, are full or broken. Checked:
+ * the layers are asked for nothing that is not there, every job leads to at most one thing and to something,
+ * what the brain says can be read, and in the end nothing is left.
  */
 #include "fuzz_input.h"
-#include "stages/worker/worker_parts.h"
+#include "stages/worker/stage_brain.h"
 
-#include <unistd.h>
-
+#include "base/clock.h"
 #include "base/log.h"
 
-#define EVENTS 60
+#define EVENTS 200
 #define JOBS   8 /* the latest ones, to be spoken of */
+#define BATCH  4
+#define INPUT  16 /* bytes of one input */
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static const char yaml[] = "name: tiny\n"
-                           "kernels: openblas\n"
+static const char yaml[] = "model: tiny.onnx\n"
                            "stages:\n"
-                           "  - {last: block1.out, replicas: [{endpoint: 'inproc://stage0'}]}\n"
-                           "  - {last: block2.out, batch: 4, replicas: [{endpoint: 'inproc://stage1'}]}\n"
-                           "  - {replicas: [{endpoint: 'inproc://next0'}, {endpoint: 'inproc://next1'}]}\n"
-                           "exits: auto\n"
-                           "cache: {kind: kmeans, wait_us: 1, endpoints: ['inproc://cache']}\n"
-                           "broker: {requests: 'inproc://requests', control: 'inproc://control',\n"
-                           "         results: 'inproc://results'}\n";
-
-enum { NEXT = 2 };
+                           "  - {last: block1.out}\n"
+                           "  - {last: block2.out, batch: 4}\n"
+                           "  - {replicas: 2}\n"
+                           "cache: {kind: kmeans, wait_us: 100}\n";
 
 static struct {
     struct fuzz_input in;
-    struct stage_worker *w;
-    void *jobs, *control, *cache, *results, *next[NEXT]; /* the other ends */
-    uint64_t sent;                                       /* jobs */
-    uint64_t outcomes;                                   /* results and jobs that came of them */
-    uint64_t asked;                                      /* questions about hits */
+    struct stage_setup setup;
+    struct stage_brain *b;
+    uint64_t now;
+    bool computing;
+    int batch; /* rows that the layers have */
+    uint64_t sequence;
+    uint64_t outcomes; /* results and jobs that came of jobs, or of questions */
+    uint64_t asked;    /* questions about hits */
+    uint64_t sent;     /* jobs */
     uint64_t request[JOBS];
+    struct heartbeat last; /* what it said of itself */
 } f;
 
-/* --- the world around the worker --- */
+/* --- the world around the brain --- */
 
-static struct pipeline *load_pipeline(void)
+static void make_setup(void)
 {
-    char path[] = "/tmp/freezeline-fuzz-XXXXXX", folder[2048], set[4096];
-    const char *sets[] = {set};
     struct pipeline *p;
-    struct error e = {FL_OK, "no temporary file"};
-    int fd = mkstemp(path);
-    snprintf(set, sizeof set, "model=%s/tests/data/tiny.onnx", getcwd(folder, sizeof folder) ? folder : "");
-    if (fd < 0 || write(fd, yaml, sizeof yaml - 1) != (ssize_t)sizeof yaml - 1 ||
-        pipeline_load(&p, path, sets, 1, &e)) {
+    struct error e;
+    log_threshold = LOG_LEVEL_ERROR + 1;
+    if (pipeline_parse(&p, yaml, sizeof yaml - 1, "fuzz.yaml", NULL, 0, &e)) {
         fprintf(stderr, "%s\n", e.text);
         abort();
     }
-    close(fd);
-    unlink(path);
-    return p;
+    f.setup = (struct stage_setup){.pipeline = p,
+                                   .max_batch = BATCH,
+                                   .expects = {.dtype = TENSOR_F32, .rank = 2, .dim = {1, INPUT / 4}},
+                                   .n_segments = 3,
+                                   .segment = {{0, 2, 1}, {1, 3, 2}, {-1, 0, 0}}};
+    f.setup.self = (struct hello){.role = ROLE_STAGE, .stage = 1, .incarnation = 3, .ready = true};
 }
 
-static void *other_end(int type, const char *endpoint, bool binds)
+static bool fails(void)
 {
-    struct error e;
-    void *socket;
-    if (frames_socket(&socket, f.w->context, type, binds ? FRAMES_BIND : FRAMES_CONNECT, endpoint, NULL,
-                      "loopback", &e)) {
-        fprintf(stderr, "%s: %s\n", endpoint, e.text);
-        abort();
+    return fuzz_byte(&f.in) > 250;
+}
+
+static int travel(const struct message *m, zmq_msg_t *payload)
+{
+    FUZZ_CHECK(message_payload_bytes(m) == (int64_t)(payload ? zmq_msg_size(payload) : 0));
+    fuzz_check_sent(m);
+    if (fails())
+        return FL_AGAIN;
+    if (payload)
+        zmq_msg_close(payload);
+    return FL_OK;
+}
+
+static int send_control(void *arg, const struct message *m)
+{
+    (void)arg;
+    FUZZ_CHECK(m->type == MESSAGE_HELLO || m->type == MESSAGE_HEARTBEAT || m->type == MESSAGE_SPANS);
+    if (m->type == MESSAGE_HEARTBEAT)
+        f.last = m->heartbeat;
+    return travel(m, NULL);
+}
+
+static int send_result(void *arg, const struct message *m, zmq_msg_t *payload)
+{
+    (void)arg;
+    FUZZ_CHECK(m->type == MESSAGE_RESULT);
+    f.outcomes++;
+    return travel(m, payload);
+}
+
+static int send_next(void *arg, int replica, const struct message *m, zmq_msg_t *payload)
+{
+    int rc = travel(m, payload);
+    (void)arg;
+    FUZZ_CHECK(m->type == MESSAGE_JOB && m->job.trace.n == 2 && m->job.trace.stage[1].stage == 1);
+    FUZZ_CHECK(replica >= 0 && replica < 2 && replica == m->job.route[2]);
+    f.outcomes += rc == FL_OK;
+    return rc;
+}
+
+static int send_lookup(void *arg, const struct message *m, zmq_msg_t *payload)
+{
+    (void)arg;
+    FUZZ_CHECK(m->type == MESSAGE_LOOKUP && m->lookup.n > 0 && m->lookup.n <= f.batch && m->lookup.exit < 2);
+    f.sequence = m->lookup.sequence;
+    return travel(m, payload);
+}
+
+static uint32_t reaches(void *arg)
+{
+    (void)arg;
+    return fuzz_byte(&f.in);
+}
+
+static bool connected(void *arg)
+{
+    (void)arg;
+    return !fails();
+}
+
+static uint64_t moment(void *arg)
+{
+    (void)arg;
+    return f.now += fuzz_byte(&f.in);
+}
+
+static uint64_t resident_bytes(void *arg)
+{
+    (void)arg;
+    return 1;
+}
+
+/* --- the layers --- */
+
+static int load(void *arg, int row, const void *input, struct error *e)
+{
+    static char copy[INPUT];
+    (void)arg;
+    FUZZ_CHECK(row >= 0 && row < BATCH && !f.computing);
+    memcpy(copy, input, INPUT);
+    if (fails())
+        return error_set(e, FL_VALUE, "not finite");
+    f.batch = row + 1;
+    return FL_OK;
+}
+
+static int check_rows(const int *rows, int n)
+{
+    FUZZ_CHECK(n > 0 && n <= f.batch);
+    for (int i = 0; i < n; i++)
+        FUZZ_CHECK(rows[i] >= i && rows[i] < f.batch && (!i || rows[i] > rows[i - 1]));
+    return fails() ? FL_INTERNAL : FL_OK;
+}
+
+static int keep(void *arg, int segment, const int *rows, int n, struct error *e)
+{
+    (void)arg;
+    FUZZ_CHECK(segment >= 0 && segment < 2);
+    if (check_rows(rows, n))
+        return error_set(e, FL_INTERNAL, "no batch dimension");
+    f.batch = n;
+    return FL_OK;
+}
+
+static int describe(void *arg, int segment, int batch, const int *rows, int n, zmq_msg_t *out)
+{
+    (void)arg;
+    FUZZ_CHECK(batch == f.batch && segment >= 0 && segment < 2);
+    if (check_rows(rows, n))
+        return FL_NOMEM;
+    return zmq_msg_init_size(out, (size_t)(n * f.setup.segment[segment].dim) * sizeof(float)) ? FL_NOMEM
+                                                                                              : FL_OK;
+}
+
+static int output(void *arg, int row, int batch, struct tensor *shape, int32_t *label, float *confidence,
+                  zmq_msg_t *out, struct error *e)
+{
+    (void)arg;
+    FUZZ_CHECK(batch == f.batch && row >= 0 && row < batch && !label && !confidence);
+    if (fails() || zmq_msg_init_size(out, INPUT))
+        return error_set(e, FL_NOMEM, "out of memory");
+    *shape = f.setup.expects;
+    return FL_OK;
+}
+
+static const struct stage_io io = {.control = send_control,
+                                   .result = send_result,
+                                   .next = send_next,
+                                   .ask = send_lookup,
+                                   .reaches = reaches,
+                                   .connected = connected,
+                                   .moment = moment,
+                                   .resident_bytes = resident_bytes};
+static const struct stage_engine engine = {NULL, load, keep, describe, output};
+
+/* What the brain wishes, or the end of what it wished. True: there was something to do. */
+static bool step(void)
+{
+    struct stage_wish wish;
+    if (f.computing) {
+        int rc = !stage_brain_needs(f.b) ? FL_CANCELLED : fails() ? FL_INTERNAL : FL_OK;
+        f.computing = false;
+        stage_brain_computed(f.b, rc, "a node failed", f.now);
+        return true;
     }
-    return socket;
-}
-
-static void make_world(void)
-{
-    struct pipeline *p = load_pipeline();
-    struct error e;
-    log_threshold = LOG_LEVEL_ERROR + 1;
-    if (stage_worker_new(&f.w, p, 1, 0, 0, &e)) {
-        fprintf(stderr, "%s (run from the top of the tree)\n", e.text);
-        abort();
-    }
-    f.jobs = other_end(ZMQ_PUSH, "inproc://stage1", false);
-    f.control = other_end(ZMQ_DEALER, "inproc://control", true);
-    f.results = other_end(ZMQ_PULL, "inproc://results", true);
-    f.cache = other_end(ZMQ_DEALER, "inproc://cache", true);
-    f.next[0] = other_end(ZMQ_PULL, "inproc://next0", true);
-    f.next[1] = other_end(ZMQ_PULL, "inproc://next1", true);
-}
-
-/* --- what the worker does --- */
-
-static void check_rows(void)
-{
-    const struct stage_worker *w = f.w;
-    bool seen[WORKER_MAX_ROWS] = {false};
-    FUZZ_CHECK(w->n_free + w->n_waiting == 3 * w->max_batch && w->n_batch == 0);
-    for (int i = 0; i < w->n_free + w->n_waiting; i++) {
-        int row =
-            i < w->n_free ? w->free_row[i] : w->waiting[(w->first_waiting + i - w->n_free) % WORKER_MAX_ROWS];
-        FUZZ_CHECK(row >= 0 && row < 3 * w->max_batch && !seen[row]);
-        seen[row] = true;
-    }
-    FUZZ_CHECK(w->n_pending >= 0 && w->n_pending <= PIPELINE_MAX_EXITS);
-    FUZZ_CHECK(w->n_waiting <= 2 * w->max_batch);
-}
-
-/* Reads all that one of the other ends has; only these types belong there. */
-static void read_all(void *socket, uint64_t types)
-{
-    static struct message m;
-    zmq_msg_t payload;
-    struct error e;
-    int rc;
-    zmq_msg_init(&payload);
-    while ((rc = frames_recv(socket, NULL, &m, &payload, &e)) != FL_AGAIN) {
-        FUZZ_CHECK(rc == FL_OK && (types >> m.type & 1));
-        f.outcomes += m.type == MESSAGE_RESULT || m.type == MESSAGE_JOB;
-        if (m.type == MESSAGE_JOB)
-            FUZZ_CHECK(m.job.trace.n == 2 && m.job.trace.stage[1].stage == 1);
-        if (m.type == MESSAGE_LOOKUP)
-            FUZZ_CHECK(m.lookup.n > 0 && m.lookup.n <= f.w->max_batch);
-    }
-    zmq_msg_close(&payload);
-}
-
-static void read_worker(void)
-{
-    read_all(f.control, 1u << MESSAGE_HELLO | 1u << MESSAGE_HEARTBEAT | 1u << MESSAGE_SPANS);
-    read_all(f.results, 1u << MESSAGE_RESULT);
-    read_all(f.cache, 1u << MESSAGE_LOOKUP);
-    for (int i = 0; i < NEXT; i++)
-        read_all(f.next[i], 1u << MESSAGE_JOB);
-    FUZZ_CHECK(f.outcomes <= f.sent + f.asked);
-}
-
-static void run(bool hear_first)
-{
-    struct error e;
-    worker_receive_jobs(f.w);
-    if (hear_first) {
-        worker_poll_control(f.w, clock_ns());
-        worker_receive_verdicts(f.w);
-    }
-    if (worker_form_batch(f.w))
-        worker_run_batch(f.w, &e);
-    check_rows();
-    read_worker();
+    wish = stage_brain_next(f.b, f.now);
+    if (wish.what == STAGE_COMPUTE)
+        FUZZ_CHECK(wish.n == f.batch && wish.segment >= 0 && wish.segment < 3);
+    if (wish.what == STAGE_HOLD)
+        FUZZ_CHECK(wish.until_ns > f.now && wish.until_ns - f.now <= 100 * NS_PER_US);
+    f.computing = wish.what == STAGE_COMPUTE;
+    return stage_brain_busy(f.b) || (wish.what == STAGE_WAIT && wish.until_ns == f.now);
 }
 
 /* --- what it is told --- */
@@ -170,7 +237,7 @@ static void fill_job(struct job *j)
     j->trace.n = 1;
     if (!(how & 0xf0))
         fuzz_trace(&f.in, &j->trace);
-    j->activation = f.w->expects;
+    j->activation = f.setup.expects;
     if (!(how & 0xe8))
         fuzz_tensor(&f.in, &j->activation);
 }
@@ -179,7 +246,7 @@ static void fill_job(struct job *j)
 static void fill_verdict(struct verdict *v)
 {
     uint8_t how = fuzz_byte(&f.in);
-    v->sequence = how & 0xf0 ? f.w->sequence + fuzz_below(&f.in, 3) : fuzz_number(&f.in);
+    v->sequence = how & 0xf0 ? f.sequence + fuzz_below(&f.in, 3) : fuzz_number(&f.in);
     v->exit = how & 1 ? fuzz_below(&f.in, 4) : (uint32_t)fuzz_number(&f.in);
     v->absent = (how & 14) == 14;
     v->n = (int)fuzz_below(&f.in, 8);
@@ -203,7 +270,7 @@ static void fill_cancel(struct cancel *c)
 static void fill_echo(struct heartbeat *h)
 {
     uint8_t how = fuzz_byte(&f.in);
-    h->incarnation = how & 3 ? f.w->incarnation : fuzz_number(&f.in);
+    h->incarnation = how & 3 ? f.setup.self.incarnation : fuzz_number(&f.in);
     h->worker_ns = fuzz_number(&f.in);
     h->broker_ns = fuzz_number(&f.in);
     h->exits_told = how & 4;
@@ -241,21 +308,24 @@ static bool fill(struct message *m, uint32_t kind)
     return fuzz_travel(&f.in, m);
 }
 
-/* By the socket that it belongs to, or by another. */
+/* To where it belongs, or elsewhere. */
 static void deliver(const struct message *m, uint32_t kind)
 {
-    void *const to[] = {f.jobs, f.cache, f.control, f.control, f.control, f.jobs, f.cache, f.control};
-    void *socket = to[fuzz_byte(&f.in) > 245 ? fuzz_below(&f.in, 8) : kind];
+    static const char to[] = {'j', 'v', 'c', 'c', 'c', 'j', 'v', 'c'};
+    char where = to[fuzz_byte(&f.in) > 245 ? fuzz_below(&f.in, 8) : kind];
     zmq_msg_t payload;
     if (!fuzz_payload(m, &payload))
         return;
-    if (m->type == MESSAGE_JOB && zmq_msg_size(&payload) >= sizeof(float) && fuzz_byte(&f.in) > 250)
-        memset(zmq_msg_data(&payload), 0xff, sizeof(float)); /* not a number */
     if (m->type == MESSAGE_JOB)
         f.request[f.sent++ % JOBS] = m->job.request;
     f.asked += m->type == MESSAGE_CANCEL ? (uint64_t)m->cancel.n_ask : 0;
-    if (frames_send(socket, NULL, m, &payload))
-        zmq_msg_close(&payload);
+    if (where == 'v')
+        stage_brain_verdict(f.b, m, f.now);
+    else if (where == 'c')
+        stage_brain_control(f.b, m, f.now);
+    else if (stage_brain_room(f.b) > 0)
+        stage_brain_job(f.b, m, &payload, fuzz_number(&f.in), fuzz_number(&f.in), f.now);
+    zmq_msg_close(&payload);
 }
 
 static void event(void)
@@ -263,55 +333,57 @@ static void event(void)
     static struct message m;
     uint8_t what = fuzz_byte(&f.in);
     uint32_t kind = fuzz_below(&f.in, 8);
-    if (what < 150) {
+    if (what < 130) {
         if (fill(&m, kind))
             deliver(&m, kind);
-    } else if (what < 180) {
-        run(true);
-    } else if (what < 220) {
-        run(false);
-    } else if (what < 225) {
-        worker_leave(f.w);
+    } else if (what < 210) {
+        step();
+    } else if (what < 230) {
+        f.now += fuzz_byte(&f.in) * NS_PER_US;
+    } else if (what < 233) {
+        stage_brain_stop(f.b, 1);
+    } else if (what < 236) {
+        stage_brain_look(f.b);
+    } else if (what < 240) {
+        stage_brain_garbage(f.b, "jobs", &(struct error){FL_PROTOCOL, "garbage"}, f.now);
     } else {
-        worker_poll_control(f.w, clock_ns());
-        read_worker();
+        f.now += fuzz_byte(&f.in) * NS_PER_MS;
+        stage_brain_tick(f.b, f.now);
     }
 }
 
-/* Nothing waits any more, nothing is remembered. */
-static void as_new(void)
+/* From here on nothing comes and nothing fails: what is there ends, unless the brain was told to end first.
+ */
+static void end(void)
 {
-    struct stage_worker *w = f.w;
-    uint64_t before;
-    bool idle;
-    do { /* until there was room and nothing came */
-        idle = !w->n_waiting;
-        before = w->counts.jobs;
-        run(true);
-    } while (!idle || w->n_waiting || w->counts.jobs != before);
-    memset(&w->cancelled, 0, sizeof w->cancelled);
-    memset(&w->breaker, 0, sizeof w->breaker);
-    memset(&w->offset, 0, sizeof w->offset);
-    memset(w->absent_until_ns, 0, sizeof w->absent_until_ns);
-    memset(&w->counts, 0, sizeof w->counts);
-    w->hits.n = 0;
-    w->n_pending = w->first_waiting = 0;
-    w->sequence = w->taken = w->broker = 0;
-    w->remote = w->sent_away = w->leaving = w->exits_told = false;
-    w->heartbeat_ns = clock_ns();
-    while (span_log_take(&w->spans, &w->out.spans))
-        ;
+    uint64_t asked = f.asked;
+    for (int i = 0; i < 100 && step(); i++)
+        f.now += NS_PER_MS;
+    FUZZ_CHECK(!f.computing && !stage_brain_busy(f.b));
+    f.now += 3600 * NS_PER_S;
+    stage_brain_tick(f.b, f.now);
+    FUZZ_CHECK(f.outcomes <= f.last.jobs + asked);
+    FUZZ_CHECK(f.last.queued == 0 ? stage_brain_room(f.b) == 2 * BATCH
+                                  : stage_brain_next(f.b, f.now).what == STAGE_END);
+    FUZZ_CHECK(f.outcomes + f.last.hits + f.last.dropped + f.last.queued >= f.last.jobs);
+    stage_brain_goodbye(f.b);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    if (!f.w)
-        make_world();
-    f.sent = f.outcomes = f.asked = 0;
+    if (!f.setup.pipeline)
+        make_setup();
+    f.sent = f.outcomes = f.asked = f.sequence = 0;
+    f.batch = f.computing = 0;
+    f.now = 1000 * NS_PER_S;
     memset(f.request, 0, sizeof f.request);
     f.in = (struct fuzz_input){data, data + size};
+    if (stage_brain_new(&f.b, &f.setup, &io, &engine))
+        abort();
     for (int i = 0; i < EVENTS && f.in.at < f.in.end; i++)
         event();
-    as_new();
+    f.in.at = f.in.end;
+    end();
+    stage_brain_free(f.b);
     return 0;
 }

@@ -1,0 +1,698 @@
+/* stage_brain.c - jobs become batches, batches run segment by segment, what comes out is handed on */
+#include "stage_brain.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/arrival.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mishap.h"
+#include "cancel_set.h"
+#include "hit_log.h"
+#include "stage_lookups.h"
+#include "stage_rows.h"
+#include "stage_talk.h"
+#include "stage_times.h"
+
+enum phase {
+    IDLE,     /* no batch in hand */
+    READY,    /* `segment` is to be computed */
+    COMPUTES, /* it is being computed */
+    HOLDS     /* all is computed: verdicts are waited for */
+};
+
+struct stage_brain {
+    struct stage_setup setup;
+    struct stage_io io;
+    struct stage_engine engine;
+    int stage;
+    bool last, asks; /* the last stage; has a cache service to ask */
+    struct stage_talk talk;
+    struct stage_rows rows;
+    struct stage_times times;
+    struct stage_lookups lookups;
+    struct cancel_set cancelled;
+    struct hit_log hits;
+    enum phase phase;
+    int segment;
+    uint64_t hold_until_ns;
+    uint64_t due_ns; /* when to call tick again */
+    int asked;       /* to end, how often */
+    struct mishap garbage;
+    struct message out; /* scratch */
+};
+
+int stage_brain_new(struct stage_brain **out, const struct stage_setup *s, const struct stage_io *io,
+                    const struct stage_engine *engine)
+{
+    const struct pipeline *p = s->pipeline;
+    struct stage_brain *b = calloc(1, sizeof *b);
+    if (!b)
+        return FL_NOMEM;
+    b->setup = *s;
+    b->io = *io;
+    b->engine = *engine;
+    b->stage = (int)s->self.stage;
+    b->last = b->stage == p->n_stages - 1;
+    b->asks = s->segment[0].exit >= 0 && p->cache.n_endpoints > 0;
+    b->talk = (struct stage_talk){.pipeline = p,
+                                  .io = &b->io,
+                                  .out = &b->out,
+                                  .self = s->self,
+                                  .n_next = b->last ? 0 : p->stage[b->stage + 1].n_replicas};
+    b->talk.beat.batch = (uint32_t)s->max_batch;
+    b->lookups.patience_ns = (uint64_t)p->cache.wait_us * NS_PER_US;
+    if (stage_rows_new(&b->rows, s->max_batch) || stage_times_new(&b->times, &b->talk)) {
+        stage_brain_free(b);
+        return FL_NOMEM;
+    }
+    *out = b;
+    return FL_OK;
+}
+
+void stage_brain_free(struct stage_brain *b)
+{
+    if (!b)
+        return;
+    stage_rows_free(&b->rows);
+    stage_times_free(&b->times);
+    free(b);
+}
+
+static uint64_t moment(const struct stage_brain *b)
+{
+    return b->io.moment(b->io.arg);
+}
+
+/* Ends a part of the batch's time now; returns the time. */
+static uint64_t lap(struct stage_brain *b, enum span_kind kind, int exit)
+{
+    uint64_t now = moment(b);
+    stage_times_lap(&b->times, &b->rows, kind, exit, now);
+    return now;
+}
+
+void stage_brain_garbage(struct stage_brain *b, const char *where, const struct error *e, uint64_t now)
+{
+    mishap(&b->garbage, LOG_LEVEL_WARN, where, e->text, now);
+}
+
+static bool belongs(struct stage_brain *b, const struct message *m, enum message_type type, const char *where,
+                    uint64_t now)
+{
+    if (m->type == type)
+        return true;
+    stage_brain_garbage(b, where, &(struct error){FL_PROTOCOL, "a message that does not belong here"}, now);
+    return false;
+}
+
+/* --- results --- */
+
+static struct result *start_result(struct stage_brain *b, uint64_t request, uint32_t attempt)
+{
+    struct result *out = &b->out.result;
+    memset(out, 0, sizeof *out);
+    b->out.type = MESSAGE_RESULT;
+    out->request = request;
+    out->attempt = attempt;
+    out->exit = -1;
+    out->label = -1;
+    out->sent_ns = stage_talk_time(&b->talk, moment(b));
+    return out;
+}
+
+/* Best effort: when the broker can't be told, it finds out by its own clock. */
+static void send_error(struct stage_brain *b, const struct stage_row *r, int code, const char *text)
+{
+    struct result *out = start_result(b, r->job.request, r->job.attempt);
+    out->error = (uint32_t)code;
+    out->trace = r->job.trace;
+    snprintf(out->text, sizeof out->text, "%s", text);
+    b->io.result(b->io.arg, &b->out, NULL);
+}
+
+static void send_hit(struct stage_brain *b, const struct told_hit *h)
+{
+    struct result *out = start_result(b, h->request, h->attempt);
+    out->label = h->label;
+    out->exit = h->exit;
+    out->confidence = h->confidence;
+    out->epoch = h->epoch;
+    out->trace = h->trace;
+    b->io.result(b->io.arg, &b->out, NULL);
+}
+
+/* --- jobs come --- */
+
+static bool passed_all_before(const struct stage_brain *b, const struct job *j)
+{
+    if (j->trace.n != b->stage)
+        return false;
+    for (int i = 0; i < j->trace.n; i++)
+        if (j->trace.stage[i].stage != (uint32_t)i || j->trace.stage[i].replica != j->route[i])
+            return false;
+    return true;
+}
+
+static int check_job(const struct stage_brain *b, const struct job *j, struct error *e)
+{
+    const struct tensor *expects = &b->setup.expects;
+    char got[128], want[128];
+    if (j->n_route != b->setup.pipeline->n_stages || j->route[b->stage] != b->setup.self.replica)
+        return error_set(e, FL_PROTOCOL, "the job's route does not lead here");
+    if (j->plan && j->plan != digest_short(b->setup.self.plan))
+        return error_set(e, FL_STALE, "the job was sent by and for stages of another plan");
+    if (!passed_all_before(b, j))
+        return error_set(e, FL_PROTOCOL, "the job has not passed the stages before stage %d by its route",
+                         b->stage);
+    if (!b->last && j->route[b->stage + 1] >= b->talk.n_next)
+        return error_set(e, FL_PROTOCOL,
+                         "the job's route leads to a replica that is not in the pipeline file");
+    if (j->activation.dtype != expects->dtype)
+        return error_set(e, FL_DTYPE, "the input is %s, the model takes %s",
+                         tensor_dtype_name(j->activation.dtype), tensor_dtype_name(expects->dtype));
+    if (!tensor_same_shape(&j->activation, expects))
+        return error_set(e, FL_SHAPE, "the input is %s, the model takes %s",
+                         tensor_describe(&j->activation, got, sizeof got),
+                         tensor_describe(expects, want, sizeof want));
+    return FL_OK;
+}
+
+int stage_brain_room(const struct stage_brain *b)
+{
+    return stage_rows_room(&b->rows);
+}
+
+void stage_brain_job(struct stage_brain *b, const struct message *m, zmq_msg_t *payload, uint64_t empty_ns,
+                     uint64_t taken_ns, uint64_t now)
+{
+    struct arrival a;
+    struct stage_row *r;
+    struct error e;
+    int row, rc;
+
+    if (!belongs(b, m, MESSAGE_JOB, "jobs socket", now))
+        return;
+    a = arrival_of(m->job.sent_ns, stage_talk_time(&b->talk, empty_ns), stage_talk_time(&b->talk, taken_ns),
+                   stage_talk_time(&b->talk, now));
+    row = stage_rows_take(&b->rows);
+    r = &b->rows.row[row];
+    r->job = m->job;
+    r->wire_ns = a.wire_ns;
+    r->decode_ns = a.decode_ns;
+    r->received_ns = now - a.decode_ns - a.queue_ns;
+    r->state = ROW_RUNS;
+    zmq_msg_move(&r->payload, payload);
+    b->talk.beat.jobs++;
+    if ((rc = check_job(b, &r->job, &e))) {
+        send_error(b, r, rc, e.text);
+        stage_rows_release(&b->rows, row);
+    } else {
+        stage_rows_enqueue(&b->rows, row);
+    }
+}
+
+/* --- a batch is formed --- */
+
+static bool is_over(const struct stage_brain *b, const struct stage_row *r, uint64_t broker_now)
+{
+    return cancel_set_has(&b->cancelled, r->job.request) || r->job.deadline_ns <= broker_now;
+}
+
+/* Copies a waiting row into the batch, or gets rid of it. */
+static void admit_row(struct stage_brain *b, int row, uint64_t broker_now)
+{
+    struct stage_row *r = &b->rows.row[row];
+    bool over = is_over(b, r, broker_now);
+    struct error e;
+    int rc;
+
+    if (over || job_is_late(&r->job, b->stage, broker_now)) {
+        b->talk.beat.dropped++;
+        if (!over)
+            send_error(b, r, FL_DEADLINE,
+                       "not computed: what is left to do takes longer than its deadline leaves");
+        stage_times_note(&b->times, r, SPAN_DROPPED, -1, r->received_ns, moment(b));
+    } else if ((rc = b->engine.load(b->engine.arg, b->rows.n_batch, zmq_msg_data(&r->payload), &e))) {
+        send_error(b, r, rc, e.text);
+    } else {
+        zmq_msg_close(&r->payload);
+        zmq_msg_init(&r->payload);
+        b->rows.batch[b->rows.n_batch++] = row;
+        return;
+    }
+    stage_rows_release(&b->rows, row);
+}
+
+/* What the next heartbeat says of the queue and the cache service. */
+static void note_state(struct stage_brain *b)
+{
+    b->talk.beat.queued = (uint32_t)b->rows.n_waiting;
+    b->talk.beat.cache_open = b->asks && !breaker_is_open(&b->lookups.breaker);
+}
+
+static bool form_batch(struct stage_brain *b, uint64_t now)
+{
+    uint64_t broker_now = stage_talk_time(&b->talk, now);
+    bool tell = false;
+    while (b->rows.n_waiting && b->rows.n_batch < b->rows.max_batch) {
+        int row = stage_rows_dequeue(&b->rows);
+        tell = tell || (b->rows.row[row].job.flags & JOB_TELL);
+        b->talk.beat.taken = b->rows.row[row].job.request;
+        admit_row(b, row, broker_now);
+    }
+    stage_times_begin(&b->times, &b->rows, now);
+    stage_lookups_begin(&b->lookups);
+    note_state(b);
+    if (tell && b->stage == 0)
+        stage_talk_beat(&b->talk);
+    return b->rows.n_batch > 0;
+}
+
+/* --- look-ups and verdicts --- */
+
+static bool asks(const struct stage_row *r)
+{
+    return r->state == ROW_RUNS && !(r->job.flags & JOB_NO_CACHE);
+}
+
+/* A verdict can still end this row here. */
+static bool can_hit(const struct stage_row *r)
+{
+    return asks(r) && !(r->job.flags & JOB_AUDIT);
+}
+
+/* The rows that ask, as items of l and places in rows[]; returns how many. */
+static int fill_items(struct stage_brain *b, struct lookup *l, const int *rows, int n)
+{
+    for (int i = 0; i < n; i++) {
+        const struct stage_row *r = stage_rows_at(&b->rows, rows[i]);
+        struct lookup_item *item = &l->item[i];
+        item->request = r->job.request;
+        item->attempt = r->job.attempt;
+        item->flags = r->job.flags;
+        item->deadline_ns = r->job.deadline_ns;
+        stage_times_fill(&b->times, r, b->lookups.hidden_ns, &item->trace);
+    }
+    return n;
+}
+
+/* Sends the descriptors at the cut where segment `s` ended. What can't be sent is a miss. Nobody is asked at
+ * an exit without a cache: the broker tells where caches stand as soon as it knows, else a verdict. */
+static void ask(struct stage_brain *b, int s)
+{
+    const struct stage_segment *at = &b->setup.segment[s];
+    struct lookup *l = &b->out.lookup;
+    int rows[MESSAGE_MAX_BATCH], n = 0;
+    zmq_msg_t payload;
+    uint64_t now;
+
+    for (int i = 0; i < b->rows.n_batch; i++)
+        if (asks(stage_rows_at(&b->rows, i)))
+            rows[n++] = i;
+    if (!b->asks || !n || stage_talk_no_cache_at(&b->talk, at->exit) ||
+        !stage_lookups_allow(&b->lookups, at->exit, b->times.lap_ns))
+        return;
+    if (b->engine.describe(b->engine.arg, s, b->rows.n_batch, rows, n, &payload)) {
+        breaker_forget_probe(&b->lookups.breaker);
+        return;
+    }
+    now = lap(b, SPAN_ASK, at->exit);
+    b->out.type = MESSAGE_LOOKUP;
+    l->exit = (uint32_t)at->exit;
+    l->origin = at->origin;
+    l->sequence = ++b->lookups.sequence;
+    l->sent_ns = stage_talk_time(&b->talk, now);
+    l->dim = (uint32_t)at->dim;
+    l->n = fill_items(b, l, rows, n);
+    if (b->io.ask(b->io.arg, &b->out, &payload)) {
+        zmq_msg_close(&payload);
+        breaker_late(&b->lookups.breaker, now);
+        return;
+    }
+    stage_lookups_sent(&b->lookups, at->exit, now);
+    b->talk.beat.lookups += (uint64_t)n;
+}
+
+static void log_hit(struct stage_brain *b, const struct stage_row *r, const struct verdict *v,
+                    const struct verdict_item *item, int exit)
+{
+    struct told_hit *h = hit_log_add(&b->hits);
+    h->request = item->request;
+    h->attempt = item->attempt;
+    h->label = item->label;
+    h->confidence = item->confidence;
+    h->epoch = v->epoch;
+    h->exit = exit;
+    stage_times_fill(&b->times, r, b->lookups.hidden_ns, &h->trace);
+}
+
+static void on_item(struct stage_brain *b, const struct verdict *v, const struct verdict_item *item,
+                    const struct pending_lookup *p)
+{
+    for (int i = 0; item->hit && i < b->rows.n_batch; i++) {
+        struct stage_row *r = stage_rows_at(&b->rows, i);
+        if (r->job.request != item->request || r->job.attempt != item->attempt || !can_hit(r))
+            continue;
+        r->state = ROW_HIT;
+        r->hit_exit = p->exit;
+        r->hit_sent_ns = p->sent_ns;
+        b->talk.beat.hits++;
+        log_hit(b, r, v, item, p->exit);
+    }
+}
+
+void stage_brain_verdict(struct stage_brain *b, const struct message *m, uint64_t now)
+{
+    const struct verdict *v = &m->verdict;
+    const struct pending_lookup *p;
+    if (!belongs(b, m, MESSAGE_VERDICT, "cache socket", now) ||
+        !(p = stage_lookups_answered(&b->lookups, v, now)))
+        return;
+    if (!p->over)
+        stage_times_note_batch(&b->times, &b->rows, SPAN_LOOKUP, p->exit, p->sent_ns, now);
+    for (int k = 0; k < v->n; k++)
+        on_item(b, v, &v->item[k], p);
+}
+
+/* --- a batch runs --- */
+
+static void drop_over(struct stage_brain *b)
+{
+    uint64_t now = moment(b), broker_now = stage_talk_time(&b->talk, now);
+    for (int i = 0; i < b->rows.n_batch; i++) {
+        struct stage_row *r = stage_rows_at(&b->rows, i);
+        if (r->state != ROW_RUNS || !is_over(b, r, broker_now))
+            continue;
+        r->state = ROW_DROPPED;
+        b->talk.beat.dropped++;
+        stage_times_note(&b->times, r, SPAN_DROPPED, -1, b->times.formed_ns, now);
+    }
+}
+
+/* The n rows at these places stay in the batch, the others are done. */
+static void keep_rows(struct stage_brain *b, const int *keep, int n)
+{
+    uint64_t now = moment(b);
+    for (int i = 0, k = 0; i < b->rows.n_batch; i++) {
+        if (k < n && keep[k] == i)
+            k++;
+        else
+            stage_times_note_left(&b->times, stage_rows_at(&b->rows, i), now);
+    }
+    stage_rows_keep(&b->rows, keep, n);
+}
+
+/* Rows that are done leave the batch where its segment ends. */
+static int compact(struct stage_brain *b, struct error *e)
+{
+    int keep[MESSAGE_MAX_BATCH], n = 0, rc;
+    for (int i = 0; i < b->rows.n_batch; i++)
+        if (stage_rows_at(&b->rows, i)->state == ROW_RUNS)
+            keep[n++] = i;
+    if (n == b->rows.n_batch)
+        return FL_OK;
+    if (n && (rc = b->engine.keep(b->engine.arg, b->segment, keep, n, e)))
+        return rc;
+    keep_rows(b, keep, n);
+    return FL_OK;
+}
+
+static void fail_batch(struct stage_brain *b, int code, const char *text)
+{
+    log_warn("a batch of %d failed: %s", b->rows.n_batch, text);
+    for (int i = 0; i < b->rows.n_batch; i++)
+        if (stage_rows_at(&b->rows, i)->state == ROW_RUNS)
+            send_error(b, stage_rows_at(&b->rows, i), code, text);
+}
+
+static void end_batch(struct stage_brain *b)
+{
+    b->talk.beat.batches++;
+    stage_lookups_settle(&b->lookups, moment(b));
+    keep_rows(b, NULL, 0);
+    b->times.traced = 0;
+    b->phase = IDLE;
+}
+
+/* --- what comes out --- */
+
+static void send_scores(struct stage_brain *b, const struct stage_row *r, int place)
+{
+    struct result *out = start_result(b, r->job.request, r->job.attempt);
+    zmq_msg_t payload;
+    struct error e;
+    int rc = b->engine.output(b->engine.arg, place, b->rows.n_batch, &out->scores, &out->label,
+                              &out->confidence, &payload, &e);
+    if (rc) {
+        send_error(b, r, rc, e.text);
+        return;
+    }
+    out->sent_ns = stage_talk_time(&b->talk, lap(b, SPAN_SERIALISE, -1));
+    stage_times_fill(&b->times, r, b->lookups.hidden_ns, &out->trace);
+    if (b->io.result(b->io.arg, &b->out, &payload))
+        zmq_msg_close(&payload);
+}
+
+static void send_activation(struct stage_brain *b, const struct stage_row *r, int place)
+{
+    struct job *out = &b->out.job;
+    int replica = r->job.route[b->stage + 1], rc;
+    char text[MESSAGE_TEXT_BYTES];
+    zmq_msg_t payload;
+    struct error e;
+
+    b->out.type = MESSAGE_JOB;
+    *out = r->job;
+    if ((rc = b->engine.output(b->engine.arg, place, b->rows.n_batch, &out->activation, NULL, NULL, &payload,
+                               &e))) {
+        send_error(b, r, rc, e.text);
+        return;
+    }
+    out->sent_ns = stage_talk_time(&b->talk, lap(b, SPAN_SERIALISE, -1));
+    stage_times_fill(&b->times, r, b->lookups.hidden_ns, &out->trace);
+    if ((rc = b->io.next(b->io.arg, replica, &b->out, &payload))) {
+        zmq_msg_close(&payload);
+        stage_brain_look(b); /* and tell the broker */
+        snprintf(text, sizeof text, "stage %d replica %d does not reach stage %d replica %d: %s", b->stage,
+                 (int)b->setup.self.replica, b->stage + 1, replica,
+                 rc == FL_AGAIN ? "not connected, or its queue is full" : error_sentence(rc));
+        send_error(b, r, FL_UNAVAILABLE, text);
+    }
+}
+
+static void hand_out(struct stage_brain *b)
+{
+    lap(b, SPAN_HELD, -1);
+    drop_over(b);
+    for (int i = 0; i < b->rows.n_batch; i++) {
+        struct stage_row *r = stage_rows_at(&b->rows, i);
+        if (r->state != ROW_RUNS)
+            continue;
+        if (b->last)
+            send_scores(b, r, i);
+        else
+            send_activation(b, r, i);
+        r->state = ROW_SENT;
+    }
+    end_batch(b);
+}
+
+/* Holding back saves the next stages' work; behind the last stage there is nothing to save. */
+static bool holds_back(struct stage_brain *b, uint64_t now)
+{
+    if (b->last || now >= b->hold_until_ns || !stage_lookups_unanswered(&b->lookups))
+        return false;
+    for (int i = 0; i < b->rows.n_batch; i++)
+        if (can_hit(stage_rows_at(&b->rows, i)))
+            return true;
+    return false;
+}
+
+void stage_brain_computed(struct stage_brain *b, int rc, const char *text, uint64_t now)
+{
+    int exit = b->setup.segment[b->segment].exit;
+    struct error e;
+
+    stage_times_lap(&b->times, &b->rows, SPAN_COMPUTE, exit, now);
+    if (rc) {
+        if (rc != FL_CANCELLED)
+            fail_batch(b, rc, text);
+        end_batch(b);
+        return;
+    }
+    if (exit >= 0)
+        ask(b, b->segment);
+    now = lap(b, SPAN_ASK, exit);
+    if (b->segment + 1 == b->setup.n_segments) {
+        stage_lookups_end_hiding(&b->lookups, now);
+        b->hold_until_ns = now + b->lookups.patience_ns;
+        b->phase = HOLDS;
+        if (!holds_back(b, now))
+            hand_out(b);
+        return;
+    }
+    drop_over(b);
+    if ((rc = compact(b, &e)))
+        fail_batch(b, rc, e.text);
+    if (rc || !b->rows.n_batch) {
+        end_batch(b);
+        return;
+    }
+    b->segment++;
+    b->phase = READY;
+}
+
+/* Asked to end: at once when it is asked again, when it has no place yet, or when there is no broker to say
+ * that nothing is left to do. */
+static bool ends(struct stage_brain *b, uint64_t now)
+{
+    struct stage_talk *t = &b->talk;
+    if (t->sent_away)
+        return true;
+    if (!b->asked)
+        return false;
+    if (b->asked > 1 || !t->self.ready || (!b->rows.n_waiting && !stage_talk_hears(t, now)))
+        return true;
+    if (!t->leaving)
+        stage_talk_leave(t, now);
+    return now >= t->leave_by_ns;
+}
+
+struct stage_wish stage_brain_next(struct stage_brain *b, uint64_t now)
+{
+    switch (b->phase) {
+    case HOLDS:
+        if (holds_back(b, now))
+            return (struct stage_wish){.what = STAGE_HOLD, .until_ns = b->hold_until_ns};
+        hand_out(b);
+        return (struct stage_wish){.what = STAGE_WAIT, .until_ns = now};
+    case IDLE:
+        if (ends(b, now))
+            return (struct stage_wish){.what = STAGE_END};
+        if (!form_batch(b, now))
+            return (struct stage_wish){.what = STAGE_WAIT, .until_ns = b->due_ns};
+        b->segment = 0;
+        break;
+    case READY:
+    case COMPUTES:
+        break;
+    }
+    if (b->phase != COMPUTES)
+        lap(b, SPAN_SERIALISE, -1); /* copied in, compacted */
+    b->phase = COMPUTES;
+    return (struct stage_wish){.what = STAGE_COMPUTE, .segment = b->segment, .n = b->rows.n_batch};
+}
+
+bool stage_brain_busy(const struct stage_brain *b)
+{
+    return b->phase != IDLE;
+}
+
+bool stage_brain_needs(const struct stage_brain *b)
+{
+    return !b->lookups.n_pending || stage_rows_running(&b->rows) > 0;
+}
+
+bool stage_brain_asking(const struct stage_brain *b)
+{
+    return b->lookups.n_pending > 0;
+}
+
+/* --- the broker --- */
+
+/* Some are answered: they need no more work. Of others the broker has heard nothing and asks whether they
+ * were hits. */
+static void on_cancel(struct stage_brain *b, const struct cancel *c)
+{
+    const struct told_hit *h;
+    for (int i = 0; i < c->n; i++)
+        cancel_set_add(&b->cancelled, c->request[i]);
+    for (int i = 0; i < c->n_ask; i++)
+        if ((h = hit_log_find(&b->hits, c->ask[i])))
+            send_hit(b, h);
+}
+
+void stage_brain_control(struct stage_brain *b, const struct message *m, uint64_t now)
+{
+    b->talk.heard_ns = now;
+    note_state(b);
+    switch (m->type) {
+    case MESSAGE_CANCEL:
+        on_cancel(b, &m->cancel);
+        break;
+    case MESSAGE_HEARTBEAT:
+        stage_talk_on_heartbeat(&b->talk, &m->heartbeat, now);
+        break;
+    case MESSAGE_HELLO:
+        stage_talk_on_hello(&b->talk, &m->hello);
+        break;
+    default:
+        b->talk.sent_away |= belongs(b, m, MESSAGE_DRAIN, "control socket", now);
+    }
+}
+
+static void send_spans(struct stage_brain *b)
+{
+    while (span_log_take(&b->times.spans, &b->out.spans)) {
+        uint64_t lost = b->out.spans.lost + (uint64_t)b->out.spans.n;
+        b->out.type = MESSAGE_SPANS;
+        if (b->io.control(b->io.arg, &b->out)) {
+            b->times.spans.lost += lost;
+            return;
+        }
+    }
+}
+
+uint64_t stage_brain_tick(struct stage_brain *b, uint64_t now)
+{
+    note_state(b);
+    if (now >= stage_talk_due(&b->talk))
+        send_spans(b); /* first: who has the heartbeat has them */
+    return b->due_ns = stage_talk_tick(&b->talk, now);
+}
+
+bool stage_brain_must_greet(const struct stage_brain *b)
+{
+    return !b->talk.hello_ns;
+}
+
+void stage_brain_look(struct stage_brain *b)
+{
+    b->talk.reached_ns = 0;
+}
+
+void stage_brain_ready(struct stage_brain *b)
+{
+    b->talk.self.ready = true;
+    stage_talk_hello(&b->talk, true);
+}
+
+void stage_brain_stop(struct stage_brain *b, int times)
+{
+    b->asked = times;
+}
+
+int stage_brain_reason(const struct stage_brain *b, struct error *e)
+{
+    if (!b->talk.sent_away || b->talk.leaving)
+        return FL_OK;
+    if (b->talk.waits)
+        return error_set(e, FL_STALE,
+                         "the pipeline has moved on to another plan than this worker has: it ends");
+    return error_set(e, FL_STALE,
+                     "the broker sent this worker away: another process holds stage %d replica %d, or the "
+                     "pipeline file has no such place",
+                     b->stage, (int)b->setup.self.replica);
+}
+
+void stage_brain_goodbye(struct stage_brain *b)
+{
+    struct stage_talk *t = &b->talk;
+    if ((t->sent_away && !t->leaving) || (!t->self.ready && !b->asked))
+        return;
+    t->leaving = t->leaving || !t->self.ready; /* who has no place yet is not needed any more */
+    stage_talk_hello(t, false);
+}

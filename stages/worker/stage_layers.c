@@ -1,0 +1,271 @@
+/* stage_layers.c - an executor, cut at the stage's exits, and the descriptors of its activations */
+#include "stage_layers.h"
+
+#include <malloc.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/floats.h"
+#include "config/identity.h"
+#include "stages/place/descriptor.h"
+#include "stages/place/origin.h"
+#include "stages/place/placement.h"
+
+#define MESSAGE_HEAP_BYTES (8 << 20)
+
+struct stage_layers {
+    const struct pipeline *pipeline; /* borrowed */
+    bool first, last;                /* of the pipeline's stages */
+    struct exec *exec;
+    struct tensor expects;
+    int n_segments, first_node[PIPELINE_MAX_EXITS + 1], last_node[PIPELINE_MAX_EXITS + 1];
+    float *descriptors; /* [max_batch][floats of the largest] */
+};
+
+static void add_segment(struct stage_layers *l, struct stage_setup *s, int first, int last,
+                        struct stage_segment segment)
+{
+    l->first_node[l->n_segments] = first;
+    l->last_node[l->n_segments++] = last;
+    s->segment[s->n_segments++] = segment;
+}
+
+/* Cuts the stage's nodes at its exits. Returns the floats of the largest descriptor. */
+static size_t make_segments(struct stage_layers *l, struct stage_setup *s, const struct graph *g,
+                            const struct placement *pl, int stage)
+{
+    int first = pl->stage[stage].first, last = pl->stage[stage].last;
+    bool caches = l->pipeline->cache.n_endpoints > 0 && strcmp(l->pipeline->cache.kind, "none") != 0;
+    size_t largest = 0;
+    for (int i = 0; caches && i < pl->n_exits; i++) {
+        const struct placed_exit *x = &pl->exit[i];
+        struct tensor cut;
+        struct origin origin;
+        int dim;
+        if (x->stage != stage || !placed_has_cache(x))
+            continue;
+        cut = origin_activation(g, x);
+        dim = descriptor_dim(&cut, &l->pipeline->cache.descriptor);
+        origin_of(&origin, g, x, l->pipeline);
+        add_segment(l, s, first, x->cut.node, (struct stage_segment){i, dim, origin.digest});
+        first = x->cut.node + 1;
+        largest = dim > 0 && (size_t)dim > largest ? (size_t)dim : largest;
+    }
+    if (first <= last)
+        add_segment(l, s, first, last, (struct stage_segment){-1, 0, 0});
+    return largest;
+}
+
+static int check_model(struct stage_layers *l, const struct graph *g, struct error *e)
+{
+    struct tensor out;
+    if (exec_n_inputs(l->exec) != 1)
+        return error_set(e, FL_UNSUPPORTED, "%s has %d inputs: a pipeline serves models with one", g->path,
+                         exec_n_inputs(l->exec));
+    l->expects = exec_input_shape(l->exec, 0, 1);
+    out = exec_output_shape(l->exec, 0, 1);
+    if (l->expects.rank < 1 || l->expects.dim[0] != 1 || out.rank < 1 || out.dim[0] != 1)
+        return error_set(e, FL_UNSUPPORTED, "%s: the first dim of its input and output must be the batch",
+                         g->path);
+    if (l->last && out.dtype != TENSOR_F32)
+        return error_set(e, FL_UNSUPPORTED, "%s: its output is %s, scores must be float32", g->path,
+                         tensor_dtype_name(out.dtype));
+    return FL_OK;
+}
+
+static void introduce(struct hello *self, const struct graph *g, const struct placement *pl,
+                      const struct pipeline *p, int threads)
+{
+    struct identity identity;
+    identity_of(&identity, g->digest, p);
+    memcpy(self->model, g->digest, sizeof self->model);
+    memcpy(self->identity, identity.digest, sizeof self->identity);
+    plan_digest(self->plan, g, pl, p);
+    snprintf(self->engine, sizeof self->engine, "BLAS core %s, convolution %s, %d thread%s",
+             engine_blas_core(), engine_conv(), threads, threads == 1 ? "" : "s");
+}
+
+static int load(struct stage_layers *l, struct stage_setup *s, int stage, struct error *e)
+{
+    const struct pipeline *p = l->pipeline;
+    const struct stage_config *config = &p->stage[stage];
+    struct exec_options o = {.threads = config->threads};
+    struct placement *pl = calloc(1, sizeof *pl);
+    struct graph *g = NULL;
+    size_t floats;
+    int rc;
+
+    if (!pl)
+        return error_set(e, FL_NOMEM, "out of memory");
+    if ((rc = placement_load(&g, p, e)) || (rc = placement_resolve(pl, g, p, e)) ||
+        (rc = engine_parse_kernels(p->kernels, &o.kernels, e)))
+        goto out;
+    s->max_batch = !g->free_batch                          ? 1
+                   : config->max_batch < MESSAGE_MAX_BATCH ? config->max_batch
+                                                           : MESSAGE_MAX_BATCH;
+    o.max_batch = s->max_batch;
+    o.first = pl->stage[stage].first;
+    o.last = pl->stage[stage].last;
+    floats = make_segments(l, s, g, pl, stage);
+    introduce(&s->self, g, pl, p, config->threads);
+    if (!(l->descriptors = calloc(floats * (size_t)s->max_batch + 1, sizeof *l->descriptors)))
+        rc = error_set(e, FL_NOMEM, "out of memory for descriptors");
+    if (!rc && !(rc = exec_new(&l->exec, g, &o, e)))
+        rc = check_model(l, g, e);
+    s->expects = l->expects;
+out:
+    graph_free(g);
+    free(pl);
+    return rc;
+}
+
+static int warm_up(struct stage_layers *l, struct error *e)
+{
+    memset(exec_input_buffer(l->exec, 0), 0, (size_t)tensor_bytes(&l->expects));
+    for (int i = 0; i < l->n_segments; i++) {
+        int rc = stage_layers_run(l, i, 1, NULL, NULL, e);
+        if (rc)
+            return rc;
+    }
+    malloc_trim(0); /* the graph's constants are packed now and their file form is gone */
+    /* From here on memory is taken for messages alone. Kept rather than given back, it costs no page faults.
+     */
+    mallopt(M_MMAP_THRESHOLD, MESSAGE_HEAP_BYTES);
+    mallopt(M_TRIM_THRESHOLD, MESSAGE_HEAP_BYTES);
+    return FL_OK;
+}
+
+int stage_layers_new(struct stage_layers **out, const struct pipeline *p, int stage,
+                     struct stage_setup *setup, struct error *e)
+{
+    struct stage_layers *l = calloc(1, sizeof *l);
+    int rc;
+    if (!l)
+        return error_set(e, FL_NOMEM, "out of memory");
+    l->pipeline = p;
+    l->first = stage == 0;
+    l->last = stage == p->n_stages - 1;
+    if ((rc = load(l, setup, stage, e)) || (rc = warm_up(l, e))) {
+        stage_layers_free(l);
+        return rc;
+    }
+    *out = l;
+    return FL_OK;
+}
+
+void stage_layers_free(struct stage_layers *l)
+{
+    if (!l)
+        return;
+    exec_free(l->exec);
+    free(l->descriptors);
+    free(l);
+}
+
+int stage_layers_run(struct stage_layers *l, int segment, int n, exec_after after, void *arg, struct error *e)
+{
+    return exec_run(l->exec, l->first_node[segment], l->last_node[segment], n, after, arg, e);
+}
+
+size_t stage_layers_weight_bytes(const struct stage_layers *l)
+{
+    return exec_weight_bytes(l->exec);
+}
+
+size_t stage_layers_arena_bytes(const struct stage_layers *l)
+{
+    return exec_arena_bytes(l->exec);
+}
+
+/* --- what the brain asks for --- */
+
+static int load_row(void *arg, int row, const void *input, struct error *e)
+{
+    struct stage_layers *l = arg;
+    size_t bytes = (size_t)tensor_bytes(&l->expects);
+    if (l->first && l->expects.dtype == TENSOR_F32 && !floats_finite(input, tensor_count(&l->expects)))
+        return error_set(e, FL_VALUE, "the input has an element that is NaN or infinite");
+    memcpy((char *)exec_input_buffer(l->exec, 0) + (size_t)row * bytes, input, bytes);
+    return FL_OK;
+}
+
+static int keep_rows(void *arg, int segment, const int *rows, int n, struct error *e)
+{
+    struct stage_layers *l = arg;
+    return exec_compact(l->exec, l->last_node[segment], rows, n, e);
+}
+
+static int describe(void *arg, int segment, int batch, const int *rows, int n, zmq_msg_t *out)
+{
+    struct stage_layers *l = arg;
+    const struct descriptor_config *config = &l->pipeline->cache.descriptor;
+    struct tensor cut;
+    size_t dim;
+    float *to;
+    if (exec_cut(l->exec, l->last_node[segment], batch, &cut, NULL))
+        return FL_INTERNAL;
+    dim = (size_t)descriptor_dim(&cut, config);
+    if (zmq_msg_init_size(out, (size_t)n * dim * sizeof(float)))
+        return FL_NOMEM;
+    descriptor_compute(&cut, config, l->descriptors);
+    to = zmq_msg_data(out);
+    for (int i = 0; i < n; i++)
+        memcpy(to + (size_t)i * dim, l->descriptors + (size_t)rows[i] * dim, dim * sizeof *to);
+    return FL_OK;
+}
+
+/* Label and confidence of one row of scores. Confidence is the largest probability: of the scores when they
+ * are probabilities, of their softmax otherwise. Label -1 when a score is not a number, or the best is
+ * infinite. */
+static int32_t judge(const float *scores, int64_t n, float *confidence)
+{
+    double sum = 0, exps = 0;
+    bool probabilities = true;
+    int64_t best = 0;
+    for (int64_t i = 0; i < n; i++) {
+        if (isnan(scores[i]))
+            return -1;
+        best = scores[i] > scores[best] ? i : best;
+        sum += scores[i];
+        probabilities = probabilities && scores[i] >= 0 && scores[i] <= 1.0001f;
+    }
+    if (isinf(scores[best]))
+        return -1;
+    if (probabilities && fabs(sum - 1) < 1e-3) {
+        *confidence = scores[best];
+        return (int32_t)best;
+    }
+    for (int64_t i = 0; i < n; i++)
+        exps += exp((double)scores[i] - scores[best]);
+    *confidence = (float)(1 / exps);
+    return (int32_t)best;
+}
+
+static int output(void *arg, int row, int batch, struct tensor *shape, int32_t *label, float *confidence,
+                  zmq_msg_t *out, struct error *e)
+{
+    struct stage_layers *l = arg;
+    struct tensor t = exec_output(l->exec, 0, batch);
+    size_t bytes = (size_t)tensor_bytes(&t) / (size_t)batch;
+    const char *data = (const char *)t.data + (size_t)row * bytes;
+
+    t.dim[0] = 1;
+    t.data = NULL;
+    if (l->last) { /* 1xCx1x1, as a network without a Flatten gives, goes out as 1xC */
+        t = (struct tensor){.dtype = t.dtype, .rank = 2, .dim = {1, tensor_count(&t)}};
+        if ((*label = judge((const float *)(const void *)data, t.dim[1], confidence)) < 0)
+            return error_set(e, FL_VALUE, "the model's scores are not numbers for this input");
+    }
+    if (zmq_msg_init_size(out, bytes))
+        return error_set(e, FL_NOMEM, "out of memory for what was computed");
+    memcpy(zmq_msg_data(out), data, bytes);
+    *shape = t;
+    return FL_OK;
+}
+
+struct stage_engine stage_layers_engine(struct stage_layers *l)
+{
+    return (struct stage_engine){l, load_row, keep_rows, describe, output};
+}

@@ -1,0 +1,79 @@
+/* stage_rows.c - a stack of free rows, a ring of waiting ones, and the batch */
+#include "stage_rows.h"
+
+#include <stdlib.h>
+
+int stage_rows_new(struct stage_rows *r, int max_batch)
+{
+    *r = (struct stage_rows){.max_batch = max_batch, .n_free = 3 * max_batch};
+    if (!(r->row = calloc((size_t)r->n_free, sizeof *r->row)))
+        return FL_NOMEM;
+    for (int i = 0; i < r->n_free; i++) {
+        r->free[i] = i;
+        zmq_msg_init(&r->row[i].payload);
+    }
+    return FL_OK;
+}
+
+void stage_rows_free(struct stage_rows *r)
+{
+    for (int i = 0; r->row && i < 3 * r->max_batch; i++)
+        zmq_msg_close(&r->row[i].payload);
+    free(r->row);
+    r->row = NULL;
+}
+
+int stage_rows_room(const struct stage_rows *r)
+{
+    int room = 2 * r->max_batch - r->n_waiting;
+    return room < r->n_free ? room : r->n_free;
+}
+
+int stage_rows_take(struct stage_rows *r)
+{
+    return r->free[--r->n_free];
+}
+
+void stage_rows_enqueue(struct stage_rows *r, int row)
+{
+    r->waiting[(r->first_waiting + r->n_waiting++) % STAGE_MAX_ROWS] = row;
+}
+
+int stage_rows_dequeue(struct stage_rows *r)
+{
+    int row = r->waiting[r->first_waiting];
+    r->first_waiting = (r->first_waiting + 1) % STAGE_MAX_ROWS;
+    r->n_waiting--;
+    return row;
+}
+
+void stage_rows_release(struct stage_rows *r, int row)
+{
+    zmq_msg_close(&r->row[row].payload);
+    zmq_msg_init(&r->row[row].payload);
+    r->free[r->n_free++] = row;
+}
+
+struct stage_row *stage_rows_at(struct stage_rows *r, int place)
+{
+    return &r->row[r->batch[place]];
+}
+
+int stage_rows_running(const struct stage_rows *r)
+{
+    int n = 0;
+    for (int i = 0; i < r->n_batch; i++)
+        n += r->row[r->batch[i]].state == ROW_RUNS;
+    return n;
+}
+
+void stage_rows_keep(struct stage_rows *r, const int *keep, int n)
+{
+    for (int i = 0, k = 0; i < r->n_batch; i++) {
+        if (k < n && keep[k] == i)
+            r->batch[k++] = r->batch[i];
+        else
+            stage_rows_release(r, r->batch[i]);
+    }
+    r->n_batch = n;
+}

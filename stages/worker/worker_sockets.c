@@ -1,0 +1,152 @@
+/* worker_sockets.c - opening, waiting, sending */
+#include "worker_sockets.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "wire/frames.h"
+
+#define GOODBYE_MS 500
+
+static int connect_to(struct worker_sockets *s, void **socket, int type, const char *endpoint, int high_water,
+                      bool immediate, struct error *e)
+{
+    struct socket_options o = {.high_water = high_water, .immediate = immediate};
+    return frames_socket(socket, s->context, type, FRAMES_CONNECT, endpoint, &o, s->pipeline->security, e);
+}
+
+/* High-water marks: with at most max_requests admitted, that many activations exist; stage 0 is fed by the
+ * broker, which keeps what does not fit. */
+int worker_sockets_bind(struct worker_sockets *s, int max_batch, struct error *e)
+{
+    const struct pipeline *p = s->pipeline;
+    struct socket_options jobs = {.high_water = s->stage ? p->broker.max_requests + 16 : 2 * max_batch,
+                                  .bind = p->bind};
+    return frames_socket(&s->jobs, s->context, ZMQ_PULL, FRAMES_BIND,
+                         p->stage[s->stage].replica[s->replica].endpoint, &jobs, p->security, e);
+}
+
+int worker_sockets_open(struct worker_sockets *s, bool asks, struct error *e)
+{
+    const struct pipeline *p = s->pipeline;
+    const struct stage_config *next = &p->stage[s->stage + 1];
+    int many = p->broker.max_requests + 16, rc;
+    size_t size = sizeof s->cache_fd;
+
+    if (!(s->context = zmq_ctx_new()))
+        return error_set(e, FL_NOMEM, "out of memory");
+    if ((rc = connect_to(s, &s->control, ZMQ_DEALER, p->broker.control, 1000, true, e)) ||
+        (rc = connect_to(s, &s->results, ZMQ_PUSH, p->broker.results, many, false, e)))
+        return rc;
+    for (int i = 0; s->stage + 1 < p->n_stages && i < next->n_replicas; i++, s->n_next++)
+        if ((rc = connect_to(s, &s->next[i], ZMQ_PUSH, next->replica[i].endpoint, many, true, e)))
+            return rc;
+    if (!asks)
+        return FL_OK;
+    if ((rc = connect_to(s, &s->cache, ZMQ_DEALER,
+                         p->cache.endpoint[p->stage[s->stage].replica[s->replica].cache], 64, true, e)))
+        return rc;
+    if (zmq_getsockopt(s->cache, ZMQ_FD, &s->cache_fd, &size))
+        return error_set(e, FL_INTERNAL, "the cache socket has no descriptor: %s", zmq_strerror(errno));
+    return FL_OK;
+}
+
+void worker_sockets_close(struct worker_sockets *s)
+{
+    frames_close(s->control, GOODBYE_MS);
+    frames_close(s->results, GOODBYE_MS);
+    for (int i = 0; i < s->n_next; i++)
+        frames_close(s->next[i], GOODBYE_MS);
+    frames_close(s->cache, 0);
+    frames_close(s->jobs, 0);
+    if (s->context)
+        zmq_ctx_term(s->context);
+}
+
+/* --- for the brain --- */
+
+static int send_control(void *arg, const struct message *m)
+{
+    return frames_send(((struct worker_sockets *)arg)->control, NULL, m, NULL);
+}
+
+static int send_result(void *arg, const struct message *m, zmq_msg_t *payload)
+{
+    return frames_send(((struct worker_sockets *)arg)->results, NULL, m, payload);
+}
+
+static int send_next(void *arg, int replica, const struct message *m, zmq_msg_t *payload)
+{
+    return frames_send(((struct worker_sockets *)arg)->next[replica], NULL, m, payload);
+}
+
+static int send_lookup(void *arg, const struct message *m, zmq_msg_t *payload)
+{
+    return frames_send(((struct worker_sockets *)arg)->cache, NULL, m, payload);
+}
+
+static bool takes(void *socket)
+{
+    int events = 0;
+    size_t size = sizeof events;
+    return !zmq_getsockopt(socket, ZMQ_EVENTS, &events, &size) && (events & ZMQ_POLLOUT);
+}
+
+static uint32_t reaches(void *arg)
+{
+    struct worker_sockets *s = arg;
+    s->reaches = 0;
+    for (int i = 0; i < s->n_next; i++)
+        s->reaches |= (uint32_t)takes(s->next[i]) << i;
+    return s->reaches;
+}
+
+static bool connected(void *arg)
+{
+    return takes(((struct worker_sockets *)arg)->control);
+}
+
+void worker_sockets_io(struct worker_sockets *s, struct stage_io *io)
+{
+    io->arg = s;
+    io->control = send_control;
+    io->result = send_result;
+    io->next = send_next;
+    io->ask = send_lookup;
+    io->reaches = reaches;
+    io->connected = connected;
+}
+
+/* --- waiting --- */
+
+bool worker_sockets_wait(struct worker_sockets *s, int fd, bool *fd_came, bool greets, uint64_t ns)
+{
+    zmq_pollitem_t items[4 + PIPELINE_MAX_REPLICAS] = {
+        {.socket = s->control, .events = (short)(greets ? ZMQ_POLLIN | ZMQ_POLLOUT : ZMQ_POLLIN)}};
+    bool came = false;
+    int n = 1, links;
+    if (fd >= 0)
+        items[n++] = (zmq_pollitem_t){.fd = fd, .events = ZMQ_POLLIN};
+    if (s->jobs)
+        items[n++] = (zmq_pollitem_t){.socket = s->jobs, .events = ZMQ_POLLIN};
+    if (s->cache)
+        items[n++] = (zmq_pollitem_t){.socket = s->cache, .events = ZMQ_POLLIN};
+    links = n;
+    for (int i = 0; i < s->n_next; i++)
+        if (!(s->reaches >> i & 1))
+            items[n++] = (zmq_pollitem_t){.socket = s->next[i], .events = ZMQ_POLLOUT};
+    zmq_poll(items, n, (long)(((ns < NS_PER_S ? ns : NS_PER_S) + NS_PER_MS - 1) / NS_PER_MS));
+    *fd_came = fd >= 0 && items[1].revents;
+    for (int i = links; i < n; i++)
+        came = came || items[i].revents;
+    return came;
+}
+
+void worker_sockets_wait_cache(const struct worker_sockets *s, uint64_t ns)
+{
+    struct pollfd fd = {.fd = s->cache_fd, .events = POLLIN};
+    struct timespec t = {(time_t)(ns / NS_PER_S), (long)(ns % NS_PER_S)};
+    ppoll(&fd, 1, &t, NULL);
+}
