@@ -17,7 +17,6 @@
 
 #include "kernels.h"
 #include "kernels_list.h"
-#include "recycle.h"
 #include "simd.h"
 
 #if DNNL_VERSION_MAJOR != 2 && DNNL_VERSION_MAJOR != 3
@@ -42,7 +41,6 @@ static void (*set_threads)(int);
 
 static void open_engine(void)
 {
-    recycle_link();
     if (dnnl_engine_create(&engine, dnnl_cpu, 0))
         engine = NULL;
     else if (dnnl_stream_create(&stream, engine, dnnl_stream_default_flags))
