@@ -394,37 +394,37 @@ void promise_order_release(struct promise_order *o)
 
 /* --- checking --- */
 
-static int check_once(struct promise_check *out, const struct evidence *pool,
+static int check_once(struct promise_check *out, const struct evidence *world,
                       const struct promise_terms *terms, struct shuffle *s, int32_t *row, struct error *e)
 {
     struct promise_choice choice;
-    struct promise_result world;
+    struct promise_result judged;
     struct evidence drawn;
     int rc;
-    for (int64_t i = 0; i < pool->points; i++)
-        row[i] = (int32_t)shuffle_below(s, (uint32_t)pool->points);
-    if (evidence_take(&drawn, pool, row, pool->points) != FL_OK)
-        return error_set(e, FL_NOMEM, "no memory for %lld points", (long long)pool->points);
+    for (int64_t i = 0; i < world->points; i++)
+        row[i] = (int32_t)shuffle_below(s, (uint32_t)world->points);
+    if (evidence_take(&drawn, world, row, world->points) != FL_OK)
+        return error_set(e, FL_NOMEM, "no memory for %lld points", (long long)world->points);
     rc = choose(&choice, &drawn, terms, false, false, e);
     evidence_release(&drawn);
     if (rc != FL_OK)
         return rc;
-    promise_judge(&world, pool, 0, pool->points, choice.threshold, choice.placed, terms->agreement);
+    promise_judge(&judged, world, 0, world->points, choice.threshold, choice.placed, terms->agreement);
     out->resamples++;
-    out->broken += world.loss > terms->budget;
-    out->worst = world.loss > out->worst ? world.loss : out->worst;
-    out->loss += world.loss;
-    out->share += world.share;
-    out->half += world.by_half;
-    out->time += world.time;
+    out->broken += judged.loss > terms->budget;
+    out->worst = judged.loss > out->worst ? judged.loss : out->worst;
+    out->loss += judged.loss;
+    out->share += judged.share;
+    out->half += judged.by_half;
+    out->time += judged.time;
     return FL_OK;
 }
 
-int promise_check(struct promise_check *out, const struct evidence *pool, const struct promise_terms *terms,
+int promise_check(struct promise_check *out, const struct evidence *world, const struct promise_terms *terms,
                   int resamples, uint64_t seed, int (*progress)(void *arg, int done), void *arg,
                   struct error *e)
 {
-    int32_t *row = malloc(((size_t)pool->points + 1) * sizeof *row);
+    int32_t *row = malloc(((size_t)world->points + 1) * sizeof *row);
     struct shuffle s;
     int rc = row != NULL ? FL_OK : error_set(e, FL_NOMEM, "no memory for resamples");
     *out = (struct promise_check){.worst = -1};
@@ -433,7 +433,7 @@ int promise_check(struct promise_check *out, const struct evidence *pool, const 
         if (progress != NULL && progress(arg, i) != 0)
             rc = error_set(e, FL_CANCELLED, "stopped after %d of %d resamples", i, resamples);
         else
-            rc = check_once(out, pool, terms, &s, row, e);
+            rc = check_once(out, world, terms, &s, row, e);
     }
     free(row);
     if (out->resamples > 0) {

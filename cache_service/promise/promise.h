@@ -75,13 +75,13 @@ int64_t promise_points_needed(const struct promise_terms *terms);
 
 struct promise_check {
     int resamples, broken;
-    double loss, worst;       /* mean and largest loss on the pool */
+    double loss, worst;       /* mean and largest loss on the world */
     double share, half, time; /* means over resamples */
 };
 /* Bootstrap: each resample draws as many points as there are with repetition, chooses thresholds from them,
  * and is judged on all points, which are then the world. `progress` may be NULL; non-zero stops with
  * FL_CANCELLED. */
-int promise_check(struct promise_check *out, const struct evidence *pool, const struct promise_terms *terms,
+int promise_check(struct promise_check *out, const struct evidence *world, const struct promise_terms *terms,
                   int resamples, uint64_t seed, int (*progress)(void *arg, int done), void *arg,
                   struct error *e);
 
