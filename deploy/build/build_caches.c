@@ -12,7 +12,7 @@
 #include <string.h>
 
 #include "deploy/tool/interrupt.h"
-#include "stages/kernels/pool.h"
+#include "stages/kernels/team.h"
 #include "deploy/tool/state.h"
 
 /* Of the network's work, for each look-up of a learned cache: a look-up that takes longer must answer many
@@ -188,7 +188,7 @@ static int first_problem(const struct making *m, struct error *e)
 int build_candidates(struct build *b, struct error *e)
 {
     struct making m = {.b = b, .lock = PTHREAD_MUTEX_INITIALIZER};
-    struct pool *pool;
+    struct team *team;
     int workers;
 
     for (int i = 0; i < b->place.n_exits; i++) {
@@ -199,10 +199,10 @@ int build_candidates(struct build *b, struct error *e)
         m.n += j->kinds > 0;
     }
     workers = m.n < b->threads ? m.n : b->threads;
-    if (pool_new(&pool, workers))
+    if (team_new(&team, workers))
         return error_set(e, FL_UNAVAILABLE, "cannot start %d threads", workers);
     openblas_set_num_threads(workers > 1 ? 1 : b->threads);
-    pool_run(pool, run_job, &m, m.n);
-    pool_free(pool);
+    team_run(team, run_job, &m, m.n);
+    team_free(team);
     return first_problem(&m, e);
 }

@@ -253,7 +253,7 @@ static int run_batch(struct extractor *s, struct error *e)
 {
     int rc = FL_OK;
 
-    pool_run(s->lanes.pool, run_lane, s, s->lanes.n);
+    team_run(s->lanes.team, run_lane, s, s->lanes.n);
     for (int i = 0; i < s->lanes.n; i++)
         if (s->rc[i]) {
             *e = s->problem[i];

@@ -48,13 +48,13 @@ int lanes_open(struct lanes *l, const struct graph *g, const struct pipeline *p,
     for (; l->n < threads; l->n++)
         if ((rc = open_lane(&l->lane[l->n], g, p, 1, batch, e)))
             return rc;
-    return pool_new(&l->pool, threads) ? error_set(e, FL_UNAVAILABLE, "cannot start %d threads", threads)
+    return team_new(&l->team, threads) ? error_set(e, FL_UNAVAILABLE, "cannot start %d threads", threads)
                                        : FL_OK;
 }
 
 void lanes_close(struct lanes *l)
 {
-    pool_free(l->pool);
+    team_free(l->team);
     for (int i = 0; i < LANES_MAX; i++)
         close_lane(&l->lane[i]);
     *l = (struct lanes){0};

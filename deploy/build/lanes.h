@@ -8,7 +8,7 @@
 
 #include "config/pipeline.h"
 #include "stages/exec/exec.h"
-#include "stages/kernels/pool.h"
+#include "stages/kernels/team.h"
 
 #define LANES_MAX 256
 
@@ -19,7 +19,7 @@ struct lane {
 
 struct lanes {
     int n;
-    struct pool *pool; /* of n threads, for pool_run with n tasks: task i may use lane i */
+    struct team *team; /* of n threads, for team_run with n tasks: task i may use lane i */
     struct lane lane[LANES_MAX];
 };
 

@@ -14,7 +14,7 @@
 #include "deploy/tool/interrupt.h"
 #include "deploy/tool/state.h"
 #include "preprocess.h"
-#include "stages/kernels/pool.h"
+#include "stages/kernels/team.h"
 
 #define ROUND_PER_THREAD 16 /* pictures between two looks at the clock */
 
@@ -114,7 +114,7 @@ static int note_round(struct packing *k, int n, struct error *e)
     return FL_OK;
 }
 
-static int pack_all(struct packing *k, struct pool *pool, int most, struct progress *progress,
+static int pack_all(struct packing *k, struct team *team, int most, struct progress *progress,
                     struct error *e)
 {
     int64_t count = k->from->count;
@@ -127,7 +127,7 @@ static int pack_all(struct packing *k, struct pool *pool, int most, struct progr
         if (interrupt_seen())
             return error_set(e, FL_CANCELLED, "stopped after %lld of %lld pictures", (long long)k->at,
                              (long long)count);
-        pool_run(pool, pack_one, k, n);
+        team_run(team, pack_one, k, n);
         rc = note_round(k, n, e);
         k->at += n;
     }
@@ -142,7 +142,7 @@ int picture_pack_make(struct picture_pack *out, const struct picture_source *fro
     struct packing k = {.out = out, .from = from, .to = to, .pipeline = p};
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     int threads = cores < 1 ? 1 : cores > 64 ? 64 : (int)cores, most = threads * ROUND_PER_THREAD, rc;
-    struct pool *pool = NULL;
+    struct team *team = NULL;
 
     *out = (struct picture_pack){.bytes = picture_bytes(to) * (size_t)from->count};
     if (from->count > (int64_t)(SIZE_MAX / 2 / picture_bytes(to)))
@@ -155,11 +155,11 @@ int picture_pack_make(struct picture_pack *out, const struct picture_source *fro
     k.why = calloc((size_t)most, sizeof *k.why);
     if (!out->broken || !k.rc || !k.why)
         rc = error_set(e, FL_NOMEM, "no memory to read pictures");
-    else if (pool_new(&pool, threads))
+    else if (team_new(&team, threads))
         rc = error_set(e, FL_UNAVAILABLE, "cannot start %d threads", threads);
     else
-        rc = pack_all(&k, pool, most, progress, e);
-    pool_free(pool);
+        rc = pack_all(&k, team, most, progress, e);
+    team_free(team);
     free(k.rc);
     free(k.why);
     return rc;

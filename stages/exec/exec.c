@@ -77,7 +77,7 @@ static void convert(const struct exec *x, const struct edge *edge, bool in)
 static int run_step(struct exec *x, int i, struct error *e)
 {
     struct step *s = &x->step[i];
-    struct kernel_run run = {s->scratch, x->pool};
+    struct kernel_run run = {s->scratch, x->team};
     int rc = s->kernel->run(s->state, &s->call, &run);
     if (rc)
         return error_set(e, (enum fl_code)rc, "node %s (%s) failed: %s", s->node.name, s->node.op->name,

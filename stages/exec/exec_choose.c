@@ -39,7 +39,7 @@ static int prepare(const struct exec *x, struct step *s, const struct kernel *k,
     task_for(x, s, t);
     s->kernel = k;
     s->state = NULL;
-    rc = k->prepare(t, &s->state);
+    rc = k->prepare ? k->prepare(t, &s->state) : FL_OK;
     if (rc) {
         if (k->release)
             k->release(s->state);
@@ -141,7 +141,7 @@ static void chill(struct trial *t)
 static uint64_t time_candidate(const struct exec *x, struct step *s, const struct kernel *k, struct trial *t)
 {
     struct op_call call = s->call;
-    struct kernel_run run = {NULL, x->pool};
+    struct kernel_run run = {NULL, x->team};
     uint64_t best = UINT64_MAX, started = clock_ns();
     if (prepare(x, s, k, &t->task))
         return UINT64_MAX;

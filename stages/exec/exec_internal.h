@@ -50,7 +50,7 @@ struct exec {
     struct step *step;
     struct edge *in, *out;
     struct weights *weights;
-    struct pool *pool;
+    struct team *team;
     char *arena;
     size_t arena_bytes;
     int batch; /* that the views are set to */

@@ -330,7 +330,7 @@ int exec_new(struct exec **out, const struct graph *g, const struct exec_options
     x->n_steps = x->last - x->first + 1;
     x->max_batch = o->max_batch ? o->max_batch : 1;
     x->threads = o->threads ? o->threads : 1;
-    if (pool_new(&x->pool, x->threads))
+    if (team_new(&x->team, x->threads))
         rc = error_set(e, FL_UNAVAILABLE, "cannot start %d threads", x->threads);
     if (!rc && !(rc = take_nodes(x, g, slot_of, e)) && !(rc = make_edges(x, g, slot_of, true, e)) &&
         !(rc = make_edges(x, g, slot_of, false, e)) && !(rc = check_sizes(x, e))) {
@@ -375,7 +375,7 @@ void exec_free(struct exec *x)
     free(x->slot);
     if (x->arena)
         munmap(x->arena, x->arena_bytes);
-    pool_free(x->pool);
+    team_free(x->team);
     weights_free(x->weights);
     free(x);
 }

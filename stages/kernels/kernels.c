@@ -4,17 +4,11 @@
 #include <string.h>
 
 #include "kernels_list.h"
+#include "simd.h"
 
 static bool reference_accepts(const struct kernel_task *t)
 {
     return t->call.node->op->reference != NULL;
-}
-
-static int reference_prepare(struct kernel_task *t, void **state)
-{
-    (void)t;
-    *state = NULL;
-    return FL_OK;
 }
 
 static int reference_run(void *state, const struct op_call *c, const struct kernel_run *r)
@@ -32,7 +26,6 @@ static const struct kernel kernel_reference = {
     .name = "reference",
     .family = KERNEL_REFERENCE,
     .accepts = reference_accepts,
-    .prepare = reference_prepare,
     .run = reference_run,
 };
 
@@ -102,6 +95,37 @@ bool view_is_channels_last(const struct view *v)
 bool view_is_activation(const struct view *v)
 {
     return v->dtype == TENSOR_F32 && !v->data && (v->rank == 4 ? view_is_channels_last(v) : view_is_plain(v));
+}
+
+bool post_adds_nothing(const struct op_call *c)
+{
+    return c->node->post.residual == GRAPH_NONE;
+}
+
+bool post_is_nothing(const struct op_call *c)
+{
+    return post_adds_nothing(c) && c->node->post.activation == ACT_NONE;
+}
+
+void post_activate(const struct post *p, float *y, int64_t n)
+{
+    if (p->activation != ACT_NONE)
+        simd_best()->post(p, y, NULL, n);
+}
+
+void kernel_packs_constants(struct kernel_task *t)
+{
+    t->alias = t->call.node->post.residual;
+    kernel_mark_packed(t, 1);
+    kernel_mark_packed(t, 2);
+}
+
+float *conv_bias(struct kernel_task *t, int64_t channels)
+{
+    float *bias = weights_alloc(t->weights, (size_t)channels * sizeof *bias);
+    if (bias && view_present(&t->call, 2))
+        memcpy(bias, t->call.in[2].data, (size_t)channels * sizeof *bias);
+    return bias;
 }
 
 /* The op's own window_resolve knows auto_pad; two spatial dims are what the fast kernels take. */

@@ -9,7 +9,7 @@
 
 #include "engine.h"
 #include "stages/graph/op.h"
-#include "pool.h"
+#include "team.h"
 #include "stages/ops/ops.h"
 #include "weights.h"
 
@@ -35,7 +35,7 @@ struct kernel_task {
 /* What a run may use beside the call. */
 struct kernel_run {
     void *scratch; /* 64-byte aligned */
-    struct pool *pool;
+    struct team *team;
 };
 
 struct kernel {
@@ -43,7 +43,7 @@ struct kernel {
     enum kernel_family family;
     bool (*accepts)(const struct kernel_task *t);
     /* *state is owned by the caller and freed with release. NULL: no state. FL_NOMEM, FL_UNSUPPORTED (on to
-     * the next). */
+     * the next). No function: nothing to prepare. */
     int (*prepare)(struct kernel_task *t, void **state);
     /* Views are at the batch of this run. Safe for one thread at a time per state. */
     int (*run)(void *state, const struct op_call *c, const struct kernel_run *r);
@@ -66,6 +66,12 @@ static inline void kernel_mark_packed(struct kernel_task *t, int input)
     t->packed[input / 64] |= 1ull << (input % 64);
 }
 
+/* No residual is added; nothing at all is done after the operator. */
+bool post_adds_nothing(const struct op_call *c);
+bool post_is_nothing(const struct op_call *c);
+/* The node's activation on the n floats of its result, when it has one. */
+void post_activate(const struct post *p, float *y, int64_t n);
+
 /* A convolution's or pool's window over channels-last images, all padding resolved. */
 struct window2d {
     int64_t n, ih, iw, ic, oh, ow, oc;
@@ -76,6 +82,10 @@ struct window2d {
 /* From views and attributes; false when the node is not a 2-D window over activations. */
 bool window_of_conv(struct window2d *w, const struct op_call *c);
 bool window_of_pool(struct window2d *w, const struct op_call *c);
+/* Of a convolution or product: weights and bias are packed, and the result may take the residual's place. */
+void kernel_packs_constants(struct kernel_task *t);
+/* A copy of the convolution's bias among the weights, zeros where it has none. NULL without memory. */
+float *conv_bias(struct kernel_task *t, int64_t channels);
 
 /* A Gemm or MatMul as one product: y[m][n] = alpha * a[m][k] * b[k][n] + beta * c. */
 struct product {

@@ -19,11 +19,6 @@ static bool same_order(const struct view *a, const struct view *b)
                         : view_is_plain(a) && view_is_plain(b);
 }
 
-static bool no_residual(const struct op_call *c)
-{
-    return c->node->post.residual == GRAPH_NONE;
-}
-
 static bool scalar_of(const struct op_call *c, int i, float otherwise, float *out)
 {
     *out = otherwise;
@@ -68,7 +63,7 @@ static bool unary_accepts(const struct kernel_task *t)
     const struct op_call *c = &t->call;
     struct post p;
     return c->n_in >= 1 && activation_of(&p, c) && view_is_activation(&c->in[0]) &&
-           same_order(&c->in[0], &c->out[0]) && no_residual(c);
+           same_order(&c->in[0], &c->out[0]) && post_adds_nothing(c);
 }
 
 static int unary_prepare(struct kernel_task *t, void **state)
@@ -91,8 +86,7 @@ static int unary_run(void *state, const struct op_call *c, const struct kernel_r
     if (c->out[0].data != c->in[0].data)
         memcpy(c->out[0].data, c->in[0].data, (size_t)n * sizeof(float));
     simd_best()->post(state, c->out[0].data, NULL, n);
-    if (c->node->post.activation != ACT_NONE)
-        simd_best()->post(&c->node->post, c->out[0].data, NULL, n);
+    post_activate(&c->node->post, c->out[0].data, n);
     return FL_OK;
 }
 
@@ -152,7 +146,7 @@ static enum meeting meeting_of(const struct view *a, const struct view *b, const
 static bool binary_of(struct binary *b, const struct op_call *c)
 {
     *b = (struct binary){.op = sign_of(c->node->op->name)};
-    if (!b->op || c->n_in < 2 || c->in[0].dtype != TENSOR_F32 || !no_residual(c))
+    if (!b->op || c->n_in < 2 || c->in[0].dtype != TENSOR_F32 || !post_adds_nothing(c))
         return false;
     b->how = meeting_of(&c->in[0], &c->in[1], &c->out[0]);
     if (b->how == MEET_NOT) {
@@ -211,8 +205,7 @@ static int binary_run(void *state, const struct op_call *c, const struct kernel_
         for (int64_t i = 0; i < out->dim[0]; i++)
             by_channels(b, x + i * image, with + i * out->dim[1], y + i * image, pixels, out->dim[1]);
     }
-    if (c->node->post.activation != ACT_NONE)
-        simd_best()->post(&c->node->post, y, NULL, n);
+    post_activate(&c->node->post, y, n);
     return FL_OK;
 }
 
@@ -233,8 +226,8 @@ struct norm {
 static bool norm_accepts(const struct kernel_task *t)
 {
     const struct op_call *c = &t->call;
-    if (strcmp(c->node->op->name, "BatchNormalization") || c->n_in < 5 || c->n_out != 1 || !no_residual(c) ||
-        batch_norm_trains(c->node, c->opset))
+    if (strcmp(c->node->op->name, "BatchNormalization") || c->n_in < 5 || c->n_out != 1 ||
+        !post_adds_nothing(c) || batch_norm_trains(c->node, c->opset))
         return false;
     for (int i = 1; i < 5; i++)
         if (c->in[i].dtype != TENSOR_F32 || !c->in[i].data)

@@ -5,15 +5,12 @@
 #include "kernels.h"
 
 /* clang-format off */
-#define KERNELS_ONEDNN_LIST(X) /* kernels_onednn.c */ \
-    X(onednn_conv)                                  \
-    X(onednn_pool)
+#define KERNELS_ONEDNN_LIST(X) X(onednn_conv) /* kernels_onednn.c */
 
 #define KERNELS_LIST(X)                             \
     X(native_conv)        /* kernels_native.c */    \
     X(native_winograd)    /* kernels_winograd.c */  \
     X(native_product)     /* kernels_native.c */    \
-    X(openblas_winograd)  /* kernels_winograd.c */  \
     X(depthwise)          /* kernels_window.c */    \
     X(openblas_conv)      /* kernels_openblas.c */  \
     X(openblas_product)   /* kernels_openblas.c */  \

@@ -6,29 +6,17 @@
 #include "kernels_list.h"
 #include "layout.h"
 
-static bool no_post(const struct op_call *c)
-{
-    return c->node->post.residual == GRAPH_NONE && c->node->post.activation == ACT_NONE;
-}
-
 static bool concat_accepts(const struct kernel_task *t)
 {
     const struct op_call *c = &t->call;
     int64_t axis = attr_int(c->node, "axis", 1);
-    if (strcmp(c->node->op->name, "Concat") || (axis != 1 && axis != -3) || !no_post(c) ||
+    if (strcmp(c->node->op->name, "Concat") || (axis != 1 && axis != -3) || !post_is_nothing(c) ||
         c->out[0].rank != 4)
         return false;
     for (int i = 0; i < c->n_in; i++)
         if (c->in[i].rank != 4 || !view_is_activation(&c->in[i]))
             return false;
     return view_is_activation(&c->out[0]);
-}
-
-static int no_state(struct kernel_task *t, void **state)
-{
-    (void)t;
-    *state = NULL;
-    return FL_OK;
 }
 
 static int concat_run(void *state, const struct op_call *c, const struct kernel_run *r)
@@ -51,7 +39,6 @@ const struct kernel kernel_plain_concat = {
     .name = "copy",
     .family = KERNEL_PLAIN,
     .accepts = concat_accepts,
-    .prepare = no_state,
     .run = concat_run,
 };
 
@@ -69,7 +56,7 @@ static bool bytes_stay(const struct view *a, const struct view *b)
 static bool reshape_accepts(const struct kernel_task *t)
 {
     const struct op_call *c = &t->call;
-    if (!(c->node->op->flags & OP_SHAPE_ONLY) || c->n_in < 1 || c->in[0].data || !no_post(c))
+    if (!(c->node->op->flags & OP_SHAPE_ONLY) || c->n_in < 1 || c->in[0].data || !post_is_nothing(c))
         return false;
     for (int i = 1; i < c->n_out; i++)
         if (c->out[i].dtype != TENSOR_NONE)

@@ -65,9 +65,7 @@ static int native_conv_prepare(struct kernel_task *t, void **state)
     s->pixels = POINTERS_MAX / taps / tile * tile;
     s->pixels = s->pixels < tile ? tile : s->pixels;
     t->scratch_bytes = (size_t)((rows < s->pixels ? rows + tile : s->pixels) * taps) * sizeof(float *);
-    kernel_mark_packed(t, 1);
-    kernel_mark_packed(t, 2);
-    t->alias = t->call.node->post.residual;
+    kernel_packs_constants(t);
     return FL_OK;
 }
 
@@ -98,7 +96,7 @@ static void point_at_pixel(const struct conv_pass *c, int64_t m)
 }
 
 static void conv_pass(struct conv_pass *c, float *y, const float *residual, const struct post *post,
-                      struct pool *pool)
+                      struct team *team)
 {
     const struct window2d *w = &c->s->w;
     int64_t ocg = w->oc / w->groups, icg = w->ic / w->groups;
@@ -108,7 +106,7 @@ static void conv_pass(struct conv_pass *c, float *y, const float *residual, cons
         struct panels_call call = {&c->s->panels, (int)g, c->row, c->count, g * icg, NULL, w->oc, NULL, post};
         call.c = y + c->first * w->oc + g * ocg;
         call.residual = residual ? residual + c->first * w->oc + g * ocg : NULL;
-        panels_run(&call, pool);
+        panels_run(&call, team);
     }
 }
 
@@ -121,7 +119,7 @@ static int native_conv_run(void *state, const struct op_call *c, const struct ke
     for (int64_t first = 0; first < rows; first += s->pixels) {
         struct conv_pass pass = {s, c->in[0].data, r->scratch, first,
                                  rows - first < s->pixels ? rows - first : s->pixels};
-        conv_pass(&pass, c->out[0].data, residual, p, r->pool);
+        conv_pass(&pass, c->out[0].data, residual, p, r->team);
     }
     return FL_OK;
 }
@@ -173,9 +171,7 @@ static int native_product_prepare(struct kernel_task *t, void **state)
     rc = panels_pack(&s->panels, simd_best(), t->weights, 1, 1, s->p.k, s->p.n, product_element, &s->p, bias);
     free(bias);
     t->scratch_bytes = (size_t)(s->p.m + s->panels.simd->rows) * sizeof(float *);
-    t->alias = t->call.node->post.residual;
-    kernel_mark_packed(t, 1);
-    kernel_mark_packed(t, 2);
+    kernel_packs_constants(t);
     return rc;
 }
 
@@ -189,7 +185,7 @@ static int native_product_run(void *state, const struct op_call *c, const struct
     call.residual = p->residual == GRAPH_NONE ? NULL : c->in[p->residual].data;
     for (int64_t i = 0; i < m; i++)
         row[i] = x + i * s->p.k;
-    panels_run(&call, r->pool);
+    panels_run(&call, r->team);
     return FL_OK;
 }
 

@@ -1,4 +1,4 @@
-/* kernels_onednn.c - convolution and pooling by oneDNN 2 or 3, where the build has it (FREEZELINE_DNNL)
+/* kernels_onednn.c - convolution by oneDNN 2 or 3, where the build has it (FREEZELINE_DNNL)
  *
  * The only file that knows oneDNN's API. A primitive is made for one batch size, so each node has one for
  * max_batch and one for each power of two below, and a run is put together from them. Source and destination
@@ -17,7 +17,6 @@
 
 #include "kernels.h"
 #include "kernels_list.h"
-#include "simd.h"
 
 #if DNNL_VERSION_MAJOR != 2 && DNNL_VERSION_MAJOR != 3
 #error "kernels_onednn.c is written for oneDNN 2 and 3; build with `make DNNL=`"
@@ -61,7 +60,7 @@ static bool engine_ready(void)
 struct problem {
     dnnl_memory_desc_t src, dst, weights, plain, bias;
     bool has_bias;
-    dnnl_dims_t kernel, strides, dilates, before, after;
+    dnnl_dims_t strides, dilates, before, after;
 };
 
 /* The two interfaces. oneDNN 2 has values for descriptors of memories and makes a primitive's in two steps;
@@ -105,16 +104,6 @@ static dnnl_status_t describe_conv(dnnl_primitive_desc_t *pd, const struct probl
     return rc ? rc : dnnl_primitive_desc_create(pd, &d, attr, engine, NULL);
 }
 
-static dnnl_status_t describe_pool(dnnl_primitive_desc_t *pd, const struct problem *p, dnnl_alg_kind_t kind,
-                                   dnnl_primitive_attr_t attr)
-{
-    dnnl_pooling_v2_desc_t d;
-    dnnl_status_t rc =
-        dnnl_pooling_v2_forward_desc_init(&d, dnnl_forward_inference, kind, &p->src, &p->dst, p->strides,
-                                          p->kernel, p->dilates, p->before, p->after);
-    return rc ? rc : dnnl_primitive_desc_create(pd, &d, attr, engine, NULL);
-}
-
 #else
 
 typedef const_dnnl_memory_desc_t desc_view;
@@ -153,14 +142,6 @@ static dnnl_status_t describe_conv(dnnl_primitive_desc_t *pd, const struct probl
         p->strides, p->dilates, p->before, p->after, attr);
 }
 
-static dnnl_status_t describe_pool(dnnl_primitive_desc_t *pd, const struct problem *p, dnnl_alg_kind_t kind,
-                                   dnnl_primitive_attr_t attr)
-{
-    return dnnl_pooling_forward_primitive_desc_create(pd, engine, dnnl_forward_inference, kind, p->src,
-                                                      p->dst, p->strides, p->kernel, p->dilates, p->before,
-                                                      p->after, attr);
-}
-
 #endif
 
 static desc_view desc_in(const_dnnl_primitive_desc_t pd, dnnl_query_t what)
@@ -180,8 +161,8 @@ struct onednn {
     struct window2d w;
     int threads, n_sizes;
     struct sized size[MAX_SIZES]; /* largest first */
-    bool is_pool, sum;
-    struct post after; /* what oneDNN does not do itself */
+    bool sum;                     /* a residual is added */
+    struct post after;            /* what oneDNN does not do itself */
 };
 
 static void release(void *state)
@@ -204,8 +185,7 @@ static void release(void *state)
 /* Source, destination and the window's way over them; true when oneDNN has no such memory. */
 static bool describe_window(struct problem *p, const struct window2d *w, int64_t batch)
 {
-    *p = (struct problem){.kernel = {w->kh, w->kw},
-                          .strides = {w->sh, w->sw},
+    *p = (struct problem){.strides = {w->sh, w->sw},
                           .dilates = {w->dh - 1, w->dw - 1},
                           .before = {w->top, w->left},
                           .after = {w->bottom, w->right}};
@@ -277,9 +257,9 @@ static dnnl_primitive_attr_t make_attr(const struct post *p)
     bool ok = dnnl_primitive_attr_create(&attr) == dnnl_success &&
               dnnl_post_ops_create(&ops) == dnnl_success &&
               dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user) == dnnl_success;
-    if (ok && p && p->residual != GRAPH_NONE)
+    if (ok && p->residual != GRAPH_NONE)
         ok = append_sum(ops) == dnnl_success;
-    if (ok && p && eltwise_of(p, &kind, &alpha, &beta))
+    if (ok && eltwise_of(p, &kind, &alpha, &beta))
         ok = append_eltwise(ops, kind, alpha, beta) == dnnl_success;
     ok = ok && dnnl_primitive_attr_set_post_ops(attr, ops) == dnnl_success;
     if (ops)
@@ -373,31 +353,6 @@ static int make_conv(struct onednn *s, struct sized *z, const struct kernel_task
     return rc;
 }
 
-static dnnl_alg_kind_t pooling_of(const struct node *n)
-{
-    if (!strcmp(n->op->name, "MaxPool"))
-        return dnnl_pooling_max;
-    return attr_int(n, "count_include_pad", 0) ? dnnl_pooling_avg_include_padding
-                                               : dnnl_pooling_avg_exclude_padding;
-}
-
-static int make_pool(struct onednn *s, struct sized *z, const struct kernel_task *t)
-{
-    struct problem p = {0};
-    dnnl_primitive_desc_t pd = NULL;
-    dnnl_primitive_attr_t attr = make_attr(NULL);
-    int rc = FL_UNSUPPORTED;
-    if (attr && !describe_window(&p, &s->w, z->batch) &&
-        !describe_pool(&pd, &p, pooling_of(t->call.node), attr)) {
-        rc = finish_size(z, pd);
-        dnnl_primitive_desc_destroy(pd);
-    }
-    if (attr)
-        dnnl_primitive_attr_destroy(attr);
-    problem_free(&p);
-    return rc;
-}
-
 /* max_batch, then the powers of two below it. */
 static int make_sizes(struct onednn *s, struct kernel_task *t, float *bias)
 {
@@ -406,7 +361,7 @@ static int make_sizes(struct onednn *s, struct kernel_task *t, float *bias)
         struct sized *z = &s->size[s->n_sizes++];
         int rc;
         z->batch = (int)batch;
-        if ((rc = s->is_pool ? make_pool(s, z, t) : make_conv(s, z, t, bias)))
+        if ((rc = make_conv(s, z, t, bias)))
             return rc;
         t->scratch_bytes = z->scratch_bytes > t->scratch_bytes ? z->scratch_bytes : t->scratch_bytes;
         if (first) {
@@ -465,48 +420,22 @@ static int conv_prepare(struct kernel_task *t, void **state)
         s->after.residual = GRAPH_NONE;
     }
     if (view_present(&t->call, 2)) {
-        bias = weights_alloc(t->weights, (size_t)s->w.oc * sizeof *bias);
+        bias = conv_bias(t, s->w.oc);
         if (!bias)
             return FL_NOMEM;
-        memcpy(bias, t->call.in[2].data, (size_t)s->w.oc * sizeof *bias);
     }
-    kernel_mark_packed(t, 1);
-    kernel_mark_packed(t, 2);
-    t->alias = p->residual;
+    kernel_packs_constants(t);
     return make_sizes(s, t, bias);
 }
 
-static bool pool_accepts(const struct kernel_task *t)
+static int run_size(const struct sized *z, const float *x, float *y, void *scratch)
 {
-    struct window2d w;
-    const struct node *n = t->call.node;
-    if (!window_of_pool(&w, &t->call) || n->post.residual != GRAPH_NONE || w.n < 1)
-        return false;
-    /* A window that is cut off at the end counts differently in an average. */
-    return (!attr_int(n, "ceil_mode", 0) || !strcmp(n->op->name, "MaxPool")) && engine_ready();
-}
-
-static int pool_prepare(struct kernel_task *t, void **state)
-{
-    struct onednn *s = new_state(t);
-    *state = s;
-    if (!s)
-        return FL_NOMEM;
-    window_of_pool(&s->w, &t->call);
-    s->is_pool = true;
-    s->after = t->call.node->post;
-    return make_sizes(s, t, NULL);
-}
-
-static int run_size(const struct onednn *s, const struct sized *z, const float *x, float *y, void *scratch)
-{
-    dnnl_exec_arg_t args[5] = {
-        {DNNL_ARG_SRC, z->src}, {DNNL_ARG_DST, z->dst}, {DNNL_ARG_SCRATCHPAD, z->scratchpad}};
-    int n = 3;
-    if (!s->is_pool)
-        args[n++] = (dnnl_exec_arg_t){DNNL_ARG_WEIGHTS, z->weights};
-    if (z->bias)
-        args[n++] = (dnnl_exec_arg_t){DNNL_ARG_BIAS, z->bias};
+    dnnl_exec_arg_t args[5] = {{DNNL_ARG_SRC, z->src},
+                               {DNNL_ARG_DST, z->dst},
+                               {DNNL_ARG_SCRATCHPAD, z->scratchpad},
+                               {DNNL_ARG_WEIGHTS, z->weights},
+                               {DNNL_ARG_BIAS, z->bias}};
+    int n = z->bias ? 5 : 4;
     if (dnnl_memory_set_data_handle(z->src, (void *)(uintptr_t)x) || dnnl_memory_set_data_handle(z->dst, y) ||
         dnnl_memory_set_data_handle(z->scratchpad, scratch) ||
         dnnl_primitive_execute(z->primitive, stream, n, args))
@@ -526,14 +455,13 @@ static int run(void *state, const struct op_call *c, const struct kernel_run *r)
         memcpy(y, c->in[c->node->post.residual].data, (size_t)(left * out) * sizeof *y);
     for (int i = 0; i < s->n_sizes; i++)
         for (; left >= s->size[i].batch; left -= s->size[i].batch) {
-            int rc = run_size(s, &s->size[i], x, y, r->scratch);
+            int rc = run_size(&s->size[i], x, y, r->scratch);
             if (rc)
                 return rc;
             x += s->size[i].batch * in;
             y += s->size[i].batch * out;
         }
-    if (s->after.activation != ACT_NONE)
-        simd_best()->post(&s->after, c->out[0].data, NULL, view_count(&c->out[0]));
+    post_activate(&s->after, c->out[0].data, view_count(&c->out[0]));
     return FL_OK;
 }
 
@@ -542,15 +470,6 @@ const struct kernel kernel_onednn_conv = {
     .family = KERNEL_ONEDNN,
     .accepts = conv_accepts,
     .prepare = conv_prepare,
-    .run = run,
-    .release = release,
-};
-
-const struct kernel kernel_onednn_pool = {
-    .name = "onednn",
-    .family = KERNEL_ONEDNN,
-    .accepts = pool_accepts,
-    .prepare = pool_prepare,
     .run = run,
     .release = release,
 };

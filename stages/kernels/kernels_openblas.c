@@ -87,7 +87,7 @@ static int conv_prepare(struct kernel_task *t, void **state)
 {
     struct conv *s = calloc(1, sizeof *s);
     int64_t row_bytes, all;
-    float *b, *bias;
+    float *b;
     *state = s;
     if (!s)
         return FL_NOMEM;
@@ -95,22 +95,17 @@ static int conv_prepare(struct kernel_task *t, void **state)
     s->direct = s->w.kh * s->w.kw == 1 && s->w.sh == 1 && s->w.sw == 1 && !s->w.top && !s->w.left &&
                 !s->w.bottom && !s->w.right;
     b = weights_alloc(t->weights, (size_t)view_count(&t->call.in[1]) * sizeof *b);
-    bias = weights_alloc(t->weights, (size_t)s->w.oc * sizeof *bias);
-    if (!b || !bias)
+    s->bias = conv_bias(t, s->w.oc);
+    if (!b || !s->bias)
         return FL_NOMEM;
     pack_weights(&s->w, t->call.in[1].data, b);
-    if (view_present(&t->call, 2))
-        memcpy(bias, t->call.in[2].data, (size_t)s->w.oc * sizeof *bias);
+    kernel_packs_constants(t);
     s->b = b;
-    s->bias = bias;
     row_bytes = s->w.kh * s->w.kw * s->w.ic / s->w.groups * (int64_t)sizeof(float);
     all = s->w.n * s->w.oh * s->w.ow;
     s->rows = COLUMN_BYTES / row_bytes < 1 ? 1 : COLUMN_BYTES / row_bytes;
     s->rows = s->rows < all && !s->direct ? s->rows : all;
     t->scratch_bytes = s->direct ? 0 : (size_t)(s->rows * row_bytes);
-    t->alias = t->call.node->post.residual;
-    kernel_mark_packed(t, 1);
-    kernel_mark_packed(t, 2);
     return FL_OK;
 }
 
@@ -170,11 +165,10 @@ static int conv_run(void *state, const struct op_call *c, const struct kernel_ru
             struct columns columns = {s, c->in[0].data, r->scratch, first, g};
             const float *a = s->direct ? columns.x + first * w->ic + g * icg : columns.to;
             if (!s->direct)
-                pool_run(r->pool, lay_out_pixel, &columns, (int)n);
+                team_run(r->team, lay_out_pixel, &columns, (int)n);
             multiply(n, ocg, k, a, s->direct ? w->ic : k, s->b + g * k * ocg, ocg, y + g * ocg, w->oc);
         }
-        if (p->activation != ACT_NONE)
-            simd_best()->post(p, y, NULL, n * w->oc);
+        post_activate(p, y, n * w->oc);
     }
     return FL_OK;
 }
@@ -247,8 +241,7 @@ static int product_run(void *state, const struct op_call *c, const struct kernel
         cblas_sgemm(CblasRowMajor, CblasNoTrans, p.trans_b ? CblasTrans : CblasNoTrans, (int)p.m, (int)p.n,
                     (int)p.k, p.alpha, c->in[0].data, (int)p.k, c->in[1].data, (int)(p.trans_b ? p.k : p.n),
                     1, y, (int)p.n);
-    if (post->activation != ACT_NONE)
-        simd_best()->post(post, y, NULL, p.m * p.n);
+    post_activate(post, y, p.m * p.n);
     return FL_OK;
 }
 

@@ -28,7 +28,7 @@ static int depthwise_prepare(struct kernel_task *t, void **state)
 {
     struct depthwise *s = calloc(1, sizeof *s);
     const float *from = t->call.in[1].data;
-    float *to, *bias, *zeros;
+    float *to;
     int64_t taps;
     *state = s;
     if (!s)
@@ -36,21 +36,15 @@ static int depthwise_prepare(struct kernel_task *t, void **state)
     window_of_conv(&s->w, &t->call);
     taps = s->w.kh * s->w.kw;
     to = weights_alloc(t->weights, (size_t)(taps * s->w.ic) * sizeof *to);
-    bias = weights_alloc(t->weights, (size_t)s->w.ic * sizeof *bias);
-    zeros = weights_alloc(t->weights, (size_t)s->w.ic * sizeof *zeros);
-    if (!to || !bias || !zeros)
+    s->bias = conv_bias(t, s->w.ic);
+    s->zeros = weights_alloc(t->weights, (size_t)s->w.ic * sizeof *s->zeros);
+    if (!to || !s->bias || !s->zeros)
         return FL_NOMEM;
     for (int64_t c = 0; c < s->w.ic; c++)
         for (int64_t i = 0; i < taps; i++)
             to[i * s->w.ic + c] = from[c * taps + i];
-    if (view_present(&t->call, 2))
-        memcpy(bias, t->call.in[2].data, (size_t)s->w.ic * sizeof *bias);
     s->weights = to;
-    s->bias = bias;
-    s->zeros = zeros;
-    t->alias = t->call.node->post.residual;
-    kernel_mark_packed(t, 1);
-    kernel_mark_packed(t, 2);
+    kernel_packs_constants(t);
     return FL_OK;
 }
 
@@ -101,7 +95,7 @@ static int depthwise_run(void *state, const struct op_call *c, const struct kern
 {
     struct rows_job job = {state, c};
     const struct depthwise *s = state;
-    pool_run(r->pool, depthwise_row, &job, (int)(c->out[0].dim[0] * s->w.oh));
+    team_run(r->team, depthwise_row, &job, (int)(c->out[0].dim[0] * s->w.oh));
     return FL_OK;
 }
 
@@ -119,15 +113,10 @@ struct plain_pool {
     bool max, count_padding;
 };
 
-static bool no_residual(const struct op_call *c)
-{
-    return c->node->post.residual == GRAPH_NONE;
-}
-
 static bool pool_accepts(const struct kernel_task *t)
 {
     struct window2d w;
-    return window_of_pool(&w, &t->call) && w.kh * w.kw <= MAX_TAPS && no_residual(&t->call);
+    return window_of_pool(&w, &t->call) && w.kh * w.kw <= MAX_TAPS && post_adds_nothing(&t->call);
 }
 
 static int pool_prepare(struct kernel_task *t, void **state)
@@ -155,17 +144,13 @@ static int64_t padded_taps(int64_t o, int64_t stride, int64_t before, int64_t di
 static void pool_pixel(const struct plain_pool *s, const float *const *row, int taps, int64_t counted,
                        float *y)
 {
-    const struct simd *simd = simd_best();
-    if (!taps) {
+    if (!taps)
         for (int64_t i = 0; i < s->w.ic; i++)
             y[i] = s->max ? -INFINITY : 0;
-        return;
-    }
-    memcpy(y, row[0], (size_t)s->w.ic * sizeof *y);
-    for (int t = 1; t < taps; t++)
-        (s->max ? simd->max : simd->add)(y, row[t], s->w.ic);
-    if (!s->max)
-        simd->scale(y, 1.0f / (float)counted, s->w.ic);
+    else if (s->max)
+        simd_best()->pool_max(row, taps, y, s->w.ic);
+    else
+        simd_best()->pool_mean(row, taps, 1.0f / (float)counted, y, s->w.ic);
 }
 
 static void pool_row(void *arg, int i, int thread)
@@ -184,8 +169,7 @@ static void pool_row(void *arg, int i, int thread)
             counted = padded_taps(oy, w->sh, w->top, w->dh, w->kh, w->ih, w->bottom) *
                       padded_taps(ox, w->sw, w->left, w->dw, w->kw, w->iw, w->right);
         pool_pixel(s, row, taps, counted, y);
-        if (job->call->node->post.activation != ACT_NONE)
-            simd_best()->post(&job->call->node->post, y, NULL, w->ic);
+        post_activate(&job->call->node->post, y, w->ic);
     }
 }
 
@@ -193,7 +177,7 @@ static int pool_run_all(void *state, const struct op_call *c, const struct kerne
 {
     struct rows_job job = {state, c};
     const struct plain_pool *s = state;
-    pool_run(r->pool, pool_row, &job, (int)(c->out[0].dim[0] * s->w.oh));
+    team_run(r->team, pool_row, &job, (int)(c->out[0].dim[0] * s->w.oh));
     return FL_OK;
 }
 
@@ -226,7 +210,7 @@ static bool reduces_space(const struct op_call *c)
 static bool spatial_accepts(const struct kernel_task *t)
 {
     const struct op_call *c = &t->call;
-    if (c->n_in < 1 || c->in[0].rank != 4 || !view_is_activation(&c->in[0]) || !no_residual(c))
+    if (c->n_in < 1 || c->in[0].rank != 4 || !view_is_activation(&c->in[0]) || !post_adds_nothing(c))
         return false;
     return reduces_space(c) && view_count(&c->out[0]) == c->in[0].dim[0] * c->in[0].dim[1] &&
            view_count(&c->in[0]) > 0;
@@ -251,13 +235,12 @@ static int spatial_run(void *state, const struct op_call *c, const struct kernel
         memcpy(y, x, (size_t)channels * sizeof *y);
         if (!strcmp(c->node->op->name, "GlobalMaxPool")) {
             for (int64_t p = 1; p < pixels; p++)
-                simd_best()->max(y, x + p * channels, channels);
+                simd_best()->pool_max((const float *const[]){y, x + p * channels}, 2, y, channels);
         } else {
             simd_best()->sum(y, x + channels, pixels - 1, channels, channels);
             simd_best()->scale(y, 1.0f / (float)pixels, channels);
         }
-        if (c->node->post.activation != ACT_NONE)
-            simd_best()->post(&c->node->post, y, NULL, channels);
+        post_activate(&c->node->post, y, channels);
     }
     return FL_OK;
 }

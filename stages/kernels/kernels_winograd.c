@@ -1,15 +1,13 @@
 /* kernels_winograd.c - 3x3 convolutions of stride 1 by Winograd's F(4x4, 3x3) (Lavin & Gray 2016)
  *
  * Each 4x4 patch of the output comes from a 6x6 patch of the input: both are transformed (36 points), and at
- * each point the channels are a plain product, 36 multiplications where the direct way needs 144. The points
- * 0, +-3/4, +-3/2, infinity keep the error of float32 near 1e-6 of the largest value: a quarter of what 0,
- * +-1,
- * +-2 give, because their powers stay near 1 (Alam et al. 2022), and they are exact. Patches go through in
- * chunks that stay in cache.
+ * each point the channels are a plain product (panels.h): 36 multiplications where the direct way needs 144.
+ * The points are 0, 3/4, -3/4, 3/2, -3/2 and infinity, which are exact in float32. Their powers stay near 1
+ * (Alam et al. 2022), so the error stays near 1e-6 of the largest value, a quarter of what the usual points
+ * 0, 1, -1, 2, -2 and infinity give. Patches go through in chunks that stay in cache.
  */
 #include "kernels.h"
 
-#include <cblas.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,8 +20,7 @@
 struct winograd {
     struct window2d w;
     const struct simd *simd;
-    struct panels panels;  /* native: a group per point */
-    const float *u;        /* OpenBLAS: [36][ic][oc] */
+    struct panels panels;  /* the transformed weights, a group per point */
     const float *bias;     /* [oc], zeros when the node has none */
     const float *zeros;    /* [ic] */
     int64_t rows, columns; /* patches of an image */
@@ -80,11 +77,10 @@ static bool accepts(const struct kernel_task *t)
     return w.groups == 1 && w.ic % lanes == 0 && w.oc % lanes == 0 && w.oh * w.ow >= 256;
 }
 
-static int prepare_common(struct kernel_task *t, struct winograd *s)
+/* Sizes, bias and scratch. */
+static int prepare_patches(struct kernel_task *t, struct winograd *s)
 {
     int64_t patches, most;
-    const float *bias = view_present(&t->call, 2) ? t->call.in[2].data : NULL;
-    float *b, *z;
     window_of_conv(&s->w, &t->call);
     s->simd = simd_best();
     s->rows = (s->w.oh + 3) / 4;
@@ -94,23 +90,17 @@ static int prepare_common(struct kernel_task *t, struct winograd *s)
     most = most < s->simd->rows ? s->simd->rows : most;
     s->chunk = (patches + most - 1) / most;
     s->chunk = (patches + s->chunk - 1) / s->chunk;
-    b = weights_alloc(t->weights, (size_t)s->w.oc * sizeof *b);
-    z = weights_alloc(t->weights, (size_t)s->w.ic * sizeof *z);
-    if (!b || !z)
+    s->bias = conv_bias(t, s->w.oc);
+    s->zeros = weights_alloc(t->weights, (size_t)s->w.ic * sizeof *s->zeros);
+    if (!s->bias || !s->zeros)
         return FL_NOMEM;
-    if (bias)
-        memcpy(b, bias, (size_t)s->w.oc * sizeof *b);
-    s->bias = b;
-    s->zeros = z;
     t->scratch_bytes = (size_t)(POINTS * s->chunk * (s->w.ic + s->w.oc)) * sizeof(float) +
                        (size_t)s->chunk * sizeof(float *);
-    t->alias = t->call.node->post.residual;
-    kernel_mark_packed(t, 1);
-    kernel_mark_packed(t, 2);
+    kernel_packs_constants(t);
     return FL_OK;
 }
 
-static int native_prepare(struct kernel_task *t, void **state)
+static int prepare(struct kernel_task *t, void **state)
 {
     struct winograd *s = calloc(1, sizeof *s);
     struct transformed m;
@@ -119,7 +109,7 @@ static int native_prepare(struct kernel_task *t, void **state)
     *state = s;
     if (!s)
         return FL_NOMEM;
-    if ((rc = prepare_common(t, s)))
+    if ((rc = prepare_patches(t, s)))
         return rc;
     u = malloc((size_t)(POINTS * s->w.ic * s->w.oc) * sizeof *u);
     if (!u)
@@ -130,24 +120,6 @@ static int native_prepare(struct kernel_task *t, void **state)
                      NULL);
     free(u);
     return rc;
-}
-
-static int openblas_prepare(struct kernel_task *t, void **state)
-{
-    struct winograd *s = calloc(1, sizeof *s);
-    float *u;
-    int rc;
-    *state = s;
-    if (!s)
-        return FL_NOMEM;
-    if ((rc = prepare_common(t, s)))
-        return rc;
-    u = weights_alloc(t->weights, (size_t)(POINTS * s->w.ic * s->w.oc) * sizeof *u);
-    if (!u)
-        return FL_NOMEM;
-    transform_all(&s->w, t->call.in[1].data, u);
-    s->u = u;
-    return FL_OK;
 }
 
 /* One chunk of patches [first, first + count). */
@@ -204,7 +176,7 @@ static void give_patch(void *arg, int i, int thread)
                             p->s->bias, p->post, w->oc);
 }
 
-static void multiply_native(void *arg, int i, int thread)
+static void multiply(void *arg, int i, int thread)
 {
     static const struct post nothing = {GRAPH_NONE, ACT_NONE, 0, 0};
     const struct pass *p = arg;
@@ -215,15 +187,6 @@ static void multiply_native(void *arg, int i, int thread)
     (void)thread;
     call.c = p->m + point * p->count * panels->n;
     panels_run_block(&call, i % panels->blocks, 0, p->count);
-}
-
-static void multiply_openblas(const struct pass *p)
-{
-    int64_t ic = p->s->w.ic, oc = p->s->w.oc;
-    for (int i = 0; i < POINTS; i++)
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)p->count, (int)oc, (int)ic, 1,
-                    p->v + i * p->count * ic, (int)ic, p->s->u + i * ic * oc, (int)oc, 0,
-                    p->m + i * p->count * oc, (int)oc);
 }
 
 static int run(void *state, const struct op_call *c, const struct kernel_run *r)
@@ -239,12 +202,9 @@ static int run(void *state, const struct op_call *c, const struct kernel_run *r)
         p.row = (const float **)(void *)(p.m + POINTS * p.count * s->w.oc);
         for (int64_t i = 0; i < p.count; i++)
             p.row[i] = p.v + i * s->w.ic;
-        pool_run(r->pool, take_patch, &p, (int)p.count);
-        if (s->u)
-            multiply_openblas(&p);
-        else
-            pool_run(r->pool, multiply_native, &p, POINTS * s->panels.blocks);
-        pool_run(r->pool, give_patch, &p, (int)p.count);
+        team_run(r->team, take_patch, &p, (int)p.count);
+        team_run(r->team, multiply, &p, POINTS * s->panels.blocks);
+        team_run(r->team, give_patch, &p, (int)p.count);
     }
     return FL_OK;
 }
@@ -253,16 +213,7 @@ const struct kernel kernel_native_winograd = {
     .name = "winograd",
     .family = KERNEL_NATIVE,
     .accepts = accepts,
-    .prepare = native_prepare,
-    .run = run,
-    .release = free,
-};
-
-const struct kernel kernel_openblas_winograd = {
-    .name = "openblas-winograd",
-    .family = KERNEL_OPENBLAS,
-    .accepts = accepts,
-    .prepare = openblas_prepare,
+    .prepare = prepare,
     .run = run,
     .release = free,
 };

@@ -123,11 +123,11 @@ static void run_share(void *arg, int i, int thread)
     panels_run_block(s->call, block, from, to < s->call->rows ? to : s->call->rows);
 }
 
-void panels_run(const struct panels_call *c, struct pool *pool)
+void panels_run(const struct panels_call *c, struct team *team)
 {
     struct share s = {c, 1};
-    int threads = pool_threads(pool);
+    int threads = team_threads(team);
     if (threads > 1)
         s.parts = (3 * threads + c->p->blocks - 1) / c->p->blocks;
-    pool_run(pool, run_share, &s, c->p->blocks * s.parts);
+    team_run(team, run_share, &s, c->p->blocks * s.parts);
 }

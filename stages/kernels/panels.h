@@ -7,7 +7,7 @@
 #ifndef FREEZELINE_PANELS_H
 #define FREEZELINE_PANELS_H
 
-#include "pool.h"
+#include "team.h"
 #include "simd.h"
 #include "weights.h"
 
@@ -52,7 +52,7 @@ struct panels_call {
 };
 /* Panel `block` of the product, for rows [from, to), from a multiple of simd->rows. */
 void panels_run_block(const struct panels_call *c, int block, int64_t from, int64_t to);
-/* All of it, shared among the threads of the pool. */
-void panels_run(const struct panels_call *c, struct pool *pool);
+/* All of it, shared among the threads of the team. */
+void panels_run(const struct panels_call *c, struct team *team);
 
 #endif

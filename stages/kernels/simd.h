@@ -42,13 +42,14 @@ struct simd {
     /* y[i] = post(x[i] * scale[i] + shift[i]) over rows of c floats; scale, shift may be NULL. */
     void (*scale_shift)(const struct post *p, const float *x, const float *scale, const float *shift,
                         float *y, int64_t rows, int64_t c);
-    /* y += x; y = max(y, x); y *= a; y += x * w, over n floats. */
-    void (*add)(float *y, const float *x, int64_t n);
     /* y += the sum of `rows` rows of x, `stride` floats apart, over n columns. */
     void (*sum)(float *y, const float *x, int64_t rows, int64_t stride, int64_t n);
-    void (*max)(float *y, const float *x, int64_t n);
+    /* y *= a over n floats. */
     void (*scale)(float *y, float a, int64_t n);
-    void (*multiply_add)(float *y, const float *x, const float *w, int64_t n);
+    /* y[i] = the largest of row[t][i] over t < taps (NaN when one of them is), or a times their sum; y may be
+     * one of the rows. */
+    void (*pool_max)(const float *const *row, int taps, float *y, int64_t c);
+    void (*pool_mean)(const float *const *row, int taps, float a, float *y, int64_t c);
     /* y[i] = post(bias[i] + residual[i] + sum over t < taps of row[t][i] * w[t * c + i]) for i < c; bias,
      * residual may be NULL. */
     void (*depthwise)(const float *const *row, int taps, const float *w, const float *bias,

@@ -278,15 +278,6 @@ static void scale_shift(const struct post *p, const float *x, const float *scale
     }
 }
 
-static void add(float *y, const float *x, int64_t n)
-{
-    int64_t i = 0;
-    for (; i + L <= n; i += L)
-        store(y + i, load(y + i) + load(x + i));
-    for (; i < n; i++)
-        y[i] += x[i];
-}
-
 static void sum(float *y, const float *x, int64_t rows, int64_t stride, int64_t n)
 {
     int64_t i = 0;
@@ -309,18 +300,6 @@ static void sum(float *y, const float *x, int64_t rows, int64_t stride, int64_t 
             y[i] += x[r * stride + i];
 }
 
-/* A NaN in x or y stays. */
-static void max(float *y, const float *x, int64_t n)
-{
-    int64_t i = 0;
-    for (; i + L <= n; i += L) {
-        vec a = load(y + i), b = load(x + i);
-        store(y + i, choose((b > a) | (b != b), b, a));
-    }
-    for (; i < n; i++)
-        y[i] = x[i] > y[i] || x[i] != x[i] ? x[i] : y[i];
-}
-
 static void scale(float *y, float a, int64_t n)
 {
     int64_t i = 0;
@@ -330,13 +309,55 @@ static void scale(float *y, float a, int64_t n)
         y[i] *= a;
 }
 
-static void multiply_add(float *y, const float *x, const float *w, int64_t n)
+/* A NaN in a or b stays. */
+INLINE vec larger(vec a, vec b)
+{
+    return choose((b > a) | (b != b), b, a);
+}
+
+INLINE void pool_lanes(const float *const *row, int taps, bool max, float scale, float *y, int64_t i,
+                       int vectors)
+{
+    vec a[4];
+#pragma GCC unroll 4
+    for (int v = 0; v < vectors; v++)
+        a[v] = load(row[0] + i + v * L);
+    for (int t = 1; t < taps; t++)
+#pragma GCC unroll 4
+        for (int v = 0; v < vectors; v++) {
+            vec x = load(row[t] + i + v * L);
+            a[v] = max ? larger(a[v], x) : a[v] + x;
+        }
+#pragma GCC unroll 4
+    for (int v = 0; v < vectors; v++)
+        store(y + i + v * L, max ? a[v] : a[v] * scale);
+}
+
+INLINE void pool(const float *const *row, int taps, bool max, float scale, float *y, int64_t c)
 {
     int64_t i = 0;
-    for (; i + L <= n; i += L)
-        store(y + i, load(y + i) + load(x + i) * load(w + i));
-    for (; i < n; i++)
-        y[i] += x[i] * w[i];
+    for (; i + 4 * L <= c; i += 4 * L)
+        pool_lanes(row, taps, max, scale, y, i, 4);
+    for (; i + L <= c; i += L)
+        pool_lanes(row, taps, max, scale, y, i, 1);
+    if (i < c) {
+        vec a = load_some(row[0] + i, c - i);
+        for (int t = 1; t < taps; t++) {
+            vec x = load_some(row[t] + i, c - i);
+            a = max ? larger(a, x) : a + x;
+        }
+        store_some(y + i, max ? a : a * scale, c - i);
+    }
+}
+
+static void pool_max(const float *const *row, int taps, float *y, int64_t c)
+{
+    pool(row, taps, true, 1, y, c);
+}
+
+static void pool_mean(const float *const *row, int taps, float scale, float *y, int64_t c)
+{
+    pool(row, taps, false, scale, y, c);
 }
 
 /* `taps` rows of c floats, each multiplied by its own row of w, plus bias. */
@@ -410,8 +431,7 @@ static void binary_scalar(char op, const float *x, float a, bool swapped, float 
     }
 }
 
-/* ---- Winograd F(4x4, 3x3) (Lavin & Gray 2016) at the points 0, +-A, +-B, infinity: see kernels_winograd.c
- * ---- */
+/* ---- Winograd's F(4x4, 3x3) at the points 0, A, -A, B, -B, infinity (kernels_winograd.c) ---- */
 
 #define WINO_A  0.75f
 #define WINO_B  1.5f
@@ -511,11 +531,10 @@ const struct simd SIMD_SET = {
     .panel = panel,
     .post = post,
     .scale_shift = scale_shift,
-    .add = add,
     .sum = sum,
-    .max = max,
     .scale = scale,
-    .multiply_add = multiply_add,
+    .pool_max = pool_max,
+    .pool_mean = pool_mean,
     .depthwise = depthwise,
     .binary = binary,
     .binary_scalar = binary_scalar,

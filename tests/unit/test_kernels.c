@@ -178,13 +178,13 @@ static void compare(const struct test_case *c, const struct kernel *k, const flo
 
 /* Runs k with its inputs in the physical order, for the first `batch` of max_batch. */
 static void run_kernel(struct test_case *c, const struct kernel *k, void *state,
-                       const struct kernel_task *task, struct pool *pool, int64_t batch, int64_t max_batch,
+                       const struct kernel_task *task, struct team *team, int64_t batch, int64_t max_batch,
                        const float *want, bool in_place)
 {
     struct tensor in[MAX_IN], out = c->out;
     struct view vin[MAX_IN], vout, plain;
     struct op_call call = {&c->node, 13, c->node.n_in, 1, vin, &vout};
-    struct kernel_run run = {aligned_alloc(64, (task->scratch_bytes + 127) / 64 * 64), pool};
+    struct kernel_run run = {aligned_alloc(64, (task->scratch_bytes + 127) / 64 * 64), team};
     float *got;
     out.dim[0] = out.dim[0] / max_batch * batch;
     assert_int_equal(tensor_alloc(&out), FL_OK);
@@ -225,7 +225,7 @@ static bool same_size(const struct test_case *c, const struct kernel_task *t)
 }
 
 /* Returns how many kernels beside the reference took the case. */
-static int try_all(struct test_case *c, int64_t max_batch, struct pool *pool)
+static int try_all(struct test_case *c, int64_t max_batch, struct team *team)
 {
     const struct kernel *const *table = kernel_table();
     struct view in[MAX_IN], out;
@@ -245,13 +245,13 @@ static int try_all(struct test_case *c, int64_t max_batch, struct pool *pool)
         if (table[i]->family == KERNEL_REFERENCE || !table[i]->accepts(&t))
             continue;
         assert_int_equal(weights_new(&t.weights), FL_OK);
-        rc = table[i]->prepare(&t, &state);
+        rc = table[i]->prepare ? table[i]->prepare(&t, &state) : FL_OK;
         if (rc != FL_UNSUPPORTED) {
             assert_int_equal(rc, FL_OK);
-            run_kernel(c, table[i], state, &t, pool, max_batch, max_batch, want, false);
-            run_kernel(c, table[i], state, &t, pool, 1, max_batch, want, false);
+            run_kernel(c, table[i], state, &t, team, max_batch, max_batch, want, false);
+            run_kernel(c, table[i], state, &t, team, 1, max_batch, want, false);
             if (same_size(c, &t))
-                run_kernel(c, table[i], state, &t, pool, max_batch, max_batch, want, true);
+                run_kernel(c, table[i], state, &t, team, max_batch, max_batch, want, true);
             n++;
         }
         if (table[i]->release)
@@ -301,7 +301,7 @@ static void add_residual(struct test_case *c)
     add_input(c, false, 4, o->dim[0], o->dim[1], o->dim[2], o->dim[3]);
 }
 
-static void convolve(uint32_t first, int cases, int64_t most, struct pool *pool)
+static void convolve(uint32_t first, int cases, int64_t most, struct team *team)
 {
     int taken = 0;
     for (int i = 0; i < cases; i++) {
@@ -313,7 +313,7 @@ static void convolve(uint32_t first, int cases, int64_t most, struct pool *pool)
         if (infer(&c, c.node.n_in)) {
             if (draw(2))
                 add_residual(&c);
-            taken += try_all(&c, batch, pool);
+            taken += try_all(&c, batch, team);
         }
         release_case(&c);
     }
@@ -332,11 +332,11 @@ static void convolutions(void **state)
 
 static void convolutions_on_threads(void **state)
 {
-    struct pool *pool;
+    struct team *team;
     (void)state;
-    assert_int_equal(pool_new(&pool, 3), FL_OK);
-    convolve(99, 80, 5, pool);
-    pool_free(pool);
+    assert_int_equal(team_new(&team, 3), FL_OK);
+    convolve(99, 80, 5, team);
+    team_free(team);
 }
 
 /* Shapes that Winograd takes, with images whose sides are no multiple of the patch. */
