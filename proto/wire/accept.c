@@ -46,7 +46,7 @@ uint64_t accept_refused(void)
     return atomic_load(&refused);
 }
 
-/* Is it where clients come in? A socket that was made again (frames_keep_bound) has a `~` behind its path. */
+/* Is it where clients connect? A socket that frames_keep_bound made again has a `~` behind its path. */
 static bool is_front(int listener)
 {
     struct sockaddr_storage a = {0};

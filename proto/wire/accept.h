@@ -1,9 +1,18 @@
 /* accept.h - a connection that would leave too few descriptors free is refused
  *
- * libzmq ends its process when accept finds no descriptor (an assertion in ipc_listener.cpp), or spins (tcp),
- * and has no bound on connections. So accept4 is defined here, which libzmq then finds before that of libc: a
- * connection beyond the bound is closed at once, who made it tries again. Clients may fill all but a quarter
- * of the files; what listens for the pipeline's own processes may use all but a few of those. Any thread.
+ * libzmq has no bound on connections. When accept4 fails for lack of descriptors, its ipc listener aborts the
+ * process and its tcp listener spins (4.3.4, 4.3.5). Measured with 256 files and 400 connections from a
+ * program that sends nothing, without this file and with it, in one run:
+ *
+ *   broker.requests   without                                                with
+ *   ipc               aborts: "Too many open files (src/ipc_listener.cpp)"   serves on, 192 files open
+ *   tcp               uses 100% of a core for as long as they stay           serves on, 0%, 192 files open
+ *
+ * What libzmq offers acts too late: a socket monitor, zmq_unbind and ZAP hear of a connection when it has its
+ * descriptor. So this file defines accept4, which the linker finds before that of libc, for libzmq too. It
+ * closes a connection beyond the bound at once and says ECONNABORTED, as if the other side had gone; who made
+ * it tries again. Clients may fill all but a quarter of the files, the pipeline's own processes all but a few
+ * of the rest. tests/integration/test_operations.c opens more connections than there are files. Any thread.
  */
 #ifndef FREEZELINE_ACCEPT_H
 #define FREEZELINE_ACCEPT_H

@@ -50,8 +50,7 @@ static void check(int rc, const struct error *e)
     exit(1);
 }
 
-/* ---- processes
- * --------------------------------------------------------------------------------------------- */
+/* ---- processes ---- */
 
 static void start(struct bench *b, const char *program, const char *stage)
 {
@@ -153,8 +152,7 @@ static void set_up(struct bench *b, const char *model)
     check(tensor_alloc(&b->input), &e);
 }
 
-/* ---- measuring
- * --------------------------------------------------------------------------------------------- */
+/* ---- measuring ---- */
 
 static double whole_ms(struct bench *b)
 {

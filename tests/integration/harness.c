@@ -163,8 +163,7 @@ const char *harness_config(const struct harness *h)
     return h->config;
 }
 
-/* ---- processes
- * --------------------------------------------------------------------------------------------- */
+/* ---- processes ---- */
 
 int harness_spawn_path(struct harness *h, const char *path, const char *const *argv)
 {
@@ -308,8 +307,7 @@ void harness_until(bool (*condition)(void *arg), void *arg, int seconds, const c
     }
 }
 
-/* ---- roles
- * ------------------------------------------------------------------------------------------------- */
+/* ---- roles ---- */
 
 int harness_broker(struct harness *h)
 {
@@ -400,8 +398,7 @@ void harness_random(float *to, int64_t n, uint64_t seed)
     }
 }
 
-/* ---- the end
- * ----------------------------------------------------------------------------------------------- */
+/* ---- the end ---- */
 
 static void end_all(struct harness *h)
 {

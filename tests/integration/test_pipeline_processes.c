@@ -28,8 +28,7 @@ static struct tensor input_of(float *data, uint64_t seed)
     return (struct tensor){.dtype = TENSOR_F32, .rank = 4, .dim = {1, 3, 16, 16}, .data = data};
 }
 
-/* ---- the same model in this process
- * ------------------------------------------------------------------------ */
+/* ---- the same model in this process ---- */
 
 static struct exec *whole_model(const struct harness *h)
 {
@@ -65,8 +64,7 @@ static void assert_scores(struct exec *x, int last, uint64_t seed, const float *
         assert_true(fabsf(((float *)want.data)[i] - scores[i]) < 1e-4f);
 }
 
-/* ---- traffic
- * ----------------------------------------------------------------------------------------------- */
+/* ---- traffic ---- */
 
 /* Keeps `window` requests in flight until `total` are answered; each must be answered exactly once and well.
  * After `at` answers, `event` is called. */
@@ -137,8 +135,7 @@ static void down(struct harness *h, struct client *client)
     harness_free(h);
 }
 
-/* ---- tests
- * -------------------------------------------------------------------------------------------------- */
+/* ---- tests ---- */
 
 static void test_answers_are_the_models_own(void **state)
 {
