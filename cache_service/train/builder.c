@@ -31,14 +31,14 @@
 static const struct recipe published = {
     .rate = 3e-3f, .decay = 0.3f, .start = 0.1, .smoothing = 0.3f, .loss = {.distil = 0, .temperature = 1}};
 
-int build_path(const struct build *b, char *path, size_t size, const char *suffix, struct error *e)
+int build_path(const struct exit_build *b, char *path, size_t size, const char *suffix, struct error *e)
 {
     if (snprintf(path, size, "%s/%s.%s", b->in->work_dir, b->in->exit_name, suffix) >= (int)size)
         return error_set(e, FL_CONFIG, "%.200s...: the folder's path is too long", b->in->work_dir);
     return FL_OK;
 }
 
-const char *build_phase(struct build *b, const char *what, double to)
+const char *build_phase(struct exit_build *b, const char *what, double to)
 {
     snprintf(b->phase, sizeof b->phase, "%s: %s", b->in->exit_name, what);
     b->from = b->to;
@@ -48,7 +48,7 @@ const char *build_phase(struct build *b, const char *what, double to)
 
 int build_progress(void *arg, const char *name, int64_t done, int64_t total, double number)
 {
-    const struct build *b = arg;
+    const struct exit_build *b = arg;
     double share = total > 0 ? (double)done / (double)total : 1;
     if (b->in->progress == NULL)
         return 0;
@@ -56,7 +56,7 @@ int build_progress(void *arg, const char *name, int64_t done, int64_t total, dou
                            1000, number);
 }
 
-static int report(struct build *b, int64_t done, int64_t total, struct error *e)
+static int report(struct exit_build *b, int64_t done, int64_t total, struct error *e)
 {
     if (build_progress(b, b->phase, done, total, NAN) != 0)
         return error_set(e, FL_CANCELLED, "stopped in '%s'", b->phase);
@@ -126,7 +126,7 @@ static int digest_learned(XXH3_state_t *s, const struct builder_input *in, struc
     return FL_OK;
 }
 
-static int make_tags(struct build *b, struct error *e)
+static int make_tags(struct exit_build *b, struct error *e)
 {
     const struct builder_input *in = b->in;
     const struct cache_config *c = in->config;
@@ -160,7 +160,7 @@ static int make_tags(struct build *b, struct error *e)
 
 /* --- projection --- */
 
-void build_name(const struct build *b, struct cache *c, uint64_t tag)
+void build_name(const struct exit_build *b, struct cache *c, uint64_t tag)
 {
     strcpy(c->exit, b->in->exit_name);
     memcpy(c->identity, b->in->identity, sizeof c->identity);
@@ -168,7 +168,7 @@ void build_name(const struct build *b, struct cache *c, uint64_t tag)
 }
 
 /* A cache from work_dir, or NULL when there is none with that tag. */
-static struct cache *load_tagged(const char *path, const struct build *b, uint64_t tag)
+static struct cache *load_tagged(const char *path, const struct exit_build *b, uint64_t tag)
 {
     struct cache *c;
     if (cache_load(&c, path, b->in->identity, NULL) != FL_OK)
@@ -179,7 +179,7 @@ static struct cache *load_tagged(const char *path, const struct build *b, uint64
     return NULL;
 }
 
-static int save_projection(const struct build *b, const char *path, struct error *e)
+static int save_projection(const struct exit_build *b, const char *path, struct error *e)
 {
     struct cache *c;
     int rc = cache_new(&c, CACHE_KMEANS, b->projection, b->in->classes);
@@ -191,7 +191,7 @@ static int save_projection(const struct build *b, const char *path, struct error
     return rc;
 }
 
-static int make_projection(struct build *b, struct error *e)
+static int make_projection(struct exit_build *b, struct error *e)
 {
     const struct builder_input *in = b->in;
     char done[4096], checkpoint[4096];
@@ -232,7 +232,7 @@ static int make_projection(struct build *b, struct error *e)
 
 /* --- the training points, embedded --- */
 
-static int embed_rows(struct build *b, struct matrix_writer *w, int64_t from, struct error *e)
+static int embed_rows(struct exit_build *b, struct matrix_writer *w, int64_t from, struct error *e)
 {
     const struct projection *p = b->projection;
     const struct matrix_file *m = b->in->train;
@@ -257,7 +257,7 @@ static int embed_rows(struct build *b, struct matrix_writer *w, int64_t from, st
     return rc;
 }
 
-static int embed(struct build *b, const char *path, struct matrix_file *out, struct error *e)
+static int embed(struct exit_build *b, const char *path, struct matrix_file *out, struct error *e)
 {
     struct matrix_writer *w;
     int64_t have;
@@ -279,7 +279,7 @@ static int embed(struct build *b, const char *path, struct matrix_file *out, str
 
 /* --- indexes --- */
 
-static int64_t budget_entries(const struct build *b, int64_t otherwise)
+static int64_t budget_entries(const struct exit_build *b, int64_t otherwise)
 {
     int64_t n;
     if (b->in->budget_bytes == 0)
@@ -288,7 +288,7 @@ static int64_t budget_entries(const struct build *b, int64_t otherwise)
     return n < otherwise ? n : otherwise;
 }
 
-static bool usable(const struct build *b, const struct matrix_file *embedded, int64_t row)
+static bool usable(const struct exit_build *b, const struct matrix_file *embedded, int64_t row)
 {
     int32_t label = b->in->train_labels[row];
     return label >= 0 && label < b->in->classes && isfinite(embedded->data[row * embedded->dim]);
@@ -296,7 +296,7 @@ static bool usable(const struct build *b, const struct matrix_file *embedded, in
 
 /* Of the usable rows `keep`, as many of each class as of any other where the class has them. Marks them in
  * `kept`. */
-static int choose_balanced(const struct build *b, const struct matrix_file *embedded, int64_t keep,
+static int choose_balanced(const struct exit_build *b, const struct matrix_file *embedded, int64_t keep,
                            bool *kept)
 {
     int64_t rows = embedded->rows, *taken = calloc((size_t)b->in->classes, sizeof *taken), n = 0, left = 0;
@@ -334,7 +334,7 @@ static int choose_balanced(const struct build *b, const struct matrix_file *embe
     return FL_OK;
 }
 
-static int make_knn(struct build *b, const struct matrix_file *embedded, struct error *e)
+static int make_knn(struct exit_build *b, const struct matrix_file *embedded, struct error *e)
 {
     struct knn *m = &b->cache->knn;
     int64_t keep = budget_entries(b, embedded->rows);
@@ -358,7 +358,7 @@ static int make_knn(struct build *b, const struct matrix_file *embedded, struct 
     return FL_OK;
 }
 
-static int make_kmeans(struct build *b, const struct matrix_file *embedded, struct error *e)
+static int make_kmeans(struct exit_build *b, const struct matrix_file *embedded, struct error *e)
 {
     const struct builder_input *in = b->in;
     int64_t unlimited = embedded->rows / 8 < DEFAULT_CENTROIDS ? embedded->rows / 8 + 1 : DEFAULT_CENTROIDS;
@@ -374,7 +374,7 @@ static int make_kmeans(struct build *b, const struct matrix_file *embedded, stru
     return kmeans_train(&b->cache->kmeans, &t, e);
 }
 
-static int make_index(struct build *b, struct error *e)
+static int make_index(struct exit_build *b, struct error *e)
 {
     char path[4096];
     struct matrix_file embedded = {0};
@@ -400,7 +400,7 @@ static int make_index(struct build *b, struct error *e)
 
 /* --- threshold: the calibration points go the very way that requests will --- */
 
-static int calibrate(struct build *b, struct error *e)
+static int calibrate(struct exit_build *b, struct error *e)
 {
     const struct matrix_file *m = b->in->calibrate;
     struct cache_verdict *v = malloc((size_t)m->rows * sizeof *v);
@@ -422,7 +422,7 @@ static int calibrate(struct build *b, struct error *e)
     return rc;
 }
 
-static int build(struct build *b, const char *path, struct error *e)
+static int build(struct exit_build *b, const char *path, struct error *e)
 {
     int rc = b->kind == CACHE_LEARNED ? build_learned(b, e) : make_projection(b, e);
     if (rc == FL_OK && b->kind != CACHE_LEARNED)
@@ -434,7 +434,7 @@ static int build(struct build *b, const char *path, struct error *e)
 
 int builder_build(struct cache **out, const struct builder_input *in, struct error *e)
 {
-    struct build b = {.in = in};
+    struct exit_build b = {.in = in};
     char path[4096], suffix[32];
     int rc = check_input(in, &b.kind, e);
     if (rc == FL_OK)

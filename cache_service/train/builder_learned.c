@@ -125,13 +125,13 @@ static int recipe_save(const char *path, uint64_t tag, const struct recipe *r, i
     return ok ? FL_OK : error_set(e, FL_IO, "%s: %s", path, strerror(errno));
 }
 
-static void tell_recipe(const struct build *b, const struct recipe *r, int tried)
+static void tell_recipe(const struct exit_build *b, const struct recipe *r, int tried)
 {
     if (b->in->recipe != NULL)
         *b->in->recipe = (struct builder_recipe){tried, (double)r->rate, (double)r->drop};
 }
 
-void build_recall_recipe(const struct build *b)
+void build_recall_recipe(const struct exit_build *b)
 {
     struct recipe r = convolving;
     char path[4096];
@@ -141,7 +141,7 @@ void build_recall_recipe(const struct build *b)
         tell_recipe(b, &r, tried);
 }
 
-static int choose_recipe(struct build *b, struct net_training *t, struct error *e)
+static int choose_recipe(struct exit_build *b, struct net_training *t, struct error *e)
 {
     const struct builder_input *in = b->in;
     char path[4096];
@@ -163,7 +163,7 @@ static int choose_recipe(struct build *b, struct net_training *t, struct error *
     return rc;
 }
 
-int build_learned(struct build *b, struct error *e)
+int build_learned(struct exit_build *b, struct error *e)
 {
     const struct builder_input *in = b->in;
     char checkpoint[4096];

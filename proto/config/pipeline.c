@@ -19,37 +19,37 @@ struct loading {
     struct error *e;
 };
 
-static struct origin origin_of(const struct loading *l, const struct yaml_entry *entry)
+static struct key_source source_of(const struct loading *l, const struct yaml_entry *entry)
 {
-    return (struct origin){.file = l->p->path, .entry = entry};
+    return (struct key_source){.file = l->p->path, .entry = entry};
 }
 
 /* The last entry for a path, or for the nearest of its parents that is there: what a message about it points
  * at. Cuts `path`. */
-static struct origin find_origin(const struct pipeline *p, char *path)
+static struct key_source find_source(const struct pipeline *p, char *path)
 {
     while (*path) {
         char *dot = strrchr(path, '.');
         for (int i = p->entries ? p->entries->n - 1 : -1; i >= 0; i--)
             if (!strcmp(p->entries->item[i].path, path))
-                return (struct origin){.file = p->path, .entry = &p->entries->item[i]};
+                return (struct key_source){.file = p->path, .entry = &p->entries->item[i]};
         if (!dot)
             break;
         *dot = '\0';
     }
-    return (struct origin){.file = p->path ? p->path : "the pipeline file"};
+    return (struct key_source){.file = p->path ? p->path : "the pipeline file"};
 }
 
-static struct origin origin_at(const struct loading *l, const char *format, ...)
+static struct key_source source_at(const struct loading *l, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
-static struct origin origin_at(const struct loading *l, const char *format, ...)
+static struct key_source source_at(const struct loading *l, const char *format, ...)
 {
     char path[YAML_MAX_PATH];
     va_list args;
     va_start(args, format);
     vsnprintf(path, sizeof path, format, args);
     va_end(args);
-    return find_origin(l->p, path);
+    return find_source(l->p, path);
 }
 
 int pipeline_error(const struct pipeline *p, const char *key, struct error *e, const char *format, ...)
@@ -60,20 +60,19 @@ int pipeline_error(const struct pipeline *p, const char *key, struct error *e, c
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
     snprintf(path, sizeof path, "%s", key);
-    return origin_error(find_origin(p, path), false, e, "%s", text);
+    return key_error(find_source(p, path), false, e, "%s", text);
 }
 
 static int unknown_key(const struct loading *l, const struct yaml_entry *entry, const char *pattern)
 {
     char nearest[128];
-    return origin_error(origin_of(l, entry), true, l->e,
-                        "unknown key `%.150s`; the nearest known key is `%s`", entry->path,
-                        key_nearest(pattern, nearest, sizeof nearest));
+    return key_error(source_of(l, entry), true, l->e, "unknown key `%.150s`; the nearest known key is `%s`",
+                     entry->path, key_nearest(pattern, nearest, sizeof nearest));
 }
 
 /* `mean: 128` is `mean: [128]`. */
 static int set_only_item(const struct loading *l, const char *pattern, const int *given, const char *text,
-                         struct origin o)
+                         struct key_source o)
 {
     char item[YAML_MAX_PATH];
     int index[KEY_MAX_INDICES + 1] = {0}, n = 0, rc;
@@ -83,14 +82,14 @@ static int set_only_item(const struct loading *l, const char *pattern, const int
             index[n] = given[n], n++;
     snprintf(item, sizeof item, "%.500s.#", pattern);
     if (!(k = key_find(item)))
-        return origin_error(o, false, l->e, "%s takes a list", pattern);
+        return key_error(o, false, l->e, "%s takes a list", pattern);
     rc = key_start_list(l->p, pattern, index, o, l->e);
     return rc ? rc : key_set(l->p, k, index, text, o, l->e);
 }
 
 static int apply_entry(struct loading *l, const struct yaml_entry *entry)
 {
-    struct origin o = origin_of(l, entry);
+    struct key_source o = source_of(l, entry);
     char pattern[YAML_MAX_PATH], takes[160];
     int index[KEY_MAX_INDICES] = {0};
     const struct key *k;
@@ -114,11 +113,11 @@ static int apply_entry(struct loading *l, const struct yaml_entry *entry)
     if (entry->kind == YAML_IS_SCALAR && list && !section)
         return set_only_item(l, pattern, index, entry->text, o);
     if (k)
-        return origin_error(o, false, l->e, "%s takes %s%s, not a %s", pattern,
-                            key_takes(k, takes, sizeof takes), list ? ", or a list" : "",
-                            entry->kind == YAML_IS_MAP ? "mapping" : "list");
-    return origin_error(o, false, l->e, "%s takes %s", *pattern ? pattern : "the file",
-                        section ? "keys of its own, indented below it" : "a list");
+        return key_error(o, false, l->e, "%s takes %s%s, not a %s", pattern,
+                         key_takes(k, takes, sizeof takes), list ? ", or a list" : "",
+                         entry->kind == YAML_IS_MAP ? "mapping" : "list");
+    return key_error(o, false, l->e, "%s takes %s", *pattern ? pattern : "the file",
+                     section ? "keys of its own, indented below it" : "a list");
 }
 
 /* `--set KEY=VALUE`; a value that begins with [ or { is YAML. */
@@ -177,8 +176,8 @@ static int derive_names(struct loading *l)
     if (!p->state) {
         char state[96];
         snprintf(state, sizeof state, ".freezeline/%s", p->name);
-        return key_set(p, key_find("state"), NULL, state, (struct origin){.file = p->path, .entry = &here},
-                       l->e);
+        return key_set(p, key_find("state"), NULL, state,
+                       (struct key_source){.file = p->path, .entry = &here}, l->e);
     }
     return FL_OK;
 }
@@ -259,18 +258,18 @@ static int check_exits(struct loading *l)
     struct pipeline *p = l->p;
     for (int i = 0; i < p->n_exits; i++) {
         if (!p->exit[i].after)
-            return origin_error(
-                origin_at(l, "exits.%d", i), false, l->e,
+            return key_error(
+                source_at(l, "exits.%d", i), false, l->e,
                 "exit `%s` has no `after`: name the layer after which it stands (see `freezeline inspect`)",
                 p->exit[i].name);
         for (int j = 0; j < i; j++) {
             if (!strcmp(p->exit[i].name, p->exit[j].name))
-                return origin_error(origin_at(l, "exits.%d.name", i), false, l->e,
-                                    "two exits are called `%s`", p->exit[i].name);
+                return key_error(source_at(l, "exits.%d.name", i), false, l->e, "two exits are called `%s`",
+                                 p->exit[i].name);
             if (!strcmp(p->exit[i].after, p->exit[j].after))
-                return origin_error(origin_at(l, "exits.%d.after", i), false, l->e,
-                                    "exits `%s` and `%s` stand after the same layer", p->exit[j].name,
-                                    p->exit[i].name);
+                return key_error(source_at(l, "exits.%d.after", i), false, l->e,
+                                 "exits `%s` and `%s` stand after the same layer", p->exit[j].name,
+                                 p->exit[i].name);
         }
     }
     return FL_OK;
@@ -294,13 +293,13 @@ static int check_stages(struct loading *l)
                 break;
             }
         if (s->last && i == p->n_stages - 1)
-            return origin_error(origin_at(l, "stages.%d.last", i), false, l->e,
-                                "the last stage ends with the model: leave its `last` out, or add a stage");
+            return key_error(source_at(l, "stages.%d.last", i), false, l->e,
+                             "the last stage ends with the model: leave its `last` out, or add a stage");
     }
     for (int i = 0; cut && i < p->n_stages - 1; i++)
         if (!p->stage[i].last)
-            return origin_error(origin_at(l, "stages.%d", i), false, l->e,
-                                "stage %d has no `last`: name its last layer, or run `freezeline plan`", i);
+            return key_error(source_at(l, "stages.%d", i), false, l->e,
+                             "stage %d has no `last`: name its last layer, or run `freezeline plan`", i);
     return FL_OK;
 }
 
@@ -311,13 +310,13 @@ static int check_workers(struct loading *l)
     for (int s = 0; s < p->n_stages; s++)
         for (int r = 0; r < p->stage[s].n_replicas; r++, workers++)
             if (p->stage[s].replica[r].cache >= p->cache.n_endpoints)
-                return origin_error(origin_at(l, "stages.%d.replicas.%d.cache", s, r), false, l->e,
-                                    "cache %d is none of cache.endpoints, which has %d",
-                                    p->stage[s].replica[r].cache, p->cache.n_endpoints);
+                return key_error(source_at(l, "stages.%d.replicas.%d.cache", s, r), false, l->e,
+                                 "cache %d is none of cache.endpoints, which has %d",
+                                 p->stage[s].replica[r].cache, p->cache.n_endpoints);
     if (workers > PIPELINE_MAX_WORKERS)
-        return origin_error(origin_at(l, "stages"), false, l->e,
-                            "%d stage workers and cache services are too many, at most %d can be told apart",
-                            workers, PIPELINE_MAX_WORKERS);
+        return key_error(source_at(l, "stages"), false, l->e,
+                         "%d stage workers and cache services are too many, at most %d can be told apart",
+                         workers, PIPELINE_MAX_WORKERS);
     return FL_OK;
 }
 
@@ -327,14 +326,14 @@ struct used_endpoints {
 };
 
 static int check_endpoint(struct loading *l, struct used_endpoints *used, const char *endpoint,
-                          struct origin o)
+                          struct key_source o)
 {
     struct error why;
     if (endpoint_check(endpoint, l->p->security, &why) || endpoint_connectable(endpoint, &why))
-        return origin_error(o, false, l->e, "%.390s", why.text);
+        return key_error(o, false, l->e, "%.390s", why.text);
     for (int i = 0; i < used->n; i++)
         if (!strcmp(used->endpoint[i], endpoint))
-            return origin_error(o, false, l->e, "endpoint `%.200s` is used twice", endpoint);
+            return key_error(o, false, l->e, "endpoint `%.200s` is used twice", endpoint);
     used->endpoint[used->n++] = endpoint;
     return FL_OK;
 }
@@ -351,12 +350,12 @@ static int check_bind(struct loading *l)
     snprintf(endpoint, sizeof endpoint,
              strchr(bind, ':') && *bind != '[' ? "tcp://[%.200s]:1" : "tcp://%.200s:1", bind);
     if (strlen(bind) > 200 || endpoint_check(endpoint, "none", &why))
-        return origin_error(
-            origin_at(l, "bind"), false, l->e,
+        return key_error(
+            source_at(l, "bind"), false, l->e,
             "bind: `%.100s` is not understood: write '*', an address, a host name or an interface", bind);
     if (endpoint_check(endpoint, l->p->security, &why))
-        return origin_error(
-            origin_at(l, "bind"), false, l->e,
+        return key_error(
+            source_at(l, "bind"), false, l->e,
             "bind: `%.100s` is not loopback and traffic is not protected: leave it out, or write "
             "`security: none` where the network itself is trusted",
             bind);
@@ -370,17 +369,17 @@ static int check_endpoints(struct loading *l)
     int rc = check_bind(l);
     if (rc)
         return rc;
-    if ((rc = check_endpoint(l, &used, p->broker.requests, origin_at(l, "broker.requests"))) ||
-        (rc = check_endpoint(l, &used, p->broker.control, origin_at(l, "broker.control"))) ||
-        (rc = check_endpoint(l, &used, p->broker.results, origin_at(l, "broker.results"))))
+    if ((rc = check_endpoint(l, &used, p->broker.requests, source_at(l, "broker.requests"))) ||
+        (rc = check_endpoint(l, &used, p->broker.control, source_at(l, "broker.control"))) ||
+        (rc = check_endpoint(l, &used, p->broker.results, source_at(l, "broker.results"))))
         return rc;
     for (int i = 0; i < p->cache.n_endpoints; i++)
-        if ((rc = check_endpoint(l, &used, p->cache.endpoint[i], origin_at(l, "cache.endpoints.%d", i))))
+        if ((rc = check_endpoint(l, &used, p->cache.endpoint[i], source_at(l, "cache.endpoints.%d", i))))
             return rc;
     for (int s = 0; s < p->n_stages; s++)
         for (int r = 0; r < p->stage[s].n_replicas; r++)
             if ((rc = check_endpoint(l, &used, p->stage[s].replica[r].endpoint,
-                                     origin_at(l, "stages.%d.replicas.%d.endpoint", s, r))))
+                                     source_at(l, "stages.%d.replicas.%d.endpoint", s, r))))
                 return rc;
     return FL_OK;
 }
@@ -389,21 +388,20 @@ static int check_values(struct loading *l)
 {
     struct pipeline *p = l->p;
     if (p->n_shape && p->shape[0] != 1)
-        return origin_error(origin_at(l, "input.shape"), false, l->e,
-                            "input.shape is that of one request: it begins with a batch of 1, not %d",
-                            p->shape[0]);
+        return key_error(source_at(l, "input.shape"), false, l->e,
+                         "input.shape is that of one request: it begins with a batch of 1, not %d",
+                         p->shape[0]);
     if (p->broker.dead_after_ms < 2 * p->broker.heartbeat_ms)
-        return origin_error(origin_at(l, "broker.dead_after_ms"), false, l->e,
-                            "broker.dead_after_ms (%d) must be at least twice broker.heartbeat_ms (%d)",
-                            p->broker.dead_after_ms, p->broker.heartbeat_ms);
+        return key_error(source_at(l, "broker.dead_after_ms"), false, l->e,
+                         "broker.dead_after_ms (%d) must be at least twice broker.heartbeat_ms (%d)",
+                         p->broker.dead_after_ms, p->broker.heartbeat_ms);
     if (p->broker.hung_after_ms && p->broker.hung_after_ms < 3 * p->broker.dead_after_ms)
-        return origin_error(
-            origin_at(l, "broker.hung_after_ms"), false, l->e,
-            "broker.hung_after_ms (%d) must be at least 3 times broker.dead_after_ms (%d), or 0",
-            p->broker.hung_after_ms, p->broker.dead_after_ms);
+        return key_error(source_at(l, "broker.hung_after_ms"), false, l->e,
+                         "broker.hung_after_ms (%d) must be at least 3 times broker.dead_after_ms (%d), or 0",
+                         p->broker.hung_after_ms, p->broker.dead_after_ms);
     if (!p->cache.descriptor.flatten && !p->cache.descriptor.n_grids)
-        return origin_error(origin_at(l, "cache.grids"), false, l->e,
-                            "cache.grids is empty: write [1, 2, 4], or flatten: true");
+        return key_error(source_at(l, "cache.grids"), false, l->e,
+                         "cache.grids is empty: write [1, 2, 4], or flatten: true");
     return FL_OK;
 }
 
@@ -413,8 +411,7 @@ static int check_distinct(const struct loading *l, const char *key, const int *i
     for (int i = 0; i < n; i++)
         for (int k = 0; k < i; k++)
             if (item[i] == item[k])
-                return origin_error(origin_at(l, "%s.%d", key, i), false, l->e, "%s has %d twice", key,
-                                    item[i]);
+                return key_error(source_at(l, "%s.%d", key, i), false, l->e, "%s has %d twice", key, item[i]);
     return FL_OK;
 }
 

@@ -300,7 +300,7 @@ const char *key_takes(const struct key *k, char *buf, size_t size)
     return buf;
 }
 
-int origin_error(struct origin o, bool at_key, struct error *e, const char *format, ...)
+int key_error(struct key_source o, bool at_key, struct error *e, const char *format, ...)
 {
     char text[400];
     va_list args;

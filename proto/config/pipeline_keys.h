@@ -46,7 +46,7 @@ extern const struct key pipeline_keys[];
 extern const int pipeline_n_keys;
 
 /* Where a value comes from, for messages and for relative paths. */
-struct origin {
+struct key_source {
     const char *file;
     const struct yaml_entry *entry; /* NULL for a default */
 };
@@ -69,17 +69,17 @@ const char *key_takes(const struct key *k, char *buf, size_t size);
 
 /* Fills *e with "FILE:line:column: text" or "--set KEY: text". `at_key`: point at the key, not at its value.
  */
-int origin_error(struct origin o, bool at_key, struct error *e, const char *format, ...)
+int key_error(struct key_source o, bool at_key, struct error *e, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
 /* Sets the value of `text` in p; makes the list items that `index` leads to when they are the next ones. */
-int key_set(struct pipeline *p, const struct key *k, const int *index, const char *text, struct origin o,
+int key_set(struct pipeline *p, const struct key *k, const int *index, const char *text, struct key_source o,
             struct error *e);
 /* A list begins: what defaults or an earlier list put there goes. */
-int key_start_list(struct pipeline *p, const char *pattern, const int *index, struct origin o,
+int key_start_list(struct pipeline *p, const char *pattern, const int *index, struct key_source o,
                    struct error *e);
 /* An item of a list of mappings begins. */
-int key_start_item(struct pipeline *p, const char *pattern, const int *index, struct origin o,
+int key_start_item(struct pipeline *p, const char *pattern, const int *index, struct key_source o,
                    struct error *e);
 
 /* Sets every default whose path has no index. */

@@ -71,15 +71,16 @@ static bool below(const char *pattern, const char *item)
     return !strncmp(pattern, item, length) && (!pattern[length] || pattern[length] == '.');
 }
 
-static int no_such_item(struct origin o, const char *list, int index, int n, int most, struct error *e)
+static int no_such_item(struct key_source o, const char *list, int index, int n, int most, struct error *e)
 {
     if (n >= most)
-        return origin_error(o, true, e, "%s has more than %d items", list, most);
-    return origin_error(o, true, e, "there is no %s.%d: the next one is %s.%d", list, index, list, n);
+        return key_error(o, true, e, "%s has more than %d items", list, most);
+    return key_error(o, true, e, "there is no %s.%d: the next one is %s.%d", list, index, list, n);
 }
 
 /* Makes the items of lists of mappings that the path leads through, where they are the next ones. */
-static int reach(struct pipeline *p, const char *pattern, const int *index, struct origin o, struct error *e)
+static int reach(struct pipeline *p, const char *pattern, const int *index, struct key_source o,
+                 struct error *e)
 {
     if (below(pattern, "exits.#")) {
         p->exits_auto = false;
@@ -121,7 +122,8 @@ static size_t item_bytes(enum key_type type)
 }
 
 /* Where the value goes; NULL with *e set when it is an item that cannot be. */
-static void *slot(struct pipeline *p, const struct key *k, const int *index, struct origin o, struct error *e)
+static void *slot(struct pipeline *p, const struct key *k, const int *index, struct key_source o,
+                  struct error *e)
 {
     int used;
     char *base = holder(p, k->path, index, &used);
@@ -145,11 +147,11 @@ static void *slot(struct pipeline *p, const struct key *k, const int *index, str
     return items + (size_t)index[used] * item_bytes(k->type);
 }
 
-static int wrong(const struct key *k, const char *text, struct origin o, struct error *e)
+static int wrong(const struct key *k, const char *text, struct key_source o, struct error *e)
 {
     char takes[160];
-    return origin_error(o, false, e, "%s takes %s, not `%.100s`", k->path, key_takes(k, takes, sizeof takes),
-                        text);
+    return key_error(o, false, e, "%s takes %s, not `%.100s`", k->path, key_takes(k, takes, sizeof takes),
+                     text);
 }
 
 static bool to_integer(const struct key *k, const char *text, long long *out)
@@ -211,7 +213,7 @@ static void tidy(char *path)
 
 /* Absolute path of `text`: relative to the pipeline file, or to the working directory when --set gives it.
  * Owned. */
-static char *absolute(const char *prefix, const char *text, struct origin o)
+static char *absolute(const char *prefix, const char *text, struct key_source o)
 {
     char cwd[2048] = "", *out;
     const char *slash = o.entry && !o.entry->line ? NULL : strrchr(o.file, '/');
@@ -229,7 +231,7 @@ static char *absolute(const char *prefix, const char *text, struct origin o)
 }
 
 /* Absolute form of an endpoint's or Redis' path. */
-static char *absolute_endpoint(const char *text, struct origin o)
+static char *absolute_endpoint(const char *text, struct key_source o)
 {
     static const char *const schemes[] = {"ipc://", "unix:"};
     for (int i = 0; i < 2; i++) {
@@ -243,7 +245,7 @@ static char *absolute_endpoint(const char *text, struct origin o)
 char *pipeline_absolute_set(const char *set)
 {
     static const struct yaml_entry typed = {.line = 0};
-    const struct origin here = {.file = "", .entry = &typed};
+    const struct key_source here = {.file = "", .entry = &typed};
     const char *equals = strchr(set, '=');
     char key[YAML_MAX_PATH], pattern[YAML_MAX_PATH], *value = NULL, *out = NULL;
     int index[KEY_MAX_INDICES];
@@ -276,7 +278,7 @@ static bool redis_ok(const char *text)
     return colon && colon > text && port > 0 && port < 65536 && !*end && !strpbrk(text, " /");
 }
 
-static int set_text(char **to, const struct key *k, const char *text, struct origin o, struct error *e)
+static int set_text(char **to, const struct key *k, const char *text, struct key_source o, struct error *e)
 {
     char *value;
     if ((k->type == KEY_NAME && !name_ok(text)) || (k->type == KEY_CHOICE && choice(k->choices, text) < 0) ||
@@ -294,7 +296,7 @@ static int set_text(char **to, const struct key *k, const char *text, struct ori
         struct error why;
         if (endpoint_check(value, "none", &why)) {
             free(value);
-            return origin_error(o, false, e, "%s: %.300s", k->path, why.text);
+            return key_error(o, false, e, "%s: %.300s", k->path, why.text);
         }
     }
     free(*to);
@@ -302,17 +304,17 @@ static int set_text(char **to, const struct key *k, const char *text, struct ori
     return FL_OK;
 }
 
-static int add_label(struct pipeline *p, char *line, int number, const char *path, struct origin o,
+static int add_label(struct pipeline *p, char *line, int number, const char *path, struct key_source o,
                      struct error *e)
 {
     line[strcspn(line, "\r\n")] = '\0';
     if (!*line || strlen(line) > 255)
-        return origin_error(o, false, e, "line %d of %.200s is empty or too long", number, path);
+        return key_error(o, false, e, "line %d of %.200s is empty or too long", number, path);
     for (char *c = line; *c; c++)
         if ((unsigned char)*c < 0x20 || *c == 0x7f)
-            return origin_error(o, false, e, "line %d of %.200s has a control character", number, path);
+            return key_error(o, false, e, "line %d of %.200s has a control character", number, path);
     if (p->n_labels == PIPELINE_MAX_LABELS)
-        return origin_error(o, false, e, "%.200s has more than %d lines", path, PIPELINE_MAX_LABELS);
+        return key_error(o, false, e, "%.200s has more than %d lines", path, PIPELINE_MAX_LABELS);
     if (!(p->label[p->n_labels] = strdup(line)))
         return error_set(e, FL_NOMEM, "out of memory while reading labels");
     p->n_labels++;
@@ -320,7 +322,7 @@ static int add_label(struct pipeline *p, char *line, int number, const char *pat
 }
 
 /* One label per line. Only a regular file is read. */
-static int read_labels(struct pipeline *p, const char *path, struct origin o, struct error *e)
+static int read_labels(struct pipeline *p, const char *path, struct key_source o, struct error *e)
 {
     char line[1024];
     struct stat st;
@@ -328,8 +330,8 @@ static int read_labels(struct pipeline *p, const char *path, struct origin o, st
     FILE *f = regular ? fopen(path, "re") : NULL;
     int rc = FL_OK;
     if (!f)
-        return origin_error(o, false, e, "cannot read labels from %.250s: %s", path,
-                            regular || errno == ENOENT ? strerror(errno) : "not a text file");
+        return key_error(o, false, e, "cannot read labels from %.250s: %s", path,
+                         regular || errno == ENOENT ? strerror(errno) : "not a text file");
     pipeline_clear_labels(p);
     p->label = calloc(PIPELINE_MAX_LABELS, sizeof *p->label);
     if (!p->label)
@@ -338,11 +340,11 @@ static int read_labels(struct pipeline *p, const char *path, struct origin o, st
         rc = add_label(p, line, number, path, o, e);
     fclose(f);
     if (!rc && !p->n_labels)
-        rc = origin_error(o, false, e, "%.250s has no labels", path);
+        rc = key_error(o, false, e, "%.250s has no labels", path);
     return rc;
 }
 
-static int set_labels(struct pipeline *p, const char *text, struct origin o, struct error *e)
+static int set_labels(struct pipeline *p, const char *text, struct key_source o, struct error *e)
 {
     char *path = absolute("", text, o);
     int rc =
@@ -353,7 +355,7 @@ static int set_labels(struct pipeline *p, const char *text, struct origin o, str
 
 /* The words and numbers that stand for whole lists. */
 static int set_shorthand(struct pipeline *p, const struct key *k, const int *index, const char *text,
-                         struct origin o, struct error *e)
+                         struct key_source o, struct error *e)
 {
     long long n;
     if (k->type == KEY_LABELS)
@@ -376,7 +378,7 @@ static int set_shorthand(struct pipeline *p, const struct key *k, const int *ind
     return FL_OK;
 }
 
-static int set_number(void *to, const struct key *k, const char *text, struct origin o, struct error *e)
+static int set_number(void *to, const struct key *k, const char *text, struct key_source o, struct error *e)
 {
     long long n;
     double x;
@@ -398,7 +400,7 @@ static int set_number(void *to, const struct key *k, const char *text, struct or
     return FL_OK;
 }
 
-int key_set(struct pipeline *p, const struct key *k, const int *index, const char *text, struct origin o,
+int key_set(struct pipeline *p, const struct key *k, const int *index, const char *text, struct key_source o,
             struct error *e)
 {
     void *to;
@@ -427,13 +429,13 @@ int key_set(struct pipeline *p, const struct key *k, const int *index, const cha
     }
 }
 
-int key_start_item(struct pipeline *p, const char *pattern, const int *index, struct origin o,
+int key_start_item(struct pipeline *p, const char *pattern, const int *index, struct key_source o,
                    struct error *e)
 {
     return reach(p, pattern, index, o, e);
 }
 
-int key_start_list(struct pipeline *p, const char *pattern, const int *index, struct origin o,
+int key_start_list(struct pipeline *p, const char *pattern, const int *index, struct key_source o,
                    struct error *e)
 {
     char item[YAML_MAX_PATH];
@@ -465,7 +467,7 @@ int key_start_list(struct pipeline *p, const char *pattern, const int *index, st
 /* A default of a list is written "1 2 4". */
 static int set_default(struct pipeline *p, const struct key *k, struct error *e)
 {
-    struct origin o = {.file = p->path};
+    struct key_source o = {.file = p->path};
     char words[128], *rest = words, *word;
     int rc = FL_OK;
     if (!k->most)

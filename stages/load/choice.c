@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "stages/ops/ops.h"
-#include "worlds.h"
+#include "sizing.h"
 
 static int choice_infer(struct op_infer *i)
 {
@@ -61,8 +61,8 @@ int choice_taken(const struct tensor *condition)
     return *(const uint8_t *)condition->data ? 0 : 1;
 }
 
-/* What the outputs need in a world, through the branches that are taken there. */
-static void mark_needed(const struct graph *g, const struct world *w, unsigned char *needed)
+/* What the outputs need in a sizing, through the branches that are taken there. */
+static void mark_needed(const struct graph *g, const struct sizing *w, unsigned char *needed)
 {
     for (int i = 0; i < g->n_outputs; i++)
         needed[g->outputs[i]] = 1;
@@ -91,17 +91,17 @@ static bool is_wanted(const struct node *n, const unsigned char *needed)
 }
 
 /* Why value v could not be made: the cause farthest up. */
-static int explain(const struct graph *g, struct world *w, int v, struct error *e)
+static int explain(const struct graph *g, struct sizing *w, int v, struct error *e)
 {
     for (;;) {
         int p = g->values[v].producer, k = 0, missing, taken;
         const struct node *n = p == GRAPH_NONE ? NULL : &g->nodes[p];
         if (!n)
             return error_set(e, FL_MODEL, "value '%s' is made by nothing", g->values[v].name);
-        missing = world_missing_input(n, w);
+        missing = sizing_missing_input(n, w);
         if (n->op != &op_choice) {
             if (missing == GRAPH_NONE)
-                return world_infer_node(n, w, e);
+                return sizing_infer_node(n, w, e);
             v = missing;
             continue;
         }
@@ -117,7 +117,7 @@ static int explain(const struct graph *g, struct world *w, int v, struct error *
     }
 }
 
-static int check_outputs(const struct graph *g, struct world *w, struct error *e)
+static int check_outputs(const struct graph *g, struct sizing *w, struct error *e)
 {
     for (int i = 0; i < g->n_outputs; i++)
         if (w->value[g->outputs[i]].dtype == TENSOR_NONE)
@@ -149,8 +149,8 @@ static int settle(struct graph *g, int node, int taken)
     return code;
 }
 
-/* Settles what n worlds agree on. FL_AGAIN when they do not. */
-static int settle_all(struct graph *g, const struct world *w, int n, struct error *e)
+/* Settles what n sizings agree on. FL_AGAIN when they do not. */
+static int settle_all(struct graph *g, const struct sizing *w, int n, struct error *e)
 {
     unsigned char *needed = calloc((size_t)g->n_values + 1, 1);
     int n_nodes = g->n_nodes, code = needed ? FL_OK : FL_NOMEM;
@@ -173,17 +173,17 @@ static int settle_all(struct graph *g, const struct world *w, int n, struct erro
 
 static int choose_in(struct graph *g, const struct graph_options *o, struct assumption a, struct error *e)
 {
-    struct world w[N_WORLDS] = {{NULL, NULL}};
-    int n = a.batch ? N_WORLDS : 1, code = FL_OK;
+    struct sizing w[N_SIZINGS] = {{NULL, NULL}};
+    int n = a.batch ? N_SIZINGS : 1, code = FL_OK;
     for (int k = 0; k < n && !code; k++) {
-        a.batch = a.batch ? world_batch[k] : 0;
-        if (!(code = world_run(g, o, a, &w[k], e)))
+        a.batch = a.batch ? sizing_batch[k] : 0;
+        if (!(code = sizing_run(g, o, a, &w[k], e)))
             code = check_outputs(g, &w[k], e);
     }
     if (!code)
         code = settle_all(g, w, n, e);
     for (int k = 0; k < n; k++)
-        world_free(&w[k], g);
+        sizing_free(&w[k], g);
     return code;
 }
 
@@ -194,7 +194,7 @@ int pass_choose(struct graph *g, const struct graph_options *o, bool *pinned, st
     *pinned = false;
     if (!choice_any(g))
         return FL_OK;
-    if (world_may_be_free(g, &a.ones_too) && (code = choose_in(g, o, a, e)) && code != FL_NOMEM) {
+    if (sizing_may_be_free(g, &a.ones_too) && (code = choose_in(g, o, a, e)) && code != FL_NOMEM) {
         code = FL_AGAIN;
         *pinned = true;
     }

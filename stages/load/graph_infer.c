@@ -1,24 +1,24 @@
 /* graph_infer.c - shapes of all values as functions of the batch size
  *
- * The graph is inferred in several worlds that differ in the batch size alone (2, 3 and 5). In each, values
+ * The graph is inferred in several sizings that differ in the batch size alone (2, 3 and 5). In each, values
  * that follow from shapes (Shape, Gather, Concat, ... as exporters write them) are computed by the reference
  * kernels, so Reshape and its like see concrete numbers. A dim is then fixed + per_batch * n from the first
- * two worlds, and the third must agree. What is the same in every world becomes a constant; what differs was
- * needed for inference only. Where a model does not infer with a free batch (its batch size is baked in), it
- * is inferred once, as written.
+ * two sizings, and the third must agree. What is the same in every sizing becomes a constant; what differs
+ * was needed for inference only. Where a model does not infer with a free batch (its batch size is baked in),
+ * it is inferred once, as written.
  */
 #include <stdlib.h>
 #include <string.h>
 
-#include "worlds.h"
+#include "sizing.h"
 
 static struct extent extent_between(int64_t at2, int64_t at3)
 {
     return (struct extent){at2 - 2 * (at3 - at2), at3 - at2};
 }
 
-/* Do n worlds agree on one rank, one dtype and linear dims for value i? */
-static bool is_linear(const struct world *w, int n, int i)
+/* Do n sizings agree on one rank, one dtype and linear dims for value i? */
+static bool is_linear(const struct sizing *w, int n, int i)
 {
     const struct tensor *a = &w[0].value[i], *b = &w[1].value[i];
     for (int k = 1; k < n; k++)
@@ -29,13 +29,13 @@ static bool is_linear(const struct world *w, int n, int i)
         if (extent_at(x, 1) < 0)
             return false;
         for (int k = 2; k < n; k++)
-            if (extent_at(x, world_batch[k]) != w[k].value[i].dim[d])
+            if (extent_at(x, sizing_batch[k]) != w[k].value[i].dim[d])
                 return false;
     }
     return true;
 }
 
-static bool is_batched(const struct world *w, int i)
+static bool is_batched(const struct sizing *w, int i)
 {
     const struct tensor *a = &w[0].value[i], *b = &w[1].value[i];
     struct extent first = a->rank ? extent_between(a->dim[0], b->dim[0]) : (struct extent){1, 0};
@@ -50,11 +50,11 @@ static bool is_batched(const struct world *w, int i)
 /* Is it right to call the batch free? Outputs must carry it as dim 0. Where the file itself says 1 and only
  * we guess that it could be more (`ones_too`), every value that is computed from data must, so that no
  * request mixes with another. */
-static bool worlds_agree(const struct graph *g, const struct world *w, bool ones_too)
+static bool sizings_agree(const struct graph *g, const struct sizing *w, bool ones_too)
 {
     for (int i = 0; i < g->n_values; i++)
         if (!g->values[i].constant && w[0].value[i].dtype != TENSOR_NONE) {
-            if (!is_linear(w, ones_too ? N_WORLDS : N_WORLDS - 1, i))
+            if (!is_linear(w, ones_too ? N_SIZINGS : N_SIZINGS - 1, i))
                 return false;
             if (ones_too && !w[0].value[i].data && !is_batched(w, i))
                 return false;
@@ -65,7 +65,7 @@ static bool worlds_agree(const struct graph *g, const struct world *w, bool ones
     return true;
 }
 
-static void take_shapes(struct graph *g, const struct world *w, int n_worlds)
+static void take_shapes(struct graph *g, const struct sizing *w, int n_sizings)
 {
     for (int i = 0; i < g->n_values; i++) {
         struct value *v = &g->values[i];
@@ -75,14 +75,14 @@ static void take_shapes(struct graph *g, const struct world *w, int n_worlds)
         v->dtype = t->dtype;
         v->rank = t->rank;
         for (int k = 0; k < t->rank; k++)
-            v->dim[k] = n_worlds == 1 ? (struct extent){t->dim[k], 0}
-                                      : extent_between(t->dim[k], w[1].value[i].dim[k]);
+            v->dim[k] = n_sizings == 1 ? (struct extent){t->dim[k], 0}
+                                       : extent_between(t->dim[k], w[1].value[i].dim[k]);
     }
 }
 
-static bool same_everywhere(const struct world *w, int n_worlds, int i)
+static bool same_everywhere(const struct sizing *w, int n_sizings, int i)
 {
-    for (int k = 0; k < n_worlds; k++) {
+    for (int k = 0; k < n_sizings; k++) {
         const struct tensor *a = &w[0].value[i], *b = &w[k].value[i];
         if (!a->data || !b->data || !tensor_same_shape(a, b) || a->dtype != b->dtype ||
             memcmp(a->data, b->data, (size_t)tensor_bytes(a)))
@@ -91,23 +91,23 @@ static bool same_everywhere(const struct world *w, int n_worlds, int i)
     return true;
 }
 
-/* All outputs of a node that are the same in all worlds may become constants; those of the model are made by
+/* All outputs of a node that are the same in all sizings may become constants; those of the model are made by
  * nodes. */
-static bool is_constant(const struct graph *g, const struct node *n, const struct world *w, int n_worlds)
+static bool is_constant(const struct graph *g, const struct node *n, const struct sizing *w, int n_sizings)
 {
     for (int k = 0; k < n->n_out; k++) {
         int v = n->out[k];
-        if (v != GRAPH_NONE && (graph_is_output(g, v) || !w[0].owned[v] || !same_everywhere(w, n_worlds, v)))
+        if (v != GRAPH_NONE && (graph_is_output(g, v) || !w[0].owned[v] || !same_everywhere(w, n_sizings, v)))
             return false;
     }
     return true;
 }
 
-static int take_constants(struct graph *g, struct world *w, int n_worlds, struct error *e)
+static int take_constants(struct graph *g, struct sizing *w, int n_sizings, struct error *e)
 {
     for (int i = 0; i < g->n_nodes; i++) {
         struct node *n = &g->nodes[i];
-        if (!is_constant(g, n, w, n_worlds))
+        if (!is_constant(g, n, w, n_sizings))
             continue;
         for (int k = 0; k < n->n_out; k++) {
             int v = n->out[k];
@@ -136,17 +136,17 @@ static void drop_shape_inputs(struct graph *g)
                 g->nodes[i].in[shape_inputs[k].input] = GRAPH_NONE;
 }
 
-/* Infers in all worlds, or as written when a.batch is 0. FL_AGAIN: this does not work with a free batch. */
-static int infer_worlds(struct graph *g, const struct graph_options *o, struct assumption a, struct error *e)
+/* Infers in all sizings, or as written when a.batch is 0. FL_AGAIN: this does not work with a free batch. */
+static int infer_sizings(struct graph *g, const struct graph_options *o, struct assumption a, struct error *e)
 {
-    struct world w[N_WORLDS] = {{NULL, NULL}};
+    struct sizing w[N_SIZINGS] = {{NULL, NULL}};
     bool is_free = a.batch != 0;
-    int n = is_free ? N_WORLDS - !a.ones_too : 1, code = FL_OK;
+    int n = is_free ? N_SIZINGS - !a.ones_too : 1, code = FL_OK;
     for (int k = 0; k < n && !code; k++) {
-        a.batch = is_free ? world_batch[k] : 0;
-        code = world_run(g, o, a, &w[k], e);
+        a.batch = is_free ? sizing_batch[k] : 0;
+        code = sizing_run(g, o, a, &w[k], e);
     }
-    if (is_free && ((code && code != FL_NOMEM) || (!code && !worlds_agree(g, w, a.ones_too))))
+    if (is_free && ((code && code != FL_NOMEM) || (!code && !sizings_agree(g, w, a.ones_too))))
         code = FL_AGAIN;
     if (!code) {
         g->free_batch = is_free;
@@ -154,14 +154,14 @@ static int infer_worlds(struct graph *g, const struct graph_options *o, struct a
         code = take_constants(g, w, n, e);
     }
     for (int k = 0; k < n; k++)
-        world_free(&w[k], g);
+        sizing_free(&w[k], g);
     return code;
 }
 
 int graph_infer(struct graph *g, const struct graph_options *o, bool pinned, struct error *e)
 {
     struct assumption a = {0, false, false};
-    bool ones_too, is_free = world_may_be_free(g, &ones_too) && !pinned;
+    bool ones_too, is_free = sizing_may_be_free(g, &ones_too) && !pinned;
     int code = check_shape_names(g, o, e);
     if (code)
         return code;
@@ -169,11 +169,11 @@ int graph_infer(struct graph *g, const struct graph_options *o, bool pinned, str
     for (int values = 0; values <= (o && o->shapes ? 1 : 0) && (code == FL_AGAIN || code == FL_UNSUPPORTED);
          values++) {
         a = (struct assumption){1, ones_too, values != 0};
-        code = is_free ? infer_worlds(g, o, a, e) : FL_AGAIN;
+        code = is_free ? infer_sizings(g, o, a, e) : FL_AGAIN;
         a.batch = 0;
         a.ones_too = false;
         if (code == FL_AGAIN)
-            code = infer_worlds(g, o, a, e);
+            code = infer_sizings(g, o, a, e);
     }
     if (code)
         return code;

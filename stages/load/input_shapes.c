@@ -2,7 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "worlds.h"
+#include "sizing.h"
 
 static const char *shape_name(const struct graph_options *o, int k)
 {

@@ -68,7 +68,7 @@ char *descriptor_layout(const struct tensor *activation, const struct descriptor
     return text;
 }
 
-struct image {
+struct nhwc {
     const float *x; /* [h][w][c] */
     int64_t h, w, c;
 };
@@ -84,7 +84,7 @@ static int64_t cell_to(int64_t i, int64_t size, int g)
     return ((i + 1) * size + g - 1) / g;
 }
 
-static void sum_cell(const struct image *m, int g, int64_t i, int64_t j, float *out)
+static void sum_cell(const struct nhwc *m, int g, int64_t i, int64_t j, float *out)
 {
     int64_t left = cell_from(j, m->w, g), right = cell_to(j, m->w, g);
     memset(out, 0, (size_t)m->c * sizeof *out);
@@ -92,7 +92,7 @@ static void sum_cell(const struct image *m, int g, int64_t i, int64_t j, float *
         simd_best()->sum(out, m->x + (y * m->w + left) * m->c, right - left, m->c, m->c);
 }
 
-static void sum_grid(const struct image *m, int g, float *out)
+static void sum_grid(const struct nhwc *m, int g, float *out)
 {
     for (int64_t i = 0; i < g; i++)
         for (int64_t j = 0; j < g; j++)
@@ -109,7 +109,7 @@ static void combine(int64_t c, int g, int fine, const float *from, float *out)
             simd_best()->sum(out + ((i / side) * g + j) * c, from + (i * fine + j * side) * c, side, c, c);
 }
 
-static void divide(const struct image *m, int g, float *out)
+static void divide(const struct nhwc *m, int g, float *out)
 {
     for (int64_t i = 0; i < g; i++)
         for (int64_t j = 0; j < g; j++) {
@@ -121,7 +121,7 @@ static void divide(const struct image *m, int g, float *out)
 
 /* The grid whose sums serve the others: the finest one that divides both sides into equal cells; -1 when none
  * does. */
-static int find_finest(const struct image *m, const struct descriptor_config *c)
+static int find_finest(const struct nhwc *m, const struct descriptor_config *c)
 {
     int best = -1;
     for (int i = 0; i < c->n_grids; i++)
@@ -130,7 +130,7 @@ static int find_finest(const struct image *m, const struct descriptor_config *c)
     return best;
 }
 
-static void pool_image(const struct image *m, const struct descriptor_config *c, float *out)
+static void pool_image(const struct nhwc *m, const struct descriptor_config *c, float *out)
 {
     int finest = find_finest(m, c);
     float *at[PIPELINE_MAX_GRIDS];
@@ -164,7 +164,7 @@ void descriptor_compute(const struct tensor *activation, const struct descriptor
     for (int i = 0; i < c->n_grids; i++)
         fitting.grid[i] = fit(c, i, activation);
     for (int64_t i = 0; i < n; i++) {
-        struct image m = {x + i * row, activation->dim[1], activation->dim[2], activation->dim[3]};
+        struct nhwc m = {x + i * row, activation->dim[1], activation->dim[2], activation->dim[3]};
         pool_image(&m, &fitting, out + i * descriptor_dim(activation, c));
     }
 }

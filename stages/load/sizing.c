@@ -1,5 +1,5 @@
-/* worlds.c - a graph under one assumption about the batch size */
-#include "worlds.h"
+/* sizing.c - a graph under one assumption about the batch size */
+#include "sizing.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -7,16 +7,16 @@
 #include "choice.h"
 #include "stages/ops/ops.h"
 
-const int64_t world_batch[N_WORLDS] = {2, 3, 5, 1};
+const int64_t sizing_batch[N_SIZINGS] = {2, 3, 5, 1};
 
-static int world_new(struct world *w, const struct graph *g)
+static int sizing_new(struct sizing *w, const struct graph *g)
 {
     w->value = calloc((size_t)g->n_values + 1, sizeof *w->value);
     w->owned = calloc((size_t)g->n_values + 1, sizeof *w->owned);
     return w->value && w->owned ? FL_OK : FL_NOMEM;
 }
 
-void world_free(struct world *w, const struct graph *g)
+void sizing_free(struct sizing *w, const struct graph *g)
 {
     for (int i = 0; w->owned && i < g->n_values; i++)
         if (w->owned[i])
@@ -46,13 +46,13 @@ static bool has_free_input(const struct graph *g, bool ones_too)
     return false;
 }
 
-bool world_may_be_free(const struct graph *g, bool *ones_too)
+bool sizing_may_be_free(const struct graph *g, bool *ones_too)
 {
     *ones_too = !has_free_input(g, false);
     return !mixes_requests(g) && (!*ones_too || has_free_input(g, true));
 }
 
-static void gather_inputs(const struct node *n, const struct world *w, struct tensor *in)
+static void gather_inputs(const struct node *n, const struct sizing *w, struct tensor *in)
 {
     for (int k = 0; k < n->n_in; k++) {
         memset(&in[k], 0, sizeof in[k]);
@@ -61,7 +61,7 @@ static void gather_inputs(const struct node *n, const struct world *w, struct te
     }
 }
 
-/* May this node be computed now, in this world? Only small things, so that inference stays cheap. */
+/* May this node be computed now, in this sizing? Only small things, so that inference stays cheap. */
 static bool is_known(const struct node *n, const struct tensor *in, const struct tensor *out)
 {
     if (n->op->flags & OP_READS_DIMS)
@@ -75,7 +75,7 @@ static bool is_known(const struct node *n, const struct tensor *in, const struct
     return node_flops(n, in, out) < 1e6;
 }
 
-int world_infer_node(const struct node *n, struct world *w, struct error *e)
+int sizing_infer_node(const struct node *n, struct sizing *w, struct error *e)
 {
     struct tensor in[OP_MAX_IO], out[OP_MAX_IO];
     int code;
@@ -91,7 +91,7 @@ int world_infer_node(const struct node *n, struct world *w, struct error *e)
     return FL_OK;
 }
 
-int world_missing_input(const struct node *n, const struct world *w)
+int sizing_missing_input(const struct node *n, const struct sizing *w)
 {
     for (int k = 0; k < n->n_in; k++)
         if (n->in[k] != GRAPH_NONE && w->value[n->in[k]].dtype == TENSOR_NONE)
@@ -101,7 +101,7 @@ int world_missing_input(const struct node *n, const struct world *w)
 
 /* The outputs of a choice are those of the branch that is taken, if that is known. Its data stays the
  * branch's. */
-static void take_branch(const struct node *n, struct world *w)
+static void take_branch(const struct node *n, struct sizing *w)
 {
     int taken = choice_taken(&w->value[n->in[0]]);
     for (int k = 0; k < n->n_out && taken >= 0; k++)
@@ -109,7 +109,7 @@ static void take_branch(const struct node *n, struct world *w)
             w->value[n->out[k]] = w->value[n->in[choice_input(n, taken, k)]];
 }
 
-static int infer_in_world(const struct graph *g, struct world *w, struct error *e)
+static int infer_in_sizing(const struct graph *g, struct sizing *w, struct error *e)
 {
     bool choices = choice_any(g);
     for (int i = 0; i < g->n_nodes; i++) {
@@ -118,9 +118,9 @@ static int infer_in_world(const struct graph *g, struct world *w, struct error *
         if (n->op == &op_choice)
             take_branch(n, w);
         else if (!choices)
-            code = world_infer_node(n, w, e);
-        else if (world_missing_input(n, w) == GRAPH_NONE)
-            code = world_infer_node(n, w, NULL) == FL_NOMEM ? FL_NOMEM : FL_OK;
+            code = sizing_infer_node(n, w, e);
+        else if (sizing_missing_input(n, w) == GRAPH_NONE)
+            code = sizing_infer_node(n, w, NULL) == FL_NOMEM ? FL_NOMEM : FL_OK;
         if (code)
             return code;
     }
@@ -153,7 +153,7 @@ static bool tells_shape(const struct graph *g, int value)
 
 /* Gives the inputs that tell shapes, and lists of integers, the values that the caller will feed. They stay
  * his. */
-static void know_inputs(const struct graph *g, const struct graph_options *o, struct world *w)
+static void know_inputs(const struct graph *g, const struct graph_options *o, struct sizing *w)
 {
     for (int i = 0; i < g->n_inputs; i++) {
         struct tensor *t = &w->value[g->inputs[i]];
@@ -165,10 +165,10 @@ static void know_inputs(const struct graph *g, const struct graph_options *o, st
     }
 }
 
-int world_run(const struct graph *g, const struct graph_options *o, struct assumption a, struct world *w,
-              struct error *e)
+int sizing_run(const struct graph *g, const struct graph_options *o, struct assumption a, struct sizing *w,
+               struct error *e)
 {
-    if (world_new(w, g))
+    if (sizing_new(w, g))
         return error_set(e, FL_NOMEM, "out of memory");
     for (int i = 0; i < g->n_values; i++)
         if (g->values[i].constant)
@@ -180,5 +180,5 @@ int world_run(const struct graph *g, const struct graph_options *o, struct assum
     }
     if (a.values_too)
         know_inputs(g, o, w);
-    return infer_in_world(g, w, e);
+    return infer_in_sizing(g, w, e);
 }
