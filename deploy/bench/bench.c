@@ -22,31 +22,27 @@
 #define DEFAULT_DURATION 10
 
 static const struct usage usage = {
-    "bench",
-    "",
-    "Sends requests from a data set to the running pipeline and reports latency, exits, accuracy and where "
-    "the time goes.",
-    "With --rate, requests are due at times fixed beforehand, whether or not earlier ones are answered, and "
-    "latency counts from\n"
-    "when one was due, so a server that stalls cannot hide it. With --closed N, N are always in flight. "
-    "Before "
-    "anything is counted\n"
-    "the server warms up, until its latency no longer changes. 'valid' says whether the figures can be "
-    "trusted: the sender kept up,\n"
-    "nothing was lost, and the parts explain the whole.\n\n"
-    "Exit status: 0 measured, valid or not (scripts ask the document for \"valid\"), 1 nothing was answered "
-    "or the\n"
-    "report is partial: interrupted, or the server did not answer any more.\n\n" DATASET_LAYOUTS
-    "\nexamples:\n"
-    "  freezeline bench -c P.yaml --data cifar10:test_batch.bin --rate 100 --duration 30\n"
-    "  freezeline bench -c P.yaml --data cifar10:test_batch.bin --rate 100 --arrivals mmpp --traffic "
-    "zipf:1.1\n"
-    "  freezeline bench -c P.yaml --data cifar10:test_batch.bin --closed 1 --against no-cache --against "
-    "whole\n"
-    "  freezeline bench -c P.yaml --data cifar10:test_batch.bin --scenario server --target-ms 20\n"
-    "  freezeline bench -c P.yaml --data cifar10:test_batch.bin --sweep --duration 5 --output sweep.json\n",
-    0,
-    0};
+    .command = "bench",
+    .summary = "Sends requests from a data set to the running pipeline and reports latency, exits, accuracy "
+               "and where the time goes.",
+    .notes = "With --rate, requests are due at times fixed beforehand, whether or not earlier ones are\n"
+             "answered, and latency counts from when one was due, so a server that stalls cannot hide it.\n"
+             "With --closed N, N are always in flight. Before anything is counted the server warms up,\n"
+             "until its latency no longer changes. 'valid' says whether the figures can be trusted: the\n"
+             "sender kept up, nothing was lost, and the parts explain the whole.\n\n"
+             "Exit status: 0 measured, valid or not (scripts ask the document for \"valid\"), 1 nothing was\n"
+             "answered or the report is partial: interrupted, or the server did not answer any "
+             "more.\n\n" DATASET_LAYOUTS "\n"
+             "examples:\n"
+             "  freezeline bench -c P.yaml --data cifar10:test_batch.bin --rate 100 --duration 30\n"
+             "  freezeline bench -c P.yaml --data cifar10:test_batch.bin --rate 100 --arrivals mmpp "
+             "--traffic zipf:1.1\n"
+             "  freezeline bench -c P.yaml --data cifar10:test_batch.bin --closed 1 --against no-cache "
+             "--against whole\n"
+             "  freezeline bench -c P.yaml --data cifar10:test_batch.bin --scenario server --target-ms 20\n"
+             "  freezeline bench -c P.yaml --data cifar10:test_batch.bin --sweep --duration 5 --output "
+             "sweep.json\n",
+};
 
 struct bench {
     struct pipeline_arguments where;

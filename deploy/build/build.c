@@ -18,25 +18,20 @@
 #include "deploy/tool/state.h"
 
 static const struct usage usage = {
-    "build",
-    "",
-    "Runs data through the model, builds the cache of every exit, chooses thresholds, writes the artifacts.",
-    "--train makes the caches; --calibrate sets the thresholds, and should be data that the network was not "
-    "trained on. The few\n"
-    "pictures that are in both are left out of it; more than 1% are refused. Caches learn the model's own "
-    "answers; labels are used\n"
-    "by cache.threshold: risk alone, to promise accuracy, and must be classes of the model in --calibrate. "
-    "Ctrl-C stops; the same\n"
-    "command goes on where it was. --kinds builds each of these kinds for every exit (but those whose kind "
-    "the "
-    "file names), judges\n"
-    "them on the same calibration data, and keeps the one with which the pipeline is "
-    "fastest.\n\n" DATASET_LAYOUTS "\n"
-    "example:\n"
-    "  freezeline build -c P.yaml --train cifar10:data_batch_1.bin --calibrate "
-    "cifar10:data_batch_5.bin#5000-9999\n",
-    0,
-    0};
+    .command = "build",
+    .summary = "Runs data through the model, builds the cache of every exit, chooses thresholds, writes the "
+               "artifacts.",
+    .notes = "--train makes the caches; --calibrate sets the thresholds, and should be data that the\n"
+             "network was not trained on. The few pictures that are in both are left out of it; more than\n"
+             "1% are refused. Caches learn the model's own answers; labels are used by cache.threshold:\n"
+             "risk alone, to promise accuracy, and must be classes of the model in --calibrate. Ctrl-C\n"
+             "stops; the same command goes on where it was. --kinds builds each of these kinds for every\n"
+             "exit (but those whose kind the file names), judges them on the same calibration data, and\n"
+             "keeps the one with which the pipeline is fastest.\n\n" DATASET_LAYOUTS "\n"
+             "example:\n"
+             "  freezeline build -c P.yaml --train cifar10:data_batch_1.bin --calibrate "
+             "cifar10:data_batch_5.bin#5000-9999\n",
+};
 
 struct options {
     struct pipeline_arguments where;

@@ -17,25 +17,19 @@
 #define LEAST_CHANCE 0.01 /* of as many broken resamples: with less the promise is not kept */
 
 static const struct usage usage = {
-    "verify-promise",
-    "",
-    "Chooses thresholds again from resampled calibration data and counts how often the promise is broken.",
-    "Needs a build with cache.threshold: risk; works from the verdicts that it kept, without model and data. "
-    "Each resample draws as\n"
-    "many points as there are, with repetition; its thresholds are judged on all of them. The promise is the "
-    "one "
-    "that was built,\n"
-    "whatever the file says by now; another can be tried with --set.\n"
-    "Exit status 1: broken so often that chance is no excuse. If it breaks in 1 - certainty of all "
-    "resamples, as "
-    "many as here\n"
-    "happen in less than 1 of 100 runs (binomial test). 200 resamples tell 12% from the 5% of a certainty of "
-    "95% "
-    "nine times in ten,\n"
-    "10 hardly ever.\n\n"
-    "example:\n  freezeline verify-promise -c P.yaml --resamples 200 --set cache.max_accuracy_loss=0.5\n",
-    0,
-    0};
+    .command = "verify-promise",
+    .summary = "Chooses thresholds again from resampled calibration data and counts how often the promise is "
+               "broken.",
+    .notes = "Needs a build with cache.threshold: risk; works from the verdicts that it kept, without\n"
+             "model and data. Each resample draws as many points as there are, with repetition; its\n"
+             "thresholds are judged on all of them. The promise is the one that was built, whatever the\n"
+             "file says by now; another can be tried with --set.\n"
+             "Exit status 1: broken so often that chance is no excuse. If it breaks in 1 - certainty of\n"
+             "all resamples, as many as here happen in less than 1 of 100 runs (binomial test). 200\n"
+             "resamples tell 12% from the 5% of a certainty of 95% nine times in ten, 10 hardly ever.\n\n"
+             "example:\n"
+             "  freezeline verify-promise -c P.yaml --resamples 200 --set cache.max_accuracy_loss=0.5\n",
+};
 
 struct verify {
     struct pipeline_arguments where;

@@ -10,17 +10,14 @@
 #include "shapes.h"
 
 static const struct usage usage = {
-    "generate",
-    "",
-    "Writes pictures of ten shapes, from trivial to ambiguous: the demo's data.",
-    "The file has CIFAR-10's binary layout: per picture a label byte and 3072 bytes, planes R, G, B of "
-    "32x32. The "
-    "same seed gives\n"
-    "the same pictures on every machine. Labels: disc ring square frame triangle cross star stripes checker "
-    "dots.\n\n"
-    "example:\n  freezeline generate --count 10000 --seed 7 --output pictures.bin\n",
-    0,
-    0};
+    .command = "generate",
+    .summary = "Writes pictures of ten shapes, from trivial to ambiguous: the demo's data.",
+    .notes = "The file has CIFAR-10's binary layout: per picture a label byte and 3072 bytes, planes R, G,\n"
+             "B of 32x32. The same seed gives the same pictures on every machine. Labels: disc ring square\n"
+             "frame triangle cross star stripes checker dots.\n\n"
+             "example:\n"
+             "  freezeline generate --count 10000 --seed 7 --output pictures.bin\n",
+};
 
 struct generate_tally {
     int64_t drawn, written;

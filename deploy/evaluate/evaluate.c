@@ -17,23 +17,20 @@
 #include "deploy/tool/table.h"
 
 static const struct usage usage = {
-    "eval",
-    "",
-    "Answers a data set with and without the caches, in this process, and reports accuracy and latency.",
-    "Requests run one by one. 'full' is the network alone; 'served' is the first hit, or the network, and "
-    "its time counts\n"
-    "descriptors and look-ups one after the other. 'oracle' counts look-ups whose label is the full "
-    "answer's, hit or not. The gap's upper\n"
-    "bound is one-sided, 95%, and exact. Before caches are built, and with --set cache.kind=none, the "
-    "network "
-    "alone is asked.\n"
-    "--frontier adds what each kind of cache that was built could trade, accuracy against latency and "
-    "against answers by half of the\n"
-    "depth: build with --kinds all first to compare kinds.\n\n" DATASET_LAYOUTS
-    "\nexamples:\n  freezeline eval -c P.yaml --data cifar10:test_batch.bin --limit 1000\n"
-    "  freezeline eval -c P.yaml --data cifar10:test_batch.bin --frontier frontier.svg\n",
-    0,
-    0};
+    .command = "eval",
+    .summary =
+        "Answers a data set with and without the caches, in this process, and reports accuracy and latency.",
+    .notes = "Requests run one by one. 'full' is the network alone; 'served' is the first hit, or the\n"
+             "network, and its time counts descriptors and look-ups one after the other. 'oracle' counts\n"
+             "look-ups whose label is the full answer's, hit or not. The gap's upper bound is one-sided,\n"
+             "95%, and exact. Before caches are built, and with --set cache.kind=none, the network alone\n"
+             "is asked. --frontier adds what each kind of cache that was built could trade, accuracy\n"
+             "against latency and against answers by half of the depth: build with --kinds all first to\n"
+             "compare kinds.\n\n" DATASET_LAYOUTS "\n"
+             "examples:\n"
+             "  freezeline eval -c P.yaml --data cifar10:test_batch.bin --limit 1000\n"
+             "  freezeline eval -c P.yaml --data cifar10:test_batch.bin --frontier frontier.svg\n",
+};
 
 struct eval {
     struct pipeline_arguments where;

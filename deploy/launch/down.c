@@ -13,14 +13,14 @@
 
 #define ASK_MS 1000
 
-static const struct usage usage = {"down",
-                                   "",
-                                   "Stops the pipeline: drains it, ends its processes, removes its sockets.",
-                                   "Only processes that `up` started are ended, known by pid and start time. "
-                                   "Caches, logs and Redis data stay.\n\n"
-                                   "example:\n  freezeline down -c P.yaml\n",
-                                   0,
-                                   0};
+static const struct usage usage = {
+    .command = "down",
+    .summary = "Stops the pipeline: drains it, ends its processes, removes its sockets.",
+    .notes = "Only processes that `up` started are ended, known by pid and start time. Caches, logs and\n"
+             "Redis data stay.\n\n"
+             "example:\n"
+             "  freezeline down -c P.yaml\n",
+};
 
 /* Nothing was there to stop; does the pipeline serve all the same? */
 static int check_silence(const struct pipeline *p, struct error *e)

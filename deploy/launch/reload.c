@@ -30,20 +30,18 @@
 #define ASK_MS  3000
 
 static const struct usage usage = {
-    "reload",
-    "",
-    "Takes what the pipeline file, the model and the built caches are now into the running pipeline.",
-    "No request fails. Where stages change (another model, `input`, cuts, exits), new workers are loaded "
-    "beside\n"
-    "those that serve, which takes memory for both, and take over together; requests wait for that moment. "
-    "If one\n"
-    "cannot be loaded, nothing changes. Then the cache services read STATE/caches again. Other numbers of "
-    "stages or\n"
-    "replicas, endpoints and the broker's own settings need `freezeline down` and `freezeline up`.\n\n"
-    "examples:\n  freezeline build -c P.yaml --train D --calibrate D && freezeline reload -c P.yaml\n"
-    "  freezeline plan -c P.yaml && freezeline reload -c P.yaml\n",
-    0,
-    0};
+    .command = "reload",
+    .summary =
+        "Takes what the pipeline file, the model and the built caches are now into the running pipeline.",
+    .notes = "No request fails. Where stages change (another model, `input`, cuts, exits), new workers are\n"
+             "loaded beside those that serve, which takes memory for both, and take over together;\n"
+             "requests wait for that moment. If one cannot be loaded, nothing changes. Then the cache\n"
+             "services read STATE/caches again. Other numbers of stages or replicas, endpoints and the\n"
+             "broker's own settings need `freezeline down` and `freezeline up`.\n\n"
+             "examples:\n"
+             "  freezeline build -c P.yaml --train D --calibrate D && freezeline reload -c P.yaml\n"
+             "  freezeline plan -c P.yaml && freezeline reload -c P.yaml\n",
+};
 
 struct reload {
     struct pipeline_arguments where;

@@ -21,14 +21,15 @@
 #include "supervisor.h"
 
 static const struct usage usage = {
-    "up",
-    "",
-    "Starts the pipeline on this machine and returns when it is ready: all stages loaded, one request run "
-    "through.",
-    "A supervisor stays behind and starts again what dies. Logs are in STATE/logs, one file per process.\n\n"
-    "examples:\n  freezeline up -c P.yaml\n  freezeline up -c P.yaml --foreground\n",
-    0,
-    0};
+    .command = "up",
+    .summary = "Starts the pipeline on this machine and returns when it is ready: all stages loaded, one "
+               "request run through.",
+    .notes = "A supervisor stays behind and starts again what dies. Logs are in STATE/logs, one file per\n"
+             "process.\n\n"
+             "examples:\n"
+             "  freezeline up -c P.yaml\n"
+             "  freezeline up -c P.yaml --foreground\n",
+};
 
 struct up {
     struct pipeline_arguments where;
@@ -204,7 +205,9 @@ int command_up(int argc, char **argv, struct error *e)
 int command_supervise(int argc, char **argv, struct error *e)
 {
     static const struct usage own = {
-        "supervise", "", "What `up` starts: tends the pipeline's processes until SIGTERM.", NULL, 0, 0};
+        .command = "supervise",
+        .summary = "What `up` starts: tends the pipeline's processes until SIGTERM.",
+    };
     struct pipeline_arguments where = {0};
     struct pipeline *p = NULL;
     const char *log = NULL;

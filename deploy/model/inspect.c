@@ -12,15 +12,17 @@
 #include "shape_arguments.h"
 
 static const struct usage usage = {
-    "inspect",
-    "MODEL.onnx",
-    "Lists the layers of a model as they run: after constants are folded and nodes are fused.",
-    "An exit is a layer after which the model can be cut; '*' marks the ends of blocks (`exits: auto` takes "
-    "those).\n"
-    "Shapes, FLOPs and bytes are for one request. A model that leaves sizes open needs --shape.\n\n"
-    "example:\n  freezeline inspect model.onnx --json\n",
-    1,
-    1};
+    .command = "inspect",
+    .operands = "MODEL.onnx",
+    .summary = "Lists the layers of a model as they run: after constants are folded and nodes are fused.",
+    .notes = "An exit is a layer after which the model can be cut; '*' marks the ends of blocks (`exits:\n"
+             "auto` takes those). Shapes, FLOPs and bytes are for one request. A model that leaves sizes\n"
+             "open needs --shape.\n\n"
+             "example:\n"
+             "  freezeline inspect model.onnx --json\n",
+    .min_operands = 1,
+    .max_operands = 1,
+};
 
 struct inspection {
     struct graph *graph;

@@ -13,19 +13,19 @@
 #define RUN_MAX_TENSORS ARGUMENTS_MAX_LIST
 
 static const struct usage usage = {
-    "run",
-    "MODEL.onnx",
-    "Runs a model on tensors from files; writes its outputs, or compares them with expected ones.",
-    "Files are .npy or ONNX TensorProto .pb. --input, --output and --expect stand for the model's inputs and "
-    "outputs in\n"
-    "their order, or name them: NAME=FILE. A number x matches an expected y when |x - y| <= atol + rtol |y|; "
-    "when one does\n"
-    "not, the exit status is 1.\n\n"
-    "examples:\n"
-    "  freezeline run model.onnx --input image.npy --output logits.npy\n"
-    "  freezeline run model.onnx --input test_data_set_0/input_0.pb --expect test_data_set_0/output_0.pb\n",
-    1,
-    1};
+    .command = "run",
+    .operands = "MODEL.onnx",
+    .summary = "Runs a model on tensors from files; writes its outputs, or compares them with expected ones.",
+    .notes = "Files are .npy or ONNX TensorProto .pb. --input, --output and --expect stand for the model's\n"
+             "inputs and outputs in their order, or name them: NAME=FILE. A number x matches an expected y\n"
+             "when |x - y| <= atol + rtol |y|; when one does not, the exit status is 1.\n\n"
+             "examples:\n"
+             "  freezeline run model.onnx --input image.npy --output logits.npy\n"
+             "  freezeline run model.onnx --input test_data_set_0/input_0.pb --expect "
+             "test_data_set_0/output_0.pb\n",
+    .min_operands = 1,
+    .max_operands = 1,
+};
 
 struct run {
     const char *model, *kernels_name;

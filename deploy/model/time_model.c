@@ -10,13 +10,16 @@
 #include "shape_arguments.h"
 
 static const struct usage usage = {
-    "profile",
-    "MODEL.onnx",
-    "Times a model: the whole run, and each layer.",
-    "The whole is timed as one; layers are timed in runs of their own, so their sum is a little more.\n\n"
-    "example:\n  freezeline profile model.onnx --threads 1 --batch 1 --runs 200\n",
-    1,
-    1};
+    .command = "profile",
+    .operands = "MODEL.onnx",
+    .summary = "Times a model: the whole run, and each layer.",
+    .notes = "The whole is timed as one; layers are timed in runs of their own, so their sum is a little\n"
+             "more.\n\n"
+             "example:\n"
+             "  freezeline profile model.onnx --threads 1 --batch 1 --runs 200\n",
+    .min_operands = 1,
+    .max_operands = 1,
+};
 
 struct timing {
     const char *model, *kernels_name;

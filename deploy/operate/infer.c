@@ -22,22 +22,22 @@
 #define WIDEST 48 /* columns of a file's name */
 
 static const struct usage usage = {
-    "infer",
-    "[X...]",
-    "Sends pictures to the running pipeline: shows one answer and where its time went, or a row for each.",
-    "X is a PNG or JPEG picture (resized, cut and normalised as `input` in the pipeline file says), an .npy "
-    "file with one\n"
-    "picture (bytes are pixels, floats are fed as they are) or with what the model takes, or a directory: "
-    "all of these in it.\n"
-    "With --json there is one line for each of several. A confidence is of the cache that answered: of the "
-    "kind `learned` log\n"
-    "odds (0 is even, 2.2 is 90%), of kmeans and knn a share of points by their distance; the exit's "
-    "threshold is in the same\n"
-    "unit. A file that cannot be read ends the command unless --skip-bad leaves it out.\n\n"
-    "examples:\n  freezeline infer -c P.yaml --input cat.png\n"
-    "  freezeline infer -c P.yaml --input pictures/ --json >answers.jsonl\n",
-    0,
-    ARGUMENTS_MAX_LIST};
+    .command = "infer",
+    .operands = "[X...]",
+    .summary = "Sends pictures to the running pipeline: shows one answer and where its time went, or a row "
+               "for each.",
+    .notes = "X is a PNG or JPEG picture (resized, cut and normalised as `input` in the pipeline file\n"
+             "says), an .npy file with one picture (bytes are pixels, floats are fed as they are) or with\n"
+             "what the model takes, or a directory: all of these in it. With --json there is one line for\n"
+             "each of several. A confidence is of the cache that answered: of the kind `learned` log odds\n"
+             "(0 is even, 2.2 is 90%), of kmeans and knn a share of points by their distance; the exit's\n"
+             "threshold is in the same unit. A file that cannot be read ends the command unless --skip-bad\n"
+             "leaves it out.\n\n"
+             "examples:\n"
+             "  freezeline infer -c P.yaml --input cat.png\n"
+             "  freezeline infer -c P.yaml --input pictures/ --json >answers.jsonl\n",
+    .max_operands = ARGUMENTS_MAX_LIST,
+};
 
 struct infer {
     struct pipeline_arguments where;

@@ -19,13 +19,15 @@
 #define LOGS_MAX 128
 
 static const struct usage usage = {
-    "logs",
-    "[ROLE]",
-    "Shows the last log lines of every process, or of one.",
-    "Roles are broker, cache0, stage1.0 (stage 1, replica 0), redis, supervisor.\n\n"
-    "examples:\n  freezeline logs -c P.yaml\n  freezeline logs -c P.yaml stage1.0 -f\n",
-    0,
-    1};
+    .command = "logs",
+    .operands = "[ROLE]",
+    .summary = "Shows the last log lines of every process, or of one.",
+    .notes = "Roles are broker, cache0, stage1.0 (stage 1, replica 0), redis, supervisor.\n\n"
+             "examples:\n"
+             "  freezeline logs -c P.yaml\n"
+             "  freezeline logs -c P.yaml stage1.0 -f\n",
+    .max_operands = 1,
+};
 
 struct logs {
     struct pipeline_arguments where;

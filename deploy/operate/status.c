@@ -22,12 +22,12 @@
 #define STATUS_WAIT_MS 2000
 
 static const struct usage usage = {
-    "status",
-    "",
-    "Shows the pipeline's processes and what they have done.",
-    "The exit status is 1 when the broker does not answer.\n\nexample:\n  freezeline status -c P.yaml\n",
-    0,
-    0};
+    .command = "status",
+    .summary = "Shows the pipeline's processes and what they have done.",
+    .notes = "The exit status is 1 when the broker does not answer.\n\n"
+             "example:\n"
+             "  freezeline status -c P.yaml\n",
+};
 
 struct status {
     struct pipeline_arguments where;

@@ -23,14 +23,13 @@
 #define TOP_WAIT_MS 1000
 
 static const struct usage usage = {
-    "top",
-    "",
-    "Shows the running pipeline: rates, who answers, queues, cache epochs. Ctrl-C ends it.",
-    "Rates and shares are over the last interval. Without a terminal, or with --once or --json, it shows one "
-    "interval and ends.\n\n"
-    "example:\n  freezeline top -c P.yaml\n",
-    0,
-    0};
+    .command = "top",
+    .summary = "Shows the running pipeline: rates, who answers, queues, cache epochs. Ctrl-C ends it.",
+    .notes = "Rates and shares are over the last interval. Without a terminal, or with --once or --json,\n"
+             "it shows one interval and ends.\n\n"
+             "example:\n"
+             "  freezeline top -c P.yaml\n",
+};
 
 struct top {
     struct pipeline_arguments where;

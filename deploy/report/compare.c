@@ -13,21 +13,22 @@
 #include "deploy/plot/ticks.h"
 
 static const struct usage usage = {
-    "compare",
-    "BEFORE.json AFTER.json",
-    "Says what changed between two documents of `freezeline bench --output`, and whether it is more than "
-    "noise.",
-    "Latency is tested by a bootstrap over the histograms and as a whole by Kolmogorov-Smirnov, shares "
-    "(exits, accuracy,\n"
-    "errors) as two proportions, throughput as Poisson rates; p-values are corrected for the number of tests "
-    "(Holm), and\n"
-    "5% counts as significant. Two runs of the very same thing differ as well, by what drifts on the machine "
-    "between\n"
-    "them: measure that first, and give it to --fail-over.\n\n"
-    "Exit status: 0 nothing got significantly worse, 1 something did, 2 the documents cannot be compared.\n\n"
-    "example:\n  freezeline compare before.json after.json --fail-over 5\n",
-    2,
-    2};
+    .command = "compare",
+    .operands = "BEFORE.json AFTER.json",
+    .summary = "Says what changed between two documents of `freezeline bench --output`, and whether it is "
+               "more than noise.",
+    .notes = "Latency is tested by a bootstrap over the histograms and as a whole by Kolmogorov-Smirnov,\n"
+             "shares (exits, accuracy, errors) as two proportions, throughput as Poisson rates; p-values\n"
+             "are corrected for the number of tests (Holm), and 5% counts as significant. Two runs of the\n"
+             "very same thing differ as well, by what drifts on the machine between them: measure that\n"
+             "first, and give it to --fail-over.\n\n"
+             "Exit status: 0 nothing got significantly worse, 1 something did, 2 the documents cannot be\n"
+             "compared.\n\n"
+             "example:\n"
+             "  freezeline compare before.json after.json --fail-over 5\n",
+    .min_operands = 2,
+    .max_operands = 2,
+};
 
 struct compare {
     json_t *before, *after;

@@ -11,15 +11,17 @@
 #include "html_sections.h"
 #include "deploy/tool/report.h"
 
-static const struct usage usage = {"report",
-                                   "BENCH.json",
-                                   "Makes a page from what `freezeline bench --output BENCH.json` saved.",
-                                   "One file without scripts or network: the verdict, the configuration and "
-                                   "the machine, and pictures, each with its "
-                                   "data as a table.\n\n"
-                                   "example:\n  freezeline report before.json --output before.html\n",
-                                   1,
-                                   1};
+static const struct usage usage = {
+    .command = "report",
+    .operands = "BENCH.json",
+    .summary = "Makes a page from what `freezeline bench --output BENCH.json` saved.",
+    .notes = "One file without scripts or network: the verdict, the configuration and the machine, and\n"
+             "pictures, each with its data as a table.\n\n"
+             "example:\n"
+             "  freezeline report before.json --output before.html\n",
+    .min_operands = 1,
+    .max_operands = 1,
+};
 
 static int body(FILE *to, const json_t *doc, struct error *e)
 {

@@ -16,18 +16,17 @@
 #include "stages/exec/profile.h"
 #include "deploy/tool/table.h"
 
-static const struct usage usage = {"plan",
-                                   "",
-                                   "Profiles the model, cuts it into stages of equal expected time, and "
-                                   "writes the stages into the pipeline file. Exits stay as they are.",
-                                   "The time of each layer counts with the share of requests that still run "
-                                   "there: all of them, or what a report of `eval --json`\n"
-                                   "(--survivors) says. Crossing a cut costs the activation's bytes at "
-                                   "--link-mbps. Other lines of the file stay as they are.\n\n"
-                                   "examples:\n  freezeline plan -c P.yaml --stages 3\n  freezeline plan -c "
-                                   "P.yaml --stages 4 --survivors eval.json --output P4.yaml\n",
-                                   0,
-                                   0};
+static const struct usage usage = {
+    .command = "plan",
+    .summary = "Profiles the model, cuts it into stages of equal expected time, and writes the stages into "
+               "the pipeline file. Exits stay as they are.",
+    .notes = "The time of each layer counts with the share of requests that still run there: all of them,\n"
+             "or what a report of `eval --json` (--survivors) says. Crossing a cut costs the activation's\n"
+             "bytes at --link-mbps. Other lines of the file stay as they are.\n\n"
+             "examples:\n"
+             "  freezeline plan -c P.yaml --stages 3\n"
+             "  freezeline plan -c P.yaml --stages 4 --survivors eval.json --output P4.yaml\n",
+};
 
 struct plan {
     struct pipeline_arguments where;

@@ -17,26 +17,21 @@
 #include "simulate_search.h"
 
 static const struct usage usage = {
-    "simulate",
-    "",
-    "Predicts latency, throughput and utilisation of a pipeline at a load, from measurements of this "
-    "machine.",
-    "First measure, with the pipeline up and the machine idle: --measure writes a JSON file that serves any "
-    "cut of the "
-    "model, any\n"
-    "number of replicas and any cluster of such machines, and that may be edited. Without --cluster the "
-    "pipeline stands on "
-    "one\n"
-    "such machine together with its client. The description of a cluster is explained in "
-    "deploy/simulate/simulate_cluster.h.\n\n"
-    "examples:\n"
-    "  freezeline simulate -c P.yaml --measure --data cifar10:test_batch.bin --measured here.json\n"
-    "  freezeline simulate -c P.yaml --measured here.json --rate 100\n"
-    "  freezeline simulate -c P.yaml --measured here.json --sweep --plot load.svg\n"
-    "  freezeline simulate -c P.yaml --measured here.json --cluster C.yaml --rate 10000 --search "
-    "--target-p99-ms 20\n",
-    0,
-    0};
+    .command = "simulate",
+    .summary = "Predicts latency, throughput and utilisation of a pipeline at a load, from measurements of "
+               "this machine.",
+    .notes =
+        "First measure, with the pipeline up and the machine idle: --measure writes a JSON file that\n"
+        "serves any cut of the model, any number of replicas and any cluster of such machines, and\n"
+        "that may be edited. Without --cluster the pipeline stands on one such machine together with\n"
+        "its client. The description of a cluster is explained in deploy/simulate/simulate_cluster.h.\n\n"
+        "examples:\n"
+        "  freezeline simulate -c P.yaml --measure --data cifar10:test_batch.bin --measured here.json\n"
+        "  freezeline simulate -c P.yaml --measured here.json --rate 100\n"
+        "  freezeline simulate -c P.yaml --measured here.json --sweep --plot load.svg\n"
+        "  freezeline simulate -c P.yaml --measured here.json --cluster C.yaml --rate 10000 --search "
+        "--target-p99-ms 20\n",
+};
 
 struct simulate {
     struct pipeline_arguments where;

@@ -14,8 +14,8 @@
 
 static void print_help(const struct usage *u, const struct argument *table)
 {
-    printf("usage: freezeline %s%s%s [options]\n\n%s\n\noptions:\n", u->command, *u->operands ? " " : "",
-           u->operands, u->summary);
+    printf("usage: freezeline %s%s%s [options]\n\n%s\n\noptions:\n", u->command, u->operands ? " " : "",
+           u->operands ? u->operands : "", u->summary);
     for (const struct argument *a = table; a->kind != ARGUMENT_END; a++) {
         char left[80];
         snprintf(left, sizeof left, "%s%c%s--%s%s%s", a->letter ? "-" : " ", a->letter ? a->letter : ' ',

@@ -39,7 +39,7 @@ struct argument {
 /* What --help shows around the options. */
 struct usage {
     const char *command;
-    const char *operands; /* "MODEL.onnx" */
+    const char *operands; /* "MODEL.onnx"; NULL: none */
     const char *summary;  /* one sentence */
     const char *notes;    /* more, and examples; whole lines */
     int min_operands, max_operands;
