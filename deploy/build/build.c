@@ -381,13 +381,12 @@ int command_build(int argc, char **argv, struct error *e)
     b->batch = 32;
     const struct argument table[] = {
         ARGUMENTS_PIPELINE(o.where),
-        {ARGUMENT_TEXT, "train", 0, &o.train, "D", "data that the caches are made of", 0, 0},
-        {ARGUMENT_TEXT, "calibrate", 0, &o.calibrate, "D", "data that the thresholds are set on", 0, 0},
+        OPTION_TEXT("train", o.train, "D", "data that the caches are made of"),
+        OPTION_TEXT("calibrate", o.calibrate, "D", "data that the thresholds are set on"),
         ARGUMENTS_SKIP_BAD(o.skip_broken),
-        {ARGUMENT_TEXT, "kinds", 0, &o.kinds, "all|KIND,...",
-         "build all of these for every exit, keep the best", 0, 0},
-        {ARGUMENT_INT, "threads", 0, &b->threads, "N", "threads (all)", 1, 256},
-        {ARGUMENT_INT, "batch", 0, &b->batch, "B", "records run at once (32)", 1, 1024},
+        OPTION_TEXT("kinds", o.kinds, "all|KIND,...", "build all of these for every exit, keep the best"),
+        OPTION_INT("threads", b->threads, "N", "threads (all)", 1, 256),
+        OPTION_INT("batch", b->batch, "B", "records run at once (32)", 1, 1024),
         ARGUMENTS_JSON(o.json),
         {0},
     };

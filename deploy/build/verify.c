@@ -205,7 +205,7 @@ int command_verify_promise(int argc, char **argv, struct error *e)
     v->resamples = 200;
     const struct argument table[] = {
         ARGUMENTS_PIPELINE(v->where),
-        {ARGUMENT_INT, "resamples", 0, &v->resamples, "N", "how often (200)", 1, 1000000},
+        OPTION_INT("resamples", v->resamples, "N", "how often (200)", 1, 1000000),
         ARGUMENTS_JSON(v->json),
         {0},
     };

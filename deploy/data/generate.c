@@ -109,10 +109,11 @@ int command_generate(int argc, char **argv, struct error *e)
         {ARGUMENT_INT, "count", 'n', &o.count, "N", "how many", 1, 100000000},
         {ARGUMENT_TEXT, "output", 'o', &o.output, "FILE", "where to; it appears when it is whole", 0, 0},
         {ARGUMENT_INT, "seed", 's', &o.seed, "S", "which row of pictures (default 1)", 0, 2147483647},
-        {ARGUMENT_NUMBER, "morph-from", 0, &o.morph_from, "M",
-         "how far a shape that turns into another has gone at least, 0.5: half-way (0.35)", 0, 0.5},
-        {ARGUMENT_LIST, "without", 0, &o.without, "LABEL", "leave out this class (may be repeated)", 0, 0},
-        {ARGUMENT_LIST, "only", 0, &o.only, "LABEL", "this class alone (may be repeated)", 0, 0},
+        OPTION_NUMBER("morph-from", o.morph_from, "M",
+                      "how far a shape that turns into another has gone at least, 0.5: half-way (0.35)", 0,
+                      0.5),
+        OPTION_LIST("without", o.without, "LABEL", "leave out this class (may be repeated)"),
+        OPTION_LIST("only", o.only, "LABEL", "this class alone (may be repeated)"),
         ARGUMENTS_JSON(o.json),
         {ARGUMENT_END, NULL, 0, NULL, NULL, NULL, 0, 0}};
     int rc = arguments_parse(&usage, table, argc, argv, NULL, e);

@@ -311,11 +311,11 @@ int command_eval(int argc, char **argv, struct error *e)
     v->threads = 1;
     const struct argument table[] = {
         ARGUMENTS_PIPELINE(v->where),
-        {ARGUMENT_TEXT, "data", 0, &v->data_spec, "D", "the requests", 0, 0},
+        OPTION_TEXT("data", v->data_spec, "D", "the requests"),
         ARGUMENTS_SKIP_BAD(v->skip_broken),
-        {ARGUMENT_INT, "limit", 0, &v->limit, "N", "only the first N", 1, 1e9},
-        {ARGUMENT_TEXT, "frontier", 0, &v->frontier_path, "OUT.svg", "also what each kind could trade", 0, 0},
-        {ARGUMENT_INT, "threads", 0, &v->threads, "N", "threads for kernels (1)", 1, 256},
+        OPTION_INT("limit", v->limit, "N", "only the first N", 1, 1e9),
+        OPTION_TEXT("frontier", v->frontier_path, "OUT.svg", "also what each kind could trade"),
+        OPTION_INT("threads", v->threads, "N", "threads for kernels (1)", 1, 256),
         ARGUMENTS_JSON(v->json),
         {0},
     };

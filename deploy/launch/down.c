@@ -54,8 +54,7 @@ int command_down(int argc, char **argv, struct error *e)
     bool json = false, ended = false;
     const struct argument table[] = {
         ARGUMENTS_PIPELINE(where),
-        {ARGUMENT_INT, "drain", 0, &how.drain_s, "S", "wait up to S seconds for requests in flight (10)", 0,
-         3600},
+        OPTION_INT("drain", how.drain_s, "S", "wait up to S seconds for requests in flight (10)", 0, 3600),
         ARGUMENTS_JSON(json),
         {0},
     };

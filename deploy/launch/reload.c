@@ -262,9 +262,9 @@ int command_reload(int argc, char **argv, struct error *e)
     struct reload r = {.timeout_s = 120, .lock = -1};
     const struct argument table[] = {
         ARGUMENTS_PIPELINE(r.where),
-        {ARGUMENT_FLAG, "without-caches", 0, &r.without_caches, NULL,
-         "move the stages on though the built caches are not theirs: every look-up misses", 0, 0},
-        {ARGUMENT_INT, "timeout", 0, &r.timeout_s, "S", "call it off after S seconds (120)", 1, 86400},
+        OPTION_FLAG("without-caches", r.without_caches,
+                    "move the stages on though the built caches are not theirs: every look-up misses"),
+        OPTION_INT("timeout", r.timeout_s, "S", "call it off after S seconds (120)", 1, 86400),
         ARGUMENTS_JSON(r.json),
         {0},
     };

@@ -183,11 +183,10 @@ int command_up(int argc, char **argv, struct error *e)
     struct up u = {.on = "local", .timeout_s = 120};
     const struct argument table[] = {
         ARGUMENTS_PIPELINE(u.where),
-        {ARGUMENT_TEXT, "on", 0, &u.on, "LAUNCHER", "where processes start: local", 0, 0},
-        {ARGUMENT_INT, "timeout", 0, &u.timeout_s, "S", "give up when not ready after S seconds (120)", 1,
-         86400},
-        {ARGUMENT_FLAG, "foreground", 0, &u.foreground, NULL,
-         "stay until Ctrl-C or until the terminal closes, then stop everything", 0, 0},
+        OPTION_TEXT("on", u.on, "LAUNCHER", "where processes start: local"),
+        OPTION_INT("timeout", u.timeout_s, "S", "give up when not ready after S seconds (120)", 1, 86400),
+        OPTION_FLAG("foreground", u.foreground,
+                    "stay until Ctrl-C or until the terminal closes, then stop everything"),
         ARGUMENTS_JSON(u.json),
         {0},
     };
@@ -214,9 +213,8 @@ int command_supervise(int argc, char **argv, struct error *e)
     int lock = -1;
     const struct argument table[] = {
         ARGUMENTS_PIPELINE(where),
-        {ARGUMENT_TEXT, "log", 0, &log, "FILE", "log there (bounded), not to stderr", 0, 0},
-        {ARGUMENT_INT, "lock", 0, &lock, "FD", "STATE/run/lock, open and locked; default: it is taken", 0,
-         65535},
+        OPTION_TEXT("log", log, "FILE", "log there (bounded), not to stderr"),
+        OPTION_INT("lock", lock, "FD", "STATE/run/lock, open and locked; default: it is taken", 0, 65535),
         {0},
     };
     int rc = arguments_parse(&own, table, argc, argv, NULL, e);

@@ -117,10 +117,10 @@ int command_profile(int argc, char **argv, struct error *e)
     struct timing o = {.kernels_name = "auto", .threads = 1, .batch = 1, .runs = 100};
     struct argument_list operands;
     const struct argument table[] = {
-        {ARGUMENT_INT, "threads", 0, &o.threads, "N", "threads for kernels (1)", 1, 256},
-        {ARGUMENT_INT, "batch", 0, &o.batch, "B", "requests per run (1)", 1, 1024},
-        {ARGUMENT_INT, "runs", 0, &o.runs, "R", "runs, after warm-up (100)", 1, 1000000},
-        {ARGUMENT_TEXT, "kernels", 0, &o.kernels_name, "NAME", "auto, onednn, openblas or reference", 0, 0},
+        OPTION_INT("threads", o.threads, "N", "threads for kernels (1)", 1, 256),
+        OPTION_INT("batch", o.batch, "B", "requests per run (1)", 1, 1024),
+        OPTION_INT("runs", o.runs, "R", "runs, after warm-up (100)", 1, 1000000),
+        OPTION_TEXT("kernels", o.kernels_name, "NAME", "auto, onednn, openblas or reference"),
         ARGUMENTS_SHAPE(o.shapes),
         ARGUMENTS_JSON(o.json),
         {0},

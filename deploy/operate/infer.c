@@ -247,12 +247,12 @@ int command_infer(int argc, char **argv, struct error *e)
         return error_set(e, FL_NOMEM, "no memory");
     const struct argument table[] = {
         ARGUMENTS_PIPELINE(f->where),
-        {ARGUMENT_LIST, "input", 0, &f->inputs, "X",
-         "PNG, JPEG or .npy file, or a directory of them (may be repeated)", 0, 0},
-        {ARGUMENT_FLAG, "skip-bad", 0, &f->skip_broken, NULL, "leave out files that cannot be read", 0, 0},
-        {ARGUMENT_FLAG, "no-cache", 0, &f->no_cache, NULL, "no look-ups: the whole network's answer", 0, 0},
-        {ARGUMENT_INT, "deadline", 0, &f->deadline_ms, "MS",
-         "give up after MS milliseconds (the pipeline's default)", 1, 3600000},
+        OPTION_LIST("input", f->inputs, "X",
+                    "PNG, JPEG or .npy file, or a directory of them (may be repeated)"),
+        OPTION_FLAG("skip-bad", f->skip_broken, "leave out files that cannot be read"),
+        OPTION_FLAG("no-cache", f->no_cache, "no look-ups: the whole network's answer"),
+        OPTION_INT("deadline", f->deadline_ms, "MS", "give up after MS milliseconds (the pipeline's default)",
+                   1, 3600000),
         ARGUMENTS_JSON(f->json),
         {0},
     };

@@ -198,7 +198,7 @@ int command_logs(int argc, char **argv, struct error *e)
         ARGUMENTS_PIPELINE(l.where),
         {ARGUMENT_INT, "lines", 'n', &l.lines, "N", "lines of each log (10)", 0, 10000},
         {ARGUMENT_FLAG, "follow", 'f', &l.follow, NULL, "go on with what is added, until Ctrl-C", 0, 0},
-        {ARGUMENT_FLAG, "json", 0, &l.json, NULL, "list the log files instead", 0, 0},
+        OPTION_FLAG("json", l.json, "list the log files instead"),
         {0},
     };
     int rc = arguments_parse(&usage, table, argc, argv, &operands, e);

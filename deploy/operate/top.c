@@ -279,10 +279,10 @@ int command_top(int argc, char **argv, struct error *e)
     struct top t = {.interval_s = 0.5};
     const struct argument table[] = {
         ARGUMENTS_PIPELINE(t.where),
-        {ARGUMENT_NUMBER, "interval", 0, &t.interval_s, "S", "seconds between two pictures (0.5)", 0.1, 3600},
-        {ARGUMENT_NUMBER, "duration", 0, &t.duration_s, "S", "end after S seconds", 0.1, 1e7},
-        {ARGUMENT_FLAG, "once", 0, &t.once, NULL, "one picture", 0, 0},
-        {ARGUMENT_FLAG, "json", 0, &t.json, NULL, "machine-readable output, once", 0, 0},
+        OPTION_NUMBER("interval", t.interval_s, "S", "seconds between two pictures (0.5)", 0.1, 3600),
+        OPTION_NUMBER("duration", t.duration_s, "S", "end after S seconds", 0.1, 1e7),
+        OPTION_FLAG("once", t.once, "one picture"),
+        OPTION_FLAG("json", t.json, "machine-readable output, once"),
         {0},
     };
     int rc = arguments_parse(&usage, table, argc, argv, NULL, e);

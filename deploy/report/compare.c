@@ -173,8 +173,8 @@ int command_compare(int argc, char **argv, struct error *e)
     struct compare c = {0};
     struct argument_list operands;
     const struct argument table[] = {
-        {ARGUMENT_NUMBER, "fail-over", 0, &c.fail_over, "PERCENT",
-         "let latency and throughput get worse by so much (0)", 0, 1e6},
+        OPTION_NUMBER("fail-over", c.fail_over, "PERCENT",
+                      "let latency and throughput get worse by so much (0)", 0, 1e6),
         ARGUMENTS_JSON(c.json),
         {0},
     };

@@ -53,15 +53,33 @@ struct usage {
 int arguments_parse(const struct usage *u, const struct argument *table, int argc, char **argv,
                     struct argument_list *operands, struct error *e);
 
-/* Options that several commands take. */
-#define ARGUMENTS_JSON(into)                                                     \
+/* Rows of the table, checked against the type of what they fill. Values in their own order: "N", help, range.
+ */
+#define OPTION_AT(type, into) (1 ? &(into) : (type *)0)
+#define OPTION_FLAG(name, into, help)                                   \
+    {                                                                   \
+        ARGUMENT_FLAG, name, 0, OPTION_AT(bool, into), NULL, help, 0, 0 \
+    }
+#define OPTION_TEXT(name, into, value, help)                                     \
     {                                                                            \
-        ARGUMENT_FLAG, "json", 0, &(into), NULL, "machine-readable output", 0, 0 \
+        ARGUMENT_TEXT, name, 0, OPTION_AT(const char *, into), value, help, 0, 0 \
     }
-#define ARGUMENTS_SKIP_BAD(into)                                                                    \
-    {                                                                                               \
-        ARGUMENT_FLAG, "skip-bad", 0, &(into), NULL, "leave out pictures that cannot be read", 0, 0 \
+#define OPTION_LIST(name, into, value, help)                                             \
+    {                                                                                    \
+        ARGUMENT_LIST, name, 0, OPTION_AT(struct argument_list, into), value, help, 0, 0 \
     }
+#define OPTION_INT(name, into, value, help, low, high)                      \
+    {                                                                       \
+        ARGUMENT_INT, name, 0, OPTION_AT(int, into), value, help, low, high \
+    }
+#define OPTION_NUMBER(name, into, value, help, low, high)                         \
+    {                                                                             \
+        ARGUMENT_NUMBER, name, 0, OPTION_AT(double, into), value, help, low, high \
+    }
+
+/* Options that several commands take. */
+#define ARGUMENTS_JSON(into)     OPTION_FLAG("json", into, "machine-readable output")
+#define ARGUMENTS_SKIP_BAD(into) OPTION_FLAG("skip-bad", into, "leave out pictures that cannot be read")
 
 /* The options that every command on a pipeline takes. */
 struct pipeline_arguments {
