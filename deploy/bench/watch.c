@@ -75,35 +75,13 @@ static void happened(struct watch *w, const char *format, ...)
     w->n_events++;
 }
 
-/* User and system time of a process of this host; false when there is none. */
-static bool cpu_of(uint64_t pid, double *seconds)
-{
-    char path[64], text[1024], *after;
-    unsigned long long user, kernel;
-    size_t n;
-    FILE *f;
-
-    snprintf(path, sizeof path, "/proc/%llu/stat", (unsigned long long)pid);
-    if (!(f = fopen(path, "re")))
-        return false;
-    n = fread(text, 1, sizeof text - 1, f);
-    fclose(f);
-    text[n] = 0;
-    after = strrchr(text, ')'); /* a name may hold anything; fields 14 and 15 of all */
-    if (!after ||
-        sscanf(after + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu", &user, &kernel) != 2)
-        return false;
-    *seconds = (double)(user + kernel) / (double)sysconf(_SC_CLK_TCK);
-    return true;
-}
-
 /* Reads what /proc tells now. `fresh`: it took an earlier one's place, so all of its time counts. */
 static void look_at(struct watch *w, struct watched *p, bool fresh)
 {
     uint64_t bytes;
     double now;
 
-    if (strcmp(p->host, w->host) || !p->pid || !cpu_of(p->pid, &now))
+    if (strcmp(p->host, w->host) || !p->pid || !process_cpu_s((pid_t)p->pid, &now))
         return;
     if (w->begin_ns && (fresh || p->cpu_known))
         p->cpu_s += now - (fresh ? 0 : p->last_s);

@@ -118,25 +118,25 @@ int npy_parse(struct tensor *out, bool *fortran, size_t *offset, const void *dat
     return rc;
 }
 
-static int map_file(struct npy_map *m, const char *path, struct error *e)
+int npy_map_file(void **base, size_t *bytes, const char *path, struct error *e)
 {
     struct stat st;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
 
+    *base = NULL;
     if (fd < 0)
         return error_set(e, FL_IO, "cannot open %s: %s", path, strerror(errno));
     if (fstat(fd, &st) || !S_ISREG(st.st_mode) || st.st_size == 0) {
         close(fd);
         return error_set(e, FL_CORRUPT, "%s: empty or not a regular file", path);
     }
-    m->bytes = (size_t)st.st_size;
-    m->base = mmap(NULL, m->bytes, PROT_READ, MAP_PRIVATE, fd, 0);
+    *bytes = (size_t)st.st_size;
+    *base = mmap(NULL, *bytes, PROT_READ, MAP_PRIVATE, fd, 0);
     close(fd);
-    if (m->base == MAP_FAILED) {
-        m->base = NULL;
-        return error_set(e, FL_IO, "cannot map %s: %s", path, strerror(errno));
-    }
-    return FL_OK;
+    if (*base != MAP_FAILED)
+        return FL_OK;
+    *base = NULL;
+    return error_set(e, FL_IO, "cannot map %s: %s", path, strerror(errno));
 }
 
 /* Maps, parses and checks that the data is all there. */
@@ -146,7 +146,7 @@ int npy_map_open(struct npy_map *m, const char *path, struct error *e)
     int rc;
 
     memset(m, 0, sizeof *m);
-    if ((rc = map_file(m, path, e)))
+    if ((rc = npy_map_file(&m->base, &m->bytes, path, e)))
         return rc;
     if ((rc = npy_parse(&m->tensor, &m->fortran, &offset, m->base, m->bytes, e))) {
         error_wrap(e, FL_CORRUPT, "%s", path);

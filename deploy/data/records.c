@@ -24,25 +24,17 @@ static const struct cifar {
 
 static int map_cifar(struct records_part *part, const char *path, const struct cifar *c, struct error *e)
 {
-    struct stat st;
-    int record = c->labels + CIFAR_IMAGE, fd = open(path, O_RDONLY | O_CLOEXEC);
-    void *base;
+    int record = c->labels + CIFAR_IMAGE, rc = npy_map_file(&part->base, &part->bytes, path, e);
 
-    if (fd < 0)
-        return error_set(e, FL_IO, "cannot open %s: %s", path, strerror(errno));
-    if (fstat(fd, &st) || !S_ISREG(st.st_mode) || st.st_size == 0 || st.st_size % record) {
-        close(fd);
-        return error_set(e, FL_CORRUPT, "%s: not %s binary: its size is no multiple of %d bytes", path,
-                         c->name, record);
+    if (!rc && part->bytes % (size_t)record) {
+        munmap(part->base, part->bytes);
+        rc = error_set(e, FL_CORRUPT, "%s: not %s binary: its size is no multiple of %d bytes", path, c->name,
+                       record);
     }
-    base = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-    close(fd);
-    if (base == MAP_FAILED)
-        return error_set(e, FL_IO, "cannot map %s: %s", path, strerror(errno));
-    part->base = base;
-    part->bytes = (size_t)st.st_size;
-    part->count = st.st_size / record;
-    part->view = (struct array_view){.base = (const uint8_t *)base + c->labels,
+    if (rc)
+        return rc;
+    part->count = (int64_t)part->bytes / record;
+    part->view = (struct array_view){.base = (const uint8_t *)part->base + c->labels,
                                      .dtype = TENSOR_U8,
                                      .count = part->count,
                                      .picture = record,

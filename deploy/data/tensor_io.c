@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "cache_service/index/half.h"
 #include "npy.h"
 #include "stages/load/onnx_tensor.h"
 
@@ -31,20 +32,6 @@ int tensor_io_write(const struct tensor *t, const char *name, const char *path, 
     return error_set(e, FL_USAGE, "%s: tensors are written to .npy and .pb files", path);
 }
 
-static double half_to_double(uint16_t h)
-{
-    int exponent = h >> 10 & 31, mantissa = h & 1023;
-    double x;
-
-    if (exponent == 31)
-        x = mantissa ? NAN : INFINITY;
-    else if (exponent)
-        x = ldexp(1024 + mantissa, exponent - 25);
-    else
-        x = ldexp(mantissa, -24);
-    return h & 0x8000 ? -x : x;
-}
-
 double tensor_io_element(const struct tensor *t, int64_t i)
 {
     switch (t->dtype) {
@@ -53,7 +40,7 @@ double tensor_io_element(const struct tensor *t, int64_t i)
     case TENSOR_F64:
         return ((const double *)t->data)[i];
     case TENSOR_F16:
-        return half_to_double(((const uint16_t *)t->data)[i]);
+        return half_to_float(((const uint16_t *)t->data)[i]);
     case TENSOR_U8:
         return ((const uint8_t *)t->data)[i];
     case TENSOR_I8:

@@ -36,28 +36,45 @@ bool process_visible(const struct process *p)
     return !p->space || p->space == own_space();
 }
 
-bool process_find(struct process *out, pid_t pid)
+/* What follows the name in /proc/PID/stat, in `line`; NULL when there is no such process. The name may hold
+ * anything, so its end is the last ')'. */
+static const char *read_stat(pid_t pid, char line[1024])
 {
-    char path[64], line[1024], *at;
-    unsigned long long start;
-    long threads;
-    char state;
-    FILE *f;
+    char path[64], *end;
     size_t n;
+    FILE *f;
 
-    if (pid <= 0)
-        return false;
     snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
-    f = fopen(path, "re");
-    if (!f)
-        return false;
-    n = fread(line, 1, sizeof line - 1, f);
+    if (pid <= 0 || !(f = fopen(path, "re")))
+        return NULL;
+    n = fread(line, 1, 1023, f);
     fclose(f);
     line[n] = 0;
-    at = strrchr(line, ')'); /* the name may hold anything; fields go on after its end */
-    if (!at ||
-        sscanf(at + 1, " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %ld %*d %llu",
-               &state, &threads, &start) != 3)
+    end = strrchr(line, ')');
+    return end ? end + 1 : NULL;
+}
+
+bool process_cpu_s(pid_t pid, double *seconds)
+{
+    unsigned long long user, kernel;
+    char line[1024];
+    const char *at = read_stat(pid, line);
+
+    if (!at || sscanf(at, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu", &user, &kernel) != 2)
+        return false;
+    *seconds = (double)(user + kernel) / (double)sysconf(_SC_CLK_TCK);
+    return true;
+}
+
+bool process_find(struct process *out, pid_t pid)
+{
+    unsigned long long start;
+    char line[1024], state;
+    long threads;
+    const char *at = read_stat(pid, line);
+
+    if (!at || sscanf(at, " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %ld %*d %llu",
+                      &state, &threads, &start) != 3)
         return false;
     /* Of a process that was killed other threads may end after the first; until then it holds its files and
      * locks. */

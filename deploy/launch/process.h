@@ -24,6 +24,8 @@ struct process {
 
 /* The running process of that pid; false when there is none (a zombie counts as none). */
 bool process_find(struct process *out, pid_t pid);
+/* Its user and system time; false when there is no such process here. */
+bool process_cpu_s(pid_t pid, double *seconds);
 /* False when it is gone, and when it is of another space. */
 bool process_alive(const struct process *p);
 /* Is it of the space that this process is in? */

@@ -206,6 +206,19 @@ static json_t *digest_json(const uint8_t digest[DIGEST_BYTES])
     return told(digest) ? json_string(digest_text(digest, text)) : json_null();
 }
 
+void served_print(const struct served *s, const struct pipeline *p, FILE *to)
+{
+    char text[PROMISE_TEXT_BYTES], note[SERVED_MAX_NOTES][SERVED_NOTE_BYTES];
+    int n = served_notes(s, p, note);
+
+    if (s->answers.promised)
+        fprintf(to, "\nthe caches promise: %s\n", promise_text(&s->answers.promise.terms, text));
+    if (s->answers.asked[0])
+        fprintf(to, "the pipeline file asks for %s: build again\n", s->answers.asked);
+    for (int i = 0; i < n; i++)
+        fprintf(to, "%s%s\n", i ? "" : "\n", note[i]);
+}
+
 void served_warn(const struct served *s, const struct pipeline *p, const char *command)
 {
     char note[SERVED_MAX_NOTES][SERVED_NOTE_BYTES];

@@ -7,6 +7,8 @@
 #ifndef FREEZELINE_SERVED_H
 #define FREEZELINE_SERVED_H
 
+#include <stdio.h>
+
 #include "deploy/build/promise_record.h"
 #include "deploy/model/model_shape.h"
 #include "wire/message.h"
@@ -64,6 +66,8 @@ int served_ask(struct served *out, const struct pipeline *p, const struct model_
 /* One line for each thing that is not as the files have it, with what to do. Returns how many. */
 int served_notes(const struct served *s, const struct pipeline *p,
                  char note[SERVED_MAX_NOTES][SERVED_NOTE_BYTES]);
+/* What the caches that answer promise, and the notes, for people. */
+void served_print(const struct served *s, const struct pipeline *p, FILE *to);
 /* The notes on stderr, and a line where the pipeline file asks for another promise than answers. */
 void served_warn(const struct served *s, const struct pipeline *p, const char *command);
 /* Adds `promise` and `promise_asked` (of the caches that answer), `serves` (file, identity, plan, build) and

@@ -90,6 +90,19 @@ int learning_lines(const struct process_status *service, char line[LEARNING_LINE
     return 2;
 }
 
+void learning_print(const struct status_reply *r, FILE *to)
+{
+    char line[LEARNING_LINES][LEARNING_LINE_BYTES];
+    bool first = true;
+
+    for (int i = 0; i < r->n_processes; i++)
+        for (int k = 0, n = strcmp(r->process[i].state, "dead") ? learning_lines(&r->process[i], line) : 0;
+             k < n; k++) {
+            fprintf(to, "%s%s\n", first ? "\n" : "", line[k]);
+            first = false;
+        }
+}
+
 static json_t *tally_json(const struct lookup_tally *t)
 {
     return json_pack("{s:I, s:I, s:I, s:I}", "lookups", (json_int_t)t->lookups, "hits", (json_int_t)t->hits,

@@ -7,6 +7,8 @@
 #ifndef FREEZELINE_LEARNING_H
 #define FREEZELINE_LEARNING_H
 
+#include <stdio.h>
+
 #include <jansson.h>
 
 #include "wire/message.h"
@@ -16,6 +18,8 @@
 
 /* Returns how many lines there are: none where it tells nothing. Pure. */
 int learning_lines(const struct process_status *service, char line[LEARNING_LINES][LEARNING_LINE_BYTES]);
+/* Of all cache services that live. */
+void learning_print(const struct status_reply *r, FILE *to);
 /* `state`, counts, `as_built`, `learned`; null where it tells nothing. */
 json_t *learning_json(const struct process_status *service);
 

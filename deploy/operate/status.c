@@ -224,35 +224,18 @@ static void print_requests(const struct status *s)
                100.0 * (double)r->exit[i].answered / (double)answered);
 }
 
-/* Of the caches that answer, whatever lies on disk by now; of those on disk while nothing answers. */
-static void print_served(const struct status *s)
+/* While nothing answers: what lies on disk. */
+static void print_built(const struct promise_record *built)
 {
-    const struct promise_record *r = s->answered ? &s->served.answers : &s->served.built;
-    char text[PROMISE_TEXT_BYTES], note[SERVED_MAX_NOTES][SERVED_NOTE_BYTES];
-    int n = s->answered ? served_notes(&s->served, s->pipeline, note) : 0;
+    char text[PROMISE_TEXT_BYTES];
 
-    if (r->promised)
-        printf("\nthe caches%s promise: %s\n", s->answered ? "" : " that were built",
-               promise_text(&r->promise.terms, text));
-    if (r->asked[0])
-        printf("the pipeline file asks for %s: build again\n", r->asked);
-    for (int i = 0; i < n; i++)
-        printf("%s%s\n", i ? "" : "\n", note[i]);
+    if (built->promised)
+        printf("\nthe caches that were built promise: %s\n", promise_text(&built->promise.terms, text));
+    if (built->asked[0])
+        printf("the pipeline file asks for %s: build again\n", built->asked);
 }
 
-static void print_learning(const struct status_row *row, int n)
-{
-    char line[LEARNING_LINES][LEARNING_LINE_BYTES];
-    bool first = true;
-
-    for (int i = 0; i < n; i++)
-        for (int k = 0, lines = row[i].told ? learning_lines(row[i].told, line) : 0; k < lines; k++) {
-            printf("%s%s\n", first ? "\n" : "", line[k]);
-            first = false;
-        }
-}
-
-/* What dies is started again by a living supervisor alone. */
+/* Without a supervisor a process that dies is not started again. */
 static void print_supervisor(const struct status *s)
 {
     if (s->held == CLAIM_GONE)
@@ -283,10 +266,13 @@ static int print_table(const struct status *s, const struct status_row *row, int
     puts("\n");
     rc = table_end(t, e);
     print_supervisor(s);
-    print_served(s);
-    print_learning(row, n);
-    if (s->answered)
-        print_requests(s);
+    if (!s->answered) {
+        print_built(&s->served.built);
+        return rc;
+    }
+    served_print(&s->served, s->pipeline, stdout);
+    learning_print(s->reply, stdout);
+    print_requests(s);
     return rc;
 }
 

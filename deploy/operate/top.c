@@ -71,37 +71,25 @@ static void change_of(const struct top *t, struct change *c)
     c->network = more(c->answered, c->hits);
 }
 
-/* On a live picture, what the last one left of this line goes too. */
-static bool live;
-static void end_line(void)
-{
-    fputs(live ? "\033[K\n" : "\n", stdout);
-}
-
-static void bar(double share)
-{
-    int full = (int)(share * BAR_CELLS + 0.5);
-    for (int i = 0; i < BAR_CELLS; i++)
-        fputs(i < full ? "#" : ".", stdout);
-}
-
-static void print_exit(const char *name, int depth, int of, uint64_t n, uint64_t all)
+static void print_exit(FILE *to, const char *name, int depth, int of, uint64_t n, uint64_t all)
 {
     double share = all ? (double)n / (double)all : 0;
+    int full = (int)(share * BAR_CELLS + 0.5);
 
-    printf("  %-12.12s layer %3d of %-3d ", name, depth, of);
-    bar(share);
-    printf(" %5.1f%%", 100 * share);
-    end_line();
+    fprintf(to, "  %-12.12s layer %3d of %-3d ", name, depth, of);
+    for (int i = 0; i < BAR_CELLS; i++)
+        fputc(i < full ? '#' : '.', to);
+    fprintf(to, " %5.1f%%\n", 100 * share);
 }
 
-static void print_exits(const struct top *t, const struct change *c)
+static void print_exits(FILE *to, const struct top *t, const struct change *c)
 {
-    printf("who answered");
-    end_line();
-    for (int i = 0; i < t->now->n_exits && i < t->model->n_exits; i++)
-        print_exit(t->model->exit[i].name, t->model->exit[i].depth, t->model->depth, c->exit[i], c->answered);
-    print_exit("network", t->model->depth, t->model->depth, c->network, c->answered);
+    const struct model_shape *m = t->model;
+
+    fputs("who answered\n", to);
+    for (int i = 0; i < t->now->n_exits && i < m->n_exits; i++)
+        print_exit(to, m->exit[i].name, m->exit[i].depth, m->depth, c->exit[i], c->answered);
+    print_exit(to, "network", m->depth, m->depth, c->network, c->answered);
 }
 
 static const struct process_status *same_process(const struct status_reply *r, const struct process_status *p)
@@ -112,7 +100,7 @@ static const struct process_status *same_process(const struct status_reply *r, c
     return NULL;
 }
 
-static void print_process(const struct top *t, const struct process_status *p, double seconds)
+static void print_process(FILE *to, const struct top *t, const struct process_status *p, double seconds)
 {
     const struct process_status *old = same_process(t->before, p);
     uint64_t jobs = old ? more(p->last.jobs, old->last.jobs) : 0,
@@ -120,75 +108,58 @@ static void print_process(const struct top *t, const struct process_status *p, d
     uint64_t lookups = old ? more(p->last.lookups, old->last.lookups) : 0;
     char name[32], memory[32];
 
-    printf("  %-10s %-9s %8.1f jobs/s  batch %4.1f  queue %3u  out %3u  %8.1f look-ups/s  %9s",
-           roles_name(p, name, sizeof name), p->state, (double)jobs / seconds,
-           batches ? (double)jobs / (double)batches : 0, p->last.queued, p->outstanding,
-           (double)lookups / seconds, table_bytes((double)p->last.resident_bytes, memory, sizeof memory));
+    fprintf(to, "  %-10s %-9s %8.1f jobs/s  batch %4.1f  queue %3u  out %3u  %8.1f look-ups/s  %9s",
+            roles_name(p, name, sizeof name), p->state, (double)jobs / seconds,
+            batches ? (double)jobs / (double)batches : 0, p->last.queued, p->outstanding,
+            (double)lookups / seconds, table_bytes((double)p->last.resident_bytes, memory, sizeof memory));
     if (p->role == ROLE_CACHE)
-        printf("  %u caches  epoch %llu%s", p->caches.loaded, (unsigned long long)p->last.epoch,
-               !t->pipeline->redis.endpoint ? ""
-               : p->last.redis_up           ? ""
-                                            : "  Redis is gone");
-    end_line();
+        fprintf(to, "  %u caches  epoch %llu%s", p->caches.loaded, (unsigned long long)p->last.epoch,
+                t->pipeline->redis.endpoint && !p->last.redis_up ? "  Redis is gone" : "");
+    fputc('\n', to);
 }
 
-static void print_served(const struct top *t)
+static void print_picture(FILE *to, const struct top *t)
 {
-    char text[PROMISE_TEXT_BYTES], note[SERVED_MAX_NOTES][SERVED_NOTE_BYTES];
     struct promise_record built;
-    struct served s;
-    int n;
-
-    promise_record_load(&built, t->pipeline);
-    served_take(&s, t->now, t->model, &built, t->pipeline);
-    n = served_notes(&s, t->pipeline, note);
-    if (n || s.answers.promised)
-        end_line();
-    if (s.answers.promised) {
-        printf("the caches promise: %s", promise_text(&s.answers.promise.terms, text));
-        end_line();
-    }
-    for (int i = 0; i < n; i++) {
-        printf("%s", note[i]);
-        end_line();
-    }
-}
-
-static void print_learning(const struct top *t)
-{
-    char line[LEARNING_LINES][LEARNING_LINE_BYTES];
-
-    for (int i = 0; i < t->now->n_processes; i++)
-        for (int k = 0, n = learning_lines(&t->now->process[i], line); k < n; k++) {
-            printf("%s", line[k]);
-            end_line();
-        }
-}
-
-static void print_screen(const struct top *t)
-{
+    struct served served;
     struct change c;
 
     change_of(t, &c);
-    printf("freezeline %s: %s%s", t->pipeline->name, t->now->ready ? "ready" : "not ready",
-           t->now->draining ? ", draining" : "");
-    end_line();
-    end_line();
-    printf("%8.1f requests/s  %8.1f answers/s  %5.1f%% by caches  %llu in flight  %llu failed",
-           (double)c.admitted / c.seconds, (double)c.answered / c.seconds,
-           c.answered ? 100 * (double)c.hits / (double)c.answered : 0, (unsigned long long)t->now->in_flight,
-           (unsigned long long)c.failed);
-    end_line();
-    end_line();
-    print_exits(t, &c);
-    end_line();
-    printf("processes");
-    end_line();
+    fprintf(to, "freezeline %s: %s%s\n\n", t->pipeline->name, t->now->ready ? "ready" : "not ready",
+            t->now->draining ? ", draining" : "");
+    fprintf(to, "%8.1f requests/s  %8.1f answers/s  %5.1f%% by caches  %llu in flight  %llu failed\n\n",
+            (double)c.admitted / c.seconds, (double)c.answered / c.seconds,
+            c.answered ? 100 * (double)c.hits / (double)c.answered : 0, (unsigned long long)t->now->in_flight,
+            (unsigned long long)c.failed);
+    print_exits(to, t, &c);
+    fputs("\nprocesses\n", to);
     for (int i = 0; i < t->now->n_processes; i++)
-        print_process(t, &t->now->process[i], c.seconds);
-    print_served(t);
-    print_learning(t);
-    fflush(stdout);
+        print_process(to, t, &t->now->process[i], c.seconds);
+    promise_record_load(&built, t->pipeline);
+    served_take(&served, t->now, t->model, &built, t->pipeline);
+    served_print(&served, t->pipeline, to);
+    learning_print(t->now, to);
+}
+
+/* Over the last picture: each line ends by clearing what that one left behind it. */
+static int redraw(const struct top *t, struct error *e)
+{
+    char *text = NULL;
+    size_t size;
+    FILE *to = open_memstream(&text, &size);
+
+    if (to)
+        print_picture(to, t);
+    if (!to || fclose(to)) {
+        free(text);
+        return error_set(e, FL_NOMEM, "no memory for a picture");
+    }
+    fputs("\033[H", stdout);
+    for (const char *c = text; *c; c++)
+        fputs(*c == '\n' ? "\033[K\n" : (char[]){*c, 0}, stdout);
+    fputs("\033[J", stdout);
+    free(text);
+    return FL_OK;
 }
 
 static int print_json(const struct top *t, struct error *e)
@@ -235,14 +206,10 @@ static int watch(struct top *t, struct error *e)
     uint64_t end = clock_ns() + (uint64_t)(t->duration_s * NS_PER_S);
     int rc = FL_OK;
 
-    live = true;
     printf("\033[?25l\033[2J");
     while (!rc && !interrupt_seen() && (t->duration_s <= 0 || clock_ns() < end)) {
-        rc = next(t, e);
-        printf("\033[H");
-        if (!rc)
-            print_screen(t);
-        printf("\033[J");
+        if (!(rc = next(t, e)))
+            rc = redraw(t, e);
         fflush(stdout);
     }
     printf("\033[?25h");
@@ -270,7 +237,7 @@ static int top(struct top *t, struct error *e)
         return rc;
     if (t->json)
         return print_json(t, e);
-    print_screen(t);
+    print_picture(stdout, t);
     return FL_OK;
 }
 
