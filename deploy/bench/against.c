@@ -28,7 +28,7 @@ static void describe(struct measurement *sum, const struct measurement *first)
     sum->rate = first->rate;
 }
 
-/* One configuration in one round: a measurement that is added to its sum. Where nothing is answered any more,
+/* Measures one configuration in one round and adds it to its sum. Where nothing is answered, the run ends:
  * further rounds would only wait. */
 static int run_one(struct against *a, int i, int round, const struct measurement_options *o, struct error *e)
 {

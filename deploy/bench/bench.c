@@ -146,7 +146,7 @@ static int open_configurations(struct bench *b, struct error *e)
     return rc;
 }
 
-/* Once for each pipeline file, whose model may take pictures in another way. */
+/* Once for each pipeline file: their models may take pictures in different ways. */
 static int open_data(struct bench *b, struct error *e)
 {
     struct progress progress;
@@ -201,7 +201,7 @@ static json_t *make_document(const struct bench *b)
     return document;
 }
 
-/* The first failure is the command's; what fails besides is told at once, so that nothing is lost unheard. */
+/* Returns the first failure; prints further ones at once, since the command reports only one. */
 static int also(int rc, struct error *e, int next, const struct error *why)
 {
     if (!next)
@@ -295,7 +295,7 @@ static int save_trace(const struct bench *b, struct error *e)
     return rc;
 }
 
-/* Whether what was reported is what was asked for. */
+/* Fails where the report is partial, or nothing was answered. */
 static int judge(const struct bench *b, struct error *e)
 {
     const char *cut_short = b->against_list.n     ? against_cut_short(&b->against)

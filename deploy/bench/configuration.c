@@ -122,7 +122,7 @@ static json_t *model_bytes(const char *path)
     return stat(path, &st) ? json_null() : json_integer((json_int_t)st.st_size);
 }
 
-/* What answers counts. */
+/* The promise of the caches that answer, not of those on disk. */
 static json_t *promise(const struct configuration *c)
 {
     char text[PROMISE_TEXT_BYTES];

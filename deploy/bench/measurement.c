@@ -39,7 +39,8 @@ static void note_time(struct measurement *m)
     strftime(m->started, sizeof m->started, "%Y-%m-%dT%H:%M:%SZ", &utc);
 }
 
-/* A trace begins when the server is warm: until then as many requests come, one independent of the other. */
+/* Recorded times begin when the server is warm. Until then Poisson arrivals of the same mean rate warm it up.
+ */
 static int warming(struct arrivals **out, const struct arrivals *arrivals,
                    const struct measurement_options *o, struct error *e)
 {
@@ -172,7 +173,8 @@ static void doubt(struct measurement *m, const char *format, ...)
     va_end(args);
 }
 
-/* The sender is to blame for latency only as far as it was late itself. */
+/* A sender that was late adds its own lateness to the latency: where that is much, the figures are not the
+ * server's. */
 static void judge_lateness(struct measurement *m)
 {
     static const double shares[] = {0.5, 0.99};

@@ -75,7 +75,7 @@ static void happened(struct watch *w, const char *format, ...)
     w->n_events++;
 }
 
-/* Reads what /proc tells now. `fresh`: it took an earlier one's place, so all of its time counts. */
+/* Reads /proc. `fresh`: this process replaced another one while we watched, so all of its CPU time counts. */
 static void look_at(struct watch *w, struct watched *p, bool fresh)
 {
     uint64_t bytes;

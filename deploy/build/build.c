@@ -269,12 +269,10 @@ static int open_data(struct build *b, const struct options *o, struct error *e)
     return dataset_labels_fit(b->calibrate_data, d.classes, e);
 }
 
-/* What has fitted the caches says too much good of them. A repeat says nothing new, though a promise counts
- * it. */
 /* A public data set may show a few pictures twice; more than that is a mistake. */
 #define MOST_SHARED 0.01
 
-/* What fitted the caches cannot judge them. */
+/* Pictures that fitted the caches cannot judge them: takes them out of the calibration data. */
 static int leave_out_shared(struct build *b, struct error *e)
 {
     const struct duplicates *d = &b->duplicates;

@@ -65,7 +65,7 @@ static int check_all(const struct manifest *m, const struct model_shape *model, 
     return FL_OK;
 }
 
-/* A service would answer from none of them. */
+/* Under a promise a service answers from all caches or from none: each file has to be usable. */
 static int check_promised_files(const struct manifest *m, const struct pipeline *p, struct error *e)
 {
     char path[STATE_PATH_BYTES];

@@ -119,9 +119,9 @@ static int gather(struct evidence *ev, const struct promising *in, struct error 
     return rc;
 }
 
-/* Where times are kept that decide the order of thresholds: they would be others in each build, and so would
- * the thresholds. The name is made of what they depend on: verdicts, kernels, processor. `ev` has no times
- * yet. */
+/* The file that keeps measured times. They decide the order of thresholds, so measuring them again in each
+ * build would give other thresholds each time. Its name is a digest of what they depend on: verdicts,
+ * kernels, processor. `ev` has no times yet. */
 static int times_path(char path[STATE_PATH_BYTES], const struct evidence *ev, const struct pipeline *p,
                       struct error *e)
 {

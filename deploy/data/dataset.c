@@ -195,7 +195,7 @@ static const struct array_view *view_of(const struct dataset *d, int64_t *at)
     return &d->packed;
 }
 
-/* Over sizes and a sample of the pixels as they are. */
+/* A digest of the sizes and of a sample of the pixels, before they are normalised. */
 static int identify(struct dataset *d, struct error *e)
 {
     static const struct pipeline as_is;

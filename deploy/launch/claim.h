@@ -15,7 +15,7 @@
 /* Takes run/lock, held until *fd is closed; tries for up to wait_ms. FL_UNAVAILABLE: another process has it.
  * FL_NOT_FOUND: there is no run directory. */
 int claim_take(int *fd, const struct pipeline *p, int wait_ms, struct error *e);
-/* Is `fd` run/lock, locked? What a supervisor was given is looked at before it is believed. */
+/* Is `fd` run/lock, locked? A supervisor checks the descriptor that it was given. */
 bool claim_holds(int fd, const struct pipeline *p);
 
 /* Who tends the pipeline. */

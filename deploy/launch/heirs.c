@@ -1,4 +1,4 @@
-/* heirs.c - starting, finding and ending those that wait */
+/* heirs.c - starting, finding and ending the successors that wait */
 #include "heirs.h"
 
 #include <signal.h>

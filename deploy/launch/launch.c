@@ -36,7 +36,7 @@ static bool is_ready(const struct pipeline *p)
     return word_there(p, "ready");
 }
 
-/* Why run/lock is not to be had. */
+/* Why run/lock could not be taken: who holds it. */
 static int say_holder(const struct pipeline *p, struct error *e)
 {
     struct process who;

@@ -76,7 +76,7 @@ static int too_late(const struct reload *r, const char *what, struct error *e)
 
 /* --- the stages --- */
 
-/* Who tends it has to start the successors. */
+/* Nobody here can start the successors: says what to start where. */
 static int by_hand(const struct reload *r, struct error *e)
 {
     bool told = !running_ask(r->pipeline, ASK_MS, r->reply, NULL);
@@ -200,7 +200,7 @@ static int read_caches(struct reload *r, struct error *e)
 
 /* --- the command --- */
 
-/* All that can be wrong with what is to be taken is found here, while nothing has changed. */
+/* Finds all that can be wrong with the new files while nothing has changed yet. */
 static int check(struct reload *r, struct error *e)
 {
     char path[STATE_PATH_BYTES];

@@ -3,7 +3,7 @@
  * `up` leaves its --set arguments in STATE/run/arguments, for as long as the pipeline runs. Commands that ask
  * or stop a running pipeline take them before their own, so that `up --set
  * broker.requests=tcp://127.0.0.1:5555` is found by a plain `status`, `infer`, `down`.
- * Where --set state chose another directory, the file's own has a word of it.
+ * Where --set state chose another directory, they are left in the file's own directory as well.
  */
 #ifndef FREEZELINE_RUNNING_H
 #define FREEZELINE_RUNNING_H

@@ -252,7 +252,7 @@ static void begin_reload(struct supervisor *s)
         heirs_fail(&s->heirs, s->pipeline, "-", "the pipeline is not ready yet");
 }
 
-/* What all have been started from by now is what is tended. */
+/* When all run from the reloaded file, that file is the one to tend. */
 static void take_reloaded(struct supervisor *s)
 {
     struct pipeline *p = heirs_done(&s->heirs, s->pipeline, clock_ns());
@@ -306,7 +306,7 @@ static void keep_redis_socket(struct supervisor *s)
     }
 }
 
-/* Whoever finds no lock starts a pipeline of its own in our place. */
+/* Without the lock another `up` could start the pipeline a second time. */
 static int check_lock(struct supervisor *s, struct error *e)
 {
     if (claim_holds(s->lock, s->pipeline))
@@ -359,7 +359,7 @@ static int tend(struct supervisor *s, const sigset_t *signals, struct error *e)
     return rc;
 }
 
-/* The lock that `up` handed over, or its own. Then its pid file, and what children are to hold. */
+/* Takes over the lock that `up` handed on, or takes it; writes its pid file; opens what children hold. */
 static int claim(struct supervisor *s, int lock, struct error *e)
 {
     const struct pipeline *p = s->pipeline;

@@ -68,7 +68,7 @@ static int check_cpus(const struct pipeline *p, struct error *e)
     return FL_OK;
 }
 
-/* All that can be wrong before a process starts is told here, by this command, not by a log. */
+/* Says here, not in a log, all that can be wrong before a process starts. */
 static int check(struct up *u, struct error *e)
 {
     int rc;
@@ -85,7 +85,7 @@ static int check(struct up *u, struct error *e)
     return rc || !serves_caches(u->pipeline) ? rc : built_exits_check(u->model, u->pipeline, e);
 }
 
-/* Whoever reads them later stands in another directory. */
+/* Commands that read them later may run in another directory. */
 static int make_sets_absolute(struct up *u, struct error *e)
 {
     for (int i = 0; i < u->where.sets.n; i++) {

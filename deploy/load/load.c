@@ -25,7 +25,7 @@
 #define LOAD_BEHIND_NS   (5 * NS_PER_S) /* so late a sender never catches up */
 #define LOAD_TICK_NS     (200 * NS_PER_MS)
 #define LOAD_NAP_NS      (1 * NS_PER_MS)
-#define LOAD_FINE_NS     (200 * NS_PER_US) /* so late nobody minds at all (LATE_FINE_NS) */
+#define LOAD_FINE_NS     (200 * NS_PER_US) /* lateness that never matters (LATE_FINE_NS) */
 #define LOAD_TOGETHER    16                /* requests that are due, before answers get their turn */
 #define LOAD_KNOWN       100               /* answers from which on the latency is known */
 #define LOAD_MARGIN_LOW  (20 * NS_PER_US)  /* the clock is watched from so long before a request is due .. */
@@ -53,7 +53,7 @@ struct load {
     uint64_t heard_ns;          /* the last answer, or when there was last nothing to wait for */
     uint64_t tick_ns, margin_ns, stop_ns;
     uint64_t
-        fine_ns; /* to be so late changes nothing: a hundredth of the median latency; 0 until it is known */
+        fine_ns; /* lateness that does not matter: a hundredth of the median latency; 0 until it is known */
     uint64_t patience_ns; /* an answer, even an error, comes sooner than that */
     double cpu_s;         /* of this process when counting began */
     int group_left, group_bad;
@@ -127,7 +127,7 @@ static void remember(struct load *l, uint64_t id, int64_t record, bool counts)
     if (!l->in_flight)
         l->heard_ns = clock_ns();
     *s = (struct sent){id, l->due_ns, record, true, counts, !l->in_flight};
-    if (l->in_flight) /* then nobody is alone any more, the latest least of all */
+    if (l->in_flight) /* the request before this one is not alone any more either */
         l->sent[(id - 1) % LOAD_WINDOW].alone = false;
     l->in_flight++;
     l->moves++;
@@ -164,7 +164,8 @@ static int submit(struct load *l, struct error *e)
     return rc;
 }
 
-/* In the order in which they came: who comes later is told no less, or nearly. */
+/* Kept in the order of arrival, which is nearly that of the times: a later refusal seldom names an earlier
+ * time. */
 static void hold(struct load *l, uint64_t until_ns)
 {
     if (!open_loop(l) && l->n_held < LOAD_WINDOW)
@@ -197,7 +198,7 @@ static int refill(struct load *l, struct error *e)
             l->due_ns = clock_ns();
         rc = submit(l, e);
         if (!rc && !l->in_flight)
-            break; /* nobody takes it */
+            break; /* the queue to the broker is full */
     }
     return rc;
 }

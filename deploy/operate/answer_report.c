@@ -100,7 +100,8 @@ static int top_scores(const struct asked *f, int top[TOP_SHOWN])
     return n;
 }
 
-/* Of the exit that answered: what was built there counts, and where that is not on this machine, the file. */
+/* The kind of the exit that answered: as built, or as the pipeline file says where no build is on this
+ * machine. */
 static const char *kind_of(const struct asked *f)
 {
     const struct model_exit *x = &f->model->exit[f->answer.exit];

@@ -166,7 +166,7 @@ static int show(const struct infer *f, struct error *e)
     return rc;
 }
 
-/* Reads, asks, shows. A file that cannot be read is told apart from an answer that does not come. */
+/* Reads, asks, shows. --skip-bad passes over files that cannot be read, but not over failed requests. */
 static int ask_file(struct infer *f, int i, struct error *e)
 {
     struct tensor input = {0};

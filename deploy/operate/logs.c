@@ -146,7 +146,7 @@ static int print_json(const struct logs *l, struct error *e)
     return report_print(json_pack("{s:o}", "logs", a), e);
 }
 
-/* Logs lie where a process was started: here there may be none, or those of an earlier run. */
+/* Logs are on the machine where a process was started: here there may be none, or those of an earlier run. */
 static void say_whose(const struct logs *l)
 {
     struct role role[ROLES_MAX];

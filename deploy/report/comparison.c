@@ -164,7 +164,7 @@ static double memory(const json_t *doc)
     return sum > 0 ? sum : NAN;
 }
 
-/* Figures of which there is one on each side, so that nothing says how much they vary. */
+/* Figures that each run has once. How much they vary is not known, so they are shown and not judged. */
 static void single_figures(struct comparison *c, const json_t *before, const json_t *after)
 {
     static const char *const part[] = {"client",  "broker", "wire",      "queue",

@@ -21,8 +21,9 @@ static double *column(const json_t *list, const char *key, double scale)
     return x;
 }
 
-/* What was due per second at each rate; NULL without memory. Earlier versions kept only what was asked for,
- * which differs from it by chance, in *seconds; *seconds becomes infinite where that is not so. */
+/* What was due per second at each rate; NULL without memory. Documents of earlier versions have only the
+ * rates that were asked for, from which what was due differs by chance over *seconds. Where a document has
+ * what was due, *seconds becomes infinite. */
 static double *offered(const json_t *sweep, double *seconds)
 {
     double *x = column(sweep, "offered_rps", 1);

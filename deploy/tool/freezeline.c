@@ -66,8 +66,7 @@ static int unknown_command(const char *word)
     return 2;
 }
 
-/* Whether all that was printed has arrived. Whoever reads a cut off table must not take it for a whole one.
- */
+/* Fails where not all that was printed has arrived: nobody must take a cut off table for a whole one. */
 static int flush_output(struct error *e)
 {
     errno = 0;

@@ -60,7 +60,7 @@ int state_make_private(const char *path, struct error *e)
     return make(path, 0700, e);
 }
 
-/* "Permission denied" alone does not say whose it is. */
+/* "Permission denied" alone does not help: says to whom the file belongs. */
 static int cannot_open(const char *path, struct error *e)
 {
     int why = errno;
