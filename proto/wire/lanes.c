@@ -1,0 +1,397 @@
+/* lanes.c - making lanes, and messages through them */
+#include "lanes.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "greeting.h"
+#include "lane.h"
+
+#define DOORS_MAX 24
+#define AGAIN_NS  (200 * NS_PER_MS) /* between two attempts to connect */
+#define PEER_LANE 0xff /* libzmq's own identities begin with 0, and those that people set do not so */
+
+enum lane_state { LANE_FREE, LANE_ASKS, LANE_OPEN };
+
+struct lane {
+    enum lane_state state;
+    int door, fd, their_wake;
+    uint64_t serial;            /* never twice */
+    struct lane_memory *memory; /* LANE_OPEN */
+    bool gone;                  /* the other process: what it wrote is still read */
+};
+
+struct lane_door {
+    bool used, listens, copy;
+    int listener;
+    size_t in_bytes, out_bytes;
+    uint64_t asked_ns;
+    int connected; /* lane, or -1 */
+    unsigned turn; /* where the next look for a message starts */
+    char path[sizeof((struct sockaddr_un *)0)->sun_path];
+};
+
+struct lanes {
+    int epoll, wake;
+    uint64_t serial;
+    struct lane_door door[DOORS_MAX];
+    struct lane lane[LANES_MAX];
+    int n; /* lanes beyond are free */
+};
+
+/* --- lanes --- */
+
+static void watch(struct lanes *l, int fd, uint64_t what)
+{
+    struct epoll_event event = {.events = EPOLLIN, .data.u64 = what};
+    epoll_ctl(l->epoll, EPOLL_CTL_ADD, fd, &event);
+}
+
+/* What epoll tells apart: a door's listener, a lane, our eventfd. */
+#define WHAT_DOOR 0x10000u
+#define WHAT_WAKE 0x20000u
+
+static int lane_add(struct lanes *l, int door, int fd)
+{
+    for (int i = 0; i < LANES_MAX; i++) {
+        struct lane *a = &l->lane[i];
+        if (a->state != LANE_FREE)
+            continue;
+        memset(a, 0, sizeof *a);
+        *a = (struct lane){
+            .state = LANE_ASKS, .door = door, .fd = fd, .their_wake = -1, .serial = ++l->serial};
+        l->n = i + 1 > l->n ? i + 1 : l->n;
+        watch(l, fd, (uint64_t)i);
+        return i;
+    }
+    return -1;
+}
+
+static void lane_close(struct lanes *l, struct lane *a)
+{
+    struct lane_door *d = &l->door[a->door];
+    if (!d->listens && d->connected == a - l->lane)
+        d->connected = -1;
+    if (a->fd >= 0)
+        close(a->fd);
+    if (a->their_wake >= 0)
+        close(a->their_wake);
+    lane_release(a->memory);
+    a->memory = NULL;
+    a->state = LANE_FREE;
+}
+
+/* The other process is gone: nothing more is written to it, what it wrote is read. */
+static void lane_end(struct lanes *l, struct lane *a)
+{
+    if (a->state != LANE_OPEN) {
+        lane_close(l, a);
+        return;
+    }
+    close(a->fd);
+    a->fd = -1;
+    a->gone = true;
+}
+
+/* --- the unix socket --- */
+
+/* Asked by the lane's other process: answers with the memory. */
+static bool grant(struct lanes *l, struct lane *a, int n, const int fds[2])
+{
+    struct lane_door *d = &l->door[a->door];
+    struct greeting reply = {.magic = GREETING_MAGIC, .in_bytes = d->in_bytes, .out_bytes = d->out_bytes};
+    int out[2] = {-1, l->wake}, rc;
+    if (n != 1 || !greeting_is_eventfd(fds[0]) ||
+        !(a->memory = lane_make(d->in_bytes, d->out_bytes, &out[0])))
+        return false;
+    rc = greeting_send(a->fd, &reply, out, 2);
+    close(out[0]);
+    if (rc)
+        return false;
+    a->their_wake = fds[0];
+    a->state = LANE_OPEN;
+    return true;
+}
+
+static bool granted(struct lane *a, const struct greeting *g, int n, const int fds[2])
+{
+    if (n != 2 || !lane_is_ring_size(g->in_bytes) || !lane_is_ring_size(g->out_bytes) ||
+        !greeting_is_eventfd(fds[1]) || !(a->memory = lane_map(fds[0], g->in_bytes, g->out_bytes)))
+        return false;
+    close(fds[0]);
+    a->their_wake = fds[1];
+    a->state = LANE_OPEN;
+    return true;
+}
+
+/* Something came over the unix socket of a lane, or its end. */
+static void lane_heard(struct lanes *l, struct lane *a)
+{
+    struct greeting g;
+    int fds[2] = {-1, -1}, n = greeting_receive(a->fd, &g, fds);
+    bool ok;
+    if (!n)
+        return;
+    if (n < 0 || a->state != LANE_ASKS) {
+        for (int i = 0; i < n; i++)
+            close(fds[i]);
+        lane_end(l, a);
+        return;
+    }
+    ok = l->door[a->door].listens ? grant(l, a, n, fds) : granted(a, &g, n, fds);
+    if (!ok) {
+        for (int i = 0; i < n; i++)
+            close(fds[i]);
+        lane_close(l, a);
+    }
+}
+
+static void accept_lanes(struct lanes *l, int door)
+{
+    int fd;
+    while ((fd = accept4(l->door[door].listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0)
+        if (!greeting_same_user(fd) || lane_add(l, door, fd) < 0)
+            close(fd);
+}
+
+static void ask(struct lanes *l, int door)
+{
+    struct lane_door *d = &l->door[door];
+    struct sockaddr_un to = {.sun_family = AF_UNIX};
+    struct greeting g = {.magic = GREETING_MAGIC};
+    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), lane;
+    memcpy(to.sun_path, d->path, sizeof to.sun_path);
+    if (fd < 0)
+        return;
+    if (connect(fd, (const struct sockaddr *)&to, sizeof to) || !greeting_same_user(fd) ||
+        greeting_send(fd, &g, &l->wake, 1) || (lane = lane_add(l, door, fd)) < 0)
+        close(fd);
+    else
+        d->connected = lane;
+}
+
+/* --- life --- */
+
+int lanes_new(struct lanes **out, struct error *e)
+{
+    struct lanes *l = calloc(1, sizeof *l);
+    if (!l)
+        return error_set(e, FL_NOMEM, "out of memory");
+    l->epoll = epoll_create1(EPOLL_CLOEXEC);
+    l->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (l->epoll < 0 || l->wake < 0) {
+        int rc = error_set(e, FL_IO, "cannot wait for messages in shared memory: %s", strerror(errno));
+        lanes_free(l);
+        return rc;
+    }
+    watch(l, l->wake, WHAT_WAKE);
+    *out = l;
+    return FL_OK;
+}
+
+void lanes_free(struct lanes *l)
+{
+    if (!l)
+        return;
+    for (int i = 0; i < l->n; i++)
+        if (l->lane[i].state != LANE_FREE)
+            lane_close(l, &l->lane[i]);
+    for (int i = 0; i < DOORS_MAX; i++)
+        if (l->door[i].used && l->door[i].listens) {
+            unlink(l->door[i].path);
+            close(l->door[i].listener);
+        }
+    if (l->wake >= 0)
+        close(l->wake);
+    if (l->epoll >= 0)
+        close(l->epoll);
+    free(l);
+}
+
+int lanes_listen(struct lanes *l, int door, const char *endpoint, const struct lane_options *o,
+                 struct error *e)
+{
+    struct lane_door *d = &l->door[door];
+    struct sockaddr_un at;
+    mode_t mask;
+    int fd, rc;
+    if (!greeting_address(endpoint, &at))
+        return FL_OK;
+    fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return error_set(e, FL_IO, "no lane beside %s: %s", endpoint, strerror(errno));
+    unlink(at.sun_path); /* the endpoint is ours: what lies there was left by one who is gone */
+    mask = umask(0177);
+    rc = bind(fd, (const struct sockaddr *)&at, sizeof at) || listen(fd, 64);
+    umask(mask);
+    if (rc) {
+        rc = error_set(e, FL_IO, "no lane beside %s: %s", endpoint, strerror(errno));
+        close(fd);
+        return rc;
+    }
+    *d = (struct lane_door){.used = true,
+                            .listens = true,
+                            .copy = o->copy,
+                            .listener = fd,
+                            .connected = -1,
+                            .in_bytes = lane_ring_size(o->in_bytes),
+                            .out_bytes = lane_ring_size(o->out_bytes)};
+    memcpy(d->path, at.sun_path, sizeof d->path);
+    watch(l, fd, WHAT_DOOR | (uint64_t)door);
+    return FL_OK;
+}
+
+int lanes_connect(struct lanes *l, int door, const char *endpoint, bool copy, struct error *e)
+{
+    struct lane_door *d = &l->door[door];
+    struct sockaddr_un at;
+    (void)e;
+    if (!greeting_address(endpoint, &at))
+        return FL_OK;
+    *d = (struct lane_door){.used = true, .copy = copy, .connected = -1};
+    memcpy(d->path, at.sun_path, sizeof d->path);
+    ask(l, door);
+    return FL_OK;
+}
+
+int lanes_fd(const struct lanes *l)
+{
+    return l->epoll;
+}
+
+static void drop_the_gone(struct lanes *l)
+{
+    for (int i = 0; i < l->n; i++) {
+        struct lane *a = &l->lane[i];
+        bool broken = a->state == LANE_OPEN && lane_is_broken(a->memory);
+        if (broken || (a->state == LANE_OPEN && a->gone && ring_is_empty(lane_in(a->memory))))
+            lane_close(l, a);
+    }
+}
+
+void lanes_turn(struct lanes *l, uint64_t now)
+{
+    struct epoll_event event[16];
+    uint64_t count;
+    int n = epoll_wait(l->epoll, event, 16, 0);
+    for (int i = 0; i < n; i++) {
+        uint64_t what = event[i].data.u64;
+        if (what & WHAT_WAKE) {
+            while (read(l->wake, &count, sizeof count) > 0) {
+            }
+        } else if (what & WHAT_DOOR) {
+            accept_lanes(l, (int)(what & 0xffff));
+        } else if (l->lane[what].state != LANE_FREE && l->lane[what].fd >= 0) {
+            lane_heard(l, &l->lane[what]);
+        }
+    }
+    drop_the_gone(l);
+    for (int i = 0; i < DOORS_MAX; i++) {
+        struct lane_door *d = &l->door[i];
+        if (!d->used || d->listens || d->connected >= 0 || now < d->asked_ns + AGAIN_NS)
+            continue;
+        d->asked_ns = now;
+        ask(l, i);
+    }
+}
+
+bool lanes_sleep(struct lanes *l)
+{
+    for (int i = 0; i < l->n; i++)
+        if (l->lane[i].state == LANE_OPEN && !ring_sleep(lane_in(l->lane[i].memory)))
+            return false;
+    return true;
+}
+
+void lanes_wake(struct lanes *l)
+{
+    for (int i = 0; i < l->n; i++)
+        if (l->lane[i].state == LANE_OPEN)
+            ring_wake(lane_in(l->lane[i].memory));
+}
+
+/* --- messages --- */
+
+bool peer_has_lane(const struct peer *p)
+{
+    return p->size == 1 + sizeof(uint64_t) && p->id[0] == PEER_LANE;
+}
+
+static void name_peer(struct peer *p, const struct lane *a)
+{
+    p->size = 1 + sizeof a->serial;
+    p->id[0] = PEER_LANE;
+    memcpy(p->id + 1, &a->serial, sizeof a->serial);
+}
+
+static struct lane *lane_of(struct lanes *l, int door, const struct peer *to)
+{
+    uint64_t serial;
+    if (!to) {
+        int i = l->door[door].connected;
+        return i >= 0 && l->lane[i].state == LANE_OPEN ? &l->lane[i] : NULL;
+    }
+    memcpy(&serial, to->id + 1, sizeof serial);
+    for (int i = 0; i < l->n; i++)
+        if (l->lane[i].state == LANE_OPEN && l->lane[i].serial == serial && l->lane[i].door == door)
+            return &l->lane[i];
+    return NULL;
+}
+
+bool lanes_reach(const struct lanes *l, int door)
+{
+    int i = l->door[door].used && !l->door[door].listens ? l->door[door].connected : -1;
+    return i >= 0 && l->lane[i].state == LANE_OPEN && !l->lane[i].gone;
+}
+
+static bool may_write(const struct lane *a)
+{
+    return a && !a->gone && !lane_is_broken(a->memory);
+}
+
+int lanes_payload(struct lanes *l, int door, size_t bytes, zmq_msg_t *out)
+{
+    struct lane *a = lane_of(l, door, NULL);
+    if (may_write(a) && lane_payload(a->memory, bytes, out))
+        return FL_OK;
+    return zmq_msg_init_size(out, bytes) ? FL_NOMEM : FL_OK;
+}
+
+int lanes_send(struct lanes *l, int door, const struct peer *to, const struct message *m, zmq_msg_t *payload)
+{
+    struct lane *a = lane_of(l, door, to);
+    bool wake;
+    int rc;
+    if (!may_write(a))
+        return to ? FL_UNAVAILABLE : FL_AGAIN;
+    if (!(rc = lane_send(a->memory, m, payload, &wake)) && wake)
+        eventfd_write(a->their_wake, 1);
+    return rc;
+}
+
+int lanes_receive(struct lanes *l, int door, struct peer *from, struct message *m, zmq_msg_t *payload,
+                  struct error *e)
+{
+    struct lane_door *d = &l->door[door];
+    zmq_msg_close(payload);
+    zmq_msg_init(payload);
+    for (int i = 0; i < l->n; i++) {
+        unsigned k = (d->turn + (unsigned)i) % (unsigned)l->n;
+        struct lane *a = &l->lane[k];
+        struct ring_record r;
+        if (a->state != LANE_OPEN || a->door != door || !ring_read(lane_in(a->memory), &r))
+            continue;
+        d->turn = k + 1;
+        if (from)
+            name_peer(from, a);
+        return lane_take(a->memory, &r, d->copy, m, payload, e);
+    }
+    return FL_AGAIN;
+}
