@@ -7,13 +7,13 @@
 #include "base/clock.h"
 
 #define WAIT_SHARE \
-    0.65 /* of what a deadline leaves beyond computing: the rest is for what was not expected */
-#define ROOM_SHARE   0.9 /* of the time that a request may take: so much of it sent and unanswered, at most */
-#define COUNT        16  /* answers that make one measurement of the gap .. */
-#define COUNT_FEW    4   /* .. or, where they come slowly, so many in .. */
+    0.65 /* share of the deadline, less computing, that waiting may take; the rest is a reserve */
+#define ROOM_SHARE   0.9 /* share of a request's time that it may spend sent and unanswered */
+#define COUNT        16  /* one measurement of the gap takes so many answers, .. */
+#define COUNT_FEW    4   /* .. or, where answers are slow, so many within the time below */
 #define COUNT_NS     ((double)NS_PER_S)
-#define WEIGHT       0.25 /* of the newest measurement */
-#define QUICK        0.1  /* the quantile */
+#define WEIGHT       0.25 /* of the newest measurement in the running mean */
+#define QUICK        0.1  /* the quantile that quick_ns and rest_ns are */
 #define QUICK_STEP   0.05
 #define WORK_WEIGHT  (1.0 / 64)
 #define DROP_STEP    0.02
@@ -33,7 +33,7 @@ void admission_asked(struct admission *a, uint64_t time_ns)
 {
     double ns = (double)time_ns;
     if (ns < a->quick_ns)
-        return; /* no room is small enough for it */
+        return; /* even the smallest room is too large for it */
     if (!(a->tight_ns > 0) || ns < a->tight_ns)
         a->tight_ns = ns;
     else
@@ -43,7 +43,7 @@ void admission_asked(struct admission *a, uint64_t time_ns)
 /* Moves *quantile so that a tenth of all samples lie below it. */
 static void follow(double *quantile, double sample)
 {
-    sample = fmax(sample, 1); /* clocks that are wrong claim more than there was */
+    sample = fmax(sample, 1); /* a wrong clock may give zero or less */
     if (!(*quantile > 0))
         *quantile = sample;
     else if (sample > *quantile)
@@ -78,7 +78,7 @@ void admission_answered(struct admission *a, uint64_t now)
     a->trust = fmin(1, a->trust + TRUST_UP);
     if (!a->busy)
         return;
-    if (!a->since_ns) { /* the one that the others come after */
+    if (!a->since_ns) { /* the first answer only starts the count */
         a->since_ns = now;
         return;
     }
@@ -97,7 +97,7 @@ void admission_missed(struct admission *a, int stage, uint64_t now)
     if (stage >= 0)
         a->rest_ns[stage] *= 1 - DROP_STEP;
     if ((double)(now - a->missed_ns) < a->quick_ns)
-        return; /* sent before that was known */
+        return; /* it was sent before the last miss was known: one miss is enough */
     a->missed_ns = now;
     a->trust *= 1 - TRUST_DOWN;
 }
@@ -111,7 +111,8 @@ void admission_note(struct admission *a, bool busy)
     a->counted = 0;
 }
 
-/* The least time between answers: of the stage that has most to do for one, or what was measured. */
+/* The shortest time between two answers that is possible: the measured one, or what the busiest stage
+ * computes for one request. */
 static double least_gap(const struct admission *a)
 {
     double ns = 0;
@@ -120,8 +121,8 @@ static double least_gap(const struct admission *a)
     return a->gap_ns > 0 ? fmin(ns, a->gap_ns) : ns;
 }
 
-/* What may be expected of a request that has `time`, with so much trust in figures that are used for waiting.
- */
+/* The longest expected time with which a request that has `time` is still taken. Less trust in the figures
+ * makes it shorter. */
 static double most_of(const struct admission *a, double time, double trust)
 {
     double ns = time;

@@ -14,12 +14,13 @@
 #include "wire/hello.h"
 #include "dispatch.h"
 
-#define BURST            256 /* messages taken from one socket before the next one's turn .. */
-#define BURST_CLIENTS    32  /* .. of clients, so that no flood of them keeps results waiting */
-#define LOOK_MS          1   /* at the clients' door, when there is a crowd before it that can wait */
-#define CROWD            2   /* requests in a millisecond .. */
-#define RATE_NS          (10 * NS_PER_MS) /* .. on the average of so long */
-#define UNREAD           32 /* requests of one client: to read and refuse one is quick, what waits costs memory */
+#define BURST         256 /* messages taken from one socket before it is the next one's turn; .. */
+#define BURST_CLIENTS 32  /* .. fewer from clients, so that a flood of requests keeps no results waiting */
+#define LOOK_MS       1   /* between two looks at the clients' door while a crowd waits there anyway */
+#define CROWD         2   /* a crowd is so many requests in a millisecond, .. */
+#define RATE_NS       (10 * NS_PER_MS) /* .. averaged over this time */
+#define UNREAD \
+    32 /* requests of one client that wait to be read; more would only cost memory: refusing is quick */
 #define CONTROL_BYTES    (1 << 20)
 #define GOODBYE_MS       500            /* how long closing waits for answers to leave */
 #define KEEP_NS          (1 * NS_PER_S) /* between two looks at the doors' files */
@@ -37,12 +38,12 @@ struct broker {
     int n_push;
     void *push[PIPELINE_MAX_REPLICAS]; /* jobs to each replica of stage 0 */
     struct dispatch *dispatch;
-    uint64_t empty_ns[N_DOORS]; /* when no message waited in the socket */
-    uint64_t heard, since_ns;   /* messages of clients, since then */
-    bool crowded;               /* there were many */
+    uint64_t empty_ns[N_DOORS]; /* when the socket was last seen empty */
+    uint64_t heard, since_ns;   /* messages of clients since since_ns */
+    bool crowded;               /* there were many: see CROWD */
     int read_last;              /* requests that the last look at the clients' door found */
-    uint64_t kept_ns;           /* when the doors were looked at */
-    uint64_t refused;           /* connections that were, when it was last told */
+    uint64_t kept_ns;           /* when the doors' files were last looked at */
+    uint64_t refused;           /* connections that were refused, when that was last logged */
     struct message in;
     zmq_msg_t payload;
     struct mishap garbage[N_DOORS];
@@ -87,7 +88,7 @@ static void reset_push(void *arg, int replica)
 
 /* ---- making and closing ---- */
 
-/* What the process needs of its host, before anything is opened that would abort without. */
+/* libzmq aborts where it gets no descriptor, memory or thread: so look before anything is opened. */
 static int check_limits(const struct pipeline *p, struct error *e)
 {
     int workers = p->cache.n_endpoints, rc;
@@ -177,7 +178,8 @@ void broker_free(struct broker *b)
 
 /* ---- the loop ---- */
 
-/* Someone sent what is no message. A request whose envelope could be read gets an answer. */
+/* Something came that is no message, or does not belong here. A request whose envelope could be read gets an
+ * error answer. */
 static void on_garbage(struct broker *b, int door, const struct peer *from, const struct error *e,
                        uint64_t now)
 {
@@ -186,7 +188,7 @@ static void on_garbage(struct broker *b, int door, const struct peer *from, cons
         dispatch_malformed(b->dispatch, from, b->in.request.id, e);
 }
 
-/* When the result that was read at `now` came; `taken_ns`: before the socket was asked. */
+/* When the result came that was read at `now`. taken_ns: the time just before the socket was read. */
 static uint64_t came_at(const struct broker *b, uint64_t taken_ns, uint64_t now)
 {
     struct arrival a = arrival_of(b->in.result.sent_ns, b->empty_ns[RESULTS], taken_ns, now);
@@ -271,12 +273,13 @@ static void wait_for_messages(struct broker *b, uint64_t until, uint64_t now)
     if (!ms)
         return;
     zmq_poll(items, n, (long)(ms < 1000 ? ms : 1000));
-    now = clock_ns(); /* until now: the poll returns when one comes */
+    now = clock_ns(); /* no message came before: the poll returns at the first */
     for (int i = first; i < N_DOORS; i++)
         b->empty_ns[i] = now;
 }
 
-/* Who is connected stays so, but nobody new could come through a door whose file someone removed. */
+/* When someone removes a unix socket's file, connections live on but nobody new can connect: so the file is
+ * made again. */
 static void keep_doors(struct broker *b, uint64_t now)
 {
     const struct broker_config *c = &b->pipeline->broker;

@@ -86,7 +86,8 @@ void dispatch_client(struct dispatch *d, const struct peer *from, const struct m
     }
 }
 
-/* Several may ask: the longest lease counts, and each is told at once how far it is. */
+/* Several operators may ask: the longest lease counts. Each gets a status at once, and sees how much is in
+ * flight. */
 static void on_drain(struct dispatch *d, const struct peer *from, const struct drain *asked, uint64_t now)
 {
     uint64_t ms = asked->lease_ms ? asked->lease_ms : DRAIN_LEASE_MS, until = now + ms * NS_PER_MS;

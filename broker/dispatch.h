@@ -42,7 +42,7 @@ void dispatch_client(struct dispatch *d, const struct peer *from, const struct m
 int dispatch_result(struct dispatch *d, const struct result *r, zmq_msg_t *payload, uint64_t came_ns,
                     uint64_t now, struct error *e);
 void dispatch_control(struct dispatch *d, const struct peer *from, const struct message *m, uint64_t now);
-/* A request came whose tensor was no good: tells its client. */
+/* A request came whose envelope could be read and whose tensor could not: answers it with *e. */
 void dispatch_malformed(struct dispatch *d, const struct peer *from, uint64_t client_id,
                         const struct error *e);
 
@@ -51,9 +51,9 @@ void dispatch_malformed(struct dispatch *d, const struct peer *from, uint64_t cl
 uint64_t dispatch_tick(struct dispatch *d, uint64_t now);
 /* Requests wait because a socket to stage 0 took no more: call tick when one does. */
 bool dispatch_blocked(const struct dispatch *d);
-/* That replica of stage 0 takes jobs when its socket does. */
+/* That replica of stage 0 is ready for jobs, if its socket takes them. */
 bool dispatch_feeds(const struct dispatch *d, int replica);
-/* Requests wait for room, so that whatever comes has to wait too. */
+/* Requests wait for room: whatever comes now has to wait too. */
 bool dispatch_full(const struct dispatch *d);
 
 /* Answers every request with FL_UNAVAILABLE: the broker is going away. */

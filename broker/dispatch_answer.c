@@ -17,7 +17,7 @@ void dispatch_send_answer(struct dispatch *d, const struct peer *to, zmq_msg_t *
         d->counters.undeliverable++;
 }
 
-/* Takes the current attempt's route out of the workers' books. */
+/* The current attempt counts no more as outstanding with the workers on its route. */
 static void release_route(struct dispatch *d, struct request_entry *e)
 {
     for (int s = 0; s < e->n_route; s++) {
@@ -108,7 +108,7 @@ static void requeue(struct dispatch *d, struct request_entry *e, uint64_t not_be
     e->not_before_ns = not_before;
     release_route(d, e);
     requests_wake_at(d->requests, e, e->deadline_ns);
-    requests_prepend(d->requests, e, REQUESTS_WAITING); /* it is older than what has not been sent yet */
+    requests_prepend(d->requests, e, REQUESTS_WAITING); /* first in line: it is older than those that wait */
 }
 
 void dispatch_reroute(struct dispatch *d, struct request_entry *e, uint64_t now)
@@ -148,9 +148,10 @@ static bool is_final(uint32_t code)
     return code == FL_VALUE || code == FL_SHAPE || code == FL_DTYPE;
 }
 
-/* The worker that has failed e's current attempt is the one behind those of the trace. Not the request's
- * fault, and so not counted, is a link that broke (the deadline is the bound, a restart is waited for) and a
- * failure on trial. */
+/* A stage reports that e's current attempt has failed there: the first one of the route that is not in the
+ * trace. Two kinds of failure do not count against broker.retries, since the request is not to blame: a link
+ * to the next stage that broke (until the deadline, a restart is waited for), and a failure of a worker on
+ * trial. */
 static void on_failure(struct dispatch *d, struct request_entry *e, const struct result *r, uint64_t now)
 {
     int stage = r->trace.n;
@@ -210,14 +211,14 @@ static void learn(struct dispatch *d, const struct trace *t, uint64_t took_ns)
     admission_learn(&d->admission, t->n, p, took_ns);
 }
 
-/* A stage has not computed what would have come too late. */
+/* A stage did not compute a request since it would have been late. */
 static void on_drop(struct dispatch *d, struct request_entry *e, const struct result *r, uint64_t now)
 {
     admission_missed(&d->admission, r->trace.n < registry_stages(d->registry) ? r->trace.n : -1, now);
     dispatch_answer_error(d, e, FL_DEADLINE, r->text, dispatch_retry_ms(d), now);
 }
 
-/* e is no more in the queue of its replica of stage 0, and so is nothing that was sent to it before. */
+/* e has left the queue of its replica of stage 0; then so has everything that was sent there before it. */
 static void left_the_queue(struct dispatch *d, struct request_entry *e)
 {
     int list = e->list;
@@ -245,7 +246,8 @@ void dispatch_expire(struct dispatch *d, struct request_entry *e, uint64_t now)
     dispatch_answer_error(d, e, FL_DEADLINE, text, dispatch_retry_ms(d), now);
 }
 
-/* The decoder knows the protocol's limits, this the pipeline's: what passes may index every array here. */
+/* The decoder has checked the protocol's limits; these are the pipeline's. What passes is safe as an index.
+ */
 static int check_result(const struct dispatch *d, const struct result *r, struct error *error)
 {
     if (r->exit >= 0 && !r->trace.n)
@@ -287,7 +289,7 @@ int dispatch_result(struct dispatch *d, const struct result *r, zmq_msg_t *paylo
         if (e->deadline_ns > now)
             answer_result(d, e, r, payload, came_ns, now);
         else
-            dispatch_expire(d, e, now); /* the clock has not been looked at since */
+            dispatch_expire(d, e, now); /* too late; tick has not found it yet */
     } else if (is_final(r->error)) {
         dispatch_answer_error(d, e, r->error, r->text, 0, now);
     } else if (e->list != REQUESTS_WAITING && r->attempt == e->attempt) {

@@ -45,7 +45,7 @@ struct dispatch {
     uint64_t attempt_ns; /* an attempt without a result for this long is presumed lost */
     double retry_tokens; /* for retries of what timed out: a share of what is admitted, so that retries can't
                             feed an overload */
-    unsigned turn;       /* of the router */
+    unsigned turn;       /* breaks the router's ties */
     bool blocked;        /* a socket to stage 0 took no more */
     bool full;           /* requests wait for room */
     uint64_t drain_until_ns; /* nothing is admitted before; 0 = not draining */
@@ -78,7 +78,7 @@ void dispatch_tell_outcome(struct dispatch *d, const struct request_entry *e, in
 
 void dispatch_fill_times(const struct dispatch *d, const struct request_entry *e, const struct result *r,
                          uint64_t came_ns, uint64_t now, struct answer *a);
-/* The stage had the verdict of this hit before its patience was over: it has passed nothing on. */
+/* The stage surely had the verdict of this hit while it still waited for it, so it has passed nothing on. */
 bool dispatch_verdict_in_time(const struct dispatch *d, const struct result *r);
 void dispatch_note(struct dispatch *d, const struct request_entry *e, enum span_kind kind, uint64_t start_ns,
                    uint64_t end_ns);
@@ -91,7 +91,7 @@ void dispatch_send_answer(struct dispatch *d, const struct peer *to, zmq_msg_t *
 /* The one answer of e, and the end of it. `retry_ms`: 0 where load is not to blame. */
 void dispatch_answer_error(struct dispatch *d, struct request_entry *e, uint32_t code, const char *text,
                            uint32_t retry_ms, uint64_t now);
-/* When to try again what load has kept from being answered. */
+/* In how many ms a client may try again when load was the reason. */
 uint32_t dispatch_retry_ms(const struct dispatch *d);
 /* Its deadline has passed. */
 void dispatch_expire(struct dispatch *d, struct request_entry *e, uint64_t now);

@@ -15,8 +15,7 @@ static const char *name_of(const struct hello *h, char *buf, size_t size)
     return buf;
 }
 
-/* A worker is gone: every unanswered request that was to pass through it goes another way. A goodbye is no
- * failure of theirs. */
+/* After a goodbye its requests go another way without a failed attempt; after a death the attempt counts. */
 void dispatch_lost(struct dispatch *d, const struct member *m, const char *why, uint64_t now)
 {
     bool goodbye = !m->hello.ready;
@@ -51,7 +50,8 @@ void dispatch_lost(struct dispatch *d, const struct member *m, const char *why, 
            (unsigned long long)m->hello.pid, why, rerouted);
 }
 
-/* A new process of a stage: who sends to it has to say when it is connected. */
+/* A new process of a stage: the workers of the stage before are asked for a heartbeat, which says whether
+ * they are connected to it. */
 static void ask_senders(struct dispatch *d, const struct hello *h)
 {
     if (h->role != ROLE_STAGE || h->stage == 0)
@@ -67,7 +67,7 @@ static void ask_senders(struct dispatch *d, const struct hello *h)
     }
 }
 
-/* One that waited ends. */
+/* One of those who wait says that it ends. */
 static bool waits_no_more(struct dispatch *d, const struct peer *from, const struct hello *h)
 {
     struct successor *it = succession_find(&d->succession, h->incarnation);
@@ -180,7 +180,7 @@ void dispatch_heartbeat(struct dispatch *d, const struct peer *from, const struc
     if (m)
         dispatch_taken(d, m);
     if (!h->worker_ns && event == REGISTRY_KNOWN)
-        return; /* one out of turn: nobody waits for its echo */
+        return; /* not the regular one: no echo is wanted */
     d->out.type = MESSAGE_HEARTBEAT;
     d->out.heartbeat = *h;
     d->out.heartbeat.broker_ns = now;

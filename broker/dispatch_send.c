@@ -109,7 +109,7 @@ int dispatch_under_way(const struct dispatch *d)
     return requests_count(d->requests) - requests_listed(d->requests, REQUESTS_WAITING);
 }
 
-/* Two jobs keep each worker busy, two batches are as much as pays. */
+/* Two jobs per worker keep it busy to start with; more than two batches per worker only wait. */
 void dispatch_update_room(struct dispatch *d)
 {
     int start = 0, most = 0;
@@ -131,7 +131,8 @@ static bool has_room(const struct dispatch *d)
     return dispatch_under_way(d) < d->room || !trust_ready(d->registry);
 }
 
-/* While something is under way there is better to do than what would come too late. */
+/* Whether e's answer would be late. While nothing is under way nothing is late: a try costs nobody anything.
+ */
 static bool too_late(const struct dispatch *d, const struct request_entry *e, uint64_t now)
 {
     return admission_is_late(&d->admission, dispatch_under_way(d),
@@ -181,7 +182,7 @@ uint64_t dispatch_send_waiting(struct dispatch *d, uint64_t now)
             snprintf(text, sizeof text, "stage %d has no ready worker", missing);
             dispatch_answer_error(d, e, FL_UNAVAILABLE, text, 0, now);
         } else if (rc == FL_UNAVAILABLE) {
-            return earlier(now + RECOVER_TICK_NS, again); /* what is missing, all miss */
+            return earlier(now + RECOVER_TICK_NS, again); /* the others need that stage too */
         }
     }
     return again;

@@ -5,8 +5,8 @@
 #include "base/log.h"
 #include "dispatch_inside.h"
 
-/* Those that serve get nothing new, and are sent away when they have nothing left. True when none of them is
- * left. */
+/* The workers that serve get no more requests, and are sent away when they have none left. True when all are
+ * gone. */
 static bool end_idle(struct dispatch *d)
 {
     int left = 0;

@@ -3,7 +3,7 @@
 
 #include "dispatch_inside.h"
 
-/* It tells a worker whose clock is the measure, and a cache service what the stages are. */
+/* A worker learns from it whose clock counts, a cache service which identity the stages have. */
 void dispatch_welcome(struct dispatch *d, const struct peer *to, bool serves)
 {
     struct hello *h = &d->out.hello;
@@ -33,7 +33,8 @@ static bool is_told(const uint8_t digest[DIGEST_BYTES])
     return memcmp(digest, none, sizeof none) != 0;
 }
 
-/* So that it need not ask at the others to find out. Caches of another identity are none. */
+/* Told to a stage so that it does not ask where there is no cache. Caches of another identity do not count.
+ */
 void dispatch_tell_exits(const struct dispatch *d, const struct member *m, struct heartbeat *out)
 {
     const struct member *cache;

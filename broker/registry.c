@@ -13,8 +13,8 @@
 struct registry {
     int n_stages, n_caches;
     int n_replicas[PIPELINE_MAX_STAGES];
-    int first[PIPELINE_MAX_STAGES +
-              1];          /* place of the stage's first replica; behind them, of the first cache */
+    /* place of each stage's first replica, then of the first cache service */
+    int first[PIPELINE_MAX_STAGES + 1];
     struct member *member; /* one per place */
     uint64_t dead_after_ns;
     char boot_id[MESSAGE_NAME_BYTES];
@@ -220,8 +220,8 @@ void registry_retire(struct registry *r, struct member *m)
 
 /* ---- hello ---- */
 
-/* A worker may beat before it has heard whose clock counts, and its hello comes before its first beat: what
- * it says of its clock's error is taken only where there can be one. */
+/* With the broker's own clock there is no error, whatever a worker says that has not yet heard whose clock
+ * counts. */
 static void note_heartbeat(const struct registry *r, struct member *m, const struct heartbeat *h)
 {
     m->last = *h;
@@ -229,8 +229,8 @@ static void note_heartbeat(const struct registry *r, struct member *m, const str
         m->last.clock_error_ns = 0;
 }
 
-/* Nothing is held against the links of a new process; and nobody is connected to it before saying so again.
- */
+/* A new process starts with a clean slate: its links do not rest, and nobody counts as connected to it before
+ * saying so again. */
 static void forget_links(struct registry *r, struct member *m)
 {
     for (int i = 0; m->stage > 0 && i < r->n_replicas[m->stage - 1]; i++) {
@@ -243,7 +243,8 @@ static void forget_links(struct registry *r, struct member *m)
         registry_worker(r, m->stage + 1, i)->link[m->replica] = (struct rest){0};
 }
 
-/* The holder speaks again. One that has bound its endpoint only now is as good as new to who sends to it. */
+/* The holder of a place says hello again. If it has bound its endpoint only now, that is as a new process to
+ * those who send to it. */
 static enum registry_event update(struct registry *r, struct member *m, const struct hello *h,
                                   const struct peer *peer, uint64_t now)
 {
@@ -260,7 +261,7 @@ static enum registry_event update(struct registry *r, struct member *m, const st
     return m->alive ? REGISTRY_UPDATED : REGISTRY_LEFT;
 }
 
-/* The requests that are outstanding with the one before stay on the books: the caller takes them back. */
+/* `outstanding` still counts the requests of the process before: the caller takes them back. */
 static enum registry_event join(struct registry *r, struct member *m, const struct hello *h,
                                 const struct peer *peer, uint64_t now)
 {
@@ -284,7 +285,7 @@ static enum registry_event join(struct registry *r, struct member *m, const stru
     return event;
 }
 
-/* Who has bound the place's endpoint on the same host has it: its holder is gone. */
+/* Of two processes on one host, the one that has bound the place's endpoint lives: the holder is gone. */
 static bool displaces(const struct member *holder, const struct hello *h)
 {
     return h->ready && holder->hello.incarnation != h->incarnation && !strcmp(holder->hello.host, h->host);

@@ -11,34 +11,35 @@
 
 #include "wire/frames.h"
 
-/* Given no requests until then; the next time for longer. */
+/* A pause in which something is given no requests. The next pause is longer. */
 struct rest {
     uint64_t until_ns;
-    uint64_t for_ns; /* 0 = has never rested, or did well since */
+    uint64_t for_ns; /* length of the last pause; 0: there was none, or it did well since */
 };
 
 struct member {
     int stage, replica; /* its place, which it keeps; stage -1: cache service `replica` */
     bool known;         /* has said hello at least once; the fields below are of the last that did */
-    bool alive;         /* false: it said goodbye or fell silent */
+    bool alive;         /* false: it said goodbye, or was silent for too long */
     struct hello hello;
     struct peer peer;
-    struct heartbeat last; /* clock error: 0 with the broker's clock, else UINT64_MAX until it tells */
+    struct heartbeat last; /* clock_error_ns: 0 with the broker's clock, else UINT64_MAX until it tells */
     uint64_t heard_ns;
     uint32_t outstanding; /* unanswered requests whose route goes through it */
-    struct cancel cancel; /* to be told, collected */
+    struct cancel cancel; /* cancellations to be sent to it */
 
     /* what trust.h holds against it */
-    uint32_t failures;                       /* in a row */
+    uint32_t failures;                       /* requests in a row that failed there */
     struct rest aside;                       /* it failed several requests in a row */
-    uint64_t trial;                          /* the request that it was given while put aside; 0 = none */
-    struct rest link[PIPELINE_MAX_REPLICAS]; /* that replica of the stage before could not reach it */
+    uint64_t trial;                          /* the request that tries it while it is put aside; 0: none */
+    struct rest link[PIPELINE_MAX_REPLICAS]; /* [i]: replica i of the stage before could not reach it */
     struct rest unreached;                   /* several of them could not */
 };
 
 struct registry;
 
-/* The places of p's file. `boot_id` is the broker's own: whose clock is the same. FL_NOMEM. */
+/* Empty places, one for each replica and cache service of the pipeline file. `boot_id`: the broker's own;
+ * members with the same one share its clock. FL_NOMEM. */
 int registry_new(struct registry **out, const struct pipeline *p, const char *boot_id);
 void registry_free(struct registry *r);
 
@@ -82,7 +83,7 @@ const uint8_t *registry_identity(const struct registry *r);
 void registry_oust(struct registry *r, uint64_t incarnation);
 /* It is sent away: it counts as dead, and is unwanted when it shows up again. */
 void registry_retire(struct registry *r, struct member *m);
-/* What h has and `other` has not, of what all stages must have in common; NULL: nothing. */
+/* What differs between the plans of two stage workers ("another model"); NULL: nothing. */
 const char *registry_difference(const struct hello *h, const struct hello *other);
 /* A living stage worker other than `self` that does not agree with h; NULL: none. */
 const struct member *registry_other_plan(const struct registry *r, const struct hello *h,

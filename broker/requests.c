@@ -172,7 +172,7 @@ struct request_entry *requests_due(struct requests *t, uint64_t now)
     return t->count && heap_key(t, 0) <= now ? &t->entry[t->heap[0]] : NULL;
 }
 
-/* Between two neighbours; NONE: at an end. */
+/* Puts e between two neighbours; NONE: it becomes the first or last. */
 static void insert(struct requests *t, struct request_entry *e, int list, int older, int newer)
 {
     struct list *l = &t->list[list];

@@ -21,12 +21,12 @@ struct request_entry {
     struct peer client;
     struct tensor input; /* what `payload` holds; data unused */
     zmq_msg_t payload;
-    size_t bytes; /* that count against the memory bound */
+    size_t bytes; /* counted against broker.max_memory_mb */
     uint32_t flags;
     uint32_t attempt;  /* 0 until first sent */
     uint32_t failures; /* attempts that count against broker.retries */
     uint64_t received_ns, deadline_ns;
-    uint64_t time_ns;       /* that its client gave it */
+    uint64_t time_ns;       /* from the client: how long it may take */
     uint64_t sent_ns;       /* of this attempt */
     uint64_t not_before_ns; /* waiting: back-off */
     uint64_t broker_ns;     /* received .. first job sent; 0 until then */
@@ -66,7 +66,7 @@ void requests_wake_at(struct requests *t, struct request_entry *e, uint64_t ns);
 uint64_t requests_next_wake(const struct requests *t);                /* UINT64_MAX: nothing */
 struct request_entry *requests_due(struct requests *t, uint64_t now); /* the earliest, when it is due */
 
-/* Moves e from the list that it is in, if any, to the end or the beginning of `list`, or to none. */
+/* Takes e out of its list, if it is in one; puts it at the end or the beginning of `list`, or in none. */
 void requests_append(struct requests *t, struct request_entry *e, int list);
 void requests_prepend(struct requests *t, struct request_entry *e, int list);
 void requests_unlist(struct requests *t, struct request_entry *e);

@@ -18,7 +18,7 @@
 #include "registry.h"
 
 #define SUCCESSION_GRACE_NS (1000ull * 1000 * 1000)      /* for a worker of the same plan to come back */
-#define SUCCESSION_EVERY_NS (60ull * 1000 * 1000 * 1000) /* between two moves that nobody asked for */
+#define SUCCESSION_EVERY_NS (60ull * 1000 * 1000 * 1000) /* between two moves because a stage was lost */
 
 struct successor {
     struct hello hello;
@@ -30,7 +30,7 @@ struct succession {
     int n;
     struct successor item[PIPELINE_MAX_WORKERS]; /* in the order in which they came; one per place */
     bool moving;
-    uint64_t moved_ns; /* when it moved on though not asked; 0 = never */
+    uint64_t moved_ns; /* when it last moved on because a stage was lost; 0: never */
 };
 
 struct successor *succession_at(struct succession *s, const struct hello *h); /* of h's place; NULL: none */

@@ -13,7 +13,7 @@ static bool rests(const struct rest *rest, uint64_t now)
     return rest->until_ns > now;
 }
 
-/* Trouble during a rest is the same trouble, told by another request. */
+/* Failures during a rest belong to requests that were sent before it: they do not make it longer. */
 static void begin(struct rest *rest, uint64_t last_ns, uint64_t now)
 {
     if (rests(rest, now))

@@ -1,11 +1,13 @@
 /* trust.h - which workers, and which links between them, are given requests
  *
- * Who fails rests: nothing is sent there for a while that doubles with each failure on trial, and ends with a
- * success.
- * - A link is the way from a worker to one of the next stage. When a worker cannot hand a request over, its
- * link rests. The receiver rests only when several senders agree.
- * - A worker that fails TRUST_FAILURES requests in a row is put aside: it is the last choice of its stage,
- * but when its rest is over it gets one request on trial. Pure: time comes in as an argument.
+ * What fails, rests: it is sent nothing for a while. Each further failure doubles the rest, a success ends
+ * it.
+ * - A link is the way from a worker to one of the next stage. When a worker cannot hand a request over, that
+ *   link rests. The receiver itself rests only when several senders could not reach it.
+ * - A worker that fails TRUST_FAILURES requests in a row is put aside: it becomes the last choice of its
+ *   stage. When its rest is over it gets one request on trial.
+ *
+ * Pure: time comes in as an argument.
  */
 #ifndef FREEZELINE_TRUST_H
 #define FREEZELINE_TRUST_H
@@ -30,7 +32,7 @@ bool trust_wants_trial(const struct member *m, uint64_t now);
 /* Per stage a mask of the workers that can take a request and from which the last stage can be reached;
  * `full` are those of stage 0 that can't. -1, or the stage at which there is nobody. */
 int trust_reach(const struct registry *r, uint16_t full, uint64_t now, uint16_t reach[PIPELINE_MAX_STAGES]);
-/* A request can pass through all stages, rests aside. */
+/* A request can pass through all stages, whatever rests. */
 bool trust_ready(const struct registry *r);
 /* The workers of `stage` + 1 that worker `from` of `stage` can hand a request to. */
 uint16_t trust_links(const struct registry *r, int stage, int from, uint64_t now);
