@@ -6,9 +6,10 @@
 #include "dispatch_inside.h"
 #include "sampling.h"
 
-#define RETRY_TOKENS_EACH 0.1  /* gained per admitted request */
-#define LONGEST_DEADLINE  10   /* a client may ask for so many times broker.deadline_ms */
-#define LONGEST_WAIT      1000 /* a request that claims to be older than so many deadlines has a wrong clock */
+#define RETRY_TOKENS_EACH 0.1 /* gained per admitted request */
+#define LONGEST_DEADLINE  10  /* a client may ask for so many times broker.deadline_ms */
+/* A request that claims to be older than so many deadlines comes from a wrong clock. */
+#define LONGEST_WAIT 1000
 
 /* Answers a request that was not admitted. `retry_ms`: when to try again; 0: load is not the reason. */
 static void refuse(struct dispatch *d, const struct peer *to, uint64_t client_id, enum fl_code code,

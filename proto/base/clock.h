@@ -16,8 +16,9 @@
 #define NS_PER_S  1000000000ull
 
 uint64_t clock_ns(void);
-/* The host's boot id and the process's time namespace, in which CLOCK_MONOTONIC may be another ("" where the
- * kernel does not tell: not shared with anybody, then): equal ids mean equal clocks. */
+/* The host's boot id and this process's time namespace: processes with equal texts have the same
+ * CLOCK_MONOTONIC.
+ * "" where the kernel does not tell: such a clock counts as shared with nobody. */
 void clock_boot_id(char *buf, size_t size);
 /* A digest of a boot id: equal clocks have equal ones. 0: shared with nobody. */
 uint64_t clock_id(const char *boot_id);

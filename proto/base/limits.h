@@ -1,9 +1,9 @@
 /* limits.h - what this process may use of its machine, or of its container: files, processors, memory,
  * threads
  *
- * What may be raised is raised, what was asked for beyond it is refused before anything is started: libraries
- * abort where they get no descriptor or thread, and a pin to processors that are not there would quietly
- * become another.
+ * Soft limits are raised to the hard ones. What the pipeline file asks for beyond them is refused before
+ * anything starts. Otherwise libraries would abort where they get no descriptor or thread, and a pin to
+ * processors that are not there would quietly become another.
  */
 #ifndef FREEZELINE_LIMITS_H
 #define FREEZELINE_LIMITS_H
@@ -35,9 +35,9 @@ int limits_pin(const int *cpu, int n, struct error *e);
 int limits_check_memory(int64_t bytes, const char *what, struct error *e);
 /* FL_CONFIG: fewer than `files` may be open. */
 int limits_check_files(int64_t files, struct error *e);
-/* FL_CONFIG: `ulimit -v` leaves less address space than the libraries take, which do not bear to get none. */
+/* FL_CONFIG: `ulimit -v` leaves less address space than the libraries need; they abort when they get none. */
 int limits_check_space(struct error *e);
-/* Starts so many threads at once, to see, and ends them again. FL_UNAVAILABLE. */
+/* Tries to start so many threads at once, and ends them again. FL_UNAVAILABLE: they can't be had. */
 int limits_check_threads(int threads, struct error *e);
 
 /* The folder of a line of /proc/self/cgroup, and the file there that bounds memory; false: it bounds none. */

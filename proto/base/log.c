@@ -23,8 +23,8 @@ static char log_role[32] = "freezeline";
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* of all below */
 static struct log_rate rate;
-static char
-    log_path[LOG_PATH_BYTES]; /* "": stderr is somebody else's matter; does not change once it is set */
+static char log_path[LOG_PATH_BYTES]; /* "": stderr was opened by others, and is not bounded here; does not
+                                         change once it is set */
 static int64_t log_max_bytes;
 static int log_keep;
 
@@ -80,7 +80,7 @@ void log_shift(const char *path, int keep)
     }
 }
 
-/* Where the old file can't be moved, its lines go: the bound holds all the same. */
+/* When the old file can't be moved it is emptied: the bound holds, its lines are lost. */
 static void bound_file(void)
 {
     struct stat st;

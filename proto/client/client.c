@@ -20,7 +20,8 @@
 #define CLIENT_WINDOW     65536
 #define CLIENT_HIGH_WATER 4096
 #define REACH_MS          300
-#define CLIENT_GRACE_MS   2000 /* after its deadline, an answer that says so should be here */
+#define CLIENT_GRACE_MS \
+    2000 /* so long after its deadline at the latest, an answer that says so should be here */
 
 struct client {
     void *context, *socket;
@@ -93,7 +94,7 @@ void client_free(struct client *c)
     free(c);
 }
 
-/* No reply came in time: what is known of the reason. */
+/* No reply came in time: connects once to find out why, for the message. */
 static int say_silence(const char *endpoint, int timeout_ms, struct error *e)
 {
     struct error why = {0};
@@ -122,7 +123,7 @@ int client_submit(struct client *c, const struct tensor *input, uint32_t flags, 
 
     if (bytes <= 0 || !input->data)
         return error_set(e, FL_SHAPE, "the input has no numbers");
-    if (bytes > c->max_bytes) /* the broker would hang up, with no word to anybody */
+    if (bytes > c->max_bytes) /* libzmq at the broker would close the connection without a word */
         return error_set(e, FL_TOO_LARGE,
                          "the input has %.3g MB, broker.max_request_mb allows %.3g: raise it",
                          (double)bytes / (1 << 20), (double)c->max_bytes / (1 << 20));
@@ -171,7 +172,7 @@ static int receive_type(struct client *c, void *socket, enum message_type type, 
         if (!rc && c->message.type == type)
             return FL_OK;
         if (rc == FL_AGAIN && until_ns && clock_ns() >= until_ns)
-            return rc; /* who does not wait is spared the question whether there is something */
+            return rc; /* without a timeout there is no need to poll first */
         if (rc == FL_AGAIN && (rc = wait_readable(socket, until_ns, e)))
             return rc;
         if (rc)
@@ -231,7 +232,8 @@ int client_infer(struct client *c, const struct tensor *input, uint32_t flags, u
         return rc;
     do
         rc = receive_until(c, until_ns, answer, scores, capacity, n, e);
-    while ((!rc && answer->id != id) || (rc == FL_AGAIN && clock_ns() < until_ns)); /* a signal is no end */
+    while ((!rc && answer->id != id) ||
+           (rc == FL_AGAIN && clock_ns() < until_ns)); /* a signal does not end the wait */
     if (rc)
         set_waiting(c, id, false);
     if (rc == FL_AGAIN) {

@@ -21,7 +21,7 @@
 
 #define KNOWN_MAX 128
 
-/* 0, or why not, as errno has it. EAGAIN of a unix socket: somebody listens who is busy. */
+/* 0, or errno. A unix socket says EAGAIN when its listener is there and busy: that counts as 0. */
 static int try_connect(const struct sockaddr *address, socklen_t size, int timeout_ms)
 {
     int fd = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), why = 0;
@@ -56,7 +56,7 @@ bool address_listens(const char *path)
     return connect_path(path) == 0;
 }
 
-/* Whose is the socket, or the nearest folder above it that can be looked at? */
+/* The owner of the socket, or of the nearest folder above it that this user may look at. */
 static const char *owner_of(const char *path)
 {
     char at[sizeof((struct sockaddr_un){0}).sun_path];
@@ -145,7 +145,7 @@ static bool is_loopback(const struct sockaddr *a)
            IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)(const void *)a)->sin6_addr);
 }
 
-/* Is it an address of this machine? Whoever can bind it knows. */
+/* Is it an address of this machine? Then a socket can be bound to it. */
 static bool is_own(const struct addrinfo *a)
 {
     struct sockaddr_storage any_port;
@@ -179,7 +179,7 @@ static void add(struct address_list *out, const struct addrinfo *a, const char *
     strcpy(out->endpoint[out->n++], endpoint);
 }
 
-/* A host name stands for all of its addresses that this machine has. */
+/* Adds those addresses of a host name that this machine has. */
 static int resolve(struct address_list *out, const char *endpoint, const char *host, const char *port,
                    bool anywhere, struct error *e)
 {
@@ -229,8 +229,7 @@ int address_to_bind(struct address_list *out, const char *endpoint, const char *
     return FL_OK;
 }
 
-/* Answers that were found are kept: who connects again to a host that died must not wait for a name service.
- */
+/* Answers are kept: a process that connects again to a host that died must not wait for a name service. */
 bool address_is_ipv6(const char *endpoint)
 {
     static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -255,7 +254,7 @@ bool address_is_ipv6(const char *endpoint)
         }
     if (look_up(endpoint, host, port, AF_INET, &list, NULL) &&
         look_up(endpoint, host, port, AF_INET6, &list, NULL))
-        goto out; /* not yet: it is asked for again */
+        goto out; /* no answer yet, so nothing is kept: the next call asks again */
     ipv6 = list->ai_family == AF_INET6;
     freeaddrinfo(list);
     if (n_known < KNOWN_MAX) {

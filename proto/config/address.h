@@ -1,4 +1,4 @@
-/* address.h - what stands behind an endpoint: does somebody listen there, and where does one listen oneself
+/* address.h - what is behind an endpoint: whether somebody listens there, and which addresses to bind for it
  *
  * endpoint.h reads the text of an endpoint; here the network and the name service are asked, so calls may
  * take a while. Any thread.
@@ -37,7 +37,8 @@ struct address_list {
 int address_to_bind(struct address_list *out, const char *endpoint, const char *bind_host, bool anywhere,
                     struct error *e);
 
-/* Must whoever connects to it speak IPv6? True of IPv6 addresses, and of names that have no other. */
+/* Does a socket that connects to it need ZMQ_IPV6? True for IPv6 addresses and for names that have no other.
+ */
 bool address_is_ipv6(const char *endpoint);
 
 #endif

@@ -1,8 +1,8 @@
-/* identity.h - all that decides an answer, as one digest: what differs in it is never mixed
+/* identity.h - one digest of everything that decides an answer
  *
  * The network and its weights, what a pixel becomes before the network sees it, the precision it computes in,
- * and what its classes are called. Caches, evidence, updates and stored activations are of one identity;
- * stage workers say theirs, and look-ups carry it, so that what was learned from one network never answers
+ * and what its classes are called. Caches, evidence, updates and stored activations belong to one identity.
+ * Stage workers tell theirs, and look-ups carry it, so that what was learned from one network never answers
  * for another. Pure.
  */
 #ifndef FREEZELINE_IDENTITY_H

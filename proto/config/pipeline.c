@@ -24,8 +24,8 @@ static struct key_source source_of(const struct loading *l, const struct yaml_en
     return (struct key_source){.file = l->p->path, .entry = entry};
 }
 
-/* The last entry for a path, or for the nearest of its parents that is there: what a message about it points
- * at. Cuts `path`. */
+/* Where a message about `path` points: its last entry, or that of its nearest parent in the file. Cuts
+ * `path`. */
 static struct key_source find_source(const struct pipeline *p, char *path)
 {
     while (*path) {
@@ -70,7 +70,7 @@ static int unknown_key(const struct loading *l, const struct yaml_entry *entry, 
                      entry->path, key_nearest(pattern, nearest, sizeof nearest));
 }
 
-/* `mean: 128` is `mean: [128]`. */
+/* One value where a list is due is a list of one: `mean: 128` means `mean: [128]`. */
 static int set_only_item(const struct loading *l, const char *pattern, const int *given, const char *text,
                          struct key_source o)
 {
@@ -103,7 +103,7 @@ static int apply_entry(struct loading *l, const struct yaml_entry *entry)
     if (!k && !section && !list)
         return unknown_key(l, entry, pattern);
     if (entry->kind == YAML_IS_NULL)
-        return FL_OK; /* as if it was not there */
+        return FL_OK; /* an empty value: as if the key were not there */
     if (entry->kind == YAML_IS_MAP && section)
         return key_start_item(l->p, pattern, index, o, l->e);
     if (entry->kind == YAML_IS_LIST && list)
@@ -338,7 +338,7 @@ static int check_endpoint(struct loading *l, struct used_endpoints *used, const 
     return FL_OK;
 }
 
-/* `bind` is a host, as it would stand in an endpoint, and no way around `security`. */
+/* `bind` must be a host as in an endpoint, and `security` holds for it too. */
 static int check_bind(struct loading *l)
 {
     const char *bind = l->p->bind;
@@ -405,7 +405,7 @@ static int check_values(struct loading *l)
     return FL_OK;
 }
 
-/* Twice the same item is a slip. */
+/* The same item twice in a list is a mistake. */
 static int check_distinct(const struct loading *l, const char *key, const int *item, int n)
 {
     for (int i = 0; i < n; i++)

@@ -82,10 +82,11 @@ struct broker_config {
     char *control;  /* ROUTER, workers: hello, heartbeat, cancel, outcome */
     char *results;  /* PULL: hits from caches, full answers and failures from stages */
     int max_requests;
-    double max_memory_mb;  /* inputs that are kept */
-    double max_request_mb; /* one input */
+    double max_memory_mb;  /* of the inputs of all admitted requests */
+    double max_request_mb; /* of one input */
     int deadline_ms;       /* default, and the longest that a client may ask for is 10x this */
-    int latency_target_ms; /* what is expected to take longer is refused; 0: by the deadlines alone */
+    int latency_target_ms; /* a request that is expected to take longer is refused; 0: only the deadlines
+                              count */
     int retries;
     int heartbeat_ms;
     int dead_after_ms;
@@ -99,7 +100,7 @@ struct redis_config {
 
 struct updates_config {
     double sample;      /* share of the requests whose outcome becomes an update; 0 under a promise */
-    double in_vain;     /* what the file asked for all the same; 0 = nothing */
+    double in_vain;     /* a `sample` that the file asks for under a promise, without effect; 0: none */
     double audit;       /* share of the requests whose hits are noted but not served */
     int batch;          /* updates applied per new epoch, at most */
     int interval_ms;    /* a new epoch at most this often */
@@ -138,8 +139,9 @@ struct pipeline {
     struct cache_config cache;
     struct redis_config redis;
     struct updates_config updates;
-    char *bind;     /* where tcp sockets listen, instead of the host of their endpoint; NULL: there */
-    char *security; /* "loopback": refuse other addresses; "none": allowed without protection, said by name */
+    char *bind; /* where tcp sockets listen, instead of the host of their endpoint; NULL: there */
+    char
+        *security; /* "loopback": other addresses are refused; "none": they are allowed, without protection */
     char *log_level;
     struct logs_config logs;
     struct yaml_entries *entries; /* what the file and --set said, and where */

@@ -1,4 +1,4 @@
-/* pipeline_input.c - how pixels become numbers, and whether that was meant in these units */
+/* pipeline_input.c - mean and std of pixels, and whether they were meant in units of 0-255 or of 0-1 */
 #include <stdio.h>
 #include <string.h>
 
@@ -14,8 +14,7 @@ float pipeline_std(const struct pipeline *p, int channel)
     return !p->n_std ? 1 : p->std[channel < p->n_std ? channel : p->n_std - 1];
 }
 
-/* A std below 1 would make single shades of grey whole units; means of 0.5 take nothing from pixels of 0-255,
- * whatever the std. */
+/* For pixels of 0-255, a std below 1 or means around 0.5 make no sense: they were meant for pixels of 0-1. */
 static bool looks_like_shares(const struct pipeline *p)
 {
     bool fine = false, small = false, large = false;

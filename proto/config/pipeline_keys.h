@@ -1,4 +1,4 @@
-/* pipeline_keys.h - the table of keys of a pipeline file; private to proto/base/pipeline*.c
+/* pipeline_keys.h - the table of keys of a pipeline file; private to this folder's pipeline*.c
  *
  * One row per key: path, type, default, range, help. `#` in a path stands for an index of a list. Loading,
  * `--set`, messages and configs/reference.yaml all come from this table.
@@ -75,7 +75,7 @@ int key_error(struct key_source o, bool at_key, struct error *e, const char *for
 /* Sets the value of `text` in p; makes the list items that `index` leads to when they are the next ones. */
 int key_set(struct pipeline *p, const struct key *k, const int *index, const char *text, struct key_source o,
             struct error *e);
-/* A list begins: what defaults or an earlier list put there goes. */
+/* A list begins: it replaces the defaults, or an earlier list. */
 int key_start_list(struct pipeline *p, const char *pattern, const int *index, struct key_source o,
                    struct error *e);
 /* An item of a list of mappings begins. */

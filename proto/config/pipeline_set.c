@@ -194,8 +194,8 @@ static bool name_ok(const char *text)
     return n > 0 && n < 64 && !text[n] && text[0] != '.' && text[0] != '-';
 }
 
-/* Takes "NAME/.." out of an absolute path, in place, where NAME is a directory and no symbolic link (of which
- * ".." would be elsewhere). */
+/* Takes "NAME/.." out of an absolute path, in place. Not where NAME is a symbolic link: its ".." is another
+ * folder. */
 static void tidy(char *path)
 {
     char *up, *name;
@@ -260,7 +260,8 @@ char *pipeline_absolute_set(const char *set)
     if (k->type == KEY_PATH || k->type == KEY_LABELS)
         value = absolute("", equals + 1, here);
     else
-        value = absolute_endpoint(equals + 1, here); /* as it is when it is no endpoint */
+        value = absolute_endpoint(equals + 1,
+                                  here); /* kept as it is when it is no endpoint: it is refused later */
     if (value && asprintf(&out, "%s=%s", key, value) < 0)
         out = NULL;
     free(value);

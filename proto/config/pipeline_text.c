@@ -1,5 +1,4 @@
-/* pipeline_text.c - a section of a pipeline file as one line of text that is the same for the same settings
- */
+/* pipeline_text.c - a section of a pipeline file as one line: the same settings give the same text */
 #include "pipeline_keys.h"
 
 #include <inttypes.h>

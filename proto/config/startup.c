@@ -1,4 +1,4 @@
-/* startup.c - getopt_long over the options that all services have, and one's own numbers */
+/* startup.c - getopt_long over the options that all services have, and the numbers of one */
 #include "startup.h"
 
 #include <getopt.h>

@@ -1,7 +1,7 @@
 /* startup.h - how a service starts: its options, its pipeline file, its log, its signals
  *
- * All services take -c, --set, --log, --version and --help. What one takes beside these is a number. Errors
- * are told as the service would log them.
+ * All services take -c, --set, --log, --version and --help. The options that only one of them takes are
+ * numbers.
  */
 #ifndef FREEZELINE_STARTUP_H
 #define FREEZELINE_STARTUP_H
@@ -27,11 +27,12 @@ struct startup {
     int n_sets;
 };
 
-/* Fills *s from the command line. < 0: go on; else the status to exit with, and all is said. */
+/* Fills *s from the command line. < 0: go on. Otherwise the process ends with this status; the text is
+ * printed. */
 int startup_options(struct startup *s, int argc, char **argv);
 
-/* Catches signals, raises limits, reads the pipeline file and opens the log of `role` ("stage1.0") where it
- * and the options want it. *out is the caller's to free, after an error too (NULL, or read). */
+/* Catches signals, raises limits, reads the pipeline file and opens the log of `role` ("stage1.0") where the
+ * file and the options say. The caller frees *out, after an error too. */
 int startup_pipeline(const struct startup *s, const char *role, struct pipeline **out, struct error *e);
 
 #endif

@@ -17,7 +17,7 @@
 #include "config/endpoint.h"
 #include "base/limits.h"
 
-#define OWN_FILES 40 /* of libzmq, the log, and what else is open without any connection */
+#define OWN_FILES 40 /* open without any connection: libzmq's, the log, .. */
 
 static int most_of_all = INT_MAX, most_of_clients = INT_MAX; /* descriptors; set before there is a socket */
 static char front_path[ENDPOINT_MAX_IPC_PATH + 1];           /* one of the two is set */
@@ -65,13 +65,13 @@ static bool is_front(int listener)
            ntohs(((const struct sockaddr_in6 *)(const void *)&a)->sin6_port) == front_port;
 }
 
-/* The lowest free descriptor is what a connection gets, so it tells how many files are open. */
+/* A connection gets the lowest free descriptor, so its number tells how many files are open. */
 int accept4(int listener, struct sockaddr *address, socklen_t *size, int flags)
 {
     int fd = (int)syscall(SYS_accept4, listener, address, size, flags);
 
     if (fd < 0) {
-        if (errno == EMFILE) /* others took what was to be spare; libzmq would end the process */
+        if (errno == EMFILE) /* even the spare ones are taken; libzmq would end the process */
             errno = ECONNABORTED;
         return fd;
     }
@@ -79,6 +79,6 @@ int accept4(int listener, struct sockaddr *address, socklen_t *size, int flags)
         return fd;
     close(fd);
     atomic_fetch_add(&refused, 1);
-    errno = ECONNABORTED; /* as if who connected had gone again */
+    errno = ECONNABORTED; /* as if the other side had gone again */
     return -1;
 }

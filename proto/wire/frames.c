@@ -24,8 +24,8 @@ static int send_frame(void *socket, zmq_msg_t *frame, int more)
     return rc < 0 ? code_of_errno() : FL_OK;
 }
 
-/* The first frame of a message: here alone waiting for room can show. Sending alone, libzmq looks only now
- * and then for peers that came or made room; reading ZMQ_EVENTS makes it look. */
+/* The first frame of a message is the only one that can be refused for lack of room. While it only sends,
+ * libzmq looks rarely for peers that came or made room; reading ZMQ_EVENTS makes it look. */
 static int send_first(void *socket, zmq_msg_t *frame, int more)
 {
     int events, rc = send_frame(socket, frame, more);
@@ -84,8 +84,7 @@ static int recv_frame(void *socket, zmq_msg_t *frame)
     return rc < 0 ? code_of_errno() : FL_OK;
 }
 
-/* Drops what is left of the message that `frame` (initialised; any part of it) belongs to. Returns how many
- * frames. */
+/* Drops the rest of the message of which `frame` is a part. Returns the number of frames dropped. */
 static int drop_rest(void *socket, zmq_msg_t *frame)
 {
     int n = 0;
@@ -120,8 +119,8 @@ static int recv_peer(void *socket, zmq_msg_t *frame, struct peer *from, struct e
     return FL_OK;
 }
 
-/* A small message lies in libzmq's receive buffer wherever it happened to end up (large ones have memory of
- * their own); its numbers are moved to where they can be read as numbers. */
+/* A small message lies somewhere in libzmq's receive buffer, at any address (large ones have memory of their
+ * own). It is copied, so that its numbers are aligned. */
 static int align_payload(zmq_msg_t *payload, struct error *e)
 {
     zmq_msg_t aligned;

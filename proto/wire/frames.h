@@ -35,14 +35,14 @@ struct socket_options {
 int frames_socket(void **out, void *context, int type, enum frames_mode mode, const char *endpoint,
                   const struct socket_options *o, const char *security, struct error *e);
 
-/* Closes it; what was sent may leave for so long after. NULL is fine. */
+/* Closes it. What was sent and has not left yet may leave for linger_ms. NULL is fine. */
 void frames_close(void *socket, int linger_ms);
 
-/* Looks whether the unix socket that `socket` was bound to is in its place, and makes it again where someone
- * has removed it; who is connected stays so. FL_OK: it is there, or it is no unix socket. FL_STALE: made
- * again. Else: it can't be. */
+/* When someone removes the file of a unix socket, connections live on but nobody new can connect. This makes
+ * the file again. FL_OK: it is there, or `endpoint` is no unix socket. FL_STALE: it was gone and is made
+ * again. Else: it can't be made. */
 int frames_keep_bound(void *socket, const char *endpoint, struct error *e);
-/* The same, at most once a second (*looked_ns: when the last look was; 0 at first); what is wrong is logged.
+/* The same, at most once a second, with a line in the log. *looked_ns: the time of the last look; 0 at first.
  */
 void frames_keep_bound_now(void *socket, const char *endpoint, uint64_t *looked_ns, uint64_t now);
 

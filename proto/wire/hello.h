@@ -4,7 +4,7 @@
 
 #include "message.h"
 
-/* Role, place, a new random incarnation (never 0), pid, host and boot id of this process. The rest is zero.
+/* Role and place, and of this process: a new random incarnation (never 0), pid, host, boot id. The rest is 0.
  */
 void hello_init(struct hello *out, enum message_role role, int stage, int replica);
 

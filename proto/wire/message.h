@@ -1,8 +1,8 @@
 /* message.h - every message that two freezeline processes exchange, as plain C structs
  *
  * On the wire a message is one protobuf frame (freezeline.proto, Envelope) and, where it carries numbers, one
- * raw frame beside it. The codec (message.c) is the only file that sees generated code. Decoding checks every
- * bound below; what is over is FL_PROTOCOL or FL_TOO_LARGE. proto/README.md is the contract.
+ * raw frame beside it. Only the codec (message_encode.c, message_decode.c) sees generated code. Decoding
+ * checks every bound below; what exceeds one is FL_PROTOCOL or FL_TOO_LARGE. proto/README.md is the contract.
  *
  * Times in `*_ns` fields that are points in time are CLOCK_MONOTONIC of the broker's host ("broker time", see
  * clock.h).
@@ -37,17 +37,17 @@ enum message_type {
     MESSAGE_STATUS,      /* client -> broker: how are you */
     MESSAGE_STATUS_REPLY,
     MESSAGE_DRAIN, /* operator -> broker: admit no more for a while; broker -> worker: end */
-    MESSAGE_SPANS, /* worker -> broker: noted of traced requests; client -> broker, empty: hand over; and
-                      back */
+    MESSAGE_SPANS, /* worker -> broker: spans of traced requests; client -> broker, empty: give them to me;
+                      and back */
 };
 
 enum message_role { ROLE_BROKER = 1, ROLE_STAGE, ROLE_CACHE, ROLE_CLIENT };
 
 enum job_flags {
     JOB_NO_CACHE = 1, /* no look-ups: the full answer is wanted */
-    JOB_AUDIT = 2,    /* look-ups happen and are noted, hits do not end it */
-    JOB_SAMPLED = 4,  /* the cache service keeps its descriptors until the outcome is told */
-    JOB_TRACE = 8,    /* every process on its way notes what it does for it, and when (spans) */
+    JOB_AUDIT = 2,    /* look-ups happen and are noted; a hit does not end the request */
+    JOB_SAMPLED = 4,  /* the cache service keeps its descriptors until it is told the outcome */
+    JOB_TRACE = 8,    /* every process that it passes notes what it does for it, and when (spans) */
     JOB_TELL = 16,    /* broker to stage 0: say when it leaves the queue (heartbeat.taken) */
 };
 
@@ -97,7 +97,8 @@ struct answer {
     uint64_t
         clock_error_ns; /* how far the clocks of the processes that it passed may be apart; 0 = one clock */
     uint64_t request;   /* the broker's id */
-    uint32_t retry_after_ms; /* of an error that is load's fault: when what is ahead now is done; else 0 */
+    uint32_t
+        retry_after_ms; /* of an error because of load: in how long the requests ahead are done; else 0 */
 };
 
 struct job {
@@ -108,11 +109,11 @@ struct job {
     uint64_t sent_ns;
     int n_route;
     uint8_t route[PIPELINE_MAX_STAGES]; /* replica of each stage */
-    uint64_t plan;                      /* digest_short of the plan of those whom it is for; 0 = not told */
+    uint64_t plan; /* digest_short of the plan of the stages that it is for; 0: not told */
     struct trace trace;
     struct tensor activation; /* one request's: dim[0] = 1 */
     int n_rest;
-    uint32_t rest_us[PIPELINE_MAX_STAGES]; /* from each stage's batch on, what is left takes so long alone */
+    uint32_t rest_us[PIPELINE_MAX_STAGES]; /* [s]: the least time from stage s's batch to the answer */
 };
 
 struct lookup_item {
@@ -166,9 +167,9 @@ struct result {
     struct tensor scores;
 };
 
-/* What a cache service's caches were promised to keep when they were built. */
+/* The promise under which a cache service's caches were built. */
 struct caches_promise {
-    bool made;      /* false: nothing, and the rest is zero */
+    bool made;      /* false: there is none, and the rest is zero */
     bool agreement; /* with the full answer; otherwise of accuracy */
     double max_loss, certainty;
     uint64_t planning_points, certifying_points;
@@ -178,7 +179,7 @@ struct caches_promise {
 /* What a cache service answers from. All zero: it has no caches, or is no cache service. */
 struct caches_told {
     uint8_t build[DIGEST_BYTES]; /* names the build */
-    uint32_t built, loaded;      /* caches that the build made; of these it answers from so many */
+    uint32_t built, loaded;      /* caches that the build made; how many of these it answers from */
     struct caches_promise promise;
 };
 
@@ -190,7 +191,7 @@ struct hello {
     char host[MESSAGE_NAME_BYTES];
     char boot_id[MESSAGE_NAME_BYTES]; /* same as the broker's: same clock */
     uint8_t model[DIGEST_BYTES];      /* graph digest; zero for a cache service, which has no model */
-    uint8_t identity[DIGEST_BYTES]; /* config/identity.h: that it serves, or that its caches were built for */
+    uint8_t identity[DIGEST_BYTES]; /* config/identity.h: what it serves, or what its caches were built for */
     uint8_t plan[DIGEST_BYTES];     /* of a stage: what all stages must agree on (placement_digest) */
     struct caches_told caches;
     char engine[MESSAGE_NAME_BYTES]; /* BLAS core, convolution engine, threads: one line */
@@ -199,19 +200,19 @@ struct hello {
     uint32_t reaches; /* as in a heartbeat */
 };
 
-/* Replicas of the next stage to which a stage worker is connected: a bit for each, and this one when it
- * tells. */
+/* `reaches` has a bit for each replica of the next stage to which a stage worker is connected, and this bit
+ * when it tells them at all. */
 #define REACHES_TOLD (1u << 31)
 
 /* How a cache service learns from what it sees. */
 enum learning_state {
     LEARNING_UNKNOWN,   /* not told */
-    LEARNING_NO_CACHES, /* there are none to learn into */
+    LEARNING_NO_CACHES, /* it has no caches that could learn */
     LEARNING_PROMISED,  /* caches under a promise stay as they were certified */
     LEARNING_ALONE,     /* without Redis: for itself */
     LEARNING_SHARED,    /* through Redis, with the others */
     LEARNING_NO_REDIS,  /* Redis does not answer: updates wait */
-    LEARNING_REFUSED,   /* Redis refuses something: updates wait */
+    LEARNING_REFUSED,   /* Redis refuses a command: updates wait */
     LEARNING_DAMAGED,   /* the caches in Redis can't be used here */
     LEARNING_ASIDE,     /* Redis holds another build than this host */
     LEARNING_STATES
@@ -241,14 +242,14 @@ struct heartbeat {
     uint32_t queued;
     bool redis_up;           /* cache service only */
     bool cache_open;         /* stage only: look-ups are not bypassed */
-    uint64_t clock_error_ns; /* of this worker's idea of broker time, should it need one: offset_error_ns */
+    uint64_t clock_error_ns; /* how wrong its estimate of broker time may be: offset_error_ns */
     uint32_t caches;         /* cache service only: how many it answers from */
     uint64_t
         taken; /* stage only: the newest request that left its queue for a batch; those before it have too */
     uint32_t batch;   /* stage only: its largest batch */
     uint32_t reaches; /* stage only: REACHES_TOLD | replicas of the next stage */
-    uint32_t
-        exits; /* bit per exit at which the cache service has a cache; in the echo to a stage: its own's */
+    uint32_t exits;   /* bit per exit at which it has a cache; in the echo to a stage: of that stage's cache
+                         service */
     bool exits_told;
     struct learning learning; /* cache service only */
 };
@@ -256,7 +257,7 @@ struct heartbeat {
 struct cancel {
     int n;
     uint64_t request[MESSAGE_MAX_BATCH];
-    int n_ask; /* these are not answered: a stage that was told a hit of one sends its result itself */
+    int n_ask; /* of these no answer came: a stage that had a hit verdict for one sends its result itself */
     uint64_t ask[MESSAGE_MAX_BATCH];
 };
 
@@ -266,8 +267,8 @@ struct outcome {
     int32_t hit_exit; /* -1 */
 };
 
-/* Nothing is admitted until the lease runs out: who wants more asks again before. So a drain ends with its
- * asker. */
+/* Nothing is admitted until the lease runs out. Whoever wants a longer drain asks again before, so a drain
+ * ends when its asker is gone. */
 struct drain {
     uint32_t lease_ms; /* 0 = DRAIN_LEASE_MS */
     bool undo;         /* admit again, at once */

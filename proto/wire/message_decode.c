@@ -340,7 +340,7 @@ static int get_caches(struct caches_told *to, const Freezeline__Caches *from, st
         return error_set(e, FL_PROTOCOL, "%u of %u caches, at most %d can be built", from->loaded,
                          from->built, PIPELINE_MAX_EXITS);
     if ((rc = get_digest(to->build, from->build, e)) || !memcmp(to->build, none, sizeof none))
-        return rc; /* of no build there is nothing to tell */
+        return rc; /* without a build there is nothing else */
     to->built = from->built;
     to->loaded = from->loaded;
     return get_promise(&to->promise, from->promise, e);

@@ -31,7 +31,7 @@ static int make_parents(const char *path, struct error *e)
     return FL_OK;
 }
 
-/* In a folder of another user that user could put a socket of their own in place of ours. */
+/* A folder of another user is refused: they could replace our socket by one of their own. */
 static int check_parent(const char *path, struct error *e)
 {
     char dir[ENDPOINT_MAX_IPC_PATH + 1];
@@ -52,7 +52,7 @@ static int check_parent(const char *path, struct error *e)
     return FL_OK;
 }
 
-/* libzmq unlinks whatever is at an ipc path before it binds; so look first. */
+/* Before it binds, libzmq removes whatever is at an ipc path: so look first what that is. */
 static int prepare_ipc(const char *path, struct error *e)
 {
     struct stat st;
@@ -88,7 +88,7 @@ static int bind_error(const char *endpoint, struct error *e)
     return error_set(e, FL_IO, "cannot bind %s: %s", endpoint, zmq_strerror(errno));
 }
 
-/* An activation fits whole, so that sending one does not wait for the reader in between. The kernel may give
+/* A whole activation fits, so that sending one need not wait for the reader half-way. The kernel may give
  * less. */
 #define KERNEL_BUFFER (1 << 20)
 
@@ -173,8 +173,8 @@ void frames_close(void *socket, int linger_ms)
     zmq_close(socket);
 }
 
-/* libzmq can't be told to make a listener again without closing the old one later, which then removes the new
- * one's file. So the new one is made beside, and moved into place. */
+/* If libzmq unbinds and binds the same path, closing the old listener removes the new one's file. So a new
+ * listener is made beside it, and its file moved into place. */
 int frames_keep_bound(void *socket, const char *endpoint, struct error *e)
 {
     const char *path = endpoint + 6;

@@ -1,4 +1,4 @@
-/* span_log.h - spans of traced requests on their way from the process that noted them to who asks
+/* span_log.h - the spans of traced requests that a process has noted, until they are taken
  *
  * A ring of fixed size, allocated once: noting a span allocates nothing, and memory that is never written is
  * never resident. When it is full, spans are counted as lost; those that are in it stay, so that early
@@ -18,13 +18,13 @@ struct span_log {
 
 int span_log_new(struct span_log *l, int capacity, uint32_t role, uint32_t stage,
                  uint32_t replica);     /* FL_NOMEM */
-void span_log_free(struct span_log *l); /* zeroed memory is fine */
+void span_log_free(struct span_log *l); /* one that is all zero is fine */
 
 /* What this process did for a request, from start to end (broker time); nothing when it ends before it
  * starts. */
 void span_log_note(struct span_log *l, enum span_kind kind, uint64_t request, uint32_t attempt, int32_t exit,
                    uint64_t start_ns, uint64_t end_ns);
-/* One that another process noted. */
+/* A span that another process noted. */
 void span_log_put(struct span_log *l, const struct span *s);
 /* Moves up to MESSAGE_MAX_SPANS into *out, oldest first, with what was lost and how many are left. False when
  * there is nothing to tell. */
