@@ -74,6 +74,7 @@ static struct keeper_task *ask(struct keeper_brain *b, enum keeper_act act)
     b->task.next = NULL;
     b->task.got = b->task.built = b->task.learned = NULL;
     memset(&b->task.load, 0, sizeof b->task.load);
+    memset(&b->task.batch, 0, sizeof b->task.batch);
     b->task.rc = FL_OK;
     b->task.error.text[0] = '\0';
     b->busy = true;
