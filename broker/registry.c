@@ -285,10 +285,23 @@ static enum registry_event join(struct registry *r, struct member *m, const stru
     return event;
 }
 
-/* Of two processes on one host, the one that has bound the place's endpoint lives: the holder is gone. */
-static bool displaces(const struct member *holder, const struct hello *h)
+/* It has bound the place's endpoint, and its holder is on the same host. */
+static bool has_endpoint_of(const struct member *holder, const struct hello *h)
 {
     return h->ready && holder->hello.incarnation != h->incarnation && !strcmp(holder->hello.host, h->host);
+}
+
+/* Of two processes on one host, the one that has bound the place's endpoint lives: a holder that had it is
+ * gone. */
+static bool displaces(const struct member *holder, const struct hello *h)
+{
+    return holder->hello.ready && has_endpoint_of(holder, h);
+}
+
+/* And one that has the plan that serves and waits for the endpoint would wait for ever. */
+static bool stands_in_the_way(const struct member *holder, const struct hello *h)
+{
+    return holder->alive && !holder->hello.ready && has_endpoint_of(holder, h);
 }
 
 enum registry_event registry_hello(struct registry *r, const struct hello *h, const struct peer *peer,
@@ -305,6 +318,10 @@ enum registry_event registry_hello(struct registry *r, const struct hello *h, co
     if (is_ousted(r, h->incarnation))
         return REGISTRY_UNWANTED;
     if (m->stage >= 0 && (other = registry_other_plan(r, h, displaces(m, h) ? m : NULL))) {
+        if (stands_in_the_way(m, h)) {
+            registry_oust(r, h->incarnation);
+            return REGISTRY_UNWANTED;
+        }
         error_set(e, FL_STALE, "stage %u replica %u (pid %llu on %s) has %s than stage %d replica %d",
                   h->stage, h->replica, (unsigned long long)h->pid, h->host,
                   registry_difference(h, &other->hello), other->stage, other->replica);

@@ -36,7 +36,8 @@ bool succession_keep(struct succession *s, const struct hello *h, const struct p
     struct successor *before = succession_at(s, h);
     if (!before && s->n == PIPELINE_MAX_WORKERS)
         return false;
-    *(before ? before : &s->item[s->n++]) = (struct successor){*h, *peer, now};
+    *(before ? before : &s->item[s->n++]) =
+        (struct successor){*h, *peer, before ? before->came_ns : now, now};
     return true;
 }
 
@@ -73,10 +74,18 @@ static bool complete(const struct succession *s, const struct registry *r, const
     return everyone || lacks;
 }
 
-static bool is_lost(const struct registry *r, int stage, uint64_t now)
+/* Nobody is there, and who comes there has to wait. This broker may never have seen a ready one. */
+static bool is_lost(const struct succession *s, const struct registry *r, int stage, uint64_t now)
 {
     uint64_t missing_ns = registry_stage_missing_ns(r, stage, now);
-    return registry_stage_empty(r, stage) && missing_ns != UINT64_MAX && missing_ns >= SUCCESSION_GRACE_NS;
+    if (!registry_stage_empty(r, stage) || !has_successor(s, stage, -1, NULL))
+        return false;
+    if (missing_ns != UINT64_MAX)
+        return missing_ns >= SUCCESSION_GRACE_NS;
+    for (int i = 0; i < s->n; i++)
+        if ((int)s->item[i].hello.stage == stage && now - s->item[i].came_ns >= SUCCESSION_START_NS)
+            return true;
+    return false;
 }
 
 enum succession_cause succession_due(const struct succession *s, const struct registry *r, uint64_t now,
@@ -89,7 +98,7 @@ enum succession_cause succession_due(const struct succession *s, const struct re
     if (s->moved_ns && now - s->moved_ns < SUCCESSION_EVERY_NS)
         return SUCCESSION_WAITS;
     for (*stage = 0; *stage < registry_stages(r); ++*stage)
-        if (is_lost(r, *stage, now) && has_successor(s, *stage, -1, NULL))
+        if (is_lost(s, r, *stage, now))
             return SUCCESSION_NEEDED;
     return SUCCESSION_WAITS;
 }

@@ -18,11 +18,13 @@
 #include "registry.h"
 
 #define SUCCESSION_GRACE_NS (1000ull * 1000 * 1000)      /* for a worker of the same plan to come back */
+#define SUCCESSION_START_NS (10ull * 1000 * 1000 * 1000) /* .. where this broker has seen none of it yet */
 #define SUCCESSION_EVERY_NS (60ull * 1000 * 1000 * 1000) /* between two moves because a stage was lost */
 
 struct successor {
     struct hello hello;
     struct peer peer;
+    uint64_t came_ns; /* since then someone has waited for the place */
     uint64_t heard_ns;
 };
 

@@ -410,10 +410,53 @@ static void cache_services_hear_what_the_stages_are(void **state)
     assert_int_equal(m.hello.identity[0], NEW);
 }
 
+/* A broker that was restarted during a reload hears of the successors first: all stages that it knows have
+ * one. Whom it did not know of has bound the endpoint that its successor waits for. */
+static void who_has_the_endpoint_of_one_that_serves_is_sent_away(void **state)
+{
+    struct fixture *f = *state;
+    hello(f, 0, 0, FIRST, OLD, true);
+    all_of(f, HEIR, NEW, false);
+    assert_int_equal(told(f, MESSAGE_DRAIN, FIRST, NULL), 1); /* moved on */
+    hello(f, 2, 0, LAST, OLD, true);
+    assert_int_equal(told(f, MESSAGE_DRAIN, LAST, NULL), 1);
+    beat(f, LAST);
+    assert_int_equal(told(f, MESSAGE_DRAIN, LAST, NULL), 2);
+    all_of(f, HEIR, NEW, true);
+    assert_true(ready(f));
+    hello(f, 1, 0, REPLICA0, OLD, true); /* its place is held by one that is ready: it waits as usual */
+    assert_int_equal(told(f, MESSAGE_DRAIN, REPLICA0, NULL), 0);
+}
+
+/* A broker that was restarted has never seen a ready worker of the last stage, and who comes there waits. */
+static void a_stage_that_was_never_there_moves_all_on(void **state)
+{
+    struct fixture *f = *state;
+    hello(f, 0, 0, FIRST, OLD, true);
+    hello(f, 2, 0, LAST + HEIR, NEW, true);
+    for (int i = 0; i < 199; i++) {
+        tick(f, 50);
+        f->n_control = 0;
+        beat(f, FIRST);
+        beat(f, LAST + HEIR);
+    }
+    assert_int_equal(told(f, MESSAGE_DRAIN, FIRST, NULL), 0);
+    for (int i = 0; i < 3; i++) {
+        beat(f, FIRST);
+        beat(f, LAST + HEIR);
+        tick(f, 50);
+    }
+    assert_true(told(f, MESSAGE_DRAIN, FIRST, NULL) > 0);
+    assert_string_equal(state_of(f, LAST + HEIR), "ready");
+}
+
 int main(void)
 {
 #define test(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
+        test(one_of_another_plan_waits_and_gets_no_requests),
+        test(who_has_the_endpoint_of_one_that_serves_is_sent_away),
+        test(a_stage_that_was_never_there_moves_all_on),
         test(one_of_another_plan_waits_and_gets_no_requests),
         test(the_pipeline_moves_on_when_each_worker_has_a_successor),
         test(successors_of_different_plans_are_none),
