@@ -80,7 +80,8 @@ static int add_process(struct world *w, enum message_role role, int stage, int r
     int i = w->n_processes++;
     struct process *p = &w->process[i];
     memset(p, 0, sizeof *p);
-    p->who = (struct world_process){.role = role, .stage = stage, .replica = replica, .host = host};
+    p->who =
+        (struct world_process){.index = i, .role = role, .stage = stage, .replica = replica, .host = host};
     p->place = place;
     p->outbox = none;
     for (int k = 0; k < WORLD_PORTS; k++)
@@ -161,9 +162,11 @@ static void add_connections(struct world *w)
 
 static void clear(struct world *w)
 {
+    w->clearing = true;
     for (int i = 0; i < w->n_processes; i++)
         if (w->process[i].who.lives)
             world_gone(w, i, false);
+    w->clearing = false;
     for (int i = 0; i < w->n_connections; i++)
         wire_forget(w, i);
     w->n_processes = w->n_connections = w->n_endpoints = 0;
@@ -369,6 +372,8 @@ void world_gone(struct world *w, int process, bool politely)
     p->brain = NULL;
     if (held)
         pass_on(w, p);
+    if (w->spec.user.ended && !w->clearing)
+        w->spec.user.ended(w->spec.user.arg, &p->who);
 }
 
 void world_kill(struct world *w, int process)
@@ -393,15 +398,30 @@ void world_stall(struct world *w, int process, uint64_t until)
 
 /* ---- messages from outside ---- */
 
+static int endpoint_of(const struct world *w, enum world_port port, int stage, int replica)
+{
+    return port == WORLD_JOBS      ? w->first_jobs[stage] + replica
+           : port == WORLD_LOOKUPS ? w->first_lookups + replica
+                                   : (int)port;
+}
+
+int world_queued(const struct world *w, enum world_port port, int stage, int replica)
+{
+    int endpoint = endpoint_of(w, port, stage, replica), most = 0;
+    for (int i = 0; i < w->n_connections; i++) {
+        const struct connection *c = &w->connection[i];
+        int n = c->way[0].flying.n + c->way[0].waiting.n + (c->up ? c->way[0].unread : 0);
+        if (c->endpoint == endpoint && n > most)
+            most = n;
+    }
+    return most;
+}
+
 int world_send(struct world *w, int from, enum world_port port, int stage, int replica,
                const struct message *m, zmq_msg_t *payload)
 {
-    int process = world_client(w, from), endpoint = (int)port, rc;
+    int process = world_client(w, from), endpoint = endpoint_of(w, port, stage, replica), rc;
     struct process *p = &w->process[process];
-    if (port == WORLD_JOBS)
-        endpoint = w->first_jobs[stage] + replica;
-    else if (port == WORLD_LOOKUPS)
-        endpoint = w->first_lookups + replica;
     for (int i = p->first; i < p->first + p->n; i++)
         if (w->connection[i].endpoint == endpoint) {
             rc = wire_send(w, p, i, 0, m, payload);
@@ -514,7 +534,7 @@ bool world_step(struct world *w)
 {
     struct event v;
     settle(w); /* what was done from outside */
-    if (w->failed || !events_pop(&w->events, &v))
+    if (w->failed || (w->spec.max_steps && w->steps >= w->spec.max_steps) || !events_pop(&w->events, &v))
         return false;
     w->now = v.at;
     w->steps++;
@@ -526,10 +546,10 @@ bool world_step(struct world *w)
 bool world_run(struct world *w, uint64_t until)
 {
     settle(w);
-    while (!w->failed && w->events.n && w->events.heap[0].at <= until)
+    while (w->events.n && w->events.heap[0].at <= until)
         if (!world_step(w))
-            break;
-    if (!w->failed && until > w->now)
+            return false;
+    if (until > w->now)
         w->now = until;
     return !w->failed;
 }

@@ -20,6 +20,7 @@
 #define FREEZELINE_WORLD_H
 
 #include "broker/dispatch.h"
+#include "stages/worker/stage_brain.h"
 
 #define WORLD_MAX_CLIENTS 4
 #define WORLD_MAX_HOSTS   4096
@@ -38,6 +39,7 @@ enum world_port { WORLD_CLIENTS, WORLD_CONTROL, WORLD_RESULTS, WORLD_JOBS, WORLD
 
 /* Who a process is. A place has two: one that serves and one that comes to take over. */
 struct world_process {
+    int index;
     enum message_role role;
     int stage, replica; /* replica: also a cache service's or client's number */
     int host;
@@ -60,8 +62,20 @@ struct world_user {
     /* CPU time that p's main thread takes for a message that it receives or sends, ns. NULL: none. */
     double (*cost)(void *arg, const struct world_process *p, enum world_work work, const struct message *m,
                    double bytes);
+    /* --- stage workers: needed where one is started --- */
+    /* Fills in what is not filled in yet: digests, segments, the input, the largest batch; and the layers. */
+    void (*stage)(void *arg, const struct world_process *p, struct stage_setup *s, struct stage_engine *e);
+    /* CPU time of computing a segment for so many rows, ns. *rc: how it ends, FL_OK unless it is set. */
+    double (*compute)(void *arg, const struct world_process *p, int segment, int rows, int *rc);
     /* What waking a sleeping core takes for this message, ns. NULL: none. */
     double (*wake)(void *arg);
+    /* p sends a message to who is bound at a port: a replica of a stage, a cache service, the broker. */
+    void (*sent)(void *arg, const struct world_process *p, enum world_port port, int stage, int replica,
+                 const struct message *m, zmq_msg_t *payload);
+    /* What a receiver makes of a message: it may change it. False: it can't be read and is dropped. */
+    bool (*read)(void *arg, const struct world_process *p, struct message *m);
+    /* p lives no more: it was killed, asked to end, or sent away. */
+    void (*ended)(void *arg, const struct world_process *p);
     /* `process` has done all that it had to do in this moment. */
     void (*settled)(void *arg, int process);
 };
@@ -82,6 +96,7 @@ struct world_spec {
     struct world_costs costs;
     struct world_user user;
     uint64_t seed;
+    uint64_t max_steps; /* after so many it runs no more; 0: no limit */
 };
 
 struct world;
@@ -97,13 +112,15 @@ void world_free(struct world *w);
 uint64_t world_now(const struct world *w);
 /* user.event is called at `at`. */
 void world_at(struct world *w, uint64_t at, int what, uint32_t value);
-/* What happens until then. False: out of memory, at once or before. */
+/* What happens until then. False: out of memory, or of steps. */
 bool world_run(struct world *w, uint64_t until);
 /* The next thing that happens; false: nothing will. */
 bool world_step(struct world *w);
 uint64_t world_steps(const struct world *w); /* that have happened */
 /* A host's own clock. */
 uint64_t world_clock(const struct world *w, int host, uint64_t at);
+/* What its machine is called: hosts with the same clock have the same. Returns buf. */
+char *world_boot_id(const struct world *w, int host, char *buf, size_t size);
 
 /* --- processes --- */
 
@@ -130,7 +147,11 @@ struct dispatch *world_dispatch(const struct world *w);
 int world_send(struct world *w, int from, enum world_port port, int stage, int replica,
                const struct message *m, zmq_msg_t *payload);
 
-/* Connections between two hosts (or, with processes, of two of them): nothing passes until then, in order
+/* Messages from living processes that are on their way to who is bound there, or wait unread: of one sender
+ * at most. */
+int world_queued(const struct world *w, enum world_port port, int stage, int replica);
+
+/* Connections between two hosts: nothing passes until then, in order
  * afterwards. */
 void world_hold(struct world *w, int host_a, int host_b, uint64_t until);
 /* They break: the end of what is on its way is lost, and nobody connects again before then. */

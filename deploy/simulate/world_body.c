@@ -134,7 +134,14 @@ static const struct body broker_body = {.start = broker_start,
 
 const struct body *body_of(const struct process *p)
 {
-    return p->who.role == ROLE_BROKER ? &broker_body : &client_body;
+    switch (p->who.role) {
+    case ROLE_BROKER:
+        return &broker_body;
+    case ROLE_STAGE:
+        return &world_stage_body;
+    default:
+        return &client_body;
+    }
 }
 
 /* ---- one body's turn ---- */
@@ -162,7 +169,8 @@ static void tell_brain(struct world *w, struct process *p, int packet)
     wire_free(w, packet);
     p->dirty = true;
     p->spent = 0;
-    body_of(p)->message(w, p, w->connection[head.connection].port, &head, &w->in, &payload);
+    if (!w->spec.user.read || w->spec.user.read(w->spec.user.arg, &p->who, &w->in))
+        body_of(p)->message(w, p, w->connection[head.connection].port, &head, &w->in, &payload);
     zmq_msg_close(&payload);
 }
 
@@ -219,13 +227,17 @@ void body_wake_at(struct world *w, struct process *p, uint64_t host_ns)
     uint64_t at = host_ns == NEVER ? NEVER : host_ns > offset ? host_ns - offset : 0;
     if (at <= w->now)
         at = w->now + SPIN_NS;
-    if (at >= p->wake_at)
+    if (at < p->wake_at)
+        p->wake_at = at;
+}
+
+/* An event that comes too early sees to it that there is another. */
+static void arm(struct world *w, struct process *p)
+{
+    if (!p->who.lives || p->wake_at >= p->armed_at)
         return;
-    p->wake_at = at;
-    if (at < p->armed_at) {
-        p->armed_at = at;
-        world_schedule(w, at, EVENT_WAKE, process_index(w, p), p->who.life);
-    }
+    p->armed_at = p->wake_at;
+    world_schedule(w, p->wake_at, EVENT_WAKE, process_index(w, p), p->who.life);
 }
 
 void body_compute(struct world *w, struct process *p, double cpu_ns, double width)
@@ -276,6 +288,9 @@ void body_run(struct world *w, int process)
             continue;
         break;
     }
+    if (w->now < p->stalled_until)
+        return; /* world_stall has seen to it that it goes on */
+    arm(w, p);
     if (p->who.lives && w->spec.user.settled && p->work == WORK_NOTHING)
         w->spec.user.settled(w->spec.user.arg, process);
 }

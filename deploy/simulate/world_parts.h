@@ -4,6 +4,7 @@
  * world_cpu.c    threads that share the cores of a host
  * world_wire.c   connections and packets
  * world_body.c   what a process does with its messages and time, around its brain; client and broker
+ * world_stage.c  a stage worker
  */
 #ifndef FREEZELINE_WORLD_PARTS_H
 #define FREEZELINE_WORLD_PARTS_H
@@ -57,12 +58,12 @@ struct way {
 
 struct connection {
     enum world_port port;
-    int from;     /* process that connects */
-    int endpoint; /* to which */
-    int to;       /* process at the other end while `up` */
-    bool up, immediate;
-    uint32_t session; /* how often it was up: names the peer of a ROUTER */
-    uint32_t version; /* of the next try */
+    int from;                  /* process that connects */
+    int endpoint;              /* to which */
+    int to;                    /* process at the other end while `up` */
+    bool up, immediate, tries; /* tries: the next try is scheduled */
+    uint32_t session;          /* how often it was up: names the peer of a ROUTER */
+    uint32_t version;          /* of the next try */
     uint64_t not_before;
     struct way way[2];
 };
@@ -137,6 +138,7 @@ struct endpoint {
 struct world {
     struct world_spec spec;
     bool failed; /* out of memory */
+    bool clearing;
     uint64_t now, steps;
     struct events events;
     struct shuffle random;
@@ -162,7 +164,6 @@ uint64_t world_host_now(const struct world *w, const struct process *p);
 void world_wake(struct world *w, int process);                /* it may have something to do */
 void world_gone(struct world *w, int process, bool politely); /* it lives no more */
 void world_introduce(const struct world *w, const struct process *p, struct hello *h); /* who it is */
-char *world_boot_id(const struct world *w, int host, char *buf, size_t size);
 
 /* world_cpu.c */
 void cpu_start(struct world *w, int thread, double cpu_ns, double wake_ns, double width);
@@ -191,6 +192,9 @@ void wire_forget(struct world *w, int connection);             /* all that is on
 void wire_down(struct world *w, int connection, bool whole, uint64_t not_before);
 void wire_gone(struct world *w, int process, bool politely); /* a process is no more */
 void wire_renew(struct world *w, int connection);
+
+/* world_stage.c */
+extern const struct body world_stage_body;
 
 /* world_body.c */
 const struct body *body_of(const struct process *p);

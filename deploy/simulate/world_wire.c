@@ -230,6 +230,7 @@ static void try_later(struct world *w, int connection, uint64_t at)
     struct connection *c = &w->connection[connection];
     uint64_t ns = RECONNECT_FIRST_NS +
                   (uint64_t)(shuffle_uniform(&w->random) * (RECONNECT_LAST_NS - RECONNECT_FIRST_NS));
+    c->tries = true;
     world_schedule(w, at + ns, EVENT_CONNECT, connection, ++c->version);
 }
 
@@ -400,6 +401,10 @@ int wire_send(struct world *w, struct process *p, int connection, int way, const
     bool computes = p->work == WORK_COMPUTE;
     if (!wire_takes(w, connection, way))
         return FL_AGAIN;
+    if (!way && w->spec.user.sent) {
+        const struct endpoint *e = &w->endpoint[w->connection[connection].endpoint];
+        w->spec.user.sent(w->spec.user.arg, &p->who, e->port, e->stage, e->replica, m, payload);
+    }
     if ((packet = pack(w, m, payload)) == NONE)
         return FL_NOMEM;
     w->packet[packet].connection = connection;
@@ -456,7 +461,10 @@ void wire_try(struct world *w, int connection, uint32_t version)
 {
     struct connection *c = &w->connection[connection];
     int to = w->endpoint[c->endpoint].process;
-    if (c->version != version || c->up || to == NONE || !w->process[c->from].who.lives)
+    if (c->version != version)
+        return;
+    c->tries = false;
+    if (c->up || to == NONE || !w->process[c->from].who.lives)
         return;
     if (w->now < c->not_before) {
         try_later(w, connection, c->not_before);
@@ -468,6 +476,7 @@ void wire_try(struct world *w, int connection, uint32_t version)
     for (int i = 0; i < 2; i++)
         c->way[i].unread = 0;
     flush(w, c, 0);
+    w->process[c->from].dirty = true;
     world_wake(w, c->from);
 }
 
@@ -476,7 +485,7 @@ void wire_bind(struct world *w, int process, int endpoint)
 {
     w->endpoint[endpoint].process = process;
     for (int i = 0; i < w->n_connections; i++)
-        if (w->connection[i].endpoint == endpoint && !w->connection[i].up &&
+        if (w->connection[i].endpoint == endpoint && !w->connection[i].up && !w->connection[i].tries &&
             w->process[w->connection[i].from].who.lives)
             try_later(w, i, w->now);
 }
@@ -511,6 +520,7 @@ void wire_down(struct world *w, int connection, bool whole, uint64_t not_before)
     }
     c->up = false;
     if (w->process[c->from].who.lives) {
+        w->process[c->from].dirty = true;
         world_wake(w, c->from);
         try_later(w, connection, w->now > not_before ? w->now : not_before);
     }
@@ -549,6 +559,7 @@ void wire_renew(struct world *w, int connection)
 
 void wire_begin(struct world *w, int connection, uint64_t ns)
 {
+    w->connection[connection].tries = true;
     world_schedule(w, w->now + ns, EVENT_CONNECT, connection, ++w->connection[connection].version);
 }
 
