@@ -52,6 +52,7 @@ CONFORM  := $(patsubst tests/conformance/%.c,$(B)/tests/conformance/%,$(wildcard
 FUZZERS  := $(patsubst tests/fuzz/fuzz_%.c,$(B)/tests/fuzz/fuzz_%,$(wildcard tests/fuzz/fuzz_*.c))
 REPLAYS  := $(patsubst tests/fuzz/fuzz_%.c,$(B)/tests/fuzz/replay_%,$(wildcard tests/fuzz/fuzz_*.c))
 THREADED := $(filter %/test_cache %/test_pictures %/test_cache_service %/test_pipeline_processes %/test_watch,$(UNIT) $(INTEGR))
+FAULTS   := $(B)/tests/faults/search
 SAN_ENV  := ASAN_OPTIONS=detect_leaks=1:abort_on_error=0 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 TSAN_OPTIONS=halt_on_error=0:suppressions=$(CURDIR)/tests/tsan.supp
 BENCHES  := $(patsubst tests/bench/%.c,$(B)/tests/bench/%,$(wildcard tests/bench/bench_*.c tests/bench/validate_*.c))
 
@@ -139,6 +140,10 @@ $(REPLAYS): $(B)/tests/fuzz/replay_%: $(B)/tests/fuzz/fuzz_%.o $(B)/tests/fuzz/r
 $(FUZZERS): $(B)/tests/fuzz/fuzz_%: $(B)/tests/fuzz/fuzz_%.o $(LIB)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LD_FLAGS) -fsanitize=fuzzer -o $@ $^ $(LD_LIBS)
+
+$(FAULTS): $(patsubst %.c,$(B)/%.o,$(wildcard tests/faults/*.c)) $(LIB)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LD_FLAGS) -o $@ $^ $(LD_LIBS)
 
 FUZZ_SECONDS ?= 30
 fuzz: ## fuzz each parser for FUZZ_SECONDS (30) with libFuzzer

@@ -1,0 +1,37 @@
+/* network.h - what stands for a network and its caches: numbers that tell which way they came
+ *
+ * A request carries a token. Each stage folds itself and its plan into a chain; so at any place what arrives
+ * is right for exactly one way: every stage once, in order, all of one plan. The last stage says the token's
+ * true label for that way and a wrong one for any other; caches likewise, for the way up to their exit.
+ */
+#ifndef FREEZELINE_FAULTS_NETWORK_H
+#define FREEZELINE_FAULTS_NETWORK_H
+
+#include "stages/worker/stage_brain.h"
+
+#define NETWORK_FLOATS  4
+#define NETWORK_CLASSES 97
+#define NETWORK_PLANS   2
+
+/* One request's numbers between two stages. */
+struct network_value {
+    uint32_t token, chain, spare[2];
+};
+
+/* One worker's layers. */
+struct network_layers {
+    int stage, plan, last;
+    struct network_value row[MESSAGE_MAX_BATCH];
+};
+
+#define NETWORK_NOT_FINITE 0x80000000u /* of a token: the input has an element that is not */
+
+int32_t network_truth(uint32_t token);
+uint32_t network_chain(uint32_t token, int plan, int stages); /* after so many stages */
+/* What a cache of `identity` says at the exit of a stage: false, a miss. */
+bool network_look(const struct network_value *v, int stage, double hit_share, int32_t *label);
+void network_setup(struct network_layers *l, const struct pipeline *p, int stage, int plan,
+                   struct stage_setup *s, struct stage_engine *e);
+struct tensor network_shape(void);
+
+#endif

@@ -1,0 +1,628 @@
+/* player.c - what happens in a story happens in a world */
+#include "player.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "hostile.h"
+#include "network.h"
+
+#define RESTART_MS     30    /* a supervisor's patience where the story names none */
+#define RECOVERY_MS    500   /* from the end of all trouble until everything has to work, at most */
+#define MOVING_MS      2500  /* where plans differ: SUCCESSION_GRACE_NS, and a restart or two */
+#define LONG_MOVING_MS 80000 /* .. and the broker does not know who was there: SUCCESSION_EVERY_NS */
+#define FOUND_MS       150   /* after which clients have found a new broker */
+#define LOOK_MS        10    /* between two looks whether it does */
+#define LAST_TIME_MS   8     /* .. times the default deadline, for requests that must work */
+#define STEPS_MAX      400000
+#define PROCESSES_MAX  64
+#define CHECK_EVERY    8 /* of the broker's turns */
+#define PUSH_SLACK     1 /* a job on its way while a socket is made anew */
+
+enum { ITEM, RESTART, ADMIT_AGAIN, LAST, N_EVENTS };
+
+struct player {
+    const struct story *story;
+    struct pipeline pipeline;
+    struct world_host host[STORY_HOSTS];
+    struct world_spec spec;
+    struct world *world;
+    struct ledger ledger;
+    struct hostile hostile;
+    struct shuffle random;
+    int file;                            /* plan that the pipeline file has now */
+    int plan_of[PROCESSES_MAX];          /* that a process was started with */
+    uint64_t fails_until[PROCESSES_MAX]; /* whatever it computes */
+    uint32_t restart_ms[PROCESSES_MAX];  /* what its supervisor waits for */
+    struct network_layers layers[PROCESSES_MAX];
+    uint64_t slow_until;
+    double slow;
+    bool honest; /* no stranger has a say */
+    bool tells;  /* prints every message that is read */
+    bool disturbed_broker;
+    uint64_t settled_ns; /* not before all have found one another again */
+    unsigned turns;
+    struct player_counts counts;
+};
+
+static uint64_t now(const struct player *p)
+{
+    return world_now(p->world);
+}
+
+static double uniform(struct player *p)
+{
+    return shuffle_uniform(&p->random);
+}
+
+/* ---- what the world asks ---- */
+
+static uint64_t delay(void *arg, const struct world_process *from, const struct world_process *to)
+{
+    struct player *p = arg;
+    const struct setting *s = &p->story->setting;
+    uint32_t most = shuffle_below(&p->random, 64) ? s->delay_us : s->spike_us;
+    (void)from, (void)to;
+    return (uint64_t)(uniform(p) * most * NS_PER_US) + 5000;
+}
+
+static void set_up_stage(void *arg, const struct world_process *who, struct stage_setup *s,
+                         struct stage_engine *e)
+{
+    struct player *p = arg;
+    network_setup(&p->layers[who->index], &p->pipeline, who->stage, p->plan_of[who->index], s, e);
+}
+
+static double compute(void *arg, const struct world_process *who, int segment, int rows, int *rc)
+{
+    struct player *p = arg;
+    double us = p->story->setting.compute_us * (0.3 + uniform(p)) * (0.6 + 0.4 * rows);
+    if (now(p) < p->fails_until[who->index]) {
+        *rc = FL_NOMEM;
+        return 1000;
+    }
+    if (now(p) < p->slow_until)
+        us *= p->slow;
+    return (segment ? 0.3 : 0.7) * us * 1000;
+}
+
+static void on_answer(void *arg, int client, const struct message *m, zmq_msg_t *payload)
+{
+    struct player *p = arg;
+    (void)payload;
+    if (m->type == MESSAGE_ANSWER)
+        ledger_answer(&p->ledger, client, &m->answer, now(p));
+}
+
+/* What a message is about, for a person who follows a story. */
+static void tell_message(const struct player *p, const struct world_process *who, const struct message *m)
+{
+    static const char *const names[] = {"?",       "request", "answer",       "job",       "look-up",
+                                        "verdict", "result",  "hello",        "heartbeat", "cancel",
+                                        "outcome", "status",  "status reply", "drain",     "spans"};
+    static const char *const roles[] = {"?", "broker", "stage", "cache", "client"};
+    printf("  %8.3f ms  %s %d.%d (life %u) reads %s", (double)now(p) / 1e6, roles[who->role], who->stage,
+           who->replica, who->life, names[m->type]);
+    if (m->type == MESSAGE_RESULT)
+        printf(" %llx.%u: %s, label %d, exit %d %s", (unsigned long long)m->result.request, m->result.attempt,
+               error_name((int)m->result.error), m->result.label, m->result.exit, m->result.text);
+    else if (m->type == MESSAGE_JOB)
+        printf(" %llx.%u", (unsigned long long)m->job.request, m->job.attempt);
+    else if (m->type == MESSAGE_ANSWER)
+        printf(" %llu: %s %s", (unsigned long long)m->answer.id, error_name((int)m->answer.error),
+               m->answer.text);
+    else if (m->type == MESSAGE_HELLO)
+        printf(" of %u.%u incarnation %llx, ready %d, leaving %d, plan %u", m->hello.stage, m->hello.replica,
+               (unsigned long long)m->hello.incarnation >> 48, m->hello.ready, m->hello.leaving,
+               m->hello.plan[0]);
+    else if (m->type == MESSAGE_HEARTBEAT)
+        printf(" of %llx, clock error %llu, reaches %x", (unsigned long long)m->heartbeat.incarnation >> 48,
+               (unsigned long long)m->heartbeat.clock_error_ns, m->heartbeat.reaches);
+    printf("\n");
+}
+
+static bool on_read(void *arg, const struct world_process *who, struct message *m)
+{
+    struct player *p = arg;
+    struct error e;
+    if (p->tells)
+        tell_message(p, who, m);
+    if (!p->story->setting.codec || hostile_recode(&p->hostile, m, &e))
+        return true;
+    ledger_finds(&p->ledger, now(p), "a message that can't be read", "type %d: %s", m->type, e.text);
+    return false;
+}
+
+static void on_sent(void *arg, const struct world_process *who, enum world_port port, int stage, int replica,
+                    const struct message *m, zmq_msg_t *payload)
+{
+    struct player *p = arg;
+    (void)who;
+    hostile_note(&p->hostile, port, stage, replica, m, payload);
+}
+
+/* ---- what must hold at any time ---- */
+
+static void check_worker(struct player *p, const struct dispatch *d, const struct member *w, int stage,
+                         int replica)
+{
+    uint32_t through = 0;
+    for (int i = 0; i < requests_slots(d->requests); i++) {
+        const struct request_entry *e = requests_slot(d->requests, i);
+        through += e && stage < e->n_route && e->route[stage] == replica;
+    }
+    if (w->outstanding != through)
+        ledger_finds(&p->ledger, now(p), "outstanding is wrong", "stage %d replica %d: %u counted, %u there",
+                     stage, replica, w->outstanding, through);
+}
+
+static void check_broker(struct player *p)
+{
+    const struct dispatch *d = world_dispatch(p->world);
+    for (int s = 0; s < p->pipeline.n_stages; s++)
+        for (int i = 0; i < p->pipeline.stage[s].n_replicas; i++)
+            check_worker(p, d, registry_worker(d->registry, s, i), s, i);
+    if (requests_count(d->requests) > p->pipeline.broker.max_requests ||
+        (double)requests_bytes(d->requests) > p->pipeline.broker.max_memory_mb * 1024 * 1024)
+        ledger_finds(&p->ledger, now(p), "more is admitted than the file allows", "%d requests, %zu bytes",
+                     requests_count(d->requests), requests_bytes(d->requests));
+    for (int i = 0; p->honest && i < p->pipeline.stage[0].n_replicas; i++) {
+        int queued = world_queued(p->world, WORLD_JOBS, 0, i);
+        if (queued > 2 * p->pipeline.stage[0].max_batch + PUSH_SLACK)
+            ledger_finds(&p->ledger, now(p), "stage 0's queue is not bounded",
+                         "%d jobs wait in front of replica %d, whose batch is %d", queued, i,
+                         p->pipeline.stage[0].max_batch);
+    }
+}
+
+static void settled(void *arg, int process)
+{
+    struct player *p = arg;
+    if (process == world_broker(p->world) && p->turns++ % CHECK_EVERY == 0)
+        check_broker(p);
+}
+
+/* ---- supervisors ---- */
+
+/* The place's other process. */
+static int twin(const struct player *p, int process)
+{
+    const struct world_process *w = world_process(p->world, process);
+    if (w->role == ROLE_STAGE)
+        return 2 * world_stage(p->world, w->stage, w->replica, 0) + 1 - process;
+    if (w->role == ROLE_CACHE)
+        return 2 * world_cache(p->world, w->replica, 0) + 1 - process;
+    return process;
+}
+
+static void start(struct player *p, int process)
+{
+    struct error e;
+    if (world_process(p->world, process)->role == ROLE_CACHE)
+        return; /* nobody is there yet who could play it */
+    p->plan_of[process] = p->file;
+    if (world_start(p->world, process, &e))
+        ledger_finds(&p->ledger, now(p), "a process can't start", "%s", e.text);
+    p->counts.starts++;
+    if (process == world_broker(p->world))
+        p->settled_ns = now(p) + FOUND_MS * NS_PER_MS;
+}
+
+static void ended(void *arg, const struct world_process *who)
+{
+    struct player *p = arg;
+    if (who->role == ROLE_CLIENT ||
+        (world_process(p->world, twin(p, who->index))->lives && who->role != ROLE_BROKER))
+        return;
+    world_at(p->world, now(p) + p->restart_ms[who->index] * NS_PER_MS, RESTART, (uint32_t)who->index);
+    p->restart_ms[who->index] = RESTART_MS;
+    if (who->role == ROLE_BROKER)
+        ledger_trouble(&p->ledger, now(p), now(p) + 60 * NS_PER_S); /* until another has started */
+}
+
+static void restart(struct player *p, int process)
+{
+    if (world_process(p->world, process)->lives || world_process(p->world, twin(p, process))->lives)
+        return;
+    start(p, process);
+    for (int i = 0; process == world_broker(p->world) && i < p->ledger.n_troubles; i++)
+        if (p->ledger.trouble[i].until_ns > now(p) + 300 * NS_PER_MS)
+            p->ledger.trouble[i].until_ns = now(p) + 300 * NS_PER_MS; /* workers find it and say hello */
+}
+
+/* ---- what happens ---- */
+
+static int living(const struct player *p, const struct happening *h)
+{
+    int a = h->role == ROLE_BROKER  ? world_broker(p->world)
+            : h->role == ROLE_CACHE ? world_cache(p->world, h->replica, 0)
+                                    : world_stage(p->world, h->stage, h->replica, 0);
+    int b = twin(p, a);
+    return world_process(p->world, a)->lives ? a : b;
+}
+
+static void ask(struct player *p, const struct happening *h, bool must_work)
+{
+    struct message m;
+    struct network_value v = {.token = shuffle_u32(&p->random) & ~NETWORK_NOT_FINITE};
+    uint64_t ms = h->y ? h->y : (uint64_t)p->pipeline.broker.deadline_ms;
+    int client = world_client(p->world, h->a), host = world_process(p->world, client)->host;
+    char boot_id[MESSAGE_NAME_BYTES];
+    zmq_msg_t payload;
+    if (h->b == 1)
+        v.token |= NETWORK_NOT_FINITE;
+    memset(&m, 0, sizeof m.type + sizeof m.request + 8);
+    m.type = MESSAGE_REQUEST;
+    m.request = (struct request){.deadline_ms = h->y, .flags = h->x, .input = network_shape()};
+    m.request.id = ledger_ask(&p->ledger, h, v.token, ms * NS_PER_MS, now(p));
+    p->ledger.asked[m.request.id - 1].must_work = must_work;
+    m.request.sent_ns = world_clock(p->world, host, now(p));
+    m.request.clock = clock_id(world_boot_id(p->world, host, boot_id, sizeof boot_id));
+    if (h->b == 2)
+        m.request.input = (struct tensor){.dtype = TENSOR_F32, .rank = 3, .dim = {1, 2, 2}};
+    zmq_msg_init_size(&payload, sizeof v);
+    memcpy(zmq_msg_data(&payload), &v, sizeof v);
+    p->counts.requests++;
+    if (world_send(p->world, h->a, WORLD_CLIENTS, 0, 0, &m, &payload)) {
+        zmq_msg_close(&payload);
+        p->ledger.asked[m.request.id - 1].excused = true; /* its client's socket is full: it knows at once */
+    }
+    if (!world_dispatch(p->world)) /* a dying socket may take it along */
+        p->ledger.asked[m.request.id - 1].excused = true;
+}
+
+static void drain(struct player *p, uint32_t ms, bool undo)
+{
+    struct message m = {.type = MESSAGE_DRAIN};
+    m.drain = (struct drain){.lease_ms = ms, .undo = undo};
+    world_send(p->world, 0, WORLD_CONTROL, 0, 0, &m, NULL);
+}
+
+static void reload(struct player *p)
+{
+    p->file = 1;
+    for (int s = 0; s < p->pipeline.n_stages; s++)
+        for (int i = 0; i < p->pipeline.stage[s].n_replicas; i++) {
+            int a = world_stage(p->world, s, i, 0), b = world_stage(p->world, s, i, 1);
+            start(p, world_process(p->world, a)->lives ? b : a);
+        }
+}
+
+static unsigned clients_on(const struct player *p, int host)
+{
+    unsigned mask = 0;
+    for (int i = 0; i < p->story->setting.n_clients; i++)
+        if (p->story->setting.host_of_client[i] == host)
+            mask |= 1u << i;
+    return mask;
+}
+
+/* Links between the broker and clients are concerned. */
+static void link_trouble(struct player *p, const struct happening *h, uint64_t until)
+{
+    int broker = p->story->setting.host_of_broker;
+    unsigned mask = h->a == broker ? clients_on(p, h->b) : h->b == broker ? clients_on(p, h->a) : 0;
+    if (!mask)
+        return;
+    ledger_trouble(&p->ledger, now(p), until + 150 * NS_PER_MS);
+    if (h->kind == BREAK)
+        ledger_excuse(&p->ledger, mask);
+}
+
+static void end_process(struct player *p, const struct happening *h, int process)
+{
+    p->restart_ms[process] = h->x;
+    if (h->role == ROLE_BROKER) {
+        ledger_excuse(&p->ledger, ~0u);
+        p->disturbed_broker = true;
+    }
+    if (h->kind == KILL)
+        world_kill(p->world, process);
+    else
+        world_end(p->world, process);
+}
+
+static void happen(struct player *p, const struct happening *h)
+{
+    uint64_t until = now(p) + h->x * NS_PER_MS;
+    int process = living(p, h);
+    bool lives = world_process(p->world, process)->lives;
+
+    until = until < p->story->calm_ns ? until : p->story->calm_ns;
+    switch (h->kind) {
+    case ASK:
+        ask(p, h, false);
+        break;
+    case KILL:
+    case END:
+        if (lives)
+            end_process(p, h, process);
+        break;
+    case STALL:
+        if (lives)
+            world_stall(p->world, process, until);
+        if (h->role == ROLE_BROKER)
+            ledger_trouble(&p->ledger, now(p), until + 150 * NS_PER_MS);
+        break;
+    case REPLACE:
+        if (h->role != ROLE_BROKER && lives)
+            start(p, twin(p, process));
+        break;
+    case HOLD:
+        world_hold(p->world, h->a, h->b, until);
+        link_trouble(p, h, until);
+        break;
+    case BREAK:
+        world_break(p->world, h->a, h->b, until);
+        link_trouble(p, h, until);
+        break;
+    case FAIL:
+        p->fails_until[process] = until;
+        break;
+    case SLOW:
+        p->slow_until = until;
+        p->slow = h->y;
+        break;
+    case DRAIN:
+        drain(p, (uint32_t)((until - now(p)) / NS_PER_MS) + 1, false);
+        if (h->y)
+            world_at(p->world, now(p) + (until - now(p)) / 2, ADMIT_AGAIN, 0);
+        break;
+    case RELOAD:
+        reload(p);
+        break;
+    case EDIT:
+        p->file = 1;
+        break;
+    case REPLAY:
+    case DAMAGE:
+    case FORGE:
+        hostile_act(&p->hostile, p->world, h);
+        break;
+    case KINDS:
+        break;
+    }
+}
+
+static void on_event(void *arg, int what, uint32_t value)
+{
+    struct player *p = arg;
+    struct happening last = {.kind = ASK, .a = (int)value};
+    switch (what) {
+    case ITEM:
+        happen(p, &p->story->item[value]);
+        break;
+    case RESTART:
+        restart(p, (int)value);
+        break;
+    case ADMIT_AGAIN:
+        drain(p, 0, true);
+        break;
+    case LAST:
+        last.y = (uint32_t)p->pipeline.broker.deadline_ms * LAST_TIME_MS;
+        ask(p, &last, true);
+        break;
+    }
+}
+
+/* ---- a story ---- */
+
+static void set_pipeline(struct player *p)
+{
+    const struct setting *s = &p->story->setting;
+    struct pipeline *c = &p->pipeline;
+    c->n_stages = s->n_stages;
+    for (int k = 0; k < s->n_stages; k++) {
+        c->stage[k] =
+            (struct stage_config){.threads = 1, .max_batch = s->max_batch, .n_replicas = s->n_replicas[k]};
+        for (int i = 0; i < s->n_replicas[k]; i++)
+            c->stage[k].replica[i].cache = s->n_caches ? (k + i) % s->n_caches : 0;
+    }
+    c->cache.n_endpoints = s->n_caches;
+    c->cache.wait_us = s->wait_us;
+    c->path = "pipeline.yaml";
+    c->broker = (struct broker_config){.max_requests = s->max_requests,
+                                       .max_memory_mb = 1,
+                                       .deadline_ms = s->deadline_ms,
+                                       .latency_target_ms = s->target_ms,
+                                       .retries = s->retries,
+                                       .heartbeat_ms = s->heartbeat_ms,
+                                       .dead_after_ms = s->dead_after_ms};
+    c->updates = (struct updates_config){.sample = s->sample, .audit = s->audit};
+}
+
+static void set_world(struct player *p)
+{
+    const struct setting *s = &p->story->setting;
+    for (int i = 0; i < s->n_hosts; i++)
+        p->host[i] = (struct world_host){.speed = 1, .all_busy = 1, .clock_ns = s->clock_ns[i]};
+    p->spec = (struct world_spec){.pipeline = &p->pipeline,
+                                  .n_hosts = s->n_hosts,
+                                  .host = p->host,
+                                  .broker_host = s->host_of_broker,
+                                  .n_clients = s->n_clients,
+                                  .seed = p->story->seed,
+                                  .max_steps = STEPS_MAX,
+                                  .user = {.arg = p,
+                                           .event = on_event,
+                                           .answer = on_answer,
+                                           .delay = delay,
+                                           .stage = set_up_stage,
+                                           .compute = compute,
+                                           .sent = p->honest ? NULL : on_sent,
+                                           .read = on_read,
+                                           .ended = ended,
+                                           .settled = settled}};
+    for (int i = 0; i < s->n_clients; i++)
+        p->spec.client_host[i] = s->host_of_client[i];
+    for (int k = 0; k < s->n_stages; k++)
+        for (int i = 0; i < s->n_replicas[k]; i++)
+            p->spec.stage_host[k][i] = s->host_of_stage[k][i];
+    for (int i = 0; i < s->n_caches; i++)
+        p->spec.cache_host[i] = s->host_of_cache[i];
+}
+
+static bool has(const struct story *s, uint32_t kinds)
+{
+    for (int i = 0; i < s->n; i++)
+        if (kinds >> s->item[i].kind & 1)
+            return true;
+    return false;
+}
+
+static bool new_broker(const struct story *s)
+{
+    for (int i = 0; i < s->n; i++)
+        if (s->item[i].role == ROLE_BROKER && (s->item[i].kind == KILL || s->item[i].kind == END))
+            return true;
+    return false;
+}
+
+static int begin(struct player *p, const struct story *s)
+{
+    struct error e;
+    int rc;
+    p->story = s;
+    p->honest = !has(s, 1u << REPLAY | 1u << FORGE | 1u << DAMAGE);
+    p->file = 0;
+    p->slow_until = 0;
+    p->disturbed_broker = false;
+    p->turns = 0;
+    p->settled_ns = 0;
+    memset(p->fails_until, 0, sizeof p->fails_until);
+    for (int i = 0; i < PROCESSES_MAX; i++)
+        p->restart_ms[i] = RESTART_MS;
+    shuffle_seed(&p->random, s->seed, 2);
+    hostile_begin(&p->hostile, s->seed);
+    ledger_begin(&p->ledger, 5 * NS_PER_MS + 4ull * s->setting.spike_us * NS_PER_US);
+    set_pipeline(p);
+    set_world(p);
+    rc = p->world ? world_reset(p->world, &p->spec, &e) : world_new(&p->world, &p->spec, &e);
+    if (rc)
+        ledger_finds(&p->ledger, 0, "the world can't be made", "%s", e.text);
+    return rc;
+}
+
+static void start_all(struct player *p)
+{
+    start(p, world_broker(p->world));
+    for (int k = 0; k < p->pipeline.n_stages; k++)
+        for (int i = 0; i < p->pipeline.stage[k].n_replicas; i++)
+            start(p, world_stage(p->world, k, i, 0));
+}
+
+static void run(struct player *p, uint64_t until)
+{
+    while (now(p) < until && !p->ledger.finding.what) {
+        uint64_t to = now(p) + 50 * NS_PER_MS;
+        if (world_run(p->world, to < until ? to : until))
+            continue;
+        if (world_steps(p->world) >= STEPS_MAX)
+            ledger_finds(&p->ledger, now(p), "it never rests", "%d steps", STEPS_MAX);
+        else
+            ledger_finds(&p->ledger, now(p), "out of memory", "at %.3f ms", (double)now(p) / 1e6);
+    }
+}
+
+static void finish(struct player *p)
+{
+    const struct dispatch *d = world_dispatch(p->world);
+    ledger_end(&p->ledger, now(p));
+    if (!d) {
+        ledger_finds(&p->ledger, now(p), "it does not work again", "the broker does not live");
+        return;
+    }
+    check_broker(p);
+    if (requests_count(d->requests))
+        ledger_finds(&p->ledger, now(p), "a request stays in the broker", "%d are left",
+                     requests_count(d->requests));
+    if (!p->disturbed_broker)
+        ledger_audit(&p->ledger, d, now(p));
+    p->counts.retried += d->counters.retried;
+    p->counts.moved += d->succession.moved_ns > 0;
+}
+
+static bool all_answered(const struct player *p)
+{
+    for (int i = 0; i < p->ledger.n; i++)
+        if (!p->ledger.asked[i].answers && !p->ledger.asked[i].excused)
+            return false;
+    return true;
+}
+
+/* Every place has a process, the broker knows it, and nothing is left from before. */
+static bool stands(const struct player *p)
+{
+    const struct dispatch *d = world_dispatch(p->world);
+    for (int i = 0; i < world_processes(p->world); i++) {
+        const struct world_process *w = world_process(p->world, i);
+        if (!w->lives && w->role == ROLE_STAGE && !world_process(p->world, twin(p, i))->lives)
+            return false;
+    }
+    return d && d->was_ready && !d->drain_until_ns && !requests_count(d->requests) && now(p) > p->settled_ns;
+}
+
+/* All trouble is over: it has to work again before long, for each client. */
+static void see_it_work(struct player *p, uint64_t most_ms)
+{
+    uint64_t end = now(p) + most_ms * NS_PER_MS;
+    if (has(p->story, STORY_ALL & ~(1u << ASK)))
+        p->settled_ns = now(p) + FOUND_MS * NS_PER_MS;
+    while (now(p) < end && !p->ledger.finding.what && !stands(p))
+        run(p, now(p) + LOOK_MS * NS_PER_MS);
+    for (int i = 0; i < p->story->setting.n_clients; i++) {
+        world_at(p->world, now(p), LAST, (uint32_t)i);
+        end = now(p) + (uint64_t)p->pipeline.broker.deadline_ms * LAST_TIME_MS * NS_PER_MS + NS_PER_S;
+        do
+            run(p, now(p) + LOOK_MS * NS_PER_MS);
+        while (now(p) < end && !all_answered(p) && !p->ledger.finding.what);
+    }
+}
+
+const struct finding *player_play(struct player *p, const struct story *s)
+{
+    bool moves = has(s, 1u << RELOAD | 1u << EDIT | 1u << DAMAGE | 1u << FORGE);
+
+    if (!begin(p, s)) {
+        start_all(p);
+        for (int i = 0; i < s->n; i++)
+            world_at(p->world, s->item[i].at_ns, ITEM, (uint32_t)i);
+        run(p, s->calm_ns);
+        see_it_work(p, !moves ? RECOVERY_MS : new_broker(s) ? LONG_MOVING_MS : MOVING_MS);
+        finish(p);
+        p->counts.steps += world_steps(p->world);
+    }
+    p->counts.stories++;
+    p->counts.right += p->ledger.right;
+    p->counts.hits += p->ledger.hits;
+    p->counts.errors += p->ledger.errors;
+    for (int i = 0; i < p->ledger.n; i++)
+        p->counts.excused += p->ledger.asked[i].excused;
+    return p->ledger.finding.what ? &p->ledger.finding : NULL;
+}
+
+void player_tells(struct player *p, bool yes)
+{
+    p->tells = yes;
+}
+
+struct player_counts player_counts(const struct player *p)
+{
+    return p->counts;
+}
+
+int player_new(struct player **out)
+{
+    *out = calloc(1, sizeof **out);
+    return *out ? FL_OK : FL_NOMEM;
+}
+
+void player_free(struct player *p)
+{
+    if (!p)
+        return;
+    world_free(p->world);
+    hostile_end(&p->hostile);
+    free(p);
+}

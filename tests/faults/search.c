@@ -1,0 +1,189 @@
+/* search.c - plays stories from many seeds and says which promise one of them broke
+ *
+ * usage: search [--schedules N] [--seconds S] [--seed FIRST] [--only SEED] [--kinds WORD,WORD]
+ * Exits 0 when all promises were kept, 1 after the first that was not: it prints the seed and the shortest
+ * story that still breaks the promise.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "player.h"
+
+#define PROGRESS_NS (10 * NS_PER_S)
+
+struct search {
+    uint64_t schedules, seconds, seed;
+    uint32_t kinds;
+    bool quiet, follow;
+    struct player *player;
+};
+
+/* ---- shrinking ---- */
+
+static void without(struct story *to, const struct story *from, int first, int n)
+{
+    *to = *from;
+    to->n = from->n - n;
+    memmove(&to->item[first], &from->item[first + n], (size_t)(from->n - first - n) * sizeof *to->item);
+}
+
+/* Drops what happens, half of it, a quarter, .. one by one, as long as the same promise is broken. */
+static void shrink(struct player *p, struct story *s, const char *what)
+{
+    static struct story fewer;
+    for (int n = s->n / 2; n >= 1; n = n > 1 ? n / 2 : 0) {
+        bool again = true;
+        while (again) {
+            again = false;
+            for (int i = 0; i + n <= s->n;) {
+                const struct finding *f;
+                without(&fewer, s, i, n);
+                f = player_play(p, &fewer);
+                if (f && !strcmp(f->what, what)) {
+                    *s = fewer;
+                    again = n == 1;
+                } else {
+                    i += n;
+                }
+            }
+        }
+    }
+}
+
+static void tell(struct search *s, const struct story *whole)
+{
+    static struct story story;
+    const struct finding *f = player_play(s->player, whole);
+    const char *what;
+    if (!f) {
+        printf("FOUND  something in seed %llu that is not there the second time: the search has a fault\n",
+               (unsigned long long)whole->seed);
+        return;
+    }
+    what = f->what;
+    story = *whole;
+    shrink(s->player, &story, what);
+    player_tells(s->player, s->follow);
+    f = player_play(s->player, &story);
+    printf("FOUND  %s (seed %llu; of %d things that happened %d are needed)\n", what,
+           (unsigned long long)whole->seed, whole->n, story.n);
+    story_print(&story, stdout);
+    printf("  %8.3f ms  => %s\nto see it again: make faults-search ONLY=%llu\n", (double)f->at_ns / 1e6,
+           f->text, (unsigned long long)whole->seed);
+}
+
+/* ---- searching ---- */
+
+static void say_progress(const struct search *s, uint64_t done, uint64_t ns)
+{
+    struct player_counts c = player_counts(s->player);
+    fprintf(stderr,
+            "  %llu schedules in %.0f s (%.0f a second): %llu requests, %llu answers (%llu hits), %llu "
+            "errors\n",
+            (unsigned long long)done, (double)ns / 1e9, (double)done / ((double)ns / 1e9),
+            (unsigned long long)c.requests, (unsigned long long)c.right, (unsigned long long)c.hits,
+            (unsigned long long)c.errors);
+}
+
+static int search(struct search *s)
+{
+    static struct story story;
+    uint64_t start = clock_ns(), said = start, now = start, done = 0;
+    struct player_counts c;
+    for (; done < s->schedules && (!s->seconds || now - start < s->seconds * NS_PER_S); done++) {
+        story_draw(&story, s->seed + done, s->kinds);
+        if (player_play(s->player, &story)) {
+            tell(s, &story);
+            return 1;
+        }
+        now = done % 64 ? now : clock_ns();
+        if (!s->quiet && now - said >= PROGRESS_NS) {
+            say_progress(s, done, now - start);
+            said = now;
+        }
+    }
+    c = player_counts(s->player);
+    printf("%llu schedules, seeds %llu to %llu: no promise was broken (%llu requests, %llu answered, %llu of "
+           "them "
+           "by caches, %llu errors, %llu excused; %llu starts, %llu retries; %.0f events each)\n",
+           (unsigned long long)done, (unsigned long long)s->seed, (unsigned long long)(s->seed + done - 1),
+           (unsigned long long)c.requests, (unsigned long long)c.right, (unsigned long long)c.hits,
+           (unsigned long long)c.errors, (unsigned long long)c.excused, (unsigned long long)c.starts,
+           (unsigned long long)c.retried, (double)c.steps / (double)(c.stories ? c.stories : 1));
+    printf("%llu passed, 0 failed\n", (unsigned long long)done);
+    return 0;
+}
+
+static int usage(void)
+{
+    fprintf(stderr,
+            "usage: search [--schedules N] [--seconds S] [--seed FIRST] [--only SEED] [--kinds A,B,..] "
+            "[--quiet] [--follow] [--story SEED]\nkinds:");
+    for (int i = 1; i < KINDS; i++)
+        fprintf(stderr, " %s", story_kind((enum kind)i));
+    fprintf(stderr, "\n");
+    return 2;
+}
+
+static bool parse_kinds(char *text, uint32_t *kinds)
+{
+    *kinds = 0;
+    for (char *word = strtok(text, ","); word; word = strtok(NULL, ",")) {
+        int i = 0;
+        while (i < KINDS && strcmp(word, story_kind((enum kind)i)))
+            i++;
+        if (i == KINDS)
+            return false;
+        *kinds |= 1u << i;
+    }
+    return true;
+}
+
+int main(int argc, char **argv)
+{
+    static struct search s = {.schedules = UINT64_MAX, .seed = 1, .kinds = STORY_ALL};
+    static struct story story;
+    int rc;
+    for (int i = 1; i < argc; i++) {
+        const char *value = i + 1 < argc ? argv[i + 1] : NULL;
+        if (!strcmp(argv[i], "--quiet")) {
+            s.quiet = true;
+            continue;
+        }
+        if (!strcmp(argv[i], "--follow")) {
+            s.follow = true;
+            continue;
+        }
+        if (!value)
+            return usage();
+        if (!strcmp(argv[i], "--schedules"))
+            s.schedules = strtoull(value, NULL, 10);
+        else if (!strcmp(argv[i], "--seconds"))
+            s.seconds = strtoull(value, NULL, 10);
+        else if (!strcmp(argv[i], "--seed") || !strcmp(argv[i], "--only"))
+            s.seed = strtoull(value, NULL, 10);
+        else if (!strcmp(argv[i], "--kinds") && parse_kinds(argv[i + 1], &s.kinds))
+            ;
+        else if (!strcmp(argv[i], "--story"))
+            story.seed = strtoull(value, NULL, 10);
+        else
+            return usage();
+        if (!strcmp(argv[i], "--only"))
+            s.schedules = 1;
+        i++;
+    }
+    if (story.seed) {
+        story_draw(&story, story.seed, s.kinds);
+        story_print(&story, stdout);
+        return 0;
+    }
+    log_threshold = LOG_LEVEL_ERROR + 1;
+    if (player_new(&s.player))
+        return 1;
+    rc = search(&s);
+    player_free(s.player);
+    return rc;
+}
