@@ -6,7 +6,8 @@
  * - Whatever attempt's result comes first is the answer; later ones are counted as duplicates.
  * - A request either waits (no job of its current attempt was sent) or is sent, with its route counted in its
  *   members' `outstanding`.
- * - A replica of stage 0 has at most twice its batch in its queue and in the socket before it.
+ * - A replica of stage 0 has at most twice its batch of living requests in its queue and in the socket before
+ * it.
  *
  * Pure: time and messages come in as arguments, what is to be sent goes out through struct dispatch_io. One
  * thread.
