@@ -20,6 +20,7 @@
 #define FREEZELINE_WORLD_H
 
 #include "broker/dispatch.h"
+#include "cache_service/service/cache_brain.h"
 #include "stages/worker/stage_brain.h"
 
 #define WORLD_MAX_CLIENTS 4
@@ -67,6 +68,14 @@ struct world_user {
     void (*stage)(void *arg, const struct world_process *p, struct stage_setup *s, struct stage_engine *e);
     /* CPU time of computing a segment for so many rows, ns. *rc: how it ends, FL_OK unless it is set. */
     double (*compute)(void *arg, const struct world_process *p, int segment, int rows, int *rc);
+    /* --- cache services: needed where one is started --- */
+    /* May fill in its limits; *first (NULL: none) is what it answers from, one reference, which it takes. */
+    void (*cache)(void *arg, const struct world_process *p, struct cache_setup *s, struct snapshot **first);
+    /* What a snapshot says of descriptors: lookups_look. */
+    int (*look)(void *arg, const struct world_process *p, const struct snapshot *s, const struct lookup *in,
+                const float *descriptors, struct cache_verdict *found);
+    /* Takes u: a descriptor and its full answer. NULL: it is dropped. */
+    void (*update)(void *arg, const struct world_process *p, struct update *u);
     /* What waking a sleeping core takes for this message, ns. NULL: none. */
     double (*wake)(void *arg);
     /* p sends a message to who is bound at a port: a replica of a stage, a cache service, the broker. */
@@ -139,6 +148,8 @@ void world_end(struct world *w, int process);                   /* asked to end,
 void world_stall(struct world *w, int process, uint64_t until); /* it does nothing until then */
 /* The broker's brain, to be looked at; NULL while it does not live. */
 struct dispatch *world_dispatch(const struct world *w);
+/* A cache service's; swap a snapshot in, or look at its counters. NULL while it does not live. */
+struct cache_brain *world_cache_brain(const struct world *w, int process);
 
 /* --- messages --- */
 

@@ -139,6 +139,8 @@ const struct body *body_of(const struct process *p)
         return &broker_body;
     case ROLE_STAGE:
         return &world_stage_body;
+    case ROLE_CACHE:
+        return &world_cache_body;
     default:
         return &client_body;
     }

@@ -5,6 +5,7 @@
  * world_wire.c   connections and packets
  * world_body.c   what a process does with its messages and time, around its brain; client and broker
  * world_stage.c  a stage worker
+ * world_cache.c  a cache service
  */
 #ifndef FREEZELINE_WORLD_PARTS_H
 #define FREEZELINE_WORLD_PARTS_H
@@ -193,8 +194,8 @@ void wire_down(struct world *w, int connection, bool whole, uint64_t not_before)
 void wire_gone(struct world *w, int process, bool politely); /* a process is no more */
 void wire_renew(struct world *w, int connection);
 
-/* world_stage.c */
-extern const struct body world_stage_body;
+/* world_stage.c, world_cache.c */
+extern const struct body world_stage_body, world_cache_body;
 
 /* world_body.c */
 const struct body *body_of(const struct process *p);
