@@ -4,6 +4,7 @@
  * its client: the broker died, or their connection broke. Time in which the broker did nothing or was not
  * reached does not count.
  * - An answer has the label that the whole network, or a cache of it, would give.
+ * - Nothing is learned twice from one request by one cache service, and nothing wrong.
  * - What the broker counts is what clients saw.
  */
 #ifndef FREEZELINE_FAULTS_LEDGER_H
@@ -30,6 +31,15 @@ struct trouble {
     uint64_t from_ns, until_ns;
 };
 
+#define LEDGER_UPDATES 1024
+
+/* An update that a cache service gave away. */
+struct learned {
+    int service;
+    uint64_t incarnation, request;
+    char exit[8];
+};
+
 struct ledger {
     int n;
     struct asked asked[STORY_MAX + 8]; /* a request's id is its place + 1 */
@@ -38,7 +48,9 @@ struct ledger {
     uint64_t slack_ns;
     uint64_t right, hits, errors, admitted_ok, admitted_failed; /* answers that came */
     bool lossy;                                                 /* some may not have come */
-    struct finding finding;                                     /* the first; what NULL: none */
+    int n_updates;
+    struct learned update[LEDGER_UPDATES];
+    struct finding finding; /* the first; what NULL: none */
 };
 
 void ledger_begin(struct ledger *l, uint64_t slack_ns);
@@ -50,6 +62,8 @@ void ledger_answer(struct ledger *l, int client, const struct answer *a, uint64_
 void ledger_trouble(struct ledger *l, uint64_t now, uint64_t until);
 /* What these clients (a bit for each) are waiting for may be lost. */
 void ledger_excuse(struct ledger *l, unsigned clients);
+/* One update for each request, exit and life of a cache service at most, with the full answer's label. */
+void ledger_update(struct ledger *l, const struct world_process *p, const struct update *u, uint64_t now);
 void ledger_end(struct ledger *l, uint64_t now);
 /* The broker's counters against what was seen; of a broker that lived all the time. */
 void ledger_audit(struct ledger *l, const struct dispatch *d, uint64_t now);

@@ -1,7 +1,11 @@
 /* network.c - chains of numbers instead of layers */
 #include "network.h"
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+
+#include "cache_service/index/cache_body.h"
 
 static uint32_t mix(uint32_t x)
 {
@@ -12,12 +16,12 @@ static uint32_t mix(uint32_t x)
 
 int32_t network_truth(uint32_t token)
 {
-    return (int32_t)(mix(token) % NETWORK_CLASSES);
+    return (int32_t)(mix(token + 7) % NETWORK_CLASSES);
 }
 
 static uint32_t fold(uint32_t chain, int plan, int stage)
 {
-    return mix(chain + (uint32_t)(plan * 64 + stage + 1));
+    return mix(chain + (uint32_t)(plan * 64 + stage + 1)) % NETWORK_RANGE;
 }
 
 uint32_t network_chain(uint32_t token, int plan, int stages)
@@ -31,21 +35,21 @@ uint32_t network_chain(uint32_t token, int plan, int stages)
 static bool is_right(const struct network_value *v, int stages)
 {
     for (int plan = 0; plan < NETWORK_PLANS; plan++)
-        if (v->chain == network_chain(v->token, plan, stages))
+        if ((uint32_t)v->chain == network_chain((uint32_t)v->token, plan, stages))
             return true;
     return false;
 }
 
 static int32_t label_of(const struct network_value *v, int stages)
 {
-    int32_t label = network_truth(v->token);
+    int32_t label = network_truth((uint32_t)v->token);
     return is_right(v, stages) ? label : (label + 1) % NETWORK_CLASSES;
 }
 
 bool network_look(const struct network_value *v, int stage, double hit_share, int32_t *label)
 {
     *label = label_of(v, stage);
-    return mix(v->token * 3u + (uint32_t)stage) < hit_share * 4294967295.0;
+    return mix((uint32_t)v->token * 3u + (uint32_t)stage) < hit_share * 4294967295.0;
 }
 
 struct tensor network_shape(void)
@@ -60,8 +64,7 @@ static int load(void *arg, int row, const void *input, struct error *e)
     if (l->stage)
         return FL_OK;
     l->row[row].chain = l->row[row].token;
-    return l->row[row].token & NETWORK_NOT_FINITE ? error_set(e, FL_VALUE, "an element is not finite")
-                                                  : FL_OK;
+    return l->row[row].bad > 0 ? error_set(e, FL_VALUE, "an element is not finite") : FL_OK;
 }
 
 static int keep(void *arg, int segment, const int *rows, int n, struct error *e)
@@ -94,7 +97,7 @@ static int output(void *arg, int row, int batch, struct tensor *shape, int32_t *
     (void)batch;
     if (zmq_msg_init_size(out, sizeof v))
         return error_set(e, FL_NOMEM, "no memory");
-    v.chain = fold(v.chain, l->plan, l->stage);
+    v.chain = (float)fold((uint32_t)v.chain, l->plan, l->stage);
     *shape = network_shape();
     if (l->last) {
         *label = label_of(&v, l->stage + 1);
@@ -102,6 +105,45 @@ static int output(void *arg, int row, int batch, struct tensor *shape, int32_t *
     }
     memcpy(zmq_msg_data(out), &v, sizeof v);
     return FL_OK;
+}
+
+static uint64_t origin(int stage)
+{
+    return (uint64_t)stage + 100;
+}
+
+static struct cache *a_cache(int stage)
+{
+    struct projection *p;
+    struct cache *c = NULL;
+    if (projection_new(&p, NETWORK_FLOATS, NETWORK_FLOATS))
+        return NULL;
+    if (!cache_new(&c, CACHE_KNN, p, NETWORK_CLASSES))
+        snprintf(c->exit, sizeof c->exit, "exit%d", stage);
+    projection_release(p);
+    return c;
+}
+
+struct snapshot *network_caches(int n_stages)
+{
+    struct manifest *m = calloc(1, sizeof *m);
+    struct snapshot *s = NULL;
+    if (m) {
+        m->n_exits = n_stages;
+        m->identity.digest[0] = m->build[0] = 1;
+        for (int i = 0; i < n_stages; i++) {
+            snprintf(m->exit[i].name, sizeof m->exit[i].name, "exit%d", i);
+            m->exit[i].origin = origin(i);
+        }
+        s = snapshot_new(m);
+    }
+    for (int i = 0; s && i < n_stages; i++)
+        if (!(s->cache[i] = a_cache(i))) {
+            snapshot_free(s);
+            s = NULL;
+        }
+    free(m);
+    return s;
 }
 
 void network_setup(struct network_layers *l, const struct pipeline *p, int stage, int plan,

@@ -7,16 +7,19 @@
 #ifndef FREEZELINE_FAULTS_NETWORK_H
 #define FREEZELINE_FAULTS_NETWORK_H
 
+#include "cache_service/store/snapshot.h"
 #include "stages/worker/stage_brain.h"
 
 #define NETWORK_FLOATS  4
 #define NETWORK_CLASSES 97
 #define NETWORK_PLANS   2
 
-/* One request's numbers between two stages. */
+/* One request's numbers between two stages; whole ones below NETWORK_RANGE, so that floats hold them. */
 struct network_value {
-    uint32_t token, chain, spare[2];
+    float token, chain, bad, spare; /* bad: 1, the input has an element that is not finite */
 };
+
+#define NETWORK_RANGE (1u << 23)
 
 /* One worker's layers. */
 struct network_layers {
@@ -24,14 +27,14 @@ struct network_layers {
     struct network_value row[MESSAGE_MAX_BATCH];
 };
 
-#define NETWORK_NOT_FINITE 0x80000000u /* of a token: the input has an element that is not */
-
 int32_t network_truth(uint32_t token);
 uint32_t network_chain(uint32_t token, int plan, int stages); /* after so many stages */
-/* What a cache of `identity` says at the exit of a stage: false, a miss. */
+/* What a cache says at the exit of a stage; false: a miss. */
 bool network_look(const struct network_value *v, int stage, double hit_share, int32_t *label);
 void network_setup(struct network_layers *l, const struct pipeline *p, int stage, int plan,
                    struct stage_setup *s, struct stage_engine *e);
 struct tensor network_shape(void);
+/* Caches for all exits, as a cache service has them: what they answer, network_look says. NULL: no memory. */
+struct snapshot *network_caches(int n_stages);
 
 #endif

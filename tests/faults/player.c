@@ -18,7 +18,6 @@
 #define STEPS_MAX      400000
 #define PROCESSES_MAX  64
 #define CHECK_EVERY    8 /* of the broker's turns */
-#define PUSH_SLACK     1 /* a job on its way while a socket is made anew */
 
 enum { ITEM, RESTART, ADMIT_AGAIN, LAST, N_EVENTS };
 
@@ -36,6 +35,7 @@ struct player {
     uint64_t fails_until[PROCESSES_MAX]; /* whatever it computes */
     uint32_t restart_ms[PROCESSES_MAX];  /* what its supervisor waits for */
     struct network_layers layers[PROCESSES_MAX];
+    struct snapshot *caches[PIPELINE_MAX_STAGES]; /* by the number of stages */
     uint64_t slow_until;
     double slow;
     bool honest; /* no stranger has a say */
@@ -85,6 +85,38 @@ static double compute(void *arg, const struct world_process *who, int segment, i
     if (now(p) < p->slow_until)
         us *= p->slow;
     return (segment ? 0.3 : 0.7) * us * 1000;
+}
+
+static void set_up_cache(void *arg, const struct world_process *who, struct cache_setup *s,
+                         struct snapshot **first)
+{
+    struct player *p = arg;
+    (void)who;
+    s->pending = (struct pending_limits){.count = 64, .bytes = 1 << 20, .age_ns = NS_PER_S};
+    s->spans = 64;
+    *first = snapshot_retain(p->caches[p->pipeline.n_stages]);
+}
+
+static int look(void *arg, const struct world_process *who, const struct snapshot *s, const struct lookup *in,
+                const float *descriptors, struct cache_verdict *found)
+{
+    struct player *p = arg;
+    (void)who, (void)s;
+    for (int i = 0; i < in->n; i++) {
+        struct network_value v;
+        memcpy(&v, descriptors + (size_t)i * NETWORK_FLOATS, sizeof v);
+        found[i].hit = network_look(&v, (int)in->exit, p->story->setting.hit_share, &found[i].label);
+        found[i].confidence = 1;
+    }
+    return FL_OK;
+}
+
+static void on_update(void *arg, const struct world_process *who, struct update *u)
+{
+    struct player *p = arg;
+    ledger_update(&p->ledger, who, u, now(p));
+    p->counts.updates++;
+    update_free(u);
 }
 
 static void on_answer(void *arg, int client, const struct message *m, zmq_msg_t *payload)
@@ -168,11 +200,10 @@ static void check_broker(struct player *p)
         ledger_finds(&p->ledger, now(p), "more is admitted than the file allows", "%d requests, %zu bytes",
                      requests_count(d->requests), requests_bytes(d->requests));
     for (int i = 0; p->honest && i < p->pipeline.stage[0].n_replicas; i++) {
-        int queued = world_queued(p->world, WORLD_JOBS, 0, i);
-        if (queued > 2 * p->pipeline.stage[0].max_batch + PUSH_SLACK)
+        int known = requests_listed(d->requests, REQUESTS_FIRST + i), batch = p->pipeline.stage[0].max_batch;
+        if (known > 2 * batch || world_queued(p->world, WORLD_JOBS, 0, i) > 4 * batch)
             ledger_finds(&p->ledger, now(p), "stage 0's queue is not bounded",
-                         "%d jobs wait in front of replica %d, whose batch is %d", queued, i,
-                         p->pipeline.stage[0].max_batch);
+                         "%d requests wait in front of replica %d, whose batch is %d", known, i, batch);
     }
 }
 
@@ -199,8 +230,6 @@ static int twin(const struct player *p, int process)
 static void start(struct player *p, int process)
 {
     struct error e;
-    if (world_process(p->world, process)->role == ROLE_CACHE)
-        return; /* nobody is there yet who could play it */
     p->plan_of[process] = p->file;
     if (world_start(p->world, process, &e))
         ledger_finds(&p->ledger, now(p), "a process can't start", "%s", e.text);
@@ -245,17 +274,15 @@ static int living(const struct player *p, const struct happening *h)
 static void ask(struct player *p, const struct happening *h, bool must_work)
 {
     struct message m;
-    struct network_value v = {.token = shuffle_u32(&p->random) & ~NETWORK_NOT_FINITE};
+    struct network_value v = {.token = (float)shuffle_below(&p->random, NETWORK_RANGE), .bad = h->b == 1};
     uint64_t ms = h->y ? h->y : (uint64_t)p->pipeline.broker.deadline_ms;
     int client = world_client(p->world, h->a), host = world_process(p->world, client)->host;
     char boot_id[MESSAGE_NAME_BYTES];
     zmq_msg_t payload;
-    if (h->b == 1)
-        v.token |= NETWORK_NOT_FINITE;
     memset(&m, 0, sizeof m.type + sizeof m.request + 8);
     m.type = MESSAGE_REQUEST;
     m.request = (struct request){.deadline_ms = h->y, .flags = h->x, .input = network_shape()};
-    m.request.id = ledger_ask(&p->ledger, h, v.token, ms * NS_PER_MS, now(p));
+    m.request.id = ledger_ask(&p->ledger, h, (uint32_t)v.token, ms * NS_PER_MS, now(p));
     p->ledger.asked[m.request.id - 1].must_work = must_work;
     m.request.sent_ns = world_clock(p->world, host, now(p));
     m.request.clock = clock_id(world_boot_id(p->world, host, boot_id, sizeof boot_id));
@@ -346,7 +373,7 @@ static void happen(struct player *p, const struct happening *h)
             ledger_trouble(&p->ledger, now(p), until + 150 * NS_PER_MS);
         break;
     case REPLACE:
-        if (h->role != ROLE_BROKER && lives)
+        if (h->role == ROLE_STAGE && lives)
             start(p, twin(p, process));
         break;
     case HOLD:
@@ -450,6 +477,9 @@ static void set_world(struct player *p)
                                            .delay = delay,
                                            .stage = set_up_stage,
                                            .compute = compute,
+                                           .cache = set_up_cache,
+                                           .look = look,
+                                           .update = on_update,
                                            .sent = p->honest ? NULL : on_sent,
                                            .read = on_read,
                                            .ended = ended,
@@ -510,6 +540,8 @@ static void start_all(struct player *p)
     for (int k = 0; k < p->pipeline.n_stages; k++)
         for (int i = 0; i < p->pipeline.stage[k].n_replicas; i++)
             start(p, world_stage(p->world, k, i, 0));
+    for (int i = 0; i < p->pipeline.cache.n_endpoints; i++)
+        start(p, world_cache(p->world, i, 0));
 }
 
 static void run(struct player *p, uint64_t until)
@@ -557,7 +589,8 @@ static bool stands(const struct player *p)
     const struct dispatch *d = world_dispatch(p->world);
     for (int i = 0; i < world_processes(p->world); i++) {
         const struct world_process *w = world_process(p->world, i);
-        if (!w->lives && w->role == ROLE_STAGE && !world_process(p->world, twin(p, i))->lives)
+        if (!w->lives && (w->role == ROLE_STAGE || w->role == ROLE_CACHE) &&
+            !world_process(p->world, twin(p, i))->lives)
             return false;
     }
     return d && d->was_ready && !d->drain_until_ns && !requests_count(d->requests) && now(p) > p->settled_ns;
@@ -614,8 +647,13 @@ struct player_counts player_counts(const struct player *p)
 
 int player_new(struct player **out)
 {
-    *out = calloc(1, sizeof **out);
-    return *out ? FL_OK : FL_NOMEM;
+    struct player *p = *out = calloc(1, sizeof **out);
+    for (int i = 2; p && i <= 3; i++)
+        if (!(p->caches[i] = network_caches(i))) {
+            player_free(p);
+            return FL_NOMEM;
+        }
+    return p ? FL_OK : FL_NOMEM;
 }
 
 void player_free(struct player *p)
@@ -623,6 +661,8 @@ void player_free(struct player *p)
     if (!p)
         return;
     world_free(p->world);
+    for (int i = 0; i < PIPELINE_MAX_STAGES; i++)
+        snapshot_free(p->caches[i]);
     hostile_end(&p->hostile);
     free(p);
 }

@@ -106,13 +106,15 @@ static int search(struct search *s)
         }
     }
     c = player_counts(s->player);
-    printf("%llu schedules, seeds %llu to %llu: no promise was broken (%llu requests, %llu answered, %llu of "
-           "them "
-           "by caches, %llu errors, %llu excused; %llu starts, %llu retries; %.0f events each)\n",
-           (unsigned long long)done, (unsigned long long)s->seed, (unsigned long long)(s->seed + done - 1),
-           (unsigned long long)c.requests, (unsigned long long)c.right, (unsigned long long)c.hits,
-           (unsigned long long)c.errors, (unsigned long long)c.excused, (unsigned long long)c.starts,
-           (unsigned long long)c.retried, (double)c.steps / (double)(c.stories ? c.stories : 1));
+    printf(
+        "%llu schedules, seeds %llu to %llu: no promise was broken (%llu requests, %llu answered, %llu of "
+        "them "
+        "by caches, %llu errors, %llu excused; %llu starts, %llu retries, %llu updates; %.0f events each)\n",
+        (unsigned long long)done, (unsigned long long)s->seed, (unsigned long long)(s->seed + done - 1),
+        (unsigned long long)c.requests, (unsigned long long)c.right, (unsigned long long)c.hits,
+        (unsigned long long)c.errors, (unsigned long long)c.excused, (unsigned long long)c.starts,
+        (unsigned long long)c.retried, (unsigned long long)c.updates,
+        (double)c.steps / (double)(c.stories ? c.stories : 1));
     printf("%llu passed, 0 failed\n", (unsigned long long)done);
     return 0;
 }
