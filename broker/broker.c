@@ -95,9 +95,8 @@ static int check_limits(const struct pipeline *p, struct error *e)
 
     for (int s = 0; s < p->n_stages; s++)
         workers += p->stage[s].n_replicas;
-    if ((rc = accept_bound(limits_files(), CLIENTS_LEAST + (int64_t)FILES_PER_WORKER * workers,
-                           p->broker.requests, e)) ||
-        (rc = limits_check_space(e)) || (rc = limits_check_threads(THREADS, e)))
+    if ((rc = accept_prepare(CLIENTS_LEAST + (int64_t)FILES_PER_WORKER * workers, p->broker.requests, THREADS,
+                             e)))
         return rc;
     return limits_check_memory((int64_t)(p->broker.max_memory_mb * 1024 * 1024), "broker.max_memory_mb", e);
 }

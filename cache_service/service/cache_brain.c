@@ -188,18 +188,6 @@ static void fill_heartbeat(struct cache_brain *b, struct heartbeat *h, uint64_t 
     b->io.keeper(b->io.arg, h);
 }
 
-static void send_spans(struct cache_brain *b)
-{
-    while (span_log_take(&b->spans, &b->out.spans)) {
-        uint64_t lost = b->out.spans.lost + (uint64_t)b->out.spans.n;
-        b->out.type = MESSAGE_SPANS;
-        if (b->io.control(b->io.arg, &b->out)) {
-            b->spans.lost += lost;
-            return;
-        }
-    }
-}
-
 uint64_t cache_brain_tick(struct cache_brain *b, uint64_t now)
 {
     int type = control_next(&b->broker, now);
@@ -207,7 +195,8 @@ uint64_t cache_brain_tick(struct cache_brain *b, uint64_t now)
         return b->broker.next_ns;
     lookups_expire(b->lookups, now);
     if (type == MESSAGE_HEARTBEAT)
-        send_spans(b); /* first: who has the heartbeat has them */
+        span_log_send(&b->spans, b->io.control, b->io.arg,
+                      &b->out); /* first: who has the heartbeat has them */
     b->out.type = (enum message_type)type;
     if (type == MESSAGE_HELLO)
         b->out.hello = b->hello;

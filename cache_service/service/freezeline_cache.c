@@ -2,7 +2,6 @@
 #include <stdio.h>
 
 #include "base/blas.h"
-#include "base/limits.h"
 #include "base/log.h"
 #include "base/signals.h"
 #include "config/startup.h"
@@ -19,13 +18,6 @@ static const char usage[] =
     "up to date (Redis). SIGHUP reads the built caches again and opens the log again; SIGTERM ends it.\n"
     "      --index I        which of cache.endpoints this one is (default 0)\n";
 
-/* Refuses to start where libraries would abort for lack of files, memory or threads. */
-static int check_limits(struct error *e)
-{
-    int rc = accept_bound(limits_files(), CONNECTIONS, NULL, e);
-    return rc || (rc = limits_check_space(e)) ? rc : limits_check_threads(THREADS, e);
-}
-
 int main(int argc, char **argv)
 {
     struct startup start = {
@@ -41,8 +33,9 @@ int main(int argc, char **argv)
         return rc;
     index = start.number[0].value;
     snprintf(role, sizeof role, "cache%d", index);
-    if ((rc = startup_pipeline(&start, role, &p, &e)) || (rc = check_limits(&e)) ||
-        (rc = service_new(&s, p, index, &e)) || (rc = service_run(s, &signals_stop, &signals_hang_ups, &e)))
+    if ((rc = startup_pipeline(&start, role, &p, &e)) ||
+        (rc = accept_prepare(CONNECTIONS, NULL, THREADS, &e)) || (rc = service_new(&s, p, index, &e)) ||
+        (rc = service_run(s, &signals_stop, &signals_hang_ups, &e)))
         log_error("%s", e.text);
     service_free(s);
     pipeline_free(p);

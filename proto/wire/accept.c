@@ -24,13 +24,13 @@ static char front_path[ENDPOINT_MAX_IPC_PATH + 1];           /* one of the two i
 static int front_port;
 static _Atomic uint64_t refused;
 
-int accept_bound(int64_t files, int64_t least, const char *front, struct error *e)
+int accept_prepare(int64_t least, const char *front, int threads, struct error *e)
 {
     char host[256], port[16];
-    int64_t most = files > INT_MAX ? INT_MAX : files;
+    int64_t files = limits_files(), most = files > INT_MAX ? INT_MAX : files;
     int rc = limits_check_files((least + OWN_FILES) * 4 / 3 + ACCEPT_SPARE, e);
 
-    if (rc)
+    if (rc || (rc = limits_check_space(e)) || (rc = limits_check_threads(threads, e)))
         return rc;
     if (front && !strncmp(front, "ipc://", 6))
         snprintf(front_path, sizeof front_path, "%s", front + 6);

@@ -23,9 +23,10 @@
 
 #define ACCEPT_SPARE 32 /* files that no connection takes */
 
-/* From here on connections are bounded where `files` files may be open. `front` (NULL: none) is the endpoint
- * where clients connect. FL_CONFIG when fewer than `least` connections would fit. */
-int accept_bound(int64_t files, int64_t least, const char *front, struct error *e);
+/* Call before there is a socket: from here on connections are bounded. `front` (NULL: none) is the endpoint
+ * where clients connect. FL_CONFIG, FL_UNAVAILABLE when the host has not what libraries would abort without:
+ * files for `least` connections, address space, so many threads. */
+int accept_prepare(int64_t least, const char *front, int threads, struct error *e);
 
 /* How many connections were refused so far. */
 uint64_t accept_refused(void);

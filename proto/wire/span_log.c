@@ -54,3 +54,16 @@ bool span_log_take(struct span_log *l, struct spans *out)
     l->lost = 0;
     return out->n || out->lost;
 }
+
+void span_log_send(struct span_log *l, int (*send)(void *arg, const struct message *m), void *arg,
+                   struct message *scratch)
+{
+    while (span_log_take(l, &scratch->spans)) {
+        uint64_t lost = scratch->spans.lost + (uint64_t)scratch->spans.n;
+        scratch->type = MESSAGE_SPANS;
+        if (send(arg, scratch)) {
+            l->lost += lost;
+            return;
+        }
+    }
+}

@@ -228,3 +228,8 @@ const struct tensor *node_constant(const struct graph *g, const struct node *n, 
 {
     return k < n->n_in && n->in[k] != GRAPH_NONE ? g->values[n->in[k]].constant : NULL;
 }
+
+bool node_is(const struct node *n, const char *op)
+{
+    return n && n->op && !strcmp(n->op->name, op);
+}

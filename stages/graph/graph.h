@@ -126,6 +126,9 @@ const char *attr_string(const struct node *n, const char *name, const char *othe
 /* The concrete shape of a value at a batch size (data NULL, or the constant's). */
 struct tensor value_shape(const struct value *v, int64_t batch);
 
+/* Is it an operator of that name ("Conv")? False for NULL. */
+bool node_is(const struct node *n, const char *op);
+
 /* Cost of one node at a batch size: 2 x multiply-adds for products, 1 per output element otherwise. */
 double graph_node_flops(const struct graph *g, int node, int64_t batch);
 int64_t graph_node_parameters(const struct graph *g, int node);

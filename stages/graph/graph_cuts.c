@@ -64,14 +64,14 @@ static bool is_computed(const struct graph *g, int value)
 
 static bool is_join(const struct graph *g, const struct node *n)
 {
-    if (n->post.residual != GRAPH_NONE || !strcmp(n->op->name, "Concat"))
+    if (n->post.residual != GRAPH_NONE || node_is(n, "Concat"))
         return true;
-    return !strcmp(n->op->name, "Add") && is_computed(g, n->in[0]) && is_computed(g, n->in[1]);
+    return node_is(n, "Add") && is_computed(g, n->in[0]) && is_computed(g, n->in[1]);
 }
 
 static bool is_pool(const struct node *n)
 {
-    return !strcmp(n->op->name, "MaxPool") || !strcmp(n->op->name, "AveragePool");
+    return node_is(n, "MaxPool") || node_is(n, "AveragePool");
 }
 
 static bool is_activation(const struct node *n)
@@ -79,7 +79,7 @@ static bool is_activation(const struct node *n)
     static const char *const names[] = {"Relu",      "LeakyRelu", "PRelu", "Clip",
                                         "HardSwish", "Sigmoid",   "Tanh",  "Elu"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (!strcmp(n->op->name, names[i]))
+        if (node_is(n, names[i]))
             return true;
     return false;
 }

@@ -42,11 +42,6 @@ static struct node *follower(const struct fuser *f, const struct node *n)
     return &f->g->nodes[f->reader[v]];
 }
 
-static bool is_op(const struct node *n, const char *name)
-{
-    return n && n->op && !strcmp(n->op->name, name);
-}
-
 /* n makes from now on what `after` made. */
 static void absorb(struct node *n, struct node *after)
 {
@@ -88,10 +83,10 @@ static int fuse_bias(struct fuser *f, struct node *n, bool *changed)
     const struct tensor *bias;
     struct tensor copy = {.dtype = TENSOR_F32, .rank = 1};
     int axis = 1, value, other;
-    if (!is_op(add, "Add") || made->rank < 2 || (n->n_in > 2 && n->in[2] != GRAPH_NONE) ||
+    if (!node_is(add, "Add") || made->rank < 2 || (n->n_in > 2 && n->in[2] != GRAPH_NONE) ||
         n->post.activation != ACT_NONE || n->post.residual != GRAPH_NONE)
         return FL_OK;
-    if (is_op(n, "Gemm") && attr_float(n, "beta", 1) != 1)
+    if (node_is(n, "Gemm") && attr_float(n, "beta", 1) != 1)
         return FL_OK;
     other = add->in[0] == n->out[0];
     bias = node_constant(g, add, other);
@@ -117,7 +112,7 @@ static int fuse_residual(struct fuser *f, struct node *n, bool *changed)
     struct graph *g = f->g;
     struct node *add = follower(f, n);
     int other, index;
-    if (!is_op(n, "Conv") || !is_op(add, "Add") || n->post.activation != ACT_NONE ||
+    if (!node_is(n, "Conv") || !node_is(add, "Add") || n->post.activation != ACT_NONE ||
         n->post.residual != GRAPH_NONE || add->in[0] == add->in[1])
         return FL_OK;
     other = add->in[0] == n->out[0] ? add->in[1] : add->in[0];
@@ -159,18 +154,18 @@ static bool is_activation(const struct graph *g, const struct node *n, struct po
 {
     if (!n || !n->op)
         return false;
-    if (is_op(n, "Relu"))
+    if (node_is(n, "Relu"))
         p->activation = ACT_RELU;
-    else if (is_op(n, "Clip") && clip_bounds(g, n, p))
+    else if (node_is(n, "Clip") && clip_bounds(g, n, p))
         p->activation = ACT_CLIP;
-    else if (is_op(n, "LeakyRelu")) {
+    else if (node_is(n, "LeakyRelu")) {
         p->activation = ACT_LEAKY_RELU;
         p->alpha = attr_float(n, "alpha", 0.01f);
-    } else if (is_op(n, "HardSwish"))
+    } else if (node_is(n, "HardSwish"))
         p->activation = ACT_HARD_SWISH;
-    else if (is_op(n, "Sigmoid"))
+    else if (node_is(n, "Sigmoid"))
         p->activation = ACT_SIGMOID;
-    else if (is_op(n, "HardSigmoid")) {
+    else if (node_is(n, "HardSigmoid")) {
         p->activation = ACT_HARD_SIGMOID;
         p->alpha = attr_float(n, "alpha", 0.2f);
         p->beta = attr_float(n, "beta", 0.5f);
@@ -181,7 +176,7 @@ static bool is_activation(const struct graph *g, const struct node *n, struct po
 
 static bool can_activate(const struct fuser *f, const struct node *n)
 {
-    return (is_op(n, "Conv") || is_op(n, "Gemm")) && n->post.activation == ACT_NONE &&
+    return (node_is(n, "Conv") || node_is(n, "Gemm")) && n->post.activation == ACT_NONE &&
            f->g->values[n->out[0]].dtype == TENSOR_F32;
 }
 
@@ -207,7 +202,7 @@ static void fuse_gate(struct fuser *f, struct node *n, bool *changed)
     struct node *gate = NULL;
     struct post p = n->post;
     int other;
-    if (!is_op(mul, "Mul") || mul->in[0] == mul->in[1])
+    if (!node_is(mul, "Mul") || mul->in[0] == mul->in[1])
         return;
     other = mul->in[0] == x ? mul->in[1] : mul->in[0];
     if (g->values[other].producer == GRAPH_NONE || f->uses[other] != 1 || !same_shape(g, other, x))
@@ -231,7 +226,8 @@ static void fuse_gate(struct fuser *f, struct node *n, bool *changed)
 static void matmul_to_gemm(const struct graph *g, struct node *n)
 {
     const struct tensor *w = node_constant(g, n, 1);
-    if (!is_op(n, "MatMul") || !w || w->rank != 2 || w->dtype != TENSOR_F32 || g->values[n->in[0]].rank != 2)
+    if (!node_is(n, "MatMul") || !w || w->rank != 2 || w->dtype != TENSOR_F32 ||
+        g->values[n->in[0]].rank != 2)
         return;
     n->op = op_find("Gemm", OPSET_LAST);
     n->opset = OPSET_LAST;
@@ -241,7 +237,7 @@ static int fuse_node(struct fuser *f, struct node *n, bool *changed)
 {
     int code;
     *changed = false;
-    if (!is_op(n, "Conv") && !is_op(n, "Gemm"))
+    if (!node_is(n, "Conv") && !node_is(n, "Gemm"))
         return FL_OK;
     if ((code = fuse_bias(f, n, changed)) || *changed)
         return code;

@@ -58,9 +58,9 @@ static bool changes_nothing(const struct graph *g, const struct node *n)
     for (size_t k = 0; k < sizeof keepers / sizeof *keepers; k++)
         if (!strcmp(n->op->name, keepers[k]))
             return strcmp(n->op->name, "Slice") || steps_forward(g, n);
-    if (!strcmp(n->op->name, "Pad"))
+    if (node_is(n, "Pad"))
         return pads_nothing(g, n);
-    return n->n_in == 1 && (!strcmp(n->op->name, "Concat") || !strcmp(n->op->name, "Sum"));
+    return n->n_in == 1 && (node_is(n, "Concat") || node_is(n, "Sum"));
 }
 
 static void make_output(struct graph *g, int from, int to)

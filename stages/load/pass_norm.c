@@ -10,11 +10,6 @@
 #include "stages/graph/graph_build.h"
 #include "stages/ops/ops.h"
 
-static bool is_op(const struct node *n, const char *name)
-{
-    return n && n->op && !strcmp(n->op->name, name);
-}
-
 static struct node *producer(struct graph *g, int value)
 {
     int p = value == GRAPH_NONE ? GRAPH_NONE : g->values[value].producer;
@@ -25,7 +20,7 @@ static struct node *producer(struct graph *g, int value)
 static struct node *foldable_conv(struct graph *g, const struct node *norm, const int *uses)
 {
     struct node *conv = producer(g, norm->in[0]);
-    if (!is_op(conv, "Conv") || uses[norm->in[0]] != 1 || !node_constant(g, conv, 1))
+    if (!node_is(conv, "Conv") || uses[norm->in[0]] != 1 || !node_constant(g, conv, 1))
         return NULL;
     if (conv->n_in > 2 && conv->in[2] != GRAPH_NONE && !node_constant(g, conv, 2))
         return NULL;
@@ -79,7 +74,7 @@ int pass_norm(struct graph *g, struct error *e)
     int *uses = graph_count_uses(g), code = uses ? FL_OK : FL_NOMEM;
     for (int i = 0; i < g->n_nodes && !code; i++) {
         struct node *norm = &g->nodes[i], *conv;
-        if (!is_op(norm, "BatchNormalization") || g->values[norm->out[0]].dtype != TENSOR_F32 ||
+        if (!node_is(norm, "BatchNormalization") || g->values[norm->out[0]].dtype != TENSOR_F32 ||
             batch_norm_trains(norm, norm->opset))
             continue;
         conv = foldable_conv(g, norm, uses);
@@ -170,7 +165,7 @@ static int absorb_pad(struct graph *g, struct node *n, const struct node *pad)
 {
     int64_t extra[2 * TENSOR_MAX_RANK];
     int rank = g->values[n->in[0]].rank, count = 2 * (rank - 2);
-    bool pool = is_op(n, "AveragePool");
+    bool pool = node_is(n, "AveragePool");
     struct attr *counted;
     if (strcmp(attr_string(n, "auto_pad", "NOTSET"), "NOTSET") || !pads_with_zero(g, pad) ||
         !spatial_pads(g, pad, rank, extra) || (pool && !can_average(n, extra, count)))
@@ -191,10 +186,10 @@ int pass_pad(struct graph *g, struct error *e)
 {
     for (int i = 0; i < g->n_nodes; i++) {
         struct node *n = &g->nodes[i], *pad;
-        if (!is_op(n, "Conv") && !is_op(n, "AveragePool"))
+        if (!node_is(n, "Conv") && !node_is(n, "AveragePool"))
             continue;
         pad = producer(g, n->in[0]);
-        if (is_op(pad, "Pad") && absorb_pad(g, n, pad))
+        if (node_is(pad, "Pad") && absorb_pad(g, n, pad))
             return error_set(e, FL_NOMEM, "out of memory");
     }
     return FL_OK;

@@ -29,7 +29,7 @@ void sizing_free(struct sizing *w, const struct graph *g)
 static bool mixes_requests(const struct graph *g)
 {
     for (int i = 0; i < g->n_nodes; i++)
-        if (!strcmp(g->nodes[i].op->name, "BatchNormalization") && batch_norm_trains(&g->nodes[i], g->opset))
+        if (node_is(&g->nodes[i], "BatchNormalization") && batch_norm_trains(&g->nodes[i], g->opset))
             return true;
     return false;
 }

@@ -634,23 +634,12 @@ void stage_brain_control(struct stage_brain *b, const struct message *m, uint64_
     }
 }
 
-static void send_spans(struct stage_brain *b)
-{
-    while (span_log_take(&b->times.spans, &b->out.spans)) {
-        uint64_t lost = b->out.spans.lost + (uint64_t)b->out.spans.n;
-        b->out.type = MESSAGE_SPANS;
-        if (b->io.control(b->io.arg, &b->out)) {
-            b->times.spans.lost += lost;
-            return;
-        }
-    }
-}
-
 uint64_t stage_brain_tick(struct stage_brain *b, uint64_t now)
 {
     note_state(b);
     if (now >= stage_talk_due(&b->talk))
-        send_spans(b); /* first: who has the heartbeat has them */
+        span_log_send(&b->times.spans, b->io.control, b->io.arg,
+                      &b->out); /* first: who has the heartbeat has them */
     return b->due_ns = stage_talk_tick(&b->talk, now);
 }
 

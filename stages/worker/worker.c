@@ -211,8 +211,7 @@ static int check_limits(const struct stage_worker *w, struct error *e)
     int threads = w->config->threads, rc = c->n_cpus ? limits_pin(c->cpu, c->n_cpus, e) : FL_OK;
     struct stat model;
 
-    if (rc || (rc = accept_bound(limits_files(), CONNECTIONS, NULL, e)) || (rc = limits_check_space(e)) ||
-        (rc = limits_check_threads(threads + THREADS, e)))
+    if (rc || (rc = accept_prepare(CONNECTIONS, NULL, threads + THREADS, e)))
         return rc;
     if (threads > limits_cpus())
         log_warn("%d threads are asked for and may run on %d cpus: they take turns (stages.%d.threads)",
