@@ -576,6 +576,7 @@ static void on_read(struct keeper_brain *b, uint64_t now)
         learn(b, &b->task.batch);
         return;
     }
+    store_batch_free(&b->task.batch);
     b->more = b->more && b->task.rc;
     end_as_task(b, now);
 }

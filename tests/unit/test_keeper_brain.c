@@ -114,7 +114,9 @@ static void forget_answer(struct keeper_task *t)
     if (t->act == KEEPER_READ)
         store_batch_free(&t->batch);
     snapshot_free(t->got);
-    t->got = NULL;
+    snapshot_free(t->built);
+    snapshot_free(t->learned);
+    t->got = t->built = t->learned = NULL;
 }
 
 static void kill_service(int i)
@@ -152,7 +154,7 @@ static void ask_late(void)
     if (!w.is_late)
         return;
     w.is_late = false;
-    l->task.got = NULL;
+    l->task.got = l->task.built = l->task.learned = NULL;
     sim_redis_do(&w.redis, l->client, &l->task);
     forget_answer(&l->task);
     snapshot_free((struct snapshot *)l->task.mine);
@@ -761,7 +763,7 @@ static void each_accepted_update_is_applied_once_whatever_happens(void **state)
 {
     const char *one = getenv("SEED"), *stories = getenv("STORIES");
     uint64_t first = one ? strtoull(one, NULL, 10) : 1;
-    uint64_t last = one ? first : stories ? strtoull(stories, NULL, 10) : 500;
+    uint64_t last = one ? first : stories ? strtoull(stories, NULL, 10) : 300;
     (void)state;
     for (w.seed = first; w.seed <= last; w.seed++)
         story();
