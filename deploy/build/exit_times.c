@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "deploy/model/whole_model.h"
 #include "stages/place/descriptor.h"
 #include "stages/exec/exec.h"
 #include "deploy/tool/output.h"
@@ -73,12 +74,10 @@ static int time_request(struct stopwatch *s, struct error *e)
 
 static int prepare(struct stopwatch *s, struct error *e)
 {
-    struct exec_options o = {.threads = 1, .max_batch = 1, .last = -1};
+    int widest = 1, rc = whole_model_new(&s->exec, s->graph, s->pipeline, 1, 1, e);
     struct tensor input;
-    int widest = 1, rc;
 
-    if ((rc = engine_parse_kernels(s->pipeline->kernels, &o.kernels, e)) ||
-        (rc = exec_new(&s->exec, s->graph, &o, e)))
+    if (rc)
         return rc;
     input = exec_input_shape(s->exec, 0, 1);
     memset(exec_input_buffer(s->exec, 0), 0, (size_t)tensor_bytes(&input));

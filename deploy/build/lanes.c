@@ -4,14 +4,15 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "deploy/model/whole_model.h"
+
 static int open_lane(struct lane *l, const struct graph *g, const struct pipeline *p, int threads, int batch,
                      struct error *e)
 {
-    struct exec_options o = {.threads = threads, .max_batch = batch, .last = -1};
+    int rc = whole_model_new(&l->exec, g, p, threads, batch, e);
     struct tensor input;
-    int rc;
 
-    if ((rc = engine_parse_kernels(p->kernels, &o.kernels, e)) || (rc = exec_new(&l->exec, g, &o, e)))
+    if (rc)
         return rc;
     input = exec_input_shape(l->exec, 0, 1);
     l->room = malloc(3 * sizeof *l->room * (size_t)tensor_count(&input));

@@ -10,6 +10,7 @@
 #include "cache_service/store/snapshot.h"
 #include "deploy/build/extract.h"
 #include "deploy/model/model_shape.h"
+#include "deploy/model/whole_model.h"
 #include "stages/place/descriptor.h"
 #include "stages/exec/exec.h"
 #include "deploy/tool/state.h"
@@ -302,13 +303,11 @@ static int run_all(struct evaluator *v, int64_t n, struct error *e)
 static int prepare(struct evaluator *v, int64_t n, struct error *e)
 {
     const struct evaluation_input *in = v->in;
-    struct exec_options o = {.threads = in->threads, .max_batch = 1, .last = -1};
     int rc;
 
-    if ((rc = engine_parse_kernels(in->pipeline->kernels, &o.kernels, e)) ||
-        (rc = model_classes(in->graph, &v->classes, e)) || (rc = exec_new(&v->exec, in->graph, &o, e)))
-        return rc;
-    if ((rc = dataset_labels_fit(in->data, v->classes, e)) || (rc = load_caches(v, e)))
+    if ((rc = model_classes(in->graph, &v->classes, e)) ||
+        (rc = whole_model_new(&v->exec, in->graph, in->pipeline, in->threads, 1, e)) ||
+        (rc = dataset_labels_fit(in->data, v->classes, e)) || (rc = load_caches(v, e)))
         return rc;
     v->full = malloc(sizeof *v->full * (size_t)n);
     v->served = malloc(sizeof *v->served * (size_t)n);

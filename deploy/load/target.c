@@ -11,6 +11,7 @@
 #include "client/client.h"
 #include "deploy/build/extract.h"
 #include "deploy/model/model_shape.h"
+#include "deploy/model/whole_model.h"
 #include "precedence.h"
 #include "stages/exec/exec.h"
 
@@ -96,14 +97,12 @@ int target_pipeline(struct target **out, const struct pipeline *p, uint32_t flag
 static int load_model(struct target *t, struct error *e)
 {
     const struct pipeline *p = t->pipeline;
-    struct exec_options o = {
-        .threads = p->n_stages > 0 ? p->stage[0].threads : 1, .max_batch = 1, .last = -1};
+    int rc, threads = p->n_stages > 0 ? p->stage[0].threads : 1;
     struct graph *g = NULL;
-    int rc;
 
-    if ((rc = engine_parse_kernels(p->kernels, &o.kernels, e)) || (rc = placement_load(&g, p, e)))
+    if ((rc = placement_load(&g, p, e)))
         return rc;
-    if (!(rc = model_classes(g, &t->classes, e)) && !(rc = exec_new(&t->exec, g, &o, e)))
+    if (!(rc = model_classes(g, &t->classes, e)) && !(rc = whole_model_new(&t->exec, g, p, threads, 1, e)))
         t->last = g->n_nodes - 1;
     graph_free(g);
     t->queue = calloc(WHOLE_QUEUE, sizeof *t->queue);

@@ -12,11 +12,10 @@
 
 #include "base/error.h"
 
-#define DOCUMENT_FORMAT    "freezeline-bench"
-#define DOCUMENT_VERSION   1
-#define DOCUMENT_MAX_BYTES (64 << 20)
+#define DOCUMENT_FORMAT  "freezeline-bench"
+#define DOCUMENT_VERSION 1
 
-/* *out is owned. FL_NOT_FOUND, FL_IO, FL_TOO_LARGE, or FL_CORRUPT with line and column. */
+/* *out is owned. Errors as json_file_load; FL_CORRUPT when document_check refuses it. */
 int document_load(json_t **out, const char *path, struct error *e);
 /* Is this object one? FL_CORRUPT says why not; `name` is for the message. */
 int document_check(const json_t *root, const char *name, struct error *e);

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "deploy/model/whole_model.h"
 #include "deploy/tool/arguments.h"
 #include "deploy/tool/command.h"
 #include "deploy/launch/claim.h"
@@ -10,6 +11,7 @@
 #include "deploy/launch/served.h"
 #include "deploy/model/pays.h"
 #include "plan_simulated.h"
+#include "deploy/tool/json_file.h"
 #include "deploy/tool/report.h"
 #include "stages/place/placement.h"
 #include "stages/place/planner.h"
@@ -66,16 +68,14 @@ static int keep_blocks(struct plan *p, struct error *e)
 /* Scales each node's time with the share of requests that no earlier exit answered, as the report tells. */
 static int weigh(struct plan *p, struct error *e)
 {
-    json_error_t problem;
     json_t *root, *exits, *exit;
     size_t i;
+    int rc;
 
     if (!p->survivors)
         return FL_OK;
-    root = json_load_file(p->survivors, 0, &problem);
-    if (!root)
-        return error_set(e, FL_USAGE, "%s:%d:%d: %s", p->survivors, problem.line, problem.column,
-                         problem.text);
+    if ((rc = json_file_load(&root, p->survivors, e)))
+        return rc;
     exits = json_object_get(root, "exits");
     json_array_foreach(exits, i, exit)
     {
@@ -95,12 +95,10 @@ static int weigh(struct plan *p, struct error *e)
 
 static int measure(struct plan *p, struct error *e)
 {
-    struct exec_options o = {.threads = p->threads, .last = -1};
     struct exec *x = NULL;
     int rc;
 
-    if ((rc = engine_parse_kernels(p->pipeline->kernels, &o.kernels, e)) ||
-        (rc = exec_new(&x, p->graph, &o, e)) ||
+    if ((rc = whole_model_new(&x, p->graph, p->pipeline, p->threads, 1, e)) ||
         (rc = profile_run(&p->profile, x, p->graph, 0, p->graph->n_nodes - 1, p->threads, 1, p->runs, e)) ||
         (rc = message_cost_measure(&p->message, p->profile.median_ms / p->stages, e)))
         goto done;

@@ -1,11 +1,12 @@
 /* simulate_measured.c - the file of measurements: reading, checking, writing */
 #include "simulate_measured.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "deploy/tool/json_file.h"
+#include "deploy/tool/output.h"
 #include "deploy/tool/report.h"
 
 #define FORMAT "freezeline-measured"
@@ -166,19 +167,13 @@ static int read_all(struct measured *m, const json_t *root, const char *path, st
 int measured_load(struct measured **out, const char *path, struct error *e)
 {
     struct measured *m = calloc(1, sizeof *m);
-    json_error_t problem;
-    json_t *root;
+    json_t *root = NULL;
     int rc;
 
     *out = NULL;
     if (!m)
         return error_set(e, FL_NOMEM, "no memory for %s", path);
-    root = json_load_file(path, 0, &problem);
-    if (!root && problem.line < 0)
-        rc = error_set(e, FL_IO, "%s: %s", path, problem.text);
-    else if (!root)
-        rc = error_set(e, FL_CONFIG, "%s:%d:%d: %s", path, problem.line, problem.column, problem.text);
-    else
+    if (!(rc = json_file_load(&root, path, e)))
         rc = read_all(m, root, path, e);
     json_decref(root);
     if (rc)
@@ -219,13 +214,11 @@ static int read_shares(struct measured *m, const json_t *root, const char *path,
 
 int measured_take_shares(struct measured *m, const char *path, struct error *e)
 {
-    json_error_t problem;
-    json_t *root = json_load_file(path, 0, &problem);
-    int rc;
-    if (!root && problem.line < 0)
-        return error_set(e, FL_IO, "%s: %s", path, problem.text);
-    if (!root)
-        return error_set(e, FL_CONFIG, "%s:%d:%d: %s", path, problem.line, problem.column, problem.text);
+    json_t *root;
+    int rc = json_file_load(&root, path, e);
+
+    if (rc)
+        return rc;
     rc = read_shares(m, root, path, e);
     json_decref(root);
     return rc;
@@ -293,10 +286,13 @@ static json_t *costs_json(const struct measured *m)
 
 /* A line for each key and each run, so that people can read it: jansson's own layout has one for each number.
  */
-static void print_lines(const char *flat, FILE *to)
+static int print_lines(FILE *to, const void *root, struct error *e)
 {
+    char *flat = json_dumps(root, JSON_COMPACT | JSON_REAL_PRECISION(12));
     int depth = 0;
     bool quoted = false;
+    if (!flat)
+        return error_set(e, FL_NOMEM, "no memory for measured times");
     for (const char *c = flat; *c; c++) {
         if (*c == '"' && (c == flat || c[-1] != '\\'))
             quoted = !quoted;
@@ -307,22 +303,8 @@ static void print_lines(const char *flat, FILE *to)
             putc('\n', to);
     }
     putc('\n', to);
-}
-
-static int print(json_t *root, const char *path, struct error *e)
-{
-    char *flat = json_dumps(root, JSON_COMPACT | JSON_REAL_PRECISION(12));
-    FILE *to = flat ? fopen(path, "we") : NULL;
-    int bad;
-
-    if (!to) {
-        free(flat);
-        return error_set(e, FL_IO, "cannot write %s: %s", path, strerror(errno));
-    }
-    print_lines(flat, to);
     free(flat);
-    bad = ferror(to);
-    return fclose(to) || bad ? error_set(e, FL_IO, "cannot write %s: is the disk full?", path) : FL_OK;
+    return FL_OK;
 }
 
 int measured_save(const struct measured *m, const char *path, struct error *e)
@@ -337,7 +319,7 @@ int measured_save(const struct measured *m, const char *path, struct error *e)
                      report_rounded(m->all_busy, 4), "input_bytes", report_rounded(m->input_bytes, 0),
                      "answer_bytes", report_rounded(m->answer_bytes, 0), "cuts", cuts_json(m), "exits",
                      exits_json(m), "costs_us", costs_json(m), "wake_us", wakes, "batches", batches_json(m));
-    rc = root ? print(root, path, e) : error_set(e, FL_NOMEM, "no memory for %s", path);
+    rc = root ? output_write(path, print_lines, root, e) : error_set(e, FL_NOMEM, "no memory for %s", path);
     json_decref(root);
     return rc;
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "deploy/model/whole_model.h"
 #include "stages/exec/profile.h"
 
 #define ALONE     60  /* requests that tell how long one takes */
@@ -15,9 +16,7 @@
 
 static int load_model(struct phases *p, struct error *e)
 {
-    struct exec_options o = {.threads = p->pipeline->stage[0].threads, .max_batch = 1, .last = -1};
-    int rc = engine_parse_kernels(p->pipeline->kernels, &o.kernels, e);
-    return rc ? rc : exec_new(&p->model, p->graph, &o, e);
+    return whole_model_new(&p->model, p->graph, p->pipeline, p->pipeline->stage[0].threads, 1, e);
 }
 
 int phases_refer(double *us, const struct phases *p, struct error *e)

@@ -1,7 +1,6 @@
 /* simulate_report.c - what `freezeline simulate` says: tables, JSON, a plot */
 #include "simulate_report.h"
 
-#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,6 +8,7 @@
 
 #include "base/clock.h"
 #include "deploy/plot/plot.h"
+#include "deploy/tool/output.h"
 #include "deploy/tool/report.h"
 #include "deploy/tool/table.h"
 
@@ -402,21 +402,16 @@ static int plot_percentiles(const struct simulation_result *r, FILE *to, struct 
     return plot_write(&p, to, e);
 }
 
-static int draw(const struct simulate_report *r, struct error *e)
+static int draw(FILE *to, const void *arg, struct error *e)
 {
-    FILE *to = fopen(r->plot, "we");
-    int rc;
-    if (!to)
-        return error_set(e, FL_IO, "cannot write %s: %s", r->plot, strerror(errno));
-    rc = r->search->n_results > 1 ? plot_sweep(r->search, to, e) : plot_percentiles(result(r), to, e);
-    if (fclose(to) && !rc)
-        rc = error_set(e, FL_IO, "cannot write %s: %s", r->plot, strerror(errno));
-    return rc;
+    const struct simulate_report *r = arg;
+
+    return r->search->n_results > 1 ? plot_sweep(r->search, to, e) : plot_percentiles(result(r), to, e);
 }
 
 int simulate_print(const struct simulate_report *r, struct error *e)
 {
-    int rc = r->plot ? draw(r, e) : FL_OK;
+    int rc = r->plot ? output_write(r->plot, draw, r, e) : FL_OK;
     if (rc)
         return rc;
     return r->json ? print_json(r, e) : print_tables(r, e);

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "deploy/model/whole_model.h"
 #include "stages/place/descriptor.h"
 #include "stages/exec/exec.h"
 
@@ -21,9 +22,7 @@ struct timing {
 
 static int new_exec(struct exec **x, const struct timing *t, int max_batch, struct error *e)
 {
-    struct exec_options o = {.threads = t->pipeline->stage[0].threads, .max_batch = max_batch, .last = -1};
-    int rc = engine_parse_kernels(t->pipeline->kernels, &o.kernels, e);
-    return rc ? rc : exec_new(x, t->graph, &o, e);
+    return whole_model_new(x, t->graph, t->pipeline, t->pipeline->stage[0].threads, max_batch, e);
 }
 
 static void fill_input(const struct timing *t, struct exec *x, int batch, int run)

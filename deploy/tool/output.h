@@ -1,8 +1,7 @@
 /* output.h - files that a command writes: whole or not at all
  *
- * A regular file is replaced in one step, so nobody reads half of one. Devices, pipes and what a link leads
- * to
- * (/dev/stdout) are written straight.
+ * A regular file is replaced in one step, so nobody reads half of one. Devices, pipes and where
+ * a link leads to (/dev/stdout) are written straight.
  */
 #ifndef FREEZELINE_OUTPUT_H
 #define FREEZELINE_OUTPUT_H

@@ -75,7 +75,7 @@ static void test_measured_round_trip(void **unused)
 }
 
 /* `good` with the first `what` replaced. */
-static void refuse_measured(const char *what, const char *with, const char *says)
+static void refuse_measured(const char *what, const char *with, int rc, const char *says)
 {
     struct measured *m;
     struct error e;
@@ -84,7 +84,7 @@ static void refuse_measured(const char *what, const char *with, const char *says
     assert_non_null(at);
     snprintf(text, sizeof text, "%.*s%s%s", (int)(at - good), good, with, at + strlen(what));
     put(in_folder("bad.json"), text);
-    assert_int_equal(measured_load(&m, in_folder("bad.json"), &e), FL_CONFIG);
+    assert_int_equal(measured_load(&m, in_folder("bad.json"), &e), rc);
     assert_null(m);
     if (!strstr(e.text, says) || !strstr(e.text, "bad.json"))
         fail_msg("%s -> %s: \"%s\" does not say %s", what, with, e.text, says);
@@ -95,19 +95,19 @@ static void test_measured_refusals(void **unused)
     struct measured *m;
     struct error e;
     (void)unused;
-    refuse_measured("freezeline-measured", "freezeline-bench", "format");
-    refuse_measured("\"version\":1", "\"version\":2", "version");
-    refuse_measured("\"cores\":2", "\"cores\":-2", "cores");
-    refuse_measured("\"cores\":2,", "", "cores");
-    refuse_measured("\"io\":7", "\"io\":\"much\"", "io");
-    refuse_measured("0.25", "1.25", "share");
-    refuse_measured("[10,20]", "[10,20,30]", "runs_us");
-    refuse_measured("[10,20]", "[10,-1]", "runs_us");
-    refuse_measured("\"batch\":4", "\"batch\":1", "ascend");
-    refuse_measured("[1,2,3]", "[1,2,1e99]", "wake_us");
-    refuse_measured("\"name\":\"a\"", "\"name\":7", "name");
-    refuse_measured("]}]}", "]}]", "bad.json:1:");
-    assert_int_equal(measured_load(&m, in_folder("absent.json"), &e), FL_IO);
+    refuse_measured("freezeline-measured", "freezeline-bench", FL_CONFIG, "format");
+    refuse_measured("\"version\":1", "\"version\":2", FL_CONFIG, "version");
+    refuse_measured("\"cores\":2", "\"cores\":-2", FL_CONFIG, "cores");
+    refuse_measured("\"cores\":2,", "", FL_CONFIG, "cores");
+    refuse_measured("\"io\":7", "\"io\":\"much\"", FL_CONFIG, "io");
+    refuse_measured("0.25", "1.25", FL_CONFIG, "share");
+    refuse_measured("[10,20]", "[10,20,30]", FL_CONFIG, "runs_us");
+    refuse_measured("[10,20]", "[10,-1]", FL_CONFIG, "runs_us");
+    refuse_measured("\"batch\":4", "\"batch\":1", FL_CONFIG, "ascend");
+    refuse_measured("[1,2,3]", "[1,2,1e99]", FL_CONFIG, "wake_us");
+    refuse_measured("\"name\":\"a\"", "\"name\":7", FL_CONFIG, "name");
+    refuse_measured("]}]}", "]}]", FL_CORRUPT, "bad.json:1:");
+    assert_int_equal(measured_load(&m, in_folder("absent.json"), &e), FL_NOT_FOUND);
 }
 
 static void test_shares(void **unused)
@@ -121,7 +121,7 @@ static void test_shares(void **unused)
         {"{\"exits\":[{\"name\":\"other\",\"share\":0.75}]}", FL_OK, ""},
         {"{\"exits\":[{\"name\":\"e\",\"share\":1.75}]}", FL_CONFIG, "share"},
         {"{\"exits\":7}", FL_CONFIG, "exits"},
-        {"{\"exits\":[", FL_CONFIG, "bad.json:1:"},
+        {"{\"exits\":[", FL_CORRUPT, "bad.json:1:"},
     };
     struct measured *m;
     struct error e;
