@@ -18,7 +18,7 @@
 #include <xxhash.h>
 
 #include "deploy/data/augment.h"
-#include "lanes.h"
+#include "executors.h"
 #include "deploy/tool/state.h"
 #include "stages/place/descriptor.h"
 
@@ -26,16 +26,17 @@
 
 struct extractor {
     const struct extraction *of;
-    struct lanes lanes;
-    int share; /* rows of a batch that a lane runs, at most */
-    int rc[LANES_MAX];
-    struct error problem[LANES_MAX];
+    struct executors executors;
+    int share; /* rows of a batch that one executor runs, at most */
+    int rc[EXECUTORS_MAX];
+    struct error problem[EXECUTORS_MAX];
     int classes, dim[PIPELINE_MAX_EXITS], side[PIPELINE_MAX_EXITS];
     struct matrix_writer *writer[PIPELINE_MAX_EXITS], *scores;
     int64_t have[PIPELINE_MAX_EXITS], have_scores; /* rows on disk */
     int64_t at;                                    /* next row to run: the least of them */
     int n;                                         /* rows of this batch */
-    float *made[PIPELINE_MAX_EXITS], *made_scores; /* by this batch: [lanes x batch][dim], [..][classes] */
+    float *made[PIPELINE_MAX_EXITS],
+        *made_scores; /* by this batch: [executors x batch][dim], [..][classes] */
 };
 
 static int64_t row_count(const struct extraction *x)
@@ -142,7 +143,7 @@ static int check_disk(const struct extractor *s, struct error *e)
 static int measure(struct extractor *s, struct error *e)
 {
     const struct placement *place = s->of->placement;
-    struct exec *exec = s->lanes.lane[0].exec;
+    struct exec *exec = s->executors.one[0].exec;
     struct tensor input = exec_input_shape(exec, 0, 1), cut;
     int from = 0, rc = FL_OK;
 
@@ -171,9 +172,9 @@ static int make_room(struct extractor *s, struct error *e)
     for (int i = 0; i < PIPELINE_MAX_EXITS; i++)
         row += (size_t)s->dim[i];
     for (s->share = s->of->batch; s->share > 1; s->share--)
-        if (sizeof(float) * row * (size_t)s->share * (size_t)s->lanes.n <= MOST_ROOM)
+        if (sizeof(float) * row * (size_t)s->share * (size_t)s->executors.n <= MOST_ROOM)
             break;
-    rows = (size_t)s->share * (size_t)s->lanes.n;
+    rows = (size_t)s->share * (size_t)s->executors.n;
     s->made_scores = malloc(sizeof(float) * rows * (size_t)s->classes);
     for (int i = 0; i < PIPELINE_MAX_EXITS; i++)
         if (s->dim[i] && !(s->made[i] = malloc(sizeof(float) * rows * (size_t)s->dim[i])))
@@ -212,49 +213,49 @@ static void row_image(const struct extraction *x, int64_t i, float *room, void *
 }
 
 /* Rows from .. from + n - 1 of the batch. */
-static int run_share(struct extractor *s, struct lane *l, int from, int n, struct error *e)
+static int run_share(struct extractor *s, struct executor *by, int from, int n, struct error *e)
 {
     const struct extraction *x = s->of;
-    struct tensor t = exec_input_shape(l->exec, 0, 1);
+    struct tensor t = exec_input_shape(by->exec, 0, 1);
     int64_t size = tensor_bytes(&t);
-    char *input = exec_input_buffer(l->exec, 0);
+    char *input = exec_input_buffer(by->exec, 0);
     int node = 0, rc;
 
     for (int i = 0; i < n; i++)
-        row_image(x, s->at + from + i, l->room, input + i * size);
+        row_image(x, s->at + from + i, by->room, input + i * size);
     for (int i = 0; i < x->placement->n_exits; i++) {
         int last = x->placement->exit[i].cut.node;
-        if ((rc = exec_run(l->exec, node, last, n, NULL, NULL, e)) ||
-            (rc = exec_cut(l->exec, last, n, &t, e)))
+        if ((rc = exec_run(by->exec, node, last, n, NULL, NULL, e)) ||
+            (rc = exec_cut(by->exec, last, n, &t, e)))
             return rc;
         node = last + 1;
         if (s->writer[i] && s->have[i] < s->at + s->n)
             descriptor_compute(&t, &x->pipeline->cache.descriptor,
                                s->made[i] + (size_t)from * (size_t)s->dim[i]);
     }
-    if ((rc = exec_run(l->exec, node, x->graph->n_nodes - 1, n, NULL, NULL, e)))
+    if ((rc = exec_run(by->exec, node, x->graph->n_nodes - 1, n, NULL, NULL, e)))
         return rc;
-    t = exec_output(l->exec, 0, n);
+    t = exec_output(by->exec, 0, n);
     memcpy(s->made_scores + (size_t)from * (size_t)s->classes, t.data,
            sizeof(float) * (size_t)n * (size_t)s->classes);
     return FL_OK;
 }
 
-static void run_lane(void *arg, int i, int thread)
+static void run_executor(void *arg, int i, int thread)
 {
     struct extractor *s = arg;
-    int from = s->n * i / s->lanes.n, to = s->n * (i + 1) / s->lanes.n;
+    int from = s->n * i / s->executors.n, to = s->n * (i + 1) / s->executors.n;
 
     (void)thread;
-    s->rc[i] = to > from ? run_share(s, &s->lanes.lane[i], from, to - from, &s->problem[i]) : FL_OK;
+    s->rc[i] = to > from ? run_share(s, &s->executors.one[i], from, to - from, &s->problem[i]) : FL_OK;
 }
 
 static int run_batch(struct extractor *s, struct error *e)
 {
     int rc = FL_OK;
 
-    team_run(s->lanes.team, run_lane, s, s->lanes.n);
-    for (int i = 0; i < s->lanes.n; i++)
+    team_run(s->executors.team, run_executor, s, s->executors.n);
+    for (int i = 0; i < s->executors.n; i++)
         if (s->rc[i]) {
             *e = s->problem[i];
             return s->rc[i];
@@ -267,7 +268,7 @@ static int run_batch(struct extractor *s, struct error *e)
 
 static int run_all(struct extractor *s, struct error *e)
 {
-    int64_t count = row_count(s->of), most = (int64_t)s->lanes.n * s->share;
+    int64_t count = row_count(s->of), most = (int64_t)s->executors.n * s->share;
     int rc = FL_OK;
 
     while (!rc && s->at < count) {
@@ -298,7 +299,7 @@ static void release(struct extractor *s)
     for (int i = 0; i < PIPELINE_MAX_EXITS; i++)
         free(s->made[i]);
     free(s->made_scores);
-    lanes_close(&s->lanes);
+    executors_close(&s->executors);
     free(s);
 }
 
@@ -311,7 +312,7 @@ static int write_files(struct extracted *out, const struct extraction *x, struct
         return error_set(e, FL_NOMEM, "no memory");
     s->of = x;
     s->classes = out->classes;
-    rc = lanes_open(&s->lanes, x->graph, x->pipeline, x->threads, x->batch, e);
+    rc = executors_open(&s->executors, x->graph, x->pipeline, x->threads, x->batch, e);
     if (!rc)
         rc = measure(s, e);
     if (!rc)

@@ -1,0 +1,33 @@
+/* executors.h - as many executors of one model as there are cores, each on one thread
+ *
+ * Layers of a few images are too small to be cut into pieces: two executors do nearly twice the work of one,
+ * two threads of one executor hardly more.
+ */
+#ifndef FREEZELINE_EXECUTORS_H
+#define FREEZELINE_EXECUTORS_H
+
+#include "config/pipeline.h"
+#include "stages/exec/exec.h"
+#include "stages/kernels/team.h"
+
+#define EXECUTORS_MAX 256
+
+struct executor {
+    struct exec *exec;
+    float *room; /* three inputs, as floats */
+};
+
+struct executors {
+    int n;
+    struct team *team; /* of n threads, for team_run with n tasks: task i may use executor i */
+    struct executor one[EXECUTORS_MAX];
+};
+
+/* One executor per thread; a single one that has all of them where the executors together would take more
+ * than a quarter of the machine's memory. What is open is closed by executors_close, also after an error.
+ * FL_CONFIG, FL_UNAVAILABLE, and whatever exec_new says. */
+int executors_open(struct executors *x, const struct graph *g, const struct pipeline *p, int threads,
+                   int batch, struct error *e);
+void executors_close(struct executors *x);
+
+#endif
