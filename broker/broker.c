@@ -11,6 +11,7 @@
 #include "base/mishap.h"
 #include "base/slice.h"
 #include "wire/accept.h"
+#include "wire/link.h"
 #include "wire/hello.h"
 #include "dispatch.h"
 
@@ -21,6 +22,7 @@
 #define RATE_NS       (10 * NS_PER_MS) /* .. averaged over this time */
 #define UNREAD \
     32 /* requests of one client that wait to be read; more would only cost memory: refusing is quick */
+#define CLIENT_LANES     32 /* each takes memory: clients beyond go through their sockets */
 #define CONTROL_BYTES    (1 << 20)
 #define GOODBYE_MS       500            /* how long closing waits for answers to leave */
 #define KEEP_NS          (1 * NS_PER_S) /* between two looks at the doors' files */
@@ -34,9 +36,10 @@ static const char *const door_names[N_DOORS] = {"requests socket", "control sock
 struct broker {
     const struct pipeline *pipeline;
     void *context;
-    void *door[N_DOORS];
+    struct lanes *lanes; /* NULL: switched off */
+    struct link door[N_DOORS];
     int n_push;
-    void *push[PIPELINE_MAX_REPLICAS]; /* jobs to each replica of stage 0 */
+    struct link push[PIPELINE_MAX_REPLICAS]; /* jobs to each replica of stage 0 */
     struct dispatch *dispatch;
     uint64_t empty_ns[N_DOORS]; /* when the socket was last seen empty */
     uint64_t heard, since_ns;   /* messages of clients since since_ns */
@@ -54,25 +57,26 @@ struct broker {
 static int send_job(void *arg, int replica, const struct message *m, zmq_msg_t *payload)
 {
     struct broker *b = arg;
-    return b->push[replica] ? frames_send(b->push[replica], NULL, m, payload) : FL_UNAVAILABLE;
+    return b->push[replica].socket ? link_send(&b->push[replica], NULL, m, payload) : FL_UNAVAILABLE;
 }
 
 static int send_client(void *arg, const struct peer *to, const struct message *m, zmq_msg_t *payload)
 {
-    return frames_send(((struct broker *)arg)->door[CLIENTS], to, m, payload);
+    return link_send(&((struct broker *)arg)->door[CLIENTS], to, m, payload);
 }
 
 static int send_control(void *arg, const struct peer *to, const struct message *m)
 {
-    return frames_send(((struct broker *)arg)->door[CONTROL], to, m, NULL);
+    return link_send(&((struct broker *)arg)->door[CONTROL], to, m, NULL);
 }
 
 static int connect_push(struct broker *b, int replica, struct error *e)
 {
     const struct stage_config *stage = &b->pipeline->stage[0];
     struct socket_options o = {.high_water = stage->max_batch * 2, .immediate = true};
-    return frames_socket(&b->push[replica], b->context, ZMQ_PUSH, FRAMES_CONNECT,
-                         stage->replica[replica].endpoint, &o, b->pipeline->security, e);
+    b->push[replica] = (struct link){.lanes = b->lanes, .door = N_DOORS + replica};
+    return link_open(&b->push[replica], b->context, ZMQ_PUSH, FRAMES_CONNECT,
+                     stage->replica[replica].endpoint, &o, NULL, b->pipeline->security, e);
 }
 
 /* What was queued for a dead worker is sent to others; a new socket begins with an empty queue. */
@@ -80,8 +84,7 @@ static void reset_push(void *arg, int replica)
 {
     struct broker *b = arg;
     struct error e;
-    frames_close(b->push[replica], 0);
-    b->push[replica] = NULL;
+    link_close(&b->push[replica], 0);
     if (connect_push(b, replica, &e))
         log_error("%s", e.text);
 }
@@ -101,25 +104,34 @@ static int check_limits(const struct pipeline *p, struct error *e)
     return limits_check_memory((int64_t)(p->broker.max_memory_mb * 1024 * 1024), "broker.max_memory_mb", e);
 }
 
+static int open_door(struct broker *b, int door, int type, const char *endpoint,
+                     const struct socket_options *o, const struct lane_options *lane, struct error *e)
+{
+    b->door[door] = (struct link){.lanes = lane ? b->lanes : NULL, .door = door};
+    return link_open(&b->door[door], b->context, type, FRAMES_BIND, endpoint, o, lane, b->pipeline->security,
+                     e);
+}
+
 static int open_doors(struct broker *b, struct error *e)
 {
     const struct broker_config *c = &b->pipeline->broker;
-    const char *security = b->pipeline->security;
     struct socket_options door = {
         .high_water = c->max_requests + 1000, .mandatory = true, .bind = b->pipeline->bind};
     struct socket_options clients = door, control = door;
+    /* An input is kept until its request is answered. */
+    struct lane_options client_lane = {
+        .in_bytes = 2 << 20, .out_bytes = 256 << 10, .copy = true, .most = CLIENT_LANES};
+    struct lane_options result_lane = {.in_bytes = 256 << 10};
     int rc;
     clients.unread = UNREAD;
     clients.max_bytes = (int64_t)(c->max_request_mb * (1 << 20));
     if (clients.max_bytes < MESSAGE_MAX_ENCODED)
         clients.max_bytes = MESSAGE_MAX_ENCODED;
     control.max_bytes = CONTROL_BYTES;
-    if ((rc = frames_socket(&b->door[CLIENTS], b->context, ZMQ_ROUTER, FRAMES_BIND, c->requests, &clients,
-                            security, e)) ||
-        (rc = frames_socket(&b->door[CONTROL], b->context, ZMQ_ROUTER, FRAMES_BIND, c->control, &control,
-                            security, e)) ||
-        (rc = frames_socket(&b->door[RESULTS], b->context, ZMQ_PULL, FRAMES_BIND, c->results, &door, security,
-                            e)))
+    if ((b->pipeline->shared_memory && (rc = lanes_new(&b->lanes, e))) ||
+        (rc = open_door(b, CLIENTS, ZMQ_ROUTER, c->requests, &clients, &client_lane, e)) ||
+        (rc = open_door(b, CONTROL, ZMQ_ROUTER, c->control, &control, NULL, e)) ||
+        (rc = open_door(b, RESULTS, ZMQ_PULL, c->results, &door, &result_lane, e)))
         return rc;
     b->n_push = b->pipeline->stage[0].n_replicas;
     for (int i = 0; i < b->n_push; i++)
@@ -162,12 +174,13 @@ void broker_free(struct broker *b)
 {
     if (!b)
         return;
-    if (b->dispatch && b->door[CLIENTS])
+    if (b->dispatch && b->door[CLIENTS].socket)
         dispatch_abandon(b->dispatch, clock_ns());
     for (int i = 0; i < N_DOORS; i++)
-        frames_close(b->door[i], i == CLIENTS ? GOODBYE_MS : 0);
+        link_close(&b->door[i], i == CLIENTS ? GOODBYE_MS : 0);
     for (int i = 0; i < b->n_push; i++)
-        frames_close(b->push[i], 0);
+        link_close(&b->push[i], 0);
+    lanes_free(b->lanes);
     if (b->context)
         zmq_ctx_term(b->context);
     zmq_msg_close(&b->payload);
@@ -224,7 +237,7 @@ static bool receive(struct broker *b, int door)
         int rc;
         uint64_t taken_ns = clock_ns();
         b->in.type = (enum message_type)0;
-        rc = frames_recv(b->door[door], &from, &b->in, &b->payload, &e);
+        rc = link_receive(&b->door[door], &from, &b->in, &b->payload, &e);
         if (rc == FL_AGAIN) {
             b->empty_ns[door] = taken_ns;
             return false;
@@ -257,21 +270,26 @@ static bool door_can_wait(struct broker *b, uint64_t now)
 
 static void wait_for_messages(struct broker *b, uint64_t until, uint64_t now)
 {
-    zmq_pollitem_t items[N_DOORS + PIPELINE_MAX_REPLICAS];
+    zmq_pollitem_t items[N_DOORS + PIPELINE_MAX_REPLICAS + 1];
     int n = 0, first = door_can_wait(b, now) ? CLIENTS + 1 : CLIENTS;
     uint64_t ms = until > now ? (until - now + NS_PER_MS - 1) / NS_PER_MS : 0;
 
     if (first != CLIENTS && ms > LOOK_MS)
         ms = LOOK_MS;
     for (int i = first; i < N_DOORS; i++)
-        items[n++] = (zmq_pollitem_t){.socket = b->door[i], .events = ZMQ_POLLIN};
+        items[n++] = (zmq_pollitem_t){.socket = b->door[i].socket, .events = ZMQ_POLLIN};
+    if (b->lanes)
+        items[n++] = (zmq_pollitem_t){.fd = lanes_fd(b->lanes), .events = ZMQ_POLLIN};
     if (dispatch_blocked(b->dispatch))
         for (int i = 0; i < b->n_push; i++)
-            if (b->push[i] && dispatch_feeds(b->dispatch, i))
-                items[n++] = (zmq_pollitem_t){.socket = b->push[i], .events = ZMQ_POLLOUT};
+            if (b->push[i].socket && dispatch_feeds(b->dispatch, i))
+                items[n++] = (zmq_pollitem_t){.socket = b->push[i].socket, .events = ZMQ_POLLOUT};
     if (!ms)
         return;
-    zmq_poll(items, n, (long)(ms < 1000 ? ms : 1000));
+    if (!b->lanes || lanes_sleep(b->lanes, first == CLIENTS ? 0 : 1u << CLIENTS))
+        zmq_poll(items, n, (long)(ms < 1000 ? ms : 1000));
+    if (b->lanes)
+        lanes_wake(b->lanes);
     now = clock_ns(); /* no message came before: the poll returns at the first */
     for (int i = first; i < N_DOORS; i++)
         b->empty_ns[i] = now;
@@ -296,7 +314,7 @@ static void keep_doors(struct broker *b, uint64_t now)
         b->refused = accept_refused();
     }
     for (int i = 0; i < N_DOORS; i++)
-        if (frames_keep_bound(b->door[i], endpoint[i], &e))
+        if (frames_keep_bound(b->door[i].socket, endpoint[i], &e))
             log_warn("%s", e.text);
 }
 
@@ -317,6 +335,8 @@ void broker_run(struct broker *b, const volatile int *stop)
         now = clock_ns();
         until = dispatch_tick(b->dispatch, now);
         keep_doors(b, now);
+        if (b->lanes)
+            lanes_turn(b->lanes, now);
         if (!more)
             wait_for_messages(b, until, now);
     }

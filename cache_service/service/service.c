@@ -16,13 +16,18 @@
 #include "cache_brain.h"
 #include "keeper.h"
 #include "wire/hello.h"
+#include "wire/link.h"
+
+enum { DOOR_LOOKUPS, DOOR_RESULTS };
 
 #define LOOKUP_BURST 64 /* look-ups between two looks at the other sockets */
 
 struct service {
     const struct pipeline *p; /* borrowed */
     int index;
-    void *context, *lookup, *results, *control;
+    void *context, *control;
+    struct lanes *lanes; /* NULL: switched off */
+    struct link lookup, results;
     struct keeper *keeper;
     struct cache_brain *brain;
     struct cache_scratch *scratch;
@@ -36,12 +41,12 @@ struct service {
 
 static int send_verdict(void *arg, const struct peer *to, const struct message *m)
 {
-    return frames_send(((struct service *)arg)->lookup, to, m, NULL);
+    return link_send(&((struct service *)arg)->lookup, to, m, NULL);
 }
 
 static int send_result(void *arg, const struct message *m)
 {
-    return frames_send(((struct service *)arg)->results, NULL, m, NULL);
+    return link_send(&((struct service *)arg)->results, NULL, m, NULL);
 }
 
 static int send_control(void *arg, const struct message *m)
@@ -102,7 +107,7 @@ static bool receive_lookups(struct service *s)
         struct cache_arrival came = {.empty_ns = s->empty_ns, .taken_ns = clock_ns()};
         struct error e = {0};
         struct peer from;
-        int rc = frames_recv(s->lookup, &from, &s->in, &s->payload, &e);
+        int rc = link_receive(&s->lookup, &from, &s->in, &s->payload, &e);
         if (rc == FL_AGAIN) {
             s->empty_ns = came.taken_ns;
             return true;
@@ -137,15 +142,20 @@ static int open_sockets(struct service *s, struct error *e)
     const struct socket_options lookup = {.high_water = 4096, .mandatory = true, .bind = p->bind};
     const struct socket_options results = {.high_water = p->broker.max_requests, .immediate = true};
     const struct socket_options control = {.immediate = true};
+    const struct lane_options lane = {.in_bytes = 1 << 20};
     int rc;
     slice_short(true); /* this thread too: what it answers is waited for */
     s->context = zmq_ctx_new();
     if (!s->context)
         return error_set(e, FL_NOMEM, "no ZeroMQ context: %s", zmq_strerror(errno));
-    if ((rc = frames_socket(&s->lookup, s->context, ZMQ_ROUTER, FRAMES_BIND, p->cache.endpoint[s->index],
-                            &lookup, p->security, e)) ||
-        (rc = frames_socket(&s->results, s->context, ZMQ_PUSH, FRAMES_CONNECT, p->broker.results, &results,
-                            p->security, e)) ||
+    if (p->shared_memory && (rc = lanes_new(&s->lanes, e)))
+        return rc;
+    s->lookup = (struct link){.lanes = s->lanes, .door = DOOR_LOOKUPS};
+    s->results = (struct link){.lanes = s->lanes, .door = DOOR_RESULTS};
+    if ((rc = link_open(&s->lookup, s->context, ZMQ_ROUTER, FRAMES_BIND, p->cache.endpoint[s->index], &lookup,
+                        &lane, p->security, e)) ||
+        (rc = link_open(&s->results, s->context, ZMQ_PUSH, FRAMES_CONNECT, p->broker.results, &results, NULL,
+                        p->security, e)) ||
         (rc = frames_socket(&s->control, s->context, ZMQ_DEALER, FRAMES_CONNECT, p->broker.control, &control,
                             p->security, e)))
         return rc;
@@ -207,10 +217,24 @@ static void say_goodbye(struct service *s)
              k.accepted, k.dropped, k.applied, l->audits, l->audit_hits, l->audit_right);
 }
 
+/* As zmq_poll; items[2] are the lanes. */
+static int wait_for_messages(struct service *s, zmq_pollitem_t *items, int64_t ns)
+{
+    long ms = ns <= 0 ? 0 : (long)(ns / (int64_t)NS_PER_MS) + 1;
+    int rc;
+    if (!s->lanes)
+        return zmq_poll(items, 2, ms);
+    rc = zmq_poll(items, 3, lanes_sleep(s->lanes, 0) ? ms : 0);
+    lanes_wake(s->lanes);
+    lanes_turn(s->lanes, clock_ns());
+    return rc;
+}
+
 int service_run(struct service *s, const volatile int *stop, const volatile int *hang_ups, struct error *e)
 {
-    zmq_pollitem_t items[] = {{.socket = s->lookup, .events = ZMQ_POLLIN},
-                              {.socket = s->control, .events = ZMQ_POLLIN}};
+    zmq_pollitem_t items[] = {{.socket = s->lookup.socket, .events = ZMQ_POLLIN},
+                              {.socket = s->control, .events = ZMQ_POLLIN},
+                              {.fd = s->lanes ? lanes_fd(s->lanes) : -1, .events = ZMQ_POLLIN}};
     const struct snapshot *loaded = cache_brain_snapshot(s->brain);
     int reloaded = *hang_ups;
     bool drained = true;
@@ -220,15 +244,13 @@ int service_run(struct service *s, const volatile int *stop, const volatile int 
     while (!cache_brain_sent_away(s->brain) && !*stop) {
         uint64_t now = clock_ns();
         int64_t wait_ns = (int64_t)(cache_brain_tick(s->brain, now) - now);
-        frames_keep_bound_now(s->lookup, s->p->cache.endpoint[s->index], &s->kept_ns, now);
-        if (zmq_poll(items, 2, wait_ns <= 0 ? 0 : (long)(wait_ns / (int64_t)NS_PER_MS) + 1) < 0 &&
-            errno != EINTR)
+        frames_keep_bound_now(s->lookup.socket, s->p->cache.endpoint[s->index], &s->kept_ns, now);
+        if (wait_for_messages(s, items, wait_ns) < 0 && errno != EINTR)
             return error_set(e, FL_IO, "polling failed: %s", zmq_strerror(errno));
         if (drained)
             s->empty_ns = clock_ns(); /* until now: the poll returns when one comes */
         take_snapshot(s);
-        if (items[0].revents)
-            drained = receive_lookups(s);
+        drained = receive_lookups(s);
         if (items[1].revents)
             receive_control(s);
         if (*hang_ups != reloaded) {
@@ -252,9 +274,10 @@ void service_free(struct service *s)
 {
     if (!s)
         return;
-    frames_close(s->lookup, 0);
-    frames_close(s->results, 200); /* hits that were said to be hits */
+    link_close(&s->lookup, 0);
+    link_close(&s->results, 200); /* hits that were said to be hits */
     frames_close(s->control, 200);
+    lanes_free(s->lanes);
     if (s->context)
         zmq_ctx_term(s->context);
     zmq_msg_close(&s->payload);

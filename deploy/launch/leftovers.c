@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "config/address.h"
+#include "config/endpoint.h"
 #include "claim.h"
 #include "deploy/tool/state.h"
 #include "roles.h"
@@ -63,10 +64,15 @@ static int end_those(const struct left *l, bool redis)
     return ended;
 }
 
+/* And where lanes were asked for beside it (wire/lanes.h). */
 static void remove_socket(const char *path)
 {
-    if (path && *path == '/' && !address_listens(path))
-        unlink(path);
+    char lane[ENDPOINT_MAX_IPC_PATH + 8];
+    if (!path || *path != '/' || address_listens(path))
+        return;
+    unlink(path);
+    snprintf(lane, sizeof lane, "%s.lane", path);
+    unlink(lane);
 }
 
 static void remove_ipc(const char *endpoint)

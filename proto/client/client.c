@@ -15,7 +15,7 @@
 
 #include "config/address.h"
 #include "base/clock.h"
-#include "wire/frames.h"
+#include "wire/link.h"
 
 #define CLIENT_WINDOW     65536
 #define CLIENT_HIGH_WATER 4096
@@ -24,7 +24,9 @@
     2000 /* so long after its deadline at the latest, an answer that says so should be here */
 
 struct client {
-    void *context, *socket;
+    void *context;
+    struct link link;
+    struct lanes *lanes;      /* NULL: switched off */
     char *endpoint, *control; /* of the broker */
     char *security;
     uint32_t deadline_ms; /* the pipeline's */
@@ -48,10 +50,35 @@ static void set_waiting(struct client *c, uint64_t id, bool yes)
     c->waiting[bit / 8] = (uint8_t)(yes ? c->waiting[bit / 8] | mask : c->waiting[bit / 8] & ~mask);
 }
 
+/* Sleeps until something may be there to read, for `ms` (-1: as long as it takes). As zmq_poll. */
+static int sleep_on(struct client *c, void *socket, long ms)
+{
+    bool lanes = c->lanes && socket == c->link.socket;
+    zmq_pollitem_t items[] = {{.socket = socket, .events = ZMQ_POLLIN},
+                              {.fd = lanes ? lanes_fd(c->lanes) : -1, .events = ZMQ_POLLIN}};
+    return zmq_poll(items, lanes ? 2 : 1, ms);
+}
+
 static int open_socket(struct client *c, void **out, const char *endpoint, struct error *e)
 {
     struct socket_options o = {.high_water = CLIENT_HIGH_WATER};
     return frames_socket(out, c->context, ZMQ_DEALER, FRAMES_CONNECT, endpoint, &o, c->security, e);
+}
+
+static int open_link(struct client *c, bool shared_memory, struct error *e)
+{
+    struct socket_options o = {.high_water = CLIENT_HIGH_WATER};
+    size_t size = sizeof(int);
+    int rc, fd;
+    if (shared_memory && (rc = lanes_new(&c->lanes, e)))
+        return rc;
+    c->link.lanes = c->lanes;
+    if ((rc = link_open(&c->link, c->context, ZMQ_DEALER, FRAMES_CONNECT, c->endpoint, &o, NULL, c->security,
+                        e)))
+        return rc;
+    if (c->lanes && !zmq_getsockopt(c->link.socket, ZMQ_FD, &fd, &size))
+        lanes_watch(c->lanes, fd);
+    return FL_OK;
 }
 
 int client_new(struct client **out, const struct pipeline *p, struct error *e)
@@ -72,7 +99,7 @@ int client_new(struct client **out, const struct pipeline *p, struct error *e)
     c->clock = clock_id(boot_id);
     if (getrandom(&c->next, sizeof c->next, 0) != (ssize_t)sizeof c->next)
         c->next = clock_ns();
-    if ((rc = open_socket(c, &c->socket, c->endpoint, e))) {
+    if ((rc = open_link(c, p->shared_memory, e))) {
         client_free(c);
         return rc;
     }
@@ -84,8 +111,8 @@ void client_free(struct client *c)
 {
     if (!c)
         return;
-    if (c->socket)
-        zmq_close(c->socket);
+    link_close(&c->link, 0);
+    lanes_free(c->lanes);
     if (c->context)
         zmq_ctx_term(c->context);
     free(c->endpoint);
@@ -137,7 +164,9 @@ int client_submit(struct client *c, const struct tensor *input, uint32_t flags, 
                                           .input = *input,
                                           .sent_ns = clock_ns(),
                                           .clock = c->clock};
-    rc = frames_send(c->socket, NULL, &c->message, &payload);
+    if (c->lanes && !lanes_reach(c->lanes, 0))
+        lanes_turn(c->lanes, clock_ns());
+    rc = link_send(&c->link, NULL, &c->message, &payload);
     zmq_msg_close(&payload);
     if (rc)
         return submit_error(c->endpoint, rc, e);
@@ -147,15 +176,14 @@ int client_submit(struct client *c, const struct tensor *input, uint32_t flags, 
 }
 
 /* Waits for something to read until `until_ns` (0 = for ever). FL_AGAIN when time is up or a signal came. */
-static int wait_readable(void *socket, uint64_t until_ns, struct error *e)
+static int wait_readable(struct client *c, void *socket, uint64_t until_ns, struct error *e)
 {
-    zmq_pollitem_t item = {.socket = socket, .events = ZMQ_POLLIN};
     uint64_t now = clock_ns();
     long ms = -1;
     int n;
     if (until_ns)
         ms = until_ns > now ? (long)((until_ns - now + NS_PER_MS - 1) / NS_PER_MS) : 0;
-    n = zmq_poll(&item, 1, ms);
+    n = sleep_on(c, socket, ms);
     if (n > 0)
         return FL_OK;
     if (n == 0 || errno == EINTR)
@@ -163,17 +191,30 @@ static int wait_readable(void *socket, uint64_t until_ns, struct error *e)
     return error_set(e, FL_IO, "waiting for an answer failed: %s", zmq_strerror(errno));
 }
 
+/* Nothing was there: what comes from now on makes descriptors readable. False: something has come meanwhile.
+ */
+static bool may_sleep(struct client *c, void *socket)
+{
+    if (!c->lanes || socket != c->link.socket)
+        return true;
+    lanes_turn(c->lanes, clock_ns());
+    return lanes_sleep(c->lanes, 0);
+}
+
 /* The next message of `type` into c->message. */
 static int receive_type(struct client *c, void *socket, enum message_type type, uint64_t until_ns,
                         zmq_msg_t *payload, struct error *e)
 {
     for (;;) {
-        int rc = frames_recv(socket, NULL, &c->message, payload, e);
+        int rc = socket == c->link.socket ? link_receive(&c->link, NULL, &c->message, payload, e)
+                                          : frames_recv(socket, NULL, &c->message, payload, e);
         if (!rc && c->message.type == type)
             return FL_OK;
+        if (rc == FL_AGAIN && !may_sleep(c, socket))
+            continue;
         if (rc == FL_AGAIN && until_ns && clock_ns() >= until_ns)
             return rc; /* without a timeout there is no need to poll first */
-        if (rc == FL_AGAIN && (rc = wait_readable(socket, until_ns, e)))
+        if (rc == FL_AGAIN && (rc = wait_readable(c, socket, until_ns, e)))
             return rc;
         if (rc)
             return rc;
@@ -203,7 +244,7 @@ static int receive_until(struct client *c, uint64_t until_ns, struct answer *ans
     int rc;
     zmq_msg_init(&payload);
     do
-        rc = receive_type(c, c->socket, MESSAGE_ANSWER, until_ns, &payload, e);
+        rc = receive_type(c, c->link.socket, MESSAGE_ANSWER, until_ns, &payload, e);
     while (!rc && !is_waiting(c, c->message.answer.id));
     if (!rc) {
         *answer = c->message.answer;
@@ -318,5 +359,7 @@ int client_fd(struct client *c)
 {
     int fd = -1;
     size_t size = sizeof fd;
-    return zmq_getsockopt(c->socket, ZMQ_FD, &fd, &size) ? -1 : fd;
+    if (c->lanes)
+        return lanes_fd(c->lanes); /* the socket's is in it */
+    return zmq_getsockopt(c->link.socket, ZMQ_FD, &fd, &size) ? -1 : fd;
 }

@@ -139,9 +139,9 @@ struct pipeline {
     struct cache_config cache;
     struct redis_config redis;
     struct updates_config updates;
-    char *bind; /* where tcp sockets listen, instead of the host of their endpoint; NULL: there */
-    char
-        *security; /* "loopback": other addresses are refused; "none": they are allowed, without protection */
+    char *bind;     /* where tcp sockets listen, instead of the host of their endpoint; NULL: there */
+    char *security; /* "loopback": other addresses are refused; "none": allowed, and nothing protects them */
+    bool shared_memory; /* lanes beside the sockets (wire/lanes.h) */
     char *log_level;
     struct logs_config logs;
     struct yaml_entries *entries; /* what the file and --set said, and where */

@@ -28,6 +28,8 @@ const struct key pipeline_keys[] = {
     {"bind", KEY_TEXT, ROOT(bind), .example = "'*'",
      .help = "where tcp sockets listen, instead of at the host that their endpoint names: '*', an address, "
              "an interface"},
+    {"shared_memory", KEY_BOOL, ROOT(shared_memory), "true",
+     .help = "messages between processes of one host go through memory that they share, where they can"},
     {"security", KEY_CHOICE, ROOT(security), "loopback", .choices = "loopback|none",
      .help = "loopback: other addresses are refused; none: they are allowed and nothing protects them"},
     {"input.shape.#", KEY_INT, ROOT(shape), .example = "[1, 3, 224, 224]", RANGE(1, 1 << 20),

@@ -30,7 +30,7 @@ struct lane {
 
 struct lane_door {
     bool used, listens, copy;
-    int listener;
+    int listener, most;
     size_t in_bytes, out_bytes;
     uint64_t asked_ns;
     int connected; /* lane, or -1 */
@@ -57,6 +57,7 @@ static void watch(struct lanes *l, int fd, uint64_t what)
 /* What epoll tells apart: a door's listener, a lane, our eventfd. */
 #define WHAT_DOOR 0x10000u
 #define WHAT_WAKE 0x20000u
+#define WHAT_ELSE 0x40000u /* the caller's */
 
 static int lane_add(struct lanes *l, int door, int fd)
 {
@@ -153,11 +154,19 @@ static void lane_heard(struct lanes *l, struct lane *a)
     }
 }
 
+static int count(const struct lanes *l, int door)
+{
+    int n = 0;
+    for (int i = 0; i < l->n; i++)
+        n += l->lane[i].state != LANE_FREE && l->lane[i].door == door;
+    return n;
+}
+
 static void accept_lanes(struct lanes *l, int door)
 {
     int fd;
     while ((fd = accept4(l->door[door].listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0)
-        if (!greeting_same_user(fd) || lane_add(l, door, fd) < 0)
+        if (!greeting_same_user(fd) || count(l, door) >= l->door[door].most || lane_add(l, door, fd) < 0)
             close(fd);
 }
 
@@ -239,6 +248,7 @@ int lanes_listen(struct lanes *l, int door, const char *endpoint, const struct l
     *d = (struct lane_door){.used = true,
                             .listens = true,
                             .copy = o->copy,
+                            .most = o->most ? o->most : LANES_MAX,
                             .listener = fd,
                             .connected = -1,
                             .in_bytes = lane_ring_size(o->in_bytes),
@@ -276,6 +286,11 @@ static void drop_the_gone(struct lanes *l)
     }
 }
 
+void lanes_watch(struct lanes *l, int fd)
+{
+    watch(l, fd, WHAT_ELSE);
+}
+
 void lanes_turn(struct lanes *l, uint64_t now)
 {
     struct epoll_event event[16];
@@ -286,6 +301,8 @@ void lanes_turn(struct lanes *l, uint64_t now)
         if (what & WHAT_WAKE) {
             while (read(l->wake, &count, sizeof count) > 0) {
             }
+        } else if (what & WHAT_ELSE) {
+            continue;
         } else if (what & WHAT_DOOR) {
             accept_lanes(l, (int)(what & 0xffff));
         } else if (l->lane[what].state != LANE_FREE && l->lane[what].fd >= 0) {
@@ -302,11 +319,13 @@ void lanes_turn(struct lanes *l, uint64_t now)
     }
 }
 
-bool lanes_sleep(struct lanes *l)
+bool lanes_sleep(struct lanes *l, uint32_t but)
 {
-    for (int i = 0; i < l->n; i++)
-        if (l->lane[i].state == LANE_OPEN && !ring_sleep(lane_in(l->lane[i].memory)))
+    for (int i = 0; i < l->n; i++) {
+        struct lane *a = &l->lane[i];
+        if (a->state == LANE_OPEN && !(but >> a->door & 1) && !ring_sleep(lane_in(a->memory)))
             return false;
+    }
     return true;
 }
 

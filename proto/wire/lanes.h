@@ -30,6 +30,7 @@ struct lane_options {
     size_t in_bytes,
         out_bytes; /* of the rings of one lane, seen from the one that listens; made powers of two */
     bool copy;     /* payloads that are received are kept for long: they leave the ring at once */
+    int most;      /* lanes at this door; 0: as there is room */
 };
 
 /* FL_NOMEM, FL_IO. */
@@ -47,10 +48,13 @@ int lanes_connect(struct lanes *l, int door, const char *endpoint, bool copy, st
 
 /* Readable when lanes_turn or lanes_receive has something to do, after lanes_sleep said true. */
 int lanes_fd(const struct lanes *l);
+/* Makes lanes_fd readable when this descriptor is, too. It must stay open as long as *l. */
+void lanes_watch(struct lanes *l, int fd);
 /* Accepts, connects again (now and then), lets go of who is gone. */
 void lanes_turn(struct lanes *l, uint64_t now);
-/* About to sleep on lanes_fd: false when there is something to receive. Call lanes_wake after the sleep. */
-bool lanes_sleep(struct lanes *l);
+/* About to sleep on lanes_fd: false when there is something to receive. Call lanes_wake after the sleep.
+ * `but`: a bit for each door whose messages can wait: they are not looked for, and wake nobody. */
+bool lanes_sleep(struct lanes *l, uint32_t but);
 void lanes_wake(struct lanes *l);
 
 /* The next message of a door, fairly among its lanes. As frames_recv; `from` can be given to lanes_send. */

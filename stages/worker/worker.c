@@ -59,9 +59,9 @@ struct stage_worker {
 static void receive_jobs(struct stage_worker *w)
 {
     struct error e;
-    while (w->sockets.jobs && stage_brain_room(w->brain) > 0) {
+    while (w->sockets.jobs.socket && stage_brain_room(w->brain) > 0) {
         uint64_t taken_ns = clock_ns();
-        int rc = frames_recv(w->sockets.jobs, NULL, &w->in, &w->payload, &e);
+        int rc = link_receive(&w->sockets.jobs, NULL, &w->in, &w->payload, &e);
         if (rc == FL_AGAIN)
             w->jobs_empty_ns = taken_ns;
         if (rc == FL_AGAIN || rc == FL_IO)
@@ -78,8 +78,8 @@ static int receive_verdicts(struct stage_worker *w)
 {
     struct error e;
     int n = 0, rc;
-    for (; w->sockets.cache; n++) {
-        rc = frames_recv(w->sockets.cache, NULL, &w->verdict, &w->payload, &e);
+    for (; w->sockets.cache.socket; n++) {
+        rc = link_receive(&w->sockets.cache, NULL, &w->verdict, &w->payload, &e);
         if (rc == FL_AGAIN || rc == FL_IO)
             break;
         if (rc)
@@ -96,9 +96,10 @@ static void talk(struct stage_worker *w, uint64_t now)
     struct error e;
     int rc;
     w->looked_ns = now;
-    if (w->sockets.jobs)
-        frames_keep_bound_now(w->sockets.jobs, w->config->replica[w->sockets.replica].endpoint, &w->kept_ns,
-                              now);
+    worker_sockets_turn(&w->sockets, now);
+    if (w->sockets.jobs.socket)
+        frames_keep_bound_now(w->sockets.jobs.socket, w->config->replica[w->sockets.replica].endpoint,
+                              &w->kept_ns, now);
     while ((rc = frames_recv(w->sockets.control, NULL, &w->in, &w->payload, &e)) != FL_AGAIN && rc != FL_IO) {
         if (!rc && w->in.type == MESSAGE_CANCEL && w->in.cancel.n_ask)
             receive_verdicts(w); /* a hit that is asked for may lie in the socket */
@@ -236,7 +237,9 @@ static int open_predecessor(struct stage_worker *w, pid_t after, struct error *e
     w->setup.self.ready = w->after_fd < 0;
     if (after && w->after_fd < 0 && errno != ESRCH)
         return error_set(e, FL_USAGE, "--after %d: %s", (int)after, strerror(errno));
-    return w->setup.self.ready ? worker_sockets_bind(&w->sockets, w->setup.max_batch, e) : FL_OK;
+    return w->setup.self.ready ? worker_sockets_bind(&w->sockets, w->setup.max_batch,
+                                                     (size_t)tensor_bytes(&w->setup.expects), e)
+                               : FL_OK;
 }
 
 static uint64_t moment(void *arg)
@@ -324,7 +327,7 @@ void stage_worker_free(struct stage_worker *w)
 
 static int take_place(struct stage_worker *w, struct error *e)
 {
-    int rc = worker_sockets_bind(&w->sockets, w->setup.max_batch, e);
+    int rc = worker_sockets_bind(&w->sockets, w->setup.max_batch, (size_t)tensor_bytes(&w->setup.expects), e);
     if (rc)
         return rc;
     close(w->after_fd);

@@ -6,49 +6,58 @@
 #include <time.h>
 
 #include "base/clock.h"
-#include "wire/frames.h"
 
 #define GOODBYE_MS 500
+#define ROUTE      4096 /* bytes of a job beside its activation, at most nearly always */
 
-static int connect_to(struct worker_sockets *s, void **socket, int type, const char *endpoint, int high_water,
-                      bool immediate, struct error *e)
+enum { DOOR_JOBS, DOOR_RESULTS, DOOR_CACHE, DOOR_NEXT };
+
+static int connect_to(struct worker_sockets *s, struct link *l, int door, int type, const char *endpoint,
+                      int high_water, bool immediate, struct error *e)
 {
     struct socket_options o = {.high_water = high_water, .immediate = immediate};
-    return frames_socket(socket, s->context, type, FRAMES_CONNECT, endpoint, &o, s->pipeline->security, e);
+    *l = (struct link){.lanes = s->lanes, .door = door};
+    return link_open(l, s->context, type, FRAMES_CONNECT, endpoint, &o, NULL, s->pipeline->security, e);
 }
 
 /* High-water marks: with at most max_requests admitted, that many activations exist; stage 0 is fed by the
  * broker, which keeps what does not fit. */
-int worker_sockets_bind(struct worker_sockets *s, int max_batch, struct error *e)
+int worker_sockets_bind(struct worker_sockets *s, int max_batch, size_t input_bytes, struct error *e)
 {
     const struct pipeline *p = s->pipeline;
     struct socket_options jobs = {.high_water = s->stage ? p->broker.max_requests + 16 : 2 * max_batch,
                                   .bind = p->bind};
-    return frames_socket(&s->jobs, s->context, ZMQ_PULL, FRAMES_BIND,
-                         p->stage[s->stage].replica[s->replica].endpoint, &jobs, p->security, e);
+    struct lane_options lane = {.in_bytes = (size_t)(max_batch + 2) * (input_bytes + ROUTE)};
+    s->jobs = (struct link){.lanes = s->lanes, .door = DOOR_JOBS};
+    return link_open(&s->jobs, s->context, ZMQ_PULL, FRAMES_BIND,
+                     p->stage[s->stage].replica[s->replica].endpoint, &jobs, &lane, p->security, e);
 }
 
 int worker_sockets_open(struct worker_sockets *s, bool asks, struct error *e)
 {
     const struct pipeline *p = s->pipeline;
     const struct stage_config *next = &p->stage[s->stage + 1];
+    struct socket_options control = {.high_water = 1000, .immediate = true};
     int many = p->broker.max_requests + 16, rc;
     size_t size = sizeof s->cache_fd;
 
     if (!(s->context = zmq_ctx_new()))
         return error_set(e, FL_NOMEM, "out of memory");
-    if ((rc = connect_to(s, &s->control, ZMQ_DEALER, p->broker.control, 1000, true, e)) ||
-        (rc = connect_to(s, &s->results, ZMQ_PUSH, p->broker.results, many, false, e)))
+    if ((p->shared_memory && (rc = lanes_new(&s->lanes, e))) ||
+        (rc = frames_socket(&s->control, s->context, ZMQ_DEALER, FRAMES_CONNECT, p->broker.control, &control,
+                            p->security, e)) ||
+        (rc = connect_to(s, &s->results, DOOR_RESULTS, ZMQ_PUSH, p->broker.results, many, false, e)))
         return rc;
     for (int i = 0; s->stage + 1 < p->n_stages && i < next->n_replicas; i++, s->n_next++)
-        if ((rc = connect_to(s, &s->next[i], ZMQ_PUSH, next->replica[i].endpoint, many, true, e)))
+        if ((rc = connect_to(s, &s->next[i], DOOR_NEXT + i, ZMQ_PUSH, next->replica[i].endpoint, many, true,
+                             e)))
             return rc;
     if (!asks)
         return FL_OK;
-    if ((rc = connect_to(s, &s->cache, ZMQ_DEALER,
+    if ((rc = connect_to(s, &s->cache, DOOR_CACHE, ZMQ_DEALER,
                          p->cache.endpoint[p->stage[s->stage].replica[s->replica].cache], 64, true, e)))
         return rc;
-    if (zmq_getsockopt(s->cache, ZMQ_FD, &s->cache_fd, &size))
+    if (zmq_getsockopt(s->cache.socket, ZMQ_FD, &s->cache_fd, &size))
         return error_set(e, FL_INTERNAL, "the cache socket has no descriptor: %s", zmq_strerror(errno));
     return FL_OK;
 }
@@ -56,11 +65,12 @@ int worker_sockets_open(struct worker_sockets *s, bool asks, struct error *e)
 void worker_sockets_close(struct worker_sockets *s)
 {
     frames_close(s->control, GOODBYE_MS);
-    frames_close(s->results, GOODBYE_MS);
+    link_close(&s->results, GOODBYE_MS);
     for (int i = 0; i < s->n_next; i++)
-        frames_close(s->next[i], GOODBYE_MS);
-    frames_close(s->cache, 0);
-    frames_close(s->jobs, 0);
+        link_close(&s->next[i], GOODBYE_MS);
+    link_close(&s->cache, 0);
+    link_close(&s->jobs, 0);
+    lanes_free(s->lanes);
     if (s->context)
         zmq_ctx_term(s->context);
 }
@@ -74,17 +84,17 @@ static int send_control(void *arg, const struct message *m)
 
 static int send_result(void *arg, const struct message *m, zmq_msg_t *payload)
 {
-    return frames_send(((struct worker_sockets *)arg)->results, NULL, m, payload);
+    return link_send(&((struct worker_sockets *)arg)->results, NULL, m, payload);
 }
 
 static int send_next(void *arg, int replica, const struct message *m, zmq_msg_t *payload)
 {
-    return frames_send(((struct worker_sockets *)arg)->next[replica], NULL, m, payload);
+    return link_send(&((struct worker_sockets *)arg)->next[replica], NULL, m, payload);
 }
 
 static int send_lookup(void *arg, const struct message *m, zmq_msg_t *payload)
 {
-    return frames_send(((struct worker_sockets *)arg)->cache, NULL, m, payload);
+    return link_send(&((struct worker_sockets *)arg)->cache, NULL, m, payload);
 }
 
 static bool takes(void *socket)
@@ -99,7 +109,7 @@ static uint32_t reaches(void *arg)
     struct worker_sockets *s = arg;
     s->reaches = 0;
     for (int i = 0; i < s->n_next; i++)
-        s->reaches |= (uint32_t)takes(s->next[i]) << i;
+        s->reaches |= (uint32_t)takes(s->next[i].socket) << i;
     return s->reaches;
 }
 
@@ -123,30 +133,45 @@ void worker_sockets_io(struct worker_sockets *s, struct stage_io *io)
 
 bool worker_sockets_wait(struct worker_sockets *s, int fd, bool *fd_came, bool greets, uint64_t ns)
 {
-    zmq_pollitem_t items[4 + PIPELINE_MAX_REPLICAS] = {
+    zmq_pollitem_t items[5 + PIPELINE_MAX_REPLICAS] = {
         {.socket = s->control, .events = (short)(greets ? ZMQ_POLLIN | ZMQ_POLLOUT : ZMQ_POLLIN)}};
     bool came = false;
     int n = 1, links;
     if (fd >= 0)
         items[n++] = (zmq_pollitem_t){.fd = fd, .events = ZMQ_POLLIN};
-    if (s->jobs)
-        items[n++] = (zmq_pollitem_t){.socket = s->jobs, .events = ZMQ_POLLIN};
-    if (s->cache)
-        items[n++] = (zmq_pollitem_t){.socket = s->cache, .events = ZMQ_POLLIN};
+    if (s->jobs.socket)
+        items[n++] = (zmq_pollitem_t){.socket = s->jobs.socket, .events = ZMQ_POLLIN};
+    if (s->cache.socket)
+        items[n++] = (zmq_pollitem_t){.socket = s->cache.socket, .events = ZMQ_POLLIN};
+    if (s->lanes)
+        items[n++] = (zmq_pollitem_t){.fd = lanes_fd(s->lanes), .events = ZMQ_POLLIN};
     links = n;
     for (int i = 0; i < s->n_next; i++)
         if (!(s->reaches >> i & 1))
-            items[n++] = (zmq_pollitem_t){.socket = s->next[i], .events = ZMQ_POLLOUT};
-    zmq_poll(items, n, (long)(((ns < NS_PER_S ? ns : NS_PER_S) + NS_PER_MS - 1) / NS_PER_MS));
+            items[n++] = (zmq_pollitem_t){.socket = s->next[i].socket, .events = ZMQ_POLLOUT};
+    if (!s->lanes || lanes_sleep(s->lanes, 0))
+        zmq_poll(items, n, (long)(((ns < NS_PER_S ? ns : NS_PER_S) + NS_PER_MS - 1) / NS_PER_MS));
+    if (s->lanes)
+        lanes_wake(s->lanes);
     *fd_came = fd >= 0 && items[1].revents;
     for (int i = links; i < n; i++)
         came = came || items[i].revents;
     return came;
 }
 
-void worker_sockets_wait_cache(const struct worker_sockets *s, uint64_t ns)
+void worker_sockets_wait_cache(struct worker_sockets *s, uint64_t ns)
 {
-    struct pollfd fd = {.fd = s->cache_fd, .events = POLLIN};
+    struct pollfd fd[] = {{.fd = s->cache_fd, .events = POLLIN},
+                          {.fd = s->lanes ? lanes_fd(s->lanes) : -1, .events = POLLIN}};
     struct timespec t = {(time_t)(ns / NS_PER_S), (long)(ns % NS_PER_S)};
-    ppoll(&fd, 1, &t, NULL);
+    if (!s->lanes || lanes_sleep(s->lanes, 0))
+        ppoll(fd, 2, &t, NULL);
+    if (s->lanes)
+        lanes_wake(s->lanes);
+}
+
+void worker_sockets_turn(struct worker_sockets *s, uint64_t now)
+{
+    if (s->lanes)
+        lanes_turn(s->lanes, now);
 }

@@ -4,18 +4,23 @@
  *   control  DEALER: to the broker and back       results  PUSH: to the broker
  *   next     PUSH, one for each replica of the next stage
  *   cache    DEALER: look-ups and verdicts
+ *
+ * Beside all but control there are lanes to processes of this host.
  */
 #ifndef FREEZELINE_WORKER_SOCKETS_H
 #define FREEZELINE_WORKER_SOCKETS_H
 
 #include "stage_brain.h"
+#include "wire/link.h"
 
 struct worker_sockets {
     const struct pipeline *pipeline; /* borrowed */
     int stage, replica;
-    void *context, *jobs, *control, *results, *cache;
+    void *context, *control;
+    struct lanes *lanes;              /* NULL: switched off */
+    struct link jobs, results, cache; /* those that are not open have no socket */
     int n_next;
-    void *next[PIPELINE_MAX_REPLICAS];
+    struct link next[PIPELINE_MAX_REPLICAS];
     uint32_t reaches; /* of next, a bit for each that was connected when last looked */
     int cache_fd;
 };
@@ -23,15 +28,17 @@ struct worker_sockets {
 /* All but `jobs`. *s is zero but for what is borrowed and the place. On failure close what there is. */
 int worker_sockets_open(struct worker_sockets *s, bool asks, struct error *e);
 /* The endpoint for jobs. */
-int worker_sockets_bind(struct worker_sockets *s, int max_batch, struct error *e);
+int worker_sockets_bind(struct worker_sockets *s, int max_batch, size_t input_bytes, struct error *e);
 void worker_sockets_close(struct worker_sockets *s);
 /* Where the brain's messages go: control, result, next, ask, reaches, connected. */
 void worker_sockets_io(struct worker_sockets *s, struct stage_io *io);
 /* Sleeps until a message comes, at most `ns`. `fd` (-1: none) is waited for too; `greets`: for the way to the
  * broker too. True: a link to the next stage is there that was not. */
 bool worker_sockets_wait(struct worker_sockets *s, int fd, bool *fd_came, bool greets, uint64_t ns);
-/* Sleeps until the cache socket has news, at most `ns`. It must just have been found empty: then its
- * descriptor tells. */
-void worker_sockets_wait_cache(const struct worker_sockets *s, uint64_t ns);
+/* Sleeps until verdicts may have come, at most `ns`. The cache link must just have been found empty: then its
+ * descriptors tell. */
+void worker_sockets_wait_cache(struct worker_sockets *s, uint64_t ns);
+/* Makes lanes and lets go of those whose process is gone. */
+void worker_sockets_turn(struct worker_sockets *s, uint64_t now);
 
 #endif

@@ -83,7 +83,7 @@ static void receiver(const struct bench *b)
                                   {.fd = lanes_fd(l), .events = ZMQ_POLLIN},
                                   {.fd = b->bare, .events = ZMQ_POLLIN}};
         uint64_t count;
-        if (lanes_sleep(l))
+        if (lanes_sleep(l, 0))
             zmq_poll(items, 3, 1000);
         lanes_wake(l);
         if (read(b->bare, &count, sizeof count) != sizeof count) {

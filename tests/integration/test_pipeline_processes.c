@@ -137,13 +137,25 @@ static void down(struct harness *h, struct client *client)
 
 /* ---- tests ---- */
 
-static void test_answers_are_the_models_own(void **state)
+/* Does a process share memory with others? */
+static bool has_lanes(const struct harness *h, int process)
 {
-    struct client *client;
-    struct harness *h = up(&client, three_stages);
+    char path[64], line[512];
+    bool found = false;
+    FILE *f;
+    snprintf(path, sizeof path, "/proc/%d/maps", harness_pid(h, process));
+    f = fopen(path, "re");
+    while (f && fgets(line, sizeof line, f))
+        found = found || strstr(line, "freezeline-lane");
+    if (f)
+        fclose(f);
+    return found;
+}
+
+static void check_answers(struct harness *h, struct client *client)
+{
     struct exec *x = whole_model(h);
     int last = last_node(h);
-    (void)state;
     for (uint64_t seed = 0; seed < 20; seed++) {
         struct error e = {FL_OK, ""};
         float data[PIXELS], scores[CLASSES];
@@ -164,6 +176,43 @@ static void test_answers_are_the_models_own(void **state)
             assert_true(a.trace.stage[s].compute_ns > 0 && a.trace.stage[s].compute_ns < a.total_ns);
     }
     exec_free(x);
+}
+
+static void test_answers_are_the_models_own(void **state)
+{
+    struct client *client;
+    struct harness *h = up(&client, three_stages);
+    (void)state;
+    check_answers(h, client);
+    for (int i = 0; i < 5; i++)
+        assert_true(has_lanes(h, i));
+    down(h, client);
+}
+
+/* One process alone does without shared memory, then all do. */
+static void test_answers_are_the_same_without_shared_memory(void **state)
+{
+    char yaml[sizeof three_stages + 32];
+    struct client *client;
+    struct harness *h = harness_new(NULL, three_stages);
+    (void)state;
+    harness_broker(h);
+    harness_stage(h, 0, 0);
+    harness_spawn(h, "freezeline-stage", "-c", harness_config(h), "--stage", "1", "--set",
+                  "shared_memory=false", NULL);
+    harness_stage(h, 1, 1);
+    harness_stage(h, 2, 0);
+    client = harness_client(h);
+    check_answers(h, client);
+    assert_false(has_lanes(h, 2));
+    assert_true(has_lanes(h, 3));
+    down(h, client);
+
+    snprintf(yaml, sizeof yaml, "%sshared_memory: false\n", three_stages);
+    h = up(&client, yaml);
+    check_answers(h, client);
+    for (int i = 0; i < 5; i++)
+        assert_false(has_lanes(h, i));
     down(h, client);
 }
 
@@ -551,6 +600,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_answers_are_the_models_own),
+        cmocka_unit_test(test_answers_are_the_same_without_shared_memory),
         cmocka_unit_test(test_what_waits_becomes_a_batch),
         cmocka_unit_test(test_a_killed_replica_loses_nothing),
         cmocka_unit_test(test_a_stage_that_is_all_gone_is_waited_for),

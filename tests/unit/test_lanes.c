@@ -50,7 +50,7 @@ static int receive(struct lanes *l, struct peer *from, zmq_msg_t *payload)
     int rc;
     while ((rc = lanes_receive(l, DOOR, from, &m, payload, &e)) == FL_AGAIN && clock_ns() < until) {
         struct pollfd fd = {.fd = lanes_fd(l), .events = POLLIN};
-        if (lanes_sleep(l))
+        if (lanes_sleep(l, 0))
             poll(&fd, 1, 1000);
         lanes_wake(l);
         lanes_turn(l, clock_ns());

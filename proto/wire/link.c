@@ -1,0 +1,51 @@
+/* link.c - lane or socket */
+#include "link.h"
+
+#include "base/log.h"
+
+#define SOCKET_FIRST 16 /* of so many messages, one is looked for in the socket first */
+
+int link_open(struct link *l, void *context, int type, enum frames_mode mode, const char *endpoint,
+              const struct socket_options *o, const struct lane_options *lane, const char *security,
+              struct error *e)
+{
+    struct error why;
+    int rc = frames_socket(&l->socket, context, type, mode, endpoint, o, security, e);
+    if (rc || !l->lanes)
+        return rc;
+    rc = mode == FRAMES_CONNECT ? lanes_connect(l->lanes, l->door, endpoint, false, &why)
+         : lane                 ? lanes_listen(l->lanes, l->door, endpoint, lane, &why)
+                                : FL_OK;
+    if (rc)
+        log_warn("%s", why.text);
+    return FL_OK;
+}
+
+void link_close(struct link *l, int linger_ms)
+{
+    frames_close(l->socket, linger_ms);
+    l->socket = NULL;
+}
+
+int link_send(struct link *l, const struct peer *to, const struct message *m, zmq_msg_t *payload)
+{
+    int rc = FL_AGAIN;
+    if (to && peer_has_lane(to))
+        return l->lanes ? lanes_send(l->lanes, l->door, to, m, payload) : FL_UNAVAILABLE;
+    if (l->lanes && !to)
+        rc = lanes_send(l->lanes, l->door, NULL, m, payload);
+    return rc == FL_AGAIN ? frames_send(l->socket, to, m, payload) : rc;
+}
+
+int link_receive(struct link *l, struct peer *from, struct message *m, zmq_msg_t *payload, struct error *e)
+{
+    bool first = ++l->turn % SOCKET_FIRST == 0;
+    int rc;
+    if (!l->lanes)
+        return frames_recv(l->socket, from, m, payload, e);
+    if (first && (rc = frames_recv(l->socket, from, m, payload, e)) != FL_AGAIN)
+        return rc;
+    if ((rc = lanes_receive(l->lanes, l->door, from, m, payload, e)) != FL_AGAIN || first)
+        return rc;
+    return frames_recv(l->socket, from, m, payload, e);
+}

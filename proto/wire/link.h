@@ -1,0 +1,29 @@
+/* link.h - a ZeroMQ socket and the lanes beside it (lanes.h), as one way for messages
+ *
+ * A message goes through a lane where there is one with room, else through the socket. Order holds within
+ * each way alone: senders may not rely on it.
+ */
+#ifndef FREEZELINE_LINK_H
+#define FREEZELINE_LINK_H
+
+#include "lanes.h"
+
+struct link {
+    void *socket;
+    struct lanes *lanes; /* borrowed; NULL: the socket alone */
+    int door;
+    unsigned turn; /* now and then the socket comes first, so that no lane keeps it waiting for ever */
+};
+
+/* Opens the socket, as frames_socket, and the lane beside it; where that can't be had, the log says why and
+ * the socket does. `lane`: for those that bind; NULL: none, or connecting. */
+int link_open(struct link *l, void *context, int type, enum frames_mode mode, const char *endpoint,
+              const struct socket_options *o, const struct lane_options *lane, const char *security,
+              struct error *e);
+void link_close(struct link *l, int linger_ms);
+
+/* As frames_send and frames_recv. */
+int link_send(struct link *l, const struct peer *to, const struct message *m, zmq_msg_t *payload);
+int link_receive(struct link *l, struct peer *from, struct message *m, zmq_msg_t *payload, struct error *e);
+
+#endif
