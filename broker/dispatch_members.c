@@ -101,6 +101,25 @@ static void keep_waiting(struct dispatch *d, const struct peer *from, const stru
     dispatch_welcome(d, from, false);
 }
 
+/* It serves: what it said while it had to wait is old. */
+static void forget_waiting(struct dispatch *d, const struct hello *h)
+{
+    struct successor *it = succession_find(&d->succession, h->incarnation);
+    if (it)
+        succession_remove(&d->succession, it);
+}
+
+/* Who waits with another plan has the endpoint that m, which serves, waits for: neither would ever go on. */
+static void clear_way(struct dispatch *d, const struct member *m)
+{
+    struct successor *it = m->stage >= 0 ? succession_at(&d->succession, &m->hello) : NULL;
+    if (m->hello.ready || !it || !it->hello.ready || strcmp(it->hello.host, m->hello.host))
+        return;
+    registry_oust(d->registry, it->hello.incarnation);
+    dispatch_send_away(d, &it->peer);
+    succession_remove(&d->succession, it);
+}
+
 static bool heard_waiting(struct dispatch *d, const struct peer *from, const struct heartbeat *h,
                           uint64_t now)
 {
@@ -158,6 +177,8 @@ void dispatch_hello(struct dispatch *d, const struct peer *from, const struct he
             log_debug("%s: pid %llu is %s", name, (unsigned long long)h->pid,
                       h->ready ? "ready" : "starting");
     }
+    forget_waiting(d, h);
+    clear_way(d, m);
     dispatch_welcome(d, from, true);
     if (event != REGISTRY_UPDATED)
         ask_senders(d, h);

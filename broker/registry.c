@@ -352,6 +352,8 @@ enum registry_event registry_heartbeat(struct registry *r, const struct heartbea
     struct member *m = by_incarnation(r, h->incarnation);
     bool was_alive;
 
+    if (m && !m->alive && m->stage >= 0 && registry_other_plan(r, &m->hello, m))
+        m = NULL; /* it was given up, and another plan serves by now: it says hello again and waits */
     if (out)
         *out = m;
     if (!m)

@@ -428,6 +428,49 @@ static void who_has_the_endpoint_of_one_that_serves_is_sent_away(void **state)
     assert_int_equal(told(f, MESSAGE_DRAIN, REPLICA0, NULL), 0);
 }
 
+/* The same, told in the other order: the one that has the endpoint waits when its successor joins. */
+static void who_waits_with_the_endpoint_of_one_that_joins_is_sent_away(void **state)
+{
+    struct fixture *f = *state;
+    hello(f, 0, 0, FIRST + HEIR, NEW, true);
+    hello(f, 2, 0, LAST, OLD, true);
+    assert_int_equal(told(f, MESSAGE_DRAIN, LAST, NULL), 0);
+    hello(f, 2, 0, LAST + HEIR, NEW, false);
+    assert_int_equal(told(f, MESSAGE_DRAIN, LAST, NULL), 1);
+    hello(f, 2, 0, LAST + HEIR, NEW, true);
+    assert_string_equal(state_of(f, LAST + HEIR), "ready");
+}
+
+/* Everyone of the old plan was silent, one of the new plan came: who is heard again has to wait. */
+static void who_was_silent_does_not_come_back_among_others(void **state)
+{
+    struct fixture *f = *state;
+    struct message echo;
+    hello(f, 0, 0, FIRST, OLD, true);
+    hello(f, 2, 0, LAST, OLD, true);
+    tick(f, 200);
+    hello(f, 0, 0, FIRST + HEIR, NEW, true);
+    beat(f, LAST);
+    assert_string_equal(state_of(f, LAST), "dead");
+    told(f, MESSAGE_HEARTBEAT, LAST, &echo);
+    assert_int_equal(echo.heartbeat.incarnation, 0); /* say hello */
+    hello(f, 2, 0, LAST, OLD, true);
+    told(f, MESSAGE_HELLO, LAST, &echo);
+    assert_false(echo.hello.ready); /* it waits */
+}
+
+/* It waited, not bound; then its predecessor died and it has the endpoint: its older hello counts no more. */
+static void who_takes_a_place_waits_no_more(void **state)
+{
+    struct fixture *f = *state;
+    hello(f, 0, 0, FIRST, OLD, true);
+    hello(f, 0, 0, FIRST + HEIR, NEW, false);
+    assert_string_equal(state_of(f, FIRST + HEIR), "waiting");
+    hello(f, 0, 0, FIRST + HEIR, NEW, true);
+    tick(f, 1);
+    assert_string_equal(state_of(f, FIRST + HEIR), "ready");
+}
+
 /* A broker that was restarted has never seen a ready worker of the last stage, and who comes there waits. */
 static void a_stage_that_was_never_there_moves_all_on(void **state)
 {
@@ -456,6 +499,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         test(one_of_another_plan_waits_and_gets_no_requests),
         test(who_has_the_endpoint_of_one_that_serves_is_sent_away),
+        test(who_waits_with_the_endpoint_of_one_that_joins_is_sent_away),
+        test(who_was_silent_does_not_come_back_among_others),
+        test(who_takes_a_place_waits_no_more),
         test(a_stage_that_was_never_there_moves_all_on),
         test(one_of_another_plan_waits_and_gets_no_requests),
         test(the_pipeline_moves_on_when_each_worker_has_a_successor),
