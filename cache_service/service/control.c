@@ -13,22 +13,21 @@ void control_init(struct control *c, const struct pipeline *p)
 
 int control_next(struct control *c, uint64_t now_ns)
 {
-    bool changed = c->changed && c->heard_ns;
-    if (now_ns < c->next_ns && !changed)
+    bool urgent = c->urgent && c->heard_ns;
+    if (now_ns < c->next_ns && !urgent)
         return 0;
-    if (!changed)
+    if (!urgent)
         c->next_ns = now_ns + c->beat_ns;
     if (c->heard_ns && now_ns - c->heard_ns > c->dead_after_ns)
         c->heard_ns = 0;
-    if (c->heard_ns && !changed)
-        return MESSAGE_HEARTBEAT;
-    c->changed = false;
-    return MESSAGE_HELLO;
+    c->urgent = false;
+    return c->heard_ns && !c->changed ? MESSAGE_HEARTBEAT : MESSAGE_HELLO;
 }
 
 void control_welcome(struct control *c, const struct hello *h, const char *boot_id, uint64_t now_ns)
 {
     c->heard_ns = now_ns;
+    c->changed = c->urgent;
     c->same_clock = clock_is_shared(h->boot_id, boot_id);
     if (h->incarnation != c->broker)
         c->offset = (struct offset){0};
@@ -37,7 +36,7 @@ void control_welcome(struct control *c, const struct hello *h, const char *boot_
 
 void control_changed(struct control *c)
 {
-    c->changed = true;
+    c->changed = c->urgent = true;
 }
 
 static struct caches_promise promise_of(const struct manifest *m)

@@ -1,9 +1,10 @@
 /* control.h - the cache service's conversation with the broker: when to say what, and what its clock shows;
  * pure
  *
- * HELLO is said until the broker says hello back, and again when it does not know this process or echoes stop
- * coming for dead_after, and when what it tells has changed. Heartbeats are echoed with the broker's clock;
- * from the fastest echo comes the offset of the clocks. A broker of the same boot has the same clock.
+ * HELLO is said until the broker says hello back, and again when it does not know this process, when echoes
+ * stop coming for dead_after, and when what it tells has changed: then at once. Heartbeats are echoed with
+ * the broker's clock; from the fastest echo comes the offset of the clocks. A broker of the same boot has the
+ * same clock.
  */
 #ifndef FREEZELINE_CONTROL_H
 #define FREEZELINE_CONTROL_H
@@ -19,7 +20,8 @@ struct control {
     struct offset offset;            /* of the broker's clock from ours */
     bool same_clock;
     uint64_t broker; /* incarnation of the one that was heard */
-    bool changed;    /* what hello says is another than what was said */
+    bool changed;    /* what hello says is another than what the broker has answered .. */
+    bool urgent;     /* .. and was not said yet */
 };
 
 void control_init(struct control *c, const struct pipeline *p);

@@ -32,8 +32,8 @@ void stage_talk_hello(struct stage_talk *t, bool ready)
     t->out->hello.ready = ready;
     t->out->hello.leaving = t->leaving;
     t->out->hello.reaches = t->beat.reaches;
-    if (t->io->control(t->io->arg, t->out) == FL_OK)
-        t->hello_ns = t->io->moment(t->io->arg);
+    t->hello_ns = t->io->control(t->io->arg, t->out) == FL_OK ? t->io->moment(t->io->arg) : 0;
+    t->unheard = true;
 }
 
 /* `worker_ns`: this host's clock, for the echo; 0: no echo is wanted. */
@@ -52,10 +52,15 @@ void stage_talk_beat(struct stage_talk *t)
     send_beat(t, 0);
 }
 
+static uint64_t beat_ns(const struct stage_talk *t)
+{
+    return (uint64_t)t->pipeline->broker.heartbeat_ms * NS_PER_MS;
+}
+
 /* A remote worker needs its clock's offset before its first job: ask a few times in a row. */
 uint64_t stage_talk_due(const struct stage_talk *t)
 {
-    uint64_t every = (uint64_t)t->pipeline->broker.heartbeat_ms * NS_PER_MS;
+    uint64_t every = beat_ns(t);
     if (t->remote && t->offset.n < OFFSET_SAMPLES && every > LEARN_CLOCK_NS)
         every = LEARN_CLOCK_NS;
     return t->hello_ns ? t->heartbeat_ns + every : UINT64_MAX;
@@ -77,6 +82,8 @@ uint64_t stage_talk_tick(struct stage_talk *t, uint64_t now)
     if (!t->hello_ns)
         stage_talk_hello(t, t->self.ready);
     if (now >= stage_talk_due(t)) {
+        if (t->unheard && now - t->hello_ns >= beat_ns(t))
+            stage_talk_hello(t, t->self.ready);
         t->beat.resident_bytes = t->io->resident_bytes(t->io->arg);
         look_at_links(t);
         send_beat(t, now);
@@ -106,6 +113,7 @@ void stage_talk_on_heartbeat(struct stage_talk *t, const struct heartbeat *h, ui
 void stage_talk_on_hello(struct stage_talk *t, const struct hello *h)
 {
     bool other = h->incarnation != t->broker, waits = !h->ready;
+    t->unheard = false;
     if (!other && waits == t->waits)
         return;
     t->waits = waits;

@@ -14,7 +14,8 @@ struct stage_talk {
     struct message *out;   /* scratch for what is being sent */
     struct hello self;     /* `ready`: jobs can reach it */
     struct heartbeat beat; /* what the next heartbeat tells: the owner keeps its counts up to date */
-    uint64_t hello_ns;     /* when last sent; 0 = never */
+    uint64_t hello_ns;     /* when last sent; 0 = it has yet to be */
+    bool unheard;          /* the broker has not answered it: it may be lost with a connection */
     uint64_t heartbeat_ns; /* when the last regular one was sent */
     int n_next;            /* replicas of the next stage */
     uint64_t reached_ns;   /* when their links were last looked at; 0 = look now */

@@ -249,6 +249,7 @@ static void hello_until_it_is_heard_and_when_other_caches_are_in_use(void **stat
     snapshot_free(cache_brain_swap(w.brain, caches(1, 0)));
     cache_brain_tick(w.brain, w.now); /* at once */
     assert_true(w.sent[2] == MESSAGE_HELLO && w.hello.caches.loaded == 1);
+    welcome(0);
     snapshot_free(cache_brain_swap(w.brain, caches(1, 1))); /* it only learned */
     cache_brain_tick(w.brain, w.now);
     assert_int_equal(w.n_sent, 3);
@@ -313,6 +314,7 @@ static void spans_go_before_the_heartbeat_and_lost_ones_are_counted(void **state
     w.n_sent = 0;
     cache_brain_tick(w.brain, w.now); /* says what it has first */
     assert_true(w.n_sent == 1 && w.sent[0] == MESSAGE_HELLO);
+    welcome(0);
     w.now += 100 * NS_PER_MS;
     w.control_full = true;
     cache_brain_tick(w.brain, w.now);
