@@ -448,10 +448,9 @@ int wire_read(struct world *w, struct process *p, enum world_port port)
     if (packet == NONE)
         return NONE;
     c = &w->connection[w->packet[packet].connection];
-    if (w->packet[packet].session == c->session) {
+    if (w->packet[packet].session == c->session)
         c->way[w->packet[packet].way].unread--;
-        flush(w, c, w->packet[packet].way);
-    }
+    flush(w, c, w->packet[packet].way);
     return packet;
 }
 

@@ -153,7 +153,7 @@ static void forge_result(struct hostile *h, struct world *w, int how)
     r->label = NETWORK_CLASSES + 1;
     r->trace.n = 1;
     if (how == 0) { /* an attempt that was never sent */
-        r->attempt = some(h, 2) ? 0 : attempt + 1 + some(h, 3);
+        r->attempt = some(h, 2) ? 0 : attempt + 100 + some(h, 3);
     } else if (how == 1) { /* a hit of no stage */
         r->exit = 0;
         r->trace.n = 0;

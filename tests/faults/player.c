@@ -622,7 +622,9 @@ const struct finding *player_play(struct player *p, const struct story *s)
         for (int i = 0; i < s->n; i++)
             world_at(p->world, s->item[i].at_ns, ITEM, (uint32_t)i);
         run(p, s->calm_ns);
-        see_it_work(p, !moves ? RECOVERY_MS : new_broker(s) ? LONG_MOVING_MS : MOVING_MS);
+        see_it_work(p, !moves                                ? RECOVERY_MS
+                       : has(s, 1u << EDIT) || new_broker(s) ? LONG_MOVING_MS
+                                                             : MOVING_MS);
         finish(p);
         p->counts.steps += world_steps(p->world);
     }
