@@ -216,14 +216,6 @@ int *graph_count_uses(const struct graph *g)
     return uses;
 }
 
-void graph_replace_uses(struct graph *g, int from, int to)
-{
-    for (int i = 0; i < g->n_nodes; i++)
-        for (int k = 0; g->nodes[i].op && k < g->nodes[i].n_in; k++)
-            if (g->nodes[i].in[k] == from)
-                g->nodes[i].in[k] = to;
-}
-
 const struct tensor *node_constant(const struct graph *g, const struct node *n, int k)
 {
     return k < n->n_in && n->in[k] != GRAPH_NONE ? g->values[n->in[k]].constant : NULL;

@@ -45,7 +45,6 @@ int node_widen_inputs(struct node *n, int n_in);
 /* Readers of each value; a graph output counts as one reader. malloc'ed, n_values long. NULL when memory is
  * out. */
 int *graph_count_uses(const struct graph *g);
-void graph_replace_uses(struct graph *g, int from, int to); /* in nodes only, not in graph outputs */
 bool graph_is_output(const struct graph *g, int value);
 bool graph_is_input(const struct graph *g, int value);
 /* The constant that input k of a node is, or NULL. */
