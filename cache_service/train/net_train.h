@@ -6,7 +6,7 @@
 #ifndef FREEZELINE_NET_TRAIN_H
 #define FREEZELINE_NET_TRAIN_H
 
-#include "builder.h"
+#include "matrix_file.h"
 #include "net.h"
 #include "cache_service/index/projection.h"
 
@@ -44,7 +44,7 @@ struct net_training {
     uint64_t tag;           /* of all of the above: a checkpoint with another tag is not continued */
     const char *checkpoint; /* file for the state after each epoch; NULL: none */
     const char *phase;      /* for progress; the number is the mean loss of the epoch so far */
-    builder_progress progress;
+    rows_progress progress;
     void *progress_arg;
 };
 
@@ -55,7 +55,7 @@ struct trained {
     /* Of the epoch that was taken; NaN when nothing was held out. Risk: the area under the risk-coverage
      * curve (Geifman and El-Yaniv 2017), the mean share of wrong answers among the surest 1, 2, .. n points.
      */
-    double held_out_loss, held_out_agreement, held_out_risk;
+    double held_out_agreement, held_out_risk;
 };
 /* Of n points with these confidences, which it puts into order, wrong answers among them: the area above. */
 struct sureness {
