@@ -123,6 +123,10 @@ int64_t attr_int(const struct node *n, const char *name, int64_t otherwise);
 float attr_float(const struct node *n, const char *name, float otherwise);
 const char *attr_string(const struct node *n, const char *name, const char *otherwise);
 
+/* The activation that the node by itself is, with its parameters as far as attributes give them: Clip's
+ * bounds may stand in inputs 1 and 2. Sets activation, alpha and beta; false when it is none. */
+bool node_activation(const struct node *n, struct post *p);
+
 /* The concrete shape of a value at a batch size (data NULL, or the constant's). */
 struct tensor value_shape(const struct value *v, int64_t batch);
 
