@@ -4,6 +4,7 @@
  * are put in the place where they are used, so that the graph is flat. A scope is such a place: the names
  * that are made there, and what is seen from around it. Whatever is put in place spends a budget in
  * proportion to the file, and lies at most SCOPE_MAX_DEPTH deep, so that a small file cannot ask for much.
+ * onnx_node.c and onnx_inline.c call each other, as nodes hold graphs and graphs hold nodes.
  */
 #ifndef FREEZELINE_ONNX_IMPORT_H
 #define FREEZELINE_ONNX_IMPORT_H
