@@ -444,7 +444,7 @@ static void send_scores(struct stage_brain *b, const struct stage_row *r, int pl
     struct result *out = start_result(b, r->job.request, r->job.attempt);
     zmq_msg_t payload;
     struct error e;
-    int rc = b->engine.output(b->engine.arg, place, b->rows.n_batch, &out->scores, &out->label,
+    int rc = b->engine.output(b->engine.arg, place, b->rows.n_batch, -1, &out->scores, &out->label,
                               &out->confidence, &payload, &e);
     if (rc) {
         send_error(b, r, rc, e.text);
@@ -466,8 +466,8 @@ static void send_activation(struct stage_brain *b, const struct stage_row *r, in
 
     b->out.type = MESSAGE_JOB;
     *out = r->job;
-    if ((rc = b->engine.output(b->engine.arg, place, b->rows.n_batch, &out->activation, NULL, NULL, &payload,
-                               &e))) {
+    if ((rc = b->engine.output(b->engine.arg, place, b->rows.n_batch, replica, &out->activation, NULL, NULL,
+                               &payload, &e))) {
         send_error(b, r, rc, e.text);
         return;
     }

@@ -269,6 +269,7 @@ static int open_links(struct stage_worker *w, pid_t after, struct error *e)
         rc = pulse_new(&w->pulse, &w->lock, beat, w, e);
     slice_short(false);
     worker_sockets_io(&w->sockets, &io);
+    stage_layers_place(w->layers, worker_sockets_place, &w->sockets);
     if (!rc && (rc = stage_brain_new(&w->brain, &w->setup, &io, &engine)))
         rc = error_set(e, rc, "out of memory");
     return rc;

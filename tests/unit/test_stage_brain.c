@@ -142,11 +142,11 @@ static int describe(void *arg, int segment, int batch, const int *rows, int n, z
     return zmq_msg_init_size(out, (size_t)(n * w.setup.segment[segment].dim) * sizeof(float));
 }
 
-static int output(void *arg, int row, int batch, struct tensor *shape, int32_t *label, float *confidence,
-                  zmq_msg_t *out, struct error *e)
+static int output(void *arg, int row, int batch, int to, struct tensor *shape, int32_t *label,
+                  float *confidence, zmq_msg_t *out, struct error *e)
 {
     (void)arg;
-    (void)batch;
+    (void)batch, (void)to;
     (void)e;
     *shape = (struct tensor){.dtype = TENSOR_F32, .rank = 2, .dim = {1, 1}};
     if (label)
