@@ -74,7 +74,7 @@ static uint64_t wanted(const struct keeper_brain *b, enum step step)
     case STEP_FOLLOW:
         return follow_due(&b->follow, &b->holding);
     case STEP_LEASE:
-        return lessons_lease_due(&b->lessons, at_head(b));
+        return lease_due(&b->lessons.lease, at_head(b));
     case STEP_APPEND:
         return are_wanted(b) ? outbox_due(&b->outbox) : NEVER;
     case STEP_LEARN:

@@ -7,7 +7,7 @@
  * Invariants:
  * - An update leaves the outbox when Redis has acknowledged it, and is sent with the same number until then.
  * - What was learned comes into use when its commit was acknowledged, or when it was read from Redis.
- * - A failure puts off its own step alone (retry.h); only a lost connection ends a round.
+ * - A failure puts off its own step alone (trouble.h); only a lost connection ends a round.
  * - Nothing but the connection, the head and the lease is asked for regularly while nothing happens.
  *
  * Pure, one thread; updates come through a spool, which another thread may fill.

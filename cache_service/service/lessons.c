@@ -11,11 +11,6 @@
 
 /* --- the lease --- */
 
-uint64_t lessons_lease_due(const struct lessons *l, bool at_head)
-{
-    return lease_due(&l->lease, at_head);
-}
-
 int lessons_begin_lease(struct lessons *l, bool at_head, struct keeper_task *t, uint64_t now)
 {
     static const enum keeper_act acts[] = {

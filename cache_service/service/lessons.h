@@ -19,7 +19,6 @@ struct lessons {
 
 /* The two steps with Redis, as in follow.h. FL_OK: there is nothing to do after all. FL_STALE: lease or head
  * are not what they were believed to be. */
-uint64_t lessons_lease_due(const struct lessons *l, bool at_head);
 uint64_t lessons_due(const struct lessons *l, bool at_head);
 int lessons_begin_lease(struct lessons *l, bool at_head, struct keeper_task *t, uint64_t now);
 int lessons_begin(struct lessons *l, const struct holding *h, const struct head *head, struct keeper_task *t,
