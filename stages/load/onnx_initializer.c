@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/digest.h"
+#include "base/limits.h"
 #include "onnx_import.h"
 #include "onnx_tensor.h"
 
@@ -34,9 +35,21 @@ static int import_initializer(struct import *m, struct scope *s, Onnx__TensorPro
     return value_set_constant(&m->g->values[v], &t) ? error_set(m->e, FL_NOMEM, "out of memory") : FL_OK;
 }
 
+/* FL_CONFIG when weights outside the file are more than the memory: told before the first of them is read,
+ * since a container's process that takes more is killed without a word. */
+static int check_outside(const struct import *m, const Onnx__GraphProto *p)
+{
+    int64_t sum = 0, bytes;
+    for (size_t i = 0; i < p->n_initializer; i++) {
+        bytes = onnx_tensor_outside_bytes(p->initializer[i]);
+        sum = bytes < INT64_MAX - sum ? sum + bytes : INT64_MAX;
+    }
+    return sum && m->files ? limits_check_memory(sum, "external data", m->e) : FL_OK;
+}
+
 int import_initializers(struct import *m, struct scope *s, Onnx__GraphProto *p)
 {
-    int code = FL_OK;
+    int code = check_outside(m, p);
     for (size_t i = 0; i < p->n_initializer && !code; i++)
         code = *onnx_text(p->initializer[i]->name)
                    ? import_initializer(m, s, p->initializer[i])
