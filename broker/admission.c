@@ -6,8 +6,8 @@
 
 #include "base/clock.h"
 
-#define WAIT_SHARE \
-    0.65 /* share of the deadline, less computing, that waiting may take; the rest is a reserve */
+/* share of the deadline, less computing, that waiting may take; the rest is a reserve */
+#define WAIT_SHARE   0.65
 #define ROOM_SHARE   0.9 /* share of a request's time that it may spend sent and unanswered */
 #define COUNT        16  /* one measurement of the gap takes so many answers, .. */
 #define COUNT_FEW    4   /* .. or, where answers are slow, so many within the time below */

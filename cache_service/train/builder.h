@@ -31,11 +31,11 @@ struct builder_input {
     const char *work_dir;   /* projections and partial work: an interrupted build goes on from here */
     rows_progress progress; /* tells how far the whole cache has come, whatever the phase; may be NULL */
     void *progress_arg;
-    const struct matrix_file
-        *train_scores; /* the model's, [rows][classes], for `learned` to imitate; NULL: labels alone */
-    int64_t pictures;  /* row i of `train` shows picture i % pictures; 0: each has its own */
-    int map_side;      /* descriptors are maps [side][side][channels] (map.h); 0: they are not */
-    int64_t most_work; /* multiply-adds that a learned cache's look-up may take; 0: no limit */
+    /* the model's, [rows][classes], for `learned` to imitate; NULL: labels alone */
+    const struct matrix_file *train_scores;
+    int64_t pictures;              /* row i of `train` shows picture i % pictures; 0: each has its own */
+    int map_side;                  /* descriptors are maps [side][side][channels] (map.h); 0: they are not */
+    int64_t most_work;             /* multiply-adds that a learned cache's look-up may take; 0: no limit */
     struct builder_recipe *recipe; /* filled for `learned`; may be NULL */
 };
 

@@ -31,14 +31,14 @@ struct net_training {
     const struct matrix_file *rows;
     const int32_t *labels; /* rows with a label outside 0..classes-1, or a descriptor that is not finite, are
                               passed over */
-    const struct matrix_file
-        *scores;      /* the teacher's, [rows][classes], for recipe.loss.distil > 0; or NULL */
+    /* the teacher's, [rows][classes], for recipe.loss.distil > 0; or NULL */
+    const struct matrix_file *scores;
     int64_t pictures; /* row i shows picture i % pictures, if need be altered: a picture is held out with all
                          of its copies; 0: each row has its own */
     int64_t limit;    /* rows to learn from and to hold out, evenly spread over all; 0: all of them */
     int classes, nodes;
-    struct map
-        map; /* of the descriptor, when it is to be looked at by convolutions; nodes is map_nodes() then */
+    /* of the descriptor, when it is to be looked at by convolutions; nodes is map_nodes() then */
+    struct map map;
     struct recipe recipe;
     uint64_t seed;
     uint64_t tag;           /* of all of the above: a checkpoint with another tag is not continued */

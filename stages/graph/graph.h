@@ -71,8 +71,8 @@ struct post {
 struct node {
     char *name;
     const struct op *op;
-    int64_t
-        opset; /* what the operator's name means: the model's, or that of the function the node comes from */
+    /* what the operator's name means: the model's, or that of the function the node comes from */
+    int64_t opset;
     int n_in, n_out;
     int *in;  /* value indices, GRAPH_NONE where an optional input is absent */
     int *out; /* likewise */

@@ -30,8 +30,8 @@ struct name {
 
 /* Names to values: open addressing, never more than half full. */
 struct scope {
-    const struct scope
-        *outer; /* seen too, from a branch; NULL for the model's own graph and a function's body */
+    /* seen too, from a branch; NULL for the model's own graph and a function's body */
+    const struct scope *outer;
     const struct call *call; /* the innermost function that this lies in; NULL: none */
     int64_t opset;
     int depth;
