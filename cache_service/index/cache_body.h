@@ -34,6 +34,7 @@ struct cache {
     };
 };
 
+const char *cache_kind_name(enum cache_kind k);
 int cache_kind_parse(const char *name, enum cache_kind *out); /* FL_USAGE */
 
 /* An empty cache of that kind around a projection (retained). */

@@ -54,7 +54,7 @@ struct frontier_input {
     const struct placement *placement;
     const struct dataset *data;
     int threads;
-    rows_progress progress;
+    builder_progress progress;
     void *progress_arg;
 };
 

@@ -91,10 +91,10 @@ static int set_replicas(struct simulate *a, struct error *e)
     char *end;
     for (int s = 0; c; s++, c = *end == ',' ? end + 1 : NULL) {
         long n = strtol(c, &end, 10);
-        if (end == c || (*end && *end != ',') || n < 1 || n > SIMULATION_MAX_REPLICAS ||
+        if (end == c || (*end && *end != ',') || n < 1 || n > PIPELINE_MAX_REPLICAS ||
             s >= a->shape.n_stages || (!*end && s + 1 != a->shape.n_stages))
             return error_set(e, FL_USAGE, "--replicas takes %d numbers from 1 to %d, such as 2,1: \"%s\"",
-                             a->shape.n_stages, SIMULATION_MAX_REPLICAS, a->replicas);
+                             a->shape.n_stages, PIPELINE_MAX_REPLICAS, a->replicas);
         a->shape.replicas[s] = (int)n;
     }
     return FL_OK;

@@ -28,16 +28,16 @@ static const struct field {
     size_t offset;
     double low, high, unit;
 } fields[] = {
-    {"hosts.#.count", true, offsetof(struct cluster_kind, count), 1, SIMULATION_MAX_HOSTS, 0},
+    {"hosts.#.count", true, offsetof(struct cluster_kind, count), 1, WORLD_MAX_HOSTS, 0},
     {"hosts.#.cores", true, offsetof(struct cluster_kind, host.cores), 1, 4096, 0},
     {"hosts.#.speed", true, offsetof(struct cluster_kind, host.speed), 0.01, 100, 1},
     {"hosts.#.all_busy", true, offsetof(struct cluster_kind, host.all_busy), 0.01, 1, 1},
     {"hosts.#.gbps", true, offsetof(struct cluster_kind, host.bytes_per_ns), 0, 1e5, 0.125},
     {"hosts.#.latency_us", true, offsetof(struct cluster_kind, host.latency_ns), 0, 1e9, 1e3},
-    {"hosts.#.mtbf_hours", true, offsetof(struct cluster_kind, host.mtbf_ns), 0, 1e6, NS_PER_HOUR},
-    {"hosts.#.repair_minutes", true, offsetof(struct cluster_kind, host.repair_ns), 0, 1e6, 6e10},
+    {"hosts.#.mtbf_hours", true, offsetof(struct cluster_kind, failing.mtbf_ns), 0, 1e6, NS_PER_HOUR},
+    {"hosts.#.repair_minutes", true, offsetof(struct cluster_kind, failing.repair_ns), 0, 1e6, 6e10},
     {"client_latency_us", false, offsetof(struct cluster, client_latency_ns), 0, 1e9, 1e3},
-    {"caches", false, offsetof(struct cluster, caches), 1, SIMULATION_MAX_HOSTS, 0},
+    {"caches", false, offsetof(struct cluster, caches), 1, PIPELINE_MAX_CACHES, 0},
     {"processes.mtbf_hours", false, offsetof(struct cluster, mtbf_ns), 0, 1e6, NS_PER_HOUR},
     {"processes.restart_seconds", false, offsetof(struct cluster, restart_ns), 0, 1e6, 1e9},
     {"cells", false, offsetof(struct cluster, cells), 1, 1e6, 0},
@@ -184,7 +184,7 @@ static int set_stage_host(struct parser *p, const struct yaml_entry *y, int stag
     k = cluster_kind_of(c, host);
     if (!strcmp(name, k->name))
         n = k->count;
-    if (stage >= PIPELINE_MAX_STAGES || c->n_stage_hosts[stage] + n > SIMULATION_MAX_HOSTS)
+    if (stage >= PIPELINE_MAX_STAGES || c->n_stage_hosts[stage] + n > WORLD_MAX_HOSTS)
         return at(p, y, "", "too many stages, or too many hosts of one");
     for (int i = 0; i < n; i++)
         c->stage_host[stage][c->n_stage_hosts[stage]++] = host + i;
@@ -194,7 +194,7 @@ static int set_stage_host(struct parser *p, const struct yaml_entry *y, int stag
 static int set_replicas(struct parser *p, const struct yaml_entry *y, int stage)
 {
     double x;
-    int rc = read_number(p, y, 1, SIMULATION_MAX_REPLICAS, true, &x);
+    int rc = read_number(p, y, 1, PIPELINE_MAX_REPLICAS, true, &x);
     if (rc)
         return rc;
     if (stage >= PIPELINE_MAX_STAGES)
@@ -211,7 +211,7 @@ static int number_hosts(struct parser *p, const struct yaml_entry *y)
     for (int i = 0; i < p->c->n_kinds; i++) {
         p->c->kind[i].first = p->c->n_hosts;
         p->c->n_hosts += p->c->kind[i].count;
-        if (p->c->n_hosts > SIMULATION_MAX_HOSTS)
+        if (p->c->n_hosts > WORLD_MAX_HOSTS)
             return at(p, y, "", "too many hosts: let `cells` stand for many such clusters");
     }
     return FL_OK;

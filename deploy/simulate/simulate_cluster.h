@@ -5,12 +5,15 @@
  *        mtbf_hours: 1000, repair_minutes: 30}
  *   broker: big                   # where the broker stands (the first host)
  *   client: outside               # or a host; outside costs nothing but client_latency_us
- *   caches: 4                     # cache services; default: one on each host that has workers
+ *   caches: 4                     # cache services; default: one on each host that has workers, at most 16
  *   place: spread                 # workers go where most cores are free; pack: fill one host, then the next
- *   replicas: [4, 2, 1]           # of each stage; default: the pipeline file's
+ *   replicas: [4, 2, 1]           # of each stage, at most 16; default: the pipeline file's
  *   stages: [{hosts: [big.0, big.1]}]   # where each stage's workers may go; `big`: all of that kind
  *   processes: {mtbf_hours: 100, restart_seconds: 2}
  *   cells: 10                     # so many such pipelines side by side, each with its share of the requests
+ *
+ * One pipeline has at most 16 stages, 16 replicas of each, and 63 workers, cache services included: what
+ * needs more takes several `cells`.
  */
 #ifndef FREEZELINE_SIMULATE_CLUSTER_H
 #define FREEZELINE_SIMULATE_CLUSTER_H
@@ -23,7 +26,8 @@
 struct cluster_kind {
     char name[CLUSTER_NAME_BYTES];
     int count, first; /* first: index of its first host */
-    struct simulation_host host;
+    struct world_host host;
+    struct simulation_failing failing;
 };
 
 struct cluster {
@@ -34,7 +38,7 @@ struct cluster {
     int caches; /* 0: one on each host that has workers */
     bool pack;
     int n_replicas, replicas[PIPELINE_MAX_STAGES]; /* n_replicas 0: as the pipeline file says */
-    int n_stage_hosts[PIPELINE_MAX_STAGES], stage_host[PIPELINE_MAX_STAGES][SIMULATION_MAX_HOSTS];
+    int n_stage_hosts[PIPELINE_MAX_STAGES], stage_host[PIPELINE_MAX_STAGES][WORLD_MAX_HOSTS];
     double mtbf_ns, restart_ns; /* of a process */
     int cells;
 };

@@ -26,12 +26,12 @@ static const struct simulation_result *result(const struct simulate_report *r)
 
 static char *process_name(const struct simulation_process *p, char *buf, size_t size)
 {
-    if (p->role == SIMULATION_STAGE)
+    if (p->role == ROLE_STAGE)
         snprintf(buf, size, "stage %d.%d", p->stage, p->replica);
-    else if (p->role == SIMULATION_CACHE)
+    else if (p->role == ROLE_CACHE)
         snprintf(buf, size, "cache %d", p->replica);
     else
-        snprintf(buf, size, "%s", p->role == SIMULATION_BROKER ? "broker" : "client");
+        snprintf(buf, size, "%s", p->role == ROLE_BROKER ? "broker" : "client");
     return buf;
 }
 
@@ -55,7 +55,7 @@ static double cpu_ms(const struct simulation_result *r)
 {
     double busy = 0;
     for (int i = 0; i < r->n_processes; i++)
-        if (r->process[i].role != SIMULATION_CLIENT)
+        if (r->process[i].role != ROLE_CLIENT)
             busy += r->process[i].busy + r->process[i].io_busy;
     return r->throughput > 0 ? busy / r->throughput * 1e3 : 0;
 }
@@ -260,7 +260,7 @@ static int print_processes(const struct simulate_report *r, struct error *e)
         table_cell(t, "%.1f%%", 100 * sum / (next - first));
         table_cell(t, "%.1f%%", 100 * most);
         table_cell(t, "%.1f%%", 100 * io / (next - first));
-        if (p->role != SIMULATION_STAGE) { /* has no queue */
+        if (p->role != ROLE_STAGE) { /* has no queue */
             table_cell(t, "%s", "");
             table_cell(t, "%s", "");
             continue;

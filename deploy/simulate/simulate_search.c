@@ -28,7 +28,7 @@ static int try_load(struct search *s, double rate, int closed, struct simulation
     setup.simulation.closed = closed;
     setup.simulation.requests = s->load.requests;
     setup.simulation.warm_up = s->load.requests / WARM_UP_SHARE;
-    setup.simulation.seed = s->load.seed;
+    setup.simulation.world.seed = s->load.seed;
     s->cores = setup.cores;
     rc = simulation_run(out, &setup.simulation, e);
     setup_release(&setup);
@@ -48,8 +48,8 @@ int search_once(struct search *s, struct error *e)
     return rc;
 }
 
-/* As many in flight as keep every worker's batches full, and no more than are admitted:
- * more would only wait. */
+/* As many in flight as keep every worker's batches full, and no more than are admitted: more would only wait.
+ */
 static int full_house(const struct search *s)
 {
     int n = 0, most = s->pipeline->broker.max_requests;
@@ -109,16 +109,17 @@ static int least_replicas(struct search *s, struct error *e)
 
     for (int k = 0; k < s->shape.n_stages && !rc; k++) {
         const struct simulation_stage *stage = &setup.simulation.stage[k];
+        int batch = setup.pipeline.stage[k].max_batch;
         double ns = 0;
         for (int g = 0; g < stage->n_segments; g++) {
-            const struct simulation_times *t = &stage->segment[g].compute[stage->max_batch];
+            const struct simulation_times *t = &stage->segment[g].compute[batch];
             for (int i = 0; i < t->n; i++)
-                ns += left * t->ns[i] / t->n / stage->max_batch;
+                ns += left * t->ns[i] / t->n / batch;
             if (stage->segment[g].exit >= 0)
                 left -= setup.simulation.exit[stage->segment[g].exit].share;
         }
         s->shape.replicas[k] = 1 + (int)(s->load.rate * ns / 1e9);
-        if (s->shape.replicas[k] > SIMULATION_MAX_REPLICAS)
+        if (s->shape.replicas[k] > PIPELINE_MAX_REPLICAS)
             rc = error_set(e, FL_VALUE,
                            "stage %d needs %d replicas for computing alone: split the load over more `cells`",
                            k, s->shape.replicas[k]);
@@ -136,7 +137,7 @@ static int add_best(struct search *s, double *p99, struct error *e)
         int was = s->shape.replicas[k];
         double ms = INFINITY;
         s->shape.replicas[k] = was + 1 + was / 20;
-        rc = s->shape.replicas[k] > SIMULATION_MAX_REPLICAS ? FL_OK : search_p99(s, &ms, e);
+        rc = s->shape.replicas[k] > PIPELINE_MAX_REPLICAS ? FL_OK : search_p99(s, &ms, e);
         s->shape.replicas[k] = was;
         if (ms < best) {
             best = ms;

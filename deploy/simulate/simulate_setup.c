@@ -115,12 +115,12 @@ struct filling {
     int runs, n_times;
 };
 
-static void fill_segment(struct filling *f, struct simulation_segment *g, int max_batch, int exit, int first,
-                         int last)
+static void fill_segment(struct filling *f, struct simulation_stage *stage, int max_batch, int exit,
+                         int first, int last)
 {
     struct simulation_times *t = f->to->times + f->n_times;
-    g->exit = exit;
-    g->compute = t;
+    stage->segment[stage->n_segments].exit = exit;
+    stage->segment[stage->n_segments++].compute = t;
     for (int rows = 1; rows <= max_batch; rows++) {
         double *ns = f->to->ns + (size_t)(f->n_times + rows) * (size_t)f->runs;
         for (int i = 0; i < f->runs; i++)
@@ -134,21 +134,17 @@ static void fill_stage(struct filling *f, int s)
 {
     const struct setup_shape *shape = f->shape;
     struct simulation_stage *stage = &f->to->simulation.stage[s];
-    int first = s ? shape->last[s - 1] + 1 : 0, last = shape->last[s];
+    int first = s ? shape->last[s - 1] + 1 : 0, last = shape->last[s],
+        batch = f->to->pipeline.stage[s].max_batch;
 
-    stage->max_batch =
-        shape->max_batch[s] < SIMULATION_MAX_BATCH ? shape->max_batch[s] : SIMULATION_MAX_BATCH;
-    stage->threads = shape->threads[s];
-    stage->n_replicas = shape->replicas[s];
     stage->bytes = s ? f->m->cut[shape->last[s - 1]].bytes : f->m->input_bytes;
     for (int i = 0; i < shape->n_exits; i++)
         if (shape->exit_cut[i] >= first && shape->exit_cut[i] <= last) {
-            fill_segment(f, &stage->segment[stage->n_segments++], stage->max_batch, i, first,
-                         shape->exit_cut[i]);
+            fill_segment(f, stage, batch, i, first, shape->exit_cut[i]);
             first = shape->exit_cut[i] + 1;
         }
     if (first <= last)
-        fill_segment(f, &stage->segment[stage->n_segments++], stage->max_batch, -1, first, last);
+        fill_segment(f, stage, batch, -1, first, last);
 }
 
 static int fill_times(struct setup *out, const struct setup_shape *shape, const struct measured *m,
@@ -158,7 +154,7 @@ static int fill_times(struct setup *out, const struct setup_shape *shape, const 
     int most = 0;
     for (int s = 0; s < shape->n_stages; s++)
         most += shape->max_batch[s] + 1;
-    most += shape->n_exits * (SIMULATION_MAX_BATCH + 1);
+    most += shape->n_exits * (MESSAGE_MAX_BATCH + 1);
     out->times = calloc((size_t)most, sizeof *out->times);
     out->ns = calloc((size_t)most * (size_t)f.runs, sizeof *out->ns);
     if (!out->times || !out->ns)
@@ -168,16 +164,16 @@ static int fill_times(struct setup *out, const struct setup_shape *shape, const 
     return FL_OK;
 }
 
-static void fill_costs(struct setup *out, const struct measured *m, const struct cluster *c,
-                       const struct pipeline *p)
+static void fill_costs(struct setup *out, const struct measured *m, const struct cluster *c)
 {
     const struct measured_costs *from = &m->cost;
+    bool client = c->client >= 0; /* one outside costs nothing */
     for (int i = 0; i < m->n_wakes; i++)
         out->wake_ns[i] = m->wake_us[i] * 1e3;
     out->simulation.costs =
-        (struct simulation_costs){.client_send_ns = c->client < 0 ? 0 : from->client_send * 1e3,
-                                  .client_receive_ns = c->client < 0 ? 0 : from->client_receive * 1e3,
-                                  .client_watch_ns = c->client < 0 ? 0 : from->client_watch * 1e3,
+        (struct simulation_costs){.client_send_ns = client ? from->client_send * 1e3 : 0,
+                                  .client_receive_ns = client ? from->client_receive * 1e3 : 0,
+                                  .client_watch_ns = client ? from->client_watch * 1e3 : 0,
                                   .broker_request_ns = from->broker_request * 1e3,
                                   .broker_result_ns = from->broker_result * 1e3,
                                   .stage_receive_ns = from->stage_receive * 1e3,
@@ -188,18 +184,17 @@ static void fill_costs(struct setup *out, const struct measured *m, const struct
                                   .cold_share = from->stage_cold_share,
                                   .crowd_share = from->stage_crowd_share,
                                   .cache_ns = from->cache * 1e3,
-                                  .io_ns = from->io * 1e3,
-                                  .io_byte_ns = from->io_kilobyte,
-                                  .switch_ns = from->thread_switch * 1e3,
-                                  .wake = {m->n_wakes, out->wake_ns},
-                                  .mtbf_ns = c->mtbf_ns,
-                                  .restart_ns = c->restart_ns,
-                                  .detect_ns = p->broker.dead_after_ms * 1e6};
+                                  .wake = {m->n_wakes, out->wake_ns}};
+    out->simulation.world.costs = (struct world_costs){.io_ns = from->io * 1e3,
+                                                       .io_byte_ns = from->io_kilobyte,
+                                                       .switch_ns = from->thread_switch * 1e3,
+                                                       .header_bytes = HEADER_BYTES};
+    out->simulation.failing = (struct simulation_failing){c->mtbf_ns, c->restart_ns};
 }
 
 static void fill_exits(struct setup *out, const struct setup_shape *shape, const struct measured *m)
 {
-    out->simulation.n_exits = shape->n_exits;
+    out->pipeline.n_exits = shape->n_exits;
     for (int i = 0; i < shape->n_exits; i++) {
         const struct measured_exit *x = &m->exit[shape->exit[i]];
         out->simulation.exit[i] = (struct simulation_exit){.share = x->share,
@@ -214,8 +209,8 @@ static void fill_exits(struct setup *out, const struct setup_shape *shape, const
 
 /* Where the next worker of a stage goes. spread: the host with the largest free share of its cores; pack: the
  * first with room, the freest when none has. */
-static int choose_host(const struct cluster *c, int stage, const struct simulation_host *host,
-                       const int *used, int threads)
+static int choose_host(const struct cluster *c, int stage, const struct world_host *host, const int *used,
+                       int threads)
 {
     int best = -1, n = c->n_stage_hosts[stage] ? c->n_stage_hosts[stage] : c->n_hosts;
     double most = -INFINITY;
@@ -236,62 +231,58 @@ static int choose_host(const struct cluster *c, int stage, const struct simulati
 static int place_workers(struct setup *out, const struct setup_shape *shape, const struct cluster *c,
                          struct error *e)
 {
-    int n = 0, *used = calloc((size_t)c->n_hosts, sizeof *used);
-    for (int s = 0; s < shape->n_stages; s++)
-        n += shape->replicas[s];
-    out->place = calloc((size_t)n, sizeof *out->place);
-    if (!used || !out->place) {
-        free(used);
-        return error_set(e, FL_NOMEM, "no memory for %d workers", n);
-    }
+    int *used = calloc((size_t)c->n_hosts, sizeof *used);
+    if (!used)
+        return error_set(e, FL_NOMEM, "no memory for %d hosts", c->n_hosts);
     used[c->broker]++;
     for (int i = 0; shape->n_exits && !c->caches && i < c->n_hosts; i++)
         used[i]++;
-    n = 0;
     for (int s = 0; s < shape->n_stages; s++) {
-        out->simulation.stage[s].place = out->place + n;
-        for (int i = 0; i < shape->replicas[s]; i++, n++) {
-            int host = choose_host(c, s, out->host, used, shape->threads[s]);
-            out->place[n] = (struct simulation_place){host, -1};
-            used[host] += shape->threads[s];
+        struct stage_config *stage = &out->pipeline.stage[s];
+        *stage = (struct stage_config){
+            .threads = shape->threads[s],
+            .max_batch = shape->max_batch[s] < MESSAGE_MAX_BATCH ? shape->max_batch[s] : MESSAGE_MAX_BATCH,
+            .n_replicas = shape->replicas[s]};
+        for (int i = 0; i < stage->n_replicas; i++) {
+            int host = choose_host(c, s, out->host, used, stage->threads);
+            out->simulation.world.stage_host[s][i] = host;
+            used[host] += stage->threads;
         }
     }
     free(used);
     return FL_OK;
 }
 
-/* Each worker asks a cache service of its own host where there is one. */
-static int place_caches(struct setup *out, const struct setup_shape *shape, const struct cluster *c,
-                        int n_workers, struct error *e)
+static int cache_on(const struct setup *s, int host)
 {
-    struct simulation *s = &out->simulation;
-    int *of_host = malloc(sizeof *of_host * (size_t)c->n_hosts);
-    out->cache_host = malloc(sizeof *out->cache_host * (size_t)c->n_hosts);
-    if (!of_host || !out->cache_host) {
-        free(of_host);
-        return error_set(e, FL_NOMEM, "no memory");
-    }
-    for (int i = 0; i < c->n_hosts; i++)
-        of_host[i] = -1;
-    for (int i = 0; i < n_workers && shape->n_exits && !c->caches; i++) {
-        int host = out->place[i].host;
-        if (of_host[host] < 0) {
-            out->cache_host[s->n_caches] = host;
-            of_host[host] = s->n_caches++;
+    for (int i = 0; i < s->pipeline.cache.n_endpoints; i++)
+        if (s->simulation.world.cache_host[i] == host)
+            return i;
+    return -1;
+}
+
+static void add_cache(struct setup *s, int host)
+{
+    if (s->pipeline.cache.n_endpoints < PIPELINE_MAX_CACHES && cache_on(s, host) < 0)
+        s->simulation.world.cache_host[s->pipeline.cache.n_endpoints++] = host;
+}
+
+/* Each worker asks a cache service of its own host where there is one. */
+static void place_caches(struct setup *s, const struct cluster *c)
+{
+    struct pipeline *p = &s->pipeline;
+    int n = 0;
+    p->cache.n_endpoints = 0;
+    for (int i = 0; i < c->caches && p->n_exits && i < c->n_hosts; i++)
+        add_cache(s, c->n_hosts - 1 - i); /* the broker is on the first by default */
+    for (int k = 0; k < p->n_stages; k++)
+        for (int i = 0; i < p->stage[k].n_replicas && p->n_exits && !c->caches; i++)
+            add_cache(s, s->simulation.world.stage_host[k][i]);
+    for (int k = 0; k < p->n_stages; k++)
+        for (int i = 0; i < p->stage[k].n_replicas && p->n_exits; i++, n++) {
+            int own = cache_on(s, s->simulation.world.stage_host[k][i]);
+            p->stage[k].replica[i].cache = own >= 0 ? own : n % p->cache.n_endpoints;
         }
-    }
-    for (int i = 0; i < c->caches && shape->n_exits && i < c->n_hosts; i++) {
-        int host = c->n_hosts - 1 - i; /* the broker is on the first by default */
-        out->cache_host[s->n_caches] = host;
-        of_host[host] = s->n_caches++;
-    }
-    for (int i = 0; i < n_workers && s->n_caches; i++) {
-        int own = of_host[out->place[i].host];
-        out->place[i].cache = own >= 0 ? own : i % s->n_caches;
-    }
-    s->cache_host = out->cache_host;
-    free(of_host);
-    return FL_OK;
 }
 
 /* The client outside is on a host of its own that is never the limit. */
@@ -299,19 +290,44 @@ static int fill_hosts(struct setup *out, const struct measured *m, const struct 
 {
     struct simulation *s = &out->simulation;
     out->host = calloc((size_t)c->n_hosts + 1, sizeof *out->host);
-    if (!out->host)
+    out->failing = calloc((size_t)c->n_hosts + 1, sizeof *out->failing);
+    if (!out->host || !out->failing)
         return error_set(e, FL_NOMEM, "no memory for %d hosts", c->n_hosts);
     for (int k = 0; k < c->n_kinds; k++)
-        for (int i = 0; i < c->kind[k].count; i++)
+        for (int i = 0; i < c->kind[k].count; i++) {
             out->host[c->kind[k].first + i] = c->kind[k].host;
-    out->host[c->n_hosts] = (struct simulation_host){
-        .cores = 1024, .speed = 1, .all_busy = 1, .latency_ns = c->client_latency_ns};
+            out->failing[c->kind[k].first + i] = c->kind[k].failing;
+        }
+    out->host[c->n_hosts] =
+        (struct world_host){.cores = 1024, .speed = 1, .all_busy = 1, .latency_ns = c->client_latency_ns};
     if (c->client >= 0) /* a generator of load is there, and what processes do by themselves */
         out->host[c->client].speed *= 1 - fmin(0.5, m->cost.background_cores / out->host[c->client].cores);
-    s->host = out->host;
-    s->n_hosts = c->n_hosts + (c->client < 0);
-    s->broker_host = c->broker;
+    s->world.host = out->host;
+    s->host_failing = out->failing;
+    s->world.n_hosts = c->n_hosts + (c->client < 0);
+    s->world.broker_host = c->broker;
     s->client_host = c->client < 0 ? c->n_hosts : c->client;
+    return FL_OK;
+}
+
+static int check_size(const struct setup_shape *shape, struct error *e)
+{
+    int workers = 0;
+    for (int i = 0; i < shape->n_stages; i++) {
+        workers += shape->replicas[i];
+        if (shape->replicas[i] > PIPELINE_MAX_REPLICAS)
+            return error_set(
+                e, FL_VALUE,
+                "stage %d with %d replicas: a pipeline has at most %d of a stage; let `cells` of the "
+                "cluster's description stand for many pipelines",
+                i, shape->replicas[i], PIPELINE_MAX_REPLICAS);
+    }
+    if (workers + (shape->n_exits > 0) > PIPELINE_MAX_WORKERS)
+        return error_set(
+            e, FL_VALUE,
+            "%d stage workers%s: a pipeline has at most %d workers, cache services included; let "
+            "`cells` of the cluster's description stand for many pipelines",
+            workers, shape->n_exits ? " and a cache service" : "", PIPELINE_MAX_WORKERS);
     return FL_OK;
 }
 
@@ -319,43 +335,39 @@ int setup_make(struct setup *out, const struct setup_shape *shape, const struct 
                const struct cluster *c, const struct pipeline *p, struct error *e)
 {
     struct simulation *s = &out->simulation;
-    int rc, workers = 0;
+    int rc = check_size(shape, e);
 
+    if (rc)
+        return rc;
     memset(out, 0, sizeof *out);
-    s->n_stages = shape->n_stages;
+    out->pipeline = *p;
+    out->pipeline.n_stages = shape->n_stages;
+    out->pipeline.updates.sample = out->pipeline.updates.audit =
+        0; /* an exit's share is what it answers in the end */
+    s->world.pipeline = &out->pipeline;
     s->answer_bytes = m->answer_bytes;
-    s->header_bytes = HEADER_BYTES;
-    s->max_requests = p->broker.max_requests;
-    s->batches = 2;
-    s->target_ns = p->broker.latency_target_ms * 1e6;
-    s->retries = p->broker.retries;
-    s->deadline_ns = p->broker.deadline_ms * 1e6;
-    s->wait_ns = p->cache.wait_us * 1e3;
     fill_exits(out, shape, m);
-    fill_costs(out, m, c, p);
-    out->cores = 1;
-    for (int i = 0; i < shape->n_stages; i++) {
-        workers += shape->replicas[i];
-        out->cores += shape->replicas[i] * shape->threads[i];
-    }
-    if ((rc = fill_times(out, shape, m, e)) || (rc = fill_hosts(out, m, c, e)) ||
-        (rc = place_workers(out, shape, c, e)) || (rc = place_caches(out, shape, c, workers, e)))
+    fill_costs(out, m, c);
+    if ((rc = fill_hosts(out, m, c, e)) || (rc = place_workers(out, shape, c, e)) ||
+        (rc = fill_times(out, shape, m, e))) {
         setup_release(out);
-    else
-        out->cores += s->n_caches;
+        return rc;
+    }
+    place_caches(out, c);
+    out->cores = 1 + out->pipeline.cache.n_endpoints;
+    for (int i = 0; i < shape->n_stages; i++)
+        out->cores += shape->replicas[i] * shape->threads[i];
     return rc;
 }
 
 void setup_release(struct setup *s)
 {
     free(s->host);
-    free(s->place);
+    free(s->failing);
     free(s->times);
     free(s->ns);
-    free(s->cache_host);
     s->host = NULL;
-    s->place = NULL;
+    s->failing = NULL;
     s->times = NULL;
     s->ns = NULL;
-    s->cache_host = NULL;
 }

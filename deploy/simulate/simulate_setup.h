@@ -23,16 +23,16 @@ int setup_shape_of(struct setup_shape *out, const struct pipeline *p, const stru
 
 struct setup {
     struct simulation simulation; /* load and seed are the caller's to fill in */
-    struct simulation_host *host;
-    struct simulation_place *place;
+    struct pipeline pipeline;     /* the file's, with these stages, exits and cache services */
+    struct world_host *host;
+    struct simulation_failing *failing; /* of each host */
     struct simulation_times *times;
     double *ns; /* all times */
-    int *cache_host;
     double wake_ns[MEASURED_MAX_WAKES];
     int cores; /* that processes of the pipeline were given */
 };
 
-/* Borrows nothing but its own memory once made. FL_VALUE when the cluster has no room. */
+/* Borrows p's texts; must stay where it is. FL_VALUE: more processes than a pipeline can have. */
 int setup_make(struct setup *out, const struct setup_shape *shape, const struct measured *m,
                const struct cluster *c, const struct pipeline *p, struct error *e);
 void setup_release(struct setup *s);

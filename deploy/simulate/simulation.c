@@ -1,9 +1,23 @@
-/* simulation.c - checks what is to be simulated, sets it up, runs event after event, sums up */
-#include "simulation_parts.h"
+/* simulation.c - the load, counting, the result */
+#include "simulation.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "simulation_parts.h"
+
+#define NONE            (-1)
+#define START_NS        (500 * NS_PER_MS) /* everybody knows everybody by then */
+#define CLOSED_PAUSE_NS NS_PER_MS         /* a closed loop's client waits so long after a refusal */
+#define AGAIN_NS        NS_PER_MS         /* until a client whose socket is full tries again */
+
+double simulation_random(struct shuffle *r, double mean)
+{
+    return -log(1 - shuffle_uniform(r)) * mean;
+}
 
 /* ---- checking ---- */
 
@@ -12,112 +26,33 @@ static int bad(struct error *e, const char *what, double value)
     return error_set(e, FL_VALUE, "cannot simulate: %s is %g", what, value);
 }
 
-static bool is_time(double ns)
+static int check_stage(const struct simulation *s, int k, struct error *e)
 {
-    return isfinite(ns) && ns >= 0 && ns <= 1e18;
-}
-
-static bool is_host(const struct simulation *s, int host)
-{
-    return host >= 0 && host < s->n_hosts;
-}
-
-static bool are_times(const struct simulation_times *t)
-{
-    for (int i = 0; i < t->n; i++)
-        if (!is_time(t->ns[i]))
-            return false;
-    return true;
-}
-
-static int check_hosts(const struct simulation *s, struct error *e)
-{
-    if (s->n_hosts < 1 || s->n_hosts > SIMULATION_MAX_HOSTS)
-        return bad(e, "the number of hosts", s->n_hosts);
-    for (int i = 0; i < s->n_hosts; i++) {
-        const struct simulation_host *h = &s->host[i];
-        if (h->cores < 1)
-            return bad(e, "a host's number of cores", h->cores);
-        if (!(h->speed > 0 && isfinite(h->speed)) || !(h->all_busy > 0 && isfinite(h->all_busy)))
-            return bad(e, "a host's speed", h->speed);
-        if (!is_time(h->latency_ns) || !is_time(h->mtbf_ns) || !is_time(h->repair_ns) ||
-            !(h->bytes_per_ns >= 0 && isfinite(h->bytes_per_ns)))
-            return bad(e, "the number of a host whose time or bandwidth makes no sense", i);
-    }
-    if (!is_host(s, s->broker_host) || !is_host(s, s->client_host))
-        return bad(e, "the broker's or the client's host", s->broker_host);
-    for (int i = 0; i < s->n_caches; i++)
-        if (!is_host(s, s->cache_host[i]))
-            return bad(e, "the host of a cache service", s->cache_host[i]);
+    const struct stage_config *c = &s->world.pipeline->stage[k];
+    if (c->n_replicas < 1 || c->n_replicas > PIPELINE_MAX_REPLICAS)
+        return bad(e, "a stage's number of replicas", c->n_replicas);
+    if (c->max_batch < 1 || c->max_batch > MESSAGE_MAX_BATCH)
+        return bad(e, "a stage's largest batch", c->max_batch);
+    for (int i = 0; i < s->stage[k].n_segments; i++)
+        for (int b = 1; b <= c->max_batch; b++)
+            for (int t = 0; t < s->stage[k].segment[i].compute[b].n; t++)
+                if (!(s->stage[k].segment[i].compute[b].ns[t] >= 0))
+                    return bad(e, "a segment's times are missing or wrong at batch", b);
     return FL_OK;
-}
-
-static int check_stage(const struct simulation *s, const struct simulation_stage *t, struct error *e)
-{
-    if (t->n_replicas < 1 || t->n_replicas > SIMULATION_MAX_REPLICAS)
-        return bad(e, "a stage's number of replicas", t->n_replicas);
-    if (t->max_batch < 1 || t->max_batch > SIMULATION_MAX_BATCH)
-        return bad(e, "a stage's largest batch", t->max_batch);
-    if (t->n_segments < 1 || t->n_segments > PIPELINE_MAX_EXITS + 1 || t->threads < 1)
-        return bad(e, "a stage's number of segments", t->n_segments);
-    for (int i = 0; i < t->n_replicas; i++)
-        if (!is_host(s, t->place[i].host) || t->place[i].cache >= s->n_caches)
-            return bad(e, "the place of a replica", t->place[i].host);
-    for (int i = 0; i < t->n_segments; i++) {
-        if (t->segment[i].exit >= s->n_exits)
-            return bad(e, "the exit of a segment", t->segment[i].exit);
-        for (int b = 1; b <= t->max_batch; b++)
-            if (t->segment[i].compute[b].n < 1 || !are_times(&t->segment[i].compute[b]))
-                return bad(e, "a segment's times are missing or wrong at batch", b);
-    }
-    return is_time(t->bytes) ? FL_OK : bad(e, "the bytes of a stage's input", t->bytes);
-}
-
-static int check_costs(const struct simulation *s, struct error *e)
-{
-    const struct simulation_costs *c = &s->costs;
-    const double times[] = {c->client_send_ns,   c->client_receive_ns,
-                            c->client_watch_ns,  c->broker_request_ns,
-                            c->broker_result_ns, c->stage_receive_ns,
-                            c->stage_send_ns,    c->stage_byte_ns,
-                            c->stage_lookup_ns,  c->stage_verdict_ns,
-                            c->cache_ns,         c->io_ns,
-                            c->io_byte_ns,       c->switch_ns,
-                            c->cold_share,       c->crowd_share,
-                            c->mtbf_ns,          c->restart_ns,
-                            c->detect_ns,        s->answer_bytes,
-                            s->header_bytes,     s->wait_ns};
-    double sum = 0;
-    for (size_t i = 0; i < sizeof times / sizeof *times; i++)
-        if (!is_time(times[i]))
-            return bad(e, "a cost", times[i]);
-    if (!are_times(&c->wake))
-        return bad(e, "a time to wake up", NAN);
-    for (int i = 0; i < s->n_exits; i++) {
-        const struct simulation_exit *x = &s->exit[i];
-        if (!is_time(x->bytes) || !is_time(x->descriptor_ns) || !is_time(x->lookup_ns) ||
-            !is_time(x->lookup_row_ns) || !(x->share >= 0 && x->share <= 1))
-            return bad(e, "the number of an exit whose share or times make no sense", i);
-        sum += x->share;
-    }
-    return sum <= 1 + 1e-9 ? FL_OK : bad(e, "the sum of the exits' shares", sum);
 }
 
 static int check(const struct simulation *s, struct error *e)
 {
+    const struct pipeline *p = s->world.pipeline;
+    double sum = 0;
     int rc;
-    if (s->n_stages < 1 || s->n_stages > PIPELINE_MAX_STAGES || s->n_exits < 0 ||
-        s->n_exits > PIPELINE_MAX_EXITS)
-        return bad(e, "the number of stages or exits", s->n_stages);
-    if ((rc = check_hosts(s, e)) || (rc = check_costs(s, e)))
-        return rc;
-    for (int i = 0; i < s->n_stages; i++)
-        if ((rc = check_stage(s, &s->stage[i], e)))
+    for (int k = 0; k < p->n_stages; k++)
+        if ((rc = check_stage(s, k, e)))
             return rc;
-    if (s->max_requests < 1 || s->batches < 0 || !is_time(s->target_ns) || s->retries < 0)
-        return bad(e, "a limit of the broker", s->max_requests);
-    if (!(s->deadline_ns >= 1) || !is_time(s->deadline_ns))
-        return bad(e, "the deadline", s->deadline_ns);
+    for (int i = 0; i < p->n_exits; i++)
+        sum += s->exit[i].share;
+    if (!(sum <= 1 + 1e-6))
+        return bad(e, "the sum of the exits' shares", sum);
     if (!(s->rate >= 0 && s->rate <= 1e9) || (s->rate <= 0 && s->closed < 1))
         return bad(e, "the rate", s->rate);
     if (s->requests < 1 || s->warm_up < 0 || s->warm_up >= s->requests)
@@ -125,283 +60,396 @@ static int check(const struct simulation *s, struct error *e)
     return FL_OK;
 }
 
-/* ---- setting up ---- */
+/* ---- requests ---- */
 
-void state_schedule(struct state *s, uint64_t at, enum event_kind kind, int what, uint32_t version)
+static void count_area(struct simulating *g)
 {
-    if (events_push(&s->events, at, kind, what, version))
-        s->failed = error_set(s->error, FL_NOMEM, "no memory for more events");
+    uint64_t now = world_now(g->world);
+    if (g->counting && !g->is_over)
+        g->area += (double)g->in_system * (double)(now - g->area_since);
+    g->area_since = now;
 }
 
-static int pool_grow(struct state *s, struct pool *p, void **items, size_t size)
+/* NONE: too many, or no memory. */
+static int new_request(struct simulating *g)
 {
-    int more = p->capacity ? 2 * p->capacity : 256;
-    void *grown;
-    if (more > SIMULATION_MAX_IN_SYSTEM)
-        return s->failed =
-                   error_set(s->error, FL_TOO_LARGE,
-                             "more than %d requests or messages wait: the rate is far above what this "
-                             "pipeline can do",
-                             SIMULATION_MAX_IN_SYSTEM);
-    if (!(grown = realloc(*items, size * (size_t)more)))
-        return s->failed = error_set(s->error, FL_NOMEM, "no memory for more requests");
-    memset((char *)grown + size * (size_t)p->capacity, 0, size * (size_t)(more - p->capacity));
-    *items = grown;
-    p->capacity = more;
-    return FL_OK;
-}
-
-int pool_take(struct state *s, struct pool *p, void **items, size_t size, size_t next)
-{
-    int i = p->free;
+    int i = g->free, more = g->max_requests ? 2 * g->max_requests : 1024;
+    struct request_slot *grown;
     if (i != NONE) {
-        p->free = *(int *)((char *)*items + (size_t)i * size + next);
+        g->free = g->request[i].next;
         return i;
     }
-    if (p->n == p->capacity && pool_grow(s, p, items, size))
-        return NONE;
-    return p->n++;
+    if (g->n_requests == g->max_requests) {
+        g->failed = more > SIMULATION_MAX_IN_SYSTEM ? FL_TOO_LARGE : FL_NOMEM;
+        if (more > SIMULATION_MAX_IN_SYSTEM || !(grown = realloc(g->request, sizeof *grown * (size_t)more)))
+            return NONE;
+        g->failed = FL_OK;
+        g->request = grown;
+        g->max_requests = more;
+    }
+    g->request[g->n_requests].serial = 0;
+    return g->n_requests++;
 }
 
-static void set_process(struct state *s, int i, enum simulation_role role, int stage, int replica, int host)
+/* The client knows how it ended, or will never know. */
+static void finish(struct simulating *g, int i, bool answered)
 {
-    s->process[i] = (struct process){.role = role, .stage = stage, .replica = replica, .host = host};
-    for (int t = 2 * i; t < 2 * i + 2; t++)
-        s->thread[t] = (struct thread){.host = host,
-                                       .process = i,
-                                       .slot = NONE,
-                                       .in_hand = NONE,
-                                       .first = NONE,
-                                       .last = NONE,
-                                       .width = 1};
+    struct request_slot *r = &g->request[i];
+    uint64_t now = world_now(g->world);
+    count_area(g);
+    g->in_system--;
+    r->open = false;
+    r->serial++;
+    r->next = g->free;
+    g->free = i;
+    if (g->s->rate <= 0)
+        world_at(g->world, now + (answered ? 0 : CLOSED_PAUSE_NS), EVENT_ARRIVAL, 0);
 }
 
-static void set_processes(struct state *s)
+void simulation_lose(struct simulating *g)
 {
-    const struct simulation *c = s->s;
-    set_process(s, CLIENT_PROCESS, SIMULATION_CLIENT, 0, 0, c->client_host);
-    set_process(s, BROKER_PROCESS, SIMULATION_BROKER, 0, 0, c->broker_host);
-    for (int i = 0; i < c->n_caches; i++)
-        set_process(s, FIRST_CACHE + i, SIMULATION_CACHE, 0, i, c->cache_host[i]);
-    for (int k = 0, i = 0; k < c->n_stages; k++)
-        for (int r = 0; r < c->stage[k].n_replicas; r++, i++) {
-            int cache = c->stage[k].place[r].cache;
-            set_process(s, worker_process(s, i), SIMULATION_STAGE, k, r, c->stage[k].place[r].host);
-            s->worker[i] = (struct worker){.stage = k,
-                                           .replica = r,
-                                           .process = worker_process(s, i),
-                                           .cache = cache < 0 ? NONE : FIRST_CACHE + cache,
-                                           .first = NONE,
-                                           .last = NONE};
+    for (int i = 0; i < g->n_requests; i++)
+        if (g->request[i].open) {
+            g->result->lost++;
+            finish(g, i, false);
         }
 }
 
-/* Each host's heap has room for the threads of all its processes. */
-static void set_cores(struct state *s)
+static void note_times(struct simulating *g, const struct answer *a)
 {
-    int *room = s->heap_space;
-    for (int i = 0; i < s->s->n_hosts; i++) {
-        s->cores[i] = (struct cores){.spec = &s->s->host[i], .heap = room, .event_at = UINT64_MAX};
-        for (int k = 0; k < s->n_processes; k++)
-            room += 2 * (s->process[k].host == i);
+    if (a->exit >= 0 && a->trace.n && !g->is_over)
+        g->result->stage[a->trace.n - 1].hits++;
+    for (int i = 0; i < a->trace.n && !g->is_over; i++) {
+        const struct stage_time *t = &a->trace.stage[i];
+        g->passed[i]++;
+        g->result->stage[i].queue_ns += (double)t->queue_ns;
+        g->result->stage[i].service_ns += (double)(t->compute_ns + t->lookup_ns + t->serialise_ns);
     }
 }
 
-static int set_up(struct state *s, const struct simulation *c)
+static void on_answer(void *arg, int client, const struct message *m, zmq_msg_t *payload)
 {
-    for (int i = 0; i < c->n_stages; i++) {
-        s->first_worker[i] = s->n_workers;
-        s->n_workers += c->stage[i].n_replicas;
+    struct simulating *g = arg;
+    struct simulation_result *out = g->result;
+    const struct answer *a = &m->answer;
+    int i = (int)(a->id & UINT32_MAX);
+    const struct request_slot *r = &g->request[i];
+
+    (void)client, (void)payload;
+    if (m->type != MESSAGE_ANSWER || i >= g->n_requests || !r->open || r->serial != a->id >> 32)
+        return;
+    out->retried += a->attempts > 1 ? a->attempts - 1 : 0;
+    out->answered += a->error == FL_OK;
+    out->refused += a->error == FL_OVERLOADED;
+    out->expired += a->error == FL_DEADLINE;
+    out->failed += a->error && a->error != FL_OVERLOADED && a->error != FL_DEADLINE;
+    if (a->error == FL_OK) {
+        g->answers += g->counting && !g->is_over;
+        note_times(g, a);
     }
-    s->n_processes = FIRST_CACHE + c->n_caches + s->n_workers;
-    s->n_threads = 2 * s->n_processes;
-    s->process = calloc((size_t)s->n_processes, sizeof *s->process);
-    s->thread = calloc((size_t)s->n_threads, sizeof *s->thread);
-    s->ready = calloc((size_t)s->n_threads, sizeof *s->ready);
-    s->heap_space = calloc((size_t)s->n_threads, sizeof *s->heap_space);
-    s->cores = calloc((size_t)c->n_hosts, sizeof *s->cores);
-    s->worker = calloc((size_t)s->n_workers, sizeof *s->worker);
-    s->result = calloc(1, sizeof *s->result);
-    if (!s->process || !s->thread || !s->ready || !s->heap_space || !s->cores || !s->worker || !s->result)
-        return error_set(s->error, FL_NOMEM, "no memory for %d processes", s->n_processes);
-    s->result->process = calloc((size_t)s->n_processes, sizeof *s->result->process);
-    s->result->link = calloc((size_t)c->n_hosts, sizeof *s->result->link);
-    if (!s->result->process || !s->result->link)
-        return error_set(s->error, FL_NOMEM, "no memory for %d processes", s->n_processes);
-    admission_init(&s->admission, (uint64_t)c->target_ns);
-    broker_find_room(s);
-    s->parcels.free = s->lookups.free = s->requests.free = NONE;
-    s->oldest = s->newest = s->first_waiting = s->last_waiting = NONE;
-    /* Apart, so that another cluster meets the same arrivals and the same hits. */
-    s->arrivals.state = c->seed;
-    s->exits.state = c->seed ^ 0x5851f42d4c957f2du;
-    s->times.state = c->seed ^ 0x14057b7ef767814fu;
-    s->failures.state = c->seed ^ 0x2545f4914f6cdd1du;
-    set_processes(s);
-    set_cores(s);
-    return FL_OK;
+    if (a->error == FL_OK && r->counted) {
+        out->by_exit[a->exit < 0 ? g->spec.pipeline->n_exits : a->exit]++;
+        histogram_record(&out->latency, world_now(g->world) - r->due);
+    }
+    finish(g, i, a->error == FL_OK);
 }
 
-static void tear_down(struct state *s)
+/* FL_AGAIN: its socket is full. */
+static int send_request(struct simulating *g, int i)
 {
-    free(s->process);
-    free(s->thread);
-    free(s->ready);
-    free(s->heap_space);
-    free(s->cores);
-    free(s->worker);
-    free(s->parcel);
-    free(s->lookup);
-    free(s->request);
-    free(s->events.heap);
+    struct message *m = &g->out;
+    zmq_msg_t payload;
+    int rc;
+    m->type = MESSAGE_REQUEST;
+    m->request = (struct request){.id = (uint64_t)g->request[i].serial << 32 | (uint32_t)i,
+                                  .input = network_payload(g, &payload, g->s->stage[0].bytes),
+                                  .sent_ns = world_clock(g->world, g->s->client_host, world_now(g->world)),
+                                  .clock = g->clock};
+    if ((rc = world_send(g->world, 0, WORLD_CLIENTS, 0, 0, m, &payload)))
+        zmq_msg_close(&payload);
+    return rc;
+}
+
+/* In the order in which they came. */
+static void send_unsent(struct simulating *g)
+{
+    int i;
+    while ((i = g->first_unsent) != NONE && !g->failed) {
+        int rc = send_request(g, i);
+        if (rc == FL_AGAIN) {
+            world_at(g->world, world_now(g->world) + AGAIN_NS, EVENT_AGAIN, 0);
+            return;
+        }
+        g->failed = rc;
+        g->first_unsent = g->request[i].next;
+    }
+}
+
+static void watch(struct simulating *g, bool watches)
+{
+    if (g->watching != watches)
+        world_busy(g->world, g->s->client_host, watches ? 1 : -1);
+    g->watching = watches;
+}
+
+static void expect_arrival(struct simulating *g)
+{
+    double mean = 1e9 / g->s->rate, ns = g->s->even ? mean : simulation_random(&g->arrivals, mean);
+    uint64_t due = world_now(g->world) + (uint64_t)llround(ns);
+    if (g->s->costs.client_watch_ns > 0)
+        world_at(g->world, due - (uint64_t)fmin(ns, g->s->costs.client_watch_ns), EVENT_WATCH, 0);
+    world_at(g->world, due, EVENT_ARRIVAL, 0);
+}
+
+static void arrive(struct simulating *g)
+{
+    bool waits = g->first_unsent != NONE;
+    int i = new_request(g);
+    if (i == NONE)
+        return;
+    count_area(g);
+    g->request[i] = (struct request_slot){.serial = g->request[i].serial,
+                                          .next = NONE,
+                                          .open = true,
+                                          .counted = g->result->arrived >= g->s->warm_up,
+                                          .due = world_now(g->world)};
+    g->result->arrived++;
+    g->in_system++;
+    *(waits ? &g->request[g->last_unsent].next : &g->first_unsent) = i;
+    g->last_unsent = i;
+    if (!waits)
+        send_unsent(g);
+    if (g->s->rate > 0)
+        expect_arrival(g);
 }
 
 /* ---- counting ---- */
 
-static void start_counting(struct state *s)
+/* Core time and bytes so far, times `sign`: taken off at the beginning, added at the end. */
+static void add_use(struct simulating *g, double sign)
 {
-    cpu_settle(s);
-    for (int i = 0; i < s->n_threads; i++)
-        s->thread[i].used = 0;
-    for (int i = 0; i < s->s->n_hosts; i++)
-        s->cores[i].busy = s->cores[i].out_bytes = s->cores[i].in_bytes = 0;
-    memset(s->result->stage, 0, sizeof s->result->stage);
-    s->counting = true;
-    s->counted_from = s->area_since = s->now;
-    s->area = 0;
-    s->answers = 0;
-}
-
-static void sum_up_hosts(struct state *s, double ns)
-{
-    for (int i = 0; i < s->s->n_hosts; i++) {
-        const struct cores *c = &s->cores[i];
-        double most = c->spec->bytes_per_ns * ns;
-        s->result->link[i] = (struct simulation_link){.cores = c->busy / ns,
-                                                      .out = most > 0 ? c->out_bytes / most : 0,
-                                                      .in = most > 0 ? c->in_bytes / most : 0,
-                                                      .out_bytes = c->out_bytes / ns * 1e9,
-                                                      .in_bytes = c->in_bytes / ns * 1e9};
+    struct simulation_result *out = g->result;
+    for (int i = 0; i < out->n_processes; i++) {
+        double busy, io;
+        world_used(g->world, g->process[i], &busy, &io);
+        out->process[i].busy += sign * busy;
+        out->process[i].io_busy += sign * io;
+    }
+    for (int i = 0; i < out->n_hosts; i++) {
+        struct world_traffic t = world_traffic(g->world, i);
+        out->link[i].cores += sign * t.busy_ns;
+        out->link[i].out_bytes += sign * t.out_bytes;
+        out->link[i].in_bytes += sign * t.in_bytes;
     }
 }
 
-static void sum_up_processes(struct state *s, double ns)
+static void start_counting(struct simulating *g)
 {
-    for (int i = 0; i < s->n_processes; i++) {
-        const struct process *p = &s->process[i];
-        s->result->process[i] =
-            (struct simulation_process){.role = p->role,
-                                        .stage = p->stage,
-                                        .replica = p->replica,
-                                        .host = p->host,
-                                        .busy = fmax(0, s->thread[main_thread(i)].used / ns),
-                                        .io_busy = fmax(0, s->thread[io_thread(i)].used / ns)};
+    add_use(g, -1);
+    memset(g->result->stage, 0, sizeof g->result->stage);
+    memset(g->passed, 0, sizeof g->passed);
+    g->counting = true;
+    g->counted_from = g->area_since = world_now(g->world);
+    g->area = 0;
+    g->answers = 0;
+}
+
+static void to_shares(struct simulating *g, double ns)
+{
+    struct simulation_result *out = g->result;
+    for (int i = 0; i < out->n_processes; i++) {
+        out->process[i].busy = fmax(0, out->process[i].busy / ns);
+        out->process[i].io_busy = fmax(0, out->process[i].io_busy / ns);
+    }
+    for (int i = 0; i < out->n_hosts; i++) {
+        struct simulation_link *l = &out->link[i];
+        double most = g->spec.host[i].bytes_per_ns * ns;
+        l->cores /= ns;
+        l->out = most > 0 ? l->out_bytes / most : 0;
+        l->in = most > 0 ? l->in_bytes / most : 0;
+        l->out_bytes *= 1e9 / ns;
+        l->in_bytes *= 1e9 / ns;
+    }
+    for (int i = 0; i < g->spec.pipeline->n_stages; i++) {
+        out->stage[i].queue_ns /= fmax(1, (double)g->passed[i]);
+        out->stage[i].service_ns /= fmax(1, (double)g->passed[i]);
     }
 }
 
 /* The counted time ends with the last arrival; what is under way then still counts as a latency. */
-static void stop_counting(struct state *s)
+static void stop_counting(struct simulating *g)
 {
-    struct simulation_result *out = s->result;
-    double ns = (double)(s->now - s->counted_from);
-    cpu_settle(s);
-    s->closed_window = true;
-    ns = ns > 0 ? ns : 1;
-    s->area += (double)s->in_system * (double)(s->now - s->area_since);
-    out->seconds = ns / 1e9;
-    out->throughput = (double)s->answers / ns * 1e9;
-    out->in_system = s->area / ns;
-    for (int i = 0; i < s->s->n_stages; i++)
-        if (out->stage[i].entered) {
-            out->stage[i].queue_ns /= (double)out->stage[i].entered;
-            out->stage[i].service_ns /= (double)out->stage[i].entered;
-        }
-    out->n_processes = s->n_processes;
-    out->n_hosts = s->s->n_hosts;
-    sum_up_hosts(s, ns);
-    sum_up_processes(s, ns);
+    double ns = fmax(1, (double)(world_now(g->world) - g->counted_from));
+    count_area(g);
+    g->is_over = true;
+    g->result->seconds = ns / 1e9;
+    g->result->throughput = (double)g->answers / ns * 1e9;
+    g->result->in_system = g->area / ns;
+    add_use(g, 1);
+    to_shares(g, ns);
 }
 
 /* ---- running ---- */
 
-static void on_arrival(struct state *s)
+static void on_event(void *arg, int what, uint32_t value)
 {
-    if (!s->counting && s->result->arrived >= s->s->warm_up)
-        start_counting(s);
-    client_arrival(s);
-    if (s->counting && !s->closed_window && s->result->arrived >= s->s->requests)
-        stop_counting(s);
-}
-
-static void handle(struct state *s, const struct event *v)
-{
-    switch ((enum event_kind)v->kind) {
+    struct simulating *g = arg;
+    switch ((enum simulation_event)what) {
     case EVENT_ARRIVAL:
-        on_arrival(s);
+        watch(g, false);
+        if (g->result->arrived >= g->s->requests)
+            break;
+        if (!g->counting && g->result->arrived >= g->s->warm_up)
+            start_counting(g);
+        arrive(g);
+        if (g->result->arrived >= g->s->requests)
+            stop_counting(g);
         break;
     case EVENT_WATCH:
-        client_watch(s);
+        watch(g, true);
         break;
-    case EVENT_HOST:
-        cpu_on_event(s, v->what, v->version);
-        break;
-    case EVENT_DELIVER:
-        wire_arrive(s, v->what);
-        break;
-    case EVENT_PATIENCE:
-        worker_patience(s, v->what, v->version);
-        break;
-    case EVENT_DEADLINE:
-        broker_on_deadline(s);
+    case EVENT_AGAIN:
+        send_unsent(g);
         break;
     case EVENT_FAIL:
-        failures_fail(s, v->what);
-        break;
+    case EVENT_BURY:
     case EVENT_REPAIR:
-        failures_repair(s, v->what);
-        break;
-    case EVENT_DETECT:
-        failures_detect(s, v->what, v->version);
+        failures_event(g, (enum simulation_event)what, (int)value);
         break;
     }
 }
 
-static void run(struct state *s)
+static void run(struct simulating *g)
 {
-    struct event v;
-    client_start(s);
-    failures_start(s);
-    while (!s->failed && (s->in_system || s->result->arrived < s->s->requests) &&
-           events_pop(&s->events, &v)) {
-        s->now = v.at;
-        s->result->events++;
-        handle(s, &v);
-        while (s->n_ready) {
-            int thread = s->ready[s->first_ready];
-            s->first_ready = (s->first_ready + 1) % s->n_threads;
-            s->n_ready--;
-            wire_thread_done(s, thread);
-        }
+    const struct simulation *s = g->s;
+    uint64_t most = (uint64_t)g->spec.pipeline->broker.deadline_ms * 4 * NS_PER_MS, last = 0;
+    if (s->rate > 0)
+        expect_arrival(g);
+    for (int i = 0; s->rate <= 0 && i < s->closed; i++)
+        world_at(g->world, START_NS, EVENT_ARRIVAL, 0);
+    failures_start(g);
+    while (!g->failed && (g->in_system || g->result->arrived < s->requests)) {
+        if (!world_step(g->world))
+            g->failed = FL_NOMEM;
+        if (g->result->arrived < s->requests)
+            last = world_now(g->world);
+        else if (world_now(g->world) > last + most)
+            simulation_lose(g); /* what became of them nobody will say */
     }
+    g->result->events = (int64_t)world_steps(g->world);
 }
 
-int simulation_run(struct simulation_result **out, const struct simulation *c, struct error *e)
+/* ---- setting up ---- */
+
+static void add_process(struct simulating *g, int process)
 {
-    struct state s = {.s = c, .error = e};
-    int rc = check(c, e);
+    const struct world_process *p = world_process(g->world, process);
+    int i = g->result->n_processes++;
+    g->process[i] = process;
+    g->result->process[i] = (struct simulation_process){p->role, p->stage, p->replica, p->host, 0, 0};
+}
+
+/* All that serve; each place's second process never comes. */
+static int start_all(struct simulating *g, struct error *e)
+{
+    const struct pipeline *p = g->spec.pipeline;
+    int rc = FL_OK;
+    add_process(g, world_client(g->world, 0));
+    add_process(g, world_broker(g->world));
+    for (int i = 0; i < p->cache.n_endpoints; i++)
+        add_process(g, world_cache(g->world, i, 0));
+    for (int k = 0; k < p->n_stages; k++)
+        for (int i = 0; i < p->stage[k].n_replicas; i++)
+            add_process(g, world_stage(g->world, k, i, 0));
+    for (int i = 0; i < g->result->n_processes && !rc; i++)
+        rc = world_start(g->world, g->process[i], e);
+    if (!rc && !world_run(g->world, START_NS))
+        rc = error_set(e, FL_NOMEM, "no memory for the processes");
+    return rc;
+}
+
+static double longest(const struct simulation *s)
+{
+    double most = fmax(8, s->answer_bytes);
+    for (int i = 0; i < s->world.pipeline->n_stages; i++)
+        most = fmax(most, s->stage[i].bytes);
+    for (int i = 0; i < s->world.pipeline->n_exits; i++)
+        most = fmax(most, MESSAGE_MAX_BATCH * fmax(sizeof(float), s->exit[i].bytes));
+    return most;
+}
+
+static int set_up(struct simulating *g, struct error *e)
+{
+    const struct simulation *s = g->s;
+    char boot[MESSAGE_NAME_BYTES];
+    size_t n;
+    int rc;
+
+    g->spec = s->world;
+    g->spec.n_clients = 1;
+    g->spec.client_host[0] = s->client_host;
+    g->spec.user = (struct world_user){.arg = g, .event = on_event, .answer = on_answer};
+    network_user(&g->spec.user);
+    if ((rc = world_new(&g->world, &g->spec, e)))
+        return rc;
+    n = (size_t)world_processes(g->world);
+    g->zeros = calloc(1, (size_t)longest(s) + 1);
+    g->process = calloc(n, sizeof *g->process);
+    g->slept = calloc(n, 2 * sizeof *g->slept);
+    g->down = calloc((size_t)g->spec.n_hosts, sizeof *g->down);
+    g->result = calloc(1, sizeof *g->result);
+    if (g->result) {
+        g->result->n_hosts = g->spec.n_hosts;
+        g->result->process = calloc(n, sizeof *g->result->process);
+        g->result->link = calloc((size_t)g->spec.n_hosts, sizeof *g->result->link);
+    }
+    if (!g->zeros || !g->process || !g->slept || !g->down || !g->result || !g->result->process ||
+        !g->result->link)
+        return error_set(e, FL_NOMEM, "no memory for %zu processes", n);
+    g->cold = g->slept + n;
+    g->free = g->first_unsent = g->last_unsent = NONE;
+    g->clock = clock_id(world_boot_id(g->world, s->client_host, boot, sizeof boot));
+    /* Apart, so that another cluster meets the same arrivals. */
+    shuffle_seed(&g->arrivals, s->world.seed, 0);
+    shuffle_seed(&g->times, s->world.seed, 1);
+    shuffle_seed(&g->failures, s->world.seed, 2);
+    return start_all(g, e);
+}
+
+int simulation_run(struct simulation_result **out, const struct simulation *s, struct error *e)
+{
+    struct simulating *g;
+    enum log_level level = log_threshold;
+    int rc = check(s, e);
 
     *out = NULL;
     if (rc)
         return rc;
-    if (!(rc = set_up(&s, c))) {
-        run(&s);
-        rc = s.failed;
+    if (!(g = calloc(1, sizeof *g)))
+        return error_set(e, FL_NOMEM, "no memory");
+    g->s = s;
+    log_threshold = LOG_LEVEL_ERROR + 1; /* what brains say of virtual processes */
+    if (!(rc = set_up(g, e))) {
+        run(g);
+        rc = g->failed;
     }
+    log_threshold = level;
+    if (rc == FL_TOO_LARGE)
+        error_set(e, rc, "more than %d requests wait: the rate is far above what this pipeline can do",
+                  SIMULATION_MAX_IN_SYSTEM);
+    else if (g->failed)
+        error_set(e, rc, "no memory for more requests");
+    world_free(g->world);
+    free(g->request);
+    free(g->zeros);
+    free(g->process);
+    free(g->slept);
+    free(g->down);
     if (rc)
-        simulation_result_free(s.result);
+        simulation_result_free(g->result);
     else
-        *out = s.result;
-    tear_down(&s);
+        *out = g->result;
+    free(g);
     return rc;
 }
 

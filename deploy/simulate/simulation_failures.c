@@ -1,97 +1,86 @@
 /* simulation_failures.c - processes and hosts die at random times and come back
  *
- * Every stage worker, cache service and the broker fails on its own; a host takes its processes along. The
- * client never fails. A dead worker's jobs are lost until the broker finds out: at once from who sends to it,
- * as long as its host lives; otherwise when its heartbeats are missed, or when it says hello again.
+ * Every stage worker, cache service and the broker fails on its own; a host takes its processes along, and
+ * nobody hears that they are gone until connections time out. The client never fails.
  */
 #include "simulation_parts.h"
 
-static bool host_has_client(const struct state *s, int host)
+#include "base/clock.h"
+
+/* `who`: of the result's processes, or n_processes + host. */
+static const struct simulation_failing *fate(const struct simulating *g, int who)
 {
-    return s->process[CLIENT_PROCESS].host == host;
+    int n = g->result->n_processes;
+    return who < n ? &g->s->failing : &g->s->host_failing[who - n];
 }
 
-static void expect_failure(struct state *s, int what, double mtbf)
+static void expect(struct simulating *g, int who)
 {
+    double mtbf = fate(g, who)->mtbf_ns;
     if (mtbf > 0)
-        state_schedule(s, s->now + (uint64_t)random_exponential(&s->failures, mtbf), EVENT_FAIL, what, 0);
+        world_at(g->world, world_now(g->world) + (uint64_t)simulation_random(&g->failures, mtbf), EVENT_FAIL,
+                 (uint32_t)who);
 }
 
-void failures_start(struct state *s)
+void failures_start(struct simulating *g)
 {
-    for (int i = BROKER_PROCESS; i < s->n_processes; i++)
-        expect_failure(s, i, s->s->costs.mtbf_ns);
-    for (int i = 0; i < s->s->n_hosts; i++)
-        if (!host_has_client(s, i))
-            expect_failure(s, s->n_processes + i, s->s->host[i].mtbf_ns);
+    int n = g->result->n_processes;
+    for (int i = 1; i < n; i++)
+        expect(g, i);
+    for (int i = 0; g->s->host_failing && i < g->spec.n_hosts; i++)
+        if (i != g->s->client_host)
+            expect(g, n + i);
 }
 
-static void kill_process(struct state *s, int i)
+static void strike(struct simulating *g, int i)
 {
-    struct process *p = &s->process[i];
-    if (p->dead)
-        return;
-    p->dead = true;
-    p->life++;
-    wire_drop_inbox(s, main_thread(i));
-    wire_drop_inbox(s, io_thread(i));
-    if (p->role == SIMULATION_BROKER) {
-        broker_died(s);
-    } else if (p->role == SIMULATION_STAGE) {
-        worker_reset(s, i - worker_process(s, 0));
-        state_schedule(s, s->now + (uint64_t)s->s->costs.detect_ns, EVENT_DETECT, i - worker_process(s, 0),
-                       p->life);
+    if (g->result->process[i].role == ROLE_BROKER && world_dispatch(g->world))
+        simulation_lose(g);
+    world_kill(g->world, g->process[i]);
+}
+
+static void revive(struct simulating *g, int i)
+{
+    struct error e;
+    if (!g->down[g->result->process[i].host] && !g->failed)
+        g->failed = world_start(g->world, g->process[i], &e);
+}
+
+static void each_on(struct simulating *g, int host, void (*fn)(struct simulating *g, int process))
+{
+    for (int i = 1; i < g->result->n_processes; i++)
+        if (g->result->process[i].host == host)
+            fn(g, i);
+}
+
+static void fall_silent(struct simulating *g, int i)
+{
+    world_stall(g->world, g->process[i], UINT64_MAX);
+}
+
+void failures_event(struct simulating *g, enum simulation_event what, int who)
+{
+    int host = who - g->result->n_processes;
+    uint64_t now = world_now(g->world), back = now + (uint64_t)fate(g, who)->repair_ns;
+    uint64_t missed = now + (uint64_t)g->spec.pipeline->broker.dead_after_ms * NS_PER_MS;
+
+    if (what == EVENT_FAIL && host >= 0) {
+        g->down[host] = true;
+        each_on(g, host, fall_silent);
+        world_at(g->world, missed < back ? missed : back, EVENT_BURY, (uint32_t)who);
+    } else if (what == EVENT_FAIL) {
+        strike(g, who);
+    } else if (what == EVENT_BURY) {
+        each_on(g, host, strike);
+    } else {
+        if (host >= 0)
+            g->down[host] = false;
+        if (host >= 0)
+            each_on(g, host, revive);
+        else
+            revive(g, who);
+        expect(g, who);
     }
-}
-
-static void revive_process(struct state *s, int i)
-{
-    struct process *p = &s->process[i];
-    if (!p->dead || s->cores[p->host].down)
-        return;
-    if (p->role == SIMULATION_STAGE) {
-        int worker = i - worker_process(s, 0);
-        broker_lost_worker(s, worker); /* its hello says that the one before is gone */
-        s->worker[worker].known_dead = false;
-    }
-    p->dead = false;
-    p->life++;
-    broker_send_waiting(s);
-}
-
-void failures_fail(struct state *s, int what)
-{
-    int host = what - s->n_processes;
-    if (host < 0) {
-        kill_process(s, what);
-        state_schedule(s, s->now + (uint64_t)s->s->costs.restart_ns, EVENT_REPAIR, what, 0);
-        return;
-    }
-    s->cores[host].down = true;
-    for (int i = 0; i < s->n_processes; i++)
-        if (s->process[i].host == host)
-            kill_process(s, i);
-    state_schedule(s, s->now + (uint64_t)s->s->host[host].repair_ns, EVENT_REPAIR, what, 0);
-}
-
-void failures_repair(struct state *s, int what)
-{
-    int host = what - s->n_processes;
-    if (host < 0) {
-        revive_process(s, what);
-        expect_failure(s, what, s->s->costs.mtbf_ns);
-        return;
-    }
-    s->cores[host].down = false;
-    for (int i = 0; i < s->n_processes; i++)
-        if (s->process[i].host == host)
-            revive_process(s, i);
-    expect_failure(s, what, s->s->host[host].mtbf_ns);
-}
-
-void failures_detect(struct state *s, int worker, uint32_t life)
-{
-    const struct process *p = &s->process[worker_process(s, worker)];
-    if (p->dead && p->life == life && !s->process[BROKER_PROCESS].dead)
-        broker_lost_worker(s, worker);
+    if (what == EVENT_FAIL)
+        world_at(g->world, back, EVENT_REPAIR, (uint32_t)who);
 }

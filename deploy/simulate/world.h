@@ -60,7 +60,8 @@ struct world_user {
     void (*answer)(void *arg, int client, const struct message *m, zmq_msg_t *payload);
     /* How long a message is on its way beside its hosts' latency, ns. NULL: no time. */
     uint64_t (*delay)(void *arg, const struct world_process *from, const struct world_process *to);
-    /* CPU time that p's main thread takes for a message that it receives or sends, ns. NULL: none. */
+    /* CPU time that p's main thread takes for a message that it receives or sends, ns. NULL: none. Less than 0:
+     * none, and the thread need not wake for it. */
     double (*cost)(void *arg, const struct world_process *p, enum world_work work, const struct message *m,
                    double bytes);
     /* --- stage workers: needed where one is started --- */
@@ -148,6 +149,8 @@ void world_end(struct world *w, int process);                   /* asked to end,
 void world_stall(struct world *w, int process, uint64_t until); /* it does nothing until then */
 /* The broker's brain, to be looked at; NULL while it does not live. */
 struct dispatch *world_dispatch(const struct world *w);
+/* A stage worker's. NULL while it does not live. */
+const struct stage_brain *world_stage_brain(const struct world *w, int process);
 /* A cache service's; swap a snapshot in, or look at its counters. NULL while it does not live. */
 struct cache_brain *world_cache_brain(const struct world *w, int process);
 

@@ -194,6 +194,8 @@ static bool pay(struct world *w, struct process *p, enum job_in_hand work, int p
     if (!u->cost)
         return false;
     ns = u->cost(u->arg, &p->who, work == WORK_SEND ? WORLD_SENDS : WORLD_RECEIVES, k->data, k->bytes);
+    if (ns < 0)
+        return false;
     if (p->work == WORK_COMPUTE) {
         p->debt += ns;
         return false;
@@ -233,10 +235,11 @@ void body_wake_at(struct world *w, struct process *p, uint64_t host_ns)
         p->wake_at = at;
 }
 
-/* An event that comes too early sees to it that there is another. */
+/* An event that comes too early sees to it that there is another, and so does the end of work for a message.
+ */
 static void arm(struct world *w, struct process *p)
 {
-    if (!p->who.lives || p->wake_at >= p->armed_at)
+    if (!p->who.lives || p->wake_at >= p->armed_at || p->work == WORK_MESSAGE || p->work == WORK_SEND)
         return;
     p->armed_at = p->wake_at;
     world_schedule(w, p->wake_at, EVENT_WAKE, process_index(w, p), p->who.life);

@@ -204,6 +204,12 @@ static void stage_takes_place(struct world *w, struct process *p)
     stage_brain_ready(b->brain);
 }
 
+const struct stage_brain *world_stage_brain(const struct world *w, int process)
+{
+    const struct process *p = &w->process[process];
+    return p->who.lives && p->who.role == ROLE_STAGE ? ((const struct stage_body *)p->brain)->brain : NULL;
+}
+
 const struct body world_stage_body = {.start = stage_start,
                                       .end = stage_end,
                                       .ask_to_end = stage_ask_to_end,

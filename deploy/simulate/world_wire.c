@@ -259,9 +259,10 @@ static uint64_t crossing(struct world *w, struct cores *a, struct cores *b, doub
     return (uint64_t)fmax(in, out + latency);
 }
 
-static bool moves(const struct world *w)
+/* What the control socket carries is little, and no request's: it is left out. */
+static bool moves(const struct world *w, const struct connection *c)
 {
-    return w->spec.costs.io_ns > 0 || w->spec.costs.io_byte_ns > 0;
+    return c->port != WORLD_CONTROL && (w->spec.costs.io_ns > 0 || w->spec.costs.io_byte_ns > 0);
 }
 
 static void next_move(struct world *w, int thread, bool was_idle)
@@ -309,7 +310,7 @@ static void launch(struct world *w, int packet)
     struct connection *c = &w->connection[k->connection];
     k->session = c->session;
     append(w, &c->way[k->way].flying, packet);
-    if (moves(w))
+    if (moves(w, c))
         give_to_io(w, sender(c, k->way), packet);
     else
         cross(w, packet);
@@ -339,7 +340,7 @@ void wire_arrive(struct world *w, int packet, uint32_t serial)
     struct packet *k = &w->packet[packet];
     if (k->serial != serial || k->lost)
         return;
-    if (moves(w))
+    if (moves(w, &w->connection[k->connection]))
         give_to_io(w, receiver(&w->connection[k->connection], k->way), packet);
     else
         put_in_inbox(w, packet);
@@ -412,6 +413,7 @@ int wire_send(struct world *w, struct process *p, int connection, int way, const
     w->packet[packet].session = w->connection[connection].session;
     if (w->spec.user.cost)
         cost = w->spec.user.cost(w->spec.user.arg, &p->who, WORLD_SENDS, m, w->packet[packet].bytes);
+    cost = cost > 0 ? cost : 0;
     p->spent += cost;
     p->debt += computes ? cost : 0;
     if (!computes && (cost > 0 || p->outbox.n))

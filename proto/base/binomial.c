@@ -13,8 +13,7 @@ double binomial_mass(double n, double k, double p)
     return k < 0 || k > n ? 0 : exp(log_choose(n, k) + k * log(p) + (n - k) * log1p(-p));
 }
 
-/* P(X <= k) of a k that is at most n p, summed downwards. */
-static double head(double n, double k, double p)
+double binomial_head(double n, double k, double p)
 {
     double term = k < 0 ? 0 : binomial_mass(n, k, p), sum = 0;
     for (; k >= 0 && term > sum * 1e-17; k--) {
@@ -27,8 +26,8 @@ static double head(double n, double k, double p)
 double binomial_tail(double n, double k, double p)
 {
     if (k > n * p)
-        return head(n, n - k, 1 - p);
-    return 1 - head(n, k - 1, p);
+        return binomial_head(n, n - k, 1 - p);
+    return 1 - binomial_head(n, k - 1, p);
 }
 
 double binomial_upper(double n, double k, double delta)
@@ -36,7 +35,7 @@ double binomial_upper(double n, double k, double delta)
     double low = k / n, high = 1;
     for (int i = 0; i < 50 && k < n; i++) {
         double middle = (low + high) / 2;
-        if (head(n, k, middle) > delta)
+        if (binomial_head(n, k, middle) > delta)
             low = middle;
         else
             high = middle;

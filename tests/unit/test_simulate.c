@@ -157,7 +157,7 @@ static void test_cluster(void **unused)
     assert_int_equal(c->n_hosts, 4);
     assert_int_equal(c->client, -1);
     assert_true(c->pack && c->cells == 5 && c->replicas[1] == 2 && c->restart_ns == 3e9);
-    assert_true(c->kind[0].host.bytes_per_ns == 1.25 && c->kind[1].host.repair_ns == 120e9);
+    assert_true(c->kind[0].host.bytes_per_ns == 1.25 && c->kind[1].failing.repair_ns == 120e9);
     assert_int_equal(c->n_stage_hosts[0], 2);
     assert_int_equal(c->stage_host[0][1], 3);
     assert_int_equal(c->n_stage_hosts[1], 4);
@@ -335,8 +335,8 @@ static void test_places(void **unused)
         w.search.shape.replicas[1] = 2;
         assert_int_equal(setup_make(&setup, &w.search.shape, w.measured, w.cluster, w.pipeline, &e), FL_OK);
         for (int i = 0; i < 5; i++)
-            on[setup.place[i].host]++;
-        assert_int_equal(setup.simulation.n_hosts, 5);
+            on[setup.simulation.world.stage_host[i / 3][i % 3]]++;
+        assert_int_equal(setup.simulation.world.n_hosts, 5);
         assert_int_equal(setup.cores, 6);
         assert_int_equal(on[0], pack ? 3 : 1);
         assert_int_equal(on[1], pack ? 2 : on[1]);

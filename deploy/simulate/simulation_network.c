@@ -1,0 +1,222 @@
+/* simulation_network.c - what stands for the network: layers, look-ups, what computing and messages cost */
+#include "simulation_parts.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "cache_service/index/cache_body.h"
+
+static double random_time(struct shuffle *r, const struct simulation_times *t)
+{
+    if (t->n <= 1)
+        return t->n ? t->ns[0] : 0;
+    return t->ns[shuffle_below(r, (uint32_t)t->n)];
+}
+
+/* ---- layers ---- */
+
+static struct tensor shape_of(double bytes)
+{
+    return (struct tensor){.dtype = TENSOR_U8, .rank = 2, .dim = {1, bytes < 1 ? 1 : llround(bytes)}};
+}
+
+/* Without a function to free it nothing is allocated. */
+struct tensor network_payload(const struct simulating *g, zmq_msg_t *out, double bytes)
+{
+    struct tensor shape = shape_of(bytes);
+    zmq_msg_init_data(out, g->zeros, (size_t)tensor_bytes(&shape), NULL, NULL);
+    return shape;
+}
+
+static int load(void *arg, int row, const void *input, struct error *e)
+{
+    (void)arg, (void)row, (void)input, (void)e;
+    return FL_OK;
+}
+
+static int keep(void *arg, int segment, const int *rows, int n, struct error *e)
+{
+    (void)arg, (void)segment, (void)rows, (void)n, (void)e;
+    return FL_OK;
+}
+
+static int dim_of(const struct simulation_exit *x)
+{
+    int dim = (int)(x->bytes / sizeof(float));
+    return dim < 1 ? 1 : dim;
+}
+
+static int describe(void *arg, int segment, int batch, const int *rows, int n, zmq_msg_t *out)
+{
+    const struct stage_of *o = arg;
+    const struct simulation *s = o->g->s;
+    (void)batch, (void)rows;
+    network_payload(o->g, out,
+                    sizeof(float) * n * dim_of(&s->exit[s->stage[o->stage].segment[segment].exit]));
+    return FL_OK;
+}
+
+static int output(void *arg, int row, int batch, struct tensor *shape, int32_t *label, float *confidence,
+                  zmq_msg_t *out, struct error *e)
+{
+    const struct stage_of *o = arg;
+    const struct simulation *s = o->g->s;
+    bool last = o->stage + 1 == s->world.pipeline->n_stages;
+    (void)row, (void)batch, (void)e;
+    *shape = network_payload(o->g, out, last ? s->answer_bytes : s->stage[o->stage + 1].bytes);
+    if (last) {
+        *label = 0;
+        *confidence = 1;
+    }
+    return FL_OK;
+}
+
+static void set_up_stage(void *arg, const struct world_process *p, struct stage_setup *s,
+                         struct stage_engine *e)
+{
+    struct simulating *g = arg;
+    const struct simulation_stage *from = &g->s->stage[p->stage];
+    g->stage_of[p->stage] = (struct stage_of){g, p->stage};
+    s->max_batch = g->s->world.pipeline->stage[p->stage].max_batch;
+    s->expects = shape_of(from->bytes);
+    s->n_segments = from->n_segments;
+    for (int i = 0; i < from->n_segments; i++) {
+        int exit = from->segment[i].exit;
+        s->segment[i] = (struct stage_segment){.exit = exit, .dim = exit < 0 ? 0 : dim_of(&g->s->exit[exit])};
+    }
+    *e = (struct stage_engine){&g->stage_of[p->stage], load, keep, describe, output};
+}
+
+/* A worker that has slept finds its memory cold. With other cores busy a batch waits for its weights. */
+static double compute(void *arg, const struct world_process *p, int segment, int rows, int *rc)
+{
+    struct simulating *g = arg;
+    const struct simulation_costs *c = &g->s->costs;
+    double ns = random_time(&g->times, &g->s->stage[p->stage].segment[segment].compute[rows]);
+    (void)rc;
+    if (segment == 0) {
+        g->cold[p->index] = g->slept[p->index];
+        g->slept[p->index] = false;
+        g->result->stage[p->stage].batches += !g->is_over;
+        g->result->stage[p->stage].entered += g->is_over ? 0 : rows;
+    }
+    if (g->cold[p->index])
+        ns *= 1 + c->cold_share;
+    return c->crowd_share > 0 ? ns * (1 + c->crowd_share / rows * world_crowd(g->world, p->host)) : ns;
+}
+
+static void settled(void *arg, int process)
+{
+    struct simulating *g = arg;
+    const struct stage_brain *b = world_stage_brain(g->world, process);
+    if (b && !stage_brain_busy(b))
+        g->slept[process] = true;
+}
+
+/* ---- look-ups ---- */
+
+/* One cache at each exit, which nobody looks into. */
+static void set_up_cache(void *arg, const struct world_process *p, struct cache_setup *setup,
+                         struct snapshot **first)
+{
+    const struct simulating *g = arg;
+    struct manifest *m = calloc(1, sizeof *m);
+    struct projection *around;
+    (void)p, (void)setup;
+    if (!m)
+        return;
+    m->n_exits = g->s->world.pipeline->n_exits;
+    *first = snapshot_new(m);
+    for (int i = 0; *first && i < m->n_exits && !projection_new(&around, dim_of(&g->s->exit[i]), 1); i++) {
+        cache_new(&(*first)->cache[i], CACHE_KMEANS, around, 1);
+        projection_release(around);
+    }
+    free(m);
+}
+
+/* The exit that answers a request when every verdict is in time. It goes by the order in which requests are
+ * admitted, so that another cluster meets the same hits. */
+static int first_hit(const struct simulating *g, uint64_t request)
+{
+    uint64_t n = (request - g->first_request) / (uint64_t)g->s->world.pipeline->broker.max_requests;
+    struct shuffle r;
+    double u;
+    int i = 0, n_exits = g->s->world.pipeline->n_exits;
+    shuffle_seed(&r, (g->s->world.seed + n) * 0x9e3779b97f4a7c15u, 3);
+    u = shuffle_uniform(&r);
+    while (i < n_exits && (u -= g->s->exit[i].share) >= 0)
+        i++;
+    return i;
+}
+
+static int look(void *arg, const struct world_process *p, const struct snapshot *s, const struct lookup *in,
+                const float *descriptors, struct cache_verdict *found)
+{
+    (void)p, (void)s, (void)descriptors;
+    for (int i = 0; i < in->n; i++)
+        found[i] = (struct cache_verdict){.confidence = 1,
+                                          .hit = first_hit(arg, in->item[i].request) <= (int)in->exit};
+    return FL_OK;
+}
+
+/* ---- messages ---- */
+
+static double stage_cost(const struct simulation *s, bool sends, const struct message *m, double payload)
+{
+    const struct simulation_costs *c = &s->costs;
+    switch (m->type) {
+    case MESSAGE_JOB:
+        return (sends ? c->stage_send_ns : c->stage_receive_ns) + c->stage_byte_ns * payload;
+    case MESSAGE_RESULT: /* one of an error is rare, and short */
+        return m->result.error || m->result.exit >= 0 ? 0 : c->stage_send_ns + c->stage_byte_ns * payload;
+    case MESSAGE_LOOKUP:
+        return c->stage_lookup_ns + m->lookup.n * s->exit[m->lookup.exit].descriptor_ns +
+               c->stage_byte_ns * payload;
+    case MESSAGE_VERDICT:
+        return c->stage_verdict_ns;
+    default:
+        return 0;
+    }
+}
+
+/* What the broker sends is a part of what it takes to handle what came. */
+static double cost(void *arg, const struct world_process *p, enum world_work work, const struct message *m,
+                   double bytes)
+{
+    struct simulating *g = arg;
+    const struct simulation_costs *c = &g->s->costs;
+    bool sends = work == WORLD_SENDS;
+    if (m->type >= MESSAGE_HELLO) /* what processes talk of among themselves counts as background */
+        return -1;
+    switch (p->role) {
+    case ROLE_CLIENT:
+        return sends ? c->client_send_ns : c->client_receive_ns;
+    case ROLE_BROKER:
+        if (sends && m->type == MESSAGE_JOB && !g->first_request)
+            g->first_request = m->job.request;
+        return sends ? 0 : m->type == MESSAGE_REQUEST ? c->broker_request_ns : c->broker_result_ns;
+    case ROLE_CACHE:
+        return sends ? 0
+                     : c->cache_ns + g->s->exit[m->lookup.exit].lookup_ns +
+                           m->lookup.n * g->s->exit[m->lookup.exit].lookup_row_ns;
+    default:
+        return stage_cost(g->s, sends, m, bytes - g->s->world.costs.header_bytes);
+    }
+}
+
+static double wake(void *arg)
+{
+    struct simulating *g = arg;
+    return random_time(&g->times, &g->s->costs.wake);
+}
+
+void network_user(struct world_user *u)
+{
+    u->cost = cost;
+    u->stage = set_up_stage;
+    u->compute = compute;
+    u->look = look;
+    u->cache = set_up_cache;
+    u->wake = wake;
+    u->settled = settled;
+}
