@@ -6,8 +6,8 @@
 
 #include "base/clock.h"
 
-#define WAIT_SHARE \
-    0.65 /* share of the deadline, less computing, that waiting may take; the rest is a reserve */
+/* share of the deadline, less computing, that waiting may take; the rest is a reserve */
+#define WAIT_SHARE   0.65
 #define ROOM_SHARE   0.9 /* share of a request's time that it may spend sent and unanswered */
 #define COUNT        16  /* one measurement of the gap takes so many answers, .. */
 #define COUNT_FEW    4   /* .. or, where answers are slow, so many within the time below */
@@ -145,17 +145,20 @@ static uint64_t time_for(const struct admission *a, int n, double gap)
     return (uint64_t)fmin(LONGEST_NS, fmax(a->quick_ns, n * gap));
 }
 
-uint64_t admission_expects(const struct admission *a, int ahead)
+/* How long a request takes that finds `ahead` others, as was measured; 0: not known. */
+static uint64_t expects(const struct admission *a, int ahead)
 {
     return time_for(a, ahead + 1, a->gap_ns > 0 ? a->gap_ns : least_gap(a));
 }
 
-uint64_t admission_takes(const struct admission *a, int ahead)
+/* How long it takes at least. */
+static uint64_t takes(const struct admission *a, int ahead)
 {
     return time_for(a, ahead + 1, least_gap(a));
 }
 
-uint64_t admission_allows(const struct admission *a, uint64_t time_ns)
+/* A request that has time_ns and finds no room is taken when it is expected to take no longer than this. */
+static uint64_t allows(const struct admission *a, uint64_t time_ns)
 {
     return (uint64_t)most_of(a, (double)time_ns, a->trust);
 }
@@ -164,13 +167,12 @@ bool admission_refuses(const struct admission *a, int ahead, int room, uint64_t 
 {
     if (!ahead)
         return false;
-    return ahead < room ? admission_takes(a, ahead) > time_ns
-                        : admission_expects(a, ahead) > admission_allows(a, time_ns);
+    return ahead < room ? takes(a, ahead) > time_ns : expects(a, ahead) > allows(a, time_ns);
 }
 
 bool admission_is_late(const struct admission *a, int under_way, uint64_t left_ns)
 {
-    return under_way && admission_takes(a, under_way) > left_ns;
+    return under_way && takes(a, under_way) > left_ns;
 }
 
 int admission_queue(int room, int n_stages, int replicas, int batch)
@@ -182,7 +184,7 @@ int admission_queue(int room, int n_stages, int replicas, int batch)
 
 uint32_t admission_retry_ms(const struct admission *a, int ahead)
 {
-    double ms = ceil((double)admission_expects(a, ahead) / NS_PER_MS);
+    double ms = ceil((double)expects(a, ahead) / NS_PER_MS);
     return ms > 1 ? (uint32_t)ms : 1;
 }
 

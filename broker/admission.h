@@ -63,11 +63,6 @@ void admission_note(struct admission *a, bool busy);
 
 /* How many may be sent and unanswered: 1 to `most`, as time allows; `start` while nothing is measured. */
 int admission_room(const struct admission *a, int start, int most);
-/* How long a request takes that finds `ahead` others: expected by measurement, and at least. 0: not known. */
-uint64_t admission_expects(const struct admission *a, int ahead);
-uint64_t admission_takes(const struct admission *a, int ahead);
-/* A request that has time_ns and finds no room is taken when it is expected to take no longer than this. */
-uint64_t admission_allows(const struct admission *a, uint64_t time_ns);
 /* Is a request to be refused that finds `ahead` others? One that finds no room may wait for a part of its
  * time only. Where nothing is ahead it is always taken. */
 bool admission_refuses(const struct admission *a, int ahead, int room, uint64_t time_ns);

@@ -20,8 +20,8 @@
 #define LOOK_MS       1   /* between two looks at the clients' door while a crowd waits there anyway */
 #define CROWD         2   /* a crowd is so many requests in a millisecond, .. */
 #define RATE_NS       (10 * NS_PER_MS) /* .. averaged over this time */
-#define UNREAD \
-    32 /* requests of one client that wait to be read; more would only cost memory: refusing is quick */
+/* requests of one client that wait to be read; more would only cost memory: refusing is quick */
+#define UNREAD           32
 #define CLIENT_LANES     32 /* each takes memory: clients beyond go through their sockets */
 #define CONTROL_BYTES    (1 << 20)
 #define GOODBYE_MS       500            /* how long closing waits for answers to leave */

@@ -43,8 +43,8 @@ struct request_entry {
 
 #define REQUESTS_UNLISTED (-1)
 #define REQUESTS_WAITING  0 /* to be sent */
-#define REQUESTS_FIRST \
-    1 /* + replica: sent to that replica of stage 0, and still in its queue as far as known */
+/* + replica: sent to that replica of stage 0, and still in its queue as far as known */
+#define REQUESTS_FIRST 1
 #define REQUESTS_LISTS (REQUESTS_FIRST + PIPELINE_MAX_REPLICAS)
 
 struct requests;

@@ -11,11 +11,6 @@
 
 static const char *const kind_names[CACHE_KINDS] = {"knn", "kmeans", "learned"};
 
-const char *cache_kind_name(enum cache_kind k)
-{
-    return kind_names[k];
-}
-
 int cache_kind_parse(const char *name, enum cache_kind *out)
 {
     for (int k = 0; k < CACHE_KINDS; k++) {

@@ -34,7 +34,6 @@ struct cache {
     };
 };
 
-const char *cache_kind_name(enum cache_kind k);
 int cache_kind_parse(const char *name, enum cache_kind *out); /* FL_USAGE */
 
 /* An empty cache of that kind around a projection (retained). */

@@ -74,12 +74,6 @@ uint16_t *half_alloc(size_t n)
     return p;
 }
 
-void half_encode(const float *from, uint16_t *to, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        to[i] = half_from_float(from[i]);
-}
-
 bool half_all_finite(const uint16_t *h, size_t n)
 {
     for (size_t i = 0; i < n; i++) {

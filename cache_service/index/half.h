@@ -18,7 +18,6 @@
 uint16_t half_from_float(float f);
 float half_to_float(uint16_t h);
 
-void half_encode(const float *from, uint16_t *to, size_t n);
 /* Room for n halves, not cleared, on large pages where the table is large; freed with free(). NULL: no
  * memory. */
 uint16_t *half_alloc(size_t n);

@@ -6,8 +6,8 @@
 
 struct kmeans {
     struct points points; /* the centroids */
-    uint32_t
-        *count; /* [points.n][classes]: training points (and updates) of each class that are nearest to it */
+    /* [points.n][classes]: training points (and updates) of each class that are nearest to it */
+    uint32_t *count;
     int classes;
 };
 

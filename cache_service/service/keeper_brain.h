@@ -7,7 +7,7 @@
  * Invariants:
  * - An update leaves the outbox when Redis has acknowledged it, and is sent with the same number until then.
  * - What was learned comes into use when its commit was acknowledged, or when it was read from Redis.
- * - A failure puts off its own step alone (retry.h); only a lost connection ends a round.
+ * - A failure puts off its own step alone (trouble.h); only a lost connection ends a round.
  * - Nothing but the connection, the head and the lease is asked for regularly while nothing happens.
  *
  * Pure, one thread; updates come through a spool, which another thread may fill.
@@ -15,70 +15,16 @@
 #ifndef FREEZELINE_KEEPER_BRAIN_H
 #define FREEZELINE_KEEPER_BRAIN_H
 
-#include "cache_service/store/store.h"
-#include "learner.h"
+#include "keeper_task.h"
 #include "spool.h"
 #include "wire/message.h"
 
 struct keeper_brain;
 
-#define KEEPER_LEASE_MS 3000
-
 struct keeper_setup {
     const struct pipeline *pipeline; /* borrowed; redis.endpoint NULL: this service learns alone */
     char who[STORE_WHO_BYTES];       /* who this process is, for people */
     struct spool *spool;             /* borrowed */
-};
-
-enum keeper_act {
-    KEEPER_WAIT,       /* until until_ns (may be past) or until a hint, the first update, a reload comes */
-    KEEPER_END,        /* after keeper_brain_stop: all is done */
-    KEEPER_READ_FILES, /* -> built, learned: the build on this host's disk, and what was learned from it; both
-                          may be NULL. What was learned from another build than `built` is not to be read. */
-    KEEPER_SAVE,       /* mine */
-    KEEPER_LEARN,      /* learner_apply to mine of batch's updates -> got, tally */
-    /* Each one question to Redis. FL_UNAVAILABLE: the connection is lost, and whether it was done unknown. */
-    KEEPER_CONNECT,
-    KEEPER_LISTEN,       /* to hints, over a connection of its own */
-    KEEPER_HEAD,         /* -> head */
-    KEEPER_HOLD,         /* build, who */
-    KEEPER_HOLDER,       /* build -> holder */
-    KEEPER_LOAD,         /* head, mine, quiet -> got, load */
-    KEEPER_PUBLISH,      /* mine; head -> head */
-    KEEPER_TELL_DAMAGED, /* head */
-    KEEPER_ACQUIRE,      /* -> fence */
-    KEEPER_RENEW,        /* fence -> ok */
-    KEEPER_RELEASE,      /* fence */
-    KEEPER_APPEND,       /* updates[n], the first of them number `sequence` -> accepted */
-    KEEPER_READ,         /* fence, head, n at most -> batch */
-    KEEPER_COMMIT,       /* fence, mine, next, batch; head -> head */
-};
-
-/* What is borrowed lives until keeper_brain_done; got, built and learned are taken there, as is the batch
- * that READ fills. */
-struct keeper_task {
-    enum keeper_act act;
-    uint64_t until_ns;
-    const struct snapshot *mine, *next; /* borrowed; mine: in use, NULL: none */
-    const uint8_t *build;
-    const char *who;
-    struct update *const *updates;
-    int n;
-    uint64_t sequence;
-    bool quiet; /* what is refused was said before */
-
-    struct head head; /* known before, and that which is there then */
-    uint64_t fence;
-    struct store_batch batch;
-
-    int rc; /* how it ended, and why */
-    struct error error;
-    struct snapshot *got, *built, *learned;
-    struct learner_tally tally;
-    struct store_load load;
-    char holder[STORE_WHO_BYTES];
-    int accepted;
-    bool ok;
 };
 
 /* FL_NOMEM. */

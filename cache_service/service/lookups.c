@@ -62,13 +62,17 @@ static void keep(struct lookups *l, const struct lookup *in, int i, const float 
 {
     const struct manifest *m = &l->snapshot->manifest;
     const struct cache_verdict *found = &l->found[i];
-    struct update *u = floats_finite(descriptor, in->dim) ? update_new(in->dim) : NULL;
+    struct update *u = update_new(in->dim);
     if (!u)
         return;
+    memcpy(u->descriptor, descriptor, in->dim * sizeof(float));
+    if (!floats_finite(u->descriptor, in->dim)) { /* of the copy: who sent it may still change what it sent */
+        update_free(u);
+        return;
+    }
     memcpy(u->identity, m->identity.digest, sizeof u->identity);
     memcpy(u->exit, m->exit[in->exit].name, sizeof u->exit);
     u->request = in->item[i].request;
-    memcpy(u->descriptor, descriptor, in->dim * sizeof(float));
     pending_add(l->pending, u,
                 (struct pending_note){.exit = (int)in->exit,
                                       .label = found->label,

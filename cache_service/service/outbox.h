@@ -6,6 +6,7 @@
 #ifndef FREEZELINE_OUTBOX_H
 #define FREEZELINE_OUTBOX_H
 
+#include "keeper_task.h"
 #include "spool.h"
 
 #define OUTBOX_UPDATES 64
@@ -15,13 +16,16 @@ struct outbox {
     struct update *update[OUTBOX_UPDATES];
     int n;
     uint64_t acknowledged; /* ever: update[0] has the number after */
+    uint64_t full_ns;      /* the stream was full: not before then */
 };
 
-/* Takes from the spool what fits in; how many there are now. */
-int outbox_fill(struct outbox *o);
-/* The first n were acknowledged, or are given up. */
-void outbox_remove(struct outbox *o, int n);
 /* Those in the spool included. */
 int outbox_waiting(const struct outbox *o);
+/* The step, as in follow.h: from when on it is due, its task (FL_OK: there is nothing), what comes after it.
+ */
+uint64_t outbox_due(const struct outbox *o);
+int outbox_send(struct outbox *o, struct keeper_task *t);
+int outbox_done(struct outbox *o, struct keeper_task *t, uint64_t now);
+void outbox_drop(struct outbox *o); /* frees what is in it */
 
 #endif

@@ -19,7 +19,6 @@ struct slot {
 
 struct pending {
     struct pending_limits limits;
-    struct pending_counters counters;
     struct slot *slot; /* [limits.count] */
     int *bucket;       /* [n_buckets], a power of two */
     int n_buckets;
@@ -104,19 +103,14 @@ void pending_add(struct pending *p, struct update *u, struct pending_note note, 
     int i = find(p, u->request, note.exit);
     int *bucket;
     struct slot *s;
-    if (i != NONE) {
+    if (i != NONE)
         update_free(take_out(p, i));
-        p->counters.replaced++;
-    }
     if (p->limits.count == 0 || bytes > p->limits.bytes) {
         update_free(u);
-        p->counters.evicted++;
         return;
     }
-    while (p->unused == NONE || p->bytes + bytes > p->limits.bytes) {
+    while (p->unused == NONE || p->bytes + bytes > p->limits.bytes)
         update_free(take_out(p, p->oldest));
-        p->counters.evicted++;
-    }
     i = p->unused;
     s = &p->slot[i];
     bucket = bucket_of(p, u->request);
@@ -128,7 +122,6 @@ void pending_add(struct pending *p, struct update *u, struct pending_note note, 
     *bucket = i;
     p->count++;
     p->bytes += bytes;
-    p->counters.kept++;
 }
 
 int pending_outcome(struct pending *p, uint64_t request, int32_t label, bool full, pending_fn fn, void *arg)
@@ -140,24 +133,17 @@ int pending_outcome(struct pending *p, uint64_t request, int32_t label, bool ful
         n++;
         if (full) {
             u->label = label;
-            p->counters.joined++;
             fn(arg, u, &note);
-        } else {
-            p->counters.discarded++;
+        } else
             update_free(u);
-        }
     }
-    if (!n)
-        p->counters.unknown++;
     return n;
 }
 
 void pending_expire(struct pending *p, uint64_t now_ns)
 {
-    while (p->oldest != NONE && now_ns - p->slot[p->oldest].born_ns >= p->limits.age_ns) {
+    while (p->oldest != NONE && now_ns - p->slot[p->oldest].born_ns >= p->limits.age_ns)
         update_free(take_out(p, p->oldest));
-        p->counters.expired++;
-    }
 }
 
 int pending_count(const struct pending *p)
@@ -168,9 +154,4 @@ int pending_count(const struct pending *p)
 size_t pending_total_bytes(const struct pending *p)
 {
     return p->bytes;
-}
-
-struct pending_counters pending_counters(const struct pending *p)
-{
-    return p->counters;
 }

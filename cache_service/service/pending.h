@@ -18,10 +18,6 @@ struct pending_limits {
     uint64_t age_ns;
 };
 
-struct pending_counters {
-    uint64_t kept, replaced, expired, evicted, joined, discarded, unknown;
-};
-
 int pending_new(struct pending **out, const struct pending_limits *limits);
 void pending_free(struct pending *p); /* NULL is fine */
 
@@ -49,6 +45,5 @@ void pending_expire(struct pending *p, uint64_t now_ns);
 
 int pending_count(const struct pending *p);
 size_t pending_total_bytes(const struct pending *p);
-struct pending_counters pending_counters(const struct pending *p);
 
 #endif

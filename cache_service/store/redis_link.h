@@ -1,7 +1,7 @@
 /* redis_link.h - a connection to Redis that may be gone at any time
  *
  * One thread. Every wait is bounded. A connection that fails is dropped, and redis_link_open makes a new one;
- * an answer that is an error leaves it as it is. When to try again is the caller's business (retry.h). Uses
+ * an answer that is an error leaves it as it is. When to try again is the caller's business (trouble.h). Uses
  * hiredis as it has been since 0.14.
  */
 #ifndef FREEZELINE_REDIS_LINK_H

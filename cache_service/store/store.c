@@ -13,13 +13,8 @@
 
 int store_head(struct store *s, struct head *head, struct error *e)
 {
-    struct redis_args a = {0};
     redisReply *r;
-    int rc;
-    redis_args_text(&a, "GET");
-    redis_args_text(&a, s->epoch);
-    rc = redis_link_call(s->link, &a, &r, e);
-    redis_args_free(&a);
+    int rc = store_command(s, &r, e, 2, (const char *[]){"GET", s->epoch});
     if (rc) {
         memset(head, 0, sizeof *head);
         return rc;
@@ -40,16 +35,11 @@ static void held_key(const struct store *s, char key[STORE_KEY_BYTES], const uin
 int store_hold(struct store *s, const uint8_t build[DIGEST_BYTES], const char *who, struct error *e)
 {
     char key[STORE_KEY_BYTES], ms[24];
-    struct redis_args a = {0};
     redisReply *r;
     int rc;
     held_key(s, key, build);
-    redis_args_text(&a, "SET");
-    redis_args_text(&a, key);
-    redis_args_text(&a, who);
-    redis_args_text(&a, "PX");
-    store_add_number(&a, ms, LINEAGE_HOLD_MS);
-    if (!(rc = store_call(s, &a, REDIS_REPLY_STATUS, &r, e)))
+    snprintf(ms, sizeof ms, "%d", LINEAGE_HOLD_MS);
+    if (!(rc = store_command(s, &r, e, 5, (const char *[]){"SET", key, who, "PX", ms})))
         freeReplyObject(r);
     return rc;
 }
@@ -58,15 +48,10 @@ int store_holder(struct store *s, const uint8_t build[DIGEST_BYTES], char who[ST
                  struct error *e)
 {
     char key[STORE_KEY_BYTES];
-    struct redis_args a = {0};
     redisReply *r;
     int rc;
     held_key(s, key, build);
-    redis_args_text(&a, "GET");
-    redis_args_text(&a, key);
-    rc = redis_link_call(s->link, &a, &r, e);
-    redis_args_free(&a);
-    if (rc)
+    if ((rc = store_command(s, &r, e, 2, (const char *[]){"GET", key})))
         return rc;
     who[0] = '\0';
     if (r->type == REDIS_REPLY_STRING)
@@ -86,13 +71,8 @@ static int load_manifest(struct store *s, struct manifest *m, const struct head 
                          const struct snapshot *mine, struct store_load *how, struct error *e)
 {
     bool same = mine && !memcmp(mine->manifest.build, head->build, sizeof head->build);
-    struct redis_args a = {0};
     redisReply *r;
-    int rc;
-    redis_args_text(&a, "GET");
-    redis_args_text(&a, s->manifest);
-    rc = redis_link_call(s->link, &a, &r, e);
-    redis_args_free(&a);
+    int rc = store_command(s, &r, e, 2, (const char *[]){"GET", s->manifest});
     if (rc == FL_UNAVAILABLE)
         return rc;
     if (!rc && r->type != REDIS_REPLY_STRING)
@@ -272,14 +252,13 @@ const char *store_channel(const struct store *s)
 
 int store_tell_damaged(struct store *s, const struct head *head, struct error *e)
 {
-    struct redis_args a = {0};
     char text[40];
-    long long heard;
+    redisReply *r;
+    int rc;
     snprintf(text, sizeof text, DAMAGED "%" PRIu64, head->sequence);
-    redis_args_text(&a, "PUBLISH");
-    redis_args_text(&a, s->hint);
-    redis_args_text(&a, text);
-    return store_call_number(s, &a, &heard, e);
+    if (!(rc = store_command(s, &r, e, 3, (const char *[]){"PUBLISH", s->hint, text})))
+        freeReplyObject(r);
+    return rc;
 }
 
 enum store_hint store_hint(const char *text, size_t size, uint64_t *sequence)

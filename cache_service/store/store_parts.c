@@ -49,6 +49,17 @@ void store_add_number(struct redis_args *a, char buf[24], uint64_t number)
     redis_args_text(a, buf);
 }
 
+int store_command(struct store *s, redisReply **reply, struct error *e, int n, const char *const *words)
+{
+    struct redis_args a = {0};
+    int rc;
+    for (int i = 0; i < n; i++)
+        redis_args_text(&a, words[i]);
+    rc = redis_link_call(s->link, &a, reply, e);
+    redis_args_free(&a);
+    return rc;
+}
+
 int store_call(struct store *s, struct redis_args *a, int type, redisReply **reply, struct error *e)
 {
     int rc = redis_link_call(s->link, a, reply, e);

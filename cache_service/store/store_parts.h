@@ -17,6 +17,8 @@ struct store {
 
 void store_key(const struct store *s, char key[STORE_KEY_BYTES], const char *what, const char *which);
 
+/* A command of so many words, which may have any reply. */
+int store_command(struct store *s, redisReply **reply, struct error *e, int n, const char *const *words);
 /* Calls, frees the arguments, and wants a reply of `type`. */
 int store_call(struct store *s, struct redis_args *a, int type, redisReply **reply, struct error *e);
 /* A call whose reply is a number. */

@@ -2,7 +2,7 @@
  *
  * In work_dir: EXIT.recipe when it is chosen, EXIT.learned.checkpoint while it is taught.
  */
-#include "builder_parts.h"
+#include "builder_learned.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -2,7 +2,7 @@
 #ifndef FREEZELINE_KMEANS_TRAIN_H
 #define FREEZELINE_KMEANS_TRAIN_H
 
-#include "builder.h"
+#include "matrix_file.h"
 #include "cache_service/index/kmeans.h"
 
 #define KMEANS_ITERATIONS 12
@@ -14,7 +14,7 @@ struct kmeans_training {
     int64_t centroids; /* at most; fewer where there are fewer points */
     uint64_t seed;
     const char *phase; /* for progress; the number is the mean squared distance to the nearest centroid */
-    builder_progress progress;
+    rows_progress progress;
     void *progress_arg;
 };
 

@@ -3,7 +3,7 @@
  * Layout, little-endian: struct matrix_header (64 bytes), then rows. The number of rows follows from the
  * file's size; a row that was being written when the writer died is cut off by the next one.
  */
-#include "builder.h"
+#include "matrix_file.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -465,7 +466,6 @@ static int conclude(struct trainer *r, struct trained *out)
         out->bias[c] = m.b2[c];
     }
     out->projection = projection_retain(r->p);
-    out->held_out_loss = r->best_loss;
     out->held_out_agreement = r->best_agreement;
     out->held_out_risk = r->best_risk;
     return FL_OK;

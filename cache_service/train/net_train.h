@@ -6,7 +6,7 @@
 #ifndef FREEZELINE_NET_TRAIN_H
 #define FREEZELINE_NET_TRAIN_H
 
-#include "builder.h"
+#include "matrix_file.h"
 #include "net.h"
 #include "cache_service/index/projection.h"
 
@@ -31,20 +31,20 @@ struct net_training {
     const struct matrix_file *rows;
     const int32_t *labels; /* rows with a label outside 0..classes-1, or a descriptor that is not finite, are
                               passed over */
-    const struct matrix_file
-        *scores;      /* the teacher's, [rows][classes], for recipe.loss.distil > 0; or NULL */
+    /* the teacher's, [rows][classes], for recipe.loss.distil > 0; or NULL */
+    const struct matrix_file *scores;
     int64_t pictures; /* row i shows picture i % pictures, if need be altered: a picture is held out with all
                          of its copies; 0: each row has its own */
     int64_t limit;    /* rows to learn from and to hold out, evenly spread over all; 0: all of them */
     int classes, nodes;
-    struct map
-        map; /* of the descriptor, when it is to be looked at by convolutions; nodes is map_nodes() then */
+    /* of the descriptor, when it is to be looked at by convolutions; nodes is map_nodes() then */
+    struct map map;
     struct recipe recipe;
     uint64_t seed;
     uint64_t tag;           /* of all of the above: a checkpoint with another tag is not continued */
     const char *checkpoint; /* file for the state after each epoch; NULL: none */
     const char *phase;      /* for progress; the number is the mean loss of the epoch so far */
-    builder_progress progress;
+    rows_progress progress;
     void *progress_arg;
 };
 
@@ -55,7 +55,7 @@ struct trained {
     /* Of the epoch that was taken; NaN when nothing was held out. Risk: the area under the risk-coverage
      * curve (Geifman and El-Yaniv 2017), the mean share of wrong answers among the surest 1, 2, .. n points.
      */
-    double held_out_loss, held_out_agreement, held_out_risk;
+    double held_out_agreement, held_out_risk;
 };
 /* Of n points with these confidences, which it puts into order, wrong answers among them: the area above. */
 struct sureness {

@@ -39,8 +39,8 @@ static void note_time(struct measurement *m)
     strftime(m->started, sizeof m->started, "%Y-%m-%dT%H:%M:%SZ", &utc);
 }
 
-/* Recorded times begin when the server is warm. Until then Poisson arrivals of the same mean rate warm it up.
- */
+/* Recorded times begin when the server is warm. Until then Poisson arrivals of the same
+ * mean rate warm it up. */
 static int warming(struct arrivals **out, const struct arrivals *arrivals,
                    const struct measurement_options *o, struct error *e)
 {

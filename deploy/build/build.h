@@ -41,8 +41,8 @@ struct build {
 
 /* Whether a cache of kind k is to be made for exit i. */
 bool build_wants(const struct build *b, int i, int k);
-/* Fills b->made from what was extracted, on all of b->threads. FL_CANCELLED, and whatever builder_build says.
- */
+/* Fills b->made from what was extracted, on all of b->threads. FL_CANCELLED, and whatever
+ * builder_build says. */
 int build_candidates(struct build *b, struct error *e);
 
 /* Writes STATE/caches, the manifest last, then removes what older builds left there. */

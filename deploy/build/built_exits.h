@@ -5,8 +5,8 @@
 #include "cache_service/store/manifest.h"
 #include "deploy/model/model_shape.h"
 
-/* FL_STALE when exit `of` was built after another layer, or from descriptors in another layout, than `now`.
- */
+/* FL_STALE when exit `of` was built after another layer, or from descriptors in another
+ * layout, than `now`. */
 int built_exit_check(const struct manifest_exit *of, const struct origin *now, struct error *e);
 /* FL_STALE when caches that were built for `built` are asked to answer for `now`; the text says how these
  * differ. */

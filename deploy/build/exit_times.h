@@ -1,5 +1,5 @@
-/* exit_times.h - what an exit costs and what it saves on this machine, one request on one thread
- */
+/* exit_times.h - what an exit costs and what it saves on this machine, one request on one
+ * thread */
 #ifndef FREEZELINE_EXIT_TIMES_H
 #define FREEZELINE_EXIT_TIMES_H
 

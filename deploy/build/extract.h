@@ -19,7 +19,7 @@ struct extraction {
     const char *directory; /* exists */
     const char *phase;     /* what progress calls it: "run train" */
     int threads, batch;
-    builder_progress progress;
+    rows_progress progress;
     void *progress_arg;
     int copies; /* of each record, besides (augment.h): all records first, then the first copy of all, .. */
 };

@@ -38,9 +38,9 @@ struct kinds_contest {
     bool may_drop; /* exits that do not pay may be left without a cache */
     int n_exits;   /* of the placement */
     struct kinds_entry entry[PIPELINE_MAX_EXITS][KINDS];
-    double
-        uniform[KINDS]; /* time when all exits have that kind (others where it was not built); NaN: none do */
-    double time;        /* of the winners together */
+    /* time when all exits have that kind (others where it was not built); NaN: none do */
+    double uniform[KINDS];
+    double time; /* of the winners together */
 };
 
 /* Fills in agreement, share, time and winners: one at each exit that has any. FL_VALUE as promise_choose,

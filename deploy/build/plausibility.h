@@ -19,8 +19,8 @@ struct plausibility {
 /* One record, with its label (negative: it has none, and does not count) and the network's answer. */
 void plausibility_add(struct plausibility *a, int32_t label, int32_t full);
 
-/* Shares of the records: the network is right; the label that is there most often. NAN where there are none.
- */
+/* Shares of the records: the network is right; the label that is there most often. NAN
+ * where there are none. */
 double plausibility_right(const struct plausibility *a);
 double plausibility_commonest(const struct plausibility *a);
 

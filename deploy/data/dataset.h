@@ -19,11 +19,11 @@ struct dataset;
 
 struct dataset_options {
     const struct pipeline *pipeline; /* how pixels become inputs; borrowed while the set is open */
-    const struct tensor
-        *input;       /* what the model takes for one request; NULL: pictures as they are, as floats */
-    int classes;      /* of the model; 0: not known */
-    int64_t most;     /* the first records alone; 0: all */
-    bool skip_broken; /* leave out pictures that cannot be read */
+    /* what the model takes for one request; NULL: pictures as they are, as floats */
+    const struct tensor *input;
+    int classes;               /* of the model; 0: not known */
+    int64_t most;              /* the first records alone; 0: all */
+    bool skip_broken;          /* leave out pictures that cannot be read */
     struct progress *progress; /* while pictures are read; NULL: not shown */
     FILE *notes;               /* what was taken for what, and what is broken; NULL: nowhere */
 };

@@ -43,8 +43,8 @@ static struct digest *digest_all(const struct dataset *data)
     return all;
 }
 
-/* c[0..n): one picture of the calibration data, records ascending. t: the same in the training data, or NULL.
- */
+/* c[0..n): one picture of the calibration data, records ascending. t: the same in the
+ * training data, or NULL. */
 static void count_picture(struct duplicates *out, const struct digest *c, int64_t n, const struct digest *t)
 {
     if (!t)

@@ -1,5 +1,5 @@
-/* duplicates.h - the same picture twice: in the data that the caches are made of and in those that judge them
- */
+/* duplicates.h - the same picture twice: in the data that the caches are made of and in
+ * those that judge them */
 #ifndef FREEZELINE_DUPLICATES_H
 #define FREEZELINE_DUPLICATES_H
 

@@ -17,8 +17,8 @@ struct npy_map {
     size_t bytes;
 };
 
-/* A whole regular file, mapped read-only; munmap it. FL_IO; FL_CORRUPT when it is empty or no regular file.
- */
+/* A whole regular file, mapped read-only; munmap it. FL_IO; FL_CORRUPT when it is empty or
+ * no regular file. */
 int npy_map_file(void **base, size_t *bytes, const char *path, struct error *e);
 
 /* Reads one; data is owned by the caller (tensor_release). Fortran order is converted. FL_IO, FL_CORRUPT,

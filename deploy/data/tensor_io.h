@@ -21,8 +21,8 @@ struct tensor_difference {
     int64_t worst;                   /* the element furthest out of bounds, -1 when all are within */
     bool ok;
 };
-/* Each |got - expected| <= atol + rtol |expected|; NaN equals NaN. Shapes and types must be the same already.
- */
+/* Each |got - expected| <= atol + rtol |expected|; NaN equals NaN. Shapes and types must be
+ * the same already. */
 struct tensor_difference tensor_io_compare(const struct tensor *got, const struct tensor *expected,
                                            double rtol, double atol);
 

@@ -54,7 +54,7 @@ struct frontier_input {
     const struct placement *placement;
     const struct dataset *data;
     int threads;
-    builder_progress progress;
+    rows_progress progress;
     void *progress_arg;
 };
 

@@ -26,11 +26,6 @@
 #define LOCK_MS 500   /* looking at who holds the lock takes it for a moment */
 #define BUSY_MS 5000  /* until whoever starts or stops it this moment has said who it is, or is done */
 
-bool launch_supervisor(const struct pipeline *p, struct process *out)
-{
-    return claim_look(p, out) == CLAIM_HERE;
-}
-
 static bool is_ready(const struct pipeline *p)
 {
     return word_there(p, "ready");

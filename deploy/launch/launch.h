@@ -7,9 +7,6 @@
 #include "deploy/tool/arguments.h"
 #include "process.h"
 
-/* The supervisor that lives; false when there is none. */
-bool launch_supervisor(const struct pipeline *p, struct process *out);
-
 /* Takes run/lock, ends what an earlier run left, starts the supervisor and waits until the pipeline is ready.
  * On failure everything is stopped and the error has the reason; the log's last lines go to stderr.
  * FL_UNAVAILABLE when it is up already. */

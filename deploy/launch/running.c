@@ -39,8 +39,7 @@ static int write_words(const struct pipeline *p, const struct pipeline_arguments
 }
 
 /* A command with -c alone looks into the state directory that the file names. Where `up` was given another
- * with
- * --set state, the arguments are left in the file's own directory too, unless a pipeline runs there. */
+ * with --set state, the arguments are left in the file's own directory too, unless a pipeline runs there. */
 static void point_from_own_state(const struct pipeline *p, const struct pipeline_arguments *a)
 {
     struct pipeline_arguments without = {.path = a->path};

@@ -1,5 +1,5 @@
-/* word.h - the small files in STATE/run: words that a supervisor leaves for commands that wait, and pid files
- */
+/* word.h - the small files in STATE/run: words that a supervisor leaves for commands that
+ * wait, and pid files */
 #ifndef FREEZELINE_WORD_H
 #define FREEZELINE_WORD_H
 

@@ -20,6 +20,12 @@ struct latency_sums {
     double part_ns[PARTS];
 };
 
+/* Sums over the requests that ran this stage. */
+struct stage_sums {
+    uint64_t entered, exited; /* exited: answered by one of its exits */
+    double batch, wire_ns, queue_ns, compute_ns, exposed_ns, hidden_ns, serialise_ns;
+};
+
 struct attribution {
     uint64_t count, hits, clock_error_ns;
     double lookup_wire_ns, lookup_queue_ns, lookup_ns; /* of answering look-ups */
@@ -149,11 +155,6 @@ void attribution_merge(struct attribution *to, const struct attribution *from)
     }
 }
 
-uint64_t attribution_count(const struct attribution *a)
-{
-    return a->count;
-}
-
 /* Means over the requests between two ranks in the order of latency. A bucket that lies across an end counts
  * with the share of it that lies within: its requests have the same latency, within the bucket's width. */
 static void mean_between(const struct attribution *a, double first, double last, double part_ns[PARTS])
@@ -190,16 +191,6 @@ double attribution_residual_share(const double part_ns[PARTS])
     for (int i = 0; i < PARTS; i++)
         sum += part_ns[i];
     return sum > 0 ? fabs(part_ns[PART_RESIDUAL]) / sum : 0;
-}
-
-const struct stage_sums *attribution_stage(const struct attribution *a, int stage)
-{
-    return stage >= 0 && stage < a->n_stages ? &a->stage[stage] : NULL;
-}
-
-uint64_t attribution_clock_error_ns(const struct attribution *a)
-{
-    return a->clock_error_ns;
 }
 
 /* --- JSON --- */

@@ -26,12 +26,6 @@ enum part {
 
 extern const char *const part_names[PARTS];
 
-/* Sums over the requests that ran this stage. */
-struct stage_sums {
-    uint64_t entered, exited; /* exited: answered by one of its exits */
-    double batch, wire_ns, queue_ns, compute_ns, exposed_ns, hidden_ns, serialise_ns;
-};
-
 struct attribution;
 
 int attribution_new(struct attribution **out); /* FL_NOMEM */
@@ -40,7 +34,6 @@ void attribution_free(struct attribution *a);  /* NULL is fine */
 void attribution_add(struct attribution *a, const struct answer *answer, uint64_t latency_ns);
 void attribution_merge(struct attribution *to, const struct attribution *from);
 
-uint64_t attribution_count(const struct attribution *a);
 /* Parts of one request in ns, indexed by enum part; they sum to its latency. */
 void attribution_of(const struct answer *answer, uint64_t latency_ns, double part_ns[PARTS]);
 /* Mean parts in ns, all zero when nothing was counted: of all requests, and of those whose latency lies
@@ -49,11 +42,6 @@ void attribution_mean(const struct attribution *a, double part_ns[PARTS]);
 void attribution_middle(const struct attribution *a, double part_ns[PARTS]);
 /* The residual's share of the sum of all parts, without its sign; 0 when there is none. */
 double attribution_residual_share(const double part_ns[PARTS]);
-/* NULL when `stage` is no stage's number. */
-const struct stage_sums *attribution_stage(const struct attribution *a, int stage);
-/* The largest bound on the error of comparing clocks on a path; 0 on one host, UINT64_MAX when some process
- * did not know its own yet. */
-uint64_t attribution_clock_error_ns(const struct attribution *a);
 
 /* Sets parts_ms, parts_p50_ms, residual_share, residual_share_p50, answering_lookup_ms, return_ms, stages and
  * clock of the object `document`; null where nothing was counted. FL_NOMEM. */

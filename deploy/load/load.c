@@ -52,8 +52,8 @@ struct load {
     uint64_t due_ns;            /* of the next request */
     uint64_t heard_ns;          /* the last answer, or when there was last nothing to wait for */
     uint64_t tick_ns, margin_ns, stop_ns;
-    uint64_t
-        fine_ns; /* lateness that does not matter: a hundredth of the median latency; 0 until it is known */
+    /* lateness that does not matter: a hundredth of the median latency; 0 until it is known */
+    uint64_t fine_ns;
     uint64_t patience_ns; /* an answer, even an error, comes sooner than that */
     double cpu_s;         /* of this process when counting began */
     int group_left, group_bad;

@@ -42,8 +42,8 @@ struct run {
     struct shape_arguments shapes;
 };
 
-/* Length of NAME in NAME=FILE, 0 where there is none. A name that the model does not have is part of a path.
- */
+/* Length of NAME in NAME=FILE, 0 where there is none. A name that the model does not have
+ * is part of a path. */
 static size_t name_length(const char *item)
 {
     const char *equals = strchr(item, '=');

@@ -1,5 +1,5 @@
-/* picture_list.h - the pictures of a data set by name, and their labels: a folder per class, or a list file
- */
+/* picture_list.h - the pictures of a data set by name, and their labels: a folder per
+ * class, or a list file */
 #ifndef FREEZELINE_PICTURE_LIST_H
 #define FREEZELINE_PICTURE_LIST_H
 

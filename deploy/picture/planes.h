@@ -1,5 +1,5 @@
-/* planes.h - a picture as planes of floats, [channels][height][width]: from bytes, and to what a model takes
- */
+/* planes.h - a picture as planes of floats, [channels][height][width]: from bytes, and to
+ * what a model takes */
 #ifndef FREEZELINE_PLANES_H
 #define FREEZELINE_PLANES_H
 

@@ -59,11 +59,6 @@ static const struct filter *find(const char *name)
     return NULL;
 }
 
-bool resize_knows(const char *filter)
-{
-    return find(filter) != NULL;
-}
-
 /* Which source pixels make each of n output pixels along one axis. */
 struct taps {
     int n, most; /* most: taps of an output pixel */

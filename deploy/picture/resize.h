@@ -17,9 +17,6 @@ struct resize_target {
     int window_width, window_height;
 };
 
-/* "nearest", "box", "bilinear", "hamming", "bicubic", "lanczos": the choices of input.filter. */
-bool resize_knows(const char *filter);
-
 /* From [height][width][channels] to the window, [window_height][window_width][channels]; 1 to 4 channels,
  * sides of the source up to 65536. False: no memory. */
 bool resize_pixels(const uint8_t *from, int width, int height, int channels, const char *filter,

@@ -40,8 +40,8 @@ int comparison_make(struct comparison *out, const json_t *before, const json_t *
 
 /* Worse, significantly, and where the change is relative by more than this share (0.05: five percent). */
 bool comparison_fails(const struct change *c, double share);
-/* "+12", "-0.32", "+165": percent, with so many digits but always all of those before the point. Returns buf.
- */
+/* "+12", "-0.32", "+165": percent, with so many digits but always all of those before the
+ * point. Returns buf. */
 char *comparison_percent(double share, int digits, char *buf, size_t size);
 
 #endif

@@ -1,5 +1,5 @@
-/* html_flow.c - requests as a stream from top to bottom: what enters, what leaves at each exit, what goes on
- */
+/* html_flow.c - requests as a stream from top to bottom: what enters, what leaves at each
+ * exit, what goes on */
 #include <math.h>
 #include <string.h>
 

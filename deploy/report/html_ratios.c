@@ -54,8 +54,8 @@ static double place(double v, double from, double to)
     return LEFT + (log(fmin(fmax(v, 1e-6), 1e6)) - from) / (to - from) * SPAN;
 }
 
-/* Both names where there is room for both; else what tells them apart, since what they share tells nothing.
- */
+/* Both names where there is room for both; else what tells them apart, since what they
+ * share tells nothing. */
 static void pair_text(FILE *to, const char *of, const char *than, double width)
 {
     double both = markup_width(of, FONT) + markup_width(than, FONT);

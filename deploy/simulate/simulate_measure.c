@@ -198,8 +198,8 @@ static int fit_cold(struct measuring *g, struct error *e)
 #define BROKER_WAKES 6
 #define STAGE_WAKES  2
 
-/* CPU time that a woken thread takes beyond its message, us. What processes do by themselves is no message's.
- */
+/* CPU time that a woken thread takes beyond its message, us. What processes do by
+ * themselves is no message's. */
 static void fit_switch(struct measuring *g)
 {
     const struct probe_phase *few = &g->ask.sparse, *many = &g->ask.busy;

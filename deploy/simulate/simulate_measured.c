@@ -284,8 +284,8 @@ static json_t *costs_json(const struct measured *m)
     return o;
 }
 
-/* A line for each key and each run, so that people can read it: jansson's own layout has one for each number.
- */
+/* A line for each key and each run, so that people can read it: jansson's own layout has
+ * one for each number. */
 static int print_lines(FILE *to, const void *root, struct error *e)
 {
     char *flat = json_dumps(root, JSON_COMPACT | JSON_REAL_PRECISION(12));

@@ -63,8 +63,8 @@ struct measured_costs {
 
 struct measured {
     char model[MEASURED_NAME_BYTES], machine[MEASURED_NAME_BYTES];
-    char digest[DIGEST_TEXT_BYTES]; /* of the model's file; "" in files that were written before there was one
-                                     */
+    char digest[DIGEST_TEXT_BYTES]; /* of the model's file; "" in files that were written
+                                     * before there was one */
     int threads, cores;
     double all_busy; /* speed of each core when all compute, relative to one alone */
     double input_bytes, answer_bytes;
@@ -76,7 +76,7 @@ struct measured {
     double wake_us[MEASURED_MAX_WAKES]; /* what waking one thread of an idle core takes, equally probable */
 };
 
-/* FL_IO; FL_CONFIG with the file, and the line or the key, when something is missing or makes no sense. */
+/* Errors as json_file_load; FL_CONFIG with file and key when something is missing or makes no sense. */
 int measured_load(struct measured **out, const char *path, struct error *e);
 int measured_save(const struct measured *m, const char *path, struct error *e);
 /* Takes the exits' shares from a report of `bench --output` or `eval --json` (exits[] {name, share}); exits

@@ -1,5 +1,5 @@
-/* simulate_probe.h - CPU time of a pipeline's processes, and requests to it with what they say of themselves
- */
+/* simulate_probe.h - CPU time of a pipeline's processes, and requests to it with what they
+ * say of themselves */
 #ifndef FREEZELINE_SIMULATE_PROBE_H
 #define FREEZELINE_SIMULATE_PROBE_H
 

@@ -48,8 +48,8 @@ int search_once(struct search *s, struct error *e)
     return rc;
 }
 
-/* As many in flight as keep every worker's batches full, and no more than are admitted: more would only wait.
- */
+/* As many in flight as keep every worker's batches full, and no more than are admitted:
+ * more would only wait. */
 static int full_house(const struct search *s)
 {
     int n = 0, most = s->pipeline->broker.max_requests;

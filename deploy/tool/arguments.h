@@ -53,8 +53,8 @@ struct usage {
 int arguments_parse(const struct usage *u, const struct argument *table, int argc, char **argv,
                     struct argument_list *operands, struct error *e);
 
-/* Rows of the table, checked against the type of what they fill. Values in their own order: "N", help, range.
- */
+/* Rows of the table, checked against the type of what they fill. Values in their own order:
+ * "N", help, range. */
 #define OPTION_AT(type, into) (1 ? &(into) : (type *)0)
 #define OPTION_FLAG(name, into, help)                                   \
     {                                                                   \

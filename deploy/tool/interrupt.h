@@ -1,5 +1,5 @@
-/* interrupt.h - Ctrl-C, or a terminal that closes, asks long work to stop at a point from which it can go on
- */
+/* interrupt.h - Ctrl-C, or a terminal that closes, asks long work to stop at a point from
+ * which it can go on */
 #ifndef FREEZELINE_INTERRUPT_H
 #define FREEZELINE_INTERRUPT_H
 

@@ -17,8 +17,8 @@ struct summary statistics_summary(double *samples, int64_t n);
  * few to bound that side. */
 void statistics_quantile_ranks(int64_t n, double q, int64_t *low, int64_t *high);
 
-/* Student's t: what 97.5% of its distribution lie below, within 0.2%. Infinite without a degree of freedom.
- */
+/* Student's t: what 97.5% of its distribution lie below, within 0.2%. Infinite without a
+ * degree of freedom. */
 double statistics_t_975(int degrees);
 
 #endif

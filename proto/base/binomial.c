@@ -13,7 +13,8 @@ double binomial_mass(double n, double k, double p)
     return k < 0 || k > n ? 0 : exp(log_choose(n, k) + k * log(p) + (n - k) * log1p(-p));
 }
 
-double binomial_head(double n, double k, double p)
+/* P(X <= k) of a k that is at most n p, summed downwards. */
+static double head(double n, double k, double p)
 {
     double term = k < 0 ? 0 : binomial_mass(n, k, p), sum = 0;
     for (; k >= 0 && term > sum * 1e-17; k--) {
@@ -26,8 +27,8 @@ double binomial_head(double n, double k, double p)
 double binomial_tail(double n, double k, double p)
 {
     if (k > n * p)
-        return binomial_head(n, n - k, 1 - p);
-    return 1 - binomial_head(n, k - 1, p);
+        return head(n, n - k, 1 - p);
+    return 1 - head(n, k - 1, p);
 }
 
 double binomial_upper(double n, double k, double delta)
@@ -35,7 +36,7 @@ double binomial_upper(double n, double k, double delta)
     double low = k / n, high = 1;
     for (int i = 0; i < 50 && k < n; i++) {
         double middle = (low + high) / 2;
-        if (binomial_head(n, k, middle) > delta)
+        if (head(n, k, middle) > delta)
             low = middle;
         else
             high = middle;

@@ -4,8 +4,6 @@
 
 /* P(X = k). 0 < p < 1. */
 double binomial_mass(double n, double k, double p);
-/* P(X <= k) of a k that is at most n p, summed downwards. */
-double binomial_head(double n, double k, double p);
 /* P(X >= k) of any k, from the side on which less is left. */
 double binomial_tail(double n, double k, double p);
 /* The largest p with which k or fewer successes are not less probable than delta (Clopper and Pearson 1934):

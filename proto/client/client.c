@@ -20,8 +20,8 @@
 #define CLIENT_WINDOW     65536
 #define CLIENT_HIGH_WATER 4096
 #define REACH_MS          300
-#define CLIENT_GRACE_MS \
-    2000 /* so long after its deadline at the latest, an answer that says so should be here */
+/* so long after its deadline at the latest, an answer that says so should be here */
+#define CLIENT_GRACE_MS 2000
 
 struct client {
     void *context;

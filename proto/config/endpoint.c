@@ -9,7 +9,8 @@ static bool starts(const char *s, const char *with)
     return !strncmp(s, with, strlen(with));
 }
 
-bool endpoint_loopback(const char *endpoint)
+/* True for ipc://, inproc:// and tcp:// to this host itself. */
+static bool is_loopback(const char *endpoint)
 {
     const char *host = endpoint + 6;
     if (starts(endpoint, "ipc://") || starts(endpoint, "inproc://"))
@@ -54,7 +55,7 @@ int endpoint_check(const char *endpoint, const char *security, struct error *e)
         return error_set(e, FL_CONFIG,
                          "the path of `%.150s` is longer than the %d bytes that a socket can have", endpoint,
                          ENDPOINT_MAX_IPC_PATH);
-    if (endpoint_loopback(endpoint) || (security && !strcmp(security, "none")))
+    if (is_loopback(endpoint) || (security && !strcmp(security, "none")))
         return FL_OK;
     return error_set(
         e, FL_CONFIG,

@@ -103,9 +103,8 @@ const struct key pipeline_keys[] = {
     {"broker.dead_after_ms", KEY_INT, ROOT(broker.dead_after_ms), "2000", RANGE(20, 600000),
      .help = "a worker that is silent for so long is dead; at least twice heartbeat_ms"},
     {"broker.hung_after_ms", KEY_INT, ROOT(broker.hung_after_ms), .example = "10000", RANGE(0, 86400000),
-     .help = "silent so long, it is killed and started again by `up`; 0 = never; default: 5 dead_after_ms, "
-             "10 s at "
-             "least"},
+     .help = "silent or in one layer so long, it is killed and restarted by `up`; 0 = never; default: "
+             "5 dead_after_ms, 10 s at least"},
     {"cache.endpoints.#", KEY_ENDPOINT, ROOT(cache.endpoint), .example = "[tcp://127.0.0.1:5560]",
      LIST(ROOT(cache.n_endpoints), PIPELINE_MAX_CACHES),
      .help = "one per cache service; default: one, a socket in the state directory"},

@@ -87,7 +87,6 @@ int key_set_defaults(struct pipeline *p, struct error *e);
 struct stage_config *pipeline_add_stage(struct pipeline *p);
 struct replica_config *pipeline_add_replica(struct stage_config *s);
 void pipeline_clear_stages(struct pipeline *p);
-void pipeline_clear_replicas(struct stage_config *s);
 void pipeline_clear_exits(struct pipeline *p);
 void pipeline_clear_labels(struct pipeline *p);
 /* The directory of the sockets that the file does not name: in the state directory or, where that would be

@@ -11,7 +11,7 @@
 
 #include "endpoint.h"
 
-void pipeline_clear_replicas(struct stage_config *s)
+static void clear_replicas(struct stage_config *s)
 {
     for (int i = 0; i < s->n_replicas; i++) {
         free(s->replica[i].host);
@@ -24,7 +24,7 @@ void pipeline_clear_replicas(struct stage_config *s)
 void pipeline_clear_stages(struct pipeline *p)
 {
     for (int i = 0; i < p->n_stages; i++) {
-        pipeline_clear_replicas(&p->stage[i]);
+        clear_replicas(&p->stage[i]);
         free(p->stage[i].last);
     }
     memset(p->stage, 0, sizeof p->stage);
@@ -374,7 +374,7 @@ static int set_shorthand(struct pipeline *p, const struct key *k, const int *ind
         for (pipeline_clear_stages(p); n; n--)
             pipeline_add_stage(p);
     else
-        for (pipeline_clear_replicas(&p->stage[index[0]]); n; n--)
+        for (clear_replicas(&p->stage[index[0]]); n; n--)
             pipeline_add_replica(&p->stage[index[0]]);
     return FL_OK;
 }
@@ -448,7 +448,7 @@ int key_start_list(struct pipeline *p, const char *pattern, const int *index, st
     if (!strcmp(pattern, "stages"))
         pipeline_clear_stages(p);
     else if (!strcmp(pattern, "stages.#.replicas"))
-        pipeline_clear_replicas(&p->stage[index[0]]);
+        clear_replicas(&p->stage[index[0]]);
     else if (!strcmp(pattern, "exits"))
         pipeline_clear_exits(p);
     else if (!strcmp(pattern, "labels"))

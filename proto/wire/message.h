@@ -94,11 +94,11 @@ struct answer {
     uint64_t return_ns; /* result sent .. in the broker's hands */
     uint64_t broker_ns; /* received .. this attempt's job sent, plus result in hand .. answer sent */
     uint64_t total_ns;  /* received by the broker .. answer sent */
-    uint64_t
-        clock_error_ns; /* how far the clocks of the processes that it passed may be apart; 0 = one clock */
-    uint64_t request;   /* the broker's id */
-    uint32_t
-        retry_after_ms; /* of an error because of load: in how long the requests ahead are done; else 0 */
+    /* how far the clocks of the processes that it passed may be apart; 0 = one clock */
+    uint64_t clock_error_ns;
+    uint64_t request; /* the broker's id */
+    /* of an error because of load: in how long the requests ahead are done; else 0 */
+    uint32_t retry_after_ms;
 };
 
 struct job {
@@ -244,8 +244,8 @@ struct heartbeat {
     bool cache_open;         /* stage only: look-ups are not bypassed */
     uint64_t clock_error_ns; /* how wrong its estimate of broker time may be: offset_error_ns */
     uint32_t caches;         /* cache service only: how many it answers from */
-    uint64_t
-        taken; /* stage only: the newest request that left its queue for a batch; those before it have too */
+    /* stage only: the newest request that left its queue for a batch; those before it have too */
+    uint64_t taken;
     uint32_t batch;   /* stage only: its largest batch */
     uint32_t reaches; /* stage only: REACHES_TOLD | replicas of the next stage */
     uint32_t exits;   /* bit per exit at which it has a cache; in the echo to a stage: of that stage's cache

@@ -11,6 +11,7 @@
 
 #include "freezeline.pb-c.h"
 #include "codec.h"
+#include "message_fields.h"
 
 static void *bump_alloc(void *scratch, size_t size)
 {
@@ -72,21 +73,13 @@ static int check_place(uint32_t stage, uint32_t replica, struct error *e)
     return FL_OK;
 }
 
-static int get_stage_time(struct stage_time *to, const Freezeline__StageTime *t, struct error *e)
+static int get_stage_time(struct stage_time *to, const Freezeline__StageTime *from, struct error *e)
 {
-    if (t->batch > MESSAGE_MAX_BATCH)
-        return error_set(e, FL_PROTOCOL, "trace has a batch of %u, at most %d are allowed", t->batch,
+    if (from->batch > MESSAGE_MAX_BATCH)
+        return error_set(e, FL_PROTOCOL, "trace has a batch of %u, at most %d are allowed", from->batch,
                          MESSAGE_MAX_BATCH);
-    *to = (struct stage_time){.stage = t->stage,
-                              .replica = t->replica,
-                              .batch = t->batch,
-                              .wire_ns = t->wire_ns,
-                              .queue_ns = t->queue_ns,
-                              .compute_ns = t->compute_ns,
-                              .lookup_ns = t->lookup_ns,
-                              .serialise_ns = t->serialise_ns,
-                              .hidden_ns = t->hidden_ns};
-    return check_place(t->stage, t->replica, e);
+    COPY_FIELDS(STAGE_TIME_FIELDS)
+    return check_place(to->stage, to->replica, e);
 }
 
 /* Stages are passed one after the other, each once. */
@@ -151,29 +144,14 @@ static int get_confidence(float *to, float confidence, struct error *e)
 
 static int get_request(struct request *to, const Freezeline__Request *from, struct error *e)
 {
-    to->id = from->id;
-    to->deadline_ms = from->deadline_ms;
-    to->flags = from->flags;
-    to->sent_ns = from->sent_ns;
-    to->clock = from->clock;
+    COPY_FIELDS(REQUEST_FIELDS)
     return get_tensor(&to->input, from->input, e);
 }
 
 static int get_answer(struct answer *to, const Freezeline__Answer *from, struct error *e)
 {
     int rc;
-    to->id = from->id;
-    to->epoch = from->epoch;
-    to->attempts = from->attempts;
-    to->lookup_ns = from->lookup_ns;
-    to->broker_ns = from->broker_ns;
-    to->total_ns = from->total_ns;
-    to->return_ns = from->return_ns;
-    to->lookup_wire_ns = from->lookup_wire_ns;
-    to->lookup_queue_ns = from->lookup_queue_ns;
-    to->clock_error_ns = from->clock_error_ns;
-    to->request = from->request;
-    to->retry_after_ms = from->retry_after_ms;
+    COPY_FIELDS(ANSWER_FIELDS)
     if ((rc = get_code(&to->error, from->error, e)) ||
         (rc = get_text(to->text, sizeof to->text, from->text, "text of an answer", e)) ||
         (rc = get_exit_index(&to->exit, from->exit, e)) || (rc = get_label(&to->label, from->label, e)) ||
@@ -186,12 +164,7 @@ static int get_answer(struct answer *to, const Freezeline__Answer *from, struct 
 static int get_job(struct job *to, const Freezeline__Job *from, struct error *e)
 {
     int rc;
-    to->request = from->request;
-    to->attempt = from->attempt;
-    to->flags = from->flags;
-    to->deadline_ns = from->deadline_ns;
-    to->sent_ns = from->sent_ns;
-    to->plan = from->plan;
+    COPY_FIELDS(JOB_FIELDS)
     if ((rc = count(from->route.len, PIPELINE_MAX_STAGES, "stages in a route", &to->n_route, e)))
         return rc;
     for (int i = 0; i < to->n_route; i++) {
@@ -208,6 +181,12 @@ static int get_job(struct job *to, const Freezeline__Job *from, struct error *e)
     return get_tensor(&to->activation, from->activation, e);
 }
 
+static int get_lookup_item(struct lookup_item *to, const Freezeline__LookupItem *from, struct error *e)
+{
+    COPY_FIELDS(LOOKUP_ITEM_FIELDS)
+    return get_trace(&to->trace, from->trace, e);
+}
+
 static int get_lookup(struct lookup *to, const Freezeline__Lookup *from, struct error *e)
 {
     int rc;
@@ -219,20 +198,17 @@ static int get_lookup(struct lookup *to, const Freezeline__Lookup *from, struct 
     if ((int64_t)from->dim * to->n * 4 > MESSAGE_MAX_TENSOR_BYTES)
         return error_set(e, FL_TOO_LARGE, "look-up has %d descriptors of %u floats, which is over the limit",
                          to->n, from->dim);
-    to->exit = from->exit;
-    to->sequence = from->sequence;
-    to->sent_ns = from->sent_ns;
-    to->dim = from->dim;
-    to->origin = from->origin;
-    for (int i = 0; i < to->n; i++) {
-        to->item[i].request = from->item[i]->request;
-        to->item[i].attempt = from->item[i]->attempt;
-        to->item[i].flags = from->item[i]->flags;
-        to->item[i].deadline_ns = from->item[i]->deadline_ns;
-        if ((rc = get_trace(&to->item[i].trace, from->item[i]->trace, e)))
-            return rc;
-    }
-    return FL_OK;
+    COPY_FIELDS(LOOKUP_FIELDS)
+    for (int i = 0; i < to->n && !rc; i++)
+        rc = get_lookup_item(&to->item[i], from->item[i], e);
+    return rc;
+}
+
+static int get_verdict_item(struct verdict_item *to, const Freezeline__VerdictItem *from, struct error *e)
+{
+    int rc = get_label(&to->label, from->label, e);
+    COPY_FIELDS(VERDICT_ITEM_FIELDS)
+    return rc ? rc : get_confidence(&to->confidence, from->confidence, e);
 }
 
 static int get_verdict(struct verdict *to, const Freezeline__Verdict *from, struct error *e)
@@ -243,32 +219,16 @@ static int get_verdict(struct verdict *to, const Freezeline__Verdict *from, stru
     if (from->exit >= PIPELINE_MAX_EXITS)
         return error_set(e, FL_PROTOCOL, "verdict names exit %u, at most %d exist", from->exit,
                          PIPELINE_MAX_EXITS);
-    to->exit = from->exit;
-    to->sequence = from->sequence;
-    to->epoch = from->epoch;
-    to->lookup_ns = from->lookup_ns;
-    to->absent = from->absent != 0;
-    for (int i = 0; i < to->n; i++) {
-        to->item[i].request = from->item[i]->request;
-        to->item[i].attempt = from->item[i]->attempt;
-        to->item[i].hit = from->item[i]->hit != 0;
-        if ((rc = get_label(&to->item[i].label, from->item[i]->label, e)) ||
-            (rc = get_confidence(&to->item[i].confidence, from->item[i]->confidence, e)))
-            return rc;
-    }
-    return FL_OK;
+    COPY_FIELDS(VERDICT_FIELDS)
+    for (int i = 0; i < to->n && !rc; i++)
+        rc = get_verdict_item(&to->item[i], from->item[i], e);
+    return rc;
 }
 
 static int get_result(struct result *to, const Freezeline__Result *from, struct error *e)
 {
     int rc;
-    to->request = from->request;
-    to->attempt = from->attempt;
-    to->epoch = from->epoch;
-    to->lookup_wire_ns = from->lookup_wire_ns;
-    to->lookup_queue_ns = from->lookup_queue_ns;
-    to->lookup_ns = from->lookup_ns;
-    to->sent_ns = from->sent_ns;
+    COPY_FIELDS(RESULT_FIELDS)
     if ((rc = get_code(&to->error, from->error, e)) ||
         (rc = get_text(to->text, sizeof to->text, from->text, "text of a result", e)) ||
         (rc = get_exit_index(&to->exit, from->exit, e)) || (rc = get_label(&to->label, from->label, e)) ||
@@ -349,12 +309,7 @@ static int get_caches(struct caches_told *to, const Freezeline__Caches *from, st
 static int get_hello(struct hello *to, const Freezeline__Hello *from, struct error *e)
 {
     int rc;
-    to->stage = from->stage;
-    to->replica = from->replica;
-    to->incarnation = from->incarnation;
-    to->pid = from->pid;
-    to->ready = from->ready != 0;
-    to->leaving = from->leaving != 0;
+    COPY_FIELDS(HELLO_FIELDS)
     if ((rc = get_reaches(&to->reaches, from->reaches, e)) || (rc = get_digest(to->model, from->model, e)) ||
         (rc = get_digest(to->identity, from->identity, e)) || (rc = get_digest(to->plan, from->plan, e)) ||
         (rc = get_caches(&to->caches, from->caches, e)) || (rc = get_role(&to->role, from->role, e)) ||
@@ -372,7 +327,7 @@ static int get_tally(struct lookup_tally *to, const Freezeline__LookupTally *fro
         return FL_OK;
     if (from->hits > from->lookups || from->audit_right > from->audit_hits)
         return error_set(e, FL_PROTOCOL, "more hits than look-ups, or more of them right than there were");
-    *to = (struct lookup_tally){from->lookups, from->hits, from->audit_hits, from->audit_right};
+    COPY_FIELDS(TALLY_FIELDS)
     return FL_OK;
 }
 
@@ -382,9 +337,7 @@ static int get_learning(struct learning *to, const Freezeline__Learning *from, s
     memset(to, 0, sizeof *to);
     if (!from || from->state == LEARNING_UNKNOWN)
         return FL_OK;
-    to->state = from->state;
-    to->accepted = from->accepted;
-    to->rejected = from->rejected;
+    COPY_FIELDS(LEARNING_FIELDS)
     if ((rc = get_digest(to->redis_build, from->redis_build, e)) ||
         (rc = get_tally(&to->built, from->built, e)))
         return rc;
@@ -394,25 +347,7 @@ static int get_learning(struct learning *to, const Freezeline__Learning *from, s
 static int get_heartbeat(struct heartbeat *to, const Freezeline__Heartbeat *from, struct error *e)
 {
     int rc;
-    to->incarnation = from->incarnation;
-    to->worker_ns = from->worker_ns;
-    to->broker_ns = from->broker_ns;
-    to->jobs = from->jobs;
-    to->lookups = from->lookups;
-    to->hits = from->hits;
-    to->batches = from->batches;
-    to->dropped = from->dropped;
-    to->resident_bytes = from->resident_bytes;
-    to->epoch = from->epoch;
-    to->queued = from->queued;
-    to->redis_up = from->redis_up != 0;
-    to->cache_open = from->cache_open != 0;
-    to->clock_error_ns = from->clock_error_ns;
-    to->caches = from->caches;
-    to->exits = from->exits;
-    to->exits_told = from->exits_told != 0;
-    to->taken = from->taken;
-    to->batch = from->batch;
+    COPY_FIELDS(HEARTBEAT_FIELDS)
     rc = get_reaches(&to->reaches, from->reaches, e);
     return rc ? rc : get_learning(&to->learning, from->learning, e);
 }
@@ -443,20 +378,14 @@ static int get_drain(struct drain *to, const Freezeline__Drain *from, struct err
         return error_set(e, FL_PROTOCOL,
                          "drain for %u ms, at most %d are allowed: ask again before it is over",
                          from->lease_ms, DRAIN_MAX_LEASE_MS);
-    to->lease_ms = from->lease_ms;
-    to->undo = from->undo != 0;
+    COPY_FIELDS(DRAIN_FIELDS)
     return FL_OK;
 }
 
 static int get_process(struct process_status *to, const Freezeline__ProcessStatus *from, struct error *e)
 {
     int rc;
-    to->stage = from->stage;
-    to->replica = from->replica;
-    to->pid = from->pid;
-    to->incarnation = from->incarnation;
-    to->age_ns = from->age_ns;
-    to->outstanding = from->outstanding;
+    COPY_FIELDS(PROCESS_FIELDS)
     memset(&to->last, 0, sizeof to->last);
     if (from->last && (rc = get_heartbeat(&to->last, from->last, e)))
         return rc;
@@ -472,23 +401,7 @@ static int get_process(struct process_status *to, const Freezeline__ProcessStatu
 static int get_status_reply(struct status_reply *to, const Freezeline__StatusReply *from, struct error *e)
 {
     int rc;
-    to->ready = from->ready != 0;
-    to->draining = from->draining != 0;
-    to->admitted = from->admitted;
-    to->answered = from->answered;
-    to->hits = from->hits;
-    to->failed = from->failed;
-    to->overloaded = from->overloaded;
-    to->expired = from->expired;
-    to->retried = from->retried;
-    to->duplicates = from->duplicates;
-    to->in_flight = from->in_flight;
-    to->started_ns = from->started_ns;
-    to->now_ns = from->now_ns;
-    to->waiting = from->waiting;
-    to->room = from->room;
-    to->gap_ns = from->gap_ns;
-    to->pid = from->pid;
+    COPY_FIELDS(STATUS_FIELDS)
     if ((rc = get_text(to->host, sizeof to->host, from->host, "host", e)))
         return rc;
     if ((rc = count(from->n_process, STATUS_MAX_PROCESSES, "processes", &to->n_processes, e)) ||
@@ -505,13 +418,7 @@ static int get_status_reply(struct status_reply *to, const Freezeline__StatusRep
 static int get_span(struct span *to, const Freezeline__Span *from, struct error *e)
 {
     int rc;
-    to->request = from->request;
-    to->attempt = from->attempt;
-    to->kind = from->kind;
-    to->stage = from->stage;
-    to->replica = from->replica;
-    to->start_ns = from->start_ns;
-    to->end_ns = from->end_ns;
+    COPY_FIELDS(SPAN_FIELDS)
     if ((rc = get_role(&to->role, from->role, e)) || (rc = get_place(to->role, to->stage, to->replica, e)))
         return rc;
     return get_exit_index(&to->exit, from->exit, e);

@@ -9,6 +9,7 @@
 
 #include "freezeline.pb-c.h"
 #include "codec.h"
+#include "message_fields.h"
 
 /* Takes `n` structs of a generated type and a pointer array to them, each initialised. False when the scratch
  * is full. */
@@ -47,6 +48,11 @@ static Freezeline__Tensor *put_tensor(Freezeline__Tensor *to, const struct tenso
     return to;
 }
 
+static void put_stage_time(Freezeline__StageTime *to, const struct stage_time *from)
+{
+    COPY_FIELDS(STAGE_TIME_FIELDS)
+}
+
 static bool put_trace(struct scratch *s, Freezeline__Trace *to, const struct trace *t)
 {
     *to = (Freezeline__Trace)FREEZELINE__TRACE__INIT;
@@ -54,18 +60,8 @@ static bool put_trace(struct scratch *s, Freezeline__Trace *to, const struct tra
         !TAKE_ARRAY(s, t->n, Freezeline__StageTime, FREEZELINE__STAGE_TIME__INIT, to->stage))
         return false;
     to->n_stage = (size_t)t->n;
-    for (int i = 0; i < t->n; i++) {
-        const struct stage_time *from = &t->stage[i];
-        to->stage[i]->stage = from->stage;
-        to->stage[i]->replica = from->replica;
-        to->stage[i]->batch = from->batch;
-        to->stage[i]->wire_ns = from->wire_ns;
-        to->stage[i]->queue_ns = from->queue_ns;
-        to->stage[i]->compute_ns = from->compute_ns;
-        to->stage[i]->lookup_ns = from->lookup_ns;
-        to->stage[i]->serialise_ns = from->serialise_ns;
-        to->stage[i]->hidden_ns = from->hidden_ns;
-    }
+    for (int i = 0; i < t->n; i++)
+        put_stage_time(to->stage[i], &t->stage[i]);
     return true;
 }
 
@@ -109,132 +105,103 @@ struct parts {
     };
 };
 
-static bool put_request(struct parts *p, const struct request *r)
+static bool put_request(struct parts *p, const struct request *from)
 {
-    p->request = (Freezeline__Request)FREEZELINE__REQUEST__INIT;
-    p->request.id = r->id;
-    p->request.deadline_ms = r->deadline_ms;
-    p->request.flags = r->flags;
-    p->request.sent_ns = r->sent_ns;
-    p->request.clock = r->clock;
-    p->request.input = put_tensor(&p->tensor, &r->input);
-    return rank_ok(&r->input);
+    Freezeline__Request *to = &p->request;
+    *to = (Freezeline__Request)FREEZELINE__REQUEST__INIT;
+    COPY_FIELDS(REQUEST_FIELDS)
+    to->input = put_tensor(&p->tensor, &from->input);
+    return rank_ok(&from->input);
 }
 
-static bool put_answer(struct scratch *s, struct parts *p, const struct answer *a)
+static bool put_answer(struct scratch *s, struct parts *p, const struct answer *from)
 {
     Freezeline__Answer *to = &p->answer;
     *to = (Freezeline__Answer)FREEZELINE__ANSWER__INIT;
-    to->id = a->id;
-    to->error = a->error;
-    to->text = text(a->text);
-    to->scores = put_tensor(&p->tensor, &a->scores);
-    to->label = a->label;
-    to->exit = a->exit;
-    to->confidence = a->confidence;
-    to->epoch = a->epoch;
-    to->attempts = a->attempts;
+    COPY_FIELDS(ANSWER_FIELDS)
+    to->error = from->error;
+    to->text = text(from->text);
+    to->scores = put_tensor(&p->tensor, &from->scores);
+    to->label = from->label;
+    to->exit = from->exit;
+    to->confidence = from->confidence;
     to->trace = &p->trace;
-    to->lookup_ns = a->lookup_ns;
-    to->broker_ns = a->broker_ns;
-    to->total_ns = a->total_ns;
-    to->return_ns = a->return_ns;
-    to->lookup_wire_ns = a->lookup_wire_ns;
-    to->lookup_queue_ns = a->lookup_queue_ns;
-    to->clock_error_ns = a->clock_error_ns;
-    to->request = a->request;
-    to->retry_after_ms = a->retry_after_ms;
-    return rank_ok(&a->scores) && put_trace(s, &p->trace, &a->trace);
+    return rank_ok(&from->scores) && put_trace(s, &p->trace, &from->trace);
 }
 
-static bool put_job(struct scratch *s, struct parts *p, const struct job *j)
+static bool put_job(struct scratch *s, struct parts *p, const struct job *from)
 {
     Freezeline__Job *to = &p->job;
     *to = (Freezeline__Job)FREEZELINE__JOB__INIT;
-    to->request = j->request;
-    to->attempt = j->attempt;
-    to->flags = j->flags;
-    to->deadline_ns = j->deadline_ns;
-    to->sent_ns = j->sent_ns;
-    to->route.len = (size_t)j->n_route;
-    to->route.data = (uint8_t *)(uintptr_t)j->route;
+    COPY_FIELDS(JOB_FIELDS)
+    to->route.len = (size_t)from->n_route;
+    to->route.data = (uint8_t *)(uintptr_t)from->route;
     to->trace = &p->trace;
-    to->activation = put_tensor(&p->tensor, &j->activation);
-    to->n_rest_us = (size_t)j->n_rest;
-    to->rest_us = (uint32_t *)(uintptr_t)j->rest_us;
-    to->plan = j->plan;
-    return count_ok(j->n_route, PIPELINE_MAX_STAGES) && count_ok(j->n_rest, PIPELINE_MAX_STAGES) &&
-           rank_ok(&j->activation) && put_trace(s, &p->trace, &j->trace);
+    to->activation = put_tensor(&p->tensor, &from->activation);
+    to->n_rest_us = (size_t)from->n_rest;
+    to->rest_us = (uint32_t *)(uintptr_t)from->rest_us;
+    return count_ok(from->n_route, PIPELINE_MAX_STAGES) && count_ok(from->n_rest, PIPELINE_MAX_STAGES) &&
+           rank_ok(&from->activation) && put_trace(s, &p->trace, &from->trace);
 }
 
-static bool put_lookup(struct scratch *s, struct parts *p, const struct lookup *l)
+static void put_lookup_item(Freezeline__LookupItem *to, const struct lookup_item *from)
+{
+    COPY_FIELDS(LOOKUP_ITEM_FIELDS)
+}
+
+static bool put_lookup(struct scratch *s, struct parts *p, const struct lookup *from)
 {
     Freezeline__Lookup *to = &p->lookup;
     Freezeline__Trace *traces = scratch_take(s, MESSAGE_MAX_BATCH * sizeof *traces);
     *to = (Freezeline__Lookup)FREEZELINE__LOOKUP__INIT;
-    if (!traces || !count_ok(l->n, MESSAGE_MAX_BATCH) ||
-        !TAKE_ARRAY(s, l->n, Freezeline__LookupItem, FREEZELINE__LOOKUP_ITEM__INIT, to->item))
+    if (!traces || !count_ok(from->n, MESSAGE_MAX_BATCH) ||
+        !TAKE_ARRAY(s, from->n, Freezeline__LookupItem, FREEZELINE__LOOKUP_ITEM__INIT, to->item))
         return false;
-    to->exit = l->exit;
-    to->sequence = l->sequence;
-    to->sent_ns = l->sent_ns;
-    to->dim = l->dim;
-    to->origin = l->origin;
-    to->n_item = (size_t)l->n;
-    for (int i = 0; i < l->n; i++) {
-        to->item[i]->request = l->item[i].request;
-        to->item[i]->attempt = l->item[i].attempt;
-        to->item[i]->flags = l->item[i].flags;
-        to->item[i]->deadline_ns = l->item[i].deadline_ns;
+    COPY_FIELDS(LOOKUP_FIELDS)
+    to->n_item = (size_t)from->n;
+    for (int i = 0; i < from->n; i++) {
+        put_lookup_item(to->item[i], &from->item[i]);
         to->item[i]->trace = &traces[i];
-        if (!put_trace(s, &traces[i], &l->item[i].trace))
+        if (!put_trace(s, &traces[i], &from->item[i].trace))
             return false;
     }
     return true;
 }
 
-static bool put_verdict(struct scratch *s, struct parts *p, const struct verdict *v)
+static void put_verdict_item(Freezeline__VerdictItem *to, const struct verdict_item *from)
+{
+    COPY_FIELDS(VERDICT_ITEM_FIELDS)
+    to->label = from->label;
+    to->confidence = from->confidence;
+}
+
+static bool put_verdict(struct scratch *s, struct parts *p, const struct verdict *from)
 {
     Freezeline__Verdict *to = &p->verdict;
     *to = (Freezeline__Verdict)FREEZELINE__VERDICT__INIT;
-    if (!count_ok(v->n, MESSAGE_MAX_BATCH) ||
-        !TAKE_ARRAY(s, v->n, Freezeline__VerdictItem, FREEZELINE__VERDICT_ITEM__INIT, to->item))
+    if (!count_ok(from->n, MESSAGE_MAX_BATCH) ||
+        !TAKE_ARRAY(s, from->n, Freezeline__VerdictItem, FREEZELINE__VERDICT_ITEM__INIT, to->item))
         return false;
-    to->exit = v->exit;
-    to->sequence = v->sequence;
-    to->epoch = v->epoch;
-    to->lookup_ns = v->lookup_ns;
-    to->absent = v->absent;
-    to->n_item = (size_t)v->n;
-    for (int i = 0; i < v->n; i++) {
-        to->item[i]->request = v->item[i].request;
-        to->item[i]->attempt = v->item[i].attempt;
-        to->item[i]->label = v->item[i].label;
-        to->item[i]->confidence = v->item[i].confidence;
-        to->item[i]->hit = v->item[i].hit;
-    }
+    COPY_FIELDS(VERDICT_FIELDS)
+    to->n_item = (size_t)from->n;
+    for (int i = 0; i < from->n; i++)
+        put_verdict_item(to->item[i], &from->item[i]);
     return true;
 }
 
-static bool put_result(struct scratch *s, struct parts *p, const struct result *r)
+static bool put_result(struct scratch *s, struct parts *p, const struct result *from)
 {
     Freezeline__Result *to = &p->result;
     *to = (Freezeline__Result)FREEZELINE__RESULT__INIT;
-    to->request = r->request;
-    to->attempt = r->attempt;
-    to->error = r->error;
-    to->text = text(r->text);
-    to->label = r->label;
-    to->exit = r->exit;
-    to->confidence = r->confidence;
-    to->epoch = r->epoch;
-    to->lookup_wire_ns = r->lookup_wire_ns;
-    to->lookup_queue_ns = r->lookup_queue_ns;
-    to->lookup_ns = r->lookup_ns;
-    to->sent_ns = r->sent_ns;
+    COPY_FIELDS(RESULT_FIELDS)
+    to->error = from->error;
+    to->text = text(from->text);
+    to->label = from->label;
+    to->exit = from->exit;
+    to->confidence = from->confidence;
     to->trace = &p->trace;
-    to->scores = put_tensor(&p->tensor, &r->scores);
-    return rank_ok(&r->scores) && put_trace(s, &p->trace, &r->trace);
+    to->scores = put_tensor(&p->tensor, &from->scores);
+    return rank_ok(&from->scores) && put_trace(s, &p->trace, &from->trace);
 }
 
 static ProtobufCBinaryData digest(const uint8_t of[DIGEST_BYTES])
@@ -268,34 +235,26 @@ static Freezeline__Caches *put_caches(Freezeline__Caches *to, Freezeline__Promis
     return to;
 }
 
-static void put_hello(struct parts *p, const struct hello *h)
+static void put_hello(struct parts *p, const struct hello *from)
 {
     Freezeline__Hello *to = &p->hello;
     *to = (Freezeline__Hello)FREEZELINE__HELLO__INIT;
-    to->role = h->role;
-    to->stage = h->stage;
-    to->replica = h->replica;
-    to->incarnation = h->incarnation;
-    to->pid = h->pid;
-    to->host = text(h->host);
-    to->boot_id = text(h->boot_id);
-    to->model = digest(h->model);
-    to->identity = digest(h->identity);
-    to->plan = digest(h->plan);
-    to->caches = put_caches(&p->caches, &p->promise, &h->caches);
-    to->engine = text(h->engine);
-    to->ready = h->ready;
-    to->leaving = h->leaving;
-    to->reaches = h->reaches;
+    to->role = from->role;
+    COPY_FIELDS(HELLO_FIELDS)
+    to->host = text(from->host);
+    to->boot_id = text(from->boot_id);
+    to->model = digest(from->model);
+    to->identity = digest(from->identity);
+    to->plan = digest(from->plan);
+    to->caches = put_caches(&p->caches, &p->promise, &from->caches);
+    to->engine = text(from->engine);
+    to->reaches = from->reaches;
 }
 
 static Freezeline__LookupTally *put_tally(Freezeline__LookupTally *to, const struct lookup_tally *from)
 {
     *to = (Freezeline__LookupTally)FREEZELINE__LOOKUP_TALLY__INIT;
-    to->lookups = from->lookups;
-    to->hits = from->hits;
-    to->audit_hits = from->audit_hits;
-    to->audit_right = from->audit_right;
+    COPY_FIELDS(TALLY_FIELDS)
     return to;
 }
 
@@ -305,39 +264,19 @@ static Freezeline__Learning *put_learning(struct learning_parts *p, const struct
     if (from->state == LEARNING_UNKNOWN)
         return NULL;
     *to = (Freezeline__Learning)FREEZELINE__LEARNING__INIT;
-    to->state = from->state;
-    to->accepted = from->accepted;
-    to->rejected = from->rejected;
+    COPY_FIELDS(LEARNING_FIELDS)
     to->redis_build = digest(from->redis_build);
     to->built = put_tally(&p->built, &from->built);
     to->learned = put_tally(&p->learned, &from->learned);
     return to;
 }
 
-static void put_heartbeat(Freezeline__Heartbeat *to, struct learning_parts *p, const struct heartbeat *h)
+static void put_heartbeat(Freezeline__Heartbeat *to, struct learning_parts *p, const struct heartbeat *from)
 {
     *to = (Freezeline__Heartbeat)FREEZELINE__HEARTBEAT__INIT;
-    to->incarnation = h->incarnation;
-    to->worker_ns = h->worker_ns;
-    to->broker_ns = h->broker_ns;
-    to->jobs = h->jobs;
-    to->lookups = h->lookups;
-    to->hits = h->hits;
-    to->batches = h->batches;
-    to->dropped = h->dropped;
-    to->resident_bytes = h->resident_bytes;
-    to->epoch = h->epoch;
-    to->queued = h->queued;
-    to->redis_up = h->redis_up;
-    to->cache_open = h->cache_open;
-    to->clock_error_ns = h->clock_error_ns;
-    to->caches = h->caches;
-    to->reaches = h->reaches;
-    to->exits = h->exits;
-    to->exits_told = h->exits_told;
-    to->taken = h->taken;
-    to->batch = h->batch;
-    to->learning = put_learning(p, &h->learning);
+    COPY_FIELDS(HEARTBEAT_FIELDS)
+    to->reaches = from->reaches;
+    to->learning = put_learning(p, &from->learning);
 }
 
 static bool put_cancel(struct parts *p, const struct cancel *c)
@@ -370,10 +309,7 @@ static void put_process(Freezeline__ProcessStatus *to, struct process_parts *p,
                         const struct process_status *from)
 {
     to->role = from->role;
-    to->stage = from->stage;
-    to->replica = from->replica;
-    to->pid = from->pid;
-    to->incarnation = from->incarnation;
+    COPY_FIELDS(PROCESS_FIELDS)
     to->host = text(from->host);
     to->state = text(from->state);
     to->engine = text(from->engine);
@@ -383,51 +319,35 @@ static void put_process(Freezeline__ProcessStatus *to, struct process_parts *p,
     to->caches = put_caches(&p->caches, &p->promise, &from->caches);
     put_heartbeat(&p->last, &p->learning, &from->last);
     to->last = &p->last;
-    to->age_ns = from->age_ns;
-    to->outstanding = from->outstanding;
 }
 
-static void put_counters(Freezeline__StatusReply *to, const struct status_reply *from)
-{
-    to->ready = from->ready;
-    to->draining = from->draining;
-    to->admitted = from->admitted;
-    to->answered = from->answered;
-    to->hits = from->hits;
-    to->failed = from->failed;
-    to->overloaded = from->overloaded;
-    to->expired = from->expired;
-    to->retried = from->retried;
-    to->duplicates = from->duplicates;
-    to->in_flight = from->in_flight;
-    to->started_ns = from->started_ns;
-    to->now_ns = from->now_ns;
-    to->waiting = from->waiting;
-    to->room = from->room;
-    to->gap_ns = from->gap_ns;
-    to->pid = from->pid;
-    to->host = text(from->host);
-}
-
-static bool put_status_reply(struct scratch *s, struct parts *p, const struct status_reply *r)
+static bool put_status_reply(struct scratch *s, struct parts *p, const struct status_reply *from)
 {
     Freezeline__StatusReply *to = &p->status_reply;
     struct process_parts *parts = scratch_take(s, STATUS_MAX_PROCESSES * sizeof *parts);
     *to = (Freezeline__StatusReply)FREEZELINE__STATUS_REPLY__INIT;
-    if (!parts || !count_ok(r->n_processes, STATUS_MAX_PROCESSES) ||
-        !count_ok(r->n_exits, PIPELINE_MAX_EXITS) ||
-        !TAKE_ARRAY(s, r->n_processes, Freezeline__ProcessStatus, FREEZELINE__PROCESS_STATUS__INIT,
+    if (!parts || !count_ok(from->n_processes, STATUS_MAX_PROCESSES) ||
+        !count_ok(from->n_exits, PIPELINE_MAX_EXITS) ||
+        !TAKE_ARRAY(s, from->n_processes, Freezeline__ProcessStatus, FREEZELINE__PROCESS_STATUS__INIT,
                     to->process) ||
-        !TAKE_ARRAY(s, r->n_exits, Freezeline__ExitStatus, FREEZELINE__EXIT_STATUS__INIT, to->exit))
+        !TAKE_ARRAY(s, from->n_exits, Freezeline__ExitStatus, FREEZELINE__EXIT_STATUS__INIT, to->exit))
         return false;
-    put_counters(to, r);
-    to->n_process = (size_t)r->n_processes;
-    for (int i = 0; i < r->n_processes; i++)
-        put_process(to->process[i], &parts[i], &r->process[i]);
-    to->n_exit = (size_t)r->n_exits;
-    for (int i = 0; i < r->n_exits; i++)
-        to->exit[i]->answered = r->exit[i].answered;
+    COPY_FIELDS(STATUS_FIELDS)
+    to->host = text(from->host);
+    to->n_process = (size_t)from->n_processes;
+    for (int i = 0; i < from->n_processes; i++)
+        put_process(to->process[i], &parts[i], &from->process[i]);
+    to->n_exit = (size_t)from->n_exits;
+    for (int i = 0; i < from->n_exits; i++)
+        to->exit[i]->answered = from->exit[i].answered;
     return true;
+}
+
+static void put_span(Freezeline__Span *to, const struct span *from)
+{
+    COPY_FIELDS(SPAN_FIELDS)
+    to->role = from->role;
+    to->exit = from->exit;
 }
 
 static bool put_spans(struct scratch *s, struct parts *p, const struct spans *from)
@@ -440,18 +360,15 @@ static bool put_spans(struct scratch *s, struct parts *p, const struct spans *fr
     to->lost = from->lost;
     to->left = from->left;
     to->n_span = (size_t)from->n;
-    for (int i = 0; i < from->n; i++) {
-        to->span[i]->request = from->span[i].request;
-        to->span[i]->attempt = from->span[i].attempt;
-        to->span[i]->kind = from->span[i].kind;
-        to->span[i]->role = from->span[i].role;
-        to->span[i]->stage = from->span[i].stage;
-        to->span[i]->replica = from->span[i].replica;
-        to->span[i]->exit = from->span[i].exit;
-        to->span[i]->start_ns = from->span[i].start_ns;
-        to->span[i]->end_ns = from->span[i].end_ns;
-    }
+    for (int i = 0; i < from->n; i++)
+        put_span(to->span[i], &from->span[i]);
     return true;
+}
+
+static void put_drain(Freezeline__Drain *to, const struct drain *from)
+{
+    *to = (Freezeline__Drain)FREEZELINE__DRAIN__INIT;
+    COPY_FIELDS(DRAIN_FIELDS)
 }
 
 /* Fills the body for m->type; false when a count is out of bounds or the scratch is full. */
@@ -487,9 +404,7 @@ static bool put_body(struct scratch *s, struct parts *p, const struct message *m
     case MESSAGE_STATUS_REPLY:
         return put_status_reply(s, p, &m->status_reply);
     case MESSAGE_DRAIN:
-        p->drain = (Freezeline__Drain)FREEZELINE__DRAIN__INIT;
-        p->drain.lease_ms = m->drain.lease_ms;
-        p->drain.undo = m->drain.undo;
+        put_drain(&p->drain, &m->drain);
         return true;
     case MESSAGE_SPANS:
         return put_spans(s, p, &m->spans);

@@ -1,6 +1,7 @@
 /* graph.c - values, nodes and attributes: making, finding, sizing, freeing */
 #include "graph.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -202,6 +203,56 @@ bool graph_is_output(const struct graph *g, int value)
     return false;
 }
 
+void node_take_over(struct node *n, struct node *after)
+{
+    char *name = n->name;
+    n->out[0] = after->out[0];
+    n->name = after->name;
+    after->name = name;
+    node_release(after);
+}
+
+bool node_activation(const struct node *n, struct post *p)
+{
+    static const struct {
+        const char *op;
+        enum activation activation;
+        float alpha, beta; /* where attributes do not say */
+    } table[] = {
+        {"Relu", ACT_RELU, 0, 0},
+        {"LeakyRelu", ACT_LEAKY_RELU, 0.01f, 0},
+        {"Sigmoid", ACT_SIGMOID, 0, 0},
+        {"HardSigmoid", ACT_HARD_SIGMOID, 0.2f, 0.5f},
+        {"HardSwish", ACT_HARD_SWISH, 0, 0},
+        {"Clip", ACT_CLIP, -INFINITY, INFINITY},
+    };
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++)
+        if (node_is(n, table[i].op)) {
+            bool clip = table[i].activation == ACT_CLIP;
+            p->activation = table[i].activation;
+            p->alpha = attr_float(n, clip ? "min" : "alpha", table[i].alpha);
+            p->beta = attr_float(n, clip ? "max" : "beta", table[i].beta);
+            return true;
+        }
+    return false;
+}
+
+bool value_same_shape(const struct value *a, const struct value *b)
+{
+    if (a->dtype != b->dtype || a->rank != b->rank)
+        return false;
+    for (int i = 0; i < a->rank; i++)
+        if (a->dim[i].fixed != b->dim[i].fixed || a->dim[i].per_batch != b->dim[i].per_batch)
+            return false;
+    return true;
+}
+
+struct node *graph_producer(const struct graph *g, int value)
+{
+    int p = value == GRAPH_NONE ? GRAPH_NONE : g->values[value].producer;
+    return p == GRAPH_NONE ? NULL : &g->nodes[p];
+}
+
 int *graph_count_uses(const struct graph *g)
 {
     int *uses = calloc((size_t)g->n_values + 1, sizeof *uses);
@@ -214,14 +265,6 @@ int *graph_count_uses(const struct graph *g)
     for (int i = 0; i < g->n_outputs; i++)
         uses[g->outputs[i]]++;
     return uses;
-}
-
-void graph_replace_uses(struct graph *g, int from, int to)
-{
-    for (int i = 0; i < g->n_nodes; i++)
-        for (int k = 0; g->nodes[i].op && k < g->nodes[i].n_in; k++)
-            if (g->nodes[i].in[k] == from)
-                g->nodes[i].in[k] = to;
 }
 
 const struct tensor *node_constant(const struct graph *g, const struct node *n, int k)

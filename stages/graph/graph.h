@@ -71,8 +71,8 @@ struct post {
 struct node {
     char *name;
     const struct op *op;
-    int64_t
-        opset; /* what the operator's name means: the model's, or that of the function the node comes from */
+    /* what the operator's name means: the model's, or that of the function the node comes from */
+    int64_t opset;
     int n_in, n_out;
     int *in;  /* value indices, GRAPH_NONE where an optional input is absent */
     int *out; /* likewise */
@@ -122,6 +122,10 @@ const struct attr *attr_find(const struct node *n, const char *name);
 int64_t attr_int(const struct node *n, const char *name, int64_t otherwise);
 float attr_float(const struct node *n, const char *name, float otherwise);
 const char *attr_string(const struct node *n, const char *name, const char *otherwise);
+
+/* The activation that the node by itself is, with its parameters as far as attributes give them: Clip's
+ * bounds may stand in inputs 1 and 2. Sets activation, alpha and beta; false when it is none. */
+bool node_activation(const struct node *n, struct post *p);
 
 /* The concrete shape of a value at a batch size (data NULL, or the constant's). */
 struct tensor value_shape(const struct value *v, int64_t batch);

@@ -39,13 +39,17 @@ int value_set_constant(struct value *v, struct tensor *t);
 int graph_add_node(struct graph *g, const char *name, const struct op *op, int n_in, int n_out);
 void node_release(struct node *n); /* frees what it owns and marks it dead */
 void value_release(struct value *v);
+/* n makes from now on what `after` made, under its name, so that the point behind them keeps its name. */
+void node_take_over(struct node *n, struct node *after);
+bool value_same_shape(const struct value *a, const struct value *b); /* and dtype */
+/* The node that makes the value, or NULL. */
+struct node *graph_producer(const struct graph *g, int value);
 /* Makes node->in at least n long, filled up with GRAPH_NONE. FL_NOMEM. */
 int node_widen_inputs(struct node *n, int n_in);
 
 /* Readers of each value; a graph output counts as one reader. malloc'ed, n_values long. NULL when memory is
  * out. */
 int *graph_count_uses(const struct graph *g);
-void graph_replace_uses(struct graph *g, int from, int to); /* in nodes only, not in graph outputs */
 bool graph_is_output(const struct graph *g, int value);
 bool graph_is_input(const struct graph *g, int value);
 /* The constant that input k of a node is, or NULL. */

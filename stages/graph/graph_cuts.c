@@ -97,16 +97,11 @@ static const struct node *only_reader(const struct graph *g, int i, const int *u
     return NULL;
 }
 
-static const struct node *producer_node(const struct graph *g, const struct node *n)
-{
-    int v = n->n_in ? n->in[0] : GRAPH_NONE;
-    return v == GRAPH_NONE || g->values[v].producer == GRAPH_NONE ? NULL : &g->nodes[g->values[v].producer];
-}
-
 /* An activation that follows a join alone belongs to its block. */
 static bool ends_join(const struct graph *g, int i, const int *uses)
 {
-    const struct node *n = &g->nodes[i], *next = only_reader(g, i, uses), *before = producer_node(g, n);
+    const struct node *n = &g->nodes[i], *next = only_reader(g, i, uses),
+                      *before = graph_producer(g, n->n_in ? n->in[0] : GRAPH_NONE);
     if (is_join(g, n))
         return !next || !is_activation(next);
     return is_activation(n) && before && is_join(g, before) && uses[n->in[0]] == 1;

@@ -27,8 +27,8 @@ struct kernel_task {
     int max_batch, threads;
     struct weights *weights; /* where packed constants go */
     size_t scratch_bytes;    /* needed during a run, at max_batch */
-    uint64_t
-        packed[OP_MAX_IO / 64]; /* bit i: input i is a constant that was packed and is not needed any more */
+    /* bit i: input i is a constant that was packed and is not needed any more */
+    uint64_t packed[OP_MAX_IO / 64];
     int alias; /* input whose storage output 0 may take over when nobody needs it later; or GRAPH_NONE */
 };
 

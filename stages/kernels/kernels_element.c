@@ -1,7 +1,6 @@
 /* kernels_element.c - activations, sums and products element by element, BatchNormalization */
 #include "kernels.h"
 
-#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,29 +32,10 @@ static bool scalar_of(const struct op_call *c, int i, float otherwise, float *ou
 /* The node's operator as an activation. */
 static bool activation_of(struct post *p, const struct op_call *c)
 {
-    static const struct {
-        const char *op;
-        enum activation activation;
-        float alpha, beta;
-    } table[] = {
-        {"Relu", ACT_RELU, 0, 0},
-        {"LeakyRelu", ACT_LEAKY_RELU, 0.01f, 0},
-        {"Sigmoid", ACT_SIGMOID, 0, 0},
-        {"HardSigmoid", ACT_HARD_SIGMOID, 0.2f, 0.5f},
-        {"HardSwish", ACT_HARD_SWISH, 0, 0},
-    };
-    const struct node *n = c->node;
     *p = (struct post){GRAPH_NONE, ACT_NONE, 0, 0};
-    for (size_t i = 0; i < sizeof table / sizeof *table; i++)
-        if (!strcmp(n->op->name, table[i].op)) {
-            p->activation = table[i].activation;
-            p->alpha = attr_float(n, "alpha", table[i].alpha);
-            p->beta = attr_float(n, "beta", table[i].beta);
-            return true;
-        }
-    p->activation = ACT_CLIP;
-    return !strcmp(n->op->name, "Clip") && scalar_of(c, 1, attr_float(n, "min", -FLT_MAX), &p->alpha) &&
-           scalar_of(c, 2, attr_float(n, "max", FLT_MAX), &p->beta) && p->alpha <= p->beta;
+    if (!node_activation(c->node, p) || p->activation != ACT_CLIP)
+        return p->activation != ACT_NONE;
+    return scalar_of(c, 1, p->alpha, &p->alpha) && scalar_of(c, 2, p->beta, &p->beta) && p->alpha <= p->beta;
 }
 
 static bool unary_accepts(const struct kernel_task *t)

@@ -2,13 +2,11 @@
  *
  * Everything is checked here that does not need shapes: versions, names (each value made once, none read that
  * is not made), operators and how many inputs they take, attributes' kinds. Cycles are found by graph_sort.
- * Memory asked for is in proportion to the file's size. Initializers are taken out of the parsed message one
- * by one, so that a weight is held twice only while it is copied.
+ * Memory asked for is in proportion to the file's size.
  */
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/digest.h"
 #include "onnx_import.h"
 
 #define MAX_FED 256 /* inputs, weights that stand among them apart; and outputs */
@@ -32,44 +30,6 @@ static int import_versions(struct import *m, const Onnx__ModelProto *p)
     if (p->producer_name && !(m->g->producer = strdup(p->producer_name)))
         return error_set(m->e, FL_NOMEM, "out of memory");
     return FL_OK;
-}
-
-int import_tensor(struct import *m, struct tensor *out, Onnx__TensorProto *p)
-{
-    int code = onnx_tensor_convert(out, p, m->files, m->e);
-    if (!code && p->data_location == 1)
-        digest_add(m->g->digest, out->data, (size_t)tensor_bytes(out));
-    return code;
-}
-
-/* The bytes are taken from the message at once. */
-static int import_initializer(struct import *m, struct scope *s, Onnx__TensorProto *p)
-{
-    struct tensor t;
-    int v = scope_declare(m, s, p->name), code;
-    if (v < 0)
-        return error_set(m->e, FL_NOMEM, "out of memory");
-    if (m->g->values[v].constant)
-        return error_set(m->e, FL_MODEL, "initializer '%s' is given twice", p->name);
-    code = import_tensor(m, &t, p);
-    onnx_tensor_drop(p);
-    if (!code)
-        code = import_spend(m, s, s->call ? tensor_bytes(&t) : 0);
-    if (code) {
-        tensor_release(&t);
-        return code;
-    }
-    return value_set_constant(&m->g->values[v], &t) ? error_set(m->e, FL_NOMEM, "out of memory") : FL_OK;
-}
-
-int import_initializers(struct import *m, struct scope *s, Onnx__GraphProto *p)
-{
-    int code = FL_OK;
-    for (size_t i = 0; i < p->n_initializer && !code; i++)
-        code = *onnx_text(p->initializer[i]->name)
-                   ? import_initializer(m, s, p->initializer[i])
-                   : error_set(m->e, FL_MODEL, "initializer %zu has no name", i);
-    return code;
 }
 
 static int import_shape(struct import *m, struct value *v, const Onnx__ValueInfoProto *p)

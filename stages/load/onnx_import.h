@@ -4,6 +4,7 @@
  * are put in the place where they are used, so that the graph is flat. A scope is such a place: the names
  * that are made there, and what is seen from around it. Whatever is put in place spends a budget in
  * proportion to the file, and lies at most SCOPE_MAX_DEPTH deep, so that a small file cannot ask for much.
+ * onnx_node.c and onnx_inline.c call each other, as nodes hold graphs and graphs hold nodes.
  */
 #ifndef FREEZELINE_ONNX_IMPORT_H
 #define FREEZELINE_ONNX_IMPORT_H
@@ -29,8 +30,8 @@ struct name {
 
 /* Names to values: open addressing, never more than half full. */
 struct scope {
-    const struct scope
-        *outer; /* seen too, from a branch; NULL for the model's own graph and a function's body */
+    /* seen too, from a branch; NULL for the model's own graph and a function's body */
+    const struct scope *outer;
     const struct call *call; /* the innermost function that this lies in; NULL: none */
     int64_t opset;
     int depth;

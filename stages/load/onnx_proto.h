@@ -11,6 +11,9 @@
  * data; NULL refuses it. FL_MODEL, FL_UNSUPPORTED, FL_IO, FL_NOMEM. */
 int onnx_tensor_convert(struct tensor *out, Onnx__TensorProto *t, struct external_files *files,
                         struct error *e);
+/* What it takes of memory when its bytes lie outside the file; 0 otherwise, and for dims that make no sense.
+ */
+int64_t onnx_tensor_outside_bytes(const Onnx__TensorProto *t);
 /* Frees the message's own copy of the bytes. */
 void onnx_tensor_drop(Onnx__TensorProto *t);
 

@@ -118,6 +118,13 @@ static int convert_shape(struct tensor *out, const Onnx__TensorProto *t, struct 
     return FL_OK;
 }
 
+int64_t onnx_tensor_outside_bytes(const Onnx__TensorProto *t)
+{
+    struct tensor shape;
+
+    return t->data_location != 1 || convert_shape(&shape, t, NULL) ? 0 : tensor_bytes(&shape);
+}
+
 void onnx_tensor_drop(Onnx__TensorProto *t)
 {
     free(t->raw_data.data);

@@ -42,27 +42,6 @@ static struct node *follower(const struct fuser *f, const struct node *n)
     return &f->g->nodes[f->reader[v]];
 }
 
-/* n makes from now on what `after` made. */
-static void absorb(struct node *n, struct node *after)
-{
-    char *name = n->name;
-    n->out[0] = after->out[0];
-    n->name = after->name;
-    after->name = name;
-    node_release(after);
-}
-
-static bool same_shape(const struct graph *g, int a, int b)
-{
-    const struct value *x = &g->values[a], *y = &g->values[b];
-    if (x->rank != y->rank || x->dtype != y->dtype)
-        return false;
-    for (int i = 0; i < x->rank; i++)
-        if (x->dim[i].fixed != y->dim[i].fixed || x->dim[i].per_batch != y->dim[i].per_batch)
-            return false;
-    return true;
-}
-
 /* Is t one number per channel of a value of that rank: [1,]C,1,1 for a Conv, [1,]N for a Gemm? */
 static bool is_per_channel(const struct tensor *t, int rank, int channel_axis, int64_t channels)
 {
@@ -90,7 +69,7 @@ static int fuse_bias(struct fuser *f, struct node *n, bool *changed)
         return FL_OK;
     other = add->in[0] == n->out[0];
     bias = node_constant(g, add, other);
-    if (!bias || !same_shape(g, n->out[0], add->out[0]) ||
+    if (!bias || !value_same_shape(&g->values[n->out[0]], &g->values[add->out[0]]) ||
         !is_per_channel(bias, made->rank, axis, made->dim[axis].fixed))
         return FL_OK;
     copy.dim[0] = made->dim[axis].fixed;
@@ -101,7 +80,7 @@ static int fuse_bias(struct fuser *f, struct node *n, bool *changed)
     if (value < 0 || node_widen_inputs(n, 3))
         return FL_NOMEM;
     n->in[2] = value;
-    absorb(n, add);
+    node_take_over(n, add);
     *changed = true;
     return FL_OK;
 }
@@ -116,7 +95,8 @@ static int fuse_residual(struct fuser *f, struct node *n, bool *changed)
         n->post.residual != GRAPH_NONE || add->in[0] == add->in[1])
         return FL_OK;
     other = add->in[0] == n->out[0] ? add->in[1] : add->in[0];
-    if (g->values[other].constant || !same_shape(g, other, n->out[0]) || !same_shape(g, other, add->out[0]) ||
+    if (g->values[other].constant || !value_same_shape(&g->values[other], &g->values[n->out[0]]) ||
+        !value_same_shape(&g->values[other], &g->values[add->out[0]]) ||
         g->values[n->out[0]].dtype != TENSOR_F32)
         return FL_OK;
     index = n->op->max_in;
@@ -124,7 +104,7 @@ static int fuse_residual(struct fuser *f, struct node *n, bool *changed)
         return FL_NOMEM;
     n->in[index] = other;
     n->post.residual = index;
-    absorb(n, add);
+    node_take_over(n, add);
     *changed = true;
     return FL_OK;
 }
@@ -138,40 +118,18 @@ static bool scalar(const struct graph *g, const struct node *n, int input, float
     return true;
 }
 
-static bool clip_bounds(const struct graph *g, const struct node *n, struct post *p)
+/* The activation that a node by itself is. */
+static bool is_activation(const struct graph *g, const struct node *n, struct post *p)
 {
-    p->alpha = attr_float(n, "min", -INFINITY);
-    p->beta = attr_float(n, "max", INFINITY);
+    if (!n || !node_activation(n, p))
+        return false;
+    if (p->activation != ACT_CLIP)
+        return true;
     if (n->n_in > 1 && n->in[1] != GRAPH_NONE && !scalar(g, n, 1, &p->alpha))
         return false;
     if (n->n_in > 2 && n->in[2] != GRAPH_NONE && !scalar(g, n, 2, &p->beta))
         return false;
     return p->alpha <= p->beta;
-}
-
-/* The activation that a node by itself is. */
-static bool is_activation(const struct graph *g, const struct node *n, struct post *p)
-{
-    if (!n || !n->op)
-        return false;
-    if (node_is(n, "Relu"))
-        p->activation = ACT_RELU;
-    else if (node_is(n, "Clip") && clip_bounds(g, n, p))
-        p->activation = ACT_CLIP;
-    else if (node_is(n, "LeakyRelu")) {
-        p->activation = ACT_LEAKY_RELU;
-        p->alpha = attr_float(n, "alpha", 0.01f);
-    } else if (node_is(n, "HardSwish"))
-        p->activation = ACT_HARD_SWISH;
-    else if (node_is(n, "Sigmoid"))
-        p->activation = ACT_SIGMOID;
-    else if (node_is(n, "HardSigmoid")) {
-        p->activation = ACT_HARD_SIGMOID;
-        p->alpha = attr_float(n, "alpha", 0.2f);
-        p->beta = attr_float(n, "beta", 0.5f);
-    } else
-        return false;
-    return true;
 }
 
 static bool can_activate(const struct fuser *f, const struct node *n)
@@ -187,7 +145,7 @@ static void fuse_activation(struct fuser *f, struct node *n, bool *changed)
     if (!can_activate(f, n) || !is_activation(f->g, after, &p))
         return;
     n->post = p;
-    absorb(n, after);
+    node_take_over(n, after);
     *changed = true;
 }
 
@@ -205,7 +163,8 @@ static void fuse_gate(struct fuser *f, struct node *n, bool *changed)
     if (!node_is(mul, "Mul") || mul->in[0] == mul->in[1])
         return;
     other = mul->in[0] == x ? mul->in[1] : mul->in[0];
-    if (g->values[other].producer == GRAPH_NONE || f->uses[other] != 1 || !same_shape(g, other, x))
+    if (g->values[other].producer == GRAPH_NONE || f->uses[other] != 1 ||
+        !value_same_shape(&g->values[other], &g->values[x]))
         return;
     gate = &g->nodes[g->values[other].producer];
     if (!gate->op || !gate->n_in || gate->in[0] != x || !is_activation(g, gate, &p))
@@ -218,7 +177,7 @@ static void fuse_gate(struct fuser *f, struct node *n, bool *changed)
         return;
     n->post = p;
     node_release(gate);
-    absorb(n, mul);
+    node_take_over(n, mul);
     *changed = true;
 }
 

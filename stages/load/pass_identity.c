@@ -9,16 +9,6 @@
 
 #include "stages/graph/graph_build.h"
 
-static bool same_shape(const struct value *a, const struct value *b)
-{
-    if (a->dtype != b->dtype || a->rank != b->rank)
-        return false;
-    for (int i = 0; i < a->rank; i++)
-        if (a->dim[i].fixed != b->dim[i].fixed || a->dim[i].per_batch != b->dim[i].per_batch)
-            return false;
-    return true;
-}
-
 /* A Slice that keeps the shape keeps the order too unless a step is negative. */
 static bool steps_forward(const struct graph *g, const struct node *n)
 {
@@ -53,7 +43,7 @@ static bool changes_nothing(const struct graph *g, const struct node *n)
         if (n->out[k] != GRAPH_NONE)
             return false;
     if (!n->n_in || n->in[0] == GRAPH_NONE || n->out[0] == GRAPH_NONE ||
-        !same_shape(&g->values[n->in[0]], &g->values[n->out[0]]))
+        !value_same_shape(&g->values[n->in[0]], &g->values[n->out[0]]))
         return false;
     for (size_t k = 0; k < sizeof keepers / sizeof *keepers; k++)
         if (!strcmp(n->op->name, keepers[k]))

@@ -10,16 +10,10 @@
 #include "stages/graph/graph_build.h"
 #include "stages/ops/ops.h"
 
-static struct node *producer(struct graph *g, int value)
-{
-    int p = value == GRAPH_NONE ? GRAPH_NONE : g->values[value].producer;
-    return p == GRAPH_NONE ? NULL : &g->nodes[p];
-}
-
 /* The Conv whose result only this BatchNormalization reads, all parameters being constant; or NULL. */
 static struct node *foldable_conv(struct graph *g, const struct node *norm, const int *uses)
 {
-    struct node *conv = producer(g, norm->in[0]);
+    struct node *conv = graph_producer(g, norm->in[0]);
     if (!node_is(conv, "Conv") || uses[norm->in[0]] != 1 || !node_constant(g, conv, 1))
         return NULL;
     if (conv->n_in > 2 && conv->in[2] != GRAPH_NONE && !node_constant(g, conv, 2))
@@ -59,16 +53,6 @@ static int fold(struct graph *g, struct node *conv, struct node *norm)
     return FL_OK;
 }
 
-/* conv makes from now on what norm made, under norm's name. */
-static void take_over(struct node *conv, struct node *norm)
-{
-    char *name = conv->name;
-    conv->out[0] = norm->out[0];
-    conv->name = norm->name;
-    norm->name = name;
-    node_release(norm);
-}
-
 int pass_norm(struct graph *g, struct error *e)
 {
     int *uses = graph_count_uses(g), code = uses ? FL_OK : FL_NOMEM;
@@ -82,7 +66,7 @@ int pass_norm(struct graph *g, struct error *e)
             continue;
         code = fold(g, conv, norm);
         if (!code)
-            take_over(conv, norm);
+            node_take_over(conv, norm);
     }
     free(uses);
     return code ? error_set(e, (enum fl_code)code, "out of memory") : FL_OK;
@@ -188,7 +172,7 @@ int pass_pad(struct graph *g, struct error *e)
         struct node *n = &g->nodes[i], *pad;
         if (!node_is(n, "Conv") && !node_is(n, "AveragePool"))
             continue;
-        pad = producer(g, n->in[0]);
+        pad = graph_producer(g, n->in[0]);
         if (node_is(pad, "Pad") && absorb_pad(g, n, pad))
             return error_set(e, FL_NOMEM, "out of memory");
     }

@@ -4,7 +4,7 @@
 
 #include "ops.h"
 
-float element_from_half(uint16_t h)
+static float from_half(uint16_t h)
 {
     uint32_t sign = (uint32_t)(h & 0x8000) << 16, exponent = h >> 10 & 0x1f, mantissa = h & 0x3ff, bits;
     float f;
@@ -18,7 +18,7 @@ float element_from_half(uint16_t h)
 }
 
 /* Rounds to nearest, ties to even. */
-uint16_t element_to_half(float f)
+static uint16_t to_half(float f)
 {
     uint32_t bits, sign, rest;
     memcpy(&bits, &f, sizeof bits);
@@ -47,7 +47,7 @@ double element_real(enum tensor_dtype t, const void *data, int64_t at)
     case TENSOR_F64:
         return ((const double *)data)[at];
     case TENSOR_F16:
-        return element_from_half(((const uint16_t *)data)[at]);
+        return from_half(((const uint16_t *)data)[at]);
     case TENSOR_U64:
         return (double)((const uint64_t *)data)[at];
     default:
@@ -98,7 +98,7 @@ void element_set_real(enum tensor_dtype t, void *data, int64_t at, double x)
         ((double *)data)[at] = x;
         break;
     case TENSOR_F16:
-        ((uint16_t *)data)[at] = element_to_half((float)x);
+        ((uint16_t *)data)[at] = to_half((float)x);
         break;
     case TENSOR_BOOL:
         ((uint8_t *)data)[at] = x != 0;
@@ -137,6 +137,12 @@ void element_set_int(enum tensor_dtype t, void *data, int64_t at, int64_t x)
     default:
         element_set_real(t, data, at, (double)x);
     }
+}
+
+void element_copy(const struct view *to, int64_t at, const struct view *from, int64_t source)
+{
+    int64_t bytes = (int64_t)tensor_dtype_bytes(to->dtype);
+    memcpy((char *)to->data + at * bytes, (const char *)from->data + source * bytes, (size_t)bytes);
 }
 
 int64_t view_int(const struct view *v, int64_t i)

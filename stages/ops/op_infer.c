@@ -41,6 +41,12 @@ void infer_like(struct op_infer *i, int k, const struct tensor *t)
     i->out[k].data = NULL;
 }
 
+int infer_same(struct op_infer *i, unsigned mask)
+{
+    infer_like(i, 0, &i->in[0]);
+    return infer_dtype(i, 0, mask);
+}
+
 int infer_axis(struct op_infer *i, int64_t axis, int rank, int *out)
 {
     if (axis < -rank || axis >= rank)
@@ -75,6 +81,12 @@ int infer_ints(struct op_infer *i, const char *name, int input, int64_t *out, in
         *count = a->count;
     }
     return FL_OK;
+}
+
+int call_axis(const struct node *n, int rank, int64_t otherwise)
+{
+    int axis = (int)attr_int(n, "axis", otherwise);
+    return axis < 0 ? axis + rank : axis;
 }
 
 void call_ints(const struct op_call *c, const char *name, int input, int64_t *out, int max, int *count)

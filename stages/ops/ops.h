@@ -27,13 +27,22 @@ bool walk_start(struct walk *w, int n, const struct view *const *views);
 /* Any order: dims are sorted by the first view's strides and merged, for speed. */
 bool walk_start_any(struct walk *w, int n, const struct view *const *views);
 bool walk_next(struct walk *w);
+/* Where element i of the inner loop lies in view k. */
+static inline int64_t walk_at(const struct walk *w, int k, int64_t i)
+{
+    return w->off[k] + i * w->step[k];
+}
 
 /* The next position of n dims in row-major order; false, at the first again, after the last. All limits must
  * be above 0. */
 bool index_advance(int64_t *index, const int64_t *limit, int n);
+/* Where the element at index[0..n) lies. */
+int64_t index_offset(const int64_t *index, const int64_t *stride, int n);
 
 /* v seen with the dims of `to` (numpy's broadcasting, aligned right). */
 struct view view_broadcast(const struct view *v, const struct view *to);
+/* v with `count` of dim d, from index `at` on. */
+struct view view_part(const struct view *v, int d, int64_t at, int64_t count);
 int64_t view_count(const struct view *v);
 bool view_present(const struct op_call *c, int input);
 
@@ -43,9 +52,26 @@ int64_t element_int(enum tensor_dtype t, const void *data, int64_t at);
 void element_set_real(enum tensor_dtype t, void *data, int64_t at, double x);
 void element_set_int(enum tensor_dtype t, void *data, int64_t at, int64_t x);
 bool dtype_is_real(enum tensor_dtype t);
-float element_from_half(uint16_t h);
-uint16_t element_to_half(float f);
 
+/* The element at that offset of a view. */
+static inline double real_at(const struct view *v, int64_t at)
+{
+    return element_real(v->dtype, v->data, at);
+}
+static inline int64_t int_at(const struct view *v, int64_t at)
+{
+    return element_int(v->dtype, v->data, at);
+}
+static inline void put_real(const struct view *v, int64_t at, double x)
+{
+    element_set_real(v->dtype, v->data, at, x);
+}
+static inline void put_int(const struct view *v, int64_t at, int64_t x)
+{
+    element_set_int(v->dtype, v->data, at, x);
+}
+/* Copies one element between views of one dtype. */
+void element_copy(const struct view *to, int64_t at, const struct view *from, int64_t source);
 /* Element i of a rank-0 or rank-1 view of integers. */
 int64_t view_int(const struct view *v, int64_t i);
 
@@ -63,6 +89,8 @@ int window_resolve(struct window *w, const struct node *n, int rank, const int64
                    struct error *e);
 /* Output size along spatial dim i for that input size; negative when the window does not fit. */
 int64_t window_output(const struct window *w, int i, int64_t in);
+/* Sets the spatial dims of output 0 from those of input 0. FL_MODEL when the window does not fit. */
+int window_infer(struct op_infer *i, const struct window *w);
 
 /* Helpers of inference. */
 int infer_fail(struct op_infer *i, const char *format, ...)
@@ -72,6 +100,8 @@ int infer_unsupported(struct op_infer *i, const char *format, ...)
 bool infer_has(const struct op_infer *i, int input);
 /* out[k] gets the dtype and dims of t. */
 void infer_like(struct op_infer *i, int k, const struct tensor *t);
+/* Output 0 is like input 0, whose dtype is one of the mask. FL_UNSUPPORTED. */
+int infer_same(struct op_infer *i, unsigned mask);
 /* Axis in [-rank, rank) to [0, rank). FL_MODEL. */
 int infer_axis(struct op_infer *i, int64_t axis, int rank, int *out);
 /* The list of integers that attribute `name` or (when `input` >= 0) known input `input` gives. Copies at most
@@ -88,8 +118,9 @@ int infer_dtype(struct op_infer *i, int input, unsigned mask);
 #define DT_NUMERIC (DT_FLOAT | DT_INT)
 #define DT_ANY     (DT_NUMERIC | DT(BOOL))
 
-/* The same at run time: an axis list from attribute or input; *count = -1 when absent. Trusts what inference
- * checked. */
+/* At run time, trusting what inference checked: attribute `axis` in [0, rank). */
+int call_axis(const struct node *n, int rank, int64_t otherwise);
+/* Likewise an axis list from attribute or input; *count = -1 when absent. */
 void call_ints(const struct op_call *c, const char *name, int input, int64_t *out, int max, int *count);
 
 /* Does this BatchNormalization compute the statistics of its batch? Before opset 14 outputs beyond the first

@@ -91,16 +91,11 @@ static void run(const struct binary *f, const struct view *out, const struct vie
             continue;
         }
         for (int64_t i = 0; i < w.inner; i++) {
-            int64_t to = w.off[0] + i * w.step[0], pa = w.off[1] + i * w.step[1],
-                    pb = w.off[2] + i * w.step[2];
+            int64_t to = walk_at(&w, 0, i), pa = walk_at(&w, 1, i), pb = walk_at(&w, 2, i);
             if (real)
-                element_set_real(
-                    out->dtype, out->data, to,
-                    f->real(element_real(a.dtype, a.data, pa), element_real(b.dtype, b.data, pb)));
+                put_real(out, to, f->real(real_at(&a, pa), real_at(&b, pb)));
             else
-                element_set_int(out->dtype, out->data, to,
-                                f->whole(element_int(a.dtype, a.data, pa), element_int(b.dtype, b.data, pb),
-                                         is_unsigned(a.dtype)));
+                put_int(out, to, f->whole(int_at(&a, pa), int_at(&b, pb), is_unsigned(a.dtype)));
         }
     }
 }
@@ -125,8 +120,8 @@ static int binary(const struct op_call *c, const struct binary *f)
     static void name##_f32(const struct walk *w, float *to, const float *pa, const float *pb) \
     {                                                                                         \
         for (int64_t i = 0; i < w->inner; i++) {                                              \
-            float a = pa[w->off[1] + i * w->step[1]], b = pb[w->off[2] + i * w->step[2]];     \
-            to[w->off[0] + i * w->step[0]] = (float)(real_expression);                        \
+            float a = pa[walk_at(w, 1, i)], b = pb[walk_at(w, 2, i)];                         \
+            to[walk_at(w, 0, i)] = (float)(real_expression);                                  \
         }                                                                                     \
     }                                                                                         \
     static double name##_real(double a, double b)                                             \
@@ -187,20 +182,10 @@ BINARY(and, a != 0 && b != 0, a &&b)
 BINARY(or, a != 0 || b != 0, a || b)
 BINARY(xor, (a != 0) != (b != 0), !a != !b)
 
-static double pow_real(double a, double b)
-{
-    return pow(a, b);
-}
-
 int pow_reference(const struct op_call *c)
 {
-    static const struct binary f = {NULL, pow_real, NULL};
+    static const struct binary f = {NULL, pow, NULL};
     return binary(c, &f);
-}
-
-static double fmod_real(double a, double b)
-{
-    return fmod(a, b);
 }
 
 int mod_infer(struct op_infer *i)
@@ -213,7 +198,7 @@ int mod_infer(struct op_infer *i)
 
 int mod_reference(const struct op_call *c)
 {
-    static const struct binary whole = {NULL, fmod_real, modulo}, real = {NULL, fmod_real, NULL};
+    static const struct binary whole = {NULL, fmod, modulo}, real = {NULL, fmod, NULL};
     return binary(c, attr_int(c->node, "fmod", 0) ? &real : &whole);
 }
 
@@ -225,26 +210,9 @@ int mean_reference(const struct op_call *c)
     add_reference(c);
     for (bool more = walk_start_any(&w, 1, views); more; more = walk_next(&w))
         for (int64_t i = 0; i < w.inner; i++) {
-            int64_t at = w.off[0] + i * w.step[0];
-            element_set_real(out->dtype, out->data, at, element_real(out->dtype, out->data, at) / c->n_in);
+            int64_t at = walk_at(&w, 0, i);
+            put_real(out, at, real_at(out, at) / c->n_in);
         }
-    return FL_OK;
-}
-
-int not_infer(struct op_infer *i)
-{
-    infer_like(i, 0, &i->in[0]);
-    return infer_dtype(i, 0, DT(BOOL));
-}
-
-int not_reference(const struct op_call *c)
-{
-    const struct view *views[] = {&c->out[0], &c->in[0]};
-    struct walk w;
-    for (bool more = walk_start_any(&w, 2, views); more; more = walk_next(&w))
-        for (int64_t i = 0; i < w.inner; i++)
-            ((uint8_t *)c->out[0].data)[w.off[0] + i * w.step[0]] =
-                !((const uint8_t *)c->in[0].data)[w.off[1] + i * w.step[1]];
     return FL_OK;
 }
 
@@ -265,14 +233,11 @@ int where_reference(const struct op_call *c)
     struct view test = view_broadcast(&c->in[0], out), a = view_broadcast(&c->in[1], out),
                 b = view_broadcast(&c->in[2], out);
     const struct view *views[] = {out, &test, &a, &b};
-    size_t bytes = tensor_dtype_bytes(out->dtype);
     struct walk w;
     for (bool more = walk_start(&w, 4, views); more; more = walk_next(&w))
         for (int64_t i = 0; i < w.inner; i++) {
-            int k = ((const uint8_t *)test.data)[w.off[1] + i * w.step[1]] ? 2 : 3;
-            const char *from = k == 2 ? a.data : b.data;
-            memcpy((char *)out->data + (w.off[0] + i * w.step[0]) * (int64_t)bytes,
-                   from + (w.off[k] + i * w.step[k]) * (int64_t)bytes, bytes);
+            int k = ((const uint8_t *)test.data)[walk_at(&w, 1, i)] ? 2 : 3;
+            element_copy(out, walk_at(&w, 0, i), views[k], walk_at(&w, k, i));
         }
     return FL_OK;
 }

@@ -114,13 +114,10 @@ int range_reference(const struct op_call *c)
     const struct view *out = &c->out[0], *from = &c->in[0], *step = &c->in[2];
     for (int64_t k = 0; k < out->dim[0]; k++)
         if (dtype_is_real(out->dtype))
-            element_set_real(out->dtype, out->data, k * out->stride[0],
-                             element_real(from->dtype, from->data, 0) +
-                                 (double)k * element_real(step->dtype, step->data, 0));
+            put_real(out, k * out->stride[0], real_at(from, 0) + (double)k * real_at(step, 0));
         else
-            element_set_int(out->dtype, out->data, k * out->stride[0],
-                            (int64_t)((uint64_t)element_int(from->dtype, from->data, 0) +
-                                      (uint64_t)k * (uint64_t)element_int(step->dtype, step->data, 0)));
+            put_int(out, k * out->stride[0],
+                    (int64_t)((uint64_t)int_at(from, 0) + (uint64_t)k * (uint64_t)int_at(step, 0)));
     return FL_OK;
 }
 
@@ -128,14 +125,11 @@ int cast_infer(struct op_infer *i)
 {
     int64_t to = attr_int(i->node, "to", 0);
     enum tensor_dtype dtype = to > 0 && to <= TENSOR_U64 ? (enum tensor_dtype)to : TENSOR_NONE;
-    int code = infer_dtype(i, 0, DT_ANY);
-    if (code)
-        return code;
-    if (!tensor_dtype_bytes(dtype))
+    int code = infer_same(i, DT_ANY);
+    if (!code && !tensor_dtype_bytes(dtype))
         return infer_unsupported(i, "casting to element type %lld is not supported", (long long)to);
-    infer_like(i, 0, &i->in[0]);
     i->out[0].dtype = dtype;
-    return FL_OK;
+    return code;
 }
 
 int cast_reference(const struct op_call *c)
@@ -144,11 +138,11 @@ int cast_reference(const struct op_call *c)
     struct walk w;
     for (bool more = walk_start_any(&w, 2, views); more; more = walk_next(&w))
         for (int64_t k = 0; k < w.inner; k++) {
-            int64_t to = w.off[0] + k * w.step[0], from = w.off[1] + k * w.step[1];
+            int64_t to = walk_at(&w, 0, k), from = walk_at(&w, 1, k);
             if (dtype_is_real(in->dtype) || (in->dtype == TENSOR_U64 && dtype_is_real(out->dtype)))
-                element_set_real(out->dtype, out->data, to, element_real(in->dtype, in->data, from));
+                put_real(out, to, real_at(in, from));
             else
-                element_set_int(out->dtype, out->data, to, element_int(in->dtype, in->data, from));
+                put_int(out, to, int_at(in, from));
         }
     return FL_OK;
 }
@@ -156,14 +150,10 @@ int cast_reference(const struct op_call *c)
 /* Bounds in attributes to opset 10, in inputs 1 and 2 (scalars) from 11 on. */
 int clip_infer(struct op_infer *i)
 {
-    int code = infer_dtype(i, 0, DT_NUMERIC);
-    if (code)
-        return code;
     for (int k = 1; k < i->n_in; k++)
         if (infer_has(i, k) && (tensor_count(&i->in[k]) != 1 || i->in[k].dtype != i->in[0].dtype))
             return infer_fail(i, "its bounds must be scalars of its input's type");
-    infer_like(i, 0, &i->in[0]);
-    return FL_OK;
+    return infer_same(i, DT_NUMERIC);
 }
 
 static void clip_real(const struct op_call *c, const struct walk *w)
@@ -171,13 +161,13 @@ static void clip_real(const struct op_call *c, const struct walk *w)
     const struct view *in = &c->in[0], *out = &c->out[0];
     double low = attr_float(c->node, "min", -INFINITY), high = attr_float(c->node, "max", INFINITY);
     if (view_present(c, 1))
-        low = element_real(in->dtype, c->in[1].data, 0);
+        low = real_at(&c->in[1], 0);
     if (view_present(c, 2))
-        high = element_real(in->dtype, c->in[2].data, 0);
+        high = real_at(&c->in[2], 0);
     for (int64_t k = 0; k < w->inner; k++) {
-        double x = element_real(in->dtype, in->data, w->off[1] + k * w->step[1]);
+        double x = real_at(in, walk_at(w, 1, k));
         x = x < low ? low : x;
-        element_set_real(out->dtype, out->data, w->off[0] + k * w->step[0], x > high ? high : x);
+        put_real(out, walk_at(w, 0, k), x > high ? high : x);
     }
 }
 
@@ -189,13 +179,13 @@ static bool above(enum tensor_dtype t, int64_t a, int64_t b)
 static void clip_int(const struct op_call *c, const struct walk *w)
 {
     const struct view *in = &c->in[0], *out = &c->out[0];
-    int64_t low = view_present(c, 1) ? element_int(in->dtype, c->in[1].data, 0) : 0;
-    int64_t high = view_present(c, 2) ? element_int(in->dtype, c->in[2].data, 0) : 0;
+    int64_t low = view_present(c, 1) ? int_at(&c->in[1], 0) : 0;
+    int64_t high = view_present(c, 2) ? int_at(&c->in[2], 0) : 0;
     for (int64_t k = 0; k < w->inner; k++) {
-        int64_t x = element_int(in->dtype, in->data, w->off[1] + k * w->step[1]);
+        int64_t x = int_at(in, walk_at(w, 1, k));
         x = view_present(c, 1) && above(in->dtype, low, x) ? low : x;
         x = view_present(c, 2) && above(in->dtype, x, high) ? high : x;
-        element_set_int(out->dtype, out->data, w->off[0] + k * w->step[0], x);
+        put_int(out, walk_at(w, 0, k), x);
     }
 }
 

@@ -182,24 +182,17 @@ int einsum_reference(const struct op_call *c)
     if (!view_count(y))
         return FL_OK;
     do {
-        int64_t to = 0, index[LABELS] = {0};
+        int64_t index[LABELS] = {0};
         double sum = 0;
-        for (int d = 0; d < m.n_out; d++)
-            to += at[d] * y->stride[d];
         if (!empty)
             do {
                 double product = 1;
-                for (int k = 0; k < m.n_in; k++) {
-                    int64_t from = 0;
-                    for (int d = 0; d < m.n_out; d++)
-                        from += at[d] * outer[k][d];
-                    for (int s = 0; s < m.n_sum; s++)
-                        from += index[s] * inner[k][s];
-                    product *= element_real(c->in[k].dtype, c->in[k].data, from);
-                }
+                for (int k = 0; k < m.n_in; k++)
+                    product *= real_at(&c->in[k], index_offset(at, outer[k], m.n_out) +
+                                                      index_offset(index, inner[k], m.n_sum));
                 sum += product;
             } while (index_advance(index, limit, m.n_sum));
-        element_set_real(y->dtype, y->data, to, sum);
+        put_real(y, index_offset(at, y->stride, y->rank), sum);
     } while (index_advance(at, y->dim, y->rank));
     return FL_OK;
 }

@@ -3,21 +3,6 @@
 
 #include "ops.h"
 
-/* v with `count` of dim d, from index `at` on. */
-static struct view part(const struct view *v, int d, int64_t at, int64_t count)
-{
-    struct view p = *v;
-    p.dim[d] = count;
-    p.data = (char *)v->data + at * v->stride[d] * (int64_t)tensor_dtype_bytes(v->dtype);
-    return p;
-}
-
-static int64_t axis_of(const struct node *n, int rank, int64_t otherwise)
-{
-    int64_t axis = attr_int(n, "axis", otherwise);
-    return axis < 0 ? axis + rank : axis;
-}
-
 int concat_infer(struct op_infer *i)
 {
     struct tensor *y = &i->out[0];
@@ -43,10 +28,10 @@ int concat_infer(struct op_infer *i)
 int concat_reference(const struct op_call *c)
 {
     const struct view *out = &c->out[0];
-    int axis = (int)axis_of(c->node, out->rank, 1);
+    int axis = call_axis(c->node, out->rank, 1);
     int64_t at = 0;
     for (int k = 0; k < c->n_in; k++) {
-        struct view to = part(out, axis, at, c->in[k].dim[axis]);
+        struct view to = view_part(out, axis, at, c->in[k].dim[axis]);
         view_copy(&c->in[k], &to);
         at += c->in[k].dim[axis];
     }
@@ -88,12 +73,12 @@ int split_infer(struct op_infer *i)
 int split_reference(const struct op_call *c)
 {
     const struct view *in = &c->in[0];
-    int axis = (int)axis_of(c->node, in->rank, 0), n;
+    int axis = call_axis(c->node, in->rank, 0), n;
     int64_t parts[OP_MAX_IO], at = 0, each = (in->dim[axis] + c->n_out - 1) / c->n_out;
     call_ints(c, "split", 1, parts, OP_MAX_IO, &n);
     for (int k = 0; k < c->n_out; k++) {
         int64_t left = in->dim[axis] - at, length = n > k ? parts[k] : left < each ? left : each;
-        struct view from = part(in, axis, at, length);
+        struct view from = view_part(in, axis, at, length);
         if (c->out[k].dtype != TENSOR_NONE)
             view_copy(&from, &c->out[k]);
         at += length;
@@ -186,7 +171,7 @@ int slice_reference(const struct op_call *c)
             return FL_SHAPE;
         if (!s.count[d])
             return FL_OK;
-        from = part(&from, d, s.start[d], s.count[d]);
+        from = view_part(&from, d, s.start[d], s.count[d]);
         from.stride[d] = x->stride[d] * s.step[d];
     }
     view_copy(&from, &c->out[0]);
@@ -217,7 +202,7 @@ int gather_infer(struct op_infer *i)
 int gather_reference(const struct op_call *c)
 {
     const struct view *x = &c->in[0], *index = &c->in[1], *y = &c->out[0];
-    int axis = (int)axis_of(c->node, x->rank, 0);
+    int axis = call_axis(c->node, x->rank, 0);
     struct view where = {.dtype = y->dtype, .rank = index->rank};
     const struct view *views[] = {&where, index};
     struct walk w;
@@ -227,16 +212,16 @@ int gather_reference(const struct op_call *c)
     }
     for (bool more = walk_start(&w, 2, views); more; more = walk_next(&w))
         for (int64_t k = 0; k < w.inner; k++) {
-            int64_t at = element_int(index->dtype, index->data, w.off[1] + k * w.step[1]);
+            int64_t at = int_at(index, walk_at(&w, 1, k));
             struct view from, to = {.dtype = y->dtype, .rank = x->rank};
             at += at < 0 ? x->dim[axis] : 0;
             if (at < 0 || at >= x->dim[axis])
                 return FL_VALUE;
-            from = part(x, axis, at, 1);
+            from = view_part(x, axis, at, 1);
             memcpy(to.dim, from.dim, sizeof to.dim);
             for (int d = 0; d < x->rank; d++)
                 to.stride[d] = d < axis ? y->stride[d] : d > axis ? y->stride[d + index->rank - 1] : 0;
-            to.data = (char *)y->data + (w.off[0] + k * w.step[0]) * (int64_t)tensor_dtype_bytes(y->dtype);
+            to.data = (char *)y->data + (walk_at(&w, 0, k)) * (int64_t)tensor_dtype_bytes(y->dtype);
             view_copy(&from, &to);
         }
     return FL_OK;
@@ -285,7 +270,7 @@ int tile_infer(struct op_infer *i)
     return FL_OK;
 }
 
-/* Each dim of y is seen as two, repeat and position; the repeat has stride 0 in x. */
+/* y is filled block by block, each a copy of x. */
 int tile_reference(const struct op_call *c)
 {
     const struct view *x = &c->in[0], *y = &c->out[0];
@@ -294,15 +279,11 @@ int tile_reference(const struct op_call *c)
         return FL_OK;
     for (int d = 0; d < x->rank; d++)
         blocks[d] = y->dim[d] / x->dim[d];
-    for (;;) {
+    do {
         struct view to = *y;
-        int d = x->rank - 1;
-        for (int k = 0; k < x->rank; k++)
-            to = part(&to, k, block[k] * x->dim[k], x->dim[k]);
+        for (int d = 0; d < x->rank; d++)
+            to = view_part(&to, d, block[d] * x->dim[d], x->dim[d]);
         view_copy(x, &to);
-        for (; d >= 0 && ++block[d] == blocks[d]; d--)
-            block[d] = 0;
-        if (d < 0)
-            return FL_OK;
-    }
+    } while (index_advance(block, blocks, x->rank));
+    return FL_OK;
 }

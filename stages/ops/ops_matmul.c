@@ -37,8 +37,7 @@ static double dot(const struct view *a, int64_t at_a, int64_t as, const struct v
         return sum;
     }
     for (int64_t k = 0; k < n; k++)
-        sum +=
-            element_real(a->dtype, a->data, at_a + k * as) * element_real(b->dtype, b->data, at_b + k * bs);
+        sum += real_at(a, at_a + k * as) * real_at(b, at_b + k * bs);
     return sum;
 }
 
@@ -56,8 +55,8 @@ int gemm_reference(const struct op_call *call)
             double sum = alpha * dot(a, m * a->stride[ta], a->stride[!ta], b, n * b->stride[!tb],
                                      b->stride[tb], depth);
             if (c.dtype != TENSOR_NONE)
-                sum += beta * element_real(c.dtype, c.data, m * c.stride[0] + n * c.stride[1]);
-            element_set_real(y->dtype, y->data, m * y->stride[0] + n * y->stride[1], sum);
+                sum += beta * real_at(&c, m * c.stride[0] + n * c.stride[1]);
+            put_real(y, m * y->stride[0] + n * y->stride[1], sum);
         }
     return FL_OK;
 }
@@ -136,8 +135,7 @@ static int64_t dot_int(const struct view *a, int64_t at_a, int64_t as, const str
 {
     uint64_t sum = 0;
     for (int64_t k = 0; k < n; k++)
-        sum += (uint64_t)element_int(a->dtype, a->data, at_a + k * as) *
-               (uint64_t)element_int(b->dtype, b->data, at_b + k * bs);
+        sum += (uint64_t)int_at(a, at_a + k * as) * (uint64_t)int_at(b, at_b + k * bs);
     return (int64_t)sum;
 }
 
@@ -150,11 +148,9 @@ static void multiply(const struct view *a, int64_t at_a, const struct view *b, i
             int64_t pa = at_a + m * a->stride[r], pb = at_b + n * b->stride[s + 1];
             int64_t to = at_y + m * y->stride[t] + n * y->stride[t + 1];
             if (dtype_is_real(y->dtype))
-                element_set_real(y->dtype, y->data, to,
-                                 dot(a, pa, a->stride[r + 1], b, pb, b->stride[s], a->dim[r + 1]));
+                put_real(y, to, dot(a, pa, a->stride[r + 1], b, pb, b->stride[s], a->dim[r + 1]));
             else
-                element_set_int(y->dtype, y->data, to,
-                                dot_int(a, pa, a->stride[r + 1], b, pb, b->stride[s], a->dim[r + 1]));
+                put_int(y, to, dot_int(a, pa, a->stride[r + 1], b, pb, b->stride[s], a->dim[r + 1]));
         }
 }
 
@@ -171,7 +167,6 @@ int mat_mul_reference(const struct op_call *call)
     views[2] = &bb;
     for (bool more = walk_start(&w, 3, views); more; more = walk_next(&w))
         for (int64_t k = 0; k < w.inner; k++)
-            multiply(&a, w.off[1] + k * w.step[1], &b, w.off[2] + k * w.step[2], &y,
-                     w.off[0] + k * w.step[0]);
+            multiply(&a, walk_at(&w, 1, k), &b, walk_at(&w, 2, k), &y, walk_at(&w, 0, k));
     return FL_OK;
 }

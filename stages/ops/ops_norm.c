@@ -1,4 +1,4 @@
-/* ops_norm.c - BatchNormalization, InstanceNormalization, LayerNormalization, LRN */
+/* ops_norm.c - BatchNormalization, InstanceNormalization, GroupNormalization, LayerNormalization, LRN */
 #include <math.h>
 #include <string.h>
 
@@ -42,7 +42,7 @@ int batch_norm_infer(struct op_infer *i)
 
 static double vector_at(const struct view *v, int64_t k)
 {
-    return element_real(v->dtype, v->data, k * v->stride[0]);
+    return real_at(v, k * v->stride[0]);
 }
 
 /* to = from * scale + shift over all dims of one pair of views. */
@@ -52,18 +52,9 @@ static void scale_shift(const struct view *from, const struct view *to, double s
     struct walk w;
     for (bool more = walk_start_any(&w, 2, views); more; more = walk_next(&w))
         for (int64_t k = 0; k < w.inner; k++) {
-            double x = element_real(from->dtype, from->data, w.off[1] + k * w.step[1]);
-            element_set_real(to->dtype, to->data, w.off[0] + k * w.step[0], x * scale + shift);
+            double x = real_at(from, walk_at(&w, 1, k));
+            put_real(to, walk_at(&w, 0, k), x * scale + shift);
         }
-}
-
-/* v with dim d narrowed to index `at`. */
-static struct view narrow(const struct view *v, int d, int64_t at)
-{
-    struct view n = *v;
-    n.dim[d] = 1;
-    n.data = (char *)v->data + at * v->stride[d] * (int64_t)tensor_dtype_bytes(v->dtype);
-    return n;
 }
 
 static void moments(const struct view *v, double *mean, double *variance)
@@ -73,11 +64,11 @@ static void moments(const struct view *v, double *mean, double *variance)
     struct walk w;
     for (bool more = walk_start(&w, 1, views); more; more = walk_next(&w))
         for (int64_t k = 0; k < w.inner; k++)
-            sum += element_real(v->dtype, v->data, w.off[0] + k * w.step[0]);
+            sum += real_at(v, walk_at(&w, 0, k));
     *mean = sum / n;
     for (bool more = walk_start(&w, 1, views); more; more = walk_next(&w))
         for (int64_t k = 0; k < w.inner; k++) {
-            double d = element_real(v->dtype, v->data, w.off[0] + k * w.step[0]) - *mean;
+            double d = real_at(v, walk_at(&w, 0, k)) - *mean;
             squares += d * d;
         }
     *variance = squares / n;
@@ -94,7 +85,7 @@ static void batch_norm_statistics(const struct op_call *c, int64_t ch, double me
                            1 / sqrt(variance + epsilon)};
     for (int k = 1; k < c->n_out; k++)
         if (c->out[k].dtype != TENSOR_NONE)
-            element_set_real(c->out[k].dtype, c->out[k].data, ch * c->out[k].stride[0], out[k]);
+            put_real(&c->out[k], ch * c->out[k].stride[0], out[k]);
 }
 
 int batch_norm_reference(const struct op_call *c)
@@ -103,7 +94,7 @@ int batch_norm_reference(const struct op_call *c)
     double epsilon = attr_float(c->node, "epsilon", 1e-5f);
     bool trains = batch_norm_trains(c->node, c->opset);
     for (int64_t ch = 0; ch < x->dim[1]; ch++) {
-        struct view from = narrow(x, 1, ch), to = narrow(y, 1, ch);
+        struct view from = view_part(x, 1, ch, 1), to = view_part(y, 1, ch, 1);
         double mean = vector_at(&c->in[3], ch), variance = vector_at(&c->in[4], ch), scale;
         if (trains) {
             moments(&from, &mean, &variance);
@@ -128,22 +119,6 @@ int instance_norm_infer(struct op_infer *i)
     return check_vector(i, 2, i->in[0].dim[1]);
 }
 
-int instance_norm_reference(const struct op_call *c)
-{
-    const struct view *x = &c->in[0], *y = &c->out[0];
-    double epsilon = attr_float(c->node, "epsilon", 1e-5f), mean, variance;
-    for (int64_t n = 0; n < x->dim[0]; n++)
-        for (int64_t ch = 0; ch < x->dim[1]; ch++) {
-            struct view fn = narrow(x, 0, n), tn = narrow(y, 0, n), from = narrow(&fn, 1, ch),
-                        to = narrow(&tn, 1, ch);
-            double scale;
-            moments(&from, &mean, &variance);
-            scale = vector_at(&c->in[1], ch) / sqrt(variance + epsilon);
-            scale_shift(&from, &to, scale, vector_at(&c->in[2], ch) - mean * scale);
-        }
-    return FL_OK;
-}
-
 /* Scale and bias are one per group up to opset 20, one per channel from 21 on. */
 int group_norm_infer(struct op_infer *i)
 {
@@ -163,28 +138,36 @@ int group_norm_infer(struct op_infer *i)
     return FL_OK;
 }
 
-int group_norm_reference(const struct op_call *c)
+/* Each image's channels in groups; `scale_by_group`: scale and bias are one per group. */
+static int norm_groups(const struct op_call *c, int64_t groups, bool scale_by_group)
 {
     const struct view *x = &c->in[0], *y = &c->out[0];
-    int64_t groups = attr_int(c->node, "num_groups", 1), channels = x->dim[1] / groups;
+    int64_t channels = groups ? x->dim[1] / groups : 0;
     double epsilon = attr_float(c->node, "epsilon", 1e-5f), mean, variance;
 
     for (int64_t n = 0; n < x->dim[0]; n++)
         for (int64_t g = 0; g < groups; g++) {
-            struct view whole = narrow(x, 0, n);
-            whole.dim[1] = channels;
-            whole.data = (char *)x->data + (n * x->stride[0] + g * channels * x->stride[1]) *
-                                               (int64_t)tensor_dtype_bytes(x->dtype);
-            moments(&whole, &mean, &variance);
+            struct view image = view_part(x, 0, n, 1), group = view_part(&image, 1, g * channels, channels);
+            moments(&group, &mean, &variance);
             for (int64_t ch = g * channels; ch < (g + 1) * channels; ch++) {
-                struct view fn = narrow(x, 0, n), tn = narrow(y, 0, n), from = narrow(&fn, 1, ch),
-                            to = narrow(&tn, 1, ch);
-                int64_t at = c->opset < 21 ? g : ch;
+                struct view fn = view_part(x, 0, n, 1), tn = view_part(y, 0, n, 1),
+                            from = view_part(&fn, 1, ch, 1), to = view_part(&tn, 1, ch, 1);
+                int64_t at = scale_by_group ? g : ch;
                 double scale = vector_at(&c->in[1], at) / sqrt(variance + epsilon);
                 scale_shift(&from, &to, scale, vector_at(&c->in[2], at) - mean * scale);
             }
         }
     return FL_OK;
+}
+
+int group_norm_reference(const struct op_call *c)
+{
+    return norm_groups(c, attr_int(c->node, "num_groups", 1), c->opset < 21);
+}
+
+int instance_norm_reference(const struct op_call *c)
+{
+    return norm_groups(c, c->in[0].dim[1], false);
 }
 
 /* Scale and bias must broadcast to x. */
@@ -217,14 +200,9 @@ int layer_norm_infer(struct op_infer *i)
 static void layer_norm_moments(const struct op_call *c, const int64_t *index, int axis, double mean,
                                double inverse)
 {
-    for (int k = 1; k < c->n_out; k++) {
-        int64_t at = 0;
-        if (c->out[k].dtype == TENSOR_NONE)
-            continue;
-        for (int d = 0; d < axis; d++)
-            at += index[d] * c->out[k].stride[d];
-        element_set_real(TENSOR_F32, c->out[k].data, at, k == 1 ? mean : inverse);
-    }
+    for (int k = 1; k < c->n_out; k++)
+        if (c->out[k].dtype != TENSOR_NONE)
+            put_real(&c->out[k], index_offset(index, c->out[k].stride, axis), k == 1 ? mean : inverse);
 }
 
 /* v[4]: x, y, scale, bias (absent: TENSOR_NONE), narrowed to one row. */
@@ -235,10 +213,10 @@ static void layer_norm_row(const struct view *v, double mean, double inverse)
     struct walk w;
     for (bool more = walk_start(&w, 4, views); more; more = walk_next(&w))
         for (int64_t k = 0; k < w.inner; k++) {
-            double x = (element_real(v[0].dtype, v[0].data, w.off[1] + k * w.step[1]) - mean) * inverse;
-            x *= element_real(v[2].dtype, v[2].data, w.off[2] + k * w.step[2]);
-            x += bias ? element_real(v[3].dtype, v[3].data, w.off[3] + k * w.step[3]) : 0;
-            element_set_real(v[1].dtype, v[1].data, w.off[0] + k * w.step[0], x);
+            double x = (real_at(&v[0], walk_at(&w, 1, k)) - mean) * inverse;
+            x *= real_at(&v[2], walk_at(&w, 2, k));
+            x += bias ? real_at(&v[3], walk_at(&w, 3, k)) : 0;
+            put_real(&v[1], walk_at(&w, 0, k), x);
         }
 }
 
@@ -247,38 +225,30 @@ int layer_norm_reference(const struct op_call *c)
     const struct view *x = &c->in[0];
     double epsilon = attr_float(c->node, "epsilon", 1e-5f), mean, variance;
     struct view scale = view_broadcast(&c->in[1], x), bias = {.dtype = TENSOR_NONE};
-    int64_t axis = attr_int(c->node, "axis", -1), index[TENSOR_MAX_RANK] = {0};
-    axis += axis < 0 ? x->rank : 0;
+    int64_t index[TENSOR_MAX_RANK] = {0};
+    int axis = call_axis(c->node, x->rank, -1);
     if (!view_count(x))
         return FL_OK;
     if (view_present(c, 2))
         bias = view_broadcast(&c->in[2], x);
-    for (;;) {
+    do {
         struct view v[4] = {*x, c->out[0], scale, bias};
-        int d = (int)axis - 1;
-        for (int k = 0; k < (int)axis; k++)
+        for (int k = 0; k < axis; k++)
             for (int j = 0; j < 4; j++)
                 if (v[j].dtype != TENSOR_NONE)
-                    v[j] = narrow(&v[j], k, index[k]);
+                    v[j] = view_part(&v[j], k, index[k], 1);
         moments(&v[0], &mean, &variance);
         layer_norm_row(v, mean, 1 / sqrt(variance + epsilon));
-        layer_norm_moments(c, index, (int)axis, mean, 1 / sqrt(variance + epsilon));
-        for (; d >= 0 && ++index[d] == x->dim[d]; d--)
-            index[d] = 0;
-        if (d < 0)
-            return FL_OK;
-    }
+        layer_norm_moments(c, index, axis, mean, 1 / sqrt(variance + epsilon));
+    } while (index_advance(index, x->dim, axis));
+    return FL_OK;
 }
 
 int lrn_infer(struct op_infer *i)
 {
-    int code = infer_dtype(i, 0, DT_FLOAT);
-    if (code)
-        return code;
     if (i->in[0].rank < 2 || attr_int(i->node, "size", 0) < 1)
         return infer_fail(i, "it needs an input with channels and a positive size");
-    infer_like(i, 0, &i->in[0]);
-    return FL_OK;
+    return infer_same(i, DT_FLOAT);
 }
 
 /* Across channels: x / (bias + alpha / size * sum of squares of the `size` channels around it) ^ beta. */
@@ -291,20 +261,19 @@ int lrn_reference(const struct op_call *c)
     int64_t below = (size - 1) / 2, above = size - 1 - below;
     struct walk w;
     for (int64_t ch = 0; ch < channels; ch++) {
-        struct view from = narrow(x, 1, ch), to = narrow(y, 1, ch);
+        struct view from = view_part(x, 1, ch, 1), to = view_part(y, 1, ch, 1);
         const struct view *views[] = {&to, &from};
         int64_t low = ch < below ? -ch : -below, high = above > channels - 1 - ch ? channels - 1 - ch : above;
         for (bool more = walk_start_any(&w, 2, views); more; more = walk_next(&w))
             for (int64_t k = 0; k < w.inner; k++) {
-                int64_t at = w.off[1] + k * w.step[1];
+                int64_t at = walk_at(&w, 1, k);
                 double sum = 0;
                 for (int64_t j = low; j <= high; j++) {
-                    double v = element_real(x->dtype, from.data, at + j * step);
+                    double v = real_at(&from, at + j * step);
                     sum += v * v;
                 }
-                element_set_real(y->dtype, to.data, w.off[0] + k * w.step[0],
-                                 element_real(x->dtype, from.data, at) /
-                                     pow(bias + alpha / (double)size * sum, beta));
+                put_real(&to, walk_at(&w, 0, k),
+                         real_at(&from, at) / pow(bias + alpha / (double)size * sum, beta));
             }
     }
     return FL_OK;

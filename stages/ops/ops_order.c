@@ -6,12 +6,6 @@
 
 #include "ops.h"
 
-static int64_t axis_of(const struct node *n, int rank, int64_t otherwise)
-{
-    int64_t axis = attr_int(n, "axis", otherwise);
-    return axis < 0 ? axis + rank : axis;
-}
-
 /* --- TopK: the number in attribute `k` or, from opset 10 on, in input 1 --- */
 
 int top_k_infer(struct op_infer *i)
@@ -51,14 +45,12 @@ static int compare_down(const void *a, const void *b)
     return x->index < y->index ? -1 : x->index > y->index;
 }
 
+/* Smaller values first, not-a-number last; of equal ones the earlier. */
 static int compare_up(const void *a, const void *b)
 {
     const struct ranked *x = a, *y = b;
-    if (isnan(x->value) != isnan(y->value))
-        return isnan(x->value) ? 1 : -1;
-    if (x->value != y->value && !isnan(x->value))
-        return x->value < y->value ? -1 : 1;
-    return x->index < y->index ? -1 : x->index > y->index;
+    bool equal = x->value == y->value || (isnan(x->value) && isnan(y->value));
+    return equal ? compare_down(a, b) : compare_down(b, a);
 }
 
 /* v without dim d: walks all rows along d. */
@@ -72,7 +64,7 @@ static struct view without(const struct view *v, int d)
 int top_k_reference(const struct op_call *c)
 {
     const struct view *x = &c->in[0], *values = &c->out[0], *indices = c->n_out > 1 ? &c->out[1] : NULL;
-    int axis = (int)axis_of(c->node, x->rank, -1);
+    int axis = call_axis(c->node, x->rank, -1);
     int64_t n = x->dim[axis], k = values->dtype != TENSOR_NONE ? values->dim[axis] : indices->dim[axis];
     bool up = !attr_int(c->node, "largest", 1);
     struct ranked *row = malloc(sizeof *row * (size_t)(n + 1));
@@ -83,23 +75,18 @@ int top_k_reference(const struct op_call *c)
         return FL_NOMEM;
     if (view_count(&rows) && k)
         do {
-            int64_t from = 0, to[2] = {0, 0};
-            for (int d = 0; d < x->rank; d++) {
-                from += at[d] * x->stride[d];
-                to[0] += at[d] * values->stride[d];
-                to[1] += indices ? at[d] * indices->stride[d] : 0;
-            }
+            int64_t from = index_offset(at, x->stride, x->rank),
+                    to = index_offset(at, values->stride, x->rank),
+                    index_to = indices ? index_offset(at, indices->stride, x->rank) : 0;
             for (int64_t j = 0; j < n; j++)
-                row[j] = (struct ranked){element_real(x->dtype, x->data, from + j * x->stride[axis]), j};
+                row[j] = (struct ranked){real_at(x, from + j * x->stride[axis]), j};
             qsort(row, (size_t)n, sizeof *row, up ? compare_up : compare_down);
             for (int64_t j = 0; j < k; j++) {
-                size_t bytes = tensor_dtype_bytes(x->dtype);
                 if (values->dtype != TENSOR_NONE)
-                    memcpy((char *)values->data + (to[0] + j * values->stride[axis]) * (int64_t)bytes,
-                           (const char *)x->data + (from + row[j].index * x->stride[axis]) * (int64_t)bytes,
-                           bytes);
+                    element_copy(values, to + j * values->stride[axis], x,
+                                 from + row[j].index * x->stride[axis]);
                 if (indices && indices->dtype != TENSOR_NONE)
-                    ((int64_t *)indices->data)[to[1] + j * indices->stride[axis]] = row[j].index;
+                    put_int(indices, index_to + j * indices->stride[axis], row[j].index);
             }
         } while (index_advance(at, rows.dim, rows.rank));
     free(row);
@@ -133,23 +120,19 @@ int cum_sum_reference(const struct op_call *c)
     if (!view_count(&rows))
         return FL_OK;
     do {
-        int64_t from = 0, to = 0, whole = 0;
+        int64_t from = index_offset(at, x->stride, x->rank), to = index_offset(at, y->stride, x->rank),
+                whole = 0;
         double sum = 0;
-        for (int d = 0; d < x->rank; d++) {
-            from += at[d] * x->stride[d];
-            to += at[d] * y->stride[d];
-        }
         for (int64_t j = 0; j < x->dim[axis]; j++) {
             int64_t k = reverse ? x->dim[axis] - 1 - j : j, place = to + k * y->stride[axis];
             double before = sum;
             int64_t whole_before = whole;
-            sum += element_real(x->dtype, x->data, from + k * x->stride[axis]);
-            whole = (int64_t)((uint64_t)whole +
-                              (uint64_t)element_int(x->dtype, x->data, from + k * x->stride[axis]));
+            sum += real_at(x, from + k * x->stride[axis]);
+            whole = (int64_t)((uint64_t)whole + (uint64_t)int_at(x, from + k * x->stride[axis]));
             if (dtype_is_real(x->dtype))
-                element_set_real(y->dtype, y->data, place, exclusive ? before : sum);
+                put_real(y, place, exclusive ? before : sum);
             else
-                element_set_int(y->dtype, y->data, place, exclusive ? whole_before : whole);
+                put_int(y, place, exclusive ? whole_before : whole);
         }
     } while (index_advance(at, rows.dim, rows.rank));
     return FL_OK;
@@ -159,15 +142,11 @@ int cum_sum_reference(const struct op_call *c)
 
 int trilu_infer(struct op_infer *i)
 {
-    int code = infer_dtype(i, 0, DT_ANY);
-    if (code)
-        return code;
     if (i->in[0].rank < 2)
         return infer_fail(i, "its input has rank %d, it needs rows and columns", i->in[0].rank);
     if (infer_has(i, 1) && tensor_count(&i->in[1]) != 1)
         return infer_fail(i, "its diagonal must be one number");
-    infer_like(i, 0, &i->in[0]);
-    return FL_OK;
+    return infer_same(i, DT_ANY);
 }
 
 int trilu_reference(const struct op_call *c)
@@ -175,24 +154,19 @@ int trilu_reference(const struct op_call *c)
     const struct view *x = &c->in[0], *y = &c->out[0];
     int64_t k = view_present(c, 1) ? view_int(&c->in[1], 0) : 0, at[TENSOR_MAX_RANK] = {0};
     bool upper = attr_int(c->node, "upper", 1) != 0;
-    size_t bytes = tensor_dtype_bytes(x->dtype);
+    uint64_t zero = 0;
+    const struct view outside = {.dtype = x->dtype, .data = &zero};
     int r = x->rank;
 
     if (!view_count(y))
         return FL_OK;
-    /* beyond the matrix all diagonals are alike; so sums of what a file says cannot overflow */
+    /* Beyond the matrix all diagonals are alike; so sums of what a file says cannot overflow. */
     k = k < -x->dim[r - 2] - 1 ? -x->dim[r - 2] - 1 : k > x->dim[r - 1] + 1 ? x->dim[r - 1] + 1 : k;
     do {
-        int64_t from = 0, to = 0, diagonal = at[r - 1] - at[r - 2];
-        for (int d = 0; d < r; d++) {
-            from += at[d] * x->stride[d];
-            to += at[d] * y->stride[d];
-        }
-        if (upper ? diagonal >= k : diagonal <= k)
-            memcpy((char *)y->data + to * (int64_t)bytes, (const char *)x->data + from * (int64_t)bytes,
-                   bytes);
-        else
-            memset((char *)y->data + to * (int64_t)bytes, 0, bytes);
+        int64_t diagonal = at[r - 1] - at[r - 2];
+        bool inside = upper ? diagonal >= k : diagonal <= k;
+        element_copy(y, index_offset(at, y->stride, r), inside ? x : &outside,
+                     inside ? index_offset(at, x->stride, r) : 0);
     } while (index_advance(at, y->dim, r));
     return FL_OK;
 }
@@ -203,14 +177,13 @@ static int infer_blocks(struct op_infer *i, bool to_space)
 {
     const struct tensor *x = &i->in[0];
     int64_t b = attr_int(i->node, "blocksize", 0), *dim = i->out[0].dim;
-    int code = infer_dtype(i, 0, DT_ANY);
+    int code = infer_same(i, DT_ANY);
 
     if (code)
         return code;
     if (x->rank != 4 || b < 1 || b > 1024 ||
         (to_space ? x->dim[1] % (b * b) : x->dim[2] % b || x->dim[3] % b))
         return infer_fail(i, "blocks of %lld do not fit its input", (long long)b);
-    infer_like(i, 0, x);
     if (__builtin_mul_overflow(x->dim[1], to_space ? 1 : b * b, &dim[1]) ||
         __builtin_mul_overflow(x->dim[2], to_space ? b : 1, &dim[2]) ||
         __builtin_mul_overflow(x->dim[3], to_space ? b : 1, &dim[3]))

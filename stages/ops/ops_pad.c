@@ -89,45 +89,37 @@ static int64_t source(int64_t p, int64_t n, int mode)
     }
 }
 
-static void pad_fill(const struct op_call *c, const int64_t *pads, int mode, const void *value)
+static void pad_fill(const struct op_call *c, const int64_t *pads, int mode, const struct view *value)
 {
     const struct view *in = &c->in[0], *out = &c->out[0];
-    size_t bytes = tensor_dtype_bytes(out->dtype);
-    int64_t at[TENSOR_MAX_RANK] = {0};
-    for (;;) {
-        int64_t from = 0, to = 0;
+    int64_t at[TENSOR_MAX_RANK] = {0}, from[TENSOR_MAX_RANK];
+    do {
         bool inside = true;
-        int d = out->rank - 1;
-        for (int k = 0; k < out->rank; k++) {
-            int64_t s = source(at[k] - pads[k], in->dim[k], mode);
-            inside = inside && s >= 0;
-            from += s * in->stride[k];
-            to += at[k] * out->stride[k];
+        for (int d = 0; d < out->rank; d++) {
+            from[d] = source(at[d] - pads[d], in->dim[d], mode);
+            inside = inside && from[d] >= 0;
         }
-        memcpy((char *)out->data + to * (int64_t)bytes,
-               inside ? (const char *)in->data + from * (int64_t)bytes : (const char *)value, bytes);
-        for (; d >= 0 && ++at[d] == out->dim[d]; d--)
-            at[d] = 0;
-        if (d < 0)
-            return;
-    }
+        element_copy(out, index_offset(at, out->stride, out->rank), inside ? in : value,
+                     inside ? index_offset(from, in->stride, in->rank) : 0);
+    } while (index_advance(at, out->dim, out->rank));
 }
 
 int pad_reference(const struct op_call *c)
 {
     const struct view *in = &c->in[0];
     int64_t given[2 * TENSOR_MAX_RANK], axes[TENSOR_MAX_RANK], pads[2 * TENSOR_MAX_RANK];
-    char value[8] = {0};
+    uint64_t zero = 0;
+    struct view value = {.dtype = in->dtype, .data = &zero};
     int n, m;
     call_ints(c, pads_name(c->opset), 1, given, 2 * TENSOR_MAX_RANK, &n);
     call_ints(c, NULL, 3, axes, TENSOR_MAX_RANK, &m);
     if (spread(in->rank, given, n, m < 0 ? NULL : axes, m, pads))
         return FL_VALUE;
     if (view_present(c, 2))
-        memcpy(value, c->in[2].data, tensor_dtype_bytes(in->dtype));
+        value.data = c->in[2].data;
     else if (c->opset < 11)
-        element_set_real(in->dtype, value, 0, attr_float(c->node, "value", 0));
+        put_real(&value, 0, attr_float(c->node, "value", 0));
     if (view_count(&c->out[0]))
-        pad_fill(c, pads, pad_mode(c->node), value);
+        pad_fill(c, pads, pad_mode(c->node), &value);
     return FL_OK;
 }

@@ -68,15 +68,6 @@ int quantize_linear_infer(struct op_infer *i)
     return FL_OK;
 }
 
-/* v narrowed to [from, from + n) along dim d. */
-static struct view part(const struct view *v, int d, int64_t from, int64_t n)
-{
-    struct view p = *v;
-    p.data = (char *)v->data + from * v->stride[d] * (int64_t)tensor_dtype_bytes(v->dtype);
-    p.dim[d] = n;
-    return p;
-}
-
 /* A scale or zero point with the dims of x, for one block that begins at `at` along the axis. */
 static struct view spread(const struct view *v, const struct view *x, int axis, int64_t at, int64_t block)
 {
@@ -100,10 +91,10 @@ static void dequantize_block(const struct view *const *v, bool has_zero)
     struct walk w;
     for (bool more = walk_start_any(&w, 4, v); more; more = walk_next(&w))
         for (int64_t k = 0; k < w.inner; k++) {
-            int64_t x = element_int(v[1]->dtype, v[1]->data, w.off[1] + k * w.step[1]);
-            int64_t zero = has_zero ? element_int(v[3]->dtype, v[3]->data, w.off[3] + k * w.step[3]) : 0;
-            double scale = element_real(v[2]->dtype, v[2]->data, w.off[2] + k * w.step[2]);
-            element_set_real(v[0]->dtype, v[0]->data, w.off[0] + k * w.step[0], (double)(x - zero) * scale);
+            int64_t x = int_at(v[1], walk_at(&w, 1, k));
+            int64_t zero = has_zero ? int_at(v[3], walk_at(&w, 3, k)) : 0;
+            double scale = real_at(v[2], walk_at(&w, 2, k));
+            put_real(v[0], walk_at(&w, 0, k), (double)(x - zero) * scale);
         }
 }
 
@@ -125,11 +116,11 @@ static void quantize_block(const struct view *const *v, bool has_zero)
     struct walk w;
     for (bool more = walk_start_any(&w, 4, v); more; more = walk_next(&w))
         for (int64_t k = 0; k < w.inner; k++) {
-            float x = (float)element_real(v[1]->dtype, v[1]->data, w.off[1] + k * w.step[1]);
-            float scale = (float)element_real(v[2]->dtype, v[2]->data, w.off[2] + k * w.step[2]);
-            int64_t zero = has_zero ? element_int(v[3]->dtype, v[3]->data, w.off[3] + k * w.step[3]) : 0;
-            element_set_real(v[0]->dtype, v[0]->data, w.off[0] + k * w.step[0],
-                             saturate(v[0]->dtype, nearbyint((double)(x / scale)) + (double)zero));
+            float x = (float)real_at(v[1], walk_at(&w, 1, k));
+            float scale = (float)real_at(v[2], walk_at(&w, 2, k));
+            int64_t zero = has_zero ? int_at(v[3], walk_at(&w, 3, k)) : 0;
+            put_real(v[0], walk_at(&w, 0, k),
+                     saturate(v[0]->dtype, nearbyint((double)(x / scale)) + (double)zero));
         }
 }
 
@@ -139,15 +130,14 @@ static int each_block(const struct op_call *c, block_function *run)
     bool has_zero = view_present(c, 2);
     bool one = view_count(&c->in[1]) == 1;
     int64_t block = one ? 0 : attr_int(c->node, "block_size", 0);
-    int64_t axis = one ? 0 : attr_int(c->node, "axis", x->rank > 1);
-    int d = (int)(axis < 0 ? axis + x->rank : axis);
+    int d = one ? 0 : call_axis(c->node, x->rank, x->rank > 1);
     for (int64_t at = 0, n; at < (x->rank ? x->dim[d] : 1); at += n) {
         struct view to = *out, from = *x, scale, zero;
         n = x->rank ? x->dim[d] - at : 1;
         if (block) {
             n = n < block ? n : block;
-            to = part(out, d, at, n);
-            from = part(x, d, at, n);
+            to = view_part(out, d, at, n);
+            from = view_part(x, d, at, n);
         }
         scale = spread(&c->in[1], &from, d, at, block);
         zero = has_zero ? spread(&c->in[2], &from, d, at, block) : scale;

@@ -250,33 +250,26 @@ static double interpolate(const struct resize *r, const struct view *in, const d
             at += t[d].at[index[d]] * in->stride[d];
         }
         if (weight != 0)
-            sum += weight * element_real(in->dtype, in->data, at);
+            sum += weight * real_at(in, at);
     } while (index_advance(index, taps, in->rank));
     return sum;
 }
 
 static void resize_fill(const struct resize *r, const struct view *in, const struct view *out)
 {
-    int64_t at[TENSOR_MAX_RANK] = {0};
-    for (;;) {
-        int64_t from = 0, to = 0;
+    int64_t at[TENSOR_MAX_RANK] = {0}, from[TENSOR_MAX_RANK];
+    do {
         double x[TENSOR_MAX_RANK];
         bool still[TENSOR_MAX_RANK];
-        int d = r->rank - 1;
-        for (int k = 0; k < r->rank; k++) {
-            still[k] = in->dim[k] == out->dim[k] && r->scale[k] == 1;
-            x[k] = still[k] ? (double)at[k] : position(r, k, at[k], in->dim[k], out->dim[k]);
-            from += (still[k] ? at[k] : nearest(r, k, x[k], in->dim[k])) * in->stride[k];
-            to += at[k] * out->stride[k];
+        for (int d = 0; d < r->rank; d++) {
+            still[d] = in->dim[d] == out->dim[d] && r->scale[d] == 1;
+            x[d] = still[d] ? (double)at[d] : position(r, d, at[d], in->dim[d], out->dim[d]);
+            from[d] = still[d] ? at[d] : nearest(r, d, x[d], in->dim[d]);
         }
-        element_set_real(out->dtype, out->data, to,
-                         r->taps > 1 ? interpolate(r, in, x, still)
-                                     : element_real(in->dtype, in->data, from));
-        for (; d >= 0 && ++at[d] == out->dim[d]; d--)
-            at[d] = 0;
-        if (d < 0)
-            return;
-    }
+        put_real(out, index_offset(at, out->stride, r->rank),
+                 r->taps > 1 ? interpolate(r, in, x, still)
+                             : real_at(in, index_offset(from, in->stride, r->rank)));
+    } while (index_advance(at, out->dim, r->rank));
 }
 
 static int call_scales(const struct op_call *c, struct resize *r)
@@ -290,7 +283,7 @@ static int call_scales(const struct op_call *c, struct resize *r)
         r->scale[d] = c->in[0].dim[d] ? (double)c->out[0].dim[d] / (double)c->in[0].dim[d] : 1;
     if (view_present(c, at) && view_count(&c->in[at]))
         for (; n < view_count(&c->in[at]) && n < r->rank; n++)
-            scales[n] = element_real(c->in[at].dtype, c->in[at].data, n * c->in[at].stride[0]);
+            scales[n] = real_at(&c->in[at], n * c->in[at].stride[0]);
     else if (c->opset < 9 && a)
         for (; n < a->count && n < r->rank; n++)
             scales[n] = a->floats[n];

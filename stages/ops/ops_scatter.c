@@ -20,39 +20,29 @@ static enum update update_of(const struct node *n)
 
 static void put(enum update how, const struct view *to, int64_t at, const struct view *from, int64_t source)
 {
-    size_t bytes = tensor_dtype_bytes(to->dtype);
     if (how == REPLACE) {
-        memcpy((char *)to->data + at * (int64_t)bytes, (const char *)from->data + source * (int64_t)bytes,
-               bytes);
+        element_copy(to, at, from, source);
     } else if (dtype_is_real(to->dtype)) {
-        double a = element_real(to->dtype, to->data, at), x = element_real(from->dtype, from->data, source);
-        element_set_real(to->dtype, to->data, at,
-                         how == ADD        ? a + x
-                         : how == MULTIPLY ? a * x
-                         : how == SMALLEST ? (x < a ? x : a)
-                                           : (x > a ? x : a));
+        double a = real_at(to, at), x = real_at(from, source);
+        put_real(to, at,
+                 how == ADD        ? a + x
+                 : how == MULTIPLY ? a * x
+                 : how == SMALLEST ? (x < a ? x : a)
+                                   : (x > a ? x : a));
     } else {
-        int64_t a = element_int(to->dtype, to->data, at), x = element_int(from->dtype, from->data, source);
-        element_set_int(to->dtype, to->data, at,
-                        how == ADD        ? (int64_t)((uint64_t)a + (uint64_t)x)
-                        : how == MULTIPLY ? (int64_t)((uint64_t)a * (uint64_t)x)
-                        : how == SMALLEST ? (x < a ? x : a)
-                                          : (x > a ? x : a));
+        int64_t a = int_at(to, at), x = int_at(from, source);
+        put_int(to, at,
+                how == ADD        ? (int64_t)((uint64_t)a + (uint64_t)x)
+                : how == MULTIPLY ? (int64_t)((uint64_t)a * (uint64_t)x)
+                : how == SMALLEST ? (x < a ? x : a)
+                                  : (x > a ? x : a));
     }
-}
-
-static int64_t offset_of(const struct view *v, const int64_t *index)
-{
-    int64_t at = 0;
-    for (int d = 0; d < v->rank; d++)
-        at += index[d] * v->stride[d];
-    return at;
 }
 
 /* The index at that place, counted from the beginning; false when it is outside 0 .. n - 1. */
 static bool index_at(const struct view *indices, int64_t at, int64_t n, int64_t *out)
 {
-    *out = element_int(indices->dtype, indices->data, at);
+    *out = int_at(indices, at);
     *out += *out < 0 ? n : 0;
     return *out >= 0 && *out < n;
 }
@@ -87,15 +77,15 @@ int gather_elements_infer(struct op_infer *i)
 int gather_elements_reference(const struct op_call *c)
 {
     const struct view *x = &c->in[0], *indices = &c->in[1], *y = &c->out[0];
-    int64_t at[TENSOR_MAX_RANK] = {0}, from[TENSOR_MAX_RANK], axis = attr_int(c->node, "axis", 0);
-    axis += axis < 0 ? x->rank : 0;
+    int64_t at[TENSOR_MAX_RANK] = {0}, from[TENSOR_MAX_RANK];
+    int axis = call_axis(c->node, x->rank, 0);
     if (!view_count(y))
         return FL_OK;
     do {
         memcpy(from, at, sizeof from);
-        if (!index_at(indices, offset_of(indices, at), x->dim[axis], &from[axis]))
+        if (!index_at(indices, index_offset(at, indices->stride, indices->rank), x->dim[axis], &from[axis]))
             return FL_VALUE;
-        put(REPLACE, y, offset_of(y, at), x, offset_of(x, from));
+        put(REPLACE, y, index_offset(at, y->stride, y->rank), x, index_offset(from, x->stride, x->rank));
     } while (index_advance(at, y->dim, y->rank));
     return FL_OK;
 }
@@ -123,17 +113,18 @@ int scatter_elements_infer(struct op_infer *i)
 int scatter_elements_reference(const struct op_call *c)
 {
     const struct view *indices = &c->in[1], *updates = &c->in[2], *y = &c->out[0];
-    int64_t at[TENSOR_MAX_RANK] = {0}, to[TENSOR_MAX_RANK], axis = attr_int(c->node, "axis", 0);
+    int64_t at[TENSOR_MAX_RANK] = {0}, to[TENSOR_MAX_RANK];
+    int axis = call_axis(c->node, y->rank, 0);
     enum update how = update_of(c->node);
-    axis += axis < 0 ? y->rank : 0;
     view_copy(&c->in[0], y);
     if (!view_count(indices))
         return FL_OK;
     do {
         memcpy(to, at, sizeof to);
-        if (!index_at(indices, offset_of(indices, at), y->dim[axis], &to[axis]))
+        if (!index_at(indices, index_offset(at, indices->stride, indices->rank), y->dim[axis], &to[axis]))
             return FL_VALUE;
-        put(how, y, offset_of(y, to), updates, offset_of(updates, at));
+        put(how, y, index_offset(to, y->stride, y->rank), updates,
+            index_offset(at, updates->stride, updates->rank));
     } while (index_advance(at, indices->dim, indices->rank));
     return FL_OK;
 }
@@ -198,32 +189,23 @@ int scatter_nd_infer(struct op_infer *i)
 static int each_tuple(const struct view *data, const struct view *indices, const struct view *rows, int batch,
                       enum update how)
 {
-    int64_t at[TENSOR_MAX_RANK] = {0}, inner[TENSOR_MAX_RANK];
+    int64_t at[TENSOR_MAX_RANK] = {0}, inner[TENSOR_MAX_RANK] = {0};
     int outer = indices->rank - 1, tuple = (int)indices->dim[outer], rest = data->rank - batch - tuple;
 
     if (!view_count(indices) || !view_count(rows))
         return FL_OK;
     do {
-        int64_t place = 0, row = 0, start = 0;
-        for (int d = 0; d < outer; d++) {
-            place += at[d] * indices->stride[d];
-            row += at[d] * rows->stride[d];
-        }
-        for (int d = 0; d < batch; d++)
-            start += at[d] * data->stride[d];
+        int64_t place = index_offset(at, indices->stride, outer), row = index_offset(at, rows->stride, outer),
+                start = index_offset(at, data->stride, batch);
         for (int t = 0; t < tuple; t++) {
             int64_t k;
             if (!index_at(indices, place + t * indices->stride[outer], data->dim[batch + t], &k))
                 return FL_VALUE;
             start += k * data->stride[batch + t];
         }
-        memset(inner, 0, sizeof inner);
         do {
-            int64_t a = start, b = row;
-            for (int d = 0; d < rest; d++) {
-                a += inner[d] * data->stride[batch + tuple + d];
-                b += inner[d] * rows->stride[outer + d];
-            }
+            int64_t a = start + index_offset(inner, data->stride + batch + tuple, rest),
+                    b = row + index_offset(inner, rows->stride + outer, rest);
             if (how == UPDATES)
                 put(REPLACE, rows, b, data, a);
             else

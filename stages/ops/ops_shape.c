@@ -9,30 +9,17 @@
 int reshape_reference(const struct op_call *c)
 {
     const struct view *in = &c->in[0], *out = &c->out[0];
-    size_t bytes = tensor_dtype_bytes(out->dtype);
-    int64_t at[TENSOR_MAX_RANK] = {0}, to = 0, left = view_count(out);
+    int64_t at[TENSOR_MAX_RANK] = {0};
     const struct view *views[] = {in};
     struct walk w;
-    if (left != view_count(in))
+    if (view_count(out) != view_count(in))
         return FL_SHAPE;
     for (bool more = walk_start(&w, 1, views); more; more = walk_next(&w))
         for (int64_t k = 0; k < w.inner; k++) {
-            memcpy((char *)out->data + to * (int64_t)bytes,
-                   (const char *)in->data + (w.off[0] + k * w.step[0]) * (int64_t)bytes, bytes);
-            for (int d = out->rank - 1; d >= 0; d--) {
-                to += out->stride[d];
-                if (++at[d] < out->dim[d])
-                    break;
-                to -= out->stride[d] * out->dim[d];
-                at[d] = 0;
-            }
+            element_copy(out, index_offset(at, out->stride, out->rank), in, walk_at(&w, 0, k));
+            index_advance(at, out->dim, out->rank);
         }
     return FL_OK;
-}
-
-static int check_dtype(struct op_infer *i)
-{
-    return infer_dtype(i, 0, DT_ANY);
 }
 
 /* 0 keeps the input's dim (unless allowzero), one -1 takes what is left. */
@@ -43,7 +30,7 @@ int reshape_infer(struct op_infer *i)
     int64_t dims[TENSOR_MAX_RANK], known = 1, all = tensor_count(x);
     bool allow_zero = attr_int(i->node, "allowzero", 0) != 0;
     int n, open = -1, code;
-    if ((code = check_dtype(i)) || (code = infer_ints(i, NULL, 1, dims, TENSOR_MAX_RANK, &n)))
+    if ((code = infer_dtype(i, 0, DT_ANY)) || (code = infer_ints(i, NULL, 1, dims, TENSOR_MAX_RANK, &n)))
         return code;
     if (n < 0)
         return infer_fail(i, "its shape is missing");
@@ -73,7 +60,7 @@ int flatten_infer(struct op_infer *i)
 {
     const struct tensor *x = &i->in[0];
     int64_t axis = attr_int(i->node, "axis", 1);
-    int code = check_dtype(i);
+    int code = infer_dtype(i, 0, DT_ANY);
     if (code)
         return code;
     if (axis < -x->rank || axis > x->rank)
@@ -91,7 +78,7 @@ int squeeze_infer(struct op_infer *i)
     bool gone[TENSOR_MAX_RANK] = {false};
     int64_t axes[TENSOR_MAX_RANK];
     int n, axis, code;
-    if ((code = check_dtype(i)) || (code = infer_ints(i, "axes", 1, axes, TENSOR_MAX_RANK, &n)))
+    if ((code = infer_dtype(i, 0, DT_ANY)) || (code = infer_ints(i, "axes", 1, axes, TENSOR_MAX_RANK, &n)))
         return code;
     for (int d = 0; d < x->rank && n < 0; d++)
         gone[d] = x->dim[d] == 1;
@@ -115,7 +102,7 @@ int unsqueeze_infer(struct op_infer *i)
     bool added[TENSOR_MAX_RANK] = {false};
     int64_t axes[TENSOR_MAX_RANK];
     int n, axis, from = 0, code;
-    if ((code = check_dtype(i)) || (code = infer_ints(i, "axes", 1, axes, TENSOR_MAX_RANK, &n)))
+    if ((code = infer_dtype(i, 0, DT_ANY)) || (code = infer_ints(i, "axes", 1, axes, TENSOR_MAX_RANK, &n)))
         return code;
     if (n < 0 || x->rank + n > TENSOR_MAX_RANK)
         return infer_fail(i, n < 0 ? "its axes are missing" : "its output would have too many dims");
@@ -134,8 +121,7 @@ int unsqueeze_infer(struct op_infer *i)
 
 int identity_infer(struct op_infer *i)
 {
-    infer_like(i, 0, &i->in[0]);
-    return check_dtype(i);
+    return infer_same(i, DT_ANY);
 }
 
 int identity_reference(const struct op_call *c)
@@ -147,13 +133,12 @@ int identity_reference(const struct op_call *c)
 /* Inference never drops anything; the mask says that all is kept. */
 int dropout_infer(struct op_infer *i)
 {
-    int code = infer_dtype(i, 0, DT_FLOAT);
+    int code = infer_same(i, DT_FLOAT);
     if (code)
         return code;
     if (infer_has(i, 2) &&
         (!i->in[2].data || tensor_count(&i->in[2]) != 1 || element_int(i->in[2].dtype, i->in[2].data, 0)))
         return infer_unsupported(i, "training_mode is not supported");
-    infer_like(i, 0, &i->in[0]);
     if (i->n_out > 1) {
         infer_like(i, 1, &i->in[0]);
         i->out[1].dtype = i->opset < 10 ? i->in[0].dtype : TENSOR_BOOL;
@@ -168,7 +153,7 @@ int dropout_reference(const struct op_call *c)
     view_copy(&c->in[0], &c->out[0]);
     for (bool more = mask && walk_start_any(&w, 1, &mask); more; more = walk_next(&w))
         for (int64_t k = 0; k < w.inner; k++)
-            element_set_real(mask->dtype, mask->data, w.off[0] + k * w.step[0], 1);
+            put_real(mask, walk_at(&w, 0, k), 1);
     return FL_OK;
 }
 
@@ -191,7 +176,7 @@ static int permutation(const struct node *n, int rank, int *perm)
 int transpose_infer(struct op_infer *i)
 {
     const struct tensor *x = &i->in[0];
-    int perm[TENSOR_MAX_RANK], code = check_dtype(i);
+    int perm[TENSOR_MAX_RANK], code = infer_dtype(i, 0, DT_ANY);
     if (code)
         return code;
     if (permutation(i->node, x->rank, perm))

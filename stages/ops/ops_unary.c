@@ -9,16 +9,17 @@
 
 int unary_infer(struct op_infer *i)
 {
-    int code = infer_dtype(i, 0, DT_NUMERIC);
-    infer_like(i, 0, &i->in[0]);
-    return code;
+    return infer_same(i, DT_NUMERIC);
+}
+
+int not_infer(struct op_infer *i)
+{
+    return infer_same(i, DT(BOOL));
 }
 
 int unary_float_infer(struct op_infer *i)
 {
-    int code = infer_dtype(i, 0, DT_FLOAT);
-    infer_like(i, 0, &i->in[0]);
-    return code;
+    return infer_same(i, DT_FLOAT);
 }
 
 /* Defines NAME_reference, which computes `expression` of x (a double, or a float in the float32 loop), with
@@ -29,8 +30,8 @@ int unary_float_infer(struct op_infer *i)
         (void)a;                                                                                 \
         (void)b;                                                                                 \
         for (int64_t i = 0; i < w->inner; i++) {                                                 \
-            float x = from[w->off[1] + i * w->step[1]];                                          \
-            to[w->off[0] + i * w->step[0]] = (float)(expression);                                \
+            float x = from[walk_at(w, 1, i)];                                                    \
+            to[walk_at(w, 0, i)] = (float)(expression);                                          \
         }                                                                                        \
     }                                                                                            \
     static double name##_any(double x, double a, double b)                                       \
@@ -58,8 +59,7 @@ static int unary(const struct op_call *c, loop_f32 loop, one_any one, float a, f
             continue;
         }
         for (int64_t i = 0; i < w.inner; i++)
-            element_set_real(out->dtype, out->data, w.off[0] + i * w.step[0],
-                             one(element_real(in->dtype, in->data, w.off[1] + i * w.step[1]), a, b));
+            put_real(out, walk_at(&w, 0, i), one(real_at(in, walk_at(&w, 1, i)), a, b));
     }
     return FL_OK;
 }
@@ -84,6 +84,7 @@ UNARY(exp, 0, 0, MATH(exp, x))
 UNARY(log, 0, 0, MATH(log, x))
 UNARY(abs, 0, 0, x < 0 ? -x : x)
 UNARY(neg, 0, 0, -x)
+UNARY(not, 0, 0, x == 0)
 UNARY(floor, 0, 0, MATH(floor, x))
 UNARY(ceil, 0, 0, MATH(ceil, x))
 UNARY(round, 0, 0, MATH(rint, x))

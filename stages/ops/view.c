@@ -53,6 +53,22 @@ struct view view_broadcast(const struct view *v, const struct view *to)
     return b;
 }
 
+struct view view_part(const struct view *v, int d, int64_t at, int64_t count)
+{
+    struct view p = *v;
+    p.dim[d] = count;
+    p.data = (char *)v->data + at * v->stride[d] * (int64_t)tensor_dtype_bytes(v->dtype);
+    return p;
+}
+
+int64_t index_offset(const int64_t *index, const int64_t *stride, int n)
+{
+    int64_t at = 0;
+    for (int d = 0; d < n; d++)
+        at += index[d] * stride[d];
+    return at;
+}
+
 bool index_advance(int64_t *index, const int64_t *limit, int n)
 {
     for (int d = n - 1; d >= 0; d--) {
@@ -162,7 +178,7 @@ bool walk_next(struct walk *w)
 
 #define COPY(type)                        \
     for (int64_t i = 0; i < w.inner; i++) \
-    ((type *)to->data)[w.off[0] + i * w.step[0]] = ((const type *)from->data)[w.off[1] + i * w.step[1]]
+    ((type *)to->data)[walk_at(&w, 0, i)] = ((const type *)from->data)[walk_at(&w, 1, i)]
 
 void view_copy(const struct view *from, const struct view *to)
 {
@@ -222,7 +238,7 @@ void post_apply(const struct post *p, const struct view *residual, const struct 
     const float *from = r.data;
     for (bool more = walk_start_any(&w, 2, views); more; more = walk_next(&w))
         for (int64_t i = 0; i < w.inner; i++) {
-            float *x = &to[w.off[0] + i * w.step[0]];
-            *x = activate(p, residual ? *x + from[w.off[1] + i * w.step[1]] : *x);
+            float *x = &to[walk_at(&w, 0, i)];
+            *x = activate(p, residual ? *x + from[walk_at(&w, 1, i)] : *x);
         }
 }

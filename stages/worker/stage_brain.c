@@ -1,20 +1,15 @@
 /* stage_brain.c - jobs become batches, batches run segment by segment, what comes out is handed on */
 #include "stage_brain.h"
 
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/arrival.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mishap.h"
 #include "cancel_set.h"
-#include "hit_log.h"
-#include "stage_lookups.h"
-#include "stage_rows.h"
-#include "stage_talk.h"
-#include "stage_times.h"
+#include "job_check.h"
+#include "stage_post.h"
 
 enum phase {
     IDLE,     /* no batch in hand */
@@ -33,6 +28,7 @@ struct stage_brain {
     struct stage_rows rows;
     struct stage_times times;
     struct stage_lookups lookups;
+    struct stage_post post;
     struct cancel_set cancelled;
     struct hit_log hits;
     enum phase phase;
@@ -63,6 +59,8 @@ int stage_brain_new(struct stage_brain **out, const struct stage_setup *s, const
                                   .self = s->self,
                                   .n_next = b->last ? 0 : p->stage[b->stage + 1].n_replicas};
     b->talk.beat.batch = (uint32_t)s->max_batch;
+    b->post = (struct stage_post){&b->setup, &b->io,    &b->engine,  &b->talk,
+                                  &b->rows,  &b->times, &b->lookups, &b->out};
     b->lookups.patience_ns = (uint64_t)p->cache.wait_us * NS_PER_US;
     if (stage_rows_new(&b->rows, s->max_batch) || stage_times_new(&b->times, &b->talk)) {
         stage_brain_free(b);
@@ -83,15 +81,12 @@ void stage_brain_free(struct stage_brain *b)
 
 static uint64_t moment(const struct stage_brain *b)
 {
-    return b->io.moment(b->io.arg);
+    return stage_talk_moment(&b->talk);
 }
 
-/* Ends a part of the batch's time now; returns the time. */
 static uint64_t lap(struct stage_brain *b, enum span_kind kind, int exit)
 {
-    uint64_t now = moment(b);
-    stage_times_lap(&b->times, &b->rows, kind, exit, now);
-    return now;
+    return stage_times_lap(&b->times, &b->rows, kind, exit, moment(b));
 }
 
 void stage_brain_garbage(struct stage_brain *b, const char *where, const struct error *e, uint64_t now)
@@ -108,77 +103,7 @@ static bool belongs(struct stage_brain *b, const struct message *m, enum message
     return false;
 }
 
-/* --- results --- */
-
-static struct result *start_result(struct stage_brain *b, uint64_t request, uint32_t attempt)
-{
-    struct result *out = &b->out.result;
-    memset(out, 0, sizeof *out);
-    b->out.type = MESSAGE_RESULT;
-    out->request = request;
-    out->attempt = attempt;
-    out->exit = -1;
-    out->label = -1;
-    out->sent_ns = stage_talk_time(&b->talk, moment(b));
-    return out;
-}
-
-/* Best effort: when the broker can't be told, it finds out by its own clock. */
-static void send_error(struct stage_brain *b, const struct stage_row *r, int code, const char *text)
-{
-    struct result *out = start_result(b, r->job.request, r->job.attempt);
-    out->error = (uint32_t)code;
-    out->trace = r->job.trace;
-    snprintf(out->text, sizeof out->text, "%s", text);
-    b->io.result(b->io.arg, &b->out, NULL);
-}
-
-static void send_hit(struct stage_brain *b, const struct told_hit *h)
-{
-    struct result *out = start_result(b, h->request, h->attempt);
-    out->label = h->label;
-    out->exit = h->exit;
-    out->confidence = h->confidence;
-    out->epoch = h->epoch;
-    out->trace = h->trace;
-    b->io.result(b->io.arg, &b->out, NULL);
-}
-
 /* --- jobs come --- */
-
-static bool passed_all_before(const struct stage_brain *b, const struct job *j)
-{
-    if (j->trace.n != b->stage)
-        return false;
-    for (int i = 0; i < j->trace.n; i++)
-        if (j->trace.stage[i].stage != (uint32_t)i || j->trace.stage[i].replica != j->route[i])
-            return false;
-    return true;
-}
-
-static int check_job(const struct stage_brain *b, const struct job *j, struct error *e)
-{
-    const struct tensor *expects = &b->setup.expects;
-    char got[128], want[128];
-    if (j->n_route != b->setup.pipeline->n_stages || j->route[b->stage] != b->setup.self.replica)
-        return error_set(e, FL_PROTOCOL, "the job's route does not lead here");
-    if (j->plan && j->plan != digest_short(b->setup.self.plan))
-        return error_set(e, FL_STALE, "the job was sent by and for stages of another plan");
-    if (!passed_all_before(b, j))
-        return error_set(e, FL_PROTOCOL, "the job has not passed the stages before stage %d by its route",
-                         b->stage);
-    if (!b->last && j->route[b->stage + 1] >= b->talk.n_next)
-        return error_set(e, FL_PROTOCOL,
-                         "the job's route leads to a replica that is not in the pipeline file");
-    if (j->activation.dtype != expects->dtype)
-        return error_set(e, FL_DTYPE, "the input is %s, the model takes %s",
-                         tensor_dtype_name(j->activation.dtype), tensor_dtype_name(expects->dtype));
-    if (!tensor_same_shape(&j->activation, expects))
-        return error_set(e, FL_SHAPE, "the input is %s, the model takes %s",
-                         tensor_describe(&j->activation, got, sizeof got),
-                         tensor_describe(expects, want, sizeof want));
-    return FL_OK;
-}
 
 int stage_brain_room(const struct stage_brain *b)
 {
@@ -206,8 +131,8 @@ void stage_brain_job(struct stage_brain *b, const struct message *m, zmq_msg_t *
     r->state = ROW_RUNS;
     zmq_msg_move(&r->payload, payload);
     b->talk.beat.jobs++;
-    if ((rc = check_job(b, &r->job, &e))) {
-        send_error(b, r, rc, e.text);
+    if ((rc = job_check(&r->job, &b->setup, &e))) {
+        stage_post_error(&b->post, r, rc, e.text);
         stage_rows_release(&b->rows, row);
     } else {
         stage_rows_enqueue(&b->rows, row);
@@ -232,11 +157,11 @@ static void admit_row(struct stage_brain *b, int row, uint64_t broker_now)
     if (over || job_is_late(&r->job, b->stage, broker_now)) {
         b->talk.beat.dropped++;
         if (!over)
-            send_error(b, r, FL_DEADLINE,
-                       "not computed: what is left to do takes longer than its deadline leaves");
+            stage_post_error(&b->post, r, FL_DEADLINE,
+                             "not computed: what is left to do takes longer than its deadline leaves");
         stage_times_note(&b->times, r, SPAN_DROPPED, -1, r->received_ns, moment(b));
     } else if ((rc = b->engine.load(b->engine.arg, b->rows.n_batch, zmq_msg_data(&r->payload), &e))) {
-        send_error(b, r, rc, e.text);
+        stage_post_error(&b->post, r, rc, e.text);
     } else {
         zmq_msg_close(&r->payload);
         zmq_msg_init(&r->payload);
@@ -273,69 +198,6 @@ static bool form_batch(struct stage_brain *b, uint64_t now)
 
 /* --- look-ups and verdicts --- */
 
-static bool asks(const struct stage_row *r)
-{
-    return r->state == ROW_RUNS && !(r->job.flags & JOB_NO_CACHE);
-}
-
-/* A verdict can still end this row here. */
-static bool can_hit(const struct stage_row *r)
-{
-    return asks(r) && !(r->job.flags & JOB_AUDIT);
-}
-
-/* The rows that ask, as items of l and places in rows[]; returns how many. */
-static int fill_items(struct stage_brain *b, struct lookup *l, const int *rows, int n)
-{
-    for (int i = 0; i < n; i++) {
-        const struct stage_row *r = stage_rows_at(&b->rows, rows[i]);
-        struct lookup_item *item = &l->item[i];
-        item->request = r->job.request;
-        item->attempt = r->job.attempt;
-        item->flags = r->job.flags;
-        item->deadline_ns = r->job.deadline_ns;
-        stage_times_fill(&b->times, r, b->lookups.hidden_ns, &item->trace);
-    }
-    return n;
-}
-
-/* Sends the descriptors at the cut where segment `s` ended. What can't be sent is a miss. Nobody is asked at
- * an exit without a cache: the broker tells where caches stand as soon as it knows, else a verdict. */
-static void ask(struct stage_brain *b, int s)
-{
-    const struct stage_segment *at = &b->setup.segment[s];
-    struct lookup *l = &b->out.lookup;
-    int rows[MESSAGE_MAX_BATCH], n = 0;
-    zmq_msg_t payload;
-    uint64_t now;
-
-    for (int i = 0; i < b->rows.n_batch; i++)
-        if (asks(stage_rows_at(&b->rows, i)))
-            rows[n++] = i;
-    if (!b->asks || !n || stage_talk_no_cache_at(&b->talk, at->exit) ||
-        !stage_lookups_allow(&b->lookups, at->exit, b->times.lap_ns))
-        return;
-    if (b->engine.describe(b->engine.arg, s, b->rows.n_batch, rows, n, &payload)) {
-        breaker_forget_probe(&b->lookups.breaker);
-        return;
-    }
-    now = lap(b, SPAN_ASK, at->exit);
-    b->out.type = MESSAGE_LOOKUP;
-    l->exit = (uint32_t)at->exit;
-    l->origin = at->origin;
-    l->sequence = ++b->lookups.sequence;
-    l->sent_ns = stage_talk_time(&b->talk, now);
-    l->dim = (uint32_t)at->dim;
-    l->n = fill_items(b, l, rows, n);
-    if (b->io.ask(b->io.arg, &b->out, &payload)) {
-        zmq_msg_close(&payload);
-        breaker_late(&b->lookups.breaker, now);
-        return;
-    }
-    stage_lookups_sent(&b->lookups, at->exit, now);
-    b->talk.beat.lookups += (uint64_t)n;
-}
-
 static void log_hit(struct stage_brain *b, const struct stage_row *r, const struct verdict *v,
                     const struct verdict_item *item, int exit)
 {
@@ -354,7 +216,7 @@ static void on_item(struct stage_brain *b, const struct verdict *v, const struct
 {
     for (int i = 0; item->hit && i < b->rows.n_batch; i++) {
         struct stage_row *r = stage_rows_at(&b->rows, i);
-        if (r->job.request != item->request || r->job.attempt != item->attempt || !can_hit(r))
+        if (r->job.request != item->request || r->job.attempt != item->attempt || !stage_row_can_hit(r))
             continue;
         r->state = ROW_HIT;
         r->hit_exit = p->exit;
@@ -425,7 +287,7 @@ static void fail_batch(struct stage_brain *b, int code, const char *text)
     log_warn("a batch of %d failed: %s", b->rows.n_batch, text);
     for (int i = 0; i < b->rows.n_batch; i++)
         if (stage_rows_at(&b->rows, i)->state == ROW_RUNS)
-            send_error(b, stage_rows_at(&b->rows, i), code, text);
+            stage_post_error(&b->post, stage_rows_at(&b->rows, i), code, text);
 }
 
 static void end_batch(struct stage_brain *b)
@@ -437,66 +299,11 @@ static void end_batch(struct stage_brain *b)
     b->phase = IDLE;
 }
 
-/* --- what comes out --- */
-
-static void send_scores(struct stage_brain *b, const struct stage_row *r, int place)
-{
-    struct result *out = start_result(b, r->job.request, r->job.attempt);
-    zmq_msg_t payload;
-    struct error e;
-    int rc = b->engine.output(b->engine.arg, place, b->rows.n_batch, &out->scores, &out->label,
-                              &out->confidence, &payload, &e);
-    if (rc) {
-        send_error(b, r, rc, e.text);
-        return;
-    }
-    out->sent_ns = stage_talk_time(&b->talk, lap(b, SPAN_SERIALISE, -1));
-    stage_times_fill(&b->times, r, b->lookups.hidden_ns, &out->trace);
-    if (b->io.result(b->io.arg, &b->out, &payload))
-        zmq_msg_close(&payload);
-}
-
-static void send_activation(struct stage_brain *b, const struct stage_row *r, int place)
-{
-    struct job *out = &b->out.job;
-    int replica = r->job.route[b->stage + 1], rc;
-    char text[MESSAGE_TEXT_BYTES];
-    zmq_msg_t payload;
-    struct error e;
-
-    b->out.type = MESSAGE_JOB;
-    *out = r->job;
-    if ((rc = b->engine.output(b->engine.arg, place, b->rows.n_batch, &out->activation, NULL, NULL, &payload,
-                               &e))) {
-        send_error(b, r, rc, e.text);
-        return;
-    }
-    out->sent_ns = stage_talk_time(&b->talk, lap(b, SPAN_SERIALISE, -1));
-    stage_times_fill(&b->times, r, b->lookups.hidden_ns, &out->trace);
-    if ((rc = b->io.next(b->io.arg, replica, &b->out, &payload))) {
-        zmq_msg_close(&payload);
-        stage_brain_look(b); /* and tell the broker */
-        snprintf(text, sizeof text, "stage %d replica %d does not reach stage %d replica %d: %s", b->stage,
-                 (int)b->setup.self.replica, b->stage + 1, replica,
-                 rc == FL_AGAIN ? "not connected, or its queue is full" : error_sentence(rc));
-        send_error(b, r, FL_UNAVAILABLE, text);
-    }
-}
-
 static void hand_out(struct stage_brain *b)
 {
     lap(b, SPAN_HELD, -1);
     drop_over(b);
-    for (int i = 0; i < b->rows.n_batch; i++) {
-        struct stage_row *r = stage_rows_at(&b->rows, i);
-        if (r->state != ROW_RUNS)
-            continue;
-        if (b->last)
-            send_scores(b, r, i);
-        else
-            send_activation(b, r, i);
-        r->state = ROW_SENT;
-    }
+    stage_post_outputs(&b->post);
     end_batch(b);
 }
 
@@ -506,7 +313,7 @@ static bool holds_back(struct stage_brain *b, uint64_t now)
     if (b->last || now >= b->hold_until_ns || !stage_lookups_unanswered(&b->lookups))
         return false;
     for (int i = 0; i < b->rows.n_batch; i++)
-        if (can_hit(stage_rows_at(&b->rows, i)))
+        if (stage_row_can_hit(stage_rows_at(&b->rows, i)))
             return true;
     return false;
 }
@@ -523,8 +330,8 @@ void stage_brain_computed(struct stage_brain *b, int rc, const char *text, uint6
         end_batch(b);
         return;
     }
-    if (exit >= 0)
-        ask(b, b->segment);
+    if (exit >= 0 && b->asks)
+        stage_post_lookup(&b->post, b->segment);
     now = lap(b, SPAN_ASK, exit);
     if (b->segment + 1 == b->setup.n_segments) {
         stage_lookups_end_hiding(&b->lookups, now);
@@ -612,7 +419,7 @@ static void on_cancel(struct stage_brain *b, const struct cancel *c)
         cancel_set_add(&b->cancelled, c->request[i]);
     for (int i = 0; i < c->n_ask; i++)
         if ((h = hit_log_find(&b->hits, c->ask[i])))
-            send_hit(b, h);
+            stage_post_hit(&b->post, h);
 }
 
 void stage_brain_control(struct stage_brain *b, const struct message *m, uint64_t now)
@@ -637,9 +444,8 @@ void stage_brain_control(struct stage_brain *b, const struct message *m, uint64_
 uint64_t stage_brain_tick(struct stage_brain *b, uint64_t now)
 {
     note_state(b);
-    if (now >= stage_talk_due(&b->talk))
-        span_log_send(&b->times.spans, b->io.control, b->io.arg,
-                      &b->out); /* first: who has the heartbeat has them */
+    if (now >= stage_talk_due(&b->talk)) /* first: who has the heartbeat has them */
+        span_log_send(&b->times.spans, b->io.control, b->io.arg, &b->out);
     return b->due_ns = stage_talk_tick(&b->talk, now);
 }
 

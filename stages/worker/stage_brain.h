@@ -65,10 +65,11 @@ struct stage_engine {
      * On failure *out is untouched. */
     int (*describe)(void *arg, int segment, int batch, const int *rows, int n, zmq_msg_t *out);
     /* Makes *out (not initialised), what the stage has computed for place `row` of `batch`, and its shape; in
-     * the last stage also the label and its confidence. On failure *out is untouched. FL_NOMEM; FL_VALUE:
-     * scores are not numbers. */
-    int (*output)(void *arg, int row, int batch, struct tensor *shape, int32_t *label, float *confidence,
-                  zmq_msg_t *out, struct error *e);
+     * the last stage also the label and its confidence. It goes to replica `to` of the next stage (-1: to the
+     * broker) before another one is made, so it may be made in memory of that way. On failure *out is
+     * untouched. FL_NOMEM; FL_VALUE: scores are not numbers. */
+    int (*output)(void *arg, int row, int batch, int to, struct tensor *shape, int32_t *label,
+                  float *confidence, zmq_msg_t *out, struct error *e);
 };
 
 struct stage_brain;

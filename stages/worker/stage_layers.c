@@ -22,6 +22,8 @@ struct stage_layers {
     struct tensor expects;
     int n_segments, first_node[PIPELINE_MAX_EXITS + 1], last_node[PIPELINE_MAX_EXITS + 1];
     float *descriptors; /* [max_batch][floats of the largest] */
+    int (*place)(void *arg, int to, size_t bytes, zmq_msg_t *out);
+    void *place_arg;
 };
 
 static void add_segment(struct stage_layers *l, struct stage_setup *s, int first, int last,
@@ -243,8 +245,8 @@ static int32_t judge(const float *scores, int64_t n, float *confidence)
     return (int32_t)best;
 }
 
-static int output(void *arg, int row, int batch, struct tensor *shape, int32_t *label, float *confidence,
-                  zmq_msg_t *out, struct error *e)
+static int output(void *arg, int row, int batch, int to, struct tensor *shape, int32_t *label,
+                  float *confidence, zmq_msg_t *out, struct error *e)
 {
     struct stage_layers *l = arg;
     struct tensor t = exec_output(l->exec, 0, batch);
@@ -258,11 +260,18 @@ static int output(void *arg, int row, int batch, struct tensor *shape, int32_t *
         if ((*label = judge((const float *)(const void *)data, t.dim[1], confidence)) < 0)
             return error_set(e, FL_VALUE, "the model's scores are not numbers for this input");
     }
-    if (zmq_msg_init_size(out, bytes))
+    if (to >= 0 && l->place ? l->place(l->place_arg, to, bytes, out) : zmq_msg_init_size(out, bytes))
         return error_set(e, FL_NOMEM, "out of memory for what was computed");
     memcpy(zmq_msg_data(out), data, bytes);
     *shape = t;
     return FL_OK;
+}
+
+void stage_layers_place(struct stage_layers *l, int (*place)(void *arg, int to, size_t bytes, zmq_msg_t *out),
+                        void *arg)
+{
+    l->place = place;
+    l->place_arg = arg;
 }
 
 struct stage_engine stage_layers_engine(struct stage_layers *l)

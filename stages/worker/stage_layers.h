@@ -14,6 +14,10 @@ int stage_layers_new(struct stage_layers **out, const struct pipeline *p, int st
 void stage_layers_free(struct stage_layers *l);
 /* What the brain reaches them by. */
 struct stage_engine stage_layers_engine(struct stage_layers *l);
+/* Where activations are made that go to replica `to` of the next stage, as zmq_msg_init_size (NULL, or never
+ * called: in memory of their own). */
+void stage_layers_place(struct stage_layers *l, int (*place)(void *arg, int to, size_t bytes, zmq_msg_t *out),
+                        void *arg);
 /* Runs one segment for n rows. `after` as in exec.h. */
 int stage_layers_run(struct stage_layers *l, int segment, int n, exec_after after, void *arg,
                      struct error *e);

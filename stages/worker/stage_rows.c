@@ -54,6 +54,16 @@ void stage_rows_release(struct stage_rows *r, int row)
     r->free[r->n_free++] = row;
 }
 
+bool stage_row_asks(const struct stage_row *r)
+{
+    return r->state == ROW_RUNS && !(r->job.flags & JOB_NO_CACHE);
+}
+
+bool stage_row_can_hit(const struct stage_row *r)
+{
+    return stage_row_asks(r) && !(r->job.flags & JOB_AUDIT);
+}
+
 struct stage_row *stage_rows_at(struct stage_rows *r, int place)
 {
     return &r->row[r->batch[place]];

@@ -43,6 +43,10 @@ void stage_rows_enqueue(struct stage_rows *r, int row);
 /* The row that has waited longest, to be put into the batch or released. */
 int stage_rows_dequeue(struct stage_rows *r);
 void stage_rows_release(struct stage_rows *r, int row);
+/* It takes part in look-ups. */
+bool stage_row_asks(const struct stage_row *r);
+/* A verdict can still end it here. */
+bool stage_row_can_hit(const struct stage_row *r);
 /* The row at this place of the batch. */
 struct stage_row *stage_rows_at(struct stage_rows *r, int place);
 /* Of the batch, those that run. */

@@ -11,6 +11,11 @@
 #define LOOK_AT_LINKS_NS (10 * NS_PER_MS) /* at those that are not there */
 #define LEARN_CLOCK_NS   (10 * NS_PER_MS) /* between the first heartbeats to a broker with another clock */
 
+uint64_t stage_talk_moment(const struct stage_talk *t)
+{
+    return t->io->moment(t->io->arg);
+}
+
 uint64_t stage_talk_time(const struct stage_talk *t, uint64_t local_ns)
 {
     return t->remote ? local_ns + (uint64_t)offset_ns(&t->offset) : local_ns;
@@ -20,7 +25,7 @@ uint64_t stage_talk_time(const struct stage_talk *t, uint64_t local_ns)
 static void look_at_links(struct stage_talk *t)
 {
     uint32_t all = (1u << t->n_next) - 1;
-    t->reached_ns = t->io->moment(t->io->arg);
+    t->reached_ns = stage_talk_moment(t);
     t->beat.reaches = t->n_next ? REACHES_TOLD | (t->io->reaches(t->io->arg) & all) : 0;
 }
 
@@ -32,7 +37,7 @@ void stage_talk_hello(struct stage_talk *t, bool ready)
     t->out->hello.ready = ready;
     t->out->hello.leaving = t->leaving;
     t->out->hello.reaches = t->beat.reaches;
-    t->hello_ns = t->io->control(t->io->arg, t->out) == FL_OK ? t->io->moment(t->io->arg) : 0;
+    t->hello_ns = t->io->control(t->io->arg, t->out) == FL_OK ? stage_talk_moment(t) : 0;
     t->unheard = true;
 }
 

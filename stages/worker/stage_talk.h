@@ -31,6 +31,7 @@ struct stage_talk {
     uint64_t leave_by_ns;  /* for so long */
 };
 
+uint64_t stage_talk_moment(const struct stage_talk *t); /* now */
 /* Broker time. */
 uint64_t stage_talk_time(const struct stage_talk *t, uint64_t local_ns);
 void stage_talk_hello(struct stage_talk *t, bool ready);

@@ -49,15 +49,15 @@ void stage_times_begin(struct stage_times *t, struct stage_rows *rows, uint64_t 
     }
 }
 
-void stage_times_lap(struct stage_times *t, struct stage_rows *rows, enum span_kind kind, int exit,
-                     uint64_t now)
+uint64_t stage_times_lap(struct stage_times *t, struct stage_rows *rows, enum span_kind kind, int exit,
+                         uint64_t now)
 {
     uint64_t *part = kind == SPAN_COMPUTE     ? &t->compute_ns
                      : kind == SPAN_SERIALISE ? &t->serialise_ns
                                               : &t->lookup_ns;
     *part += now - t->lap_ns;
     stage_times_note_batch(t, rows, kind, exit, t->lap_ns, now);
-    t->lap_ns = now;
+    return t->lap_ns = now;
 }
 
 void stage_times_fill(const struct stage_times *t, const struct stage_row *r, uint64_t hidden_ns,

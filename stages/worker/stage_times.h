@@ -26,8 +26,8 @@ void stage_times_free(struct stage_times *t);                              /* ze
 void stage_times_begin(struct stage_times *t, struct stage_rows *rows, uint64_t now);
 /* Ends a part at `now`: the time since the last one ended goes to the part that `kind` belongs to, and is
  * noted for traced rows that run. */
-void stage_times_lap(struct stage_times *t, struct stage_rows *rows, enum span_kind kind, int exit,
-                     uint64_t now);
+uint64_t stage_times_lap(struct stage_times *t, struct stage_rows *rows, enum span_kind kind, int exit,
+                         uint64_t now);
 /* Into *out: the way of r so far, with this stage's entry up to the last lap. */
 void stage_times_fill(const struct stage_times *t, const struct stage_row *r, uint64_t hidden_ns,
                       struct trace *out);

@@ -176,12 +176,11 @@ static void compute(struct stage_worker *w, const struct stage_wish *wish)
 static void wait_for_messages(struct stage_worker *w, uint64_t until_ns, bool *place_is_free)
 {
     uint64_t now = clock_ns();
-    bool link;
+    bool link, greets = stage_brain_must_greet(w->brain);
     if (until_ns <= now)
         return;
     pthread_mutex_unlock(&w->lock);
-    link = worker_sockets_wait(&w->sockets, w->after_fd, place_is_free, stage_brain_must_greet(w->brain),
-                               until_ns - now);
+    link = worker_sockets_wait(&w->sockets, w->after_fd, place_is_free, greets, until_ns - now);
     pthread_mutex_lock(&w->lock);
     w->jobs_empty_ns = clock_ns(); /* until now: the poll returns when one comes */
     if (link)
@@ -269,6 +268,7 @@ static int open_links(struct stage_worker *w, pid_t after, struct error *e)
         rc = pulse_new(&w->pulse, &w->lock, beat, w, e);
     slice_short(false);
     worker_sockets_io(&w->sockets, &io);
+    stage_layers_place(w->layers, worker_sockets_place, &w->sockets);
     if (!rc && (rc = stage_brain_new(&w->brain, &w->setup, &io, &engine)))
         rc = error_set(e, rc, "out of memory");
     return rc;

@@ -129,6 +129,12 @@ void worker_sockets_io(struct worker_sockets *s, struct stage_io *io)
     io->connected = connected;
 }
 
+int worker_sockets_place(void *arg, int to, size_t bytes, zmq_msg_t *out)
+{
+    struct worker_sockets *s = arg;
+    return s->lanes ? lanes_payload(s->lanes, DOOR_NEXT + to, bytes, out) : zmq_msg_init_size(out, bytes);
+}
+
 /* --- waiting --- */
 
 bool worker_sockets_wait(struct worker_sockets *s, int fd, bool *fd_came, bool greets, uint64_t ns)

@@ -32,6 +32,9 @@ int worker_sockets_bind(struct worker_sockets *s, int max_batch, size_t input_by
 void worker_sockets_close(struct worker_sockets *s);
 /* Where the brain's messages go: control, result, next, ask, reaches, connected. */
 void worker_sockets_io(struct worker_sockets *s, struct stage_io *io);
+/* A payload that goes to replica `to` of the next stage: in the lane to it, where there is one. As
+ * zmq_msg_init_size. `arg`: struct worker_sockets. */
+int worker_sockets_place(void *arg, int to, size_t bytes, zmq_msg_t *out);
 /* Sleeps until a message comes, at most `ns`. `fd` (-1: none) is waited for too; `greets`: for the way to the
  * broker too. True: a link to the next stage is there that was not. */
 bool worker_sockets_wait(struct worker_sockets *s, int fd, bool *fd_came, bool greets, uint64_t ns);

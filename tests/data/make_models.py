@@ -5,6 +5,7 @@ tiny.onnx   input [batch,3,16,16], three residual blocks
 wide.onnx   input [batch,3,224,224], as networks for photographs have it: a 7x7 stem of stride 2 and max pooling, two
             residual blocks, an inverted one with a depthwise convolution
 bytes.onnx  input [batch,16,16,3] of uint8, channels last: made floats, channels first and smaller by the model itself
+slow.onnx   input [batch,3,16,16], padded to a picture of 1,164 x 1,164: one convolution that takes long
 
 The output of all is "logits" [batch,10]. Needs Debian's python3-onnx. Deterministic.
 """
@@ -88,6 +89,14 @@ def bytes_last():
     m.save(m.block("block2", x, 6, 8, 2), 8, 16, as_bytes=True)
 
 
+def slow():
+    m = Model("slow", 9)
+    m.node("Conv", ["input", m.weight("huge.w", 4, 3, 9, 9), m.weight("huge.b", 4)], "huge",
+           kernel_shape=[9, 9], pads=[574] * 4)
+    m.save("huge", 4, 16)
+
+
 tiny()
 wide()
 bytes_last()
+slow()

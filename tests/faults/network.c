@@ -89,12 +89,12 @@ static int describe(void *arg, int segment, int batch, const int *rows, int n, z
     return FL_OK;
 }
 
-static int output(void *arg, int row, int batch, struct tensor *shape, int32_t *label, float *confidence,
-                  zmq_msg_t *out, struct error *e)
+static int output(void *arg, int row, int batch, int to, struct tensor *shape, int32_t *label,
+                  float *confidence, zmq_msg_t *out, struct error *e)
 {
     struct network_layers *l = arg;
     struct network_value v = l->row[row];
-    (void)batch;
+    (void)batch, (void)to;
     if (zmq_msg_init_size(out, sizeof v))
         return error_set(e, FL_NOMEM, "no memory");
     v.chain = (float)fold((uint32_t)v.chain, l->plan, l->stage);

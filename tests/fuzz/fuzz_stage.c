@@ -176,10 +176,10 @@ static int describe(void *arg, int segment, int batch, const int *rows, int n, z
                                                                                               : FL_OK;
 }
 
-static int output(void *arg, int row, int batch, struct tensor *shape, int32_t *label, float *confidence,
-                  zmq_msg_t *out, struct error *e)
+static int output(void *arg, int row, int batch, int to, struct tensor *shape, int32_t *label,
+                  float *confidence, zmq_msg_t *out, struct error *e)
 {
-    (void)arg;
+    (void)arg, (void)to;
     FUZZ_CHECK(batch == f.batch && row >= 0 && row < batch && !label && !confidence);
     if (fails() || zmq_msg_init_size(out, INPUT))
         return error_set(e, FL_NOMEM, "out of memory");

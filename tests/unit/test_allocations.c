@@ -1,4 +1,4 @@
-/* test_allocations.c - a run allocates nothing once every batch size ran
+/* test_allocations.c - a run allocates nothing once every batch size ran, nor does a look-up
  *
  * This program brings its own malloc and kin, which count. They count what libraries allocate too, but for
  * oneDNN, whose primitives take a few small blocks per run. One thread, as a stage worker has by default:
@@ -16,6 +16,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cache_samples.h"
+#include "cache_service/service/cache_brain.h"
 #include "stages/place/descriptor.h"
 #include "stages/exec/exec.h"
 
@@ -161,13 +163,80 @@ static void reference_kernels(void **state)
     count(KERNELS_REFERENCE, true);
 }
 
+/* --- look-ups --- */
+
+static int sent(void *arg, const struct message *m)
+{
+    (void)m;
+    ++*(int *)arg;
+    return FL_OK;
+}
+
+static int sent_to(void *arg, const struct peer *to, const struct message *m)
+{
+    (void)to;
+    return sent(arg, m);
+}
+
+static int look(void *arg, const struct snapshot *s, const struct lookup *in, const float *descriptors,
+                struct cache_verdict *found)
+{
+    static struct cache_scratch *scratch; /* grows with the first one; lives as long as this program */
+    (void)arg;
+    if (!scratch && cache_scratch_new(&scratch, MESSAGE_MAX_BATCH))
+        return FL_NOMEM;
+    return cache_lookup(s->cache[in->exit], scratch, descriptors, in->n, found);
+}
+
+static uint64_t moment(void *arg)
+{
+    (void)arg;
+    return 2;
+}
+
+/* Hits, misses and traced requests; but for descriptors that are kept. */
+static void look_ups(void **state)
+{
+    static const struct pipeline p = {.broker = {.heartbeat_ms = 100, .dead_after_ms = 1000}};
+    static const float centroids[] = {0, 0, 4, 0}, near[] = {4, 0.1f, 100, 100};
+    static const uint32_t counts[] = {6, 0, 0, 5};
+    static struct message m = {.type = MESSAGE_LOOKUP, .lookup = {.dim = 2, .n = 2}};
+    const struct manifest one = {.n_exits = 1};
+    const struct cache_arrival came = {1, 1};
+    const struct peer from = {.size = 1};
+    struct cache_setup setup = {.pipeline = &p};
+    struct snapshot *s = snapshot_new(&one);
+    struct cache_brain *b;
+    int messages = 0, before = 0;
+    struct cache_io io = {.arg = &messages,
+                          .verdict = sent_to,
+                          .result = sent,
+                          .control = sent,
+                          .look = look,
+                          .moment = moment};
+    (void)state;
+    assert_non_null(s);
+    s->cache[0] = sample_kmeans(2, 2, centroids, counts, 2);
+    assert_int_equal(cache_brain_new(&b, &setup, &io, NULL), FL_OK);
+    cache_brain_swap(b, s);
+    for (int i = 0; i < 2; i++)
+        m.lookup.item[i] =
+            (struct lookup_item){.request = 1, .attempt = 1, .flags = JOB_TRACE, .deadline_ns = UINT64_MAX};
+    for (int i = 0; i < 60; i++) {
+        before = i == 1 ? counted(true) : before;
+        cache_brain_lookup(b, &from, &m, near, &came, 2);
+    }
+    assert_int_equal(counted(true), before);
+    assert_int_equal(messages, 60 * 2); /* a verdict, and a hit */
+    cache_brain_free(b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(auto_kernels),
-        cmocka_unit_test(openblas_kernels),
-        cmocka_unit_test(onednn_kernels),
-        cmocka_unit_test(reference_kernels),
+        cmocka_unit_test(auto_kernels),   cmocka_unit_test(openblas_kernels),
+        cmocka_unit_test(onednn_kernels), cmocka_unit_test(reference_kernels),
+        cmocka_unit_test(look_ups),
     };
     return cmocka_run_group_tests(tests, load_model, free_model);
 }

@@ -6,7 +6,6 @@
 
 #include "cache_service/train/kmeans_train.h"
 #include "cache_service/train/net_train.h"
-#include "cache_service/train/threshold.h"
 #include "cache_service/train/tune.h"
 
 enum { DIM = 12, CLASSES = 3, TRAIN = 600, CALIBRATE = 150 };

@@ -596,6 +596,22 @@ static void test_external_data_stays_in_its_folder(void **state)
     rmdir(dir);
 }
 
+/* Told before the file is opened, which could hold them with holes. */
+static void test_external_data_beyond_the_memory(void **state)
+{
+    char dir[] = "/tmp/freezeline-onnx-XXXXXX";
+    struct error e = {FL_OK, ""};
+    (void)state;
+    assert_non_null(mkdtemp(dir));
+    external_elements = (int64_t)1 << 50;
+    assert_int_equal(load_external(dir, "none.bin", &e), FL_CONFIG);
+    assert_non_null(strstr(e.text, "m.onnx: external data needs"));
+    external_elements = (int64_t)1 << 62; /* times 4 bytes is no number */
+    assert_int_equal(load_external(dir, "none.bin", &e), FL_MODEL);
+    external_elements = 2;
+    rmdir(dir);
+}
+
 /* The .onnx stays as it is: only what lies beside it changes. */
 static void test_digest_covers_external_data(void **state)
 {
@@ -741,6 +757,7 @@ int main(void)
         cmocka_unit_test(test_hostile_sizes),
         cmocka_unit_test(test_open_dims),
         cmocka_unit_test(test_external_data_stays_in_its_folder),
+        cmocka_unit_test(test_external_data_beyond_the_memory),
         cmocka_unit_test(test_digest_covers_external_data),
         cmocka_unit_test(test_links_of_a_download_cache),
         cmocka_unit_test(test_data_beside_the_file_that_a_link_leads_to),

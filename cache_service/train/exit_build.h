@@ -1,6 +1,6 @@
-/* builder_parts.h - between builder.c and builder_learned.c */
-#ifndef FREEZELINE_BUILDER_PARTS_H
-#define FREEZELINE_BUILDER_PARTS_H
+/* exit_build.h - one exit's build: names of its files, how far it is, what it has made before */
+#ifndef FREEZELINE_EXIT_BUILD_H
+#define FREEZELINE_EXIT_BUILD_H
 
 #include "builder.h"
 #include "cache_service/index/cache_body.h"
@@ -22,15 +22,11 @@ int build_path(const struct exit_build *b, char *path, size_t size, const char *
 const char *build_phase(struct exit_build *b, const char *what, double to);
 /* From progress of a phase to that of the whole, in thousandths; `arg` is the struct exit_build. */
 int build_progress(void *arg, const char *phase, int64_t done, int64_t total, double number);
+/* Says that the phase is `done` of `total`. FL_CANCELLED when it is to stop. */
+int build_report(struct exit_build *b, int64_t done, int64_t total, struct error *e);
 /* Whose cache it is, and what it was made from. */
 void build_name(const struct exit_build *b, struct cache *c, uint64_t tag);
-
-/* The largest predictor within the budgets of memory and work: `m` with side 0 looks at no map. FL_CONFIG
- * when not even the smallest fits. */
-int build_learned_size(const struct builder_input *in, struct map *m, int *nodes, struct error *e);
-/* Teaches b->cache. */
-int build_learned(struct exit_build *b, struct error *e);
-/* Tells how a cache that is there already was taught. */
-void build_recall_recipe(const struct exit_build *b);
+/* The cache at path, or NULL when there is none with that tag. */
+struct cache *build_load(const struct exit_build *b, const char *path, uint64_t tag);
 
 #endif

@@ -1,0 +1,45 @@
+/* message_fields.h - the fields that both halves of the codec copy as they are
+ *
+ * X-macros, one list per struct of message.h. Fields that are checked while decoding, texts, digests, lists
+ * and tensors are not in it: message_encode.c and message_decode.c name those themselves.
+ */
+#ifndef FREEZELINE_MESSAGE_FIELDS_H
+#define FREEZELINE_MESSAGE_FIELDS_H
+
+/* Copies the fields of a list from *from to *to, which are in scope. */
+#define COPY_FIELDS(LIST) LIST(COPY_FIELD_)
+#define COPY_FIELD_(name) to->name = from->name;
+
+/* clang-format off */
+
+#define STAGE_TIME_FIELDS(X) \
+    X(stage) X(replica) X(batch) X(wire_ns) X(queue_ns) X(compute_ns) X(lookup_ns) X(serialise_ns) \
+    X(hidden_ns)
+#define REQUEST_FIELDS(X) X(id) X(deadline_ms) X(flags) X(sent_ns) X(clock)
+#define ANSWER_FIELDS(X) \
+    X(id) X(epoch) X(attempts) X(lookup_wire_ns) X(lookup_queue_ns) X(lookup_ns) X(return_ns) \
+    X(broker_ns) X(total_ns) X(clock_error_ns) X(request) X(retry_after_ms)
+#define JOB_FIELDS(X) X(request) X(attempt) X(flags) X(deadline_ns) X(sent_ns) X(plan)
+#define LOOKUP_FIELDS(X) X(exit) X(sequence) X(sent_ns) X(dim) X(origin)
+#define LOOKUP_ITEM_FIELDS(X) X(request) X(attempt) X(flags) X(deadline_ns)
+#define VERDICT_FIELDS(X) X(exit) X(sequence) X(epoch) X(lookup_ns) X(absent)
+#define VERDICT_ITEM_FIELDS(X) X(request) X(attempt) X(hit)
+#define RESULT_FIELDS(X) \
+    X(request) X(attempt) X(epoch) X(lookup_wire_ns) X(lookup_queue_ns) X(lookup_ns) X(sent_ns)
+#define HELLO_FIELDS(X) X(stage) X(replica) X(incarnation) X(pid) X(ready) X(leaving)
+#define TALLY_FIELDS(X) X(lookups) X(hits) X(audit_hits) X(audit_right)
+#define LEARNING_FIELDS(X) X(state) X(accepted) X(rejected)
+#define HEARTBEAT_FIELDS(X) \
+    X(incarnation) X(worker_ns) X(broker_ns) X(jobs) X(lookups) X(hits) X(batches) X(dropped) \
+    X(resident_bytes) X(epoch) X(queued) X(redis_up) X(cache_open) X(clock_error_ns) X(caches) X(exits) \
+    X(exits_told) X(taken) X(batch)
+#define DRAIN_FIELDS(X) X(lease_ms) X(undo)
+#define PROCESS_FIELDS(X) X(stage) X(replica) X(pid) X(incarnation) X(age_ns) X(outstanding)
+#define STATUS_FIELDS(X) \
+    X(ready) X(draining) X(admitted) X(answered) X(hits) X(failed) X(overloaded) X(expired) X(retried) \
+    X(duplicates) X(in_flight) X(waiting) X(room) X(gap_ns) X(started_ns) X(now_ns) X(pid)
+#define SPAN_FIELDS(X) X(request) X(attempt) X(kind) X(stage) X(replica) X(start_ns) X(end_ns)
+
+/* clang-format on */
+
+#endif

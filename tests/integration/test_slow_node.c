@@ -1,0 +1,98 @@
+/* test_slow_node.c - one node that takes longer than broker.dead_after_ms: no death, unless it seems to hang
+ *
+ * The first convolution of slow.onnx takes a second with the reference kernel; sanitizers make that forty
+ * times slower, so there wide.onnx has to do.
+ */
+#include "harness.h"
+
+#include <limits.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+#define MODEL "tests/data/wide.onnx"
+enum { SIDE = 224, REQUESTS = 6 };
+#else
+#define MODEL "tests/data/slow.onnx"
+enum { SIDE = 16, REQUESTS = 1 };
+#endif
+
+static const char vouched[] = "stages: 1\nexits: none\ncache: {kind: none}\nkernels: reference\n"
+                              "broker: {deadline_ms: 120000, heartbeat_ms: 20, dead_after_ms: 250}\n";
+static const char doubted[] =
+    "stages: 1\nexits: none\ncache: {kind: none}\nkernels: reference\n"
+    "broker: {deadline_ms: 120000, heartbeat_ms: 10, dead_after_ms: 50, hung_after_ms: 150}\n";
+
+static struct harness *up(const char *yaml, struct client **client, int *broker)
+{
+    char model[PATH_MAX];
+    struct harness *h = harness_new(realpath(MODEL, model), yaml);
+    *broker = harness_pipeline_up(h);
+    *client = harness_client(h);
+    return h;
+}
+
+static void submit(struct client *client, uint64_t *id)
+{
+    static float pixels[3 * SIDE * SIDE];
+    struct tensor input = {.dtype = TENSOR_F32, .rank = 4, .dim = {1, 3, SIDE, SIDE}, .data = pixels};
+    struct error e;
+    harness_random(pixels, tensor_count(&input), 1);
+    if (client_submit(client, &input, 0, 0, id, &e))
+        fail_msg("%s", e.text);
+}
+
+static void test_a_long_node_is_no_death(void **state)
+{
+    struct client *client;
+    struct status_reply s;
+    struct answer a;
+    struct error e;
+    float scores[10];
+    uint64_t id, longest_ns = 0;
+    int broker, n;
+    struct harness *h = up(vouched, &client, &broker);
+    (void)state;
+
+    for (int i = 0; i < REQUESTS; i++)
+        submit(client, &id);
+    for (int i = 0; i < REQUESTS; i++) {
+        if (client_receive(client, 120000, &a, scores, 10, &n, &e))
+            fail_msg("%s", e.text);
+        if (a.error)
+            fail_msg("%s", a.text);
+        assert_int_equal(n, 10);
+        assert_int_equal(a.attempts, 1);
+        longest_ns = a.trace.stage[0].compute_ns > longest_ns ? a.trace.stage[0].compute_ns : longest_ns;
+    }
+    assert_true(longest_ns > 250 * NS_PER_MS); /* or nothing was tried */
+    s = harness_status(client);
+    assert_int_equal(s.retried, 0);
+    assert_int_equal(harness_count(h, broker, "is gone"), 0);
+    client_free(client);
+    harness_free(h);
+}
+
+/* Its thread may never come back: the broker must find out. */
+static void test_a_node_without_end_is_one(void **state)
+{
+    struct client *client;
+    uint64_t id;
+    int broker;
+    struct harness *h = up(doubted, &client, &broker);
+    (void)state;
+    submit(client, &id);
+    harness_expect(h, broker, "is gone", 1);
+    client_free(client);
+    harness_free(h);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_long_node_is_no_death),
+        cmocka_unit_test(test_a_node_without_end_is_one),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,757 @@
+/* test_stage_brain.c - the stage worker's brain with a clock, layers and peers of this test: no socket, no
+ * thread */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "stages/worker/breaker.h"
+#include "stages/worker/stage_brain.h"
+
+#define BATCH 4
+#define WAIT  (1 * NS_PER_MS)
+
+static const char yaml[] = "model: tiny.onnx\n"
+                           "stages:\n"
+                           "  - {last: block1.out}\n"
+                           "  - {last: block2.out}\n"
+                           "  - {replicas: 2}\n"
+                           "cache: {kind: kmeans, wait_us: 1000}\n"
+                           "broker: {heartbeat_ms: 100, dead_after_ms: 1000}\n";
+
+/* Of stage 1 of 3, with exits 0 and 1 and something to compute after them. */
+static struct world {
+    struct pipeline *pipeline;
+    struct stage_setup setup;
+    struct stage_brain *b;
+    uint64_t now;
+    float batch[BATCH]; /* the first number of each row that the layers have */
+    int loaded, kept, described;
+    int results, jobs, lookups, hellos, beats, spans; /* sent */
+    struct result result;                             /* the latest of each */
+    struct job job;
+    int replica;
+    struct lookup lookup;
+    struct hello hello;
+    struct heartbeat beat;
+    int next_rc, ask_rc; /* what sending answers */
+    uint32_t reaches;
+    bool connected;
+} w;
+
+static int send_control(void *arg, const struct message *m)
+{
+    (void)arg;
+    if (!w.connected)
+        return FL_AGAIN;
+    if (m->type == MESSAGE_HELLO)
+        w.hello = m->hello, w.hellos++;
+    else if (m->type == MESSAGE_HEARTBEAT)
+        w.beat = m->heartbeat, w.beats++;
+    else
+        w.spans += m->spans.n;
+    return FL_OK;
+}
+
+static int send_result(void *arg, const struct message *m, zmq_msg_t *payload)
+{
+    (void)arg;
+    w.result = m->result;
+    w.results++;
+    if (payload)
+        zmq_msg_close(payload);
+    return FL_OK;
+}
+
+static int send_next(void *arg, int replica, const struct message *m, zmq_msg_t *payload)
+{
+    (void)arg;
+    if (w.next_rc)
+        return w.next_rc;
+    w.job = m->job;
+    w.replica = replica;
+    w.jobs++;
+    zmq_msg_close(payload);
+    return FL_OK;
+}
+
+static int send_lookup(void *arg, const struct message *m, zmq_msg_t *payload)
+{
+    (void)arg;
+    if (w.ask_rc)
+        return w.ask_rc;
+    assert_int_equal(zmq_msg_size(payload), message_payload_bytes(m));
+    w.lookup = m->lookup;
+    w.lookups++;
+    zmq_msg_close(payload);
+    return FL_OK;
+}
+
+static uint32_t reaches(void *arg)
+{
+    (void)arg;
+    return w.reaches;
+}
+
+static bool connected(void *arg)
+{
+    (void)arg;
+    return w.connected;
+}
+
+static uint64_t moment(void *arg)
+{
+    (void)arg;
+    return w.now;
+}
+
+static uint64_t resident_bytes(void *arg)
+{
+    (void)arg;
+    return 77;
+}
+
+static int load(void *arg, int row, const void *input, struct error *e)
+{
+    (void)arg;
+    memcpy(&w.batch[row], input, sizeof *w.batch);
+    w.loaded++;
+    return w.batch[row] < 0 ? error_set(e, FL_VALUE, "not finite") : FL_OK;
+}
+
+static int keep(void *arg, int segment, const int *rows, int n, struct error *e)
+{
+    (void)arg;
+    (void)segment;
+    (void)e;
+    for (int i = 0; i < n; i++)
+        w.batch[i] = w.batch[rows[i]];
+    w.kept++;
+    return FL_OK;
+}
+
+static int describe(void *arg, int segment, int batch, const int *rows, int n, zmq_msg_t *out)
+{
+    (void)arg;
+    (void)batch;
+    (void)rows;
+    w.described = n;
+    return zmq_msg_init_size(out, (size_t)(n * w.setup.segment[segment].dim) * sizeof(float));
+}
+
+static int output(void *arg, int row, int batch, int to, struct tensor *shape, int32_t *label,
+                  float *confidence, zmq_msg_t *out, struct error *e)
+{
+    (void)arg;
+    (void)batch, (void)to;
+    (void)e;
+    *shape = (struct tensor){.dtype = TENSOR_F32, .rank = 2, .dim = {1, 1}};
+    if (label)
+        *label = (int32_t)w.batch[row], *confidence = 0.5f;
+    return zmq_msg_init_size(out, sizeof(float));
+}
+
+/* A brain of `stage`; it has said hello. */
+static void begin(int stage)
+{
+    static const struct stage_io io = {.control = send_control,
+                                       .result = send_result,
+                                       .next = send_next,
+                                       .ask = send_lookup,
+                                       .reaches = reaches,
+                                       .connected = connected,
+                                       .moment = moment,
+                                       .resident_bytes = resident_bytes};
+    static const struct stage_engine engine = {NULL, load, keep, describe, output};
+    struct error e;
+    log_threshold = LOG_LEVEL_ERROR + 1;
+    memset(&w, 0, sizeof w);
+    if (pipeline_parse(&w.pipeline, yaml, sizeof yaml - 1, "test.yaml", NULL, 0, &e))
+        fail_msg("%s", e.text);
+    w.now = 5000 * NS_PER_S;
+    w.connected = true;
+    w.reaches = 3;
+    w.setup = (struct stage_setup){.pipeline = w.pipeline,
+                                   .self = {.role = ROLE_STAGE,
+                                            .stage = (uint32_t)stage,
+                                            .incarnation = 11,
+                                            .boot_id = "here",
+                                            .ready = true},
+                                   .max_batch = BATCH,
+                                   .expects = {.dtype = TENSOR_F32, .rank = 2, .dim = {1, 1}},
+                                   .n_segments = 3,
+                                   .segment = {{0, 2, 100}, {1, 3, 101}, {-1, 0, 0}}};
+    assert_int_equal(stage_brain_new(&w.b, &w.setup, &io, &engine), FL_OK);
+    stage_brain_tick(w.b, w.now);
+    assert_int_equal(w.hellos, 1);
+}
+
+static void end(void)
+{
+    stage_brain_free(w.b);
+    pipeline_free(w.pipeline);
+}
+
+static struct message m;
+
+/* One that is fine for stage `setup.self.stage`; change m.job before give_job sends it. */
+static void make_job(uint64_t id)
+{
+    memset(&m, 0, sizeof m);
+    m.type = MESSAGE_JOB;
+    m.job = (struct job){.request = id,
+                         .attempt = 1,
+                         .deadline_ns = w.now + NS_PER_S,
+                         .sent_ns = w.now,
+                         .n_route = 3,
+                         .route = {0, 0, 1},
+                         .trace = {.n = (int)w.setup.self.stage, .stage = {{.stage = 0}, {.stage = 1}}},
+                         .activation = w.setup.expects};
+}
+
+static void give_value(float value)
+{
+    zmq_msg_t payload;
+    zmq_msg_init_size(&payload, sizeof value);
+    memcpy(zmq_msg_data(&payload), &value, sizeof value);
+    stage_brain_job(w.b, &m, &payload, w.now, w.now, w.now);
+    zmq_msg_close(&payload);
+}
+
+static void give(uint64_t id)
+{
+    make_job(id);
+    give_value((float)id);
+}
+
+static void verdict(uint64_t sequence, uint64_t hit, bool absent)
+{
+    m.type = MESSAGE_VERDICT;
+    m.verdict =
+        (struct verdict){.exit = w.lookup.exit, .sequence = sequence, .epoch = 9, .absent = absent, .n = 1};
+    m.verdict.item[0] =
+        (struct verdict_item){.request = hit, .attempt = 1, .label = 3, .confidence = 2, .hit = hit != 0};
+    stage_brain_verdict(w.b, &m, w.now);
+}
+
+static void cancel(uint64_t id, uint64_t asked)
+{
+    m.type = MESSAGE_CANCEL;
+    m.cancel = (struct cancel){.n = id != 0, .n_ask = asked != 0, .request = {id}, .ask = {asked}};
+    stage_brain_control(w.b, &m, w.now);
+}
+
+static void broker_says_hello(const char *boot_id, bool serves)
+{
+    m.type = MESSAGE_HELLO;
+    m.hello = (struct hello){.role = ROLE_BROKER, .incarnation = 5, .ready = serves};
+    strcpy(m.hello.boot_id, boot_id);
+    stage_brain_control(w.b, &m, w.now);
+}
+
+static struct stage_wish next(void)
+{
+    return stage_brain_next(w.b, w.now);
+}
+
+/* It wants to compute `segment` for n rows, and takes `us`. */
+static void compute(int segment, int n, int us)
+{
+    struct stage_wish wish = next();
+    assert_int_equal(wish.what, STAGE_COMPUTE);
+    assert_int_equal(wish.segment, segment);
+    assert_int_equal(wish.n, n);
+    w.now += (uint64_t)us * NS_PER_US;
+    stage_brain_computed(w.b, FL_OK, NULL, w.now);
+}
+
+static void compute_all(int n)
+{
+    for (int i = 0; i < 3; i++)
+        compute(i, n, 10);
+}
+
+static void test_what_waits_becomes_a_batch(void **state)
+{
+    (void)state;
+    begin(1);
+    assert_int_equal(next().what, STAGE_WAIT);
+    for (uint64_t id = 1; id <= 6; id++)
+        give(id);
+    compute(0, BATCH, 100);
+    assert_int_equal(w.lookups, 1);
+    assert_int_equal(w.lookup.n, BATCH);
+    assert_int_equal(w.lookup.origin, 100);
+    compute(1, BATCH, 100);
+    compute(2, BATCH, 100);
+    assert_int_equal(next().what, STAGE_HOLD);
+    w.now += WAIT;
+    assert_int_equal(next().what, STAGE_WAIT);
+    assert_int_equal(w.jobs, 4);
+    assert_int_equal(w.job.request, 4);
+    assert_int_equal(w.replica, 1);
+    assert_int_equal(w.job.trace.n, 2);
+    assert_int_equal(w.job.trace.stage[1].batch, BATCH);
+    assert_int_equal(w.job.trace.stage[1].compute_ns, 300 * NS_PER_US);
+    assert_int_equal(w.job.trace.stage[1].lookup_ns, WAIT);
+    assert_int_equal(w.job.trace.stage[1].hidden_ns, 200 * NS_PER_US);
+    compute(0, 2, 100);
+    end();
+}
+
+static void test_a_hit_leaves_the_batch(void **state)
+{
+    (void)state;
+    begin(1);
+    for (uint64_t id = 1; id <= 3; id++)
+        give(id);
+    compute(0, 3, 10);
+    assert_int_equal(next().what, STAGE_COMPUTE);
+    assert_true(stage_brain_asking(w.b));
+    verdict(w.lookup.sequence, 2, false);
+    assert_true(stage_brain_needs(w.b));
+    stage_brain_computed(w.b, FL_OK, NULL, w.now);
+    assert_int_equal(w.kept, 1);
+    assert_int_equal(w.lookup.n, 2);
+    assert_true(w.batch[0] == 1 && w.batch[1] == 3);
+    compute(2, 2, 10);
+    verdict(w.lookup.sequence, 0, false);
+    assert_int_equal(next().what, STAGE_WAIT); /* every verdict is there: nothing is held back */
+    assert_int_equal(w.jobs, 2);
+    assert_int_equal(w.results, 0); /* the cache service tells */
+    assert_int_equal(stage_brain_room(w.b), 2 * BATCH);
+    end();
+}
+
+static void test_all_hits_stop_computing(void **state)
+{
+    (void)state;
+    begin(1);
+    give(1);
+    compute(0, 1, 10);
+    assert_int_equal(next().what, STAGE_COMPUTE);
+    verdict(w.lookup.sequence, 1, false);
+    assert_false(stage_brain_needs(w.b));
+    stage_brain_computed(w.b, FL_CANCELLED, "stopped", w.now);
+    assert_false(stage_brain_busy(w.b));
+    assert_int_equal(w.jobs + w.results, 0);
+    cancel(0, 1); /* the broker never heard of it */
+    assert_int_equal(w.results, 1);
+    assert_int_equal(w.result.request, 1);
+    assert_int_equal(w.result.exit, 0);
+    assert_int_equal(w.result.label, 3);
+    assert_int_equal(w.result.epoch, 9);
+    cancel(0, 2);
+    assert_int_equal(w.results, 1);
+    end();
+}
+
+static void test_audits_are_asked_for_and_run_to_the_end(void **state)
+{
+    (void)state;
+    begin(1);
+    make_job(1);
+    m.job.flags = JOB_AUDIT;
+    give_value(1);
+    make_job(2);
+    m.job.flags = JOB_NO_CACHE;
+    give_value(2);
+    compute(0, 2, 10);
+    assert_int_equal(w.lookup.n, 1);
+    assert_int_equal(w.lookup.item[0].request, 1);
+    verdict(w.lookup.sequence, 1, false);
+    compute(1, 2, 10);
+    compute(2, 2, 10);
+    assert_int_equal(w.jobs, 2); /* no verdict could end one: nothing is held back */
+    end();
+}
+
+static void test_cancelled_requests_end(void **state)
+{
+    (void)state;
+    begin(1);
+    give(1);
+    give(2);
+    give(3);
+    cancel(1, 0);
+    compute(0, 2, 10); /* 1 was never taken in */
+    cancel(3, 0);
+    compute(1, 2, 10);
+    compute(2, 1, 10);
+    w.now += WAIT;
+    next();
+    assert_int_equal(w.jobs, 1);
+    assert_int_equal(w.job.request, 2);
+    assert_int_equal(w.results, 0);
+    end();
+}
+
+static void test_deadlines_end_requests(void **state)
+{
+    (void)state;
+    begin(1);
+    make_job(1);
+    m.job.deadline_ns = w.now + 15 * NS_PER_US;
+    give_value(1);
+    make_job(2);
+    m.job.n_rest = 3;
+    m.job.rest_us[1] = 2000000; /* alone it takes longer than it has */
+    give_value(2);
+    compute(0, 1, 10);
+    assert_int_equal(w.results, 1);
+    assert_int_equal(w.result.request, 2);
+    assert_int_equal(w.result.error, FL_DEADLINE);
+    compute(1, 1, 10);
+    assert_false(stage_brain_busy(w.b)); /* and 1 is over here */
+    assert_int_equal(w.jobs, 0);
+    w.now += NS_PER_S;
+    stage_brain_tick(w.b, w.now);
+    assert_int_equal(w.beat.dropped, 2);
+    end();
+}
+
+static void test_a_batch_is_held_back_at_most_so_long(void **state)
+{
+    struct stage_wish wish;
+    (void)state;
+    begin(1);
+    give(1);
+    compute_all(1);
+    wish = next();
+    assert_int_equal(wish.what, STAGE_HOLD);
+    assert_int_equal(wish.until_ns, w.now + WAIT);
+    w.now += WAIT - 1;
+    assert_int_equal(next().what, STAGE_HOLD);
+    verdict(w.lookup.sequence, 1, false); /* just in time */
+    assert_int_equal(next().what, STAGE_WAIT);
+    assert_int_equal(w.jobs, 0);
+    give(2);
+    compute_all(1);
+    w.now += WAIT;
+    next();
+    assert_int_equal(w.jobs, 1);
+    end();
+}
+
+static void test_nothing_is_held_back_behind_the_last_stage(void **state)
+{
+    (void)state;
+    begin(2);
+    make_job(7);
+    m.job.route[2] = 0;
+    give_value(7);
+    compute_all(1);
+    assert_false(stage_brain_busy(w.b));
+    assert_int_equal(w.results, 1);
+    assert_int_equal(w.result.label, 7);
+    assert_int_equal(w.result.exit, -1);
+    assert_int_equal(w.result.trace.n, 3);
+    end();
+}
+
+/* Each batch is done before its verdicts come; five late ones in a row, and nobody is asked. */
+static void test_late_verdicts_open_the_breaker(void **state)
+{
+    uint64_t probe;
+    (void)state;
+    begin(1);
+    for (uint64_t id = 1; w.lookups < BREAKER_FAILURES; id++) {
+        give(id);
+        compute_all(1);
+        w.now += 2 * WAIT;
+        next();
+    }
+    give(100);
+    compute_all(1);
+    assert_int_equal(w.lookups, 6); /* both of the third batch were sent before one of them was late */
+    assert_int_equal(w.jobs, 4);    /* and the fourth one was not held back */
+    w.now += 100 * NS_PER_MS;
+    stage_brain_tick(w.b, w.now);
+    assert_false(w.beat.cache_open);
+    give(101);
+    compute(0, 1, 10);
+    assert_int_equal(w.lookups, 7); /* a probe */
+    probe = w.lookup.sequence;
+    compute(1, 1, 10);
+    assert_int_equal(w.lookups, 7);
+    verdict(probe, 0, false);
+    verdict(probe, 0, false); /* twice: counts once */
+    compute(2, 1, 10);
+    give(102);
+    compute_all(1);
+    assert_int_equal(w.lookups, 9);
+    end();
+}
+
+static void test_nobody_is_asked_where_no_cache_stands(void **state)
+{
+    (void)state;
+    begin(1);
+    give(1);
+    compute(0, 1, 10);
+    verdict(w.lookup.sequence, 0, true);
+    compute(1, 1, 10);
+    verdict(w.lookup.sequence, 0, true);
+    compute(2, 1, 10);
+    assert_int_equal(w.lookups, 2);
+    give(2);
+    compute_all(1);
+    assert_int_equal(w.lookups, 2);
+    w.now += 2 * NS_PER_S; /* one may stand there by now */
+    m.type = MESSAGE_HEARTBEAT;
+    m.heartbeat = (struct heartbeat){.incarnation = 11, .worker_ns = 1, .exits_told = true, .exits = 2};
+    stage_brain_control(w.b, &m, w.now);
+    give(3);
+    compute_all(1);
+    assert_int_equal(w.lookups, 3);
+    assert_int_equal(w.lookup.exit, 1);
+    end();
+}
+
+static void expect_error(int code, int results)
+{
+    give_value(1);
+    assert_int_equal(w.results, results);
+    assert_int_equal(w.result.error, code);
+    assert_int_equal(stage_brain_room(w.b), 2 * BATCH);
+    make_job(1);
+}
+
+static void test_wrong_jobs_are_refused_by_name(void **state)
+{
+    (void)state;
+    begin(1);
+    w.setup.self.plan[0] = 1;
+    make_job(1);
+    m.job.n_route = 2;
+    expect_error(FL_PROTOCOL, 1);
+    m.job.route[1] = 1;
+    expect_error(FL_PROTOCOL, 2);
+    m.job.route[2] = 2;
+    expect_error(FL_PROTOCOL, 3);
+    m.job.trace.n = 0;
+    expect_error(FL_PROTOCOL, 4);
+    m.job.plan = 99;
+    expect_error(FL_STALE, 5);
+    m.job.activation.dtype = TENSOR_U8;
+    expect_error(FL_DTYPE, 6);
+    m.job.activation.dim[1] = 2;
+    expect_error(FL_SHAPE, 7);
+    give_value(-1); /* the layers do not take it */
+    assert_int_equal(next().what, STAGE_WAIT);
+    assert_int_equal(w.result.error, FL_VALUE);
+    m.type = MESSAGE_DRAIN; /* garbage there */
+    give_value(1);
+    verdict(12345, 1, false); /* never asked */
+    m.type = MESSAGE_JOB;
+    stage_brain_verdict(w.b, &m, w.now);
+    stage_brain_control(w.b, &m, w.now);
+    assert_int_equal(next().what, STAGE_WAIT);
+    assert_int_equal(w.results, 8);
+    end();
+}
+
+static void test_the_queue_is_bounded(void **state)
+{
+    (void)state;
+    begin(1);
+    for (uint64_t id = 1; stage_brain_room(w.b); id++)
+        give(id);
+    assert_int_equal(next().what, STAGE_COMPUTE);
+    assert_int_equal(stage_brain_room(w.b), BATCH);
+    for (uint64_t id = 101; stage_brain_room(w.b); id++)
+        give(id);
+    stage_brain_computed(w.b, FL_INTERNAL, "a node failed", w.now);
+    assert_int_equal(w.results, BATCH);
+    assert_int_equal(w.result.error, FL_INTERNAL);
+    assert_int_equal(stage_brain_room(w.b), 0);
+    for (int i = 0; i < 2; i++)
+        next(), stage_brain_computed(w.b, FL_INTERNAL, "a node failed", w.now);
+    assert_int_equal(w.results, 3 * BATCH);
+    assert_int_equal(stage_brain_room(w.b), 2 * BATCH);
+    end();
+}
+
+static void test_a_link_that_breaks_is_told(void **state)
+{
+    (void)state;
+    begin(1);
+    w.next_rc = FL_AGAIN;
+    w.ask_rc = FL_AGAIN; /* nothing to hold back for */
+    w.reaches = 1;
+    give(1);
+    compute_all(1);
+    assert_int_equal(w.result.error, FL_UNAVAILABLE);
+    stage_brain_tick(w.b, w.now);
+    assert_int_equal(w.beat.reaches, REACHES_TOLD | 1);
+    w.reaches = 3;
+    w.now += 10 * NS_PER_MS;
+    stage_brain_tick(w.b, w.now);
+    assert_int_equal(w.beat.reaches, REACHES_TOLD | 3);
+    end();
+}
+
+static void test_hello_comes_first_and_again(void **state)
+{
+    uint64_t due;
+    (void)state;
+    begin(1);
+    due = stage_brain_tick(w.b, w.now);
+    assert_int_equal(due, w.now + 100 * NS_PER_MS);
+    assert_int_equal(w.beats, 1);
+    assert_int_equal(w.beat.resident_bytes, 77);
+    m.type = MESSAGE_HEARTBEAT;
+    m.heartbeat =
+        (struct heartbeat){.incarnation = 12}; /* of another worker: the broker does not know this one */
+    stage_brain_control(w.b, &m, w.now);
+    assert_int_equal(w.hellos, 2);
+    assert_int_equal(w.hello.incarnation, 11);
+    m.heartbeat.incarnation = 11; /* it asks for one */
+    stage_brain_control(w.b, &m, w.now);
+    stage_brain_tick(w.b, w.now);
+    assert_int_equal(w.beats, 2);
+    end();
+}
+
+/* Before its first job a worker on another host knows the broker's clock: it asks often at first. */
+static void test_the_clock_of_another_host_is_learned(void **state)
+{
+    const uint64_t ahead = 3600 * NS_PER_S;
+    (void)state;
+    begin(1);
+    broker_says_hello("there", true);
+    for (int i = 0; i < 8; i++) {
+        w.now = stage_brain_tick(w.b, w.now);
+        m.type = MESSAGE_HEARTBEAT;
+        m.heartbeat =
+            (struct heartbeat){.incarnation = 11, .worker_ns = w.now, .broker_ns = w.now + ahead + 1000};
+        w.now += 2000; /* there and back */
+        stage_brain_control(w.b, &m, w.now);
+    }
+    assert_true(w.now < 5001 * NS_PER_S);
+    make_job(1);
+    m.job.sent_ns = w.now + ahead;
+    m.job.deadline_ns = w.now + ahead + NS_PER_S;
+    give_value(1);
+    compute(0, 1, 10);
+    assert_int_equal(w.lookup.sent_ns, w.now + ahead);
+    end();
+}
+
+static void test_who_leaves_finishes_what_it_has(void **state)
+{
+    struct error e;
+    (void)state;
+    begin(1);
+    broker_says_hello("here", true);
+    give(1);
+    stage_brain_stop(w.b, 1);
+    compute(0, 1, 10);
+    assert_true(w.hello.leaving && w.hello.ready);
+    compute(1, 1, 10);
+    compute(2, 1, 10);
+    w.now += WAIT;
+    next();
+    assert_int_equal(w.jobs, 1);
+    assert_true(stage_brain_tick(w.b, w.now) <= w.now + 20 * NS_PER_MS);
+    assert_int_equal(next().what, STAGE_WAIT); /* something may still be on its way here */
+    m.type = MESSAGE_DRAIN;
+    stage_brain_control(w.b, &m, w.now);
+    assert_int_equal(next().what, STAGE_END);
+    assert_int_equal(stage_brain_reason(w.b, &e), FL_OK);
+    stage_brain_goodbye(w.b);
+    assert_false(w.hello.ready);
+    end();
+}
+
+static void test_who_leaves_does_not_wait_for_ever(void **state)
+{
+    (void)state;
+    begin(1);
+    broker_says_hello("here", true);
+    stage_brain_stop(w.b, 1);
+    assert_int_equal(next().what, STAGE_WAIT);
+    w.connected = false; /* the broker is gone */
+    assert_int_equal(next().what, STAGE_END);
+    w.connected = true;
+    assert_int_equal(next().what, STAGE_WAIT);
+    give(1);
+    stage_brain_stop(w.b, 2); /* asked again */
+    assert_int_equal(next().what, STAGE_END);
+    end();
+    begin(1);
+    broker_says_hello("here", true);
+    stage_brain_stop(w.b, 1);
+    for (int i = 0; next().what != STAGE_END; i++) {
+        assert_true(i < 100);
+        w.now += 100 * NS_PER_MS;
+        m.type = MESSAGE_OUTCOME; /* it says nothing of use */
+        stage_brain_control(w.b, &m, w.now);
+    }
+    end();
+}
+
+static void test_who_is_sent_away_says_why(void **state)
+{
+    struct error e;
+    int hellos;
+    (void)state;
+    begin(1);
+    broker_says_hello("here", false);
+    m.type = MESSAGE_DRAIN;
+    stage_brain_control(w.b, &m, w.now);
+    assert_int_equal(next().what, STAGE_END);
+    assert_int_equal(stage_brain_reason(w.b, &e), FL_STALE);
+    assert_non_null(strstr(e.text, "another plan"));
+    hellos = w.hellos;
+    stage_brain_goodbye(w.b);
+    assert_int_equal(w.hellos, hellos);
+    end();
+}
+
+static void test_traced_requests_leave_spans(void **state)
+{
+    (void)state;
+    begin(1);
+    make_job(1);
+    m.job.flags = JOB_TRACE;
+    give_value(1);
+    compute(0, 1, 10);
+    assert_int_equal(next().what, STAGE_COMPUTE);
+    w.now += 10 * NS_PER_US;
+    verdict(w.lookup.sequence, 1, false);
+    stage_brain_computed(w.b, FL_CANCELLED, "stopped", w.now);
+    w.now += NS_PER_S;
+    stage_brain_tick(w.b, w.now);
+    assert_int_equal(w.spans, 5); /* wire, queue, computed, look-up, speculation */
+    end();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_what_waits_becomes_a_batch),
+        cmocka_unit_test(test_a_hit_leaves_the_batch),
+        cmocka_unit_test(test_all_hits_stop_computing),
+        cmocka_unit_test(test_audits_are_asked_for_and_run_to_the_end),
+        cmocka_unit_test(test_cancelled_requests_end),
+        cmocka_unit_test(test_deadlines_end_requests),
+        cmocka_unit_test(test_a_batch_is_held_back_at_most_so_long),
+        cmocka_unit_test(test_nothing_is_held_back_behind_the_last_stage),
+        cmocka_unit_test(test_late_verdicts_open_the_breaker),
+        cmocka_unit_test(test_nobody_is_asked_where_no_cache_stands),
+        cmocka_unit_test(test_wrong_jobs_are_refused_by_name),
+        cmocka_unit_test(test_the_queue_is_bounded),
+        cmocka_unit_test(test_a_link_that_breaks_is_told),
+        cmocka_unit_test(test_hello_comes_first_and_again),
+        cmocka_unit_test(test_the_clock_of_another_host_is_learned),
+        cmocka_unit_test(test_who_leaves_finishes_what_it_has),
+        cmocka_unit_test(test_who_leaves_does_not_wait_for_ever),
+        cmocka_unit_test(test_who_is_sent_away_says_why),
+        cmocka_unit_test(test_traced_requests_leave_spans),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
