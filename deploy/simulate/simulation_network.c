@@ -56,13 +56,13 @@ static int describe(void *arg, int segment, int batch, const int *rows, int n, z
     return FL_OK;
 }
 
-static int output(void *arg, int row, int batch, struct tensor *shape, int32_t *label, float *confidence,
-                  zmq_msg_t *out, struct error *e)
+static int output(void *arg, int segment, int row, int batch, struct tensor *shape, int32_t *label,
+                  float *confidence, zmq_msg_t *out, struct error *e)
 {
     const struct stage_of *o = arg;
     const struct simulation *s = o->g->s;
     bool last = o->stage + 1 == s->world.pipeline->n_stages;
-    (void)row, (void)batch, (void)e;
+    (void)segment, (void)row, (void)batch, (void)e;
     *shape = network_payload(o->g, out, last ? s->answer_bytes : s->stage[o->stage + 1].bytes);
     if (last) {
         *label = 0;
