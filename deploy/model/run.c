@@ -119,9 +119,12 @@ static int shaped_input(const struct run *r, int k)
     int place = 0, wanted = 0;
     for (int i = 0; i < k; i++)
         wanted += !r->shapes.name[i];
-    for (int i = 0; i < r->inputs.n; i++)
-        if (name && r->name[i] ? !strcmp(name, r->name[i]) : !name && !r->name[i] && place++ == wanted)
+    for (int i = 0; i < r->inputs.n; i++) {
+        const char *have = r->name[i];
+        bool same = name ? have && !strcmp(name, have) : !have && place++ == wanted;
+        if (same)
             return i;
+    }
     return -1;
 }
 

@@ -144,7 +144,7 @@ static int check_operands(const struct usage *u, const struct argument_list *ope
 int arguments_parse(const struct usage *u, const struct argument *table, int argc, char **argv,
                     struct argument_list *operands, struct error *e)
 {
-    struct argument_list none;
+    struct argument_list none = {.n = 0};
     int rc;
 
     operands = operands ? operands : &none;

@@ -142,7 +142,7 @@ static int import_graph(struct import *m, struct scope *s, Onnx__GraphProto *p)
 int onnx_import(struct graph *g, const void *bytes, size_t size, struct external_files *files,
                 struct error *e)
 {
-    struct error own;
+    struct error own = {FL_OK, ""};
     struct import m = {
         .g = g, .files = files, .budget = ((int64_t)32 << 20) + 16 * (int64_t)size, .e = e ? e : &own};
     Onnx__ModelProto *p = onnx__model_proto__unpack(NULL, size, bytes);

@@ -65,7 +65,8 @@ int top_k_reference(const struct op_call *c)
 {
     const struct view *x = &c->in[0], *values = &c->out[0], *indices = c->n_out > 1 ? &c->out[1] : NULL;
     int axis = call_axis(c->node, x->rank, -1);
-    int64_t n = x->dim[axis], k = values->dtype != TENSOR_NONE ? values->dim[axis] : indices->dim[axis];
+    const struct view *wanted = values->dtype == TENSOR_NONE && indices ? indices : values;
+    int64_t n = x->dim[axis], k = wanted->dim[axis];
     bool up = !attr_int(c->node, "largest", 1);
     struct ranked *row = malloc(sizeof *row * (size_t)(n + 1));
     struct view rows = without(x, axis);

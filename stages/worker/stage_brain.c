@@ -259,7 +259,7 @@ static void keep_rows(struct stage_brain *b, const int *keep, int n)
 {
     uint64_t now = moment(b);
     for (int i = 0, k = 0; i < b->rows.n_batch; i++) {
-        if (k < n && keep[k] == i)
+        if (keep && k < n && keep[k] == i)
             k++;
         else
             stage_times_note_left(&b->times, stage_rows_at(&b->rows, i), now);
