@@ -12,11 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define HALF_MAX 65504.0f
-
-/* Round to nearest even; beyond HALF_MAX: infinity. */
-uint16_t half_from_float(float f);
-float half_to_float(uint16_t h);
+#include "base/floats.h"
 
 /* Room for n halves, not cleared, on large pages where the table is large; freed with free(). NULL: no
  * memory. */

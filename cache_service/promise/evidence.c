@@ -5,18 +5,18 @@
  */
 #include "evidence.h"
 
-#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 #include <xxhash.h>
+
+#include "base/whole_file.h"
 
 #define EVIDENCE_MAGIC   "FLEVIDE"
 #define EVIDENCE_VERSION 1u
 #define MAX_POINTS       (1 << 28)
+#define MAX_BYTES        ((uint64_t)1 << 40)
 
 struct file_header {
     char magic[8];
@@ -163,26 +163,12 @@ int evidence_digest(const struct evidence *ev, uint64_t *out)
 
 int evidence_save(const struct evidence *ev, const char *path, struct error *e)
 {
-    char temporary[4096];
     size_t size = 0;
-    char *text;
-    FILE *f = NULL;
-    bool ok;
-    if (snprintf(temporary, sizeof temporary, "%s.part", path) >= (int)sizeof temporary)
-        return error_set(e, FL_IO, "%.200s...: the path is too long", path);
-    text = format(ev, &size);
-    if (text == NULL)
-        return error_set(e, FL_NOMEM, "no memory to write %s", path);
-    f = fopen(temporary, "we");
-    ok = f != NULL && fwrite(text, 1, size, f) == size && fflush(f) == 0 && fsync(fileno(f)) == 0;
-    ok = f != NULL && fclose(f) == 0 && ok;
-    ok = ok && rename(temporary, path) == 0;
+    char *text = format(ev, &size);
+    int rc = text ? file_replace(path, &(struct file_part){text, size}, 1, e)
+                  : error_set(e, FL_NOMEM, "no memory to write %s", path);
     free(text);
-    if (ok)
-        return FL_OK;
-    error_set(e, FL_IO, "%s: %s", path, strerror(errno));
-    unlink(temporary);
-    return FL_IO;
+    return rc;
 }
 
 struct reader {
@@ -262,20 +248,13 @@ static int parse(struct evidence *out, const uint8_t *data, size_t size, const u
 
 int evidence_load(struct evidence *out, const char *path, const uint8_t *identity, struct error *e)
 {
-    FILE *f = fopen(path, "re");
-    uint8_t *data = NULL;
-    struct stat st;
+    void *data;
+    size_t size;
     int rc;
     memset(out, 0, sizeof *out);
-    if (f == NULL)
-        return error_set(e, errno == ENOENT ? FL_NOT_FOUND : FL_IO, "%s: %s", path, strerror(errno));
-    if (fstat(fileno(f), &st) != 0 || !S_ISREG(st.st_mode))
-        rc = error_set(e, FL_IO, "%s is not a regular file", path);
-    else if ((data = malloc((size_t)st.st_size + 1)) == NULL)
-        rc = error_set(e, FL_NOMEM, "no memory to read %s", path);
-    else
-        rc = parse(out, data, fread(data, 1, (size_t)st.st_size, f), identity, path, e);
-    fclose(f);
+    if ((rc = file_read(&data, &size, path, MAX_BYTES, e)) != FL_OK)
+        return rc;
+    rc = parse(out, data, size, identity, path, e);
     free(data);
     return rc;
 }

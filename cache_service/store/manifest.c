@@ -3,10 +3,8 @@
 
 #include <ctype.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <jansson.h>
-#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +12,8 @@
 #include <sys/random.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "base/whole_file.h"
 
 #define MANIFEST_VERSION 3
 #define AHEAD_MS         60000
@@ -227,25 +227,12 @@ int manifest_parse(struct manifest *out, const char *text, size_t size, const ch
 
 int manifest_load(struct manifest *out, const char *path, struct error *e)
 {
-    FILE *f = fopen(path, "re");
-    char *text;
-    size_t n;
-    int rc;
-    if (!f)
-        return error_set(e, errno == ENOENT ? FL_NOT_FOUND : FL_IO, "%s: %s", path, strerror(errno));
-    text = malloc(MANIFEST_MAX_BYTES);
-    if (!text) {
-        fclose(f);
-        return error_set(e, FL_NOMEM, "%s: out of memory", path);
-    }
-    n = fread(text, 1, MANIFEST_MAX_BYTES, f);
-    if (ferror(f))
-        rc = error_set(e, FL_IO, "%s: %s", path, strerror(errno));
-    else if (n == MANIFEST_MAX_BYTES)
-        rc = error_set(e, FL_TOO_LARGE, "%s: larger than %d bytes, no manifest", path, MANIFEST_MAX_BYTES);
-    else
-        rc = manifest_parse(out, text, n, path, e);
-    fclose(f);
+    void *text;
+    size_t size;
+    int rc = file_read(&text, &size, path, MANIFEST_MAX_BYTES, e);
+    if (rc)
+        return rc;
+    rc = manifest_parse(out, text, size, path, e);
     free(text);
     return rc;
 }
@@ -290,42 +277,13 @@ char *manifest_format(const struct manifest *m)
     return text;
 }
 
-static int write_whole(int fd, const char *text)
-{
-    size_t size = strlen(text), done = 0;
-    while (done < size) {
-        ssize_t n = write(fd, text + done, size - done);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return -1;
-        done += (size_t)n;
-    }
-    return fsync(fd);
-}
-
 int manifest_save(const struct manifest *m, const char *path, struct error *e)
 {
-    char temporary[PATH_MAX];
     char *text = manifest_format(m);
-    int fd = -1, failed;
-    if (!text)
-        return error_set(e, FL_NOMEM, "%s: out of memory", path);
-    if ((size_t)snprintf(temporary, sizeof temporary, "%s.%d", path, (int)getpid()) < sizeof temporary)
-        fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-    failed = fd < 0 || write_whole(fd, text);
-    if (fd >= 0 && close(fd))
-        failed = 1;
-    if (!failed && rename(temporary, path))
-        failed = 1;
+    int rc = text ? file_replace(path, &(struct file_part){text, strlen(text)}, 1, e)
+                  : error_set(e, FL_NOMEM, "%s: out of memory", path);
     free(text);
-    if (failed) {
-        error_set(e, FL_IO, "%s: cannot write: %s", path, strerror(errno));
-        if (fd >= 0)
-            unlink(temporary);
-        return FL_IO;
-    }
-    return FL_OK;
+    return rc;
 }
 
 int manifest_begin_build(struct manifest *m, const struct manifest *before, struct error *e)

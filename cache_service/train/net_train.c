@@ -5,15 +5,14 @@
  */
 #include "net_train.h"
 
-#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 #include <xxhash.h>
 
 #include "base/floats.h"
+#include "base/whole_file.h"
 #include "net_store.h"
 #include "cache_service/index/predictor.h"
 
@@ -170,26 +169,14 @@ static int checkpoint_save(const struct trainer *r, struct error *e)
     struct checkpoint_header h = {
         MAGIC,    0,        r->t->tag,    r->net.shape.dim,  r->net.shape.nodes, r->net.shape.classes,
         r->epoch, r->steps, r->best_loss, r->best_agreement, r->best_risk};
-    char temporary[4096];
-    FILE *f;
-    bool ok;
+    struct file_part part[1 + RUNS] = {{&h, sizeof h}};
+    int n = 1;
     if (r->t->checkpoint == NULL)
         return FL_OK;
-    if (snprintf(temporary, sizeof temporary, "%s.part", r->t->checkpoint) >= (int)sizeof temporary)
-        return error_set(e, FL_IO, "%.200s...: the path is too long", r->t->checkpoint);
     h.checksum = checkpoint_sum(r, &h);
-    f = fopen(temporary, "wbe");
-    if (f == NULL)
-        return error_set(e, FL_IO, "%s: %s", temporary, strerror(errno));
-    ok = fwrite(&h, sizeof h, 1, f) == 1;
     for (int i = 0; i < RUNS && r->run[i] != NULL; i++)
-        ok = ok && fwrite(r->run[i], sizeof(float), r->size, f) == r->size;
-    ok = ok && fflush(f) == 0 && fsync(fileno(f)) == 0;
-    ok = fclose(f) == 0 && ok;
-    if (ok && rename(temporary, r->t->checkpoint) == 0)
-        return FL_OK;
-    unlink(temporary);
-    return error_set(e, FL_IO, "%s: %s", temporary, strerror(errno));
+        part[n++] = (struct file_part){r->run[i], r->size * sizeof(float)};
+    return file_replace(r->t->checkpoint, part, n, e);
 }
 
 /* True when the state of a finished epoch of this very training was read; a file that is anything else is

@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "cache_service/index/half.h"
+#include "base/floats.h"
 #include "npy.h"
 #include "stages/load/onnx_tensor.h"
 

@@ -1,11 +1,10 @@
 /* image.c - which kind of file it is, and reading it */
 #include "image_decoders.h"
 
-#include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
+
+#include "base/whole_file.h"
 
 #define IMAGE_MAX_BYTES (256ll << 20) /* of a file */
 
@@ -28,35 +27,11 @@ int image_decode(struct image *out, const void *bytes, size_t size, const char *
     return rc;
 }
 
-/* All bytes of a file that is no longer than IMAGE_MAX_BYTES. */
-static int read_file(uint8_t **out, size_t *size, const char *path, struct error *e)
-{
-    struct stat st;
-    FILE *f = fopen(path, "rbe");
-    int rc = FL_OK;
-
-    if (!f)
-        return error_set(e, FL_IO, "cannot open %s: %s", path, strerror(errno));
-    if (fstat(fileno(f), &st) || !S_ISREG(st.st_mode))
-        rc = error_set(e, FL_IO, "%s: not a regular file", path);
-    else if (st.st_size > IMAGE_MAX_BYTES)
-        rc = error_set(e, FL_TOO_LARGE, "%s: over the limit of %lld bytes", path, IMAGE_MAX_BYTES);
-    else if (!(*out = malloc((size_t)st.st_size + 1)))
-        rc = error_set(e, FL_NOMEM, "no memory for %s", path);
-    if (!rc) {
-        *size = fread(*out, 1, (size_t)st.st_size, f);
-        if (ferror(f))
-            rc = error_set(e, FL_IO, "cannot read %s: %s", path, strerror(errno));
-    }
-    fclose(f);
-    return rc;
-}
-
 int image_load(struct image *out, const char *path, struct error *e)
 {
-    uint8_t *bytes = NULL;
-    size_t size = 0;
-    int rc = read_file(&bytes, &size, path, e);
+    void *bytes;
+    size_t size;
+    int rc = file_read(&bytes, &size, path, IMAGE_MAX_BYTES, e);
 
     *out = (struct image){.orientation = 1};
     if (!rc)

@@ -2,11 +2,12 @@
 #include "pipeline_keys.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#include "base/whole_file.h"
 
 static const char reference_head[] =
     "# reference.yaml - every key of a pipeline file, with its default\n"
@@ -311,32 +312,13 @@ static int rewritten(const struct pipeline *p, char **out, size_t *size, struct 
     return rc;
 }
 
-static int write_whole(const char *path, const char *text, size_t size, struct error *e)
-{
-    char *temporary;
-    FILE *f;
-    bool ok;
-    if (asprintf(&temporary, "%s.new", path) < 0)
-        return error_set(e, FL_NOMEM, "out of memory while writing %s", path);
-    f = fopen(temporary, "we");
-    ok = f && fwrite(text, 1, size, f) == size && !fflush(f) && !fsync(fileno(f));
-    ok = f && !fclose(f) && ok;
-    ok = ok && !rename(temporary, path);
-    if (!ok) {
-        error_set(e, FL_IO, "cannot write %s: %s", path, strerror(errno));
-        unlink(temporary);
-    }
-    free(temporary);
-    return ok ? FL_OK : FL_IO;
-}
-
 int pipeline_rewrite(const struct pipeline *p, const char *path, struct error *e)
 {
     char *text = NULL;
     size_t size = 0;
     int rc = rewritten(p, &text, &size, e);
     if (!rc)
-        rc = write_whole(path, text, size, e);
+        rc = file_replace(path, &(struct file_part){text, size}, 1, e);
     free(text);
     return rc;
 }

@@ -2,37 +2,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/floats.h"
 #include "ops.h"
-
-static float from_half(uint16_t h)
-{
-    uint32_t sign = (uint32_t)(h & 0x8000) << 16, exponent = h >> 10 & 0x1f, mantissa = h & 0x3ff, bits;
-    float f;
-    if (exponent == 0) {
-        f = ldexpf((float)mantissa, -24);
-        return sign ? -f : f;
-    }
-    bits = sign | (exponent == 0x1f ? 0x7f800000u : (exponent + 112) << 23) | mantissa << 13;
-    memcpy(&f, &bits, sizeof f);
-    return f;
-}
-
-/* Rounds to nearest, ties to even. */
-static uint16_t to_half(float f)
-{
-    uint32_t bits, sign, rest;
-    memcpy(&bits, &f, sizeof bits);
-    sign = bits >> 16 & 0x8000;
-    rest = bits & 0x7fffffff;
-    if (rest > 0x7f800000)
-        return (uint16_t)(sign | 0x7e00);
-    if (rest >= 0x477ff000)
-        return (uint16_t)(sign | 0x7c00);
-    if (rest < 0x38800000)
-        return (uint16_t)(sign | (uint32_t)lrintf(ldexpf(fabsf(f), 24)));
-    rest += 0xfff + (rest >> 13 & 1);
-    return (uint16_t)(sign | (rest - 0x38000000) >> 13);
-}
 
 bool dtype_is_real(enum tensor_dtype t)
 {
@@ -47,7 +18,7 @@ double element_real(enum tensor_dtype t, const void *data, int64_t at)
     case TENSOR_F64:
         return ((const double *)data)[at];
     case TENSOR_F16:
-        return from_half(((const uint16_t *)data)[at]);
+        return half_to_float(((const uint16_t *)data)[at]);
     case TENSOR_U64:
         return (double)((const uint64_t *)data)[at];
     default:
@@ -98,7 +69,7 @@ void element_set_real(enum tensor_dtype t, void *data, int64_t at, double x)
         ((double *)data)[at] = x;
         break;
     case TENSOR_F16:
-        ((uint16_t *)data)[at] = to_half((float)x);
+        ((uint16_t *)data)[at] = half_from_float((float)x);
         break;
     case TENSOR_BOOL:
         ((uint8_t *)data)[at] = x != 0;

@@ -386,7 +386,7 @@ static void test_refused(void **state)
     FILE *f;
     (void)state;
 
-    assert_int_equal(load(path_of("none.png")), FL_IO);
+    assert_int_equal(load(path_of("none.png")), FL_NOT_FOUND);
     f = fopen(path_of("text.png"), "wb");
     fputs("hello, I am no picture", f);
     fclose(f);
