@@ -44,13 +44,10 @@ struct op_infer {
 };
 
 enum op_flags {
-    OP_ELEMENTWISE = 1, /* same work on each element, broadcasting allowed; keeps its input's layout */
-    OP_SPATIAL = 2,     /* N, C, then spatial dims: channels-last when rank 4 */
-    OP_WEIGHTED = 4,    /* counts as a layer with weights */
-    OP_AXIS = 8,        /* works along one or more axes; layout follows its inputs */
-    OP_READS_DIMS = 32, /* its output follows from its inputs' dims alone (Shape, Size) */
-    OP_SHAPE_ONLY = 16, /* output is input's bytes under other dims (Reshape, Flatten, Squeeze, Unsqueeze,
-                           Identity, Dropout) */
+    OP_WEIGHTED = 1,   /* counts as a layer with weights */
+    OP_READS_DIMS = 2, /* its output follows from its inputs' dims alone (Shape, Size) */
+    OP_SHAPE_ONLY = 4, /* output is input's bytes under other dims (Reshape, Flatten, Squeeze, Unsqueeze,
+                          Identity, Dropout) */
 };
 
 struct op {
@@ -64,8 +61,6 @@ struct op {
 
 /* NULL when there is no such operator at that opset. */
 const struct op *op_find(const char *name, int64_t opset);
-/* All ops, ended by one whose name is NULL. */
-const struct op *op_table(void);
 
 /* Row-major view of a tensor; channels-last view (dims logical NCHW, data NHWC) of a rank-4 tensor. */
 struct view view_plain(const struct tensor *t);

@@ -17,7 +17,7 @@ static int import_versions(struct import *m, const Onnx__ModelProto *p)
     m->g->ir_version = p->ir_version;
     if (m->g->opset < 0)
         return error_set(m->e, FL_MODEL, "not an ONNX model: it names no operator set (opset)");
-    /* Models older than opset 7 are let in: op_table.c knows since when each operator means what it means
+    /* Models older than opset 7 are let in: op_list.h says since when each operator means what it means
      * here. */
     if (m->g->opset < 1 || m->g->opset > OPSET_LAST)
         return error_set(m->e, FL_UNSUPPORTED,

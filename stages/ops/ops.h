@@ -127,42 +127,11 @@ void call_ints(const struct op_call *c, const char *name, int input, int64_t *ou
  * say so. Requests that share a batch are not independent then. */
 bool batch_norm_trains(const struct node *n, int64_t opset);
 
-/* Inference functions are shared by operators of one shape; most operators have their own reference kernel.
- */
-/* clang-format off */
-#define OP_INFERENCES(X)                                                                                  \
-    X(unary) X(unary_float) X(add) X(compare) X(logic) X(pow) X(prelu) X(mod) X(not) X(where) X(conv)     \
-    X(gemm) X(mat_mul) X(reduce_mean) X(arg_max) X(global_pool) X(max_pool) X(average_pool) X(batch_norm) \
-    X(instance_norm) X(layer_norm) X(lrn) X(softmax) X(reshape) X(flatten) X(squeeze) X(unsqueeze)        \
-    X(identity) X(dropout) X(transpose) X(shape) X(size) X(concat) X(split) X(slice) X(gather) X(expand)  \
-    X(tile) X(constant) X(constant_of_shape) X(range) X(cast) X(clip) X(pad) X(resize)                    \
-    X(einsum) X(gather_elements) X(gather_nd) X(scatter_elements) X(scatter_nd) X(top_k) X(cum_sum) X(trilu) \
-    X(depth_to_space) X(space_to_depth) X(conv_transpose) X(group_norm)  \
-    X(dequantize_linear) X(quantize_linear)
-/* clang-format on */
-
-/* clang-format off */
-#define OP_REFERENCES(X)                                                                                   \
-    X(relu) X(leaky_relu) X(sigmoid) X(hard_sigmoid) X(hard_swish) X(tanh) X(erf) X(sqrt) X(exp) X(log)    \
-    X(abs) X(neg) X(floor) X(ceil) X(round) X(reciprocal) X(sign) X(sin) X(cos) X(elu) X(selu) X(softplus) \
-    X(softsign) X(mish) X(gelu_erf) X(gelu_tanh) X(gelu) X(add) X(sub) X(mul) X(div) X(pow) X(min) X(max)  \
-    X(mean) X(mod) X(prelu) X(equal) X(less) X(greater) X(less_or_equal) X(greater_or_equal) X(and) X(or)  \
-    X(xor) X(not) X(where) X(conv) X(gemm) X(mat_mul) X(reduce_mean) X(reduce_sum) X(reduce_max)           \
-    X(reduce_min) X(reduce_prod) X(arg_max) X(arg_min) X(global_average_pool) X(global_max_pool)           \
-    X(max_pool) X(average_pool) X(batch_norm) X(instance_norm) X(layer_norm) X(lrn) X(softmax)             \
-    X(log_softmax) X(reshape) X(identity) X(dropout) X(transpose) X(shape) X(size) X(concat) X(split)      \
-    X(slice) X(gather) X(expand) X(tile) X(constant) X(constant_of_shape) X(range) X(cast) X(clip) X(pad)  \
-    X(resize) X(reduce_l1) X(reduce_l2) X(reduce_log_sum) X(reduce_log_sum_exp) X(reduce_sum_square)       \
-    X(einsum) X(gather_elements) X(gather_nd) X(scatter_elements) X(scatter_nd) X(top_k) X(cum_sum) X(trilu) \
-    X(depth_to_space) X(space_to_depth) X(conv_transpose) X(group_norm)  \
-    X(dequantize_linear) X(quantize_linear)
-/* clang-format on */
-
-#define X(name) int name##_infer(struct op_infer *i);
-OP_INFERENCES(X)
-#undef X
-#define X(name) int name##_reference(const struct op_call *c);
-OP_REFERENCES(X)
-#undef X
+/* The functions of all operators; inference is shared by operators of one shape. */
+#define OP(name, first, last, min_in, max_in, min_out, max_out, flags, infer, reference) \
+    int infer##_infer(struct op_infer *i);                                               \
+    int reference##_reference(const struct op_call *c);
+#include "op_list.h"
+#undef OP
 
 #endif

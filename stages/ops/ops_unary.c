@@ -98,6 +98,8 @@ UNARY(selu, FLOAT("alpha", 1.67326319217681884765625f), FLOAT("gamma", 1.0507010
 UNARY(softplus, 0, 0, x > 20 ? x : MATH(log1p, MATH(exp, x)))
 UNARY(softsign, 0, 0, x / (1 + (x < 0 ? -x : x)))
 UNARY(mish, 0, 0, x *MATH(tanh, (x > 20 ? x : MATH(log1p, MATH(exp, x)))))
+static int gelu_erf_reference(const struct op_call *c);
+static int gelu_tanh_reference(const struct op_call *c);
 UNARY(gelu_erf, 0, 0, 0.5f * x * (1 + MATH(erf, x * 0.70710678118654752440f)))
 UNARY(gelu_tanh, 0, 0, 0.5f * x * (1 + MATH(tanh, 0.79788456080286535588f * (x + 0.044715f * x * x * x))))
 
