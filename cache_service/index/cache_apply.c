@@ -247,7 +247,8 @@ static void trim_kmeans(struct kmeans *m, int64_t capacity)
 
 /* --- both --- */
 
-/* max-wrong stays true on what was seen: a wrong answer's confidence is no longer enough. */
+/* Keeps the rule `max-wrong` true for what was seen: an answer that was wrong raises the threshold to its
+ * confidence. */
 static void raise_threshold(struct applier *a, int32_t label)
 {
     const struct cache *old = a->old;

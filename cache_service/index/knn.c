@@ -73,7 +73,7 @@ int32_t knn_confidence(const struct neighbour *near, int n, int k, const int32_t
     memset(scores, 0, (size_t)classes * sizeof *scores);
     for (int j = 0; j < n; j++)
         scores[label[near[j].index]] += 1 / near[j].distance;
-    for (int j = 0; j < n; j++) { /* each class once, at its first neighbour: scores of others are 0 */
+    for (int j = 0; j < n; j++) { /* multiply each class once, at its first neighbour */
         int32_t c = label[near[j].index];
         int support = 0;
         bool first = true;

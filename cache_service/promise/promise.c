@@ -293,7 +293,7 @@ static int certify(struct plan *p, struct promise_choice *out, bool may_drop, st
         return rc;
     for (int j = 0; j < p->n_used && row >= 0; j++)
         out->threshold[p->used[j]] = threshold_for(p->path[row * p->n_used + j]);
-    for (int k = 0; k < ev->n_exits; k++) /* who never answers need not be asked */
+    for (int k = 0; k < ev->n_exits; k++) /* an exit that never answers need not be asked */
         out->placed[k] = out->placed[k] && (!may_drop || out->threshold[k] < INFINITY);
     promise_judge(&out->certified, ev, p->n, ev->points, out->threshold, out->placed, p->terms->agreement);
     out->upper =

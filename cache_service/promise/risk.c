@@ -92,8 +92,8 @@ static int plan_exit(struct exit_plan *out, const struct risk_exit *e, int64_t p
     return FL_OK;
 }
 
-/* Sums over the points that come to exit k when it takes its next level, from later exits or from nobody;
- * with `take` they do come. */
+/* What exit k's next level would change: points that come to it from later exits, or that no exit answered.
+ * With `take` the level is taken. */
 static struct risk_outcome step_of(struct plan *s, int k, bool take)
 {
     struct exit_plan *x = &s->exit[k];
@@ -122,8 +122,8 @@ static struct risk_outcome step_of(struct plan *s, int k, bool take)
     return o;
 }
 
-/* The exit whose next level saves most time per added harm: most per time where harm does not grow. -1: all
- * are at their end. */
+/* The exit whose next level saves most time per added harm; where harm does not grow, the one that saves
+ * most. -1: every exit has taken its last level. */
 static int best_step(struct plan *s)
 {
     double best = -INFINITY, least = 1e-9 * (double)s->p->points;

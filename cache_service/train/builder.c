@@ -54,7 +54,7 @@ static int check_input(const struct builder_input *in, enum cache_kind *kind, st
 
 /* --- tags --- */
 
-/* The rows' own tag stands for them: reading them all would take as long as half an epoch. */
+/* Digests the tag of the rows instead of the rows: reading them all would take as long as half an epoch. */
 static void digest_rows(XXH3_state_t *s, const struct matrix_file *m, const int32_t *labels)
 {
     XXH3_64bits_update(s, &m->tag, sizeof m->tag);

@@ -102,8 +102,8 @@ struct graph_options {
      * values of an input to know its output's shape, they are taken from it: the graph then is right for them
      * alone. */
     const struct tensor *shapes;
-    const char *const
-        *shape_names; /* whose: NULL, or NULL in it, stands for the inputs in the model's order */
+    const char *const *shape_names; /* the inputs that the shapes are for; NULL, or a NULL entry: the inputs
+                                       in the model's order */
     int n_shapes;
     int64_t max_bytes; /* largest model that is read, 0 = 4 GiB */
 };

@@ -37,7 +37,7 @@ static int choose(struct graph *g, const struct graph_options *o, struct fold_bu
     return graph_sweep(g, e);
 }
 
-/* A model whose every node was folded away would run nothing; outputs are made by nodes, so none can be. */
+/* Nodes that make outputs are never folded away, so there is always a node to run. */
 static int build(struct graph *g, const void *bytes, size_t size, struct external_files *files,
                  const struct graph_options *o, struct error *e)
 {

@@ -111,7 +111,7 @@ static void bind_outputs(const struct scope *s, struct scope *body, const struct
     }
 }
 
-/* An output that is an input, or another output, as it stands. */
+/* A function may give back an input, or one value under two names: an Identity makes that output. */
 static int finish_outputs(struct import *m, const struct scope *s, const struct scope *body,
                           const struct call *call)
 {

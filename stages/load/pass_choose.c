@@ -71,7 +71,7 @@ static int check_outputs(const struct graph *g, struct sizing *w, struct error *
     return FL_OK;
 }
 
-/* In place of a choice: what the branch gives that is taken, as it stands. */
+/* Replaces a choice by Identity nodes that pass on what the branch that is taken gives. */
 static int settle(struct graph *g, int node, int taken)
 {
     struct node old = g->nodes[node];

@@ -44,7 +44,8 @@ static bool afford(struct fold_budget *b, const struct node *n, const struct ten
     return true;
 }
 
-/* `tolerant`: what fails may lie in a branch that is not taken, and is left to whoever needs it. */
+/* `tolerant`: a node that fails may lie in a branch that is not taken; it stays, and fails again if its
+ * result is needed. */
 static int fold_node(struct graph *g, struct node *n, struct fold_budget *budget, bool tolerant,
                      struct error *e)
 {

@@ -10,8 +10,9 @@
 #define N_SIZINGS          4
 #define KNOWN_MAX_ELEMENTS 4096 /* of a value that is computed from shapes */
 
-/* The batch sizes that are tried. The last one only where it has to mean the same as more: where the file
- * fixes the batch at 1 and we guess that it is free, and where branches are chosen. */
+/* The batch sizes that are tried. The last one, 1, is tried only where a batch of one must behave like a
+ * larger one: where the file fixes the batch at 1 and we guess that it is free, and where branches are
+ * chosen. */
 extern const int64_t sizing_batch[N_SIZINGS];
 
 /* value[i].data is owned unless the value is a constant of the graph, or stands for one that is. A value

@@ -92,7 +92,7 @@ static int place_exits(struct placement *out, const struct search *s)
         if (!(rc = find_cut(s, p->exit[i].after, name, &cut)))
             rc = add_exit(out, s, p->exit[i].name, p->exit[i].kind, cut);
     }
-    /* Without caches there is nothing to look up at exits that nobody named. */
+    /* Without caches no exits are made up: there is nothing to look up at them. */
     if (p->n_exits || !p->exits_auto || (p->cache.kind && !strcmp(p->cache.kind, "none")))
         return rc;
     for (int i = 0; i < s->n_cuts && !rc; i++)
@@ -103,7 +103,7 @@ static int place_exits(struct placement *out, const struct search *s)
     return rc;
 }
 
-/* Stages whose ends nobody named: equal shares of the FLOPs. */
+/* Where the pipeline file names no ends of stages, each stage gets an equal share of the FLOPs. */
 static int share_flops(struct placement *out, const struct search *s)
 {
     int chosen[PIPELINE_MAX_STAGES], rc;
