@@ -420,7 +420,6 @@ struct keeper_counters keeper_brain_counters(const struct keeper_brain *b, uint6
     struct keeper_counters c = {.accepted = b->accepted + b->lessons.accepted,
                                 .applied = b->lessons.applied,
                                 .rejected = b->lessons.rejected,
-                                .epochs = b->holding.taken,
                                 .epoch = b->holding.current ? snapshot_epoch(b->holding.current) : 0,
                                 .queued = (uint32_t)b->outbox.n,
                                 .redis_up = b->trouble.answers,

@@ -58,7 +58,6 @@ struct keeper_counters {
     uint64_t dropped;  /* updates lost because the spool was full; not told here */
     uint64_t applied;  /* updates in new epochs made by this process */
     uint64_t rejected; /* stream entries that can never be applied */
-    uint64_t epochs;   /* new states taken into use */
     uint64_t epoch;    /* newest epoch of a cache in use */
     uint32_t queued;   /* updates not accepted yet; here without those in the spool */
     bool redis_up;

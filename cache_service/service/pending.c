@@ -150,8 +150,3 @@ int pending_count(const struct pending *p)
 {
     return p->count;
 }
-
-size_t pending_total_bytes(const struct pending *p)
-{
-    return p->bytes;
-}

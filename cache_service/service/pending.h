@@ -44,6 +44,5 @@ int pending_outcome(struct pending *p, uint64_t request, int32_t label, bool ful
 void pending_expire(struct pending *p, uint64_t now_ns);
 
 int pending_count(const struct pending *p);
-size_t pending_total_bytes(const struct pending *p);
 
 #endif
