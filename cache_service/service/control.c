@@ -16,7 +16,7 @@ int control_next(struct control *c, uint64_t now_ns)
     bool urgent = c->urgent && c->heard_ns;
     if (now_ns < c->next_ns && !urgent)
         return 0;
-    if (!urgent)
+    if (now_ns >= c->next_ns)
         c->next_ns = now_ns + c->beat_ns;
     if (c->heard_ns && now_ns - c->heard_ns > c->dead_after_ns)
         c->heard_ns = 0;
