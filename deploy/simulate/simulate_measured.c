@@ -232,6 +232,47 @@ int measured_find_cut(const struct measured *m, const char *name)
     return -1;
 }
 
+static double pieces_us(const struct measured *m, const struct measured_batch *b, int run, int first,
+                        int last)
+{
+    const double *row = b->us + (size_t)(run % b->n_runs) * (size_t)(m->n_cuts + 1);
+    double us = 0;
+    for (int i = first; i <= last; i++)
+        us += row[i];
+    return us;
+}
+
+double measured_run_us(const struct measured *m, int rows, int run, int first, int last)
+{
+    const struct measured_batch *low = &m->batch[0], *high;
+    double from;
+    for (int i = 1; i < m->n_batches && m->batch[i].batch <= rows; i++)
+        low = &m->batch[i];
+    from = pieces_us(m, low, run, first, last);
+    if (low->batch == rows || low == &m->batch[m->n_batches - 1])
+        return from * rows / low->batch;
+    high = low + 1;
+    return from +
+           (pieces_us(m, high, run, first, last) - from) * (rows - low->batch) / (high->batch - low->batch);
+}
+
+int measured_runs(const struct measured *m)
+{
+    int n = 1;
+    for (int i = 0; i < m->n_batches; i++)
+        n = m->batch[i].n_runs > n ? m->batch[i].n_runs : n;
+    return n;
+}
+
+double measured_mean_us(const struct measured *m, int rows, int first, int last)
+{
+    double us = 0;
+    int n = measured_runs(m);
+    for (int i = 0; i < n; i++)
+        us += measured_run_us(m, rows, i, first, last) / n;
+    return us;
+}
+
 /* ---- writing ---- */
 
 static json_t *cuts_json(const struct measured *m)

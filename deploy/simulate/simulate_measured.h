@@ -34,8 +34,15 @@ struct measured_exit {
     double descriptor_us, lookup_us, lookup_row_us;
 };
 
-/* CPU time in us unless the name says otherwise; what each is, simulation.h tells. background_cores: that
- * processes and the client use without any request. */
+/* CPU time in us unless the name says otherwise.
+ * client_watch       before a request is due an open loop's client watches the clock for so long
+ * background_cores   that processes and the client use without any request
+ * stage_kilobyte     beside the fixed cost of a request that comes or goes: per 1000 bytes
+ * stage_cold_share   the first batch after a pause computes for so much longer
+ * stage_crowd_share  with all cores busy a batch computes so much / its rows longer, beside all_busy: it
+ * waits for weights, once for all rows cache              a look-up message and its verdict, beyond the cache
+ * itself io, io_kilobyte    in the thread that moves bytes, at the sender and at the receiver: where sockets
+ * do thread_switch      of a thread that was woken */
 #define MEASURED_COSTS(X) \
     X(client_send)        \
     X(client_receive)     \
@@ -85,5 +92,10 @@ int measured_take_shares(struct measured *m, const char *path, struct error *e);
 void measured_free(struct measured *m);
 /* Index of the cut behind the node of that name; -1: none. */
 int measured_find_cut(const struct measured *m, const char *name);
+/* What pieces first..last took in that run (modulo how many there are) of a batch, us. At a batch size that
+ * was not measured: between the two nearest, or as the largest one per request. */
+double measured_run_us(const struct measured *m, int rows, int run, int first, int last);
+int measured_runs(const struct measured *m);                                      /* most of any batch size */
+double measured_mean_us(const struct measured *m, int rows, int first, int last); /* of all runs */
 
 #endif

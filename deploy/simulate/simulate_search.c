@@ -104,25 +104,26 @@ int search_p99(struct search *s, double *ms, struct error *e)
 static int least_replicas(struct search *s, struct error *e)
 {
     struct setup setup;
+    const struct measured *m = s->measured;
     double left = 1;
-    int rc = setup_make(&setup, &s->shape, s->measured, s->cluster, s->pipeline, e);
+    int rc = setup_make(&setup, &s->shape, m, s->cluster, s->pipeline, e);
 
     for (int k = 0; k < s->shape.n_stages && !rc; k++) {
         const struct simulation_stage *stage = &setup.simulation.stage[k];
         int batch = setup.pipeline.stage[k].max_batch;
-        double ns = 0;
+        double us = 0;
         for (int g = 0; g < stage->n_segments; g++) {
-            const struct simulation_times *t = &stage->segment[g].compute[batch];
-            for (int i = 0; i < t->n; i++)
-                ns += left * t->ns[i] / t->n / batch;
+            us += left * measured_mean_us(m, batch, stage->segment[g].first, stage->segment[g].last) / batch;
             if (stage->segment[g].exit >= 0)
-                left -= setup.simulation.exit[stage->segment[g].exit].share;
+                left -= m->exit[s->shape.exit[stage->segment[g].exit]].share;
         }
-        s->shape.replicas[k] = 1 + (int)(s->load.rate * ns / 1e9);
+        s->shape.replicas[k] = 1 + (int)(s->load.rate * us / 1e6);
         if (s->shape.replicas[k] > PIPELINE_MAX_REPLICAS)
-            rc = error_set(e, FL_VALUE,
-                           "stage %d needs %d replicas for computing alone: split the load over more `cells`",
-                           k, s->shape.replicas[k]);
+            rc = error_set(
+                e, FL_VALUE,
+                "stage %d needs %d replicas for computing alone, and a pipeline has at most %d of a stage: "
+                "split the load over more `cells`",
+                k, s->shape.replicas[k], PIPELINE_MAX_REPLICAS);
     }
     setup_release(&setup);
     return rc;

@@ -7,8 +7,6 @@
 
 #include "simulate_model.h"
 
-#define HEADER_BYTES 200 /* of an envelope */
-
 /* ---- the shape ---- */
 
 static int find_exit(const struct measured *m, const char *name)
@@ -70,139 +68,31 @@ int setup_shape_of(struct setup_shape *out, const struct pipeline *p, const stru
     return rc;
 }
 
-/* ---- times ---- */
+/* ---- stages ---- */
 
-/* The time of pieces first..last in run i of a batch size, ns. */
-static double pieces_ns(const struct measured *m, const struct measured_batch *b, int run, int first,
-                        int last)
+static void add_segment(struct simulation_stage *stage, int exit, int first, int last)
 {
-    const double *row = b->us + (size_t)(run % b->n_runs) * (size_t)(m->n_cuts + 1);
-    double us = 0;
-    for (int i = first; i <= last; i++)
-        us += row[i];
-    return us * 1e3;
-}
-
-/* At a batch size that was not measured: between the two nearest, or as the largest one per request. */
-static double run_ns(const struct measured *m, int rows, int run, int first, int last)
-{
-    const struct measured_batch *low = &m->batch[0], *high;
-    double from, to;
-    for (int i = 1; i < m->n_batches && m->batch[i].batch <= rows; i++)
-        low = &m->batch[i];
-    from = pieces_ns(m, low, run, first, last);
-    if (low->batch == rows)
-        return from;
-    if (low == &m->batch[m->n_batches - 1])
-        return from * rows / low->batch;
-    high = low + 1;
-    to = pieces_ns(m, high, run, first, last);
-    return from + (to - from) * (rows - low->batch) / (high->batch - low->batch);
-}
-
-static int most_runs(const struct measured *m)
-{
-    int n = 1;
-    for (int i = 0; i < m->n_batches; i++)
-        n = m->batch[i].n_runs > n ? m->batch[i].n_runs : n;
-    return n;
-}
-
-struct filling {
-    struct setup *to;
-    const struct setup_shape *shape;
-    const struct measured *m;
-    int runs, n_times;
-};
-
-static void fill_segment(struct filling *f, struct simulation_stage *stage, int max_batch, int exit,
-                         int first, int last)
-{
-    struct simulation_times *t = f->to->times + f->n_times;
     stage->segment[stage->n_segments].exit = exit;
-    stage->segment[stage->n_segments++].compute = t;
-    for (int rows = 1; rows <= max_batch; rows++) {
-        double *ns = f->to->ns + (size_t)(f->n_times + rows) * (size_t)f->runs;
-        for (int i = 0; i < f->runs; i++)
-            ns[i] = run_ns(f->m, rows, i, first, last);
-        t[rows] = (struct simulation_times){f->runs, ns};
-    }
-    f->n_times += max_batch + 1;
+    stage->segment[stage->n_segments].first = first;
+    stage->segment[stage->n_segments++].last = last;
 }
 
-static void fill_stage(struct filling *f, int s)
+static void fill_stage(struct setup *out, const struct setup_shape *shape, const struct measured *m, int s)
 {
-    const struct setup_shape *shape = f->shape;
-    struct simulation_stage *stage = &f->to->simulation.stage[s];
-    int first = s ? shape->last[s - 1] + 1 : 0, last = shape->last[s],
-        batch = f->to->pipeline.stage[s].max_batch;
-
-    stage->bytes = s ? f->m->cut[shape->last[s - 1]].bytes : f->m->input_bytes;
+    struct simulation_stage *stage = &out->simulation.stage[s];
+    int first = s ? shape->last[s - 1] + 1 : 0, last = shape->last[s];
+    stage->bytes = s ? m->cut[shape->last[s - 1]].bytes : m->input_bytes;
     for (int i = 0; i < shape->n_exits; i++)
         if (shape->exit_cut[i] >= first && shape->exit_cut[i] <= last) {
-            fill_segment(f, stage, batch, i, first, shape->exit_cut[i]);
+            add_segment(stage, i, first, shape->exit_cut[i]);
             first = shape->exit_cut[i] + 1;
         }
     if (first <= last)
-        fill_segment(f, stage, batch, -1, first, last);
-}
-
-static int fill_times(struct setup *out, const struct setup_shape *shape, const struct measured *m,
-                      struct error *e)
-{
-    struct filling f = {out, shape, m, most_runs(m), 0};
-    int most = 0;
-    for (int s = 0; s < shape->n_stages; s++)
-        most += shape->max_batch[s] + 1;
-    most += shape->n_exits * (MESSAGE_MAX_BATCH + 1);
-    out->times = calloc((size_t)most, sizeof *out->times);
-    out->ns = calloc((size_t)most * (size_t)f.runs, sizeof *out->ns);
-    if (!out->times || !out->ns)
-        return error_set(e, FL_NOMEM, "no memory for times");
-    for (int s = 0; s < shape->n_stages; s++)
-        fill_stage(&f, s);
-    return FL_OK;
-}
-
-static void fill_costs(struct setup *out, const struct measured *m, const struct cluster *c)
-{
-    const struct measured_costs *from = &m->cost;
-    bool client = c->client >= 0; /* one outside costs nothing */
-    for (int i = 0; i < m->n_wakes; i++)
-        out->wake_ns[i] = m->wake_us[i] * 1e3;
-    out->simulation.costs =
-        (struct simulation_costs){.client_send_ns = client ? from->client_send * 1e3 : 0,
-                                  .client_receive_ns = client ? from->client_receive * 1e3 : 0,
-                                  .client_watch_ns = client ? from->client_watch * 1e3 : 0,
-                                  .broker_request_ns = from->broker_request * 1e3,
-                                  .broker_result_ns = from->broker_result * 1e3,
-                                  .stage_receive_ns = from->stage_receive * 1e3,
-                                  .stage_send_ns = from->stage_send * 1e3,
-                                  .stage_byte_ns = from->stage_kilobyte,
-                                  .stage_lookup_ns = from->stage_lookup * 1e3,
-                                  .stage_verdict_ns = from->stage_verdict * 1e3,
-                                  .cold_share = from->stage_cold_share,
-                                  .crowd_share = from->stage_crowd_share,
-                                  .cache_ns = from->cache * 1e3,
-                                  .wake = {m->n_wakes, out->wake_ns}};
-    out->simulation.world.costs = (struct world_costs){.io_ns = from->io * 1e3,
-                                                       .io_byte_ns = from->io_kilobyte,
-                                                       .switch_ns = from->thread_switch * 1e3,
-                                                       .header_bytes = HEADER_BYTES};
-    out->simulation.failing = (struct simulation_failing){c->mtbf_ns, c->restart_ns};
-}
-
-static void fill_exits(struct setup *out, const struct setup_shape *shape, const struct measured *m)
-{
-    out->pipeline.n_exits = shape->n_exits;
-    for (int i = 0; i < shape->n_exits; i++) {
-        const struct measured_exit *x = &m->exit[shape->exit[i]];
-        out->simulation.exit[i] = (struct simulation_exit){.share = x->share,
-                                                           .bytes = x->bytes,
-                                                           .descriptor_ns = x->descriptor_us * 1e3,
-                                                           .lookup_ns = x->lookup_us * 1e3,
-                                                           .lookup_row_ns = x->lookup_row_us * 1e3};
-    }
+        add_segment(stage, -1, first, last);
+    out->pipeline.stage[s] = (struct stage_config){
+        .threads = shape->threads[s],
+        .max_batch = shape->max_batch[s] < MESSAGE_MAX_BATCH ? shape->max_batch[s] : MESSAGE_MAX_BATCH,
+        .n_replicas = shape->replicas[s]};
 }
 
 /* ---- hosts ---- */
@@ -344,12 +234,15 @@ int setup_make(struct setup *out, const struct setup_shape *shape, const struct 
     out->pipeline.n_stages = shape->n_stages;
     out->pipeline.updates.sample = out->pipeline.updates.audit =
         0; /* an exit's share is what it answers in the end */
+    out->pipeline.n_exits = shape->n_exits;
     s->world.pipeline = &out->pipeline;
-    s->answer_bytes = m->answer_bytes;
-    fill_exits(out, shape, m);
-    fill_costs(out, m, c);
-    if ((rc = fill_hosts(out, m, c, e)) || (rc = place_workers(out, shape, c, e)) ||
-        (rc = fill_times(out, shape, m, e))) {
+    s->measured = m;
+    s->client_is_outside = c->client < 0;
+    s->failing = (struct simulation_failing){c->mtbf_ns, c->restart_ns};
+    memcpy(s->exit, shape->exit, sizeof s->exit);
+    for (int i = 0; i < shape->n_stages; i++)
+        fill_stage(out, shape, m, i);
+    if ((rc = fill_hosts(out, m, c, e)) || (rc = place_workers(out, shape, c, e))) {
         setup_release(out);
         return rc;
     }
@@ -364,10 +257,6 @@ void setup_release(struct setup *s)
 {
     free(s->host);
     free(s->failing);
-    free(s->times);
-    free(s->ns);
     s->host = NULL;
     s->failing = NULL;
-    s->times = NULL;
-    s->ns = NULL;
 }

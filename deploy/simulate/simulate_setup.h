@@ -3,7 +3,7 @@
 #define FREEZELINE_SIMULATE_SETUP_H
 
 #include "simulate_cluster.h"
-#include "simulate_measured.h"
+#include "simulation.h"
 #include "stages/place/placement.h"
 
 /* How the model is cut: by the pieces of the measurements. */
@@ -26,13 +26,10 @@ struct setup {
     struct pipeline pipeline;     /* the file's, with these stages, exits and cache services */
     struct world_host *host;
     struct simulation_failing *failing; /* of each host */
-    struct simulation_times *times;
-    double *ns; /* all times */
-    double wake_ns[MEASURED_MAX_WAKES];
-    int cores; /* that processes of the pipeline were given */
+    int cores;                          /* that processes of the pipeline were given */
 };
 
-/* Borrows p's texts; must stay where it is. FL_VALUE: more processes than a pipeline can have. */
+/* Borrows m and p's texts; must stay where it is. FL_VALUE: more processes than a pipeline can have. */
 int setup_make(struct setup *out, const struct setup_shape *shape, const struct measured *m,
                const struct cluster *c, const struct pipeline *p, struct error *e);
 void setup_release(struct setup *s);

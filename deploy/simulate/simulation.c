@@ -26,31 +26,18 @@ static int bad(struct error *e, const char *what, double value)
     return error_set(e, FL_VALUE, "cannot simulate: %s is %g", what, value);
 }
 
-static int check_stage(const struct simulation *s, int k, struct error *e)
-{
-    const struct stage_config *c = &s->world.pipeline->stage[k];
-    if (c->n_replicas < 1 || c->n_replicas > PIPELINE_MAX_REPLICAS)
-        return bad(e, "a stage's number of replicas", c->n_replicas);
-    if (c->max_batch < 1 || c->max_batch > MESSAGE_MAX_BATCH)
-        return bad(e, "a stage's largest batch", c->max_batch);
-    for (int i = 0; i < s->stage[k].n_segments; i++)
-        for (int b = 1; b <= c->max_batch; b++)
-            for (int t = 0; t < s->stage[k].segment[i].compute[b].n; t++)
-                if (!(s->stage[k].segment[i].compute[b].ns[t] >= 0))
-                    return bad(e, "a segment's times are missing or wrong at batch", b);
-    return FL_OK;
-}
-
 static int check(const struct simulation *s, struct error *e)
 {
     const struct pipeline *p = s->world.pipeline;
     double sum = 0;
-    int rc;
-    for (int k = 0; k < p->n_stages; k++)
-        if ((rc = check_stage(s, k, e)))
-            return rc;
+    for (int k = 0; k < p->n_stages; k++) {
+        if (p->stage[k].n_replicas < 1 || p->stage[k].n_replicas > PIPELINE_MAX_REPLICAS)
+            return bad(e, "a stage's number of replicas", p->stage[k].n_replicas);
+        if (p->stage[k].max_batch < 1 || p->stage[k].max_batch > MESSAGE_MAX_BATCH)
+            return bad(e, "a stage's largest batch", p->stage[k].max_batch);
+    }
     for (int i = 0; i < p->n_exits; i++)
-        sum += s->exit[i].share;
+        sum += s->measured->exit[s->exit[i]].share;
     if (!(sum <= 1 + 1e-6))
         return bad(e, "the sum of the exits' shares", sum);
     if (!(s->rate >= 0 && s->rate <= 1e9) || (s->rate <= 0 && s->closed < 1))
@@ -196,8 +183,9 @@ static void expect_arrival(struct simulating *g)
 {
     double mean = 1e9 / g->s->rate, ns = g->s->even ? mean : simulation_random(&g->arrivals, mean);
     uint64_t due = world_now(g->world) + (uint64_t)llround(ns);
-    if (g->s->costs.client_watch_ns > 0)
-        world_at(g->world, due - (uint64_t)fmin(ns, g->s->costs.client_watch_ns), EVENT_WATCH, 0);
+    double watch_ns = g->s->client_is_outside ? 0 : 1e3 * g->s->measured->cost.client_watch;
+    if (watch_ns > 0)
+        world_at(g->world, due - (uint64_t)fmin(ns, watch_ns), EVENT_WATCH, 0);
     world_at(g->world, due, EVENT_ARRIVAL, 0);
 }
 
@@ -370,17 +358,18 @@ static int start_all(struct simulating *g, struct error *e)
 
 static double longest(const struct simulation *s)
 {
-    double most = fmax(8, s->answer_bytes);
+    double most = fmax(8, s->measured->answer_bytes);
     for (int i = 0; i < s->world.pipeline->n_stages; i++)
         most = fmax(most, s->stage[i].bytes);
     for (int i = 0; i < s->world.pipeline->n_exits; i++)
-        most = fmax(most, MESSAGE_MAX_BATCH * fmax(sizeof(float), s->exit[i].bytes));
+        most = fmax(most, MESSAGE_MAX_BATCH * fmax(sizeof(float), s->measured->exit[s->exit[i]].bytes));
     return most;
 }
 
 static int set_up(struct simulating *g, struct error *e)
 {
     const struct simulation *s = g->s;
+    const struct measured_costs *c = &s->measured->cost;
     char boot[MESSAGE_NAME_BYTES];
     size_t n;
     int rc;
@@ -388,6 +377,10 @@ static int set_up(struct simulating *g, struct error *e)
     g->spec = s->world;
     g->spec.n_clients = 1;
     g->spec.client_host[0] = s->client_host;
+    g->spec.costs = (struct world_costs){.io_ns = c->io * 1e3,
+                                         .io_byte_ns = c->io_kilobyte,
+                                         .switch_ns = c->thread_switch * 1e3,
+                                         .header_bytes = SIMULATION_HEADER_BYTES};
     g->spec.user = (struct world_user){.arg = g, .event = on_event, .answer = on_answer};
     network_user(&g->spec.user);
     if ((rc = world_new(&g->world, &g->spec, e)))

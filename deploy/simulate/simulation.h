@@ -14,15 +14,12 @@
 #define FREEZELINE_SIMULATION_H
 
 #include "base/histogram.h"
+#include "simulate_measured.h"
 #include "world.h"
 
 #define SIMULATION_MAX_IN_SYSTEM 4194304 /* requests, those that the client could not send yet included */
 
-/* Durations that were measured; each is drawn with equal probability. Borrowed. */
-struct simulation_times {
-    int n;
-    const double *ns;
-};
+#define SIMULATION_HEADER_BYTES 200 /* of an envelope */
 
 struct simulation_failing {
     double mtbf_ns; /* mean time between failures; 0: never */
@@ -30,43 +27,21 @@ struct simulation_failing {
 };
 
 struct simulation_stage {
+    double bytes; /* of one request's input to this stage */
     int n_segments;
     struct {
-        int exit;                               /* look-up at its end, or -1 */
-        const struct simulation_times *compute; /* [max_batch + 1], by rows; [0] is not used */
+        int exit;        /* look-up at its end, or -1 */
+        int first, last; /* pieces of the measurements */
     } segment[PIPELINE_MAX_EXITS + 1];
-    double bytes; /* of one request's input to this stage */
-};
-
-struct simulation_exit {
-    double share;         /* of all requests: those that are answered here when every verdict is in time */
-    double bytes;         /* of one descriptor */
-    double descriptor_ns; /* to make one, in the worker */
-    double lookup_ns, lookup_row_ns; /* in the cache service: of each message, of each descriptor in it */
-};
-
-/* CPU time of main threads, beside the world's own costs. */
-struct simulation_costs {
-    double client_send_ns, client_receive_ns;
-    double client_watch_ns; /* before a request is due the client watches the clock for so long: open loop */
-    double broker_request_ns, broker_result_ns;
-    double stage_receive_ns, stage_send_ns, stage_byte_ns; /* per request; per byte, each way */
-    double stage_lookup_ns, stage_verdict_ns;
-    double cache_ns;    /* a look-up message and its verdict, beyond the cache itself */
-    double cold_share;  /* the first batch after a pause computes for so much longer */
-    double crowd_share; /* with all cores busy a batch computes so much / its rows longer, beside all_busy: it
-                           waits for weights, once for all rows */
-    struct simulation_times wake; /* what waking a thread takes beside world.costs.switch_ns while a core is
-                                     idle, the same for all that a message wakes; none: no time */
 };
 
 struct simulation {
-    struct world_spec world; /* all but its user and clients: there is one client */
+    const struct measured *measured; /* borrowed */
+    struct world_spec world;         /* all but its user, costs and clients: there is one client */
     int client_host;
+    bool client_is_outside; /* what it does costs nothing */
     struct simulation_stage stage[PIPELINE_MAX_STAGES];
-    struct simulation_exit exit[PIPELINE_MAX_EXITS]; /* those of the pipeline */
-    struct simulation_costs costs;
-    double answer_bytes;
+    int exit[PIPELINE_MAX_EXITS];                  /* of the pipeline, in the measurements */
     const struct simulation_failing *host_failing; /* [n_hosts]; NULL: hosts never fail */
     struct simulation_failing failing;             /* of each process but the client */
 

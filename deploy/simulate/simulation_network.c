@@ -6,13 +6,6 @@
 
 #include "cache_service/index/cache_body.h"
 
-static double random_time(struct shuffle *r, const struct simulation_times *t)
-{
-    if (t->n <= 1)
-        return t->n ? t->ns[0] : 0;
-    return t->ns[shuffle_below(r, (uint32_t)t->n)];
-}
-
 /* ---- layers ---- */
 
 static struct tensor shape_of(double bytes)
@@ -40,30 +33,34 @@ static int keep(void *arg, int segment, const int *rows, int n, struct error *e)
     return FL_OK;
 }
 
-static int dim_of(const struct simulation_exit *x)
+static const struct measured_exit *exit_of(const struct simulating *g, int exit)
 {
-    int dim = (int)(x->bytes / sizeof(float));
+    return &g->s->measured->exit[g->s->exit[exit]];
+}
+
+static int dim_of(const struct simulating *g, int exit)
+{
+    int dim = (int)(exit_of(g, exit)->bytes / sizeof(float));
     return dim < 1 ? 1 : dim;
 }
 
 static int describe(void *arg, int segment, int batch, const int *rows, int n, zmq_msg_t *out)
 {
     const struct stage_of *o = arg;
-    const struct simulation *s = o->g->s;
     (void)batch, (void)rows;
     network_payload(o->g, out,
-                    sizeof(float) * n * dim_of(&s->exit[s->stage[o->stage].segment[segment].exit]));
+                    sizeof(float) * n * dim_of(o->g, o->g->s->stage[o->stage].segment[segment].exit));
     return FL_OK;
 }
 
-static int output(void *arg, int segment, int row, int batch, struct tensor *shape, int32_t *label,
+static int output(void *arg, int row, int batch, int to, struct tensor *shape, int32_t *label,
                   float *confidence, zmq_msg_t *out, struct error *e)
 {
     const struct stage_of *o = arg;
     const struct simulation *s = o->g->s;
     bool last = o->stage + 1 == s->world.pipeline->n_stages;
-    (void)segment, (void)row, (void)batch, (void)e;
-    *shape = network_payload(o->g, out, last ? s->answer_bytes : s->stage[o->stage + 1].bytes);
+    (void)row, (void)batch, (void)to, (void)e;
+    *shape = network_payload(o->g, out, last ? s->measured->answer_bytes : s->stage[o->stage + 1].bytes);
     if (last) {
         *label = 0;
         *confidence = 1;
@@ -82,7 +79,7 @@ static void set_up_stage(void *arg, const struct world_process *p, struct stage_
     s->n_segments = from->n_segments;
     for (int i = 0; i < from->n_segments; i++) {
         int exit = from->segment[i].exit;
-        s->segment[i] = (struct stage_segment){.exit = exit, .dim = exit < 0 ? 0 : dim_of(&g->s->exit[exit])};
+        s->segment[i] = (struct stage_segment){.exit = exit, .dim = exit < 0 ? 0 : dim_of(g, exit)};
     }
     *e = (struct stage_engine){&g->stage_of[p->stage], load, keep, describe, output};
 }
@@ -91,8 +88,11 @@ static void set_up_stage(void *arg, const struct world_process *p, struct stage_
 static double compute(void *arg, const struct world_process *p, int segment, int rows, int *rc)
 {
     struct simulating *g = arg;
-    const struct simulation_costs *c = &g->s->costs;
-    double ns = random_time(&g->times, &g->s->stage[p->stage].segment[segment].compute[rows]);
+    const struct measured *m = g->s->measured;
+    int run = (int)shuffle_below(&g->times, (uint32_t)measured_runs(m));
+    int first = g->s->stage[p->stage].segment[segment].first,
+        last = g->s->stage[p->stage].segment[segment].last;
+    double ns = 1e3 * measured_run_us(m, rows, run, first, last);
     (void)rc;
     if (segment == 0) {
         g->cold[p->index] = g->slept[p->index];
@@ -101,8 +101,8 @@ static double compute(void *arg, const struct world_process *p, int segment, int
         g->result->stage[p->stage].entered += g->is_over ? 0 : rows;
     }
     if (g->cold[p->index])
-        ns *= 1 + c->cold_share;
-    return c->crowd_share > 0 ? ns * (1 + c->crowd_share / rows * world_crowd(g->world, p->host)) : ns;
+        ns *= 1 + m->cost.stage_cold_share;
+    return ns * (1 + m->cost.stage_crowd_share / rows * world_crowd(g->world, p->host));
 }
 
 static void settled(void *arg, int process)
@@ -127,7 +127,7 @@ static void set_up_cache(void *arg, const struct world_process *p, struct cache_
         return;
     m->n_exits = g->s->world.pipeline->n_exits;
     *first = snapshot_new(m);
-    for (int i = 0; *first && i < m->n_exits && !projection_new(&around, dim_of(&g->s->exit[i]), 1); i++) {
+    for (int i = 0; *first && i < m->n_exits && !projection_new(&around, dim_of(g, i), 1); i++) {
         cache_new(&(*first)->cache[i], CACHE_KMEANS, around, 1);
         projection_release(around);
     }
@@ -144,7 +144,7 @@ static int first_hit(const struct simulating *g, uint64_t request)
     int i = 0, n_exits = g->s->world.pipeline->n_exits;
     shuffle_seed(&r, (g->s->world.seed + n) * 0x9e3779b97f4a7c15u, 3);
     u = shuffle_uniform(&r);
-    while (i < n_exits && (u -= g->s->exit[i].share) >= 0)
+    while (i < n_exits && (u -= exit_of(g, i)->share) >= 0)
         i++;
     return i;
 }
@@ -161,53 +161,60 @@ static int look(void *arg, const struct world_process *p, const struct snapshot 
 
 /* ---- messages ---- */
 
-static double stage_cost(const struct simulation *s, bool sends, const struct message *m, double payload)
+static double stage_us(const struct simulating *g, bool sends, const struct message *m, double payload)
 {
-    const struct simulation_costs *c = &s->costs;
+    const struct measured_costs *c = &g->s->measured->cost;
+    double bytes = c->stage_kilobyte * payload / 1000;
     switch (m->type) {
     case MESSAGE_JOB:
-        return (sends ? c->stage_send_ns : c->stage_receive_ns) + c->stage_byte_ns * payload;
+        return (sends ? c->stage_send : c->stage_receive) + bytes;
     case MESSAGE_RESULT: /* one of an error is rare, and short */
-        return m->result.error || m->result.exit >= 0 ? 0 : c->stage_send_ns + c->stage_byte_ns * payload;
+        return m->result.error || m->result.exit >= 0 ? 0 : c->stage_send + bytes;
     case MESSAGE_LOOKUP:
-        return c->stage_lookup_ns + m->lookup.n * s->exit[m->lookup.exit].descriptor_ns +
-               c->stage_byte_ns * payload;
+        return c->stage_lookup + m->lookup.n * exit_of(g, (int)m->lookup.exit)->descriptor_us + bytes;
     case MESSAGE_VERDICT:
-        return c->stage_verdict_ns;
+        return c->stage_verdict;
     default:
         return 0;
     }
 }
 
-/* What the broker sends is a part of what it takes to handle what came. */
-static double cost(void *arg, const struct world_process *p, enum world_work work, const struct message *m,
-                   double bytes)
+/* What broker and cache service send is a part of what it takes to handle what came. */
+static double main_us(struct simulating *g, const struct world_process *p, bool sends,
+                      const struct message *m, double bytes)
 {
-    struct simulating *g = arg;
-    const struct simulation_costs *c = &g->s->costs;
-    bool sends = work == WORLD_SENDS;
-    if (m->type >= MESSAGE_HELLO) /* what processes talk of among themselves counts as background */
-        return -1;
+    const struct measured_costs *c = &g->s->measured->cost;
+    const struct measured_exit *x;
     switch (p->role) {
     case ROLE_CLIENT:
-        return sends ? c->client_send_ns : c->client_receive_ns;
+        return g->s->client_is_outside ? 0 : sends ? c->client_send : c->client_receive;
     case ROLE_BROKER:
         if (sends && m->type == MESSAGE_JOB && !g->first_request)
             g->first_request = m->job.request;
-        return sends ? 0 : m->type == MESSAGE_REQUEST ? c->broker_request_ns : c->broker_result_ns;
+        return sends ? 0 : m->type == MESSAGE_REQUEST ? c->broker_request : c->broker_result;
     case ROLE_CACHE:
-        return sends ? 0
-                     : c->cache_ns + g->s->exit[m->lookup.exit].lookup_ns +
-                           m->lookup.n * g->s->exit[m->lookup.exit].lookup_row_ns;
+        if (sends)
+            return 0;
+        x = exit_of(g, (int)m->lookup.exit);
+        return c->cache + x->lookup_us + m->lookup.n * x->lookup_row_us;
     default:
-        return stage_cost(g->s, sends, m, bytes - g->s->world.costs.header_bytes);
+        return stage_us(g, sends, m, bytes - SIMULATION_HEADER_BYTES);
     }
+}
+
+static double cost(void *arg, const struct world_process *p, enum world_work work, const struct message *m,
+                   double bytes)
+{
+    if (m->type >= MESSAGE_HELLO) /* what processes talk of among themselves counts as background */
+        return -1;
+    return 1e3 * main_us(arg, p, work == WORLD_SENDS, m, bytes);
 }
 
 static double wake(void *arg)
 {
     struct simulating *g = arg;
-    return random_time(&g->times, &g->s->costs.wake);
+    const struct measured *m = g->s->measured;
+    return m->n_wakes ? 1e3 * m->wake_us[shuffle_below(&g->times, (uint32_t)m->n_wakes)] : 0;
 }
 
 void network_user(struct world_user *u)

@@ -24,11 +24,13 @@ struct scene {
     struct pipeline pipeline;
     struct world_host host[MANY];
     struct simulation_failing failing[MANY];
-    struct simulation_times times[2][2][MESSAGE_MAX_BATCH + 2]; /* stage, segment, rows */
+    struct measured measured;
 };
 
-static double exponential[POINTS]; /* quantiles of the exponential distribution, mean 1 ms */
-static const double fixed[] = {1 * MS};
+enum { PIECES = 4 }; /* of the model: two of each stage */
+
+/* What each piece takes, us: quantiles of the exponential distribution, and always the same; mean 1 ms. */
+static double exponential[POINTS][PIECES], fixed[PIECES];
 
 static int set_up(void **unused)
 {
@@ -36,35 +38,41 @@ static int set_up(void **unused)
     (void)unused;
     log_threshold = LOG_LEVEL_ERROR + 1;
     for (int i = 0; i < POINTS; i++)
-        sum += exponential[i] = -log((i + 0.5) / POINTS) * MS;
-    for (int i = 0; i < POINTS; i++)
-        exponential[i] *= POINTS * MS / sum;
+        sum += -log((i + 0.5) / POINTS);
+    for (int k = 0; k < PIECES; k++) {
+        fixed[k] = 1000;
+        for (int i = 0; i < POINTS; i++)
+            exponential[i][k] = -log((i + 0.5) / POINTS) * 1000 * POINTS / sum;
+    }
     return 0;
 }
 
-static const struct simulation_times at_random = {POINTS, exponential}, always = {1, fixed};
+static const struct measured_batch at_random = {1, POINTS, exponential[0]}, always = {1, 1, fixed};
 
-static void set_stage(struct scene *w, int k, int replicas, const struct simulation_times *t)
+static void set_stage(struct scene *w, int k, int replicas)
 {
     struct simulation_stage *stage = &w->s.stage[k];
     w->pipeline.stage[k] = (struct stage_config){.n_replicas = replicas, .max_batch = 1, .threads = 1};
     stage->n_segments = 1;
     for (int g = 0; g < 2; g++) {
         stage->segment[g].exit = -1;
-        stage->segment[g].compute = w->times[k][g];
-        for (int b = 1; b <= MESSAGE_MAX_BATCH + 1; b++)
-            w->times[k][g][b] = *t;
+        stage->segment[g].first = stage->segment[g].last = 2 * k + g;
     }
 }
 
-static struct scene *new_scene(int stages, int replicas, const struct simulation_times *t)
+static struct scene *new_scene(int stages, int replicas, const struct measured_batch *t)
 {
     struct scene *w = calloc(1, sizeof *w);
     assert_non_null(w);
     for (int i = 0; i < MANY; i++)
         w->host[i] = (struct world_host){.cores = 1024, .speed = 1, .all_busy = 1};
     for (int k = 0; k < stages; k++)
-        set_stage(w, k, replicas, t);
+        set_stage(w, k, replicas);
+    w->measured.n_cuts = PIECES - 1;
+    w->measured.n_batches = 2; /* whose time does not depend on their size */
+    w->measured.batch[0] = w->measured.batch[1] = *t;
+    w->measured.batch[1].batch = MESSAGE_MAX_BATCH;
+    w->s.measured = &w->measured;
     w->pipeline.n_stages = stages;
     w->pipeline.broker = (struct broker_config){.max_requests = 20000,
                                                 .max_memory_mb = 1024,
@@ -212,7 +220,7 @@ static void test_crowded(void **unused)
         struct scene *w = new_scene(1, 2, &always);
         struct simulation_result *r;
         w->host[0].cores = 2;
-        w->s.costs.crowd_share = 0.25;
+        w->measured.cost.stage_crowd_share = 0.25;
         w->pipeline.stage[0].max_batch = rows;
         w->s.closed = 16;
         w->s.requests = 40000;
@@ -247,7 +255,7 @@ static void add_cache(struct scene *w, double share)
 {
     w->pipeline.cache.n_endpoints = 1;
     w->pipeline.n_exits = 1;
-    w->s.exit[0] = (struct simulation_exit){.share = share, .lookup_ns = 0.25 * MS};
+    w->measured.exit[0] = (struct measured_exit){.share = share, .lookup_us = 250};
     w->s.stage[0].segment[0].exit = 0;
 }
 
@@ -297,7 +305,7 @@ static void test_late_cache_is_bypassed(void **unused)
     struct simulation_result *r;
     (void)unused;
     add_cache(w, 0);
-    w->s.exit[0].lookup_ns = 50 * MS;
+    w->measured.exit[0].lookup_us = 50000;
     w->s.closed = 1;
     w->s.requests = 20000;
     w->s.warm_up = 10000;
@@ -312,12 +320,10 @@ static void test_late_cache_is_bypassed(void **unused)
 static void test_network(void **unused)
 {
     struct scene *w = new_scene(1, 8, &always);
-    static const double nothing[] = {0};
-    const struct simulation_times none = {1, nothing};
+    static double nothing[PIECES];
     struct simulation_result *r;
     (void)unused;
-    for (int b = 1; b <= MESSAGE_MAX_BATCH; b++)
-        w->times[0][0][b] = none;
+    w->measured.batch[0].us = w->measured.batch[1].us = nothing;
     w->s.world.n_hosts = 2;
     w->host[0].bytes_per_ns = w->host[1].bytes_per_ns = 0.125;
     w->host[0].latency_ns = w->host[1].latency_ns = 0.1 * MS;
@@ -343,17 +349,17 @@ static void test_network(void **unused)
 static void test_costs(void **unused)
 {
     struct scene *w = new_scene(1, 1, &always);
-    static const double wake[] = {0.05 * MS};
     struct simulation_result *r;
     (void)unused;
-    w->s.costs = (struct simulation_costs){.client_send_ns = 0.1 * MS,
-                                           .client_receive_ns = 0.1 * MS,
-                                           .broker_request_ns = 0.2 * MS,
-                                           .broker_result_ns = 0.3 * MS,
-                                           .stage_receive_ns = 0.1 * MS,
-                                           .stage_send_ns = 0.2 * MS,
-                                           .wake = {1, wake}};
-    w->s.world.costs.io_ns = 0.01 * MS;
+    w->measured.cost = (struct measured_costs){.client_send = 100,
+                                               .client_receive = 100,
+                                               .broker_request = 200,
+                                               .broker_result = 300,
+                                               .stage_receive = 100,
+                                               .stage_send = 200,
+                                               .io = 10};
+    w->measured.n_wakes = 1;
+    w->measured.wake_us[0] = 50;
     w->s.closed = 1;
     w->s.requests = 1000;
     w->s.warm_up = 10;
@@ -373,7 +379,7 @@ static void test_woken_threads(void **unused)
     struct scene *w = new_scene(1, 1, &always);
     struct simulation_result *r;
     (void)unused;
-    w->s.world.costs = (struct world_costs){.switch_ns = 0.05 * MS, .io_ns = 0.01 * MS};
+    w->measured.cost = (struct measured_costs){.thread_switch = 50, .io = 10};
     w->s.closed = 1;
     w->s.requests = 1000;
     w->s.warm_up = 10;
@@ -388,14 +394,14 @@ static void test_woken_threads(void **unused)
  * that has 0.2 ms to do then. */
 static void test_client_watches(void **unused)
 {
-    static const double longer[] = {1.2 * MS};
-    struct scene *w = new_scene(1, 1, &(struct simulation_times){1, longer});
+    static double longer[PIECES] = {1200};
+    struct scene *w = new_scene(1, 1, &(struct measured_batch){1, 1, longer});
     struct simulation_result *r;
     (void)unused;
     w->host[0].cores = 1;
     w->s.rate = 500;
     w->s.even = true;
-    w->s.costs.client_watch_ns = 1 * MS;
+    w->measured.cost.client_watch = 1000;
     w->s.requests = 2000;
     w->s.warm_up = 10;
     r = simulate(w);
@@ -516,7 +522,6 @@ static void refuse(const struct scene *w, const char *word)
 static void test_refusals(void **unused)
 {
     struct scene *w = new_scene(1, 1, &always), fresh = *w;
-    static const double wrong[] = {NAN};
     (void)unused;
     refuse(w, "rate");
     w->s.rate = 100;
@@ -530,11 +535,8 @@ static void test_refusals(void **unused)
     w->pipeline.stage[0].n_replicas = PIPELINE_MAX_REPLICAS + 1;
     refuse(w, "replicas");
     *w = fresh;
-    w->times[0][0][1] = (struct simulation_times){1, wrong};
-    refuse(w, "times");
-    *w = fresh;
     w->pipeline.n_exits = 1;
-    w->s.exit[0].share = 1.5;
+    w->measured.exit[0].share = 1.5;
     refuse(w, "exit");
     *w = fresh;
     w->s.requests = 0;
