@@ -82,7 +82,8 @@ static void test_a_node_without_end_is_one(void **state)
     int broker;
     struct harness *h = up(doubted, &client, &broker);
     (void)state;
-    submit(client, &id);
+    for (int i = 0; i < REQUESTS; i++)
+        submit(client, &id);
     harness_expect(h, broker, "is gone", 1);
     client_free(client);
     harness_free(h);
