@@ -1,132 +1,190 @@
-/* simulate_hop.c - the CPU time that a worker spends on one message */
-#include "simulate_hop.h"
+/* simulate_hop.c - the CPU time that a worker spends on one message, and ZeroMQ's threads beside it */
+#include "simulate_time.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "deploy/tool/state.h"
-#include "wire/frames.h"
+#include "wire/link.h"
 
-#define WARM_UP     20
-#define MESSAGES    300
+#define WARM_UP     3
+#define ROUNDS      40
+#define BURST       8 /* messages in a round: nobody sleeps between them */
 #define SMALL_BYTES 4096
 #define LARGE_BYTES 262144
+#define WAIT_NS     (5 * NS_PER_S)
 
+/* From one end to the other, both here; a context each, as in two processes. */
 struct hop {
-    void *context[2], *push, *pull; /* a context each, as in two processes */
+    void *context[2];
+    struct lanes *lanes[2];
+    struct link push, pull;
     struct message out, in;
-    zmq_msg_t payload;
     char *activation; /* [LARGE_BYTES] */
 };
 
-/* CPU time of this thread so far: what others do on this machine does not count. */
-static double thread_us(void)
+/* CPU time of a message of one size, us: of who sends it, of who receives it, of all other threads. */
+struct hop_cost {
+    double send, receive, io;
+};
+
+/* What others do on this machine does not count. */
+static double cpu_us(clockid_t clock)
 {
     struct timespec t;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    clock_gettime(clock, &t);
     return (double)t.tv_sec * 1e6 + (double)t.tv_nsec / 1e3;
 }
 
-static int open_hop(struct hop *h, const char *endpoint, const struct pipeline *p, struct error *e)
+static int open_hop(struct hop *h, const char *endpoint, bool lanes, const struct pipeline *p,
+                    struct error *e)
 {
     struct socket_options o = {0};
+    struct lane_options lane = {.in_bytes = 2 * BURST * LARGE_BYTES, .out_bytes = 4096};
+    uint64_t start = clock_ns();
     int rc;
-    zmq_msg_init(&h->payload);
     h->activation = calloc(1, LARGE_BYTES);
-    h->context[0] = zmq_ctx_new();
-    h->context[1] = zmq_ctx_new();
+    for (int i = 0; i < 2; i++) {
+        h->context[i] = zmq_ctx_new();
+        if (lanes && (rc = lanes_new(&h->lanes[i], e)))
+            return rc;
+    }
     if (!h->activation || !h->context[0] || !h->context[1])
         return error_set(e, FL_NOMEM, "no memory for messages");
-    if ((rc = frames_socket(&h->pull, h->context[0], ZMQ_PULL, FRAMES_BIND, endpoint, &o, p->security, e)))
+    h->pull.lanes = h->lanes[0];
+    h->push.lanes = h->lanes[1];
+    if ((rc = link_open(&h->pull, h->context[0], ZMQ_PULL, FRAMES_BIND, endpoint, &o, &lane, p->security,
+                        e)) ||
+        (rc = link_open(&h->push, h->context[1], ZMQ_PUSH, FRAMES_CONNECT, endpoint, &o, NULL, p->security,
+                        e)))
         return rc;
-    return frames_socket(&h->push, h->context[1], ZMQ_PUSH, FRAMES_CONNECT, endpoint, &o, p->security, e);
+    while (lanes && !lanes_reach(h->lanes[1], 0) && clock_ns() - start < WAIT_NS)
+        for (int i = 0; i < 2; i++)
+            lanes_turn(h->lanes[i], clock_ns());
+    return FL_OK;
 }
 
 static void close_hop(struct hop *h)
 {
-    if (h->push)
-        zmq_close(h->push);
-    if (h->pull)
-        zmq_close(h->pull);
-    for (int i = 0; i < 2; i++)
+    link_close(&h->push, 0);
+    link_close(&h->pull, 0);
+    for (int i = 0; i < 2; i++) {
+        lanes_free(h->lanes[i]);
         if (h->context[i])
             zmq_ctx_term(h->context[i]);
-    zmq_msg_close(&h->payload);
+    }
     free(h->activation);
 }
 
-/* Copied out of the batch and sent: us of CPU, or below 0. */
-static double send_one(struct hop *h, size_t bytes)
+/* Copied out of the batch and sent. */
+static int send_one(struct hop *h, size_t bytes)
 {
-    double start = thread_us();
     zmq_msg_t payload;
+    int rc;
     h->out.type = MESSAGE_JOB;
     h->out.job.n_route = 3;
     h->out.job.trace.n = 1;
     h->out.job.activation =
         (struct tensor){.dtype = TENSOR_F32, .rank = 2, .dim = {1, (int64_t)(bytes / sizeof(float))}};
-    if (zmq_msg_init_size(&payload, bytes))
-        return -1;
+    rc =
+        h->push.lanes ? lanes_payload(h->push.lanes, 0, bytes, &payload) : zmq_msg_init_size(&payload, bytes);
+    if (rc)
+        return FL_NOMEM;
     memcpy(zmq_msg_data(&payload), h->activation, bytes);
-    if (frames_send(h->push, NULL, &h->out, &payload)) {
+    if ((rc = link_send(&h->push, NULL, &h->out, &payload)))
         zmq_msg_close(&payload);
-        return -1;
-    }
-    return thread_us() - start;
+    return rc;
 }
 
-/* Waited for, received until there is no more, and copied into the batch. */
-static double receive_one(struct hop *h)
+/* Received, and copied into the batch. FL_AGAIN: it has not come yet. */
+static int receive_one(struct hop *h)
 {
-    zmq_pollitem_t item = {.socket = h->pull, .events = ZMQ_POLLIN};
-    double start = thread_us();
+    zmq_msg_t payload;
     struct error e;
-    if (zmq_poll(&item, 1, 5000) < 1 || frames_recv(h->pull, NULL, &h->in, &h->payload, &e))
-        return -1;
-    memcpy(h->activation, zmq_msg_data(&h->payload), zmq_msg_size(&h->payload));
-    frames_recv(h->pull, NULL, &h->in, &h->payload, &e);
-    return thread_us() - start;
+    int rc;
+    zmq_msg_init(&payload);
+    if (!(rc = link_receive(&h->pull, NULL, &h->in, &payload, &e)))
+        memcpy(h->activation, zmq_msg_data(&payload), zmq_msg_size(&payload));
+    zmq_msg_close(&payload);
+    return rc;
 }
 
-/* Means over many messages of one size. */
-static int time_size(struct hop *h, size_t bytes, double *send_us, double *receive_us, struct error *e)
+/* A burst there, added to *cost. */
+static int time_round(struct hop *h, size_t bytes, struct hop_cost *cost)
 {
-    *send_us = *receive_us = 0;
-    for (int i = -WARM_UP; i < MESSAGES; i++) {
-        double sent = send_one(h, bytes), received = sent < 0 ? -1 : receive_one(h);
-        if (received < 0)
-            return error_set(e, FL_IO, "a message to this very process was lost");
-        *send_us += i < 0 ? 0 : sent / MESSAGES;
-        *receive_us += i < 0 ? 0 : received / MESSAGES;
+    double all = cpu_us(CLOCK_PROCESS_CPUTIME_ID), start = cpu_us(CLOCK_THREAD_CPUTIME_ID), sent, received;
+    uint64_t since = clock_ns();
+    int rc = FL_OK;
+    for (int i = 0; i < BURST && !rc; i++)
+        rc = send_one(h, bytes);
+    sent = cpu_us(CLOCK_THREAD_CPUTIME_ID);
+    usleep(rc || h->push.lanes ? 0 : 2000); /* ZeroMQ's threads work meanwhile */
+    received = cpu_us(CLOCK_THREAD_CPUTIME_ID);
+    for (int i = 0; i < BURST && !rc;) {
+        rc = receive_one(h);
+        i += !rc;
+        if (rc == FL_AGAIN && clock_ns() - since < WAIT_NS) {
+            usleep(1000);
+            rc = FL_OK;
+        }
     }
-    return FL_OK;
+    cost->send += (sent - start) / BURST;
+    cost->receive += (cpu_us(CLOCK_THREAD_CPUTIME_ID) - received) / BURST;
+    cost->io += (cpu_us(CLOCK_PROCESS_CPUTIME_ID) - all - (cpu_us(CLOCK_THREAD_CPUTIME_ID) - start)) / BURST;
+    return rc;
+}
+
+/* Means over many messages of the two sizes. */
+static int time_hop(struct hop_cost cost[2], const char *endpoint, bool lanes, const struct pipeline *p,
+                    struct error *e)
+{
+    struct hop *h = calloc(1, sizeof *h);
+    int rc = h ? open_hop(h, endpoint, lanes, p, e) : error_set(e, FL_NOMEM, "no memory for messages");
+
+    for (int k = 0; k < 2; k++) {
+        for (int i = -WARM_UP; i < ROUNDS && !rc; i++) {
+            struct hop_cost round = {0, 0, 0};
+            if ((rc = time_round(h, k ? LARGE_BYTES : SMALL_BYTES, &round)))
+                error_set(e, rc, "a message to this very process was lost");
+            cost[k].send += i < 0 ? 0 : round.send / ROUNDS;
+            cost[k].receive += i < 0 ? 0 : round.receive / ROUNDS;
+            cost[k].io += i < 0 ? 0 : round.io / ROUNDS;
+        }
+    }
+    if (h)
+        close_hop(h);
+    free(h);
+    return rc;
+}
+
+/* Of what grows with the size, us per 1000 bytes. */
+static double per_kilobyte(double small, double large)
+{
+    return large > small ? (large - small) / (LARGE_BYTES - SMALL_BYTES) * 1000 : 0;
 }
 
 int simulate_time_messages(struct measured *m, const struct pipeline *p, struct error *e)
 {
     char path[STATE_PATH_BYTES], endpoint[STATE_PATH_BYTES + 8];
-    struct hop *h = calloc(1, sizeof *h);
-    double send[2], receive[2];
+    struct hop_cost socket[2] = {{0, 0, 0}, {0, 0, 0}}, lane[2] = {{0, 0, 0}, {0, 0, 0}};
+    const struct hop_cost *own = p->shared_memory ? lane : socket;
     int rc;
 
-    if (!h)
-        return error_set(e, FL_NOMEM, "no memory for messages");
     if ((rc = state_path(path, p, e, "sock/hop.%d", (int)getpid())))
-        goto done;
+        return rc;
     snprintf(endpoint, sizeof endpoint, "ipc://%s", path);
-    if (!(rc = open_hop(h, endpoint, p, e)) && !(rc = time_size(h, SMALL_BYTES, &send[0], &receive[0], e)))
-        rc = time_size(h, LARGE_BYTES, &send[1], &receive[1], e);
-    close_hop(h);
+    if (!(rc = time_hop(socket, endpoint, false, p, e)) && p->shared_memory)
+        rc = time_hop(lane, endpoint, true, p, e);
     unlink(path);
-    if (!rc) {
-        double both = send[1] + receive[1] - send[0] - receive[0];
-        m->cost.stage_kilobyte = both > 0 ? both / 2 / (LARGE_BYTES - SMALL_BYTES) * 1000 : 0;
-        m->cost.stage_send = m->cost.stage_lookup = send[0];
-        m->cost.stage_receive = m->cost.stage_verdict = receive[0];
-    }
-done:
-    free(h);
-    return rc;
+    if (rc)
+        return rc;
+    m->cost.stage_send = m->cost.stage_lookup = own[0].send;
+    m->cost.stage_receive = m->cost.stage_verdict = own[0].receive;
+    m->cost.stage_kilobyte = per_kilobyte(own[0].send + own[0].receive, own[1].send + own[1].receive) / 2;
+    m->cost.io = socket[0].io / 2;
+    m->cost.io_kilobyte = per_kilobyte(socket[0].io, socket[1].io) / 2;
+    return FL_OK;
 }

@@ -3,8 +3,8 @@
  * Few requests at random times say what is on a request's way when processes were asleep before: computing
  * with cold caches, and the time that no CPU time explains, which is spent waking threads. Many at a time say
  * what messages cost when nobody sleeps in between. What the same messages cost more of CPU time when there
- * are few of them is the cost of waking threads. Costs of messages are fitted over processes, whose messages
- * differ in size, as fixed + per byte.
+ * are few of them is the cost of waking threads. Through a lane a message wakes one thread, through sockets
+ * three.
  */
 #include "simulate_measure.h"
 
@@ -14,14 +14,13 @@
 
 #include "base/samples.h"
 #include "cache_service/store/manifest.h"
-#include "simulate_hop.h"
 #include "simulate_phases.h"
 #include "simulate_time.h"
+#include "simulation.h"
 #include "stages/exec/exec.h"
 #include "deploy/tool/state.h"
 
-#define HEADER_BYTES 200
-#define QUANTILES    99
+#define QUANTILES 99
 
 struct measuring {
     const struct pipeline *pipeline;
@@ -29,51 +28,43 @@ struct measuring {
     struct graph *graph;
     struct placement *place;
     struct measured *m;
-    bool caches;
+    bool caches, by_sockets;         /* the pipeline has caches; its messages use no lanes */
     int exit_of[PIPELINE_MAX_EXITS]; /* of the pipeline, for each of m's exits: those that have a cache */
     struct phases ask;
 };
 
-/* Least squares y = a + b x with neither below 0. */
-static void fit_line(const double *x, const double *y, int n, double *a, double *b)
-{
-    double sx = 0, sy = 0, sxx = 0, sxy = 0, d;
-    for (int i = 0; i < n; i++) {
-        sx += x[i];
-        sy += y[i];
-        sxx += x[i] * x[i];
-        sxy += x[i] * y[i];
-    }
-    d = n * sxx - sx * sx;
-    *b = d > 0 ? fmax(0, (n * sxy - sx * sy) / d) : 0;
-    *a = n ? (sy - *b * sx) / n : 0;
-    if (*a < 0) {
-        *a = 0;
-        *b = sxx > 0 ? fmax(0, sxy / sxx) : 0;
-    }
-}
-
 /* ---- the model's times in terms of stages ---- */
 
-static double bytes_behind(const struct measuring *g, int node)
+/* The cut behind stage s; n_cuts: its end. */
+static int cut_behind(const struct measuring *g, int s)
 {
-    for (int i = 0; i < g->m->n_cuts; i++)
-        if (!strcmp(g->m->cut[i].name, g->graph->nodes[node].name))
-            return g->m->cut[i].bytes;
-    return g->m->answer_bytes;
+    int cut = measured_find_cut(g->m, g->graph->nodes[g->place->stage[s].last].name);
+    return cut < 0 ? g->m->n_cuts : cut;
 }
 
-static double stage_in(const struct measuring *g, int stage)
+static double bytes_out(const struct measuring *g, int s)
 {
-    return stage ? bytes_behind(g, g->place->stage[stage - 1].last) : g->m->input_bytes;
+    int cut = cut_behind(g, s);
+    return cut < g->m->n_cuts ? g->m->cut[cut].bytes : g->m->answer_bytes;
 }
 
-static double stage_out(const struct measuring *g, int stage)
+static double bytes_in(const struct measuring *g, int s)
 {
-    return bytes_behind(g, g->place->stage[stage].last);
+    return s ? bytes_out(g, s - 1) : g->m->input_bytes;
 }
 
-/* ---- costs ---- */
+/* What stage s takes in this process, us per request. */
+static double stage_us(const struct measuring *g, int s, int rows)
+{
+    return measured_mean_us(g->m, rows, s ? cut_behind(g, s - 1) + 1 : 0, cut_behind(g, s)) / rows;
+}
+
+/* CPU time of stage s for one request's messages, us. */
+static double message_us(const struct measuring *g, int s)
+{
+    const struct measured_costs *c = &g->m->cost;
+    return c->stage_send + c->stage_receive + c->stage_kilobyte * (bytes_in(g, s) + bytes_out(g, s)) / 1000;
+}
 
 static double compute_of(const struct probe_request *r)
 {
@@ -89,69 +80,25 @@ static double median(double *v, int n)
     return n ? samples_median(v, n) : 0;
 }
 
-/* The broker moves four messages per request, a worker and the client two. */
-static void fit_io(struct measuring *g)
-{
-    struct measured_costs *c = &g->m->cost;
-    const struct probe_phase *p = &g->ask.busy;
-    double x[PIPELINE_MAX_STAGES + 2], y[PIPELINE_MAX_STAGES + 2], in = g->m->input_bytes,
-                                                                   out = g->m->answer_bytes;
-    int n = 0;
-
-    x[n] = (in + out) / 2 + HEADER_BYTES;
-    y[n++] = p->broker.io_us / 4;
-    x[n] = (in + out) / 2 + HEADER_BYTES;
-    y[n++] = p->client.io_us / 2;
-    for (int s = 0; s < g->place->n_stages; s++) {
-        x[n] = (stage_in(g, s) + stage_out(g, s)) / 2 + HEADER_BYTES;
-        y[n++] = p->stage[s].io_us / 2;
-    }
-    fit_line(x, y, n, &c->io, &c->io_kilobyte);
-    c->io_kilobyte *= 1000;
-}
-
-/* CPU time of stage s for one request's messages, us. */
-static double message_us(const struct measuring *g, int s)
-{
-    const struct measured_costs *c = &g->m->cost;
-    return c->stage_send + c->stage_receive + c->stage_kilobyte * (stage_in(g, s) + stage_out(g, s)) / 1000;
-}
-
-/* Mean of the pieces of stage s at the batch size next to `rows`, in this process, us per request. */
-static double stage_us(const struct measuring *g, int s, double rows)
-{
-    const struct measured *m = g->m;
-    const struct measured_batch *b = &m->batch[0];
-    double sum = 0;
-    int first = 0, last = m->n_cuts;
-    for (int i = 0; i < m->n_batches; i++)
-        if (fabs(log(m->batch[i].batch / rows)) < fabs(log(b->batch / rows)))
-            b = &m->batch[i];
-    for (int i = 0; i < m->n_cuts; i++) {
-        if (s > 0 && !strcmp(m->cut[i].name, g->graph->nodes[g->place->stage[s - 1].last].name))
-            first = i + 1;
-        if (!strcmp(m->cut[i].name, g->graph->nodes[g->place->stage[s].last].name))
-            last = i;
-    }
-    for (int i = 0; i < b->n_runs; i++)
-        for (int k = first; k <= last; k++)
-            sum += b->us[(size_t)i * (size_t)(m->n_cuts + 1) + (size_t)k];
-    return sum / b->n_runs / b->batch;
-}
+/* ---- costs ---- */
 
 /* What computing took of CPU time in a phase beyond what it takes in this process, as a share of that; and
  * the mean of 1/rows of the batches, by their time. */
 static double excess(const struct measuring *g, const struct probe_phase *p, double *per_row)
 {
+    double alone[PIPELINE_MAX_STAGES][MESSAGE_MAX_BATCH + 1] = {0};
     double expected = 0, used = 0, by_row = 0;
     for (int s = 0; s < g->place->n_stages; s++) {
-        for (int i = 0; i < p->n; i++)
-            if (s < p->request[i].n_stages) {
-                double us = stage_us(g, s, p->request[i].batch[s]) / p->n;
-                expected += us;
-                by_row += us / p->request[i].batch[s];
-            }
-        used += p->stage[s].main_us - message_us(g, s);
+        for (int i = 0; i < p->n; i++) {
+            int rows = s < p->request[i].n_stages ? p->request[i].batch[s] : 0;
+            if (rows < 1 || rows > MESSAGE_MAX_BATCH)
+                continue;
+            if (alone[s][rows] <= 0)
+                alone[s][rows] = stage_us(g, s, rows);
+            expected += alone[s][rows] / p->n;
+            by_row += alone[s][rows] / p->n / rows;
+        }
+        used += p->main_us[PROBE_STAGES + s] - message_us(g, s);
     }
     *per_row = expected > 0 ? by_row / expected : 1;
     return expected > 0 ? fmax(0, used / expected - 1) : 0;
@@ -162,10 +109,12 @@ static double excess(const struct measuring *g, const struct probe_phase *p, dou
  * rows. So the excess is a + b/rows, found from small batches and from full ones. */
 static void fit_contention(struct measuring *g)
 {
-    double x[2], y[2], a, b;
-    y[0] = excess(g, &g->ask.busy, &x[0]);
-    y[1] = excess(g, &g->ask.crowded, &x[1]);
-    fit_line(x, y, 2, &a, &b);
+    double x0, x1, y0 = excess(g, &g->ask.busy, &x0), y1 = excess(g, &g->ask.crowded, &x1);
+    double b = x1 != x0 ? fmax(0, (y1 - y0) / (x1 - x0)) : 0, a = (y0 + y1 - b * (x0 + x1)) / 2;
+    if (a < 0) {
+        a = 0;
+        b = (x0 * y0 + x1 * y1) / (x0 * x0 + x1 * x1);
+    }
     g->m->all_busy = fmax(0.01, 1 / (1 + a));
     g->m->cost.stage_crowd_share = b / (1 + a);
 }
@@ -173,10 +122,9 @@ static void fit_contention(struct measuring *g)
 /* Computing in a process that was waiting takes longer than run after run. */
 static int fit_cold(struct measuring *g, struct error *e)
 {
-    const struct measured_batch *b = &g->m->batch[0];
     const struct probe_phase *p = &g->ask.sparse;
-    int n = 0, most = p->n > b->n_runs ? p->n : b->n_runs;
-    double alone, runs, *us = calloc((size_t)most + 1, sizeof *us);
+    int n = 0, runs = measured_runs(g->m), most = p->n > runs ? p->n : runs;
+    double alone, *us = calloc((size_t)most + 1, sizeof *us);
 
     if (!us)
         return error_set(e, FL_NOMEM, "no memory");
@@ -184,126 +132,108 @@ static int fit_cold(struct measuring *g, struct error *e)
         if (p->request[i].alone)
             us[n++] = compute_of(&p->request[i]);
     alone = median(us, n);
-    memset(us, 0, sizeof *us * (size_t)most);
-    for (int i = 0; i < b->n_runs * (g->m->n_cuts + 1); i++)
-        us[i / (g->m->n_cuts + 1)] += b->us[i];
-    runs = median(us, b->n_runs);
+    for (int i = 0; i < runs; i++)
+        us[i] = measured_run_us(g->m, 1, i, 0, g->m->n_cuts);
+    g->m->cost.stage_cold_share = fmax(0, alone / median(us, runs) - 1);
     free(us);
-    g->m->cost.stage_cold_share = runs > 0 ? fmax(0, alone / runs - 1) : 0;
     return FL_OK;
 }
 
-/* What the threads of a process wake up for in a request: the broker for what comes in and goes out on both
- * sides, in two threads; a worker's second thread for what comes and goes. */
-#define BROKER_WAKES 6
-#define STAGE_WAKES  2
-
-/* CPU time that a woken thread takes beyond its message, us. What processes do by
- * themselves is no message's. */
+/* CPU time that a woken thread takes beyond its message, us: what broker and stages' second threads use more
+ * where requests are few. What processes do by themselves is no message's. The broker wakes for the two
+ * messages that come; through sockets its second thread does for all four, too, and each stage's for two. */
 static void fit_switch(struct measuring *g)
 {
-    const struct probe_phase *few = &g->ask.sparse, *many = &g->ask.busy;
-    double more = few->broker.main_us + few->broker.io_us - many->broker.main_us - many->broker.io_us;
-    int wakes = BROKER_WAKES + STAGE_WAKES * g->place->n_stages;
-    double always = g->ask.idle.broker.main_us + g->ask.idle.broker.io_us;
+    const struct probe_phase *few = &g->ask.sparse, *many = &g->ask.busy, *idle = &g->ask.idle;
+    double more = few->main_us[PROBE_BROKER] - many->main_us[PROBE_BROKER],
+           always = idle->main_us[PROBE_BROKER];
+    int wakes = 2;
 
-    for (int s = 0; s < g->place->n_stages; s++) {
-        more += few->stage[s].io_us - many->stage[s].io_us;
-        always += g->ask.idle.stage[s].io_us;
+    if (g->by_sockets) {
+        more += few->io_us[PROBE_BROKER] - many->io_us[PROBE_BROKER];
+        always += idle->io_us[PROBE_BROKER];
+        wakes = 6 + 2 * g->place->n_stages;
     }
-    more -= always / g->ask.idle.seconds * (few->seconds / few->n - many->seconds / many->n);
+    for (int s = PROBE_STAGES; s < PROBE_ALL && g->by_sockets; s++) {
+        more += few->io_us[s] - many->io_us[s];
+        always += idle->io_us[s];
+    }
+    more -= always * (few->seconds / few->n - many->seconds / many->n);
     g->m->cost.thread_switch = fmax(0, more / wakes);
-}
-
-/* That all processes use together with nothing to do. */
-static double idle_cores(const struct probe_phase *idle)
-{
-    double us = idle->broker.main_us + idle->broker.io_us;
-    for (int i = 0; i < PIPELINE_MAX_CACHES; i++)
-        us += idle->cache[i].main_us + idle->cache[i].io_us;
-    for (int i = 0; i < PIPELINE_MAX_STAGES; i++)
-        us += idle->stage[i].main_us + idle->stage[i].io_us;
-    return us / idle->seconds / 1e6;
 }
 
 /* The client sends on time because it watches the clock before, and wakes up for answers every millisecond:
  * CPU time per request and per second, told apart by two rates. */
 static void fit_client(struct measuring *g)
 {
-    const struct probe_phase *a = &g->ask.sparse, *b = &g->ask.steady;
+    const struct probe_phase *a = &g->ask.sparse, *b = &g->ask.steady, *busy = &g->ask.busy;
     struct measured_costs *c = &g->m->cost;
     double second_a = a->seconds / a->n, second_b = b->seconds / b->n; /* per request */
-    double us_a = a->client.main_us + a->client.io_us, us_b = b->client.main_us + b->client.io_us;
+    double us_a = a->main_us[PROBE_CLIENT] + a->io_us[PROBE_CLIENT];
+    double us_b = b->main_us[PROBE_CLIENT] + b->io_us[PROBE_CLIENT];
     double always = second_a > second_b ? fmax(0, (us_a - us_b) / (second_a - second_b)) : 0;
 
     always = fmin(always, us_b / second_b);
-    c->client_send = fmax(0, g->ask.busy.client.main_us - always * g->ask.busy.seconds / g->ask.busy.n) / 2;
+    c->client_send = fmax(0, busy->main_us[PROBE_CLIENT] - always * busy->seconds / busy->n) / 2;
     c->client_receive = c->client_send;
-    c->client_watch = fmax(0, us_b - always * second_b - 2 * c->client_send - g->ask.busy.client.io_us);
-    c->background_cores = idle_cores(&g->ask.idle) + always / 1e6;
-}
-
-static int fit_costs(struct measuring *g, struct error *e)
-{
-    struct measured_costs *c = &g->m->cost;
-    c->broker_request = c->broker_result = g->ask.busy.broker.main_us / 2;
-    fit_switch(g);
-    fit_client(g);
-    fit_io(g);
-    fit_contention(g);
-    return fit_cold(g, e);
+    c->client_watch = fmax(0, us_b - always * second_b - 2 * c->client_send - busy->io_us[PROBE_CLIENT]);
+    c->background_cores = always / 1e6;
+    for (int i = PROBE_BROKER; i < PROBE_ALL; i++)
+        c->background_cores += (g->ask.idle.main_us[i] + g->ask.idle.io_us[i]) / 1e6;
 }
 
 /* ---- waking up ---- */
+
+/* Threads that a message wakes, and second threads among them. */
+static int woken(const struct measuring *g)
+{
+    return g->by_sockets ? 3 : 1;
+}
 
 /* CPU time on the way of a request that is alone, us. */
 static double path_cpu(const struct measuring *g)
 {
     const struct measured_costs *c = &g->m->cost;
+    int stages = g->place->n_stages;
     double us = c->client_send + c->client_receive + c->broker_request + c->broker_result;
-    double bytes = g->m->input_bytes + g->m->answer_bytes + 2 * HEADER_BYTES; /* client to broker and back */
-    for (int s = 0; s < g->place->n_stages; s++) {
-        us +=
-            c->stage_send + c->stage_receive + c->stage_kilobyte * (stage_in(g, s) + stage_out(g, s)) / 1000;
-        bytes += stage_in(g, s) + HEADER_BYTES;
+    double bytes = g->m->input_bytes + g->m->answer_bytes; /* client to broker and back */
+    for (int s = 0; s < stages; s++) {
+        us += message_us(g, s);
+        bytes += bytes_in(g, s);
     }
-    bytes += g->m->answer_bytes + HEADER_BYTES;
-    return us + (2 * c->io + 3 * c->thread_switch) * (g->place->n_stages + 3) +
-           2 * c->io_kilobyte * bytes / 1000;
+    bytes += g->m->answer_bytes + (stages + 3) * SIMULATION_HEADER_BYTES;
+    us += woken(g) * c->thread_switch * (stages + 3);
+    return g->by_sockets ? us + 2 * c->io * (stages + 3) + 2 * c->io_kilobyte * bytes / 1000 : us;
 }
 
-/* What is left of the latency goes to three threads per message; how it varies is seen on the wires between
- * processes. */
+/* What is left of the latency goes to the threads that messages wake; how it varies is seen on the wires
+ * between processes. */
 static int fit_wakes(struct measuring *g, struct error *e)
 {
     const struct probe_phase *p = &g->ask.sparse;
+    const struct measured_costs *c = &g->m->cost;
     int stages = g->place->n_stages, n = 0, n_left = 0;
-    double typical, sum = 0, *wire = malloc(sizeof *wire * (size_t)(p->n * stages) + 1);
-    double *left = malloc(sizeof *left * (size_t)p->n + 1);
+    double typical, sum = 0, *left = malloc(sizeof *left * (size_t)(p->n * (stages + 1)) + 1),
+                    *wire = left + p->n;
 
-    if (!wire || !left) {
-        free(wire);
-        free(left);
+    if (!left)
         return error_set(e, FL_NOMEM, "no memory");
-    }
     for (int i = 0; i < p->n; i++) {
         if (!p->request[i].alone)
             continue;
         left[n_left++] = p->request[i].total_us - compute_of(&p->request[i]) - path_cpu(g);
-        for (int s = 0; s < p->request[i].n_stages; s++)
+        for (int s = 0; s < p->request[i].n_stages && s < stages; s++)
             wire[n++] = p->request[i].wire_us[s];
     }
     samples_sort(wire, n);
     g->m->n_wakes = n ? QUANTILES : 0;
     for (int i = 0; i < g->m->n_wakes; i++) {
-        const struct measured_costs *c = &g->m->cost;
-        double us = wire[(size_t)((i + 0.5) / QUANTILES * n)] - 2 * c->io - 3 * c->thread_switch;
-        sum += g->m->wake_us[i] = fmax(0, us);
+        double us = wire[(size_t)((i + 0.5) / QUANTILES * n)] - woken(g) * c->thread_switch;
+        sum += g->m->wake_us[i] = fmax(0, g->by_sockets ? us - 2 * c->io : us);
     }
-    typical = fmax(0, median(left, n_left)) / (3 * (stages + 3));
+    typical = fmax(0, median(left, n_left)) / (woken(g) * (stages + 3));
     for (int i = 0; i < g->m->n_wakes && sum > 0; i++)
         g->m->wake_us[i] *= typical * g->m->n_wakes / sum;
-    free(wire);
     free(left);
     return FL_OK;
 }
@@ -327,7 +257,7 @@ static double cache_cpu(const struct probe_phase *p)
 {
     double sum = 0;
     for (int i = 0; i < PIPELINE_MAX_CACHES; i++)
-        sum += p->cache[i].main_us;
+        sum += p->main_us[PROBE_CACHES + i];
     return p->lookup_messages > 0 ? sum / p->lookup_messages : 0;
 }
 
@@ -409,7 +339,11 @@ static int measure(struct measuring *g, struct error *e)
     snprintf(g->m->machine, sizeof g->m->machine, "%d cores, BLAS core %s, %s", g->m->cores,
              engine_blas_core(), engine_conv());
     to_first_speed(g, (before + after) / 2);
-    if ((rc = fit_costs(g, e)))
+    g->m->cost.broker_request = g->m->cost.broker_result = g->ask.busy.main_us[PROBE_BROKER] / 2;
+    fit_switch(g);
+    fit_client(g);
+    fit_contention(g);
+    if ((rc = fit_cold(g, e)))
         return rc;
     if (g->caches)
         fit_caches(g);
@@ -419,7 +353,7 @@ static int measure(struct measuring *g, struct error *e)
 int simulate_measure(struct measured **out, const struct pipeline *p, const struct measure_options *o,
                      struct error *e)
 {
-    struct measuring g = {.pipeline = p, .options = o};
+    struct measuring g = {.pipeline = p, .options = o, .by_sockets = !p->shared_memory};
     int rc;
 
     *out = NULL;

@@ -31,65 +31,42 @@ int phases_refer(double *us, const struct phases *p, struct error *e)
     return FL_OK;
 }
 
-static void scale_cpu(struct probe_cpu *c, double by)
+/* A part into its place in the whole, which has room for all; its times as they would be `by` times slower.
+ */
+static void add_part(struct probe_phase *to, const struct probe_phase *part, int i, double by)
 {
-    c->main_us *= by;
-    c->io_us *= by;
-}
-
-static void scale(struct probe_phase *p, double by)
-{
-    scale_cpu(&p->client, by);
-    scale_cpu(&p->broker, by);
-    for (int i = 0; i < PIPELINE_MAX_CACHES; i++)
-        scale_cpu(&p->cache[i], by);
-    for (int i = 0; i < PIPELINE_MAX_STAGES; i++)
-        scale_cpu(&p->stage[i], by);
-    for (int i = 0; i < p->n; i++) {
-        struct probe_request *r = &p->request[i];
+    memcpy(to->request + i * part->n, part->request, sizeof *part->request * (size_t)part->n);
+    for (struct probe_request *r = to->request + i * part->n; r < to->request + (i + 1) * part->n; r++) {
         r->total_us *= by;
         r->lookup_us *= by;
         for (int k = 0; k < r->n_stages; k++) {
             r->wire_us[k] *= by;
-            r->queue_us[k] *= by;
             r->compute_us[k] *= by;
         }
     }
-}
-
-static int ask_part(struct probe_phase *out, struct phases *p, struct probe *b, const struct probe_load *load,
-                    struct error *e)
-{
-    double before, after;
-    int rc;
-    if ((rc = phases_refer(&before, p, e)) || (rc = probe_run(out, b, load, e)) ||
-        (rc = phases_refer(&after, p, e)))
-        return rc;
-    if (p->speed_us <= 0)
-        p->speed_us = before;
-    scale(out, 2 * p->speed_us / (before + after));
-    return FL_OK;
-}
-
-static void add_cpu(struct probe_cpu *to, const struct probe_cpu *part)
-{
-    to->main_us += part->main_us / PARTS;
-    to->io_us += part->io_us / PARTS;
-}
-
-/* Part i of a phase into the whole, which has room for all. */
-static void add_part(struct probe_phase *to, const struct probe_phase *part, int i)
-{
-    memcpy(to->request + i * part->n, part->request, sizeof *part->request * (size_t)part->n);
+    for (int k = 0; k < PROBE_ALL; k++) {
+        to->main_us[k] += part->main_us[k] * by / PARTS;
+        to->io_us[k] += part->io_us[k] * by / PARTS;
+    }
     to->seconds += part->seconds;
-    add_cpu(&to->client, &part->client);
-    add_cpu(&to->broker, &part->broker);
-    for (int k = 0; k < PIPELINE_MAX_CACHES; k++)
-        add_cpu(&to->cache[k], &part->cache[k]);
-    for (int k = 0; k < PIPELINE_MAX_STAGES; k++)
-        add_cpu(&to->stage[k], &part->stage[k]);
     to->lookup_messages += part->lookup_messages / PARTS;
     to->lookup_rows += part->lookup_rows / PARTS;
+}
+
+static int ask_part(struct probe_phase *out, int i, struct phases *p, struct probe *b,
+                    const struct probe_load *load, struct error *e)
+{
+    struct probe_phase part = {0};
+    double before, after;
+    int rc;
+    if (!(rc = phases_refer(&before, p, e)) && !(rc = probe_run(&part, b, load, e)) &&
+        !(rc = phases_refer(&after, p, e))) {
+        if (p->speed_us <= 0)
+            p->speed_us = before;
+        add_part(out, &part, i, 2 * p->speed_us / (before + after));
+    }
+    probe_release(&part);
+    return rc;
 }
 
 static int ask_phase(struct probe_phase *out, struct phases *p, struct probe *b, struct probe_load load,
@@ -100,12 +77,8 @@ static int ask_phase(struct probe_phase *out, struct phases *p, struct probe *b,
     *out = (struct probe_phase){.n = PARTS * load.requests};
     if (!(out->request = calloc((size_t)out->n, sizeof *out->request)))
         return error_set(e, FL_NOMEM, "no memory");
-    for (int i = 0; i < PARTS && !rc; i++) {
-        struct probe_phase part = {0};
-        if (!(rc = ask_part(&part, p, b, &load, e)))
-            add_part(out, &part, i);
-        probe_release(&part);
-    }
+    for (int i = 0; i < PARTS && !rc; i++)
+        rc = ask_part(out, i, p, b, &load, e);
     return rc;
 }
 

@@ -1,6 +1,7 @@
 /* simulate_probe.c - a load as bench makes it, and the clocks of all processes before and after */
 #include "simulate_probe.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,9 +32,9 @@ struct probe {
     int noted;
 };
 
-/* CPU time of one process so far, in us. */
+/* CPU time so far, us. */
 struct reading {
-    double total, main;
+    double total[PROBE_ALL], main[PROBE_ALL];
 };
 
 static int find_processes(struct probe *b, struct error *e)
@@ -100,51 +101,43 @@ static double main_thread_us(pid_t pid)
     return (double)ns / 1e3;
 }
 
-static struct reading read_process(pid_t pid)
+static double process_us(pid_t pid)
 {
     clockid_t id;
-    struct reading r = {0, main_thread_us(pid)};
-    if (!clock_getcpuclockid(pid, &id))
-        r.total = clock_us(id);
-    return r;
+    return clock_getcpuclockid(pid, &id) ? 0 : clock_us(id);
+}
+
+static int place_of(const struct role *r)
+{
+    return r->kind == ROLE_KIND_BROKER  ? PROBE_BROKER
+           : r->kind == ROLE_KIND_CACHE ? PROBE_CACHES + r->replica
+           : r->kind == ROLE_KIND_STAGE ? PROBE_STAGES + r->stage
+                                        : -1;
 }
 
 static void read_all(const struct probe *b, struct reading *r)
 {
-    for (int i = 0; i < b->n_roles; i++)
-        r[i] = read_process(b->process[i].pid);
-    r[b->n_roles] = (struct reading){clock_us(CLOCK_PROCESS_CPUTIME_ID), clock_us(CLOCK_THREAD_CPUTIME_ID)};
+    memset(r, 0, sizeof *r);
+    r->total[PROBE_CLIENT] = clock_us(CLOCK_PROCESS_CPUTIME_ID);
+    r->main[PROBE_CLIENT] = clock_us(CLOCK_THREAD_CPUTIME_ID);
+    for (int i = 0; i < b->n_roles; i++) {
+        int k = place_of(&b->role[i]);
+        if (k < 0)
+            continue;
+        r->total[k] += process_us(b->process[i].pid);
+        r->main[k] += main_thread_us(b->process[i].pid);
+    }
 }
 
-static struct probe_cpu used(const struct reading *from, const struct reading *to, int n)
+/* What was used since `from`, by `n`. */
+static void share_out(struct probe_phase *out, const struct probe *b, const struct reading *from, double n)
 {
-    double all = to->total - from->total, own = to->main - from->main;
-    if (own > all)
-        own = all;
-    return (struct probe_cpu){own / n, (all - own) / n};
-}
-
-static void add_cpu(struct probe_cpu *to, struct probe_cpu c)
-{
-    to->main_us += c.main_us;
-    to->io_us += c.io_us;
-}
-
-/* Of a stage's replicas the sum: together they had each request once. */
-static void share_out(struct probe_phase *out, const struct probe *b, const struct reading *from,
-                      const struct reading *to)
-{
-    for (int i = 0; i <= b->n_roles; i++) {
-        struct probe_cpu c = used(&from[i], &to[i], out->n);
-        const struct role *r = &b->role[i];
-        if (i == b->n_roles)
-            out->client = c;
-        else if (r->kind == ROLE_KIND_BROKER)
-            out->broker = c;
-        else if (r->kind == ROLE_KIND_CACHE)
-            add_cpu(&out->cache[r->replica], c);
-        else if (r->kind == ROLE_KIND_STAGE)
-            add_cpu(&out->stage[r->stage], c);
+    struct reading to;
+    read_all(b, &to);
+    for (int i = 0; i < PROBE_ALL; i++) {
+        double all = to.total[i] - from->total[i], own = fmin(to.main[i] - from->main[i], all);
+        out->main_us[i] = own / n;
+        out->io_us[i] = (all - own) / n;
     }
 }
 
@@ -184,9 +177,8 @@ static void note(void *arg, const struct answer *a, uint64_t latency_ns, bool al
                                 .n_stages = a->trace.n};
     for (int i = 0; i < a->trace.n; i++) {
         r->wire_us[i] = (double)a->trace.stage[i].wire_ns / 1e3;
-        r->queue_us[i] = (double)a->trace.stage[i].queue_ns / 1e3;
         r->compute_us[i] = (double)a->trace.stage[i].compute_ns / 1e3;
-        r->batch[i] = a->trace.stage[i].batch > 0 ? a->trace.stage[i].batch : 1;
+        r->batch[i] = a->trace.stage[i].batch > 0 ? (int)a->trace.stage[i].batch : 1;
     }
 }
 
@@ -241,7 +233,7 @@ static int drive(struct probe *b, struct target *target, const struct probe_load
 static int run_phase(struct probe_phase *out, struct probe *b, struct target *target,
                      const struct probe_load *load, struct error *e)
 {
-    struct reading from[ROLES_MAX + 1], to[ROLES_MAX + 1];
+    struct reading from;
     double messages = 0, rows = 0;
     uint64_t start;
     int rc;
@@ -252,12 +244,11 @@ static int run_phase(struct probe_phase *out, struct probe *b, struct target *ta
         return rc;
     b->phase = out;
     b->noted = 0;
-    read_all(b, from);
+    read_all(b, &from);
     start = clock_ns();
     rc = drive(b, target, load, load->requests, e);
     out->seconds = (double)(clock_ns() - start) / NS_PER_S;
-    read_all(b, to);
-    share_out(out, b, from, to);
+    share_out(out, b, &from, out->n);
     if (!rc && load->caches && !(rc = count_lookups(b, &out->lookup_messages, &out->lookup_rows, e))) {
         out->lookup_messages = (out->lookup_messages - messages) / out->n;
         out->lookup_rows = (out->lookup_rows - rows) / out->n;
@@ -283,19 +274,12 @@ int probe_run(struct probe_phase *out, struct probe *b, const struct probe_load 
 
 void probe_idle(struct probe_phase *out, struct probe *b)
 {
-    struct reading from[ROLES_MAX + 1], to[ROLES_MAX + 1];
-    uint64_t start;
-
+    struct reading from;
     memset(out, 0, sizeof *out);
     usleep(HEARTBEAT_MS * 1000);
-    start = clock_ns();
-    read_all(b, from);
+    read_all(b, &from);
     usleep(IDLE_MS * 1000);
-    read_all(b, to);
-    out->seconds = (double)(clock_ns() - start) / NS_PER_S;
-    out->n = 1;
-    share_out(out, b, from, to);
-    out->n = 0;
+    share_out(out, b, &from, IDLE_MS / 1e3);
 }
 
 void probe_release(struct probe_phase *phase)

@@ -9,28 +9,27 @@
 
 struct probe;
 
-/* CPU time in us per answered request: of the thread that does the process's work, and of its others. */
-struct probe_cpu {
-    double main_us, io_us;
-};
+/* Whose CPU time is counted: of the tool, the broker, each cache service, each stage (of its replicas the
+ * sum: together they had each request once). */
+enum { PROBE_CLIENT, PROBE_BROKER, PROBE_CACHES, PROBE_STAGES = PROBE_CACHES + PIPELINE_MAX_CACHES };
+#define PROBE_ALL (PROBE_STAGES + PIPELINE_MAX_STAGES)
 
 /* One answered request. */
 struct probe_request {
     bool alone; /* nothing else was under way while it was */
-    double total_us;
-    int exit; /* -1: the network */
-    double lookup_us;
+    int exit;   /* -1: the network */
     int n_stages;
-    double wire_us[PIPELINE_MAX_STAGES], queue_us[PIPELINE_MAX_STAGES], compute_us[PIPELINE_MAX_STAGES];
-    double batch[PIPELINE_MAX_STAGES]; /* in which it was computed */
+    double total_us, lookup_us, wire_us[PIPELINE_MAX_STAGES], compute_us[PIPELINE_MAX_STAGES];
+    int batch[PIPELINE_MAX_STAGES]; /* in which it was computed */
 };
 
 struct probe_phase {
     int n;
     struct probe_request *request; /* owned */
     double seconds;
-    struct probe_cpu client, broker, cache[PIPELINE_MAX_CACHES], stage[PIPELINE_MAX_STAGES];
-    double lookup_messages, lookup_rows; /* of all caches, per answered request */
+    /* Per answered request: CPU time of the threads that do the processes' work, and of their others. */
+    double main_us[PROBE_ALL], io_us[PROBE_ALL];
+    double lookup_messages, lookup_rows; /* of all caches */
 };
 
 struct probe_load {
@@ -49,7 +48,7 @@ void probe_free(struct probe *b);
 int probe_run(struct probe_phase *out, struct probe *b, const struct probe_load *load, struct error *e);
 void probe_release(struct probe_phase *phase);
 
-/* What the processes do while there is nothing to do: CPU time of all `seconds`; no requests. */
+/* What the processes do while there is nothing to do: CPU time of one second; no requests. */
 void probe_idle(struct probe_phase *out, struct probe *b);
 
 #endif

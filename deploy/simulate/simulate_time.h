@@ -14,4 +14,9 @@ int simulate_time_model(struct measured *m, const struct graph *g, const struct 
 /* What making the descriptors of m's exits takes, and their bytes. */
 int simulate_time_exits(struct measured *m, const struct graph *g, const struct pipeline *p, struct error *e);
 
+/* Passes activations of two sizes to itself, as workers send and receive them: through a socket in p's state
+ * directory, and through a lane where p has them. Fills stage_send, stage_receive, stage_kilobyte,
+ * stage_lookup, stage_verdict, io and io_kilobyte. */
+int simulate_time_messages(struct measured *m, const struct pipeline *p, struct error *e);
+
 #endif

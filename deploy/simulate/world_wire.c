@@ -259,10 +259,13 @@ static uint64_t crossing(struct world *w, struct cores *a, struct cores *b, doub
     return (uint64_t)fmax(in, out + latency);
 }
 
-/* What the control socket carries is little, and no request's: it is left out. */
+/* A second thread moves what goes through a socket. Within a host lanes take it (proto/wire/lanes.h). What
+ * the control socket carries is little, and no request's: it is left out. */
 static bool moves(const struct world *w, const struct connection *c)
 {
-    return c->port != WORLD_CONTROL && (w->spec.costs.io_ns > 0 || w->spec.costs.io_byte_ns > 0);
+    bool here = c->to != NONE && w->process[c->from].who.host == w->process[c->to].who.host;
+    return c->port != WORLD_CONTROL && !(here && w->spec.pipeline->shared_memory) &&
+           (w->spec.costs.io_ns > 0 || w->spec.costs.io_byte_ns > 0);
 }
 
 static void next_move(struct world *w, int thread, bool was_idle)
