@@ -202,6 +202,9 @@ static void test_answers_are_the_same_without_shared_memory(void **state)
                   "shared_memory=false", NULL);
     harness_stage(h, 1, 1);
     harness_stage(h, 2, 0);
+    for (int i = 1; i < 5; i++)
+        harness_expect(h, i, "has accepted this worker", 1);
+    harness_expect(h, 0, "every stage has a ready worker", 1);
     client = harness_client(h);
     check_answers(h, client);
     assert_false(has_lanes(h, 2));
