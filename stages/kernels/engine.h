@@ -12,7 +12,7 @@ enum exec_kernels { KERNELS_AUTO, KERNELS_ONEDNN, KERNELS_OPENBLAS, KERNELS_REFE
  * process. */
 void engine_start(char **argv);
 const char *engine_blas_core(void); /* "SkylakeX" */
-const char *engine_conv(void);      /* "oneDNN 2.6.3" or "im2col + OpenBLAS" when built without */
+const char *engine_conv(void);      /* "oneDNN 2.6.3" or "own kernels" when built without */
 /* FL_CONFIG when text names none of them. */
 int engine_parse_kernels(const char *text, enum exec_kernels *out, struct error *e);
 const char *engine_kernels_name(enum exec_kernels k);

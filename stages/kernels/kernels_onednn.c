@@ -478,7 +478,7 @@ const struct kernel kernel_onednn_conv = {
 
 const char *onednn_version(void)
 {
-    return "im2col + OpenBLAS";
+    return "own kernels";
 }
 
 #endif

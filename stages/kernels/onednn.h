@@ -2,7 +2,7 @@
 #ifndef FREEZELINE_ONEDNN_H
 #define FREEZELINE_ONEDNN_H
 
-/* "oneDNN 2.6.3", or "im2col + OpenBLAS" in a build without it. */
+/* "oneDNN 2.6.3", or "own kernels" in a build without it. */
 const char *onednn_version(void);
 
 #endif
