@@ -15,7 +15,7 @@
 
 #define RECONNECT_FIRST_NS (20 * NS_PER_MS) /* as the sockets are told: proto/wire/socket.c */
 #define RECONNECT_LAST_NS  (100 * NS_PER_MS)
-#define CLIENT_MARK        4096 /* as in proto/client/client.c, broker.c, worker_links.c, service.c */
+#define CLIENT_MARK        4096 /* as in proto/client/client.c, broker.c, worker_sockets.c, service.c */
 #define CLIENT_UNREAD      8
 #define CONTROL_MARK       1000
 #define LOOKUP_MARK        64
