@@ -12,7 +12,6 @@
 #include "deploy/tool/interrupt.h"
 #include "simulate_measure.h"
 #include "deploy/launch/running.h"
-#include "simulate_model.h"
 #include "simulate_report.h"
 #include "simulate_search.h"
 
@@ -103,8 +102,6 @@ static int set_replicas(struct simulate *a, struct error *e)
 /* What the prediction leaves out or takes on trust. */
 static void warn(const struct simulate *a)
 {
-    if (!a->shape.sure_of_model)
-        simulate_warn_of_likeness(a->m, "simulate");
     for (int i = 0; i < a->shape.n_unmeasured; i++)
         fprintf(stderr, "freezeline simulate: exit %s was not measured: here it has no cache\n",
                 a->shape.unmeasured[i]);

@@ -11,7 +11,7 @@
 #define FREEZELINE_WORLD_PARTS_H
 
 #include "base/shuffle.h"
-#include "events.h"
+#include "world_events.h"
 #include "world.h"
 
 #define NONE   (-1)
