@@ -39,6 +39,7 @@ struct packet {
     int connection;        /* NONE: free */
     int way;               /* 0: from who has connected, 1: back */
     uint32_t session;      /* of the connection, when it was sent */
+    bool by_socket;        /* second threads move it */
     bool in_io, moved;     /* in a second thread's hands; its sender's has moved it */
     bool lost;             /* while a second thread has it */
     size_t size, capacity; /* of `data`: the part of a struct message that is in use */

@@ -263,7 +263,7 @@ static uint64_t crossing(struct world *w, struct cores *a, struct cores *b, doub
  * the control socket carries is little, and no request's: it is left out. */
 static bool moves(const struct world *w, const struct connection *c)
 {
-    bool here = c->to != NONE && w->process[c->from].who.host == w->process[c->to].who.host;
+    bool here = w->process[c->from].who.host == w->process[c->to].who.host;
     return c->port != WORLD_CONTROL && !(here && w->spec.pipeline->shared_memory) &&
            (w->spec.costs.io_ns > 0 || w->spec.costs.io_byte_ns > 0);
 }
@@ -313,7 +313,8 @@ static void launch(struct world *w, int packet)
     struct connection *c = &w->connection[k->connection];
     k->session = c->session;
     append(w, &c->way[k->way].flying, packet);
-    if (moves(w, c))
+    k->by_socket = moves(w, c);
+    if (k->by_socket)
         give_to_io(w, sender(c, k->way), packet);
     else
         cross(w, packet);
@@ -343,7 +344,7 @@ void wire_arrive(struct world *w, int packet, uint32_t serial)
     struct packet *k = &w->packet[packet];
     if (k->serial != serial || k->lost)
         return;
-    if (moves(w, &w->connection[k->connection]))
+    if (k->by_socket)
         give_to_io(w, receiver(&w->connection[k->connection], k->way), packet);
     else
         put_in_inbox(w, packet);
