@@ -104,6 +104,7 @@ struct process {
     struct list outbox; /* sent by its brain, not yet paid for */
     uint64_t wake_at;   /* its brain's wish; NEVER: none */
     uint64_t armed_at;  /* of the event that is under way */
+    bool linked;        /* one of its sockets was connected since its last tick */
     bool dirty;         /* its brain has heard something since its last tick */
     bool woken;         /* is in the list of those that may have something to do */
     bool waits;         /* for the process that holds its place to end */

@@ -225,11 +225,11 @@ static bool has_room(const struct way *y)
     return y->flying.n + y->unread < y->receive_mark;
 }
 
-static void try_later(struct world *w, int connection, uint64_t at)
+/* After at least so long. */
+static void try_later(struct world *w, int connection, uint64_t at, uint64_t least_ns)
 {
     struct connection *c = &w->connection[connection];
-    uint64_t ns = RECONNECT_FIRST_NS +
-                  (uint64_t)(shuffle_uniform(&w->random) * (RECONNECT_LAST_NS - RECONNECT_FIRST_NS));
+    uint64_t ns = least_ns + (uint64_t)(shuffle_uniform(&w->random) * (double)(RECONNECT_LAST_NS - least_ns));
     c->tries = true;
     world_schedule(w, at + ns, EVENT_CONNECT, connection, ++c->version);
 }
@@ -472,7 +472,7 @@ void wire_try(struct world *w, int connection, uint32_t version)
     if (c->up || to == NONE || !w->process[c->from].who.lives)
         return;
     if (w->now < c->not_before) {
-        try_later(w, connection, c->not_before);
+        try_later(w, connection, c->not_before, 0);
         return;
     }
     c->up = true;
@@ -481,7 +481,7 @@ void wire_try(struct world *w, int connection, uint32_t version)
     for (int i = 0; i < 2; i++)
         c->way[i].unread = 0;
     flush(w, c, 0);
-    w->process[c->from].dirty = true;
+    w->process[c->from].dirty = w->process[c->from].linked = true;
     world_wake(w, c->from);
 }
 
@@ -492,7 +492,7 @@ void wire_bind(struct world *w, int process, int endpoint)
     for (int i = 0; i < w->n_connections; i++)
         if (w->connection[i].endpoint == endpoint && !w->connection[i].up && !w->connection[i].tries &&
             w->process[w->connection[i].from].who.lives)
-            try_later(w, i, w->now);
+            try_later(w, i, w->now, 0);
 }
 
 /* The last ones that are on their way never come. */
@@ -527,7 +527,7 @@ void wire_down(struct world *w, int connection, bool whole, uint64_t not_before)
     if (w->process[c->from].who.lives) {
         w->process[c->from].dirty = true;
         world_wake(w, c->from);
-        try_later(w, connection, w->now > not_before ? w->now : not_before);
+        try_later(w, connection, w->now > not_before ? w->now : not_before, RECONNECT_FIRST_NS);
     }
 }
 
