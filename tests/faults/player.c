@@ -17,7 +17,8 @@
 #define LAST_TIME_MS   8     /* .. times the default deadline, for requests that must work */
 #define STEPS_MAX      400000
 #define PROCESSES_MAX  64
-#define CHECK_EVERY    8 /* of the broker's turns */
+#define WAITS_MS       40 /* for a worker, where one is there */
+#define CHECK_EVERY    8  /* of the broker's turns */
 
 enum { ITEM, RESTART, ADMIT_AGAIN, LAST, N_EVENTS };
 
@@ -189,9 +190,25 @@ static void check_worker(struct player *p, const struct dispatch *d, const struc
                      stage, replica, w->outstanding, through);
 }
 
+/* Where another way is open, nothing waits long for a worker. */
+static void check_waiting(struct player *p, const struct dispatch *d)
+{
+    const struct request_entry *e = requests_first(d->requests, REQUESTS_WAITING);
+    uint64_t time = world_clock(p->world, p->story->setting.host_of_broker, now(p)), since;
+    if (!e)
+        return;
+    since = e->sent_ns > e->received_ns ? e->sent_ns : e->received_ns;
+    since = e->not_before_ns > since ? e->not_before_ns : since;
+    if (time > since + WAITS_MS * NS_PER_MS)
+        ledger_finds(&p->ledger, now(p), "it waits though another way is open", "request %llu for %.3f ms",
+                     (unsigned long long)e->client_id, (double)(time - since) / 1e6);
+}
+
 static void check_broker(struct player *p)
 {
     const struct dispatch *d = world_dispatch(p->world);
+    if (p->story->gentle)
+        check_waiting(p, d);
     for (int s = 0; s < p->pipeline.n_stages; s++)
         for (int i = 0; i < p->pipeline.stage[s].n_replicas; i++)
             check_worker(p, d, registry_worker(d->registry, s, i), s, i);
@@ -526,6 +543,7 @@ static int begin(struct player *p, const struct story *s)
     shuffle_seed(&p->random, s->seed, 2);
     hostile_begin(&p->hostile, s->seed);
     ledger_begin(&p->ledger, 5 * NS_PER_MS + 4ull * s->setting.spike_us * NS_PER_US);
+    p->ledger.gentle = s->gentle;
     set_pipeline(p);
     set_world(p);
     rc = p->world ? world_reset(p->world, &p->spec, &e) : world_new(&p->world, &p->spec, &e);
@@ -557,6 +575,24 @@ static void run(struct player *p, uint64_t until)
     }
 }
 
+/* What a cache service counts is no more than what it gave away. */
+static void check_caches(struct player *p)
+{
+    for (int i = 0; i < world_processes(p->world); i++) {
+        const struct world_process *w = world_process(p->world, i);
+        uint64_t given = 0, audits;
+        if (w->role != ROLE_CACHE || !w->lives)
+            continue;
+        audits = cache_brain_counters(world_cache_brain(p->world, i)).lookups.audits;
+        for (int k = 0; k < p->ledger.n_updates; k++)
+            given += p->ledger.update[k].incarnation == w->incarnation;
+        if (audits > given)
+            ledger_finds(&p->ledger, now(p), "counted wrongly",
+                         "cache service %d counts %llu audits and gave %llu updates away", w->replica,
+                         (unsigned long long)audits, (unsigned long long)given);
+    }
+}
+
 static void finish(struct player *p)
 {
     const struct dispatch *d = world_dispatch(p->world);
@@ -566,6 +602,7 @@ static void finish(struct player *p)
         return;
     }
     check_broker(p);
+    check_caches(p);
     if (requests_count(d->requests))
         ledger_finds(&p->ledger, now(p), "a request stays in the broker", "%d are left",
                      requests_count(d->requests));

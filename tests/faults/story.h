@@ -65,6 +65,8 @@ struct story {
     int n;
     struct happening item[STORY_MAX];
     uint64_t calm_ns; /* nothing bad happens from then on */
+    bool
+        gentle; /* one thing at a time goes wrong, and another way is open: every request is to be answered */
 };
 
 /* Which kinds may be drawn: a bit for each; ASK is always. */
