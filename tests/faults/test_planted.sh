@@ -3,8 +3,8 @@
 #
 # usage: test_planted.sh [NAME ...]     all of tests/faults/planted/ unless some are named
 # Each is a script for sed with lines "# file: PATH" before the changes to that file. It may name the kinds of trouble
-# that show it ("# kinds: kill,reload"; else all are played) and the first seed ("# seed: N"). Run by make, which tells how to
-# compile (CC, C_FLAGS, LD_FLAGS, LD_LIBS) and where the objects are (FREEZELINE_BUILD).
+# that show it ("# kinds: kill,reload"; else all are played) and the first seed ("# seed: N"). Run by make, which tells
+# how to compile (CC, C_FLAGS, LD_FLAGS, LD_LIBS) and where the objects are (FREEZELINE_BUILD).
 set -eu
 cd "$(dirname "$0")/../.."
 most=${PLANTED_SCHEDULES:-6000}
@@ -16,15 +16,20 @@ passed=0 failed=0
 plant() {
     script=tests/faults/planted/$1.sed
     rm -rf "$out/$1" && mkdir -p "$out/$1"
+    part=0
     for file in $(sed -n 's/^# file: //p' "$script"); do
-        mkdir -p "$out/$1/$(dirname "$file")"
-        awk -v file="$file" '/^# file: / { on = $3 == file; next } on' "$script" >"$out/$1/part.sed"
-        sed -f "$out/$1/part.sed" "$file" >"$out/$1/$file"
-        if cmp -s "$file" "$out/$1/$file"; then
+        part=$((part + 1))
+        copy=$out/$1/$file
+        mkdir -p "$(dirname "$copy")"
+        [ -e "$copy" ] || cp "$file" "$copy"
+        awk -v part=$part '/^# file: / { n++; next } n == part' "$script" >"$out/$1/part.sed"
+        sed -f "$out/$1/part.sed" "$copy" >"$copy.new"
+        if cmp -s "$copy" "$copy.new"; then
             echo "$script no longer changes $file: look what became of the lines that it names"
             return 1
         fi
-        $CC $C_FLAGS -w -I"$(dirname "$file")" -c -o "$out/$1/$(basename "$file" .c).o" "$out/$1/$file" || return 1
+        mv "$copy.new" "$copy"
+        $CC $C_FLAGS -w -I"$(dirname "$file")" -c -o "$out/$1/$(basename "$file" .c).o" "$copy" || return 1
     done
     $CC $LD_FLAGS -o "$out/$1/search" "$out/$1"/*.o "$FREEZELINE_BUILD"/tests/faults/*.o \
         "$FREEZELINE_BUILD/libfreezeline.a" $LD_LIBS

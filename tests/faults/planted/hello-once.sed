@@ -2,4 +2,5 @@
 # kinds: break,reload,kill
 # file: stages/worker/stage_talk.c
 s/t->unheard = true;/t->unheard = false;/
-s/ == FL_OK ? t->io->moment(t->io->arg) : 0;/ == FL_OK ? t->io->moment(t->io->arg) : t->hello_ns;/
+# file: stages/worker/stage_talk.c
+s/ == FL_OK ? stage_talk_moment(t) : 0;/ == FL_OK ? stage_talk_moment(t) : t->hello_ns;/
