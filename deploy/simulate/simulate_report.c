@@ -264,8 +264,13 @@ static int print_processes(const struct simulate_report *r, struct error *e)
         table_cell(t, "%.1f%%", 100 * sum / (next - first));
         table_cell(t, "%.1f%%", 100 * most);
         table_cell(t, "%.1f%%", 100 * io / (next - first));
-        table_cell(t, p->role == ROLE_STAGE ? "%.2f" : "", mean_batch(&x->stage[p->stage]));
-        table_cell(t, p->role == ROLE_STAGE ? "%.3f" : "", x->stage[p->stage].queue_ns / NS_PER_MS);
+        if (p->role == ROLE_STAGE) {
+            table_cell(t, "%.2f", mean_batch(&x->stage[p->stage]));
+            table_cell(t, "%.3f", x->stage[p->stage].queue_ns / NS_PER_MS);
+        } else { /* has no queue */
+            table_cell(t, "%s", "");
+            table_cell(t, "%s", "");
+        }
     }
     return table_end(t, e);
 }
