@@ -152,7 +152,7 @@ faults-search: $(FAULTS) ## play random schedules for SECONDS (60): make faults-
 
 # How a fault that is put back into a source is compiled: tests/faults/test_planted.sh.
 PLANT = CC='$(CC)' C_FLAGS='$(C_FLAGS)' LD_FLAGS='$(LD_FLAGS)' LD_LIBS='$(LD_LIBS)' FREEZELINE_BUILD=$(CURDIR)/$(B)
-faults-planted: $(FAULTS) ## put old faults back, one at a time, and see that the search finds each [ONLY=NAME]
+faults-planted: $(FAULTS) $(B)/tests/unit/test_keeper_brain.o ## put old faults back, one at a time, and see that the search finds each [ONLY=NAME]
 	$(Q)$(PLANT) tests/faults/test_planted.sh $(ONLY)
 
 FUZZ_SECONDS ?= 30

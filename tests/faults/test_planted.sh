@@ -3,8 +3,9 @@
 #
 # usage: test_planted.sh [NAME ...]     all of tests/faults/planted/ unless some are named
 # Each is a script for sed with lines "# file: PATH" before the changes to that file. It may name the kinds of trouble
-# that show it ("# kinds: kill,reload"; else all are played) and the first seed ("# seed: N"). Run by make, which tells
-# how to compile (CC, C_FLAGS, LD_FLAGS, LD_LIBS) and where the objects are (FREEZELINE_BUILD).
+# that show it ("# kinds: kill,reload"; else all are played), the first seed ("# seed: N"), or a unit test that searches
+# instead ("# by: tests/unit/test_keeper_brain"). Run by make, which tells how to compile (CC, C_FLAGS, LD_FLAGS,
+# LD_LIBS) and where the objects are (FREEZELINE_BUILD).
 set -eu
 cd "$(dirname "$0")/../.."
 most=${PLANTED_SCHEDULES:-6000}
@@ -31,19 +32,32 @@ plant() {
         mv "$copy.new" "$copy"
         $CC $C_FLAGS -w -I"$(dirname "$file")" -c -o "$out/$1/$(basename "$file" .c).o" "$copy" || return 1
     done
-    $CC $LD_FLAGS -o "$out/$1/search" "$out/$1"/*.o "$FREEZELINE_BUILD"/tests/faults/*.o \
-        "$FREEZELINE_BUILD/libfreezeline.a" $LD_LIBS
+    by=$(sed -n 's/^# by: //p' "$script")
+    set -- "$1" "$FREEZELINE_BUILD"/tests/faults/*.o
+    [ -z "$by" ] || set -- "$1" "$FREEZELINE_BUILD/$by.o"
+    name=$1 && shift
+    $CC $LD_FLAGS -o "$out/$name/search" "$out/$name"/*.o "$@" "$FREEZELINE_BUILD/libfreezeline.a" $LD_LIBS -lcmocka
+}
+
+# How it was found; nothing where it was not.
+found() {
+    if [ -n "$by" ]; then
+        "$out/$1/search" >"$out/$1/log" 2>&1 ||
+            sed -n 's/^\[  FAILED  \] \([a-z_]*\)$/\1/p; s/^with SEED/SEED/p' "$out/$1/log" | sort -u | tr '\n' ' '
+    else
+        "$out/$1/search" --schedules "$most" --quiet $kinds >"$out/$1/log" 2>&1 ||
+            sed -n 's/^FOUND  \(.*\) (seed \([0-9]*\);.*/seed \2: \1/p' "$out/$1/log"
+    fi
 }
 
 for name in "$@"; do
     kinds=$(sed -n 's/^# kinds: /--kinds /p; s/^# seed: /--seed /p' "tests/faults/planted/$name.sed")
-    if plant "$name" && ! "$out/$name/search" --schedules "$most" --quiet $kinds >"$out/$name/log" 2>&1 &&
-        grep -q '^FOUND' "$out/$name/log"; then
+    if plant "$name" && how=$(found "$name") && [ -n "$how" ]; then
         passed=$((passed + 1))
-        printf '  %-22s seed %s\n' "$name" "$(sed -n 's/^FOUND  \(.*\) (seed \([0-9]*\);.*/\2: \1/p' "$out/$name/log")"
+        printf '  %-22s %s\n' "$name" "$how"
     else
         failed=$((failed + 1))
-        printf '  %-22s NOT FOUND in %s schedules\n' "$name" "$most"
+        printf '  %-22s NOT FOUND (%s schedules)\n' "$name" "$most"
     fi
 done
 echo "$passed passed, $failed failed"
