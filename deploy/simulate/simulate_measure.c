@@ -330,8 +330,7 @@ static int measure(struct measuring *g, struct error *e)
         (rc = phases_ask(&g->ask, p, g->graph, g->options->data, g->options->requests, g->caches, e)) ||
         (rc = phases_refer(&before, &g->ask, e)) ||
         (rc = simulate_time_model(g->m, g->graph, p, g->options->data, most, g->options->runs, e)) ||
-        (rc = phases_refer(&after, &g->ask, e)) || (rc = simulate_time_exits(g->m, g->graph, p, e)) ||
-        (rc = simulate_time_messages(g->m, p, e)))
+        (rc = phases_refer(&after, &g->ask, e)) || (rc = simulate_time_messages(g->m, p, e)))
         return rc;
     snprintf(g->m->model, sizeof g->m->model, "%.127s", p->name);
     digest_text(g->graph->digest, g->m->digest);
