@@ -106,6 +106,7 @@ struct process {
     uint64_t armed_at;  /* of the event that is under way */
     bool linked;        /* one of its sockets was connected since its last tick */
     bool dirty;         /* its brain has heard something since its last tick */
+    int read;           /* messages since then */
     bool woken;         /* is in the list of those that may have something to do */
     bool waits;         /* for the process that holds its place to end */
     int asked;          /* to end, so many times */
