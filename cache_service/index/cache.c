@@ -109,56 +109,83 @@ struct cache_info cache_info(const struct cache *c)
 
 /* --- look-ups --- */
 
-static void judge_knn(const struct cache *c, const float *h, const struct lookup_room *room,
-                      struct cache_verdict *out)
+/* How many neighbours a verdict needs. */
+static int neighbours(const struct cache *c)
 {
-    const struct knn *m = &c->knn;
-    int n = knn_nearest(&m->points, h, room->d2, m->k, room->near);
-    out->label = knn_confidence(room->near, n, m->k, m->label, c->classes, room->scores, &out->confidence);
+    return c->kind == CACHE_KNN ? c->knn.k : c->kind == CACHE_KMEANS;
 }
 
-static void judge_kmeans(const struct cache *c, const float *h, const struct lookup_room *room,
-                         struct cache_verdict *out)
+static void *renew(void *old, size_t bytes)
 {
-    const struct kmeans *m = &c->kmeans;
-    int64_t j = kmeans_nearest(room->d2, m->points.n);
-    float fraction;
-    out->label = kmeans_majority(m, j, &fraction);
-    out->confidence = fraction / points_distance(&m->points, j, h);
+    free(old);
+    return malloc(bytes + 1);
 }
 
-static void judge_learned(const struct cache *c, const float *h, const struct lookup_room *room,
-                          struct cache_verdict *out)
+int lookup_room_fit(struct lookup_room *room, const struct cache *c, int rows)
 {
-    predictor_scores(&c->learned, h, room->scores);
-    out->label = predictor_label(room->scores, c->classes, &out->confidence);
+    size_t near = (size_t)rows * (size_t)neighbours(c), classes = (size_t)c->classes;
+    int rc = nearest_fit(&room->nearest, rows, neighbours(c));
+    if (rc != FL_OK)
+        return rc;
+    if (!room->near || near > room->kept) {
+        room->near = renew(room->near, near * sizeof *room->near);
+        room->kept = room->near ? near : 0;
+    }
+    if (classes > room->classes) {
+        room->scores = renew(room->scores, 2 * classes * sizeof *room->scores);
+        room->classes = room->scores ? classes : 0;
+    }
+    return near <= room->kept && classes <= room->classes ? FL_OK : FL_NOMEM;
+}
+
+void lookup_room_release(struct lookup_room *room)
+{
+    nearest_release(&room->nearest);
+    free(room->near);
+    free(room->scores);
 }
 
 static const struct cache_verdict no_verdict = {-1, 0, false};
 
-void cache_judge(const struct cache *c, const float *h, const struct lookup_room *room,
-                 struct cache_verdict *out)
+/* One verdict, of an embedding or its n nearest entries. */
+static void judge(const struct cache *c, const float *h, const struct neighbour *near, int n, float *scores,
+                  struct cache_verdict *out)
 {
+    float fraction;
     *out = no_verdict;
-    if (c->kind == CACHE_LEARNED)
-        judge_learned(c, h, room, out);
-    else if (entry_count(c) == 0)
+    if (c->kind == CACHE_LEARNED) {
+        predictor_scores(&c->learned, h, scores);
+        out->label = predictor_label(scores, c->classes, &out->confidence);
+    } else if (n == 0) {
         return;
-    else if (c->kind == CACHE_KNN)
-        judge_knn(c, h, room, out);
-    else
-        judge_kmeans(c, h, room, out);
+    } else if (c->kind == CACHE_KNN) {
+        out->label = knn_confidence(near, n, c->knn.k, c->knn.label, c->classes, scores, &out->confidence);
+    } else {
+        out->label = kmeans_majority(&c->kmeans, near->index, &fraction);
+        out->confidence = fraction / near->distance;
+    }
     if (!isfinite(out->confidence))
         *out = no_verdict;
     out->hit = out->label >= 0 && out->confidence > c->threshold;
 }
 
+void cache_judge(const struct cache *c, const float *h, int n, struct lookup_room *room,
+                 struct cache_verdict *out)
+{
+    int k = neighbours(c), found = 0;
+    if (entries(c) != NULL)
+        found = nearest_search(entries(c), h, n, k, &room->nearest, room->near);
+    for (int i = 0; i < n; i++)
+        judge(c, h + (size_t)i * (size_t)c->projection->nodes, room->near + (size_t)i * (size_t)k, found,
+              room->scores, &out[i]);
+}
+
 struct cache_scratch {
     int max_batch;
-    size_t dim, nodes, room_floats, entries, classes; /* grown to these */
-    float *z, *h, *room, *d2, *scores;
+    size_t dim, nodes, room_floats; /* grown to these */
+    float *z, *h, *room;
     bool *finite;
-    struct neighbour *near;
+    struct lookup_room lookup;
 };
 
 int cache_scratch_new(struct cache_scratch **out, int max_batch)
@@ -168,8 +195,7 @@ int cache_scratch_new(struct cache_scratch **out, int max_batch)
         return FL_NOMEM;
     s->max_batch = max_batch > 0 ? max_batch : 1;
     s->finite = calloc((size_t)s->max_batch, sizeof *s->finite);
-    s->near = calloc(KNN_MAX_K, sizeof *s->near);
-    if (s->finite == NULL || s->near == NULL) {
+    if (s->finite == NULL) {
         cache_scratch_free(s);
         return FL_NOMEM;
     }
@@ -184,10 +210,8 @@ void cache_scratch_free(struct cache_scratch *s)
     free(s->z);
     free(s->h);
     free(s->room);
-    free(s->d2);
-    free(s->scores);
     free(s->finite);
-    free(s->near);
+    lookup_room_release(&s->lookup);
     free(s);
 }
 
@@ -212,27 +236,19 @@ static bool fit(struct cache_scratch *s, const struct cache *c)
     return grow(&s->z, &s->dim, (size_t)c->projection->dim, rows) &&
            grow(&s->h, &s->nodes, (size_t)c->projection->nodes, rows) &&
            grow(&s->room, &s->room_floats, projection_room(c->projection), 1) &&
-           grow(&s->d2, &s->entries, (size_t)entry_count(c), rows) &&
-           grow(&s->scores, &s->classes, (size_t)c->classes, 1);
+           lookup_room_fit(&s->lookup, c, s->max_batch) == FL_OK;
 }
 
 static void lookup_some(const struct cache *c, struct cache_scratch *s, const float *x, int n,
                         struct cache_verdict *out)
 {
-    size_t dim = (size_t)c->projection->dim, nodes = (size_t)c->projection->nodes;
-    struct lookup_room room = {s->d2, s->scores, s->near};
+    size_t dim = (size_t)c->projection->dim;
     for (int i = 0; i < n; i++)
         s->finite[i] = projection_standardise(c->projection, x + (size_t)i * dim, s->z + (size_t)i * dim);
     projection_apply(c->projection, s->z, n, s->h, s->room);
-    if (entries(c) != NULL)
-        points_distances2(entries(c), s->h, n, s->d2);
-    for (int i = 0; i < n; i++) {
-        room.d2 = s->d2 ? s->d2 + i * entry_count(c) : NULL; /* a learned cache has none */
-        if (s->finite[i])
-            cache_judge(c, s->h + (size_t)i * nodes, &room, &out[i]);
-        else
-            out[i] = no_verdict;
-    }
+    cache_judge(c, s->h, n, &s->lookup, out);
+    for (int i = 0; i < n; i++)
+        out[i] = s->finite[i] ? out[i] : no_verdict;
 }
 
 int cache_lookup(const struct cache *c, struct cache_scratch *s, const float *descriptors, int n,

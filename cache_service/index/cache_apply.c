@@ -15,7 +15,7 @@ struct applier {
     struct cache *next;
     const struct cache *old;
     int64_t capacity; /* entries at most */
-    float *z, *h, *d2, *moved, *patches;
+    float *z, *h, *moved, *patches;
     struct lookup_room room;
 };
 
@@ -195,6 +195,7 @@ static void move_centroid(struct applier *a, int64_t j)
 static void apply_kmeans(struct applier *a, int32_t label)
 {
     struct kmeans *m = &a->next->kmeans;
+    struct neighbour nearest;
     uint32_t *count;
     float fraction;
     int64_t j;
@@ -203,8 +204,8 @@ static void apply_kmeans(struct applier *a, int32_t label)
         place_centroid(a, label);
         return;
     }
-    points_distances2(&m->points, a->h, 1, a->d2);
-    j = kmeans_nearest(a->d2, m->points.n);
+    nearest_search(&m->points, a->h, 1, 1, &a->room.nearest, &nearest);
+    j = nearest.index;
     agrees = kmeans_majority(m, j, &fraction) == label;
     if (!agrees && deserves_centroid(a, label) && place_centroid(a, label))
         return;
@@ -253,9 +254,7 @@ static void raise_threshold(struct applier *a, int32_t label)
 {
     const struct cache *old = a->old;
     struct cache_verdict v;
-    if (old->kind != CACHE_LEARNED)
-        points_distances2(old->kind == CACHE_KNN ? &old->knn.points : &old->kmeans.points, a->h, 1, a->d2);
-    cache_judge(old, a->h, &a->room, &v);
+    cache_judge(old, a->h, 1, &a->room, &v);
     if (v.hit && v.label != label && v.confidence > a->next->threshold)
         a->next->threshold = v.confidence;
 }
@@ -285,18 +284,14 @@ static int64_t capacity_of(const struct cache *old, int classes, int n, size_t b
     return most;
 }
 
-static int applier_open(struct applier *a, int64_t entries)
+static int applier_open(struct applier *a)
 {
     const struct projection *p = a->old->projection;
     a->z = malloc((size_t)p->dim * sizeof *a->z);
     a->h = malloc((size_t)p->nodes * sizeof *a->h);
     a->moved = malloc((size_t)p->nodes * sizeof *a->moved);
     a->patches = malloc((projection_room(p) + 1) * sizeof *a->patches);
-    a->d2 = malloc(((size_t)entries + 1) * sizeof *a->d2);
-    a->room = (struct lookup_room){a->d2, malloc((size_t)a->next->classes * sizeof(float)),
-                                   malloc(KNN_MAX_K * sizeof(struct neighbour))};
-    return a->z && a->h && a->moved && a->patches && a->d2 && a->room.scores && a->room.near ? FL_OK
-                                                                                             : FL_NOMEM;
+    return a->z && a->h && a->moved && a->patches ? lookup_room_fit(&a->room, a->next, 1) : FL_NOMEM;
 }
 
 static void applier_close(struct applier *a)
@@ -305,9 +300,7 @@ static void applier_close(struct applier *a)
     free(a->h);
     free(a->moved);
     free(a->patches);
-    free(a->d2);
-    free(a->room.scores);
-    free(a->room.near);
+    lookup_room_release(&a->room);
 }
 
 int cache_apply(struct cache **out, const struct cache *old, const struct cache_pair *pairs, int n,
@@ -320,7 +313,7 @@ int cache_apply(struct cache **out, const struct cache *old, const struct cache_
     room = a.capacity > have ? a.capacity : have;
     rc = begin(&a.next, old, classes, room);
     if (rc == FL_OK)
-        rc = applier_open(&a, room);
+        rc = applier_open(&a);
     if (rc == FL_OK && a.capacity < have) {
         if (old->kind == CACHE_KNN)
             trim_knn(&a.next->knn, a.capacity);

@@ -42,13 +42,17 @@ int cache_new(struct cache **out, enum cache_kind kind, struct projection *p, in
 struct points *cache_points(struct cache *c);
 size_t cache_entry_bytes(const struct cache *c);
 
-/* Label and confidence of one embedded descriptor h. d2: room for all entries; near: for KNN_MAX_K; scores:
- * for all classes. */
+/* What look-ups work in behind the projection; all 0 at first. */
 struct lookup_room {
-    float *d2, *scores;
+    struct nearest_room nearest;
+    size_t kept, classes; /* the two below have grown to these */
     struct neighbour *near;
+    float *scores;
 };
-void cache_judge(const struct cache *c, const float *h, const struct lookup_room *room,
+int lookup_room_fit(struct lookup_room *room, const struct cache *c, int rows); /* FL_NOMEM */
+void lookup_room_release(struct lookup_room *room);
+/* Label and confidence of n embedded descriptors h, none NaN. */
+void cache_judge(const struct cache *c, const float *h, int n, struct lookup_room *room,
                  struct cache_verdict *out);
 
 /* Writes the checksum of a packed cache into its header. */

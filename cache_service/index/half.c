@@ -8,13 +8,14 @@
 
 #if defined(__x86_64__)
 #include <immintrin.h>
-#define TARGET_AVX2   __attribute__((target("avx2,fma,f16c")))
-#define TARGET_AVX512 __attribute__((target("avx512f")))
 #endif
 
-#define ROWS_AT_ONCE 4    /* their weights stay in the L1 cache while the batch goes by */
-#define PIECE        1152 /* columns that are decoded at once: 18 KiB */
+#define PIECE        512          /* columns of ROWS rows that are decoded at once: at most 16 KiB */
+#define PIECE_STRIDE (PIECE + 16) /* so that rows do not meet in the same sets of the L1 cache */
+#define FEW          6            /* x for which decoding does not pay beside the product */
 #define HUGE_PAGE    (2u << 20)
+#define INLINE       inline __attribute__((always_inline))
+#define LOADED(v)    __asm__("" : "+v"(v)) /* once into a register, not again from memory at each use */
 
 uint16_t *half_alloc(size_t n)
 {
@@ -38,10 +39,42 @@ bool half_all_finite(const uint16_t *h, size_t n)
     return true;
 }
 
+/* --- plain: always there, and what the others are tested against --- */
+
+struct loops {
+    void (*decode)(const uint16_t *from, float *to, size_t n);
+    void (*product)(const uint16_t *w, int64_t rows, int cols, const float *x, int n, float *y);
+    float (*distance2)(const uint16_t *w, const float *x, int cols);
+    int (*nearer)(float *dot, const float *w2, float x2, int n, float bound, int32_t *which);
+};
+
+/* Rows of weights times x: y[i * y_stride + r] = sum over c < cols of rows[r * row_stride + c] * x[i *
+ * x_stride + c]. */
+struct tile {
+    const uint16_t *rows;
+    const float *decoded, *x; /* the rows as floats, PIECE_STRIDE apart, where they are decoded */
+    float *y;
+    int64_t row_stride, x_stride, y_stride;
+    int cols;
+    bool add; /* to what is there */
+};
+
 static void decode_plain(const uint16_t *from, float *to, size_t n)
 {
     for (size_t i = 0; i < n; i++)
         to[i] = half_to_float(from[i]);
+}
+
+void half_product_plain(const uint16_t *w, int64_t rows, int cols, const float *x, int n, float *y)
+{
+    for (int64_t r = 0; r < rows; r++) {
+        for (int i = 0; i < n; i++) {
+            float sum = 0;
+            for (int c = 0; c < cols; c++)
+                sum += half_to_float(w[r * cols + c]) * x[(int64_t)i * cols + c];
+            y[i * rows + r] = sum;
+        }
+    }
 }
 
 static float distance2_plain(const uint16_t *w, const float *x, int cols)
@@ -54,324 +87,169 @@ static float distance2_plain(const uint16_t *w, const float *x, int cols)
     return sum;
 }
 
-static float norm2_plain(const uint16_t *w, int cols)
+/* From j on, with `found` there already. */
+static int nearer_from(float *dot, const float *w2, float x2, int j, int n, float bound, int32_t *which,
+                       int found)
 {
-    float sum = 0;
-    for (int c = 0; c < cols; c++) {
-        float v = half_to_float(w[c]);
-        sum += v * v;
+    for (; j < n; j++) {
+        float d = x2 - 2 * dot[j] + w2[j];
+        dot[j] = d > 0 ? d : 0;
+        if (dot[j] <= bound)
+            which[found++] = j;
     }
-    return sum;
+    return found;
 }
 
-static float dot_plain(const uint16_t *w, const float *x, int from, int cols)
+static int nearer_plain(float *dot, const float *w2, float x2, int n, float bound, int32_t *which)
 {
-    float sum = 0;
-    for (int c = from; c < cols; c++)
-        sum += half_to_float(w[c]) * x[c];
-    return sum;
+    return nearer_from(dot, w2, x2, 0, n, bound, which, 0);
 }
 
-void half_product_plain(const uint16_t *w, int64_t rows, int cols, const float *x, int n, float *y)
-{
-    for (int64_t r = 0; r < rows; r++) {
-        for (int i = 0; i < n; i++)
-            y[i * rows + r] = dot_plain(w + r * cols, x + (size_t)i * (size_t)cols, 0, cols);
-    }
-}
+static const struct loops loops_plain = {decode_plain, half_product_plain, distance2_plain, nearer_plain};
 
 #if defined(__x86_64__)
 
-/* A look-up comes to tables that the network's weights have pushed out of the caches, and four streams with a
- * page's end every few rows are more than the hardware foresees: ask for the same columns of the rows after
- * these. Past the end of the table that is a hint without effect. */
-static inline void fetch_next_rows(const uint16_t *w, int cols)
-{
-    for (int r = ROWS_AT_ONCE; r < 2 * ROWS_AT_ONCE; r++)
-        __builtin_prefetch((const char *)w + (size_t)r * (size_t)cols * sizeof *w, 0, 2);
-}
+/* --- AVX2 with F16C --- */
 
-/* --- AVX-512: tails by mask --- */
+#define NAME(x)           x##_avx2
+#define TARGET            __attribute__((target("avx2,fma,f16c")))
+#define V                 __m256
+#define LANES             8
+#define ROWS              4
+#define V_ZERO            _mm256_setzero_ps()
+#define V_SET(x)          _mm256_set1_ps(x)
+#define V_LOAD(p)         _mm256_loadu_ps(p)
+#define V_STORE(p, v)     _mm256_storeu_ps(p, v)
+#define V_HALF(p)         _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(p)))
+#define V_ADD(a, b)       _mm256_add_ps(a, b)
+#define V_SUB(a, b)       _mm256_sub_ps(a, b)
+#define V_MAX(a, b)       _mm256_max_ps(a, b)
+#define V_FMA(a, b, c)    _mm256_fmadd_ps(a, b, c)
+#define V_SUM(v)          sum_avx2(v)
+#define V_NOT_ABOVE(a, b) (unsigned)_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_LE_OQ))
+#define V_PUT_SUMS        put_sums_avx2
 
-TARGET_AVX512 static __m512 load_tail_512(const uint16_t *w, int left)
-{
-    uint16_t padded[16] = {0};
-    memcpy(padded, w, (size_t)left * sizeof *w);
-    return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)padded));
-}
-
-TARGET_AVX512 static inline __m512 load_512(const uint16_t *w)
-{
-    return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)w));
-}
-
-/* Four rows against one x. */
-TARGET_AVX512 static void dot4_avx512(const uint16_t *w, int cols, const float *x, float *y)
-{
-    const uint16_t *w0 = w, *w1 = w + cols, *w2 = w1 + cols, *w3 = w2 + cols;
-    __m512 a0 = _mm512_setzero_ps(), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
-    int c = 0;
-    for (; c + 32 <= cols; c += 32) {
-        __m512 u = _mm512_loadu_ps(x + c), v = _mm512_loadu_ps(x + c + 16);
-        fetch_next_rows(w + c, cols);
-        a0 = _mm512_fmadd_ps(load_512(w0 + c), u, a0);
-        a1 = _mm512_fmadd_ps(load_512(w1 + c), u, a1);
-        a2 = _mm512_fmadd_ps(load_512(w2 + c), u, a2);
-        a3 = _mm512_fmadd_ps(load_512(w3 + c), u, a3);
-        b0 = _mm512_fmadd_ps(load_512(w0 + c + 16), v, b0);
-        b1 = _mm512_fmadd_ps(load_512(w1 + c + 16), v, b1);
-        b2 = _mm512_fmadd_ps(load_512(w2 + c + 16), v, b2);
-        b3 = _mm512_fmadd_ps(load_512(w3 + c + 16), v, b3);
-    }
-    for (; c < cols; c += 16) {
-        int left = cols - c < 16 ? cols - c : 16;
-        __m512 u = _mm512_maskz_loadu_ps((__mmask16)((1u << left) - 1), x + c);
-        a0 = _mm512_fmadd_ps(load_tail_512(w0 + c, left), u, a0);
-        a1 = _mm512_fmadd_ps(load_tail_512(w1 + c, left), u, a1);
-        a2 = _mm512_fmadd_ps(load_tail_512(w2 + c, left), u, a2);
-        a3 = _mm512_fmadd_ps(load_tail_512(w3 + c, left), u, a3);
-    }
-    y[0] = _mm512_reduce_add_ps(_mm512_add_ps(a0, b0));
-    y[1] = _mm512_reduce_add_ps(_mm512_add_ps(a1, b1));
-    y[2] = _mm512_reduce_add_ps(_mm512_add_ps(a2, b2));
-    y[3] = _mm512_reduce_add_ps(_mm512_add_ps(a3, b3));
-}
-
-/* Four rows, decoded, against four x: 16 sums from 8 loads. */
-TARGET_AVX512 static void tile_avx512(const float *w, int cols, const float *x, int64_t x_stride, float *y,
-                                      int64_t y_stride)
-{
-    __m512 sum[ROWS_AT_ONCE][4];
-#pragma GCC unroll 4
-    for (int r = 0; r < ROWS_AT_ONCE; r++) {
-#pragma GCC unroll 4
-        for (int i = 0; i < 4; i++)
-            sum[r][i] = _mm512_setzero_ps();
-    }
-    for (int c = 0; c < cols; c += 16) {
-        __mmask16 some = cols - c < 16 ? (__mmask16)((1u << (cols - c)) - 1) : 0xffff;
-        __m512 a[4];
-#pragma GCC unroll 4
-        for (int i = 0; i < 4; i++)
-            a[i] = _mm512_maskz_loadu_ps(some, x + i * x_stride + c);
-#pragma GCC unroll 4
-        for (int r = 0; r < ROWS_AT_ONCE; r++) {
-            __m512 b = _mm512_maskz_loadu_ps(some, w + r * cols + c);
-#pragma GCC unroll 4
-            for (int i = 0; i < 4; i++)
-                sum[r][i] = _mm512_fmadd_ps(b, a[i], sum[r][i]);
-        }
-    }
-#pragma GCC unroll 4
-    for (int r = 0; r < ROWS_AT_ONCE; r++) {
-#pragma GCC unroll 4
-        for (int i = 0; i < 4; i++)
-            y[i * y_stride + r] += _mm512_reduce_add_ps(sum[r][i]);
-    }
-}
-
-TARGET_AVX512 static void decode_avx512(const uint16_t *from, float *to, size_t n)
-{
-    size_t i = 0;
-    for (; i + 16 <= n; i += 16)
-        _mm512_storeu_ps(to + i, load_512(from + i));
-    decode_plain(from + i, to + i, n - i);
-}
-
-TARGET_AVX512 static float distance2_avx512(const uint16_t *w, const float *x, int cols)
-{
-    __m512 sum = _mm512_setzero_ps();
-    int c = 0;
-    for (; c + 16 <= cols; c += 16) {
-        __m512 d = _mm512_sub_ps(load_512(w + c), _mm512_loadu_ps(x + c));
-        sum = _mm512_fmadd_ps(d, d, sum);
-    }
-    return _mm512_reduce_add_ps(sum) + distance2_plain(w + c, x + c, cols - c);
-}
-
-TARGET_AVX512 static float norm2_avx512(const uint16_t *w, int cols)
-{
-    __m512 sum = _mm512_setzero_ps();
-    int c = 0;
-    for (; c + 16 <= cols; c += 16) {
-        __m512 v = load_512(w + c);
-        sum = _mm512_fmadd_ps(v, v, sum);
-    }
-    return _mm512_reduce_add_ps(sum) + norm2_plain(w + c, cols - c);
-}
-
-/* --- AVX2 with F16C: tails by the plain form --- */
-
-TARGET_AVX2 static inline __m256 load_256(const uint16_t *w)
-{
-    return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)w));
-}
-
-TARGET_AVX2 static inline float sum_256(__m256 v)
+TARGET static inline float sum_avx2(__m256 v)
 {
     __m128 s = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
     s = _mm_add_ps(s, _mm_movehl_ps(s, s));
     return _mm_cvtss_f32(_mm_add_ss(s, _mm_shuffle_ps(s, s, 1)));
 }
 
-TARGET_AVX2 static void dot4_avx2(const uint16_t *w, int cols, const float *x, float *y)
+TARGET static inline void put_sums_avx2(const __m256 *v, bool add, float *y)
 {
-    __m256 sum[ROWS_AT_ONCE][2];
-    int c = 0;
-    for (int r = 0; r < ROWS_AT_ONCE; r++)
-        sum[r][0] = sum[r][1] = _mm256_setzero_ps();
-    for (; c + 16 <= cols; c += 16) {
-        __m256 u = _mm256_loadu_ps(x + c), v = _mm256_loadu_ps(x + c + 8);
-        fetch_next_rows(w + c, cols);
-        for (int r = 0; r < ROWS_AT_ONCE; r++) {
-            const uint16_t *row = w + (size_t)r * (size_t)cols + c;
-            sum[r][0] = _mm256_fmadd_ps(load_256(row), u, sum[r][0]);
-            sum[r][1] = _mm256_fmadd_ps(load_256(row + 8), v, sum[r][1]);
-        }
-    }
-    for (int r = 0; r < ROWS_AT_ONCE; r++)
-        y[r] = sum_256(_mm256_add_ps(sum[r][0], sum[r][1])) +
-               dot_plain(w + (size_t)r * (size_t)cols, x, c, cols);
+    __m256 s = _mm256_hadd_ps(_mm256_hadd_ps(v[0], v[1]), _mm256_hadd_ps(v[2], v[3]));
+    __m128 t = _mm_add_ps(_mm256_castps256_ps128(s), _mm256_extractf128_ps(s, 1));
+    _mm_storeu_ps(y, add ? _mm_add_ps(_mm_loadu_ps(y), t) : t);
 }
 
-TARGET_AVX2 static void decode_avx2(const uint16_t *from, float *to, size_t n)
+#include "half_template.h"
+
+/* --- AVX-512 --- */
+
+#define NAME(x)           x##_avx512
+#define TARGET            __attribute__((target("avx512f")))
+#define V                 __m512
+#define LANES             16
+#define ROWS              8
+#define V_ZERO            _mm512_setzero_ps()
+#define V_SET(x)          _mm512_set1_ps(x)
+#define V_LOAD(p)         _mm512_loadu_ps(p)
+#define V_STORE(p, v)     _mm512_storeu_ps(p, v)
+#define V_HALF(p)         _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(p)))
+#define V_ADD(a, b)       _mm512_add_ps(a, b)
+#define V_SUB(a, b)       _mm512_sub_ps(a, b)
+#define V_MAX(a, b)       _mm512_max_ps(a, b)
+#define V_FMA(a, b, c)    _mm512_fmadd_ps(a, b, c)
+#define V_SUM(v)          _mm512_reduce_add_ps(v)
+#define V_NOT_ABOVE(a, b) (unsigned)_mm512_cmp_ps_mask(a, b, _CMP_LE_OQ)
+#define V_PUT_SUMS        put_sums_avx512
+
+TARGET static inline __m256 fold_avx512(__m512 v)
 {
-    size_t i = 0;
-    for (; i + 8 <= n; i += 8)
-        _mm256_storeu_ps(to + i, load_256(from + i));
-    decode_plain(from + i, to + i, n - i);
+    return _mm256_add_ps(_mm512_castps512_ps256(v),
+                         _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(v), 1)));
 }
 
-TARGET_AVX2 static float distance2_avx2(const uint16_t *w, const float *x, int cols)
+TARGET static inline __m256 four_avx512(const __m512 *v)
 {
-    __m256 sum = _mm256_setzero_ps();
-    int c = 0;
-    for (; c + 8 <= cols; c += 8) {
-        __m256 d = _mm256_sub_ps(load_256(w + c), _mm256_loadu_ps(x + c));
-        sum = _mm256_fmadd_ps(d, d, sum);
-    }
-    return sum_256(sum) + distance2_plain(w + c, x + c, cols - c);
+    return _mm256_hadd_ps(_mm256_hadd_ps(fold_avx512(v[0]), fold_avx512(v[1])),
+                          _mm256_hadd_ps(fold_avx512(v[2]), fold_avx512(v[3])));
 }
+
+TARGET static inline void put_sums_avx512(const __m512 *v, bool add, float *y)
+{
+    __m256 a = four_avx512(v), b = four_avx512(v + 4);
+    __m256 s = _mm256_add_ps(_mm256_permute2f128_ps(a, b, 0x20), _mm256_permute2f128_ps(a, b, 0x31));
+    _mm256_storeu_ps(y, add ? _mm256_add_ps(_mm256_loadu_ps(y), s) : s);
+}
+
+#include "half_template.h"
 
 #endif
 
 /* --- the choice --- */
 
-enum level { PLAIN, AVX2, AVX512 };
+static enum half_level most = HALF_AVX512;
 
-static enum level cpu_level(void)
+void half_limit(enum half_level level)
+{
+    most = level;
+}
+
+static const struct loops *loops(void)
 {
 #if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx512f"))
-        return AVX512;
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-        return AVX2;
+    if (most >= HALF_AVX512 && __builtin_cpu_supports("avx512f"))
+        return &loops_avx512;
+    if (most >= HALF_AVX2 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+        return &loops_avx2;
 #endif
-    return PLAIN;
+    return &loops_plain;
 }
-
-static void dot4(enum level level, const uint16_t *w, int cols, const float *x, float *y)
-{
-#if defined(__x86_64__)
-    if (level == AVX512) {
-        dot4_avx512(w, cols, x, y);
-        return;
-    }
-    if (level == AVX2) {
-        dot4_avx2(w, cols, x, y);
-        return;
-    }
-#endif
-    (void)level;
-    for (int r = 0; r < ROWS_AT_ONCE; r++)
-        y[r] = dot_plain(w + (size_t)r * (size_t)cols, x, 0, cols);
-}
-
-#if defined(__x86_64__)
-/* Asks for the rows after these while these are worked on. */
-static void decode_rows(const uint16_t *w, int64_t cols, int some, float *piece)
-{
-    for (int k = 0; k < ROWS_AT_ONCE; k++) {
-        const uint16_t *row = w + k * cols;
-        for (int c = 0; c < some; c += 32)
-            __builtin_prefetch((const char *)(row + c) + ROWS_AT_ONCE * cols * (int64_t)sizeof *w, 0, 2);
-        decode_avx512(row, piece + k * some, (size_t)some);
-    }
-}
-
-/* Many x: rows are decoded once, a piece that stays in the L1 cache at a time. rows and n: multiples of 4. */
-static void product_of_many(const uint16_t *w, int64_t rows, int64_t cols, const float *x, int64_t n,
-                            float *y)
-{
-    float piece[ROWS_AT_ONCE * PIECE];
-    memset(y, 0, (size_t)(rows * n) * sizeof *y);
-    for (int64_t r = 0; r < rows; r += ROWS_AT_ONCE) {
-        for (int64_t from = 0; from < cols; from += PIECE) {
-            int some = cols - from < PIECE ? (int)(cols - from) : PIECE;
-            decode_rows(w + r * cols + from, cols, some, piece);
-            for (int64_t i = 0; i < n; i += 4)
-                tile_avx512(piece, some, x + i * cols + from, cols, y + i * rows + r, rows);
-        }
-    }
-}
-#endif
 
 void half_product(const uint16_t *w, int64_t rows, int cols, const float *x, int n, float *y)
 {
-    enum level level = cpu_level();
-    int64_t r = 0;
-#if defined(__x86_64__)
-    if (level == AVX512 && n >= 4 && rows % ROWS_AT_ONCE == 0) {
-        int many = n / 4 * 4;
-        product_of_many(w, rows, cols, x, many, y);
-        x += (size_t)many * (size_t)cols;
-        y += many * rows;
-        n -= many;
-    }
-#endif
-    for (; r + ROWS_AT_ONCE <= rows; r += ROWS_AT_ONCE) {
-        for (int i = 0; i < n; i++)
-            dot4(level, w + r * cols, cols, x + (size_t)i * (size_t)cols, y + i * rows + r);
-    }
-    for (; r < rows; r++) {
-        for (int i = 0; i < n; i++)
-            y[i * rows + r] = dot_plain(w + r * cols, x + (size_t)i * (size_t)cols, 0, cols);
-    }
+    loops()->product(w, rows, cols, x, n, y);
 }
 
 void half_decode(const uint16_t *from, float *to, size_t n)
 {
-#if defined(__x86_64__)
-    enum level level = cpu_level();
-    if (level == AVX512) {
-        decode_avx512(from, to, n);
-        return;
-    }
-    if (level == AVX2) {
-        decode_avx2(from, to, n);
-        return;
-    }
-#endif
-    decode_plain(from, to, n);
+    loops()->decode(from, to, n);
 }
 
 float half_distance2(const uint16_t *w, const float *x, int cols)
 {
-#if defined(__x86_64__)
-    enum level level = cpu_level();
-    if (level == AVX512)
-        return distance2_avx512(w, x, cols);
-    if (level == AVX2)
-        return distance2_avx2(w, x, cols);
-#endif
-    return distance2_plain(w, x, cols);
+    return loops()->distance2(w, x, cols);
+}
+
+int half_nearer(float *dot, const float *w2, float x2, int n, float bound, int32_t *which)
+{
+    return loops()->nearer(dot, w2, x2, n, bound, which);
 }
 
 float half_norm2(const uint16_t *w, int cols)
 {
-#if defined(__x86_64__)
-    if (cpu_level() == AVX512)
-        return norm2_avx512(w, cols);
-#endif
-    return norm2_plain(w, cols);
+    float piece[PIECE], sum = 0;
+    for (int from = 0; from < cols; from += PIECE) {
+        int some = cols - from < PIECE ? cols - from : PIECE;
+        half_decode(w + from, piece, (size_t)some);
+        sum += floats_norm2(piece, some);
+    }
+    return sum;
+}
+
+float floats_norm2(const float *x, int n)
+{
+    float part[8] = {0}, sum = 0; /* independent sums, so that additions overlap */
+    int i = 0;
+    for (; i + 8 <= n; i += 8) {
+        for (int k = 0; k < 8; k++)
+            part[k] += x[i + k] * x[i + k];
+    }
+    for (; i < n; i++)
+        sum += x[i] * x[i];
+    for (int k = 0; k < 8; k++)
+        sum += part[k];
+    return sum;
 }

@@ -1,16 +1,6 @@
 /* kmeans.c - centroids with class counts */
 #include "kmeans.h"
 
-int64_t kmeans_nearest(const float *d2, int64_t n)
-{
-    int64_t best = 0;
-    for (int64_t j = 1; j < n; j++) {
-        if (d2[j] < d2[best])
-            best = j;
-    }
-    return best;
-}
-
 int32_t kmeans_majority(const struct kmeans *m, int64_t j, float *fraction)
 {
     const uint32_t *count = m->count + j * m->classes;

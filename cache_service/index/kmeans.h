@@ -11,8 +11,6 @@ struct kmeans {
     int classes;
 };
 
-/* The nearest centroid by squared distances d2 [n]; ties: the lower. */
-int64_t kmeans_nearest(const float *d2, int64_t n);
 /* The class with most points at centroid j (ties: the lower) and its share of them; 0 points: share 0. */
 int32_t kmeans_majority(const struct kmeans *m, int64_t j, float *fraction);
 

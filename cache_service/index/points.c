@@ -74,21 +74,6 @@ void points_measure(struct points *p)
         p->norm2[i] = half_norm2(p->data + i * p->nodes, p->nodes);
 }
 
-void points_distances2(const struct points *p, const float *x, int m, float *d2)
-{
-    half_product(p->data, p->n, p->nodes, x, m, d2);
-    for (int i = 0; i < m; i++) {
-        const float *row = x + (size_t)i * (size_t)p->nodes;
-        float norm2 = 0;
-        for (int c = 0; c < p->nodes; c++)
-            norm2 += row[c] * row[c];
-        for (int64_t j = 0; j < p->n; j++) {
-            float d = norm2 - 2 * d2[i * p->n + j] + p->norm2[j];
-            d2[i * p->n + j] = d > 0 ? d : 0; /* a NaN gives 0: callers check x */
-        }
-    }
-}
-
 float points_distance(const struct points *p, int64_t j, const float *x)
 {
     float d = sqrtf(half_distance2(p->data + j * p->nodes, x, p->nodes));

@@ -1,8 +1,7 @@
-/* points.h - a set of embedded points or centroids, and distances to them
+/* points.h - a set of embedded points or centroids, and the distance to each
  *
- * Squared distances come as |x|^2 - 2 x.y + |y|^2 from one product over all points; the few that matter are
- * then taken again as sum (x - y)^2, which does not cancel. Distances are at least POINTS_MIN_DISTANCE, so
- * 1/d is finite.
+ * Distances are taken as sum (x - y)^2, which does not cancel, and are at least POINTS_MIN_DISTANCE, so that
+ * 1/d is finite. Which points are worth it is for nearest.h to say.
  */
 #ifndef FREEZELINE_POINTS_H
 #define FREEZELINE_POINTS_H
@@ -34,8 +33,6 @@ void points_move(struct points *p, int64_t from, int64_t to); /* overwrites `to`
 /* Recomputes norm2 of all points (after reading them from a file). */
 void points_measure(struct points *p);
 
-/* d2[i * p->n + j] = |x_i - y_j|^2 as expanded above, at least 0, for m rows x of p->nodes floats. */
-void points_distances2(const struct points *p, const float *x, int m, float *d2);
 /* The distance to point j, exact, at least POINTS_MIN_DISTANCE. */
 float points_distance(const struct points *p, int64_t j, const float *x);
 

@@ -1,4 +1,4 @@
-/* lookups.c - verdicts from the snapshot in use; which hits may end their request */
+/* lookups.c - verdicts from the snapshot in use */
 #include "lookups.h"
 
 #include <stdlib.h>

@@ -8,7 +8,6 @@
 
 #include "matrix_file.h"
 #include "net.h"
-#include "cache_service/index/predictor.h"
 #include "cache_service/index/projection.h"
 
 #define TRAIN_BATCH 256
@@ -49,10 +48,10 @@ struct net_training {
     void *progress_arg;
 };
 
-/* What was learned: the features as they are stored, and the layer that makes scores of them. */
+/* What was learned: the features as they are stored, the scores' layer as floats, [classes][nodes]. */
 struct trained {
     struct projection *projection;
-    struct predictor head;
+    float *weights, *bias;
     /* Of the epoch that was taken; NaN when nothing was held out. Risk: the area under the risk-coverage
      * curve (Geifman and El-Yaniv 2017), the mean share of wrong answers among the surest 1, 2, .. n points.
      */

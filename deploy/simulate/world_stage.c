@@ -148,9 +148,7 @@ static void stage_message(struct world *w, struct process *p, enum world_port po
 static uint64_t stage_tick(struct world *w, struct process *p)
 {
     struct stage_body *b = p->brain;
-    if (p->linked)
-        stage_brain_look(b->brain);
-    p->linked = false;
+    stage_brain_look(b->brain);
     return stage_brain_tick(b->brain, world_host_now(w, p));
 }
 

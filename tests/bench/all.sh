@@ -20,6 +20,8 @@ for s in "$@"; do
 done
 # shellcheck disable=SC2086 # a list of words is meant
 build/release/tests/bench/bench_lookup -c "$config" --set "model=$model" $sets || echo "skipped: build the caches first"
+echo "== look-ups of knn and kmeans against FAISS"
+build/release/tests/bench/bench_flat || echo "skipped: needs libfaiss-dev"
 echo "== how late the load generator sends"
 build/release/tests/bench/bench_generator
 echo "== what measuring costs: requests traced and not"

@@ -41,12 +41,14 @@ static void test_round_trip_of_all_halves(void **state)
 
 static void test_products_match_the_plain_ones(void **state)
 {
-    static const int cols[] = {1, 3, 15, 16, 17, 31, 32, 33, 100, 640};
+    static const int cols[] = {1, 3, 15, 16, 17, 31, 32, 33, 100, 640, 1030},
+                     batch[] = {1, 2, 3, 4, 5, 7, 32};
     (void)state;
-    for (size_t t = 0; t < sizeof cols / sizeof *cols; t++) {
-        int n = 3, rows = 11, c = cols[t];
+    for (size_t t = 0; t < 3 * 7 * sizeof cols / sizeof *cols; t++) {
+        int n = batch[t / 3 % 7], rows = 11, c = cols[t / 21];
         uint16_t *w = malloc((size_t)(rows * c) * sizeof *w);
-        float *x = malloc((size_t)(n * c) * sizeof *x), y[33], z[33];
+        float *x = malloc((size_t)(n * c) * sizeof *x), y[32 * 11], z[32 * 11];
+        half_limit((enum half_level)(t % 3));
         struct shuffle s;
         shuffle_seed(&s, 5, (uint64_t)c);
         for (int i = 0; i < rows * c; i++)
@@ -70,6 +72,34 @@ static void test_products_match_the_plain_ones(void **state)
         free(w);
         free(x);
     }
+    half_limit(HALF_AVX512);
+}
+
+/* |x - w|^2 from products, and which are within the bound: all in order, the bound itself, NaN as 0. */
+static void test_nearer_is_told(void **state)
+{
+    (void)state;
+    for (int level = HALF_PLAIN; level <= HALF_AVX512; level++) {
+        float dot[37], w2[37];
+        int32_t which[37];
+        int found = 0, n = 37, told;
+        for (int j = 0; j < n; j++) {
+            dot[j] = (float)(j * 7 % n);
+            w2[j] = 50;
+        }
+        dot[20] = NAN;
+        half_limit((enum half_level)level);
+        told = half_nearer(dot, w2, 30, n, 40, which);
+        for (int j = 0; j < n; j++) {
+            float d = 80 - 2 * (float)(j * 7 % n);
+            assert_true(dot[j] == (d > 0 && j != 20 ? d : 0));
+            if (dot[j] <= 40)
+                assert_int_equal(which[found++], j);
+        }
+        assert_int_equal(told, found);
+        assert_int_equal(half_nearer(dot, w2, INFINITY, n, INFINITY, which), n);
+    }
+    half_limit(HALF_AVX512);
 }
 
 static void test_finite(void **state)
@@ -82,8 +112,9 @@ static void test_finite(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_values), cmocka_unit_test(test_round_trip_of_all_halves),
-        cmocka_unit_test(test_products_match_the_plain_ones), cmocka_unit_test(test_finite)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_values),
+                                       cmocka_unit_test(test_round_trip_of_all_halves),
+                                       cmocka_unit_test(test_products_match_the_plain_ones),
+                                       cmocka_unit_test(test_nearer_is_told), cmocka_unit_test(test_finite)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
-/* world_events.c - a binary heap of events */
-#include "world_events.h"
+/* events.c - a binary heap of events */
+#include "events.h"
 
 #include <stdlib.h>
 
