@@ -217,17 +217,20 @@ static void say_goodbye(struct service *s)
              k.accepted, k.dropped, k.applied, l->audits, l->audit_hits, l->audit_right);
 }
 
-/* As zmq_poll; items[2] are the lanes. */
-static int wait_for_messages(struct service *s, zmq_pollitem_t *items, int64_t ns)
+/* Until a message or a signal comes, at most `ns`. items[2] are the lanes. */
+static int wait_for_messages(struct service *s, zmq_pollitem_t *items, int64_t ns, struct error *e)
 {
     long ms = ns <= 0 ? 0 : (long)(ns / (int64_t)NS_PER_MS) + 1;
-    int rc;
-    if (!s->lanes)
-        return zmq_poll(items, 2, ms);
-    rc = zmq_poll(items, 3, lanes_sleep(s->lanes, 0) ? ms : 0);
-    lanes_wake(s->lanes);
-    lanes_turn(s->lanes, clock_ns());
-    return rc;
+    int n = s->lanes ? 3 : 2;
+    if (s->lanes && !lanes_sleep(s->lanes, 0))
+        ms = 0;
+    if (zmq_poll(items, n, ms) < 0 && errno != EINTR)
+        return error_set(e, FL_IO, "polling failed: %s", zmq_strerror(errno));
+    if (s->lanes) {
+        lanes_wake(s->lanes);
+        lanes_turn(s->lanes, clock_ns());
+    }
+    return FL_OK;
 }
 
 int service_run(struct service *s, const volatile int *stop, const volatile int *hang_ups, struct error *e)
@@ -236,7 +239,7 @@ int service_run(struct service *s, const volatile int *stop, const volatile int 
                               {.socket = s->control, .events = ZMQ_POLLIN},
                               {.fd = s->lanes ? lanes_fd(s->lanes) : -1, .events = ZMQ_POLLIN}};
     const struct snapshot *loaded = cache_brain_snapshot(s->brain);
-    int reloaded = *hang_ups;
+    int reloaded = *hang_ups, rc;
     bool drained = true;
     log_info("ready: cache %d on %s, %d caches, epoch %" PRIu64 ", OpenBLAS %s, 1 thread", s->index,
              s->p->cache.endpoint[s->index], loaded ? snapshot_caches(loaded) : 0,
@@ -245,8 +248,8 @@ int service_run(struct service *s, const volatile int *stop, const volatile int 
         uint64_t now = clock_ns();
         int64_t wait_ns = (int64_t)(cache_brain_tick(s->brain, now) - now);
         frames_keep_bound_now(s->lookup.socket, s->p->cache.endpoint[s->index], &s->kept_ns, now);
-        if (wait_for_messages(s, items, wait_ns) < 0 && errno != EINTR)
-            return error_set(e, FL_IO, "polling failed: %s", zmq_strerror(errno));
+        if ((rc = wait_for_messages(s, items, wait_ns, e)))
+            return rc;
         if (drained)
             s->empty_ns = clock_ns(); /* until now: the poll returns when one comes */
         take_snapshot(s);

@@ -343,6 +343,11 @@ static void test_only_built_exits_are_asked_for(void **state)
     down(&f, client, h);
 }
 
+static bool got_audits(void *arg)
+{
+    return atomic_load(&((struct fake *)arg)->audited) >= 10;
+}
+
 static bool got_outcomes(void *arg)
 {
     return atomic_load(&((struct fake *)arg)->outcomes) >= 10;
@@ -357,7 +362,7 @@ static void test_audits_run_to_the_end(void **state)
     harness_expect(h, 0, "cache 0: pid", 1);
     for (uint64_t i = 0; i < 10; i++)
         assert_int_equal(ask(client, i, JOB_AUDIT).exit, -1);
-    assert_true(atomic_load(&f.audited) >= 10);
+    harness_until(got_audits, &f, 20, "look-ups of the audited requests");
     harness_until(got_outcomes, &f, 20, "outcomes of the audited requests");
     down(&f, client, h);
 }
