@@ -53,13 +53,14 @@ FUZZERS  := $(patsubst tests/fuzz/fuzz_%.c,$(B)/tests/fuzz/fuzz_%,$(wildcard tes
 REPLAYS  := $(patsubst tests/fuzz/fuzz_%.c,$(B)/tests/fuzz/replay_%,$(wildcard tests/fuzz/fuzz_*.c))
 THREADED := $(filter %/test_cache %/test_pictures %/test_cache_service %/test_pipeline_processes %/test_slow_node %/test_watch,$(UNIT) $(INTEGR))
 FAULTS   := $(B)/tests/faults/search
+FAULT_SH := tests/faults/test_faults.sh $(if $(SANITIZE),,tests/faults/test_planted.sh)
 SAN_ENV  := ASAN_OPTIONS=detect_leaks=1:abort_on_error=0 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 TSAN_OPTIONS=halt_on_error=0:suppressions=$(CURDIR)/tests/tsan.supp
 FAISS    := $(shell test -f /usr/include/faiss/IndexFlat.h && command -v $(CXX))
 BENCHES  := $(filter-out $(if $(FAISS),,%/bench_flat),$(patsubst tests/bench/%.c,$(B)/tests/bench/%,$(wildcard tests/bench/bench_*.c tests/bench/validate_*.c)))
 
 .DEFAULT_GOAL := all
 .SECONDARY: $(PB_C)
-.PHONY: FORCE all demo test deps bench fuzz lint format layers install uninstall clean help paper unit check check-threads fuzz-run distributions
+.PHONY: FORCE all demo test deps bench fuzz lint format layers install uninstall clean help paper unit check check-threads fuzz-run distributions faults-search faults-planted
 
 all: $(LIB) $(CLIENT) $(BINS) ## release build into build/ (SANITIZE=address|undefined|thread builds apart)
 	$(Q)$(if $(SANITIZE),,ln -sfn release/freezeline build/freezeline)
@@ -154,6 +155,15 @@ $(FAULTS): $(patsubst %.c,$(B)/%.o,$(wildcard tests/faults/*.c)) $(LIB)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LD_FLAGS) -o $@ $^ $(LD_LIBS)
 
+SECONDS ?= 60
+faults-search: $(FAULTS) ## play random schedules for SECONDS (60): make faults-search [SECONDS=N] [SEED=N] [ONLY=SEED]
+	$(Q)$(FAULTS) $(if $(ONLY),--only $(ONLY),--seconds $(SECONDS) --seed $(or $(SEED),1) --jobs $(shell nproc))
+
+# How a fault that is put back into a source is compiled: tests/faults/test_planted.sh.
+PLANT = CC='$(CC)' C_FLAGS='$(C_FLAGS)' LD_FLAGS='$(LD_FLAGS)' LD_LIBS='$(LD_LIBS)' FREEZELINE_BUILD=$(CURDIR)/$(B)
+faults-planted: $(FAULTS) $(B)/tests/unit/test_keeper_brain.o ## put old faults back, one at a time, and see that the search finds each [ONLY=NAME]
+	$(Q)$(PLANT) tests/faults/test_planted.sh $(ONLY)
+
 FUZZ_SECONDS ?= 30
 fuzz: ## fuzz each parser for FUZZ_SECONDS (30) with libFuzzer
 	$(Q)$(MAKE) --no-print-directory CC=clang SANITIZE=fuzzer-no-link,address,undefined fuzz-run
@@ -191,13 +201,13 @@ test: deps ## set everything up and run all tests
 	deploy/scripts/layers.sh || rc=1; \
 	tests/run.sh --sum && exit $$rc
 
-check: all $(UNIT) $(CONFORM) $(INTEGR) $(REPLAYS) ## build and run all tests of one variant
+check: all $(UNIT) $(CONFORM) $(INTEGR) $(REPLAYS) $(FAULTS) ## build and run all tests of one variant
 	$(Q)export FREEZELINE_BUILD=$(CURDIR)/$(B) $(SAN_ENV); \
 	tests/run.sh '$(VARIANT)' $(INTEGR) $(SCRIPTS) $(CONFORM) $(UNIT) $(REPLAYS)
 
-check-threads: all $(THREADED) ## build and run the tests that use threads (for SANITIZE=thread)
+check-threads: all $(THREADED) $(FAULTS) ## build and run the tests that use threads (for SANITIZE=thread)
 	$(Q)export FREEZELINE_BUILD=$(CURDIR)/$(B) $(SAN_ENV); \
-	tests/run.sh '$(VARIANT)' $(THREADED)
+	FAULTS_SCHEDULES=200 tests/run.sh '$(VARIANT)' $(THREADED) tests/faults/test_faults.sh
 
 unit: $(UNIT) ## build and run the unit tests
 	$(Q)for t in $(UNIT); do $$t || exit 1; done
@@ -241,6 +251,6 @@ clean: ## remove build/
 	$(Q)rm -rf build
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 16
 
 -include $(patsubst %.o,%.d,$(LIB_O)) $(wildcard $(B)/*/*.d $(B)/*/*/*.d)

@@ -76,10 +76,10 @@ static void refuse_overload(struct dispatch *d, const struct peer *to, const str
     uint32_t retry_ms = admission_retry_ms(&d->admission, ahead - 1);
     struct error e;
     d->counters.overloaded++;
-    error_set(
-        &e, FL_OVERLOADED,
-        "%d requests are ahead and take about %u ms, too long for a deadline of %llu ms: try again then",
-        ahead, retry_ms, (unsigned long long)(time_ns / NS_PER_MS));
+    error_set(&e, FL_OVERLOADED,
+              "%d requests are ahead and take about %u ms, longer than a deadline of %llu ms and "
+              "broker.latency_target_ms allow: try again then",
+              ahead, retry_ms, (unsigned long long)(time_ns / NS_PER_MS));
     refuse(d, to, r->id, FL_OVERLOADED, retry_ms, e.text);
 }
 

@@ -77,8 +77,23 @@ static void note_sent(struct dispatch *d, struct request_entry *e, const uint8_t
     requests_wake_at(d->requests, e, overdue < e->deadline_ns ? overdue : e->deadline_ns);
 }
 
+/* The only replica of stage 0 that takes e now has failed it, and one that has not is full: a moment costs
+ * less than an attempt. */
+static bool had_better_wait(const struct dispatch *d, const struct request_entry *e, uint16_t full,
+                            int replica)
+{
+    if (!(e->avoid[0] >> replica & 1))
+        return false;
+    for (int i = 0; i < registry_replicas(d->registry, 0); i++) {
+        const struct member *m = registry_worker(d->registry, 0, i);
+        if ((full >> i & 1) && !(e->avoid[0] >> i & 1) && member_ready(m) && !trust_is_aside(m))
+            return true;
+    }
+    return false;
+}
+
 /* Sends e's next attempt to stage 0. FL_AGAIN: all of its queues are full (noted in *full). FL_UNAVAILABLE:
- * stage *missing has no ready worker. */
+ * stage *missing has no ready worker. FL_CANCELLED: e waits, others need not. */
 static int send_attempt(struct dispatch *d, struct request_entry *e, uint16_t *full, int *missing,
                         uint64_t now)
 {
@@ -91,6 +106,8 @@ static int send_attempt(struct dispatch *d, struct request_entry *e, uint16_t *f
             return FL_AGAIN;
         if (*missing >= 0)
             return FL_UNAVAILABLE;
+        if (had_better_wait(d, e, *full, route[0]))
+            return FL_CANCELLED;
         fill_job(d, e, route, now);
         zmq_msg_init(&copy);
         zmq_msg_copy(&copy, &e->payload);

@@ -346,14 +346,21 @@ static struct member *by_incarnation(const struct registry *r, uint64_t incarnat
     return NULL;
 }
 
+/* Given up, it is heard again. A heartbeat does not say what has changed since: what it said last was that it
+ * is not ready, or another plan serves by now. */
+static bool must_say_hello(const struct registry *r, const struct member *m)
+{
+    return !m->hello.ready || (m->stage >= 0 && registry_other_plan(r, &m->hello, m));
+}
+
 enum registry_event registry_heartbeat(struct registry *r, const struct heartbeat *h, const struct peer *peer,
                                        uint64_t now, struct member **out)
 {
     struct member *m = by_incarnation(r, h->incarnation);
     bool was_alive;
 
-    if (m && !m->alive && m->stage >= 0 && registry_other_plan(r, &m->hello, m))
-        m = NULL; /* it was given up, and another plan serves by now: it says hello again and waits */
+    if (m && !m->alive && must_say_hello(r, m))
+        m = NULL;
     if (out)
         *out = m;
     if (!m)

@@ -1,4 +1,4 @@
-/* lookups.c - verdicts from the snapshot in use */
+/* lookups.c - verdicts from the snapshot in use; which hits may end their request */
 #include "lookups.h"
 
 #include <stdlib.h>

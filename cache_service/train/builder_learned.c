@@ -192,8 +192,8 @@ int build_learned(struct exit_build *b, struct error *e)
     rc = cache_new(&b->cache, CACHE_LEARNED, learned.projection, in->classes);
     if (rc == FL_OK) { /* the cache takes the second layer */
         build_name(b, b->cache, b->cache_tag);
-        b->cache->learned = (struct predictor){t.nodes, in->classes, learned.weights, learned.bias};
-        learned.weights = learned.bias = NULL;
+        b->cache->learned = learned.head;
+        learned.head = (struct predictor){0};
     } else {
         error_set(e, rc, "no memory for the cache of %s", in->exit_name);
     }

@@ -14,7 +14,6 @@
 #include "base/floats.h"
 #include "base/whole_file.h"
 #include "net_store.h"
-#include "cache_service/index/predictor.h"
 
 #define WARM  0.1 /* share of the steps in which the rate rises */
 #define MAGIC "FLCHECK"
@@ -43,8 +42,7 @@ struct trainer {
 void trained_release(struct trained *t)
 {
     projection_release(t->projection);
-    free(t->weights);
-    free(t->bias);
+    predictor_release(&t->head);
     memset(t, 0, sizeof *t);
 }
 
@@ -442,15 +440,13 @@ static int conclude(struct trainer *r, struct trained *out)
     struct net m = net_over(r->held_out > 0 ? r->run[BEST] : r->run[PARAMETERS], &r->net.shape);
     int nodes = m.shape.nodes, classes = m.shape.classes;
     net_store(&m, r->p);
-    out->weights = malloc((size_t)nodes * (size_t)classes * sizeof *out->weights);
-    out->bias = malloc((size_t)classes * sizeof *out->bias);
-    if (out->weights == NULL || out->bias == NULL)
+    if (predictor_new(&out->head, nodes, classes) != FL_OK)
         return FL_NOMEM;
     for (int c = 0; c < classes; c++) {
         for (int j = 0; j < nodes; j++)
-            out->weights[(size_t)c * (size_t)nodes + (size_t)j] =
+            out->head.weights[(size_t)c * (size_t)nodes + (size_t)j] =
                 m.w2[(size_t)j * (size_t)classes + (size_t)c];
-        out->bias[c] = m.b2[c];
+        out->head.bias[c] = m.b2[c];
     }
     out->projection = projection_retain(r->p);
     out->held_out_agreement = r->best_agreement;

@@ -8,6 +8,7 @@
 
 #include "matrix_file.h"
 #include "net.h"
+#include "cache_service/index/predictor.h"
 #include "cache_service/index/projection.h"
 
 #define TRAIN_BATCH 256
@@ -48,10 +49,10 @@ struct net_training {
     void *progress_arg;
 };
 
-/* What was learned: the features as they are stored, the scores' layer as floats, [classes][nodes]. */
+/* What was learned: the features as they are stored, and the layer that makes scores of them. */
 struct trained {
     struct projection *projection;
-    float *weights, *bias;
+    struct predictor head;
     /* Of the epoch that was taken; NaN when nothing was held out. Risk: the area under the risk-coverage
      * curve (Geifman and El-Yaniv 2017), the mean share of wrong answers among the surest 1, 2, .. n points.
      */

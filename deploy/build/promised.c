@@ -131,6 +131,7 @@ static int times_path(char path[STATE_PATH_BYTES], const struct evidence *ev, co
     int rc = evidence_digest(ev, &key) ? error_set(e, FL_NOMEM, "no memory") : FL_OK;
 
     key = XXH3_64bits_withSeed(p->kernels, strlen(p->kernels), key);
+    key = XXH3_64bits_withSeed(p->computes, strlen(p->computes), key);
     if (cpu)
         key = XXH3_64bits_withSeed(cpu, strlen(cpu), key);
     json_decref(machine);

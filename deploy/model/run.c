@@ -8,6 +8,7 @@
 #include "deploy/tool/report.h"
 #include "stages/exec/exec.h"
 #include "deploy/data/tensor_io.h"
+#include "precision_arguments.h"
 #include "shape_arguments.h"
 
 #define RUN_MAX_TENSORS ARGUMENTS_MAX_LIST
@@ -29,6 +30,7 @@ static const struct usage usage = {
 
 struct run {
     const char *model, *kernels_name;
+    struct precision_arguments precision;
     struct argument_list inputs, outputs, expects;
     double rtol, atol;
     int threads;
@@ -205,6 +207,8 @@ static int execute(struct run *r, struct error *e)
     if (engine_parse_kernels(r->kernels_name, &o.kernels, NULL))
         return error_set(e, FL_USAGE, "--kernels %s: it is one of auto, onednn, openblas, reference",
                          r->kernels_name);
+    if ((rc = precision_arguments_read(&r->precision, &o, e)))
+        return rc;
     r->batch = batch_of(r);
     o.max_batch = r->batch;
     if ((rc = exec_new(&r->exec, r->graph, &o, e)) || (rc = feed(r, e)))
@@ -327,6 +331,7 @@ static int run_model(struct run *r, struct error *e)
         tensor_release(&r->input[i]);
     for (int i = 0; i < r->inputs.n; i++)
         free(r->name[i]);
+    precision_arguments_release(&r->precision);
     shape_arguments_release(&r->shapes);
     return rc;
 }
@@ -352,6 +357,7 @@ int command_run(int argc, char **argv, struct error *e)
         OPTION_NUMBER("rtol", r->rtol, "X", "relative tolerance (0.001)", 0, 1e9),
         OPTION_NUMBER("atol", r->atol, "X", "absolute tolerance (0.00001)", 0, 1e9),
         OPTION_TEXT("kernels", r->kernels_name, "NAME", "auto, onednn, openblas or reference"),
+        ARGUMENTS_PRECISION(r->precision),
         OPTION_INT("threads", r->threads, "N", "threads for kernels (1)", 1, 256),
         OPTION_FLAG("as-written", r->as_written, "no fusion: run the nodes as the file has them"),
         ARGUMENTS_JSON(r->json),

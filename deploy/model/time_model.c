@@ -7,6 +7,7 @@
 #include "deploy/tool/report.h"
 #include "stages/exec/profile.h"
 #include "deploy/tool/table.h"
+#include "precision_arguments.h"
 #include "shape_arguments.h"
 
 static const struct usage usage = {
@@ -23,6 +24,7 @@ static const struct usage usage = {
 
 struct timing {
     const char *model, *kernels_name;
+    struct precision_arguments precision;
     int threads, batch, runs;
     bool json;
     struct shape_arguments shapes;
@@ -97,6 +99,8 @@ static int time_model(struct timing *o, struct error *e)
     if (engine_parse_kernels(o->kernels_name, &options.kernels, NULL))
         return error_set(e, FL_USAGE, "--kernels %s: it is one of auto, onednn, openblas, reference",
                          o->kernels_name);
+    if ((rc = precision_arguments_read(&o->precision, &options, e)))
+        return rc;
     if ((rc = shape_arguments_read(&o->shapes, &load, e)) || (rc = graph_load(&g, o->model, &load, e)))
         return rc;
     if (o->batch > 1 && !g->free_batch)
@@ -121,6 +125,7 @@ int command_profile(int argc, char **argv, struct error *e)
         OPTION_INT("batch", o.batch, "B", "requests per run (1)", 1, 1024),
         OPTION_INT("runs", o.runs, "R", "runs, after warm-up (100)", 1, 1000000),
         OPTION_TEXT("kernels", o.kernels_name, "NAME", "auto, onednn, openblas or reference"),
+        ARGUMENTS_PRECISION(o.precision),
         ARGUMENTS_SHAPE(o.shapes),
         ARGUMENTS_JSON(o.json),
         {0},
@@ -131,6 +136,7 @@ int command_profile(int argc, char **argv, struct error *e)
         return rc;
     o.model = operands.item[0];
     rc = time_model(&o, e);
+    precision_arguments_release(&o.precision);
     shape_arguments_release(&o.shapes);
     return rc;
 }

@@ -5,8 +5,8 @@
 #include "config/pipeline.h"
 #include "stages/exec/exec.h"
 
-/* Executes all of g with the pipeline file's kernels. exec_free. Errors as exec_new; FL_USAGE for kernels
- * that do not exist. */
+/* Executes all of g with the pipeline file's kernels and precision. exec_free. Errors as exec_new; FL_USAGE
+ * for kernels that do not exist. */
 int whole_model_new(struct exec **out, const struct graph *g, const struct pipeline *p, int threads,
                     int max_batch, struct error *e);
 

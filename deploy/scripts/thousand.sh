@@ -1,5 +1,6 @@
 #!/bin/sh
-# thousand.sh - the simulations behind "From one machine to a thousand" in deploy/README.md, each with its command line
+# thousand.sh - the simulations behind "From one machine to a thousand" in deploy/simulate/PREDICTION.md, each with its
+# command line. The measurements were taken with sockets between processes, not lanes: so shared_memory=false.
 #
 # usage: deploy/scripts/thousand.sh MODEL.onnx [MEASURED.json]
 set -eu
@@ -11,7 +12,7 @@ simulate() { # OPTION ...
     printf ' %s' "$@"
     printf '\n'
     build/release/freezeline simulate -c configs/cifar10-resnet18-learned.yaml --set model="$model" --set broker.max_requests=8192 \
-        --measured "$measured" "$@"
+        --set shared_memory=false --measured "$measured" "$@"
 }
 cell='--cluster configs/cluster-cell.yaml'
 million='--cluster configs/cluster-million.yaml'
@@ -20,9 +21,9 @@ million='--cluster configs/cluster-million.yaml'
 {
     simulate --sweep --requests 50000 --no-cache
     simulate --sweep --requests 50000
-    simulate $cell --rate 10000 --search --target-p99-ms 30 --requests 50000 --no-cache
+    simulate $cell --rate 2500 --search --target-p99-ms 30 --requests 50000 --no-cache
     simulate $cell --rate 10000 --search --target-p99-ms 30 --requests 50000
-    simulate $cell --rate 18000 --replicas 48,30,18
-    simulate $cell --rate 30000 --replicas 48,30,18
+    simulate $cell --rate 12000 --replicas 16,16,16
+    simulate $cell --rate 15000 --replicas 16,16,16
     simulate $million --rate 1000000 --replicas 16,10,9
 }

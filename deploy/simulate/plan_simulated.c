@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "simulate_model.h"
 #include "simulate_search.h"
 
 #define REQUESTS 20000
@@ -103,13 +102,10 @@ int plan_simulate(struct plan_simulated *s, const struct pipeline *p, const stru
     struct cluster *c = malloc(sizeof *c);
     struct measured *m = NULL;
     int rc = c ? measured_load(&m, s->measured, e) : error_set(e, FL_NOMEM, "no memory");
-    bool sure = true;
 
     s->tried = 0;
     if (!rc)
-        rc = simulate_same_model(m, graph, &sure, e);
-    if (!rc && !sure)
-        simulate_warn_of_likeness(m, "plan");
+        rc = setup_same_model(m, graph, e);
     if (!rc) {
         cluster_one_host(c, m->cores, m->all_busy);
         c->caches = p->cache.n_endpoints;

@@ -12,7 +12,6 @@
 #include "deploy/tool/interrupt.h"
 #include "simulate_measure.h"
 #include "deploy/launch/running.h"
-#include "simulate_model.h"
 #include "simulate_report.h"
 #include "simulate_search.h"
 
@@ -24,7 +23,9 @@ static const struct usage usage = {
         "First measure, with the pipeline up and the machine idle: --measure writes a JSON file that\n"
         "serves any cut of the model, any number of replicas and any cluster of such machines, and\n"
         "that may be edited. Without --cluster the pipeline stands on one such machine together with\n"
-        "its client. The description of a cluster is explained in deploy/simulate/simulate_cluster.h.\n\n"
+        "its client. The description of a cluster is explained in deploy/simulate/simulate_cluster.h.\n"
+        "A pipeline has at most 16 stages, 16 workers of each, and 63 workers with cache services: what\n"
+        "needs more takes several pipelines, `cells` of the description.\n\n"
         "examples:\n"
         "  freezeline simulate -c P.yaml --measure --data cifar10:test_batch.bin --measured here.json\n"
         "  freezeline simulate -c P.yaml --measured here.json --rate 100\n"
@@ -103,8 +104,6 @@ static int set_replicas(struct simulate *a, struct error *e)
 /* What the prediction leaves out or takes on trust. */
 static void warn(const struct simulate *a)
 {
-    if (!a->shape.sure_of_model)
-        simulate_warn_of_likeness(a->m, "simulate");
     for (int i = 0; i < a->shape.n_unmeasured; i++)
         fprintf(stderr, "freezeline simulate: exit %s was not measured: here it has no cache\n",
                 a->shape.unmeasured[i]);
@@ -197,7 +196,7 @@ int command_simulate(int argc, char **argv, struct error *e)
         OPTION_TEXT("cluster", a.cluster, "FILE", "hosts and places (one machine like the measured one)"),
         OPTION_NUMBER("rate", a.rate, "R", "open loop: R requests per second", 1e-3, 1e9),
         OPTION_INT("closed", a.closed, "N", "closed loop: N requests in flight", 1, 65536),
-        OPTION_TEXT("replicas", a.replicas, "N,N,..", "workers of each stage (the file's)"),
+        OPTION_TEXT("replicas", a.replicas, "N,N,..", "workers of each stage, at most 16 (the file's)"),
         OPTION_FLAG("no-cache", a.no_cache, "no look-ups"),
         OPTION_FLAG("sweep", a.sweep, "load after load, up to saturation"),
         OPTION_FLAG("search", a.search, "the fewest workers that hold --target-p99-ms at --rate"),

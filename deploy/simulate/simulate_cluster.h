@@ -39,7 +39,7 @@ struct cluster {
     bool pack;
     int n_replicas, replicas[PIPELINE_MAX_STAGES]; /* n_replicas 0: as the pipeline file says */
     int n_stage_hosts[PIPELINE_MAX_STAGES], stage_host[PIPELINE_MAX_STAGES][WORLD_MAX_HOSTS];
-    double mtbf_ns, restart_ns; /* of a process */
+    struct simulation_failing failing; /* of each process */
     int cells;
 };
 

@@ -20,10 +20,9 @@
 /* From one end to the other, both here; a context each, as in two processes. */
 struct hop {
     void *context[2];
-    struct lanes *lanes[2];
-    struct link push, pull;
+    struct link link[2];
     struct message out, in;
-    char *activation; /* [LARGE_BYTES] */
+    char activation[LARGE_BYTES];
 };
 
 /* CPU time of a message of one size, us: of who sends it, of who receives it, of all other threads. */
@@ -42,59 +41,51 @@ static double cpu_us(clockid_t clock)
 static int open_hop(struct hop *h, const char *endpoint, bool lanes, const struct pipeline *p,
                     struct error *e)
 {
-    struct socket_options o = {0};
-    struct lane_options lane = {.in_bytes = 2 * BURST * LARGE_BYTES, .out_bytes = 4096};
-    uint64_t start = clock_ns();
+    const struct socket_options o = {0};
+    const struct lane_options lane = {.in_bytes = 2 * BURST * LARGE_BYTES, .out_bytes = 4096};
+    uint64_t end = clock_ns() + WAIT_NS;
     int rc;
-    h->activation = calloc(1, LARGE_BYTES);
     for (int i = 0; i < 2; i++) {
-        h->context[i] = zmq_ctx_new();
-        if (lanes && (rc = lanes_new(&h->lanes[i], e)))
+        if (!(h->context[i] = zmq_ctx_new()))
+            return error_set(e, FL_NOMEM, "no memory for messages");
+        if (lanes && (rc = lanes_new(&h->link[i].lanes, e)))
             return rc;
     }
-    if (!h->activation || !h->context[0] || !h->context[1])
-        return error_set(e, FL_NOMEM, "no memory for messages");
-    h->pull.lanes = h->lanes[0];
-    h->push.lanes = h->lanes[1];
-    if ((rc = link_open(&h->pull, h->context[0], ZMQ_PULL, FRAMES_BIND, endpoint, &o, &lane, p->security,
+    if ((rc = link_open(&h->link[1], h->context[1], ZMQ_PULL, FRAMES_BIND, endpoint, &o, &lane, p->security,
                         e)) ||
-        (rc = link_open(&h->push, h->context[1], ZMQ_PUSH, FRAMES_CONNECT, endpoint, &o, NULL, p->security,
+        (rc = link_open(&h->link[0], h->context[0], ZMQ_PUSH, FRAMES_CONNECT, endpoint, &o, NULL, p->security,
                         e)))
         return rc;
-    while (lanes && !lanes_reach(h->lanes[1], 0) && clock_ns() - start < WAIT_NS)
+    while (lanes && !lanes_reach(h->link[0].lanes, 0) && clock_ns() < end)
         for (int i = 0; i < 2; i++)
-            lanes_turn(h->lanes[i], clock_ns());
+            lanes_turn(h->link[i].lanes, clock_ns());
     return FL_OK;
 }
 
 static void close_hop(struct hop *h)
 {
-    link_close(&h->push, 0);
-    link_close(&h->pull, 0);
     for (int i = 0; i < 2; i++) {
-        lanes_free(h->lanes[i]);
+        link_close(&h->link[i], 0);
+        lanes_free(h->link[i].lanes);
         if (h->context[i])
             zmq_ctx_term(h->context[i]);
     }
-    free(h->activation);
 }
 
 /* Copied out of the batch and sent. */
 static int send_one(struct hop *h, size_t bytes)
 {
+    struct link *l = &h->link[0];
     zmq_msg_t payload;
-    int rc;
+    int rc = l->lanes ? lanes_payload(l->lanes, 0, bytes, &payload) : zmq_msg_init_size(&payload, bytes);
+    if (rc)
+        return FL_NOMEM;
     h->out.type = MESSAGE_JOB;
     h->out.job.n_route = 3;
     h->out.job.trace.n = 1;
-    h->out.job.activation =
-        (struct tensor){.dtype = TENSOR_F32, .rank = 2, .dim = {1, (int64_t)(bytes / sizeof(float))}};
-    rc =
-        h->push.lanes ? lanes_payload(h->push.lanes, 0, bytes, &payload) : zmq_msg_init_size(&payload, bytes);
-    if (rc)
-        return FL_NOMEM;
+    h->out.job.activation = (struct tensor){.dtype = TENSOR_U8, .rank = 2, .dim = {1, (int64_t)bytes}};
     memcpy(zmq_msg_data(&payload), h->activation, bytes);
-    if ((rc = link_send(&h->push, NULL, &h->out, &payload)))
+    if ((rc = link_send(l, NULL, &h->out, &payload)))
         zmq_msg_close(&payload);
     return rc;
 }
@@ -106,34 +97,29 @@ static int receive_one(struct hop *h)
     struct error e;
     int rc;
     zmq_msg_init(&payload);
-    if (!(rc = link_receive(&h->pull, NULL, &h->in, &payload, &e)))
+    if (!(rc = link_receive(&h->link[1], NULL, &h->in, &payload, &e)))
         memcpy(h->activation, zmq_msg_data(&payload), zmq_msg_size(&payload));
     zmq_msg_close(&payload);
     return rc;
 }
 
-/* A burst there, added to *cost. */
-static int time_round(struct hop *h, size_t bytes, struct hop_cost *cost)
+/* A burst there, whose means are added to *cost, times `by`. */
+static int time_burst(struct hop *h, size_t bytes, struct hop_cost *cost, double by)
 {
-    double all = cpu_us(CLOCK_PROCESS_CPUTIME_ID), start = cpu_us(CLOCK_THREAD_CPUTIME_ID), sent, received;
-    uint64_t since = clock_ns();
+    double all = cpu_us(CLOCK_PROCESS_CPUTIME_ID), start = cpu_us(CLOCK_THREAD_CPUTIME_ID), sent, end;
+    uint64_t until = clock_ns() + WAIT_NS;
     int rc = FL_OK;
     for (int i = 0; i < BURST && !rc; i++)
         rc = send_one(h, bytes);
     sent = cpu_us(CLOCK_THREAD_CPUTIME_ID);
-    usleep(rc || h->push.lanes ? 0 : 2000); /* ZeroMQ's threads work meanwhile */
-    received = cpu_us(CLOCK_THREAD_CPUTIME_ID);
-    for (int i = 0; i < BURST && !rc;) {
-        rc = receive_one(h);
-        i += !rc;
-        if (rc == FL_AGAIN && clock_ns() - since < WAIT_NS) {
+    usleep(h->link[0].lanes ? 0 : 2000); /* ZeroMQ's threads work meanwhile */
+    for (int i = 0; i < BURST && !rc; i += !rc)
+        while ((rc = receive_one(h)) == FL_AGAIN && clock_ns() < until)
             usleep(1000);
-            rc = FL_OK;
-        }
-    }
-    cost->send += (sent - start) / BURST;
-    cost->receive += (cpu_us(CLOCK_THREAD_CPUTIME_ID) - received) / BURST;
-    cost->io += (cpu_us(CLOCK_PROCESS_CPUTIME_ID) - all - (cpu_us(CLOCK_THREAD_CPUTIME_ID) - start)) / BURST;
+    end = cpu_us(CLOCK_THREAD_CPUTIME_ID);
+    cost->send += (sent - start) / BURST * by;
+    cost->receive += (end - sent) / BURST * by;
+    cost->io += (cpu_us(CLOCK_PROCESS_CPUTIME_ID) - all - (end - start)) / BURST * by;
     return rc;
 }
 
@@ -144,16 +130,10 @@ static int time_hop(struct hop_cost cost[2], const char *endpoint, bool lanes, c
     struct hop *h = calloc(1, sizeof *h);
     int rc = h ? open_hop(h, endpoint, lanes, p, e) : error_set(e, FL_NOMEM, "no memory for messages");
 
-    for (int k = 0; k < 2; k++) {
-        for (int i = -WARM_UP; i < ROUNDS && !rc; i++) {
-            struct hop_cost round = {0, 0, 0};
-            if ((rc = time_round(h, k ? LARGE_BYTES : SMALL_BYTES, &round)))
+    for (int i = -WARM_UP; i < ROUNDS && !rc; i++)
+        for (int k = 0; k < 2 && !rc; k++)
+            if ((rc = time_burst(h, k ? LARGE_BYTES : SMALL_BYTES, &cost[k], i < 0 ? 0 : 1.0 / ROUNDS)))
                 error_set(e, rc, "a message to this very process was lost");
-            cost[k].send += i < 0 ? 0 : round.send / ROUNDS;
-            cost[k].receive += i < 0 ? 0 : round.receive / ROUNDS;
-            cost[k].io += i < 0 ? 0 : round.io / ROUNDS;
-        }
-    }
     if (h)
         close_hop(h);
     free(h);

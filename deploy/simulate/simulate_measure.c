@@ -17,7 +17,7 @@
 #include "simulate_phases.h"
 #include "simulate_time.h"
 #include "simulation.h"
-#include "stages/exec/exec.h"
+#include "stages/place/placement.h"
 #include "deploy/tool/state.h"
 
 #define QUANTILES 99
@@ -66,7 +66,7 @@ static double message_us(const struct measuring *g, int s)
     return c->stage_send + c->stage_receive + c->stage_kilobyte * (bytes_in(g, s) + bytes_out(g, s)) / 1000;
 }
 
-static double compute_of(const struct probe_request *r)
+static double compute_of(const struct phase_request *r)
 {
     double us = 0;
     for (int s = 0; s < r->n_stages; s++)
@@ -84,7 +84,7 @@ static double median(double *v, int n)
 
 /* What computing took of CPU time in a phase beyond what it takes in this process, as a share of that; and
  * the mean of 1/rows of the batches, by their time. */
-static double excess(const struct measuring *g, const struct probe_phase *p, double *per_row)
+static double excess(const struct measuring *g, const struct phase *p, double *per_row)
 {
     double alone[PIPELINE_MAX_STAGES][MESSAGE_MAX_BATCH + 1] = {0};
     double expected = 0, used = 0, by_row = 0;
@@ -98,7 +98,7 @@ static double excess(const struct measuring *g, const struct probe_phase *p, dou
             expected += alone[s][rows] / p->n;
             by_row += alone[s][rows] / p->n / rows;
         }
-        used += p->main_us[PROBE_STAGES + s] - message_us(g, s);
+        used += p->main_us[USER_STAGES + s] - message_us(g, s);
     }
     *per_row = expected > 0 ? by_row / expected : 1;
     return expected > 0 ? fmax(0, used / expected - 1) : 0;
@@ -122,7 +122,7 @@ static void fit_contention(struct measuring *g)
 /* Computing in a process that was waiting takes longer than run after run. */
 static int fit_cold(struct measuring *g, struct error *e)
 {
-    const struct probe_phase *p = &g->ask.sparse;
+    const struct phase *p = &g->ask.sparse;
     int n = 0, runs = measured_runs(g->m), most = p->n > runs ? p->n : runs;
     double alone, *us = calloc((size_t)most + 1, sizeof *us);
 
@@ -144,17 +144,16 @@ static int fit_cold(struct measuring *g, struct error *e)
  * messages that come; through sockets its second thread does for all four, too, and each stage's for two. */
 static void fit_switch(struct measuring *g)
 {
-    const struct probe_phase *few = &g->ask.sparse, *many = &g->ask.busy, *idle = &g->ask.idle;
-    double more = few->main_us[PROBE_BROKER] - many->main_us[PROBE_BROKER],
-           always = idle->main_us[PROBE_BROKER];
+    const struct phase *few = &g->ask.sparse, *many = &g->ask.busy, *idle = &g->ask.idle;
+    double more = few->main_us[USER_BROKER] - many->main_us[USER_BROKER], always = idle->main_us[USER_BROKER];
     int wakes = 2;
 
     if (g->by_sockets) {
-        more += few->io_us[PROBE_BROKER] - many->io_us[PROBE_BROKER];
-        always += idle->io_us[PROBE_BROKER];
+        more += few->io_us[USER_BROKER] - many->io_us[USER_BROKER];
+        always += idle->io_us[USER_BROKER];
         wakes = 6 + 2 * g->place->n_stages;
     }
-    for (int s = PROBE_STAGES; s < PROBE_ALL && g->by_sockets; s++) {
+    for (int s = USER_STAGES; s < USERS && g->by_sockets; s++) {
         more += few->io_us[s] - many->io_us[s];
         always += idle->io_us[s];
     }
@@ -166,19 +165,19 @@ static void fit_switch(struct measuring *g)
  * CPU time per request and per second, told apart by two rates. */
 static void fit_client(struct measuring *g)
 {
-    const struct probe_phase *a = &g->ask.sparse, *b = &g->ask.steady, *busy = &g->ask.busy;
+    const struct phase *a = &g->ask.sparse, *b = &g->ask.steady, *busy = &g->ask.busy;
     struct measured_costs *c = &g->m->cost;
     double second_a = a->seconds / a->n, second_b = b->seconds / b->n; /* per request */
-    double us_a = a->main_us[PROBE_CLIENT] + a->io_us[PROBE_CLIENT];
-    double us_b = b->main_us[PROBE_CLIENT] + b->io_us[PROBE_CLIENT];
+    double us_a = a->main_us[USER_CLIENT] + a->io_us[USER_CLIENT];
+    double us_b = b->main_us[USER_CLIENT] + b->io_us[USER_CLIENT];
     double always = second_a > second_b ? fmax(0, (us_a - us_b) / (second_a - second_b)) : 0;
 
     always = fmin(always, us_b / second_b);
-    c->client_send = fmax(0, busy->main_us[PROBE_CLIENT] - always * busy->seconds / busy->n) / 2;
+    c->client_send = fmax(0, busy->main_us[USER_CLIENT] - always * busy->seconds / busy->n) / 2;
     c->client_receive = c->client_send;
-    c->client_watch = fmax(0, us_b - always * second_b - 2 * c->client_send - busy->io_us[PROBE_CLIENT]);
+    c->client_watch = fmax(0, us_b - always * second_b - 2 * c->client_send - busy->io_us[USER_CLIENT]);
     c->background_cores = always / 1e6;
-    for (int i = PROBE_BROKER; i < PROBE_ALL; i++)
+    for (int i = USER_BROKER; i < USERS; i++)
         c->background_cores += (g->ask.idle.main_us[i] + g->ask.idle.io_us[i]) / 1e6;
 }
 
@@ -210,7 +209,7 @@ static double path_cpu(const struct measuring *g)
  * between processes. */
 static int fit_wakes(struct measuring *g, struct error *e)
 {
-    const struct probe_phase *p = &g->ask.sparse;
+    const struct phase *p = &g->ask.sparse;
     const struct measured_costs *c = &g->m->cost;
     int stages = g->place->n_stages, n = 0, n_left = 0;
     double typical, sum = 0, *left = malloc(sizeof *left * (size_t)(p->n * (stages + 1)) + 1),
@@ -240,7 +239,7 @@ static int fit_wakes(struct measuring *g, struct error *e)
 
 /* ---- caches ---- */
 
-static double median_lookup(const struct probe_phase *p, int exit, int *answered)
+static double median_lookup(const struct phase *p, int exit, int *answered)
 {
     double *us = malloc(sizeof *us * (size_t)p->n + 1), typical;
     int n = 0;
@@ -253,17 +252,17 @@ static double median_lookup(const struct probe_phase *p, int exit, int *answered
     return typical;
 }
 
-static double cache_cpu(const struct probe_phase *p)
+static double cache_cpu(const struct phase *p)
 {
     double sum = 0;
     for (int i = 0; i < PIPELINE_MAX_CACHES; i++)
-        sum += p->main_us[PROBE_CACHES + i];
+        sum += p->main_us[USER_CACHES + i];
     return p->lookup_messages > 0 ? sum / p->lookup_messages : 0;
 }
 
 static void fit_caches(struct measuring *g)
 {
-    const struct probe_phase *a = &g->ask.sparse_cached, *b = &g->ask.busy_cached;
+    const struct phase *a = &g->ask.sparse_cached, *b = &g->ask.busy_cached;
     double one = cache_cpu(a), many = cache_cpu(b), mean = 0;
     double rows = b->lookup_messages > 0 ? b->lookup_rows / b->lookup_messages : 1;
     double row = rows > 1.2 ? fmax(0, (many - one) / (rows - 1)) : 0;
@@ -331,15 +330,14 @@ static int measure(struct measuring *g, struct error *e)
         (rc = phases_ask(&g->ask, p, g->graph, g->options->data, g->options->requests, g->caches, e)) ||
         (rc = phases_refer(&before, &g->ask, e)) ||
         (rc = simulate_time_model(g->m, g->graph, p, g->options->data, most, g->options->runs, e)) ||
-        (rc = phases_refer(&after, &g->ask, e)) || (rc = simulate_time_exits(g->m, g->graph, p, e)) ||
-        (rc = simulate_time_messages(g->m, p, e)))
+        (rc = phases_refer(&after, &g->ask, e)) || (rc = simulate_time_messages(g->m, p, e)))
         return rc;
     snprintf(g->m->model, sizeof g->m->model, "%.127s", p->name);
     digest_text(g->graph->digest, g->m->digest);
     snprintf(g->m->machine, sizeof g->m->machine, "%d cores, BLAS core %s, %s", g->m->cores,
              engine_blas_core(), engine_conv());
     to_first_speed(g, (before + after) / 2);
-    g->m->cost.broker_request = g->m->cost.broker_result = g->ask.busy.main_us[PROBE_BROKER] / 2;
+    g->m->cost.broker_request = g->m->cost.broker_result = g->ask.busy.main_us[USER_BROKER] / 2;
     fit_switch(g);
     fit_client(g);
     fit_contention(g);

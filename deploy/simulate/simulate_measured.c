@@ -1,4 +1,4 @@
-/* simulate_measured.c - the file of measurements: reading, checking, writing */
+/* simulate_measured.c - the file of measurements: each part is described once, for reading and for writing */
 #include "simulate_measured.h"
 
 #include <stdio.h>
@@ -12,175 +12,209 @@
 #define FORMAT "freezeline-measured"
 #define MOST   1e12 /* of any number in the file */
 
-/* Where in the file, for messages. */
-struct reader {
+/* A file that is read or written, and what is wrong with it. */
+struct file {
     const char *path;
+    bool writes;
     struct error *error;
     int rc;
 };
 
-static void wrong(struct reader *r, const char *key, const char *what)
+static void wrong(struct file *f, const char *key, const char *what)
 {
-    if (!r->rc)
-        r->rc = error_set(r->error, FL_CONFIG, "%s: \"%s\" %s", r->path, key, what);
+    if (!f->rc)
+        f->rc = error_set(f->error, FL_CONFIG, "%s: \"%s\" %s", f->path, key, what);
 }
 
-static double number(struct reader *r, const json_t *o, const char *key, double low, double high)
+static void number(struct file *f, json_t *o, const char *key, double *x, double low, double high, int digits)
 {
     const json_t *v = json_object_get(o, key);
-    double x = json_number_value(v);
     char text[96];
-    if (json_is_number(v) && x >= low && x <= high)
-        return x;
+    if (f->writes) {
+        json_object_set_new(o, key, report_rounded(*x, digits));
+        return;
+    }
+    *x = json_number_value(v);
+    if (json_is_number(v) && *x >= low && *x <= high)
+        return;
+    *x = low;
     snprintf(text, sizeof text, "must be a number from %g to %g", low, high);
-    wrong(r, key, v ? text : "is missing: measure again with this version");
-    return low;
+    wrong(f, key, v ? text : "is missing: measure again with this version");
 }
 
-static void text(struct reader *r, const json_t *o, const char *key, char *to, size_t size)
+static void whole(struct file *f, json_t *o, const char *key, int *n, int low, int high)
+{
+    double x = *n;
+    number(f, o, key, &x, low, high, 0);
+    *n = (int)x;
+    if (f->writes)
+        json_object_set_new(o, key, json_integer(*n));
+}
+
+static void text(struct file *f, json_t *o, const char *key, char *to, size_t size)
 {
     const char *s = json_string_value(json_object_get(o, key));
-    if (!s || strlen(s) >= size)
-        wrong(r, key, "must be a short text");
+    if (f->writes)
+        json_object_set_new(o, key, json_string(to));
+    else if (!s || strlen(s) >= size)
+        wrong(f, key, "must be a short text");
     else
         memcpy(to, s, strlen(s) + 1);
 }
 
-static json_t *list(struct reader *r, const json_t *o, const char *key, size_t least, size_t most)
+/* NULL: there is none. */
+static json_t *list(struct file *f, json_t *o, const char *key, int *n, int least, int most)
 {
-    json_t *a = json_object_get(o, key);
+    json_t *a = f->writes ? json_array() : json_object_get(o, key);
     char what[96];
-    if (json_is_array(a) && json_array_size(a) >= least && json_array_size(a) <= most)
+    if (f->writes) {
+        json_object_set_new(o, key, a);
         return a;
-    snprintf(what, sizeof what, "must be a list of %zu to %zu", least, most);
-    wrong(r, key, what);
+    }
+    *n = json_is_array(a) && json_array_size(a) <= (size_t)most ? (int)json_array_size(a) : -1;
+    if (*n >= least)
+        return a;
+    *n = 0;
+    snprintf(what, sizeof what, "must be a list of %d to %d", least, most);
+    wrong(f, key, what);
     return NULL;
 }
 
-static void read_cuts(struct reader *r, const json_t *root, struct measured *m)
+static json_t *item(struct file *f, json_t *list, int i, json_t *fresh)
 {
-    const json_t *a = list(r, root, "cuts", 0, MEASURED_MAX_CUTS);
-    for (; a && m->n_cuts < (int)json_array_size(a) && !r->rc; m->n_cuts++) {
-        const json_t *c = json_array_get(a, (size_t)m->n_cuts);
-        text(r, c, "name", m->cut[m->n_cuts].name, MEASURED_NAME_BYTES);
-        m->cut[m->n_cuts].bytes = number(r, c, "bytes", 0, MOST);
-    }
+    if (f->writes)
+        json_array_append_new(list, fresh);
+    else
+        json_decref(fresh);
+    return json_array_get(list, (size_t)i);
 }
 
-static void read_run(struct reader *r, const json_t *row, int n, double *to)
+static void times(struct file *f, json_t *list, const char *key, double *us, int n, int digits)
 {
-    if (!json_is_array(row) || (int)json_array_size(row) != n) {
-        wrong(r, "runs_us", "has a run that is not one number per piece (one more than there are cuts)");
-        return;
-    }
     for (int i = 0; i < n; i++) {
-        to[i] = json_number_value(json_array_get(row, (size_t)i));
-        if (!json_is_number(json_array_get(row, (size_t)i)) || !(to[i] >= 0 && to[i] <= MOST))
-            wrong(r, "runs_us", "has something that is no time");
-    }
-}
-
-static void read_batches(struct reader *r, const json_t *root, struct measured *m)
-{
-    const json_t *a = list(r, root, "batches", 1, MEASURED_MAX_BATCHES);
-    int n = m->n_cuts + 1;
-    for (; a && m->n_batches < (int)json_array_size(a) && !r->rc; m->n_batches++) {
-        const json_t *o = json_array_get(a, (size_t)m->n_batches);
-        const json_t *runs = list(r, o, "runs_us", 1, MEASURED_MAX_RUNS);
-        struct measured_batch *b = &m->batch[m->n_batches];
-        b->batch = (int)number(r, o, "batch", 1, 64);
-        if (m->n_batches ? b->batch <= b[-1].batch : b->batch != 1)
-            wrong(r, "batch", "must ascend from 1");
-        b->n_runs = runs ? (int)json_array_size(runs) : 0;
-        b->us = malloc(sizeof *b->us * (size_t)(b->n_runs * n) + 1);
-        if (!b->us) {
-            r->rc = error_set(r->error, FL_NOMEM, "no memory for %s", r->path);
-            return;
+        const json_t *v = json_array_get(list, (size_t)i);
+        if (f->writes) {
+            json_array_append_new(list, report_rounded(us[i], digits));
+            continue;
         }
-        for (int i = 0; i < b->n_runs; i++)
-            read_run(r, json_array_get(runs, (size_t)i), n, b->us + (size_t)i * (size_t)n);
+        us[i] = json_number_value(v);
+        if (!json_is_number(v) || !(us[i] >= 0 && us[i] <= MOST))
+            wrong(f, key, "has something that is no time");
     }
 }
 
-static void read_exits(struct reader *r, const json_t *root, struct measured *m)
+/* ---- the parts ---- */
+
+static void cuts(struct file *f, json_t *root, struct measured *m)
 {
-    const json_t *a = list(r, root, "exits", 0, PIPELINE_MAX_EXITS);
+    json_t *a = list(f, root, "cuts", &m->n_cuts, 0, MEASURED_MAX_CUTS);
+    for (int i = 0; i < m->n_cuts; i++) {
+        json_t *o = item(f, a, i, json_object());
+        text(f, o, "name", m->cut[i].name, MEASURED_NAME_BYTES);
+        number(f, o, "bytes", &m->cut[i].bytes, 0, MOST, 0);
+    }
+}
+
+static void runs(struct file *f, json_t *o, struct measured_batch *b, int pieces)
+{
+    json_t *a = list(f, o, "runs_us", &b->n_runs, 1, MEASURED_MAX_RUNS);
+    if (!f->writes && !(b->us = malloc(sizeof *b->us * (size_t)(b->n_runs * pieces) + 1)))
+        f->rc = error_set(f->error, FL_NOMEM, "no memory for %s", f->path);
+    for (int i = 0; i < b->n_runs && b->us; i++) {
+        json_t *row = item(f, a, i, json_array());
+        if (!f->writes && json_array_size(row) != (size_t)pieces)
+            wrong(f, "runs_us", "has a run that is not one number per piece (one more than there are cuts)");
+        times(f, row, "runs_us", b->us + (size_t)i * (size_t)pieces, pieces, 1);
+    }
+}
+
+static void batches(struct file *f, json_t *root, struct measured *m)
+{
+    json_t *a = list(f, root, "batches", &m->n_batches, 1, MEASURED_MAX_BATCHES);
+    for (int i = 0; i < m->n_batches && !f->rc; i++) {
+        json_t *o = item(f, a, i, json_object());
+        whole(f, o, "batch", &m->batch[i].batch, 1, 64);
+        if (i ? m->batch[i].batch <= m->batch[i - 1].batch : m->batch[i].batch != 1)
+            wrong(f, "batch", "must ascend from 1");
+        runs(f, o, &m->batch[i], m->n_cuts + 1);
+    }
+}
+
+static void exits(struct file *f, json_t *root, struct measured *m)
+{
+    json_t *a = list(f, root, "exits", &m->n_exits, 0, PIPELINE_MAX_EXITS);
     double sum = 0;
-    for (; a && m->n_exits < (int)json_array_size(a) && !r->rc; m->n_exits++) {
-        const json_t *o = json_array_get(a, (size_t)m->n_exits);
-        struct measured_exit *x = &m->exit[m->n_exits];
-        text(r, o, "name", x->name, sizeof x->name);
-        text(r, o, "after", x->after, sizeof x->after);
-        sum += x->share = number(r, o, "share", 0, 1);
-        x->bytes = number(r, o, "bytes", 0, MOST);
-        x->descriptor_us = number(r, o, "descriptor_us", 0, MOST);
-        x->lookup_us = number(r, o, "lookup_us", 0, MOST);
-        x->lookup_row_us = number(r, o, "lookup_row_us", 0, MOST);
+    for (int i = 0; i < m->n_exits; i++) {
+        json_t *o = item(f, a, i, json_object());
+        struct measured_exit *x = &m->exit[i];
+        text(f, o, "name", x->name, sizeof x->name);
+        text(f, o, "after", x->after, sizeof x->after);
+        number(f, o, "share", &x->share, 0, 1, 6);
+        number(f, o, "bytes", &x->bytes, 0, MOST, 0);
+        number(f, o, "descriptor_us", &x->descriptor_us, 0, MOST, 2);
+        number(f, o, "lookup_us", &x->lookup_us, 0, MOST, 2);
+        number(f, o, "lookup_row_us", &x->lookup_row_us, 0, MOST, 2);
+        sum += x->share;
     }
-    if (sum > 1 + 1e-6)
-        wrong(r, "share", "of all exits is more than 1 in sum");
+    if (sum > 1 + 1e-5)
+        wrong(f, "share", "of all exits is more than 1 in sum");
 }
 
-static void read_costs(struct reader *r, const json_t *root, struct measured *m)
+static void costs(struct file *f, json_t *root, struct measured *m)
 {
-    const json_t *o = json_object_get(root, "costs_us");
-    const json_t *a = list(r, root, "wake_us", 0, MEASURED_MAX_WAKES);
-    if (!json_is_object(o))
-        wrong(r, "costs_us", "must be a mapping");
-#define X(name) m->cost.name = number(r, o, #name, 0, MOST);
+    json_t *o, *a;
+    if (f->writes)
+        json_object_set_new(root, "costs_us", json_object());
+    if (!(o = json_object_get(root, "costs_us")))
+        wrong(f, "costs_us", "must be a mapping");
+#define X(name) number(f, o, #name, &m->cost.name, 0, MOST, 4);
     MEASURED_COSTS(X)
 #undef X
-    for (; a && m->n_wakes < (int)json_array_size(a); m->n_wakes++) {
-        const json_t *v = json_array_get(a, (size_t)m->n_wakes);
-        m->wake_us[m->n_wakes] = json_number_value(v);
-        if (!json_is_number(v) || !(m->wake_us[m->n_wakes] >= 0 && m->wake_us[m->n_wakes] <= MOST))
-            wrong(r, "wake_us", "has something that is no time");
-    }
+    a = list(f, root, "wake_us", &m->n_wakes, 0, MEASURED_MAX_WAKES);
+    times(f, a, "wake_us", m->wake_us, m->n_wakes, 2);
 }
 
-static int read_all(struct measured *m, const json_t *root, const char *path, struct error *e)
+static void all(struct file *f, json_t *root, struct measured *m)
 {
-    struct reader r = {path, e, FL_OK};
-    const char *format = json_string_value(json_object_get(root, "format"));
-
-    if (!format || strcmp(format, FORMAT) != 0)
-        return error_set(e, FL_CONFIG,
-                         "%s is no file of `freezeline simulate --measure`: its format is not \"%s\"", path,
-                         FORMAT);
-    number(&r, root, "version", 1, 1);
-    text(&r, root, "model", m->model, sizeof m->model);
-    if (json_object_get(root, "digest"))
-        text(&r, root, "digest", m->digest, sizeof m->digest);
-    text(&r, root, "machine", m->machine, sizeof m->machine);
-    m->threads = (int)number(&r, root, "threads", 1, 1024);
-    m->cores = (int)number(&r, root, "cores", 1, 65536);
-    m->all_busy = number(&r, root, "all_busy", 0.01, 1);
-    m->input_bytes = number(&r, root, "input_bytes", 1, MOST);
-    m->answer_bytes = number(&r, root, "answer_bytes", 0, MOST);
-    read_cuts(&r, root, m);
-    read_batches(&r, root, m);
-    read_exits(&r, root, m);
-    read_costs(&r, root, m);
-    return r.rc;
+    char format[32] = FORMAT;
+    int version = 1;
+    text(f, root, "format", format, sizeof format);
+    if (strcmp(format, FORMAT) != 0)
+        wrong(f, "format", "says that this is no file of `freezeline simulate --measure`");
+    whole(f, root, "version", &version, 1, 1);
+    text(f, root, "model", m->model, sizeof m->model);
+    text(f, root, "digest", m->digest, sizeof m->digest);
+    text(f, root, "machine", m->machine, sizeof m->machine);
+    whole(f, root, "threads", &m->threads, 1, 1024);
+    whole(f, root, "cores", &m->cores, 1, 65536);
+    number(f, root, "all_busy", &m->all_busy, 0.01, 1, 4);
+    number(f, root, "input_bytes", &m->input_bytes, 1, MOST, 0);
+    number(f, root, "answer_bytes", &m->answer_bytes, 0, MOST, 0);
+    cuts(f, root, m);
+    exits(f, root, m);
+    costs(f, root, m);
+    batches(f, root, m);
 }
+
+/* ---- reading ---- */
 
 int measured_load(struct measured **out, const char *path, struct error *e)
 {
     struct measured *m = calloc(1, sizeof *m);
+    struct file f = {path, false, e, FL_OK};
     json_t *root = NULL;
-    int rc;
 
     *out = NULL;
     if (!m)
         return error_set(e, FL_NOMEM, "no memory for %s", path);
-    if (!(rc = json_file_load(&root, path, e)))
-        rc = read_all(m, root, path, e);
+    if (!(f.rc = json_file_load(&root, path, e)))
+        all(&f, root, m);
     json_decref(root);
-    if (rc)
+    if (f.rc)
         measured_free(m);
     else
         *out = m;
-    return rc;
+    return f.rc;
 }
 
 void measured_free(struct measured *m)
@@ -192,24 +226,27 @@ void measured_free(struct measured *m)
     free(m);
 }
 
-static int read_shares(struct measured *m, const json_t *root, const char *path, struct error *e)
+static int read_shares(struct measured *m, json_t *root, const char *path, struct error *e)
 {
-    struct reader r = {path, e, FL_OK};
-    const json_t *a = list(&r, root, "exits", 1, PIPELINE_MAX_EXITS + 1), *o;
+    struct file f = {path, false, e, FL_OK};
     double sum = 0;
     size_t i;
+    int n;
+    json_t *a = list(&f, root, "exits", &n, 1, PIPELINE_MAX_EXITS + 1), *o;
     for (int k = 0; k < m->n_exits; k++)
         m->exit[k].share = 0;
     json_array_foreach(a, i, o)
     {
         const char *name = json_string_value(json_object_get(o, "name"));
         for (int k = 0; k < m->n_exits; k++)
-            if (name && !strcmp(m->exit[k].name, name))
-                sum += m->exit[k].share = number(&r, o, "share", 0, 1);
+            if (name && !strcmp(m->exit[k].name, name)) {
+                number(&f, o, "share", &m->exit[k].share, 0, 1, 6);
+                sum += m->exit[k].share;
+            }
     }
     if (sum > 1 + 1e-6)
-        wrong(&r, "share", "of all exits is more than 1 in sum");
-    return r.rc;
+        wrong(&f, "share", "of all exits is more than 1 in sum");
+    return f.rc;
 }
 
 int measured_take_shares(struct measured *m, const char *path, struct error *e)
@@ -275,56 +312,6 @@ double measured_mean_us(const struct measured *m, int rows, int first, int last)
 
 /* ---- writing ---- */
 
-static json_t *cuts_json(const struct measured *m)
-{
-    json_t *a = json_array();
-    for (int i = 0; i < m->n_cuts; i++)
-        json_array_append_new(
-            a, json_pack("{s:s, s:o}", "name", m->cut[i].name, "bytes", report_rounded(m->cut[i].bytes, 0)));
-    return a;
-}
-
-static json_t *batches_json(const struct measured *m)
-{
-    json_t *a = json_array();
-    for (int i = 0; i < m->n_batches; i++) {
-        const struct measured_batch *b = &m->batch[i];
-        json_t *runs = json_array();
-        for (int k = 0; k < b->n_runs; k++) {
-            json_t *row = json_array();
-            for (int c = 0; c <= m->n_cuts; c++)
-                json_array_append_new(
-                    row, report_rounded(b->us[(size_t)k * (size_t)(m->n_cuts + 1) + (size_t)c], 1));
-            json_array_append_new(runs, row);
-        }
-        json_array_append_new(a, json_pack("{s:i, s:o}", "batch", b->batch, "runs_us", runs));
-    }
-    return a;
-}
-
-static json_t *exits_json(const struct measured *m)
-{
-    json_t *a = json_array();
-    for (int i = 0; i < m->n_exits; i++) {
-        const struct measured_exit *x = &m->exit[i];
-        json_array_append_new(
-            a, json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o}", "name", x->name, "after", x->after, "share",
-                         report_rounded(x->share, 6), "bytes", report_rounded(x->bytes, 0), "descriptor_us",
-                         report_rounded(x->descriptor_us, 2), "lookup_us", report_rounded(x->lookup_us, 2),
-                         "lookup_row_us", report_rounded(x->lookup_row_us, 2)));
-    }
-    return a;
-}
-
-static json_t *costs_json(const struct measured *m)
-{
-    json_t *o = json_object();
-#define X(name) json_object_set_new(o, #name, report_rounded(m->cost.name, 4));
-    MEASURED_COSTS(X)
-#undef X
-    return o;
-}
-
 /* A line for each key and each run, so that people can read it: jansson's own layout has
  * one for each number. */
 static int print_lines(FILE *to, const void *root, struct error *e)
@@ -348,19 +335,14 @@ static int print_lines(FILE *to, const void *root, struct error *e)
     return FL_OK;
 }
 
-int measured_save(const struct measured *m, const char *path, struct error *e)
+int measured_save(struct measured *m, const char *path, struct error *e)
 {
-    json_t *wakes = json_array(), *root;
-    int rc;
-    for (int i = 0; i < m->n_wakes; i++)
-        json_array_append_new(wakes, report_rounded(m->wake_us[i], 2));
-    root = json_pack("{s:s, s:i, s:s, s:s*, s:s, s:i, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "format",
-                     FORMAT, "version", 1, "model", m->model, "digest", m->digest[0] ? m->digest : NULL,
-                     "machine", m->machine, "threads", m->threads, "cores", m->cores, "all_busy",
-                     report_rounded(m->all_busy, 4), "input_bytes", report_rounded(m->input_bytes, 0),
-                     "answer_bytes", report_rounded(m->answer_bytes, 0), "cuts", cuts_json(m), "exits",
-                     exits_json(m), "costs_us", costs_json(m), "wake_us", wakes, "batches", batches_json(m));
-    rc = root ? output_write(path, print_lines, root, e) : error_set(e, FL_NOMEM, "no memory for %s", path);
+    struct file f = {path, true, e, FL_OK};
+    json_t *root = json_object();
+    if (!root)
+        return error_set(e, FL_NOMEM, "no memory for %s", path);
+    all(&f, root, m);
+    f.rc = f.rc ? f.rc : output_write(path, print_lines, root, e);
     json_decref(root);
-    return rc;
+    return f.rc;
 }

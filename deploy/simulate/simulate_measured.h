@@ -85,7 +85,7 @@ struct measured {
 
 /* Errors as json_file_load; FL_CONFIG with file and key when something is missing or makes no sense. */
 int measured_load(struct measured **out, const char *path, struct error *e);
-int measured_save(const struct measured *m, const char *path, struct error *e);
+int measured_save(struct measured *m, const char *path, struct error *e);
 /* Takes the exits' shares from a report of `bench --output` or `eval --json` (exits[] {name, share}); exits
  * that it does not name answer nothing. */
 int measured_take_shares(struct measured *m, const char *path, struct error *e);

@@ -1,22 +1,221 @@
-/* simulate_phases.c - loads on a running pipeline, from few requests to many, at one speed of the machine */
+/* simulate_phases.c - loads as bench makes them, and the clocks of all processes before and after */
 #include "simulate_phases.h"
 
+#include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
+#include "base/clock.h"
+#include "client/client.h"
+#include "deploy/launch/roles.h"
+#include "deploy/launch/word.h"
+#include "deploy/load/load.h"
 #include "deploy/model/whole_model.h"
+#include "deploy/tool/interrupt.h"
+#include "deploy/tool/state.h"
 #include "stages/exec/profile.h"
 
-#define ALONE     60  /* requests that tell how long one takes */
-#define SPARSE    0.3 /* of a request's time until the next comes, on average, when there are few */
-#define STEADY    0.9 /* likewise, when there are more of them */
-#define BUSY      32  /* requests in flight when there are many */
-#define PARTS     3
-#define REFERENCE 80 /* runs of the model, half of them timed as a whole, that tell the speed */
+#define ALONE        60  /* requests that tell how long one takes */
+#define SPARSE       0.3 /* of a request's time until the next comes, on average, when there are few */
+#define STEADY       0.9 /* likewise, when there are more of them */
+#define BUSY         32  /* requests in flight when there are many */
+#define PARTS        3
+#define REFERENCE    80 /* runs of the model, half of them timed as a whole, that tell the speed */
+#define WARM_UP      20
+#define ANSWER_MS    30000
+#define HEARTBEAT_MS 500 /* until the counters of all workers have reached the broker */
+#define IDLE_MS      2500
 
-static int load_model(struct phases *p, struct error *e)
+struct asking {
+    struct phases *out;
+    const struct dataset *data;
+    struct client *client;
+    struct traffic *traffic;
+    struct target *target; /* of the load in hand */
+    int n_roles;
+    struct role role[ROLES_MAX];
+    struct process process[ROLES_MAX];
+    struct phase *phase; /* where answers are noted; NULL: nowhere */
+    int noted;
+};
+
+struct asked {
+    double rate; /* open loop, Poisson; 0: closed */
+    int closed;  /* requests in flight */
+    int requests;
+    bool caches;
+};
+
+static int find_processes(struct asking *a, struct error *e)
 {
-    return whole_model_new(&p->model, p->graph, p->pipeline, p->pipeline->stage[0].threads, 1, e);
+    int rc = roles_list(a->out->pipeline, a->role, &a->n_roles, e);
+    for (int i = 0; i < a->n_roles && !rc; i++)
+        if (pid_file_load(a->out->pipeline, a->role[i].name, &a->process[i]) ||
+            !process_alive(&a->process[i]))
+            rc = error_set(e, FL_UNAVAILABLE, "%s does not run here: start the pipeline with `freezeline up`",
+                           a->role[i].name);
+    return rc;
+}
+
+/* ---- clocks ---- */
+
+/* CPU time so far, us. */
+struct reading {
+    double total[USERS], main[USERS];
+};
+
+static double clock_us(clockid_t id)
+{
+    struct timespec t;
+    return clock_gettime(id, &t) ? 0 : (double)t.tv_sec * 1e6 + (double)t.tv_nsec / 1e3;
+}
+
+/* What the scheduler counted of a process's main thread; kernels that do not count give 0. */
+static double main_thread_us(pid_t pid)
+{
+    char path[64];
+    unsigned long long ns = 0;
+    FILE *f;
+
+    snprintf(path, sizeof path, "/proc/%d/task/%d/schedstat", (int)pid, (int)pid);
+    if (!(f = fopen(path, "re")))
+        return 0;
+    if (fscanf(f, "%llu", &ns) != 1)
+        ns = 0;
+    fclose(f);
+    return (double)ns / 1e3;
+}
+
+static int user_of(const struct role *r)
+{
+    return r->kind == ROLE_KIND_BROKER  ? USER_BROKER
+           : r->kind == ROLE_KIND_CACHE ? USER_CACHES + r->replica
+           : r->kind == ROLE_KIND_STAGE ? USER_STAGES + r->stage
+                                        : -1;
+}
+
+static void read_all(const struct asking *a, struct reading *r)
+{
+    clockid_t id;
+    memset(r, 0, sizeof *r);
+    r->total[USER_CLIENT] = clock_us(CLOCK_PROCESS_CPUTIME_ID);
+    r->main[USER_CLIENT] = clock_us(CLOCK_THREAD_CPUTIME_ID);
+    for (int i = 0; i < a->n_roles; i++) {
+        int user = user_of(&a->role[i]);
+        if (user < 0 || clock_getcpuclockid(a->process[i].pid, &id))
+            continue;
+        r->total[user] += clock_us(id);
+        r->main[user] += main_thread_us(a->process[i].pid);
+    }
+}
+
+/* Adds what was used between the two, times `by`. */
+static void add_use(struct phase *to, const struct reading *from, const struct reading *until, double by)
+{
+    for (int i = 0; i < USERS; i++) {
+        double all = until->total[i] - from->total[i], own = fmin(until->main[i] - from->main[i], all);
+        to->main_us[i] += own * by;
+        to->io_us[i] += (all - own) * by;
+    }
+}
+
+static void ask_nothing(struct phase *out, const struct asking *a)
+{
+    struct reading from, until;
+    usleep(HEARTBEAT_MS * 1000);
+    read_all(a, &from);
+    usleep(IDLE_MS * 1000);
+    read_all(a, &until);
+    add_use(out, &from, &until, 1e3 / IDLE_MS);
+}
+
+/* Adds what the cache services have counted so far, times `by`. */
+static int add_lookups(struct phase *to, struct asking *a, double by, struct error *e)
+{
+    struct status_reply *s = malloc(sizeof *s);
+    int rc;
+
+    if (!s)
+        return error_set(e, FL_NOMEM, "no memory");
+    usleep(HEARTBEAT_MS * 1000);
+    rc = client_status(a->client, ANSWER_MS, s, e);
+    for (int i = 0; !rc && i < s->n_processes; i++)
+        if (s->process[i].role == ROLE_CACHE) {
+            to->lookup_messages += by * (double)s->process[i].last.batches;
+            to->lookup_rows += by * (double)s->process[i].last.lookups;
+        }
+    free(s);
+    return rc;
+}
+
+/* ---- requests ---- */
+
+static void note(void *arg, const struct answer *from, uint64_t latency_ns, bool alone)
+{
+    struct asking *a = arg;
+    struct phase_request *r;
+
+    if (!a->phase || a->noted >= a->phase->n)
+        return;
+    r = &a->phase->request[a->noted++];
+    *r = (struct phase_request){.alone = alone,
+                                .total_us = (double)latency_ns / 1e3,
+                                .exit = from->exit,
+                                .lookup_us = (double)from->lookup_ns / 1e3,
+                                .n_stages = from->trace.n};
+    for (int i = 0; i < from->trace.n; i++) {
+        r->wire_us[i] = (double)from->trace.stage[i].wire_ns / 1e3;
+        r->compute_us[i] = (double)from->trace.stage[i].compute_ns / 1e3;
+        r->batch[i] = from->trace.stage[i].batch > 0 ? (int)from->trace.stage[i].batch : 1;
+    }
+}
+
+static int stop_early(void *arg, const struct tally *so_far, double seconds)
+{
+    (void)arg, (void)so_far, (void)seconds;
+    return interrupt_seen();
+}
+
+static int judge(const struct tally *t, const struct load_outcome *out, int requests, struct error *e)
+{
+    if (interrupt_seen())
+        return error_set(e, FL_CANCELLED, "interrupted");
+    if (*out->cut_short)
+        return error_set(e, FL_UNAVAILABLE, "while measuring: %s", out->cut_short);
+    if (t->answered < requests)
+        return error_set(e, FL_UNAVAILABLE,
+                         "%lld of %d requests failed while measuring: see `freezeline logs`",
+                         (long long)(requests - t->answered), requests);
+    return FL_OK;
+}
+
+/* Sends so many requests; those that are answered are noted in a->phase. */
+static int drive(struct asking *a, const struct asked *load, int requests, struct error *e)
+{
+    struct load_options o = {.target = a->target,
+                             .data = a->data,
+                             .traffic = a->traffic,
+                             .closed = load->closed,
+                             .requests = requests,
+                             .answered = note,
+                             .tick = stop_early,
+                             .arg = a};
+    struct load_outcome out;
+    struct tally *tally;
+    int rc = FL_OK;
+
+    if (tally_new(&tally))
+        return error_set(e, FL_NOMEM, "no memory to count in");
+    if (load->rate > 0)
+        rc = arrivals_new(&o.arrivals, "poisson", load->rate, 1, e);
+    if (!rc && !(rc = load_run(tally, &out, &o, e)))
+        rc = judge(tally, &out, requests, e);
+    arrivals_free(o.arrivals);
+    tally_free(tally);
+    return rc;
 }
 
 int phases_refer(double *us, const struct phases *p, struct error *e)
@@ -31,118 +230,121 @@ int phases_refer(double *us, const struct phases *p, struct error *e)
     return FL_OK;
 }
 
-/* A part into its place in the whole, which has room for all; its times as they would be `by` times slower.
- */
-static void add_part(struct probe_phase *to, const struct probe_phase *part, int i, double by)
+/* Times as they would be `by` times slower. */
+static void scale(struct phase_request *r, double by)
 {
-    memcpy(to->request + i * part->n, part->request, sizeof *part->request * (size_t)part->n);
-    for (struct probe_request *r = to->request + i * part->n; r < to->request + (i + 1) * part->n; r++) {
-        r->total_us *= by;
-        r->lookup_us *= by;
-        for (int k = 0; k < r->n_stages; k++) {
-            r->wire_us[k] *= by;
-            r->compute_us[k] *= by;
-        }
+    r->total_us *= by;
+    r->lookup_us *= by;
+    for (int k = 0; k < r->n_stages; k++) {
+        r->wire_us[k] *= by;
+        r->compute_us[k] *= by;
     }
-    for (int k = 0; k < PROBE_ALL; k++) {
-        to->main_us[k] += part->main_us[k] * by / PARTS;
-        to->io_us[k] += part->io_us[k] * by / PARTS;
-    }
-    to->seconds += part->seconds;
-    to->lookup_messages += part->lookup_messages / PARTS;
-    to->lookup_rows += part->lookup_rows / PARTS;
 }
 
-static int ask_part(struct probe_phase *out, int i, struct phases *p, struct probe *b,
-                    const struct probe_load *load, struct error *e)
+/* A part of a phase: load->requests of its n. */
+static int ask_part(struct phase *out, struct asking *a, const struct asked *load, struct error *e)
 {
-    struct probe_phase part = {0};
-    double before, after;
+    struct reading from, until;
+    int first = a->noted, rc;
+    double before, after, by;
+    uint64_t start;
+
+    a->phase = NULL;
+    if ((rc = phases_refer(&before, a->out, e)) || (rc = drive(a, load, WARM_UP, e)) ||
+        (load->caches && (rc = add_lookups(out, a, -1.0 / out->n, e))))
+        return rc;
+    a->phase = out;
+    read_all(a, &from);
+    start = clock_ns();
+    rc = drive(a, load, load->requests, e);
+    out->seconds += (double)(clock_ns() - start) / NS_PER_S;
+    read_all(a, &until);
+    if (rc || (load->caches && (rc = add_lookups(out, a, 1.0 / out->n, e))) ||
+        (rc = phases_refer(&after, a->out, e)))
+        return rc;
+    if (a->out->speed_us <= 0)
+        a->out->speed_us = before;
+    by = 2 * a->out->speed_us / (before + after);
+    add_use(out, &from, &until, by / out->n);
+    for (int i = first; i < a->noted; i++)
+        scale(&out->request[i], by);
+    return FL_OK;
+}
+
+static int ask(struct phase *out, struct asking *a, struct asked load, int parts, struct error *e)
+{
     int rc;
-    if (!(rc = phases_refer(&before, p, e)) && !(rc = probe_run(&part, b, load, e)) &&
-        !(rc = phases_refer(&after, p, e))) {
-        if (p->speed_us <= 0)
-            p->speed_us = before;
-        add_part(out, &part, i, 2 * p->speed_us / (before + after));
-    }
-    probe_release(&part);
-    return rc;
-}
-
-static int ask_phase(struct probe_phase *out, struct phases *p, struct probe *b, struct probe_load load,
-                     struct error *e)
-{
-    int rc = FL_OK;
-    load.requests = (load.requests + PARTS - 1) / PARTS;
-    *out = (struct probe_phase){.n = PARTS * load.requests};
+    load.requests = (load.requests + parts - 1) / parts;
+    *out = (struct phase){.n = parts * load.requests};
+    a->noted = 0;
     if (!(out->request = calloc((size_t)out->n, sizeof *out->request)))
         return error_set(e, FL_NOMEM, "no memory");
-    for (int i = 0; i < PARTS && !rc; i++)
-        rc = ask_part(out, i, p, b, &load, e);
+    rc = target_pipeline(&a->target, a->out->pipeline, load.caches ? 0 : JOB_NO_CACHE, 1, e);
+    for (int i = 0; i < parts && !rc; i++)
+        rc = ask_part(out, a, &load, e);
+    target_free(a->target);
+    a->target = NULL;
     return rc;
 }
 
 /* Mean time of a request that comes when the last one is answered, s. */
-static int ask_alone(double *seconds, struct probe *b, bool caches, struct error *e)
+static int ask_alone(double *seconds, struct asking *a, bool caches, struct error *e)
 {
-    struct probe_phase p;
-    int rc = probe_run(&p, b, &(struct probe_load){.closed = 1, .requests = ALONE, .caches = caches}, e);
+    struct phase p;
+    int rc = ask(&p, a, (struct asked){.closed = 1, .requests = ALONE, .caches = caches}, 1, e);
     *seconds = p.seconds / ALONE;
-    probe_release(&p);
+    free(p.request);
     return rc;
 }
 
 /* Where few are under way at a time there are fewer requests: they take long to come. */
-static int ask_plain(struct phases *p, struct probe *b, int requests, int few, struct error *e)
+static int ask_all(struct asking *a, int requests, bool caches, struct error *e)
 {
+    struct phases *p = a->out;
+    int few = requests / 4 > 10 ? requests / 4 : 10, rc;
     double alone;
-    int rc = ask_alone(&alone, b, false, e);
-    if (rc || (rc = ask_phase(&p->sparse, p, b, (struct probe_load){SPARSE / alone, 0, few, false}, e)) ||
-        (rc = ask_phase(&p->steady, p, b, (struct probe_load){STEADY / alone, 0, 2 * few, false}, e)) ||
-        (rc = ask_phase(&p->crowded, p, b, (struct probe_load){0, p->pipeline->n_stages + 1, 2 * few, false},
-                        e)))
+    ask_nothing(&p->idle, a);
+    if ((rc = ask_alone(&alone, a, false, e)) ||
+        (rc = ask(&p->sparse, a, (struct asked){SPARSE / alone, 0, few, false}, PARTS, e)) ||
+        (rc = ask(&p->steady, a, (struct asked){STEADY / alone, 0, 2 * few, false}, PARTS, e)) ||
+        (rc = ask(&p->crowded, a, (struct asked){0, p->pipeline->n_stages + 1, 2 * few, false}, PARTS, e)) ||
+        (rc = ask(&p->busy, a, (struct asked){0, BUSY, requests, false}, PARTS, e)) || !caches ||
+        (rc = ask_alone(&alone, a, true, e)) ||
+        (rc = ask(&p->sparse_cached, a, (struct asked){SPARSE / alone, 0, few, true}, PARTS, e)))
         return rc;
-    return ask_phase(&p->busy, p, b, (struct probe_load){0, BUSY, requests, false}, e);
-}
-
-static int ask_cached(struct phases *p, struct probe *b, int requests, int few, struct error *e)
-{
-    double alone;
-    int rc = ask_alone(&alone, b, true, e);
-    if (rc || (rc = ask_phase(&p->sparse_cached, p, b, (struct probe_load){SPARSE / alone, 0, few, true}, e)))
-        return rc;
-    return ask_phase(&p->busy_cached, p, b, (struct probe_load){0, BUSY, requests, true}, e);
+    return ask(&p->busy_cached, a, (struct asked){0, BUSY, requests, true}, PARTS, e);
 }
 
 int phases_ask(struct phases *out, const struct pipeline *p, const struct graph *g,
                const struct dataset *data, int requests, bool caches, struct error *e)
 {
-    int few = requests / 4 > 10 ? requests / 4 : 10, rc;
-    struct probe *b;
+    struct asking *a = calloc(1, sizeof *a);
+    int rc;
 
-    memset(out, 0, sizeof *out);
-    out->pipeline = p;
-    out->graph = g;
-    if ((rc = probe_new(&b, p, data, e)))
-        return rc;
-    if (!(rc = load_model(out, e))) {
-        probe_idle(&out->idle, b);
-        rc = ask_plain(out, b, requests, few, e);
-    }
-    if (!rc && caches)
-        rc = ask_cached(out, b, requests, few, e);
-    probe_free(b);
+    *out = (struct phases){.pipeline = p, .graph = g};
+    if (!a)
+        return error_set(e, FL_NOMEM, "no memory");
+    a->out = out;
+    a->data = data;
+    if (!(rc = find_processes(a, e)) &&
+        !(rc = traffic_new(&a->traffic, "shuffled", dataset_count(data), 1, e)) &&
+        !(rc = client_new(&a->client, p, e)) &&
+        !(rc = whole_model_new(&out->model, g, p, p->stage[0].threads, 1, e)))
+        rc = ask_all(a, requests, caches, e);
+    client_free(a->client);
+    traffic_free(a->traffic);
+    free(a);
     return rc;
 }
 
 void phases_release(struct phases *p)
 {
-    probe_release(&p->sparse);
-    probe_release(&p->steady);
-    probe_release(&p->crowded);
-    probe_release(&p->busy);
-    probe_release(&p->sparse_cached);
-    probe_release(&p->busy_cached);
+    free(p->sparse.request);
+    free(p->steady.request);
+    free(p->crowded.request);
+    free(p->busy.request);
+    free(p->sparse_cached.request);
+    free(p->busy_cached.request);
     exec_free(p->model);
     p->model = NULL;
 }

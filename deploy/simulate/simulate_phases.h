@@ -1,4 +1,4 @@
-/* simulate_phases.h - loads on a running pipeline, from few requests to many, at one speed of the machine
+/* simulate_phases.h - loads on a running pipeline, from few requests to many, with what each process used
  *
  * A shared machine changes its speed from minute to minute, which ratios of times must not show. So the model
  * is timed alone right before and after each third of a load, and its times are scaled to what they would
@@ -7,20 +7,46 @@
 #ifndef FREEZELINE_SIMULATE_PHASES_H
 #define FREEZELINE_SIMULATE_PHASES_H
 
-#include "simulate_probe.h"
+#include "deploy/data/dataset.h"
 #include "stages/exec/exec.h"
+
+/* Whose CPU time is counted: of the tool, the broker, each cache service, each stage (of its replicas the
+ * sum: together they had each request once). */
+enum { USER_CLIENT, USER_BROKER, USER_CACHES, USER_STAGES = USER_CACHES + PIPELINE_MAX_CACHES };
+#define USERS (USER_STAGES + PIPELINE_MAX_STAGES)
+
+/* One answered request. */
+struct phase_request {
+    bool alone; /* nothing else was under way while it was */
+    int exit;   /* -1: the network */
+    int n_stages;
+    double total_us, lookup_us, wire_us[PIPELINE_MAX_STAGES], compute_us[PIPELINE_MAX_STAGES];
+    int batch[PIPELINE_MAX_STAGES]; /* in which it was computed */
+};
+
+struct phase {
+    int n;
+    struct phase_request *request; /* owned */
+    double seconds;
+    /* Per answered request: CPU time of the threads that do the processes' work, and of their others. */
+    double main_us[USERS], io_us[USERS];
+    double lookup_messages, lookup_rows; /* of all caches */
+};
 
 struct phases {
     const struct pipeline *pipeline; /* borrowed, like the graph */
     const struct graph *graph;
     struct exec *model; /* in this process */
     double speed_us;    /* its time when the first phase began */
-    /* Nothing to do. Without look-ups: few requests at random times; more of them; as many in flight as keep
-     * all busy in small batches, and in full ones. With look-ups: few, and many. */
-    struct probe_phase idle, sparse, steady, crowded, busy, sparse_cached, busy_cached;
+    /* Without look-ups: few requests at random times; more of them; as many in flight as keep all busy in
+     * small batches, and in full ones. With look-ups: few, and many. */
+    struct phase sparse, steady, crowded, busy, sparse_cached, busy_cached;
+    struct phase idle; /* nothing to do, for one second */
 };
 
-/* Borrows pipeline and graph. `requests`: of the phases with many in flight. Release after a failure too. */
+/* Sends requests as `bench` does to a pipeline that `freezeline up` started on this host. Borrows p and g.
+ * `requests`: of the phases with many in flight. FL_UNAVAILABLE when it is not up, or a request fails.
+ * Release after a failure too. */
 int phases_ask(struct phases *out, const struct pipeline *p, const struct graph *g,
                const struct dataset *data, int requests, bool caches, struct error *e);
 /* Time of the model alone now, us. */

@@ -14,9 +14,18 @@
 
 #define MOST_ROWS 12 /* of processes and hosts in the tables; --json has all */
 
-static double ms(const struct simulation_result *r, double q)
+/* In the order of the table's columns. */
+static const struct {
+    const char *name;
+    double share; /* 0: the mean, 1: the largest */
+} latencies[] = {{"mean", 0}, {"p50", 0.5}, {"p90", 0.9}, {"p99", 0.99}, {"p999", 0.999}, {"max", 1}};
+#define N_LATENCIES (sizeof latencies / sizeof *latencies)
+
+static double ms(const struct simulation_result *r, double share)
 {
-    return (double)histogram_quantile(&r->latency, q) / NS_PER_MS;
+    if (share <= 0)
+        return histogram_mean(&r->latency) / NS_PER_MS;
+    return (double)(share < 1 ? histogram_quantile(&r->latency, share) : r->latency.max_ns) / NS_PER_MS;
 }
 
 static const struct simulation_result *result(const struct simulate_report *r)
@@ -24,10 +33,11 @@ static const struct simulation_result *result(const struct simulate_report *r)
     return r->search->result[r->search->n_results - 1];
 }
 
-static char *process_name(const struct simulation_process *p, char *buf, size_t size)
+/* "stage 1.0", "cache 0", "broker"; of all replicas of a stage: "stage 1". */
+static char *process_name(const struct simulation_process *p, bool all, char *buf, size_t size)
 {
     if (p->role == ROLE_STAGE)
-        snprintf(buf, size, "stage %d.%d", p->stage, p->replica);
+        snprintf(buf, size, all ? "stage %d" : "stage %d.%d", p->stage, p->replica);
     else if (p->role == ROLE_CACHE)
         snprintf(buf, size, "cache %d", p->replica);
     else
@@ -37,17 +47,17 @@ static char *process_name(const struct simulation_process *p, char *buf, size_t 
 
 static char *host_name(const struct cluster *c, int host, char *buf, size_t size)
 {
-    const struct cluster_kind *k;
-    if (host >= c->n_hosts) {
+    const struct cluster_kind *k = cluster_kind_of(c, host);
+    if (host >= c->n_hosts)
         snprintf(buf, size, "outside");
-        return buf;
-    }
-    k = cluster_kind_of(c, host);
-    if (k->count > 1)
-        snprintf(buf, size, "%.50s.%d", k->name, host - k->first);
     else
-        snprintf(buf, size, "%.50s", k->name);
+        snprintf(buf, size, k->count > 1 ? "%.50s.%d" : "%.50s", k->name, host - k->first);
     return buf;
+}
+
+static const char *exit_name(const struct search *s, int i)
+{
+    return i < s->shape.n_exits ? s->measured->exit[s->shape.exit[i]].name : "network";
 }
 
 /* CPU seconds of all processes but the client per answered request, in ms. */
@@ -60,150 +70,156 @@ static double cpu_ms(const struct simulation_result *r)
     return r->throughput > 0 ? busy / r->throughput * 1e3 : 0;
 }
 
-static bool is_used(const struct simulation_result *x, int host)
-{
-    for (int i = 0; i < x->n_processes; i++)
-        if (x->process[i].host == host)
-            return true;
-    return false;
-}
-
-/* Over all cells. */
-static long long hosts_used(const struct simulate_report *r)
+/* Hosts that some process stands on, and their cores, over all cells. */
+static void count_hosts(const struct simulate_report *r, long long *hosts, long long *cores)
 {
     const struct cluster *c = r->search->cluster;
-    long long n = 0;
-    for (int h = 0; h < c->n_hosts; h++)
-        n += is_used(result(r), h);
-    return n * c->cells;
+    *hosts = *cores = 0;
+    for (int h = 0; h < c->n_hosts; h++) {
+        int i = 0;
+        while (i < result(r)->n_processes && result(r)->process[i].host != h)
+            i++;
+        if (i == result(r)->n_processes)
+            continue;
+        *hosts += c->cells;
+        *cores += (long long)c->cells * cluster_kind_of(c, h)->host.cores;
+    }
 }
 
-static long long cores_there(const struct simulate_report *r)
+static double mean_batch(const struct simulation_stage_result *s)
 {
-    const struct cluster *c = r->search->cluster;
-    long long n = 0;
-    for (int h = 0; h < c->n_hosts; h++)
-        n += is_used(result(r), h) ? cluster_kind_of(c, h)->host.cores : 0;
-    return n * c->cells;
+    return s->batches ? (double)s->entered / (double)s->batches : 0;
 }
 
 /* ---- JSON ---- */
 
-static json_t *latency_json(const struct simulation_result *r)
+static void put(json_t *o, const char *key, double x, int digits)
 {
-    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "mean",
-                     report_rounded(histogram_mean(&r->latency) / NS_PER_MS, 6), "p50",
-                     report_rounded(ms(r, 0.5), 6), "p90", report_rounded(ms(r, 0.9), 6), "p99",
-                     report_rounded(ms(r, 0.99), 6), "p999", report_rounded(ms(r, 0.999), 6), "max",
-                     report_rounded((double)r->latency.max_ns / NS_PER_MS, 6));
+    json_object_set_new(o, key, report_rounded(x, digits));
 }
 
-static json_t *stages_json(const struct simulate_report *r)
+static void put_count(json_t *o, const char *key, int64_t n)
 {
-    const struct search *s = r->search;
+    json_object_set_new(o, key, json_integer((json_int_t)n));
+}
+
+static json_t *add(json_t *list, const char *key, const char *name)
+{
+    json_t *o = json_object();
+    json_array_append_new(list, o);
+    if (key)
+        json_object_set_new(o, key, json_string(name));
+    return o;
+}
+
+static json_t *list(json_t *o, const char *key)
+{
     json_t *a = json_array();
+    json_object_set_new(o, key, a);
+    return a;
+}
+
+static void put_latency(json_t *root, const struct simulation_result *r)
+{
+    json_t *o = json_object();
+    json_object_set_new(root, "latency_ms", o);
+    for (size_t i = 0; i < N_LATENCIES; i++)
+        put(o, latencies[i].name, ms(r, latencies[i].share), 6);
+}
+
+static void put_exits(json_t *root, const struct search *s, const struct simulation_result *x)
+{
+    json_t *a = list(root, "exits"), *o;
+    for (int i = 0; i <= s->shape.n_exits; i++) {
+        o = add(a, "name", exit_name(s, i));
+        put_count(o, "answered", x->by_exit[i]);
+        put(o, "share", (double)x->by_exit[i] / fmax(1, (double)x->latency.count), 6);
+    }
+    a = list(root, "exits_not_measured");
+    for (int i = 0; i < s->shape.n_unmeasured; i++)
+        json_array_append_new(a, json_string(s->shape.unmeasured[i]));
+}
+
+static void put_stages(json_t *root, const struct search *s, const struct simulation_result *x)
+{
+    json_t *a = list(root, "stages");
     for (int i = 0; i < s->shape.n_stages; i++) {
-        const struct simulation_stage_result *x = &result(r)->stage[i];
-        json_array_append_new(
-            a, json_pack("{s:i, s:i, s:I, s:I, s:o, s:o, s:o}", "stage", i, "replicas", s->shape.replicas[i],
-                         "entered", (json_int_t)x->entered, "exited", (json_int_t)x->hits, "batch_mean",
-                         report_rounded(x->batches ? (double)x->entered / (double)x->batches : 0, 3),
-                         "queue_ms", report_rounded(x->queue_ns / NS_PER_MS, 6), "service_ms",
-                         report_rounded(x->service_ns / NS_PER_MS, 6)));
+        json_t *o = add(a, NULL, NULL);
+        put_count(o, "stage", i);
+        put_count(o, "replicas", s->shape.replicas[i]);
+        put_count(o, "entered", x->stage[i].entered);
+        put_count(o, "exited", x->stage[i].hits);
+        put(o, "batch_mean", mean_batch(&x->stage[i]), 3);
+        put(o, "queue_ms", x->stage[i].queue_ns / NS_PER_MS, 6);
+        put(o, "service_ms", x->stage[i].service_ns / NS_PER_MS, 6);
     }
-    return a;
 }
 
-static json_t *processes_json(const struct simulate_report *r)
+static void put_machines(json_t *root, const struct search *s, const struct simulation_result *x)
 {
-    json_t *a = json_array();
+    json_t *a = list(root, "processes"), *o;
     char name[64], host[64];
-    for (int i = 0; i < result(r)->n_processes; i++) {
-        const struct simulation_process *p = &result(r)->process[i];
-        json_array_append_new(a, json_pack("{s:s, s:s, s:o, s:o}", "name", process_name(p, name, sizeof name),
-                                           "host", host_name(r->search->cluster, p->host, host, sizeof host),
-                                           "busy", report_rounded(p->busy, 4), "io_busy",
-                                           report_rounded(p->io_busy, 4)));
+    for (int i = 0; i < x->n_processes; i++) {
+        o = add(a, "name", process_name(&x->process[i], false, name, sizeof name));
+        host_name(s->cluster, x->process[i].host, host, sizeof host);
+        json_object_set_new(o, "host", json_string(host));
+        put(o, "busy", x->process[i].busy, 4);
+        put(o, "io_busy", x->process[i].io_busy, 4);
     }
-    return a;
-}
-
-static json_t *hosts_json(const struct simulate_report *r)
-{
-    json_t *a = json_array();
-    char name[64];
-    for (int i = 0; i < r->search->cluster->n_hosts; i++) {
-        const struct simulation_link *l = &result(r)->link[i];
-        json_array_append_new(a, json_pack("{s:s, s:o, s:o, s:o, s:o, s:o}", "name",
-                                           host_name(r->search->cluster, i, name, sizeof name), "cores_busy",
-                                           report_rounded(l->cores, 4), "link_out", report_rounded(l->out, 4),
-                                           "link_in", report_rounded(l->in, 4), "out_gbps",
-                                           report_rounded(l->out_bytes * 8e-9, 4), "in_gbps",
-                                           report_rounded(l->in_bytes * 8e-9, 4)));
+    a = list(root, "hosts");
+    for (int i = 0; i < s->cluster->n_hosts; i++) {
+        o = add(a, "name", host_name(s->cluster, i, name, sizeof name));
+        put(o, "cores_busy", x->link[i].cores, 4);
+        put(o, "link_out", x->link[i].out, 4);
+        put(o, "link_in", x->link[i].in, 4);
+        put(o, "out_gbps", x->link[i].out_bytes * 8e-9, 4);
+        put(o, "in_gbps", x->link[i].in_bytes * 8e-9, 4);
     }
-    return a;
 }
 
-static json_t *exits_json(const struct simulate_report *r)
+static void put_sweep(json_t *root, const struct search *s)
 {
-    const struct search *s = r->search;
-    const struct simulation_result *x = result(r);
-    double n = x->latency.count ? (double)x->latency.count : 1;
-    json_t *a = json_array();
-    for (int i = 0; i <= s->shape.n_exits; i++)
-        json_array_append_new(
-            a,
-            json_pack("{s:s, s:I, s:o}", "name",
-                      i < s->shape.n_exits ? s->measured->exit[s->shape.exit[i]].name : "network", "answered",
-                      (json_int_t)x->by_exit[i], "share", report_rounded((double)x->by_exit[i] / n, 6)));
-    return a;
+    json_t *a = list(root, "sweep");
+    for (int i = 0; i < s->n_results; i++) {
+        json_t *o = add(a, NULL, NULL);
+        put(o, "rate", s->offered[i] * s->cluster->cells, 3);
+        put(o, "achieved_rps", s->result[i]->throughput * s->cluster->cells, 3);
+        put(o, "p50_ms", ms(s->result[i], 0.5), 6);
+        put(o, "p99_ms", ms(s->result[i], 0.99), 6);
+        put_count(o, "dropped", s->result[i]->arrived - s->result[i]->answered);
+    }
+    put(root, "saturation_rps", s->saturation * s->cluster->cells, 3);
 }
 
-static json_t *unmeasured_json(const struct setup_shape *s)
-{
-    json_t *a = json_array();
-    for (int i = 0; i < s->n_unmeasured; i++)
-        json_array_append_new(a, json_string(s->unmeasured[i]));
-    return a;
-}
-
-static json_t *load_json(const struct simulate_report *r, int i)
-{
-    const struct simulation_result *x = r->search->result[i];
-    double cells = r->search->cluster->cells;
-    return json_pack("{s:o, s:o, s:o, s:o, s:o}", "rate", report_rounded(r->search->offered[i] * cells, 3),
-                     "achieved_rps", report_rounded(x->throughput * cells, 3), "p50_ms",
-                     report_rounded(ms(x, 0.5), 6), "p99_ms", report_rounded(ms(x, 0.99), 6), "dropped",
-                     json_integer((json_int_t)(x->arrived - x->answered)));
-}
-
+/* Nothing that was not computed: the same seed gives the same bytes. */
 static int print_json(const struct simulate_report *r, struct error *e)
 {
     const struct search *s = r->search;
     const struct simulation_result *x = result(r);
-    json_t *sweep = json_array(), *root;
-    for (int i = 0; i < s->n_results && s->n_results > 1; i++)
-        json_array_append_new(sweep, load_json(r, i));
-    root = json_pack(
-        "{s:s, s:i, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:i, s:I, "
-        "s:I, s:I, s:o, s:I}",
-        "format", "freezeline-simulation", "version", 1, "offered_rps",
-        report_rounded(s->offered[s->n_results - 1] * s->cluster->cells, 3), "achieved_rps",
-        report_rounded(x->throughput * s->cluster->cells, 3), "simulated", (json_int_t)x->arrived, "answered",
-        (json_int_t)x->answered, "overloaded", (json_int_t)x->refused, "expired", (json_int_t)x->expired,
-        "failed", (json_int_t)(x->failed + x->lost), "retried", (json_int_t)x->retried, "in_system",
-        report_rounded(x->in_system, 4), "latency_ms", latency_json(x), "exits", exits_json(r),
-        "exits_not_measured", unmeasured_json(&s->shape), "stages", stages_json(r), "processes",
-        processes_json(r), "hosts", hosts_json(r), "cells", s->cluster->cells, "hosts_used",
-        (json_int_t)hosts_used(r), "cores_there", (json_int_t)cores_there(r), "cores_used",
-        (json_int_t)s->cores * s->cluster->cells, "cpu_ms_per_request", report_rounded(cpu_ms(x), 6),
-        "events",
-        (json_int_t)s->events); /* nothing that was not computed: the same seed gives the same bytes */
-    if (root && s->n_results > 1) {
-        json_object_set(root, "sweep", sweep);
-        json_object_set_new(root, "saturation_rps", report_rounded(s->saturation * s->cluster->cells, 3));
-    }
-    json_decref(sweep);
+    json_t *root = json_pack("{s:s, s:i}", "format", "freezeline-simulation", "version", 1);
+    long long hosts, cores;
+    count_hosts(r, &hosts, &cores);
+    put(root, "offered_rps", s->offered[s->n_results - 1] * s->cluster->cells, 3);
+    put(root, "achieved_rps", x->throughput * s->cluster->cells, 3);
+    put_count(root, "simulated", x->arrived);
+    put_count(root, "answered", x->answered);
+    put_count(root, "overloaded", x->refused);
+    put_count(root, "expired", x->expired);
+    put_count(root, "failed", x->failed + x->lost);
+    put_count(root, "retried", x->retried);
+    put(root, "in_system", x->in_system, 4);
+    put_latency(root, x);
+    put_exits(root, s, x);
+    put_stages(root, s, x);
+    put_machines(root, s, x);
+    put_count(root, "cells", s->cluster->cells);
+    put_count(root, "hosts_used", hosts);
+    put_count(root, "cores_there", cores);
+    put_count(root, "cores_used", (int64_t)s->cores * s->cluster->cells);
+    put(root, "cpu_ms_per_request", cpu_ms(x), 6);
+    put_count(root, "events", s->events);
+    if (s->n_results > 1)
+        put_sweep(root, s);
     return report_print(root, e);
 }
 
@@ -213,19 +229,14 @@ static int print_loads(const struct simulate_report *r, struct error *e)
 {
     const struct search *s = r->search;
     double cells = s->cluster->cells;
-    struct table *t;
+    struct table *t = table_new("offered/s|answered/s|mean ms|p50|p90|p99|p99.9|max|dropped", "rrrrrrrrr");
     int rc;
-    t = table_new("offered/s|answered/s|mean ms|p50|p90|p99|p99.9|max|dropped", "rrrrrrrrr");
     for (int i = 0; i < s->n_results; i++) {
         const struct simulation_result *x = s->result[i];
         table_cell(t, s->offered[i] > 0 ? "%.1f" : "closed", s->offered[i] * cells);
         table_cell(t, "%.1f", x->throughput * cells);
-        table_cell(t, "%.3f", histogram_mean(&x->latency) / NS_PER_MS);
-        table_cell(t, "%.3f", ms(x, 0.5));
-        table_cell(t, "%.3f", ms(x, 0.9));
-        table_cell(t, "%.3f", ms(x, 0.99));
-        table_cell(t, "%.3f", ms(x, 0.999));
-        table_cell(t, "%.3f", (double)x->latency.max_ns / NS_PER_MS);
+        for (size_t k = 0; k < N_LATENCIES; k++)
+            table_cell(t, "%.3f", ms(x, latencies[k].share));
         table_cell(t, "%.2f%%", 100 * (double)(x->arrived - x->answered) / (double)x->arrived);
     }
     rc = table_end(t, e);
@@ -234,43 +245,34 @@ static int print_loads(const struct simulate_report *r, struct error *e)
     return rc;
 }
 
-/* Of each stage the mean and the busiest worker; everyone else by name. */
+/* Of each stage the mean and the busiest worker, and of the cache services. */
 static int print_processes(const struct simulate_report *r, struct error *e)
 {
-    const struct search *s = r->search;
     const struct simulation_result *x = result(r);
-    struct table *t;
+    struct table *t = table_new("process|number|busy|busiest|moving bytes|batch|queue ms", "lrrrrrr");
     char name[64];
-    int rc;
-    t = table_new("process|number|busy|busiest|moving bytes|batch|queue ms", "lrrrrrr");
     for (int first = 0, next; first < x->n_processes; first = next) {
-        const struct simulation_process *p = &x->process[first];
-        const struct simulation_stage_result *q = &x->stage[p->stage];
+        const struct simulation_process *p = &x->process[first], *q = p;
         double sum = 0, io = 0, most = 0;
-        for (next = first;
-             next < x->n_processes && x->process[next].role == p->role && x->process[next].stage == p->stage;
-             next++) {
-            sum += x->process[next].busy;
-            io += x->process[next].io_busy;
-            most = fmax(most, x->process[next].busy);
+        for (next = first; next < x->n_processes && q->role == p->role && q->stage == p->stage; q++, next++) {
+            sum += q->busy;
+            io += q->io_busy;
+            most = fmax(most, q->busy);
         }
-        process_name(p, name, sizeof name);
-        table_cell(t, "%.*s", (int)strcspn(name, "."), name);
+        table_cell(t, "%s", process_name(p, true, name, sizeof name));
         table_cell(t, "%d", next - first);
         table_cell(t, "%.1f%%", 100 * sum / (next - first));
         table_cell(t, "%.1f%%", 100 * most);
         table_cell(t, "%.1f%%", 100 * io / (next - first));
-        if (p->role != ROLE_STAGE) { /* has no queue */
+        if (p->role == ROLE_STAGE) {
+            table_cell(t, "%.2f", mean_batch(&x->stage[p->stage]));
+            table_cell(t, "%.3f", x->stage[p->stage].queue_ns / NS_PER_MS);
+        } else { /* has no queue */
             table_cell(t, "%s", "");
             table_cell(t, "%s", "");
-            continue;
         }
-        table_cell(t, "%.2f", q->batches ? (double)q->entered / (double)q->batches : 0);
-        table_cell(t, "%.3f", q->queue_ns / NS_PER_MS);
     }
-    rc = table_end(t, e);
-    (void)s;
-    return rc;
+    return table_end(t, e);
 }
 
 static double load_of(const struct simulation_link *l)
@@ -282,39 +284,37 @@ static double load_of(const struct simulation_link *l)
 static int print_hosts(const struct simulate_report *r, struct error *e)
 {
     const struct cluster *c = r->search->cluster;
-    const struct simulation_result *x = result(r);
-    bool *shown = calloc((size_t)c->n_hosts, sizeof *shown);
-    struct table *t;
+    const struct simulation_link *x = result(r)->link;
+    struct table *t = table_new("host|cores busy|of|out Gbit/s|in Gbit/s|link", "lrrrrr");
+    int last = -1, rc;
     char name[64];
-    int rc;
-    if (!shown)
-        return error_set(e, FL_NOMEM, "no memory for a table");
-    t = table_new("host|cores busy|of|out Gbit/s|in Gbit/s|link", "lrrrrr");
     for (int k = 0; k < c->n_hosts && k < MOST_ROWS; k++) {
         int best = -1;
-        for (int i = 0; i < c->n_hosts; i++)
-            if (!shown[i] && (best < 0 || load_of(&x->link[i]) > load_of(&x->link[best])))
+        for (int i = 0; i < c->n_hosts; i++) { /* the busiest of those that come behind the last one */
+            bool left = last < 0 || load_of(&x[i]) < load_of(&x[last]) ||
+                        (load_of(&x[i]) <= load_of(&x[last]) && i > last);
+            if (left && (best < 0 || load_of(&x[i]) > load_of(&x[best])))
                 best = i;
-        shown[best] = true;
+        }
+        last = best;
         table_cell(t, "%s", host_name(c, best, name, sizeof name));
-        table_cell(t, "%.2f", x->link[best].cores);
+        table_cell(t, "%.2f", x[best].cores);
         table_cell(t, "%d", cluster_kind_of(c, best)->host.cores);
-        table_cell(t, "%.3f", x->link[best].out_bytes * 8e-9);
-        table_cell(t, "%.3f", x->link[best].in_bytes * 8e-9);
-        table_cell(t, "%.1f%%", 100 * fmax(x->link[best].out, x->link[best].in));
+        table_cell(t, "%.3f", x[best].out_bytes * 8e-9);
+        table_cell(t, "%.3f", x[best].in_bytes * 8e-9);
+        table_cell(t, "%.1f%%", 100 * fmax(x[best].out, x[best].in));
     }
     rc = table_end(t, e);
     if (c->n_hosts > MOST_ROWS)
         printf("(%d more hosts, less busy)\n", c->n_hosts - MOST_ROWS);
-    free(shown);
     return rc;
 }
 
 /* Processes may want more cores than their hosts have: then they share them. */
 static void print_cores(const struct simulate_report *r)
 {
-    long long want = (long long)r->search->cores * r->search->cluster->cells, there = cores_there(r),
-              hosts = hosts_used(r);
+    long long want = (long long)r->search->cores * r->search->cluster->cells, there, hosts;
+    count_hosts(r, &hosts, &there);
     if (want > there)
         printf(": processes for %lld cores share the %lld of %lld host%s", want, there, hosts,
                hosts > 1 ? "s" : "");
@@ -328,10 +328,9 @@ static void print_summary(const struct simulate_report *r)
     const struct simulation_result *x = result(r);
     printf("\nanswered by:");
     for (int i = 0; i <= s->shape.n_exits; i++)
-        printf(" %s %.1f%%%s", i < s->shape.n_exits ? s->measured->exit[s->shape.exit[i]].name : "network",
+        printf(" %s %.1f%%%s", exit_name(s, i),
                100 * (double)x->by_exit[i] / fmax(1, (double)x->latency.count),
-               i < s->shape.n_exits ? "," : "\n");
-    printf("replicas ");
+               i < s->shape.n_exits ? "," : "\nreplicas ");
     for (int i = 0; i < s->shape.n_stages; i++)
         printf("%d%s", s->shape.replicas[i], i + 1 < s->shape.n_stages ? "," : "");
     if (r->target_ms > 0)
@@ -350,16 +349,13 @@ static void print_summary(const struct simulate_report *r)
 static int print_tables(const struct simulate_report *r, struct error *e)
 {
     int rc = print_loads(r, e);
-    printf("\n");
-    if (r->search->n_results > 1)
-        printf("at the last of these loads:\n\n");
+    printf(r->search->n_results > 1 ? "\nat the last of these loads:\n\n" : "\n");
     if (rc || (rc = print_processes(r, e)))
         return rc;
     printf("\n");
-    if ((rc = print_hosts(r, e)))
-        return rc;
-    print_summary(r);
-    return FL_OK;
+    if (!(rc = print_hosts(r, e)))
+        print_summary(r);
+    return rc;
 }
 
 /* ---- the plot ---- */

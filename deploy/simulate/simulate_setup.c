@@ -5,9 +5,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "simulate_model.h"
-
 /* ---- the shape ---- */
+
+int setup_same_model(const struct measured *m, const struct graph *g, struct error *e)
+{
+    char digest[DIGEST_TEXT_BYTES];
+    if (!strcmp(m->digest, digest_text(g->digest, digest)))
+        return FL_OK;
+    return error_set(e, FL_STALE,
+                     "the measurements are of another model (%s) than %s: measure this one, with --measure",
+                     m->model, g->path);
+}
 
 static int find_exit(const struct measured *m, const char *name)
 {
@@ -60,7 +68,7 @@ int setup_shape_of(struct setup_shape *out, const struct pipeline *p, const stru
     if (!place)
         return error_set(e, FL_NOMEM, "no memory");
     caches = caches && p->cache.n_endpoints > 0 && strcmp(p->cache.kind, "none") != 0;
-    if (!(rc = placement_load(&g, p, e)) && !(rc = simulate_same_model(m, g, &out->sure_of_model, e)) &&
+    if (!(rc = placement_load(&g, p, e)) && !(rc = setup_same_model(m, g, e)) &&
         !(rc = placement_resolve(place, g, p, e)))
         rc = shape_from(out, p, m, g, place, caches, e);
     graph_free(g);
@@ -238,7 +246,7 @@ int setup_make(struct setup *out, const struct setup_shape *shape, const struct 
     s->world.pipeline = &out->pipeline;
     s->measured = m;
     s->client_is_outside = c->client < 0;
-    s->failing = (struct simulation_failing){c->mtbf_ns, c->restart_ns};
+    s->failing = c->failing;
     memcpy(s->exit, shape->exit, sizeof s->exit);
     for (int i = 0; i < shape->n_stages; i++)
         fill_stage(out, shape, m, i);

@@ -13,8 +13,10 @@ struct setup_shape {
     int n_exits, exit_cut[PIPELINE_MAX_EXITS], exit[PIPELINE_MAX_EXITS]; /* exit: of the measurements */
     int n_unmeasured; /* exits of the pipeline that the measurements lack: nobody asks there */
     char unmeasured[PIPELINE_MAX_EXITS][64];
-    bool sure_of_model; /* false: it only looks like the measured one */
 };
+
+/* FL_STALE: the measurements are of another model than g. */
+int setup_same_model(const struct measured *m, const struct graph *g, struct error *e);
 
 /* The shape that p's file gives, its names found in the model and in the measurements. FL_STALE when these
  * are of another model or know no cache at all. `caches` false: no exits. */

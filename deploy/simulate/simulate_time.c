@@ -8,78 +8,106 @@
 #include "base/clock.h"
 #include "deploy/model/whole_model.h"
 #include "stages/place/descriptor.h"
-#include "stages/exec/exec.h"
 
-#define WARM_UP 5
+#define WARM_UP     5
+#define DESCRIPTORS 200 /* made of one activation */
 
 struct timing {
+    struct measured *m;
     const struct pipeline *pipeline;
     const struct graph *graph;
     const struct dataset *data;
-    const struct cut *cuts;
-    int n_cuts;
+    struct cut *cuts;
+    struct exec *exec;
 };
 
-static int new_exec(struct exec **x, const struct timing *t, int max_batch, struct error *e)
-{
-    return whole_model_new(x, t->graph, t->pipeline, t->pipeline->stage[0].threads, max_batch, e);
-}
-
-static void fill_input(const struct timing *t, struct exec *x, int batch, int run)
+static void fill_input(const struct timing *t, int batch, int run)
 {
     struct tensor one = dataset_shape(t->data);
     size_t bytes = (size_t)tensor_bytes(&one);
-    char *to = exec_input_buffer(x, 0);
+    char *to = exec_input_buffer(t->exec, 0);
     for (int i = 0; i < batch; i++)
         dataset_image(t->data, ((int64_t)run * batch + i) % dataset_count(t->data), to + (size_t)i * bytes);
 }
 
-/* One run, piece after piece; us[n_cuts + 1]. */
-static int time_run(const struct timing *t, struct exec *x, int batch, double *us, struct error *e)
+/* Of an exit behind the node where the model stands now. */
+static int time_descriptor(struct measured_exit *out, const struct timing *t, int node, struct error *e)
 {
-    int from = 0, rc = FL_OK;
-    for (int i = 0; i <= t->n_cuts && !rc; i++) {
-        int to = i < t->n_cuts ? t->cuts[i].node : t->graph->n_nodes - 1;
+    const struct descriptor_config *config = &t->pipeline->cache.descriptor;
+    struct tensor cut;
+    uint64_t start;
+    float *to;
+    int dim, rc = exec_cut(t->exec, node, 1, &cut, e);
+
+    if (rc)
+        return rc;
+    dim = descriptor_dim(&cut, config);
+    if (!(to = malloc(sizeof *to * (size_t)dim + 1)))
+        return error_set(e, FL_NOMEM, "no memory for a descriptor");
+    start = clock_ns();
+    for (int i = 0; i < DESCRIPTORS; i++)
+        descriptor_compute(&cut, config, to);
+    out->descriptor_us = (double)(clock_ns() - start) / NS_PER_US / DESCRIPTORS;
+    out->bytes = (double)dim * sizeof *to;
+    free(to);
+    return FL_OK;
+}
+
+static int time_exits(const struct timing *t, int cut, struct error *e)
+{
+    int rc = FL_OK;
+    for (int i = 0; i < t->m->n_exits && !rc; i++)
+        if (!strcmp(t->m->exit[i].after, t->m->cut[cut].name))
+            rc = time_descriptor(&t->m->exit[i], t, t->cuts[cut].node, e);
+    return rc;
+}
+
+/* One run, piece after piece; us[n_cuts + 1]. */
+static int time_run(const struct timing *t, int batch, bool exits, double *us, struct error *e)
+{
+    int from = 0, n = t->m->n_cuts, rc = FL_OK;
+    for (int i = 0; i <= n && !rc; i++) {
+        int to = i < n ? t->cuts[i].node : t->graph->n_nodes - 1;
         uint64_t start = clock_ns();
-        rc = exec_run(x, from, to, batch, NULL, NULL, e);
+        rc = exec_run(t->exec, from, to, batch, NULL, NULL, e);
         us[i] = (double)(clock_ns() - start) / NS_PER_US;
         from = to + 1;
+        if (!rc && exits && i < n)
+            rc = time_exits(t, i, e);
     }
     return rc;
 }
 
-static int time_batch(struct measured_batch *out, const struct timing *t, struct exec *x, int batch, int runs,
+static int time_batch(struct measured_batch *out, const struct timing *t, int batch, int runs,
                       struct error *e)
 {
-    size_t row = (size_t)t->n_cuts + 1;
+    size_t row = (size_t)t->m->n_cuts + 1;
     int rc = FL_OK;
     *out = (struct measured_batch){batch, runs, malloc(sizeof(double) * row * (size_t)runs)};
     if (!out->us)
         return error_set(e, FL_NOMEM, "no memory for times");
     for (int i = -WARM_UP; i < runs && !rc; i++) {
-        fill_input(t, x, batch, i + WARM_UP);
-        rc = time_run(t, x, batch, out->us + (size_t)(i < 0 ? 0 : i) * row, e);
+        fill_input(t, batch, i + WARM_UP);
+        rc = time_run(t, batch, batch == 1 && i == -1, out->us + (size_t)(i < 0 ? 0 : i) * row, e);
     }
     return rc;
 }
 
-/* ---- the model ---- */
-
-static int describe(struct measured *m, const struct timing *t, struct error *e)
+static int describe(const struct timing *t, int n_cuts, struct error *e)
 {
-    struct tensor in = dataset_shape(t->data), out;
-    if (t->n_cuts > MEASURED_MAX_CUTS)
+    struct measured *m = t->m;
+    struct tensor in = dataset_shape(t->data), out = value_shape(&t->graph->values[t->graph->outputs[0]], 1);
+    if (n_cuts > MEASURED_MAX_CUTS)
         return error_set(e, FL_UNSUPPORTED, "%s can be cut at %d places: the simulation takes %d",
-                         t->graph->path, t->n_cuts, MEASURED_MAX_CUTS);
-    for (int i = 0; i < t->n_cuts; i++) {
-        struct tensor a = value_shape(&t->graph->values[t->cuts[i].value], 1);
-        if (strlen(t->cuts[i].name) >= MEASURED_NAME_BYTES)
-            return error_set(e, FL_UNSUPPORTED, "the name of layer %.60s.. is too long", t->cuts[i].name);
-        memcpy(m->cut[i].name, t->cuts[i].name, strlen(t->cuts[i].name) + 1);
-        m->cut[i].bytes = (double)tensor_bytes(&a);
+                         t->graph->path, n_cuts, MEASURED_MAX_CUTS);
+    for (; m->n_cuts < n_cuts; m->n_cuts++) {
+        const struct cut *c = &t->cuts[m->n_cuts];
+        struct tensor a = value_shape(&t->graph->values[c->value], 1);
+        if (strlen(c->name) >= MEASURED_NAME_BYTES)
+            return error_set(e, FL_UNSUPPORTED, "the name of layer %.60s.. is too long", c->name);
+        memcpy(m->cut[m->n_cuts].name, c->name, strlen(c->name) + 1);
+        m->cut[m->n_cuts].bytes = (double)tensor_bytes(&a);
     }
-    out = value_shape(&t->graph->values[t->graph->outputs[0]], 1);
-    m->n_cuts = t->n_cuts;
     m->input_bytes = (double)tensor_bytes(&in);
     m->answer_bytes = (double)tensor_bytes(&out);
     m->threads = t->pipeline->stage[0].threads;
@@ -90,74 +118,17 @@ static int describe(struct measured *m, const struct timing *t, struct error *e)
 int simulate_time_model(struct measured *m, const struct graph *g, const struct pipeline *p,
                         const struct dataset *data, int max_batch, int runs, struct error *e)
 {
-    struct timing t = {.pipeline = p, .graph = g, .data = data};
-    struct cut *cuts = NULL;
-    struct exec *x = NULL;
-    int rc;
-
-    if ((rc = graph_cuts(g, &cuts, &t.n_cuts, e)))
-        return rc;
-    t.cuts = cuts;
-    max_batch = g->free_batch ? max_batch : 1;
-    if (!(rc = describe(m, &t, e)))
-        rc = new_exec(&x, &t, max_batch, e);
-    for (int b = 1; !rc && b <= max_batch && m->n_batches < MEASURED_MAX_BATCHES; b *= 2)
-        rc = time_batch(&m->batch[m->n_batches++], &t, x, b, runs, e);
-    exec_free(x);
-    free(cuts);
-    return rc;
-}
-
-/* ---- descriptors ---- */
-
-static int time_descriptor(struct measured_exit *out, struct exec *x, int node, const struct pipeline *p,
-                           struct error *e)
-{
-    enum { RUNS = 200 };
-    struct tensor cut;
-    uint64_t start;
-    float *to;
-    int dim, rc = exec_cut(x, node, 1, &cut, e);
+    struct timing t = {.m = m, .pipeline = p, .graph = g, .data = data};
+    int n, rc = graph_cuts(g, &t.cuts, &n, e);
 
     if (rc)
         return rc;
-    dim = descriptor_dim(&cut, &p->cache.descriptor);
-    if (!(to = malloc(sizeof *to * (size_t)dim + 1)))
-        return error_set(e, FL_NOMEM, "no memory for a descriptor");
-    start = clock_ns();
-    for (int i = 0; i < RUNS; i++)
-        descriptor_compute(&cut, &p->cache.descriptor, to);
-    out->descriptor_us = (double)(clock_ns() - start) / NS_PER_US / RUNS;
-    out->bytes = (double)dim * sizeof *to;
-    free(to);
-    return FL_OK;
-}
-
-static int node_named(const struct graph *g, const char *name)
-{
-    int i = 0;
-    while (i + 1 < g->n_nodes && strcmp(g->nodes[i].name, name) != 0)
-        i++;
-    return i;
-}
-
-int simulate_time_exits(struct measured *m, const struct graph *g, const struct pipeline *p, struct error *e)
-{
-    struct timing t = {.pipeline = p, .graph = g};
-    struct exec *x = NULL;
-    struct tensor in;
-    int from = 0, rc = m->n_exits ? new_exec(&x, &t, 1, e) : FL_OK;
-
-    if (x) {
-        in = exec_input_shape(x, 0, 1);
-        memset(exec_input_buffer(x, 0), 0, (size_t)tensor_bytes(&in));
-    }
-    for (int i = 0; i < m->n_exits && !rc; i++) {
-        int to = node_named(g, m->exit[i].after);
-        if (!(rc = exec_run(x, from, to, 1, NULL, NULL, e)))
-            rc = time_descriptor(&m->exit[i], x, to, p, e);
-        from = to + 1;
-    }
-    exec_free(x);
+    max_batch = g->free_batch ? max_batch : 1;
+    if (!(rc = describe(&t, n, e)))
+        rc = whole_model_new(&t.exec, g, p, p->stage[0].threads, max_batch, e);
+    for (int b = 1; !rc && b <= max_batch && m->n_batches < MEASURED_MAX_BATCHES; b *= 2)
+        rc = time_batch(&m->batch[m->n_batches++], &t, b, runs, e);
+    exec_free(t.exec);
+    free(t.cuts);
     return rc;
 }

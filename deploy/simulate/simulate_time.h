@@ -7,12 +7,9 @@
 #include "stages/graph/graph.h"
 
 /* Times every piece between the cuts of g at batch sizes 1, 2, 4, .. max_batch with pictures from `data`,
- * `runs` times each. Fills cuts, batches, bytes and cores. */
+ * `runs` times each, and the making of descriptors at m's exits. Fills cuts, batches, bytes and cores. */
 int simulate_time_model(struct measured *m, const struct graph *g, const struct pipeline *p,
                         const struct dataset *data, int max_batch, int runs, struct error *e);
-
-/* What making the descriptors of m's exits takes, and their bytes. */
-int simulate_time_exits(struct measured *m, const struct graph *g, const struct pipeline *p, struct error *e);
 
 /* Passes activations of two sizes to itself, as workers send and receive them: through a socket in p's state
  * directory, and through a lane where p has them. Fills stage_send, stage_receive, stage_kilobyte,

@@ -95,6 +95,7 @@ static void finish(struct simulating *g, int i, bool answered)
 
 void simulation_lose(struct simulating *g)
 {
+    g->first_unsent = NONE;
     for (int i = 0; i < g->n_requests; i++)
         if (g->request[i].open) {
             g->result->lost++;
@@ -119,12 +120,15 @@ static void on_answer(void *arg, int client, const struct message *m, zmq_msg_t 
     struct simulating *g = arg;
     struct simulation_result *out = g->result;
     const struct answer *a = &m->answer;
-    int i = (int)(a->id & UINT32_MAX);
-    const struct request_slot *r = &g->request[i];
+    const struct request_slot *r;
+    int i = (int)(a->id & INT32_MAX);
 
     (void)client, (void)payload;
-    if (m->type != MESSAGE_ANSWER || i >= g->n_requests || !r->open || r->serial != a->id >> 32)
+    if (m->type != MESSAGE_ANSWER || i >= g->n_requests)
         return;
+    r = &g->request[i];
+    if (!r->open || r->serial != a->id >> 32)
+        return; /* it was given up */
     out->retried += a->attempts > 1 ? a->attempts - 1 : 0;
     out->answered += a->error == FL_OK;
     out->refused += a->error == FL_OVERLOADED;

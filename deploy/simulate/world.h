@@ -60,8 +60,8 @@ struct world_user {
     void (*answer)(void *arg, int client, const struct message *m, zmq_msg_t *payload);
     /* How long a message is on its way beside its hosts' latency, ns. NULL: no time. */
     uint64_t (*delay)(void *arg, const struct world_process *from, const struct world_process *to);
-    /* CPU time that p's main thread takes for a message that it receives or sends, ns. NULL: none. Less than 0:
-     * none, and the thread need not wake for it. */
+    /* CPU time that p's main thread takes for a message that it receives or sends, ns. NULL: none. Less than
+     * 0: none, and the thread need not wake for it. */
     double (*cost)(void *arg, const struct world_process *p, enum world_work work, const struct message *m,
                    double bytes);
     /* --- stage workers: needed where one is started --- */

@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 
+#define ROUND   32        /* messages read between two looks at the time: a flood keeps nothing waiting */
 #define SPIN_NS NS_PER_US /* a brain that wants to be called again at once waits for so long */
 
 /* ---- the client ---- */
@@ -219,6 +220,7 @@ static void tick(struct world *w, struct process *p)
 {
     uint64_t next;
     p->dirty = false;
+    p->read = 0;
     p->spent = 0;
     p->wake_at = NEVER;
     next = body_of(p)->tick(w, p);
@@ -269,7 +271,8 @@ static bool step(struct world *w, struct process *p)
         leave_outbox(w, p);
         return true;
     }
-    if ((packet = next_packet(w, p)) != NONE) {
+    if (p->read < ROUND && (packet = next_packet(w, p)) != NONE) {
+        p->read++;
         if (pay(w, p, WORK_MESSAGE, packet))
             return false;
         tell_brain(w, p, packet);

@@ -11,7 +11,7 @@
 #define FREEZELINE_WORLD_PARTS_H
 
 #include "base/shuffle.h"
-#include "events.h"
+#include "world_events.h"
 #include "world.h"
 
 #define NONE   (-1)
@@ -39,6 +39,7 @@ struct packet {
     int connection;        /* NONE: free */
     int way;               /* 0: from who has connected, 1: back */
     uint32_t session;      /* of the connection, when it was sent */
+    bool by_socket;        /* second threads move it */
     bool in_io, moved;     /* in a second thread's hands; its sender's has moved it */
     bool lost;             /* while a second thread has it */
     size_t size, capacity; /* of `data`: the part of a struct message that is in use */
@@ -103,7 +104,9 @@ struct process {
     struct list outbox; /* sent by its brain, not yet paid for */
     uint64_t wake_at;   /* its brain's wish; NEVER: none */
     uint64_t armed_at;  /* of the event that is under way */
+    bool linked;        /* one of its sockets was connected since its last tick */
     bool dirty;         /* its brain has heard something since its last tick */
+    int read;           /* messages since then */
     bool woken;         /* is in the list of those that may have something to do */
     bool waits;         /* for the process that holds its place to end */
     int asked;          /* to end, so many times */

@@ -148,7 +148,9 @@ static void stage_message(struct world *w, struct process *p, enum world_port po
 static uint64_t stage_tick(struct world *w, struct process *p)
 {
     struct stage_body *b = p->brain;
-    stage_brain_look(b->brain);
+    if (p->linked)
+        stage_brain_look(b->brain);
+    p->linked = false;
     return stage_brain_tick(b->brain, world_host_now(w, p));
 }
 

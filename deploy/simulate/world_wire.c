@@ -15,7 +15,7 @@
 
 #define RECONNECT_FIRST_NS (20 * NS_PER_MS) /* as the sockets are told: proto/wire/socket.c */
 #define RECONNECT_LAST_NS  (100 * NS_PER_MS)
-#define CLIENT_MARK        4096 /* as in proto/client/client.c, broker.c, worker_links.c, service.c */
+#define CLIENT_MARK        4096 /* as in proto/client/client.c, broker.c, worker_sockets.c, service.c */
 #define CLIENT_UNREAD      8
 #define CONTROL_MARK       1000
 #define LOOKUP_MARK        64
@@ -225,11 +225,11 @@ static bool has_room(const struct way *y)
     return y->flying.n + y->unread < y->receive_mark;
 }
 
-static void try_later(struct world *w, int connection, uint64_t at)
+/* After at least so long. */
+static void try_later(struct world *w, int connection, uint64_t at, uint64_t least_ns)
 {
     struct connection *c = &w->connection[connection];
-    uint64_t ns = RECONNECT_FIRST_NS +
-                  (uint64_t)(shuffle_uniform(&w->random) * (RECONNECT_LAST_NS - RECONNECT_FIRST_NS));
+    uint64_t ns = least_ns + (uint64_t)(shuffle_uniform(&w->random) * (double)(RECONNECT_LAST_NS - least_ns));
     c->tries = true;
     world_schedule(w, at + ns, EVENT_CONNECT, connection, ++c->version);
 }
@@ -263,7 +263,7 @@ static uint64_t crossing(struct world *w, struct cores *a, struct cores *b, doub
  * the control socket carries is little, and no request's: it is left out. */
 static bool moves(const struct world *w, const struct connection *c)
 {
-    bool here = c->to != NONE && w->process[c->from].who.host == w->process[c->to].who.host;
+    bool here = w->process[c->from].who.host == w->process[c->to].who.host;
     return c->port != WORLD_CONTROL && !(here && w->spec.pipeline->shared_memory) &&
            (w->spec.costs.io_ns > 0 || w->spec.costs.io_byte_ns > 0);
 }
@@ -313,7 +313,8 @@ static void launch(struct world *w, int packet)
     struct connection *c = &w->connection[k->connection];
     k->session = c->session;
     append(w, &c->way[k->way].flying, packet);
-    if (moves(w, c))
+    k->by_socket = moves(w, c);
+    if (k->by_socket)
         give_to_io(w, sender(c, k->way), packet);
     else
         cross(w, packet);
@@ -343,7 +344,7 @@ void wire_arrive(struct world *w, int packet, uint32_t serial)
     struct packet *k = &w->packet[packet];
     if (k->serial != serial || k->lost)
         return;
-    if (moves(w, &w->connection[k->connection]))
+    if (k->by_socket)
         give_to_io(w, receiver(&w->connection[k->connection], k->way), packet);
     else
         put_in_inbox(w, packet);
@@ -471,7 +472,7 @@ void wire_try(struct world *w, int connection, uint32_t version)
     if (c->up || to == NONE || !w->process[c->from].who.lives)
         return;
     if (w->now < c->not_before) {
-        try_later(w, connection, c->not_before);
+        try_later(w, connection, c->not_before, 0);
         return;
     }
     c->up = true;
@@ -480,7 +481,7 @@ void wire_try(struct world *w, int connection, uint32_t version)
     for (int i = 0; i < 2; i++)
         c->way[i].unread = 0;
     flush(w, c, 0);
-    w->process[c->from].dirty = true;
+    w->process[c->from].dirty = w->process[c->from].linked = true;
     world_wake(w, c->from);
 }
 
@@ -491,7 +492,7 @@ void wire_bind(struct world *w, int process, int endpoint)
     for (int i = 0; i < w->n_connections; i++)
         if (w->connection[i].endpoint == endpoint && !w->connection[i].up && !w->connection[i].tries &&
             w->process[w->connection[i].from].who.lives)
-            try_later(w, i, w->now);
+            try_later(w, i, w->now, 0);
 }
 
 /* The last ones that are on their way never come. */
@@ -526,7 +527,7 @@ void wire_down(struct world *w, int connection, bool whole, uint64_t not_before)
     if (w->process[c->from].who.lives) {
         w->process[c->from].dirty = true;
         world_wake(w, c->from);
-        try_later(w, connection, w->now > not_before ? w->now : not_before);
+        try_later(w, connection, w->now > not_before ? w->now : not_before, RECONNECT_FIRST_NS);
     }
 }
 

@@ -18,7 +18,7 @@ void identity_of(struct identity *out, const uint8_t model[DIGEST_BYTES], const 
     memset(out, 0, sizeof *out);
     memcpy(out->model, model, sizeof out->model);
     pipeline_section_text(p, "input", out->input, sizeof out->input);
-    snprintf(out->precision, sizeof out->precision, "%s", IDENTITY_PRECISION);
+    snprintf(out->precision, sizeof out->precision, "%s", p->computes);
     for (int i = 0; i < p->n_labels; i++)
         out->labels = XXH3_64bits_withSeed(p->label[i], strlen(p->label[i]) + 1, out->labels);
     identity_seal(out);

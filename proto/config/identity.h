@@ -12,13 +12,12 @@
 #include "pipeline.h"
 
 #define IDENTITY_TEXT_BYTES 256
-#define IDENTITY_PRECISION  "float32"
 
 struct identity {
-    uint8_t digest[DIGEST_BYTES];    /* of all below */
-    uint8_t model[DIGEST_BYTES];     /* graph digest: the file and its weights outside it */
-    char input[IDENTITY_TEXT_BYTES]; /* the pipeline file's `input` section: pipeline_section_text */
-    char precision[16];
+    uint8_t digest[DIGEST_BYTES];         /* of all below */
+    uint8_t model[DIGEST_BYTES];          /* graph digest: the file and its weights outside it */
+    char input[IDENTITY_TEXT_BYTES];      /* the pipeline file's `input` section: pipeline_section_text */
+    char precision[PRECISION_TEXT_BYTES]; /* pipeline.computes: with the digest of its scales */
     uint64_t labels; /* digest of the names of the classes in their order; 0 = none are named */
 };
 

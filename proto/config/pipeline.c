@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "endpoint.h"
+#include "precision.h"
 
 struct loading {
     struct pipeline *p;
@@ -438,9 +439,11 @@ static int load(struct loading *l, const char *text, size_t size, const char *co
     for (int i = 0; !rc && i < l->p->entries->n; i++)
         rc = apply_entry(l, &l->p->entries->item[i]);
     if (rc || (rc = derive(l)) || (rc = check_exits(l)) || (rc = check_stages(l)) ||
-        (rc = check_workers(l)) || (rc = check_endpoints(l)) || (rc = check_lists(l)))
+        (rc = check_workers(l)) || (rc = check_endpoints(l)) || (rc = check_lists(l)) ||
+        (rc = check_values(l)))
         return rc;
-    return check_values(l);
+    precision_find(l->p);
+    return FL_OK;
 }
 
 int pipeline_parse(struct pipeline **out, const char *text, size_t size, const char *name,
@@ -507,6 +510,7 @@ void pipeline_free(struct pipeline *p)
     free(p->name);
     free(p->state);
     free(p->kernels);
+    free(p->precision);
     free(p->filter);
     free(p->bind);
     free(p->security);

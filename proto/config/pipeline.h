@@ -15,6 +15,7 @@
 
 #include "base/error.h"
 
+#define PRECISION_TEXT_BYTES  16
 #define PIPELINE_MAX_STAGES   16
 #define PIPELINE_MAX_REPLICAS 16
 #define PIPELINE_MAX_EXITS    32
@@ -119,8 +120,10 @@ struct pipeline {
     char *name;  /* of the model: file name without .onnx unless set; used in Redis keys */
     char *state; /* directory: artifacts, logs, sockets */
     char *kernels;
-    int n_shape;       /* number of entries in shape; 0 = the model says it */
-    int shape[8];      /* of the model's input, the batch (1) first */
+    char *precision;                     /* "float32" | "bfloat16" | "int8" | "auto" */
+    char computes[PRECISION_TEXT_BYTES]; /* what that comes to: precision.h */
+    int n_shape;                         /* number of entries in shape; 0 = the model says it */
+    int shape[8];                        /* of the model's input, the batch (1) first */
     int n_mean, n_std; /* entries that the file has: one for each channel, or one for all, or none */
     float mean[PIPELINE_MAX_CHANNELS], std[PIPELINE_MAX_CHANNELS];
     int n_resize, resize[2]; /* of pictures: the shorter side, or height and width; 0 entries: as the model

@@ -15,7 +15,7 @@ static const struct {
     [TENSOR_I8] = {"int8", 1},    [TENSOR_U16] = {"uint16", 2},  [TENSOR_I16] = {"int16", 2},
     [TENSOR_I32] = {"int32", 4},  [TENSOR_I64] = {"int64", 8},   [TENSOR_STRING] = {"string", 0},
     [TENSOR_BOOL] = {"bool", 1},  [TENSOR_F16] = {"float16", 2}, [TENSOR_F64] = {"float64", 8},
-    [TENSOR_U32] = {"uint32", 4}, [TENSOR_U64] = {"uint64", 8},
+    [TENSOR_U32] = {"uint32", 4}, [TENSOR_U64] = {"uint64", 8},  [TENSOR_BF16] = {"bfloat16", 2},
 };
 #define N_DTYPES ((int)(sizeof dtypes / sizeof *dtypes))
 
@@ -24,9 +24,14 @@ size_t tensor_dtype_bytes(enum tensor_dtype dtype)
     return (int)dtype >= 0 && (int)dtype < N_DTYPES ? dtypes[dtype].bytes : 0;
 }
 
+bool tensor_dtype_travels(enum tensor_dtype dtype)
+{
+    return dtype <= TENSOR_U64 && tensor_dtype_bytes(dtype) > 0;
+}
+
 const char *tensor_dtype_name(enum tensor_dtype dtype)
 {
-    return (int)dtype >= 0 && (int)dtype < N_DTYPES ? dtypes[dtype].name : "unknown";
+    return (int)dtype >= 0 && (int)dtype < N_DTYPES && dtypes[dtype].name ? dtypes[dtype].name : "unknown";
 }
 
 int64_t tensor_count(const struct tensor *t)

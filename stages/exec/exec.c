@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "stages/kernels/layout.h"
+#include "stages/kernels/low.h"
+#include "stages/ops/ops.h"
 
 struct tensor slot_logical(const struct slot *s, int64_t batch)
 {
@@ -25,6 +27,8 @@ struct view slot_view(const struct slot *s, int64_t batch)
     struct tensor t = slot_logical(s, batch);
     struct view v = s->rank == 4 && !s->is_constant ? view_channels_last(&t) : view_plain(&t);
     v.data = s->data;
+    v.low = s->low;
+    v.scale = s->scale;
     return v;
 }
 
@@ -58,20 +62,33 @@ static struct tensor slot_physical(const struct slot *s, int64_t batch)
     return t;
 }
 
+/* A lower type is the executor's own business. */
+static void call_it_wide(const struct slot *s, struct tensor *t)
+{
+    if (s->low != TENSOR_NONE)
+        t->dtype = TENSOR_F32;
+}
+
 static struct tensor edge_tensor(const struct exec *x, const struct edge *edge, int batch)
 {
     const struct slot *s = &x->slot[edge->slot];
-    struct tensor t = edge->own_place ? slot_logical(s, batch) : slot_physical(s, batch);
+    struct tensor t = edge->row_major ? slot_logical(s, batch) : slot_physical(s, batch);
     t.data = edge->data;
+    call_it_wide(s, &t);
     return t;
 }
 
-/* Between an edge's own place (row-major) and its slot (channels-last). */
+/* Between an edge's own place and its slot: of another layout, or in a lower type. */
 static void convert(const struct exec *x, const struct edge *edge, bool in)
 {
     struct tensor t = edge_tensor(x, edge, x->batch);
     struct view outside = view_plain(&t), inside = slot_view(&x->slot[edge->slot], x->batch);
-    layout_copy(in ? &outside : &inside, in ? &inside : &outside);
+    if (!view_is_low(&inside))
+        layout_copy(in ? &outside : &inside, in ? &inside : &outside);
+    else if (in)
+        low_narrow(outside.data, inside.dtype, inside.scale, inside.data, view_count(&inside));
+    else
+        low_widen(inside.data, inside.dtype, inside.scale, outside.data, view_count(&inside));
 }
 
 static int run_step(struct exec *x, int i, struct error *e)
@@ -136,9 +153,16 @@ static int find_cut(const struct exec *x, int node, struct error *e)
 int exec_cut(struct exec *x, int node, int batch, struct tensor *out, struct error *e)
 {
     int slot = find_cut(x, node, e);
+    struct view v;
     if (slot < 0)
         return FL_INTERNAL;
     *out = slot_physical(&x->slot[slot], batch);
+    v = slot_view(&x->slot[slot], batch);
+    if (view_is_low(&v)) {
+        low_widen(v.data, v.dtype, v.scale, x->wide, view_count(&v));
+        out->data = x->wide;
+    }
+    call_it_wide(&x->slot[slot], out);
     return FL_OK;
 }
 

@@ -3,8 +3,9 @@
  *
  * An executor owns packed weights and one arena for `max_batch`, both sized at exec_new; after that it no
  * longer needs the graph's constants (the graph may be freed). Activations of rank 4 are NHWC float32 inside
- * and at cuts; a model's own inputs and outputs are as the file says (row-major). One executor serves one
- * thread at a time.
+ * and at cuts; a model's own inputs and outputs are as the file says (row-major). In a lower precision they
+ * may lie in its type inside, and what is given out is float32 all the same. One executor serves one thread
+ * at a time.
  */
 #ifndef FREEZELINE_EXEC_H
 #define FREEZELINE_EXEC_H
@@ -12,6 +13,7 @@
 #include "stages/graph/graph.h"
 #include "stages/graph/op.h"
 #include "stages/kernels/engine.h"
+#include "quantization.h"
 
 struct exec_options {
     enum exec_kernels kernels; /* AUTO times the candidates of each node at load and keeps the fastest */
@@ -19,6 +21,8 @@ struct exec_options {
     int max_batch;             /* 0 = 1 */
     int first,
         last; /* node range, inclusive; last = -1: to the end. Must begin and end at cuts or model ends */
+    enum exec_precision precision;
+    const struct quantization *quantization; /* for PRECISION_INT8; borrowed during exec_new */
 };
 
 struct exec;

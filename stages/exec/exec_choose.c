@@ -26,7 +26,7 @@ struct trial {
     char *chill; /* read between runs, so that weights come from where they will come from in a whole run */
 };
 
-static void task_for(const struct exec *x, const struct step *s, struct kernel_task *t)
+void exec_task(const struct exec *x, const struct step *s, struct kernel_task *t)
 {
     *t = (struct kernel_task){
         .call = s->call, .max_batch = x->max_batch, .threads = x->threads, .weights = x->weights};
@@ -36,7 +36,7 @@ static void task_for(const struct exec *x, const struct step *s, struct kernel_t
 static int prepare(const struct exec *x, struct step *s, const struct kernel *k, struct kernel_task *t)
 {
     int rc;
-    task_for(x, s, t);
+    exec_task(x, s, t);
     s->kernel = k;
     s->state = NULL;
     rc = k->prepare ? k->prepare(t, &s->state) : FL_OK;
@@ -64,7 +64,7 @@ static int find_candidates(const struct exec *x, struct step *s, enum exec_kerne
     unsigned families = kernel_families(mode);
     struct kernel_task t;
     int n = 0;
-    task_for(x, s, &t);
+    exec_task(x, s, &t);
     for (int i = 0; table[i] && n < MAX_CANDIDATES; i++) {
         /* The reference only runs what nothing else does. */
         if (!(table[i]->family & families) || (table[i]->family == KERNEL_REFERENCE && n))
@@ -227,6 +227,8 @@ static bool same_work(const struct exec *x, const struct node *a, const struct n
 static const struct kernel *pick(const struct exec *x, struct step *s, enum exec_kernels mode,
                                  const struct kernel **candidate, int n)
 {
+    if (n && candidate[0]->family == KERNEL_LOW)
+        return candidate[0];
     for (int i = 0; i < n && mode == KERNELS_ONEDNN; i++)
         if (candidate[i]->family == KERNEL_ONEDNN)
             return candidate[i];
@@ -245,7 +247,7 @@ static int choose(struct exec *x, struct step *s, enum exec_kernels mode, struct
     const struct kernel *first = pick(x, s, mode, candidate, n);
     struct kernel_task t;
     int rc = FL_UNSUPPORTED;
-    task_for(x, s, &t);
+    exec_task(x, s, &t);
     if (first)
         rc = prepare(x, s, first, &t);
     for (int i = 0; i < n && rc == FL_UNSUPPORTED; i++)
@@ -261,16 +263,23 @@ static int choose(struct exec *x, struct step *s, enum exec_kernels mode, struct
     return FL_OK;
 }
 
-int exec_choose_kernels(struct exec *x, enum exec_kernels mode, struct error *e)
+void exec_show_constants(struct exec *x)
 {
-    exec_set_batch(x, x->max_batch);
     for (int i = 0; i < x->n_steps; i++) {
         struct step *s = &x->step[i];
-        int rc;
         for (int k = 0; k < s->node.n_in; k++)
             if (s->node.in[k] != GRAPH_NONE && x->slot[s->node.in[k]].is_constant)
                 s->call.in[k].data = x->slot[s->node.in[k]].constant->data;
-        if ((rc = choose(x, s, mode, e)))
+    }
+}
+
+int exec_choose_kernels(struct exec *x, enum exec_kernels mode, struct error *e)
+{
+    exec_set_batch(x, x->max_batch);
+    exec_show_constants(x);
+    for (int i = 0; i < x->n_steps; i++) {
+        int rc = choose(x, &x->step[i], mode, e);
+        if (rc)
             return rc;
     }
     return FL_OK;

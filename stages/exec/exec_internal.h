@@ -11,7 +11,10 @@ struct slot {
     enum tensor_dtype dtype;
     int rank;
     struct extent dim[TENSOR_MAX_RANK]; /* logical */
+    int value;                          /* of the graph */
     const struct tensor *constant;      /* of the graph, while loading */
+    enum tensor_dtype low;              /* view.low */
+    float scale;
     bool is_constant;
     bool needed;     /* a constant that some kernel reads as it is */
     int first, last; /* steps in which it lives */
@@ -19,12 +22,12 @@ struct slot {
     void *data;
 };
 
-/* An input or output of the range. When it has a place of its own, it lies there row-major and is converted.
- */
+/* An input or output of the range. When it has a place of its own, it lies there in float32, row-major where
+ * it is the model's, and is converted. */
 struct edge {
     char *name;
     int slot;
-    bool own_place;
+    bool own_place, row_major;
     int item;
     void *data;
 };
@@ -53,8 +56,9 @@ struct exec {
     struct team *team;
     char *arena;
     size_t arena_bytes;
-    int batch; /* that the views are set to */
-    int next;  /* step at which a run may continue */
+    float *wide; /* the value at a cut in float32, where it lies in a lower type */
+    int batch;   /* that the views are set to */
+    int next;    /* step at which a run may continue */
 };
 
 /* Copies the node with value indices turned into slots by `slot_of`. What was copied is to be dropped, also
@@ -67,6 +71,12 @@ struct view slot_view(const struct slot *s, int64_t batch);
 struct tensor slot_logical(const struct slot *s, int64_t batch);
 int64_t slot_bytes(const struct slot *s, int64_t batch); /* -1 when it overflows */
 
+/* Decides which values lie in a lower type; `whole` has the steps of all of the model. FL_NOMEM. */
+int exec_lower(struct exec *x, struct exec *whole, const struct graph *g, const struct exec_options *o);
+/* Shows kernels the constants, in the views of all steps. */
+void exec_show_constants(struct exec *x);
+/* What a kernel is asked about a step. */
+void exec_task(const struct exec *x, const struct step *s, struct kernel_task *t);
 /* Picks and prepares the kernel of each step. */
 int exec_choose_kernels(struct exec *x, enum exec_kernels mode, struct error *e);
 

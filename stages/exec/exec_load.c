@@ -22,8 +22,13 @@ static int slot_for(struct exec *x, const struct graph *g, int value, int *slot_
     if (slot_of[value] >= 0)
         return slot_of[value];
     s = &x->slot[x->n_slots];
-    *s = (struct slot){
-        .dtype = v->dtype, .rank = v->rank, .constant = v->constant, .item = -1, .first = -1, .last = -1};
+    *s = (struct slot){.dtype = v->dtype,
+                       .rank = v->rank,
+                       .value = value,
+                       .constant = v->constant,
+                       .item = -1,
+                       .first = -1,
+                       .last = -1};
     s->is_constant = v->constant != NULL;
     memcpy(s->dim, v->dim, sizeof s->dim);
     return slot_of[value] = x->n_slots++;
@@ -109,7 +114,7 @@ static int make_edges(struct exec *x, const struct graph *g, int *slot_of, bool 
             return error_set(e, FL_NOMEM, "no memory for inputs and outputs");
         edge[i].slot = slot_for(x, g, value[i], slot_of);
         s = &x->slot[edge[i].slot];
-        edge[i].own_place = models_own && s->rank == 4 && !(s->is_constant);
+        edge[i].own_place = edge[i].row_major = models_own && s->rank == 4 && !s->is_constant;
         if (s->is_constant)
             s->needed = true;
         if (inputs)
@@ -183,6 +188,14 @@ static bool may_alias(const struct exec *x, int i, int alias)
            slot_bytes(from, x->max_batch) == slot_bytes(to, x->max_batch);
 }
 
+/* In its own place a value is not in a lower type. */
+static int64_t edge_bytes(const struct exec *x, const struct edge *edge)
+{
+    const struct slot *s = &x->slot[edge->slot];
+    return slot_bytes(s, x->max_batch) / (int64_t)tensor_dtype_bytes(s->dtype) *
+           (int64_t)tensor_dtype_bytes(s->low == TENSOR_NONE ? s->dtype : TENSOR_F32);
+}
+
 static int add_item(struct arena_item *item, int *n, int64_t bytes, int first, int last, int takes)
 {
     item[*n] = (struct arena_item){(size_t)bytes, first, last, takes, 0};
@@ -196,7 +209,7 @@ static int list_items(struct exec *x, struct arena_item *item)
     for (int i = 0; i < x->n_in; i++) {
         struct slot *s = &x->slot[x->in[i].slot];
         if (x->in[i].own_place)
-            x->in[i].item = add_item(item, &n, slot_bytes(s, x->max_batch), 0, 1, -1);
+            x->in[i].item = add_item(item, &n, edge_bytes(x, &x->in[i]), 0, 1, -1);
         if (!s->is_constant)
             s->item = add_item(item, &n, slot_bytes(s, x->max_batch), s->first, s->last, -1);
     }
@@ -217,8 +230,7 @@ static int list_items(struct exec *x, struct arena_item *item)
     }
     for (int i = 0; i < x->n_out; i++)
         if (x->out[i].own_place)
-            x->out[i].item = add_item(item, &n, slot_bytes(&x->slot[x->out[i].slot], x->max_batch),
-                                      x->n_steps, x->n_steps + 1, -1);
+            x->out[i].item = add_item(item, &n, edge_bytes(x, &x->out[i]), x->n_steps, x->n_steps + 1, -1);
     return n;
 }
 
@@ -297,6 +309,22 @@ static int keep_constants(struct exec *x, struct error *e)
     return FL_OK;
 }
 
+/* Room for the largest value at a cut that lies in a lower type. Untouched pages cost nothing. */
+static int make_wide(struct exec *x, struct error *e)
+{
+    int64_t most = 0;
+    for (int i = 0; i < x->n_steps; i++) {
+        struct tensor t;
+        if (x->step[i].cut < 0 || x->slot[x->step[i].cut].low == TENSOR_NONE)
+            continue;
+        t = slot_logical(&x->slot[x->step[i].cut], x->max_batch);
+        most = tensor_count(&t) > most ? tensor_count(&t) : most;
+    }
+    if (most && !(x->wide = malloc((size_t)most * sizeof *x->wide)))
+        return error_set(e, FL_NOMEM, "no memory for values at cuts");
+    return FL_OK;
+}
+
 static int check_options(const struct graph *g, const struct exec_options *o, struct error *e)
 {
     int last = o->last < 0 ? g->n_nodes - 1 : o->last;
@@ -309,6 +337,42 @@ static int check_options(const struct graph *g, const struct exec_options *o, st
         return error_set(e, FL_SHAPE, "the model has a fixed batch size: max_batch must be 1, not %d",
                          o->max_batch);
     return FL_OK;
+}
+
+static int check_lower(const struct graph *g, const struct exec_options *o, struct error *e)
+{
+    int rc = engine_precision_check(o->precision, o->kernels, e);
+    if (rc || o->precision != PRECISION_INT8)
+        return rc;
+    if (!o->quantization)
+        return error_set(e, FL_CONFIG, "precision int8 needs scales: `freezeline quantize` finds them");
+    if (memcmp(o->quantization->model, g->digest, sizeof g->digest))
+        return error_set(e, FL_STALE,
+                         "the scales for int8 are of another network: run `freezeline quantize`");
+    return FL_OK;
+}
+
+static int lower(struct exec *x, const struct graph *g, const struct exec_options *o, int *slot_of,
+                 struct error *e)
+{
+    struct exec *whole;
+    int rc;
+    if (o->precision == PRECISION_FLOAT32)
+        return FL_OK;
+    if ((rc = check_lower(g, o, e)))
+        return rc;
+    whole = calloc(1, sizeof *whole);
+    if (!whole)
+        return error_set(e, FL_NOMEM, "no memory for an executor");
+    whole->n_steps = g->n_nodes;
+    whole->last = g->n_nodes - 1;
+    whole->max_batch = x->max_batch;
+    whole->threads = x->threads;
+    memset(slot_of, -1, (size_t)g->n_values * sizeof *slot_of);
+    if (!(rc = take_nodes(whole, g, slot_of, e)) && exec_lower(x, whole, g, o))
+        rc = error_set(e, FL_NOMEM, "no memory for an executor");
+    exec_free(whole);
+    return rc;
 }
 
 int exec_new(struct exec **out, const struct graph *g, const struct exec_options *o, struct error *e)
@@ -333,14 +397,15 @@ int exec_new(struct exec **out, const struct graph *g, const struct exec_options
     if (team_new(&x->team, x->threads))
         rc = error_set(e, FL_UNAVAILABLE, "cannot start %d threads", x->threads);
     if (!rc && !(rc = take_nodes(x, g, slot_of, e)) && !(rc = make_edges(x, g, slot_of, true, e)) &&
-        !(rc = make_edges(x, g, slot_of, false, e)) && !(rc = check_sizes(x, e))) {
+        !(rc = make_edges(x, g, slot_of, false, e)) && !(rc = check_sizes(x, e)) &&
+        !(rc = lower(x, g, o, slot_of, e))) {
         find_lives(x);
         openblas_set_num_threads(x->threads);
         if (openblas_get_num_threads() < x->threads)
             rc = error_set(e, FL_CONFIG, "%d threads are asked for; OpenBLAS computes on at most %d here",
                            x->threads, openblas_get_num_threads());
         if (!rc && !(rc = exec_choose_kernels(x, o->kernels, e)) && !(rc = make_arena(x, e)) &&
-            !(rc = keep_constants(x, e)))
+            !(rc = make_wide(x, e)) && !(rc = keep_constants(x, e)))
             exec_set_batch(x, 1);
     }
     /* What choosing and timing used goes back to the system. */
@@ -373,6 +438,7 @@ void exec_free(struct exec *x)
     free(x->out);
     free(x->step);
     free(x->slot);
+    free(x->wide);
     if (x->arena)
         munmap(x->arena, x->arena_bytes);
     team_free(x->team);

@@ -15,6 +15,10 @@ struct view {
     int64_t dim[TENSOR_MAX_RANK];    /* logical, ONNX order */
     int64_t stride[TENSOR_MAX_RANK]; /* in elements; 0 where broadcast */
     void *data;
+    /* A float32 value that products may take in a lower type: which, and what one step of an integer stands
+     * for (1 otherwise). TENSOR_NONE: none. It lies in float32 or in that type, as dtype says. */
+    enum tensor_dtype low;
+    float scale;
 };
 
 /* The newest operator set whose operators are known here: from 22 to 24 only types were added to those of the

@@ -6,6 +6,12 @@
 
 static bool reference_accepts(const struct kernel_task *t)
 {
+    for (int i = 0; i < t->call.n_in; i++)
+        if (view_is_low(&t->call.in[i]))
+            return false;
+    for (int i = 0; i < t->call.n_out; i++)
+        if (view_is_low(&t->call.out[i]))
+            return false;
     return t->call.node->op->reference != NULL;
 }
 
@@ -58,8 +64,8 @@ unsigned kernel_families(enum exec_kernels mode)
     case KERNELS_OPENBLAS:
         return KERNEL_REFERENCE | KERNEL_PLAIN | KERNEL_OPENBLAS;
     case KERNELS_ONEDNN:
-        return KERNEL_REFERENCE | KERNEL_PLAIN | KERNEL_OPENBLAS | KERNEL_ONEDNN;
+        return KERNEL_REFERENCE | KERNEL_PLAIN | KERNEL_OPENBLAS | KERNEL_ONEDNN | KERNEL_LOW;
     default:
-        return KERNEL_REFERENCE | KERNEL_PLAIN | KERNEL_OPENBLAS | KERNEL_ONEDNN | KERNEL_NATIVE;
+        return KERNEL_REFERENCE | KERNEL_PLAIN | KERNEL_OPENBLAS | KERNEL_ONEDNN | KERNEL_NATIVE | KERNEL_LOW;
     }
 }

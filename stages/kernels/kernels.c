@@ -31,9 +31,19 @@ bool view_is_channels_last(const struct view *v)
                        (int64_t[]){v->dim[1] * v->dim[2] * v->dim[3], 1, v->dim[3] * v->dim[1], v->dim[1]});
 }
 
+static bool lies_computed(const struct view *v)
+{
+    return !v->data && (v->rank == 4 ? view_is_channels_last(v) : view_is_plain(v));
+}
+
 bool view_is_activation(const struct view *v)
 {
-    return v->dtype == TENSOR_F32 && !v->data && (v->rank == 4 ? view_is_channels_last(v) : view_is_plain(v));
+    return v->dtype == TENSOR_F32 && lies_computed(v);
+}
+
+bool view_is_low_activation(const struct view *v)
+{
+    return (v->dtype == TENSOR_F32 || view_is_low(v)) && lies_computed(v);
 }
 
 bool post_adds_nothing(const struct op_call *c)
@@ -85,20 +95,31 @@ static bool resolve(struct window2d *w, const struct op_call *c, const int64_t *
     return true;
 }
 
-bool window_of_conv(struct window2d *w, const struct op_call *c)
+static bool window_over(struct window2d *w, const struct op_call *c,
+                        bool (*is_activation)(const struct view *))
 {
     const struct post *p = &c->node->post;
-    if (strcmp(c->node->op->name, "Conv") || c->n_in < 2 || !view_is_activation(&c->in[0]) ||
-        !view_is_activation(&c->out[0]))
+    if (strcmp(c->node->op->name, "Conv") || c->n_in < 2 || !is_activation(&c->in[0]) ||
+        !is_activation(&c->out[0]))
         return false;
     if (c->in[1].dtype != TENSOR_F32 || c->in[1].rank != 4 || !c->in[1].data)
         return false;
     if (view_present(c, 2) && (c->in[2].dtype != TENSOR_F32 || !c->in[2].data))
         return false;
-    if (p->residual != GRAPH_NONE && (!view_is_activation(&c->in[p->residual]) ||
+    if (p->residual != GRAPH_NONE && (!is_activation(&c->in[p->residual]) ||
                                       memcmp(c->in[p->residual].dim, c->out[0].dim, 4 * sizeof(int64_t))))
         return false;
     return resolve(w, c, c->in[1].dim + 2) && w->groups > 0;
+}
+
+bool window_of_conv(struct window2d *w, const struct op_call *c)
+{
+    return window_over(w, c, view_is_activation);
+}
+
+bool window_of_low_conv(struct window2d *w, const struct op_call *c)
+{
+    return window_over(w, c, view_is_low_activation);
 }
 
 bool window_of_pool(struct window2d *w, const struct op_call *c)

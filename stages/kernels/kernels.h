@@ -19,6 +19,7 @@ enum kernel_family {
     KERNEL_ONEDNN = 4,
     KERNEL_NATIVE = 8, /* our own products, on vector units */
     KERNEL_REFERENCE = 16,
+    KERNEL_LOW = 32, /* computes in, or between, lower types */
 };
 
 /* One node at load. Filled by the executor; prepare sets what follows `max_batch`. */
@@ -55,11 +56,19 @@ const struct kernel *const *kernel_table(void);
 const struct kernel *kernel_find(const char *name); /* the first of this name, or NULL */
 unsigned kernel_families(enum exec_kernels mode);
 
+/* Does it lie in its lower type? */
+static inline bool view_is_low(const struct view *v)
+{
+    return v->low != TENSOR_NONE && v->dtype == v->low;
+}
+
 /* Layout tests; dims of 1 make both true. */
 bool view_is_plain(const struct view *v);
 bool view_is_channels_last(const struct view *v);
 /* A computed float32 value, channels-last when of rank 4. */
 bool view_is_activation(const struct view *v);
+/* The same, or it lies in its lower type. */
+bool view_is_low_activation(const struct view *v);
 
 static inline void kernel_mark_packed(struct kernel_task *t, int input)
 {
@@ -81,6 +90,8 @@ struct window2d {
 
 /* From views and attributes; false when the node is not a 2-D window over activations. */
 bool window_of_conv(struct window2d *w, const struct op_call *c);
+/* The same where activations may lie in a lower type. */
+bool window_of_low_conv(struct window2d *w, const struct op_call *c);
 bool window_of_pool(struct window2d *w, const struct op_call *c);
 /* Of a convolution or product: weights and bias are packed, and the result may take the residual's place. */
 void kernel_packs_constants(struct kernel_task *t);

@@ -5,9 +5,10 @@
 #include "kernels.h"
 
 /* clang-format off */
-#define KERNELS_ONEDNN_LIST(X) X(onednn_conv) /* kernels_onednn.c */
+#define KERNELS_ONEDNN_LIST(X) X(onednn_low_conv) X(onednn_conv) /* kernels_onednn.c */
 
 #define KERNELS_LIST(X)                             \
+    X(low_widened)        /* kernels_low.c */       \
     X(native_conv)        /* kernels_native.c */    \
     X(native_winograd)    /* kernels_winograd.c */  \
     X(native_product)     /* kernels_native.c */    \

@@ -1,159 +1,30 @@
-/* kernels_onednn.c - convolution by oneDNN 2 or 3, where the build has it (FREEZELINE_DNNL)
+/* kernels_onednn.c - convolution by oneDNN, in float32 and in lower types (FREEZELINE_DNNL)
  *
- * The only file that knows oneDNN's API. A primitive is made for one batch size, so each node has one for
- * max_batch and one for each power of two below, and a run is put together from them. Source and destination
- * are channels-last, weights lie as the primitive likes them, scratchpads are ours.
+ * A primitive is made for one batch size, so each node has one for max_batch and one for each power of two
+ * below, and a run is put together from them. Source and destination are channels-last, weights lie as the
+ * primitive likes them, scratchpads are ours.
  */
-#include "onednn.h"
-
 #if defined(FREEZELINE_DNNL)
 
-#include <dlfcn.h>
-#include <dnnl.h>
-#include <pthread.h>
-#include <stdio.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "kernels.h"
 #include "kernels_list.h"
-
-#if DNNL_VERSION_MAJOR != 2 && DNNL_VERSION_MAJOR != 3
-#error "kernels_onednn.c is written for oneDNN 2 and 3; build with `make DNNL=`"
-#endif
+#include "low.h"
+#include "onednn.h"
+#include "onednn_api.h"
 
 #define MAX_SIZES 24
-
-const char *onednn_version(void)
-{
-    static char text[32];
-    const dnnl_version_t *v = dnnl_version();
-    if (!text[0])
-        snprintf(text, sizeof text, "oneDNN %d.%d.%d", v->major, v->minor, v->patch);
-    return text;
-}
-
-/* One engine and stream for the process: streams of the CPU engine carry no state between executions. */
-static dnnl_engine_t engine;
-static dnnl_stream_t stream;
-static void (*set_threads)(int);
-
-static void open_engine(void)
-{
-    if (dnnl_engine_create(&engine, dnnl_cpu, 0))
-        engine = NULL;
-    else if (dnnl_stream_create(&stream, engine, dnnl_stream_default_flags))
-        stream = NULL;
-    /* oneDNN computes on OpenMP's threads; that library is its own, not ours. */
-    *(void **)&set_threads = dlsym(RTLD_DEFAULT, "omp_set_num_threads");
-}
-
-static bool engine_ready(void)
-{
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, open_engine);
-    return stream != NULL;
-}
-
-/* What a primitive is made for: its memories, and how the window moves. `weights` leaves their order to the
- * primitive, `plain` is the model's own. */
-struct problem {
-    dnnl_memory_desc_t src, dst, weights, plain, bias;
-    bool has_bias;
-    dnnl_dims_t strides, dilates, before, after;
-};
-
-/* The two interfaces. oneDNN 2 has values for descriptors of memories and makes a primitive's in two steps;
- * oneDNN 3 hands out pointers, which may be NULL here, and makes a primitive's in one. */
-#if DNNL_VERSION_MAJOR == 2
-
-typedef const dnnl_memory_desc_t *desc_view;
-
-static desc_view view_of(const dnnl_memory_desc_t *d)
-{
-    return d;
-}
-
-static dnnl_status_t desc_new(dnnl_memory_desc_t *d, int n, const dnnl_dims_t dims, dnnl_format_tag_t tag)
-{
-    return dnnl_memory_desc_init_by_tag(d, n, dims, dnnl_f32, tag);
-}
-
-static void desc_free(dnnl_memory_desc_t *d)
-{
-    (void)d;
-}
-
-static dnnl_status_t append_sum(dnnl_post_ops_t ops)
-{
-    return dnnl_post_ops_append_sum(ops, 1);
-}
-
-static dnnl_status_t append_eltwise(dnnl_post_ops_t ops, dnnl_alg_kind_t kind, float alpha, float beta)
-{
-    return dnnl_post_ops_append_eltwise(ops, 1, kind, alpha, beta);
-}
-
-static dnnl_status_t describe_conv(dnnl_primitive_desc_t *pd, const struct problem *p,
-                                   dnnl_primitive_attr_t attr)
-{
-    dnnl_convolution_desc_t d;
-    dnnl_status_t rc = dnnl_dilated_convolution_forward_desc_init(
-        &d, dnnl_forward_inference, dnnl_convolution_direct, &p->src, &p->weights,
-        p->has_bias ? &p->bias : NULL, &p->dst, p->strides, p->dilates, p->before, p->after);
-    return rc ? rc : dnnl_primitive_desc_create(pd, &d, attr, engine, NULL);
-}
-
-#else
-
-typedef const_dnnl_memory_desc_t desc_view;
-
-static desc_view view_of(const dnnl_memory_desc_t *d)
-{
-    return *d;
-}
-
-static dnnl_status_t desc_new(dnnl_memory_desc_t *d, int n, const dnnl_dims_t dims, dnnl_format_tag_t tag)
-{
-    return dnnl_memory_desc_create_with_tag(d, n, dims, dnnl_f32, tag);
-}
-
-static void desc_free(dnnl_memory_desc_t *d)
-{
-    if (*d)
-        dnnl_memory_desc_destroy(*d);
-}
-
-static dnnl_status_t append_sum(dnnl_post_ops_t ops)
-{
-    return dnnl_post_ops_append_sum(ops, 1, 0, dnnl_data_type_undef);
-}
-
-static dnnl_status_t append_eltwise(dnnl_post_ops_t ops, dnnl_alg_kind_t kind, float alpha, float beta)
-{
-    return dnnl_post_ops_append_eltwise(ops, kind, alpha, beta);
-}
-
-static dnnl_status_t describe_conv(dnnl_primitive_desc_t *pd, const struct problem *p,
-                                   dnnl_primitive_attr_t attr)
-{
-    return dnnl_convolution_forward_primitive_desc_create(
-        pd, engine, dnnl_forward_inference, dnnl_convolution_direct, p->src, p->weights, p->bias, p->dst,
-        p->strides, p->dilates, p->before, p->after, attr);
-}
-
-#endif
-
-static desc_view desc_in(const_dnnl_primitive_desc_t pd, dnnl_query_t what)
-{
-    return dnnl_primitive_desc_query_md(pd, what, 0);
-}
+#define MAX_ARGS  8
 
 /* A primitive for `batch` images and its memories; data handles are set at each run. */
 struct sized {
-    int batch;
+    int batch, n_args;
     dnnl_primitive_t primitive;
-    dnnl_memory_t src, dst, weights, bias, scratchpad;
+    dnnl_memory_t src, dst, weights, scratchpad;
+    dnnl_exec_arg_t arg[MAX_ARGS]; /* owns all memories */
     size_t scratch_bytes;
 };
 
@@ -161,8 +32,12 @@ struct onednn {
     struct window2d w;
     int threads, n_sizes;
     struct sized size[MAX_SIZES]; /* largest first */
-    bool sum;                     /* a residual is added */
-    struct post after;            /* what oneDNN does not do itself */
+    enum tensor_dtype src, dst;   /* what it computes from and makes */
+    enum tensor_dtype sum;        /* as what the residual lies in dst; TENSOR_NONE: there is none */
+    struct steps steps;
+    float *weight_steps;
+    size_t narrowed;   /* where in scratch the source is narrowed */
+    struct post after; /* what oneDNN does not do itself */
 };
 
 static void release(void *state)
@@ -172,106 +47,56 @@ static void release(void *state)
         return;
     for (int i = 0; i < s->n_sizes; i++) {
         struct sized *z = &s->size[i];
-        dnnl_memory_t memory[] = {z->src, z->dst, z->weights, z->bias, z->scratchpad};
-        for (size_t k = 0; k < sizeof memory / sizeof *memory; k++)
-            if (memory[k])
-                dnnl_memory_destroy(memory[k]);
+        for (int k = 0; k < z->n_args; k++)
+            if (z->arg[k].memory)
+                dnnl_memory_destroy(z->arg[k].memory);
         if (z->primitive)
             dnnl_primitive_destroy(z->primitive);
     }
+    free(s->weight_steps);
     free(s);
 }
 
 /* Source, destination and the window's way over them; true when oneDNN has no such memory. */
-static bool describe_window(struct problem *p, const struct window2d *w, int64_t batch)
+static bool describe_window(struct problem *p, const struct onednn *s, int64_t batch)
 {
+    const struct window2d *w = &s->w;
     *p = (struct problem){.strides = {w->sh, w->sw},
                           .dilates = {w->dh - 1, w->dw - 1},
                           .before = {w->top, w->left},
                           .after = {w->bottom, w->right}};
-    return desc_new(&p->src, 4, (dnnl_dims_t){batch, w->ic, w->ih, w->iw}, dnnl_nhwc) ||
-           desc_new(&p->dst, 4, (dnnl_dims_t){batch, w->oc, w->oh, w->ow}, dnnl_nhwc);
+    return desc_new(&p->src, 4, (dnnl_dims_t){batch, w->ic, w->ih, w->iw}, onednn_type(s->src), dnnl_nhwc) ||
+           desc_new(&p->dst, 4, (dnnl_dims_t){batch, w->oc, w->oh, w->ow}, onednn_type(s->dst), dnnl_nhwc);
 }
 
-static bool describe_weights(struct problem *p, const struct window2d *w, bool bias)
+/* Weights are float32, bfloat16, or integers with a step for each channel of the result. */
+static enum tensor_dtype weights_type(const struct onednn *s)
 {
+    return s->src == TENSOR_U8 ? TENSOR_I8 : s->src;
+}
+
+static bool describe_weights(struct problem *p, const struct onednn *s, bool bias)
+{
+    const struct window2d *w = &s->w;
     int64_t g = w->groups;
     dnnl_dims_t all = {w->oc, w->ic, w->kh, w->kw}, grouped = {g, w->oc / g, w->ic / g, w->kh, w->kw};
     int n = g == 1 ? 4 : 5;
     p->has_bias = bias;
-    return desc_new(&p->weights, n, g == 1 ? all : grouped, dnnl_format_tag_any) ||
-           desc_new(&p->plain, n, g == 1 ? all : grouped, g == 1 ? dnnl_oihw : dnnl_goihw) ||
-           (bias && desc_new(&p->bias, 1, (dnnl_dims_t){w->oc}, dnnl_x));
+    return desc_new(&p->weights, n, g == 1 ? all : grouped, onednn_type(weights_type(s)),
+                    dnnl_format_tag_any) ||
+           desc_new(&p->plain, n, g == 1 ? all : grouped, s->steps.weights ? dnnl_s8 : dnnl_f32,
+                    g == 1 ? dnnl_oihw : dnnl_goihw) ||
+           (bias && desc_new(&p->bias, 1, (dnnl_dims_t){w->oc}, dnnl_f32, dnnl_x));
 }
 
-static void problem_free(struct problem *p)
+static int add_memory(struct sized *z, int what, desc_view d, void *data, dnnl_memory_t *m)
 {
-    desc_free(&p->src);
-    desc_free(&p->dst);
-    desc_free(&p->weights);
-    desc_free(&p->plain);
-    desc_free(&p->bias);
-}
-
-/* The activation as one of oneDNN's; false when there is none. */
-static bool eltwise_of(const struct post *p, dnnl_alg_kind_t *kind, float *alpha, float *beta)
-{
-    *alpha = *beta = 0;
-    switch (p->activation) {
-    case ACT_RELU:
-        *kind = dnnl_eltwise_relu;
-        return true;
-    case ACT_LEAKY_RELU:
-        *kind = dnnl_eltwise_relu;
-        *alpha = p->alpha;
-        return true;
-    case ACT_CLIP:
-        *kind = dnnl_eltwise_clip;
-        *alpha = p->alpha;
-        *beta = p->beta;
-        return true;
-    case ACT_SIGMOID:
-        *kind = dnnl_eltwise_logistic;
-        return true;
-    case ACT_SILU:
-        *kind = dnnl_eltwise_swish;
-        *alpha = 1;
-        return true;
-    case ACT_HARD_SWISH:
-        *kind = dnnl_eltwise_hardswish;
-        *alpha = 1.0F / 6; /* oneDNN 2 knows these, oneDNN 3 asks */
-        *beta = 0.5F;
-        return true;
-    default:
-        return false;
-    }
-}
-
-/* Attributes: the residual is a sum into dst, then the activation. */
-static dnnl_primitive_attr_t make_attr(const struct post *p)
-{
-    dnnl_primitive_attr_t attr = NULL;
-    dnnl_post_ops_t ops = NULL;
-    dnnl_alg_kind_t kind;
-    float alpha, beta;
-    bool ok = dnnl_primitive_attr_create(&attr) == dnnl_success &&
-              dnnl_post_ops_create(&ops) == dnnl_success &&
-              dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user) == dnnl_success;
-    if (ok && p->residual != GRAPH_NONE)
-        ok = append_sum(ops) == dnnl_success;
-    if (ok && eltwise_of(p, &kind, &alpha, &beta))
-        ok = append_eltwise(ops, kind, alpha, beta) == dnnl_success;
-    ok = ok && dnnl_primitive_attr_set_post_ops(attr, ops) == dnnl_success;
-    if (ops)
-        dnnl_post_ops_destroy(ops);
-    if (!ok && attr)
-        dnnl_primitive_attr_destroy(attr);
-    return ok ? attr : NULL;
-}
-
-static int make_memory(dnnl_memory_t *m, desc_view d, void *data)
-{
-    return dnnl_memory_create(m, d, engine, data ? data : DNNL_MEMORY_NONE) != dnnl_success;
+    dnnl_exec_arg_t *arg = &z->arg[z->n_args++];
+    int rc = memory_new(&arg->memory, d, data);
+    arg->arg = what;
+    if (m)
+        *m = arg->memory;
+    return rc;
 }
 
 /* From the primitive descriptor to the primitive with its memories. */
@@ -279,24 +104,10 @@ static int finish_size(struct sized *z, const_dnnl_primitive_desc_t pd)
 {
     desc_view scratch = desc_in(pd, dnnl_query_scratchpad_md);
     int failed = dnnl_primitive_create(&z->primitive, pd) != dnnl_success ||
-                 make_memory(&z->src, desc_in(pd, dnnl_query_src_md), NULL) ||
-                 make_memory(&z->dst, desc_in(pd, dnnl_query_dst_md), NULL) ||
-                 make_memory(&z->scratchpad, scratch, NULL);
+                 add_memory(z, DNNL_ARG_SRC, desc_in(pd, dnnl_query_src_md), NULL, &z->src) ||
+                 add_memory(z, DNNL_ARG_DST, desc_in(pd, dnnl_query_dst_md), NULL, &z->dst) ||
+                 add_memory(z, DNNL_ARG_SCRATCHPAD, scratch, NULL, &z->scratchpad);
     z->scratch_bytes = failed ? 0 : dnnl_memory_desc_get_size(scratch);
-    return failed ? FL_UNSUPPORTED : FL_OK;
-}
-
-static int reorder(dnnl_memory_t from, desc_view from_desc, dnnl_memory_t to, desc_view to_desc)
-{
-    dnnl_exec_arg_t args[] = {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}};
-    dnnl_primitive_desc_t pd = NULL;
-    dnnl_primitive_t primitive = NULL;
-    int failed = dnnl_reorder_primitive_desc_create(&pd, from_desc, engine, to_desc, engine, NULL) ||
-                 dnnl_primitive_create(&primitive, pd) || dnnl_primitive_execute(primitive, stream, 2, args);
-    if (primitive)
-        dnnl_primitive_destroy(primitive);
-    if (pd)
-        dnnl_primitive_desc_destroy(pd);
     return failed ? FL_UNSUPPORTED : FL_OK;
 }
 
@@ -312,23 +123,45 @@ static void *packed_already(const struct onednn *s, const struct sized *z, desc_
     return NULL;
 }
 
+/* The model's weights as the primitive's come from them: themselves, or integers (owned by the caller). */
+static void *plain_weights(const struct onednn *s, const float *w)
+{
+    int64_t each = s->w.ic / s->w.groups * s->w.kh * s->w.kw;
+    int8_t *q;
+    if (!s->steps.weights)
+        return (void *)(uintptr_t)w;
+    q = malloc((size_t)(s->w.oc * each) + 1);
+    for (int64_t i = 0; q && i < s->w.oc; i++)
+        low_narrow(w + i * each, TENSOR_I8, s->steps.weights[i], q + i * each, each);
+    return q;
+}
+
 /* Brings the weights from the model's order, `plain`, into the primitive's, or shares what is packed so. */
 static int pack_weights(struct onednn *s, struct sized *z, const struct kernel_task *t, desc_view plain,
                         desc_view want)
 {
-    void *data = packed_already(s, z, want);
+    void *data = packed_already(s, z, want), *from;
     dnnl_memory_t source = NULL;
-    int rc = FL_UNSUPPORTED;
+    int rc = FL_NOMEM;
     if (data)
-        return make_memory(&z->weights, want, data) ? FL_NOMEM : FL_OK;
+        return add_memory(z, DNNL_ARG_WEIGHTS, want, data, &z->weights) ? FL_NOMEM : FL_OK;
     data = weights_alloc(t->weights, dnnl_memory_desc_get_size(want));
-    if (!data)
-        return FL_NOMEM;
-    if (!make_memory(&source, plain, (void *)(uintptr_t)t->call.in[1].data) &&
-        !make_memory(&z->weights, want, data))
-        rc = reorder(source, plain, z->weights, want);
+    from = plain_weights(s, t->call.in[1].data);
+    if (data && from && !memory_new(&source, plain, from) &&
+        !add_memory(z, DNNL_ARG_WEIGHTS, want, data, &z->weights))
+        rc = onednn_reorder(source, plain, z->weights, want);
     if (source)
         dnnl_memory_destroy(source);
+    if (from != t->call.in[1].data)
+        free(from);
+    return rc;
+}
+
+static int add_scales(struct onednn *s, struct sized *z, const struct kernel_task *t)
+{
+    float *room = weights_alloc(t->weights, (size_t)(s->w.oc + 2) * sizeof *room);
+    int n, rc = room ? onednn_scales(z->arg + z->n_args, &n, &s->steps, room) : FL_NOMEM;
+    z->n_args += room ? n : 0;
     return rc;
 }
 
@@ -336,15 +169,17 @@ static int make_conv(struct onednn *s, struct sized *z, const struct kernel_task
 {
     struct problem p = {0};
     dnnl_primitive_desc_t pd = NULL;
-    dnnl_primitive_attr_t attr = make_attr(&t->call.node->post);
+    dnnl_primitive_attr_t attr = onednn_attr(&t->call.node->post, onednn_type(s->sum), &s->steps);
     int rc = FL_UNSUPPORTED;
-    if (attr && !describe_window(&p, &s->w, z->batch) && !describe_weights(&p, &s->w, bias != NULL) &&
-        !describe_conv(&pd, &p, attr)) {
+    if (attr && !describe_window(&p, s, z->batch) && !describe_weights(&p, s, bias != NULL) &&
+        !conv_describe(&pd, &p, attr)) {
         rc = finish_size(z, pd);
-        if (!rc && bias && make_memory(&z->bias, view_of(&p.bias), bias))
+        if (!rc && bias && add_memory(z, DNNL_ARG_BIAS, desc_of(&p.bias), bias, NULL))
             rc = FL_NOMEM;
+        if (!rc && s->steps.weights)
+            rc = add_scales(s, z, t);
         if (!rc)
-            rc = pack_weights(s, z, t, view_of(&p.plain), desc_in(pd, dnnl_query_weights_md));
+            rc = pack_weights(s, z, t, desc_of(&p.plain), desc_in(pd, dnnl_query_weights_md));
         dnnl_primitive_desc_destroy(pd);
     }
     if (attr)
@@ -376,18 +211,6 @@ static int make_sizes(struct onednn *s, struct kernel_task *t, float *bias)
     return FL_OK;
 }
 
-static struct onednn *new_state(const struct kernel_task *t)
-{
-    struct onednn *s = calloc(1, sizeof *s);
-    if (s) {
-        s->threads = t->threads;
-        s->after = (struct post){GRAPH_NONE, ACT_NONE, 0, 0};
-        if (set_threads)
-            set_threads(t->threads);
-    }
-    return s;
-}
-
 /* oneDNN 2.6's AVX-512 convolutions compute garbage, or crash, for windows that can lie in the padding
  * altogether. */
 static bool meets_input(const struct window2d *w)
@@ -399,46 +222,143 @@ static bool meets_input(const struct window2d *w)
 static bool conv_accepts(const struct kernel_task *t)
 {
     struct window2d w;
-    return window_of_conv(&w, &t->call) && w.n > 0 && meets_input(&w) && engine_ready();
+    return window_of_conv(&w, &t->call) && w.n > 0 && meets_input(&w) && onednn_ready();
+}
+
+static bool is_integer(enum tensor_dtype t)
+{
+    return t == TENSOR_U8 || t == TENSOR_I8;
+}
+
+/* Does a value fit beside a source of that type: bfloat16 beside bfloat16, integers beside integers? */
+static bool matches(enum tensor_dtype src, const struct view *v)
+{
+    return v->low == TENSOR_NONE || is_integer(src) == is_integer(v->low);
+}
+
+static bool low_accepts(const struct kernel_task *t)
+{
+    const struct op_call *c = &t->call;
+    const struct post *p = &c->node->post;
+    struct window2d w;
+    if (!window_of_low_conv(&w, c) || c->in[0].low == TENSOR_NONE || !matches(c->in[0].low, &c->out[0]) ||
+        w.n <= 0 || !meets_input(&w) || !onednn_activates(p) || !onednn_ready())
+        return false;
+    if (p->residual == GRAPH_NONE)
+        return true;
+    return matches(c->in[0].low, &c->in[p->residual]) &&
+           (!is_integer(c->out[0].dtype) || c->in[p->residual].low != TENSOR_NONE);
+}
+
+static int new_state(struct onednn **out, const struct kernel_task *t)
+{
+    struct onednn *s = *out = calloc(1, sizeof *s);
+    if (!s)
+        return FL_NOMEM;
+    s->threads = t->threads;
+    s->src = s->dst = TENSOR_F32;
+    s->sum = t->call.node->post.residual == GRAPH_NONE ? TENSOR_NONE : TENSOR_F32;
+    s->steps = (struct steps){.src = 1, .dst = 1, .residual = 1};
+    s->after = (struct post){GRAPH_NONE, ACT_NONE, 0, 0};
+    onednn_threads(t->threads);
+    return FL_OK;
+}
+
+/* The step of each channel's weights: the largest is 127 of them. */
+static int find_weight_steps(struct onednn *s, const float *w)
+{
+    int64_t each = s->w.ic / s->w.groups * s->w.kh * s->w.kw;
+    s->weight_steps = malloc((size_t)s->w.oc * sizeof *s->weight_steps);
+    if (!s->weight_steps)
+        return FL_NOMEM;
+    for (int64_t i = 0; i < s->w.oc; i++) {
+        float most = 0;
+        for (int64_t k = 0; k < each; k++)
+            most = fmaxf(most, fabsf(w[i * each + k]));
+        s->weight_steps[i] = most > 0 ? most / 127 : 1;
+    }
+    s->steps.weights = s->weight_steps;
+    s->steps.n = s->w.oc;
+    s->steps.mask = s->w.groups == 1 ? 1 : 3;
+    return FL_OK;
+}
+
+static int lower(struct onednn *s, const struct kernel_task *t)
+{
+    const struct op_call *c = &t->call;
+    const struct view *residual = s->sum == TENSOR_NONE ? NULL : &c->in[c->node->post.residual];
+    s->src = c->in[0].low;
+    s->dst = c->out[0].dtype;
+    if (residual)
+        s->sum = is_integer(s->dst) ? residual->low : s->dst;
+    if (!is_integer(s->src))
+        return FL_OK;
+    s->steps.src = c->in[0].scale;
+    s->steps.dst = is_integer(s->dst) ? c->out[0].scale : 1;
+    s->steps.residual = residual && is_integer(s->sum) ? residual->scale : 1;
+    return find_weight_steps(s, c->in[1].data);
+}
+
+static int make_bias(const struct onednn *s, struct kernel_task *t, float **bias)
+{
+    *bias = NULL;
+    if (!view_present(&t->call, 2))
+        return FL_OK;
+    if (!(*bias = conv_bias(t, s->w.oc)))
+        return FL_NOMEM;
+    for (int64_t i = 0; i < s->w.oc; i++)
+        (*bias)[i] /= onednn_bias_unit(&s->steps, i);
+    return FL_OK;
+}
+
+static int prepare(struct kernel_task *t, struct onednn *s)
+{
+    float *bias;
+    int rc;
+    s->w.dh = s->w.kh == 1 ? 1 : s->w.dh;
+    s->w.dw = s->w.kw == 1 ? 1 : s->w.dw;
+    kernel_packs_constants(t);
+    return (rc = make_bias(s, t, &bias)) ? rc : make_sizes(s, t, bias);
 }
 
 static int conv_prepare(struct kernel_task *t, void **state)
 {
     const struct post *p = &t->call.node->post;
-    struct onednn *s = new_state(t);
-    dnnl_alg_kind_t kind;
-    float *bias = NULL, alpha, beta;
+    struct onednn *s;
+    int rc = new_state(&s, t);
     *state = s;
-    if (!s)
-        return FL_NOMEM;
+    if (rc)
+        return rc;
     window_of_conv(&s->w, &t->call);
-    s->w.dh = s->w.kh == 1 ? 1 : s->w.dh;
-    s->w.dw = s->w.kw == 1 ? 1 : s->w.dw;
-    s->sum = p->residual != GRAPH_NONE;
-    if (p->activation != ACT_NONE && !eltwise_of(p, &kind, &alpha, &beta)) {
+    if (!onednn_activates(p)) {
         s->after = *p;
         s->after.residual = GRAPH_NONE;
     }
-    if (view_present(&t->call, 2)) {
-        bias = conv_bias(t, s->w.oc);
-        if (!bias)
-            return FL_NOMEM;
-    }
-    kernel_packs_constants(t);
-    return make_sizes(s, t, bias);
+    return prepare(t, s);
 }
 
-static int run_size(const struct sized *z, const float *x, float *y, void *scratch)
+static int low_prepare(struct kernel_task *t, void **state)
 {
-    dnnl_exec_arg_t args[5] = {{DNNL_ARG_SRC, z->src},
-                               {DNNL_ARG_DST, z->dst},
-                               {DNNL_ARG_SCRATCHPAD, z->scratchpad},
-                               {DNNL_ARG_WEIGHTS, z->weights},
-                               {DNNL_ARG_BIAS, z->bias}};
-    int n = z->bias ? 5 : 4;
+    struct onednn *s;
+    int rc = new_state(&s, t);
+    *state = s;
+    if (rc)
+        return rc;
+    window_of_low_conv(&s->w, &t->call);
+    if ((rc = lower(s, t)) || (rc = prepare(t, s)))
+        return rc;
+    if (t->call.in[0].dtype == s->src)
+        return FL_OK;
+    s->narrowed = (t->scratch_bytes + 63) / 64 * 64;
+    t->scratch_bytes = s->narrowed + (size_t)view_count(&t->call.in[0]) * tensor_dtype_bytes(s->src) + 64;
+    return FL_OK;
+}
+
+static int run_size(const struct sized *z, const void *x, void *y, void *scratch)
+{
     if (dnnl_memory_set_data_handle(z->src, (void *)(uintptr_t)x) || dnnl_memory_set_data_handle(z->dst, y) ||
         dnnl_memory_set_data_handle(z->scratchpad, scratch) ||
-        dnnl_primitive_execute(z->primitive, stream, n, args))
+        dnnl_primitive_execute(z->primitive, onednn_stream(), z->n_args, z->arg))
         return FL_INTERNAL;
     return FL_OK;
 }
@@ -446,13 +366,17 @@ static int run_size(const struct sized *z, const float *x, float *y, void *scrat
 static int run(void *state, const struct op_call *c, const struct kernel_run *r)
 {
     const struct onednn *s = state;
-    const float *x = c->in[0].data;
-    float *y = c->out[0].data;
-    int64_t left = c->out[0].dim[0], in = s->w.ih * s->w.iw * s->w.ic, out = s->w.oh * s->w.ow * s->w.oc;
-    if (set_threads)
-        set_threads(s->threads);
-    if (s->sum && c->in[c->node->post.residual].data != y)
-        memcpy(y, c->in[c->node->post.residual].data, (size_t)(left * out) * sizeof *y);
+    const char *x = c->in[0].data;
+    char *y = c->out[0].data;
+    int64_t left = c->out[0].dim[0], in = s->w.ih * s->w.iw * s->w.ic * (int64_t)tensor_dtype_bytes(s->src),
+            out = s->w.oh * s->w.ow * s->w.oc * (int64_t)tensor_dtype_bytes(s->dst);
+    onednn_threads(s->threads);
+    if (s->sum != TENSOR_NONE && c->in[c->node->post.residual].data != y)
+        low_move(&c->in[c->node->post.residual], s->sum, s->steps.residual, y);
+    if (c->in[0].dtype != s->src) {
+        low_move(&c->in[0], s->src, s->steps.src, (char *)r->scratch + s->narrowed);
+        x = (char *)r->scratch + s->narrowed;
+    }
     for (int i = 0; i < s->n_sizes; i++)
         for (; left >= s->size[i].batch; left -= s->size[i].batch) {
             int rc = run_size(&s->size[i], x, y, r->scratch);
@@ -474,11 +398,13 @@ const struct kernel kernel_onednn_conv = {
     .release = release,
 };
 
-#else
-
-const char *onednn_version(void)
-{
-    return "im2col + OpenBLAS";
-}
+const struct kernel kernel_onednn_low_conv = {
+    .name = "onednn low",
+    .family = KERNEL_LOW,
+    .accepts = low_accepts,
+    .prepare = low_prepare,
+    .run = run,
+    .release = release,
+};
 
 #endif

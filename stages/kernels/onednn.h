@@ -1,8 +1,16 @@
-/* onednn.h - what the rest asks of oneDNN; all of its API stays in kernels_onednn.c */
+/* onednn.h - what the rest asks of oneDNN; its API stays in onednn_api.c and the kernels that compute with it
+ */
 #ifndef FREEZELINE_ONEDNN_H
 #define FREEZELINE_ONEDNN_H
 
-/* "oneDNN 2.6.3", or "im2col + OpenBLAS" in a build without it. */
+#include "wire/tensor.h"
+
+/* "oneDNN 2.6.3", or "own kernels" in a build without it. */
 const char *onednn_version(void);
+
+/* How products of that type (TENSOR_BF16, TENSOR_I8) run here: by instructions made for them, by others, or
+ * not at all. */
+enum speed { SPEED_NONE, SPEED_SLOW, SPEED_FAST };
+enum speed onednn_speed(enum tensor_dtype low);
 
 #endif

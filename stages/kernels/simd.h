@@ -64,6 +64,15 @@ struct simd {
     void (*wino_input)(const float *const *row, float *v, int64_t stride, int64_t c);
     void (*wino_output)(const float *m, int64_t stride, float *const *out, const float *const *residual,
                         const float *bias, const struct post *post, int64_t c);
+
+    /* Between float32 and lower types, rounded to nearest, ties to even: bfloat16, and x / step as an integer
+     * in the range of uint8 or of -127 to 127 (NaN: 0). */
+    void (*to_bf16)(const float *x, uint16_t *y, int64_t n);
+    void (*from_bf16)(const uint16_t *x, float *y, int64_t n);
+    void (*to_u8)(const float *x, float step, uint8_t *y, int64_t n);
+    void (*from_u8)(const uint8_t *x, float step, float *y, int64_t n);
+    void (*to_i8)(const float *x, float step, int8_t *y, int64_t n);
+    void (*from_i8)(const int8_t *x, float step, float *y, int64_t n);
 };
 
 /* The best for this CPU. */

@@ -523,6 +523,62 @@ static void wino_output(const float *m, int64_t stride, float *const *out, const
         output_lanes(m, stride, out, residual, bias, p, at);
 }
 
+/* ---- lower types; the compiler turns these loops into vectors ---- */
+
+static void to_bf16(const float *x, uint16_t *y, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, x + i, sizeof bits);
+        y[i] = (uint16_t)((bits & 0x7fffffff) > 0x7f800000 ? bits >> 16 | 0x40
+                                                           : (bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+    }
+}
+
+static void from_bf16(const uint16_t *x, float *y, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) {
+        uint32_t bits = (uint32_t)x[i] << 16;
+        memcpy(y + i, &bits, sizeof bits);
+    }
+}
+
+/* Adding 1.5 x 2^23 leaves a number's rounded value in the lowest bits. */
+INLINE int32_t rounded(float x, float low, float high)
+{
+    float y = (x > low ? x : low) < high ? (x > low ? x : low) : high;
+    int32_t bits;
+    y = (x == x ? y : 0) + 12582912.0f;
+    memcpy(&bits, &y, sizeof bits);
+    return bits - 0x4b400000;
+}
+
+static void to_u8(const float *x, float step, uint8_t *y, int64_t n)
+{
+    float by = 1 / step;
+    for (int64_t i = 0; i < n; i++)
+        y[i] = (uint8_t)rounded(x[i] * by, 0, 255);
+}
+
+static void to_i8(const float *x, float step, int8_t *y, int64_t n)
+{
+    float by = 1 / step;
+    for (int64_t i = 0; i < n; i++)
+        y[i] = (int8_t)rounded(x[i] * by, -127, 127);
+}
+
+static void from_u8(const uint8_t *x, float step, float *y, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        y[i] = (float)x[i] * step;
+}
+
+static void from_i8(const int8_t *x, float step, float *y, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        y[i] = (float)x[i] * step;
+}
+
 const struct simd SIMD_SET = {
     .name = SIMD_NAME,
     .lanes = L,
@@ -540,4 +596,10 @@ const struct simd SIMD_SET = {
     .binary_scalar = binary_scalar,
     .wino_input = wino_input,
     .wino_output = wino_output,
+    .to_bf16 = to_bf16,
+    .from_bf16 = from_bf16,
+    .to_u8 = to_u8,
+    .from_u8 = from_u8,
+    .to_i8 = to_i8,
+    .from_i8 = from_i8,
 };

@@ -38,7 +38,7 @@ static int import_shape(struct import *m, struct value *v, const Onnx__ValueInfo
     if (!t)
         return error_set(m->e, FL_UNSUPPORTED, "input '%s' is not a tensor", v->name);
     v->dtype = (enum tensor_dtype)t->elem_type;
-    if (!tensor_dtype_bytes(v->dtype))
+    if (!tensor_dtype_travels(v->dtype))
         return error_set(m->e, FL_UNSUPPORTED, "input '%s' has element type %s (%d), which is not supported",
                          v->name, tensor_dtype_name(v->dtype), (int)t->elem_type);
     v->rank = RANK_UNKNOWN;

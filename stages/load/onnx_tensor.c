@@ -101,7 +101,7 @@ static int convert_shape(struct tensor *out, const Onnx__TensorProto *t, struct 
 {
     memset(out, 0, sizeof *out);
     out->dtype = (enum tensor_dtype)t->data_type;
-    if (!tensor_dtype_bytes(out->dtype))
+    if (!tensor_dtype_travels(out->dtype))
         return error_set(e, FL_UNSUPPORTED, "tensor '%s' has element type %s (%d), which is not supported",
                          t->name, tensor_dtype_name(out->dtype), (int)t->data_type);
     if (t->n_dims > TENSOR_MAX_RANK)
@@ -204,7 +204,7 @@ int onnx_tensor_write(const struct tensor *t, const char *name, const char *path
     int64_t bytes = tensor_bytes(t), dims[TENSOR_MAX_RANK];
     uint8_t *packed;
     int code;
-    if (bytes < 0 || !tensor_dtype_bytes(t->dtype))
+    if (bytes < 0 || !tensor_dtype_travels(t->dtype))
         return error_set(e, FL_SHAPE, "%s: a tensor without a shape cannot be written", path);
     memcpy(dims, t->dim, sizeof dims);
     p.n_dims = (size_t)t->rank;

@@ -8,10 +8,12 @@
 #include <string.h>
 
 #include "base/floats.h"
+#include "base/log.h"
 #include "config/identity.h"
 #include "stages/place/descriptor.h"
 #include "stages/place/origin.h"
 #include "stages/place/placement.h"
+#include "stages/place/precision_options.h"
 
 #define MESSAGE_HEAP_BYTES (8 << 20)
 
@@ -85,8 +87,8 @@ static void introduce(struct hello *self, const struct graph *g, const struct pl
     memcpy(self->model, g->digest, sizeof self->model);
     memcpy(self->identity, identity.digest, sizeof self->identity);
     plan_digest(self->plan, g, pl, p);
-    snprintf(self->engine, sizeof self->engine, "BLAS core %s, convolution %s, %d thread%s",
-             engine_blas_core(), engine_conv(), threads, threads == 1 ? "" : "s");
+    snprintf(self->engine, sizeof self->engine, "BLAS core %s, convolution %s, %s, %d thread%s",
+             engine_blas_core(), engine_conv(), p->computes, threads, threads == 1 ? "" : "s");
 }
 
 static int load(struct stage_layers *l, struct stage_setup *s, int stage, struct error *e)
@@ -96,14 +98,18 @@ static int load(struct stage_layers *l, struct stage_setup *s, int stage, struct
     struct exec_options o = {.threads = config->threads};
     struct placement *pl = calloc(1, sizeof *pl);
     struct graph *g = NULL;
+    struct quantization q = {0};
+    char doubt[256];
     size_t floats;
     int rc;
 
     if (!pl)
         return error_set(e, FL_NOMEM, "out of memory");
     if ((rc = placement_load(&g, p, e)) || (rc = placement_resolve(pl, g, p, e)) ||
-        (rc = engine_parse_kernels(p->kernels, &o.kernels, e)))
+        (rc = precision_options(&o, &q, p, e)))
         goto out;
+    if (*engine_precision_doubt(o.precision, doubt, sizeof doubt))
+        log_warn("%s", doubt);
     s->max_batch = !g->free_batch                          ? 1
                    : config->max_batch < MESSAGE_MAX_BATCH ? config->max_batch
                                                            : MESSAGE_MAX_BATCH;
@@ -118,6 +124,7 @@ static int load(struct stage_layers *l, struct stage_setup *s, int stage, struct
         rc = check_model(l, g, e);
     s->expects = l->expects;
 out:
+    quantization_release(&q);
     graph_free(g);
     free(pl);
     return rc;

@@ -67,6 +67,9 @@ static void check_error(struct ledger *l, uint64_t id, const struct asked *a, co
     if (final && !a->bad)
         ledger_finds(l, now, "a good input is called bad", "request %llu: %s", (unsigned long long)id,
                      r->text);
+    if (l->gentle && !a->bad)
+        ledger_finds(l, now, "it failed though another way was open", "request %llu: %s",
+                     (unsigned long long)id, r->text);
     if (a->must_work)
         ledger_finds(l, now, "it does not work again", "request %llu, after all trouble was over: %s",
                      (unsigned long long)id, r->text);

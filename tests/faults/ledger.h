@@ -4,6 +4,7 @@
  * its client: the broker died, or their connection broke. Time in which the broker did nothing or was not
  * reached does not count.
  * - An answer has the label that the whole network, or a cache of it, would give.
+ * - Where one thing goes wrong and another way is open, every good request is answered, not failed.
  * - Nothing is learned twice from one request by one cache service, and nothing wrong.
  * - What the broker counts is what clients saw.
  */
@@ -47,6 +48,7 @@ struct ledger {
     struct trouble trouble[STORY_MAX];
     uint64_t slack_ns;
     uint64_t right, hits, errors, admitted_ok, admitted_failed; /* answers that came */
+    bool gentle;                                                /* every good request is to be answered */
     bool lossy;                                                 /* some may not have come */
     int n_updates;
     struct learned update[LEDGER_UPDATES];

@@ -5,8 +5,10 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "checks.h"
 #include "hostile.h"
 #include "network.h"
+#include "retell.h"
 
 #define RESTART_MS     30    /* a supervisor's patience where the story names none */
 #define RECOVERY_MS    500   /* from the end of all trouble until everything has to work, at most */
@@ -127,39 +129,12 @@ static void on_answer(void *arg, int client, const struct message *m, zmq_msg_t 
         ledger_answer(&p->ledger, client, &m->answer, now(p));
 }
 
-/* What a message is about, for a person who follows a story. */
-static void tell_message(const struct player *p, const struct world_process *who, const struct message *m)
-{
-    static const char *const names[] = {"?",       "request", "answer",       "job",       "look-up",
-                                        "verdict", "result",  "hello",        "heartbeat", "cancel",
-                                        "outcome", "status",  "status reply", "drain",     "spans"};
-    static const char *const roles[] = {"?", "broker", "stage", "cache", "client"};
-    printf("  %8.3f ms  %s %d.%d (life %u) reads %s", (double)now(p) / 1e6, roles[who->role], who->stage,
-           who->replica, who->life, names[m->type]);
-    if (m->type == MESSAGE_RESULT)
-        printf(" %llx.%u: %s, label %d, exit %d %s", (unsigned long long)m->result.request, m->result.attempt,
-               error_name((int)m->result.error), m->result.label, m->result.exit, m->result.text);
-    else if (m->type == MESSAGE_JOB)
-        printf(" %llx.%u", (unsigned long long)m->job.request, m->job.attempt);
-    else if (m->type == MESSAGE_ANSWER)
-        printf(" %llu: %s %s", (unsigned long long)m->answer.id, error_name((int)m->answer.error),
-               m->answer.text);
-    else if (m->type == MESSAGE_HELLO)
-        printf(" of %u.%u incarnation %llx, ready %d, leaving %d, plan %u", m->hello.stage, m->hello.replica,
-               (unsigned long long)m->hello.incarnation >> 48, m->hello.ready, m->hello.leaving,
-               m->hello.plan[0]);
-    else if (m->type == MESSAGE_HEARTBEAT)
-        printf(" of %llx, clock error %llu, reaches %x", (unsigned long long)m->heartbeat.incarnation >> 48,
-               (unsigned long long)m->heartbeat.clock_error_ns, m->heartbeat.reaches);
-    printf("\n");
-}
-
 static bool on_read(void *arg, const struct world_process *who, struct message *m)
 {
     struct player *p = arg;
     struct error e;
     if (p->tells)
-        tell_message(p, who, m);
+        retell(now(p), who, m);
     if (!p->story->setting.codec || hostile_recode(&p->hostile, m, &e))
         return true;
     ledger_finds(&p->ledger, now(p), "a message that can't be read", "type %d: %s", m->type, e.text);
@@ -174,44 +149,17 @@ static void on_sent(void *arg, const struct world_process *who, enum world_port 
     hostile_note(&p->hostile, port, stage, replica, m, payload);
 }
 
-/* ---- what must hold at any time ---- */
-
-static void check_worker(struct player *p, const struct dispatch *d, const struct member *w, int stage,
-                         int replica)
+static struct checks checks(struct player *p)
 {
-    uint32_t through = 0;
-    for (int i = 0; i < requests_slots(d->requests); i++) {
-        const struct request_entry *e = requests_slot(d->requests, i);
-        through += e && stage < e->n_route && e->route[stage] == replica;
-    }
-    if (w->outstanding != through)
-        ledger_finds(&p->ledger, now(p), "outstanding is wrong", "stage %d replica %d: %u counted, %u there",
-                     stage, replica, w->outstanding, through);
-}
-
-static void check_broker(struct player *p)
-{
-    const struct dispatch *d = world_dispatch(p->world);
-    for (int s = 0; s < p->pipeline.n_stages; s++)
-        for (int i = 0; i < p->pipeline.stage[s].n_replicas; i++)
-            check_worker(p, d, registry_worker(d->registry, s, i), s, i);
-    if (requests_count(d->requests) > p->pipeline.broker.max_requests ||
-        (double)requests_bytes(d->requests) > p->pipeline.broker.max_memory_mb * 1024 * 1024)
-        ledger_finds(&p->ledger, now(p), "more is admitted than the file allows", "%d requests, %zu bytes",
-                     requests_count(d->requests), requests_bytes(d->requests));
-    for (int i = 0; p->honest && i < p->pipeline.stage[0].n_replicas; i++) {
-        int known = requests_listed(d->requests, REQUESTS_FIRST + i), batch = p->pipeline.stage[0].max_batch;
-        if (known > 2 * batch || world_queued(p->world, WORLD_JOBS, 0, i) > 4 * batch)
-            ledger_finds(&p->ledger, now(p), "stage 0's queue is not bounded",
-                         "%d requests wait in front of replica %d, whose batch is %d", known, i, batch);
-    }
+    return (struct checks){&p->ledger, p->world, &p->pipeline, p->story, p->honest};
 }
 
 static void settled(void *arg, int process)
 {
     struct player *p = arg;
+    const struct checks c = checks(p);
     if (process == world_broker(p->world) && p->turns++ % CHECK_EVERY == 0)
-        check_broker(p);
+        checks_broker(&c);
 }
 
 /* ---- supervisors ---- */
@@ -526,6 +474,7 @@ static int begin(struct player *p, const struct story *s)
     shuffle_seed(&p->random, s->seed, 2);
     hostile_begin(&p->hostile, s->seed);
     ledger_begin(&p->ledger, 5 * NS_PER_MS + 4ull * s->setting.spike_us * NS_PER_US);
+    p->ledger.gentle = s->gentle;
     set_pipeline(p);
     set_world(p);
     rc = p->world ? world_reset(p->world, &p->spec, &e) : world_new(&p->world, &p->spec, &e);
@@ -560,19 +509,16 @@ static void run(struct player *p, uint64_t until)
 static void finish(struct player *p)
 {
     const struct dispatch *d = world_dispatch(p->world);
+    const struct checks c = checks(p);
     ledger_end(&p->ledger, now(p));
     if (!d) {
         ledger_finds(&p->ledger, now(p), "it does not work again", "the broker does not live");
         return;
     }
-    check_broker(p);
-    if (requests_count(d->requests))
-        ledger_finds(&p->ledger, now(p), "a request stays in the broker", "%d are left",
-                     requests_count(d->requests));
+    checks_end(&c);
     if (!p->disturbed_broker)
         ledger_audit(&p->ledger, d, now(p));
     p->counts.retried += d->counters.retried;
-    p->counts.moved += d->succession.moved_ns > 0;
 }
 
 static bool all_answered(const struct player *p)

@@ -1,12 +1,16 @@
 /* search.c - plays stories from many seeds and says which promise one of them broke
  *
- * usage: search [--schedules N] [--seconds S] [--seed FIRST] [--only SEED] [--kinds WORD,WORD]
+ * usage: search [--schedules N] [--seconds S] [--seed FIRST] [--only SEED] [--kinds A,B] [--jobs N] [--quiet]
+ *               [--follow] [--story SEED]
  * Exits 0 when all promises were kept, 1 after the first that was not: it prints the seed and the shortest
  * story that still breaks the promise.
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -16,6 +20,7 @@
 
 struct search {
     uint64_t schedules, seconds, seed;
+    uint64_t step; /* from seed to seed: other processes play those between */
     uint32_t kinds;
     bool quiet, follow;
     struct player *player;
@@ -88,13 +93,28 @@ static void say_progress(const struct search *s, uint64_t done, uint64_t ns)
             (unsigned long long)c.errors);
 }
 
+/* The seed of what is being played: a brain that crashes takes the process along. */
+static volatile uint64_t playing;
+
+static void on_crash(int signal)
+{
+    char text[64];
+    int n = snprintf(text, sizeof text, "FOUND  a crash (seed %llu; signal %d)\n",
+                     (unsigned long long)playing, signal);
+    if (n > 0 && write(STDOUT_FILENO, text, (size_t)n) == n)
+        _exit(1);
+    _exit(2);
+}
+
 static int search(struct search *s)
 {
     static struct story story;
     uint64_t start = clock_ns(), said = start, now = start, done = 0;
     struct player_counts c;
     for (; done < s->schedules && (!s->seconds || now - start < s->seconds * NS_PER_S); done++) {
-        story_draw(&story, s->seed + done, s->kinds);
+        story_draw(&story, s->seed + done * s->step, s->kinds);
+        player_tells(s->player, s->follow && s->schedules == 1);
+        playing = story.seed;
         if (player_play(s->player, &story)) {
             tell(s, &story);
             return 1;
@@ -110,12 +130,11 @@ static int search(struct search *s)
         "%llu schedules, seeds %llu to %llu: no promise was broken (%llu requests, %llu answered, %llu of "
         "them "
         "by caches, %llu errors, %llu excused; %llu starts, %llu retries, %llu updates; %.0f events each)\n",
-        (unsigned long long)done, (unsigned long long)s->seed, (unsigned long long)(s->seed + done - 1),
-        (unsigned long long)c.requests, (unsigned long long)c.right, (unsigned long long)c.hits,
-        (unsigned long long)c.errors, (unsigned long long)c.excused, (unsigned long long)c.starts,
-        (unsigned long long)c.retried, (unsigned long long)c.updates,
-        (double)c.steps / (double)(c.stories ? c.stories : 1));
-    printf("%llu passed, 0 failed\n", (unsigned long long)done);
+        (unsigned long long)done, (unsigned long long)s->seed,
+        (unsigned long long)(s->seed + (done - 1) * s->step), (unsigned long long)c.requests,
+        (unsigned long long)c.right, (unsigned long long)c.hits, (unsigned long long)c.errors,
+        (unsigned long long)c.excused, (unsigned long long)c.starts, (unsigned long long)c.retried,
+        (unsigned long long)c.updates, (double)c.steps / (double)(c.stories ? c.stories : 1));
     return 0;
 }
 
@@ -123,7 +142,8 @@ static int usage(void)
 {
     fprintf(stderr,
             "usage: search [--schedules N] [--seconds S] [--seed FIRST] [--only SEED] [--kinds A,B,..] "
-            "[--quiet] [--follow] [--story SEED]\nkinds:");
+            "[--jobs N] [--quiet] "
+            "[--follow] [--story SEED]\nkinds:");
     for (int i = 1; i < KINDS; i++)
         fprintf(stderr, " %s", story_kind((enum kind)i));
     fprintf(stderr, "\n");
@@ -144,48 +164,77 @@ static bool parse_kinds(char *text, uint32_t *kinds)
     return true;
 }
 
-int main(int argc, char **argv)
+static bool parse(struct search *s, int argc, char **argv, uint64_t *show, uint64_t *jobs)
 {
-    static struct search s = {.schedules = UINT64_MAX, .seed = 1, .kinds = STORY_ALL};
-    static struct story story;
-    int rc;
+    struct {
+        const char *name;
+        uint64_t *to;
+    } numbers[] = {{"--schedules", &s->schedules}, {"--seconds", &s->seconds}, {"--seed", &s->seed},
+                   {"--only", &s->seed},           {"--story", show},          {"--jobs", jobs}};
     for (int i = 1; i < argc; i++) {
-        const char *value = i + 1 < argc ? argv[i + 1] : NULL;
-        if (!strcmp(argv[i], "--quiet")) {
-            s.quiet = true;
+        size_t k = 0;
+        if (!strcmp(argv[i], "--quiet") || !strcmp(argv[i], "--follow")) {
+            *(argv[i][2] == 'q' ? &s->quiet : &s->follow) = true;
             continue;
         }
-        if (!strcmp(argv[i], "--follow")) {
-            s.follow = true;
-            continue;
-        }
-        if (!value)
-            return usage();
-        if (!strcmp(argv[i], "--schedules"))
-            s.schedules = strtoull(value, NULL, 10);
-        else if (!strcmp(argv[i], "--seconds"))
-            s.seconds = strtoull(value, NULL, 10);
-        else if (!strcmp(argv[i], "--seed") || !strcmp(argv[i], "--only"))
-            s.seed = strtoull(value, NULL, 10);
-        else if (!strcmp(argv[i], "--kinds") && parse_kinds(argv[i + 1], &s.kinds))
-            ;
-        else if (!strcmp(argv[i], "--story"))
-            story.seed = strtoull(value, NULL, 10);
-        else
-            return usage();
+        if (i + 1 == argc)
+            return false;
+        while (k < sizeof numbers / sizeof *numbers && strcmp(argv[i], numbers[k].name))
+            k++;
+        if (k < sizeof numbers / sizeof *numbers)
+            *numbers[k].to = strtoull(argv[i + 1], NULL, 10);
+        else if (strcmp(argv[i], "--kinds") || !parse_kinds(argv[i + 1], &s->kinds))
+            return false;
         if (!strcmp(argv[i], "--only"))
-            s.schedules = 1;
+            s->schedules = 1;
         i++;
     }
-    if (story.seed) {
-        story_draw(&story, story.seed, s.kinds);
+    return true;
+}
+
+static int play(struct search *s)
+{
+    int rc;
+    signal(SIGSEGV, on_crash);
+    signal(SIGABRT, on_crash);
+    signal(SIGFPE, on_crash);
+    if (player_new(&s->player))
+        return 1;
+    rc = search(s);
+    player_free(s->player);
+    return rc;
+}
+
+/* Each process plays every jobs-th seed. */
+static int share(struct search *s, uint64_t jobs)
+{
+    int rc = 0, status;
+    s->step = jobs;
+    if (s->schedules != UINT64_MAX)
+        s->schedules = (s->schedules + jobs - 1) / jobs;
+    for (uint64_t i = 0; i < jobs; i++, s->seed++)
+        if (!fork()) {
+            rc = play(s);
+            fflush(stdout);
+            _exit(rc);
+        }
+    while (wait(&status) > 0)
+        rc |= !WIFEXITED(status) || WEXITSTATUS(status);
+    return rc;
+}
+
+int main(int argc, char **argv)
+{
+    static struct search s = {.schedules = UINT64_MAX, .seed = 1, .step = 1, .kinds = STORY_ALL};
+    static struct story story;
+    uint64_t show = 0, jobs = 1;
+    if (!parse(&s, argc, argv, &show, &jobs) || jobs < 1 || jobs > 64)
+        return usage();
+    if (show) {
+        story_draw(&story, show, s.kinds);
         story_print(&story, stdout);
         return 0;
     }
     log_threshold = LOG_LEVEL_ERROR + 1;
-    if (player_new(&s.player))
-        return 1;
-    rc = search(&s);
-    player_free(s.player);
-    return rc;
+    return jobs > 1 ? share(&s, jobs) : play(&s);
 }

@@ -47,8 +47,8 @@ static void draw_setting(struct setting *s, struct shuffle *r)
     s->max_requests = (int)between(r, 8, 32);
     s->deadline_ms = (int)between(r, 40, 200);
     s->retries = (int)shuffle_below(r, 4);
-    s->heartbeat_ms = 20;
-    s->dead_after_ms = (int)between(r, 60, 120);
+    s->heartbeat_ms = 30;
+    s->dead_after_ms = (int)between(r, 80, 140);
     s->wait_us = chance(r, 0.3) ? 0 : (int)between(r, 100, 4000);
     s->target_ms = chance(r, 0.5) ? 0 : (int)between(r, 10, 100);
     s->sample = chance(r, 0.5) ? 0.5 : 0;
@@ -57,7 +57,7 @@ static void draw_setting(struct setting *s, struct shuffle *r)
     s->delay_us = chance(r, 0.5) ? 50 : between(r, 50, 1500);
     s->spike_us = chance(r, 0.7) ? s->delay_us : between(r, 1000, 12000);
     s->compute_us = between(r, 50, 4000);
-    s->codec = chance(r, 0.1);
+    s->codec = chance(r, 0.05);
 }
 
 static void draw_worker(struct happening *h, const struct setting *s, struct shuffle *r)
@@ -93,6 +93,9 @@ static void draw_bad(struct happening *h, enum kind kind, const struct setting *
         h->stage = h->replica = 0;
     }
     switch (kind) {
+    case STALL:
+        h->x = between(r, 1, 220);
+        break;
     case HOLD:
     case BREAK:
         if (s->n_hosts == 1)
@@ -146,44 +149,120 @@ static void add(struct story *s, struct happening h)
     s->n++;
 }
 
+static uint64_t moment(struct shuffle *r, uint64_t from_ms)
+{
+    return from_ms * NS_PER_MS +
+           (uint64_t)(shuffle_uniform(r) * (double)((START_MS + FAULTS_MS - from_ms) * NS_PER_MS));
+}
+
+static void add_asks(struct story *s, struct shuffle *r, int n)
+{
+    for (int i = 0; i < n; i++) {
+        struct happening h = {.at_ns = moment(r, START_MS)};
+        draw_ask(&h, &s->setting, r);
+        h.y = s->gentle ? 0 : h.y;
+        add(s, h);
+    }
+}
+
+static void add_burst(struct story *s, struct shuffle *r)
+{
+    uint64_t at = moment(r, START_MS);
+    for (int k = (int)between(r, 5, 30); k > 0; k--) {
+        struct happening h = {.at_ns = at + shuffle_below(r, 3000000)};
+        draw_ask(&h, &s->setting, r);
+        add(s, h);
+    }
+}
+
+/* Some requests, one after the other, within so many ms. */
+static void add_train(struct story *s, struct shuffle *r, uint64_t at_ns, uint32_t ms)
+{
+    for (int i = 0; i < 10; i++) {
+        struct happening h = {.at_ns = at_ns + (uint64_t)i * ms * NS_PER_MS / 10};
+        draw_ask(&h, &s->setting, r);
+        h.x = h.y = 0;
+        if (h.at_ns < s->calm_ns)
+            add(s, h);
+    }
+}
+
+/* Two replicas of every stage, one on each of two hosts; light load, long deadlines. */
+static void draw_gentle(struct story *s, struct shuffle *r, uint32_t allowed)
+{
+    static const enum kind kinds[] = {FAIL, KILL, STALL, END, BREAK, HOLD, REPLACE};
+    struct setting *t = &s->setting;
+    struct happening h = {.at_ns = moment(r, START_MS)};
+    enum kind kind = kinds[shuffle_below(r, sizeof kinds / sizeof *kinds)];
+    for (int i = 0; i < 64 && !(allowed >> kind & 1); i++)
+        kind = kinds[shuffle_below(r, sizeof kinds / sizeof *kinds)];
+
+    t->n_hosts = STORY_HOSTS;
+    t->clock_ns[1] = (uint64_t)between(r, 1, 1000000) * NS_PER_S / 100;
+    t->clock_ns[2] = (uint64_t)between(r, 1, 1000000) * NS_PER_S / 100;
+    t->host_of_client[0] = t->host_of_client[1] = 0;
+    for (int k = 0; k < t->n_stages; k++) {
+        t->n_replicas[k] = 2;
+        t->host_of_stage[k][0] = 1 + k % 2; /* the way that is taken first goes from host to host */
+        t->host_of_stage[k][1] = 2 - k % 2;
+    }
+    for (int i = 0; i < t->n_caches; i++)
+        t->host_of_cache[i] = i + 1;
+    t->deadline_ms = 600;
+    t->target_ms = 0;
+    t->max_requests = 64;
+    t->delay_us = t->spike_us = chance(r, 0.5) ? 50 : between(r, 50, 4000);
+    t->compute_us = between(r, 50, 1000);
+    add_asks(s, r, (int)between(r, 6, 20));
+    if (!(allowed >> kind & 1))
+        return;
+    draw_bad(&h, kind, t, r);
+    if (h.role == ROLE_BROKER)
+        h.role = ROLE_STAGE;
+    h.a = 1;
+    h.b = 2;
+    if (h.role == ROLE_CACHE && h.kind == KILL) { /* while hits are on their way */
+        t->retries = 0;
+        t->hit_share = 0.9;
+        t->delay_us = t->spike_us = 1500;
+        add_train(s, r, h.at_ns - 5 * NS_PER_MS, 5);
+    } else if (h.kind == BREAK) { /* before those at its ends have told of it */
+        add_train(s, r, h.at_ns + NS_PER_MS, 10 * FAULTS_MS);
+        h.x += 50;
+    } else if (h.kind == END || h.kind == KILL) { /* as soon as the next one is there */
+        add_train(s, r, h.at_ns + h.x * NS_PER_MS, 3);
+    }
+    if ((h.role == ROLE_STAGE || h.kind == BREAK) && h.kind != END && !t->retries)
+        t->retries = 1; /* what a worker had is lost */
+    add(s, h);
+}
+
 void story_draw(struct story *s, uint64_t seed, uint32_t allowed)
 {
     struct shuffle r;
     uint32_t kinds;
-    int asks, bad, bursts;
 
     memset(s, 0, sizeof *s);
     s->seed = seed;
+    s->calm_ns = (START_MS + FAULTS_MS) * NS_PER_MS;
     shuffle_seed(&r, seed, 1);
     draw_setting(&s->setting, &r);
-    kinds = draw_kinds(&r, allowed);
-    asks = (int)between(&r, 8, 28);
-    bursts = chance(&r, 0.2) ? (int)between(&r, 1, 2) : 0;
-    bad = kinds ? (int)between(&r, 1, 6) : 0;
-    s->calm_ns = (START_MS + FAULTS_MS) * NS_PER_MS;
-    for (int i = 0; i < asks; i++) {
-        struct happening h = {.at_ns = START_MS * NS_PER_MS +
-                                       (uint64_t)(shuffle_uniform(&r) * FAULTS_MS * NS_PER_MS)};
-        draw_ask(&h, &s->setting, &r);
-        add(s, h);
+    if ((s->gentle = chance(&r, 0.25))) {
+        draw_gentle(s, &r, allowed);
+        return;
     }
-    for (int i = 0; i < bursts; i++) {
-        uint64_t at = START_MS * NS_PER_MS + (uint64_t)(shuffle_uniform(&r) * FAULTS_MS * NS_PER_MS);
-        for (int k = (int)between(&r, 5, 30); k > 0; k--) {
-            struct happening h = {.at_ns = at + shuffle_below(&r, 3000000)};
-            draw_ask(&h, &s->setting, &r);
-            add(s, h);
-        }
-    }
-    for (int i = 0; i < bad;) {
-        struct happening h = {.at_ns = 10 * NS_PER_MS + (uint64_t)(shuffle_uniform(&r) *
-                                                                   (START_MS + FAULTS_MS - 10) * NS_PER_MS)};
+    kinds = draw_kinds(&r, allowed & ~(1u << ASK));
+    add_asks(s, &r, (int)between(&r, 8, 28));
+    for (int i = chance(&r, 0.2) ? (int)between(&r, 1, 2) : 0; i > 0; i--)
+        add_burst(s, &r);
+    for (int i = kinds ? (int)between(&r, 1, 6) : 0; i > 0;) {
+        struct happening h = {.at_ns = moment(&r, 10)};
         enum kind kind = (enum kind)between(&r, ASK + 1, KINDS - 1);
         if (!(kinds >> kind & 1))
             continue;
         draw_bad(&h, kind, &s->setting, &r);
         add(s, h);
-        i++;
+        i--;
     }
 }
 
@@ -286,6 +365,10 @@ void story_print(const struct story *s, FILE *to)
         "ms, %d retries, dead after %d ms, verdicts are waited for %d us%s\n",
         t->n_caches, t->n_clients, t->n_hosts, t->max_batch, t->max_requests, t->deadline_ms, t->retries,
         t->dead_after_ms, t->wait_us, t->codec ? "; through the codec" : "");
+    if (s->gentle)
+        fprintf(
+            to,
+            "  one thing at a time goes wrong, and another way is open: every request is to be answered\n");
     fprintf(to, "  broker on host %d, clients on %d %d, stages on", t->host_of_broker, t->host_of_client[0],
             t->host_of_client[1]);
     for (int k = 0; k < t->n_stages; k++)

@@ -2,7 +2,7 @@
  *
  * A story is a setting (which processes, on which hosts, with which limits) and things that happen at certain
  * moments. The same story in the same setting gives the same run. Dropping things that happen gives a shorter
- * story: shrink.c does so while it still fails.
+ * story: search.c does so while it still fails.
  */
 #ifndef FREEZELINE_STORY_H
 #define FREEZELINE_STORY_H
@@ -65,6 +65,8 @@ struct story {
     int n;
     struct happening item[STORY_MAX];
     uint64_t calm_ns; /* nothing bad happens from then on */
+    bool
+        gentle; /* one thing at a time goes wrong, and another way is open: every request is to be answered */
 };
 
 /* Which kinds may be drawn: a bit for each; ASK is always. */

@@ -116,11 +116,12 @@ static int counted(bool libraries)
     return atomic_load(&ours) + (libraries ? atomic_load(&others) : 0);
 }
 
-static void count(enum exec_kernels kernels, bool libraries)
+static void count(enum exec_kernels kernels, enum exec_precision precision, bool libraries)
 {
     struct exec *x;
     struct error e = {FL_OK, ""};
-    struct exec_options o = {kernels, 1, 6, 0, -1};
+    struct exec_options o = {
+        .kernels = kernels, .threads = 1, .max_batch = 6, .last = -1, .precision = precision};
     struct cut *cuts;
     float *descriptor = malloc(6 * 21 * 64 * sizeof *descriptor);
     int n, before;
@@ -142,25 +143,32 @@ static void count(enum exec_kernels kernels, bool libraries)
 static void auto_kernels(void **state)
 {
     (void)state;
-    count(KERNELS_AUTO, false);
+    count(KERNELS_AUTO, PRECISION_FLOAT32, false);
 }
 
 static void openblas_kernels(void **state)
 {
     (void)state;
-    count(KERNELS_OPENBLAS, true);
+    count(KERNELS_OPENBLAS, PRECISION_FLOAT32, true);
 }
 
 static void onednn_kernels(void **state)
 {
     (void)state;
-    count(KERNELS_ONEDNN, false);
+    count(KERNELS_ONEDNN, PRECISION_FLOAT32, false);
+}
+
+static void bfloat16(void **state)
+{
+    (void)state;
+    if (!engine_precision_check(PRECISION_BFLOAT16, KERNELS_AUTO, NULL))
+        count(KERNELS_AUTO, PRECISION_BFLOAT16, false);
 }
 
 static void reference_kernels(void **state)
 {
     (void)state;
-    count(KERNELS_REFERENCE, true);
+    count(KERNELS_REFERENCE, PRECISION_FLOAT32, true);
 }
 
 /* --- look-ups --- */
@@ -236,7 +244,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(auto_kernels),   cmocka_unit_test(openblas_kernels),
         cmocka_unit_test(onednn_kernels), cmocka_unit_test(reference_kernels),
-        cmocka_unit_test(look_ups),
+        cmocka_unit_test(bfloat16),       cmocka_unit_test(look_ups),
     };
     return cmocka_run_group_tests(tests, load_model, free_model);
 }

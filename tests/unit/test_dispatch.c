@@ -1145,10 +1145,41 @@ static void test_sampling_follows_its_shares(void **state)
 
 #define test(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+/* The first replica failed it, the other is full: it waits for that one rather than fail again. */
+static void test_a_retry_waits_for_a_worker_that_has_not_failed_it(void **state)
+{
+    struct fixture *f = *state;
+    struct dispatch_io io = {f, record_job, record_answer, record_control, record_reset};
+    const struct hello self = {.role = ROLE_BROKER, .incarnation = 5, .boot_id = "B"};
+    int failed;
+    dispatch_free(f->d);
+    f->pipeline.stage[0].n_replicas = 2;
+    f->pipeline.stage[0].max_batch = 1;
+    assert_int_equal(dispatch_new(&f->d, &f->pipeline, &io, &self, f->now), FL_OK);
+    all_workers(f);
+    hello(f, 0, 1, 101);
+    f->slow = 1;
+    ask(f, 1);
+    ask(f, 2);
+    assert_int_equal(f->n_jobs, 2);
+    failed = f->job[0].route[0];
+    assert_int_not_equal(f->job[1].route[0], failed);
+    result(f, &f->job[0], FL_NOMEM, -1);
+    pass(f, 60);
+    assert_int_equal(f->n_jobs, 2); /* it waits .. */
+    beat(f, 100);
+    beat(f, 101);
+    tell_taken(f, failed ? 100 : 101, &f->job[1], 1);
+    assert_int_equal(f->n_jobs, 3); /* .. until the other one takes what it has */
+    assert_int_equal(f->job[2].request, f->job[0].request);
+    assert_int_not_equal(f->job[2].route[0], failed);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         test(test_a_request_is_sent_and_answered_once),
+        test(test_a_retry_waits_for_a_worker_that_has_not_failed_it),
         test(test_the_parts_of_the_way_are_told),
         test(test_another_clock_is_unknown_until_compared),
         test(test_spans_are_kept_until_they_are_taken),

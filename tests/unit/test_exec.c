@@ -43,7 +43,8 @@ static struct exec *make(enum exec_kernels kernels, int batch, int threads, int 
 {
     struct exec *x;
     struct error e = {FL_OK, ""};
-    struct exec_options o = {kernels, threads, batch, first, last};
+    struct exec_options o = {
+        .kernels = kernels, .threads = threads, .max_batch = batch, .first = first, .last = last};
     if (exec_new(&x, g, &o, &e))
         fail_msg("%s", e.text);
     return x;

@@ -44,6 +44,8 @@ static void what_decides_an_answer_is_in_it(void **state)
     assert_differs("labels: [cat, dog]\n", "labels: [dog, cat]\n", "`labels`");
     assert_differs("labels: [cat, dog]\n", "labels: [catd, og]\n", "`labels`");
     assert_differs("", "labels: [cat, dog]\n", "`labels`");
+    assert_differs("", "precision: bfloat16\n", "float32 then, bfloat16 now");
+    assert_differs("precision: bfloat16\n", "precision: int8\n", "bfloat16 then, int8 now");
 }
 
 static void another_network_or_precision_is_another(void **state)

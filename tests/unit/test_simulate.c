@@ -156,7 +156,7 @@ static void test_cluster(void **unused)
         fail_msg("%s", e.text);
     assert_int_equal(c->n_hosts, 4);
     assert_int_equal(c->client, -1);
-    assert_true(c->pack && c->cells == 5 && c->replicas[1] == 2 && c->restart_ns == 3e9);
+    assert_true(c->pack && c->cells == 5 && c->replicas[1] == 2 && c->failing.repair_ns == 3e9);
     assert_true(c->kind[0].host.bytes_per_ns == 1.25 && c->kind[1].failing.repair_ns == 120e9);
     assert_int_equal(c->n_stage_hosts[0], 2);
     assert_int_equal(c->stage_host[0][1], 3);
@@ -406,24 +406,6 @@ static void test_other_model(void **unused)
     free_world(&w);
 }
 
-/* Files from before there was a digest: what looks like the model may be it, what does not is not. */
-static void test_model_without_digest(void **unused)
-{
-    struct world w;
-    struct error e;
-    (void)unused;
-    new_world(&w, 2, one_host);
-    assert_int_equal(setup_shape_of(&w.search.shape, w.pipeline, w.measured, true, &e), FL_OK);
-    assert_true(w.search.shape.sure_of_model);
-    w.measured->digest[0] = '\0';
-    if (setup_shape_of(&w.search.shape, w.pipeline, w.measured, true, &e))
-        fail_msg("%s", e.text);
-    assert_false(w.search.shape.sure_of_model);
-    w.measured->cut[w.measured->n_cuts - 1].bytes *= 2;
-    assert_int_equal(setup_shape_of(&w.search.shape, w.pipeline, w.measured, true, &e), FL_STALE);
-    free_world(&w);
-}
-
 /* Measurements of the published ResNet-18 know the demo's cuts by name, and predicted it without a word. */
 static void test_demo_is_not_the_resnet(void **unused)
 {
@@ -527,7 +509,6 @@ int main(void)
         cmocka_unit_test(test_search),
         cmocka_unit_test(test_sweep),
         cmocka_unit_test(test_other_model),
-        cmocka_unit_test(test_model_without_digest),
         cmocka_unit_test(test_demo_is_not_the_resnet),
         cmocka_unit_test(test_exit_not_measured),
         cmocka_unit_test(test_plan),

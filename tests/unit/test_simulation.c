@@ -509,6 +509,24 @@ static void test_failures(void **unused)
     free(w);
 }
 
+/* Ten times what the broker can read waits in front of it, in the client's socket and behind that, whenever
+ * the broker dies. */
+static void test_broker_dies_before_a_backlog(void **unused)
+{
+    struct scene *w = new_scene(1, 4, &always);
+    struct simulation_result *r;
+    (void)unused;
+    w->measured.cost.broker_request = 100;
+    w->s.failing = (struct simulation_failing){0.3 * S, 0.05 * S};
+    w->s.rate = 100000;
+    w->s.requests = 60000;
+    w->s.warm_up = 100;
+    r = simulate(w);
+    assert_true(r->lost > 4096 && r->answered > 0);
+    simulation_result_free(r);
+    free(w);
+}
+
 static void refuse(const struct scene *w, const char *word)
 {
     struct simulation_result *r = NULL;
@@ -566,6 +584,7 @@ int main(void)
         cmocka_unit_test(test_overload_is_refused),
         cmocka_unit_test(test_determinism),
         cmocka_unit_test(test_failures),
+        cmocka_unit_test(test_broker_dies_before_a_backlog),
         cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests(tests, set_up, NULL);

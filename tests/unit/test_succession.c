@@ -459,6 +459,21 @@ static void who_was_silent_does_not_come_back_among_others(void **state)
     assert_false(echo.hello.ready); /* it waits */
 }
 
+/* An old hello came late: it seems to have left. Its next heartbeat has it say hello again. */
+static void who_seems_to_have_left_says_hello_again(void **state)
+{
+    struct fixture *f = *state;
+    struct message echo;
+    hello(f, 0, 0, FIRST, OLD, true);
+    hello(f, 0, 0, FIRST, OLD, false);
+    assert_string_equal(state_of(f, FIRST), "dead");
+    beat(f, FIRST);
+    told(f, MESSAGE_HEARTBEAT, FIRST, &echo);
+    assert_int_equal(echo.heartbeat.incarnation, 0);
+    hello(f, 0, 0, FIRST, OLD, true);
+    assert_string_equal(state_of(f, FIRST), "ready");
+}
+
 /* It waited, not bound; then its predecessor died and it has the endpoint: its older hello counts no more. */
 static void who_takes_a_place_waits_no_more(void **state)
 {
@@ -501,6 +516,7 @@ int main(void)
         test(who_has_the_endpoint_of_one_that_serves_is_sent_away),
         test(who_waits_with_the_endpoint_of_one_that_joins_is_sent_away),
         test(who_was_silent_does_not_come_back_among_others),
+        test(who_seems_to_have_left_says_hello_again),
         test(who_takes_a_place_waits_no_more),
         test(a_stage_that_was_never_there_moves_all_on),
         test(one_of_another_plan_waits_and_gets_no_requests),

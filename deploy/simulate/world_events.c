@@ -1,5 +1,5 @@
-/* events.c - a binary heap of events */
-#include "events.h"
+/* world_events.c - a binary heap of events */
+#include "world_events.h"
 
 #include <stdlib.h>
 

@@ -1,6 +1,6 @@
-/* events.h - what happens next: a queue by time; at the same moment, first come, first served */
-#ifndef FREEZELINE_EVENTS_H
-#define FREEZELINE_EVENTS_H
+/* world_events.h - what happens next: a queue by time; at the same moment, first come, first served */
+#ifndef FREEZELINE_WORLD_EVENTS_H
+#define FREEZELINE_WORLD_EVENTS_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,0 +1,48 @@
+/* precision.c - what a pipeline's network computes in, with the scales that its state holds */
+#include "precision.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+
+#include "base/whole_file.h"
+
+#define MOST_BYTES ((uint64_t)64 << 20)
+
+char *precision_scales_path(const struct pipeline *p, char *buf, size_t size)
+{
+    snprintf(buf, size, "%s/scales.txt", p->state);
+    return buf;
+}
+
+/* The word after "choice " on a line of its own, cut to the buffer; "float32" where there is none. */
+static void choice_of(const char *text, char *buf, size_t size)
+{
+    const char *line = text ? strstr(text, "\nchoice ") : NULL;
+    snprintf(buf, size, "%.*s", line ? (int)strcspn(line + 8, "\n") : 7, line ? line + 8 : "float32");
+}
+
+void precision_find(struct pipeline *p)
+{
+    char path[PRECISION_PATH_BYTES], word[PRECISION_TEXT_BYTES];
+    bool asks = !strcmp(p->precision, "auto"), integers = !strcmp(p->precision, "int8");
+    void *text = NULL;
+    size_t n = 0;
+    if (asks || integers)
+        file_read(&text, &n, precision_scales_path(p, path, sizeof path), MOST_BYTES, NULL);
+    snprintf(word, sizeof word, "%s", p->precision);
+    if (asks)
+        choice_of(text, word, sizeof word);
+    if (!strcmp(word, "int8") && text)
+        snprintf(word, sizeof word, "int8-%08x", (unsigned)(XXH3_64bits(text, n) >> 32));
+    else if (strcmp(word, "bfloat16") && strcmp(word, "int8"))
+        snprintf(word, sizeof word, "float32");
+    snprintf(p->computes, sizeof p->computes, "%s", word);
+    free(text);
+}
+
+size_t precision_word(const char *computes)
+{
+    return strcspn(computes, "-");
+}

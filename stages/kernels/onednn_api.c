@@ -1,0 +1,363 @@
+/* onednn_api.c - oneDNN 2's interface and oneDNN 3's behind one */
+#include "onednn.h"
+
+#if defined(FREEZELINE_DNNL)
+
+#include <dlfcn.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "onednn_api.h"
+
+const char *onednn_version(void)
+{
+    static char text[32];
+    const dnnl_version_t *v = dnnl_version();
+    if (!text[0])
+        snprintf(text, sizeof text, "oneDNN %d.%d.%d", v->major, v->minor, v->patch);
+    return text;
+}
+
+/* One engine and stream for the process: streams of the CPU engine carry no state between executions. */
+static dnnl_engine_t engine;
+static dnnl_stream_t the_stream;
+static void (*set_threads)(int);
+
+static void open_engine(void)
+{
+    if (dnnl_engine_create(&engine, dnnl_cpu, 0))
+        engine = NULL;
+    else if (dnnl_stream_create(&the_stream, engine, dnnl_stream_default_flags))
+        the_stream = NULL;
+    /* oneDNN computes on OpenMP's threads; that library is its own, not ours. */
+    *(void **)&set_threads = dlsym(RTLD_DEFAULT, "omp_set_num_threads");
+}
+
+bool onednn_ready(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, open_engine);
+    return the_stream != NULL;
+}
+
+dnnl_stream_t onednn_stream(void)
+{
+    return the_stream;
+}
+
+void onednn_threads(int threads)
+{
+    if (set_threads)
+        set_threads(threads);
+}
+
+enum speed onednn_speed(enum tensor_dtype low)
+{
+    unsigned isa = (unsigned)dnnl_get_effective_cpu_isa();
+    unsigned bf16 = (unsigned)dnnl_cpu_isa_avx512_core_bf16, vnni = (unsigned)dnnl_cpu_isa_avx512_core_vnni,
+             short_vnni = (unsigned)dnnl_cpu_isa_avx2_vnni, avx512 = (unsigned)dnnl_cpu_isa_avx512_core,
+             avx2 = (unsigned)dnnl_cpu_isa_avx2;
+    if (low == TENSOR_BF16)
+        return (isa & bf16) == bf16 ? SPEED_FAST : (isa & avx512) == avx512 ? SPEED_SLOW : SPEED_NONE;
+    if ((isa & vnni) == vnni || (isa & short_vnni) == short_vnni)
+        return SPEED_FAST;
+    return (isa & avx2) == avx2 ? SPEED_SLOW : SPEED_NONE;
+}
+
+dnnl_data_type_t onednn_type(enum tensor_dtype t)
+{
+    switch (t) {
+    case TENSOR_F32:
+        return dnnl_f32;
+    case TENSOR_BF16:
+        return dnnl_bf16;
+    case TENSOR_U8:
+        return dnnl_u8;
+    case TENSOR_I8:
+        return dnnl_s8;
+    default:
+        return dnnl_data_type_undef;
+    }
+}
+
+/* The activation as one of oneDNN's; false when there is none. */
+static bool eltwise_of(const struct post *p, dnnl_alg_kind_t *kind, float *alpha, float *beta)
+{
+    *alpha = *beta = 0;
+    switch (p->activation) {
+    case ACT_RELU:
+        *kind = dnnl_eltwise_relu;
+        return true;
+    case ACT_LEAKY_RELU:
+        *kind = dnnl_eltwise_relu;
+        *alpha = p->alpha;
+        return true;
+    case ACT_CLIP:
+        *kind = dnnl_eltwise_clip;
+        *alpha = p->alpha;
+        *beta = p->beta;
+        return true;
+    case ACT_SIGMOID:
+        *kind = dnnl_eltwise_logistic;
+        return true;
+    case ACT_SILU:
+        *kind = dnnl_eltwise_swish;
+        *alpha = 1;
+        return true;
+    case ACT_HARD_SWISH:
+        *kind = dnnl_eltwise_hardswish;
+        *alpha = 1.0F / 6; /* oneDNN 2 knows these, oneDNN 3 asks */
+        *beta = 0.5F;
+        return true;
+    default:
+        return false;
+    }
+}
+
+bool onednn_activates(const struct post *p)
+{
+    dnnl_alg_kind_t kind;
+    float alpha, beta;
+    return p->activation == ACT_NONE || eltwise_of(p, &kind, &alpha, &beta);
+}
+
+#if DNNL_VERSION_MAJOR == 2
+
+desc_view desc_of(const dnnl_memory_desc_t *d)
+{
+    return d;
+}
+
+dnnl_status_t desc_new(dnnl_memory_desc_t *d, int n, const dnnl_dims_t dims, dnnl_data_type_t type,
+                       dnnl_format_tag_t tag)
+{
+    return dnnl_memory_desc_init_by_tag(d, n, dims, type, tag);
+}
+
+void desc_free(dnnl_memory_desc_t *d)
+{
+    (void)d;
+}
+
+static dnnl_status_t append_sum(dnnl_post_ops_t ops, float scale, dnnl_data_type_t type)
+{
+    return dnnl_post_ops_append_sum_v2(ops, scale, type);
+}
+
+static dnnl_status_t append_eltwise(dnnl_post_ops_t ops, dnnl_alg_kind_t kind, float alpha, float beta)
+{
+    return dnnl_post_ops_append_eltwise(ops, 1, kind, alpha, beta);
+}
+
+dnnl_status_t conv_describe(dnnl_primitive_desc_t *pd, const struct problem *p, dnnl_primitive_attr_t attr)
+{
+    dnnl_convolution_desc_t d;
+    dnnl_status_t rc = dnnl_dilated_convolution_forward_desc_init(
+        &d, dnnl_forward_inference, dnnl_convolution_direct, &p->src, &p->weights,
+        p->has_bias ? &p->bias : NULL, &p->dst, p->strides, p->dilates, p->before, p->after);
+    return rc ? rc : dnnl_primitive_desc_create(pd, &d, attr, engine, NULL);
+}
+
+/* oneDNN 2 computes output_scale * (sum of products + bias), then what follows. An activation that commutes
+ * with multiplication works on the destination's integers; any other needs the numbers, and one more step. */
+static bool commutes(const struct post *p)
+{
+    return p->activation == ACT_NONE || p->activation == ACT_RELU || p->activation == ACT_LEAKY_RELU ||
+           p->activation == ACT_CLIP;
+}
+
+static bool set_scales(dnnl_primitive_attr_t attr, const struct steps *q, float unit)
+{
+    float *scale = malloc((size_t)q->n * sizeof *scale + 1);
+    bool ok;
+    for (int64_t i = 0; scale && i < q->n; i++)
+        scale[i] = q->src * q->weights[i] / unit;
+    ok = scale && dnnl_primitive_attr_set_output_scales(attr, q->n, 1 << 1, scale) == dnnl_success;
+    free(scale);
+    return ok;
+}
+
+static bool set_ops(dnnl_primitive_attr_t attr, dnnl_post_ops_t ops, const struct post *p,
+                    dnnl_data_type_t residual, const struct steps *q)
+{
+    float unit = commutes(p) ? q->dst : 1, alpha, beta;
+    dnnl_alg_kind_t kind;
+    bool ok = !q->weights || set_scales(attr, q, unit);
+    if (ok && p->residual != GRAPH_NONE)
+        ok = append_sum(ops, q->residual / unit, residual) == dnnl_success;
+    if (ok && eltwise_of(p, &kind, &alpha, &beta)) {
+        if (p->activation == ACT_CLIP)
+            alpha /= unit, beta /= unit;
+        ok = append_eltwise(ops, kind, alpha, beta) == dnnl_success;
+    }
+    if (ok && q->dst / unit != 1)
+        ok = append_eltwise(ops, dnnl_eltwise_linear, 1 / q->dst, 0) == dnnl_success;
+    return ok;
+}
+
+float onednn_bias_unit(const struct steps *q, int64_t i)
+{
+    return q->weights ? q->src * q->weights[i] : 1;
+}
+
+int onednn_scales(dnnl_exec_arg_t *args, int *n, const struct steps *q, float *room)
+{
+    (void)args;
+    (void)q;
+    (void)room;
+    *n = 0;
+    return FL_OK;
+}
+
+#else
+
+desc_view desc_of(const dnnl_memory_desc_t *d)
+{
+    return *d;
+}
+
+dnnl_status_t desc_new(dnnl_memory_desc_t *d, int n, const dnnl_dims_t dims, dnnl_data_type_t type,
+                       dnnl_format_tag_t tag)
+{
+    return dnnl_memory_desc_create_with_tag(d, n, dims, type, tag);
+}
+
+void desc_free(dnnl_memory_desc_t *d)
+{
+    if (*d)
+        dnnl_memory_desc_destroy(*d);
+}
+
+static dnnl_status_t append_sum(dnnl_post_ops_t ops, float scale, dnnl_data_type_t type)
+{
+    return dnnl_post_ops_append_sum(ops, scale, 0, type);
+}
+
+static dnnl_status_t append_eltwise(dnnl_post_ops_t ops, dnnl_alg_kind_t kind, float alpha, float beta)
+{
+    return dnnl_post_ops_append_eltwise(ops, kind, alpha, beta);
+}
+
+dnnl_status_t conv_describe(dnnl_primitive_desc_t *pd, const struct problem *p, dnnl_primitive_attr_t attr)
+{
+    return dnnl_convolution_forward_primitive_desc_create(
+        pd, engine, dnnl_forward_inference, dnnl_convolution_direct, p->src, p->weights, p->bias, p->dst,
+        p->strides, p->dilates, p->before, p->after, attr);
+}
+
+/* oneDNN 3 computes with numbers throughout and divides by the destination's step at the end. */
+static bool set_ops(dnnl_primitive_attr_t attr, dnnl_post_ops_t ops, const struct post *p,
+                    dnnl_data_type_t residual, const struct steps *q)
+{
+    float alpha, beta;
+    dnnl_alg_kind_t kind;
+    bool ok = true;
+    if (q->weights)
+        ok = dnnl_primitive_attr_set_scales_mask(attr, DNNL_ARG_SRC, 0) == dnnl_success &&
+             dnnl_primitive_attr_set_scales_mask(attr, DNNL_ARG_WEIGHTS, q->mask) == dnnl_success &&
+             (q->dst == 1 || dnnl_primitive_attr_set_scales_mask(attr, DNNL_ARG_DST, 0) == dnnl_success);
+    if (ok && p->residual != GRAPH_NONE)
+        ok = append_sum(ops, q->residual, residual) == dnnl_success;
+    if (ok && eltwise_of(p, &kind, &alpha, &beta))
+        ok = append_eltwise(ops, kind, alpha, beta) == dnnl_success;
+    return ok;
+}
+
+float onednn_bias_unit(const struct steps *q, int64_t i)
+{
+    (void)q;
+    (void)i;
+    return 1;
+}
+
+static int scale_memory(dnnl_exec_arg_t *arg, int of, float *data, int64_t n)
+{
+    dnnl_memory_desc_t d = NULL;
+    int failed = desc_new(&d, 1, (dnnl_dims_t){n}, dnnl_f32, dnnl_x) || memory_new(&arg->memory, d, data);
+    arg->arg = DNNL_ARG_ATTR_SCALES | of;
+    desc_free(&d);
+    return failed;
+}
+
+int onednn_scales(dnnl_exec_arg_t *args, int *n, const struct steps *q, float *room)
+{
+    *n = 0;
+    if (!q->weights)
+        return FL_OK;
+    room[0] = q->src;
+    room[1] = q->dst;
+    memcpy(room + 2, q->weights, (size_t)q->n * sizeof *room);
+    if (scale_memory(&args[(*n)++], DNNL_ARG_SRC, room, 1) ||
+        scale_memory(&args[(*n)++], DNNL_ARG_WEIGHTS, room + 2, q->n) ||
+        (q->dst != 1 && scale_memory(&args[(*n)++], DNNL_ARG_DST, room + 1, 1)))
+        return FL_NOMEM;
+    return FL_OK;
+}
+
+#endif
+
+desc_view desc_in(const_dnnl_primitive_desc_t pd, dnnl_query_t what)
+{
+    return dnnl_primitive_desc_query_md(pd, what, 0);
+}
+
+int memory_new(dnnl_memory_t *m, desc_view d, void *data)
+{
+    return dnnl_memory_create(m, d, engine, data ? data : DNNL_MEMORY_NONE) != dnnl_success;
+}
+
+void problem_free(struct problem *p)
+{
+    desc_free(&p->src);
+    desc_free(&p->dst);
+    desc_free(&p->weights);
+    desc_free(&p->plain);
+    desc_free(&p->bias);
+}
+
+dnnl_primitive_attr_t onednn_attr(const struct post *p, dnnl_data_type_t residual, const struct steps *q)
+{
+    dnnl_primitive_attr_t attr = NULL;
+    dnnl_post_ops_t ops = NULL;
+    bool ok =
+        dnnl_primitive_attr_create(&attr) == dnnl_success && dnnl_post_ops_create(&ops) == dnnl_success &&
+        dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user) == dnnl_success &&
+        set_ops(attr, ops, p, residual, q) && dnnl_primitive_attr_set_post_ops(attr, ops) == dnnl_success;
+    if (ops)
+        dnnl_post_ops_destroy(ops);
+    if (!ok && attr)
+        dnnl_primitive_attr_destroy(attr);
+    return ok ? attr : NULL;
+}
+
+int onednn_reorder(dnnl_memory_t from, desc_view from_desc, dnnl_memory_t to, desc_view to_desc)
+{
+    dnnl_exec_arg_t args[] = {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}};
+    dnnl_primitive_desc_t pd = NULL;
+    dnnl_primitive_t primitive = NULL;
+    int failed = dnnl_reorder_primitive_desc_create(&pd, from_desc, engine, to_desc, engine, NULL) ||
+                 dnnl_primitive_create(&primitive, pd) ||
+                 dnnl_primitive_execute(primitive, the_stream, 2, args);
+    if (primitive)
+        dnnl_primitive_destroy(primitive);
+    if (pd)
+        dnnl_primitive_desc_destroy(pd);
+    return failed ? FL_UNSUPPORTED : FL_OK;
+}
+
+#else
+
+const char *onednn_version(void)
+{
+    return "own kernels";
+}
+
+enum speed onednn_speed(enum tensor_dtype low)
+{
+    (void)low;
+    return SPEED_NONE;
+}
+
+#endif

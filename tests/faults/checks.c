@@ -1,0 +1,82 @@
+/* checks.c - what must hold of the brains, looked at from outside */
+#include "checks.h"
+
+#include "base/clock.h"
+
+#define WAITS_MS 40 /* for a worker, where one is there */
+
+static void check_worker(const struct checks *c, const struct dispatch *d, const struct member *w, int stage,
+                         int replica)
+{
+    uint32_t through = 0;
+    for (int i = 0; i < requests_slots(d->requests); i++) {
+        const struct request_entry *e = requests_slot(d->requests, i);
+        through += e && stage < e->n_route && e->route[stage] == replica;
+    }
+    if (w->outstanding != through)
+        ledger_finds(c->ledger, world_now(c->world), "outstanding is wrong",
+                     "stage %d replica %d: %u counted, %u there", stage, replica, w->outstanding, through);
+}
+
+/* Where another way is open, nothing waits long for a worker. */
+static void check_waiting(const struct checks *c, const struct dispatch *d)
+{
+    const struct request_entry *e = requests_first(d->requests, REQUESTS_WAITING);
+    uint64_t time = world_clock(c->world, c->story->setting.host_of_broker, world_now(c->world)), since;
+    if (!e)
+        return;
+    since = e->sent_ns > e->received_ns ? e->sent_ns : e->received_ns;
+    since = e->not_before_ns > since ? e->not_before_ns : since;
+    if (time > since + WAITS_MS * NS_PER_MS)
+        ledger_finds(c->ledger, world_now(c->world), "it waits though another way is open",
+                     "request %llu for %.3f ms", (unsigned long long)e->client_id,
+                     (double)(time - since) / 1e6);
+}
+
+void checks_broker(const struct checks *c)
+{
+    const struct dispatch *d = world_dispatch(c->world);
+    if (c->story->gentle)
+        check_waiting(c, d);
+    for (int s = 0; s < c->pipeline->n_stages; s++)
+        for (int i = 0; i < c->pipeline->stage[s].n_replicas; i++)
+            check_worker(c, d, registry_worker(d->registry, s, i), s, i);
+    if (requests_count(d->requests) > c->pipeline->broker.max_requests ||
+        (double)requests_bytes(d->requests) > c->pipeline->broker.max_memory_mb * 1024 * 1024)
+        ledger_finds(c->ledger, world_now(c->world), "more is admitted than the file allows",
+                     "%d requests, %zu bytes", requests_count(d->requests), requests_bytes(d->requests));
+    for (int i = 0; c->honest && i < c->pipeline->stage[0].n_replicas; i++) {
+        int known = requests_listed(d->requests, REQUESTS_FIRST + i), batch = c->pipeline->stage[0].max_batch;
+        if (known > 2 * batch || world_queued(c->world, WORLD_JOBS, 0, i) > 4 * batch)
+            ledger_finds(c->ledger, world_now(c->world), "stage 0's queue is not bounded",
+                         "%d requests wait in front of replica %d, whose batch is %d", known, i, batch);
+    }
+}
+
+/* What a cache service counts is no more than what it gave away. */
+static void check_caches(const struct checks *c)
+{
+    for (int i = 0; i < world_processes(c->world); i++) {
+        const struct world_process *w = world_process(c->world, i);
+        uint64_t given = 0, audits;
+        if (w->role != ROLE_CACHE || !w->lives)
+            continue;
+        audits = cache_brain_counters(world_cache_brain(c->world, i)).lookups.audits;
+        for (int k = 0; k < c->ledger->n_updates; k++)
+            given += c->ledger->update[k].incarnation == w->incarnation;
+        if (audits > given)
+            ledger_finds(c->ledger, world_now(c->world), "counted wrongly",
+                         "cache service %d counts %llu audits and gave %llu updates away", w->replica,
+                         (unsigned long long)audits, (unsigned long long)given);
+    }
+}
+
+void checks_end(const struct checks *c)
+{
+    const struct dispatch *d = world_dispatch(c->world);
+    checks_broker(c);
+    check_caches(c);
+    if (requests_count(d->requests))
+        ledger_finds(c->ledger, world_now(c->world), "a request stays in the broker", "%d are left",
+                     requests_count(d->requests));
+}
