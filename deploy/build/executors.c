@@ -4,13 +4,15 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "deploy/model/whole_model.h"
-
-static int open_one(struct executor *x, const struct graph *g, const struct pipeline *p, int threads,
-                    int batch, struct error *e)
+static int open_one(struct executor *x, const struct graph *g, const struct exec_options *as, int threads,
+                    struct error *e)
 {
-    int rc = whole_model_new(&x->exec, g, p, threads, batch, e);
+    struct exec_options o = *as;
     struct tensor input;
+    int rc;
+
+    o.threads = threads;
+    rc = exec_new(&x->exec, g, &o, e);
 
     if (rc)
         return rc;
@@ -33,21 +35,21 @@ static bool fit(const struct executor *one, int n)
     return n * bytes < 0.25 * (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
 }
 
-int executors_open(struct executors *x, const struct graph *g, const struct pipeline *p, int threads,
-                   int batch, struct error *e)
+int executors_open(struct executors *x, const struct graph *g, const struct exec_options *o, int threads,
+                   struct error *e)
 {
     int rc;
 
     threads = threads < EXECUTORS_MAX ? threads : EXECUTORS_MAX;
-    if ((rc = open_one(&x->one[0], g, p, 1, batch, e)))
+    if ((rc = open_one(&x->one[0], g, o, 1, e)))
         return rc;
     x->n = 1;
     if (threads > 1 && !fit(&x->one[0], threads)) {
         close_one(&x->one[0]);
-        return open_one(&x->one[0], g, p, threads, batch, e);
+        return open_one(&x->one[0], g, o, threads, e);
     }
     for (; x->n < threads; x->n++)
-        if ((rc = open_one(&x->one[x->n], g, p, 1, batch, e)))
+        if ((rc = open_one(&x->one[x->n], g, o, 1, e)))
             return rc;
     return team_new(&x->team, threads) ? error_set(e, FL_UNAVAILABLE, "cannot start %d threads", threads)
                                        : FL_OK;

@@ -6,7 +6,6 @@
 #ifndef FREEZELINE_EXECUTORS_H
 #define FREEZELINE_EXECUTORS_H
 
-#include "config/pipeline.h"
 #include "stages/exec/exec.h"
 #include "stages/kernels/team.h"
 
@@ -23,11 +22,11 @@ struct executors {
     struct executor one[EXECUTORS_MAX];
 };
 
-/* One executor per thread; a single one that has all of them where the executors together would take more
- * than a quarter of the machine's memory. What is open is closed by executors_close, also after an error.
- * FL_CONFIG, FL_UNAVAILABLE, and whatever exec_new says. */
-int executors_open(struct executors *x, const struct graph *g, const struct pipeline *p, int threads,
-                   int batch, struct error *e);
+/* One executor per thread, each as `o` says but for its threads; a single one that has all of them where the
+ * executors together would take more than a quarter of the machine's memory. What is open is closed by
+ * executors_close, also after an error. FL_CONFIG, FL_UNAVAILABLE, and whatever exec_new says. */
+int executors_open(struct executors *x, const struct graph *g, const struct exec_options *o, int threads,
+                   struct error *e);
 void executors_close(struct executors *x);
 
 #endif

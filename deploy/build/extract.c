@@ -21,6 +21,7 @@
 #include "executors.h"
 #include "deploy/tool/state.h"
 #include "stages/place/descriptor.h"
+#include "stages/place/precision_options.h"
 
 #define MOST_ROOM ((size_t)1 << 28) /* bytes of what a batch makes */
 
@@ -303,6 +304,19 @@ static void release(struct extractor *s)
     free(s);
 }
 
+static int open_executors(struct extractor *s, struct error *e)
+{
+    const struct extraction *x = s->of;
+    struct exec_options o = {.max_batch = x->batch, .last = -1};
+    struct quantization q;
+    int rc = precision_options(&o, &q, x->pipeline, e);
+
+    if (!rc)
+        rc = executors_open(&s->executors, x->graph, &o, x->threads, e);
+    quantization_release(&q);
+    return rc;
+}
+
 static int write_files(struct extracted *out, const struct extraction *x, struct error *e)
 {
     struct extractor *s = calloc(1, sizeof *s);
@@ -312,7 +326,7 @@ static int write_files(struct extracted *out, const struct extraction *x, struct
         return error_set(e, FL_NOMEM, "no memory");
     s->of = x;
     s->classes = out->classes;
-    rc = executors_open(&s->executors, x->graph, x->pipeline, x->threads, x->batch, e);
+    rc = open_executors(s, e);
     if (!rc)
         rc = measure(s, e);
     if (!rc)

@@ -166,6 +166,11 @@ int exec_cut(struct exec *x, int node, int batch, struct tensor *out, struct err
     return FL_OK;
 }
 
+struct tensor exec_value(struct exec *x, int node, int batch)
+{
+    return slot_physical(&x->slot[x->step[node - x->first].node.out[0]], batch);
+}
+
 int exec_compact(struct exec *x, int node, const int *keep, int n, struct error *e)
 {
     int at = find_cut(x, node, e);

@@ -67,8 +67,6 @@ int quantization_load(struct quantization *out, const char *path, struct error *
         number++;
         rc = read_line(out, line);
     }
-    if (!rc && !out->n)
-        rc = FL_CORRUPT;
     free(bytes);
     if (!rc)
         return FL_OK;

@@ -1,0 +1,149 @@
+/* test_quantize.c - `quantize` on the demo's network: scales, what each precision loses; caches know theirs
+ */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <cmocka.h>
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static char folder[] = "/tmp/freezeline-quantize-XXXXXX";
+static char output[1 << 16];
+
+/* Runs a shell line in the folder with FL and P as the tool and the pipeline file; stdout and stderr are in
+ * `output`. Returns its exit status. */
+static int sh(const char *line)
+{
+    const char *build = getenv("FREEZELINE_BUILD");
+    char all[2048], here[512];
+    size_t n = 0, got;
+    FILE *f;
+    assert_non_null(getcwd(here, sizeof here));
+    build = build ? build : "build/release";
+    snprintf(all, sizeof all,
+             "FL=%s%s%s/freezeline; P=%s/p.yaml; MODEL=%s/configs/demo/demo.onnx; cd %s; exec 2>&1; %s",
+             *build == '/' ? "" : here, *build == '/' ? "" : "/", build, folder, here, folder, line);
+    f = popen(all, "r");
+    assert_non_null(f);
+    while (n < sizeof output - 1 && (got = fread(output + n, 1, sizeof output - 1 - n, f)) > 0)
+        n += got;
+    output[n] = 0;
+    return WEXITSTATUS(pclose(f));
+}
+
+static void ok(const char *line)
+{
+    if (sh(line))
+        fail_msg("%s:\n%s", line, output);
+}
+
+static void refused(const char *line, const char *says)
+{
+    if (!sh(line) || !strstr(output, says))
+        fail_msg("%s does not say \"%s\":\n%s", line, says, output);
+}
+
+static int make_folder(void **state)
+{
+    FILE *f;
+    char path[128];
+    (void)state;
+    if (!mkdtemp(folder))
+        return -1;
+    snprintf(path, sizeof path, "%s/p.yaml", folder);
+    f = fopen(path, "w");
+    assert_non_null(f);
+    fprintf(f,
+            "model: demo.onnx\nstate: state\ninput: {mean: [128, 128, 128], std: [64, 64, 64]}\nstages: 2\n"
+            "exits: [{name: middle, after: /blocks.3/Relu_1}]\n"
+            "cache: {nodes: 32, train_epochs: 1, memory_mb: 1, grids: [1]}\n");
+    fclose(f);
+    ok("cp $MODEL demo.onnx && $FL generate --count 400 --seed 3 --output d.bin");
+    return 0;
+}
+
+static int remove_folder(void **state)
+{
+    (void)state;
+    return sh("rm -rf state demo.onnx d.bin p.yaml") || rmdir(folder);
+}
+
+static bool runs(const json_t *root, size_t i)
+{
+    return json_is_true(json_object_get(json_array_get(json_object_get(root, "precisions"), i), "runs"));
+}
+
+static double number(const json_t *root, size_t i, const char *key)
+{
+    return json_number_value(json_object_get(json_array_get(json_object_get(root, "precisions"), i), key));
+}
+
+static bool int8_runs;
+
+static void each_precision_is_measured(void **state)
+{
+    json_t *root;
+    (void)state;
+    refused("$FL quantize -c $P", "--data is needed");
+    refused("$FL quantize -c $P --data cifar10:d.bin#0-9", "16 are the least");
+    ok("$FL quantize -c $P --data cifar10:d.bin --threads 1 --json 2>/dev/null");
+    root = json_loads(output, 0, NULL);
+    assert_non_null(root);
+    assert_int_equal(json_integer_value(json_object_get(root, "requests")), 200);
+    assert_int_equal(json_array_size(json_object_get(root, "precisions")), 3);
+    assert_float_equal(number(root, 0, "agreement"), 1, 0);
+    for (size_t i = 0; i < 3; i++) {
+        if (!runs(root, i))
+            continue;
+        assert_true(number(root, i, "agreement") >= 0.97 && number(root, i, "median_ms") > 0);
+        assert_true(number(root, i, "accuracy") >= number(root, 0, "accuracy") - 0.03);
+    }
+    int8_runs = runs(root, 2);
+    assert_true(int8_runs == (json_integer_value(json_object_get(root, "values")) > 0));
+    json_decref(root);
+    ok("$FL quantize -c $P --data cifar10:d.bin --threads 1");
+    assert_non_null(strstr(output, "bfloat16"));
+}
+
+static void scales_are_used_where_they_lie(void **state)
+{
+    (void)state;
+    if (!int8_runs)
+        skip();
+    ok("$FL profile demo.onnx --precision int8 --scales state/scales.txt --runs 3");
+    assert_non_null(strstr(output, "onednn low"));
+    refused("$FL profile demo.onnx --precision int8 --runs 3", "--scales");
+    refused("$FL profile demo.onnx --precision int4 --runs 3", "float32, bfloat16, int8");
+    refused("$FL build -c $P --set precision=int8 --set state=fresh --train cifar10:d.bin#0-199 "
+            "--calibrate cifar10:d.bin#200-399 --threads 1; rc=$?; rm -rf fresh; exit $rc",
+            "run `freezeline quantize`");
+}
+
+static void caches_belong_to_a_precision(void **state)
+{
+    (void)state;
+    if (!int8_runs)
+        skip();
+    ok("$FL build -c $P --set precision=int8 --train cifar10:d.bin#0-199 --calibrate cifar10:d.bin#200-399 "
+       "--threads 1");
+    ok("$FL eval -c $P --set precision=int8 --data cifar10:d.bin#200-259");
+    refused("$FL eval -c $P --data cifar10:d.bin#200-259", "another precision (int8-");
+    /* Other scales are another precision. */
+    ok("sed -i 's/^choice .*/choice float32/; $s/ 0/ 1/' state/scales.txt");
+    refused("$FL eval -c $P --set precision=int8 --data cifar10:d.bin#200-259", "another precision (int8-");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(each_precision_is_measured),
+        cmocka_unit_test(scales_are_used_where_they_lie),
+        cmocka_unit_test(caches_belong_to_a_precision),
+    };
+    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+}
