@@ -21,7 +21,7 @@
 #define PROCESSES_MAX  64
 #define CHECK_EVERY    8 /* of the broker's turns */
 
-enum { ITEM, RESTART, ADMIT_AGAIN, LAST, N_EVENTS };
+enum { ITEM, RESTART, ADMIT_AGAIN, LAST };
 
 struct player {
     const struct story *story;
@@ -254,6 +254,14 @@ static void drain(struct player *p, uint32_t ms, bool undo)
     world_send(p->world, 0, WORLD_CONTROL, 0, 0, &m, NULL);
 }
 
+static void drain_until(struct player *p, uint64_t until, bool undo)
+{
+    uint64_t ns = until - now(p);
+    drain(p, (uint32_t)(ns / NS_PER_MS) + 1, false);
+    if (undo)
+        world_at(p->world, now(p) + ns / 2, ADMIT_AGAIN, 0);
+}
+
 static void reload(struct player *p)
 {
     p->file = 1;
@@ -340,9 +348,7 @@ static void happen(struct player *p, const struct happening *h)
         p->slow = h->y;
         break;
     case DRAIN:
-        drain(p, (uint32_t)((until - now(p)) / NS_PER_MS) + 1, false);
-        if (h->y)
-            world_at(p->world, now(p) + (until - now(p)) / 2, ADMIT_AGAIN, 0);
+        drain_until(p, until, h->y);
         break;
     case RELOAD:
         reload(p);

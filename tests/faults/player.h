@@ -21,7 +21,7 @@ void player_tells(struct player *p, bool yes);
 
 /* Of all stories so far: to see that they are worth playing. */
 struct player_counts {
-    uint64_t stories, steps, requests, right, hits, errors, excused, starts, retried, moved, updates;
+    uint64_t stories, steps, requests, right, hits, errors, excused, starts, retried, updates;
 };
 struct player_counts player_counts(const struct player *p);
 

@@ -288,6 +288,17 @@ static const char *who(const struct happening *h, char *buf, size_t size)
     return buf;
 }
 
+static void tell_ask(const struct happening *h, FILE *to)
+{
+    fprintf(to, "client %d asks%s%s%s", h->a, h->b == 1 ? " with an input that is not finite" : "",
+            h->b == 2 ? " with an input of another shape" : "",
+            h->x == JOB_NO_CACHE ? " for the full answer"
+            : h->x == JOB_AUDIT  ? " (an audit)"
+                                 : "");
+    if (h->y)
+        fprintf(to, ", within %u ms", h->y);
+}
+
 static void tell(const struct happening *h, FILE *to)
 {
     static const char *const ports[] = {"request", "control message", "result", "job", "look-up"};
@@ -296,13 +307,7 @@ static void tell(const struct happening *h, FILE *to)
     fprintf(to, "  %8.3f ms  ", (double)h->at_ns / 1e6);
     switch (h->kind) {
     case ASK:
-        fprintf(to, "client %d asks%s%s%s", h->a, h->b == 1 ? " with an input that is not finite" : "",
-                h->b == 2 ? " with an input of another shape" : "",
-                h->x == JOB_NO_CACHE ? " for the full answer"
-                : h->x == JOB_AUDIT  ? " (an audit)"
-                                     : "");
-        if (h->y)
-            fprintf(to, ", within %u ms", h->y);
+        tell_ask(h, to);
         break;
     case KILL:
         fprintf(to, "%s is killed; its supervisor starts another after %u ms", name, h->x);
