@@ -28,7 +28,8 @@ LD_FLAGS := $(LDFLAGS) $(if $(SANITIZE),-fsanitize=$(SANITIZE))
 LD_LIBS  := $(LDLIBS) $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) $(if $(DNNL),-ldnnl) -lm -lpthread
 # Loops over all points and features: worth the vectoriser that -O2 leaves out.
 LOOPS_FLAGS := -O3
-# The inner loops for vector units: one file per instruction set, chosen among at run time (stages/kernels/simd.c).
+# The inner loops for vector units, chosen among at run time: one file per instruction set (stages/kernels/simd.c), or
+# functions for each (cache_service/index/half.c).
 # gcc puts a vector of 64 bytes into AddressSanitizer's frames for use after return without aligning it: no such frames
 # here.
 SIMD_FLAGS  := -O3 -ffp-contract=fast -Wno-psabi

@@ -1,4 +1,4 @@
-/* half.c - half precision storage, float32 arithmetic */
+/* half.c - half precision storage, float32 arithmetic; the loops of half_template.h for AVX2 and AVX-512 */
 #include "half.h"
 
 #include <math.h>

@@ -1,6 +1,6 @@
 /* bench_flat.c - k-NN and k-means look-ups against FAISS's IndexFlatL2, interleaved in one run
  *
- * usage: bench_flat [--rounds N] [--d D] [--points N] [--k K] [--batch M]     default: all cases
+ * usage: bench_flat [--rounds N] [--d D] [--points N >= 50] [--k K] [--batch M]     default: all cases
  *
  * Both get the same points: clusters behind a relu, of values that a half holds, as float32 for FAISS. FAISS
  * searches; ours searches, takes the neighbours' distances anew and says label and confidence. k = 1 is a
