@@ -1,5 +1,5 @@
 # A hello that is lost with its connection is not said again.
-# kinds: break,reload,kill
+# kinds: break,reload
 # file: stages/worker/stage_talk.c
 s/t->unheard = true;/t->unheard = false;/
 # file: stages/worker/stage_talk.c
