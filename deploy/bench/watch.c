@@ -332,9 +332,13 @@ double watch_cpu_s(const struct watch *w)
     return w->n ? sum : NAN;
 }
 
-bool watch_saw_reload(const struct watch *w)
+bool watch_saw_reload(struct watch *w)
 {
-    return w->reloaded;
+    bool reloaded;
+    pthread_mutex_lock(&w->lock);
+    reloaded = w->reloaded;
+    pthread_mutex_unlock(&w->lock);
+    return reloaded;
 }
 
 double watch_joules(const struct watch *w)

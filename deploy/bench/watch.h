@@ -28,8 +28,8 @@ json_t *watch_processes(const struct watch *w);
 json_t *watch_events(const struct watch *w);
 /* CPU seconds of all processes; NaN when one is not known (it is on another host). */
 double watch_cpu_s(const struct watch *w);
-/* The stage workers moved on to another plan while it counted. */
-bool watch_saw_reload(const struct watch *w);
+/* The stage workers moved on to another plan while it counted. Also while it runs. */
+bool watch_saw_reload(struct watch *w);
 /* Joules of this host's packages; NaN when not exposed. */
 double watch_joules(const struct watch *w);
 
