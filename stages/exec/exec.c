@@ -25,7 +25,7 @@ int64_t slot_bytes(const struct slot *s, int64_t batch)
 struct view slot_view(const struct slot *s, int64_t batch)
 {
     struct tensor t = slot_logical(s, batch);
-    struct view v = s->rank == 4 && !s->is_constant ? view_channels_last(&t) : view_plain(&t);
+    struct view v = s->channels_last ? view_channels_last(&t) : view_plain(&t);
     v.data = s->data;
     v.low = s->low;
     v.scale = s->scale;
@@ -50,11 +50,11 @@ void exec_set_batch(struct exec *x, int batch)
     x->batch = batch;
 }
 
-/* The physical shape of a slot: NHWC for a computed value of rank 4. */
+/* The physical shape of a slot: NHWC when it lies so. */
 static struct tensor slot_physical(const struct slot *s, int64_t batch)
 {
     struct tensor t = slot_logical(s, batch);
-    if (s->rank == 4 && !s->is_constant) {
+    if (s->channels_last) {
         int64_t c = t.dim[1];
         t.dim[1] = t.dim[2], t.dim[2] = t.dim[3], t.dim[3] = c;
     }

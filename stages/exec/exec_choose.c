@@ -203,7 +203,7 @@ static bool same_slot(const struct exec *x, int a, int b)
     p = &x->slot[a];
     q = &x->slot[b];
     return p->dtype == q->dtype && p->rank == q->rank && p->is_constant == q->is_constant &&
-           !memcmp(p->dim, q->dim, (size_t)p->rank * sizeof *p->dim);
+           p->channels_last == q->channels_last && !memcmp(p->dim, q->dim, (size_t)p->rank * sizeof *p->dim);
 }
 
 /* The same work on other numbers: what was fastest for one is for the other. */

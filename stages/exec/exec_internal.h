@@ -6,7 +6,7 @@
 #include "exec.h"
 #include "stages/kernels/kernels.h"
 
-/* A value of the range. Rank 4 and computed: channels-last. Everything else: row-major. */
+/* A value of the range, row-major or channels-last (layouts.h). */
 struct slot {
     enum tensor_dtype dtype;
     int rank;
@@ -15,7 +15,7 @@ struct slot {
     const struct tensor *constant;      /* of the graph, while loading */
     enum tensor_dtype low;              /* view.low */
     float scale;
-    bool is_constant;
+    bool is_constant, channels_last;
     bool needed;     /* a constant that some kernel reads as it is */
     int first, last; /* steps in which it lives */
     int item;        /* in the arena plan; -1: a constant */

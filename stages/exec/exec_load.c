@@ -4,6 +4,7 @@
  * written), and n_steps + 1 is after it (outputs are read).
  */
 #include "exec_internal.h"
+#include "layouts.h"
 #include "stages/graph/graph_build.h"
 
 #include <cblas.h>
@@ -14,13 +15,20 @@
 
 #define MAX_THREADS 1024
 
-/* The slot of a graph value, made when it has none yet. -1 without memory. */
-static int slot_for(struct exec *x, const struct graph *g, int value, int *slot_of)
+/* The graph while its values become slots. */
+struct source {
+    const struct graph *g;
+    bool *channels_last; /* of each value */
+    int *slot_of;        /* -1: no slot yet */
+};
+
+/* The slot of a graph value, made when it has none yet. */
+static int slot_for(struct exec *x, const struct source *from, int value)
 {
-    const struct value *v = &g->values[value];
+    const struct value *v = &from->g->values[value];
     struct slot *s;
-    if (slot_of[value] >= 0)
-        return slot_of[value];
+    if (from->slot_of[value] >= 0)
+        return from->slot_of[value];
     s = &x->slot[x->n_slots];
     *s = (struct slot){.dtype = v->dtype,
                        .rank = v->rank,
@@ -30,12 +38,14 @@ static int slot_for(struct exec *x, const struct graph *g, int value, int *slot_
                        .first = -1,
                        .last = -1};
     s->is_constant = v->constant != NULL;
+    s->channels_last = from->channels_last[value];
     memcpy(s->dim, v->dim, sizeof s->dim);
-    return slot_of[value] = x->n_slots++;
+    return from->slot_of[value] = x->n_slots++;
 }
 
-static int take_nodes(struct exec *x, const struct graph *g, int *slot_of, struct error *e)
+static int take_nodes(struct exec *x, const struct source *from, struct error *e)
 {
+    const struct graph *g = from->g;
     int n_values = 0;
     for (int i = x->first; i <= x->last; i++)
         n_values += g->nodes[i].n_in + g->nodes[i].n_out;
@@ -52,12 +62,12 @@ static int take_nodes(struct exec *x, const struct graph *g, int *slot_of, struc
                              OP_MAX_IO);
         for (int k = 0; k < n->n_in; k++)
             if (n->in[k] != GRAPH_NONE)
-                slot_for(x, g, n->in[k], slot_of);
+                slot_for(x, from, n->in[k]);
         for (int k = 0; k < n->n_out; k++)
             if (n->out[k] != GRAPH_NONE)
-                x->slot[slot_for(x, g, n->out[k], slot_of)].first = i + 1;
+                x->slot[slot_for(x, from, n->out[k])].first = i + 1;
         s->views = calloc((size_t)(n->n_in + n->n_out) + 1, sizeof *s->views);
-        if (!s->views || exec_node_copy(&s->node, n, slot_of))
+        if (!s->views || exec_node_copy(&s->node, n, from->slot_of))
             return error_set(e, FL_NOMEM, "no memory for node %s", n->name);
         s->call = (struct op_call){&s->node, n->opset, n->n_in, n->n_out, s->views, s->views + n->n_in};
         s->alias = GRAPH_NONE;
@@ -87,8 +97,9 @@ static int crossing(const struct graph *g, int at, int *value, int room)
     return n;
 }
 
-static int make_edges(struct exec *x, const struct graph *g, int *slot_of, bool inputs, struct error *e)
+static int make_edges(struct exec *x, const struct source *from, bool inputs, struct error *e)
 {
+    const struct graph *g = from->g;
     bool models_own = inputs ? x->first == 0 : x->last == g->n_nodes - 1;
     const int *value = inputs ? g->inputs : g->outputs;
     int n = inputs ? g->n_inputs : g->n_outputs, cut;
@@ -112,9 +123,9 @@ static int make_edges(struct exec *x, const struct graph *g, int *slot_of, bool 
         *(inputs ? &x->n_in : &x->n_out) = i + 1;
         if (!edge[i].name)
             return error_set(e, FL_NOMEM, "no memory for inputs and outputs");
-        edge[i].slot = slot_for(x, g, value[i], slot_of);
+        edge[i].slot = slot_for(x, from, value[i]);
         s = &x->slot[edge[i].slot];
-        edge[i].own_place = edge[i].row_major = models_own && s->rank == 4 && !s->is_constant;
+        edge[i].own_place = edge[i].row_major = models_own && s->channels_last;
         if (s->is_constant)
             s->needed = true;
         if (inputs)
@@ -352,9 +363,9 @@ static int check_lower(const struct graph *g, const struct exec_options *o, stru
     return FL_OK;
 }
 
-static int lower(struct exec *x, const struct graph *g, const struct exec_options *o, int *slot_of,
-                 struct error *e)
+static int lower(struct exec *x, const struct exec_options *o, const struct source *from, struct error *e)
 {
+    const struct graph *g = from->g;
     struct exec *whole;
     int rc;
     if (o->precision == PRECISION_FLOAT32)
@@ -368,8 +379,8 @@ static int lower(struct exec *x, const struct graph *g, const struct exec_option
     whole->last = g->n_nodes - 1;
     whole->max_batch = x->max_batch;
     whole->threads = x->threads;
-    memset(slot_of, -1, (size_t)g->n_values * sizeof *slot_of);
-    if (!(rc = take_nodes(whole, g, slot_of, e)) && exec_lower(x, whole, g, o))
+    memset(from->slot_of, -1, (size_t)g->n_values * sizeof *from->slot_of);
+    if (!(rc = take_nodes(whole, from, e)) && exec_lower(x, whole, g, o))
         rc = error_set(e, FL_NOMEM, "no memory for an executor");
     exec_free(whole);
     return rc;
@@ -378,17 +389,20 @@ static int lower(struct exec *x, const struct graph *g, const struct exec_option
 int exec_new(struct exec **out, const struct graph *g, const struct exec_options *o, struct error *e)
 {
     struct exec *x;
-    int *slot_of, rc;
+    struct source from = {g, NULL, NULL};
+    int rc;
     *out = NULL;
     if ((rc = check_options(g, o, e)))
         return rc;
     x = calloc(1, sizeof *x);
-    slot_of = malloc(((size_t)g->n_values + 1) * sizeof *slot_of);
-    if (!x || !slot_of || weights_new(&x->weights)) {
+    from.slot_of = malloc(((size_t)g->n_values + 1) * sizeof *from.slot_of);
+    if (!x || !from.slot_of || weights_new(&x->weights)) {
         rc = error_set(e, FL_NOMEM, "no memory for an executor");
         goto done;
     }
-    memset(slot_of, -1, (size_t)g->n_values * sizeof *slot_of);
+    if ((rc = layouts_of(g, &from.channels_last, e)))
+        goto done;
+    memset(from.slot_of, -1, (size_t)g->n_values * sizeof *from.slot_of);
     x->first = o->first;
     x->last = o->last < 0 ? g->n_nodes - 1 : o->last;
     x->n_steps = x->last - x->first + 1;
@@ -396,9 +410,8 @@ int exec_new(struct exec **out, const struct graph *g, const struct exec_options
     x->threads = o->threads ? o->threads : 1;
     if (team_new(&x->team, x->threads))
         rc = error_set(e, FL_UNAVAILABLE, "cannot start %d threads", x->threads);
-    if (!rc && !(rc = take_nodes(x, g, slot_of, e)) && !(rc = make_edges(x, g, slot_of, true, e)) &&
-        !(rc = make_edges(x, g, slot_of, false, e)) && !(rc = check_sizes(x, e)) &&
-        !(rc = lower(x, g, o, slot_of, e))) {
+    if (!rc && !(rc = take_nodes(x, &from, e)) && !(rc = make_edges(x, &from, true, e)) &&
+        !(rc = make_edges(x, &from, false, e)) && !(rc = check_sizes(x, e)) && !(rc = lower(x, o, &from, e))) {
         find_lives(x);
         openblas_set_num_threads(x->threads);
         if (openblas_get_num_threads() < x->threads)
@@ -411,7 +424,8 @@ int exec_new(struct exec **out, const struct graph *g, const struct exec_options
     /* What choosing and timing used goes back to the system. */
     malloc_trim(0);
 done:
-    free(slot_of);
+    free(from.slot_of);
+    free(from.channels_last);
     if (rc)
         exec_free(x);
     else

@@ -102,6 +102,23 @@ int node_widen_inputs(struct node *n, int n_in)
     return FL_OK;
 }
 
+struct attr *node_attribute(struct node *n, const char *name, enum attr_kind kind)
+{
+    struct attr *a = (struct attr *)(uintptr_t)attr_find(n, name), *attrs;
+    if (a)
+        return a;
+    attrs = realloc(n->attr, (size_t)(n->n_attr + 1) * sizeof *attrs);
+    if (!attrs)
+        return NULL;
+    n->attr = attrs;
+    a = &attrs[n->n_attr];
+    memset(a, 0, sizeof *a);
+    a->kind = kind;
+    a->name = strdup(name);
+    n->n_attr += a->name != NULL;
+    return a->name ? a : NULL;
+}
+
 static void attr_release(struct attr *a)
 {
     for (int i = 0; a->strings && i < a->count; i++)
@@ -225,11 +242,16 @@ bool node_activation(const struct node *n, struct post *p)
         {"HardSigmoid", ACT_HARD_SIGMOID, 0.2f, 0.5f},
         {"HardSwish", ACT_HARD_SWISH, 0, 0},
         {"Clip", ACT_CLIP, -INFINITY, INFINITY},
+        {"Tanh", ACT_TANH, 0, 0},
+        {"Erf", ACT_ERF, 0, 0},
+        {"Gelu", ACT_GELU, 0, 0},
     };
     for (size_t i = 0; i < sizeof table / sizeof *table; i++)
         if (node_is(n, table[i].op)) {
             bool clip = table[i].activation == ACT_CLIP;
             p->activation = table[i].activation;
+            if (p->activation == ACT_GELU && !strcmp(attr_string(n, "approximate", "none"), "tanh"))
+                p->activation = ACT_GELU_TANH;
             p->alpha = attr_float(n, clip ? "min" : "alpha", table[i].alpha);
             p->beta = attr_float(n, clip ? "max" : "beta", table[i].beta);
             return true;

@@ -59,7 +59,12 @@ enum activation {
     ACT_HARD_SWISH,
     ACT_SIGMOID,
     ACT_HARD_SIGMOID,
-    ACT_SILU
+    ACT_SILU,
+    ACT_TANH,
+    ACT_ERF,
+    ACT_GELU,
+    ACT_GELU_TANH,
+    ACT_LAST = ACT_GELU_TANH
 };
 
 struct post {

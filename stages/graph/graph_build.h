@@ -46,6 +46,8 @@ bool value_same_shape(const struct value *a, const struct value *b); /* and dtyp
 struct node *graph_producer(const struct graph *g, int value);
 /* Makes node->in at least n long, filled up with GRAPH_NONE. FL_NOMEM. */
 int node_widen_inputs(struct node *n, int n_in);
+/* The attribute of that name, made when it is not there. NULL when memory is out. */
+struct attr *node_attribute(struct node *n, const char *name, enum attr_kind kind);
 
 /* Readers of each value; a graph output counts as one reader. malloc'ed, n_values long. NULL when memory is
  * out. */
@@ -80,6 +82,8 @@ int pass_identity(struct graph *g,
                   struct error *e); /* Identity, Dropout, and casts and reshapes that change nothing */
 int pass_norm(struct graph *g, struct error *e); /* BatchNormalization into the Conv before it */
 int pass_pad(struct graph *g, struct error *e);  /* zero Pad into the Conv after it */
+int pass_patterns(struct graph *g,
+                  struct error *e);              /* LayerNormalization and Gelu that are written in parts */
 int pass_fuse(struct graph *g, struct error *e); /* bias, residual and activation into Conv and Gemm */
 
 #endif

@@ -36,7 +36,7 @@ double node_flops(const struct node *n, const struct tensor *in, const struct te
     if (!strcmp(op, "MatMul"))
         return in[0].rank ? 2 * made * (double)in[0].dim[in[0].rank - 1] : 0;
     if (!strcmp(op, "Gemm"))
-        return 2 * made * (double)in[0].dim[attr_int(n, "transA", 0) ? 0 : 1];
+        return 2 * made * (double)in[0].dim[attr_int(n, "transA", 0) ? 0 : in[0].rank - 1];
     if (!strcmp(op, "MaxPool") || !strcmp(op, "AveragePool"))
         return made * window_elements(n);
     if (!strncmp(op, "Global", 6) || !strncmp(op, "Reduce", 6))

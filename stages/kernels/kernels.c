@@ -46,6 +46,18 @@ bool view_is_low_activation(const struct view *v)
     return (v->dtype == TENSOR_F32 || view_is_low(v)) && lies_computed(v);
 }
 
+bool view_is_dense(const struct view *v)
+{
+    return v->dtype == TENSOR_F32 && (view_is_plain(v) || view_is_channels_last(v));
+}
+
+bool views_in_one_order(const struct view *a, const struct view *b)
+{
+    if (a->rank != b->rank || memcmp(a->dim, b->dim, (size_t)a->rank * sizeof *a->dim))
+        return false;
+    return (view_is_plain(a) && view_is_plain(b)) || (view_is_channels_last(a) && view_is_channels_last(b));
+}
+
 bool post_adds_nothing(const struct op_call *c)
 {
     return c->node->post.residual == GRAPH_NONE;
@@ -146,14 +158,14 @@ static bool post_fits(const struct op_call *c)
 static bool product_of_gemm(struct product *p, const struct op_call *c)
 {
     const struct view *a = &c->in[0], *b = &c->in[1];
-    if (a->rank != 2 || b->rank != 2)
-        return false;
     p->trans_a = attr_int(c->node, "transA", 0) != 0;
+    if (b->rank != 2 || (a->rank != 2 && p->trans_a))
+        return false;
     p->trans_b = attr_int(c->node, "transB", 0) != 0;
     p->alpha = attr_float(c->node, "alpha", 1);
     p->beta = attr_float(c->node, "beta", 1);
-    p->m = a->dim[p->trans_a ? 1 : 0];
-    p->k = a->dim[p->trans_a ? 0 : 1];
+    p->k = a->dim[p->trans_a ? 0 : a->rank - 1];
+    p->m = p->k ? view_count(a) / p->k : 0;
     p->n = b->dim[p->trans_b ? 0 : 1];
     if (view_present(c, 2) && c->node->post.residual != 2) {
         int64_t n = view_count(&c->in[2]), last = c->in[2].rank ? c->in[2].dim[c->in[2].rank - 1] : 1;
@@ -170,6 +182,7 @@ static bool product_of_matmul(struct product *p, const struct op_call *c)
     const struct view *a = &c->in[0], *b = &c->in[1];
     if (b->rank != 2)
         return false;
+    p->alpha = attr_float(c->node, "alpha", 1);
     p->k = b->dim[0];
     p->n = b->dim[1];
     p->m = p->k ? view_count(a) / p->k : 0;

@@ -1,7 +1,7 @@
 /* kernels.h - the table of kernels: ways to run one node, each tested against the operator's reference
  *
  * A kernel is offered a node as a `struct kernel_task`: views of its inputs and outputs at max_batch, data
- * set only for constants. Rank-4 values that are computed are channels-last, everything else is row-major.
+ * set only for constants. Images that are computed (rank 4) are channels-last, everything else is row-major.
  * Kernels keep what they pack in a state of their own; a run allocates nothing.
  */
 #ifndef FREEZELINE_KERNELS_H
@@ -69,6 +69,10 @@ bool view_is_channels_last(const struct view *v);
 bool view_is_activation(const struct view *v);
 /* The same, or it lies in its lower type. */
 bool view_is_low_activation(const struct view *v);
+/* float32, and in one of the two orders. */
+bool view_is_dense(const struct view *v);
+/* Two views of the same dims whose numbers lie in the same order, row-major or channels-last. */
+bool views_in_one_order(const struct view *a, const struct view *b);
 
 static inline void kernel_mark_packed(struct kernel_task *t, int input)
 {

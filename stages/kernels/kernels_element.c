@@ -9,15 +9,6 @@
 #include "simd.h"
 #include "stages/ops/ops.h"
 
-/* Physically one run of floats: channels-last or row-major throughout. */
-static bool same_order(const struct view *a, const struct view *b)
-{
-    if (a->rank != b->rank || memcmp(a->dim, b->dim, (size_t)a->rank * sizeof *a->dim))
-        return false;
-    return a->rank == 4 ? view_is_channels_last(a) && view_is_channels_last(b)
-                        : view_is_plain(a) && view_is_plain(b);
-}
-
 static bool scalar_of(const struct op_call *c, int i, float otherwise, float *out)
 {
     *out = otherwise;
@@ -42,8 +33,8 @@ static bool unary_accepts(const struct kernel_task *t)
 {
     const struct op_call *c = &t->call;
     struct post p;
-    return c->n_in >= 1 && activation_of(&p, c) && view_is_activation(&c->in[0]) &&
-           same_order(&c->in[0], &c->out[0]) && post_adds_nothing(c);
+    return c->n_in >= 1 && activation_of(&p, c) && view_is_dense(&c->in[0]) && !c->in[0].data &&
+           views_in_one_order(&c->in[0], &c->out[0]) && post_adds_nothing(c);
 }
 
 static int unary_prepare(struct kernel_task *t, void **state)
@@ -79,16 +70,7 @@ const struct kernel kernel_plain_unary = {
     .release = free,
 };
 
-/* How the second operand meets the first, which has the shape of the result. */
-enum meeting { MEET_NOT, MEET_SAME, MEET_SCALAR, MEET_CHANNELS, MEET_CHANNELS_OF_EACH };
-
-struct binary {
-    char op;
-    enum meeting how;
-    bool swapped; /* the one that has the result's shape is input 1 */
-};
-
-static char sign_of(const char *op)
+static char binary_sign(const char *op)
 {
     static const struct {
         const char *op;
@@ -100,92 +82,60 @@ static char sign_of(const char *op)
     return 0;
 }
 
-/* `b` has one value per channel of `a`, as [C,1,1], [1,C,1,1] or (computed) [N,C,1,1]. */
-static enum meeting channels_meeting(const struct view *a, const struct view *b)
-{
-    int64_t c = a->dim[1];
-    if (a->rank != 4 || b->rank < 3 || b->rank > 4 || b->dim[b->rank - 1] != 1 || b->dim[b->rank - 2] != 1 ||
-        b->dim[b->rank - 3] != c)
-        return MEET_NOT;
-    if (b->rank == 3 || (b->data && b->dim[0] == 1))
-        return MEET_CHANNELS;
-    return b->dim[0] == a->dim[0] ? MEET_CHANNELS_OF_EACH : MEET_NOT;
-}
+/* Both operands seen with the dims of the result. */
+struct pair {
+    struct view a, b;
+    struct walk w;
+};
 
-static enum meeting meeting_of(const struct view *a, const struct view *b, const struct view *out)
+static bool pair_start(struct pair *p, const struct op_call *c)
 {
-    if (!view_is_activation(a) || !same_order(a, out) || b->dtype != TENSOR_F32)
-        return MEET_NOT;
-    if (b->data && view_count(b) == 1 && b->rank <= out->rank)
-        return MEET_SCALAR;
-    if (view_is_activation(b) && same_order(b, out))
-        return MEET_SAME;
-    return channels_meeting(a, b);
-}
-
-static bool binary_of(struct binary *b, const struct op_call *c)
-{
-    *b = (struct binary){.op = sign_of(c->node->op->name)};
-    if (!b->op || c->n_in < 2 || c->in[0].dtype != TENSOR_F32 || !post_adds_nothing(c))
-        return false;
-    b->how = meeting_of(&c->in[0], &c->in[1], &c->out[0]);
-    if (b->how == MEET_NOT) {
-        b->swapped = true;
-        b->how = meeting_of(&c->in[1], &c->in[0], &c->out[0]);
-    }
-    /* By channels only what does not care about the order. */
-    return b->how != MEET_NOT && (!b->swapped || b->how == MEET_SCALAR || b->op == '+' || b->op == '*');
+    const struct view *views[] = {&c->out[0], &p->a, &p->b};
+    p->a = view_broadcast(&c->in[0], &c->out[0]);
+    p->b = view_broadcast(&c->in[1], &c->out[0]);
+    return walk_start_any(&p->w, 3, views);
 }
 
 static bool binary_accepts(const struct kernel_task *t)
 {
-    struct binary b;
-    return binary_of(&b, &t->call);
+    const struct op_call *c = &t->call;
+    struct pair p;
+    if (!binary_sign(c->node->op->name) || c->n_in != 2 || c->in[0].dtype != TENSOR_F32 ||
+        !post_adds_nothing(c) || !view_is_dense(&c->out[0]) || !pair_start(&p, c))
+        return false;
+    return p.w.step[0] == 1 &&
+           ((p.w.step[1] == 1 && p.w.step[2] <= 1) || (p.w.step[1] == 0 && p.w.step[2] == 1));
 }
 
 static int binary_prepare(struct kernel_task *t, void **state)
 {
-    struct binary *b = malloc(sizeof *b);
-    *state = b;
-    if (!b)
-        return FL_NOMEM;
-    binary_of(b, &t->call);
-    t->alias = b->swapped ? 1 : 0;
+    const struct op_call *c = &t->call;
+    *state = NULL;
+    for (int k = 1; k >= 0; k--)
+        if (!c->in[k].data && views_in_one_order(&c->in[k], &c->out[0]))
+            t->alias = k;
     return FL_OK;
-}
-
-/* Pixels of c channels each, all with the same c values of b. */
-static void by_channels(const struct binary *b, const float *x, const float *with, float *y, int64_t pixels,
-                        int64_t c)
-{
-    for (int64_t i = 0; i < pixels; i++)
-        simd_best()->binary(b->op, x + i * c, with, y + i * c, c);
 }
 
 static int binary_run(void *state, const struct op_call *c, const struct kernel_run *r)
 {
-    const struct binary *b = state;
-    const float *x = c->in[b->swapped].data, *with = c->in[!b->swapped].data;
-    const struct view *out = &c->out[0];
-    float *y = out->data;
-    int64_t n = view_count(out), pixels = out->rank == 4 ? out->dim[2] * out->dim[3] : 0,
-            image = out->rank == 4 ? pixels * out->dim[1] : 0;
+    const struct simd *simd = simd_best();
+    char op = binary_sign(c->node->op->name);
+    float *y = c->out[0].data;
+    struct pair p;
+    (void)state;
     (void)r;
-    switch (b->how) {
-    case MEET_SAME:
-        simd_best()->binary(b->op, x, with, y, n);
-        break;
-    case MEET_SCALAR:
-        simd_best()->binary_scalar(b->op, x, *with, b->swapped, y, n);
-        break;
-    case MEET_CHANNELS:
-        by_channels(b, x, with, y, out->dim[0] * pixels, out->dim[1]);
-        break;
-    default:
-        for (int64_t i = 0; i < out->dim[0]; i++)
-            by_channels(b, x + i * image, with + i * out->dim[1], y + i * image, pixels, out->dim[1]);
+    for (bool more = pair_start(&p, c); more; more = walk_next(&p.w)) {
+        const float *a = (const float *)p.a.data + p.w.off[1], *b = (const float *)p.b.data + p.w.off[2];
+        float *to = y + p.w.off[0];
+        if (p.w.step[1] == 1 && p.w.step[2] == 1)
+            simd->binary(op, a, b, to, p.w.inner);
+        else if (p.w.step[2] == 1)
+            simd->binary_scalar(op, b, *a, true, to, p.w.inner);
+        else
+            simd->binary_scalar(op, a, *b, false, to, p.w.inner);
     }
-    post_activate(&c->node->post, y, n);
+    post_activate(&c->node->post, y, view_count(&c->out[0]));
     return FL_OK;
 }
 
@@ -195,7 +145,6 @@ const struct kernel kernel_plain_binary = {
     .accepts = binary_accepts,
     .prepare = binary_prepare,
     .run = binary_run,
-    .release = free,
 };
 
 /* BatchNormalization that no convolution could take in: y = x * scale + shift per channel. */
@@ -214,7 +163,7 @@ static bool norm_accepts(const struct kernel_task *t)
             return false;
     /* Rank 2 has its channels last too. */
     return (c->in[0].rank == 4 || c->in[0].rank == 2) && view_is_activation(&c->in[0]) &&
-           same_order(&c->in[0], &c->out[0]);
+           views_in_one_order(&c->in[0], &c->out[0]);
 }
 
 static int norm_prepare(struct kernel_task *t, void **state)

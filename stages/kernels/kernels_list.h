@@ -15,11 +15,15 @@
     X(depthwise)          /* kernels_window.c */    \
     X(openblas_conv)      /* kernels_openblas.c */  \
     X(openblas_product)   /* kernels_openblas.c */  \
+    X(openblas_matmul)    /* kernels_matmul.c */    \
+    X(tiles_matmul)       /* kernels_matmul.c */    \
     X(plain_pool)         /* kernels_window.c */    \
     X(plain_spatial)      /* kernels_window.c */    \
     X(plain_unary)        /* kernels_element.c */   \
     X(plain_binary)       /* kernels_element.c */   \
     X(plain_norm)         /* kernels_element.c */   \
+    X(plain_softmax)      /* kernels_rows.c */      \
+    X(plain_layer_norm)   /* kernels_rows.c */      \
     X(plain_concat)       /* kernels_move.c */      \
     X(plain_reshape)      /* kernels_move.c */
 /* clang-format on */

@@ -59,6 +59,12 @@ struct simd {
     /* z[i] = x[i] OP a, or a OP x[i] when `swapped` */
     void (*binary_scalar)(char op, const float *x, float a, bool swapped, float *z, int64_t n);
 
+    /* One row of n floats: y = e^x / the sum of e^x, and
+     * y = (x - mean) / sqrt(variance + epsilon) * scale + shift (NULL: 0); y may be x. */
+    void (*softmax)(const float *x, float *y, int64_t n);
+    void (*layer_norm)(const float *x, const float *scale, const float *shift, float epsilon, float *y,
+                       int64_t n);
+
     /* Winograd F(4x4, 3x3): 6x6 patches at row[0..36) (each c floats) to 36 planes of `stride` floats, and
      * back: 36 planes to 4x4 results. `out` points to 16 places or NULL for those outside of the image. */
     void (*wino_input)(const float *const *row, float *v, int64_t stride, int64_t c);

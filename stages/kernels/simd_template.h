@@ -34,10 +34,10 @@ INLINE vec choose(ivec mask, vec yes, vec no)
     return (vec)((mask & (ivec)yes) | (~mask & (ivec)no));
 }
 
-/* Those that need no exponential; the others are sums of products. */
+/* Those that need no exponential or quotient; the others are sums of products. */
 INLINE bool post_is_simple(const struct post *p)
 {
-    return p->activation != ACT_SIGMOID && p->activation != ACT_SILU;
+    return p->activation < ACT_SIGMOID || p->activation == ACT_HARD_SIGMOID;
 }
 
 INLINE vec clamp(vec x, float low, float high)
@@ -88,13 +88,56 @@ INLINE vec exponential(vec x)
     return choose(nan, in, (vec)((ivec)y + bits));
 }
 
+/* Quotients of polynomials, as in Eigen and XLA: within a few of float32's last places. */
+INLINE vec error_function(vec x)
+{
+    vec in = clamp(x, -4, 4), s = in * in, p, q;
+    p = s * -2.72614225801306e-10f + 2.77068142495902e-08f;
+    p = p * s - 2.10102402082508e-06f;
+    p = p * s - 5.69250639462346e-05f;
+    p = p * s - 7.34990630326855e-04f;
+    p = p * s - 2.95459980854025e-03f;
+    p = p * s - 1.60960333262415e-02f;
+    q = s * -1.45660718464996e-05f - 2.13374055278905e-04f;
+    q = q * s - 1.68282697438203e-03f;
+    q = q * s - 7.37332916720468e-03f;
+    q = q * s - 1.42647390514189e-02f;
+    return in * p / q;
+}
+
+INLINE vec tangent(vec x)
+{
+    vec in = clamp(x, -7.90531110763549805f, 7.90531110763549805f), s = in * in, p, q;
+    p = s * -2.76076847742355e-16f + 2.00018790482477e-13f;
+    p = p * s - 8.60467152213735e-11f;
+    p = p * s + 5.12229709037114e-08f;
+    p = p * s + 1.48572235717979e-05f;
+    p = p * s + 6.37261928875436e-04f;
+    p = p * s + 4.89352455891786e-03f;
+    q = s * 1.19825839466702e-06f + 1.18534705686654e-04f;
+    q = q * s + 2.26843463243900e-03f;
+    q = q * s + 4.89352518554385e-03f;
+    return in * p / q;
+}
+
 INLINE vec finish(const struct post *p, vec x)
 {
     vec s;
     if (post_is_simple(p))
         return activate(p, x);
-    s = 1.0f / (1.0f + exponential(-x));
-    return p->activation == ACT_SILU ? x * s : s;
+    switch (p->activation) {
+    case ACT_TANH:
+        return tangent(x);
+    case ACT_ERF:
+        return error_function(x);
+    case ACT_GELU:
+        return 0.5f * x * (1.0f + error_function(x * 0.70710678f));
+    case ACT_GELU_TANH:
+        return 0.5f * x * (1.0f + tangent(0.79788456f * (x + 0.044715f * x * x * x)));
+    default:
+        s = 1.0f / (1.0f + exponential(-x));
+        return p->activation == ACT_SILU ? x * s : s;
+    }
 }
 
 /* One vector of the n < L floats at p, the rest 0; and back. */
@@ -431,6 +474,93 @@ static void binary_scalar(char op, const float *x, float a, bool swapped, float 
     }
 }
 
+/* ---- rows ---- */
+
+/* The sum, or the largest, of all lanes. */
+INLINE float lanes_sum(vec v)
+{
+    double total = 0;
+    for (int i = 0; i < L; i++)
+        total += (double)v[i];
+    return (float)total;
+}
+
+INLINE float row_max(const float *x, int64_t n)
+{
+    float most = -INFINITY;
+    vec a = all(most);
+    int64_t i = 0;
+    for (; i + L <= n; i += L)
+        a = choose(load(x + i) > a, load(x + i), a);
+    for (int k = 0; k < L; k++)
+        most = a[k] > most ? a[k] : most;
+    for (; i < n; i++)
+        most = x[i] > most ? x[i] : most;
+    return most;
+}
+
+/* What e^x would not be told from 0 in a sum with 1 is 0, so that what is masked is exactly that. */
+INLINE vec small_exponential(vec x)
+{
+    return choose(x < all(-87.0f), all(0), exponential(x));
+}
+
+static void softmax(const float *x, float *y, int64_t n)
+{
+    float most = row_max(x, n), total, some[L];
+    vec sum_a = all(0), sum_b = all(0);
+    int64_t i = 0;
+    for (; i + 2 * L <= n; i += 2 * L) {
+        vec a = small_exponential(load(x + i) - most), b = small_exponential(load(x + i + L) - most);
+        sum_a += a, sum_b += b;
+        store(y + i, a);
+        store(y + i + L, b);
+    }
+    total = lanes_sum(sum_a + sum_b);
+    for (; i < n; i += L) {
+        int64_t rest = n - i < L ? n - i : L;
+        store(some, small_exponential(load_some(x + i, rest) - most));
+        memcpy(y + i, some, (size_t)rest * sizeof *y);
+        for (int64_t k = 0; k < rest; k++)
+            total += some[k];
+    }
+    scale(y, 1 / total, n);
+}
+
+/* The sum of x - a, or of its squares. */
+INLINE float row_sum(const float *x, float a, bool squares, int64_t n)
+{
+    vec s = all(0), t = all(0);
+    float total;
+    int64_t i = 0;
+    for (; i + 2 * L <= n; i += 2 * L) {
+        vec u = load(x + i) - a, v = load(x + i + L) - a;
+        s += squares ? u * u : u;
+        t += squares ? v * v : v;
+    }
+    total = lanes_sum(s + t);
+    for (; i < n; i++)
+        total += squares ? (x[i] - a) * (x[i] - a) : x[i] - a;
+    return total;
+}
+
+static void layer_norm(const float *x, const float *by, const float *shift, float epsilon, float *y,
+                       int64_t n)
+{
+    float mean = row_sum(x, 0, false, n) / (float)n;
+    float factor = 1 / sqrtf(row_sum(x, mean, true, n) / (float)n + epsilon);
+    for (int64_t i = 0; i < n; i += L) {
+        int64_t rest = n - i;
+        if (rest >= L) {
+            vec v = (load(x + i) - mean) * factor * load(by + i);
+            store(y + i, shift ? v + load(shift + i) : v);
+        } else {
+            vec v = (load_some(x + i, rest) - mean) * factor * load_some(by + i, rest);
+            store_some(y + i, shift ? v + load_some(shift + i, rest) : v, rest);
+        }
+    }
+}
+
 /* ---- Winograd's F(4x4, 3x3) at the points 0, A, -A, B, -B, infinity (kernels_winograd.c) ---- */
 
 #define WINO_A  0.75f
@@ -594,6 +724,8 @@ const struct simd SIMD_SET = {
     .depthwise = depthwise,
     .binary = binary,
     .binary_scalar = binary_scalar,
+    .softmax = softmax,
+    .layer_norm = layer_norm,
     .wino_input = wino_input,
     .wino_output = wino_output,
     .to_bf16 = to_bf16,

@@ -15,6 +15,7 @@ static int run_passes(struct graph *g, struct error *e)
     int code;
     if ((code = pass_identity(g, e)) || (code = graph_sort(g, e)) || (code = graph_sweep(g, e)) ||
         (code = pass_norm(g, e)) || (code = pass_pad(g, e)) || (code = graph_sort(g, e)) ||
+        (code = graph_sweep(g, e)) || (code = pass_patterns(g, e)) || (code = graph_sort(g, e)) ||
         (code = graph_sweep(g, e)))
         return code;
     return pass_fuse(g, e);

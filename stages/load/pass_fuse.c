@@ -61,7 +61,7 @@ static int fuse_bias(struct fuser *f, struct node *n, bool *changed)
     const struct value *made = &g->values[n->out[0]];
     const struct tensor *bias;
     struct tensor copy = {.dtype = TENSOR_F32, .rank = 1};
-    int axis = 1, value, other;
+    int axis = node_is(n, "Gemm") ? made->rank - 1 : 1, value, other;
     if (!node_is(add, "Add") || made->rank < 2 || (n->n_in > 2 && n->in[2] != GRAPH_NONE) ||
         n->post.activation != ACT_NONE || n->post.residual != GRAPH_NONE)
         return FL_OK;
@@ -91,8 +91,8 @@ static int fuse_residual(struct fuser *f, struct node *n, bool *changed)
     struct graph *g = f->g;
     struct node *add = follower(f, n);
     int other, index;
-    if (!node_is(n, "Conv") || !node_is(add, "Add") || n->post.activation != ACT_NONE ||
-        n->post.residual != GRAPH_NONE || add->in[0] == add->in[1])
+    if (!node_is(add, "Add") || n->post.activation != ACT_NONE || n->post.residual != GRAPH_NONE ||
+        add->in[0] == add->in[1])
         return FL_OK;
     other = add->in[0] == n->out[0] ? add->in[1] : add->in[0];
     if (g->values[other].constant || !value_same_shape(&g->values[other], &g->values[n->out[0]]) ||
@@ -181,12 +181,13 @@ static void fuse_gate(struct fuser *f, struct node *n, bool *changed)
     *changed = true;
 }
 
-/* MatMul of a matrix with constant weights is a Gemm, which can carry a bias and an activation. */
+/* MatMul with constant weights is a Gemm, which can carry a bias and an activation. All dims of its input but
+ * the last are its rows. */
 static void matmul_to_gemm(const struct graph *g, struct node *n)
 {
     const struct tensor *w = node_constant(g, n, 1);
     if (!node_is(n, "MatMul") || !w || w->rank != 2 || w->dtype != TENSOR_F32 ||
-        g->values[n->in[0]].rank != 2)
+        g->values[n->in[0]].rank < 2 || attr_find(n, "transA") || attr_find(n, "transB"))
         return;
     n->op = op_find("Gemm", OPSET_LAST);
     n->opset = OPSET_LAST;

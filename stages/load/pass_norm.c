@@ -102,28 +102,10 @@ static bool spatial_pads(const struct graph *g, const struct node *pad, int rank
     return true;
 }
 
-/* The attribute of that name, made when it is not there. NULL when memory is out. */
-static struct attr *attribute(struct node *n, const char *name, enum attr_kind kind)
-{
-    struct attr *a = (struct attr *)(uintptr_t)attr_find(n, name), *attrs;
-    if (a)
-        return a;
-    attrs = realloc(n->attr, (size_t)(n->n_attr + 1) * sizeof *attrs);
-    if (!attrs)
-        return NULL;
-    n->attr = attrs;
-    a = &attrs[n->n_attr];
-    memset(a, 0, sizeof *a);
-    a->kind = kind;
-    a->name = strdup(name);
-    n->n_attr += a->name != NULL;
-    return a->name ? a : NULL;
-}
-
 /* Adds to the node's own pads. */
 static int add_pads(struct node *n, const int64_t *extra, int count)
 {
-    struct attr *a = attribute(n, "pads", ATTR_INTS);
+    struct attr *a = node_attribute(n, "pads", ATTR_INTS);
     if (!a || (!a->ints && !(a->ints = calloc((size_t)count, sizeof *a->ints))))
         return FL_NOMEM;
     a->count = count;
@@ -155,7 +137,7 @@ static int absorb_pad(struct graph *g, struct node *n, const struct node *pad)
         !spatial_pads(g, pad, rank, extra) || (pool && !can_average(n, extra, count)))
         return FL_OK;
     if (pool) {
-        counted = attribute(n, "count_include_pad", ATTR_INT);
+        counted = node_attribute(n, "count_include_pad", ATTR_INT);
         if (!counted)
             return FL_NOMEM;
         counted->i = 1;

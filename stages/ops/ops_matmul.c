@@ -41,23 +41,30 @@ static double dot(const struct view *a, int64_t at_a, int64_t as, const struct v
     return sum;
 }
 
+/* The passes make Gemms of products whose first operand has more dims: all but the last are rows. */
 int gemm_reference(const struct op_call *call)
 {
     const struct view *a = &call->in[0], *b = &call->in[1], *y = &call->out[0];
     int ta = attr_int(call->node, "transA", 0) != 0, tb = attr_int(call->node, "transB", 0) != 0;
+    int rows = y->rank - 1, deep = ta ? 0 : a->rank - 1;
     double alpha = attr_float(call->node, "alpha", 1), beta = attr_float(call->node, "beta", 1);
     struct view c = {.dtype = TENSOR_NONE};
-    int64_t depth = a->dim[!ta];
-    if (view_present(call, 2))
+    int64_t index[TENSOR_MAX_RANK] = {0};
+    if (view_present(call, 2) && call->node->post.residual != 2)
         c = view_broadcast(&call->in[2], y);
-    for (int64_t m = 0; m < y->dim[0]; m++)
-        for (int64_t n = 0; n < y->dim[1]; n++) {
-            double sum = alpha * dot(a, m * a->stride[ta], a->stride[!ta], b, n * b->stride[!tb],
-                                     b->stride[tb], depth);
+    if (!view_count(y))
+        return FL_OK;
+    do {
+        int64_t from = index_offset(index, ta ? a->stride + 1 : a->stride, rows);
+        int64_t to = index_offset(index, y->stride, rows), add = index_offset(index, c.stride, rows);
+        for (int64_t n = 0; n < y->dim[rows]; n++) {
+            double sum =
+                alpha * dot(a, from, a->stride[deep], b, n * b->stride[!tb], b->stride[tb], a->dim[deep]);
             if (c.dtype != TENSOR_NONE)
-                sum += beta * real_at(&c, m * c.stride[0] + n * c.stride[1]);
-            put_real(y, m * y->stride[0] + n * y->stride[1], sum);
+                sum += beta * real_at(&c, add + n * c.stride[rows]);
+            put_real(y, to + n * y->stride[rows], sum);
         }
+    } while (index_advance(index, y->dim, rows));
     return FL_OK;
 }
 
@@ -139,7 +146,7 @@ static int64_t dot_int(const struct view *a, int64_t at_a, int64_t as, const str
     return (int64_t)sum;
 }
 
-static void multiply(const struct view *a, int64_t at_a, const struct view *b, int64_t at_b,
+static void multiply(double alpha, const struct view *a, int64_t at_a, const struct view *b, int64_t at_b,
                      const struct view *y, int64_t at_y)
 {
     int r = a->rank - 2, s = b->rank - 2, t = y->rank - 2;
@@ -148,14 +155,16 @@ static void multiply(const struct view *a, int64_t at_a, const struct view *b, i
             int64_t pa = at_a + m * a->stride[r], pb = at_b + n * b->stride[s + 1];
             int64_t to = at_y + m * y->stride[t] + n * y->stride[t + 1];
             if (dtype_is_real(y->dtype))
-                put_real(y, to, dot(a, pa, a->stride[r + 1], b, pb, b->stride[s], a->dim[r + 1]));
+                put_real(y, to, alpha * dot(a, pa, a->stride[r + 1], b, pb, b->stride[s], a->dim[r + 1]));
             else
                 put_int(y, to, dot_int(a, pa, a->stride[r + 1], b, pb, b->stride[s], a->dim[r + 1]));
         }
 }
 
+/* The passes fold a factor that follows into "alpha". */
 int mat_mul_reference(const struct op_call *call)
 {
+    double alpha = attr_float(call->node, "alpha", 1);
     struct view a = as_matrix(&call->in[0], true), b = as_matrix(&call->in[1], false);
     struct view y = full_output(&call->out[0], call->in[0].rank == 1, call->in[1].rank == 1);
     struct view by = batch_dims(&y), ba = batch_dims(&a), bb = batch_dims(&b);
@@ -167,6 +176,6 @@ int mat_mul_reference(const struct op_call *call)
     views[2] = &bb;
     for (bool more = walk_start(&w, 3, views); more; more = walk_next(&w))
         for (int64_t k = 0; k < w.inner; k++)
-            multiply(&a, walk_at(&w, 1, k), &b, walk_at(&w, 2, k), &y, walk_at(&w, 0, k));
+            multiply(alpha, &a, walk_at(&w, 1, k), &b, walk_at(&w, 2, k), &y, walk_at(&w, 0, k));
     return FL_OK;
 }

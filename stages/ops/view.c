@@ -224,6 +224,14 @@ static float activate(const struct post *p, float x)
         return fminf(fmaxf(p->alpha * x + p->beta, 0), 1);
     case ACT_SILU:
         return x / (1 + expf(-x));
+    case ACT_TANH:
+        return tanhf(x);
+    case ACT_ERF:
+        return erff(x);
+    case ACT_GELU:
+        return 0.5f * x * (1 + erff(x * 0.70710678f));
+    case ACT_GELU_TANH:
+        return 0.5f * x * (1 + tanhf(0.79788456f * (x + 0.044715f * x * x * x)));
     default:
         return x;
     }

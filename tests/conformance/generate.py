@@ -530,10 +530,85 @@ def gathers():
         one("resize_cubic_align_corners_" + label, 13, "Resize", [x, None, None, i64(1, 2, *size)], F.interpolate(t(x), size=size, mode="bicubic", align_corners=True).numpy(), (3,), mode="cubic", coordinate_transformation_mode="align_corners")
 
 
+def transformers():
+    """What exporters write for LayerNorm, GELU and attention, in parts."""
+    r = np.random.RandomState(15)
+    f = lambda *shape: r.uniform(-1.5, 1.5, shape).astype(np.float32)
+    N, c = helper.make_node, lambda x: np.array(x, np.float32)
+    width, heads, tokens = 16, 2, 7
+    x, scale, shift = f(3, tokens, width), f(width), f(width)
+    k = {"g": scale, "b": shift, "e": c(1e-3), "two": c(2)}
+    normal = F.layer_norm(t(x), (width,), t(scale), t(shift), 1e-3).numpy()
+
+    def norm(square):
+        return [N("ReduceMean", ["x"], ["m"], axes=[-1]), N("Sub", ["x", "m"], ["d"]), square, N("ReduceMean", ["q"], ["v"], axes=[-1]),
+                N("Add", ["v", "e"], ["ve"]), N("Sqrt", ["ve"], ["s"]), N("Div", ["d", "s"], ["n"]), N("Mul", ["n", "g"], ["ng"]), N("Add", ["ng", "b"], ["y"])]
+    save("graph_layer_norm", 13, norm(N("Pow", ["d", "two"], ["q"])), {"x": x}, {"y": normal}, k, True)
+    save("graph_layer_norm_product", 13, norm(N("Mul", ["d", "d"], ["q"])), {"x": x}, {"y": normal}, k, True)
+    # The same nodes with a mean over another axis are none.
+    other = [N("ReduceMean", ["x"], ["m"], axes=[1]), N("Sub", ["x", "m"], ["y"])]
+    save("graph_centred_columns", 13, other, {"x": x}, {"y": x - x.mean(1, keepdims=True)}, {}, True)
+    k = {"root": c(math.sqrt(2)), "inverse": c(math.sqrt(0.5)), "one": c(1), "half": c(0.5), "three": c(3), "a": c(math.sqrt(2 / math.pi)), "cube": c(0.044715)}
+    erf = [N("Div", ["x", "root"], ["u"]), N("Erf", ["u"], ["v"]), N("Add", ["v", "one"], ["w"])]
+    gelu = F.gelu(t(x)).numpy()
+    save("graph_gelu", 13, erf + [N("Mul", ["x", "w"], ["p"]), N("Mul", ["p", "half"], ["y"])], {"x": x}, {"y": gelu}, k, True)
+    save("graph_gelu_half_first", 13, [N("Mul", ["x", "inverse"], ["u"])] + erf[1:] + [N("Mul", ["half", "x"], ["p"]), N("Mul", ["p", "w"], ["y"])], {"x": x}, {"y": gelu}, k, True)
+    bend = [N("Pow", ["x", "three"], ["x3"]), N("Mul", ["cube", "x3"], ["c3"]), N("Add", ["x", "c3"], ["s"]), N("Mul", ["s", "a"], ["u"]), N("Tanh", ["u"], ["v"]),
+            N("Add", ["one", "v"], ["w"]), N("Mul", ["x", "half"], ["p"]), N("Mul", ["p", "w"], ["y"])]
+    save("graph_gelu_tanh", 13, bend, {"x": x}, {"y": F.gelu(t(x), approximate="tanh").numpy()}, k, True)
+    # One factor is not one half: no Gelu.
+    save("graph_nearly_gelu", 13, erf + [N("Mul", ["x", "w"], ["p"]), N("Mul", ["p", "root"], ["y"])], {"x": x}, {"y": gelu * np.float32(2 * math.sqrt(2))}, k, True)
+
+    # Attention as timm writes it: one product for all three, then views of it.
+    each = width // heads
+    wqkv, bqkv, wo, bo = f(width, 3 * width), f(3 * width), f(width, width), f(width)
+    q, kk, v = (t(x) @ t(wqkv) + t(bqkv)).reshape(3, tokens, 3, heads, each).permute(2, 0, 3, 1, 4).unbind(0)
+    context = (((q @ kk.transpose(-2, -1)) * each ** -0.5).softmax(-1) @ v).transpose(1, 2).reshape(3, tokens, width)
+    timm = [N("MatMul", ["x", "w"], ["a"]), N("Add", ["wb", "a"], ["b"]), N("Reshape", ["b", "five"], ["r"]), N("Transpose", ["r"], ["p"], perm=[2, 0, 3, 1, 4]),
+            N("Split", ["p"], ["q1", "k1", "v1"], axis=0), N("Squeeze", ["q1", "ax"], ["q"]), N("Squeeze", ["k1", "ax"], ["k"]), N("Squeeze", ["v1", "ax"], ["v"]),
+            N("Transpose", ["k"], ["kt"], perm=[0, 1, 3, 2]), N("MatMul", ["q", "kt"], ["s"]), N("Mul", ["s", "scale"], ["ss"]), N("Softmax", ["ss"], ["sm"], axis=-1),
+            N("MatMul", ["sm", "v"], ["c"]), N("Transpose", ["c"], ["ct"], perm=[0, 2, 1, 3]), N("Reshape", ["ct", "back"], ["cr"]),
+            N("MatMul", ["cr", "wo"], ["o"]), N("Add", ["o", "bo"], ["ob"]), N("Add", ["x", "ob"], ["y"])]
+    k = {"w": wqkv, "wb": bqkv, "wo": wo, "bo": bo, "five": i64(-1, tokens, 3, heads, each), "ax": i64(0), "scale": c(each ** -0.5), "back": i64(-1, tokens, width)}
+    save("graph_attention_one_product", 13, timm, {"x": x}, {"y": (t(x) + context @ t(wo) + t(bo)).numpy()}, k, True)
+    # The same by Gather, and the context as it is: what is transposed is the output.
+    picked = timm[:4] + [N("Gather", ["p", str(j)], [n], axis=0) for j, n in enumerate("qkv")] + timm[8:13] + [N("Transpose", ["c"], ["y"], perm=[0, 2, 1, 3])]
+    save("graph_attention_gathered", 13, picked, {"x": x}, {"y": context.reshape(3, tokens, heads, each).numpy()}, {**k, **{str(j): np.array(j, np.int64) for j in range(3)}}, True)
+    # As Hugging Face's BERT writes it: three products, a mask.
+    w3, b3 = f(3, width, width), f(3, width)
+    mask = np.where(r.rand(3, 1, 1, tokens) < 0.3, -10000, 0).astype(np.float32)
+    mask[:, :, :, 0] = 0
+    q, kk, v = ((t(x) @ t(w3[j]) + t(b3[j])).reshape(3, tokens, heads, each).permute(0, 2, 1, 3) for j in range(3))
+    context = ((q @ kk.transpose(-2, -1) / math.sqrt(each) + t(mask)).softmax(-1) @ v).permute(0, 2, 1, 3).reshape(3, tokens, width)
+    bert, k = [], {"four": i64(-1, tokens, heads, each), "root": c(math.sqrt(each)), "back": i64(-1, tokens, width)}
+    for j, n in enumerate("qkv"):
+        k["w" + n], k["b" + n] = w3[j], b3[j]
+        bert += [N("MatMul", ["x", "w" + n], [n + "0"]), N("Add", [n + "0", "b" + n], [n + "1"]), N("Reshape", [n + "1", "four"], [n + "2"]),
+                 N("Transpose", [n + "2"], [n], perm=[0, 2, 3, 1] if n == "k" else [0, 2, 1, 3])]
+    bert += [N("MatMul", ["q", "k"], ["s"]), N("Div", ["s", "root"], ["ss"]), N("Add", ["ss", "mask"], ["sa"]), N("Softmax", ["sa"], ["sm"], axis=3),
+             N("MatMul", ["sm", "v"], ["c"]), N("Transpose", ["c"], ["ct"], perm=[0, 2, 1, 3]), N("Reshape", ["ct", "back"], ["y"])]
+    save("graph_attention_three_products", 13, bert, {"x": x, "mask": mask}, {"y": context.numpy()}, k, True)
+    # One of the views is read twice, one is an output: neither may be lost.
+    save("graph_attention_views_read_twice", 13, bert + [N("Relu", ["q"], ["qr"])], {"x": x, "mask": mask},
+         {"y": context.numpy(), "v": v.numpy(), "qr": q.relu().numpy()}, k, True)
+    # Patches of an image as tokens.
+    image, w, first = f(2, 3, 8, 8), f(6, 3, 4, 4), f(1, 1, 6)
+    y = torch.cat([t(first).expand(2, -1, -1), F.conv2d(t(image), t(w), stride=4).flatten(2).transpose(1, 2)], 1).numpy()
+    save("graph_patches", 13, [N("Conv", ["x", "w"], ["c"], strides=[4, 4]), N("Reshape", ["c", "flat"], ["r"]), N("Transpose", ["r"], ["p"], perm=[0, 2, 1]),
+                               N("Expand", ["first", "to"], ["fs"]), N("Concat", ["fs", "p"], ["y"], axis=1)], {"x": image}, {"y": y},
+         {"w": w, "flat": i64(0, 6, -1), "first": first, "to": i64(2, 1, 1)})
+    # More tokens than a tile, with bias by position on the products of all heads.
+    q, kk, v = f(1, 3, 50, 24), f(1, 3, 50, 24), f(1, 3, 50, 24)
+    bias = f(1, 3, 50, 50)
+    y = ((t(q) @ t(kk).transpose(-2, -1) + t(bias)).softmax(-1) @ t(v)).numpy()
+    save("graph_attention_biased", 13, [N("Transpose", ["k"], ["kt"], perm=[0, 1, 3, 2]), N("MatMul", ["q", "kt"], ["s"]), N("Add", ["s", "bias"], ["sb"]),
+                                        N("Softmax", ["sb"], ["sm"], axis=-1), N("MatMul", ["sm", "v"], ["y"])], {"q": q, "k": kk, "v": v}, {"y": y}, {"bias": bias})
+
+
 def main():
     torch.manual_seed(0)
     shutil.rmtree(OUT, ignore_errors=True)
-    for part in (convolutions, pools, norms, activations, arithmetic, matrices, reductions, shapes, pads, resizes, graphs, gathers):
+    for part in (convolutions, pools, norms, activations, arithmetic, matrices, reductions, shapes, pads, resizes, graphs, gathers, transformers):
         part()
     print(len(os.listdir(OUT)), "cases")
 

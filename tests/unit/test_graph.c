@@ -67,6 +67,50 @@ static void test_activations_are_recognised(void **state)
     }
 }
 
+static bool has_node(const struct graph *g, const char *op)
+{
+    for (int i = 0; i < g->n_nodes; i++)
+        if (node_is(&g->nodes[i], op))
+            return true;
+    return false;
+}
+
+/* What exporters write in parts is one operator again; what only looks like it stays as it is. */
+static void test_patterns_are_recognised(void **state)
+{
+    static const struct {
+        const char *name, *op;
+        int nodes;
+    } cases[] = {{"graph_layer_norm", "LayerNormalization", 1},
+                 {"graph_layer_norm_product", "LayerNormalization", 1},
+                 {"graph_gelu", "Gelu", 1},
+                 {"graph_gelu_half_first", "Gelu", 1},
+                 {"graph_gelu_tanh", "Gelu", 1},
+                 {"graph_nearly_gelu", "Erf", 5},
+                 {"graph_centred_columns", "ReduceMean", 2}};
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct graph *g = load(cases[i].name, false);
+        assert_int_equal(g->n_nodes, cases[i].nodes);
+        assert_true(has_node(g, cases[i].op));
+        graph_free(g);
+    }
+}
+
+/* Products of tokens carry their bias, and the factor of the scores goes into the product. */
+static void test_products_of_tokens_are_fused(void **state)
+{
+    struct graph *g = load("graph_attention_one_product", false);
+    (void)state;
+    assert_true(has_node(g, "Gemm"));
+    assert_false(has_node(g, "Add"));
+    assert_false(has_node(g, "Mul"));
+    for (int i = 0; i < g->n_nodes; i++)
+        if (attr_find(&g->nodes[i], "alpha"))
+            assert_string_equal(g->nodes[i].op->name, "MatMul");
+    graph_free(g);
+}
+
 static void test_what_is_read_elsewhere_is_not_fused(void **state)
 {
     struct graph *g = load("graph_intermediate_output", false);
@@ -234,6 +278,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_residual_and_activation_are_fused),
         cmocka_unit_test(test_activations_are_recognised),
+        cmocka_unit_test(test_patterns_are_recognised),
+        cmocka_unit_test(test_products_of_tokens_are_fused),
         cmocka_unit_test(test_what_is_read_elsewhere_is_not_fused),
         cmocka_unit_test(test_shape_arithmetic_dies),
         cmocka_unit_test(test_batch_is_free_only_where_it_means_the_same),

@@ -44,6 +44,8 @@ struct test_case {
     struct tensor out;
     int slots[MAX_IN];
     double scale;
+    bool rows;        /* values of rank 4 are row-major */
+    unsigned swapped; /* bit i: the last two dims of input i lie in memory the other way round */
 };
 
 static void add_ints(struct test_case *c, const char *name, int n, ...)
@@ -96,7 +98,7 @@ static void begin(struct test_case *c, const char *op)
     c->node.name = (char *)(uintptr_t) "node";
     c->node.op = op_find(op, 13);
     if (!c->node.op)
-        c->node.op = op_find(op, 15);
+        c->node.op = op_find(op, 20);
     assert_non_null(c->node.op);
     c->node.attr = c->attr;
     c->node.in = c->slots;
@@ -125,9 +127,25 @@ static bool infer(struct test_case *c, int n_in)
     return c->node.op->infer(&i) == FL_OK && tensor_count(&c->out) > 0;
 }
 
-static struct view physical(const struct tensor *t, bool constant, float *data)
+static void swap(int64_t *dims, int rank)
 {
-    struct view v = t->rank == 4 && !constant ? view_channels_last(t) : view_plain(t);
+    int64_t last = dims[rank - 1];
+    dims[rank - 1] = dims[rank - 2];
+    dims[rank - 2] = last;
+}
+
+/* Input i, or the output: -1. */
+static struct view physical(const struct test_case *c, const struct tensor *t, int i, float *data)
+{
+    bool image = t->rank == 4 && !c->rows && (i < 0 || !c->constant[i]);
+    struct tensor other = *t;
+    struct view v = image ? view_channels_last(t) : view_plain(t);
+    if (i >= 0 && c->swapped >> i & 1) {
+        swap(other.dim, other.rank);
+        v = view_plain(&other);
+        swap(v.dim, v.rank);
+        swap(v.stride, v.rank);
+    }
     v.data = data;
     return v;
 }
@@ -188,7 +206,7 @@ static void run_kernel(struct test_case *c, const struct kernel *k, void *state,
     float *got;
     out.dim[0] = out.dim[0] / max_batch * batch;
     assert_int_equal(tensor_alloc(&out), FL_OK);
-    vout = physical(&out, false, out.data);
+    vout = physical(c, &out, -1, out.data);
     for (int i = 0; i < c->node.n_in; i++) {
         in[i] = c->in[i];
         if (!c->constant[i])
@@ -196,7 +214,7 @@ static void run_kernel(struct test_case *c, const struct kernel *k, void *state,
         assert_int_equal(tensor_alloc(&in[i]), FL_OK);
         plain = view_plain(&in[i]);
         plain.data = c->in[i].data;
-        vin[i] = physical(&in[i], c->constant[i], in[i].data);
+        vin[i] = physical(c, &in[i], i, in[i].data);
         view_copy(&plain, &vin[i]);
         if (c->constant[i] && (task->packed[0] >> i & 1))
             vin[i].data = NULL;
@@ -233,14 +251,15 @@ static int try_all(struct test_case *c, int64_t max_batch, struct team *team)
     int n = 0;
     reference(c, want);
     c->scale = find_scale(c);
-    out = physical(&c->out, false, NULL);
+    out = physical(c, &c->out, -1, NULL);
     for (int i = 0; table[i]; i++) {
-        struct kernel_task t = {
-            .call = {&c->node, 13, c->node.n_in, 1, in, &out}, .max_batch = (int)max_batch, .threads = 1};
+        struct kernel_task t = {.call = {&c->node, 13, c->node.n_in, 1, in, &out},
+                                .max_batch = (int)max_batch,
+                                .threads = team_threads(team)};
         void *state = NULL;
         int rc;
         for (int k = 0; k < c->node.n_in; k++)
-            in[k] = physical(&c->in[k], c->constant[k], c->constant[k] ? c->in[k].data : NULL);
+            in[k] = physical(c, &c->in[k], k, c->constant[k] ? c->in[k].data : NULL);
         t.alias = GRAPH_NONE;
         if (table[i]->family == KERNEL_REFERENCE || !table[i]->accepts(&t))
             continue;
@@ -264,7 +283,7 @@ static int try_all(struct test_case *c, int64_t max_batch, struct team *team)
 
 static void draw_activation(struct post *p)
 {
-    p->activation = (enum activation)draw(ACT_SILU + 1);
+    p->activation = (enum activation)draw(ACT_LAST + 1);
     p->alpha = p->activation == ACT_CLIP ? -0.5f : 0.2f;
     p->beta = 0.5f;
 }
@@ -298,7 +317,7 @@ static void add_residual(struct test_case *c)
     if (c->node.n_in == 2)
         add_input(c, true, 1, o->dim[1]);
     c->node.post.residual = c->node.n_in;
-    add_input(c, false, 4, o->dim[0], o->dim[1], o->dim[2], o->dim[3]);
+    add_input(c, false, o->rank, o->dim[0], o->dim[1], o->dim[2], o->dim[3], o->dim[4]);
 }
 
 static void convolve(uint32_t first, int cases, int64_t most, struct team *team)
@@ -437,12 +456,13 @@ static void many_rows_by_deep_products(void **state)
 
 static void activations(void **state)
 {
-    static const char *const ops[] = {"Relu", "LeakyRelu", "Sigmoid", "HardSigmoid", "HardSwish", "Clip"};
+    static const char *const ops[] = {"Relu", "LeakyRelu", "Sigmoid", "HardSigmoid", "HardSwish",
+                                      "Clip", "Tanh",      "Erf",     "Gelu"};
     (void)state;
-    for (int i = 0; i < 36; i++) {
+    for (int i = 0; i < 54; i++) {
         struct test_case c;
         seed = 40 + (uint32_t)i;
-        begin(&c, ops[i % 6]);
+        begin(&c, ops[i % 9]);
         if (i % 4)
             add_input(&c, false, 4, (int64_t)2, (int64_t)1 + draw(40), (int64_t)3, (int64_t)5);
         else
@@ -450,7 +470,7 @@ static void activations(void **state)
         for (int64_t k = 0; k < tensor_count(&c.in[0]); k++)
             ((float *)c.in[0].data)[k] *= 12;
         ((float *)c.in[0].data)[0] = NAN;
-        if (!strcmp(ops[i % 6], "Clip")) {
+        if (!strcmp(ops[i % 9], "Clip")) {
             *(float *)add_input(&c, true, 0)->data = -2;
             *(float *)add_input(&c, true, 0)->data = 3;
         }
@@ -534,6 +554,94 @@ static void norms_and_spatial_means(void **state)
     }
 }
 
+/* Rows of all lengths beside those of a vector, with what a mask leaves, and none at all. */
+static void rows(void **state)
+{
+    static const char *const ops[] = {"Softmax", "LayerNormalization"};
+    (void)state;
+    for (int i = 0; simd_nth(i / 40); i++) {
+        struct test_case c;
+        int64_t n;
+        seed = 2000 + (uint32_t)i;
+        n = 1 + draw(90);
+        simd_force(simd_nth(i / 40));
+        begin(&c, ops[i % 2]);
+        c.rows = true;
+        add_input(&c, false, i % 3 ? 4 : 3, (int64_t)3, (int64_t)1 + draw(3),
+                  i % 3 ? (int64_t)1 + draw(4) : n, n);
+        for (int64_t k = 0; k < tensor_count(&c.in[0]); k++)
+            ((float *)c.in[0].data)[k] *= i % 2 ? 3 : 20;
+        for (int64_t k = 0; i % 4 == 2 && k < n; k += 3)
+            ((float *)c.in[0].data)[k] = k || n < 2 ? -INFINITY : 1;
+        if (i % 8 == 4)
+            ((float *)c.in[0].data)[draw((uint32_t)n)] = NAN;
+        add_int(&c, "axis", -1);
+        for (int k = 0; i % 2 && k < 1 + (i % 4 == 1); k++)
+            add_input(&c, true, 1, n);
+        assert_true(infer(&c, c.node.n_in));
+        assert_true(try_all(&c, 3, NULL) == 1);
+        release_case(&c);
+    }
+    simd_force(NULL);
+}
+
+/* Products of two computed values: leading dims that repeat, operands that lie transposed, a factor. */
+static void heads(void **state)
+{
+    struct team *team;
+    (void)state;
+    assert_int_equal(team_new(&team, 3), FL_OK);
+    for (int i = 0; simd_nth(i / 60); i++) {
+        struct test_case c;
+        int64_t m, k, n, h;
+        seed = 4000 + (uint32_t)i;
+        m = 1 + draw(70), k = 1 + draw(80), n = 1 + draw(150), h = 1 + draw(3);
+        simd_force(simd_nth(i / 60));
+        begin(&c, "MatMul");
+        c.rows = true;
+        c.swapped = draw(4);
+        add_input(&c, false, 4, (int64_t)2, h, m, k);
+        if (draw(3))
+            add_input(&c, false, 4, (int64_t)2, draw(2) ? h : (int64_t)1, k, n);
+        else
+            add_input(&c, true, 3, h, k, n);
+        if (draw(2))
+            add_float(&c, "alpha", 0.125f);
+        assert_true(infer(&c, 2));
+        assert_true(try_all(&c, 2, i % 2 ? team : NULL) >= (c.swapped & 1 && m > 1 ? 0 : 1));
+        release_case(&c);
+    }
+    simd_force(NULL);
+    team_free(team);
+}
+
+/* Row-major sums and products with what is repeated along some of the dims. */
+static void repeated_operands(void **state)
+{
+    static const char *const ops[] = {"Add", "Sub", "Mul", "Div"};
+    (void)state;
+    for (int i = 0; i < 60; i++) {
+        struct test_case c;
+        int64_t a, b, n;
+        seed = 7000 + (uint32_t)i;
+        a = 1 + draw(4), b = 2 + draw(6), n = 2 + draw(40);
+        begin(&c, ops[i % 4]);
+        c.rows = true;
+        add_input(&c, false, 4, (int64_t)3, a, b, n);
+        if (i % 3)
+            add_input(&c, draw(2), 3, draw(2) ? a : (int64_t)1, draw(2) ? b : (int64_t)1, n);
+        else
+            add_input(&c, false, 4, (int64_t)3, (int64_t)1, b, draw(2) ? n : (int64_t)1);
+        for (int64_t k = 0; k < tensor_count(&c.in[1]); k++)
+            ((float *)c.in[1].data)[k] += 2;
+        if (i % 3)
+            c.constant[1] = true;
+        assert_true(infer(&c, 2));
+        assert_true(try_all(&c, 3, NULL) == 1);
+        release_case(&c);
+    }
+}
+
 static void moves(void **state)
 {
     (void)state;
@@ -557,11 +665,19 @@ static void moves(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(convolutions), cmocka_unit_test(convolutions_on_threads),
-        cmocka_unit_test(winograd),     cmocka_unit_test(pools),
-        cmocka_unit_test(products),     cmocka_unit_test(many_rows_by_deep_products),
-        cmocka_unit_test(activations),  cmocka_unit_test(two_operands),
-        cmocka_unit_test(moves),        cmocka_unit_test(norms_and_spatial_means),
+        cmocka_unit_test(convolutions),
+        cmocka_unit_test(convolutions_on_threads),
+        cmocka_unit_test(winograd),
+        cmocka_unit_test(pools),
+        cmocka_unit_test(products),
+        cmocka_unit_test(many_rows_by_deep_products),
+        cmocka_unit_test(activations),
+        cmocka_unit_test(two_operands),
+        cmocka_unit_test(rows),
+        cmocka_unit_test(heads),
+        cmocka_unit_test(repeated_operands),
+        cmocka_unit_test(moves),
+        cmocka_unit_test(norms_and_spatial_means),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
