@@ -13,6 +13,7 @@
     X(native_winograd)    /* kernels_winograd.c */  \
     X(native_product)     /* kernels_native.c */    \
     X(depthwise)          /* kernels_window.c */    \
+    X(plain_volume)       /* kernels_volume.c */    \
     X(openblas_conv)      /* kernels_openblas.c */  \
     X(openblas_product)   /* kernels_openblas.c */  \
     X(openblas_matmul)    /* kernels_matmul.c */    \

@@ -5,24 +5,54 @@
 
 #include "kernels.h"
 
-#define TILE 8
+#define TILE 4
 
-static void transpose_one(const float *from, float *to, int64_t rows, int64_t columns)
+typedef float four __attribute__((vector_size(16)));
+typedef float unaligned_four __attribute__((vector_size(16), aligned(4), may_alias));
+
+static four load(const float *p)
 {
-    for (int64_t i = 0; i < rows; i += TILE)
-        for (int64_t j = 0; j < columns; j += TILE) {
-            int64_t i_end = i + TILE < rows ? i + TILE : rows,
-                    j_end = j + TILE < columns ? j + TILE : columns;
-            for (int64_t b = j; b < j_end; b++)
-                for (int64_t a = i; a < i_end; a++)
-                    to[b * rows + a] = from[a * columns + b];
-        }
+    return *(const unaligned_four *)p;
+}
+
+static void store(float *p, four v)
+{
+    *(unaligned_four *)p = v;
+}
+
+static void transpose_tile(const float *from, int64_t from_step, float *to, int64_t to_step)
+{
+    four a = load(from), b = load(from + from_step), c = load(from + 2 * from_step),
+         d = load(from + 3 * from_step);
+    four ab = __builtin_shufflevector(a, b, 0, 4, 1, 5), cd = __builtin_shufflevector(c, d, 0, 4, 1, 5);
+    four AB = __builtin_shufflevector(a, b, 2, 6, 3, 7), CD = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+    store(to, __builtin_shufflevector(ab, cd, 0, 1, 4, 5));
+    store(to + to_step, __builtin_shufflevector(ab, cd, 2, 3, 6, 7));
+    store(to + 2 * to_step, __builtin_shufflevector(AB, CD, 0, 1, 4, 5));
+    store(to + 3 * to_step, __builtin_shufflevector(AB, CD, 2, 3, 6, 7));
+}
+
+void layout_transpose_part(const float *from, int64_t from_step, float *to, int64_t to_step, int64_t rows,
+                           int64_t columns)
+{
+    int64_t whole = rows / TILE * TILE, j = 0;
+    for (; j + TILE <= columns; j += TILE) {
+        for (int64_t i = 0; i < whole; i += TILE)
+            transpose_tile(from + i * from_step + j, from_step, to + j * to_step + i, to_step);
+        for (int64_t i = whole; i < rows; i++)
+            for (int k = 0; k < TILE; k++)
+                to[(j + k) * to_step + i] = from[i * from_step + j + k];
+    }
+    for (; j < columns; j++)
+        for (int64_t i = 0; i < rows; i++)
+            to[j * to_step + i] = from[i * from_step + j];
 }
 
 void layout_transpose(const float *from, float *to, int64_t batch, int64_t rows, int64_t columns)
 {
     for (int64_t b = 0; b < batch; b++)
-        transpose_one(from + b * rows * columns, to + b * rows * columns, rows, columns);
+        layout_transpose_part(from + b * rows * columns, columns, to + b * rows * columns, rows, rows,
+                              columns);
 }
 
 void layout_copy(const struct view *from, const struct view *to)

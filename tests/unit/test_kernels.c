@@ -554,6 +554,63 @@ static void norms_and_spatial_means(void **state)
     }
 }
 
+/* One and three spatial dims. */
+static void volume_case(struct test_case *c, int64_t batch)
+{
+    static const int64_t channels[] = {1, 3, 4, 8, 13, 16, 32, 70};
+    int64_t ic = channels[draw(8)], oc = channels[draw(8)], k = 1 + draw(3), groups = 1;
+    int64_t d = draw(4) ? 1 : 2, s = draw(2) ? 1 : 2;
+    bool one = draw(2);
+    if (!draw(4))
+        groups = oc = ic;
+    else if (ic % 4 == 0 && oc % 4 == 0 && !draw(3))
+        groups = draw(2) ? 2 : 4;
+    begin(c, "Conv");
+    if (one) {
+        add_input(c, false, 3, batch, ic, k * d + draw(60));
+        add_input(c, true, 3, oc, ic / groups, k);
+        add_ints(c, "strides", 1, s);
+        add_ints(c, "dilations", 1, d);
+        add_ints(c, "pads", 2, (int64_t)draw(3), (int64_t)draw(2));
+    } else {
+        add_input(c, false, 5, batch, ic, k * d + draw(5), k * d + draw(6), k * d + draw(9));
+        add_input(c, true, 5, oc, ic / groups, k, k, k);
+        add_ints(c, "strides", 3, s, (int64_t)1, s);
+        add_ints(c, "dilations", 3, d, d, d);
+        add_ints(c, "pads", 6, (int64_t)draw(2), (int64_t)draw(2), (int64_t)draw(2), (int64_t)draw(2),
+                 (int64_t)draw(2), (int64_t)draw(2));
+    }
+    if (draw(2))
+        add_input(c, true, 1, oc);
+    add_int(c, "group", groups);
+    draw_activation(&c->node.post);
+}
+
+static void volumes(void **state)
+{
+    int taken = 0, cases = 60;
+    struct team *team;
+    (void)state;
+    assert_int_equal(team_new(&team, 3), FL_OK);
+    for (int i = 0; simd_nth(i / cases); i++) {
+        struct test_case c;
+        int64_t batch;
+        seed = 8000 + (uint32_t)i;
+        batch = 1 + draw(3);
+        simd_force(simd_nth(i / cases));
+        volume_case(&c, batch);
+        if (infer(&c, c.node.n_in)) {
+            if (draw(2))
+                add_residual(&c);
+            taken += try_all(&c, batch, i % 2 ? team : NULL);
+        }
+        release_case(&c);
+    }
+    assert_true(taken > cases);
+    simd_force(NULL);
+    team_free(team);
+}
+
 /* Rows of all lengths beside those of a vector, with what a mask leaves, and none at all. */
 static void rows(void **state)
 {
@@ -665,19 +722,13 @@ static void moves(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(convolutions),
-        cmocka_unit_test(convolutions_on_threads),
-        cmocka_unit_test(winograd),
-        cmocka_unit_test(pools),
-        cmocka_unit_test(products),
-        cmocka_unit_test(many_rows_by_deep_products),
-        cmocka_unit_test(activations),
-        cmocka_unit_test(two_operands),
-        cmocka_unit_test(rows),
-        cmocka_unit_test(heads),
-        cmocka_unit_test(repeated_operands),
-        cmocka_unit_test(moves),
-        cmocka_unit_test(norms_and_spatial_means),
+        cmocka_unit_test(convolutions), cmocka_unit_test(convolutions_on_threads),
+        cmocka_unit_test(winograd),     cmocka_unit_test(pools),
+        cmocka_unit_test(products),     cmocka_unit_test(many_rows_by_deep_products),
+        cmocka_unit_test(activations),  cmocka_unit_test(two_operands),
+        cmocka_unit_test(volumes),      cmocka_unit_test(rows),
+        cmocka_unit_test(heads),        cmocka_unit_test(repeated_operands),
+        cmocka_unit_test(moves),        cmocka_unit_test(norms_and_spatial_means),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
