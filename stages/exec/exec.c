@@ -29,13 +29,28 @@ struct view slot_view(const struct slot *s, int64_t batch)
     v.data = s->data;
     v.low = s->low;
     v.scale = s->scale;
+    for (int d = 0; s->base >= 0 && d < s->rank; d++)
+        v.stride[d] = extent_at(s->stride[d], batch);
+    return v;
+}
+
+struct view slot_view_in(const struct slot *s, int64_t batch, void *storage)
+{
+    struct view v = slot_view(s, batch);
+    v.data = storage;
+    if (s->base >= 0 && storage)
+        v.data = (float *)storage + extent_at(s->offset, batch);
     return v;
 }
 
 static struct view view_at(const struct exec *x, int slot, int batch)
 {
     struct view absent = {0};
-    return slot == GRAPH_NONE ? absent : slot_view(&x->slot[slot], batch);
+    const struct slot *s;
+    if (slot == GRAPH_NONE)
+        return absent;
+    s = &x->slot[slot];
+    return slot_view_in(s, batch, s->base >= 0 ? x->slot[s->base].data : s->data);
 }
 
 void exec_set_batch(struct exec *x, int batch)
@@ -168,7 +183,12 @@ int exec_cut(struct exec *x, int node, int batch, struct tensor *out, struct err
 
 struct tensor exec_value(struct exec *x, int node, int batch)
 {
-    return slot_physical(&x->slot[x->step[node - x->first].node.out[0]], batch);
+    int at = x->step[node - x->first].node.out[0];
+    const struct slot *s = &x->slot[at];
+    struct tensor t = slot_physical(s, batch);
+    struct view v = view_at(x, at, batch);
+    t.data = (s->channels_last ? view_is_channels_last(&v) : view_is_plain(&v)) ? v.data : NULL;
+    return t;
 }
 
 int exec_compact(struct exec *x, int node, const int *keep, int n, struct error *e)

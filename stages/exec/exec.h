@@ -51,7 +51,8 @@ int exec_run(struct exec *x, int first, int last, int batch, exec_after after, v
 /* The value that crosses the cut after `node`, as it lies in the arena: valid after exec_run(.., last = node)
  * until the next run. Physical (NHWC) shape. */
 int exec_cut(struct exec *x, int node, int batch, struct tensor *out, struct error *e);
-/* Output 0 of a node of a float32 executor as it lies in the arena, right after that node ran. */
+/* Output 0 of a node of a float32 executor as it lies in the arena, right after that node ran; no data where
+ * it is only seen in another value, in another order. */
 struct tensor exec_value(struct exec *x, int node, int batch);
 /* Keeps only rows keep[0..n) (ascending) of the value at the cut after `node`; the next run uses batch n. */
 int exec_compact(struct exec *x, int node, const int *keep, int n, struct error *e);

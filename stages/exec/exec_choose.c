@@ -98,6 +98,7 @@ static int open_trial(struct trial *t, const struct exec *x, const struct step *
         return FL_NOMEM;
     for (int i = 0; i < n; i++) {
         int at = i < s->node.n_in ? s->node.in[i] : s->node.out[i - s->node.n_in];
+        const struct slot *storage;
         struct tensor space;
         if (at == GRAPH_NONE)
             continue;
@@ -106,11 +107,14 @@ static int open_trial(struct trial *t, const struct exec *x, const struct step *
             t->views[i].data = x->slot[at].constant->data;
             continue;
         }
-        space = slot_logical(&x->slot[at], 1);
+        storage = x->slot[at].base >= 0 ? &x->slot[x->slot[at].base] : &x->slot[at];
+        space = slot_logical(storage, 1);
         if (tensor_alloc(&space))
             return FL_NOMEM;
-        t->views[i].data = t->data[i] = space.data;
+        t->data[i] = space.data;
+        t->views[i] = view_plain(&space);
         fill(&t->views[i], space.data);
+        t->views[i] = slot_view_in(&x->slot[at], 1, space.data);
     }
     return FL_OK;
 }
@@ -203,7 +207,9 @@ static bool same_slot(const struct exec *x, int a, int b)
     p = &x->slot[a];
     q = &x->slot[b];
     return p->dtype == q->dtype && p->rank == q->rank && p->is_constant == q->is_constant &&
-           p->channels_last == q->channels_last && !memcmp(p->dim, q->dim, (size_t)p->rank * sizeof *p->dim);
+           p->channels_last == q->channels_last && (p->base < 0) == (q->base < 0) &&
+           !memcmp(p->stride, q->stride, sizeof p->stride) &&
+           !memcmp(p->dim, q->dim, (size_t)p->rank * sizeof *p->dim);
 }
 
 /* The same work on other numbers: what was fastest for one is for the other. */
@@ -278,7 +284,7 @@ int exec_choose_kernels(struct exec *x, enum exec_kernels mode, struct error *e)
     exec_set_batch(x, x->max_batch);
     exec_show_constants(x);
     for (int i = 0; i < x->n_steps; i++) {
-        int rc = choose(x, &x->step[i], mode, e);
+        int rc = x->step[i].kernel ? FL_OK : choose(x, &x->step[i], mode, e);
         if (rc)
             return rc;
     }

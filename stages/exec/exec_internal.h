@@ -6,7 +6,8 @@
 #include "exec.h"
 #include "stages/kernels/kernels.h"
 
-/* A value of the range, row-major or channels-last (layouts.h). */
+/* A value of the range, row-major or channels-last (layouts.h), or seen in the storage of another (views.h).
+ */
 struct slot {
     enum tensor_dtype dtype;
     int rank;
@@ -18,7 +19,9 @@ struct slot {
     bool is_constant, channels_last;
     bool needed;     /* a constant that some kernel reads as it is */
     int first, last; /* steps in which it lives */
-    int item;        /* in the arena plan; -1: a constant */
+    int item;        /* in the arena plan; -1: a constant, or a view */
+    int base;        /* the slot in whose storage it lies, `offset` and `stride` in floats; -1: its own */
+    struct extent offset, stride[TENSOR_MAX_RANK];
     void *data;
 };
 
@@ -67,7 +70,9 @@ int exec_node_copy(struct node *to, const struct node *from, const int *slot_of)
 
 /* Sets all views to this batch size. */
 void exec_set_batch(struct exec *x, int batch);
-struct view slot_view(const struct slot *s, int64_t batch);
+struct view slot_view(const struct slot *s, int64_t batch); /* of a view: without data */
+/* The same, of a view too, in the storage that begins at `storage`, or NULL. */
+struct view slot_view_in(const struct slot *s, int64_t batch, void *storage);
 struct tensor slot_logical(const struct slot *s, int64_t batch);
 int64_t slot_bytes(const struct slot *s, int64_t batch); /* -1 when it overflows */
 

@@ -5,6 +5,7 @@
  */
 #include "exec_internal.h"
 #include "layouts.h"
+#include "views.h"
 #include "stages/graph/graph_build.h"
 
 #include <cblas.h>
@@ -35,6 +36,7 @@ static int slot_for(struct exec *x, const struct source *from, int value)
                        .value = value,
                        .constant = v->constant,
                        .item = -1,
+                       .base = -1,
                        .first = -1,
                        .last = -1};
     s->is_constant = v->constant != NULL;
@@ -232,6 +234,8 @@ static int list_items(struct exec *x, struct arena_item *item)
             if (st->node.out[k] == GRAPH_NONE)
                 continue;
             s = &x->slot[st->node.out[k]];
+            if (s->base >= 0)
+                continue;
             if (k == 0 && may_alias(x, i, st->alias))
                 takes = x->slot[st->node.in[st->alias]].item;
             s->item = add_item(item, &n, slot_bytes(s, x->max_batch), s->first, s->last, takes);
@@ -411,10 +415,12 @@ int exec_new(struct exec **out, const struct graph *g, const struct exec_options
     if (team_new(&x->team, x->threads))
         rc = error_set(e, FL_UNAVAILABLE, "cannot start %d threads", x->threads);
     if (!rc && !(rc = take_nodes(x, &from, e)) && !(rc = make_edges(x, &from, true, e)) &&
-        !(rc = make_edges(x, &from, false, e)) && !(rc = check_sizes(x, e)) && !(rc = lower(x, o, &from, e))) {
+        !(rc = make_edges(x, &from, false, e)) && !(rc = check_sizes(x, e)) &&
+        !(rc = lower(x, o, &from, e))) {
         find_lives(x);
+        rc = views_find(x, e);
         openblas_set_num_threads(x->threads);
-        if (openblas_get_num_threads() < x->threads)
+        if (!rc && openblas_get_num_threads() < x->threads)
             rc = error_set(e, FL_CONFIG, "%d threads are asked for; OpenBLAS computes on at most %d here",
                            x->threads, openblas_get_num_threads());
         if (!rc && !(rc = exec_choose_kernels(x, o->kernels, e)) && !(rc = make_arena(x, e)) &&

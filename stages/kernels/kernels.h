@@ -85,6 +85,10 @@ bool post_is_nothing(const struct op_call *c);
 /* The node's activation on the n floats of its result, when it has one. */
 void post_activate(const struct post *p, float *y, int64_t n);
 
+/* Can a MatMul of computed values read a matrix that lies so, or write one? */
+bool matmul_reads(const struct view *v);
+bool matmul_writes(const struct view *v);
+
 /* A convolution's or pool's window over channels-last images, all padding resolved. */
 struct window2d {
     int64_t n, ih, iw, ic, oh, ow, oc;

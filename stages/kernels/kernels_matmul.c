@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "kernels_list.h"
+#include "layout.h"
 #include "simd.h"
 
 /* The matrices that the last two dims of a view hold: row-major, or columns one after the other. */
@@ -30,6 +31,18 @@ static bool matrices_of(struct matrices *m, const struct view *v)
     m->step = m->transposed ? across : down;
     return m->rows > 0 && m->columns > 0 &&
            (m->transposed ? (down == 1 || m->rows == 1) && across >= m->rows : down >= m->columns);
+}
+
+bool matmul_reads(const struct view *v)
+{
+    struct matrices m;
+    return matrices_of(&m, v);
+}
+
+bool matmul_writes(const struct view *v)
+{
+    struct matrices m;
+    return matrices_of(&m, v) && !m.transposed;
 }
 
 struct operands {
@@ -153,17 +166,12 @@ static void pack_panel(const struct operands *o, const float *b, int64_t first, 
     int64_t k = o->a.columns;
     if (n < width)
         memset(to, 0, (size_t)(k * width) * sizeof *to);
-    if (o->b.transposed) {
-        for (int64_t j = 0; j < n; j++)
-            for (int64_t i = 0; i < k; i++)
-                to[i * width + j] = o->alpha * b[(first + j) * o->b.step + i];
-        return;
-    }
-    for (int64_t i = 0; i < k; i++) {
+    if (o->b.transposed)
+        layout_transpose_part(b + first * o->b.step, o->b.step, to, width, n, k);
+    for (int64_t i = 0; !o->b.transposed && i < k; i++)
         memcpy(to + i * width, b + i * o->b.step + first, (size_t)n * sizeof *to);
-        for (int64_t j = 0; j < n && o->alpha != 1; j++)
-            to[i * width + j] *= o->alpha;
-    }
+    if (o->alpha != 1)
+        simd_best()->scale(to, o->alpha, k * width);
 }
 
 static void run_panel(void *arg, int block, int thread)

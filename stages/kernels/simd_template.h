@@ -479,21 +479,39 @@ static void binary_scalar(char op, const float *x, float a, bool swapped, float 
 /* The sum, or the largest, of all lanes. */
 INLINE float lanes_sum(vec v)
 {
-    double total = 0;
-    for (int i = 0; i < L; i++)
-        total += (double)v[i];
-    return (float)total;
+    float lane[L];
+    store(lane, v);
+#pragma GCC unroll 4
+    for (int half = L / 2; half > 0; half /= 2)
+#pragma GCC unroll 8
+        for (int i = 0; i < half; i++)
+            lane[i] += lane[i + half];
+    return lane[0];
+}
+
+INLINE float lanes_max(vec v)
+{
+    float lane[L];
+    store(lane, v);
+#pragma GCC unroll 4
+    for (int half = L / 2; half > 0; half /= 2)
+#pragma GCC unroll 8
+        for (int i = 0; i < half; i++)
+            lane[i] = lane[i + half] > lane[i] ? lane[i + half] : lane[i];
+    return lane[0];
 }
 
 INLINE float row_max(const float *x, int64_t n)
 {
-    float most = -INFINITY;
-    vec a = all(most);
+    vec a = all(-INFINITY), b = a;
+    float most;
     int64_t i = 0;
-    for (; i + L <= n; i += L)
-        a = choose(load(x + i) > a, load(x + i), a);
-    for (int k = 0; k < L; k++)
-        most = a[k] > most ? a[k] : most;
+    for (; i + 2 * L <= n; i += 2 * L) {
+        vec u = load(x + i), v = load(x + i + L);
+        a = choose(u > a, u, a);
+        b = choose(v > b, v, b);
+    }
+    most = lanes_max(choose(b > a, b, a));
     for (; i < n; i++)
         most = x[i] > most ? x[i] : most;
     return most;

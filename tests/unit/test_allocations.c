@@ -140,6 +140,29 @@ static void count(enum exec_kernels kernels, enum exec_precision precision, bool
     free(descriptor);
 }
 
+/* Softmax, LayerNormalization, products per head. */
+static void attention(void **state)
+{
+    struct graph *tokens;
+    struct exec *x;
+    struct error e;
+    struct exec_options o = {.max_batch = 6, .last = -1};
+    int before = 0;
+    (void)state;
+    assert_int_equal(
+        graph_load(&tokens, "tests/conformance/cases/graph_attention_one_product/model.onnx", NULL, &e),
+        FL_OK);
+    assert_int_equal(exec_new(&x, tokens, &o, &e), FL_OK);
+    memset(exec_input_buffer(x, 0), 0, 6 * 7 * 16 * sizeof(float));
+    for (int i = 0; i < 60; i++) {
+        before = i == 6 ? counted(true) : before;
+        assert_int_equal(exec_run(x, 0, tokens->n_nodes - 1, 1 + i % 6, NULL, NULL, NULL), FL_OK);
+    }
+    assert_int_equal(counted(true), before);
+    exec_free(x);
+    graph_free(tokens);
+}
+
 static void auto_kernels(void **state)
 {
     (void)state;
@@ -242,9 +265,10 @@ static void look_ups(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(auto_kernels),   cmocka_unit_test(openblas_kernels),
-        cmocka_unit_test(onednn_kernels), cmocka_unit_test(reference_kernels),
-        cmocka_unit_test(bfloat16),       cmocka_unit_test(look_ups),
+        cmocka_unit_test(attention),         cmocka_unit_test(auto_kernels),
+        cmocka_unit_test(openblas_kernels),  cmocka_unit_test(onednn_kernels),
+        cmocka_unit_test(reference_kernels), cmocka_unit_test(bfloat16),
+        cmocka_unit_test(look_ups),
     };
     return cmocka_run_group_tests(tests, load_model, free_model);
 }
