@@ -1,7 +1,8 @@
 /* evidence.c - verdicts and answers of calibration points, in memory and on disk
  *
  * Layout, native (a build's own scratch, it does not travel): struct file_header, n_exits x struct file_exit,
- * then per exit labels and confidences, the full answers, and the true ones where there are any.
+ * then per exit labels and confidences, the full answers, the true ones where there are any, and those of the
+ * network that serves where that is another.
  */
 #include "evidence.h"
 
@@ -22,7 +23,7 @@ struct file_header {
     char magic[8];
     uint32_t version, n_exits;
     int64_t points;
-    uint32_t truth, reserved;
+    uint32_t truth, last;
     uint8_t identity[16];
     uint64_t checksum; /* of all that follows */
 };
@@ -53,6 +54,12 @@ int evidence_new(struct evidence *out, int n_exits, int64_t points, bool truth)
     return FL_NOMEM;
 }
 
+int evidence_add_last(struct evidence *ev)
+{
+    ev->last = calloc((size_t)ev->points + 1, sizeof *ev->last);
+    return ev->last != NULL ? FL_OK : FL_NOMEM;
+}
+
 void evidence_release(struct evidence *ev)
 {
     for (int k = 0; k < ev->n_exits; k++) {
@@ -61,6 +68,7 @@ void evidence_release(struct evidence *ev)
     }
     free(ev->full);
     free(ev->truth);
+    free(ev->last);
     memset(ev, 0, sizeof *ev);
 }
 
@@ -77,6 +85,8 @@ static void describe_exit(struct evidence_exit *to, const struct evidence_exit *
 int evidence_take(struct evidence *out, const struct evidence *from, const int32_t *row, int64_t n)
 {
     int rc = evidence_new(out, from->n_exits, n, from->truth != NULL);
+    if (rc == FL_OK && from->last != NULL && (rc = evidence_add_last(out)) != FL_OK)
+        evidence_release(out);
     if (rc != FL_OK)
         return rc;
     memcpy(out->identity, from->identity, sizeof out->identity);
@@ -92,6 +102,8 @@ int evidence_take(struct evidence *out, const struct evidence *from, const int32
         out->full[i] = from->full[row[i]];
         if (from->truth != NULL)
             out->truth[i] = from->truth[row[i]];
+        if (from->last != NULL)
+            out->last[i] = from->last[row[i]];
     }
     return FL_OK;
 }
@@ -109,7 +121,8 @@ static bool each_array(const struct evidence *ev, part_function part, void *arg)
         ok = part(arg, ev->exit[k].label, n * sizeof(int32_t)) &&
              part(arg, ev->exit[k].confidence, n * sizeof(float));
     ok = ok && part(arg, ev->full, n * sizeof(int32_t));
-    return ok && (ev->truth == NULL || part(arg, ev->truth, n * sizeof(int32_t)));
+    ok = ok && (ev->truth == NULL || part(arg, ev->truth, n * sizeof(int32_t)));
+    return ok && (ev->last == NULL || part(arg, ev->last, n * sizeof(int32_t)));
 }
 
 static bool put(void *arg, void *data, size_t size)
@@ -124,7 +137,8 @@ static char *format(const struct evidence *ev, size_t *size)
                             .version = EVIDENCE_VERSION,
                             .n_exits = (uint32_t)ev->n_exits,
                             .points = ev->points,
-                            .truth = ev->truth != NULL};
+                            .truth = ev->truth != NULL,
+                            .last = ev->last != NULL};
     char *text = NULL;
     FILE *to = open_memstream(&text, size);
     bool ok;
@@ -199,10 +213,11 @@ static int check_header(const struct file_header *h, size_t size, const uint8_t 
         return error_set(e, FL_STALE,
                          "%s is about another model (network, `input`, precision or labels): build again",
                          path);
-    if (h->n_exits > PIPELINE_MAX_EXITS || h->points < 0 || h->points > MAX_POINTS || h->truth > 1)
+    if (h->n_exits > PIPELINE_MAX_EXITS || h->points < 0 || h->points > MAX_POINTS || h->truth > 1 ||
+        h->last > 1)
         return error_set(e, FL_CORRUPT, "%s: sizes are wrong: build again", path);
     need = sizeof *h + h->n_exits * sizeof(struct file_exit) +
-           (uint64_t)h->points * 4 * (2 * (uint64_t)h->n_exits + 1 + h->truth);
+           (uint64_t)h->points * 4 * (2 * (uint64_t)h->n_exits + 1 + h->truth + h->last);
     return need == size ? FL_OK
                         : error_set(e, FL_CORRUPT, "%s has %zu bytes, %llu are needed: build again", path,
                                     size, (unsigned long long)need);
@@ -235,8 +250,11 @@ static int parse(struct evidence *out, const uint8_t *data, size_t size, const u
         rc = error_set(e, FL_CORRUPT, "%s: its checksum is wrong: build again", path);
     if (rc != FL_OK)
         return rc;
-    if (evidence_new(out, (int)h.n_exits, h.points, h.truth) != FL_OK)
+    if (evidence_new(out, (int)h.n_exits, h.points, h.truth) != FL_OK ||
+        (h.last && evidence_add_last(out) != FL_OK)) {
+        evidence_release(out);
         return error_set(e, FL_NOMEM, "no memory to read %s", path);
+    }
     memcpy(out->identity, h.identity, sizeof out->identity);
     for (int k = 0; k < out->n_exits && ok; k++)
         ok = take_exit(&r, &out->exit[k]);

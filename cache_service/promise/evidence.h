@@ -30,12 +30,15 @@ struct evidence {
     int64_t points;
     double network_ms; /* the whole network on this machine; 0: not measured; not kept in files */
     struct evidence_exit exit[PIPELINE_MAX_EXITS];
-    int32_t *full;  /* [points]: the model's own answers */
+    int32_t *full;  /* [points]: the model's own answers, in float32 */
+    int32_t *last;  /* [points]: those of the network that serves in a lower precision; NULL: the same */
     int32_t *truth; /* [points]; NULL: the data have no labels */
 };
 
 /* Room for n_exits and points, all zero. FL_NOMEM. */
 int evidence_new(struct evidence *out, int n_exits, int64_t points, bool truth);
+/* Adds room for `last`. FL_NOMEM. */
+int evidence_add_last(struct evidence *ev);
 void evidence_release(struct evidence *ev);
 /* Rows row[0..n) of `from`, which may repeat. FL_NOMEM. */
 int evidence_take(struct evidence *out, const struct evidence *from, const int32_t *row, int64_t n);

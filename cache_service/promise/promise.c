@@ -20,7 +20,8 @@ void promise_judge(struct promise_result *out, const struct evidence *ev, int64_
     memset(out, 0, sizeof *out);
     out->points = to - from;
     for (int64_t i = from; i < to; i++) {
-        int32_t full = ev->full[i], truth = ev->truth != NULL ? ev->truth[i] : -1, served = full;
+        int32_t full = ev->full[i], truth = ev->truth != NULL ? ev->truth[i] : -1,
+                served = ev->last != NULL ? ev->last[i] : full;
         double time = 1, lookups = 0;
         int loss, k;
         for (k = 0; k < ev->n_exits; k++) {
@@ -69,6 +70,7 @@ struct plan {
     int64_t rows;
     int used[PIPELINE_MAX_EXITS], n_used; /* which exits the columns of `path` are */
     double time, share;                   /* as promise_forecast has them */
+    double spent;                         /* of the budget, by the network's precision; 0 at least */
 };
 
 static bool has_verdict(const struct evidence_exit *x, int64_t i)
@@ -125,8 +127,12 @@ static struct risk_problem pose(const struct plan *p, struct risk_exit *exits, f
         exits[j] = (struct risk_exit){x->label + from, harm[p->used[j]] + from, 1 - x->before + lookups};
         lookups += x->lookup;
     }
-    return (struct risk_problem){p->n_used, exits, to - from, ev->full + from,
-                                 p->terms->agreement ? NULL : ev->truth + from};
+    return (struct risk_problem){p->n_used,
+                                 exits,
+                                 to - from,
+                                 ev->full + from,
+                                 p->terms->agreement ? NULL : ev->truth + from,
+                                 ev->last != NULL ? ev->last + from : NULL};
 }
 
 /* From levels of harm to confidences that planning points have: the smallest that is still harmless enough.
@@ -172,7 +178,7 @@ static int try_exits(struct plan *p, const bool *placed)
     rc = risk_plan(p->path, p->along, (int64_t)STEPS_PER_EXIT * p->n_used, &p->rows, &problem);
     if (rc != FL_OK)
         return rc;
-    for (int64_t row = 0; row < p->rows && p->along[row].harm <= p->terms->budget; row++) {
+    for (int64_t row = 0; row < p->rows && p->along[row].harm <= p->terms->budget - p->spent; row++) {
         saved = p->along[row].saved;
         p->share = p->along[row].share;
     }
@@ -222,12 +228,23 @@ static int place_exits(struct plan *p, struct promise_forecast *f, bool may_drop
     return rc;
 }
 
+/* What the planning points lose where no exit answers. */
+static double spent_by_precision(const struct plan *p)
+{
+    struct promise_result r;
+    const bool none[PIPELINE_MAX_EXITS] = {false};
+    const float never[PIPELINE_MAX_EXITS] = {0};
+    promise_judge(&r, p->ev, 0, p->n, never, none, p->terms->agreement);
+    return r.loss > 0 ? r.loss : 0;
+}
+
 /* `f` may be NULL: all exits that the evidence says are placed, and none is weighed. */
 static int make_plan(struct plan *p, struct promise_forecast *f, bool may_drop)
 {
     const struct evidence *ev = p->ev;
     bool placed[PIPELINE_MAX_EXITS] = {false};
     int rc = FL_OK;
+    p->spent = spent_by_precision(p);
     p->path =
         malloc(((size_t)STEPS_PER_EXIT * (size_t)ev->n_exits * (size_t)ev->n_exits + 1) * sizeof *p->path);
     p->along = malloc(((size_t)STEPS_PER_EXIT * (size_t)ev->n_exits + 1) * sizeof *p->along);
@@ -257,6 +274,20 @@ static void release_plan(struct plan *p)
 }
 
 /* --- certifying --- */
+
+/* A network of lower precision may lose more by itself than may be lost. */
+static int check_kept(const struct evidence *ev, const struct promise_terms *t,
+                      const struct promise_choice *c, struct error *e)
+{
+    double lost = isnan(c->upper) ? c->certified.loss : c->upper;
+    if (ev->last == NULL || lost <= t->budget)
+        return FL_OK;
+    return error_set(e, FL_VALUE,
+                     "the network alone, in the precision that it computes in, may lose %.2f points against "
+                     "float32 on %lld points, and %g may be lost: use a higher precision, allow more "
+                     "(cache.max_accuracy_loss), or give more calibration data",
+                     100 * lost, (long long)c->certified.points, 100 * t->budget);
+}
 
 static int64_t planning_points(int64_t points)
 {
@@ -300,7 +331,7 @@ static int certify(struct plan *p, struct promise_choice *out, bool may_drop, st
         delta < 0.5
             ? gap_upper_bound(&(struct gap_counts){r->points, r->lost, r->won, !p->terms->agreement}, delta)
             : NAN;
-    return FL_OK;
+    return check_kept(ev, p->terms, out, e);
 }
 
 static int check_terms(const struct evidence *ev, const struct promise_terms *terms, struct error *e)

@@ -33,11 +33,13 @@ void risk_serve(const struct risk_problem *p, const double *threshold, struct ri
     double n = p->points > 0 ? (double)p->points : 1;
     for (int64_t i = 0; i < p->points; i++) {
         int k = exit_of(p, threshold, i), loss;
-        if (k < 0)
+        if (k < 0 && p->last == NULL)
             continue;
-        loss = loss_of(p, i, p->exit[k].label[i]);
+        loss = loss_of(p, i, k < 0 ? p->last[i] : p->exit[k].label[i]);
         o.lost += loss > 0;
         o.won += loss < 0;
+        if (k < 0)
+            continue;
         o.share += 1;
         o.saved += p->exit[k].saved;
         o.harm += (double)p->exit[k].harm[i];

@@ -30,6 +30,7 @@ struct risk_problem {
     int64_t points;
     const int32_t *full,
         *truth; /* [points]: the model's labels; the true ones, or NULL to promise agreement instead */
+    const int32_t *last; /* [points]: what is answered where no exit does; NULL: the model's labels */
 };
 
 /* Thresholds: an answer is given at exit k when harm <= threshold[k]. */

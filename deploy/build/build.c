@@ -238,6 +238,9 @@ static int build_all(struct build *b, struct error *e)
     if (!rc)
         rc = extract_one(b, &b->calibrate, b->calibrate_data, "calibrate", 0, e);
     if (!rc)
+        rc = extract_float32(&b->calibrate, b->graph, b->pipeline, b->calibrate_data, b->threads,
+                             &b->progress, e);
+    if (!rc)
         warn_where_implausible(b);
     if (!rc)
         rc = build_candidates(b, e);

@@ -19,6 +19,7 @@
 
 #include "deploy/data/augment.h"
 #include "executors.h"
+#include "judging.h"
 #include "deploy/tool/state.h"
 #include "stages/place/descriptor.h"
 #include "stages/place/precision_options.h"
@@ -400,5 +401,19 @@ void extracted_release(struct extracted *d)
     if (d->scores.data)
         matrix_close(&d->scores);
     free(d->label);
+    free(d->float32);
     memset(d, 0, sizeof *d);
+}
+
+int extract_float32(struct extracted *d, const struct graph *g, const struct pipeline *p,
+                    const struct dataset *data, int threads, struct progress *progress, struct error *e)
+{
+    struct judging j = {g, data, d->records, threads, d->classes, "judge in float32", progress};
+    struct exec_options o = {.max_batch = g->free_batch ? 16 : 1, .last = -1};
+    int rc = engine_parse_kernels(p->kernels, &o.kernels, e);
+
+    if (rc || !strcmp(p->computes, engine_precision_name(PRECISION_FLOAT32)))
+        return rc;
+    d->float32 = malloc((size_t)d->records * sizeof *d->float32 + 1);
+    return d->float32 ? judge(d->float32, &j, &o, e) : error_set(e, FL_NOMEM, "no memory for labels");
 }

@@ -32,11 +32,16 @@ struct extracted {
     int side[PIPELINE_MAX_EXITS];                      /* of descriptors that are maps; 0: they are not */
     struct matrix_file scores;                         /* rows x classes */
     int32_t *label;                                    /* the model's own: the largest score */
+    int32_t *float32; /* [records]: its own in float32, by extract_float32; NULL: it computes in float32 */
 };
 
 /* FL_CANCELLED when progress says stop (what is done is on disk), FL_SHAPE when the model is no classifier of
  * these images, FL_VALUE when its scores are not numbers. */
 int extract(struct extracted *out, const struct extraction *x, struct error *e);
+/* Where the pipeline computes in a lower precision: what the network says in float32, which a promise is
+ * about. Errors as judge. */
+int extract_float32(struct extracted *d, const struct graph *g, const struct pipeline *p,
+                    const struct dataset *data, int threads, struct progress *progress, struct error *e);
 void extracted_release(struct extracted *d);
 
 /* Index of the largest of n scores; -1 when one is not a number. */

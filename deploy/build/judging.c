@@ -54,7 +54,8 @@ static int judge_all(struct bench *b, struct error *e)
     const struct judging *j = b->of;
 
     for (; b->at < j->count; b->at += (int64_t)b->executors.n * b->batch) {
-        progress_update(j->progress, j->phase, b->at, j->count, NAN);
+        if (j->progress)
+            progress_update(j->progress, j->phase, b->at, j->count, NAN);
         if (interrupt_seen())
             return error_set(e, FL_CANCELLED, "stopped");
         team_run(b->executors.team, one_share, b, b->executors.n);
@@ -64,7 +65,8 @@ static int judge_all(struct bench *b, struct error *e)
                 return b->rc[i];
             }
     }
-    progress_update(j->progress, j->phase, j->count, j->count, NAN);
+    if (j->progress)
+        progress_update(j->progress, j->phase, j->count, j->count, NAN);
     return FL_OK;
 }
 

@@ -8,10 +8,10 @@
 struct judging {
     const struct graph *graph;
     const struct dataset *data;
-    int64_t count;        /* of its first records */
-    int threads, classes; /* of the model */
-    const char *phase;    /* what progress calls it */
-    struct progress *progress;
+    int64_t count;             /* of its first records */
+    int threads, classes;      /* of the model */
+    const char *phase;         /* what progress calls it */
+    struct progress *progress; /* or NULL */
 };
 
 /* Labels of the records under these options: max_batch records at a time on each thread. FL_CANCELLED,

@@ -65,6 +65,7 @@ static void view(struct evidence *out, float threshold[PIPELINE_MAX_EXITS], cons
             out->points = first->points;
             out->full = first->full;
             out->truth = first->truth;
+            out->last = first->last;
         }
         threshold[out->n_exits] = from->threshold;
         out->exit[out->n_exits] = from->evidence->exit[from->column];

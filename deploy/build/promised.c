@@ -103,6 +103,10 @@ static int gather(struct evidence *ev, const struct promising *in, struct error 
         free(row);
         return error_set(e, (enum fl_code)rc, "no memory for the evidence of %lld points", (long long)n);
     }
+    if (in->extracted->float32 && evidence_add_last(ev)) {
+        free(row);
+        return error_set(e, FL_NOMEM, "no memory for the evidence of %lld points", (long long)n);
+    }
     identity_of(&identity, in->graph->digest, in->pipeline);
     memcpy(ev->identity, identity.digest, sizeof ev->identity);
     for (int64_t i = 0; i < n; i++)
@@ -110,7 +114,9 @@ static int gather(struct evidence *ev, const struct promising *in, struct error 
     shuffle_seed(&s, in->pipeline->cache.seed, STREAM_EVIDENCE);
     shuffle_order(&s, row, n);
     for (int64_t i = 0; i < n; i++) {
-        ev->full[i] = in->extracted->label[row[i]];
+        ev->full[i] = (in->extracted->float32 ? in->extracted->float32 : in->extracted->label)[row[i]];
+        if (ev->last)
+            ev->last[i] = in->extracted->label[row[i]];
         if (ev->truth)
             ev->truth[i] = dataset_label(in->data, row[i]);
     }
@@ -194,6 +200,7 @@ int promised_make(struct promised *out, const struct promising *in, struct error
     int rc = state_path(path, in->pipeline, e, "build/" PROMISED_EVIDENCE);
 
     out->terms = promised_terms(in->pipeline);
+    snprintf(out->computes, sizeof out->computes, "%s", in->pipeline->computes);
     if (rc || (rc = promise_choose(&out->choice, &out->evidence, &out->terms, in->pipeline->exits_auto, e)))
         return rc;
     for (int k = 0; k < out->evidence.n_exits; k++) {
@@ -278,6 +285,31 @@ static void table_exit(struct table *t, const struct promised *p, int k)
     table_cell(t, "%s", verdict_on(p, k));
 }
 
+/* What the network loses against float32 where no exit answers; agreement with it. */
+static double precision_loss(const struct promised *p, double *agreement)
+{
+    const struct evidence *ev = &p->evidence;
+    const bool none[PIPELINE_MAX_EXITS] = {false};
+    const float never[PIPELINE_MAX_EXITS] = {0};
+    struct promise_result r;
+    int64_t same = 0;
+
+    promise_judge(&r, ev, 0, ev->points, never, none, p->terms.agreement);
+    for (int64_t i = 0; ev->last && i < ev->points; i++)
+        same += ev->last[i] == ev->full[i];
+    *agreement = ev->last ? (double)same / (double)ev->points : 1;
+    return r.loss;
+}
+
+static void print_precision(const struct promised *p)
+{
+    double agreement, loss = precision_loss(p, &agreement);
+
+    if (p->evidence.last)
+        printf("precision  %s alone: %.2f points, the float32 network's answer for %.2f%%\n", p->computes,
+               100 * loss, 100 * agreement);
+}
+
 static void print_loss(const struct promise_choice *c)
 {
     printf("measured   %.2f points ", 100 * c->certified.loss);
@@ -294,9 +326,12 @@ int promised_print(const struct promised *p, struct error *e)
     const struct promise_choice *c = &p->choice;
     struct table *t;
 
-    printf("\npromise    early answers cost at most %.2f points of %s, certainty %g%%\n",
-           100 * p->terms.budget, p->terms.agreement ? "agreement" : "accuracy", 100 * p->terms.certainty);
+    printf("\npromise    early answers%s cost at most %.2f points of %s%s, certainty %g%%\n",
+           p->evidence.last ? " and the lower precision together" : "", 100 * p->terms.budget,
+           p->terms.agreement ? "agreement" : "accuracy",
+           p->evidence.last ? " against the float32 network" : "", 100 * p->terms.certainty);
     print_network(&p->evidence);
+    print_precision(p);
     print_loss(c);
     printf(
         "answered   %.1f%% early, %.1f%% by half of the depth; mean time %.1f%% of the network's, look-ups "
@@ -319,6 +354,7 @@ json_t *promised_json(const struct promised *p)
     const struct promise_choice *c = &p->choice;
     const struct promise_result *r = &c->certified;
     struct plausibility right = network(&p->evidence);
+    double agreement, alone = precision_loss(p, &agreement);
     json_t *exits = json_array();
 
     for (int k = 0; k < p->evidence.n_exits; k++) {
@@ -336,8 +372,10 @@ json_t *promised_json(const struct promised *p)
                       "agreement", report_rounded((double)r->exit[k].agreed / answered, 6), "note",
                       verdict_on(p, k)));
     }
-    return json_pack("{s:s, s:f, s:f, s:o, s:o, s:b, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o}", "of",
-                     p->terms.agreement ? "agreement" : "accuracy", "max_loss", p->terms.budget, "certainty",
+    return json_pack("{s:s, s:s, s:o, s:o, s:f, s:f, s:o, s:o, s:b, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o}",
+                     "of", p->terms.agreement ? "agreement" : "accuracy", "precision", p->computes,
+                     "precision_loss", report_rounded(alone, 6), "precision_agreement",
+                     report_rounded(agreement, 6), "max_loss", p->terms.budget, "certainty",
                      p->terms.certainty, "full_accuracy", report_rounded(plausibility_right(&right), 6),
                      "commonest_label_share", report_rounded(plausibility_commonest(&right), 6),
                      "labels_doubtful", plausibility_is_low(&right), "planning_points",

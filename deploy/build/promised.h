@@ -12,6 +12,7 @@
 
 struct promised {
     struct promise_terms terms;
+    char computes[PRECISION_TEXT_BYTES]; /* as the pipeline's */
     struct evidence evidence;
     struct promise_forecast first; /* where exits were ruled out: the plan that did */
     struct promise_choice choice;

@@ -116,6 +116,8 @@ static void accuracy_json(json_t *root, const struct evaluation *r)
                         report_rounded(known ? (double)(r->lost - r->won) / n : NAN, 6));
     json_object_set_new(root, "accuracy_gap_upper", report_rounded(known ? gap_upper(r) : NAN, 6));
     json_object_set_new(root, "agreement", report_rounded((double)r->agreed / n, 6));
+    json_object_set_new(root, "network_accuracy", report_rounded(known ? (double)r->last_right / n : NAN, 6));
+    json_object_set_new(root, "network_agreement", report_rounded((double)r->last_agreed / n, 6));
 }
 
 static int print_json(const struct eval *v, struct error *e)
@@ -127,6 +129,7 @@ static int print_json(const struct eval *v, struct error *e)
     for (int i = 0; i < v->place.n_exits; i++)
         json_array_append_new(exits, exit_json(v, i));
     json_object_set_new(root, "requests", json_integer(r->requests));
+    json_object_set_new(root, "precision", json_string(v->pipeline->computes));
     accuracy_json(root, r);
     json_object_set_new(root, "alone", r->alone ? json_string(r->alone) : json_null());
     json_object_set_new(root, "early_share", report_rounded((double)r->early / n, 6));
@@ -168,6 +171,22 @@ static void table_exit(struct table *t, const struct eval *v, int i)
     table_cell(t, "%s", table_bytes((double)x->info.total_bytes, text, sizeof text));
 }
 
+/* The network by itself, where it is not the float32 one that the accuracy is compared with. */
+static void print_precision(const struct eval *v)
+{
+    const struct evaluation *r = &v->result;
+    double n = (double)r->requests;
+
+    if (!strcmp(v->pipeline->computes, engine_precision_name(PRECISION_FLOAT32)))
+        return;
+    printf("precision       %s: the network alone gives the float32 network's answer for %.2f%%",
+           v->pipeline->computes, 100 * (double)r->last_agreed / n);
+    if (r->labelled)
+        printf(", and is right for %.2f%% (float32: %.2f%%)", 100 * (double)r->last_right / n,
+               100 * (double)r->full_right / n);
+    printf("\n");
+}
+
 static void print_summary(const struct eval *v)
 {
     const struct evaluation *r = &v->result;
@@ -179,6 +198,7 @@ static void print_summary(const struct eval *v)
         printf("accuracy        full %.2f%%, served %.2f%%: gap %.2f points (95%% upper bound %.2f)\n",
                100 * (double)r->full_right / n, 100 * (double)r->served_right / n,
                100 * (double)(r->lost - r->won) / n, 100 * gap_upper(r));
+    print_precision(v);
     if (r->promise.promised)
         printf("promised        %s\n", promise_text(&r->promise.promise.terms, promise));
     printf("same answer     %.2f%% of all requests\n", 100 * (double)r->agreed / n);
@@ -202,7 +222,8 @@ static void print_alone(const struct eval *v)
 
     printf("%lld requests, to the network alone: %s\n", (long long)r->requests, r->alone);
     if (r->labelled)
-        printf("accuracy        %.2f%%\n", 100 * (double)r->full_right / (double)r->requests);
+        printf("accuracy        %.2f%%\n", 100 * (double)r->served_right / (double)r->requests);
+    print_precision(v);
     printf("latency         mean %.3f ms, median %.3f, p99 %.3f\n", r->full_ms.mean, r->full_ms.p50,
            r->full_ms.p99);
 }

@@ -9,6 +9,7 @@
 #include "deploy/build/built_exits.h"
 #include "cache_service/store/snapshot.h"
 #include "deploy/build/extract.h"
+#include "deploy/build/judging.h"
 #include "deploy/model/model_shape.h"
 #include "deploy/model/whole_model.h"
 #include "stages/place/descriptor.h"
@@ -26,6 +27,7 @@ struct evaluator {
     float *descriptor; /* as wide as the widest cache */
     int classes;
     double *full, *served; /* ms, per request */
+    int32_t *float32;      /* per request; NULL: the pipeline computes in float32 */
 };
 
 /* What one request met on its way. */
@@ -33,7 +35,7 @@ struct passage {
     struct cache_verdict verdict[PIPELINE_MAX_EXITS];
     double compute_ns[PIPELINE_MAX_EXITS + 1], descriptor_ns[PIPELINE_MAX_EXITS],
         lookup_ns[PIPELINE_MAX_EXITS];
-    int32_t full;
+    int32_t full, last; /* float32's; the network's as the pipeline computes */
 };
 
 static const struct manifest_exit *built(const struct manifest *m, const struct placed_exit *exit)
@@ -195,10 +197,12 @@ static int pass(struct evaluator *v, struct passage *s, int64_t record, struct e
             return rc;
     }
     scores = exec_output(v->exec, 0, 1);
-    s->full = extract_label(scores.data, v->classes);
+    s->full = s->last = extract_label(scores.data, v->classes);
     if (s->full < 0)
         return error_set(e, FL_VALUE, "the model's scores for record %lld are not numbers",
                          (long long)record);
+    if (v->float32)
+        s->full = v->float32[record];
     return FL_OK;
 }
 
@@ -241,7 +245,7 @@ static void count_answer(struct evaluator *v, const struct passage *s, int at, i
     const struct placement *place = v->in->placement;
     struct evaluation *o = v->out;
     bool early = at < place->n_exits;
-    int32_t served = early ? s->verdict[at].label : s->full;
+    int32_t served = early ? s->verdict[at].label : s->last;
     bool full_right = s->full == label, served_right = served == label;
 
     o->agreed += served == s->full;
@@ -255,6 +259,8 @@ static void count_answer(struct evaluator *v, const struct passage *s, int at, i
         o->exit[at].agreed += served == s->full;
     }
     plausibility_add(&o->plausible, label, s->full);
+    o->last_right += s->last == label;
+    o->last_agreed += s->last == s->full;
     o->full_right += full_right;
     o->served_right += served_right;
     o->lost += full_right && !served_right;
@@ -300,6 +306,21 @@ static int run_all(struct evaluator *v, int64_t n, struct error *e)
     return rc;
 }
 
+/* The full answers, where the pipeline computes in a lower precision: asked for beforehand, so that float32's
+ * weights are not in the way of what is timed. */
+static int ask_float32(struct evaluator *v, int64_t n, struct error *e)
+{
+    const struct evaluation_input *in = v->in;
+    struct judging j = {in->graph, in->data, n, in->threads, v->classes, "judge in float32", NULL};
+    struct exec_options o = {.max_batch = in->graph->free_batch ? 16 : 1, .last = -1};
+    int rc = engine_parse_kernels(in->pipeline->kernels, &o.kernels, e);
+
+    if (rc || !strcmp(in->pipeline->computes, engine_precision_name(PRECISION_FLOAT32)))
+        return rc;
+    v->float32 = malloc(sizeof *v->float32 * (size_t)n);
+    return v->float32 ? judge(v->float32, &j, &o, e) : error_set(e, FL_NOMEM, "no memory for labels");
+}
+
 static int prepare(struct evaluator *v, int64_t n, struct error *e)
 {
     const struct evaluation_input *in = v->in;
@@ -307,7 +328,8 @@ static int prepare(struct evaluator *v, int64_t n, struct error *e)
 
     if ((rc = model_classes(in->graph, &v->classes, e)) ||
         (rc = whole_model_new(&v->exec, in->graph, in->pipeline, in->threads, 1, e)) ||
-        (rc = dataset_labels_fit(in->data, v->classes, e)) || (rc = load_caches(v, e)))
+        (rc = dataset_labels_fit(in->data, v->classes, e)) || (rc = load_caches(v, e)) ||
+        (rc = ask_float32(v, n, e)))
         return rc;
     v->full = malloc(sizeof *v->full * (size_t)n);
     v->served = malloc(sizeof *v->served * (size_t)n);
@@ -335,5 +357,6 @@ int evaluation_run(struct evaluation *out, const struct evaluation_input *in, st
     free(v.full);
     free(v.served);
     exec_free(v.exec);
+    free(v.float32);
     return rc;
 }

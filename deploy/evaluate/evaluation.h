@@ -2,9 +2,10 @@
  * look-ups
  *
  * Each request runs to the end, whatever the caches say, so that both answers are known: the full one (the
- * network's), and the served one (the first hit's, else the network's). Times: full = kernels alone; served =
- * kernels, descriptors and look-ups up to the hit, one after the other (in a pipeline look-ups overlap with
- * computing). Where no caches are built yet, or none are asked for, it is the network alone that answers.
+ * network's, in float32), and the served one (the first hit's, else the network's, in the pipeline's
+ * precision). Times: full = kernels alone; served = kernels, descriptors and look-ups up to the hit, one
+ * after the other (in a pipeline look-ups overlap with computing). Where no caches are built yet, or none are
+ * asked for, it is the network alone that answers.
  */
 #ifndef FREEZELINE_EVALUATION_H
 #define FREEZELINE_EVALUATION_H
@@ -32,9 +33,10 @@ struct evaluation {
     bool labelled;
     const char *alone; /* why the network was asked without caches; NULL: it was not */
     int64_t full_right, served_right, lost, won; /* lost: right in full only */
-    int64_t agreed, early, by_half;              /* answered by an exit; by one within half of the depth */
-    int64_t oracle, oracle_by_half;              /* some look-up (within half) had the full answer's label */
-    double depth, flops_share;                   /* sums over requests of where they were answered */
+    int64_t last_right, last_agreed; /* the network's, in the pipeline's precision, where no exit answers */
+    int64_t agreed, early, by_half;  /* answered by an exit; by one within half of the depth */
+    int64_t oracle, oracle_by_half;  /* some look-up (within half) had the full answer's label */
+    double depth, flops_share;       /* sums over requests of where they were answered */
     struct evaluated_exit exit[PIPELINE_MAX_EXITS];
     struct summary full_ms, served_ms;
     size_t cache_bytes, projection_bytes, index_bytes;

@@ -220,7 +220,9 @@ static int run_data(struct run *r, struct error *e)
 
     if (!rc)
         rc = state_make(directory, e);
-    return rc ? rc : extract(&r->data, &x, e);
+    if (rc || (rc = extract(&r->data, &x, e)))
+        return rc;
+    return extract_float32(&r->data, r->in->graph, r->in->pipeline, r->in->data, r->in->threads, NULL, e);
 }
 
 /* The file of evidence of series k: of a kind, at last of the caches that the build placed. */

@@ -133,9 +133,38 @@ static void caches_belong_to_a_precision(void **state)
        "--threads 1");
     ok("$FL eval -c $P --set precision=int8 --data cifar10:d.bin#200-259");
     refused("$FL eval -c $P --data cifar10:d.bin#200-259", "another precision (int8-");
+    refused("$FL up -c $P", "another precision (int8-");
+    ok("$FL up -c $P --set precision=int8 && $FL status -c $P --set precision=int8 && "
+       "$FL bench -c $P --set precision=int8 --data cifar10:d.bin#200-259 --requests 60; rc=$?; "
+       "$FL down -c $P; exit $rc");
+    if (!strstr(output, ", int8-"))
+        fail_msg("no stage says that it computes in int8:\n%s", output);
     /* Other scales are another precision. */
     ok("sed -i 's/^choice .*/choice float32/; $s/ 0/ 1/' state/scales.txt");
     refused("$FL eval -c $P --set precision=int8 --data cifar10:d.bin#200-259", "another precision (int8-");
+}
+
+/* Early answers and precision have one budget, and it is the float32 network that both are compared with. */
+static void the_promise_is_about_float32(void **state)
+{
+    json_t *root;
+    (void)state;
+    if (!int8_runs)
+        skip();
+    ok("$FL build -c $P --set precision=bfloat16 --set state=promised --set cache.threshold=risk "
+       "--set cache.max_accuracy_loss=20 --train cifar10:d.bin#0-199 --calibrate cifar10:d.bin#200-399 "
+       "--threads 1");
+    if (!strstr(output, "early answers and the lower precision together") ||
+        !strstr(output, "bfloat16 alone"))
+        fail_msg("%s", output);
+    ok("$FL eval -c $P --set precision=bfloat16 --set state=promised --set cache.threshold=risk "
+       "--set cache.max_accuracy_loss=20 --data cifar10:d.bin#200-299 --json 2>/dev/null; rm -rf promised");
+    root = json_loads(output, 0, NULL);
+    assert_non_null(root);
+    assert_string_equal(json_string_value(json_object_get(root, "precision")), "bfloat16");
+    assert_true(json_number_value(json_object_get(root, "network_agreement")) >= 0.97);
+    assert_true(json_number_value(json_object_get(root, "full_accuracy")) > 0);
+    json_decref(root);
 }
 
 int main(void)
@@ -144,6 +173,7 @@ int main(void)
         cmocka_unit_test(each_precision_is_measured),
         cmocka_unit_test(scales_are_used_where_they_lie),
         cmocka_unit_test(caches_belong_to_a_precision),
+        cmocka_unit_test(the_promise_is_about_float32),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

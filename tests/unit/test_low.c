@@ -501,7 +501,6 @@ static void nonsense_in_a_file_is_refused(void **state)
     static const char *const texts[] = {"",
                                         "\n",
                                         "freezeline-scales 2\nvalue u8 1 a\n",
-                                        "freezeline-scales 1\n",
                                         "freezeline-scales 1\nnetwork 00\nvalue u8 1 a\n",
                                         "freezeline-scales 1\nvalue u9 1 a\n",
                                         "freezeline-scales 1\nvalue u8 nan a\n",

@@ -95,6 +95,43 @@ static void test_thresholds_keep_the_budget(void **state)
     evidence_release(&world);
 }
 
+/* The network that serves errs where float32 does not, one in `every` points. */
+static void lower_precision(struct evidence *ev, int every)
+{
+    assert_int_equal(evidence_add_last(ev), FL_OK);
+    for (int64_t i = 0; i < ev->points; i++)
+        ev->last[i] = i % every ? ev->full[i] : (ev->full[i] + 7) % 10;
+}
+
+/* What precision loses leaves less for early answers, and what is served stays within the budget. */
+static void test_precision_spends_the_budget(void **state)
+{
+    struct evidence ev, low, world, poor;
+    struct promise_choice wide, c;
+    struct promise_result r;
+    struct error e = {0};
+    (void)state;
+    draw(&ev, &two, 20000, 1);
+    draw(&low, &two, 20000, 1);
+    draw(&world, &two, 200000, 2);
+    draw(&poor, &two, 20000, 1);
+    lower_precision(&low, 200);
+    lower_precision(&world, 200);
+    lower_precision(&poor, 40);
+    assert_int_equal(promise_choose(&wide, &ev, &one_point, false, NULL), FL_OK);
+    assert_int_equal(promise_choose(&c, &low, &one_point, false, NULL), FL_OK);
+    assert_true(c.upper <= one_point.budget);
+    assert_true(c.certified.share < wide.certified.share && c.certified.share > 0);
+    promise_judge(&r, &world, 0, world.points, c.threshold, c.placed, false);
+    assert_true(r.loss <= one_point.budget && fabs(r.loss - c.certified.loss) < 0.003);
+    assert_int_equal(promise_choose(&c, &poor, &one_point, false, &e), FL_VALUE);
+    assert_non_null(strstr(e.text, "precision"));
+    evidence_release(&ev);
+    evidence_release(&low);
+    evidence_release(&world);
+    evidence_release(&poor);
+}
+
 /* Confidence that lies by a factor of e^3 in the odds must not help: harm is learned from outcomes. */
 static void test_boasting_exit(void **state)
 {
@@ -445,6 +482,12 @@ static void test_evidence_on_disk(void **state)
     back.exit[1].confidence[499] += 1;
     assert_false(same(&ev, &back));
     evidence_release(&back);
+    lower_precision(&ev, 3);
+    assert_int_equal(evidence_save(&ev, path, &e), FL_OK);
+    assert_int_equal(evidence_load(&back, path, ev.identity, &e), FL_OK);
+    assert_true(same(&ev, &back));
+    assert_memory_equal(back.last, ev.last, 500 * sizeof *ev.last);
+    evidence_release(&back);
     assert_int_equal(evidence_load(&back, path, other, &e), FL_STALE);
     assert_int_equal(truncate(path, 3000), 0);
     assert_int_equal(evidence_load(&back, path, NULL, &e), FL_CORRUPT);
@@ -474,6 +517,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_judging_by_hand),
         cmocka_unit_test(test_thresholds_keep_the_budget),
+        cmocka_unit_test(test_precision_spends_the_budget),
         cmocka_unit_test(test_boasting_exit),
         cmocka_unit_test(test_exit_that_does_not_pay),
         cmocka_unit_test(test_what_an_exit_is_worth),
