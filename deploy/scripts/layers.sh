@@ -11,7 +11,7 @@ proto          :                             : base config wire client
 stages         : proto                       : graph ops load kernels exec place worker
 cache_service  : proto                       : index promise train store service
 broker         : proto                       : .
-deploy         : proto stages cache_service broker : tool picture data plot model build evaluate launch operate report load bench simulate
+deploy         : proto stages cache_service broker : tool picture data plot model build evaluate launch operate report load bench world simulate
 '
 out=$(printf '%s' "$arrows" | awk '
     NF { split($0, part, ":"); folder = $1; below[folder] = " " part[2] " "

@@ -15,7 +15,7 @@
 
 #include "base/histogram.h"
 #include "simulate_measured.h"
-#include "world.h"
+#include "deploy/world/world.h"
 
 #define SIMULATION_MAX_IN_SYSTEM 4194304 /* requests, those that the client could not send yet included */
 

@@ -1,7 +1,7 @@
 /* player.h - plays stories in one simulated world, again and again in the same memory
  *
  * Everything that serves is real (the brains of broker, stage workers and so on); what stands for something
- * is the network (network.h), the machines (deploy/simulate/world.h), supervisors and clients.
+ * is the network (network.h), the machines (deploy/world/world.h), supervisors and clients.
  */
 #ifndef FREEZELINE_FAULTS_PLAYER_H
 #define FREEZELINE_FAULTS_PLAYER_H

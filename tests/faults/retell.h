@@ -2,7 +2,7 @@
 #ifndef FREEZELINE_RETELL_H
 #define FREEZELINE_RETELL_H
 
-#include "deploy/simulate/world.h"
+#include "deploy/world/world.h"
 
 /* Prints what `who` has read, and when. */
 void retell(uint64_t now_ns, const struct world_process *who, const struct message *m);

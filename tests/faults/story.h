@@ -13,7 +13,7 @@
 
 #include "config/pipeline.h"
 #include "base/shuffle.h"
-#include "deploy/simulate/world.h"
+#include "deploy/world/world.h"
 
 #define STORY_MAX      160
 #define STORY_HOSTS    3

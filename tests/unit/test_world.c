@@ -8,7 +8,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "deploy/simulate/world.h"
+#include "deploy/world/world.h"
 
 #define MS   NS_PER_MS
 #define MANY 256
