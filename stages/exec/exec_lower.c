@@ -34,13 +34,21 @@ static enum part part_of(const struct exec *x, const struct step *s)
     return PART_OTHER;
 }
 
-/* What each value is in lower precision, by its name. */
+static bool is_output(const struct graph *g, int value)
+{
+    for (int i = 0; i < g->n_outputs; i++)
+        if (g->outputs[i] == value)
+            return true;
+    return false;
+}
+
+/* What each value is in lower precision, by its name. The model's own outputs are float32. */
 static void name_types(struct exec *x, const struct graph *g, const struct exec_options *o)
 {
     for (int i = 0; i < x->n_slots; i++) {
         struct slot *s = &x->slot[i];
         const struct quantized_value *q = NULL;
-        if (s->dtype != TENSOR_F32 || s->is_constant)
+        if (s->dtype != TENSOR_F32 || s->is_constant || is_output(g, s->value))
             continue;
         if (o->precision == PRECISION_BFLOAT16)
             s->low = TENSOR_BF16, s->scale = 1;

@@ -147,6 +147,11 @@ static bool is_matrix(const struct view *v)
     return v->dtype == TENSOR_F32 && v->rank >= 2 && view_is_plain(v);
 }
 
+static bool is_low_matrix(const struct view *v)
+{
+    return (v->dtype == TENSOR_F32 || view_is_low(v)) && v->rank >= 2 && view_is_plain(v);
+}
+
 static bool post_fits(const struct op_call *c)
 {
     int r = c->node->post.residual;
@@ -189,15 +194,25 @@ static bool product_of_matmul(struct product *p, const struct op_call *c)
     return a->dim[a->rank - 1] == p->k;
 }
 
-bool product_of(struct product *p, const struct op_call *c)
+static bool product_over(struct product *p, const struct op_call *c, bool (*is_value)(const struct view *))
 {
     bool gemm = !strcmp(c->node->op->name, "Gemm");
     *p = (struct product){.alpha = 1, .beta = 1};
     if (!gemm && strcmp(c->node->op->name, "MatMul"))
         return false;
-    if (c->n_in < 2 || !is_matrix(&c->in[0]) || !is_matrix(&c->in[1]) || !is_matrix(&c->out[0]) ||
+    if (c->n_in < 2 || !is_value(&c->in[0]) || !is_matrix(&c->in[1]) || !is_value(&c->out[0]) ||
         !post_fits(c))
         return false;
     p->b = c->in[1].data;
     return gemm ? product_of_gemm(p, c) : product_of_matmul(p, c);
+}
+
+bool product_of(struct product *p, const struct op_call *c)
+{
+    return product_over(p, c, is_matrix);
+}
+
+bool product_of_low(struct product *p, const struct op_call *c)
+{
+    return product_over(p, c, is_low_matrix);
 }

@@ -119,5 +119,7 @@ struct product {
 
 /* False unless all is float32 and row-major, and the batch dims (MatMul) are all on the left. */
 bool product_of(struct product *p, const struct op_call *c);
+/* The same where what is computed may lie in a lower type. */
+bool product_of_low(struct product *p, const struct op_call *c);
 
 #endif

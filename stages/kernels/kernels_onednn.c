@@ -1,8 +1,10 @@
-/* kernels_onednn.c - convolution by oneDNN, in float32 and in lower types (FREEZELINE_DNNL)
+/* kernels_onednn.c - convolution by oneDNN in float32 and in lower types, products in bfloat16
+ * (FREEZELINE_DNNL)
  *
  * A primitive is made for one batch size, so each node has one for max_batch and one for each power of two
  * below, and a run is put together from them. Source and destination are channels-last, weights lie as the
- * primitive likes them, scratchpads are ours.
+ * primitive likes them, scratchpads are ours. A product is taken as a window over one row of pixels: as many
+ * as one request has rows.
  */
 #if defined(FREEZELINE_DNNL)
 
@@ -30,6 +32,7 @@ struct sized {
 
 struct onednn {
     struct window2d w;
+    bool product, transposed; /* weights are [k][n], or [n][k] */
     int threads, n_sizes;
     struct sized size[MAX_SIZES]; /* largest first */
     enum tensor_dtype src, dst;   /* what it computes from and makes */
@@ -87,6 +90,25 @@ static bool describe_weights(struct problem *p, const struct onednn *s, bool bia
            desc_new(&p->plain, n, g == 1 ? all : grouped, s->steps.weights ? dnnl_s8 : dnnl_f32,
                     g == 1 ? dnnl_oihw : dnnl_goihw) ||
            (bias && desc_new(&p->bias, 1, (dnnl_dims_t){w->oc}, dnnl_f32, dnnl_x));
+}
+
+static bool describe_product(struct problem *p, const struct onednn *s, int64_t batch, bool bias)
+{
+    int64_t rows = batch * s->w.iw, k = s->w.ic, n = s->w.oc;
+    *p = (struct problem){.has_bias = bias};
+    return desc_new(&p->src, 2, (dnnl_dims_t){rows, k}, onednn_type(s->src), dnnl_ab) ||
+           desc_new(&p->dst, 2, (dnnl_dims_t){rows, n}, onednn_type(s->dst), dnnl_ab) ||
+           desc_new(&p->weights, 2, (dnnl_dims_t){k, n}, onednn_type(s->src), dnnl_format_tag_any) ||
+           desc_new(&p->plain, 2, (dnnl_dims_t){k, n}, dnnl_f32, s->transposed ? dnnl_ba : dnnl_ab) ||
+           (bias && desc_new(&p->bias, 2, (dnnl_dims_t){1, n}, dnnl_f32, dnnl_ab));
+}
+
+static bool describe(dnnl_primitive_desc_t *pd, struct problem *p, const struct onednn *s, int64_t batch,
+                     bool bias, dnnl_primitive_attr_t attr)
+{
+    if (s->product)
+        return describe_product(p, s, batch, bias) || product_describe(pd, p, attr);
+    return describe_window(p, s, batch) || describe_weights(p, s, bias) || conv_describe(pd, p, attr);
 }
 
 static int add_memory(struct sized *z, int what, desc_view d, void *data, dnnl_memory_t *m)
@@ -165,14 +187,13 @@ static int add_scales(struct onednn *s, struct sized *z, const struct kernel_tas
     return rc;
 }
 
-static int make_conv(struct onednn *s, struct sized *z, const struct kernel_task *t, float *bias)
+static int make_primitive(struct onednn *s, struct sized *z, const struct kernel_task *t, float *bias)
 {
     struct problem p = {0};
     dnnl_primitive_desc_t pd = NULL;
     dnnl_primitive_attr_t attr = onednn_attr(&t->call.node->post, onednn_type(s->sum), &s->steps);
     int rc = FL_UNSUPPORTED;
-    if (attr && !describe_window(&p, s, z->batch) && !describe_weights(&p, s, bias != NULL) &&
-        !conv_describe(&pd, &p, attr)) {
+    if (attr && !describe(&pd, &p, s, z->batch, bias != NULL, attr)) {
         rc = finish_size(z, pd);
         if (!rc && bias && add_memory(z, DNNL_ARG_BIAS, desc_of(&p.bias), bias, NULL))
             rc = FL_NOMEM;
@@ -196,7 +217,7 @@ static int make_sizes(struct onednn *s, struct kernel_task *t, float *bias)
         struct sized *z = &s->size[s->n_sizes++];
         int rc;
         z->batch = (int)batch;
-        if ((rc = make_conv(s, z, t, bias)))
+        if ((rc = make_primitive(s, z, t, bias)))
             return rc;
         t->scratch_bytes = z->scratch_bytes > t->scratch_bytes ? z->scratch_bytes : t->scratch_bytes;
         if (first) {
@@ -264,9 +285,11 @@ static int new_state(struct onednn **out, const struct kernel_task *t)
     return FL_OK;
 }
 
-/* The step of each channel's weights: the largest is 127 of them. */
+/* The step of each channel's weights: the largest is 127 of them. Without VNNI oneDNN adds two products in 16
+ * bits, where 63 is what never overflows. */
 static int find_weight_steps(struct onednn *s, const float *w)
 {
+    float reach = onednn_speed(TENSOR_I8) == SPEED_FAST ? 127 : 63;
     int64_t each = s->w.ic / s->w.groups * s->w.kh * s->w.kw;
     s->weight_steps = malloc((size_t)s->w.oc * sizeof *s->weight_steps);
     if (!s->weight_steps)
@@ -275,7 +298,7 @@ static int find_weight_steps(struct onednn *s, const float *w)
         float most = 0;
         for (int64_t k = 0; k < each; k++)
             most = fmaxf(most, fabsf(w[i * each + k]));
-        s->weight_steps[i] = most > 0 ? most / 127 : 1;
+        s->weight_steps[i] = most > 0 ? most / reach : 1;
     }
     s->steps.weights = s->weight_steps;
     s->steps.n = s->w.oc;
@@ -302,7 +325,7 @@ static int lower(struct onednn *s, const struct kernel_task *t)
 static int make_bias(const struct onednn *s, struct kernel_task *t, float **bias)
 {
     *bias = NULL;
-    if (!view_present(&t->call, 2))
+    if (!view_present(&t->call, 2) || t->call.node->post.residual == 2)
         return FL_OK;
     if (!(*bias = conv_bias(t, s->w.oc)))
         return FL_NOMEM;
@@ -337,6 +360,17 @@ static int conv_prepare(struct kernel_task *t, void **state)
     return prepare(t, s);
 }
 
+/* What lies in float32 is narrowed behind the primitive's scratch. */
+static int prepare_low(struct kernel_task *t, struct onednn *s)
+{
+    int rc = lower(s, t);
+    if (rc || (rc = prepare(t, s)) || t->call.in[0].dtype == s->src)
+        return rc;
+    s->narrowed = (t->scratch_bytes + 63) / 64 * 64;
+    t->scratch_bytes = s->narrowed + (size_t)view_count(&t->call.in[0]) * tensor_dtype_bytes(s->src) + 64;
+    return FL_OK;
+}
+
 static int low_prepare(struct kernel_task *t, void **state)
 {
     struct onednn *s;
@@ -345,13 +379,37 @@ static int low_prepare(struct kernel_task *t, void **state)
     if (rc)
         return rc;
     window_of_low_conv(&s->w, &t->call);
-    if ((rc = lower(s, t)) || (rc = prepare(t, s)))
+    return prepare_low(t, s);
+}
+
+static bool product_accepts(const struct kernel_task *t)
+{
+    const struct op_call *c = &t->call;
+    const struct post *post = &c->node->post;
+    struct product p;
+    /* The product that makes the model's scores has no lower type: it stays in float32. */
+    if (!product_of_low(&p, c) || c->in[0].low != TENSOR_BF16 || c->out[0].low != TENSOR_BF16 || !p.b ||
+        p.trans_a || p.alpha != 1 || p.beta != 1 || (p.c_view && (!p.bias || p.bias_is_scalar)))
+        return false;
+    return p.m > 0 && p.k > 0 && p.n > 0 && p.m % t->max_batch == 0 && onednn_activates(post) &&
+           (post->residual == GRAPH_NONE || matches(TENSOR_BF16, &c->in[post->residual])) && onednn_ready();
+}
+
+static int product_prepare(struct kernel_task *t, void **state)
+{
+    struct onednn *s;
+    struct product p;
+    int rc = new_state(&s, t);
+    *state = s;
+    if (rc)
         return rc;
-    if (t->call.in[0].dtype == s->src)
-        return FL_OK;
-    s->narrowed = (t->scratch_bytes + 63) / 64 * 64;
-    t->scratch_bytes = s->narrowed + (size_t)view_count(&t->call.in[0]) * tensor_dtype_bytes(s->src) + 64;
-    return FL_OK;
+    product_of_low(&p, &t->call);
+    s->product = true;
+    s->transposed = p.trans_b;
+    s->w = (struct window2d){.n = t->max_batch, .ih = 1, .iw = p.m / t->max_batch, .ic = p.k, .oc = p.n};
+    s->w.oh = s->w.kh = s->w.kw = s->w.groups = 1;
+    s->w.ow = s->w.iw;
+    return prepare_low(t, s);
 }
 
 static int run_size(const struct sized *z, const void *x, void *y, void *scratch)
@@ -368,8 +426,9 @@ static int run(void *state, const struct op_call *c, const struct kernel_run *r)
     const struct onednn *s = state;
     const char *x = c->in[0].data;
     char *y = c->out[0].data;
-    int64_t left = c->out[0].dim[0], in = s->w.ih * s->w.iw * s->w.ic * (int64_t)tensor_dtype_bytes(s->src),
-            out = s->w.oh * s->w.ow * s->w.oc * (int64_t)tensor_dtype_bytes(s->dst);
+    int64_t each = s->w.oh * s->w.ow * s->w.oc, left = view_count(&c->out[0]) / each,
+            in = s->w.ih * s->w.iw * s->w.ic * (int64_t)tensor_dtype_bytes(s->src),
+            out = each * (int64_t)tensor_dtype_bytes(s->dst);
     onednn_threads(s->threads);
     if (s->sum != TENSOR_NONE && c->in[c->node->post.residual].data != y)
         low_move(&c->in[c->node->post.residual], s->sum, s->steps.residual, y);
@@ -403,6 +462,15 @@ const struct kernel kernel_onednn_low_conv = {
     .family = KERNEL_LOW,
     .accepts = low_accepts,
     .prepare = low_prepare,
+    .run = run,
+    .release = release,
+};
+
+const struct kernel kernel_onednn_low_product = {
+    .name = "onednn low",
+    .family = KERNEL_LOW,
+    .accepts = product_accepts,
+    .prepare = product_prepare,
     .run = run,
     .release = release,
 };

@@ -160,6 +160,14 @@ dnnl_status_t conv_describe(dnnl_primitive_desc_t *pd, const struct problem *p, 
     return rc ? rc : dnnl_primitive_desc_create(pd, &d, attr, engine, NULL);
 }
 
+dnnl_status_t product_describe(dnnl_primitive_desc_t *pd, const struct problem *p, dnnl_primitive_attr_t attr)
+{
+    dnnl_matmul_desc_t d;
+    dnnl_status_t rc =
+        dnnl_matmul_desc_init(&d, &p->src, &p->weights, p->has_bias ? &p->bias : NULL, &p->dst);
+    return rc ? rc : dnnl_primitive_desc_create(pd, &d, attr, engine, NULL);
+}
+
 /* oneDNN 2 computes output_scale * (sum of products + bias), then what follows. An activation that commutes
  * with multiplication works on the destination's integers; any other needs the numbers, and one more step. */
 static bool commutes(const struct post *p)
@@ -245,6 +253,11 @@ dnnl_status_t conv_describe(dnnl_primitive_desc_t *pd, const struct problem *p, 
     return dnnl_convolution_forward_primitive_desc_create(
         pd, engine, dnnl_forward_inference, dnnl_convolution_direct, p->src, p->weights, p->bias, p->dst,
         p->strides, p->dilates, p->before, p->after, attr);
+}
+
+dnnl_status_t product_describe(dnnl_primitive_desc_t *pd, const struct problem *p, dnnl_primitive_attr_t attr)
+{
+    return dnnl_matmul_primitive_desc_create(pd, engine, p->src, p->weights, p->bias, p->dst, attr);
 }
 
 /* oneDNN 3 computes with numbers throughout and divides by the destination's step at the end. */

@@ -21,8 +21,8 @@ typedef const dnnl_memory_desc_t *desc_view;
 typedef const_dnnl_memory_desc_t desc_view;
 #endif
 
-/* What a convolution is made for: its memories, and how the window moves. `weights` leaves their order to the
- * primitive, `plain` is the model's own. */
+/* What a convolution or product is made for: its memories, and how the window moves. `weights` leaves their
+ * order to the primitive, `plain` is the model's own. */
 struct problem {
     dnnl_memory_desc_t src, dst, weights, plain, bias;
     bool has_bias;
@@ -55,6 +55,9 @@ int memory_new(dnnl_memory_t *m, desc_view d, void *data);
 int onednn_reorder(dnnl_memory_t from, desc_view from_desc, dnnl_memory_t to, desc_view to_desc);
 
 dnnl_status_t conv_describe(dnnl_primitive_desc_t *pd, const struct problem *p, dnnl_primitive_attr_t attr);
+/* Of a product, which has no window. */
+dnnl_status_t product_describe(dnnl_primitive_desc_t *pd, const struct problem *p,
+                               dnnl_primitive_attr_t attr);
 void problem_free(struct problem *p);
 
 /* Is the activation one that oneDNN applies to that destination? */

@@ -249,7 +249,8 @@ static int try_lying(struct conv *c, unsigned how)
 static void convolve(enum tensor_dtype type, enum exec_precision p)
 {
     int taken = 0, tried = 0;
-    if (!computes_in(p))
+    /* Without instructions for it weights have coarser steps than these here. */
+    if (!computes_in(p) || !engine_precision_fast(p))
         return;
     for (int i = 0; i < 60; i++) {
         struct conv c;
@@ -275,6 +276,104 @@ static void convolutions_in_int8(void **state)
 {
     (void)state;
     convolve(TENSOR_U8, PRECISION_INT8);
+}
+
+/* --- products --- */
+
+static struct view matrix(int rank, int64_t a, int64_t b, int64_t c)
+{
+    struct tensor t = {.dtype = TENSOR_F32, .rank = rank, .dim = {a, b, c}};
+    struct view v;
+    if (rank < 3)
+        t.dim[0] = rank == 1 ? c : b, t.dim[1] = c;
+    assert_int_equal(tensor_alloc(&t), FL_OK);
+    for (int64_t i = 0; i < tensor_count(&t); i++)
+        ((float *)t.data)[i] = (float)((int)draw(31) - 15) / 16;
+    v = view_plain(&t);
+    v.low = TENSOR_BF16;
+    v.scale = 1;
+    return v;
+}
+
+/* Runs the first `batch` of `most`; returns whether the kernel took it. */
+static bool multiply(struct node *node, struct view *in, struct view *y, int most, int batch, unsigned how)
+{
+    struct view vin[4], vy = *y;
+    struct kernel_task t = {
+        .call = {node, 13, node->n_in, 1, vin, &vy}, .max_batch = most, .threads = 1, .alias = GRAPH_NONE};
+    struct op_call plain = {node, 13, node->n_in, 1, in, y};
+    const struct kernel *const *k = kernel_table();
+    struct kernel_run run = {0};
+    void *state = NULL, *data[4];
+    bool took;
+    memcpy(vin, in, sizeof vin);
+    vy.dtype = how & 1 ? TENSOR_BF16 : TENSOR_F32;
+    vin[0].dtype = how & 2 ? TENSOR_BF16 : TENSOR_F32;
+    vin[0].data = vy.data = NULL;
+    if (node->post.residual != GRAPH_NONE)
+        vin[node->post.residual].data = NULL;
+    while (*k && ((*k)->family != KERNEL_LOW || !(*k)->accepts(&t)))
+        k++;
+    took = *k && !strcmp((*k)->name, "onednn low");
+    if (!took)
+        return false;
+    assert_int_equal(weights_new(&t.weights), FL_OK);
+    assert_int_equal((*k)->prepare(&t, &state), FL_OK);
+    assert_int_equal(kernel_find("reference")->run(NULL, &plain, NULL), FL_OK);
+    run.scratch = aligned_alloc(64, (t.scratch_bytes + 127) / 64 * 64);
+    for (int i = 0; i < node->n_in; i++) {
+        struct view l = lying(&in[i], i == 0 && (how & 2));
+        data[i] = vin[i].data = l.data;
+    }
+    vin[0].dim[0] = vy.dim[0] = batch;
+    vy.data = malloc((size_t)view_count(y) * 4 + 64);
+    assert_int_equal((*k)->run(state, &t.call, &run), FL_OK);
+    {
+        struct conv c = {.y = *y};
+        assert_near(&c, &vy, vy.dtype == TENSOR_F32 ? 1e-4 : largest(y) / 128);
+    }
+    (*k)->release(state);
+    weights_free(t.weights);
+    for (int i = 0; i < node->n_in; i++)
+        free(data[i]);
+    free(vy.data);
+    free(run.scratch);
+    return true;
+}
+
+static void products_in_bfloat16(void **state)
+{
+    (void)state;
+    for (int i = 0; computes_in(PRECISION_BFLOAT16) && i < 40; i++) {
+        struct attr trans = {.name = (char *)(uintptr_t) "transB", .kind = ATTR_INT, .i = 1};
+        int slots[4], most = 1 + i % 5;
+        bool gemm = i % 2;
+        int64_t rows = 1 + i % 7, k = 8 + i, n = 5 + 3 * i;
+        struct node node = {.name = (char *)(uintptr_t) "product",
+                            .op = op_find(gemm ? "Gemm" : "MatMul", 13),
+                            .n_in = 2,
+                            .n_out = 1,
+                            .in = slots,
+                            .out = slots,
+                            .attr = &trans,
+                            .n_attr = gemm && i % 4 == 1};
+        struct view in[4] = {{0}}, y;
+        seed = 900 + (uint32_t)i;
+        node.post = (struct post){GRAPH_NONE, i % 3 ? ACT_RELU : ACT_NONE, 0, 0};
+        in[0] = matrix(gemm ? 2 : 3, most, gemm ? most : rows, k);
+        in[1] = node.n_attr ? matrix(2, 0, n, k) : matrix(2, 0, k, n);
+        if (gemm)
+            in[node.n_in++] = matrix(1, 0, 0, n);
+        y = matrix(gemm ? 2 : 3, most, gemm ? most : rows, n);
+        for (unsigned how = 0; how < 4; how++)
+            for (int batch = most; batch >= 1; batch /= 2)
+                assert_true(multiply(&node, in, &y, most, batch, how));
+        y.low = TENSOR_NONE; /* scores */
+        assert_false(multiply(&node, in, &y, most, most, 0));
+        for (int j = 0; j < node.n_in; j++)
+            free(in[j].data);
+        free(y.data);
+    }
 }
 
 /* --- executors --- */
@@ -528,6 +627,7 @@ int main(void)
         cmocka_unit_test(numbers_are_rounded_to_the_nearest),
         cmocka_unit_test(convolutions_in_bfloat16),
         cmocka_unit_test(convolutions_in_int8),
+        cmocka_unit_test(products_in_bfloat16),
         cmocka_unit_test(a_network_answers_nearly_the_same),
         cmocka_unit_test(what_crosses_a_cut_loses_nothing),
         cmocka_unit_test(what_cannot_compute_is_refused),
