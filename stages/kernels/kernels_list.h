@@ -19,6 +19,7 @@
     X(openblas_matmul)    /* kernels_matmul.c */    \
     X(tiles_matmul)       /* kernels_matmul.c */    \
     X(plain_pool)         /* kernels_window.c */    \
+    X(plain_volume_pool)  /* kernels_volume_pool.c */ \
     X(plain_spatial)      /* kernels_window.c */    \
     X(plain_unary)        /* kernels_element.c */   \
     X(plain_binary)       /* kernels_element.c */   \

@@ -611,6 +611,51 @@ static void volumes(void **state)
     team_free(team);
 }
 
+static void volume_pool_case(struct test_case *c, int64_t batch)
+{
+    static const char *const ops[] = {"MaxPool", "AveragePool", "GlobalAveragePool"};
+    int64_t k = 1 + draw(3), p = draw((uint32_t)k);
+    bool line = draw(2), global;
+    begin(c, ops[draw(3)]);
+    global = !strcmp(c->node.op->name, "GlobalAveragePool");
+    if (line)
+        add_input(c, false, 3, batch, (int64_t)1 + draw(4), 5 + (int64_t)draw(200));
+    else
+        add_input(c, false, 5, batch, (int64_t)1 + draw(4), 3 + (int64_t)draw(3), 3 + (int64_t)draw(6),
+                  3 + (int64_t)draw(40));
+    ((float *)c->in[0].data)[7] = draw(3) ? 0 : NAN;
+    if (global)
+        return;
+    add_ints(c, "kernel_shape", line ? 1 : 3, k, k, k);
+    add_ints(c, "strides", line ? 1 : 3, (int64_t)1 + draw(3), (int64_t)1 + draw(3), (int64_t)1 + draw(3));
+    if (line)
+        add_ints(c, "pads", 2, p, (int64_t)draw((uint32_t)k));
+    else
+        add_ints(c, "pads", 6, p, p, (int64_t)0, p, (int64_t)0, (int64_t)draw((uint32_t)k));
+    add_int(c, "ceil_mode", draw(2));
+    if (strcmp(c->node.op->name, "MaxPool"))
+        add_int(c, "count_include_pad", draw(2));
+}
+
+static void volume_pools(void **state)
+{
+    int taken = 0;
+    (void)state;
+    for (int i = 0; simd_nth(i / 60); i++) {
+        struct test_case c;
+        int64_t batch;
+        seed = 9000 + (uint32_t)i;
+        batch = 1 + draw(3);
+        simd_force(simd_nth(i / 60));
+        volume_pool_case(&c, batch);
+        if (infer(&c, 1))
+            taken += try_all(&c, batch, NULL);
+        release_case(&c);
+    }
+    assert_true(taken > 40);
+    simd_force(NULL);
+}
+
 /* Rows of all lengths beside those of a vector, with what a mask leaves, and none at all. */
 static void rows(void **state)
 {
@@ -722,13 +767,21 @@ static void moves(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(convolutions), cmocka_unit_test(convolutions_on_threads),
-        cmocka_unit_test(winograd),     cmocka_unit_test(pools),
-        cmocka_unit_test(products),     cmocka_unit_test(many_rows_by_deep_products),
-        cmocka_unit_test(activations),  cmocka_unit_test(two_operands),
-        cmocka_unit_test(volumes),      cmocka_unit_test(rows),
-        cmocka_unit_test(heads),        cmocka_unit_test(repeated_operands),
-        cmocka_unit_test(moves),        cmocka_unit_test(norms_and_spatial_means),
+        cmocka_unit_test(convolutions),
+        cmocka_unit_test(convolutions_on_threads),
+        cmocka_unit_test(winograd),
+        cmocka_unit_test(pools),
+        cmocka_unit_test(products),
+        cmocka_unit_test(many_rows_by_deep_products),
+        cmocka_unit_test(activations),
+        cmocka_unit_test(two_operands),
+        cmocka_unit_test(volumes),
+        cmocka_unit_test(volume_pools),
+        cmocka_unit_test(rows),
+        cmocka_unit_test(heads),
+        cmocka_unit_test(repeated_operands),
+        cmocka_unit_test(moves),
+        cmocka_unit_test(norms_and_spatial_means),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
