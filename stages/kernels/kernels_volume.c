@@ -13,13 +13,17 @@
 #include "layout.h"
 #include "panels.h"
 
+#define FEW_CHANNELS 16         /* fewer than these are not worth a pointer each */
 #define POINTERS_MAX (16 << 10) /* per pass: 128 KiB of scratch */
 
 struct volume {
     struct window window;
     int64_t in[SPATIAL_MAX], out[SPATIAL_MAX], in_pixels, out_pixels, ic, oc, groups, taps;
-    int64_t pixels;       /* output pixels per pass: whole tiles */
-    struct panels panels; /* unless each channel is a group of its own: */
+    int64_t image;         /* floats of one in the input */
+    int64_t joined;        /* taps of a row that count as one, or 1 */
+    int64_t width, before; /* of a row as it comes, and the padding before it */
+    int64_t pixels;        /* output pixels per pass: whole tiles */
+    struct panels panels;  /* unless each channel is a group of its own: */
     bool depthwise;
     const float *weights; /* [taps][ic] */
     const float *bias, *zeros;
@@ -73,7 +77,30 @@ static float weight_at(const void *matrix, int g, int t, int64_t i, int64_t j)
 {
     const struct weights_of *m = matrix;
     const struct volume *v = m->v;
+    if (v->joined > 1)
+        return m->data[(j * v->ic + i % v->ic) * v->taps * v->joined + t * v->joined + i / v->ic];
     return m->data[((g * (v->oc / v->groups) + j) * (v->ic / v->groups) + i) * v->taps + t];
+}
+
+/* From here on the window moves over rows that are padded already, with one tap along them. */
+static void join_taps(struct volume *s)
+{
+    struct window *w = &s->window;
+    int d = w->n - 1;
+    int64_t needed = (s->out[d] - 1) * w->stride[d] + w->kernel[d];
+    s->image = s->in_pixels * s->ic;
+    s->width = s->in[d];
+    s->before = w->before[d];
+    s->joined = 1;
+    if (s->groups > 1 || s->ic >= FEW_CHANNELS || w->dilation[d] > 1)
+        return;
+    s->joined = w->kernel[d];
+    s->in[d] += s->before;
+    s->in[d] = s->in[d] > needed ? s->in[d] : needed;
+    s->in_pixels = product_of_dims(s->in, w->n);
+    s->taps /= s->joined;
+    w->kernel[d] = 1;
+    w->before[d] = 0;
 }
 
 static int pack(struct volume *s, struct kernel_task *t)
@@ -82,7 +109,7 @@ static int pack(struct volume *s, struct kernel_task *t)
     float *w;
     if (!s->depthwise)
         return panels_pack(&s->panels, simd_best(), t->weights, (int)s->groups, (int)s->taps,
-                           s->ic / s->groups, s->oc / s->groups, weight_at, &m, s->bias);
+                           s->joined * s->ic / s->groups, s->oc / s->groups, weight_at, &m, s->bias);
     w = weights_alloc(t->weights, (size_t)(s->taps * s->ic) * sizeof *w);
     if (!w)
         return FL_NOMEM;
@@ -115,7 +142,8 @@ static int volume_prepare(struct kernel_task *t, void **state)
     if (!s)
         return FL_NOMEM;
     volume_of(s, &t->call);
-    s->zeros = weights_alloc(t->weights, (size_t)s->ic * sizeof *s->zeros);
+    join_taps(s);
+    s->zeros = weights_alloc(t->weights, (size_t)(s->joined * s->ic) * sizeof *s->zeros);
     s->bias = conv_bias(t, s->oc);
     if (!s->zeros || !s->bias || measure_taps(s, t->weights) || pack(s, t))
         return FL_NOMEM;
@@ -214,6 +242,20 @@ static void run_image(struct pass *p, float *y, const struct post *post, struct 
     }
 }
 
+/* The image at `from`, channels-last, its rows padded where their taps are joined. */
+static void bring_in(const struct volume *s, const float *from, float *x)
+{
+    int64_t row = s->in[s->window.n - 1], rows = s->in_pixels / row, pixels = rows * s->width;
+    if (row == s->width) {
+        layout_transpose_part(from, pixels, x, s->ic, s->ic, pixels);
+        return;
+    }
+    memset(x, 0, (size_t)(s->in_pixels * s->ic) * sizeof *x);
+    for (int64_t i = 0; i < rows; i++)
+        layout_transpose_part(from + i * s->width, pixels, x + (i * row + s->before) * s->ic, s->ic, s->ic,
+                              s->width);
+}
+
 static int volume_run(void *state, const struct op_call *c, const struct kernel_run *r)
 {
     const struct volume *s = state;
@@ -226,7 +268,7 @@ static int volume_run(void *state, const struct op_call *c, const struct kernel_
     if (post->residual == GRAPH_NONE)
         early = *post;
     for (int64_t n = 0; n < c->out[0].dim[0]; n++) {
-        layout_transpose((const float *)c->in[0].data + n * in, x, 1, s->ic, s->in_pixels);
+        bring_in(s, (const float *)c->in[0].data + n * s->image, x);
         run_image(&p, y + n * out, &early, r->team);
     }
     if (post->residual != GRAPH_NONE)

@@ -51,7 +51,8 @@ static bool pool_accepts(const struct kernel_task *t)
 {
     struct volume_pool p;
     return pool_of(&p, &t->call) && count(p.in, p.window.n) > 0 && count(p.out, p.window.n) > 0 &&
-           (p.global || count(p.window.kernel, p.window.n - 1) <= MAX_TAPS);
+           (p.global || (count(p.window.kernel, p.window.n - 1) <= MAX_TAPS &&
+                         p.window.kernel[p.window.n - 1] <= MAX_TAPS));
 }
 
 static int pool_prepare(struct kernel_task *t, void **state)
@@ -61,7 +62,7 @@ static int pool_prepare(struct kernel_task *t, void **state)
     if (!s)
         return FL_NOMEM;
     pool_of(s, &t->call);
-    t->scratch_bytes = (size_t)s->in[s->window.n - 1] * sizeof(float) + 64;
+    t->scratch_bytes = (size_t)s->in[s->window.n - 1] * 2 * sizeof(float);
     return FL_OK;
 }
 
@@ -91,6 +92,7 @@ struct line {
     const float *at;
     int rows;
     int64_t counted;
+    float *scratch; /* of a row */
 };
 
 static float larger(float a, float b)
@@ -113,24 +115,24 @@ static float pool_edge(const struct line *l, int64_t o)
     return l->s->max || !valid ? a : a / (float)(l->counted ? l->counted : valid * l->rows);
 }
 
-/* Outputs [from, to), whose windows lie inside. */
+/* Outputs [from, to), whose windows lie inside: the row and its like, moved by a tap each, are pooled for all
+ * of its positions, and those that the stride leaves out are dropped. */
 static void pool_inside(const struct line *l, int64_t from, int64_t to, float *y)
 {
     const struct window *w = &l->s->window;
-    int d = w->n - 1;
-    int64_t taps = w->kernel[d], step = w->dilation[d];
+    int d = w->n - 1, taps = (int)w->kernel[d];
+    int64_t stride = w->stride[d];
     float factor = 1.0f / (float)(l->counted ? l->counted : taps * l->rows);
-    const float *x = l->at + from * w->stride[d] - w->before[d];
-    for (int64_t o = from; o < to; o++, x += w->stride[d]) {
-        float a = x[0];
-        if (l->s->max)
-            for (int64_t k = 1; k < taps; k++)
-                a = larger(a, x[k * step]);
-        else
-            for (int64_t k = 1; k < taps; k++)
-                a += x[k * step];
-        y[o] = l->s->max ? a : a * factor;
-    }
+    float *to_all = stride == 1 ? y + from : l->scratch;
+    const float *moved[MAX_TAPS];
+    for (int k = 0; k < taps; k++)
+        moved[k] = l->at + from * stride - w->before[d] + k * w->dilation[d];
+    if (l->s->max)
+        simd_best()->pool_max(moved, taps, to_all, (to - from - 1) * stride + 1);
+    else
+        simd_best()->pool_mean(moved, taps, factor, to_all, (to - from - 1) * stride + 1);
+    for (int64_t o = from; stride > 1 && o < to; o++)
+        y[o] = l->scratch[(o - from) * stride];
 }
 
 static void pool_line(const struct line *l, float *y)
@@ -161,7 +163,7 @@ static void pool_plane(const struct volume_pool *s, const float *x, float *y, fl
             simd_best()->pool_max(row, rows, scratch, s->in[outer]);
         else if (rows > 1)
             simd_best()->pool_mean(row, rows, 1, scratch, s->in[outer]);
-        pool_line(&(struct line){s, rows > 1 ? scratch : line, rows, counted}, y);
+        pool_line(&(struct line){s, rows > 1 ? scratch : line, rows, counted, scratch + s->in[outer]}, y);
         y += s->out[outer];
     } while (outer && index_advance(at, s->out, outer));
 }
