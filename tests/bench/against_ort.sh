@@ -1,10 +1,11 @@
 #!/bin/sh
 # against_ort.sh - time models against ONNX Runtime on this machine, in one run, side by side, and compare the answers
 #
-# usage: tests/bench/against_ort.sh MODEL.onnx ...   (ROUNDS, RUNS, THREADS, KERNELS in the environment)
+# usage: tests/bench/against_ort.sh MODEL.onnx ...   (ROUNDS, RUNS, THREADS, KERNELS, CLOCK in the environment)
 # ONNX Runtime comes from the npm package onnxruntime-node, installed into build/ort when it is not there yet (set ORT
 # to a folder that has it to use that one). --ignore-scripts: the package carries the CPU library, its script fetches
 # others.
+# CLOCK=cpu takes the time that the processors computed instead of the clock's: for a machine with other work.
 set -eu
 
 cd "$(dirname "$0")/../.."

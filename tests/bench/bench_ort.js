@@ -1,9 +1,11 @@
 // bench_ort.js - ONNX Runtime and freezeline take turns on the same model; prints the ratio of their medians
 //
 // Each round times RUNS runs of one, then of the other. What else the machine does hits both, so the ratio of a round is
-// steadier than either time; the median of the rounds' ratios is printed with the smallest and largest.
+// steadier than either time; the median of the rounds' ratios is printed with the smallest and largest. CLOCK=cpu takes
+// the time that each computed, which other work disturbs less still; ours is the difference of two profiles, so that
+// loading and warming up do not count.
 'use strict';
-const {execFileSync} = require('child_process');
+const {execFileSync, spawnSync} = require('child_process');
 const fs = require('fs');
 const os = require('os');
 const path = require('path');
@@ -12,6 +14,7 @@ const ort = require('onnxruntime-node');
 const number = (name, otherwise) => Number(process.env[name] || otherwise);
 const rounds = number('ROUNDS', 7), runs = number('RUNS', 60), threads = number('THREADS', 1);
 const kernels = (process.env.KERNELS || 'auto,openblas').split(',');
+const byCpu = process.env.CLOCK === 'cpu';
 const freezeline = path.join('build', 'release', 'freezeline');
 const scratch = fs.mkdtempSync(path.join(os.tmpdir(), 'against-ort-'));
 
@@ -38,7 +41,16 @@ function writeNpy(file, data, dims) {
   fs.writeFileSync(file, Buffer.concat([head, Buffer.from(header, 'latin1'), Buffer.from(data.buffer)]));
 }
 
+async function cpuOfOrt(session, feeds) {
+  for (let i = 0; i < 3; i++) await session.run(feeds);
+  const from = process.cpuUsage();
+  for (let i = 0; i < 2 * runs; i++) await session.run(feeds);
+  const used = process.cpuUsage(from);
+  return (used.user + used.system) / 1e3 / (2 * runs);
+}
+
 async function timeOrt(session, feeds) {
+  if (byCpu) return cpuOfOrt(session, feeds);
   const ms = [];
   for (let i = 0; i < runs + 5; i++) {
     const from = process.hrtime.bigint();
@@ -48,10 +60,24 @@ async function timeOrt(session, feeds) {
   return median(ms);
 }
 
+function profile(model, mode, count) {
+  return [freezeline, 'profile', model, '--json', '--threads', threads, '--batch', 1, '--runs', count, '--kernels', mode]
+    .map(String);
+}
+
+function cpuOfProfile(model, mode, count) {
+  const script = 'TIMEFORMAT="%U %S"; time "$@" >/dev/null';
+  const done = spawnSync('bash', ['-c', script, 'bash', ...profile(model, mode, count)], {encoding: 'utf8'});
+  if (done.status) throw new Error(done.stderr);
+  return done.stderr.trim().split(/\s+/).slice(-2).reduce((a, seconds) => a + 1e3 * Number(seconds), 0);
+}
+
 // profile uses half of its runs for the whole, half for the layers.
 function timeOurs(model, mode) {
-  const args = ['profile', model, '--json', '--threads', threads, '--batch', 1, '--runs', 2 * runs, '--kernels', mode];
-  return JSON.parse(execFileSync(freezeline, args.map(String), {maxBuffer: 1 << 26}));
+  const [program, ...args] = profile(model, mode, byCpu ? 2 : 2 * runs);
+  const p = JSON.parse(execFileSync(program, args, {maxBuffer: 1 << 26}));
+  if (byCpu) p.median_ms = (cpuOfProfile(model, mode, 2 + 2 * runs) - cpuOfProfile(model, mode, 2)) / (2 * runs);
+  return p;
 }
 
 function check(model, mode, inputs, outputs) {
@@ -113,7 +139,7 @@ async function benchModel(model) {
       continue;
     }
     console.log(`${r.model}, ${r.threads} thread(s), batch 1, BLAS core ${r.blas_core}: ONNX Runtime ${r.onnxruntime} ` +
-                `${r.ort_median_ms.toFixed(3)} ms (median of ${r.rounds} rounds of ${r.runs} runs)`);
+                `${r.ort_median_ms.toFixed(3)} ms${byCpu ? ' of CPU time' : ''} (median of ${r.rounds} rounds of ${r.runs} runs)`);
     for (const k of kernels)
       console.log(`  ${k.padEnd(9)} ${r[k].median_ms.toFixed(3)} ms, ratio ${r[k].ratio.toFixed(3)} ` +
                   `[${r[k].ratio_min.toFixed(3)} .. ${r[k].ratio_max.toFixed(3)}], of the fastest rounds ` +
