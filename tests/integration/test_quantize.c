@@ -144,6 +144,25 @@ static void caches_belong_to_a_precision(void **state)
     refused("$FL eval -c $P --set precision=int8 --data cifar10:d.bin#200-259", "another precision (int8-");
 }
 
+static void automatic_precision_is_what_was_chosen(void **state)
+{
+    static const char eval[] =
+        "$FL eval -c $P --set precision=auto --set exits=none --data cifar10:d.bin#200-219 "
+        "--json 2>/dev/null";
+    (void)state;
+    if (!int8_runs)
+        skip();
+    ok("sed -i 's/^choice .*/choice bfloat16/' state/scales.txt");
+    ok(eval);
+    assert_non_null(strstr(output, "\"precision\": \"bfloat16\""));
+    ok("sed -i 's/^choice .*/choice int8/' state/scales.txt");
+    ok(eval);
+    assert_non_null(strstr(output, "\"precision\": \"int8-"));
+    ok("sed -i '/^choice/d' state/scales.txt");
+    ok(eval);
+    assert_non_null(strstr(output, "\"precision\": \"float32\""));
+}
+
 /* Early answers and precision have one budget, and it is the float32 network that both are compared with. */
 static void the_promise_is_about_float32(void **state)
 {
@@ -173,6 +192,7 @@ int main(void)
         cmocka_unit_test(each_precision_is_measured),
         cmocka_unit_test(scales_are_used_where_they_lie),
         cmocka_unit_test(caches_belong_to_a_precision),
+        cmocka_unit_test(automatic_precision_is_what_was_chosen),
         cmocka_unit_test(the_promise_is_about_float32),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
