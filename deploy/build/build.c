@@ -342,6 +342,7 @@ static int prepare(struct build *b, const struct options *o, int *lock, struct e
         (rc = open_data(b, o, e)) || (rc = check_duplicates(b, e)))
         return rc;
     arguments_warn_of_units(b->pipeline);
+    arguments_warn_of_precision(b->pipeline);
     promise_warn_of_updates(b->pipeline, usage.command);
     if ((rc = state_path(path, b->pipeline, e, "caches")) || (rc = state_make(path, e)) ||
         (rc = state_path(path, b->pipeline, e, "build")) || (rc = state_make(path, e)) ||

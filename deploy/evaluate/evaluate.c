@@ -307,6 +307,7 @@ static int eval(struct eval *v, struct error *e)
         (rc = placement_resolve(&v->place, v->graph, v->pipeline, e)) || (rc = open_data(v, e)))
         return rc;
     arguments_warn_of_units(v->pipeline);
+    arguments_warn_of_precision(v->pipeline);
     in.pipeline = v->pipeline;
     in.graph = v->graph;
     in.placement = &v->place;

@@ -80,6 +80,7 @@ static int check(struct up *u, struct error *e)
     if (!u->model)
         return error_set(e, FL_NOMEM, "no memory");
     arguments_warn_of_units(u->pipeline);
+    arguments_warn_of_precision(u->pipeline);
     promise_warn_of_updates(u->pipeline, usage.command);
     rc = model_shape_load(u->model, u->pipeline, e);
     return rc || !serves_caches(u->pipeline) ? rc : built_exits_check(u->model, u->pipeline, e);

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/nearest.h"
+#include "stages/place/precision_options.h"
 
 #define ARGUMENTS_MAX_OPTIONS 40
 
@@ -176,6 +177,14 @@ int arguments_load(struct pipeline **out, const struct pipeline_arguments *a, st
     if (!a->path)
         return error_set(e, FL_USAGE, "-c P.yaml is missing: which pipeline?");
     return pipeline_load(out, a->path, a->sets.item, a->sets.n, e);
+}
+
+void arguments_warn_of_precision(const struct pipeline *p)
+{
+    char doubt[ERROR_TEXT_BYTES];
+
+    if (*precision_doubt(p, doubt, sizeof doubt))
+        fprintf(stderr, "warning: %s\n", doubt);
 }
 
 void arguments_warn_of_units(const struct pipeline *p)

@@ -98,5 +98,7 @@ struct pipeline_arguments {
 int arguments_load(struct pipeline **out, const struct pipeline_arguments *a, struct error *e);
 /* Says on stderr when input.mean and input.std look like units of 0-1. */
 void arguments_warn_of_units(const struct pipeline *p);
+/* Says on stderr what precision_doubt says, for commands that compute or start what does. */
+void arguments_warn_of_precision(const struct pipeline *p);
 
 #endif

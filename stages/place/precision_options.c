@@ -2,8 +2,15 @@
 #include "precision_options.h"
 
 #include <stdio.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "config/precision.h"
+
+static void word_of(const struct pipeline *p, char word[PRECISION_TEXT_BYTES])
+{
+    snprintf(word, PRECISION_TEXT_BYTES, "%.*s", (int)precision_word(p->computes), p->computes);
+}
 
 int precision_options(struct exec_options *o, struct quantization *q, const struct pipeline *p,
                       struct error *e)
@@ -11,7 +18,7 @@ int precision_options(struct exec_options *o, struct quantization *q, const stru
     char path[PRECISION_PATH_BYTES], word[PRECISION_TEXT_BYTES];
     int rc;
     *q = (struct quantization){0};
-    snprintf(word, sizeof word, "%.*s", (int)precision_word(p->computes), p->computes);
+    word_of(p, word);
     if ((rc = engine_parse_kernels(p->kernels, &o->kernels, e)) ||
         (rc = engine_parse_precision(word, &o->precision, e)) ||
         (rc = engine_precision_check(o->precision, o->kernels, e)))
@@ -24,4 +31,17 @@ int precision_options(struct exec_options *o, struct quantization *q, const stru
                          path);
     o->quantization = q;
     return rc;
+}
+
+char *precision_doubt(const struct pipeline *p, char *buf, size_t size)
+{
+    char path[PRECISION_PATH_BYTES], word[PRECISION_TEXT_BYTES];
+    enum exec_precision precision;
+    word_of(p, word);
+    buf[0] = '\0';
+    if (!strcmp(p->precision, "auto") && access(precision_scales_path(p, path, sizeof path), R_OK))
+        snprintf(buf, size, "precision auto is float32 until `freezeline quantize` has measured the others");
+    else if (!engine_parse_precision(word, &precision, NULL))
+        engine_precision_doubt(precision, buf, size);
+    return buf;
 }

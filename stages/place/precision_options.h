@@ -9,5 +9,8 @@
  * after an error). FL_CONFIG, FL_UNSUPPORTED, FL_NOT_FOUND where int8 has no scales yet, FL_CORRUPT. */
 int precision_options(struct exec_options *o, struct quantization *q, const struct pipeline *p,
                       struct error *e);
+/* What an operator should know: this CPU is slow at the precision, or `auto` has nothing to choose by yet. ""
+ * where there is nothing. Returns buf. */
+char *precision_doubt(const struct pipeline *p, char *buf, size_t size);
 
 #endif

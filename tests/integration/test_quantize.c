@@ -158,6 +158,10 @@ static void automatic_precision_is_what_was_chosen(void **state)
     ok("sed -i 's/^choice .*/choice int8/' state/scales.txt");
     ok(eval);
     assert_non_null(strstr(output, "\"precision\": \"int8-"));
+    refused(
+        "$FL eval -c $P --set precision=auto --set state=fresh --set exits=none --data cifar10:d.bin#0-1; "
+        "rm -rf fresh; exit 1",
+        "until `freezeline quantize` has measured");
     ok("sed -i '/^choice/d' state/scales.txt");
     ok(eval);
     assert_non_null(strstr(output, "\"precision\": \"float32\""));
