@@ -101,7 +101,8 @@ def main():
     os.makedirs(folder, exist_ok=True)
     image, text, steps = torch.zeros(1, 3, 224, 224), torch.zeros(1, 128, 768), torch.zeros(1, 64, 1000)
     mask = torch.zeros(1, 1, 1, 128)
-    conv3d = lambda: nn.Sequential(nn.Conv3d(32, 32, 3, padding=1), nn.ReLU(), nn.Conv3d(32, 64, 3, padding=1), nn.ReLU())
+    conv3d = lambda: nn.Sequential(nn.Conv3d(32, 32, 3, padding=1), nn.ReLU(), nn.Conv3d(32, 64, 3, padding=1),
+                                   nn.ReLU())
     product = type("Product", (nn.Module,), {"forward": lambda self, q, k: q @ k})
     models = [("deit_tiny", Deit, (image,), 13), ("bert_block", Bert, (text, mask), 13),
               ("bert_block_17", Bert, (text, mask), 17),
