@@ -5,6 +5,8 @@
 # ONNX Runtime comes from the npm package onnxruntime-node, installed into build/ort when it is not there yet (set ORT
 # to a folder that has it to use that one). --ignore-scripts: the package carries the CPU library, its script fetches
 # others.
+# KERNELS=auto,bfloat16,int8 compares lower precisions with ONNX Runtime's float32; SCALES names the file of scales that
+# `freezeline quantize` wrote.
 # CLOCK=cpu takes the time that the processors computed instead of the clock's: for a machine with other work.
 set -eu
 

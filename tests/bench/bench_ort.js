@@ -60,8 +60,14 @@ async function timeOrt(session, feeds) {
   return median(ms);
 }
 
+// A mode is one of --kernels, or a lower precision: ONNX Runtime computes in float32 beside it.
+function computing(mode) {
+  if (mode === 'bfloat16') return ['--precision', mode];
+  return mode === 'int8' ? ['--precision', mode, '--scales', process.env.SCALES || 'scales.txt'] : ['--kernels', mode];
+}
+
 function profile(model, mode, count) {
-  return [freezeline, 'profile', model, '--json', '--threads', threads, '--batch', 1, '--runs', count, '--kernels', mode]
+  return [freezeline, 'profile', model, '--json', '--threads', threads, '--batch', 1, '--runs', count, ...computing(mode)]
     .map(String);
 }
 
@@ -81,7 +87,7 @@ function timeOurs(model, mode) {
 }
 
 function check(model, mode, inputs, outputs) {
-  const args = ['run', model, '--json', '--kernels', mode, '--rtol', '1e-4', '--atol', '1e-5'];
+  const args = ['run', model, '--json', ...computing(mode), '--rtol', '1e-4', '--atol', '1e-5'];
   for (const [name, file] of inputs) args.push('--input', `${name}=${file}`);
   for (const [name, file] of outputs) args.push('--expect', `${name}=${file}`);
   try {
