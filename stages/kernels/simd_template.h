@@ -10,6 +10,7 @@
 #define L SIMD_LANES
 typedef float vec __attribute__((vector_size(L * 4)));
 typedef int32_t ivec __attribute__((vector_size(L * 4)));
+typedef uint32_t uvec __attribute__((vector_size(L * 4)));
 typedef float unaligned_vec __attribute__((vector_size(L * 4), aligned(4), may_alias));
 
 #define INLINE static inline __attribute__((always_inline))
@@ -69,12 +70,13 @@ INLINE vec exponential(vec x)
 {
     const vec magic = all(12582912.0f); /* 1.5 * 2^23: adding it rounds to an integer in the low bits */
     vec n, r, y;
-    ivec bits, nan = x != x;
+    ivec nan = x != x;
+    uvec bits;
     vec in = x;
     x = choose(x < all(-87.0f), all(-87.0f), x);
     x = choose(x > all(88.0f), all(88.0f), x);
     n = x * 1.44269504f + magic;
-    bits = (ivec)n << 23;
+    bits = (uvec)n << 23;
     n = n - magic;
     r = x - n * 0.693145752f;
     r = r - n * 1.42860677e-6f;
@@ -85,7 +87,7 @@ INLINE vec exponential(vec x)
     y = y * r + 1.66666655e-1f;
     y = y * r + 5.00000000e-1f;
     y = y * r * r + r + 1.0f;
-    return choose(nan, in, (vec)((ivec)y + bits));
+    return choose(nan, in, (vec)((uvec)y + bits));
 }
 
 /* Quotients of polynomials, as in Eigen and XLA: within a few of float32's last places. */
