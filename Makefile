@@ -14,6 +14,8 @@ DESTDIR  ?=
 CC       ?= cc
 V        ?= 0
 Q        := $(if $(filter 1,$(V)),,@)
+# Targets that set everything up build on all cores, unless make was told how many jobs it may run.
+PARALLEL  = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 say       = $(if $(filter 1,$(V)),,@printf '  %-7s %s\n' '$(1)' '$(2)';)
 
 WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wvla $(if $(CI),-Werror)
@@ -178,10 +180,10 @@ fuzz-run: $(FUZZERS)
 	    -artifact_prefix=build/fuzz/$$n- build/fuzz/$$n tests/fuzz/corpus/$$n || rc=1; done; exit $$rc
 
 paper: deps ## the paper's experiment: make paper CIFAR10=DIRECTORY MODEL=FILE.onnx [SET="KEY=VALUE ..."]
-	$(Q)$(MAKE) --no-print-directory all && deploy/scripts/paper.sh '$(CIFAR10)' '$(MODEL)' $(SET)
+	$(Q)$(MAKE) --no-print-directory $(PARALLEL) all && deploy/scripts/paper.sh '$(CIFAR10)' '$(MODEL)' $(SET)
 
 bench: deps ## all benchmarks, side by side: make bench [MODEL=FILE.onnx CONFIG=P.yaml SET="KEY=VALUE ..."]
-	$(Q)$(MAKE) --no-print-directory all $(BENCHES) && tests/bench/all.sh $(MODEL) $(CONFIG) $(SET)
+	$(Q)$(MAKE) --no-print-directory $(PARALLEL) all $(BENCHES) && tests/bench/all.sh $(MODEL) $(CONFIG) $(SET)
 
 # `make DNNL=` needs no oneDNN; CC=clang, or clang-16, is a package, and what it needs for sanitizers is another.
 CLANG := $(filter clang clang-%,$(CC))
@@ -189,16 +191,16 @@ deps: ## install the Debian packages that are missing
 	$(Q)deploy/scripts/deps.sh $(if $(DNNL)$(filter file,$(origin DNNL)),libdnnl-dev) $(CLANG) $(CLANG:clang%=libclang-rt%-dev)
 
 demo: deps ## set everything up and watch the embedded model being served
-	$(Q)$(MAKE) --no-print-directory all && deploy/scripts/demo.sh
+	$(Q)$(MAKE) --no-print-directory $(PARALLEL) all && deploy/scripts/demo.sh
 
 # The tests: everything in the release build, then the parts that handle memory and threads under the sanitizers.
 test: deps ## set everything up and run all tests
 	$(Q)deploy/scripts/deps.sh chromium protobuf-compiler python3-zmq python3-protobuf python3-numpy || echo 'without chromium and Python, the tests of pages and of the Python client are skipped'
 	$(Q)rm -rf build/test && mkdir -p build/test
 	$(Q)export TEST_COUNTS=$(CURDIR)/build/test/counts; rc=0; \
-	$(MAKE) --no-print-directory check || rc=1; \
-	$(MAKE) --no-print-directory SANITIZE=address,undefined check || rc=1; \
-	$(MAKE) --no-print-directory SANITIZE=thread check-threads || rc=1; \
+	$(MAKE) --no-print-directory $(PARALLEL) check || rc=1; \
+	$(MAKE) --no-print-directory $(PARALLEL) SANITIZE=address,undefined check || rc=1; \
+	$(MAKE) --no-print-directory $(PARALLEL) SANITIZE=thread check-threads || rc=1; \
 	deploy/scripts/layers.sh || rc=1; \
 	tests/run.sh --sum && exit $$rc
 
