@@ -15,7 +15,7 @@ static void test_serving_by_hand(void **state)
                          truth[] = {1, 0, 1, 2};
     static const float h1[] = {0.1f, 0, 0.3f, 0.2f}, h2[] = {0.1f, 0.2f, 0.3f, NAN};
     const struct risk_exit exits[] = {{first, h1, 0.75}, {second, h2, 0.5}};
-    struct risk_problem p = {2, exits, 4, full, truth};
+    struct risk_problem p = {2, exits, 4, full, truth, NULL};
     static const double threshold[] = {0.25, 0.25};
     struct risk_outcome o;
     (void)state;
@@ -35,7 +35,7 @@ static void test_too_few_points_are_told(void **state)
     static const float harm[] = {0};
     static const double path[] = {1};
     const struct risk_exit exit = {label, harm, 0.5};
-    struct risk_problem p = {1, &exit, 1, label, label};
+    struct risk_problem p = {1, &exit, 1, label, label, NULL};
     struct error e;
     int64_t row;
     char number[32];
@@ -51,7 +51,7 @@ static void test_the_plan_prefers_what_saves_most_per_harm(void **state)
     static int32_t label[N], full[N];
     static float good[N], poor[N];
     struct risk_exit exits[] = {{label, poor, 0.8}, {label, good, 0.5}};
-    struct risk_problem p = {2, exits, N, full, NULL};
+    struct risk_problem p = {2, exits, N, full, NULL, NULL};
     static double path[400 * 2];
     int64_t rows;
     (void)state;
@@ -91,7 +91,7 @@ static void draw_world(struct simulation *w, struct shuffle *s)
         w->truth[i] = u < a * h * h ? 2 : 1;
     }
     w->exit = (struct risk_exit){w->label, w->harm, 0.5};
-    w->problem = (struct risk_problem){1, &w->exit, POINTS, w->full, w->truth};
+    w->problem = (struct risk_problem){1, &w->exit, POINTS, w->full, w->truth, NULL};
     for (int i = 0; i < STEPS; i++)
         w->path[i] = (i + 1.0) / STEPS;
 }
