@@ -69,10 +69,11 @@ static json_t *exit_json(const struct measurement *m, const char *name, json_t *
 {
     const struct tally_exit *x = &m->tally->exit[exit];
 
-    return json_pack("{s:s, s:o, s:I, s:o, s:o, s:o, s:o}", "name", name, "stage", stage, "answered",
+    return json_pack("{s:s, s:o, s:I, s:o, s:o, s:o, s:o, s:o}", "name", name, "stage", stage, "answered",
                      (json_int_t)x->answered, "share", share_of(x->answered, m->tally->answered), "accuracy",
                      share_of(x->right, x->labelled), "latency_ms", measurement_latency(&x->latency),
-                     "histogram", histogram_json(&x->latency));
+                     "parts_ms", attribution_exit_json(m->tally->attribution, exit), "histogram",
+                     histogram_json(&x->latency));
 }
 
 static json_t *exits_json(const struct measurement *m)

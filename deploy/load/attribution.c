@@ -14,8 +14,8 @@
 const char *const part_names[PARTS] = {"client",  "broker", "wire",      "queue",
                                        "compute", "lookup", "serialise", "residual"};
 
-/* All requests whose latency falls into one bucket of a histogram. */
-struct latency_sums {
+/* Requests that belong together: of one bucket of latency, or answered by one exit. */
+struct sums {
     uint64_t count;
     double part_ns[PARTS];
 };
@@ -32,7 +32,8 @@ struct attribution {
     double return_ns;
     int n_stages;
     struct stage_sums stage[PIPELINE_MAX_STAGES];
-    struct latency_sums by_latency[HISTOGRAM_BUCKETS];
+    struct sums by_exit[PIPELINE_MAX_EXITS + 1]; /* the last: by the network */
+    struct sums by_latency[HISTOGRAM_BUCKETS];
 };
 
 int attribution_new(struct attribution **out)
@@ -99,15 +100,25 @@ static void add_stages(struct attribution *a, const struct answer *answer)
     }
 }
 
+static int exit_index(int exit)
+{
+    return exit >= 0 && exit < PIPELINE_MAX_EXITS ? exit : PIPELINE_MAX_EXITS;
+}
+
+static void add_sums(struct sums *to, uint64_t count, const double part_ns[PARTS])
+{
+    to->count += count;
+    for (int i = 0; i < PARTS; i++)
+        to->part_ns[i] += part_ns[i];
+}
+
 void attribution_add(struct attribution *a, const struct answer *answer, uint64_t latency_ns)
 {
-    struct latency_sums *sums = &a->by_latency[histogram_bucket(latency_ns)];
     double part_ns[PARTS];
 
     attribution_of(answer, latency_ns, part_ns);
-    for (int i = 0; i < PARTS; i++)
-        sums->part_ns[i] += part_ns[i];
-    sums->count++;
+    add_sums(&a->by_latency[histogram_bucket(latency_ns)], 1, part_ns);
+    add_sums(&a->by_exit[exit_index(answer->exit)], 1, part_ns);
     a->count++;
     a->return_ns += (double)answer->return_ns;
     if (answer->exit >= 0) {
@@ -148,11 +159,10 @@ void attribution_merge(struct attribution *to, const struct attribution *from)
         to->n_stages = from->n_stages;
     for (int i = 0; i < from->n_stages; i++)
         merge_stage(&to->stage[i], &from->stage[i]);
-    for (unsigned b = 0; b < HISTOGRAM_BUCKETS; b++) {
-        to->by_latency[b].count += from->by_latency[b].count;
-        for (int i = 0; i < PARTS; i++)
-            to->by_latency[b].part_ns[i] += from->by_latency[b].part_ns[i];
-    }
+    for (int i = 0; i <= PIPELINE_MAX_EXITS; i++)
+        add_sums(&to->by_exit[i], from->by_exit[i].count, from->by_exit[i].part_ns);
+    for (unsigned b = 0; b < HISTOGRAM_BUCKETS; b++)
+        add_sums(&to->by_latency[b], from->by_latency[b].count, from->by_latency[b].part_ns);
 }
 
 /* Means over the requests between two ranks in the order of latency. A bucket that lies across an end counts
@@ -165,7 +175,7 @@ static void mean_between(const struct attribution *a, double first, double last,
     if (!a->count)
         return;
     for (unsigned b = 0; b < HISTOGRAM_BUCKETS && passed < last; b++) {
-        const struct latency_sums *s = &a->by_latency[b];
+        const struct sums *s = &a->by_latency[b];
         double n = (double)s->count, inside = fmin(passed + n, last) - fmax(passed, first);
         for (int i = 0; i < PARTS && inside > 0; i++)
             part_ns[i] += s->part_ns[i] * inside / n;
@@ -201,12 +211,18 @@ static json_t *mean_ms(double sum_ns, uint64_t n)
     return n ? report_rounded(sum_ns / (double)n / NS_PER_MS, 6) : json_null();
 }
 
-static json_t *parts_json(const struct attribution *a, const double part_ns[PARTS])
+static json_t *parts_json(const double part_ns[PARTS], uint64_t n)
 {
     json_t *o = json_object();
     for (int i = 0; i < PARTS; i++)
-        json_object_set_new(o, part_names[i], mean_ms(part_ns[i], a->count ? 1 : 0));
+        json_object_set_new(o, part_names[i], mean_ms(part_ns[i], n));
     return o;
+}
+
+json_t *attribution_exit_json(const struct attribution *a, int exit)
+{
+    const struct sums *s = &a->by_exit[exit_index(exit)];
+    return parts_json(s->part_ns, s->count);
 }
 
 static json_t *share_json(const struct attribution *a, const double part_ns[PARTS])
@@ -241,8 +257,8 @@ int attribution_json(const struct attribution *a, json_t *document)
     attribution_middle(a, middle);
     for (int i = 0; i < a->n_stages; i++)
         json_array_append_new(stages, stage_json(i, &a->stage[i]));
-    rc |= json_object_set_new(document, "parts_ms", parts_json(a, mean));
-    rc |= json_object_set_new(document, "parts_p50_ms", parts_json(a, middle));
+    rc |= json_object_set_new(document, "parts_ms", parts_json(mean, a->count > 0));
+    rc |= json_object_set_new(document, "parts_p50_ms", parts_json(middle, a->count > 0));
     rc |= json_object_set_new(document, "residual_share", share_json(a, mean));
     rc |= json_object_set_new(document, "residual_share_p50", share_json(a, middle));
     rc |= json_object_set_new(document, "answering_lookup_ms",

@@ -1,9 +1,9 @@
 /* attribution.h - where the time of requests went: parts that follow one another and sum to the latency
  *
  * Each answer brings the durations of its path (proto/README.md, "Where the time goes"). They are summed over
- * all requests, by stage, and by latency, so that afterwards the mean can be told of all requests and of
- * those in the middle (latency within p45 .. p55), whose parts explain the median. Fixed memory (about 300
- * KiB), whatever the number of requests. One thread; merge those of several.
+ * all requests, by stage, by exit, and by latency, so that afterwards the mean can be told of all requests
+ * and of those in the middle (latency within p45 .. p55), whose parts explain the median. Fixed memory (about
+ * 300 KiB), whatever the number of requests. One thread; merge those of several.
  */
 #ifndef FREEZELINE_ATTRIBUTION_H
 #define FREEZELINE_ATTRIBUTION_H
@@ -43,6 +43,9 @@ void attribution_middle(const struct attribution *a, double part_ns[PARTS]);
 /* The residual's share of the sum of all parts, without its sign; 0 when there is none. */
 double attribution_residual_share(const double part_ns[PARTS]);
 
+/* Mean parts in ms, by name, of the requests that this exit answered, -1: the network; null where it answered
+ * none. Owned; NULL: no memory. */
+json_t *attribution_exit_json(const struct attribution *a, int exit);
 /* Sets parts_ms, parts_p50_ms, residual_share, residual_share_p50, answering_lookup_ms, return_ms, stages and
  * clock of the object `document`; null where nothing was counted. FL_NOMEM. */
 int attribution_json(const struct attribution *a, json_t *document);

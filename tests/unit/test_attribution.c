@@ -5,6 +5,8 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <math.h>
+
 #include "base/clock.h"
 #include "deploy/load/attribution.h"
 
@@ -209,6 +211,32 @@ static void test_json(void **state)
     json_decref(o);
 }
 
+/* A number of the parts of those that an exit answered; NAN when it is null. */
+static double of_exit(int exit, const char *part)
+{
+    json_t *o = attribution_exit_json(a, exit);
+    const json_t *x = json_object_get(o, part);
+    double value = json_is_null(x) ? NAN : json_number_value(x);
+    json_decref(o);
+    return value;
+}
+
+static void test_parts_by_exit(void **state)
+{
+    struct answer one = full(), two = early();
+    (void)state;
+    attribution_add(a, &one, 1200 * US);
+    attribution_add(a, &two, 310 * US);
+    attribution_add(a, &two, 510 * US);
+    assert_float_equal(of_exit(0, "client"), 0.11, 1e-9);
+    assert_float_equal(of_exit(0, "lookup"), 0.065, 1e-9);
+    assert_float_equal(of_exit(-1, "lookup"), 0.015, 1e-9);
+    assert_true(isnan(of_exit(1, "lookup")));
+    two.exit = INT32_MAX; /* what comes from the wire may say anything */
+    attribution_add(a, &two, 310 * US);
+    assert_float_equal(of_exit(-1, "compute"), 0.4, 1e-9);
+}
+
 /* What comes from the wire may say anything. */
 static void test_a_stage_that_cannot_be_is_left_out(void **state)
 {
@@ -229,6 +257,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_few_requests_have_a_middle_too, setup, teardown),
         cmocka_unit_test_setup_teardown(test_merged_is_as_if_counted_in_one, setup, teardown),
         cmocka_unit_test_setup_teardown(test_json, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_parts_by_exit, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_stage_that_cannot_be_is_left_out, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
