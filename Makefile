@@ -63,7 +63,7 @@ BENCHES  := $(filter-out $(if $(FAISS),,%/bench_flat),$(patsubst tests/bench/%.c
 
 .DEFAULT_GOAL := all
 .SECONDARY: $(PB_C)
-.PHONY: FORCE all demo test deps bench fuzz lint format layers install uninstall clean help paper unit check check-threads fuzz-run distributions faults-search faults-planted
+.PHONY: FORCE all demo test deps bench bench-programs fuzz lint format layers install uninstall clean help paper unit check check-threads fuzz-run distributions faults-search faults-planted
 
 all: $(LIB) $(CLIENT) $(BINS) ## release build into build/ (SANITIZE=address|undefined|thread builds apart)
 	$(Q)$(if $(SANITIZE),,ln -sfn release/freezeline build/freezeline)
@@ -182,8 +182,10 @@ fuzz-run: $(FUZZERS)
 paper: deps ## the paper's experiment: make paper CIFAR10=DIRECTORY MODEL=FILE.onnx [SET="KEY=VALUE ..."]
 	$(Q)$(MAKE) --no-print-directory $(PARALLEL) all && deploy/scripts/paper.sh '$(CIFAR10)' '$(MODEL)' $(SET)
 
-bench: deps ## all benchmarks, side by side: make bench [MODEL=FILE.onnx CONFIG=P.yaml SET="KEY=VALUE ..."]
-	$(Q)$(MAKE) --no-print-directory $(PARALLEL) all $(BENCHES) && tests/bench/all.sh $(MODEL) $(CONFIG) $(SET)
+bench: deps ## step, ours, peer, limit, ratio: make bench [TABLE="--model M.onnx --pipeline P.yaml --data D ..."]
+	$(Q)$(MAKE) --no-print-directory $(PARALLEL) bench-programs && tests/bench/table.py $(TABLE)
+
+bench-programs: all $(BENCHES) ## build what tests/bench/table.py starts
 
 # `make DNNL=` needs no oneDNN; CC=clang, or clang-16, is a package, and what it needs for sanitizers is another.
 CLANG := $(filter clang clang-%,$(CC))
@@ -221,6 +223,7 @@ distributions: ## before a release: both commands on bare Debian 12 and 13 (as r
 lint: ## static checks: cppcheck, shell syntax, formatting
 	$(Q)clang-format --dry-run --Werror $$(git ls-files '*.[ch]')
 	$(Q)for f in $$(git ls-files '*.sh'); do sh -n $$f || exit 1; done
+	$(Q)python3 -m compileall -q $$(git ls-files '*.py') >/dev/null
 	$(Q)cppcheck -q --std=c11 --enable=warning,performance,portability --inline-suppr --error-exitcode=1 \
 	    --suppress=missingInclude -Iproto -I. proto stages broker cache_service deploy
 

@@ -10,8 +10,8 @@
 #                       (2 GB), which is removed when all went well
 #   --steps "STEP ..."  what is run in each copy, in this order (default "demo answers test"). A step is
 #                       answers: run the models; each combination has to answer as the first one did, to 1e-5
-#                       ort: ONNX Runtime's ratio (tests/bench/against_ort.sh, with its ROUNDS and RUNS); skipped where
-#                       npm or its package is missing
+#                       ort: ONNX Runtime's ratio (tests/bench/table.py --compare, ROUNDS of them); skipped where npm or
+#                       its package is missing
 #                       or words for make, with + between them: demo, test+DNNL=, deps, check+SANITIZE=address,undefined
 #   --model FILE        take this model, too, for "answers" and "ort" (may be repeated; the demo's model is always
 #   taken) --mirror URL        Debian's archive (default: as this machine's apt is configured)
@@ -217,8 +217,8 @@ run_step() { # STEP
             return
         }
         # shellcheck disable=SC2086 # none is meant to be no word
-        install nodejs && in_copy "$user" env ORT=/opt/ort ${ROUNDS:+ROUNDS=$ROUNDS} ${RUNS:+RUNS=$RUNS} \
-            sh -c 'cd freezeline && exec tests/bench/against_ort.sh ../models/*.onnx'
+        install nodejs python3 && in_copy "$user" env ORT=/opt/ort ${ROUNDS:+ROUNDS=$ROUNDS} sh -c \
+            'cd freezeline && make bench-programs && tests/bench/table.py --rounds "${ROUNDS:-7}" --compare ../models/*.onnx'
         ;;
     *)
         words=$(echo "$1" | tr + ' ')
@@ -232,7 +232,7 @@ said_of() { # STEP LOG: what is worth a line
     case $1 in
     *test* | *check*) grep -E '^[0-9]+ passed' "$2" | tail -n 1 ;;
     answers) tail -n 1 "$2" ;;
-    ort) grep -oE 'skipped|auto .*ratio [0-9.]+' "$2" | tr '\n' ';' ;;
+    ort) grep -oE 'skipped|.* float32, ms .*' "$2" | tr '\n' ';' ;;
     esac
 }
 

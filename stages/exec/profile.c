@@ -18,8 +18,7 @@ static void summarise(double *ms, int n, double *median, double *min, double *p9
     *p99 = samples_quantile(ms, n, 0.99);
 }
 
-/* The same pseudo-random numbers in every run: what is read must not change how long it takes. */
-static void fill_inputs(struct exec *x, int batch)
+void profile_fill(struct exec *x, int batch)
 {
     uint32_t seed = 1;
     for (int i = 0; i < exec_n_inputs(x); i++) {
@@ -58,7 +57,7 @@ static int time_whole(struct exec *x, const struct profile *p, int first, int la
     int rc = FL_OK;
     for (int i = -WARM_UP; i < runs && !rc; i++) {
         uint64_t from;
-        fill_inputs(x, p->batch);
+        profile_fill(x, p->batch);
         from = clock_ns();
         rc = exec_run(x, first, last, p->batch, NULL, NULL, e);
         if (i >= 0)
@@ -73,7 +72,7 @@ static int time_layers(struct exec *x, const struct profile *p, int first, int l
     struct stopwatch w = {0, ms, first, 0, runs};
     int rc = FL_OK;
     for (w.run = 0; w.run < runs && !rc; w.run++) {
-        fill_inputs(x, p->batch);
+        profile_fill(x, p->batch);
         w.last = clock_ns();
         rc = exec_run(x, first, last, p->batch, lap, &w, e);
     }

@@ -18,6 +18,9 @@ struct profile {
     size_t weight_bytes, arena_bytes;
 };
 
+/* Fills the inputs with the same pseudo-random numbers each time: what is read must not change how long a run
+ * takes. Before each run: where the inputs lie may hold other values by its end. */
+void profile_fill(struct exec *x, int batch);
 /* Runs the executor's range `runs` times after warm-up (inputs: fixed pseudo-random numbers): half of the
  * runs timed as one, half timed per layer. `g` gives names. */
 int profile_run(struct profile *out, struct exec *x, const struct graph *g, int first, int last, int threads,

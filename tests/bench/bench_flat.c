@@ -1,17 +1,14 @@
-/* bench_flat.c - k-NN and k-means look-ups against FAISS's IndexFlatL2, interleaved in one run
+/* bench_flat.c - k-NN and k-means look-ups against FAISS's IndexFlatL2
  *
- * usage: bench_flat [--rounds N] [--d D] [--points N >= 50] [--k K] [--batch M]     default: all cases
+ * usage: bench_flat [D]                                                      (64, 256 and 1024)
  *
- * Both get the same points: clusters behind a relu, of values that a half holds, as float32 for FAISS. FAISS
- * searches; ours searches, takes the neighbours' distances anew and says label and confidence. k = 1 is a
- * look-up of a k-means cache, more is k-NN. Prints the medians of both and of the rounds' ratios with their
- * quartiles; `same`: the share of neighbours that both name. At the end, what a `learned` look-up costs, its
- * convolutions included. One thread; times are the processor's.
+ * A part of table.py (rounds.h): a round looks up in 27 cases per D, with both in turn. Both get the same
+ * points: clusters behind a relu, of values that a half holds, as float32 for FAISS. FAISS searches; ours
+ * searches, takes the neighbours' distances anew and says label and confidence. k = 1 is a look-up of a
+ * k-means cache, more is k-NN. `same`: the share of neighbours that both name. One thread; times are the
+ * processor's, in us.
  */
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include <cblas.h>
 
@@ -19,13 +16,13 @@
 #include "base/shuffle.h"
 #include "cache_service/index/cache_body.h"
 #include "cache_service/index/half.h"
+#include "rounds.h"
 #include "stages/kernels/engine.h"
 
 #define CLASSES     10
 #define CLUSTERS    50
 #define MAX_BATCH   32
 #define MAX_K       50
-#define MAX_ROUNDS  1000
 #define MIN_TURN_US 200 /* short look-ups are repeated for as long */
 
 void *flat_new(int d, int64_t n, const float *points);
@@ -33,7 +30,7 @@ void flat_search(const void *index, int m, const float *x, int k, float *d2, int
 void flat_free(void *index);
 
 struct flat {
-    int d, rounds;
+    int d;
     int64_t n;
     struct cache *cache[2]; /* k-means, k-NN */
     void *faiss;
@@ -44,26 +41,20 @@ struct flat {
     int64_t faiss_found[MAX_BATCH * MAX_K];
 };
 
-/* Of this thread: other processes on the machine do not count. */
-static double cpu_us(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return (double)t.tv_sec * 1e6 + (double)t.tv_nsec / 1e3;
-}
+static const int dims[] = {64, 256, 1024}, counts[] = {200, 2000, 35000}, ks[] = {1, 10, MAX_K},
+                 batches[] = {1, 4, MAX_BATCH};
+
+#define N(array) (int)(sizeof(array) / sizeof *(array))
 
 static void *need(void *p)
 {
-    if (p)
-        return p;
-    fprintf(stderr, "bench_flat: no memory\n");
-    exit(1);
+    rounds_need(p != NULL, "bench_flat");
+    return p;
 }
 
 static void check(int rc)
 {
-    if (rc)
-        need(NULL);
+    rounds_need(!rc, "bench_flat");
 }
 
 /* Rows around random centres, none negative. */
@@ -119,6 +110,7 @@ static void flat_open(struct flat *f, int d, int64_t n)
     f->faiss = flat_new(d, n, f->points);
     f->cache[1]->knn.k = MAX_K;
     check(lookup_room_fit(&f->room, f->cache[1], MAX_BATCH));
+    free(f->points); /* both have copies */
 }
 
 static void flat_close(struct flat *f)
@@ -127,8 +119,6 @@ static void flat_close(struct flat *f)
     cache_free(f->cache[1]);
     flat_free(f->faiss);
     lookup_room_release(&f->room);
-    memset(&f->room, 0, sizeof f->room);
-    free(f->points);
     free(f->x);
 }
 
@@ -142,14 +132,14 @@ static void ours(struct flat *f, int k, int m)
 
 static double turn(struct flat *f, int k, int m, int times, bool mine)
 {
-    double start = cpu_us();
+    double start = rounds_cpu_us(CLOCK_THREAD_CPUTIME_ID);
     for (int t = 0; t < times; t++) {
         if (mine)
             ours(f, k, m);
         else
             flat_search(f->faiss, m, f->x, k, f->faiss_d2, f->faiss_found);
     }
-    return (cpu_us() - start) / times;
+    return (rounds_cpu_us(CLOCK_THREAD_CPUTIME_ID) - start) / times;
 }
 
 static double same_share(const struct flat *f, int k, int m)
@@ -164,108 +154,46 @@ static double same_share(const struct flat *f, int k, int m)
     return (double)same / (k * m);
 }
 
-static void measure(struct flat *f, int k, int m)
+static void measure(struct flat *f, int k, int m, bool mine_first)
 {
-    static double us[2][MAX_ROUNDS], ratio[MAX_ROUNDS];
-    double first = turn(f, k, m, 1, true);
+    double us[2], first = turn(f, k, m, 1, mine_first);
     int times = (int)(MIN_TURN_US / (first + 0.1)) + 1;
-    turn(f, k, m, 1, false);
-    for (int r = 0; r < f->rounds; r++) {
-        for (int side = 0; side < 2; side++)
-            us[(side + r) % 2][r] = turn(f, k, m, times, (side + r) % 2 == 0);
-        ratio[r] = us[0][r] / us[1][r];
-    }
-    samples_sort(ratio, f->rounds);
-    printf("%5d %6lld %3d %5d %10.1f %10.1f %7.2f [%.2f .. %.2f] %7.3f\n", f->d, (long long)f->n, k, m,
-           samples_median(us[0], f->rounds), samples_median(us[1], f->rounds),
-           samples_quantile(ratio, f->rounds, 0.5), samples_quantile(ratio, f->rounds, 0.25),
-           samples_quantile(ratio, f->rounds, 0.75), same_share(f, k, m));
-    fflush(stdout);
+    us[mine_first] = turn(f, k, m, times, mine_first);
+    turn(f, k, m, 1, !mine_first);
+    us[!mine_first] = turn(f, k, m, times, !mine_first);
+    printf("{\"d\": %d, \"points\": %lld, \"k\": %d, \"batch\": %d, \"ours\": %.2f, \"faiss\": %.2f, "
+           "\"same\": %.4f}",
+           f->d, (long long)f->n, k, m, us[true], us[false], same_share(f, k, m));
 }
 
-/* A learned cache over a map of 8 x 8 cells, as large as the builder makes them. */
-static void measure_learned(int channels, int rounds)
+static void round_of(struct flat *f, int n, int round)
 {
-    static double us[MAX_ROUNDS];
-    static float x[MAX_BATCH * 8 * 8 * 128];
-    const struct map map = {8, channels, 128};
-    struct cache_scratch *scratch;
-    struct cache_verdict verdict[MAX_BATCH];
-    struct projection *p;
-    struct cache *c;
-    check(projection_new_map(&p, &map));
-    for (size_t i = 0; i < projection_weights(p); i++)
-        p->weights[i] = half_from_float(0.01f);
-    check(cache_new(&c, CACHE_LEARNED, p, CLASSES));
-    check(predictor_new(&c->learned, p->nodes, CLASSES));
-    check(cache_scratch_new(&scratch, MAX_BATCH));
-    for (int m = 1; m <= MAX_BATCH; m *= m == 1 ? 4 : 8) {
-        for (int r = -1; r < rounds; r++) {
-            double start = cpu_us();
-            check(cache_lookup(c, scratch, x, m, verdict));
-            us[r < 0 ? 0 : r] = cpu_us() - start;
-        }
-        printf("learned, 8x8x%d, width 128, batch %d: %.1f us\n", channels, m, samples_median(us, rounds));
-    }
-    cache_scratch_free(scratch);
-    cache_free(c);
-    projection_release(p);
-}
-
-/* The cases of one number: the usual ones, or the one that was asked for. */
-struct range {
-    const char *option;
-    int most, n, value[3];
-};
-
-static bool asked(struct range *r, const char *option, int value)
-{
-    if (strcmp(option, r->option) != 0 || value < 1 || value > r->most)
-        return false;
-    r->n = 1;
-    r->value[0] = value;
-    return true;
-}
-
-static void measure_points(struct flat *f, int d, int n, const struct range *k, const struct range *m)
-{
-    flat_open(f, d, n);
-    for (int a = 0; a < k->n; a++) {
-        for (int b = 0; b < m->n; b++)
-            measure(f, k->value[a], m->value[b]);
-    }
-    flat_close(f);
+    for (int i = 0; i < n; i++)
+        for (int a = 0; a < N(ks); a++)
+            for (int b = 0; b < N(batches); b++) {
+                printf("%s", i + a + b ? ", " : "{\"cases\": [");
+                measure(&f[i], ks[a], batches[b], round % 2);
+            }
+    printf("]}\n");
 }
 
 int main(int argc, char **argv)
 {
-    static struct flat f = {.rounds = 15};
-    struct range d = {"--d", 1 << 14, 3, {64, 256, 1024}}, n = {"--points", 1 << 20, 3, {200, 2000, 35000}};
-    struct range k = {"--k", MAX_K, 3, {1, 10, 50}}, m = {"--batch", MAX_BATCH, 3, {1, 4, 32}};
-    struct range rounds = {"--rounds", MAX_ROUNDS, 1, {15}};
-    bool ok = argc % 2 == 1;
+    static struct flat f[N(dims) * N(counts)];
+    int only = argc > 1 ? atoi(argv[1]) : 0, n = 0;
     engine_start(argv);
-    for (int i = 1; ok && i < argc; i += 2) {
-        int value = atoi(argv[i + 1]);
-        ok = asked(&d, argv[i], value) || asked(&n, argv[i], value) || asked(&k, argv[i], value) ||
-             asked(&m, argv[i], value) || asked(&rounds, argv[i], value);
-    }
-    if (!ok || (n.n == 1 && n.value[0] < MAX_K)) {
-        fprintf(stderr, "usage: bench_flat [--rounds N] [--d D] [--points N >= %d] [--k K] [--batch M]\n",
-                MAX_K);
+    openblas_set_num_threads(1);
+    for (int a = 0; a < N(dims); a++)
+        for (int b = 0; b < N(counts) && (!only || only == dims[a]); b++)
+            flat_open(&f[n++], dims[a], counts[b]);
+    if (!n) {
+        fprintf(stderr, "usage: bench_flat [64|256|1024]\n");
         return 2;
     }
-    f.rounds = rounds.value[0];
-    openblas_set_num_threads(1);
-    printf("OpenBLAS core: %s\n%5s %6s %3s %5s %10s %10s %7s %16s %7s\n", engine_blas_core(), "d", "points",
-           "k", "batch", "ours us", "FAISS us", "ratio", "quartiles", "same");
-    for (int a = 0; a < d.n; a++) {
-        for (int b = 0; b < n.n; b++)
-            measure_points(&f, d.value[a], n.value[b], &k, &m);
-    }
-    if (d.n * n.n * k.n * m.n > 1) {
-        measure_learned(64, f.rounds);
-        measure_learned(128, f.rounds);
-    }
+    printf("{\"engine\": \"%s\"}\n", engine_blas_core());
+    for (int round = 0; rounds_next(); round++)
+        round_of(f, n, round);
+    while (n)
+        flat_close(&f[--n]);
     return 0;
 }

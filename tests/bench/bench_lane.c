@@ -1,25 +1,25 @@
 /* bench_lane.c - what it takes to bring an activation to the next process: through a lane, through ZeroMQ,
  * and what a bare wake-up takes
  *
- * usage: bench_lane [BYTES [PAUSE_MS [COUNT]]]       (262144, 0, 2000)
+ * usage: bench_lane [BYTES [PAUSE_MS [COUNT]]]       (262144, 0, 500)
  *
- * Two processes; one message at a time, there and, to say that it came, back through an eventfd. Before each
- * message the sender computes for PAUSE_MS while the receiver sleeps. A hop starts with the activation in the
- * sender's arena and ends with it in the receiver's. The three ways take turns, message by message. Prints
- * the median, the tenth and ninetieth percentile in us, and ratios of medians.
+ * A part of table.py (rounds.h): a round is COUNT messages each way, in us. Two processes; one message at a
+ * time, there and, to say that it came, back through an eventfd. Before each message the sender computes for
+ * PAUSE_MS while the receiver sleeps. A hop starts with the activation in the sender's arena and ends with it
+ * in the receiver's. The three ways take turns, message by message.
  */
-#include <poll.h>
-#include <stdio.h>
-#include <stdlib.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/samples.h"
 #include "base/slice.h"
+#include "rounds.h"
 #include "wire/lanes.h"
 
 #define WAYS  3
@@ -27,7 +27,7 @@
 #define FIRST 50 /* not counted */
 
 enum way { BARE, LANE, ZEROMQ };
-static const char *const names[WAYS] = {"bare eventfd", "lane", "ZeroMQ"};
+static const char *const names[WAYS] = {"bare", "lane", "zmq"};
 
 struct bench {
     size_t bytes;
@@ -37,12 +37,6 @@ struct bench {
     uint64_t *came; /* shared: when the last message was in the receiver's arena */
     uint8_t *arena;
 };
-
-static void die(const char *what)
-{
-    perror(what);
-    exit(1);
-}
 
 static void fill(struct message *m, size_t bytes)
 {
@@ -73,12 +67,12 @@ static void receiver(const struct bench *b)
     struct error e;
     zmq_msg_t payload;
     void *socket;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
     slice_short(true);
     socket = zmq_end(b, ZMQ_PULL, FRAMES_BIND);
-    if (lanes_new(&l, &e) || lanes_listen(l, 0, b->endpoint, &o, &e))
-        die("lanes");
+    rounds_need(!lanes_new(&l, &e) && !lanes_listen(l, 0, b->endpoint, &o, &e), "lanes");
     zmq_msg_init(&payload);
-    for (int n = 0; n < WAYS * (b->count + FIRST);) {
+    for (;;) {
         zmq_pollitem_t items[] = {{.socket = socket, .events = ZMQ_POLLIN},
                                   {.fd = lanes_fd(l), .events = ZMQ_POLLIN},
                                   {.fd = b->bare, .events = ZMQ_POLLIN}};
@@ -96,11 +90,9 @@ static void receiver(const struct bench *b)
             zmq_msg_init(&payload);
         }
         *b->came = clock_ns();
-        n++;
         eventfd_write(b->back, 1);
         lanes_turn(l, *b->came);
     }
-    exit(0);
 }
 
 static void compute(double ms)
@@ -125,54 +117,49 @@ static double hop(const struct bench *b, enum way way, struct lanes *l, void *so
         eventfd_write(b->bare, 1);
     } else {
         rc = way == LANE ? lanes_payload(l, 0, b->bytes, &payload) : zmq_msg_init_size(&payload, b->bytes);
-        if (rc)
-            die("payload");
+        rounds_need(!rc, "payload");
         memcpy(zmq_msg_data(&payload), b->arena, b->bytes);
         rc = way == LANE ? lanes_send(l, 0, NULL, &m, &payload) : frames_send(socket, NULL, &m, &payload);
-        if (rc)
-            die("sending");
+        rounds_need(!rc, "sending");
         zmq_msg_close(&payload);
     }
-    if (read(b->back, &back, sizeof back) != sizeof back)
-        die("read");
+    rounds_need(read(b->back, &back, sizeof back) == sizeof back, "read");
     return (double)(*b->came - start) / NS_PER_US;
 }
 
-static void measure(struct bench *b)
+static void round_of(const struct bench *b, int count, struct lanes *l, void *socket)
 {
     static double us[WAYS][MOST];
+    for (int i = 0; i < count; i++)
+        for (int way = 0; way < WAYS; way++)
+            us[way][i] = hop(b, (enum way)way, l, socket);
+    for (int way = 0; way < WAYS; way++)
+        printf("%s\"%s\": %.2f", way ? ", " : "{", names[way], samples_median(us[way], count));
+    printf("}\n");
+}
+
+static void measure(const struct bench *b)
+{
     struct lanes *l;
     struct error e;
     void *socket;
     slice_short(true);
     socket = zmq_end(b, ZMQ_PUSH, FRAMES_CONNECT);
-    if (lanes_new(&l, &e) || lanes_connect(l, 0, b->endpoint, false, &e))
-        die("lanes");
+    rounds_need(!lanes_new(&l, &e) && !lanes_connect(l, 0, b->endpoint, false, &e), "lanes");
     while (!lanes_reach(l, 0))
         lanes_turn(l, clock_ns());
-    for (int i = -FIRST; i < b->count; i++)
-        for (int way = 0; way < WAYS; way++) {
-            double took = hop(b, (enum way)way, l, socket);
-            if (i >= 0)
-                us[way][i] = took;
-        }
-    printf("%zu bytes, after %.1f ms of computing, %d messages each way\n", b->bytes, b->pause_ms, b->count);
-    for (int way = 0; way < WAYS; way++) {
-        samples_sort(us[way], b->count);
-        printf("  %-12s %8.1f us  [%.1f .. %.1f]  %6.2f x bare\n", names[way], us[way][b->count / 2],
-               us[way][b->count / 10], us[way][b->count * 9 / 10],
-               us[way][b->count / 2] / us[BARE][b->count / 2]);
-    }
+    round_of(b, FIRST, l, socket);
+    while (rounds_next())
+        round_of(b, b->count, l, socket);
 }
 
 int main(int argc, char **argv)
 {
     struct bench b = {.bytes = argc > 1 ? (size_t)atol(argv[1]) / 4 * 4 : 262144,
                       .pause_ms = argc > 2 ? atof(argv[2]) : 0,
-                      .count = argc > 3 ? atoi(argv[3]) : 2000};
+                      .count = argc > 3 ? atoi(argv[3]) : 500};
     char dir[] = "/tmp/freezeline-lane-XXXXXX";
     pid_t child;
-    int status;
     if (b.bytes < 8 || b.bytes > 4 << 20 || b.count < 10 || b.count > MOST || !mkdtemp(dir)) {
         fprintf(stderr, "usage: bench_lane [BYTES [PAUSE_MS [COUNT]]]\n");
         return 2;
@@ -182,13 +169,13 @@ int main(int argc, char **argv)
     b.bare = eventfd(0, EFD_NONBLOCK);
     b.back = eventfd(0, 0);
     b.arena = calloc(1, b.bytes);
-    if (b.came == MAP_FAILED || !b.arena || b.bare < 0 || b.back < 0)
-        die("memory");
+    rounds_need(b.came != MAP_FAILED && b.arena && b.bare >= 0 && b.back >= 0, "memory");
     memset(b.arena, 1, b.bytes);
     if (!(child = fork()))
         receiver(&b);
     measure(&b);
-    waitpid(child, &status, 0);
+    kill(child, SIGKILL);
+    waitpid(child, NULL, 0);
     unlink(b.endpoint + 6);
     rmdir(dir);
     return 0;

@@ -1,9 +1,8 @@
 /* test_allocations.c - a run allocates nothing once every batch size ran, nor does a look-up
  *
- * This program brings its own malloc and kin, which count. They count what libraries allocate too, but for
- * oneDNN, whose primitives take a few small blocks per run. One thread, as a stage worker has by default:
- * with more, OpenBLAS takes a table of jobs from malloc for each product. Under a sanitizer, which brings its
- * own malloc, there is nothing to count.
+ * What libraries allocate counts too, but for oneDNN, whose primitives take a few small blocks per run. One
+ * thread, as a stage worker has by default: with more, OpenBLAS takes a table of jobs from malloc for each
+ * product. Under a sanitizer, which brings its own malloc, there is nothing to count.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,72 +10,13 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include <errno.h>
-#include <stdatomic.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "cache_samples.h"
 #include "cache_service/service/cache_brain.h"
 #include "stages/place/descriptor.h"
 #include "stages/exec/exec.h"
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-
-static atomic_int ours, others; /* calls from this program, from libraries */
-
-#if !defined(SANITIZED)
-extern char __executable_start, etext;
-void *__libc_malloc(size_t size);
-void *__libc_calloc(size_t n, size_t size);
-void *__libc_realloc(void *p, size_t size);
-void *__libc_memalign(size_t alignment, size_t size);
-
-/* Not inlined: the return address tells who called. */
-#define SEEN __attribute__((noinline, used))
-
-static inline __attribute__((always_inline)) void note(const char *caller)
-{
-    atomic_fetch_add(caller >= &__executable_start && caller < &etext ? &ours : &others, 1);
-}
-
-SEEN void *malloc(size_t size)
-{
-    note(__builtin_return_address(0));
-    return __libc_malloc(size);
-}
-
-SEEN void *calloc(size_t n, size_t size)
-{
-    note(__builtin_return_address(0));
-    return __libc_calloc(n, size);
-}
-
-SEEN void *realloc(void *p, size_t size)
-{
-    note(__builtin_return_address(0));
-    return __libc_realloc(p, size);
-}
-
-SEEN void *aligned_alloc(size_t alignment, size_t size)
-{
-    note(__builtin_return_address(0));
-    return __libc_memalign(alignment, size);
-}
-
-SEEN int posix_memalign(void **p, size_t alignment, size_t size)
-{
-    note(__builtin_return_address(0));
-    *p = __libc_memalign(alignment, size);
-    return *p ? 0 : ENOMEM;
-}
-#endif
+#include "tests/counted_malloc.h"
 
 static struct graph *g;
 
@@ -113,7 +53,7 @@ static void serve(struct exec *x, const struct cut *cut, int batch, float *descr
 
 static int counted(bool libraries)
 {
-    return atomic_load(&ours) + (libraries ? atomic_load(&others) : 0);
+    return libraries ? allocations() : allocations_ours();
 }
 
 static void count(enum exec_kernels kernels, enum exec_precision precision, bool libraries)
@@ -155,10 +95,10 @@ static void attention(void **state)
     assert_int_equal(exec_new(&x, tokens, &o, &e), FL_OK);
     memset(exec_input_buffer(x, 0), 0, 6 * 7 * 16 * sizeof(float));
     for (int i = 0; i < 60; i++) {
-        before = i == 6 ? counted(true) : before;
+        before = i == 6 ? allocations() : before;
         assert_int_equal(exec_run(x, 0, tokens->n_nodes - 1, 1 + i % 6, NULL, NULL, NULL), FL_OK);
     }
-    assert_int_equal(counted(true), before);
+    assert_int_equal(allocations(), before);
     exec_free(x);
     graph_free(tokens);
 }
@@ -254,10 +194,10 @@ static void look_ups(void **state)
         m.lookup.item[i] =
             (struct lookup_item){.request = 1, .attempt = 1, .flags = JOB_TRACE, .deadline_ns = UINT64_MAX};
     for (int i = 0; i < 60; i++) {
-        before = i == 1 ? counted(true) : before;
+        before = i == 1 ? allocations() : before;
         cache_brain_lookup(b, &from, &m, near, &came, 2);
     }
-    assert_int_equal(counted(true), before);
+    assert_int_equal(allocations(), before);
     assert_int_equal(messages, 60 * 2); /* a verdict, and a hit */
     cache_brain_free(b);
 }

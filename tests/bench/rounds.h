@@ -1,0 +1,38 @@
+/* rounds.h - what the parts of table.py have in common: a line of JSON when ready, then one for each line
+ * read
+ *
+ * The table lets all its parts run a round in turn, so that whatever else the machine does meets all alike.
+ * By hand, each press of Enter is a round, and the end of the input is the end.
+ */
+#ifndef FREEZELINE_ROUNDS_H
+#define FREEZELINE_ROUNDS_H
+
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+static inline bool rounds_next(void)
+{
+    char line[64];
+    fflush(stdout);
+    return fgets(line, sizeof line, stdin) != NULL;
+}
+
+/* Of this thread, or of the whole process: what else the machine does hardly counts. */
+static inline double rounds_cpu_us(clockid_t clock)
+{
+    struct timespec t;
+    clock_gettime(clock, &t);
+    return (double)t.tv_sec * 1e6 + (double)t.tv_nsec / 1e3;
+}
+
+static inline void rounds_need(bool there, const char *what)
+{
+    if (there)
+        return;
+    perror(what);
+    exit(1);
+}
+
+#endif
