@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/digest.h"
 #include "deploy/tool/command.h"
+#include "balance.h"
 #include "deploy/launch/claim.h"
 #include "learning.h"
 #include "deploy/model/model_shape.h"
@@ -36,6 +37,7 @@ struct status {
     struct model_shape *model;
     struct status_reply *reply;
     struct served served;
+    char balance[512]; /* a fault of the plan, and what to do; "": none */
     struct process supervisor;
     enum claim_holder held;
     struct error silence; /* why the broker did not answer */
@@ -111,6 +113,12 @@ static json_t *row_json(const struct status_row *row)
     json_object_set_new(o, "lookups", json_integer((json_int_t)t->last.lookups));
     json_object_set_new(o, "hits", json_integer((json_int_t)t->last.hits));
     json_object_set_new(o, "dropped", json_integer((json_int_t)t->last.dropped));
+    if (t->role == ROLE_STAGE) {
+        json_object_set_new(o, "batch", json_integer(t->last.batch));
+        json_object_set_new(o, "busy", report_rounded(t->last.busy / 1e3, 3));
+        json_object_set_new(o, "waiting", report_rounded(t->last.waiting / 1e3, 3));
+        json_object_set_new(o, "idle_cores", report_rounded(t->last.idle / 1e3, 3));
+    }
     json_object_set_new(o, "resident_bytes", json_integer((json_int_t)t->last.resident_bytes));
     json_object_set_new(o, "clock_error_us",
                         t->last.clock_error_ns == UINT64_MAX
@@ -160,6 +168,8 @@ static int print_json(const struct status *s, const struct status_row *row, int 
         json_array_append_new(processes, row_json(&row[i]));
     root = json_pack("{s:b, s:o, s:o}", "ready", s->ready, "processes", processes, "exits", exits_json(s));
     served_report(&s->served, s->pipeline, root);
+    if (root && s->balance[0])
+        json_array_append_new(json_object_get(root, "notes"), json_string(s->balance));
     if (root) {
         json_object_set_new(root, "endpoint", json_string(s->pipeline->broker.requests));
         json_object_set_new(root, "supervisor", supervisor_json(s));
@@ -271,6 +281,8 @@ static int print_table(const struct status *s, const struct status_row *row, int
         return rc;
     }
     served_print(&s->served, s->pipeline, stdout);
+    if (s->balance[0])
+        printf("\n%s\n", s->balance);
     learning_print(s->reply, stdout);
     print_requests(s);
     return rc;
@@ -295,6 +307,7 @@ static int status(struct status *s, struct error *e)
 {
     struct status_row row[ROLES_MAX];
     struct promise_record built;
+    struct balance balance;
     int n, rc = running_load(&s->pipeline, &s->where, e);
 
     if (rc)
@@ -310,6 +323,8 @@ static int status(struct status *s, struct error *e)
     }
     promise_record_load(&built, s->pipeline);
     served_take(&s->served, s->reply, s->model, &built, s->pipeline);
+    balance_look(&balance, s->reply);
+    balance_text(&balance, s->pipeline->path, s->balance, sizeof s->balance);
     if ((rc = rows_of(s, row, &n, e)) ||
         (rc = s->json ? print_json(s, row, n, e) : print_table(s, row, n, e)))
         return rc;

@@ -40,6 +40,7 @@ static void set_shape(struct planning *g, const struct pipeline *p)
     for (int k = 0; k < g->n_stages; k++) {
         const struct stage_config *like = &p->stage[k < p->n_stages ? k : p->n_stages - 1];
         shape->max_batch[k] = like->max_batch;
+        shape->fixed_batch[k] = like->fixed_batch;
         shape->threads[k] = like->threads;
         shape->replicas[k] = k < p->n_stages ? like->n_replicas : 1;
     }

@@ -36,6 +36,7 @@ static int shape_from(struct setup_shape *out, const struct pipeline *p, const s
             return error_set(e, FL_STALE, "the measurements are of another model: they know no cut behind %s",
                              name);
         out->max_batch[s] = p->stage[s].max_batch;
+        out->fixed_batch[s] = p->stage[s].fixed_batch;
         out->threads[s] = p->stage[s].threads;
         out->replicas[s] = p->stage[s].n_replicas;
     }
@@ -97,10 +98,6 @@ static void fill_stage(struct setup *out, const struct setup_shape *shape, const
         }
     if (first <= last)
         add_segment(stage, -1, first, last);
-    out->pipeline.stage[s] = (struct stage_config){
-        .threads = shape->threads[s],
-        .max_batch = shape->max_batch[s] < MESSAGE_MAX_BATCH ? shape->max_batch[s] : MESSAGE_MAX_BATCH,
-        .n_replicas = shape->replicas[s]};
 }
 
 /* ---- hosts ---- */
@@ -140,6 +137,7 @@ static int place_workers(struct setup *out, const struct setup_shape *shape, con
         *stage = (struct stage_config){
             .threads = shape->threads[s],
             .max_batch = shape->max_batch[s] < MESSAGE_MAX_BATCH ? shape->max_batch[s] : MESSAGE_MAX_BATCH,
+            .fixed_batch = shape->fixed_batch[s],
             .n_replicas = shape->replicas[s]};
         for (int i = 0; i < stage->n_replicas; i++) {
             int host = choose_host(c, s, out->host, used, stage->threads);

@@ -10,6 +10,7 @@
 struct setup_shape {
     int n_stages, last[PIPELINE_MAX_STAGES]; /* cut behind each stage; n_cuts for the last one */
     int max_batch[PIPELINE_MAX_STAGES], threads[PIPELINE_MAX_STAGES], replicas[PIPELINE_MAX_STAGES];
+    bool fixed_batch[PIPELINE_MAX_STAGES];
     int n_exits, exit_cut[PIPELINE_MAX_EXITS], exit[PIPELINE_MAX_EXITS]; /* exit: of the measurements */
     int n_unmeasured; /* exits of the pipeline that the measurements lack: nobody asks there */
     char unmeasured[PIPELINE_MAX_EXITS][64];

@@ -137,6 +137,24 @@ int limits_cpus(void)
     return n;
 }
 
+uint64_t limits_idle_ns(void)
+{
+    unsigned long long idle, waits, sum = 0;
+    cpu_set_t *set = allowed_cpus();
+    FILE *f = fopen("/proc/stat", "re");
+    char line[512];
+    unsigned cpu;
+
+    while (set && f && fgets(line, sizeof line, f) && !strncmp(line, "cpu", 3))
+        if (sscanf(line, "cpu%u %*u %*u %*u %llu %llu", &cpu, &idle, &waits) == 3 &&
+            CPU_ISSET_S(cpu, CPU_BYTES, set))
+            sum += idle + waits;
+    if (f)
+        fclose(f);
+    CPU_FREE(set);
+    return sum * (1000000000ull / (unsigned long long)sysconf(_SC_CLK_TCK));
+}
+
 /* "0-3,6" */
 static char *list_cpus(const cpu_set_t *set, char *buf, size_t size)
 {

@@ -26,6 +26,9 @@ int limits_cpus(void);       /* on which this process may run */
 
 /* Bytes of memory that process `pid` (0: this one) has in use; 0: not known. Allocates nothing. */
 uint64_t limits_resident_bytes(uint64_t pid);
+/* How long the processors that it may use have idled since the machine started, all together; 0: not known.
+ */
+uint64_t limits_idle_ns(void);
 
 /* FL_CONFIG: it may not run on each of these processors; the text names the ones that it has. */
 int limits_check_cpus(const int *cpu, int n, struct error *e);

@@ -47,6 +47,7 @@ struct stage_config {
                    FLOPs) */
     int threads;
     int max_batch;
+    bool fixed_batch; /* max_batch is not made smaller to keep to the latency target */
     int n_replicas;
     struct replica_config replica[PIPELINE_MAX_REPLICAS];
 };

@@ -184,7 +184,8 @@ static void print_stages(FILE *to, const struct pipeline *p)
     for (int i = 0; i < p->n_stages; i++) {
         const struct stage_config *s = &p->stage[i];
         int plain = 0;
-        fprintf(to, "  - threads: %d\n    batch: %d\n", s->threads, s->max_batch);
+        fprintf(to, "  - threads: %d\n    batch: %d\n%s", s->threads, s->max_batch,
+                s->fixed_batch ? "    fixed_batch: true\n" : "");
         if (s->last) {
             fputs("    last: ", to);
             print_quoted(to, s->last);

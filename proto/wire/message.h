@@ -246,11 +246,14 @@ struct heartbeat {
     uint32_t caches;         /* cache service only: how many it answers from */
     /* stage only: the newest request that left its queue for a batch; those before it have too */
     uint64_t taken;
-    uint32_t batch;   /* stage only: its largest batch */
+    uint32_t batch;   /* stage only: as many as it takes into one now */
     uint32_t reaches; /* stage only: REACHES_TOLD | replicas of the next stage */
-    uint32_t exits;   /* bit per exit at which it has a cache; in the echo to a stage: of that stage's cache
-                         service */
+    uint32_t exits; /* bit per exit at which it has a cache; in the echo to a stage: of that stage's cache
+                       service */
     bool exits_told;
+    /* stage only, over two seconds, in thousandths: how long it had a batch in hand; how many requests waited
+     * for one; how many of the cores that it may use idled */
+    uint32_t busy, waiting, idle;
     struct learning learning; /* cache service only */
 };
 

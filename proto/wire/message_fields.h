@@ -32,7 +32,7 @@
 #define HEARTBEAT_FIELDS(X) \
     X(incarnation) X(worker_ns) X(broker_ns) X(jobs) X(lookups) X(hits) X(batches) X(dropped) \
     X(resident_bytes) X(epoch) X(queued) X(redis_up) X(cache_open) X(clock_error_ns) X(caches) X(exits) \
-    X(exits_told) X(taken) X(batch)
+    X(exits_told) X(taken) X(batch) X(busy) X(waiting) X(idle)
 #define DRAIN_FIELDS(X) X(lease_ms) X(undo)
 #define PROCESS_FIELDS(X) X(stage) X(replica) X(pid) X(incarnation) X(age_ns) X(outstanding)
 #define STATUS_FIELDS(X) \

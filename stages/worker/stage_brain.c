@@ -7,9 +7,14 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mishap.h"
+#include "batch_limit.h"
 #include "cancel_set.h"
 #include "job_check.h"
+#include "stage_load.h"
 #include "stage_post.h"
+
+/* Without broker.latency_target_ms: of the deadline, as the broker has it (admission.c). */
+#define DEADLINE_SHARE 0.65
 
 enum phase {
     IDLE,     /* no batch in hand */
@@ -29,6 +34,8 @@ struct stage_brain {
     struct stage_times times;
     struct stage_lookups lookups;
     struct stage_post post;
+    struct batch_limit limit;
+    struct stage_load load;
     struct cancel_set cancelled;
     struct hit_log hits;
     enum phase phase;
@@ -39,6 +46,15 @@ struct stage_brain {
     struct mishap garbage;
     struct message out; /* scratch */
 };
+
+/* How long a request may take through all stages; 0: this stage's batches are not made smaller for it. */
+static double target_ns(const struct pipeline *p, int stage)
+{
+    const struct broker_config *c = &p->broker;
+    if (p->stage[stage].fixed_batch)
+        return 0;
+    return NS_PER_MS * (c->latency_target_ms ? c->latency_target_ms : DEADLINE_SHARE * c->deadline_ms);
+}
 
 int stage_brain_new(struct stage_brain **out, const struct stage_setup *s, const struct stage_io *io,
                     const struct stage_engine *engine)
@@ -58,7 +74,8 @@ int stage_brain_new(struct stage_brain **out, const struct stage_setup *s, const
                                   .out = &b->out,
                                   .self = s->self,
                                   .n_next = b->last ? 0 : p->stage[b->stage + 1].n_replicas};
-    b->talk.beat.batch = (uint32_t)s->max_batch;
+    batch_limit_init(&b->limit, s->max_batch, target_ns(p, b->stage),
+                     s->share > 0 ? s->share : 1.0 / p->n_stages);
     b->post = (struct stage_post){&b->setup, &b->io,    &b->engine,  &b->talk,
                                   &b->rows,  &b->times, &b->lookups, &b->out};
     b->lookups.patience_ns = (uint64_t)p->cache.wait_us * NS_PER_US;
@@ -147,7 +164,7 @@ static bool is_over(const struct stage_brain *b, const struct stage_row *r, uint
 }
 
 /* Copies a waiting row into the batch, or gets rid of it. */
-static void admit_row(struct stage_brain *b, int row, uint64_t broker_now)
+static void admit_row(struct stage_brain *b, int row, uint64_t broker_now, uint64_t now)
 {
     struct stage_row *r = &b->rows.row[row];
     bool over = is_over(b, r, broker_now);
@@ -165,6 +182,7 @@ static void admit_row(struct stage_brain *b, int row, uint64_t broker_now)
     } else {
         zmq_msg_close(&r->payload);
         zmq_msg_init(&r->payload);
+        stage_load_waited(&b->load, now - r->received_ns);
         b->rows.batch[b->rows.n_batch++] = row;
         return;
     }
@@ -175,6 +193,7 @@ static void admit_row(struct stage_brain *b, int row, uint64_t broker_now)
 static void note_state(struct stage_brain *b)
 {
     b->talk.beat.queued = (uint32_t)b->rows.n_waiting;
+    b->talk.beat.batch = (uint32_t)batch_limit_now(&b->limit);
     b->talk.beat.cache_open = b->asks && !breaker_is_open(&b->lookups.breaker);
 }
 
@@ -182,12 +201,14 @@ static bool form_batch(struct stage_brain *b, uint64_t now)
 {
     uint64_t broker_now = stage_talk_time(&b->talk, now);
     bool tell = false;
-    while (b->rows.n_waiting && b->rows.n_batch < b->rows.max_batch) {
+    while (b->rows.n_waiting && b->rows.n_batch < batch_limit_now(&b->limit)) {
         int row = stage_rows_dequeue(&b->rows);
         tell = tell || (b->rows.row[row].job.flags & JOB_TELL);
         b->talk.beat.taken = b->rows.row[row].job.request;
-        admit_row(b, row, broker_now);
+        admit_row(b, row, broker_now, now);
     }
+    if (b->rows.n_batch)
+        stage_load_begin(&b->load, now);
     stage_times_begin(&b->times, &b->rows, now);
     stage_lookups_begin(&b->lookups);
     note_state(b);
@@ -292,8 +313,11 @@ static void fail_batch(struct stage_brain *b, int code, const char *text)
 
 static void end_batch(struct stage_brain *b)
 {
+    uint64_t now = moment(b);
     b->talk.beat.batches++;
-    stage_lookups_settle(&b->lookups, moment(b));
+    batch_limit_learn(&b->limit, b->times.formed, now - b->times.formed_ns);
+    stage_load_end(&b->load, now);
+    stage_lookups_settle(&b->lookups, now);
     keep_rows(b, NULL, 0);
     b->times.traced = 0;
     b->phase = IDLE;
@@ -444,6 +468,8 @@ void stage_brain_control(struct stage_brain *b, const struct message *m, uint64_
 uint64_t stage_brain_tick(struct stage_brain *b, uint64_t now)
 {
     note_state(b);
+    if (b->io.idle_ns && stage_load_due(&b->load, now))
+        stage_load_tell(&b->load, b->io.idle_ns(b->io.arg), now, &b->talk.beat);
     if (now >= stage_talk_due(&b->talk)) /* first: who has the heartbeat has them */
         span_log_send(&b->times.spans, b->io.control, b->io.arg, &b->out);
     return b->due_ns = stage_talk_tick(&b->talk, now);

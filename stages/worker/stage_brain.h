@@ -33,6 +33,7 @@ struct stage_setup {
     const struct pipeline *pipeline; /* borrowed */
     struct hello self;     /* who this worker is, as its hello tells; `ready`: its endpoint is bound */
     int max_batch;         /* at most MESSAGE_MAX_BATCH */
+    double share;          /* of the model's work that this stage does; 0: as much as each other stage */
     struct tensor expects; /* one request's input: dim[0] = 1; no data */
     int n_segments;
     struct stage_segment segment[PIPELINE_MAX_EXITS + 1];
@@ -51,6 +52,7 @@ struct stage_io {
     bool (*connected)(void *arg);          /* to the broker */
     uint64_t (*moment)(void *arg);         /* ns; a step that calls the engine tells how long that took */
     uint64_t (*resident_bytes)(void *arg); /* of the process, for heartbeats */
+    uint64_t (*idle_ns)(void *arg);        /* of the cores that it may use, all together; NULL: not known */
 };
 
 /* The layers. `row`, `rows`: places in the batch in hand, 0 .. n - 1. */

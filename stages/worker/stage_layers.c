@@ -91,6 +91,18 @@ static void introduce(struct hello *self, const struct graph *g, const struct pl
              engine_blas_core(), engine_conv(), p->computes, threads, threads == 1 ? "" : "s");
 }
 
+/* The stage's part of the model's work. */
+static double share_of(const struct graph *g, const struct placed_stage *stage)
+{
+    double all = 0, own = 0;
+    for (int i = 0; i < g->n_nodes; i++) {
+        double flops = graph_node_flops(g, i, 1);
+        all += flops;
+        own += i >= stage->first && i <= stage->last ? flops : 0;
+    }
+    return all > 0 ? own / all : 0;
+}
+
 static int load(struct stage_layers *l, struct stage_setup *s, int stage, struct error *e)
 {
     const struct pipeline *p = l->pipeline;
@@ -116,6 +128,7 @@ static int load(struct stage_layers *l, struct stage_setup *s, int stage, struct
     o.max_batch = s->max_batch;
     o.first = pl->stage[stage].first;
     o.last = pl->stage[stage].last;
+    s->share = share_of(g, &pl->stage[stage]);
     floats = make_segments(l, s, g, pl, stage);
     introduce(&s->self, g, pl, p, config->threads);
     if (!(l->descriptors = calloc(floats * (size_t)s->max_batch + 1, sizeof *l->descriptors)))

@@ -253,11 +253,17 @@ static uint64_t resident_bytes(void *arg)
     return limits_resident_bytes(0);
 }
 
+static uint64_t idle_ns(void *arg)
+{
+    (void)arg;
+    return limits_idle_ns();
+}
+
 /* The threads that move messages start here and take short turns; the one that computes has the usual ones.
  */
 static int open_links(struct stage_worker *w, pid_t after, struct error *e)
 {
-    struct stage_io io = {.moment = moment, .resident_bytes = resident_bytes};
+    struct stage_io io = {.moment = moment, .resident_bytes = resident_bytes, .idle_ns = idle_ns};
     struct stage_engine engine = stage_layers_engine(w->layers);
     bool asks = w->setup.segment[0].exit >= 0 && w->pipeline->cache.n_endpoints > 0;
     int rc;

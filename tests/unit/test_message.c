@@ -178,9 +178,10 @@ static void test_result(void **state)
 
 static void fill_heartbeat(struct heartbeat *h)
 {
-    static const struct heartbeat told = {
-        1,          2,    3,  4, 5, 6, 7, 8, 9, 10, 11, true, true, 12, 13, UINT64_MAX, 8, REACHES_TOLD | 3,
-        UINT32_MAX, true, {0}};
+    static const struct heartbeat told = {1,          2,    3,    4,          5,          6,
+                                          7,          8,    9,    10,         11,         true,
+                                          true,       12,   13,   UINT64_MAX, 8,          REACHES_TOLD | 3,
+                                          UINT32_MAX, true, 1000, 5200,       UINT32_MAX, {0}};
     *h = told;
     h->learning = (struct learning){.state = LEARNING_ASIDE,
                                     .accepted = next(),

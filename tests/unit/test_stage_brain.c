@@ -302,6 +302,63 @@ static void test_what_waits_becomes_a_batch(void **state)
     end();
 }
 
+static void give_last(uint64_t id)
+{
+    make_job(id);
+    m.job.route[2] = 0;
+    give_value((float)id);
+}
+
+/* Requests have 5 s and pass three stages: a batch may take 541 ms here. */
+static void test_batches_keep_to_the_latency_target(void **state)
+{
+    (void)state;
+    begin(2);
+    for (uint64_t id = 1; id <= 7; id++)
+        give_last(id);
+    compute(0, BATCH, 600000);
+    compute(1, BATCH, 10);
+    compute(2, BATCH, 10);
+    assert_int_equal(w.results, BATCH);
+    stage_brain_tick(w.b, w.now + NS_PER_S);
+    assert_int_equal(w.beat.batch, BATCH - 1);
+    compute_all(BATCH - 1); /* full, and in time: one more may come in */
+    for (uint64_t id = 11; id <= 17; id++)
+        give_last(id);
+    compute_all(BATCH);
+    assert_int_equal(w.results, 2 * BATCH + BATCH - 1);
+    end();
+}
+
+/* Two batches lose two requests each at an exit: what is left of both is one batch in the next stage. */
+static void test_survivors_of_several_batches_form_one(void **state)
+{
+    uint64_t left[BATCH];
+    (void)state;
+    begin(1);
+    for (uint64_t id = 1; id <= 2 * BATCH; id++)
+        give(id);
+    for (int k = 0; k < 2; k++) {
+        uint64_t first;
+        compute(0, BATCH, 10);
+        first = w.lookup.item[0].request;
+        verdict(w.lookup.sequence, first, false);
+        compute(1, BATCH, 10);
+        verdict(w.lookup.sequence, first + 1, false);
+        compute(2, BATCH - 1, 10);
+        left[2 * k] = first + 2;
+        left[2 * k + 1] = first + 3;
+    }
+    assert_int_equal(w.jobs, 4);
+    end();
+    begin(2);
+    for (int i = 0; i < BATCH; i++)
+        give_last(left[i]);
+    compute_all(BATCH);
+    assert_int_equal(w.results, BATCH);
+    end();
+}
+
 static void test_a_hit_leaves_the_batch(void **state)
 {
     (void)state;
@@ -734,6 +791,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_what_waits_becomes_a_batch),
+        cmocka_unit_test(test_batches_keep_to_the_latency_target),
+        cmocka_unit_test(test_survivors_of_several_batches_form_one),
         cmocka_unit_test(test_a_hit_leaves_the_batch),
         cmocka_unit_test(test_all_hits_stop_computing),
         cmocka_unit_test(test_audits_are_asked_for_and_run_to_the_end),

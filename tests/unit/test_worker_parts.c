@@ -1,4 +1,5 @@
-/* test_worker_parts.c - the worker's small parts: circuit breaker, cancelled requests, clock offset, arrivals
+/* test_worker_parts.c - the worker's small parts: size of batches, circuit breaker, cancelled requests, clock
+ * offset, arrivals
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -9,6 +10,7 @@
 #include "base/arrival.h"
 #include "base/clock.h"
 #include "base/offset.h"
+#include "stages/worker/batch_limit.h"
 #include "stages/worker/breaker.h"
 #include "stages/worker/cancel_set.h"
 #include "stages/worker/hit_log.h"
@@ -171,9 +173,65 @@ static void test_when_a_message_came(void **state)
     came(UINT64_MAX, 5, 7, 9, 0, 0, 0);
 }
 
+/* Three stages of equal work and a target of 60 ms: 10 ms for a batch. Each request takes `ms`. */
+static int settle(struct batch_limit *l, double ms, int batches)
+{
+    for (int i = 0; i < batches; i++) {
+        int n = batch_limit_now(l);
+        batch_limit_learn(l, n, (uint64_t)(n * ms * NS_PER_MS));
+    }
+    return batch_limit_now(l);
+}
+
+static void test_batches_are_as_large_as_their_time_allows(void **state)
+{
+    struct batch_limit l;
+    int least = 64, most = 0;
+    (void)state;
+    batch_limit_init(&l, 64, 60 * NS_PER_MS, 1.0 / 3);
+    assert_int_equal(batch_limit_now(&l), 64);
+    assert_in_range(settle(&l, 1, 6), 1, 10);
+    for (int i = 0; i < 100; i++) {
+        int n = settle(&l, 1, 1);
+        least = n < least ? n : least;
+        most = n > most ? n : most;
+    }
+    assert_in_range(least, 9, 10);
+    assert_in_range(most, 10, 11); /* one too many is how it finds out */
+    assert_in_range(settle(&l, 0.25, 40), 36, 41);
+    assert_int_equal(settle(&l, 0.01, 40), 64);
+    assert_int_equal(settle(&l, 30, 40), 1); /* never less */
+}
+
+static void test_batches_that_are_not_full_prove_nothing(void **state)
+{
+    struct batch_limit l;
+    (void)state;
+    batch_limit_init(&l, 16, 60 * NS_PER_MS, 1.0 / 3);
+    batch_limit_learn(&l, 16, 11 * NS_PER_MS);
+    assert_int_equal(batch_limit_now(&l), 14);
+    for (int i = 0; i < 100; i++)
+        batch_limit_learn(&l, 13, NS_PER_MS);
+    assert_int_equal(batch_limit_now(&l), 14);
+    batch_limit_learn(&l, 14, NS_PER_MS);
+    assert_int_equal(batch_limit_now(&l), 15);
+}
+
+static void test_without_a_target_batches_stay_as_large_as_they_may_be(void **state)
+{
+    struct batch_limit l;
+    (void)state;
+    batch_limit_init(&l, 8, 0, 1);
+    batch_limit_learn(&l, 8, 1000 * NS_PER_S);
+    assert_int_equal(batch_limit_now(&l), 8);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_batches_are_as_large_as_their_time_allows),
+        cmocka_unit_test(test_batches_that_are_not_full_prove_nothing),
+        cmocka_unit_test(test_without_a_target_batches_stay_as_large_as_they_may_be),
         cmocka_unit_test(test_the_breaker_opens_after_failures_in_a_row),
         cmocka_unit_test(test_the_breaker_probes_and_closes),
         cmocka_unit_test(test_the_breaker_waits_at_most_so_long),
