@@ -22,12 +22,14 @@
 #include "deploy/tool/state.h"
 #include "failure.h"
 #include "heirs.h"
+#include "reload.h"
 #include "running.h"
 #include "served.h"
 #include "word.h"
 
-#define POLL_US 50000
-#define ASK_MS  3000
+#define POLL_US   50000
+#define ASK_MS    3000
+#define TIMEOUT_S 120
 
 static const struct usage usage = {
     .command = "reload",
@@ -257,9 +259,40 @@ static int report(const struct reload *r, struct error *e)
     return FL_OK;
 }
 
+static int run(struct reload *r, struct error *e)
+{
+    int rc;
+
+    interrupt_catch();
+    r->started_ns = clock_ns();
+    r->until_ns = r->started_ns + (uint64_t)r->timeout_s * NS_PER_S;
+    if (!(rc = check(r, e)) && !(rc = move_stages(r, e)))
+        rc = read_caches(r, e);
+    return rc;
+}
+
+static void release(struct reload *r)
+{
+    if (r->lock >= 0)
+        close(r->lock);
+    free(r->model);
+    free(r->reply);
+    pipeline_free(r->pipeline);
+}
+
+int reload_pipeline(const struct pipeline_arguments *where, bool *moved, struct error *e)
+{
+    struct reload r = {.where = *where, .timeout_s = TIMEOUT_S, .lock = -1};
+    int rc = run(&r, e);
+
+    *moved = r.moved;
+    release(&r);
+    return rc;
+}
+
 int command_reload(int argc, char **argv, struct error *e)
 {
-    struct reload r = {.timeout_s = 120, .lock = -1};
+    struct reload r = {.timeout_s = TIMEOUT_S, .lock = -1};
     const struct argument table[] = {
         ARGUMENTS_PIPELINE(r.where),
         OPTION_FLAG("without-caches", r.without_caches,
@@ -270,17 +303,8 @@ int command_reload(int argc, char **argv, struct error *e)
     };
     int rc = arguments_parse(&usage, table, argc, argv, NULL, e);
 
-    if (!rc) {
-        interrupt_catch();
-        r.started_ns = clock_ns();
-        r.until_ns = r.started_ns + (uint64_t)r.timeout_s * NS_PER_S;
-        if (!(rc = check(&r, e)) && !(rc = move_stages(&r, e)) && !(rc = read_caches(&r, e)))
-            rc = report(&r, e);
-    }
-    if (r.lock >= 0)
-        close(r.lock);
-    free(r.model);
-    free(r.reply);
-    pipeline_free(r.pipeline);
+    if (!rc && !(rc = run(&r, e)))
+        rc = report(&r, e);
+    release(&r);
     return rc;
 }

@@ -7,9 +7,11 @@
 #include "deploy/tool/arguments.h"
 #include "deploy/tool/command.h"
 #include "deploy/launch/claim.h"
+#include "deploy/launch/reload.h"
 #include "deploy/launch/running.h"
 #include "deploy/launch/served.h"
 #include "deploy/model/pays.h"
+#include "plan_live.h"
 #include "plan_simulated.h"
 #include "deploy/tool/json_file.h"
 #include "deploy/tool/report.h"
@@ -23,20 +25,23 @@ static const struct usage usage = {
     .summary = "Profiles the model, cuts it into stages of equal expected time, and writes the stages into "
                "the pipeline file. Exits stay as they are.",
     .notes = "The time of each layer counts with the share of requests that still run there: all of them,\n"
-             "or what a report of `eval --json` (--survivors) says. Crossing a cut costs the activation's\n"
-             "bytes at --link-mbps. Other lines of the file stay as they are.\n\n"
+             "or what a report of `eval --json` (--survivors) says, or, with --apply, what the exits of the\n"
+             "running pipeline have answered. Replicas of a stage share its time. Crossing a cut costs the\n"
+             "activation's bytes at --link-mbps. Other lines of the file stay as they are.\n\n"
              "examples:\n"
              "  freezeline plan -c P.yaml --stages 3\n"
-             "  freezeline plan -c P.yaml --stages 4 --survivors eval.json --output P4.yaml\n",
+             "  freezeline plan -c P.yaml --stages 4 --survivors eval.json --output P4.yaml\n"
+             "  freezeline plan -c P.yaml --apply\n",
 };
 
 struct plan {
     struct pipeline_arguments where;
     const char *output, *survivors;
-    int stages, threads, runs;
+    int stages, threads, runs, cores; /* cores 0: workers stay as they are */
     double link_mbps;
     struct plan_simulated simulated; /* rate 0: by equal times alone */
-    bool json;
+    struct plan_live live;           /* of the running pipeline; none without --apply */
+    bool apply, json;
     struct pipeline *pipeline;
     struct graph *graph;
     struct cut *cuts; /* after blocks, or all when these are too few */
@@ -46,7 +51,7 @@ struct plan {
     struct profile profile;
     struct message_cost message; /* here, where stages are processes of one host */
     struct pays pays;
-    bool profiled;
+    bool profiled, moved; /* moved: the running pipeline took the cuts */
 };
 
 static int keep_blocks(struct plan *p, struct error *e)
@@ -65,16 +70,20 @@ static int keep_blocks(struct plan *p, struct error *e)
     return FL_OK;
 }
 
-/* Scales each node's time with the share of requests that no earlier exit answered, as the report tells. */
-static int weigh(struct plan *p, struct error *e)
+/* The exit behind `node` answers this share of the requests: they do not run what follows. */
+static void leave(struct plan *p, int node, double share)
+{
+    for (int n = node + 1; n < p->graph->n_nodes; n++)
+        p->cost_ms[n] -= share * p->profile.layer[n].median_ms;
+}
+
+static int weigh_by_report(struct plan *p, struct error *e)
 {
     json_t *root, *exits, *exit;
     size_t i;
-    int rc;
+    int rc = json_file_load(&root, p->survivors, e);
 
-    if (!p->survivors)
-        return FL_OK;
-    if ((rc = json_file_load(&root, p->survivors, e)))
+    if (rc)
         return rc;
     exits = json_object_get(root, "exits");
     json_array_foreach(exits, i, exit)
@@ -83,8 +92,7 @@ static int weigh(struct plan *p, struct error *e)
         double share = json_number_value(json_object_get(exit, "share"));
         for (int c = 0; after && c < p->n_cuts; c++)
             if (!strcmp(p->cuts[c].name, after))
-                for (int n = p->cuts[c].node + 1; n < p->graph->n_nodes; n++)
-                    p->cost_ms[n] -= share * p->profile.layer[n].median_ms;
+                leave(p, p->cuts[c].node, share);
     }
     json_decref(root);
     if (!exits)
@@ -111,11 +119,14 @@ static int measure(struct plan *p, struct error *e)
     }
     for (int i = 0; i < p->profile.n_layers && i < p->graph->n_nodes; i++)
         p->cost_ms[i] = p->profile.layer[i].median_ms;
+    for (int i = 0; i < p->live.n; i++)
+        leave(p, p->live.exit[i].node, p->live.exit[i].share);
     for (int i = 0; i < p->n_cuts; i++) {
         struct tensor t = value_shape(&p->graph->values[p->cuts[i].value], 1);
         p->transfer_ms[i] = p->message.fixed_ms + (double)tensor_bytes(&t) * 8 / (p->link_mbps * 1e3);
     }
-    rc = weigh(p, e);
+    if (p->survivors)
+        rc = weigh_by_report(p, e);
 done:
     exec_free(x);
     return rc;
@@ -132,6 +143,33 @@ static int set(char **to, const char *text, struct error *e)
     return FL_OK;
 }
 
+static double stage_ms(const struct plan *p, int stage)
+{
+    int first = stage ? p->cuts[p->chosen[stage - 1]].node + 1 : 0;
+    int last = stage < p->stages - 1 ? p->cuts[p->chosen[stage]].node : p->graph->n_nodes - 1;
+    double sum = 0;
+
+    for (int i = first; i <= last; i++)
+        sum += p->cost_ms[i];
+    return sum;
+}
+
+/* More workers where a stage's part of the work keeps more than one of the cores busy; never fewer. */
+static void add_workers(struct plan *p)
+{
+    double ms[PIPELINE_MAX_STAGES];
+    int workers[PIPELINE_MAX_STAGES];
+
+    for (int s = 0; s < p->stages; s++)
+        ms[s] = stage_ms(p, s);
+    planner_workers(ms, p->stages, p->cores, workers);
+    for (int s = 0; s < p->stages; s++) {
+        struct stage_config *stage = &p->pipeline->stage[s];
+        int most = workers[s] < PIPELINE_MAX_REPLICAS ? workers[s] : PIPELINE_MAX_REPLICAS;
+        stage->n_replicas = most > stage->n_replicas ? most : stage->n_replicas;
+    }
+}
+
 /* Stages that the file does not have yet are like its last one, with one worker. */
 static int write_stages(struct plan *p, struct error *e)
 {
@@ -143,6 +181,7 @@ static int write_stages(struct plan *p, struct error *e)
         memset(fresh, 0, sizeof *fresh);
         fresh->threads = from->threads;
         fresh->max_batch = from->max_batch;
+        fresh->fixed_batch = from->fixed_batch;
         fresh->n_replicas = 1;
     }
     for (int s = p->stages; s < to->n_stages; s++) {
@@ -158,18 +197,9 @@ static int write_stages(struct plan *p, struct error *e)
         rc = set(&to->stage[s].last, p->cuts[p->chosen[s]].name, e);
     free(to->stage[p->stages - 1].last);
     to->stage[p->stages - 1].last = NULL;
+    if (p->cores)
+        add_workers(p);
     return rc;
-}
-
-static double stage_ms(const struct plan *p, int stage)
-{
-    int first = stage ? p->cuts[p->chosen[stage - 1]].node + 1 : 0;
-    int last = stage < p->stages - 1 ? p->cuts[p->chosen[stage]].node : p->graph->n_nodes - 1;
-    double sum = 0;
-
-    for (int i = first; i <= last; i++)
-        sum += p->cost_ms[i];
-    return sum;
 }
 
 /* The costs of nodes are weighed by who still runs them: their sum is what a request computes on average. */
@@ -205,7 +235,8 @@ static int print_json(const struct plan *p, const char *written, struct error *e
 
     for (int s = 0; s < p->stages; s++)
         json_array_append_new(
-            stages, json_pack("{s:s, s:o, s:o}", "last", last_of(p, s), "expected_ms",
+            stages, json_pack("{s:s, s:i, s:o, s:o}", "last", last_of(p, s), "workers",
+                              p->pipeline->stage[s].n_replicas, "expected_ms",
                               report_rounded(stage_ms(p, s), 6), "transfer_ms",
                               report_rounded(s < p->stages - 1 ? p->transfer_ms[p->chosen[s]] : 0, 6)));
     for (int i = 0; i < p->pipeline->n_exits; i++)
@@ -217,6 +248,8 @@ static int print_json(const struct plan *p, const char *written, struct error *e
                      p->pipeline->exits_auto, "exits", exits);
     if (root)
         json_object_set_new(root, "pays", pays_json(&p->pays));
+    if (root && p->apply)
+        json_object_set_new(root, "moved", json_boolean(p->moved));
     if (root && p->simulated.rate > 0) {
         json_object_set_new(root, "simulated_p99_ms", report_rounded(p->simulated.after_ms, 6));
         json_object_set_new(root, "equal_times_p99_ms", report_rounded(p->simulated.before_ms, 6));
@@ -232,7 +265,7 @@ static int print_table(const struct plan *p, const char *written, struct error *
     char text[384];
     int rc;
 
-    t = table_new("stage|last layer|layer|expected ms|transfer ms", "llrrr");
+    t = table_new("stage|last layer|layer|expected ms|transfer ms|workers", "llrrrr");
     for (int s = 0; s < p->stages; s++) {
         bool end = s == p->stages - 1;
         table_cell(t, "%d", s);
@@ -240,10 +273,15 @@ static int print_table(const struct plan *p, const char *written, struct error *
         table_cell(t, "%d", end ? graph_depth(p->graph) : p->cuts[p->chosen[s]].depth);
         table_cell(t, "%.3f", stage_ms(p, s));
         table_cell(t, "%.3f", end ? 0 : p->transfer_ms[p->chosen[s]]);
+        table_cell(t, "%d", p->pipeline->stage[s].n_replicas);
     }
     rc = table_end(t, e);
     printf("\nwhole model %.3f ms on one worker of %d thread%s; written to %s\n%s\n", p->profile.median_ms,
            p->threads, p->threads == 1 ? "" : "s", written, pays_sentence(&p->pays, text, sizeof text));
+    if (p->apply)
+        printf("by %llu answers of the running pipeline, %.1f%% of them early; %s\n",
+               (unsigned long long)p->live.answered, 100 * p->live.early,
+               p->moved ? "it has moved on to these cuts" : "it is cut like this already");
     if (p->simulated.rate > 0)
         printf(
             "simulated p99 at %.1f requests/s: %.3f ms, with stages of equal time %.3f ms (%d simulations)\n",
@@ -268,6 +306,21 @@ static void note_running(const struct plan *p)
     free(m);
 }
 
+/* The stages' cuts, chosen. */
+static int cut(struct plan *p, struct error *e)
+{
+    struct planner_input in = {p->cost_ms,     p->graph->n_nodes, p->cuts, p->n_cuts,
+                               p->transfer_ms, p->stages,         NULL};
+    int workers[PIPELINE_MAX_STAGES], rc;
+
+    for (int s = 0; s < p->stages; s++)
+        workers[s] = s < p->pipeline->n_stages ? p->pipeline->stage[s].n_replicas : 1;
+    in.workers = workers;
+    if (!(rc = planner_cut(&in, p->chosen, e)) && p->simulated.rate > 0)
+        rc = plan_simulate(&p->simulated, p->pipeline, p->graph, p->cuts, p->n_cuts, p->stages, p->chosen, e);
+    return rc;
+}
+
 static int plan(struct plan *p, struct error *e)
 {
     const char *written;
@@ -275,21 +328,28 @@ static int plan(struct plan *p, struct error *e)
 
     if (rc)
         return rc;
+    if (p->apply &&
+        (p->output || p->cores || p->where.sets.n || (p->stages && p->stages != p->pipeline->n_stages)))
+        return error_set(
+            e, FL_USAGE,
+            "--apply changes where the running pipeline is cut, and %s: without --output, --set, "
+            "--cores and another number of stages (these need `freezeline down` and `freezeline "
+            "up`)",
+            p->pipeline->path);
     if ((p->simulated.rate > 0) != (p->simulated.measured != NULL))
         return error_set(e, FL_USAGE, "--simulate RATE and --measured FILE go together");
     written = p->output ? p->output : p->pipeline->path;
     p->stages = p->stages ? p->stages : p->pipeline->n_stages;
     p->threads = p->threads ? p->threads : p->pipeline->stage[0].threads;
     if ((rc = placement_load(&p->graph, p->pipeline, e)) || (rc = keep_blocks(p, e)) ||
-        (rc = measure(p, e)) ||
-        (rc = planner_cut(p->cost_ms, p->graph->n_nodes, p->cuts, p->n_cuts, p->transfer_ms, p->stages,
-                          p->chosen, e)) ||
-        (p->simulated.rate > 0 && (rc = plan_simulate(&p->simulated, p->pipeline, p->graph, p->cuts,
-                                                      p->n_cuts, p->stages, p->chosen, e))) ||
-        (rc = write_stages(p, e)) || (rc = pipeline_rewrite(p->pipeline, written, e)))
+        (p->apply && (rc = plan_live_ask(&p->live, p->graph, p->pipeline, &p->where, e))) ||
+        (rc = measure(p, e)) || (rc = cut(p, e)) || (rc = write_stages(p, e)) ||
+        (rc = pipeline_rewrite(p->pipeline, written, e)) ||
+        (p->apply && (rc = reload_pipeline(&p->where, &p->moved, e))))
         return rc;
     find_out_whether_it_pays(p);
-    note_running(p);
+    if (!p->apply)
+        note_running(p);
     return p->json ? print_json(p, written, e) : print_table(p, written, e);
 }
 
@@ -300,6 +360,9 @@ int command_plan(int argc, char **argv, struct error *e)
         ARGUMENTS_PIPELINE(p.where),
         OPTION_INT("stages", p.stages, "N", "how many (as many as the file has)", 1, PIPELINE_MAX_STAGES),
         OPTION_TEXT("survivors", p.survivors, "FILE", "a report of eval --json: who is answered early"),
+        OPTION_INT("cores", p.cores, "N", "then as many replicas of each stage as N cores can use", 1, 4096),
+        OPTION_FLAG("apply", p.apply,
+                    "by what the running pipeline answers early, and make it take the cuts"),
         OPTION_NUMBER("link-mbps", p.link_mbps, "X", "megabit per second between stages (20000: one host)",
                       1e-3, 1e9),
         OPTION_INT("threads", p.threads, "N", "threads of a worker (the file's)", 1, 256),

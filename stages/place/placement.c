@@ -113,7 +113,9 @@ static int share_flops(struct placement *out, const struct search *s)
         return error_set(s->e, FL_NOMEM, "no memory to place %d stages", s->p->n_stages);
     for (int i = 0; i < s->g->n_nodes; i++)
         cost[i] = graph_node_flops(s->g, i, 1);
-    rc = planner_cut(cost, s->g->n_nodes, s->cuts, s->n_cuts, NULL, s->p->n_stages, chosen, &why);
+    rc = planner_cut(
+        &(struct planner_input){cost, s->g->n_nodes, s->cuts, s->n_cuts, NULL, s->p->n_stages, NULL}, chosen,
+        &why);
     free(cost);
     if (rc == FL_USAGE)
         return pipeline_error(s->p, "stages", s->e, "%.390s", why.text);

@@ -315,6 +315,28 @@ static void an_edited_cut_is_taken_by_all_or_by_none(void **state)
     finish(h);
 }
 
+/* Cuts that were made for nobody's traffic are moved to where the running pipeline needs them. */
+static void a_plan_is_applied_to_what_runs(void **state)
+{
+    struct harness *h = new_world();
+    json_t *root;
+    (void)state;
+    edit(h, "last: /blocks.1/Relu_1", "last: /blocks.6/Relu_1");
+    assert_int_equal(tool(h, "plan", "--apply --runs 2"), 1); /* nobody serves it */
+    build(h);
+    tool_ok(h, "up", "");
+    ask_all(h);
+    root = tool_json(h, "plan", "--apply --runs 3");
+    assert_true(json_is_true(json_object_get(root, "moved")));
+    json_decref(root);
+    assert_status(h, "other cuts", false);
+    ask_all(h);
+    assert_int_equal(tool(h, "plan", "--apply --stages 3"), 2);
+    assert_said("another number of stages");
+    tool_ok(h, "down", "");
+    harness_free(h);
+}
+
 static bool one_waits(void *h)
 {
     json_t *root = tool_json(h, "status", ""), *note;
@@ -435,6 +457,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(training_again_in_place),
         cmocka_unit_test(an_edited_cut_is_taken_by_all_or_by_none),
+        cmocka_unit_test(a_plan_is_applied_to_what_runs),
         cmocka_unit_test(a_replica_with_another_plan_waits_for_a_reload),
         cmocka_unit_test(what_cannot_be_taken_changes_nothing),
         cmocka_unit_test(a_reload_that_is_killed_loses_nothing),

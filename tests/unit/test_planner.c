@@ -20,7 +20,7 @@ static int draw(int n)
 struct problem {
     double cost[24], transfer[24];
     struct cut cut[24];
-    int n_nodes, n_cuts, n_stages;
+    int n_nodes, n_cuts, n_stages, workers[24];
 };
 
 static double slowest(const struct problem *p, const int *chosen)
@@ -32,7 +32,7 @@ static double slowest(const struct problem *p, const int *chosen)
         double ms = s == p->n_stages - 1 ? 0 : p->transfer[chosen[s]];
         for (; node <= end; node++)
             ms += p->cost[node];
-        worst = fmax(worst, ms);
+        worst = fmax(worst, ms / p->workers[s]);
     }
     return worst;
 }
@@ -55,6 +55,7 @@ static void draw_problem(struct problem *p)
     p->n_cuts = 0;
     for (int i = 0; i < p->n_nodes; i++) {
         p->cost[i] = draw(100) / 10.0;
+        p->workers[i] = 1 + draw(3);
         p->transfer[i] = draw(30) / 10.0;
         if (i < p->n_nodes - 1 && draw(3))
             p->cut[p->n_cuts++] = (struct cut){.node = i};
@@ -71,8 +72,10 @@ static void finds_the_best(void **state)
         int chosen[24], tried[24];
         seed = (uint32_t)i;
         draw_problem(&p);
-        assert_int_equal(
-            planner_cut(p.cost, p.n_nodes, p.cut, p.n_cuts, p.transfer, p.n_stages, chosen, NULL), FL_OK);
+        assert_int_equal(planner_cut(&(struct planner_input){p.cost, p.n_nodes, p.cut, p.n_cuts, p.transfer,
+                                                             p.n_stages, p.workers},
+                                     chosen, NULL),
+                         FL_OK);
         for (int s = 1; s < p.n_stages - 1; s++)
             assert_true(chosen[s] > chosen[s - 1]);
         assert_true(fabs(slowest(&p, chosen) - try_all(&p, tried, 0, 0)) < 1e-9);
@@ -86,10 +89,25 @@ static void too_many_stages_are_refused(void **state)
     struct error e;
     int chosen[4];
     (void)state;
-    assert_int_equal(planner_cut(cost, 2, &cut, 1, NULL, 3, chosen, &e), FL_USAGE);
-    assert_int_equal(planner_cut(cost, 2, &cut, 1, NULL, 0, chosen, &e), FL_USAGE);
-    assert_int_equal(planner_cut(cost, 2, &cut, 1, NULL, 2, chosen, &e), FL_OK);
+    for (int n = 0; n <= 3; n++)
+        assert_int_equal(planner_cut(&(struct planner_input){cost, 2, &cut, 1, NULL, n, NULL}, chosen, &e),
+                         n == 1 || n == 2 ? FL_OK : FL_USAGE);
+    planner_cut(&(struct planner_input){cost, 2, &cut, 1, NULL, 2, NULL}, chosen, &e);
     assert_int_equal(chosen[0], 0);
+}
+
+static void as_many_workers_as_cores_can_use(void **state)
+{
+    int n[3];
+    (void)state;
+    planner_workers((double[]){1.06, 0.56, 0.45}, 3, 2, n); /* half of the work and a little more: one core */
+    assert_true(n[0] == 1 && n[1] == 1 && n[2] == 1);
+    planner_workers((double[]){1.4, 0.56, 0.45}, 3, 2, n);
+    assert_true(n[0] == 2 && n[1] == 1 && n[2] == 1);
+    planner_workers((double[]){6, 1, 1}, 3, 8, n);
+    assert_true(n[0] == 6 && n[1] == 1 && n[2] == 1);
+    planner_workers((double[]){0, 0, 0}, 3, 8, n);
+    assert_true(n[0] == 1 && n[1] == 1 && n[2] == 1);
 }
 
 int main(void)
@@ -97,6 +115,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(finds_the_best),
         cmocka_unit_test(too_many_stages_are_refused),
+        cmocka_unit_test(as_many_workers_as_cores_can_use),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
