@@ -1,6 +1,6 @@
 #!/bin/sh
 # thousand.sh - the simulations behind "From one machine to a thousand" in deploy/simulate/PREDICTION.md, each with its
-# command line. The measurements were taken with sockets between processes, not lanes: so shared_memory=false.
+# command line
 #
 # usage: deploy/scripts/thousand.sh MODEL.onnx [MEASURED.json]
 set -eu
@@ -12,7 +12,7 @@ simulate() { # OPTION ...
     printf ' %s' "$@"
     printf '\n'
     build/release/freezeline simulate -c configs/cifar10-resnet18-learned.yaml --set model="$model" --set broker.max_requests=8192 \
-        --set shared_memory=false --measured "$measured" "$@"
+        --measured "$measured" "$@"
 }
 cell='--cluster configs/cluster-cell.yaml'
 million='--cluster configs/cluster-million.yaml'
