@@ -119,8 +119,11 @@ static int open_doors(struct broker *b, struct error *e)
         .high_water = c->max_requests + 1000, .mandatory = true, .bind = b->pipeline->bind};
     struct socket_options clients = door, control = door;
     /* An input is kept until its request is answered. */
-    struct lane_options client_lane = {
-        .in_bytes = 2 << 20, .out_bytes = 256 << 10, .copy = true, .most = CLIENT_LANES};
+    struct lane_options client_lane = {.in_bytes = 2 << 20,
+                                       .out_bytes = 256 << 10,
+                                       .copy = true,
+                                       .most = CLIENT_LANES,
+                                       .unsent = door.high_water};
     struct lane_options result_lane = {.in_bytes = 256 << 10};
     int rc;
     clients.unread = UNREAD;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -18,12 +19,21 @@ struct borrowed {
     unsigned slot; /* RING_HELD: it is being written */
 };
 
+/* A message for which there is no room yet: its envelope and its payload. */
+struct waiting {
+    struct waiting *next;
+    size_t bytes, size; /* of the payload, and of the envelope before it */
+    uint8_t data[];
+};
+
 struct lane_memory {
     atomic_int users; /* whoever made it, and each payload */
     void *at;
     size_t bytes;
     struct ring in, out;
     struct borrowed borrowed[RING_HELD + 1];
+    struct waiting *waiting; /* the oldest */
+    int n_waiting;
 };
 
 size_t lane_ring_size(size_t bytes)
@@ -43,6 +53,10 @@ void lane_release(struct lane_memory *lane)
 {
     if (!lane || atomic_fetch_sub(&lane->users, 1) > 1)
         return;
+    for (struct waiting *w = lane->waiting, *next; w; w = next) {
+        next = w->next;
+        free(w);
+    }
     munmap(lane->at, lane->bytes);
     free(lane);
 }
@@ -64,12 +78,19 @@ static struct lane_memory *map(int fd, size_t bytes)
     return lane;
 }
 
-/* Its blocks are taken now: a full /dev/shm is an error here rather than a fault later. */
+/* `ulimit -f` counts for memory too, and a signal ends who goes beyond it. */
+static bool may_have(size_t bytes)
+{
+    struct rlimit most;
+    return getrlimit(RLIMIT_FSIZE, &most) || most.rlim_cur == RLIM_INFINITY || bytes <= most.rlim_cur;
+}
+
+/* Its blocks are taken now: too little memory is an error here rather than a fault later. */
 struct lane_memory *lane_make(size_t in_bytes, size_t out_bytes, int *fd)
 {
     size_t bytes = ring_memory(in_bytes) + ring_memory(out_bytes);
     struct lane_memory *lane = NULL;
-    *fd = memfd_create("freezeline-lane", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    *fd = may_have(bytes) ? memfd_create("freezeline-lane", MFD_CLOEXEC | MFD_ALLOW_SEALING) : -1;
     if (*fd < 0)
         return NULL;
     if (!posix_fallocate(*fd, 0, (off_t)bytes) &&
@@ -137,33 +158,73 @@ bool lane_payload(struct lane_memory *lane, size_t bytes, zmq_msg_t *out)
     return data && !borrow(lane, RING_HELD, data, bytes, out);
 }
 
-/* The payload's place in the ring: it is there already, or it is copied there. NULL: there is no room. */
-static bool place(struct ring *out, zmq_msg_t *payload, size_t bytes, size_t envelope_bytes)
+/* As a record. The payload is in its place already, or it is copied there. False: there is no room. */
+static bool put(struct ring *out, const void *payload, size_t bytes, const void *envelope, size_t size,
+                bool *wake)
 {
     void *to;
-    if (payload && ring_is_reserved(out, zmq_msg_data(payload)) && envelope_bytes <= ENVELOPE_MOST)
-        return true;
-    if (!(to = ring_reserve(out, bytes, envelope_bytes)))
-        return false;
-    if (bytes)
-        memmove(to, zmq_msg_data(payload), bytes);
+    if (!bytes || !ring_is_reserved(out, payload) || size > ENVELOPE_MOST) {
+        if (!(to = ring_reserve(out, bytes, size)))
+            return false;
+        if (bytes)
+            memmove(to, payload, bytes);
+    }
+    *wake = ring_commit(out, bytes, envelope, size);
     return true;
 }
 
-int lane_send(struct lane_memory *lane, const struct message *m, zmq_msg_t *payload, bool *wake)
+/* Behind those that wait. */
+static int add_waiting(struct lane_memory *lane, const void *payload, size_t bytes, const void *envelope,
+                       size_t size, int most)
+{
+    struct waiting *w, **at = &lane->waiting;
+    if (lane->n_waiting >= most)
+        return FL_AGAIN;
+    if (!(w = malloc(sizeof *w + size + bytes)))
+        return FL_NOMEM;
+    *w = (struct waiting){NULL, bytes, size};
+    memcpy(w->data, envelope, size);
+    if (bytes)
+        memcpy(w->data + size, payload, bytes);
+    while (*at)
+        at = &(*at)->next;
+    *at = w;
+    lane->n_waiting++;
+    return FL_OK;
+}
+
+bool lane_flush(struct lane_memory *lane, bool *wake)
+{
+    struct waiting *w;
+    *wake = false;
+    while ((w = lane->waiting)) {
+        bool sleeps = false;
+        if (!put(&lane->out, w->data + w->size, w->bytes, w->data, w->size, &sleeps))
+            return true;
+        *wake |= sleeps;
+        lane->waiting = w->next;
+        lane->n_waiting--;
+        free(w);
+    }
+    return false;
+}
+
+int lane_send(struct lane_memory *lane, const struct message *m, zmq_msg_t *payload, int most, bool *wake)
 {
     size_t bytes = payload ? zmq_msg_size(payload) : 0, size;
+    const void *data = payload ? zmq_msg_data(payload) : NULL;
     struct scratch *s;
     int rc;
+    *wake = false;
     if ((int64_t)bytes != message_payload_bytes(m))
         return FL_SHAPE;
     if (!(s = scratch_start()))
         return FL_NOMEM;
     if ((rc = message_encode(m, s->envelope, sizeof s->envelope, &size)))
         return rc;
-    if (!place(&lane->out, payload, bytes, size))
-        return FL_AGAIN;
-    *wake = ring_commit(&lane->out, bytes, s->envelope, size);
+    if ((lane->waiting || !put(&lane->out, data, bytes, s->envelope, size, wake)) &&
+        (rc = add_waiting(lane, data, bytes, s->envelope, size, most)))
+        return rc;
     if (payload) {
         zmq_msg_close(payload);
         zmq_msg_init(payload);

@@ -33,8 +33,11 @@ bool lane_is_broken(const struct lane_memory *lane);
 
 /* Memory for a payload that is sent next; false: there is no room in the ring. */
 bool lane_payload(struct lane_memory *lane, size_t bytes, zmq_msg_t *out);
-/* As frames_send. *wake: the reader sleeps. FL_AGAIN: there is no room. */
-int lane_send(struct lane_memory *lane, const struct message *m, zmq_msg_t *payload, bool *wake);
+/* As frames_send. *wake: the reader sleeps. Where there is no room, up to `most` messages wait for it here,
+ * in order; FL_AGAIN: beyond these. */
+int lane_send(struct lane_memory *lane, const struct message *m, zmq_msg_t *payload, int most, bool *wake);
+/* Sends those that wait, as far as there is room. True: some still wait. */
+bool lane_flush(struct lane_memory *lane, bool *wake);
 /* As frames_receive, of the record *r that was read from lane_in. `copy`: the payload leaves the ring. */
 int lane_take(struct lane_memory *lane, const struct ring_record *r, bool copy, struct message *m,
               zmq_msg_t *payload, struct error *e);

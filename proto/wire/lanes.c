@@ -8,6 +8,7 @@
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -15,7 +16,9 @@
 #include "lane.h"
 
 #define DOORS_MAX 24
-#define AGAIN_NS  (200 * NS_PER_MS) /* between two attempts to connect */
+#define AGAIN_NS  (200 * NS_PER_MS) /* between two attempts to connect, or to accept where that failed */
+#define GREET_NS  (2 * NS_PER_S)    /* who has not greeted by then gets no lane */
+#define FLUSH_NS  NS_PER_MS         /* between two looks for room, while messages wait for it */
 #define PEER_LANE 0xff /* libzmq's own identities begin with 0, and those that people set do not so */
 
 enum lane_state { LANE_FREE, LANE_ASKS, LANE_OPEN };
@@ -24,13 +27,14 @@ struct lane {
     enum lane_state state;
     int door, fd, their_wake;
     uint64_t serial;            /* never twice */
+    uint64_t since_ns;          /* LANE_ASKS: when that was first seen */
     struct lane_memory *memory; /* LANE_OPEN */
     bool gone;                  /* the other process: what it wrote is still read */
 };
 
 struct lane_door {
-    bool used, listens, copy;
-    int listener, most;
+    bool used, listens, reads, copy;
+    int listener, most, unsent;
     size_t in_bytes, out_bytes;
     uint64_t asked_ns;
     int connected; /* lane, or -1 */
@@ -39,7 +43,8 @@ struct lane_door {
 };
 
 struct lanes {
-    int epoll, wake;
+    int epoll, wake, timer;
+    bool timed; /* the timer runs */
     uint64_t serial;
     struct lane_door door[DOORS_MAX];
     struct lane lane[LANES_MAX];
@@ -48,9 +53,9 @@ struct lanes {
 
 /* --- lanes --- */
 
-static void watch(struct lanes *l, int fd, uint64_t what)
+static void watch(struct lanes *l, int fd, uint32_t how, uint64_t what)
 {
-    struct epoll_event event = {.events = EPOLLIN, .data.u64 = what};
+    struct epoll_event event = {.events = EPOLLIN | how, .data.u64 = what};
     epoll_ctl(l->epoll, EPOLL_CTL_ADD, fd, &event);
 }
 
@@ -58,6 +63,7 @@ static void watch(struct lanes *l, int fd, uint64_t what)
 #define WHAT_DOOR 0x10000u
 #define WHAT_WAKE 0x20000u
 #define WHAT_ELSE 0x40000u /* the caller's */
+#define WHAT_TIME 0x80000u
 
 static int lane_add(struct lanes *l, int door, int fd)
 {
@@ -69,7 +75,7 @@ static int lane_add(struct lanes *l, int door, int fd)
         *a = (struct lane){
             .state = LANE_ASKS, .door = door, .fd = fd, .their_wake = -1, .serial = ++l->serial};
         l->n = i + 1 > l->n ? i + 1 : l->n;
-        watch(l, fd, (uint64_t)i);
+        watch(l, fd, 0, (uint64_t)i);
         return i;
     }
     return -1;
@@ -195,12 +201,14 @@ int lanes_new(struct lanes **out, struct error *e)
         return error_set(e, FL_NOMEM, "out of memory");
     l->epoll = epoll_create1(EPOLL_CLOEXEC);
     l->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (l->epoll < 0 || l->wake < 0) {
+    l->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    if (l->epoll < 0 || l->wake < 0 || l->timer < 0) {
         int rc = error_set(e, FL_IO, "cannot wait for messages in shared memory: %s", strerror(errno));
         lanes_free(l);
         return rc;
     }
-    watch(l, l->wake, WHAT_WAKE);
+    watch(l, l->wake, 0, WHAT_WAKE);
+    watch(l, l->timer, 0, WHAT_TIME);
     *out = l;
     return FL_OK;
 }
@@ -219,6 +227,8 @@ void lanes_free(struct lanes *l)
         }
     if (l->wake >= 0)
         close(l->wake);
+    if (l->timer >= 0)
+        close(l->timer);
     if (l->epoll >= 0)
         close(l->epoll);
     free(l);
@@ -229,6 +239,7 @@ int lanes_listen(struct lanes *l, int door, const char *endpoint, const struct l
 {
     struct lane_door *d = &l->door[door];
     struct sockaddr_un at;
+    struct stat there;
     mode_t mask;
     int fd, rc;
     if (!greeting_address(endpoint, &at))
@@ -236,39 +247,44 @@ int lanes_listen(struct lanes *l, int door, const char *endpoint, const struct l
     fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return error_set(e, FL_IO, "no lane beside %s: %s", endpoint, strerror(errno));
-    unlink(at.sun_path); /* the endpoint is ours: what lies there was left by one who is gone */
+    if (!lstat(at.sun_path, &there) && S_ISSOCK(there.st_mode))
+        unlink(at.sun_path); /* the endpoint is ours: it was left by one who is gone */
     mask = umask(0177);
     rc = bind(fd, (const struct sockaddr *)&at, sizeof at) || listen(fd, 64);
     umask(mask);
     if (rc) {
-        rc = error_set(e, FL_IO, "no lane beside %s: %s", endpoint, strerror(errno));
+        rc = error_set(
+            e, FL_IO,
+            "no lane beside %s, messages go through the socket alone: %s: %s (remove what is there)",
+            endpoint, at.sun_path, strerror(errno));
         close(fd);
         return rc;
     }
     *d = (struct lane_door){.used = true,
                             .listens = true,
+                            .reads = true,
                             .copy = o->copy,
                             .most = o->most ? o->most : LANES_MAX,
+                            .unsent = o->unsent,
                             .listener = fd,
                             .connected = -1,
                             .in_bytes = lane_ring_size(o->in_bytes),
                             .out_bytes = lane_ring_size(o->out_bytes)};
     memcpy(d->path, at.sun_path, sizeof d->path);
-    watch(l, fd, WHAT_DOOR | (uint64_t)door);
+    /* By edges: a connection that can't be accepted for want of descriptors must not keep us awake. */
+    watch(l, fd, EPOLLET, WHAT_DOOR | (uint64_t)door);
     return FL_OK;
 }
 
-int lanes_connect(struct lanes *l, int door, const char *endpoint, bool copy, struct error *e)
+void lanes_connect(struct lanes *l, int door, const char *endpoint, bool reads)
 {
     struct lane_door *d = &l->door[door];
     struct sockaddr_un at;
-    (void)e;
     if (!greeting_address(endpoint, &at))
-        return FL_OK;
-    *d = (struct lane_door){.used = true, .copy = copy, .connected = -1};
+        return;
+    *d = (struct lane_door){.used = true, .reads = reads, .connected = -1};
     memcpy(d->path, at.sun_path, sizeof d->path);
     ask(l, door);
-    return FL_OK;
 }
 
 int lanes_fd(const struct lanes *l)
@@ -276,19 +292,51 @@ int lanes_fd(const struct lanes *l)
     return l->epoll;
 }
 
-static void drop_the_gone(struct lanes *l)
+/* Nothing more comes of this lane. What was written into one that nobody reads is not waited for. */
+static bool is_over(const struct lanes *l, struct lane *a, uint64_t now)
 {
-    for (int i = 0; i < l->n; i++) {
-        struct lane *a = &l->lane[i];
-        bool broken = a->state == LANE_OPEN && lane_is_broken(a->memory);
-        if (broken || (a->state == LANE_OPEN && a->gone && ring_is_empty(lane_in(a->memory))))
-            lane_close(l, a);
+    if (a->state == LANE_ASKS) {
+        a->since_ns = a->since_ns ? a->since_ns : now;
+        return now > a->since_ns + GREET_NS;
     }
+    return a->state == LANE_OPEN &&
+           (lane_is_broken(a->memory) ||
+            (a->gone && (!l->door[a->door].reads || ring_is_empty(lane_in(a->memory)))));
 }
 
 void lanes_watch(struct lanes *l, int fd)
 {
-    watch(l, fd, WHAT_ELSE);
+    watch(l, fd, 0, WHAT_ELSE);
+}
+
+/* Whoever is awaited at a door and did not come yet. */
+static void try_again(struct lanes *l, int door, uint64_t now)
+{
+    struct lane_door *d = &l->door[door];
+    if (!d->used || (!d->listens && d->connected >= 0) || now < d->asked_ns + AGAIN_NS)
+        return;
+    d->asked_ns = now;
+    if (d->listens)
+        accept_lanes(l, door);
+    else
+        ask(l, door);
+}
+
+/* Messages wait for room: looks for it, now and before long. */
+static void flush(struct lanes *l)
+{
+    const struct itimerspec soon = {.it_value.tv_nsec = FLUSH_NS};
+    bool waits = false, wake;
+    for (int i = 0; i < l->n; i++) {
+        struct lane *a = &l->lane[i];
+        if (a->state != LANE_OPEN)
+            continue;
+        waits |= lane_flush(a->memory, &wake);
+        if (wake)
+            eventfd_write(a->their_wake, 1);
+    }
+    if (waits && !l->timed)
+        l->timed = !timerfd_settime(l->timer, 0, &soon, NULL);
 }
 
 void lanes_turn(struct lanes *l, uint64_t now)
@@ -298,32 +346,32 @@ void lanes_turn(struct lanes *l, uint64_t now)
     int n = epoll_wait(l->epoll, event, 16, 0);
     for (int i = 0; i < n; i++) {
         uint64_t what = event[i].data.u64;
-        if (what & WHAT_WAKE) {
-            while (read(l->wake, &count, sizeof count) > 0) {
-            }
-        } else if (what & WHAT_ELSE) {
+        /* Read once: the other processes have it too, and could make a second read wait. */
+        if (what & WHAT_WAKE && read(l->wake, &count, sizeof count) < 0)
             continue;
-        } else if (what & WHAT_DOOR) {
+        if (what & WHAT_TIME && read(l->timer, &count, sizeof count) > 0)
+            l->timed = false;
+        if (what & (WHAT_ELSE | WHAT_WAKE | WHAT_TIME))
+            continue;
+        if (what & WHAT_DOOR)
             accept_lanes(l, (int)(what & 0xffff));
-        } else if (l->lane[what].state != LANE_FREE && l->lane[what].fd >= 0) {
+        else if (l->lane[what].state != LANE_FREE && l->lane[what].fd >= 0)
             lane_heard(l, &l->lane[what]);
-        }
     }
-    drop_the_gone(l);
-    for (int i = 0; i < DOORS_MAX; i++) {
-        struct lane_door *d = &l->door[i];
-        if (!d->used || d->listens || d->connected >= 0 || now < d->asked_ns + AGAIN_NS)
-            continue;
-        d->asked_ns = now;
-        ask(l, i);
-    }
+    for (int i = 0; i < l->n; i++)
+        if (is_over(l, &l->lane[i], now))
+            lane_close(l, &l->lane[i]);
+    for (int i = 0; i < DOORS_MAX; i++)
+        try_again(l, i, now);
+    flush(l);
 }
 
 bool lanes_sleep(struct lanes *l, uint32_t but)
 {
     for (int i = 0; i < l->n; i++) {
         struct lane *a = &l->lane[i];
-        if (a->state == LANE_OPEN && !(but >> a->door & 1) && !ring_sleep(lane_in(a->memory)))
+        if (a->state == LANE_OPEN && l->door[a->door].reads && !(but >> a->door & 1) &&
+            !ring_sleep(lane_in(a->memory)))
             return false;
     }
     return true;
@@ -390,7 +438,8 @@ int lanes_send(struct lanes *l, int door, const struct peer *to, const struct me
     int rc;
     if (!may_write(a))
         return to ? FL_UNAVAILABLE : FL_AGAIN;
-    if (!(rc = lane_send(a->memory, m, payload, &wake)) && wake)
+    rc = lane_send(a->memory, m, payload, to ? l->door[door].unsent : 0, &wake);
+    if (wake)
         eventfd_write(a->their_wake, 1);
     return rc;
 }

@@ -7,7 +7,8 @@
  * Who binds an ipc endpoint also listens at PATH.lane; who connects to it asks there. Both go on by ZeroMQ
  * alone where there is no lane, where it is full, where a message is too large for it, and when the other
  * process is gone. So lanes_send may always say FL_AGAIN, and the caller sends through the socket then. Order
- * holds within a lane alone.
+ * holds within a lane alone. Who has been asked through a lane has no other way to answer: answers wait for
+ * room here (lane_options.unsent).
  *
  * The one that listens makes the memory (a memfd, sealed against shrinking) and hands it over the unix socket
  * together with a descriptor to wake it by; nothing has a name that others could open. It accepts processes
@@ -31,6 +32,7 @@ struct lane_options {
         out_bytes; /* of the rings of one lane, seen from the one that listens; made powers of two */
     bool copy;     /* payloads that are received are kept for long: they leave the ring at once */
     int most;      /* lanes at this door; 0: as there is room */
+    int unsent;    /* messages that wait for room in one lane, at most; those beyond: FL_AGAIN */
 };
 
 /* FL_NOMEM, FL_IO. */
@@ -38,13 +40,13 @@ int lanes_new(struct lanes **out, struct error *e);
 /* Closes all; payloads that were received and are still in use keep their memory. NULL is fine. */
 void lanes_free(struct lanes *l);
 
-/* Listens beside an ipc endpoint that this process has bound; does nothing for others, and nothing where it
- * can't
- * (*e says why: the caller may log it and go on). */
+/* Listens beside an ipc endpoint that this process has bound, and receives there; does nothing for other
+ * endpoints, and nothing where it can't (*e says why: the caller may log it and go on). */
 int lanes_listen(struct lanes *l, int door, const char *endpoint, const struct lane_options *o,
                  struct error *e);
-/* Wants a lane to whoever listens beside an ipc endpoint, now and whenever it is gone. */
-int lanes_connect(struct lanes *l, int door, const char *endpoint, bool copy, struct error *e);
+/* Wants a lane to whoever listens beside an ipc endpoint, now and whenever it is gone. `reads`: messages come
+ * back through it. Where not, what the other process writes all the same keeps nobody awake. */
+void lanes_connect(struct lanes *l, int door, const char *endpoint, bool reads);
 
 /* Readable when lanes_turn or lanes_receive has something to do, after lanes_sleep said true. */
 int lanes_fd(const struct lanes *l);

@@ -13,10 +13,9 @@ int link_open(struct link *l, void *context, int type, enum frames_mode mode, co
     int rc = frames_socket(&l->socket, context, type, mode, endpoint, o, security, e);
     if (rc || !l->lanes)
         return rc;
-    rc = mode == FRAMES_CONNECT ? lanes_connect(l->lanes, l->door, endpoint, false, &why)
-         : lane                 ? lanes_listen(l->lanes, l->door, endpoint, lane, &why)
-                                : FL_OK;
-    if (rc)
+    if (mode == FRAMES_CONNECT)
+        lanes_connect(l->lanes, l->door, endpoint, type != ZMQ_PUSH);
+    else if (lane && lanes_listen(l->lanes, l->door, endpoint, lane, &why))
         log_warn("%s", why.text);
     return FL_OK;
 }

@@ -16,7 +16,8 @@ struct link {
 };
 
 /* Opens the socket, as frames_socket, and the lane beside it; where that can't be had, the log says why and
- * the socket does. `lane`: for those that bind; NULL: none, or connecting. */
+ * the socket does. A PUSH does not receive, nor does its lane. `lane`: for those that bind; NULL: none, or
+ * connecting. */
 int link_open(struct link *l, void *context, int type, enum frames_mode mode, const char *endpoint,
               const struct socket_options *o, const struct lane_options *lane, const char *security,
               struct error *e);

@@ -170,10 +170,13 @@ void worker_sockets_wait_cache(struct worker_sockets *s, uint64_t ns)
     struct pollfd fd[] = {{.fd = s->cache_fd, .events = POLLIN},
                           {.fd = s->lanes ? lanes_fd(s->lanes) : -1, .events = POLLIN}};
     struct timespec t = {(time_t)(ns / NS_PER_S), (long)(ns % NS_PER_S)};
-    if (!s->lanes || lanes_sleep(s->lanes, 0))
+    if (!s->lanes || lanes_sleep(s->lanes, ~(1u << DOOR_CACHE)))
         ppoll(fd, 2, &t, NULL);
-    if (s->lanes)
-        lanes_wake(s->lanes);
+    if (!s->lanes)
+        return;
+    lanes_wake(s->lanes);
+    if (fd[1].revents)
+        lanes_turn(s->lanes, clock_ns()); /* or it would not sleep next time */
 }
 
 void worker_sockets_turn(struct worker_sockets *s, uint64_t now)

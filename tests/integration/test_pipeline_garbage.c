@@ -3,14 +3,19 @@
 #include "harness.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "wire/frames.h"
+#include "wire/greeting.h"
+#include "wire/ring.h"
 
 #define PIXELS (3 * 16 * 16)
 
@@ -167,6 +172,87 @@ static void test_garbage_is_survived_everywhere(void **state)
     harness_free(h);
 }
 
+/* --- through shared memory --- */
+
+struct hostile_lane {
+    int fd, wake;
+    size_t bytes;
+    uint8_t *memory;
+    struct ring out;
+};
+
+static void lane_to(struct hostile_lane *l, const char *endpoint)
+{
+    struct sockaddr_un to;
+    struct greeting g = {.magic = GREETING_MAGIC};
+    struct pollfd wait;
+    int fds[2], mine = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    l->fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    assert_true(greeting_address(endpoint, &to));
+    assert_int_equal(connect(l->fd, (struct sockaddr *)&to, sizeof to), 0);
+    assert_int_equal(greeting_send(l->fd, &g, &mine, 1), 0);
+    wait = (struct pollfd){.fd = l->fd, .events = POLLIN};
+    assert_int_equal(poll(&wait, 1, 20000), 1);
+    assert_int_equal(greeting_receive(l->fd, &g, fds), 2);
+    l->wake = fds[1];
+    l->bytes = ring_memory(g.in_bytes) + ring_memory(g.out_bytes);
+    l->memory = mmap(NULL, l->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fds[0], 0);
+    assert_true(l->memory != MAP_FAILED);
+    ring_open(&l->out, l->memory, g.in_bytes, false);
+    close(fds[0]);
+    close(mine);
+}
+
+static void leave(struct hostile_lane *l)
+{
+    munmap(l->memory, l->bytes);
+    close(l->wake);
+    close(l->fd);
+}
+
+/* Records of noise, as far as there is room; then noise wherever positions and heads lie. */
+static void scribble(const char *endpoint, uint64_t x)
+{
+    struct hostile_lane l;
+    uint8_t noise[900];
+    lane_to(&l, endpoint);
+    for (int i = 0; i < 200 && ring_reserve(&l.out, x >> 58, sizeof noise); i++) {
+        for (size_t k = 0; k < sizeof noise; k++)
+            noise[k] = (uint8_t)((x = x * 6364136223846793005u + 1442695040888963407u) >> 56);
+        ring_commit(&l.out, x >> 58, noise, 1 + i % sizeof noise);
+        eventfd_write(l.wake, 1);
+    }
+    for (int i = 0; i < 20000; i++) {
+        x = x * 6364136223846793005u + 1442695040888963407u;
+        memcpy(l.memory + (x >> 40) % (i % 2 ? 8 : l.bytes / RING_ALIGN) * RING_ALIGN, &x, sizeof x);
+        if (i % 100 == 0)
+            eventfd_write(l.wake, 1);
+    }
+    leave(&l);
+}
+
+static void test_nonsense_in_shared_memory_ends_its_own_lane(void **state)
+{
+    struct harness *h = harness_new(NULL, yaml);
+    const struct pipeline *p = harness_pipeline(h);
+    struct client *client;
+    (void)state;
+    harness_pipeline_up(h);
+    client = harness_client(h);
+    assert_serves(client);
+    for (uint64_t round = 1; round <= 5; round++) {
+        scribble(p->broker.requests, round);
+        scribble(p->broker.results, 10 + round);
+        for (int s = 0; s < p->n_stages; s++)
+            scribble(p->stage[s].replica[0].endpoint, 20 + round + (uint64_t)s);
+        assert_serves(client);
+    }
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(harness_count(h, i, " ready: "), 1); /* nobody was started anew */
+    client_free(client);
+    harness_free(h);
+}
+
 /* A request whose envelope can be read but whose tensor is not there is told so. */
 static void test_a_request_without_its_tensor_is_answered(void **state)
 {
@@ -208,6 +294,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_too_large_a_request_ends_its_own_connection),
         cmocka_unit_test(test_garbage_is_survived_everywhere),
+        cmocka_unit_test(test_nonsense_in_shared_memory_ends_its_own_lane),
         cmocka_unit_test(test_a_request_without_its_tensor_is_answered),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
