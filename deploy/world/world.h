@@ -7,7 +7,8 @@
  * thread spends on its host's cores, which all threads of a host share; a second thread moves bytes, as
  * ZeroMQ's does (costs.io_ns). Where nothing costs anything, all that a process has to do is done in one
  * moment.
- * - A connection keeps its messages in order and holds as many as its high-water marks say. What a dead
+ * - A connection keeps its messages in order, but for those that go beside a lane (user.beside), which keep
+ * an order of their own, and holds as many as its high-water marks say. What a dead
  * process had not sent or not read is lost; so is the end of what was on its way when a link breaks. Who has
  * connected tries again after 20 to 100 ms, as sockets do here. A PUSH or DEALER with ZMQ_IMMEDIATE takes
  * nothing while it is not connected, others keep what they were given.
@@ -60,6 +61,10 @@ struct world_user {
     void (*answer)(void *arg, int client, const struct message *m, zmq_msg_t *payload);
     /* How long a message is on its way beside its hosts' latency, ns. NULL: no time. */
     uint64_t (*delay)(void *arg, const struct world_process *from, const struct world_process *to);
+    /* Within a host a message goes through a lane (proto/wire/lanes.h), or through the socket beside it where
+     * that is full or has just come or gone: how much longer that takes, ns. What is sent later may come
+     * before it, and who answers answers another peer. NULL, or 0: through the lane. */
+    uint64_t (*beside)(void *arg, const struct world_process *from, const struct world_process *to);
     /* CPU time that p's main thread takes for a message that it receives or sends, ns. NULL: none. Less than
      * 0: none, and the thread need not wake for it. */
     double (*cost)(void *arg, const struct world_process *p, enum world_work work, const struct message *m,

@@ -40,6 +40,7 @@ struct packet {
     int way;               /* 0: from who has connected, 1: back */
     uint32_t session;      /* of the connection, when it was sent */
     bool by_socket;        /* second threads move it */
+    uint64_t beside_ns;    /* it goes beside the lane that its connection has */
     bool in_io, moved;     /* in a second thread's hands; its sender's has moved it */
     bool lost;             /* while a second thread has it */
     size_t size, capacity; /* of `data`: the part of a struct message that is in use */
@@ -55,7 +56,8 @@ struct way {
     struct list waiting; /* in the sender's socket: not connected, or the receiver's is full */
     int unread;          /* in the receiver's socket */
     int send_mark, receive_mark;
-    uint64_t last_at; /* when what was sent last arrives: nothing overtakes it */
+    /* when what was sent last arrives, by the connection and beside its lane: nothing overtakes it */
+    uint64_t last_at, last_beside_at;
 };
 
 struct connection {

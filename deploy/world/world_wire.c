@@ -31,6 +31,19 @@ static void append(struct world *w, struct list *l, int packet)
     l->n++;
 }
 
+static void take_out(struct world *w, struct list *l, int packet)
+{
+    int *at = &l->first, before = NONE;
+    while (*at != packet) {
+        before = *at;
+        at = &w->packet[*at].next;
+    }
+    *at = w->packet[packet].next;
+    if (l->last == packet)
+        l->last = before;
+    l->n--;
+}
+
 static int take_first(struct world *w, struct list *l)
 {
     int i = l->first;
@@ -130,6 +143,7 @@ static int pack(struct world *w, const struct message *m, zmq_msg_t *payload)
     }
     k->wake_ns = w->spec.user.wake ? w->spec.user.wake(w->spec.user.arg) : 0;
     k->in_io = k->moved = k->lost = false;
+    k->beside_ns = 0;
     return i;
 }
 
@@ -259,12 +273,17 @@ static uint64_t crossing(struct world *w, struct cores *a, struct cores *b, doub
     return (uint64_t)fmax(in, out + latency);
 }
 
-/* A second thread moves what goes through a socket. Within a host lanes take it (proto/wire/lanes.h). What
- * the control socket carries is little, and no request's: it is left out. */
-static bool moves(const struct world *w, const struct connection *c)
+static bool has_lane(const struct world *w, const struct connection *c)
 {
-    bool here = w->process[c->from].who.host == w->process[c->to].who.host;
-    return c->port != WORLD_CONTROL && !(here && w->spec.pipeline->shared_memory) &&
+    return w->spec.pipeline->shared_memory && c->port != WORLD_CONTROL &&
+           w->process[c->from].who.host == w->process[c->to].who.host;
+}
+
+/* A second thread moves what goes through a socket. What the control socket carries is little, and no
+ * request's: it is left out. */
+static bool moves(const struct world *w, const struct connection *c, const struct packet *k)
+{
+    return c->port != WORLD_CONTROL && (!has_lane(w, c) || k->beside_ns) &&
            (w->spec.costs.io_ns > 0 || w->spec.costs.io_byte_ns > 0);
 }
 
@@ -298,13 +317,13 @@ static void cross(struct world *w, int packet)
     struct connection *c = &w->connection[k->connection];
     struct way *y = &c->way[k->way];
     const struct process *a = &w->process[sender(c, k->way)], *b = &w->process[receiver(c, k->way)];
-    uint64_t at = w->now;
+    uint64_t at = w->now + k->beside_ns, *last = k->beside_ns ? &y->last_beside_at : &y->last_at;
     if (a->who.host != b->who.host)
         at = crossing(w, &w->cores[a->who.host], &w->cores[b->who.host], k->bytes);
     if (w->spec.user.delay)
         at += w->spec.user.delay(w->spec.user.arg, &a->who, &b->who);
-    y->last_at = at > y->last_at ? at : y->last_at;
-    world_schedule(w, y->last_at, EVENT_DELIVER, packet, k->serial);
+    *last = at > *last ? at : *last;
+    world_schedule(w, *last, EVENT_DELIVER, packet, k->serial);
 }
 
 static void launch(struct world *w, int packet)
@@ -313,7 +332,11 @@ static void launch(struct world *w, int packet)
     struct connection *c = &w->connection[k->connection];
     k->session = c->session;
     append(w, &c->way[k->way].flying, packet);
-    k->by_socket = moves(w, c);
+    k->beside_ns = w->spec.user.beside && has_lane(w, c)
+                       ? w->spec.user.beside(w->spec.user.arg, &w->process[sender(c, k->way)].who,
+                                             &w->process[receiver(c, k->way)].who)
+                       : 0;
+    k->by_socket = moves(w, c, k);
     if (k->by_socket)
         give_to_io(w, sender(c, k->way), packet);
     else
@@ -332,7 +355,7 @@ static void put_in_inbox(struct world *w, int packet)
     struct packet *k = &w->packet[packet];
     struct connection *c = &w->connection[k->connection];
     int to = receiver(c, k->way);
-    take_first(w, &c->way[k->way].flying); /* nothing overtakes: it is this one */
+    take_out(w, &c->way[k->way].flying, packet);
     c->way[k->way].unread += k->session == c->session;
     k->came_at = w->now;
     append(w, &w->process[to].inbox[c->port], packet);
@@ -429,7 +452,7 @@ int wire_send(struct world *w, struct process *p, int connection, int way, const
 
 void wire_peer(const struct packet *k, struct peer *out)
 {
-    uint32_t id[2] = {(uint32_t)k->connection, k->session};
+    uint32_t id[3] = {(uint32_t)k->connection, k->session, k->beside_ns > 0};
     out->size = sizeof id;
     memcpy(out->id, id, sizeof id);
 }
@@ -437,7 +460,7 @@ void wire_peer(const struct packet *k, struct peer *out)
 int wire_reply(struct world *w, struct process *p, const struct peer *to, const struct message *m,
                zmq_msg_t *payload)
 {
-    uint32_t id[2];
+    uint32_t id[3];
     if (to->size != sizeof id)
         return FL_UNAVAILABLE;
     memcpy(id, to->id, sizeof id);

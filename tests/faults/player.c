@@ -69,6 +69,15 @@ static uint64_t delay(void *arg, const struct world_process *from, const struct 
     return (uint64_t)(uniform(p) * most * NS_PER_US) + 5000;
 }
 
+static uint64_t beside(void *arg, const struct world_process *from, const struct world_process *to)
+{
+    struct player *p = arg;
+    (void)from, (void)to;
+    return shuffle_below(&p->random, 16)
+               ? 0
+               : 1 + (uint64_t)(uniform(p) * p->story->setting.beside_us * NS_PER_US);
+}
+
 static void set_up_stage(void *arg, const struct world_process *who, struct stage_setup *s,
                          struct stage_engine *e)
 {
@@ -403,6 +412,7 @@ static void set_pipeline(struct player *p)
     c->cache.n_endpoints = s->n_caches;
     c->cache.wait_us = s->wait_us;
     c->path = "pipeline.yaml";
+    c->shared_memory = s->beside_us > 0;
     c->broker = (struct broker_config){.max_requests = s->max_requests,
                                        .max_memory_mb = 1,
                                        .deadline_ms = s->deadline_ms,
@@ -429,6 +439,7 @@ static void set_world(struct player *p)
                                            .event = on_event,
                                            .answer = on_answer,
                                            .delay = delay,
+                                           .beside = beside,
                                            .stage = set_up_stage,
                                            .compute = compute,
                                            .cache = set_up_cache,
@@ -479,7 +490,7 @@ static int begin(struct player *p, const struct story *s)
         p->restart_ms[i] = RESTART_MS;
     shuffle_seed(&p->random, s->seed, 2);
     hostile_begin(&p->hostile, s->seed);
-    ledger_begin(&p->ledger, 5 * NS_PER_MS + 4ull * s->setting.spike_us * NS_PER_US);
+    ledger_begin(&p->ledger, 5 * NS_PER_MS + 4ull * (s->setting.spike_us + s->setting.beside_us) * NS_PER_US);
     p->ledger.gentle = s->gentle;
     set_pipeline(p);
     set_world(p);

@@ -237,6 +237,13 @@ static void draw_gentle(struct story *s, struct shuffle *r, uint32_t allowed)
     add(s, h);
 }
 
+static void draw_lanes(struct setting *s, uint64_t seed)
+{
+    struct shuffle r;
+    shuffle_seed(&r, seed, 3);
+    s->beside_us = chance(&r, 0.5) ? between(&r, 20, 3000) : 0;
+}
+
 void story_draw(struct story *s, uint64_t seed, uint32_t allowed)
 {
     struct shuffle r;
@@ -245,6 +252,7 @@ void story_draw(struct story *s, uint64_t seed, uint32_t allowed)
     memset(s, 0, sizeof *s);
     s->seed = seed;
     s->calm_ns = (START_MS + FAULTS_MS) * NS_PER_MS;
+    draw_lanes(&s->setting, seed);
     shuffle_seed(&r, seed, 1);
     draw_setting(&s->setting, &r);
     if ((s->gentle = chance(&r, 0.25))) {
@@ -380,6 +388,8 @@ void story_print(const struct story *s, FILE *to)
         for (int i = 0; i < t->n_replicas[k]; i++)
             fprintf(to, " %d", t->host_of_stage[k][i]);
     fprintf(to, "; a message takes up to %u us, a batch about %u us\n", t->delay_us, t->compute_us);
+    if (t->beside_us)
+        fprintf(to, "  lanes within a host; beside one a message takes up to %u us more\n", t->beside_us);
     for (int i = 0; i < s->n; i++)
         tell(&s->item[i], to);
 }

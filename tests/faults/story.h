@@ -55,6 +55,8 @@ struct setting {
     int max_batch, max_requests, deadline_ms, retries, heartbeat_ms, dead_after_ms, wait_us, target_ms;
     double sample, audit, hit_share;
     uint32_t delay_us, spike_us; /* of a message: up to; one in 64 takes up to spike */
+    uint32_t beside_us; /* within a host one in 16 goes beside its lane and takes up to so much longer; 0: no
+                           lanes */
     uint32_t compute_us;
     bool codec; /* every message passes through the wire's encoding */
 };

@@ -23,6 +23,7 @@ struct fixture {
     uint64_t came_at[MANY];
     struct status_reply reply; /* the last one */
     double client_ns, broker_ns;
+    int beside; /* asked so often */
 };
 
 static void on_answer(void *arg, int client, const struct message *m, zmq_msg_t *payload)
@@ -183,6 +184,36 @@ static void test_a_held_link_keeps_the_order_and_a_broken_one_loses_the_end(void
         assert_int_not_equal(f->answer[i].id, 5);
 }
 
+/* Every other message of the client. */
+static uint64_t beside(void *arg, const struct world_process *from, const struct world_process *to)
+{
+    struct fixture *f = arg;
+    (void)to;
+    return from->role == ROLE_CLIENT && f->beside++ % 2 ? 5 * MS : 0;
+}
+
+/* What goes by the socket beside a lane is overtaken, and keeps an order of its own. */
+static void test_a_lane_overtakes_its_socket(void **state)
+{
+    static const uint64_t order[] = {0, 2, 4, 1, 3, 5};
+    struct fixture *f = *state;
+    struct error e;
+    f->pipeline.shared_memory = true;
+    f->spec.client_host[0] = 0;
+    f->spec.user.beside = beside;
+    assert_int_equal(world_reset(f->w, &f->spec, &e), FL_OK);
+    world_start(f->w, world_broker(f->w), &e);
+    world_run(f->w, 200 * MS);
+    for (uint64_t i = 0; i < 6; i++)
+        ask(f, i);
+    world_run(f->w, 300 * MS);
+    assert_int_equal(f->n, 6);
+    for (int i = 0; i < 6; i++) {
+        assert_int_equal(f->answer[i].id, order[i]);
+        assert_int_equal(f->came_at[i], (i < 3 ? 200 : 205) * MS);
+    }
+}
+
 /* Four requests of 3 ms each on one core come out 3 ms apart; the core was busy for as long. */
 static void test_work_takes_time_on_cores(void **state)
 {
@@ -214,6 +245,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_full_socket_takes_no_more, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_held_link_keeps_the_order_and_a_broken_one_loses_the_end,
                                         set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_lane_overtakes_its_socket, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_work_takes_time_on_cores, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
