@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "build.h"
+#include "config/precision.h"
 
 /* Mean time of the calibration requests with the caches as they were built, of the network's. */
 static double time_share(const struct build *b)
@@ -37,7 +38,7 @@ static int cut_bytes(const struct build *b, double *bytes, struct error *e)
     for (int s = 0; !rc && s < b->place.n_stages - 1; s++)
         for (int i = 0; i < n; i++)
             if (cuts[i].node == b->place.stage[s].last)
-                bytes[s] = value_bytes(b->graph, cuts[i].value);
+                bytes[s] = precision_wire_bytes(b->pipeline, value_bytes(b->graph, cuts[i].value));
     free(cuts);
     return rc;
 }

@@ -310,7 +310,7 @@ static int open_executors(struct extractor *s, struct error *e)
     const struct extraction *x = s->of;
     struct exec_options o = {.max_batch = x->batch, .last = -1};
     struct quantization q;
-    int rc = precision_options(&o, &q, x->pipeline, e);
+    int rc = precision_options(&o, &q, x->graph, x->pipeline, e);
 
     if (!rc)
         rc = executors_open(&s->executors, x->graph, &o, x->threads, e);

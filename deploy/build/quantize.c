@@ -22,6 +22,7 @@
 #include "deploy/tool/state.h"
 #include "deploy/tool/table.h"
 #include "judging.h"
+#include "stages/place/precision_options.h"
 
 #define PRECISIONS   3
 #define SPREAD_MOST  512 /* records that ranges are taken from */
@@ -35,7 +36,8 @@ static const struct usage usage = {
         "The first half of the data chooses the scales, the other half is reported on. They go into the\n"
         "state directory, where `precision: int8` finds them; `precision: auto` takes the fastest that\n"
         "keeps cache.max_accuracy_loss with cache.certainty against float32, by what was measured here.\n"
-        "Caches belong to a precision and its scales: build them anew afterwards.\n\n" DATASET_LAYOUTS "\n"
+        "Caches belong to a precision and its scales: build them anew afterwards. With `wire_dtype:\n"
+        "bfloat16` all of them are judged with what stages hand on rounded.\n\n" DATASET_LAYOUTS "\n"
         "example:\n"
         "  freezeline quantize -c P.yaml --data cifar10:data_batch_5.bin#5000-9999\n",
 };
@@ -69,15 +71,18 @@ struct quantizing {
     double chosen_agreement;
     struct tried tried[PRECISIONS];
     enum exec_precision choice;
+    struct exec_options rounding; /* what is rounded between stages, of all that is judged */
 };
 
 static struct exec_options options_for(const struct quantizing *q, enum exec_precision p,
                                        const struct quantization *scales)
 {
-    return (struct exec_options){.max_batch = q->graph->free_batch ? 16 : 1,
-                                 .last = -1,
-                                 .precision = p,
-                                 .quantization = p == PRECISION_INT8 ? scales : NULL};
+    struct exec_options o = q->rounding;
+    o.max_batch = q->graph->free_batch ? 16 : 1;
+    o.last = -1;
+    o.precision = p;
+    o.quantization = p == PRECISION_INT8 ? scales : NULL;
+    return o;
 }
 
 static int ask(struct quantizing *q, int32_t *label, int64_t count, const char *phase,
@@ -99,7 +104,7 @@ static int64_t same_labels(const struct quantizing *q, int64_t from, int64_t to)
 
 static int try_reach(struct quantizing *q, enum reach reach, bool input, struct error *e)
 {
-    struct quantization scales;
+    struct quantization scales = {0};
     struct exec_options o = options_for(q, PRECISION_INT8, &scales);
     char phase[64];
     double agreement;
@@ -159,18 +164,19 @@ static int try_precision(struct quantizing *q, enum exec_precision p, struct err
 {
     struct exec_options o = options_for(q, p, &q->scales);
     struct tried *t = &q->tried[p];
+    bool same = p == PRECISION_FLOAT32 && !o.n_rounded; /* as what all are compared with */
     char phase[64];
     int rc;
 
     if (!t->runs)
         return FL_OK;
     snprintf(phase, sizeof phase, "judge %s", engine_precision_name(p));
-    if (p == PRECISION_FLOAT32)
+    if (same)
         memcpy(q->label, q->full, (size_t)q->count * sizeof *q->label);
     else if ((rc = ask(q, q->label, q->count, phase, &o, e)))
         return rc;
     weigh(q, t);
-    if (p == PRECISION_FLOAT32) {
+    if (same) {
         t->upper = 0;
         t->keeps = true;
     }
@@ -230,8 +236,10 @@ static void choose_precision(struct quantizing *q)
 static int measure(struct quantizing *q, struct error *e)
 {
     struct exec_options o = options_for(q, PRECISION_FLOAT32, NULL);
-    int rc = ask(q, q->full, q->count, "judge float32", &o, e);
+    int rc;
 
+    o.n_rounded = 0;
+    rc = ask(q, q->full, q->count, "judge float32", &o, e);
     for (int p = 0; p < PRECISIONS; p++) {
         struct error why = {0};
         q->tried[p].runs = engine_precision_check((enum exec_precision)p, KERNELS_AUTO, &why) == FL_OK;
@@ -282,6 +290,8 @@ static int print_table(const struct quantizing *q, struct error *e)
         "on (%.2f points may be lost with certainty %g%%)\n",
         (long long)(q->count - q->half), engine_precision_name(q->choice),
         q->pipeline->cache.max_accuracy_loss, 100 * q->pipeline->cache.certainty);
+    if (q->rounding.n_rounded)
+        printf("all with what stages hand on rounded to bfloat16 (wire_dtype), against float32 without\n");
     if (q->scales.n)
         printf("int8 takes %d values as integers, as far as \"%s\" of them reach%s; scales are in %s\n",
                q->scales.n, reach_name(q->reach), q->input ? ", the model's input too" : "",
@@ -313,7 +323,8 @@ static int print_json(const struct quantizing *q, struct error *e)
         }
         json_array_append_new(list, o);
     }
-    root = json_pack("{s:o, s:I, s:s, s:s, s:i, s:s, s:b}", "precisions", list, "requests",
+    root = json_pack("{s:o, s:s, s:I, s:s, s:s, s:i, s:s, s:b}", "precisions", list, "wire_dtype",
+                     q->rounding.n_rounded ? "bfloat16" : "float32", "requests",
                      (json_int_t)(q->count - q->half), "choice", engine_precision_name(q->choice), "scales",
                      precision_scales_path(q->pipeline, path, sizeof path), "values", q->scales.n, "reach",
                      q->scales.n ? reach_name(q->reach) : "", "input_too", q->input);
@@ -356,7 +367,9 @@ static int quantize(struct quantizing *q, struct error *e)
     if (!q->spec)
         return error_set(e, FL_USAGE, "--data is needed: pictures that the network was not trained on");
     if ((rc = arguments_load(&q->pipeline, &q->where, e)) ||
-        (rc = placement_load(&q->graph, q->pipeline, e)) || (rc = open_data(q, e)) || (rc = measure(q, e)))
+        (rc = placement_load(&q->graph, q->pipeline, e)) ||
+        (rc = precision_rounding(&q->rounding, q->graph, q->pipeline, e)) || (rc = open_data(q, e)) ||
+        (rc = measure(q, e)))
         return rc;
     memcpy(q->scales.model, q->graph->digest, sizeof q->scales.model);
     if ((rc = state_make(q->pipeline->state, e)) ||

@@ -130,6 +130,7 @@ static int print_json(const struct eval *v, struct error *e)
         json_array_append_new(exits, exit_json(v, i));
     json_object_set_new(root, "requests", json_integer(r->requests));
     json_object_set_new(root, "precision", json_string(v->pipeline->computes));
+    json_object_set_new(root, "wire_dtype", json_string(v->pipeline->wire_dtype));
     accuracy_json(root, r);
     json_object_set_new(root, "alone", r->alone ? json_string(r->alone) : json_null());
     json_object_set_new(root, "early_share", report_rounded((double)r->early / n, 6));

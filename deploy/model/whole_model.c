@@ -8,7 +8,7 @@ int whole_model_new(struct exec **out, const struct graph *g, const struct pipel
 {
     struct exec_options o = {.threads = threads, .max_batch = max_batch, .last = -1};
     struct quantization q;
-    int rc = precision_options(&o, &q, p, e);
+    int rc = precision_options(&o, &q, g, p, e);
 
     if (!rc)
         rc = exec_new(out, g, &o, e);

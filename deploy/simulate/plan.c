@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "config/precision.h"
 #include "deploy/model/whole_model.h"
 #include "deploy/tool/arguments.h"
 #include "deploy/tool/command.h"
@@ -123,7 +124,9 @@ static int measure(struct plan *p, struct error *e)
         leave(p, p->live.exit[i].node, p->live.exit[i].share);
     for (int i = 0; i < p->n_cuts; i++) {
         struct tensor t = value_shape(&p->graph->values[p->cuts[i].value], 1);
-        p->transfer_ms[i] = p->message.fixed_ms + (double)tensor_bytes(&t) * 8 / (p->link_mbps * 1e3);
+        p->transfer_ms[i] =
+            p->message.fixed_ms +
+            precision_wire_bytes(p->pipeline, (double)tensor_bytes(&t)) * 8 / (p->link_mbps * 1e3);
     }
     if (p->survivors)
         rc = weigh_by_report(p, e);
@@ -211,7 +214,7 @@ static void find_out_whether_it_pays(struct plan *p)
 
     for (int s = 0; s < p->stages - 1; s++) {
         struct tensor t = value_shape(&g->values[p->cuts[p->chosen[s]].value], 1);
-        bytes[s] = (double)tensor_bytes(&t);
+        bytes[s] = precision_wire_bytes(p->pipeline, (double)tensor_bytes(&t));
     }
     for (int i = 0; i < p->profile.n_layers && i < g->n_nodes; i++) {
         sum += p->profile.layer[i].median_ms;

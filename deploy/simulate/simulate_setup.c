@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "config/precision.h"
+
 /* ---- the shape ---- */
 
 int setup_same_model(const struct measured *m, const struct graph *g, struct error *e)
@@ -90,7 +92,8 @@ static void fill_stage(struct setup *out, const struct setup_shape *shape, const
 {
     struct simulation_stage *stage = &out->simulation.stage[s];
     int first = s ? shape->last[s - 1] + 1 : 0, last = shape->last[s];
-    stage->bytes = s ? m->cut[shape->last[s - 1]].bytes : m->input_bytes;
+    stage->bytes =
+        s ? precision_wire_bytes(&out->pipeline, m->cut[shape->last[s - 1]].bytes) : m->input_bytes;
     for (int i = 0; i < shape->n_exits; i++)
         if (shape->exit_cut[i] >= first && shape->exit_cut[i] <= last) {
             add_segment(stage, i, first, shape->exit_cut[i]);

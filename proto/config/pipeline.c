@@ -511,6 +511,7 @@ void pipeline_free(struct pipeline *p)
     free(p->state);
     free(p->kernels);
     free(p->precision);
+    free(p->wire_dtype);
     free(p->filter);
     free(p->bind);
     free(p->security);

@@ -15,7 +15,7 @@
 
 #include "base/error.h"
 
-#define PRECISION_TEXT_BYTES  16
+#define PRECISION_TEXT_BYTES  48
 #define PIPELINE_MAX_STAGES   16
 #define PIPELINE_MAX_REPLICAS 16
 #define PIPELINE_MAX_EXITS    32
@@ -122,6 +122,7 @@ struct pipeline {
     char *state; /* directory: artifacts, logs, sockets */
     char *kernels;
     char *precision;                     /* "float32" | "bfloat16" | "int8" | "auto" */
+    char *wire_dtype;                    /* of activations between stages: "float32" | "bfloat16" */
     char computes[PRECISION_TEXT_BYTES]; /* what that comes to: precision.h */
     int n_shape;                         /* number of entries in shape; 0 = the model says it */
     int shape[8];                        /* of the model's input, the batch (1) first */

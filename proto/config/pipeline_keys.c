@@ -25,6 +25,9 @@ const struct key pipeline_keys[] = {
      .help = "what computes; auto times the candidates of each layer and keeps the fastest"},
     {"precision", KEY_CHOICE, ROOT(precision), "float32", .choices = "float32|bfloat16|int8|auto",
      .help = "of products and what lies between them; int8 and auto follow `freezeline quantize`"},
+    {"wire_dtype", KEY_CHOICE, ROOT(wire_dtype), "float32", .choices = "float32|bfloat16",
+     .help = "of activations between stages; bfloat16 halves what crosses the network and is part of the "
+             "promise"},
     {"log_level", KEY_CHOICE, ROOT(log_level), "info", .choices = "debug|info|warn|error",
      .help = "least severe line that is logged"},
     {"bind", KEY_TEXT, ROOT(bind), .example = "'*'",

@@ -1,4 +1,5 @@
-/* precision.c - what a pipeline's network computes in, with the scales that its state holds */
+/* precision.c - what a pipeline's network computes in, with the scales that its state holds, and what its
+ * stages hand on */
 #include "precision.h"
 
 #include <stdio.h>
@@ -23,6 +24,35 @@ static void choice_of(const char *text, char *buf, size_t size)
     snprintf(buf, size, "%.*s", line ? (int)strcspn(line + 8, "\n") : 7, line ? line + 8 : "float32");
 }
 
+static bool is_narrow(const struct pipeline *p)
+{
+    return p->wire_dtype && !strcmp(p->wire_dtype, "bfloat16");
+}
+
+bool precision_rounds_wire(const struct pipeline *p)
+{
+    return p->n_stages > 1 && is_narrow(p);
+}
+
+double precision_wire_bytes(const struct pipeline *p, double bytes)
+{
+    return is_narrow(p) ? bytes / 2 : bytes;
+}
+
+/* Numbers depend on where they are rounded: stages with other ends are another precision. */
+static void add_wire(struct pipeline *p)
+{
+    uint64_t h = (uint64_t)p->n_stages;
+    size_t n = strlen(p->computes);
+    if (!precision_rounds_wire(p))
+        return;
+    for (int s = 0; s < p->n_stages; s++)
+        if (p->stage[s].last)
+            h = XXH3_64bits_withSeed(p->stage[s].last, strlen(p->stage[s].last) + 1, h);
+    snprintf(p->computes + n, sizeof p->computes - n, "+wire-bfloat16-%08x",
+             (unsigned)(XXH3_64bits(&h, sizeof h) >> 32));
+}
+
 void precision_find(struct pipeline *p)
 {
     char path[PRECISION_PATH_BYTES], word[PRECISION_TEXT_BYTES];
@@ -39,10 +69,11 @@ void precision_find(struct pipeline *p)
     else if (strcmp(word, "bfloat16") && strcmp(word, "int8"))
         snprintf(word, sizeof word, "float32");
     snprintf(p->computes, sizeof p->computes, "%s", word);
+    add_wire(p);
     free(text);
 }
 
 size_t precision_word(const char *computes)
 {
-    return strcspn(computes, "-");
+    return strcspn(computes, "-+");
 }

@@ -49,7 +49,7 @@ static int get_tensor(struct tensor *to, const Freezeline__Tensor *from, struct 
     memset(to, 0, sizeof *to);
     if (!from || from->dtype == TENSOR_NONE)
         return FL_OK;
-    if (!tensor_dtype_travels((enum tensor_dtype)from->dtype))
+    if (!tensor_dtype_travels((enum tensor_dtype)from->dtype) && from->dtype != TENSOR_BF16)
         return error_set(e, FL_PROTOCOL, "tensor has element type %u, which cannot be sent", from->dtype);
     if ((rc = count(from->n_dim, TENSOR_MAX_RANK, "dims in a tensor", &to->rank, e)))
         return rc;

@@ -26,8 +26,8 @@ enum tensor_dtype {
     TENSOR_F16 = 10,
     TENSOR_F64 = 11,
     TENSOR_U32 = 12,
-    TENSOR_U64 = 13,  /* the last that files and wire may carry */
-    TENSOR_BF16 = 16, /* inside an executor only */
+    TENSOR_U64 = 13,  /* the last that files may carry */
+    TENSOR_BF16 = 16, /* inside an executor, and in messages between stages */
 };
 
 struct tensor {
@@ -38,7 +38,7 @@ struct tensor {
 };
 
 size_t tensor_dtype_bytes(enum tensor_dtype dtype); /* 0 for one that has no fixed size or is unknown */
-/* Has a fixed size and may stand in files and messages. */
+/* Has a fixed size and may stand in files. */
 bool tensor_dtype_travels(enum tensor_dtype dtype);
 const char *tensor_dtype_name(enum tensor_dtype dtype);
 

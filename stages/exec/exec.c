@@ -106,11 +106,34 @@ static void convert(const struct exec *x, const struct edge *edge, bool in)
         low_widen(inside.data, inside.dtype, inside.scale, outside.data, view_count(&inside));
 }
 
+/* To bfloat16 and back, as a message does. Whole numbers of steps may become others: so both ends see it. */
+static void round_cut(struct exec *x, int slot)
+{
+    struct view v = slot_view(&x->slot[slot], x->batch);
+    int64_t n = view_count(&v);
+    float *values = view_is_low(&v) ? x->wide : v.data;
+    uint16_t half[512];
+    if (v.dtype == TENSOR_BF16 || !(view_is_low(&v) || v.dtype == TENSOR_F32))
+        return;
+    if (view_is_low(&v))
+        low_widen(v.data, v.dtype, v.scale, values, n);
+    for (int64_t i = 0; i < n; i += 512) {
+        int64_t some = n - i < 512 ? n - i : 512;
+        low_narrow(values + i, TENSOR_BF16, 1, half, some);
+        low_widen(half, TENSOR_BF16, 1, values + i, some);
+    }
+    if (view_is_low(&v))
+        low_narrow(values, v.dtype, v.scale, v.data, n);
+}
+
 static int run_step(struct exec *x, int i, struct error *e)
 {
     struct step *s = &x->step[i];
     struct kernel_run run = {s->scratch, x->team};
-    int rc = s->kernel->run(s->state, &s->call, &run);
+    int rc;
+    if (s->rounded)
+        round_cut(x, x->step[i - 1].cut);
+    rc = s->kernel->run(s->state, &s->call, &run);
     if (rc)
         return error_set(e, (enum fl_code)rc, "node %s (%s) failed: %s", s->node.name, s->node.op->name,
                          error_sentence(rc));

@@ -15,6 +15,8 @@
 #include "stages/kernels/engine.h"
 #include "quantization.h"
 
+#define EXEC_MAX_ROUNDED 16
+
 struct exec_options {
     enum exec_kernels kernels; /* AUTO times the candidates of each node at load and keeps the fastest */
     int threads;               /* for kernels; 0 = 1 */
@@ -23,6 +25,9 @@ struct exec_options {
         last; /* node range, inclusive; last = -1: to the end. Must begin and end at cuts or model ends */
     enum exec_precision precision;
     const struct quantization *quantization; /* for PRECISION_INT8; borrowed during exec_new */
+    /* Nodes within the range before which the value at the cut is rounded to bfloat16, as a message to the
+     * next stage does (wire_dtype). What comes into the range is taken as it is. */
+    int n_rounded, rounded[EXEC_MAX_ROUNDED];
 };
 
 struct exec;

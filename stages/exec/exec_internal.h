@@ -44,7 +44,8 @@ struct step {
     int scratch_item, alias;
     size_t scratch_bytes;
     void *scratch;
-    int cut; /* slot that alone crosses the point after this step; -1: more than one does */
+    int cut;      /* slot that alone crosses the point after this step; -1: more than one does */
+    bool rounded; /* what crosses the point before it is: exec_options.rounded */
     uint64_t packed[OP_MAX_IO / 64];
 };
 

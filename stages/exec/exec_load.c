@@ -390,6 +390,19 @@ static int lower(struct exec *x, const struct exec_options *o, const struct sour
     return rc;
 }
 
+static int mark_rounded(struct exec *x, const struct exec_options *o, struct error *e)
+{
+    for (int i = 0; i < o->n_rounded; i++) {
+        int at = o->rounded[i] - x->first;
+        if (at < 1 || at >= x->n_steps)
+            continue;
+        if (x->step[at - 1].cut < 0)
+            return error_set(e, FL_INTERNAL, "there is no cut before node %s", x->step[at].node.name);
+        x->step[at].rounded = true;
+    }
+    return FL_OK;
+}
+
 int exec_new(struct exec **out, const struct graph *g, const struct exec_options *o, struct error *e)
 {
     struct exec *x;
@@ -418,7 +431,8 @@ int exec_new(struct exec **out, const struct graph *g, const struct exec_options
         !(rc = make_edges(x, &from, false, e)) && !(rc = check_sizes(x, e)) &&
         !(rc = lower(x, o, &from, e))) {
         find_lives(x);
-        rc = views_find(x, e);
+        if (!(rc = mark_rounded(x, o, e)))
+            rc = views_find(x, e);
         openblas_set_num_threads(x->threads);
         if (!rc && openblas_get_num_threads() < x->threads)
             rc = error_set(e, FL_CONFIG, "%d threads are asked for; OpenBLAS computes on at most %d here",

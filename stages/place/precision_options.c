@@ -2,6 +2,7 @@
 #include "precision_options.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -12,8 +13,24 @@ static void word_of(const struct pipeline *p, char word[PRECISION_TEXT_BYTES])
     snprintf(word, PRECISION_TEXT_BYTES, "%.*s", (int)precision_word(p->computes), p->computes);
 }
 
-int precision_options(struct exec_options *o, struct quantization *q, const struct pipeline *p,
-                      struct error *e)
+int precision_rounding(struct exec_options *o, const struct graph *g, const struct pipeline *p,
+                       struct error *e)
+{
+    struct placement *place;
+    int rc;
+    if (!precision_rounds_wire(p))
+        return FL_OK;
+    if (!(place = calloc(1, sizeof *place)))
+        return error_set(e, FL_NOMEM, "out of memory");
+    rc = placement_resolve(place, g, p, e);
+    for (int s = 1; !rc && s < place->n_stages; s++)
+        o->rounded[o->n_rounded++] = place->stage[s].first;
+    free(place);
+    return rc;
+}
+
+int precision_options(struct exec_options *o, struct quantization *q, const struct graph *g,
+                      const struct pipeline *p, struct error *e)
 {
     char path[PRECISION_PATH_BYTES], word[PRECISION_TEXT_BYTES];
     int rc;
@@ -21,7 +38,7 @@ int precision_options(struct exec_options *o, struct quantization *q, const stru
     word_of(p, word);
     if ((rc = engine_parse_kernels(p->kernels, &o->kernels, e)) ||
         (rc = engine_parse_precision(word, &o->precision, e)) ||
-        (rc = engine_precision_check(o->precision, o->kernels, e)))
+        (rc = engine_precision_check(o->precision, o->kernels, e)) || (rc = precision_rounding(o, g, p, e)))
         return rc;
     if (o->precision != PRECISION_INT8)
         return FL_OK;

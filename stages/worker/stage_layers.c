@@ -10,6 +10,8 @@
 #include "base/floats.h"
 #include "base/log.h"
 #include "config/identity.h"
+#include "config/precision.h"
+#include "stages/kernels/low.h"
 #include "stages/place/descriptor.h"
 #include "stages/place/origin.h"
 #include "stages/place/placement.h"
@@ -20,6 +22,7 @@
 struct stage_layers {
     const struct pipeline *pipeline; /* borrowed */
     bool first, last;                /* of the pipeline's stages */
+    bool narrow_in, narrow_out;      /* bfloat16 in messages, float32 here */
     struct exec *exec;
     struct tensor expects;
     int n_segments, first_node[PIPELINE_MAX_EXITS + 1], last_node[PIPELINE_MAX_EXITS + 1];
@@ -79,6 +82,16 @@ static int check_model(struct stage_layers *l, const struct graph *g, struct err
     return FL_OK;
 }
 
+/* Both stages at a cut see the same value there, and decide the same. */
+static void find_wire_types(struct stage_layers *l)
+{
+    bool rounds = precision_rounds_wire(l->pipeline);
+    l->narrow_in = rounds && !l->first && l->expects.dtype == TENSOR_F32;
+    l->narrow_out = rounds && !l->last && exec_output_shape(l->exec, 0, 1).dtype == TENSOR_F32;
+    if (l->narrow_in)
+        l->expects.dtype = TENSOR_BF16;
+}
+
 static void introduce(struct hello *self, const struct graph *g, const struct placement *pl,
                       const struct pipeline *p, int threads)
 {
@@ -118,7 +131,7 @@ static int load(struct stage_layers *l, struct stage_setup *s, int stage, struct
     if (!pl)
         return error_set(e, FL_NOMEM, "out of memory");
     if ((rc = placement_load(&g, p, e)) || (rc = placement_resolve(pl, g, p, e)) ||
-        (rc = precision_options(&o, &q, p, e)))
+        (rc = precision_options(&o, &q, g, p, e)))
         goto out;
     if (*engine_precision_doubt(o.precision, doubt, sizeof doubt))
         log_warn("%s", doubt);
@@ -135,6 +148,8 @@ static int load(struct stage_layers *l, struct stage_setup *s, int stage, struct
         rc = error_set(e, FL_NOMEM, "out of memory for descriptors");
     if (!rc && !(rc = exec_new(&l->exec, g, &o, e)))
         rc = check_model(l, g, e);
+    if (!rc)
+        find_wire_types(l);
     s->expects = l->expects;
 out:
     quantization_release(&q);
@@ -145,7 +160,8 @@ out:
 
 static int warm_up(struct stage_layers *l, struct error *e)
 {
-    memset(exec_input_buffer(l->exec, 0), 0, (size_t)tensor_bytes(&l->expects));
+    struct tensor in = exec_input_shape(l->exec, 0, 1);
+    memset(exec_input_buffer(l->exec, 0), 0, (size_t)tensor_bytes(&in));
     for (int i = 0; i < l->n_segments; i++) {
         int rc = stage_layers_run(l, i, 1, NULL, NULL, e);
         if (rc)
@@ -206,10 +222,16 @@ size_t stage_layers_arena_bytes(const struct stage_layers *l)
 static int load_row(void *arg, int row, const void *input, struct error *e)
 {
     struct stage_layers *l = arg;
-    size_t bytes = (size_t)tensor_bytes(&l->expects);
-    if (l->first && l->expects.dtype == TENSOR_F32 && !floats_finite(input, tensor_count(&l->expects)))
+    struct tensor in = exec_input_shape(l->exec, 0, 1);
+    size_t bytes = (size_t)tensor_bytes(&in);
+    void *to = (char *)exec_input_buffer(l->exec, 0) + (size_t)row * bytes;
+    if (l->narrow_in) {
+        low_widen(input, TENSOR_BF16, 1, to, tensor_count(&in));
+        return FL_OK;
+    }
+    memcpy(to, input, bytes); /* first, since it may be the sender's to change until then */
+    if (l->first && l->expects.dtype == TENSOR_F32 && !floats_finite(to, tensor_count(&l->expects)))
         return error_set(e, FL_VALUE, "the input has an element that is NaN or infinite");
-    memcpy((char *)exec_input_buffer(l->exec, 0) + (size_t)row * bytes, input, bytes);
     return FL_OK;
 }
 
@@ -275,6 +297,10 @@ static int output(void *arg, int row, int batch, int to, struct tensor *shape, i
 
     t.dim[0] = 1;
     t.data = NULL;
+    if (l->narrow_out) {
+        t.dtype = TENSOR_BF16;
+        bytes = (size_t)tensor_bytes(&t);
+    }
     if (l->last) { /* 1xCx1x1, as a network without a Flatten gives, goes out as 1xC */
         t = (struct tensor){.dtype = t.dtype, .rank = 2, .dim = {1, tensor_count(&t)}};
         if ((*label = judge((const float *)(const void *)data, t.dim[1], confidence)) < 0)
@@ -282,7 +308,10 @@ static int output(void *arg, int row, int batch, int to, struct tensor *shape, i
     }
     if (to >= 0 && l->place ? l->place(l->place_arg, to, bytes, out) : zmq_msg_init_size(out, bytes))
         return error_set(e, FL_NOMEM, "out of memory for what was computed");
-    memcpy(zmq_msg_data(out), data, bytes);
+    if (l->narrow_out)
+        low_narrow((const float *)(const void *)data, TENSOR_BF16, 1, zmq_msg_data(out), tensor_count(&t));
+    else
+        memcpy(zmq_msg_data(out), data, bytes);
     *shape = t;
     return FL_OK;
 }

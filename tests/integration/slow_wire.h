@@ -1,4 +1,4 @@
-/* slow_wire.h - a wire between two processes that takes as long as a test says
+/* slow_wire.h - a wire between two processes that takes as long as a test says, and counts what it carries
  *
  * A thread that takes whole messages from one endpoint and hands them on at another, each after the delay, in
  * order. Processes are led through it by `--set` of the one key that names the endpoint.
@@ -17,12 +17,12 @@
 struct slow_wire {
     char endpoint[HARNESS_PATH]; /* where senders connect */
     void *context, *in, *out;
-    atomic_llong delay_ns;
+    atomic_llong delay_ns, largest_bytes; /* largest: of the parts of messages */
     atomic_int stop;
     pthread_t thread;
 };
 
-static inline void slow_wire_pass(void *from, void *to)
+static inline void slow_wire_pass(struct slow_wire *w, void *from, void *to)
 {
     zmq_msg_t part;
     int more;
@@ -31,6 +31,8 @@ static inline void slow_wire_pass(void *from, void *to)
         if (zmq_msg_recv(&part, from, 0) < 0)
             return;
         more = zmq_msg_more(&part);
+        if ((long long)zmq_msg_size(&part) > atomic_load(&w->largest_bytes))
+            atomic_store(&w->largest_bytes, (long long)zmq_msg_size(&part));
         zmq_msg_send(&part, to, more ? ZMQ_SNDMORE : 0);
     } while (more);
 }
@@ -49,10 +51,10 @@ static void *slow_wire_run(void *arg)
             long long ns = atomic_load(&w->delay_ns);
             struct timespec t = {(time_t)(ns / 1000000000), (long)(ns % 1000000000)};
             nanosleep(&t, NULL);
-            slow_wire_pass(w->in, w->out);
+            slow_wire_pass(w, w->in, w->out);
         }
         if (type == ZMQ_DEALER && items[1].revents)
-            slow_wire_pass(w->out, w->in); /* the way back is not slow */
+            slow_wire_pass(w, w->out, w->in); /* the way back is not slow */
     }
     return NULL;
 }

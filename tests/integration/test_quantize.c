@@ -167,6 +167,37 @@ static void automatic_precision_is_what_was_chosen(void **state)
     assert_non_null(strstr(output, "\"precision\": \"float32\""));
 }
 
+/* What stages hand on in bfloat16 is a precision of its own, with its own caches, and said to cost something.
+ */
+static void what_the_wire_rounds_is_a_precision(void **state)
+{
+    json_t *root;
+    (void)state;
+    ok("$FL build -c $P --set wire_dtype=bfloat16 --set state=wired --set cache.threshold=risk "
+       "--set cache.max_accuracy_loss=20 --train cifar10:d.bin#0-199 --calibrate cifar10:d.bin#200-399 "
+       "--threads 1");
+    if (!strstr(output, "float32+wire-bfloat16-"))
+        fail_msg("%s", output);
+    refused("$FL eval -c $P --set state=wired --data cifar10:d.bin#200-259",
+            "another precision (float32+wire-bfloat16-");
+    ok("$FL eval -c $P --set wire_dtype=bfloat16 --set state=wired --set cache.threshold=risk "
+       "--set cache.max_accuracy_loss=20 --data cifar10:d.bin#200-299 --json 2>/dev/null");
+    root = json_loads(output, 0, NULL);
+    assert_non_null(root);
+    assert_string_equal(json_string_value(json_object_get(root, "wire_dtype")), "bfloat16");
+    assert_true(json_number_value(json_object_get(root, "network_agreement")) >= 0.97);
+    json_decref(root);
+    ok("$FL eval -c $P --set wire_dtype=bfloat16 --set exits=none --data cifar10:d.bin#200-299 | "
+       "grep 'float32+wire-bfloat16-.*: the network alone gives the float32 network.s answer for'");
+    ok("$FL quantize -c $P --set wire_dtype=bfloat16 --set state=wired --data cifar10:d.bin#200-299 --json "
+       "2>/dev/null; rm -rf wired");
+    root = json_loads(output, 0, NULL);
+    assert_non_null(root);
+    assert_string_equal(json_string_value(json_object_get(root, "wire_dtype")), "bfloat16");
+    assert_true(number(root, 0, "agreement") >= 0.97);
+    json_decref(root);
+}
+
 /* Early answers and precision have one budget, and it is the float32 network that both are compared with. */
 static void the_promise_is_about_float32(void **state)
 {
@@ -198,6 +229,7 @@ int main(void)
         cmocka_unit_test(caches_belong_to_a_precision),
         cmocka_unit_test(automatic_precision_is_what_was_chosen),
         cmocka_unit_test(the_promise_is_about_float32),
+        cmocka_unit_test(what_the_wire_rounds_is_a_precision),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "config/identity.h"
+#include "config/precision.h"
 
 static const uint8_t network[DIGEST_BYTES] = {1, 2, 3};
 
@@ -46,6 +47,25 @@ static void what_decides_an_answer_is_in_it(void **state)
     assert_differs("", "labels: [cat, dog]\n", "`labels`");
     assert_differs("", "precision: bfloat16\n", "float32 then, bfloat16 now");
     assert_differs("precision: bfloat16\n", "precision: int8\n", "bfloat16 then, int8 now");
+}
+
+/* What is handed on in bfloat16 is rounded where stages end: other ends give other numbers. */
+static void what_the_wire_rounds_is_in_it(void **state)
+{
+    static const char two[] = "wire_dtype: bfloat16\nstages: [{last: a}, {}]\n";
+    static const char other[] = "wire_dtype: bfloat16\nstages: [{last: b}, {}]\n";
+    static const char integers[] = "precision: int8\nwire_dtype: bfloat16\nstages: [{last: a}, {}]\n";
+    struct identity one = of("wire_dtype: bfloat16\nstages: 1\n"), plain = of("");
+    struct identity exact = of("stages: [{last: a}, {}]\n");
+    (void)state;
+    assert_differs("", two, "float32 then, float32+wire-bfloat16-");
+    assert_differs(two, other, "float32+wire-bfloat16-");
+    assert_differs(two, "wire_dtype: bfloat16\nstages: 2\n", "float32+wire-bfloat16-");
+    assert_differs(two, integers, "int8+wire-bfloat16-");
+    assert_memory_equal(one.digest, plain.digest, DIGEST_BYTES); /* nothing is handed on */
+    assert_memory_equal(exact.digest, plain.digest, DIGEST_BYTES);
+    assert_int_equal(precision_word("int8-1a2b3c4d+wire-bfloat16-1a2b3c4d"), 4);
+    assert_int_equal(precision_word("float32+wire-bfloat16-1a2b3c4d"), 7);
 }
 
 static void another_network_or_precision_is_another(void **state)
@@ -109,6 +129,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_decides_an_answer_is_in_it),
+        cmocka_unit_test(what_the_wire_rounds_is_in_it),
         cmocka_unit_test(another_network_or_precision_is_another),
         cmocka_unit_test(nothing_else_is_in_it),
         cmocka_unit_test(activations_do_not_depend_on_labels),

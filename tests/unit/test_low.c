@@ -486,8 +486,37 @@ static void a_network_answers_nearly_the_same(void **state)
     answers_are_near(PRECISION_INT8, 0.1);
 }
 
-/* What one executor hands to the next in float32 loses nothing: two of them answer as one does. */
-static void pieces_answer_as_the_whole(enum exec_precision p)
+static struct exec *make_part(enum exec_precision p, const struct quantization *q, int first, int last,
+                              int rounded)
+{
+    struct exec_options o = {.kernels = KERNELS_ONEDNN,
+                             .max_batch = 3,
+                             .first = first,
+                             .last = last,
+                             .precision = p,
+                             .quantization = q,
+                             .n_rounded = rounded > 0,
+                             .rounded = {rounded}};
+    return make(&o);
+}
+
+/* From one executor to the next, as a message brings it. */
+static void hand_on(const struct tensor *t, bool rounds, void *to)
+{
+    int64_t n = tensor_count(t);
+    uint16_t *half = malloc((size_t)n * sizeof *half);
+    if (rounds) {
+        low_narrow(t->data, TENSOR_BF16, 1, half, n);
+        low_widen(half, TENSOR_BF16, 1, to, n);
+    } else {
+        memcpy(to, t->data, (size_t)tensor_bytes(t));
+    }
+    free(half);
+}
+
+/* What one executor hands to the next in float32 loses nothing, and in bfloat16 what the whole is told to
+ * lose there: two of them answer as one does. */
+static void pieces_answer_as_the_whole(enum exec_precision p, bool rounds)
 {
     struct quantization q;
     struct cut *cut;
@@ -499,18 +528,9 @@ static void pieces_answer_as_the_whole(enum exec_precision p)
     measure_steps(&q, 3);
     assert_int_equal(graph_cuts(g, &cut, &n, NULL), FL_OK);
     for (int i = 0; i < n; i++) {
-        struct exec_options o = {
-            .kernels = KERNELS_ONEDNN, .max_batch = 3, .last = -1, .precision = p, .quantization = &q};
-        struct exec *whole = make(&o), *head, *tail;
-        o.last = cut[i].node;
-        head = make(&o);
-        o = (struct exec_options){.kernels = KERNELS_ONEDNN,
-                                  .max_batch = 3,
-                                  .first = cut[i].node + 1,
-                                  .last = -1,
-                                  .precision = p,
-                                  .quantization = &q};
-        tail = make(&o);
+        int next = cut[i].node + 1;
+        struct exec *whole = make_part(p, &q, 0, -1, rounds ? next : 0);
+        struct exec *head = make_part(p, &q, 0, cut[i].node, 0), *tail = make_part(p, &q, next, -1, next);
         fill(whole, 3);
         run(whole, 0, cut[i].node, 3);
         assert_int_equal(exec_cut(whole, cut[i].node, 3, &at, NULL), FL_OK);
@@ -521,9 +541,9 @@ static void pieces_answer_as_the_whole(enum exec_precision p)
         assert_int_equal(at.dtype, TENSOR_F32);
         assert_true(tensor_same_shape(&t, &at));
         assert_memory_equal(t.data, at.data, (size_t)tensor_bytes(&t));
-        memcpy(exec_input_buffer(tail, 0), t.data, (size_t)tensor_bytes(&t));
-        run(whole, cut[i].node + 1, g->n_nodes - 1, 3);
-        run(tail, cut[i].node + 1, g->n_nodes - 1, 3);
+        hand_on(&t, rounds, exec_input_buffer(tail, 0));
+        run(whole, next, g->n_nodes - 1, 3);
+        run(tail, next, g->n_nodes - 1, 3);
         memcpy(want, exec_output(whole, 0, 3).data, sizeof want);
         assert_memory_equal(exec_output(tail, 0, 3).data, want, sizeof want);
         exec_free(whole);
@@ -537,8 +557,16 @@ static void pieces_answer_as_the_whole(enum exec_precision p)
 static void what_crosses_a_cut_loses_nothing(void **state)
 {
     (void)state;
-    pieces_answer_as_the_whole(PRECISION_BFLOAT16);
-    pieces_answer_as_the_whole(PRECISION_INT8);
+    pieces_answer_as_the_whole(PRECISION_BFLOAT16, false);
+    pieces_answer_as_the_whole(PRECISION_INT8, false);
+}
+
+static void what_the_wire_rounds_is_the_same_in_one_piece(void **state)
+{
+    (void)state;
+    pieces_answer_as_the_whole(PRECISION_FLOAT32, true);
+    pieces_answer_as_the_whole(PRECISION_BFLOAT16, true);
+    pieces_answer_as_the_whole(PRECISION_INT8, true);
 }
 
 static void refused(const struct exec_options *o, enum fl_code code, const char *says)
@@ -630,6 +658,7 @@ int main(void)
         cmocka_unit_test(products_in_bfloat16),
         cmocka_unit_test(a_network_answers_nearly_the_same),
         cmocka_unit_test(what_crosses_a_cut_loses_nothing),
+        cmocka_unit_test(what_the_wire_rounds_is_the_same_in_one_piece),
         cmocka_unit_test(what_cannot_compute_is_refused),
         cmocka_unit_test(scales_survive_a_file),
         cmocka_unit_test(nonsense_in_a_file_is_refused),
