@@ -62,6 +62,7 @@ FAULT_SH := tests/faults/test_faults.sh $(if $(SANITIZE),,tests/faults/test_plan
 SAN_ENV  := ASAN_OPTIONS=detect_leaks=1:abort_on_error=0 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 TSAN_OPTIONS=halt_on_error=0:suppressions=$(CURDIR)/tests/tsan.supp
 FAISS    := $(shell test -f /usr/include/faiss/IndexFlat.h && command -v $(CXX))
 BENCHES  := $(filter-out $(if $(FAISS),,%/bench_flat),$(patsubst tests/bench/%.c,$(B)/tests/bench/%,$(wildcard tests/bench/bench_*.c tests/bench/validate_*.c)))
+TABLED   := $(patsubst %,$(B)/tests/bench/bench_%,limits lane model) # what tests/integration/test_table.sh starts
 
 .DEFAULT_GOAL := all
 .SECONDARY: $(PB_C)
@@ -208,7 +209,7 @@ test: deps ## set everything up and run all tests
 	deploy/scripts/layers.sh || rc=1; \
 	tests/run.sh --sum && exit $$rc
 
-check: all $(UNIT) $(CONFORM) $(INTEGR) $(REPLAYS) $(FAULTS) ## build and run all tests of one variant
+check: all $(UNIT) $(CONFORM) $(INTEGR) $(REPLAYS) $(FAULTS) $(if $(SANITIZE),,$(TABLED)) ## build and run all tests of one variant
 	$(Q)export FREEZELINE_BUILD=$(CURDIR)/$(B) $(SAN_ENV); \
 	tests/run.sh '$(VARIANT)' $(INTEGR) $(SCRIPTS) $(CONFORM) $(UNIT) $(REPLAYS)
 

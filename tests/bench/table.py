@@ -30,8 +30,10 @@ from table_parts import BUILD, Missing, ROOT, Workshop
 from table_steps import steps_of
 
 
-def say(text, end="\n"):
-    print(text, end=end, file=sys.stderr, flush=True)
+def progress(text):
+    """One line that changes, or one for each where nobody looks."""
+    start, end = ("\r\033[K", "") if sys.stderr.isatty() else ("", "\n")
+    print(start + text, end=end, file=sys.stderr, flush=True)
 
 
 def flags():
@@ -133,17 +135,16 @@ def measure(workshop, names, rounds):
     """Starts the parts, then lets each measure in turn. -> a dict {part: result} for each round"""
     history, began = [], time.monotonic()
     for i, name in enumerate(names):
-        say(f"\r\033[K{i + 1}/{len(names)} starting {name}", end="")
+        progress(f"{i + 1}/{len(names)} starting {name}")
         workshop.start(name)
     for i in range(rounds):
         found = {}
         for k, name in enumerate(names if i % 2 == 0 else reversed(names)):
             seconds = time.monotonic() - began
-            say(f"\r\033[Kround {i + 1}/{rounds}, {k + 1}/{len(names)} {name}, {seconds:.0f} s", end="")
+            progress(f"round {i + 1}/{rounds}, {k + 1}/{len(names)} {name}, {seconds:.0f} s")
             found[name] = workshop.round(name)
         history.append(found)
         yield history
-    say("\r\033[K", end="")
 
 
 def arguments():
@@ -195,8 +196,9 @@ def main():
         try:
             for history in measure(workshop, names, a.rounds):
                 pass
+            progress("done\n" if sys.stderr.isatty() else "done")
         except KeyboardInterrupt:
-            say("\ninterrupted: what follows is of the rounds that were complete")
+            progress("\ninterrupted: what follows is of the rounds that were complete\n")
         rows = [result_of(s, history) for s in steps]
     finally:
         workshop.close()
