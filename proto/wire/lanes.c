@@ -18,8 +18,11 @@
 #define DOORS_MAX 24
 #define AGAIN_NS  (200 * NS_PER_MS) /* between two attempts to connect, or to accept where that failed */
 #define GREET_NS  (2 * NS_PER_S)    /* who has not greeted by then gets no lane */
-#define FLUSH_NS  NS_PER_MS         /* between two looks for room, while messages wait for it */
-#define PEER_LANE 0xff /* libzmq's own identities begin with 0, and those that people set do not so */
+/* Who has slept so long sleeps deeply: waking takes longer than filling in a payload of so many bytes. */
+#define EARLY_NS    (500 * NS_PER_US)
+#define EARLY_BYTES (64 << 10)
+#define FLUSH_NS    NS_PER_MS /* between two looks for room, while messages wait for it */
+#define PEER_LANE   0xff      /* libzmq's own identities begin with 0, and those that people set do not so */
 
 enum lane_state { LANE_FREE, LANE_ASKS, LANE_OPEN };
 
@@ -28,6 +31,7 @@ struct lane {
     int door, fd, their_wake;
     uint64_t serial;            /* never twice */
     uint64_t since_ns;          /* LANE_ASKS: when that was first seen */
+    uint64_t filled_ns;         /* when memory for a payload was last given out */
     struct lane_memory *memory; /* LANE_OPEN */
     bool gone;                  /* the other process: what it wrote is still read */
 };
@@ -426,8 +430,16 @@ static bool may_write(const struct lane *a)
 int lanes_payload(struct lanes *l, int door, size_t bytes, zmq_msg_t *out)
 {
     struct lane *a = lane_of(l, door, NULL);
-    if (may_write(a) && lane_payload(a->memory, bytes, out))
-        return FL_OK;
+    uint64_t now = clock_ns();
+    if (may_write(a)) {
+        bool early = bytes >= EARLY_BYTES && now > a->filled_ns + EARLY_NS, wake = false;
+        a->filled_ns = now;
+        if (lane_payload(a->memory, bytes, out, early ? &wake : NULL)) {
+            if (wake)
+                eventfd_write(a->their_wake, 1);
+            return FL_OK;
+        }
+    }
     return zmq_msg_init_size(out, bytes) ? FL_NOMEM : FL_OK;
 }
 

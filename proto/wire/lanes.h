@@ -66,7 +66,8 @@ int lanes_receive(struct lanes *l, int door, struct peer *from, struct message *
  * through the socket; FL_UNAVAILABLE: `to` came through a lane that is gone. */
 int lanes_send(struct lanes *l, int door, const struct peer *to, const struct message *m, zmq_msg_t *payload);
 /* A payload of so many bytes to be filled and sent through `door` next: in the lane's own memory, where it
- * has room, so that it is not copied again; else as zmq_msg_init_size. FL_NOMEM. */
+ * has room, so that it is not copied again; else as zmq_msg_init_size. Who has slept long is woken now.
+ * FL_NOMEM. */
 int lanes_payload(struct lanes *l, int door, size_t bytes, zmq_msg_t *out);
 
 /* Did this message come through a lane? */

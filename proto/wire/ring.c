@@ -78,6 +78,11 @@ bool ring_is_reserved(const struct ring *r, const void *payload)
     return r->shared && payload == head_at(r, r->reserved) + 1;
 }
 
+bool ring_rouse(struct ring *r)
+{
+    return atomic_load(&r->shared->sleeping) && atomic_exchange(&r->shared->sleeping, 0);
+}
+
 bool ring_commit(struct ring *r, size_t payload_bytes, const void *envelope, size_t envelope_bytes)
 {
     struct head *h = head_at(r, r->reserved);
@@ -90,7 +95,7 @@ bool ring_commit(struct ring *r, size_t payload_bytes, const void *envelope, siz
     r->reserved = r->here;
     /* Sequentially consistent, as in ring_sleep: either the reader sees the record or we see it sleep. */
     atomic_store(&r->shared->written, r->here);
-    return atomic_load(&r->shared->sleeping) && atomic_exchange(&r->shared->sleeping, 0);
+    return ring_rouse(r);
 }
 
 /* --- the reader --- */

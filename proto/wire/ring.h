@@ -57,6 +57,9 @@ void ring_open(struct ring *r, void *memory, size_t size, bool fresh);
  * none now (what takes up to half of the ring finds room once all before it is released). Asking again gives
  * up what was not committed. */
 void *ring_reserve(struct ring *r, size_t payload_bytes, size_t envelope_bytes);
+/* The reader sleeps and is to be woken before there is a record: it takes longer to wake than to fill one. It
+ * may find none yet, and sleep again. */
+bool ring_rouse(struct ring *r);
 /* Is `payload` what ring_reserve gave last, and not committed? */
 bool ring_is_reserved(const struct ring *r, const void *payload);
 /* The record is there: what was reserved with its payload filled, and this envelope (no longer than was

@@ -141,6 +141,22 @@ static void only_who_sleeps_is_woken(void **state)
     free(t.memory);
 }
 
+static void who_sleeps_is_woken_early_once(void **state)
+{
+    struct ends t;
+    uint32_t n = 0;
+    (void)state;
+    open_ends(&t);
+    assert_false(ring_rouse(&t.out));
+    assert_true(ring_sleep(&t.in));
+    assert_non_null(ring_reserve(&t.out, 0, 4));
+    assert_true(ring_rouse(&t.out));
+    assert_false(ring_rouse(&t.out));
+    assert_true(ring_sleep(&t.in)); /* there is nothing yet */
+    assert_true(ring_commit(&t.out, 0, &n, sizeof n));
+    free(t.memory);
+}
+
 /* The other end writes anything anywhere at any time: the reader and the writer stay inside the ring. */
 static void nonsense_breaks_the_ring_and_nothing_else(void **state)
 {
@@ -182,6 +198,7 @@ int main(void)
         cmocka_unit_test(a_full_ring_takes_no_more_until_room_comes_back),
         cmocka_unit_test(what_was_reserved_and_not_committed_is_given_up),
         cmocka_unit_test(only_who_sleeps_is_woken),
+        cmocka_unit_test(who_sleeps_is_woken_early_once),
         cmocka_unit_test(nonsense_breaks_the_ring_and_nothing_else),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
