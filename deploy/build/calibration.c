@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "deploy/tool/interrupt.h"
+#include "stages/graph/graph_build.h"
 
 #define BINS  2048
 #define BATCH 16
@@ -53,17 +54,26 @@ static void add_value(struct calibration *c, int value)
     c->value[c->n++] = (struct reached){.value = value, .node = v->producer};
 }
 
-/* What convolutions take, add and make. */
+/* Products whose weights are constant, but for those that make the model's scores. */
+static bool is_product(const struct graph *g, const struct node *n)
+{
+    const struct tensor *w = node_is(n, "Gemm") || node_is(n, "MatMul") ? node_constant(g, n, 1) : NULL;
+    return w && w->rank == 2 && !graph_is_output(g, n->out[0]);
+}
+
+/* What convolutions take, add and make, and what products take. */
 static void list_values(struct calibration *c)
 {
     for (int i = 0; i < c->graph->n_nodes; i++) {
         const struct node *n = &c->graph->nodes[i];
-        if (!node_is(n, "Conv"))
+        bool conv = node_is(n, "Conv");
+        if (!conv && !is_product(c->graph, n))
             continue;
         add_value(c, n->in[0]);
-        if (n->post.residual != GRAPH_NONE)
+        if (conv && n->post.residual != GRAPH_NONE)
             add_value(c, n->in[n->post.residual]);
-        add_value(c, n->out[0]);
+        if (conv)
+            add_value(c, n->out[0]);
     }
 }
 
@@ -149,7 +159,7 @@ int calibration_new(struct calibration **out, const struct graph *g, const struc
     if (!c)
         return error_set(e, FL_NOMEM, "no memory");
     for (int i = 0; i < g->n_nodes; i++)
-        most += 3 * node_is(&g->nodes[i], "Conv");
+        most += node_is(&g->nodes[i], "Conv") ? 3 : is_product(g, &g->nodes[i]);
     *c = (struct calibration){.graph = g, .data = data, .count = count, .progress = progress};
     c->value = malloc(((size_t)most + 1) * sizeof *c->value);
     if (!c->value)

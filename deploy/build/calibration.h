@@ -27,7 +27,8 @@ struct calibration;
 int calibration_new(struct calibration **out, const struct graph *g, const struct dataset *data,
                     int64_t count, struct progress *progress, struct error *e);
 void calibration_free(struct calibration *c);
-/* The steps of all values beside a convolution; of the model's input only with `input`. FL_NOMEM. */
+/* The steps of all values beside a convolution or in front of a product; of the model's input only with
+ * `input`. FL_NOMEM. */
 int calibration_steps(struct quantization *out, const struct calibration *c, enum reach reach, bool input);
 
 #endif

@@ -22,6 +22,9 @@
 #include "deploy/tool/state.h"
 #include "deploy/tool/table.h"
 #include "judging.h"
+#include "qdq.h"
+#include "stages/load/onnx_write.h"
+#include "stages/place/placement.h"
 #include "stages/place/precision_options.h"
 
 #define PRECISIONS   3
@@ -37,7 +40,9 @@ static const struct usage usage = {
         "state directory, where `precision: int8` finds them; `precision: auto` takes the fastest that\n"
         "keeps cache.max_accuracy_loss with cache.certainty against float32, by what was measured here.\n"
         "Caches belong to a precision and its scales: build them anew afterwards. With `wire_dtype:\n"
-        "bfloat16` all of them are judged with what stages hand on rounded.\n\n" DATASET_LAYOUTS "\n"
+        "bfloat16` all of them are judged with what stages hand on rounded. --output also writes the\n"
+        "network with QuantizeLinear and DequantizeLinear at these scales, which ONNX Runtime runs "
+        "too.\n\n" DATASET_LAYOUTS "\n"
         "example:\n"
         "  freezeline quantize -c P.yaml --data cifar10:data_batch_5.bin#5000-9999\n",
 };
@@ -54,7 +59,7 @@ struct tried {
 
 struct quantizing {
     struct pipeline_arguments where;
-    const char *spec;
+    const char *spec, *output;
     int threads;
     bool json, skip_broken;
     struct pipeline *pipeline;
@@ -296,6 +301,8 @@ static int print_table(const struct quantizing *q, struct error *e)
         printf("int8 takes %d values as integers, as far as \"%s\" of them reach%s; scales are in %s\n",
                q->scales.n, reach_name(q->reach), q->input ? ", the model's input too" : "",
                precision_scales_path(q->pipeline, text, sizeof text));
+    if (q->output)
+        printf("%s is the network with these scales, as a QDQ file for ONNX Runtime and others\n", q->output);
     for (int p = 0; p < PRECISIONS; p++)
         if (!q->tried[p].runs)
             printf("%s\n", q->tried[p].why_not);
@@ -359,6 +366,45 @@ static int open_data(struct quantizing *q, struct error *e)
     return q->full ? FL_OK : error_set(e, FL_NOMEM, "no memory for labels");
 }
 
+/* --- the file --- */
+
+/* Values that exist in the file alone are measured on its own graph. */
+static int summands(struct quantizing *q, const struct graph *g, struct quantization *all, struct error *e)
+{
+    int64_t spread = q->half < SPREAD_MOST ? q->half : SPREAD_MOST;
+    struct quantization measured = {0};
+    struct calibration *c = NULL;
+    int rc = calibration_new(&c, g, q->data, spread, &q->progress, e);
+    for (int i = 0; !rc && i < q->scales.n; i++)
+        rc = quantization_add(all, q->scales.value[i].name, q->scales.value[i].step,
+                              q->scales.value[i].is_signed);
+    if (!rc && !(rc = calibration_steps(&measured, c, q->reach, q->input)))
+        rc = qdq_add_summands(all, &measured, g);
+    calibration_free(c);
+    quantization_release(&measured);
+    return rc;
+}
+
+/* The network as a file that others run too, with integers where `precision: int8` has them. */
+static int write_file(struct quantizing *q, struct error *e)
+{
+    struct quantization all = {0};
+    struct graph *g = NULL;
+    int rc;
+    if (!q->output)
+        return FL_OK;
+    if (!q->scales.n)
+        return error_set(e, FL_UNSUPPORTED,
+                         "--output: int8 does not run here, so there are no scales to write: %s",
+                         q->tried[PRECISION_INT8].why_not);
+    if (!(rc = placement_load_for_writing(&g, q->pipeline, e)) && !(rc = summands(q, g, &all, e)) &&
+        !(rc = qdq_insert(g, &all, e)))
+        rc = onnx_write(g, q->output, e);
+    quantization_release(&all);
+    graph_free(g);
+    return rc;
+}
+
 static int quantize(struct quantizing *q, struct error *e)
 {
     char path[PRECISION_PATH_BYTES];
@@ -366,15 +412,19 @@ static int quantize(struct quantizing *q, struct error *e)
 
     if (!q->spec)
         return error_set(e, FL_USAGE, "--data is needed: pictures that the network was not trained on");
-    if ((rc = arguments_load(&q->pipeline, &q->where, e)) ||
-        (rc = placement_load(&q->graph, q->pipeline, e)) ||
-        (rc = precision_rounding(&q->rounding, q->graph, q->pipeline, e)) || (rc = open_data(q, e)) ||
+    if ((rc = arguments_load(&q->pipeline, &q->where, e)) || (rc = placement_load(&q->graph, q->pipeline, e)))
+        return rc;
+    if (graph_is_quantized(q->graph))
+        return error_set(e, FL_UNSUPPORTED, "%s takes its values as integers already: it runs as it is",
+                         q->pipeline->model);
+    if ((rc = precision_rounding(&q->rounding, q->graph, q->pipeline, e)) || (rc = open_data(q, e)) ||
         (rc = measure(q, e)))
         return rc;
     memcpy(q->scales.model, q->graph->digest, sizeof q->scales.model);
     if ((rc = state_make(q->pipeline->state, e)) ||
         (rc = quantization_save(&q->scales, engine_precision_name(q->choice),
-                                precision_scales_path(q->pipeline, path, sizeof path), e)))
+                                precision_scales_path(q->pipeline, path, sizeof path), e)) ||
+        (rc = write_file(q, e)))
         return rc;
     return q->json ? print_json(q, e) : print_table(q, e);
 }
@@ -386,6 +436,7 @@ int command_quantize(int argc, char **argv, struct error *e)
         ARGUMENTS_PIPELINE(q.where),
         OPTION_TEXT("data", q.spec, "D", "data that chooses the scales and judges them"),
         ARGUMENTS_SKIP_BAD(q.skip_broken),
+        OPTION_TEXT("output", q.output, "OUT.onnx", "write the network with these scales as a QDQ file, too"),
         OPTION_INT("threads", q.threads, "N", "threads (all)", 1, 256),
         ARGUMENTS_JSON(q.json),
         {0},

@@ -8,6 +8,7 @@
 #include "deploy/tool/report.h"
 #include "stages/graph/graph.h"
 #include "stages/graph/op.h"
+#include "stages/place/precision_options.h"
 #include "deploy/tool/table.h"
 #include "shape_arguments.h"
 
@@ -150,7 +151,7 @@ static void table_layer(struct table *t, const struct inspection *s, int i)
 static int print_table(const struct inspection *s, struct error *e)
 {
     const struct graph *g = s->graph;
-    char flops[32], parameters[32];
+    char flops[32], parameters[32], note[512];
     struct table *t;
     int rc;
 
@@ -166,6 +167,8 @@ static int print_table(const struct inspection *s, struct error *e)
     printf("\n%d nodes, %d layers deep, %d possible exits, %sFLOPs (2 per multiply-add), %s parameters\n",
            g->n_nodes, s->depth, s->n_cuts, table_count(s->flops, flops, sizeof flops),
            table_count((double)s->parameters, parameters, sizeof parameters));
+    if (*precision_of_model(g, KERNELS_AUTO, note, sizeof note))
+        printf("%s\n", note);
     return rc;
 }
 

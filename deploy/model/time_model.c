@@ -6,6 +6,7 @@
 #include "deploy/tool/command.h"
 #include "deploy/tool/report.h"
 #include "stages/exec/profile.h"
+#include "stages/place/precision_options.h"
 #include "deploy/tool/table.h"
 #include "precision_arguments.h"
 #include "shape_arguments.h"
@@ -94,6 +95,7 @@ static int time_model(struct timing *o, struct error *e)
     struct graph *g = NULL;
     struct exec *x = NULL;
     struct profile p;
+    char note[512];
     int rc;
 
     if (engine_parse_kernels(o->kernels_name, &options.kernels, NULL))
@@ -111,6 +113,8 @@ static int time_model(struct timing *o, struct error *e)
         rc = o->json ? print_json(o, &p, e) : print_table(o, &p, e);
         profile_release(&p);
     }
+    if (!rc && *precision_of_model(g, options.kernels, note, sizeof note))
+        fprintf(stderr, "freezeline: %s\n", note);
     exec_free(x);
     graph_free(g);
     return rc;

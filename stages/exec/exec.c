@@ -29,6 +29,7 @@ struct view slot_view(const struct slot *s, int64_t batch)
     v.data = s->data;
     v.low = s->low;
     v.scale = s->scale;
+    v.zero = s->zero;
     for (int d = 0; s->base >= 0 && d < s->rank; d++)
         v.stride[d] = extent_at(s->stride[d], batch);
     return v;
@@ -101,9 +102,9 @@ static void convert(const struct exec *x, const struct edge *edge, bool in)
     if (!view_is_low(&inside))
         layout_copy(in ? &outside : &inside, in ? &inside : &outside);
     else if (in)
-        low_narrow(outside.data, inside.dtype, inside.scale, inside.data, view_count(&inside));
+        low_narrow(outside.data, inside.dtype, view_scale(&inside), inside.data, view_count(&inside));
     else
-        low_widen(inside.data, inside.dtype, inside.scale, outside.data, view_count(&inside));
+        low_widen(inside.data, inside.dtype, view_scale(&inside), outside.data, view_count(&inside));
 }
 
 /* To bfloat16 and back, as a message does. Whole numbers of steps may become others: so both ends see it. */
@@ -116,14 +117,14 @@ static void round_cut(struct exec *x, int slot)
     if (v.dtype == TENSOR_BF16 || !(view_is_low(&v) || v.dtype == TENSOR_F32))
         return;
     if (view_is_low(&v))
-        low_widen(v.data, v.dtype, v.scale, values, n);
+        low_widen(v.data, v.dtype, view_scale(&v), values, n);
     for (int64_t i = 0; i < n; i += 512) {
         int64_t some = n - i < 512 ? n - i : 512;
-        low_narrow(values + i, TENSOR_BF16, 1, half, some);
-        low_widen(half, TENSOR_BF16, 1, values + i, some);
+        low_narrow(values + i, TENSOR_BF16, SCALE_NONE, half, some);
+        low_widen(half, TENSOR_BF16, SCALE_NONE, values + i, some);
     }
     if (view_is_low(&v))
-        low_narrow(values, v.dtype, v.scale, v.data, n);
+        low_narrow(values, v.dtype, view_scale(&v), v.data, n);
 }
 
 static int run_step(struct exec *x, int i, struct error *e)
@@ -197,7 +198,7 @@ int exec_cut(struct exec *x, int node, int batch, struct tensor *out, struct err
     *out = slot_physical(&x->slot[slot], batch);
     v = slot_view(&x->slot[slot], batch);
     if (view_is_low(&v)) {
-        low_widen(v.data, v.dtype, v.scale, x->wide, view_count(&v));
+        low_widen(v.data, v.dtype, view_scale(&v), x->wide, view_count(&v));
         out->data = x->wide;
     }
     call_it_wide(&x->slot[slot], out);

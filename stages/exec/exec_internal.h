@@ -15,7 +15,8 @@ struct slot {
     int value;                          /* of the graph */
     const struct tensor *constant;      /* of the graph, while loading */
     enum tensor_dtype low;              /* view.low */
-    float scale;
+    float scale;                        /* view.scale, view.zero */
+    int zero;
     bool is_constant, channels_last;
     bool needed;     /* a constant that some kernel reads as it is */
     int first, last; /* steps in which it lives */

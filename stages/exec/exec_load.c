@@ -367,14 +367,21 @@ static int check_lower(const struct graph *g, const struct exec_options *o, stru
     return FL_OK;
 }
 
+/* Does the model itself say which values are integers, where that can be computed with? Otherwise they are
+ * float32, which is at least as exact. */
+static bool computes_as_written(const struct graph *g, const struct exec_options *o)
+{
+    return graph_is_quantized(g) && engine_precision_check(PRECISION_INT8, o->kernels, NULL) == FL_OK;
+}
+
 static int lower(struct exec *x, const struct exec_options *o, const struct source *from, struct error *e)
 {
     const struct graph *g = from->g;
     struct exec *whole;
     int rc;
-    if (o->precision == PRECISION_FLOAT32)
+    if (o->precision == PRECISION_FLOAT32 && !computes_as_written(g, o))
         return FL_OK;
-    if ((rc = check_lower(g, o, e)))
+    if (o->precision != PRECISION_FLOAT32 && (rc = check_lower(g, o, e)))
         return rc;
     whole = calloc(1, sizeof *whole);
     if (!whole)

@@ -42,17 +42,23 @@ static bool is_output(const struct graph *g, int value)
     return false;
 }
 
-/* What each value is in lower precision, by its name. The model's own outputs are float32. */
+/* What each value is in lower precision: as the model says, or by its name. The model's own outputs are
+ * float32. */
 static void name_types(struct exec *x, const struct graph *g, const struct exec_options *o)
 {
     for (int i = 0; i < x->n_slots; i++) {
         struct slot *s = &x->slot[i];
+        const struct value *v = &g->values[s->value];
         const struct quantized_value *q = NULL;
-        if (s->dtype != TENSOR_F32 || s->is_constant || is_output(g, s->value))
+        if (s->dtype != TENSOR_F32 || is_output(g, s->value))
             continue;
         if (o->precision == PRECISION_BFLOAT16)
             s->low = TENSOR_BF16, s->scale = 1;
-        else if ((q = quantization_find(o->quantization, g->values[s->value].name)))
+        else if (o->precision == PRECISION_FLOAT32)
+            s->low = v->low, s->scale = v->scale, s->zero = v->zero;
+        else if (s->is_constant)
+            s->low = TENSOR_I8;
+        else if ((q = quantization_find(o->quantization, v->name)))
             s->low = q->is_signed ? TENSOR_I8 : TENSOR_U8, s->scale = q->step;
     }
 }
@@ -95,7 +101,7 @@ static void set_types(struct exec *x, const struct graph *g, const struct exec_o
     name_types(x, g, o);
     for (int i = 0; i < x->n_slots; i++) {
         struct slot *s = &x->slot[i];
-        if (s->low != TENSOR_NONE && a[s->value].low && !a[s->value].other)
+        if (s->low != TENSOR_NONE && !s->is_constant && a[s->value].low && !a[s->value].other)
             s->dtype = s->low;
     }
     for (int i = 0; i < x->n_in; i++)

@@ -196,6 +196,17 @@ const char *attr_string(const struct node *n, const char *name, const char *othe
     return a && a->kind == ATTR_STRING ? a->s : otherwise;
 }
 
+bool graph_is_quantized(const struct graph *g)
+{
+    for (int i = 0; i < g->n_values; i++)
+        if (g->values[i].low != TENSOR_NONE && !g->values[i].constant)
+            return true;
+    for (int i = 0; i < g->n_nodes; i++)
+        if (attr_int(&g->nodes[i], "dynamic", 0))
+            return true;
+    return false;
+}
+
 struct tensor value_shape(const struct value *v, int64_t batch)
 {
     struct tensor t = {.dtype = v->dtype, .rank = v->rank, .data = v->constant ? v->constant->data : NULL};

@@ -33,6 +33,11 @@ struct value {
     struct extent dim[TENSOR_MAX_RANK];
     struct tensor *constant; /* owned; NULL when it is computed or fed */
     int producer;            /* node index, GRAPH_NONE for inputs and constants */
+    /* A float32 value that the model itself takes as integers (pass_quantized.c): TENSOR_U8 or TENSOR_I8,
+     * x = scale * (integer - zero). Of a constant only that it was made from such. */
+    enum tensor_dtype low;
+    float scale;
+    int zero;
 };
 
 enum attr_kind { ATTR_INT, ATTR_FLOAT, ATTR_STRING, ATTR_INTS, ATTR_FLOATS, ATTR_STRINGS, ATTR_TENSOR };
@@ -102,6 +107,7 @@ struct graph {
 
 struct graph_options {
     bool keep_as_written; /* no fusion, no folding of BatchNormalization: for tests and `run --reference` */
+    bool for_writing;     /* nothing but operators of ONNX, BatchNormalization folded: for onnx_write */
     /* Shapes for inputs when the caller knows them, or NULL. They settle sizes that the model leaves free;
      * with a free batch dim 0 stays free all the same. Where data is given too and an operator needs the
      * values of an input to know its output's shape, they are taken from it: the graph then is right for them
@@ -131,6 +137,9 @@ const char *attr_string(const struct node *n, const char *name, const char *othe
 /* The activation that the node by itself is, with its parameters as far as attributes give them: Clip's
  * bounds may stand in inputs 1 and 2. Sets activation, alpha and beta; false when it is none. */
 bool node_activation(const struct node *n, struct post *p);
+
+/* Does the model itself take values as integers, or products while they run ("dynamic")? */
+bool graph_is_quantized(const struct graph *g);
 
 /* The concrete shape of a value at a batch size (data NULL, or the constant's). */
 struct tensor value_shape(const struct value *v, int64_t batch);

@@ -1,9 +1,9 @@
 /* graph_build.h - what the importer and the passes share while a graph is still being changed
  *
- * Order in graph_load: import, sort, fold, choose, infer, passes, sort, sweep. Until inference the dims of
- * inputs stand in value.dim[].fixed as declared, DIM_FREE where the file leaves them open, and rank is
- * RANK_UNKNOWN where no shape is declared. A node whose op is NULL is dead; graph_sort drops it. Values are
- * only ever added at the end, so indices stay valid until graph_sort and graph_sweep.
+ * Order in graph_load: import, sort, expand, fold, choose, infer, passes, sort, sweep. Until inference the
+ * dims of inputs stand in value.dim[].fixed as declared, DIM_FREE where the file leaves them open, and rank
+ * is RANK_UNKNOWN where no shape is declared. A node whose op is NULL is dead; graph_sort drops it. Values
+ * are only ever added at the end, so indices stay valid until graph_sort and graph_sweep.
  */
 #ifndef FREEZELINE_GRAPH_BUILD_H
 #define FREEZELINE_GRAPH_BUILD_H
@@ -78,6 +78,12 @@ int pass_fold(struct graph *g, struct fold_budget *budget, struct error *e);
  * only shapes decide. */
 int graph_infer(struct graph *g, const struct graph_options *o, bool pinned, struct error *e);
 
+/* QLinearConv and its like as operators on numbers between DequantizeLinear and QuantizeLinear. */
+int pass_qlinear(struct graph *g, struct error *e);
+/* Pairs of these become a mark on the value that they round. */
+int pass_quantized(struct graph *g, struct error *e);
+/* Products of integers that are made while the model runs, as products of numbers. */
+int pass_dynamic(struct graph *g, struct error *e);
 int pass_identity(struct graph *g,
                   struct error *e); /* Identity, Dropout, and casts and reshapes that change nothing */
 int pass_norm(struct graph *g, struct error *e); /* BatchNormalization into the Conv before it */

@@ -15,10 +15,12 @@ struct view {
     int64_t dim[TENSOR_MAX_RANK];    /* logical, ONNX order */
     int64_t stride[TENSOR_MAX_RANK]; /* in elements; 0 where broadcast */
     void *data;
-    /* A float32 value that products may take in a lower type: which, and what one step of an integer stands
-     * for (1 otherwise). TENSOR_NONE: none. It lies in float32 or in that type, as dtype says. */
+    /* A float32 value that products may take in a lower type: which, what one step of an integer stands for
+     * (1 otherwise), and the integer that 0 is. TENSOR_NONE: none. It lies in float32 or in that type, as
+     * dtype says. */
     enum tensor_dtype low;
     float scale;
+    int zero;
 };
 
 /* The newest operator set whose operators are known here: from 22 to 24 only types were added to those of the
@@ -52,6 +54,7 @@ enum op_flags {
     OP_READS_DIMS = 2, /* its output follows from its inputs' dims alone (Shape, Size) */
     OP_SHAPE_ONLY = 4, /* output is input's bytes under other dims (Reshape, Flatten, Squeeze, Unsqueeze,
                           Identity, Dropout) */
+    OP_EXPANDED = 8,   /* stands for others, which take its place at load (pass_qlinear.c) */
 };
 
 struct op {

@@ -5,7 +5,9 @@
 #include "kernels.h"
 
 /* clang-format off */
-#define KERNELS_ONEDNN_LIST(X) X(onednn_low_conv) X(onednn_low_product) X(onednn_conv) /* kernels_onednn.c */
+#define KERNELS_ONEDNN_LIST(X)                                                                \
+    X(onednn_dynamic) /* kernels_dynamic.c */                                                 \
+    X(onednn_low_conv) X(onednn_low_product) X(onednn_conv) /* kernels_onednn.c */
 
 #define KERNELS_LIST(X)                             \
     X(low_widened)        /* kernels_low.c */       \

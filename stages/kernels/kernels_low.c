@@ -107,13 +107,13 @@ static int run(void *state, const struct op_call *c, const struct kernel_run *r)
         if (s->place[i])
             s->view[i].data = (char *)r->scratch + s->place[i];
         if (s->place[i] && i < c->n_in)
-            low_move(v, TENSOR_F32, 1, s->view[i].data);
+            low_move(v, TENSOR_F32, view_scale(v), s->view[i].data);
     }
     if ((rc = s->inner->run(s->state, &call, r)))
         return rc;
     for (int i = 0; i < c->n_out; i++)
         if (s->place[c->n_in + i])
-            low_move(&call.out[i], c->out[i].dtype, c->out[i].scale, c->out[i].data);
+            low_move(&call.out[i], c->out[i].dtype, view_scale(&c->out[i]), c->out[i].data);
     return FL_OK;
 }
 

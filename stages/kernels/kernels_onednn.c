@@ -1,4 +1,4 @@
-/* kernels_onednn.c - convolution by oneDNN in float32 and in lower types, products in bfloat16
+/* kernels_onednn.c - convolution by oneDNN in float32 and in lower types, products in lower types
  * (FREEZELINE_DNNL)
  *
  * A primitive is made for one batch size, so each node has one for max_batch and one for each power of two
@@ -19,7 +19,7 @@
 #include "onednn_api.h"
 
 #define MAX_SIZES 24
-#define MAX_ARGS  8
+#define MAX_ARGS  10
 
 /* A primitive for `batch` images and its memories; data handles are set at each run. */
 struct sized {
@@ -38,9 +38,9 @@ struct onednn {
     enum tensor_dtype src, dst;   /* what it computes from and makes */
     enum tensor_dtype sum;        /* as what the residual lies in dst; TENSOR_NONE: there is none */
     struct steps steps;
-    float *weight_steps;
-    size_t narrowed;   /* where in scratch the source is narrowed */
-    struct post after; /* what oneDNN does not do itself */
+    float *weight_steps, *shift; /* of each channel: the step of its weights, what its bias is raised by */
+    size_t narrowed;             /* where in scratch the source is narrowed */
+    struct post after;           /* what oneDNN does not do itself */
 };
 
 static void release(void *state)
@@ -57,6 +57,7 @@ static void release(void *state)
             dnnl_primitive_destroy(z->primitive);
     }
     free(s->weight_steps);
+    free(s->shift);
     free(s);
 }
 
@@ -76,6 +77,12 @@ static bool describe_window(struct problem *p, const struct onednn *s, int64_t b
 static enum tensor_dtype weights_type(const struct onednn *s)
 {
     return s->src == TENSOR_U8 ? TENSOR_I8 : s->src;
+}
+
+/* Weights that make one channel of the result. */
+static int64_t weights_each(const struct onednn *s)
+{
+    return s->w.ic / s->w.groups * s->w.kh * s->w.kw;
 }
 
 static bool describe_weights(struct problem *p, const struct onednn *s, bool bias)
@@ -98,8 +105,9 @@ static bool describe_product(struct problem *p, const struct onednn *s, int64_t 
     *p = (struct problem){.has_bias = bias};
     return desc_new(&p->src, 2, (dnnl_dims_t){rows, k}, onednn_type(s->src), dnnl_ab) ||
            desc_new(&p->dst, 2, (dnnl_dims_t){rows, n}, onednn_type(s->dst), dnnl_ab) ||
-           desc_new(&p->weights, 2, (dnnl_dims_t){k, n}, onednn_type(s->src), dnnl_format_tag_any) ||
-           desc_new(&p->plain, 2, (dnnl_dims_t){k, n}, dnnl_f32, s->transposed ? dnnl_ba : dnnl_ab) ||
+           desc_new(&p->weights, 2, (dnnl_dims_t){k, n}, onednn_type(weights_type(s)), dnnl_format_tag_any) ||
+           desc_new(&p->plain, 2, (dnnl_dims_t){k, n}, s->steps.weights ? dnnl_s8 : dnnl_f32,
+                    s->transposed || s->steps.weights ? dnnl_ba : dnnl_ab) ||
            (bias && desc_new(&p->bias, 2, (dnnl_dims_t){1, n}, dnnl_f32, dnnl_ab));
 }
 
@@ -145,16 +153,34 @@ static void *packed_already(const struct onednn *s, const struct sized *z, desc_
     return NULL;
 }
 
-/* The model's weights as the primitive's come from them: themselves, or integers (owned by the caller). */
+/* The weights of channel i of the result, one after the other: a window's, or one column of a matrix. */
+static void channel_weights(const struct onednn *s, const float *w, int64_t i, float *to)
+{
+    int64_t each = weights_each(s);
+    for (int64_t k = 0; k < each; k++)
+        to[k] = s->product && !s->transposed ? w[k * s->w.oc + i] : w[i * each + k];
+}
+
+/* The model's weights as the primitive's come from them: themselves, or integers (owned by the caller), a
+ * channel after the other. */
 static void *plain_weights(const struct onednn *s, const float *w)
 {
-    int64_t each = s->w.ic / s->w.groups * s->w.kh * s->w.kw;
+    int64_t each = weights_each(s);
+    float *channel;
     int8_t *q;
     if (!s->steps.weights)
         return (void *)(uintptr_t)w;
     q = malloc((size_t)(s->w.oc * each) + 1);
-    for (int64_t i = 0; q && i < s->w.oc; i++)
-        low_narrow(w + i * each, TENSOR_I8, s->steps.weights[i], q + i * each, each);
+    channel = malloc((size_t)each * sizeof *channel + 1);
+    for (int64_t i = 0; q && channel && i < s->w.oc; i++) {
+        channel_weights(s, w, i, channel);
+        low_narrow(channel, TENSOR_I8, (struct scale){s->steps.weights[i], 0}, q + i * each, each);
+    }
+    if (!channel) {
+        free(q);
+        q = NULL;
+    }
+    free(channel);
     return q;
 }
 
@@ -181,7 +207,7 @@ static int pack_weights(struct onednn *s, struct sized *z, const struct kernel_t
 
 static int add_scales(struct onednn *s, struct sized *z, const struct kernel_task *t)
 {
-    float *room = weights_alloc(t->weights, (size_t)(s->w.oc + 2) * sizeof *room);
+    float *room = weights_alloc(t->weights, (size_t)(s->w.oc + 3) * sizeof *room);
     int n, rc = room ? onednn_scales(z->arg + z->n_args, &n, &s->steps, room) : FL_NOMEM;
     z->n_args += room ? n : 0;
     return rc;
@@ -257,18 +283,25 @@ static bool matches(enum tensor_dtype src, const struct view *v)
     return v->low == TENSOR_NONE || is_integer(src) == is_integer(v->low);
 }
 
-static bool low_accepts(const struct kernel_task *t)
+/* Source, weights and residual may be taken in lower types that go together, and what follows is either
+ * oneDNN's business or done on float32. */
+static bool fits_low(const struct op_call *c)
 {
-    const struct op_call *c = &t->call;
     const struct post *p = &c->node->post;
-    struct window2d w;
-    if (!window_of_low_conv(&w, c) || c->in[0].low == TENSOR_NONE || !matches(c->in[0].low, &c->out[0]) ||
-        w.n <= 0 || !meets_input(&w) || !onednn_activates(p) || !onednn_ready())
+    if (c->in[0].low == TENSOR_NONE || c->in[1].low == TENSOR_NONE || !matches(c->in[0].low, &c->out[0]) ||
+        !(onednn_activates(p) || (c->out[0].dtype == TENSOR_F32 && c->out[0].low == TENSOR_NONE)))
         return false;
     if (p->residual == GRAPH_NONE)
         return true;
     return matches(c->in[0].low, &c->in[p->residual]) &&
            (!is_integer(c->out[0].dtype) || c->in[p->residual].low != TENSOR_NONE);
+}
+
+static bool low_accepts(const struct kernel_task *t)
+{
+    const struct op_call *c = &t->call;
+    struct window2d w;
+    return window_of_low_conv(&w, c) && w.n > 0 && meets_input(&w) && fits_low(c) && onednn_ready();
 }
 
 static int new_state(struct onednn **out, const struct kernel_task *t)
@@ -280,36 +313,46 @@ static int new_state(struct onednn **out, const struct kernel_task *t)
     s->src = s->dst = TENSOR_F32;
     s->sum = t->call.node->post.residual == GRAPH_NONE ? TENSOR_NONE : TENSOR_F32;
     s->steps = (struct steps){.src = 1, .dst = 1, .residual = 1};
-    s->after = (struct post){GRAPH_NONE, ACT_NONE, 0, 0};
+    s->after = t->call.node->post;
+    s->after.residual = GRAPH_NONE;
+    if (onednn_activates(&s->after))
+        s->after.activation = ACT_NONE;
     onednn_threads(t->threads);
     return FL_OK;
 }
 
-/* The step of each channel's weights: the largest is 127 of them. Without VNNI oneDNN adds two products in 16
- * bits, where 63 is what never overflows. */
-static int find_weight_steps(struct onednn *s, const float *w)
+/* The step of each channel's weights. Without VNNI oneDNN adds two products in 16 bits, where 63 is what
+ * never overflows. What the source's integers lie above their zero comes off the bias, where nothing is
+ * padded. */
+static int find_weight_steps(struct onednn *s, const float *w, int source_zero)
 {
-    float reach = onednn_speed(TENSOR_I8) == SPEED_FAST ? 127 : 63;
-    int64_t each = s->w.ic / s->w.groups * s->w.kh * s->w.kw;
+    int reach = onednn_speed(TENSOR_I8) == SPEED_FAST ? 127 : 63;
+    int64_t each = weights_each(s);
+    bool pads = s->w.top || s->w.left || s->w.bottom || s->w.right;
+    float *channel = malloc((size_t)each * sizeof *channel + 1);
     s->weight_steps = malloc((size_t)s->w.oc * sizeof *s->weight_steps);
-    if (!s->weight_steps)
-        return FL_NOMEM;
-    for (int64_t i = 0; i < s->w.oc; i++) {
-        float most = 0;
-        for (int64_t k = 0; k < each; k++)
-            most = fmaxf(most, fabsf(w[i * each + k]));
-        s->weight_steps[i] = most > 0 ? most / reach : 1;
+    s->shift = calloc((size_t)s->w.oc, sizeof *s->shift);
+    for (int64_t i = 0; channel && s->weight_steps && s->shift && i < s->w.oc; i++) {
+        double sum = 0;
+        channel_weights(s, w, i, channel);
+        s->weight_steps[i] = low_weight_step(channel, each, reach);
+        for (int64_t k = 0; k < each && !pads; k++)
+            sum += (double)(nearbyintf(channel[k] / s->weight_steps[i]) * s->weight_steps[i]);
+        s->shift[i] = (float)(-sum * (double)source_zero * (double)s->steps.src);
     }
+    s->steps.zero = pads ? source_zero : 0;
     s->steps.weights = s->weight_steps;
     s->steps.n = s->w.oc;
-    s->steps.mask = s->w.groups == 1 ? 1 : 3;
-    return FL_OK;
+    s->steps.mask = s->product ? 2 : s->w.groups == 1 ? 1 : 3;
+    free(channel);
+    return channel && s->weight_steps && s->shift ? FL_OK : FL_NOMEM;
 }
 
 static int lower(struct onednn *s, const struct kernel_task *t)
 {
     const struct op_call *c = &t->call;
     const struct view *residual = s->sum == TENSOR_NONE ? NULL : &c->in[c->node->post.residual];
+    int rc;
     s->src = c->in[0].low;
     s->dst = c->out[0].dtype;
     if (residual)
@@ -317,20 +360,42 @@ static int lower(struct onednn *s, const struct kernel_task *t)
     if (!is_integer(s->src))
         return FL_OK;
     s->steps.src = c->in[0].scale;
-    s->steps.dst = is_integer(s->dst) ? c->out[0].scale : 1;
-    s->steps.residual = residual && is_integer(s->sum) ? residual->scale : 1;
-    return find_weight_steps(s, c->in[1].data);
+    if (is_integer(s->dst)) {
+        s->steps.dst = c->out[0].scale;
+        s->steps.dst_zero = c->out[0].zero;
+    }
+    if ((rc = find_weight_steps(s, c->in[1].data, c->in[0].zero)))
+        return rc;
+    if (residual && is_integer(s->sum)) {
+        s->steps.residual = residual->scale;
+        for (int64_t i = 0; i < s->w.oc; i++)
+            s->shift[i] -= residual->scale * (float)residual->zero;
+    }
+    return FL_OK;
+}
+
+/* Does anything but the model's bias go into it? */
+static bool shifts(const struct onednn *s, float all)
+{
+    for (int64_t i = 0; s->shift && i < s->w.oc; i++)
+        if (s->shift[i] != 0)
+            return true;
+    return all != 0;
 }
 
 static int make_bias(const struct onednn *s, struct kernel_task *t, float **bias)
 {
+    float all = onednn_bias_shift(&t->call.node->post, &s->steps);
+    bool has = view_present(&t->call, 2) && t->call.node->post.residual != 2;
     *bias = NULL;
-    if (!view_present(&t->call, 2) || t->call.node->post.residual == 2)
+    if (!has && !shifts(s, all))
         return FL_OK;
-    if (!(*bias = conv_bias(t, s->w.oc)))
+    if (!(*bias = weights_alloc(t->weights, (size_t)s->w.oc * sizeof **bias)))
         return FL_NOMEM;
-    for (int64_t i = 0; i < s->w.oc; i++)
-        (*bias)[i] /= onednn_bias_unit(&s->steps, i);
+    for (int64_t i = 0; i < s->w.oc; i++) {
+        float given = has ? ((const float *)t->call.in[2].data)[i] : 0;
+        (*bias)[i] = (given + (s->shift ? s->shift[i] : 0) + all) / onednn_bias_unit(&s->steps, i);
+    }
     return FL_OK;
 }
 
@@ -346,17 +411,12 @@ static int prepare(struct kernel_task *t, struct onednn *s)
 
 static int conv_prepare(struct kernel_task *t, void **state)
 {
-    const struct post *p = &t->call.node->post;
     struct onednn *s;
     int rc = new_state(&s, t);
     *state = s;
     if (rc)
         return rc;
     window_of_conv(&s->w, &t->call);
-    if (!onednn_activates(p)) {
-        s->after = *p;
-        s->after.residual = GRAPH_NONE;
-    }
     return prepare(t, s);
 }
 
@@ -385,14 +445,14 @@ static int low_prepare(struct kernel_task *t, void **state)
 static bool product_accepts(const struct kernel_task *t)
 {
     const struct op_call *c = &t->call;
-    const struct post *post = &c->node->post;
     struct product p;
-    /* The product that makes the model's scores has no lower type: it stays in float32. */
-    if (!product_of_low(&p, c) || c->in[0].low != TENSOR_BF16 || c->out[0].low != TENSOR_BF16 || !p.b ||
-        p.trans_a || p.alpha != 1 || p.beta != 1 || (p.c_view && (!p.bias || p.bias_is_scalar)))
+    if (!product_of_low(&p, c) || !fits_low(c) || !p.b || p.trans_a || p.alpha != 1 || p.beta != 1 ||
+        (p.c_view && (!p.bias || p.bias_is_scalar)))
         return false;
-    return p.m > 0 && p.k > 0 && p.n > 0 && p.m % t->max_batch == 0 && onednn_activates(post) &&
-           (post->residual == GRAPH_NONE || matches(TENSOR_BF16, &c->in[post->residual])) && onednn_ready();
+    /* In bfloat16 the product that makes the model's scores stays in float32. */
+    if (c->in[0].low == TENSOR_BF16 && c->out[0].low != TENSOR_BF16)
+        return false;
+    return p.m > 0 && p.k > 0 && p.n > 0 && p.m % t->max_batch == 0 && onednn_ready();
 }
 
 static int product_prepare(struct kernel_task *t, void **state)
@@ -431,9 +491,9 @@ static int run(void *state, const struct op_call *c, const struct kernel_run *r)
             out = each * (int64_t)tensor_dtype_bytes(s->dst);
     onednn_threads(s->threads);
     if (s->sum != TENSOR_NONE && c->in[c->node->post.residual].data != y)
-        low_move(&c->in[c->node->post.residual], s->sum, s->steps.residual, y);
+        low_move(&c->in[c->node->post.residual], s->sum, view_scale(&c->in[c->node->post.residual]), y);
     if (c->in[0].dtype != s->src) {
-        low_move(&c->in[0], s->src, s->steps.src, (char *)r->scratch + s->narrowed);
+        low_move(&c->in[0], s->src, view_scale(&c->in[0]), (char *)r->scratch + s->narrowed);
         x = (char *)r->scratch + s->narrowed;
     }
     for (int i = 0; i < s->n_sizes; i++)

@@ -106,6 +106,12 @@ static bool eltwise_of(const struct post *p, dnnl_alg_kind_t *kind, float *alpha
         *kind = dnnl_eltwise_swish;
         *alpha = 1;
         return true;
+    case ACT_GELU:
+        *kind = dnnl_eltwise_gelu_erf;
+        return true;
+    case ACT_GELU_TANH:
+        *kind = dnnl_eltwise_gelu_tanh;
+        return true;
     case ACT_HARD_SWISH:
         *kind = dnnl_eltwise_hardswish;
         *alpha = 1.0F / 6; /* oneDNN 2 knows these, oneDNN 3 asks */
@@ -122,6 +128,9 @@ bool onednn_activates(const struct post *p)
     float alpha, beta;
     return p->activation == ACT_NONE || eltwise_of(p, &kind, &alpha, &beta);
 }
+
+/* Numbers that are given to the primitive at each run, for an attribute. */
+static int number_memory(dnnl_exec_arg_t *arg, int what, dnnl_data_type_t type, void *data, int64_t n);
 
 #if DNNL_VERSION_MAJOR == 2
 
@@ -176,6 +185,11 @@ static bool commutes(const struct post *p)
            p->activation == ACT_CLIP;
 }
 
+static bool on_integers(const struct post *p, const struct steps *q)
+{
+    return commutes(p) && !(p->activation == ACT_LEAKY_RELU && q->dst_zero);
+}
+
 static bool set_scales(dnnl_primitive_attr_t attr, const struct steps *q, float unit)
 {
     float *scale = malloc((size_t)q->n * sizeof *scale + 1);
@@ -187,21 +201,44 @@ static bool set_scales(dnnl_primitive_attr_t attr, const struct steps *q, float 
     return ok;
 }
 
+static bool set_zero(dnnl_primitive_attr_t attr)
+{
+    return dnnl_primitive_attr_set_zero_points(attr, DNNL_ARG_SRC, 1, 0,
+                                               (const int32_t[]){DNNL_RUNTIME_S32_VAL}) == dnnl_success;
+}
+
+/* The activation among the destination's integers, where that is what it works on. */
+static void among_integers(const struct post *p, const struct steps *q, dnnl_alg_kind_t *kind, float *alpha,
+                           float *beta)
+{
+    if (p->activation == ACT_CLIP) {
+        *alpha = *alpha / q->dst + (float)q->dst_zero;
+        *beta = *beta / q->dst + (float)q->dst_zero;
+    } else if (p->activation == ACT_RELU && q->dst_zero) {
+        *kind = dnnl_eltwise_clip;
+        *alpha = (float)q->dst_zero;
+        *beta = UINT8_MAX;
+    }
+}
+
 static bool set_ops(dnnl_primitive_attr_t attr, dnnl_post_ops_t ops, const struct post *p,
                     dnnl_data_type_t residual, const struct steps *q)
 {
-    float unit = commutes(p) ? q->dst : 1, alpha, beta;
+    bool integers = on_integers(p, q);
+    float unit = integers ? q->dst : 1, alpha, beta;
     dnnl_alg_kind_t kind;
     bool ok = !q->weights || set_scales(attr, q, unit);
+    if (ok && q->zero)
+        ok = set_zero(attr);
     if (ok && p->residual != GRAPH_NONE)
         ok = append_sum(ops, q->residual / unit, residual) == dnnl_success;
     if (ok && eltwise_of(p, &kind, &alpha, &beta)) {
-        if (p->activation == ACT_CLIP)
-            alpha /= unit, beta /= unit;
+        if (integers)
+            among_integers(p, q, &kind, &alpha, &beta);
         ok = append_eltwise(ops, kind, alpha, beta) == dnnl_success;
     }
-    if (ok && q->dst / unit != 1)
-        ok = append_eltwise(ops, dnnl_eltwise_linear, 1 / q->dst, 0) == dnnl_success;
+    if (ok && !integers && (q->dst != 1 || q->dst_zero))
+        ok = append_eltwise(ops, dnnl_eltwise_linear, 1 / q->dst, (float)q->dst_zero) == dnnl_success;
     return ok;
 }
 
@@ -210,13 +247,17 @@ float onednn_bias_unit(const struct steps *q, int64_t i)
     return q->weights ? q->src * q->weights[i] : 1;
 }
 
-int onednn_scales(dnnl_exec_arg_t *args, int *n, const struct steps *q, float *room)
+float onednn_bias_shift(const struct post *p, const struct steps *q)
+{
+    return on_integers(p, q) ? q->dst * (float)q->dst_zero : 0;
+}
+
+static int scale_memories(dnnl_exec_arg_t *args, const struct steps *q, float *room)
 {
     (void)args;
     (void)q;
     (void)room;
-    *n = 0;
-    return FL_OK;
+    return 0;
 }
 
 #else
@@ -260,7 +301,12 @@ dnnl_status_t product_describe(dnnl_primitive_desc_t *pd, const struct problem *
     return dnnl_matmul_primitive_desc_create(pd, engine, p->src, p->weights, p->bias, p->dst, attr);
 }
 
-/* oneDNN 3 computes with numbers throughout and divides by the destination's step at the end. */
+static bool set_zero(dnnl_primitive_attr_t attr)
+{
+    return dnnl_primitive_attr_set_zero_points_mask(attr, DNNL_ARG_SRC, 0) == dnnl_success;
+}
+
+/* oneDNN 3 computes with numbers throughout; the last step makes the destination's integers of them. */
 static bool set_ops(dnnl_primitive_attr_t attr, dnnl_post_ops_t ops, const struct post *p,
                     dnnl_data_type_t residual, const struct steps *q)
 {
@@ -270,11 +316,16 @@ static bool set_ops(dnnl_primitive_attr_t attr, dnnl_post_ops_t ops, const struc
     if (q->weights)
         ok = dnnl_primitive_attr_set_scales_mask(attr, DNNL_ARG_SRC, 0) == dnnl_success &&
              dnnl_primitive_attr_set_scales_mask(attr, DNNL_ARG_WEIGHTS, q->mask) == dnnl_success &&
-             (q->dst == 1 || dnnl_primitive_attr_set_scales_mask(attr, DNNL_ARG_DST, 0) == dnnl_success);
+             (q->dst == 1 || q->dst_zero ||
+              dnnl_primitive_attr_set_scales_mask(attr, DNNL_ARG_DST, 0) == dnnl_success);
+    if (ok && q->zero)
+        ok = set_zero(attr);
     if (ok && p->residual != GRAPH_NONE)
         ok = append_sum(ops, q->residual, residual) == dnnl_success;
     if (ok && eltwise_of(p, &kind, &alpha, &beta))
         ok = append_eltwise(ops, kind, alpha, beta) == dnnl_success;
+    if (ok && q->dst_zero)
+        ok = append_eltwise(ops, dnnl_eltwise_linear, 1 / q->dst, (float)q->dst_zero) == dnnl_success;
     return ok;
 }
 
@@ -285,28 +336,25 @@ float onednn_bias_unit(const struct steps *q, int64_t i)
     return 1;
 }
 
-static int scale_memory(dnnl_exec_arg_t *arg, int of, float *data, int64_t n)
+float onednn_bias_shift(const struct post *p, const struct steps *q)
 {
-    dnnl_memory_desc_t d = NULL;
-    int failed = desc_new(&d, 1, (dnnl_dims_t){n}, dnnl_f32, dnnl_x) || memory_new(&arg->memory, d, data);
-    arg->arg = DNNL_ARG_ATTR_SCALES | of;
-    desc_free(&d);
-    return failed;
+    (void)p;
+    (void)q;
+    return 0;
 }
 
-int onednn_scales(dnnl_exec_arg_t *args, int *n, const struct steps *q, float *room)
+static int scale_memories(dnnl_exec_arg_t *args, const struct steps *q, float *room)
 {
-    *n = 0;
-    if (!q->weights)
-        return FL_OK;
+    int n = 0;
     room[0] = q->src;
     room[1] = q->dst;
     memcpy(room + 2, q->weights, (size_t)q->n * sizeof *room);
-    if (scale_memory(&args[(*n)++], DNNL_ARG_SRC, room, 1) ||
-        scale_memory(&args[(*n)++], DNNL_ARG_WEIGHTS, room + 2, q->n) ||
-        (q->dst != 1 && scale_memory(&args[(*n)++], DNNL_ARG_DST, room + 1, 1)))
-        return FL_NOMEM;
-    return FL_OK;
+    if (number_memory(&args[n++], DNNL_ARG_ATTR_SCALES | DNNL_ARG_SRC, dnnl_f32, room, 1) ||
+        number_memory(&args[n++], DNNL_ARG_ATTR_SCALES | DNNL_ARG_WEIGHTS, dnnl_f32, room + 2, q->n) ||
+        (q->dst != 1 && !q->dst_zero &&
+         number_memory(&args[n++], DNNL_ARG_ATTR_SCALES | DNNL_ARG_DST, dnnl_f32, room + 1, 1)))
+        return -1;
+    return n;
 }
 
 #endif
@@ -319,6 +367,27 @@ desc_view desc_in(const_dnnl_primitive_desc_t pd, dnnl_query_t what)
 int memory_new(dnnl_memory_t *m, desc_view d, void *data)
 {
     return dnnl_memory_create(m, d, engine, data ? data : DNNL_MEMORY_NONE) != dnnl_success;
+}
+
+static int number_memory(dnnl_exec_arg_t *arg, int what, dnnl_data_type_t type, void *data, int64_t n)
+{
+    dnnl_memory_desc_t d = {0};
+    int failed =
+        desc_new(&d, 1, (dnnl_dims_t){n}, type, dnnl_x) || memory_new(&arg->memory, desc_of(&d), data);
+    arg->arg = what;
+    desc_free(&d);
+    return failed;
+}
+
+int onednn_scales(dnnl_exec_arg_t *args, int *n, const struct steps *q, float *room)
+{
+    int32_t *zero = (int32_t *)(void *)(room + q->n + 2);
+    *n = q->weights ? scale_memories(args, q, room) : 0;
+    *zero = q->zero;
+    if (*n < 0 || (q->zero &&
+                   number_memory(&args[(*n)++], DNNL_ARG_ATTR_ZERO_POINTS | DNNL_ARG_SRC, dnnl_s32, zero, 1)))
+        return FL_NOMEM;
+    return FL_OK;
 }
 
 void problem_free(struct problem *p)

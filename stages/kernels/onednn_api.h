@@ -30,9 +30,11 @@ struct problem {
 };
 
 /* What turns integers into numbers: a step of the source, of the destination and of the residual, and one of
- * the weights per channel of the result. All 1 in floating point. */
+ * the weights per channel of the result. All 1 in floating point. What the integer 0 of source and residual
+ * is stands in the bias, unless `zero` says that the source is padded with it. */
 struct steps {
     float src, dst, residual;
+    int zero, dst_zero;
     const float *weights; /* NULL: floating point */
     int64_t n;
     int mask; /* dims of the weights along which they differ */
@@ -66,8 +68,10 @@ bool onednn_activates(const struct post *p);
 dnnl_primitive_attr_t onednn_attr(const struct post *p, dnnl_data_type_t residual, const struct steps *q);
 /* What oneDNN multiplies its bias by, so that it is to be divided by it: for channel i. */
 float onednn_bias_unit(const struct steps *q, int64_t i);
-/* The memories that the attributes' scales need at each run, at most 3; *n of them. They stay where they are
- * put: of `room`, q->n + 2 floats. */
+/* What is to be added to the bias, before that, so that the destination's zero is where it belongs. */
+float onednn_bias_shift(const struct post *p, const struct steps *q);
+/* The memories that the attributes' scales and zeros need at each run, at most 4; *n of them. They stay where
+ * they are put: of `room`, q->n + 3 floats. */
 int onednn_scales(dnnl_exec_arg_t *args, int *n, const struct steps *q, float *room);
 
 #endif

@@ -71,14 +71,17 @@ struct simd {
     void (*wino_output)(const float *m, int64_t stride, float *const *out, const float *const *residual,
                         const float *bias, const struct post *post, int64_t c);
 
-    /* Between float32 and lower types, rounded to nearest, ties to even: bfloat16, and x / step as an integer
-     * in the range of uint8 or of -127 to 127 (NaN: 0). */
+    /* *low and *high become as small and as large as what is in x, where they are not yet. */
+    void (*range)(const float *x, int64_t n, float *low, float *high);
+
+    /* Between float32 and lower types, rounded to nearest, ties to even: bfloat16, and x / step + zero as an
+     * integer of 8 bits (NaN: zero). */
     void (*to_bf16)(const float *x, uint16_t *y, int64_t n);
     void (*from_bf16)(const uint16_t *x, float *y, int64_t n);
-    void (*to_u8)(const float *x, float step, uint8_t *y, int64_t n);
-    void (*from_u8)(const uint8_t *x, float step, float *y, int64_t n);
-    void (*to_i8)(const float *x, float step, int8_t *y, int64_t n);
-    void (*from_i8)(const int8_t *x, float step, float *y, int64_t n);
+    void (*to_u8)(const float *x, float step, int zero, uint8_t *y, int64_t n);
+    void (*from_u8)(const uint8_t *x, float step, int zero, float *y, int64_t n);
+    void (*to_i8)(const float *x, float step, int zero, int8_t *y, int64_t n);
+    void (*from_i8)(const int8_t *x, float step, int zero, float *y, int64_t n);
 };
 
 /* The best for this CPU. */

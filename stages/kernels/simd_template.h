@@ -673,6 +673,26 @@ static void wino_output(const float *m, int64_t stride, float *const *out, const
         output_lanes(m, stride, out, residual, bias, p, at);
 }
 
+static void range(const float *x, int64_t n, float *low, float *high)
+{
+    float least[64], most[64];
+    for (int k = 0; k < 64; k++)
+        least[k] = *low, most[k] = *high;
+    for (; n >= 64; n -= 64, x += 64)
+        for (int k = 0; k < 64; k++) {
+            least[k] = x[k] < least[k] ? x[k] : least[k];
+            most[k] = x[k] > most[k] ? x[k] : most[k];
+        }
+    for (int64_t k = 0; k < n; k++) {
+        least[k] = x[k] < least[k] ? x[k] : least[k];
+        most[k] = x[k] > most[k] ? x[k] : most[k];
+    }
+    for (int k = 0; k < 64; k++) {
+        *low = least[k] < *low ? least[k] : *low;
+        *high = most[k] > *high ? most[k] : *high;
+    }
+}
+
 /* ---- lower types; the compiler turns these loops into vectors ---- */
 
 static void to_bf16(const float *x, uint16_t *y, int64_t n)
@@ -703,30 +723,30 @@ INLINE int32_t rounded(float x, float low, float high)
     return bits - 0x4b400000;
 }
 
-static void to_u8(const float *x, float step, uint8_t *y, int64_t n)
+static void to_u8(const float *x, float step, int zero, uint8_t *y, int64_t n)
 {
-    float by = 1 / step;
+    float by = 1 / step, low = (float)-zero, high = (float)(255 - zero);
     for (int64_t i = 0; i < n; i++)
-        y[i] = (uint8_t)rounded(x[i] * by, 0, 255);
+        y[i] = (uint8_t)(rounded(x[i] * by, low, high) + zero);
 }
 
-static void to_i8(const float *x, float step, int8_t *y, int64_t n)
+static void to_i8(const float *x, float step, int zero, int8_t *y, int64_t n)
 {
-    float by = 1 / step;
+    float by = 1 / step, low = (float)(-128 - zero), high = (float)(127 - zero);
     for (int64_t i = 0; i < n; i++)
-        y[i] = (int8_t)rounded(x[i] * by, -127, 127);
+        y[i] = (int8_t)(rounded(x[i] * by, low, high) + zero);
 }
 
-static void from_u8(const uint8_t *x, float step, float *y, int64_t n)
+static void from_u8(const uint8_t *x, float step, int zero, float *y, int64_t n)
 {
     for (int64_t i = 0; i < n; i++)
-        y[i] = (float)x[i] * step;
+        y[i] = (float)(x[i] - zero) * step;
 }
 
-static void from_i8(const int8_t *x, float step, float *y, int64_t n)
+static void from_i8(const int8_t *x, float step, int zero, float *y, int64_t n)
 {
     for (int64_t i = 0; i < n; i++)
-        y[i] = (float)x[i] * step;
+        y[i] = (float)(x[i] - zero) * step;
 }
 
 const struct simd SIMD_SET = {
@@ -748,6 +768,7 @@ const struct simd SIMD_SET = {
     .layer_norm = layer_norm,
     .wino_input = wino_input,
     .wino_output = wino_output,
+    .range = range,
     .to_bf16 = to_bf16,
     .from_bf16 = from_bf16,
     .to_u8 = to_u8,

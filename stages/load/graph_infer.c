@@ -177,6 +177,7 @@ int graph_infer(struct graph *g, const struct graph_options *o, bool pinned, str
     }
     if (code)
         return code;
-    drop_shape_inputs(g);
+    if (!(o && o->for_writing))
+        drop_shape_inputs(g);
     return FL_OK;
 }

@@ -10,10 +10,21 @@
 
 #define MODEL_MAX_BYTES ((int64_t)4 << 30)
 
+/* What leaves operators as ONNX has them. */
+static int run_plain_passes(struct graph *g, struct error *e)
+{
+    int code;
+    if ((code = pass_identity(g, e)) || (code = graph_sort(g, e)) || (code = graph_sweep(g, e)) ||
+        (code = pass_norm(g, e)) || (code = pass_pad(g, e)))
+        return code;
+    return graph_sort(g, e);
+}
+
 static int run_passes(struct graph *g, struct error *e)
 {
     int code;
     if ((code = pass_identity(g, e)) || (code = graph_sort(g, e)) || (code = graph_sweep(g, e)) ||
+        (code = pass_quantized(g, e)) || (code = pass_dynamic(g, e)) || (code = graph_sweep(g, e)) ||
         (code = pass_norm(g, e)) || (code = pass_pad(g, e)) || (code = graph_sort(g, e)) ||
         (code = graph_sweep(g, e)) || (code = pass_patterns(g, e)) || (code = graph_sort(g, e)) ||
         (code = graph_sweep(g, e)))
@@ -46,14 +57,18 @@ static int build(struct graph *g, const void *bytes, size_t size, struct externa
     bool pinned;
     int code;
     if ((code = onnx_import(g, bytes, size, files, e)) || (code = graph_sort(g, e)) ||
-        (code = graph_sweep(g, e)))
+        (code = graph_sweep(g, e)) || (code = pass_qlinear(g, e)))
         return code;
     budget = fold_budget((int64_t)size + external_files_bytes(files));
     if ((code = pass_fold(g, &budget, e)) || (code = graph_sweep(g, e)) ||
         (code = choose(g, o, &budget, &pinned, e)) || (code = graph_infer(g, o, pinned, e)) ||
         (code = graph_sort(g, e)) || (code = graph_sweep(g, e)))
         return code;
-    if (!(o && o->keep_as_written) && (code = run_passes(g, e)))
+    if (o && o->for_writing)
+        code = run_plain_passes(g, e);
+    else if (!(o && o->keep_as_written))
+        code = run_passes(g, e);
+    if (code)
         return code;
     if ((code = graph_sort(g, e)))
         return code;

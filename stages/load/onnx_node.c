@@ -123,12 +123,22 @@ static int check_outputs(struct import *m, const struct node *n, const Onnx__Nod
     return FL_OK;
 }
 
+/* ONNX Runtime's own domain: what its quantizer writes is known. */
+static const struct op *microsoft_operator(const char *type)
+{
+    const struct op *op = op_find(type, OPSET_LAST);
+    bool same = !strcmp(type, "QuantizeLinear") || !strcmp(type, "DequantizeLinear");
+    return op && (same || (op->flags & OP_EXPANDED)) ? op : NULL;
+}
+
 /* In a branch an unknown operator is an error only when the branch is taken. */
 static int find_operator(struct import *m, const struct scope *s, struct node *n, const Onnx__NodeProto *p)
 {
     const char *type = onnx_text(p->op_type);
     bool known = onnx_default_domain(p->domain);
-    n->op = known ? op_find(type, s->opset) : NULL;
+    n->op = known                                            ? op_find(type, s->opset)
+            : !strcmp(onnx_text(p->domain), "com.microsoft") ? microsoft_operator(type)
+                                                             : NULL;
     if (n->op)
         return FL_OK;
     if (s->outer) {

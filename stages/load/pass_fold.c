@@ -44,6 +44,15 @@ static bool afford(struct fold_budget *b, const struct node *n, const struct ten
     return true;
 }
 
+/* Were the node's constant numbers integers of 8 bits in the file, and are they only moved since? */
+static bool stands_for_integers(const struct graph *g, const struct node *n)
+{
+    const struct value *v = n->n_in && n->in[0] != GRAPH_NONE ? &g->values[n->in[0]] : NULL;
+    if (node_is(n, "DequantizeLinear"))
+        return v->dtype == TENSOR_I8 || v->dtype == TENSOR_U8;
+    return v && v->low != TENSOR_NONE && (node_is(n, "Transpose") || (n->op->flags & OP_SHAPE_ONLY));
+}
+
 /* `tolerant`: a node that fails may lie in a branch that is not taken; it stays, and fails again if its
  * result is needed. */
 static int fold_node(struct graph *g, struct node *n, struct fold_budget *budget, bool tolerant,
@@ -63,6 +72,8 @@ static int fold_node(struct graph *g, struct node *n, struct fold_budget *budget
     for (int k = 0; k < n->n_out; k++)
         if (n->out[k] != GRAPH_NONE && value_set_constant(&g->values[n->out[k]], &out[k]))
             code = error_set(e, FL_NOMEM, "out of memory");
+    if (!code && stands_for_integers(g, n))
+        g->values[n->out[0]].low = TENSOR_I8;
     node_release(n);
     return code;
 }

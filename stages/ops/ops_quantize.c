@@ -1,4 +1,4 @@
-/* ops_quantize.c - DequantizeLinear, QuantizeLinear
+/* ops_quantize.c - DequantizeLinear, QuantizeLinear, DynamicQuantizeLinear
  *
  * Input 1 is the scale, input 2 the zero point, of one shape: one element for the whole tensor, a vector
  * along `axis`, or (block_size) a tensor of x's rank whose elements stand for block_size neighbours along
@@ -154,4 +154,56 @@ int dequantize_linear_reference(const struct op_call *c)
 int quantize_linear_reference(const struct op_call *c)
 {
     return each_block(c, quantize_block);
+}
+
+int dynamic_quantize_infer(struct op_infer *i)
+{
+    int code = infer_dtype(i, 0, DT(F32));
+    if (code)
+        return code;
+    infer_like(i, 0, &i->in[0]);
+    i->out[0].dtype = TENSOR_U8;
+    i->out[1] = (struct tensor){.dtype = TENSOR_F32};
+    i->out[2] = (struct tensor){.dtype = TENSOR_U8};
+    return FL_OK;
+}
+
+/* A step so that 0 to 255 reach from the smallest number to the largest, 0 among them. Scale and zero point
+ * may be read by nobody. */
+int dynamic_quantize_reference(const struct op_call *c)
+{
+    const struct view *x = &c->in[0];
+    float low = 0, high = 0, step;
+    uint8_t zero;
+    struct view v = {.dtype = TENSOR_F32, .data = &step}, z = {.dtype = TENSOR_U8, .data = &zero}, scale,
+                point;
+    struct walk w;
+    for (bool more = walk_start_any(&w, 1, &x); more; more = walk_next(&w))
+        for (int64_t k = 0; k < w.inner; k++) {
+            float at = ((const float *)x->data)[walk_at(&w, 0, k)];
+            low = fminf(low, at);
+            high = fmaxf(high, at);
+        }
+    step = (high - low) / 255;
+    zero = step > 0 ? (uint8_t)saturate(TENSOR_U8, nearbyint((double)(-low / step))) : 0;
+    if (c->n_out > 1 && c->out[1].data)
+        *(float *)c->out[1].data = step;
+    if (c->n_out > 2 && c->out[2].data)
+        *(uint8_t *)c->out[2].data = zero;
+    scale = spread(&v, x, 0, 0, 0);
+    point = spread(&z, x, 0, 0, 0);
+    quantize_block((const struct view *const[]){&c->out[0], x, &scale, &point}, true);
+    return FL_OK;
+}
+
+/* What stands for others is replaced before anything is inferred. */
+int expanded_infer(struct op_infer *i)
+{
+    return infer_unsupported(i, "it was not replaced by what it stands for");
+}
+
+int expanded_reference(const struct op_call *c)
+{
+    (void)c;
+    return FL_INTERNAL;
 }

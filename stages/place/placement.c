@@ -11,13 +11,23 @@
 
 #define WORTH_AN_EXIT 0.99 /* share of the FLOPs: behind that there is nothing left to save */
 
-int placement_load(struct graph **out, const struct pipeline *p, struct error *e)
+static int load(struct graph **out, const struct pipeline *p, bool for_writing, struct error *e)
 {
     struct tensor shape = {.rank = p->n_shape};
-    struct graph_options o = {.shapes = &shape, .n_shapes = 1};
+    struct graph_options o = {.shapes = &shape, .n_shapes = p->n_shape > 0, .for_writing = for_writing};
     for (int i = 0; i < p->n_shape; i++)
         shape.dim[i] = p->shape[i];
-    return graph_load(out, p->model, p->n_shape ? &o : NULL, e);
+    return graph_load(out, p->model, &o, e);
+}
+
+int placement_load(struct graph **out, const struct pipeline *p, struct error *e)
+{
+    return load(out, p, false, e);
+}
+
+int placement_load_for_writing(struct graph **out, const struct pipeline *p, struct error *e)
+{
+    return load(out, p, true, e);
 }
 
 struct search {

@@ -30,6 +30,8 @@ struct placement {
 
 /* graph_load of the pipeline's model, its input shaped as the pipeline file says. */
 int placement_load(struct graph **out, const struct pipeline *p, struct error *e);
+/* The same, for onnx_write. */
+int placement_load_for_writing(struct graph **out, const struct pipeline *p, struct error *e);
 /* FL_CONFIG when a name is no cut of this model (with the nearest that is), stages are out of order, or there
  * are too many. */
 int placement_resolve(struct placement *out, const struct graph *g, const struct pipeline *p,

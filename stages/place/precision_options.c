@@ -62,3 +62,22 @@ char *precision_doubt(const struct pipeline *p, char *buf, size_t size)
         engine_precision_doubt(precision, buf, size);
     return buf;
 }
+
+char *precision_of_model(const struct graph *g, enum exec_kernels k, char *buf, size_t size)
+{
+    struct error why = {FL_OK, ""};
+    char doubt[256];
+    int n = 0;
+    buf[0] = '\0';
+    for (int i = 0; i < g->n_values; i++)
+        n += g->values[i].low != TENSOR_NONE && !g->values[i].constant;
+    if (!n)
+        return buf;
+    if (engine_precision_check(PRECISION_INT8, k, &why))
+        snprintf(buf, size, "the model takes %d values as integers; computed in float32: %s", n, why.text);
+    else
+        snprintf(buf, size, "the model takes %d values as integers: computed in int8%s%s", n,
+                 engine_precision_fast(PRECISION_INT8) ? "" : "; ",
+                 engine_precision_doubt(PRECISION_INT8, doubt, sizeof doubt));
+    return buf;
+}

@@ -16,5 +16,8 @@ int precision_rounding(struct exec_options *o, const struct graph *g, const stru
 /* What an operator should know: this CPU is slow at the precision, or `auto` has nothing to choose by yet. ""
  * where there is nothing. Returns buf. */
 char *precision_doubt(const struct pipeline *p, char *buf, size_t size);
+/* Of a model that itself takes values as integers: in what it is computed here, and why not in integers where
+ * that is so. "" for others. Returns buf. */
+char *precision_of_model(const struct graph *g, enum exec_kernels k, char *buf, size_t size);
 
 #endif

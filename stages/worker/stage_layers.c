@@ -124,7 +124,7 @@ static int load(struct stage_layers *l, struct stage_setup *s, int stage, struct
     struct placement *pl = calloc(1, sizeof *pl);
     struct graph *g = NULL;
     struct quantization q = {0};
-    char doubt[256];
+    char doubt[512];
     size_t floats;
     int rc;
 
@@ -135,6 +135,8 @@ static int load(struct stage_layers *l, struct stage_setup *s, int stage, struct
         goto out;
     if (*engine_precision_doubt(o.precision, doubt, sizeof doubt))
         log_warn("%s", doubt);
+    if (*precision_of_model(g, o.kernels, doubt, sizeof doubt))
+        log_info("%s", doubt);
     s->max_batch = !g->free_batch                          ? 1
                    : config->max_batch < MESSAGE_MAX_BATCH ? config->max_batch
                                                            : MESSAGE_MAX_BATCH;
@@ -226,7 +228,7 @@ static int load_row(void *arg, int row, const void *input, struct error *e)
     size_t bytes = (size_t)tensor_bytes(&in);
     void *to = (char *)exec_input_buffer(l->exec, 0) + (size_t)row * bytes;
     if (l->narrow_in) {
-        low_widen(input, TENSOR_BF16, 1, to, tensor_count(&in));
+        low_widen(input, TENSOR_BF16, SCALE_NONE, to, tensor_count(&in));
         return FL_OK;
     }
     memcpy(to, input, bytes); /* first, since it may be the sender's to change until then */
@@ -309,7 +311,8 @@ static int output(void *arg, int row, int batch, int to, struct tensor *shape, i
     if (to >= 0 && l->place ? l->place(l->place_arg, to, bytes, out) : zmq_msg_init_size(out, bytes))
         return error_set(e, FL_NOMEM, "out of memory for what was computed");
     if (l->narrow_out)
-        low_narrow((const float *)(const void *)data, TENSOR_BF16, 1, zmq_msg_data(out), tensor_count(&t));
+        low_narrow((const float *)(const void *)data, TENSOR_BF16, SCALE_NONE, zmq_msg_data(out),
+                   tensor_count(&t));
     else
         memcpy(zmq_msg_data(out), data, bytes);
     *shape = t;

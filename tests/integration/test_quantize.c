@@ -70,7 +70,7 @@ static int make_folder(void **state)
 static int remove_folder(void **state)
 {
     (void)state;
-    return sh("rm -rf state demo.onnx d.bin p.yaml") || rmdir(folder);
+    return sh("rm -rf state demo.onnx q.onnx d.bin p.yaml") || rmdir(folder);
 }
 
 static bool runs(const json_t *root, size_t i)
@@ -122,6 +122,44 @@ static void scales_are_used_where_they_lie(void **state)
     refused("$FL build -c $P --set precision=int8 --set state=fresh --train cifar10:d.bin#0-199 "
             "--calibrate cifar10:d.bin#200-399 --threads 1; rc=$?; rm -rf fresh; exit $rc",
             "run `freezeline quantize`");
+}
+
+static double full_accuracy(const char *line)
+{
+    json_t *root;
+    double found;
+    ok(line);
+    root = json_loads(output, 0, NULL);
+    assert_non_null(root);
+    found = json_number_value(json_object_get(root, "full_accuracy"));
+    json_decref(root);
+    return found;
+}
+
+/* What is written runs as it is, in int8, and answers as `precision: int8` does. */
+static void a_file_for_others(void **state)
+{
+    double file, scales;
+    (void)state;
+    if (!int8_runs) {
+        refused("$FL quantize -c $P --data cifar10:d.bin --threads 1 --output q.onnx",
+                "int8 does not run here");
+        return;
+    }
+    ok("$FL quantize -c $P --data cifar10:d.bin --threads 1 --output q.onnx");
+    assert_non_null(strstr(output, "as a QDQ file"));
+    ok("$FL profile q.onnx --runs 3");
+    if (!strstr(output, "onednn low") || !strstr(output, "computed in int8"))
+        fail_msg("%s", output);
+    ok("$FL inspect q.onnx && $FL profile q.onnx --runs 3 --kernels openblas");
+    assert_non_null(strstr(output, "computed in int8"));
+    assert_non_null(strstr(output, "computed in float32"));
+    refused("$FL quantize -c $P --set model=q.onnx --data cifar10:d.bin", "integers already");
+    file = full_accuracy(
+        "$FL eval -c $P --set model=q.onnx --set exits=none --data cifar10:d.bin --json 2>/dev/null");
+    scales = full_accuracy("$FL eval -c $P --set precision=int8 --set exits=none --data cifar10:d.bin --json "
+                           "2>/dev/null");
+    assert_float_equal(file, scales, 0.01);
 }
 
 static void caches_belong_to_a_precision(void **state)
@@ -226,6 +264,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_precision_is_measured),
         cmocka_unit_test(scales_are_used_where_they_lie),
+        cmocka_unit_test(a_file_for_others),
         cmocka_unit_test(caches_belong_to_a_precision),
         cmocka_unit_test(automatic_precision_is_what_was_chosen),
         cmocka_unit_test(the_promise_is_about_float32),

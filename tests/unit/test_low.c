@@ -47,7 +47,7 @@ static void numbers_are_rounded_to_the_nearest(void **state)
     const float want[] = {1, 1, 1.015625f, -0.0f, INFINITY, -INFINITY, NAN, 3.0040554e38f, INFINITY};
     const float many[] = {0.5f, 1.5f, 2.4f, -3, 254.6f, 300, -200, NAN, INFINITY};
     const uint8_t as_u8[] = {0, 2, 2, 0, 255, 255, 0, 0, 255};
-    const int8_t as_i8[] = {0, 2, 2, -3, 127, 127, -127, 0, 127};
+    const int8_t as_i8[] = {0, 2, 2, -3, 127, 127, -128, 0, 127};
     (void)state;
     for (int i = 0; simd_nth(i); i++) {
         uint16_t half[9];
@@ -55,20 +55,20 @@ static void numbers_are_rounded_to_the_nearest(void **state)
         int8_t i8[9];
         float back[9];
         simd_force(simd_nth(i));
-        low_narrow(x, TENSOR_BF16, 1, half, 9);
-        low_widen(half, TENSOR_BF16, 1, back, 9);
+        low_narrow(x, TENSOR_BF16, SCALE_NONE, half, 9);
+        low_widen(half, TENSOR_BF16, SCALE_NONE, back, 9);
         for (int k = 0; k < 9; k++)
             assert_true(isnan(want[k])
                             ? isnan(back[k])
                             : fabsf(back[k] - want[k]) <= 1e-4f * fabsf(want[k]) || back[k] == want[k]);
-        low_narrow(many, TENSOR_U8, 1, u8, 9);
-        low_narrow(many, TENSOR_I8, 1, i8, 9);
+        low_narrow(many, TENSOR_U8, SCALE_NONE, u8, 9);
+        low_narrow(many, TENSOR_I8, SCALE_NONE, i8, 9);
         assert_memory_equal(u8, as_u8, sizeof u8);
         assert_memory_equal(i8, as_i8, sizeof i8);
-        low_widen(u8, TENSOR_U8, 0.5f, back, 9);
+        low_widen(u8, TENSOR_U8, (struct scale){0.5f, 0}, back, 9);
         assert_float_equal(back[4], 127.5f, 0);
-        low_widen(i8, TENSOR_I8, 0.5f, back, 9);
-        assert_float_equal(back[3], -1.5f, 0);
+        low_widen(i8, TENSOR_I8, (struct scale){0.5f, 1}, back, 9);
+        assert_float_equal(back[3], -2, 0);
     }
     simd_force(NULL);
 }
@@ -100,9 +100,10 @@ static struct view activation(const struct conv *c, int64_t channels, int64_t si
     v = view_channels_last(&t);
     v.low = draw_type(c);
     v.scale = v.low == TENSOR_BF16 ? 1 : 0.25f;
+    v.zero = v.low == TENSOR_BF16 || draw(2) ? 0 : v.low == TENSOR_U8 ? (int)draw(30) : (int)draw(21) - 10;
     for (int64_t i = 0; i < tensor_count(&t); i++)
         ((float *)t.data)[i] =
-            v.scale * (float)((int)draw((uint32_t)reach) - (v.low == TENSOR_U8 ? 0 : reach / 2));
+            v.scale * (float)((int)draw((uint32_t)reach) - (v.low == TENSOR_U8 ? v.zero : reach / 2));
     return v;
 }
 
@@ -110,12 +111,15 @@ static struct view weights_of(const struct conv *c)
 {
     struct tensor t = {.dtype = TENSOR_F32, .rank = 4, .dim = {c->oc, c->ic, c->kernel, c->kernel}};
     int64_t each = c->ic * c->kernel * c->kernel;
+    struct view v;
     assert_int_equal(tensor_alloc(&t), FL_OK);
     for (int64_t i = 0; i < tensor_count(&t); i++)
         ((float *)t.data)[i] = (float)((int)draw(127) - 63) / 128 * (float)(1 << i / each % 3);
     for (int64_t i = 0; i < c->oc; i++) /* the largest decides the step */
         ((float *)t.data)[i * each] = 127.0f / 128 * (float)(1 << i % 3);
-    return view_plain(&t);
+    v = view_plain(&t);
+    v.low = c->type == TENSOR_BF16 ? TENSOR_BF16 : TENSOR_I8;
+    return v;
 }
 
 static void conv_new(struct conv *c, enum tensor_dtype type)
@@ -178,7 +182,7 @@ static struct view lying(const struct view *v, bool low)
     int64_t n = view_count(v);
     l.dtype = low ? v->low : TENSOR_F32;
     l.data = malloc((size_t)n * 4 + 64);
-    low_move(v, l.dtype, v->scale, l.data);
+    low_move(v, l.dtype, view_scale(v), l.data);
     return l;
 }
 
@@ -187,14 +191,15 @@ static void assert_near(const struct conv *c, const struct view *got, double all
     int64_t n = view_count(got);
     float *x = malloc((size_t)n * sizeof *x + 4);
     const float *want = c->y.data;
-    low_move(got, TENSOR_F32, 1, x);
+    low_move(got, TENSOR_F32, SCALE_NONE, x);
     for (int64_t i = 0; i < n; i++) {
         double w = want[i];
-        if (got->dtype == TENSOR_U8 || got->dtype == TENSOR_I8) /* what does not fit saturates */
-            w = fmin(fmax(w, got->dtype == TENSOR_U8 ? 0 : -127 * (double)got->scale),
-                     (got->dtype == TENSOR_U8 ? 255 : 127) * (double)got->scale);
-        if (fabs((double)x[i] - w) >
-            allowed + (got->dtype == TENSOR_I8 && w < -126.5 * (double)got->scale ? (double)got->scale : 0))
+        if (got->dtype == TENSOR_U8 || got->dtype == TENSOR_I8) { /* what does not fit saturates */
+            int least = got->dtype == TENSOR_U8 ? 0 : -128;
+            w = fmin(fmax(w, (least - got->zero) * (double)got->scale),
+                     (least + 255 - got->zero) * (double)got->scale);
+        }
+        if (fabs((double)x[i] - w) > allowed)
             fail_msg("seed %u: element %d is %g, expected %g within %g (%s)", seed, (int)i, (double)x[i], w,
                      allowed, tensor_dtype_name(got->dtype));
     }
@@ -280,7 +285,8 @@ static void convolutions_in_int8(void **state)
 
 /* --- products --- */
 
-static struct view matrix(int rank, int64_t a, int64_t b, int64_t c)
+/* Whole multiples of 1/16, which `low` holds. */
+static struct view matrix(enum tensor_dtype low, int rank, int64_t a, int64_t b, int64_t c)
 {
     struct tensor t = {.dtype = TENSOR_F32, .rank = rank, .dim = {a, b, c}};
     struct view v;
@@ -290,8 +296,9 @@ static struct view matrix(int rank, int64_t a, int64_t b, int64_t c)
     for (int64_t i = 0; i < tensor_count(&t); i++)
         ((float *)t.data)[i] = (float)((int)draw(31) - 15) / 16;
     v = view_plain(&t);
-    v.low = TENSOR_BF16;
-    v.scale = 1;
+    v.low = low;
+    v.scale = low == TENSOR_BF16 ? 1 : 1.0f / 16;
+    v.zero = low == TENSOR_U8 ? 15 : low == TENSOR_I8 ? (int)draw(5) : 0;
     return v;
 }
 
@@ -307,8 +314,8 @@ static bool multiply(struct node *node, struct view *in, struct view *y, int mos
     void *state = NULL, *data[4];
     bool took;
     memcpy(vin, in, sizeof vin);
-    vy.dtype = how & 1 ? TENSOR_BF16 : TENSOR_F32;
-    vin[0].dtype = how & 2 ? TENSOR_BF16 : TENSOR_F32;
+    vy.dtype = how & 1 ? y->low : TENSOR_F32;
+    vin[0].dtype = how & 2 ? in[0].low : TENSOR_F32;
     vin[0].data = vy.data = NULL;
     if (node->post.residual != GRAPH_NONE)
         vin[node->post.residual].data = NULL;
@@ -330,7 +337,10 @@ static bool multiply(struct node *node, struct view *in, struct view *y, int mos
     assert_int_equal((*k)->run(state, &t.call, &run), FL_OK);
     {
         struct conv c = {.y = *y};
-        assert_near(&c, &vy, vy.dtype == TENSOR_F32 ? 1e-4 : largest(y) / 128);
+        assert_near(&c, &vy,
+                    vy.dtype == TENSOR_F32    ? 1e-4
+                    : vy.dtype == TENSOR_BF16 ? largest(y) / 128
+                                              : 1e-4 + 0.5 * (double)vy.scale);
     }
     (*k)->release(state);
     weights_free(t.weights);
@@ -341,10 +351,9 @@ static bool multiply(struct node *node, struct view *in, struct view *y, int mos
     return true;
 }
 
-static void products_in_bfloat16(void **state)
+static void multiply_all(enum tensor_dtype source, enum tensor_dtype weights)
 {
-    (void)state;
-    for (int i = 0; computes_in(PRECISION_BFLOAT16) && i < 40; i++) {
+    for (int i = 0; i < 40; i++) {
         struct attr trans = {.name = (char *)(uintptr_t) "transB", .kind = ATTR_INT, .i = 1};
         int slots[4], most = 1 + i % 5;
         bool gemm = i % 2;
@@ -360,20 +369,37 @@ static void products_in_bfloat16(void **state)
         struct view in[4] = {{0}}, y;
         seed = 900 + (uint32_t)i;
         node.post = (struct post){GRAPH_NONE, i % 3 ? ACT_RELU : ACT_NONE, 0, 0};
-        in[0] = matrix(gemm ? 2 : 3, most, gemm ? most : rows, k);
-        in[1] = node.n_attr ? matrix(2, 0, n, k) : matrix(2, 0, k, n);
+        in[0] = matrix(source, gemm ? 2 : 3, most, gemm ? most : rows, k);
+        in[1] = node.n_attr ? matrix(weights, 2, 0, n, k) : matrix(weights, 2, 0, k, n);
         if (gemm)
-            in[node.n_in++] = matrix(1, 0, 0, n);
-        y = matrix(gemm ? 2 : 3, most, gemm ? most : rows, n);
+            in[node.n_in++] = matrix(TENSOR_NONE, 1, 0, 0, n);
+        y = matrix(source, gemm ? 2 : 3, most, gemm ? most : rows, n);
+        y.scale = source == TENSOR_BF16 ? 1 : 0.25f;
         for (unsigned how = 0; how < 4; how++)
             for (int batch = most; batch >= 1; batch /= 2)
                 assert_true(multiply(&node, in, &y, most, batch, how));
         y.low = TENSOR_NONE; /* scores */
-        assert_false(multiply(&node, in, &y, most, most, 0));
+        assert_true(multiply(&node, in, &y, most, most, 0) == (source != TENSOR_BF16));
         for (int j = 0; j < node.n_in; j++)
             free(in[j].data);
         free(y.data);
     }
+}
+
+static void products_in_bfloat16(void **state)
+{
+    (void)state;
+    if (computes_in(PRECISION_BFLOAT16))
+        multiply_all(TENSOR_BF16, TENSOR_BF16);
+}
+
+static void products_in_int8(void **state)
+{
+    (void)state;
+    if (!computes_in(PRECISION_INT8))
+        return;
+    multiply_all(TENSOR_U8, TENSOR_I8);
+    multiply_all(TENSOR_I8, TENSOR_I8);
 }
 
 /* --- executors --- */
@@ -506,8 +532,8 @@ static void hand_on(const struct tensor *t, bool rounds, void *to)
     int64_t n = tensor_count(t);
     uint16_t *half = malloc((size_t)n * sizeof *half);
     if (rounds) {
-        low_narrow(t->data, TENSOR_BF16, 1, half, n);
-        low_widen(half, TENSOR_BF16, 1, to, n);
+        low_narrow(t->data, TENSOR_BF16, SCALE_NONE, half, n);
+        low_widen(half, TENSOR_BF16, SCALE_NONE, to, n);
     } else {
         memcpy(to, t->data, (size_t)tensor_bytes(t));
     }
@@ -656,6 +682,7 @@ int main(void)
         cmocka_unit_test(convolutions_in_bfloat16),
         cmocka_unit_test(convolutions_in_int8),
         cmocka_unit_test(products_in_bfloat16),
+        cmocka_unit_test(products_in_int8),
         cmocka_unit_test(a_network_answers_nearly_the_same),
         cmocka_unit_test(what_crosses_a_cut_loses_nothing),
         cmocka_unit_test(what_the_wire_rounds_is_the_same_in_one_piece),
