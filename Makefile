@@ -33,7 +33,7 @@ LD_LIBS  := $(LDLIBS) $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) $(if $(
 # Loops over all points and features: worth the vectoriser that -O2 leaves out.
 LOOPS_FLAGS := -O3
 # The inner loops for vector units, chosen among at run time: one file per instruction set (stages/kernels/simd.c), or
-# functions for each (cache_service/index/half.c).
+# functions for each (proto/index/half.c).
 # gcc puts a vector of 64 bytes into AddressSanitizer's frames for use after return without aligning it: no such frames
 # here.
 SIMD_FLAGS  := -O3 -ffp-contract=fast -Wno-psabi
@@ -91,8 +91,8 @@ $(B)/%.o: %.c $(B)/flags | $(PB_C)
 	$(call say,CC,$<)
 	$(Q)mkdir -p $(@D) && $(CC) $(C_FLAGS) $(EXTRA) -MMD -MP -c -o $@ $<
 
-$(B)/cache_service/train/net%.o $(B)/cache_service/index/map.o $(B)/cache_service/index/projection.o: EXTRA := $(LOOPS_FLAGS)
-$(B)/cache_service/index/half.o $(B)/stages/kernels/simd_%.o: EXTRA := $(SIMD_FLAGS)
+$(B)/cache_service/train/net%.o $(B)/proto/index/map.o $(B)/proto/index/projection.o: EXTRA := $(LOOPS_FLAGS)
+$(B)/proto/index/half.o $(B)/stages/kernels/simd_%.o: EXTRA := $(SIMD_FLAGS)
 ifneq ($(filter x86_64,$(shell uname -m)),)
 $(B)/stages/kernels/simd_avx2.o: EXTRA += -mavx2 -mfma
 $(B)/stages/kernels/simd_avx512.o: EXTRA += -mavx2 -mfma -mavx512f -mavx512vl -mavx512dq -mavx512bw -mprefer-vector-width=512
@@ -111,7 +111,7 @@ $(LIB): $(LIB_O)
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
 
 # What a client needs, without the rest and its libraries.
-$(CLIENT): $(filter-out %/blas.o,$(filter $(B)/proto/%,$(LIB_O))) $(B)/gen/freezeline.pb-c.o
+$(CLIENT): $(filter-out %/blas.o $(B)/proto/index/%,$(filter $(B)/proto/%,$(LIB_O))) $(B)/gen/freezeline.pb-c.o
 	$(call say,AR,$@)
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
 

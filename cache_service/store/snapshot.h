@@ -8,7 +8,7 @@
 
 #include <stdatomic.h>
 
-#include "cache_service/index/cache.h"
+#include "index/cache.h"
 #include "manifest.h"
 
 struct snapshot {

@@ -7,7 +7,7 @@
 #ifndef FREEZELINE_BUILDER_H
 #define FREEZELINE_BUILDER_H
 
-#include "cache_service/index/cache.h"
+#include "index/cache.h"
 #include "matrix_file.h"
 
 /* How a learned cache was taught. */

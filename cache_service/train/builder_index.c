@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "base/shuffle.h"
-#include "cache_service/index/half.h"
+#include "index/half.h"
 #include "kmeans_train.h"
 #include "net_train.h"
 

@@ -3,7 +3,7 @@
 #define FREEZELINE_EXIT_BUILD_H
 
 #include "builder.h"
-#include "cache_service/index/cache_body.h"
+#include "index/cache_body.h"
 
 struct exit_build {
     const struct builder_input *in;

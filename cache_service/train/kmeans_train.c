@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cache_service/index/half.h"
+#include "index/half.h"
 #include "base/shuffle.h"
 
 #define BLOCK             512

@@ -15,7 +15,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
-#include "cache_service/index/map.h"
+#include "index/map.h"
 #include "base/shuffle.h"
 
 struct net_shape {

@@ -3,7 +3,7 @@
 
 #include <math.h>
 
-#include "cache_service/index/half.h"
+#include "index/half.h"
 #include "net_parts.h"
 
 static uint16_t stored(float w)

@@ -3,7 +3,7 @@
 #define FREEZELINE_NET_STORE_H
 
 #include "net.h"
-#include "cache_service/index/projection.h"
+#include "index/projection.h"
 
 /* The features of m become p's weights and biases, p being of the same shape with mean and scale in place:
  * weights as halves, transposed; inputs that never varied get weight 0 (dense); a map's normalisation by the

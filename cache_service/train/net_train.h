@@ -8,8 +8,8 @@
 
 #include "matrix_file.h"
 #include "net.h"
-#include "cache_service/index/predictor.h"
-#include "cache_service/index/projection.h"
+#include "index/predictor.h"
+#include "index/projection.h"
 
 #define TRAIN_BATCH 256
 

@@ -3,7 +3,7 @@
 #ifndef FREEZELINE_EXIT_TIMES_H
 #define FREEZELINE_EXIT_TIMES_H
 
-#include "cache_service/index/cache.h"
+#include "index/cache.h"
 #include "extract.h"
 
 struct exit_times {

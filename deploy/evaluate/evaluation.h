@@ -10,7 +10,7 @@
 #ifndef FREEZELINE_EVALUATION_H
 #define FREEZELINE_EVALUATION_H
 
-#include "cache_service/index/cache.h"
+#include "index/cache.h"
 #include "deploy/data/dataset.h"
 #include "deploy/build/plausibility.h"
 #include "deploy/build/promise_record.h"

@@ -4,7 +4,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "cache_service/index/cache_body.h"
+#include "index/cache_body.h"
 
 /* ---- layers ---- */
 

@@ -14,8 +14,8 @@
 
 #include "base/samples.h"
 #include "base/shuffle.h"
-#include "cache_service/index/cache_body.h"
-#include "cache_service/index/half.h"
+#include "index/cache_body.h"
+#include "index/half.h"
 #include "rounds.h"
 #include "stages/kernels/engine.h"
 

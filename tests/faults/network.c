@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cache_service/index/cache_body.h"
+#include "index/cache_body.h"
 
 static uint32_t mix(uint32_t x)
 {

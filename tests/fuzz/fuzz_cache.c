@@ -6,8 +6,8 @@
  * item, a hit ends only what may end, each kept descriptor is learned from once and with the label that was
  * told, and all is bounded.
  */
-#include "cache_service/index/cache_body.h"
-#include "cache_service/index/half.h"
+#include "index/cache_body.h"
+#include "index/half.h"
 #include "cache_service/service/cache_brain.h"
 #include "fuzz_input.h"
 

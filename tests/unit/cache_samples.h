@@ -11,8 +11,8 @@
 #include <unistd.h>
 
 #include "cache_service/train/builder.h"
-#include "cache_service/index/cache_body.h"
-#include "cache_service/index/half.h"
+#include "index/cache_body.h"
+#include "index/half.h"
 #include "cache_service/service/lookups.h"
 #include "base/shuffle.h"
 

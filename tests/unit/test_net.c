@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cache_service/index/half.h"
+#include "index/half.h"
 #include "cache_service/train/net_store.h"
 
 #define ROWS    6
