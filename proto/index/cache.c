@@ -49,11 +49,11 @@ void cache_free(struct cache *c)
         return;
     if (cache_points(c) != NULL)
         points_release(cache_points(c));
-    if (c->kind == CACHE_KNN)
+    if (c->kind == CACHE_KNN && !c->borrowed)
         free(c->knn.label);
-    else if (c->kind == CACHE_KMEANS)
+    else if (c->kind == CACHE_KMEANS && !c->borrowed)
         free(c->kmeans.count);
-    else
+    else if (c->kind == CACHE_LEARNED && !c->borrowed)
         predictor_release(&c->learned);
     projection_release(c->projection);
     free(c);

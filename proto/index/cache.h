@@ -54,6 +54,9 @@ int cache_lookup(const struct cache *c, struct cache_scratch *s, const float *de
 #define CACHE_MAX_BYTES (4ull << 30)
 int cache_pack(const struct cache *c, void **out, size_t *size); /* *out malloc'ed, owned by the caller */
 int cache_unpack(struct cache **out, const void *data, size_t size, const uint8_t *identity, struct error *e);
+/* The same where the bytes lie, at a multiple of 64: the large arrays are not copied. They must stay as they
+ * are while *out lives. */
+int cache_map(struct cache **out, const void *data, size_t size, const uint8_t *identity, struct error *e);
 /* Atomically: temp file, fsync, rename. *digest (may be NULL) gets what cache_info will say of the file once
  * it is loaded. */
 int cache_save(const struct cache *c, const char *path, uint64_t *digest, struct error *e);

@@ -25,6 +25,7 @@ struct cache {
     uint64_t tag;    /* digest of what it was built from; 0 when unknown */
     uint64_t digest; /* of the packed bytes that it was read from; 0: made here */
     int classes;
+    bool borrowed;   /* its arrays are someone else's (cache_map) */
     float threshold; /* never NaN; +infinity: nothing is a hit */
     struct projection *projection;
     union {

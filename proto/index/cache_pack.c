@@ -220,49 +220,80 @@ struct unpacker {
     const uint8_t *data;
     size_t size;
     const struct pack_header *header;
+    bool in_place; /* arrays stay where they are */
     struct error *e;
+    int rc; /* of the first array that could not be had: none is looked for after it */
 };
 
-/* Copies a section of exactly this type and shape to `to`. rows x cols is within the limits above: no
- * overflow. */
-static int take(const struct unpacker *u, const char *name, enum pack_dtype dtype, int64_t rows, int64_t cols,
-                void *to)
+static void *array_new(enum pack_dtype dtype, uint64_t n)
 {
-    uint64_t bytes = (uint64_t)rows * (uint64_t)cols * dtype_size[dtype];
-    for (uint32_t i = 0; i < u->header->n_sections; i++) {
+    return dtype == PACK_F16 ? (void *)half_alloc(n) : malloc(n * dtype_size[dtype] + 1);
+}
+
+/* A section of exactly this type and shape, as an array of the cache's own or where it lies; NULL: u->rc says
+ * why. rows x cols is within the limits above: no overflow. */
+static void *take(struct unpacker *u, const char *name, enum pack_dtype dtype, int64_t rows, int64_t cols)
+{
+    uint64_t n = (uint64_t)rows * (uint64_t)cols, bytes = n * dtype_size[dtype];
+    void *to;
+    for (uint32_t i = 0; !u->rc && i < u->header->n_sections; i++) {
         struct pack_section s;
         memcpy(&s, u->data + sizeof *u->header + i * sizeof s, sizeof s);
         if (strncmp(s.name, name, sizeof s.name) != 0)
             continue;
         if (s.dtype != dtype || s.rows != (uint64_t)rows || s.cols != (uint64_t)cols || s.offset > u->size ||
-            bytes > u->size - s.offset)
+            bytes > u->size - s.offset || s.offset % PACK_ALIGN)
             break;
-        if (bytes > 0)
+        if (u->in_place)
+            return (void *)(uintptr_t)(u->data + s.offset);
+        if (!(to = array_new(dtype, n)))
+            u->rc = error_set(u->e, FL_NOMEM, "no memory for the cache of %s", u->header->exit);
+        else if (bytes > 0)
             memcpy(to, u->data + s.offset, bytes);
-        return FL_OK;
+        return to;
     }
-    return error_set(u->e, FL_CORRUPT, "the cache of %s lacks a well-formed section '%s'", u->header->exit,
-                     name);
+    if (!u->rc)
+        u->rc = error_set(u->e, FL_CORRUPT, "the cache of %s lacks a well-formed section '%s'",
+                          u->header->exit, name);
+    return NULL;
 }
 
-static int take_weights(const struct unpacker *u, struct projection *p)
+/* The weights of a map are one array: in place where its second section lies right behind the first one. */
+static void take_map_weights(struct unpacker *u, struct projection *p)
 {
-    int64_t first = MAP_TAPS * (int64_t)p->map.channels, width = p->map.width;
-    int rc;
-    if (p->map.side == 0)
-        return take(u, "weights", PACK_F16, p->nodes, p->dim, p->weights);
-    rc = take(u, "weights", PACK_F16, width, first, p->weights);
-    return rc != FL_OK ? rc
-                       : take(u, "weights2", PACK_F16, width, MAP_TAPS * width, p->weights + first * width);
+    int64_t width = p->map.width, first = MAP_TAPS * (int64_t)p->map.channels, second = MAP_TAPS * width;
+    bool in_place = u->in_place;
+    uint16_t *a, *b;
+    u->in_place = true;
+    a = take(u, "weights", PACK_F16, width, first);
+    b = take(u, "weights2", PACK_F16, width, second);
+    u->in_place = in_place;
+    if (u->rc)
+        return;
+    p->weights_borrowed = in_place && b == a + width * first;
+    if (p->weights_borrowed) {
+        p->weights = a;
+    } else if (!(p->weights = half_alloc(projection_weights(p)))) {
+        u->rc = error_set(u->e, FL_NOMEM, "no memory for the cache of %s", u->header->exit);
+    } else {
+        memcpy(p->weights, a, (size_t)(width * first) * sizeof *a);
+        memcpy(p->weights + width * first, b, (size_t)(width * second) * sizeof *b);
+    }
 }
 
-static int take_projection(const struct unpacker *u, struct projection *p)
+static int take_projection(struct unpacker *u, struct projection *p)
 {
-    int features = projection_features(p), biases = (int)projection_biases(p), rc;
-    if ((rc = take(u, "mean", PACK_F32, 1, features, p->mean)) != FL_OK ||
-        (rc = take(u, "scale", PACK_F32, 1, features, p->scale)) != FL_OK ||
-        (rc = take(u, "bias", PACK_F32, 1, biases, p->bias)) != FL_OK || (rc = take_weights(u, p)) != FL_OK)
-        return rc;
+    int features = projection_features(p), biases = (int)projection_biases(p);
+    p->borrowed = p->weights_borrowed = u->in_place;
+    p->mean = take(u, "mean", PACK_F32, 1, features);
+    p->scale = take(u, "scale", PACK_F32, 1, features);
+    p->bias = take(u, "bias", PACK_F32, 1, biases);
+    if (p->map.side > 0)
+        take_map_weights(u, p);
+    else
+        p->weights = take(u, "weights", PACK_F16, p->nodes, p->dim);
+    if (u->rc)
+        return u->rc;
     if (!floats_finite(p->mean, features) || !floats_finite(p->scale, features) ||
         !floats_finite(p->bias, biases) || !half_all_finite(p->weights, projection_weights(p)))
         return error_set(u->e, FL_CORRUPT, "the projection of %s has numbers that are not finite",
@@ -286,28 +317,25 @@ static struct map map_of(const struct pack_header *h, size_t size)
     return m;
 }
 
-static int new_projection(struct projection **out, const struct pack_header *h, size_t size, struct error *e)
-{
-    struct map map = map_of(h, size);
-    int rc;
-    if (h->side != 0 ? map.side == 0 : (uint64_t)h->dim * (uint64_t)h->nodes > size / 2)
-        return error_set(e, FL_CORRUPT, "the cache of %s is shorter than its sizes say, or they contradict",
-                         h->exit);
-    rc = map.side > 0 ? projection_new_map(out, &map) : projection_new(out, h->dim, h->nodes);
-    return rc == FL_OK ? rc : error_set(e, rc, "no memory for the cache of %s", h->exit);
-}
-
-static int take_knn(const struct unpacker *u, struct cache *c)
+static int new_projection(struct projection **out, const struct unpacker *u)
 {
     const struct pack_header *h = u->header;
+    struct map map = map_of(h, u->size);
     int rc;
+    if (h->side != 0 ? map.side == 0 : (uint64_t)h->dim * (uint64_t)h->nodes > u->size / 2)
+        return error_set(u->e, FL_CORRUPT,
+                         "the cache of %s is shorter than its sizes say, or they contradict", h->exit);
+    rc = projection_empty(out, h->dim, h->nodes, &map);
+    return rc == FL_OK ? rc : error_set(u->e, rc, "no memory for the cache of %s", h->exit);
+}
+
+static int take_knn(struct unpacker *u, struct cache *c)
+{
+    const struct pack_header *h = u->header;
     c->knn.k = h->k;
     c->knn.oldest = h->oldest;
-    c->knn.label = malloc(((size_t)h->entries + 1) * sizeof *c->knn.label);
-    if (c->knn.label == NULL)
-        return error_set(u->e, FL_NOMEM, "no memory for the points of %s", h->exit);
-    if ((rc = take(u, "label", PACK_I32, 1, h->entries, c->knn.label)) != FL_OK)
-        return rc;
+    if (!(c->knn.label = take(u, "label", PACK_I32, 1, h->entries)))
+        return u->rc;
     if (h->k < 1 || h->k > KNN_MAX_K || h->oldest < 0 || h->oldest > h->entries)
         return error_set(u->e, FL_CORRUPT, "the cache of %s has k or its ring out of range", h->exit);
     for (int64_t i = 0; i < h->entries; i++) {
@@ -317,47 +345,45 @@ static int take_knn(const struct unpacker *u, struct cache *c)
     return FL_OK;
 }
 
-static int take_kmeans(const struct unpacker *u, struct cache *c)
+static int take_kmeans(struct unpacker *u, struct cache *c)
 {
-    const struct pack_header *h = u->header;
-    c->kmeans.count = malloc(((size_t)h->entries * (size_t)h->classes + 1) * sizeof *c->kmeans.count);
-    if (c->kmeans.count == NULL)
-        return error_set(u->e, FL_NOMEM, "no memory for the centroids of %s", h->exit);
-    return take(u, "count", PACK_U32, h->entries, h->classes, c->kmeans.count);
+    c->kmeans.count = take(u, "count", PACK_U32, u->header->entries, u->header->classes);
+    return u->rc;
 }
 
-static int take_learned(const struct unpacker *u, struct cache *c)
+static int take_learned(struct unpacker *u, struct cache *c)
 {
     const struct pack_header *h = u->header;
     struct predictor *p = &c->learned;
-    int rc = predictor_new(p, h->nodes, h->classes);
-    if (rc != FL_OK)
-        return error_set(u->e, rc, "no memory for the predictor of %s", h->exit);
-    if ((rc = take(u, "head", PACK_F32, h->classes, h->nodes, p->weights)) != FL_OK ||
-        (rc = take(u, "head_bias", PACK_F32, 1, h->classes, p->bias)) != FL_OK)
-        return rc;
+    p->nodes = h->nodes;
+    p->classes = h->classes;
+    p->weights = take(u, "head", PACK_F32, h->classes, h->nodes);
+    p->bias = take(u, "head_bias", PACK_F32, 1, h->classes);
+    if (u->rc)
+        return u->rc;
     if (!floats_finite(p->weights, (int64_t)h->classes * h->nodes) || !floats_finite(p->bias, h->classes))
         return error_set(u->e, FL_CORRUPT, "the predictor of %s has numbers that are not finite", h->exit);
     return FL_OK;
 }
 
-static int take_points(const struct unpacker *u, struct cache *c)
+static int take_points(struct unpacker *u, struct cache *c)
 {
     struct points *p = cache_points(c);
     int64_t n = u->header->entries;
-    int rc = points_reserve(p, u->header->nodes, n);
-    if (rc != FL_OK)
-        return error_set(u->e, rc, "no memory for the points of %s", u->header->exit);
-    if ((rc = take(u, "points", PACK_F16, n, p->nodes, p->data)) != FL_OK)
-        return rc;
+    p->nodes = u->header->nodes;
+    p->borrowed = u->in_place;
+    if (!(p->data = take(u, "points", PACK_F16, n, p->nodes)))
+        return u->rc;
+    if (!(p->norm2 = malloc((size_t)(n > 0 ? n : 1) * sizeof *p->norm2)))
+        return error_set(u->e, FL_NOMEM, "no memory for the points of %s", u->header->exit);
     if (!half_all_finite(p->data, (size_t)n * (size_t)p->nodes))
         return error_set(u->e, FL_CORRUPT, "the cache of %s has points that are not finite", u->header->exit);
-    p->n = n;
+    p->n = p->capacity = n;
     points_measure(p);
     return FL_OK;
 }
 
-static int take_cache(const struct unpacker *u, struct cache *c)
+static int take_cache(struct unpacker *u, struct cache *c)
 {
     const struct pack_header *h = u->header;
     int rc;
@@ -367,6 +393,7 @@ static int take_cache(const struct unpacker *u, struct cache *c)
     c->tag = h->tag;
     c->digest = h->checksum;
     c->threshold = h->threshold;
+    c->borrowed = u->in_place;
     rc = take_projection(u, c->projection);
     if (rc == FL_OK && c->kind == CACHE_LEARNED)
         return take_learned(u, c);
@@ -375,10 +402,12 @@ static int take_cache(const struct unpacker *u, struct cache *c)
     return rc == FL_OK ? take_points(u, c) : rc;
 }
 
-int cache_unpack(struct cache **out, const void *data, size_t size, const uint8_t *identity, struct error *e)
+/* A copy of the header is what counts: it is read once. */
+static int open_pack(struct cache **out, const void *data, size_t size, const uint8_t *identity,
+                     bool in_place, struct error *e)
 {
     struct pack_header h;
-    struct unpacker u = {data, size, &h, e};
+    struct unpacker u = {data, size, &h, in_place, e, FL_OK};
     struct projection *p = NULL;
     struct cache *c = NULL;
     enum cache_kind kind;
@@ -400,7 +429,7 @@ int cache_unpack(struct cache **out, const void *data, size_t size, const uint8_
         (kind == CACHE_KMEANS && (uint64_t)h.entries * (uint64_t)h.classes > size / 4) ||
         (kind == CACHE_LEARNED && (uint64_t)h.nodes * (uint64_t)h.classes > size / 4))
         return error_set(e, FL_CORRUPT, "the cache of %s is shorter than its sizes say", h.exit);
-    rc = new_projection(&p, &h, size, e);
+    rc = new_projection(&p, &u);
     if (rc != FL_OK)
         return rc;
     rc = cache_new(&c, kind, p, h.classes);
@@ -414,6 +443,18 @@ int cache_unpack(struct cache **out, const void *data, size_t size, const uint8_
     }
     *out = c;
     return FL_OK;
+}
+
+int cache_unpack(struct cache **out, const void *data, size_t size, const uint8_t *identity, struct error *e)
+{
+    return open_pack(out, data, size, identity, false, e);
+}
+
+int cache_map(struct cache **out, const void *data, size_t size, const uint8_t *identity, struct error *e)
+{
+    if ((uintptr_t)data % PACK_ALIGN)
+        return error_set(e, FL_VALUE, "a packed cache must lie at a multiple of %u", PACK_ALIGN);
+    return open_pack(out, data, size, identity, true, e);
 }
 
 int cache_with_threshold(struct cache **out, const struct cache *c, float threshold)

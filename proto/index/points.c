@@ -42,7 +42,8 @@ int points_copy(struct points *to, const struct points *from, int64_t capacity)
 
 void points_release(struct points *p)
 {
-    free(p->data);
+    if (!p->borrowed)
+        free(p->data);
     free(p->norm2);
     memset(p, 0, sizeof *p);
 }

@@ -6,6 +6,7 @@
 #ifndef FREEZELINE_POINTS_H
 #define FREEZELINE_POINTS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -19,6 +20,7 @@ struct points {
     int nodes;
     uint16_t *data; /* [n][nodes], halves */
     float *norm2;   /* [n]: |y|^2 of the point as it is stored */
+    bool borrowed;  /* data is someone else's and is not written (cache_map) */
 };
 
 int points_reserve(struct points *p, int nodes, int64_t capacity); /* grows; keeps what is there */

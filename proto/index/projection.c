@@ -26,7 +26,7 @@ size_t projection_weights(const struct projection *p)
     return (size_t)p->nodes * (size_t)p->dim;
 }
 
-static int make(struct projection **out, int dim, int nodes, const struct map *map)
+int projection_empty(struct projection **out, int dim, int nodes, const struct map *map)
 {
     struct projection *p = calloc(1, sizeof *p);
     if (p == NULL)
@@ -35,6 +35,15 @@ static int make(struct projection **out, int dim, int nodes, const struct map *m
     p->dim = dim;
     p->nodes = nodes;
     p->map = *map;
+    *out = p;
+    return FL_OK;
+}
+
+static int make(struct projection **out, int dim, int nodes, const struct map *map)
+{
+    struct projection *p;
+    if (projection_empty(&p, dim, nodes, map))
+        return FL_NOMEM;
     p->mean = calloc((size_t)projection_features(p), sizeof *p->mean);
     p->scale = calloc((size_t)projection_features(p), sizeof *p->scale);
     p->bias = calloc(projection_biases(p), sizeof *p->bias);
@@ -69,10 +78,13 @@ void projection_release(struct projection *p)
 {
     if (p == NULL || atomic_fetch_sub_explicit(&p->references, 1, memory_order_acq_rel) > 1)
         return;
-    free(p->mean);
-    free(p->scale);
-    free(p->bias);
-    free(p->weights);
+    if (!p->borrowed) {
+        free(p->mean);
+        free(p->scale);
+        free(p->bias);
+    }
+    if (!p->weights_borrowed)
+        free(p->weights);
     free(p);
 }
 

@@ -26,8 +26,11 @@ struct projection {
     float *mean, *scale; /* [features]; scale is 0 for a feature that never varied */
     float *bias;         /* dense: [nodes]; map: [2][width] */
     uint16_t *weights;   /* halves; dense: [nodes][dim]; map: [width][9][channels], then [width][9][width] */
+    bool borrowed, weights_borrowed; /* the arrays, the weights are someone else's (cache_map) */
 };
 
+/* Without arrays: the caller fills them in. */
+int projection_empty(struct projection **out, int dim, int nodes, const struct map *map);
 int projection_new(struct projection **out, int dim, int nodes);
 int projection_new_map(struct projection **out, const struct map *map);
 struct projection *projection_retain(struct projection *p); /* returns p */

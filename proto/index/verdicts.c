@@ -1,0 +1,42 @@
+/* verdicts.c - verdicts from what a cache said */
+#include "verdicts.h"
+
+#include <string.h>
+
+bool verdicts_may_end(const struct lookup_item *item, uint64_t broker_now)
+{
+    return !(item->flags & (JOB_AUDIT | JOB_NO_CACHE)) && broker_now < item->deadline_ns;
+}
+
+void verdicts_fill(struct verdict *out, const struct lookup *in, const struct cache_verdict *found,
+                   uint64_t epoch, uint64_t broker_now)
+{
+    out->exit = in->exit;
+    out->sequence = in->sequence;
+    out->epoch = epoch;
+    out->n = in->n;
+    for (int i = 0; i < in->n; i++) {
+        const struct lookup_item *item = &in->item[i];
+        out->item[i] = (struct verdict_item){.request = item->request, .attempt = item->attempt, .label = -1};
+        if (!found)
+            continue;
+        out->item[i].label = found[i].label;
+        out->item[i].confidence = found[i].confidence;
+        out->item[i].hit = found[i].hit && verdicts_may_end(item, broker_now);
+    }
+}
+
+void verdicts_result(struct result *out, const struct lookup *in, const struct verdict *v, int i,
+                     uint64_t sent_ns)
+{
+    memset(out, 0, sizeof *out);
+    out->request = in->item[i].request;
+    out->attempt = in->item[i].attempt;
+    out->label = v->item[i].label;
+    out->exit = (int32_t)v->exit;
+    out->confidence = v->item[i].confidence;
+    out->epoch = v->epoch;
+    out->lookup_ns = v->lookup_ns;
+    out->sent_ns = sent_ns;
+    out->trace = in->item[i].trace;
+}
