@@ -1,8 +1,8 @@
 /* greeting.h - how two processes of one host come to a lane: over a unix socket, with descriptors
  *
  * The one that connects asks, with a descriptor to wake it by. The one that listens answers with the lane's
- * memory and a descriptor to wake itself by. Nothing else is ever said there; its end tells that the other
- * process is gone.
+ * memory and a descriptor to wake itself by. Later it may hand over more, one descriptor at a time (shared
+ * caches). Nothing else is ever said there; its end tells that the other process is gone.
  */
 #ifndef FREEZELINE_GREETING_H
 #define FREEZELINE_GREETING_H

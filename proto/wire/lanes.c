@@ -34,6 +34,7 @@ struct lane {
     uint64_t filled_ns;         /* when memory for a payload was last given out */
     struct lane_memory *memory; /* LANE_OPEN */
     bool gone;                  /* the other process: what it wrote is still read */
+    bool offered;               /* it has what this door offers */
 };
 
 struct lane_door {
@@ -43,6 +44,7 @@ struct lane_door {
     uint64_t asked_ns;
     int connected; /* lane, or -1 */
     unsigned turn; /* where the next look for a message starts */
+    int offer;     /* listens: what every lane gets (borrowed), else what came (owned); -1: nothing */
     char path[sizeof((struct sockaddr_un *)0)->sun_path];
 };
 
@@ -142,6 +144,16 @@ static bool granted(struct lane *a, const struct greeting *g, int n, const int f
     return true;
 }
 
+/* Over a lane that is open: something for its door. */
+static void take_offer(struct lane_door *d, int n, const int fds[2])
+{
+    if (d->offer >= 0)
+        close(d->offer);
+    d->offer = fds[0];
+    for (int i = 1; i < n; i++)
+        close(fds[i]);
+}
+
 /* Something came over the unix socket of a lane, or its end. */
 static void lane_heard(struct lanes *l, struct lane *a)
 {
@@ -150,6 +162,10 @@ static void lane_heard(struct lanes *l, struct lane *a)
     bool ok;
     if (!n)
         return;
+    if (n > 0 && a->state == LANE_OPEN && !l->door[a->door].listens) {
+        take_offer(&l->door[a->door], n, fds);
+        return;
+    }
     if (n < 0 || a->state != LANE_ASKS) {
         for (int i = 0; i < n; i++)
             close(fds[i]);
@@ -161,6 +177,18 @@ static void lane_heard(struct lanes *l, struct lane *a)
         for (int i = 0; i < n; i++)
             close(fds[i]);
         lane_close(l, a);
+    }
+}
+
+/* To lanes that do not have it yet. One whose other end does not read gets it later. */
+static void hand_out(struct lanes *l)
+{
+    const struct greeting g = {.magic = GREETING_MAGIC};
+    for (int i = 0; i < l->n; i++) {
+        struct lane *a = &l->lane[i];
+        const struct lane_door *d = &l->door[a->door];
+        if (a->state == LANE_OPEN && a->fd >= 0 && d->listens && d->offer >= 0 && !a->offered)
+            a->offered = !greeting_send(a->fd, &g, &d->offer, 1);
     }
 }
 
@@ -228,6 +256,8 @@ void lanes_free(struct lanes *l)
         if (l->door[i].used && l->door[i].listens) {
             unlink(l->door[i].path);
             close(l->door[i].listener);
+        } else if (l->door[i].used && l->door[i].offer >= 0) {
+            close(l->door[i].offer);
         }
     if (l->wake >= 0)
         close(l->wake);
@@ -272,6 +302,7 @@ int lanes_listen(struct lanes *l, int door, const char *endpoint, const struct l
                             .unsent = o->unsent,
                             .listener = fd,
                             .connected = -1,
+                            .offer = -1,
                             .in_bytes = lane_ring_size(o->in_bytes),
                             .out_bytes = lane_ring_size(o->out_bytes)};
     memcpy(d->path, at.sun_path, sizeof d->path);
@@ -286,7 +317,7 @@ void lanes_connect(struct lanes *l, int door, const char *endpoint, bool reads)
     struct sockaddr_un at;
     if (!greeting_address(endpoint, &at))
         return;
-    *d = (struct lane_door){.used = true, .reads = reads, .connected = -1};
+    *d = (struct lane_door){.used = true, .reads = reads, .connected = -1, .offer = -1};
     memcpy(d->path, at.sun_path, sizeof d->path);
     ask(l, door);
 }
@@ -367,7 +398,27 @@ void lanes_turn(struct lanes *l, uint64_t now)
             lane_close(l, &l->lane[i]);
     for (int i = 0; i < DOORS_MAX; i++)
         try_again(l, i, now);
+    hand_out(l);
     flush(l);
+}
+
+void lanes_offer(struct lanes *l, int door, int fd)
+{
+    if (!l->door[door].used)
+        return; /* not an ipc endpoint */
+    l->door[door].offer = fd;
+    for (int i = 0; i < l->n; i++)
+        if (l->lane[i].door == door)
+            l->lane[i].offered = false;
+    hand_out(l);
+}
+
+int lanes_offered(struct lanes *l, int door)
+{
+    int fd = l->door[door].used ? l->door[door].offer : -1;
+    if (fd >= 0)
+        l->door[door].offer = -1;
+    return fd;
 }
 
 bool lanes_sleep(struct lanes *l, uint32_t but)
@@ -416,10 +467,10 @@ static struct lane *lane_of(struct lanes *l, int door, const struct peer *to)
     return NULL;
 }
 
-bool lanes_reach(const struct lanes *l, int door)
+uint64_t lanes_reach(const struct lanes *l, int door)
 {
     int i = l->door[door].used && !l->door[door].listens ? l->door[door].connected : -1;
-    return i >= 0 && l->lane[i].state == LANE_OPEN && !l->lane[i].gone;
+    return i >= 0 && l->lane[i].state == LANE_OPEN && !l->lane[i].gone ? l->lane[i].serial : 0;
 }
 
 static bool may_write(const struct lane *a)

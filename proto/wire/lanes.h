@@ -59,6 +59,12 @@ void lanes_turn(struct lanes *l, uint64_t now);
 bool lanes_sleep(struct lanes *l, uint32_t but);
 void lanes_wake(struct lanes *l);
 
+/* Hands a descriptor to all who have a lane at a door where this process listens, now and when they come, in
+ * place of the one before; -1: nothing is handed out any more. It stays the caller's, and open until then. */
+void lanes_offer(struct lanes *l, int door, int fd);
+/* What was handed over last at a door where this process connects (the caller's); -1: nothing since. */
+int lanes_offered(struct lanes *l, int door);
+
 /* The next message of a door, fairly among its lanes. As frames_recv; `from` can be given to lanes_send. */
 int lanes_receive(struct lanes *l, int door, struct peer *from, struct message *m, zmq_msg_t *payload,
                   struct error *e);
@@ -72,7 +78,7 @@ int lanes_payload(struct lanes *l, int door, size_t bytes, zmq_msg_t *out);
 
 /* Did this message come through a lane? */
 bool peer_has_lane(const struct peer *p);
-/* Is there a lane through this door now? */
-bool lanes_reach(const struct lanes *l, int door);
+/* The lane through this door now, by a number that no other lane has; 0: there is none. */
+uint64_t lanes_reach(const struct lanes *l, int door);
 
 #endif

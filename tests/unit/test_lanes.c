@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -596,6 +597,62 @@ static void another_users_socket_is_left_alone(void **state)
     remove_place(&p);
 }
 
+static bool is_file(int fd, const struct stat *want)
+{
+    struct stat st;
+    bool same = fd >= 0 && !fstat(fd, &st) && st.st_ino == want->st_ino && st.st_dev == want->st_dev;
+    if (fd >= 0)
+        close(fd);
+    return same;
+}
+
+/* The newest is what counts: who comes late gets that alone, and nothing comes twice. */
+static void what_is_offered_reaches_everyone(void **state)
+{
+    struct place p;
+    struct lanes *l, *one, *two;
+    struct stat st[2];
+    struct error e = {0};
+    uint64_t now = clock_ns();
+    int fd[2];
+    (void)state;
+    make_place(&p);
+    l = listening(&p, false);
+    for (int i = 0; i < 2; i++) {
+        fd[i] = memfd_create("offer", MFD_CLOEXEC);
+        assert_int_equal(fstat(fd[i], &st[i]), 0);
+    }
+    lanes_offer(l, DOOR, fd[0]);
+    assert_int_equal(lanes_new(&one, &e), FL_OK);
+    lanes_connect(one, DOOR, p.endpoint, true);
+    for (int i = 0; i < 3; i++)
+        lanes_turn(l, now);
+    for (int i = 0; i < 2; i++) /* the lane, then what is offered */
+        lanes_turn(one, now);
+    assert_true(is_file(lanes_offered(one, DOOR), &st[0]));
+    assert_int_equal(lanes_offered(one, DOOR), -1);
+    for (int i = 0; i < 3; i++) /* one that does not look for a while gets the newest */
+        lanes_offer(l, DOOR, fd[i % 2 ? 0 : 1]);
+    assert_int_equal(lanes_new(&two, &e), FL_OK);
+    lanes_connect(two, DOOR, p.endpoint, true);
+    for (int i = 0; i < 3; i++)
+        lanes_turn(l, now);
+    for (int i = 0; i < 3; i++) {
+        lanes_turn(one, now);
+        lanes_turn(two, now);
+    }
+    assert_true(is_file(lanes_offered(one, DOOR), &st[1]));
+    assert_true(is_file(lanes_offered(two, DOOR), &st[1]));
+    assert_int_equal(lanes_offered(two, DOOR), -1);
+    assert_true(lanes_reach(one, DOOR) && lanes_reach(two, DOOR));
+    lanes_free(one);
+    lanes_free(two);
+    lanes_free(l);
+    close(fd[0]);
+    close(fd[1]);
+    remove_place(&p);
+}
+
 /* Bytes that are no greeting, a greeting without a descriptor, silence: no lane, and nothing else happens. */
 static void strangers_get_no_lane(void **state)
 {
@@ -657,6 +714,7 @@ int main(void)
         cmocka_unit_test(without_descriptors_a_lane_comes_later),
         cmocka_unit_test(a_file_in_the_way_stays),
         cmocka_unit_test(another_users_socket_is_left_alone),
+        cmocka_unit_test(what_is_offered_reaches_everyone),
         cmocka_unit_test(strangers_get_no_lane),
         cmocka_unit_test(only_its_user_may_open_the_door),
     };
