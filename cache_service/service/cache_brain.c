@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/mishap.h"
 #include "control.h"
+#include "index/verdicts.h"
 #include "wire/span_log.h"
 
 #define SPANS 4096
@@ -49,7 +50,7 @@ static void send_hits(struct cache_brain *b, const struct lookup *in, struct ver
         if (!v->item[i].hit)
             continue;
         b->out.type = MESSAGE_RESULT;
-        lookups_result(&in->item[i], v, i, sent_ns, &b->out.result);
+        verdicts_result(&b->out.result, in, v, i, sent_ns);
         b->out.result.lookup_wire_ns = came->wire_ns;
         b->out.result.lookup_queue_ns = came->queue_ns;
         if (!(rc = b->io.result(b->io.arg, &b->out)))
@@ -95,6 +96,8 @@ static void answer(struct cache_brain *b, const struct peer *from, const struct 
     taken_ns = now - came.decode_ns;
     v->lookup_ns = done_ns - taken_ns;
     b->busy_ns += done_ns - now;
+    if (in->told)
+        return; /* it has its verdict */
     send_hits(b, in, v, &came, done_ns);
     note_spans(b, in, v, &came, taken_ns, done_ns);
     if (b->io.verdict(b->io.arg, from, &b->verdict))

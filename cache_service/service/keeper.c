@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -99,12 +100,23 @@ static int perform(struct keeper *k, struct keeper_task *t)
     }
 }
 
+/* Caches that can't be shared are looked up here alone. */
+static void share(struct keeper *k, struct snapshot *s)
+{
+    struct error e;
+    if (k->p->shared_memory && strcmp(k->p->cache.placement, "service") && s->block < 0 &&
+        snapshot_share(s, &e))
+        log_warn("%s: stage workers ask this service", e.text);
+}
+
 /* To the look-up thread, and to who asks for counters. */
 static void tell(struct keeper *k)
 {
     struct snapshot *fresh = keeper_brain_take(k->brain);
-    if (fresh)
+    if (fresh) {
+        share(k, fresh);
         snapshot_free(atomic_exchange(&k->fresh, fresh));
+    }
     snapshot_free(atomic_exchange(&k->used, NULL));
     pthread_mutex_lock(&k->lock);
     k->told = keeper_brain_counters(k->brain, clock_ns());

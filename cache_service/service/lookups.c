@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/floats.h"
+#include "index/verdicts.h"
 
 static const struct pending_limits ordinary = {.count = 16384, .bytes = 128u << 20, .age_ns = 60 * NS_PER_S};
 
@@ -112,64 +113,44 @@ static int find_cache(const struct lookups *l, const struct lookup *in, struct c
     return FL_OK;
 }
 
-static void all_miss(const struct lookup *in, struct verdict *out)
-{
-    out->n = in->n;
-    for (int i = 0; i < in->n; i++)
-        out->item[i] = (struct verdict_item){
-            .request = in->item[i].request, .attempt = in->item[i].attempt, .label = -1, .hit = false};
-}
-
 static struct lookup_tally *tally_of(struct lookups *l)
 {
     return l->snapshot && l->snapshot->manifest.generation ? &l->counters.learned : &l->counters.built;
+}
+
+/* What a stage worker looked up itself was counted there, and is told here. */
+static void tally(struct lookups *l, const struct lookup *in, const struct verdict *v)
+{
+    struct lookup_tally *t = tally_of(l);
+    t->lookups += in->answered;
+    t->hits += in->hits;
+    for (int i = 0; !in->told && i < v->n; i++) {
+        l->counters.hits += v->item[i].hit;
+        t->hits += v->item[i].hit;
+        t->lookups += !(in->item[i].flags & (JOB_AUDIT | JOB_NO_CACHE));
+    }
 }
 
 int lookups_answer(struct lookups *l, const struct lookup *in, const float *descriptors, uint64_t now_ns,
                    uint64_t broker_now_ns, struct verdict *out, struct error *e)
 {
     struct cache *cache;
-    struct lookup_tally *tally = tally_of(l);
     int rc = find_cache(l, in, &cache, e);
-    out->exit = in->exit;
-    out->sequence = in->sequence;
-    out->epoch = cache ? cache_info(cache).epoch : 0;
+    bool found = cache && in->n && !l->look(l->arg, l->snapshot, in, descriptors, l->found);
+    verdicts_fill(out, in, found ? l->found : NULL, cache ? cache_info(cache).epoch : 0,
+                  in->told ? UINT64_MAX : broker_now_ns);
     /* Before the first snapshot nothing is known. What is of another network is as good as not there. */
     out->absent = !cache && l->snapshot && (rc == FL_OK || rc == FL_STALE);
-    all_miss(in, out);
     l->counters.batches++;
     l->counters.items += (unsigned)in->n;
     l->counters.refused += rc ? (unsigned)in->n : 0;
-    if (cache && in->n && !l->look(l->arg, l->snapshot, in, descriptors, l->found))
-        for (int i = 0; i < in->n; i++) {
-            const struct lookup_item *item = &in->item[i];
-            bool ends = l->found[i].hit && !(item->flags & (JOB_AUDIT | JOB_NO_CACHE)) &&
-                        broker_now_ns < item->deadline_ns;
-            out->item[i].label = l->found[i].label;
-            out->item[i].confidence = l->found[i].confidence;
-            out->item[i].hit = ends;
-            l->counters.hits += ends;
-            tally->hits += ends;
-            tally->lookups += !(item->flags & (JOB_AUDIT | JOB_NO_CACHE));
-            if (!ends && descriptors && item->flags & (JOB_SAMPLED | JOB_AUDIT))
-                keep(l, in, i, descriptors + (size_t)i * in->dim, now_ns);
-        }
+    if (!found)
+        return rc;
+    tally(l, in, out);
+    for (int i = 0; i < in->n; i++)
+        if (!out->item[i].hit && descriptors && in->item[i].flags & (JOB_SAMPLED | JOB_AUDIT))
+            keep(l, in, i, descriptors + (size_t)i * in->dim, now_ns);
     return rc;
-}
-
-void lookups_result(const struct lookup_item *item, const struct verdict *v, int i, uint64_t sent_ns,
-                    struct result *out)
-{
-    memset(out, 0, sizeof *out);
-    out->request = item->request;
-    out->attempt = item->attempt;
-    out->label = v->item[i].label;
-    out->exit = (int32_t)v->exit;
-    out->confidence = v->item[i].confidence;
-    out->epoch = v->epoch;
-    out->lookup_ns = v->lookup_ns;
-    out->sent_ns = sent_ns;
-    out->trace = item->trace;
 }
 
 void lookups_undo_hit(struct lookups *l)

@@ -35,14 +35,11 @@ struct snapshot *lookups_swap(struct lookups *l, struct snapshot *s);
 const struct snapshot *lookups_snapshot(const struct lookups *l); /* NULL = none yet */
 
 /* Looks in->n descriptors (row-major [n][dim]; NULL: none are known, so none are kept) up and fills the
- * verdict, all but its lookup_ns. `hit` is set where the request ends here: not for audits, nor for requests
- * without caches, nor after the deadline. Sampled and audited misses are kept. FL_NOT_FOUND, FL_SHAPE and
+ * verdict, all but its lookup_ns. `hit` is set where the request ends here (verdicts.h; never where a stage
+ * worker was told by its near cache). Sampled and audited misses are kept. FL_NOT_FOUND, FL_SHAPE and
  * FL_STALE (the text says what) still give a verdict of misses. */
 int lookups_answer(struct lookups *l, const struct lookup *in, const float *descriptors, uint64_t now_ns,
                    uint64_t broker_now_ns, struct verdict *out, struct error *e);
-/* The answer that a hit is. */
-void lookups_result(const struct lookup_item *item, const struct verdict *v, int i, uint64_t sent_ns,
-                    struct result *out);
 
 /* A request's end: each kept descriptor of it goes to fn (which takes it) when there was a full answer. */
 void lookups_outcome(struct lookups *l, const struct outcome *o, void (*fn)(void *arg, struct update *u),

@@ -96,8 +96,11 @@ static uint64_t moment(void *arg)
 static void take_snapshot(struct service *s)
 {
     struct snapshot *fresh = keeper_take(s->keeper);
-    if (fresh)
-        keeper_give_back(s->keeper, cache_brain_swap(s->brain, fresh));
+    if (!fresh)
+        return;
+    if (s->lanes) /* before the one that was offered is let go of */
+        lanes_offer(s->lanes, DOOR_LOOKUPS, fresh->block);
+    keeper_give_back(s->keeper, cache_brain_swap(s->brain, fresh));
 }
 
 /* False when there may be more. */

@@ -7,12 +7,15 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "index/cache_set.h"
+
 struct snapshot *snapshot_new(const struct manifest *m)
 {
     struct snapshot *s = calloc(1, sizeof *s);
     if (s) {
         atomic_init(&s->references, 1);
         s->manifest = *m;
+        s->block = -1;
     }
     return s;
 }
@@ -29,7 +32,21 @@ void snapshot_free(struct snapshot *s)
         return;
     for (int i = 0; i < s->manifest.n_exits; i++)
         cache_free(s->cache[i]);
+    if (s->block >= 0)
+        close(s->block);
     free(s);
+}
+
+int snapshot_share(struct snapshot *s, struct error *e)
+{
+    struct cache_set set = {.epoch = snapshot_epoch(s), .n_exits = s->manifest.n_exits};
+    int rc;
+    memcpy(set.identity, s->manifest.identity.digest, sizeof set.identity);
+    for (int i = 0; i < set.n_exits; i++)
+        set.exit[i] = (struct cache_set_exit){s->cache[i], s->manifest.exit[i].origin};
+    if ((rc = cache_set_share(&set, &s->block, e)))
+        s->block = -1;
+    return rc;
 }
 
 int snapshot_exit(const struct snapshot *s, const char *name)

@@ -15,12 +15,16 @@ struct snapshot {
     atomic_int references;
     struct manifest manifest;
     struct cache *cache[PIPELINE_MAX_EXITS]; /* one reference each; NULL = no cache for that exit */
+    int block; /* the same caches for other processes of this host (cache_set.h); -1: not shared */
 };
 
 /* One without caches; NULL when out of memory. Fill `cache` before sharing it. */
 struct snapshot *snapshot_new(const struct manifest *m);
 struct snapshot *snapshot_retain(struct snapshot *s);
 void snapshot_free(struct snapshot *s); /* drops one reference; NULL is fine */
+
+/* Makes s->block, before s is shared by threads. */
+int snapshot_share(struct snapshot *s, struct error *e);
 
 int snapshot_exit(const struct snapshot *s, const char *name); /* -1 = no such exit */
 uint64_t snapshot_epoch(const struct snapshot *s);             /* the newest of its caches */

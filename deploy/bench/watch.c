@@ -115,7 +115,7 @@ static void note_worker(struct watch *w, const struct process_status *s)
         happened(w, "%s began anew", p->name);
     else if (*p->state && strcmp(p->state, s->state))
         happened(w, "%s is %s, was %s", p->name, s->state, p->state);
-    if (p->epoch && s->last.epoch > p->epoch)
+    if (p->epoch && s->last.epoch > p->epoch && s->role == ROLE_CACHE)
         happened(w, "%s serves epoch %llu", p->name, (unsigned long long)s->last.epoch);
     fresh = p->pid && p->pid != s->pid;
     p->role = s->role;

@@ -93,7 +93,18 @@ static int rows_of(const struct status *s, struct status_row row[ROLES_MAX], int
     return rc;
 }
 
-static json_t *row_json(const struct status_row *row)
+/* Where a stage worker looks up in its cache service's memory rather than asking. */
+static json_t *near_json(const struct status *s, const struct heartbeat *h)
+{
+    json_t *exits = json_array();
+
+    for (int i = 0; i < s->reply->n_exits; i++)
+        if (h->exits >> i & 1)
+            json_array_append_new(exits, json_string(s->model ? model_shape_exit(s->model, i) : ""));
+    return json_pack("{s:I, s:o}", "epoch", (json_int_t)h->epoch, "exits", exits);
+}
+
+static json_t *row_json(const struct status *s, const struct status_row *row)
 {
     json_t *o = json_pack("{s:s, s:s, s:I, s:s}", "role", row->role, "host", row->host, "pid",
                           (json_int_t)row->pid, "state", row->state);
@@ -124,6 +135,8 @@ static json_t *row_json(const struct status_row *row)
                         t->last.clock_error_ns == UINT64_MAX
                             ? json_null()
                             : report_rounded((double)t->last.clock_error_ns / NS_PER_US, 3));
+    if (t->role == ROLE_STAGE && t->last.exits_told)
+        json_object_set_new(o, "near", near_json(s, &t->last));
     if (t->role == ROLE_CACHE) {
         json_object_set_new(o, "epoch", json_integer((json_int_t)t->last.epoch));
         json_object_set_new(o, "build", json_string(digest_text(t->caches.build, digest)));
@@ -165,7 +178,7 @@ static int print_json(const struct status *s, const struct status_row *row, int 
     json_t *processes = json_array(), *root;
 
     for (int i = 0; i < n; i++)
-        json_array_append_new(processes, row_json(&row[i]));
+        json_array_append_new(processes, row_json(s, &row[i]));
     root = json_pack("{s:b, s:o, s:o}", "ready", s->ready, "processes", processes, "exits", exits_json(s));
     served_report(&s->served, s->pipeline, root);
     if (root && s->balance[0])
@@ -245,6 +258,22 @@ static void print_built(const struct promise_record *built)
         printf("the pipeline file asks for %s: build again\n", built->asked);
 }
 
+static void print_near(const struct status *s, const struct status_row *row, int n)
+{
+    for (int i = 0; i < n; i++) {
+        const struct process_status *t = row[i].told;
+        if (!t || t->role != ROLE_STAGE || !t->last.exits)
+            continue;
+        printf("%s looks up itself", row[i].role);
+        for (int k = 0, first = 1; k < s->reply->n_exits; k++)
+            if (t->last.exits >> k & 1) {
+                printf("%s%s", first ? " at " : ", ", s->model ? model_shape_exit(s->model, k) : "an exit");
+                first = 0;
+            }
+        printf(", in the caches of epoch %llu\n", (unsigned long long)t->last.epoch);
+    }
+}
+
 /* Without a supervisor a process that dies is not started again. */
 static void print_supervisor(const struct status *s)
 {
@@ -284,6 +313,7 @@ static int print_table(const struct status *s, const struct status_row *row, int
     if (s->balance[0])
         printf("\n%s\n", s->balance);
     learning_print(s->reply, stdout);
+    print_near(s, row, n);
     print_requests(s);
     return rc;
 }

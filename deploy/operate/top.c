@@ -115,6 +115,9 @@ static void print_process(FILE *to, const struct top *t, const struct process_st
     if (p->role == ROLE_CACHE)
         fprintf(to, "  %u caches  epoch %llu%s", p->caches.loaded, (unsigned long long)p->last.epoch,
                 t->pipeline->redis.endpoint && !p->last.redis_up ? "  Redis is gone" : "");
+    if (p->role == ROLE_STAGE && p->last.exits)
+        fprintf(to, "  looks up itself at %d exit%s  epoch %llu", __builtin_popcount(p->last.exits),
+                p->last.exits & (p->last.exits - 1) ? "s" : "", (unsigned long long)p->last.epoch);
     fputc('\n', to);
 }
 
@@ -180,6 +183,8 @@ static int print_json(const struct top *t, struct error *e)
                               "epoch", (json_int_t)p->last.epoch);
         if (p->role == ROLE_CACHE)
             json_object_set_new(o, "learning", learning_json(p));
+        if (p->role == ROLE_STAGE)
+            json_object_set_new(o, "near_exits", json_integer(p->last.exits));
         json_array_append_new(processes, o);
     }
     return report_print(json_pack("{s:b, s:o, s:o, s:I, s:o, s:o}", "ready", t->now->ready, "requests_per_s",

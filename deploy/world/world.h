@@ -77,7 +77,8 @@ struct world_user {
     /* --- cache services: needed where one is started --- */
     /* May fill in its limits; *first (NULL: none) is what it answers from, one reference, which it takes. */
     void (*cache)(void *arg, const struct world_process *p, struct cache_setup *s, struct snapshot **first);
-    /* What a snapshot says of descriptors: lookups_look. */
+    /* What a snapshot says of descriptors: lookups_look. `p`: a cache service, or a stage worker that looks up
+     * itself. */
     int (*look)(void *arg, const struct world_process *p, const struct snapshot *s, const struct lookup *in,
                 const float *descriptors, struct cache_verdict *found);
     /* Takes u: a descriptor and its full answer. NULL: it is dropped. */
@@ -110,6 +111,7 @@ struct world_spec {
     int stage_host[PIPELINE_MAX_STAGES][PIPELINE_MAX_REPLICAS], cache_host[PIPELINE_MAX_CACHES];
     struct world_costs costs;
     struct world_user user;
+    bool near; /* stage workers look up in the caches of a service on their host */
     uint64_t seed;
     uint64_t max_steps; /* after so many it runs no more; 0: no limit */
 };

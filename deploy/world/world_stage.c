@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "index/verdicts.h"
+
 #define ROUNDS 8 /* in one moment: one that wants more sleeps for a moment */
 
 enum { CONTROL, RESULTS, FIRST_NEXT }; /* its connections; the last one, where there is a cache, asks it */
@@ -14,6 +16,7 @@ struct stage_body {
     struct stage_brain *brain;
     int n_next;
     bool asks;
+    struct snapshot *near;  /* that it looks up in itself; NULL: none */
     uint64_t jobs_empty_ns; /* no job waited in the inbox then */
     int failure;            /* of the segment that is being computed */
     int rounds;             /* in one moment */
@@ -45,6 +48,18 @@ static int send_lookup(void *arg, const struct message *m, zmq_msg_t *payload)
 {
     struct stage_body *b = arg;
     return b->asks ? send_over(b, FIRST_NEXT + b->n_next, m, payload) : FL_UNAVAILABLE;
+}
+
+static int look(void *arg, const struct lookup *in, const float *descriptors, uint64_t broker_now,
+                struct verdict *out)
+{
+    const struct stage_body *b = arg;
+    const struct world_user *u = &b->w->spec.user;
+    struct cache_verdict found[MESSAGE_MAX_BATCH];
+    int rc = u->look(u->arg, &b->p->who, b->near, in, descriptors, found);
+    if (!rc)
+        verdicts_fill(out, in, found, cache_info(b->near->cache[in->exit]).epoch, broker_now);
+    return rc;
 }
 
 static uint32_t reaches(void *arg)
@@ -82,8 +97,8 @@ static int stage_start(struct world *w, struct process *p, struct error *e)
     const struct pipeline *c = w->spec.pipeline;
     struct stage_body *b = calloc(1, sizeof *b);
     struct stage_setup *s = calloc(1, sizeof *s);
-    struct stage_io io = {b,       send_control, send_result, send_next,      send_lookup,
-                          reaches, connected,    moment,      resident_bytes, NULL};
+    struct stage_io io = {b,         send_control, send_result,    send_next, send_lookup, reaches,
+                          connected, moment,       resident_bytes, NULL,      look};
     struct stage_engine engine = {0};
     int rc = FL_NOMEM;
 
@@ -110,6 +125,7 @@ static void stage_end(struct world *w, struct process *p)
     struct stage_body *b = p->brain;
     (void)w;
     stage_brain_free(b->brain);
+    snapshot_free(b->near);
     free(b);
 }
 
@@ -145,9 +161,39 @@ static void stage_message(struct world *w, struct process *p, enum world_port po
     }
 }
 
+static void hold(struct world *w, struct process *p, struct snapshot *s)
+{
+    struct stage_body *b = p->brain;
+    uint32_t exits = 0;
+    snapshot_free(b->near);
+    b->near = snapshot_retain(s);
+    for (int i = 0; i < s->manifest.n_exits; i++)
+        exits |= (uint32_t)(s->cache[i] != NULL) << i;
+    stage_brain_holds(b->brain, snapshot_epoch(s), exits, world_host_now(w, p));
+}
+
+/* The caches of its service, where that is on the same host and shares them. */
+static void look_for_caches(struct world *w, struct process *p)
+{
+    const struct stage_body *b = p->brain;
+    int cache = w->spec.pipeline->stage[p->who.stage].replica[p->who.replica].cache;
+    for (int which = 0; b->asks && w->spec.near && which < 2; which++) {
+        int of = world_cache(w, cache, which);
+        const struct world_process *who = world_process(w, of);
+        const struct snapshot *s = who->lives ? cache_brain_snapshot(world_cache_brain(w, of)) : NULL;
+        if (!s || who->host != p->who.host)
+            continue;
+        if (s != b->near)
+            hold(w, p, (struct snapshot *)(uintptr_t)s);
+        stage_brain_cache_lives(b->brain, world_host_now(w, p));
+        return;
+    }
+}
+
 static uint64_t stage_tick(struct world *w, struct process *p)
 {
     struct stage_body *b = p->brain;
+    look_for_caches(w, p);
     if (p->linked)
         stage_brain_look(b->brain);
     p->linked = false;

@@ -497,6 +497,7 @@ void pipeline_free(struct pipeline *p)
     for (int i = 0; i < PIPELINE_MAX_CACHES; i++)
         free(p->cache.endpoint[i]);
     free(p->cache.kind);
+    free(p->cache.placement);
     free(p->cache.promise);
     free(p->broker.requests);
     free(p->broker.control);

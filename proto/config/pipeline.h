@@ -69,7 +69,9 @@ struct cache_config {
     int k;            /* neighbours of knn */
     double memory_mb; /* M: for the points / centroids of all exits together; 0 = no limit */
     enum threshold_rule rule;
-    int wait_us; /* longest time that a stage holds a batch back for a verdict */
+    int wait_us;      /* longest time that a stage holds a batch back for a verdict */
+    char *placement;  /* "auto" | "near" | "service": who looks up */
+    int near_keep_ms; /* how long shared caches are used when their service is gone */
     int train_epochs;
     int augment; /* copies of each training picture, for learned caches */
     double tune; /* share of a learned cache's training that goes into choosing how to teach it */

@@ -139,6 +139,11 @@ const struct key pipeline_keys[] = {
      .help = "risk: of the promise; 0.5 promises nothing beyond the calibration data"},
     {"cache.wait_us", KEY_INT, ROOT(cache.wait_us), "2000", RANGE(0, 10000000),
      .help = "longest time that a stage holds a batch back for a verdict"},
+    {"cache.placement", KEY_CHOICE, ROOT(cache.placement), "auto", .choices = "auto|near|service",
+     .help =
+         "who looks up: stage workers, in memory that their cache service shares; it; or what is quicker"},
+    {"cache.near_keep_ms", KEY_INT, ROOT(cache.near_keep_ms), "10000", RANGE(0, 86400000),
+     .help = "how long stage workers use shared caches when the service is gone; then no cache answers"},
     {"cache.train_epochs", KEY_INT, ROOT(cache.train_epochs), "5", RANGE(1, 10000),
      .help = "passes over the data when a projection is trained"},
     {"cache.augment", KEY_INT, ROOT(cache.augment), "2", RANGE(0, 100),

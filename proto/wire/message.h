@@ -130,6 +130,9 @@ struct lookup {
     uint64_t sent_ns;
     uint64_t origin; /* digest of layer and layout that the descriptors come from; 0 = not told */
     uint32_t dim;
+    bool told; /* the stage had its verdicts from a near cache and wants none: only to learn from */
+    uint32_t answered,
+        hits; /* `told`: requests that the near cache has decided since such a look-up before */
     int n;
     struct lookup_item item[MESSAGE_MAX_BATCH];
 };
@@ -238,7 +241,7 @@ struct heartbeat {
     uint64_t worker_ns; /* worker's clock when sent */
     uint64_t broker_ns; /* filled in the echo */
     uint64_t jobs, lookups, hits, batches, dropped, resident_bytes;
-    uint64_t epoch; /* newest cache epoch (cache service) */
+    uint64_t epoch; /* newest of its caches (cache service); of its near caches (stage); 0: none */
     uint32_t queued;
     bool redis_up;           /* cache service only */
     bool cache_open;         /* stage only: look-ups are not bypassed */
@@ -248,8 +251,8 @@ struct heartbeat {
     uint64_t taken;
     uint32_t batch;   /* stage only: as many as it takes into one now */
     uint32_t reaches; /* stage only: REACHES_TOLD | replicas of the next stage */
-    uint32_t exits; /* bit per exit at which it has a cache; in the echo to a stage: of that stage's cache
-                       service */
+    uint32_t exits; /* bit per exit at which it has a cache (stage: looks up itself); in the echo to a stage:
+                       of that stage's cache service */
     bool exits_told;
     /* stage only, over two seconds, in thousandths: how long it had a batch in hand; how many requests waited
      * for one; how many of the cores that it may use idled */

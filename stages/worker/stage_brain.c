@@ -33,6 +33,7 @@ struct stage_brain {
     struct stage_rows rows;
     struct stage_times times;
     struct stage_lookups lookups;
+    struct stage_near near;
     struct stage_post post;
     struct batch_limit limit;
     struct stage_load load;
@@ -76,9 +77,10 @@ int stage_brain_new(struct stage_brain **out, const struct stage_setup *s, const
                                   .n_next = b->last ? 0 : p->stage[b->stage + 1].n_replicas};
     batch_limit_init(&b->limit, s->max_batch, target_ns(p, b->stage),
                      s->share > 0 ? s->share : 1.0 / p->n_stages);
-    b->post = (struct stage_post){&b->setup, &b->io,    &b->engine,  &b->talk,
-                                  &b->rows,  &b->times, &b->lookups, &b->out};
+    b->post = (struct stage_post){&b->setup, &b->io,      &b->engine, &b->talk, &b->rows,
+                                  &b->times, &b->lookups, &b->near,   &b->out};
     b->lookups.patience_ns = (uint64_t)p->cache.wait_us * NS_PER_US;
+    stage_near_init(&b->near, &p->cache);
     if (stage_rows_new(&b->rows, s->max_batch) || stage_times_new(&b->times, &b->talk)) {
         stage_brain_free(b);
         return FL_NOMEM;
@@ -194,7 +196,10 @@ static void note_state(struct stage_brain *b)
 {
     b->talk.beat.queued = (uint32_t)b->rows.n_waiting;
     b->talk.beat.batch = (uint32_t)batch_limit_now(&b->limit);
-    b->talk.beat.cache_open = b->asks && !breaker_is_open(&b->lookups.breaker);
+    b->talk.beat.cache_open = b->asks && (b->near.exits || !breaker_is_open(&b->lookups.breaker));
+    b->talk.beat.epoch = b->near.epoch;
+    b->talk.beat.exits = stage_near_exits(&b->near);
+    b->talk.beat.exits_told = true;
 }
 
 static bool form_batch(struct stage_brain *b, uint64_t now)
@@ -232,18 +237,18 @@ static void log_hit(struct stage_brain *b, const struct stage_row *r, const stru
     stage_times_fill(&b->times, r, b->lookups.hidden_ns, &h->trace);
 }
 
-static void on_item(struct stage_brain *b, const struct verdict *v, const struct verdict_item *item,
-                    const struct pending_lookup *p)
+static void on_item(struct stage_brain *b, const struct verdict *v, const struct verdict_item *item, int exit,
+                    uint64_t sent_ns)
 {
     for (int i = 0; item->hit && i < b->rows.n_batch; i++) {
         struct stage_row *r = stage_rows_at(&b->rows, i);
         if (r->job.request != item->request || r->job.attempt != item->attempt || !stage_row_can_hit(r))
             continue;
         r->state = ROW_HIT;
-        r->hit_exit = p->exit;
-        r->hit_sent_ns = p->sent_ns;
+        r->hit_exit = exit;
+        r->hit_sent_ns = sent_ns;
         b->talk.beat.hits++;
-        log_hit(b, r, v, item, p->exit);
+        log_hit(b, r, v, item, exit);
     }
 }
 
@@ -256,8 +261,16 @@ void stage_brain_verdict(struct stage_brain *b, const struct message *m, uint64_
         return;
     if (!p->over)
         stage_times_note_batch(&b->times, &b->rows, SPAN_LOOKUP, p->exit, p->sent_ns, now);
+    stage_near_told(&b->near, p->exit, now - p->sent_ns, v);
     for (int k = 0; k < v->n; k++)
-        on_item(b, v, &v->item[k], p);
+        on_item(b, v, &v->item[k], p->exit, p->sent_ns);
+}
+
+static void look_up(struct stage_brain *b, int exit)
+{
+    const struct verdict *v = stage_post_lookup(&b->post, b->segment);
+    for (int k = 0; v && k < v->n; k++)
+        on_item(b, v, &v->item[k], exit, b->times.lap_ns);
 }
 
 /* --- a batch runs --- */
@@ -331,10 +344,10 @@ static void hand_out(struct stage_brain *b)
     end_batch(b);
 }
 
-/* Holding back saves the next stages' work; behind the last stage there is nothing to save. */
+/* Until a verdict can end no row any more. */
 static bool holds_back(struct stage_brain *b, uint64_t now)
 {
-    if (b->last || now >= b->hold_until_ns || !stage_lookups_unanswered(&b->lookups))
+    if (now >= b->hold_until_ns || !stage_lookups_unanswered(&b->lookups))
         return false;
     for (int i = 0; i < b->rows.n_batch; i++)
         if (stage_row_can_hit(stage_rows_at(&b->rows, i)))
@@ -342,29 +355,15 @@ static bool holds_back(struct stage_brain *b, uint64_t now)
     return false;
 }
 
-void stage_brain_computed(struct stage_brain *b, int rc, const char *text, uint64_t now)
+static bool at_the_end(const struct stage_brain *b)
 {
-    int exit = b->setup.segment[b->segment].exit;
-    struct error e;
+    return b->segment + 1 == b->setup.n_segments;
+}
 
-    stage_times_lap(&b->times, &b->rows, SPAN_COMPUTE, exit, now);
-    if (rc) {
-        if (rc != FL_CANCELLED)
-            fail_batch(b, rc, text);
-        end_batch(b);
-        return;
-    }
-    if (exit >= 0 && b->asks)
-        stage_post_lookup(&b->post, b->segment);
-    now = lap(b, SPAN_ASK, exit);
-    if (b->segment + 1 == b->setup.n_segments) {
-        stage_lookups_end_hiding(&b->lookups, now);
-        b->hold_until_ns = now + b->lookups.patience_ns;
-        b->phase = HOLDS;
-        if (!holds_back(b, now))
-            hand_out(b);
-        return;
-    }
+static void go_on(struct stage_brain *b)
+{
+    struct error e;
+    int rc;
     drop_over(b);
     if ((rc = compact(b, &e)))
         fail_batch(b, rc, e.text);
@@ -374,6 +373,52 @@ void stage_brain_computed(struct stage_brain *b, int rc, const char *text, uint6
     }
     b->segment++;
     b->phase = READY;
+}
+
+/* It was held back for as long as that was worth it. */
+static void let_go(struct stage_brain *b)
+{
+    if (at_the_end(b)) {
+        hand_out(b);
+        return;
+    }
+    stage_lookups_hide_again(&b->lookups, lap(b, SPAN_HELD, -1));
+    go_on(b);
+}
+
+static void learn_time(struct stage_brain *b, uint64_t now)
+{
+    int before = b->segment ? b->setup.segment[b->segment - 1].exit : -1;
+    if (before >= 0)
+        stage_near_computed(&b->near, before, now - b->times.lap_ns, b->rows.n_batch);
+}
+
+void stage_brain_computed(struct stage_brain *b, int rc, const char *text, uint64_t now)
+{
+    int exit = b->setup.segment[b->segment].exit;
+    bool holds;
+
+    if (!rc)
+        learn_time(b, now);
+    stage_times_lap(&b->times, &b->rows, SPAN_COMPUTE, exit, now);
+    if (rc) {
+        if (rc != FL_CANCELLED)
+            fail_batch(b, rc, text);
+        end_batch(b);
+        return;
+    }
+    if (exit >= 0 && b->asks)
+        look_up(b, exit);
+    now = lap(b, SPAN_ASK, exit);
+    b->hold_until_ns = now + b->lookups.patience_ns;
+    holds = stage_post_holds(&b->post, b->segment) && holds_back(b, now);
+    if (holds || at_the_end(b))
+        stage_lookups_end_hiding(&b->lookups, now);
+    b->phase = HOLDS;
+    if (!holds && at_the_end(b))
+        hand_out(b);
+    else if (!holds)
+        go_on(b);
 }
 
 /* Asked to end: at once when it is asked again, when it has no place yet, or when there is no broker to say
@@ -398,7 +443,7 @@ struct stage_wish stage_brain_next(struct stage_brain *b, uint64_t now)
     case HOLDS:
         if (holds_back(b, now))
             return (struct stage_wish){.what = STAGE_HOLD, .until_ns = b->hold_until_ns};
-        hand_out(b);
+        let_go(b);
         return (struct stage_wish){.what = STAGE_WAIT, .until_ns = now};
     case IDLE:
         if (ends(b, now))
@@ -467,6 +512,10 @@ void stage_brain_control(struct stage_brain *b, const struct message *m, uint64_
 
 uint64_t stage_brain_tick(struct stage_brain *b, uint64_t now)
 {
+    if (stage_near_expires(&b->near, now))
+        log_warn("its cache service has been gone for %d ms: its caches are not used any more "
+                 "(cache.near_keep_ms); every request takes all layers until it is back",
+                 b->setup.pipeline->cache.near_keep_ms);
     note_state(b);
     if (b->io.idle_ns && stage_load_due(&b->load, now))
         stage_load_tell(&b->load, b->io.idle_ns(b->io.arg), now, &b->talk.beat);
@@ -478,6 +527,18 @@ uint64_t stage_brain_tick(struct stage_brain *b, uint64_t now)
 bool stage_brain_must_greet(const struct stage_brain *b)
 {
     return !b->talk.hello_ns;
+}
+
+void stage_brain_holds(struct stage_brain *b, uint64_t epoch, uint32_t exits, uint64_t now)
+{
+    stage_near_holds(&b->near, epoch, exits, now);
+}
+
+/* A service that does not speak with the broker any more does not count as one. */
+void stage_brain_cache_lives(struct stage_brain *b, uint64_t now)
+{
+    if (b->talk.exits_told || !b->talk.broker)
+        stage_near_lives(&b->near, now);
 }
 
 void stage_brain_look(struct stage_brain *b)

@@ -8,8 +8,8 @@
  * Invariants:
  * - A job is in exactly one place: waiting, in the batch, or gone. At most 3 batches of them are here.
  * - A job ends in at most one message: a result, a failure, or a job for the next stage; none when it was a
- * hit (the cache service tells) or needs no answer any more.
- * - At most one batch is in hand. It is held back for verdicts for at most cache.wait_us.
+ * hit that the cache service tells of, or needs no answer any more. A hit that can't be told is none.
+ * - At most one batch is in hand. It is held back for verdicts for at most cache.wait_us after a segment.
  *
  * Pure: messages and moments come in as arguments, messages go out through struct stage_io, and layers are
  * reached through struct stage_engine. No socket, no clock, no thread; callers take turns. Nothing is
@@ -27,6 +27,7 @@ struct stage_segment {
     int exit;
     int dim;         /* floats of one descriptor there */
     uint64_t origin; /* of the descriptors there */
+    int nodes;       /* that it has; 0: it can be stopped at any time */
 };
 
 struct stage_setup {
@@ -53,6 +54,9 @@ struct stage_io {
     uint64_t (*moment)(void *arg);         /* ns; a step that calls the engine tells how long that took */
     uint64_t (*resident_bytes)(void *arg); /* of the process, for heartbeats */
     uint64_t (*idle_ns)(void *arg);        /* of the cores that it may use, all together; NULL: not known */
+    /* Verdicts from the caches that it holds itself (stage_brain_holds), all but lookup_ns. FL_NOMEM. */
+    int (*look)(void *arg, const struct lookup *in, const float *descriptors, uint64_t broker_now,
+                struct verdict *out);
 };
 
 /* The layers. `row`, `rows`: places in the batch in hand, 0 .. n - 1. */
@@ -91,6 +95,10 @@ int stage_brain_room(const struct stage_brain *b); /* jobs that it takes now */
 void stage_brain_verdict(struct stage_brain *b, const struct message *m, uint64_t now);
 /* From the broker. Before a cancellation that asks for hits (n_ask), tell all verdicts that have come. */
 void stage_brain_control(struct stage_brain *b, const struct message *m, uint64_t now);
+/* It can look up itself from now on, by stage_io.look, at the exits with a bit; 0: nowhere any more. */
+void stage_brain_holds(struct stage_brain *b, uint64_t epoch, uint32_t exits, uint64_t now);
+/* The cache service is there, as far as this host can see. Caches without one are used for a while only. */
+void stage_brain_cache_lives(struct stage_brain *b, uint64_t now);
 /* A message that could not be read; `where` says where: "jobs socket". */
 void stage_brain_garbage(struct stage_brain *b, const char *where, const struct error *e, uint64_t now);
 

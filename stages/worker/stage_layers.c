@@ -36,6 +36,7 @@ static void add_segment(struct stage_layers *l, struct stage_setup *s, int first
 {
     l->first_node[l->n_segments] = first;
     l->last_node[l->n_segments++] = last;
+    segment.nodes = last - first + 1;
     s->segment[s->n_segments++] = segment;
 }
 
@@ -56,12 +57,12 @@ static size_t make_segments(struct stage_layers *l, struct stage_setup *s, const
         cut = origin_activation(g, x);
         dim = descriptor_dim(&cut, &l->pipeline->cache.descriptor);
         origin_of(&origin, g, x, l->pipeline);
-        add_segment(l, s, first, x->cut.node, (struct stage_segment){i, dim, origin.digest});
+        add_segment(l, s, first, x->cut.node, (struct stage_segment){i, dim, origin.digest, 0});
         first = x->cut.node + 1;
         largest = dim > 0 && (size_t)dim > largest ? (size_t)dim : largest;
     }
     if (first <= last)
-        add_segment(l, s, first, last, (struct stage_segment){-1, 0, 0});
+        add_segment(l, s, first, last, (struct stage_segment){-1, 0, 0, 0});
     return largest;
 }
 

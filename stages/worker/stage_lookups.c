@@ -64,6 +64,11 @@ void stage_lookups_end_hiding(struct stage_lookups *l, uint64_t now)
     l->hidden_until_ns = UINT64_MAX;
 }
 
+void stage_lookups_hide_again(struct stage_lookups *l, uint64_t now)
+{
+    l->hidden_until_ns = now;
+}
+
 void stage_lookups_settle(struct stage_lookups *l, uint64_t now)
 {
     int kept = 0;

@@ -37,8 +37,9 @@ const struct pending_lookup *stage_lookups_answered(struct stage_lookups *l, con
                                                     uint64_t now);
 /* A look-up of the batch in hand has no answer yet. */
 bool stage_lookups_unanswered(const struct stage_lookups *l);
-/* Nothing is computed any more beside look-ups. */
+/* Nothing is computed beside look-ups from now on, until it is again. */
 void stage_lookups_end_hiding(struct stage_lookups *l, uint64_t now);
+void stage_lookups_hide_again(struct stage_lookups *l, uint64_t now);
 /* The batch is done: what is unanswered was a miss. */
 void stage_lookups_settle(struct stage_lookups *l, uint64_t now);
 

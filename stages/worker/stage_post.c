@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "index/verdicts.h"
+
 /* Ends a part of the batch's time now; returns the time. */
 static uint64_t lap(struct stage_post *p, enum span_kind kind, int exit)
 {
@@ -58,39 +60,140 @@ static int fill_items(struct stage_post *p, struct lookup *l, const int *rows, i
     return n;
 }
 
-void stage_post_lookup(struct stage_post *p, int s)
+static void start_lookup(struct stage_post *p, const struct stage_segment *at, const int *rows, int n)
+{
+    struct lookup *l = &p->out->lookup;
+    p->out->type = MESSAGE_LOOKUP;
+    l->exit = (uint32_t)at->exit;
+    l->origin = at->origin;
+    l->sequence = 0;
+    l->sent_ns = stage_talk_time(p->talk, p->times->lap_ns);
+    l->dim = (uint32_t)at->dim;
+    l->told = false;
+    l->answered = l->hits = 0;
+    l->n = fill_items(p, l, rows, n);
+    p->talk->beat.lookups += (uint64_t)n;
+}
+
+/* False: the payload is still here. */
+static bool ask_service(struct stage_post *p, zmq_msg_t *payload)
+{
+    int exit = (int)p->out->lookup.exit;
+    uint64_t now = p->times->lap_ns;
+    p->out->lookup.sequence = ++p->lookups->sequence;
+    if (p->io->ask(p->io->arg, p->out, payload)) {
+        breaker_late(&p->lookups->breaker, now);
+        return false;
+    }
+    stage_lookups_sent(p->lookups, exit, now);
+    stage_near_asked(p->near, exit, stage_talk_moment(p->talk) - now);
+    return true;
+}
+
+/* --- look-ups here --- */
+
+static bool send_hit(struct stage_post *p, const struct verdict *v, int i)
+{
+    struct message *out = &p->near->out;
+    out->type = MESSAGE_RESULT;
+    verdicts_result(&out->result, &p->out->lookup, v, i, stage_talk_time(p->talk, p->times->lap_ns));
+    return !p->io->result(p->io->arg, out, NULL);
+}
+
+/* The items that the cache service learns from stay in *l; places[] gets where they were. */
+static void keep_lessons(struct stage_near *near, struct lookup *l, const struct verdict *v, int *places)
+{
+    int n = 0;
+    for (int i = 0; i < v->n; i++) {
+        uint32_t flags = l->item[i].flags;
+        near->answered += !(flags & JOB_AUDIT);
+        near->hits += v->item[i].hit;
+        if (v->item[i].hit || !(flags & (JOB_SAMPLED | JOB_AUDIT)))
+            continue;
+        places[n] = i;
+        l->item[n++] = l->item[i];
+    }
+    l->n = n;
+}
+
+/* Best effort: a lesson that is lost is one less. */
+static void teach(struct stage_post *p, const struct verdict *v, const float *descriptors)
+{
+    struct lookup *l = &p->out->lookup;
+    size_t dim = l->dim;
+    int places[MESSAGE_MAX_BATCH];
+    zmq_msg_t some;
+    keep_lessons(p->near, l, v, places);
+    if (!l->n || zmq_msg_init_size(&some, (size_t)l->n * dim * sizeof *descriptors))
+        return;
+    for (int i = 0; i < l->n; i++)
+        memcpy((float *)zmq_msg_data(&some) + (size_t)i * dim, descriptors + (size_t)places[i] * dim,
+               dim * sizeof *descriptors);
+    l->told = true;
+    l->answered = p->near->answered;
+    l->hits = p->near->hits;
+    if (p->io->ask(p->io->arg, p->out, &some))
+        zmq_msg_close(&some);
+    else
+        p->near->answered = p->near->hits = 0;
+}
+
+static const struct verdict *look_here(struct stage_post *p, zmq_msg_t *payload)
+{
+    const struct lookup *l = &p->out->lookup;
+    struct verdict *v = &p->near->verdict;
+    uint64_t from = p->times->lap_ns;
+    int exit = (int)l->exit, rc = p->io->look(p->io->arg, l, zmq_msg_data(payload), l->sent_ns, v);
+    if (!rc) {
+        v->lookup_ns = lap(p, SPAN_LOOKUP, exit) - from;
+        for (int i = 0; i < v->n; i++)
+            v->item[i].hit = v->item[i].hit && send_hit(p, v, i);
+        stage_near_looked(p->near, exit, v->lookup_ns, v);
+        teach(p, v, zmq_msg_data(payload));
+    }
+    zmq_msg_close(payload);
+    return rc ? NULL : v;
+}
+
+bool stage_post_holds(const struct stage_post *p, int s)
+{
+    if (s + 1 == p->setup->n_segments)
+        return p->talk->n_next > 0; /* behind the last stage there is nothing to save */
+    return !stage_near_runs_on(p->near, p->setup->segment[s].exit, p->rows->n_batch,
+                               p->setup->segment[s + 1].nodes);
+}
+
+const struct verdict *stage_post_lookup(struct stage_post *p, int s)
 {
     const struct stage_segment *at = &p->setup->segment[s];
-    struct lookup *l = &p->out->lookup;
     int rows[MESSAGE_MAX_BATCH], n = 0;
     zmq_msg_t payload;
-    uint64_t now;
+    bool here, there;
 
     for (int i = 0; i < p->rows->n_batch; i++)
         if (stage_row_asks(stage_rows_at(p->rows, i)))
             rows[n++] = i;
-    if (!n || stage_talk_no_cache_at(p->talk, at->exit) ||
-        !stage_lookups_allow(p->lookups, at->exit, p->times->lap_ns))
-        return;
+    if (!n)
+        return NULL;
+    here = stage_near_answers(p->near, at->exit, stage_post_holds(p, s));
+    there = !here && !stage_talk_no_cache_at(p->talk, at->exit) &&
+            stage_lookups_allow(p->lookups, at->exit, p->times->lap_ns);
+    here = here || (!there && stage_near_has(p->near, at->exit));
+    if (!here && !there)
+        return NULL;
     if (p->engine->describe(p->engine->arg, s, p->rows->n_batch, rows, n, &payload)) {
-        breaker_forget_probe(&p->lookups->breaker);
-        return;
+        if (there)
+            breaker_forget_probe(&p->lookups->breaker);
+        return NULL;
     }
-    now = lap(p, SPAN_ASK, at->exit);
-    p->out->type = MESSAGE_LOOKUP;
-    l->exit = (uint32_t)at->exit;
-    l->origin = at->origin;
-    l->sequence = ++p->lookups->sequence;
-    l->sent_ns = stage_talk_time(p->talk, now);
-    l->dim = (uint32_t)at->dim;
-    l->n = fill_items(p, l, rows, n);
-    if (p->io->ask(p->io->arg, p->out, &payload)) {
-        zmq_msg_close(&payload);
-        breaker_late(&p->lookups->breaker, now);
-        return;
-    }
-    stage_lookups_sent(p->lookups, at->exit, now);
-    p->talk->beat.lookups += (uint64_t)n;
+    lap(p, SPAN_ASK, at->exit);
+    start_lookup(p, at, rows, n);
+    if (there && ask_service(p, &payload))
+        return NULL;
+    if (stage_near_has(p->near, at->exit))
+        return look_here(p, &payload);
+    zmq_msg_close(&payload);
+    return NULL;
 }
 
 static void send_scores(struct stage_post *p, const struct stage_row *r, int place)

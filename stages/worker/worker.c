@@ -27,7 +27,7 @@
 #include "worker_sockets.h"
 
 #define CONNECTIONS   64                /* of brokers and workers, at most */
-#define THREADS       5                 /* libzmq's two, the pulse, and some to spare */
+#define THREADS       6                 /* libzmq's two, the pulse, caches' checking, some to spare */
 #define LOOK_EVERY_NS (200 * NS_PER_US) /* while computing: at jobs, cancellations, heartbeats */
 #define HOLD_LOOK_NS  (10 * NS_PER_MS)  /* the same while a batch is held back */
 
@@ -96,7 +96,7 @@ static void talk(struct stage_worker *w, uint64_t now)
     struct error e;
     int rc;
     w->looked_ns = now;
-    worker_sockets_turn(&w->sockets, now);
+    worker_sockets_turn(&w->sockets, w->brain, now);
     if (w->sockets.jobs.socket)
         frames_keep_bound_now(w->sockets.jobs.socket, w->config->replica[w->sockets.replica].endpoint,
                               &w->kept_ns, now);
@@ -268,7 +268,7 @@ static int open_links(struct stage_worker *w, pid_t after, struct error *e)
     bool asks = w->setup.segment[0].exit >= 0 && w->pipeline->cache.n_endpoints > 0;
     int rc;
     slice_short(true);
-    if (!(rc = worker_sockets_open(&w->sockets, asks, e)))
+    if (!(rc = worker_sockets_open(&w->sockets, asks ? &w->setup : NULL, e)))
         rc = open_predecessor(w, after, e);
     if (!rc)
         rc = pulse_new(&w->pulse, &w->lock, beat, w, e);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <string.h>
 #include <time.h>
 
 #include "base/clock.h"
@@ -33,7 +34,7 @@ int worker_sockets_bind(struct worker_sockets *s, int max_batch, size_t input_by
                      p->stage[s->stage].replica[s->replica].endpoint, &jobs, &lane, p->security, e);
 }
 
-int worker_sockets_open(struct worker_sockets *s, bool asks, struct error *e)
+int worker_sockets_open(struct worker_sockets *s, const struct stage_setup *asks, struct error *e)
 {
     const struct pipeline *p = s->pipeline;
     const struct stage_config *next = &p->stage[s->stage + 1];
@@ -57,6 +58,8 @@ int worker_sockets_open(struct worker_sockets *s, bool asks, struct error *e)
     if ((rc = connect_to(s, &s->cache, DOOR_CACHE, ZMQ_DEALER,
                          p->cache.endpoint[p->stage[s->stage].replica[s->replica].cache], 64, true, e)))
         return rc;
+    if (s->lanes && strcmp(p->cache.placement, "service") && near_cache_new(&s->near, asks))
+        return error_set(e, FL_NOMEM, "out of memory");
     if (zmq_getsockopt(s->cache.socket, ZMQ_FD, &s->cache_fd, &size))
         return error_set(e, FL_INTERNAL, "the cache socket has no descriptor: %s", zmq_strerror(errno));
     return FL_OK;
@@ -71,6 +74,7 @@ void worker_sockets_close(struct worker_sockets *s)
     link_close(&s->cache, 0);
     link_close(&s->jobs, 0);
     lanes_free(s->lanes);
+    near_cache_free(s->near);
     if (s->context)
         zmq_ctx_term(s->context);
 }
@@ -95,6 +99,12 @@ static int send_next(void *arg, int replica, const struct message *m, zmq_msg_t 
 static int send_lookup(void *arg, const struct message *m, zmq_msg_t *payload)
 {
     return link_send(&((struct worker_sockets *)arg)->cache, NULL, m, payload);
+}
+
+static int look(void *arg, const struct lookup *in, const float *descriptors, uint64_t broker_now,
+                struct verdict *out)
+{
+    return near_cache_look(((struct worker_sockets *)arg)->near, in, descriptors, broker_now, out);
 }
 
 static bool takes(void *socket)
@@ -125,6 +135,7 @@ void worker_sockets_io(struct worker_sockets *s, struct stage_io *io)
     io->result = send_result;
     io->next = send_next;
     io->ask = send_lookup;
+    io->look = look;
     io->reaches = reaches;
     io->connected = connected;
 }
@@ -179,8 +190,22 @@ void worker_sockets_wait_cache(struct worker_sockets *s, uint64_t ns)
         lanes_turn(s->lanes, clock_ns()); /* or it would not sleep next time */
 }
 
-void worker_sockets_turn(struct worker_sockets *s, uint64_t now)
+void worker_sockets_turn(struct worker_sockets *s, struct stage_brain *brain, uint64_t now)
 {
-    if (s->lanes)
-        lanes_turn(s->lanes, now);
+    uint64_t epoch;
+    uint32_t exits;
+    int block;
+    if (!s->lanes)
+        return;
+    lanes_turn(s->lanes, now);
+    if (!s->near)
+        return;
+    if ((block = lanes_offered(s->lanes, DOOR_CACHE)) >= 0) {
+        near_cache_take(s->near, block);
+        s->near_lane = lanes_reach(s->lanes, DOOR_CACHE);
+    }
+    if (near_cache_turn(s->near, &epoch, &exits))
+        stage_brain_holds(brain, epoch, exits, now);
+    if (s->near_lane && lanes_reach(s->lanes, DOOR_CACHE) == s->near_lane) /* not another service's */
+        stage_brain_cache_lives(brain, now);
 }

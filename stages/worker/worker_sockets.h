@@ -10,7 +10,7 @@
 #ifndef FREEZELINE_WORKER_SOCKETS_H
 #define FREEZELINE_WORKER_SOCKETS_H
 
-#include "stage_brain.h"
+#include "near_cache.h"
 #include "wire/link.h"
 
 struct worker_sockets {
@@ -19,14 +19,17 @@ struct worker_sockets {
     void *context, *control;
     struct lanes *lanes;              /* NULL: switched off */
     struct link jobs, results, cache; /* those that are not open have no socket */
+    struct near_cache *near;          /* what came over the lane to the cache service; NULL: not wanted */
+    uint64_t near_lane;               /* over which one */
     int n_next;
     struct link next[PIPELINE_MAX_REPLICAS];
     uint32_t reaches; /* of next, a bit for each that was connected when last looked */
     int cache_fd;
 };
 
-/* All but `jobs`. *s is zero but for what is borrowed and the place. On failure close what there is. */
-int worker_sockets_open(struct worker_sockets *s, bool asks, struct error *e);
+/* All but `jobs`. *s is zero but for what is borrowed and the place. `asks`: NULL where no cache is asked. On
+ * failure close what there is. */
+int worker_sockets_open(struct worker_sockets *s, const struct stage_setup *asks, struct error *e);
 /* The endpoint for jobs. */
 int worker_sockets_bind(struct worker_sockets *s, int max_batch, size_t input_bytes, struct error *e);
 void worker_sockets_close(struct worker_sockets *s);
@@ -41,7 +44,7 @@ bool worker_sockets_wait(struct worker_sockets *s, int fd, bool *fd_came, bool g
 /* Sleeps until verdicts may have come, at most `ns`. The cache link must just have been found empty: then its
  * descriptors tell. */
 void worker_sockets_wait_cache(struct worker_sockets *s, uint64_t ns);
-/* Makes lanes and lets go of those whose process is gone. */
-void worker_sockets_turn(struct worker_sockets *s, uint64_t now);
+/* Makes lanes, lets go of those whose process is gone, takes shared caches that came, and tells the brain. */
+void worker_sockets_turn(struct worker_sockets *s, struct stage_brain *brain, uint64_t now);
 
 #endif

@@ -411,6 +411,8 @@ static void set_pipeline(struct player *p)
     }
     c->cache.n_endpoints = s->n_caches;
     c->cache.wait_us = s->wait_us;
+    c->cache.placement = s->near ? "auto" : "service";
+    c->cache.near_keep_ms = s->keep_ms;
     c->path = "pipeline.yaml";
     c->shared_memory = s->beside_us > 0;
     c->broker = (struct broker_config){.max_requests = s->max_requests,
@@ -433,6 +435,7 @@ static void set_world(struct player *p)
                                   .host = p->host,
                                   .broker_host = s->host_of_broker,
                                   .n_clients = s->n_clients,
+                                  .near = s->near,
                                   .seed = p->story->seed,
                                   .max_steps = STEPS_MAX,
                                   .user = {.arg = p,

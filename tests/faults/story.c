@@ -60,6 +60,15 @@ static void draw_setting(struct setting *s, struct shuffle *r)
     s->codec = chance(r, 0.05);
 }
 
+/* From numbers of their own: all else of a story stays what it was without them. */
+static void draw_near(struct setting *s, uint64_t seed)
+{
+    struct shuffle r;
+    shuffle_seed(&r, seed, 2);
+    s->near = chance(&r, 0.5);
+    s->keep_ms = chance(&r, 0.3) ? 0 : (int)between(&r, 1, 100);
+}
+
 static void draw_worker(struct happening *h, const struct setting *s, struct shuffle *r)
 {
     uint32_t who = shuffle_below(r, 8);
@@ -255,6 +264,7 @@ void story_draw(struct story *s, uint64_t seed, uint32_t allowed)
     draw_lanes(&s->setting, seed);
     shuffle_seed(&r, seed, 1);
     draw_setting(&s->setting, &r);
+    draw_near(&s->setting, seed);
     if ((s->gentle = chance(&r, 0.25))) {
         draw_gentle(s, &r, allowed);
         return;
@@ -375,9 +385,10 @@ void story_print(const struct story *s, FILE *to)
     fprintf(
         to,
         "), %d cache services, %d clients, %d hosts; batches up to %d, %d requests at a time, deadline %d "
-        "ms, %d retries, dead after %d ms, verdicts are waited for %d us%s\n",
+        "ms, %d retries, dead after %d ms, verdicts are waited for %d us%s%s\n",
         t->n_caches, t->n_clients, t->n_hosts, t->max_batch, t->max_requests, t->deadline_ms, t->retries,
-        t->dead_after_ms, t->wait_us, t->codec ? "; through the codec" : "");
+        t->dead_after_ms, t->wait_us, t->codec ? "; through the codec" : "",
+        t->near ? "; near caches" : "");
     if (s->gentle)
         fprintf(
             to,

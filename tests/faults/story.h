@@ -59,6 +59,8 @@ struct setting {
                            lanes */
     uint32_t compute_us;
     bool codec; /* every message passes through the wire's encoding */
+    bool near;  /* stage workers look up themselves where their cache service is on their host .. */
+    int keep_ms; /* .. and so long after it is gone */
 };
 
 struct story {

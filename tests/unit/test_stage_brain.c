@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "index/verdicts.h"
 #include "stages/worker/breaker.h"
 #include "stages/worker/stage_brain.h"
 
@@ -37,7 +38,9 @@ static struct world {
     struct lookup lookup;
     struct hello hello;
     struct heartbeat beat;
-    int next_rc, ask_rc; /* what sending answers */
+    int next_rc, ask_rc, result_rc; /* what sending answers */
+    uint64_t near_hit;              /* the request that its own caches have an answer to */
+    int looked;                     /* look-ups there */
     uint32_t reaches;
     bool connected;
 } w;
@@ -59,6 +62,8 @@ static int send_control(void *arg, const struct message *m)
 static int send_result(void *arg, const struct message *m, zmq_msg_t *payload)
 {
     (void)arg;
+    if (w.result_rc)
+        return w.result_rc;
     w.result = m->result;
     w.results++;
     if (payload)
@@ -87,6 +92,19 @@ static int send_lookup(void *arg, const struct message *m, zmq_msg_t *payload)
     w.lookup = m->lookup;
     w.lookups++;
     zmq_msg_close(payload);
+    return FL_OK;
+}
+
+static int look(void *arg, const struct lookup *in, const float *descriptors, uint64_t broker_now,
+                struct verdict *out)
+{
+    struct cache_verdict found[BATCH];
+    (void)arg, (void)descriptors;
+    for (int i = 0; i < in->n; i++)
+        found[i] = (struct cache_verdict){5, 3, in->item[i].request == w.near_hit};
+    verdicts_fill(out, in, found, 8, broker_now);
+    w.now += 40 * NS_PER_US;
+    w.looked++;
     return FL_OK;
 }
 
@@ -164,7 +182,8 @@ static void begin(int stage)
                                        .reaches = reaches,
                                        .connected = connected,
                                        .moment = moment,
-                                       .resident_bytes = resident_bytes};
+                                       .resident_bytes = resident_bytes,
+                                       .look = look};
     static const struct stage_engine engine = {NULL, load, keep, describe, output};
     struct error e;
     log_threshold = LOG_LEVEL_ERROR + 1;
@@ -183,7 +202,7 @@ static void begin(int stage)
                                    .max_batch = BATCH,
                                    .expects = {.dtype = TENSOR_F32, .rank = 2, .dim = {1, 1}},
                                    .n_segments = 3,
-                                   .segment = {{0, 2, 100}, {1, 3, 101}, {-1, 0, 0}}};
+                                   .segment = {{0, 2, 100, 1}, {1, 3, 101, 1}, {-1, 0, 0, 1}}};
     assert_int_equal(stage_brain_new(&w.b, &w.setup, &io, &engine), FL_OK);
     stage_brain_tick(w.b, w.now);
     assert_int_equal(w.hellos, 1);
@@ -403,6 +422,156 @@ static void test_all_hits_stop_computing(void **state)
     assert_int_equal(w.result.epoch, 9);
     cancel(0, 2);
     assert_int_equal(w.results, 1);
+    end();
+}
+
+/* With caches of its own it decides itself, tells the broker, and asks nobody. */
+static void test_a_hit_in_near_caches_is_told_by_the_stage(void **state)
+{
+    (void)state;
+    begin(1);
+    stage_brain_holds(w.b, 8, 1, w.now);
+    for (w.near_hit = 1; w.near_hit <= 3; w.near_hit++)
+        give(w.near_hit);
+    w.near_hit = 2;
+    compute(0, 3, 10);
+    assert_int_equal(w.looked, 1);
+    assert_int_equal(w.lookups, 0);
+    assert_int_equal(w.results, 1);
+    assert_int_equal(w.result.request, 2);
+    assert_int_equal(w.result.exit, 0);
+    assert_int_equal(w.result.label, 5);
+    assert_int_equal(w.result.epoch, 8);
+    assert_int_equal(w.result.lookup_ns, 40 * NS_PER_US);
+    assert_int_equal(w.result.trace.n, 2);
+    assert_int_equal(w.result.trace.stage[1].compute_ns, 10 * NS_PER_US);
+    assert_int_equal(w.result.trace.stage[1].lookup_ns, 0); /* the look-up itself is told beside it */
+    compute(1, 2, 10);                                      /* it has left the batch at once */
+    assert_int_equal(w.lookups, 1);                         /* no cache of its own at that exit */
+    compute(2, 2, 10);
+    verdict(w.lookup.sequence, 0, false);
+    next();
+    assert_int_equal(w.jobs, 2);
+    assert_int_equal(w.job.trace.stage[1].lookup_ns, 40 * NS_PER_US); /* a miss waits for it */
+    cancel(0, 2);                                                     /* should the broker have missed it */
+    assert_int_equal(w.results, 2);
+    w.now += NS_PER_S;
+    stage_brain_tick(w.b, w.now);
+    assert_int_equal(w.beat.epoch, 8);
+    assert_int_equal(w.beat.exits, 1);
+    assert_int_equal(w.beat.hits, 1);
+    end();
+}
+
+/* One that can't be told goes on. */
+static void test_a_near_hit_that_cannot_be_told_is_a_miss(void **state)
+{
+    (void)state;
+    begin(1);
+    stage_brain_holds(w.b, 8, 1, w.now);
+    w.near_hit = 1;
+    w.result_rc = FL_AGAIN;
+    give(1);
+    compute_all(1);
+    verdict(w.lookup.sequence, 0, false);
+    next();
+    assert_int_equal(w.jobs, 1);
+    end();
+}
+
+/* What is sampled or audited still reaches the service: only that, once, and it wants no verdict. */
+static void test_the_service_learns_from_what_was_looked_up_near(void **state)
+{
+    static const uint32_t flags[] = {JOB_SAMPLED, JOB_SAMPLED, 0, JOB_AUDIT};
+    (void)state;
+    begin(1);
+    stage_brain_holds(w.b, 8, 1, w.now);
+    w.near_hit = 1;
+    for (int i = 0; i < 4; i++) {
+        make_job((uint64_t)i + 1);
+        m.job.flags = flags[i];
+        give_value(1);
+    }
+    compute(0, 4, 10);
+    assert_int_equal(w.results, 1); /* the hit needs no lesson: it has no full answer */
+    assert_int_equal(w.lookups, 1);
+    assert_true(w.lookup.told);
+    assert_int_equal(w.lookup.n, 2);
+    assert_int_equal(w.lookup.item[0].request, 2);
+    assert_int_equal(w.lookup.item[1].request, 4);
+    assert_int_equal(w.lookup.answered, 3); /* an audit ends nowhere */
+    assert_int_equal(w.lookup.hits, 1);
+    assert_false(stage_brain_asking(w.b));
+    end();
+}
+
+/* A service that is gone: its caches for a while, then every layer, until it is back. */
+static void test_near_caches_expire(void **state)
+{
+    (void)state;
+    begin(1);
+    stage_brain_holds(w.b, 8, 1, w.now);
+    w.ask_rc = FL_AGAIN;
+    w.now += 10 * NS_PER_S;
+    stage_brain_tick(w.b, w.now);
+    give(1);
+    compute_all(1);
+    assert_int_equal(w.looked, 1);
+    w.now += 1;
+    stage_brain_tick(w.b, w.now);
+    next();
+    give(2);
+    compute_all(1);
+    next();
+    assert_int_equal(w.looked, 1);
+    stage_brain_holds(w.b, 9, 1, w.now);
+    give(3);
+    compute_all(1);
+    assert_int_equal(w.looked, 2);
+    assert_int_equal(w.jobs, 3);
+    end();
+}
+
+/* Where nearly all hit, more is computed only for those that don't. */
+static void test_a_batch_waits_where_most_hit(void **state)
+{
+    (void)state;
+    begin(1);
+    for (uint64_t id = 1; id <= 32; id++) {
+        give(id);
+        compute(0, 1, 10);
+        assert_int_equal(next().what, STAGE_COMPUTE); /* too little is known */
+        w.now += 100 * NS_PER_US;
+        if (id == 1) { /* how long that takes is known, too */
+            stage_brain_computed(w.b, FL_OK, NULL, w.now);
+            verdict(1, 1, false);
+            compute(2, 1, 10);
+            next();
+            continue;
+        }
+        verdict(w.lookup.sequence, id, false);
+        stage_brain_computed(w.b, FL_CANCELLED, "", w.now);
+        next();
+    }
+    give(41);
+    compute(0, 1, 10);
+    assert_int_equal(next().what, STAGE_HOLD);
+    w.now += 50 * NS_PER_US;
+    verdict(w.lookup.sequence, 41, false);
+    assert_int_equal(next().what, STAGE_WAIT);
+    assert_false(stage_brain_busy(w.b));
+    give(42);
+    compute(0, 1, 10);
+    w.now += 50 * NS_PER_US;
+    verdict(w.lookup.sequence, 0, false);
+    assert_int_equal(next().what, STAGE_WAIT);
+    compute(1, 1, 10);
+    compute(2, 1, 10);
+    w.now += WAIT;
+    next();
+    assert_int_equal(w.job.request, 42);
+    assert_int_equal(w.job.trace.stage[1].hidden_ns, 10 * NS_PER_US); /* what it waited for was not hidden */
+    assert_int_equal(w.job.trace.stage[1].lookup_ns, 50 * NS_PER_US + WAIT);
     end();
 }
 
@@ -795,6 +964,11 @@ int main(void)
         cmocka_unit_test(test_survivors_of_several_batches_form_one),
         cmocka_unit_test(test_a_hit_leaves_the_batch),
         cmocka_unit_test(test_all_hits_stop_computing),
+        cmocka_unit_test(test_a_hit_in_near_caches_is_told_by_the_stage),
+        cmocka_unit_test(test_a_near_hit_that_cannot_be_told_is_a_miss),
+        cmocka_unit_test(test_the_service_learns_from_what_was_looked_up_near),
+        cmocka_unit_test(test_near_caches_expire),
+        cmocka_unit_test(test_a_batch_waits_where_most_hit),
         cmocka_unit_test(test_audits_are_asked_for_and_run_to_the_end),
         cmocka_unit_test(test_cancelled_requests_end),
         cmocka_unit_test(test_deadlines_end_requests),
