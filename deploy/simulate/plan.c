@@ -12,9 +12,8 @@
 #include "deploy/launch/running.h"
 #include "deploy/launch/served.h"
 #include "deploy/model/pays.h"
-#include "plan_live.h"
 #include "plan_simulated.h"
-#include "deploy/tool/json_file.h"
+#include "plan_survivors.h"
 #include "deploy/tool/report.h"
 #include "stages/place/placement.h"
 #include "stages/place/planner.h"
@@ -25,14 +24,16 @@ static const struct usage usage = {
     .command = "plan",
     .summary = "Profiles the model, cuts it into stages of equal expected time, and writes the stages into "
                "the pipeline file. Exits stay as they are.",
-    .notes = "The time of each layer counts with the share of requests that still run there: all of them,\n"
-             "or what a report of `eval --json` (--survivors) says, or, with --apply, what the exits of the\n"
-             "running pipeline have answered. Replicas of a stage share its time. Crossing a cut costs the\n"
-             "activation's bytes at --link-mbps. Other lines of the file stay as they are.\n\n"
-             "examples:\n"
-             "  freezeline plan -c P.yaml --stages 3\n"
-             "  freezeline plan -c P.yaml --stages 4 --survivors eval.json --output P4.yaml\n"
-             "  freezeline plan -c P.yaml --apply\n",
+    .notes =
+        "The time of each layer counts with the share of requests that run there: all of them, or what a\n"
+        "report of `eval --json` (--survivors) says, or, with --apply, what the exits of the running\n"
+        "pipeline have answered. Who is answered at an exit within a stage runs on to the next one there:\n"
+        "so stages like to end behind exits. Replicas of a stage share its time. Crossing a cut costs\n"
+        "the activation's bytes at --link-mbps. Other lines of the file stay as they are.\n\n"
+        "examples:\n"
+        "  freezeline plan -c P.yaml --stages 3\n"
+        "  freezeline plan -c P.yaml --stages 4 --survivors eval.json --output P4.yaml\n"
+        "  freezeline plan -c P.yaml --apply\n",
 };
 
 struct plan {
@@ -41,13 +42,13 @@ struct plan {
     int stages, threads, runs, cores; /* cores 0: workers stay as they are */
     double link_mbps;
     struct plan_simulated simulated; /* rate 0: by equal times alone */
-    struct plan_live live;           /* of the running pipeline; none without --apply */
+    struct plan_survivors early;     /* of the running pipeline or of a report; none: all run to the end */
     bool apply, json;
     struct pipeline *pipeline;
     struct graph *graph;
     struct cut *cuts; /* after blocks, or all when these are too few */
     int n_cuts;
-    double *cost_ms, *transfer_ms; /* per node, per cut */
+    double *until_ms, *transfer_ms; /* of the nodes before each, per cut */
     int chosen[PIPELINE_MAX_STAGES];
     struct profile profile;
     struct message_cost message; /* here, where stages are processes of one host */
@@ -71,37 +72,6 @@ static int keep_blocks(struct plan *p, struct error *e)
     return FL_OK;
 }
 
-/* The exit behind `node` answers this share of the requests: they do not run what follows. */
-static void leave(struct plan *p, int node, double share)
-{
-    for (int n = node + 1; n < p->graph->n_nodes; n++)
-        p->cost_ms[n] -= share * p->profile.layer[n].median_ms;
-}
-
-static int weigh_by_report(struct plan *p, struct error *e)
-{
-    json_t *root, *exits, *exit;
-    size_t i;
-    int rc = json_file_load(&root, p->survivors, e);
-
-    if (rc)
-        return rc;
-    exits = json_object_get(root, "exits");
-    json_array_foreach(exits, i, exit)
-    {
-        const char *after = json_string_value(json_object_get(exit, "after"));
-        double share = json_number_value(json_object_get(exit, "share"));
-        for (int c = 0; after && c < p->n_cuts; c++)
-            if (!strcmp(p->cuts[c].name, after))
-                leave(p, p->cuts[c].node, share);
-    }
-    json_decref(root);
-    if (!exits)
-        return error_set(e, FL_USAGE, "%s is no report of freezeline eval --json: it has no exits",
-                         p->survivors);
-    return FL_OK;
-}
-
 static int measure(struct plan *p, struct error *e)
 {
     struct exec *x = NULL;
@@ -112,24 +82,20 @@ static int measure(struct plan *p, struct error *e)
         (rc = message_cost_measure(&p->message, p->profile.median_ms / p->stages, e)))
         goto done;
     p->profiled = true;
-    p->cost_ms = calloc((size_t)p->graph->n_nodes, sizeof *p->cost_ms);
+    p->until_ms = calloc((size_t)p->graph->n_nodes + 1, sizeof *p->until_ms);
     p->transfer_ms = calloc((size_t)p->n_cuts + 1, sizeof *p->transfer_ms);
-    if (!p->cost_ms || !p->transfer_ms) {
+    if (!p->until_ms || !p->transfer_ms) {
         rc = error_set(e, FL_NOMEM, "no memory");
         goto done;
     }
-    for (int i = 0; i < p->profile.n_layers && i < p->graph->n_nodes; i++)
-        p->cost_ms[i] = p->profile.layer[i].median_ms;
-    for (int i = 0; i < p->live.n; i++)
-        leave(p, p->live.exit[i].node, p->live.exit[i].share);
+    for (int i = 0; i < p->graph->n_nodes; i++)
+        p->until_ms[i + 1] = p->until_ms[i] + (i < p->profile.n_layers ? p->profile.layer[i].median_ms : 0);
     for (int i = 0; i < p->n_cuts; i++) {
         struct tensor t = value_shape(&p->graph->values[p->cuts[i].value], 1);
         p->transfer_ms[i] =
             p->message.fixed_ms +
             precision_wire_bytes(p->pipeline, (double)tensor_bytes(&t)) * 8 / (p->link_mbps * 1e3);
     }
-    if (p->survivors)
-        rc = weigh_by_report(p, e);
 done:
     exec_free(x);
     return rc;
@@ -146,15 +112,22 @@ static int set(char **to, const char *text, struct error *e)
     return FL_OK;
 }
 
+static struct planner_input planner_input_of(const struct plan *p)
+{
+    return (struct planner_input){.until_ms = p->until_ms,
+                                  .n_nodes = p->graph->n_nodes,
+                                  .cuts = p->cuts,
+                                  .n_cuts = p->n_cuts,
+                                  .n_stages = p->stages,
+                                  .exit = p->early.exit,
+                                  .n_exits = p->early.n_exits};
+}
+
 static double stage_ms(const struct plan *p, int stage)
 {
-    int first = stage ? p->cuts[p->chosen[stage - 1]].node + 1 : 0;
-    int last = stage < p->stages - 1 ? p->cuts[p->chosen[stage]].node : p->graph->n_nodes - 1;
-    double sum = 0;
-
-    for (int i = first; i <= last; i++)
-        sum += p->cost_ms[i];
-    return sum;
+    struct planner_input in = planner_input_of(p);
+    return planner_stage_ms(&in, stage ? p->chosen[stage - 1] : -1,
+                            stage < p->stages - 1 ? p->chosen[stage] : p->n_cuts);
 }
 
 /* More workers where a stage's part of the work keeps more than one of the cores busy; never fewer. */
@@ -205,21 +178,19 @@ static int write_stages(struct plan *p, struct error *e)
     return rc;
 }
 
-/* The costs of nodes are weighed by who still runs them: their sum is what a request computes on average. */
+/* The stages' times are weighed by who runs there: their sum is what a request computes on average. */
 static void find_out_whether_it_pays(struct plan *p)
 {
     const struct graph *g = p->graph;
     struct tensor input = value_shape(&g->values[g->inputs[0]], 1);
-    double bytes[PIPELINE_MAX_STAGES] = {0}, sum = 0, weighed = 0;
+    double bytes[PIPELINE_MAX_STAGES] = {0}, sum = p->until_ms[g->n_nodes], weighed = 0;
 
     for (int s = 0; s < p->stages - 1; s++) {
         struct tensor t = value_shape(&g->values[p->cuts[p->chosen[s]].value], 1);
         bytes[s] = precision_wire_bytes(p->pipeline, (double)tensor_bytes(&t));
     }
-    for (int i = 0; i < p->profile.n_layers && i < g->n_nodes; i++) {
-        sum += p->profile.layer[i].median_ms;
-        weighed += p->cost_ms[i];
-    }
+    for (int s = 0; s < p->stages; s++)
+        weighed += stage_ms(p, s);
     p->pays = (struct pays){.one_process_ms = p->profile.median_ms,
                             .time_share = sum > 0 ? weighed / sum : 1,
                             .messages_ms =
@@ -282,9 +253,8 @@ static int print_table(const struct plan *p, const char *written, struct error *
     printf("\nwhole model %.3f ms on one worker of %d thread%s; written to %s\n%s\n", p->profile.median_ms,
            p->threads, p->threads == 1 ? "" : "s", written, pays_sentence(&p->pays, text, sizeof text));
     if (p->apply)
-        printf("by %llu answers of the running pipeline, %.1f%% of them early; %s\n",
-               (unsigned long long)p->live.answered, 100 * p->live.early,
-               p->moved ? "it has moved on to these cuts" : "it is cut like this already");
+        printf("%.1f%% of the requests are answered early; the running pipeline %s\n", 100 * p->early.early,
+               p->moved ? "has moved on to these cuts" : "is cut like this already");
     if (p->simulated.rate > 0)
         printf(
             "simulated p99 at %.1f requests/s: %.3f ms, with stages of equal time %.3f ms (%d simulations)\n",
@@ -312,16 +282,23 @@ static void note_running(const struct plan *p)
 /* The stages' cuts, chosen. */
 static int cut(struct plan *p, struct error *e)
 {
-    struct planner_input in = {p->cost_ms,     p->graph->n_nodes, p->cuts, p->n_cuts,
-                               p->transfer_ms, p->stages,         NULL};
+    struct planner_input in = planner_input_of(p);
     int workers[PIPELINE_MAX_STAGES], rc;
 
     for (int s = 0; s < p->stages; s++)
         workers[s] = s < p->pipeline->n_stages ? p->pipeline->stage[s].n_replicas : 1;
     in.workers = workers;
+    in.transfer_ms = p->transfer_ms;
     if (!(rc = planner_cut(&in, p->chosen, e)) && p->simulated.rate > 0)
         rc = plan_simulate(&p->simulated, p->pipeline, p->graph, p->cuts, p->n_cuts, p->stages, p->chosen, e);
     return rc;
+}
+
+static int find_survivors(struct plan *p, struct error *e)
+{
+    if (p->survivors)
+        return plan_survivors_read(&p->early, p->graph, p->survivors, e);
+    return p->apply ? plan_survivors_ask(&p->early, p->graph, p->pipeline, &p->where, e) : FL_OK;
 }
 
 static int plan(struct plan *p, struct error *e)
@@ -345,9 +322,8 @@ static int plan(struct plan *p, struct error *e)
     p->stages = p->stages ? p->stages : p->pipeline->n_stages;
     p->threads = p->threads ? p->threads : p->pipeline->stage[0].threads;
     if ((rc = placement_load(&p->graph, p->pipeline, e)) || (rc = keep_blocks(p, e)) ||
-        (p->apply && (rc = plan_live_ask(&p->live, p->graph, p->pipeline, &p->where, e))) ||
-        (rc = measure(p, e)) || (rc = cut(p, e)) || (rc = write_stages(p, e)) ||
-        (rc = pipeline_rewrite(p->pipeline, written, e)) ||
+        (rc = find_survivors(p, e)) || (rc = measure(p, e)) || (rc = cut(p, e)) ||
+        (rc = write_stages(p, e)) || (rc = pipeline_rewrite(p->pipeline, written, e)) ||
         (p->apply && (rc = reload_pipeline(&p->where, &p->moved, e))))
         return rc;
     find_out_whether_it_pays(p);
@@ -386,7 +362,7 @@ int command_plan(int argc, char **argv, struct error *e)
     if (p.profiled)
         profile_release(&p.profile);
     free(p.cuts);
-    free(p.cost_ms);
+    free(p.until_ms);
     free(p.transfer_ms);
     graph_free(p.graph);
     pipeline_free(p.pipeline);

@@ -118,15 +118,16 @@ static int share_flops(struct placement *out, const struct search *s)
 {
     int chosen[PIPELINE_MAX_STAGES], rc;
     struct error why;
-    double *cost = calloc((size_t)s->g->n_nodes + 1, sizeof *cost);
-    if (!cost)
+    struct planner_input in = {
+        .n_nodes = s->g->n_nodes, .cuts = s->cuts, .n_cuts = s->n_cuts, .n_stages = s->p->n_stages};
+    double *until = calloc((size_t)s->g->n_nodes + 1, sizeof *until);
+    if (!until)
         return error_set(s->e, FL_NOMEM, "no memory to place %d stages", s->p->n_stages);
     for (int i = 0; i < s->g->n_nodes; i++)
-        cost[i] = graph_node_flops(s->g, i, 1);
-    rc = planner_cut(
-        &(struct planner_input){cost, s->g->n_nodes, s->cuts, s->n_cuts, NULL, s->p->n_stages, NULL}, chosen,
-        &why);
-    free(cost);
+        until[i + 1] = until[i] + graph_node_flops(s->g, i, 1);
+    in.until_ms = until;
+    rc = planner_cut(&in, chosen, &why);
+    free(until);
     if (rc == FL_USAGE)
         return pipeline_error(s->p, "stages", s->e, "%.390s", why.text);
     if (rc)

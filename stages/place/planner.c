@@ -10,29 +10,36 @@
 
 #define NEARLY 0.1 /* of a core: so little more is no reason for another worker */
 
-struct plan {
-    const struct planner_input *in;
-    const double *until; /* [n_nodes + 1]: time of the nodes before */
-};
-
-/* Time per request of stage s from after cut `from` (-1: the beginning) to cut `to` (n_cuts: the end). */
-static double stage_ms(const struct plan *p, int s, int from, int to)
+double planner_stage_ms(const struct planner_input *in, int from, int to)
 {
-    const struct planner_input *in = p->in;
-    double begin = from < 0 ? 0 : p->until[in->cuts[from].node + 1];
-    double end = to == in->n_cuts ? p->until[in->n_nodes] : p->until[in->cuts[to].node + 1];
-    double ms = end - begin + (to < in->n_cuts && in->transfer_ms ? in->transfer_ms[to] : 0);
-    return in->workers && in->workers[s] > 1 ? ms / in->workers[s] : ms;
+    int node = from < 0 ? 0 : in->cuts[from].node + 1;
+    int last = to == in->n_cuts ? in->n_nodes - 1 : in->cuts[to].node, i = 0;
+    double left = 1, runs, ms = 0; /* left: whom no exit before has answered; runs: who is in the batch */
+    for (; i < in->n_exits && in->exit[i].node < node; i++)
+        left -= in->exit[i].share;
+    runs = left;
+    for (; i < in->n_exits && in->exit[i].node < last; i++) {
+        int next = in->exit[i].node + 1;
+        ms += runs * (in->until_ms[next] - in->until_ms[node]);
+        node = next;
+        runs = left;
+        left -= in->exit[i].share;
+    }
+    ms += runs * (in->until_ms[last + 1] - in->until_ms[node]);
+    if (i < in->n_exits && in->exit[i].node == last)
+        left -= in->exit[i].share;
+    return ms + (to < in->n_cuts && in->transfer_ms ? left * in->transfer_ms[to] : 0);
 }
 
 /* Fills row s of best and where it came from; from row s - 1. */
-static void extend(const struct plan *p, int s, const double *before, double *best, int *came)
+static void extend(const struct planner_input *in, int s, const double *before, double *best, int *came)
 {
-    for (int c = 0; c <= p->in->n_cuts; c++) {
-        best[c] = s == 0 ? stage_ms(p, s, -1, c) : INFINITY;
+    int workers = in->workers && in->workers[s] > 1 ? in->workers[s] : 1;
+    for (int c = 0; c <= in->n_cuts; c++) {
+        best[c] = s == 0 ? planner_stage_ms(in, -1, c) / workers : INFINITY;
         came[c] = -1;
         for (int b = s - 1; s > 0 && b < c; b++) {
-            double ms = fmax(before[b], stage_ms(p, s, b, c));
+            double ms = fmax(before[b], planner_stage_ms(in, b, c) / workers);
             if (ms < best[c]) {
                 best[c] = ms;
                 came[c] = b;
@@ -41,32 +48,22 @@ static void extend(const struct plan *p, int s, const double *before, double *be
     }
 }
 
-static double *sum_up(const double *cost_ms, int n)
-{
-    double *until = calloc((size_t)n + 1, sizeof *until);
-    for (int i = 0; until && i < n; i++)
-        until[i + 1] = until[i] + cost_ms[i];
-    return until;
-}
-
 int planner_cut(const struct planner_input *in, int *chosen, struct error *e)
 {
-    struct plan p = {in, NULL};
     size_t row = (size_t)in->n_cuts + 1;
-    double *best, *until;
+    double *best;
     int *came, rc = FL_OK;
     if (in->n_stages < 1 || in->n_stages - 1 > in->n_cuts)
         return error_set(e, FL_USAGE, "the model can be cut into 1 to %d stages, not %d", in->n_cuts + 1,
                          in->n_stages);
     best = calloc((size_t)in->n_stages * row, sizeof *best);
     came = calloc((size_t)in->n_stages * row, sizeof *came);
-    p.until = until = sum_up(in->cost_ms, in->n_nodes);
-    if (!best || !came || !until) {
+    if (!best || !came) {
         rc = error_set(e, FL_NOMEM, "no memory to plan %d stages", in->n_stages);
         goto done;
     }
     for (int s = 0; s < in->n_stages; s++)
-        extend(&p, s, s ? best + (size_t)(s - 1) * row : NULL, best + (size_t)s * row,
+        extend(in, s, s ? best + (size_t)(s - 1) * row : NULL, best + (size_t)s * row,
                came + (size_t)s * row);
     for (int s = in->n_stages - 1, c = in->n_cuts; s > 0; s--) {
         c = came[(size_t)s * row + (size_t)c];
@@ -75,7 +72,6 @@ int planner_cut(const struct planner_input *in, int *chosen, struct error *e)
 done:
     free(best);
     free(came);
-    free(until);
     return rc;
 }
 

@@ -18,20 +18,42 @@ static int draw(int n)
 }
 
 struct problem {
-    double cost[24], transfer[24];
+    double cost[24], until[25], transfer[24];
     struct cut cut[24];
-    int n_nodes, n_cuts, n_stages, workers[24];
+    struct planner_exit exit[24];
+    int n_nodes, n_cuts, n_stages, n_exits, workers[24];
 };
+
+static struct planner_input input(const struct problem *p)
+{
+    return (struct planner_input){p->until,    p->n_nodes, p->cut,  p->n_cuts, p->transfer,
+                                  p->n_stages, p->workers, p->exit, p->n_exits};
+}
+
+/* Who is answered at an exit in front of the stage is not there; who is at one within leaves at the next one.
+ */
+static double share_at(const struct problem *p, int first, int node)
+{
+    double share = 1;
+    for (int x = 0; x < p->n_exits; x++) {
+        bool gone = p->exit[x].node < first;
+        for (int y = x + 1; y < p->n_exits; y++)
+            gone = gone || p->exit[y].node < node;
+        share -= gone ? p->exit[x].share : 0;
+    }
+    return share;
+}
 
 static double slowest(const struct problem *p, const int *chosen)
 {
     double worst = 0;
     int node = 0;
     for (int s = 0; s < p->n_stages; s++) {
-        int end = s == p->n_stages - 1 ? p->n_nodes - 1 : p->cut[chosen[s]].node;
-        double ms = s == p->n_stages - 1 ? 0 : p->transfer[chosen[s]];
+        bool last = s == p->n_stages - 1;
+        int first = node, end = last ? p->n_nodes - 1 : p->cut[chosen[s]].node;
+        double ms = last ? 0 : p->transfer[chosen[s]] * share_at(p, end + 1, end + 1);
         for (; node <= end; node++)
-            ms += p->cost[node];
+            ms += p->cost[node] * share_at(p, first, node);
         worst = fmax(worst, ms / p->workers[s]);
     }
     return worst;
@@ -52,10 +74,13 @@ static double try_all(const struct problem *p, int *chosen, int s, int from)
 static void draw_problem(struct problem *p)
 {
     p->n_nodes = 2 + draw(12);
-    p->n_cuts = 0;
+    p->n_cuts = p->n_exits = 0;
     for (int i = 0; i < p->n_nodes; i++) {
         p->cost[i] = draw(100) / 10.0;
+        p->until[i + 1] = p->until[i] + p->cost[i];
         p->workers[i] = 1 + draw(3);
+        if (i < p->n_nodes - 1 && !draw(4))
+            p->exit[p->n_exits++] = (struct planner_exit){i, draw(20) / 100.0};
         p->transfer[i] = draw(30) / 10.0;
         if (i < p->n_nodes - 1 && draw(3))
             p->cut[p->n_cuts++] = (struct cut){.node = i};
@@ -68,31 +93,47 @@ static void finds_the_best(void **state)
 {
     (void)state;
     for (int i = 0; i < 300; i++) {
-        struct problem p;
+        struct problem p = {0};
+        struct planner_input in;
         int chosen[24], tried[24];
         seed = (uint32_t)i;
         draw_problem(&p);
-        assert_int_equal(planner_cut(&(struct planner_input){p.cost, p.n_nodes, p.cut, p.n_cuts, p.transfer,
-                                                             p.n_stages, p.workers},
-                                     chosen, NULL),
-                         FL_OK);
+        in = input(&p);
+        assert_int_equal(planner_cut(&in, chosen, NULL), FL_OK);
         for (int s = 1; s < p.n_stages - 1; s++)
             assert_true(chosen[s] > chosen[s - 1]);
         assert_true(fabs(slowest(&p, chosen) - try_all(&p, tried, 0, 0)) < 1e-9);
     }
 }
 
+/* Half of the requests are answered behind the first of four equal parts. A cut there frees the second stage
+ * of them; a cut behind the second part would find them still running. */
+static void stages_end_behind_exits(void **state)
+{
+    struct cut cut[] = {{.node = 0}, {.node = 1}, {.node = 2}};
+    struct planner_exit exit = {0, 0.5};
+    struct planner_input in = {(double[]){0, 1, 2, 3, 4}, 4, cut, 3, NULL, 2, NULL, &exit, 1};
+    int chosen[1];
+    (void)state;
+    assert_int_equal(planner_cut(&in, chosen, NULL), FL_OK);
+    assert_int_equal(chosen[0], 0);
+    assert_true(planner_stage_ms(&in, -1, 0) == 1 && planner_stage_ms(&in, 0, 3) == 1.5);
+    assert_true(planner_stage_ms(&in, -1, 1) == 2 && planner_stage_ms(&in, -1, 3) == 4);
+    exit.share = 0;
+    planner_cut(&in, chosen, NULL);
+    assert_int_equal(chosen[0], 1);
+}
+
 static void too_many_stages_are_refused(void **state)
 {
     struct cut cut = {.node = 0};
-    double cost[] = {1, 2};
+    struct planner_input in = {(double[]){0, 1, 3}, 2, &cut, 1, NULL, 0, NULL, NULL, 0};
     struct error e;
     int chosen[4];
     (void)state;
-    for (int n = 0; n <= 3; n++)
-        assert_int_equal(planner_cut(&(struct planner_input){cost, 2, &cut, 1, NULL, n, NULL}, chosen, &e),
-                         n == 1 || n == 2 ? FL_OK : FL_USAGE);
-    planner_cut(&(struct planner_input){cost, 2, &cut, 1, NULL, 2, NULL}, chosen, &e);
+    for (; in.n_stages <= 3; in.n_stages++)
+        assert_int_equal(planner_cut(&in, chosen, &e),
+                         in.n_stages == 1 || in.n_stages == 2 ? FL_OK : FL_USAGE);
     assert_int_equal(chosen[0], 0);
 }
 
@@ -114,6 +155,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(finds_the_best),
+        cmocka_unit_test(stages_end_behind_exits),
         cmocka_unit_test(too_many_stages_are_refused),
         cmocka_unit_test(as_many_workers_as_cores_can_use),
     };
