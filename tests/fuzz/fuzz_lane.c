@@ -56,14 +56,14 @@ static void they_send(void)
 /* A record that is none. */
 static void they_send_bytes(void)
 {
-    size_t left = (size_t)(f.in.end - f.in.at), size = fuzz_byte(&f.in), payload = fuzz_byte(&f.in);
+    size_t size = fuzz_byte(&f.in), payload = fuzz_byte(&f.in), left = (size_t)(f.in.end - f.in.at);
     size = size < left ? size : left;
     f.hostile = true;
     f.raw_out.broken = false;
-    if (ring_reserve(&f.raw_out, payload, size)) {
-        ring_commit(&f.raw_out, payload, f.in.at, size);
-        f.in.at += size < (size_t)(f.in.end - f.in.at) ? size : (size_t)(f.in.end - f.in.at);
-    }
+    if (!ring_reserve(&f.raw_out, payload, size))
+        return;
+    ring_commit(&f.raw_out, payload, f.in.at, size);
+    f.in.at += size;
 }
 
 /* Any number at the beginning of a line, where heads and positions lie, or beside it. */
