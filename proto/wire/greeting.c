@@ -62,11 +62,13 @@ int greeting_receive(int fd, struct greeting *g, int fds[2])
     return -1;
 }
 
-bool greeting_same_user(int fd)
+pid_t greeting_same_user(int fd)
 {
     struct ucred who;
     socklen_t size = sizeof who;
-    return !getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &size) && (who.uid == geteuid() || !who.uid);
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &size) || (who.uid != geteuid() && who.uid))
+        return -1;
+    return who.pid;
 }
 
 bool greeting_is_eventfd(int fd)

@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 #include <sys/un.h>
 
 #define GREETING_MAGIC 0x464c4e31u /* "FLN1" */
@@ -28,8 +29,9 @@ int greeting_send(int fd, const struct greeting *g, const int *fds, int n);
  * other one is gone, or that was no greeting. */
 int greeting_receive(int fd, struct greeting *g, int fds[2]);
 
-/* Is the process at the other end of this socket of our user, or root's? */
-bool greeting_same_user(int fd);
+/* The process at the other end of this socket, where it is of our user, or root's; otherwise -1. 0: it is of
+ * another container, whose numbers are not ours. */
+pid_t greeting_same_user(int fd);
 bool greeting_is_eventfd(int fd);
 
 #endif

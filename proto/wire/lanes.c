@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/core.h"
 #include "greeting.h"
 #include "lane.h"
 
@@ -29,6 +30,7 @@ enum lane_state { LANE_FREE, LANE_ASKS, LANE_OPEN };
 struct lane {
     enum lane_state state;
     int door, fd, their_wake;
+    pid_t pid;                  /* the other process; 0: not known */
     uint64_t serial;            /* never twice */
     uint64_t since_ns;          /* LANE_ASKS: when that was first seen */
     uint64_t filled_ns;         /* when memory for a payload was last given out */
@@ -55,6 +57,7 @@ struct lanes {
     struct lane_door door[DOORS_MAX];
     struct lane lane[LANES_MAX];
     int n; /* lanes beyond are free */
+    bool allows_core, stays;
 };
 
 /* --- lanes --- */
@@ -71,7 +74,7 @@ static void watch(struct lanes *l, int fd, uint32_t how, uint64_t what)
 #define WHAT_ELSE 0x40000u /* the caller's */
 #define WHAT_TIME 0x80000u
 
-static int lane_add(struct lanes *l, int door, int fd)
+static int lane_add(struct lanes *l, int door, int fd, pid_t pid)
 {
     for (int i = 0; i < LANES_MAX; i++) {
         struct lane *a = &l->lane[i];
@@ -79,7 +82,7 @@ static int lane_add(struct lanes *l, int door, int fd)
             continue;
         memset(a, 0, sizeof *a);
         *a = (struct lane){
-            .state = LANE_ASKS, .door = door, .fd = fd, .their_wake = -1, .serial = ++l->serial};
+            .state = LANE_ASKS, .door = door, .fd = fd, .their_wake = -1, .pid = pid, .serial = ++l->serial};
         l->n = i + 1 > l->n ? i + 1 : l->n;
         watch(l, fd, 0, (uint64_t)i);
         return i;
@@ -115,6 +118,14 @@ static void lane_end(struct lanes *l, struct lane *a)
 
 /* --- the unix socket --- */
 
+static void open_lane(const struct lanes *l, struct lane *a, int their_wake)
+{
+    a->their_wake = their_wake;
+    a->state = LANE_OPEN;
+    if (l->allows_core)
+        ring_allow_core(lane_in(a->memory));
+}
+
 /* Asked by the lane's other process: answers with the memory. */
 static bool grant(struct lanes *l, struct lane *a, int n, const int fds[2])
 {
@@ -128,19 +139,17 @@ static bool grant(struct lanes *l, struct lane *a, int n, const int fds[2])
     close(out[0]);
     if (rc)
         return false;
-    a->their_wake = fds[0];
-    a->state = LANE_OPEN;
+    open_lane(l, a, fds[0]);
     return true;
 }
 
-static bool granted(struct lane *a, const struct greeting *g, int n, const int fds[2])
+static bool granted(struct lanes *l, struct lane *a, const struct greeting *g, int n, const int fds[2])
 {
     if (n != 2 || !lane_is_ring_size(g->in_bytes) || !lane_is_ring_size(g->out_bytes) ||
         !greeting_is_eventfd(fds[1]) || !(a->memory = lane_map(fds[0], g->in_bytes, g->out_bytes)))
         return false;
     close(fds[0]);
-    a->their_wake = fds[1];
-    a->state = LANE_OPEN;
+    open_lane(l, a, fds[1]);
     return true;
 }
 
@@ -172,7 +181,7 @@ static void lane_heard(struct lanes *l, struct lane *a)
         lane_end(l, a);
         return;
     }
-    ok = l->door[a->door].listens ? grant(l, a, n, fds) : granted(a, &g, n, fds);
+    ok = l->door[a->door].listens ? grant(l, a, n, fds) : granted(l, a, &g, n, fds);
     if (!ok) {
         for (int i = 0; i < n; i++)
             close(fds[i]);
@@ -202,9 +211,11 @@ static int count(const struct lanes *l, int door)
 
 static void accept_lanes(struct lanes *l, int door)
 {
+    pid_t who;
     int fd;
     while ((fd = accept4(l->door[door].listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0)
-        if (!greeting_same_user(fd) || count(l, door) >= l->door[door].most || lane_add(l, door, fd) < 0)
+        if ((who = greeting_same_user(fd)) < 0 || count(l, door) >= l->door[door].most ||
+            lane_add(l, door, fd, who) < 0)
             close(fd);
 }
 
@@ -214,11 +225,12 @@ static void ask(struct lanes *l, int door)
     struct sockaddr_un to = {.sun_family = AF_UNIX};
     struct greeting g = {.magic = GREETING_MAGIC};
     int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), lane;
+    pid_t who;
     memcpy(to.sun_path, d->path, sizeof to.sun_path);
     if (fd < 0)
         return;
-    if (connect(fd, (const struct sockaddr *)&to, sizeof to) || !greeting_same_user(fd) ||
-        greeting_send(fd, &g, &l->wake, 1) || (lane = lane_add(l, door, fd)) < 0)
+    if (connect(fd, (const struct sockaddr *)&to, sizeof to) || (who = greeting_same_user(fd)) < 0 ||
+        greeting_send(fd, &g, &l->wake, 1) || (lane = lane_add(l, door, fd, who)) < 0)
         close(fd);
     else
         d->connected = lane;
@@ -325,6 +337,24 @@ void lanes_connect(struct lanes *l, int door, const char *endpoint, bool reads)
 int lanes_fd(const struct lanes *l)
 {
     return l->epoll;
+}
+
+void lanes_allow_core(struct lanes *l)
+{
+    l->allows_core = core_is_free();
+}
+
+void lanes_stay(struct lanes *l, bool yes)
+{
+    l->stays = yes;
+}
+
+/* Where the scheduler likes, or here. */
+static void wake(const struct lanes *l, const struct lane *a)
+{
+    if (l->stays && a->pid > 0 && ring_pull(lane_out(a->memory)))
+        core_pull(a->pid);
+    eventfd_write(a->their_wake, 1);
 }
 
 /* Nothing more comes of this lane. What was written into one that nobody reads is not waited for. */
@@ -434,9 +464,14 @@ bool lanes_sleep(struct lanes *l, uint32_t but)
 
 void lanes_wake(struct lanes *l)
 {
+    bool pulled = false;
     for (int i = 0; i < l->n; i++)
-        if (l->lane[i].state == LANE_OPEN)
+        if (l->lane[i].state == LANE_OPEN) {
             ring_wake(lane_in(l->lane[i].memory));
+            pulled = ring_was_pulled(lane_in(l->lane[i].memory)) || pulled;
+        }
+    if (pulled && l->allows_core)
+        core_release();
 }
 
 /* --- messages --- */
@@ -483,11 +518,12 @@ int lanes_payload(struct lanes *l, int door, size_t bytes, zmq_msg_t *out)
     struct lane *a = lane_of(l, door, NULL);
     uint64_t now = clock_ns();
     if (may_write(a)) {
-        bool early = bytes >= EARLY_BYTES && now > a->filled_ns + EARLY_NS, wake = false;
+        /* A core that stays awake for it is no reason to be early. */
+        bool early = !l->stays && bytes >= EARLY_BYTES && now > a->filled_ns + EARLY_NS, sleeps = false;
         a->filled_ns = now;
-        if (lane_payload(a->memory, bytes, out, early ? &wake : NULL)) {
-            if (wake)
-                eventfd_write(a->their_wake, 1);
+        if (lane_payload(a->memory, bytes, out, early ? &sleeps : NULL)) {
+            if (sleeps)
+                wake(l, a);
             return FL_OK;
         }
     }
@@ -497,13 +533,13 @@ int lanes_payload(struct lanes *l, int door, size_t bytes, zmq_msg_t *out)
 int lanes_send(struct lanes *l, int door, const struct peer *to, const struct message *m, zmq_msg_t *payload)
 {
     struct lane *a = lane_of(l, door, to);
-    bool wake;
+    bool sleeps;
     int rc;
     if (!may_write(a))
         return to ? FL_UNAVAILABLE : FL_AGAIN;
-    rc = lane_send(a->memory, m, payload, to ? l->door[door].unsent : 0, &wake);
-    if (wake)
-        eventfd_write(a->their_wake, 1);
+    rc = lane_send(a->memory, m, payload, to ? l->door[door].unsent : 0, &sleeps);
+    if (sleeps)
+        wake(l, a);
     return rc;
 }
 

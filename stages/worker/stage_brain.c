@@ -467,6 +467,11 @@ bool stage_brain_busy(const struct stage_brain *b)
     return b->phase != IDLE;
 }
 
+bool stage_brain_rests(const struct stage_brain *b)
+{
+    return !b->rows.n_waiting;
+}
+
 bool stage_brain_needs(const struct stage_brain *b)
 {
     return !b->lookups.n_pending || stage_rows_running(&b->rows) > 0;
