@@ -120,7 +120,9 @@ static struct planner_input planner_input_of(const struct plan *p)
                                   .n_cuts = p->n_cuts,
                                   .n_stages = p->stages,
                                   .exit = p->early.exit,
-                                  .n_exits = p->early.n_exits};
+                                  .n_exits = p->early.n_exits,
+                                  .far = p->pipeline->cache.placement &&
+                                         !strcmp(p->pipeline->cache.placement, "service")};
 }
 
 static double stage_ms(const struct plan *p, int stage)

@@ -11,14 +11,14 @@
 
 #define ASK_MS 3000
 
-static void add(struct plan_survivors *out, int node, double share)
+static void add(struct plan_survivors *out, int node, double share, double look_ms)
 {
     int at = out->n_exits;
     if (at == PIPELINE_MAX_EXITS || !(share > 0 && out->early + share <= 1))
         return;
     for (; at > 0 && out->exit[at - 1].node > node; at--)
         out->exit[at] = out->exit[at - 1];
-    out->exit[at] = (struct planner_exit){node, share};
+    out->exit[at] = (struct planner_exit){node, share, look_ms};
     out->n_exits++;
     out->early += share;
 }
@@ -34,7 +34,7 @@ int plan_survivors_ask(struct plan_survivors *out, const struct graph *g, const 
     if (!rc && !(rc = running_load(&running, where, e)) && !(rc = running_ask(running, ASK_MS, reply, e))) {
         out->answered = reply->answered;
         for (int i = 0; i < reply->n_exits && i < place->n_exits && reply->answered; i++)
-            add(out, place->exit[i].cut.node, (double)reply->exit[i].answered / (double)reply->answered);
+            add(out, place->exit[i].cut.node, (double)reply->exit[i].answered / (double)reply->answered, 0);
     }
     pipeline_free(running);
     free(reply);
@@ -56,7 +56,8 @@ int plan_survivors_read(struct plan_survivors *out, const struct graph *g, const
         const char *after = json_string_value(json_object_get(exit, "after"));
         for (int n = 0; after && n < g->n_nodes; n++)
             if (g->nodes[n].name && !strcmp(g->nodes[n].name, after))
-                add(out, n, json_number_value(json_object_get(exit, "share")));
+                add(out, n, json_number_value(json_object_get(exit, "share")),
+                    json_number_value(json_object_get(exit, "lookup_us")) / 1e3);
     }
     if (!exits)
         rc = error_set(e, FL_USAGE, "%s is no report of freezeline eval --json: it has no exits", path);

@@ -18,16 +18,14 @@ double planner_stage_ms(const struct planner_input *in, int from, int to)
     for (; i < in->n_exits && in->exit[i].node < node; i++)
         left -= in->exit[i].share;
     runs = left;
-    for (; i < in->n_exits && in->exit[i].node < last; i++) {
-        int next = in->exit[i].node + 1;
-        ms += runs * (in->until_ms[next] - in->until_ms[node]);
-        node = next;
-        runs = left;
-        left -= in->exit[i].share;
+    for (; i < in->n_exits && in->exit[i].node <= last; i++) {
+        const struct planner_exit *x = &in->exit[i];
+        ms += runs * (in->until_ms[x->node + 1] - in->until_ms[node] + (in->far ? 0 : x->look_ms));
+        node = x->node + 1;
+        runs = in->far ? left : left - x->share;
+        left -= x->share;
     }
     ms += runs * (in->until_ms[last + 1] - in->until_ms[node]);
-    if (i < in->n_exits && in->exit[i].node == last)
-        left -= in->exit[i].share;
     return ms + (to < in->n_cuts && in->transfer_ms ? left * in->transfer_ms[to] : 0);
 }
 

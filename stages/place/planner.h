@@ -8,6 +8,7 @@
 struct planner_exit {
     int node;
     double share;
+    double look_ms; /* of one look-up, where workers do it themselves */
 };
 
 struct planner_input {
@@ -20,12 +21,12 @@ struct planner_input {
     const int *workers;              /* of each stage, which share its requests; NULL: one */
     const struct planner_exit *exit; /* ascending */
     int n_exits;
+    bool far; /* cache services look up: who is answered runs on until the verdict is there, which takes
+                 effect at the next exit or at the stage's end */
 };
 
 /* What a request costs the stage from behind cut `from` (-1: the beginning) to cut `to` (n_cuts: the end), on
- * average over all requests. Who is answered at an exit inside the stage runs on to its next one, or to the
- * stage's end, while the verdict is on its way; behind an exit that ends a stage only those go on whom nobody
- * answered. */
+ * average over all requests. */
 double planner_stage_ms(const struct planner_input *in, int from, int to);
 
 /* Chooses n_stages - 1 of the cuts so that the slowest stage is as fast as possible: no stage waits longer

@@ -22,12 +22,13 @@ struct problem {
     struct cut cut[24];
     struct planner_exit exit[24];
     int n_nodes, n_cuts, n_stages, n_exits, workers[24];
+    bool far;
 };
 
 static struct planner_input input(const struct problem *p)
 {
-    return (struct planner_input){p->until,    p->n_nodes, p->cut,  p->n_cuts, p->transfer,
-                                  p->n_stages, p->workers, p->exit, p->n_exits};
+    return (struct planner_input){p->until,    p->n_nodes, p->cut,  p->n_cuts,  p->transfer,
+                                  p->n_stages, p->workers, p->exit, p->n_exits, p->far};
 }
 
 /* Who is answered at an exit in front of the stage is not there; who is at one within leaves at the next one.
@@ -36,12 +37,21 @@ static double share_at(const struct problem *p, int first, int node)
 {
     double share = 1;
     for (int x = 0; x < p->n_exits; x++) {
-        bool gone = p->exit[x].node < first;
+        bool gone = p->exit[x].node < (p->far ? first : node);
         for (int y = x + 1; y < p->n_exits; y++)
             gone = gone || p->exit[y].node < node;
         share -= gone ? p->exit[x].share : 0;
     }
     return share;
+}
+
+/* What is looked up behind this node, by the worker itself. */
+static double look_at(const struct problem *p, int node)
+{
+    for (int x = 0; x < p->n_exits; x++)
+        if (p->exit[x].node == node && !p->far)
+            return p->exit[x].look_ms;
+    return 0;
 }
 
 static double slowest(const struct problem *p, const int *chosen)
@@ -53,7 +63,7 @@ static double slowest(const struct problem *p, const int *chosen)
         int first = node, end = last ? p->n_nodes - 1 : p->cut[chosen[s]].node;
         double ms = last ? 0 : p->transfer[chosen[s]] * share_at(p, end + 1, end + 1);
         for (; node <= end; node++)
-            ms += p->cost[node] * share_at(p, first, node);
+            ms += (p->cost[node] + look_at(p, node)) * share_at(p, first, node);
         worst = fmax(worst, ms / p->workers[s]);
     }
     return worst;
@@ -75,12 +85,13 @@ static void draw_problem(struct problem *p)
 {
     p->n_nodes = 2 + draw(12);
     p->n_cuts = p->n_exits = 0;
+    p->far = draw(2);
     for (int i = 0; i < p->n_nodes; i++) {
         p->cost[i] = draw(100) / 10.0;
         p->until[i + 1] = p->until[i] + p->cost[i];
         p->workers[i] = 1 + draw(3);
         if (i < p->n_nodes - 1 && !draw(4))
-            p->exit[p->n_exits++] = (struct planner_exit){i, draw(20) / 100.0};
+            p->exit[p->n_exits++] = (struct planner_exit){i, draw(20) / 100.0, draw(10) / 10.0};
         p->transfer[i] = draw(30) / 10.0;
         if (i < p->n_nodes - 1 && draw(3))
             p->cut[p->n_cuts++] = (struct cut){.node = i};
@@ -106,19 +117,22 @@ static void finds_the_best(void **state)
     }
 }
 
-/* Half of the requests are answered behind the first of four equal parts. A cut there frees the second stage
- * of them; a cut behind the second part would find them still running. */
+/* Half of the requests are answered behind the first of four equal parts. Where the verdict comes from far, a
+ * cut there frees the second stage of them, and a cut behind the second part would find them still running.
+ */
 static void stages_end_behind_exits(void **state)
 {
     struct cut cut[] = {{.node = 0}, {.node = 1}, {.node = 2}};
-    struct planner_exit exit = {0, 0.5};
-    struct planner_input in = {(double[]){0, 1, 2, 3, 4}, 4, cut, 3, NULL, 2, NULL, &exit, 1};
+    struct planner_exit exit = {0, 0.5, 0.25};
+    struct planner_input in = {(double[]){0, 1, 2, 3, 4}, 4, cut, 3, NULL, 2, NULL, &exit, 1, true};
     int chosen[1];
     (void)state;
     assert_int_equal(planner_cut(&in, chosen, NULL), FL_OK);
     assert_int_equal(chosen[0], 0);
     assert_true(planner_stage_ms(&in, -1, 0) == 1 && planner_stage_ms(&in, 0, 3) == 1.5);
     assert_true(planner_stage_ms(&in, -1, 1) == 2 && planner_stage_ms(&in, -1, 3) == 4);
+    in.far = false;
+    assert_true(planner_stage_ms(&in, -1, 0) == 1.25 && planner_stage_ms(&in, -1, 3) == 2.75);
     exit.share = 0;
     planner_cut(&in, chosen, NULL);
     assert_int_equal(chosen[0], 1);
@@ -127,7 +141,7 @@ static void stages_end_behind_exits(void **state)
 static void too_many_stages_are_refused(void **state)
 {
     struct cut cut = {.node = 0};
-    struct planner_input in = {(double[]){0, 1, 3}, 2, &cut, 1, NULL, 0, NULL, NULL, 0};
+    struct planner_input in = {(double[]){0, 1, 3}, 2, &cut, 1, NULL, 0, NULL, NULL, 0, false};
     struct error e;
     int chosen[4];
     (void)state;
