@@ -1,24 +1,20 @@
 /* test_worker_allocations.c - after warm-up, a stage worker's own code allocates nothing per request
  *
- * malloc and its kin are replaced in this program: calls are counted when they come from freezeline's code
- * (which is linked statically, so its return addresses lie in this executable) in the worker's thread.
- * Libraries' own calls are not. The test plays broker and cache service. Not under sanitizers, which replace
- * malloc themselves.
+ * Calls of malloc and its kin are counted when they come from freezeline's code, in the worker's thread. The
+ * test plays broker and cache service. Not under sanitizers, which bring their own malloc.
  */
 #include "harness.h"
 
-#include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
-#include <stdatomic.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "stages/worker/worker.h"
+#include "tests/counted_malloc.h"
 #include "wire/frames.h"
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || defined(__clang__)
+#if defined(SANITIZED) || defined(__clang__)
 
 int main(void)
 {
@@ -27,53 +23,6 @@ int main(void)
 }
 
 #else
-
-extern char __executable_start, etext;
-extern void *__libc_malloc(size_t), *__libc_calloc(size_t, size_t), *__libc_realloc(void *, size_t),
-    *__libc_memalign(size_t, size_t);
-
-static atomic_long counted;
-static _Thread_local volatile bool counting; /* volatile: compilers think they know what malloc reads */
-
-/* Not inlined: the return address is what tells who called. */
-#define SEEN __attribute__((noinline, used))
-
-static inline __attribute__((always_inline)) void note(const char *caller)
-{
-    if (counting && caller >= &__executable_start && caller < &etext)
-        atomic_fetch_add(&counted, 1);
-}
-
-SEEN void *malloc(size_t n)
-{
-    note(__builtin_return_address(0));
-    return __libc_malloc(n);
-}
-
-SEEN void *calloc(size_t n, size_t size)
-{
-    note(__builtin_return_address(0));
-    return __libc_calloc(n, size);
-}
-
-SEEN void *realloc(void *p, size_t n)
-{
-    note(__builtin_return_address(0));
-    return __libc_realloc(p, n);
-}
-
-SEEN void *aligned_alloc(size_t alignment, size_t n)
-{
-    note(__builtin_return_address(0));
-    return __libc_memalign(alignment, n);
-}
-
-SEEN int posix_memalign(void **out, size_t alignment, size_t n)
-{
-    note(__builtin_return_address(0));
-    *out = __libc_memalign(alignment, n);
-    return *out ? 0 : ENOMEM;
-}
 
 #define PIXELS (3 * 16 * 16)
 
@@ -91,9 +40,7 @@ static void *work(void *arg)
     if (stage_worker_new(&w, harness_pipeline(s->h), 0, 0, 0, &e))
         return NULL;
     atomic_store(&s->ready, 1);
-    counting = true;
     stage_worker_run(w, &s->stop, &e);
-    counting = false;
     stage_worker_free(w);
     return NULL;
 }
@@ -169,7 +116,7 @@ static void test_nothing_is_allocated_per_request(void **state)
     void *cache = open_socket(context, ZMQ_ROUTER, FRAMES_BIND, p->cache.endpoint[0]);
     void *jobs;
     pthread_t thread;
-    long before;
+    int before;
     (void)state;
 
     assert_int_equal(pthread_create(&thread, NULL, work, &s), 0);
@@ -179,12 +126,12 @@ static void test_nothing_is_allocated_per_request(void **state)
         send_job(jobs, id);
         await_result(results, cache, id);
     }
-    before = atomic_load(&counted);
+    before = allocations_ours();
     for (uint64_t id = 51; id <= 350; id++) {
         send_job(jobs, id);
         await_result(results, cache, id);
     }
-    assert_int_equal(atomic_load(&counted) - before, 0);
+    assert_int_equal(allocations_ours() - before, 0);
     s.stop = 1;
     pthread_join(thread, NULL);
     zmq_close(control);
@@ -198,14 +145,14 @@ static void test_nothing_is_allocated_per_request(void **state)
 /* The counter counts: a call from here is seen. */
 static void test_the_counter_counts(void **state)
 {
-    long before = atomic_load(&counted);
+    int before = allocations_ours();
     void *volatile p;
     (void)state;
-    counting = true;
+    allocations_skipped = false;
     p = malloc(10);
-    counting = false;
+    allocations_skipped = true;
     free(p);
-    assert_int_equal(atomic_load(&counted) - before, 1);
+    assert_int_equal(allocations_ours() - before, 1);
 }
 
 int main(void)
@@ -214,6 +161,7 @@ int main(void)
         cmocka_unit_test(test_the_counter_counts),
         cmocka_unit_test(test_nothing_is_allocated_per_request),
     };
+    allocations_skipped = true; /* of broker and cache service, which this thread plays */
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
 
