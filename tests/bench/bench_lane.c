@@ -178,6 +178,8 @@ int main(int argc, char **argv)
     kill(child, SIGKILL);
     waitpid(child, NULL, 0);
     unlink(b.endpoint + 6);
+    strcat(b.endpoint, ".lane");
+    unlink(b.endpoint + 6);
     rmdir(dir);
     return 0;
 }

@@ -63,9 +63,14 @@ class Process:
         return {**self.ready, **self.line()}
 
     def stop(self):
+        """The end of its input is the end, and it cleans up."""
         if self.child:
-            self.child.kill()
-            self.child.wait()
+            self.child.stdin.close()
+            try:
+                self.child.wait(10)
+            except subprocess.TimeoutExpired:
+                self.child.kill()
+                self.child.wait()
 
 
 class Pipeline:

@@ -30,7 +30,7 @@ says_that_a_model_is_missing() {
 refuses() { # WORD ...: and names the last
     ! tests/bench/table.py "$@" >"$work/refused" 2>&1 && grep -q "no step nonsense" "$work/refused"
 }
-cleans_up() { [ -z "$(find "${TMPDIR:-/tmp}" -maxdepth 1 -name 'freezeline-table-*' -newer "$work" 2>/dev/null)" ]; }
+cleans_up() { [ -z "$(find "${TMPDIR:-/tmp}" -maxdepth 1 -name 'freezeline-[tl]a*' -newer "$work" 2>/dev/null)" ]; }
 
 check "each round measures each step" complete
 check "a peer that is missing: what to install" names_what_to_install
