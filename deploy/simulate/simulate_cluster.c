@@ -4,7 +4,6 @@
  */
 #include "simulate_cluster.h"
 
-#include <ctype.h>
 #include <math.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -16,39 +15,20 @@
 
 #define NS_PER_HOUR 3.6e12
 
-/* `to`: in a kind of host, otherwise in the cluster; a unit of 0 is for whole numbers. */
-static const struct field {
-    const char *path;
-    bool of_host;
-    size_t to;
-    double low, high, unit;
-} fields[] = {
-    {"hosts.#.count", true, offsetof(struct cluster_kind, count), 1, WORLD_MAX_HOSTS, 0},
-    {"hosts.#.cores", true, offsetof(struct cluster_kind, host.cores), 1, 4096, 0},
-    {"hosts.#.speed", true, offsetof(struct cluster_kind, host.speed), 0.01, 100, 1},
-    {"hosts.#.all_busy", true, offsetof(struct cluster_kind, host.all_busy), 0.01, 1, 1},
-    {"hosts.#.gbps", true, offsetof(struct cluster_kind, host.bytes_per_ns), 0, 1e5, 0.125},
-    {"hosts.#.latency_us", true, offsetof(struct cluster_kind, host.latency_ns), 0, 1e9, 1e3},
-    {"hosts.#.mtbf_hours", true, offsetof(struct cluster_kind, failing.mtbf_ns), 0, 1e6, NS_PER_HOUR},
-    {"hosts.#.repair_minutes", true, offsetof(struct cluster_kind, failing.repair_ns), 0, 1e6, 6e10},
-    {"client_latency_us", false, offsetof(struct cluster, client_latency_ns), 0, 1e9, 1e3},
-    {"caches", false, offsetof(struct cluster, caches), 1, PIPELINE_MAX_CACHES, 0},
-    {"processes.mtbf_hours", false, offsetof(struct cluster, failing.mtbf_ns), 0, 1e6, NS_PER_HOUR},
-    {"processes.restart_seconds", false, offsetof(struct cluster, failing.repair_ns), 0, 1e6, 1e9},
-    {"cells", false, offsetof(struct cluster, cells), 1, 1e6, 0},
-};
-#define N_FIELDS (sizeof fields / sizeof *fields)
-
-static const char *const all_keys[] = {
-    "hosts",      "name",   "count",          "cores",  "speed",
-    "all_busy",   "gbps",   "latency_us",     "broker", "client_latency_us",
-    "mtbf_hours", "client", "repair_minutes", "caches", "restart_seconds",
-    "replicas",   "place",  "processes",      "stages", "cells"};
-
 struct parser {
     struct cluster *c;
     const char *file;
     struct error *error;
+};
+
+/* One row per key or section; `to` in a kind of host (`of_host`) or in the cluster; a unit of 0 is for whole
+ * numbers. */
+struct row {
+    const char *path;
+    int (*take)(const struct parser *p, const struct yaml_entry *y, const int *index); /* NULL: a number */
+    bool of_host;
+    size_t to;
+    double low, high, unit;
 };
 
 static int at(const struct parser *p, const struct yaml_entry *y, const char *subject, const char *what)
@@ -56,70 +36,60 @@ static int at(const struct parser *p, const struct yaml_entry *y, const char *su
     return error_set(p->error, FL_CONFIG, "%s:%d:%d: %s%s", p->file, y->line, y->column, subject, what);
 }
 
-/* '#' stands for a number, which is put into *index (the first one of them). */
-static bool matches(const char *path, const char *pattern, int *index)
+static const char *word_of(const struct yaml_entry *y)
 {
-    bool first = true;
-    for (; *pattern; pattern++) {
-        long n = 0;
-        if (*pattern != '#') {
-            if (*path++ != *pattern)
-                return false;
-            continue;
-        }
-        if (!isdigit((unsigned char)*path))
-            return false;
-        while (isdigit((unsigned char)*path))
-            n = n > 1000000 ? n : 10 * n + (*path++ - '0');
-        if (first)
-            *index = (int)n;
-        first = false;
-    }
-    return !*path;
+    return y->kind == YAML_IS_SCALAR ? y->text : "";
 }
 
 static int read_number(const struct parser *p, const struct yaml_entry *y, double low, double high,
                        bool whole, double *out)
 {
     char *end, what[96];
-    *out = y->kind == YAML_IS_SCALAR ? strtod(y->text, &end) : NAN;
-    if (y->kind == YAML_IS_SCALAR && end != y->text && !*end && *out >= low && *out <= high &&
-        (!whole || *out == floor(*out)))
+    *out = strtod(word_of(y), &end);
+    if (*word_of(y) && !*end && *out >= low && *out <= high && (!whole || *out == floor(*out)))
         return FL_OK;
     snprintf(what, sizeof what, " must be a %snumber from %g to %g", whole ? "whole " : "", low, high);
     return at(p, y, y->path, what);
 }
 
-static int set_field(const struct parser *p, const struct field *f, const struct yaml_entry *y, int index)
+static int take_number(const struct parser *p, const struct row *r, const struct yaml_entry *y, int index)
 {
-    char *base = f->of_host ? (char *)&p->c->kind[index] : (char *)p->c;
+    char *base = r->of_host ? (char *)&p->c->kind[index] : (char *)p->c;
     double x;
-    int rc = read_number(p, y, f->low, f->high, f->unit == 0, &x);
-    if (!rc && f->unit > 0)
-        *(double *)(void *)(base + f->to) = x * f->unit;
+    int rc = read_number(p, y, r->low, r->high, r->unit == 0, &x);
+    if (!rc && r->unit > 0)
+        *(double *)(void *)(base + r->to) = x * r->unit;
     else if (!rc)
-        *(int *)(void *)(base + f->to) = (int)x;
+        *(int *)(void *)(base + r->to) = (int)x;
     return rc;
 }
 
-static int start_host(const struct parser *p, const struct yaml_entry *y, int index)
+static int take_section(const struct parser *p, const struct yaml_entry *y, const int *index)
 {
-    if (index >= CLUSTER_MAX_KINDS)
+    (void)index;
+    if (y->kind != YAML_IS_SCALAR)
+        return FL_OK;
+    return at(p, y, *y->path ? y->path : "the file", " must be a list or a mapping");
+}
+
+static int take_host(const struct parser *p, const struct yaml_entry *y, const int *index)
+{
+    if (*index >= CLUSTER_MAX_KINDS)
         return at(p, y, "", "too many kinds of host: give one kind a count instead");
     if (y->kind != YAML_IS_MAP)
         return at(p, y, y->path, " must be a mapping such as {name: big, count: 4, cores: 16}");
-    p->c->n_kinds = index + 1;
-    p->c->kind[index] = (struct cluster_kind){.count = 1, .host = {.cores = 1, .speed = 1, .all_busy = 1}};
+    p->c->n_kinds = *index + 1;
+    p->c->kind[*index] = (struct cluster_kind){.count = 1, .host = {.cores = 1, .speed = 1, .all_busy = 1}};
     return FL_OK;
 }
 
-static int set_name(const struct parser *p, const struct yaml_entry *y, int index)
+static int take_name(const struct parser *p, const struct yaml_entry *y, const int *index)
 {
-    char *to = p->c->kind[index].name;
-    if (y->kind != YAML_IS_SCALAR || !*y->text || strlen(y->text) >= CLUSTER_NAME_BYTES)
+    char *to = p->c->kind[*index].name;
+    if (!*word_of(y) || strlen(y->text) >= CLUSTER_NAME_BYTES)
         return at(p, y, y->path, " must be a short name");
     memcpy(to, y->text, strlen(y->text) + 1);
-    for (int i = 0; i < index; i++)
+    for (int i = 0; i < *index; i++)
         if (!strcmp(p->c->kind[i].name, to))
             return at(p, y, to, " is the name of two kinds of host: one with `count`?");
     return FL_OK;
@@ -138,31 +108,36 @@ static int number_hosts(const struct parser *p, const struct yaml_entry *y)
     return FL_OK;
 }
 
-/* "big.3", or "big" for all of that kind: the first of *n hosts. */
-static int find_hosts(const struct parser *p, const struct yaml_entry *y, int *first, int *n)
+/* "big.3", or "big" for all of that kind: the first of *n hosts; false: there is none of that name. */
+static bool find_hosts(const struct cluster *c, const char *name, int *first, int *n)
 {
-    const char *name = y->kind == YAML_IS_SCALAR ? y->text : "";
-    for (int i = 0; i < p->c->n_kinds; i++) {
-        const struct cluster_kind *k = &p->c->kind[i];
-        size_t length = strlen(k->name);
-        int one = 0;
-        bool all = !strcmp(name, k->name);
-        if (!length || strncmp(name, k->name, length) != 0 ||
-            (!all && (!matches(name + length, ".#", &one) || one >= k->count)))
+    for (int i = 0; i < c->n_kinds; i++) {
+        const struct cluster_kind *k = &c->kind[i];
+        const char *number = name + strlen(k->name) + 1;
+        long one = 0;
+        bool all = *name && !strcmp(name, k->name);
+        if (!all &&
+            (!*k->name || strncmp(name, k->name, strlen(k->name)) != 0 || number[-1] != '.' || !*number ||
+             number[strspn(number, "0123456789")] || (one = strtol(number, NULL, 10)) >= k->count))
             continue;
-        *first = k->first + one;
+        *first = k->first + (int)one;
         *n = all ? k->count : 1;
-        return FL_OK;
+        return true;
     }
-    return at(p, y, name, " is no host of this file (hosts must stand above)");
+    return false;
 }
 
-static int set_stage_host(const struct parser *p, const struct yaml_entry *y, int stage)
+static int no_host(const struct parser *p, const struct yaml_entry *y)
+{
+    return at(p, y, word_of(y), " is no host of this file (hosts must stand above)");
+}
+
+static int take_stage_host(const struct parser *p, const struct yaml_entry *y, const int *index)
 {
     struct cluster *c = p->c;
-    int host, n, rc = find_hosts(p, y, &host, &n);
-    if (rc)
-        return rc;
+    int stage = *index, host, n;
+    if (!find_hosts(c, word_of(y), &host, &n))
+        return no_host(p, y);
     if (stage >= PIPELINE_MAX_STAGES || c->n_stage_hosts[stage] + n > WORLD_MAX_HOSTS)
         return at(p, y, "", "too many stages, or too many hosts of one");
     for (int i = 0; i < n; i++)
@@ -170,51 +145,88 @@ static int set_stage_host(const struct parser *p, const struct yaml_entry *y, in
     return FL_OK;
 }
 
-static int set_replicas(const struct parser *p, const struct yaml_entry *y, int stage)
+static int take_replicas(const struct parser *p, const struct yaml_entry *y, const int *index)
 {
     double x;
     int rc = read_number(p, y, 1, PIPELINE_MAX_REPLICAS, true, &x);
-    if (!rc && stage >= PIPELINE_MAX_STAGES)
+    if (!rc && *index >= PIPELINE_MAX_STAGES)
         return at(p, y, "", "too many stages");
     if (!rc) {
-        p->c->replicas[stage] = (int)x;
-        p->c->n_replicas = stage + 1;
+        p->c->replicas[*index] = (int)x;
+        p->c->n_replicas = *index + 1;
     }
     return rc;
 }
 
-static int set_place(const struct parser *p, const struct yaml_entry *y)
+static int take_place(const struct parser *p, const struct yaml_entry *y, const int *index)
 {
-    p->c->pack = y->kind == YAML_IS_SCALAR && !strcmp(y->text, "pack");
-    if (p->c->pack || (y->kind == YAML_IS_SCALAR && !strcmp(y->text, "spread")))
-        return FL_OK;
-    return at(p, y, y->path, " must be spread or pack");
+    (void)index;
+    p->c->pack = !strcmp(word_of(y), "pack");
+    return p->c->pack || !strcmp(word_of(y), "spread") ? FL_OK : at(p, y, y->path, " must be spread or pack");
 }
 
-static int set_client(const struct parser *p, const struct yaml_entry *y)
+static int take_broker(const struct parser *p, const struct yaml_entry *y, const int *index)
 {
-    struct error not_this;
-    const struct parser quiet = {p->c, p->file, &not_this};
     int n;
+    (void)index;
+    return find_hosts(p->c, word_of(y), &p->c->broker, &n) ? FL_OK : no_host(p, y);
+}
+
+static int take_client(const struct parser *p, const struct yaml_entry *y, const int *index)
+{
+    int n;
+    (void)index;
     p->c->client = -1;
-    if ((y->kind == YAML_IS_SCALAR && !strcmp(y->text, "outside")) ||
-        !find_hosts(&quiet, y, &p->c->client, &n))
+    if (!strcmp(word_of(y), "outside") || find_hosts(p->c, word_of(y), &p->c->client, &n))
         return FL_OK;
     return at(p, y, y->path, " is neither a host of this file (hosts must stand above) nor `outside`");
 }
 
-static int not_a_value(const struct parser *p, const struct yaml_entry *y)
+#define HOST(member)    NULL, true, offsetof(struct cluster_kind, member)
+#define CLUSTER(member) NULL, false, offsetof(struct cluster, member)
+static const struct row rows[] = {
+    {"", take_section, 0, 0, 0, 0, 0},
+    {"hosts", take_section, 0, 0, 0, 0, 0},
+    {"hosts.#", take_host, 0, 0, 0, 0, 0},
+    {"hosts.#.name", take_name, 0, 0, 0, 0, 0},
+    {"hosts.#.count", HOST(count), 1, WORLD_MAX_HOSTS, 0},
+    {"hosts.#.cores", HOST(host.cores), 1, 4096, 0},
+    {"hosts.#.speed", HOST(host.speed), 0.01, 100, 1},
+    {"hosts.#.all_busy", HOST(host.all_busy), 0.01, 1, 1},
+    {"hosts.#.gbps", HOST(host.bytes_per_ns), 0, 1e5, 0.125},
+    {"hosts.#.latency_us", HOST(host.latency_ns), 0, 1e9, 1e3},
+    {"hosts.#.mtbf_hours", HOST(failing.mtbf_ns), 0, 1e6, NS_PER_HOUR},
+    {"hosts.#.repair_minutes", HOST(failing.repair_ns), 0, 1e6, 6e10},
+    {"broker", take_broker, 0, 0, 0, 0, 0},
+    {"client", take_client, 0, 0, 0, 0, 0},
+    {"client_latency_us", CLUSTER(client_latency_ns), 0, 1e9, 1e3},
+    {"caches", CLUSTER(caches), 1, PIPELINE_MAX_CACHES, 0},
+    {"place", take_place, 0, 0, 0, 0, 0},
+    {"replicas", take_section, 0, 0, 0, 0, 0},
+    {"replicas.#", take_replicas, 0, 0, 0, 0, 0},
+    {"stages", take_section, 0, 0, 0, 0, 0},
+    {"stages.#", take_section, 0, 0, 0, 0, 0},
+    {"stages.#.hosts", take_section, 0, 0, 0, 0, 0},
+    {"stages.#.hosts.#", take_stage_host, 0, 0, 0, 0, 0},
+    {"processes", take_section, 0, 0, 0, 0, 0},
+    {"processes.mtbf_hours", CLUSTER(failing.mtbf_ns), 0, 1e6, NS_PER_HOUR},
+    {"processes.restart_seconds", CLUSTER(failing.repair_ns), 0, 1e6, 1e9},
+    {"cells", CLUSTER(cells), 1, 1e6, 0},
+};
+#define N_ROWS (int)(sizeof rows / sizeof *rows)
+
+static const char *last_word(const char *path)
 {
-    static const char *const sections[] = {"",          "hosts",    "replicas",      "stages",
-                                           "processes", "stages.#", "stages.#.hosts"};
-    const char *dot = strrchr(y->path, '.'), *near;
-    int index;
-    for (size_t i = 0; i < sizeof sections / sizeof *sections; i++)
-        if (matches(y->path, sections[i], &index))
-            return y->kind != YAML_IS_SCALAR
-                       ? FL_OK
-                       : at(p, y, *y->path ? y->path : "the file", " must be a list or a mapping");
-    near = nearest_word(dot ? dot + 1 : y->path, all_keys, (int)(sizeof all_keys / sizeof *all_keys));
+    const char *dot = strrchr(path, '.');
+    return dot ? dot + 1 : path;
+}
+
+static int unknown(const struct parser *p, const struct yaml_entry *y)
+{
+    const char *words[N_ROWS], *near;
+    for (int i = 0; i < N_ROWS; i++)
+        words[i] = last_word(rows[i].path);
+    near = nearest_word(last_word(y->path), words, N_ROWS);
     return error_set(p->error, FL_CONFIG, "%s:%d:%d: %s is no key of a cluster%s%s%s", p->file, y->key_line,
                      y->key_column, y->path, near ? "; did you mean " : "", near ? near : "",
                      near ? "?" : "");
@@ -222,29 +234,15 @@ static int not_a_value(const struct parser *p, const struct yaml_entry *y)
 
 static int take(const struct parser *p, const struct yaml_entry *y)
 {
-    int index = 0, n, rc;
-    for (size_t i = 0; i < N_FIELDS; i++)
-        if (matches(y->path, fields[i].path, &index)) {
-            rc = set_field(p, &fields[i], y, index);
-            return rc ? rc : number_hosts(p, y);
-        }
-    if (matches(y->path, "hosts.#", &index))
-        return start_host(p, y, index);
-    if (matches(y->path, "hosts.#.name", &index)) {
-        rc = set_name(p, y, index);
-        return rc ? rc : number_hosts(p, y);
-    }
-    if (matches(y->path, "replicas.#", &index))
-        return set_replicas(p, y, index);
-    if (matches(y->path, "stages.#.hosts.#", &index))
-        return set_stage_host(p, y, index);
-    if (!strcmp(y->path, "broker"))
-        return find_hosts(p, y, &p->c->broker, &n);
-    if (!strcmp(y->path, "client"))
-        return set_client(p, y);
-    if (!strcmp(y->path, "place"))
-        return set_place(p, y);
-    return not_a_value(p, y);
+    int index[YAML_MAX_INDICES] = {0}, i = 0, rc;
+    char pattern[YAML_MAX_PATH];
+    bool known = yaml_pattern(y->path, pattern, sizeof pattern, index);
+    while (known && i < N_ROWS && strcmp(rows[i].path, pattern) != 0)
+        i++;
+    if (!known || i == N_ROWS)
+        return unknown(p, y);
+    rc = rows[i].take ? rows[i].take(p, y, index) : take_number(p, &rows[i], y, index[0]);
+    return rc || strncmp(pattern, "hosts.#.", 8) != 0 ? rc : number_hosts(p, y);
 }
 
 int cluster_parse(struct cluster *out, const char *text, size_t size, const char *name, struct error *e)

@@ -76,7 +76,7 @@ static int set_only_item(const struct loading *l, const char *pattern, const int
                          struct key_source o)
 {
     char item[YAML_MAX_PATH];
-    int index[KEY_MAX_INDICES + 1] = {0}, n = 0, rc;
+    int index[YAML_MAX_INDICES + 1] = {0}, n = 0, rc;
     const struct key *k;
     for (const char *c = pattern; *c; c++)
         if (*c == '#')
@@ -92,11 +92,11 @@ static int apply_entry(struct loading *l, const struct yaml_entry *entry)
 {
     struct key_source o = source_of(l, entry);
     char pattern[YAML_MAX_PATH], takes[160];
-    int index[KEY_MAX_INDICES] = {0};
+    int index[YAML_MAX_INDICES] = {0};
     const struct key *k;
     bool section, list;
 
-    if (!key_pattern(entry->path, pattern, sizeof pattern, index))
+    if (!yaml_pattern(entry->path, pattern, sizeof pattern, index))
         return unknown_key(l, entry, entry->path);
     k = key_find(pattern);
     section = key_is_section(pattern);

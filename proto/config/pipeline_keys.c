@@ -177,29 +177,6 @@ const struct key pipeline_keys[] = {
 };
 const int pipeline_n_keys = (int)(sizeof pipeline_keys / sizeof *pipeline_keys);
 
-bool key_pattern(const char *path, char *pattern, size_t size, int index[KEY_MAX_INDICES])
-{
-    size_t out = 0;
-    int n = 0;
-    for (const char *c = path; *c;) {
-        size_t length = strcspn(c, ".");
-        bool number = length > 0 && strspn(c, "0123456789") >= length;
-        if (number && (n == KEY_MAX_INDICES || length > 5))
-            return false;
-        if (out + (number ? 1 : length) + 2 > size)
-            return false;
-        if (number)
-            index[n++] = atoi(c);
-        memcpy(pattern + out, number ? "#" : c, number ? 1 : length);
-        out += number ? 1 : length;
-        c += length;
-        if (*c == '.')
-            pattern[out++] = *c++;
-    }
-    pattern[out] = '\0';
-    return true;
-}
-
 const struct key *key_find(const char *pattern)
 {
     for (int i = 0; i < pipeline_n_keys; i++)

@@ -51,11 +51,6 @@ struct key_source {
     const struct yaml_entry *entry; /* NULL for a default */
 };
 
-#define KEY_MAX_INDICES 4
-
-/* "stages.2.replicas.0.host" -> "stages.#.replicas.#.host" and {2, 0}. False when there are too many or too
- * large indices. */
-bool key_pattern(const char *path, char *pattern, size_t size, int index[KEY_MAX_INDICES]);
 /* The row of a pattern, or NULL. */
 const struct key *key_find(const char *pattern);
 /* Is the pattern a mapping (some key is below it) or a list (some key is its #)? */

@@ -248,12 +248,12 @@ char *pipeline_absolute_set(const char *set)
     const struct key_source here = {.file = "", .entry = &typed};
     const char *equals = strchr(set, '=');
     char key[YAML_MAX_PATH], pattern[YAML_MAX_PATH], *value = NULL, *out = NULL;
-    int index[KEY_MAX_INDICES];
+    int index[YAML_MAX_INDICES];
     const struct key *k = NULL;
 
     if (equals && equals - set < (int)sizeof key) {
         snprintf(key, sizeof key, "%.*s", (int)(equals - set), set);
-        k = key_pattern(key, pattern, sizeof pattern, index) ? key_find(pattern) : NULL;
+        k = yaml_pattern(key, pattern, sizeof pattern, index) ? key_find(pattern) : NULL;
     }
     if (!k || !equals[1] || strchr("[{", equals[1]))
         return strdup(set);
@@ -472,10 +472,10 @@ static int set_default(struct pipeline *p, const struct key *k, struct error *e)
     char words[128], *rest = words, *word;
     int rc = FL_OK;
     if (!k->most)
-        return key_set(p, k, (int[KEY_MAX_INDICES]){0}, k->initial, o, e);
+        return key_set(p, k, (int[YAML_MAX_INDICES]){0}, k->initial, o, e);
     snprintf(words, sizeof words, "%s", k->initial);
     for (int i = 0; !rc && (word = strsep(&rest, " ")); i++)
-        rc = key_set(p, k, (int[KEY_MAX_INDICES]){i}, word, o, e);
+        rc = key_set(p, k, (int[YAML_MAX_INDICES]){i}, word, o, e);
     return rc;
 }
 

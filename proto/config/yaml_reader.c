@@ -261,3 +261,26 @@ void yaml_entries_free(struct yaml_entries *y)
     free(y->item);
     *y = (struct yaml_entries){0};
 }
+
+bool yaml_pattern(const char *path, char *pattern, size_t size, int index[YAML_MAX_INDICES])
+{
+    size_t out = 0;
+    int n = 0;
+    for (const char *c = path; *c;) {
+        size_t length = strcspn(c, ".");
+        bool number = length > 0 && strspn(c, "0123456789") >= length;
+        if (number && (n == YAML_MAX_INDICES || length > 5))
+            return false;
+        if (out + (number ? 1 : length) + 2 > size)
+            return false;
+        if (number)
+            index[n++] = atoi(c);
+        memcpy(pattern + out, number ? "#" : c, number ? 1 : length);
+        out += number ? 1 : length;
+        c += length;
+        if (*c == '.')
+            pattern[out++] = *c++;
+    }
+    pattern[out] = '\0';
+    return true;
+}

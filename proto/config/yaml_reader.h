@@ -18,6 +18,7 @@
 #define YAML_MAX_SCALAR  4096
 #define YAML_MAX_PATH    512
 #define YAML_MAX_KEYS    256 /* in one mapping */
+#define YAML_MAX_INDICES 4
 
 enum yaml_kind { YAML_IS_SCALAR, YAML_IS_NULL, YAML_IS_MAP, YAML_IS_LIST };
 
@@ -42,5 +43,9 @@ int yaml_read(struct yaml_entries *to, const char *text, size_t size, const char
 /* Appends one scalar that comes from --set. */
 int yaml_append(struct yaml_entries *to, const char *path, const char *text, struct error *e);
 void yaml_entries_free(struct yaml_entries *y);
+
+/* "stages.2.replicas.0.host" -> "stages.#.replicas.#.host" and {2, 0}. False when there are too many or too
+ * large indices, or no room. */
+bool yaml_pattern(const char *path, char *pattern, size_t size, int index[YAML_MAX_INDICES]);
 
 #endif
