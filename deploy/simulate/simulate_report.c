@@ -12,7 +12,8 @@
 #include "deploy/tool/report.h"
 #include "deploy/tool/table.h"
 
-#define MOST_ROWS 12 /* of processes and hosts in the tables; --json has all */
+#define GBPS      8e-9 /* of bytes per second */
+#define MOST_ROWS 12   /* of processes and hosts in the tables; --json has all */
 
 /* In the order of the table's columns. */
 static const struct {
@@ -86,6 +87,17 @@ static void count_hosts(const struct simulate_report *r, long long *hosts, long 
     }
 }
 
+/* Per second, of all cells. */
+static json_t *of_all(const struct search *s, double rate)
+{
+    return report_rounded(rate * s->cluster->cells, 3);
+}
+
+static double answered_share(const struct simulation_result *x, int exit)
+{
+    return (double)x->by_exit[exit] / fmax(1, (double)x->latency.count);
+}
+
 static double mean_batch(const struct simulation_stage_result *s)
 {
     return s->batches ? (double)s->entered / (double)s->batches : 0;
@@ -93,102 +105,88 @@ static double mean_batch(const struct simulation_stage_result *s)
 
 /* ---- JSON ---- */
 
-static void put(json_t *o, const char *key, double x, int digits)
-{
-    json_object_set_new(o, key, report_rounded(x, digits));
-}
-
-static void put_count(json_t *o, const char *key, int64_t n)
-{
-    json_object_set_new(o, key, json_integer((json_int_t)n));
-}
-
-static json_t *add(json_t *list, const char *key, const char *name)
+static json_t *latency_json(const struct simulation_result *x)
 {
     json_t *o = json_object();
-    json_array_append_new(list, o);
-    if (key)
-        json_object_set_new(o, key, json_string(name));
+    for (size_t i = 0; i < N_LATENCIES; i++)
+        json_object_set_new(o, latencies[i].name, report_rounded(ms(x, latencies[i].share), 6));
     return o;
 }
 
-static json_t *list(json_t *o, const char *key)
+static json_t *exits_json(const struct search *s, const struct simulation_result *x)
 {
     json_t *a = json_array();
-    json_object_set_new(o, key, a);
+    for (int i = 0; i <= s->shape.n_exits; i++)
+        json_array_append_new(a, json_pack("{s:s, s:I, s:o}", "name", exit_name(s, i), "answered",
+                                           (json_int_t)x->by_exit[i], "share",
+                                           report_rounded(answered_share(x, i), 6)));
     return a;
 }
 
-static void put_latency(json_t *root, const struct simulation_result *r)
+static json_t *unmeasured_json(const struct search *s)
 {
-    json_t *o = json_object();
-    json_object_set_new(root, "latency_ms", o);
-    for (size_t i = 0; i < N_LATENCIES; i++)
-        put(o, latencies[i].name, ms(r, latencies[i].share), 6);
-}
-
-static void put_exits(json_t *root, const struct search *s, const struct simulation_result *x)
-{
-    json_t *a = list(root, "exits"), *o;
-    for (int i = 0; i <= s->shape.n_exits; i++) {
-        o = add(a, "name", exit_name(s, i));
-        put_count(o, "answered", x->by_exit[i]);
-        put(o, "share", (double)x->by_exit[i] / fmax(1, (double)x->latency.count), 6);
-    }
-    a = list(root, "exits_not_measured");
+    json_t *a = json_array();
     for (int i = 0; i < s->shape.n_unmeasured; i++)
         json_array_append_new(a, json_string(s->shape.unmeasured[i]));
+    return a;
 }
 
-static void put_stages(json_t *root, const struct search *s, const struct simulation_result *x)
+static json_t *stages_json(const struct search *s, const struct simulation_result *x)
 {
-    json_t *a = list(root, "stages");
+    json_t *a = json_array();
     for (int i = 0; i < s->shape.n_stages; i++) {
-        json_t *o = add(a, NULL, NULL);
-        put_count(o, "stage", i);
-        put_count(o, "replicas", s->shape.replicas[i]);
-        put_count(o, "entered", x->stage[i].entered);
-        put_count(o, "exited", x->stage[i].hits);
-        put(o, "batch_mean", mean_batch(&x->stage[i]), 3);
-        put(o, "queue_ms", x->stage[i].queue_ns / NS_PER_MS, 6);
-        put(o, "service_ms", x->stage[i].service_ns / NS_PER_MS, 6);
+        const struct simulation_stage_result *t = &x->stage[i];
+        json_array_append_new(a,
+                              json_pack("{s:i, s:i, s:I, s:I, s:o, s:o, s:o}", "stage", i, "replicas",
+                                        s->shape.replicas[i], "entered", (json_int_t)t->entered, "exited",
+                                        (json_int_t)t->hits, "batch_mean", report_rounded(mean_batch(t), 3),
+                                        "queue_ms", report_rounded(t->queue_ns / NS_PER_MS, 6), "service_ms",
+                                        report_rounded(t->service_ns / NS_PER_MS, 6)));
     }
+    return a;
 }
 
-static void put_machines(json_t *root, const struct search *s, const struct simulation_result *x)
+static json_t *processes_json(const struct search *s, const struct simulation_result *x)
 {
-    json_t *a = list(root, "processes"), *o;
+    json_t *a = json_array();
     char name[64], host[64];
     for (int i = 0; i < x->n_processes; i++) {
-        o = add(a, "name", process_name(&x->process[i], false, name, sizeof name));
-        host_name(s->cluster, x->process[i].host, host, sizeof host);
-        json_object_set_new(o, "host", json_string(host));
-        put(o, "busy", x->process[i].busy, 4);
-        put(o, "io_busy", x->process[i].io_busy, 4);
+        const struct simulation_process *p = &x->process[i];
+        json_array_append_new(
+            a, json_pack("{s:s, s:s, s:o, s:o}", "name", process_name(p, false, name, sizeof name), "host",
+                         host_name(s->cluster, p->host, host, sizeof host), "busy",
+                         report_rounded(p->busy, 4), "io_busy", report_rounded(p->io_busy, 4)));
     }
-    a = list(root, "hosts");
-    for (int i = 0; i < s->cluster->n_hosts; i++) {
-        o = add(a, "name", host_name(s->cluster, i, name, sizeof name));
-        put(o, "cores_busy", x->link[i].cores, 4);
-        put(o, "link_out", x->link[i].out, 4);
-        put(o, "link_in", x->link[i].in, 4);
-        put(o, "out_gbps", x->link[i].out_bytes * 8e-9, 4);
-        put(o, "in_gbps", x->link[i].in_bytes * 8e-9, 4);
-    }
+    return a;
 }
 
-static void put_sweep(json_t *root, const struct search *s)
+static json_t *hosts_json(const struct search *s, const struct simulation_result *x)
 {
-    json_t *a = list(root, "sweep");
-    for (int i = 0; i < s->n_results; i++) {
-        json_t *o = add(a, NULL, NULL);
-        put(o, "rate", s->offered[i] * s->cluster->cells, 3);
-        put(o, "achieved_rps", s->result[i]->throughput * s->cluster->cells, 3);
-        put(o, "p50_ms", ms(s->result[i], 0.5), 6);
-        put(o, "p99_ms", ms(s->result[i], 0.99), 6);
-        put_count(o, "dropped", s->result[i]->arrived - s->result[i]->answered);
+    json_t *a = json_array();
+    char name[64];
+    for (int i = 0; i < s->cluster->n_hosts; i++) {
+        const struct simulation_link *l = &x->link[i];
+        json_array_append_new(a, json_pack("{s:s, s:o, s:o, s:o, s:o, s:o}", "name",
+                                           host_name(s->cluster, i, name, sizeof name), "cores_busy",
+                                           report_rounded(l->cores, 4), "link_out", report_rounded(l->out, 4),
+                                           "link_in", report_rounded(l->in, 4), "out_gbps",
+                                           report_rounded(l->out_bytes * GBPS, 4), "in_gbps",
+                                           report_rounded(l->in_bytes * GBPS, 4)));
     }
-    put(root, "saturation_rps", s->saturation * s->cluster->cells, 3);
+    return a;
+}
+
+static json_t *sweep_json(const struct search *s)
+{
+    json_t *a = json_array();
+    for (int i = 0; i < s->n_results; i++) {
+        const struct simulation_result *x = s->result[i];
+        json_array_append_new(
+            a, json_pack("{s:o, s:o, s:o, s:o, s:I}", "rate", of_all(s, s->offered[i]), "achieved_rps",
+                         of_all(s, x->throughput), "p50_ms", report_rounded(ms(x, 0.5), 6), "p99_ms",
+                         report_rounded(ms(x, 0.99), 6), "dropped", (json_int_t)(x->arrived - x->answered)));
+    }
+    return a;
 }
 
 /* Nothing that was not computed: the same seed gives the same bytes. */
@@ -196,30 +194,26 @@ static int print_json(const struct simulate_report *r, struct error *e)
 {
     const struct search *s = r->search;
     const struct simulation_result *x = result(r);
-    json_t *root = json_pack("{s:s, s:i}", "format", "freezeline-simulation", "version", 1);
     long long hosts, cores;
+    json_t *root;
     count_hosts(r, &hosts, &cores);
-    put(root, "offered_rps", s->offered[s->n_results - 1] * s->cluster->cells, 3);
-    put(root, "achieved_rps", x->throughput * s->cluster->cells, 3);
-    put_count(root, "simulated", x->arrived);
-    put_count(root, "answered", x->answered);
-    put_count(root, "overloaded", x->refused);
-    put_count(root, "expired", x->expired);
-    put_count(root, "failed", x->failed + x->lost);
-    put_count(root, "retried", x->retried);
-    put(root, "in_system", x->in_system, 4);
-    put_latency(root, x);
-    put_exits(root, s, x);
-    put_stages(root, s, x);
-    put_machines(root, s, x);
-    put_count(root, "cells", s->cluster->cells);
-    put_count(root, "hosts_used", hosts);
-    put_count(root, "cores_there", cores);
-    put_count(root, "cores_used", (int64_t)s->cores * s->cluster->cells);
-    put(root, "cpu_ms_per_request", cpu_ms(x), 6);
-    put_count(root, "events", s->events);
-    if (s->n_results > 1)
-        put_sweep(root, s);
+    root = json_pack(
+        "{s:s, s:i, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:i, "
+        "s:I, s:I, s:I, s:o, s:I}",
+        "format", "freezeline-simulation", "version", 1, "offered_rps",
+        of_all(s, s->offered[s->n_results - 1]), "achieved_rps", of_all(s, x->throughput), "simulated",
+        (json_int_t)x->arrived, "answered", (json_int_t)x->answered, "overloaded", (json_int_t)x->refused,
+        "expired", (json_int_t)x->expired, "failed", (json_int_t)(x->failed + x->lost), "retried",
+        (json_int_t)x->retried, "in_system", report_rounded(x->in_system, 4), "latency_ms", latency_json(x),
+        "exits", exits_json(s, x), "exits_not_measured", unmeasured_json(s), "stages", stages_json(s, x),
+        "processes", processes_json(s, x), "hosts", hosts_json(s, x), "cells", s->cluster->cells,
+        "hosts_used", (json_int_t)hosts, "cores_there", (json_int_t)cores, "cores_used",
+        (json_int_t)s->cores * s->cluster->cells, "cpu_ms_per_request", report_rounded(cpu_ms(x), 6),
+        "events", (json_int_t)s->events);
+    if (root && s->n_results > 1) {
+        json_object_set_new(root, "sweep", sweep_json(s));
+        json_object_set_new(root, "saturation_rps", of_all(s, s->saturation));
+    }
     return report_print(root, e);
 }
 
@@ -300,8 +294,8 @@ static int print_hosts(const struct simulate_report *r, struct error *e)
         table_cell(t, "%s", host_name(c, best, name, sizeof name));
         table_cell(t, "%.2f", x[best].cores);
         table_cell(t, "%d", cluster_kind_of(c, best)->host.cores);
-        table_cell(t, "%.3f", x[best].out_bytes * 8e-9);
-        table_cell(t, "%.3f", x[best].in_bytes * 8e-9);
+        table_cell(t, "%.3f", x[best].out_bytes * GBPS);
+        table_cell(t, "%.3f", x[best].in_bytes * GBPS);
         table_cell(t, "%.1f%%", 100 * fmax(x[best].out, x[best].in));
     }
     rc = table_end(t, e);
@@ -328,8 +322,7 @@ static void print_summary(const struct simulate_report *r)
     const struct simulation_result *x = result(r);
     printf("\nanswered by:");
     for (int i = 0; i <= s->shape.n_exits; i++)
-        printf(" %s %.1f%%%s", exit_name(s, i),
-               100 * (double)x->by_exit[i] / fmax(1, (double)x->latency.count),
+        printf(" %s %.1f%%%s", exit_name(s, i), 100 * answered_share(x, i),
                i < s->shape.n_exits ? "," : "\nreplicas ");
     for (int i = 0; i < s->shape.n_stages; i++)
         printf("%d%s", s->shape.replicas[i], i + 1 < s->shape.n_stages ? "," : "");
