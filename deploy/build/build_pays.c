@@ -55,7 +55,8 @@ int build_pays(const struct build *b, struct pays *out, bool *known, struct erro
         return FL_OK;
     *out = (struct pays){
         .one_process_ms = ev->network_ms, .time_share = time_share(b), .stages = b->place.n_stages};
-    if ((rc = message_cost_measure(&cost, ev->network_ms / out->stages, e)) || (rc = cut_bytes(b, bytes, e)))
+    if ((rc = message_cost_measure(&cost, b->pipeline, ev->network_ms / out->stages, e)) ||
+        (rc = cut_bytes(b, bytes, e)))
         return rc;
     out->messages_ms =
         pays_messages_ms(&cost, value_bytes(b->graph, b->graph->inputs[0]), bytes, out->stages);

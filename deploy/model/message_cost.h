@@ -2,18 +2,18 @@
 #ifndef FREEZELINE_MESSAGE_COST_H
 #define FREEZELINE_MESSAGE_COST_H
 
-#include <stddef.h>
-
-#include "base/error.h"
+#include "config/pipeline.h"
 
 struct message_cost {
     double fixed_ms;    /* of any message, however small */
     double per_byte_ms; /* on top */
 };
 
-/* Sends messages of two sizes over an ipc socket to a thread that waits, as a stage worker does: one at a
- * time, with `pause_ms` of computing in between (at most 5 ms, so that it takes under a second), since a
- * receiver that sleeps has to be woken. Lower quartiles: a busy machine slows the others. FL_IO, FL_NOMEM. */
-int message_cost_measure(struct message_cost *out, double pause_ms, struct error *e);
+/* Sends activations of two sizes the pipeline's way (hop.h) to a thread that waits, as a stage worker does:
+ * one at a time, with `pause_ms` of computing in between (at most 5 ms, so that it takes under a second),
+ * since a receiver that sleeps has to be woken. Lower quartiles: a busy machine slows the others. Errors as
+ * hop_open; FL_IO when messages are lost. */
+int message_cost_measure(struct message_cost *out, const struct pipeline *p, double pause_ms,
+                         struct error *e);
 
 #endif

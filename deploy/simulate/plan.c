@@ -79,7 +79,7 @@ static int measure(struct plan *p, struct error *e)
 
     if ((rc = whole_model_new(&x, p->graph, p->pipeline, p->threads, 1, e)) ||
         (rc = profile_run(&p->profile, x, p->graph, 0, p->graph->n_nodes - 1, p->threads, 1, p->runs, e)) ||
-        (rc = message_cost_measure(&p->message, p->profile.median_ms / p->stages, e)))
+        (rc = message_cost_measure(&p->message, p->pipeline, p->profile.median_ms / p->stages, e)))
         goto done;
     p->profiled = true;
     p->until_ms = calloc((size_t)p->graph->n_nodes + 1, sizeof *p->until_ms);

@@ -54,13 +54,18 @@ static void test_stages_without_caches_never_answer_sooner(void **state)
 
 static void test_messages_are_measured(void **state)
 {
-    struct message_cost measured = {0};
-    struct error e = {0};
+    struct pipeline p = {.shared_memory = false};
     (void)state;
 
-    assert_int_equal(message_cost_measure(&measured, 0, &e), FL_OK);
-    assert_true(measured.fixed_ms > 0 && measured.fixed_ms < 1000);
-    assert_true(measured.per_byte_ms >= 0);
+    for (int lanes = 0; lanes < 2; lanes++) {
+        struct message_cost measured = {0};
+        struct error e = {0};
+        p.shared_memory = lanes;
+        if (message_cost_measure(&measured, &p, 0, &e))
+            fail_msg("%s", e.text);
+        assert_true(measured.fixed_ms > 0 && measured.fixed_ms < 1000);
+        assert_true(measured.per_byte_ms >= 0);
+    }
 }
 
 int main(void)
