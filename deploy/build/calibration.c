@@ -140,7 +140,7 @@ static int look_at_all(struct calibration *c, struct exec *x, int room, const ch
 
 static int measure(struct calibration *c, struct error *e)
 {
-    struct exec_options o = {.max_batch = c->graph->free_batch ? BATCH : 1, .last = -1};
+    struct exec_options o = {.max_batch = c->graph->free_batch ? BATCH : 1, .last = -1, .apart = true};
     struct exec *x;
     int rc = exec_new(&x, c->graph, &o, e);
     if (!rc)

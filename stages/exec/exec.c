@@ -159,8 +159,9 @@ int exec_run(struct exec *x, int first, int last, int batch, exec_after after, v
     int rc = check_run(x, first, last, batch, e);
     if (rc)
         return rc;
-    if (openblas_get_num_threads() != x->threads)
-        openblas_set_num_threads(x->threads);
+    /* Threads are the executor's own. */
+    if (openblas_get_num_threads() != 1)
+        openblas_set_num_threads(1);
     if (x->batch != batch)
         exec_set_batch(x, batch);
     x->next = 0;
@@ -189,6 +190,17 @@ static int find_cut(const struct exec *x, int node, struct error *e)
     return x->step[node - x->first].cut;
 }
 
+/* An image whose pixels lie in wider ones. */
+static void gather(const struct slot *s, const struct view *from, float *to)
+{
+    struct tensor t = {.dtype = s->dtype, .rank = 4};
+    struct view v;
+    memcpy(t.dim, from->dim, sizeof t.dim);
+    v = view_channels_last(&t);
+    v.data = to;
+    view_copy(from, &v);
+}
+
 int exec_cut(struct exec *x, int node, int batch, struct tensor *out, struct error *e)
 {
     int slot = find_cut(x, node, e);
@@ -196,11 +208,13 @@ int exec_cut(struct exec *x, int node, int batch, struct tensor *out, struct err
     if (slot < 0)
         return FL_INTERNAL;
     *out = slot_physical(&x->slot[slot], batch);
-    v = slot_view(&x->slot[slot], batch);
-    if (view_is_low(&v)) {
+    v = view_at(x, slot, batch);
+    if (view_is_low(&v))
         low_widen(v.data, v.dtype, view_scale(&v), x->wide, view_count(&v));
+    else if (x->slot[slot].base >= 0)
+        gather(&x->slot[slot], &v, x->wide);
+    if (view_is_low(&v) || x->slot[slot].base >= 0)
         out->data = x->wide;
-    }
     call_it_wide(&x->slot[slot], out);
     return FL_OK;
 }
@@ -215,22 +229,33 @@ struct tensor exec_value(struct exec *x, int node, int batch)
     return t;
 }
 
+/* Where row i of a slot begins. */
+static void *row_at(const struct exec *x, int slot, int i)
+{
+    struct view v = view_at(x, slot, x->max_batch);
+    return (char *)v.data + (size_t)(i * v.stride[0]) * tensor_dtype_bytes(v.dtype);
+}
+
 int exec_compact(struct exec *x, int node, const int *keep, int n, struct error *e)
 {
     int at = find_cut(x, node, e);
     const struct slot *s = at < 0 ? NULL : &x->slot[at];
-    size_t row;
+    struct view to, from;
     if (!s)
         return FL_INTERNAL;
     if (s->rank < 1 || s->dim[0].per_batch < 1 || s->dim[0].fixed != 0)
         return error_set(e, FL_SHAPE, "the value after node %s has no batch dimension",
                          x->step[node - x->first].node.name);
-    row = (size_t)slot_bytes(s, 1);
+    to = from = view_at(x, at, 1);
     for (int i = 0; i < n; i++) {
         if (keep[i] < i || keep[i] >= x->max_batch || (i && keep[i] <= keep[i - 1]))
             return error_set(e, FL_INTERNAL, "rows to keep are not ascending");
-        if (keep[i] != i)
-            memcpy((char *)s->data + (size_t)i * row, (char *)s->data + (size_t)keep[i] * row, row);
+        to.data = row_at(x, at, i);
+        from.data = row_at(x, at, keep[i]);
+        if (keep[i] != i && s->base < 0)
+            memcpy(to.data, from.data, (size_t)slot_bytes(s, 1));
+        else if (keep[i] != i)
+            view_copy(&from, &to);
     }
     return FL_OK;
 }

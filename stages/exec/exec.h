@@ -28,6 +28,7 @@ struct exec_options {
     /* Nodes within the range before which the value at the cut is rounded to bfloat16, as a message to the
      * next stage does (wire_dtype). What comes into the range is taken as it is. */
     int n_rounded, rounded[EXEC_MAX_ROUNDED];
+    bool apart; /* no value lies in another one's storage, so that exec_value finds each */
 };
 
 struct exec;

@@ -1,7 +1,8 @@
 /* exec_choose.c - pick a kernel for each node: by rank, or by timing the candidates
  *
- * Timing runs the real kernel at batch 1 on made-up numbers. Candidates are prepared, timed and thrown away;
- * the winner is prepared again, so that the weights lie in the order in which they are read.
+ * Timing runs the real kernel on made-up numbers, for one request alone and for a batch. Candidates are
+ * prepared, timed and thrown away; the winner is prepared again, so that the weights lie in the order in
+ * which they are read.
  */
 #include "exec_internal.h"
 
@@ -14,15 +15,17 @@
 #define MAX_CANDIDATES 8
 #define TRIAL_RUNS     5
 #define TRIAL_NS       (20 * NS_PER_MS) /* at most this long per candidate, but one run */
-#define CHILL_BYTES    ((size_t)3 << 20)
-#define MARGIN         0.95 /* of the best time so far: what a later candidate must beat it by */
+#define TRIAL_BATCH    8
+#define ROWS_ENOUGH_NS \
+    (4 * NS_PER_MS) /* what takes that long for one has rows enough to take the same for each of many */
+#define CHILL_BYTES ((size_t)3 << 20)
+#define MARGIN      0.95 /* of the best time so far: what a later candidate must beat it by */
 
 /* Places for one node's inputs and outputs while its candidates are timed. */
 struct trial {
-    struct kernel_task task;
+    int batch;
     struct view views[2 * OP_MAX_IO];
     void *data[2 * OP_MAX_IO];
-    void *scratch;
     char *chill; /* read between runs, so that weights come from where they will come from in a whole run */
 };
 
@@ -75,6 +78,12 @@ static int find_candidates(const struct exec *x, struct step *s, enum exec_kerne
     return n;
 }
 
+bool exec_is_fast(const struct exec *x, struct step *s, enum exec_kernels mode)
+{
+    const struct kernel *candidate[MAX_CANDIDATES + 1];
+    return find_candidates(x, s, mode, candidate) && candidate[0]->family != KERNEL_REFERENCE;
+}
+
 static void fill(const struct view *v, void *data)
 {
     uint32_t seed = 12345;
@@ -89,10 +98,11 @@ static void fill(const struct view *v, void *data)
     }
 }
 
-static int open_trial(struct trial *t, const struct exec *x, const struct step *s)
+static int open_trial(struct trial *t, const struct exec *x, const struct step *s, int batch)
 {
     int n = s->node.n_in + s->node.n_out;
     memset(t, 0, sizeof *t);
+    t->batch = batch;
     t->chill = calloc(1, CHILL_BYTES);
     if (!t->chill)
         return FL_NOMEM;
@@ -102,19 +112,19 @@ static int open_trial(struct trial *t, const struct exec *x, const struct step *
         struct tensor space;
         if (at == GRAPH_NONE)
             continue;
-        t->views[i] = slot_view(&x->slot[at], 1);
+        t->views[i] = slot_view(&x->slot[at], batch);
         if (x->slot[at].is_constant) {
             t->views[i].data = x->slot[at].constant->data;
             continue;
         }
         storage = x->slot[at].base >= 0 ? &x->slot[x->slot[at].base] : &x->slot[at];
-        space = slot_logical(storage, 1);
+        space = slot_logical(storage, batch);
         if (tensor_alloc(&space))
             return FL_NOMEM;
         t->data[i] = space.data;
         t->views[i] = view_plain(&space);
         fill(&t->views[i], space.data);
-        t->views[i] = slot_view_in(&x->slot[at], 1, space.data);
+        t->views[i] = slot_view_in(&x->slot[at], batch, space.data);
     }
     return FL_OK;
 }
@@ -141,49 +151,64 @@ static void chill(struct trial *t)
         t->chill[i]++;
 }
 
-/* The shortest of a few runs, in ns; UINT64_MAX when it cannot run. */
-static uint64_t time_candidate(const struct exec *x, struct step *s, const struct kernel *k, struct trial *t)
+/* The shortest of a few runs of what is prepared, in ns; UINT64_MAX when it cannot run. */
+static uint64_t time_runs(const struct exec *x, const struct step *s, struct trial *t, void *scratch)
 {
     struct op_call call = s->call;
-    struct kernel_run run = {NULL, x->team};
+    struct kernel_run run = {scratch, x->team};
     uint64_t best = UINT64_MAX, started = clock_ns();
-    if (prepare(x, s, k, &t->task))
-        return UINT64_MAX;
     call.in = t->views;
     call.out = t->views + s->node.n_in;
-    t->scratch = run.scratch = aligned_alloc(64, (t->task.scratch_bytes + 127) / 64 * 64);
-    for (int i = 0; run.scratch && i < TRIAL_RUNS && (i < 2 || clock_ns() - started < TRIAL_NS); i++) {
+    for (int i = 0; i < TRIAL_RUNS && (i < 2 || clock_ns() - started < TRIAL_NS); i++) {
         uint64_t from, took;
         chill(t);
         from = now_ns(x);
-        if (k->run(s->state, &call, &run))
+        if (s->kernel->run(s->state, &call, &run))
             break;
         took = now_ns(x) - from;
         best = took < best ? took : best;
     }
-    free(t->scratch);
-    drop(s);
     return best;
+}
+
+/* Of one request alone, and its part of a batch; both in ns. UINT64_MAX when it cannot run. */
+static uint64_t time_candidate(const struct exec *x, struct step *s, const struct kernel *k,
+                               struct trial *one, struct trial *many)
+{
+    struct kernel_task task;
+    uint64_t alone = UINT64_MAX, each = 0;
+    void *scratch;
+    if (prepare(x, s, k, &task))
+        return UINT64_MAX;
+    scratch = aligned_alloc(64, (task.scratch_bytes + 127) / 64 * 64);
+    if (scratch)
+        alone = each = time_runs(x, s, one, scratch);
+    if (many->batch > 1 && alone < ROWS_ENOUGH_NS)
+        each = time_runs(x, s, many, scratch) / (uint64_t)many->batch;
+    free(scratch);
+    drop(s);
+    return alone == UINT64_MAX ? alone : alone + each;
 }
 
 static const struct kernel *fastest(const struct exec *x, struct step *s, const struct kernel **candidate,
                                     int n)
 {
     const struct kernel *best = candidate[0];
+    int batch = x->max_batch < TRIAL_BATCH ? x->max_batch : TRIAL_BATCH;
     uint64_t best_ns = UINT64_MAX;
-    struct trial *t = malloc(sizeof *t);
-    if (t && !open_trial(t, x, s))
+    struct trial *t = calloc(2, sizeof *t);
+    if (t && !open_trial(&t[0], x, s, 1) && (batch == 1 || !open_trial(&t[1], x, s, batch)))
         for (int i = 0; i < n; i++) {
             struct weights_mark mark = weights_mark(x->weights);
-            uint64_t ns = time_candidate(x, s, candidate[i], t);
+            uint64_t ns = time_candidate(x, s, candidate[i], &t[0], &t[1]);
             weights_rewind(x->weights, mark);
             if ((double)ns < (best_ns == UINT64_MAX ? 1.0 : MARGIN) * (double)best_ns) {
                 best_ns = ns;
                 best = candidate[i];
             }
         }
-    if (t)
-        close_trial(t);
+    for (int i = 0; t && i < 2; i++)
+        close_trial(&t[i]);
     free(t);
     return best;
 }

@@ -84,6 +84,8 @@ int exec_lower(struct exec *x, struct exec *whole, const struct graph *g, const 
 void exec_show_constants(struct exec *x);
 /* What a kernel is asked about a step. */
 void exec_task(const struct exec *x, const struct step *s, struct kernel_task *t);
+/* Is there a kernel for the step beside the reference? Views must be set, and constants shown. */
+bool exec_is_fast(const struct exec *x, struct step *s, enum exec_kernels mode);
 /* Picks and prepares the kernel of each step. */
 int exec_choose_kernels(struct exec *x, enum exec_kernels mode, struct error *e);
 

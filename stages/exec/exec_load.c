@@ -324,13 +324,15 @@ static int keep_constants(struct exec *x, struct error *e)
     return FL_OK;
 }
 
-/* Room for the largest value at a cut that lies in a lower type. Untouched pages cost nothing. */
+/* Room for the largest value at a cut that lies in a lower type, or in a wider image. Untouched pages cost
+ * nothing. */
 static int make_wide(struct exec *x, struct error *e)
 {
     int64_t most = 0;
     for (int i = 0; i < x->n_steps; i++) {
         struct tensor t;
-        if (x->step[i].cut < 0 || x->slot[x->step[i].cut].low == TENSOR_NONE)
+        if (x->step[i].cut < 0 ||
+            (x->slot[x->step[i].cut].low == TENSOR_NONE && x->slot[x->step[i].cut].base < 0))
             continue;
         t = slot_logical(&x->slot[x->step[i].cut], x->max_batch);
         most = tensor_count(&t) > most ? tensor_count(&t) : most;
@@ -439,11 +441,8 @@ int exec_new(struct exec **out, const struct graph *g, const struct exec_options
         !(rc = lower(x, o, &from, e))) {
         find_lives(x);
         if (!(rc = mark_rounded(x, o, e)))
-            rc = views_find(x, e);
-        openblas_set_num_threads(x->threads);
-        if (!rc && openblas_get_num_threads() < x->threads)
-            rc = error_set(e, FL_CONFIG, "%d threads are asked for; OpenBLAS computes on at most %d here",
-                           x->threads, openblas_get_num_threads());
+            rc = views_find(x, o->kernels, !o->apart && !o->n_rounded, e);
+        openblas_set_num_threads(1);
         if (!rc && !(rc = exec_choose_kernels(x, o->kernels, e)) && !(rc = make_arena(x, e)) &&
             !(rc = make_wide(x, e)) && !(rc = keep_constants(x, e)))
             exec_set_batch(x, 1);

@@ -1,5 +1,8 @@
 /* views.c - steps that only rearrange: what they make is seen in what they read, and nothing is copied
  *
+ * A Concat of channels need not run either where kernels can write its parts into its result at once; in a
+ * chain of them, as in DenseNet, all lie in the last one's.
+ *
  * Around each head of attention exporters write Reshape, Transpose, Split, Squeeze and Gather. A MatMul can
  * read through all of these, since it takes any step between rows; and it can write what a Transpose behind
  * it would make. A step stays as it is when what it makes leaves the executor, or is read by one that wants
@@ -159,7 +162,9 @@ static void settle(struct slot *s, int base, const struct place *at_2, const str
 struct finder {
     struct exec *x;
     bool *free;   /* of each step: it need not run */
-    bool *itself; /* of each slot: it leaves the executor */
+    bool *itself; /* of each slot: it leaves the executor, or may be asked for between two steps */
+    bool *edge;   /* the former */
+    enum exec_kernels mode;
 };
 
 static bool see_through(struct finder *f, int i)
@@ -263,13 +268,129 @@ static void write_through(struct finder *f, int i)
     f->free[i] = true;
 }
 
+/* Where part k of a Concat of channels begins in its result, in channels; -1: not a part that can lie there.
+ */
+static int64_t part_at(const struct exec *x, const struct node *n, int k)
+{
+    int64_t at = 0;
+    for (int i = 0; i <= k; i++) {
+        const struct slot *s = &x->slot[n->in[i]];
+        if (n->in[i] == GRAPH_NONE || s->is_constant || !s->channels_last || s->dtype != TENSOR_F32 ||
+            s->low != TENSOR_NONE || s->dim[1].per_batch)
+            return -1;
+        at += i < k ? s->dim[1].fixed : 0;
+    }
+    return at;
+}
+
+static bool joins_channels(const struct exec *x, const struct step *s)
+{
+    int64_t axis = attr_int(&s->node, "axis", 1);
+    return node_is(&s->node, "Concat") && s->node.out[0] != GRAPH_NONE && (axis == 1 || axis == -3) &&
+           x->slot[s->node.out[0]].channels_last && x->slot[s->node.out[0]].low == TENSOR_NONE &&
+           part_at(x, &s->node, s->node.n_in - 1) >= 0;
+}
+
+/* Lays a slot into the storage of `base`, `at` channels behind where `to` begins there, or lies. */
+static void lay(struct exec *x, int slot, int to, int64_t at)
+{
+    struct slot *s = &x->slot[slot];
+    const struct slot *t = &x->slot[to];
+    struct place p[2] = {place_of(t, 2), place_of(t, 3)};
+    for (int i = 0; i < 2; i++) {
+        struct tensor dims = slot_logical(s, 2 + i);
+        memcpy(p[i].v.dim, dims.dim, sizeof dims.dim);
+        p[i].offset += at;
+    }
+    settle(s, t->base >= 0 ? t->base : to, &p[0], &p[1]);
+}
+
+static bool is_base(const struct exec *x, int slot)
+{
+    for (int i = 0; i < x->n_slots; i++)
+        if (x->slot[i].base == slot)
+            return true;
+    return false;
+}
+
+static bool touches(const struct node *n, int slot)
+{
+    for (int k = 0; k < n->n_in + n->n_out; k++)
+        if ((k < n->n_in ? n->in[k] : n->out[k - n->n_in]) == slot)
+            return true;
+    return false;
+}
+
+/* Have all steps that make or read this slot a fast kernel, where it lies now? */
+static bool stays_fast(struct finder *f, int slot)
+{
+    struct exec *x = f->x;
+    exec_set_batch(x, x->max_batch);
+    exec_show_constants(x);
+    for (int i = 0; i < x->n_steps; i++)
+        if (!f->free[i] && touches(&x->step[i].node, slot) && !exec_is_fast(x, &x->step[i], f->mode))
+            return false;
+    return true;
+}
+
+/* The parts lie side by side already, in their order: so the result lies there too. */
+static bool lie_joined(const struct finder *f, const struct node *n)
+{
+    const struct exec *x = f->x;
+    const struct slot *first = &x->slot[n->in[0]];
+    if (first->base < 0 || f->edge[n->out[0]] || x->slot[n->out[0]].base >= 0)
+        return false;
+    for (int k = 0; k < n->n_in; k++) {
+        const struct slot *s = &x->slot[n->in[k]];
+        if (s->base != first->base || s->offset.fixed != first->offset.fixed + part_at(x, n, k) ||
+            s->offset.per_batch != first->offset.per_batch ||
+            memcmp(s->stride, first->stride, sizeof s->stride))
+            return false;
+    }
+    return true;
+}
+
+static bool may_move(const struct finder *f, const struct node *n, int k)
+{
+    const struct slot *s = &f->x->slot[n->in[k]];
+    for (int i = 0; i < k; i++)
+        if (n->in[i] == n->in[k])
+            return false;
+    return s->base < 0 && s->first > 0 && !f->edge[n->in[k]] && !f->free[s->first - 1] &&
+           !is_base(f->x, n->in[k]);
+}
+
+/* The result of a Concat into its parts' storage, or the parts into its own. */
+static bool join_channels(struct finder *f, const struct node *n)
+{
+    struct exec *x = f->x;
+    bool joined = lie_joined(f, n), fits = true;
+    int laid = 0;
+    if (joined) {
+        lay(x, n->out[0], n->in[0], 0);
+        fits = stays_fast(f, n->out[0]);
+    }
+    for (; !joined && laid < n->n_in && may_move(f, n, laid); laid++)
+        lay(x, n->in[laid], n->out[0], part_at(x, n, laid));
+    fits &= joined || laid == n->n_in;
+    for (int k = 0; !joined && fits && k < n->n_in; k++)
+        fits = stays_fast(f, n->in[k]);
+    if (fits)
+        return true;
+    if (joined)
+        x->slot[n->out[0]].base = -1;
+    for (int k = 0; k < laid; k++)
+        x->slot[n->in[k]].base = -1;
+    return false;
+}
+
 static void mark_own(struct finder *f)
 {
     const struct exec *x = f->x;
     for (int i = 0; i < x->n_in; i++)
-        f->itself[x->in[i].slot] = true;
+        f->itself[x->in[i].slot] = f->edge[x->in[i].slot] = true;
     for (int i = 0; i < x->n_out; i++)
-        f->itself[x->out[i].slot] = true;
+        f->itself[x->out[i].slot] = f->edge[x->out[i].slot] = true;
     for (int i = 0; i < x->n_steps; i++)
         if (x->step[i].cut >= 0)
             f->itself[x->step[i].cut] = true;
@@ -288,10 +409,12 @@ static void lengthen_lives(struct exec *x)
     }
 }
 
-int views_find(struct exec *x, struct error *e)
+int views_find(struct exec *x, enum exec_kernels mode, bool join, struct error *e)
 {
-    struct finder f = {x, calloc((size_t)x->n_steps + 1, 1), calloc((size_t)x->n_slots + 1, 1)};
-    int rc = f.free && f.itself ? FL_OK : error_set(e, FL_NOMEM, "no memory for %d nodes", x->n_steps);
+    struct finder f = {x, calloc((size_t)x->n_steps + 1, 1), calloc((size_t)x->n_slots + 1, 1),
+                       calloc((size_t)x->n_slots + 1, 1), mode};
+    int rc =
+        f.free && f.itself && f.edge ? FL_OK : error_set(e, FL_NOMEM, "no memory for %d nodes", x->n_steps);
     if (!rc) {
         mark_own(&f);
         for (int i = 0; i < x->n_steps; i++)
@@ -300,6 +423,9 @@ int views_find(struct exec *x, struct error *e)
             ;
         for (int i = 0; i < x->n_steps; i++)
             write_through(&f, i);
+        for (int i = x->n_steps - 1; i >= 0 && join && mode == KERNELS_AUTO; i--)
+            if (joins_channels(x, &x->step[i]))
+                f.free[i] = join_channels(&f, &x->step[i].node);
         lengthen_lives(x);
     }
     for (int i = 0; !rc && i < x->n_steps; i++)
@@ -309,5 +435,6 @@ int views_find(struct exec *x, struct error *e)
         }
     free(f.free);
     free(f.itself);
+    free(f.edge);
     return rc;
 }

@@ -41,6 +41,24 @@ bool view_is_activation(const struct view *v)
     return v->dtype == TENSOR_F32 && lies_computed(v);
 }
 
+int64_t view_pitch(const struct view *v)
+{
+    for (int d = 3; d >= 2; d--)
+        if (v->dim[d] != 1)
+            return d == 3 ? v->stride[3] : v->stride[2] / v->dim[3];
+    return v->dim[0] == 1 ? v->dim[1] : v->stride[0];
+}
+
+bool view_is_pitched_activation(const struct view *v)
+{
+    int64_t pitch;
+    if (v->rank != 4 || v->data || v->dtype != TENSOR_F32)
+        return view_is_activation(v);
+    pitch = view_pitch(v);
+    return pitch >= v->dim[1] &&
+           strides_are(v, (int64_t[]){v->dim[2] * v->dim[3] * pitch, 1, v->dim[3] * pitch, pitch});
+}
+
 bool view_is_low_activation(const struct view *v)
 {
     return (v->dtype == TENSOR_F32 || view_is_low(v)) && lies_computed(v);
@@ -98,6 +116,7 @@ static bool resolve(struct window2d *w, const struct op_call *c, const int64_t *
         return false;
     *w = (struct window2d){.n = x->dim[0], .ic = x->dim[1], .ih = x->dim[2], .iw = x->dim[3]};
     w->oc = y->dim[1], w->oh = y->dim[2], w->ow = y->dim[3];
+    w->ip = view_pitch(x), w->op = view_pitch(y);
     w->kh = any.kernel[0], w->kw = any.kernel[1];
     w->sh = any.stride[0], w->sw = any.stride[1];
     w->dh = any.dilation[0], w->dw = any.dilation[1];
@@ -119,7 +138,8 @@ static bool window_over(struct window2d *w, const struct op_call *c,
     if (view_present(c, 2) && (c->in[2].dtype != TENSOR_F32 || !c->in[2].data))
         return false;
     if (p->residual != GRAPH_NONE && (!is_activation(&c->in[p->residual]) ||
-                                      memcmp(c->in[p->residual].dim, c->out[0].dim, 4 * sizeof(int64_t))))
+                                      memcmp(c->in[p->residual].dim, c->out[0].dim, 4 * sizeof(int64_t)) ||
+                                      view_pitch(&c->in[p->residual]) != view_pitch(&c->out[0])))
         return false;
     return resolve(w, c, c->in[1].dim + 2) && w->groups > 0;
 }
@@ -129,17 +149,23 @@ bool window_of_conv(struct window2d *w, const struct op_call *c)
     return window_over(w, c, view_is_activation);
 }
 
+bool window_of_pitched_conv(struct window2d *w, const struct op_call *c)
+{
+    return window_over(w, c, view_is_pitched_activation);
+}
+
 bool window_of_low_conv(struct window2d *w, const struct op_call *c)
 {
     return window_over(w, c, view_is_low_activation);
 }
 
-bool window_of_pool(struct window2d *w, const struct op_call *c)
+bool window_of_pitched_pool(struct window2d *w, const struct op_call *c)
 {
     const char *op = c->node->op->name;
     if ((strcmp(op, "MaxPool") && strcmp(op, "AveragePool")) || c->n_out != 1)
         return false;
-    return view_is_activation(&c->in[0]) && view_is_activation(&c->out[0]) && resolve(w, c, NULL);
+    return view_is_pitched_activation(&c->in[0]) && view_is_pitched_activation(&c->out[0]) &&
+           resolve(w, c, NULL);
 }
 
 static bool is_matrix(const struct view *v)

@@ -67,7 +67,11 @@ bool view_is_plain(const struct view *v);
 bool view_is_channels_last(const struct view *v);
 /* A computed float32 value, channels-last when of rank 4. */
 bool view_is_activation(const struct view *v);
-/* The same, or it lies in its lower type. */
+/* The same, but pixels of rank 4 may lie further apart than their channels: in a Concat's result. */
+bool view_is_pitched_activation(const struct view *v);
+/* Floats from a pixel to the next. */
+int64_t view_pitch(const struct view *v);
+/* The same as view_is_activation, or it lies in its lower type. */
 bool view_is_low_activation(const struct view *v);
 /* float32, and in one of the two orders. */
 bool view_is_dense(const struct view *v);
@@ -94,13 +98,15 @@ struct window2d {
     int64_t n, ih, iw, ic, oh, ow, oc;
     int64_t kh, kw, sh, sw, dh, dw, top, left, bottom, right;
     int64_t groups;
+    int64_t ip, op; /* floats from a pixel to the next: ic and oc, or more where pixels may be pitched */
 };
 
 /* From views and attributes; false when the node is not a 2-D window over activations. */
 bool window_of_conv(struct window2d *w, const struct op_call *c);
+bool window_of_pitched_conv(struct window2d *w, const struct op_call *c);
 /* The same where activations may lie in a lower type. */
 bool window_of_low_conv(struct window2d *w, const struct op_call *c);
-bool window_of_pool(struct window2d *w, const struct op_call *c);
+bool window_of_pitched_pool(struct window2d *w, const struct op_call *c);
 /* Of a convolution or product: weights and bias are packed, and the result may take the residual's place. */
 void kernel_packs_constants(struct kernel_task *t);
 /* A copy of the convolution's bias among the weights, zeros where it has none. NULL without memory. */

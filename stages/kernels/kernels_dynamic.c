@@ -130,7 +130,7 @@ static void finish(const struct dynamic *s, const struct op_call *c, struct scal
         scale[j] = q.step;
         shift[j] = (s->bias ? s->bias[j] : 0) - q.step * (float)q.zero * s->sums[j];
     }
-    simd_best()->scale_shift(adds ? &none : post, y, scale, shift, y, s->rows, s->n);
+    simd_best()->scale_shift(adds ? &none : post, y, s->n, scale, shift, y, s->rows, s->n);
     if (adds)
         simd_best()->post(post, y, (const float *)c->in[post->residual].data + row * s->n, s->rows * s->n);
 }

@@ -162,8 +162,8 @@ static bool norm_accepts(const struct kernel_task *t)
         if (c->in[i].dtype != TENSOR_F32 || !c->in[i].data)
             return false;
     /* Rank 2 has its channels last too. */
-    return (c->in[0].rank == 4 || c->in[0].rank == 2) && view_is_activation(&c->in[0]) &&
-           views_in_one_order(&c->in[0], &c->out[0]);
+    return (c->in[0].rank == 4 || c->in[0].rank == 2) && view_is_pitched_activation(&c->in[0]) &&
+           view_is_activation(&c->out[0]);
 }
 
 static int norm_prepare(struct kernel_task *t, void **state)
@@ -189,7 +189,7 @@ static int norm_prepare(struct kernel_task *t, void **state)
     }
     s->scale = scale;
     s->shift = shift;
-    t->alias = 0;
+    t->alias = view_is_activation(&c->in[0]) ? 0 : GRAPH_NONE;
     for (int i = 1; i < 5; i++)
         kernel_mark_packed(t, i);
     return FL_OK;
@@ -201,8 +201,9 @@ static int norm_run(void *state, const struct op_call *c, const struct kernel_ru
     int64_t channels = c->in[0].dim[1], n = view_count(&c->in[0]);
     (void)r;
     if (n)
-        simd_best()->scale_shift(&c->node->post, c->in[0].data, s->scale, s->shift, c->out[0].data,
-                                 n / channels, channels);
+        simd_best()->scale_shift(&c->node->post, c->in[0].data,
+                                 c->in[0].rank == 4 ? view_pitch(&c->in[0]) : channels, s->scale, s->shift,
+                                 c->out[0].data, n / channels, channels);
     return FL_OK;
 }
 

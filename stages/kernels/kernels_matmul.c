@@ -107,21 +107,37 @@ static bool blas_accepts(const struct kernel_task *t)
            rest > FEW_COLUMNS;
 }
 
+struct products {
+    const struct operands *o;
+    const struct op_call *call;
+    int shares;
+};
+
+/* The products of one thread: every nth, since OpenBLAS's own threads would take memory from malloc. */
+static void blas_share(void *arg, int first, int thread)
+{
+    const struct products *p = arg;
+    const struct operands *o = p->o;
+    struct batch b;
+    int i = 0;
+    (void)thread;
+    batch_start(&b, p->call);
+    do
+        if (i++ % p->shares == first)
+            cblas_sgemm(CblasRowMajor, o->a.transposed ? CblasTrans : CblasNoTrans,
+                        o->b.transposed ? CblasTrans : CblasNoTrans, (int)o->y.rows, (int)o->y.columns,
+                        (int)o->a.columns, o->alpha, b.at_a, (int)o->a.step, b.at_b, (int)o->b.step, 0,
+                        b.at_y, (int)o->y.step);
+    while (batch_next(&b, p->call));
+}
+
 static int blas_run(void *state, const struct op_call *c, const struct kernel_run *r)
 {
     struct operands o;
-    struct batch b;
+    struct products p = {&o, c, team_threads(r->team)};
     (void)state;
-    (void)r;
-    if (!view_count(&c->out[0]) || !operands_of(&o, c))
-        return FL_OK;
-    batch_start(&b, c);
-    do
-        cblas_sgemm(CblasRowMajor, o.a.transposed ? CblasTrans : CblasNoTrans,
-                    o.b.transposed ? CblasTrans : CblasNoTrans, (int)o.y.rows, (int)o.y.columns,
-                    (int)o.a.columns, o.alpha, b.at_a, (int)o.a.step, b.at_b, (int)o.b.step, 0, b.at_y,
-                    (int)o.y.step);
-    while (batch_next(&b, c));
+    if (view_count(&c->out[0]) && operands_of(&o, c))
+        team_run(r->team, blas_share, &p, p.shares);
     return FL_OK;
 }
 

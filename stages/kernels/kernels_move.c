@@ -14,22 +14,23 @@ static bool concat_accepts(const struct kernel_task *t)
         c->out[0].rank != 4)
         return false;
     for (int i = 0; i < c->n_in; i++)
-        if (c->in[i].rank != 4 || !view_is_activation(&c->in[i]))
+        if (c->in[i].rank != 4 || !view_is_pitched_activation(&c->in[i]))
             return false;
-    return view_is_activation(&c->out[0]);
+    return view_is_pitched_activation(&c->out[0]);
 }
 
 static int concat_run(void *state, const struct op_call *c, const struct kernel_run *r)
 {
-    int64_t pixels = c->out[0].dim[0] * c->out[0].dim[2] * c->out[0].dim[3], wide = c->out[0].dim[1], at = 0;
+    int64_t pixels = c->out[0].dim[0] * c->out[0].dim[2] * c->out[0].dim[3], wide = view_pitch(&c->out[0]),
+            at = 0;
     (void)state;
     (void)r;
     for (int i = 0; i < c->n_in; i++) {
-        int64_t n = c->in[i].dim[1];
+        int64_t n = c->in[i].dim[1], pitch = view_pitch(&c->in[i]);
         const float *from = c->in[i].data;
         float *to = (float *)c->out[0].data + at;
         for (int64_t p = 0; p < pixels; p++)
-            memcpy(to + p * wide, from + p * n, (size_t)n * sizeof *to);
+            memcpy(to + p * wide, from + p * pitch, (size_t)n * sizeof *to);
         at += n;
     }
     return FL_OK;

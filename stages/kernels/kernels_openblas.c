@@ -2,7 +2,8 @@
  *
  * OpenBLAS copies its operands into an order of its own, unless the product is small. With the few rows of
  * one request that copy of the weights costs more than the product itself, so products of few rows are done
- * in slices that count as small, one after the other.
+ * in slices that count as small, one after the other. Several threads are ours, each with a part of the
+ * product: OpenBLAS's own would take memory from malloc for each.
  */
 #include "kernels.h"
 
@@ -35,27 +36,82 @@ static void multiply_narrow(int64_t m, int64_t n, int64_t k, const float *a, int
     }
 }
 
-/* The same for all n. What counts as small is given whole vectors: for a rest of up to FEW_COLUMNS OpenBLAS's
- * AVX-512 kernels take memory from malloc. */
-static void multiply(int64_t m, int64_t n, int64_t k, const float *a, int64_t lda, const float *b,
-                     int64_t ldb, float *c, int64_t ldc)
+/* c[m][n] += alpha * a[m][k] * b[k][n], where b may lie as [n][k]. */
+struct factors {
+    int64_t m, n, k;
+    float alpha;
+    const float *a, *b;
+    int64_t lda, ldb;
+    bool b_transposed;
+    float *c;
+    int64_t ldc;
+};
+
+static void gemm(const struct factors *f, int64_t from, int64_t to)
 {
-    int64_t slice = k, rest = n % VECTOR;
-    bool few = m <= FEW_ROWS && m * n * k > SMALL_PRODUCT && SMALL_PRODUCT / (m * n) >= 16;
-    if (m == 1) {
-        cblas_sgemv(CblasRowMajor, CblasTrans, (int)k, (int)n, 1, b, (int)ldb, a, 1, 1, c, 1);
+    const float *b = f->b_transposed ? f->b + from : f->b + from * f->ldb;
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, f->b_transposed ? CblasTrans : CblasNoTrans, (int)f->m,
+                (int)f->n, (int)(to - from), f->alpha, f->a + from, (int)f->lda, b, (int)f->ldb, 1, f->c,
+                (int)f->ldc);
+}
+
+/* What counts as small is given whole vectors: for a rest of up to FEW_COLUMNS OpenBLAS's AVX-512 kernels
+ * take memory from malloc. */
+static void multiply_part(struct factors f)
+{
+    int64_t slice = f.k, rest = f.n % VECTOR;
+    bool few = f.m <= FEW_ROWS && f.m * f.n * f.k > SMALL_PRODUCT && SMALL_PRODUCT / (f.m * f.n) >= 16;
+    if (f.b_transposed || f.alpha != 1) {
+        gemm(&f, 0, f.k);
         return;
     }
-    if ((few || m * n * k <= SMALL_PRODUCT) && rest > 0 && rest <= FEW_COLUMNS) {
-        n -= rest;
-        multiply_narrow(m, rest, k, a, lda, b + n, ldb, c + n, ldc);
+    if (f.m == 1) {
+        cblas_sgemv(CblasRowMajor, CblasTrans, (int)f.k, (int)f.n, 1, f.b, (int)f.ldb, f.a, 1, 1, f.c, 1);
+        return;
     }
-    if (few && n > 0)
-        slice = SMALL_PRODUCT / (m * n);
-    for (int64_t i = 0; i < k && n > 0; i += slice)
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)m, (int)n,
-                    (int)(k - i < slice ? k - i : slice), 1, a + i, (int)lda, b + i * ldb, (int)ldb, 1, c,
-                    (int)ldc);
+    if ((few || f.m * f.n * f.k <= SMALL_PRODUCT) && rest > 0 && rest <= FEW_COLUMNS) {
+        f.n -= rest;
+        multiply_narrow(f.m, rest, f.k, f.a, f.lda, f.b + f.n, f.ldb, f.c + f.n, f.ldc);
+    }
+    if (few && f.n > 0)
+        slice = SMALL_PRODUCT / (f.m * f.n);
+    for (int64_t i = 0; i < f.k && f.n > 0; i += slice)
+        gemm(&f, i, i + slice < f.k ? i + slice : f.k);
+}
+
+struct shares {
+    const struct factors *all;
+    int parts;
+};
+
+/* Of the rows or, where these are fewer than parts, of the columns, whole vectors. */
+static void multiply_share(void *arg, int i, int thread)
+{
+    const struct shares *s = arg;
+    struct factors f = *s->all;
+    bool rows = f.m >= s->parts;
+    int64_t n = rows ? f.m : (f.n + VECTOR - 1) / VECTOR, from = n * i / s->parts,
+            to = n * (i + 1) / s->parts;
+    (void)thread;
+    if (rows) {
+        f.m = to - from;
+        f.a += from * f.lda;
+        f.c += from * f.ldc;
+    } else {
+        from *= VECTOR;
+        to = to * VECTOR < f.n ? to * VECTOR : f.n;
+        f.n = to - from;
+        f.b += f.b_transposed ? from * f.ldb : from;
+        f.c += from;
+    }
+    if (f.m > 0 && f.n > 0)
+        multiply_part(f);
+}
+
+static void multiply(const struct factors *f, struct team *team)
+{
+    struct shares s = {f, team_threads(team)};
+    team_run(team, multiply_share, &s, s.parts);
 }
 
 struct conv {
@@ -143,7 +199,7 @@ static void lay_out_pixel(void *arg, int i, int thread)
 static void begin_rows(float *y, const float *residual, const float *bias, int64_t rows, int64_t n)
 {
     if (residual)
-        simd_best()->scale_shift(&no_post, residual, NULL, bias, y, rows, n);
+        simd_best()->scale_shift(&no_post, residual, n, NULL, bias, y, rows, n);
     else
         for (int64_t i = 0; i < rows; i++)
             memcpy(y + i * n, bias, (size_t)n * sizeof *y);
@@ -166,7 +222,9 @@ static int conv_run(void *state, const struct op_call *c, const struct kernel_ru
             const float *a = s->direct ? columns.x + first * w->ic + g * icg : columns.to;
             if (!s->direct)
                 team_run(r->team, lay_out_pixel, &columns, (int)n);
-            multiply(n, ocg, k, a, s->direct ? w->ic : k, s->b + g * k * ocg, ocg, y + g * ocg, w->oc);
+            multiply(&(struct factors){n, ocg, k, 1, a, s->b + g * k * ocg, s->direct ? w->ic : k, ocg, false,
+                                       y + g * ocg, w->oc},
+                     r->team);
         }
         post_activate(p, y, n * w->oc);
     }
@@ -229,18 +287,17 @@ static int product_run(void *state, const struct op_call *c, const struct kernel
     const struct post *post = &c->node->post;
     const float *residual = post->residual == GRAPH_NONE ? NULL : c->in[post->residual].data;
     struct product p;
+    struct factors f;
     float *y = c->out[0].data;
-    (void)r;
     product_of(&p, c);
     if (p.m == 0)
         return FL_OK;
     begin_rows(y, residual, s->bias, p.m, p.n);
+    f = (struct factors){p.m, p.n, p.k, p.alpha, c->in[0].data, c->in[1].data, p.k, p.n, p.trans_b, y, p.n};
     if (s->b)
-        multiply(p.m, p.n, p.k, c->in[0].data, p.k, s->b, p.n, y, p.n);
-    else
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, p.trans_b ? CblasTrans : CblasNoTrans, (int)p.m, (int)p.n,
-                    (int)p.k, p.alpha, c->in[0].data, (int)p.k, c->in[1].data, (int)(p.trans_b ? p.k : p.n),
-                    1, y, (int)p.n);
+        f.alpha = 1, f.b = s->b, f.b_transposed = false;
+    f.ldb = f.b_transposed ? p.k : p.n;
+    multiply(&f, r->team);
     post_activate(post, y, p.m * p.n);
     return FL_OK;
 }

@@ -208,12 +208,12 @@ static void run_pass(const struct pass *p, const struct post *post, struct team 
 {
     const struct volume *s = p->s;
     int64_t ocg = s->oc / s->groups;
-    if (s->depthwise) {
-        for (int64_t m = 0; m < p->count; m++)
-            simd_best()->depthwise(p->row + m * s->taps, (int)s->taps, s->weights, s->bias, NULL, post,
-                                   p->y + m * s->oc, s->oc);
+    struct depthwise_call each = {p->row,     (int)s->taps, 1,    s->oc, 0,   0,
+                                  s->weights, s->bias,      NULL, p->y,  post};
+    for (int64_t m = 0; s->depthwise && m < p->count; m++, each.row += s->taps, each.y += s->oc)
+        simd_best()->depthwise(&each);
+    if (s->depthwise)
         return;
-    }
     for (int64_t g = 0; g < s->groups; g++) {
         struct panels_call call = {.p = &s->panels,
                                    .group = (int)g,

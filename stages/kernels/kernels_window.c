@@ -20,8 +20,14 @@ struct depthwise {
 static bool depthwise_accepts(const struct kernel_task *t)
 {
     struct window2d w;
-    return window_of_conv(&w, &t->call) && w.groups == w.ic && w.oc == w.ic && w.groups > 1 &&
+    return window_of_pitched_conv(&w, &t->call) && w.groups == w.ic && w.oc == w.ic && w.groups > 1 &&
            w.kh * w.kw <= MAX_TAPS;
+}
+
+/* Of taps above and below the image, for several pixels at once. */
+static size_t zeros_bytes(const struct window2d *w)
+{
+    return (size_t)(w->ic + (DEPTHWISE_PIXELS - 1) * w->sw * w->ip) * sizeof(float);
 }
 
 static int depthwise_prepare(struct kernel_task *t, void **state)
@@ -33,11 +39,11 @@ static int depthwise_prepare(struct kernel_task *t, void **state)
     *state = s;
     if (!s)
         return FL_NOMEM;
-    window_of_conv(&s->w, &t->call);
+    window_of_pitched_conv(&s->w, &t->call);
     taps = s->w.kh * s->w.kw;
     to = weights_alloc(t->weights, (size_t)(taps * s->w.ic) * sizeof *to);
     s->bias = conv_bias(t, s->w.ic);
-    s->zeros = weights_alloc(t->weights, (size_t)s->w.ic * sizeof *s->zeros);
+    s->zeros = weights_alloc(t->weights, zeros_bytes(&s->w));
     if (!to || !s->bias || !s->zeros)
         return FL_NOMEM;
     for (int64_t c = 0; c < s->w.ic; c++)
@@ -59,7 +65,7 @@ static int point_at_window(const struct window2d *w, const float *x, int64_t oy,
         for (int64_t kx = 0; kx < w->kw; kx++) {
             int64_t at = ox * w->sw - w->left + kx * w->dw;
             if (y >= 0 && y < w->ih && at >= 0 && at < w->iw)
-                row[n++] = x + (y * w->iw + at) * w->ic;
+                row[n++] = x + (y * w->iw + at) * w->ip;
             else if (outside)
                 row[n++] = outside;
         }
@@ -72,22 +78,36 @@ struct rows_job {
     const struct op_call *call;
 };
 
-/* One row of output pixels. */
+/* Output columns [*from, *to) are those whose windows lie between the input's first and last column. */
+static void inner_columns(const struct window2d *w, int64_t *from, int64_t *to)
+{
+    int64_t room = w->iw - 1 - (w->kw - 1) * w->dw + w->left;
+    *from = w->left > 0 ? (w->left + w->sw - 1) / w->sw : 0;
+    *to = room < 0 ? 0 : room / w->sw + 1;
+    *to = *to < w->ow ? *to : w->ow;
+}
+
+/* One row of output pixels: several at once where no tap lies beside the image. */
 static void depthwise_row(void *arg, int i, int thread)
 {
     const struct rows_job *job = arg;
     const struct depthwise *s = job->state;
     const struct window2d *w = &s->w;
     const struct post *p = &job->call->node->post;
-    const float *x = (const float *)job->call->in[0].data + i / w->oh * w->ih * w->iw * w->ic, *row[MAX_TAPS];
+    const float *x = (const float *)job->call->in[0].data + i / w->oh * w->ih * w->iw * w->ip, *row[MAX_TAPS];
     const float *residual =
-        p->residual == GRAPH_NONE ? NULL : (const float *)job->call->in[p->residual].data + i * w->ow * w->oc;
-    float *y = (float *)job->call->out[0].data + i * w->ow * w->oc;
+        p->residual == GRAPH_NONE ? NULL : (const float *)job->call->in[p->residual].data + i * w->ow * w->op;
+    float *y = (float *)job->call->out[0].data + i * w->ow * w->op;
+    struct depthwise_call call = {row, 0, 1, w->ic, w->sw * w->ip, w->op, s->weights, s->bias, NULL, NULL, p};
+    int64_t from, to;
     (void)thread;
-    for (int64_t ox = 0; ox < w->ow; ox++) {
-        int taps = point_at_window(w, x, i % w->oh, ox, s->zeros, row);
-        simd_best()->depthwise(row, taps, s->weights, s->bias, residual ? residual + ox * w->oc : NULL, p,
-                               y + ox * w->oc, w->oc);
+    inner_columns(w, &from, &to);
+    for (int64_t ox = 0; ox < w->ow; ox += call.pixels) {
+        call.pixels = ox >= from && ox + DEPTHWISE_PIXELS <= to ? DEPTHWISE_PIXELS : 1;
+        call.taps = point_at_window(w, x, i % w->oh, ox, s->zeros, row);
+        call.residual = residual ? residual + ox * w->op : NULL;
+        call.y = y + ox * w->op;
+        simd_best()->depthwise(&call);
     }
 }
 
@@ -116,7 +136,7 @@ struct plain_pool {
 static bool pool_accepts(const struct kernel_task *t)
 {
     struct window2d w;
-    return window_of_pool(&w, &t->call) && w.kh * w.kw <= MAX_TAPS && post_adds_nothing(&t->call);
+    return window_of_pitched_pool(&w, &t->call) && w.kh * w.kw <= MAX_TAPS && post_adds_nothing(&t->call);
 }
 
 static int pool_prepare(struct kernel_task *t, void **state)
@@ -125,7 +145,7 @@ static int pool_prepare(struct kernel_task *t, void **state)
     *state = s;
     if (!s)
         return FL_NOMEM;
-    window_of_pool(&s->w, &t->call);
+    window_of_pitched_pool(&s->w, &t->call);
     s->max = !strcmp(t->call.node->op->name, "MaxPool");
     s->count_padding = attr_int(t->call.node, "count_include_pad", 0) != 0;
     return FL_OK;
@@ -158,11 +178,11 @@ static void pool_row(void *arg, int i, int thread)
     const struct rows_job *job = arg;
     const struct plain_pool *s = job->state;
     const struct window2d *w = &s->w;
-    const float *x = (const float *)job->call->in[0].data + i / w->oh * w->ih * w->iw * w->ic, *row[MAX_TAPS];
-    float *y = (float *)job->call->out[0].data + i * w->ow * w->ic;
+    const float *x = (const float *)job->call->in[0].data + i / w->oh * w->ih * w->iw * w->ip, *row[MAX_TAPS];
+    float *y = (float *)job->call->out[0].data + i * w->ow * w->op;
     int64_t oy = i % w->oh;
     (void)thread;
-    for (int64_t ox = 0; ox < w->ow; ox++, y += w->ic) {
+    for (int64_t ox = 0; ox < w->ow; ox++, y += w->op) {
         int taps = point_at_window(w, x, oy, ox, NULL, row);
         int64_t counted = taps;
         if (s->count_padding)

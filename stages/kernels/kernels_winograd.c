@@ -4,7 +4,8 @@
  * each point the channels are a plain product (panels.h): 36 multiplications where the direct way needs 144.
  * The points are 0, 3/4, -3/4, 3/2, -3/2 and infinity, which are exact in float32. Their powers stay near 1
  * (Alam et al. 2022), so the error stays near 1e-6 of the largest value, a quarter of what the usual points
- * 0, 1, -1, 2, -2 and infinity give. Patches go through in chunks that stay in cache.
+ * 0, 1, -1, 2, -2 and infinity give. Patches go through in chunks that stay in cache; where the weights do
+ * not, in larger ones, since each chunk reads all weights.
  */
 #include "kernels.h"
 
@@ -14,8 +15,11 @@
 #include "kernels_list.h"
 #include "panels.h"
 
-#define POINTS      36
-#define CHUNK_BYTES (768 << 10)
+#define POINTS        36
+#define CHUNK_BYTES   (768 << 10)
+#define CHUNK_MOST    (8 << 20)
+#define FEWEST_PIXELS 36 /* of an image: four times the weights must be worth it */
+#define APART         16 /* floats between the planes of two points, so that these do not share a cache's sets */
 
 struct winograd {
     struct window2d w;
@@ -70,23 +74,24 @@ static bool accepts(const struct kernel_task *t)
 {
     struct window2d w;
     int lanes = simd_best()->lanes;
-    if (!window_of_conv(&w, &t->call) || w.kh != 3 || w.kw != 3 || w.sh != 1 || w.sw != 1 || w.dh != 1 ||
-        w.dw != 1)
+    if (!window_of_pitched_conv(&w, &t->call) || w.kh != 3 || w.kw != 3 || w.sh != 1 || w.sw != 1 ||
+        w.dh != 1 || w.dw != 1)
         return false;
-    /* Four times the weights: only where the image has patches enough to be worth it. */
-    return w.groups == 1 && w.ic % lanes == 0 && w.oc % lanes == 0 && w.oh * w.ow >= 256;
+    return w.groups == 1 && w.ic % lanes == 0 && w.oc % lanes == 0 && w.oh * w.ow >= FEWEST_PIXELS;
 }
 
 /* Sizes, bias and scratch. */
 static int prepare_patches(struct kernel_task *t, struct winograd *s)
 {
-    int64_t patches, most;
-    window_of_conv(&s->w, &t->call);
+    int64_t patches, most, bytes;
+    window_of_pitched_conv(&s->w, &t->call);
     s->simd = simd_best();
     s->rows = (s->w.oh + 3) / 4;
     s->columns = (s->w.ow + 3) / 4;
     patches = s->w.n * s->rows * s->columns;
-    most = CHUNK_BYTES / (POINTS * (s->w.ic + s->w.oc) * (int64_t)sizeof(float));
+    bytes = POINTS * s->w.ic * s->w.oc * (int64_t)sizeof(float);
+    bytes = bytes < CHUNK_BYTES ? CHUNK_BYTES : bytes < CHUNK_MOST ? bytes : CHUNK_MOST;
+    most = bytes / (POINTS * (s->w.ic + s->w.oc) * (int64_t)sizeof(float));
     most = most < s->simd->rows ? s->simd->rows : most;
     s->chunk = (patches + most - 1) / most;
     s->chunk = (patches + s->chunk - 1) / s->chunk;
@@ -94,7 +99,7 @@ static int prepare_patches(struct kernel_task *t, struct winograd *s)
     s->zeros = weights_alloc(t->weights, (size_t)s->w.ic * sizeof *s->zeros);
     if (!s->bias || !s->zeros)
         return FL_NOMEM;
-    t->scratch_bytes = (size_t)(POINTS * s->chunk * (s->w.ic + s->w.oc)) * sizeof(float) +
+    t->scratch_bytes = (size_t)(POINTS * (s->chunk * (s->w.ic + s->w.oc) + 2 * APART)) * sizeof(float) +
                        (size_t)s->chunk * sizeof(float *);
     kernel_packs_constants(t);
     return FL_OK;
@@ -126,7 +131,8 @@ static int prepare(struct kernel_task *t, void **state)
 struct pass {
     const struct winograd *s;
     const float *x, *residual;
-    float *y, *v, *m; /* v: [36][count][ic], m: [36][count][oc] */
+    float *y, *v, *m; /* [36][count][ic] and [36][count][oc], with planes of these sizes: */
+    int64_t v_plane, m_plane;
     const float **row;
     int64_t first, count;
     const struct post *post;
@@ -146,15 +152,15 @@ static void take_patch(void *arg, int i, int thread)
     const struct window2d *w = &p->s->w;
     const float *row[POINTS];
     int64_t oy, ox, image = locate(p->s, p->first + i, &oy, &ox);
-    const float *x = p->x + image * w->ih * w->iw * w->ic;
+    const float *x = p->x + image * w->ih * w->iw * w->ip;
     (void)thread;
     for (int64_t a = 0; a < 6; a++)
         for (int64_t b = 0; b < 6; b++) {
             int64_t iy = oy - w->top + a, ix = ox - w->left + b;
             bool inside = iy >= 0 && iy < w->ih && ix >= 0 && ix < w->iw;
-            row[a * 6 + b] = inside ? x + (iy * w->iw + ix) * w->ic : p->s->zeros;
+            row[a * 6 + b] = inside ? x + (iy * w->iw + ix) * w->ip : p->s->zeros;
         }
-    p->s->simd->wino_input(row, p->v + i * w->ic, p->count * w->ic, w->ic);
+    p->s->simd->wino_input(row, p->v + i * w->ic, p->v_plane, w->ic);
 }
 
 static void give_patch(void *arg, int i, int thread)
@@ -168,12 +174,12 @@ static void give_patch(void *arg, int i, int thread)
     for (int64_t a = 0; a < 4; a++)
         for (int64_t b = 0; b < 4; b++) {
             bool inside = oy + a < w->oh && ox + b < w->ow;
-            int64_t at = ((image * w->oh + oy + a) * w->ow + ox + b) * w->oc;
+            int64_t at = ((image * w->oh + oy + a) * w->ow + ox + b) * w->op;
             out[a * 4 + b] = inside ? p->y + at : NULL;
             residual[a * 4 + b] = inside && p->residual ? p->residual + at : NULL;
         }
-    p->s->simd->wino_output(p->m + i * w->oc, p->count * w->oc, out, p->residual ? residual : NULL,
-                            p->s->bias, p->post, w->oc);
+    p->s->simd->wino_output(p->m + i * w->oc, p->m_plane, out, p->residual ? residual : NULL, p->s->bias,
+                            p->post, w->oc);
 }
 
 static void multiply(void *arg, int i, int thread)
@@ -182,10 +188,10 @@ static void multiply(void *arg, int i, int thread)
     const struct pass *p = arg;
     const struct panels *panels = &p->s->panels;
     int point = i / panels->blocks;
-    struct panels_call call = {panels, point,     p->row, p->count, point * p->count * panels->k,
+    struct panels_call call = {panels, point,     p->row, p->count, point * p->v_plane,
                                NULL,   panels->n, NULL,   &nothing};
     (void)thread;
-    call.c = p->m + point * p->count * panels->n;
+    call.c = p->m + point * p->m_plane;
     panels_run_block(&call, i % panels->blocks, 0, p->count);
 }
 
@@ -198,8 +204,10 @@ static int run(void *state, const struct op_call *c, const struct kernel_run *r)
     p.v = r->scratch;
     for (; p.first < patches; p.first += p.count) {
         p.count = patches - p.first < s->chunk ? patches - p.first : s->chunk;
-        p.m = p.v + POINTS * p.count * s->w.ic;
-        p.row = (const float **)(void *)(p.m + POINTS * p.count * s->w.oc);
+        p.v_plane = p.count * s->w.ic + APART;
+        p.m_plane = p.count * s->w.oc + APART;
+        p.m = p.v + POINTS * p.v_plane;
+        p.row = (const float **)(void *)(p.m + POINTS * p.m_plane);
         for (int64_t i = 0; i < p.count; i++)
             p.row[i] = p.v + i * s->w.ic;
         team_run(r->team, take_patch, &p, (int)p.count);

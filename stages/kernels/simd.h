@@ -31,6 +31,20 @@ struct panel_call {
     bool first, last;
 };
 
+#define DEPTHWISE_PIXELS 4
+
+/* One pixel, or DEPTHWISE_PIXELS next to each other, of a depthwise convolution: for each of them and i < c
+ *     y[i] = post(bias[i] + residual[i] + sum over t < taps of row[t][i] * w[t * c + i])
+ * with `row` and what follows pointing at the first of them. */
+struct depthwise_call {
+    const float *const *row;
+    int taps, pixels;
+    int64_t c, x_step, y_step;        /* floats between pixels in the rows, and in y and residual */
+    const float *w, *bias, *residual; /* residual: or NULL */
+    float *y;
+    const struct post *post;
+};
+
 struct simd {
     const char *name;  /* "AVX-512" */
     int lanes;         /* floats per vector */
@@ -39,9 +53,10 @@ struct simd {
 
     /* x = post(x + residual) over n floats; residual may be NULL. In place. */
     void (*post)(const struct post *p, float *x, const float *residual, int64_t n);
-    /* y[i] = post(x[i] * scale[i] + shift[i]) over rows of c floats; scale, shift may be NULL. */
-    void (*scale_shift)(const struct post *p, const float *x, const float *scale, const float *shift,
-                        float *y, int64_t rows, int64_t c);
+    /* y[i] = post(x[i] * scale[i] + shift[i]) over rows of c floats, x_step floats apart in x; scale, shift
+     * may be NULL. */
+    void (*scale_shift)(const struct post *p, const float *x, int64_t x_step, const float *scale,
+                        const float *shift, float *y, int64_t rows, int64_t c);
     /* y += the sum of `rows` rows of x, `stride` floats apart, over n columns. */
     void (*sum)(float *y, const float *x, int64_t rows, int64_t stride, int64_t n);
     /* y *= a over n floats. */
@@ -50,10 +65,7 @@ struct simd {
      * one of the rows. */
     void (*pool_max)(const float *const *row, int taps, float *y, int64_t c);
     void (*pool_mean)(const float *const *row, int taps, float a, float *y, int64_t c);
-    /* y[i] = post(bias[i] + residual[i] + sum over t < taps of row[t][i] * w[t * c + i]) for i < c; bias,
-     * residual may be NULL. */
-    void (*depthwise)(const float *const *row, int taps, const float *w, const float *bias,
-                      const float *residual, const struct post *post, float *y, int64_t c);
+    void (*depthwise)(const struct depthwise_call *c);
     /* z[i] = x[i] OP y[i]; OP is one of + - * / */
     void (*binary)(char op, const float *x, const float *y, float *z, int64_t n);
     /* z[i] = x[i] OP a, or a OP x[i] when `swapped` */

@@ -4,6 +4,9 @@
  */
 #include <math.h>
 #include <string.h>
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
 
 #include "simd.h"
 
@@ -35,6 +38,54 @@ INLINE vec choose(ivec mask, vec yes, vec no)
     return (vec)((mask & (ivec)yes) | (~mask & (ivec)no));
 }
 
+/* The larger and the smaller of two, and b where one of them is NaN; n < L floats at p, the rest 0, and back.
+ */
+#if defined(__AVX512F__)
+INLINE vec greater(vec a, vec b)
+{
+    return (vec)_mm512_max_ps((__m512)a, (__m512)b);
+}
+
+INLINE vec lesser(vec a, vec b)
+{
+    return (vec)_mm512_min_ps((__m512)a, (__m512)b);
+}
+
+INLINE vec load_some(const float *p, int64_t n)
+{
+    return (vec)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p);
+}
+
+INLINE void store_some(float *p, vec v, int64_t n)
+{
+    _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), (__m512)v);
+}
+#else
+INLINE vec greater(vec a, vec b)
+{
+    return choose(a > b, a, b);
+}
+
+INLINE vec lesser(vec a, vec b)
+{
+    return choose(a < b, a, b);
+}
+
+INLINE vec load_some(const float *p, int64_t n)
+{
+    float some[L] = {0};
+    memcpy(some, p, (size_t)n * sizeof *p);
+    return load(some);
+}
+
+INLINE void store_some(float *p, vec v, int64_t n)
+{
+    float some[L];
+    store(some, v);
+    memcpy(p, some, (size_t)n * sizeof *p);
+}
+#endif
+
 /* Those that need no exponential or quotient; the others are sums of products. */
 INLINE bool post_is_simple(const struct post *p)
 {
@@ -43,15 +94,14 @@ INLINE bool post_is_simple(const struct post *p)
 
 INLINE vec clamp(vec x, float low, float high)
 {
-    x = choose(x < all(low), all(low), x);
-    return choose(x > all(high), all(high), x);
+    return lesser(all(high), greater(all(low), x));
 }
 
 INLINE vec activate(const struct post *p, vec x)
 {
     switch (p->activation) {
     case ACT_RELU:
-        return choose(x < all(0), all(0), x);
+        return greater(all(0), x);
     case ACT_CLIP:
         return clamp(x, p->alpha, p->beta);
     case ACT_LEAKY_RELU:
@@ -122,6 +172,23 @@ INLINE vec tangent(vec x)
     return in * p / q;
 }
 
+/* No activation, ReLU and Clip are two bounds. */
+struct bounds {
+    vec low, high;
+};
+
+INLINE bool bounds_of(const struct post *p, struct bounds *b)
+{
+    b->low = all(p->activation == ACT_RELU ? 0 : p->activation == ACT_CLIP ? p->alpha : -INFINITY);
+    b->high = all(p->activation == ACT_CLIP ? p->beta : INFINITY);
+    return p->activation <= ACT_CLIP;
+}
+
+INLINE vec within(const struct bounds *b, vec x)
+{
+    return lesser(b->high, greater(b->low, x));
+}
+
 INLINE vec finish(const struct post *p, vec x)
 {
     vec s;
@@ -142,19 +209,23 @@ INLINE vec finish(const struct post *p, vec x)
     }
 }
 
-/* One vector of the n < L floats at p, the rest 0; and back. */
-INLINE vec load_some(const float *p, int64_t n)
+/* The same, ready for a loop. */
+struct finisher {
+    const struct post *post;
+    struct bounds bounds;
+    bool bounded;
+};
+
+INLINE struct finisher finisher_of(const struct post *p)
 {
-    float some[L] = {0};
-    memcpy(some, p, (size_t)n * sizeof *p);
-    return load(some);
+    struct finisher f = {.post = p};
+    f.bounded = bounds_of(p, &f.bounds);
+    return f;
 }
 
-INLINE void store_some(float *p, vec v, int64_t n)
+INLINE vec finished(const struct finisher *f, vec x)
 {
-    float some[L];
-    store(some, v);
-    memcpy(p, some, (size_t)n * sizeof *p);
+    return f->bounded ? within(&f->bounds, x) : finish(f->post, x);
 }
 
 /* ---- products ---- */
@@ -162,13 +233,14 @@ INLINE void store_some(float *p, vec v, int64_t n)
 /* Activation, columns that are not stored: the ways out of a tile that are not worth unrolling. */
 static __attribute__((noinline)) void tile_finish(const struct panel_call *c, const float *acc)
 {
+    struct finisher f = finisher_of(c->post);
     for (int r = 0; r < c->rows; r++)
         for (int v = 0; v < c->vectors; v++) {
             float *to = c->c + r * c->ldc + v * L;
             int64_t room = c->n - v * L;
             vec x = load(acc + (r * c->vectors + v) * L);
             if (c->last)
-                x = finish(c->post, x);
+                x = finished(&f, x);
             if (room >= L)
                 store(to, x);
             else if (room > 0)
@@ -179,14 +251,16 @@ static __attribute__((noinline)) void tile_finish(const struct panel_call *c, co
 INLINE void tile_store(const struct panel_call *c, int rows, int vectors, vec acc[SIMD_ROWS][SIMD_VECTORS])
 {
     float spilled[SIMD_ROWS * SIMD_VECTORS * L];
-    bool straight = c->n >= vectors * L && !(c->last && c->post->activation != ACT_NONE);
+    struct bounds b;
+    bool bounded = bounds_of(c->post, &b), straight = c->n >= vectors * L && (!c->last || bounded);
     float *to = straight ? c->c : spilled;
     int64_t ld = straight ? c->ldc : vectors * L;
+    bool bind = straight && c->last && c->post->activation != ACT_NONE;
 #pragma GCC unroll 8
     for (int r = 0; r < rows; r++)
 #pragma GCC unroll 4
         for (int v = 0; v < vectors; v++)
-            store(to + r * ld + v * L, acc[r][v]);
+            store(to + r * ld + v * L, bind ? within(&b, acc[r][v]) : acc[r][v]);
     if (!straight)
         tile_finish(c, spilled);
 }
@@ -288,37 +362,39 @@ static void panel(const struct panel_call *c)
 
 static void post(const struct post *p, float *x, const float *residual, int64_t n)
 {
+    struct finisher f = finisher_of(p);
     int64_t i = 0;
     for (; i + L <= n; i += L) {
         vec v = load(x + i);
         if (residual)
             v += load(residual + i);
-        store(x + i, finish(p, v));
+        store(x + i, finished(&f, v));
     }
     if (i < n) {
         vec v = load_some(x + i, n - i);
         if (residual)
             v += load_some(residual + i, n - i);
-        store_some(x + i, finish(p, v), n - i);
+        store_some(x + i, finished(&f, v), n - i);
     }
 }
 
-static void scale_shift(const struct post *p, const float *x, const float *scale, const float *shift,
-                        float *y, int64_t rows, int64_t c)
+static void scale_shift(const struct post *p, const float *x, int64_t x_step, const float *scale,
+                        const float *shift, float *y, int64_t rows, int64_t c)
 {
-    for (int64_t r = 0; r < rows; r++, x += c, y += c) {
+    struct finisher f = finisher_of(p);
+    for (int64_t r = 0; r < rows; r++, x += x_step, y += c) {
         int64_t i = 0;
         for (; i + L <= c; i += L) {
             vec v = load(x + i);
             v = scale ? v * load(scale + i) : v;
             v = shift ? v + load(shift + i) : v;
-            store(y + i, finish(p, v));
+            store(y + i, finished(&f, v));
         }
         if (i < c) {
             vec v = load_some(x + i, c - i);
             v = scale ? v * load_some(scale + i, c - i) : v;
             v = shift ? v + load_some(shift + i, c - i) : v;
-            store_some(y + i, finish(p, v), c - i);
+            store_some(y + i, finished(&f, v), c - i);
         }
     }
 }
@@ -405,31 +481,67 @@ static void pool_mean(const float *const *row, int taps, float scale, float *y, 
     pool(row, taps, false, scale, y, c);
 }
 
-/* `taps` rows of c floats, each multiplied by its own row of w, plus bias. */
-static void depthwise(const float *const *row, int taps, const float *w, const float *bias,
-                      const float *residual, const struct post *p, float *y, int64_t c)
+/* A few vectors of channels of some pixels at once, so that weights are loaded once for all. */
+INLINE void depthwise_lanes(const struct depthwise_call *d, const struct finisher *f, int64_t i, int pixels,
+                            int vectors)
 {
-    int64_t i = 0;
-    for (; i + 2 * L <= c; i += 2 * L) {
-        vec a = bias ? load(bias + i) : all(0), b = bias ? load(bias + i + L) : all(0);
-        if (residual)
-            a += load(residual + i), b += load(residual + i + L);
-        for (int t = 0; t < taps; t++) {
-            a += load(row[t] + i) * load(w + t * c + i);
-            b += load(row[t] + i + L) * load(w + t * c + i + L);
+    vec a[DEPTHWISE_PIXELS][2], w[2];
+#pragma GCC unroll 4
+    for (int p = 0; p < pixels; p++)
+#pragma GCC unroll 2
+        for (int v = 0; v < vectors; v++) {
+            a[p][v] = load(d->bias + i + v * L);
+            if (d->residual)
+                a[p][v] += load(d->residual + p * d->y_step + i + v * L);
         }
-        store(y + i, finish(p, a));
-        store(y + i + L, finish(p, b));
+    for (int t = 0; t < d->taps; t++) {
+        const float *x = d->row[t] + i;
+#pragma GCC unroll 2
+        for (int v = 0; v < vectors; v++)
+            w[v] = load(d->w + t * d->c + i + v * L);
+#pragma GCC unroll 4
+        for (int p = 0; p < pixels; p++)
+#pragma GCC unroll 2
+            for (int v = 0; v < vectors; v++)
+                a[p][v] += load(x + p * d->x_step + v * L) * w[v];
     }
-    for (; i < c; i += L) {
-        int64_t n = c - i < L ? c - i : L;
-        vec a = bias ? load_some(bias + i, n) : all(0);
-        if (residual)
-            a += load_some(residual + i, n);
-        for (int t = 0; t < taps; t++)
-            a += load_some(row[t] + i, n) * load_some(w + t * c + i, n);
-        store_some(y + i, finish(p, a), n);
+#pragma GCC unroll 4
+    for (int p = 0; p < pixels; p++)
+#pragma GCC unroll 2
+        for (int v = 0; v < vectors; v++)
+            store(d->y + p * d->y_step + i + v * L, finished(f, a[p][v]));
+}
+
+/* The last n < L channels. */
+static void depthwise_rest(const struct depthwise_call *d, const struct finisher *f, int64_t i, int64_t n)
+{
+    for (int p = 0; p < d->pixels; p++) {
+        vec a = load_some(d->bias + i, n);
+        if (d->residual)
+            a += load_some(d->residual + p * d->y_step + i, n);
+        for (int t = 0; t < d->taps; t++)
+            a += load_some(d->row[t] + p * d->x_step + i, n) * load_some(d->w + t * d->c + i, n);
+        store_some(d->y + p * d->y_step + i, finished(f, a), n);
     }
+}
+
+static void depthwise(const struct depthwise_call *d)
+{
+    struct finisher f = finisher_of(d->post);
+    int64_t i = 0;
+    if (d->pixels == DEPTHWISE_PIXELS) {
+        for (; i + 2 * L <= d->c; i += 2 * L)
+            depthwise_lanes(d, &f, i, DEPTHWISE_PIXELS, 2);
+        for (; i + L <= d->c; i += L)
+            depthwise_lanes(d, &f, i, DEPTHWISE_PIXELS, 1);
+    } else {
+        for (; i + 2 * L <= d->c; i += 2 * L)
+            depthwise_lanes(d, &f, i, 1, 2);
+        for (; i + L <= d->c; i += L)
+            depthwise_lanes(d, &f, i, 1, 1);
+    }
+    if (i < d->c)
+        depthwise_rest(d, &f, i, d->c - i);
 }
 
 #define BINARY(OP)                                \
@@ -639,7 +751,7 @@ static void wino_input(const float *const *row, float *v, int64_t stride, int64_
 }
 
 INLINE void output_lanes(const float *m, int64_t stride, float *const *out, const float *const *residual,
-                         const float *bias, const struct post *p, int64_t at)
+                         const float *bias, const struct finisher *f, int64_t at)
 {
     vec t[4][6];
 #pragma GCC unroll 6
@@ -661,7 +773,7 @@ INLINE void output_lanes(const float *m, int64_t stride, float *const *out, cons
                 continue;
             if (residual)
                 x += load(residual[i * 4 + j] + at);
-            store(out[i * 4 + j] + at, finish(p, x));
+            store(out[i * 4 + j] + at, finished(f, x));
         }
     }
 }
@@ -669,8 +781,9 @@ INLINE void output_lanes(const float *m, int64_t stride, float *const *out, cons
 static void wino_output(const float *m, int64_t stride, float *const *out, const float *const *residual,
                         const float *bias, const struct post *p, int64_t c)
 {
+    struct finisher f = finisher_of(p);
     for (int64_t at = 0; at < c; at += L)
-        output_lanes(m, stride, out, residual, bias, p, at);
+        output_lanes(m, stride, out, residual, bias, &f, at);
 }
 
 static void range(const float *x, int64_t n, float *low, float *high)

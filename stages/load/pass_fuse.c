@@ -1,4 +1,5 @@
-/* pass_fuse.c - bias, residual addition and activation into the Conv or Gemm before them
+/* pass_fuse.c - bias, residual addition and activation into the Conv or Gemm before them, an activation into
+ * a BatchNormalization too
  *
  * A node that is fused takes over what the follower makes: the follower's output value, and its name, so that
  * the point after it is called the same with and without fusion. Only a value that is read once disappears.
@@ -134,8 +135,8 @@ static bool is_activation(const struct graph *g, const struct node *n, struct po
 
 static bool can_activate(const struct fuser *f, const struct node *n)
 {
-    return (node_is(n, "Conv") || node_is(n, "Gemm")) && n->post.activation == ACT_NONE &&
-           f->g->values[n->out[0]].dtype == TENSOR_F32;
+    return (node_is(n, "Conv") || node_is(n, "Gemm") || node_is(n, "BatchNormalization")) &&
+           n->post.activation == ACT_NONE && f->g->values[n->out[0]].dtype == TENSOR_F32;
 }
 
 static void fuse_activation(struct fuser *f, struct node *n, bool *changed)
@@ -197,6 +198,8 @@ static int fuse_node(struct fuser *f, struct node *n, bool *changed)
 {
     int code;
     *changed = false;
+    if (node_is(n, "BatchNormalization"))
+        fuse_activation(f, n, changed);
     if (!node_is(n, "Conv") && !node_is(n, "Gemm"))
         return FL_OK;
     if ((code = fuse_bias(f, n, changed)) || *changed)

@@ -605,10 +605,39 @@ def transformers():
                                         N("Softmax", ["sb"], ["sm"], axis=-1), N("MatMul", ["sm", "v"], ["y"])], {"q": q, "k": kk, "v": v}, {"y": y}, {"bias": bias})
 
 
+def joins():
+    """Concats of channels whose parts can be written where they belong."""
+    r, N = np.random.RandomState(13), helper.make_node
+    f = lambda *s: r.uniform(-1, 1, s).astype(np.float32)
+    x, constants, nodes, names = f(2, 5, 9, 9), {}, [], ["m"]
+    y = [F.max_pool2d(t(x), 3, 2, 1)]
+    nodes.append(N("MaxPool", ["x"], ["m"], kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1]))
+    for i in range(3):  # as in DenseNet: each layer reads all before it
+        c = torch.cat(y, 1)
+        k = {"s": f(c.shape[1]), "b": f(c.shape[1]), "mean": f(c.shape[1]), "var": np.abs(f(c.shape[1])) + 0.3, "w": f(20, c.shape[1], 1, 1), "v": f(6, 20, 3, 3)}
+        constants.update({"%s%d" % (key, i): a for key, a in k.items()})
+        wide = F.conv2d(F.relu(F.batch_norm(c, t(k["mean"]), t(k["var"]), t(k["s"]), t(k["b"]))), t(k["w"]))
+        y.append(F.conv2d(F.relu(wide), t(k["v"]), padding=1))
+        at = lambda *names: ["%s%d" % (n, i) for n in names]
+        nodes += [N("Concat", list(names), at("c"), axis=1), N("BatchNormalization", at("c", "s", "b", "mean", "var"), at("n")), N("Relu", at("n"), at("r")),
+                  N("Conv", at("r", "w"), at("d")), N("Relu", at("d"), at("e")), N("Conv", at("e", "v"), at("f"), pads=[1, 1, 1, 1])]
+        names.append("f%d" % i)
+    nodes += [N("Concat", names, ["all"], axis=1), N("AveragePool", ["all"], ["y"], kernel_shape=[2, 2], strides=[2, 2])]
+    save("graph_dense_block", 13, nodes, {"x": x}, {"y": F.avg_pool2d(torch.cat(y, 1), 2).numpy()}, constants, True)
+    w, v = f(8, 5, 1, 1), f(6, 5, 3, 3)
+    a, b = F.conv2d(t(x), t(w)), F.conv2d(t(x), t(v), padding=1)
+    # One part is read elsewhere too, one twice; the first result is a part of the second.
+    nodes = [N("Conv", ["x", "w"], ["a"]), N("Conv", ["x", "v"], ["b"], pads=[1, 1, 1, 1]), N("Concat", ["a", "b"], ["c"], axis=1), N("Relu", ["b"], ["r"]),
+             N("Concat", ["c", "r", "b", "b"], ["d"], axis=1), N("Concat", ["c", "r"], ["e"], axis=-3), N("GlobalAveragePool", ["e"], ["g"]),
+             N("GlobalMaxPool", ["d"], ["h"])]
+    d, e = torch.cat([a, b, F.relu(b), b, b], 1), torch.cat([a, b, F.relu(b)], 1)
+    save("graph_concats_share", 13, nodes, {"x": x}, {"g": e.mean((2, 3), keepdim=True).numpy(), "h": d.amax((2, 3), keepdim=True).numpy()}, {"w": w, "v": v}, True)
+
+
 def main():
     torch.manual_seed(0)
     shutil.rmtree(OUT, ignore_errors=True)
-    for part in (convolutions, pools, norms, activations, arithmetic, matrices, reductions, shapes, pads, resizes, graphs, gathers, transformers):
+    for part in (convolutions, pools, norms, activations, arithmetic, matrices, reductions, shapes, pads, resizes, graphs, gathers, transformers, joins):
         part()
     print(len(os.listdir(OUT)), "cases")
 

@@ -431,8 +431,6 @@ static void test_what_the_host_does_not_have(void **state)
     assert_said("stages.1.replicas.0: cpus: cpu 4000 is not there: this machine (or container) has");
     refused(h, "", "freezeline-stage", "--stage 1 --set 'stages.1.replicas=[{cpus: [0, 4000]}]'",
             "cpu 4000 is not there");
-    refused(h, "", "freezeline-stage", "--stage 0 --set stages.0.threads=256",
-            "OpenBLAS computes on at most");
     refused(h, "", "freezeline-broker", "--set broker.max_memory_mb=1048576000", "takes a number from");
     refused(h, "ulimit -n 100;", "freezeline-broker", "", "this process may have 100 files open and needs");
     refused(h, "ulimit -n 100;", "freezeline-stage", "--stage 0",

@@ -343,6 +343,31 @@ static void heads_are_views(void **state)
     }
 }
 
+/* Each layer of a dense block reads all layers before it, joined: nothing is copied for that. */
+static void joined_layers_are_views(void **state)
+{
+    struct graph *dense;
+    struct exec *x;
+    struct error e;
+    struct exec_options o = {.max_batch = 3, .last = -1};
+    int views = 0, apart = 0;
+    (void)state;
+    assert_int_equal(graph_load(&dense, "tests/conformance/cases/graph_dense_block/model.onnx", NULL, &e),
+                     FL_OK);
+    assert_int_equal(exec_new(&x, dense, &o, &e), FL_OK);
+    for (int i = 0; i < dense->n_nodes; i++)
+        views += node_is(&dense->nodes[i], "Concat") && !strcmp(exec_kernel_name(x, i), "view");
+    assert_int_equal(views, 3);
+    exec_free(x);
+    o.apart = true;
+    assert_int_equal(exec_new(&x, dense, &o, &e), FL_OK);
+    for (int i = 0; i < dense->n_nodes; i++)
+        apart += node_is(&dense->nodes[i], "Concat") && !strcmp(exec_kernel_name(x, i), "copy");
+    assert_int_equal(apart, 3);
+    exec_free(x);
+    graph_free(dense);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -357,6 +382,7 @@ int main(void)
         cmocka_unit_test(layers_are_timed),
         cmocka_unit_test(kernels_have_names),
         cmocka_unit_test(heads_are_views),
+        cmocka_unit_test(joined_layers_are_views),
     };
     return cmocka_run_group_tests(tests, load_model, free_model);
 }

@@ -20,6 +20,7 @@
 #include "stages/kernels/simd.h"
 
 #define MAX_IN 8
+#define MARK   12345
 
 static uint32_t seed;
 
@@ -45,6 +46,7 @@ struct test_case {
     int slots[MAX_IN];
     double scale;
     bool rows;        /* values of rank 4 are row-major */
+    int64_t beside;   /* floats between the channels of a pixel and those of the next, of computed images */
     unsigned swapped; /* bit i: the last two dims of input i lie in memory the other way round */
 };
 
@@ -134,12 +136,26 @@ static void swap(int64_t *dims, int rank)
     dims[rank - 2] = last;
 }
 
+static bool is_image(const struct test_case *c, const struct tensor *t, int i)
+{
+    return t->rank == 4 && !c->rows && (i < 0 || !c->constant[i]);
+}
+
+/* What input i, or the output (-1), lies in. */
+static struct tensor storage(const struct test_case *c, const struct tensor *t, int i)
+{
+    struct tensor s = *t;
+    s.dim[1] += is_image(c, t, i) ? c->beside : 0;
+    return s;
+}
+
 /* Input i, or the output: -1. */
 static struct view physical(const struct test_case *c, const struct tensor *t, int i, float *data)
 {
-    bool image = t->rank == 4 && !c->rows && (i < 0 || !c->constant[i]);
-    struct tensor other = *t;
-    struct view v = image ? view_channels_last(t) : view_plain(t);
+    struct tensor other = storage(c, t, i);
+    struct view v = is_image(c, t, i) ? view_channels_last(&other) : view_plain(t);
+    other = *t;
+    memcpy(v.dim, t->dim, sizeof v.dim);
     if (i >= 0 && c->swapped >> i & 1) {
         swap(other.dim, other.rank);
         v = view_plain(&other);
@@ -194,24 +210,50 @@ static void compare(const struct test_case *c, const struct kernel *k, const flo
             tensor_describe(&c->out, shape, sizeof shape), c->node.post.activation, c->node.post.residual);
 }
 
+static void allocate(const struct test_case *c, struct tensor *t, int i)
+{
+    struct tensor s = storage(c, t, i);
+    assert_int_equal(tensor_alloc(&s), FL_OK);
+    t->data = s.data;
+}
+
+/* What lies beside the output's pixels is another value's. */
+static void left_alone(const struct test_case *c, const struct tensor *out)
+{
+    struct tensor s = storage(c, out, -1);
+    for (int64_t i = 0; i < tensor_count(&s); i++)
+        if (i % s.dim[1] >= out->dim[1] && ((float *)out->data)[i] != MARK)
+            fail_msg("%s (seed %u) wrote beside its output", c->node.op->name, seed);
+}
+
+static void mark(const struct test_case *c, const struct tensor *out)
+{
+    struct tensor s = storage(c, out, -1);
+    for (int64_t i = 0; i < tensor_count(&s); i++)
+        ((float *)out->data)[i] = MARK;
+}
+
 /* Runs k with its inputs in the physical order, for the first `batch` of max_batch. */
 static void run_kernel(struct test_case *c, const struct kernel *k, void *state,
                        const struct kernel_task *task, struct team *team, int64_t batch, int64_t max_batch,
                        const float *want, bool in_place)
 {
-    struct tensor in[MAX_IN], out = c->out;
+    struct tensor in[MAX_IN], out = c->out, whole;
     struct view vin[MAX_IN], vout, plain;
     struct op_call call = {&c->node, 13, c->node.n_in, 1, vin, &vout};
     struct kernel_run run = {aligned_alloc(64, (task->scratch_bytes + 127) / 64 * 64), team};
     float *got;
     out.dim[0] = out.dim[0] / max_batch * batch;
-    assert_int_equal(tensor_alloc(&out), FL_OK);
+    allocate(c, &out, -1);
+    whole = storage(c, &out, -1);
+    if (c->beside)
+        mark(c, &out);
     vout = physical(c, &out, -1, out.data);
     for (int i = 0; i < c->node.n_in; i++) {
         in[i] = c->in[i];
         if (!c->constant[i])
             in[i].dim[0] = in[i].dim[0] / max_batch * batch;
-        assert_int_equal(tensor_alloc(&in[i]), FL_OK);
+        allocate(c, &in[i], i);
         plain = view_plain(&in[i]);
         plain.data = c->in[i].data;
         vin[i] = physical(c, &in[i], i, in[i].data);
@@ -220,10 +262,12 @@ static void run_kernel(struct test_case *c, const struct kernel *k, void *state,
             vin[i].data = NULL;
     }
     if (in_place && task->alias != GRAPH_NONE) {
-        memcpy(out.data, in[task->alias].data, (size_t)tensor_bytes(&out));
+        memcpy(out.data, in[task->alias].data, (size_t)tensor_bytes(&whole));
         vin[task->alias].data = out.data;
     }
     assert_int_equal(k->run(state, &call, &run), FL_OK);
+    if (c->beside && !in_place)
+        left_alone(c, &out);
     got = malloc((size_t)tensor_bytes(&out));
     plain = view_plain(&out);
     plain.data = got;
@@ -380,6 +424,37 @@ static void winograd(void **state)
         assert_true(try_all(&c, batch, NULL) >= 3);
         release_case(&c);
     }
+}
+
+/* Pixels that lie apart, as parts of a Concat's result do. */
+static void parts_of_wider_images(void **state)
+{
+    int taken = 0;
+    (void)state;
+    for (int i = 0; i < 150; i++) {
+        struct test_case c;
+        seed = 12000 + (uint32_t)i;
+        if (i % 3) {
+            conv_case(&c, 3);
+        } else if (i % 2) {
+            begin(&c, "Concat");
+            for (int k = 0; k < 3; k++)
+                add_input(&c, false, 4, (int64_t)3, (int64_t)1 + draw(20), (int64_t)3, (int64_t)4);
+            add_int(&c, "axis", 1);
+        } else {
+            begin(&c, draw(2) ? "MaxPool" : "AveragePool");
+            add_input(&c, false, 4, (int64_t)3, (int64_t)1 + draw(40), (int64_t)5, (int64_t)6);
+            add_ints(&c, "kernel_shape", 2, (int64_t)2, (int64_t)3);
+        }
+        if (infer(&c, c.node.n_in)) {
+            if (i % 3 == 2)
+                add_residual(&c);
+            c.beside = 1 + draw(20);
+            taken += try_all(&c, 3, NULL);
+        }
+        release_case(&c);
+    }
+    assert_true(taken > 120);
 }
 
 static void pools(void **state)
@@ -770,6 +845,7 @@ int main(void)
         cmocka_unit_test(convolutions),
         cmocka_unit_test(convolutions_on_threads),
         cmocka_unit_test(winograd),
+        cmocka_unit_test(parts_of_wider_images),
         cmocka_unit_test(pools),
         cmocka_unit_test(products),
         cmocka_unit_test(many_rows_by_deep_products),
