@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 bool greeting_address(const char *endpoint, struct sockaddr_un *out)
@@ -14,6 +15,44 @@ bool greeting_address(const char *endpoint, struct sockaddr_un *out)
     out->sun_family = AF_UNIX;
     return !strncmp(endpoint, "ipc://", 6) && *path == '/' &&
            snprintf(out->sun_path, sizeof out->sun_path, "%s.lane", path) < (int)sizeof out->sun_path;
+}
+
+static int open_socket(void)
+{
+    return socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+}
+
+static int close_failed(int fd)
+{
+    int why = errno;
+    close(fd);
+    errno = why;
+    return -1;
+}
+
+int greeting_listen(const struct sockaddr_un *at)
+{
+    struct stat there;
+    mode_t mask;
+    int fd = open_socket(), rc;
+    if (fd < 0)
+        return -1;
+    if (!lstat(at->sun_path, &there) && S_ISSOCK(there.st_mode))
+        unlink(at->sun_path);
+    mask = umask(0177);
+    rc = bind(fd, (const struct sockaddr *)at, sizeof *at) || listen(fd, 64);
+    umask(mask);
+    return rc ? close_failed(fd) : fd;
+}
+
+int greeting_ask(const struct sockaddr_un *at, int wake, pid_t *who)
+{
+    const struct greeting g = {.magic = GREETING_MAGIC};
+    int fd = open_socket();
+    if (fd >= 0 && (connect(fd, (const struct sockaddr *)at, sizeof *at) ||
+                    (*who = greeting_same_user(fd)) < 0 || greeting_send(fd, &g, &wake, 1)))
+        return close_failed(fd);
+    return fd;
 }
 
 int greeting_send(int fd, const struct greeting *g, const int *fds, int n)

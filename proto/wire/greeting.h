@@ -23,6 +23,13 @@ struct greeting {
  * long. */
 bool greeting_address(const char *endpoint, struct sockaddr_un *out);
 
+/* A socket that listens there, for this user alone; in the place of one that was left behind, of no other
+ * file. -1, and errno. */
+int greeting_listen(const struct sockaddr_un *at);
+/* A socket that has asked who listens there, a process of our user or root's, with a descriptor to wake us
+ * by. -1: nobody does. */
+int greeting_ask(const struct sockaddr_un *at, int wake, pid_t *who);
+
 /* Sends *g with n descriptors (one or two, still the caller's). Never blocks; 0, or -1. */
 int greeting_send(int fd, const struct greeting *g, const int *fds, int n);
 /* How many descriptors came with a whole greeting (they are the caller's); 0: nothing is there yet; -1: the

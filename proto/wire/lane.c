@@ -157,14 +157,15 @@ static int borrow(struct lane_memory *lane, unsigned slot, const void *data, siz
     return FL_NOMEM;
 }
 
-bool lane_payload(struct lane_memory *lane, size_t bytes, zmq_msg_t *out, bool *wake)
+bool lane_payload(struct lane_memory *lane, size_t bytes, zmq_msg_t *out)
 {
     void *data = ring_reserve(&lane->out, bytes, ENVELOPE_MOST);
-    if (!data || borrow(lane, RING_HELD, data, bytes, out))
-        return false;
-    if (wake)
-        *wake = ring_rouse(&lane->out);
-    return true;
+    return data && !borrow(lane, RING_HELD, data, bytes, out);
+}
+
+bool lane_rouse(struct lane_memory *lane)
+{
+    return ring_rouse(&lane->out);
 }
 
 /* As a record. The payload is in its place already, or it is copied there. False: there is no room. */

@@ -32,9 +32,10 @@ struct ring *lane_out(struct lane_memory *lane);
 /* The other process has written what it can't have, or read so. */
 bool lane_is_broken(const struct lane_memory *lane);
 
-/* Memory for a payload that is sent next; false: there is no room in the ring. *wake (NULL: not asked): the
- * reader sleeps, and may be woken already. */
-bool lane_payload(struct lane_memory *lane, size_t bytes, zmq_msg_t *out, bool *wake);
+/* Memory for a payload that is sent next; false: there is no room in the ring. */
+bool lane_payload(struct lane_memory *lane, size_t bytes, zmq_msg_t *out);
+/* The reader sleeps and is to be woken before there is a message: ring_rouse. */
+bool lane_rouse(struct lane_memory *lane);
 /* As frames_send. *wake: the reader sleeps. Where there is no room, up to `most` messages wait for it here,
  * in order; FL_AGAIN: beyond these. */
 int lane_send(struct lane_memory *lane, const struct message *m, zmq_msg_t *payload, int most, bool *wake);

@@ -7,7 +7,6 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
@@ -33,7 +32,7 @@ struct lane {
     pid_t pid;                  /* the other process; 0: not known */
     uint64_t serial;            /* never twice */
     uint64_t since_ns;          /* LANE_ASKS: when that was first seen */
-    uint64_t filled_ns;         /* when memory for a payload was last given out */
+    uint64_t filled_ns;         /* when a payload was last about to be written */
     struct lane_memory *memory; /* LANE_OPEN */
     bool gone;                  /* the other process: what it wrote is still read */
     bool offered;               /* it has what this door offers */
@@ -47,7 +46,7 @@ struct lane_door {
     int connected; /* lane, or -1 */
     unsigned turn; /* where the next look for a message starts */
     int offer;     /* listens: what every lane gets (borrowed), else what came (owned); -1: nothing */
-    char path[sizeof((struct sockaddr_un *)0)->sun_path];
+    struct sockaddr_un at;
 };
 
 struct lanes {
@@ -222,18 +221,10 @@ static void accept_lanes(struct lanes *l, int door)
 static void ask(struct lanes *l, int door)
 {
     struct lane_door *d = &l->door[door];
-    struct sockaddr_un to = {.sun_family = AF_UNIX};
-    struct greeting g = {.magic = GREETING_MAGIC};
-    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), lane;
     pid_t who;
-    memcpy(to.sun_path, d->path, sizeof to.sun_path);
-    if (fd < 0)
-        return;
-    if (connect(fd, (const struct sockaddr *)&to, sizeof to) || (who = greeting_same_user(fd)) < 0 ||
-        greeting_send(fd, &g, &l->wake, 1) || (lane = lane_add(l, door, fd, who)) < 0)
+    int fd = greeting_ask(&d->at, l->wake, &who);
+    if (fd >= 0 && (d->connected = lane_add(l, door, fd, who)) < 0)
         close(fd);
-    else
-        d->connected = lane;
 }
 
 /* --- life --- */
@@ -266,7 +257,7 @@ void lanes_free(struct lanes *l)
             lane_close(l, &l->lane[i]);
     for (int i = 0; i < DOORS_MAX; i++)
         if (l->door[i].used && l->door[i].listens) {
-            unlink(l->door[i].path);
+            unlink(l->door[i].at.sun_path);
             close(l->door[i].listener);
         } else if (l->door[i].used && l->door[i].offer >= 0) {
             close(l->door[i].offer);
@@ -285,27 +276,13 @@ int lanes_listen(struct lanes *l, int door, const char *endpoint, const struct l
 {
     struct lane_door *d = &l->door[door];
     struct sockaddr_un at;
-    struct stat there;
-    mode_t mask;
-    int fd, rc;
+    int fd;
     if (!greeting_address(endpoint, &at))
         return FL_OK;
-    fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return error_set(e, FL_IO, "no lane beside %s: %s", endpoint, strerror(errno));
-    if (!lstat(at.sun_path, &there) && S_ISSOCK(there.st_mode))
-        unlink(at.sun_path); /* the endpoint is ours: it was left by one who is gone */
-    mask = umask(0177);
-    rc = bind(fd, (const struct sockaddr *)&at, sizeof at) || listen(fd, 64);
-    umask(mask);
-    if (rc) {
-        rc = error_set(
-            e, FL_IO,
-            "no lane beside %s, messages go through the socket alone: %s: %s (remove what is there)",
-            endpoint, at.sun_path, strerror(errno));
-        close(fd);
-        return rc;
-    }
+    if ((fd = greeting_listen(&at)) < 0)
+        return error_set(e, FL_IO, "no lane beside %s, messages go through the socket alone: %s: %s%s",
+                         endpoint, at.sun_path, strerror(errno),
+                         errno == EADDRINUSE ? " (remove what is there)" : "");
     *d = (struct lane_door){.used = true,
                             .listens = true,
                             .reads = true,
@@ -316,8 +293,8 @@ int lanes_listen(struct lanes *l, int door, const char *endpoint, const struct l
                             .connected = -1,
                             .offer = -1,
                             .in_bytes = lane_ring_size(o->in_bytes),
-                            .out_bytes = lane_ring_size(o->out_bytes)};
-    memcpy(d->path, at.sun_path, sizeof d->path);
+                            .out_bytes = lane_ring_size(o->out_bytes),
+                            .at = at};
     /* By edges: a connection that can't be accepted for want of descriptors must not keep us awake. */
     watch(l, fd, EPOLLET, WHAT_DOOR | (uint64_t)door);
     return FL_OK;
@@ -325,12 +302,10 @@ int lanes_listen(struct lanes *l, int door, const char *endpoint, const struct l
 
 void lanes_connect(struct lanes *l, int door, const char *endpoint, bool reads)
 {
-    struct lane_door *d = &l->door[door];
     struct sockaddr_un at;
     if (!greeting_address(endpoint, &at))
         return;
-    *d = (struct lane_door){.used = true, .reads = reads, .connected = -1, .offer = -1};
-    memcpy(d->path, at.sun_path, sizeof d->path);
+    l->door[door] = (struct lane_door){.used = true, .reads = reads, .connected = -1, .offer = -1, .at = at};
     ask(l, door);
 }
 
@@ -513,19 +488,22 @@ static bool may_write(const struct lane *a)
     return a && !a->gone && !lane_is_broken(a->memory);
 }
 
+/* A payload of so many bytes is about to be written: who has slept long wakes meanwhile. */
+static void wake_early(const struct lanes *l, struct lane *a, size_t bytes)
+{
+    uint64_t now = clock_ns();
+    /* A core that stays awake for it is no reason to be early. */
+    if (!l->stays && bytes >= EARLY_BYTES && now > a->filled_ns + EARLY_NS && lane_rouse(a->memory))
+        wake(l, a);
+    a->filled_ns = now;
+}
+
 int lanes_payload(struct lanes *l, int door, size_t bytes, zmq_msg_t *out)
 {
     struct lane *a = lane_of(l, door, NULL);
-    uint64_t now = clock_ns();
-    if (may_write(a)) {
-        /* A core that stays awake for it is no reason to be early. */
-        bool early = !l->stays && bytes >= EARLY_BYTES && now > a->filled_ns + EARLY_NS, sleeps = false;
-        a->filled_ns = now;
-        if (lane_payload(a->memory, bytes, out, early ? &sleeps : NULL)) {
-            if (sleeps)
-                wake(l, a);
-            return FL_OK;
-        }
+    if (may_write(a) && lane_payload(a->memory, bytes, out)) {
+        wake_early(l, a, bytes);
+        return FL_OK;
     }
     return zmq_msg_init_size(out, bytes) ? FL_NOMEM : FL_OK;
 }
@@ -537,6 +515,8 @@ int lanes_send(struct lanes *l, int door, const struct peer *to, const struct me
     int rc;
     if (!may_write(a))
         return to ? FL_UNAVAILABLE : FL_AGAIN;
+    if (payload)
+        wake_early(l, a, zmq_msg_size(payload));
     rc = lane_send(a->memory, m, payload, to ? l->door[door].unsent : 0, &sleeps);
     if (sleeps)
         wake(l, a);

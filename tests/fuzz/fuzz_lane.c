@@ -118,7 +118,7 @@ static void we_send(void)
     zmq_msg_t payload;
     bool wake;
     fill(&m, NULL, 1);
-    if (!lane_payload(f.mine, (size_t)message_payload_bytes(&m), &payload, &wake))
+    if (!lane_payload(f.mine, (size_t)message_payload_bytes(&m), &payload))
         return;
     data = zmq_msg_data(&payload);
     FUZZ_CHECK(data >= out && data + zmq_msg_size(&payload) <= out + ring_memory(SIZE));
