@@ -12,7 +12,6 @@
 
 #include <cblas.h>
 
-#include "base/clock.h"
 #include "rounds.h"
 #include "stages/kernels/engine.h"
 
@@ -139,14 +138,14 @@ static bool has(const char *flag)
     return found;
 }
 
-/* Billions of operations or bytes per second, of the fastest try: the others were disturbed. */
+/* Billions of operations or bytes per second of CPU time, of the fastest try: the others were disturbed. */
 static double rate(void (*run)(void), double amount)
 {
     double best = 0;
     for (int i = 0; i < TRIES; i++) {
-        uint64_t from = clock_ns();
+        double from = rounds_cpu_us(CLOCK_THREAD_CPUTIME_ID);
         run();
-        best = fmax(best, amount / (double)(clock_ns() - from));
+        best = fmax(best, amount / 1e3 / (rounds_cpu_us(CLOCK_THREAD_CPUTIME_ID) - from));
     }
     return best;
 }

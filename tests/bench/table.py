@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Print step, ours, peer, limit and ratio for what Freezeline wants to be fast at.
 
-    tests/bench/table.py [--model M.onnx] [--pipeline P.yaml ...] [--data D] [--only STEP,...] [--rounds N] ...
+    tests/bench/table.py [--pipeline P.yaml ...] [--data D] [--calibrate D] [--only STEP,...] [--rounds N] ...
     tests/bench/table.py --compare M.onnx ...                     only these models against ONNX Runtime
 
 All steps take part in one run: each round lets every part (a process that measures one thing) measure once, in turn,
@@ -11,8 +11,8 @@ at its measured bandwidth, whichever takes longer; bytes and bare wake-ups. A st
 shown as not measured, with what to install or to give. The defaults take about ten minutes; run it on a quiet machine.
 
 Without options the embedded network is measured, with the caches that `make demo` leaves behind. For a network of yours
-give its ONNX file, a pipeline file whose caches are built (--pipeline; twice where float32 and a lower precision have
-files of their own), requests (--data), and the scales of `freezeline quantize` (--scales).
+give a pipeline file whose caches are built (--pipeline; twice where float32 and a lower precision have files of their
+own), requests (--data), and pictures that no network has seen (--calibrate), from which int8 gets its scales.
 
 Needs `make bench-programs` first; ONNX Runtime for Node and FAISS are optional.
 """
@@ -152,8 +152,9 @@ def arguments():
     p.add_argument("--model", metavar="M.onnx", help="the network (that of the first pipeline)")
     p.add_argument("--pipeline", metavar="P.yaml", action="append", default=[], help="with built caches")
     p.add_argument("--data", metavar="D", help="requests, as `freezeline bench` takes them (pictures, generated)")
-    p.add_argument("--scales", metavar="FILE", help="of int8 (STATE/scales.txt of the first pipeline)")
-    p.add_argument("--qdq", metavar="FILE.onnx", help="the same network quantized, as QDQ")
+    p.add_argument("--calibrate", metavar="D", help="makes scales and a QDQ file first, which takes a minute or two")
+    p.add_argument("--scales", metavar="FILE", help="of int8 instead (STATE/scales.txt of the first pipeline)")
+    p.add_argument("--qdq", metavar="FILE.onnx", help="what `freezeline quantize --output` wrote, instead")
     p.add_argument("--networks", metavar="DIR", default=os.path.join(ROOT, "build", "networks"),
                    help="what networks.py made (build/networks)")
     p.add_argument("--compare", metavar="M.onnx", nargs="+", default=[], help="only these models")

@@ -107,7 +107,7 @@ class Load:
     """Some requests to a pipeline with `freezeline bench`; its document, and what the stages computed meanwhile."""
 
     def __init__(self, pipeline, data, *options, early=False):
-        self.pipeline, self.data, self.options, self.early = pipeline, data, options, early
+        self.pipeline, self.data, self.options, self.early, self.rounds = pipeline, data, options, early, 0
 
     def bench(self, *options):
         return json.loads(call(TOOL, "bench", "-c", self.pipeline.config, "--data", self.data(), "--json", *options))
@@ -121,7 +121,8 @@ class Load:
 
     def round(self):
         before = computed_ns(self.stages)
-        document = self.bench("--no-warm-up", *self.options)
+        self.rounds += 1
+        document = self.bench("--no-warm-up", "--traffic", "shuffled", "--seed", str(self.rounds), *self.options)
         if document["errors"]:
             raise Missing(f"{document['errors']} requests failed")
         return {**document, "computed_s": (computed_ns(self.stages) - before) / 1e9}
@@ -153,7 +154,7 @@ class Workshop:
     def __init__(self, arguments, folder):
         self.arguments, self.folder = arguments, folder
         self.makers, self.parts, self.missing = {}, {}, {}
-        self.generated, self.up = None, {}
+        self.generated, self.calibrated, self.up = None, False, {}
 
     def add(self, name, make):
         """`make` gives a part, or raises Missing."""
@@ -202,23 +203,24 @@ class Workshop:
         return os.path.join(self.folder, re.sub(r"\W", "_", name) + ".raw")
 
     def model(self, name, path, *options):
-        """bench_model of this file."""
+        """bench_model of this file; options that are functions are asked when it starts, and so is the path."""
         def make():
-            if not path or not os.path.exists(path):
-                raise Missing(f"{os.path.basename(path or 'a model')} is not there: tests/bench/networks.py makes it")
-            return Process(self.program("bench_model"), path, "--output", self.output(name), *options)
+            at, *given = [x() if callable(x) else x for x in (path, *options)]
+            if not os.path.exists(at):
+                raise Missing(f"{os.path.basename(at)} is not there: tests/bench/networks.py makes it")
+            return Process(self.program("bench_model"), at, "--output", self.output(name), *given)
         self.add(name, make)
 
-    def ort(self, name, path, *options):
-        """ONNX Runtime on this file; options: batch, milliseconds."""
+    def ort(self, name, path, batch=1):
+        """ONNX Runtime on this file."""
         def make():
+            at = path() if callable(path) else path
             folder = os.environ.get("ORT", os.path.join(ROOT, "build", "ort"))
             modules = os.path.join(folder, "node_modules")
             if not os.path.isdir(os.path.join(modules, "onnxruntime-node")):
                 raise Missing("npm install --prefix build/ort --ignore-scripts onnxruntime-node@1.30 (or ORT=FOLDER)")
-            batch, milliseconds = (*options, 1, 300)[:2] if len(options) < 2 else options
             script = os.path.join(ROOT, "tests", "bench", "bench_ort.js")
-            return Process("node", script, path, batch, milliseconds, self.output(name), env={"NODE_PATH": modules})
+            return Process("node", script, at, batch, 300, self.output(name), env={"NODE_PATH": modules})
         self.add(name, make)
 
     def difference(self, ours, theirs):
@@ -277,11 +279,26 @@ class Workshop:
         own = self.arguments.model
         return os.path.abspath(own) if own else self.path_key(self.pipelines()[0], "model")
 
+    def calibrate(self):
+        """Scales and a QDQ file of the first pipeline's network, where there is data to choose them from."""
+        if not (self.arguments.calibrate and self.pipelines()):
+            return
+        if not self.calibrated:
+            self.calibrated = True
+            call(TOOL, "quantize", "-c", self.pipelines()[0], "--set", f"state={self.folder}/int8", "--data",
+                 self.arguments.calibrate, "--output", os.path.join(self.folder, "qdq.onnx"))
+
     def scales(self):
-        if self.arguments.scales:
-            return self.arguments.scales
         state = self.pipelines() and self.path_key(self.pipelines()[0], "state")
-        path = state and os.path.join(state, "scales.txt")
-        if path and os.path.exists(path):
-            return path
-        raise Missing("freezeline quantize makes scales; then give --scales STATE/scales.txt")
+        self.calibrate()
+        for path in (self.arguments.scales, f"{self.folder}/int8/scales.txt", state and f"{state}/scales.txt"):
+            if path and os.path.exists(path):
+                return path
+        raise Missing("no scales: give --calibrate DATA, or --scales of `freezeline quantize`")
+
+    def qdq(self):
+        self.calibrate()
+        for path in (self.arguments.qdq, os.path.join(self.folder, "qdq.onnx")):
+            if path and os.path.exists(path):
+                return path
+        raise Missing("no QDQ file: give --calibrate DATA, or --qdq of `freezeline quantize --output`")

@@ -97,7 +97,7 @@ def against_ort(shop, name, title, ours, theirs, time, wanted=None, precision="f
 
 def pair(shop, name, path, time, wanted, batch=1, *options):
     shop.model(name, path, "--batch", batch, *options)
-    shop.ort("ort " + name, path, batch, 300)
+    shop.ort("ort " + name, path, batch)
     return against_ort(shop, name, f"{name} float32", name, "ort " + name, time, wanted)
 
 
@@ -122,28 +122,23 @@ def precisions(a, shop, time, instructions):
     title = os.path.splitext(os.path.basename(path))[0]
     amx, vnni, bf16 = instructions["AMX"], instructions["VNNI"], instructions["AVX-512 BF16"]
     shop.ort("ort", path)
-    shop.ort("ort qdq", a.qdq)
     shop.model("bfloat16", path, "--precision", "bfloat16")
-    int8_part(shop, "int8", path)
+    shop.model("int8", path, "--precision", "int8", "--scales", shop.scales)
+    shop.model("qdq", shop.qdq)
+    shop.ort("ort qdq", shop.qdq)
     low16 = at_most(0.25 if amx else 0.5) if amx or bf16 else None
     low8 = at_most(0.12 if amx else 0.3) if amx or vnni else None
     steps = [
         against_ort(shop, "float32", f"{title} float32", "whole", "ort", time, at_most(0.6)),
         against_ort(shop, "bfloat16", f"{title} bfloat16, theirs float32", "bfloat16", "ort", time, low16, "bfloat16"),
         against_ort(shop, "int8", f"{title} int8, theirs float32", "int8", "ort", time, low8, "int8"),
-        against_ort(shop, "qdq", f"{title} int8, theirs the QDQ file", "int8", "ort qdq", time, at_most(0.8), "int8"),
+        against_ort(shop, "qdq", f"{title} as a QDQ file, both in int8", "qdq", "ort qdq", time, at_most(0.8), "int8"),
     ]
     shop.add("agreement", lambda: Once(lambda: agreement(a, shop)))
     steps.append(Step("agreement", "int8 answers as float32", "%", ["agreement"],
                       lambda r: (100 * r["agreement"]["network_agreement"], None, None), at_least(98.5),
                       lambda rounds: f"{rounds[0]['agreement']['requests']} requests"))
     return steps
-
-
-def int8_part(shop, name, path):
-    def make():
-        return Process(shop.program("bench_model"), path, "--precision", "int8", "--scales", shop.scales())
-    shop.add(name, make)
 
 
 def agreement(a, shop):
