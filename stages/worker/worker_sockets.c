@@ -7,11 +7,22 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 
 #define GOODBYE_MS 500
 #define ROUTE      4096 /* bytes of a job beside its activation, at most nearly always */
 
 enum { DOOR_JOBS, DOOR_RESULTS, DOOR_CACHE, DOOR_NEXT };
+
+/* Only who meets its cache service in shared memory can look up there. */
+static void check_placement(const struct pipeline *p, const char *endpoint)
+{
+    if (!strcmp(p->cache.placement, "near") && (!p->shared_memory || strncmp(endpoint, "ipc://", 6)))
+        log_warn("cache.placement: near needs shared_memory and a cache service with an ipc endpoint (%s): "
+                 "look-ups "
+                 "go to the service",
+                 endpoint);
+}
 
 static int connect_to(struct worker_sockets *s, struct link *l, int door, int type, const char *endpoint,
                       int high_water, bool immediate, struct error *e)
@@ -41,6 +52,7 @@ int worker_sockets_open(struct worker_sockets *s, const struct stage_setup *asks
     struct socket_options control = {.high_water = 1000, .immediate = true};
     int many = p->broker.max_requests + 16, rc;
     size_t size = sizeof s->cache_fd;
+    const char *cache;
 
     if (!(s->context = zmq_ctx_new()))
         return error_set(e, FL_NOMEM, "out of memory");
@@ -58,8 +70,9 @@ int worker_sockets_open(struct worker_sockets *s, const struct stage_setup *asks
             return rc;
     if (!asks)
         return FL_OK;
-    if ((rc = connect_to(s, &s->cache, DOOR_CACHE, ZMQ_DEALER,
-                         p->cache.endpoint[p->stage[s->stage].replica[s->replica].cache], 64, true, e)))
+    cache = p->cache.endpoint[p->stage[s->stage].replica[s->replica].cache];
+    check_placement(p, cache);
+    if ((rc = connect_to(s, &s->cache, DOOR_CACHE, ZMQ_DEALER, cache, 64, true, e)))
         return rc;
     if (s->lanes && strcmp(p->cache.placement, "service") && near_cache_new(&s->near, asks))
         return error_set(e, FL_NOMEM, "out of memory");
