@@ -121,8 +121,8 @@ static int try_reach(struct quantizing *q, enum reach reach, bool input, struct 
     else
         rc = ask(q, q->label, q->half, phase, &o, e);
     agreement = rc ? 0 : (double)same_labels(q, 0, q->half) / (double)q->half;
-    /* Later ways must be better than those before them. */
-    if (rc || (q->scales.n && agreement <= q->chosen_agreement)) {
+    /* Later ways must be better than those before them; the input as integers, which saves time, no worse. */
+    if (rc || (q->scales.n && (input ? agreement < q->chosen_agreement : agreement <= q->chosen_agreement))) {
         quantization_release(&scales);
         return rc;
     }

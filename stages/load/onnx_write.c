@@ -12,7 +12,8 @@
 #include "onnx.pb-c.h"
 #include "stages/graph/graph_build.h"
 
-#define OLDEST_OPSET 13 /* since then quantizers may have a scale for each channel */
+#define SCALES_OPSET 13 /* since then quantizers may have a scale for each channel */
+#define OLDEST_OPSET 11 /* from which on most operators mean the same */
 #define OLDEST_IR    7
 
 /* All memory of the messages hangs in one chain, freed at the end. */
@@ -224,12 +225,35 @@ static void fill_graph(struct writer *w, Onnx__GraphProto *p)
             p->initializer[p->n_initializer++] = tensor_message(w, g->values[i].constant, w->name[i]);
 }
 
+/* Does the operator mean the same in the operator set of scales as in the older ones that are let in? */
+static bool means_the_same(const struct node *n)
+{
+    static const char *const changed[] = {"Squeeze", "Unsqueeze",  "Split",  "ReduceSum",
+                                          "Softmax", "LogSoftmax", "Hardmax"};
+    for (size_t i = 0; i < sizeof changed / sizeof *changed; i++)
+        if (node_is(n, changed[i]))
+            return false;
+    return true;
+}
+
+static int check_age(const struct graph *g, struct error *e)
+{
+    if (g->opset >= SCALES_OPSET)
+        return FL_OK;
+    for (int i = 0; i < g->n_nodes; i++)
+        if (g->opset < OLDEST_OPSET || !means_the_same(&g->nodes[i]))
+            return error_set(
+                e, FL_UNSUPPORTED,
+                "%s has opset %lld, and a quantized file needs %d or newer: export the model again", g->path,
+                (long long)g->opset, SCALES_OPSET);
+    return FL_OK;
+}
+
 static int check(const struct graph *g, struct error *e)
 {
-    if (g->opset < OLDEST_OPSET)
-        return error_set(e, FL_UNSUPPORTED,
-                         "%s has opset %lld, and a quantized file needs %d or newer: export the model again",
-                         g->path, (long long)g->opset, OLDEST_OPSET);
+    int rc = check_age(g, e);
+    if (rc)
+        return rc;
     if (choice_any(g))
         return error_set(e, FL_UNSUPPORTED, "%s chooses between branches while it runs, which is not written",
                          g->path);
@@ -255,7 +279,7 @@ int onnx_write(const struct graph *g, const char *path, struct error *e)
     if (!w.failed)
         fill_graph(&w, &graph);
     opset.has_version = model.has_ir_version = 1;
-    opset.version = g->opset;
+    opset.version = g->opset < SCALES_OPSET ? SCALES_OPSET : g->opset;
     model.ir_version = g->ir_version < OLDEST_IR ? OLDEST_IR : g->ir_version;
     model.producer_name = (char *)(uintptr_t) "freezeline";
     model.graph = &graph;
