@@ -19,7 +19,8 @@
 
 static const double shares[] = {0.1, 0.25, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.25};
 
-int sweep_in_flight(const struct pipeline *p)
+/* How many requests fill every batch of every worker. */
+static int in_flight(const struct pipeline *p)
 {
     int n = 1;
 
@@ -41,7 +42,7 @@ int sweep_open(struct sweep *s, const struct configuration *of, const struct mea
         s->options.arrivals = "poisson";
     closed.arrivals = NULL;
     closed.group = 0;
-    closed.closed = of->whole ? 1 : sweep_in_flight(of->pipeline);
+    closed.closed = of->whole ? 1 : in_flight(of->pipeline);
     closed.duration_s = fmax(SHORTEST_S, CAPACITY_SHARE * o->duration_s);
     closed.requests = 0;
     closed.watch = false;

@@ -37,9 +37,6 @@ int sweep_highest(struct sweep *s, struct measurement *m, double target_ms, doub
  * for ever. Pure. */
 bool sweep_holds(const struct tally *t, double target_ms);
 
-/* How many requests in flight fill every batch of every worker. */
-int sweep_in_flight(const struct pipeline *p);
-
 /* The points as a table. */
 int sweep_print(const struct sweep *s, struct error *e);
 

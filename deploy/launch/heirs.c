@@ -43,7 +43,9 @@ static int check_stage(const struct stage_config *now, const struct stage_config
     return FL_OK;
 }
 
-int heirs_check(const struct pipeline *now, const struct pipeline *file, struct error *e)
+/* Whether processes from `file` can take over from those of `now` while the broker and the cache services
+ * stay. FL_CONFIG, with what stands in the way. */
+static int check(const struct pipeline *now, const struct pipeline *file, struct error *e)
 {
     const struct {
         const char *name, *now, *file;
@@ -70,7 +72,9 @@ int heirs_check(const struct pipeline *now, const struct pipeline *file, struct 
     return rc;
 }
 
-char *heirs_ignored(const struct pipeline *now, const struct pipeline *file, char *buf, size_t size)
+/* Sections of the file that have changed and that processes which stay do not take: "`broker`, `updates`" or
+ * "". Returns buf. */
+static char *ignored_by(const struct pipeline *now, const struct pipeline *file, char *buf, size_t size)
 {
     static const char *const sections[] = {"broker", "updates", "redis", "logs"};
     size_t n = 0;
@@ -131,7 +135,7 @@ void heirs_begin(struct heirs *h, const struct pipeline *now, const struct pipel
         return;
     log_info("reload: asked for");
     if (!(rc = arguments_load(&h->pipeline, a, &e)))
-        rc = heirs_check(now, h->pipeline, &e);
+        rc = check(now, h->pipeline, &e);
     for (int i = 0; !rc && i < n; i++)
         if (place[i].role->kind == ROLE_KIND_STAGE && place[i].process)
             rc = add(h, i, &place[i], a, alive, &e);
@@ -197,7 +201,7 @@ struct pipeline *heirs_done(struct heirs *h, const struct pipeline *now, uint64_
         return NULL;
     }
     h->pipeline = NULL;
-    snprintf(word, sizeof word, "done %s", heirs_ignored(now, done, ignored, sizeof ignored));
+    snprintf(word, sizeof word, "done %s", ignored_by(now, done, ignored, sizeof ignored));
     end_with(h, now, word);
     return done;
 }

@@ -27,13 +27,6 @@ struct heirs {
     struct heir of[ROLES_MAX]; /* by the number of the child */
 };
 
-/* Whether processes from `file` can take over from those of `now` while the broker and the cache services
- * stay. FL_CONFIG, with what stands in the way. */
-int heirs_check(const struct pipeline *now, const struct pipeline *file, struct error *e);
-/* Sections of the file that have changed and that processes which stay do not take: "`broker`, `updates`" or
- * "". Returns buf. */
-char *heirs_ignored(const struct pipeline *now, const struct pipeline *file, char *buf, size_t size);
-
 /* A child of the supervisor. */
 struct heirs_place {
     const struct role *role;       /* borrowed while a reload is on */

@@ -194,7 +194,7 @@ int served_notes(const struct served *s, const struct pipeline *p,
     return n;
 }
 
-const char *served_file_name(enum served_file f)
+static const char *file_name(enum served_file f)
 {
     static const char *const name[] = {"unknown", "same", "other-model", "other-input", "other-plan"};
     return name[f];
@@ -239,7 +239,7 @@ void served_report(const struct served *s, const struct pipeline *p, json_t *roo
         json_array_append_new(notes, json_string(note[i]));
     promise_record_report(&s->answers, root);
     json_object_set_new(root, "serves",
-                        json_pack("{s:s, s:o, s:o, s:o, s:b}", "file", served_file_name(s->file), "identity",
+                        json_pack("{s:s, s:o, s:o, s:o, s:b}", "file", file_name(s->file), "identity",
                                   digest_json(s->identity), "plan", digest_json(s->plan), "build",
                                   digest_json(s->answers.build), "unserved_build", s->unserved));
     json_object_set_new(root, "notes", notes);

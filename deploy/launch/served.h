@@ -73,7 +73,5 @@ void served_warn(const struct served *s, const struct pipeline *p, const char *c
 /* Adds `promise` and `promise_asked` (of the caches that answer), `serves` (file, identity, plan, build) and
  * `notes` to a report. */
 void served_report(const struct served *s, const struct pipeline *p, json_t *root);
-/* "same", "other-model", .. */
-const char *served_file_name(enum served_file f);
 
 #endif

@@ -151,7 +151,7 @@ void markup_fit(FILE *to, const char *text, double width, double font)
 
 /* Okabe and Ito, "Color Universal Design", 2008. Their yellow is too pale for white paper and their blue too
  * dark for black, so each background takes its own order; shapes and dashes tell series apart as well. */
-void markup_plot_style(FILE *to)
+static void plot_style(FILE *to)
 {
     fputs(
         "<style>.plot{--paper:#fff;--ink:#1c2128;--soft:#57606a;--grid:#dfe3e8;--axis:#8c959f;--c0:#0072b2;"
@@ -182,5 +182,5 @@ void markup_svg_open(FILE *to, const char *title, double width, double height)
             width, height);
     markup_text(to, title);
     fputs("</title>", to);
-    markup_plot_style(to);
+    plot_style(to);
 }

@@ -18,12 +18,9 @@ void markup_fit(FILE *to, const char *text, double width, double font);
 /* Estimated width at this font size, on the generous side: the reader's font is not known. */
 double markup_width(const char *text, double font);
 
-/* The <style> of every <svg class="plot">: classes c0..c6 (Okabe-Ito colours, chosen for a light and for a
- * dark background), rest (a quiet grey), grid, axis, title, label. Text is 12 units, and 9 where the picture
- * is shown wide. */
-void markup_plot_style(FILE *to);
-/* Opens such an <svg>, `width` units wide, with its title for screen readers and the style; "</svg>" closes
- * it. */
+/* Opens an <svg class="plot">, `width` units wide, with its title for screen readers and its style: classes
+ * c0..c6 (Okabe-Ito colours, chosen for a light and for a dark background), rest (a quiet grey), grid, axis,
+ * title, label. Text is 12 units, and 9 where the picture is shown wide. "</svg>" closes it. */
 void markup_svg_open(FILE *to, const char *title, double width, double height);
 
 #endif

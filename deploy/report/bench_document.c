@@ -11,7 +11,7 @@
 #define MAX_BUCKETS 100000
 #define KEY_BYTES   64
 
-int document_check(const json_t *root, const char *name, struct error *e)
+static int check(const json_t *root, const char *name, struct error *e)
 {
     const char *format = document_text(root, "format");
     double version = document_number(root, "version");
@@ -29,7 +29,7 @@ int document_load(json_t **out, const char *path, struct error *e)
 {
     int rc = json_file_load(out, path, e);
 
-    if (!rc && (rc = document_check(*out, path, e))) {
+    if (!rc && (rc = check(*out, path, e))) {
         json_decref(*out);
         *out = NULL;
     }

@@ -15,10 +15,8 @@
 #define DOCUMENT_FORMAT  "freezeline-bench"
 #define DOCUMENT_VERSION 1
 
-/* *out is owned. Errors as json_file_load; FL_CORRUPT when document_check refuses it. */
+/* *out is owned. Errors as json_file_load; FL_CORRUPT says why it is none. */
 int document_load(json_t **out, const char *path, struct error *e);
-/* Is this object one? FL_CORRUPT says why not; `name` is for the message. */
-int document_check(const json_t *root, const char *name, struct error *e);
 
 /* A value by its path, or NULL. */
 json_t *document_value(const json_t *o, const char *path);

@@ -77,8 +77,8 @@ struct world_user {
     /* --- cache services: needed where one is started --- */
     /* May fill in its limits; *first (NULL: none) is what it answers from, one reference, which it takes. */
     void (*cache)(void *arg, const struct world_process *p, struct cache_setup *s, struct snapshot **first);
-    /* What a snapshot says of descriptors: lookups_look. `p`: a cache service, or a stage worker that looks up
-     * itself. */
+    /* What a snapshot says of descriptors: lookups_look. `p`: a cache service, or a stage worker that looks
+     * up itself. */
     int (*look)(void *arg, const struct world_process *p, const struct snapshot *s, const struct lookup *in,
                 const float *descriptors, struct cache_verdict *found);
     /* Takes u: a descriptor and its full answer. NULL: it is dropped. */
@@ -188,8 +188,5 @@ struct world_traffic {
     double busy_ns, out_bytes, in_bytes; /* core time of all; through its network interface */
 };
 struct world_traffic world_traffic(struct world *w, int host);
-
-/* Bytes of m that are in use, from its start: what a copy has to hold. */
-size_t world_extent(const struct message *m);
 
 #endif

@@ -195,8 +195,7 @@ void wire_try(struct world *w, int connection, uint32_t version);
 void wire_bind(struct world *w, int process, int endpoint);
 void wire_begin(struct world *w, int connection, uint64_t ns); /* a new socket: it tries after so long */
 void wire_forget(struct world *w, int connection);             /* all that is on it */
-void wire_down(struct world *w, int connection, bool whole, uint64_t not_before);
-void wire_gone(struct world *w, int process, bool politely); /* a process is no more */
+void wire_gone(struct world *w, int process, bool politely);   /* a process is no more */
 void wire_renew(struct world *w, int connection);
 
 /* world_stage.c, world_cache.c */

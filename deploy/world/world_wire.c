@@ -56,7 +56,8 @@ static int take_first(struct world *w, struct list *l)
     return i;
 }
 
-size_t world_extent(const struct message *m)
+/* Bytes of m that are in use, from its start: what a copy has to hold. */
+static size_t extent(const struct message *m)
 {
     const char *start = (const char *)m;
     switch (m->type) {
@@ -116,7 +117,7 @@ static int new_packet(struct world *w)
 /* Payload and all are moved in; NONE: no memory. */
 static int pack(struct world *w, const struct message *m, zmq_msg_t *payload)
 {
-    size_t size = world_extent(m);
+    size_t size = extent(m);
     int i = new_packet(w);
     struct packet *k;
     if (i == NONE)
@@ -533,7 +534,7 @@ static void lose_tail(struct world *w, struct way *y, int keep)
 }
 
 /* `whole`: what has been sent arrives, as after a polite end; else the network loses a part of it. */
-void wire_down(struct world *w, int connection, bool whole, uint64_t not_before)
+static void wire_down(struct world *w, int connection, bool whole, uint64_t not_before)
 {
     struct connection *c = &w->connection[connection];
     c->not_before = not_before > c->not_before ? not_before : c->not_before;

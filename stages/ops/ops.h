@@ -87,8 +87,6 @@ struct window {
  * kernel dims (NULL: attribute kernel_shape). Resolves auto_pad. FL_MODEL, FL_UNSUPPORTED. */
 int window_resolve(struct window *w, const struct node *n, int rank, const int64_t *in, const int64_t *kernel,
                    struct error *e);
-/* Output size along spatial dim i for that input size; negative when the window does not fit. */
-int64_t window_output(const struct window *w, int i, int64_t in);
 /* Sets the spatial dims of output 0 from those of input 0. FL_MODEL when the window does not fit. */
 int window_infer(struct op_infer *i, const struct window *w);
 

@@ -90,7 +90,8 @@ int window_resolve(struct window *w, const struct node *n, int rank, const int64
     return resolve_padding(w, n, in + 2, e);
 }
 
-int64_t window_output(const struct window *w, int i, int64_t in)
+/* Output size along spatial dim i for that input size; negative when the window does not fit. */
+static int64_t output_of(const struct window *w, int i, int64_t in)
 {
     int64_t room = in + w->before[i] + w->after[i] - extent_of(w, i), n;
     if (room < 0)
@@ -106,7 +107,7 @@ int window_infer(struct op_infer *i, const struct window *w)
 {
     const int64_t *in = i->in[0].dim + 2;
     for (int d = 0; d < w->n; d++) {
-        i->out[0].dim[d + 2] = window_output(w, d, in[d]);
+        i->out[0].dim[d + 2] = output_of(w, d, in[d]);
         if (i->out[0].dim[d + 2] < 0)
             return infer_fail(i, "its window is larger than its padded input of %lld", (long long)in[d]);
     }
