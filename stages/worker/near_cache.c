@@ -8,7 +8,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "base/log.h"
+#include "base/clock.h"
+#include "base/mishap.h"
 #include "base/slice.h"
 #include "index/cache_set.h"
 #include "index/verdicts.h"
@@ -21,6 +22,7 @@ struct near_cache {
     struct cache_scratch *scratch;
     struct cache_verdict found[MESSAGE_MAX_BATCH];
     int next; /* the newest block that nobody has looked at, or -1 */
+    struct mishap refused, unfit;
 
     /* the thread that checks one */
     bool checks;
@@ -50,6 +52,12 @@ int near_cache_new(struct near_cache **out, const struct stage_setup *s)
     return FL_OK;
 }
 
+/* Each block may be as bad as the one before. */
+static void complain(struct mishap *m, const char *why)
+{
+    mishap(m, LOG_LEVEL_WARN, "shared caches are not used, the cache service is asked", why, clock_ns());
+}
+
 /* --- checking --- */
 
 static void *check(void *arg)
@@ -76,7 +84,7 @@ static void begin(struct near_cache *n)
     if (n->checks)
         return;
     close(n->fd);
-    log_warn("shared caches are not used: no thread to check them");
+    complain(&n->refused, "no thread to check them");
 }
 
 static void end(struct near_cache *n)
@@ -111,7 +119,7 @@ void near_cache_take(struct near_cache *n, int fd)
 /* --- using --- */
 
 /* The exits whose caches are for the descriptors that this stage makes there. */
-static uint32_t fitting(const struct near_cache *n)
+static uint32_t fitting(struct near_cache *n)
 {
     uint32_t exits = 0;
     for (int i = 0; n->set && i < n->n_segments; i++) {
@@ -122,9 +130,7 @@ static uint32_t fitting(const struct near_cache *n)
         if (x->origin == at->origin && cache_info(x->cache).dim == at->dim)
             exits |= 1u << at->exit;
         else
-            log_warn(
-                "the shared cache of exit %d is of another model, layer or grids: the cache service is asked",
-                at->exit);
+            complain(&n->unfit, "the service's is of another model, layer or grids");
     }
     return exits;
 }
@@ -138,7 +144,7 @@ bool near_cache_turn(struct near_cache *n, uint64_t *epoch, uint32_t *exits)
         cache_set_free(n->set);
         n->set = n->rc ? NULL : n->fresh;
         if (n->rc)
-            log_warn("%s: the cache service is asked", n->error.text);
+            complain(&n->refused, n->error.text);
         *exits = fitting(n);
         *epoch = n->set ? n->set->epoch : 0;
         if (*exits)

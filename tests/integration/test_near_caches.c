@@ -312,15 +312,15 @@ static void test_what_is_looked_up_near_is_learned_from(void **state)
 
 /* --- a service that lies --- */
 
-static void offer(struct lanes *l, struct near_world *w, int fd, const char *text, int times)
+/* Hands a block over and waits for what comes of it. */
+static void offer(struct lanes *l, struct near_world *w, int fd, bool (*until)(void *arg))
 {
+    uint64_t end = clock_ns() + 20 * NS_PER_S;
     lanes_offer(l, 0, fd);
-    for (uint64_t until = clock_ns() + 20 * NS_PER_S;
-         harness_count(w->h, 1, text) < times && clock_ns() < until;) {
+    do
         lanes_turn(l, clock_ns());
-        ask(w->client);
-    }
-    harness_expect(w->h, 1, text, times);
+    while (!until(w) && clock_ns() < end);
+    harness_until(until, w, 1, "what comes of a block");
 }
 
 static int sealed(const void *bytes, size_t size, int seals)
@@ -335,7 +335,8 @@ static int sealed(const void *bytes, size_t size, int seals)
 static void test_what_is_no_cache_is_refused(void **state)
 {
     const int all = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
-    struct near_world w = {.h = harness_new(NULL, YAML("placement: near", NO_UPDATES)), .label = 3};
+    struct near_world w = {
+        .h = harness_new(NULL, YAML("placement: near", NO_UPDATES)), .label = 3, .epoch = 1};
     struct snapshot *s = make_snapshot(harness_pipeline(w.h), 3, true, 1);
     struct lane_options o = {.in_bytes = 1 << 16, .out_bytes = 1 << 16};
     struct lanes *l;
@@ -343,6 +344,7 @@ static void test_what_is_no_cache_is_refused(void **state)
     char folder[HARNESS_PATH + 16];
     uint8_t *bytes;
     size_t size;
+    int bad[4];
     (void)state;
     build(w.h, 3, true, 1); /* for its folder */
     snprintf(folder, sizeof folder, "%s/sock", harness_pipeline(w.h)->state);
@@ -356,19 +358,21 @@ static void test_what_is_no_cache_is_refused(void **state)
     harness_pipeline_up(w.h);
     w.client = harness_client(w.h);
 
-    int good = s->block, open_ended = sealed(bytes, size, F_SEAL_SHRINK);
-    int nonsense = sealed("nothing of the kind", 20, all), null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    bad[0] = sealed("nothing of the kind", 20, all);
+    bad[1] = sealed(bytes, size, F_SEAL_SHRINK);
+    bad[2] = open("/dev/null", O_RDWR | O_CLOEXEC);
     bytes[size - 70] ^= 4;
-    int damaged = sealed(bytes, size, all);
-    offer(l, &w, nonsense, "has 20 bytes: the cache service is asked", 1);
-    offer(l, &w, open_ended, "is not sealed memory: the cache service is asked", 1);
-    offer(l, &w, null, "is not sealed memory: the cache service is asked", 2);
-    offer(l, &w, good, "looks up in the cache service's memory", 1);
-    assert_int_equal(ask(w.client).exit, 0);
-    offer(l, &w, damaged, "was damaged", 1);
-    assert_int_equal(ask(w.client).exit, -1); /* nor what came before: it is not what counts any more */
+    bad[3] = sealed(bytes, size, all);
+    for (int i = 0; i < 4; i++) {
+        offer(l, &w, s->block, stage_has_epoch);
+        assert_int_equal(ask(w.client).exit, 0);
+        offer(l, &w, bad[i], stage_has_none);
+        assert_int_equal(ask(w.client).exit, -1); /* nor from what came before */
+    }
+    harness_expect(w.h, 1, "shared caches are not used, the cache service is asked", 1);
     lanes_free(l);
-    close(open_ended), close(nonsense), close(null), close(damaged);
+    for (int i = 0; i < 4; i++)
+        close(bad[i]);
     free(bytes);
     snapshot_free(s);
     down(&w);
