@@ -5,10 +5,11 @@
     tests/bench/table.py --compare M.onnx ...                     only these models against ONNX Runtime
 
 All steps take part in one run: each round lets every part (a process that measures one thing) measure once, in turn,
-so that whatever else the machine does meets ours and the peer alike. Printed are medians over the rounds, and the range
-of the ratio or of the figure that is wanted. A step's limit is computed: FLOPs at the core's measured peak or weights
-at its measured bandwidth, whichever takes longer; bytes and bare wake-ups. A step whose peer or data is not there is
-shown as not measured, with what to install or to give. The defaults take about ten minutes; run it on a quiet machine.
+so that whatever else the machine does meets ours and the peer alike. Printed are medians over the rounds, and the
+range of the ratio or of the figure that is wanted. A step's limit is computed: FLOPs at the core's measured peak or
+weights at its measured bandwidth, whichever takes longer; bytes and bare wake-ups. Where a peer, a network or data is
+not there, the table says so, and what to install or to give. The defaults take about ten minutes; run it on a quiet
+machine.
 
 Without options the embedded network is measured, with the caches that `make demo` leaves behind. For a network of yours
 give a pipeline file whose caches are built (--pipeline; twice where float32 and a lower precision have files of their

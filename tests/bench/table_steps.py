@@ -25,21 +25,25 @@ def at_least(figure, of="ours"):
 
 
 class Step:
-    def __init__(self, name, title, unit, parts, value, wanted=None, note=None):
+    def __init__(self, name, title, unit, parts, value, wanted=None, note=None, peer=None):
         self.name, self.title, self.unit, self.wanted = name, title, unit, wanted
-        self.parts, self.value, self.note = parts, value, note
+        self.parts, self.value, self.note, self.peer = parts, value, note, peer
         self.workshop = None
 
     def there(self, history):
-        """The rounds in which all parts measured."""
-        for part in self.parts:
+        """The rounds in which all parts measured; the peer alone may be missing."""
+        needs = [part for part in self.parts if part != self.peer or part not in self.workshop.missing]
+        for part in needs:
             if part in self.workshop.missing:
                 raise Missing(self.workshop.missing[part])
-        return [r for r in history if all(r.get(part) for part in self.parts)]
+        return [r for r in history if all(r.get(part) for part in needs)]
 
     def values(self, history):
         rounds = self.there(history)
-        return [self.value(r) for r in rounds], self.note(rounds) if self.note and rounds else ""
+        note = self.note(rounds) if self.note and rounds else ""
+        if self.peer in self.workshop.missing:
+            note = "peer not measured: " + self.workshop.missing[self.peer]
+        return [self.value(r) for r in rounds], note
 
 
 class Worst(Step):
@@ -92,7 +96,8 @@ def against_ort(shop, name, title, ours, theirs, time, wanted=None, precision="f
         difference = shop.difference(ours, theirs) if precision == "float32" else None
         return "" if difference is None else f"largest difference {difference:.0e}"
     return Step(name, title, "ms", ["limits", ours, theirs],
-                lambda r: (r[ours][time], r[theirs][time], model_limit(r[ours], r["limits"], precision)), wanted, note)
+                lambda r: (r[ours][time], r[theirs] and r[theirs][time], model_limit(r[ours], r["limits"], precision)),
+                wanted, note, theirs)
 
 
 def pair(shop, name, path, time, wanted, batch=1, *options):
@@ -209,14 +214,14 @@ def system(shop, name, precision, instructions):
     def value(r):
         answer, whole = r[name], r["whole"]
         limit = model_limit(whole, r["limits"]) * answer["parts_ms"]["compute"] / whole["mean"]
-        return answer["latency_ms"]["mean"], r["ort"]["mean"], limit if precision == "float32" else None
+        return answer["latency_ms"]["mean"], r["ort"] and r["ort"]["mean"], limit if precision == "float32" else None
 
     def note(rounds):
         right = [r[name]["accuracy"] for r in rounds if r[name]["accuracy"] is not None]
         return f"{rounds[0][name]['pipeline']['promise'] or 'no promise'}" + \
             (f"; accuracy {100 * statistics.mean(right):.1f}%" if right else "")
     return Step("system" + name[6:], f"the whole system with caches, {precision}: mean", "ms",
-                ["limits", "whole", "ort", name], value, at_most(wanted), note)
+                ["limits", "whole", "ort", name], value, at_most(wanted), note, "ort")
 
 
 def total_ms(parts):
