@@ -229,12 +229,11 @@ static int time_all(struct quantizing *q, struct error *e)
     return rc;
 }
 
-/* The fastest that keeps the promise and that this CPU has instructions for. */
+/* The fastest that keeps the promise. */
 static void choose_precision(struct quantizing *q)
 {
     for (int p = 0; p < PRECISIONS; p++)
-        if (q->tried[p].runs && q->tried[p].keeps && engine_precision_fast((enum exec_precision)p) &&
-            q->tried[p].median_ms < q->tried[q->choice].median_ms)
+        if (q->tried[p].runs && q->tried[p].keeps && q->tried[p].median_ms < q->tried[q->choice].median_ms)
             q->choice = (enum exec_precision)p;
 }
 

@@ -98,6 +98,7 @@ static int prepare(struct kernel_task *t, void **state)
     if ((rc = kernel_onednn_low_product.prepare(&inner, &s->product)) || (rc = prepare_sums(s, t, &p)))
         return rc;
     kernel_packs_constants(t);
+    t->alias = GRAPH_NONE; /* a residual is added when the product has been written */
     t->scratch_bytes = inner.scratch_bytes;
     s->integers = add_room(t, p.m * p.k);
     s->scale = add_room(t, p.n * (int64_t)sizeof(float));

@@ -82,6 +82,11 @@ static void assert_near(const float *got, const float *want, int64_t n, double a
                      allowed);
 }
 
+static bool is_fast(void)
+{
+    return engine_precision_fast(PRECISION_INT8);
+}
+
 static double largest(const float *x, int64_t n)
 {
     double most = 0;
@@ -146,8 +151,9 @@ static void what_is_written_answers_as_int8(void **state)
         o.quantization = &all;
     }
     want = answers(g, o, 3, &m);
-    /* Biases are integers in the file. */
-    assert_near(got, want, n, 0.01 * largest(want, n));
+    /* Biases are integers in the file; weights have coarser steps where the CPU has no instructions for them.
+     */
+    assert_near(got, want, n, (is_fast() ? 0.01 : 0.05) * largest(want, n));
     assert_near(got, full, n, 0.2 * largest(full, n));
     free(want);
     free(got);
@@ -444,7 +450,7 @@ static void integers_of_a_products_own(void **state)
 {
     struct exec_options plain = {.kernels = KERNELS_REFERENCE}, fast = {.kernels = KERNELS_AUTO};
     struct graph *g = calloc(1, sizeof *g), *written;
-    int x, w, y, at, scale;
+    int x, w, y, at, scale, bias;
     int64_t n, m;
     float *want, *got;
     (void)state;
@@ -459,13 +465,17 @@ static void integers_of_a_products_own(void **state)
     for (int k = 0; k < 3; k++)
         g->nodes[at].out[k] = graph_add_value(g, NULL);
     seed = 9;
-    w = integers(g, TENSOR_I8, 2, (int64_t[]){64, 40});
+    w = integers(g, TENSOR_I8, 2, (int64_t[]){64, 64});
     scale = node(g, "Mul", (int[]){g->nodes[at].out[1], scalar(g, TENSOR_F32, 0.01)}, 2, GRAPH_NONE);
     y = node(g, "MatMulInteger",
              (int[]){g->nodes[at].out[0], w, g->nodes[at].out[2], scalar(g, TENSOR_I8, 0)}, 4, GRAPH_NONE);
     y = node(g, "Cast", &y, 1, GRAPH_NONE);
     node_attribute(&g->nodes[g->n_nodes - 1], "to", ATTR_INT)->i = TENSOR_F32;
-    g->outputs[0] = node(g, "Mul", (int[]){y, scale}, 2, value(g, "y", 7, 64));
+    y = node(g, "Mul", (int[]){y, scale}, 2, GRAPH_NONE);
+    bias = node(g, "Cast", (int[]){integers(g, TENSOR_I8, 1, (int64_t[]){64})}, 1, GRAPH_NONE);
+    node_attribute(&g->nodes[g->n_nodes - 1], "to", ATTR_INT)->i = TENSOR_F32;
+    y = node(g, "Add", (int[]){y, bias}, 2, GRAPH_NONE);
+    g->outputs[0] = node(g, "Add", (int[]){y, x}, 2, value(g, "y", 7, 64));
     assert_int_equal(onnx_write(g, path, NULL), FL_OK);
     graph_free(g);
     written = load(path, &(struct graph_options){.keep_as_written = true});
@@ -476,7 +486,7 @@ static void integers_of_a_products_own(void **state)
     want = answers(written, plain, 1, &n);
     got = answers(g, fast, 1, &m);
     assert_int_equal(n, m);
-    assert_near(got, want, n, 1e-4 * largest(want, n));
+    assert_near(got, want, n, (is_fast() ? 1e-4 : 0.02) * largest(want, n));
     free(got);
     fast.kernels = KERNELS_OPENBLAS;
     got = answers(g, fast, 1, &m);
