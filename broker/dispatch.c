@@ -25,6 +25,8 @@ int dispatch_new(struct dispatch **out, const struct pipeline *p, const struct d
         rc = registry_new(&d->registry, p, self->boot_id);
     if (!rc)
         rc = span_log_new(&d->spans, DISPATCH_SPANS, ROLE_BROKER, 0, 0);
+    if (!rc && p->broker.response_cache_mb > 0)
+        rc = responses_new(&d->responses, (size_t)(p->broker.response_cache_mb * 1024 * 1024));
     if (rc) {
         dispatch_free(d);
         return rc;
@@ -47,6 +49,7 @@ void dispatch_free(struct dispatch *d)
     if (!d)
         return;
     requests_free(d->requests);
+    responses_free(d->responses);
     registry_free(d->registry);
     span_log_free(&d->spans);
     free(d);

@@ -69,10 +69,9 @@ static uint64_t time_of(const struct dispatch *d, const struct request *r)
     return ms * NS_PER_MS;
 }
 
-static void refuse_overload(struct dispatch *d, const struct peer *to, const struct request *r,
+static void refuse_overload(struct dispatch *d, const struct peer *to, const struct request *r, int ahead,
                             uint64_t time_ns)
 {
-    int ahead = requests_count(d->requests);
     uint32_t retry_ms = admission_retry_ms(&d->admission, ahead - 1);
     struct error e;
     d->counters.overloaded++;
@@ -83,29 +82,9 @@ static void refuse_overload(struct dispatch *d, const struct peer *to, const str
     refuse(d, to, r->id, FL_OVERLOADED, retry_ms, e.text);
 }
 
-static void admit(struct dispatch *d, const struct peer *from, const struct request *r, zmq_msg_t *payload,
-                  uint64_t now)
+static void begin(struct dispatch *d, struct request_entry *e, const struct peer *from,
+                  const struct request *r, uint64_t deadline_ns, uint64_t time_ns, uint64_t now)
 {
-    struct request_entry *e;
-    uint64_t time_ns = time_of(d, r), deadline_ns = sent_at(d, r, now, time_ns) + time_ns;
-    if (deadline_ns <= now) {
-        d->counters.overloaded++;
-        refuse(d, from, r->id, FL_DEADLINE, admission_retry_ms(&d->admission, requests_count(d->requests)),
-               "it has waited longer than its deadline in front of the broker");
-        return;
-    }
-    admission_asked(&d->admission, time_ns);
-    if (admission_refuses(&d->admission, requests_count(d->requests), d->room, deadline_ns - now)) {
-        refuse_overload(d, from, r, deadline_ns - now);
-        return;
-    }
-    if (requests_add(d->requests, payload, &e)) {
-        d->counters.overloaded++;
-        refuse(d, from, r->id, FL_OVERLOADED,
-               admission_retry_ms(&d->admission, requests_count(d->requests) - 1),
-               "too many requests are in flight: send slower or raise broker.max_requests");
-        return;
-    }
     e->client_id = r->id;
     e->client = *from;
     e->input = r->input;
@@ -115,11 +94,47 @@ static void admit(struct dispatch *d, const struct peer *from, const struct requ
     e->time_ns = time_ns;
     e->flags = sampling_flags(e->id, r->flags, &d->pipeline->updates);
     requests_wake_at(d->requests, e, e->deadline_ns);
-    requests_append(d->requests, e, REQUESTS_WAITING);
+}
+
+static void admit(struct dispatch *d, const struct peer *from, const struct request *r, zmq_msg_t *payload,
+                  uint64_t now)
+{
+    struct request_entry *e, *leader;
+    struct response known;
+    enum response_state state;
+    int ahead = dispatch_ahead(d);
+    uint64_t time_ns = time_of(d, r), deadline_ns = sent_at(d, r, now, time_ns) + time_ns;
+    if (deadline_ns <= now) {
+        d->counters.overloaded++;
+        refuse(d, from, r->id, FL_DEADLINE, admission_retry_ms(&d->admission, ahead),
+               "it has waited longer than its deadline in front of the broker");
+        return;
+    }
+    if (requests_add(d->requests, payload, &e)) {
+        d->counters.overloaded++;
+        refuse(d, from, r->id, FL_OVERLOADED, admission_retry_ms(&d->admission, ahead - 1),
+               "too many requests are in flight: send slower or raise broker.max_requests");
+        return;
+    }
+    begin(d, e, from, r, deadline_ns, time_ns, now);
+    state = dispatch_ask_known(d, e, &known, &leader);
+    if (state == RESPONSE_NEW) {
+        admission_asked(&d->admission, time_ns);
+        if (admission_refuses(&d->admission, ahead, d->room, deadline_ns - now)) {
+            requests_remove(d->requests, e);
+            refuse_overload(d, from, r, ahead, deadline_ns - now);
+            return;
+        }
+        d->retry_tokens += RETRY_TOKENS_EACH;
+        if (d->retry_tokens > RETRY_TOKENS_MAX)
+            d->retry_tokens = RETRY_TOKENS_MAX;
+        dispatch_compute(d, e);
+    }
     d->counters.admitted++;
-    d->retry_tokens += RETRY_TOKENS_EACH;
-    if (d->retry_tokens > RETRY_TOKENS_MAX)
-        d->retry_tokens = RETRY_TOKENS_MAX;
+    if (state == RESPONSE_KNOWN)
+        dispatch_answer_known(d, e, &known, now);
+    else if (state == RESPONSE_UNDER_WAY)
+        dispatch_follow(d, e, leader);
 }
 
 void dispatch_request(struct dispatch *d, const struct peer *from, const struct request *r,

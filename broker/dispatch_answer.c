@@ -33,19 +33,31 @@ static void release_route(struct dispatch *d, struct request_entry *e)
 
 uint32_t dispatch_retry_ms(const struct dispatch *d)
 {
-    return admission_retry_ms(&d->admission, requests_count(d->requests) - 1);
+    return admission_retry_ms(&d->admission, dispatch_ahead(d) - 1);
+}
+
+int dispatch_ahead(const struct dispatch *d)
+{
+    return requests_count(d->requests) - requests_listed(d->requests, REQUESTS_FOLLOWING);
 }
 
 static void finish(struct dispatch *d, struct request_entry *e)
 {
     release_route(d, e);
+    dispatch_unfollow(d, e);
     requests_remove(d->requests, e);
+}
+
+static bool is_final(uint32_t code)
+{
+    return code == FL_VALUE || code == FL_SHAPE || code == FL_DTYPE;
 }
 
 void dispatch_answer_error(struct dispatch *d, struct request_entry *e, uint32_t code, const char *text,
                            uint32_t retry_ms, uint64_t now)
 {
     struct answer *a = &d->out.answer;
+    struct request_entry *f;
     memset(a, 0, sizeof *a);
     d->out.type = MESSAGE_ANSWER;
     a->id = e->client_id;
@@ -63,13 +75,60 @@ void dispatch_answer_error(struct dispatch *d, struct request_entry *e, uint32_t
     dispatch_send_answer(d, &e->client, NULL);
     dispatch_cancel(d, e, -1);
     dispatch_tell_outcome(d, e, -1, -1);
+    while (is_final(code) && (f = dispatch_follower(d, e)))
+        dispatch_answer_error(d, f, code, text, retry_ms, now);
+    dispatch_succeed(d, e);
     finish(d, e);
+}
+
+void dispatch_answer_known(struct dispatch *d, struct request_entry *e, const struct response *known,
+                           uint64_t now)
+{
+    struct answer *a = &d->out.answer;
+    size_t bytes = known->scores.dtype ? (size_t)tensor_bytes(&known->scores) : 0;
+    zmq_msg_t scores;
+
+    memset(a, 0, sizeof *a);
+    d->out.type = MESSAGE_ANSWER;
+    a->id = e->client_id;
+    a->label = known->label;
+    a->exit = known->exit;
+    a->confidence = known->confidence;
+    a->epoch = known->epoch;
+    a->known = true;
+    a->request = e->id;
+    a->broker_ns = a->total_ns = now - e->received_ns;
+    zmq_msg_init(&scores);
+    if (bytes && zmq_msg_init_size(&scores, bytes) == 0) {
+        memcpy(zmq_msg_data(&scores), known->scores.data, bytes);
+        a->scores = known->scores;
+        a->scores.data = NULL;
+    }
+    d->counters.answered++;
+    d->counters.known++;
+    dispatch_send_answer(d, &e->client, &scores);
+    zmq_msg_close(&scores);
+    finish(d, e);
+}
+
+/* Requests that follow e, and later ones, get the same answer. */
+static void share_answer(struct dispatch *d, struct request_entry *e, const struct response *known,
+                         uint64_t now)
+{
+    struct request_entry *f;
+    if (!e->keyed)
+        return;
+    responses_keep(d->responses, e->key, e->id, known);
+    while ((f = dispatch_follower(d, e)))
+        dispatch_answer_known(d, f, known, now);
 }
 
 static void answer_result(struct dispatch *d, struct request_entry *e, const struct result *r,
                           zmq_msg_t *scores, uint64_t came_ns, uint64_t now)
 {
     struct answer *a = &d->out.answer;
+    struct response known = {r->label, r->exit, r->confidence, r->exit >= 0 ? r->epoch : 0, r->scores};
+    zmq_msg_t kept;
     int answered_by = r->trace.n ? (int)r->trace.stage[r->trace.n - 1].stage : -1;
 
     memset(a, 0, sizeof *a);
@@ -90,12 +149,17 @@ static void answer_result(struct dispatch *d, struct request_entry *e, const str
         d->counters.hits++;
         d->counters.exit[r->exit]++;
     }
+    zmq_msg_init(&kept);
+    zmq_msg_copy(&kept, scores);
+    known.scores.data = zmq_msg_data(&kept);
     dispatch_send_answer(d, &e->client, scores);
     if (e->attempt > 1)
         dispatch_cancel(d, e, -1);
     else if (r->exit >= 0 && !dispatch_verdict_in_time(d, r))
         dispatch_cancel(d, e, answered_by);
     dispatch_tell_outcome(d, e, r->label, r->exit);
+    share_answer(d, e, &known, now);
+    zmq_msg_close(&kept);
     finish(d, e);
 }
 
@@ -142,11 +206,6 @@ void dispatch_overdue(struct dispatch *d, struct request_entry *e, uint64_t now)
 }
 
 /* ---- results ---- */
-
-static bool is_final(uint32_t code)
-{
-    return code == FL_VALUE || code == FL_SHAPE || code == FL_DTYPE;
-}
 
 /* A stage reports that e's current attempt has failed there: the first one of the route that is not in the
  * trace. Two kinds of failure do not count against broker.retries, since the request is not to blame: a link
@@ -238,7 +297,7 @@ void dispatch_taken(struct dispatch *d, const struct member *m)
 void dispatch_expire(struct dispatch *d, struct request_entry *e, uint64_t now)
 {
     char text[MESSAGE_TEXT_BYTES];
-    if (e->list != REQUESTS_WAITING)
+    if (e->n_route)
         admission_missed(&d->admission, -1, now);
     snprintf(text, sizeof text, "no answer within %llu ms (%u attempts, %s)",
              (unsigned long long)(e->time_ns / NS_PER_MS), e->attempt,

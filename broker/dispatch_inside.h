@@ -9,6 +9,7 @@
 #include "dispatch.h"
 #include "registry.h"
 #include "requests.h"
+#include "responses.h"
 #include "succession.h"
 #include "wire/span_log.h"
 
@@ -18,6 +19,7 @@
 struct counters {
     uint64_t admitted, answered, hits, failed, overloaded, expired, retried, duplicates;
     uint64_t refused;       /* requests turned away: draining, unavailable, malformed */
+    uint64_t known;         /* of those answered: as an earlier request with the same input */
     uint64_t undeliverable; /* answers whose client was gone */
     uint64_t exit[PIPELINE_MAX_EXITS];
 };
@@ -38,6 +40,7 @@ struct dispatch {
 
     /* requests */
     struct requests *requests;
+    struct responses *responses; /* NULL: broker.response_cache_mb is 0 */
     struct admission admission;
     struct counters counters;
     struct span_log spans;
@@ -85,12 +88,30 @@ void dispatch_note(struct dispatch *d, const struct request_entry *e, enum span_
 void dispatch_keep_spans(struct dispatch *d, const struct spans *s);
 void dispatch_hand_over_spans(struct dispatch *d, const struct peer *to);
 
+/* dispatch_known.c: requests whose answer is known, or being computed for another with the same input */
+
+/* KNOWN: *out is its answer. UNDER_WAY: it is what *leader gets. NEW: it has to be computed. */
+enum response_state dispatch_ask_known(struct dispatch *d, struct request_entry *e, struct response *out,
+                                       struct request_entry **leader);
+/* It waits to be sent; others may follow it. */
+void dispatch_compute(struct dispatch *d, struct request_entry *e);
+void dispatch_follow(struct dispatch *d, struct request_entry *e, struct request_entry *leader);
+void dispatch_unfollow(struct dispatch *d, struct request_entry *e);
+struct request_entry *dispatch_follower(struct dispatch *d, const struct request_entry *leader); /* or NULL */
+/* e ends without an answer: the oldest that followed it is computed instead, and the others follow that. */
+void dispatch_succeed(struct dispatch *d, struct request_entry *e);
+
 /* dispatch_answer.c: how an attempt ends: in an answer, in an error, or in another attempt */
 
 void dispatch_send_answer(struct dispatch *d, const struct peer *to, zmq_msg_t *scores); /* sends d->out */
 /* The one answer of e, and the end of it. `retry_ms`: 0 where load is not to blame. */
 void dispatch_answer_error(struct dispatch *d, struct request_entry *e, uint32_t code, const char *text,
                            uint32_t retry_ms, uint64_t now);
+/* The answer of an earlier request with the same input is the one answer of e too, and the end of it. */
+void dispatch_answer_known(struct dispatch *d, struct request_entry *e, const struct response *known,
+                           uint64_t now);
+/* Requests that are in the way of the next one: those that follow others are not. */
+int dispatch_ahead(const struct dispatch *d);
 /* In how many ms a client may try again when load was the reason. */
 uint32_t dispatch_retry_ms(const struct dispatch *d);
 /* Its deadline has passed. */

@@ -35,7 +35,7 @@ void dispatch_lost(struct dispatch *d, const struct member *m, const char *why, 
     }
     for (int i = 0; i < requests_slots(d->requests); i++) {
         e = requests_slot(d->requests, i);
-        if (!e || e->list == REQUESTS_WAITING || e->route[m->stage] != m->replica)
+        if (!e || !e->n_route || e->route[m->stage] != m->replica)
             continue;
         e->avoid[m->stage] |= (uint16_t)(1u << m->replica);
         if (goodbye)

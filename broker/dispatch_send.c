@@ -123,7 +123,7 @@ static int send_attempt(struct dispatch *d, struct request_entry *e, uint16_t *f
 
 int dispatch_under_way(const struct dispatch *d)
 {
-    return requests_count(d->requests) - requests_listed(d->requests, REQUESTS_WAITING);
+    return dispatch_ahead(d) - requests_listed(d->requests, REQUESTS_WAITING);
 }
 
 /* Two jobs per worker keep it busy to start with; more than two batches per worker only wait. */

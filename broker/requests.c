@@ -156,6 +156,22 @@ void requests_remove(struct requests *t, struct request_entry *e)
     e->id = 0;
 }
 
+void requests_drop_payload(struct requests *t, struct request_entry *e)
+{
+    zmq_msg_close(&e->payload);
+    zmq_msg_init(&e->payload);
+    t->bytes -= e->bytes;
+    e->bytes = 0;
+}
+
+void requests_move_payload(struct requests *t, struct request_entry *to, struct request_entry *from)
+{
+    requests_drop_payload(t, to);
+    zmq_msg_move(&to->payload, &from->payload);
+    to->bytes = from->bytes;
+    from->bytes = 0;
+}
+
 void requests_wake_at(struct requests *t, struct request_entry *e, uint64_t ns)
 {
     e->wake_ns = ns;

@@ -13,6 +13,7 @@
 #ifndef FREEZELINE_REQUESTS_H
 #define FREEZELINE_REQUESTS_H
 
+#include "responses.h"
 #include "wire/frames.h"
 
 struct request_entry {
@@ -34,6 +35,11 @@ struct request_entry {
     uint8_t route[PIPELINE_MAX_STAGES];
     uint16_t used[PIPELINE_MAX_STAGES];  /* bit per replica: was on the route of some attempt */
     uint16_t avoid[PIPELINE_MAX_STAGES]; /* bit per replica: failed this request */
+    bool keyed;                          /* its answer may be kept for others: key, stamp */
+    struct response_key key;
+    struct response_stamp stamp;
+    uint64_t follows; /* the request whose answer is its own too; it has no payload meanwhile; 0: none */
+    int followers;    /* how many follow it */
 
     /* the table's own */
     int list; /* REQUESTS_UNLISTED or which one */
@@ -41,10 +47,11 @@ struct request_entry {
     int slot, heap, older, newer;
 };
 
-#define REQUESTS_UNLISTED (-1)
-#define REQUESTS_WAITING  0 /* to be sent */
+#define REQUESTS_UNLISTED  (-1)
+#define REQUESTS_WAITING   0 /* to be sent */
+#define REQUESTS_FOLLOWING 1 /* to be answered as another one is */
 /* + replica: sent to that replica of stage 0, and still in its queue as far as known */
-#define REQUESTS_FIRST 1
+#define REQUESTS_FIRST 2
 #define REQUESTS_LISTS (REQUESTS_FIRST + PIPELINE_MAX_REPLICAS)
 
 struct requests;
@@ -61,6 +68,9 @@ size_t requests_bytes(const struct requests *t);
 int requests_add(struct requests *t, zmq_msg_t *payload, struct request_entry **out);
 struct request_entry *requests_find(struct requests *t, uint64_t id); /* NULL: not here (any more) */
 void requests_remove(struct requests *t, struct request_entry *e);
+void requests_drop_payload(struct requests *t, struct request_entry *e);
+/* From one entry to another that has none. */
+void requests_move_payload(struct requests *t, struct request_entry *to, struct request_entry *from);
 
 void requests_wake_at(struct requests *t, struct request_entry *e, uint64_t ns);
 uint64_t requests_next_wake(const struct requests *t);                /* UINT64_MAX: nothing */

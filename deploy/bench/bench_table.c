@@ -155,8 +155,13 @@ static void print_counts(const struct measurement *m)
         printf("load: closed loop, %d in flight", m->options.group ? m->options.group : m->options.closed);
     if (m->of->clients > 1)
         printf(", %d clients", m->of->clients);
-    printf(", %s traffic, %.1f%% of the requests showed a record again\n\n", m->traffic,
+    printf(", %s traffic, %.1f%% of the requests showed a record again\n", m->traffic,
            100 * (double)t->repeats / fmax(1, (double)t->sent));
+    if (t->known)
+        printf("known before: %lld answers (%.1f%%) came from the response cache; they count where they were "
+               "computed\n",
+               (long long)t->known, 100 * (double)t->known / fmax(1, (double)t->answered));
+    putchar('\n');
 }
 
 static void print_costs(const struct measurement *m)

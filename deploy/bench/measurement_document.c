@@ -235,6 +235,7 @@ static void set_counts(const struct measurement *m, json_t *root)
     json_object_set_new(root, "errors_by_kind", errors_json(t));
     json_object_set_new(root, "refused", json_integer((json_int_t)t->refusal.count));
     json_object_set_new(root, "refusal_ms", refusal_json(&t->refusal));
+    json_object_set_new(root, "known", json_integer(t->known));
     json_object_set_new(root, "retried", json_integer(t->retried));
     json_object_set_new(root, "seconds", report_rounded(t->seconds, 3));
     json_object_set_new(root, "latency_ms", measurement_latency(&t->latency));

@@ -38,6 +38,7 @@ void tally_merge(struct tally *to, const struct tally *from)
     to->repeats += from->repeats;
     to->lost += from->lost;
     to->garbage += from->garbage;
+    to->known += from->known;
     to->retried += from->retried;
     to->in_time += from->in_time;
     to->deadline_ns = from->deadline_ns;
@@ -133,6 +134,7 @@ void tally_answer(struct tally *t, uint64_t at_ns, const struct answer *a, uint6
 
     t->answered++;
     t->in_time += latency_ns <= t->deadline_ns;
+    t->known += a->known;
     t->retried += a->attempts > 1;
     t->labelled += labelled;
     t->right += right;

@@ -28,6 +28,7 @@ struct tally {
     int64_t lost;            /* of the errors: no answer at all */
     int64_t error[FL_CODES]; /* the others */
     int64_t garbage;         /* messages that were no answer */
+    int64_t known;           /* answered as an earlier request with the same input */
     int64_t retried;         /* answered in more than one attempt */
     uint64_t deadline_ns;    /* of each request, by the client's clock */
     int64_t in_time;         /* answered within it */

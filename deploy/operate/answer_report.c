@@ -139,6 +139,8 @@ void answer_print(const struct asked *f)
                a->confidence, in_words(f), (unsigned long long)a->epoch);
     else
         printf("answered by the whole network (%d layers)\n", f->model->depth);
+    if (a->known)
+        printf("known before: the answer of an earlier request with the same input\n");
     if (a->attempts > 1)
         printf("in %u attempts\n", a->attempts);
     for (int i = 0; i < n; i++)
@@ -184,6 +186,7 @@ json_t *answer_json(const struct asked *f)
         "return_ms", report_rounded(ms(a->return_ns), 6), "clock_error_ms",
         a->clock_error_ns == UINT64_MAX ? json_null() : report_rounded(ms(a->clock_error_ns), 6), "stages",
         stages_json(&a->trace));
+    json_object_set_new(o, "known", json_boolean(a->known));
     if (o && a->exit >= 0 && *kind_of(f))
         json_object_set_new(o, "kind", json_string(kind_of(f)));
     return o;

@@ -189,11 +189,12 @@ static int print_json(const struct status *s, const struct status_row *row, int 
     }
     if (root && s->answered) {
         json_object_set_new(root, "requests",
-                            json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "admitted",
+                            json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "admitted",
                                       (json_int_t)r->admitted, "answered", (json_int_t)r->answered, "hits",
                                       (json_int_t)r->hits, "failed", (json_int_t)r->failed, "overloaded",
                                       (json_int_t)r->overloaded, "expired", (json_int_t)r->expired, "retried",
-                                      (json_int_t)r->retried, "in_flight", (json_int_t)r->in_flight));
+                                      (json_int_t)r->retried, "in_flight", (json_int_t)r->in_flight, "known",
+                                      (json_int_t)r->known, "response_bytes", (json_int_t)r->response_bytes));
         json_object_set_new(root, "load",
                             json_pack("{s:I, s:I, s:o}", "waiting", (json_int_t)r->waiting, "room",
                                       (json_int_t)r->room, "capacity_rps",
@@ -229,6 +230,7 @@ static void print_requests(const struct status *s)
 {
     const struct status_reply *r = s->reply;
     unsigned long long answered = r->answered;
+    char text[32];
 
     printf("\nrequests: %llu admitted, %llu answered (%llu by caches), %llu in flight, %llu failed, %llu "
            "overloaded, %llu expired, "
@@ -241,6 +243,10 @@ static void print_requests(const struct status *s)
     if (r->gap_ns)
         printf("; %.1f/s were answered when there was more to do", 1e9 / (double)r->gap_ns);
     printf("\n");
+    if (s->pipeline->broker.response_cache_mb > 0)
+        printf("  %-12s %llu (%.1f%%), answers kept in %s\n", "known before", (unsigned long long)r->known,
+               answered ? 100.0 * (double)r->known / (double)answered : 0,
+               table_bytes((double)r->response_bytes, text, sizeof text));
     for (int i = 0; i < r->n_exits && answered; i++)
         printf("  %-12s %llu (%.1f%%)\n", s->model ? model_shape_exit(s->model, i) : "exit",
                (unsigned long long)r->exit[i].answered,

@@ -44,7 +44,7 @@ struct top {
 /* What happened between two replies. */
 struct change {
     double seconds;
-    uint64_t admitted, answered, hits, failed, network;
+    uint64_t admitted, answered, hits, known, failed, network;
     uint64_t exit[PIPELINE_MAX_EXITS];
 };
 
@@ -68,7 +68,8 @@ static void change_of(const struct top *t, struct change *c)
         c->exit[i] = more(b->exit[i].answered, a->exit[i].answered);
         c->hits += c->exit[i];
     }
-    c->network = more(c->answered, c->hits);
+    c->known = more(b->known, a->known);
+    c->network = more(c->answered, c->hits + c->known);
 }
 
 static void print_exit(FILE *to, const char *name, int depth, int of, uint64_t n, uint64_t all)
@@ -90,6 +91,8 @@ static void print_exits(FILE *to, const struct top *t, const struct change *c)
     for (int i = 0; i < t->now->n_exits && i < m->n_exits; i++)
         print_exit(to, m->exit[i].name, m->exit[i].depth, m->depth, c->exit[i], c->answered);
     print_exit(to, "network", m->depth, m->depth, c->network, c->answered);
+    if (t->pipeline->broker.response_cache_mb > 0)
+        print_exit(to, "known before", 0, m->depth, c->known, c->answered);
 }
 
 static const struct process_status *same_process(const struct status_reply *r, const struct process_status *p)
@@ -187,10 +190,11 @@ static int print_json(const struct top *t, struct error *e)
             json_object_set_new(o, "near_exits", json_integer(p->last.exits));
         json_array_append_new(processes, o);
     }
-    return report_print(json_pack("{s:b, s:o, s:o, s:I, s:o, s:o}", "ready", t->now->ready, "requests_per_s",
-                                  report_rounded((double)c.admitted / c.seconds, 3), "answers_per_s",
-                                  report_rounded((double)c.answered / c.seconds, 3), "in_flight",
-                                  (json_int_t)t->now->in_flight, "exits", exits, "processes", processes),
+    return report_print(json_pack("{s:b, s:o, s:o, s:I, s:I, s:o, s:o}", "ready", t->now->ready,
+                                  "requests_per_s", report_rounded((double)c.admitted / c.seconds, 3),
+                                  "answers_per_s", report_rounded((double)c.answered / c.seconds, 3),
+                                  "in_flight", (json_int_t)t->now->in_flight, "known", (json_int_t)c.known,
+                                  "exits", exits, "processes", processes),
                         e);
 }
 

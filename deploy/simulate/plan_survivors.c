@@ -32,9 +32,9 @@ int plan_survivors_ask(struct plan_survivors *out, const struct graph *g, const 
     int rc = place && reply ? placement_resolve(place, g, p, e) : error_set(e, FL_NOMEM, "no memory");
 
     if (!rc && !(rc = running_load(&running, where, e)) && !(rc = running_ask(running, ASK_MS, reply, e))) {
-        out->answered = reply->answered;
-        for (int i = 0; i < reply->n_exits && i < place->n_exits && reply->answered; i++)
-            add(out, place->exit[i].cut.node, (double)reply->exit[i].answered / (double)reply->answered, 0);
+        out->answered = reply->answered - reply->known; /* these were computed */
+        for (int i = 0; i < reply->n_exits && i < place->n_exits && out->answered; i++)
+            add(out, place->exit[i].cut.node, (double)reply->exit[i].answered / (double)out->answered, 0);
     }
     pipeline_free(running);
     free(reply);

@@ -86,11 +86,12 @@ struct broker_config {
     char *control;  /* ROUTER, workers: hello, heartbeat, cancel, outcome */
     char *results;  /* PULL: hits from caches, full answers and failures from stages */
     int max_requests;
-    double max_memory_mb;  /* of the inputs of all admitted requests */
-    double max_request_mb; /* of one input */
-    int deadline_ms;       /* default, and the longest that a client may ask for is 10x this */
-    int latency_target_ms; /* a request that is expected to take longer is refused; 0: only the deadlines
-                              count */
+    double max_memory_mb;     /* of the inputs of all admitted requests */
+    double max_request_mb;    /* of one input */
+    double response_cache_mb; /* of answers that are kept for the same input; 0: none are */
+    int deadline_ms;          /* default, and the longest that a client may ask for is 10x this */
+    int latency_target_ms;    /* a request that is expected to take longer is refused; 0: only the deadlines
+                                 count */
     int retries;
     int heartbeat_ms;
     int dead_after_ms;

@@ -102,6 +102,8 @@ const struct key pipeline_keys[] = {
      .help = "of the inputs that are kept until they are answered"},
     {"broker.max_request_mb", KEY_DOUBLE, ROOT(broker.max_request_mb), "16", RANGE(0.001, 256),
      .help = "of one input; up to 8 of each client wait to be read, beside max_memory_mb"},
+    {"broker.response_cache_mb", KEY_DOUBLE, ROOT(broker.response_cache_mb), "0", RANGE(0, 1048576),
+     .help = "of answers that are kept for requests with the same input, byte for byte; 0: none are"},
     {"broker.deadline_ms", KEY_INT, ROOT(broker.deadline_ms), "5000", RANGE(1, 3600000),
      .help = "of a request that names none; a client may ask for up to 10 times this"},
     {"broker.latency_target_ms", KEY_INT, ROOT(broker.latency_target_ms), "0", RANGE(0, 3600000),

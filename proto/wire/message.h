@@ -99,6 +99,7 @@ struct answer {
     uint64_t request; /* the broker's id */
     /* of an error because of load: in how long the requests ahead are done; else 0 */
     uint32_t retry_after_ms;
+    bool known; /* the answer of an earlier request with the same input */
 };
 
 struct job {
@@ -348,10 +349,12 @@ struct status_reply {
     struct process_status process[STATUS_MAX_PROCESSES];
     int n_exits;
     struct exit_status exit[PIPELINE_MAX_EXITS];
-    uint64_t waiting; /* of those in flight: not sent to a stage yet */
-    uint64_t room;    /* how many may be sent and unanswered */
-    uint64_t gap_ns;  /* between answers while there was always more to do; 0: not known */
-    uint64_t pid;     /* the broker's own */
+    uint64_t known;          /* of those answered: as an earlier request with the same input was */
+    uint64_t response_bytes; /* that are kept for it */
+    uint64_t waiting;        /* of those in flight: not sent to a stage yet */
+    uint64_t room;           /* how many may be sent and unanswered */
+    uint64_t gap_ns;         /* between answers while there was always more to do; 0: not known */
+    uint64_t pid;            /* the broker's own */
     char host[MESSAGE_NAME_BYTES];
 };
 

@@ -18,7 +18,7 @@
 #define REQUEST_FIELDS(X) X(id) X(deadline_ms) X(flags) X(sent_ns) X(clock)
 #define ANSWER_FIELDS(X) \
     X(id) X(epoch) X(attempts) X(lookup_wire_ns) X(lookup_queue_ns) X(lookup_ns) X(return_ns) \
-    X(broker_ns) X(total_ns) X(clock_error_ns) X(request) X(retry_after_ms)
+    X(broker_ns) X(total_ns) X(clock_error_ns) X(request) X(retry_after_ms) X(known)
 #define JOB_FIELDS(X) X(request) X(attempt) X(flags) X(deadline_ns) X(sent_ns) X(plan)
 #define LOOKUP_FIELDS(X) X(exit) X(sequence) X(sent_ns) X(dim) X(origin) X(told) X(answered) X(hits)
 #define LOOKUP_ITEM_FIELDS(X) X(request) X(attempt) X(flags) X(deadline_ns)
@@ -37,7 +37,8 @@
 #define PROCESS_FIELDS(X) X(stage) X(replica) X(pid) X(incarnation) X(age_ns) X(outstanding)
 #define STATUS_FIELDS(X) \
     X(ready) X(draining) X(admitted) X(answered) X(hits) X(failed) X(overloaded) X(expired) X(retried) \
-    X(duplicates) X(in_flight) X(waiting) X(room) X(gap_ns) X(started_ns) X(now_ns) X(pid)
+    X(duplicates) X(in_flight) X(waiting) X(room) X(gap_ns) X(started_ns) X(now_ns) X(pid) X(known) \
+    X(response_bytes)
 #define SPAN_FIELDS(X) X(request) X(attempt) X(kind) X(stage) X(replica) X(start_ns) X(end_ns)
 
 /* clang-format on */

@@ -231,7 +231,8 @@ static int living(const struct player *p, const struct happening *h)
 static void ask(struct player *p, const struct happening *h, bool must_work)
 {
     struct message m;
-    struct network_value v = {.token = (float)shuffle_below(&p->random, NETWORK_RANGE), .bad = h->b == 1};
+    uint32_t inputs = p->story->setting.inputs ? (uint32_t)p->story->setting.inputs : NETWORK_RANGE;
+    struct network_value v = {.token = (float)shuffle_below(&p->random, inputs), .bad = h->b == 1};
     uint64_t ms = h->y ? h->y : (uint64_t)p->pipeline.broker.deadline_ms;
     int client = world_client(p->world, h->a), host = world_process(p->world, client)->host;
     char boot_id[MESSAGE_NAME_BYTES];
@@ -417,6 +418,7 @@ static void set_pipeline(struct player *p)
     c->shared_memory = s->beside_us > 0;
     c->broker = (struct broker_config){.max_requests = s->max_requests,
                                        .max_memory_mb = 1,
+                                       .response_cache_mb = s->inputs ? 0.002 : 0,
                                        .deadline_ms = s->deadline_ms,
                                        .latency_target_ms = s->target_ms,
                                        .retries = s->retries,

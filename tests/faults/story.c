@@ -253,6 +253,13 @@ static void draw_lanes(struct setting *s, uint64_t seed)
     s->beside_us = chance(&r, 0.5) ? between(&r, 20, 3000) : 0;
 }
 
+static void draw_inputs(struct setting *s, uint64_t seed)
+{
+    struct shuffle r;
+    shuffle_seed(&r, seed, 4);
+    s->inputs = chance(&r, 0.3) ? (int)between(&r, 1, 8) : 0;
+}
+
 void story_draw(struct story *s, uint64_t seed, uint32_t allowed)
 {
     struct shuffle r;
@@ -262,6 +269,7 @@ void story_draw(struct story *s, uint64_t seed, uint32_t allowed)
     s->seed = seed;
     s->calm_ns = (START_MS + FAULTS_MS) * NS_PER_MS;
     draw_lanes(&s->setting, seed);
+    draw_inputs(&s->setting, seed);
     shuffle_seed(&r, seed, 1);
     draw_setting(&s->setting, &r);
     draw_near(&s->setting, seed);

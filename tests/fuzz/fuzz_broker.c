@@ -70,6 +70,8 @@ static void on_answer(const struct answer *a)
     }
     while (i < w.n_admitted && w.admitted[i] != a->request)
         i++;
+    if (i == w.n_admitted && a->known) /* answered in the step that admitted it */
+        w.admitted[w.n_admitted++] = a->request;
     FUZZ_CHECK(i < w.n_admitted && !w.answered[i]);
     FUZZ_CHECK(a->broker_ns <= a->total_ns);
     w.answered[i] = true;
@@ -138,18 +140,28 @@ static void check_estimates(const struct admission *a)
         FUZZ_CHECK(isfinite(a->rest_ns[s]) && isfinite(a->work_ns[s]));
 }
 
+static void check_entry(const struct request_entry *e)
+{
+    bool follows = e->list == REQUESTS_FOLLOWING;
+    FUZZ_CHECK((e->list == REQUESTS_WAITING || follows) == (e->n_route == 0));
+    FUZZ_CHECK(follows == (e->follows != 0));
+    FUZZ_CHECK(!follows || (!e->followers && requests_find(w.d->requests, e->follows)));
+}
+
 static void check(void)
 {
     const struct counters *c = &w.d->counters;
-    int in_flight = requests_count(w.d->requests), open = 0;
+    int in_flight = requests_count(w.d->requests), open = 0, followers = 0;
     for (int s = 0; s < pipeline.n_stages; s++)
         for (int i = 0; i < pipeline.stage[s].n_replicas; i++)
             check_worker(registry_worker(w.d->registry, s, i), s, i);
     for (int i = 0; i < requests_slots(w.d->requests); i++) {
         const struct request_entry *e = requests_slot(w.d->requests, i);
         if (e)
-            FUZZ_CHECK((e->list == REQUESTS_WAITING) == (e->n_route == 0));
+            check_entry(e);
+        followers += e ? e->followers : 0;
     }
+    FUZZ_CHECK(followers == requests_listed(w.d->requests, REQUESTS_FOLLOWING));
     for (int i = 0; i < w.n_admitted; i++)
         open += !w.answered[i];
     FUZZ_CHECK(open == in_flight);
@@ -371,6 +383,7 @@ static void choose_pipeline(void)
                                        .retries = (int)fuzz_below(&w.in, 4),
                                        .heartbeat_ms = 20,
                                        .dead_after_ms = 100};
+    p->broker.response_cache_mb = p->broker.max_requests % 2 ? 0.01 : 0;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -22,6 +22,7 @@ struct fixture {
     char clock; /* the boot id of who says hello; the broker's is B */
     int full;   /* stage 0 takes no jobs */
     int slow;   /* it leaves what it takes in its queue */
+    int input;  /* what requests ask about */
     int n_jobs, n_answers, n_control, n_resets;
     struct job job[MANY];
     struct answer answer[MANY];
@@ -103,11 +104,16 @@ static void beat(struct fixture *f, uint64_t incarnation)
     dispatch_control(f->d, &p, &m, f->now);
 }
 
+static int begin(struct fixture *f)
+{
+    struct dispatch_io io = {f, record_job, record_answer, record_control, record_reset};
+    const struct hello self = {.role = ROLE_BROKER, .incarnation = 5, .boot_id = "B"};
+    return dispatch_new(&f->d, &f->pipeline, &io, &self, f->now);
+}
+
 static int setup(void **state)
 {
     struct fixture *f = calloc(1, sizeof *f);
-    struct dispatch_io io = {f, record_job, record_answer, record_control, record_reset};
-    const struct hello self = {.role = ROLE_BROKER, .incarnation = 5, .boot_id = "B"};
     f->pipeline.n_stages = 3;
     for (int s = 0; s < 3; s++)
         f->pipeline.stage[s] = (struct stage_config){.n_replicas = s == 1 ? 2 : 1, .max_batch = 8};
@@ -121,7 +127,7 @@ static int setup(void **state)
     f->now = 1000 * MS;
     log_threshold = LOG_LEVEL_ERROR + 1;
     *state = f;
-    if (dispatch_new(&f->d, &f->pipeline, &io, &self, f->now))
+    if (begin(f))
         return -1;
     f->clock = 'B';
     return 0;
@@ -173,6 +179,7 @@ static void ask_request(struct fixture *f, struct request r)
     m.request = r;
     m.request.input = (struct tensor){.dtype = TENSOR_F32, .rank = 2, .dim = {1, 4}};
     zmq_msg_init_size(&payload, 16);
+    memset(zmq_msg_data(&payload), f->input, 16);
     dispatch_client(f->d, &p, &m, &payload, f->now);
     zmq_msg_close(&payload);
     dispatch_tick(f->d, f->now);
@@ -1175,6 +1182,159 @@ static void test_a_retry_waits_for_a_worker_that_has_not_failed_it(void **state)
     assert_int_not_equal(f->job[2].route[0], failed);
 }
 
+/* ---- answers that are known ---- */
+
+static void keep_responses(struct fixture *f)
+{
+    dispatch_free(f->d);
+    f->pipeline.broker.response_cache_mb = 1;
+    assert_int_equal(begin(f), FL_OK);
+    all_workers(f);
+    hello_as(f, ROLE_CACHE, 0, 0, 130, true, 1);
+}
+
+static const struct answer *last_answer(const struct fixture *f)
+{
+    return &f->answer[f->n_answers - 1];
+}
+
+static void test_a_known_input_is_answered_at_once(void **state)
+{
+    struct fixture *f = *state;
+    keep_responses(f);
+    ask(f, 1);
+    result(f, &f->job[0], 0, -1);
+    f->full = 1; /* whatever the pipeline does */
+    ask(f, 2);
+    assert_int_equal(f->n_answers, 2);
+    assert_int_equal(last_answer(f)->id, 2);
+    assert_int_equal(last_answer(f)->label, 3);
+    assert_true(last_answer(f)->known);
+    assert_int_equal(f->d->counters.known, 1);
+    assert_int_equal(f->d->counters.answered, 2);
+    assert_int_equal(requests_count(f->d->requests), 0);
+    f->full = 0;
+    f->input = 1;
+    ask(f, 3); /* another input */
+    assert_int_equal(f->n_jobs, 2);
+    f->input = 0;
+    ask_with(f, 4, 0, JOB_NO_CACHE); /* this one wants the full answer */
+    ask_with(f, 5, 0, JOB_AUDIT);    /* and these are computed whatever is known */
+    ask_with(f, 6, 0, JOB_TRACE);
+    assert_int_equal(f->n_jobs, 5);
+}
+
+static void test_the_same_input_is_computed_once(void **state)
+{
+    struct fixture *f = *state;
+    keep_responses(f);
+    for (uint64_t id = 1; id <= 3; id++)
+        ask(f, id);
+    assert_int_equal(f->n_jobs, 1);
+    assert_int_equal(dispatch_under_way(f->d), 1);
+    result(f, &f->job[0], 0, -1);
+    assert_int_equal(f->n_answers, 3);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(f->answer[i].id, i + 1);
+        assert_int_equal(f->answer[i].label, 3);
+        assert_int_equal(f->answer[i].known, i > 0);
+    }
+    assert_int_equal(requests_count(f->d->requests), 0);
+    assert_int_equal(requests_bytes(f->d->requests), 0);
+    assert_int_equal(outstanding(f), 0);
+}
+
+static void test_a_failed_leader_has_an_heir(void **state)
+{
+    struct fixture *f = *state;
+    keep_responses(f);
+    ask_with(f, 1, 50, 0);
+    ask(f, 2);
+    ask(f, 3);
+    pass(f, 60);
+    assert_int_equal(f->n_answers, 1);
+    assert_int_equal(f->answer[0].error, FL_DEADLINE);
+    assert_int_equal(f->n_jobs, 2);
+    assert_int_equal(f->job[1].activation.dim[1], 4);
+    result(f, &f->job[1], 0, -1);
+    assert_int_equal(f->n_answers, 3);
+    assert_int_equal(f->answer[1].error, FL_OK);
+    assert_int_equal(f->answer[2].error, FL_OK);
+    assert_int_equal(requests_bytes(f->d->requests), 0);
+}
+
+static void test_what_follows_has_its_own_deadline(void **state)
+{
+    struct fixture *f = *state;
+    keep_responses(f);
+    ask(f, 1);
+    ask_with(f, 2, 50, 0);
+    pass(f, 60);
+    assert_int_equal(f->n_answers, 1);
+    assert_int_equal(f->answer[0].id, 2);
+    assert_int_equal(f->answer[0].error, FL_DEADLINE);
+    result(f, &f->job[0], 0, -1);
+    assert_int_equal(f->n_answers, 2);
+    assert_int_equal(f->answer[1].id, 1);
+    assert_int_equal(requests_count(f->d->requests), 0);
+}
+
+static void test_a_bad_input_is_bad_for_all(void **state)
+{
+    struct fixture *f = *state;
+    keep_responses(f);
+    ask(f, 1);
+    ask(f, 2);
+    result(f, &f->job[0], FL_VALUE, -1);
+    assert_int_equal(f->n_answers, 2);
+    assert_int_equal(f->answer[0].error, FL_VALUE);
+    assert_int_equal(f->answer[1].error, FL_VALUE);
+    ask(f, 3); /* nothing was kept */
+    assert_int_equal(f->n_jobs, 2);
+}
+
+static void test_a_death_moves_the_leader_alone(void **state)
+{
+    struct fixture *f = *state;
+    keep_responses(f);
+    ask(f, 1);
+    ask(f, 2);
+    hello(f, 0, 0, 101); /* in place of 100 */
+    dispatch_tick(f->d, f->now);
+    assert_int_equal(f->n_jobs, 2);
+    assert_int_equal(f->job[1].request, f->job[0].request);
+    result(f, &f->job[1], 0, -1);
+    assert_int_equal(f->n_answers, 2);
+}
+
+static void tell_epoch(struct fixture *f, uint64_t epoch)
+{
+    struct message m = {.type = MESSAGE_HEARTBEAT, .heartbeat = {.incarnation = 130, .epoch = epoch}};
+    struct peer p = peer_named(130);
+    dispatch_control(f->d, &p, &m, f->now);
+}
+
+static void test_new_caches_answer_anew(void **state)
+{
+    struct fixture *f = *state;
+    keep_responses(f);
+    tell_epoch(f, 1);
+    ask(f, 1);
+    result(f, &f->job[0], 0, 0);
+    ask(f, 2);
+    assert_int_equal(f->n_answers, 2);
+    assert_int_equal(last_answer(f)->exit, 0);
+    tell_epoch(f, 2);
+    ask(f, 3); /* would they answer early, and what? */
+    assert_int_equal(f->n_jobs, 2);
+    result(f, &f->job[1], 0, -1);
+    tell_epoch(f, 3);
+    ask(f, 4); /* the network says what it said */
+    assert_int_equal(f->n_jobs, 2);
+    assert_int_equal(last_answer(f)->id, 4);
+    assert_int_equal(last_answer(f)->exit, -1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1219,6 +1379,13 @@ int main(void)
         test(test_results_from_nowhere_are_dropped),
         test(test_nothing_is_lost),
         test(test_sampling_follows_its_shares),
+        test(test_a_known_input_is_answered_at_once),
+        test(test_the_same_input_is_computed_once),
+        test(test_a_failed_leader_has_an_heir),
+        test(test_what_follows_has_its_own_deadline),
+        test(test_a_bad_input_is_bad_for_all),
+        test(test_a_death_moves_the_leader_alone),
+        test(test_new_caches_answer_anew),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

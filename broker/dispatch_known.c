@@ -1,0 +1,100 @@
+/* dispatch_known.c - requests whose answer is known, or being computed for another one with the same input
+ *
+ * Those that teach the caches, check them, or are traced are computed all the same: a fair sample must not
+ * depend on what was asked before.
+ */
+#include <stdlib.h>
+
+#include "base/digest.h"
+#include "dispatch_inside.h"
+
+#define ITSELF (JOB_SAMPLED | JOB_AUDIT | JOB_TRACE)
+
+/* What decides answers now: the network with its precision; and the caches of each service with their epoch,
+ * as it told last. */
+static struct response_stamp stamp_now(const struct dispatch *d, const uint8_t *identity)
+{
+    struct {
+        uint64_t build, epoch;
+    } of[PIPELINE_MAX_CACHES] = {{0}};
+    uint8_t digest[DIGEST_BYTES];
+    int n = registry_caches(d->registry);
+    for (int i = 0; i < n; i++) {
+        const struct member *m = registry_cache(d->registry, i);
+        if (!m->alive)
+            continue;
+        of[i].build = digest_short(m->hello.caches.build) ^ m->hello.caches.loaded;
+        of[i].epoch = m->last.epoch;
+    }
+    digest_of(digest, of, sizeof of);
+    return (struct response_stamp){digest_short(identity), digest_short(digest)};
+}
+
+enum response_state dispatch_ask_known(struct dispatch *d, struct request_entry *e, struct response *out,
+                                       struct request_entry **leader)
+{
+    const uint8_t *identity = registry_identity(d->registry);
+    enum response_state state;
+    uint64_t request;
+
+    if (!d->responses || (e->flags & ITSELF) || !identity)
+        return RESPONSE_NEW;
+    e->keyed = true;
+    e->key = responses_key(d->responses, &e->input, zmq_msg_data(&e->payload), zmq_msg_size(&e->payload),
+                           e->flags & JOB_NO_CACHE);
+    e->stamp = stamp_now(d, identity);
+    state = responses_ask(d->responses, e->key, e->stamp, out, &request);
+    if (state != RESPONSE_UNDER_WAY)
+        return state;
+    *leader = requests_find(d->requests, request);
+    return *leader ? RESPONSE_UNDER_WAY : RESPONSE_NEW;
+}
+
+void dispatch_compute(struct dispatch *d, struct request_entry *e)
+{
+    if (e->keyed)
+        responses_take(d->responses, e->key, e->stamp, e->id);
+    requests_append(d->requests, e, REQUESTS_WAITING);
+}
+
+void dispatch_follow(struct dispatch *d, struct request_entry *e, struct request_entry *leader)
+{
+    e->follows = leader->id;
+    leader->followers++;
+    requests_drop_payload(d->requests, e);
+    requests_append(d->requests, e, REQUESTS_FOLLOWING);
+}
+
+void dispatch_unfollow(struct dispatch *d, struct request_entry *e)
+{
+    struct request_entry *leader = e->follows ? requests_find(d->requests, e->follows) : NULL;
+    if (leader)
+        leader->followers--;
+    e->follows = 0;
+    requests_unlist(d->requests, e);
+}
+
+struct request_entry *dispatch_follower(struct dispatch *d, const struct request_entry *leader)
+{
+    struct request_entry *e = leader->followers ? requests_first(d->requests, REQUESTS_FOLLOWING) : NULL;
+    while (e && e->follows != leader->id)
+        e = requests_next(d->requests, e);
+    return e;
+}
+
+/* The oldest that followed e is computed instead; the others follow it. */
+void dispatch_succeed(struct dispatch *d, struct request_entry *e)
+{
+    struct request_entry *heir = dispatch_follower(d, e), *f;
+    if (!heir)
+        return;
+    dispatch_unfollow(d, heir);
+    requests_move_payload(d->requests, heir, e);
+    for (f = requests_first(d->requests, REQUESTS_FOLLOWING); f; f = requests_next(d->requests, f))
+        if (f->follows == e->id) {
+            f->follows = heir->id;
+            heir->followers++;
+        }
+    e->followers = 0;
+    dispatch_compute(d, heir);
+}
