@@ -318,6 +318,11 @@ static int plan(struct plan *p, struct error *e)
             "--cores and another number of stages (these need `freezeline down` and `freezeline "
             "up`)",
             p->pipeline->path);
+    if (p->apply && precision_rounds_wire(p->pipeline) && strcmp(p->pipeline->cache.kind, "none"))
+        return error_set(
+            e, FL_USAGE,
+            "--apply changes where activations are rounded (wire_dtype: bfloat16), and the caches that "
+            "serve were built for the places as they are: plan without --apply, build, and reload");
     if ((p->simulated.rate > 0) != (p->simulated.measured != NULL))
         return error_set(e, FL_USAGE, "--simulate RATE and --measured FILE go together");
     written = p->output ? p->output : p->pipeline->path;

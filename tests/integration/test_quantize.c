@@ -227,6 +227,9 @@ static void what_the_wire_rounds_is_a_precision(void **state)
     json_decref(root);
     ok("$FL eval -c $P --set wire_dtype=bfloat16 --set exits=none --data cifar10:d.bin#200-299 | "
        "grep 'float32+wire-bfloat16-.*: the network alone gives the float32 network.s answer for'");
+    refused(
+        "(cat $P; echo wire_dtype: bfloat16) >w.yaml; $FL plan -c w.yaml --apply; rc=$?; rm w.yaml; exit $rc",
+        "plan without --apply, build, and reload");
     ok("$FL quantize -c $P --set wire_dtype=bfloat16 --set state=wired --data cifar10:d.bin#200-299 --json "
        "2>/dev/null; rm -rf wired");
     root = json_loads(output, 0, NULL);
