@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "index/verdicts.h"
 
 #define EVENTS 200
 #define JOBS   8 /* the latest ones, to be spoken of */
@@ -31,7 +32,8 @@ static struct {
     struct stage_brain *b;
     uint64_t now;
     bool computing;
-    int batch; /* rows that the layers have */
+    int batch;      /* rows that the layers have */
+    uint32_t exits; /* where it has caches of its own */
     uint64_t sequence;
     uint64_t outcomes; /* results and jobs that came of jobs, or of questions */
     uint64_t asked;    /* questions about hits */
@@ -86,10 +88,11 @@ static int send_control(void *arg, const struct message *m)
 
 static int send_result(void *arg, const struct message *m, zmq_msg_t *payload)
 {
+    int rc = travel(m, payload);
     (void)arg;
     FUZZ_CHECK(m->type == MESSAGE_RESULT);
-    f.outcomes++;
-    return travel(m, payload);
+    f.outcomes += m->result.exit < 0 || rc == FL_OK; /* a hit that can't be told is none */
+    return rc;
 }
 
 static int send_next(void *arg, int replica, const struct message *m, zmq_msg_t *payload)
@@ -106,8 +109,27 @@ static int send_lookup(void *arg, const struct message *m, zmq_msg_t *payload)
 {
     (void)arg;
     FUZZ_CHECK(m->type == MESSAGE_LOOKUP && m->lookup.n > 0 && m->lookup.n <= f.batch && m->lookup.exit < 2);
-    f.sequence = m->lookup.sequence;
+    if (!m->lookup.told)
+        f.sequence = m->lookup.sequence;
+    for (int i = 0; m->lookup.told && i < m->lookup.n;
+         i++) /* those that the service learns from, no others */
+        FUZZ_CHECK(m->lookup.item[i].flags & (JOB_SAMPLED | JOB_AUDIT));
     return travel(m, payload);
+}
+
+/* In caches of its own, while it has some. */
+static int look(void *arg, const struct lookup *in, const float *descriptors, uint64_t broker_now,
+                struct verdict *out)
+{
+    struct cache_verdict found[BATCH];
+    (void)arg, (void)descriptors;
+    FUZZ_CHECK(in->n > 0 && in->n <= f.batch && in->exit < 2 && f.exits >> in->exit & 1);
+    if (fails())
+        return FL_NOMEM;
+    for (int i = 0; i < in->n; i++)
+        found[i] = (struct cache_verdict){1, 1, fuzz_byte(&f.in) & 1};
+    verdicts_fill(out, in, found, 1, broker_now);
+    return FL_OK;
 }
 
 static uint32_t reaches(void *arg)
@@ -194,7 +216,8 @@ static const struct stage_io io = {.control = send_control,
                                    .reaches = reaches,
                                    .connected = connected,
                                    .moment = moment,
-                                   .resident_bytes = resident_bytes};
+                                   .resident_bytes = resident_bytes,
+                                   .look = look};
 static const struct stage_engine engine = {NULL, load, keep, describe, output};
 
 /* What the brain wishes, or the end of what it wished. True: there was something to do. */
@@ -344,6 +367,9 @@ static void event(void)
         stage_brain_stop(f.b, 1);
     } else if (what < 236) {
         stage_brain_look(f.b);
+    } else if (what < 238) {
+        f.exits = fuzz_below(&f.in, 4);
+        stage_brain_holds(f.b, 1, f.exits, f.now);
     } else if (what < 240) {
         stage_brain_garbage(f.b, "jobs", &(struct error){FL_PROTOCOL, "garbage"}, f.now);
     } else {
@@ -375,6 +401,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         make_setup();
     f.sent = f.outcomes = f.asked = f.sequence = 0;
     f.batch = f.computing = 0;
+    f.exits = 0;
     f.now = 1000 * NS_PER_S;
     memset(f.request, 0, sizeof f.request);
     f.in = (struct fuzz_input){data, data + size};
