@@ -15,6 +15,10 @@
 #define SET_ALIGN   64u
 #define SET_SEALS   (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
 #define SET_MOST    (2 * CACHE_MAX_BYTES)
+#define HUGE_PAGE   (2u << 20)
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25 /* of the kernel's headers; an older kernel refuses it, and nothing is lost */
+#endif
 
 struct set_entry {
     uint64_t origin, offset, size; /* size 0: no cache */
@@ -92,6 +96,8 @@ static int fill(const struct cache_set *set, int fd, struct error *e)
         if (set->exit[i].cache)
             rc = add(&h, i, set->exit[i].cache, fd, e);
     }
+    if (h.size >= HUGE_PAGE) /* whole ones alone can be large */
+        h.size = (h.size + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
     h.checksum = checksum(&h);
     if (!rc && ftruncate(fd, (off_t)h.size))
         rc = error_set(e, FL_IO, "caches cannot be shared: %s", strerror(errno));
@@ -113,6 +119,26 @@ int cache_set_share(const struct cache_set *set, int *fd, struct error *e)
 
 /* --- what came from elsewhere --- */
 
+/* Large blocks lie on large pages where the kernel can do that (Linux 6.1 and newer): a look-up goes through
+ * all of a cache, and finds fewer pages sooner. Who maps a block first makes them, for all. */
+static void *map_large(int fd, size_t bytes)
+{
+    char *room = mmap(NULL, bytes + HUGE_PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    size_t before = HUGE_PAGE - (uintptr_t)room % HUGE_PAGE;
+    void *at;
+    if (room == MAP_FAILED)
+        return MAP_FAILED;
+    at = mmap(room + before, bytes, PROT_READ, MAP_SHARED | MAP_FIXED, fd, 0);
+    munmap(room, before);
+    if (before < HUGE_PAGE)
+        munmap(room + before + bytes, HUGE_PAGE - before);
+    if (at == MAP_FAILED)
+        munmap(room + before, bytes);
+    else
+        madvise(at, bytes, MADV_COLLAPSE);
+    return at;
+}
+
 /* Nobody can change what is sealed: what is checked from here on stays so. */
 static int map(struct cache_set *set, int fd, struct error *e)
 {
@@ -124,7 +150,8 @@ static int map(struct cache_set *set, int fd, struct error *e)
         return error_set(e, FL_CORRUPT, "what was handed over as caches has %lld bytes",
                          (long long)st.st_size);
     set->bytes = (size_t)st.st_size;
-    set->at = mmap(NULL, set->bytes, PROT_READ, MAP_SHARED, fd, 0);
+    set->at = set->bytes < HUGE_PAGE ? mmap(NULL, set->bytes, PROT_READ, MAP_SHARED, fd, 0)
+                                     : map_large(fd, set->bytes);
     if (set->at != MAP_FAILED)
         return FL_OK;
     set->at = NULL;

@@ -59,6 +59,39 @@ static void test_shared_caches_answer_as_those_they_were_made_of(void **state)
     free_made(&made);
 }
 
+/* One that takes more than a large page lies at one. */
+static void test_large_blocks_lie_on_large_pages(void **state)
+{
+    enum { LARGE_DIM = 64, LARGE = 20000 };
+    float *points = malloc(sizeof *points * LARGE_DIM * LARGE);
+    int32_t *labels = calloc(LARGE, sizeof *labels);
+    struct cache_set made = {.n_exits = 1}, *set;
+    struct shuffle r;
+    int fd;
+    (void)state;
+    shuffle_seed(&r, 3, 0);
+    for (int i = 0; i < LARGE_DIM * LARGE; i++)
+        points[i] = (float)shuffle_uniform(&r);
+    for (int i = 0; i < LARGE; i++)
+        labels[i] = i % 2;
+    made.exit[0].cache = sample_knn(LARGE_DIM, 2, 3, points, labels, LARGE);
+    assert_int_equal(cache_set_share(&made, &fd, NULL), FL_OK);
+    assert_int_equal(cache_set_map(&set, fd, 1, NULL), FL_OK);
+    assert_int_equal((uintptr_t)set->at % (2 << 20), 0);
+    assert_int_equal(set->bytes % (2 << 20), 0);
+    for (int i = 0; i < 20; i++) {
+        const float *at = points + (size_t)(i * 997 * LARGE_DIM);
+        struct cache_verdict a = sample_lookup(made.exit[0].cache, at),
+                             b = sample_lookup(set->exit[0].cache, at);
+        assert_true(a.label == b.label && a.confidence == b.confidence && a.hit == b.hit);
+    }
+    cache_set_free(set);
+    free_made(&made);
+    close(fd);
+    free(points);
+    free(labels);
+}
+
 static void test_only_what_is_wanted_is_looked_at(void **state)
 {
     struct cache_set made, *set;
@@ -257,6 +290,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_shared_caches_answer_as_those_they_were_made_of),
+        cmocka_unit_test(test_large_blocks_lie_on_large_pages),
         cmocka_unit_test(test_only_what_is_wanted_is_looked_at),
         cmocka_unit_test(test_memory_that_may_change_is_refused),
         cmocka_unit_test(test_damaged_blocks_are_refused),
