@@ -2,6 +2,7 @@
 #include "greeting.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -110,7 +111,7 @@ pid_t greeting_same_user(int fd)
     return who.pid;
 }
 
-bool greeting_is_eventfd(int fd)
+bool greeting_take_eventfd(int fd)
 {
     char link[64], path[32];
     ssize_t n;
@@ -119,5 +120,5 @@ bool greeting_is_eventfd(int fd)
     if (n < 0)
         return false;
     link[n] = '\0';
-    return strstr(link, "eventfd") != NULL;
+    return strstr(link, "eventfd") && !fcntl(fd, F_SETFL, O_NONBLOCK);
 }

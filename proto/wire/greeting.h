@@ -39,6 +39,8 @@ int greeting_receive(int fd, struct greeting *g, int fds[2]);
 /* The process at the other end of this socket, where it is of our user, or root's; otherwise -1. 0: it is of
  * another container, whose numbers are not ours. */
 pid_t greeting_same_user(int fd);
-bool greeting_is_eventfd(int fd);
+/* An eventfd, whose writers do not wait from now on, whatever its owner has written into it. (Who undoes that
+ * is of our user, and could stop us by a signal as well.) */
+bool greeting_take_eventfd(int fd);
 
 #endif

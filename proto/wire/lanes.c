@@ -131,7 +131,7 @@ static bool grant(struct lanes *l, struct lane *a, int n, const int fds[2])
     struct lane_door *d = &l->door[a->door];
     struct greeting reply = {.magic = GREETING_MAGIC, .in_bytes = d->in_bytes, .out_bytes = d->out_bytes};
     int out[2] = {-1, l->wake}, rc;
-    if (n != 1 || !greeting_is_eventfd(fds[0]) ||
+    if (n != 1 || !greeting_take_eventfd(fds[0]) ||
         !(a->memory = lane_make(d->in_bytes, d->out_bytes, &out[0])))
         return false;
     rc = greeting_send(a->fd, &reply, out, 2);
@@ -145,7 +145,7 @@ static bool grant(struct lanes *l, struct lane *a, int n, const int fds[2])
 static bool granted(struct lanes *l, struct lane *a, const struct greeting *g, int n, const int fds[2])
 {
     if (n != 2 || !lane_is_ring_size(g->in_bytes) || !lane_is_ring_size(g->out_bytes) ||
-        !greeting_is_eventfd(fds[1]) || !(a->memory = lane_map(fds[0], g->in_bytes, g->out_bytes)))
+        !greeting_take_eventfd(fds[1]) || !(a->memory = lane_map(fds[0], g->in_bytes, g->out_bytes)))
         return false;
     close(fds[0]);
     open_lane(l, a, fds[1]);

@@ -21,6 +21,8 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "wire/greeting.h"
+#include "wire/lane.h"
 #include "wire/link.h"
 
 #define DOOR   0
@@ -686,6 +688,49 @@ static void strangers_get_no_lane(void **state)
     remove_place(&p);
 }
 
+/* A descriptor to wake by that takes no more, and would make its writer wait. */
+static void who_can_not_be_woken_keeps_nobody_waiting(void **state)
+{
+    struct greeting g = {.magic = GREETING_MAGIC};
+    int fds[2], full = eventfd(0, EFD_CLOEXEC), fd;
+    struct place p;
+    struct lanes *l;
+    struct lane_memory *theirs;
+    struct sockaddr_un at;
+    struct peer from;
+    struct error e = {0};
+    zmq_msg_t payload;
+    bool wake;
+    (void)state;
+    make_place(&p);
+    zmq_msg_init(&payload);
+    l = listening(&p, true);
+    assert_true(greeting_address(p.endpoint, &at));
+    fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&at, sizeof at) || greeting_send(fd, &g, &full, 1), 0);
+    assert_int_equal(eventfd_write(full, UINT64_MAX - 1), 0);
+    lanes_turn(l, clock_ns()); /* accepts */
+    lanes_turn(l, clock_ns()); /* grants */
+    assert_int_equal(greeting_receive(fd, &g, fds), 2);
+    theirs = lane_map(fds[0], g.in_bytes, g.out_bytes);
+    assert_non_null(theirs);
+    m = (struct message){.type = MESSAGE_JOB};
+    m.job = (struct job){.request = 1, .attempt = 1, .deadline_ns = 1, .n_route = 1};
+    assert_int_equal(lane_send(theirs, &m, NULL, 0, &wake), FL_OK);
+    assert_int_equal(lanes_receive(l, DOOR, &from, &m, &payload, &e), FL_OK);
+    assert_true(ring_sleep(lane_in(theirs)));
+    alarm(WAIT_S);
+    assert_int_equal(send_activation(l, &from, 1, false), FL_OK);
+    alarm(0);
+    lane_release(theirs);
+    close(fds[0]);
+    close(fds[1]);
+    close(fd);
+    close(full);
+    lanes_free(l);
+    remove_place(&p);
+}
+
 static void only_its_user_may_open_the_door(void **state)
 {
     struct place p;
@@ -716,6 +761,7 @@ int main(void)
         cmocka_unit_test(another_users_socket_is_left_alone),
         cmocka_unit_test(what_is_offered_reaches_everyone),
         cmocka_unit_test(strangers_get_no_lane),
+        cmocka_unit_test(who_can_not_be_woken_keeps_nobody_waiting),
         cmocka_unit_test(only_its_user_may_open_the_door),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
