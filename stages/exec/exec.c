@@ -1,5 +1,5 @@
 /* exec.c - run a range of a model's nodes in an arena that was planned at load */
-#include "exec_internal.h"
+#include "parts.h"
 
 #include <cblas.h>
 #include <string.h>
@@ -131,10 +131,7 @@ static int run_step(struct exec *x, int i, struct error *e)
 {
     struct step *s = &x->step[i];
     struct kernel_run run = {s->scratch, x->team};
-    int rc;
-    if (s->rounded)
-        round_cut(x, x->step[i - 1].cut);
-    rc = s->kernel->run(s->state, &s->call, &run);
+    int rc = s->kernel->run(s->state, &s->call, &run);
     if (rc)
         return error_set(e, (enum fl_code)rc, "node %s (%s) failed: %s", s->node.name, s->node.op->name,
                          error_sentence(rc));
@@ -148,9 +145,50 @@ static int check_run(const struct exec *x, int first, int last, int batch, struc
     if (first < x->first || last > x->last || first > last)
         return error_set(e, FL_INTERNAL, "nodes %d to %d are not within %d to %d", first, last, x->first,
                          x->last);
+    if (last < x->last && x->step[last - x->first].cut < 0 && x->step[last - x->first].part &&
+        x->step[last - x->first].part == x->step[last - x->first + 1].part)
+        return error_set(e, FL_INTERNAL, "a run cannot end at node %d: there is no cut after it", last);
     if (first != x->first && first - x->first != x->next)
         return error_set(e, FL_INTERNAL, "a run may begin at node %d or continue at %d, not at %d", x->first,
                          x->first + x->next, first);
+    return FL_OK;
+}
+
+static void *row_of(const struct view *v, int row)
+{
+    return (char *)v->data + (size_t)(row * v->stride[0]) * tensor_dtype_bytes(v->dtype);
+}
+
+/* Shows steps [from, to] the n requests of the batch from `row` on. */
+static void show_part(struct exec *x, int from, int to, int row, int n)
+{
+    for (int i = from; i <= to; i++) {
+        struct step *s = &x->step[i];
+        for (int k = 0; k < s->node.n_in + s->node.n_out; k++) {
+            int slot = k < s->node.n_in ? s->node.in[k] : s->node.out[k - s->node.n_in];
+            if (slot == GRAPH_NONE || x->slot[slot].is_constant)
+                continue;
+            s->views[k] = view_at(x, slot, n);
+            if (!x->slot[slot].part)
+                s->views[k].data = row_of(&s->views[k], row);
+        }
+    }
+}
+
+/* Steps [from, to], which share a loop over the batch's parts. */
+static int run_steps(struct exec *x, int from, int to, exec_after after, void *arg, struct error *e)
+{
+    int part = x->step[from].part ? x->step[from].part : x->batch, rc;
+    for (int row = 0; row < x->batch; row += part) {
+        if (part < x->batch)
+            show_part(x, from, to, row, x->batch - row < part ? x->batch - row : part);
+        for (int i = from; i <= to; i++) {
+            if ((rc = run_step(x, i, e)))
+                return rc;
+            if (after && after(arg, x->first + i))
+                return error_set(e, FL_CANCELLED, "stopped after node %s", x->step[i].node.name);
+        }
+    }
     return FL_OK;
 }
 
@@ -165,18 +203,19 @@ int exec_run(struct exec *x, int first, int last, int batch, exec_after after, v
     if (x->batch != batch)
         exec_set_batch(x, batch);
     x->next = 0;
-    for (int i = first - x->first; i <= last - x->first; i++) {
-        for (int k = 0; i == 0 && k < x->n_in; k++)
-            if (x->in[k].own_place)
-                convert(x, &x->in[k], true);
-        if ((rc = run_step(x, i, e)))
+    for (int k = 0; first == x->first && k < x->n_in; k++)
+        if (x->in[k].own_place)
+            convert(x, &x->in[k], true);
+    for (int i = first - x->first, to; i <= last - x->first; i = to + 1) {
+        to = parts_end(x, i) < last - x->first ? parts_end(x, i) : last - x->first;
+        if (x->step[i].rounded)
+            round_cut(x, x->step[i - 1].cut);
+        if ((rc = run_steps(x, i, to, after, arg, e)))
             return rc;
-        for (int k = 0; i == x->n_steps - 1 && k < x->n_out; k++)
-            if (x->out[k].own_place)
-                convert(x, &x->out[k], false);
-        if (after && after(arg, x->first + i))
-            return error_set(e, FL_CANCELLED, "stopped after node %s", x->step[i].node.name);
     }
+    for (int k = 0; last == x->last && k < x->n_out; k++)
+        if (x->out[k].own_place)
+            convert(x, &x->out[k], false);
     x->next = last - x->first + 1;
     return FL_OK;
 }
@@ -229,29 +268,22 @@ struct tensor exec_value(struct exec *x, int node, int batch)
     return t;
 }
 
-/* Where row i of a slot begins. */
-static void *row_at(const struct exec *x, int slot, int i)
-{
-    struct view v = view_at(x, slot, x->max_batch);
-    return (char *)v.data + (size_t)(i * v.stride[0]) * tensor_dtype_bytes(v.dtype);
-}
-
 int exec_compact(struct exec *x, int node, const int *keep, int n, struct error *e)
 {
     int at = find_cut(x, node, e);
     const struct slot *s = at < 0 ? NULL : &x->slot[at];
-    struct view to, from;
+    struct view begin, to, from;
     if (!s)
         return FL_INTERNAL;
     if (s->rank < 1 || s->dim[0].per_batch < 1 || s->dim[0].fixed != 0)
         return error_set(e, FL_SHAPE, "the value after node %s has no batch dimension",
                          x->step[node - x->first].node.name);
-    to = from = view_at(x, at, 1);
+    begin = to = from = view_at(x, at, 1);
     for (int i = 0; i < n; i++) {
         if (keep[i] < i || keep[i] >= x->max_batch || (i && keep[i] <= keep[i - 1]))
             return error_set(e, FL_INTERNAL, "rows to keep are not ascending");
-        to.data = row_at(x, at, i);
-        from.data = row_at(x, at, keep[i]);
+        to.data = row_of(&begin, i);
+        from.data = row_of(&begin, keep[i]);
         if (keep[i] != i && s->base < 0)
             memcpy(to.data, from.data, (size_t)slot_bytes(s, 1));
         else if (keep[i] != i)

@@ -49,8 +49,9 @@ struct tensor exec_output_shape(const struct exec *x, int i, int batch);
 void *exec_input_buffer(struct exec *x, int i);
 
 /* Runs nodes first..last of the range (given as node indices of the graph; consecutive calls continue where
- * the last one ended). `after` (may be NULL) is called after each node; a non-zero return stops the run,
- * which then returns FL_CANCELLED. FL_VALUE, FL_SHAPE, FL_INTERNAL. */
+ * the last one ended); a run ends at a cut. `after` (may be NULL) is called after each node, several times
+ * where a batch goes through in parts; a non-zero return stops the run, which then returns FL_CANCELLED.
+ * FL_VALUE, FL_SHAPE, FL_INTERNAL. */
 typedef int (*exec_after)(void *arg, int node);
 int exec_run(struct exec *x, int first, int last, int batch, exec_after after, void *arg, struct error *e);
 

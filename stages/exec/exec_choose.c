@@ -276,6 +276,7 @@ static int choose(struct exec *x, struct step *s, enum exec_kernels mode, struct
     const struct kernel *candidate[MAX_CANDIDATES + 1];
     int n = find_candidates(x, s, mode, candidate);
     const struct kernel *first = pick(x, s, mode, candidate, n);
+    size_t before = weights_bytes(x->weights);
     struct kernel_task t;
     int rc = FL_UNSUPPORTED;
     exec_task(x, s, &t);
@@ -289,6 +290,7 @@ static int choose(struct exec *x, struct step *s, enum exec_kernels mode, struct
         return error_set(e, (enum fl_code)rc, "node %s (%s): no kernel could be prepared: %s", s->node.name,
                          s->node.op->name, error_sentence(rc));
     s->scratch_bytes = t.scratch_bytes;
+    s->weight_bytes = weights_bytes(x->weights) - before;
     s->alias = t.alias;
     memcpy(s->packed, t.packed, sizeof s->packed);
     return FL_OK;

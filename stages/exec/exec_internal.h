@@ -20,6 +20,7 @@ struct slot {
     bool is_constant, channels_last;
     bool needed;     /* a constant that some kernel reads as it is */
     int first, last; /* steps in which it lives */
+    int part;        /* it holds that many requests at a time; 0: the whole batch (parts.h) */
     int item;        /* in the arena plan; -1: a constant, or a view */
     int base;        /* the slot in whose storage it lies, `offset` and `stride` in floats; -1: its own */
     struct extent offset, stride[TENSOR_MAX_RANK];
@@ -43,8 +44,9 @@ struct step {
     struct op_call call;
     struct view *views; /* n_in + n_out of them; call.in and call.out point into it */
     int scratch_item, alias;
-    size_t scratch_bytes;
+    size_t scratch_bytes, weight_bytes;
     void *scratch;
+    int part;     /* requests at a time; 0: the whole batch */
     int cut;      /* slot that alone crosses the point after this step; -1: more than one does */
     bool rounded; /* what crosses the point before it is: exec_options.rounded */
     uint64_t packed[OP_MAX_IO / 64];

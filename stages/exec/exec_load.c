@@ -5,6 +5,7 @@
  */
 #include "exec_internal.h"
 #include "layouts.h"
+#include "parts.h"
 #include "views.h"
 #include "stages/graph/graph_build.h"
 
@@ -181,6 +182,11 @@ static int check_sizes(const struct exec *x, struct error *e)
     return FL_OK;
 }
 
+static int64_t storage_bytes(const struct exec *x, const struct slot *s)
+{
+    return slot_bytes(s, s->part ? s->part : x->max_batch);
+}
+
 /* Whether output 0 of the step may take over the storage of its input `alias`. */
 static bool may_alias(const struct exec *x, int i, int alias)
 {
@@ -198,7 +204,7 @@ static bool may_alias(const struct exec *x, int i, int alias)
     for (int k = 0; k < x->n_out; k++)
         times += x->out[k].slot == s->node.in[alias];
     return times == 1 && from->item >= 0 && from->last == i + 1 &&
-           slot_bytes(from, x->max_batch) == slot_bytes(to, x->max_batch);
+           storage_bytes(x, from) == storage_bytes(x, to);
 }
 
 /* In its own place a value is not in a lower type. */
@@ -215,6 +221,13 @@ static int add_item(struct arena_item *item, int *n, int64_t bytes, int first, i
     return (*n)++;
 }
 
+static int add_slot(const struct exec *x, struct arena_item *item, int *n, const struct slot *s, int takes)
+{
+    int first, last;
+    parts_life(x, s, &first, &last);
+    return add_item(item, n, storage_bytes(x, s), first, last, takes);
+}
+
 /* Items in the order of time, so that takers come after those they take from. */
 static int list_items(struct exec *x, struct arena_item *item)
 {
@@ -224,7 +237,7 @@ static int list_items(struct exec *x, struct arena_item *item)
         if (x->in[i].own_place)
             x->in[i].item = add_item(item, &n, edge_bytes(x, &x->in[i]), 0, 1, -1);
         if (!s->is_constant)
-            s->item = add_item(item, &n, slot_bytes(s, x->max_batch), s->first, s->last, -1);
+            s->item = add_slot(x, item, &n, s, -1);
     }
     for (int i = 0; i < x->n_steps; i++) {
         struct step *st = &x->step[i];
@@ -238,7 +251,7 @@ static int list_items(struct exec *x, struct arena_item *item)
                 continue;
             if (k == 0 && may_alias(x, i, st->alias))
                 takes = x->slot[st->node.in[st->alias]].item;
-            s->item = add_item(item, &n, slot_bytes(s, x->max_batch), s->first, s->last, takes);
+            s->item = add_slot(x, item, &n, s, takes);
         }
         if (st->scratch_bytes)
             st->scratch_item = add_item(item, &n, (int64_t)st->scratch_bytes, i + 1, i + 1, -1);
@@ -443,8 +456,11 @@ int exec_new(struct exec **out, const struct graph *g, const struct exec_options
         if (!(rc = mark_rounded(x, o, e)))
             rc = views_find(x, o->kernels, !o->apart && !o->n_rounded, e);
         openblas_set_num_threads(1);
-        if (!rc && !(rc = exec_choose_kernels(x, o->kernels, e)) && !(rc = make_arena(x, e)) &&
-            !(rc = make_wide(x, e)) && !(rc = keep_constants(x, e)))
+        if (!rc)
+            rc = exec_choose_kernels(x, o->kernels, e);
+        if (!rc && !o->apart)
+            parts_find(x);
+        if (!rc && !(rc = make_arena(x, e)) && !(rc = make_wide(x, e)) && !(rc = keep_constants(x, e)))
             exec_set_batch(x, 1);
     }
     /* What choosing and timing used goes back to the system. */

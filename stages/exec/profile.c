@@ -46,7 +46,8 @@ static int lap(void *arg, int node)
 {
     struct stopwatch *w = arg;
     uint64_t now = clock_ns();
-    w->ms[(size_t)(node - w->first) * (size_t)w->runs + (size_t)w->run] = (double)(now - w->last) / NS_PER_MS;
+    w->ms[(size_t)(node - w->first) * (size_t)w->runs + (size_t)w->run] +=
+        (double)(now - w->last) / NS_PER_MS;
     w->last = clock_ns();
     return 0;
 }
@@ -71,6 +72,7 @@ static int time_layers(struct exec *x, const struct profile *p, int first, int l
 {
     struct stopwatch w = {0, ms, first, 0, runs};
     int rc = FL_OK;
+    memset(ms, 0, (size_t)p->n_layers * (size_t)runs * sizeof *ms);
     for (w.run = 0; w.run < runs && !rc; w.run++) {
         profile_fill(x, p->batch);
         w.last = clock_ns();
