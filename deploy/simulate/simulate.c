@@ -46,36 +46,26 @@ struct simulate {
     struct setup_shape shape;
 };
 
-static int open_data(const struct simulate *a, struct dataset **out, const struct model_shape *m,
-                     struct error *e)
-{
-    struct progress progress;
-    const struct dataset_options o = {.pipeline = a->pipeline,
-                                      .input = &m->input,
-                                      .classes = m->classes,
-                                      .skip_broken = a->skip_broken,
-                                      .progress = &progress,
-                                      .notes = stderr};
-    int rc;
-
-    interrupt_catch();
-    progress_open(&progress, stderr);
-    rc = dataset_open(out, a->data, &o, e);
-    progress_close(&progress);
-    return rc;
-}
-
 static int measure(struct simulate *a, struct error *e)
 {
     struct measure_options o = {.requests = a->requests ? a->requests : 1000, .runs = a->runs};
     struct model_shape *model = malloc(sizeof *model);
     struct dataset *data = NULL;
-    int rc;
+    struct progress progress;
+    int rc = model ? output_check(&a->measured, 1, e) : error_set(e, FL_NOMEM, "no memory");
 
-    if (!model)
-        return error_set(e, FL_NOMEM, "no memory");
-    if (!(rc = output_check(&a->measured, 1, e)) && !(rc = model_shape_load(model, a->pipeline, e)))
-        rc = open_data(a, &data, model, e);
+    interrupt_catch();
+    progress_open(&progress, stderr);
+    if (!rc && !(rc = model_shape_load(model, a->pipeline, e)))
+        rc = dataset_open(&data, a->data,
+                          &(struct dataset_options){.pipeline = a->pipeline,
+                                                    .input = &model->input,
+                                                    .classes = model->classes,
+                                                    .skip_broken = a->skip_broken,
+                                                    .progress = &progress,
+                                                    .notes = stderr},
+                          e);
+    progress_close(&progress);
     free(model);
     o.data = data;
     if (!rc && !(rc = simulate_measure(&a->m, a->pipeline, &o, e)) &&
@@ -101,14 +91,6 @@ static int set_replicas(struct simulate *a, struct error *e)
     return FL_OK;
 }
 
-/* What the prediction leaves out or takes on trust. */
-static void warn(const struct simulate *a)
-{
-    for (int i = 0; i < a->shape.n_unmeasured; i++)
-        fprintf(stderr, "freezeline simulate: exit %s was not measured: here it has no cache\n",
-                a->shape.unmeasured[i]);
-}
-
 static int load(struct simulate *a, struct error *e)
 {
     int rc;
@@ -121,7 +103,9 @@ static int load(struct simulate *a, struct error *e)
         cluster_one_host(a->c, a->m->cores, a->m->all_busy);
     if (rc || (rc = setup_shape_of(&a->shape, a->pipeline, a->m, !a->no_cache, e)))
         return rc;
-    warn(a);
+    for (int i = 0; i < a->shape.n_unmeasured; i++)
+        fprintf(stderr, "freezeline simulate: exit %s was not measured: here it has no cache\n",
+                a->shape.unmeasured[i]);
     if (!a->cluster && a->pipeline->cache.n_endpoints > 0)
         a->c->caches = a->pipeline->cache.n_endpoints;
     if (a->c->n_replicas && a->c->n_replicas != a->shape.n_stages)

@@ -310,31 +310,6 @@ double measured_mean_us(const struct measured *m, int rows, int first, int last)
     return us;
 }
 
-/* ---- writing ---- */
-
-/* A line for each key and each run, so that people can read it: jansson's own layout has
- * one for each number. */
-static int print_lines(FILE *to, const void *root, struct error *e)
-{
-    char *flat = json_dumps(root, JSON_COMPACT | JSON_REAL_PRECISION(12));
-    int depth = 0;
-    bool quoted = false;
-    if (!flat)
-        return error_set(e, FL_NOMEM, "no memory for measured times");
-    for (const char *c = flat; *c; c++) {
-        if (*c == '"' && (c == flat || c[-1] != '\\'))
-            quoted = !quoted;
-        depth += !quoted && (*c == '{' || *c == '[');
-        depth -= !quoted && (*c == '}' || *c == ']');
-        putc(*c, to);
-        if (!quoted && *c == ',' && (depth == 1 || c[-1] == ']' || c[-1] == '}'))
-            putc('\n', to);
-    }
-    putc('\n', to);
-    free(flat);
-    return FL_OK;
-}
-
 int measured_save(struct measured *m, const char *path, struct error *e)
 {
     struct file f = {path, true, e, FL_OK};
@@ -342,7 +317,7 @@ int measured_save(struct measured *m, const char *path, struct error *e)
     if (!root)
         return error_set(e, FL_NOMEM, "no memory for %s", path);
     all(&f, root, m);
-    f.rc = f.rc ? f.rc : output_write(path, print_lines, root, e);
+    f.rc = f.rc ? f.rc : output_json(root, 12, path, e);
     json_decref(root);
     return f.rc;
 }

@@ -9,8 +9,8 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "client/client.h"
 #include "deploy/launch/roles.h"
+#include "deploy/launch/running.h"
 #include "deploy/launch/word.h"
 #include "deploy/load/load.h"
 #include "deploy/model/whole_model.h"
@@ -32,7 +32,6 @@
 struct asking {
     struct phases *out;
     const struct dataset *data;
-    struct client *client;
     struct traffic *traffic;
     struct target *target; /* of the load in hand */
     int n_roles;
@@ -152,7 +151,7 @@ static int add_lookups(struct phase *to, struct asking *a, double by, struct err
     if (!s)
         return error_set(e, FL_NOMEM, "no memory");
     usleep(HEARTBEAT_MS * 1000);
-    rc = client_status(a->client, ANSWER_MS, s, e);
+    rc = running_ask(a->out->pipeline, ANSWER_MS, s, e);
     for (int i = 0; !rc && i < s->n_processes; i++)
         if (s->process[i].role == ROLE_CACHE) {
             to->lookup_messages += by * (double)s->process[i].last.batches;
@@ -339,10 +338,8 @@ int phases_ask(struct phases *out, const struct pipeline *p, const struct graph 
     a->data = data;
     if (!(rc = find_processes(a, e)) && !(rc = check_placement(p, caches, e)) &&
         !(rc = traffic_new(&a->traffic, "shuffled", dataset_count(data), 1, e)) &&
-        !(rc = client_new(&a->client, p, e)) &&
         !(rc = whole_model_new(&out->model, g, p, p->stage[0].threads, 1, e)))
         rc = ask_all(a, requests, caches, e);
-    client_free(a->client);
     traffic_free(a->traffic);
     free(a);
     return rc;
