@@ -1,7 +1,6 @@
 /* simulate_hop.c - the CPU time that a worker spends on one message, and ZeroMQ's threads beside it */
 #include "simulate_time.h"
 
-#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -15,31 +14,24 @@ struct hop_cost {
     double send, receive, io;
 };
 
-/* What others do on this machine does not count. */
-static double cpu_us(clockid_t clock)
-{
-    struct timespec t;
-    clock_gettime(clock, &t);
-    return (double)t.tv_sec * 1e6 + (double)t.tv_nsec / 1e3;
-}
-
 /* A burst, so that nobody sleeps within it; its means are added to *cost, times `by`. */
 static int time_burst(struct hop *h, size_t bytes, bool lanes, struct hop_cost *cost, double by)
 {
-    double all = cpu_us(CLOCK_PROCESS_CPUTIME_ID), start = cpu_us(CLOCK_THREAD_CPUTIME_ID), sent, end;
+    double all = clock_cpu_us(CLOCK_PROCESS_CPUTIME_ID), start = clock_cpu_us(CLOCK_THREAD_CPUTIME_ID), sent,
+           end;
     uint64_t until = clock_ns() + HOP_WAIT_MS * NS_PER_MS;
     int rc = FL_OK;
     for (int i = 0; i < HOP_BURST && !rc; i++)
         rc = hop_send(h, bytes);
-    sent = cpu_us(CLOCK_THREAD_CPUTIME_ID);
+    sent = clock_cpu_us(CLOCK_THREAD_CPUTIME_ID);
     usleep(lanes ? 0 : 2000); /* ZeroMQ's threads work meanwhile */
     for (int i = 0; i < HOP_BURST && !rc; i += !rc)
         while ((rc = hop_receive(h)) == FL_AGAIN && clock_ns() < until)
             usleep(1000);
-    end = cpu_us(CLOCK_THREAD_CPUTIME_ID);
+    end = clock_cpu_us(CLOCK_THREAD_CPUTIME_ID);
     cost->send += (sent - start) / HOP_BURST * by;
     cost->receive += (end - sent) / HOP_BURST * by;
-    cost->io += (cpu_us(CLOCK_PROCESS_CPUTIME_ID) - all - (end - start)) / HOP_BURST * by;
+    cost->io += (clock_cpu_us(CLOCK_PROCESS_CPUTIME_ID) - all - (end - start)) / HOP_BURST * by;
     return rc;
 }
 

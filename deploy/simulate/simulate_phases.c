@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -77,12 +76,6 @@ struct reading {
     double total[USERS], main[USERS];
 };
 
-static double clock_us(clockid_t id)
-{
-    struct timespec t;
-    return clock_gettime(id, &t) ? 0 : (double)t.tv_sec * 1e6 + (double)t.tv_nsec / 1e3;
-}
-
 /* What the scheduler counted of a process's main thread; kernels that do not count give 0. */
 static double main_thread_us(pid_t pid)
 {
@@ -111,13 +104,13 @@ static void read_all(const struct asking *a, struct reading *r)
 {
     clockid_t id;
     memset(r, 0, sizeof *r);
-    r->total[USER_CLIENT] = clock_us(CLOCK_PROCESS_CPUTIME_ID);
-    r->main[USER_CLIENT] = clock_us(CLOCK_THREAD_CPUTIME_ID);
+    r->total[USER_CLIENT] = clock_cpu_us(CLOCK_PROCESS_CPUTIME_ID);
+    r->main[USER_CLIENT] = clock_cpu_us(CLOCK_THREAD_CPUTIME_ID);
     for (int i = 0; i < a->n_roles; i++) {
         int user = user_of(&a->role[i]);
         if (user < 0 || clock_getcpuclockid(a->process[i].pid, &id))
             continue;
-        r->total[user] += clock_us(id);
+        r->total[user] += clock_cpu_us(id);
         r->main[user] += main_thread_us(a->process[i].pid);
     }
 }

@@ -10,12 +10,16 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 
 #define NS_PER_US 1000ull
 #define NS_PER_MS 1000000ull
 #define NS_PER_S  1000000000ull
 
 uint64_t clock_ns(void);
+/* What CLOCK_THREAD_CPUTIME_ID, CLOCK_PROCESS_CPUTIME_ID or another process's clock has counted, in us: what
+ * else the machine does hardly counts. 0 where there is no such clock. */
+double clock_cpu_us(clockid_t id);
 /* The host's boot id and this process's time namespace: processes with equal texts have the same
  * CLOCK_MONOTONIC.
  * "" where the kernel does not tell: such a clock counts as shared with nobody. */

@@ -10,8 +10,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "base/samples.h"
 #include "stages/kernels/engine.h"
 #include "stages/kernels/kernels.h"
@@ -82,13 +82,6 @@ static void fill(struct tensor *t)
     }
 }
 
-static double now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
-}
-
 static void run_in_turn(struct candidate *c, int n, const struct op_call *call)
 {
     for (int r = -WARM_UP; r < ROUNDS; r++)
@@ -98,11 +91,11 @@ static void run_in_turn(struct candidate *c, int n, const struct op_call *call)
             double from;
             for (size_t b = 0; b < sizeof chill; b += 64)
                 chill[b]++;
-            from = now_ms();
+            from = clock_cpu_us(CLOCK_THREAD_CPUTIME_ID) / 1e3;
             if (k->kernel->run(k->state, call, &run))
                 abort();
             if (r >= 0)
-                k->ms[r] = now_ms() - from;
+                k->ms[r] = clock_cpu_us(CLOCK_THREAD_CPUTIME_ID) / 1e3 - from;
         }
 }
 

@@ -12,6 +12,7 @@
 
 #include <cblas.h>
 
+#include "base/clock.h"
 #include "base/samples.h"
 #include "base/shuffle.h"
 #include "index/cache_body.h"
@@ -132,14 +133,14 @@ static void ours(struct flat *f, int k, int m)
 
 static double turn(struct flat *f, int k, int m, int times, bool mine)
 {
-    double start = rounds_cpu_us(CLOCK_THREAD_CPUTIME_ID);
+    double start = clock_cpu_us(CLOCK_THREAD_CPUTIME_ID);
     for (int t = 0; t < times; t++) {
         if (mine)
             ours(f, k, m);
         else
             flat_search(f->faiss, m, f->x, k, f->faiss_d2, f->faiss_found);
     }
-    return (rounds_cpu_us(CLOCK_THREAD_CPUTIME_ID) - start) / times;
+    return (clock_cpu_us(CLOCK_THREAD_CPUTIME_ID) - start) / times;
 }
 
 static double same_share(const struct flat *f, int k, int m)

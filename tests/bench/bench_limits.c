@@ -12,6 +12,7 @@
 
 #include <cblas.h>
 
+#include "base/clock.h"
 #include "rounds.h"
 #include "stages/kernels/engine.h"
 
@@ -143,9 +144,9 @@ static double rate(void (*run)(void), double amount)
 {
     double best = 0;
     for (int i = 0; i < TRIES; i++) {
-        double from = rounds_cpu_us(CLOCK_THREAD_CPUTIME_ID);
+        double from = clock_cpu_us(CLOCK_THREAD_CPUTIME_ID);
         run();
-        best = fmax(best, amount / 1e3 / (rounds_cpu_us(CLOCK_THREAD_CPUTIME_ID) - from));
+        best = fmax(best, amount / 1e3 / (clock_cpu_us(CLOCK_THREAD_CPUTIME_ID) - from));
     }
     return best;
 }

@@ -10,21 +10,12 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 static inline bool rounds_next(void)
 {
     char line[64];
     fflush(stdout);
     return fgets(line, sizeof line, stdin) != NULL;
-}
-
-/* Of this thread, or of the whole process: what else the machine does hardly counts. */
-static inline double rounds_cpu_us(clockid_t clock)
-{
-    struct timespec t;
-    clock_gettime(clock, &t);
-    return (double)t.tv_sec * 1e6 + (double)t.tv_nsec / 1e3;
 }
 
 static inline void rounds_need(bool there, const char *what)
