@@ -102,7 +102,11 @@ static void introduce(struct hello *self, const struct graph *g, const struct pl
     memcpy(self->identity, identity.digest, sizeof self->identity);
     plan_digest(self->plan, g, pl, p);
     snprintf(self->engine, sizeof self->engine, "BLAS core %s, convolution %s, %s, %d thread%s",
-             engine_blas_core(), engine_conv(), p->computes, threads, threads == 1 ? "" : "s");
+             engine_blas_core(), engine_conv(),
+             graph_is_quantized(g) && engine_precision_check(PRECISION_INT8, KERNELS_AUTO, NULL) == FL_OK
+                 ? "int8 as the model says"
+                 : p->computes,
+             threads, threads == 1 ? "" : "s");
 }
 
 /* The stage's part of the model's work. */

@@ -160,6 +160,12 @@ static void a_file_for_others(void **state)
     scales = full_accuracy("$FL eval -c $P --set precision=int8 --set exits=none --data cifar10:d.bin --json "
                            "2>/dev/null");
     assert_float_equal(file, scales, 0.01);
+    ok("S=\"-c $P --set model=q.onnx --set state=served --set exits=none\"; "
+       "$FL up $S && $FL status $S --json && $FL bench $S --data cifar10:d.bin#200-259 --requests 60 --json; "
+       "rc=$?; "
+       "$FL down $S; rm -rf served; exit $rc");
+    if (!strstr(output, "int8 as the model says"))
+        fail_msg("no stage says that it computes in int8:\n%s", output);
 }
 
 static void caches_belong_to_a_precision(void **state)

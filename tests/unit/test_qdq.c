@@ -312,6 +312,50 @@ static void foreign_models_run_in_integers(void **state)
     graph_free(written);
 }
 
+/* Both halves of a model answer as the whole: what is handed on is a number, and the same integer on either
+ * side. */
+static void parts_answer_as_the_whole(void **state)
+{
+    struct graph *made = foreign(), *g;
+    struct cut *cut;
+    int n;
+    (void)state;
+    assert_int_equal(onnx_write(made, path, NULL), FL_OK);
+    graph_free(made);
+    g = load(path, NULL);
+    assert_int_equal(graph_cuts(g, &cut, &n, NULL), FL_OK);
+    for (int i = 0; i < n; i++) {
+        struct exec_options o = {.max_batch = 2, .last = -1};
+        struct exec *whole, *head, *tail;
+        struct tensor t, want;
+        assert_int_equal(exec_new(&whole, g, &o, NULL), FL_OK);
+        o.last = cut[i].node;
+        assert_int_equal(exec_new(&head, g, &o, NULL), FL_OK);
+        o.first = cut[i].node + 1;
+        o.last = -1;
+        assert_int_equal(exec_new(&tail, g, &o, NULL), FL_OK);
+        t = exec_input_shape(whole, 0, 2);
+        seed = 17;
+        for (int64_t k = 0; k < tensor_count(&t); k++)
+            ((float *)exec_input_buffer(whole, 0))[k] = ((float *)exec_input_buffer(head, 0))[k] =
+                draw_real();
+        assert_int_equal(exec_run(whole, 0, g->n_nodes - 1, 2, NULL, NULL, NULL), FL_OK);
+        assert_int_equal(exec_run(head, 0, cut[i].node, 2, NULL, NULL, NULL), FL_OK);
+        t = exec_output(head, 0, 2);
+        memcpy(exec_input_buffer(tail, 0), t.data, (size_t)tensor_bytes(&t));
+        assert_int_equal(exec_run(tail, cut[i].node + 1, g->n_nodes - 1, 2, NULL, NULL, NULL), FL_OK);
+        want = exec_output(whole, 0, 2);
+        t = exec_output(tail, 0, 2);
+        assert_memory_equal(t.data, want.data, (size_t)tensor_bytes(&want));
+        exec_free(whole);
+        exec_free(head);
+        exec_free(tail);
+    }
+    assert_true(n > 0);
+    free(cut);
+    graph_free(g);
+}
+
 /* A pair is left alone where something else reads the value, or its halves differ. */
 static void what_is_no_pair_stays(void **state)
 {
@@ -514,6 +558,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_written_answers_as_int8),
         cmocka_unit_test(foreign_models_run_in_integers),
+        cmocka_unit_test(parts_answer_as_the_whole),
         cmocka_unit_test(what_is_no_pair_stays),
         cmocka_unit_test(a_product_of_integers),
         cmocka_unit_test(a_product_that_adds_up_integers),
