@@ -198,6 +198,9 @@ static int get_lookup(struct lookup *to, const Freezeline__Lookup *from, struct 
     if ((int64_t)from->dim * to->n * 4 > MESSAGE_MAX_TENSOR_BYTES)
         return error_set(e, FL_TOO_LARGE, "look-up has %d descriptors of %u floats, which is over the limit",
                          to->n, from->dim);
+    if (from->hits > from->answered)
+        return error_set(e, FL_PROTOCOL, "look-up tells of %u hits of %u requests", from->hits,
+                         from->answered);
     COPY_FIELDS(LOOKUP_FIELDS)
     for (int i = 0; i < to->n && !rc; i++)
         rc = get_lookup_item(&to->item[i], from->item[i], e);

@@ -72,7 +72,6 @@ static void start_lookup(struct stage_post *p, const struct stage_segment *at, c
     l->told = false;
     l->answered = l->hits = 0;
     l->n = fill_items(p, l, rows, n);
-    p->talk->beat.lookups += (uint64_t)n;
 }
 
 /* False: the payload is still here. */
@@ -85,6 +84,7 @@ static bool ask_service(struct stage_post *p, zmq_msg_t *payload)
         breaker_late(&p->lookups->breaker, now);
         return false;
     }
+    p->talk->beat.lookups += (uint64_t)p->out->lookup.n;
     stage_lookups_sent(p->lookups, exit, now);
     stage_near_asked(p->near, exit, stage_talk_moment(p->talk) - now);
     return true;
@@ -148,6 +148,7 @@ static const struct verdict *look_here(struct stage_post *p, zmq_msg_t *payload)
         v->lookup_ns = lap(p, SPAN_LOOKUP, exit) - from;
         for (int i = 0; i < v->n; i++)
             v->item[i].hit = v->item[i].hit && send_hit(p, v, i);
+        p->talk->beat.lookups += (uint64_t)v->n;
         stage_near_looked(p->near, exit, v->lookup_ns, v);
         teach(p, v, zmq_msg_data(payload));
     }

@@ -118,17 +118,24 @@ static struct snapshot *caches(uint8_t build, uint64_t generation)
 }
 
 /* A look-up of two that are near a centroid, requests `first` and the one after. */
-static void look(uint64_t first, uint32_t flags, uint64_t deadline_ns)
+static void look_as(uint64_t first, uint32_t flags, uint64_t deadline_ns, bool told)
 {
     static const float near[] = {4, 0.1f, 0, 0.1f};
     static struct message m;
     struct cache_arrival came = {w.now - NS_PER_US, w.now - NS_PER_US};
     m.type = MESSAGE_LOOKUP;
     m.lookup = (struct lookup){.sequence = 3, .dim = DIM, .n = 2, .sent_ns = w.now - 3 * NS_PER_US};
+    if (told)
+        m.lookup.told = true, m.lookup.answered = 50, m.lookup.hits = 40;
     for (int i = 0; i < 2; i++)
         m.lookup.item[i] = (struct lookup_item){
             .request = first + (unsigned)i, .attempt = 1, .flags = flags, .deadline_ns = deadline_ns};
     cache_brain_lookup(w.brain, &(struct peer){1, "s"}, &m, near, &came, w.now);
+}
+
+static void look(uint64_t first, uint32_t flags, uint64_t deadline_ns)
+{
+    look_as(first, flags, deadline_ns, false);
 }
 
 static void tell(const struct message *m)
@@ -218,6 +225,26 @@ static void a_descriptor_is_learned_once_and_only_with_a_full_answer(void **stat
     cache_brain_tick(w.brain, w.now);
     tell_outcome(13, 1, -1);
     assert_int_equal(w.n_learned, 1);
+    end();
+}
+
+/* What a stage worker has looked up itself: learned from, but not answered again, though it would hit here.
+ */
+static void what_was_looked_up_near_is_learned_from(void **state)
+{
+    struct cache_counters c;
+    (void)state;
+    begin(NULL);
+    cache_brain_swap(w.brain, caches(1, 0));
+    look_as(10, JOB_SAMPLED, UINT64_MAX, true);
+    look_as(12, JOB_AUDIT, UINT64_MAX, true);
+    assert_int_equal(w.n_sent, 0);
+    tell_outcome(10, 1, -1);
+    tell_outcome(12, 1, -1);
+    assert_true(w.n_learned == 2 && w.learned[0] == 10 && w.learned[1] == 12);
+    c = cache_brain_counters(w.brain);
+    assert_true(c.lookups.hits == 0 && c.lookups.built.lookups == 100 && c.lookups.built.hits == 80);
+    assert_true(c.lookups.built.audit_hits == 1 && c.lookups.built.audit_right == 1);
     end();
 }
 
@@ -336,6 +363,7 @@ int main(void)
         cmocka_unit_test(a_hit_that_cannot_be_told_is_a_miss),
         cmocka_unit_test(some_requests_are_never_ended_here),
         cmocka_unit_test(a_descriptor_is_learned_once_and_only_with_a_full_answer),
+        cmocka_unit_test(what_was_looked_up_near_is_learned_from),
         cmocka_unit_test(what_waits_is_bounded),
         cmocka_unit_test(hello_until_it_is_heard_and_when_other_caches_are_in_use),
         cmocka_unit_test(stages_of_another_model_have_the_caches_read_again_once),

@@ -120,6 +120,9 @@ static void fill_lookup(struct lookup *l)
     l->sent_ns = next();
     l->dim = 1344;
     l->origin = UINT64_MAX - 5;
+    l->told = true;
+    l->answered = 1000;
+    l->hits = 999;
     l->n = MESSAGE_MAX_BATCH;
     for (int i = 0; i < l->n; i++) {
         l->item[i].request = next();
@@ -362,6 +365,7 @@ static void test_hostile_counts(void **state)
     uint32_t rest[PIPELINE_MAX_STAGES + 1] = {0};
     Freezeline__Envelope envelope = FREEZELINE__ENVELOPE__INIT;
     Freezeline__Cancel cancel = FREEZELINE__CANCEL__INIT;
+    Freezeline__Lookup lookup = FREEZELINE__LOOKUP__INIT;
     Freezeline__Job job = FREEZELINE__JOB__INIT;
     envelope.version = MESSAGE_VERSION;
     envelope.body_case = FREEZELINE__ENVELOPE__BODY_CANCEL;
@@ -369,6 +373,11 @@ static void test_hostile_counts(void **state)
     cancel.request = ids;
     cancel.n_request = MESSAGE_MAX_BATCH + 1;
     refused(pack(&envelope), FL_PROTOCOL, "65 requests in a cancel");
+    envelope.body_case = FREEZELINE__ENVELOPE__BODY_LOOKUP;
+    envelope.lookup = &lookup;
+    lookup.hits = 3;
+    lookup.answered = 2;
+    refused(pack(&envelope), FL_PROTOCOL, "look-up tells of 3 hits of 2 requests");
     envelope.body_case = FREEZELINE__ENVELOPE__BODY_JOB;
     envelope.job = &job;
     job.route.data = route;
