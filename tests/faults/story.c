@@ -395,8 +395,7 @@ void story_print(const struct story *s, FILE *to)
         "), %d cache services, %d clients, %d hosts; batches up to %d, %d requests at a time, deadline %d "
         "ms, %d retries, dead after %d ms, verdicts are waited for %d us%s%s\n",
         t->n_caches, t->n_clients, t->n_hosts, t->max_batch, t->max_requests, t->deadline_ms, t->retries,
-        t->dead_after_ms, t->wait_us, t->codec ? "; through the codec" : "",
-        t->near ? "; near caches" : "");
+        t->dead_after_ms, t->wait_us, t->codec ? "; through the codec" : "", t->near ? "; near caches" : "");
     if (s->gentle)
         fprintf(
             to,

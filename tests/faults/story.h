@@ -58,10 +58,10 @@ struct setting {
     uint32_t beside_us; /* within a host one in 16 goes beside its lane and takes up to so much longer; 0: no
                            lanes */
     uint32_t compute_us;
-    int inputs; /* that requests are about, while the broker keeps answers; 0: it keeps none, all are
-                   different */
-    bool codec; /* every message passes through the wire's encoding */
-    bool near;  /* stage workers look up themselves where their cache service is on their host .. */
+    int inputs;  /* that requests are about, while the broker keeps answers; 0: it keeps none, all are
+                    different */
+    bool codec;  /* every message passes through the wire's encoding */
+    bool near;   /* stage workers look up themselves where their cache service is on their host .. */
     int keep_ms; /* .. and so long after it is gone */
 };
 
