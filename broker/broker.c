@@ -58,7 +58,7 @@ static int send_job(void *arg, int replica, const struct message *m, zmq_msg_t *
 {
     struct broker *b = arg;
     if (b->lanes) /* a request that is alone goes on where it came in */
-        lanes_stay(b->lanes, b->pipeline->same_core && dispatch_in_flight(b->dispatch) == 1);
+        lanes_stay(b->lanes, m->job.flags & JOB_ALONE);
     return b->push[replica].socket ? link_send(&b->push[replica], NULL, m, payload) : FL_UNAVAILABLE;
 }
 

@@ -57,9 +57,6 @@ bool dispatch_feeds(const struct dispatch *d, int replica);
 /* Requests wait for room: whatever comes now has to wait too. */
 bool dispatch_full(const struct dispatch *d);
 
-/* Requests that are not answered. */
-int dispatch_in_flight(const struct dispatch *d);
-
 /* Answers every request with FL_UNAVAILABLE: the broker is going away. */
 void dispatch_abandon(struct dispatch *d, uint64_t now);
 

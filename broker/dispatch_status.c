@@ -51,11 +51,6 @@ static void add_waiting(struct status_reply *out, const struct successor *it, ui
     snprintf(out->process[out->n_processes++].state, sizeof out->process->state, "waiting");
 }
 
-int dispatch_in_flight(const struct dispatch *d)
-{
-    return requests_count(d->requests);
-}
-
 void dispatch_status(const struct dispatch *d, struct status_reply *out, uint64_t now)
 {
     const struct counters *c = &d->counters;

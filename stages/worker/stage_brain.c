@@ -467,9 +467,9 @@ bool stage_brain_busy(const struct stage_brain *b)
     return b->phase != IDLE;
 }
 
-bool stage_brain_rests(const struct stage_brain *b)
+bool stage_brain_alone(const struct stage_brain *b)
 {
-    return !b->rows.n_waiting;
+    return b->rows.n_batch == 1 && !b->rows.n_waiting && b->rows.row[b->rows.batch[0]].job.flags & JOB_ALONE;
 }
 
 bool stage_brain_needs(const struct stage_brain *b)

@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -158,31 +157,18 @@ static uint64_t beat(void *arg)
     return next_beat(w, now);
 }
 
-/* How often another thread has taken the core from this one. */
-static long times_preempted(void)
-{
-    struct rusage u;
-    return getrusage(RUSAGE_THREAD, &u) ? 0 : u.ru_nivcsw;
-}
-
 static void compute(struct stage_worker *w, const struct stage_wish *wish)
 {
-    bool last = wish->segment == w->setup.n_segments - 1;
-    long preempted = last ? times_preempted() : 0;
     struct error e;
     int rc;
     w->computing = true;
     w->node_ns = clock_ns();
-    worker_sockets_stay(&w->sockets, false);
     pulse_begin(w->pulse, next_beat(w, w->node_ns));
     pthread_mutex_unlock(&w->lock);
     rc = stage_layers_run(w->layers, wish->segment, wish->n, after_node, w, &e);
     pthread_mutex_lock(&w->lock);
     w->computing = false;
-    if (last) { /* the core is free for the next stage when nothing waits here and nobody else wants it */
-        receive_jobs(w);
-        worker_sockets_stay(&w->sockets, stage_brain_rests(w->brain) && times_preempted() == preempted);
-    }
+    worker_sockets_stay(&w->sockets, wish->segment == w->setup.n_segments - 1 && stage_brain_alone(w->brain));
     stage_brain_computed(w->brain, rc, e.text, clock_ns());
 }
 

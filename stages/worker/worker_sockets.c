@@ -165,7 +165,7 @@ int worker_sockets_place(void *arg, int to, size_t bytes, zmq_msg_t *out)
 void worker_sockets_stay(struct worker_sockets *s, bool yes)
 {
     if (s->lanes)
-        lanes_stay(s->lanes, yes && s->pipeline->same_core);
+        lanes_stay(s->lanes, yes);
 }
 
 /* --- waiting --- */
