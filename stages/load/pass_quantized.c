@@ -130,7 +130,7 @@ static int move_numbers(struct graph *g, int at)
     return add_half(g, "QuantizeLinear", &q, out, integers);
 }
 
-/* ---- pairs ---- */
+/* ---- Clip between the two, as PyTorch writes integers of fewer bits ---- */
 
 /* A value that cannot be negative on real data has no negative integers either. Only behind these may a Relu
  * have stood, which a quantizer leaves out because integers without a sign cut off the same. */
@@ -147,6 +147,57 @@ static bool may_lack_relu(const struct graph *g, int value)
     t = node_constant(g, n, 0) ? node_constant(g, n, 0) : node_constant(g, n, 1);
     return !t || tensor_count(t) > 1;
 }
+
+/* The bound of a Clip of integers at input k. */
+static bool bound_of(const struct graph *g, const struct node *n, int k, int otherwise, int *out)
+{
+    const struct tensor *t = node_constant(g, n, k);
+    *out = otherwise;
+    if (k >= n->n_in || n->in[k] == GRAPH_NONE)
+        return true;
+    if (!t || tensor_count(t) != 1 || (t->dtype != TENSOR_U8 && t->dtype != TENSOR_I8))
+        return false;
+    *out = t->dtype == TENSOR_U8 ? *(const uint8_t *)t->data : *(const int8_t *)t->data;
+    return true;
+}
+
+/* The integers that the Clip keeps to some bits, where it cuts off what lies far away alone; GRAPH_NONE where
+ * it may be a Relu too. */
+static int clipped(const struct graph *g, const struct node *n)
+{
+    const struct node *made = node_is(n, "Clip") ? graph_producer(g, n->in[0]) : NULL;
+    struct integers q;
+    int low, high;
+    if (!node_is(made, "QuantizeLinear") || graph_is_output(g, n->out[0]) || !integers_of(g, made, &q) ||
+        !bound_of(g, n, 1, lowest(&q), &low) || !bound_of(g, n, 2, highest(&q), &high) || q.zero >= high ||
+        q.zero < low || (q.zero == low && may_lack_relu(g, made->in[0])))
+        return GRAPH_NONE;
+    return n->in[0];
+}
+
+static int skip_clips(struct graph *g)
+{
+    int *instead = malloc(((size_t)g->n_values + 1) * sizeof *instead);
+    if (!instead)
+        return FL_NOMEM;
+    for (int v = 0; v < g->n_values; v++)
+        instead[v] = v;
+    for (int i = 0; i < g->n_nodes; i++) {
+        int integers = clipped(g, &g->nodes[i]);
+        if (integers == GRAPH_NONE)
+            continue;
+        instead[g->nodes[i].out[0]] = integers;
+        node_release(&g->nodes[i]);
+    }
+    for (int i = 0; i < g->n_nodes; i++)
+        for (int k = 0; k < g->nodes[i].n_in; k++)
+            if (g->nodes[i].in[k] != GRAPH_NONE)
+                g->nodes[i].in[k] = instead[g->nodes[i].in[k]];
+    free(instead);
+    return FL_OK;
+}
+
+/* ---- pairs ---- */
 
 static int number(struct graph *g, float x)
 {
@@ -249,6 +300,21 @@ static int take_pairs(struct pairs *p)
     return code;
 }
 
+/* What moves marked numbers, or leaves out the negative ones, makes numbers of the same integers. */
+static void hand_on(struct graph *g)
+{
+    for (int i = 0; i < g->n_nodes; i++) {
+        const struct node *n = &g->nodes[i];
+        struct value *from = n->op && n->n_in && n->in[0] != GRAPH_NONE ? &g->values[n->in[0]] : NULL, *to;
+        if (!from || from->constant || from->low == TENSOR_NONE ||
+            !(moves_integers(n) || node_is(n, "Relu")) || graph_is_output(g, n->out[0]))
+            continue;
+        to = &g->values[n->out[0]];
+        if (to->dtype == TENSOR_F32 && to->low == TENSOR_NONE)
+            mark(to, (struct integers){from->low, from->scale, from->zero});
+    }
+}
+
 static int follow(const struct pairs *p, int value)
 {
     while (value != GRAPH_NONE && p->instead[value] != value)
@@ -259,7 +325,7 @@ static int follow(const struct pairs *p, int value)
 int pass_quantized(struct graph *g, struct error *e)
 {
     struct pairs p = {.g = g};
-    int n_nodes = g->n_nodes, n_values, code = FL_OK;
+    int n_nodes = g->n_nodes, n_values, code = skip_clips(g);
     for (int i = 0; i < n_nodes && !code; i++)
         code = move_numbers(g, i);
     if (code || (code = graph_sort(g, e)))
@@ -278,6 +344,8 @@ int pass_quantized(struct graph *g, struct error *e)
         for (int k = 0; k < g->nodes[i].n_in; k++)
             if (g->nodes[i].in[k] != GRAPH_NONE && g->nodes[i].in[k] < n_values)
                 g->nodes[i].in[k] = follow(&p, g->nodes[i].in[k]);
+    if (!code)
+        hand_on(g);
     free(p.uses);
     free(p.fits);
     free(p.instead);

@@ -271,7 +271,12 @@ static struct graph *foreign(void)
     x = round_trip(g, convolution(g, x, 0.01, 3, 16, 3), 0.06, 0);
     y = node(g, "Relu", (int[]){convolution(g, x, 0.06, 16, 16, 3)}, 1, GRAPH_NONE);
     y = round_trip(g, y, 0.2, 3);
-    y = round_trip(g, convolution(g, y, 0.2, 16, 16, 1), 0.5, 121);
+    y = convolution(g, y, 0.2, 16, 16, 1);
+    s = scalar(g, TENSOR_F32, 1);
+    z = scalar(g, TENSOR_U8, 60);
+    y = node(g, "QuantizeLinear", (int[]){y, s, z}, 3, GRAPH_NONE);
+    y = node(g, "Clip", (int[]){y, scalar(g, TENSOR_U8, 0), scalar(g, TENSOR_U8, 127)}, 3, GRAPH_NONE);
+    y = node(g, "DequantizeLinear", (int[]){y, s, z}, 3, GRAPH_NONE);
     y = round_trip(g, node(g, "Add", (int[]){y, x}, 2, GRAPH_NONE), 0.6, 100);
     s = scalar(g, TENSOR_F32, 0.6);
     z = scalar(g, TENSOR_U8, 100);
