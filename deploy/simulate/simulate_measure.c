@@ -277,7 +277,9 @@ static void fit_caches(struct measuring *g)
         x->lookup_row_us = fmin(row, x->lookup_us);
         x->lookup_us -= x->lookup_row_us;
     }
-    g->m->cost.cache = fmax(0, one - mean);
+    /* Where stage workers look up themselves, no service was seen at it: its messages cost what a stage's do.
+     */
+    g->m->cost.cache = one > 0 ? fmax(0, one - mean) : g->m->cost.stage_receive + g->m->cost.stage_send;
 }
 
 /* ---- */

@@ -58,17 +58,6 @@ static int find_processes(struct asking *a, struct error *e)
     return rc;
 }
 
-/* What is simulated: look-ups that go to a cache service. */
-static int check_placement(const struct pipeline *p, bool caches, struct error *e)
-{
-    if (!caches || !strcmp(p->cache.placement, "service"))
-        return FL_OK;
-    return error_set(
-        e, FL_UNSUPPORTED,
-        "look-ups are simulated at the cache service: start the pipeline with `freezeline up --set "
-        "cache.placement=service` to measure it");
-}
-
 /* ---- clocks ---- */
 
 /* CPU time so far, us. */
@@ -329,7 +318,7 @@ int phases_ask(struct phases *out, const struct pipeline *p, const struct graph 
         return error_set(e, FL_NOMEM, "no memory");
     a->out = out;
     a->data = data;
-    if (!(rc = find_processes(a, e)) && !(rc = check_placement(p, caches, e)) &&
+    if (!(rc = find_processes(a, e)) &&
         !(rc = traffic_new(&a->traffic, "shuffled", dataset_count(data), 1, e)) &&
         !(rc = whole_model_new(&out->model, g, p, p->stage[0].threads, 1, e)))
         rc = ask_all(a, requests, caches, e);

@@ -244,6 +244,8 @@ int setup_make(struct setup *out, const struct setup_shape *shape, const struct 
     out->pipeline.updates.sample = out->pipeline.updates.audit =
         0; /* an exit's share is what it answers in the end */
     out->pipeline.n_exits = shape->n_exits;
+    s->world.near = !p->cache.placement || strcmp(p->cache.placement, "service");
+    out->pipeline.cache.placement = s->world.near ? "near" : "service";
     s->world.pipeline = &out->pipeline;
     s->measured = m;
     s->client_is_outside = c->client < 0;

@@ -159,6 +159,13 @@ static int look(void *arg, const struct world_process *p, const struct snapshot 
     return FL_OK;
 }
 
+static double look_ns(void *arg, const struct world_process *p, const struct lookup *in)
+{
+    const struct measured_exit *x = exit_of(arg, (int)in->exit);
+    (void)p;
+    return 1e3 * (x->lookup_us + in->n * (x->descriptor_us + x->lookup_row_us));
+}
+
 /* ---- messages ---- */
 
 static double stage_us(const struct simulating *g, bool sends, const struct message *m, double payload)
@@ -169,7 +176,7 @@ static double stage_us(const struct simulating *g, bool sends, const struct mess
     case MESSAGE_JOB:
         return (sends ? c->stage_send : c->stage_receive) + bytes;
     case MESSAGE_RESULT: /* one of an error is rare, and short */
-        return m->result.error || m->result.exit >= 0 ? 0 : c->stage_send + bytes;
+        return m->result.error ? 0 : c->stage_send + bytes;
     case MESSAGE_LOOKUP:
         return c->stage_lookup + m->lookup.n * exit_of(g, (int)m->lookup.exit)->descriptor_us + bytes;
     case MESSAGE_VERDICT:
@@ -223,6 +230,7 @@ void network_user(struct world_user *u)
     u->stage = set_up_stage;
     u->compute = compute;
     u->look = look;
+    u->look_ns = look_ns;
     u->cache = set_up_cache;
     u->wake = wake;
     u->settled = settled;

@@ -327,7 +327,7 @@ int world_start(struct world *w, int process, struct error *e)
     p->waits = holder != NONE;
     p->stalled_until = 0;
     p->wake_at = p->armed_at = NEVER;
-    p->spent = p->debt = 0;
+    p->spent = p->debt = p->owes = 0;
     p->work = WORK_NOTHING;
     p->dirty = true;
     if ((rc = body_of(p)->start(w, p, e))) {

@@ -81,6 +81,8 @@ struct world_user {
      * up itself. */
     int (*look)(void *arg, const struct world_process *p, const struct snapshot *s, const struct lookup *in,
                 const float *descriptors, struct cache_verdict *found);
+    /* CPU time of a look-up that a stage worker makes itself, ns. NULL: none. */
+    double (*look_ns)(void *arg, const struct world_process *p, const struct lookup *in);
     /* Takes u: a descriptor and its full answer. NULL: it is dropped. */
     void (*update)(void *arg, const struct world_process *p, struct update *u);
     /* What waking a sleeping core takes for this message, ns. NULL: none. */

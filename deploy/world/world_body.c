@@ -181,8 +181,8 @@ static void start_work(struct world *w, struct process *p, enum job_in_hand work
                        double width)
 {
     p->work = work;
-    ns += p->debt;
-    p->debt = 0;
+    ns += p->debt + p->owes;
+    p->debt = p->owes = 0;
     cpu_start(w, main_thread(process_index(w, p)), ns, wake_ns, width);
 }
 

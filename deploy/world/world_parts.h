@@ -114,6 +114,7 @@ struct process {
     int asked;          /* to end, so many times */
     double spent;       /* by the call of the brain that is under way */
     double debt;        /* for messages that came while it computed */
+    double owes;        /* for what it has done itself: before anything of it leaves */
     enum job_in_hand work;
     int in_hand; /* packet; NONE */
     void *brain;

@@ -56,7 +56,10 @@ static int look(void *arg, const struct lookup *in, const float *descriptors, ui
     const struct stage_body *b = arg;
     const struct world_user *u = &b->w->spec.user;
     struct cache_verdict found[MESSAGE_MAX_BATCH];
+    double ns = u->look_ns ? u->look_ns(u->arg, &b->p->who, in) : 0;
     int rc = u->look(u->arg, &b->p->who, b->near, in, descriptors, found);
+    b->p->spent += ns;
+    b->p->owes += ns;
     if (!rc)
         verdicts_fill(out, in, found, cache_info(b->near->cache[in->exit]).epoch, broker_now);
     return rc;

@@ -444,7 +444,7 @@ int wire_send(struct world *w, struct process *p, int connection, int way, const
     cost = cost > 0 ? cost : 0;
     p->spent += cost;
     p->debt += computes ? cost : 0;
-    if (!computes && (cost > 0 || p->outbox.n))
+    if (!computes && (cost > 0 || p->owes > 0 || p->outbox.n))
         append(w, &p->outbox, packet);
     else
         wire_leave(w, packet);

@@ -295,7 +295,7 @@ enum span_kind {
     SPAN_COMPUTE,     /* stage: layers, up to `exit` or to the stage's end */
     SPAN_ASK,         /* stage: descriptor made, look-up sent */
     SPAN_HELD,        /* stage: nothing to compute, held back for a verdict */
-    SPAN_LOOKUP,      /* stage: beside the others, look-up sent .. verdict read */
+    SPAN_LOOKUP,      /* stage: beside the others, look-up sent .. verdict read; or made here */
     SPAN_SPECULATION, /* stage: past the exit that answered, until it left the batch */
     SPAN_DROPPED,     /* stage: came .. dropped, since it is answered already or its time is over */
     SPAN_HIT,         /* cache: looked up, ends there */

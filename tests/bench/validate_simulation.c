@@ -213,8 +213,6 @@ static void down(const struct validation *v, const struct shape *shape)
 static void up(const struct validation *v, const struct shape *shape)
 {
     struct command c = tool(v, shape, "up");
-    add(&c, "--set"); /* what is simulated */
-    add(&c, "cache.placement=service");
     if (!run(v, &c))
         return;
     down(v, shape);

@@ -103,7 +103,7 @@ static void test_measure_and_predict(void **state)
     write_pictures(h);
     assert_int_equal(tool(h, "simulate", "--measure --measured @/m.json --data npy:@/pictures.npy"), 1);
     assert_non_null(strstr(output, "freezeline up"));
-    tool_ok(h, "up", "--set cache.placement=service");
+    tool_ok(h, "up", "");
     tool_ok(h, "simulate", "--measure --measured @/m.json --data npy:@/pictures.npy --requests 60 --runs 10");
     tool_ok(h, "down", "");
     check_measured(h);

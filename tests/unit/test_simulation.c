@@ -280,6 +280,28 @@ static void test_hits_stop_computing(void **unused)
     free(w);
 }
 
+/* The same where the stage looks up itself: nothing is computed for nothing, and a miss waits, too. */
+static void test_near_look_ups(void **unused)
+{
+    struct scene *w = new_scene(1, 1, &always);
+    struct simulation_result *r;
+    (void)unused;
+    add_cache(w, 0.4);
+    w->s.world.near = true;
+    w->pipeline.cache.placement = "near";
+    w->pipeline.cache.near_keep_ms = 10000;
+    w->s.stage[0].n_segments = 2;
+    w->s.closed = 1;
+    w->s.requests = 20000;
+    w->s.warm_up = 100;
+    r = simulate(w);
+    assert_near((double)r->by_exit[0] / (double)r->latency.count, 0.4, 0.03);
+    assert_near(mean_ms(r), 0.4 * 1.25 + 0.6 * 2.25, 0.01);
+    assert_near((double)r->latency.max_ns / MS, 2.25, 0.001);
+    simulation_result_free(r);
+    free(w);
+}
+
 /* At the end of a stage the verdict is waited for: misses go on after it, hits never do. */
 static void test_verdicts_are_awaited(void **unused)
 {
@@ -574,6 +596,7 @@ int main(void)
         cmocka_unit_test(test_crowded),
         cmocka_unit_test(test_batches),
         cmocka_unit_test(test_hits_stop_computing),
+        cmocka_unit_test(test_near_look_ups),
         cmocka_unit_test(test_verdicts_are_awaited),
         cmocka_unit_test(test_late_cache_is_bypassed),
         cmocka_unit_test(test_network),
