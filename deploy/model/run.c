@@ -201,7 +201,7 @@ static int feed(struct run *r, struct error *e)
 
 static int execute(struct run *r, struct error *e)
 {
-    struct exec_options o = {.threads = r->threads, .last = -1};
+    struct exec_options o = {.threads = r->threads, .last = -1, .only_stops = true};
     int rc;
 
     if (engine_parse_kernels(r->kernels_name, &o.kernels, NULL))

@@ -91,7 +91,8 @@ static int print_table(const struct timing *o, const struct profile *p, struct e
 static int time_model(struct timing *o, struct error *e)
 {
     struct graph_options load = {.keep_as_written = false};
-    struct exec_options options = {.threads = o->threads, .max_batch = o->batch, .last = -1};
+    struct exec_options options = {
+        .threads = o->threads, .max_batch = o->batch, .last = -1, .only_stops = true};
     struct graph *g = NULL;
     struct exec *x = NULL;
     struct profile p;

@@ -28,6 +28,11 @@ struct exec_options {
     /* Nodes within the range before which the value at the cut is rounded to bfloat16, as a message to the
      * next stage does (wire_dtype). What comes into the range is taken as it is. */
     int n_rounded, rounded[EXEC_MAX_ROUNDED];
+    /* Where runs end, beside the last node: after these nodes only, or (when not `only_stops`) after any cut.
+     * The fewer, the less has to be kept in whole. Borrowed during exec_new. */
+    bool only_stops;
+    int n_stops;
+    const int *stops;
     bool apart; /* no value lies in another one's storage, so that exec_value finds each */
 };
 

@@ -412,6 +412,24 @@ static int lower(struct exec *x, const struct exec_options *o, const struct sour
     return rc;
 }
 
+static bool may_stop(const struct exec_options *o, int node)
+{
+    for (int i = 0; i < o->n_stops; i++)
+        if (o->stops[i] == node)
+            return true;
+    for (int i = 0; i < o->n_rounded; i++)
+        if (o->rounded[i] == node + 1)
+            return true;
+    return !o->only_stops;
+}
+
+static void forget_cuts(struct exec *x, const struct exec_options *o)
+{
+    for (int i = 0; i < x->n_steps - 1; i++)
+        if (!may_stop(o, x->first + i))
+            x->step[i].cut = -1;
+}
+
 static int mark_rounded(struct exec *x, const struct exec_options *o, struct error *e)
 {
     for (int i = 0; i < o->n_rounded; i++) {
@@ -453,6 +471,7 @@ int exec_new(struct exec **out, const struct graph *g, const struct exec_options
         !(rc = make_edges(x, &from, false, e)) && !(rc = check_sizes(x, e)) &&
         !(rc = lower(x, o, &from, e))) {
         find_lives(x);
+        forget_cuts(x, o);
         if (!(rc = mark_rounded(x, o, e)))
             rc = views_find(x, o->kernels, !o->apart && !o->n_rounded, e);
         openblas_set_num_threads(1);

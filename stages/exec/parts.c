@@ -2,8 +2,8 @@
  *
  * The first layers of a network make large images with few weights: a batch of them is written to memory and
  * read back by the next layer. So these layers run on as many images as stay in cache, one part of the batch
- * after the other, down to where weights outweigh the images. Values at cuts have room for the whole batch,
- * since a run may stop there; what is made and used up between two cuts has room for a part.
+ * after the other, down to where weights outweigh the images. What is made and used up within such a chain of
+ * steps has room for a part; but values at cuts where a run may stop have room for the whole batch.
  */
 #include "parts.h"
 
@@ -51,71 +51,69 @@ static int64_t image_bytes(const struct exec *x, const struct step *s)
     return bytes;
 }
 
-/* Images at a time for steps [from, to], a power of two; 0: the whole batch. */
-static int part_of(const struct exec *x, int from, int to)
+/* Images at a time for the step: as many as stay in cache, or outweigh its weights. 0: the whole batch. */
+static int part_of(const struct exec *x, const struct step *s)
 {
-    int64_t part = x->max_batch;
-    int power = 1;
-    for (int i = from; i <= to; i++) {
-        int64_t bytes = image_bytes(x, &x->step[i]), most;
-        if (bytes <= 0)
-            return 0;
-        most = ((int64_t)x->step[i].weight_bytes > CACHE_BYTES ? (int64_t)x->step[i].weight_bytes
-                                                               : CACHE_BYTES) /
-               bytes;
-        part = most < part ? most : part;
+    int64_t bytes = image_bytes(x, s), room = CACHE_BYTES;
+    int part = 1;
+    if (bytes <= 0)
+        return 0;
+    room = (int64_t)s->weight_bytes > room ? (int64_t)s->weight_bytes : room;
+    while (2 * part * bytes <= room && 2 * part <= x->max_batch)
+        part *= 2;
+    return part;
+}
+
+/* No step takes more than those behind it, so that few chains of steps share a loop. */
+static void join_steps(struct exec *x)
+{
+    for (int i = x->n_steps - 1; i >= 0; i--) {
+        int after = i + 1 < x->n_steps ? x->step[i + 1].part : 0;
+        x->step[i].part = part_of(x, &x->step[i]);
+        if (after && after < x->step[i].part)
+            x->step[i].part = after;
     }
-    while (2 * power <= part)
-        power *= 2;
-    return power < x->max_batch ? power : 0;
-}
-
-/* Made and used up by steps [from, to]. */
-static bool stays_within(const struct exec *x, const struct slot *s, int from, int to)
-{
-    int at = (int)(s - x->slot);
-    for (int i = 0; i < x->n_in; i++)
-        if (x->in[i].slot == at)
-            return false;
-    for (int i = 0; i < x->n_out; i++)
-        if (x->out[i].slot == at)
-            return false;
     for (int i = 0; i < x->n_steps; i++)
-        if (x->step[i].cut == at)
-            return false;
-    return !s->is_constant && s->first > from && s->last <= to + 1;
+        if (2 * x->step[i].part > x->max_batch)
+            x->step[i].part = 0;
 }
 
-static void set_part(struct exec *x, int from, int to, int part)
-{
-    for (int i = from; i <= to; i++)
-        x->step[i].part = part;
-    for (int i = 0; part && i < x->n_slots; i++)
-        if (x->slot[i].base < 0 && stays_within(x, &x->slot[i], from, to))
-            x->slot[i].part = part;
-}
-
-/* A slot that is seen in another one has as much room as that, and no parts where a slot seen in it has not.
- */
+/* A slot that is seen in another one has as much room as that, and both the whole batch when one of them
+ * needs it. */
 static void follow_bases(struct exec *x)
 {
     for (int i = 0; i < x->n_slots; i++)
-        if (x->slot[i].base >= 0)
-            for (int k = 0; k < x->n_steps; k++)
-                if (x->step[k].cut == i)
-                    x->slot[x->slot[i].base].part = 0;
+        if (x->slot[i].base >= 0 && !x->slot[i].part)
+            x->slot[x->slot[i].base].part = 0;
     for (int i = 0; i < x->n_slots; i++)
         if (x->slot[i].base >= 0)
             x->slot[i].part = x->slot[x->slot[i].base].part;
 }
 
+static void free_edges(struct exec *x)
+{
+    for (int i = 0; i < x->n_in; i++)
+        x->slot[x->in[i].slot].part = 0;
+    for (int i = 0; i < x->n_out; i++)
+        x->slot[x->out[i].slot].part = 0;
+    for (int i = 0; i < x->n_steps; i++)
+        if (x->step[i].cut >= 0)
+            x->slot[x->step[i].cut].part = 0;
+}
+
 void parts_find(struct exec *x)
 {
-    for (int i = 0, from = 0; i < x->n_steps && x->max_batch > 1; i++)
-        if (x->step[i].cut >= 0 || i == x->n_steps - 1) {
-            set_part(x, from, i, part_of(x, from, i));
-            from = i + 1;
-        }
+    if (x->max_batch < 2)
+        return;
+    join_steps(x);
+    /* What is made and used up within a chain needs room for a part. */
+    for (int from = 0, to; from < x->n_steps; from = to + 1) {
+        to = parts_end(x, from);
+        for (int i = 0; i < x->n_slots; i++)
+            if (!x->slot[i].is_constant && x->slot[i].first > from && x->slot[i].last <= to + 1)
+                x->slot[i].part = x->step[from].part;
+    }
+    free_edges(x);
     follow_bases(x);
 }
 

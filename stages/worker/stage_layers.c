@@ -150,6 +150,9 @@ static int load(struct stage_layers *l, struct stage_setup *s, int stage, struct
     o.last = pl->stage[stage].last;
     s->share = share_of(g, &pl->stage[stage]);
     floats = make_segments(l, s, g, pl, stage);
+    o.only_stops = true;
+    o.n_stops = l->n_segments;
+    o.stops = l->last_node;
     introduce(&s->self, g, pl, p, config->threads);
     if (!(l->descriptors = calloc(floats * (size_t)s->max_batch + 1, sizeof *l->descriptors)))
         rc = error_set(e, FL_NOMEM, "out of memory for descriptors");

@@ -72,7 +72,7 @@ static void write_outputs(struct bench *b)
 
 static void load(struct bench *b)
 {
-    struct exec_options o = {.threads = b->threads, .max_batch = b->batch, .last = -1};
+    struct exec_options o = {.threads = b->threads, .max_batch = b->batch, .last = -1, .only_stops = true};
     struct error e = {FL_OK, ""};
     double cpu_us = 0;
     check(engine_parse_kernels(b->kernels, &o.kernels, &e), &e);

@@ -343,6 +343,78 @@ static void heads_are_views(void **state)
     }
 }
 
+#define MANY 3000 /* so many that the first layers of even a small network take parts of the batch */
+
+static void fill_many(struct exec *x, int n, int first)
+{
+    struct tensor shape = exec_input_shape(x, 0, 1);
+    int each = (int)tensor_count(&shape);
+    for (int i = 0; i < n; i++)
+        fill((float *)exec_input_buffer(x, 0) + (int64_t)i * each, each, (uint32_t)(first + i) % 5 + 1);
+}
+
+/* The answers of a batch, whose requests are seeded in turn from `first` on, against those of one at a time.
+ */
+static void answers_as_alone(struct exec *x, const struct graph *net, int n, int first)
+{
+    struct exec_options o = {.kernels = KERNELS_REFERENCE, .last = -1};
+    struct tensor answer = exec_output_shape(x, 0, 1);
+    struct exec *alone;
+    struct error e;
+    assert_int_equal(exec_new(&alone, net, &o, &e), FL_OK);
+    for (int k = 0; k < 5; k++) {
+        fill_many(alone, 1, first + k);
+        run(alone, 0, net->n_nodes - 1, 1);
+        for (int i = k; i < n; i += 5)
+            close_to((const float *)exec_output(x, 0, n).data + i * tensor_count(&answer),
+                     exec_output(alone, 0, 1).data, (int)tensor_count(&answer));
+    }
+    exec_free(alone);
+}
+
+/* All of a batch, which leaves out of it from the first cut on the first 3; where runs may stop: there alone,
+ * or anywhere, or nowhere. */
+static void run_many(const struct graph *net, bool only_stops, bool stops)
+{
+    static const int stop = 0;
+    static int keep[MANY];
+    struct exec_options o = {
+        .max_batch = MANY, .last = -1, .only_stops = only_stops, .stops = &stop, .n_stops = stops};
+    int n = MANY - 1, last = net->n_nodes - 1;
+    struct exec *x;
+    struct error e;
+    assert_int_equal(exec_new(&x, net, &o, &e), FL_OK);
+    fill_many(x, n, 0);
+    if (stops) {
+        for (int i = 0; i < n - 3; i++)
+            keep[i] = i + 3;
+        run(x, 0, stop, n);
+        n -= 3;
+        assert_int_equal(exec_compact(x, stop, keep, n, &e), FL_OK);
+        run(x, stop + 1, last, n);
+    } else {
+        run(x, 0, last, n);
+    }
+    answers_as_alone(x, net, n, stops ? 3 : 0);
+    exec_free(x);
+}
+
+/* A large batch goes through in parts, and each request gets the answer that it gets alone. */
+static void large_batches_go_in_parts(void **state)
+{
+    static const char *const models[] = {MODEL, "tests/conformance/cases/graph_dense_block/model.onnx"};
+    (void)state;
+    for (int m = 0; m < 2; m++) {
+        struct graph *net;
+        struct error e;
+        assert_int_equal(graph_load(&net, models[m], NULL, &e), FL_OK);
+        run_many(net, true, true);
+        run_many(net, false, true);
+        run_many(net, true, false);
+        graph_free(net);
+    }
+}
+
 /* Each layer of a dense block reads all layers before it, joined: nothing is copied for that. */
 static void joined_layers_are_views(void **state)
 {
@@ -382,6 +454,7 @@ int main(void)
         cmocka_unit_test(layers_are_timed),
         cmocka_unit_test(kernels_have_names),
         cmocka_unit_test(heads_are_views),
+        cmocka_unit_test(large_batches_go_in_parts),
         cmocka_unit_test(joined_layers_are_views),
     };
     return cmocka_run_group_tests(tests, load_model, free_model);
