@@ -69,8 +69,9 @@ static int find_candidates(const struct exec *x, struct step *s, enum exec_kerne
     int n = 0;
     exec_task(x, s, &t);
     for (int i = 0; table[i] && n < MAX_CANDIDATES; i++) {
-        /* The reference only runs what nothing else does. */
-        if (!(table[i]->family & families) || (table[i]->family == KERNEL_REFERENCE && n))
+        /* The reference only runs what nothing else does; nor is OpenBLAS's convolution ever the fastest. */
+        if (!(table[i]->family & families) || (table[i]->family == KERNEL_REFERENCE && n) ||
+            (table[i]->family == KERNEL_OPENBLAS && mode == KERNELS_AUTO && n && node_is(&s->node, "Conv")))
             continue;
         if (table[i]->accepts(&t))
             found[n++] = table[i];

@@ -7,6 +7,7 @@
  * that is left. FREEZELINE_BLAS_CORE, ONEDNN_MAX_CPU_ISA and the first argument (a name of simd.h, "AVX2" or
  * "portable") make this CPU a lesser one.
  */
+#include <cblas.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -167,6 +168,7 @@ int main(int argc, char **argv)
     const struct kernel *const *table = kernel_table();
     int n = 0;
     engine_start(argv);
+    openblas_set_num_threads(1);
     for (int i = 0; argc > 1 && simd_nth(i); i++)
         if (!strcmp(simd_nth(i)->name, argv[1]))
             simd_force(simd_nth(i));
