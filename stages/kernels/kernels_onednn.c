@@ -19,7 +19,6 @@
 #include "onednn_api.h"
 
 #define MAX_SIZES 24
-#define NARROW     7 /* pixels of a row so short that a window's primitive, which goes row by row, is slow */
 #define MAX_ARGS  10
 
 /* A primitive for `batch` images and its memories; data handles are set at each run. */
@@ -34,9 +33,6 @@ struct sized {
 struct onednn {
     struct window2d w;
     bool product, transposed; /* weights are [k][n], or [n][k] */
-    /* A convolution to a narrow image is a product of its windows, which are gathered; else from.n is 0. */
-    struct window2d from;
-    size_t gathered; /* where in scratch */
     int threads, n_sizes;
     struct sized size[MAX_SIZES]; /* largest first */
     enum tensor_dtype src, dst;   /* what it computes from and makes */
@@ -161,11 +157,8 @@ static void *packed_already(const struct onednn *s, const struct sized *z, desc_
 static void channel_weights(const struct onednn *s, const float *w, int64_t i, float *to)
 {
     int64_t each = weights_each(s);
-    int64_t taps = s->from.n ? s->from.kh * s->from.kw : 1, channels = each / taps;
     for (int64_t k = 0; k < each; k++)
-        to[k] = s->from.n                      ? w[i * each + k % channels * taps + k / channels]
-                : s->product && !s->transposed ? w[k * s->w.oc + i]
-                                               : w[i * each + k];
+        to[k] = s->product && !s->transposed ? w[k * s->w.oc + i] : w[i * each + k];
 }
 
 /* The model's weights as the primitive's come from them: themselves, or integers (owned by the caller), a
@@ -427,58 +420,15 @@ static int conv_prepare(struct kernel_task *t, void **state)
     return prepare(t, s);
 }
 
-static size_t add_room(struct kernel_task *t, int64_t bytes)
-{
-    size_t at = (t->scratch_bytes + 63) / 64 * 64;
-    t->scratch_bytes = at + (size_t)bytes + 64;
-    return at;
-}
-
-/* What lies in float32 is narrowed behind the primitive's scratch; windows are gathered behind that. */
+/* What lies in float32 is narrowed behind the primitive's scratch. */
 static int prepare_low(struct kernel_task *t, struct onednn *s)
 {
-    int64_t bytes = (int64_t)tensor_dtype_bytes(t->call.in[0].low);
     int rc = lower(s, t);
-    if (rc || (rc = prepare(t, s)))
+    if (rc || (rc = prepare(t, s)) || t->call.in[0].dtype == s->src)
         return rc;
-    if (t->call.in[0].dtype != s->src)
-        s->narrowed = add_room(t, view_count(&t->call.in[0]) * bytes);
-    if (s->from.n)
-        s->gathered = add_room(t, s->w.n * s->w.iw * s->w.ic * bytes);
+    s->narrowed = (t->scratch_bytes + 63) / 64 * 64;
+    t->scratch_bytes = s->narrowed + (size_t)view_count(&t->call.in[0]) * tensor_dtype_bytes(s->src) + 64;
     return FL_OK;
-}
-
-static void set_product(struct onednn *s, int64_t n, int64_t rows, int64_t k, int64_t columns)
-{
-    s->product = true;
-    s->w = (struct window2d){.n = n, .ih = 1, .iw = rows, .ic = k, .oc = columns};
-    s->w.oh = s->w.kh = s->w.kw = s->w.groups = 1;
-    s->w.ow = s->w.iw;
-}
-
-static void gather_windows(struct onednn *s, const struct kernel_task *t)
-{
-    const struct window2d w = s->w;
-    if (!is_integer(t->call.in[0].low) || w.groups != 1 || w.kh * w.kw == 1 || w.ow > NARROW)
-        return;
-    s->from = w;
-    set_product(s, w.n, w.oh * w.ow, w.kh * w.kw * w.ic, w.oc);
-}
-
-/* The bytes under the window at each pixel, one window after the other; what is padded is `zero`. */
-static void gather(const struct window2d *w, const uint8_t *x, int zero, int64_t images, uint8_t *to)
-{
-    for (int64_t at = 0; at < images * w->oh * w->ow; at++) {
-        int64_t n = at / (w->oh * w->ow), top = at / w->ow % w->oh * w->sh - w->top,
-                left = at % w->ow * w->sw - w->left;
-        for (int64_t tap = 0; tap < w->kh * w->kw; tap++, to += w->ic) {
-            int64_t y = top + tap / w->kw * w->dh, z = left + tap % w->kw * w->dw;
-            if (y < 0 || y >= w->ih || z < 0 || z >= w->iw)
-                memset(to, zero, (size_t)w->ic);
-            else
-                memcpy(to, x + ((n * w->ih + y) * w->iw + z) * w->ic, (size_t)w->ic);
-        }
-    }
 }
 
 static int low_prepare(struct kernel_task *t, void **state)
@@ -489,7 +439,6 @@ static int low_prepare(struct kernel_task *t, void **state)
     if (rc)
         return rc;
     window_of_low_conv(&s->w, &t->call);
-    gather_windows(s, t);
     return prepare_low(t, s);
 }
 
@@ -516,7 +465,10 @@ static int product_prepare(struct kernel_task *t, void **state)
         return rc;
     product_of_low(&p, &t->call);
     s->transposed = p.trans_b;
-    set_product(s, t->max_batch, p.m / t->max_batch, p.k, p.n);
+    s->product = true;
+    s->w = (struct window2d){.n = t->max_batch, .ih = 1, .iw = p.m / t->max_batch, .ic = p.k, .oc = p.n};
+    s->w.oh = s->w.kh = s->w.kw = s->w.groups = 1;
+    s->w.ow = s->w.iw;
     return prepare_low(t, s);
 }
 
@@ -543,11 +495,6 @@ static int run(void *state, const struct op_call *c, const struct kernel_run *r)
     if (c->in[0].dtype != s->src) {
         low_move(&c->in[0], s->src, view_scale(&c->in[0]), (char *)r->scratch + s->narrowed);
         x = (char *)r->scratch + s->narrowed;
-    }
-    if (s->from.n) {
-        char *to = (char *)r->scratch + s->gathered;
-        gather(&s->from, (const uint8_t *)x, c->in[0].zero, left, (uint8_t *)to);
-        x = to;
     }
     for (int i = 0; i < s->n_sizes; i++)
         for (; left >= s->size[i].batch; left -= s->size[i].batch) {
