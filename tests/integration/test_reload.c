@@ -195,6 +195,14 @@ static void old_caches_are_refused_at_the_start(struct harness *h)
     assert_said("another `input` (mean 128 128 128; std 64 64 64 then, mean 100 128 128");
 }
 
+/* For harness_until: no worker uses what the service before handed out. */
+static bool has_no_near_caches(void *arg)
+{
+    struct harness *h = arg;
+    tool_ok(h, "status", "");
+    return !strstr(output, "looks up itself");
+}
+
 static void training_again_in_place(void **state)
 {
     struct harness *h = new_world();
@@ -230,6 +238,7 @@ static void training_again_in_place(void **state)
                   true);
     assert_said("serves another model than");
     assert_status(h, "the caches promise", false);
+    harness_until(has_no_near_caches, h, 30, "workers let go of the caches before");
     foreign = ask_all(h);
     assert_true(foreign.early == 0);
     assert_true(fabs(foreign.accuracy - 1) < 0.2); /* the old network's own answers */
