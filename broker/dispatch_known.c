@@ -11,23 +11,21 @@
 #define ITSELF (JOB_SAMPLED | JOB_AUDIT | JOB_TRACE)
 
 /* What decides answers now: the network with its precision; and the caches of each service with their epoch,
- * as it told last. */
+ * as it told last. A worker that has near caches goes on using the old ones for a while: it tells when it
+ * does no more. */
 static struct response_stamp stamp_now(const struct dispatch *d, const uint8_t *identity)
 {
-    struct {
-        uint64_t build, epoch;
-    } of[PIPELINE_MAX_CACHES] = {{0}};
-    uint8_t digest[DIGEST_BYTES];
-    int n = registry_caches(d->registry);
-    for (int i = 0; i < n; i++) {
-        const struct member *m = registry_cache(d->registry, i);
-        if (!m->alive)
+    uint8_t caches[DIGEST_BYTES] = {0};
+    for (int i = 0; i < registry_places(d->registry); i++) {
+        const struct member *m = registry_member(d->registry, i);
+        const uint64_t of[] = {(uint64_t)i, m->hello.caches.loaded, m->last.epoch, m->last.caches,
+                               m->stage < 0 ? 0 : m->hello.incarnation};
+        if (!m->alive || (m->stage >= 0 && !m->last.caches))
             continue;
-        of[i].build = digest_short(m->hello.caches.build) ^ m->hello.caches.loaded;
-        of[i].epoch = m->last.epoch;
+        digest_add(caches, m->hello.caches.build, sizeof m->hello.caches.build);
+        digest_add(caches, of, sizeof of);
     }
-    digest_of(digest, of, sizeof of);
-    return (struct response_stamp){digest_short(identity), digest_short(digest)};
+    return (struct response_stamp){digest_short(identity), digest_short(caches)};
 }
 
 enum response_state dispatch_ask_known(struct dispatch *d, struct request_entry *e, struct response *out,

@@ -248,7 +248,7 @@ struct heartbeat {
     bool redis_up;           /* cache service only */
     bool cache_open;         /* stage only: look-ups are not bypassed */
     uint64_t clock_error_ns; /* how wrong its estimate of broker time may be: offset_error_ns */
-    uint32_t caches;         /* cache service only: how many it answers from */
+    uint32_t caches; /* how many it answers from (cache service); how often its near caches changed (stage) */
     /* stage only: the newest request that left its queue for a batch; those before it have too */
     uint64_t taken;
     uint32_t batch;   /* stage only: as many as it takes into one now */

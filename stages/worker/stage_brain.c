@@ -198,6 +198,7 @@ static void note_state(struct stage_brain *b)
     b->talk.beat.batch = (uint32_t)batch_limit_now(&b->limit);
     b->talk.beat.cache_open = b->asks && (b->near.exits || !breaker_is_open(&b->lookups.breaker));
     b->talk.beat.epoch = b->near.epoch;
+    b->talk.beat.caches = b->near.turns;
     b->talk.beat.exits = stage_near_exits(&b->near);
     b->talk.beat.exits_told = true;
 }

@@ -23,6 +23,7 @@ void stage_near_holds(struct stage_near *n, uint64_t epoch, uint32_t exits, uint
 {
     n->epoch = exits ? epoch : 0;
     n->exits = n->may ? exits : 0;
+    n->turns++;
     n->lives_ns = now;
 }
 
@@ -37,6 +38,7 @@ bool stage_near_expires(struct stage_near *n, uint64_t now)
         return false;
     n->exits = 0;
     n->epoch = 0;
+    n->turns++;
     return true;
 }
 

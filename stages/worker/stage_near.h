@@ -25,6 +25,7 @@ struct stage_near {
     uint64_t keep_ns;        /* how long caches are used whose service is gone */
     uint32_t exits;          /* a bit for each exit that they are there for; 0: there are none */
     uint64_t epoch;          /* their newest */
+    uint32_t turns;          /* how often it came to others, or to none */
     uint64_t lives_ns;       /* when their service was there last */
     uint32_t answered, hits; /* here, since the service was told */
     struct near_exit exit[PIPELINE_MAX_EXITS];

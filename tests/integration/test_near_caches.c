@@ -16,10 +16,11 @@
 #include "stages/place/origin.h"
 #include "wire/lanes.h"
 
-#define PIXELS (3 * 16 * 16)
-#define YAML(CACHE, UPDATES)                                                                  \
+#define PIXELS               (3 * 16 * 16)
+#define YAML(CACHE, UPDATES) YAML_WITH(CACHE, UPDATES, "")
+#define YAML_WITH(CACHE, UPDATES, BROKER)                                                     \
     "stages:\n  - {last: block1.out}\n  - {}\nexits: auto\nkernels: openblas\ncache: {" CACHE \
-    ", wait_us: 200000}\nupdates: {" UPDATES "}\nbroker: {deadline_ms: 20000, heartbeat_ms: 50}\n"
+    ", wait_us: 200000}\nupdates: {" UPDATES "}\nbroker: {deadline_ms: 20000, heartbeat_ms: 50" BROKER "}\n"
 #define NO_UPDATES "sample: 0, audit: 0"
 
 /* A cache that says `label` of every descriptor of so many floats, and calls that a hit or not. */
@@ -227,6 +228,22 @@ static void test_stages_answer_from_the_memory_of_their_cache_service(void **sta
     down(&w);
 }
 
+/* The service tells the broker of them before the worker has checked them: what it says until then must not
+ * stay the answer. Each build's epoch is 1. */
+static void test_no_response_of_old_near_caches_stays(void **state)
+{
+    struct near_world w = up(YAML_WITH("placement: near", NO_UPDATES, ", response_cache_mb: 1"), 3, true);
+    (void)state;
+    harness_until(stage_has_epoch, &w, 20, "near caches");
+    for (int k = 0; k < 10; k++) {
+        w.label = k;
+        build(w.h, k, true, 1);
+        harness_signal(w.h, w.cache, SIGHUP);
+        harness_until(answers_with_label, &w, 20, "the answer of the newest build");
+    }
+    down(&w);
+}
+
 static void test_a_service_that_is_gone_leaves_its_caches_for_a_while(void **state)
 {
     struct near_world w = up(YAML("placement: near, near_keep_ms: 2000", NO_UPDATES), 3, true);
@@ -382,6 +399,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_stages_answer_from_the_memory_of_their_cache_service),
+        cmocka_unit_test(test_no_response_of_old_near_caches_stays),
         cmocka_unit_test(test_a_service_that_is_gone_leaves_its_caches_for_a_while),
         cmocka_unit_test(test_the_caches_of_a_service_are_not_those_of_the_next),
         cmocka_unit_test(test_placement_service_asks_the_service),

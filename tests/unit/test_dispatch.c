@@ -1352,6 +1352,31 @@ static void test_new_caches_answer_anew(void **state)
     assert_int_equal(last_answer(f)->exit, -1);
 }
 
+/* Of the same epoch, of another build: its epochs begin anew. */
+static void tell_near(struct fixture *f, uint32_t turns)
+{
+    struct message m = {.type = MESSAGE_HEARTBEAT,
+                        .heartbeat = {.incarnation = 100, .epoch = 1, .exits = 1, .caches = turns}};
+    struct peer p = peer_named(100);
+    dispatch_control(f->d, &p, &m, f->now);
+}
+
+static void test_what_old_near_caches_said_counts_until_they_are_gone(void **state)
+{
+    struct fixture *f = *state;
+    keep_responses(f);
+    f->slow = true; /* no other heartbeat */
+    tell_near(f, 1);
+    tell_epoch(f, 2);
+    ask(f, 1); /* the service has new caches, the worker still uses the old ones */
+    result(f, &f->job[0], 0, 0);
+    ask(f, 2);
+    assert_int_equal(f->n_jobs, 1);
+    tell_near(f, 2);
+    ask(f, 3);
+    assert_int_equal(f->n_jobs, 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1404,6 +1429,7 @@ int main(void)
         test(test_a_bad_input_is_bad_for_all),
         test(test_a_death_moves_the_leader_alone),
         test(test_new_caches_answer_anew),
+        test(test_what_old_near_caches_said_counts_until_they_are_gone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
