@@ -117,7 +117,8 @@ char *engine_precision_doubt(enum exec_precision p, char *buf, size_t size)
     buf[0] = '\0';
     if (!engine_precision_fast(p))
         snprintf(buf, size,
-                 "precision %s: this CPU has no instructions for it (%s): it gains less than elsewhere, or costs time",
+                 "precision %s: this CPU has no instructions for it (%s): it gains less than elsewhere, or "
+                 "costs time",
                  engine_precision_name(p), p == PRECISION_INT8 ? "VNNI" : "AVX-512 BF16 or AMX");
     return buf;
 }
