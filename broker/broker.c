@@ -57,8 +57,6 @@ struct broker {
 static int send_job(void *arg, int replica, const struct message *m, zmq_msg_t *payload)
 {
     struct broker *b = arg;
-    if (b->lanes) /* a request that is alone goes on where it came in */
-        lanes_stay(b->lanes, m->job.flags & JOB_ALONE);
     return b->push[replica].socket ? link_send(&b->push[replica], NULL, m, payload) : FL_UNAVAILABLE;
 }
 
@@ -133,11 +131,8 @@ static int open_doors(struct broker *b, struct error *e)
     if (clients.max_bytes < MESSAGE_MAX_ENCODED)
         clients.max_bytes = MESSAGE_MAX_ENCODED;
     control.max_bytes = CONTROL_BYTES;
-    if (b->pipeline->shared_memory && (rc = lanes_new(&b->lanes, e)))
-        return rc;
-    if (b->lanes && b->pipeline->same_core)
-        lanes_allow_core(b->lanes);
-    if ((rc = open_door(b, CLIENTS, ZMQ_ROUTER, c->requests, &clients, &client_lane, e)) ||
+    if ((b->pipeline->shared_memory && (rc = lanes_new(&b->lanes, e))) ||
+        (rc = open_door(b, CLIENTS, ZMQ_ROUTER, c->requests, &clients, &client_lane, e)) ||
         (rc = open_door(b, CONTROL, ZMQ_ROUTER, c->control, &control, NULL, e)) ||
         (rc = open_door(b, RESULTS, ZMQ_PULL, c->results, &door, &result_lane, e)))
         return rc;

@@ -45,8 +45,7 @@ static void fill_job(struct dispatch *d, const struct request_entry *e, const ui
     d->out.type = MESSAGE_JOB;
     j->request = e->id;
     j->attempt = e->attempt + 1;
-    j->flags = e->flags | (in_queue(d, route[0]) >= queue_of(d, route[0]) / 2 ? JOB_TELL : 0) |
-               (d->pipeline->same_core && requests_count(d->requests) == 1 ? JOB_ALONE : 0);
+    j->flags = e->flags | (in_queue(d, route[0]) >= queue_of(d, route[0]) / 2 ? JOB_TELL : 0);
     j->deadline_ns = e->deadline_ns;
     j->sent_ns = now;
     j->plan = digest_short(registry_worker(d->registry, 0, route[0])->hello.plan);

@@ -150,7 +150,6 @@ struct pipeline {
     char *bind;     /* where tcp sockets listen, instead of the host of their endpoint; NULL: there */
     char *security; /* "loopback": other addresses are refused; "none": allowed, and nothing protects them */
     bool shared_memory; /* lanes beside the sockets (wire/lanes.h) */
-    bool same_core;     /* who is about to sleep wakes others on its core (lanes_stay) */
     char *log_level;
     struct logs_config logs;
     struct yaml_entries *entries; /* what the file and --set said, and where */

@@ -35,9 +35,6 @@ const struct key pipeline_keys[] = {
              "an interface"},
     {"shared_memory", KEY_BOOL, ROOT(shared_memory), "true",
      .help = "messages between processes of one host go through memory that they share, where they can"},
-    {"same_core", KEY_BOOL, ROOT(same_core), "false",
-     .help = "a request that is alone stays on one core of a host: quicker where other programs keep the "
-             "cores busy"},
     {"security", KEY_CHOICE, ROOT(security), "loopback", .choices = "loopback|none",
      .help = "loopback: other addresses are refused; none: they are allowed and nothing protects them"},
     {"input.shape.#", KEY_INT, ROOT(shape), .example = "[1, 3, 224, 224]", RANGE(1, 1 << 20),

@@ -46,12 +46,12 @@ int greeting_listen(const struct sockaddr_un *at)
     return rc ? close_failed(fd) : fd;
 }
 
-int greeting_ask(const struct sockaddr_un *at, int wake, pid_t *who)
+int greeting_ask(const struct sockaddr_un *at, int wake)
 {
     const struct greeting g = {.magic = GREETING_MAGIC};
     int fd = open_socket();
-    if (fd >= 0 && (connect(fd, (const struct sockaddr *)at, sizeof *at) ||
-                    (*who = greeting_same_user(fd)) < 0 || greeting_send(fd, &g, &wake, 1)))
+    if (fd >= 0 && (connect(fd, (const struct sockaddr *)at, sizeof *at) || !greeting_same_user(fd) ||
+                    greeting_send(fd, &g, &wake, 1)))
         return close_failed(fd);
     return fd;
 }
@@ -102,13 +102,11 @@ int greeting_receive(int fd, struct greeting *g, int fds[2])
     return -1;
 }
 
-pid_t greeting_same_user(int fd)
+bool greeting_same_user(int fd)
 {
     struct ucred who;
     socklen_t size = sizeof who;
-    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &size) || (who.uid != geteuid() && who.uid))
-        return -1;
-    return who.pid;
+    return !getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &size) && (who.uid == geteuid() || !who.uid);
 }
 
 bool greeting_take_eventfd(int fd)

@@ -9,7 +9,6 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <sys/types.h>
 #include <sys/un.h>
 
 #define GREETING_MAGIC 0x464c4e31u /* "FLN1" */
@@ -28,7 +27,7 @@ bool greeting_address(const char *endpoint, struct sockaddr_un *out);
 int greeting_listen(const struct sockaddr_un *at);
 /* A socket that has asked who listens there, a process of our user or root's, with a descriptor to wake us
  * by. -1: nobody does. */
-int greeting_ask(const struct sockaddr_un *at, int wake, pid_t *who);
+int greeting_ask(const struct sockaddr_un *at, int wake);
 
 /* Sends *g with n descriptors (one or two, still the caller's). Never blocks; 0, or -1. */
 int greeting_send(int fd, const struct greeting *g, const int *fds, int n);
@@ -36,9 +35,8 @@ int greeting_send(int fd, const struct greeting *g, const int *fds, int n);
  * other one is gone, or that was no greeting. */
 int greeting_receive(int fd, struct greeting *g, int fds[2]);
 
-/* The process at the other end of this socket, where it is of our user, or root's; otherwise -1. 0: it is of
- * another container, whose numbers are not ours. */
-pid_t greeting_same_user(int fd);
+/* Is the process at the other end of this socket of our user, or root's? */
+bool greeting_same_user(int fd);
 /* An eventfd, whose writers do not wait from now on, whatever its owner has written into it. (Who undoes that
  * is of our user, and could stop us by a signal as well.) */
 bool greeting_take_eventfd(int fd);

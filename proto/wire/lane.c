@@ -128,11 +128,6 @@ struct ring *lane_in(struct lane_memory *lane)
     return &lane->in;
 }
 
-struct ring *lane_out(struct lane_memory *lane)
-{
-    return &lane->out;
-}
-
 bool lane_is_broken(const struct lane_memory *lane)
 {
     return lane->in.broken || lane->out.broken;

@@ -28,7 +28,6 @@ struct lane_memory *lane_map(int fd, size_t in_bytes, size_t out_bytes);
 void lane_release(struct lane_memory *lane);
 
 struct ring *lane_in(struct lane_memory *lane);
-struct ring *lane_out(struct lane_memory *lane);
 /* The other process has written what it can't have, or read so. */
 bool lane_is_broken(const struct lane_memory *lane);
 

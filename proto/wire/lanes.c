@@ -11,7 +11,6 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/core.h"
 #include "greeting.h"
 #include "lane.h"
 
@@ -29,7 +28,6 @@ enum lane_state { LANE_FREE, LANE_ASKS, LANE_OPEN };
 struct lane {
     enum lane_state state;
     int door, fd, their_wake;
-    pid_t pid;                  /* the other process; 0: not known */
     uint64_t serial;            /* never twice */
     uint64_t since_ns;          /* LANE_ASKS: when that was first seen */
     uint64_t filled_ns;         /* when a payload was last about to be written */
@@ -56,7 +54,6 @@ struct lanes {
     struct lane_door door[DOORS_MAX];
     struct lane lane[LANES_MAX];
     int n; /* lanes beyond are free */
-    bool allows_core, stays;
 };
 
 /* --- lanes --- */
@@ -73,7 +70,7 @@ static void watch(struct lanes *l, int fd, uint32_t how, uint64_t what)
 #define WHAT_ELSE 0x40000u /* the caller's */
 #define WHAT_TIME 0x80000u
 
-static int lane_add(struct lanes *l, int door, int fd, pid_t pid)
+static int lane_add(struct lanes *l, int door, int fd)
 {
     for (int i = 0; i < LANES_MAX; i++) {
         struct lane *a = &l->lane[i];
@@ -81,7 +78,7 @@ static int lane_add(struct lanes *l, int door, int fd, pid_t pid)
             continue;
         memset(a, 0, sizeof *a);
         *a = (struct lane){
-            .state = LANE_ASKS, .door = door, .fd = fd, .their_wake = -1, .pid = pid, .serial = ++l->serial};
+            .state = LANE_ASKS, .door = door, .fd = fd, .their_wake = -1, .serial = ++l->serial};
         l->n = i + 1 > l->n ? i + 1 : l->n;
         watch(l, fd, 0, (uint64_t)i);
         return i;
@@ -117,14 +114,6 @@ static void lane_end(struct lanes *l, struct lane *a)
 
 /* --- the unix socket --- */
 
-static void open_lane(const struct lanes *l, struct lane *a, int their_wake)
-{
-    a->their_wake = their_wake;
-    a->state = LANE_OPEN;
-    if (l->allows_core)
-        ring_allow_core(lane_in(a->memory));
-}
-
 /* Asked by the lane's other process: answers with the memory. */
 static bool grant(struct lanes *l, struct lane *a, int n, const int fds[2])
 {
@@ -138,17 +127,19 @@ static bool grant(struct lanes *l, struct lane *a, int n, const int fds[2])
     close(out[0]);
     if (rc)
         return false;
-    open_lane(l, a, fds[0]);
+    a->their_wake = fds[0];
+    a->state = LANE_OPEN;
     return true;
 }
 
-static bool granted(struct lanes *l, struct lane *a, const struct greeting *g, int n, const int fds[2])
+static bool granted(struct lane *a, const struct greeting *g, int n, const int fds[2])
 {
     if (n != 2 || !lane_is_ring_size(g->in_bytes) || !lane_is_ring_size(g->out_bytes) ||
         !greeting_take_eventfd(fds[1]) || !(a->memory = lane_map(fds[0], g->in_bytes, g->out_bytes)))
         return false;
     close(fds[0]);
-    open_lane(l, a, fds[1]);
+    a->their_wake = fds[1];
+    a->state = LANE_OPEN;
     return true;
 }
 
@@ -180,7 +171,7 @@ static void lane_heard(struct lanes *l, struct lane *a)
         lane_end(l, a);
         return;
     }
-    ok = l->door[a->door].listens ? grant(l, a, n, fds) : granted(l, a, &g, n, fds);
+    ok = l->door[a->door].listens ? grant(l, a, n, fds) : granted(a, &g, n, fds);
     if (!ok) {
         for (int i = 0; i < n; i++)
             close(fds[i]);
@@ -210,20 +201,17 @@ static int count(const struct lanes *l, int door)
 
 static void accept_lanes(struct lanes *l, int door)
 {
-    pid_t who;
     int fd;
     while ((fd = accept4(l->door[door].listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0)
-        if ((who = greeting_same_user(fd)) < 0 || count(l, door) >= l->door[door].most ||
-            lane_add(l, door, fd, who) < 0)
+        if (!greeting_same_user(fd) || count(l, door) >= l->door[door].most || lane_add(l, door, fd) < 0)
             close(fd);
 }
 
 static void ask(struct lanes *l, int door)
 {
     struct lane_door *d = &l->door[door];
-    pid_t who;
-    int fd = greeting_ask(&d->at, l->wake, &who);
-    if (fd >= 0 && (d->connected = lane_add(l, door, fd, who)) < 0)
+    int fd = greeting_ask(&d->at, l->wake);
+    if (fd >= 0 && (d->connected = lane_add(l, door, fd)) < 0)
         close(fd);
 }
 
@@ -312,24 +300,6 @@ void lanes_connect(struct lanes *l, int door, const char *endpoint, bool reads)
 int lanes_fd(const struct lanes *l)
 {
     return l->epoll;
-}
-
-void lanes_allow_core(struct lanes *l)
-{
-    l->allows_core = core_is_free();
-}
-
-void lanes_stay(struct lanes *l, bool yes)
-{
-    l->stays = yes;
-}
-
-/* Where the scheduler likes, or here. */
-static void wake(const struct lanes *l, const struct lane *a)
-{
-    if (l->stays && a->pid > 0 && ring_pull(lane_out(a->memory)))
-        core_pull(a->pid);
-    eventfd_write(a->their_wake, 1);
 }
 
 /* Nothing more comes of this lane. What was written into one that nobody reads is not waited for. */
@@ -439,14 +409,9 @@ bool lanes_sleep(struct lanes *l, uint32_t but)
 
 void lanes_wake(struct lanes *l)
 {
-    bool pulled = false;
     for (int i = 0; i < l->n; i++)
-        if (l->lane[i].state == LANE_OPEN) {
+        if (l->lane[i].state == LANE_OPEN)
             ring_wake(lane_in(l->lane[i].memory));
-            pulled = ring_was_pulled(lane_in(l->lane[i].memory)) || pulled;
-        }
-    if (pulled && l->allows_core)
-        core_release();
 }
 
 /* --- messages --- */
@@ -489,12 +454,11 @@ static bool may_write(const struct lane *a)
 }
 
 /* A payload of so many bytes is about to be written: who has slept long wakes meanwhile. */
-static void wake_early(const struct lanes *l, struct lane *a, size_t bytes)
+static void wake_early(struct lane *a, size_t bytes)
 {
     uint64_t now = clock_ns();
-    /* A core that stays awake for it is no reason to be early. */
-    if (!l->stays && bytes >= EARLY_BYTES && now > a->filled_ns + EARLY_NS && lane_rouse(a->memory))
-        wake(l, a);
+    if (bytes >= EARLY_BYTES && now > a->filled_ns + EARLY_NS && lane_rouse(a->memory))
+        eventfd_write(a->their_wake, 1);
     a->filled_ns = now;
 }
 
@@ -502,7 +466,7 @@ int lanes_payload(struct lanes *l, int door, size_t bytes, zmq_msg_t *out)
 {
     struct lane *a = lane_of(l, door, NULL);
     if (may_write(a) && lane_payload(a->memory, bytes, out)) {
-        wake_early(l, a, bytes);
+        wake_early(a, bytes);
         return FL_OK;
     }
     return zmq_msg_init_size(out, bytes) ? FL_NOMEM : FL_OK;
@@ -516,10 +480,10 @@ int lanes_send(struct lanes *l, int door, const struct peer *to, const struct me
     if (!may_write(a))
         return to ? FL_UNAVAILABLE : FL_AGAIN;
     if (payload)
-        wake_early(l, a, zmq_msg_size(payload));
+        wake_early(a, zmq_msg_size(payload));
     rc = lane_send(a->memory, m, payload, to ? l->door[door].unsent : 0, &sleeps);
     if (sleeps)
-        wake(l, a);
+        eventfd_write(a->their_wake, 1);
     return rc;
 }
 

@@ -64,11 +64,6 @@ void lanes_wake(struct lanes *l);
 void lanes_offer(struct lanes *l, int door, int fd);
 /* What was handed over last at a door where this process connects (the caller's); -1: nothing since. */
 int lanes_offered(struct lanes *l, int door);
-/* Others may wake this thread on their core (base/core.h), unless it is bound to some cores. Before lanes are
- * made. */
-void lanes_allow_core(struct lanes *l);
-/* The caller is about to sleep: whoever it wakes from now on wakes on its core, where that one allows it. */
-void lanes_stay(struct lanes *l, bool yes);
 
 /* The next message of a door, fairly among its lanes. As frames_recv; `from` can be given to lanes_send. */
 int lanes_receive(struct lanes *l, int door, struct peer *from, struct message *m, zmq_msg_t *payload,

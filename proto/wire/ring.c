@@ -8,7 +8,6 @@ struct ring_shared {
     _Alignas(RING_ALIGN) atomic_uint_least64_t written; /* records before this are there */
     _Alignas(RING_ALIGN) atomic_uint_least64_t freed;   /* and before this their room is free again */
     atomic_uint_least32_t sleeping;                     /* the reader */
-    atomic_uint_least32_t core;                         /* of the reader */
 };
 
 /* At a record's start; a payload follows, then the envelope. */
@@ -18,8 +17,6 @@ struct head {
 };
 
 #define SKIP UINT32_MAX
-
-enum { BOUND, ALLOWED, PULLED }; /* core */
 
 static uint64_t padded(uint64_t bytes)
 {
@@ -165,23 +162,6 @@ bool ring_read(struct ring *r, struct ring_record *out)
 void ring_release(struct ring *r, unsigned slot)
 {
     atomic_store_explicit(&r->held[slot].released, true, memory_order_release);
-}
-
-void ring_allow_core(struct ring *r)
-{
-    atomic_store(&r->shared->core, ALLOWED);
-}
-
-bool ring_pull(struct ring *r)
-{
-    uint_least32_t is = ALLOWED;
-    return atomic_compare_exchange_strong(&r->shared->core, &is, PULLED);
-}
-
-bool ring_was_pulled(struct ring *r)
-{
-    uint_least32_t is = PULLED;
-    return atomic_compare_exchange_strong(&r->shared->core, &is, ALLOWED);
 }
 
 bool ring_is_empty(const struct ring *r)

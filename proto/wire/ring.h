@@ -71,12 +71,6 @@ bool ring_read(struct ring *r, struct ring_record *out);
 void ring_release(struct ring *r, unsigned slot);
 bool ring_is_empty(const struct ring *r);
 
-/* The reader says once that it may be woken on the writer's core (base/core.h), the writer that it does so:
- * false where it may not. The reader that was woken asks whether it was like that, and so is to be let go. */
-void ring_allow_core(struct ring *r);
-bool ring_pull(struct ring *r);
-bool ring_was_pulled(struct ring *r);
-
 /* The reader goes to sleep: false when there is something to read. Awake again: ring_wake. */
 bool ring_sleep(struct ring *r);
 void ring_wake(struct ring *r);

@@ -468,11 +468,6 @@ bool stage_brain_busy(const struct stage_brain *b)
     return b->phase != IDLE;
 }
 
-bool stage_brain_alone(const struct stage_brain *b)
-{
-    return b->rows.n_batch == 1 && !b->rows.n_waiting && b->rows.row[b->rows.batch[0]].job.flags & JOB_ALONE;
-}
-
 bool stage_brain_needs(const struct stage_brain *b)
 {
     return !b->lookups.n_pending || stage_rows_running(&b->rows) > 0;

@@ -141,8 +141,6 @@ struct stage_wish stage_brain_next(struct stage_brain *b, uint64_t now);
 void stage_brain_computed(struct stage_brain *b, int rc, const char *text, uint64_t now);
 /* A batch is in hand. */
 bool stage_brain_busy(const struct stage_brain *b);
-/* It is of one request that is alone in the pipeline, as far as is known. */
-bool stage_brain_alone(const struct stage_brain *b);
 /* False: no row needs the segment that is being computed any more; stop it. */
 bool stage_brain_needs(const struct stage_brain *b);
 /* Look-ups are unanswered: read verdicts between nodes. */

@@ -168,7 +168,6 @@ static void compute(struct stage_worker *w, const struct stage_wish *wish)
     rc = stage_layers_run(w->layers, wish->segment, wish->n, after_node, w, &e);
     pthread_mutex_lock(&w->lock);
     w->computing = false;
-    worker_sockets_stay(&w->sockets, stage_brain_alone(w->brain));
     stage_brain_computed(w->brain, rc, e.text, clock_ns());
 }
 

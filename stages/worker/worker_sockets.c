@@ -58,8 +58,6 @@ int worker_sockets_open(struct worker_sockets *s, const struct stage_setup *asks
         return error_set(e, FL_NOMEM, "out of memory");
     if (p->shared_memory && (rc = lanes_new(&s->lanes, e)))
         return rc;
-    if (s->lanes && p->same_core)
-        lanes_allow_core(s->lanes);
     if ((rc = frames_socket(&s->control, s->context, ZMQ_DEALER, FRAMES_CONNECT, p->broker.control, &control,
                             p->security, e)) ||
         (rc = connect_to(s, &s->results, DOOR_RESULTS, ZMQ_PUSH, p->broker.results, many, false, e)))
@@ -160,12 +158,6 @@ int worker_sockets_place(void *arg, int to, size_t bytes, zmq_msg_t *out)
 {
     struct worker_sockets *s = arg;
     return s->lanes ? lanes_payload(s->lanes, DOOR_NEXT + to, bytes, out) : zmq_msg_init_size(out, bytes);
-}
-
-void worker_sockets_stay(struct worker_sockets *s, bool yes)
-{
-    if (s->lanes)
-        lanes_stay(s->lanes, yes);
 }
 
 /* --- waiting --- */

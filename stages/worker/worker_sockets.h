@@ -38,8 +38,6 @@ void worker_sockets_io(struct worker_sockets *s, struct stage_io *io);
 /* A payload that goes to replica `to` of the next stage: in the lane to it, where there is one. As
  * zmq_msg_init_size. `arg`: struct worker_sockets. */
 int worker_sockets_place(void *arg, int to, size_t bytes, zmq_msg_t *out);
-/* What it sends now is gone on with on its core (lanes_stay). */
-void worker_sockets_stay(struct worker_sockets *s, bool yes);
 /* Sleeps until a message comes, at most `ns`. `fd` (-1: none) is waited for too; `greets`: for the way to the
  * broker too. True: a link to the next stage is there that was not. */
 bool worker_sockets_wait(struct worker_sockets *s, int fd, bool *fd_came, bool greets, uint64_t ns);

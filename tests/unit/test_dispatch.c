@@ -843,23 +843,6 @@ static void test_waits_while_stage_0_is_full(void **state)
     assert_true(f->job[0].request < f->job[1].request);
 }
 
-/* It may stay on one core; two would be in each other's way there. */
-static void test_a_request_is_told_to_be_alone(void **state)
-{
-    struct fixture *f = *state;
-    f->pipeline.same_core = true;
-    all_workers(f);
-    ask(f, 1);
-    assert_int_equal(f->job[0].flags, JOB_ALONE);
-    ask(f, 2);
-    assert_int_equal(f->job[1].flags, 0);
-    result(f, &f->job[0], FL_OK, -1);
-    result(f, &f->job[1], FL_OK, -1);
-    f->pipeline.same_core = false;
-    ask(f, 3);
-    assert_int_equal(f->job[2].flags, 0);
-}
-
 /* Whatever its socket would hold: what does not wait there can still be refused, and goes another way at no
  * cost. */
 static void test_stage_0_has_two_batches_at_most(void **state)
@@ -1409,7 +1392,6 @@ int main(void)
         test(test_bad_input_is_not_repeated),
         test(test_failures_of_old_attempts_are_ignored),
         test(test_waits_while_stage_0_is_full),
-        test(test_a_request_is_told_to_be_alone),
         test(test_stage_0_has_two_batches_at_most),
         test(test_hits_cancel_what_is_behind),
         test(test_stages_that_never_saw_a_request_are_left_alone),

@@ -349,20 +349,6 @@ static void test_batches_keep_to_the_latency_target(void **state)
     end();
 }
 
-static void test_a_request_is_alone_until_another_comes(void **state)
-{
-    (void)state;
-    begin(1);
-    make_job(1);
-    m.job.flags = JOB_ALONE;
-    give_value(1);
-    compute(0, 1, 10);
-    assert_true(stage_brain_alone(w.b));
-    give(2);
-    assert_false(stage_brain_alone(w.b));
-    end();
-}
-
 /* Two batches lose two requests each at an exit: what is left of both is one batch in the next stage. */
 static void test_survivors_of_several_batches_form_one(void **state)
 {
@@ -976,7 +962,6 @@ int main(void)
         cmocka_unit_test(test_what_waits_becomes_a_batch),
         cmocka_unit_test(test_batches_keep_to_the_latency_target),
         cmocka_unit_test(test_survivors_of_several_batches_form_one),
-        cmocka_unit_test(test_a_request_is_alone_until_another_comes),
         cmocka_unit_test(test_a_hit_leaves_the_batch),
         cmocka_unit_test(test_all_hits_stop_computing),
         cmocka_unit_test(test_a_hit_in_near_caches_is_told_by_the_stage),
