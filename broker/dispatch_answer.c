@@ -53,18 +53,24 @@ static bool is_final(uint32_t code)
     return code == FL_VALUE || code == FL_SHAPE || code == FL_DTYPE;
 }
 
-void dispatch_answer_error(struct dispatch *d, struct request_entry *e, uint32_t code, const char *text,
-                           uint32_t retry_ms, uint64_t now)
+static struct answer *begin_answer(struct dispatch *d, const struct request_entry *e)
 {
     struct answer *a = &d->out.answer;
-    struct request_entry *f;
     memset(a, 0, sizeof *a);
     d->out.type = MESSAGE_ANSWER;
     a->id = e->client_id;
+    a->request = e->id;
+    a->attempts = e->attempt;
+    return a;
+}
+
+void dispatch_answer_error(struct dispatch *d, struct request_entry *e, uint32_t code, const char *text,
+                           uint32_t retry_ms, uint64_t now)
+{
+    struct answer *a = begin_answer(d, e);
+    struct request_entry *f;
     a->error = code;
     a->exit = a->label = -1;
-    a->attempts = e->attempt;
-    a->request = e->id;
     a->broker_ns = e->broker_ns;
     a->total_ns = now - e->received_ns;
     a->retry_after_ms = retry_ms;
@@ -84,19 +90,15 @@ void dispatch_answer_error(struct dispatch *d, struct request_entry *e, uint32_t
 void dispatch_answer_known(struct dispatch *d, struct request_entry *e, const struct response *known,
                            uint64_t now)
 {
-    struct answer *a = &d->out.answer;
+    struct answer *a = begin_answer(d, e);
     size_t bytes = known->scores.dtype ? (size_t)tensor_bytes(&known->scores) : 0;
     zmq_msg_t scores;
 
-    memset(a, 0, sizeof *a);
-    d->out.type = MESSAGE_ANSWER;
-    a->id = e->client_id;
     a->label = known->label;
     a->exit = known->exit;
     a->confidence = known->confidence;
     a->epoch = known->epoch;
     a->known = true;
-    a->request = e->id;
     a->broker_ns = a->total_ns = now - e->received_ns;
     zmq_msg_init(&scores);
     if (bytes && zmq_msg_init_size(&scores, bytes) == 0) {
@@ -111,36 +113,32 @@ void dispatch_answer_known(struct dispatch *d, struct request_entry *e, const st
     finish(d, e);
 }
 
-/* Requests that follow e, and later ones, get the same answer. */
-static void share_answer(struct dispatch *d, struct request_entry *e, const struct response *known,
-                         uint64_t now)
+/* Requests that follow e get the same answer; later ones too, if it is of the newest attempt: who serves may
+ * have changed since those before were sent. */
+static void share_answer(struct dispatch *d, struct request_entry *e, const struct result *r,
+                         zmq_msg_t *scores, uint64_t now)
 {
+    struct response known = {r->label, r->exit, r->confidence, r->exit >= 0 ? r->epoch : 0, r->scores};
     struct request_entry *f;
-    if (!e->keyed)
-        return;
-    responses_keep(d->responses, e->key, e->id, known);
+    known.scores.data = zmq_msg_data(scores);
+    if (r->attempt == e->attempt)
+        responses_keep(d->responses, e->key, e->stamp, e->id, &known);
     while ((f = dispatch_follower(d, e)))
-        dispatch_answer_known(d, f, known, now);
+        dispatch_answer_known(d, f, &known, now);
 }
 
 static void answer_result(struct dispatch *d, struct request_entry *e, const struct result *r,
                           zmq_msg_t *scores, uint64_t came_ns, uint64_t now)
 {
-    struct answer *a = &d->out.answer;
-    struct response known = {r->label, r->exit, r->confidence, r->exit >= 0 ? r->epoch : 0, r->scores};
-    zmq_msg_t kept;
+    struct answer *a = begin_answer(d, e);
+    zmq_msg_t copy; /* a reference: sending moves the scores away */
     int answered_by = r->trace.n ? (int)r->trace.stage[r->trace.n - 1].stage : -1;
 
-    memset(a, 0, sizeof *a);
-    d->out.type = MESSAGE_ANSWER;
-    a->id = e->client_id;
     a->scores = r->scores;
     a->label = r->label;
     a->exit = r->exit;
     a->confidence = r->confidence;
     a->epoch = r->exit >= 0 ? r->epoch : 0;
-    a->attempts = e->attempt;
-    a->request = e->id;
     dispatch_fill_times(d, e, r, came_ns, now, a);
     dispatch_note(d, e, SPAN_WIRE, came_ns - a->return_ns, came_ns);
     dispatch_note(d, e, SPAN_REQUEST, e->received_ns, now);
@@ -149,17 +147,18 @@ static void answer_result(struct dispatch *d, struct request_entry *e, const str
         d->counters.hits++;
         d->counters.exit[r->exit]++;
     }
-    zmq_msg_init(&kept);
-    zmq_msg_copy(&kept, scores);
-    known.scores.data = zmq_msg_data(&kept);
+    zmq_msg_init(&copy);
+    if (e->keyed)
+        zmq_msg_copy(&copy, scores);
     dispatch_send_answer(d, &e->client, scores);
     if (e->attempt > 1)
         dispatch_cancel(d, e, -1);
     else if (r->exit >= 0 && !dispatch_verdict_in_time(d, r))
         dispatch_cancel(d, e, answered_by);
     dispatch_tell_outcome(d, e, r->label, r->exit);
-    share_answer(d, e, &known, now);
-    zmq_msg_close(&kept);
+    if (e->keyed)
+        share_answer(d, e, r, &copy, now);
+    zmq_msg_close(&copy);
     finish(d, e);
 }
 

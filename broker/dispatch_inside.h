@@ -95,6 +95,8 @@ enum response_state dispatch_ask_known(struct dispatch *d, struct request_entry 
                                        struct request_entry **leader);
 /* It waits to be sent; others may follow it. */
 void dispatch_compute(struct dispatch *d, struct request_entry *e);
+/* Its next attempt is sent: what serves now decides its answer. */
+void dispatch_stamp(const struct dispatch *d, struct request_entry *e);
 void dispatch_follow(struct dispatch *d, struct request_entry *e, struct request_entry *leader);
 void dispatch_unfollow(struct dispatch *d, struct request_entry *e);
 struct request_entry *dispatch_follower(struct dispatch *d, const struct request_entry *leader); /* or NULL */

@@ -48,6 +48,13 @@ enum response_state dispatch_ask_known(struct dispatch *d, struct request_entry 
     return *leader ? RESPONSE_UNDER_WAY : RESPONSE_NEW;
 }
 
+void dispatch_stamp(const struct dispatch *d, struct request_entry *e)
+{
+    const uint8_t *identity = registry_identity(d->registry);
+    if (e->keyed && identity)
+        e->stamp = stamp_now(d, identity);
+}
+
 void dispatch_compute(struct dispatch *d, struct request_entry *e)
 {
     if (e->keyed)

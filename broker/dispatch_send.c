@@ -60,6 +60,7 @@ static void note_sent(struct dispatch *d, struct request_entry *e, const uint8_t
 {
     uint64_t overdue = now + d->attempt_ns;
     e->attempt++;
+    dispatch_stamp(d, e);
     dispatch_note(d, e, SPAN_WAIT, e->attempt > 1 ? e->sent_ns : e->received_ns, now);
     e->sent_ns = now;
     e->n_route = registry_stages(d->registry);

@@ -35,9 +35,9 @@ struct request_entry {
     uint8_t route[PIPELINE_MAX_STAGES];
     uint16_t used[PIPELINE_MAX_STAGES];  /* bit per replica: was on the route of some attempt */
     uint16_t avoid[PIPELINE_MAX_STAGES]; /* bit per replica: failed this request */
-    bool keyed;                          /* its answer may be kept for others: key, stamp */
+    bool keyed;                          /* its answer may be kept for others */
     struct response_key key;
-    struct response_stamp stamp;
+    struct response_stamp stamp; /* when it came, or when its newest attempt was sent */
     uint64_t follows; /* the request whose answer is its own too; it has no payload meanwhile; 0: none */
     int followers;    /* how many follow it */
 

@@ -235,9 +235,14 @@ static void show(const struct entry *x, struct response *out)
     out->scores.data = x->scores + x->rank;
 }
 
+static bool same(struct response_stamp a, struct response_stamp b)
+{
+    return a.network == b.network && a.caches == b.caches;
+}
+
 static bool holds(const struct entry *x, struct response_stamp now)
 {
-    return x->known && x->stamp.network == now.network && (x->exit < 0 || x->stamp.caches == now.caches);
+    return x->known && (x->exit < 0 ? x->stamp.network == now.network : same(x->stamp, now));
 }
 
 enum response_state responses_ask(struct responses *r, struct response_key key, struct response_stamp stamp,
@@ -254,7 +259,7 @@ enum response_state responses_ask(struct responses *r, struct response_key key, 
         return RESPONSE_KNOWN;
     }
     *request = x->request;
-    return x->request ? RESPONSE_UNDER_WAY : RESPONSE_NEW;
+    return x->request && same(x->stamp, stamp) ? RESPONSE_UNDER_WAY : RESPONSE_NEW;
 }
 
 void responses_take(struct responses *r, struct response_key key, struct response_stamp stamp,
@@ -284,7 +289,8 @@ static bool resize(struct responses *r, struct entry *x, size_t bytes)
     return true;
 }
 
-void responses_keep(struct responses *r, struct response_key key, uint64_t request, const struct response *a)
+void responses_keep(struct responses *r, struct response_key key, struct response_stamp stamp,
+                    uint64_t request, const struct response *a)
 {
     struct entry *x = *place_of(r, key);
     const struct tensor *s = &a->scores;
@@ -305,6 +311,7 @@ void responses_keep(struct responses *r, struct response_key key, uint64_t reque
     x->exit = a->exit;
     x->confidence = a->confidence;
     x->epoch = a->epoch;
+    x->stamp = stamp;
     x->request = 0;
     x->known = true;
 }

@@ -39,15 +39,17 @@ void responses_free(struct responses *r);
 
 struct response_key responses_key(const struct responses *r, const struct tensor *input, const void *bytes,
                                   size_t size, uint32_t flags);
-/* KNOWN: *out is the answer, its data borrowed until the next call. UNDER_WAY: *request computes it, unless
- * it has ended meanwhile. NEW: neither. */
+/* KNOWN: *out is the answer, its data borrowed until the next call. UNDER_WAY: *request computes it under the
+ * same stamp, unless it has ended meanwhile. NEW: neither. */
 enum response_state responses_ask(struct responses *r, struct response_key key, struct response_stamp stamp,
                                   struct response *out, uint64_t *request);
-/* From now on `request` computes it; what comes of it will have this stamp. */
+/* From now on `request` computes it, begun under this stamp. */
 void responses_take(struct responses *r, struct response_key key, struct response_stamp stamp,
                     uint64_t request);
-/* `request` was answered with a, whose scores' data are copied. Without effect where another computes it. */
-void responses_keep(struct responses *r, struct response_key key, uint64_t request, const struct response *a);
+/* `request` was answered with a, whose scores' data are copied, by what `stamp` says. Without effect where
+ * another computes it. */
+void responses_keep(struct responses *r, struct response_key key, struct response_stamp stamp,
+                    uint64_t request, const struct response *a);
 
 size_t responses_bytes(const struct responses *r);
 int64_t responses_count(const struct responses *r);

@@ -1360,6 +1360,60 @@ static void test_what_old_near_caches_said_counts_until_they_are_gone(void **sta
     assert_int_equal(f->n_jobs, 2);
 }
 
+/* What is under way was asked of caches that are not in use any more. */
+static void test_nobody_follows_what_older_caches_may_answer(void **state)
+{
+    struct fixture *f = *state;
+    keep_responses(f);
+    tell_epoch(f, 1);
+    ask(f, 1);
+    tell_epoch(f, 2);
+    ask(f, 2);
+    ask(f, 3);
+    assert_int_equal(f->n_jobs, 2);
+    result(f, &f->job[0], 0, 0);
+    assert_int_equal(f->n_answers, 1); /* its own alone */
+    result(f, &f->job[1], 0, 0);
+    assert_int_equal(f->n_answers, 3);
+    assert_int_equal(requests_count(f->d->requests), 0);
+}
+
+/* It came while others served, and waited. */
+static void test_an_answer_is_kept_for_who_computed_it(void **state)
+{
+    struct fixture *f = *state;
+    keep_responses(f);
+    tell_epoch(f, 1);
+    f->full = 1;
+    ask(f, 1);
+    tell_epoch(f, 2);
+    f->full = 0;
+    pass(f, 1);
+    result(f, &f->job[0], 0, 0);
+    ask(f, 2);
+    assert_true(last_answer(f)->known);
+    tell_epoch(f, 1); /* rolled back */
+    ask(f, 3);
+    assert_int_equal(f->n_jobs, 2);
+}
+
+/* The first attempt answers after all, when a second one was sent to others. */
+static void test_a_late_answer_is_not_kept(void **state)
+{
+    struct fixture *f = *state;
+    keep_responses(f);
+    tell_epoch(f, 1);
+    ask(f, 1);
+    tell_epoch(f, 2);
+    hello(f, 0, 0, 101); /* in place of 100 */
+    dispatch_tick(f->d, f->now);
+    assert_int_equal(f->n_jobs, 2);
+    result(f, &f->job[0], 0, 0);
+    assert_int_equal(f->n_answers, 1);
+    ask(f, 2);
+    assert_int_equal(f->n_jobs, 3);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1412,6 +1466,9 @@ int main(void)
         test(test_a_death_moves_the_leader_alone),
         test(test_new_caches_answer_anew),
         test(test_what_old_near_caches_said_counts_until_they_are_gone),
+        test(test_nobody_follows_what_older_caches_may_answer),
+        test(test_an_answer_is_kept_for_who_computed_it),
+        test(test_a_late_answer_is_not_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

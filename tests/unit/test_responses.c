@@ -35,7 +35,7 @@ static bool known(struct responses *r, uint32_t i, float *scores)
     }
     a = answer_of((int32_t)i, -1, scores);
     responses_take(r, k, now, i + 1);
-    responses_keep(r, k, i + 1, &a);
+    responses_keep(r, k, now, i + 1, &a);
     return false;
 }
 
@@ -51,9 +51,9 @@ static void test_same_input_same_answer(void **state)
     responses_take(r, key_of(r, 1, 0), now, 42);
     assert_int_equal(responses_ask(r, key_of(r, 1, 0), now, &got, &request), RESPONSE_UNDER_WAY);
     assert_int_equal(request, 42);
-    responses_keep(r, key_of(r, 1, 0), 43, &a); /* another one's */
+    responses_keep(r, key_of(r, 1, 0), now, 43, &a); /* another one's */
     assert_int_equal(responses_ask(r, key_of(r, 1, 0), now, &got, &request), RESPONSE_UNDER_WAY);
-    responses_keep(r, key_of(r, 1, 0), 42, &a);
+    responses_keep(r, key_of(r, 1, 0), now, 42, &a);
     assert_int_equal(responses_ask(r, key_of(r, 1, 0), now, &got, &request), RESPONSE_KNOWN);
     assert_int_equal(got.label, 3);
     assert_int_equal(got.epoch, 7);
@@ -94,7 +94,7 @@ static void test_what_else_decides_the_answer(void **state)
     for (uint32_t i = 1; i <= 2; i++) {
         responses_ask(r, key_of(r, i, 0), now, &got, &request);
         responses_take(r, key_of(r, i, 0), now, i);
-        responses_keep(r, key_of(r, i, 0), i, i == 1 ? &full : &early);
+        responses_keep(r, key_of(r, i, 0), now, i, i == 1 ? &full : &early);
     }
     /* caches of another epoch answer early otherwise; the network says what it said */
     assert_int_equal(responses_ask(r, key_of(r, 1, 0), learned, &got, &request), RESPONSE_KNOWN);
@@ -122,7 +122,7 @@ static void test_bytes_are_bounded(void **state)
             responses_ask(r, k, now, &a, &request);
             a.scores = (struct tensor){TENSOR_F32, 1, {i * 7 % 1000}, scores};
             responses_take(r, k, now, i + 1);
-            responses_keep(r, k, i + 1, &a);
+            responses_keep(r, k, now, i + 1, &a);
             assert_true(responses_bytes(r) <= (most > least ? most : least));
         }
         assert_true(responses_count(r) > 0 || most < 10000);
