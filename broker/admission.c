@@ -6,8 +6,6 @@
 
 #include "base/clock.h"
 
-/* share of the deadline, less computing, that waiting may take; the rest is a reserve */
-#define WAIT_SHARE   0.65
 #define ROOM_SHARE   0.9 /* share of a request's time that it may spend sent and unanswered */
 #define COUNT        16  /* one measurement of the gap takes so many answers, .. */
 #define COUNT_FEW    4   /* .. or, where answers are slow, so many within the time below */
@@ -127,7 +125,7 @@ static double most_of(const struct admission *a, double time, double trust)
 {
     double ns = time;
     if (time > a->quick_ns)
-        ns = a->quick_ns + trust * WAIT_SHARE * (time - a->quick_ns);
+        ns = a->quick_ns + trust * PIPELINE_WAIT_SHARE * (time - a->quick_ns);
     return a->target_ns > 0 ? fmin(ns, fmax(a->target_ns, a->quick_ns)) : ns;
 }
 

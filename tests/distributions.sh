@@ -88,7 +88,7 @@ done
 [ -n "$roots" ] || die "--roots DIRECTORY: where the systems shall lie (--help explains)"
 [ "$(id -u)" = 0 ] || die "chroot and debootstrap need root"
 command -v debootstrap >/dev/null || die "install debootstrap first (apt-get install debootstrap)"
-mkdir -p "$roots/logs" "$roots/work" "$roots/ort"
+mkdir -p "$roots/logs" "$roots/trees" "$roots/ort"
 roots=$(cd "$roots" && pwd)
 [ -n "$combinations" ] || combinations="bookworm-root-gcc bookworm-user-clang bookworm-user-gcc-nodnnl
     trixie-root-gcc trixie-user-clang trixie-user-gcc-nodnnl"
@@ -163,7 +163,7 @@ make_system() { # RELEASE
 
 # A copy of the release for one combination, with the repository in the user's home.
 make_copy() { # COMBINATION RELEASE USER
-    copy=$roots/work/$1 home=root
+    copy=$roots/trees/$1 home=root
     [ "$3" = root ] || home=home/$3
     [ -n "$keep" ] || rm -rf "$copy"
     if [ ! -d "$copy" ]; then
@@ -258,9 +258,9 @@ for combination in $combinations; do
     done
     echo "${line%;}"
     if [ $bad = 0 ] && [ -z "$keep" ]; then
-        rm -rf "${roots:?}/work/$combination"
+        rm -rf "${roots:?}/trees/$combination"
     elif [ $bad = 1 ]; then
-        echo "    see $roots/logs/$combination-*.log and $roots/work/$combination"
+        echo "    see $roots/logs/$combination-*.log and $roots/trees/$combination"
     fi
 done
 exit $failed

@@ -16,7 +16,7 @@
 
 struct hop;
 
-/* With the pipeline's encryption; its state is not touched. FL_IO, FL_NOMEM, and as frames_socket. */
+/* As the pipeline's `security` says; its state is not touched. FL_IO, FL_NOMEM, and as frames_socket. */
 int hop_open(struct hop **out, const struct pipeline *p, bool lanes, struct error *e);
 void hop_close(struct hop *h); /* NULL is fine */
 

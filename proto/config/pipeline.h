@@ -81,6 +81,10 @@ struct cache_config {
     double certainty;
 };
 
+/* The part of a request's time, less computing, that waiting may take where there is no latency_target_ms;
+ * the rest is a reserve. */
+#define PIPELINE_WAIT_SHARE 0.65
+
 struct broker_config {
     char *requests; /* ROUTER, clients */
     char *control;  /* ROUTER, workers: hello, heartbeat, cancel, outcome */

@@ -13,9 +13,6 @@
 #include "stage_load.h"
 #include "stage_post.h"
 
-/* Without broker.latency_target_ms: of the deadline, as the broker has it (admission.c). */
-#define DEADLINE_SHARE 0.65
-
 enum phase {
     IDLE,     /* no batch in hand */
     READY,    /* `segment` is to be computed */
@@ -54,7 +51,7 @@ static double target_ns(const struct pipeline *p, int stage)
     const struct broker_config *c = &p->broker;
     if (p->stage[stage].fixed_batch)
         return 0;
-    return NS_PER_MS * (c->latency_target_ms ? c->latency_target_ms : DEADLINE_SHARE * c->deadline_ms);
+    return NS_PER_MS * (c->latency_target_ms ? c->latency_target_ms : PIPELINE_WAIT_SHARE * c->deadline_ms);
 }
 
 int stage_brain_new(struct stage_brain **out, const struct stage_setup *s, const struct stage_io *io,

@@ -56,9 +56,8 @@ int worker_sockets_open(struct worker_sockets *s, const struct stage_setup *asks
 
     if (!(s->context = zmq_ctx_new()))
         return error_set(e, FL_NOMEM, "out of memory");
-    if (p->shared_memory && (rc = lanes_new(&s->lanes, e)))
-        return rc;
-    if ((rc = frames_socket(&s->control, s->context, ZMQ_DEALER, FRAMES_CONNECT, p->broker.control, &control,
+    if ((p->shared_memory && (rc = lanes_new(&s->lanes, e))) ||
+        (rc = frames_socket(&s->control, s->context, ZMQ_DEALER, FRAMES_CONNECT, p->broker.control, &control,
                             p->security, e)) ||
         (rc = connect_to(s, &s->results, DOOR_RESULTS, ZMQ_PUSH, p->broker.results, many, false, e)))
         return rc;
