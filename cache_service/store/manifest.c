@@ -17,6 +17,8 @@
 
 #define MANIFEST_VERSION 3
 #define AHEAD_MS         60000
+#define MOST_CLASSES     (1 << 24)
+#define MOST_SHARE       1e6
 
 static bool safe_name(const char *s)
 {
@@ -51,6 +53,30 @@ static bool take_number(const json_t *o, const char *key, uint64_t *out)
         return false;
     *out = (uint64_t)json_integer_value(v);
     return true;
+}
+
+/* The same, at most `most`. */
+static bool take_small(const json_t *o, const char *key, int *out, int most)
+{
+    uint64_t number;
+    bool ok = take_number(o, key, &number) && number <= (uint64_t)most;
+    *out = ok ? (int)number : 0;
+    return ok;
+}
+
+/* NaN, which JSON cannot say, is null. */
+static bool take_real(const json_t *o, const char *key, double *out)
+{
+    const json_t *v = json_object_get(o, key);
+    *out = json_is_null(v) ? NAN : json_number_value(v);
+    return json_is_number(v) || json_is_null(v);
+}
+
+/* A share of the network's time, which small networks and slow look-ups exceed; an absent one gives 0. */
+static bool take_share(const json_t *o, const char *key, double *out)
+{
+    *out = 0;
+    return !json_object_get(o, key) || (take_real(o, key, out) && *out >= 0 && *out <= MOST_SHARE);
 }
 
 static bool read_digest(const json_t *v, uint8_t out[DIGEST_BYTES])
@@ -119,6 +145,19 @@ static bool valid_id(const char *s)
     return !*s || (a >= 1 && a <= 20 && b >= 1 && b <= 20 && !s[a + 1 + b]);
 }
 
+/* What an older build does not say is 0. */
+static bool take_teaching(struct manifest_exit *x, const json_t *o)
+{
+    uint64_t work;
+    const json_t *half = json_object_get(o, "by_half");
+    bool ok = take_number(o, "most_work", &work) && (!half || json_is_boolean(half));
+    x->most_work = (int64_t)work;
+    x->by_half = json_is_true(half);
+    return ok && take_small(o, "dim", &x->dim, MANIFEST_MAX_DIM) &&
+           take_small(o, "map_side", &x->map_side, MANIFEST_MAX_DIM) && take_share(o, "before", &x->before) &&
+           take_share(o, "lookup", &x->lookup);
+}
+
 static int parse_exit(struct manifest *m, const json_t *o, const char *name, struct error *e)
 {
     struct manifest_exit *x = &m->exit[m->n_exits];
@@ -131,19 +170,17 @@ static int parse_exit(struct manifest *m, const json_t *o, const char *name, str
                          "%s: exits[%d] needs \"name\", \"kind\", \"file\" (plain names), \"digest\", "
                          "\"after\", \"layout\", \"origin\": build again",
                          name, m->n_exits);
+    if (!take_teaching(x, o))
+        return error_set(
+            e, FL_CORRUPT,
+            "%s: \"dim\", \"map_side\", \"most_work\", \"before\", \"lookup\" or \"by_half\" of exit "
+            "%s is wrong: build again",
+            name, x->name);
     for (int i = 0; i < m->n_exits; i++)
         if (!strcmp(m->exit[i].name, x->name))
             return error_set(e, FL_CORRUPT, "%s: exit %s is there twice: build again", name, x->name);
     m->n_exits++;
     return FL_OK;
-}
-
-/* NaN, which JSON cannot say, is null. */
-static bool take_real(const json_t *o, const char *key, double *out)
-{
-    const json_t *v = json_object_get(o, key);
-    *out = json_is_null(v) ? NAN : json_number_value(v);
-    return json_is_number(v) || json_is_null(v);
 }
 
 static bool take_promise(const json_t *o, struct manifest_promise *p)
@@ -160,6 +197,22 @@ static bool take_promise(const json_t *o, struct manifest_promise *p)
     p->certifying_points = (int64_t)certifying;
     return (p->terms.agreement || !strcmp(of, "accuracy")) && p->terms.budget >= 0 && p->terms.budget <= 1 &&
            p->terms.certainty >= 0 && p->terms.certainty < 1;
+}
+
+static bool take_learned(const json_t *o, struct manifest_learned *l)
+{
+    uint64_t points, lost, won;
+    if (!o || json_is_null(o))
+        return true;
+    if (!take_number(o, "candidate", &l->candidate) || !take_number(o, "serial", &l->serial) ||
+        !take_number(o, "points", &points) || !take_number(o, "lost", &lost) ||
+        !take_number(o, "won", &won) || !take_real(o, "loss_upper", &l->upper) ||
+        !take_text(o, "why", l->why, sizeof l->why))
+        return false;
+    l->points = (int64_t)points;
+    l->lost = (int64_t)lost;
+    l->won = (int64_t)won;
+    return true;
 }
 
 static bool take_identity(const json_t *o, struct identity *id)
@@ -203,6 +256,9 @@ static int parse_root(struct manifest *m, const json_t *root, const char *name, 
     m->compared = json_is_true(compared);
     if (m->promised && !take_promise(json_object_get(root, "promise"), &m->promise))
         return error_set(e, FL_CORRUPT, "%s: \"promise\" does not say what was promised: build again", name);
+    if (!take_small(root, "classes", &m->classes, MOST_CLASSES) ||
+        (m->promised && !take_learned(json_object_get(root, "learned"), &m->learned)))
+        return error_set(e, FL_CORRUPT, "%s: \"classes\" or \"learned\" is wrong: build again", name);
     if (!json_is_array(exits) || json_array_size(exits) > PIPELINE_MAX_EXITS)
         return error_set(e, FL_CORRUPT, "%s: \"exits\" must be a list of at most %d: build again", name,
                          PIPELINE_MAX_EXITS);
@@ -254,24 +310,39 @@ static json_t *promise_json(const struct manifest *m)
                      "loss_upper", real_json(p->upper), "evidence", hash_json(p->evidence));
 }
 
+static json_t *learned_json(const struct manifest *m)
+{
+    const struct manifest_learned *l = &m->learned;
+    if (!m->promised || !l->candidate)
+        return json_null();
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:o, s:s}", "candidate", (json_int_t)l->candidate, "serial",
+                     (json_int_t)l->serial, "points", (json_int_t)l->points, "lost", (json_int_t)l->lost,
+                     "won", (json_int_t)l->won, "loss_upper", real_json(l->upper), "why", l->why);
+}
+
+static json_t *exit_json(const struct manifest_exit *x, int i)
+{
+    return json_pack("{s:s, s:i, s:s, s:s, s:o, s:s, s:s, s:o, s:I, s:i, s:i, s:I, s:f, s:f, s:b}", "name",
+                     x->name, "index", i, "kind", x->kind, "file", x->file, "digest", hash_json(x->digest),
+                     "after", x->after, "layout", x->layout, "origin", hash_json(x->origin), "budget_bytes",
+                     (json_int_t)x->budget_bytes, "dim", x->dim, "map_side", x->map_side, "most_work",
+                     (json_int_t)x->most_work, "before", x->before, "lookup", x->lookup, "by_half",
+                     x->by_half);
+}
+
 char *manifest_format(const struct manifest *m)
 {
     char build[DIGEST_TEXT_BYTES];
     json_t *exits = json_array(), *root;
     char *text;
-    for (int i = 0; exits && i < m->n_exits; i++) {
-        const struct manifest_exit *x = &m->exit[i];
-        json_array_append_new(exits, json_pack("{s:s, s:i, s:s, s:s, s:o, s:s, s:s, s:o, s:I}", "name",
-                                               x->name, "index", i, "kind", x->kind, "file", x->file,
-                                               "digest", hash_json(x->digest), "after", x->after, "layout",
-                                               x->layout, "origin", hash_json(x->origin), "budget_bytes",
-                                               (json_int_t)x->budget_bytes));
-    }
-    root = json_pack("{s:i, s:o, s:s, s:o, s:I, s:I, s:s, s:b, s:b, s:o, s:o}", "version", MANIFEST_VERSION,
-                     "identity", identity_json(&m->identity), "build", digest_text(m->build, build),
-                     "replaces", replaces_json(m), "built_ms", (json_int_t)m->built_ms, "generation",
-                     (json_int_t)m->generation, "applied", m->applied, "promised", m->promised, "compared",
-                     m->compared, "promise", promise_json(m), "exits", exits);
+    for (int i = 0; exits && i < m->n_exits; i++)
+        json_array_append_new(exits, exit_json(&m->exit[i], i));
+    root = json_pack("{s:i, s:o, s:s, s:o, s:I, s:I, s:s, s:b, s:b, s:o, s:i, s:o, s:o}", "version",
+                     MANIFEST_VERSION, "identity", identity_json(&m->identity), "build",
+                     digest_text(m->build, build), "replaces", replaces_json(m), "built_ms",
+                     (json_int_t)m->built_ms, "generation", (json_int_t)m->generation, "applied", m->applied,
+                     "promised", m->promised, "compared", m->compared, "promise", promise_json(m), "classes",
+                     m->classes, "learned", learned_json(m), "exits", exits);
     text = root ? json_dumps(root, JSON_INDENT(1)) : NULL;
     json_decref(root);
     return text;
@@ -298,6 +369,19 @@ int manifest_begin_build(struct manifest *m, const struct manifest *before, stru
     if (getrandom(m->build, sizeof m->build, 0) != sizeof m->build)
         return error_set(e, FL_IO, "no random numbers to name a build with: %s", strerror(errno));
     return FL_OK;
+}
+
+bool manifest_teaches_exit(const struct manifest *m, int i)
+{
+    return m->promised && m->classes > 0 && m->exit[i].dim > 0 && m->exit[i].origin;
+}
+
+bool manifest_teaches(const struct manifest *m)
+{
+    for (int i = 0; i < m->n_exits; i++)
+        if (manifest_teaches_exit(m, i))
+            return true;
+    return false;
 }
 
 uint64_t manifest_ahead_s(const struct manifest *m)

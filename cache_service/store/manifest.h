@@ -22,18 +22,27 @@
 
 #define MANIFEST_ID_BYTES   48 /* room for a Redis stream id */
 #define MANIFEST_TEXT_BYTES 256
+#define MANIFEST_WHY_BYTES  120
 #define MANIFEST_EVIDENCE   "evidence-%s" /* manifest_build_text; beside the manifest */
 #define MANIFEST_MAX_BYTES  (256 * 1024)  /* of the JSON text */
-#define MANIFEST_REPLACES   8             /* builds back that a build remembers */
+#define MANIFEST_MAX_DIM    (16 * 1024 * 1024)
+#define MANIFEST_REPLACES   8 /* builds back that a build remembers */
 
 struct manifest_exit {
-    char name[64];   /* file-name safe: letters, digits, '-', '_', '.' */
-    char kind[16];   /* "knn", "kmeans", "learned", "none" */
-    char file[128];  /* beside the manifest, no '/'; "" = no cache */
+    char name[64];  /* file-name safe: letters, digits, '-', '_', '.' */
+    char kind[16];  /* "knn", "kmeans", "learned": of its cache, or of one that may come; "none": never one */
+    char file[128]; /* beside the manifest, no '/'; "" = no cache */
     uint64_t digest; /* of that file (cache_info): a file of another build is refused */
     char after[MANIFEST_TEXT_BYTES], layout[MANIFEST_TEXT_BYTES]; /* of its descriptors, for people */
     uint64_t origin;       /* digest of these two; look-ups tell theirs */
     uint64_t budget_bytes; /* of this exit's points or centroids, kept by online updates too; 0 = no limit */
+    /* What is needed to teach it where no model is loaded: */
+    int dim;           /* of its descriptors; 0: not known, it can't be taught */
+    int map_side;      /* of descriptors that are maps; 0: they are not */
+    int64_t most_work; /* multiply-adds that a look-up may take; 0: no limit */
+    double before;     /* layers up to there, of the network's time */
+    double lookup;     /* descriptor and look-up, of the network's time */
+    bool by_half;      /* within half of the network's depth */
 };
 
 /* What was promised when the thresholds were chosen, and on what; the pipeline file may say otherwise by now.
@@ -43,6 +52,15 @@ struct manifest_promise {
     int64_t planning_points, certifying_points;
     double loss, upper; /* of the certifying points; NAN: no bound */
     uint64_t evidence;  /* evidence_digest of what all that comes from, caches/MANIFEST_EVIDENCE */
+};
+
+/* What was certified on live traffic since the build; all zero: nothing was. */
+struct manifest_learned {
+    uint64_t candidate; /* the last one that a certificate was begun for: numbers are used once (betting.h) */
+    uint64_t serial;    /* of the epochs that were certified since the build, 1, 2, ..; 0: as built */
+    int64_t points, lost, won;    /* audits that certified it, and what they said */
+    double upper;                 /* bound of its loss at the promise's certainty */
+    char why[MANIFEST_WHY_BYTES]; /* what came before it, for people */
 };
 
 struct manifest {
@@ -56,9 +74,15 @@ struct manifest {
     int n_exits;
     struct manifest_exit exit[PIPELINE_MAX_EXITS];
     bool compared; /* the build chose among kinds: an exit's may differ from the pipeline file's */
-    bool promised; /* thresholds keep a promise about these very caches: they do not learn online */
-    struct manifest_promise promise; /* where `promised` */
+    bool promised; /* thresholds keep a promise about these very caches */
+    struct manifest_promise promise; /* where `promised`: its terms, and what the build certified */
+    int classes;                     /* of the network; 0: not known */
+    struct manifest_learned learned; /* where `promised` */
 };
+
+/* Caches under a promise can learn: some exit can be taught (an older build does not say how). */
+bool manifest_teaches(const struct manifest *m);
+bool manifest_teaches_exit(const struct manifest *m, int i);
 
 /* FL_NOT_FOUND when there is no such file, FL_CORRUPT (what and where) when it is no manifest. */
 int manifest_load(struct manifest *out, const char *path, struct error *e);

@@ -13,18 +13,27 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "stages/place/origin.h"
+#include "blank_manifest.h"
 #include "deploy/tool/state.h"
+
+/* Exit i's evidence, or as many as there are. */
+static int evidence_of(const struct build *b, int i)
+{
+    const struct evidence *ev = &b->promised.evidence;
+    int k = 0;
+
+    while (k < ev->n_exits && strcmp(ev->exit[k].name, b->place.exit[i].name))
+        k++;
+    return k;
+}
 
 static void measure(struct build *b, int i)
 {
     const struct evidence *ev = &b->promised.evidence;
     struct built *out = &b->built[i];
     int64_t hits = 0, agree = 0, same = 0;
-    int k = 0;
+    int k = evidence_of(b, i);
 
-    while (k < ev->n_exits && strcmp(ev->exit[k].name, b->place.exit[i].name))
-        k++;
     out->info = cache_info(b->cache[i]);
     for (int64_t p = 0; k < ev->n_exits && p < ev->points; p++) {
         const struct evidence_exit *x = &ev->exit[k];
@@ -66,31 +75,29 @@ static int begin(struct build *b, const char *path, struct error *e)
     return rc;
 }
 
-static void describe(struct build *b)
+static int describe(struct build *b, struct error *e)
 {
+    const struct evidence *ev = &b->promised.evidence;
     struct manifest *m = &b->manifest;
     char build[MANIFEST_BUILD_BYTES];
+    int rc = blank_manifest(m, b->graph, &b->place, b->pipeline, e);
 
-    identity_of(&m->identity, b->graph->digest, b->pipeline);
-    m->n_exits = b->place.n_exits;
     m->compared = b->compare;
     if (b->pipeline->cache.rule == THRESHOLD_RISK)
         describe_promise(b);
-    for (int i = 0; i < b->place.n_exits; i++) {
-        const struct placed_exit *exit = &b->place.exit[i];
+    for (int i = 0; i < m->n_exits; i++) {
         struct manifest_exit *to = &m->exit[i];
-        struct origin origin;
-        snprintf(to->name, sizeof to->name, "%s", exit->name);
-        snprintf(to->kind, sizeof to->kind, "%s", b->cache[i] ? exit->kind : "none");
+        int k = evidence_of(b, i);
         if (b->cache[i])
-            snprintf(to->file, sizeof to->file, "%s-%s.cache", exit->name,
+            snprintf(to->file, sizeof to->file, "%s-%s.cache", to->name,
                      manifest_build_text(m->build, build));
         to->budget_bytes = b->budget;
-        origin_of(&origin, b->graph, exit, b->pipeline);
-        memcpy(to->after, origin.after, sizeof origin.after);
-        memcpy(to->layout, origin.layout, sizeof origin.layout);
-        to->origin = origin.digest;
+        if (k < ev->n_exits) {
+            to->before = ev->exit[k].before;
+            to->lookup = ev->exit[k].lookup;
+        }
     }
+    return rc;
 }
 
 static int write_caches(struct build *b, struct error *e)
@@ -165,8 +172,7 @@ int build_write(struct build *b, struct error *e)
 
     if (rc || (rc = begin(b, path, e)))
         return rc;
-    describe(b);
-    if ((rc = write_caches(b, e)) || (rc = write_evidence(b, e)) ||
+    if ((rc = describe(b, e)) || (rc = write_caches(b, e)) || (rc = write_evidence(b, e)) ||
         (rc = manifest_save(&b->manifest, path, e)))
         return rc;
     remove_older(b);

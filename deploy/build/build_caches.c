@@ -11,14 +11,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "blank_manifest.h"
 #include "deploy/tool/interrupt.h"
 #include "stages/kernels/team.h"
 #include "deploy/tool/state.h"
 
-/* Of the network's work, for each look-up of a learned cache: a look-up that takes longer must answer many
- * more requests to be worth it. */
-#define LOOKUP_WORK 0.006
-#define WHOLE       1000 /* of an exit's progress */
+#define WHOLE 1000 /* of an exit's progress */
 
 /* All candidates of one exit. */
 struct job {
@@ -100,15 +98,6 @@ static int on_progress(void *arg, const char *phase, int64_t done, int64_t total
 
 /* ---- */
 
-/* Multiply-adds of one request. */
-static double network_work(const struct graph *g)
-{
-    double flops = 0;
-    for (int i = 0; i < g->n_nodes; i++)
-        flops += graph_node_flops(g, i, 1);
-    return flops / 2;
-}
-
 /* Copies are for what learns; points and centroids are made of the data themselves. */
 static int64_t rows_for(const struct build *b, int k)
 {
@@ -139,7 +128,7 @@ static int make(struct job *j, int k, struct error *e)
         .progress = on_progress,
         .progress_arg = j,
         .map_side = b->train.side[i],
-        .most_work = (int64_t)(LOOKUP_WORK * network_work(b->graph)),
+        .most_work = blank_most_work(b->graph),
         .recipe = &b->recipe[i],
     };
 

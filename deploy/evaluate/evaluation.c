@@ -58,9 +58,9 @@ static int load_cache(struct evaluator *v, const struct manifest *m, int i, stru
     origin_of(&origin, v->in->graph, exit, v->in->pipeline);
     if (of && (rc = built_exit_check(of, &origin, e)))
         return rc;
-    if (!strcmp(exit->kind, "none") || (of && !strcmp(of->kind, "none"))) /* `build` may leave exits out */
+    if (!strcmp(exit->kind, "none") || (of && !*of->file)) /* `build` may leave exits out */
         return FL_OK;
-    if (!of || !*of->file)
+    if (!of)
         return error_set(e, FL_STALE, "no cache was built for exit %s; run freezeline build again",
                          exit->name);
     if ((rc = state_path(path, v->in->pipeline, e, "caches")) ||

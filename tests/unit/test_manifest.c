@@ -85,6 +85,36 @@ static void a_promise_is_kept_with_its_terms(void **state)
     assert_true(out.promise.evidence == 0x8000000000000001);
 }
 
+static void what_it_takes_to_teach_is_kept(void **state)
+{
+    struct manifest in = sample(), out;
+    char *text;
+    (void)state;
+    assert_false(manifest_teaches(&in)); /* as an older build wrote it */
+    in.promised = true;
+    in.promise.terms = (struct promise_terms){true, 0.05, 0.8};
+    assert_false(manifest_teaches(&in));
+    in.classes = 10;
+    in.exit[1].origin = 3;
+    in.exit[1].dim = 1344;
+    in.exit[1].map_side = 4;
+    in.exit[1].most_work = 3000000000;
+    in.exit[1].before = 0.25;
+    in.exit[1].lookup = 0.01;
+    in.exit[1].by_half = true;
+    in.learned = (struct manifest_learned){
+        .candidate = 4, .serial = 2, .points = 900, .lost = 3, .won = 1, .upper = 0.0125, .why = "bolder"};
+    text = manifest_format(&in);
+    assert_int_equal(manifest_parse(&out, text, strlen(text), "manifest.json", NULL), FL_OK);
+    free(text);
+    assert_true(manifest_teaches(&out) && manifest_teaches_exit(&out, 1) && !manifest_teaches_exit(&out, 0));
+    assert_memory_equal(&out.exit[1], &in.exit[1], sizeof in.exit[1]);
+    assert_int_equal(out.classes, 10);
+    assert_true(out.learned.candidate == 4 && out.learned.serial == 2 && out.learned.points == 900 &&
+                out.learned.lost == 3 && out.learned.won == 1 && out.learned.upper == 0.0125);
+    assert_string_equal(out.learned.why, "bolder");
+}
+
 static void absent_and_wrong_files_are_refused(void **state)
 {
 #define ID    "000102030405060708090a0b0c0d0e0f"
@@ -119,6 +149,14 @@ static void absent_and_wrong_files_are_refused(void **state)
         ROOT ",\"exits\":[{\"name\":\"a\",\"origin\":\"elsewhere\"}]}",
         ROOT ",\"exits\":[{\"name\":\"a\",\"digest\":\"00112233445566\"}]}",
         ROOT ",\"exits\":[{\"name\":\"a\",\"budget_bytes\":\"many\"}]}",
+        ROOT ",\"classes\":-1,\"exits\":[]}",
+        ROOT ",\"classes\":99999999999,\"exits\":[]}",
+        ROOT ",\"exits\":[{\"name\":\"a\",\"dim\":16777217}]}",
+        ROOT ",\"exits\":[{\"name\":\"a\",\"before\":null}]}",
+        ROOT ",\"exits\":[{\"name\":\"a\",\"lookup\":-0.5}]}",
+        ROOT ",\"exits\":[{\"name\":\"a\",\"by_half\":1}]}",
+        ROOT ",\"promised\":true,\"promise\":{\"of\":\"agreement\",\"max_loss\":0.1,\"certainty\":0.9,"
+             "\"loss\":0,\"loss_upper\":0},\"learned\":{\"candidate\":1},\"exits\":[]}",
     };
     struct manifest m;
     (void)state;
@@ -165,6 +203,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(round_trip),
         cmocka_unit_test(a_promise_is_kept_with_its_terms),
+        cmocka_unit_test(what_it_takes_to_teach_is_kept),
         cmocka_unit_test(absent_and_wrong_files_are_refused),
         cmocka_unit_test(a_build_knows_whose_place_it_took),
     };
