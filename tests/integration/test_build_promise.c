@@ -1,6 +1,7 @@
 /* test_build_promise.c - `build` with cache.threshold: risk, `eval` and `verify-promise` on it, with the
  * demo's network and pictures */
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <setjmp.h>
 #include <cmocka.h>
