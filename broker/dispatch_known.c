@@ -20,7 +20,7 @@ static struct response_stamp stamp_now(const struct dispatch *d, const uint8_t *
         const struct member *m = registry_member(d->registry, i);
         const uint64_t of[] = {(uint64_t)i, m->hello.caches.loaded, m->last.epoch, m->last.caches,
                                m->stage < 0 ? 0 : m->hello.incarnation};
-        if (!m->alive || (m->stage >= 0 && !m->last.caches))
+        if (!m->alive || m->stage == MEMBER_LEARNER || (m->stage >= 0 && !m->last.caches))
             continue;
         digest_add(caches, m->hello.caches.build, sizeof m->hello.caches.build);
         digest_add(caches, of, sizeof of);

@@ -8,8 +8,8 @@
 
 static const char *name_of(const struct hello *h, char *buf, size_t size)
 {
-    if (h->role == ROLE_CACHE)
-        snprintf(buf, size, "cache %u", h->replica);
+    if (h->role == ROLE_CACHE || h->role == ROLE_LEARNER)
+        snprintf(buf, size, "%s %u", h->role == ROLE_CACHE ? "cache" : "learner", h->replica);
     else
         snprintf(buf, size, "stage %u replica %u", h->stage, h->replica);
     return buf;
@@ -26,9 +26,9 @@ void dispatch_lost(struct dispatch *d, const struct member *m, const char *why, 
 
     name_of(&m->hello, name, sizeof name);
     if (m->stage < 0) {
-        log_at(level, 0, "%s (pid %llu) is gone: %s; its look-ups are misses", name,
-               (unsigned long long)m->hello.pid, why);
-        for (int i = 0; i < requests_slots(d->requests); i++)
+        log_at(level, 0, "%s (pid %llu) is gone: %s%s", name, (unsigned long long)m->hello.pid, why,
+               m->stage == MEMBER_CACHE ? "; its look-ups are misses" : "");
+        for (int i = 0; m->stage == MEMBER_CACHE && i < requests_slots(d->requests); i++)
             if ((e = requests_slot(d->requests, i)))
                 dispatch_ask(d, e, m->replica);
         return;

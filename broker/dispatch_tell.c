@@ -33,22 +33,24 @@ static bool is_told(const uint8_t digest[DIGEST_BYTES])
     return memcmp(digest, none, sizeof none) != 0;
 }
 
-/* Told to a stage so that it does not ask where there is no cache. Caches of another identity do not count.
- */
+/* Told to a stage so that it does not ask where there is no cache, but tells what is to be learned from.
+ * Caches of another identity do not count. */
 void dispatch_tell_exits(const struct dispatch *d, const struct member *m, struct heartbeat *out)
 {
     const struct member *cache;
     out->exits_told = false;
-    out->exits = 0;
+    out->exits = out->learns = 0;
     if (m->stage < 0)
         return;
     cache = registry_cache(d->registry, d->pipeline->stage[m->stage].replica[m->replica].cache);
     if (!cache || !cache->alive || !cache->last.exits_told)
         return;
     out->exits_told = true;
-    if (!is_told(cache->hello.identity) ||
-        !memcmp(cache->hello.identity, m->hello.identity, sizeof m->hello.identity))
-        out->exits = cache->last.exits;
+    if (is_told(cache->hello.identity) &&
+        memcmp(cache->hello.identity, m->hello.identity, sizeof m->hello.identity) != 0)
+        return;
+    out->exits = cache->last.exits;
+    out->learns = cache->last.learns;
 }
 
 /* Caches of another identity answer none of the stages' look-ups. */
@@ -121,7 +123,7 @@ void dispatch_tell_outcome(struct dispatch *d, const struct request_entry *e, in
         if (!m->alive)
             continue;
         d->out.type = MESSAGE_OUTCOME;
-        d->out.outcome = (struct outcome){e->id, label, hit_exit};
+        d->out.outcome = (struct outcome){.request = e->id, .label = label, .hit_exit = hit_exit};
         d->io.control(d->io.arg, &m->peer, &d->out);
     }
 }

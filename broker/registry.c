@@ -13,7 +13,7 @@
 struct registry {
     int n_stages, n_caches;
     int n_replicas[PIPELINE_MAX_STAGES];
-    /* place of each stage's first replica, then of the first cache service */
+    /* place of each stage's first replica, then of the first cache service; behind those, the learners */
     int first[PIPELINE_MAX_STAGES + 1];
     struct member *member; /* one per place */
     uint64_t dead_after_ns;
@@ -39,7 +39,7 @@ int registry_new(struct registry **out, const struct pipeline *p, const char *bo
         places += r->n_replicas[s] = p->stage[s].n_replicas;
     }
     r->first[r->n_stages] = places;
-    places += r->n_caches;
+    places += r->n_caches + REGISTRY_LEARNERS;
     if (!(r->member = calloc((size_t)places, sizeof *r->member))) {
         free(r);
         return FL_NOMEM;
@@ -50,8 +50,12 @@ int registry_new(struct registry **out, const struct pipeline *p, const char *bo
             registry_worker(r, s, i)->replica = i;
         }
     for (int i = 0; i < r->n_caches; i++) {
-        registry_cache(r, i)->stage = -1;
+        registry_cache(r, i)->stage = MEMBER_CACHE;
         registry_cache(r, i)->replica = i;
+    }
+    for (int i = 0; i < REGISTRY_LEARNERS; i++) {
+        registry_learner(r, i)->stage = MEMBER_LEARNER;
+        registry_learner(r, i)->replica = i;
     }
     r->dead_after_ns = (uint64_t)p->broker.dead_after_ms * NS_PER_MS;
     memcpy(r->boot_id, boot_id, strnlen(boot_id, sizeof r->boot_id - 1));
@@ -84,7 +88,7 @@ int registry_caches(const struct registry *r)
 
 int registry_places(const struct registry *r)
 {
-    return r->first[r->n_stages] + r->n_caches;
+    return r->first[r->n_stages] + r->n_caches + REGISTRY_LEARNERS;
 }
 
 struct member *registry_member(const struct registry *r, int place)
@@ -102,6 +106,11 @@ struct member *registry_cache(const struct registry *r, int index)
     return index < r->n_caches ? &r->member[r->first[r->n_stages] + index] : NULL;
 }
 
+struct member *registry_learner(const struct registry *r, int index)
+{
+    return &r->member[r->first[r->n_stages] + r->n_caches + index];
+}
+
 struct member *registry_place(const struct registry *r, const struct hello *h, struct error *e)
 {
     if (h->role == ROLE_CACHE) {
@@ -111,8 +120,10 @@ struct member *registry_place(const struct registry *r, const struct hello *h, s
                   r->n_caches);
         return NULL;
     }
+    if (h->role == ROLE_LEARNER && h->replica < REGISTRY_LEARNERS)
+        return registry_learner(r, (int)h->replica);
     if (h->role != ROLE_STAGE) {
-        error_set(e, FL_PROTOCOL, "hello of role %u: only stages and caches say hello", h->role);
+        error_set(e, FL_PROTOCOL, "hello of role %u: only stages, caches and learners say hello", h->role);
         return NULL;
     }
     if ((int64_t)h->stage < r->n_stages && (int64_t)h->replica < r->n_replicas[h->stage])

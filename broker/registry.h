@@ -1,10 +1,10 @@
-/* registry.h - the stage workers and cache services that have said hello, and whether they live
+/* registry.h - the stage workers, cache services and learners that have said hello, and whether they live
  *
- * A member is one process in its place: a replica of a stage, or a cache service. Its incarnation is a random
- * number per process start. The incarnation that said hello last holds the place; the one before is ousted
- * and told so whenever it shows up. All living stage workers have the same plan (Hello.plan, with model and
- * identity): the first one sets it, one with another has to wait (succession.h). Pure: time and messages come
- * in as arguments. One thread.
+ * A member is one process in its place: a replica of a stage, a cache service or a learner. Its incarnation
+ * is a random number per process start. The incarnation that said hello last holds the place; the one before
+ * is ousted and told so whenever it shows up. All living stage workers have the same plan (Hello.plan, with
+ * model and identity): the first one sets it, one with another has to wait (succession.h). Pure: time and
+ * messages come in as arguments. One thread.
  */
 #ifndef FREEZELINE_REGISTRY_H
 #define FREEZELINE_REGISTRY_H
@@ -17,8 +17,13 @@ struct rest {
     uint64_t for_ns; /* length of the last pause; 0: there was none, or it did well since */
 };
 
+/* `stage` of members that are none; `replica` is their index. Learners have places whatever the file says. */
+#define MEMBER_CACHE      (-1)
+#define MEMBER_LEARNER    (-2)
+#define REGISTRY_LEARNERS PIPELINE_MAX_CACHES
+
 struct member {
-    int stage, replica; /* its place, which it keeps; stage -1: cache service `replica` */
+    int stage, replica; /* its place, which it keeps */
     bool known;         /* has said hello at least once; the fields below are of the last that did */
     bool alive;         /* false: it said goodbye, or was silent for too long */
     struct hello hello;
@@ -48,8 +53,9 @@ int registry_replicas(const struct registry *r, int stage);
 int registry_caches(const struct registry *r);
 /* The member in a place of the file, which the registry owns; `known` may be false. */
 struct member *registry_worker(const struct registry *r, int stage, int replica);
-struct member *registry_cache(const struct registry *r, int index); /* NULL: the file has no such */
-/* All places, 0 .. registry_places(r) - 1: the stages' in order, then the cache services'. */
+struct member *registry_cache(const struct registry *r, int index);   /* NULL: the file has no such */
+struct member *registry_learner(const struct registry *r, int index); /* index < REGISTRY_LEARNERS */
+/* All places, 0 .. registry_places(r) - 1: the stages' in order, the cache services', the learners'. */
 int registry_places(const struct registry *r);
 struct member *registry_member(const struct registry *r, int place);
 /* The place that h claims; NULL: it is not in the file, and *e says so. */

@@ -162,7 +162,10 @@ const struct key pipeline_keys[] = {
      .help = "share of the requests whose outcome becomes an update; 0 under threshold: risk, whose caches "
              "stay as they are"},
     {"updates.audit", KEY_DOUBLE, ROOT(updates.audit), "0.01", RANGE(0, 1),
-     .help = "share of the requests whose hits are noted but not served"},
+     .help = "share of the requests whose layers all run, after a hit in the background, so that the truth "
+             "about it is known"},
+    {"updates.audit_most", KEY_DOUBLE, ROOT(updates.audit_most), "0.25", RANGE(0, 1),
+     .help = "the largest such share that a learner asks for while caches serve"},
     {"updates.batch", KEY_INT, ROOT(updates.batch), "256", RANGE(1, 65536),
      .help = "updates applied per new epoch, at most"},
     {"updates.interval_ms", KEY_INT, ROOT(updates.interval_ms), "1000", RANGE(10, 86400000),

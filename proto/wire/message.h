@@ -41,7 +41,8 @@ enum message_type {
                       and back */
 };
 
-enum message_role { ROLE_BROKER = 1, ROLE_STAGE, ROLE_CACHE, ROLE_CLIENT };
+/* A learner is a member beside the cache services: it tells the broker how many audits it wants. */
+enum message_role { ROLE_BROKER = 1, ROLE_STAGE, ROLE_CACHE, ROLE_CLIENT, ROLE_LEARNER };
 
 enum job_flags {
     JOB_NO_CACHE = 1, /* no look-ups: the full answer is wanted */
@@ -258,8 +259,14 @@ struct heartbeat {
     /* stage only, over two seconds, in thousandths: how long it had a batch in hand; how many requests waited
      * for one; how many of the cores that it may use idled */
     uint32_t busy, waiting, idle;
+    /* bit per exit whose descriptors are wanted of sampled and audited requests even where no cache stands
+     * (of a cache service); in the echo to a stage: those of that stage's cache service */
+    uint32_t learns;
+    uint32_t audit_ppm; /* learner only: the share of requests that it wants audited; 0: as configured */
     struct learning learning; /* cache service only */
 };
+
+#define SHARE_PPM 1000000 /* all */
 
 struct cancel {
     int n;
@@ -270,8 +277,12 @@ struct cancel {
 
 struct outcome {
     uint64_t request;
-    int32_t label;    /* of the full answer */
+    int32_t label;    /* of the full answer; -1: nothing was learned */
     int32_t hit_exit; /* -1 */
+    bool audit;       /* it was drawn as an audit and saw all exits: a fair sample of the traffic */
+    /* An audit that an exit answered was repeated in the background as `request`; this is the first one's id.
+     * 0: it is itself. */
+    uint64_t original;
 };
 
 /* Nothing is admitted until the lease runs out. Whoever wants a longer drain asks again before, so a drain
@@ -354,7 +365,9 @@ struct status_reply {
     uint64_t waiting;        /* of those in flight: not sent to a stage yet */
     uint64_t room;           /* how many may be sent and unanswered */
     uint64_t gap_ns;         /* between answers while there was always more to do; 0: not known */
-    uint64_t pid;            /* the broker's own */
+    /* audits: drawn, of these ended with an outcome, and given up; the rest is under way */
+    uint64_t audits_drawn, audits_done, audits_dropped;
+    uint64_t pid; /* the broker's own */
     char host[MESSAGE_NAME_BYTES];
 };
 

@@ -111,7 +111,7 @@ static int get_code(uint32_t *to, uint32_t code, struct error *e)
 
 static int get_role(uint32_t *to, uint32_t role, struct error *e)
 {
-    if (role < ROLE_BROKER || role > ROLE_CLIENT)
+    if (role < ROLE_BROKER || role > ROLE_LEARNER)
         return error_set(e, FL_PROTOCOL, "message has role %u, which this version does not know", role);
     *to = role;
     return FL_OK;
@@ -243,9 +243,9 @@ static int get_result(struct result *to, const Freezeline__Result *from, struct 
 
 static int get_place(uint32_t role, uint32_t stage, uint32_t replica, struct error *e)
 {
-    if (role == ROLE_CACHE && replica >= PIPELINE_MAX_CACHES)
-        return error_set(e, FL_PROTOCOL, "message names cache %u, at most %d exist", replica,
-                         PIPELINE_MAX_CACHES);
+    if ((role == ROLE_CACHE || role == ROLE_LEARNER) && replica >= PIPELINE_MAX_CACHES)
+        return error_set(e, FL_PROTOCOL, "message names %s %u, at most %d exist",
+                         role == ROLE_CACHE ? "cache" : "learner", replica, PIPELINE_MAX_CACHES);
     return role == ROLE_STAGE ? check_place(stage, replica, e) : FL_OK;
 }
 
@@ -350,6 +350,9 @@ static int get_learning(struct learning *to, const Freezeline__Learning *from, s
 static int get_heartbeat(struct heartbeat *to, const Freezeline__Heartbeat *from, struct error *e)
 {
     int rc;
+    if (from->audit_ppm > SHARE_PPM)
+        return error_set(e, FL_PROTOCOL, "heartbeat asks for %u millionths of the requests as audits",
+                         from->audit_ppm);
     COPY_FIELDS(HEARTBEAT_FIELDS)
     rc = get_reaches(&to->reaches, from->reaches, e);
     return rc ? rc : get_learning(&to->learning, from->learning, e);
@@ -371,7 +374,7 @@ static int get_cancel(struct cancel *to, const Freezeline__Cancel *from, struct 
 static int get_outcome(struct outcome *to, const Freezeline__Outcome *from, struct error *e)
 {
     int rc = get_label(&to->label, from->label, e);
-    to->request = from->request;
+    COPY_FIELDS(OUTCOME_FIELDS)
     return rc ? rc : get_exit_index(&to->hit_exit, from->hit_exit, e);
 }
 

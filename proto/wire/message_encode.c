@@ -289,12 +289,12 @@ static bool put_cancel(struct parts *p, const struct cancel *c)
     return count_ok(c->n, MESSAGE_MAX_BATCH) && count_ok(c->n_ask, MESSAGE_MAX_BATCH);
 }
 
-static void put_outcome(struct parts *p, const struct outcome *o)
+static void put_outcome(Freezeline__Outcome *to, const struct outcome *from)
 {
-    p->outcome = (Freezeline__Outcome)FREEZELINE__OUTCOME__INIT;
-    p->outcome.request = o->request;
-    p->outcome.label = o->label;
-    p->outcome.hit_exit = o->hit_exit;
+    *to = (Freezeline__Outcome)FREEZELINE__OUTCOME__INIT;
+    COPY_FIELDS(OUTCOME_FIELDS)
+    to->label = from->label;
+    to->hit_exit = from->hit_exit;
 }
 
 /* What one process has below it. */
@@ -396,7 +396,7 @@ static bool put_body(struct scratch *s, struct parts *p, const struct message *m
     case MESSAGE_CANCEL:
         return put_cancel(p, &m->cancel);
     case MESSAGE_OUTCOME:
-        put_outcome(p, &m->outcome);
+        put_outcome(&p->outcome, &m->outcome);
         return true;
     case MESSAGE_STATUS:
         p->status = (Freezeline__Status)FREEZELINE__STATUS__INIT;

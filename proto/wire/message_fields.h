@@ -32,13 +32,14 @@
 #define HEARTBEAT_FIELDS(X) \
     X(incarnation) X(worker_ns) X(broker_ns) X(jobs) X(lookups) X(hits) X(batches) X(dropped) \
     X(resident_bytes) X(epoch) X(queued) X(redis_up) X(cache_open) X(clock_error_ns) X(caches) X(exits) \
-    X(exits_told) X(taken) X(batch) X(busy) X(waiting) X(idle)
+    X(exits_told) X(taken) X(batch) X(busy) X(waiting) X(idle) X(learns) X(audit_ppm)
+#define OUTCOME_FIELDS(X) X(request) X(audit) X(original)
 #define DRAIN_FIELDS(X) X(lease_ms) X(undo)
 #define PROCESS_FIELDS(X) X(stage) X(replica) X(pid) X(incarnation) X(age_ns) X(outstanding)
 #define STATUS_FIELDS(X) \
     X(ready) X(draining) X(admitted) X(answered) X(hits) X(failed) X(overloaded) X(expired) X(retried) \
     X(duplicates) X(in_flight) X(waiting) X(room) X(gap_ns) X(started_ns) X(now_ns) X(pid) X(known) \
-    X(response_bytes)
+    X(response_bytes) X(audits_drawn) X(audits_done) X(audits_dropped)
 #define SPAN_FIELDS(X) X(request) X(attempt) X(kind) X(stage) X(replica) X(start_ns) X(end_ns)
 
 /* clang-format on */

@@ -989,6 +989,79 @@ static void test_outcomes_of_audits_reach_the_caches(void **state)
     assert_int_equal(f->control[f->n_control - 1].outcome.label, 3);
 }
 
+static void beat_with(struct fixture *f, struct heartbeat h)
+{
+    struct message m;
+    struct peer p = peer_named(h.incarnation);
+    memset(&m, 0, sizeof m);
+    m.type = MESSAGE_HEARTBEAT;
+    m.heartbeat = h;
+    dispatch_control(f->d, &p, &m, f->now);
+}
+
+/* The heartbeat that this member was sent last. */
+static struct heartbeat echo_to(const struct fixture *f, uint64_t who)
+{
+    struct peer p = peer_named(who);
+    for (int i = f->n_control - 1; i >= 0; i--)
+        if (f->control[i].type == MESSAGE_HEARTBEAT && !memcmp(f->control_to[i].id, p.id, 8))
+            return f->control[i].heartbeat;
+    fail_msg("nothing was sent to %llu", (unsigned long long)who);
+    return (struct heartbeat){0};
+}
+
+/* A stage hears what its cache service wants to learn from, unless that has caches of another network. */
+static void test_stages_hear_where_is_learned(void **state)
+{
+    struct fixture *f = *state;
+    all_workers(f);
+    hello_as(f, ROLE_CACHE, 0, 0, 200, true, 1);
+    beat_with(f, (struct heartbeat){.incarnation = 200, .worker_ns = 1, .exits_told = true, .learns = 6});
+    beat_with(f, (struct heartbeat){.incarnation = 100, .worker_ns = 1});
+    assert_int_equal(echo_to(f, 100).learns, 6);
+    assert_int_equal(echo_to(f, 100).exits, 0);
+    hello_as(f, ROLE_CACHE, 0, 0, 200, true, 2);
+    beat_with(f, (struct heartbeat){.incarnation = 100, .worker_ns = 1, .learns = 7});
+    assert_int_equal(echo_to(f, 100).learns, 0);
+}
+
+static void tick_status(struct fixture *f, struct status_reply *s)
+{
+    dispatch_tick(f->d, f->now);
+    dispatch_status(f->d, s, f->now);
+}
+
+/* A learner is a member like a cache service: welcomed, echoed, shown, sent away when another takes its
+ * place. Nothing waits for it, and what it is changes no answer. */
+static void test_learners_are_members(void **state)
+{
+    struct fixture *f = *state;
+    static struct status_reply s;
+    all_workers(f);
+    ask(f, 1);
+    hello_as(f, ROLE_LEARNER, 0, 0, 300, true, 0);
+    hello_as(f, ROLE_LEARNER, 0, REGISTRY_LEARNERS, 301, true, 0); /* no such place */
+    assert_int_equal(told(f, MESSAGE_HELLO, 300), 1);
+    assert_int_equal(told(f, MESSAGE_DRAIN, 301), 1);
+    beat_with(f, (struct heartbeat){.incarnation = 300, .worker_ns = 5});
+    assert_int_equal(echo_to(f, 300).worker_ns, 5);
+    tick_status(f, &s);
+    assert_int_equal(s.n_processes, 5);
+    assert_int_equal(s.process[4].role, ROLE_LEARNER);
+    assert_string_equal(s.process[4].state, "ready");
+    hello_as(f, ROLE_LEARNER, 0, 0, 302, true, 0);
+    assert_int_equal(told(f, MESSAGE_DRAIN, 300), 1);
+    for (int i = 0; i < 30; i++) { /* 302 is silent */
+        beat_all(f, 0);
+        pass(f, 10);
+    }
+    tick_status(f, &s);
+    assert_string_equal(s.process[4].state, "dead");
+    assert_true(s.ready);
+    result(f, &f->job[0], FL_OK, -1);
+    assert_int_equal(f->answer[0].error, FL_OK);
+}
+
 static struct status_reply drain(struct fixture *f, uint64_t who, uint32_t lease_ms, bool undo)
 {
     static struct message m;
@@ -1452,6 +1525,8 @@ int main(void)
         test(test_hits_of_a_dead_cache_are_asked_for),
         test(test_hits_of_what_is_overdue_are_asked_for),
         test(test_outcomes_of_audits_reach_the_caches),
+        test(test_stages_hear_where_is_learned),
+        test(test_learners_are_members),
         test(test_drain_admits_no_more),
         test(test_a_drain_ends_with_its_lease),
         test(test_malformed_inputs_are_refused),

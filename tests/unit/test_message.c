@@ -181,10 +181,10 @@ static void test_result(void **state)
 
 static void fill_heartbeat(struct heartbeat *h)
 {
-    static const struct heartbeat told = {1,          2,    3,    4,          5,          6,
-                                          7,          8,    9,    10,         11,         true,
-                                          true,       12,   13,   UINT64_MAX, 8,          REACHES_TOLD | 3,
-                                          UINT32_MAX, true, 1000, 5200,       UINT32_MAX, {0}};
+    static const struct heartbeat told = {
+        1,          2,    3,    4,    5,          6,          7,          8,  9,
+        10,         11,   true, true, 12,         13,         UINT64_MAX, 8,  REACHES_TOLD | 3,
+        UINT32_MAX, true, 1000, 5200, UINT32_MAX, 0x80000001, SHARE_PPM,  {0}};
     *h = told;
     h->learning = (struct learning){.state = LEARNING_ASIDE,
                                     .accepted = next(),
@@ -240,7 +240,13 @@ static void test_control(void **state)
     in.cancel.ask[1] = next();
     travel();
 
-    fresh(MESSAGE_OUTCOME)->outcome = (struct outcome){.request = 3, .label = 8, .hit_exit = -1};
+    struct outcome *o = &fresh(MESSAGE_OUTCOME)->outcome;
+    o->request = 3;
+    o->label = 8;
+    o->hit_exit = -1;
+    travel();
+    o->audit = true;
+    o->original = UINT64_MAX;
     travel();
     fresh(MESSAGE_STATUS);
     travel();
@@ -282,6 +288,9 @@ static void test_status_reply(void **state)
     r->waiting = next();
     r->room = next();
     r->gap_ns = next();
+    r->audits_drawn = next();
+    r->audits_done = next();
+    r->audits_dropped = next();
     r->pid = next();
     memset(r->host, 'b', sizeof r->host - 1);
     travel();
@@ -438,6 +447,8 @@ static void test_hostile_roles(void **state)
     hello.role = ROLE_CACHE;
     hello.replica = PIPELINE_MAX_CACHES;
     refused(pack(&envelope), FL_PROTOCOL, "cache 16");
+    hello.role = ROLE_LEARNER;
+    refused(pack(&envelope), FL_PROTOCOL, "learner 16");
     hello.role = ROLE_STAGE;
     refused(pack(&envelope), FL_PROTOCOL, "stage 0 replica 16");
     hello.replica = 0;
@@ -446,6 +457,8 @@ static void test_hostile_roles(void **state)
     hello.role = 99;
     hello.reaches = 0;
     refused(pack(&envelope), FL_PROTOCOL, "role 99");
+    hello.role = ROLE_LEARNER + 1;
+    refused(pack(&envelope), FL_PROTOCOL, "role 6");
     hello.plan = (ProtobufCBinaryData){15, (uint8_t[15]){1}};
     refused(pack(&envelope), FL_PROTOCOL, "15 bytes instead of 16");
     envelope.body_case = FREEZELINE__ENVELOPE__BODY_DRAIN;
