@@ -228,14 +228,14 @@ static int place_exits(struct plan *p, struct promise_forecast *f, bool may_drop
     return rc;
 }
 
-/* What the planning points lose where no exit answers. */
-static double spent_by_precision(const struct plan *p)
+/* What n points lose where no exit answers. */
+static struct promise_result lose_by_precision(const struct evidence *ev, int64_t n, bool agreement)
 {
     struct promise_result r;
     const bool none[PIPELINE_MAX_EXITS] = {false};
     const float never[PIPELINE_MAX_EXITS] = {0};
-    promise_judge(&r, p->ev, 0, p->n, never, none, p->terms->agreement);
-    return r.loss > 0 ? r.loss : 0;
+    promise_judge(&r, ev, 0, n, never, none, agreement);
+    return r;
 }
 
 /* `f` may be NULL: all exits that the evidence says are placed, and none is weighed. */
@@ -244,7 +244,7 @@ static int make_plan(struct plan *p, struct promise_forecast *f, bool may_drop)
     const struct evidence *ev = p->ev;
     bool placed[PIPELINE_MAX_EXITS] = {false};
     int rc = FL_OK;
-    p->spent = spent_by_precision(p);
+    p->spent = fmax(0, lose_by_precision(ev, p->n, p->terms->agreement).loss);
     p->path =
         malloc(((size_t)STEPS_PER_EXIT * (size_t)ev->n_exits * (size_t)ev->n_exits + 1) * sizeof *p->path);
     p->along = malloc(((size_t)STEPS_PER_EXIT * (size_t)ev->n_exits + 1) * sizeof *p->along);
@@ -303,6 +303,19 @@ int64_t promise_points_needed(const struct promise_terms *t)
     while (points - planning_points(points) < certify || planning_points(points) < 1)
         points++;
     return points;
+}
+
+struct promise_terms promise_left_by_precision(const struct evidence *ev, const struct promise_terms *terms)
+{
+    bool agreement = terms->agreement || ev->truth == NULL;
+    struct promise_result r = lose_by_precision(ev, ev->points, agreement);
+    struct gap_counts counts = {r.points, r.lost, r.won, !agreement};
+    struct promise_terms left = *terms;
+    if (ev->last == NULL)
+        return left;
+    left.budget -= gap_upper_bound(&counts, (1 - terms->certainty) * PROMISE_PRECISION);
+    left.certainty += (1 - terms->certainty) * PROMISE_PRECISION;
+    return left;
 }
 
 /* A threshold that confidence -timidity just exceeds. */

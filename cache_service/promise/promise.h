@@ -13,6 +13,7 @@
 
 #define PROMISE_PLAN_SHARE 0.3
 #define PROMISE_PLAN_MOST  10000 /* points: an order gets hardly better by more, a bound does */
+#define PROMISE_PRECISION  0.1
 
 struct promise_terms {
     bool agreement;   /* loss = differs from the full answer; else full right - served right */
@@ -72,6 +73,11 @@ int promise_order(struct promise_order *out, const struct evidence *ev, const st
 void promise_order_release(struct promise_order *o);
 /* Points of evidence that a promise needs at least. */
 int64_t promise_points_needed(const struct promise_terms *terms);
+/* What is left for early answers where they are compared with the network that serves and that one computes
+ * in a lower precision: the budget less a bound of what it loses on the evidence by itself, which takes
+ * PROMISE_PRECISION of 1 - certainty. The same terms without evidence->last. A budget of 0 or less: nothing
+ * is left. */
+struct promise_terms promise_left_by_precision(const struct evidence *ev, const struct promise_terms *terms);
 
 struct promise_check {
     int resamples, broken;

@@ -107,6 +107,7 @@ static void lower_precision(struct evidence *ev, int every)
 static void test_precision_spends_the_budget(void **state)
 {
     struct evidence ev, low, world, poor;
+    struct promise_terms left;
     struct promise_choice wide, c;
     struct promise_result r;
     struct error e = {0};
@@ -126,6 +127,12 @@ static void test_precision_spends_the_budget(void **state)
     assert_true(r.loss <= one_point.budget && fabs(r.loss - c.certified.loss) < 0.003);
     assert_int_equal(promise_choose(&c, &poor, &one_point, false, &e), FL_VALUE);
     assert_non_null(strstr(e.text, "precision"));
+    /* Audits compare with the network that serves: what its precision loses, one point in 200 here, is taken
+     * off. */
+    left = promise_left_by_precision(&low, &one_point);
+    assert_true(left.budget > 0.003 && left.budget < 0.0055 && fabs(left.certainty - 0.955) < 1e-12);
+    assert_true(promise_left_by_precision(&ev, &one_point).budget == one_point.budget);
+    assert_true(promise_left_by_precision(&poor, &one_point).budget < 0);
     evidence_release(&ev);
     evidence_release(&low);
     evidence_release(&world);
