@@ -37,10 +37,10 @@ static int check_input(const struct builder_input *in, enum cache_kind *kind, st
     if (in->train->rows < 1 || in->train->rows > INT32_MAX)
         return error_set(e, FL_USAGE, "%lld training points: 1 to %d are possible",
                          (long long)in->train->rows, INT32_MAX);
-    if (in->calibrate->rows < 1)
+    if (in->calibrate != NULL && in->calibrate->rows < 1)
         return error_set(e, FL_USAGE,
                          "no calibration points: name records with --calibrate that trained nothing");
-    if (in->calibrate->dim != in->train->dim)
+    if (in->calibrate != NULL && in->calibrate->dim != in->train->dim)
         return error_set(e, FL_SHAPE, "%s: training descriptors have %d features, calibration descriptors %d",
                          in->exit_name, in->train->dim, in->calibrate->dim);
     if (in->train_scores != NULL &&
@@ -101,7 +101,8 @@ static int make_tags(struct exit_build *b, struct error *e)
     b->projection_tag = XXH3_64bits_digest(s);
     XXH3_64bits_update(s, in->kind, strlen(in->kind));
     XXH3_64bits_update(s, &c->k, sizeof c->k);
-    digest_rows(s, in->calibrate, in->calibrate_labels);
+    if (in->calibrate != NULL)
+        digest_rows(s, in->calibrate, in->calibrate_labels);
     if (b->kind != CACHE_LEARNED)
         XXH3_64bits_update(s, &budget, sizeof budget);
     else
@@ -154,9 +155,11 @@ static int build(struct exit_build *b, const char *path, struct error *e)
     int rc = b->kind == CACHE_LEARNED ? build_learned(b, e) : build_projection(b, e);
     if (rc == FL_OK && b->kind != CACHE_LEARNED)
         rc = build_index(b, e);
-    if (rc == FL_OK)
+    if (rc == FL_OK && b->in->calibrate != NULL)
         rc = calibrate(b, e);
-    return rc == FL_OK ? cache_save(b->cache, path, NULL, e) : rc;
+    else if (rc == FL_OK)
+        b->cache->threshold = INFINITY;
+    return rc == FL_OK && !b->in->once ? cache_save(b->cache, path, NULL, e) : rc;
 }
 
 int builder_build(struct cache **out, const struct builder_input *in, struct error *e)
@@ -171,7 +174,7 @@ int builder_build(struct cache **out, const struct builder_input *in, struct err
         rc = build_path(&b, path, sizeof path, suffix, e);
     if (rc != FL_OK)
         return rc;
-    *out = build_load(&b, path, b.cache_tag);
+    *out = in->once ? NULL : build_load(&b, path, b.cache_tag);
     if (*out != NULL) {
         build_recall_recipe(&b);
         return FL_OK;

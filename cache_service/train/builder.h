@@ -22,9 +22,9 @@ struct builder_input {
     uint8_t identity[16];
     int classes;
     const struct matrix_file *train;
-    const int32_t *train_labels; /* the model's own */
-    const struct matrix_file *calibrate;
-    const int32_t *calibrate_labels; /* the model's own */
+    const int32_t *train_labels;         /* the model's own */
+    const struct matrix_file *calibrate; /* NULL: the threshold is infinity, for others to choose */
+    const int32_t *calibrate_labels;     /* the model's own */
     const struct cache_config *config;
     size_t budget_bytes;    /* of this exit's points / centroids, or of the whole of a learned cache; 0 = no
                                limit */
@@ -37,6 +37,11 @@ struct builder_input {
     int map_side;                  /* descriptors are maps [side][side][channels] (map.h); 0: they are not */
     int64_t most_work;             /* multiply-adds that a learned cache's look-up may take; 0: no limit */
     struct builder_recipe *recipe; /* filled for `learned`; may be NULL */
+    /* A cache of this exit and kind, of before: teaching starts there where it is of the same shape. NULL:
+     * from nothing. */
+    const struct cache *warm;
+    int most_steps; /* batches that teach; 0: as many as the method says */
+    bool once;      /* nothing is kept in work_dir for another call: no checkpoints, no search for a recipe */
 };
 
 /* Trains the projection (or loads it from work_dir when it was made from the same input), builds the index,

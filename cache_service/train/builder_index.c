@@ -51,22 +51,28 @@ int build_projection(struct exit_build *b, struct error *e)
                              .checkpoint = checkpoint,
                              .progress = build_progress,
                              .progress_arg = b};
-    t.recipe.epochs = in->config->train_epochs;
+    t.recipe.epochs = build_epochs(in, in->config->train_epochs);
+    if (in->warm != NULL && in->warm->kind == b->kind && in->warm->projection->dim == in->train->dim &&
+        in->warm->projection->nodes == in->config->nodes) {
+        b->projection = projection_retain(in->warm->projection);
+        return FL_OK;
+    }
     if ((rc = build_path(b, done, sizeof done, "projection.cache", e)) != FL_OK ||
         (rc = build_path(b, checkpoint, sizeof checkpoint, "checkpoint", e)) != FL_OK)
         return rc;
-    c = build_load(b, done, b->projection_tag);
+    c = in->once ? NULL : build_load(b, done, b->projection_tag);
     if (c != NULL) {
         b->projection = projection_retain(c->projection);
         cache_free(c);
         return FL_OK;
     }
     t.phase = build_phase(b, "project", 0.7);
+    t.checkpoint = in->once ? NULL : checkpoint;
     rc = net_train(&learned, &t, e);
     if (rc == FL_OK) {
         b->projection = projection_retain(learned.projection);
         trained_release(&learned);
-        rc = save_projection(b, done, e);
+        rc = in->once ? FL_OK : save_projection(b, done, e);
     }
     if (rc == FL_OK)
         unlink(checkpoint);

@@ -15,6 +15,8 @@
 #define LEARNED_NODES 512 /* of the dense layer, or what its budget allows */
 #define LEARNED_WIDTH 128 /* of the convolutions, likewise */
 #define TUNE_SHARE    0.2 /* of the time, for progress */
+#define WARM_SHARE    3   /* of the epochs, where teaching starts at an earlier cache */
+#define WARM_SLOWER   2   /* of the rate, likewise */
 
 /* Where tuning starts. Two points are mixed and some of everything is dropped: 35,000 points are few for so
  * many weights. A higher temperature or more of the teacher makes scores worse at telling which answers can
@@ -148,8 +150,11 @@ static int choose_recipe(struct exit_build *b, struct net_training *t, struct er
     int tried, rc;
     t->recipe = t->map.side > 0 ? convolving : imitating;
     t->recipe.epochs = learned_epochs(&t->recipe, in->train->rows);
+    t->recipe.epochs = build_epochs(in, t->recipe.epochs);
     if (in->train_scores == NULL)
         t->recipe.loss.distil = 0;
+    if (in->once)
+        return FL_OK;
     if ((rc = build_path(b, path, sizeof path, "recipe", e)) != FL_OK)
         return rc;
     if (!recipe_load(path, b->cache_tag, &t->recipe, &tried)) {
@@ -161,6 +166,20 @@ static int choose_recipe(struct exit_build *b, struct net_training *t, struct er
     if (rc == FL_OK)
         tell_recipe(b, &t->recipe, tried);
     return rc;
+}
+
+/* Fewer and smaller steps from where an earlier cache of the same shape stands. */
+static void start_warm(const struct builder_input *in, struct net_training *t)
+{
+    const struct cache *w = in->warm;
+    if (w == NULL || w->kind != CACHE_LEARNED || t->map.side > 0 || w->projection->map.side > 0 ||
+        w->projection->dim != in->train->dim || w->projection->nodes != t->nodes ||
+        w->learned.classes != in->classes)
+        return;
+    t->warm = w->projection;
+    t->warm_head = &w->learned;
+    t->recipe.epochs = (t->recipe.epochs + WARM_SHARE - 1) / WARM_SHARE;
+    t->recipe.rate /= WARM_SLOWER;
 }
 
 int build_learned(struct exit_build *b, struct error *e)
@@ -182,13 +201,18 @@ int build_learned(struct exit_build *b, struct error *e)
     if (rc == FL_OK)
         rc = choose_recipe(b, &t, e);
     t.phase = build_phase(b, "imitate", 0.99);
+    if (in->once)
+        t.checkpoint = NULL;
+    if (rc == FL_OK)
+        start_warm(in, &t);
     if (rc == FL_OK)
         rc = build_path(b, checkpoint, sizeof checkpoint, "learned.checkpoint", e);
     if (rc == FL_OK)
         rc = net_train(&learned, &t, e);
     if (rc != FL_OK)
         return rc;
-    unlink(checkpoint);
+    if (!in->once)
+        unlink(checkpoint);
     rc = cache_new(&b->cache, CACHE_LEARNED, learned.projection, in->classes);
     if (rc == FL_OK) { /* the cache takes the second layer */
         build_name(b, b->cache, b->cache_tag);

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "net_train.h"
+
 int build_path(const struct exit_build *b, char *path, size_t size, const char *suffix, struct error *e)
 {
     if (snprintf(path, size, "%s/%s.%s", b->in->work_dir, b->in->exit_name, suffix) >= (int)size)
@@ -35,6 +37,13 @@ int build_report(struct exit_build *b, int64_t done, int64_t total, struct error
     if (build_progress(b, b->phase, done, total, NAN) != 0)
         return error_set(e, FL_CANCELLED, "stopped in '%s'", b->phase);
     return FL_OK;
+}
+
+int build_epochs(const struct builder_input *in, int epochs)
+{
+    int64_t steps = (in->train->rows + TRAIN_BATCH - 1) / TRAIN_BATCH,
+            most = in->most_steps > 0 ? in->most_steps / steps : epochs;
+    return most < 1 ? 1 : most < epochs ? (int)most : epochs;
 }
 
 void build_name(const struct exit_build *b, struct cache *c, uint64_t tag)

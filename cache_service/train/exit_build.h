@@ -24,6 +24,8 @@ const char *build_phase(struct exit_build *b, const char *what, double to);
 int build_progress(void *arg, const char *phase, int64_t done, int64_t total, double number);
 /* Says that the phase is `done` of `total`. FL_CANCELLED when it is to stop. */
 int build_report(struct exit_build *b, int64_t done, int64_t total, struct error *e);
+/* As many epochs as are asked for, or fewer where in->most_steps allows no more batches; 1 at least. */
+int build_epochs(const struct builder_input *in, int epochs);
 /* Whose cache it is, and what it was made from. */
 void build_name(const struct exit_build *b, struct cache *c, uint64_t tag);
 /* The cache at path, or NULL when there is none with that tag. */

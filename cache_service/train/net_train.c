@@ -386,6 +386,29 @@ static int train_epoch(struct trainer *r, struct error *e)
     return checkpoint_save(r, e);
 }
 
+/* What an earlier training stored becomes the parameters; its mean and scale stay those of the features, as
+ * its weights are about them. */
+static void start_warm(struct trainer *r)
+{
+    const struct projection *p = r->t->warm;
+    const struct predictor *head = r->t->warm_head;
+    size_t dim = (size_t)p->dim, nodes = (size_t)p->nodes, classes = (size_t)head->classes;
+    for (size_t i = 0; i < dim; i++) {
+        if (p->scale[i] == 0)
+            continue;
+        r->p->mean[i] = p->mean[i];
+        r->p->scale[i] = p->scale[i];
+    }
+    for (size_t j = 0; j < nodes; j++) {
+        for (size_t i = 0; i < dim; i++)
+            r->net.w1[i * nodes + j] = half_to_float(p->weights[j * dim + i]);
+        for (size_t c = 0; c < classes; c++)
+            r->net.w2[j * classes + c] = head->weights[c * nodes + j];
+    }
+    memcpy(r->net.b1, p->bias, nodes * sizeof *p->bias);
+    memcpy(r->net.b2, head->bias, classes * sizeof *head->bias);
+}
+
 static void start(struct trainer *r)
 {
     struct shuffle s;
@@ -395,6 +418,8 @@ static void start(struct trainer *r)
     }
     shuffle_seed(&s, r->t->seed, STREAM_START);
     net_initialise(&r->net, r->t->recipe.start, &s);
+    if (r->t->warm != NULL)
+        start_warm(r);
     r->epoch = 0;
     r->steps = 0;
     r->best_loss = r->best_agreement = r->best_risk = NAN;

@@ -9,7 +9,7 @@ cd "$(dirname "$0")/../.."
 arrows='
 proto          :                             : base config wire index client
 stages         : proto                       : graph ops load kernels exec place worker
-cache_service  : proto                       : promise train store service
+cache_service  : proto                       : promise train store service learn
 broker         : proto                       : .
 deploy         : proto stages cache_service broker : tool picture data plot model build evaluate launch operate report load bench world simulate
 '

@@ -1,0 +1,531 @@
+/* learner_brain.c - when to teach, what serves, when it is too much
+ *
+ * Three parts: audits come in (truth may be waited for), what serves is watched and the best certified row
+ * takes its place, teaching is asked for as requests grow in number.
+ */
+#include "learner_brain.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cache_service/promise/betting.h"
+#include "learner_pool.h"
+#include "learner_watch.h"
+
+#define QUEUE         32
+#define FIRST_TEACH   200  /* requests that the first caches are taught with */
+#define FIRST_PLAN    150  /* audits that an order is planned on, at least */
+#define GROWN         1.5  /* times as many as the last time: teach again */
+#define FEWEST        100  /* audits, before a candidate serves */
+#define GAIN          0.01 /* of the network's time: what a commit is worth */
+#define FIRST_GAIN    0.05 /* likewise, where nothing serves: an audit costs nothing then */
+#define HOPE          0.01 /* likewise: what is to be gained for more audits than usual */
+#define SIGNAL_AUDITS 300  /* to look at after a signal or an alarm */
+#define WAITING       512  /* audits that wait for their truth, where truths come */
+#define TRUTHS_COME   1000 /* a truth about one of so many of the last audits */
+#define ALARM_TEACH   1000 /* requests since a change that are enough to learn from them alone */
+
+/* An audit and what each candidate said. */
+struct heard {
+    struct learner_audit audit;
+    int n;
+    uint64_t number[LEARNER_CANDIDATES + 1];
+    int32_t label[LEARNER_CANDIDATES + 1][PIPELINE_MAX_EXITS];
+    float confidence[LEARNER_CANDIDATES + 1][PIPELINE_MAX_EXITS];
+};
+
+struct learner_brain {
+    struct learner_setup setup;
+    learner_look *look;
+    void *arg;
+    enum learner_state state;
+    struct learner_pool pool;
+    struct learner_watch watch;
+    uint64_t serving, number; /* candidates: that serves; used last */
+    uint64_t now, committed;  /* moments */
+    bool frozen, told_frozen;
+    int64_t audits, looking_until; /* audits: seen; until which to look closer */
+    /* teaching */
+    uint64_t teaching; /* number in work; 0: none */
+    bool tuning;       /* what is in work is an order alone */
+    uint64_t since_ms; /* a change: what came before is of another time; 0: none */
+    int64_t taught, certifying, taught_at, planned_at,
+        changed_at;        /* requests: there now; at the last teaching;
+                              at the last planning; at the last change */
+    int64_t certifying_at; /* the change */
+    bool fresh;            /* what is to be taught next begins from nothing */
+    int alarms;
+    /* audits whose truth may still come */
+    struct heard *waiting;                      /* [WAITING], a ring */
+    int64_t first_waiting, n_waiting, truth_at; /* truth_at: audits when the last truth came */
+    struct heard now_heard;
+    struct learner_decision queue[QUEUE];
+    int first, queued;
+};
+
+const char *learner_state_name(enum learner_state s)
+{
+    static const char *const name[] = {"cold", "serving", "tightened", "off"};
+    return name[s];
+}
+
+/* --- decisions --- */
+
+static struct learner_decision *decide(struct learner_brain *b, enum learner_what what, uint64_t number)
+{
+    struct learner_decision *d = &b->queue[(b->first + b->queued) % QUEUE];
+    if (b->queued < QUEUE)
+        b->queued++;
+    *d = (struct learner_decision){.what = what, .number = number, .state = b->state};
+    return d;
+}
+
+static void __attribute__((format(printf, 2, 3))) say(struct learner_decision *d, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    vsnprintf(d->why, sizeof d->why, format, args);
+    va_end(args);
+}
+
+bool learner_brain_next(struct learner_brain *b, struct learner_decision *out)
+{
+    if (b->queued == 0)
+        return false;
+    *out = b->queue[b->first];
+    b->first = (b->first + 1) % QUEUE;
+    b->queued--;
+    return true;
+}
+
+/* --- what serves --- */
+
+static void watch_anew(struct learner_brain *b, uint64_t number)
+{
+    double blind = b->setup.terms.budget;
+    if (number == 0 && !isnan(b->setup.differs))
+        blind = 1.5 * b->setup.differs + b->setup.terms.budget;
+    watch_begin(&b->watch, &b->setup.terms, blind,
+                betting_delta(b->setup.terms.certainty, number > 0 ? number : 1));
+}
+
+static void serve(struct learner_brain *b, enum learner_state state, uint64_t number, const bool *placed,
+                  const float *threshold, struct learner_decision *d)
+{
+    b->state = state;
+    b->committed = b->now;
+    watch_thresholds(&b->watch, placed, threshold);
+    d->state = state;
+    d->of = b->serving;
+    memcpy(d->placed, placed, sizeof d->placed);
+    memcpy(d->threshold, threshold, sizeof d->threshold);
+    b->serving = number;
+}
+
+static double time_now(const struct learner_brain *b)
+{
+    const struct learner_watch *w = &b->watch;
+    double before[PIPELINE_MAX_EXITS], lookup[PIPELINE_MAX_EXITS];
+    if (b->state == LEARNER_COLD || b->state == LEARNER_OFF)
+        return 1;
+    for (int k = 0; k < b->setup.n_exits; k++) {
+        before[k] = b->setup.exit[k].before;
+        lookup[k] = b->setup.exit[k].lookup;
+    }
+    return serving_time(b->setup.n_exits, before, lookup, w->placed, w->answered, w->counts.n);
+}
+
+/* Candidates that are older than what serves never will. */
+static void forget_older(struct learner_brain *b, uint64_t number)
+{
+    for (int i = b->pool.n - 1; i >= 0; i--) {
+        uint64_t old = b->pool.candidate[i].number;
+        if (old >= number)
+            continue;
+        pool_remove(&b->pool, old);
+        decide(b, LEARNER_FORGET, old);
+    }
+}
+
+static void commit(struct learner_brain *b, const struct pool_row *r, double time)
+{
+    struct learner_decision *d;
+    bool same = r->number == b->serving && b->state == LEARNER_SERVING;
+    if (b->frozen) {
+        if (!b->told_frozen)
+            say(decide(b, LEARNER_EVENT, r->number), "candidate %llu is certified, but the caches are frozen",
+                (unsigned long long)r->number);
+        b->told_frozen = true;
+        return;
+    }
+    if (!same)
+        watch_anew(b, r->number);
+    d = decide(b, LEARNER_SERVE, r->number);
+    d->certified = r->row;
+    serve(b, LEARNER_SERVING, r->number, r->placed, r->row.threshold, d);
+    say(d, "%s: %.1f%% answered early, loss at most %.2f points by %lld audits, time %.3f instead of %.3f",
+        same ? "bolder, as more audits certify it" : "certified", 100 * r->row.share, 100 * r->row.upper,
+        (long long)r->row.counts.n, r->time, time);
+    if (!same)
+        forget_older(b, r->number);
+}
+
+static void consider(struct learner_brain *b)
+{
+    bool nothing = b->state == LEARNER_COLD || b->state == LEARNER_OFF;
+    double time, gain = nothing ? FIRST_GAIN : GAIN;
+    struct pool_row r;
+    if (!nothing && b->now - b->committed < b->setup.interval_ns)
+        return;
+    if (!pool_best(&b->pool, FEWEST, &r))
+        return;
+    time = time_now(b);
+    if (!nothing && r.number == b->serving && b->state == LEARNER_SERVING) {
+        int same =
+            memcmp(r.row.threshold, b->watch.threshold, sizeof r.row.threshold[0] * (size_t)b->setup.n_exits);
+        if (same == 0)
+            return;
+    }
+    if (b->state == LEARNER_TIGHTENED)
+        gain = 0;
+    /* What serves was judged by fewer audits since its last change than its candidate: compare by the latter.
+     */
+    if (!nothing && b->watch.counts.n < FEWEST)
+        return;
+    if (r.time < time - gain)
+        commit(b, &r, time);
+}
+
+/* --- alarm --- */
+
+static uint64_t use_number(struct learner_brain *b)
+{
+    decide(b, LEARNER_NUMBER, ++b->number);
+    return b->number;
+}
+
+static void forget_all_but(struct learner_brain *b, uint64_t number)
+{
+    while (b->pool.n > 0) {
+        uint64_t gone = b->pool.candidate[0].number;
+        pool_remove(&b->pool, gone);
+        if (gone != number)
+            decide(b, LEARNER_FORGET, gone);
+    }
+}
+
+/* What was certified was so under traffic that is no more. */
+static void start_over(struct learner_brain *b)
+{
+    b->alarms++;
+    b->since_ms = watch_since(&b->watch);
+    forget_all_but(b, b->serving);
+    b->changed_at = b->taught_at = b->taught;
+    b->certifying_at = b->planned_at = b->certifying;
+    b->looking_until = b->audits + SIGNAL_AUDITS;
+    b->n_waiting = 0;
+}
+
+static void tighten(struct learner_brain *b)
+{
+    bool placed[PIPELINE_MAX_EXITS];
+    float threshold[PIPELINE_MAX_EXITS], above;
+    int k = watch_blames(&b->watch, &above);
+    struct learner_decision *d;
+    memcpy(placed, b->watch.placed, sizeof placed);
+    memcpy(threshold, b->watch.threshold, sizeof threshold);
+    if (k < 0)
+        return;
+    start_over(b);
+    threshold[k] = above;
+    d = decide(b, LEARNER_SERVE, b->serving);
+    say(d, "alarm: audits lose more than %.2f points; exit %s, which lost most, answers above %.4g only",
+        100 * b->setup.terms.budget, b->setup.exit[k].name, (double)above);
+    serve(b, LEARNER_TIGHTENED, b->serving, placed, threshold, d);
+    watch_begin(&b->watch, &b->setup.terms, b->watch.blind_budget,
+                betting_delta(b->setup.terms.certainty, use_number(b)));
+}
+
+static void switch_off(struct learner_brain *b)
+{
+    const bool none[PIPELINE_MAX_EXITS] = {false};
+    float never[PIPELINE_MAX_EXITS];
+    struct learner_decision *d;
+    for (int k = 0; k < PIPELINE_MAX_EXITS; k++)
+        never[k] = INFINITY;
+    start_over(b);
+    d = decide(b, LEARNER_SERVE, b->serving);
+    say(d, "alarm again: audits lose more than %.2f points; no exit answers until one is certified anew",
+        100 * b->setup.terms.budget);
+    serve(b, LEARNER_OFF, b->serving, none, never, d);
+    watch_end(&b->watch);
+    b->fresh = true;
+}
+
+static void heed_alarm(struct learner_brain *b)
+{
+    if (b->state != LEARNER_SERVING && b->state != LEARNER_TIGHTENED)
+        return;
+    if (!watch_raised(&b->watch))
+        return;
+    if (b->frozen) {
+        say(decide(b, LEARNER_EVENT, b->serving),
+            "alarm: audits lose more than %.2f points, but the caches are frozen",
+            100 * b->setup.terms.budget);
+        watch_anew(b, use_number(b));
+    } else if (b->state == LEARNER_SERVING) {
+        tighten(b);
+    } else {
+        switch_off(b);
+    }
+}
+
+/* --- audits --- */
+
+static void hear(struct learner_brain *b, struct heard *h, uint64_t number)
+{
+    if (b->look(b->arg, number, h->label[h->n], h->confidence[h->n]) == FL_OK)
+        h->number[h->n++] = number;
+}
+
+static void judge(struct learner_brain *b, const struct heard *h)
+{
+    const struct learner_audit *a = &h->audit;
+    for (int i = 0; i < h->n; i++) {
+        pool_see(&b->pool, h->number[i], h->label[i], h->confidence[i], a->full, a->truth);
+        if (h->number[i] == b->serving && (b->state == LEARNER_SERVING || b->state == LEARNER_TIGHTENED))
+            watch_see(&b->watch, h->label[i], h->confidence[i], a->full, a->truth, a->moment_ms);
+    }
+    heed_alarm(b);
+    consider(b);
+}
+
+static void judge_oldest(struct learner_brain *b)
+{
+    const struct heard *h = &b->waiting[b->first_waiting];
+    b->first_waiting = (b->first_waiting + 1) % WAITING;
+    b->n_waiting--;
+    judge(b, h);
+}
+
+void learner_brain_audit(struct learner_brain *b, const struct learner_audit *a, uint64_t now)
+{
+    bool waits =
+        b->waiting != NULL && a->truth < 0 && b->truth_at > 0 && b->audits - b->truth_at < TRUTHS_COME;
+    struct heard *h = &b->now_heard;
+    b->now = now;
+    b->audits++;
+    if (a->truth >= 0)
+        b->truth_at = b->audits;
+    if (waits && b->n_waiting == WAITING)
+        judge_oldest(b);
+    if (waits)
+        h = &b->waiting[(b->first_waiting + b->n_waiting) % WAITING];
+    h->audit = *a;
+    h->n = 0;
+    if (b->state == LEARNER_SERVING || b->state == LEARNER_TIGHTENED)
+        hear(b, h, b->serving);
+    for (int i = 0; i < b->pool.n; i++) {
+        if (h->n == 0 || h->number[0] != b->pool.candidate[i].number)
+            hear(b, h, b->pool.candidate[i].number);
+    }
+    if (waits)
+        b->n_waiting++;
+    else
+        judge(b, h);
+}
+
+void learner_brain_truth(struct learner_brain *b, uint64_t request, int32_t truth, uint64_t now)
+{
+    b->now = now;
+    b->truth_at = b->audits > 0 ? b->audits : 1;
+    for (int64_t i = 0; i < b->n_waiting; i++) {
+        struct heard *h = &b->waiting[(b->first_waiting + i) % WAITING];
+        if (h->audit.request == request && h->audit.truth < 0)
+            h->audit.truth = truth;
+    }
+    while (b->n_waiting > 0 && b->waiting[b->first_waiting].audit.truth >= 0)
+        judge_oldest(b);
+}
+
+/* --- teaching --- */
+
+static void ask(struct learner_brain *b, enum learner_what what, bool warm)
+{
+    struct learner_decision *d;
+    b->teaching = use_number(b);
+    b->tuning = what == LEARNER_TUNE;
+    b->planned_at = b->certifying;
+    if (what == LEARNER_TEACH)
+        b->taught_at = b->taught;
+    d = decide(b, what, b->teaching);
+    d->of = b->serving;
+    d->warm = warm;
+    d->since_ms = b->since_ms;
+    d->teach_since_ms = b->taught - b->changed_at >= ALARM_TEACH ? b->since_ms : 0;
+    if (what == LEARNER_TEACH)
+        say(d, "candidate %llu is taught %s", (unsigned long long)b->teaching,
+            d->teach_since_ms > 0 ? "by requests since the change" : "by all requests that are kept");
+    else
+        say(d, "candidate %llu: the same caches, another order of thresholds",
+            (unsigned long long)b->teaching);
+}
+
+static bool has_caches(const struct learner_brain *b)
+{
+    return b->setup.serves || b->serving > 0;
+}
+
+static void consider_teaching(struct learner_brain *b)
+{
+    int64_t taught = b->taught - b->changed_at, planned = b->certifying - b->certifying_at,
+            taught_at = b->taught_at - b->changed_at;
+    if (b->teaching != 0 || planned < FIRST_PLAN)
+        return;
+    if (taught >= FIRST_TEACH && (double)taught >= GROWN * (double)taught_at)
+        ask(b, LEARNER_TEACH, has_caches(b) && !b->fresh);
+    else if (has_caches(b) && b->planned_at == b->certifying_at && pool_find(&b->pool, b->serving) == NULL)
+        ask(b, LEARNER_TUNE, true);
+}
+
+void learner_brain_grown(struct learner_brain *b, int64_t teaching, int64_t certifying, uint64_t now)
+{
+    b->now = now;
+    b->taught = teaching;
+    b->certifying = certifying;
+    consider_teaching(b);
+}
+
+bool learner_brain_taught(struct learner_brain *b, uint64_t number, const struct promise_order *order,
+                          int64_t points, uint64_t now)
+{
+    uint64_t gone;
+    bool wanted = number == b->teaching && order->rows > 0;
+    b->now = now;
+    if (number == b->teaching)
+        b->teaching = 0;
+    if (wanted)
+        wanted = pool_add(&b->pool, number, order, points, b->serving, &gone) == FL_OK;
+    if (wanted && gone != 0)
+        decide(b, LEARNER_FORGET, gone);
+    return wanted;
+}
+
+void learner_brain_not_taught(struct learner_brain *b, uint64_t number, const char *why, uint64_t now)
+{
+    b->now = now;
+    if (number != b->teaching)
+        return;
+    b->teaching = 0;
+    say(decide(b, LEARNER_EVENT, number), "candidate %llu was not made: %.120s", (unsigned long long)number,
+        why);
+}
+
+/* --- the rest --- */
+
+void learner_brain_signal(struct learner_brain *b, const char *what, uint64_t now)
+{
+    b->now = now;
+    if (b->looking_until <= b->audits)
+        say(decide(b, LEARNER_EVENT, b->serving), "looks closer: %.150s", what);
+    b->looking_until = b->audits + SIGNAL_AUDITS;
+}
+
+void learner_brain_frozen(struct learner_brain *b, bool frozen, uint64_t now)
+{
+    b->now = now;
+    b->frozen = frozen;
+    b->told_frozen = false;
+}
+
+void learner_brain_tick(struct learner_brain *b, uint64_t now)
+{
+    b->now = now;
+    consider(b);
+    consider_teaching(b);
+}
+
+uint64_t learner_brain_due(const struct learner_brain *b)
+{
+    return b->committed + b->setup.interval_ns > b->now ? b->committed + b->setup.interval_ns : UINT64_MAX;
+}
+
+static double audit_wanted(const struct learner_brain *b)
+{
+    double most = b->setup.audit > b->setup.audit_most ? b->setup.audit : b->setup.audit_most;
+    if (b->state == LEARNER_COLD || b->state == LEARNER_OFF)
+        return 1;
+    if (b->state == LEARNER_TIGHTENED || b->audits < b->looking_until)
+        return most;
+    return pool_hope(&b->pool) < time_now(b) - HOPE ? most : b->setup.audit;
+}
+
+struct learner_view learner_brain_view(const struct learner_brain *b)
+{
+    const struct learner_watch *w = &b->watch;
+    struct learner_view v = {.state = b->state,
+                             .audit = audit_wanted(b),
+                             .serving = b->serving,
+                             .number = b->number,
+                             .teaching = b->teaching != 0,
+                             .frozen = b->frozen,
+                             .candidates = b->pool.n,
+                             .audits = w->counts.n,
+                             .differ = w->differ,
+                             .lost = w->counts.lost,
+                             .won = w->counts.won,
+                             .loss_upper = betting_upper(&w->counts, 1 - b->setup.terms.certainty),
+                             .alarm = watch_alarm(w)};
+    for (int k = 0; k < b->setup.n_exits; k++) {
+        v.exit[k].answered = w->answered[k];
+        v.exit[k].differ = w->differs[k];
+        v.exit[k].lost = w->lost[k];
+    }
+    return v;
+}
+
+int learner_brain_new(struct learner_brain **out, const struct learner_setup *setup, learner_look *look,
+                      void *arg, uint64_t now)
+{
+    struct learner_brain *b = calloc(1, sizeof *b);
+    if (b == NULL)
+        return FL_NOMEM;
+    b->setup = *setup;
+    b->look = look;
+    b->arg = arg;
+    b->now = b->committed = now;
+    b->number = setup->candidate;
+    b->frozen = setup->frozen;
+    b->state = setup->serves ? LEARNER_SERVING : LEARNER_COLD;
+    b->pool.n_exits = b->watch.n_exits = setup->n_exits;
+    b->pool.terms = setup->terms;
+    b->watch.agreement = setup->terms.agreement;
+    for (int k = 0; k < setup->n_exits; k++) {
+        b->pool.before[k] = setup->exit[k].before;
+        b->pool.lookup[k] = setup->exit[k].lookup;
+    }
+    watch_thresholds(&b->watch, setup->placed, setup->threshold);
+    if (!setup->terms.agreement)
+        b->waiting = malloc(WAITING * sizeof *b->waiting);
+    if (setup->serves)
+        watch_anew(b, 0);
+    if (!setup->terms.agreement && b->waiting == NULL) {
+        learner_brain_free(b);
+        return FL_NOMEM;
+    }
+    *out = b;
+    return FL_OK;
+}
+
+void learner_brain_free(struct learner_brain *b)
+{
+    if (b == NULL)
+        return;
+    pool_clear(&b->pool);
+    watch_end(&b->watch);
+    free(b->waiting);
+    free(b);
+}

@@ -1,0 +1,44 @@
+/* learner_pool.h - the candidates that are being certified. Pure. */
+#ifndef FREEZELINE_LEARNER_POOL_H
+#define FREEZELINE_LEARNER_POOL_H
+
+#include "cache_service/promise/certificate.h"
+#include "learner_brain.h"
+
+struct candidate {
+    uint64_t number;
+    struct certificate *certificate;
+    int64_t points; /* that taught it */
+};
+
+struct learner_pool {
+    int n_exits, n;
+    double before[PIPELINE_MAX_EXITS], lookup[PIPELINE_MAX_EXITS];
+    struct promise_terms terms;
+    struct candidate candidate[LEARNER_CANDIDATES];
+};
+
+/* Makes room first where there is none: the oldest goes that is not `serving`; *gone gets its number, 0:
+ * none. */
+int pool_add(struct learner_pool *p, uint64_t number, const struct promise_order *order, int64_t points,
+             uint64_t serving, uint64_t *gone);
+struct candidate *pool_find(struct learner_pool *p, uint64_t number);
+void pool_remove(struct learner_pool *p, uint64_t number);
+void pool_clear(struct learner_pool *p);
+void pool_see(struct learner_pool *p, uint64_t number, const int32_t *label, const float *confidence,
+              int32_t full, int32_t truth);
+
+/* A row of a candidate: what it serves, and how long requests take with it. */
+struct pool_row {
+    uint64_t number;
+    struct certificate_row row;
+    bool placed[PIPELINE_MAX_EXITS];
+    double time;
+};
+/* The fastest of those that are certified by `fewest` audits at least; false: none is. */
+bool pool_best(const struct learner_pool *p, int64_t fewest, struct pool_row *out);
+/* Time of the boldest row of any candidate that would be certified if what was lost so far went on: what is
+ * to be gained by more audits. 1 where there is none. */
+double pool_hope(const struct learner_pool *p);
+
+#endif

@@ -1,0 +1,52 @@
+/* learner_watch.h - what audits say about what serves: counts, the alarm, which exit is to blame. Pure. */
+#ifndef FREEZELINE_LEARNER_WATCH_H
+#define FREEZELINE_LEARNER_WATCH_H
+
+#include "cache_service/promise/alarm.h"
+#include "cache_service/promise/certificate.h"
+
+#define WATCH_WINDOW 512 /* audits that are remembered, for who is to blame */
+
+struct watched {
+    int32_t exit; /* -1: no exit answered */
+    float confidence;
+    int d;
+    uint64_t moment_ms;
+};
+
+struct learner_watch {
+    int n_exits;
+    bool agreement, may_win;
+    bool placed[PIPELINE_MAX_EXITS];
+    float threshold[PIPELINE_MAX_EXITS];
+    struct alarm *alarm; /* of d; NULL: no memory, or nothing serves */
+    struct alarm
+        *blind; /* for a promise of accuracy: of audits whose truth is not known, which d overstates */
+    double budget, blind_budget, delta;
+    int64_t seen; /* audits, by all thresholds of this watch */
+    struct gap_counts counts;
+    int64_t differ, answered[PIPELINE_MAX_EXITS], differs[PIPELINE_MAX_EXITS], lost[PIPELINE_MAX_EXITS];
+    struct watched recent[WATCH_WINDOW]; /* audit i of this watch is at i % WATCH_WINDOW */
+};
+
+/* A new alarm. For a promise of accuracy, audits without truth have one of their own, at blind_budget. */
+int watch_begin(struct learner_watch *w, const struct promise_terms *terms, double blind_budget,
+                double delta);
+void watch_end(struct learner_watch *w);
+/* Other thresholds of the same candidate: counts begin anew, the alarm goes on. */
+void watch_thresholds(struct learner_watch *w, const bool *placed, const float *threshold);
+void watch_see(struct learner_watch *w, const int32_t *label, const float *confidence, int32_t full,
+               int32_t truth, uint64_t moment_ms);
+/* Log wealth of the alarm that is nearer to being raised, as a share of what raises it, 0 to 1. */
+double watch_alarm(const struct learner_watch *w);
+bool watch_raised(const struct learner_watch *w);
+/* When the change seems to have begun: moment of the first audit that the alarm blames. */
+uint64_t watch_since(const struct learner_watch *w);
+/* The exit that lost most of the audits that the alarm blames, and the confidence that none of its lost ones
+ * exceeds; -1: none is to blame. */
+int watch_blames(const struct learner_watch *w, float *above);
+/* Mean time of what serves, of the network's, by these audits. */
+double serving_time(int n_exits, const double *before, const double *lookup, const bool *placed,
+                    const int64_t *answered, int64_t n);
+
+#endif
