@@ -29,6 +29,8 @@ static void describe(const struct member *m, struct process_status *s, uint64_t 
     memcpy(s->identity, m->hello.identity, sizeof s->identity);
     memcpy(s->plan, m->hello.plan, sizeof s->plan);
     s->caches = m->hello.caches;
+    s->input = m->hello.input;
+    s->output = m->hello.output;
     snprintf(s->state, sizeof s->state, "%s", state_of(m));
     s->last = m->last;
     s->age_ns = now > m->heard_ns ? now - m->heard_ns : 0;

@@ -188,6 +188,13 @@ struct caches_told {
     struct caches_promise promise;
 };
 
+/* What a model takes or gives: the name in its file, element type and dims of one request (dim[0] = 1).
+ * dtype TENSOR_NONE: not told. */
+struct port {
+    char name[MESSAGE_NAME_BYTES];
+    struct tensor tensor;
+};
+
 struct hello {
     uint32_t role; /* enum message_role */
     uint32_t stage, replica;
@@ -203,6 +210,7 @@ struct hello {
     bool ready;
     bool leaving;     /* takes no new requests, finishes what it has; told to end when nothing is left */
     uint32_t reaches; /* as in a heartbeat */
+    struct port input, output; /* of the model: of its first stage, of its last one */
 };
 
 /* `reaches` has a bit for each replica of the next stage to which a stage worker is connected, and this bit
@@ -340,6 +348,7 @@ struct process_status {
     /* as its hello said; zero when not known */
     uint8_t model[DIGEST_BYTES], identity[DIGEST_BYTES], plan[DIGEST_BYTES];
     struct caches_told caches;
+    struct port input, output; /* as in its hello */
     struct heartbeat last;
     uint64_t age_ns; /* since the last heartbeat */
     uint32_t outstanding;

@@ -309,6 +309,17 @@ static int get_caches(struct caches_told *to, const Freezeline__Caches *from, st
     return get_promise(&to->promise, from->promise, e);
 }
 
+static int get_port(struct port *to, const Freezeline__Port *from, struct error *e)
+{
+    int rc;
+    memset(to, 0, sizeof *to);
+    if (!from)
+        return FL_OK;
+    if ((rc = get_text(to->name, sizeof to->name, from->name, "name of an input or output", e)))
+        return rc;
+    return get_tensor(&to->tensor, from->tensor, e);
+}
+
 static int get_hello(struct hello *to, const Freezeline__Hello *from, struct error *e)
 {
     int rc;
@@ -317,6 +328,7 @@ static int get_hello(struct hello *to, const Freezeline__Hello *from, struct err
         (rc = get_digest(to->identity, from->identity, e)) || (rc = get_digest(to->plan, from->plan, e)) ||
         (rc = get_caches(&to->caches, from->caches, e)) || (rc = get_role(&to->role, from->role, e)) ||
         (rc = get_place(to->role, to->stage, to->replica, e)) ||
+        (rc = get_port(&to->input, from->input, e)) || (rc = get_port(&to->output, from->output, e)) ||
         (rc = get_text(to->host, sizeof to->host, from->host, "host", e)) ||
         (rc = get_text(to->boot_id, sizeof to->boot_id, from->boot_id, "boot id", e)))
         return rc;
@@ -398,6 +410,7 @@ static int get_process(struct process_status *to, const Freezeline__ProcessStatu
     if ((rc = get_digest(to->model, from->model, e)) || (rc = get_digest(to->identity, from->identity, e)) ||
         (rc = get_digest(to->plan, from->plan, e)) || (rc = get_caches(&to->caches, from->caches, e)) ||
         (rc = get_role(&to->role, from->role, e)) || (rc = get_place(to->role, to->stage, to->replica, e)) ||
+        (rc = get_port(&to->input, from->input, e)) || (rc = get_port(&to->output, from->output, e)) ||
         (rc = get_text(to->host, sizeof to->host, from->host, "host", e)) ||
         (rc = get_text(to->state, sizeof to->state, from->state, "state", e)))
         return rc;

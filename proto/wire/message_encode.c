@@ -81,7 +81,14 @@ struct learning_parts {
     Freezeline__LookupTally built, learned;
 };
 
+/* What a hello has below it for the model's ends. */
+struct port_parts {
+    Freezeline__Port port;
+    Freezeline__Tensor tensor;
+};
+
 struct parts {
+    struct port_parts input, output;
     Freezeline__Tensor tensor;
     Freezeline__Trace trace;
     Freezeline__Caches caches;
@@ -235,6 +242,17 @@ static Freezeline__Caches *put_caches(Freezeline__Caches *to, Freezeline__Promis
     return to;
 }
 
+/* NULL where nothing is told. */
+static Freezeline__Port *put_port(struct port_parts *to, const struct port *from)
+{
+    if (from->tensor.dtype == TENSOR_NONE || !rank_ok(&from->tensor))
+        return NULL;
+    to->port = (Freezeline__Port)FREEZELINE__PORT__INIT;
+    to->port.name = text(from->name);
+    to->port.tensor = put_tensor(&to->tensor, &from->tensor);
+    return &to->port;
+}
+
 static void put_hello(struct parts *p, const struct hello *from)
 {
     Freezeline__Hello *to = &p->hello;
@@ -249,6 +267,8 @@ static void put_hello(struct parts *p, const struct hello *from)
     to->caches = put_caches(&p->caches, &p->promise, &from->caches);
     to->engine = text(from->engine);
     to->reaches = from->reaches;
+    to->input = put_port(&p->input, &from->input);
+    to->output = put_port(&p->output, &from->output);
 }
 
 static Freezeline__LookupTally *put_tally(Freezeline__LookupTally *to, const struct lookup_tally *from)
@@ -299,6 +319,7 @@ static void put_outcome(Freezeline__Outcome *to, const struct outcome *from)
 
 /* What one process has below it. */
 struct process_parts {
+    struct port_parts input, output;
     Freezeline__Heartbeat last;
     Freezeline__Caches caches;
     Freezeline__Promise promise;
@@ -317,6 +338,8 @@ static void put_process(Freezeline__ProcessStatus *to, struct process_parts *p,
     to->identity = digest(from->identity);
     to->plan = digest(from->plan);
     to->caches = put_caches(&p->caches, &p->promise, &from->caches);
+    to->input = put_port(&p->input, &from->input);
+    to->output = put_port(&p->output, &from->output);
     put_heartbeat(&p->last, &p->learning, &from->last);
     to->last = &p->last;
 }

@@ -109,6 +109,25 @@ static void introduce(struct hello *self, const struct graph *g, const struct pl
              threads, threads == 1 ? "" : "s");
 }
 
+static void name_port(struct port *to, const struct graph *g, int value, const struct tensor *t)
+{
+    *to = (struct port){.tensor = {.dtype = t->dtype, .rank = t->rank}};
+    snprintf(to->name, sizeof to->name, "%s", g->values[value].name ? g->values[value].name : "");
+    memcpy(to->tensor.dim, t->dim, sizeof to->tensor.dim);
+}
+
+/* The first stage tells what the model takes, the last one what it gives (output()): who serves other
+ * protocols has no model to look into. */
+static void tell_ends(const struct stage_layers *l, struct hello *self, const struct graph *g)
+{
+    struct tensor out = exec_output_shape(l->exec, 0, 1);
+    if (l->first)
+        name_port(&self->input, g, g->inputs[0], &l->expects);
+    out = (struct tensor){.dtype = out.dtype, .rank = 2, .dim = {1, tensor_count(&out)}};
+    if (l->last)
+        name_port(&self->output, g, g->outputs[0], &out);
+}
+
 /* The stage's part of the model's work. */
 static double share_of(const struct graph *g, const struct placed_stage *stage)
 {
@@ -158,8 +177,10 @@ static int load(struct stage_layers *l, struct stage_setup *s, int stage, struct
         rc = error_set(e, FL_NOMEM, "out of memory for descriptors");
     if (!rc && !(rc = exec_new(&l->exec, g, &o, e)))
         rc = check_model(l, g, e);
-    if (!rc)
+    if (!rc) {
         find_wire_types(l);
+        tell_ends(l, &s->self, g);
+    }
     s->expects = l->expects;
 out:
     quantization_release(&q);

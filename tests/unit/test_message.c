@@ -203,6 +203,12 @@ static void fill_caches(struct caches_told *c, bool promised)
         c->promise = (struct caches_promise){true, true, 0.005, 0.95, 1500, 3500, -0.001, 0.0045};
 }
 
+static void fill_port(struct port *p, const char *name)
+{
+    strcpy(p->name, name);
+    p->tensor = (struct tensor){.dtype = TENSOR_F32, .rank = 4, .dim = {1, 3, 32, 32}};
+}
+
 static void test_control(void **state)
 {
     (void)state;
@@ -222,6 +228,9 @@ static void test_control(void **state)
     memset(h->model, 0xab, sizeof h->model);
     memset(h->identity, 0xcd, sizeof h->identity);
     memset(h->plan, 0xef, sizeof h->plan);
+    travel();
+    fill_port(&h->input, "image");
+    fill_port(&h->output, "class scores");
     travel();
     h->role = ROLE_CACHE;
     h->stage = 0;
@@ -278,6 +287,8 @@ static void test_status_reply(void **state)
         memset(p->plan, 3 + i, sizeof p->plan);
         if (i % 3)
             fill_caches(&p->caches, i % 3 == 2);
+        fill_port(&p->input, p->host);
+        fill_port(&p->output, p->engine);
         fill_heartbeat(&p->last);
         p->age_ns = next();
         p->outstanding = 3;
