@@ -229,8 +229,9 @@ int cache_brain_new(struct cache_brain **out, const struct cache_setup *setup, c
                     struct error *e)
 {
     struct cache_brain *b = calloc(1, sizeof *b);
+    bool promised = setup->pipeline->updates.learn && setup->pipeline->redis.endpoint;
     *out = NULL;
-    if (!b || lookups_new(&b->lookups, &setup->pending, io->look, io->arg) ||
+    if (!b || lookups_new(&b->lookups, &setup->pending, promised, io->look, io->arg) ||
         span_log_new(&b->spans, setup->spans ? setup->spans : SPANS, ROLE_CACHE, 0, setup->hello.replica)) {
         cache_brain_free(b);
         return error_set(e, FL_NOMEM, "out of memory");

@@ -34,7 +34,7 @@ struct cache_io {
     int (*result)(void *arg, const struct message *m);                         /* a hit, to the broker */
     int (*control)(void *arg, const struct message *m);                        /* to the broker */
     lookups_look look;                              /* what a snapshot says of descriptors */
-    void (*update)(void *arg, struct update *u);    /* takes u: a descriptor and its full answer */
+    void (*update)(void *arg, struct update *u);    /* takes u: what the exits saw, and the full answer */
     void (*reload)(void *arg);                      /* the built caches are to be read again */
     void (*keeper)(void *arg, struct heartbeat *h); /* fills in what the keeper counts, and memory */
     uint64_t (*moment)(void *arg);                  /* the time now, after something that takes time */

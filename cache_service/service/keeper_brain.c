@@ -52,6 +52,12 @@ static bool at_head(const struct keeper_brain *b)
     return follow_at_head(&b->follow, &b->holding);
 }
 
+/* Caches under a promise are taught by the learner's process, which holds the lease then. */
+static bool learns(const struct keeper_brain *b)
+{
+    return at_head(b) && !b->holding.current->manifest.promised;
+}
+
 /* Who learns there knows what to do with our updates: it is the same network, of whatever build. */
 static bool are_wanted(const struct keeper_brain *b)
 {
@@ -74,11 +80,11 @@ static uint64_t wanted(const struct keeper_brain *b, enum step step)
     case STEP_FOLLOW:
         return follow_due(&b->follow, &b->holding);
     case STEP_LEASE:
-        return lease_due(&b->lessons.lease, at_head(b));
+        return lease_due(&b->lessons.lease, learns(b));
     case STEP_APPEND:
         return are_wanted(b) ? outbox_due(&b->outbox) : NEVER;
     case STEP_LEARN:
-        return lessons_due(&b->lessons, at_head(b));
+        return lessons_due(&b->lessons, learns(b));
     case STEPS:
         break;
     }
@@ -102,7 +108,7 @@ static int begin(struct keeper_brain *b, enum step step, uint64_t now)
     case STEP_FOLLOW:
         return follow_begin(&b->follow, &b->holding, t);
     case STEP_LEASE:
-        return lessons_begin_lease(&b->lessons, at_head(b), t, now);
+        return lessons_begin_lease(&b->lessons, learns(b), t, now);
     case STEP_APPEND:
         return outbox_send(&b->outbox, t);
     case STEP_LEARN:
@@ -404,7 +410,7 @@ static enum learning_state state_of(const struct keeper_brain *b)
         return LEARNING_NO_CACHES;
     if (answers && follow_placed(&b->follow, &b->holding) && b->follow.place == LINEAGE_ASIDE)
         return LEARNING_ASIDE;
-    if (s->manifest.promised)
+    if (s->manifest.promised && (b->alone || !b->p->updates.learn))
         return LEARNING_PROMISED;
     if (b->alone)
         return LEARNING_ALONE;

@@ -4,78 +4,122 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "index/half.h"
+
 #define BATCH_MAX_COUNT 4096
 #define BATCH_MAX_BYTES (64u << 20)
 #define LEARNER_SHARE   20 /* learning may take one part in so many of the time */
 
-/* The exit whose cache takes u, or -1. */
-static int taker(const struct snapshot *s, const struct update *u)
+/* Where in u stands what the cache of exit x takes, or -1. */
+static int taken(const struct snapshot *s, int x, const struct update *u)
 {
-    int i = snapshot_exit(s, u->exit);
+    int i = update_find(u, s->manifest.exit[x].origin);
     struct cache_info info;
-    if (i < 0 || !s->cache[i] || s->manifest.promised ||
+    if (i < 0 || !s->cache[x] || s->manifest.promised ||
         memcmp(u->identity, s->manifest.identity.digest, sizeof u->identity))
         return -1;
-    info = cache_info(s->cache[i]);
-    return (uint32_t)info.dim == u->dim && u->label >= 0 && u->label < info.classes ? i : -1;
+    info = cache_info(s->cache[x]);
+    return (uint32_t)info.dim == u->exit[i].dim && u->label >= 0 && u->label < info.classes ? i : -1;
+}
+
+/* Updates of one exit, as a cache takes them. */
+struct lesson_pairs {
+    struct cache_pair *pair;
+    float *numbers;
+    int *of; /* which update it was */
+    int n;
+};
+
+static void pairs_free(struct lesson_pairs *p)
+{
+    free(p->pair);
+    free(p->numbers);
+    free(p->of);
+}
+
+static int pairs_collect(struct lesson_pairs *p, const struct snapshot *s, int x,
+                         struct update *const *updates, int n)
+{
+    int dim = s->cache[x] ? cache_info(s->cache[x]).dim : 0;
+    size_t many = 0;
+    *p = (struct lesson_pairs){0};
+    for (int i = 0; i < n; i++)
+        many += updates[i] && taken(s, x, updates[i]) >= 0;
+    if (!many)
+        return FL_OK;
+    p->pair = malloc(many * sizeof *p->pair);
+    p->numbers = malloc(many * (size_t)dim * sizeof *p->numbers);
+    p->of = malloc(many * sizeof *p->of);
+    if (!p->pair || !p->numbers || !p->of)
+        return FL_NOMEM;
+    for (int i = 0; i < n; i++) {
+        int at = updates[i] ? taken(s, x, updates[i]) : -1;
+        float *to = p->numbers + (size_t)p->n * (size_t)dim;
+        if (at < 0)
+            continue;
+        half_decode(updates[i]->exit[at].half, to, (size_t)dim);
+        p->of[p->n] = i;
+        p->pair[p->n++] = (struct cache_pair){.descriptor = to, .label = updates[i]->label};
+    }
+    return FL_OK;
+}
+
+/* Marks in used[] which updates exit x of `s` learned from. */
+static int apply_to(struct snapshot *s, int x, const struct snapshot *old, struct update *const *updates,
+                    int n, bool *used, struct error *e)
+{
+    struct lesson_pairs p;
+    int rc = pairs_collect(&p, old, x, updates, n);
+    if (!rc && p.n)
+        rc = cache_apply(&s->cache[x], old->cache[x], p.pair, p.n, s->manifest.exit[x].budget_bytes, e);
+    for (int i = 0; !rc && i < p.n; i++)
+        used[p.of[i]] = true;
+    pairs_free(&p);
+    if (rc == FL_NOMEM)
+        return error_set(e, FL_NOMEM, "out of memory for %d updates", n);
+    if (rc || !s->cache[x]) {
+        s->cache[x] = old->cache[x];
+        if (s->cache[x])
+            cache_retain(s->cache[x]);
+    }
+    return FL_OK;
 }
 
 int learner_apply(struct snapshot **out, const struct snapshot *old, struct update *const *updates, int n,
                   struct learner_tally *tally, struct error *e)
 {
     struct snapshot *s = snapshot_new(&old->manifest);
-    struct cache_pair *pairs = malloc(sizeof *pairs * (size_t)(n ? n : 1));
-    int *exit_of = malloc(sizeof *exit_of * (size_t)(n ? n : 1));
+    bool *used = calloc((size_t)(n ? n : 1), sizeof *used);
     int rc = FL_OK;
     memset(tally, 0, sizeof *tally);
-    if (!s || !pairs || !exit_of) {
+    if (!s || !used)
         rc = error_set(e, FL_NOMEM, "out of memory for %d updates", n);
-        goto done;
+    for (int x = 0; !rc && x < s->manifest.n_exits; x++) {
+        rc = apply_to(s, x, old, updates, n, used, e);
+        tally->exits += !rc && s->cache[x] != old->cache[x];
+    }
+    for (int i = 0; !rc && i < n; i++) {
+        tally->applied += used[i];
+        tally->rejected += updates[i] && !used[i];
+    }
+    free(used);
+    if (rc) {
+        snapshot_free(s);
+        return rc;
     }
     s->manifest.generation++;
-    for (int i = 0; i < n; i++) {
-        exit_of[i] = updates[i] ? taker(old, updates[i]) : -1;
-        tally->rejected += updates[i] && exit_of[i] < 0;
-    }
-    for (int x = 0; x < s->manifest.n_exits; x++) {
-        int m = 0;
-        for (int i = 0; i < n; i++)
-            if (exit_of[i] == x)
-                pairs[m++] =
-                    (struct cache_pair){.descriptor = updates[i]->descriptor, .label = updates[i]->label};
-        if (m &&
-            !(rc = cache_apply(&s->cache[x], old->cache[x], pairs, m, s->manifest.exit[x].budget_bytes, e))) {
-            tally->applied += m;
-            tally->exits++;
-            continue;
-        }
-        if (rc == FL_NOMEM)
-            goto done;
-        if (m)
-            tally->rejected += m;
-        rc = FL_OK;
-        s->cache[x] = old->cache[x];
-        if (s->cache[x])
-            cache_retain(s->cache[x]);
-    }
-done:
-    free(pairs);
-    free(exit_of);
-    if (rc)
-        snapshot_free(s);
-    else
-        *out = s;
-    return rc;
+    *out = s;
+    return FL_OK;
 }
 
 int learner_capacity(const struct snapshot *s, int wanted)
 {
-    size_t dim = 1, n = (size_t)(wanted < 1 ? 1 : wanted);
+    size_t bytes = sizeof(struct update), n = (size_t)(wanted < 1 ? 1 : wanted);
     for (int i = 0; i < s->manifest.n_exits; i++)
-        if (s->cache[i] && (size_t)cache_info(s->cache[i]).dim > dim)
-            dim = (size_t)cache_info(s->cache[i]).dim;
-    if (n > BATCH_MAX_BYTES / (dim * sizeof(float)))
-        n = BATCH_MAX_BYTES / (dim * sizeof(float));
+        if (s->cache[i])
+            bytes += (size_t)cache_info(s->cache[i]).dim * (sizeof(uint16_t) + sizeof(float));
+    if (n > BATCH_MAX_BYTES / bytes)
+        n = BATCH_MAX_BYTES / bytes;
     return n > BATCH_MAX_COUNT ? BATCH_MAX_COUNT : n < 1 ? 1 : (int)n;
 }
 

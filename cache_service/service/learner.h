@@ -5,9 +5,9 @@
 #include "cache_service/store/store.h"
 
 struct learner_tally {
-    int applied;
-    int rejected; /* other identity, unknown exit, wrong dim, label out of range, caches under a promise: they
-                     can never be applied */
+    int applied;  /* updates that changed a cache or more */
+    int rejected; /* other identity, no exit with a cache, wrong dim, label out of range, caches under a
+                     promise: they can never be applied */
     int exits;    /* caches that changed */
 };
 

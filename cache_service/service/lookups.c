@@ -5,10 +5,9 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/floats.h"
 #include "index/verdicts.h"
 
-static const struct pending_limits ordinary = {.count = 16384, .bytes = 128u << 20, .age_ns = 60 * NS_PER_S};
+static const struct pending_limits ordinary = {.count = 65536, .bytes = 128u << 20, .age_ns = 60 * NS_PER_S};
 
 struct lookups {
     struct snapshot *snapshot; /* NULL until the first */
@@ -16,17 +15,19 @@ struct lookups {
     void *arg;
     struct pending *pending;
     struct cache_verdict found[MESSAGE_MAX_BATCH];
-    uint64_t builds; /* how many were in use so far */
+    bool promised; /* caches under a promise learn too */
     struct lookups_counters counters;
 };
 
-int lookups_new(struct lookups **out, const struct pending_limits *limits, lookups_look look, void *arg)
+int lookups_new(struct lookups **out, const struct pending_limits *limits, bool promised, lookups_look look,
+                void *arg)
 {
     struct lookups *l = calloc(1, sizeof *l);
     if (!l || pending_new(&l->pending, limits->count ? limits : &ordinary)) {
         free(l);
         return FL_NOMEM;
     }
+    l->promised = promised;
     l->look = look;
     l->arg = arg;
     *out = l;
@@ -47,7 +48,7 @@ struct snapshot *lookups_swap(struct lookups *l, struct snapshot *s)
     struct snapshot *before = l->snapshot;
     l->snapshot = s;
     if (!before || !s || memcmp(before->manifest.build, s->manifest.build, sizeof s->manifest.build)) {
-        l->builds++;
+        pending_expire(l->pending, UINT64_MAX); /* exits may have other numbers now */
         memset(&l->counters.built, 0, sizeof l->counters.built);
         memset(&l->counters.learned, 0, sizeof l->counters.learned);
     }
@@ -59,29 +60,48 @@ const struct snapshot *lookups_snapshot(const struct lookups *l)
     return l->snapshot;
 }
 
-static void keep(struct lookups *l, const struct lookup *in, int i, const float *descriptor, uint64_t now_ns)
+uint32_t lookups_learns(const struct lookups *l)
+{
+    const struct snapshot *s = l->snapshot;
+    uint32_t learns = 0;
+    for (int i = 0; s && i < s->manifest.n_exits; i++)
+        if (s->manifest.promised ? l->promised : s->cache[i] != NULL)
+            learns |= 1u << i;
+    return learns;
+}
+
+/* `found`: what the look-up gave, NULL where there is no cache. */
+static void keep(struct lookups *l, const struct lookup *in, int i, const float *descriptor,
+                 const struct cache_verdict *found, uint64_t now_ns)
 {
     const struct manifest *m = &l->snapshot->manifest;
-    const struct cache_verdict *found = &l->found[i];
-    struct update *u = update_new(in->dim);
+    struct update *u = update_new(1, &in->dim);
     if (!u)
         return;
-    memcpy(u->descriptor, descriptor, in->dim * sizeof(float));
-    if (!floats_finite(u->descriptor, in->dim)) { /* of the copy: who sent it may still change what it sent */
+    if (update_fill(u, 0, m->exit[in->exit].origin, descriptor)) {
         update_free(u);
         return;
     }
     memcpy(u->identity, m->identity.digest, sizeof u->identity);
-    memcpy(u->exit, m->exit[in->exit].name, sizeof u->exit);
     u->request = in->item[i].request;
     pending_add(l->pending, u,
                 (struct pending_note){.exit = (int)in->exit,
-                                      .label = found->label,
-                                      .would_hit = found->hit,
+                                      .label = found ? found->label : -1,
+                                      .would_hit = found && found->hit,
                                       .audit = in->item[i].flags & JOB_AUDIT,
-                                      .learned = m->generation > 0,
-                                      .build = l->builds},
+                                      .learned = m->generation > 0},
                 now_ns);
+}
+
+/* Audits are kept where nothing is learned, too: for their tally. */
+static void keep_all(struct lookups *l, const struct lookup *in, const float *descriptors,
+                     const struct cache_verdict *found, const struct verdict *out, uint64_t now_ns)
+{
+    bool learns = in->exit < PIPELINE_MAX_EXITS && lookups_learns(l) >> in->exit & 1;
+    uint32_t wanted = learns ? JOB_SAMPLED | JOB_AUDIT : found ? JOB_AUDIT : 0;
+    for (int i = 0; wanted && descriptors && i < in->n; i++)
+        if (!out->item[i].hit && in->item[i].flags & wanted)
+            keep(l, in, i, descriptors + (size_t)i * in->dim, found ? &found[i] : NULL, now_ns);
 }
 
 /* The cache for this look-up, or why there is none. */
@@ -95,13 +115,13 @@ static int find_cache(const struct lookups *l, const struct lookup *in, struct c
         return error_set(e, FL_NOT_FOUND,
                          "look-up for exit %u, but the caches were built for %d exits: build them again",
                          in->exit, l->snapshot->manifest.n_exits);
-    if (!l->snapshot->cache[in->exit])
-        return FL_OK;
-    info = cache_info(l->snapshot->cache[in->exit]);
-    if (in->dim != (uint32_t)info.dim)
-        return error_set(e, FL_SHAPE,
-                         "look-up of %u numbers at exit %s, whose cache was built for %d: build it again",
-                         in->dim, l->snapshot->manifest.exit[in->exit].name, info.dim);
+    if (l->snapshot->cache[in->exit]) {
+        info = cache_info(l->snapshot->cache[in->exit]);
+        if (in->dim != (uint32_t)info.dim)
+            return error_set(e, FL_SHAPE,
+                             "look-up of %u numbers at exit %s, whose cache was built for %d: build it again",
+                             in->dim, l->snapshot->manifest.exit[in->exit].name, info.dim);
+    }
     if (in->origin && in->origin != l->snapshot->manifest.exit[in->exit].origin)
         return error_set(
             e, FL_STALE,
@@ -144,12 +164,10 @@ int lookups_answer(struct lookups *l, const struct lookup *in, const float *desc
     l->counters.batches++;
     l->counters.items += (unsigned)in->n;
     l->counters.refused += rc ? (unsigned)in->n : 0;
-    if (!found)
-        return rc;
-    tally(l, in, out);
-    for (int i = 0; i < in->n; i++)
-        if (!out->item[i].hit && descriptors && in->item[i].flags & (JOB_SAMPLED | JOB_AUDIT))
-            keep(l, in, i, descriptors + (size_t)i * in->dim, now_ns);
+    if (found)
+        tally(l, in, out);
+    if (!rc && (found || !cache))
+        keep_all(l, in, descriptors, found ? l->found : NULL, out, now_ns);
     return rc;
 }
 
@@ -161,33 +179,49 @@ void lookups_undo_hit(struct lookups *l)
 
 struct delivery {
     struct lookups *lookups;
+    const struct outcome *outcome;
     void (*fn)(void *arg, struct update *u);
     void *arg;
 };
 
-static void deliver(void *arg, struct update *u, const struct pending_note *note)
+/* An audit tells what the first exit that would have hit had answered. */
+static void tally_audit(struct lookups_counters *c, const struct outcome *o, const struct pending_note *notes,
+                        int n)
+{
+    struct lookup_tally *tally;
+    int i = 0;
+    c->audits++;
+    while (i < n && !notes[i].would_hit)
+        i++;
+    if (i == n)
+        return;
+    tally = notes[i].learned ? &c->learned : &c->built;
+    c->audit_hits++;
+    tally->audit_hits++;
+    c->audit_right += notes[i].label == o->label;
+    tally->audit_right += notes[i].label == o->label;
+}
+
+static void deliver(void *arg, struct update *u, const struct pending_note *notes)
 {
     struct delivery *d = arg;
-    struct lookups_counters *c = &d->lookups->counters;
-    c->audits += note->audit;
-    c->audit_hits += note->audit && note->would_hit;
-    c->audit_right += note->audit && note->would_hit && note->label == u->label;
-    if (note->build == d->lookups->builds && note->audit && note->would_hit) {
-        struct lookup_tally *tally = note->learned ? &c->learned : &c->built;
-        tally->audit_hits++;
-        tally->audit_right += note->label == u->label;
+    if (notes[0].audit) {
+        tally_audit(&d->lookups->counters, d->outcome, notes, u->n);
+        u->flags |= UPDATE_AUDIT;
     }
-    if (d->lookups->snapshot && d->lookups->snapshot->manifest.promised)
-        update_free(u); /* such caches stay as they were calibrated */
-    else
+    u->label = d->outcome->label;
+    if (lookups_learns(d->lookups))
         d->fn(d->arg, u);
+    else
+        update_free(u); /* such caches stay as they were certified */
 }
 
 void lookups_outcome(struct lookups *l, const struct outcome *o, void (*fn)(void *arg, struct update *u),
                      void *arg)
 {
-    struct delivery d = {l, fn, arg};
-    pending_outcome(l->pending, o->request, o->label, o->label >= 0 && o->hit_exit < 0, deliver, &d);
+    struct delivery d = {l, o, fn, arg};
+    bool full = o->label >= 0 && o->hit_exit < 0;
+    pending_outcome(l->pending, o->request, full ? deliver : NULL, &d);
 }
 
 void lookups_expire(struct lookups *l, uint64_t now_ns)

@@ -21,18 +21,24 @@ struct lookups_counters {
     uint64_t batches, items, hits; /* hits: those that ended a request */
     uint64_t refused;              /* unknown exit, another dim or origin: answered as misses */
     uint64_t audits, audit_hits,
-        audit_right; /* audits whose outcome is known; looked up above the threshold; and right */
+        audit_right; /* audits whose outcome is known; that an exit would have answered; and right */
     struct lookup_tally built,
         learned; /* of the build in use: as it was built, and since it learned something */
 };
 
-/* Of what waits for an outcome; zero: the ordinary limits. FL_NOMEM. */
-int lookups_new(struct lookups **out, const struct pending_limits *limits, lookups_look look, void *arg);
+/* `limits` of what waits for an outcome; zero: the ordinary ones. `promised`: caches under a promise learn
+ * too. FL_NOMEM. */
+int lookups_new(struct lookups **out, const struct pending_limits *limits, bool promised, lookups_look look,
+                void *arg);
 void lookups_free(struct lookups *l); /* NULL is fine */
 
 /* Uses s (taken) from now on; returns the one before (the caller's), or NULL. */
 struct snapshot *lookups_swap(struct lookups *l, struct snapshot *s);
 const struct snapshot *lookups_snapshot(const struct lookups *l); /* NULL = none yet */
+
+/* Bit per exit whose descriptors are kept of sampled and audited requests: all of them under a promise, where
+ * such caches learn; else those with a cache. */
+uint32_t lookups_learns(const struct lookups *l);
 
 /* Looks in->n descriptors (row-major [n][dim]; NULL: none are known, so none are kept) up and fills the
  * verdict, all but its lookup_ns. `hit` is set where the request ends here (verdicts.h; never where a stage
@@ -41,7 +47,7 @@ const struct snapshot *lookups_snapshot(const struct lookups *l); /* NULL = none
 int lookups_answer(struct lookups *l, const struct lookup *in, const float *descriptors, uint64_t now_ns,
                    uint64_t broker_now_ns, struct verdict *out, struct error *e);
 
-/* A request's end: each kept descriptor of it goes to fn (which takes it) when there was a full answer. */
+/* A request's end: what was kept of it goes to fn, which takes it, when there was a full answer. */
 void lookups_outcome(struct lookups *l, const struct outcome *o, void (*fn)(void *arg, struct update *u),
                      void *arg);
 void lookups_expire(struct lookups *l, uint64_t now_ns);

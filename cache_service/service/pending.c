@@ -91,8 +91,7 @@ static struct update *take_out(struct pending *p, int i)
 static int find(struct pending *p, uint64_t request, int exit)
 {
     int i = *bucket_of(p, request);
-    while (i != NONE &&
-           (p->slot[i].update->request != request || (exit >= 0 && p->slot[i].note.exit != exit)))
+    while (i != NONE && (p->slot[i].update->request != request || p->slot[i].note.exit != exit))
         i = p->slot[i].next;
     return i;
 }
@@ -110,7 +109,7 @@ void pending_add(struct pending *p, struct update *u, struct pending_note note, 
         return;
     }
     while (p->unused == NONE || p->bytes + bytes > p->limits.bytes)
-        update_free(take_out(p, p->oldest));
+        pending_outcome(p, p->slot[p->oldest].update->request, NULL, NULL);
     i = p->unused;
     s = &p->slot[i];
     bucket = bucket_of(p, u->request);
@@ -124,26 +123,42 @@ void pending_add(struct pending *p, struct update *u, struct pending_note note, 
     p->bytes += bytes;
 }
 
-int pending_outcome(struct pending *p, uint64_t request, int32_t label, bool full, pending_fn fn, void *arg)
+/* The slots of a request in the order of their exits, each of which has at most one. */
+static int all_of(struct pending *p, uint64_t request, int of[PIPELINE_MAX_EXITS])
 {
-    int n = 0, i;
-    while ((i = find(p, request, -1)) != NONE) {
-        struct pending_note note = p->slot[i].note;
-        struct update *u = take_out(p, i);
+    int n = 0;
+    for (int i = *bucket_of(p, request); i != NONE; i = p->slot[i].next) {
+        int at = n;
+        if (p->slot[i].update->request != request)
+            continue;
+        for (; at && p->slot[of[at - 1]].note.exit > p->slot[i].note.exit; at--)
+            of[at] = of[at - 1];
+        of[at] = i;
         n++;
-        if (full) {
-            u->label = label;
-            fn(arg, u, &note);
-        } else
-            update_free(u);
     }
+    return n;
+}
+
+int pending_outcome(struct pending *p, uint64_t request, pending_fn fn, void *arg)
+{
+    int of[PIPELINE_MAX_EXITS], n = all_of(p, request, of);
+    struct pending_note note[PIPELINE_MAX_EXITS];
+    struct update *part[PIPELINE_MAX_EXITS], *whole;
+    for (int i = 0; i < n; i++) {
+        note[i] = p->slot[of[i]].note;
+        part[i] = take_out(p, of[i]);
+    }
+    if (n && fn && (whole = update_join(part, n)))
+        fn(arg, whole, note);
+    for (int i = 0; i < n; i++)
+        update_free(part[i]);
     return n;
 }
 
 void pending_expire(struct pending *p, uint64_t now_ns)
 {
     while (p->oldest != NONE && now_ns - p->slot[p->oldest].born_ns >= p->limits.age_ns)
-        update_free(take_out(p, p->oldest));
+        pending_outcome(p, p->slot[p->oldest].update->request, NULL, NULL);
 }
 
 int pending_count(const struct pending *p)

@@ -21,26 +21,26 @@ struct pending_limits {
 int pending_new(struct pending **out, const struct pending_limits *limits);
 void pending_free(struct pending *p); /* NULL is fine */
 
-/* What a look-up gave, for the tally of audits. */
+/* What a look-up gave, for the tally of audits; label -1: there was no cache. */
 struct pending_note {
     int exit;
     int32_t label; /* of the look-up */
     bool would_hit;
-    bool audit;     /* the layers all ran, whatever the look-up said */
-    bool learned;   /* the caches had learned something */
-    uint64_t build; /* which build it was, of those in use so far */
+    bool audit;   /* the layers all ran, whatever the look-up said */
+    bool learned; /* the caches had learned something */
 };
 
-/* Keeps `u` (taken in every case; its label is not known yet). A second one of the same request and exit
- * replaces the first: the same request, retried. */
+/* Keeps `u` (taken in every case), which has one exit. A second one of the same request and exit replaces the
+ * first: the same request, retried. Where there is no room, all of the oldest request goes. */
 void pending_add(struct pending *p, struct update *u, struct pending_note note, uint64_t now_ns);
 
-/* The request ended. With a full answer (`full`) each of its descriptors goes to `fn`, which takes the update
- * (label set); else nothing was learned and they are dropped. Returns how many there were. */
-typedef void (*pending_fn)(void *arg, struct update *u, const struct pending_note *note);
-int pending_outcome(struct pending *p, uint64_t request, int32_t label, bool full, pending_fn fn, void *arg);
+/* What the exits saw of one request, in their order; fn takes `u`, notes[u->n] are borrowed. */
+typedef void (*pending_fn)(void *arg, struct update *u, const struct pending_note *notes);
+/* The request ended: what its exits saw goes to fn as one update, without label; fn NULL: it is dropped.
+ * Returns how many exits there were. */
+int pending_outcome(struct pending *p, uint64_t request, pending_fn fn, void *arg);
 
-/* Drops what is older than the limit. */
+/* Drops what is older than the limit; UINT64_MAX: all. */
 void pending_expire(struct pending *p, uint64_t now_ns);
 
 int pending_count(const struct pending *p);

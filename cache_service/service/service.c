@@ -62,6 +62,7 @@ static int look(void *arg, const struct snapshot *s, const struct lookup *in, co
 
 static void push_update(void *arg, struct update *u)
 {
+    u->moment_ms = clock_wall_ms();
     keeper_push(((struct service *)arg)->keeper, u);
 }
 

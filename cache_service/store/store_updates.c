@@ -30,12 +30,13 @@ int store_append(struct store *s, struct update *const *updates, int n, uint64_t
     redis_args_text(&a, PRODUCER_SECONDS);
     redis_args_text(&a, s->hint);
     for (int i = 0; i < n; i++) {
-        size_t size;
-        records[i] = update_encode(updates[i], &size);
-        if (!records[i])
+        size_t size = update_record_bytes(updates[i]);
+        if (!(records[i] = malloc(size))) {
             a.failed = true;
-        else
-            redis_args_add(&a, records[i], size);
+            continue;
+        }
+        update_encode(updates[i], records[i]);
+        redis_args_add(&a, records[i], size);
     }
     rc = store_call_number(s, &a, &done, e);
     for (int i = 0; i < n; i++)

@@ -5,21 +5,41 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/floats.h"
+#include "index/half.h"
 
-#define MAGIC      "FLU1"
-#define FIXED_SIZE (4 + 16 + 2 + 8 + 4 + 4) /* all but the name and the floats */
+#define MAGIC      "FLU2"
+#define FIXED_SIZE UPDATE_MIN_RECORD
+#define EXIT_SIZE  (8 + 4) /* of each exit, beside its numbers */
 
-struct update *update_new(uint32_t dim)
+_Static_assert(FIXED_SIZE == 4 + 16 + 8 + 8 + 4 * 4, "all but the exits");
+
+/* -1: over the limit. */
+static int64_t total_dim(int n, const uint32_t *dim)
 {
-    struct update *u;
-    if (dim == 0 || dim > UPDATE_MAX_DIM)
-        return NULL;
-    u = malloc(sizeof *u + dim * sizeof(float));
-    if (u) {
-        memset(u, 0, sizeof *u);
-        u->dim = dim;
+    int64_t total = 0;
+    if (n < 0 || n > PIPELINE_MAX_EXITS)
+        return -1;
+    for (int i = 0; i < n; i++) {
+        if (dim[i] == 0 || dim[i] > UPDATE_MAX_DIM)
+            return -1;
+        total += dim[i];
     }
+    return total > UPDATE_MAX_DIM ? -1 : total;
+}
+
+struct update *update_new(int n, const uint32_t *dim)
+{
+    int64_t total = total_dim(n, dim);
+    struct update *u = total < 0 ? NULL : malloc(sizeof *u + (size_t)total * sizeof(uint16_t));
+    uint16_t *at;
+    if (!u)
+        return NULL;
+    memset(u, 0, sizeof *u);
+    u->truth = -1;
+    u->n = n;
+    at = (uint16_t *)(u + 1);
+    for (int i = 0; i < n; at += dim[i++])
+        u->exit[i] = (struct update_exit){.dim = dim[i], .half = at};
     return u;
 }
 
@@ -28,79 +48,172 @@ void update_free(struct update *u)
     free(u);
 }
 
+static size_t halves(const struct update *u)
+{
+    size_t total = 0;
+    for (int i = 0; i < u->n; i++)
+        total += u->exit[i].dim;
+    return total;
+}
+
 size_t update_bytes(const struct update *u)
 {
-    return sizeof *u + u->dim * sizeof(float);
+    return sizeof *u + halves(u) * sizeof(uint16_t);
 }
 
-static uint8_t *put(uint8_t *at, const void *bytes, size_t size)
+int update_fill(struct update *u, int i, uint64_t origin, const float *x)
 {
-    memcpy(at, bytes, size);
-    return at + size;
+    uint16_t *to = u->exit[i].half;
+    uint32_t dim = u->exit[i].dim;
+    u->exit[i].origin = origin;
+    if (!floats_finite(x, dim))
+        return FL_VALUE;
+    for (uint32_t k = 0; k < dim; k++)
+        to[k] = half_from_float(x[k] > HALF_MAX ? HALF_MAX : x[k] < -HALF_MAX ? -HALF_MAX : x[k]);
+    return half_all_finite(to, dim) ? FL_OK : FL_VALUE; /* who sent x may change it meanwhile */
 }
 
-static const uint8_t *take(const uint8_t *at, void *bytes, size_t size)
+struct update *update_join(struct update *const *parts, int n)
 {
-    memcpy(bytes, at, size);
-    return at + size;
-}
-
-void *update_encode(const struct update *u, size_t *size)
-{
-    size_t name = strlen(u->exit);
-    uint16_t name_le = htole16((uint16_t)name);
-    uint64_t request_le = htole64(u->request);
-    uint32_t label_le = htole32((uint32_t)u->label), dim_le = htole32(u->dim);
-    uint8_t *record, *at;
-
-    *size = FIXED_SIZE + name + u->dim * sizeof(float);
-    at = record = malloc(*size);
-    if (!record)
+    uint32_t dim[PIPELINE_MAX_EXITS] = {0};
+    struct update *u;
+    for (int i = 0; i < n; i++)
+        dim[i] = parts[i]->exit[0].dim;
+    if (!(u = update_new(n, dim)))
         return NULL;
-    at = put(at, MAGIC, 4);
-    at = put(at, u->identity, 16);
-    at = put(at, &name_le, 2);
-    at = put(at, u->exit, name);
-    at = put(at, &request_le, 8);
-    at = put(at, &label_le, 4);
-    at = put(at, &dim_le, 4);
-    put(at, u->descriptor, u->dim * sizeof(float));
-    return record;
+    memcpy(u, parts[0], offsetof(struct update, n));
+    for (int i = 0; i < n; i++) {
+        u->exit[i].origin = parts[i]->exit[0].origin;
+        memcpy(u->exit[i].half, parts[i]->exit[0].half, dim[i] * sizeof(uint16_t));
+    }
+    return u;
+}
+
+int update_find(const struct update *u, uint64_t origin)
+{
+    for (int i = 0; i < u->n; i++)
+        if (u->exit[i].origin == origin)
+            return i;
+    return -1;
+}
+
+/* The finalizer of splitmix64: ids that follow one another come out as if drawn. */
+bool update_certifies(uint64_t request)
+{
+    uint64_t x = request + 0x9e3779b97f4a7c15ull;
+    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ull;
+    x = (x ^ (x >> 27)) * 0x94d049bb133111ebull;
+    return (x ^ (x >> 31)) >> 63;
+}
+
+/* --- the record --- */
+
+static uint8_t *put32(uint8_t *at, uint32_t x)
+{
+    x = htole32(x);
+    memcpy(at, &x, sizeof x);
+    return at + sizeof x;
+}
+
+static uint8_t *put64(uint8_t *at, uint64_t x)
+{
+    x = htole64(x);
+    memcpy(at, &x, sizeof x);
+    return at + sizeof x;
+}
+
+static uint32_t take32(const uint8_t **at)
+{
+    uint32_t x;
+    memcpy(&x, *at, sizeof x);
+    *at += sizeof x;
+    return le32toh(x);
+}
+
+static uint64_t take64(const uint8_t **at)
+{
+    uint64_t x;
+    memcpy(&x, *at, sizeof x);
+    *at += sizeof x;
+    return le64toh(x);
+}
+
+size_t update_record_bytes(const struct update *u)
+{
+    return FIXED_SIZE + (size_t)u->n * EXIT_SIZE + halves(u) * sizeof(uint16_t);
+}
+
+void update_encode(const struct update *u, void *record)
+{
+    uint8_t *at = record;
+    memcpy(at, MAGIC, 4);
+    memcpy(at + 4, u->identity, 16);
+    at = put64(at + 20, u->request);
+    at = put64(at, u->moment_ms);
+    at = put32(at, (uint32_t)u->label);
+    at = put32(at, (uint32_t)u->truth);
+    at = put32(at, u->flags);
+    at = put32(at, (uint32_t)u->n);
+    for (int i = 0; i < u->n; i++)
+        at = put32(put64(at, u->exit[i].origin), u->exit[i].dim);
+    for (int i = 0; i < u->n; i++)
+        for (uint32_t k = 0; k < u->exit[i].dim; k++, at += 2)
+            memcpy(at, &(uint16_t){htole16(u->exit[i].half[k])}, 2);
+}
+
+/* The exits' dims and origins from where they lie; false: these can't be. */
+static bool take_exits(const uint8_t *at, int n, uint32_t *dim, uint64_t *origin)
+{
+    for (int i = 0; i < n; i++) {
+        origin[i] = take64(&at);
+        dim[i] = take32(&at);
+        for (int k = 0; k < i; k++)
+            if (origin[k] == origin[i])
+                return false;
+    }
+    return total_dim(n, dim) >= 0;
+}
+
+/* All after the exits' list. FL_VALUE. */
+static int take_halves(struct update *u, const uint8_t *at)
+{
+    uint16_t *to = (uint16_t *)(u + 1);
+    size_t n = halves(u);
+    for (size_t i = 0; i < n; i++) {
+        memcpy(&to[i], at + i * 2, 2);
+        to[i] = le16toh(to[i]);
+    }
+    return u->label >= -1 && u->truth >= -1 && half_all_finite(to, n) ? FL_OK : FL_VALUE;
 }
 
 int update_decode(struct update **out, const void *data, size_t size)
 {
-    const uint8_t *at = data;
-    uint8_t identity[16];
-    uint16_t name;
-    uint64_t request;
-    uint32_t label, dim;
+    const uint8_t *bytes = data, *at = bytes + FIXED_SIZE - 4;
+    uint32_t dim[PIPELINE_MAX_EXITS], n;
+    uint64_t origin[PIPELINE_MAX_EXITS];
     struct update *u;
-
-    if (size < FIXED_SIZE || memcmp(at, MAGIC, 4))
+    int rc;
+    if (size < FIXED_SIZE || memcmp(bytes, MAGIC, 4))
         return FL_CORRUPT;
-    at = take(at + 4, identity, 16);
-    at = take(at, &name, 2);
-    name = le16toh(name);
-    if (name == 0 || name >= sizeof u->exit || size < FIXED_SIZE + (size_t)name || memchr(at, 0, name))
+    n = take32(&at);
+    if (n > PIPELINE_MAX_EXITS || size < FIXED_SIZE + n * EXIT_SIZE || !take_exits(at, (int)n, dim, origin))
         return FL_CORRUPT;
-    take(at + name + 12, &dim, 4);
-    dim = le32toh(dim);
-    if (dim == 0 || dim > UPDATE_MAX_DIM || size != FIXED_SIZE + (size_t)name + dim * sizeof(float))
+    if (size != FIXED_SIZE + n * EXIT_SIZE + (size_t)total_dim((int)n, dim) * 2)
         return FL_CORRUPT;
-    u = update_new(dim);
-    if (!u)
+    if (!(u = update_new((int)n, dim)))
         return FL_NOMEM;
-    memcpy(u->identity, identity, 16);
-    at = take(at, u->exit, name);
-    at = take(at, &request, 8);
-    at = take(at, &label, 4);
-    take(at + 4, u->descriptor, dim * sizeof(float));
-    u->request = le64toh(request);
-    u->label = (int32_t)le32toh(label);
-    if (!floats_finite(u->descriptor, dim)) {
+    memcpy(u->identity, bytes + 4, 16);
+    at = bytes + 20;
+    u->request = take64(&at);
+    u->moment_ms = take64(&at);
+    u->label = (int32_t)take32(&at);
+    u->truth = (int32_t)take32(&at);
+    u->flags = take32(&at);
+    for (uint32_t i = 0; i < n; i++)
+        u->exit[i].origin = origin[i];
+    if ((rc = take_halves(u, bytes + FIXED_SIZE + n * EXIT_SIZE))) {
         update_free(u);
-        return FL_VALUE;
+        return rc;
     }
     *out = u;
     return FL_OK;

@@ -90,11 +90,11 @@ void promise_warn_of_updates(const struct pipeline *p, const char *command)
 {
     if (p->updates.in_vain > 0)
         fprintf(stderr,
-                "freezeline %s: updates.sample: %g teaches nothing under cache.threshold: risk, whose "
-                "promise is about the "
-                "very caches that were certified; it is taken as 0 (leave it out, or use threshold: "
-                "max-wrong to learn)\n",
-                command, p->updates.in_vain);
+                "freezeline %s: updates.sample: %g teaches nothing under cache.threshold: risk %s; it is "
+                "taken as 0\n",
+                command, p->updates.in_vain,
+                p->updates.learn ? "without Redis (set redis.endpoint, or redis.managed: true)"
+                                 : "with updates.learn: false");
 }
 
 void promise_record_report(const struct promise_record *r, json_t *root)

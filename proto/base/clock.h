@@ -17,6 +17,7 @@
 #define NS_PER_S  1000000000ull
 
 uint64_t clock_ns(void);
+uint64_t clock_wall_ms(void); /* since 1970: for people and for other hosts; it may jump */
 /* What CLOCK_THREAD_CPUTIME_ID, CLOCK_PROCESS_CPUTIME_ID or another process's clock has counted, in us: what
  * else the machine does hardly counts. 0 where there is no such clock. */
 double clock_cpu_us(clockid_t id);

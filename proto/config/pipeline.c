@@ -223,11 +223,11 @@ static bool is_given(const struct loading *l, const char *path)
     return false;
 }
 
-/* Caches under a promise stay as they were certified: nothing is sampled for them. */
+/* Where caches under a promise stay as they were certified nothing is sampled for them. */
 static void derive_updates(struct loading *l)
 {
     struct pipeline *p = l->p;
-    if (p->cache.rule != THRESHOLD_RISK)
+    if (p->cache.rule != THRESHOLD_RISK || (p->updates.learn && p->redis.endpoint))
         return;
     if (is_given(l, "updates.sample"))
         p->updates.in_vain = p->updates.sample;
@@ -242,7 +242,6 @@ static int derive(struct loading *l)
         return rc;
     if (!is_given(l, "broker.hung_after_ms"))
         p->broker.hung_after_ms = 5 * p->broker.dead_after_ms > 10000 ? 5 * p->broker.dead_after_ms : 10000;
-    derive_updates(l);
     if (!p->n_stages)
         pipeline_add_stage(p);
     for (int i = 0; i < p->n_stages; i++)
@@ -251,7 +250,10 @@ static int derive(struct loading *l)
     for (int i = 0; i < p->n_exits; i++)
         if (!fill(&p->exit[i].name, "exit%d", i + 1))
             return out_of_memory(l);
-    return derive_endpoints(l);
+    if ((rc = derive_endpoints(l)))
+        return rc;
+    derive_updates(l);
+    return FL_OK;
 }
 
 static int check_exits(struct loading *l)

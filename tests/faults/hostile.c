@@ -194,7 +194,7 @@ static void forge_heartbeat(struct hostile *h, struct world *w)
 static void forge_job(struct hostile *h, struct world *w)
 {
     struct job *j = &h->m.job;
-    struct network_value v = {0};
+    struct network_value v = {.label = (float)network_truth(0)};
     memset(j, 0, sizeof *j);
     h->m.type = MESSAGE_JOB;
     j->request = UNKNOWN | some(h, 1000);
@@ -214,7 +214,7 @@ static void forge_job(struct hostile *h, struct world *w)
 static void forge_request(struct hostile *h, struct world *w)
 {
     struct request *r = &h->m.request;
-    struct network_value v = {0};
+    struct network_value v = {.label = (float)network_truth(0)};
     memset(r, 0, sizeof *r);
     h->m.type = MESSAGE_REQUEST;
     r->id = some(h, 1000);

@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <string.h>
 
+#include "base/floats.h"
 #include "network.h"
 
 void ledger_begin(struct ledger *l, uint64_t slack_ns)
@@ -116,25 +117,22 @@ void ledger_answer(struct ledger *l, int client, const struct answer *r, uint64_
 
 void ledger_update(struct ledger *l, const struct world_process *p, const struct update *u, uint64_t now)
 {
-    struct network_value v;
-    struct learned *x;
-    memcpy(&v, u->descriptor, sizeof v);
-    if (u->label != network_truth((uint32_t)v.token))
-        ledger_finds(l, now, "something wrong is learned",
-                     "cache service %d at %s: label %d, right would be %d", p->replica, u->exit, u->label,
-                     network_truth((uint32_t)v.token));
-    for (int i = 0; i < l->n_updates; i++) {
-        x = &l->update[i];
-        if (x->service == p->replica && x->incarnation == p->incarnation && x->request == u->request &&
-            !strncmp(x->exit, u->exit, sizeof x->exit))
-            ledger_finds(l, now, "an update is there twice", "cache service %d at %s, request %llx",
-                         p->replica, u->exit, (unsigned long long)u->request);
+    for (int i = 0; i < u->n; i++) {
+        int right = (int)half_to_float(u->exit[i].half[NETWORK_LABEL]);
+        if (u->label != right)
+            ledger_finds(l, now, "something wrong is learned",
+                         "cache service %d at exit %llu: label %d, right would be %d", p->replica,
+                         (unsigned long long)u->exit[i].origin, u->label, right);
     }
-    if (l->n_updates == LEDGER_UPDATES)
-        return;
-    x = &l->update[l->n_updates++];
-    *x = (struct learned){.service = p->replica, .incarnation = p->incarnation, .request = u->request};
-    snprintf(x->exit, sizeof x->exit, "%.7s", u->exit);
+    for (int i = 0; i < l->n_updates; i++) {
+        const struct learned *x = &l->update[i];
+        if (x->service == p->replica && x->incarnation == p->incarnation && x->request == u->request)
+            ledger_finds(l, now, "an update is there twice", "cache service %d, request %llx", p->replica,
+                         (unsigned long long)u->request);
+    }
+    if (l->n_updates < LEDGER_UPDATES)
+        l->update[l->n_updates++] =
+            (struct learned){.service = p->replica, .incarnation = p->incarnation, .request = u->request};
 }
 
 void ledger_end(struct ledger *l, uint64_t now)

@@ -38,7 +38,6 @@ struct trouble {
 struct learned {
     int service;
     uint64_t incarnation, request;
-    char exit[8];
 };
 
 struct ledger {

@@ -11,12 +11,14 @@
 #include "stages/worker/stage_brain.h"
 
 #define NETWORK_FLOATS  4
+#define NETWORK_LABEL   3 /* where network_value.label stands */
 #define NETWORK_CLASSES 97
 #define NETWORK_PLANS   2
 
 /* One request's numbers between two stages; whole ones below NETWORK_RANGE, so that floats hold them. */
 struct network_value {
-    float token, chain, bad, spare; /* bad: 1, the input has an element that is not finite */
+    float token, chain, bad; /* bad: 1, the input has an element that is not finite */
+    float label;             /* what is right; float16 holds it, which updates are kept as */
 };
 
 #define NETWORK_RANGE (1u << 23)

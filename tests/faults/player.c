@@ -232,7 +232,8 @@ static void ask(struct player *p, const struct happening *h, bool must_work)
 {
     struct message m;
     uint32_t inputs = p->story->setting.inputs ? (uint32_t)p->story->setting.inputs : NETWORK_RANGE;
-    struct network_value v = {.token = (float)shuffle_below(&p->random, inputs), .bad = h->b == 1};
+    uint32_t token = shuffle_below(&p->random, inputs);
+    struct network_value v = {.token = (float)token, .bad = h->b == 1, .label = (float)network_truth(token)};
     uint64_t ms = h->y ? h->y : (uint64_t)p->pipeline.broker.deadline_ms;
     int client = world_client(p->world, h->a), host = world_process(p->world, client)->host;
     char boot_id[MESSAGE_NAME_BYTES];
@@ -240,7 +241,7 @@ static void ask(struct player *p, const struct happening *h, bool must_work)
     memset(&m, 0, sizeof m.type + sizeof m.request + 8);
     m.type = MESSAGE_REQUEST;
     m.request = (struct request){.deadline_ms = h->y, .flags = h->x, .input = network_shape()};
-    m.request.id = ledger_ask(&p->ledger, h, (uint32_t)v.token, ms * NS_PER_MS, now(p));
+    m.request.id = ledger_ask(&p->ledger, h, token, ms * NS_PER_MS, now(p));
     p->ledger.asked[m.request.id - 1].must_work = must_work;
     m.request.sent_ns = world_clock(p->world, host, now(p));
     m.request.clock = clock_id(world_boot_id(p->world, host, boot_id, sizeof boot_id));

@@ -87,7 +87,7 @@ static void new_snapshot(void)
     m.promised = which & 0x80;
     for (int i = 0; i < m.n_exits; i++) {
         snprintf(m.exit[i].name, sizeof m.exit[i].name, "exit%d", i);
-        m.exit[i].origin = 77;
+        m.exit[i].origin = 77 + (uint64_t)i;
     }
     if (!(s = snapshot_new(&m)))
         abort();
@@ -152,10 +152,11 @@ static int look(void *arg, const struct snapshot *s, const struct lookup *in, co
 static void on_update(void *arg, struct update *u)
 {
     (void)arg;
-    FUZZ_CHECK(u->request == w.of && u->label == w.told && u->label >= 0 && u->dim == DIM);
-    FUZZ_CHECK(++w.learned <= EXITS && w.kept-- > 0);
-    for (uint32_t i = 0; i < u->dim; i++)
-        FUZZ_CHECK(isfinite(u->descriptor[i]));
+    FUZZ_CHECK(u->request == w.of && u->label == w.told && u->label >= 0 && u->n > 0 && u->n <= EXITS);
+    FUZZ_CHECK(++w.learned == 1 && w.kept >= (unsigned)u->n);
+    w.kept -= (unsigned)u->n;
+    for (int i = 0; i < u->n; i++)
+        FUZZ_CHECK(half_all_finite(u->exit[i].half, u->exit[i].dim));
     update_free(u);
 }
 
@@ -215,7 +216,7 @@ static void fill_lookup(struct lookup *l)
     l->sequence = fuzz_number(&w.in);
     l->sent_ns = fuzz_number(&w.in);
     l->dim = how & 6 ? DIM : (uint32_t)fuzz_number(&w.in);
-    l->origin = how & 8 ? 77 : fuzz_number(&w.in);
+    l->origin = how & 8 ? 77 + (uint64_t)l->exit : fuzz_number(&w.in);
     l->n = (int)fuzz_below(&w.in, how & 16 ? 4 : MESSAGE_MAX_BATCH + 1);
     for (int i = 0; i < l->n; i++) {
         struct lookup_item *item = &l->item[i];
@@ -232,17 +233,24 @@ static void fill_lookup(struct lookup *l)
 
 static struct update *update_of(uint64_t request, int mark)
 {
-    struct update *u = update_new(DIM);
+    struct update *u = update_new(1, &(uint32_t){DIM});
     if (!u)
         abort();
     u->request = request;
-    u->descriptor[0] = (float)mark;
+    update_fill(u, 0, (uint64_t)mark, (float[DIM]){0});
     return u;
 }
 
 static void leave_list(int i)
 {
     memmove(&w.list[i], &w.list[i + 1], (size_t)(--w.n_list - i) * sizeof *w.list);
+}
+
+static void leave_request(uint64_t request)
+{
+    for (int i = 0; i < w.n_list; i++)
+        if (w.list[i].request == request)
+            leave_list(i--);
 }
 
 static void keep(void)
@@ -253,18 +261,21 @@ static void keep(void)
         if (w.list[i].request == x.request && w.list[i].exit == x.exit)
             leave_list(i--);
     if (w.n_list == SLOTS)
-        leave_list(0);
+        leave_request(w.list[0].request);
     w.list[w.n_list++] = x;
 }
 
-static void on_outcome(void *arg, struct update *u, const struct pending_note *note)
+static void on_outcome(void *arg, struct update *u, const struct pending_note *notes)
 {
-    int i = 0;
     (void)arg;
-    while (i < w.n_list && (w.list[i].request != u->request || w.list[i].exit != note->exit))
-        i++;
-    FUZZ_CHECK(i < w.n_list && u->descriptor[0] == (float)w.list[i].mark && u->label == w.told);
-    leave_list(i);
+    for (int k = 0; k < u->n; k++) {
+        int i = 0;
+        while (i < w.n_list && (w.list[i].request != u->request || w.list[i].exit != notes[k].exit))
+            i++;
+        FUZZ_CHECK(i < w.n_list && u->exit[k].origin == (uint64_t)w.list[i].mark);
+        FUZZ_CHECK(!k || notes[k].exit > notes[k - 1].exit);
+        leave_list(i);
+    }
     update_free(u);
 }
 
@@ -275,19 +286,17 @@ static void end(void)
     int there = 0, n;
     for (int i = 0; i < w.n_list; i++)
         there += w.list[i].request == request;
-    w.told = (int32_t)fuzz_below(&w.in, CLASSES);
-    n = pending_outcome(w.pending, request, w.told, full, on_outcome, NULL);
+    n = pending_outcome(w.pending, request, full ? on_outcome : NULL, NULL);
     FUZZ_CHECK(n == there);
-    for (int i = 0; !full && i < w.n_list; i++)
-        if (w.list[i].request == request)
-            leave_list(i--);
+    if (!full)
+        leave_request(request);
 }
 
 static void expire(void)
 {
     pending_expire(w.pending, w.now);
     while (w.n_list && w.now - w.list[0].born_ns >= NS_PER_S)
-        leave_list(0);
+        leave_request(w.list[0].request);
 }
 
 /* --- the broker --- */

@@ -363,6 +363,7 @@ static inline void build_caches(struct world *w, int missing, uint64_t seed)
                                    .work_dir = w->dir};
         struct cache *c;
         struct error e = {0};
+        x->origin = (uint64_t)i + 1;
         snprintf(x->name, sizeof x->name, "exit%d", i + 1);
         snprintf(x->kind, sizeof x->kind, "%s", i == 0 ? "knn" : "kmeans");
         snprintf(x->file, sizeof x->file, "exit%d.cache", i + 1);

@@ -186,7 +186,7 @@ static void a_missing_class_is_learned(struct world *w)
         assert_int_equal(w->request, request);
         tell_outcome(w, request, MISSING, -1);
     }
-    wait_for(w, w->service[0].beat.jobs == 200);
+    wait_for(w, w->service[0].beat.jobs == 100);
     wait_for(w, look_up_one(w, 0, 0, MISSING, 0).epoch > 1);
     for (uint32_t exit = 0; exit < EXITS; exit++) {
         int right = count_label(w, 0, exit, MISSING, 100);

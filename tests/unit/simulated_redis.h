@@ -64,10 +64,9 @@ static inline void sim_die(const char *what)
 
 static inline struct update *sim_copy_update(const struct update *u)
 {
-    struct update *copy = update_new(u->dim);
+    struct update *copy = update_join((struct update *[]){(struct update *)u}, 1);
     if (!copy)
         sim_die("out of memory");
-    memcpy(copy, u, sizeof *u + u->dim * sizeof(float));
     return copy;
 }
 

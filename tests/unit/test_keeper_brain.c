@@ -66,15 +66,12 @@ static struct snapshot *build_caches(uint8_t name)
 
 static void push(int i)
 {
-    struct update *u = update_new(DIM);
+    struct update *u = update_new(1, &(uint32_t){DIM});
     assert_non_null(u);
-    memset(u->identity, 0, sizeof u->identity);
     u->identity[0] = 3;
-    strcpy(u->exit, "early");
     u->label = ++w.label;
     u->request = (uint64_t)w.label;
-    u->descriptor[0] = 1;
-    u->descriptor[1] = 0;
+    assert_int_equal(update_fill(u, 0, 0, (float[]){1, 0}), FL_OK);
     if (spool_push(w.service[i].spool, u))
         w.service[i].until = 0;
 }

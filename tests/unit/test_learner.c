@@ -23,6 +23,7 @@ static struct snapshot *two_exits(void)
         .built_ms = 5, .generation = 8, .applied = "3-3", .n_exits = 2, .identity = network()};
     struct snapshot *s;
     for (int i = 0; i < 2; i++) {
+        m.exit[i].origin = (uint64_t)i + 1;
         snprintf(m.exit[i].name, sizeof m.exit[i].name, "exit%d", i + 1);
         strcpy(m.exit[i].kind, i ? "none" : "knn");
     }
@@ -34,16 +35,25 @@ static struct snapshot *two_exits(void)
     return s;
 }
 
-static struct update *make(const char *exit, uint32_t dim, int32_t label)
+static struct update *make(uint64_t origin, uint32_t dim, int32_t label)
 {
-    struct update *u = update_new(dim);
+    static const float x[DIM + 1] = {0, 0, 1};
+    struct update *u = update_new(1, &dim);
     struct identity id = network();
     assert_non_null(u);
     memcpy(u->identity, id.digest, sizeof u->identity);
-    strcpy(u->exit, exit);
-    for (uint32_t i = 0; i < dim; i++)
-        u->descriptor[i] = i == 2;
+    assert_int_equal(update_fill(u, 0, origin, x), FL_OK);
     u->label = label;
+    return u;
+}
+
+/* What two exits saw. */
+static struct update *make_both(int32_t label)
+{
+    struct update *part[] = {make(1, DIM, label), make(2, DIM, label)}, *u = update_join(part, 2);
+    assert_non_null(u);
+    update_free(part[0]);
+    update_free(part[1]);
     return u;
 }
 
@@ -51,11 +61,11 @@ static void good_ones_are_applied_and_others_refused(void **state)
 {
     struct snapshot *old = two_exits(), *next;
     struct learner_tally tally;
-    struct update *u[] = {make("exit1", DIM, 2),     NULL,
-                          make("exit1", DIM + 1, 2), make("exit1", DIM, CLASSES),
-                          make("exit1", DIM, -1),    make("exit2", DIM, 0),
-                          make("elsewhere", DIM, 0), make("exit1", DIM, 1),
-                          make("exit1", DIM, 2)};
+    struct update *u[] = {make(1, DIM, 2),     NULL,
+                          make(1, DIM + 1, 2), make(1, DIM, CLASSES),
+                          make(1, DIM, -1),    make(2, DIM, 0),
+                          make(77, DIM, 0),    make_both(1),
+                          make(1, DIM, 2)};
     int n = (int)(sizeof u / sizeof *u);
     float x[DIM] = {0, 0, 1, 0};
     (void)state;
@@ -183,7 +193,7 @@ static void caches_under_a_promise_do_not_learn(void **state)
 {
     struct snapshot *old = two_exits(), *next;
     struct learner_tally tally;
-    struct update *u = make("exit1", DIM, 2);
+    struct update *u = make(1, DIM, 2);
     (void)state;
     old->manifest.promised = true;
     assert_int_equal(learner_apply(&next, old, &u, 1, &tally, NULL), FL_OK);

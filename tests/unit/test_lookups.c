@@ -28,7 +28,7 @@ static void test_exits_that_were_left_out_are_absent(void **state)
     struct lookups *l;
     (void)state;
     assert_non_null(s);
-    assert_int_equal(lookups_new(&l, &(struct pending_limits){0}, sample_look, NULL), FL_OK);
+    assert_int_equal(lookups_new(&l, &(struct pending_limits){0}, false, sample_look, NULL), FL_OK);
     assert_false(ask(l, 0, near).absent);
     s->cache[1] = sample_kmeans(2, 2, centroids, counts, 2);
     lookups_swap(l, s);
@@ -53,7 +53,7 @@ static void test_descriptors_from_elsewhere_miss(void **state)
     struct lookups *l;
     (void)state;
     assert_non_null(s);
-    assert_int_equal(lookups_new(&l, &(struct pending_limits){0}, sample_look, NULL), FL_OK);
+    assert_int_equal(lookups_new(&l, &(struct pending_limits){0}, false, sample_look, NULL), FL_OK);
     s->cache[0] = sample_kmeans(2, 2, centroids, counts, 2);
     lookups_swap(l, s);
     for (int i = 0; i < 3; i++) {
@@ -113,7 +113,7 @@ static void test_look_ups_are_counted_before_and_after_learning(void **state)
     struct lookups_counters c;
     struct lookups *l;
     (void)state;
-    assert_int_equal(lookups_new(&l, &(struct pending_limits){0}, sample_look, NULL), FL_OK);
+    assert_int_equal(lookups_new(&l, &(struct pending_limits){0}, false, sample_look, NULL), FL_OK);
     lookups_swap(l, of_build(1, 0));
     look(l, 1, 0);
     look(l, 2, JOB_AUDIT);
@@ -137,10 +137,86 @@ static void test_look_ups_are_counted_before_and_after_learning(void **state)
     lookups_free(l);
 }
 
+/* --- caches under a promise --- */
+
+static void collect(void *arg, struct update *u)
+{
+    *(struct update **)arg = u;
+}
+
+/* Two exits under a promise, of which the second has a cache. */
+static struct lookups *promised(bool learns)
+{
+    static const float centroids[] = {0, 0, 4, 0};
+    static const uint32_t counts[] = {6, 0, 0, 5};
+    const struct manifest m = {.n_exits = 2, .promised = true, .exit = {{.origin = 70}, {.origin = 71}}};
+    struct snapshot *s = snapshot_new(&m);
+    struct lookups *l;
+    assert_non_null(s);
+    assert_int_equal(lookups_new(&l, &(struct pending_limits){0}, learns, sample_look, NULL), FL_OK);
+    s->cache[1] = sample_kmeans(2, 2, centroids, counts, 2);
+    lookups_swap(l, s);
+    return l;
+}
+
+static void look_at(struct lookups *l, uint32_t exit, uint64_t origin, uint64_t request, uint32_t flags)
+{
+    static const float near[] = {4, 0.1f, 0};
+    static struct lookup in;
+    static struct verdict out;
+    in = (struct lookup){.dim = 2, .n = 1, .exit = exit, .origin = origin};
+    in.item[0] = (struct lookup_item){.request = request, .attempt = 1, .flags = flags, .deadline_ns = 100};
+    lookups_answer(l, &in, near, 1, 1, &out, NULL);
+}
+
+/* All exits of a request make one update, those without a cache too; what is of another model is left out. */
+static void test_exits_without_a_cache_learn_under_a_promise(void **state)
+{
+    struct lookups *l = promised(true);
+    struct update *u = NULL;
+    (void)state;
+    assert_int_equal(lookups_learns(l), 3);
+    look_at(l, 1, 71, 1, JOB_AUDIT);
+    look_at(l, 0, 70, 1, JOB_AUDIT);
+    look_at(l, 0, 70, 2, JOB_SAMPLED);
+    look_at(l, 0, 78, 3, JOB_SAMPLED);
+    look_at(l, 2, 72, 3, JOB_SAMPLED);
+    look_at(l, 0, 70, 4, 0);
+    assert_int_equal(lookups_pending(l), 3);
+    lookups_outcome(l, &(struct outcome){1, 1, -1}, collect, &u);
+    assert_true(u && u->n == 2 && u->label == 1 && u->truth == -1 && u->flags == UPDATE_AUDIT);
+    assert_true(u->exit[0].origin == 70 && u->exit[1].origin == 71 && u->exit[1].dim == 2);
+    update_free(u);
+    lookups_outcome(l, &(struct outcome){2, 0, -1}, collect, &u);
+    assert_true(u && u->n == 1 && u->exit[0].origin == 70 && u->flags == 0);
+    update_free(u);
+    is_tally(&(struct lookup_tally[]){lookups_counters(l).built}[0], 0, 0, 1, 1);
+    lookups_free(l);
+}
+
+/* Only the tally of audits goes on. */
+static void test_without_redis_they_stay_as_they_are(void **state)
+{
+    struct lookups *l = promised(false);
+    struct update *u = NULL;
+    (void)state;
+    assert_int_equal(lookups_learns(l), 0);
+    look_at(l, 0, 70, 1, JOB_AUDIT | JOB_SAMPLED);
+    look_at(l, 1, 71, 1, JOB_AUDIT | JOB_SAMPLED);
+    look_at(l, 1, 71, 2, JOB_NO_CACHE | JOB_SAMPLED);
+    assert_int_equal(lookups_pending(l), 1);
+    lookups_outcome(l, &(struct outcome){1, 0, -1}, collect, &u);
+    assert_null(u);
+    is_tally(&(struct lookup_tally[]){lookups_counters(l).built}[0], 0, 0, 1, 0);
+    lookups_free(l);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_exits_that_were_left_out_are_absent),
                                        cmocka_unit_test(test_descriptors_from_elsewhere_miss),
-                                       cmocka_unit_test(test_look_ups_are_counted_before_and_after_learning)};
+                                       cmocka_unit_test(test_look_ups_are_counted_before_and_after_learning),
+                                       cmocka_unit_test(test_exits_without_a_cache_learn_under_a_promise),
+                                       cmocka_unit_test(test_without_redis_they_stay_as_they_are)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

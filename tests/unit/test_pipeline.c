@@ -232,22 +232,25 @@ static void test_how_long_a_process_may_be_silent(void **state)
             "must be at least 3 times broker.dead_after_ms (2000), or 0");
 }
 
-/* Caches under a promise do not change: nothing is sampled, and who asks for it can be told. */
+/* Caches under a promise learn with Redis, unless they are told not to; else nothing is sampled. */
 static void test_updates_under_a_promise(void **state)
 {
     struct pipeline *p;
     (void)state;
     p = parse("model: m\n", 0, NULL);
-    assert_true(p->updates.sample == 0.1 && p->updates.in_vain == 0);
+    assert_true(p->updates.sample == 0.1 && p->updates.learn);
     pipeline_free(p);
     p = parse("model: m\ncache: {threshold: risk}\n", 0, NULL);
-    assert_true(p->updates.sample == 0 && p->updates.in_vain == 0 && p->updates.audit == 0.01);
+    assert_true(p->updates.sample == 0 && p->updates.audit == 0.01);
     pipeline_free(p);
-    p = parse("model: m\nupdates: {sample: 0.3}\ncache: {threshold: risk}\n", 0, NULL);
+    p = parse("model: m\nredis: {managed: true}\nupdates: {sample: 0.3}\ncache: {threshold: risk}\n", 0,
+              NULL);
+    assert_true(p->updates.sample == 0.3);
+    pipeline_free(p);
+    p = parse("model: m\nredis: {managed: true}\nupdates: {learn: false, sample: 0.3}\n"
+              "cache: {threshold: risk}\n",
+              0, NULL);
     assert_true(p->updates.sample == 0 && p->updates.in_vain == 0.3);
-    pipeline_free(p);
-    p = parse("model: m\nupdates: {sample: 0}\ncache: {threshold: risk}\n", 0, NULL);
-    assert_true(p->updates.sample == 0 && p->updates.in_vain == 0);
     pipeline_free(p);
 }
 

@@ -11,46 +11,96 @@
 #include <pthread.h>
 #include <sched.h>
 
+#include "base/floats.h"
 #include "cache_service/service/spool.h"
 #include "cache_service/store/update.h"
 
 static struct update *sample(uint64_t request)
 {
-    struct update *u = update_new(5);
+    static const float x[] = {0, 0.25f, -1e9f, 3, -2};
+    struct update *u = update_new(2, (uint32_t[]){5, 2});
     assert_non_null(u);
-    strcpy(u->exit, "exit4");
     memset(u->identity, 0xab, sizeof u->identity);
     u->request = request;
+    u->moment_ms = 77;
     u->label = 3;
-    for (int i = 0; i < 5; i++)
-        u->descriptor[i] = (float)i / 3;
+    u->flags = UPDATE_AUDIT;
+    assert_int_equal(update_fill(u, 0, 4, x), FL_OK);
+    assert_int_equal(update_fill(u, 1, 1ull << 60, x + 3), FL_OK);
     return u;
+}
+
+static void *encoded(const struct update *u, size_t *size)
+{
+    void *record = malloc(*size = update_record_bytes(u));
+    assert_non_null(record);
+    update_encode(u, record);
+    return record;
 }
 
 static void round_trip(void **state)
 {
     struct update *in = sample(1ull << 63), *out = NULL;
     size_t size;
-    void *record = update_encode(in, &size);
+    void *record = encoded(in, &size);
     (void)state;
-    assert_non_null(record);
     assert_int_equal(update_decode(&out, record, size), FL_OK);
     assert_int_equal(out->request, in->request);
+    assert_int_equal(out->moment_ms, 77);
     assert_int_equal(out->label, 3);
-    assert_int_equal(out->dim, 5);
-    assert_string_equal(out->exit, "exit4");
+    assert_int_equal(out->truth, -1);
+    assert_int_equal(out->flags, UPDATE_AUDIT);
+    assert_int_equal(out->n, 2);
+    assert_int_equal(update_bytes(out), update_bytes(in));
     assert_memory_equal(out->identity, in->identity, 16);
-    assert_memory_equal(out->descriptor, in->descriptor, 5 * sizeof(float));
+    assert_int_equal(update_find(out, 1ull << 60), 1);
+    assert_int_equal(update_find(out, 5), -1);
+    assert_memory_equal(out->exit[0].half, in->exit[0].half, 5 * sizeof(uint16_t));
+    assert_memory_equal(out->exit[1].half, in->exit[1].half, 2 * sizeof(uint16_t));
+    assert_true(half_to_float(out->exit[0].half[1]) == 0.25f);
+    assert_true(half_to_float(out->exit[0].half[2]) == -HALF_MAX);
+    assert_true(half_to_float(out->exit[1].half[1]) == -2);
     free(record);
     update_free(in);
     update_free(out);
+}
+
+static void feedback_has_no_exits(void **state)
+{
+    struct update *in = update_new(0, NULL), *out;
+    size_t size;
+    void *record;
+    (void)state;
+    assert_non_null(in);
+    in->request = 9;
+    in->truth = 4;
+    in->label = -1;
+    record = encoded(in, &size);
+    assert_int_equal(size, UPDATE_MIN_RECORD);
+    assert_int_equal(update_decode(&out, record, size), FL_OK);
+    assert_true(out->n == 0 && out->request == 9 && out->truth == 4 && out->label == -1);
+    free(record);
+    update_free(in);
+    update_free(out);
+}
+
+static void half_of_the_requests_certify(void **state)
+{
+    int n = 0, changes = 0;
+    (void)state;
+    for (uint64_t request = 1; request <= 10000; request++) {
+        n += update_certifies(request);
+        changes += update_certifies(request) != update_certifies(request + 1);
+    }
+    assert_in_range(n, 4800, 5200);
+    assert_in_range(changes, 4800, 5200);
 }
 
 static void every_damage_of_the_frame_is_refused_or_harmless(void **state)
 {
     struct update *in = sample(2);
     size_t size;
-    uint8_t *record = update_encode(in, &size);
+    uint8_t *record = encoded(in, &size);
     (void)state;
     for (size_t n = 0; n < size; n++) {
         struct update *out = NULL;
@@ -71,19 +121,46 @@ static void every_damage_of_the_frame_is_refused_or_harmless(void **state)
     update_free(in);
 }
 
-static void numbers_must_be_finite(void **state)
+static void is_refused(struct update *in, int code)
 {
-    struct update *in = sample(2), *out;
+    struct update *out;
     size_t size;
-    void *record;
-    (void)state;
-    in->descriptor[3] = NAN;
-    record = update_encode(in, &size);
-    assert_int_equal(update_decode(&out, record, size), FL_VALUE);
+    void *record = encoded(in, &size);
+    assert_int_equal(update_decode(&out, record, size), code);
     free(record);
     update_free(in);
-    assert_null(update_new(0));
-    assert_null(update_new(UINT32_MAX));
+}
+
+static void what_can_not_be_is_refused(void **state)
+{
+    static const uint16_t bad[] = {0x7c00, 0xfc00, 0x7e01}; /* infinite, NaN */
+    uint32_t many[PIPELINE_MAX_EXITS + 1];
+    struct update *u;
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        u = sample(2);
+        u->exit[1].half[1] = bad[i];
+        is_refused(u, FL_VALUE);
+    }
+    u = sample(2);
+    u->label = -2;
+    is_refused(u, FL_VALUE);
+    u = sample(2);
+    u->truth = INT32_MIN;
+    is_refused(u, FL_VALUE);
+    u = sample(2);
+    u->exit[1].origin = u->exit[0].origin;
+    is_refused(u, FL_CORRUPT);
+    u = sample(2);
+    assert_int_equal(update_fill(u, 1, 3, (float[]){0, NAN}), FL_VALUE);
+    assert_int_equal(update_fill(u, 1, 3, (float[]){INFINITY, 0}), FL_VALUE);
+    update_free(u);
+    for (int i = 0; i <= PIPELINE_MAX_EXITS; i++)
+        many[i] = UPDATE_MAX_DIM / 2;
+    assert_null(update_new(1, &(uint32_t){0}));
+    assert_null(update_new(1, &(uint32_t){UINT32_MAX}));
+    assert_null(update_new(3, many));
+    assert_null(update_new(PIPELINE_MAX_EXITS + 1, many));
 }
 
 static void a_full_spool_drops_the_oldest(void **state)
@@ -141,7 +218,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(round_trip),
         cmocka_unit_test(every_damage_of_the_frame_is_refused_or_harmless),
-        cmocka_unit_test(numbers_must_be_finite),
+        cmocka_unit_test(feedback_has_no_exits),
+        cmocka_unit_test(half_of_the_requests_certify),
+        cmocka_unit_test(what_can_not_be_is_refused),
         cmocka_unit_test(a_full_spool_drops_the_oldest),
         cmocka_unit_test(two_threads_lose_only_what_is_counted),
     };
