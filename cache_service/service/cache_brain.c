@@ -186,6 +186,7 @@ static void fill_heartbeat(struct cache_brain *b, struct heartbeat *h, uint64_t 
                             .caches = used ? (uint32_t)snapshot_caches(used) : 0,
                             .exits = exits_of(used),
                             .exits_told = true,
+                            .learns = lookups_learns(b->lookups),
                             .clock_error_ns = offset_error_ns(&b->broker.offset),
                             .learning = {.built = l.built, .learned = l.learned}};
     b->io.keeper(b->io.arg, h);

@@ -65,7 +65,8 @@ uint32_t lookups_learns(const struct lookups *l)
     const struct snapshot *s = l->snapshot;
     uint32_t learns = 0;
     for (int i = 0; s && i < s->manifest.n_exits; i++)
-        if (s->manifest.promised ? l->promised : s->cache[i] != NULL)
+        if (s->manifest.promised ? l->promised && strcmp(s->manifest.exit[i].kind, "none")
+                                 : s->cache[i] != NULL)
             learns |= 1u << i;
     return learns;
 }
@@ -88,26 +89,26 @@ static void keep(struct lookups *l, const struct lookup *in, int i, const float 
                 (struct pending_note){.exit = (int)in->exit,
                                       .label = found ? found->label : -1,
                                       .would_hit = found && found->hit,
-                                      .audit = in->item[i].flags & JOB_AUDIT,
                                       .learned = m->generation > 0},
                 now_ns);
 }
 
-/* Audits are kept where nothing is learned, too: for their tally. */
+/* Where nothing is learned too, for the tally of audits. */
 static void keep_all(struct lookups *l, const struct lookup *in, const float *descriptors,
                      const struct cache_verdict *found, const struct verdict *out, uint64_t now_ns)
 {
-    bool learns = in->exit < PIPELINE_MAX_EXITS && lookups_learns(l) >> in->exit & 1;
-    uint32_t wanted = learns ? JOB_SAMPLED | JOB_AUDIT : found ? JOB_AUDIT : 0;
+    bool wanted = found || (in->exit < PIPELINE_MAX_EXITS && lookups_learns(l) >> in->exit & 1);
     for (int i = 0; wanted && descriptors && i < in->n; i++)
-        if (!out->item[i].hit && in->item[i].flags & wanted)
+        if (!out->item[i].hit && in->item[i].flags & (JOB_SAMPLED | JOB_AUDIT))
             keep(l, in, i, descriptors + (size_t)i * in->dim, found ? &found[i] : NULL, now_ns);
 }
 
 /* The cache for this look-up, or why there is none. */
 static int find_cache(const struct lookups *l, const struct lookup *in, struct cache **out, struct error *e)
 {
-    struct cache_info info;
+    const struct manifest_exit *x;
+    struct cache *cache;
+    int dim;
     *out = NULL;
     if (!l->snapshot)
         return FL_OK;
@@ -115,21 +116,20 @@ static int find_cache(const struct lookups *l, const struct lookup *in, struct c
         return error_set(e, FL_NOT_FOUND,
                          "look-up for exit %u, but the caches were built for %d exits: build them again",
                          in->exit, l->snapshot->manifest.n_exits);
-    if (l->snapshot->cache[in->exit]) {
-        info = cache_info(l->snapshot->cache[in->exit]);
-        if (in->dim != (uint32_t)info.dim)
-            return error_set(e, FL_SHAPE,
-                             "look-up of %u numbers at exit %s, whose cache was built for %d: build it again",
-                             in->dim, l->snapshot->manifest.exit[in->exit].name, info.dim);
-    }
-    if (in->origin && in->origin != l->snapshot->manifest.exit[in->exit].origin)
+    x = &l->snapshot->manifest.exit[in->exit];
+    cache = l->snapshot->cache[in->exit];
+    dim = cache ? cache_info(cache).dim : x->dim;
+    if (dim && in->dim != (uint32_t)dim)
+        return error_set(e, FL_SHAPE,
+                         "look-up of %u numbers at exit %s, whose cache was built for %d: build it again",
+                         in->dim, x->name, dim);
+    if (in->origin && in->origin != x->origin)
         return error_set(
             e, FL_STALE,
             "look-up at exit %s of another model, after another layer or with other grids than its cache "
             "was built for (%.160s, %s): `freezeline reload` takes a build that fits; or build again",
-            l->snapshot->manifest.exit[in->exit].name, l->snapshot->manifest.exit[in->exit].after,
-            l->snapshot->manifest.exit[in->exit].layout);
-    *out = l->snapshot->cache[in->exit];
+            x->name, x->after, x->layout);
+    *out = cache;
     return FL_OK;
 }
 
@@ -205,11 +205,13 @@ static void tally_audit(struct lookups_counters *c, const struct outcome *o, con
 static void deliver(void *arg, struct update *u, const struct pending_note *notes)
 {
     struct delivery *d = arg;
-    if (notes[0].audit) {
+    if (d->outcome->audit) {
         tally_audit(&d->lookups->counters, d->outcome, notes, u->n);
         u->flags |= UPDATE_AUDIT;
     }
     u->label = d->outcome->label;
+    if (d->outcome->original)
+        u->request = d->outcome->original;
     if (lookups_learns(d->lookups))
         d->fn(d->arg, u);
     else

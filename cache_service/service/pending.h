@@ -26,7 +26,6 @@ struct pending_note {
     int exit;
     int32_t label; /* of the look-up */
     bool would_hit;
-    bool audit;   /* the layers all ran, whatever the look-up said */
     bool learned; /* the caches had learned something */
 };
 

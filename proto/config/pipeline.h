@@ -108,11 +108,11 @@ struct redis_config {
 };
 
 struct updates_config {
-    double sample;     /* share of the requests whose outcome becomes an update; 0: caches can't learn */
-    double in_vain;    /* a `sample` that the file asks for without effect; 0: none */
-    bool learn;        /* caches under a promise learn, where there is Redis */
-    double audit;      /* share of the requests whose layers all run, after their answer where a cache gave it */
-    double audit_most; /* the largest such share that a learner asks for while caches serve */
+    double sample;  /* share of the requests whose outcome becomes an update; 0: caches can't learn */
+    double in_vain; /* a `sample` that the file asks for without effect; 0: none */
+    bool learn;     /* caches under a promise learn, where there is Redis */
+    double audit;   /* share of the requests whose layers all run, after their answer where a cache gave it */
+    double audit_most;  /* the largest such share that a learner asks for while caches serve */
     int batch;          /* updates applied per new epoch, at most */
     int interval_ms;    /* a new epoch at most this often */
     int64_t max_stream; /* entries kept in the stream */

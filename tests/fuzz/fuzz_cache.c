@@ -200,7 +200,7 @@ static void ask(const struct message *m)
 static void tell(const struct message *m)
 {
     const struct outcome *o = &m->outcome;
-    w.of = o->request;
+    w.of = o->original ? o->original : o->request;
     w.told = o->label;
     w.learned = 0;
     cache_brain_control(w.brain, m, w.now);
@@ -321,7 +321,8 @@ static bool fill(struct message *m)
     case 4:
         m->type = MESSAGE_OUTCOME;
         m->outcome = (struct outcome){fuzz_number(&w.in), (int32_t)fuzz_below(&w.in, CLASSES + 1) - 1,
-                                      (int32_t)fuzz_below(&w.in, 5) - 1};
+                                      (int32_t)fuzz_below(&w.in, 5) - 1, fuzz_byte(&w.in) & 1,
+                                      fuzz_byte(&w.in) & 1 ? fuzz_number(&w.in) : 0};
         break;
     case 5:
         m->type = MESSAGE_HEARTBEAT;

@@ -146,7 +146,14 @@ static void tell(const struct message *m)
 static void tell_outcome(uint64_t request, int32_t label, int32_t hit_exit)
 {
     static struct message m = {.type = MESSAGE_OUTCOME};
-    m.outcome = (struct outcome){request, label, hit_exit};
+    m.outcome = (struct outcome){.request = request, .label = label, .hit_exit = hit_exit};
+    tell(&m);
+}
+
+static void tell_audit(uint64_t request, int32_t label)
+{
+    static struct message m = {.type = MESSAGE_OUTCOME};
+    m.outcome = (struct outcome){.request = request, .label = label, .hit_exit = -1, .audit = true};
     tell(&m);
 }
 
@@ -240,7 +247,7 @@ static void what_was_looked_up_near_is_learned_from(void **state)
     look_as(12, JOB_AUDIT, UINT64_MAX, true);
     assert_int_equal(w.n_sent, 0);
     tell_outcome(10, 1, -1);
-    tell_outcome(12, 1, -1);
+    tell_audit(12, 1);
     assert_true(w.n_learned == 2 && w.learned[0] == 10 && w.learned[1] == 12);
     c = cache_brain_counters(w.brain);
     assert_true(c.lookups.hits == 0 && c.lookups.built.lookups == 100 && c.lookups.built.hits == 80);

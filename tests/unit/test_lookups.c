@@ -123,14 +123,14 @@ static void test_look_ups_are_counted_before_and_after_learning(void **state)
     look(l, 5, 0);
     look(l, 6, 0);
     lookups_undo_hit(l);
-    lookups_outcome(l, &(struct outcome){2, 1, -1}, drop, NULL); /* looked up before, right */
-    lookups_outcome(l, &(struct outcome){3, 0, -1}, drop, NULL); /* wrong */
+    lookups_outcome(l, &(struct outcome){2, 1, -1, true, 0}, drop, NULL); /* looked up before, right */
+    lookups_outcome(l, &(struct outcome){3, 0, -1, true, 0}, drop, NULL); /* wrong */
     c = lookups_counters(l);
     is_tally(&c.built, 1, 1, 2, 1);
     is_tally(&c.learned, 2, 1, 0, 0);
     look(l, 7, JOB_AUDIT);
     snapshot_free(lookups_swap(l, of_build(2, 0))); /* another build begins anew, late outcomes included */
-    lookups_outcome(l, &(struct outcome){7, 1, -1}, drop, NULL);
+    lookups_outcome(l, &(struct outcome){7, 1, -1, true, 0}, drop, NULL);
     c = lookups_counters(l);
     is_tally(&c.built, 0, 0, 0, 0);
     is_tally(&c.learned, 0, 0, 0, 0);
@@ -149,7 +149,8 @@ static struct lookups *promised(bool learns)
 {
     static const float centroids[] = {0, 0, 4, 0};
     static const uint32_t counts[] = {6, 0, 0, 5};
-    const struct manifest m = {.n_exits = 2, .promised = true, .exit = {{.origin = 70}, {.origin = 71}}};
+    const struct manifest m = {
+        .n_exits = 2, .promised = true, .exit = {{.origin = 70, .dim = 2}, {.origin = 71}}};
     struct snapshot *s = snapshot_new(&m);
     struct lookups *l;
     assert_non_null(s);
@@ -183,11 +184,12 @@ static void test_exits_without_a_cache_learn_under_a_promise(void **state)
     look_at(l, 2, 72, 3, JOB_SAMPLED);
     look_at(l, 0, 70, 4, 0);
     assert_int_equal(lookups_pending(l), 3);
-    lookups_outcome(l, &(struct outcome){1, 1, -1}, collect, &u);
-    assert_true(u && u->n == 2 && u->label == 1 && u->truth == -1 && u->flags == UPDATE_AUDIT);
+    lookups_outcome(l, &(struct outcome){1, 1, -1, true, 40}, collect, &u);
+    assert_true(u && u->n == 2 && u->label == 1 && u->truth == -1 && u->flags == UPDATE_AUDIT &&
+                u->request == 40);
     assert_true(u->exit[0].origin == 70 && u->exit[1].origin == 71 && u->exit[1].dim == 2);
     update_free(u);
-    lookups_outcome(l, &(struct outcome){2, 0, -1}, collect, &u);
+    lookups_outcome(l, &(struct outcome){2, 0, -1, false, 0}, collect, &u);
     assert_true(u && u->n == 1 && u->exit[0].origin == 70 && u->flags == 0);
     update_free(u);
     is_tally(&(struct lookup_tally[]){lookups_counters(l).built}[0], 0, 0, 1, 1);
@@ -203,9 +205,8 @@ static void test_without_redis_they_stay_as_they_are(void **state)
     assert_int_equal(lookups_learns(l), 0);
     look_at(l, 0, 70, 1, JOB_AUDIT | JOB_SAMPLED);
     look_at(l, 1, 71, 1, JOB_AUDIT | JOB_SAMPLED);
-    look_at(l, 1, 71, 2, JOB_NO_CACHE | JOB_SAMPLED);
     assert_int_equal(lookups_pending(l), 1);
-    lookups_outcome(l, &(struct outcome){1, 0, -1}, collect, &u);
+    lookups_outcome(l, &(struct outcome){1, 0, -1, true, 0}, collect, &u);
     assert_null(u);
     is_tally(&(struct lookup_tally[]){lookups_counters(l).built}[0], 0, 0, 1, 0);
     lookups_free(l);
