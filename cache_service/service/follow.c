@@ -79,6 +79,12 @@ int follow_look(struct keeper_task *t)
     return KEEPER_ASKS_ON;
 }
 
+static bool is_own(const struct follow *f, const struct holding *h)
+{
+    return lineage_own(h->current ? &h->current->manifest : NULL, h->own,
+                       f->there && f->readable ? &f->head : NULL);
+}
+
 static void say_aside(struct follow *f, const struct manifest *m)
 {
     char here[MANIFEST_BUILD_BYTES], there[MANIFEST_BUILD_BYTES];
@@ -111,7 +117,7 @@ static bool is_beside(const struct follow *f, const struct holding *h)
 static int decide(struct follow *f, const struct holding *h, struct keeper_task *t, uint64_t now)
 {
     const struct manifest *m = h->current ? &h->current->manifest : NULL;
-    struct lineage_here here = {m, h->own, h->current && snapshot_whole(h->current)};
+    struct lineage_here here = {m, is_own(f, h), h->current && snapshot_whole(h->current)};
     struct lineage_there there = {f->there ? &f->head : NULL, f->readable, false};
     if (is_beside(f, h))
         there.free = lineage_free(&f->watch, f->head.build, f->holder[0], f->said, now);
@@ -155,7 +161,7 @@ static int on_head(struct follow *f, const struct holding *h, struct keeper_task
     f->said = false;
     if (!f->there)
         f->head.sequence = sequence;
-    if (!h->current || !h->own)
+    if (!is_own(f, h))
         return on_hold(f, h, t, now);
     ask(f, h, t, KEEPER_HOLD);
     t->build = h->current->manifest.build;
@@ -241,7 +247,7 @@ static int on_loaded(struct follow *f, struct holding *h, struct keeper_task *t,
     }
     log_info("%d caches from Redis in use (generation %" PRIu64 ")", snapshot_caches(s),
              s->manifest.generation);
-    holding_adopt(h, s, h->own);
+    holding_adopt(h, s, h->own && snapshot_same_build(h->current, s));
     reach(f, h, now);
     return FL_OK;
 }

@@ -31,9 +31,14 @@ static void use(struct holding *h, struct snapshot *s, bool own, const char *fro
         snapshot_free(s);
         return;
     }
-    log_info("loaded %d caches of %d exits from %s/caches (build %s, generation %" PRIu64 ")",
-             snapshot_caches(s), s->manifest.n_exits, from, manifest_build_text(s->manifest.build, build),
-             s->manifest.generation);
+    if (s->manifest.cold && !s->manifest.generation)
+        log_info("nothing was built: this begins without caches for %d exits (cold start %s), until some are "
+                 "certified",
+                 s->manifest.n_exits, manifest_build_text(s->manifest.build, build));
+    else
+        log_info("loaded %d caches of %d exits from %s/caches (build %s, generation %" PRIu64 ")",
+                 snapshot_caches(s), s->manifest.n_exits, from, manifest_build_text(s->manifest.build, build),
+                 s->manifest.generation);
     if (h->current && !snapshot_same_build(h->current, s))
         log_info("they take the place of build %s (generation %" PRIu64 ")",
                  manifest_build_text(h->current->manifest.build, before), h->current->manifest.generation);

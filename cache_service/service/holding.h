@@ -7,7 +7,7 @@
 struct holding {
     struct snapshot *current; /* NULL: no caches known */
     struct snapshot *fresh;   /* not taken yet by who answers look-ups */
-    bool own;                 /* of the build on this host's disk */
+    bool own;                 /* of the build, or the cold start, on this host's disk */
     bool dirty;               /* newer than what is saved */
     uint64_t taken;           /* states that were taken into use, ever */
 };

@@ -13,6 +13,13 @@ static enum lineage_move within_build(const struct lineage_here *here, const str
     return LINEAGE_KEEP;
 }
 
+bool lineage_own(const struct manifest *m, bool on_disk, const struct head *head)
+{
+    return m && on_disk &&
+           (!m->cold || !head || memcmp(m->identity.digest, head->identity, sizeof head->identity) ||
+            manifest_replaces(m, head->build));
+}
+
 enum lineage_move lineage_decide(const struct lineage_here *here, const struct lineage_there *there)
 {
     const struct manifest *m = here->manifest;

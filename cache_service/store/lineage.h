@@ -4,6 +4,9 @@
  * larger generation is further on. Between builds no clock decides:
  *  - The build that the operator put on this host's disk is the truth for this host. What Redis holds of
  * another build is not used here. A host without a build takes what Redis has.
+ *  - A cold start is nobody's truth: what began without caches takes what Redis has of the same network, so
+ * that hosts that begin so at one time come to one state. Beside another network's caches, and those in
+ * whose place it came, it is as a build.
  *  - Redis holds one build. Another goes in its place when it was built to replace that one, or when no
  * living service has that one on its disk. Otherwise both stay where they are: the host whose build is not in
  * Redis serves it and learns nothing. A build never replaces one that was built after it, so while two hosts
@@ -28,7 +31,7 @@ enum lineage_move {
 
 struct lineage_here {
     const struct manifest *manifest; /* of the caches in use; NULL = none */
-    bool own;                        /* of a build on this host's disk, not only known from Redis */
+    bool own;                        /* lineage_own */
     bool whole;                      /* others may use them as they are */
 };
 
@@ -38,6 +41,8 @@ struct lineage_there {
     bool free;               /* lineage_free of its build */
 };
 
+/* Caches of the build on this host's disk stand for themselves beside what Redis has (NULL: nothing). */
+bool lineage_own(const struct manifest *m, bool on_disk, const struct head *head);
 enum lineage_move lineage_decide(const struct lineage_here *here, const struct lineage_there *there);
 
 struct lineage_watch {

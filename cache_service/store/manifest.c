@@ -64,6 +64,14 @@ static bool take_small(const json_t *o, const char *key, int *out, int most)
     return ok;
 }
 
+/* An absent one gives false. */
+static bool take_flag(const json_t *o, const char *key, bool *out)
+{
+    const json_t *v = json_object_get(o, key);
+    *out = json_is_true(v);
+    return !v || json_is_boolean(v);
+}
+
 /* NaN, which JSON cannot say, is null. */
 static bool take_real(const json_t *o, const char *key, double *out)
 {
@@ -149,10 +157,8 @@ static bool valid_id(const char *s)
 static bool take_teaching(struct manifest_exit *x, const json_t *o)
 {
     uint64_t work;
-    const json_t *half = json_object_get(o, "by_half");
-    bool ok = take_number(o, "most_work", &work) && (!half || json_is_boolean(half));
+    bool ok = take_number(o, "most_work", &work) && take_flag(o, "by_half", &x->by_half);
     x->most_work = (int64_t)work;
-    x->by_half = json_is_true(half);
     return ok && take_small(o, "dim", &x->dim, MANIFEST_MAX_DIM) &&
            take_small(o, "map_side", &x->map_side, MANIFEST_MAX_DIM) && take_share(o, "before", &x->before) &&
            take_share(o, "lookup", &x->lookup);
@@ -234,8 +240,7 @@ static json_t *identity_json(const struct identity *id)
 
 static int parse_root(struct manifest *m, const json_t *root, const char *name, struct error *e)
 {
-    const json_t *exits = json_object_get(root, "exits"), *promised = json_object_get(root, "promised"),
-                 *compared = json_object_get(root, "compared");
+    const json_t *exits = json_object_get(root, "exits");
     uint64_t version;
     int rc;
     if (!take_number(root, "version", &version) || version != MANIFEST_VERSION)
@@ -249,11 +254,11 @@ static int parse_root(struct manifest *m, const json_t *root, const char *name, 
             "%s: \"identity\", \"build\", \"replaces\", \"built_ms\", \"generation\" or \"applied\" is "
             "wrong: build again",
             name);
-    if ((promised && !json_is_boolean(promised)) || (compared && !json_is_boolean(compared)))
+    if (!take_flag(root, "promised", &m->promised) || !take_flag(root, "compared", &m->compared) ||
+        !take_flag(root, "cold", &m->cold))
         return error_set(e, FL_CORRUPT,
-                         "%s: \"promised\" and \"compared\" must be true or false: build again", name);
-    m->promised = json_is_true(promised);
-    m->compared = json_is_true(compared);
+                         "%s: \"promised\", \"compared\" and \"cold\" must be true or false: build again",
+                         name);
     if (m->promised && !take_promise(json_object_get(root, "promise"), &m->promise))
         return error_set(e, FL_CORRUPT, "%s: \"promise\" does not say what was promised: build again", name);
     if (!take_small(root, "classes", &m->classes, MOST_CLASSES) ||
@@ -337,12 +342,12 @@ char *manifest_format(const struct manifest *m)
     char *text;
     for (int i = 0; exits && i < m->n_exits; i++)
         json_array_append_new(exits, exit_json(&m->exit[i], i));
-    root = json_pack("{s:i, s:o, s:s, s:o, s:I, s:I, s:s, s:b, s:b, s:o, s:i, s:o, s:o}", "version",
+    root = json_pack("{s:i, s:o, s:s, s:o, s:I, s:I, s:s, s:b, s:b, s:b, s:o, s:i, s:o, s:o}", "version",
                      MANIFEST_VERSION, "identity", identity_json(&m->identity), "build",
                      digest_text(m->build, build), "replaces", replaces_json(m), "built_ms",
                      (json_int_t)m->built_ms, "generation", (json_int_t)m->generation, "applied", m->applied,
-                     "promised", m->promised, "compared", m->compared, "promise", promise_json(m), "classes",
-                     m->classes, "learned", learned_json(m), "exits", exits);
+                     "promised", m->promised, "compared", m->compared, "cold", m->cold, "promise",
+                     promise_json(m), "classes", m->classes, "learned", learned_json(m), "exits", exits);
     text = root ? json_dumps(root, JSON_INDENT(1)) : NULL;
     json_decref(root);
     return text;

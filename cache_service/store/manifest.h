@@ -74,6 +74,7 @@ struct manifest {
     int n_exits;
     struct manifest_exit exit[PIPELINE_MAX_EXITS];
     bool compared; /* the build chose among kinds: an exit's may differ from the pipeline file's */
+    bool cold;     /* no build made it: it began without caches, to learn (lineage.h) */
     bool promised; /* thresholds keep a promise about these very caches */
     struct manifest_promise promise; /* where `promised`: its terms, and what the build certified */
     int classes;                     /* of the network; 0: not known */

@@ -13,7 +13,8 @@ struct exit_times {
 };
 
 /* The least time of several requests for each part, which run as requests do: what other processes do
- * meanwhile counts little. */
+ * meanwhile counts little. `data` NULL: there are no caches yet, and where the file wants one the descriptor
+ * is timed alone. */
 int exit_times_measure(struct exit_times *out, const struct pipeline *p, const struct graph *g,
                        const struct placement *place, struct cache *const *cache,
                        const struct extracted *data, struct error *e);

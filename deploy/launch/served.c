@@ -56,10 +56,13 @@ static enum served_file compare_file(const struct served *s, const struct model_
 
 static enum served_caches state_of(const struct served *s, const struct process_status *p)
 {
-    if (!told(p->caches.build) || !p->caches.built)
+    bool learns = p->caches.promise.made && !p->caches.built;
+    if (!told(p->caches.build) || (!p->caches.built && !learns))
         return SERVED_CACHES_NONE;
     if (s->stages && !same(p->identity, s->identity))
         return SERVED_CACHES_FOREIGN;
+    if (learns)
+        return SERVED_CACHES_COLD;
     return p->caches.loaded < p->caches.built ? SERVED_CACHES_PART : SERVED_CACHES_ANSWER;
 }
 
@@ -72,7 +75,7 @@ static void take_services(struct served *out, const struct status_reply *r, cons
             continue;
         *to = (struct served_service){from->replica, state_of(out, from), from->caches};
         out->n_services++;
-        if (!out->answers.known && (to->state == SERVED_CACHES_ANSWER || to->state == SERVED_CACHES_PART))
+        if (!out->answers.known && to->state != SERVED_CACHES_NONE && to->state != SERVED_CACHES_FOREIGN)
             promise_record_hear(&out->answers, &to->told, p);
         out->unserved |= out->built.known && !same(to->told.build, out->built.build);
     }
@@ -170,13 +173,14 @@ static int note_service(const struct served *s, int i, const struct pipeline *p,
                  c->index, c->told.loaded, c->told.built, p->path, c->index);
         return 1;
     case SERVED_CACHES_NONE:
-        if (!s->built.known || s->unserved)
+        if (!s->built.known || !s->built.n_caches || s->unserved)
             return 0;
         snprintf(note, SERVED_NOTE_BYTES,
                  "cache%u answers from none of the caches in %.80s/caches: see `freezeline logs -c %.80s "
                  "cache%u`",
                  c->index, p->state, p->path, c->index);
         return 1;
+    case SERVED_CACHES_COLD:
     case SERVED_CACHES_ANSWER:
         break;
     }

@@ -24,6 +24,7 @@ enum served_file {
 
 enum served_caches {
     SERVED_CACHES_NONE,    /* the service has no caches */
+    SERVED_CACHES_COLD,    /* nothing is certified (yet, or any more): it answers nothing, and learns */
     SERVED_CACHES_ANSWER,  /* all that the build made */
     SERVED_CACHES_PART,    /* some of them */
     SERVED_CACHES_FOREIGN, /* of another identity than the stages: as if it had none */

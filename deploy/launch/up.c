@@ -10,6 +10,8 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "deploy/build/built_exits.h"
+#include "deploy/build/cold_start.h"
+#include "deploy/build/promised.h"
 #include "deploy/tool/command.h"
 #include "deploy/tool/interrupt.h"
 #include "launch.h"
@@ -36,6 +38,7 @@ struct up {
     const char *on;
     int timeout_s;
     bool foreground, json;
+    bool began; /* without caches, to learn */
     struct pipeline *pipeline;
     struct model_shape *model;
     char *absolute[ARGUMENTS_MAX_LIST]; /* owned; what `where` has of --set */
@@ -83,7 +86,11 @@ static int check(struct up *u, struct error *e)
     arguments_warn_of_precision(u->pipeline);
     promise_warn_of_updates(u->pipeline, usage.command);
     rc = model_shape_load(u->model, u->pipeline, e);
-    return rc || !serves_caches(u->pipeline) ? rc : built_exits_check(u->model, u->pipeline, e);
+    if (rc || !serves_caches(u->pipeline))
+        return rc;
+    if (cold_start_possible(u->pipeline) && (rc = cold_start(u->pipeline, u->model, &u->began, e)))
+        return rc;
+    return built_exits_check(u->model, u->pipeline, e);
 }
 
 /* Commands that read them later may run in another directory. */
@@ -97,15 +104,37 @@ static int make_sets_absolute(struct up *u, struct error *e)
     return FL_OK;
 }
 
-static void note_caches(const struct pipeline *p)
+static void note_cold_start(const struct pipeline *p)
 {
+    struct promise_terms terms = promised_terms(p);
+    char text[PROMISE_TEXT_BYTES];
+
+    fprintf(stderr,
+            "no caches were built: this is a cold start. They are learned from live traffic and answer once "
+            "they are certified (%s); until then every request runs to the end\n",
+            promise_text(&terms, text));
+}
+
+static void note_nothing_built(const struct pipeline *p)
+{
+    fprintf(stderr,
+            "no caches are built yet: every request runs to the end (freezeline build makes them%s)\n",
+            p->cache.rule != THRESHOLD_RISK ? ""
+            : p->updates.learn              ? "; with Redis they would be learned from live traffic"
+                                            : "; with updates.learn they would be learned from live traffic");
+}
+
+static void note_caches(const struct up *u)
+{
+    const struct pipeline *p = u->pipeline;
     struct manifest *m = malloc(sizeof *m);
     char path[STATE_PATH_BYTES];
 
     if (m && serves_caches(p) && !state_path(path, p, NULL, "caches/manifest.json")) {
-        if (access(path, F_OK))
-            fprintf(stderr,
-                    "no caches are built yet: every request runs to the end (freezeline build makes them)\n");
+        if (u->began)
+            note_cold_start(p);
+        else if (access(path, F_OK))
+            note_nothing_built(p);
         else if (!manifest_load(m, path, NULL) && manifest_ahead_s(m))
             fprintf(stderr,
                     "freezeline up: %s says that it was built %llu s from now: the clock here is late, or "
@@ -170,7 +199,7 @@ static int up(struct up *u, struct error *e)
     if (rc)
         return rc;
     interrupt_catch();
-    note_caches(u->pipeline);
+    note_caches(u);
     if ((rc = make_sets_absolute(u, e)) ||
         (rc = launch_up(u->pipeline, &u->where, u->timeout_s, &supervisor, e)) ||
         (rc = report(u, &supervisor, e)))

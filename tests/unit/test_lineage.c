@@ -257,9 +257,37 @@ static void stream_ids_are_ordered(void **state)
     assert_true(stream_id_compare("10-11", "10-2") > 0);
 }
 
+static void a_cold_start_takes_what_redis_has_of_its_network(void **state)
+{
+    struct manifest cold = build(1, 0), other = build(2, 3);
+    struct head head;
+    (void)state;
+    cold.cold = true;
+    cold.promised = true;
+    head = head_with(&other);
+    assert_true(lineage_own(&cold, true, NULL)); /* it holds its place where there is nothing */
+    assert_false(lineage_own(&cold, true, &head));
+    assert_int_equal(decide(&cold, false, true, &head, true), LINEAGE_LOAD);
+    assert_int_equal(decide(&cold, false, true, NULL, false), LINEAGE_PUBLISH);
+    assert_false(lineage_own(&cold, false, NULL) || lineage_own(NULL, true, NULL));
+    other.identity.digest[0] = 1; /* of another network it is as a build */
+    head = head_with(&other);
+    assert_true(lineage_own(&cold, true, &head));
+    other.identity.digest[0] = 0;
+    head = head_with(&other);
+    memcpy(cold.replaces[0], other.build, sizeof other.build); /* and in the place of what it replaced */
+    cold.n_replaces = 1;
+    assert_true(lineage_own(&cold, true, &head));
+    assert_int_equal(decide(&cold, true, true, &head, false), LINEAGE_PUBLISH);
+    cold.cold = false;
+    cold.n_replaces = 0;
+    assert_true(lineage_own(&cold, true, &head));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_cold_start_takes_what_redis_has_of_its_network),
         cmocka_unit_test(within_a_build_the_larger_generation_is_further_on),
         cmocka_unit_test(an_empty_redis_gets_what_is_whole),
         cmocka_unit_test(the_build_on_disk_is_the_truth_here),
