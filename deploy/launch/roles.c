@@ -6,6 +6,7 @@
 #include <strings.h>
 #include <unistd.h>
 
+#include "deploy/build/cold_start.h"
 #include "deploy/tool/state.h"
 
 static struct role *add(struct role *role, int *n, enum role_kind kind)
@@ -69,7 +70,7 @@ int roles_list(const struct pipeline *p, struct role role[ROLES_MAX], int *n, st
     }
     for (int s = 0; s < p->n_stages; s++) {
         for (int k = 0; k < p->stage[s].n_replicas; k++) {
-            if (*n == ROLES_MAX)
+            if (*n == ROLES_MAX - 1)
                 return error_set(e, FL_CONFIG, "more than %d processes", ROLES_MAX);
             r = add(role, n, ROLE_KIND_STAGE);
             r->stage = s;
@@ -161,9 +162,10 @@ int roles_command(struct role_command *out, const struct role *r, const struct p
     memset(out, 0, sizeof *out);
     if (r->kind == ROLE_KIND_REDIS)
         return redis_command(out, p, e);
-    out->argv[n++] = program(out, r->kind == ROLE_KIND_BROKER  ? "freezeline-broker"
-                                  : r->kind == ROLE_KIND_CACHE ? "freezeline-cache"
-                                                               : "freezeline-stage");
+    out->argv[n++] = program(out, r->kind == ROLE_KIND_BROKER    ? "freezeline-broker"
+                                  : r->kind == ROLE_KIND_CACHE   ? "freezeline-cache"
+                                  : r->kind == ROLE_KIND_LEARNER ? "freezeline-learner"
+                                                                 : "freezeline-stage");
     if ((rc = state_path(out->text[out->n_text], p, e, "logs/%s.log", r->name)))
         return rc;
     out->argv[n++] = "--log";
@@ -174,7 +176,7 @@ int roles_command(struct role_command *out, const struct role *r, const struct p
         out->argv[n++] = "--set";
         out->argv[n++] = (char *)(uintptr_t)a->sets.item[i];
     }
-    if (r->kind == ROLE_KIND_CACHE) {
+    if (r->kind == ROLE_KIND_CACHE || r->kind == ROLE_KIND_LEARNER) {
         out->argv[n++] = "--index";
         out->argv[n++] = number(out, r->replica);
     } else if (r->kind == ROLE_KIND_STAGE) {
@@ -191,8 +193,8 @@ char *roles_name(const struct process_status *s, char *buf, size_t size)
 {
     if (s->role == ROLE_BROKER)
         snprintf(buf, size, "broker");
-    else if (s->role == ROLE_CACHE)
-        snprintf(buf, size, "cache%u", s->replica);
+    else if (s->role == ROLE_CACHE || s->role == ROLE_LEARNER)
+        snprintf(buf, size, "%s%u", s->role == ROLE_CACHE ? "cache" : "learner", s->replica);
     else
         snprintf(buf, size, "stage%u.%u", s->stage, s->replica);
     return buf;

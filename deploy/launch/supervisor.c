@@ -137,7 +137,7 @@ static int reap(struct supervisor *s, struct error *e)
         if (inherit(s, c))
             continue;
         note_death(s, c, how);
-        if (s->ready || rc)
+        if (s->ready || rc || c->role.kind == ROLE_KIND_LEARNER) /* serving needs no learner */
             continue;
         word_leave(s->pipeline, "failed", c->role.name);
         rc = error_set(e, FL_UNAVAILABLE, "%s %s before the pipeline was ready", c->role.name, how);

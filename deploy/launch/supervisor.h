@@ -1,9 +1,9 @@
 /* supervisor.h - the one process that starts, tends and stops a pipeline's processes on this host
  *
  * It holds STATE/run/lock while it lives; pid files STATE/run/ROLE.pid name what it started. A child that
- * dies before the pipeline was ready is a failed start: everything stops. Later a dead child is started
- * again, after a pause that doubles from 0.1 s up to 5 s with each death in a row. STATE/run/ready is there
- * while the pipeline has been ready.
+ * dies before the pipeline was ready is a failed start, and everything stops; not so a learner, which nothing
+ * waits for. Later a dead child is started again, after a pause that doubles from 0.1 s up to 5 s with each
+ * death in a row. STATE/run/ready is there while the pipeline has been ready.
  */
 #ifndef FREEZELINE_SUPERVISOR_H
 #define FREEZELINE_SUPERVISOR_H
