@@ -19,7 +19,8 @@
 #define WAIT_MS     60000
 
 struct keeper {
-    const struct pipeline *p; /* borrowed */
+    const struct pipeline *p;             /* borrowed */
+    const struct keeper_student *student; /* borrowed; NULL: this is a cache service */
     struct keeper_files files;
     struct keeper_brain *brain;
     struct spool *spool;
@@ -80,6 +81,8 @@ static int ask_redis(struct keeper *k, struct keeper_task *t)
         return store_read(k->store, t->fence, &t->head, t->n, &t->batch, e);
     case KEEPER_COMMIT:
         return store_commit(k->store, t->fence, t->mine, t->next, &t->batch, &t->head, e);
+    case KEEPER_ERRAND:
+        return k->student->errand(k->student->arg, t->mine, k->store, e);
     default:
         return error_set(e, FL_UNSUPPORTED, "task %d", (int)t->act);
     }
@@ -89,12 +92,15 @@ static int perform(struct keeper *k, struct keeper_task *t)
 {
     switch (t->act) {
     case KEEPER_READ_FILES:
-        keeper_files_read(&k->files, &t->built, &t->learned);
+        if (!k->student)
+            keeper_files_read(&k->files, &t->built, &t->learned);
         return FL_OK;
     case KEEPER_SAVE:
         return keeper_files_save(&k->files, t->mine, &t->error);
     case KEEPER_LEARN:
         return learner_apply(&t->got, t->mine, t->batch.update, t->batch.n, &t->tally, &t->error);
+    case KEEPER_STUDY:
+        return k->student->study(k->student->arg, t->mine, &t->batch, &t->error);
     default:
         return ask_redis(k, t);
     }
@@ -104,7 +110,7 @@ static int perform(struct keeper *k, struct keeper_task *t)
 static void share(struct keeper *k, struct snapshot *s)
 {
     struct error e;
-    if (k->p->shared_memory && strcmp(k->p->cache.placement, "service") && s->block < 0 &&
+    if (!k->student && k->p->shared_memory && strcmp(k->p->cache.placement, "service") && s->block < 0 &&
         snapshot_share(s, &e))
         log_warn("%s: stage workers ask this service", e.text);
 }
@@ -123,17 +129,36 @@ static void tell(struct keeper *k)
     pthread_mutex_unlock(&k->lock);
 }
 
+/* The student's turn; when it wants another. */
+static uint64_t turn(struct keeper *k)
+{
+    struct keeper_turn t = {.now = clock_ns(), .due_ns = UINT64_MAX};
+    if (!k->student)
+        return UINT64_MAX;
+    t.current = keeper_brain_current(k->brain);
+    t.fence = keeper_brain_fence(k->brain, t.now);
+    t.offers = keeper_brain_offers(k->brain);
+    k->student->turn(k->student->arg, &t);
+    if (t.offer)
+        keeper_brain_offer(k->brain, t.offer);
+    if (t.errand)
+        keeper_brain_errand(k->brain);
+    return t.due_ns;
+}
+
 /* Does all that is due. Returns until when to wait then. */
 static uint64_t work(struct keeper *k)
 {
     struct keeper_task *t;
+    uint64_t due = turn(k);
     while ((t = keeper_brain_next(k->brain, clock_ns()))->act != KEEPER_WAIT && t->act != KEEPER_END) {
         t->rc = perform(k, t);
         keeper_brain_done(k->brain, clock_ns());
         tell(k);
+        due = turn(k);
     }
     tell(k);
-    return t->until_ns;
+    return t->until_ns < due ? t->until_ns : due;
 }
 
 /* --- the thread --- */
@@ -182,12 +207,13 @@ static void *run(void *arg)
     return NULL;
 }
 
-static void wake(struct keeper *k)
+void keeper_wake(struct keeper *k)
 {
     eventfd_write(k->wake, 1);
 }
 
-int keeper_new(struct keeper **out, const struct pipeline *p, int index, const char *id, struct error *e)
+static int new (struct keeper **out, const struct pipeline *p, int index, const char *id,
+                const struct keeper_student *student, struct error *e)
 {
     struct keeper *k = calloc(1, sizeof *k);
     struct keeper_setup setup = {.pipeline = p};
@@ -196,6 +222,7 @@ int keeper_new(struct keeper **out, const struct pipeline *p, int index, const c
     if (!k)
         return error_set(e, FL_NOMEM, "out of memory");
     k->p = p;
+    k->student = student;
     pthread_mutex_init(&k->lock, NULL);
     k->wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (k->wake < 0 || spool_new(&k->spool, SPOOL_COUNT, SPOOL_BYTES))
@@ -205,18 +232,31 @@ int keeper_new(struct keeper **out, const struct pipeline *p, int index, const c
              !(rc = redis_link_new(&k->ears, p->redis.endpoint, p->security, e)))
         rc = store_new(&k->store, k->link, p->name, id, e);
     gethostname(host, sizeof host - 1);
-    snprintf(setup.who, sizeof setup.who, "cache %d (pid %d) on %s", index, (int)getpid(), host);
+    snprintf(setup.who, sizeof setup.who, "%s %d (pid %d) on %s", student ? "learner" : "cache", index,
+             (int)getpid(), host);
     setup.spool = k->spool;
+    setup.student = student != NULL;
     if (rc || (rc = keeper_brain_new(&k->brain, &setup, e))) {
         keeper_free(k);
         return rc;
     }
     work(k);
-    if (!keeper_brain_current(k->brain))
+    if (!student && !keeper_brain_current(k->brain))
         log_warn("no caches in %s%s: every look-up misses; run `freezeline build`, then `freezeline reload`",
                  k->files.dir, k->link ? " nor in Redis" : "");
     *out = k;
     return FL_OK;
+}
+
+int keeper_new(struct keeper **out, const struct pipeline *p, int index, const char *id, struct error *e)
+{
+    return new (out, p, index, id, NULL, e);
+}
+
+int keeper_new_student(struct keeper **out, const struct pipeline *p, int index, const char *id,
+                       const struct keeper_student *s, struct error *e)
+{
+    return new (out, p, index, id, s, e);
 }
 
 int keeper_start(struct keeper *k, struct error *e)
@@ -233,7 +273,7 @@ void keeper_free(struct keeper *k)
         return;
     if (k->started) {
         atomic_store(&k->stop, true);
-        wake(k);
+        keeper_wake(k);
         pthread_join(k->thread, NULL);
         hear(k);
         keeper_brain_stop(k->brain, clock_ns());
@@ -264,19 +304,19 @@ void keeper_give_back(struct keeper *k, struct snapshot *s)
     if (!s)
         return;
     snapshot_free(atomic_exchange(&k->used, s));
-    wake(k);
+    keeper_wake(k);
 }
 
 void keeper_push(struct keeper *k, struct update *u)
 {
     if (spool_push(k->spool, u))
-        wake(k);
+        keeper_wake(k);
 }
 
 void keeper_reload(struct keeper *k)
 {
     atomic_store(&k->reload, true);
-    wake(k);
+    keeper_wake(k);
 }
 
 void keeper_leave_files(struct keeper *k)

@@ -52,10 +52,13 @@ static bool at_head(const struct keeper_brain *b)
     return follow_at_head(&b->follow, &b->holding);
 }
 
-/* Caches under a promise are taught by the learner's process, which holds the lease then. */
+/* Caches under a promise are taught by a learner's process. */
 static bool learns(const struct keeper_brain *b)
 {
-    return at_head(b) && !b->holding.current->manifest.promised;
+    const struct snapshot *s = b->holding.current;
+    if (!at_head(b) || s->manifest.promised != b->lessons.student)
+        return false;
+    return !b->lessons.student || manifest_teaches(&s->manifest);
 }
 
 /* Who learns there knows what to do with our updates: it is the same network, of whatever build. */
@@ -335,6 +338,7 @@ int keeper_brain_new(struct keeper_brain **out, const struct keeper_setup *setup
     b->follow.who = b->who;
     b->lessons.p = b->p;
     b->reload = true;
+    b->lessons.student = b->leave_files = setup->student;
     lease_init(&b->lessons.lease, KEEPER_LEASE_MS * NS_PER_MS);
     trouble_init(&b->trouble, b->p->redis.endpoint);
     return FL_OK;
@@ -346,6 +350,7 @@ void keeper_brain_free(struct keeper_brain *b)
         return;
     outbox_drop(&b->outbox);
     lesson_end(&b->lessons.lesson, 0, b->lessons.lesson.began_ns);
+    snapshot_free(b->lessons.offer);
     snapshot_free(b->holding.fresh);
     snapshot_free(b->holding.current);
     free(b);
@@ -384,6 +389,26 @@ void keeper_brain_leave_files(struct keeper_brain *b)
     b->leave_files = true;
 }
 
+void keeper_brain_offer(struct keeper_brain *b, struct snapshot *s)
+{
+    lessons_offer(&b->lessons, s, &b->holding);
+}
+
+void keeper_brain_errand(struct keeper_brain *b)
+{
+    b->lessons.errand = true;
+}
+
+bool keeper_brain_offers(const struct keeper_brain *b)
+{
+    return b->lessons.offer;
+}
+
+uint64_t keeper_brain_fence(const struct keeper_brain *b, uint64_t now)
+{
+    return lease_held(&b->lessons.lease, now) ? b->lessons.lease.fence : 0;
+}
+
 void keeper_brain_stop(struct keeper_brain *b, uint64_t now)
 {
     b->ending = SENDS;
@@ -405,20 +430,24 @@ const struct snapshot *keeper_brain_current(const struct keeper_brain *b)
 static enum learning_state state_of(const struct keeper_brain *b)
 {
     const struct snapshot *s = b->holding.current;
-    bool answers = b->trouble.answers;
-    if (!s || !snapshot_caches(s))
+    bool answers = b->trouble.answers, promised = s && s->manifest.promised;
+    if (!s || (!promised && !snapshot_caches(s)))
         return LEARNING_NO_CACHES;
     if (answers && follow_placed(&b->follow, &b->holding) && b->follow.place == LINEAGE_ASIDE)
         return LEARNING_ASIDE;
-    if (s->manifest.promised && (b->alone || !b->p->updates.learn))
+    if (promised && (b->alone || !b->p->updates.learn))
         return LEARNING_PROMISED;
+    if (promised && !manifest_teaches(&s->manifest))
+        return LEARNING_UNTAUGHT;
     if (b->alone)
         return LEARNING_ALONE;
     if (!answers)
         return LEARNING_NO_REDIS;
     if (b->trouble.step[STEP_FOLLOW].failing && b->follow.place == LINEAGE_LOAD)
         return LEARNING_DAMAGED;
-    return trouble_from(&b->trouble, STEP_FOLLOW) ? LEARNING_REFUSED : LEARNING_SHARED;
+    return trouble_from(&b->trouble, STEP_FOLLOW) ? LEARNING_REFUSED
+           : promised                             ? LEARNING_CERTIFIED
+                                                  : LEARNING_SHARED;
 }
 
 struct keeper_counters keeper_brain_counters(const struct keeper_brain *b, uint64_t now)

@@ -8,6 +8,7 @@
  * - An update leaves the outbox when Redis has acknowledged it, and is sent with the same number until then.
  * - What was learned comes into use when its commit was acknowledged, or when it was read from Redis.
  * - A failure puts off its own step alone (trouble.h); only a lost connection ends a round.
+ * - Who learns holds the lease: a cache service, or under a promise a learner's process (`student`).
  * - Nothing but the connection, the head and the lease is asked for regularly while nothing happens.
  *
  * Pure, one thread; updates come through a spool, which another thread may fill.
@@ -25,6 +26,7 @@ struct keeper_setup {
     const struct pipeline *pipeline; /* borrowed; redis.endpoint NULL: this service learns alone */
     char who[STORE_WHO_BYTES];       /* who this process is, for people */
     struct spool *spool;             /* borrowed */
+    bool student; /* a learner's process: has no caches of its own on disk, teaches those under a promise */
 };
 
 /* FL_NOMEM. */
@@ -46,6 +48,14 @@ void keeper_brain_deaf(struct keeper_brain *b);
 void keeper_brain_reload(struct keeper_brain *b);
 /* Another process keeps the files of this index now: save nothing from here on. */
 void keeper_brain_leave_files(struct keeper_brain *b);
+/* The student's: an epoch, made of what is in use (taken; NULL: none any more), to be committed while this is
+ * the learner; something that it wants of Redis then. */
+void keeper_brain_offer(struct keeper_brain *b, struct snapshot *s);
+void keeper_brain_errand(struct keeper_brain *b);
+/* An offer was neither committed nor refused yet. */
+bool keeper_brain_offers(const struct keeper_brain *b);
+/* The fence of this learner; 0: it is none. */
+uint64_t keeper_brain_fence(const struct keeper_brain *b, uint64_t now);
 /* Send what waits for a second at most, give the lease up, save, end. */
 void keeper_brain_stop(struct keeper_brain *b, uint64_t now);
 

@@ -13,6 +13,7 @@ enum keeper_act {
                           may be NULL. What was learned from another build than `built` is not to be read. */
     KEEPER_SAVE,       /* mine */
     KEEPER_LEARN,      /* learner_apply to mine of batch's updates -> got, tally */
+    KEEPER_STUDY,      /* the student takes batch's updates */
     /* Each one question to Redis. FL_UNAVAILABLE: the connection is lost, and whether it was done unknown. */
     KEEPER_CONNECT,
     KEEPER_LISTEN,       /* to hints, over a connection of its own */
@@ -28,6 +29,8 @@ enum keeper_act {
     KEEPER_APPEND,       /* updates[n], the first of them number `sequence` -> accepted */
     KEEPER_READ,         /* fence, head, n at most -> batch */
     KEEPER_COMMIT,       /* fence, mine, next, batch; head -> head */
+    KEEPER_ACK,          /* fence, batch: the student has it */
+    KEEPER_ERRAND,       /* what else the student wants of Redis; mine */
 };
 
 /* What is borrowed lives until keeper_brain_done; got, built and learned are taken there, as is the batch

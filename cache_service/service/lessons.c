@@ -44,13 +44,58 @@ static int on_lease(struct lessons *l, struct follow *f, const struct keeper_tas
     return t->rc;
 }
 
+/* --- epochs that the student made --- */
+
+void lessons_offer(struct lessons *l, struct snapshot *s, const struct holding *h)
+{
+    snapshot_free(l->offer);
+    l->offer = s;
+    l->offered = h->taken;
+}
+
+static int commit(struct lessons *l, const struct holding *h, const struct head *head,
+                  const struct snapshot *next, struct keeper_task *t)
+{
+    keeper_ask(t, KEEPER_COMMIT)->mine = h->current;
+    t->next = next;
+    t->batch = l->lesson.batch;
+    t->fence = l->lease.fence;
+    t->head = *head;
+    return KEEPER_ASKS_ON;
+}
+
+/* What serves is no longer what it was made of. */
+static bool is_stale(const struct lessons *l, const struct holding *h)
+{
+    return l->offered != h->taken;
+}
+
+/* True: it was this that was committed. */
+static bool took_offer(struct lessons *l, struct holding *h, int rc)
+{
+    struct snapshot *s = l->offer;
+    if (!s)
+        return false;
+    if (!rc)
+        holding_adopt(h, s, h->own);
+    else if (rc == FL_STALE)
+        snapshot_free(s);
+    else
+        return true;
+    l->offer = NULL;
+    return true;
+}
+
 /* --- batches --- */
+
+#define STUDENT_BATCH 4096             /* at most: learner_capacity */
+#define STUDENT_NS    (50 * NS_PER_MS) /* between batches that were not full */
 
 /* A batch was made ready. */
 static int learn(struct lessons *l, const struct holding *h, struct store_batch *batch, struct keeper_task *t)
 {
     lesson_begin(&l->lesson, batch, h->current);
-    keeper_ask(t, KEEPER_LEARN)->mine = h->current;
+    keeper_ask(t, l->student ? KEEPER_STUDY : KEEPER_LEARN)->mine = h->current;
     t->batch = l->lesson.batch;
     return KEEPER_ASKS_ON;
 }
@@ -78,7 +123,9 @@ static void take_lesson(struct lessons *l, struct holding *h)
 
 uint64_t lessons_due(const struct lessons *l, bool at_head)
 {
-    return at_head && l->more && l->lease.fence ? l->lesson.due_ns : UINT64_MAX;
+    if (!at_head || !l->lease.fence)
+        return UINT64_MAX;
+    return l->offer || l->errand ? 0 : l->more ? l->lesson.due_ns : UINT64_MAX;
 }
 
 int lessons_begin(struct lessons *l, const struct holding *h, const struct head *head, struct keeper_task *t,
@@ -86,10 +133,21 @@ int lessons_begin(struct lessons *l, const struct holding *h, const struct head 
 {
     if (!lease_held(&l->lease, now))
         return FL_OK;
+    if (l->offer && is_stale(l, h))
+        lessons_offer(l, NULL, h);
+    if (l->offer)
+        return commit(l, h, head, l->offer, t);
+    if (l->errand) {
+        l->errand = false;
+        keeper_ask(t, KEEPER_ERRAND)->mine = h->current;
+        return KEEPER_ASKS_ON;
+    }
+    if (!l->more || now < l->lesson.due_ns)
+        return FL_OK;
     l->lesson.began_ns = now;
     keeper_ask(t, KEEPER_READ)->fence = l->lease.fence;
     t->head = *head;
-    t->n = learner_capacity(h->current, l->p->updates.batch);
+    t->n = learner_capacity(h->current, l->student ? STUDENT_BATCH : l->p->updates.batch);
     return KEEPER_ASKS_ON;
 }
 
@@ -111,34 +169,74 @@ static int on_learned(struct lessons *l, const struct holding *h, const struct f
         return t->rc;
     }
     lesson_made(&l->lesson, t->got, &t->tally, h->current);
-    keeper_ask(t, KEEPER_COMMIT)->mine = h->current;
-    t->next = l->lesson.next;
-    t->batch = l->lesson.batch;
-    t->fence = l->lease.fence;
-    t->head = f->head;
-    return KEEPER_ASKS_ON;
+    return commit(l, h, &f->head, l->lesson.next, t);
+}
+
+/* The student has the batch on its own disk, and then Redis need not keep it. */
+static int on_studied(struct lessons *l, struct keeper_task *t, uint64_t now)
+{
+    if (!t->rc) {
+        keeper_ask(t, KEEPER_ACK)->fence = l->lease.fence;
+        t->batch = l->lesson.batch;
+        return KEEPER_ASKS_ON;
+    }
+    end_lesson(l, now);
+    return t->rc;
+}
+
+static int on_acknowledged(struct lessons *l, const struct holding *h, const struct keeper_task *t,
+                           uint64_t now)
+{
+    bool full = l->lesson.batch.n >= learner_capacity(h->current, STUDENT_BATCH);
+    if (!t->rc) {
+        l->applied += (unsigned)(l->lesson.batch.n - l->lesson.damaged);
+        l->rejected += (unsigned)l->lesson.damaged;
+    }
+    end_lesson(l, now);
+    l->lesson.due_ns = full ? now : now + STUDENT_NS;
+    return t->rc;
 }
 
 static int on_committed(struct lessons *l, struct holding *h, struct follow *f, const struct keeper_task *t,
                         uint64_t now)
 {
+    bool offer = took_offer(l, h, t->rc);
     if (!t->rc) {
-        take_lesson(l, h);
+        if (!offer)
+            take_lesson(l, h);
         follow_committed(f, h, &t->head, now);
     }
-    end_lesson(l, now);
+    if (!offer)
+        end_lesson(l, now);
     return t->rc;
+}
+
+static int step_done(struct lessons *l, struct holding *h, struct follow *f, struct keeper_task *t,
+                     uint64_t now)
+{
+    switch (t->act) {
+    case KEEPER_READ:
+        return on_read(l, h, t);
+    case KEEPER_LEARN:
+        return on_learned(l, h, f, t, now);
+    case KEEPER_STUDY:
+        return on_studied(l, t, now);
+    case KEEPER_ACK:
+        return on_acknowledged(l, h, t, now);
+    case KEEPER_COMMIT:
+        return on_committed(l, h, f, t, now);
+    default: /* KEEPER_ERRAND */
+        return t->rc;
+    }
 }
 
 int lessons_done(struct lessons *l, struct holding *h, struct follow *f, struct keeper_task *t,
                  uint64_t asked_ns, uint64_t now)
 {
     int rc;
-    if (t->act == KEEPER_LEARN)
-        return on_learned(l, h, f, t, now);
-    if (t->act != KEEPER_READ && t->act != KEEPER_COMMIT)
+    if (t->act == KEEPER_ACQUIRE || t->act == KEEPER_RENEW || t->act == KEEPER_RELEASE)
         return on_lease(l, f, t, asked_ns, now);
-    rc = t->act == KEEPER_READ ? on_read(l, h, t) : on_committed(l, h, f, t, now);
+    rc = step_done(l, h, f, t, now);
     if (rc == FL_STALE)
         lease_lost(&l->lease, now);
     return rc;

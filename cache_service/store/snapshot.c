@@ -57,9 +57,25 @@ int snapshot_exit(const struct snapshot *s, const char *name)
     return -1;
 }
 
+void snapshot_put(struct snapshot *s, int i, struct cache *c)
+{
+    struct manifest_exit *x = &s->manifest.exit[i];
+    struct cache_info info = {0};
+    cache_free(s->cache[i]);
+    s->cache[i] = c;
+    x->file[0] = '\0';
+    if (c) {
+        info = cache_info(c);
+        memcpy(x->kind, info.kind, sizeof x->kind);
+        snprintf(x->file, sizeof x->file, "%s-%llu.cache", info.exit, (unsigned long long)info.epoch);
+    }
+    x->digest = info.digest;
+}
+
 uint64_t snapshot_epoch(const struct snapshot *s)
 {
-    uint64_t newest = 0;
+    const struct manifest_learned *l = &s->manifest.learned;
+    uint64_t newest = s->manifest.promised && l->serial ? l->serial + 1 : 0;
     for (int i = 0; i < s->manifest.n_exits; i++)
         if (s->cache[i] && cache_info(s->cache[i]).epoch > newest)
             newest = cache_info(s->cache[i]).epoch;

@@ -27,9 +27,14 @@ void snapshot_free(struct snapshot *s); /* drops one reference; NULL is fine */
 int snapshot_share(struct snapshot *s, struct error *e);
 
 int snapshot_exit(const struct snapshot *s, const char *name); /* -1 = no such exit */
-uint64_t snapshot_epoch(const struct snapshot *s);             /* the newest of its caches */
+/* Puts c (one reference, taken; sealed; NULL: none) at exit i, and into the manifest. Before s is shared. */
+void snapshot_put(struct snapshot *s, int i, struct cache *c);
+/* The newest of its caches; of what was certified since the build, its number + 1 (a build's caches have 1).
+ */
+uint64_t snapshot_epoch(const struct snapshot *s);
 int snapshot_caches(const struct snapshot *s);
-/* Under a promise every cache that the manifest names is there: it was made for all of them together. */
+/* Under a promise every cache that the manifest names is there: it was made for all of them together. One
+ * that names none, as it is before anything is certified, is whole. */
 bool snapshot_whole(const struct snapshot *s);
 /* A cache that the manifest names is not there: it was damaged where it was read from. NULL lacks none. */
 bool snapshot_lacks(const struct snapshot *s);

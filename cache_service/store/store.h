@@ -2,7 +2,7 @@
  *
  * Keys, all with the hash tag {NAME} so that a script may touch them together:
  *   freezeline:{NAME}:epoch        the head (head.h)
- *   freezeline:{NAME}:manifest     manifest.h, as the build wrote it
+ *   freezeline:{NAME}:manifest     manifest.h: as the build wrote it, under a promise of what serves
  *   freezeline:{NAME}:exit:EXIT    packed cache (cache.h)
  *   freezeline:{NAME}:held:BUILD   a service that has this build on its disk; expires
  *   freezeline:{NAME}:updates      stream; one field "u" with a record (update.h); consumer group "learners"
@@ -86,8 +86,9 @@ int store_read(struct store *s, uint64_t fence, const struct head *head, int cap
                struct store_batch *out, struct error *e);
 void store_batch_free(struct store_batch *b);
 
-/* Puts `next` in the place of `old`, whose head is *head: caches that differ, head, acknowledgement and
- * trimming of the batch. *head becomes the new one. */
+/* Puts `next` in the place of `old`, whose head is *head: caches that differ, under a promise the manifest
+ * (with digests of these very caches), head, acknowledgement and trimming of the batch. *head becomes the new
+ * one. FL_STALE too where learning under a promise is frozen (store_history.h). */
 int store_commit(struct store *s, uint64_t fence, const struct snapshot *old, const struct snapshot *next,
                  const struct store_batch *batch, struct head *head, struct error *e);
 

@@ -52,15 +52,17 @@ __attribute__((unused)) static const char script_read[] =
     "if not new then return {} end\n"
     "return new[1][2]\n";
 
-/* KEYS lease, epoch, stream, exits..; ARGV token, known head, new head, channel, trim id, number of ids,
- * ids.., blobs..
- * -> 1 done, 0 fenced off or head moved */
+/* KEYS lease, epoch, stream, manifest, frozen, exits..; ARGV token, known head, new head, channel, trim id,
+ * manifest ('' = as it is), number of ids, ids.., blobs..
+ * -> 1 done, 0 fenced off or head moved, 2 frozen */
 __attribute__((unused)) static const char script_commit[] =
     "if redis.call('GET', KEYS[1]) ~= ARGV[1] or redis.call('GET', KEYS[2]) ~= ARGV[2] then return 0 end\n"
-    "local ids = tonumber(ARGV[6])\n"
-    "for i = 4, #KEYS do redis.call('SET', KEYS[i], ARGV[6 + ids + i - 3]) end\n"
+    "if ARGV[6] ~= '' and redis.call('EXISTS', KEYS[5]) == 1 then return 2 end\n"
+    "local ids = tonumber(ARGV[7])\n"
+    "for i = 6, #KEYS do redis.call('SET', KEYS[i], ARGV[7 + ids + i - 5]) end\n"
+    "if ARGV[6] ~= '' then redis.call('SET', KEYS[4], ARGV[6]) end\n"
     "redis.call('SET', KEYS[2], ARGV[3])\n"
-    "for i = 7, 6 + ids do redis.call('XACK', KEYS[3], '" STORE_GROUP "', ARGV[i]) end\n"
+    "for i = 8, 7 + ids do redis.call('XACK', KEYS[3], '" STORE_GROUP "', ARGV[i]) end\n"
     "redis.call('XTRIM', KEYS[3], 'MINID', ARGV[5])\n"
     "redis.call('PUBLISH', ARGV[4], ARGV[3])\n"
     "return 1\n";

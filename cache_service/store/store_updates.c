@@ -175,31 +175,39 @@ static void id_after(char out[MANIFEST_ID_BYTES], const char *id)
 int store_commit(struct store *s, uint64_t fence, const struct snapshot *old, const struct snapshot *next,
                  const struct store_batch *batch, struct head *head, struct error *e)
 {
-    const char *const keys[] = {s->lease, s->epoch, s->updates};
-    char token[TOKEN_BYTES], trim[MANIFEST_ID_BYTES], ids[24];
-    struct redis_args a = {0};
+    char token[TOKEN_BYTES], trim[MANIFEST_ID_BYTES], ids[24], frozen[STORE_KEY_BYTES];
+    const char *const keys[] = {s->lease, s->epoch, s->updates, s->manifest, frozen};
+    char *manifest = next->manifest.promised ? manifest_format(&next->manifest) : NULL;
+    struct redis_args a = {.failed = next->manifest.promised && !manifest};
     struct head after;
     struct store_packed p;
     long long done = 0;
     int rc = store_pack(s, &p, old, next, e);
-    if (rc)
+    if (rc) {
+        free(manifest);
         return rc;
+    }
     make_token(s, token, fence);
+    store_key(s, frozen, "frozen", "");
     head_of(&after, &next->manifest, head);
     id_after(trim, after.applied);
-    store_script(&a, script_commit, keys, 3, &p);
+    store_script(&a, script_commit, keys, 5, &p);
     redis_args_text(&a, token);
     redis_args_text(&a, head->text);
     redis_args_text(&a, after.text);
     redis_args_text(&a, s->hint);
     redis_args_text(&a, trim);
+    redis_args_text(&a, manifest ? manifest : "");
     store_add_number(&a, ids, (uint64_t)batch->n);
     for (int i = 0; i < batch->n; i++)
         redis_args_text(&a, batch->id[i]);
     store_add_blobs(&a, &p);
     rc = store_call_number(s, &a, &done, e);
     store_packed_free(&p);
-    if (!rc && done != 1)
+    free(manifest);
+    if (!rc && done == 2)
+        rc = error_set(e, FL_STALE, "learning is frozen (freezeline cache thaw lets it go on)");
+    else if (!rc && done != 1)
         rc = error_set(e, FL_STALE, "another cache service is the learner, or the caches moved on");
     if (!rc)
         *head = after;

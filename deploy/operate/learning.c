@@ -14,7 +14,12 @@ static const struct {
 } states[LEARNING_STATES] = {
     [LEARNING_UNKNOWN] = {"unknown", "", false},
     [LEARNING_NO_CACHES] = {"no-caches", "", false},
-    [LEARNING_PROMISED] = {"promised", "learns nothing: its caches keep a promise about themselves", false},
+    [LEARNING_PROMISED] = {"promised",
+                           "learns nothing: caches under a promise learn with Redis and updates.learn alone",
+                           false},
+    [LEARNING_CERTIFIED] = {"certified", "serves what the learner certifies, and tells it what comes", false},
+    [LEARNING_UNTAUGHT] = {"untaught", "learns nothing: its caches are of an older build: build again",
+                           false},
     [LEARNING_ALONE] = {"alone", "learns alone (no redis.endpoint)", false},
     [LEARNING_SHARED] = {"shared", "learns through Redis", false},
     [LEARNING_NO_REDIS] = {"no-redis", "learns nothing until Redis answers, updates wait", true},

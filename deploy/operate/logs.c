@@ -22,7 +22,7 @@ static const struct usage usage = {
     .command = "logs",
     .operands = "[ROLE]",
     .summary = "Shows the last log lines of every process, or of one.",
-    .notes = "Roles are broker, cache0, stage1.0 (stage 1, replica 0), redis, supervisor.\n\n"
+    .notes = "Roles are broker, cache0, stage1.0 (stage 1, replica 0), learner0, redis, supervisor.\n\n"
              "examples:\n"
              "  freezeline logs -c P.yaml\n"
              "  freezeline logs -c P.yaml stage1.0 -f\n",

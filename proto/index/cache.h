@@ -66,6 +66,9 @@ int cache_load(struct cache **out, const char *path, const uint8_t *identity, st
  * change. FL_NOMEM. */
 int cache_with_threshold(struct cache **out, const struct cache *c, float threshold);
 
+/* The same as it is to serve: with this threshold and epoch, and the digest of what it packs to. */
+int cache_sealed(struct cache **out, const struct cache *c, float threshold, uint64_t epoch);
+
 /* Online updates: a new cache (epoch + 1) with these (descriptor, label) pairs applied within budget_bytes (0
  * = no limit): knn adds points and, at the budget, replaces the oldest; kmeans moves the nearest centroid of
  * that label or splits off / replaces the least used one. Thresholds: a pair that the old cache would have

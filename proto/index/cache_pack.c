@@ -457,7 +457,8 @@ int cache_map(struct cache **out, const void *data, size_t size, const uint8_t *
     return open_pack(out, data, size, identity, true, e);
 }
 
-int cache_with_threshold(struct cache **out, const struct cache *c, float threshold)
+/* By way of its packed form. */
+static int copy(struct cache **out, const struct cache *c)
 {
     void *data;
     size_t size;
@@ -466,9 +467,27 @@ int cache_with_threshold(struct cache **out, const struct cache *c, float thresh
         return rc;
     rc = cache_unpack(out, data, size, NULL, NULL);
     free(data);
+    return rc;
+}
+
+int cache_with_threshold(struct cache **out, const struct cache *c, float threshold)
+{
+    int rc = copy(out, c);
     if (rc != FL_OK)
         return rc;
     (*out)->threshold = threshold;
     (*out)->digest = 0;
     return FL_OK;
+}
+
+int cache_sealed(struct cache **out, const struct cache *c, float threshold, uint64_t epoch)
+{
+    struct cache *changed;
+    int rc = cache_with_threshold(&changed, c, threshold);
+    if (rc != FL_OK)
+        return rc;
+    changed->epoch = epoch;
+    rc = copy(out, changed);
+    cache_free(changed);
+    return rc;
 }

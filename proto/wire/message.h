@@ -221,13 +221,16 @@ struct hello {
 enum learning_state {
     LEARNING_UNKNOWN,   /* not told */
     LEARNING_NO_CACHES, /* it has no caches that could learn */
-    LEARNING_PROMISED,  /* caches under a promise stay as they were certified */
+    LEARNING_PROMISED,  /* caches under a promise stay as they were certified: no Redis, or updates.learn off
+                         */
     LEARNING_ALONE,     /* without Redis: for itself */
     LEARNING_SHARED,    /* through Redis, with the others */
     LEARNING_NO_REDIS,  /* Redis does not answer: updates wait */
     LEARNING_REFUSED,   /* Redis refuses a command: updates wait */
     LEARNING_DAMAGED,   /* the caches in Redis can't be used here */
     LEARNING_ASIDE,     /* Redis holds another build than this host */
+    LEARNING_CERTIFIED, /* under a promise: a learner's process teaches through Redis */
+    LEARNING_UNTAUGHT,  /* under a promise: the build does not say how to teach its caches */
     LEARNING_STATES
 };
 
