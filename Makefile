@@ -63,7 +63,7 @@ FAULTS   := $(B)/tests/faults/search
 FAULT_SH := tests/faults/test_faults.sh $(if $(SANITIZE),,tests/faults/test_planted.sh)
 SAN_ENV  := ASAN_OPTIONS=detect_leaks=1:abort_on_error=0 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 TSAN_OPTIONS=halt_on_error=0:suppressions=$(CURDIR)/tests/tsan.supp
 FAISS    := $(shell test -f /usr/include/faiss/IndexFlat.h && command -v $(CXX))
-BENCHES  := $(filter-out $(if $(FAISS),,%/bench_flat),$(patsubst tests/bench/%.c,$(B)/tests/bench/%,$(wildcard tests/bench/bench_*.c tests/bench/validate_*.c)))
+BENCHES  := $(filter-out $(if $(FAISS),,%/bench_flat),$(patsubst tests/bench/%.c,$(B)/tests/bench/%,$(wildcard tests/bench/bench_*.c tests/bench/validate_*.c tests/bench/learning_lab.c)))
 TABLED   := $(patsubst %,$(B)/tests/bench/bench_%,limits lane model) # what tests/integration/test_table.sh starts
 
 .DEFAULT_GOAL := all
@@ -134,6 +134,7 @@ $(INTEGR): $(B)/tests/integration/%: $(B)/tests/integration/%.o $(B)/tests/integ
 	$(Q)$(CC) $(LD_FLAGS) -o $@ $^ $(LD_LIBS) -lcmocka
 
 $(B)/tests/bench/validate_simulation: $(B)/tests/bench/validation_report.o
+$(B)/tests/bench/learning_lab: $(B)/tests/bench/lab_world.o $(B)/tests/bench/lab_traffic.o
 $(BENCHES): $(B)/tests/bench/%: $(B)/tests/bench/%.o $(LIB)
 	$(call say,LINK,$@)
 	$(Q)$(if $(LINKER),$(LINKER),$(CC)) $(LD_FLAGS) -o $@ $(filter %.o,$^) $(LIB) $(LD_LIBS)
