@@ -19,8 +19,8 @@ int dispatch_new(struct dispatch **out, const struct pipeline *p, const struct d
     int rc;
     if (!d)
         return FL_NOMEM;
-    rc = requests_new(&d->requests, p->broker.max_requests, (size_t)(p->broker.max_memory_mb * 1024 * 1024),
-                      self->incarnation);
+    rc = requests_new(&d->requests, p->broker.max_requests, DISPATCH_AUDITS,
+                      (size_t)(p->broker.max_memory_mb * 1024 * 1024), self->incarnation);
     if (!rc)
         rc = registry_new(&d->registry, p, self->boot_id);
     if (!rc)
@@ -129,7 +129,9 @@ uint64_t dispatch_tick(struct dispatch *d, uint64_t now)
     while ((dead = registry_expire(d->registry, now)))
         dispatch_lost(d, dead, "no heartbeat", now);
     while ((e = requests_due(d->requests, now))) {
-        if (e->deadline_ns <= now)
+        if (e->original)
+            dispatch_shadow_ended(d, e, -1);
+        else if (e->deadline_ns <= now)
             dispatch_expire(d, e, now);
         else
             dispatch_overdue(d, e, now);
@@ -142,6 +144,8 @@ uint64_t dispatch_tick(struct dispatch *d, uint64_t now)
     dispatch_tell_identity(d);
     dispatch_update_room(d);
     wake = dispatch_send_waiting(d, now);
+    next = wake < next ? wake : next;
+    wake = dispatch_send_shadows(d, now);
     admission_note(&d->admission, d->full || 2 * dispatch_under_way(d) >= d->room);
     next = wake < next ? wake : next;
     wake = requests_next_wake(d->requests);
@@ -160,7 +164,9 @@ void dispatch_abandon(struct dispatch *d, uint64_t now)
 {
     for (int i = 0; i < requests_slots(d->requests); i++) {
         struct request_entry *e = requests_slot(d->requests, i);
-        if (e)
+        if (e && e->original)
+            dispatch_shadow_ended(d, e, -1);
+        else if (e)
             dispatch_answer_error(d, e, FL_UNAVAILABLE, "the broker is going down", 0, now);
     }
 }

@@ -4,7 +4,6 @@
 
 #include "base/clock.h"
 #include "dispatch_inside.h"
-#include "sampling.h"
 
 #define RETRY_TOKENS_EACH 0.1 /* gained per admitted request */
 #define LONGEST_DEADLINE  10  /* a client may ask for so many times broker.deadline_ms */
@@ -92,7 +91,7 @@ static void begin(struct dispatch *d, struct request_entry *e, const struct peer
     e->received_ns = now;
     e->deadline_ns = deadline_ns;
     e->time_ns = time_ns;
-    e->flags = sampling_flags(e->id, r->flags, &d->pipeline->updates);
+    dispatch_draw(d, e, r->flags);
     requests_wake_at(d->requests, e, e->deadline_ns);
 }
 
@@ -102,7 +101,7 @@ static void admit(struct dispatch *d, const struct peer *from, const struct requ
     struct request_entry *e, *leader;
     struct response known;
     enum response_state state;
-    int ahead = dispatch_ahead(d);
+    int ahead = dispatch_ahead(d), rc;
     uint64_t time_ns = time_of(d, r), deadline_ns = sent_at(d, r, now, time_ns) + time_ns;
     if (deadline_ns <= now) {
         d->counters.overloaded++;
@@ -110,7 +109,9 @@ static void admit(struct dispatch *d, const struct peer *from, const struct requ
                "it has waited longer than its deadline in front of the broker");
         return;
     }
-    if (requests_add(d->requests, payload, &e)) {
+    while ((rc = requests_add(d->requests, payload, &e)) == FL_TOO_LARGE && dispatch_shadow_gives_way(d))
+        continue;
+    if (rc) {
         d->counters.overloaded++;
         refuse(d, from, r->id, FL_OVERLOADED, admission_retry_ms(&d->admission, ahead - 1),
                "too many requests are in flight: send slower or raise broker.max_requests");
@@ -131,6 +132,7 @@ static void admit(struct dispatch *d, const struct peer *from, const struct requ
         dispatch_compute(d, e);
     }
     d->counters.admitted++;
+    dispatch_audit_begins(d, e);
     if (state == RESPONSE_KNOWN)
         dispatch_answer_known(d, e, &known, now);
     else if (state == RESPONSE_UNDER_WAY)

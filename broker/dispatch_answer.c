@@ -17,20 +17,6 @@ void dispatch_send_answer(struct dispatch *d, const struct peer *to, zmq_msg_t *
         d->counters.undeliverable++;
 }
 
-/* The current attempt counts no more as outstanding with the workers on its route. */
-static void release_route(struct dispatch *d, struct request_entry *e)
-{
-    for (int s = 0; s < e->n_route; s++) {
-        struct member *m = registry_worker(d->registry, s, e->route[s]);
-        if (m->outstanding)
-            m->outstanding--;
-        if (m->trial == e->id)
-            m->trial = 0;
-        dispatch_let_go(d, m);
-    }
-    e->n_route = 0;
-}
-
 uint32_t dispatch_retry_ms(const struct dispatch *d)
 {
     return admission_retry_ms(&d->admission, dispatch_ahead(d) - 1);
@@ -39,13 +25,6 @@ uint32_t dispatch_retry_ms(const struct dispatch *d)
 int dispatch_ahead(const struct dispatch *d)
 {
     return requests_count(d->requests) - requests_listed(d->requests, REQUESTS_FOLLOWING);
-}
-
-static void finish(struct dispatch *d, struct request_entry *e)
-{
-    release_route(d, e);
-    dispatch_unfollow(d, e);
-    requests_remove(d->requests, e);
 }
 
 static bool is_final(uint32_t code)
@@ -84,7 +63,7 @@ void dispatch_answer_error(struct dispatch *d, struct request_entry *e, uint32_t
     while (is_final(code) && (f = dispatch_follower(d, e)))
         dispatch_answer_error(d, f, code, text, retry_ms, now);
     dispatch_succeed(d, e);
-    finish(d, e);
+    dispatch_finish(d, e);
 }
 
 void dispatch_answer_known(struct dispatch *d, struct request_entry *e, const struct response *known,
@@ -110,7 +89,7 @@ void dispatch_answer_known(struct dispatch *d, struct request_entry *e, const st
     d->counters.known++;
     dispatch_send_answer(d, &e->client, &scores);
     zmq_msg_close(&scores);
-    finish(d, e);
+    dispatch_finish(d, e);
 }
 
 /* Requests that follow e get the same answer; later ones too, if it is of the newest attempt: who serves may
@@ -158,8 +137,9 @@ static void answer_result(struct dispatch *d, struct request_entry *e, const str
     dispatch_tell_outcome(d, e, r->label, r->exit);
     if (e->keyed)
         share_answer(d, e, r, &copy, now);
+    dispatch_audit_answered(d, e, r->exit >= 0, now);
     zmq_msg_close(&copy);
-    finish(d, e);
+    dispatch_finish(d, e);
 }
 
 /* ---- other attempts ---- */
@@ -169,7 +149,7 @@ static void requeue(struct dispatch *d, struct request_entry *e, uint64_t not_be
 {
     d->counters.retried++;
     e->not_before_ns = not_before;
-    release_route(d, e);
+    dispatch_release_route(d, e);
     requests_wake_at(d->requests, e, e->deadline_ns);
     requests_prepend(d->requests, e, REQUESTS_WAITING); /* first in line: it is older than those that wait */
 }
@@ -322,6 +302,17 @@ static int check_result(const struct dispatch *d, const struct result *r, struct
     return FL_OK;
 }
 
+/* The result of a shadow is told to the caches alone. Times are learned from what someone waits for. */
+static int on_shadow(struct dispatch *d, struct request_entry *e, const struct result *r, struct error *error)
+{
+    if (r->exit >= 0)
+        return error_set(error, FL_PROTOCOL, "a hit of a request whose hits are noted, not served");
+    if (r->error == FL_OK)
+        on_success(d, r);
+    dispatch_shadow_ended(d, e, r->error == FL_OK ? r->label : -1);
+    return FL_OK;
+}
+
 int dispatch_result(struct dispatch *d, const struct result *r, zmq_msg_t *payload, uint64_t came_ns,
                     uint64_t now, struct error *error)
 {
@@ -329,7 +320,7 @@ int dispatch_result(struct dispatch *d, const struct result *r, zmq_msg_t *paylo
     int rc = check_result(d, r, error);
     if (rc)
         return rc;
-    if (r->error == FL_OK)
+    if (r->error == FL_OK && !(e && e->original))
         admission_answered(&d->admission, now);
     if (!e) {
         d->counters.duplicates += r->error == FL_OK;
@@ -338,6 +329,8 @@ int dispatch_result(struct dispatch *d, const struct result *r, zmq_msg_t *paylo
     if (r->attempt == 0 || r->attempt > e->attempt)
         return error_set(error, FL_PROTOCOL, "a result of attempt %u, of %u that were sent", r->attempt,
                          e->attempt);
+    if (e->original)
+        return on_shadow(d, e, r, error);
     if (r->attempt == e->attempt && (!r->error || r->trace.n))
         left_the_queue(d, e);
     if (r->error == FL_OK) {

@@ -15,12 +15,15 @@
 
 #define RETRY_TOKENS_MAX 64.0
 #define DISPATCH_SPANS   65536 /* of traced requests, of all processes, until a client takes them */
+#define DISPATCH_AUDITS  256   /* that are drawn and not done, at most */
 
 struct counters {
     uint64_t admitted, answered, hits, failed, overloaded, expired, retried, duplicates;
     uint64_t refused;       /* requests turned away: draining, unavailable, malformed */
     uint64_t known;         /* of those answered: as an earlier request with the same input */
     uint64_t undeliverable; /* answers whose client was gone */
+    /* audits: admitted, of these done; and those for which there was no place */
+    uint64_t audits_drawn, audits_done, audits_refused;
     uint64_t exit[PIPELINE_MAX_EXITS];
 };
 
@@ -51,6 +54,8 @@ struct dispatch {
     unsigned turn;       /* breaks the router's ties */
     bool blocked;        /* a socket to stage 0 took no more */
     bool full;           /* requests wait for room */
+    int audits;          /* drawn and not done */
+    uint16_t shadowed;   /* bit per replica of stage 0: a shadow is under way there */
     uint64_t drain_until_ns; /* nothing is admitted before; 0 = not draining */
 };
 
@@ -61,6 +66,8 @@ void dispatch_welcome(struct dispatch *d, const struct peer *to, bool serves);
 void dispatch_send_away(struct dispatch *d, const struct peer *to);
 /* A worker that leaves may go once nothing is to pass through it. */
 void dispatch_let_go(struct dispatch *d, const struct member *m);
+/* The current attempt of e counts no more as outstanding with the workers on its route. */
+void dispatch_release_route(struct dispatch *d, struct request_entry *e);
 /* Into a heartbeat to a stage worker: at which exits its cache service has caches for it. */
 void dispatch_tell_exits(const struct dispatch *d, const struct member *m, struct heartbeat *out);
 /* Cache services hear of which identity the stages are, when that has changed. */
@@ -103,6 +110,25 @@ struct request_entry *dispatch_follower(struct dispatch *d, const struct request
 /* e ends without an answer: the oldest that followed it is computed instead, and the others follow that. */
 void dispatch_succeed(struct dispatch *d, struct request_entry *e);
 
+/* Its answer is sent, or it needs none: the end of its entry. */
+void dispatch_finish(struct dispatch *d, struct request_entry *e);
+
+/* dispatch_audit.c: requests of which everything is seen, and their shadows */
+
+/* Sets e's job flags, and whether it is an audit. */
+void dispatch_draw(struct dispatch *d, struct request_entry *e, uint32_t asked);
+/* e is admitted. */
+void dispatch_audit_begins(struct dispatch *d, const struct request_entry *e);
+/* e was answered, and its outcome told: if it is an audit, that is the end of it or, for a hit, a shadow is.
+ */
+void dispatch_audit_answered(struct dispatch *d, struct request_entry *e, bool hit, uint64_t now);
+/* A shadow is about to be sent: from now on it can be late. */
+void dispatch_shadow_sent(struct dispatch *d, struct request_entry *e, uint64_t now);
+/* The end of a shadow; label -1: it was given up. */
+void dispatch_shadow_ended(struct dispatch *d, struct request_entry *e, int32_t label);
+/* Gives up the shadow that has waited longest, for its bytes. False: none waits. */
+bool dispatch_shadow_gives_way(struct dispatch *d);
+
 /* dispatch_answer.c: how an attempt ends: in an answer, in an error, or in another attempt */
 
 void dispatch_send_answer(struct dispatch *d, const struct peer *to, zmq_msg_t *scores); /* sends d->out */
@@ -112,7 +138,7 @@ void dispatch_answer_error(struct dispatch *d, struct request_entry *e, uint32_t
 /* The answer of an earlier request with the same input is the one answer of e too, and the end of it. */
 void dispatch_answer_known(struct dispatch *d, struct request_entry *e, const struct response *known,
                            uint64_t now);
-/* Requests that are in the way of the next one: those that follow others are not. */
+/* Requests that are in the way of the next one: those that follow others are not, nor are shadows. */
 int dispatch_ahead(const struct dispatch *d);
 /* In how many ms a client may try again when load was the reason. */
 uint32_t dispatch_retry_ms(const struct dispatch *d);
@@ -133,6 +159,9 @@ int dispatch_under_way(const struct dispatch *d); /* how many are sent and unans
 void dispatch_update_room(struct dispatch *d);
 /* Sends what waits, oldest first, until stage 0 or all of them take no more. Returns when to look again. */
 uint64_t dispatch_send_waiting(struct dispatch *d, uint64_t now);
+/* Sends shadows where nothing is in their way, one to each replica of stage 0. Call after the above; as that.
+ */
+uint64_t dispatch_send_shadows(struct dispatch *d, uint64_t now);
 
 /* dispatch_admit.c: a request is admitted or refused at once */
 

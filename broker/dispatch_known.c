@@ -79,6 +79,16 @@ void dispatch_unfollow(struct dispatch *d, struct request_entry *e)
     requests_unlist(d->requests, e);
 }
 
+void dispatch_finish(struct dispatch *d, struct request_entry *e)
+{
+    d->audits -= e->audit; /* given up */
+    if (e->original && e->n_route)
+        d->shadowed &= (uint16_t) ~(1u << e->route[0]);
+    dispatch_release_route(d, e);
+    dispatch_unfollow(d, e);
+    requests_remove(d->requests, e);
+}
+
 struct request_entry *dispatch_follower(struct dispatch *d, const struct request_entry *leader)
 {
     struct request_entry *e = leader->followers ? requests_first(d->requests, REQUESTS_FOLLOWING) : NULL;

@@ -37,6 +37,10 @@ void dispatch_lost(struct dispatch *d, const struct member *m, const char *why, 
         e = requests_slot(d->requests, i);
         if (!e || !e->n_route || e->route[m->stage] != m->replica)
             continue;
+        if (e->original) {
+            dispatch_shadow_ended(d, e, -1);
+            continue;
+        }
         e->avoid[m->stage] |= (uint16_t)(1u << m->replica);
         if (goodbye)
             dispatch_reroute(d, e, now);

@@ -9,6 +9,8 @@
 
 #define RECOVER_TICK_NS (50 * NS_PER_MS)
 #define BLOCKED_TICK_NS (10 * NS_PER_MS)
+/* A shadow waits for so long for a moment in which nothing else is under way. */
+#define SHADOW_WAITS_NS (250 * NS_PER_MS)
 
 /* The largest batch of a replica. */
 static int batch_of(const struct dispatch *d, int stage, int replica)
@@ -45,7 +47,9 @@ static void fill_job(struct dispatch *d, const struct request_entry *e, const ui
     d->out.type = MESSAGE_JOB;
     j->request = e->id;
     j->attempt = e->attempt + 1;
-    j->flags = e->flags | (in_queue(d, route[0]) >= queue_of(d, route[0]) / 2 ? JOB_TELL : 0);
+    j->flags = e->flags;
+    if (!e->original && in_queue(d, route[0]) >= queue_of(d, route[0]) / 2)
+        j->flags |= JOB_TELL;
     j->deadline_ns = e->deadline_ns;
     j->sent_ns = now;
     j->plan = digest_short(registry_worker(d->registry, 0, route[0])->hello.plan);
@@ -70,9 +74,16 @@ static void note_sent(struct dispatch *d, struct request_entry *e, const uint8_t
     for (int s = 0; s < e->n_route; s++) {
         struct member *m = registry_worker(d->registry, s, route[s]);
         m->outstanding++;
-        if (trust_wants_trial(m, now))
+        if (!e->original && trust_wants_trial(m, now))
             m->trial = e->id;
         e->used[s] |= (uint16_t)(1u << route[s]);
+    }
+    if (e->original) { /* it is sent once only, and is in nobody's way there */
+        requests_unlist(d->requests, e);
+        requests_drop_payload(d->requests, e);
+        requests_wake_at(d->requests, e, e->deadline_ns);
+        d->shadowed |= (uint16_t)(1u << route[0]);
+        return;
     }
     requests_append(d->requests, e, REQUESTS_FIRST + route[0]);
     requests_wake_at(d->requests, e, overdue < e->deadline_ns ? overdue : e->deadline_ns);
@@ -204,4 +215,24 @@ uint64_t dispatch_send_waiting(struct dispatch *d, uint64_t now)
         }
     }
     return again;
+}
+
+uint64_t dispatch_send_shadows(struct dispatch *d, uint64_t now)
+{
+    struct request_entry *e;
+    bool blocked = d->blocked; /* by other requests: for shadows nobody waits at the sockets */
+    uint16_t full = d->shadowed;
+    int missing, rc = FL_OK;
+
+    while (!rc && (e = requests_first(d->requests, REQUESTS_SHADOWS))) {
+        if (dispatch_ahead(d) && now - e->received_ns < SHADOW_WAITS_NS)
+            return e->received_ns + SHADOW_WAITS_NS;
+        if (requests_listed(d->requests, REQUESTS_WAITING) || !has_room(d) || !trust_ready(d->registry))
+            break;
+        dispatch_shadow_sent(d, e, now);
+        rc = send_attempt(d, e, &full, &missing, now);
+        full |= d->shadowed;
+    }
+    d->blocked = blocked;
+    return UINT64_MAX;
 }

@@ -71,6 +71,9 @@ void dispatch_status(const struct dispatch *d, struct status_reply *out, uint64_
     out->response_bytes = d->responses ? responses_bytes(d->responses) : 0;
     out->in_flight = (uint64_t)requests_count(d->requests);
     out->waiting = (uint64_t)requests_listed(d->requests, REQUESTS_WAITING);
+    out->audits_drawn = c->audits_drawn + c->audits_refused;
+    out->audits_done = c->audits_done;
+    out->audits_dropped = out->audits_drawn - c->audits_done - (uint64_t)d->audits;
     out->room = (uint64_t)d->room;
     out->gap_ns = (uint64_t)d->admission.gap_ns;
     out->started_ns = d->started_ns;

@@ -27,6 +27,19 @@ void dispatch_let_go(struct dispatch *d, const struct member *m)
         dispatch_send_away(d, &m->peer);
 }
 
+void dispatch_release_route(struct dispatch *d, struct request_entry *e)
+{
+    for (int s = 0; s < e->n_route; s++) {
+        struct member *m = registry_worker(d->registry, s, e->route[s]);
+        if (m->outstanding)
+            m->outstanding--;
+        if (m->trial == e->id)
+            m->trial = 0;
+        dispatch_let_go(d, m);
+    }
+    e->n_route = 0;
+}
+
 static bool is_told(const uint8_t digest[DIGEST_BYTES])
 {
     static const uint8_t none[DIGEST_BYTES];
@@ -123,7 +136,11 @@ void dispatch_tell_outcome(struct dispatch *d, const struct request_entry *e, in
         if (!m->alive)
             continue;
         d->out.type = MESSAGE_OUTCOME;
-        d->out.outcome = (struct outcome){.request = e->id, .label = label, .hit_exit = hit_exit};
+        d->out.outcome = (struct outcome){.request = e->id,
+                                          .label = label,
+                                          .hit_exit = hit_exit,
+                                          .audit = e->audit && label >= 0 && hit_exit < 0,
+                                          .original = e->original};
         d->io.control(d->io.arg, &m->peer, &d->out);
     }
 }

@@ -13,7 +13,8 @@ struct list {
 };
 
 struct requests {
-    int slots, count;
+    int slots, most; /* entries in all, admitted ones */
+    int count, shadows;
     size_t bytes, max_bytes;
     uint64_t serial;
     struct request_entry *entry; /* [slots]; id 0 = free */
@@ -22,25 +23,26 @@ struct requests {
     struct list list[REQUESTS_LISTS];
 };
 
-int requests_new(struct requests **out, int max_requests, size_t max_bytes, uint64_t seed)
+int requests_new(struct requests **out, int max_requests, int max_shadows, size_t max_bytes, uint64_t seed)
 {
     struct requests *t = calloc(1, sizeof *t);
     if (!t)
         return FL_NOMEM;
-    t->slots = max_requests;
+    t->slots = max_requests + max_shadows;
+    t->most = max_requests;
     t->max_bytes = max_bytes;
     t->serial = seed % (1ull << 42) + 1;
     for (int i = 0; i < REQUESTS_LISTS; i++)
         t->list[i].oldest = t->list[i].newest = NONE;
-    t->entry = calloc((size_t)max_requests, sizeof *t->entry);
-    t->heap = calloc((size_t)max_requests, sizeof *t->heap);
-    t->unused = calloc((size_t)max_requests, sizeof *t->unused);
+    t->entry = calloc((size_t)t->slots, sizeof *t->entry);
+    t->heap = calloc((size_t)t->slots, sizeof *t->heap);
+    t->unused = calloc((size_t)t->slots, sizeof *t->unused);
     if (!t->entry || !t->heap || !t->unused) {
         requests_free(t);
         return FL_NOMEM;
     }
-    for (int i = 0; i < max_requests; i++)
-        t->unused[i] = max_requests - 1 - i;
+    for (int i = 0; i < t->slots; i++)
+        t->unused[i] = t->slots - 1 - i;
     *out = t;
     return FL_OK;
 }
@@ -60,12 +62,22 @@ void requests_free(struct requests *t)
 
 int requests_count(const struct requests *t)
 {
-    return t->count;
+    return t->count - t->shadows;
+}
+
+int requests_shadows(const struct requests *t)
+{
+    return t->shadows;
 }
 
 size_t requests_bytes(const struct requests *t)
 {
     return t->bytes;
+}
+
+bool requests_roomy(const struct requests *t)
+{
+    return t->bytes <= t->max_bytes / 2;
 }
 
 int requests_slots(const struct requests *t)
@@ -110,16 +122,11 @@ static void heap_sift(struct requests *t, int at)
     heap_put(t, at, slot);
 }
 
-int requests_add(struct requests *t, zmq_msg_t *payload, struct request_entry **out)
+/* A free slot, with `payload` moved in. There must be one. */
+static struct request_entry *take(struct requests *t, zmq_msg_t *payload, size_t bytes)
 {
-    size_t bytes = zmq_msg_size(payload) + FRAME_OVERHEAD;
-    struct request_entry *e;
-    int slot;
-
-    if (t->count == t->slots || bytes > t->max_bytes || t->bytes > t->max_bytes - bytes)
-        return FL_OVERLOADED;
-    slot = t->unused[t->slots - t->count - 1];
-    e = &t->entry[slot];
+    int slot = t->unused[t->slots - t->count - 1];
+    struct request_entry *e = &t->entry[slot];
     memset(e, 0, sizeof *e);
     zmq_msg_init(&e->payload);
     zmq_msg_move(&e->payload, payload);
@@ -129,10 +136,31 @@ int requests_add(struct requests *t, zmq_msg_t *payload, struct request_entry **
     e->older = e->newer = NONE;
     e->list = REQUESTS_UNLISTED;
     e->wake_ns = UINT64_MAX;
-    t->bytes += bytes;
     heap_put(t, t->count++, slot);
-    *out = e;
+    return e;
+}
+
+int requests_add(struct requests *t, zmq_msg_t *payload, struct request_entry **out)
+{
+    size_t bytes = zmq_msg_size(payload) + FRAME_OVERHEAD;
+    if (requests_count(t) == t->most)
+        return FL_OVERLOADED;
+    if (bytes > t->max_bytes || t->bytes > t->max_bytes - bytes)
+        return FL_TOO_LARGE;
+    t->bytes += bytes;
+    *out = take(t, payload, bytes);
     return FL_OK;
+}
+
+struct request_entry *requests_shadow(struct requests *t, struct request_entry *of)
+{
+    struct request_entry *e = take(t, &of->payload, of->bytes);
+    of->bytes = 0;
+    e->original = of->id;
+    e->input = of->input;
+    t->shadows++;
+    requests_append(t, e, REQUESTS_SHADOWS);
+    return e;
 }
 
 struct request_entry *requests_find(struct requests *t, uint64_t id)
@@ -148,6 +176,7 @@ void requests_remove(struct requests *t, struct request_entry *e)
     zmq_msg_close(&e->payload);
     t->bytes -= e->bytes;
     t->count--;
+    t->shadows -= e->original != 0;
     if (at != t->count) {
         heap_put(t, at, t->heap[t->count]);
         heap_sift(t, at);

@@ -1,10 +1,10 @@
-/* requests.h - the requests that are admitted and not yet answered
+/* requests.h - the requests that are admitted and not yet answered, and the shadows of some that were audits
  *
- * Bounded by count and by bytes of kept inputs; everything is allocated by requests_new. An entry keeps its
- * input (a reference to the received frame, not a copy) so that it can be sent again after any worker's
- * death. Ids are unique over the life of a broker and, because the serial starts at random, from one broker
- * to the next in all likelihood: an id is serial * slots + slot, so finding an entry is one index and one
- * comparison.
+ * Bounded by count (shadows apart) and by bytes of kept inputs; everything is allocated by requests_new. An
+ * entry keeps its input (a reference to the received frame, not a copy) so that it can be sent again after
+ * any worker's death. Ids are unique over the life of a broker and, because the serial starts at random, from
+ * one broker to the next in all likelihood: an id is serial * slots + slot, so finding an entry is one index
+ * and one comparison.
  *
  * A heap keeps them by wake_ns (what must be looked at next). Besides, an entry may be in one list: of those
  * that wait to be sent, or of those that a replica of stage 0 has in its queue. Pure: no clock, no socket.
@@ -38,8 +38,10 @@ struct request_entry {
     bool keyed;                          /* its answer may be kept for others */
     struct response_key key;
     struct response_stamp stamp; /* when it came, or when its newest attempt was sent */
-    uint64_t follows; /* the request whose answer is its own too; it has no payload meanwhile; 0: none */
-    int followers;    /* how many follow it */
+    uint64_t follows;  /* the request whose answer is its own too; it has no payload meanwhile; 0: none */
+    int followers;     /* how many follow it */
+    bool audit;        /* drawn as one, and not done */
+    uint64_t original; /* of a shadow: the request that it repeats; 0: it is none */
 
     /* the table's own */
     int list; /* REQUESTS_UNLISTED or which one */
@@ -50,22 +52,29 @@ struct request_entry {
 #define REQUESTS_UNLISTED  (-1)
 #define REQUESTS_WAITING   0 /* to be sent */
 #define REQUESTS_FOLLOWING 1 /* to be answered as another one is */
+#define REQUESTS_SHADOWS   2 /* shadows, to be sent */
 /* + replica: sent to that replica of stage 0, and still in its queue as far as known */
-#define REQUESTS_FIRST 2
+#define REQUESTS_FIRST 3
 #define REQUESTS_LISTS (REQUESTS_FIRST + PIPELINE_MAX_REPLICAS)
 
 struct requests;
 
 /* `seed` is where the serial starts (any number). FL_NOMEM. */
-int requests_new(struct requests **out, int max_requests, size_t max_bytes, uint64_t seed);
+int requests_new(struct requests **out, int max_requests, int max_shadows, size_t max_bytes, uint64_t seed);
 void requests_free(struct requests *t); /* closes the payloads of what is left */
 
-int requests_count(const struct requests *t);
+int requests_count(const struct requests *t); /* admitted ones */
+int requests_shadows(const struct requests *t);
+/* At most half of the bytes are taken. */
+bool requests_roomy(const struct requests *t);
 size_t requests_bytes(const struct requests *t);
 
 /* A new entry, zeroed but for its id, with `payload` moved in (left alone on failure) and wake_ns at the end
- * of time. FL_OVERLOADED. */
+ * of time. FL_OVERLOADED: too many; FL_TOO_LARGE: too many bytes. */
 int requests_add(struct requests *t, zmq_msg_t *payload, struct request_entry **out);
+/* A new entry with the input of `of`, which has none from then on, in REQUESTS_SHADOWS. There must be less
+ * than max_shadows. */
+struct request_entry *requests_shadow(struct requests *t, struct request_entry *of);
 struct request_entry *requests_find(struct requests *t, uint64_t id); /* NULL: not here (any more) */
 void requests_remove(struct requests *t, struct request_entry *e);
 void requests_drop_payload(struct requests *t, struct request_entry *e);

@@ -14,14 +14,17 @@ static bool drawn(uint64_t id, uint64_t salt, double share)
     return (double)(mix(id * 0x9e3779b97f4a7c15u + salt) >> 11) * 0x1p-53 < share;
 }
 
-uint32_t sampling_flags(uint64_t id, uint32_t asked, const struct updates_config *c)
+uint32_t sampling_flags(uint64_t id, uint32_t asked, double sample)
 {
     uint32_t flags = asked & (JOB_NO_CACHE | JOB_AUDIT | JOB_TRACE);
     if (flags & JOB_NO_CACHE)
         return flags & ~(uint32_t)JOB_AUDIT;
-    if (drawn(id, 1, c->sample))
+    if (flags & JOB_AUDIT || drawn(id, 1, sample))
         flags |= JOB_SAMPLED;
-    if (drawn(id, 2, c->audit))
-        flags |= JOB_AUDIT;
     return flags;
+}
+
+bool sampling_audits(uint64_t id, double share)
+{
+    return drawn(id, 2, share);
 }

@@ -50,6 +50,7 @@ enum job_flags {
     JOB_SAMPLED = 4,  /* the cache service keeps its descriptors until it is told the outcome */
     JOB_TRACE = 8,    /* every process that it passes notes what it does for it, and when (spans) */
     JOB_TELL = 16,    /* broker to stage 0: say when it leaves the queue (heartbeat.taken) */
+    JOB_SHADOW = 32,  /* nobody waits for it: stages compute it when they have nothing else to do */
 };
 
 /* Where one request's time went in one stage, one part after the other (hidden_ns alone runs beside them);

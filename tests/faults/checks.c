@@ -53,6 +53,22 @@ void checks_broker(const struct checks *c)
     }
 }
 
+/* An audit is under way, done or given up. All else is quiet, so a shadow waits only for one that is lost. */
+static void check_audits(const struct checks *c, const struct dispatch *d)
+{
+    int audits = 0;
+    for (int i = 0; i < requests_slots(d->requests); i++) {
+        const struct request_entry *e = requests_slot(d->requests, i);
+        audits += e && e->audit;
+    }
+    if (audits != d->audits)
+        ledger_finds(c->ledger, world_now(c->world), "counted wrongly", "%d audits, %d are there", d->audits,
+                     audits);
+    if (requests_first(d->requests, REQUESTS_SHADOWS) && !d->shadowed)
+        ledger_finds(c->ledger, world_now(c->world), "an audit never runs again", "%d wait",
+                     requests_listed(d->requests, REQUESTS_SHADOWS));
+}
+
 /* What a cache service counts is no more than what it gave away. */
 static void check_caches(const struct checks *c)
 {
@@ -79,4 +95,5 @@ void checks_end(const struct checks *c)
     if (requests_count(d->requests))
         ledger_finds(c->ledger, world_now(c->world), "a request stays in the broker", "%d are left",
                      requests_count(d->requests));
+    check_audits(c, d);
 }

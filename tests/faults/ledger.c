@@ -102,6 +102,7 @@ void ledger_answer(struct ledger *l, int client, const struct answer *r, uint64_
         return;
     }
     a = &l->asked[r->id - 1];
+    a->request = r->request;
     if (++a->answers > 1)
         ledger_finds(l, now, "answered twice", "request %llu got %d answers", (unsigned long long)r->id,
                      a->answers);
@@ -135,8 +136,30 @@ void ledger_update(struct ledger *l, const struct world_process *p, const struct
             (struct learned){.service = p->replica, .incarnation = p->incarnation, .request = u->request};
 }
 
+void ledger_outcome(struct ledger *l, const struct world_process *p, const struct outcome *o, uint64_t now)
+{
+    const struct truth t = {p->incarnation, o->original ? o->original : o->request, o->label};
+    if (!o->audit)
+        return;
+    for (int i = 0; i < l->n_truths; i++)
+        if (l->truth[i].incarnation == t.incarnation && l->truth[i].request == t.request)
+            ledger_finds(l, now, "an audit ends twice", "request %llx", (unsigned long long)t.request);
+    if (l->n_truths < LEDGER_UPDATES)
+        l->truth[l->n_truths++] = t;
+}
+
+static void check_truth(struct ledger *l, const struct truth *t, uint64_t now)
+{
+    for (int i = 0; i < l->n; i++)
+        if (l->asked[i].request == t->request && t->label != network_truth(l->asked[i].token))
+            ledger_finds(l, now, "an audit has a wrong label", "request %d: %d, right would be %d", i + 1,
+                         t->label, network_truth(l->asked[i].token));
+}
+
 void ledger_end(struct ledger *l, uint64_t now)
 {
+    for (int i = 0; i < l->n_truths; i++)
+        check_truth(l, &l->truth[i], now);
     for (int i = 0; i < l->n; i++)
         if (!l->asked[i].answers && !l->asked[i].excused)
             ledger_finds(l, now, "never answered", "request %d, sent at %.3f ms with %.3f ms to live", i + 1,

@@ -5,7 +5,8 @@
  * reached does not count.
  * - An answer has the label that the whole network, or a cache of it, would give.
  * - Where one thing goes wrong and another way is open, every good request is answered, not failed.
- * - Nothing is learned twice from one request by one cache service, and nothing wrong.
+ * - Nothing is learned twice from one request by one cache service, and nothing wrong. An audit ends once,
+ * with the full answer's label.
  * - What the broker counts is what clients saw.
  */
 #ifndef FREEZELINE_FAULTS_LEDGER_H
@@ -24,6 +25,7 @@ struct asked {
     int client, bad; /* bad: as in struct happening, b */
     uint32_t token;
     uint64_t sent_ns, time_ns;
+    uint64_t request; /* the broker's id, as its answer told */
     int answers;
     bool excused, must_work;
 };
@@ -40,6 +42,12 @@ struct learned {
     uint64_t incarnation, request;
 };
 
+/* What a cache service heard of an audit. */
+struct truth {
+    uint64_t incarnation, request; /* the first id */
+    int32_t label;
+};
+
 struct ledger {
     int n;
     struct asked asked[STORY_MAX + 8]; /* a request's id is its place + 1 */
@@ -51,6 +59,8 @@ struct ledger {
     bool lossy;                                                 /* some may not have come */
     int n_updates;
     struct learned update[LEDGER_UPDATES];
+    int n_truths;
+    struct truth truth[LEDGER_UPDATES];
     struct finding finding; /* the first; what NULL: none */
 };
 
@@ -65,6 +75,8 @@ void ledger_trouble(struct ledger *l, uint64_t now, uint64_t until);
 void ledger_excuse(struct ledger *l, unsigned clients);
 /* One update for each request, exit and life of a cache service at most, with the full answer's label. */
 void ledger_update(struct ledger *l, const struct world_process *p, const struct update *u, uint64_t now);
+/* A cache service hears of an outcome. */
+void ledger_outcome(struct ledger *l, const struct world_process *p, const struct outcome *o, uint64_t now);
 void ledger_end(struct ledger *l, uint64_t now);
 /* The broker's counters against what was seen; of a broker that lived all the time. */
 void ledger_audit(struct ledger *l, const struct dispatch *d, uint64_t now);

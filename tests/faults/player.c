@@ -144,6 +144,8 @@ static bool on_read(void *arg, const struct world_process *who, struct message *
     struct error e;
     if (p->tells)
         retell(now(p), who, m);
+    if (m->type == MESSAGE_OUTCOME)
+        ledger_outcome(&p->ledger, who, &m->outcome, now(p));
     if (!p->story->setting.codec || hostile_recode(&p->hostile, m, &e))
         return true;
     ledger_finds(&p->ledger, now(p), "a message that can't be read", "type %d: %s", m->type, e.text);

@@ -2,7 +2,8 @@
  *
  * The bytes choose a pipeline, then one event after the other. After each the brain's promises are checked:
  * every admitted request gets exactly one answer, by its deadline; what is outstanding is what is in flight;
- * all is bounded; only workers that are there get jobs; and what it says can be read by those it says it to.
+ * every audit that was drawn is under way, done or given up, and only done once; all is bounded; only workers
+ * that are there get jobs; and what it says can be read by those it says it to.
  */
 #include "broker/dispatch_inside.h"
 #include "broker/trust.h"
@@ -29,6 +30,7 @@ struct world {
     bool answered[REQUESTS];
     int n_admitted;
     uint64_t asked, refused; /* requests that came; answers to some that were not admitted */
+    uint64_t audits;         /* outcomes of such; two cache services may hear each */
     struct job job[JOBS];    /* the latest ones */
     unsigned n_jobs;
     uint64_t incarnation[WORKERS]; /* of those that said hello lately */
@@ -90,6 +92,8 @@ static int on_control(void *arg, const struct peer *to, const struct message *m)
 {
     (void)arg, (void)to;
     fuzz_check_sent(m);
+    FUZZ_CHECK(m->type != MESSAGE_OUTCOME || !m->outcome.original || m->outcome.hit_exit == -1);
+    w.audits += m->type == MESSAGE_OUTCOME && m->outcome.audit;
     return w.deaf & 4 ? FL_UNAVAILABLE : FL_OK;
 }
 
@@ -109,7 +113,7 @@ static void note_admitted(void)
         int k = w.n_admitted - 1;
         while (e && k >= 0 && w.admitted[k] != e->id)
             k--;
-        if (e && k < 0)
+        if (e && !e->original && k < 0)
             w.admitted[w.n_admitted++] = e->id;
     }
 }
@@ -143,7 +147,9 @@ static void check_estimates(const struct admission *a)
 static void check_entry(const struct request_entry *e)
 {
     bool follows = e->list == REQUESTS_FOLLOWING;
-    FUZZ_CHECK((e->list == REQUESTS_WAITING || follows) == (e->n_route == 0));
+    bool waits = e->list == REQUESTS_WAITING || e->list == REQUESTS_SHADOWS;
+    FUZZ_CHECK((waits || follows) == (e->n_route == 0));
+    FUZZ_CHECK(!e->original || (e->audit && (!waits || e->list == REQUESTS_SHADOWS)));
     FUZZ_CHECK(follows == (e->follows != 0));
     FUZZ_CHECK(!follows || (!e->followers && requests_find(w.d->requests, e->follows)));
 }
@@ -151,7 +157,7 @@ static void check_entry(const struct request_entry *e)
 static void check(void)
 {
     const struct counters *c = &w.d->counters;
-    int in_flight = requests_count(w.d->requests), open = 0, followers = 0;
+    int in_flight = requests_count(w.d->requests), open = 0, followers = 0, audits = 0, sent = 0;
     for (int s = 0; s < pipeline.n_stages; s++)
         for (int i = 0; i < pipeline.stage[s].n_replicas; i++)
             check_worker(registry_worker(w.d->registry, s, i), s, i);
@@ -160,7 +166,13 @@ static void check(void)
         if (e)
             check_entry(e);
         followers += e ? e->followers : 0;
+        audits += e && e->audit;
+        sent += e && e->original && e->n_route;
     }
+    FUZZ_CHECK(audits == w.d->audits && requests_shadows(w.d->requests) <= audits &&
+               audits <= DISPATCH_AUDITS);
+    FUZZ_CHECK(sent == __builtin_popcount(w.d->shadowed));
+    FUZZ_CHECK(c->audits_done + (uint64_t)audits <= c->audits_drawn && w.audits <= 2 * c->audits_done);
     FUZZ_CHECK(followers == requests_listed(w.d->requests, REQUESTS_FOLLOWING));
     for (int i = 0; i < w.n_admitted; i++)
         open += !w.answered[i];
@@ -215,7 +227,7 @@ static void fill_request(struct request *r)
 static void fill_hello(struct hello *h)
 {
     uint8_t how = fuzz_byte(&w.in);
-    h->role = how & 1 ? ROLE_STAGE : how & 2 ? ROLE_CACHE : (uint32_t)fuzz_below(&w.in, 6);
+    h->role = how & 1 ? ROLE_STAGE : how & 2 ? ROLE_CACHE : (uint32_t)fuzz_below(&w.in, 7);
     if (how & 4) {
         h->stage = fuzz_below(&w.in, (uint32_t)pipeline.n_stages);
         h->replica = fuzz_below(&w.in, 2);
@@ -243,6 +255,8 @@ static void fill_heartbeat(struct heartbeat *h)
     h->reaches = fuzz_byte(&w.in) & 1 ? 0 : REACHES_TOLD | fuzz_byte(&w.in);
     h->exits = (uint32_t)fuzz_number(&w.in);
     h->exits_told = fuzz_byte(&w.in) & 1;
+    h->learns = h->exits;
+    h->audit_ppm = h->exits % (SHARE_PPM + 1);
 }
 
 /* An honest one: the job's way so far. */
@@ -403,7 +417,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     w.deaf = 0;
     dispatch_abandon(w.d, w.now);
     check();
-    FUZZ_CHECK(requests_count(w.d->requests) == 0);
+    FUZZ_CHECK(requests_count(w.d->requests) == 0 && requests_shadows(w.d->requests) == 0);
     dispatch_free(w.d);
     return 0;
 }

@@ -23,6 +23,7 @@ struct fixture {
     int full;   /* stage 0 takes no jobs */
     int slow;   /* it leaves what it takes in its queue */
     int input;  /* what requests ask about */
+    int bytes;  /* of it; 0: 16 */
     int n_jobs, n_answers, n_control, n_resets;
     struct job job[MANY];
     struct answer answer[MANY];
@@ -178,8 +179,8 @@ static void ask_request(struct fixture *f, struct request r)
     m.type = MESSAGE_REQUEST;
     m.request = r;
     m.request.input = (struct tensor){.dtype = TENSOR_F32, .rank = 2, .dim = {1, 4}};
-    zmq_msg_init_size(&payload, 16);
-    memset(zmq_msg_data(&payload), f->input, 16);
+    zmq_msg_init_size(&payload, f->bytes ? (size_t)f->bytes : 16);
+    memset(zmq_msg_data(&payload), f->input, zmq_msg_size(&payload));
     dispatch_client(f->d, &p, &m, &payload, f->now);
     zmq_msg_close(&payload);
     dispatch_tick(f->d, f->now);
@@ -974,19 +975,250 @@ static void test_hits_of_what_is_overdue_are_asked_for(void **state)
     assert_int_equal(f->answer[0].error, FL_OK);
 }
 
-static void test_outcomes_of_audits_reach_the_caches(void **state)
+/* A client's own choice is no fair draw. */
+static void test_what_clients_run_to_the_end_is_no_audit(void **state)
 {
     struct fixture *f = *state;
+    f->pipeline.updates.audit = 1;
     all_workers(f);
     hello_as(f, ROLE_CACHE, 0, 0, 200, true, 0);
-    ask(f, 1);
+    ask_with(f, 1, 0, JOB_NO_CACHE);
     result(f, &f->job[0], FL_OK, -1);
     assert_int_equal(told(f, MESSAGE_OUTCOME, 200), 0);
     ask_with(f, 2, 0, JOB_AUDIT);
-    assert_int_equal(f->job[1].flags, JOB_AUDIT);
+    assert_int_equal(f->job[1].flags, JOB_AUDIT | JOB_SAMPLED);
     result(f, &f->job[1], FL_OK, -1);
     assert_int_equal(told(f, MESSAGE_OUTCOME, 200), 1);
     assert_int_equal(f->control[f->n_control - 1].outcome.label, 3);
+    assert_false(f->control[f->n_control - 1].outcome.audit);
+    assert_int_equal(f->d->counters.audits_drawn, 0);
+}
+
+/* The outcome that cache service 200 was told last. */
+static struct outcome outcome_told(const struct fixture *f)
+{
+    for (int i = f->n_control - 1; i >= 0; i--)
+        if (f->control[i].type == MESSAGE_OUTCOME)
+            return f->control[i].outcome;
+    fail_msg("no outcome was told");
+    return (struct outcome){0};
+}
+
+static struct status_reply status(const struct fixture *f)
+{
+    static struct status_reply s;
+    dispatch_status(f->d, &s, f->now);
+    return s;
+}
+
+/* Workers, a cache service, and every request an audit. */
+static void audited(struct fixture *f)
+{
+    f->pipeline.updates.audit = 1;
+    all_workers(f);
+    hello_as(f, ROLE_CACHE, 0, 0, 200, true, 0);
+}
+
+static void check_audits(const struct fixture *f, uint64_t drawn, uint64_t done, uint64_t dropped)
+{
+    struct status_reply s = status(f);
+    assert_int_equal(s.audits_drawn, drawn);
+    assert_int_equal(s.audits_done, done);
+    assert_int_equal(s.audits_dropped, dropped);
+}
+
+static void check_nothing_is_left(const struct fixture *f)
+{
+    assert_int_equal(requests_count(f->d->requests), 0);
+    assert_int_equal(requests_shadows(f->d->requests), 0);
+    assert_int_equal(requests_bytes(f->d->requests), 0);
+    assert_int_equal(outstanding(f), 0);
+    assert_int_equal(f->d->audits, 0);
+    assert_int_equal(f->d->shadowed, 0);
+}
+
+/* It has run to its end with all its descriptors sampled. */
+static void test_an_audit_that_no_exit_answered_is_done(void **state)
+{
+    struct fixture *f = *state;
+    audited(f);
+    ask(f, 1);
+    assert_int_equal(f->job[0].flags, JOB_SAMPLED);
+    check_audits(f, 1, 0, 0);
+    result(f, &f->job[0], FL_OK, -1);
+    assert_int_equal(told(f, MESSAGE_OUTCOME, 200), 1);
+    assert_true(outcome_told(f).audit);
+    assert_int_equal(outcome_told(f).request, f->job[0].request);
+    assert_int_equal(outcome_told(f).original, 0);
+    assert_int_equal(outcome_told(f).label, 3);
+    assert_int_equal(f->n_jobs, 1);
+    check_audits(f, 1, 1, 0);
+    check_nothing_is_left(f);
+}
+
+/* Its client has its answer at the hit. The same input runs again, as another request, and the truth is told.
+ */
+static void test_an_audit_that_an_exit_answered_has_a_shadow(void **state)
+{
+    struct fixture *f = *state;
+    struct admission before;
+    struct job *first = &f->job[0], *shadow = &f->job[1];
+    audited(f);
+    ask(f, 1);
+    result(f, first, FL_OK, 0);
+    assert_int_equal(f->n_answers, 1);
+    assert_int_equal(f->answer[0].exit, 0);
+    assert_int_equal(outcome_told(f).hit_exit, 0);
+    assert_false(outcome_told(f).audit);
+    assert_int_equal(f->n_jobs, 2); /* nothing else is under way */
+    assert_int_not_equal(shadow->request, first->request);
+    assert_int_equal(shadow->flags, JOB_AUDIT | JOB_SAMPLED | JOB_SHADOW);
+    assert_int_equal(shadow->activation.rank, first->activation.rank);
+    assert_true(shadow->deadline_ns >= f->now + 10000 * MS);
+    assert_int_equal(status(f).in_flight, 0);
+    check_audits(f, 1, 0, 0);
+
+    before = f->d->admission;
+    pass(f, 40);
+    result(f, first, FL_OK, -1); /* the first run's, too late */
+    result(f, shadow, FL_OK, -1);
+    assert_memory_equal(&before, &f->d->admission, sizeof before);
+    assert_int_equal(f->n_answers, 1);
+    assert_int_equal(told(f, MESSAGE_OUTCOME, 200), 2);
+    assert_true(outcome_told(f).audit);
+    assert_int_equal(outcome_told(f).request, shadow->request);
+    assert_int_equal(outcome_told(f).original, first->request);
+    assert_int_equal(outcome_told(f).label, 3);
+    assert_int_equal(outcome_told(f).hit_exit, -1);
+    assert_int_equal(status(f).answered, 1);
+    check_audits(f, 1, 1, 0);
+    check_nothing_is_left(f);
+}
+
+static void test_a_shadow_can_be_no_hit(void **state)
+{
+    struct fixture *f = *state;
+    struct result r = {.attempt = 1, .label = 3, .trace = {.n = 1}};
+    struct error e;
+    zmq_msg_t none;
+    zmq_msg_init(&none);
+    audited(f);
+    ask(f, 1);
+    result(f, &f->job[0], FL_OK, 0);
+    r.request = f->job[1].request;
+    assert_int_equal(dispatch_result(f->d, &r, &none, f->now, f->now, &e), FL_PROTOCOL);
+    zmq_msg_close(&none);
+    result(f, &f->job[1], FL_OK, -1);
+    check_audits(f, 1, 1, 0);
+}
+
+/* One after the other, and only when no other request is under way or they have waited for long. */
+static void test_shadows_are_below_other_work(void **state)
+{
+    struct fixture *f = *state;
+    audited(f);
+    for (uint64_t i = 0; i < 3; i++)
+        ask(f, i);
+    result(f, &f->job[0], FL_OK, 0);
+    result(f, &f->job[1], FL_OK, 0);
+    assert_int_equal(f->n_jobs, 3); /* the third is under way */
+    for (int i = 0; i < 240; i += 20) {
+        pass(f, 20);
+        beat_all(f, 0);
+        beat(f, 200);
+    }
+    assert_int_equal(f->n_jobs, 3);
+    pass(f, 10);
+    assert_int_equal(f->n_jobs, 4);
+    assert_true(f->job[3].flags & JOB_SHADOW);
+    result(f, &f->job[3], FL_OK, -1);
+    assert_int_equal(f->n_jobs, 5);
+    result(f, &f->job[2], FL_OK, -1); /* nothing but a shadow is under way: no second one goes there */
+    ask(f, 9);
+    assert_int_equal(f->n_jobs, 6);
+    result(f, &f->job[5], FL_OK, 0);
+    assert_int_equal(f->n_jobs, 6);
+    result(f, &f->job[4], FL_OK, -1);
+    assert_int_equal(f->n_jobs, 7);
+    result(f, &f->job[6], FL_OK, -1);
+    check_audits(f, 4, 4, 0);
+    check_nothing_is_left(f);
+}
+
+/* They take neither places nor room; for bytes that others need they are given up. */
+static void test_shadows_refuse_nobody(void **state)
+{
+    struct fixture *f = *state;
+    audited(f);
+    ask(f, 1);
+    f->full = 1; /* nothing leaves */
+    result(f, &f->job[0], FL_OK, 0);
+    assert_int_equal(requests_shadows(f->d->requests), 1);
+    for (uint64_t i = 0; i < 8; i++)
+        ask(f, 10 + i);
+    assert_int_equal(f->n_answers, 1);
+    assert_int_equal(status(f).in_flight, 8);
+    ask(f, 20);
+    assert_int_equal(f->answer[1].error, FL_OVERLOADED); /* a ninth, whatever waits */
+    assert_int_equal(requests_shadows(f->d->requests), 1);
+    f->full = 0;
+    pass(f, 1);
+    for (int i = 1; i < f->n_jobs; i++)
+        result(f, &f->job[i], FL_OK, f->job[i].flags & JOB_SHADOW ? -1 : 0);
+    check_audits(f, 9, 9, 0);
+    check_nothing_is_left(f);
+
+    f->n_jobs = f->n_answers = 0;
+    f->bytes = 300000; /* of 1 MiB */
+    ask(f, 30);
+    f->full = 1;
+    result(f, &f->job[0], FL_OK, 0);
+    ask(f, 31);
+    ask(f, 32);
+    assert_int_equal(requests_shadows(f->d->requests), 1);
+    ask(f, 33);
+    assert_int_equal(requests_shadows(f->d->requests), 0);
+    assert_int_equal(f->n_answers, 1);
+    assert_int_equal(status(f).in_flight, 3);
+    check_audits(f, 13, 9, 4); /* there was no place to begin with for three of these */
+}
+
+/* It is not tried again: its input was given up when it was sent. */
+static void test_a_shadow_ends_with_its_worker(void **state)
+{
+    struct fixture *f = *state;
+    audited(f);
+    ask(f, 1);
+    result(f, &f->job[0], FL_OK, 0);
+    assert_int_equal(f->n_jobs, 2);
+    hello(f, 2, 0, 121);
+    dispatch_tick(f->d, f->now);
+    assert_int_equal(f->n_jobs, 2);
+    assert_int_equal(outcome_told(f).request, f->job[1].request);
+    assert_int_equal(outcome_told(f).label, -1);
+    assert_false(outcome_told(f).audit);
+    assert_int_equal(told(f, MESSAGE_CANCEL, 100), 1);
+    result(f, &f->job[1], FL_OK, -1);
+    assert_int_equal(f->n_answers, 1);
+    check_audits(f, 1, 0, 1);
+    check_nothing_is_left(f);
+
+    ask(f, 2);
+    result(f, &f->job[2], FL_OK, 0);
+    for (int i = 0; i < 1000; i++) { /* its result never comes */
+        f->n_control = 0;
+        pass(f, 20);
+        beat_all(f, 120);
+        beat(f, 121);
+    }
+    check_audits(f, 2, 0, 2);
+    check_nothing_is_left(f);
+
+    ask(f, 3);
+    result(f, &f->job[4], FL_OK, 0);
+    result(f, &f->job[5], FL_UNAVAILABLE, -1);
+    check_audits(f, 3, 0, 3);
+    check_nothing_is_left(f);
 }
 
 static void beat_with(struct fixture *f, struct heartbeat h)
@@ -1060,6 +1292,29 @@ static void test_learners_are_members(void **state)
     assert_true(s.ready);
     result(f, &f->job[0], FL_OK, -1);
     assert_int_equal(f->answer[0].error, FL_OK);
+}
+
+/* The largest share that a living learner asks for, and never less than the file says. */
+static void test_learners_ask_for_audits(void **state)
+{
+    struct fixture *f = *state;
+    all_workers(f);
+    hello_as(f, ROLE_CACHE, 0, 0, 200, true, 0);
+    hello_as(f, ROLE_LEARNER, 0, 0, 300, true, 0);
+    hello_as(f, ROLE_LEARNER, 0, 1, 301, true, 0);
+    ask(f, 1);
+    assert_int_equal(f->job[0].flags, 0);
+    beat_with(f, (struct heartbeat){.incarnation = 301, .audit_ppm = SHARE_PPM});
+    beat_with(f, (struct heartbeat){.incarnation = 300, .audit_ppm = 1});
+    ask(f, 2);
+    assert_int_equal(f->job[1].flags, JOB_SAMPLED);
+    hello_as(f, ROLE_LEARNER, 0, 1, 301, false, 0); /* goodbye */
+    ask(f, 3);
+    assert_int_equal(f->job[2].flags, 0);
+    f->pipeline.updates.audit = 1;
+    ask(f, 4);
+    assert_int_equal(f->job[3].flags, JOB_SAMPLED);
+    check_audits(f, 2, 0, 0);
 }
 
 static struct status_reply drain(struct fixture *f, uint64_t who, uint32_t lease_ms, bool undo)
@@ -1170,9 +1425,11 @@ static void test_nothing_is_lost(void **state)
 {
     struct fixture *f = *state;
     static unsigned char answers[3000];
-    uint64_t next = 0;
+    uint64_t next = 0, done = 0;
     srand(3);
     all_workers(f);
+    hello_as(f, ROLE_CACHE, 0, 0, 200, true, 1);
+    f->pipeline.updates.audit = 0.3;
     for (int step = 0; step < 6000; step++) {
         uint64_t incarnation = 1000 + (uint64_t)step;
         f->n_control = 0;
@@ -1180,8 +1437,12 @@ static void test_nothing_is_lost(void **state)
             ask_with(f, next++, (uint32_t)(rand() % 400), 0);
         for (int i = 0; i < f->n_jobs; i++)
             if (rand() % 3)
-                result(f, &f->job[i], rand() % 5 ? FL_OK : FL_UNAVAILABLE, -1);
+                result(f, &f->job[i], rand() % 5 ? FL_OK : FL_UNAVAILABLE,
+                       f->job[i].flags & JOB_SHADOW || rand() % 2 ? -1 : 0);
+        for (int i = 0; i < f->n_control; i++)
+            done += f->control[i].type == MESSAGE_OUTCOME && f->control[i].outcome.audit;
         f->n_jobs = 0;
+        beat(f, 200);
         for (uint32_t s = 0; s < 3; s++)
             for (uint32_t r = 0; r < (s == 1 ? 2 : 1); r++) {
                 const struct member *m = registry_worker(f->d->registry, (int)s, (int)r);
@@ -1201,26 +1462,31 @@ static void test_nothing_is_lost(void **state)
     assert_true(next > 2000);
     for (uint64_t i = 0; i < next; i++)
         assert_int_equal(answers[i], 1);
-    assert_int_equal(outstanding(f), 0);
-    assert_int_equal(requests_count(f->d->requests), 0);
+    check_nothing_is_left(f);
+    assert_true(done > 100);
+    check_audits(f, f->d->counters.audits_drawn, done, f->d->counters.audits_drawn - done);
 }
 
 static void test_sampling_follows_its_shares(void **state)
 {
-    struct updates_config c = {.sample = 0.25, .audit = 0.1};
-    int sampled = 0, audited = 0;
+    int sampled = 0, audited = 0, both = 0;
     (void)state;
     for (uint64_t id = 1; id <= 100000; id++) {
-        uint32_t flags = sampling_flags(id, 0, &c);
-        assert_int_equal(flags, sampling_flags(id, 0, &c));
+        uint32_t flags = sampling_flags(id, 0, 0.25);
+        bool audit = sampling_audits(id, 0.1);
+        assert_int_equal(flags, sampling_flags(id, 0, 0.25));
         sampled += (flags & JOB_SAMPLED) != 0;
-        audited += (flags & JOB_AUDIT) != 0;
-        assert_int_equal(sampling_flags(id, JOB_NO_CACHE, &c), JOB_NO_CACHE);
+        audited += audit;
+        both += audit && flags;
+        assert_int_equal(sampling_flags(id, JOB_NO_CACHE | JOB_AUDIT, 0.25), JOB_NO_CACHE);
+        assert_true(sampling_audits(id, 1));
+        assert_false(sampling_audits(id, 0));
     }
     assert_in_range(sampled, 24500, 25500);
     assert_in_range(audited, 9600, 10400);
-    c.sample = c.audit = 0;
-    assert_int_equal(sampling_flags(1, JOB_SAMPLED, &c), 0);
+    assert_in_range(both, 2350, 2650);
+    assert_int_equal(sampling_flags(1, JOB_SAMPLED | JOB_SHADOW | JOB_TELL, 0), 0);
+    assert_int_equal(sampling_flags(1, JOB_AUDIT, 0), JOB_AUDIT | JOB_SAMPLED);
 }
 
 #define test(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -1524,7 +1790,14 @@ int main(void)
         test(test_stages_that_never_saw_a_request_are_left_alone),
         test(test_hits_of_a_dead_cache_are_asked_for),
         test(test_hits_of_what_is_overdue_are_asked_for),
-        test(test_outcomes_of_audits_reach_the_caches),
+        test(test_what_clients_run_to_the_end_is_no_audit),
+        test(test_an_audit_that_no_exit_answered_is_done),
+        test(test_an_audit_that_an_exit_answered_has_a_shadow),
+        test(test_a_shadow_can_be_no_hit),
+        test(test_shadows_are_below_other_work),
+        test(test_shadows_refuse_nobody),
+        test(test_a_shadow_ends_with_its_worker),
+        test(test_learners_ask_for_audits),
         test(test_stages_hear_where_is_learned),
         test(test_learners_are_members),
         test(test_drain_admits_no_more),

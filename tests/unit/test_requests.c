@@ -23,7 +23,7 @@ static void test_is_bounded_by_count(void **state)
     struct requests *t;
     struct request_entry *e;
     (void)state;
-    assert_int_equal(requests_new(&t, 3, 1 << 20, 7), 0);
+    assert_int_equal(requests_new(&t, 3, 0, 1 << 20, 7), 0);
     assert_non_null(add(t, 10));
     assert_non_null(e = add(t, 10));
     assert_non_null(add(t, 10));
@@ -39,7 +39,7 @@ static void test_is_bounded_by_bytes(void **state)
     struct requests *t;
     struct request_entry *e;
     (void)state;
-    assert_int_equal(requests_new(&t, 100, 40000, 7), 0);
+    assert_int_equal(requests_new(&t, 100, 0, 40000, 7), 0);
     assert_null(add(t, 50000));
     assert_non_null(e = add(t, 20000));
     assert_null(add(t, 20000));
@@ -49,12 +49,44 @@ static void test_is_bounded_by_bytes(void **state)
     requests_free(t);
 }
 
+/* It has the input of the one that it repeats, and takes no place of another. */
+static void test_shadows_take_no_place(void **state)
+{
+    struct requests *t;
+    struct request_entry *e, *shadow;
+    size_t bytes;
+    (void)state;
+    assert_int_equal(requests_new(&t, 1, 1, 100000, 7), 0);
+    assert_non_null(e = add(t, 10000));
+    bytes = requests_bytes(t);
+    e->input.rank = 2;
+    shadow = requests_shadow(t, e);
+    assert_int_equal(shadow->original, e->id);
+    assert_int_equal(shadow->input.rank, 2);
+    assert_int_equal(zmq_msg_size(&shadow->payload), 10000);
+    assert_ptr_equal(requests_first(t, REQUESTS_SHADOWS), shadow);
+    assert_int_equal(requests_bytes(t), bytes);
+    requests_remove(t, e);
+    assert_int_equal(requests_bytes(t), bytes);
+    assert_int_equal(requests_count(t), 0);
+    assert_int_equal(requests_shadows(t), 1);
+    assert_true(requests_roomy(t));
+    assert_non_null(e = add(t, 60000));
+    assert_false(requests_roomy(t));
+    assert_null(add(t, 10));
+    requests_remove(t, shadow);
+    assert_int_equal(requests_shadows(t), 0);
+    assert_int_equal(requests_count(t), 1);
+    assert_null(add(t, 10));
+    requests_free(t);
+}
+
 static void test_an_id_is_never_used_again(void **state)
 {
     struct requests *t;
     uint64_t before = 0;
     (void)state;
-    assert_int_equal(requests_new(&t, 2, 1 << 20, UINT64_MAX), 0);
+    assert_int_equal(requests_new(&t, 2, 0, 1 << 20, UINT64_MAX), 0);
     for (int i = 0; i < 1000; i++) {
         struct request_entry *e = add(t, 1);
         assert_non_null(e);
@@ -76,7 +108,7 @@ static void test_wakes_in_order(void **state)
     struct requests *t;
     (void)state;
     srand(1);
-    assert_int_equal(requests_new(&t, N, 1 << 24, 1), 0);
+    assert_int_equal(requests_new(&t, N, 0, 1 << 24, 1), 0);
     for (int i = 0; i < 20000; i++) {
         struct request_entry *e = requests_slot(t, rand() % N);
         uint64_t least = UINT64_MAX;
@@ -106,7 +138,7 @@ static void test_lists_are_first_come_first_served(void **state)
     struct requests *t;
     struct request_entry *e[4];
     (void)state;
-    assert_int_equal(requests_new(&t, 4, 1 << 20, 1), 0);
+    assert_int_equal(requests_new(&t, 4, 0, 1 << 20, 1), 0);
     for (int i = 0; i < 4; i++)
         requests_append(t, e[i] = add(t, 1), REQUESTS_WAITING);
     requests_unlist(t, e[1]);
@@ -135,6 +167,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_is_bounded_by_count),
         cmocka_unit_test(test_is_bounded_by_bytes),
+        cmocka_unit_test(test_shadows_take_no_place),
         cmocka_unit_test(test_an_id_is_never_used_again),
         cmocka_unit_test(test_wakes_in_order),
         cmocka_unit_test(test_lists_are_first_come_first_served),

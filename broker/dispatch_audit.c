@@ -1,0 +1,96 @@
+/* dispatch_audit.c - audits: requests of which everything is seen
+ *
+ * An audit that no exit answered has shown all it has. One that an exit answered becomes a shadow: the same
+ * input once more, in the background, past every exit. A shadow has an id of its own, so that cancelling the
+ * first run does not stop it, and no client. It takes no place of an admitted request.
+ *
+ * Audits have to be a fair sample of the traffic, so none is given up because of what it is: whether there is
+ * a place for one is known before anything is known of it, and a shadow that waits for its turn is not late.
+ */
+#include "base/clock.h"
+#include "dispatch_inside.h"
+#include "sampling.h"
+
+#define SHADOW_DEADLINES 10              /* a shadow that was sent has so many times broker.deadline_ms, .. */
+#define SHADOW_LEAST_NS  (10 * NS_PER_S) /* .. at least this */
+
+/* What the file says, or what a living learner asks for, if that is more. */
+static double share(const struct dispatch *d)
+{
+    uint32_t ppm = 0;
+    for (int i = 0; i < REGISTRY_LEARNERS; i++) {
+        const struct member *m = registry_learner(d->registry, i);
+        if (m->alive && m->last.audit_ppm > ppm)
+            ppm = m->last.audit_ppm;
+    }
+    return d->pipeline->updates.audit * SHARE_PPM > ppm ? d->pipeline->updates.audit
+                                                        : (double)ppm / SHARE_PPM;
+}
+
+/* A client's own JOB_AUDIT is no fair draw. */
+void dispatch_draw(struct dispatch *d, struct request_entry *e, uint32_t asked)
+{
+    e->flags = sampling_flags(e->id, asked, d->pipeline->updates.sample);
+    if (e->flags & (JOB_NO_CACHE | JOB_AUDIT) || !registry_caches(d->registry) ||
+        !sampling_audits(e->id, share(d)))
+        return;
+    e->audit = d->audits < DISPATCH_AUDITS && requests_roomy(d->requests);
+    if (e->audit)
+        e->flags |= JOB_SAMPLED;
+    else
+        d->counters.audits_refused++;
+}
+
+void dispatch_audit_begins(struct dispatch *d, const struct request_entry *e)
+{
+    d->audits += e->audit;
+    d->counters.audits_drawn += e->audit;
+}
+
+static void audit_ends(struct dispatch *d, struct request_entry *e)
+{
+    e->audit = false;
+    d->audits--;
+    d->counters.audits_done++;
+}
+
+void dispatch_audit_answered(struct dispatch *d, struct request_entry *e, bool hit, uint64_t now)
+{
+    struct request_entry *shadow;
+    if (!e->audit)
+        return;
+    if (!hit) {
+        audit_ends(d, e);
+        return;
+    }
+    shadow = requests_shadow(d->requests, e);
+    shadow->flags = JOB_AUDIT | JOB_SAMPLED | JOB_SHADOW;
+    shadow->audit = true;
+    shadow->received_ns = now;
+    shadow->deadline_ns = UINT64_MAX;
+    e->audit = false;
+}
+
+void dispatch_shadow_sent(struct dispatch *d, struct request_entry *e, uint64_t now)
+{
+    uint64_t ns = (uint64_t)d->pipeline->broker.deadline_ms * NS_PER_MS * SHADOW_DEADLINES;
+    e->deadline_ns = now + (ns > SHADOW_LEAST_NS ? ns : SHADOW_LEAST_NS);
+}
+
+void dispatch_shadow_ended(struct dispatch *d, struct request_entry *e, int32_t label)
+{
+    dispatch_tell_outcome(d, e, label, -1);
+    if (label >= 0)
+        audit_ends(d, e);
+    else
+        dispatch_cancel(d, e, -1);
+    dispatch_finish(d, e);
+}
+
+bool dispatch_shadow_gives_way(struct dispatch *d)
+{
+    struct request_entry *e = requests_first(d->requests, REQUESTS_SHADOWS);
+    if (e)
+        dispatch_shadow_ended(d, e, -1);
+    return e != NULL;
+}
