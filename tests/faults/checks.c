@@ -56,15 +56,18 @@ void checks_broker(const struct checks *c)
 /* An audit is under way, done or given up. All else is quiet, so a shadow waits only for one that is lost. */
 static void check_audits(const struct checks *c, const struct dispatch *d)
 {
+    unsigned under_way = 0;
     int audits = 0;
     for (int i = 0; i < requests_slots(d->requests); i++) {
         const struct request_entry *e = requests_slot(d->requests, i);
         audits += e && e->audit;
+        under_way |= e && e->original && e->n_route ? 1u << e->route[0] : 0;
     }
-    if (audits != d->audits)
-        ledger_finds(c->ledger, world_now(c->world), "counted wrongly", "%d audits, %d are there", d->audits,
-                     audits);
-    if (requests_first(d->requests, REQUESTS_SHADOWS) && !d->shadowed)
+    if (audits != d->audits || under_way != d->shadowed)
+        ledger_finds(c->ledger, world_now(c->world), "counted wrongly",
+                     "%d audits, %d are there; shadows at %#x, they are at %#x", d->audits, audits,
+                     d->shadowed, under_way);
+    if (requests_first(d->requests, REQUESTS_SHADOWS) && !under_way)
         ledger_finds(c->ledger, world_now(c->world), "an audit never runs again", "%d wait",
                      requests_listed(d->requests, REQUESTS_SHADOWS));
 }

@@ -1,0 +1,3 @@
+# A replica counts as busy with an audit's second run after that has ended.
+# file: broker/dispatch_known.c
+s/^        d->shadowed &= .*/        (void)0;/
