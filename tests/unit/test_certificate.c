@@ -4,11 +4,13 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
+#include "base/clock.h"
 #include "cache_service/promise/betting.h"
 #include "cache_service/promise/certificate.h"
 #include "base/shuffle.h"
@@ -216,7 +218,34 @@ static void test_what_cannot_be_tested_is_refused(void **state)
     promise_order_release(&o);
 }
 
-int main(void)
+/* test_certificate AUDITS: how long one takes. */
+static int measure(int audits)
+{
+    struct promise_order o = order_of(500, 6, -1);
+    struct certificate *c;
+    struct shuffle s;
+    uint64_t spent = 0;
+    shuffle_seed(&s, 5, 0);
+    if (certificate_new(&c, &o, EXITS, &agreement, 0.05) != FL_OK)
+        return 1;
+    for (int i = 0; i < audits; i += 1000) {
+        struct audit a[1000];
+        uint64_t begun;
+        for (int j = 0; j < 1000; j++)
+            a[j] = draw(&s, 0);
+        begun = clock_ns();
+        for (int j = 0; j < 1000; j++)
+            certificate_see(c, a[j].label, a[j].confidence, a[j].full, a[j].truth);
+        spent += clock_ns() - begun;
+    }
+    printf("certificate_see, %lld rows, %d exits: %.2f us\n", (long long)certificate_rows(c), EXITS,
+           (double)spent / audits / 1000);
+    certificate_free(c);
+    promise_order_release(&o);
+    return 0;
+}
+
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_counts_and_rows_as_plain_counting_has_them),
@@ -224,5 +253,5 @@ int main(void)
         cmocka_unit_test(test_thousands_of_rows_are_thinned_and_equal_ones_merged),
         cmocka_unit_test(test_what_cannot_be_tested_is_refused),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return argc > 1 ? measure(atoi(argv[1])) : cmocka_run_group_tests(tests, NULL, NULL);
 }
