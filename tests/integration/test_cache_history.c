@@ -10,6 +10,7 @@ enum { SAMPLE_DIM = 4, SAMPLE_CLASSES = 2, SAMPLE_EXITS = 2 };
 
 struct shelf {
     struct harness *h;
+    char endpoint[HARNESS_PATH];
     struct redis_link *link;
     struct store *store;
     struct error e;
@@ -18,14 +19,13 @@ struct shelf {
 static struct shelf *shelf_new(void)
 {
     struct shelf *s = calloc(1, sizeof *s);
-    char endpoint[HARNESS_PATH];
-    s->h = harness_new(NULL, "name: test\n");
-    if (harness_redis(s->h, endpoint) < 0) {
+    s->h = harness_new(NULL, "name: test\ncache: {threshold: risk, max_accuracy_loss: 1.0}\n");
+    if (harness_redis(s->h, s->endpoint) < 0) {
         harness_free(s->h);
         free(s);
         skip();
     }
-    assert_int_equal(redis_link_new(&s->link, endpoint, NULL, &s->e), FL_OK);
+    assert_int_equal(redis_link_new(&s->link, s->endpoint, NULL, &s->e), FL_OK);
     assert_int_equal(redis_link_open(s->link, &s->e), FL_OK);
     assert_int_equal(store_new(&s->store, s->link, "test", "0123456789abcdef", &s->e), FL_OK);
     return s;
@@ -236,6 +236,100 @@ static void frozen_until_thawed(void **state)
     shelf_free(s);
 }
 
+/* --- the command --- */
+
+static int cache_tool(struct shelf *s, const char *arguments)
+{
+    char line[2 * HARNESS_PATH];
+    snprintf(line, sizeof line, "%s --set redis.endpoint=%s", arguments, s->endpoint);
+    return tool(s->h, "cache", line);
+}
+
+static void says(int status, int due, const char *text)
+{
+    if (status != due || !strstr(output, text))
+        fail_msg("exit status %d, \"%s\" does not say \"%s\"", status, output, text);
+}
+
+static void event(struct shelf *s, enum history_kind kind, uint64_t serial)
+{
+    struct history_event x;
+    history_event_now(&x, kind);
+    x.serial = serial;
+    x.points = 1500;
+    x.loss = 0.004;
+    x.upper = 0.009;
+    x.terms = (struct promise_terms){true, 0.01, 0.95};
+    x.early_share = 0.6;
+    x.n_exits = 2;
+    x.exit[0] = (struct history_exit){"exit1", 1, 0.6};
+    x.exit[1] = (struct history_exit){"exit2", INFINITY, 0};
+    assert_int_equal(store_history_add(s->store, &x, &s->e), FL_OK);
+}
+
+static void wrong_calls_get_one_clear_line(void **state)
+{
+    struct shelf *s = shelf_new();
+    (void)state;
+    says(tool(s->h, "cache", "history"), 2, "no redis.endpoint");
+    says(tool(s->h, "cache", "history --set redis.endpoint=unix:/nowhere/redis"), 1, "does not answer");
+    says(tool(s->h, "cache", ""), 2, "is missing");
+    says(cache_tool(s, "histories"), 2, "none of history, freeze, thaw, rollback");
+    says(cache_tool(s, "freeze now"), 2, "freeze takes no \"now\"");
+    says(cache_tool(s, "freeze --set updates.learn=false"), 2, "nothing learns");
+    says(cache_tool(s, "freeze --set cache.threshold=max-wrong"), 2, "cache.threshold is not risk");
+    says(cache_tool(s, "thaw"), 1, "learning is not frozen");
+    says(cache_tool(s, "rollback"), 1, "no epoch is kept");
+    says(cache_tool(s, "history"), 0, "nothing happened to the caches yet");
+    keep(s, 3, 3);
+    says(cache_tool(s, "rollback"), 1, "say which is to serve, of 3");
+    says(cache_tool(s, "rollback 3x"), 2, "\"3x\" is no epoch; kept are 3");
+    says(cache_tool(s, "rollback 4"), 1, "epoch 4 is not kept; those that are: 3");
+    says(cache_tool(s, "rollback 3"), 1, "holds no caches");
+    says(cache_tool(s, "history --json"), 0, "\"frozen\": null"); /* what failed left it as it was */
+    REDIS_DO(s, "SET", "freezeline:{test}:history", "mine");
+    says(cache_tool(s, "history"), 1, "WRONGTYPE");
+    shelf_free(s);
+}
+
+static void an_operator_stops_learning_and_goes_back(void **state)
+{
+    struct shelf *s = shelf_new();
+    struct snapshot *serves = epoch(s, 9, 9), *got;
+    struct head head = {0};
+    struct store_load how = {0};
+    json_t *o;
+    (void)state;
+    assert_int_equal(store_publish(s->store, serves, &head, &s->e), FL_OK);
+    for (uint64_t i = 7; i <= 9; i++) {
+        keep(s, i, (float)i);
+        event(s, i == 7 ? HISTORY_CERTIFIED : HISTORY_BOLDER, i);
+    }
+    says(cache_tool(s, "history"), 0, "epoch 9 serves");
+    assert_non_null(strstr(output, "kept, to go back to: 9, 8, 7"));
+    assert_non_null(strstr(output, "0.40%    0.90%   1.00%  agreement  60.00%  exit1 60.0%, exit2 off"));
+    says(cache_tool(s, "history --count 1"), 0, "(2 older ones: --count 3)");
+    says(cache_tool(s, "freeze"), 0, "learning is frozen");
+    says(cache_tool(s, "freeze"), 1, "frozen already, since ");
+    says(cache_tool(s, "thaw"), 0, "learning goes on");
+    says(cache_tool(s, "rollback"), 0, "epoch 8 serves again");
+    says(cache_tool(s, "rollback --json"), 0, "\"epoch\": 7");
+    says(cache_tool(s, "rollback"), 1, "no epoch before epoch 7, which serves, is kept: 9, 8, 7");
+    assert_int_equal(store_head(s->store, &head, &s->e), FL_OK);
+    assert_int_equal(head.generation, 11);
+    assert_int_equal(store_load(s->store, &got, &head, NULL, &how, &s->e), FL_OK);
+    assert_true(cache_info(got->cache[0]).threshold == 7);
+    snapshot_free(got);
+    assert_int_equal(cache_tool(s, "history --json"), 0);
+    assert_non_null(o = json_loads(output, 0, NULL));
+    assert_int_equal(json_integer_value(json_object_get(o, "epoch")), 7);
+    assert_true(json_is_object(json_object_get(o, "frozen")));
+    assert_int_equal(json_array_size(json_object_get(o, "events")), 7);
+    json_decref(o);
+    snapshot_free(serves);
+    shelf_free(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -245,6 +339,8 @@ int main(void)
         cmocka_unit_test(a_damaged_epoch_is_not_given_back),
         cmocka_unit_test(a_rollback_is_a_later_generation),
         cmocka_unit_test(frozen_until_thawed),
+        cmocka_unit_test(wrong_calls_get_one_clear_line),
+        cmocka_unit_test(an_operator_stops_learning_and_goes_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -161,7 +161,7 @@ static void test_help(void **state)
 {
     static const char *const commands[] = {"inspect", "run",   "profile", "plan",           "build",
                                            "eval",    "up",    "status",  "logs",           "down",
-                                           "infer",   "bench", "top",     "verify-promise", "simulate"};
+                                           "infer",   "bench", "top",     "verify-promise", "simulate", "cache"};
     char arguments[64];
     (void)state;
 

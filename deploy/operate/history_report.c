@@ -1,0 +1,93 @@
+/* history_report.c - see history_report.h */
+#include "history_report.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "deploy/tool/table.h"
+
+bool history_serves(enum history_kind kind)
+{
+    return kind == HISTORY_PUBLISHED || kind == HISTORY_CERTIFIED || kind == HISTORY_BOLDER ||
+           kind == HISTORY_TIGHTENED || kind == HISTORY_OFF || kind == HISTORY_ROLLBACK;
+}
+
+bool history_serving(const struct history_event *event, int n, uint64_t *serial)
+{
+    *serial = 0;
+    for (int i = 0; i < n; i++)
+        if (history_serves(event[i].kind)) {
+            *serial = event[i].serial;
+            return true;
+        }
+    return false;
+}
+
+char *history_time(uint64_t at_ms, char text[HISTORY_TIME_BYTES])
+{
+    time_t at = (time_t)(at_ms / 1000);
+    struct tm tm;
+    if (!localtime_r(&at, &tm) || !strftime(text, HISTORY_TIME_BYTES, "%m-%d %H:%M:%S", &tm))
+        strcpy(text, "?");
+    return text;
+}
+
+char *history_answered(const struct history_event *event, char *text, size_t size)
+{
+    size_t n = 0;
+    text[0] = '\0';
+    for (int i = 0; i < event->n_exits && n < size; i++) {
+        const struct history_exit *x = &event->exit[i];
+        char share[16] = "";
+        if (isinf(x->threshold))
+            strcpy(share, " off");
+        else if (isfinite(x->share))
+            snprintf(share, sizeof share, " %.1f%%", 100 * x->share);
+        n += (size_t)snprintf(text + n, size - n, "%s%s%s", i ? ", " : "", x->name, share);
+    }
+    return text;
+}
+
+static void percent(struct table *t, double share, bool known)
+{
+    table_number(t, "%.2f%%", known ? 100 * share : NAN);
+}
+
+static void row(struct table *t, const struct history_event *x)
+{
+    char text[HISTORY_WHY_BYTES];
+    bool promised = x->terms.certainty > 0;
+    table_cell(t, "%s", history_time(x->at_ms, text));
+    table_cell(t, "%s", history_word(x->kind));
+    table_cell(t, "%llu", (unsigned long long)x->serial);
+    if (x->points)
+        table_cell(t, "%lld", (long long)x->points);
+    else
+        table_cell(t, "-");
+    percent(t, x->loss, true);
+    percent(t, x->upper, true);
+    percent(t, x->terms.budget, promised);
+    table_cell(t, "%s", !promised ? "-" : x->terms.agreement ? "agreement" : "accuracy");
+    percent(t, x->early_share, true);
+    table_cell(t, "%s", history_answered(x, text, sizeof text));
+    table_cell(t, "%s", x->why);
+}
+
+int history_table(const struct history_event *event, int n, struct error *e)
+{
+    struct table *t =
+        table_new("when|what|epoch|audits|lost|at most|budget|of|early|who answered|why", "llrrrrrlrll");
+    for (int i = 0; i < n; i++)
+        row(t, &event[i]);
+    return table_end(t, e);
+}
+
+json_t *history_json(const struct history_event *event)
+{
+    char *text = history_format(event);
+    json_t *o = text ? json_loads(text, 0, NULL) : NULL;
+    free(text);
+    return o;
+}
