@@ -12,9 +12,11 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/slice.h"
+#include "backlog.h"
 #include "keeper_files.h"
+#include "outbox.h"
 
-#define SPOOL_COUNT 8192
+#define SPOOL_COUNT 16384
 #define SPOOL_BYTES (64u << 20)
 #define WAIT_MS     60000
 
@@ -24,6 +26,7 @@ struct keeper {
     struct keeper_files files;
     struct keeper_brain *brain;
     struct spool *spool;
+    struct backlog *backlog;
     struct redis_link *link, *ears; /* NULL: no Redis in this pipeline; ears: for hints */
     struct store *store;
 
@@ -75,17 +78,38 @@ static int ask_redis(struct keeper *k, struct keeper_task *t)
     case KEEPER_RELEASE:
         return store_release(k->store, t->fence, e);
     case KEEPER_APPEND:
-        return store_append(k->store, t->updates, t->n, t->sequence, k->p->updates.max_stream, &t->accepted,
-                            e);
+        return store_append(k->store, &t->parcel, k->p->updates.max_stream,
+                            (int64_t)(k->p->updates.stream_mb * 1024 * 1024), &t->accepted, e);
     case KEEPER_READ:
         return store_read(k->store, t->fence, &t->head, t->n, &t->batch, e);
     case KEEPER_COMMIT:
         return store_commit(k->store, t->fence, t->mine, t->next, &t->batch, &t->head, e);
+    case KEEPER_ACK:
+        return store_ack(k->store, t->fence, &t->batch, e);
     case KEEPER_ERRAND:
         return k->student->errand(k->student->arg, t->mine, k->store, e);
     default:
         return error_set(e, FL_UNSUPPORTED, "task %d", (int)t->act);
     }
+}
+
+/* A spool that can't be read is said when it is to be written, and holds up nothing else. */
+static int use_disk(struct keeper *k, struct keeper_task *t)
+{
+    struct backlog *d = k->backlog;
+    int rc = FL_OK;
+    if (t->act == KEEPER_SPILL)
+        rc = backlog_add(d, &t->parcel, t->ok, &t->error);
+    else if (t->act == KEEPER_UNSPILL) {
+        backlog_acknowledge(d, t->parcel.producer, t->parcel.first);
+        t->parcel = (struct store_parcel){.n = t->n, .record = t->records};
+        rc = backlog_read(d, t->parcel.producer, &t->parcel.first, t->records, &t->parcel.n, OUTBOX_BYTES,
+                          &t->error);
+    } else if (k->link && !k->student && k->p->updates.spool_mb > 0)
+        backlog_open(d, &t->error);
+    t->on_disk = backlog_count(d);
+    t->lost = backlog_lost(d);
+    return rc;
 }
 
 static int perform(struct keeper *k, struct keeper_task *t)
@@ -94,7 +118,10 @@ static int perform(struct keeper *k, struct keeper_task *t)
     case KEEPER_READ_FILES:
         if (!k->student)
             keeper_files_read(&k->files, &t->built, &t->learned);
-        return FL_OK;
+        return use_disk(k, t);
+    case KEEPER_SPILL:
+    case KEEPER_UNSPILL:
+        return use_disk(k, t);
     case KEEPER_SAVE:
         return keeper_files_save(&k->files, t->mine, &t->error);
     case KEEPER_LEARN:
@@ -217,7 +244,7 @@ static int new (struct keeper **out, const struct pipeline *p, int index, const 
 {
     struct keeper *k = calloc(1, sizeof *k);
     struct keeper_setup setup = {.pipeline = p};
-    char host[64] = "?";
+    char host[64] = "?", folder[sizeof k->files.dir + 16];
     int rc;
     if (!k)
         return error_set(e, FL_NOMEM, "out of memory");
@@ -225,7 +252,9 @@ static int new (struct keeper **out, const struct pipeline *p, int index, const 
     k->student = student;
     pthread_mutex_init(&k->lock, NULL);
     k->wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    if (k->wake < 0 || spool_new(&k->spool, SPOOL_COUNT, SPOOL_BYTES))
+    snprintf(folder, sizeof folder, "%s/caches/spool-%d", p->state, index);
+    if (k->wake < 0 || spool_new(&k->spool, SPOOL_COUNT, SPOOL_BYTES) ||
+        backlog_new(&k->backlog, folder, (uint64_t)(p->updates.spool_mb * 1024 * 1024)))
         rc = error_set(e, FL_NOMEM, "out of memory or descriptors");
     else if (!(rc = keeper_files_init(&k->files, p->state, index, e)) && p->redis.endpoint &&
              !(rc = redis_link_new(&k->link, p->redis.endpoint, p->security, e)) &&
@@ -234,6 +263,7 @@ static int new (struct keeper **out, const struct pipeline *p, int index, const 
     gethostname(host, sizeof host - 1);
     snprintf(setup.who, sizeof setup.who, "%s %d (pid %d) on %s", student ? "learner" : "cache", index,
              (int)getpid(), host);
+    snprintf(setup.id, sizeof setup.id, "%s", id);
     setup.spool = k->spool;
     setup.student = student != NULL;
     if (rc || (rc = keeper_brain_new(&k->brain, &setup, e))) {
@@ -286,6 +316,7 @@ void keeper_free(struct keeper *k)
     redis_link_free(k->link);
     redis_link_free(k->ears);
     spool_free(k->spool);
+    backlog_free(k->backlog);
     pthread_mutex_destroy(&k->lock);
     if (k->wake >= 0)
         close(k->wake);
@@ -331,6 +362,6 @@ struct keeper_counters keeper_counters(struct keeper *k)
     c = k->told;
     pthread_mutex_unlock(&k->lock);
     c.queued += (uint32_t)spool_count(k->spool);
-    c.dropped = spool_dropped(k->spool);
+    c.dropped += spool_dropped(k->spool);
     return c;
 }

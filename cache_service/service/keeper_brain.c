@@ -5,6 +5,7 @@
  */
 #include "keeper_brain.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,7 +21,7 @@
 #define NEVER    UINT64_MAX
 
 /* How far the end has come. */
-enum ending { GOES_ON, SENDS, RELEASES, SAVES, ENDED };
+enum ending { GOES_ON, SENDS, SPILLS, RELEASES, SAVES, ENDED };
 
 struct keeper_brain {
     const struct pipeline *p;
@@ -137,7 +138,7 @@ static int look_done(struct keeper_brain *b, uint64_t now)
 
 static int append_done(struct keeper_brain *b, uint64_t now)
 {
-    int accepted = b->task.rc ? 0 : b->task.accepted;
+    int accepted = b->task.rc || b->task.act != KEEPER_APPEND ? 0 : b->task.accepted;
     b->accepted += (unsigned)accepted;
     b->lessons.more = b->lessons.more || accepted;
     return outbox_done(&b->outbox, &b->task, now);
@@ -230,6 +231,18 @@ static uint64_t alone_due(const struct keeper_brain *b)
     return lessons_alone_due(&b->lessons, &b->holding, b->outbox.spool);
 }
 
+/* Redis takes no updates now. */
+static bool is_stuck(const struct keeper_brain *b, uint64_t now)
+{
+    return !b->up || !are_wanted(b) || b->trouble.step[STEP_APPEND].failing || b->outbox.full_ns > now;
+}
+
+static uint64_t spill_due(const struct keeper_brain *b, uint64_t now)
+{
+    bool may = !b->alone && !b->leave_files && b->p->updates.spool_mb > 0;
+    return may ? outbox_spill_due(&b->outbox, b->ending || is_stuck(b, now)) : NEVER;
+}
+
 static uint64_t save_due(const struct keeper_brain *b)
 {
     return holding_to_save(&b->holding) && !b->leave_files ? b->save_ns : NEVER;
@@ -246,12 +259,20 @@ static void save(struct keeper_brain *b, uint64_t now)
 /* What is still queued goes out while Redis takes it; then the lease is free for another at once. */
 static void end(struct keeper_brain *b, uint64_t now)
 {
-    int left = outbox_waiting(&b->outbox);
+    uint64_t left;
     if (b->ending == SENDS) {
         b->step = STEP_APPEND;
         if (b->up && now < b->stop_ns && is_due(b, STEP_APPEND, now) &&
             goes_on(b, outbox_send(&b->outbox, &b->task), now))
             return;
+        b->ending = SPILLS;
+    }
+    if (b->ending == SPILLS) {
+        if (spill_due(b, now) != NEVER && !b->outbox.disk_fails &&
+            outbox_spill(&b->outbox, &b->task) == KEEPER_ASKS_ON) {
+            b->busy = true;
+            return;
+        }
         b->ending = RELEASES;
     }
     if (b->ending == RELEASES) {
@@ -262,8 +283,11 @@ static void end(struct keeper_brain *b, uint64_t now)
     }
     if (b->ending == SAVES) {
         b->ending = ENDED;
+        left = outbox_waiting(&b->outbox) - b->outbox.on_disk;
         if (left)
-            log_warn("%d updates were not accepted before the end", left);
+            log_warn("%" PRIu64 " updates were not accepted before the end", left);
+        if (b->outbox.on_disk)
+            log_info("%" PRIu64 " updates wait on the disk for the next start", b->outbox.on_disk);
         if (save_due(b) != NEVER) {
             save(b, now);
             return;
@@ -289,12 +313,15 @@ static void choose(struct keeper_brain *b, uint64_t now)
     if (b->alone && alone_due(b) <= now)
         b->busy =
             lessons_begin_alone(&b->lessons, &b->holding, b->outbox.spool, &b->task, now) == KEEPER_ASKS_ON;
+    if (!b->busy && spill_due(b, now) <= now)
+        b->busy = outbox_spill(&b->outbox, &b->task) == KEEPER_ASKS_ON;
     if (!b->busy && save_due(b) <= now)
         save(b, now);
     if (b->busy)
         return;
     b->task.act = KEEPER_WAIT;
     b->task.until_ns = smaller(save_due(b), b->alone ? alone_due(b) : redis_due(b));
+    b->task.until_ns = smaller(b->task.until_ns, spill_due(b, now));
 }
 
 struct keeper_task *keeper_brain_next(struct keeper_brain *b, uint64_t now)
@@ -312,8 +339,11 @@ void keeper_brain_done(struct keeper_brain *b, uint64_t now)
     if (t->act > KEEPER_LISTEN && t->rc == FL_UNAVAILABLE)
         b->up = false;
     b->busy = false; /* until another task is asked for */
-    if (t->act == KEEPER_READ_FILES)
+    if (t->act == KEEPER_READ_FILES) {
         holding_read(&b->holding, t->built, t->learned, b->p->state);
+        outbox_told(&b->outbox, t);
+    } else if (t->act == KEEPER_SPILL)
+        outbox_spilled(&b->outbox, t, now);
     else if (t->act == KEEPER_SAVE && t->rc)
         log_warn("caches not saved: %s", t->error.text);
     else if (t->act == KEEPER_LEARN && b->alone)
@@ -334,6 +364,7 @@ int keeper_brain_new(struct keeper_brain **out, const struct keeper_setup *setup
     b->alone = !b->p->redis.endpoint;
     memcpy(b->who, setup->who, sizeof b->who);
     b->outbox.spool = setup->spool;
+    memcpy(b->outbox.producer, setup->id, sizeof b->outbox.producer);
     b->follow.pipeline = b->p->name;
     b->follow.who = b->who;
     b->lessons.p = b->p;
@@ -456,7 +487,8 @@ struct keeper_counters keeper_brain_counters(const struct keeper_brain *b, uint6
                                 .applied = b->lessons.applied,
                                 .rejected = b->lessons.rejected,
                                 .epoch = b->holding.current ? snapshot_epoch(b->holding.current) : 0,
-                                .queued = (uint32_t)b->outbox.n,
+                                .queued = (uint32_t)outbox_held(&b->outbox),
+                                .dropped = b->outbox.lost + b->outbox.dropped,
                                 .redis_up = b->trouble.answers,
                                 .learner = lease_held(&b->lessons.lease, now),
                                 .state = state_of(b)};

@@ -25,6 +25,7 @@ struct keeper_brain;
 struct keeper_setup {
     const struct pipeline *pipeline; /* borrowed; redis.endpoint NULL: this service learns alone */
     char who[STORE_WHO_BYTES];       /* who this process is, for people */
+    char id[STORE_PRODUCER_BYTES];   /* and for Redis */
     struct spool *spool;             /* borrowed */
     bool student; /* a learner's process: has no caches of its own on disk, teaches those under a promise */
 };
@@ -56,7 +57,7 @@ void keeper_brain_errand(struct keeper_brain *b);
 bool keeper_brain_offers(const struct keeper_brain *b);
 /* The fence of this learner; 0: it is none. */
 uint64_t keeper_brain_fence(const struct keeper_brain *b, uint64_t now);
-/* Send what waits for a second at most, give the lease up, save, end. */
+/* Send what waits for a second at most, put the rest on the disk, give the lease up, save, end. */
 void keeper_brain_stop(struct keeper_brain *b, uint64_t now);
 
 /* The newest snapshot that was not taken yet (one reference, the caller's), or NULL. Ask after each task. */
@@ -65,11 +66,11 @@ const struct snapshot *keeper_brain_current(const struct keeper_brain *b);
 
 struct keeper_counters {
     uint64_t accepted; /* updates that Redis acknowledged (without Redis: that were taken for learning) */
-    uint64_t dropped;  /* updates lost because the spool was full; not told here */
+    uint64_t dropped;  /* updates lost for want of room; here without those in the spool */
     uint64_t applied;  /* updates in new epochs made by this process */
     uint64_t rejected; /* stream entries that can never be applied */
     uint64_t epoch;    /* newest epoch of a cache in use */
-    uint32_t queued;   /* updates not accepted yet; here without those in the spool */
+    uint32_t queued;   /* updates not accepted yet, those on the disk too; here without those in the spool */
     bool redis_up;
     bool learner;
     enum learning_state state;

@@ -5,13 +5,18 @@
 #include "learner.h"
 
 #define KEEPER_LEASE_MS 3000
+#define KEEPER_RECORDS  256 /* of one parcel, at most */
 
 enum keeper_act {
     KEEPER_WAIT,       /* until until_ns (may be past) or until a hint, the first update, a reload comes */
     KEEPER_END,        /* after keeper_brain_stop: all is done */
     KEEPER_READ_FILES, /* -> built, learned: the build on this host's disk, and what was learned from it; both
-                          may be NULL. What was learned from another build than `built` is not to be read. */
+                          may be NULL. What was learned from another build than `built` is not to be read.
+                          -> on_disk, lost */
     KEEPER_SAVE,       /* mine */
+    KEEPER_SPILL,      /* parcel, to the disk: all or none; ok: nothing comes after it -> on_disk, lost */
+    KEEPER_UNSPILL,    /* of parcel.producer Redis has all up to parcel.first (0: nothing is told); then the
+                          oldest on the disk, n at most -> records (taken), parcel; on_disk, lost */
     KEEPER_LEARN,      /* learner_apply to mine of batch's updates -> got, tally */
     KEEPER_STUDY,      /* the student takes batch's updates */
     /* Each one question to Redis. FL_UNAVAILABLE: the connection is lost, and whether it was done unknown. */
@@ -26,7 +31,7 @@ enum keeper_act {
     KEEPER_ACQUIRE,      /* -> fence */
     KEEPER_RENEW,        /* fence -> ok */
     KEEPER_RELEASE,      /* fence */
-    KEEPER_APPEND,       /* updates[n], the first of them number `sequence` -> accepted */
+    KEEPER_APPEND,       /* parcel -> accepted */
     KEEPER_READ,         /* fence, head, n at most -> batch */
     KEEPER_COMMIT,       /* fence, mine, next, batch; head -> head */
     KEEPER_ACK,          /* fence, batch: the student has it */
@@ -41,9 +46,9 @@ struct keeper_task {
     const struct snapshot *mine, *next; /* borrowed; mine: in use, NULL: none */
     const uint8_t *build;
     const char *who;
-    struct update *const *updates;
+    struct store_parcel parcel;
+    struct update_record *records; /* [KEEPER_RECORDS] */
     int n;
-    uint64_t sequence;
     bool quiet; /* what is refused was said before */
 
     struct head head; /* known before, and that which is there then */
@@ -57,6 +62,7 @@ struct keeper_task {
     struct store_load load;
     char holder[STORE_WHO_BYTES];
     int accepted;
+    uint64_t on_disk, lost; /* updates that wait there; that were lost there, ever */
     bool ok;
 };
 

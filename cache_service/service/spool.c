@@ -81,6 +81,15 @@ int spool_count(struct spool *s)
     return n;
 }
 
+bool spool_fills(struct spool *s)
+{
+    bool fills;
+    pthread_mutex_lock(&s->lock);
+    fills = s->count > s->max_count / 2 || s->bytes > s->max_bytes / 2;
+    pthread_mutex_unlock(&s->lock);
+    return fills;
+}
+
 uint64_t spool_dropped(struct spool *s)
 {
     uint64_t n;

@@ -22,6 +22,7 @@ bool spool_push(struct spool *s, struct update *u);
 int spool_pop(struct spool *s, struct update **out, int n);
 
 int spool_count(struct spool *s);
+bool spool_fills(struct spool *s); /* more than half */
 uint64_t spool_dropped(struct spool *s);
 
 #endif

@@ -6,7 +6,7 @@
  *   freezeline:{NAME}:exit:EXIT    packed cache (cache.h)
  *   freezeline:{NAME}:held:BUILD   a service that has this build on its disk; expires
  *   freezeline:{NAME}:updates      stream; one field "u" with a record (update.h); consumer group "learners"
- *   freezeline:{NAME}:producer:ID  the last sequence number accepted from one producer; expires after a day
+ *   freezeline:{NAME}:producer:ID  the last sequence number accepted from one producer; expires after a week
  *   freezeline:{NAME}:lease        "FENCE:ID" of the learner; expires
  *   freezeline:{NAME}:fence        counts learners
  * and the channel freezeline:{NAME}:hint, on which a new head is published, "updates" when the stream is no
@@ -66,10 +66,18 @@ const char *store_channel(const struct store *s);
 enum store_hint { STORE_HINT_HEAD, STORE_HINT_UPDATES, STORE_HINT_DAMAGED };
 enum store_hint store_hint(const char *text, size_t size, uint64_t *sequence); /* of the damaged head */
 
-/* Appends updates number first_sequence, +1, ..; *accepted of them are in the stream now (those that were
- * there already included). Fewer than n: the stream is full. */
-int store_append(struct store *s, struct update *const *updates, int n, uint64_t first_sequence,
-                 int64_t max_stream, int *accepted, struct error *e);
+/* Records of one producer, numbered first, first + 1, .. */
+#define STORE_PRODUCER_BYTES 32
+struct store_parcel {
+    char producer[STORE_PRODUCER_BYTES]; /* a process, as `id` of store_new */
+    uint64_t first;
+    int n;
+    const struct update_record *record; /* [n], borrowed */
+};
+/* Appends the records; *accepted of them are in the stream now, those that were there already included. Fewer
+ * than n: the stream has max_entries or max_bytes. */
+int store_append(struct store *s, const struct store_parcel *p, int64_t max_entries, int64_t max_bytes,
+                 int *accepted, struct error *e);
 
 int store_acquire(struct store *s, uint64_t duration_ms, uint64_t *fence,
                   struct error *e); /* fence 0: taken by another */
@@ -85,6 +93,9 @@ struct store_batch {
 int store_read(struct store *s, uint64_t fence, const struct head *head, int capacity,
                struct store_batch *out, struct error *e);
 void store_batch_free(struct store_batch *b);
+
+/* The batch is dealt with, without new caches: acknowledges and trims it. */
+int store_ack(struct store *s, uint64_t fence, const struct store_batch *batch, struct error *e);
 
 /* Puts `next` in the place of `old`, whose head is *head: caches that differ, under a promise the manifest
  * (with digests of these very caches), head, acknowledgement and trimming of the batch. *head becomes the new

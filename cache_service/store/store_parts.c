@@ -27,7 +27,6 @@ int store_new(struct store **out, struct redis_link *link, const char *name, con
     store_key(s, s->epoch, "epoch", "");
     store_key(s, s->manifest, "manifest", "");
     store_key(s, s->updates, "updates", "");
-    store_key(s, s->producer, "producer:", s->id);
     store_key(s, s->lease, "lease", "");
     store_key(s, s->fence, "fence", "");
     store_key(s, s->hint, "hint", "");

@@ -11,8 +11,8 @@ struct store {
     struct redis_link *link; /* borrowed */
     char *name;
     char id[32];
-    char epoch[STORE_KEY_BYTES], manifest[STORE_KEY_BYTES], updates[STORE_KEY_BYTES],
-        producer[STORE_KEY_BYTES], lease[STORE_KEY_BYTES], fence[STORE_KEY_BYTES], hint[STORE_KEY_BYTES];
+    char epoch[STORE_KEY_BYTES], manifest[STORE_KEY_BYTES], updates[STORE_KEY_BYTES], lease[STORE_KEY_BYTES],
+        fence[STORE_KEY_BYTES], hint[STORE_KEY_BYTES];
 };
 
 void store_key(const struct store *s, char key[STORE_KEY_BYTES], const char *what, const char *which);

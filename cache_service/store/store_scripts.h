@@ -4,25 +4,26 @@
 
 #define STORE_GROUP "learners"
 
-/* KEYS stream, producer; ARGV first sequence, max entries, seconds to remember, channel, records.. -> how
- * many are in */
+/* KEYS stream, producer; ARGV first sequence, max entries, max bytes, seconds to remember, channel, records..
+ * -> how many are in */
 __attribute__((unused)) static const char script_append[] =
     "local last = tonumber(redis.call('GET', KEYS[2]) or '0')\n"
     "local first, held = tonumber(ARGV[1]), redis.call('XLEN', KEYS[1])\n"
     "local room, before = tonumber(ARGV[2]) - held, last\n"
-    "local done = 0\n"
-    "for i = 5, #ARGV do\n"
-    "  local seq = first + i - 5\n"
+    "local most, done = tonumber(ARGV[3]), 0\n"
+    "if held > 0 then most = most - (redis.call('MEMORY', 'USAGE', KEYS[1]) or 0) end\n"
+    "for i = 6, #ARGV do\n"
+    "  local seq = first + i - 6\n"
     "  if seq > last then\n"
-    "    if room <= 0 then break end\n"
+    "    if room <= 0 or most <= 0 then break end\n"
     "    redis.call('XADD', KEYS[1], '*', 'u', ARGV[i])\n"
-    "    room = room - 1\n"
+    "    room, most = room - 1, most - #ARGV[i]\n"
     "    last = seq\n"
     "  end\n"
     "  done = done + 1\n"
     "end\n"
-    "redis.call('SET', KEYS[2], string.format('%.0f', last), 'EX', ARGV[3])\n"
-    "if held == 0 and last > before then redis.call('PUBLISH', ARGV[4], 'updates') end\n"
+    "redis.call('SET', KEYS[2], string.format('%.0f', last), 'EX', ARGV[4])\n"
+    "if held == 0 and last > before then redis.call('PUBLISH', ARGV[5], 'updates') end\n"
     "return done\n";
 
 /* KEYS lease, fence; ARGV id, milliseconds -> fence or 0 */
@@ -52,17 +53,32 @@ __attribute__((unused)) static const char script_read[] =
     "if not new then return {} end\n"
     "return new[1][2]\n";
 
+/* ack(stream, first, last): ARGV[first..last], which may be more than one command takes. */
+#define SCRIPT_ACK                                                                                  \
+    "local function ack(stream, first, last)\n"                                                     \
+    "  for i = first, last, 1000 do\n"                                                              \
+    "    redis.call('XACK', stream, '" STORE_GROUP "', unpack(ARGV, i, math.min(i + 999, last)))\n" \
+    "  end\n"                                                                                       \
+    "end\n"
+
+/* KEYS lease, stream; ARGV token, trim id, ids.. -> 1 done, 0 fenced off */
+__attribute__((unused)) static const char script_ack[] =
+    SCRIPT_ACK "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end\n"
+               "ack(KEYS[2], 3, #ARGV)\n"
+               "redis.call('XTRIM', KEYS[2], 'MINID', ARGV[2])\n"
+               "return 1\n";
+
 /* KEYS lease, epoch, stream, manifest, frozen, exits..; ARGV token, known head, new head, channel, trim id,
  * manifest ('' = as it is), number of ids, ids.., blobs..
  * -> 1 done, 0 fenced off or head moved, 2 frozen */
-__attribute__((unused)) static const char script_commit[] =
+__attribute__((unused)) static const char script_commit[] = SCRIPT_ACK
     "if redis.call('GET', KEYS[1]) ~= ARGV[1] or redis.call('GET', KEYS[2]) ~= ARGV[2] then return 0 end\n"
     "if ARGV[6] ~= '' and redis.call('EXISTS', KEYS[5]) == 1 then return 2 end\n"
     "local ids = tonumber(ARGV[7])\n"
     "for i = 6, #KEYS do redis.call('SET', KEYS[i], ARGV[7 + ids + i - 5]) end\n"
     "if ARGV[6] ~= '' then redis.call('SET', KEYS[4], ARGV[6]) end\n"
     "redis.call('SET', KEYS[2], ARGV[3])\n"
-    "for i = 8, 7 + ids do redis.call('XACK', KEYS[3], '" STORE_GROUP "', ARGV[i]) end\n"
+    "ack(KEYS[3], 8, 7 + ids)\n"
     "redis.call('XTRIM', KEYS[3], 'MINID', ARGV[5])\n"
     "redis.call('PUBLISH', ARGV[4], ARGV[3])\n"
     "return 1\n";

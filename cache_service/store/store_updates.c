@@ -9,41 +9,30 @@
 #include "store_parts.h"
 #include "store_scripts.h"
 
-#define PRODUCER_SECONDS "86400"
+#define PRODUCER_SECONDS "604800" /* longer than a service may be away with updates on its disk */
 #define TOKEN_BYTES      64
 
-int store_append(struct store *s, struct update *const *updates, int n, uint64_t first_sequence,
-                 int64_t max_stream, int *accepted, struct error *e)
+int store_append(struct store *s, const struct store_parcel *p, int64_t max_entries, int64_t max_bytes,
+                 int *accepted, struct error *e)
 {
-    const char *const keys[] = {s->updates, s->producer};
+    char producer[STORE_KEY_BYTES], first[24], entries[24], bytes[24];
+    const char *const keys[] = {s->updates, producer};
     struct redis_args a = {0};
-    char first[24], most[24];
-    void **records = calloc((size_t)n, sizeof *records);
     long long done = 0;
-    int rc = FL_OK;
+    int rc;
     *accepted = 0;
-    if (!records)
-        return error_set(e, FL_NOMEM, "out of memory");
+    store_key(s, producer, "producer:", p->producer);
     store_script(&a, script_append, keys, 2, NULL);
-    store_add_number(&a, first, first_sequence);
-    store_add_number(&a, most, (uint64_t)max_stream);
+    store_add_number(&a, first, p->first);
+    store_add_number(&a, entries, (uint64_t)max_entries);
+    store_add_number(&a, bytes, (uint64_t)max_bytes);
     redis_args_text(&a, PRODUCER_SECONDS);
     redis_args_text(&a, s->hint);
-    for (int i = 0; i < n; i++) {
-        size_t size = update_record_bytes(updates[i]);
-        if (!(records[i] = malloc(size))) {
-            a.failed = true;
-            continue;
-        }
-        update_encode(updates[i], records[i]);
-        redis_args_add(&a, records[i], size);
-    }
+    for (int i = 0; i < p->n; i++)
+        redis_args_add(&a, p->record[i].bytes, p->record[i].size);
     rc = store_call_number(s, &a, &done, e);
-    for (int i = 0; i < n; i++)
-        free(records[i]);
-    free(records);
-    if (!rc && (done < 0 || done > n))
-        rc = error_set(e, FL_PROTOCOL, "%lld of %d updates accepted", done, n);
+    if (!rc && (done < 0 || done > p->n))
+        rc = error_set(e, FL_PROTOCOL, "%lld of %d updates accepted", done, p->n);
     if (!rc)
         *accepted = (int)done;
     return rc;
@@ -170,6 +159,26 @@ static void id_after(char out[MANIFEST_ID_BYTES], const char *id)
     unsigned long long ms = 0, seq = 0;
     sscanf(id, "%llu-%llu", &ms, &seq);
     snprintf(out, MANIFEST_ID_BYTES, "%llu-%llu", ms, seq + 1);
+}
+
+int store_ack(struct store *s, uint64_t fence, const struct store_batch *batch, struct error *e)
+{
+    const char *const keys[] = {s->lease, s->updates};
+    char token[TOKEN_BYTES], trim[MANIFEST_ID_BYTES];
+    struct redis_args a = {0};
+    long long done = 0;
+    int rc;
+    if (!batch->n)
+        return FL_OK;
+    make_token(s, token, fence);
+    id_after(trim, batch->id[batch->n - 1]);
+    store_script(&a, script_ack, keys, 2, NULL);
+    redis_args_text(&a, token);
+    redis_args_text(&a, trim);
+    for (int i = 0; i < batch->n; i++)
+        redis_args_text(&a, batch->id[i]);
+    rc = store_call_number(s, &a, &done, e);
+    return rc || done == 1 ? rc : error_set(e, FL_STALE, "another process is the learner");
 }
 
 int store_commit(struct store *s, uint64_t fence, const struct snapshot *old, const struct snapshot *next,

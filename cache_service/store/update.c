@@ -138,14 +138,12 @@ static uint64_t take64(const uint8_t **at)
     return le64toh(x);
 }
 
-size_t update_record_bytes(const struct update *u)
+int update_encode(const struct update *u, struct update_record *out)
 {
-    return FIXED_SIZE + (size_t)u->n * EXIT_SIZE + halves(u) * sizeof(uint16_t);
-}
-
-void update_encode(const struct update *u, void *record)
-{
-    uint8_t *at = record;
+    uint8_t *at;
+    out->size = FIXED_SIZE + (size_t)u->n * EXIT_SIZE + halves(u) * sizeof(uint16_t);
+    if (!(at = out->bytes = malloc(out->size)))
+        return FL_NOMEM;
     memcpy(at, MAGIC, 4);
     memcpy(at + 4, u->identity, 16);
     at = put64(at + 20, u->request);
@@ -159,6 +157,7 @@ void update_encode(const struct update *u, void *record)
     for (int i = 0; i < u->n; i++)
         for (uint32_t k = 0; k < u->exit[i].dim; k++, at += 2)
             memcpy(at, &(uint16_t){htole16(u->exit[i].half[k])}, 2);
+    return FL_OK;
 }
 
 /* The exits' dims and origins from where they lie; false: these can't be. */

@@ -52,9 +52,13 @@ int update_find(const struct update *u, uint64_t origin);
  * the others teach. */
 bool update_certifies(uint64_t request);
 
-size_t update_record_bytes(const struct update *u);
-/* Writes the record, update_record_bytes long. */
-void update_encode(const struct update *u, void *record);
+/* A record as bytes, malloc'ed. */
+struct update_record {
+    void *bytes;
+    size_t size;
+};
+/* FL_NOMEM. */
+int update_encode(const struct update *u, struct update_record *out);
 /* FL_CORRUPT when it is no record, FL_VALUE when a number or a label in it is none, FL_NOMEM. */
 int update_decode(struct update **out, const void *data, size_t size);
 

@@ -116,6 +116,8 @@ struct updates_config {
     int batch;          /* updates applied per new epoch, at most */
     int interval_ms;    /* a new epoch at most this often */
     int64_t max_stream; /* entries kept in the stream */
+    double stream_mb;   /* memory that it may take in Redis */
+    double spool_mb;    /* on each cache service's disk, for updates that wait */
 };
 
 struct logs_config {

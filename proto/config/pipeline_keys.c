@@ -173,6 +173,11 @@ const struct key pipeline_keys[] = {
      .help = "a new epoch at most this often"},
     {"updates.max_stream", KEY_INT64, ROOT(updates.max_stream), "100000", RANGE(1, 1e9),
      .help = "entries kept in the stream"},
+    {"updates.stream_mb", KEY_DOUBLE, ROOT(updates.stream_mb), "256", RANGE(0.01, 1048576),
+     .help = "memory that the stream may take in Redis; beyond either limit updates wait"},
+    {"updates.spool_mb", KEY_DOUBLE, ROOT(updates.spool_mb), "256", RANGE(0, 1048576),
+     .help = "on each cache service's disk, for updates that wait while Redis is away; then the oldest are "
+             "dropped"},
     {"logs.max_mb", KEY_DOUBLE, ROOT(logs.max_mb), "16", RANGE(0.01, 1048576),
      .help = "of each process's log; then it becomes .log.1, that becomes .log.2, and so on"},
     {"logs.keep", KEY_INT, ROOT(logs.keep), "2", RANGE(0, 100), .help = "old logs of each process, at most"},

@@ -7,6 +7,7 @@
 #include "cache_world.h"
 
 #include <dirent.h>
+#include <sys/stat.h>
 
 #define EPOCH   "freezeline:{test}:epoch"
 #define UPDATES "freezeline:{test}:updates"
@@ -96,6 +97,42 @@ static void shell(const struct world *w, const char *command)
     assert_int_equal(system(text), 0);
 }
 
+/* What waits on the disk of service 0. */
+static long long spool_bytes(const struct world *w)
+{
+    char path[128];
+    long long bytes = 0;
+    struct dirent *entry;
+    struct stat s;
+    DIR *d;
+    in_dir(w, path, sizeof path, "state/caches/spool-0");
+    if (!(d = opendir(path)))
+        return 0;
+    while ((entry = readdir(d)))
+        if (strstr(entry->d_name, ".seg") && !fstatat(dirfd(d), entry->d_name, &s, 0))
+            bytes += s.st_size;
+    closedir(d);
+    return bytes;
+}
+
+/* Of the knn cache in Redis, which keeps all. */
+static int64_t known_points(const struct world *w)
+{
+    redisContext *c = redis_open(w);
+    redisReply *r = c ? redisCommand(c, "GET freezeline:{test}:exit:exit1") : NULL;
+    struct cache *cache;
+    int64_t n = -1;
+    if (r && r->type == REDIS_REPLY_STRING && !cache_unpack(&cache, r->str, r->len, NULL, NULL)) {
+        n = cache_info(cache).entries;
+        cache_free(cache);
+    }
+    if (r)
+        freeReplyObject(r);
+    if (c)
+        redisFree(c);
+    return n;
+}
+
 /* --- a Redis that refuses --- */
 
 /* Nothing but a few lines and no new connection while it goes on (the test's own four are counted too). */
@@ -165,6 +202,73 @@ static void a_head_that_is_none_is_replaced(void **state)
     teach(w, 0, MISSING, 10);
     wait_for(w, w->service[0].beat.jobs == 10);
     assert_true(lines(w, 0) < 12);
+    world_free(w);
+}
+
+/* --- updates that wait --- */
+
+/* Redis is away, the service is killed: what it had put on its disk is sent by the next one. */
+static void updates_on_the_disk_outlive_redis_and_service(void **state)
+{
+    struct world *w = world_new(true);
+    (void)state;
+    start_service(w, 0);
+    teach(w, 0, MISSING, 10);
+    wait_for(w, w->service[0].beat.jobs == 10);
+    end_process(&w->redis, SIGKILL);
+    teach(w, 0, MISSING, 40);
+    wait_for(w, w->service[0].beat.queued == 40 && spool_bytes(w) > 40 * 100);
+    end_process(&w->service[0].pid, SIGKILL);
+    start_service(w, 0);
+    assert_true(log_has(w, 0, "updates wait in"));
+    assert_int_equal(w->service[0].beat.queued, 40);
+    teach(w, 0, MISSING, 10);
+    wait_for(w, w->service[0].beat.queued == 50);
+    start_redis(w);
+    wait_for(w, w->service[0].beat.jobs == 50);
+    assert_int_equal(w->service[0].beat.learning.accepted, 50);
+    assert_int_equal(w->service[0].beat.dropped, 0);
+    wait_for(w, empty_stream(w) && w->service[0].beat.queued == 0);
+    assert_true(count_label(w, 0, 0, MISSING, 50) > 40);
+    world_free(w);
+}
+
+/* Whatever is killed, and when: each update that was accepted is in the caches once. An update is told apart
+ * by nothing but its being there, so all are counted: those in the caches, and none twice in the stream. */
+static void killed_in_turn_all_is_applied_once(void **state)
+{
+    struct world *w = world_new(true);
+    const char *told = getenv("KILLS");
+    int kills = told ? atoi(told) : 4;
+    uint64_t taught = 0, since = 0; /* in all; since the service began */
+    int64_t before;
+    (void)state;
+    start_service(w, 0);
+    wait_for(w, learning(w, 0) == LEARNING_SHARED);
+    before = known_points(w);
+    for (int i = 0; i < kills; i++) {
+        bool redis = i % 2 == 0;
+        teach(w, 0, MISSING, 20);
+        taught += 20;
+        since += 20;
+        if (redis) {
+            end_process(&w->redis, SIGKILL);
+            teach(w, 0, MISSING, 10);
+            taught += 10;
+            since += 10;
+            wait_for(w, spool_bytes(w) > 0);
+            start_redis(w);
+        } else {
+            wait_for(w, w->service[0].beat.learning.accepted >= since);
+            end_process(&w->service[0].pid, SIGKILL);
+            start_service(w, 0);
+            since = 0;
+        }
+    }
+    wait_for(w, w->service[0].beat.queued == 0 && empty_stream(w) &&
+                    known_points(w) >= before + (int64_t)taught);
+    assert_int_equal(known_points(w), before + (int64_t)taught);
+    assert_int_equal(w->service[0].beat.dropped, 0);
     world_free(w);
 }
 
@@ -376,6 +480,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_full_redis_costs_a_line),
         cmocka_unit_test(keys_of_another_type_cost_a_line),
         cmocka_unit_test(a_head_that_is_none_is_replaced),
+        cmocka_unit_test(updates_on_the_disk_outlive_redis_and_service),
+        cmocka_unit_test(killed_in_turn_all_is_applied_once),
         cmocka_unit_test(damaged_caches_are_mended_by_who_has_them),
         cmocka_unit_test(what_nobody_can_mend_costs_a_line),
         cmocka_unit_test(a_rollout_goes_host_by_host),

@@ -213,11 +213,13 @@ static inline uint64_t *sim_producer(struct sim_redis *r, uint64_t client)
     return &r->producer[r->n_producers++].last;
 }
 
-static inline void sim_add(struct sim_redis *r, const struct update *u)
+static inline void sim_add(struct sim_redis *r, const struct update_record *record)
 {
     struct sim_entry *entry = &r->stream[r->n_stream++];
     uint64_t ms = r->now / 1000000;
-    *entry = (struct sim_entry){.ms = ms, .update = sim_copy_update(u)};
+    *entry = (struct sim_entry){.ms = ms};
+    if (update_decode(&entry->update, record->bytes, record->size))
+        sim_die("a record that is none");
     if (ms <= r->last_ms) {
         entry->ms = r->last_ms;
         entry->part = r->last_part + 1;
@@ -226,20 +228,21 @@ static inline void sim_add(struct sim_redis *r, const struct update *u)
     r->last_part = entry->part;
     if (r->n_log == SIM_LOG)
         sim_die("too many updates");
-    r->log[r->n_log++] = u->label;
+    r->log[r->n_log++] = entry->update->label;
 }
 
-static inline void sim_append(struct sim_redis *r, uint64_t client, struct keeper_task *t)
+static inline void sim_append(struct sim_redis *r, struct keeper_task *t)
 {
-    uint64_t *last = sim_producer(r, client), before = *last;
+    const struct store_parcel *p = &t->parcel;
+    uint64_t *last = sim_producer(r, strtoull(p->producer, NULL, 10)), before = *last;
     int held = r->n_stream;
     t->accepted = 0;
-    for (int i = 0; i < t->n; i++) {
-        if (t->sequence + (unsigned)i > *last) {
+    for (int i = 0; i < p->n; i++) {
+        if (p->first + (unsigned)i > *last) {
             if (r->n_stream >= r->max_stream || r->n_stream >= SIM_STREAM)
                 break;
-            sim_add(r, t->updates[i]);
-            *last = t->sequence + (unsigned)i;
+            sim_add(r, &p->record[i]);
+            *last = p->first + (unsigned)i;
         }
         t->accepted++;
     }
@@ -352,7 +355,7 @@ static inline int sim_redis_do(struct sim_redis *r, uint64_t client, struct keep
         sim_renew(r, client, t);
         return FL_OK;
     case KEEPER_APPEND:
-        sim_append(r, client, t);
+        sim_append(r, t);
         return FL_OK;
     case KEEPER_READ:
         return sim_read(r, client, t);

@@ -5,8 +5,11 @@
  */
 #include "cache_samples.h"
 
+#include <sys/stat.h>
+
 #include "base/clock.h"
 #include "base/log.h"
+#include "cache_service/service/backlog.h"
 #include "simulated_redis.h"
 
 enum { SERVICES = 3, CLASSES = 4096, DIM = 2 };
@@ -16,6 +19,7 @@ enum fault { NO_FAULT, LOST, REPLY_LOST, LATE };
 struct service {
     struct keeper_brain *brain; /* NULL: it does not run */
     struct spool *spool;
+    struct backlog *backlog; /* on its disk */
     uint64_t client;
     enum phase phase;
     uint64_t until;                 /* it sleeps, if nothing wakes it */
@@ -27,7 +31,7 @@ struct service {
 /* A question that reaches Redis when who asked has given it up. */
 struct late {
     struct keeper_task task;
-    struct update *update[64];
+    struct update_record record[KEEPER_RECORDS];
     uint64_t client;
 };
 
@@ -46,6 +50,7 @@ struct world {
 };
 
 static struct world w;
+static char disk[] = "/dev/shm/freezeline-disk-XXXXXX";
 
 /* --- caches, updates, files --- */
 
@@ -83,11 +88,14 @@ static void save(struct service *s, const struct snapshot *mine)
     assert_non_null(s->saved);
 }
 
-static void read_files(const struct service *s, struct keeper_task *t)
+static void use_disk(struct service *s, struct keeper_task *t, enum fault fault);
+
+static void read_files(struct service *s, struct keeper_task *t)
 {
     bool fits = s->saved && (!s->built || snapshot_same_build(s->built, s->saved));
     t->built = s->built ? snapshot_retain(s->built) : NULL;
     t->learned = fits ? snapshot_retain(s->saved) : NULL;
+    use_disk(s, t, NO_FAULT);
 }
 
 /* --- services --- */
@@ -96,11 +104,15 @@ static void start(int i)
 {
     struct service *s = &w.service[i];
     struct keeper_setup setup = {.pipeline = &w.pipeline};
+    char folder[64];
     s->client = ++w.clients;
     s->phase = IDLE;
     s->until = 0;
     s->deaf = true;
     snprintf(setup.who, sizeof setup.who, "service %d", i);
+    snprintf(setup.id, sizeof setup.id, "%d", (int)s->client);
+    snprintf(folder, sizeof folder, "%s/%d", disk, i);
+    assert_int_equal(backlog_new(&s->backlog, folder, 1 << 20), FL_OK);
     assert_int_equal(spool_new(&s->spool, 64, 1 << 20), FL_OK);
     setup.spool = s->spool;
     assert_int_equal(keeper_brain_new(&s->brain, &setup, NULL), FL_OK);
@@ -108,6 +120,8 @@ static void start(int i)
 
 static void forget_answer(struct keeper_task *t)
 {
+    for (int i = 0; t->act == KEEPER_UNSPILL && i < t->parcel.n; i++)
+        free(t->records[i].bytes);
     if (t->act == KEEPER_READ)
         store_batch_free(&t->batch);
     snapshot_free(t->got);
@@ -126,6 +140,7 @@ static void kill_service(int i)
     s->accepted += keeper_brain_counters(s->brain, w.now).accepted;
     keeper_brain_free(s->brain);
     spool_free(s->spool);
+    backlog_free(s->backlog);
     s->brain = NULL;
 }
 
@@ -140,9 +155,13 @@ static void put_off(const struct service *s, const struct keeper_task *t)
     l->task = *t;
     l->task.mine = t->mine ? snapshot_with_applied(t->mine, t->mine->manifest.applied) : NULL;
     l->task.next = t->next ? snapshot_with_applied(t->next, t->next->manifest.applied) : NULL;
-    l->task.updates = l->update;
-    for (int i = 0; t->act == KEEPER_APPEND && i < t->n; i++)
-        l->update[i] = sim_copy_update(t->updates[i]);
+    l->task.parcel.record = l->record;
+    for (int i = 0; t->act == KEEPER_APPEND && i < t->parcel.n; i++) {
+        l->record[i] = t->parcel.record[i];
+        l->record[i].bytes = malloc(l->record[i].size);
+        assert_non_null(l->record[i].bytes);
+        memcpy(l->record[i].bytes, t->parcel.record[i].bytes, l->record[i].size);
+    }
 }
 
 static void ask_late(void)
@@ -156,8 +175,8 @@ static void ask_late(void)
     forget_answer(&l->task);
     snapshot_free((struct snapshot *)l->task.mine);
     snapshot_free((struct snapshot *)l->task.next);
-    for (int i = 0; l->task.act == KEEPER_APPEND && i < l->task.n; i++)
-        update_free(l->update[i]);
+    for (int i = 0; l->task.act == KEEPER_APPEND && i < l->task.parcel.n; i++)
+        free(l->record[i].bytes);
 }
 
 static bool may_be_late(enum keeper_act act)
@@ -186,6 +205,24 @@ static void ask(struct service *s, struct keeper_task *t, enum fault fault)
         error_set(&t->error, (enum fl_code)t->rc, "fault %d", (int)fault);
 }
 
+/* The real one. A disk may be full at times. */
+static void use_disk(struct service *s, struct keeper_task *t, enum fault fault)
+{
+    if (t->act == KEEPER_SPILL && fault == LOST)
+        t->rc = error_set(&t->error, FL_IO, "disk full");
+    else if (t->act == KEEPER_SPILL)
+        t->rc = backlog_add(s->backlog, &t->parcel, false, &t->error);
+    else if (t->act == KEEPER_UNSPILL) {
+        backlog_acknowledge(s->backlog, t->parcel.producer, t->parcel.first);
+        t->parcel = (struct store_parcel){.n = t->n, .record = t->records};
+        t->rc = backlog_read(s->backlog, t->parcel.producer, &t->parcel.first, t->records, &t->parcel.n, 1000,
+                             &t->error);
+    } else
+        backlog_open(s->backlog, &t->error);
+    t->on_disk = backlog_count(s->backlog);
+    t->lost = backlog_lost(s->backlog);
+}
+
 /* One move of a service: it asks, Redis does it, or the answer comes. False: it waits. */
 static bool move(int i, enum fault fault)
 {
@@ -205,6 +242,8 @@ static bool move(int i, enum fault fault)
         s->phase = ANSWERED;
         if (t->act == KEEPER_READ_FILES)
             read_files(s, t);
+        else if (t->act == KEEPER_SPILL || t->act == KEEPER_UNSPILL)
+            use_disk(s, t, fault);
         else if (t->act == KEEPER_SAVE)
             save(s, t->mine);
         else if (t->act == KEEPER_LEARN)
@@ -275,6 +314,12 @@ static void calm(uint64_t ns)
     }
 }
 
+static void clear_disk(void)
+{
+    char command[64] = "rm -rf ";
+    assert_int_equal(system(strcat(strcat(command, disk), "/*")), 0);
+}
+
 static void begin(int services)
 {
     memset((char *)&w + sizeof w.seed, 0, sizeof w - sizeof w.seed);
@@ -285,6 +330,8 @@ static void begin(int services)
     w.pipeline.updates.batch = 8;
     w.pipeline.updates.interval_ms = 100;
     w.pipeline.updates.max_stream = w.redis.max_stream = 100;
+    w.pipeline.updates.spool_mb = 1;
+    clear_disk();
     log_threshold = LOG_LEVEL_ERROR + 1;
     for (int i = 0; i < services; i++) {
         w.service[i].built = build_caches(1);
@@ -738,6 +785,8 @@ static void story(void)
     begin(SERVICES);
     w.pipeline.updates.max_stream = w.redis.max_stream = 5 + roll(&d, 50);
     w.forgets = roll(&d, 2);
+    if (w.forgets) /* what an acknowledged parcel was numbered is forgotten: who dies then sends it again */
+        w.pipeline.updates.spool_mb = 0;
     for (int k = 0; k < 1200; k++)
         happen(&d);
     w.redis.down = w.redis.full = false;
@@ -752,7 +801,7 @@ static void story(void)
         assert_all_applied();
     for (int i = 0; i < SERVICES; i++)
         accepted += w.service[i].accepted + counters(i).accepted;
-    assert_true(accepted <= (uint64_t)w.redis.n_log);
+    assert_true(!w.forgets || accepted <= (uint64_t)w.redis.n_log); /* of the disk some is accepted again */
     end();
 }
 
@@ -765,6 +814,95 @@ static void each_accepted_update_is_applied_once_whatever_happens(void **state)
     for (w.seed = first; w.seed <= last; w.seed++)
         story();
     w.seed = 0;
+}
+
+/* --- the disk --- */
+
+/* Redis is away, this process ends, the next one sends what the first had: under its numbers, once. */
+static void what_waits_outlives_the_process(void **state)
+{
+    (void)state;
+    begin(1);
+    calm(NS_PER_S);
+    push(0);
+    until(0, KEEPER_APPEND);
+    move(0, REPLY_LOST);
+    move(0, REPLY_LOST); /* Redis has it, and nobody knows */
+    w.redis.down = true;
+    for (int k = 0; k < 300; k++) {
+        push(0);
+        if (k % 50 == 0)
+            calm(NS_PER_S);
+    }
+    calm(NS_PER_S);
+    assert_int_equal(counters(0).queued, 301);
+    assert_int_equal(spool_count(w.service[0].spool), 0);
+    kill_service(0);
+    start(0);
+    push(0);
+    calm(NS_PER_S);
+    assert_int_equal(counters(0).queued, 302);
+    w.redis.down = false;
+    calm(100 * NS_PER_S);
+    assert_int_equal(w.redis.n_log, 302);
+    assert_int_equal(counters(0).dropped, 0);
+    assert_all_applied();
+    end();
+}
+
+/* Sends what is on the disk before what is in memory, and goes back to memory alone. */
+static void the_disk_is_emptied_first(void **state)
+{
+    (void)state;
+    begin(1);
+    calm(NS_PER_S);
+    w.redis.down = true;
+    push(0);
+    push(0);
+    calm(NS_PER_S);
+    push(0);
+    w.redis.down = false;
+    calm(5 * NS_PER_S);
+    for (int k = 0; k < 3; k++)
+        assert_int_equal(w.redis.log[k], k + 1);
+    w.asked[KEEPER_SPILL] = w.asked[KEEPER_UNSPILL] = 0;
+    push(0);
+    calm(2 * NS_PER_S);
+    assert_int_equal(w.asked[KEEPER_SPILL] + w.asked[KEEPER_UNSPILL], 0);
+    assert_all_applied();
+    end();
+}
+
+static void the_end_leaves_what_waits_on_the_disk(void **state)
+{
+    (void)state;
+    begin(1);
+    calm(NS_PER_S);
+    w.redis.down = true;
+    push(0);
+    stop(0);
+    settle(0);
+    assert_int_equal(keeper_brain_next(w.service[0].brain, w.now)->act, KEEPER_END);
+    kill_service(0);
+    w.redis.down = false;
+    start(0);
+    calm(5 * NS_PER_S);
+    assert_int_equal(w.redis.n_log, 1);
+    assert_all_applied();
+    end();
+}
+
+static int make_disk(void **state)
+{
+    (void)state;
+    return mkdtemp(disk) ? 0 : -1;
+}
+
+static int remove_disk(void **state)
+{
+    char command[64] = "rm -rf ";
+    (void)state;
+    return system(strcat(command, disk));
 }
 
 int main(void)
@@ -784,8 +922,11 @@ int main(void)
         cmocka_unit_test(who_has_the_caches_whole_mends_them),
         cmocka_unit_test(the_end_sends_what_waits_gives_the_lease_back_and_saves),
         cmocka_unit_test(who_left_its_files_saves_nothing),
+        cmocka_unit_test(what_waits_outlives_the_process),
+        cmocka_unit_test(the_disk_is_emptied_first),
+        cmocka_unit_test(the_end_leaves_what_waits_on_the_disk),
         cmocka_unit_test(alone_it_learns_from_its_own_updates_and_saves),
         cmocka_unit_test_teardown(each_accepted_update_is_applied_once_whatever_happens, note_seed),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, make_disk, remove_disk);
 }

@@ -32,10 +32,10 @@ static struct update *sample(uint64_t request)
 
 static void *encoded(const struct update *u, size_t *size)
 {
-    void *record = malloc(*size = update_record_bytes(u));
-    assert_non_null(record);
-    update_encode(u, record);
-    return record;
+    struct update_record r;
+    assert_int_equal(update_encode(u, &r), FL_OK);
+    *size = r.size;
+    return r.bytes;
 }
 
 static void round_trip(void **state)
