@@ -2,6 +2,7 @@
 #include "stage_brain.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/arrival.h"
 #include "base/clock.h"
@@ -12,6 +13,10 @@
 #include "job_check.h"
 #include "stage_load.h"
 #include "stage_post.h"
+
+#define SHADOW_GRACE_NS (2 * NS_PER_MS)   /* it begins when no other job was here for so long, .. */
+#define SHADOW_WAITS_NS (250 * NS_PER_MS) /* .. or when it has waited so long for that */
+#define PUT_BACK_MOST   4                 /* then it runs to its end whatever comes */
 
 enum phase {
     IDLE,     /* no batch in hand */
@@ -37,10 +42,12 @@ struct stage_brain {
     struct cancel_set cancelled;
     struct hit_log hits;
     enum phase phase;
+    bool shadow; /* the batch in hand is one */
     int segment;
     uint64_t hold_until_ns;
-    uint64_t due_ns; /* when to call tick again */
-    int asked;       /* to end, how often */
+    uint64_t others_ns; /* when jobs that are no shadows were here last */
+    uint64_t due_ns;    /* when to call tick again */
+    int asked;          /* to end, how often */
     struct mishap garbage;
     struct message out; /* scratch */
 };
@@ -126,6 +133,36 @@ int stage_brain_room(const struct stage_brain *b)
     return stage_rows_room(&b->rows);
 }
 
+/* It may wait for long, so it must not keep what came after it in a lane's ring. */
+static int keep_payload(struct stage_row *r, zmq_msg_t *payload)
+{
+    if (!stage_row_is_shadow(r)) {
+        zmq_msg_move(&r->payload, payload);
+        return FL_OK;
+    }
+    if (zmq_msg_init_size(&r->payload, zmq_msg_size(payload))) {
+        zmq_msg_init(&r->payload);
+        return FL_NOMEM;
+    }
+    memcpy(zmq_msg_data(&r->payload), zmq_msg_data(payload), zmq_msg_size(payload));
+    return FL_OK;
+}
+
+/* A row that was not filled yet, and what is wrong with the job. */
+static int fill_row(struct stage_brain *b, struct stage_row *r, const struct job *j, zmq_msg_t *payload,
+                    struct error *e)
+{
+    int rc;
+    r->job = *j;
+    r->state = ROW_RUNS;
+    r->told = r->put_back = 0;
+    if ((rc = job_check(&r->job, &b->setup, e)))
+        return rc;
+    if (stage_row_is_shadow(r) && b->rows.shadows.n == STAGE_MAX_SHADOWS)
+        return error_set(e, FL_OVERLOADED, "%d shadows wait here", STAGE_MAX_SHADOWS);
+    return keep_payload(r, payload) ? error_set(e, FL_NOMEM, "out of memory") : FL_OK;
+}
+
 void stage_brain_job(struct stage_brain *b, const struct message *m, zmq_msg_t *payload, uint64_t empty_ns,
                      uint64_t taken_ns, uint64_t now)
 {
@@ -140,14 +177,11 @@ void stage_brain_job(struct stage_brain *b, const struct message *m, zmq_msg_t *
                    stage_talk_time(&b->talk, now));
     row = stage_rows_take(&b->rows);
     r = &b->rows.row[row];
-    r->job = m->job;
     r->wire_ns = a.wire_ns;
     r->decode_ns = a.decode_ns;
     r->received_ns = now - a.decode_ns - a.queue_ns;
-    r->state = ROW_RUNS;
-    zmq_msg_move(&r->payload, payload);
     b->talk.beat.jobs++;
-    if ((rc = job_check(&r->job, &b->setup, &e))) {
+    if ((rc = fill_row(b, r, &m->job, payload, &e))) {
         stage_post_error(&b->post, r, rc, e.text);
         stage_rows_release(&b->rows, row);
     } else {
@@ -179,9 +213,11 @@ static void admit_row(struct stage_brain *b, int row, uint64_t broker_now, uint6
     } else if ((rc = b->engine.load(b->engine.arg, b->rows.n_batch, zmq_msg_data(&r->payload), &e))) {
         stage_post_error(&b->post, r, rc, e.text);
     } else {
-        zmq_msg_close(&r->payload);
-        zmq_msg_init(&r->payload);
-        stage_load_waited(&b->load, now - r->received_ns);
+        if (!stage_row_is_shadow(r)) {
+            zmq_msg_close(&r->payload);
+            zmq_msg_init(&r->payload);
+            stage_load_waited(&b->load, now - r->received_ns);
+        }
         b->rows.batch[b->rows.n_batch++] = row;
         return;
     }
@@ -191,7 +227,7 @@ static void admit_row(struct stage_brain *b, int row, uint64_t broker_now, uint6
 /* What the next heartbeat says of the queue and the cache service. */
 static void note_state(struct stage_brain *b)
 {
-    b->talk.beat.queued = (uint32_t)b->rows.n_waiting;
+    b->talk.beat.queued = (uint32_t)(b->rows.waiting.n + b->rows.shadows.n);
     b->talk.beat.batch = (uint32_t)batch_limit_now(&b->limit);
     b->talk.beat.cache_open = b->asks && (b->near.exits || !breaker_is_open(&b->lookups.breaker));
     b->talk.beat.epoch = b->near.epoch;
@@ -200,16 +236,36 @@ static void note_state(struct stage_brain *b)
     b->talk.beat.exits_told = true;
 }
 
+/* Those that wait, as many as it takes. Where one wants that to be told, the broker hears which was the last.
+ */
+static bool take_jobs(struct stage_brain *b, uint64_t broker_now, uint64_t now)
+{
+    bool tell = false;
+    while (b->rows.waiting.n && b->rows.n_batch < batch_limit_now(&b->limit)) {
+        int row = stage_rows_dequeue(&b->rows.waiting);
+        tell = tell || (b->rows.row[row].job.flags & JOB_TELL);
+        b->talk.beat.taken = b->rows.row[row].job.request;
+        b->others_ns = now;
+        admit_row(b, row, broker_now, now);
+    }
+    return tell;
+}
+
+/* When the oldest shadow may be computed; for ever: none waits. */
+static uint64_t shadow_due(struct stage_brain *b)
+{
+    const struct stage_row *r = stage_rows_shadow(&b->rows);
+    uint64_t quiet = b->others_ns + SHADOW_GRACE_NS, waited = r ? r->received_ns + SHADOW_WAITS_NS : 0;
+    return !r ? UINT64_MAX : quiet < waited ? quiet : waited;
+}
+
 static bool form_batch(struct stage_brain *b, uint64_t now)
 {
     uint64_t broker_now = stage_talk_time(&b->talk, now);
-    bool tell = false;
-    while (b->rows.n_waiting && b->rows.n_batch < batch_limit_now(&b->limit)) {
-        int row = stage_rows_dequeue(&b->rows);
-        tell = tell || (b->rows.row[row].job.flags & JOB_TELL);
-        b->talk.beat.taken = b->rows.row[row].job.request;
-        admit_row(b, row, broker_now, now);
-    }
+    bool tell = take_jobs(b, broker_now, now);
+    if (!b->rows.n_batch && now >= shadow_due(b)) /* one at a time, and never among others */
+        admit_row(b, stage_rows_dequeue(&b->rows.shadows), broker_now, now);
+    b->shadow = stage_rows_shadow_in_hand(&b->rows) != NULL;
     if (b->rows.n_batch)
         stage_load_begin(&b->load, now);
     stage_times_begin(&b->times, &b->rows, now);
@@ -325,8 +381,11 @@ static void fail_batch(struct stage_brain *b, int code, const char *text)
 static void end_batch(struct stage_brain *b)
 {
     uint64_t now = moment(b);
-    b->talk.beat.batches++;
-    batch_limit_learn(&b->limit, b->times.formed, now - b->times.formed_ns);
+    if (!b->shadow) {
+        b->talk.beat.batches++;
+        b->others_ns = now;
+        batch_limit_learn(&b->limit, b->times.formed, now - b->times.formed_ns);
+    }
     stage_load_end(&b->load, now);
     stage_lookups_settle(&b->lookups, now);
     keep_rows(b, NULL, 0);
@@ -358,11 +417,29 @@ static bool at_the_end(const struct stage_brain *b)
     return b->segment + 1 == b->setup.n_segments;
 }
 
+/* A shadow is in hand, and others have come. */
+static bool must_give_way(struct stage_brain *b)
+{
+    const struct stage_row *r = stage_rows_shadow_in_hand(&b->rows);
+    return r && b->rows.waiting.n && r->state == ROW_RUNS && r->put_back < PUT_BACK_MOST;
+}
+
+static void give_way(struct stage_brain *b)
+{
+    stage_rows_at(&b->rows, 0)->received_ns = moment(b); /* and waits anew */
+    stage_rows_put_back(&b->rows);
+    end_batch(b);
+}
+
 static void go_on(struct stage_brain *b)
 {
     struct error e;
     int rc;
     drop_over(b);
+    if (must_give_way(b)) {
+        give_way(b);
+        return;
+    }
     if ((rc = compact(b, &e)))
         fail_batch(b, rc, e.text);
     if (rc || !b->rows.n_batch) {
@@ -399,6 +476,10 @@ void stage_brain_computed(struct stage_brain *b, int rc, const char *text, uint6
     if (!rc)
         learn_time(b, now);
     stage_times_lap(&b->times, &b->rows, SPAN_COMPUTE, exit, now);
+    if (rc == FL_CANCELLED && must_give_way(b)) {
+        give_way(b);
+        return;
+    }
     if (rc) {
         if (rc != FL_CANCELLED)
             fail_batch(b, rc, text);
@@ -428,11 +509,17 @@ static bool ends(struct stage_brain *b, uint64_t now)
         return true;
     if (!b->asked)
         return false;
-    if (b->asked > 1 || !t->self.ready || (!b->rows.n_waiting && !stage_talk_hears(t, now)))
+    if (b->asked > 1 || !t->self.ready || (!b->rows.waiting.n && !stage_talk_hears(t, now)))
         return true;
     if (!t->leaving)
         stage_talk_leave(t, now);
     return now >= t->leave_by_ns;
+}
+
+static uint64_t wait_until(struct stage_brain *b)
+{
+    uint64_t due = shadow_due(b);
+    return due < b->due_ns ? due : b->due_ns;
 }
 
 struct stage_wish stage_brain_next(struct stage_brain *b, uint64_t now)
@@ -447,7 +534,7 @@ struct stage_wish stage_brain_next(struct stage_brain *b, uint64_t now)
         if (ends(b, now))
             return (struct stage_wish){.what = STAGE_END};
         if (!form_batch(b, now))
-            return (struct stage_wish){.what = STAGE_WAIT, .until_ns = b->due_ns};
+            return (struct stage_wish){.what = STAGE_WAIT, .until_ns = wait_until(b)};
         b->segment = 0;
         break;
     case READY:
@@ -465,9 +552,14 @@ bool stage_brain_busy(const struct stage_brain *b)
     return b->phase != IDLE;
 }
 
-bool stage_brain_needs(const struct stage_brain *b)
+bool stage_brain_needs(struct stage_brain *b)
 {
-    return !b->lookups.n_pending || stage_rows_running(&b->rows) > 0;
+    return (!b->lookups.n_pending || stage_rows_running(&b->rows) > 0) && !must_give_way(b);
+}
+
+bool stage_brain_gives_way(const struct stage_brain *b)
+{
+    return b->shadow && b->phase == COMPUTES;
 }
 
 bool stage_brain_asking(const struct stage_brain *b)

@@ -10,6 +10,8 @@
  * - A job ends in at most one message: a result, a failure, or a job for the next stage; none when it was a
  * hit that the cache service tells of, or needs no answer any more. A hit that can't be told is none.
  * - At most one batch is in hand. It is held back for verdicts for at most cache.wait_us after a segment.
+ * - A shadow (JOB_SHADOW: nobody waits for it) is a batch of its own, formed when no other job is here, and
+ * is put back when one comes. After some times of that it runs to its end.
  *
  * Pure: messages and moments come in as arguments, messages go out through struct stage_io, and layers are
  * reached through struct stage_engine. No socket, no clock, no thread; callers take turns. Nothing is
@@ -141,8 +143,10 @@ struct stage_wish stage_brain_next(struct stage_brain *b, uint64_t now);
 void stage_brain_computed(struct stage_brain *b, int rc, const char *text, uint64_t now);
 /* A batch is in hand. */
 bool stage_brain_busy(const struct stage_brain *b);
-/* False: no row needs the segment that is being computed any more; stop it. */
-bool stage_brain_needs(const struct stage_brain *b);
+/* False: no row needs the segment that is being computed any more, or it has to give way; stop it. */
+bool stage_brain_needs(struct stage_brain *b);
+/* What is being computed gives way to jobs that come: read them between nodes. */
+bool stage_brain_gives_way(const struct stage_brain *b);
 /* Look-ups are unanswered: read verdicts between nodes. */
 bool stage_brain_asking(const struct stage_brain *b);
 

@@ -138,6 +138,24 @@ static void teach(struct stage_post *p, const struct verdict *v, const float *de
         p->near->answered = p->near->hits = 0;
 }
 
+/* Where no cache stands and one is to be made. As teach: best effort. */
+static void tell_lessons(struct stage_post *p, int s, const int *rows, int n)
+{
+    const struct stage_segment *at = &p->setup->segment[s];
+    int some[MESSAGE_MAX_BATCH], n_some = 0;
+    zmq_msg_t payload;
+    for (int i = 0; i < n; i++)
+        if (stage_rows_at(p->rows, rows[i])->job.flags & (JOB_SAMPLED | JOB_AUDIT))
+            some[n_some++] = rows[i];
+    if (!n_some || p->engine->describe(p->engine->arg, s, p->rows->n_batch, some, n_some, &payload))
+        return;
+    lap(p, SPAN_ASK, at->exit);
+    start_lookup(p, at, some, n_some);
+    p->out->lookup.told = true;
+    if (p->io->ask(p->io->arg, p->out, &payload))
+        zmq_msg_close(&payload);
+}
+
 static const struct verdict *look_here(struct stage_post *p, zmq_msg_t *payload)
 {
     const struct lookup *l = &p->out->lookup;
@@ -164,24 +182,39 @@ bool stage_post_holds(const struct stage_post *p, int s)
                                p->setup->segment[s + 1].nodes);
 }
 
+/* The rows that are to be looked up where segment s ends, in rows[]. A shadow that was put back is told once.
+ */
+static int rows_that_ask(struct stage_post *p, int s, int *rows)
+{
+    int n = 0;
+    for (int i = 0; i < p->rows->n_batch; i++) {
+        struct stage_row *r = stage_rows_at(p->rows, i);
+        if (!stage_row_asks(r) || r->told > s)
+            continue;
+        if (stage_row_is_shadow(r))
+            r->told = s + 1;
+        rows[n++] = i;
+    }
+    return n;
+}
+
 const struct verdict *stage_post_lookup(struct stage_post *p, int s)
 {
     const struct stage_segment *at = &p->setup->segment[s];
-    int rows[MESSAGE_MAX_BATCH], n = 0;
+    int rows[MESSAGE_MAX_BATCH], n = rows_that_ask(p, s, rows);
+    bool none = stage_talk_no_cache_at(p->talk, at->exit), here, there;
     zmq_msg_t payload;
-    bool here, there;
 
-    for (int i = 0; i < p->rows->n_batch; i++)
-        if (stage_row_asks(stage_rows_at(p->rows, i)))
-            rows[n++] = i;
     if (!n)
         return NULL;
     here = stage_near_answers(p->near, at->exit, stage_post_holds(p, s));
-    there = !here && !stage_talk_no_cache_at(p->talk, at->exit) &&
-            stage_lookups_allow(p->lookups, at->exit, p->times->lap_ns);
+    there = !here && !none && stage_lookups_allow(p->lookups, at->exit, p->times->lap_ns);
     here = here || (!there && stage_near_has(p->near, at->exit));
-    if (!here && !there)
+    if (!here && !there) {
+        if (none && stage_talk_learns_at(p->talk, at->exit))
+            tell_lessons(p, s, rows, n);
         return NULL;
+    }
     if (p->engine->describe(p->engine->arg, s, p->rows->n_batch, rows, n, &payload)) {
         if (there)
             breaker_forget_probe(&p->lookups->breaker);

@@ -1,11 +1,16 @@
-/* stage_rows.c - a stack of free rows, a ring of waiting ones, and the batch */
+/* stage_rows.c - a stack of free rows, rings of waiting ones, and the batch */
 #include "stage_rows.h"
 
 #include <stdlib.h>
 
+static int rows_of(int max_batch)
+{
+    return 3 * max_batch + STAGE_MAX_SHADOWS;
+}
+
 int stage_rows_new(struct stage_rows *r, int max_batch)
 {
-    *r = (struct stage_rows){.max_batch = max_batch, .n_free = 3 * max_batch};
+    *r = (struct stage_rows){.max_batch = max_batch, .n_free = rows_of(max_batch)};
     if (!(r->row = calloc((size_t)r->n_free, sizeof *r->row)))
         return FL_NOMEM;
     for (int i = 0; i < r->n_free; i++) {
@@ -17,7 +22,7 @@ int stage_rows_new(struct stage_rows *r, int max_batch)
 
 void stage_rows_free(struct stage_rows *r)
 {
-    for (int i = 0; r->row && i < 3 * r->max_batch; i++)
+    for (int i = 0; r->row && i < rows_of(r->max_batch); i++)
         zmq_msg_close(&r->row[i].payload);
     free(r->row);
     r->row = NULL;
@@ -25,7 +30,7 @@ void stage_rows_free(struct stage_rows *r)
 
 int stage_rows_room(const struct stage_rows *r)
 {
-    int room = 2 * r->max_batch - r->n_waiting;
+    int room = 2 * r->max_batch - r->waiting.n;
     return room < r->n_free ? room : r->n_free;
 }
 
@@ -34,17 +39,40 @@ int stage_rows_take(struct stage_rows *r)
     return r->free[--r->n_free];
 }
 
-void stage_rows_enqueue(struct stage_rows *r, int row)
+bool stage_row_is_shadow(const struct stage_row *r)
 {
-    r->waiting[(r->first_waiting + r->n_waiting++) % STAGE_MAX_ROWS] = row;
+    return r->job.flags & JOB_SHADOW;
 }
 
-int stage_rows_dequeue(struct stage_rows *r)
+void stage_rows_enqueue(struct stage_rows *r, int row)
 {
-    int row = r->waiting[r->first_waiting];
-    r->first_waiting = (r->first_waiting + 1) % STAGE_MAX_ROWS;
-    r->n_waiting--;
+    struct row_queue *q = stage_row_is_shadow(&r->row[row]) ? &r->shadows : &r->waiting;
+    q->row[(q->first + q->n++) % STAGE_MAX_ROWS] = row;
+}
+
+int stage_rows_dequeue(struct row_queue *q)
+{
+    int row = q->row[q->first];
+    q->first = (q->first + 1) % STAGE_MAX_ROWS;
+    q->n--;
     return row;
+}
+
+struct stage_row *stage_rows_shadow(struct stage_rows *r)
+{
+    return r->shadows.n ? &r->row[r->shadows.row[r->shadows.first]] : NULL;
+}
+
+struct stage_row *stage_rows_shadow_in_hand(struct stage_rows *r)
+{
+    return r->n_batch == 1 && stage_row_is_shadow(stage_rows_at(r, 0)) ? stage_rows_at(r, 0) : NULL;
+}
+
+void stage_rows_put_back(struct stage_rows *r)
+{
+    r->row[r->batch[0]].put_back++;
+    stage_rows_enqueue(r, r->batch[0]);
+    r->n_batch = 0;
 }
 
 void stage_rows_release(struct stage_rows *r, int row)

@@ -112,6 +112,7 @@ void stage_talk_on_heartbeat(struct stage_talk *t, const struct heartbeat *h, ui
         t->heartbeat_ns = 0; /* no echo: the broker asks for one */
     t->exits_told = h->exits_told;
     t->exits = h->exits;
+    t->learns = h->learns;
 }
 
 /* It comes again for each of ours. Its clock is learned anew only from another broker. */
@@ -149,6 +150,11 @@ void stage_talk_leave(struct stage_talk *t, uint64_t now)
     t->leave_by_ns = now + LEAVE_NS;
     stage_talk_hello(t, t->self.ready);
     log_info("leaving: takes no more requests, finishes what it has");
+}
+
+bool stage_talk_learns_at(const struct stage_talk *t, int exit)
+{
+    return t->exits_told && (t->learns >> exit & 1);
 }
 
 bool stage_talk_no_cache_at(const struct stage_talk *t, int exit)

@@ -26,6 +26,7 @@ struct stage_talk {
     struct offset offset;  /* of that */
     bool exits_told;       /* it told at which exits caches stand */
     uint32_t exits;        /* a bit for each */
+    uint32_t learns;       /* and where descriptors are wanted although none stands */
     bool sent_away;        /* it does not want this worker, or, when it leaves, any more */
     bool leaving;          /* asked to end: takes no new requests, finishes what it has */
     uint64_t leave_by_ns;  /* for so long */
@@ -48,6 +49,7 @@ void stage_talk_on_heartbeat(struct stage_talk *t, const struct heartbeat *h, ui
 bool stage_talk_hears(const struct stage_talk *t, uint64_t now);
 void stage_talk_leave(struct stage_talk *t, uint64_t now);
 /* No cache stands there, as far as the broker told. */
+bool stage_talk_learns_at(const struct stage_talk *t, int exit);
 bool stage_talk_no_cache_at(const struct stage_talk *t, int exit);
 
 #endif

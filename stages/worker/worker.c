@@ -123,6 +123,8 @@ static int after_node(void *arg, int node)
     if (stage_brain_asking(w->brain))
         receive_verdicts(w);
     w->node_ns = clock_ns();
+    if (stage_brain_gives_way(w->brain))
+        receive_jobs(w);
     if (w->node_ns - w->looked_ns >= LOOK_EVERY_NS) {
         receive_jobs(w);
         talk(w, w->node_ns);

@@ -298,6 +298,7 @@ static void fill_echo(struct heartbeat *h)
     h->broker_ns = fuzz_number(&f.in);
     h->exits_told = how & 4;
     h->exits = how & 8 ? UINT32_MAX : (uint32_t)fuzz_number(&f.in);
+    h->learns = how & 16 ? UINT32_MAX : 0;
 }
 
 static bool fill(struct message *m, uint32_t kind)
@@ -383,8 +384,10 @@ static void event(void)
 static void end(void)
 {
     uint64_t asked = f.asked;
-    for (int i = 0; i < 100 && step(); i++)
+    for (int i = 0, idle = 0; i < 400 && idle < 5; i++) { /* shadows begin after a while without others */
+        idle = step() ? 0 : idle + 1;
         f.now += NS_PER_MS;
+    }
     FUZZ_CHECK(!f.computing && !stage_brain_busy(f.b));
     f.now += 3600 * NS_PER_S;
     stage_brain_tick(f.b, f.now);

@@ -22,6 +22,7 @@
     "stages:\n  - {last: block1.out}\n  - {}\nexits: auto\nkernels: openblas\ncache: {" CACHE \
     ", wait_us: 200000}\nupdates: {" UPDATES "}\nbroker: {deadline_ms: 20000, heartbeat_ms: 50" BROKER "}\n"
 #define NO_UPDATES "sample: 0, audit: 0"
+#define AUDITS     12
 
 /* A cache that says `label` of every descriptor of so many floats, and calls that a hit or not. */
 static struct cache *parrot(int dim, int32_t label, bool hits, uint64_t epoch)
@@ -89,7 +90,7 @@ static void build(const struct harness *h, int32_t label, bool hits, uint64_t ep
     snapshot_free(s);
 }
 
-static struct answer ask(struct client *client)
+static struct answer ask_for(struct client *client, uint32_t flags)
 {
     static float data[PIXELS];
     struct tensor in = {.dtype = TENSOR_F32, .rank = 4, .dim = {1, 3, 16, 16}, .data = data};
@@ -97,11 +98,16 @@ static struct answer ask(struct client *client)
     struct answer a;
     int n;
     harness_random(data, PIXELS, 1);
-    if (client_infer(client, &in, 0, 0, &a, NULL, 0, &n, &e))
+    if (client_infer(client, &in, flags, 0, &a, NULL, 0, &n, &e))
         fail_msg("%s", e.text);
     if (a.error)
         fail_msg("%s: %s", error_name((int)a.error), a.text);
     return a;
+}
+
+static struct answer ask(struct client *client)
+{
+    return ask_for(client, 0);
 }
 
 /* --- what is waited for --- */
@@ -182,6 +188,18 @@ static void down(struct near_world *w)
     harness_free(w->h);
 }
 
+static uint64_t audit_hits(struct near_world *w)
+{
+    struct learning l = beat_of(w, ROLE_CACHE).learning;
+    return l.built.audit_hits + l.learned.audit_hits;
+}
+
+static bool audits_are_done(void *arg)
+{
+    struct near_world *w = arg;
+    return harness_status(w->client).audits_done >= AUDITS && audit_hits(w) >= AUDITS;
+}
+
 /* --- the tests --- */
 
 static void is_near(const struct answer *a, int32_t label, uint64_t epoch)
@@ -247,6 +265,29 @@ static void test_no_response_of_old_near_caches_stays(void **state)
         harness_until(answers_with_label, &w, 20, "the answer of the newest build");
     }
     down(&w);
+}
+
+/* Each is answered at its hit, by near caches or by the service, and what the network says comes afterwards.
+ */
+static void test_audits_are_answered_at_their_hit(void **state)
+{
+    static const char *const yaml[] = {YAML("placement: near", "sample: 0, audit: 1"),
+                                       YAML("placement: service", "sample: 0, audit: 1")};
+    (void)state;
+    for (int k = 0; k < 2; k++) {
+        struct near_world w = up(yaml[k], 3, true);
+        struct status_reply s;
+        harness_until(answers_with_label, &w, 20, "a hit");
+        for (int i = 0; i < AUDITS; i++)
+            assert_int_equal(ask(w.client).exit, 0);
+        harness_until(audits_are_done, &w, 20, "the truth about the audits");
+        s = harness_status(w.client);
+        assert_int_equal(s.audits_dropped, 0);
+        assert_int_equal(s.in_flight, 0);
+        assert_int_equal(s.answered, s.admitted); /* shadows are no requests */
+        assert_true(audit_hits(&w) <= s.audits_drawn);
+        down(&w);
+    }
 }
 
 static void test_a_service_that_is_gone_leaves_its_caches_for_a_while(void **state)
@@ -405,6 +446,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_stages_answer_from_the_memory_of_their_cache_service),
         cmocka_unit_test(test_no_response_of_old_near_caches_stays),
+        cmocka_unit_test(test_audits_are_answered_at_their_hit),
         cmocka_unit_test(test_a_service_that_is_gone_leaves_its_caches_for_a_while),
         cmocka_unit_test(test_the_caches_of_a_service_are_not_those_of_the_next),
         cmocka_unit_test(test_placement_service_asks_the_service),

@@ -30,8 +30,9 @@ enum mode {
 struct fake {
     pthread_t thread;
     atomic_int mode, stop;
-    atomic_int lives; /* how often it has died and come back */
-    atomic_int exits; /* -1 = not told; else the mask of its heartbeats */
+    atomic_int lives;        /* how often it has died and come back */
+    atomic_int exits;        /* -1 = not told; else the mask of its heartbeats */
+    atomic_int learns, told; /* also a mask of those; what is to be learned from that came */
     atomic_int lookups, first_exit, audited, outcomes, untold; /* first_exit: look-ups at exit 0, by stage 0;
                                                                   untold: without the descriptors' origin */
     const struct pipeline *pipeline;
@@ -95,6 +96,10 @@ static void on_lookup(struct fake *f, const struct peer *from)
 {
     const struct lookup *l = &f->in.lookup;
     enum mode mode = (enum mode)atomic_load(&f->mode);
+    if (l->told) {
+        atomic_fetch_add(&f->told, l->n);
+        return;
+    }
     atomic_fetch_add(&f->lookups, l->n);
     atomic_fetch_add(&f->untold, !l->origin);
     if (l->exit == 0)
@@ -125,7 +130,8 @@ static void beat(struct fake *f)
     f->out.type = MESSAGE_HEARTBEAT;
     f->out.heartbeat = (struct heartbeat){.incarnation = (uint64_t)(77 + atomic_load(&f->lives)),
                                           .exits_told = atomic_load(&f->exits) >= 0,
-                                          .exits = (uint32_t)atomic_load(&f->exits)};
+                                          .exits = (uint32_t)atomic_load(&f->exits),
+                                          .learns = (uint32_t)atomic_load(&f->learns)};
     frames_send(f->control, NULL, &f->out, NULL);
 }
 
@@ -343,6 +349,27 @@ static void test_only_built_exits_are_asked_for(void **state)
     down(&f, client, h);
 }
 
+/* Descriptors of what is sampled, at both exits of the first stages, though no cache stands there. */
+static void test_a_service_without_caches_is_told_what_to_learn_from(void **state)
+{
+    static struct fake f;
+    struct client *client;
+    struct harness *h = up(&f, &client, MISSES, with_cache);
+    int before;
+    (void)state;
+    atomic_store(&f.learns, 3);
+    atomic_store(&f.exits, 0);
+    harness_expect(h, 0, "cache 0: pid", 1);
+    for (uint64_t i = 0; i < 2000 && atomic_load(&f.told) < 20; i++)
+        ask(client, i, JOB_AUDIT);
+    assert_true(atomic_load(&f.told) >= 20);
+    before = atomic_load(&f.lookups);
+    for (uint64_t i = 0; i < 10; i++)
+        ask(client, i, 0);
+    assert_int_equal(atomic_load(&f.lookups), before);
+    down(&f, client, h);
+}
+
 static bool got_audits(void *arg)
 {
     return atomic_load(&((struct fake *)arg)->audited) >= 10;
@@ -555,6 +582,7 @@ int main(void)
         cmocka_unit_test(test_no_cache_means_no_lookup),
         cmocka_unit_test(test_an_exit_without_cache_is_left_alone),
         cmocka_unit_test(test_only_built_exits_are_asked_for),
+        cmocka_unit_test(test_a_service_without_caches_is_told_what_to_learn_from),
         cmocka_unit_test(test_audits_run_to_the_end),
         cmocka_unit_test(test_a_lost_verdict_answers_once),
         cmocka_unit_test(test_a_lost_hit_is_recovered),

@@ -595,6 +595,162 @@ static void test_audits_are_asked_for_and_run_to_the_end(void **state)
     end();
 }
 
+static void echo(uint32_t exits, uint32_t learns)
+{
+    m.type = MESSAGE_HEARTBEAT;
+    m.heartbeat = (struct heartbeat){
+        .incarnation = 11, .worker_ns = w.now, .exits_told = true, .exits = exits, .learns = learns};
+    stage_brain_control(w.b, &m, w.now);
+}
+
+/* Where no cache stands, and one is to be made, the service is told of what is sampled, and of nothing else.
+ */
+static void test_exits_without_caches_are_learned(void **state)
+{
+    static const uint32_t flags[] = {0, JOB_SAMPLED, JOB_NO_CACHE, JOB_AUDIT};
+    (void)state;
+    begin(1);
+    echo(0, 2);
+    for (int i = 0; i < 4; i++) {
+        make_job((uint64_t)i + 1);
+        m.job.flags = flags[i];
+        give_value(1);
+    }
+    compute(0, 4, 10);
+    assert_int_equal(w.lookups, 0);
+    compute(1, 4, 10);
+    assert_int_equal(w.lookups, 1);
+    assert_true(w.lookup.told);
+    assert_int_equal(w.lookup.exit, 1);
+    assert_int_equal(w.lookup.origin, 101);
+    assert_int_equal(w.lookup.n, 2);
+    assert_int_equal(w.described, 2);
+    assert_int_equal(w.lookup.item[0].request, 2);
+    assert_int_equal(w.lookup.item[1].request, 4);
+    assert_false(stage_brain_asking(w.b));
+    compute(2, 4, 10);
+    assert_int_equal(w.jobs, 4); /* nothing is waited for */
+    give(5);
+    compute_all(1);
+    assert_int_equal(w.lookups, 1); /* nothing of it is sampled */
+    end();
+}
+
+static void give_shadow(uint64_t id)
+{
+    make_job(id);
+    m.job.flags = JOB_AUDIT | JOB_SAMPLED | JOB_SHADOW;
+    m.job.deadline_ns = w.now + 100 * NS_PER_S;
+    give_value((float)id);
+}
+
+/* Alone, and after the others, when those have been away for a while. */
+static void test_shadows_come_last(void **state)
+{
+    (void)state;
+    begin(1);
+    w.now += NS_PER_S;
+    give_shadow(7);
+    give_shadow(8);
+    give(1);
+    give(2);
+    compute_all(2);
+    w.now += WAIT;
+    next();
+    assert_int_equal(w.jobs, 2);
+    assert_int_equal(next().what, STAGE_WAIT);
+    w.now += 2 * NS_PER_MS;
+    compute_all(1);
+    assert_int_equal(w.jobs, 3);
+    assert_int_equal(w.job.request, 7);
+    assert_int_equal(w.job.flags, JOB_AUDIT | JOB_SAMPLED | JOB_SHADOW);
+    compute_all(1);
+    assert_int_equal(w.job.request, 8);
+    stage_brain_tick(w.b, w.now);
+    assert_int_equal(w.beat.taken, 2); /* nobody asks for shadows */
+    end();
+}
+
+/* They leave every place to others, and are refused when there are too many. */
+static void test_shadows_take_no_room(void **state)
+{
+    (void)state;
+    begin(1);
+    give(1);
+    next();
+    for (uint64_t i = 0; i < PIPELINE_MAX_REPLICAS; i++)
+        give_shadow(100 + i);
+    assert_int_equal(stage_brain_room(w.b), 2 * BATCH);
+    assert_int_equal(w.results, 0);
+    give_shadow(200);
+    assert_int_equal(w.result.request, 200);
+    assert_int_equal(w.result.error, FL_OVERLOADED);
+    for (uint64_t i = 0; i < 2 * BATCH; i++)
+        give(10 + i);
+    assert_int_equal(stage_brain_room(w.b), 0);
+    end();
+}
+
+/* One that is computed waits again when others come, and its descriptors are told once. */
+static void test_shadows_give_way(void **state)
+{
+    int jobs = 0;
+    (void)state;
+    begin(1);
+    give_shadow(7);
+    compute(0, 1, 10);
+    assert_int_equal(w.lookups, 1);
+    for (uint64_t i = 0; i < 4; i++) {
+        int at = i < 2 ? 1 : 0;
+        assert_int_equal(next().what, STAGE_COMPUTE);
+        assert_int_equal(next().segment, at);
+        assert_true(stage_brain_gives_way(w.b));
+        assert_true(stage_brain_needs(w.b));
+        give(i + 1);
+        assert_false(stage_brain_needs(w.b));
+        stage_brain_computed(w.b, i % 2 ? FL_CANCELLED : FL_OK, NULL,
+                             w.now); /* its node may have been the last */
+        assert_false(stage_brain_busy(w.b));
+        compute_all(1);
+        w.now += WAIT;
+        next();
+        assert_int_equal(w.jobs, ++jobs);
+        assert_int_equal(w.job.request, i + 1);
+        w.now += 2 * NS_PER_MS;
+        if (i < 1)
+            compute(0, 1, 10);
+    }
+    compute(0, 1, 10); /* it was put back often enough */
+    give(9);
+    assert_true(stage_brain_needs(w.b));
+    compute(1, 1, 10);
+    compute(2, 1, 10);
+    assert_int_equal(w.job.request, 7);
+    assert_int_equal(w.job.attempt, 1);
+    end();
+}
+
+/* Where others never leave a gap, a shadow has its turn all the same. */
+static void test_shadows_do_not_wait_for_ever(void **state)
+{
+    int turns = 0;
+    (void)state;
+    begin(1);
+    give(1);
+    give_shadow(100);
+    for (uint64_t id = 2; w.job.request != 100 && turns < 5000; id++, turns++) {
+        while (next().what == STAGE_COMPUTE) {
+            w.now += 100 * NS_PER_US;
+            stage_brain_computed(w.b, stage_brain_needs(w.b) ? FL_OK : FL_CANCELLED, NULL, w.now);
+        }
+        w.now += WAIT;
+        next();
+        give(id);
+    }
+    assert_int_equal(w.job.request, 100);
+    end();
+}
+
 static void test_cancelled_requests_end(void **state)
 {
     (void)state;
@@ -970,6 +1126,11 @@ int main(void)
         cmocka_unit_test(test_near_caches_expire),
         cmocka_unit_test(test_a_batch_waits_where_most_hit),
         cmocka_unit_test(test_audits_are_asked_for_and_run_to_the_end),
+        cmocka_unit_test(test_exits_without_caches_are_learned),
+        cmocka_unit_test(test_shadows_come_last),
+        cmocka_unit_test(test_shadows_take_no_room),
+        cmocka_unit_test(test_shadows_give_way),
+        cmocka_unit_test(test_shadows_do_not_wait_for_ever),
         cmocka_unit_test(test_cancelled_requests_end),
         cmocka_unit_test(test_deadlines_end_requests),
         cmocka_unit_test(test_a_batch_is_held_back_at_most_so_long),
