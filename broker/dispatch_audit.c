@@ -14,8 +14,8 @@
 #define SHADOW_DEADLINES 10              /* a shadow that was sent has so many times broker.deadline_ms, .. */
 #define SHADOW_LEAST_NS  (10 * NS_PER_S) /* .. at least this */
 
-/* What the file says, or what a living learner asks for, if that is more. */
-static double share(const struct dispatch *d)
+/* What a living learner asks for; 0: no more than the file says. */
+static double wanted(const struct dispatch *d)
 {
     uint32_t ppm = 0;
     for (int i = 0; i < REGISTRY_LEARNERS; i++) {
@@ -23,16 +23,17 @@ static double share(const struct dispatch *d)
         if (m->alive && m->last.audit_ppm > ppm)
             ppm = m->last.audit_ppm;
     }
-    return d->pipeline->updates.audit * SHARE_PPM > ppm ? d->pipeline->updates.audit
-                                                        : (double)ppm / SHARE_PPM;
+    return d->pipeline->updates.audit * SHARE_PPM < ppm ? (double)ppm / SHARE_PPM : 0;
 }
 
-/* A client's own JOB_AUDIT is no fair draw. */
+/* A client's own JOB_AUDIT is no fair draw. While a learner wants more audits than usual, every request that
+ * no exit answers teaches: its full answer is there for nothing. */
 void dispatch_draw(struct dispatch *d, struct request_entry *e, uint32_t asked)
 {
-    e->flags = sampling_flags(e->id, asked, d->pipeline->updates.sample);
+    double more = wanted(d), share = more > 0 ? more : d->pipeline->updates.audit;
+    e->flags = sampling_flags(e->id, asked, more > 0 ? 1 : d->pipeline->updates.sample);
     if (e->flags & (JOB_NO_CACHE | JOB_AUDIT) || !registry_caches(d->registry) ||
-        !sampling_audits(e->id, share(d)))
+        !sampling_audits(e->id, share))
         return;
     e->audit = d->audits < DISPATCH_AUDITS && requests_roomy(d->requests);
     if (e->audit)

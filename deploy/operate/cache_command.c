@@ -246,7 +246,7 @@ static void record_rollback(struct cache_command *c, uint64_t serial)
 static int rollback(struct cache_command *c, struct error *e)
 {
     struct head head;
-    uint64_t serial;
+    uint64_t serial = 0;
     char sentence[200];
     bool froze;
     int rc = choose(c, &serial, e);

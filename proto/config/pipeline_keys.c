@@ -159,7 +159,8 @@ const struct key pipeline_keys[] = {
      .help = "unix:PATH or HOST:PORT; default: none, or a socket in the state directory when managed"},
     {"redis.managed", KEY_BOOL, ROOT(redis.managed), "false", .help = "`freezeline up` starts and stops it"},
     {"updates.sample", KEY_DOUBLE, ROOT(updates.sample), "0.1", RANGE(0, 1),
-     .help = "share of the requests whose outcome becomes an update; 0 where caches can't learn"},
+     .help = "share of the requests that become an update if no exit answers; all while a learner wants more "
+             "audits"},
     {"updates.learn", KEY_BOOL, ROOT(updates.learn), "true",
      .help = "caches under threshold: risk learn from live traffic, too, where there is redis.endpoint"},
     {"updates.audit", KEY_DOUBLE, ROOT(updates.audit), "0.01", RANGE(0, 1),

@@ -155,7 +155,8 @@ static int add_record(struct lab *l, int64_t i, bool audit, struct reservoir_row
         u->truth = l->s->truth[i];
     for (int j = 0; j < n; j++)
         update_fill(u, j, m->exit[of[j]].origin, row_at(l, i, of[j]));
-    snprintf(id, sizeof id, "%llu-%llu", (unsigned long long)moment_ms(l, l->now), (unsigned long long)++serial);
+    snprintf(id, sizeof id, "%llu-%llu", (unsigned long long)moment_ms(l, l->now),
+             (unsigned long long)++serial);
     rc = reservoir_add(l->reservoir, u, id, what, row, e);
     update_free(u);
     return rc;
@@ -279,7 +280,7 @@ static int serve_one(struct lab *l, int64_t i, struct error *e)
     l->w->won += d < 0;
     l->w->differ += label != full;
     l->audited[i] = chance(i, 1) < v.audit;
-    if (!l->audited[i] && k < 0 && chance(i, 2) < l->s->sample) {
+    if (!l->audited[i] && k < 0 && chance(i, 2) < (v.audit > l->s->audit ? 1 : l->s->sample)) {
         struct reservoir_row row;
         enum reservoir_what what;
         l->taught_rows++;

@@ -1294,7 +1294,8 @@ static void test_learners_are_members(void **state)
     assert_int_equal(f->answer[0].error, FL_OK);
 }
 
-/* The largest share that a living learner asks for, and never less than the file says. */
+/* The largest share that a living learner asks for, and never less than the file says. While one asks for
+ * more, each request teaches. */
 static void test_learners_ask_for_audits(void **state)
 {
     struct fixture *f = *state;
@@ -1310,10 +1311,14 @@ static void test_learners_ask_for_audits(void **state)
     assert_int_equal(f->job[1].flags, JOB_SAMPLED);
     hello_as(f, ROLE_LEARNER, 0, 1, 301, false, 0); /* goodbye */
     ask(f, 3);
-    assert_int_equal(f->job[2].flags, 0);
-    f->pipeline.updates.audit = 1;
+    assert_int_equal(f->job[2].flags, JOB_SAMPLED);
+    check_audits(f, 1, 0, 0);
+    hello_as(f, ROLE_LEARNER, 0, 0, 300, false, 0);
     ask(f, 4);
-    assert_int_equal(f->job[3].flags, JOB_SAMPLED);
+    assert_int_equal(f->job[3].flags, 0);
+    f->pipeline.updates.audit = 1;
+    ask(f, 5);
+    assert_int_equal(f->job[4].flags, JOB_SAMPLED);
     check_audits(f, 2, 0, 0);
 }
 
