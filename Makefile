@@ -45,7 +45,7 @@ endif
 
 PROTOS   := $(wildcard proto/*.proto)
 PB_C     := $(patsubst proto/%.proto,$(B)/gen/%.pb-c.c,$(PROTOS))
-MAINS    := stages/worker/freezeline_stage.c broker/freezeline_broker.c cache_service/service/freezeline_cache.c deploy/tool/freezeline.c
+MAINS    := stages/worker/freezeline_stage.c broker/freezeline_broker.c cache_service/service/freezeline_cache.c cache_service/learn/freezeline_learner.c deploy/tool/freezeline.c
 LIB_C    := $(filter-out $(MAINS),$(sort $(foreach d,proto stages broker cache_service deploy,$(wildcard $(d)/*.c $(d)/*/*.c))))
 LIB_O    := $(patsubst %.c,$(B)/%.o,$(LIB_C)) $(patsubst $(B)/gen/%.c,$(B)/gen/%.o,$(PB_C))
 LIB      := $(B)/libfreezeline.a
@@ -121,6 +121,7 @@ $(B)/freezeline: $(B)/deploy/tool/freezeline.o $(LIB)
 $(B)/freezeline-broker: $(B)/broker/freezeline_broker.o $(LIB)
 $(B)/freezeline-stage: $(B)/stages/worker/freezeline_stage.o $(LIB)
 $(B)/freezeline-cache: $(B)/cache_service/service/freezeline_cache.o $(LIB)
+$(B)/freezeline-learner: $(B)/cache_service/learn/freezeline_learner.o $(LIB)
 $(BINS):
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LD_FLAGS) -o $@ $^ $(LD_LIBS)

@@ -318,7 +318,7 @@ static json_t *promise_json(const struct manifest *m)
 static json_t *learned_json(const struct manifest *m)
 {
     const struct manifest_learned *l = &m->learned;
-    if (!m->promised || !l->candidate)
+    if (!m->promised || (!l->candidate && !l->serial))
         return json_null();
     return json_pack("{s:I, s:I, s:I, s:I, s:I, s:o, s:s}", "candidate", (json_int_t)l->candidate, "serial",
                      (json_int_t)l->serial, "points", (json_int_t)l->points, "lost", (json_int_t)l->lost,

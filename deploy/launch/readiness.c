@@ -79,7 +79,7 @@ static int ready_workers(const struct status_reply *s)
 {
     int n = 0;
     for (int i = 0; i < s->n_processes; i++)
-        n += !strcmp(s->process[i].state, "ready");
+        n += s->process[i].role != ROLE_LEARNER && !strcmp(s->process[i].state, "ready");
     return n;
 }
 

@@ -79,6 +79,8 @@ int roles_list(const struct pipeline *p, struct role role[ROLES_MAX], int *n, st
             snprintf(r->name, sizeof r->name, "stage%d.%d", s, k);
         }
     }
+    if (has_caches(p) && cold_start_possible(p))
+        snprintf(add(role, n, ROLE_KIND_LEARNER)->name, sizeof role->name, "learner0");
     return FL_OK;
 }
 

@@ -15,7 +15,7 @@ trap clean_up EXIT
 
 install_all() { make install PREFIX="$prefix"; }
 version() {
-    for program in freezeline freezeline-broker freezeline-stage freezeline-cache; do
+    for program in freezeline freezeline-broker freezeline-stage freezeline-cache freezeline-learner; do
         "$prefix/bin/$program" --version | grep -E "^$program [0-9]+\.[0-9]+\.[0-9]+(, revision [0-9a-f]+.*)?$" || return 1
     done
 }

@@ -1,0 +1,199 @@
+/* learner_process.c - hello and heartbeats to the broker; the rest is done in other threads */
+#include "learner_process.h"
+
+#include <cblas.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/blas.h"
+#include "base/clock.h"
+#include "base/limits.h"
+#include "base/log.h"
+#include "cache_service/service/control.h"
+#include "student.h"
+#include "wire/frames.h"
+#include "wire/hello.h"
+
+#define BURST 64 /* messages between two looks at the clock */
+
+struct learner_process {
+    const struct pipeline *p; /* borrowed */
+    int index;
+    void *context, *socket;
+    struct control broker;
+    struct hello hello;
+    struct student *student;
+    struct keeper *keeper;
+    bool sent_away;
+    uint32_t audit_ppm; /* as told last */
+    zmq_msg_t payload;
+    struct message in, out; /* large: not on the stack */
+};
+
+/* --- the broker --- */
+
+static void fill_heartbeat(struct learner_process *l, struct heartbeat *h, uint64_t now)
+{
+    struct keeper_counters k = keeper_counters(l->keeper);
+    struct student_view s = student_view(l->student);
+    l->audit_ppm = s.works ? (uint32_t)(s.view.audit * SHARE_PPM) : 0;
+    *h = (struct heartbeat){.incarnation = l->hello.incarnation,
+                            .worker_ns = now,
+                            .jobs = s.taken,
+                            .epoch = k.epoch,
+                            .redis_up = k.redis_up,
+                            .audit_ppm = l->audit_ppm,
+                            .resident_bytes = limits_resident_bytes(0),
+                            .clock_error_ns = offset_error_ns(&l->broker.offset),
+                            .learning = {.state = k.state, .accepted = s.taken, .rejected = s.refused}};
+}
+
+static void take_message(struct learner_process *l, uint64_t now)
+{
+    switch (l->in.type) {
+    case MESSAGE_HELLO:
+        control_welcome(&l->broker, &l->in.hello, l->hello.boot_id, now);
+        break;
+    case MESSAGE_HEARTBEAT:
+        control_echo(&l->broker, &l->in.heartbeat, now);
+        break;
+    case MESSAGE_DRAIN:
+        l->sent_away = true;
+        break;
+    default: /* what is for cache services */
+        break;
+    }
+}
+
+static void receive(struct learner_process *l)
+{
+    for (int i = 0; i < BURST; i++) {
+        struct error e = {0};
+        int rc = frames_recv(l->socket, NULL, &l->in, &l->payload, &e);
+        if (rc == FL_AGAIN)
+            return;
+        if (rc)
+            log_warn("control socket: %s", e.text);
+        else
+            take_message(l, clock_ns());
+    }
+}
+
+static void say(struct learner_process *l, int type, uint64_t now)
+{
+    l->out.type = type;
+    if (type == MESSAGE_HELLO)
+        l->out.hello = l->hello;
+    else
+        fill_heartbeat(l, &l->out.heartbeat, now);
+    frames_send(l->socket, NULL, &l->out, NULL); /* nobody there: said again at the next beat */
+}
+
+/* What it answers from: for the identity. */
+static void take_caches(struct learner_process *l)
+{
+    struct snapshot *fresh = keeper_take(l->keeper);
+    if (!fresh)
+        return;
+    if (control_tell(&l->hello, fresh))
+        control_changed(&l->broker);
+    keeper_give_back(l->keeper, fresh);
+}
+
+static int wait_for_messages(struct learner_process *l, uint64_t now, struct error *e)
+{
+    zmq_pollitem_t item = {.socket = l->socket, .events = ZMQ_POLLIN};
+    long ms = l->broker.next_ns > now ? (long)((l->broker.next_ns - now) / NS_PER_MS) + 1 : 0;
+    if (zmq_poll(&item, 1, ms) < 0 && errno != EINTR)
+        return error_set(e, FL_IO, "polling failed: %s", zmq_strerror(errno));
+    return FL_OK;
+}
+
+int learner_process_run(struct learner_process *l, const volatile int *stop, struct error *e)
+{
+    int rc;
+    log_info("ready: learner %d of %s", l->index, l->p->name);
+    while (!*stop && !l->sent_away) {
+        uint64_t now = clock_ns();
+        int type;
+        take_caches(l);
+        if ((type = control_next(&l->broker, now)))
+            say(l, type, now);
+        if ((rc = wait_for_messages(l, now, e)))
+            return rc;
+        receive(l);
+    }
+    if (l->sent_away)
+        return error_set(e, FL_STALE, "the broker sent this process away: another is learner %d; it ends",
+                         l->index);
+    l->hello.ready = false; /* the last message: this process ends */
+    say(l, MESSAGE_HELLO, clock_ns());
+    return FL_OK;
+}
+
+/* --- life --- */
+
+static int start(struct learner_process *l, struct error *e)
+{
+    const struct socket_options control = {.immediate = true};
+    const struct pipeline *p = l->p;
+    char id[17];
+    int rc;
+    hello_init(&l->hello, ROLE_LEARNER, 0, l->index);
+    snprintf(l->hello.engine, sizeof l->hello.engine, "OpenBLAS %s, 1 thread", blas_core());
+    l->hello.ready = true;
+    snprintf(id, sizeof id, "%016" PRIx64, l->hello.incarnation);
+    control_init(&l->broker, p);
+    if (!(l->context = zmq_ctx_new()))
+        return error_set(e, FL_NOMEM, "no ZeroMQ context: %s", zmq_strerror(errno));
+    if ((rc = frames_socket(&l->socket, l->context, ZMQ_DEALER, FRAMES_CONNECT, p->broker.control, &control,
+                            p->security, e)) ||
+        (rc = student_new(&l->student, p, e)) ||
+        (rc = keeper_new_student(&l->keeper, p, l->index, id, student_hooks(l->student), e)))
+        return rc;
+    student_wakes(l->student, l->keeper);
+    return keeper_start(l->keeper, e);
+}
+
+int learner_process_new(struct learner_process **out, const struct pipeline *p, int index, struct error *e)
+{
+    struct learner_process *l;
+    int rc;
+    if (!p->redis.endpoint)
+        return error_set(
+            e, FL_CONFIG,
+            "%s: caches learn under a promise through Redis alone: set redis.managed or redis.endpoint",
+            p->path);
+    if (p->cache.rule != THRESHOLD_RISK || !p->updates.learn)
+        return error_set(
+            e, FL_CONFIG,
+            "%s: nothing is to be learned here: that takes cache.threshold: risk and updates.learn", p->path);
+    if (!(l = calloc(1, sizeof *l)))
+        return error_set(e, FL_NOMEM, "out of memory");
+    l->p = p;
+    l->index = index;
+    zmq_msg_init(&l->payload);
+    openblas_set_num_threads(1);
+    if ((rc = start(l, e))) {
+        learner_process_free(l);
+        return rc;
+    }
+    *out = l;
+    return FL_OK;
+}
+
+void learner_process_free(struct learner_process *l)
+{
+    if (!l)
+        return;
+    frames_close(l->socket, 200);
+    if (l->context)
+        zmq_ctx_term(l->context);
+    zmq_msg_close(&l->payload);
+    keeper_free(l->keeper);
+    student_free(l->student);
+    free(l);
+}

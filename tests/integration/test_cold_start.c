@@ -1,0 +1,191 @@
+/* test_cold_start.c - `up` where nothing was built: caches are learned from traffic, certified, and serve
+ *
+ * The demo's network and its pictures through all processes that `up` starts. The learner is killed in the
+ * middle; in the end everything is stopped and started again, and what was learned is still there.
+ */
+#include "tool_world.h"
+
+#include <limits.h>
+
+#include "deploy/data/shapes.h"
+
+#define IN_FLIGHT 8
+#define ROUND     200
+#define ROUNDS    120
+
+static const char yaml[] =
+    "input: {mean: [128, 128, 128], std: [64, 64, 64]}\n"
+    "exits:\n"
+    "  - {name: a, after: /blocks.3/Relu_1}\n"
+    "  - {name: b, after: /blocks.5/Relu_1}\n"
+    "cache: {kind: kmeans, nodes: 32, grids: [1, 2], memory_mb: 1, train_epochs: 2, threshold: risk,\n"
+    "        promise: agreement, max_accuracy_loss: 5, certainty: 0.8, wait_us: 20000}\n"
+    "redis: {managed: true}\n"
+    "updates: {interval_ms: 100, reservoir_mb: 20}\n"
+    "broker: {deadline_ms: 30000}\n";
+
+struct traffic {
+    struct client *client;
+    uint64_t next; /* picture */
+    int sent, answered, early, early_right;
+    int32_t label[ROUNDS * ROUND + 1];
+    uint64_t id[ROUNDS * ROUND + 1];
+};
+
+/* An absolute path; any test is run from the top of the repository. */
+static const char *demo(void)
+{
+    static char path[PATH_MAX];
+    if (!realpath("configs/demo/demo.onnx", path))
+        fail_msg("run this test from the top of the repository");
+    return path;
+}
+
+static void submit(struct traffic *t)
+{
+    static float pixels[SHAPES_BYTES];
+    uint8_t planes[SHAPES_BYTES];
+    struct shapes_truth truth;
+    struct error e = {FL_OK, ""};
+    do
+        shapes_draw(31, t->next++, SHAPES_MORPH_FROM, planes, &truth);
+    while (truth.difficulty >= SHAPES_EASY);
+    for (int i = 0; i < SHAPES_BYTES; i++)
+        pixels[i] = ((float)planes[i] - 128.0f) / 64.0f;
+    struct tensor x = {
+        .dtype = TENSOR_F32, .rank = 4, .dim = {1, 3, SHAPES_SIDE, SHAPES_SIDE}, .data = pixels};
+    t->label[t->sent] = truth.label;
+    if (client_submit(t->client, &x, 0, 0, &t->id[t->sent], &e))
+        fail_msg("%s", e.text);
+    t->sent++;
+}
+
+static void receive(struct traffic *t)
+{
+    struct answer a;
+    struct error e = {FL_OK, ""};
+    float scores[SHAPES_CLASSES];
+    int n, i = t->sent - 1;
+    if (client_receive(t->client, 60000, &a, scores, SHAPES_CLASSES, &n, &e) || a.error)
+        fail_msg("no answer: %s%s", e.text, a.error ? a.text : "");
+    while (t->id[i] != a.id)
+        assert_true(--i >= 0);
+    t->answered++;
+    t->early += a.exit >= 0;
+    t->early_right += a.exit >= 0 && a.label == t->label[i];
+}
+
+/* Returns how many were answered by caches. */
+static int send_requests(struct traffic *t, int count)
+{
+    int early = t->early;
+    for (int i = 0; i < count; i++) {
+        if (i >= IN_FLIGHT)
+            receive(t);
+        submit(t);
+    }
+    while (t->answered < t->sent)
+        receive(t);
+    return t->early - early;
+}
+
+/* Traffic until a fifth of it is answered early. */
+static void learn(struct traffic *t)
+{
+    for (int round = 0; round < ROUNDS - 10; round++)
+        if (send_requests(t, ROUND) > ROUND / 5)
+            return;
+    fail_msg("after %d requests caches answered %d", t->sent, t->early);
+}
+
+static void open_client(struct traffic *t, const struct harness *h)
+{
+    struct error e = {FL_OK, ""};
+    if (client_new(&t->client, harness_pipeline(h), &e))
+        fail_msg("%s", e.text);
+}
+
+static json_t *told_of(json_t *status, const char *role)
+{
+    json_t *process;
+    size_t i;
+    json_array_foreach(
+        json_object_get(status, "processes"), i,
+        process) if (!strcmp(json_string_value(json_object_get(process, "role")), role)) return process;
+    fail_msg("no %s in status", role);
+    return NULL;
+}
+
+static void assert_learns(struct harness *h)
+{
+    json_t *status = tool_json(h, "status", ""), *cache = told_of(status, "cache0");
+    assert_string_equal(json_string_value(json_object_get(json_object_get(cache, "learning"), "state")),
+                        "certified");
+    assert_string_equal(json_string_value(json_object_get(told_of(status, "learner0"), "state")), "ready");
+    assert_int_equal(json_array_size(json_object_get(status, "notes")), 0);
+    json_decref(status);
+}
+
+static void kill_learner(struct harness *h)
+{
+    struct replaced learner = {h, "learner0", pid_of(h, "learner0")};
+    assert_true(learner.old > 0);
+    assert_int_equal(kill(learner.old, SIGKILL), 0);
+    harness_until(is_replaced, &learner, 60, "no other learner");
+}
+
+static void caches_come_of_traffic_alone(void **state)
+{
+    struct traffic *t = calloc(1, sizeof *t);
+    struct harness *h = harness_new(demo(), yaml);
+    int early;
+    (void)state;
+    assert_non_null(t);
+    tool_ok(h, "up", "");
+    assert_said("cold start");
+    assert_said("at most 5 points of agreement lost, certainty 80%");
+    assert_learns(h);
+    open_client(t, h);
+    assert_int_equal(send_requests(t, 2 * ROUND), 0); /* nothing is certified */
+    kill_learner(h);
+    learn(t);
+    assert_true(t->early_right > t->early * 8 / 10);
+    assert_learns(h);
+    client_free(t->client);
+    tool_ok(h, "down", "");
+    tool_ok(h, "up", "");
+    assert_null(strstr(output, "cold start"));
+    open_client(t, h);
+    early = send_requests(t, ROUND); /* what was learned is there at once */
+    assert_true(early > 0);
+    assert_learns(h);
+    printf("%d requests, %d answered by caches, %d of them right\n", t->sent, t->early, t->early_right);
+    client_free(t->client);
+    tool_ok(h, "down", "");
+    harness_free(h);
+    free(t);
+}
+
+static void without_redis_nothing_is_begun(void **state)
+{
+    struct harness *h = harness_new(demo(), yaml);
+    json_t *status;
+    (void)state;
+    tool_ok(h, "up", "--set redis.managed=false");
+    assert_said("no caches are built yet");
+    assert_said("with Redis");
+    status = tool_json(h, "status", "");
+    assert_int_equal(json_array_size(json_object_get(status, "processes")), 3); /* no learner */
+    json_decref(status);
+    tool_ok(h, "down", "");
+    harness_free(h);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(caches_come_of_traffic_alone),
+        cmocka_unit_test(without_redis_nothing_is_begun),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
