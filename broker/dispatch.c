@@ -86,6 +86,8 @@ void dispatch_client(struct dispatch *d, const struct peer *from, const struct m
         d->io.client(d->io.arg, from, &d->out, NULL);
     } else if (m->type == MESSAGE_SPANS) {
         dispatch_hand_over_spans(d, from);
+    } else if (m->type == MESSAGE_FEEDBACK) {
+        dispatch_feedback(d, from, &m->feedback, now);
     }
 }
 

@@ -24,6 +24,7 @@ struct counters {
     uint64_t undeliverable; /* answers whose client was gone */
     /* audits: admitted, of these done; and those for which there was no place */
     uint64_t audits_drawn, audits_done, audits_refused;
+    uint64_t feedback_taken, feedback_refused; /* true labels */
     uint64_t exit[PIPELINE_MAX_EXITS];
 };
 
@@ -57,6 +58,10 @@ struct dispatch {
     int audits;          /* drawn and not done */
     uint16_t shadowed;   /* bit per replica of stage 0: a shadow is under way there */
     uint64_t drain_until_ns; /* nothing is admitted before; 0 = not draining */
+
+    /* true labels: so many may come, as of then */
+    double feedback_room;
+    uint64_t feedback_ns;
 };
 
 /* dispatch_tell.c: what members are told. All of these overwrite d->out. */
@@ -128,6 +133,10 @@ void dispatch_shadow_sent(struct dispatch *d, struct request_entry *e, uint64_t 
 void dispatch_shadow_ended(struct dispatch *d, struct request_entry *e, int32_t label);
 /* Gives up the shadow that has waited longest, for its bytes. False: none waits. */
 bool dispatch_shadow_gives_way(struct dispatch *d);
+
+/* dispatch_feedback.c: true labels, told after the fact, go to a cache service that learns */
+
+void dispatch_feedback(struct dispatch *d, const struct peer *from, const struct feedback *f, uint64_t now);
 
 /* dispatch_answer.c: how an attempt ends: in an answer, in an error, or in another attempt */
 

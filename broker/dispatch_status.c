@@ -74,6 +74,8 @@ void dispatch_status(const struct dispatch *d, struct status_reply *out, uint64_
     out->audits_drawn = c->audits_drawn + c->audits_refused;
     out->audits_done = c->audits_done;
     out->audits_dropped = out->audits_drawn - c->audits_done - (uint64_t)d->audits;
+    out->feedback_taken = c->feedback_taken;
+    out->feedback_refused = c->feedback_refused;
     out->room = (uint64_t)d->room;
     out->gap_ns = (uint64_t)d->admission.gap_ns;
     out->started_ns = d->started_ns;

@@ -4,7 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define NONE (-1)
+#define NONE   (-1)
+#define FUTURE (1ull << 32) /* serials ahead: other tables begin further away, in all likelihood */
 /* A kept frame holds on to the receive buffer that it lies in (8 KiB in libzmq) besides its own bytes. */
 #define FRAME_OVERHEAD 8192
 
@@ -16,7 +17,7 @@ struct requests {
     int slots, most; /* entries in all, admitted ones */
     int count, shadows;
     size_t bytes, max_bytes;
-    uint64_t serial;
+    uint64_t first, serial;      /* of the first and of the next id */
     struct request_entry *entry; /* [slots]; id 0 = free */
     int *heap;                   /* [count] slots, smallest wake_ns first */
     int *unused;                 /* [slots - count] stack of free slots */
@@ -31,7 +32,7 @@ int requests_new(struct requests **out, int max_requests, int max_shadows, size_
     t->slots = max_requests + max_shadows;
     t->most = max_requests;
     t->max_bytes = max_bytes;
-    t->serial = seed % (1ull << 42) + 1;
+    t->first = t->serial = seed % (1ull << 42) + 1;
     for (int i = 0; i < REQUESTS_LISTS; i++)
         t->list[i].oldest = t->list[i].newest = NONE;
     t->entry = calloc((size_t)t->slots, sizeof *t->entry);
@@ -167,6 +168,16 @@ struct request_entry *requests_find(struct requests *t, uint64_t id)
 {
     struct request_entry *e = &t->entry[id % (uint64_t)t->slots];
     return id && e->id == id ? e : NULL;
+}
+
+enum requests_when requests_when(struct requests *t, uint64_t id)
+{
+    uint64_t serial = id / (uint64_t)t->slots;
+    if (requests_find(t, id))
+        return REQUESTS_HERE;
+    if (serial >= t->first && serial < t->serial)
+        return REQUESTS_PAST;
+    return serial >= t->serial && serial - t->serial < FUTURE ? REQUESTS_FUTURE : REQUESTS_FOREIGN;
 }
 
 void requests_remove(struct requests *t, struct request_entry *e)

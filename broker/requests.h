@@ -75,6 +75,10 @@ int requests_add(struct requests *t, zmq_msg_t *payload, struct request_entry **
 /* A new entry with the input of `of`, which has none from then on, in REQUESTS_SHADOWS. There must be less
  * than max_shadows. */
 struct request_entry *requests_shadow(struct requests *t, struct request_entry *of);
+/* Whether an id can be that of a request that was answered; pure arithmetic, as nothing is remembered of
+ * those. HERE: not answered yet. FUTURE: this table will give it out. FOREIGN: another one's. */
+enum requests_when { REQUESTS_PAST, REQUESTS_HERE, REQUESTS_FUTURE, REQUESTS_FOREIGN };
+enum requests_when requests_when(struct requests *t, uint64_t id);
 struct request_entry *requests_find(struct requests *t, uint64_t id); /* NULL: not here (any more) */
 void requests_remove(struct requests *t, struct request_entry *e);
 void requests_drop_payload(struct requests *t, struct request_entry *e);

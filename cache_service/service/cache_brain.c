@@ -155,6 +155,9 @@ void cache_brain_control(struct cache_brain *b, const struct message *m, uint64_
     case MESSAGE_OUTCOME:
         lookups_outcome(b->lookups, &m->outcome, b->io.update, b->io.arg);
         break;
+    case MESSAGE_FEEDBACK:
+        lookups_feedback(b->lookups, &m->feedback, b->io.update, b->io.arg);
+        break;
     case MESSAGE_CANCEL:
         break;
     case MESSAGE_DRAIN:
@@ -190,6 +193,7 @@ static void fill_heartbeat(struct cache_brain *b, struct heartbeat *h, uint64_t 
                             .clock_error_ns = offset_error_ns(&b->broker.offset),
                             .learning = {.built = l.built, .learned = l.learned}};
     b->io.keeper(b->io.arg, h);
+    h->learning.rejected += l.truths_refused;
 }
 
 uint64_t cache_brain_tick(struct cache_brain *b, uint64_t now)

@@ -226,6 +226,26 @@ void lookups_outcome(struct lookups *l, const struct outcome *o, void (*fn)(void
     pending_outcome(l->pending, o->request, full ? deliver : NULL, &d);
 }
 
+void lookups_feedback(struct lookups *l, const struct feedback *f, void (*fn)(void *arg, struct update *u),
+                      void *arg)
+{
+    const struct manifest *m = l->snapshot ? &l->snapshot->manifest : NULL;
+    for (int i = 0; i < f->n; i++) {
+        const struct feedback_item *x = &f->item[i];
+        bool known = m && lookups_learns(l) && x->label >= 0 && (!m->classes || x->label < m->classes);
+        struct update *u = known ? update_new(0, NULL) : NULL;
+        l->counters.truths += u != NULL;
+        l->counters.truths_refused += u == NULL;
+        if (!u)
+            continue;
+        memcpy(u->identity, m->identity.digest, sizeof u->identity);
+        u->request = x->request;
+        u->label = -1;
+        u->truth = x->label;
+        fn(arg, u);
+    }
+}
+
 void lookups_expire(struct lookups *l, uint64_t now_ns)
 {
     pending_expire(l->pending, now_ns);

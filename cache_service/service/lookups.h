@@ -22,6 +22,7 @@ struct lookups_counters {
     uint64_t refused;              /* unknown exit, another dim or origin: answered as misses */
     uint64_t audits, audit_hits,
         audit_right; /* audits whose outcome is known; that an exit would have answered; and right */
+    uint64_t truths, truths_refused; /* labels told after the fact; those that are none */
     struct lookup_tally built,
         learned; /* of the build in use: as it was built, and since it learned something */
 };
@@ -50,6 +51,10 @@ int lookups_answer(struct lookups *l, const struct lookup *in, const float *desc
 /* A request's end: what was kept of it goes to fn, which takes it, when there was a full answer. */
 void lookups_outcome(struct lookups *l, const struct outcome *o, void (*fn)(void *arg, struct update *u),
                      void *arg);
+/* Each label of a class that the network has becomes an update without exits, handed to fn, which takes it.
+ */
+void lookups_feedback(struct lookups *l, const struct feedback *f, void (*fn)(void *arg, struct update *u),
+                      void *arg);
 void lookups_expire(struct lookups *l, uint64_t now_ns);
 int lookups_pending(const struct lookups *l); /* descriptors that are kept */
 struct lookups_counters lookups_counters(const struct lookups *l);

@@ -24,6 +24,15 @@ def ask(socket, x, number=1):
     return answer, np.frombuffer(frames[1], "<f4") if len(frames) > 1 else None
 
 
+def tell(socket, labels):
+    """True labels, [(answer.request, label), ...] of at most 256, to the broker's word on what it took."""
+    message = messages.Envelope(version=1)
+    for request, label in labels:
+        message.feedback.item.add(request=request, label=label)
+    socket.send_multipart([message.SerializeToString()])
+    return messages.Envelope.FromString(socket.recv_multipart()[0]).feedback
+
+
 if __name__ == "__main__":
     if len(sys.argv) != 3:
         sys.exit(__doc__)
@@ -37,4 +46,4 @@ if __name__ == "__main__":
             sys.exit(f"nobody answers at {sys.argv[1]}")
         except RuntimeError as why:
             sys.exit(str(why))
-        print(answer.label, "exit", answer.exit, "scores", None if scores is None else scores.round(4).tolist())
+        print(answer.label, "request", answer.request, "exit", answer.exit, "scores", None if scores is None else scores.round(4).tolist())

@@ -355,6 +355,42 @@ int client_take_spans(struct client *c, int timeout_ms, struct spans *out, struc
     return rc;
 }
 
+static int feedback_error(const struct client *c, uint32_t code, struct error *e)
+{
+    if (code == FL_UNSUPPORTED)
+        return error_set(
+            e, FL_UNSUPPORTED,
+            "labels teach this pipeline nothing: that takes cache.threshold: risk, updates.learn "
+            "and Redis");
+    if (code == FL_UNAVAILABLE)
+        return error_set(e, FL_UNAVAILABLE,
+                         "no cache service that learns from labels is connected to the broker at %s: see "
+                         "`freezeline status`",
+                         c->endpoint);
+    return error_set(e, (enum fl_code)(code < FL_CODES ? code : FL_PROTOCOL),
+                     "the broker takes no labels: %s", error_sentence((int)code));
+}
+
+int client_feedback(struct client *c, const struct feedback_item *item, int n, int timeout_ms,
+                    struct feedback *reply, struct error *e)
+{
+    struct feedback *f = &c->message.feedback;
+    int rc;
+    if (n < 0 || n > MESSAGE_MAX_FEEDBACK)
+        return error_set(e, FL_TOO_LARGE, "%d labels at once, at most %d are allowed", n,
+                         MESSAGE_MAX_FEEDBACK);
+    memset(f, 0, sizeof *f);
+    c->message.type = MESSAGE_FEEDBACK;
+    f->sequence = c->next++;
+    f->n = n;
+    if (n)
+        memcpy(f->item, item, (size_t)n * sizeof *item);
+    if ((rc = ask(c, c->endpoint, MESSAGE_FEEDBACK, timeout_ms, e)))
+        return rc;
+    *reply = *f;
+    return f->error ? feedback_error(c, f->error, e) : FL_OK;
+}
+
 int client_fd(struct client *c)
 {
     int fd = -1;

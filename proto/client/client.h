@@ -47,6 +47,12 @@ int client_undrain(struct client *c, int timeout_ms, struct error *e);
  * out->left. What workers noted reaches the broker before their next heartbeat. */
 int client_take_spans(struct client *c, int timeout_ms, struct spans *out, struct error *e);
 
+/* True labels, told after the fact, at most MESSAGE_MAX_FEEDBACK of them; item[i].request is answer->request.
+ * *reply says what was taken; the last reply->later of them were not looked at: send them again in a moment.
+ * FL_UNSUPPORTED: the pipeline learns nothing from them; FL_UNAVAILABLE: nobody is there who does. */
+int client_feedback(struct client *c, const struct feedback_item *item, int n, int timeout_ms,
+                    struct feedback *reply, struct error *e);
+
 /* A file descriptor that becomes readable when answers may be there (edge-triggered as ZMQ_FD is: drain with
  * client_receive(timeout 0) until FL_AGAIN). */
 int client_fd(struct client *c);

@@ -36,9 +36,10 @@ enum message_type {
     MESSAGE_OUTCOME,     /* broker -> caches: what a sampled request turned out to be */
     MESSAGE_STATUS,      /* client -> broker: how are you */
     MESSAGE_STATUS_REPLY,
-    MESSAGE_DRAIN, /* operator -> broker: admit no more for a while; broker -> worker: end */
-    MESSAGE_SPANS, /* worker -> broker: spans of traced requests; client -> broker, empty: give them to me;
-                      and back */
+    MESSAGE_DRAIN,    /* operator -> broker: admit no more for a while; broker -> worker: end */
+    MESSAGE_SPANS,    /* worker -> broker: spans of traced requests; client -> broker, empty: give them to me;
+                         and back */
+    MESSAGE_FEEDBACK, /* client -> broker -> cache: true labels; and back to the client: what was taken */
 };
 
 /* A learner is a member beside the cache services: it tells the broker how many audits it wants. */
@@ -343,6 +344,22 @@ struct spans {
     uint32_t left; /* broker to client: how many are still there */
 };
 
+#define MESSAGE_MAX_FEEDBACK 256
+
+/* True labels, told after the fact. In the reply no items, but how many were taken and how many were not:
+ * early (not answered yet), foreign (not of this broker, or not of this start of it), wrong (a label that is
+ * none), later (the last ones, for which there was no time: send them again). */
+struct feedback {
+    uint64_t sequence; /* the asker's own, in the reply too */
+    int n;
+    struct feedback_item {
+        uint64_t request; /* answer.request */
+        int32_t label;
+    } item[MESSAGE_MAX_FEEDBACK];
+    uint32_t taken, early, foreign, wrong, later;
+    uint32_t error; /* enum fl_code: why nothing is taken. FL_UNSUPPORTED: nothing learns here */
+};
+
 struct process_status {
     uint32_t role, stage, replica;
     uint64_t pid, incarnation;
@@ -380,6 +397,7 @@ struct status_reply {
     uint64_t gap_ns;         /* between answers while there was always more to do; 0: not known */
     /* audits: drawn, of these ended with an outcome, and given up; the rest is under way */
     uint64_t audits_drawn, audits_done, audits_dropped;
+    uint64_t feedback_taken, feedback_refused;
     uint64_t pid; /* the broker's own */
     char host[MESSAGE_NAME_BYTES];
 };
@@ -400,6 +418,7 @@ struct message {
         struct status_reply status_reply;
         struct drain drain;
         struct spans spans;
+        struct feedback feedback;
     };
 };
 

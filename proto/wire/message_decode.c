@@ -453,6 +453,16 @@ static int get_spans(struct spans *to, const Freezeline__Spans *from, struct err
     return rc;
 }
 
+/* A label that is none is refused one by one, by the broker. */
+static int get_feedback(struct feedback *to, const Freezeline__Feedback *from, struct error *e)
+{
+    int rc = count(from->n_item, MESSAGE_MAX_FEEDBACK, "labels", &to->n, e);
+    for (int i = 0; !rc && i < to->n; i++)
+        to->item[i] = (struct feedback_item){from->item[i]->request, from->item[i]->label};
+    COPY_FIELDS(FEEDBACK_FIELDS)
+    return rc;
+}
+
 static int get_body(struct message *m, const Freezeline__Envelope *from, struct error *e)
 {
     switch (m->type) {
@@ -480,6 +490,8 @@ static int get_body(struct message *m, const Freezeline__Envelope *from, struct 
         return get_status_reply(&m->status_reply, from->status_reply, e);
     case MESSAGE_SPANS:
         return get_spans(&m->spans, from->spans, e);
+    case MESSAGE_FEEDBACK:
+        return get_feedback(&m->feedback, from->feedback, e);
     case MESSAGE_DRAIN:
         return get_drain(&m->drain, from->drain, e);
     case MESSAGE_STATUS:

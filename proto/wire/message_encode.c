@@ -109,6 +109,7 @@ struct parts {
         Freezeline__StatusReply status_reply;
         Freezeline__Drain drain;
         Freezeline__Spans spans;
+        Freezeline__Feedback feedback;
     };
 };
 
@@ -388,6 +389,22 @@ static bool put_spans(struct scratch *s, struct parts *p, const struct spans *fr
     return true;
 }
 
+static bool put_feedback(struct scratch *s, struct parts *p, const struct feedback *from)
+{
+    Freezeline__Feedback *to = &p->feedback;
+    *to = (Freezeline__Feedback)FREEZELINE__FEEDBACK__INIT;
+    if (!count_ok(from->n, MESSAGE_MAX_FEEDBACK) ||
+        !TAKE_ARRAY(s, from->n, Freezeline__FeedbackItem, FREEZELINE__FEEDBACK_ITEM__INIT, to->item))
+        return false;
+    COPY_FIELDS(FEEDBACK_FIELDS)
+    to->n_item = (size_t)from->n;
+    for (int i = 0; i < from->n; i++) {
+        to->item[i]->request = from->item[i].request;
+        to->item[i]->label = from->item[i].label;
+    }
+    return true;
+}
+
 static void put_drain(Freezeline__Drain *to, const struct drain *from)
 {
     *to = (Freezeline__Drain)FREEZELINE__DRAIN__INIT;
@@ -431,6 +448,8 @@ static bool put_body(struct scratch *s, struct parts *p, const struct message *m
         return true;
     case MESSAGE_SPANS:
         return put_spans(s, p, &m->spans);
+    case MESSAGE_FEEDBACK:
+        return put_feedback(s, p, &m->feedback);
     }
     return false;
 }
@@ -438,7 +457,7 @@ static bool put_body(struct scratch *s, struct parts *p, const struct message *m
 /* The oneof case has the number of the body's field, which is the message type + 1. */
 _Static_assert(FREEZELINE__ENVELOPE__BODY_REQUEST == MESSAGE_REQUEST + 1,
                "body numbers follow enum message_type");
-_Static_assert(FREEZELINE__ENVELOPE__BODY_SPANS == MESSAGE_SPANS + 1,
+_Static_assert(FREEZELINE__ENVELOPE__BODY_FEEDBACK == MESSAGE_FEEDBACK + 1,
                "body numbers follow enum message_type");
 
 int message_encode(const struct message *m, uint8_t *buf, size_t capacity, size_t *size)

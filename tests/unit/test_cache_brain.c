@@ -338,6 +338,27 @@ static void what_does_not_belong_there_is_counted(void **state)
     end();
 }
 
+static void labels_become_updates_without_exits(void **state)
+{
+    struct message m = {.type = MESSAGE_FEEDBACK};
+    struct snapshot *s = caches(1, 0);
+    (void)state;
+    begin(NULL);
+    m.feedback.n = 3;
+    m.feedback.item[0] = (struct feedback_item){11, 1};
+    m.feedback.item[1] = (struct feedback_item){12, 2}; /* no such class */
+    m.feedback.item[2] = (struct feedback_item){13, -1};
+    tell(&m); /* no caches yet: nobody knows of which network it is */
+    assert_int_equal(w.n_learned, 0);
+    s->manifest.classes = 2;
+    cache_brain_swap(w.brain, s);
+    tell(&m);
+    assert_true(w.n_learned == 1 && w.learned[0] == 11);
+    assert_true(cache_brain_counters(w.brain).lookups.truths == 1);
+    assert_true(cache_brain_counters(w.brain).lookups.truths_refused == 5);
+    end();
+}
+
 static void spans_go_before_the_heartbeat_and_lost_ones_are_counted(void **state)
 {
     (void)state;
@@ -376,6 +397,7 @@ int main(void)
         cmocka_unit_test(stages_of_another_model_have_the_caches_read_again_once),
         cmocka_unit_test(who_is_sent_away_says_no_goodbye),
         cmocka_unit_test(what_does_not_belong_there_is_counted),
+        cmocka_unit_test(labels_become_updates_without_exits),
         cmocka_unit_test(spans_go_before_the_heartbeat_and_lost_ones_are_counted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

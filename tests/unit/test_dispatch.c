@@ -27,7 +27,8 @@ struct fixture {
     int n_jobs, n_answers, n_control, n_resets;
     struct job job[MANY];
     struct answer answer[MANY];
-    struct spans spans; /* the last that were handed over */
+    struct spans spans;   /* the last that were handed over */
+    struct feedback said; /* the last word about labels */
     struct message control[MANY];
     struct peer control_to[MANY];
 };
@@ -52,6 +53,8 @@ static int record_answer(void *arg, const struct peer *to, const struct message 
         f->answer[f->n_answers++] = m->answer;
     if (m->type == MESSAGE_SPANS)
         f->spans = m->spans;
+    if (m->type == MESSAGE_FEEDBACK)
+        f->said = m->feedback;
     return FL_OK;
 }
 
@@ -1257,6 +1260,101 @@ static void test_stages_hear_where_is_learned(void **state)
     assert_int_equal(echo_to(f, 100).learns, 0);
 }
 
+/* ---- true labels ---- */
+
+static void label(struct fixture *f, const struct feedback_item *item, int n)
+{
+    static struct message m;
+    struct peer p = peer_named(7);
+    memset(&m, 0, sizeof m);
+    m.type = MESSAGE_FEEDBACK;
+    m.feedback.sequence = 77;
+    m.feedback.n = n;
+    memcpy(m.feedback.item, item, (size_t)n * sizeof *item);
+    dispatch_client(f->d, &p, &m, NULL, f->now);
+    assert_int_equal(f->said.sequence, 77);
+}
+
+static void learns_under_a_promise(struct fixture *f)
+{
+    f->pipeline.cache.rule = THRESHOLD_RISK;
+    f->pipeline.updates.learn = true;
+    all_workers(f);
+    hello_as(f, ROLE_CACHE, 0, 0, 200, true, 1);
+    beat_with(f, (struct heartbeat){.incarnation = 200, .worker_ns = 1, .exits_told = true, .learns = 6});
+}
+
+static void test_labels_of_answered_requests_go_to_a_cache_service(void **state)
+{
+    struct fixture *f = *state;
+    const struct message *told;
+    uint64_t past, here;
+    learns_under_a_promise(f);
+    ask(f, 1);
+    ask(f, 2);
+    past = f->job[0].request;
+    here = f->job[1].request;
+    result(f, &f->job[0], 0, -1);
+    label(f,
+          (const struct feedback_item[]){{past, 3},
+                                         {here, 1},
+                                         {past + 800, 1},
+                                         {past ^ 1ull << 60, 1},
+                                         {0, 1},
+                                         {UINT64_MAX, 1},
+                                         {past, -1},
+                                         {past, MESSAGE_MAX_LABEL + 1}},
+          8);
+    told = &f->control[f->n_control - 1];
+    assert_true(f->said.taken == 1 && f->said.early == 2 && f->said.foreign == 3 && f->said.wrong == 2);
+    assert_true(f->said.later == 0 && f->said.error == 0 && f->said.n == 0);
+    assert_int_equal(told->type, MESSAGE_FEEDBACK);
+    assert_true(told->feedback.n == 1 && told->feedback.item[0].request == past);
+    assert_int_equal(told->feedback.item[0].label, 3);
+    assert_memory_equal(f->control_to[f->n_control - 1].id, peer_named(200).id, 8);
+    assert_true(f->d->counters.feedback_taken == 1 && f->d->counters.feedback_refused == 7);
+}
+
+static void test_labels_come_at_a_limited_rate(void **state)
+{
+    struct fixture *f = *state;
+    static struct feedback_item item[MESSAGE_MAX_FEEDBACK];
+    uint32_t taken = 0;
+    learns_under_a_promise(f);
+    ask(f, 1);
+    result(f, &f->job[0], 0, -1);
+    for (int i = 0; i < MESSAGE_MAX_FEEDBACK; i++)
+        item[i] = (struct feedback_item){f->job[0].request, 1};
+    for (int i = 0; i < 100; i++) {
+        f->n_control = 0;
+        label(f, item, MESSAGE_MAX_FEEDBACK);
+        assert_int_equal(f->said.taken + f->said.later, MESSAGE_MAX_FEEDBACK);
+        taken += f->said.taken;
+    }
+    assert_int_equal(taken, 20000);
+    assert_int_equal(f->said.later, MESSAGE_MAX_FEEDBACK);
+    f->now += 10 * MS;
+    label(f, item, MESSAGE_MAX_FEEDBACK);
+    assert_int_equal(f->said.taken, 200);
+}
+
+static void test_labels_are_refused_where_nobody_learns(void **state)
+{
+    struct fixture *f = *state;
+    const struct feedback_item item = {1, 1};
+    label(f, &item, 1);
+    assert_int_equal(f->said.error, FL_UNSUPPORTED); /* max-wrong */
+    f->pipeline.cache.rule = THRESHOLD_RISK;
+    f->pipeline.updates.learn = true;
+    all_workers(f);
+    label(f, &item, 1);
+    assert_int_equal(f->said.error, FL_UNAVAILABLE); /* no cache service */
+    hello_as(f, ROLE_CACHE, 0, 0, 200, true, 1);
+    label(f, &item, 1);
+    assert_int_equal(f->said.error, FL_UNAVAILABLE); /* it keeps nothing */
+    assert_int_equal(f->said.taken, 0);
+}
+
 static void tick_status(struct fixture *f, struct status_reply *s)
 {
     dispatch_tick(f->d, f->now);
@@ -1766,6 +1864,9 @@ int main(void)
         test(test_the_parts_of_the_way_are_told),
         test(test_another_clock_is_unknown_until_compared),
         test(test_spans_are_kept_until_they_are_taken),
+        test(test_labels_of_answered_requests_go_to_a_cache_service),
+        test(test_labels_come_at_a_limited_rate),
+        test(test_labels_are_refused_where_nobody_learns),
         test(test_replicas_take_turns),
         test(test_too_many_are_told_at_once),
         test(test_without_workers_it_is_unavailable_at_once),

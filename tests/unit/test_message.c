@@ -302,6 +302,8 @@ static void test_status_reply(void **state)
     r->audits_drawn = next();
     r->audits_done = next();
     r->audits_dropped = next();
+    r->feedback_taken = next();
+    r->feedback_refused = next();
     r->pid = next();
     memset(r->host, 'b', sizeof r->host - 1);
     travel();
@@ -329,6 +331,24 @@ static void test_spans(void **state)
     s->left = 12;
     for (int i = 0; i < s->n; i++)
         s->span[i] = (struct span){next(), 2, SPAN_HIT, ROLE_STAGE, 3, 4, i % 2 ? -1 : 5, next(), next()};
+    travel();
+    assert_int_equal(message_payload_bytes(&out), 0);
+}
+
+static void test_feedback(void **state)
+{
+    (void)state;
+    struct feedback *f = &fresh(MESSAGE_FEEDBACK)->feedback;
+    *f = (struct feedback){.sequence = next(),
+                           .n = MESSAGE_MAX_FEEDBACK,
+                           .taken = 1,
+                           .early = 2,
+                           .foreign = 3,
+                           .wrong = 4,
+                           .later = 5,
+                           .error = 6};
+    for (int i = 0; i < f->n; i++)
+        f->item[i] = (struct feedback_item){next(), i % 2 ? -7 : i};
     travel();
     assert_int_equal(message_payload_bytes(&out), 0);
 }
@@ -610,6 +630,7 @@ int main(void)
         cmocka_unit_test(test_control),
         cmocka_unit_test(test_status_reply),
         cmocka_unit_test(test_spans),
+        cmocka_unit_test(test_feedback),
         cmocka_unit_test(test_wrong_version_names_both),
         cmocka_unit_test(test_hostile_tensors),
         cmocka_unit_test(test_hostile_counts),
