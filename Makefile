@@ -22,7 +22,9 @@ say       = $(if $(filter 1,$(V)),,@printf '  %-7s %s\n' '$(1)' '$(2)';)
 BY_GCC := $(if $(SANITIZE),$(shell $(CC) -v 2>&1 | grep '^gcc version'))
 WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wvla $(if $(CI),-Werror) \
             $(if $(BY_GCC),-Wno-maybe-uninitialized -Wno-restrict)
-PACKAGES := libzmq libprotobuf-c yaml-0.1 hiredis openblas jansson libxxhash libpng libturbojpeg
+PACKAGES := libzmq libprotobuf-c yaml-0.1 hiredis openblas jansson libxxhash libpng libturbojpeg zlib
+# For the broker alone: what uses none of it is not linked with it, nor with all that it needs itself.
+HTTP     := libmicrohttpd
 DNNL     := $(shell test -f /usr/include/dnnl.h && echo 1)
 
 # The sanitizers go with -O1: it compiles in 0.6 of the time, and stacks are easier to read.
@@ -31,7 +33,7 @@ C_FLAGS  := -D_GNU_SOURCE -Iproto -I. -I$(B)/gen $(if $(DNNL),-DFREEZELINE_DNNL)
             $(CPPFLAGS) $(CFLAGS) -std=c11 -fno-math-errno -fno-trapping-math $(WARNINGS) \
             $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer)
 LD_FLAGS := $(LDFLAGS) $(if $(SANITIZE),-fsanitize=$(SANITIZE))
-LD_LIBS  := $(LDLIBS) $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) $(if $(DNNL),-ldnnl) -lm -lpthread
+LD_LIBS  := $(LDLIBS) $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -Wl,--push-state,--as-needed $(shell pkg-config --libs $(HTTP) 2>/dev/null) -Wl,--pop-state $(if $(DNNL),-ldnnl) -lm -lpthread
 # Loops over all points and features: worth the vectoriser that -O2 leaves out.
 LOOPS_FLAGS := -O3
 # The inner loops for vector units, chosen among at run time: one file per instruction set (stages/kernels/simd.c), or
@@ -76,7 +78,7 @@ all: $(LIB) $(CLIENT) $(BINS) ## release build into build/ (SANITIZE=address|und
 # What decides an object apart from its sources: flags, the compiler (not that ccache calls it) and the libraries.
 # Changes only when one of these does, and all objects depend on it: nothing is linked from two kinds.
 $(B)/flags: export FLAGS = $(filter-out ccache,$(CC)) $(shell $(CC) --version 2>/dev/null | head -n 1) $(C_FLAGS) $(LOOPS_FLAGS) \
-    $(SIMD_FLAGS) $(LD_FLAGS) $(LD_LIBS) $(shell pkg-config --modversion $(PACKAGES) 2>/dev/null) \
+    $(SIMD_FLAGS) $(LD_FLAGS) $(LD_LIBS) $(shell pkg-config --modversion $(PACKAGES) $(HTTP) 2>/dev/null) \
     $(if $(DNNL),$(shell cat /usr/include/oneapi/dnnl/dnnl_version.h 2>/dev/null | cksum))
 $(B)/flags: FORCE
 	$(Q)mkdir -p $(@D) && printf '%s\n' "$$FLAGS" >$@.new; cmp -s $@.new $@ && rm $@.new || mv $@.new $@

@@ -3,6 +3,7 @@
 #include "base/signals.h"
 #include "config/startup.h"
 #include "broker.h"
+#include "broker/http/http_door.h"
 
 static const char usage[] = "usage: freezeline-broker -c PIPELINE.yaml [--set KEY=VALUE]...\n"
                             "\n"
@@ -15,18 +16,21 @@ int main(int argc, char **argv)
     struct startup start = {.program = "freezeline-broker", .usage = usage};
     struct pipeline *p = NULL;
     struct broker *b = NULL;
+    struct http_door *http = NULL;
     struct error e = {FL_OK, ""};
     int rc = startup_options(&start, argc, argv);
 
     if (rc >= 0)
         return rc;
-    if ((rc = startup_pipeline(&start, "broker", &p, &e)) || (rc = broker_new(&b, p, &e))) {
+    if ((rc = startup_pipeline(&start, "broker", &p, &e)) || (rc = broker_new(&b, p, &e)) ||
+        (rc = http_door_open(&http, p, &e))) {
         log_error("%s", e.text);
     } else {
         broker_run(b, &signals_stop);
         log_info("stopping");
     }
-    broker_free(b);
+    broker_free(b); /* answers what is under way, so that HTTP can tell its clients */
+    http_door_close(http);
     pipeline_free(p);
     return error_exit_status(rc);
 }

@@ -10,7 +10,7 @@ arrows='
 proto          :                             : base config wire index client
 stages         : proto                       : graph ops load kernels exec place worker
 cache_service  : proto                       : promise train store service learn
-broker         : proto                       : .
+broker         : proto                       : http .
 deploy         : proto stages cache_service broker : tool picture data plot model build evaluate launch operate report load bench world simulate
 '
 out=$(printf '%s' "$arrows" | awk '

@@ -365,14 +365,36 @@ static int check_bind(struct loading *l)
     return FL_OK;
 }
 
+/* `broker.http` is HOST:PORT; any port may stand for it. */
+static int check_http(struct loading *l)
+{
+    const char *http = l->p->broker.http;
+    char endpoint[300];
+    struct error why;
+
+    if (!http)
+        return FL_OK;
+    snprintf(endpoint, sizeof endpoint, "tcp://%.250s", http);
+    if (strlen(http) > 250 || endpoint_check(endpoint, "none", &why))
+        return key_error(
+            source_at(l, "broker.http"), false, l->e,
+            "broker.http: `%.100s` is not understood: write HOST:PORT, IPv6 addresses in brackets", http);
+    if (endpoint_check(endpoint, l->p->security, &why))
+        return key_error(
+            source_at(l, "broker.http"), false, l->e,
+            "broker.http: `%.100s` is not loopback and traffic is not protected: use 127.0.0.1, or "
+            "write `security: none` where the network itself is trusted",
+            http);
+    return FL_OK;
+}
+
 static int check_endpoints(struct loading *l)
 {
     struct pipeline *p = l->p;
     struct used_endpoints used = {0};
-    int rc = check_bind(l);
-    if (rc)
-        return rc;
-    if ((rc = check_endpoint(l, &used, p->broker.requests, source_at(l, "broker.requests"))) ||
+    int rc;
+    if ((rc = check_bind(l)) || (rc = check_http(l)) ||
+        (rc = check_endpoint(l, &used, p->broker.requests, source_at(l, "broker.requests"))) ||
         (rc = check_endpoint(l, &used, p->broker.control, source_at(l, "broker.control"))) ||
         (rc = check_endpoint(l, &used, p->broker.results, source_at(l, "broker.results"))))
         return rc;
@@ -501,6 +523,7 @@ void pipeline_free(struct pipeline *p)
     free(p->cache.kind);
     free(p->cache.placement);
     free(p->cache.promise);
+    free(p->broker.http);
     free(p->broker.requests);
     free(p->broker.control);
     free(p->broker.results);

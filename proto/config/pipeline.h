@@ -86,9 +86,11 @@ struct cache_config {
 #define PIPELINE_WAIT_SHARE 0.65
 
 struct broker_config {
-    char *requests; /* ROUTER, clients */
-    char *control;  /* ROUTER, workers: hello, heartbeat, cancel, outcome */
-    char *results;  /* PULL: hits from caches, full answers and failures from stages */
+    char *requests;      /* ROUTER, clients */
+    char *control;       /* ROUTER, workers: hello, heartbeat, cancel, outcome */
+    char *results;       /* PULL: hits from caches, full answers and failures from stages */
+    char *http;          /* HOST:PORT for HTTP clients (broker/http); NULL: none */
+    int http_timeout_ms; /* for a whole request to come */
     int max_requests;
     double max_memory_mb;     /* of the inputs of all admitted requests */
     double max_request_mb;    /* of one input */

@@ -92,6 +92,11 @@ const struct key pipeline_keys[] = {
      .help = "where workers report; default likewise"},
     {"broker.results", KEY_ENDPOINT, ROOT(broker.results), .example = "tcp://127.0.0.1:5557",
      .help = "where answers are collected; default likewise"},
+    {"broker.http", KEY_TEXT, ROOT(broker.http), .example = "127.0.0.1:8000",
+     .help =
+         "HOST:PORT for HTTP clients (Open Inference Protocol, as KServe and Triton have it); default: none"},
+    {"broker.http_timeout_ms", KEY_INT, ROOT(broker.http_timeout_ms), "60000", RANGE(100, 3600000),
+     .help = "an HTTP connection that brings no whole request for so long is closed"},
     {"broker.max_requests", KEY_INT, ROOT(broker.max_requests), "256", RANGE(1, 65536),
      .help = "in flight; beyond it a client gets `overloaded` at once"},
     {"broker.max_memory_mb", KEY_DOUBLE, ROOT(broker.max_memory_mb), "256", RANGE(1, 1048576),

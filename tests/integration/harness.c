@@ -275,6 +275,11 @@ static int count_in(const char *path, const char *text)
     return n;
 }
 
+const char *harness_log(const struct harness *h, int process)
+{
+    return h->process[process].log;
+}
+
 int harness_count(struct harness *h, int process, const char *text)
 {
     return count_in(h->process[process].log, text);

@@ -46,6 +46,8 @@ int harness_redis(struct harness *h, char *endpoint);
  * broker's number; the workers' follow in order. */
 int harness_pipeline_up(struct harness *h);
 
+/* The path of its log. */
+const char *harness_log(const struct harness *h, int process);
 int harness_pid(const struct harness *h, int process);
 void harness_signal(struct harness *h, int process, int number);
 /* Waits for its end; returns the exit status, or -signal. */

@@ -1,0 +1,214 @@
+/* http_call.c - bodies in, rows out; answers in, a reply out */
+#include "http_call.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <zlib.h>
+
+#define FIRST_BYTES 4096
+#define ANY_FORMAT  (15 + 32) /* zlib's: gzip or deflate, as its head says */
+
+void http_call_begin(struct http_call *c, struct http_memory *memory, const struct http_route *route)
+{
+    *c = (struct http_call){.memory = memory, .route = *route, .header = OIP_NO_HEADER};
+    c->reply.header = -1;
+}
+
+static void drop_body(struct http_call *c)
+{
+    c->memory->used -= c->room;
+    free(c->body);
+    c->body = NULL;
+    c->size = c->room = 0;
+}
+
+void http_call_free(struct http_call *c)
+{
+    drop_body(c);
+    oip_request_release(&c->request);
+    free(c->row);
+    free(c->scores);
+    json_text_free(&c->reply.text);
+}
+
+/* Room for `n` bytes. */
+static int make_room(struct http_call *c, char **at, size_t *room, size_t n)
+{
+    struct http_memory *m = c->memory;
+    size_t more = *room ? *room : FIRST_BYTES;
+    char *grown;
+    if (n <= *room)
+        return FL_OK;
+    if (n > m->most_of_one)
+        return error_set(&c->error, FL_TOO_LARGE,
+                         "the body is larger than broker.max_request_mb, %.3g MB, allows",
+                         (double)m->most_of_one / (1 << 20));
+    while (more < n)
+        more *= 2;
+    more = more < m->most_of_one ? more : m->most_of_one;
+    if (more - *room > m->most - m->used) {
+        c->retry_after_ms = 1000;
+        return error_set(&c->error, FL_OVERLOADED,
+                         "bodies that are being received have filled broker.max_memory_mb");
+    }
+    if (!(grown = realloc(*at, more)))
+        return error_set(&c->error, FL_NOMEM, "out of memory for the body");
+    m->used += more - *room;
+    *at = grown;
+    *room = more;
+    return FL_OK;
+}
+
+bool http_call_body(struct http_call *c, const char *bytes, size_t n)
+{
+    if (c->refused) { /* whoever sends on and on is cut off */
+        c->size += n;
+        return c->size <= 2 * c->memory->most_of_one;
+    }
+    if (c->route.target != TARGET_INFER)
+        return true;
+    if (make_room(c, &c->body, &c->room, c->size + n)) {
+        drop_body(c);
+        c->refused = true;
+        return true;
+    }
+    memcpy(c->body + c->size, bytes, n);
+    c->size += n;
+    return true;
+}
+
+/* ---- compressed bodies ---- */
+
+static int unpack(struct http_call *c, z_stream *z, char **out, size_t *room)
+{
+    int rc = Z_OK;
+    while (rc == Z_OK) {
+        if (z->total_out == *room && make_room(c, out, room, *room + 1))
+            return c->error.code;
+        z->next_out = (unsigned char *)*out + z->total_out;
+        z->avail_out = (uInt)(*room - z->total_out);
+        rc = inflate(z, Z_NO_FLUSH);
+    }
+    if (rc != Z_STREAM_END || z->avail_in)
+        return error_set(&c->error, FL_PROTOCOL, "the body is not what its Content-Encoding says");
+    return FL_OK;
+}
+
+static int unpack_body(struct http_call *c)
+{
+    z_stream z = {.next_in = (unsigned char *)c->body, .avail_in = (uInt)c->size};
+    char *out = NULL;
+    size_t room = 0, size;
+    int rc;
+    if (inflateInit2(&z, ANY_FORMAT) != Z_OK)
+        return error_set(&c->error, FL_NOMEM, "out of memory for the body");
+    rc = unpack(c, &z, &out, &room);
+    size = z.total_out;
+    inflateEnd(&z);
+    drop_body(c);
+    c->body = out;
+    c->room = room;
+    c->size = rc ? 0 : size;
+    return rc;
+}
+
+/* ---- rows ---- */
+
+int http_call_read(struct http_call *c, const struct oip_model *m)
+{
+    int rc;
+    if (c->error.code)
+        return c->error.code;
+    if (c->deflated && (rc = unpack_body(c)))
+        return rc;
+    c->model = *m;
+    if ((rc = oip_request_read(&c->request, c->body ? c->body : "", c->size, c->header, m, &c->error)))
+        return rc;
+    c->classes = (int)tensor_count(&m->output.tensor);
+    c->row = calloc((size_t)c->request.rows, sizeof *c->row);
+    c->scores = calloc((size_t)c->request.rows * (size_t)c->classes, sizeof *c->scores);
+    if (!c->row || !c->scores)
+        return error_set(&c->error, FL_NOMEM, "out of memory for the answer");
+    return FL_OK;
+}
+
+void http_call_answer(struct http_call *c, const struct answer *a, const float *scores, int n)
+{
+    int i = (int)(a->id - c->first_id);
+    float *to = c->scores + (size_t)i * (size_t)c->classes;
+    bool whole = n == c->classes;
+    c->left--;
+    if (a->error) {
+        if (!c->error.code)
+            error_set(&c->error, (enum fl_code)a->error, "%s",
+                      *a->text ? a->text : error_sentence((int)a->error));
+        if (a->retry_after_ms > c->retry_after_ms)
+            c->retry_after_ms = a->retry_after_ms;
+        return;
+    }
+    c->row[i] = (struct oip_row){a->label, a->exit, a->confidence, a->epoch, a->total_ns, a->known, !whole};
+    if (whole)
+        memcpy(to, scores, (size_t)n * sizeof *to);
+    else if (a->label >= 0 && a->label < c->classes)
+        to[a->label] = 1;
+}
+
+/* ---- the reply ---- */
+
+int http_status(int code)
+{
+    switch (code) {
+    case FL_OK:
+        return 200;
+    case FL_USAGE:
+    case FL_SHAPE:
+    case FL_DTYPE:
+    case FL_VALUE:
+    case FL_PROTOCOL:
+        return 400;
+    case FL_NOT_FOUND:
+        return 404;
+    case FL_DEADLINE:
+        return 408;
+    case FL_TOO_LARGE:
+        return 413;
+    case FL_OVERLOADED:
+        return 429;
+    case FL_UNSUPPORTED:
+        return 501;
+    case FL_UNAVAILABLE:
+    case FL_STALE:
+    case FL_CANCELLED:
+    case FL_NOMEM:
+        return 503;
+    default:
+        return 500;
+    }
+}
+
+void http_reply_error(struct http_reply *r, const struct error *e)
+{
+    json_text_free(&r->text);
+    r->status = http_status(e->code);
+    r->type = "application/json";
+    r->header = -1;
+    oip_error_text(&r->text, e->text);
+}
+
+void http_call_finish(struct http_call *c, const struct pipeline *p)
+{
+    struct oip_answer a = {p->name,   &c->request, &c->model, c->row,
+                           c->scores, c->classes,  p->label,  p->n_labels};
+    struct error nomem = {FL_NOMEM, "out of memory for the answer"};
+    if (c->error.code) {
+        http_reply_error(&c->reply, &c->error);
+        c->reply.retry_after_ms =
+            c->error.code == FL_OVERLOADED && !c->retry_after_ms ? 1 : c->retry_after_ms;
+        return;
+    }
+    oip_answer_text(&c->reply.text, &a, &c->reply.header);
+    c->reply.status = 200;
+    c->reply.type = c->reply.header < 0 ? "application/json" : "application/octet-stream";
+    if (c->reply.text.failed)
+        http_reply_error(&c->reply, &nomem);
+}

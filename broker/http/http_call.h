@@ -1,0 +1,69 @@
+/* http_call.h - one HTTP request: what came of its body, the rows that it became, the reply
+ *
+ * Pure but for memory, which http_memory bounds for all calls together. One thread.
+ */
+#ifndef FREEZELINE_HTTP_CALL_H
+#define FREEZELINE_HTTP_CALL_H
+
+#include "config/pipeline.h"
+#include "http_route.h"
+#include "oip_response.h"
+
+/* What bodies take, all together. */
+struct http_memory {
+    size_t used, most;
+    size_t most_of_one;
+};
+
+struct http_reply {
+    int status; /* 0: not known yet */
+    struct json_text text;
+    const char *type;        /* of its content */
+    int64_t header;          /* Inference-Header-Content-Length; -1: none */
+    uint32_t retry_after_ms; /* 0: none */
+    const char *allow;       /* NULL: none */
+};
+
+struct http_call {
+    struct http_call *before, *after; /* in the list of those that wait for answers */
+    void *connection;                 /* the server's */
+    struct http_memory *memory;
+    struct http_route route;
+    int64_t header; /* as oip_request_read takes it */
+    bool deflated;  /* the body is compressed */
+    char *body;
+    size_t size, room;
+    bool refused; /* the body is not kept: `error` says why */
+
+    struct oip_request request;
+    struct oip_model model;
+    struct oip_row *row;
+    float *scores; /* rows x classes */
+    int classes;
+    uint64_t first_id; /* of the requests to the broker, one a row, which count up */
+    int sent, left;    /* of these; without an answer */
+    uint64_t until_ns; /* there is an answer by then, or none comes */
+
+    struct error error; /* the first one */
+    uint32_t retry_after_ms;
+    struct http_reply reply;
+};
+
+void http_call_begin(struct http_call *c, struct http_memory *memory, const struct http_route *route);
+void http_call_free(struct http_call *c);
+
+/* Adds to the body. False: nothing more is read, end the connection. */
+bool http_call_body(struct http_call *c, const char *bytes, size_t n);
+/* The body is whole: a compressed one is unpacked, rows are made of it for `m`. An error is left in c->error.
+ */
+int http_call_read(struct http_call *c, const struct oip_model *m);
+/* The answer to the row that was sent as the request `id` came. */
+void http_call_answer(struct http_call *c, const struct answer *a, const float *scores, int n);
+/* All rows have their answers, or there is an error: makes the reply. */
+void http_call_finish(struct http_call *c, const struct pipeline *p);
+
+void http_reply_error(struct http_reply *r, const struct error *e);
+/* The status that goes with an error of the pipeline. */
+int http_status(int code);
+
+#endif

@@ -1,0 +1,112 @@
+/* http_route.c - paths taken apart */
+#include "http_route.h"
+
+#include <string.h>
+
+#define MOST_PARTS 8
+
+struct parts {
+    int n;
+    struct {
+        const char *at;
+        size_t n;
+    } part[MOST_PARTS];
+};
+
+/* False: more parts than any path has that is known. */
+static bool split(struct parts *out, const char *path)
+{
+    out->n = 0;
+    while (*path == '/') {
+        size_t n = strcspn(++path, "/");
+        if (!n && !path[n])
+            break; /* a slash at the end */
+        if (out->n == MOST_PARTS)
+            return false;
+        out->part[out->n].at = path;
+        out->part[out->n++].n = n;
+        path += n;
+    }
+    return !*path;
+}
+
+static bool is(const struct parts *p, int i, const char *word)
+{
+    return i < p->n && p->part[i].n == strlen(word) && !memcmp(p->part[i].at, word, p->part[i].n);
+}
+
+static struct http_route not_here(const char *path)
+{
+    struct http_route r = {.status = 404};
+    error_set(&r.why, FL_NOT_FOUND, "there is nothing at %.200s: see GET /v2", path);
+    return r;
+}
+
+/* What follows /v2/models. */
+static struct http_route model_route(const struct parts *p, const char *path, const char *model)
+{
+    struct http_route r = {.target = TARGET_NONE};
+    int i = 3;
+    if (p->n < 3)
+        return not_here(path);
+    if (!is(p, 2, model)) {
+        r.status = 404;
+        error_set(&r.why, FL_NOT_FOUND,
+                  "Request for unknown model: '%.*s' is not found; '%.64s' is served here",
+                  (int)(p->part[2].n < 100 ? p->part[2].n : 100), p->part[2].at, model);
+        return r;
+    }
+    if (is(p, i, "versions")) {
+        if (!is(p, i + 1, "1")) {
+            r.status = 404;
+            error_set(&r.why, FL_NOT_FOUND, "Request for unknown model: '%.64s' has version 1 alone", model);
+            return r;
+        }
+        i += 2;
+    }
+    if (p->n == i)
+        r.target = TARGET_MODEL;
+    else if (p->n == i + 1 && is(p, i, "ready"))
+        r.target = TARGET_MODEL_READY;
+    else if (p->n == i + 1 && is(p, i, "infer"))
+        r.target = TARGET_INFER;
+    else
+        return not_here(path);
+    return r;
+}
+
+static struct http_route find(const char *path, const char *model)
+{
+    struct http_route r = {.target = TARGET_NONE};
+    struct parts p;
+    if (!split(&p, path))
+        return not_here(path);
+    if (p.n == 1 && is(&p, 0, "metrics"))
+        r.target = TARGET_METRICS;
+    else if (!is(&p, 0, "v2"))
+        return not_here(path);
+    else if (p.n == 1)
+        r.target = TARGET_SERVER;
+    else if (p.n == 3 && is(&p, 1, "health") && is(&p, 2, "live"))
+        r.target = TARGET_LIVE;
+    else if (p.n == 3 && is(&p, 1, "health") && is(&p, 2, "ready"))
+        r.target = TARGET_READY;
+    else if (is(&p, 1, "models"))
+        return model_route(&p, path, model);
+    else
+        return not_here(path);
+    return r;
+}
+
+struct http_route http_route(const char *method, const char *path, const char *model)
+{
+    struct http_route r = find(path, model);
+    bool reads = !strcmp(method, "GET") || !strcmp(method, "HEAD");
+    if (r.status || (r.target == TARGET_INFER ? !strcmp(method, "POST") : reads))
+        return r;
+    r.allow = r.target == TARGET_INFER ? "POST" : "GET, HEAD";
+    r.status = 405;
+    error_set(&r.why, FL_USAGE, "%.20s is not for %.200s: use %s", method, path, r.allow);
+    r.target = TARGET_NONE;
+    return r;
+}

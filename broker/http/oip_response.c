@@ -1,0 +1,200 @@
+/* oip_response.c - metadata, errors, answers */
+#include "oip_response.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/version.h"
+#include "oip_tensor.h"
+
+void oip_server_text(struct json_text *out)
+{
+    json_text_format(out,
+                     "{\"name\":\"freezeline\",\"version\":\"%s\",\"extensions\":[\"classification\","
+                     "\"binary_tensor_data\",\"parameters\"]}",
+                     version_number());
+}
+
+static void put_port(struct json_text *out, const struct port *p)
+{
+    json_text_format(out, "[{\"name\":");
+    json_text_string(out, p->name);
+    json_text_format(out, ",\"datatype\":\"%s\",\"shape\":[-1", oip_dtype_name(p->tensor.dtype));
+    for (int i = 1; i < p->tensor.rank; i++)
+        json_text_format(out, ",%lld", (long long)p->tensor.dim[i]);
+    json_text_format(out, "]}]");
+}
+
+void oip_model_text(struct json_text *out, const char *name, const struct oip_model *m)
+{
+    json_text_format(out, "{\"name\":");
+    json_text_string(out, name);
+    json_text_format(out, ",\"versions\":[\"1\"],\"platform\":\"freezeline_onnx\",\"inputs\":");
+    put_port(out, &m->input);
+    json_text_format(out, ",\"outputs\":");
+    put_port(out, &m->output);
+    json_text_format(out, "}");
+}
+
+void oip_error_text(struct json_text *out, const char *why)
+{
+    json_text_format(out, "{\"error\":");
+    json_text_string(out, why);
+    json_text_format(out, "}");
+}
+
+/* ---- parameters ---- */
+
+enum row_field { ROW_EXIT, ROW_LABEL, ROW_CONFIDENCE, ROW_EPOCH, ROW_TIME, ROW_FIELDS };
+static const char *const field_name[ROW_FIELDS] = {"exit", "label", "confidence", "epoch", "time_us"};
+
+static void put_field(struct json_text *out, const struct oip_row *r, enum row_field f)
+{
+    switch (f) {
+    case ROW_EXIT:
+        json_text_format(out, "%d", r->exit);
+        break;
+    case ROW_LABEL:
+        json_text_format(out, "%d", r->label);
+        break;
+    case ROW_CONFIDENCE:
+        json_text_float(out, r->confidence);
+        break;
+    case ROW_EPOCH:
+        json_text_format(out, "%llu", (unsigned long long)r->epoch);
+        break;
+    default:
+        json_text_format(out, "%llu", (unsigned long long)(r->total_ns / NS_PER_US));
+    }
+}
+
+/* Numbers for one row. The protocol has no lists among parameters: of several rows they are one text. */
+static void put_parameters(struct json_text *out, const struct oip_answer *a)
+{
+    int rows = a->request->rows;
+    bool one_hot = false, known = false;
+    json_text_format(out, "\"parameters\":{");
+    for (int f = 0; f < ROW_FIELDS; f++) {
+        json_text_format(out, "%s\"%s\":%s", f ? "," : "", field_name[f], rows > 1 ? "\"" : "");
+        for (int i = 0; i < rows; i++) {
+            if (i)
+                json_text_bytes(out, ",", 1);
+            put_field(out, &a->row[i], (enum row_field)f);
+        }
+        json_text_bytes(out, "\"", rows > 1);
+    }
+    for (int i = 0; i < rows; i++) {
+        one_hot = one_hot || a->row[i].one_hot;
+        known = known || a->row[i].known;
+    }
+    json_text_format(out, "%s%s},", one_hot ? ",\"one_hot\":true" : "", known ? ",\"known\":true" : "");
+}
+
+/* ---- the output ---- */
+
+struct best {
+    float score;
+    int index;
+};
+
+static int better_first(const void *a, const void *b)
+{
+    const struct best *x = a, *y = b;
+    return x->score != y->score ? (x->score < y->score ? 1 : -1) : x->index - y->index;
+}
+
+/* The best classes of a row, as "SCORE:INDEX:NAME" each: in JSON, or with their lengths before them. */
+static void put_best(struct json_text *out, const struct oip_answer *a, int row, struct best *all, int k,
+                     bool binary)
+{
+    char text[400];
+    for (int i = 0; i < a->classes; i++)
+        all[i] = (struct best){a->scores[(size_t)row * (size_t)a->classes + (size_t)i], i};
+    qsort(all, (size_t)a->classes, sizeof *all, better_first);
+    for (int i = 0; i < k; i++) {
+        int index = all[i].index;
+        uint32_t n =
+            (uint32_t)snprintf(text, sizeof text, "%.9g:%d%s%s", (double)all[i].score, index,
+                               index < a->n_labels ? ":" : "", index < a->n_labels ? a->label[index] : "");
+        if (n >= sizeof text)
+            n = sizeof text - 1;
+        if (binary) {
+            json_text_bytes(out, &n, sizeof n);
+            json_text_bytes(out, text, n);
+            continue;
+        }
+        json_text_bytes(out, ",", i || row);
+        json_text_string(out, text);
+    }
+}
+
+static void put_classes(struct json_text *out, const struct oip_answer *a, int k, bool binary)
+{
+    struct best *all = malloc((size_t)a->classes * sizeof *all);
+    if (!all) {
+        out->failed = true;
+        return;
+    }
+    for (int row = 0; row < a->request->rows; row++)
+        put_best(out, a, row, all, k, binary);
+    free(all);
+}
+
+static void put_scores(struct json_text *out, const struct oip_answer *a)
+{
+    size_t n = (size_t)a->request->rows * (size_t)a->classes;
+    for (size_t i = 0; i < n; i++) {
+        json_text_bytes(out, ",", i > 0);
+        json_text_float(out, a->scores[i]);
+    }
+}
+
+/* Up to "data", or up to the size of `binary`, which lies behind. */
+static void put_output(struct json_text *out, const struct oip_answer *a, int k,
+                       const struct json_text *binary)
+{
+    json_text_format(out, "\"outputs\":[{\"name\":");
+    json_text_string(out, a->ports->output.name);
+    json_text_format(out, ",\"datatype\":\"%s\",\"shape\":[%d,%d],", k ? "BYTES" : "FP32", a->request->rows,
+                     k ? k : a->classes);
+    if (a->request->binary) {
+        json_text_format(out, "\"parameters\":{\"binary_data_size\":%zu}}]}", binary->n);
+        return;
+    }
+    json_text_format(out, "\"data\":[");
+    if (k)
+        put_classes(out, a, k, false);
+    else
+        put_scores(out, a);
+    json_text_format(out, "]}]}");
+}
+
+void oip_answer_text(struct json_text *out, const struct oip_answer *a, int64_t *header)
+{
+    int k = a->request->classes < a->classes ? a->request->classes : a->classes;
+    struct json_text binary = {.at = NULL};
+    *header = -1;
+    if (a->request->binary && k)
+        put_classes(&binary, a, k, true);
+    else if (a->request->binary)
+        json_text_bytes(&binary, a->scores,
+                        (size_t)a->request->rows * (size_t)a->classes * sizeof *a->scores);
+    json_text_format(out, "{\"model_name\":");
+    json_text_string(out, a->model);
+    json_text_format(out, ",\"model_version\":\"1\",");
+    if (*a->request->id) {
+        json_text_format(out, "\"id\":");
+        json_text_string(out, a->request->id);
+        json_text_bytes(out, ",", 1);
+    }
+    put_parameters(out, a);
+    put_output(out, a, k, &binary);
+    if (a->request->binary) {
+        *header = (int64_t)out->n;
+        json_text_bytes(out, binary.at, binary.n);
+    }
+    out->failed = out->failed || binary.failed;
+    json_text_free(&binary);
+}

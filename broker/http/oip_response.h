@@ -1,0 +1,39 @@
+/* oip_response.h - what the protocol's answers look like
+ *
+ * Pure. Out of memory shows in the text's `failed`.
+ */
+#ifndef FREEZELINE_OIP_RESPONSE_H
+#define FREEZELINE_OIP_RESPONSE_H
+
+#include "json_text.h"
+#include "oip_request.h"
+
+/* The answer to one row. */
+struct oip_row {
+    int32_t label, exit;
+    float confidence;
+    uint64_t epoch;
+    uint64_t total_ns;
+    bool known;   /* it is that of an earlier request with the same input */
+    bool one_hot; /* there were no scores: 1 at the label stands for them */
+};
+
+/* Answers of all rows, and row-major scores, request->rows x `classes`. */
+struct oip_answer {
+    const char *model; /* its name in paths */
+    const struct oip_request *request;
+    const struct oip_model *ports;
+    const struct oip_row *row;
+    const float *scores;
+    int classes;
+    char *const *label; /* names of classes, or of the first ones */
+    int n_labels;
+};
+
+void oip_server_text(struct json_text *out);
+void oip_model_text(struct json_text *out, const char *name, const struct oip_model *m);
+void oip_error_text(struct json_text *out, const char *why);
+/* *header: bytes of JSON before binary data; -1: it is all JSON. */
+void oip_answer_text(struct json_text *out, const struct oip_answer *a, int64_t *header);
+
+#endif

@@ -1,0 +1,434 @@
+#!/usr/bin/env python3
+"""suite.py - does a server keep to the Open Inference Protocol (KServe V2) over HTTP?
+
+usage: suite.py http://HOST:PORT MODEL [--freezeline]
+
+Asks for the model's metadata, then sends requests of all forms for its one input, which takes rows (first dim -1) of
+numbers. Standard library alone. Prints a line for each check that fails, then "N passed, M failed"; ends with 1 when
+one failed. --freezeline: also what this server promises beyond the protocol.
+"""
+import gzip
+import http.client
+import json
+import random
+import socket
+import struct
+import sys
+import urllib.parse
+import zlib
+
+HEADER = 'Inference-Header-Content-Length'
+checks = []
+
+
+def check(f):
+    checks.append((f, False))
+    return f
+
+
+def ours(f):
+    checks.append((f, True))
+    return f
+
+
+class Server:
+    def __init__(self, url, model):
+        parts = urllib.parse.urlsplit(url)
+        self.host, self.port, self.name = parts.hostname, parts.port or 80, model
+        self.base = '/v2/models/' + model
+        self.connection = http.client.HTTPConnection(self.host, self.port, timeout=60)
+
+    def ask(self, method, path, body=None, headers=None, **how):
+        """Status, headers (lower case), body."""
+        try:
+            self.connection.request(method, path, body, headers or {}, **how)
+            r = self.connection.getresponse()
+        except (http.client.HTTPException, ConnectionError):  # the server had closed it after an error
+            self.connection.close()
+            self.connection.request(method, path, body, headers or {}, **how)
+            r = self.connection.getresponse()
+        return r.status, {k.lower(): v for k, v in r.getheaders()}, r.read()
+
+    def json(self, method, path, body=None, headers=None, **how):
+        status, _, text = self.ask(method, path, body, headers, **how)
+        assert status == 200, (status, text[:300])
+        return json.loads(text)
+
+    def learn(self):
+        m = self.json('GET', self.base)
+        self.input, self.output = m['inputs'][0], m['outputs'][0]
+        assert self.input['datatype'] == 'FP32', 'the suite sends FP32'
+        self.row = [int(d) for d in self.input['shape'][1:]]
+        self.size = 1
+        for d in self.row:
+            self.size *= d
+
+    def numbers(self, rows=1, seed=1):
+        r = random.Random(seed)
+        return [struct.unpack('<f', struct.pack('<f', r.uniform(-1, 1)))[0] for _ in range(rows * self.size)]
+
+    def request(self, data, rows=1, **more):
+        i = {'name': self.input['name'], 'shape': [rows] + self.row, 'datatype': 'FP32', 'data': data}
+        return dict({'inputs': [i]}, **more)
+
+    def infer(self, request, headers=None, **how):
+        return self.json('POST', self.base + '/infer', json.dumps(request), headers, **how)
+
+    def scores(self, rows=1, seed=1):
+        return self.infer(self.request(self.numbers(rows, seed), rows))['outputs'][0]['data']
+
+    def refused(self, body, statuses=range(400, 500), headers=None):
+        """The error of a request that must not be answered."""
+        if not isinstance(body, (str, bytes)):
+            body = json.dumps(body)
+        status, _, text = self.ask('POST', self.base + '/infer', body, headers)
+        assert status in statuses, (status, text[:300])
+        error = json.loads(text)['error']
+        assert isinstance(error, str) and error, text
+        return error
+
+    def binary(self, data, rows=1, datatype='FP32', header=None, **more):
+        i = {'name': self.input['name'], 'shape': [rows] + self.row, 'datatype': datatype,
+             'parameters': {'binary_data_size': len(data)}}
+        text = json.dumps(dict({'inputs': [i]}, **more)).encode()
+        return text + data, {HEADER: str(len(text) if header is None else header)}
+
+
+def near(a, b):
+    assert len(a) == len(b), (len(a), len(b))
+    assert all(abs(x - y) <= 1e-5 * max(1, abs(y)) for x, y in zip(a, b)), (a[:5], b[:5])
+
+
+def nested(flat, shape):
+    if not shape:
+        return flat[0]
+    n = len(flat) // shape[0]
+    return [nested(flat[i * n:(i + 1) * n], shape[1:]) for i in range(shape[0])]
+
+
+def halves(headers, body):
+    n = int(headers[HEADER.lower()])
+    return json.loads(body[:n]), body[n:]
+
+
+@check
+def server_metadata(s):
+    m = s.json('GET', '/v2')
+    assert isinstance(m['name'], str) and isinstance(m['version'], str) and isinstance(m['extensions'], list)
+
+
+@check
+def live_and_ready(s):
+    for path in '/v2/health/live', '/v2/health/ready', s.base + '/ready':
+        status, _, _ = s.ask('GET', path)
+        assert status == 200, (path, status)
+
+
+@check
+def model_metadata(s):
+    m = s.json('GET', s.base)
+    assert m['name'] == s.name and isinstance(m['platform'], str)
+    for t in m['inputs'] + m['outputs']:
+        assert isinstance(t['name'], str) and isinstance(t['datatype'], str)
+        assert all(isinstance(d, int) for d in t['shape'])
+
+
+@check
+def versions(s):
+    for v in s.json('GET', s.base).get('versions', []):
+        m = s.json('GET', s.base + '/versions/' + v)
+        assert m['name'] == s.name
+        answer = s.json('POST', s.base + '/versions/' + v + '/infer', json.dumps(s.request(s.numbers())))
+        assert answer.get('model_version', v) == v
+
+
+@check
+def unknown_model(s):
+    for method, path in ('GET', '/v2/models/no-such'), ('POST', '/v2/models/no-such/infer'):
+        status, _, text = s.ask(method, path, json.dumps(s.request(s.numbers())) if method == 'POST' else None)
+        assert 400 <= status < 500, status
+        assert json.loads(text)['error']
+
+
+@check
+def json_infer(s):
+    status, headers, text = s.ask('POST', s.base + '/infer', json.dumps(s.request(s.numbers())))
+    assert status == 200 and headers['content-type'].startswith('application/json'), (status, headers)
+    answer = json.loads(text)
+    assert answer['model_name'] == s.name
+    out = answer['outputs'][0]
+    count = 1
+    for d in out['shape']:
+        count *= d
+    assert out['name'] == s.output['name'] and out['datatype'] == s.output['datatype'] and len(out['data']) == count
+    assert out['shape'][0] == 1
+
+
+@check
+def nested_data(s):
+    data = nested(s.numbers(), [1] + s.row)
+    near(s.infer(s.request(data))['outputs'][0]['data'], s.scores())
+
+
+@check
+def keys_in_any_order(s):
+    r = s.request(s.numbers())
+    r['inputs'] = [dict(reversed(list(r['inputs'][0].items())))]
+    text = json.dumps(dict(reversed(list(dict(r, id='7').items()))), indent=2)
+    near(s.json('POST', s.base + '/infer', text)['outputs'][0]['data'], s.scores())
+
+
+@check
+def same_again(s):
+    assert s.scores() == s.scores()
+
+
+@check
+def id_is_echoed(s):
+    assert s.infer(s.request(s.numbers(), id='a "b" \u00e9'))['id'] == 'a "b" \u00e9'
+    assert not s.infer(s.request(s.numbers())).get('id')
+
+
+@check
+def chosen_output(s):
+    r = s.request(s.numbers(), outputs=[{'name': s.output['name']}])
+    assert [o['name'] for o in s.infer(r)['outputs']] == [s.output['name']]
+
+
+@check
+def rows_are_separate(s):
+    width = len(s.scores())
+    three = s.scores(3)
+    one = s.numbers(3)
+    for i in range(3):
+        r = s.request(one[i * s.size:(i + 1) * s.size])
+        near(three[i * width:(i + 1) * width], s.infer(r)['outputs'][0]['data'])
+
+
+@check
+def binary_input(s):
+    body, headers = s.binary(struct.pack('<%df' % s.size, *s.numbers()))
+    near(s.json('POST', s.base + '/infer', body, headers)['outputs'][0]['data'], s.scores())
+
+
+@check
+def binary_output(s):
+    r = s.request(s.numbers(), outputs=[{'name': s.output['name'], 'parameters': {'binary_data': True}}])
+    for request in r, s.request(s.numbers(), parameters={'binary_data_output': True}):
+        _, headers, text = s.ask('POST', s.base + '/infer', json.dumps(request))
+        head, tail = halves(headers, text)
+        assert 'data' not in head['outputs'][0]
+        assert head['outputs'][0]['parameters']['binary_data_size'] == len(tail)
+        near(struct.unpack('<%df' % (len(tail) // 4), tail), s.scores())
+
+
+@check
+def binary_both_ways_in_rows(s):
+    body, headers = s.binary(struct.pack('<%df' % (2 * s.size), *s.numbers(2)), 2,
+                             parameters={'binary_data_output': True})
+    _, back, text = s.ask('POST', s.base + '/infer', body, headers)
+    head, tail = halves(back, text)
+    assert head['outputs'][0]['shape'][0] == 2
+    near(struct.unpack('<%df' % (len(tail) // 4), tail), s.scores(2))
+
+
+@check
+def wrong_requests(s):
+    good = s.numbers()
+    s.refused('')
+    s.refused('{')
+    s.refused('[]')
+    s.refused({})
+    s.refused({'inputs': []})
+    s.refused(s.request(good[:-1]))
+    s.refused(s.request(good + [1]))
+    s.refused(s.request(['a'] * s.size))
+    s.refused(s.request(good, outputs=[{'name': 'no-such-output'}]))
+    for key, value in ('name', 'no-such-input'), ('datatype', 'FP31'), ('shape', [1] + s.row + [1]), ('shape', 7):
+        r = s.request(good)
+        r['inputs'][0][key] = value
+        s.refused(r)
+    for key in 'name', 'datatype', 'shape', 'data':
+        r = s.request(good)
+        del r['inputs'][0][key]
+        s.refused(r)
+
+
+@check
+def wrong_binary(s):
+    data = struct.pack('<%df' % s.size, *s.numbers())
+    for cut in data[:-1], data[:-4], b'':
+        body, headers = s.binary(cut)
+        s.refused(body, headers=headers)
+    body, headers = s.binary(data)
+    s.refused(body[:-1], headers=headers)
+    s.refused(body, headers={HEADER: str(len(body) + 1)})
+    s.refused(body, headers={HEADER: '-1'})
+    s.refused(body, headers={HEADER: 'x'})
+
+
+@check
+def not_for_this_method(s):
+    for method, path in ('GET', '/infer'), ('POST', ''), ('DELETE', ''):
+        status, _, _ = s.ask(method, s.base + path, '{}' if method == 'POST' else None)
+        assert 400 <= status < 500, (method, path, status)
+
+
+@check
+def chunked(s):
+    text = json.dumps(s.request(s.numbers())).encode()
+    pieces = (text[i:i + 1000] for i in range(0, len(text), 1000))
+    near(s.json('POST', s.base + '/infer', pieces, {'Transfer-Encoding': 'chunked'}, encode_chunked=True)
+         ['outputs'][0]['data'], s.scores())
+
+
+def raw(s, data, replies):
+    """Sends bytes on a connection of their own; status lines and bodies of so many replies."""
+    with socket.create_connection((s.host, s.port), 60) as c:
+        c.sendall(data)
+        f = c.makefile('rb')
+        out = []
+        while len(out) < replies:
+            line = f.readline()
+            assert line, 'the connection ended after %d replies' % len(out)
+            length = 0
+            while True:
+                h = f.readline().strip().lower()
+                if not h:
+                    break
+                if h.startswith(b'content-length:'):
+                    length = int(h.split(b':')[1])
+            status = int(line.split()[1])
+            body = f.read(length)
+            if status != 100:
+                out.append((status, body))
+        return out
+
+
+def post(s, body, *headers):
+    head = ['POST %s/infer HTTP/1.1' % s.base, 'host: %s' % s.host, 'content-length: %d' % len(body)] + list(headers)
+    return '\r\n'.join(head).encode() + b'\r\n\r\n' + body
+
+
+@check
+def pipelined_with_small_letters(s):
+    bodies = [json.dumps(s.request(s.numbers(1, i), id=str(i))).encode() for i in range(3)]
+    replies = raw(s, b''.join(post(s, b) for b in bodies), 3)
+    assert [json.loads(b)['id'] for _, b in replies] == ['0', '1', '2']
+
+
+@check
+def expect_100(s):
+    body = json.dumps(s.request(s.numbers())).encode()
+    (status, _), = raw(s, post(s, body, 'expect: 100-continue'), 1)
+    assert status == 200
+
+
+@check
+def alive_after_all_that(s):
+    status, _, _ = s.ask('GET', '/v2/health/live')
+    assert status == 200
+
+
+@ours
+def health_bodies_are_empty(s):
+    for path in '/v2/health/live', '/v2/health/ready':
+        assert s.ask('GET', path)[2] == b''
+
+
+@ours
+def slashes_queries_head(s):
+    assert s.json('GET', s.base + '/?x=1')['name'] == s.name
+    status, headers, text = s.ask('HEAD', s.base)
+    assert status == 200 and text == b'' and int(headers['content-length']) > 0
+
+
+@ours
+def statuses(s):
+    status, _, text = s.ask('GET', '/v2/models/no-such')
+    assert status == 404 and 'Request for unknown model' in json.loads(text)['error']
+    status, headers, _ = s.ask('GET', s.base + '/infer')
+    assert status == 405 and headers['allow'] == 'POST'
+    assert s.ask('GET', '/nowhere')[0] == 404
+    for parameter in 'sequence_id', 'stream', 'max_accuracy_loss':
+        s.refused(s.request(s.numbers(), parameters={parameter: 1}), [501])
+    s.refused(b'x', [501], {'Content-Encoding': 'br'})
+    s.refused(b'x', [400], {'Content-Encoding': 'gzip'})
+
+
+@ours
+def parameters_say_how(s):
+    p = s.infer(s.request(s.numbers()))['parameters']
+    assert p['exit'] >= -1 and 0 <= p['confidence'] <= 1 and p['epoch'] >= 0 and p['time_us'] > 0 and p['label'] >= 0
+    p = s.infer(s.request(s.numbers(2), 2))['parameters']
+    assert len(p['exit'].split(',')) == 2 and len(p['confidence'].split(',')) == 2
+    p = s.infer(s.request(s.numbers(), parameters={'exits': False, 'timeout': 60000000}))['parameters']
+    assert p['exit'] == -1
+
+
+@ours
+def raw_body(s):
+    data = struct.pack('<%df' % (2 * s.size), *s.numbers(2))
+    _, headers, text = s.ask('POST', s.base + '/infer', data, {HEADER: '0'})
+    head, tail = halves(headers, text)
+    assert head['outputs'][0]['shape'][0] == 2
+    near(struct.unpack('<%df' % (len(tail) // 4), tail), s.scores(2))
+    s.refused(data[:-1], [400], {HEADER: '0'})
+
+
+@ours
+def compressed(s):
+    body, headers = s.binary(struct.pack('<%df' % s.size, *s.numbers()))
+    for coding, pack in ('gzip', gzip.compress), ('deflate', zlib.compress):
+        answer = s.json('POST', s.base + '/infer', pack(body), dict(headers, **{'Content-Encoding': coding}))
+        near(answer['outputs'][0]['data'], s.scores())
+
+
+@ours
+def exact_conversions(s):
+    r = random.Random(2)
+    for datatype, code, low, high in (('UINT8', 'B', 0, 255), ('INT32', 'i', -2 ** 24, 2 ** 24),
+                                      ('INT64', 'q', -2 ** 24, 2 ** 24), ('FP16', 'e', -8, 8)):
+        values = [r.randint(low, high) for _ in range(s.size)]
+        want = s.infer(s.request(values))['outputs'][0]['data']
+        body, headers = s.binary(struct.pack('<%d%s' % (s.size, code), *values), datatype=datatype)
+        near(s.json('POST', s.base + '/infer', body, headers)['outputs'][0]['data'], want)
+        if datatype != 'FP16':
+            request = s.request(values)
+            request['inputs'][0]['datatype'] = datatype
+            near(s.infer(request)['outputs'][0]['data'], want)
+    request = s.request([2 ** 24 + 1] * s.size)
+    request['inputs'][0]['datatype'] = 'INT32'
+    s.refused(request, [400])
+
+
+@ours
+def classification(s):
+    scores = s.scores()
+    p = {'classification': 3}
+    data = s.infer(s.request(s.numbers(), outputs=[{'name': s.output['name'], 'parameters': p}]))['outputs'][0]
+    assert data['datatype'] == 'BYTES' and data['shape'] == [1, 3]
+    best = sorted(range(len(scores)), key=lambda i: -scores[i])[:3]
+    assert [int(d.split(':')[1]) for d in data['data']] == best
+
+
+def main():
+    if len(sys.argv) < 3:
+        sys.exit(__doc__)
+    s = Server(sys.argv[1], sys.argv[2])
+    s.learn()
+    passed = failed = 0
+    for f, only_ours in checks:
+        if only_ours and '--freezeline' not in sys.argv[3:]:
+            continue
+        try:
+            f(s)
+            passed += 1
+        except Exception as why:  # whatever it is, the other checks go on
+            print('%s: %s: %s' % (f.__name__, type(why).__name__, why))
+            failed += 1
+    print('%d passed, %d failed' % (passed, failed))
+    sys.exit(failed > 0)
+
+
+main()

@@ -1,0 +1,310 @@
+/* test_http.c - HTTP clients of a real pipeline: the protocol, overload, deadlines, slow and vanishing
+ * clients
+ *
+ * What the protocol says is in tests/conformance/oip/suite.py, which runs here as it does against any server.
+ * Here is what takes hands on the processes.
+ */
+#include "harness.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define PYTHON "/usr/bin/python3"
+
+static int port; /* of the broker that was started last */
+
+static void find_port(struct harness *h, int broker)
+{
+    char line[1024];
+    FILE *f = fopen(harness_log(h, broker), "re");
+    port = 0;
+    harness_expect(h, broker, "HTTP (Open", 1);
+    assert_non_null(f);
+    while (!port && fgets(line, sizeof line, f))
+        if (strstr(line, "http://127.0.0.1:"))
+            sscanf(strstr(line, "http://127.0.0.1:"), "http://127.0.0.1:%d/", &port);
+    fclose(f);
+    assert_int_not_equal(port, 0);
+}
+
+/* ---- a client of a few lines ---- */
+
+static int dial(void)
+{
+    struct sockaddr_in a = {
+        .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct timeval patience = {.tv_sec = 60};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_true(fd >= 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&a, sizeof a), 0);
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    return fd;
+}
+
+static void say(int fd, const void *bytes, size_t n)
+{
+    assert_int_equal(send(fd, bytes, n, MSG_NOSIGNAL), n);
+}
+
+/* One row of zeroes as raw binary. */
+static void say_infer(int fd, const char *headers, size_t bytes)
+{
+    char head[512], *row = calloc(1, bytes);
+    int n = snprintf(head, sizeof head,
+                     "POST /v2/models/%s/infer HTTP/1.1\r\nHost: x\r\n%sInference-Header-Content-Length: "
+                     "0\r\nContent-Length: %zu\r\n\r\n",
+                     "tiny", headers, bytes);
+    assert_non_null(row);
+    say(fd, head, (size_t)n);
+    say(fd, row, bytes);
+    free(row);
+}
+
+/* The next reply: head and body in `text`; its status, or 0 when the connection has ended. */
+static int hear(int fd, char *text, size_t size)
+{
+    size_t n = 0, body = 0;
+    char *end = NULL, *length;
+    while (!end || n < body) {
+        ssize_t got = recv(fd, text + n, end ? body - n : 1, 0);
+        if (got <= 0)
+            return 0;
+        n += (size_t)got;
+        assert_true(n < size - 1);
+        text[n] = '\0';
+        if (!end && n >= 4 && !strcmp(text + n - 4, "\r\n\r\n")) {
+            end = text + n;
+            length = strstr(text, "\nContent-Length: ");
+            body = n + (length ? strtoul(length + 17, NULL, 10) : 0);
+            assert_true(body < size);
+        }
+    }
+    return atoi(text + 9);
+}
+
+static int get(const char *path, char *text, size_t size)
+{
+    int fd = dial(), status;
+    char head[256];
+    int n = snprintf(head, sizeof head, "GET %s HTTP/1.1\r\nHost: x\r\n\r\n", path);
+    say(fd, head, (size_t)n);
+    status = hear(fd, text, size);
+    close(fd);
+    return status;
+}
+
+static bool is_ready(void *arg)
+{
+    char text[1024];
+    (void)arg;
+    return get("/v2/health/ready", text, sizeof text) == 200;
+}
+
+static bool is_empty(void *client)
+{
+    return harness_status(client).in_flight == 0;
+}
+
+static bool is_full(void *client)
+{
+    return harness_status(client).in_flight == 1;
+}
+
+#define ROW (3 * 16 * 16 * sizeof(float))
+
+/* ---- tests ---- */
+
+/* Runs the suite; it has to say that nothing failed. */
+static void test_suite(void **state)
+{
+    struct harness *h = harness_new(NULL, "stages: 2\nexits: none\nbroker: {http: '127.0.0.1:0'}\n"
+                                          "labels: [a, b, c, d, e, f, g, h, i, j]\n");
+    char line[512], output[16384];
+    FILE *f;
+    (void)state;
+    if (access(PYTHON, X_OK)) {
+        harness_free(h);
+        skip();
+    }
+    find_port(h, harness_pipeline_up(h));
+    snprintf(line, sizeof line,
+             PYTHON " tests/conformance/oip/suite.py http://127.0.0.1:%d tiny --freezeline 2>&1", port);
+    assert_non_null(f = popen(line, "r"));
+    output[fread(output, 1, sizeof output - 1, f)] = 0;
+    if (pclose(f) || !strstr(output, " 0 failed"))
+        fail_msg("%s", output);
+    harness_free(h);
+}
+
+/* Scores as the native client gets them, bit by bit. */
+static void test_same_answer_as_the_native_client(void **state)
+{
+    struct harness *h = harness_new(NULL, "stages: 1\nexits: none\nbroker: {http: '127.0.0.1:0'}\n");
+    struct client *c;
+    struct answer answer;
+    struct error e = {0};
+    float x[3 * 16 * 16], scores[16];
+    struct tensor input = {.dtype = TENSOR_F32, .rank = 4, .dim = {1, 3, 16, 16}, .data = x};
+    char head[256], text[4096], *at;
+    int n, fd;
+    (void)state;
+    find_port(h, harness_pipeline_up(h));
+    harness_random(x, 3 * 16 * 16, 7);
+    c = harness_client(h);
+    assert_int_equal(client_infer(c, &input, 0, 0, &answer, scores, 16, &n, &e), FL_OK);
+    client_free(c);
+    fd = dial();
+    say(fd, head,
+        (size_t)snprintf(head, sizeof head,
+                         "POST /v2/models/tiny/infer HTTP/1.1\r\nHost: x\r\nInference-Header-Content-Length: "
+                         "0\r\nContent-Length: %zu\r\n\r\n",
+                         ROW));
+    say(fd, x, ROW);
+    assert_int_equal(hear(fd, text, sizeof text), 200);
+    assert_non_null(at = strstr(text, "Inference-Header-Content-Length: "));
+    at = strstr(at, "\r\n\r\n") + 4 + atoi(at + 33);
+    assert_memory_equal(at, scores, (size_t)n * sizeof *scores);
+    close(fd);
+    harness_free(h);
+}
+
+/* A stage that stands still: the one request that may be admitted waits, others are refused at once. */
+static void test_overload_deadline_and_end(void **state)
+{
+    struct harness *h = harness_new(
+        NULL, "stages: 1\nexits: none\nbroker: {http: '127.0.0.1:0', max_requests: 1, deadline_ms: 60000, "
+              "dead_after_ms: 60000}\n");
+    int broker = harness_broker(h), stage, first, second;
+    struct client *c = harness_client(h);
+    char text[4096];
+    (void)state;
+    find_port(h, broker);
+    assert_int_equal(get("/v2/health/live", text, sizeof text), 200);
+    assert_int_equal(get("/v2/health/ready", text, sizeof text), 503);
+    assert_int_equal(get("/v2/models/tiny", text, sizeof text), 503);
+    assert_non_null(strstr(text, "not loaded yet"));
+    stage = harness_stage(h, 0, 0);
+    harness_until(is_ready, NULL, 60, "HTTP is ready");
+
+    first = dial();
+    say_infer(first, "", ROW);
+    assert_int_equal(hear(first, text, sizeof text), 200);
+    harness_signal(h, stage, SIGSTOP);
+    say_infer(first, "", ROW);
+    harness_until(is_full, c, 60, "the first is admitted");
+    second = dial();
+    say_infer(second, "", ROW);
+    assert_int_equal(hear(second, text, sizeof text), 429);
+    assert_non_null(strstr(text, "Retry-After: "));
+    assert_non_null(strstr(text, "{\"error\":"));
+    harness_signal(h, stage, SIGCONT);
+    assert_int_equal(hear(first, text, sizeof text), 200);
+
+    harness_signal(h, stage, SIGSTOP);
+    say_infer(second, "", ROW);
+    harness_until(is_full, c, 60, "the second is admitted");
+    close(second); /* who goes before the answer is there harms nobody */
+    harness_signal(h, stage, SIGCONT);
+    harness_until(is_empty, c, 60, "the answer came");
+    say_infer(first, "", ROW);
+    assert_int_equal(hear(first, text, sizeof text), 200);
+
+    harness_signal(h, stage, SIGSTOP);
+    say_infer(first, "", ROW);
+    harness_until(is_full, c, 60, "the first is admitted");
+    client_free(c);
+    harness_signal(h, broker, SIGTERM);
+    assert_int_equal(hear(first, text, sizeof text), 503);
+    assert_int_equal(harness_wait(h, broker), 0);
+    harness_signal(h, stage, SIGCONT);
+    close(first);
+    harness_free(h);
+}
+
+static void test_deadline_is_408(void **state)
+{
+    struct harness *h = harness_new(
+        NULL,
+        "stages: 1\nexits: none\nbroker: {http: '127.0.0.1:0', deadline_ms: 200, latency_target_ms: 60000, "
+        "dead_after_ms: 60000}\n");
+    int broker = harness_broker(h), stage = harness_stage(h, 0, 0), fd;
+    char text[4096];
+    (void)state;
+    find_port(h, broker);
+    harness_until(is_ready, NULL, 60, "HTTP is ready");
+    harness_signal(h, stage, SIGSTOP);
+    fd = dial();
+    say_infer(fd, "", ROW);
+    assert_int_equal(hear(fd, text, sizeof text), 408);
+    harness_signal(h, stage, SIGCONT);
+    close(fd);
+    harness_free(h);
+}
+
+/* Who brings no whole request is cut off, also one who sends a byte now and then; others are served. */
+static void test_slow_writers_are_cut_off(void **state)
+{
+    struct harness *h = harness_new(NULL, "stages: 1\nexits: none\nbroker: {http: '127.0.0.1:0', "
+                                          "http_timeout_ms: 300, max_request_mb: 0.01}\n");
+    static const char *const begun[] = {
+        "", "GE", "POST /v2/models/tiny/infer HTTP/1.1\r\nHost: x\r\n",
+        "POST /v2/models/tiny/infer HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n{"};
+    int slow[4], fd;
+    static const char chunked[] =
+        "POST /v2/models/tiny/infer HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
+    char text[4096], chunk[5000];
+    (void)state;
+    find_port(h, harness_pipeline_up(h));
+    for (int i = 0; i < 4; i++) {
+        slow[i] = dial();
+        say(slow[i], begun[i], strlen(begun[i]));
+    }
+    fd = dial();
+    say_infer(fd, "", ROW);
+    assert_int_equal(hear(fd, text, sizeof text), 200);
+    for (int i = 0; i < 4; i++) {
+        while (i == 3 && send(slow[i], " ", 1, MSG_NOSIGNAL) == 1 &&
+               recv(slow[i], text, 1, MSG_DONTWAIT) != 0)
+            usleep(20000);
+        while (recv(slow[i], text, sizeof text, 0) > 0)
+            ;
+        close(slow[i]);
+    }
+    close(fd);
+    /* too large: said before the body comes, or when that shows */
+    fd = dial();
+    say_infer(fd, "Expect: 100-continue\r\n", 20000);
+    assert_int_equal(hear(fd, text, sizeof text), 413);
+    close(fd);
+    fd = dial();
+    say(fd, chunked, sizeof chunked - 1);
+    memset(chunk, ' ', sizeof chunk);
+    for (int i = 0; i < 3; i++) {
+        say(fd, "1388\r\n", 6);
+        say(fd, chunk, sizeof chunk);
+        say(fd, "\r\n", 2);
+    }
+    say(fd, "0\r\n\r\n", 5);
+    assert_int_equal(hear(fd, text, sizeof text), 413);
+    close(fd);
+    assert_int_equal(get("/v2/health/ready", text, sizeof text), 200);
+    harness_free(h);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_suite),
+        cmocka_unit_test(test_same_answer_as_the_native_client),
+        cmocka_unit_test(test_overload_deadline_and_end),
+        cmocka_unit_test(test_deadline_is_408),
+        cmocka_unit_test(test_slow_writers_are_cut_off),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,510 @@
+/* test_oip.c - the Open Inference Protocol's texts: numbers, types, requests, responses, paths */
+#include <float.h>
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+#include <jansson.h>
+
+#include "base/floats.h"
+#include "base/shuffle.h"
+#include "broker/http/http_call.h"
+#include "broker/http/json_cut.h"
+#include "broker/http/oip_numbers.h"
+#include "broker/http/oip_tensor.h"
+
+static struct error e;
+
+/* ---- numbers ---- */
+
+static int numbers(const char *text, enum tensor_dtype dtype, int64_t count, void *to)
+{
+    return oip_numbers_read(text, strlen(text), dtype, count, to, &e);
+}
+
+static void test_floats(void **state)
+{
+    static const char *const token[] = {"0",
+                                        "-0",
+                                        "1",
+                                        "-1.5",
+                                        "3.4028234e38",
+                                        "1e-45",
+                                        "0.1",
+                                        "1E+2",
+                                        "12e-1",
+                                        "123456789",
+                                        "1e0",
+                                        "7.0e22",
+                                        "1e23",
+                                        "9007199254740993",
+                                        "16777217",
+                                        "0.30000001192092896",
+                                        "0.000000000000000000000000000000000000001",
+                                        "123456789012345678901234567890e-20",
+                                        "2.2250738585072011e-30"};
+    char text[128];
+    float f;
+    double d;
+    (void)state;
+    for (size_t i = 0; i < sizeof token / sizeof *token; i++) {
+        snprintf(text, sizeof text, " [ %s ]", token[i]);
+        assert_int_equal(numbers(text + 1, TENSOR_F32, 1, &f), FL_OK);
+        assert_true(f == (float)strtod(token[i], NULL));
+        assert_int_equal(!!signbit(f), !!signbit(strtod(token[i], NULL)));
+        assert_int_equal(numbers(text + 1, TENSOR_F64, 1, &d), FL_OK);
+        assert_true(d == strtod(token[i], NULL));
+    }
+}
+
+/* What any float prints as is read as that float again. */
+static void test_all_floats_come_back(void **state)
+{
+    struct shuffle random;
+    (void)state;
+    shuffle_seed(&random, 1, 0);
+    for (int i = 0; i < 20000; i++) {
+        uint32_t bits = shuffle_u32(&random);
+        char text[64];
+        float f, back;
+        memcpy(&f, &bits, sizeof f);
+        if (!isfinite(f))
+            continue;
+        snprintf(text, sizeof text, i % 2 ? "[%.9g]" : "[%.17g]", (double)f);
+        assert_int_equal(numbers(text, TENSOR_F32, 1, &back), FL_OK);
+        assert_memory_equal(&f, &back, sizeof f);
+    }
+}
+
+static void test_nested_is_flat(void **state)
+{
+    float a[6] = {0}, want[6] = {1, 2, 3, 4, 5, 6};
+    uint8_t b[2];
+    int64_t big[2];
+    uint64_t most;
+    (void)state;
+    assert_int_equal(numbers("[[[1,2],[3,\n4]],[[5],[6]]]", TENSOR_F32, 6, a), FL_OK);
+    assert_memory_equal(a, want, sizeof a);
+    assert_int_equal(numbers("[true,false]", TENSOR_BOOL, 2, b), FL_OK);
+    assert_int_equal(b[0] * 2 + b[1], 2);
+    assert_int_equal(numbers("[9223372036854775807,-9223372036854775808]", TENSOR_I64, 2, big), FL_OK);
+    assert_true(big[0] == INT64_MAX && big[1] == INT64_MIN);
+    assert_int_equal(numbers("[18446744073709551615]", TENSOR_U64, 1, &most), FL_OK);
+    assert_true(most == UINT64_MAX);
+}
+
+static void test_bad_numbers(void **state)
+{
+    static const struct {
+        const char *text;
+        enum tensor_dtype dtype;
+        int count;
+    } bad[] = {
+        {"[1,2,3]", TENSOR_F32, 2},
+        {"[1]", TENSOR_F32, 2},
+        {"[1,]", TENSOR_F32, 2},
+        {"[,1]", TENSOR_F32, 1},
+        {"[1 2]", TENSOR_F32, 2},
+        {"[01]", TENSOR_F32, 1},
+        {"[+1]", TENSOR_F32, 1},
+        {"[.5]", TENSOR_F32, 1},
+        {"[1.]", TENSOR_F32, 1},
+        {"[1e]", TENSOR_F32, 1},
+        {"[NaN]", TENSOR_F32, 1},
+        {"[1e39]", TENSOR_F32, 1},
+        {"[1e999]", TENSOR_F64, 1},
+        {"[null]", TENSOR_F32, 1},
+        {"[\"1\"]", TENSOR_F32, 1},
+        {"[256]", TENSOR_U8, 1},
+        {"[-1]", TENSOR_U8, 1},
+        {"[1.0]", TENSOR_I32, 1},
+        {"[1e2]", TENSOR_I64, 1},
+        {"[{}]", TENSOR_F32, 1},
+        {"[[1],[2]", TENSOR_F32, 2},
+        {"[2147483648]", TENSOR_I32, 1},
+        {"[1]", TENSOR_F16, 1},
+        {"[1]", TENSOR_BF16, 1},
+        {"[tru]", TENSOR_BOOL, 1},
+        {"[2]", TENSOR_BOOL, 1},
+        {"[-]", TENSOR_F32, 1},
+        {"[]", TENSOR_F32, 1},
+        {"[9223372036854775808]", TENSOR_I64, 1},
+        {"[18446744073709551616]", TENSOR_U64, 1},
+        {"[1]]", TENSOR_F32, 1},
+        {"[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]", TENSOR_F32, 1},
+    };
+    double to[4];
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        e = (struct error){FL_OK, ""};
+        assert_int_not_equal(numbers(bad[i].text, bad[i].dtype, bad[i].count, to), FL_OK);
+        assert_int_not_equal(e.text[0], '\0');
+    }
+}
+
+/* ---- conversions ---- */
+
+static void test_conversions_are_exact(void **state)
+{
+    const uint8_t u8[2] = {0, 255};
+    const int32_t i32[2] = {-16777216, 16777217};
+    const int64_t i64[2] = {1ll << 40, INT64_MAX};
+    const uint16_t f16[2] = {half_from_float(1.5f), half_from_float(-0.25f)}, bf16[1] = {0x3fc0};
+    float to[2];
+    (void)state;
+    assert_int_equal(oip_convert(TENSOR_U8, u8, TENSOR_F32, to, 2, &e), FL_OK);
+    assert_true(to[0] == 0 && to[1] == 255);
+    assert_int_equal(oip_convert(TENSOR_I32, i32, TENSOR_F32, to, 1, &e), FL_OK);
+    assert_true(to[0] == -16777216);
+    assert_int_equal(oip_convert(TENSOR_I32, i32, TENSOR_F32, to, 2, &e), FL_VALUE);
+    assert_non_null(strstr(e.text, "element 1"));
+    assert_int_equal(oip_convert(TENSOR_I64, i64, TENSOR_F32, to, 1, &e), FL_OK);
+    assert_int_equal(oip_convert(TENSOR_I64, i64, TENSOR_F32, to, 2, &e), FL_VALUE);
+    assert_int_equal(oip_convert(TENSOR_F16, f16, TENSOR_F32, to, 2, &e), FL_OK);
+    assert_true(to[0] == 1.5f && to[1] == -0.25f);
+    assert_int_equal(oip_convert(TENSOR_BF16, bf16, TENSOR_F32, to, 1, &e), FL_OK);
+    assert_true(to[0] == 1.5f);
+    assert_int_equal(oip_convert(TENSOR_F64, i64, TENSOR_F32, to, 1, &e), FL_DTYPE);
+    assert_int_equal(oip_convert(TENSOR_F32, u8, TENSOR_U8, to, 1, &e), FL_DTYPE);
+    assert_string_equal(e.text, "the input is FP32, the model takes UINT8");
+}
+
+/* ---- the cut ---- */
+
+static void test_cut_leaves_a_small_text(void **state)
+{
+    const char *text =
+        "{\"data\":[9],\"inputs\":[{\"name\":\"a\\\"[\",\"data\" : [[1,\"]\"],[2]],\"x\":1},{\"data\":[]}]}";
+    struct json_cut cut;
+    char rest[200];
+    (void)state;
+    assert_int_equal(json_cut(&cut, text, strlen(text), rest, sizeof rest, &e), FL_OK);
+    rest[cut.size] = '\0';
+    assert_string_equal(
+        rest, "{\"data\":[9],\"inputs\":[{\"name\":\"a\\\"[\",\"data\" : 0,\"x\":1},{\"data\":1}]}");
+    assert_int_equal(cut.n, 2);
+    assert_memory_equal(cut.span[0].at, "[[1,\"]\"],[2]]", cut.span[0].size);
+    assert_int_equal(cut.span[1].size, 2);
+    assert_int_equal(json_cut(&cut, text, strlen(text), rest, 20, &e), FL_TOO_LARGE);
+    assert_int_equal(json_cut(&cut, "{\"inputs\":[{\"data\":[1,", 22, rest, sizeof rest, &e), FL_PROTOCOL);
+    assert_int_equal(json_cut(&cut, "{\"a\\\"", 5, rest, sizeof rest, &e), FL_PROTOCOL);
+}
+
+/* ---- requests ---- */
+
+static const struct oip_model model = {.input = {"x", {TENSOR_F32, 3, {1, 2, 2}, NULL}},
+                                       .output = {"y", {TENSOR_F32, 2, {1, 3}, NULL}},
+                                       .most_rows = 4};
+static struct oip_request request;
+
+static int read_request(const char *json)
+{
+    e = (struct error){FL_OK, ""};
+    return oip_request_read(&request, json, strlen(json), OIP_NO_HEADER, &model, &e);
+}
+
+static void test_request(void **state)
+{
+    const float want[8] = {1, 2, 3, 4, 5, 6, 7, 8};
+    (void)state;
+    assert_int_equal(
+        read_request(
+            "{\"id\":\"r1\",\"parameters\":{\"timeout\":1500,\"exits\":false},\"outputs\":[{\"name\":\"y\","
+            "\"parameters\":{\"binary_data\":true,\"classification\":2}}],\"inputs\":[{\"data\":[[1,2,3,"
+            "4],[5,6,7,8]],\"name\":\"x\",\"shape\":[2,2,2],\"datatype\":\"FP32\"}]}"),
+        FL_OK);
+    assert_string_equal(request.id, "r1");
+    assert_int_equal(request.rows, 2);
+    assert_int_equal(request.row_bytes, 16);
+    assert_memory_equal(request.data, want, sizeof want);
+    assert_int_equal(request.deadline_ms, 2);
+    assert_int_equal(request.flags, JOB_NO_CACHE);
+    assert_true(request.binary);
+    assert_int_equal(request.classes, 2);
+    oip_request_release(&request);
+    assert_int_equal(
+        read_request(
+            "{\"inputs\":[{\"name\":\"x\",\"shape\":[1,2,2],\"datatype\":\"UINT8\",\"data\":[1,2,3,4]}]}"),
+        FL_OK);
+    assert_memory_equal(request.data, want, request.row_bytes);
+    assert_false(request.binary || request.classes || request.deadline_ms || request.flags || *request.id);
+    oip_request_release(&request);
+}
+
+static void test_binary_requests(void **state)
+{
+    static const char head[] =
+        "{\"inputs\":[{\"name\":\"x\",\"shape\":[1,2,2],\"datatype\":\"INT32\","
+        "\"parameters\":{\"binary_data_size\":16}}],\"parameters\":{\"binary_data_output\":true}}";
+    const int32_t in[4] = {1, 2, 3, 4};
+    const float want[4] = {1, 2, 3, 4};
+    char body[sizeof head + 32], raw[32] = {0};
+    int64_t n = sizeof head - 1;
+    (void)state;
+    memcpy(body, head, sizeof head);
+    memcpy(body + n, in, sizeof in);
+    assert_int_equal(oip_request_read(&request, body, (size_t)n + 16, n, &model, &e), FL_OK);
+    assert_memory_equal(request.data, want, sizeof want);
+    assert_true(request.binary);
+    oip_request_release(&request);
+    assert_int_equal(oip_request_read(&request, body, (size_t)n + 15, n, &model, &e), FL_SHAPE);
+    assert_int_equal(oip_request_read(&request, body, (size_t)n + 17, n, &model, &e), FL_SHAPE);
+    assert_int_equal(oip_request_read(&request, body, (size_t)n + 16, n + 17, &model, &e), FL_PROTOCOL);
+    assert_int_equal(oip_request_read(&request, body, (size_t)n, OIP_NO_HEADER, &model, &e), FL_SHAPE);
+
+    assert_int_equal(oip_request_read(&request, raw, 32, 0, &model, &e), FL_OK); /* lies where it is */
+    assert_int_equal(request.rows, 2);
+    assert_ptr_equal(request.data, raw);
+    assert_int_equal(oip_request_read(&request, raw, 31, 0, &model, &e), FL_SHAPE);
+    assert_int_equal(oip_request_read(&request, raw, 0, 0, &model, &e), FL_SHAPE);
+}
+
+static void test_bad_requests(void **state)
+{
+#define INPUT(more) "{\"inputs\":[{\"name\":\"x\"," more "}]}"
+#define WHOLE       "\"shape\":[1,2,2],\"datatype\":\"FP32\",\"data\":[1,2,3,4]"
+    static const struct {
+        const char *json;
+        int code;
+        const char *says;
+    } bad[] = {
+        {"", FL_PROTOCOL, "no JSON"},
+        {"[]", FL_PROTOCOL, "no JSON object"},
+        {"{}", FL_PROTOCOL, "takes one input, 'x'"},
+        {"{\"inputs\":[]}", FL_PROTOCOL, "takes one input"},
+        {"{\"inputs\":[7]}", FL_VALUE, "unexpected inference input"},
+        {"{\"inputs\":[{\"name\":\"z\"," WHOLE "}]}", FL_VALUE, "unexpected inference input 'z'"},
+        {INPUT("\"shape\":[1,2,3],\"datatype\":\"FP32\",\"data\":[1,2,3,4,5,6]"), FL_SHAPE, "1x2x3"},
+        {INPUT("\"shape\":[2,2],\"datatype\":\"FP32\",\"data\":[1,2,3,4]"), FL_SHAPE, "rows of 1x2x2"},
+        {INPUT("\"shape\":[0,2,2],\"datatype\":\"FP32\",\"data\":[]"), FL_SHAPE, "1 to 4 rows"},
+        {INPUT("\"shape\":[5,2,2],\"datatype\":\"FP32\",\"data\":[1]"), FL_TOO_LARGE, "1 to 4 rows"},
+        {INPUT("\"shape\":[-1,2,2],\"datatype\":\"FP32\",\"data\":[1]"), FL_PROTOCOL, "no size"},
+        {INPUT("\"shape\":[9223372036854775807,2,2],\"datatype\":\"FP32\",\"data\":[1]"), FL_TOO_LARGE,
+         "rows"},
+        {INPUT("\"shape\":[1,1,1,1,1,1,1,1,1],\"datatype\":\"FP32\",\"data\":[1]"), FL_PROTOCOL, "up to 8"},
+        {INPUT("\"shape\":{},\"datatype\":\"FP32\",\"data\":[1]"), FL_PROTOCOL, "`shape` is a list"},
+        {INPUT("\"shape\":[1,2,2],\"datatype\":\"FP31\",\"data\":[1,2,3,4]"), FL_DTYPE, "as FP32 is"},
+        {INPUT("\"shape\":[1,2,2],\"datatype\":\"BYTES\",\"data\":[\"a\"]"), FL_DTYPE, "not BYTES"},
+        {INPUT("\"shape\":[1,2,2],\"datatype\":\"FP16\",\"data\":[1,2,3,4]"), FL_DTYPE, "binary data"},
+        {INPUT("\"shape\":[1,2,2],\"datatype\":\"FP64\",\"data\":[1,2,3,4]"), FL_DTYPE, "takes FP32"},
+        {INPUT("\"shape\":[1,2,2],\"datatype\":\"INT64\",\"data\":[1,2,3,16777217]"), FL_VALUE, "element 3"},
+        {INPUT("\"shape\":[1,2,2],\"datatype\":\"FP32\""), FL_PROTOCOL, "neither `data`"},
+        {INPUT("\"shape\":[1,2,2],\"datatype\":\"FP32\",\"data\":0"), FL_PROTOCOL, "neither `data`"},
+        {INPUT("\"shape\":[1,2,2],\"datatype\":\"FP32\",\"data\":[1,2,3]"), FL_VALUE, "fewer than the 4"},
+        {INPUT("\"shape\":[1,2,2],\"datatype\":\"FP32\",\"data\":[1,2,3,4],\"data\":[1,2,3,4]"), FL_PROTOCOL,
+         "duplicate"},
+        {INPUT(WHOLE ",\"parameters\":{\"shared_memory_region\":\"a\"}"), FL_UNSUPPORTED,
+         "shared_memory_region"},
+        {INPUT(WHOLE ",\"parameters\":{\"binary_data_size\":16}"), FL_PROTOCOL, "both"},
+        {INPUT(WHOLE ",\"parameters\":7"), FL_PROTOCOL, "no object"},
+        {"{\"parameters\":{\"max_accuracy_loss\":0.1},\"inputs\":[{\"name\":\"x\"," WHOLE "}]}",
+         FL_UNSUPPORTED, "max_accuracy_loss"},
+        {"{\"parameters\":{\"timeout\":-1},\"inputs\":[{\"name\":\"x\"," WHOLE "}]}", FL_VALUE, "timeout"},
+        {"{\"id\":7,\"inputs\":[{\"name\":\"x\"," WHOLE "}]}", FL_VALUE, "`id`"},
+        {"{\"outputs\":[{\"name\":\"q\"}],\"inputs\":[{\"name\":\"x\"," WHOLE "}]}", FL_VALUE, "output 'q'"},
+        {"{\"outputs\":[{\"name\":\"y\"},{\"name\":\"y\"}],\"inputs\":[{\"name\":\"x\"," WHOLE "}]}",
+         FL_VALUE, "one output"},
+        {"{\"outputs\":[{}],\"inputs\":[{\"name\":\"x\"," WHOLE "}]}", FL_PROTOCOL, "no `name`"},
+        {"{\"outputs\":[{\"name\":\"y\",\"data\":[1]}],\"inputs\":[{\"name\":\"x\"," WHOLE "}]}", FL_PROTOCOL,
+         "neither"},
+        {"{\"inputs\":[{\"name\":\"x\"," WHOLE "}]", FL_PROTOCOL, "no JSON"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        assert_int_equal(read_request(bad[i].json), bad[i].code);
+        if (!strstr(e.text, bad[i].says))
+            fail_msg("%s: \"%s\" and not \"%s\"", bad[i].json, e.text, bad[i].says);
+        assert_null(request.owned);
+    }
+}
+
+/* ---- responses ---- */
+
+static json_t *parsed(const struct json_text *t, size_t n)
+{
+    json_error_t why;
+    json_t *root = json_loadb(t->at, n, 0, &why);
+    if (!root)
+        fail_msg("%s in %.*s", why.text, (int)n, t->at);
+    return root;
+}
+
+static void test_response(void **state)
+{
+    const float scores[6] = {0.1f, 2, -INFINITY, 3, 0, 0};
+    const struct oip_row row[2] = {{1, -1, 0.75f, 0, 1234567, false, false}, {0, 2, 1, 9, 5000, false, true}};
+    char *label[] = {"cat"};
+    struct oip_request r = {.id = "a\"\x01\xff", .rows = 2};
+    struct oip_answer a = {"m", &r, &model, row, scores, 3, label, 1};
+    struct json_text t = {.at = NULL};
+    const char *id, *name, *exit, *time, *text;
+    double first;
+    int64_t header;
+    int rows, classes, size, one_hot;
+    json_t *root, *data;
+    (void)state;
+    oip_answer_text(&t, &a, &header);
+    assert_int_equal(header, -1);
+    root = parsed(&t, t.n);
+    assert_int_equal(json_unpack(root, "{s:s,s:{s:s,s:s,s:b},s:[{s:s,s:[i,i],s:o}]}", "id", &id, "parameters",
+                                 "exit", &exit, "time_us", &time, "one_hot", &one_hot, "outputs", "name",
+                                 &name, "shape", &rows, &classes, "data", &data),
+                     0);
+    assert_string_equal(id, "a\"\x01?");
+    assert_string_equal(exit, "-1,2");
+    assert_string_equal(time, "1234,5");
+    assert_true(one_hot);
+    assert_int_equal(rows * 10 + classes, 23);
+    assert_int_equal(json_array_size(data), 6);
+    assert_float_equal((float)json_real_value(json_array_get(data, 0)), 0.1f, 0);
+    json_decref(root);
+    json_text_free(&t);
+
+    r = (struct oip_request){.rows = 1, .binary = true};
+    oip_answer_text(&t, &a, &header);
+    assert_int_equal(t.n, header + 12);
+    assert_memory_equal(t.at + header, scores, 12);
+    root = parsed(&t, (size_t)header);
+    assert_int_equal(json_unpack(root, "{s:{s:f,s:i},s:[{s:{s:i}}]}", "parameters", "confidence", &first,
+                                 "exit", &rows, "outputs", "parameters", "binary_data_size", &size),
+                     0);
+    assert_float_equal(first, 0.75, 0);
+    assert_int_equal(size, 12);
+    json_decref(root);
+    json_text_free(&t);
+
+    r = (struct oip_request){.rows = 1, .classes = 2};
+    oip_answer_text(&t, &a, &header);
+    root = parsed(&t, t.n);
+    assert_int_equal(json_unpack(root, "{s:[{s:[i,i],s:[s,s]}]}", "outputs", "shape", &rows, &classes, "data",
+                                 &name, &text),
+                     0);
+    assert_string_equal(name, "2:1");
+    assert_string_equal(text, "0.100000001:0:cat");
+    json_decref(root);
+    json_text_free(&t);
+}
+
+static void test_metadata(void **state)
+{
+    struct json_text t = {.at = NULL};
+    const char *name, *type;
+    int batch, a, b;
+    json_t *root;
+    (void)state;
+    oip_model_text(&t, "m", &model);
+    root = parsed(&t, t.n);
+    assert_int_equal(json_unpack(root, "{s:[{s:s,s:s,s:[i,i,i]}]}", "inputs", "name", &name, "datatype",
+                                 &type, "shape", &batch, &a, &b),
+                     0);
+    assert_string_equal(name, "x");
+    assert_string_equal(type, "FP32");
+    assert_int_equal(batch, -1);
+    assert_int_equal(a * 10 + b, 22);
+    json_decref(root);
+    json_text_free(&t);
+}
+
+/* ---- paths ---- */
+
+static void test_paths(void **state)
+{
+    static const struct {
+        const char *method, *path;
+        int target, status;
+    } c[] = {
+        {"GET", "/v2", TARGET_SERVER, 0},
+        {"GET", "/v2/", TARGET_SERVER, 0},
+        {"HEAD", "/v2/health/live", TARGET_LIVE, 0},
+        {"GET", "/v2/health/ready/", TARGET_READY, 0},
+        {"GET", "/v2/models/m", TARGET_MODEL, 0},
+        {"GET", "/v2/models/m/versions/1", TARGET_MODEL, 0},
+        {"GET", "/v2/models/m/versions/1/ready", TARGET_MODEL_READY, 0},
+        {"POST", "/v2/models/m/infer", TARGET_INFER, 0},
+        {"POST", "/v2/models/m/versions/1/infer/", TARGET_INFER, 0},
+        {"POST", "/v2/models/m/versions/2/infer", 0, 404},
+        {"POST", "/v2/models/other/infer", 0, 404},
+        {"GET", "/v2/models/m/infer", 0, 405},
+        {"PUT", "/v2", 0, 405},
+        {"GET", "/", 0, 404},
+        {"GET", "", 0, 404},
+        {"GET", "*", 0, 404},
+        {"GET", "//v2", 0, 404},
+        {"GET", "/v2/models", 0, 404},
+        {"GET", "/v2/models/m/versions", 0, 404},
+        {"GET", "/a/b/c/d/e/f/g/h/i/j", 0, 404},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof c / sizeof *c; i++) {
+        struct http_route r = http_route(c[i].method, c[i].path, "m");
+        assert_int_equal(r.target, c[i].target);
+        assert_int_equal(r.status, c[i].status);
+        assert_int_equal(r.status != 0, *r.why.text != '\0');
+    }
+    assert_non_null(strstr(http_route("GET", "/v2/models/cat", "m").why.text, "Request for unknown model"));
+    assert_string_equal(http_route("GET", "/v2/models/m/infer", "m").allow, "POST");
+}
+
+/* ---- calls ---- */
+
+static void test_bodies_are_bounded(void **state)
+{
+    struct http_memory memory = {.most = 10000, .most_of_one = 8000};
+    struct http_route route = {.target = TARGET_INFER};
+    struct http_call a, b;
+    char piece[5000] = {0};
+    (void)state;
+    http_call_begin(&a, &memory, &route);
+    http_call_begin(&b, &memory, &route);
+    assert_true(http_call_body(&a, piece, 5000));
+    assert_false(a.refused);
+    assert_true(http_call_body(&b, piece, 3000)); /* together more than there is */
+    assert_true(b.refused);
+    assert_int_equal(b.error.code, FL_OVERLOADED);
+    assert_true(b.retry_after_ms > 0);
+    assert_true(http_call_body(&a, piece, 5000));
+    assert_true(a.refused);
+    assert_int_equal(a.error.code, FL_TOO_LARGE);
+    assert_int_equal(memory.used, 0);
+    for (int i = 0; i < 3; i++)
+        assert_true(http_call_body(&a, piece, 5000));
+    assert_false(http_call_body(&a, piece, 5000)); /* whoever sends on and on */
+    http_call_free(&a);
+    http_call_free(&b);
+}
+
+static void test_statuses(void **state)
+{
+    (void)state;
+    assert_int_equal(http_status(FL_SHAPE), 400);
+    assert_int_equal(http_status(FL_DEADLINE), 408);
+    assert_int_equal(http_status(FL_TOO_LARGE), 413);
+    assert_int_equal(http_status(FL_OVERLOADED), 429);
+    assert_int_equal(http_status(FL_UNSUPPORTED), 501);
+    assert_int_equal(http_status(FL_UNAVAILABLE), 503);
+    for (int i = FL_OK + 1; i < FL_CODES; i++)
+        assert_in_range(http_status(i), 400, 503);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_floats),
+        cmocka_unit_test(test_all_floats_come_back),
+        cmocka_unit_test(test_nested_is_flat),
+        cmocka_unit_test(test_bad_numbers),
+        cmocka_unit_test(test_conversions_are_exact),
+        cmocka_unit_test(test_cut_leaves_a_small_text),
+        cmocka_unit_test(test_request),
+        cmocka_unit_test(test_binary_requests),
+        cmocka_unit_test(test_bad_requests),
+        cmocka_unit_test(test_response),
+        cmocka_unit_test(test_metadata),
+        cmocka_unit_test(test_paths),
+        cmocka_unit_test(test_bodies_are_bounded),
+        cmocka_unit_test(test_statuses),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
