@@ -15,18 +15,18 @@
 #include "learner_pool.h"
 #include "learner_watch.h"
 
-#define QUEUE         32
-#define FIRST_TEACH   200  /* requests that the first caches are taught with */
-#define FIRST_PLAN    150  /* audits that an order is planned on, at least */
-#define GROWN         1.5  /* times as many as the last time: teach again */
-#define FEWEST        100  /* audits, before a candidate serves */
-#define GAIN          0.01 /* of the network's time: what a commit is worth */
-#define FIRST_GAIN    0.05 /* likewise, where nothing serves: an audit costs nothing then */
-#define HOPE          0.01 /* likewise: what is to be gained for more audits than usual */
-#define SIGNAL_AUDITS 300  /* to look at after a signal or an alarm */
-#define WAITING       512  /* audits that wait for their truth, where truths come */
-#define TRUTHS_COME   1000 /* a truth about one of so many of the last audits */
-#define ALARM_TEACH   1000 /* requests since a change that are enough to learn from them alone */
+#define QUEUE          32
+#define FIRST_TEACH    200  /* requests that the first caches are taught with */
+#define FIRST_PLAN     150  /* audits that an order is planned on, at least */
+#define GROWN          1.5  /* times as many as the last time: teach again */
+#define FEWEST         100  /* audits, before a candidate serves */
+#define GAIN           0.01 /* of the network's time: what a commit is worth */
+#define FIRST_GAIN     0.05 /* likewise, where nothing serves: an audit costs nothing then */
+#define HOPE           0.01 /* likewise: what is to be gained for more audits than usual */
+#define SIGNAL_AUDITS  300  /* to look at after a signal or an alarm */
+#define WAITING        512  /* audits that wait for their truth, where truths come */
+#define TRUTHS_COME    1000 /* a truth about one of so many of the last audits */
+#define SETTLED_AUDITS 1000 /* after a change: until then, signals are taken for the same one */
 
 /* An audit and what each candidate said. */
 struct heard {
@@ -45,6 +45,7 @@ struct learner_brain {
     struct learner_pool pool;
     struct learner_watch watch;
     uint64_t serving, number; /* candidates: that serves; used last */
+    int64_t row;              /* of the one that serves */
     uint64_t now, committed;  /* moments */
     bool frozen, told_frozen;
     int64_t audits, looking_until; /* audits: seen; until which to look closer */
@@ -57,7 +58,9 @@ struct learner_brain {
                               at the last planning; at the last change */
     int64_t certifying_at; /* the change */
     bool fresh;            /* what is to be taught next begins from nothing */
-    int alarms;
+    int64_t settled;       /* audits: until then, signals are of the last change */
+    uint64_t moment_ms;    /* of the last audit */
+    double hope;           /* when caches were last taught: how fast those before them might become */
     /* audits whose truth may still come */
     struct heard *waiting;                      /* [WAITING], a ring */
     int64_t first_waiting, n_waiting, truth_at; /* truth_at: audits when the last truth came */
@@ -125,17 +128,18 @@ static void serve(struct learner_brain *b, enum learner_state state, uint64_t nu
     b->serving = number;
 }
 
+/* By all audits that its candidate has seen, which are more than those since the last commit; or else by
+ * those. */
 static double time_now(const struct learner_brain *b)
 {
     const struct learner_watch *w = &b->watch;
-    double before[PIPELINE_MAX_EXITS], lookup[PIPELINE_MAX_EXITS];
+    double time = pool_time(&b->pool, b->serving, b->row, FEWEST);
     if (b->state == LEARNER_COLD || b->state == LEARNER_OFF)
         return 1;
-    for (int k = 0; k < b->setup.n_exits; k++) {
-        before[k] = b->setup.exit[k].before;
-        lookup[k] = b->setup.exit[k].lookup;
-    }
-    return serving_time(b->setup.n_exits, before, lookup, w->placed, w->answered, w->counts.n);
+    if (b->state == LEARNER_SERVING && !isnan(time))
+        return time;
+    return serving_time(b->setup.n_exits, b->pool.before, b->pool.lookup, w->placed, w->answered,
+                        w->counts.n);
 }
 
 /* Candidates that are older than what serves never will. */
@@ -166,6 +170,7 @@ static void commit(struct learner_brain *b, const struct pool_row *r, double tim
     d = decide(b, LEARNER_SERVE, r->number);
     d->certified = r->row;
     serve(b, LEARNER_SERVING, r->number, r->placed, r->row.threshold, d);
+    b->row = r->index;
     say(d, "%s: %.1f%% answered early, loss at most %.2f points by %lld audits, time %.3f instead of %.3f",
         same ? "bolder, as more audits certify it" : "certified", 100 * r->row.share, 100 * r->row.upper,
         (long long)r->row.counts.n, r->time, time);
@@ -183,18 +188,10 @@ static void consider(struct learner_brain *b)
     if (!pool_best(&b->pool, FEWEST, &r))
         return;
     time = time_now(b);
-    if (!nothing && r.number == b->serving && b->state == LEARNER_SERVING) {
-        int same =
-            memcmp(r.row.threshold, b->watch.threshold, sizeof r.row.threshold[0] * (size_t)b->setup.n_exits);
-        if (same == 0)
-            return;
-    }
     if (b->state == LEARNER_TIGHTENED)
         gain = 0;
-    /* What serves was judged by fewer audits since its last change than its candidate: compare by the latter.
-     */
-    if (!nothing && b->watch.counts.n < FEWEST)
-        return;
+    if (!nothing && pool_find(&b->pool, b->serving) == NULL && b->watch.counts.n < FEWEST)
+        return; /* how fast it is, is not known yet */
     if (r.time < time - gain)
         commit(b, &r, time);
 }
@@ -207,44 +204,42 @@ static uint64_t use_number(struct learner_brain *b)
     return b->number;
 }
 
-static void forget_all_but(struct learner_brain *b, uint64_t number)
+/* What was certified was so under traffic that is no more: candidates are forgotten, and the next ones learn
+ * and plan from requests since `since_ms`. */
+static void start_over(struct learner_brain *b, uint64_t since_ms)
 {
+    b->since_ms = since_ms;
     while (b->pool.n > 0) {
         uint64_t gone = b->pool.candidate[0].number;
         pool_remove(&b->pool, gone);
-        if (gone != number)
+        if (gone != b->serving)
             decide(b, LEARNER_FORGET, gone);
     }
-}
-
-/* What was certified was so under traffic that is no more. */
-static void start_over(struct learner_brain *b)
-{
-    b->alarms++;
-    b->since_ms = watch_since(&b->watch);
-    forget_all_but(b, b->serving);
     b->changed_at = b->taught_at = b->taught;
     b->certifying_at = b->planned_at = b->certifying;
     b->looking_until = b->audits + SIGNAL_AUDITS;
+    b->settled = b->audits + SETTLED_AUDITS;
     b->n_waiting = 0;
+    b->hope = 1;
 }
 
+/* To a row that is certified and would have lost none of what the alarm blames; where there is no certificate
+ * (of a build, of before a restart), thresholds rise until none of that is lost. */
 static void tighten(struct learner_brain *b)
 {
-    bool placed[PIPELINE_MAX_EXITS];
-    float threshold[PIPELINE_MAX_EXITS], above;
-    int k = watch_blames(&b->watch, &above);
+    struct pool_row r;
     struct learner_decision *d;
-    memcpy(placed, b->watch.placed, sizeof placed);
-    memcpy(threshold, b->watch.threshold, sizeof threshold);
-    if (k < 0)
-        return;
-    start_over(b);
-    threshold[k] = above;
+    bool held = pool_tightened(&b->pool, b->serving, &b->watch, &r);
+    if (!held) {
+        memcpy(r.placed, b->watch.placed, sizeof r.placed);
+        memcpy(r.row.threshold, b->watch.threshold, sizeof r.row.threshold);
+        watch_raise(&b->watch, r.placed, r.row.threshold);
+    }
+    start_over(b, watch_since(&b->watch));
     d = decide(b, LEARNER_SERVE, b->serving);
-    say(d, "alarm: audits lose more than %.2f points; exit %s, which lost most, answers above %.4g only",
-        100 * b->setup.terms.budget, b->setup.exit[k].name, (double)above);
-    serve(b, LEARNER_TIGHTENED, b->serving, placed, threshold, d);
+    say(d, "alarm: audits lose more than %.2f points; thresholds rise until none of those lost would be",
+        100 * b->setup.terms.budget);
+    serve(b, LEARNER_TIGHTENED, b->serving, r.placed, r.row.threshold, d);
     watch_begin(&b->watch, &b->setup.terms, b->watch.blind_budget,
                 betting_delta(b->setup.terms.certainty, use_number(b)));
 }
@@ -256,7 +251,7 @@ static void switch_off(struct learner_brain *b)
     struct learner_decision *d;
     for (int k = 0; k < PIPELINE_MAX_EXITS; k++)
         never[k] = INFINITY;
-    start_over(b);
+    start_over(b, watch_since(&b->watch));
     d = decide(b, LEARNER_SERVE, b->serving);
     say(d, "alarm again: audits lose more than %.2f points; no exit answers until one is certified anew",
         100 * b->setup.terms.budget);
@@ -318,6 +313,7 @@ void learner_brain_audit(struct learner_brain *b, const struct learner_audit *a,
     struct heard *h = &b->now_heard;
     b->now = now;
     b->audits++;
+    b->moment_ms = a->moment_ms;
     if (a->truth >= 0)
         b->truth_at = b->audits;
     if (waits && b->n_waiting == WAITING)
@@ -359,16 +355,18 @@ static void ask(struct learner_brain *b, enum learner_what what, bool warm)
     b->teaching = use_number(b);
     b->tuning = what == LEARNER_TUNE;
     b->planned_at = b->certifying;
-    if (what == LEARNER_TEACH)
+    if (what == LEARNER_TEACH) {
         b->taught_at = b->taught;
+        b->hope = pool_hope(&b->pool);
+    }
     d = decide(b, what, b->teaching);
     d->of = b->serving;
     d->warm = warm;
-    d->since_ms = b->since_ms;
-    d->teach_since_ms = b->taught - b->changed_at >= ALARM_TEACH ? b->since_ms : 0;
+    d->since_ms = d->teach_since_ms = b->since_ms;
     if (what == LEARNER_TEACH)
-        say(d, "candidate %llu is taught %s", (unsigned long long)b->teaching,
-            d->teach_since_ms > 0 ? "by requests since the change" : "by all requests that are kept");
+        say(d, "candidate %llu is taught by %lld requests%s", (unsigned long long)b->teaching,
+            (long long)(b->taught - b->changed_at),
+            b->since_ms > 0 ? " since the change, and some before" : "");
     else
         say(d, "candidate %llu: the same caches, another order of thresholds",
             (unsigned long long)b->teaching);
@@ -429,9 +427,11 @@ void learner_brain_not_taught(struct learner_brain *b, uint64_t number, const ch
 void learner_brain_signal(struct learner_brain *b, const char *what, uint64_t now)
 {
     b->now = now;
-    if (b->looking_until <= b->audits)
-        say(decide(b, LEARNER_EVENT, b->serving), "looks closer: %.150s", what);
     b->looking_until = b->audits + SIGNAL_AUDITS;
+    if (b->audits < b->settled || b->state != LEARNER_SERVING)
+        return;
+    say(decide(b, LEARNER_EVENT, b->serving), "looks closer, and learns anew: %.140s", what);
+    start_over(b, b->moment_ms);
 }
 
 void learner_brain_frozen(struct learner_brain *b, bool frozen, uint64_t now)
@@ -453,6 +453,16 @@ uint64_t learner_brain_due(const struct learner_brain *b)
     return b->committed + b->setup.interval_ns > b->now ? b->committed + b->setup.interval_ns : UINT64_MAX;
 }
 
+/* The newest caches are better than those before them, or nobody knows yet: then requests to learn from may
+ * make better ones. As half of the audits teach, those of a while suffice for that. */
+static bool still_improves(const struct learner_brain *b)
+{
+    int64_t points, seen = pool_newest(&b->pool, &points);
+    if (b->teaching != 0 || seen < 3 * FEWEST)
+        return true;
+    return seen < points && pool_hope(&b->pool) < b->hope - HOPE;
+}
+
 static double audit_wanted(const struct learner_brain *b)
 {
     double most = b->setup.audit > b->setup.audit_most ? b->setup.audit : b->setup.audit_most;
@@ -460,7 +470,7 @@ static double audit_wanted(const struct learner_brain *b)
         return 1;
     if (b->state == LEARNER_TIGHTENED || b->audits < b->looking_until)
         return most;
-    return pool_hope(&b->pool) < time_now(b) - HOPE ? most : b->setup.audit;
+    return pool_hope(&b->pool) < time_now(b) - HOPE || still_improves(b) ? most : b->setup.audit;
 }
 
 struct learner_view learner_brain_view(const struct learner_brain *b)

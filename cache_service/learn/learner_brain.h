@@ -86,14 +86,12 @@ void learner_brain_tick(struct learner_brain *b, uint64_t now);
 enum learner_what {
     LEARNER_NUMBER, /* remember `number` as used (reservoir_set_candidate, and the manifest) before going on
                      */
-    LEARNER_TEACH,  /* teach new caches for candidate `number` from requests since since_ms and plan their
-                       order on  certifying ones since since_ms; `warm`: start at the caches of candidate `of`
+    LEARNER_TEACH,  /* teach new caches and plan their order (teaching_run); `warm`: start at the caches of
+                       `of` */
+    LEARNER_TUNE,   /* candidate `number`: the caches of `of` as they are, in another order (teaching_plan) */
+    LEARNER_FORGET, /* the caches of `number` are not needed any more, unless another candidate has them too
                      */
-    LEARNER_TUNE,   /* the caches of candidate `of` as they are, another order: candidate `number` */
-    LEARNER_FORGET, /* the caches of candidate `number` are not needed any more (unless another one has them)
-                     */
-    LEARNER_SERVE,  /* publish: candidate `number` with these thresholds, exits that are not placed without a
-                       file */
+    LEARNER_SERVE,  /* publish `number` with these thresholds; an exit that is not placed gets no file */
     LEARNER_EVENT,  /* nothing to do but to tell `why` */
 };
 
@@ -101,7 +99,7 @@ struct learner_decision {
     enum learner_what what;
     uint64_t number, of;
     bool warm;
-    uint64_t since_ms, teach_since_ms; /* plan; teach: on requests from then on */
+    uint64_t since_ms, teach_since_ms; /* teaching.h */
     enum learner_state state;          /* SERVE: SERVING, TIGHTENED or OFF */
     bool placed[PIPELINE_MAX_EXITS];
     float threshold[PIPELINE_MAX_EXITS];

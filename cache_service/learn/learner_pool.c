@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "cache_service/promise/betting.h"
-#include "learner_watch.h"
 
 #define HOPED 0.75 /* of the budget: what a row loses that can be certified by not too many audits */
 
@@ -64,11 +63,25 @@ void pool_see(struct learner_pool *p, uint64_t number, const int32_t *label, con
 static void row_of(const struct learner_pool *p, const struct candidate *c, int64_t row, struct pool_row *out)
 {
     out->number = c->number;
+    out->index = row;
     certificate_at(c->certificate, row, &out->row);
     for (int k = 0; k < PIPELINE_MAX_EXITS; k++)
         out->placed[k] = k < p->n_exits && out->row.threshold[k] < INFINITY;
     out->time =
         serving_time(p->n_exits, p->before, p->lookup, out->placed, out->row.answered, out->row.counts.n);
+}
+
+double pool_time(const struct learner_pool *p, uint64_t number, int64_t index, int64_t fewest)
+{
+    for (int i = 0; i < p->n; i++) {
+        const struct candidate *c = &p->candidate[i];
+        struct pool_row r;
+        if (c->number != number || certificate_seen(c->certificate) < fewest || index < 0)
+            continue;
+        row_of(p, c, index, &r);
+        return r.time;
+    }
+    return NAN;
 }
 
 bool pool_best(const struct learner_pool *p, int64_t fewest, struct pool_row *out)
@@ -87,6 +100,21 @@ bool pool_best(const struct learner_pool *p, int64_t fewest, struct pool_row *ou
         found = true;
     }
     return found;
+}
+
+bool pool_tightened(const struct learner_pool *p, uint64_t number, const struct learner_watch *w,
+                    struct pool_row *out)
+{
+    for (int i = 0; i < p->n; i++) {
+        const struct candidate *c = &p->candidate[i];
+        int64_t row = c->number == number ? certificate_row(c->certificate) : -1;
+        for (; row >= 0; row--) {
+            row_of(p, c, row, out);
+            if (!watch_loses(w, out->placed, out->row.threshold))
+                return true;
+        }
+    }
+    return false;
 }
 
 static double hope_of(const struct learner_pool *p, const struct candidate *c)
@@ -119,4 +147,10 @@ double pool_hope(const struct learner_pool *p)
         best = time < best ? time : best;
     }
     return best;
+}
+
+int64_t pool_newest(const struct learner_pool *p, int64_t *points)
+{
+    *points = p->n > 0 ? p->candidate[p->n - 1].points : 0;
+    return p->n > 0 ? certificate_seen(p->candidate[p->n - 1].certificate) : 0;
 }

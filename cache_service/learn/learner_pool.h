@@ -4,6 +4,7 @@
 
 #include "cache_service/promise/certificate.h"
 #include "learner_brain.h"
+#include "learner_watch.h"
 
 struct candidate {
     uint64_t number;
@@ -31,14 +32,24 @@ void pool_see(struct learner_pool *p, uint64_t number, const int32_t *label, con
 /* A row of a candidate: what it serves, and how long requests take with it. */
 struct pool_row {
     uint64_t number;
+    int64_t index; /* of the row */
     struct certificate_row row;
     bool placed[PIPELINE_MAX_EXITS];
     double time;
 };
+/* Time with that row of that candidate by all audits that it has seen; NAN: it is not there, or has seen
+ * fewer. */
+double pool_time(const struct learner_pool *p, uint64_t number, int64_t index, int64_t fewest);
 /* The fastest of those that are certified by `fewest` audits at least; false: none is. */
 bool pool_best(const struct learner_pool *p, int64_t fewest, struct pool_row *out);
+/* The boldest row of that candidate that is certified and loses none of the audits that `w` blames; false:
+ * none. */
+bool pool_tightened(const struct learner_pool *p, uint64_t number, const struct learner_watch *w,
+                    struct pool_row *out);
 /* Time of the boldest row of any candidate that would be certified if what was lost so far went on: what is
  * to be gained by more audits. 1 where there is none. */
 double pool_hope(const struct learner_pool *p);
+/* Audits that the newest candidate has seen; requests that taught it. */
+int64_t pool_newest(const struct learner_pool *p, int64_t *points);
 
 #endif

@@ -38,36 +38,48 @@ void watch_thresholds(struct learner_watch *w, const bool *placed, const float *
     memset(w->lost, 0, sizeof w->lost);
 }
 
-static int first_hit(const struct learner_watch *w, const int32_t *label, const float *confidence)
+/* The exit that would answer; -1: none. */
+static int first_hit(int n_exits, const bool *placed, const float *threshold, const int32_t *label,
+                     const float *confidence)
 {
-    for (int k = 0; k < w->n_exits; k++) {
-        if (w->placed[k] && label[k] >= 0 && confidence[k] > w->threshold[k])
+    for (int k = 0; k < n_exits; k++) {
+        if (placed[k] && label[k] >= 0 && confidence[k] > threshold[k])
             return k;
     }
     return -1;
 }
 
+static void remember(struct learner_watch *w, const int32_t *label, const float *confidence, int32_t full,
+                     int32_t truth, uint64_t moment_ms)
+{
+    struct watched *s = &w->recent[w->seen++ % WATCH_WINDOW];
+    s->full = full;
+    s->truth = truth;
+    s->moment_ms = moment_ms;
+    memcpy(s->label, label, (size_t)w->n_exits * sizeof *label);
+    memcpy(s->confidence, confidence, (size_t)w->n_exits * sizeof *confidence);
+}
+
 void watch_see(struct learner_watch *w, const int32_t *label, const float *confidence, int32_t full,
                int32_t truth, uint64_t moment_ms)
 {
-    int k = first_hit(w, label, confidence);
+    int k = first_hit(w->n_exits, w->placed, w->threshold, label, confidence), d;
     int32_t served = k >= 0 ? label[k] : full;
-    struct watched seen = {k, k >= 0 ? confidence[k] : 0, certificate_loss(w->agreement, served, full, truth),
-                           moment_ms};
-    w->recent[w->seen++ % WATCH_WINDOW] = seen;
+    d = certificate_loss(w->agreement, served, full, truth);
+    remember(w, label, confidence, full, truth, moment_ms);
     w->counts.n++;
-    w->counts.lost += seen.d > 0;
-    w->counts.won += seen.d < 0;
+    w->counts.lost += d > 0;
+    w->counts.won += d < 0;
     w->differ += served != full;
     if (k >= 0) {
         w->answered[k]++;
         w->differs[k] += served != full;
-        w->lost[k] += seen.d > 0;
+        w->lost[k] += d > 0;
     }
     if (w->blind != NULL && truth < 0)
-        alarm_see(w->blind, seen.d);
+        alarm_see(w->blind, d);
     else if (w->alarm != NULL)
-        alarm_see(w->alarm, seen.d);
+        alarm_see(w->alarm, d);
 }
 
 static const struct alarm *nearer(const struct learner_watch *w)
@@ -105,25 +117,35 @@ uint64_t watch_since(const struct learner_watch *w)
     return first < w->seen ? w->recent[first % WATCH_WINDOW].moment_ms : 0;
 }
 
-int watch_blames(const struct learner_watch *w, float *above)
+/* Which exit loses remembered audit i; -1: none does. */
+static int loser(const struct learner_watch *w, int64_t i, const bool *placed, const float *threshold)
 {
-    int lost[PIPELINE_MAX_EXITS] = {0}, worst = -1;
+    const struct watched *s = &w->recent[i % WATCH_WINDOW];
+    int k = first_hit(w->n_exits, placed, threshold, s->label, s->confidence);
+    return k >= 0 && certificate_loss(w->agreement, s->label[k], s->full, s->truth) > 0 ? k : -1;
+}
+
+bool watch_loses(const struct learner_watch *w, const bool *placed, const float *threshold)
+{
     for (int64_t i = first_blamed(w); i < w->seen; i++) {
-        const struct watched *s = &w->recent[i % WATCH_WINDOW];
-        if (s->exit >= 0 && s->d > 0)
-            lost[s->exit]++;
+        if (loser(w, i, placed, threshold) >= 0)
+            return true;
     }
-    for (int k = 0; k < w->n_exits; k++) {
-        if (lost[k] > 0 && (worst < 0 || lost[k] > lost[worst]))
-            worst = k;
+    return false;
+}
+
+void watch_raise(const struct learner_watch *w, const bool *placed, float *threshold)
+{
+    bool lost = true;
+    while (lost) { /* an audit that one exit lets go may be lost by a later one */
+        lost = false;
+        for (int64_t i = first_blamed(w); i < w->seen; i++) {
+            int k = loser(w, i, placed, threshold);
+            if (k >= 0)
+                threshold[k] = w->recent[i % WATCH_WINDOW].confidence[k];
+            lost = lost || k >= 0;
+        }
     }
-    *above = worst >= 0 ? w->threshold[worst] : INFINITY;
-    for (int64_t i = first_blamed(w); i < w->seen; i++) {
-        const struct watched *s = &w->recent[i % WATCH_WINDOW];
-        if (s->exit == worst && s->d > 0 && s->confidence > *above)
-            *above = s->confidence;
-    }
-    return worst;
 }
 
 double serving_time(int n_exits, const double *before, const double *lookup, const bool *placed,

@@ -8,9 +8,8 @@
 #define WATCH_WINDOW 512 /* audits that are remembered, for who is to blame */
 
 struct watched {
-    int32_t exit; /* -1: no exit answered */
-    float confidence;
-    int d;
+    int32_t full, truth, label[PIPELINE_MAX_EXITS];
+    float confidence[PIPELINE_MAX_EXITS];
     uint64_t moment_ms;
 };
 
@@ -42,9 +41,10 @@ double watch_alarm(const struct learner_watch *w);
 bool watch_raised(const struct learner_watch *w);
 /* When the change seems to have begun: moment of the first audit that the alarm blames. */
 uint64_t watch_since(const struct learner_watch *w);
-/* The exit that lost most of the audits that the alarm blames, and the confidence that none of its lost ones
- * exceeds; -1: none is to blame. */
-int watch_blames(const struct learner_watch *w, float *above);
+/* Whether these thresholds lose any of the audits that the alarm blames. */
+bool watch_loses(const struct learner_watch *w, const bool *placed, const float *threshold);
+/* Raises thresholds that lose any of those, one exit after the other, until none is lost. */
+void watch_raise(const struct learner_watch *w, const bool *placed, float *threshold);
 /* Mean time of what serves, of the network's, by these audits. */
 double serving_time(int n_exits, const double *before, const double *lookup, const bool *placed,
                     const int64_t *answered, int64_t n);

@@ -12,6 +12,7 @@
 
 #define FEWEST_TEACH 64
 #define FEWEST_PLAN  64
+#define FEWEST_MIXED 1000 /* requests that teach after a change, where there are so many */
 #define BLOCK        32
 #define MOST_STEPS   4000 /* batches that one exit is taught with */
 #define PLANNING     0.1  /* of the time, for progress */
@@ -138,12 +139,27 @@ static int teach_exit(struct lesson *l, int k, struct cache **out, struct error 
     return rc;
 }
 
+/* The newest: as many of before the change as of after. */
+static void leave_out_old(struct lesson *l)
+{
+    int64_t old = 0, keep;
+    while (old < l->n && l->row[old].moment_ms < l->t->teach_since_ms)
+        old++;
+    keep = 2 * (l->n - old);
+    keep = keep > FEWEST_MIXED ? keep : FEWEST_MIXED;
+    if (keep >= l->n)
+        return;
+    memmove(l->row, l->row + (l->n - keep), (size_t)keep * sizeof *l->row);
+    l->n = keep;
+}
+
 static int teach_all(struct taught *out, const struct teaching *t, struct error *e)
 {
     struct lesson l = {.t = t};
-    int rc = reservoir_list(t->reservoir, false, t->teach_since_ms, &l.row, &l.n);
+    int rc = reservoir_list(t->reservoir, false, 0, &l.row, &l.n);
     if (rc != FL_OK)
         return error_set(e, rc, "no memory for a list of requests");
+    leave_out_old(&l);
     if (l.n < FEWEST_TEACH)
         rc = error_set(e, FL_AGAIN, "%lld requests are too few to learn from", (long long)l.n);
     for (int k = 0; k < t->n_exits; k++)

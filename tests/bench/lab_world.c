@@ -7,6 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "cache_service/promise/drift_signal.h"
 #include "cache_service/store/update.h"
 #include "index/cache.h"
 #include "index/half.h"
@@ -15,6 +16,8 @@
 #define COMMIT_LAG  0.5 /* seconds */
 #define MOST_CACHES 64  /* candidates whose caches are held */
 #define MS          1000.0
+
+#define SIGNAL_WINDOW 100
 
 struct held {
     uint64_t number;
@@ -26,6 +29,8 @@ struct lab {
     struct reservoir *reservoir;
     struct learner_brain *brain;
     struct cache_scratch *scratch;
+    struct drift_signal *drift;
+    bool drifting;
     int64_t now; /* request */
     int64_t taught_rows, planning_rows;
     /* audit in hand */
@@ -251,7 +256,7 @@ static void obey(struct lab *l)
 
 /* --- requests --- */
 
-static int answer(struct lab *l, int64_t i, int32_t *label)
+static int answer(struct lab *l, int64_t i, int32_t *label, float *confidence)
 {
     struct held *h = find_held(l, l->serving.number);
     for (int k = 0; h != NULL && k < l->s->manifest->n_exits; k++) {
@@ -259,6 +264,7 @@ static int answer(struct lab *l, int64_t i, int32_t *label)
         if (!l->serving.placed[k] || h->cache[k] == NULL)
             continue;
         cache_lookup(h->cache[k], l->scratch, row_at(l, i, k), 1, &v);
+        confidence[k] = v.confidence;
         if (v.label >= 0 && v.confidence > l->serving.threshold[k]) {
             *label = v.label;
             return k;
@@ -267,12 +273,30 @@ static int answer(struct lab *l, int64_t i, int32_t *label)
     return -1;
 }
 
+/* What serves now looks otherwise by itself. */
+static int new_signal(struct lab *l, struct error *e)
+{
+    drift_signal_free(l->drift);
+    l->drift = NULL;
+    if (drift_signal_new(&l->drift, l->s->manifest->n_exits, SIGNAL_WINDOW) != FL_OK)
+        return error_set(e, FL_NOMEM, "no memory for signals");
+    return FL_OK;
+}
+
 static int serve_one(struct lab *l, int64_t i, struct error *e)
 {
     int32_t full = l->s->traffic->label[i], truth = l->s->truth != NULL ? l->s->truth[i] : -1, label = full;
-    int k = answer(l, i, &label),
-        d = certificate_loss(l->s->terms.agreement, label, full, l->s->terms.agreement ? -1 : truth);
+    float confidence[PIPELINE_MAX_EXITS];
+    int n = l->s->manifest->n_exits, k, d;
     struct learner_view v = learner_brain_view(l->brain);
+    for (int j = 0; j < n; j++)
+        confidence[j] = NAN;
+    k = answer(l, i, &label, confidence);
+    d = certificate_loss(l->s->terms.agreement, label, full, l->s->terms.agreement ? -1 : truth);
+    drift_signal_see(l->drift, k >= 0 ? k : n, confidence);
+    if (drift_signal_up(l->drift) && !l->drifting)
+        learner_brain_signal(l->brain, "shares of exits or confidences are not what they were", now_ns(l));
+    l->drifting = drift_signal_up(l->drift);
     l->w->n++;
     l->w->early += k >= 0;
     l->w->by_half += k >= 0 && l->s->manifest->exit[k].by_half;
@@ -399,6 +423,7 @@ static void close_lab(struct lab *l)
     if (l->teaching != 0 && l->taught_rc == FL_OK)
         taught_release(&l->taught);
     learner_brain_free(l->brain);
+    drift_signal_free(l->drift);
     reservoir_close(l->reservoir);
     cache_scratch_free(l->scratch);
     free(l->audited);
@@ -415,9 +440,13 @@ int lab_play(struct lab_result *out, const struct lab_setup *s, struct error *e)
     l->out = out;
     l->next_at = INT64_MAX;
     rc = open_lab(l, e);
+    if (rc == FL_OK)
+        rc = new_signal(l, e);
     for (; l->now < s->traffic->rows && rc == FL_OK; l->now++) {
         if (l->now >= l->next_at) {
             l->serving = l->next;
+            if ((rc = new_signal(l, e)) != FL_OK)
+                break;
             l->next_at = INT64_MAX;
         }
         rc = serve_one(l, l->now, e);
