@@ -19,7 +19,8 @@ int dispatch_new(struct dispatch **out, const struct pipeline *p, const struct d
     int rc;
     if (!d)
         return FL_NOMEM;
-    rc = requests_new(&d->requests, p->broker.max_requests, DISPATCH_AUDITS,
+    d->most_audits = p->broker.max_requests < DISPATCH_AUDITS ? p->broker.max_requests : DISPATCH_AUDITS;
+    rc = requests_new(&d->requests, p->broker.max_requests, d->most_audits,
                       (size_t)(p->broker.max_memory_mb * 1024 * 1024), self->incarnation);
     if (!rc)
         rc = registry_new(&d->registry, p, self->boot_id);

@@ -35,7 +35,7 @@ void dispatch_draw(struct dispatch *d, struct request_entry *e, uint32_t asked)
     if (e->flags & (JOB_NO_CACHE | JOB_AUDIT) || !registry_caches(d->registry) ||
         !sampling_audits(e->id, share))
         return;
-    e->audit = d->audits < DISPATCH_AUDITS && requests_roomy(d->requests);
+    e->audit = d->audits < d->most_audits && requests_roomy(d->requests);
     if (e->audit)
         e->flags |= JOB_SAMPLED;
     else

@@ -15,7 +15,7 @@
 
 #define RETRY_TOKENS_MAX 64.0
 #define DISPATCH_SPANS   65536 /* of traced requests, of all processes, until a client takes them */
-#define DISPATCH_AUDITS  256   /* that are drawn and not done, at most */
+#define DISPATCH_AUDITS  256   /* that are drawn and not done, at most; nor more than broker.max_requests */
 
 struct counters {
     uint64_t admitted, answered, hits, failed, overloaded, expired, retried, duplicates;
@@ -55,8 +55,8 @@ struct dispatch {
     unsigned turn;       /* breaks the router's ties */
     bool blocked;        /* a socket to stage 0 took no more */
     bool full;           /* requests wait for room */
-    int audits;          /* drawn and not done */
-    uint16_t shadowed;   /* bit per replica of stage 0: a shadow is under way there */
+    int audits, most_audits; /* drawn and not done */
+    uint16_t shadowed;       /* bit per replica of stage 0: a shadow is under way there */
     uint64_t drain_until_ns; /* nothing is admitted before; 0 = not draining */
 
     /* true labels: so many may come, as of then */

@@ -170,7 +170,7 @@ static void check(void)
         sent += e && e->original && e->n_route;
     }
     FUZZ_CHECK(audits == w.d->audits && requests_shadows(w.d->requests) <= audits &&
-               audits <= DISPATCH_AUDITS);
+               audits <= w.d->most_audits);
     FUZZ_CHECK(sent == __builtin_popcount(w.d->shadowed));
     FUZZ_CHECK(c->audits_done + (uint64_t)audits <= c->audits_drawn && w.audits <= 2 * c->audits_done);
     FUZZ_CHECK(followers == requests_listed(w.d->requests, REQUESTS_FOLLOWING));
