@@ -239,7 +239,7 @@ void keeper_wake(struct keeper *k)
     eventfd_write(k->wake, 1);
 }
 
-static int new (struct keeper **out, const struct pipeline *p, int index, const char *id,
+static int make(struct keeper **out, const struct pipeline *p, int index, const char *id,
                 const struct keeper_student *student, struct error *e)
 {
     struct keeper *k = calloc(1, sizeof *k);
@@ -280,13 +280,13 @@ static int new (struct keeper **out, const struct pipeline *p, int index, const 
 
 int keeper_new(struct keeper **out, const struct pipeline *p, int index, const char *id, struct error *e)
 {
-    return new (out, p, index, id, NULL, e);
+    return make(out, p, index, id, NULL, e);
 }
 
 int keeper_new_student(struct keeper **out, const struct pipeline *p, int index, const char *id,
                        const struct keeper_student *s, struct error *e)
 {
-    return new (out, p, index, id, s, e);
+    return make(out, p, index, id, s, e);
 }
 
 int keeper_start(struct keeper *k, struct error *e)

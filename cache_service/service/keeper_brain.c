@@ -432,7 +432,7 @@ void keeper_brain_errand(struct keeper_brain *b)
 
 bool keeper_brain_offers(const struct keeper_brain *b)
 {
-    return b->lessons.offer;
+    return lessons_offers(&b->lessons, &b->holding);
 }
 
 uint64_t keeper_brain_fence(const struct keeper_brain *b, uint64_t now)

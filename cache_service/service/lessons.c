@@ -64,10 +64,9 @@ static int commit(struct lessons *l, const struct holding *h, const struct head 
     return KEEPER_ASKS_ON;
 }
 
-/* What serves is no longer what it was made of. */
-static bool is_stale(const struct lessons *l, const struct holding *h)
+bool lessons_offers(const struct lessons *l, const struct holding *h)
 {
-    return l->offered != h->taken;
+    return l->offer && l->offered == h->taken;
 }
 
 /* True: it was this that was committed. */
@@ -133,10 +132,9 @@ int lessons_begin(struct lessons *l, const struct holding *h, const struct head 
 {
     if (!lease_held(&l->lease, now))
         return FL_OK;
-    if (l->offer && is_stale(l, h))
-        lessons_offer(l, NULL, h);
-    if (l->offer)
+    if (lessons_offers(l, h))
         return commit(l, h, head, l->offer, t);
+    lessons_offer(l, NULL, h);
     if (l->errand) {
         l->errand = false;
         keeper_ask(t, KEEPER_ERRAND)->mine = h->current;

@@ -36,6 +36,8 @@ int lessons_done(struct lessons *l, struct holding *h, struct follow *f, struct 
 
 /* Takes an epoch to be committed, in the place of one that was not yet. */
 void lessons_offer(struct lessons *l, struct snapshot *s, const struct holding *h);
+/* There is one, and it is made of what serves. */
+bool lessons_offers(const struct lessons *l, const struct holding *h);
 
 /* Without Redis: the same learning, straight from the spool. */
 uint64_t lessons_alone_due(const struct lessons *l, const struct holding *h, struct spool *spool);

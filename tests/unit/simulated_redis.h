@@ -301,6 +301,23 @@ static inline int sim_commit(struct sim_redis *r, uint64_t client, struct keeper
     return FL_OK;
 }
 
+static inline int sim_ack(struct sim_redis *r, uint64_t client, const struct keeper_task *t)
+{
+    int kept = 0;
+    if (!sim_leads(r, client, t->fence))
+        return FL_STALE;
+    for (int i = 0; i < r->n_stream; i++) {
+        char id[MANIFEST_ID_BYTES];
+        sim_id(id, r->stream[i].ms, r->stream[i].part);
+        if (stream_id_compare(id, t->batch.id[t->batch.n - 1]) > 0)
+            r->stream[kept++] = r->stream[i];
+        else
+            update_free(r->stream[i].update);
+    }
+    r->n_stream = kept;
+    return FL_OK;
+}
+
 /* --- the lease --- */
 
 static inline void sim_acquire(struct sim_redis *r, uint64_t client, struct keeper_task *t)
@@ -361,6 +378,8 @@ static inline int sim_redis_do(struct sim_redis *r, uint64_t client, struct keep
         return sim_read(r, client, t);
     case KEEPER_COMMIT:
         return sim_commit(r, client, t);
+    case KEEPER_ACK:
+        return sim_ack(r, client, t);
     default:
         return FL_OK; /* connecting, listening */
     }

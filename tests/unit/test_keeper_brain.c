@@ -24,7 +24,7 @@ struct service {
     enum phase phase;
     uint64_t until;                 /* it sleeps, if nothing wakes it */
     struct snapshot *built, *saved; /* on its disk */
-    bool deaf;
+    bool deaf, student;
     uint64_t accepted; /* by those before it */
 };
 
@@ -46,7 +46,9 @@ struct world {
     struct sim_redis copy; /* of Redis, as it was once */
     uint64_t now, clients;
     int32_t label; /* of the update that was made last */
-    uint64_t asked[KEEPER_COMMIT + 1];
+    uint64_t asked[KEEPER_ERRAND + 1];
+    bool studied[CLASSES]; /* labels that a student has */
+    int studies;
 };
 
 static struct world w;
@@ -88,6 +90,15 @@ static void save(struct service *s, const struct snapshot *mine)
     assert_non_null(s->saved);
 }
 
+static void study(const struct keeper_task *t)
+{
+    for (int i = 0; i < t->batch.n; i++)
+        if (!w.studied[t->batch.update[i]->label]) {
+            w.studied[t->batch.update[i]->label] = true;
+            w.studies++;
+        }
+}
+
 static void use_disk(struct service *s, struct keeper_task *t, enum fault fault);
 
 static void read_files(struct service *s, struct keeper_task *t)
@@ -115,6 +126,7 @@ static void start(int i)
     assert_int_equal(backlog_new(&s->backlog, folder, 1 << 20), FL_OK);
     assert_int_equal(spool_new(&s->spool, 64, 1 << 20), FL_OK);
     setup.spool = s->spool;
+    setup.student = s->student;
     assert_int_equal(keeper_brain_new(&s->brain, &setup, NULL), FL_OK);
 }
 
@@ -246,6 +258,8 @@ static bool move(int i, enum fault fault)
             use_disk(s, t, fault);
         else if (t->act == KEEPER_SAVE)
             save(s, t->mine);
+        else if (t->act == KEEPER_STUDY)
+            study(t);
         else if (t->act == KEEPER_LEARN)
             t->rc = learner_apply(&t->got, t->mine, t->batch.update, t->batch.n, &t->tally, &t->error);
         else
@@ -415,6 +429,127 @@ static void assert_none_twice(void)
         assert_once(current(i));
         assert_int_equal(applied(current(i)), applied(current(0)));
     }
+}
+
+/* --- a learner's process --- */
+
+static struct snapshot *build_promised(uint8_t name)
+{
+    struct snapshot *s = build_caches(name);
+    struct manifest *m = &s->manifest;
+    m->promised = true;
+    m->classes = CLASSES;
+    m->exit[0].dim = DIM;
+    m->exit[0].origin = 1;
+    return s;
+}
+
+/* Two cache services under a promise, and the process that learns, which is the third. */
+static void begin_promised(void)
+{
+    begin(0);
+    w.pipeline.updates.learn = true;
+    for (int i = 0; i < 2; i++) {
+        w.service[i].built = build_promised(1);
+        start(i);
+    }
+    w.service[2].student = true;
+    start(2);
+    calm(3 * NS_PER_S);
+}
+
+/* The same caches, one generation on, as the student would have them. */
+static void offer(void)
+{
+    struct snapshot *next = snapshot_with_applied(current(2), current(2)->manifest.applied);
+    assert_non_null(next);
+    next->manifest.generation++;
+    next->manifest.learned.serial++;
+    keeper_brain_offer(w.service[2].brain, next);
+    w.service[2].until = 0;
+}
+
+static void under_a_promise_a_process_of_its_own_learns(void **state)
+{
+    (void)state;
+    begin_promised();
+    for (int i = 0; i < 2; i++) {
+        assert_false(counters(i).learner);
+        assert_int_equal(counters(i).state, LEARNING_CERTIFIED);
+    }
+    assert_true(counters(2).learner);
+    for (int k = 0; k < 20; k++)
+        push(k % 2);
+    calm(NS_PER_S);
+    assert_int_equal(w.studies, 20); /* and then Redis need not keep them */
+    assert_int_equal(w.redis.n_stream, 0);
+    assert_int_equal(w.asked[KEEPER_LEARN] + w.asked[KEEPER_COMMIT], 0);
+    assert_int_equal(applied(current(0)), 0);
+    offer();
+    calm(NS_PER_S);
+    assert_false(keeper_brain_offers(w.service[2].brain));
+    for (int i = 0; i < 3; i++)
+        assert_true(current(i)->manifest.generation == 1 && current(i)->manifest.learned.serial == 1);
+    end();
+}
+
+static void what_a_dead_student_had_read_is_read_by_the_next(void **state)
+{
+    (void)state;
+    begin_promised();
+    push(0);
+    settle(0);
+    hear();
+    until(2, KEEPER_STUDY);
+    kill_service(2);
+    start(2);
+    push(1);
+    calm(10 * NS_PER_S);
+    assert_int_equal(w.studies, 2);
+    assert_int_equal(w.redis.n_stream, 0);
+    end();
+}
+
+static void an_epoch_made_of_what_serves_no_more_is_not_committed(void **state)
+{
+    (void)state;
+    begin_promised();
+    snapshot_free(w.service[0].built); /* a new build, while the epoch waits */
+    w.service[0].built = build_promised(2);
+    w.service[0].built->manifest.n_replaces = 1;
+    memset(w.service[0].built->manifest.replaces[0], 1, DIGEST_BYTES);
+    w.redis.full = true;
+    offer();
+    settle(2);
+    assert_true(keeper_brain_offers(w.service[2].brain));
+    w.redis.full = false;
+    reload(0);
+    for (int i = 0; i < 10; i++) {
+        settle(0);
+        pass(NS_PER_S);
+    }
+    calm(10 * NS_PER_S);
+    assert_false(keeper_brain_offers(w.service[2].brain));
+    assert_int_equal(current(2)->manifest.build[0], 2);
+    assert_int_equal(current(2)->manifest.learned.serial, 0);
+    assert_int_equal(w.redis.held->manifest.build[0], 2);
+    end();
+}
+
+static void caches_that_cannot_be_taught_are_only_followed(void **state)
+{
+    (void)state;
+    begin(0);
+    w.pipeline.updates.learn = true;
+    w.service[0].built = build_caches(1);
+    w.service[0].built->manifest.promised = true; /* by a build that does not say how */
+    start(0);
+    w.service[2].student = true;
+    start(2);
+    calm(3 * NS_PER_S);
+    assert_int_equal(counters(0).state, LEARNING_UNTAUGHT);
+    assert_true(current(2) && !counters(2).learner && !counters(0).learner);
+    end();
 }
 
 /* --- one thing at a time --- */
@@ -908,6 +1043,10 @@ static int remove_disk(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(under_a_promise_a_process_of_its_own_learns),
+        cmocka_unit_test(what_a_dead_student_had_read_is_read_by_the_next),
+        cmocka_unit_test(an_epoch_made_of_what_serves_no_more_is_not_committed),
+        cmocka_unit_test(caches_that_cannot_be_taught_are_only_followed),
         cmocka_unit_test(updates_go_round_once),
         cmocka_unit_test(an_append_whose_answer_is_lost_is_repeated_in_vain),
         cmocka_unit_test(a_commit_whose_answer_is_lost_is_found_done),
