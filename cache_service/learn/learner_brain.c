@@ -192,8 +192,11 @@ static void consider(struct learner_brain *b)
         gain = 0;
     if (!nothing && pool_find(&b->pool, b->serving) == NULL && b->watch.counts.n < FEWEST)
         return; /* how fast it is, is not known yet */
-    if (r.time < time - gain)
-        commit(b, &r, time);
+    if (r.time >= time - gain)
+        return;
+    r.row.upper = fmin(b->setup.terms.budget,
+                       betting_upper(&r.row.counts, betting_delta(b->setup.terms.certainty, r.number)));
+    commit(b, &r, time);
 }
 
 /* --- alarm --- */

@@ -64,7 +64,7 @@ static void row_of(const struct learner_pool *p, const struct candidate *c, int6
 {
     out->number = c->number;
     out->index = row;
-    certificate_at(c->certificate, row, &out->row);
+    certificate_counts(c->certificate, row, &out->row);
     for (int k = 0; k < PIPELINE_MAX_EXITS; k++)
         out->placed[k] = k < p->n_exits && out->row.threshold[k] < INFINITY;
     out->time =

@@ -40,7 +40,8 @@ struct pool_row {
 /* Time with that row of that candidate by all audits that it has seen; NAN: it is not there, or has seen
  * fewer. */
 double pool_time(const struct learner_pool *p, uint64_t number, int64_t index, int64_t fewest);
-/* The fastest of those that are certified by `fewest` audits at least; false: none is. */
+/* The fastest of those that are certified by `fewest` audits at least; false: none is. Here and below the
+ * bound of the loss is left out (NaN): it takes most of the time. */
 bool pool_best(const struct learner_pool *p, int64_t fewest, struct pool_row *out);
 /* The boldest row of that candidate that is certified and loses none of the audits that `w` blames; false:
  * none. */

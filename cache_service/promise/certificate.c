@@ -195,10 +195,10 @@ static int64_t sum_to(const int64_t *change, int64_t row)
     return sum;
 }
 
-void certificate_at(const struct certificate *c, int64_t row, struct certificate_row *out)
+void certificate_counts(const struct certificate *c, int64_t row, struct certificate_row *out)
 {
     int64_t answered = 0;
-    *out = (struct certificate_row){.counts = c->counts};
+    *out = (struct certificate_row){.counts = c->counts, .upper = NAN};
     out->counts.lost = sum_to(c->lost, row);
     out->counts.won = sum_to(c->won, row);
     for (int k = 0; k < PIPELINE_MAX_EXITS; k++) {
@@ -207,6 +207,11 @@ void certificate_at(const struct certificate *c, int64_t row, struct certificate
         answered += out->answered[k];
     }
     out->share = c->counts.n > 0 ? (double)answered / (double)c->counts.n : 0;
+}
+
+void certificate_at(const struct certificate *c, int64_t row, struct certificate_row *out)
+{
+    certificate_counts(c, row, out);
     out->upper = betting_upper(&out->counts, c->delta);
     if (row < c->next)
         out->upper = fmin(out->upper, c->terms.budget);
