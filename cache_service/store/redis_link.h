@@ -1,8 +1,12 @@
 /* redis_link.h - a connection to Redis that may be gone at any time
  *
- * One thread. Every wait is bounded. A connection that fails is dropped, and redis_link_open makes a new one;
- * an answer that is an error leaves it as it is. When to try again is the caller's business (trouble.h). Uses
- * hiredis as it has been since 0.14.
+ * One thread. Every wait is bounded. A connection that fails is dropped, and redis_link_open makes a new one:
+ * it asks the Sentinels where the master is, says user and password, and refuses who is no master. An answer
+ * that is an error leaves the connection as it is, but for one that says that the master has become a
+ * replica. When to try again is the caller's business (trouble.h). Uses hiredis as it has been since 0.14.
+ *
+ * The password comes from a file or from the environment, is read anew for each connection, and is in no
+ * message.
  */
 #ifndef FREEZELINE_REDIS_LINK_H
 #define FREEZELINE_REDIS_LINK_H
@@ -13,11 +17,13 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "config/pipeline.h"
 
 struct redis_link;
 
-/* endpoint: "unix:PATH" or "HOST:PORT"; security as in pipeline.h. Does not connect yet. FL_CONFIG. */
-int redis_link_new(struct redis_link **out, const char *endpoint, const char *security, struct error *e);
+/* Borrows both; security as in pipeline.h. Does not connect yet. FL_CONFIG. */
+int redis_link_new(struct redis_link **out, const struct redis_config *config, const char *security,
+                   struct error *e);
 void redis_link_free(struct redis_link *l); /* NULL is fine */
 
 /* Connects, if it is not yet. FL_UNAVAILABLE. */

@@ -205,7 +205,9 @@ static int derive_endpoints(struct loading *l)
     ok = fill(&p->broker.requests, "ipc://%s/requests", folder) &&
          fill(&p->broker.control, "ipc://%s/control", folder) &&
          fill(&p->broker.results, "ipc://%s/results", folder) &&
-         (!p->redis.managed || fill(&p->redis.endpoint, "unix:%s/redis", folder));
+         (!p->redis.managed || fill(&p->redis.endpoint, "unix:%s/redis", folder)) &&
+         (!p->redis.n_sentinels ||
+          fill(&p->redis.endpoint, "sentinel:%s", p->redis.master ? p->redis.master : "?"));
     for (int i = 0; ok && i < p->cache.n_endpoints; i++)
         ok = fill(&p->cache.endpoint[i], "ipc://%s/cache.%d", folder, i);
     for (int s = 0; ok && s < p->n_stages; s++)
@@ -528,6 +530,11 @@ void pipeline_free(struct pipeline *p)
     free(p->broker.control);
     free(p->broker.results);
     free(p->redis.endpoint);
+    free(p->redis.master);
+    free(p->redis.user);
+    free(p->redis.password_file);
+    for (int i = 0; i < p->redis.n_sentinels; i++)
+        free(p->redis.sentinel[i]);
     if (p->entries)
         yaml_entries_free(p->entries);
     free(p->entries);

@@ -15,16 +15,17 @@
 
 #include "base/error.h"
 
-#define PRECISION_TEXT_BYTES  48
-#define PIPELINE_MAX_STAGES   16
-#define PIPELINE_MAX_REPLICAS 16
-#define PIPELINE_MAX_EXITS    32
-#define PIPELINE_MAX_GRIDS    8
-#define PIPELINE_MAX_CPUS     64
-#define PIPELINE_MAX_LABELS   4096
-#define PIPELINE_MAX_CHANNELS 4
-#define PIPELINE_MAX_CACHES   16
-#define PIPELINE_MAX_WORKERS  63 /* stage workers and cache services together */
+#define PRECISION_TEXT_BYTES   48
+#define PIPELINE_MAX_STAGES    16
+#define PIPELINE_MAX_REPLICAS  16
+#define PIPELINE_MAX_EXITS     32
+#define PIPELINE_MAX_SENTINELS 8
+#define PIPELINE_MAX_GRIDS     8
+#define PIPELINE_MAX_CPUS      64
+#define PIPELINE_MAX_LABELS    4096
+#define PIPELINE_MAX_CHANNELS  4
+#define PIPELINE_MAX_CACHES    16
+#define PIPELINE_MAX_WORKERS   63 /* stage workers and cache services together */
 
 struct descriptor_config {
     bool flatten;
@@ -105,8 +106,13 @@ struct broker_config {
 };
 
 struct redis_config {
-    char *endpoint; /* "unix:PATH", "HOST:PORT", or NULL: none */
-    bool managed;   /* `freezeline up` starts and stops it */
+    char *endpoint;                         /* "unix:PATH", "HOST:PORT", "sentinel:MASTER", or NULL: none */
+    bool managed;                           /* `freezeline up` starts and stops it */
+    char *sentinel[PIPELINE_MAX_SENTINELS]; /* who are asked where the master is */
+    int n_sentinels;
+    char *master;               /* its name there */
+    char *user, *password_file; /* NULL: none */
+    bool tls;
 };
 
 struct updates_config {

@@ -163,6 +163,17 @@ const struct key pipeline_keys[] = {
     {"redis.endpoint", KEY_REDIS, ROOT(redis.endpoint), .example = "127.0.0.1:6379",
      .help = "unix:PATH or HOST:PORT; default: none, or a socket in the state directory when managed"},
     {"redis.managed", KEY_BOOL, ROOT(redis.managed), "false", .help = "`freezeline up` starts and stops it"},
+    {"redis.sentinels.#", KEY_REDIS, ROOT(redis.sentinel), .example = "['127.0.0.1:26379']",
+     LIST(ROOT(redis.n_sentinels), PIPELINE_MAX_SENTINELS),
+     .help = "asked at each connection where the master is, instead of redis.endpoint"},
+    {"redis.master", KEY_NAME, ROOT(redis.master), .example = "mymaster", .help = "its name there"},
+    {"redis.user", KEY_TEXT, ROOT(redis.user), .example = "freezeline",
+     .help = "of Redis's ACL; default: the default user"},
+    {"redis.password_file", KEY_PATH, ROOT(redis.password_file), .example = "redis.password",
+     .help = "its first line; default: the environment variable FREEZELINE_REDIS_PASSWORD, or no password"},
+    {"redis.tls", KEY_BOOL, ROOT(redis.tls), "false",
+     .help = "refused: hiredis before 1.0 has no TLS, and this program uses none; put stunnel or a tunnel "
+             "between"},
     {"updates.sample", KEY_DOUBLE, ROOT(updates.sample), "0.1", RANGE(0, 1),
      .help = "share of the requests that become an update if no exit answers; all while a learner wants more "
              "audits"},

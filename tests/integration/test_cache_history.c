@@ -13,6 +13,7 @@ struct shelf {
     char endpoint[HARNESS_PATH];
     struct redis_link *link;
     struct store *store;
+    struct redis_config config;
     struct error e;
 };
 
@@ -25,7 +26,8 @@ static struct shelf *shelf_new(void)
         free(s);
         skip();
     }
-    assert_int_equal(redis_link_new(&s->link, s->endpoint, NULL, &s->e), FL_OK);
+    s->config.endpoint = s->endpoint;
+    assert_int_equal(redis_link_new(&s->link, &s->config, NULL, &s->e), FL_OK);
     assert_int_equal(redis_link_open(s->link, &s->e), FL_OK);
     assert_int_equal(store_new(&s->store, s->link, "test", "0123456789abcdef", &s->e), FL_OK);
     return s;

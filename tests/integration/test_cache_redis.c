@@ -6,7 +6,10 @@
  */
 #include "cache_world.h"
 
+#include <arpa/inet.h>
 #include <dirent.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 
 #define EPOCH   "freezeline:{test}:epoch"
@@ -202,6 +205,143 @@ static void a_head_that_is_none_is_replaced(void **state)
     teach(w, 0, MISSING, 10);
     wait_for(w, w->service[0].beat.jobs == 10);
     assert_true(lines(w, 0) < 12);
+    world_free(w);
+}
+
+/* What somebody did to the stream and its group costs what is gone, and nothing else. */
+static void a_stream_that_others_touch_goes_on(void **state)
+{
+    static const char *const harm[] = {"XGROUP DESTROY %s learners", "XTRIM %s MAXLEN 0", "DEL %s",
+                                       "XADD %s * other field", "XADD %s * u no-record"};
+    struct world *w = world_new(true);
+    uint64_t jobs = 0;
+    (void)state;
+    start_service(w, 0);
+    for (int i = 0; i < 5; i++) {
+        teach(w, 0, MISSING, 10);
+        jobs += 10;
+        wait_for(w, w->service[0].beat.jobs == jobs);
+        redis_ask(w, harm[i], UPDATES);
+    }
+    teach(w, 0, MISSING, 10);
+    wait_for(w, w->service[0].beat.jobs == jobs + 10 && empty_stream(w));
+    assert_int_equal(w->service[0].beat.learning.rejected, 2);
+    assert_int_equal(learning(w, 0), LEARNING_SHARED);
+    world_free(w);
+}
+
+static void write_secret(const struct world *w, const char *secret)
+{
+    char path[128];
+    FILE *f;
+    in_dir(w, path, sizeof path, "secret");
+    assert_non_null(f = fopen(path, "we"));
+    fprintf(f, "%s\n", secret);
+    fclose(f);
+}
+
+/* The password is read anew for each connection, and is in no log. */
+static void a_user_has_a_password(void **state)
+{
+    struct world *w = world_new(true);
+    (void)state;
+    redis_ask(w, "ACL SETUSER freezeline on >%s ~freezeline:* &freezeline:* +@all -@dangerous +role",
+              "s3cret");
+    shell(w, "sed -i 's|redis: {|redis: {user: freezeline, password_file: secret, |' p.yaml");
+    start_service(w, 0);
+    wait_for(w, log_has(w, 0, "redis.password_file"));
+    write_secret(w, "wrong-s3cret");
+    wait_for(w, log_has(w, 0, "user or password are refused"));
+    assert_false(w->service[0].beat.redis_up);
+    teach(w, 0, MISSING, 10);
+    write_secret(w, "s3cret");
+    wait_for(w, w->service[0].beat.jobs == 10);
+    assert_int_equal(learning(w, 0), LEARNING_SHARED);
+    redis_ask(w, "ACL SETUSER freezeline -%s", "xadd");
+    teach(w, 0, MISSING, 10);
+    wait_for(w, learning(w, 0) == LEARNING_REFUSED && log_has(w, 0, "give it +@all"));
+    redis_ask(w, "ACL SETUSER freezeline +%s", "xadd");
+    wait_for(w, w->service[0].beat.jobs == 20);
+    assert_false(log_has(w, 0, "s3cret"));
+    world_free(w);
+}
+
+/* What writes is refused there, so nothing is asked of it, and updates wait. */
+static void a_replica_is_left_alone(void **state)
+{
+    struct world *w = world_new(true);
+    (void)state;
+    start_service(w, 0);
+    teach(w, 0, MISSING, 10);
+    wait_for(w, w->service[0].beat.jobs == 10);
+    redis_ask(w, "REPLICAOF 127.0.0.1 %s", "1");
+    teach(w, 0, MISSING, 10);
+    wait_for(w, !w->service[0].beat.redis_up && log_has(w, 0, "it is no master but a slave"));
+    redis_ask(w, "REPLICAOF NO %s", "ONE");
+    wait_for(w, w->service[0].beat.jobs == 20);
+    world_free(w);
+}
+
+/* A port of this host that nobody has now. */
+static int free_port(void)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof a;
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    assert_true(fd >= 0 && !bind(fd, (struct sockaddr *)&a, sizeof a) &&
+                !getsockname(fd, (struct sockaddr *)&a, &size));
+    close(fd);
+    return ntohs(a.sin_port);
+}
+
+static char *text(const char *format, ...)
+{
+    static char texts[8][256];
+    static int next;
+    va_list args;
+    char *to = texts[next++ % 8];
+    va_start(args, format);
+    vsnprintf(to, sizeof texts[0], format, args);
+    va_end(args);
+    return to;
+}
+
+static long long replicas(struct world *w)
+{
+    return redis_number(w, "replication", "connected_slaves:");
+}
+
+/* The master dies, Sentinel makes the replica the master, and the service finds it. */
+static void sentinels_tell_the_master(void **state)
+{
+    struct world *w = world_new(true);
+    int master = free_port(), other = free_port(), sentinel = free_port();
+    pid_t replica, watcher;
+    (void)state;
+    redis_ask(w, "CONFIG SET port %s", text("%d", master));
+    shell(w,
+          text("mkdir other && printf 'port %d\\nsentinel monitor mine 127.0.0.1 %d 1\\n"
+               "sentinel down-after-milliseconds mine 500\\nsentinel failover-timeout mine 2000\\n' > s.conf",
+               sentinel, master));
+    replica =
+        launch((char *[]){"redis-server", "--port", text("%d", other), "--dir", text("%s/other", w->dir),
+                          "--save", "", "--replicaof", "127.0.0.1", text("%d", master), NULL},
+               text("%s/replica.log", w->dir));
+    wait_for(w, replicas(w) == 1);
+    watcher = launch((char *[]){"redis-server", text("%s/s.conf", w->dir), "--sentinel", NULL},
+                     text("%s/sentinel.log", w->dir));
+    shell(w, text("sed -i 's|redis: {.*|redis: {sentinels: [\"127.0.0.1:%d\"], master: mine}|' p.yaml",
+                  sentinel));
+    start_service(w, 0);
+    teach(w, 0, MISSING, 10);
+    wait_for(w, w->service[0].beat.jobs == 10);
+    redis_ask(w, "WAIT 1 %s", "5000");
+    wait_for(w, !system(text("grep -q 'slave.*%d' %s/sentinel.log", other, w->dir)));
+    end_process(&w->redis, SIGKILL);
+    teach(w, 0, MISSING, 10);
+    wait_for(w, w->service[0].beat.jobs == 20);
+    end_process(&watcher, SIGKILL);
+    end_process(&replica, SIGKILL);
     world_free(w);
 }
 
@@ -480,6 +620,10 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_full_redis_costs_a_line),
         cmocka_unit_test(keys_of_another_type_cost_a_line),
         cmocka_unit_test(a_head_that_is_none_is_replaced),
+        cmocka_unit_test(a_stream_that_others_touch_goes_on),
+        cmocka_unit_test(a_user_has_a_password),
+        cmocka_unit_test(a_replica_is_left_alone),
+        cmocka_unit_test(sentinels_tell_the_master),
         cmocka_unit_test(updates_on_the_disk_outlive_redis_and_service),
         cmocka_unit_test(killed_in_turn_all_is_applied_once),
         cmocka_unit_test(damaged_caches_are_mended_by_who_has_them),
