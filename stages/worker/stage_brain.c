@@ -14,9 +14,14 @@
 #include "stage_load.h"
 #include "stage_post.h"
 
-#define SHADOW_GRACE_NS (2 * NS_PER_MS)   /* it begins when no other job was here for so long, .. */
-#define SHADOW_WAITS_NS (250 * NS_PER_MS) /* .. or when it has waited so long for that */
-#define PUT_BACK_MOST   4                 /* then it runs to its end whatever comes */
+/* A shadow begins when no other job was here for a while, or when it has waited for so many times what one
+ * takes. It is put back for others a few times and then runs to its end, so where others leave no gap shadows
+ * get a twentieth of the time. */
+#define SHADOW_GRACE_NS (2 * NS_PER_MS)
+#define SHADOW_WAITS    4
+#define SHADOW_LEAST_NS (5 * NS_PER_MS) /* that it waits, and most */
+#define SHADOW_MOST_NS  (250 * NS_PER_MS)
+#define PUT_BACK_MOST   4
 
 enum phase {
     IDLE,     /* no batch in hand */
@@ -46,6 +51,7 @@ struct stage_brain {
     int segment;
     uint64_t hold_until_ns;
     uint64_t others_ns; /* when jobs that are no shadows were here last */
+    uint64_t shadow_ns; /* what the last shadow took */
     uint64_t due_ns;    /* when to call tick again */
     int asked;          /* to end, how often */
     struct mishap garbage;
@@ -255,8 +261,11 @@ static bool take_jobs(struct stage_brain *b, uint64_t broker_now, uint64_t now)
 static uint64_t shadow_due(struct stage_brain *b)
 {
     const struct stage_row *r = stage_rows_shadow(&b->rows);
-    uint64_t quiet = b->others_ns + SHADOW_GRACE_NS, waited = r ? r->received_ns + SHADOW_WAITS_NS : 0;
-    return !r ? UINT64_MAX : quiet < waited ? quiet : waited;
+    uint64_t quiet = b->others_ns + SHADOW_GRACE_NS, waited = SHADOW_WAITS * b->shadow_ns;
+    if (!r)
+        return UINT64_MAX;
+    waited = waited < SHADOW_LEAST_NS ? SHADOW_LEAST_NS : waited > SHADOW_MOST_NS ? SHADOW_MOST_NS : waited;
+    return quiet < r->received_ns + waited ? quiet : r->received_ns + waited;
 }
 
 static bool form_batch(struct stage_brain *b, uint64_t now)
@@ -398,6 +407,8 @@ static void hand_out(struct stage_brain *b)
     lap(b, SPAN_HELD, -1);
     drop_over(b);
     stage_post_outputs(&b->post);
+    if (b->shadow)
+        b->shadow_ns = moment(b) - b->times.formed_ns;
     end_batch(b);
 }
 
