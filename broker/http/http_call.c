@@ -65,7 +65,7 @@ bool http_call_body(struct http_call *c, const char *bytes, size_t n)
         c->size += n;
         return c->size <= 2 * c->memory->most_of_one;
     }
-    if (c->route.target != TARGET_INFER)
+    if (c->route.target != TARGET_INFER || !n)
         return true;
     if (make_room(c, &c->body, &c->room, c->size + n)) {
         drop_body(c);

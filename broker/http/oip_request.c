@@ -316,6 +316,9 @@ int oip_request_read(struct oip_request *out, const char *body, size_t size, int
                      : read_text(out, body, header == OIP_NO_HEADER ? size : (size_t)header, size, model, e);
     if (rc)
         oip_request_release(out);
+    for (char *c = rc && e ? e->text : NULL; c && *c; c++) /* names and tokens of the body are quoted in it */
+        if ((unsigned char)*c < ' ' || *c == 0x7f)
+            *c = ' ';
     return rc;
 }
 
