@@ -40,6 +40,7 @@ struct http_call {
     struct oip_row *row;
     float *scores; /* rows x classes */
     int classes;
+    uint64_t began_ns; /* when its body was whole; 0: not an inference */
     uint64_t first_id; /* of the requests to the broker, one a row, which count up */
     int sent, left;    /* of these; without an answer */
     uint64_t until_ns; /* there is an answer by then, or none comes */

@@ -26,6 +26,7 @@
 #include "base/log.h"
 #include "http_backend.h"
 #include "http_listener.h"
+#include "metrics_text.h"
 
 #define MOST_CONNECTIONS 4096
 #define CONNECTION_BYTES \
@@ -47,6 +48,7 @@ struct http_door {
     struct http_backend *backend;
     struct MHD_Daemon *daemon;
     struct http_memory memory;
+    struct http_counts counts;
     struct caller *callers; /* list */
     uint64_t looked_ns;
     bool resumed; /* connections have replies that libmicrohttpd has not looked at */
@@ -76,7 +78,7 @@ static void add_headers(struct MHD_Response *response, const struct http_reply *
 }
 
 /* Hands the reply over. MHD_NO ends the connection. */
-static enum MHD_Result reply(struct http_call *c)
+static enum MHD_Result reply(struct http_door *d, struct http_call *c)
 {
     struct MHD_Response *response;
     enum MHD_Result rc;
@@ -87,6 +89,9 @@ static enum MHD_Result reply(struct http_call *c)
                    : MHD_create_response_from_buffer(0, (char[1]){""}, MHD_RESPMEM_PERSISTENT);
     if (!response)
         return MHD_NO;
+    metrics_count(&d->counts, c->reply.status);
+    if (c->began_ns)
+        metrics_took(&d->counts, (double)(clock_ns() - c->began_ns) / NS_PER_S);
     if (c->reply.text.n)
         c->reply.text = (struct json_text){.at = NULL};
     add_headers(response, &c->reply);
@@ -134,6 +139,7 @@ static void on_done(void *arg, struct http_call *c)
 static void infer(struct http_door *d, struct http_call *c)
 {
     struct oip_model model;
+    c->began_ns = clock_ns();
     if (!c->error.code && !http_backend_model(d->backend, &model, &c->error) && !http_call_read(c, &model)) {
         http_backend_send(d->backend, c);
         if (c->left) {
@@ -165,6 +171,11 @@ static void serve_call(struct http_door *d, struct http_call *c)
         break;
     case TARGET_INFER:
         infer(d, c);
+        break;
+    case TARGET_METRICS:
+        metrics_text(&c->reply.text, d->pipeline, http_backend_status(d->backend), &d->counts);
+        c->reply.status = 200;
+        c->reply.type = "text/plain; version=0.0.4; charset=utf-8";
         break;
     default:
         refuse(c, &c->route);
@@ -244,7 +255,7 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
         if (c->error.code != FL_TOO_LARGE)
             return MHD_YES;
         http_call_finish(c, d->pipeline); /* before the body comes, and ends the connection */
-        return reply(c);
+        return reply(d, c);
     }
     if (*n) {
         bool go_on = http_call_body(c, bytes, *n);
@@ -255,7 +266,7 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
         caller->served = true;
     if (!c->reply.status)
         serve_call(d, c);
-    return c->reply.status ? reply(c) : MHD_YES;
+    return c->reply.status ? reply(d, c) : MHD_YES;
 }
 
 static void on_completed(void *arg, struct MHD_Connection *connection, void **state,
@@ -295,6 +306,7 @@ static void add_caller(struct http_door *d, struct MHD_Connection *connection, v
     *context = caller;
     if (!caller)
         return;
+    d->counts.connections++;
     caller->fd = info ? info->connect_fd : -1;
     caller->since_ns = clock_ns();
     caller->after = d->callers;
@@ -307,6 +319,7 @@ static void remove_caller(struct http_door *d, struct caller *caller)
 {
     if (!caller)
         return;
+    d->counts.connections--;
     if (caller->after)
         caller->after->before = caller->before;
     if (caller->before)

@@ -12,6 +12,7 @@
 #include "base/shuffle.h"
 #include "broker/http/http_call.h"
 #include "broker/http/json_cut.h"
+#include "broker/http/metrics_text.h"
 #include "broker/http/oip_numbers.h"
 #include "broker/http/oip_tensor.h"
 
@@ -447,6 +448,65 @@ static void test_paths(void **state)
     assert_string_equal(http_route("GET", "/v2/models/m/infer", "m").allow, "POST");
 }
 
+/* ---- metrics ---- */
+
+static double sample(const struct json_text *t, const char *name)
+{
+    const char *at = strstr(t->at, name);
+    if (!at)
+        fail_msg("no %s in %s", name, t->at);
+    return strtod(at + strlen(name), NULL);
+}
+
+/* Counters add up; what nobody counts is left out when the broker is silent. */
+static void test_metrics(void **state)
+{
+    static struct status_reply s = {.admitted = 10,
+                                    .answered = 7,
+                                    .hits = 3,
+                                    .known = 1,
+                                    .failed = 2,
+                                    .in_flight = 1,
+                                    .n_exits = 2,
+                                    .exit = {{1}, {2}},
+                                    .n_processes = 2,
+                                    .ready = true};
+    static struct http_counts h = {.connections = 3};
+    struct pipeline p = {.name = (char[]){"m"}};
+    struct json_text t = {.at = NULL};
+    double early = 0, all;
+    (void)state;
+    s.process[0] =
+        (struct process_status){.role = ROLE_STAGE, .host = "a\"b", .state = "ready", .last = {.jobs = 9}};
+    s.process[1] = (struct process_status){.role = ROLE_STAGE, .host = "new", .state = "waiting"};
+    metrics_count(&h, 200);
+    metrics_count(&h, 9999);
+    metrics_took(&h, 0.002);
+    metrics_took(&h, 99);
+    metrics_text(&t, &p, &s, &h);
+    json_text_bytes(&t, "", 1);
+    all = sample(&t, "freezeline_requests_answered_total{model=\"m\"} ");
+    assert_float_equal(sample(&t, "freezeline_requests_admitted_total{model=\"m\"} "), all + 2 + 1, 0);
+    early = sample(&t, "{model=\"m\",exit=\"0\"} ") + sample(&t, "{model=\"m\",exit=\"1\"} ") +
+            sample(&t, "{model=\"m\",exit=\"known\"} ");
+    assert_float_equal(sample(&t, "{model=\"m\",exit=\"none\"} ") + early, all, 0);
+    assert_float_equal(
+        sample(&t, "_jobs_total{model=\"m\",role=\"stage\",stage=\"0\",replica=\"0\",host=\"a\\\"b\"} "), 9,
+        0);
+    assert_float_equal(sample(&t, "_seconds_bucket{model=\"m\",le=\"0.001\"} "), 0, 0);
+    assert_float_equal(sample(&t, "_seconds_bucket{model=\"m\",le=\"0.0025\"} "), 1, 0);
+    assert_float_equal(sample(&t, "_seconds_bucket{model=\"m\",le=\"10\"} "), 1, 0);
+    assert_float_equal(sample(&t, "_seconds_bucket{model=\"m\",le=\"+Inf\"} "), 2, 0);
+    assert_float_equal(sample(&t, "replies_total{code=\"200\"} "), 1, 0);
+    assert_null(strstr(t.at, "host=\"new\""));
+    json_text_free(&t);
+    metrics_text(&t, &p, NULL, &h);
+    json_text_bytes(&t, "", 1);
+    assert_float_equal(sample(&t, "freezeline_up{model=\"m\"} "), 0, 0);
+    assert_null(strstr(t.at, "admitted"));
+    json_text_free(&t);
+}
+
 /* ---- calls ---- */
 
 static void test_bodies_are_bounded(void **state)
@@ -503,6 +563,7 @@ int main(void)
         cmocka_unit_test(test_response),
         cmocka_unit_test(test_metadata),
         cmocka_unit_test(test_paths),
+        cmocka_unit_test(test_metrics),
         cmocka_unit_test(test_bodies_are_bounded),
         cmocka_unit_test(test_statuses),
     };

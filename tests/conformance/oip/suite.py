@@ -412,6 +412,22 @@ def classification(s):
     assert [int(d.split(':')[1]) for d in data['data']] == best
 
 
+@ours
+def metrics(s):
+    def read():
+        status, headers, text = s.ask('GET', '/metrics')
+        assert status == 200 and headers['content-type'].startswith('text/plain; version=0.0.4')
+        lines = [line for line in text.decode().splitlines() if not line.startswith('#')]
+        return {line.rpartition(' ')[0]: float(line.rpartition(' ')[2]) for line in lines}
+    before = read()
+    s.scores(3)
+    name = 'freezeline_http_inference_seconds_count{model="%s"}' % s.name
+    assert read()[name] == before[name] + 1
+    answered = 'freezeline_requests_answered_total{model="%s"}' % s.name
+    while read()[answered] < before[answered] + 3:  # what is told is a tenth of a second old, at most
+        pass
+
+
 def main():
     if len(sys.argv) < 3:
         sys.exit(__doc__)

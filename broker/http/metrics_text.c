@@ -1,0 +1,237 @@
+/* metrics_text.c - families, each with its help, its type, its samples */
+#include "metrics_text.h"
+
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/version.h"
+
+static const double bucket[METRICS_BUCKETS] = {0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025,
+                                               0.05,    0.1,    0.25,  0.5,    1,     2.5,  10};
+
+void metrics_count(struct http_counts *h, int status)
+{
+    if (status >= 0 && status < METRICS_STATUSES)
+        h->reply[status]++;
+}
+
+void metrics_took(struct http_counts *h, double seconds)
+{
+    int i = 0;
+    while (i < METRICS_BUCKETS && seconds > bucket[i])
+        i++;
+    h->took[i]++;
+    h->took_sum += seconds;
+}
+
+static void family(struct json_text *out, const char *name, const char *type, const char *help)
+{
+    json_text_format(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
+}
+
+/* Between quotes of a label: the text format escapes these three. */
+static void put_label(struct json_text *out, const char *value)
+{
+    for (; *value; value++) {
+        if (*value == '"' || *value == '\\')
+            json_text_bytes(out, "\\", 1);
+        json_text_bytes(out, *value == '\n' ? " " : value, 1);
+    }
+}
+
+/* A family of one sample. */
+static void one(struct json_text *out, const char *model, const char *name, const char *type,
+                const char *help, double value)
+{
+    family(out, name, type, help);
+    json_text_format(out, "%s{model=\"%s\"} %.17g\n", name, model, value);
+}
+
+static void counter(struct json_text *out, const char *model, const char *name, const char *help, uint64_t n)
+{
+    one(out, model, name, "counter", help, (double)n);
+}
+
+static void gauge(struct json_text *out, const char *model, const char *name, const char *help, double value)
+{
+    one(out, model, name, "gauge", help, value);
+}
+
+/* admitted = answered + failed + in flight; the answers by exit are those answered. */
+static void put_requests(struct json_text *out, const char *m, const struct status_reply *s)
+{
+    counter(out, m, "freezeline_requests_admitted_total", "Requests that were admitted.", s->admitted);
+    counter(out, m, "freezeline_requests_answered_total", "Admitted requests that were answered.",
+            s->answered);
+    counter(out, m, "freezeline_requests_failed_total", "Admitted requests that got an error.", s->failed);
+    counter(out, m, "freezeline_requests_expired_total", "Failed requests whose deadline had passed.",
+            s->expired);
+    counter(out, m, "freezeline_requests_overloaded_total", "Requests that were refused because of load.",
+            s->overloaded);
+    counter(out, m, "freezeline_attempts_retried_total", "Attempts after a worker's death or silence.",
+            s->retried);
+    counter(out, m, "freezeline_results_duplicate_total", "Results of requests that were answered already.",
+            s->duplicates);
+    gauge(out, m, "freezeline_requests_in_flight", "Requests admitted and not answered.",
+          (double)s->in_flight);
+    gauge(out, m, "freezeline_requests_waiting", "Requests in flight that no stage has yet.",
+          (double)s->waiting);
+    gauge(out, m, "freezeline_requests_room", "How many may be sent and unanswered.", (double)s->room);
+    gauge(out, m, "freezeline_response_cache_bytes", "Answers kept for the same input.",
+          (double)s->response_bytes);
+}
+
+static void put_answers(struct json_text *out, const struct pipeline *p, const struct status_reply *s)
+{
+    const char *name = "freezeline_answers_total";
+    uint64_t early = s->hits + s->known;
+    family(out, name, "counter",
+           "Answers by what gave them: an exit's cache, the whole network, an earlier answer.");
+    for (int i = 0; i < s->n_exits; i++) {
+        json_text_format(out, "%s{model=\"%s\",exit=\"", name, p->name);
+        if (i < p->n_exits && p->exit[i].name)
+            put_label(out, p->exit[i].name);
+        else
+            json_text_format(out, "%d", i);
+        json_text_format(out, "\"} %llu\n", (unsigned long long)s->exit[i].answered);
+    }
+    json_text_format(out, "%s{model=\"%s\",exit=\"none\"} %llu\n%s{model=\"%s\",exit=\"known\"} %llu\n", name,
+                     p->name, (unsigned long long)(s->answered > early ? s->answered - early : 0), name,
+                     p->name, (unsigned long long)s->known);
+}
+
+static void put_learning(struct json_text *out, const char *m, const struct status_reply *s)
+{
+    counter(out, m, "freezeline_audits_drawn_total", "Requests that were drawn as audits.", s->audits_drawn);
+    counter(out, m, "freezeline_audits_done_total", "Audits that ended with an outcome.", s->audits_done);
+    counter(out, m, "freezeline_audits_dropped_total", "Audits that were given up.", s->audits_dropped);
+    counter(out, m, "freezeline_feedback_taken_total", "True labels that were taken.", s->feedback_taken);
+    counter(out, m, "freezeline_feedback_refused_total", "True labels that were refused.",
+            s->feedback_refused);
+}
+
+/* ---- processes ---- */
+
+static const char *const roles[] = {"", "broker", "stage", "cache", "client", "learner"};
+
+enum process_field {
+    PROCESS_UP,
+    PROCESS_JOBS,
+    PROCESS_BATCHES,
+    PROCESS_LOOKUPS,
+    PROCESS_HITS,
+    PROCESS_DROPPED,
+    PROCESS_RESIDENT,
+    PROCESS_QUEUED,
+    PROCESS_OUTSTANDING,
+    PROCESS_EPOCH,
+    PROCESS_BUSY,
+    PROCESS_FIELDS
+};
+
+static const struct {
+    const char *name, *type, *help;
+} process_family[PROCESS_FIELDS] = {
+    {"freezeline_process_ready", "gauge", "1 while the broker counts it as ready."},
+    {"freezeline_process_jobs_total", "counter", "Requests that a stage took."},
+    {"freezeline_process_batches_total", "counter", "Batches that a stage computed."},
+    {"freezeline_process_lookups_total", "counter",
+     "Look-ups: sent by a stage, answered by a cache service."},
+    {"freezeline_process_hits_total", "counter", "Look-ups that were hits."},
+    {"freezeline_process_dropped_total", "counter", "Requests or look-ups that were dropped."},
+    {"freezeline_process_resident_bytes", "gauge", "Memory in use."},
+    {"freezeline_process_queued", "gauge", "Requests in a stage's queue."},
+    {"freezeline_process_outstanding", "gauge", "Requests in flight whose route leads through it."},
+    {"freezeline_process_epoch", "gauge", "Newest epoch of its caches."},
+    {"freezeline_process_busy_ratio", "gauge", "Share of the last two seconds with a batch in hand."},
+};
+
+static double process_value(const struct process_status *s, enum process_field f)
+{
+    switch (f) {
+    case PROCESS_UP:
+        return !strcmp(s->state, "ready");
+    case PROCESS_JOBS:
+        return (double)s->last.jobs;
+    case PROCESS_BATCHES:
+        return (double)s->last.batches;
+    case PROCESS_LOOKUPS:
+        return (double)s->last.lookups;
+    case PROCESS_HITS:
+        return (double)s->last.hits;
+    case PROCESS_DROPPED:
+        return (double)s->last.dropped;
+    case PROCESS_RESIDENT:
+        return (double)s->last.resident_bytes;
+    case PROCESS_QUEUED:
+        return s->last.queued;
+    case PROCESS_OUTSTANDING:
+        return s->outstanding;
+    case PROCESS_EPOCH:
+        return (double)s->last.epoch;
+    default:
+        return s->last.busy / 1000.0;
+    }
+}
+
+/* Of those that serve: one that waits has the place of one that is here already. */
+static void put_processes(struct json_text *out, const struct pipeline *p, const struct status_reply *s)
+{
+    for (int f = 0; f < PROCESS_FIELDS; f++) {
+        family(out, process_family[f].name, process_family[f].type, process_family[f].help);
+        for (int i = 0; i < s->n_processes; i++) {
+            const struct process_status *x = &s->process[i];
+            const char *role = x->role < sizeof roles / sizeof *roles ? roles[x->role] : "";
+            if (!strcmp(x->state, "waiting"))
+                continue;
+            json_text_format(out, "%s{model=\"%s\",role=\"%s\",stage=\"%u\",replica=\"%u\",host=\"",
+                             process_family[f].name, p->name, role, x->stage, x->replica);
+            put_label(out, x->host);
+            json_text_format(out, "\"} %.17g\n", process_value(x, (enum process_field)f));
+        }
+    }
+}
+
+/* ---- HTTP's own ---- */
+
+static void put_http(struct json_text *out, const char *m, const struct http_counts *h)
+{
+    const char *replies = "freezeline_http_replies_total", *took = "freezeline_http_inference_seconds";
+    uint64_t n = 0;
+    family(out, replies, "counter", "HTTP replies by status.");
+    for (int i = 0; i < METRICS_STATUSES; i++)
+        if (h->reply[i])
+            json_text_format(out, "%s{code=\"%d\"} %llu\n", replies, i, (unsigned long long)h->reply[i]);
+    gauge(out, m, "freezeline_http_connections", "Open HTTP connections.", (double)h->connections);
+    family(out, took, "histogram", "Inference requests over HTTP: from the whole body to the reply.");
+    for (int i = 0; i <= METRICS_BUCKETS; i++) {
+        n += h->took[i];
+        if (i < METRICS_BUCKETS)
+            json_text_format(out, "%s_bucket{model=\"%s\",le=\"%g\"} %llu\n", took, m, bucket[i],
+                             (unsigned long long)n);
+    }
+    json_text_format(out, "%s_bucket{model=\"%s\",le=\"+Inf\"} %llu\n%s_sum{model=\"%s\"} %.17g\n", took, m,
+                     (unsigned long long)n, took, m, h->took_sum);
+    json_text_format(out, "%s_count{model=\"%s\"} %llu\n", took, m, (unsigned long long)n);
+}
+
+void metrics_text(struct json_text *out, const struct pipeline *p, const struct status_reply *s,
+                  const struct http_counts *h)
+{
+    const char *m = p->name;
+    family(out, "freezeline_build_info", "gauge", "1, with the version.");
+    json_text_format(out, "freezeline_build_info{version=\"%s\",revision=\"%s\"} 1\n", version_number(),
+                     version_revision());
+    gauge(out, m, "freezeline_up", "1 while the broker replies.", s != NULL);
+    put_http(out, m, h);
+    if (!s)
+        return;
+    gauge(out, m, "freezeline_ready", "1 while every stage has a ready worker.", s->ready);
+    gauge(out, m, "freezeline_draining", "1 while no requests are admitted.", s->draining);
+    gauge(out, m, "freezeline_uptime_seconds", "Since the broker started.",
+          s->now_ns > s->started_ns ? (double)(s->now_ns - s->started_ns) / NS_PER_S : 0);
+    put_requests(out, m, s);
+    put_answers(out, p, s);
+    put_learning(out, m, s);
+    put_processes(out, p, s);
+}

@@ -1,0 +1,27 @@
+/* metrics_text.h - what is counted, as Prometheus text (format 0.0.4). Pure. */
+#ifndef FREEZELINE_METRICS_TEXT_H
+#define FREEZELINE_METRICS_TEXT_H
+
+#include "http_call.h"
+
+#define METRICS_BUCKETS  14
+#define METRICS_STATUSES 600
+
+/* What HTTP itself counts. */
+struct http_counts {
+    uint64_t reply[METRICS_STATUSES]; /* by status */
+    uint64_t connections;             /* open now */
+    /* inference requests: from the whole body to the reply; [i]: up to metrics_bucket[i] seconds, the last:
+     * more */
+    uint64_t took[METRICS_BUCKETS + 1];
+    double took_sum;
+};
+
+void metrics_count(struct http_counts *h, int status);
+void metrics_took(struct http_counts *h, double seconds);
+
+/* s NULL: the broker does not reply; then only what HTTP counts. */
+void metrics_text(struct json_text *out, const struct pipeline *p, const struct status_reply *s,
+                  const struct http_counts *h);
+
+#endif
