@@ -7,7 +7,9 @@
 
 #include <limits.h>
 
+#include "deploy/build/cold_start.h"
 #include "deploy/data/shapes.h"
+#include "deploy/tool/command.h"
 
 #define IN_FLIGHT 8
 #define ROUND     200
@@ -23,6 +25,14 @@ static const char yaml[] =
     "redis: {managed: true}\n"
     "updates: {interval_ms: 100, reservoir_mb: 20}\n"
     "broker: {deadline_ms: 30000}\n";
+
+static const char apart[] =
+    "input: {mean: [128, 128, 128], std: [64, 64, 64]}\n"
+    "exits: [{name: a, after: /blocks.3/Relu_1}]\n"
+    "cache: {kind: kmeans, nodes: 16, grids: [1], memory_mb: 1, train_epochs: 1, threshold: risk,\n"
+    "        promise: agreement, max_accuracy_loss: 20, certainty: 0.8}\n"
+    "redis: {endpoint: 'unix:redis.sock'}\n"
+    "updates: {reservoir_mb: 5}\n";
 
 struct traffic {
     struct client *client;
@@ -166,6 +176,63 @@ static void caches_come_of_traffic_alone(void **state)
     free(t);
 }
 
+/* A build, which takes the place of the cold start that is there. */
+static void build(struct harness *h)
+{
+    char data[HARNESS_PATH], train[HARNESS_PATH + 32], calibrate[HARNESS_PATH + 32];
+    struct error e = {FL_OK, ""};
+    snprintf(data, sizeof data, "%.400s/d.bin", harness_dir(h));
+    snprintf(train, sizeof train, "cifar10:%.500s#0-599", data);
+    snprintf(calibrate, sizeof calibrate, "cifar10:%.500s#600-999", data);
+    char *generate[] = {"generate", "--count", "1000", "--seed", "5", "--output", data, NULL};
+    char *argv[] = {"build",   "-c", (char *)(uintptr_t)harness_config(h), "--train", train, "--calibrate",
+                    calibrate, NULL};
+    if (command_generate(7, generate, &e) || command_build(7, argv, &e))
+        fail_msg("%s", e.text);
+}
+
+/* Each process by itself, as on several machines. */
+static void of_two_learners_one_works_whatever_dies(void **state)
+{
+    struct harness *h = harness_new(demo(), apart);
+    char endpoint[HARNESS_PATH];
+    struct model_shape *model = malloc(sizeof *model);
+    struct error e = {FL_OK, ""};
+    int redis, cache, first, second;
+    bool began;
+    (void)state;
+    assert_non_null(model);
+    if (model_shape_load(model, harness_pipeline(h), &e) ||
+        cold_start(harness_pipeline(h), model, &began, &e))
+        fail_msg("%s", e.text);
+    assert_true(began);
+    if (cold_start(harness_pipeline(h), model, &began, &e))
+        fail_msg("%s", e.text);
+    assert_false(began); /* it is there already */
+    redis = harness_redis(h, endpoint);
+    cache = harness_cache(h, 0);
+    harness_pipeline_up(h);
+    first = harness_spawn(h, "freezeline-learner", NULL);
+    harness_expect(h, first, "learns from build", 1);
+    second = harness_spawn(h, "freezeline-learner", "--index", "1", NULL);
+    harness_expect(h, second, "ready: learner 1", 1);
+    assert_int_equal(harness_count(h, second, "learns from build"), 0);
+    harness_signal(h, first, SIGKILL);
+    harness_wait(h, first);
+    harness_expect(h, second, "learns from build", 1);
+    harness_signal(h, redis, SIGKILL);
+    harness_wait(h, redis);
+    assert_true(harness_redis(h, endpoint) >= 0);
+    harness_expect(h, second, "does again all that is wanted of it", 1);
+    build(h);
+    harness_signal(h, cache, SIGHUP);
+    harness_expect(h, second, "learns from build", 2);
+    harness_signal(h, second, SIGTERM);
+    assert_int_equal(harness_wait(h, second), 0);
+    free(model);
+    harness_free(h);
+}
+
 static void without_redis_nothing_is_begun(void **state)
 {
     struct harness *h = harness_new(demo(), yaml);
@@ -185,6 +252,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(caches_come_of_traffic_alone),
+        cmocka_unit_test(of_two_learners_one_works_whatever_dies),
         cmocka_unit_test(without_redis_nothing_is_begun),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
