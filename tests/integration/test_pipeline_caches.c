@@ -484,24 +484,20 @@ static void test_a_silent_cache_is_bypassed(void **state)
         up(&f, &client, MISSES,
            "stages: 3\nkernels: openblas\ncache: {wait_us: 50000}\nupdates: {sample: 0, audit: 0}\n"
            "broker: {deadline_ms: 20000, heartbeat_ms: 50}\n");
-    int before, each = 0; /* look-ups of a request that none is kept from */
+    int before;
     (void)state;
     atomic_store(&f.mode, SILENT);
-    before = atomic_load(&f.lookups);
     for (uint64_t i = 0; i < 20; i++) {
         struct answer a = ask(client, i, 0);
         assert_int_equal(a.exit, -1);
         for (int s = 0; s < a.trace.n; s++)
             assert_in_range(a.trace.stage[s].lookup_ns, 0,
                             NS_PER_S); /* the wait of 50 ms, on a machine however busy */
-        if (i == 0)
-            each = atomic_load(&f.lookups) - before;
     }
-    assert_true(each >= 2);
     before = atomic_load(&f.lookups);
     for (uint64_t i = 0; i < 20; i++)
         ask(client, i, 0);
-    assert_true(atomic_load(&f.lookups) - before < 20 * each / 2); /* probes, ever fewer */
+    assert_true(atomic_load(&f.lookups) - before < 20); /* probes, ever fewer; without a bypass it is 40 */
     atomic_store(&f.mode, PROMPT);
     {
         void *both[] = {&f, client};
