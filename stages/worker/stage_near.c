@@ -19,26 +19,33 @@ void stage_near_init(struct stage_near *n, const struct cache_config *c)
     n->keep_ns = (uint64_t)c->near_keep_ms * NS_PER_MS;
 }
 
+static void use(struct stage_near *n, uint32_t exits)
+{
+    n->exits = exits;
+    n->epoch = exits ? n->held_epoch : 0;
+    n->turns++;
+}
+
 void stage_near_holds(struct stage_near *n, uint64_t epoch, uint32_t exits, uint64_t now)
 {
-    n->epoch = exits ? epoch : 0;
-    n->exits = n->may ? exits : 0;
-    n->turns++;
+    n->held = n->may ? exits : 0;
+    n->held_epoch = epoch;
     n->lives_ns = now;
+    use(n, n->held);
 }
 
 void stage_near_lives(struct stage_near *n, uint64_t now)
 {
     n->lives_ns = now;
+    if (n->exits != n->held)
+        use(n, n->held);
 }
 
 bool stage_near_expires(struct stage_near *n, uint64_t now)
 {
     if (!n->exits || now < n->lives_ns || now - n->lives_ns <= n->keep_ns)
         return false;
-    n->exits = 0;
-    n->epoch = 0;
-    n->turns++;
+    use(n, 0);
     return true;
 }
 

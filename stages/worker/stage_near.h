@@ -23,9 +23,11 @@ struct near_exit {
 struct stage_near {
     bool may, must;          /* cache.placement is not `service`, is `near` */
     uint64_t keep_ns;        /* how long caches are used whose service is gone */
-    uint32_t exits;          /* a bit for each exit that they are there for; 0: there are none */
-    uint64_t epoch;          /* their newest */
-    uint32_t turns;          /* how often it came to others, or to none */
+    uint32_t held;           /* a bit for each exit that the worker has one for */
+    uint64_t held_epoch;     /* their newest */
+    uint32_t exits;          /* `held` while they may be used, else 0 */
+    uint64_t epoch;          /* held_epoch, likewise */
+    uint32_t turns;          /* how often it came to others, to none, or to them again */
     uint64_t lives_ns;       /* when their service was there last */
     uint32_t answered, hits; /* here, since the service was told */
     struct near_exit exit[PIPELINE_MAX_EXITS];
@@ -36,9 +38,9 @@ struct stage_near {
 void stage_near_init(struct stage_near *n, const struct cache_config *c);
 /* The worker holds other caches from now on; exits 0: none. */
 void stage_near_holds(struct stage_near *n, uint64_t epoch, uint32_t exits, uint64_t now);
-/* Their service lives. */
+/* Their service lives: it may have been silent for so long that they were not used any more. */
 void stage_near_lives(struct stage_near *n, uint64_t now);
-/* Lets go of caches whose service has been gone for too long; true: just now. */
+/* Caches whose service has been gone for too long are not used until it lives again; true: from now on. */
 bool stage_near_expires(struct stage_near *n, uint64_t now);
 bool stage_near_has(const struct stage_near *n, int exit);
 /* The exits where look-ups are made here, a bit for each. */

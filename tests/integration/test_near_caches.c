@@ -312,6 +312,23 @@ static void test_a_service_that_is_gone_leaves_its_caches_for_a_while(void **sta
     down(&w);
 }
 
+/* It was stopped, not ended: what it handed out before counts again once it speaks. Also without any time to
+ * wait for that. */
+static void test_a_service_that_was_silent_has_its_caches_used_again(void **state)
+{
+    struct near_world w = up(YAML("placement: near, near_keep_ms: 0", NO_UPDATES), 3, true);
+    struct answer a;
+    (void)state;
+    harness_until(stage_has_epoch, &w, 20, "near caches");
+    harness_signal(w.h, w.cache, SIGSTOP);
+    harness_until(stage_has_none, &w, 20, "no near caches while nobody speaks for them");
+    harness_signal(w.h, w.cache, SIGCONT);
+    harness_until(stage_has_epoch, &w, 20, "the same near caches again");
+    a = ask(w.client);
+    is_near(&a, 3, 1);
+    down(&w);
+}
+
 /* A service without caches takes the place of one that had some: what that had counts only for a while. */
 static void test_the_caches_of_a_service_are_not_those_of_the_next(void **state)
 {
@@ -448,6 +465,7 @@ int main(void)
         cmocka_unit_test(test_no_response_of_old_near_caches_stays),
         cmocka_unit_test(test_audits_are_answered_at_their_hit),
         cmocka_unit_test(test_a_service_that_is_gone_leaves_its_caches_for_a_while),
+        cmocka_unit_test(test_a_service_that_was_silent_has_its_caches_used_again),
         cmocka_unit_test(test_the_caches_of_a_service_are_not_those_of_the_next),
         cmocka_unit_test(test_placement_service_asks_the_service),
         cmocka_unit_test(test_auto_answers_either_way),

@@ -254,7 +254,13 @@ static void test_caches_without_a_service_are_used_for_a_while(void **state)
     assert_true(stage_near_expires(&n, 2 * NS_PER_S + 1));
     assert_false(stage_near_expires(&n, 3 * NS_PER_S)); /* said once */
     assert_false(stage_near_answers(&n, 0, false));
-    stage_near_holds(&n, 6, 1, 4 * NS_PER_S);
+    assert_int_equal(n.epoch, 0);
+    stage_near_lives(&n, 3 * NS_PER_S); /* it was only silent: the same caches are used again */
+    assert_true(stage_near_answers(&n, 0, false));
+    assert_int_equal(n.epoch, 5);
+    assert_int_equal(n.turns, 3);
+    assert_true(stage_near_expires(&n, 5 * NS_PER_S));
+    stage_near_holds(&n, 6, 1, 6 * NS_PER_S);
     assert_true(stage_near_answers(&n, 0, false));
     assert_int_equal(n.epoch, 6);
 }
