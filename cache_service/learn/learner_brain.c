@@ -476,9 +476,25 @@ static double audit_wanted(const struct learner_brain *b)
     return pool_hope(&b->pool) < time_now(b) - HOPE || still_improves(b) ? most : b->setup.audit;
 }
 
+/* So many audits certify candidate `number` if none of them loses: others take more. */
+static int64_t needed(const struct learner_brain *b, uint64_t number)
+{
+    double wealth = -log(betting_delta(b->setup.terms.certainty, number ? number : 1));
+    int64_t low = 0, high = 1 << 24;
+    while (low + 1 < high) {
+        struct gap_counts c = {.n = (low + high) / 2, .may_win = b->watch.counts.may_win};
+        if (betting_below(&c, b->setup.terms.budget) >= wealth)
+            high = c.n;
+        else
+            low = c.n;
+    }
+    return high;
+}
+
 struct learner_view learner_brain_view(const struct learner_brain *b)
 {
     const struct learner_watch *w = &b->watch;
+    int64_t points;
     struct learner_view v = {.state = b->state,
                              .audit = audit_wanted(b),
                              .serving = b->serving,
@@ -490,8 +506,13 @@ struct learner_view learner_brain_view(const struct learner_brain *b)
                              .differ = w->differ,
                              .lost = w->counts.lost,
                              .won = w->counts.won,
+                             .loss_lower = betting_lower(&w->counts, 1 - b->setup.terms.certainty),
                              .loss_upper = betting_upper(&w->counts, 1 - b->setup.terms.certainty),
                              .alarm = watch_alarm(w)};
+    if (b->pool.n > 0 && b->pool.candidate[b->pool.n - 1].number != b->serving) {
+        v.judged = pool_newest(&b->pool, &points);
+        v.needed = needed(b, b->pool.candidate[b->pool.n - 1].number);
+    }
     for (int k = 0; k < b->setup.n_exits; k++) {
         v.exit[k].answered = w->answered[k];
         v.exit[k].differ = w->differs[k];

@@ -119,8 +119,10 @@ struct learner_view {
     int candidates;
     int64_t audits, differ, lost, won; /* of what serves, since it serves: audits; answers that differed;
                                           worse and better than the network's */
-    double loss_upper;                 /* of them, at the certainty asked for; anytime-valid */
-    double alarm; /* 0 to 1: how far the evidence for "over the budget" is, in logarithms */
+    double loss_lower, loss_upper;     /* of them, at the certainty asked for; anytime-valid */
+    int64_t judged; /* audits that the newest candidate has to its name; 0: it serves, or there is none */
+    int64_t needed; /* so many would certify it if it lost nothing */
+    double alarm;   /* 0 to 1: how far the evidence for "over the budget" is, in logarithms */
     struct {
         int64_t answered, differ, lost; /* of these audits */
     } exit[PIPELINE_MAX_EXITS];

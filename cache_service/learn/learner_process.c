@@ -4,6 +4,7 @@
 #include <cblas.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,6 +36,37 @@ struct learner_process {
 
 /* --- the broker --- */
 
+static void fill_told(struct epoch_told *to, const struct student_view *s, uint64_t now)
+{
+    const struct learner_view *v = &s->view;
+    *to = (struct epoch_told){.state = v->state == LEARNER_COLD        ? EPOCH_COLD
+                                       : v->state == LEARNER_TIGHTENED ? EPOCH_TIGHTENED
+                                       : v->state == LEARNER_OFF       ? EPOCH_OFF
+                                                                       : EPOCH_SERVING,
+                              .teaching = v->teaching,
+                              .frozen = v->frozen,
+                              .serial = s->serial,
+                              .age_ms = now > s->since_ns ? (now - s->since_ns) / NS_PER_MS : 0,
+                              .candidate = v->number,
+                              .judged = (uint64_t)v->judged,
+                              .needed = (uint64_t)v->needed,
+                              .audits = (uint64_t)v->audits,
+                              .differ = (uint64_t)v->differ,
+                              .lost = (uint64_t)v->lost,
+                              .won = (uint64_t)v->won,
+                              .lower = v->audits ? v->loss_lower : NAN,
+                              .upper = v->audits ? v->loss_upper : NAN,
+                              .alarm = v->alarm,
+                              .lag_ms = s->lag_ms,
+                              .kept = (uint64_t)s->kept,
+                              .n_exits = s->n_exits};
+    for (int i = 0; i < s->n_exits; i++) {
+        to->threshold[i] = s->threshold[i];
+        to->answered[i] = (uint64_t)v->exit[i].answered;
+        to->exit_lost[i] = (uint64_t)v->exit[i].lost;
+    }
+}
+
 static void fill_heartbeat(struct learner_process *l, struct heartbeat *h, uint64_t now)
 {
     struct keeper_counters k = keeper_counters(l->keeper);
@@ -49,6 +81,8 @@ static void fill_heartbeat(struct learner_process *l, struct heartbeat *h, uint6
                             .resident_bytes = limits_resident_bytes(0),
                             .clock_error_ns = offset_error_ns(&l->broker.offset),
                             .learning = {.state = k.state, .accepted = s.taken, .rejected = s.refused}};
+    if (s.works)
+        fill_told(&h->told, &s, now);
 }
 
 static void take_message(struct learner_process *l, uint64_t now)

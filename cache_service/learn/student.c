@@ -46,7 +46,8 @@ struct student {
     struct learner_decision decision;  /* what was offered */
 
     uint64_t taken, refused;
-    pthread_mutex_t mutex; /* of `view` */
+    uint64_t since_ns, lag_ms; /* of base; of the newest record */
+    pthread_mutex_t mutex;     /* of `view` */
     struct student_view view;
 };
 
@@ -186,6 +187,7 @@ static int begin(struct student *s, struct snapshot *current, uint64_t now, stru
     }
     s->base = snapshot_retain(current);
     s->serial = current->manifest.learned.serial;
+    s->since_ns = now;
     s->serves = 0;
     annals_doubt(s->annals);
     annals_keep(s->annals, current);
@@ -251,7 +253,7 @@ static void take_row(struct student *s, const struct reservoir_row *row, enum re
 static int study(void *arg, const struct snapshot *current, const struct store_batch *batch, struct error *e)
 {
     struct student *s = arg;
-    uint64_t now = clock_ns();
+    uint64_t now = clock_ns(), wall;
     int rc = FL_OK;
     if (!works(s) || !is_base(s, current))
         return error_set(e, FL_AGAIN, "updates wait until this learner can keep them");
@@ -260,6 +262,8 @@ static int study(void *arg, const struct snapshot *current, const struct store_b
         struct reservoir_row row;
         if (!batch->update[i])
             continue;
+        wall = clock_wall_ms();
+        s->lag_ms = wall > batch->update[i]->moment_ms ? wall - batch->update[i]->moment_ms : 0;
         rc = reservoir_add(s->reservoir, batch->update[i], batch->id[i], &what, &row, e);
         s->taken += !rc && what != RESERVOIR_REFUSED;
         s->refused += !rc && what == RESERVOIR_REFUSED;
@@ -397,6 +401,7 @@ static void take_committed(struct student *s)
     if (d->what != LEARNER_SERVE)
         return;
     s->serial = s->base->manifest.learned.serial;
+    s->since_ns = clock_ns();
     log_info("epoch %llu: %s", (unsigned long long)s->serial, d->why);
     note(s, s->base, d, kind_of_serving(s, d));
     s->serves = d->number;
@@ -418,12 +423,27 @@ static void take_answer(struct student *s, const struct snapshot *current)
 
 /* --- turns --- */
 
+static void look_at_base(struct student_view *v, const struct snapshot *base)
+{
+    v->n_exits = base->manifest.n_exits;
+    for (int i = 0; i < v->n_exits; i++)
+        v->threshold[i] = base->cache[i] ? cache_info(base->cache[i]).threshold : INFINITY;
+}
+
 static void look_around(struct student *s, bool fenced)
 {
     pthread_mutex_lock(&s->mutex);
     s->view = (struct student_view){.works = fenced && works(s), .serial = s->serial};
     if (s->view.works)
         s->view.view = learner_brain_view(s->brain);
+    if (s->view.works && s->base)
+        look_at_base(&s->view, s->base);
+    s->view.since_ns = s->since_ns;
+    s->view.lag_ms = s->lag_ms;
+    if (s->view.works) {
+        struct reservoir_counts r = reservoir_counts(s->reservoir);
+        s->view.kept = r.teaching + r.certifying;
+    }
     s->view.taken = s->taken;
     s->view.refused = s->refused;
     pthread_mutex_unlock(&s->mutex);

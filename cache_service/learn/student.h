@@ -28,7 +28,12 @@ struct student_view {
     bool works;               /* it is the learner, and all it needs is there */
     struct learner_view view; /* where it works */
     uint64_t serial;          /* of the epoch that serves */
-    uint64_t taken, refused;  /* records */
+    uint64_t since_ns;        /* .. since then, as far as this process saw */
+    uint64_t lag_ms;          /* from the outcome of the newest record to this disk */
+    int64_t kept;             /* requests that are there */
+    int n_exits;
+    float threshold[PIPELINE_MAX_EXITS]; /* infinity: none stands there */
+    uint64_t taken, refused;             /* records */
 };
 /* Any thread. */
 struct student_view student_view(struct student *s);

@@ -91,3 +91,44 @@ json_t *history_json(const struct history_event *event)
     free(text);
     return o;
 }
+
+/* --- from Redis --- */
+
+static int read_last(const struct pipeline *p, int most, struct history_event **event)
+{
+    struct redis_link *link = NULL;
+    struct store *store = NULL;
+    int n = 0, strange;
+    *event = NULL;
+    if (p->redis.endpoint && p->cache.rule == THRESHOLD_RISK && p->updates.learn &&
+        !redis_link_new(&link, p->redis.endpoint, p->security, NULL) && !redis_link_open(link, NULL) &&
+        !store_new(&store, link, p->name, "operator", NULL))
+        store_history_read(store, most, event, &n, &strange, NULL);
+    store_free(store);
+    redis_link_free(link);
+    return n;
+}
+
+void history_print_last(const struct pipeline *p, int most, FILE *to)
+{
+    struct history_event *event;
+    char text[HISTORY_TIME_BYTES];
+    int n = read_last(p, most, &event);
+    if (n)
+        fprintf(to, "\nlast events (`freezeline cache history`)\n");
+    for (int i = 0; i < n; i++)
+        fprintf(to, "  %s  %-9s epoch %llu  %s\n", history_time(event[i].at_ms, text),
+                history_word(event[i].kind), (unsigned long long)event[i].serial, event[i].why);
+    free(event);
+}
+
+json_t *history_last_json(const struct pipeline *p, int most)
+{
+    struct history_event *event;
+    json_t *list = json_array();
+    int n = read_last(p, most, &event);
+    for (int i = 0; i < n; i++)
+        json_array_append_new(list, history_json(&event[i]));
+    free(event);
+    return list;
+}

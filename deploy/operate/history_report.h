@@ -2,9 +2,11 @@
 #ifndef FREEZELINE_HISTORY_REPORT_H
 #define FREEZELINE_HISTORY_REPORT_H
 
+#include <stdio.h>
+
 #include <jansson.h>
 
-#include "cache_service/store/history.h"
+#include "cache_service/store/store_history.h"
 
 #define HISTORY_TIME_BYTES 32
 
@@ -19,6 +21,9 @@ char *history_time(uint64_t at_ms, char text[HISTORY_TIME_BYTES]);
 char *history_answered(const struct history_event *event, char *text, size_t size);
 /* A table of all of them. */
 int history_table(const struct history_event *event, int n, struct error *e);
+/* The newest events from Redis, a line each; nothing where there is no Redis or no history. */
+void history_print_last(const struct pipeline *p, int most, FILE *to);
+json_t *history_last_json(const struct pipeline *p, int most); /* [] where there is none */
 json_t *history_json(const struct history_event *event);
 
 #endif

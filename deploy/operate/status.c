@@ -10,6 +10,8 @@
 #include "base/digest.h"
 #include "deploy/tool/command.h"
 #include "balance.h"
+#include "epoch_report.h"
+#include "history_report.h"
 #include "deploy/launch/claim.h"
 #include "learning.h"
 #include "deploy/model/model_shape.h"
@@ -21,6 +23,7 @@
 #include "deploy/tool/table.h"
 
 #define STATUS_WAIT_MS 2000
+#define LAST_EVENTS    3 /* of the caches' history */
 
 static const struct usage usage = {
     .command = "status",
@@ -200,6 +203,11 @@ static int print_json(const struct status *s, const struct status_row *row, int 
                                       (json_int_t)r->room, "capacity_rps",
                                       r->gap_ns ? report_rounded(1e9 / (double)r->gap_ns, 3) : json_null()));
         json_object_set_new(root, "draining", json_boolean(r->draining));
+        json_object_set_new(root, "learner", epoch_json(r, s->model));
+        json_object_set_new(root, "events", history_last_json(s->pipeline, LAST_EVENTS));
+        json_object_set_new(root, "feedback",
+                            json_pack("{s:I, s:I}", "taken", (json_int_t)r->feedback_taken, "refused",
+                                      (json_int_t)r->feedback_refused));
     }
     return report_print(root, e);
 }
@@ -319,6 +327,8 @@ static int print_table(const struct status *s, const struct status_row *row, int
     if (s->balance[0])
         printf("\n%s\n", s->balance);
     learning_print(s->reply, stdout);
+    epoch_print(s->reply, s->model, stdout);
+    history_print_last(s->pipeline, LAST_EVENTS, stdout);
     print_near(s, row, n);
     print_requests(s);
     return rc;

@@ -13,6 +13,8 @@
 #include "deploy/tool/interrupt.h"
 #include "deploy/model/model_shape.h"
 #include "deploy/tool/report.h"
+#include "epoch_report.h"
+#include "history_report.h"
 #include "learning.h"
 #include "deploy/launch/roles.h"
 #include "deploy/launch/running.h"
@@ -21,6 +23,7 @@
 
 #define BAR_CELLS   40
 #define TOP_WAIT_MS 1000
+#define LAST_EVENTS 5 /* of the caches' history */
 
 static const struct usage usage = {
     .command = "top",
@@ -145,6 +148,8 @@ static void print_picture(FILE *to, const struct top *t)
     served_take(&served, t->now, t->model, &built, t->pipeline);
     served_print(&served, t->pipeline, to);
     learning_print(t->now, to);
+    epoch_print(t->now, t->model, to);
+    history_print_last(t->pipeline, LAST_EVENTS, to);
 }
 
 /* Over the last picture: each line ends by clearing what that one left behind it. */
@@ -190,11 +195,12 @@ static int print_json(const struct top *t, struct error *e)
             json_object_set_new(o, "near_exits", json_integer(p->last.exits));
         json_array_append_new(processes, o);
     }
-    return report_print(json_pack("{s:b, s:o, s:o, s:I, s:I, s:o, s:o}", "ready", t->now->ready,
+    return report_print(json_pack("{s:b, s:o, s:o, s:I, s:I, s:o, s:o, s:o}", "ready", t->now->ready,
                                   "requests_per_s", report_rounded((double)c.admitted / c.seconds, 3),
                                   "answers_per_s", report_rounded((double)c.answered / c.seconds, 3),
                                   "in_flight", (json_int_t)t->now->in_flight, "known", (json_int_t)c.known,
-                                  "exits", exits, "processes", processes),
+                                  "exits", exits, "processes", processes, "learner",
+                                  epoch_json(t->now, t->model)),
                         e);
 }
 

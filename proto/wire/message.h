@@ -251,6 +251,38 @@ struct learning {
         learned; /* in the caches as they were built, and since something was learned */
 };
 
+/* What serves, as a learner sees it. */
+enum epoch_state {
+    EPOCH_NOT,       /* this process is not the learner, or not at work */
+    EPOCH_COLD,      /* nothing serves yet */
+    EPOCH_SERVING,   /* certified caches serve */
+    EPOCH_TIGHTENED, /* after an alarm: more timid than they were */
+    EPOCH_OFF,       /* after an alarm: no exit answers */
+    EPOCH_STATES
+};
+
+/* What a learner tells of its work. Of the audits since this epoch serves: how many answers differed from the
+ * network's, were worse, were better, and between which bounds the mean loss lies at the promise's certainty,
+ * however often one looks; NAN where there is none. */
+struct epoch_told {
+    uint32_t state;        /* enum epoch_state; others come from other versions */
+    bool teaching, frozen; /* teaches a candidate now; an operator stopped it */
+    uint64_t serial;       /* of the epoch that serves; 0: as built */
+    uint64_t age_ms;       /* since this learner has seen it serve */
+    uint64_t candidate;    /* the last that was begun; 0: none */
+    uint64_t judged;       /* audits that it has to its name; 0: it serves, or there is none */
+    uint64_t needed;       /* so many certify one that loses nothing: others take more */
+    uint64_t audits, differ, lost, won;
+    double lower, upper;
+    double alarm;    /* 0 to 1: how far the evidence for a broken promise is */
+    uint64_t lag_ms; /* from an answer to the learner's disk, of the newest update */
+    uint64_t kept;   /* requests that it keeps to learn from */
+    int n_exits;
+    float threshold[PIPELINE_MAX_EXITS];    /* infinity: no cache stands there, or it answers nothing */
+    uint64_t answered[PIPELINE_MAX_EXITS];  /* of the audits */
+    uint64_t exit_lost[PIPELINE_MAX_EXITS]; /* of these */
+};
+
 struct heartbeat {
     uint64_t incarnation;
     uint64_t worker_ns; /* worker's clock when sent */
@@ -277,6 +309,7 @@ struct heartbeat {
     uint32_t learns;
     uint32_t audit_ppm; /* learner only: the share of requests that it wants audited; 0: as configured */
     struct learning learning; /* cache service only */
+    struct epoch_told told;   /* learner only */
 };
 
 #define SHARE_PPM 1000000 /* all */

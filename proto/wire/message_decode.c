@@ -359,6 +359,26 @@ static int get_learning(struct learning *to, const Freezeline__Learning *from, s
     return get_tally(&to->learned, from->learned, e);
 }
 
+static int get_epoch(struct epoch_told *to, const Freezeline__EpochTold *from, struct error *e)
+{
+    int rc;
+    memset(to, 0, sizeof *to);
+    if (!from)
+        return FL_OK;
+    COPY_FIELDS(EPOCH_FIELDS)
+    if ((rc = count(from->n_threshold, PIPELINE_MAX_EXITS, "exits that are taught", &to->n_exits, e)))
+        return rc;
+    if (from->n_answered != from->n_threshold || from->n_exit_lost != from->n_threshold)
+        return error_set(e, FL_PROTOCOL, "a learner tells of %zu, %zu and %zu exits", from->n_threshold,
+                         from->n_answered, from->n_exit_lost);
+    if (!to->n_exits)
+        return FL_OK;
+    memcpy(to->threshold, from->threshold, (size_t)to->n_exits * sizeof *to->threshold);
+    memcpy(to->answered, from->answered, (size_t)to->n_exits * sizeof *to->answered);
+    memcpy(to->exit_lost, from->exit_lost, (size_t)to->n_exits * sizeof *to->exit_lost);
+    return FL_OK;
+}
+
 static int get_heartbeat(struct heartbeat *to, const Freezeline__Heartbeat *from, struct error *e)
 {
     int rc;
@@ -366,8 +386,9 @@ static int get_heartbeat(struct heartbeat *to, const Freezeline__Heartbeat *from
         return error_set(e, FL_PROTOCOL, "heartbeat asks for %u millionths of the requests as audits",
                          from->audit_ppm);
     COPY_FIELDS(HEARTBEAT_FIELDS)
-    rc = get_reaches(&to->reaches, from->reaches, e);
-    return rc ? rc : get_learning(&to->learning, from->learning, e);
+    if ((rc = get_reaches(&to->reaches, from->reaches, e)) || (rc = get_epoch(&to->told, from->told, e)))
+        return rc;
+    return get_learning(&to->learning, from->learning, e);
 }
 
 static int get_cancel(struct cancel *to, const Freezeline__Cancel *from, struct error *e)

@@ -79,6 +79,7 @@ static bool rank_ok(const struct tensor *t)
 struct learning_parts {
     Freezeline__Learning learning;
     Freezeline__LookupTally built, learned;
+    Freezeline__EpochTold told;
 };
 
 /* What a hello has below it for the model's ends. */
@@ -292,12 +293,27 @@ static Freezeline__Learning *put_learning(struct learning_parts *p, const struct
     return to;
 }
 
+/* The lists are packed from where they are. NULL: there is nothing to tell. */
+static Freezeline__EpochTold *put_epoch(Freezeline__EpochTold *to, const struct epoch_told *from)
+{
+    if (from->state == EPOCH_NOT)
+        return NULL;
+    *to = (Freezeline__EpochTold)FREEZELINE__EPOCH_TOLD__INIT;
+    COPY_FIELDS(EPOCH_FIELDS)
+    to->n_threshold = to->n_answered = to->n_exit_lost = (size_t)from->n_exits;
+    to->threshold = (float *)(uintptr_t)from->threshold;
+    to->answered = (uint64_t *)(uintptr_t)from->answered;
+    to->exit_lost = (uint64_t *)(uintptr_t)from->exit_lost;
+    return to;
+}
+
 static void put_heartbeat(Freezeline__Heartbeat *to, struct learning_parts *p, const struct heartbeat *from)
 {
     *to = (Freezeline__Heartbeat)FREEZELINE__HEARTBEAT__INIT;
     COPY_FIELDS(HEARTBEAT_FIELDS)
     to->reaches = from->reaches;
     to->learning = put_learning(p, &from->learning);
+    to->told = put_epoch(&p->told, &from->told);
 }
 
 static bool put_cancel(struct parts *p, const struct cancel *c)

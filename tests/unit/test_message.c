@@ -182,10 +182,30 @@ static void test_result(void **state)
 static void fill_heartbeat(struct heartbeat *h)
 {
     static const struct heartbeat told = {
-        1,          2,    3,    4,    5,          6,          7,          8,  9,
-        10,         11,   true, true, 12,         13,         UINT64_MAX, 8,  REACHES_TOLD | 3,
-        UINT32_MAX, true, 1000, 5200, UINT32_MAX, 0x80000001, SHARE_PPM,  {0}};
+        1,          2,    3,    4,    5,          6,          7,          8,   9,
+        10,         11,   true, true, 12,         13,         UINT64_MAX, 8,   REACHES_TOLD | 3,
+        UINT32_MAX, true, 1000, 5200, UINT32_MAX, 0x80000001, SHARE_PPM,  {0}, {0}};
     *h = told;
+    h->told = (struct epoch_told){.state = EPOCH_SERVING,
+                                  .frozen = true,
+                                  .serial = 7,
+                                  .age_ms = 12,
+                                  .candidate = 9,
+                                  .judged = 812,
+                                  .needed = 1500,
+                                  .audits = 4000,
+                                  .differ = 7,
+                                  .lost = 3,
+                                  .won = 1,
+                                  .lower = -0.5,
+                                  .upper = 0.25,
+                                  .alarm = 0.5,
+                                  .lag_ms = 3,
+                                  .kept = 77,
+                                  .n_exits = 3,
+                                  .threshold = {1, 2, 3},
+                                  .answered = {4, 5, 6},
+                                  .exit_lost = {1, 1, 2}};
     h->learning = (struct learning){.state = LEARNING_ASIDE,
                                     .accepted = next(),
                                     .rejected = next(),
