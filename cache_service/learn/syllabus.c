@@ -1,6 +1,7 @@
 /* syllabus.c - exits of a manifest as those that are to be taught */
 #include "syllabus.h"
 
+#include <stdio.h>
 #include <string.h>
 
 void syllabus_reservoir(struct reservoir_setup *out, const struct manifest *m, const char *path, double mb)
@@ -18,8 +19,7 @@ static struct teaching_exit exit_of(const struct manifest *m, int i)
 {
     const struct manifest_exit *x = &m->exit[i];
     bool taught = manifest_teaches_exit(m, i);
-    struct teaching_exit out = {.kind = taught ? x->kind : "none",
-                                .dim = taught ? x->dim : 0,
+    struct teaching_exit out = {.dim = taught ? x->dim : 0,
                                 .map_side = x->map_side,
                                 .most_work = x->most_work,
                                 .budget_bytes = (size_t)x->budget_bytes,
@@ -27,6 +27,7 @@ static struct teaching_exit exit_of(const struct manifest *m, int i)
                                 .lookup = x->lookup,
                                 .by_half = x->by_half};
     memcpy(out.name, x->name, sizeof out.name);
+    snprintf(out.kind, sizeof out.kind, "%s", taught ? x->kind : "none"); /* m may be replaced meanwhile */
     return out;
 }
 

@@ -20,7 +20,7 @@ struct teaching_built {
 
 struct teaching_exit {
     char name[64];
-    const char *kind;      /* "knn" | "kmeans" | "learned" | "none": no cache there */
+    char kind[16];         /* "knn" | "kmeans" | "learned" | "none": no cache there */
     int dim;               /* of its descriptors; 0: no cache there */
     int map_side;          /* as builder_input */
     int64_t most_work;     /* likewise */

@@ -197,7 +197,7 @@ static void teach(struct lab *l, const struct learner_decision *d)
         const struct manifest_exit *x = &s->manifest->exit[k];
         struct teaching_exit *to = &t.exit[k];
         snprintf(to->name, sizeof to->name, "%s", x->name);
-        to->kind = x->kind;
+        memcpy(to->kind, x->kind, sizeof to->kind);
         to->dim = x->dim;
         to->map_side = x->map_side;
         to->most_work = x->most_work;
