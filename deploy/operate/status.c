@@ -198,6 +198,9 @@ static int print_json(const struct status *s, const struct status_row *row, int 
                                       (json_int_t)r->overloaded, "expired", (json_int_t)r->expired, "retried",
                                       (json_int_t)r->retried, "in_flight", (json_int_t)r->in_flight, "known",
                                       (json_int_t)r->known, "response_bytes", (json_int_t)r->response_bytes));
+        json_object_set_new(root, "audits",
+                            json_pack("{s:I, s:I, s:I}", "drawn", (json_int_t)r->audits_drawn, "done",
+                                      (json_int_t)r->audits_done, "dropped", (json_int_t)r->audits_dropped));
         json_object_set_new(root, "load",
                             json_pack("{s:I, s:I, s:o}", "waiting", (json_int_t)r->waiting, "room",
                                       (json_int_t)r->room, "capacity_rps",
@@ -251,6 +254,9 @@ static void print_requests(const struct status *s)
     if (r->gap_ns)
         printf("; %.1f/s were answered when there was more to do", 1e9 / (double)r->gap_ns);
     printf("\n");
+    if (r->audits_drawn)
+        printf("audits: %llu drawn, %llu done, %llu dropped\n", (unsigned long long)r->audits_drawn,
+               (unsigned long long)r->audits_done, (unsigned long long)r->audits_dropped);
     if (s->pipeline->broker.response_cache_mb > 0)
         printf("  %-12s %llu (%.1f%%), answers kept in %s\n", "known before", (unsigned long long)r->known,
                answered ? 100.0 * (double)r->known / (double)answered : 0,
