@@ -3,10 +3,12 @@
 
 #include <cblas.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/blas.h"
 #include "base/clock.h"
@@ -31,6 +33,7 @@ struct service {
     struct keeper *keeper;
     struct cache_brain *brain;
     struct cache_scratch *scratch;
+    int no_block;      /* what workers are handed in place of caches that can't be shared; -1: nothing */
     uint64_t kept_ns;  /* when the file of `lookup` was looked at */
     uint64_t empty_ns; /* when no look-up waited in the socket */
     zmq_msg_t payload;
@@ -99,8 +102,8 @@ static void take_snapshot(struct service *s)
     struct snapshot *fresh = keeper_take(s->keeper);
     if (!fresh)
         return;
-    if (s->lanes) /* before the one that was offered is let go of */
-        lanes_offer(s->lanes, DOOR_LOOKUPS, fresh->block);
+    if (s->lanes) /* before the one that was offered is let go of; without one, they would go on using that */
+        lanes_offer(s->lanes, DOOR_LOOKUPS, fresh->block >= 0 ? fresh->block : s->no_block);
     keeper_give_back(s->keeper, cache_brain_swap(s->brain, fresh));
 }
 
@@ -154,6 +157,9 @@ static int open_sockets(struct service *s, struct error *e)
         return error_set(e, FL_NOMEM, "no ZeroMQ context: %s", zmq_strerror(errno));
     if (p->shared_memory && (rc = lanes_new(&s->lanes, e)))
         return rc;
+    if (p->shared_memory && strcmp(p->cache.placement, "service") &&
+        (s->no_block = open("/dev/null", O_RDONLY | O_CLOEXEC)) < 0)
+        return error_set(e, FL_IO, "/dev/null cannot be opened: %s", strerror(errno));
     s->lookup = (struct link){.lanes = s->lanes, .door = DOOR_LOOKUPS};
     s->results = (struct link){.lanes = s->lanes, .door = DOOR_RESULTS};
     if ((rc = link_open(&s->lookup, s->context, ZMQ_ROUTER, FRAMES_BIND, p->cache.endpoint[s->index], &lookup,
@@ -198,6 +204,7 @@ int service_new(struct service **out, const struct pipeline *p, int index, struc
         return error_set(e, FL_NOMEM, "out of memory");
     s->p = p;
     s->index = index;
+    s->no_block = -1;
     zmq_msg_init(&s->payload);
     openblas_set_num_threads(1);
     if ((rc = start(s, e))) {
@@ -285,6 +292,8 @@ void service_free(struct service *s)
     link_close(&s->results, 200); /* hits that were said to be hits */
     frames_close(s->control, 200);
     lanes_free(s->lanes);
+    if (s->no_block >= 0)
+        close(s->no_block);
     if (s->context)
         zmq_ctx_term(s->context);
     zmq_msg_close(&s->payload);

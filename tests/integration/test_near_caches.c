@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <math.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "base/clock.h"
@@ -329,6 +330,27 @@ static void test_a_service_that_was_silent_has_its_caches_used_again(void **stat
     down(&w);
 }
 
+/* The service is kept from making another block, as by a full /dev/shm: it is asked, and the one before
+ * counts no more. */
+static void test_caches_that_cannot_be_shared_are_asked_for(void **state)
+{
+    const struct rlimit small = {256, 256};
+    struct near_world w;
+    (void)state;
+    signal(SIGXFSZ, SIG_IGN); /* its processes inherit that: what is too large is an error then */
+    w = up(YAML("placement: near", NO_UPDATES), 3, true);
+    harness_until(stage_has_epoch, &w, 20, "near caches");
+    assert_int_equal(prlimit(harness_pid(w.h, w.cache), RLIMIT_FSIZE, &small, NULL), 0);
+    w.label = 6;
+    build(w.h, 6, true, 2);
+    harness_signal(w.h, w.cache, SIGHUP);
+    harness_until(answers_with_label, &w, 20, "the answer of the other build");
+    harness_until(stage_has_none, &w, 20, "no near caches");
+    harness_expect(w.h, w.cache + 2, "shared caches are not used, the cache service is asked", 1);
+    signal(SIGXFSZ, SIG_DFL);
+    down(&w);
+}
+
 /* A service without caches takes the place of one that had some: what that had counts only for a while. */
 static void test_the_caches_of_a_service_are_not_those_of_the_next(void **state)
 {
@@ -466,6 +488,7 @@ int main(void)
         cmocka_unit_test(test_audits_are_answered_at_their_hit),
         cmocka_unit_test(test_a_service_that_is_gone_leaves_its_caches_for_a_while),
         cmocka_unit_test(test_a_service_that_was_silent_has_its_caches_used_again),
+        cmocka_unit_test(test_caches_that_cannot_be_shared_are_asked_for),
         cmocka_unit_test(test_the_caches_of_a_service_are_not_those_of_the_next),
         cmocka_unit_test(test_placement_service_asks_the_service),
         cmocka_unit_test(test_auto_answers_either_way),
