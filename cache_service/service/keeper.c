@@ -81,9 +81,9 @@ static int ask_redis(struct keeper *k, struct keeper_task *t)
         return store_append(k->store, &t->parcel, k->p->updates.max_stream,
                             (int64_t)(k->p->updates.stream_mb * 1024 * 1024), &t->accepted, e);
     case KEEPER_READ:
-        return store_read(k->store, t->fence, &t->head, t->n, &t->batch, e);
+        return store_read(k->store, t->fence, t->n, &t->batch, e);
     case KEEPER_COMMIT:
-        return store_commit(k->store, t->fence, t->mine, t->next, &t->batch, &t->head, e);
+        return store_commit(k->store, t->fence, t->mine, t->next, &t->head, e);
     case KEEPER_ACK:
         return store_ack(k->store, t->fence, &t->batch, e);
     case KEEPER_ERRAND:

@@ -5,7 +5,7 @@
 #include "learner.h"
 
 #define KEEPER_LEASE_MS 3000
-#define KEEPER_RECORDS  256 /* of one parcel, at most */
+#define KEEPER_RECORDS  1024 /* of one parcel, at most */
 
 enum keeper_act {
     KEEPER_WAIT,       /* until until_ns (may be past) or until a hint, the first update, a reload comes */

@@ -5,7 +5,7 @@
  *   freezeline:{NAME}:manifest     manifest.h: as the build wrote it, under a promise of what serves
  *   freezeline:{NAME}:exit:EXIT    packed cache (cache.h)
  *   freezeline:{NAME}:held:BUILD   a service that has this build on its disk; expires
- *   freezeline:{NAME}:updates      stream; one field "u" with a record (update.h); consumer group "learners"
+ *   freezeline:{NAME}:updates      stream; one field "u" with a record (update.h), not dealt with yet
  *   freezeline:{NAME}:producer:ID  the last sequence number accepted from one producer; expires after a week
  *   freezeline:{NAME}:lease        "FENCE:ID" of the learner; expires
  *   freezeline:{NAME}:fence        counts learners
@@ -84,23 +84,23 @@ int store_acquire(struct store *s, uint64_t duration_ms, uint64_t *fence,
 int store_renew(struct store *s, uint64_t fence, uint64_t duration_ms, bool *ok, struct error *e);
 int store_release(struct store *s, uint64_t fence, struct error *e);
 
-/* Up to `capacity` stream entries, in their order: those delivered before and never acknowledged first. */
+/* The first stream entries, up to `capacity`, whoever read them before: they stay until they are
+ * acknowledged, or committed. */
 struct store_batch {
     int n;
     struct update **update; /* [n], owned; NULL where the entry is no record */
     char (*id)[MANIFEST_ID_BYTES];
 };
-int store_read(struct store *s, uint64_t fence, const struct head *head, int capacity,
-               struct store_batch *out, struct error *e);
+int store_read(struct store *s, uint64_t fence, int capacity, struct store_batch *out, struct error *e);
 void store_batch_free(struct store_batch *b);
 
-/* The batch is dealt with, without new caches: acknowledges and trims it. */
+/* The batch is dealt with, without new caches: it and all before it is trimmed. */
 int store_ack(struct store *s, uint64_t fence, const struct store_batch *batch, struct error *e);
 
 /* Puts `next` in the place of `old`, whose head is *head: caches that differ, under a promise the manifest
- * (with digests of these very caches), head, acknowledgement and trimming of the batch. *head becomes the new
- * one. FL_STALE too where learning under a promise is frozen (store_history.h). */
+ * (with digests of these very caches), head; the stream is trimmed up to what `next` has applied. *head
+ * becomes the new one. FL_STALE too where learning under a promise is frozen (store_history.h). */
 int store_commit(struct store *s, uint64_t fence, const struct snapshot *old, const struct snapshot *next,
-                 const struct store_batch *batch, struct head *head, struct error *e);
+                 struct head *head, struct error *e);
 
 #endif

@@ -2,8 +2,6 @@
 #ifndef FREEZELINE_STORE_SCRIPTS_H
 #define FREEZELINE_STORE_SCRIPTS_H
 
-#define STORE_GROUP "learners"
-
 /* KEYS stream, producer; ARGV first sequence, max entries, max bytes, seconds to remember, channel, records..
  * -> how many are in */
 __attribute__((unused)) static const char script_append[] =
@@ -40,45 +38,27 @@ __attribute__((unused)) static const char script_renew[] =
     "redis.call('PEXPIRE', KEYS[1], ARGV[2]) end\n"
     "return 1\n";
 
-/* KEYS lease, stream; ARGV token, consumer, count, applied -> entries, or 0 when fenced off.
- * Entries that were delivered and not acknowledged are a dead learner's or of a commit that failed: they come
- * first, so that updates are applied in the stream's order. */
+/* KEYS lease, stream; ARGV token, count -> entries, or 0 when fenced off. What a learner is done with is
+ * trimmed, so all that is there is to be done, whoever read it before. */
 __attribute__((unused)) static const char script_read[] =
     "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end\n"
-    "local made = redis.pcall('XGROUP', 'CREATE', KEYS[2], '" STORE_GROUP "', ARGV[4], 'MKSTREAM')\n"
-    "local old = redis.call('XAUTOCLAIM', KEYS[2], '" STORE_GROUP "', ARGV[2], 0, '0-0', 'COUNT', ARGV[3])\n"
-    "if #old[2] > 0 then return old[2] end\n"
-    "local new = redis.call('XREADGROUP', 'GROUP', '" STORE_GROUP
-    "', ARGV[2], 'COUNT', ARGV[3], 'STREAMS', KEYS[2], '>')\n"
-    "if not new then return {} end\n"
-    "return new[1][2]\n";
+    "return redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', ARGV[2])\n";
 
-/* ack(stream, first, last): ARGV[first..last], which may be more than one command takes. */
-#define SCRIPT_ACK                                                                                  \
-    "local function ack(stream, first, last)\n"                                                     \
-    "  for i = first, last, 1000 do\n"                                                              \
-    "    redis.call('XACK', stream, '" STORE_GROUP "', unpack(ARGV, i, math.min(i + 999, last)))\n" \
-    "  end\n"                                                                                       \
-    "end\n"
-
-/* KEYS lease, stream; ARGV token, trim id, ids.. -> 1 done, 0 fenced off */
+/* KEYS lease, stream; ARGV token, trim id -> 1 done, 0 fenced off */
 __attribute__((unused)) static const char script_ack[] =
-    SCRIPT_ACK "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end\n"
-               "ack(KEYS[2], 3, #ARGV)\n"
-               "redis.call('XTRIM', KEYS[2], 'MINID', ARGV[2])\n"
-               "return 1\n";
+    "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end\n"
+    "redis.call('XTRIM', KEYS[2], 'MINID', ARGV[2])\n"
+    "return 1\n";
 
 /* KEYS lease, epoch, stream, manifest, frozen, exits..; ARGV token, known head, new head, channel, trim id,
- * manifest ('' = as it is), number of ids, ids.., blobs..
+ * manifest ('' = as it is), blobs..
  * -> 1 done, 0 fenced off or head moved, 2 frozen */
-__attribute__((unused)) static const char script_commit[] = SCRIPT_ACK
+__attribute__((unused)) static const char script_commit[] =
     "if redis.call('GET', KEYS[1]) ~= ARGV[1] or redis.call('GET', KEYS[2]) ~= ARGV[2] then return 0 end\n"
     "if ARGV[6] ~= '' and redis.call('EXISTS', KEYS[5]) == 1 then return 2 end\n"
-    "local ids = tonumber(ARGV[7])\n"
-    "for i = 6, #KEYS do redis.call('SET', KEYS[i], ARGV[7 + ids + i - 5]) end\n"
+    "for i = 6, #KEYS do redis.call('SET', KEYS[i], ARGV[6 + i - 5]) end\n"
     "if ARGV[6] ~= '' then redis.call('SET', KEYS[4], ARGV[6]) end\n"
     "redis.call('SET', KEYS[2], ARGV[3])\n"
-    "ack(KEYS[3], 8, 7 + ids)\n"
     "redis.call('XTRIM', KEYS[3], 'MINID', ARGV[5])\n"
     "redis.call('PUBLISH', ARGV[4], ARGV[3])\n"
     "return 1\n";
@@ -92,7 +72,7 @@ __attribute__((unused)) static const char script_publish[] =
     "for i = 4, #KEYS do redis.call('SET', KEYS[i], ARGV[5 + i - 3]) end\n"
     "redis.call('SET', KEYS[2], ARGV[4])\n"
     "redis.call('SET', KEYS[1], ARGV[2])\n"
-    "redis.pcall('XGROUP', 'CREATE', KEYS[3], '" STORE_GROUP "', ARGV[5], 'MKSTREAM')\n"
+    "redis.pcall('XGROUP', 'CREATE', KEYS[3], 'learners', ARGV[5], 'MKSTREAM')\n" /* an empty stream */
     "local info, last = redis.call('XINFO', 'STREAM', KEYS[3]), '0-0'\n"
     "for i = 1, #info, 2 do if info[i] == 'last-generated-id' then last = info[i + 1] end end\n"
     "local function below(a, b)\n"

@@ -107,8 +107,7 @@ static int take_entry(struct store_batch *b, const redisReply *entry, struct err
     return FL_OK;
 }
 
-int store_read(struct store *s, uint64_t fence, const struct head *head, int capacity,
-               struct store_batch *out, struct error *e)
+int store_read(struct store *s, uint64_t fence, int capacity, struct store_batch *out, struct error *e)
 {
     const char *const keys[] = {s->lease, s->updates};
     struct redis_args a = {0};
@@ -119,9 +118,7 @@ int store_read(struct store *s, uint64_t fence, const struct head *head, int cap
     make_token(s, token, fence);
     store_script(&a, script_read, keys, 2, NULL);
     redis_args_text(&a, token);
-    redis_args_text(&a, s->id);
     store_add_number(&a, count, (uint64_t)capacity);
-    redis_args_text(&a, head->applied);
     rc = redis_link_call(s->link, &a, &r, e);
     redis_args_free(&a);
     if (rc)
@@ -175,16 +172,14 @@ int store_ack(struct store *s, uint64_t fence, const struct store_batch *batch, 
     store_script(&a, script_ack, keys, 2, NULL);
     redis_args_text(&a, token);
     redis_args_text(&a, trim);
-    for (int i = 0; i < batch->n; i++)
-        redis_args_text(&a, batch->id[i]);
     rc = store_call_number(s, &a, &done, e);
     return rc || done == 1 ? rc : error_set(e, FL_STALE, "another process is the learner");
 }
 
 int store_commit(struct store *s, uint64_t fence, const struct snapshot *old, const struct snapshot *next,
-                 const struct store_batch *batch, struct head *head, struct error *e)
+                 struct head *head, struct error *e)
 {
-    char token[TOKEN_BYTES], trim[MANIFEST_ID_BYTES], ids[24], frozen[STORE_KEY_BYTES];
+    char token[TOKEN_BYTES], trim[MANIFEST_ID_BYTES], frozen[STORE_KEY_BYTES];
     const char *const keys[] = {s->lease, s->epoch, s->updates, s->manifest, frozen};
     char *manifest = next->manifest.promised ? manifest_format(&next->manifest) : NULL;
     struct redis_args a = {.failed = next->manifest.promised && !manifest};
@@ -207,9 +202,6 @@ int store_commit(struct store *s, uint64_t fence, const struct snapshot *old, co
     redis_args_text(&a, s->hint);
     redis_args_text(&a, trim);
     redis_args_text(&a, manifest ? manifest : "");
-    store_add_number(&a, ids, (uint64_t)batch->n);
-    for (int i = 0; i < batch->n; i++)
-        redis_args_text(&a, batch->id[i]);
     store_add_blobs(&a, &p);
     rc = store_call_number(s, &a, &done, e);
     store_packed_free(&p);

@@ -22,7 +22,6 @@
 struct sim_entry {
     uint64_t ms, part; /* its id */
     struct update *update;
-    bool given; /* read by a learner and not acknowledged */
 };
 
 struct sim_hint {
@@ -38,7 +37,7 @@ struct sim_redis {
     char head[HEAD_BYTES]; /* "": none */
     struct sim_entry stream[SIM_STREAM];
     int n_stream;
-    uint64_t last_ms, last_part, given_ms, given_part; /* ids: given out last, delivered last */
+    uint64_t last_ms, last_part; /* the id that was given out last */
     struct {
         uint64_t client, last;
     } producer[SIM_CLIENTS];
@@ -79,7 +78,7 @@ static inline void sim_redis_wipe(struct sim_redis *r)
     r->held = NULL;
     r->head[0] = '\0';
     r->n_stream = r->n_producers = r->n_holders = r->n_hints = 0;
-    r->last_ms = r->last_part = r->given_ms = r->given_part = 0;
+    r->last_ms = r->last_part = 0;
     r->fence = r->lease_fence = 0;
 }
 
@@ -192,10 +191,6 @@ static inline int sim_publish_caches(struct sim_redis *r, struct keeper_task *t)
         r->last_ms = ms;
         r->last_part = part;
     }
-    if (!r->given_ms && !r->given_part) { /* no group yet: it begins there */
-        r->given_ms = ms;
-        r->given_part = part;
-    }
     return FL_OK;
 }
 
@@ -257,28 +252,16 @@ static inline bool sim_leads(const struct sim_redis *r, uint64_t client, uint64_
 
 static inline int sim_read(struct sim_redis *r, uint64_t client, struct keeper_task *t)
 {
-    bool again = false;
     struct store_batch *b = &t->batch;
     memset(b, 0, sizeof *b);
     if (!sim_leads(r, client, t->fence))
         return FL_STALE;
-    for (int i = 0; i < r->n_stream; i++)
-        again = again || r->stream[i].given;
     if (!(b->update = calloc((size_t)t->n, sizeof *b->update)) ||
         !(b->id = calloc((size_t)t->n, sizeof *b->id)))
         sim_die("out of memory");
-    for (int i = 0; i < r->n_stream && b->n < t->n; i++) {
-        struct sim_entry *entry = &r->stream[i];
-        bool fresh = entry->ms > r->given_ms || (entry->ms == r->given_ms && entry->part > r->given_part);
-        if (again ? !entry->given : !fresh)
-            continue;
-        entry->given = true;
-        if (!again) {
-            r->given_ms = entry->ms;
-            r->given_part = entry->part;
-        }
-        sim_id(b->id[b->n], entry->ms, entry->part);
-        b->update[b->n++] = sim_copy_update(entry->update);
+    for (; b->n < r->n_stream && b->n < t->n; b->n++) {
+        sim_id(b->id[b->n], r->stream[b->n].ms, r->stream[b->n].part);
+        b->update[b->n] = sim_copy_update(r->stream[b->n].update);
     }
     return FL_OK;
 }
