@@ -47,7 +47,7 @@ void dispatch_answer_error(struct dispatch *d, struct request_entry *e, uint32_t
                            uint32_t retry_ms, uint64_t now)
 {
     struct answer *a = begin_answer(d, e);
-    struct request_entry *f;
+    struct request_entry *f, *next;
     a->error = code;
     a->exit = a->label = -1;
     a->broker_ns = e->broker_ns;
@@ -60,8 +60,10 @@ void dispatch_answer_error(struct dispatch *d, struct request_entry *e, uint32_t
     dispatch_send_answer(d, &e->client, NULL);
     dispatch_cancel(d, e, -1);
     dispatch_tell_outcome(d, e, -1, -1);
-    while (is_final(code) && (f = dispatch_follower(d, e)))
+    for (f = is_final(code) ? dispatch_follower(d, e, NULL) : NULL; f; f = next) {
+        next = dispatch_follower(d, e, f);
         dispatch_answer_error(d, f, code, text, retry_ms, now);
+    }
     dispatch_succeed(d, e);
     dispatch_finish(d, e);
 }
@@ -98,12 +100,14 @@ static void share_answer(struct dispatch *d, struct request_entry *e, const stru
                          zmq_msg_t *scores, uint64_t now)
 {
     struct response known = {r->label, r->exit, r->confidence, r->exit >= 0 ? r->epoch : 0, r->scores};
-    struct request_entry *f;
+    struct request_entry *f, *next;
     known.scores.data = zmq_msg_data(scores);
     if (r->attempt == e->attempt)
         responses_keep(d->responses, e->key, e->stamp, e->id, &known);
-    while ((f = dispatch_follower(d, e)))
+    for (f = dispatch_follower(d, e, NULL); f; f = next) {
+        next = dispatch_follower(d, e, f);
         dispatch_answer_known(d, f, &known, now);
+    }
 }
 
 static void answer_result(struct dispatch *d, struct request_entry *e, const struct result *r,

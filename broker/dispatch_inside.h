@@ -111,7 +111,9 @@ void dispatch_compute(struct dispatch *d, struct request_entry *e);
 void dispatch_stamp(const struct dispatch *d, struct request_entry *e);
 void dispatch_follow(struct dispatch *d, struct request_entry *e, struct request_entry *leader);
 void dispatch_unfollow(struct dispatch *d, struct request_entry *e);
-struct request_entry *dispatch_follower(struct dispatch *d, const struct request_entry *leader); /* or NULL */
+/* The oldest that follows it; the next one `after` such a one; NULL: none. */
+struct request_entry *dispatch_follower(struct dispatch *d, const struct request_entry *leader,
+                                        const struct request_entry *after);
 /* e ends without an answer: the oldest that followed it is computed instead, and the others follow that. */
 void dispatch_succeed(struct dispatch *d, struct request_entry *e);
 

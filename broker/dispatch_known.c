@@ -89,9 +89,12 @@ void dispatch_finish(struct dispatch *d, struct request_entry *e)
     requests_remove(d->requests, e);
 }
 
-struct request_entry *dispatch_follower(struct dispatch *d, const struct request_entry *leader)
+struct request_entry *dispatch_follower(struct dispatch *d, const struct request_entry *leader,
+                                        const struct request_entry *after)
 {
-    struct request_entry *e = leader->followers ? requests_first(d->requests, REQUESTS_FOLLOWING) : NULL;
+    struct request_entry *e = NULL;
+    if (leader->followers)
+        e = after ? requests_next(d->requests, after) : requests_first(d->requests, REQUESTS_FOLLOWING);
     while (e && e->follows != leader->id)
         e = requests_next(d->requests, e);
     return e;
@@ -100,7 +103,7 @@ struct request_entry *dispatch_follower(struct dispatch *d, const struct request
 /* The oldest that followed e is computed instead; the others follow it. */
 void dispatch_succeed(struct dispatch *d, struct request_entry *e)
 {
-    struct request_entry *heir = dispatch_follower(d, e), *f;
+    struct request_entry *heir = dispatch_follower(d, e, NULL), *f;
     if (!heir)
         return;
     dispatch_unfollow(d, heir);
