@@ -128,9 +128,10 @@ $(BINS):
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LD_FLAGS) -o $@ $^ $(LD_LIBS)
 
+$(B)/tests/unit/test_learning_world: $(B)/tests/bench/lab_world.o
 $(UNIT): $(B)/tests/unit/%: $(B)/tests/unit/%.o $(LIB)
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(LD_FLAGS) -o $@ $^ $(LD_LIBS) -lcmocka
+	$(Q)$(CC) $(LD_FLAGS) -o $@ $(filter %.o,$^) $(LIB) $(LD_LIBS) -lcmocka
 
 $(INTEGR): $(B)/tests/integration/%: $(B)/tests/integration/%.o $(B)/tests/integration/harness.o $(LIB)
 	$(call say,LINK,$@)

@@ -58,6 +58,7 @@ struct learner_brain {
                               at the last planning; at the last change */
     int64_t certifying_at; /* the change */
     bool fresh;            /* what is to be taught next begins from nothing */
+    uint64_t fresh_ms;     /* requests before the last time that all was switched off were of another truth */
     int64_t settled;       /* audits: until then, signals are of the last change */
     uint64_t moment_ms;    /* of the last audit */
     double hope;           /* when caches were last taught: how fast those before them might become */
@@ -171,6 +172,7 @@ static void commit(struct learner_brain *b, const struct pool_row *r, double tim
     d->certified = r->row;
     serve(b, LEARNER_SERVING, r->number, r->placed, r->row.threshold, d);
     b->row = r->index;
+    b->fresh = false;
     say(d, "%s: %.1f%% answered early, loss at most %.2f points by %lld audits, time %.3f instead of %.3f",
         same ? "bolder, as more audits certify it" : "certified", 100 * r->row.share, 100 * r->row.upper,
         (long long)r->row.counts.n, r->time, time);
@@ -261,6 +263,7 @@ static void switch_off(struct learner_brain *b)
     serve(b, LEARNER_OFF, b->serving, none, never, d);
     watch_end(&b->watch);
     b->fresh = true;
+    b->fresh_ms = b->since_ms;
 }
 
 static void heed_alarm(struct learner_brain *b)
@@ -365,11 +368,14 @@ static void ask(struct learner_brain *b, enum learner_what what, bool warm)
     d = decide(b, what, b->teaching);
     d->of = b->serving;
     d->warm = warm;
-    d->since_ms = d->teach_since_ms = b->since_ms;
+    d->since_ms = b->since_ms;
+    d->teach_since_ms = b->fresh_ms;
     if (what == LEARNER_TEACH)
         say(d, "candidate %llu is taught by %lld requests%s", (unsigned long long)b->teaching,
             (long long)(b->taught - b->changed_at),
-            b->since_ms > 0 ? " since the change, and some before" : "");
+            b->fresh_ms > 0 && b->fresh_ms == b->since_ms ? " since the change"
+            : b->since_ms > 0                             ? " since the change, and some before"
+                                                          : "");
     else
         say(d, "candidate %llu: the same caches, another order of thresholds",
             (unsigned long long)b->teaching);

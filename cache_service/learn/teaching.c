@@ -143,7 +143,7 @@ static int teach_exit(struct lesson *l, int k, struct cache **out, struct error 
 static void leave_out_old(struct lesson *l)
 {
     int64_t old = 0, keep;
-    while (old < l->n && l->row[old].moment_ms < l->t->teach_since_ms)
+    while (old < l->n && l->row[old].moment_ms < l->t->since_ms)
         old++;
     keep = 2 * (l->n - old);
     keep = keep > FEWEST_MIXED ? keep : FEWEST_MIXED;
@@ -156,7 +156,7 @@ static void leave_out_old(struct lesson *l)
 static int teach_all(struct taught *out, const struct teaching *t, struct error *e)
 {
     struct lesson l = {.t = t};
-    int rc = reservoir_list(t->reservoir, false, 0, &l.row, &l.n);
+    int rc = reservoir_list(t->reservoir, false, t->teach_since_ms, &l.row, &l.n);
     if (rc != FL_OK)
         return error_set(e, rc, "no memory for a list of requests");
     leave_out_old(&l);

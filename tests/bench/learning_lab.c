@@ -196,7 +196,9 @@ int main(int argc, char **argv)
         OPTION_NUMBER("feedback", o.feedback, "X", "share of audits whose truth comes", 0, 1),
         {ARGUMENT_END, NULL, 0, NULL, NULL, NULL, 0, 0},
     };
-    int rc = arguments_parse(&usage, table, argc, argv, NULL, &e);
+    int rc;
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    rc = arguments_parse(&usage, table, argc, argv, NULL, &e);
     if (rc == FL_OK && o.work == NULL)
         rc = error_set(&e, FL_USAGE, "--work is missing");
     if (rc == FL_OK)
