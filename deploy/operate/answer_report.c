@@ -186,6 +186,7 @@ json_t *answer_json(const struct asked *f)
         "return_ms", report_rounded(ms(a->return_ns), 6), "clock_error_ms",
         a->clock_error_ns == UINT64_MAX ? json_null() : report_rounded(ms(a->clock_error_ns), 6), "stages",
         stages_json(&a->trace));
+    json_object_set_new(o, "request", json_integer((json_int_t)a->request));
     json_object_set_new(o, "known", json_boolean(a->known));
     if (o && a->exit >= 0 && *kind_of(f))
         json_object_set_new(o, "kind", json_string(kind_of(f)));

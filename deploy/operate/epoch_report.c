@@ -116,7 +116,8 @@ static const char *percent(double share, char text[16])
     return text;
 }
 
-static void print_losses(const struct epoch_told *t, const struct caches_promise *p, FILE *to)
+/* Without true labels, audits count as lost where the answer differs: that is never less than accuracy. */
+static void print_losses(const struct epoch_told *t, const struct caches_promise *p, bool labels, FILE *to)
 {
     char a[16], b[16], c[16], d[16], e[16];
     if (!t->audits || t->state == EPOCH_COLD)
@@ -126,7 +127,7 @@ static void print_losses(const struct epoch_told *t, const struct caches_promise
     if (p->made)
         fprintf(to, ", %s of the budget of %s %s", percent(used(t, p), d), percent(p->max_loss, e),
                 p->agreement ? "agreement" : "accuracy");
-    fprintf(to, "\n");
+    fprintf(to, "%s\n", p->made && !p->agreement && !labels ? " (no true labels: by agreement)" : "");
 }
 
 static void print_exit(const struct status_reply *r, const struct process_status *l, const char *name, int i,
@@ -152,7 +153,7 @@ void epoch_print(const struct status_reply *r, const struct model_shape *m, FILE
     t = &l->last.told;
     fprintf(to, "\n%s, %s: %s\n", roles_name(l, name, sizeof name), epoch_word(t),
             epoch_sentence(t, sentence));
-    print_losses(t, &l->caches.promise, to);
+    print_losses(t, &l->caches.promise, r->feedback_taken > 0, to);
     for (int i = 0; i < t->n_exits && t->state != EPOCH_COLD; i++)
         print_exit(r, l, m ? model_shape_exit(m, i) : "exit", i, to);
     fprintf(to,

@@ -34,6 +34,7 @@ static const struct command {
     {"simulate", "predict latency and throughput on hosts that need not exist", command_simulate},
     {"compare", "what changed between two runs of bench, beyond noise", command_compare},
     {"report", "a page with plots from what bench saved", command_report},
+    {"feedback", "true labels of requests that were answered", command_feedback},
     {"cache", "what the caches learned and when; stop learning, go back", command_cache},
     {"top", "live view of the running pipeline", command_top},
     {"generate", "write pictures for the demo", command_generate},

@@ -39,7 +39,7 @@ struct traffic {
     uint64_t next; /* picture */
     int sent, answered, early, early_right;
     int32_t label[ROUNDS * ROUND + 1];
-    uint64_t id[ROUNDS * ROUND + 1];
+    uint64_t id[ROUNDS * ROUND + 1], request[ROUNDS * ROUND + 1]; /* the client's number, the broker's */
 };
 
 /* An absolute path; any test is run from the top of the repository. */
@@ -82,6 +82,7 @@ static void receive(struct traffic *t)
         assert_true(--i >= 0);
     t->answered++;
     t->early += a.exit >= 0;
+    t->request[i] = a.request;
     t->early_right += a.exit >= 0 && a.label == t->label[i];
 }
 
@@ -144,6 +145,57 @@ static void kill_learner(struct harness *h)
     harness_until(is_replaced, &learner, 60, "no other learner");
 }
 
+static json_int_t count_of(struct harness *h, const char *command, const char *arguments, const char *key)
+{
+    json_t *o = tool_json(h, command, arguments);
+    json_int_t n = json_integer_value(json_object_get(o, key));
+    json_decref(o);
+    return n;
+}
+
+/* The last ROUND answers, and lines that are wrong. */
+static void tell_what_was_true(struct harness *h, const struct traffic *t)
+{
+    char path[HARNESS_PATH], line[HARNESS_PATH + 64];
+    FILE *f;
+    snprintf(path, sizeof path, "%.400s/labels.csv", harness_dir(h));
+    assert_non_null(f = fopen(path, "we"));
+    fputs("request,label\n", f);
+    for (int i = t->sent - ROUND; i < t->sent; i++)
+        fprintf(f, "%llu,%d\n", (unsigned long long)t->request[i], (int)t->label[i]);
+    assert_int_equal(fclose(f), 0);
+    snprintf(line, sizeof line, "--input %s", path);
+    assert_int_equal(count_of(h, "feedback", line, "taken"), ROUND);
+    assert_non_null(f = fopen(path, "ae"));
+    fputs("7,1\n{\"request\": 8, \"truth\": 77}\n", f);
+    assert_int_equal(fclose(f), 0);
+    assert_int_equal(tool(h, "feedback", line), 1);
+    assert_said(
+        "labels.csv:203 (--skip-bad leaves such lines out): label 77: the network has the classes 0 to 9");
+    strcat(line, " --skip-bad");
+    tool_ok(h, "feedback", line);
+    assert_said("1 refused: of another broker");
+    assert_said("1 lines left out");
+}
+
+static void an_operator_sees_it_and_stops_it(struct harness *h)
+{
+    json_t *status = tool_json(h, "status", ""), *learner = json_object_get(status, "learner");
+    assert_true(json_array_size(json_object_get(status, "events")) > 0);
+    assert_true(json_integer_value(json_object_get(learner, "epoch")) > 0);
+    assert_int_equal(json_array_size(json_object_get(learner, "exits")), 2);
+    json_decref(status);
+    assert_true(count_of(h, "cache", "history", "epoch") > 0);
+    tool_ok(h, "cache freeze", "");
+    assert_said("learning is frozen");
+    tool_ok(h, "cache thaw", "");
+    tool_ok(h, "cache rollback 1", "");
+    assert_said("epoch 1 serves again");
+    tool_ok(h, "cache thaw", "");
+    tool_ok(h, "top", "--once");
+    assert_said("last events");
+}
+
 static void caches_come_of_traffic_alone(void **state)
 {
     struct traffic *t = calloc(1, sizeof *t);
@@ -161,6 +213,8 @@ static void caches_come_of_traffic_alone(void **state)
     learn(t);
     assert_true(t->early_right > t->early * 8 / 10);
     assert_learns(h);
+    tell_what_was_true(h, t);
+    an_operator_sees_it_and_stops_it(h);
     client_free(t->client);
     tool_ok(h, "down", "");
     tool_ok(h, "up", "");
