@@ -60,7 +60,7 @@ SCRIPTS  := $(if $(SANITIZE),,$(wildcard tests/integration/test_*.sh))
 CONFORM  := $(patsubst tests/conformance/%.c,$(B)/tests/conformance/%,$(wildcard tests/conformance/test_*.c))
 FUZZERS  := $(patsubst tests/fuzz/fuzz_%.c,$(B)/tests/fuzz/fuzz_%,$(wildcard tests/fuzz/fuzz_*.c))
 REPLAYS  := $(patsubst tests/fuzz/fuzz_%.c,$(B)/tests/fuzz/replay_%,$(wildcard tests/fuzz/fuzz_*.c))
-THREADED := $(filter %/test_cache %/test_pictures %/test_cache_service %/test_pipeline_processes %/test_slow_node %/test_watch,$(UNIT) $(INTEGR))
+THREADED := $(filter %/test_cache %/test_pictures %/test_cache_service %/test_http %/test_pipeline_processes %/test_slow_node %/test_watch,$(UNIT) $(INTEGR))
 FAULTS   := $(B)/tests/faults/search
 FAULT_SH := tests/faults/test_faults.sh $(if $(SANITIZE),,tests/faults/test_planted.sh)
 SAN_ENV  := ASAN_OPTIONS=detect_leaks=1:abort_on_error=0 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 TSAN_OPTIONS=halt_on_error=0:suppressions=$(CURDIR)/tests/tsan.supp

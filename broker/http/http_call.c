@@ -146,7 +146,17 @@ void http_call_answer(struct http_call *c, const struct answer *a, const float *
             c->retry_after_ms = a->retry_after_ms;
         return;
     }
-    c->row[i] = (struct oip_row){a->label, a->exit, a->confidence, a->epoch, a->total_ns, a->known, !whole};
+    c->row[i] = (struct oip_row){.label = a->label,
+                                 .exit = a->exit,
+                                 .confidence = a->confidence,
+                                 .epoch = a->epoch,
+                                 .total_ns = a->total_ns,
+                                 .known = a->known,
+                                 .one_hot = !whole};
+    for (int s = 0; s < a->trace.n; s++) {
+        c->row[i].queue_ns += a->trace.stage[s].queue_ns;
+        c->row[i].compute_ns += a->trace.stage[s].compute_ns;
+    }
     if (whole)
         memcpy(to, scores, (size_t)n * sizeof *to);
     else if (a->label >= 0 && a->label < c->classes)

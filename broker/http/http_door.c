@@ -91,7 +91,7 @@ static enum MHD_Result reply(struct http_door *d, struct http_call *c)
         return MHD_NO;
     metrics_count(&d->counts, c->reply.status);
     if (c->began_ns)
-        metrics_took(&d->counts, (double)(clock_ns() - c->began_ns) / NS_PER_S);
+        metrics_took(&d->counts, c, clock_ns() - c->began_ns);
     if (c->reply.text.n)
         c->reply.text = (struct json_text){.at = NULL};
     add_headers(response, &c->reply);
@@ -115,6 +115,12 @@ static bool is_ready(struct http_door *d)
     return s && s->ready && !s->draining;
 }
 
+static void succeed(struct http_call *c)
+{
+    c->reply.status = 200;
+    c->reply.type = "application/json";
+}
+
 static void tell_model(struct http_door *d, struct http_call *c)
 {
     struct oip_model model;
@@ -122,9 +128,11 @@ static void tell_model(struct http_door *d, struct http_call *c)
         http_reply_error(&c->reply, &c->error);
         return;
     }
-    oip_model_text(&c->reply.text, d->pipeline->name, &model);
-    c->reply.status = 200;
-    c->reply.type = "application/json";
+    if (c->route.target == TARGET_CONFIG)
+        oip_config_text(&c->reply.text, d->pipeline->name, &model);
+    else
+        oip_model_text(&c->reply.text, d->pipeline->name, &model);
+    succeed(c);
 }
 
 /* A call that waits has its answers. */
@@ -156,8 +164,7 @@ static void serve_call(struct http_door *d, struct http_call *c)
     switch (c->route.target) {
     case TARGET_SERVER:
         oip_server_text(&c->reply.text);
-        c->reply.status = 200;
-        c->reply.type = "application/json";
+        succeed(c);
         break;
     case TARGET_LIVE:
         c->reply.status = 200;
@@ -167,7 +174,16 @@ static void serve_call(struct http_door *d, struct http_call *c)
         c->reply.status = is_ready(d) ? 200 : 503;
         break;
     case TARGET_MODEL:
+    case TARGET_CONFIG:
         tell_model(d, c);
+        break;
+    case TARGET_STATS:
+        metrics_stats_text(&c->reply.text, d->pipeline, &d->counts);
+        succeed(c);
+        break;
+    case TARGET_INDEX:
+        oip_index_text(&c->reply.text, d->pipeline->name, is_ready(d));
+        succeed(c);
         break;
     case TARGET_INFER:
         infer(d, c);

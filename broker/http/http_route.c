@@ -42,6 +42,14 @@ static struct http_route not_here(const char *path)
     return r;
 }
 
+/* What Triton has beside the protocol and this server does in another way. */
+static struct http_route not_had(const char *what, const char *instead)
+{
+    struct http_route r = {.status = 501};
+    error_set(&r.why, FL_UNSUPPORTED, "%s are not had over HTTP: use %s", what, instead);
+    return r;
+}
+
 /* What follows /v2/models. */
 static struct http_route model_route(const struct parts *p, const char *path, const char *model)
 {
@@ -70,6 +78,12 @@ static struct http_route model_route(const struct parts *p, const char *path, co
         r.target = TARGET_MODEL_READY;
     else if (p->n == i + 1 && is(p, i, "infer"))
         r.target = TARGET_INFER;
+    else if (p->n == i + 1 && is(p, i, "config"))
+        r.target = TARGET_CONFIG;
+    else if (p->n == i + 1 && is(p, i, "stats"))
+        r.target = TARGET_STATS;
+    else if (p->n >= i + 1 && is(p, i, "trace"))
+        return not_had("trace settings", "`freezeline bench --trace FILE`");
     else
         return not_here(path);
     return r;
@@ -91,6 +105,17 @@ static struct http_route find(const char *path, const char *model)
         r.target = TARGET_LIVE;
     else if (p.n == 3 && is(&p, 1, "health") && is(&p, 2, "ready"))
         r.target = TARGET_READY;
+    else if (p.n == 3 && is(&p, 1, "models") && is(&p, 2, "stats"))
+        r.target = TARGET_STATS;
+    else if (p.n == 3 && is(&p, 1, "repository") && is(&p, 2, "index"))
+        r.target = TARGET_INDEX;
+    else if (is(&p, 1, "repository"))
+        return not_had("loading and unloading", "`freezeline reload`");
+    else if (is(&p, 1, "systemsharedmemory") || is(&p, 1, "cudasharedmemory"))
+        return not_had("shared memory regions",
+                       "binary data, or the native client, which shares memory by itself");
+    else if (is(&p, 1, "trace") || is(&p, 1, "logging"))
+        return not_had("trace and log settings", "the pipeline file");
     else if (is(&p, 1, "models"))
         return model_route(&p, path, model);
     else
@@ -102,9 +127,10 @@ struct http_route http_route(const char *method, const char *path, const char *m
 {
     struct http_route r = find(path, model);
     bool reads = !strcmp(method, "GET") || !strcmp(method, "HEAD");
-    if (r.status || (r.target == TARGET_INFER ? !strcmp(method, "POST") : reads))
+    bool posts = r.target == TARGET_INFER || r.target == TARGET_INDEX;
+    if (r.status || (posts ? !strcmp(method, "POST") : reads))
         return r;
-    r.allow = r.target == TARGET_INFER ? "POST" : "GET, HEAD";
+    r.allow = posts ? "POST" : "GET, HEAD";
     r.status = 405;
     error_set(&r.why, FL_USAGE, "%.20s is not for %.200s: use %s", method, path, r.allow);
     r.target = TARGET_NONE;

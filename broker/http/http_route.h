@@ -14,12 +14,15 @@ enum http_target {
     TARGET_MODEL,
     TARGET_MODEL_READY,
     TARGET_INFER,
+    TARGET_CONFIG,
+    TARGET_STATS,
+    TARGET_INDEX,
     TARGET_METRICS,
 };
 
 struct http_route {
     enum http_target target;
-    int status;        /* 404, 405; 0 where there is a target */
+    int status;        /* 404, 405, 501; 0 where there is a target */
     const char *allow; /* with 405 */
     struct error why;
 };

@@ -15,9 +15,21 @@ void metrics_count(struct http_counts *h, int status)
         h->reply[status]++;
 }
 
-void metrics_took(struct http_counts *h, double seconds)
+static void add(struct http_sum *to, uint64_t ns)
 {
+    to->count++;
+    to->ns += ns;
+}
+
+void metrics_took(struct http_counts *h, const struct http_call *c, uint64_t ns)
+{
+    double seconds = (double)ns / NS_PER_S;
     int i = 0;
+    add(c->reply.status == 200 ? &h->success : &h->fail, ns);
+    for (int row = 0; c->reply.status == 200 && row < c->request.rows; row++) {
+        add(&h->queue, c->row[row].queue_ns);
+        add(&h->compute, c->row[row].compute_ns);
+    }
     while (i < METRICS_BUCKETS && seconds > bucket[i])
         i++;
     h->took[i]++;
@@ -108,6 +120,30 @@ static void put_learning(struct json_text *out, const char *m, const struct stat
     counter(out, m, "freezeline_feedback_taken_total", "True labels that were taken.", s->feedback_taken);
     counter(out, m, "freezeline_feedback_refused_total", "True labels that were refused.",
             s->feedback_refused);
+}
+
+/* ---- Triton's statistics ---- */
+
+static void put_sum(struct json_text *out, const char *name, const struct http_sum *s)
+{
+    json_text_format(out, "\"%s\":{\"count\":%llu,\"ns\":%llu}", name, (unsigned long long)s->count,
+                     (unsigned long long)s->ns);
+}
+
+void metrics_stats_text(struct json_text *out, const struct pipeline *p, const struct http_counts *h)
+{
+    json_text_format(out,
+                     "{\"model_stats\":[{\"name\":\"%s\",\"version\":\"1\",\"inference_count\":%llu,"
+                     "\"execution_count\":%llu,\"inference_stats\":{",
+                     p->name, (unsigned long long)h->compute.count, (unsigned long long)h->success.count);
+    put_sum(out, "success", &h->success);
+    json_text_bytes(out, ",", 1);
+    put_sum(out, "fail", &h->fail);
+    json_text_bytes(out, ",", 1);
+    put_sum(out, "queue", &h->queue);
+    json_text_bytes(out, ",", 1);
+    put_sum(out, "compute_infer", &h->compute);
+    json_text_format(out, "}}]}");
 }
 
 /* ---- processes ---- */

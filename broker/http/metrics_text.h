@@ -15,12 +15,21 @@ struct http_counts {
      * more */
     uint64_t took[METRICS_BUCKETS + 1];
     double took_sum;
+    /* of these, in nanoseconds: answered and failed ones; their rows in the stages, waiting and being
+     * computed */
+    struct http_sum {
+        uint64_t count, ns;
+    } success, fail, queue, compute;
 };
 
 void metrics_count(struct http_counts *h, int status);
-void metrics_took(struct http_counts *h, double seconds);
+/* An inference has its reply after so long. */
+void metrics_took(struct http_counts *h, const struct http_call *c, uint64_t ns);
 
 /* s NULL: the broker does not reply; then only what HTTP counts. */
+/* Triton's statistics of the model: of what came over HTTP. */
+void metrics_stats_text(struct json_text *out, const struct pipeline *p, const struct http_counts *h);
+
 void metrics_text(struct json_text *out, const struct pipeline *p, const struct status_reply *s,
                   const struct http_counts *h);
 

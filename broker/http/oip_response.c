@@ -38,6 +38,37 @@ void oip_model_text(struct json_text *out, const char *name, const struct oip_mo
     json_text_format(out, "}");
 }
 
+static void put_config_port(struct json_text *out, const struct port *p)
+{
+    json_text_format(out, "[{\"name\":");
+    json_text_string(out, p->name);
+    json_text_format(out, ",\"data_type\":\"TYPE_%s\",\"dims\":[", oip_dtype_name(p->tensor.dtype));
+    for (int i = 1; i < p->tensor.rank; i++)
+        json_text_format(out, "%s%lld", i > 1 ? "," : "", (long long)p->tensor.dim[i]);
+    json_text_format(out, "]}]");
+}
+
+void oip_config_text(struct json_text *out, const char *name, const struct oip_model *m)
+{
+    json_text_format(out, "{\"name\":");
+    json_text_string(out, name);
+    json_text_format(
+        out, ",\"platform\":\"freezeline_onnx\",\"backend\":\"freezeline\",\"max_batch_size\":%d,\"input\":",
+        m->most_rows);
+    put_config_port(out, &m->input);
+    json_text_format(out, ",\"output\":");
+    put_config_port(out, &m->output);
+    json_text_format(out, "}");
+}
+
+void oip_index_text(struct json_text *out, const char *name, bool ready)
+{
+    json_text_format(out, "[{\"name\":");
+    json_text_string(out, name);
+    json_text_format(out, ",\"version\":\"1\",\"state\":\"%s\",\"reason\":\"\"}]",
+                     ready ? "READY" : "UNAVAILABLE");
+}
+
 void oip_error_text(struct json_text *out, const char *why)
 {
     json_text_format(out, "{\"error\":");

@@ -13,9 +13,9 @@ struct oip_row {
     int32_t label, exit;
     float confidence;
     uint64_t epoch;
-    uint64_t total_ns;
-    bool known;   /* it is that of an earlier request with the same input */
-    bool one_hot; /* there were no scores: 1 at the label stands for them */
+    uint64_t total_ns, queue_ns, compute_ns; /* at the broker; of it in the stages' queues, in their layers */
+    bool known;                              /* it is that of an earlier request with the same input */
+    bool one_hot;                            /* there were no scores: 1 at the label stands for them */
 };
 
 /* Answers of all rows, and row-major scores, request->rows x `classes`. */
@@ -32,6 +32,9 @@ struct oip_answer {
 
 void oip_server_text(struct json_text *out);
 void oip_model_text(struct json_text *out, const char *name, const struct oip_model *m);
+/* Triton's: the configuration, and the list of models. */
+void oip_config_text(struct json_text *out, const char *name, const struct oip_model *m);
+void oip_index_text(struct json_text *out, const char *name, bool ready);
 void oip_error_text(struct json_text *out, const char *why);
 /* *header: bytes of JSON before binary data; -1: it is all JSON. */
 void oip_answer_text(struct json_text *out, const struct oip_answer *a, int64_t *header);

@@ -8,6 +8,7 @@
 #include <cmocka.h>
 #include <jansson.h>
 
+#include "base/clock.h"
 #include "base/floats.h"
 #include "base/shuffle.h"
 #include "broker/http/http_call.h"
@@ -335,7 +336,9 @@ static json_t *parsed(const struct json_text *t, size_t n)
 static void test_response(void **state)
 {
     const float scores[6] = {0.1f, 2, -INFINITY, 3, 0, 0};
-    const struct oip_row row[2] = {{1, -1, 0.75f, 0, 1234567, false, false}, {0, 2, 1, 9, 5000, false, true}};
+    const struct oip_row row[2] = {
+        {.label = 1, .exit = -1, .confidence = 0.75f, .total_ns = 1234567},
+        {.exit = 2, .confidence = 1, .epoch = 9, .total_ns = 5000, .one_hot = true}};
     char *label[] = {"cat"};
     struct oip_request r = {.id = "a\"\x01\xff", .rows = 2};
     struct oip_answer a = {"m", &r, &model, row, scores, 3, label, 1};
@@ -428,6 +431,15 @@ static void test_paths(void **state)
         {"POST", "/v2/models/m/versions/2/infer", 0, 404},
         {"POST", "/v2/models/other/infer", 0, 404},
         {"GET", "/v2/models/m/infer", 0, 405},
+        {"GET", "/v2/models/m/config", TARGET_CONFIG, 0},
+        {"GET", "/v2/models/m/versions/1/stats", TARGET_STATS, 0},
+        {"GET", "/v2/models/stats", TARGET_STATS, 0},
+        {"GET", "/metrics", TARGET_METRICS, 0},
+        {"POST", "/v2/repository/index", TARGET_INDEX, 0},
+        {"GET", "/v2/repository/index", 0, 405},
+        {"POST", "/v2/repository/models/m/load", 0, 501},
+        {"GET", "/v2/systemsharedmemory/region/a/status", 0, 501},
+        {"GET", "/v2/models/m/trace/setting", 0, 501},
         {"PUT", "/v2", 0, 405},
         {"GET", "/", 0, 404},
         {"GET", "", 0, 404},
@@ -474,15 +486,20 @@ static void test_metrics(void **state)
     static struct http_counts h = {.connections = 3};
     struct pipeline p = {.name = (char[]){"m"}};
     struct json_text t = {.at = NULL};
+    struct oip_row row = {.queue_ns = 5, .compute_ns = 7};
+    struct http_call c = {.request = {.rows = 1}, .row = &row, .reply = {.status = 200}};
     double early = 0, all;
+    json_t *root;
+    int fail, queue;
     (void)state;
     s.process[0] =
         (struct process_status){.role = ROLE_STAGE, .host = "a\"b", .state = "ready", .last = {.jobs = 9}};
     s.process[1] = (struct process_status){.role = ROLE_STAGE, .host = "new", .state = "waiting"};
     metrics_count(&h, 200);
     metrics_count(&h, 9999);
-    metrics_took(&h, 0.002);
-    metrics_took(&h, 99);
+    metrics_took(&h, &c, 2 * NS_PER_MS);
+    c.reply.status = 503;
+    metrics_took(&h, &c, 99 * NS_PER_S);
     metrics_text(&t, &p, &s, &h);
     json_text_bytes(&t, "", 1);
     all = sample(&t, "freezeline_requests_answered_total{model=\"m\"} ");
@@ -504,6 +521,14 @@ static void test_metrics(void **state)
     json_text_bytes(&t, "", 1);
     assert_float_equal(sample(&t, "freezeline_up{model=\"m\"} "), 0, 0);
     assert_null(strstr(t.at, "admitted"));
+    json_text_free(&t);
+    metrics_stats_text(&t, &p, &h);
+    root = parsed(&t, t.n);
+    assert_int_equal(json_unpack(root, "{s:[{s:{s:{s:i},s:{s:i}}}]}", "model_stats", "inference_stats",
+                                 "fail", "count", &fail, "queue", "ns", &queue),
+                     0);
+    assert_int_equal(fail * 10 + queue, 15);
+    json_decref(root);
     json_text_free(&t);
 }
 

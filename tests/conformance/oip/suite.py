@@ -413,6 +413,20 @@ def classification(s):
 
 
 @ours
+def what_clients_of_triton_ask(s):
+    c = s.json('GET', s.base + '/config')
+    assert c['input'][0]['dims'] == s.row and c['input'][0]['data_type'] == 'TYPE_FP32' and c['max_batch_size'] > 0
+    assert s.json('POST', '/v2/repository/index', '{}')[0]['state'] == 'READY'
+    before, _ = s.json('GET', '/v2/models/stats')['model_stats'][0]['inference_stats']['success'].values()
+    s.scores()
+    after = s.json('GET', s.base + '/stats')['model_stats'][0]['inference_stats']
+    assert after['success']['count'] == before + 1 and after['compute_infer']['ns'] > 0
+    for path in '/v2/repository/models/%s/load' % s.name, '/v2/systemsharedmemory/region/a/register':
+        status, _, text = s.ask('POST', path, '{}')
+        assert status == 501 and json.loads(text)['error'], (path, status)
+
+
+@ours
 def metrics(s):
     def read():
         status, headers, text = s.ask('GET', '/metrics')
