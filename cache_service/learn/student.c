@@ -14,13 +14,15 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "cache_service/promise/burst.h"
+#include "cache_service/promise/drift_signal.h"
 #include "annals.h"
 #include "candidates.h"
 #include "classroom.h"
 #include "epoch.h"
 #include "syllabus.h"
 
-#define AGAIN_NS (5 * NS_PER_S) /* until the reservoir is tried again */
+#define AGAIN_NS      (5 * NS_PER_S) /* until the reservoir is tried again */
+#define SIGNAL_WINDOW 100            /* audits */
 
 struct student {
     const struct pipeline *p; /* borrowed */
@@ -36,6 +38,8 @@ struct student {
     struct learner_brain *brain;
     struct candidates *candidates;
     struct burst *burst;
+    struct drift_signal *drift; /* of what serves; NULL: to be made */
+    bool drifting;
     struct snapshot *base;             /* what serves */
     struct snapshot *offered;          /* not known yet whether it will */
     int64_t teaching, certifying;      /* requests that teach and certify, ever */
@@ -67,9 +71,18 @@ static bool is_base(const struct student *s, const struct snapshot *c)
            s->base->manifest.generation == c->manifest.generation;
 }
 
+/* Other thresholds give other shares. */
+static void forget_drift(struct student *s)
+{
+    drift_signal_free(s->drift);
+    s->drift = NULL;
+    s->drifting = false;
+}
+
 /* What is of the state before. */
 static void forget(struct student *s)
 {
+    forget_drift(s);
     classroom_call_off(s->classroom);
     learner_brain_free(s->brain);
     candidates_free(s->candidates);
@@ -228,6 +241,43 @@ static bool works(const struct student *s)
 
 /* --- what comes --- */
 
+static void describe_drift(const struct student *s, char *why, size_t size)
+{
+    struct drift_cause c = drift_signal_cause(s->drift);
+    const struct manifest *m = &s->base->manifest;
+    const char *who = c.exit < m->n_exits ? m->exit[c.exit].name : "the network";
+    if (c.confidence)
+        snprintf(why, size, "%s is otherwise sure of itself than it was", who);
+    else
+        snprintf(why, size, "%s would answer %.1f%% of the audits, and %.1f%% before", who, 100 * c.now,
+                 100 * c.before);
+}
+
+/* What the caches that serve say of an audit, whatever is true: a change there is a reason to look closer. */
+static void watch_looks(struct student *s, uint64_t now)
+{
+    int32_t label[PIPELINE_MAX_EXITS];
+    float confidence[PIPELINE_MAX_EXITS];
+    int n = s->base->manifest.n_exits, exit = n;
+    char why[160];
+    if (!snapshot_caches(s->base) || candidates_look(s->candidates, s->serves, label, confidence) ||
+        (!s->drift && drift_signal_new(&s->drift, n, SIGNAL_WINDOW)))
+        return;
+    for (int i = n - 1; i >= 0; i--) {
+        const struct cache *c = s->base->cache[i];
+        if (!c || label[i] < 0)
+            confidence[i] = NAN;
+        else if (confidence[i] > cache_info(c).threshold)
+            exit = i;
+    }
+    drift_signal_see(s->drift, exit, confidence);
+    if (drift_signal_up(s->drift) && !s->drifting) {
+        describe_drift(s, why, sizeof why);
+        learner_brain_signal(s->brain, why, now);
+    }
+    s->drifting = drift_signal_up(s->drift);
+}
+
 static void take_row(struct student *s, const struct reservoir_row *row, enum reservoir_what what,
                      uint64_t now)
 {
@@ -246,8 +296,10 @@ static void take_row(struct student *s, const struct reservoir_row *row, enum re
         return;
     candidates_take(s->candidates, s->reservoir, row);
     first = candidates_first(s->candidates, &dim);
-    if (first && burst_counts(s->burst, first, dim))
-        learner_brain_audit(s->brain, &audit, now);
+    if (!first || !burst_counts(s->burst, first, dim))
+        return;
+    watch_looks(s, now);
+    learner_brain_audit(s->brain, &audit, now);
 }
 
 static int study(void *arg, const struct snapshot *current, const struct store_batch *batch, struct error *e)
@@ -400,6 +452,7 @@ static void take_committed(struct student *s)
     s->offered = NULL;
     if (d->what != LEARNER_SERVE)
         return;
+    forget_drift(s);
     s->serial = s->base->manifest.learned.serial;
     s->since_ns = clock_ns();
     log_info("epoch %llu: %s", (unsigned long long)s->serial, d->why);
