@@ -141,7 +141,7 @@ static void answer_result(struct dispatch *d, struct request_entry *e, const str
     dispatch_tell_outcome(d, e, r->label, r->exit);
     if (e->keyed)
         share_answer(d, e, r, &copy, now);
-    dispatch_audit_answered(d, e, r->exit >= 0, now);
+    dispatch_audit_answered(d, e, now);
     zmq_msg_close(&copy);
     dispatch_finish(d, e);
 }

@@ -35,38 +35,30 @@ void dispatch_draw(struct dispatch *d, struct request_entry *e, uint32_t asked)
     if (e->flags & (JOB_NO_CACHE | JOB_AUDIT) || !registry_caches(d->registry) ||
         !sampling_audits(e->id, share))
         return;
-    e->audit = d->audits < d->most_audits && requests_roomy(d->requests);
+    e->audit = audit_line_length(&d->line) < d->most_audits && requests_roomy(d->requests);
     if (e->audit)
         e->flags |= JOB_SAMPLED;
     else
         d->counters.audits_refused++;
 }
 
-void dispatch_audit_begins(struct dispatch *d, const struct request_entry *e)
+void dispatch_audit_begins(struct dispatch *d, struct request_entry *e)
 {
-    d->audits += e->audit;
-    d->counters.audits_drawn += e->audit;
+    if (!e->audit)
+        return;
+    e->ticket = audit_line_join(&d->line);
+    d->counters.audits_drawn++;
 }
 
-static void audit_ends(struct dispatch *d, struct request_entry *e)
-{
-    e->audit = false;
-    d->audits--;
-    d->counters.audits_done++;
-}
-
-void dispatch_audit_answered(struct dispatch *d, struct request_entry *e, bool hit, uint64_t now)
+void dispatch_audit_answered(struct dispatch *d, struct request_entry *e, uint64_t now)
 {
     struct request_entry *shadow;
     if (!e->audit)
         return;
-    if (!hit) {
-        audit_ends(d, e);
-        return;
-    }
     shadow = requests_shadow(d->requests, e);
     shadow->flags = JOB_AUDIT | JOB_SAMPLED | JOB_SHADOW;
     shadow->audit = true;
+    shadow->ticket = e->ticket;
     shadow->received_ns = now;
     shadow->deadline_ns = UINT64_MAX;
     e->audit = false;
@@ -81,9 +73,7 @@ void dispatch_shadow_sent(struct dispatch *d, struct request_entry *e, uint64_t 
 void dispatch_shadow_ended(struct dispatch *d, struct request_entry *e, int32_t label)
 {
     dispatch_tell_outcome(d, e, label, -1);
-    if (label >= 0)
-        audit_ends(d, e);
-    else
+    if (label < 0)
         dispatch_cancel(d, e, -1);
     dispatch_finish(d, e);
 }

@@ -6,6 +6,7 @@
 #define FREEZELINE_DISPATCH_INSIDE_H
 
 #include "admission.h"
+#include "audit_line.h"
 #include "dispatch.h"
 #include "registry.h"
 #include "requests.h"
@@ -15,7 +16,6 @@
 
 #define RETRY_TOKENS_MAX 64.0
 #define DISPATCH_SPANS   65536 /* of traced requests, of all processes, until a client takes them */
-#define DISPATCH_AUDITS  256   /* that are drawn and not done, at most; nor more than broker.max_requests */
 
 struct counters {
     uint64_t admitted, answered, hits, failed, overloaded, expired, retried, duplicates;
@@ -55,7 +55,8 @@ struct dispatch {
     unsigned turn;       /* breaks the router's ties */
     bool blocked;        /* a socket to stage 0 took no more */
     bool full;           /* requests wait for room */
-    int audits, most_audits; /* drawn and not done */
+    struct audit_line line;  /* audits that were drawn and are not told of */
+    int most_audits;         /* in it */
     uint16_t shadowed;       /* bit per replica of stage 0: a shadow is under way there */
     uint64_t drain_until_ns; /* nothing is admitted before; 0 = not draining */
 
@@ -85,9 +86,10 @@ void dispatch_cancel(struct dispatch *d, const struct request_entry *e, int afte
 void dispatch_ask(struct dispatch *d, const struct request_entry *e, int cache);
 void dispatch_flush_cancels(struct dispatch *d);
 /* Tells every cache service what a sampled or audited request turned out to be (label -1: nothing was
- * learned). */
-void dispatch_tell_outcome(struct dispatch *d, const struct request_entry *e, int32_t label,
-                           int32_t hit_exit);
+ * learned); of an audit that is over by this, when its turn comes (audit_line.h). */
+void dispatch_tell_outcome(struct dispatch *d, struct request_entry *e, int32_t label, int32_t hit_exit);
+/* If e is an audit, it is given up. */
+void dispatch_give_audit_up(struct dispatch *d, struct request_entry *e);
 
 /* dispatch_times.c: an answer's durations; what traced requests met here, and what others say of them */
 
@@ -125,10 +127,9 @@ void dispatch_finish(struct dispatch *d, struct request_entry *e);
 /* Sets e's job flags, and whether it is an audit. */
 void dispatch_draw(struct dispatch *d, struct request_entry *e, uint32_t asked);
 /* e is admitted. */
-void dispatch_audit_begins(struct dispatch *d, const struct request_entry *e);
-/* e was answered, and its outcome told: if it is an audit, that is the end of it or, for a hit, a shadow is.
- */
-void dispatch_audit_answered(struct dispatch *d, struct request_entry *e, bool hit, uint64_t now);
+void dispatch_audit_begins(struct dispatch *d, struct request_entry *e);
+/* e was answered, and its outcome told: an audit that is not over by that, but for a hit, gets a shadow. */
+void dispatch_audit_answered(struct dispatch *d, struct request_entry *e, uint64_t now);
 /* A shadow is about to be sent: from now on it can be late. */
 void dispatch_shadow_sent(struct dispatch *d, struct request_entry *e, uint64_t now);
 /* The end of a shadow; label -1: it was given up. */

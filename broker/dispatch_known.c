@@ -81,7 +81,7 @@ void dispatch_unfollow(struct dispatch *d, struct request_entry *e)
 
 void dispatch_finish(struct dispatch *d, struct request_entry *e)
 {
-    d->audits -= e->audit; /* given up */
+    dispatch_give_audit_up(d, e);
     if (e->original && e->n_route)
         d->shadowed &= (uint16_t) ~(1u << e->route[0]);
     dispatch_release_route(d, e);

@@ -73,7 +73,7 @@ void dispatch_status(const struct dispatch *d, struct status_reply *out, uint64_
     out->waiting = (uint64_t)requests_listed(d->requests, REQUESTS_WAITING);
     out->audits_drawn = c->audits_drawn + c->audits_refused;
     out->audits_done = c->audits_done;
-    out->audits_dropped = out->audits_drawn - c->audits_done - (uint64_t)d->audits;
+    out->audits_dropped = out->audits_drawn - c->audits_done - (uint64_t)audit_line_length(&d->line);
     out->feedback_taken = c->feedback_taken;
     out->feedback_refused = c->feedback_refused;
     out->room = (uint64_t)d->room;

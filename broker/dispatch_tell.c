@@ -127,20 +127,46 @@ void dispatch_ask(struct dispatch *d, const struct request_entry *e, int cache)
     }
 }
 
-void dispatch_tell_outcome(struct dispatch *d, const struct request_entry *e, int32_t label, int32_t hit_exit)
+static void tell_caches(struct dispatch *d, const struct outcome *o)
 {
-    if (!(e->flags & (JOB_SAMPLED | JOB_AUDIT)))
-        return;
     for (int i = 0; i < registry_caches(d->registry); i++) {
         const struct member *m = registry_cache(d->registry, i);
         if (!m->alive)
             continue;
         d->out.type = MESSAGE_OUTCOME;
-        d->out.outcome = (struct outcome){.request = e->id,
-                                          .label = label,
-                                          .hit_exit = hit_exit,
-                                          .audit = e->audit && label >= 0 && hit_exit < 0,
-                                          .original = e->original};
+        d->out.outcome = *o;
         d->io.control(d->io.arg, &m->peer, &d->out);
     }
+}
+
+static void end_audit(struct dispatch *d, struct request_entry *e, const struct outcome *outcome)
+{
+    struct outcome o;
+    bool told;
+    e->audit = false;
+    audit_line_over(&d->line, e->ticket, outcome);
+    while (audit_line_leave(&d->line, &o, &told)) {
+        d->counters.audits_done += told;
+        if (told)
+            tell_caches(d, &o);
+    }
+}
+
+void dispatch_tell_outcome(struct dispatch *d, struct request_entry *e, int32_t label, int32_t hit_exit)
+{
+    struct outcome o = {.request = e->id,
+                        .label = label,
+                        .hit_exit = hit_exit,
+                        .audit = e->audit && label >= 0 && hit_exit < 0,
+                        .original = e->original};
+    if (o.audit)
+        end_audit(d, e, &o);
+    else if (e->flags & (JOB_SAMPLED | JOB_AUDIT))
+        tell_caches(d, &o);
+}
+
+void dispatch_give_audit_up(struct dispatch *d, struct request_entry *e)
+{
+    if (e->audit)
+        end_audit(d, e, NULL);
 }

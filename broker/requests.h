@@ -40,7 +40,8 @@ struct request_entry {
     struct response_stamp stamp; /* when it came, or when its newest attempt was sent */
     uint64_t follows;  /* the request whose answer is its own too; it has no payload meanwhile; 0: none */
     int followers;     /* how many follow it */
-    bool audit;        /* drawn as one, and not done */
+    bool audit;        /* drawn as one, and not over */
+    uint64_t ticket;   /* of an audit: its place (audit_line.h) */
     uint64_t original; /* of a shadow: the request that it repeats; 0: it is none */
 
     /* the table's own */

@@ -57,16 +57,18 @@ void checks_broker(const struct checks *c)
 static void check_audits(const struct checks *c, const struct dispatch *d)
 {
     unsigned under_way = 0;
-    int audits = 0;
+    int audits = 0, open = 0;
     for (int i = 0; i < requests_slots(d->requests); i++) {
         const struct request_entry *e = requests_slot(d->requests, i);
         audits += e && e->audit;
         under_way |= e && e->original && e->n_route ? 1u << e->route[0] : 0;
     }
-    if (audits != d->audits || under_way != d->shadowed)
+    for (uint64_t i = d->line.first; i < d->line.next; i++)
+        open += !d->line.place[i % AUDIT_LINE_MOST].over;
+    if (audits != open || under_way != d->shadowed)
         ledger_finds(c->ledger, world_now(c->world), "counted wrongly",
-                     "%d audits, %d are there; shadows at %#x, they are at %#x", d->audits, audits,
-                     d->shadowed, under_way);
+                     "%d audits, %d are there; shadows at %#x, they are at %#x", open, audits, d->shadowed,
+                     under_way);
     if (requests_first(d->requests, REQUESTS_SHADOWS) && !under_way)
         ledger_finds(c->ledger, world_now(c->world), "an audit never runs again", "%d wait",
                      requests_listed(d->requests, REQUESTS_SHADOWS));

@@ -1036,7 +1036,7 @@ static void check_nothing_is_left(const struct fixture *f)
     assert_int_equal(requests_shadows(f->d->requests), 0);
     assert_int_equal(requests_bytes(f->d->requests), 0);
     assert_int_equal(outstanding(f), 0);
-    assert_int_equal(f->d->audits, 0);
+    assert_int_equal(audit_line_length(&f->d->line), 0);
     assert_int_equal(f->d->shadowed, 0);
 }
 
@@ -1095,6 +1095,28 @@ static void test_an_audit_that_an_exit_answered_has_a_shadow(void **state)
     assert_int_equal(outcome_told(f).hit_exit, -1);
     assert_int_equal(status(f).answered, 1);
     check_audits(f, 1, 1, 0);
+    check_nothing_is_left(f);
+}
+
+/* What was told at any moment is the beginning of what was drawn: hits, which take longer, are not behind. */
+static void test_audits_are_told_in_the_order_of_the_draw(void **state)
+{
+    struct fixture *f = *state;
+    audited(f);
+    for (uint64_t i = 1; i <= 4; i++)
+        ask(f, i);
+    result(f, &f->job[3], FL_OK, -1);
+    result(f, &f->job[0], FL_OK, 0);
+    result(f, &f->job[1], FL_OK, -1);
+    assert_int_equal(told(f, MESSAGE_OUTCOME, 200), 1); /* that of the hit, which is none of an audit */
+    check_audits(f, 4, 0, 0);
+    result(f, &f->job[2], FL_VALUE, -1); /* fails: it is no audit any more */
+    check_audits(f, 4, 0, 0);
+    assert_int_equal(f->job[4].flags, JOB_AUDIT | JOB_SAMPLED | JOB_SHADOW);
+    result(f, &f->job[4], FL_OK, -1);
+    assert_int_equal(told(f, MESSAGE_OUTCOME, 200), 5);
+    assert_int_equal(outcome_told(f).request, f->job[3].request);
+    check_audits(f, 4, 3, 1);
     check_nothing_is_left(f);
 }
 
@@ -1523,6 +1545,14 @@ static void test_results_from_nowhere_are_dropped(void **state)
     assert_int_equal(f->answer[0].error, FL_OK);
 }
 
+static uint64_t audits_told(const struct fixture *f)
+{
+    uint64_t n = 0;
+    for (int i = 0; i < f->n_control; i++)
+        n += f->control[i].type == MESSAGE_OUTCOME && f->control[i].outcome.audit;
+    return n;
+}
+
 /* Random events for a long while: each admitted request gets exactly one answer. */
 static void test_nothing_is_lost(void **state)
 {
@@ -1542,8 +1572,6 @@ static void test_nothing_is_lost(void **state)
             if (rand() % 3)
                 result(f, &f->job[i], rand() % 5 ? FL_OK : FL_UNAVAILABLE,
                        f->job[i].flags & JOB_SHADOW || rand() % 2 ? -1 : 0);
-        for (int i = 0; i < f->n_control; i++)
-            done += f->control[i].type == MESSAGE_OUTCOME && f->control[i].outcome.audit;
         f->n_jobs = 0;
         beat(f, 200);
         for (uint32_t s = 0; s < 3; s++)
@@ -1555,11 +1583,14 @@ static void test_nothing_is_lost(void **state)
                     beat(f, m->hello.incarnation);
             }
         pass(f, (uint64_t)(rand() % 20));
+        done += audits_told(f);
         for (int i = 0; i < f->n_answers; i++)
             answers[f->answer[i].id]++;
         f->n_answers = 0;
     }
+    f->n_control = 0;
     dispatch_abandon(f->d, f->now);
+    done += audits_told(f);
     for (int i = 0; i < f->n_answers; i++)
         answers[f->answer[i].id]++;
     assert_true(next > 2000);
@@ -1900,6 +1931,7 @@ int main(void)
         test(test_what_clients_run_to_the_end_is_no_audit),
         test(test_an_audit_that_no_exit_answered_is_done),
         test(test_an_audit_that_an_exit_answered_has_a_shadow),
+        test(test_audits_are_told_in_the_order_of_the_draw),
         test(test_a_shadow_can_be_no_hit),
         test(test_shadows_are_below_other_work),
         test(test_shadows_refuse_nobody),
