@@ -1,8 +1,8 @@
 /* oip_numbers.c - digits to numbers
  *
- * A decimal that is short enough is an integer of 64 bits times a power of ten. Where the integer has at most
- * 53 bits and the power is at most 10^22, both are exact as doubles and one multiplication or division rounds
- * correctly (Clinger 1990). What is left goes to strtod. Every loop ends at the array's last `]`.
+ * A decimal that is short enough is an integer of 64 bits times or by a power of ten. Up to 10^27 both are
+ * exact as long doubles, and one multiplication or division and one rounding give the float. What is left,
+ * and float64, goes to strtod. Every loop ends at the array's last `]`.
  */
 #include "oip_numbers.h"
 
@@ -15,8 +15,7 @@
 #define MOST_DEPTH    16
 #define MOST_DIGITS   19
 #define TOKEN_BYTES   128 /* the longest number */
-#define EXACT_TENS    22
-#define EXACT_WHOLE   (1ull << 53)
+#define EXACT_TENS    27
 #define MOST_EXPONENT 9999
 
 struct number {
@@ -89,21 +88,26 @@ static const char *read_number(const char *at, struct number *to)
     return at;
 }
 
-/* The double nearest to it; *ok false: too long to look at. */
-static double real_value(const struct number *x, const char *token, size_t size, bool *ok)
+/* The float nearest to it, where the number is a whole one of 64 bits times or by a power of ten that long
+ * doubles hold. NAN: it is another. */
+static float short_value(const struct number *x)
 {
-    static const double ten[EXACT_TENS + 1] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
-                                               1e8,  1e9,  1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
-                                               1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
+    static const long double ten[EXACT_TENS + 1] = {
+        1e0L,  1e1L,  1e2L,  1e3L,  1e4L,  1e5L,  1e6L,  1e7L,  1e8L,  1e9L,  1e10L, 1e11L, 1e12L, 1e13L,
+        1e14L, 1e15L, 1e16L, 1e17L, 1e18L, 1e19L, 1e20L, 1e21L, 1e22L, 1e23L, 1e24L, 1e25L, 1e26L, 1e27L};
+    long double value = (long double)x->digits;
+    if (x->cut || x->tens < -EXACT_TENS || x->tens > EXACT_TENS)
+        return NAN;
+    value = x->tens < 0 ? value / ten[-x->tens] : value * ten[x->tens];
+    return (float)(x->negative ? -value : value);
+}
+
+/* NAN: too long to look at. */
+static double any_value(const char *token, size_t size)
+{
     char copy[TOKEN_BYTES];
-    double value;
-    if (!x->cut && x->digits <= EXACT_WHOLE && x->tens >= -EXACT_TENS && x->tens <= EXACT_TENS) {
-        value = x->tens < 0 ? (double)x->digits / ten[-x->tens] : (double)x->digits * ten[x->tens];
-        return x->negative ? -value : value;
-    }
-    *ok = size < sizeof copy;
-    if (!*ok)
-        return 0;
+    if (size >= sizeof copy)
+        return NAN;
     memcpy(copy, token, size);
     copy[size] = '\0';
     return strtod(copy, NULL);
@@ -113,14 +117,15 @@ static double real_value(const struct number *x, const char *token, size_t size,
 static bool store_real(enum tensor_dtype dtype, const struct number *x, const char *token, size_t size,
                        void *to, int64_t i)
 {
-    bool ok = true;
-    double value = real_value(x, token, size, &ok);
+    float *f = (float *)to + i;
     if (dtype == TENSOR_F64) {
-        ((double *)to)[i] = value;
-        return ok && isfinite(value);
+        ((double *)to)[i] = any_value(token, size);
+        return isfinite(((double *)to)[i]);
     }
-    ((float *)to)[i] = (float)value;
-    return ok && isfinite(((float *)to)[i]);
+    *f = short_value(x);
+    if (isnan(*f))
+        *f = (float)any_value(token, size);
+    return isfinite(*f);
 }
 
 static bool store_whole(enum tensor_dtype dtype, const struct number *x, void *to, int64_t i)
