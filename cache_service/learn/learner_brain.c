@@ -107,13 +107,18 @@ bool learner_brain_next(struct learner_brain *b, struct learner_decision *out)
 
 /* --- what serves --- */
 
+/* Alarms have a series of their own, of false alarms; what served at the start has a place in it, too. */
+static double alarm_delta(const struct learner_brain *b, uint64_t number)
+{
+    return betting_delta(b->setup.terms.certainty, number + 1);
+}
+
 static void watch_anew(struct learner_brain *b, uint64_t number)
 {
     double blind = b->setup.terms.budget;
     if (number == 0 && !isnan(b->setup.differs))
         blind = 1.5 * b->setup.differs + b->setup.terms.budget;
-    watch_begin(&b->watch, &b->setup.terms, blind,
-                betting_delta(b->setup.terms.certainty, number > 0 ? number : 1));
+    watch_begin(&b->watch, &b->setup.terms, blind, alarm_delta(b, number > 0 ? number : b->setup.candidate));
 }
 
 static void serve(struct learner_brain *b, enum learner_state state, uint64_t number, const bool *placed,
@@ -245,8 +250,7 @@ static void tighten(struct learner_brain *b)
     say(d, "alarm: audits lose more than %.2f points; thresholds rise until none of those lost would be",
         100 * b->setup.terms.budget);
     serve(b, LEARNER_TIGHTENED, b->serving, r.placed, r.row.threshold, d);
-    watch_begin(&b->watch, &b->setup.terms, b->watch.blind_budget,
-                betting_delta(b->setup.terms.certainty, use_number(b)));
+    watch_begin(&b->watch, &b->setup.terms, b->watch.blind_budget, alarm_delta(b, use_number(b)));
 }
 
 static void switch_off(struct learner_brain *b)
