@@ -16,6 +16,7 @@
 #include "epoch_report.h"
 #include "history_report.h"
 #include "learning.h"
+#include "learning_picture.h"
 #include "deploy/launch/roles.h"
 #include "deploy/launch/running.h"
 #include "deploy/launch/served.h"
@@ -36,7 +37,9 @@ static const struct usage usage = {
 
 struct top {
     struct pipeline_arguments where;
-    bool once, json;
+    bool once, json, learning;
+    const char *plot;
+    struct learning_picture *picture;
     double interval_s, duration_s;
     struct pipeline *pipeline;
     struct model_shape *model;
@@ -127,8 +130,25 @@ static void print_process(FILE *to, const struct top *t, const struct process_st
     fputc('\n', to);
 }
 
+/* How the caches come to be, instead of processes. */
+static void print_learning(FILE *to, const struct top *t)
+{
+    struct change c;
+
+    change_of(t, &c);
+    fprintf(to, "freezeline %s: %.1f requests/s, %.1f%% answered by caches\n", t->pipeline->name,
+            (double)c.admitted / c.seconds, c.answered ? 100 * (double)c.hits / (double)c.answered : 0);
+    epoch_print(t->now, t->model, to);
+    learning_picture_print(t->picture, to);
+    history_print_last(t->pipeline, LAST_EVENTS, to);
+}
+
 static void print_picture(FILE *to, const struct top *t)
 {
+    if (t->learning) {
+        print_learning(to, t);
+        return;
+    }
     struct promise_record built;
     struct served served;
     struct change c;
@@ -208,12 +228,15 @@ static int print_json(const struct top *t, struct error *e)
 static int next(struct top *t, struct error *e)
 {
     struct status_reply *old = t->before;
+    int rc;
 
     for (int i = 0; i < (int)(t->interval_s * 20) && !interrupt_seen(); i++)
         usleep(50000);
     t->before = t->now;
     t->now = old;
-    return client_status(t->client, TOP_WAIT_MS, t->now, e);
+    if (!(rc = client_status(t->client, TOP_WAIT_MS, t->now, e)))
+        learning_picture_add(t->picture, t->now);
+    return rc;
 }
 
 static int watch(struct top *t, struct error *e)
@@ -234,6 +257,7 @@ static int watch(struct top *t, struct error *e)
 
 static int top(struct top *t, struct error *e)
 {
+    uint64_t end = clock_ns() + (uint64_t)(t->duration_s * NS_PER_S);
     int rc;
 
     t->now = calloc(1, sizeof *t->now);
@@ -248,8 +272,10 @@ static int top(struct top *t, struct error *e)
     interrupt_catch();
     if (!t->once && !t->json && isatty(STDOUT_FILENO))
         return watch(t, e);
-    if ((rc = next(t, e)))
-        return rc;
+    do
+        if ((rc = next(t, e)))
+            return rc;
+    while (t->learning && !t->once && !interrupt_seen() && clock_ns() < end);
     if (t->json)
         return print_json(t, e);
     print_picture(stdout, t);
@@ -264,13 +290,18 @@ int command_top(int argc, char **argv, struct error *e)
         OPTION_NUMBER("interval", t.interval_s, "S", "seconds between two pictures (0.5)", 0.1, 3600),
         OPTION_NUMBER("duration", t.duration_s, "S", "end after S seconds", 0.1, 1e7),
         OPTION_FLAG("once", t.once, "one picture"),
+        OPTION_FLAG("learning", t.learning, "how caches are learned: early share and audited loss over time"),
+        OPTION_TEXT("plot", t.plot, "FILE.svg", "write that as a plot in the end"),
         OPTION_FLAG("json", t.json, "machine-readable output, once"),
         {0},
     };
     int rc = arguments_parse(&usage, table, argc, argv, NULL, e);
 
-    if (!rc)
+    if (!rc && !(rc = learning_picture_new(&t.picture)))
         rc = top(&t, e);
+    if (!rc && t.plot)
+        rc = learning_picture_save(t.picture, t.plot, e);
+    learning_picture_free(t.picture);
     client_free(t.client);
     free(t.now);
     free(t.before);
