@@ -19,6 +19,7 @@
 #include "candidates.h"
 #include "classroom.h"
 #include "epoch.h"
+#include "feedback_trust.h"
 #include "syllabus.h"
 
 #define AGAIN_NS      (5 * NS_PER_S) /* until the reservoir is tried again */
@@ -49,6 +50,7 @@ struct student {
     struct learner_decision taught_of; /* what is in the classroom */
     struct learner_decision decision;  /* what was offered */
 
+    struct feedback_trust trust; /* in true labels */
     uint64_t taken, refused;
     uint64_t since_ns, lag_ms; /* of base; of the newest record */
     pthread_mutex_t mutex;     /* of `view` */
@@ -278,13 +280,26 @@ static void watch_looks(struct student *s, uint64_t now)
     s->drifting = drift_signal_up(s->drift);
 }
 
+/* Whether the true label of an audit is to be believed. */
+static bool believes(struct student *s, const struct reservoir_row *row)
+{
+    bool before = feedback_trusted(&s->trust);
+    feedback_trust_see(&s->trust, row->label, row->truth);
+    if (before && !feedback_trusted(&s->trust))
+        log_warn("true labels contradict the network too often: they do not count, the promise is kept by "
+                 "agreement until they do so less");
+    return feedback_trusted(&s->trust);
+}
+
 static void take_row(struct student *s, const struct reservoir_row *row, enum reservoir_what what,
                      uint64_t now)
 {
     struct learner_audit audit = {row->request, row->label, row->truth, row->moment_ms};
     const float *first;
     int dim;
-    if (what == RESERVOIR_TRUTH && row->audit)
+    if (audit.truth >= 0 && row->audit && !believes(s, row))
+        audit.truth = -1;
+    if (what == RESERVOIR_TRUTH && audit.truth >= 0 && row->audit)
         learner_brain_truth(s->brain, row->request, row->truth, now);
     if (what != RESERVOIR_WHOLE)
         return;
