@@ -55,6 +55,7 @@ struct life {
     /* what came of it */
     int64_t epochs, over, over_now, alarms, braked_over; /* epochs, certified or tightened: over the budget */
     double answered, lost, worst;
+    double judged_state, judged_loss, judged_share; /* of what serves; state -1: not yet */
 };
 
 static int look(void *arg, uint64_t number, int32_t *label, float *confidence)
@@ -78,6 +79,7 @@ static void serve(struct life *l, const struct learner_decision *d)
     const struct candidate *c = &l->candidate[d->number % CANDIDATES];
     double loss = 0, audits = 0, now, share, budget = l->world.terms.budget;
     l->serving = *d;
+    l->judged_state = -1;
     l->alarms += d->state != LEARNER_SERVING;
     if (d->state == LEARNER_OFF)
         return;
@@ -169,6 +171,17 @@ static void see_audit(struct life *l)
     carry_out(l);
 }
 
+static void count_requests(struct life *l)
+{
+    if (l->judged_state != l->audit.state)
+        l->judged_loss = world_loss(&l->world, &l->candidate[l->serving.number % CANDIDATES].caches,
+                                    l->serving.threshold, l->audit.state, &l->judged_share);
+    l->judged_state = l->audit.state;
+    l->answered += l->judged_share * (double)l->spacing;
+    l->lost += l->judged_loss * (double)l->spacing;
+    l->worst = fmax(l->worst, l->judged_loss);
+}
+
 /* One audit, and the requests until the next. */
 static void step(struct life *l, const struct kind *kind, int64_t number)
 {
@@ -177,13 +190,8 @@ static void step(struct life *l, const struct kind *kind, int64_t number)
     if (number % 10 == 0)
         l->spacing = (int64_t)(1 / learner_brain_view(l->brain).audit + 0.5);
     world_next(&l->world, &l->audit, number % kind->burst == 0);
-    if (l->serving.state == LEARNER_SERVING || l->serving.state == LEARNER_TIGHTENED) {
-        double share, loss = world_loss(&l->world, &l->candidate[l->serving.number % CANDIDATES].caches,
-                                        l->serving.threshold, r->state, &share);
-        l->answered += share * (double)l->spacing;
-        l->lost += loss * (double)l->spacing;
-        l->worst = fmax(l->worst, loss);
-    }
+    if (l->serving.state == LEARNER_SERVING || l->serving.state == LEARNER_TIGHTENED)
+        count_requests(l);
     for (int k = 0; k < WORLD_EXITS; k++) {
         descriptor[k] = (float)r->z[k];
         descriptor[WORLD_EXITS + k] = (float)r->u[k];
