@@ -214,23 +214,28 @@ static uint64_t use_number(struct learner_brain *b)
     return b->number;
 }
 
-/* What was certified was so under traffic that is no more: candidates are forgotten, and the next ones learn
- * and plan from requests since `since_ms`. */
-static void start_over(struct learner_brain *b, uint64_t since_ms)
+/* The next candidates learn and plan from requests since `since_ms`. */
+static void mark_change(struct learner_brain *b, uint64_t since_ms)
 {
     b->since_ms = since_ms;
+    b->changed_at = b->taught_at = b->taught;
+    b->certifying_at = b->planned_at = b->certifying;
+    b->looking_until = b->audits + SIGNAL_AUDITS;
+    b->settled = b->audits + SETTLED_AUDITS;
+    b->hope = 1;
+}
+
+/* What was certified was so under traffic that is no more: candidates are forgotten. */
+static void start_over(struct learner_brain *b, uint64_t since_ms)
+{
+    mark_change(b, since_ms);
     while (b->pool.n > 0) {
         uint64_t gone = b->pool.candidate[0].number;
         pool_remove(&b->pool, gone);
         if (gone != b->serving)
             decide(b, LEARNER_FORGET, gone);
     }
-    b->changed_at = b->taught_at = b->taught;
-    b->certifying_at = b->planned_at = b->certifying;
-    b->looking_until = b->audits + SIGNAL_AUDITS;
-    b->settled = b->audits + SETTLED_AUDITS;
     b->n_waiting = 0;
-    b->hope = 1;
 }
 
 /* To a row that is certified and would have lost none of what the alarm blames; where there is no certificate
@@ -444,7 +449,7 @@ void learner_brain_signal(struct learner_brain *b, const char *what, uint64_t no
     if (b->audits < b->settled || b->state != LEARNER_SERVING)
         return;
     say(decide(b, LEARNER_EVENT, b->serving), "looks closer, and learns anew: %.140s", what);
-    start_over(b, b->moment_ms);
+    mark_change(b, b->moment_ms);
 }
 
 void learner_brain_frozen(struct learner_brain *b, bool frozen, uint64_t now)
