@@ -46,7 +46,7 @@ static const struct usage usage = {
 
 struct bench {
     struct pipeline_arguments where;
-    const char *data_spec, *arrivals, *traffic, *output, *csv, *page, *scenario_name, *trace;
+    const char *data_spec, *arrivals, *traffic, *output, *csv, *page, *scenario_name, *trace, *labels;
     double rate, duration, target_ms, trace_share;
     int closed, clients, requests, deadline_ms, seed, rounds;
     bool no_cache, no_warm_up, json, to_saturation, skip_broken;
@@ -59,6 +59,7 @@ struct bench {
     struct against against;
     double found_rate; /* by the server scenario */
     struct bench_progress progress;
+    FILE *labels_file;
 };
 
 static int tick(void *arg, const struct measurement *m, double seconds)
@@ -261,6 +262,7 @@ static int measure(struct bench *b, struct error *e)
                                     .seed = (uint64_t)b->seed,
                                     .scenario = scenario_name(b->scenario),
                                     .watch = true,
+                                    .labels = b->labels_file,
                                     .trace_share = b->trace ? b->trace_share : 0,
                                     .tick = tick,
                                     .arg = b};
@@ -313,7 +315,7 @@ static int judge(const struct bench *b, struct error *e)
 
 static int check_files(const struct bench *b, struct error *e)
 {
-    const char *const file[] = {b->output, b->page, b->csv, b->trace};
+    const char *const file[] = {b->output, b->page, b->csv, b->trace, b->labels};
 
     return output_check(file, sizeof file / sizeof *file, e);
 }
@@ -328,9 +330,13 @@ static int bench(struct bench *b, struct error *e)
         (rc = open_configurations(b, e)) || (rc = open_data(b, e)) ||
         (b->trace && (rc = chrome_trace_collect(NULL, b->pipeline, e)))) /* what others left */
         return rc;
+    if (b->labels && !(b->labels_file = fopen(b->labels, "we")))
+        return error_set(e, FL_IO, "cannot write %s", b->labels);
     bench_progress_open(&b->progress, stderr);
     rc = measure(b, e);
     bench_progress_close(&b->progress);
+    if (b->labels_file && fclose(b->labels_file) && !rc)
+        rc = error_set(e, FL_IO, "cannot write %s", b->labels);
     if (!rc) {
         rc = report(b, e);
         rc = also(rc, e, judge(b, &why), &why);
@@ -370,6 +376,8 @@ int command_bench(int argc, char **argv, struct error *e)
         OPTION_TEXT("output", b.output, "FILE", "write the report as JSON"),
         OPTION_TEXT("report", b.page, "FILE.html", "write a page with plots, for a browser"),
         OPTION_TEXT("csv", b.csv, "FILE", "write perf_analyzer's columns"),
+        OPTION_TEXT("labels", b.labels, "FILE.csv",
+                    "write what the data say of each answer, for `freezeline feedback --input`"),
         OPTION_TEXT("trace", b.trace, "FILE",
                     "write a Chrome trace of some requests, for Perfetto; not with --against traced"),
         OPTION_NUMBER("trace-share", b.trace_share, "X", "which share of the requests (0.01)", 1e-6, 1),

@@ -63,6 +63,7 @@ static int load(struct measurement *m, struct traffic *traffic, struct arrivals 
                               .requests = o->requests,
                               .warmup_s = o->warmup_s,
                               .deadline_ms = (uint32_t)o->deadline_ms,
+                              .labels = o->labels,
                               .begun = begun,
                               .tick = tick,
                               .arg = m};

@@ -26,6 +26,7 @@ struct measurement_options {
     uint64_t seed;
     const char *scenario; /* its name; NULL or "": none */
     bool watch;           /* look at the pipeline's processes */
+    FILE *labels;         /* of the answers that count, for `feedback`; NULL: none. Borrowed */
     double trace_share;   /* of the requests that count: traced */
     char phase[64];       /* for who watches */
     /* A few times a second; non-zero stops it. NULL: none. */

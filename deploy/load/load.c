@@ -5,6 +5,7 @@
  */
 #include "load.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <poll.h>
 #include <stdio.h>
@@ -227,7 +228,10 @@ static void count_group(struct load *l, const struct sent *s, bool bad, uint64_t
 
 static void count_answer(struct load *l, const struct sent *s, const struct answer *a, uint64_t now)
 {
-    tally_answer(l->tally, since_begin(l, now), a, now - s->due_ns, dataset_label(l->o->data, s->record));
+    int32_t label = dataset_label(l->o->data, s->record);
+    tally_answer(l->tally, since_begin(l, now), a, now - s->due_ns, label);
+    if (l->o->labels && label >= 0)
+        fprintf(l->o->labels, "%" PRIu64 ",%d\n", a->request, (int)label);
     if (l->o->answered)
         l->o->answered(l->o->arg, a, now - s->due_ns, s->alone);
 }

@@ -15,6 +15,8 @@
 #ifndef FREEZELINE_LOAD_H
 #define FREEZELINE_LOAD_H
 
+#include <stdio.h>
+
 #include "arrivals.h"
 #include "deploy/data/dataset.h"
 #include "tally.h"
@@ -33,6 +35,7 @@ struct load_options {
     int64_t requests;     /* stop sending after so many that count; 0: only by duration */
     double warmup_s;      /* the longest warm-up; 0: none */
     uint32_t deadline_ms; /* 0: the pipeline's */
+    FILE *labels;         /* gets "REQUEST,LABEL" of each answer that counts, as the data say; NULL */
     /* All may be NULL: counting begins; an answer that counts came, `alone`: nothing else was under way while
      * it was; a few times a second, non-zero stops sending. */
     void (*begun)(void *arg);

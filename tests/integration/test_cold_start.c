@@ -178,6 +178,21 @@ static void tell_what_was_true(struct harness *h, const struct traffic *t)
     assert_said("1 lines left out");
 }
 
+/* What bench writes, feedback reads. */
+static void bench_tells_what_the_data_say(struct harness *h)
+{
+    char line[4 * HARNESS_PATH];
+    const char *dir = harness_dir(h);
+    snprintf(line, sizeof line, "%.400s/freezeline generate --count 200 --seed 5 --output %.400s/d.bin 2>&1",
+             tool_folder(), dir);
+    assert_int_equal(shell(line), 0);
+    snprintf(line, sizeof line,
+             "--data cifar10:%.300s/d.bin --requests 100 --no-warm-up --labels %.300s/l.csv", dir, dir);
+    tool_ok(h, "bench", line);
+    snprintf(line, sizeof line, "--input %.300s/l.csv", dir);
+    assert_int_equal(count_of(h, "feedback", line, "taken"), 100);
+}
+
 static void an_operator_sees_it_and_stops_it(struct harness *h)
 {
     json_t *status = tool_json(h, "status", ""), *learner = json_object_get(status, "learner");
@@ -214,6 +229,7 @@ static void caches_come_of_traffic_alone(void **state)
     assert_true(t->early_right > t->early * 8 / 10);
     assert_learns(h);
     tell_what_was_true(h, t);
+    bench_tells_what_the_data_say(h);
     an_operator_sees_it_and_stops_it(h);
     client_free(t->client);
     tool_ok(h, "down", "");
