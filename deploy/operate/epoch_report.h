@@ -9,7 +9,7 @@
 #include "deploy/model/model_shape.h"
 #include "wire/message.h"
 
-#define EPOCH_SENTENCE_BYTES 320
+#define EPOCH_SENTENCE_BYTES 400
 
 /* The learner that is at work; NULL: none is. */
 const struct process_status *epoch_learner(const struct status_reply *r);

@@ -157,7 +157,7 @@ void learning_picture_print(const struct learning_picture *p, FILE *to)
     draw(&c, p, budget, '-', false);
     draw(&c, p, upper, '^', false);
     draw(&c, p, loss, '*', false);
-    fprintf(to, "audited loss * of what serves, at most ^, budget -");
+    fprintf(to, "audited loss * since this epoch began, at most ^ by these audits alone, budget -");
     if (isfinite(last->loss))
         fprintf(to, ": %.2f%%, at most %.2f%%, of %.2f%%", 100 * last->loss, 100 * last->upper,
                 100 * last->budget);
@@ -202,7 +202,11 @@ static int write_plots(FILE *to, const void *arg, struct error *e)
         {.name = "answered early", .mark = PLOT_LINE, .n = l->of->n, .x = l->x, .y = l->early}, rules};
     const struct plot_series losses[] = {
         {.name = "audited loss of what serves", .mark = PLOT_LINE, .n = l->of->n, .x = l->x, .y = l->loss},
-        {.name = "at most, at any time", .mark = PLOT_LINE, .n = l->of->n, .x = l->x, .y = l->upper},
+        {.name = "at most, by audits since its epoch began",
+         .mark = PLOT_LINE,
+         .n = l->of->n,
+         .x = l->x,
+         .y = l->upper},
         {.name = "budget", .mark = PLOT_LINE, .dashed = true, .n = l->of->n, .x = l->x, .y = l->budget},
         rules};
     double most = l->budget[l->of->n - 1];
