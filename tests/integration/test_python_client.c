@@ -50,6 +50,7 @@ static void test_python_hears_what_c_hears(void **state)
     assert_int_equal(label, answer.label);
     assert_int_equal(exit, -1);
     assert_float_equal(first, scores[0], 1e-3);
+    assert_non_null(strstr(output, "] request "));
     snprintf(line, sizeof line, "PYTHONPATH=%s " PYTHON " proto/client/ask.py 2>&1", harness_dir(h));
     assert_non_null(f = popen(line, "r"));
     output[fread(output, 1, sizeof output - 1, f)] = 0;
