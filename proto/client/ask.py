@@ -46,4 +46,5 @@ if __name__ == "__main__":
             sys.exit(f"nobody answers at {sys.argv[1]}")
         except RuntimeError as why:
             sys.exit(str(why))
-        print(answer.label, "exit", answer.exit, "scores", None if scores is None else scores.round(4).tolist(), "request", answer.request)
+        shown = None if scores is None else scores.round(4).tolist()
+        print(answer.label, "exit", answer.exit, "scores", shown, "request", answer.request)
