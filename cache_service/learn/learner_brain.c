@@ -118,7 +118,8 @@ static void watch_anew(struct learner_brain *b, uint64_t number)
     double blind = b->setup.terms.budget;
     if (number == 0 && !isnan(b->setup.differs))
         blind = 1.5 * b->setup.differs + b->setup.terms.budget;
-    watch_begin(&b->watch, &b->setup.terms, blind, alarm_delta(b, number > 0 ? number : b->setup.candidate));
+    learner_watch_begin(&b->watch, &b->setup.terms, blind,
+                        alarm_delta(b, number > 0 ? number : b->setup.candidate));
 }
 
 static void serve(struct learner_brain *b, enum learner_state state, uint64_t number, const bool *placed,
@@ -126,7 +127,7 @@ static void serve(struct learner_brain *b, enum learner_state state, uint64_t nu
 {
     b->state = state;
     b->committed = b->now;
-    watch_thresholds(&b->watch, placed, threshold);
+    learner_watch_thresholds(&b->watch, placed, threshold);
     d->state = state;
     d->of = b->serving;
     memcpy(d->placed, placed, sizeof d->placed);
@@ -248,14 +249,14 @@ static void tighten(struct learner_brain *b)
     if (!held) {
         memcpy(r.placed, b->watch.placed, sizeof r.placed);
         memcpy(r.row.threshold, b->watch.threshold, sizeof r.row.threshold);
-        watch_raise(&b->watch, r.placed, r.row.threshold);
+        learner_watch_raise(&b->watch, r.placed, r.row.threshold);
     }
-    start_over(b, watch_since(&b->watch));
+    start_over(b, learner_watch_since(&b->watch));
     d = decide(b, LEARNER_SERVE, b->serving);
     say(d, "alarm: audits lose more than %.2f points; thresholds rise until none of those lost would be",
         100 * b->setup.terms.budget);
     serve(b, LEARNER_TIGHTENED, b->serving, r.placed, r.row.threshold, d);
-    watch_begin(&b->watch, &b->setup.terms, b->watch.blind_budget, alarm_delta(b, use_number(b)));
+    learner_watch_begin(&b->watch, &b->setup.terms, b->watch.blind_budget, alarm_delta(b, use_number(b)));
 }
 
 static void switch_off(struct learner_brain *b)
@@ -265,12 +266,12 @@ static void switch_off(struct learner_brain *b)
     struct learner_decision *d;
     for (int k = 0; k < PIPELINE_MAX_EXITS; k++)
         never[k] = INFINITY;
-    start_over(b, watch_since(&b->watch));
+    start_over(b, learner_watch_since(&b->watch));
     d = decide(b, LEARNER_SERVE, b->serving);
     say(d, "alarm again: audits lose more than %.2f points; no exit answers until one is certified anew",
         100 * b->setup.terms.budget);
     serve(b, LEARNER_OFF, b->serving, none, never, d);
-    watch_end(&b->watch);
+    learner_watch_end(&b->watch);
     b->fresh = true;
     b->fresh_ms = b->since_ms;
 }
@@ -279,7 +280,7 @@ static void heed_alarm(struct learner_brain *b)
 {
     if (b->state != LEARNER_SERVING && b->state != LEARNER_TIGHTENED)
         return;
-    if (!watch_raised(&b->watch))
+    if (!learner_watch_raised(&b->watch))
         return;
     if (b->frozen) {
         say(decide(b, LEARNER_EVENT, b->serving),
@@ -307,7 +308,7 @@ static void judge(struct learner_brain *b, const struct heard *h)
     for (int i = 0; i < h->n; i++) {
         pool_see(&b->pool, h->number[i], h->label[i], h->confidence[i], a->full, a->truth);
         if (h->number[i] == b->serving && (b->state == LEARNER_SERVING || b->state == LEARNER_TIGHTENED))
-            watch_see(&b->watch, h->label[i], h->confidence[i], a->full, a->truth, a->moment_ms);
+            learner_watch_see(&b->watch, h->label[i], h->confidence[i], a->full, a->truth, a->moment_ms);
     }
     heed_alarm(b);
     consider(b);
@@ -523,7 +524,7 @@ struct learner_view learner_brain_view(const struct learner_brain *b)
                              .won = w->counts.won,
                              .loss_lower = betting_lower(&w->counts, 1 - b->setup.terms.certainty),
                              .loss_upper = betting_upper(&w->counts, 1 - b->setup.terms.certainty),
-                             .alarm = watch_alarm(w)};
+                             .alarm = learner_watch_alarm(w)};
     if (b->pool.n > 0 && b->pool.candidate[b->pool.n - 1].number != b->serving) {
         v.judged = pool_newest(&b->pool, &points);
         v.needed = needed(b, b->pool.candidate[b->pool.n - 1].number);
@@ -556,7 +557,7 @@ int learner_brain_new(struct learner_brain **out, const struct learner_setup *se
         b->pool.before[k] = setup->exit[k].before;
         b->pool.lookup[k] = setup->exit[k].lookup;
     }
-    watch_thresholds(&b->watch, setup->placed, setup->threshold);
+    learner_watch_thresholds(&b->watch, setup->placed, setup->threshold);
     if (!setup->terms.agreement)
         b->waiting = malloc(WAITING * sizeof *b->waiting);
     if (setup->serves)
@@ -574,7 +575,7 @@ void learner_brain_free(struct learner_brain *b)
     if (b == NULL)
         return;
     pool_clear(&b->pool);
-    watch_end(&b->watch);
+    learner_watch_end(&b->watch);
     free(b->waiting);
     free(b);
 }

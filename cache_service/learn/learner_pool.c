@@ -110,7 +110,7 @@ bool pool_tightened(const struct learner_pool *p, uint64_t number, const struct 
         int64_t row = c->number == number ? certificate_row(c->certificate) : -1;
         for (; row >= 0; row--) {
             row_of(p, c, row, out);
-            if (!watch_loses(w, out->placed, out->row.threshold))
+            if (!learner_watch_loses(w, out->placed, out->row.threshold))
                 return true;
         }
     }

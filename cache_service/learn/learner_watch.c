@@ -4,10 +4,11 @@
 #include <math.h>
 #include <string.h>
 
-int watch_begin(struct learner_watch *w, const struct promise_terms *terms, double blind_budget, double delta)
+int learner_watch_begin(struct learner_watch *w, const struct promise_terms *terms, double blind_budget,
+                        double delta)
 {
     int rc;
-    watch_end(w);
+    learner_watch_end(w);
     w->agreement = terms->agreement;
     w->budget = terms->budget;
     w->blind_budget = blind_budget;
@@ -20,14 +21,14 @@ int watch_begin(struct learner_watch *w, const struct promise_terms *terms, doub
     return rc;
 }
 
-void watch_end(struct learner_watch *w)
+void learner_watch_end(struct learner_watch *w)
 {
     alarm_free(w->alarm);
     alarm_free(w->blind);
     w->alarm = w->blind = NULL;
 }
 
-void watch_thresholds(struct learner_watch *w, const bool *placed, const float *threshold)
+void learner_watch_thresholds(struct learner_watch *w, const bool *placed, const float *threshold)
 {
     memcpy(w->placed, placed, sizeof w->placed);
     memcpy(w->threshold, threshold, sizeof w->threshold);
@@ -60,8 +61,8 @@ static void remember(struct learner_watch *w, const int32_t *label, const float 
     memcpy(s->confidence, confidence, (size_t)w->n_exits * sizeof *confidence);
 }
 
-void watch_see(struct learner_watch *w, const int32_t *label, const float *confidence, int32_t full,
-               int32_t truth, uint64_t moment_ms)
+void learner_watch_see(struct learner_watch *w, const int32_t *label, const float *confidence, int32_t full,
+                       int32_t truth, uint64_t moment_ms)
 {
     int k = first_hit(w->n_exits, w->placed, w->threshold, label, confidence), d;
     int32_t served = k >= 0 ? label[k] : full;
@@ -90,13 +91,13 @@ static const struct alarm *nearer(const struct learner_watch *w)
                                                                                              : w->alarm;
 }
 
-double watch_alarm(const struct learner_watch *w)
+double learner_watch_alarm(const struct learner_watch *w)
 {
     double share = nearer(w) != NULL ? alarm_log_wealth(nearer(w)) / -log(w->delta) : 0;
-    return share > 1 || watch_raised(w) ? 1 : share > 0 ? share : 0;
+    return share > 1 || learner_watch_raised(w) ? 1 : share > 0 ? share : 0;
 }
 
-bool watch_raised(const struct learner_watch *w)
+bool learner_watch_raised(const struct learner_watch *w)
 {
     return (w->alarm != NULL && alarm_raised(w->alarm)) || (w->blind != NULL && alarm_raised(w->blind));
 }
@@ -111,7 +112,7 @@ static int64_t first_blamed(const struct learner_watch *w)
     return blamed < w->seen ? w->seen - blamed : 0;
 }
 
-uint64_t watch_since(const struct learner_watch *w)
+uint64_t learner_watch_since(const struct learner_watch *w)
 {
     int64_t first = first_blamed(w);
     return first < w->seen ? w->recent[first % WATCH_WINDOW].moment_ms : 0;
@@ -125,7 +126,7 @@ static int loser(const struct learner_watch *w, int64_t i, const bool *placed, c
     return k >= 0 && certificate_loss(w->agreement, s->label[k], s->full, s->truth) > 0 ? k : -1;
 }
 
-bool watch_loses(const struct learner_watch *w, const bool *placed, const float *threshold)
+bool learner_watch_loses(const struct learner_watch *w, const bool *placed, const float *threshold)
 {
     for (int64_t i = first_blamed(w); i < w->seen; i++) {
         if (loser(w, i, placed, threshold) >= 0)
@@ -134,7 +135,7 @@ bool watch_loses(const struct learner_watch *w, const bool *placed, const float 
     return false;
 }
 
-void watch_raise(const struct learner_watch *w, const bool *placed, float *threshold)
+void learner_watch_raise(const struct learner_watch *w, const bool *placed, float *threshold)
 {
     bool lost = true;
     while (lost) { /* an audit that one exit lets go may be lost by a later one */

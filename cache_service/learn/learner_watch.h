@@ -29,22 +29,22 @@ struct learner_watch {
 };
 
 /* A new alarm. For a promise of accuracy, audits without truth have one of their own, at blind_budget. */
-int watch_begin(struct learner_watch *w, const struct promise_terms *terms, double blind_budget,
-                double delta);
-void watch_end(struct learner_watch *w);
+int learner_watch_begin(struct learner_watch *w, const struct promise_terms *terms, double blind_budget,
+                        double delta);
+void learner_watch_end(struct learner_watch *w);
 /* Other thresholds of the same candidate: counts begin anew, the alarm goes on. */
-void watch_thresholds(struct learner_watch *w, const bool *placed, const float *threshold);
-void watch_see(struct learner_watch *w, const int32_t *label, const float *confidence, int32_t full,
-               int32_t truth, uint64_t moment_ms);
+void learner_watch_thresholds(struct learner_watch *w, const bool *placed, const float *threshold);
+void learner_watch_see(struct learner_watch *w, const int32_t *label, const float *confidence, int32_t full,
+                       int32_t truth, uint64_t moment_ms);
 /* Log wealth of the alarm that is nearer to being raised, as a share of what raises it, 0 to 1. */
-double watch_alarm(const struct learner_watch *w);
-bool watch_raised(const struct learner_watch *w);
+double learner_watch_alarm(const struct learner_watch *w);
+bool learner_watch_raised(const struct learner_watch *w);
 /* When the change seems to have begun: moment of the first audit that the alarm blames. */
-uint64_t watch_since(const struct learner_watch *w);
+uint64_t learner_watch_since(const struct learner_watch *w);
 /* Whether these thresholds lose any of the audits that the alarm blames. */
-bool watch_loses(const struct learner_watch *w, const bool *placed, const float *threshold);
+bool learner_watch_loses(const struct learner_watch *w, const bool *placed, const float *threshold);
 /* Raises thresholds that lose any of those, one exit after the other, until none is lost. */
-void watch_raise(const struct learner_watch *w, const bool *placed, float *threshold);
+void learner_watch_raise(const struct learner_watch *w, const bool *placed, float *threshold);
 /* Mean time of what serves, of the network's, by these audits. */
 double serving_time(int n_exits, const double *before, const double *lookup, const bool *placed,
                     const int64_t *answered, int64_t n);
