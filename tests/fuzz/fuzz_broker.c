@@ -157,7 +157,8 @@ static void check_entry(const struct request_entry *e)
 static void check(void)
 {
     const struct counters *c = &w.d->counters;
-    int in_flight = requests_count(w.d->requests), open = 0, followers = 0, audits = 0, sent = 0;
+    int in_flight = requests_count(w.d->requests), open = 0, followers = 0, audits = 0, open_audits = 0,
+        sent = 0;
     for (int s = 0; s < pipeline.n_stages; s++)
         for (int i = 0; i < pipeline.stage[s].n_replicas; i++)
             check_worker(registry_worker(w.d->registry, s, i), s, i);
@@ -169,10 +170,13 @@ static void check(void)
         audits += e && e->audit;
         sent += e && e->original && e->n_route;
     }
-    FUZZ_CHECK(audits == w.d->audits && requests_shadows(w.d->requests) <= audits &&
-               audits <= w.d->most_audits);
+    for (uint64_t i = w.d->line.first; i < w.d->line.next; i++)
+        open_audits += !w.d->line.place[i % AUDIT_LINE_MOST].over;
+    FUZZ_CHECK(audits == open_audits && requests_shadows(w.d->requests) <= audits);
+    FUZZ_CHECK(audit_line_length(&w.d->line) <= w.d->most_audits);
     FUZZ_CHECK(sent == __builtin_popcount(w.d->shadowed));
-    FUZZ_CHECK(c->audits_done + (uint64_t)audits <= c->audits_drawn && w.audits <= 2 * c->audits_done);
+    FUZZ_CHECK(c->audits_done + (uint64_t)audit_line_length(&w.d->line) <= c->audits_drawn &&
+               w.audits <= 2 * c->audits_done);
     FUZZ_CHECK(followers == requests_listed(w.d->requests, REQUESTS_FOLLOWING));
     for (int i = 0; i < w.n_admitted; i++)
         open += !w.answered[i];
