@@ -37,7 +37,7 @@ struct service {
     uint64_t kept_ns;  /* when the file of `lookup` was looked at */
     uint64_t empty_ns; /* when no look-up waited in the socket */
     zmq_msg_t payload;
-    struct message in; /* large: not on the stack */
+    struct message in, told; /* large: not on the stack */
 };
 
 /* --- what the brain sends and asks --- */
@@ -127,17 +127,21 @@ static bool receive_lookups(struct service *s)
     return false;
 }
 
+/* What the broker tells of a request comes after the look-ups of that request, which may have come since they
+ * were looked for: without them an outcome would find no descriptors. */
 static void receive_control(struct service *s)
 {
     for (int i = 0; i < LOOKUP_BURST; i++) {
         struct error e = {0};
-        int rc = frames_recv(s->control, NULL, &s->in, &s->payload, &e);
+        int rc = frames_recv(s->control, NULL, &s->told, &s->payload, &e);
         if (rc == FL_AGAIN)
             return;
-        if (rc)
+        if (rc) {
             cache_brain_garbage(s->brain, true, e.text, clock_ns());
-        else
-            cache_brain_control(s->brain, &s->in, clock_ns());
+            continue;
+        }
+        receive_lookups(s);
+        cache_brain_control(s->brain, &s->told, clock_ns());
     }
 }
 

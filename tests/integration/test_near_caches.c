@@ -201,6 +201,12 @@ static bool audits_are_done(void *arg)
     return harness_status(w->client).audits_done >= AUDITS && audit_hits(w) >= AUDITS;
 }
 
+/* The broker has heard of the service's caches, and tells it how audits ended. */
+static bool service_is_known(void *arg)
+{
+    return beat_of(arg, ROLE_CACHE).exits != 0;
+}
+
 /* --- the tests --- */
 
 static void is_near(const struct answer *a, int32_t label, uint64_t epoch)
@@ -278,6 +284,7 @@ static void test_audits_are_answered_at_their_hit(void **state)
     for (int k = 0; k < 2; k++) {
         struct near_world w = up(yaml[k], 3, true);
         struct status_reply s;
+        harness_until(service_is_known, &w, 20, "a cache service");
         harness_until(answers_with_label, &w, 20, "a hit");
         for (int i = 0; i < AUDITS; i++)
             assert_int_equal(ask(w.client).exit, 0);
