@@ -48,7 +48,8 @@ int64_t certificate_rows(const struct certificate *c);
 int64_t certificate_seen(const struct certificate *c); /* audits */
 /* The boldest row that holds; -1: none. */
 int64_t certificate_row(const struct certificate *c);
-/* row: 0 .. certificate_rows - 1. The bound takes most of the time: certificate_counts leaves it out (NaN). */
+/* row: 0 .. certificate_rows - 1. The bound takes most of the time: certificate_counts leaves it out (NaN).
+ */
 void certificate_at(const struct certificate *c, int64_t row, struct certificate_row *out);
 void certificate_counts(const struct certificate *c, int64_t row, struct certificate_row *out);
 

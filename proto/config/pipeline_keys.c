@@ -185,7 +185,8 @@ const struct key pipeline_keys[] = {
     {"updates.audit_most", KEY_DOUBLE, ROOT(updates.audit_most), "0.25", RANGE(0, 1),
      .help = "the largest such share that a learner asks for while caches serve"},
     {"updates.reservoir_mb", KEY_DOUBLE, ROOT(updates.reservoir_mb), "1000", RANGE(1, 1e6),
-     .help = "of requests that a learner keeps on its disk to teach and certify caches under threshold: risk"},
+     .help =
+         "of requests that a learner keeps on its disk to teach and certify caches under threshold: risk"},
     {"updates.batch", KEY_INT, ROOT(updates.batch), "256", RANGE(1, 65536),
      .help = "updates applied per new epoch, at most"},
     {"updates.interval_ms", KEY_INT, ROOT(updates.interval_ms), "1000", RANGE(10, 86400000),
