@@ -121,7 +121,7 @@ static void note_nothing_built(const struct pipeline *p)
             "no caches are built yet: every request runs to the end (freezeline build makes them%s)\n",
             p->cache.rule != THRESHOLD_RISK ? ""
             : p->updates.learn              ? "; with Redis they would be learned from live traffic"
-                                            : "; with updates.learn they would be learned from live traffic");
+                               : "; with updates.learn, in float32, they would be learned from live traffic");
 }
 
 static void note_caches(const struct up *u)

@@ -254,6 +254,24 @@ static void test_updates_under_a_promise(void **state)
     pipeline_free(p);
 }
 
+/* Audits do not show what lower precision loses of the promise. */
+static void test_caches_learn_under_a_promise_in_float32_alone(void **state)
+{
+    static const char *const yaml[] = {
+        "model: m\nredis: {managed: true}\ncache: {threshold: risk}\nstages: 2\n",
+        "model: m\nredis: {managed: true}\ncache: {threshold: risk}\nstages: 2\nprecision: int8\n",
+        "model: m\nredis: {managed: true}\ncache: {threshold: risk}\nstages: 2\nprecision: auto\n",
+        "model: m\nredis: {managed: true}\ncache: {threshold: risk}\nstages: 2\nwire_dtype: bfloat16\n",
+    };
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        struct pipeline *p = parse(yaml[i], 0, NULL);
+        assert_int_equal(p->updates.learn, i == 0);
+        assert_int_equal(p->updates.sample > 0, i == 0);
+        pipeline_free(p);
+    }
+}
+
 static void test_bad_keys_and_types(void **state)
 {
     (void)state;
@@ -581,6 +599,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_sets_that_are_refused),
         cmocka_unit_test(test_how_long_a_process_may_be_silent),
         cmocka_unit_test(test_updates_under_a_promise),
+        cmocka_unit_test(test_caches_learn_under_a_promise_in_float32_alone),
         cmocka_unit_test(test_bad_keys_and_types),
         cmocka_unit_test(test_bad_yaml),
         cmocka_unit_test(test_bounds_of_files),
