@@ -115,7 +115,7 @@ $(LIB): $(LIB_O)
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
 
 # What a client needs, without the rest and its libraries.
-$(CLIENT): $(filter-out %/blas.o $(B)/proto/index/%,$(filter $(B)/proto/%,$(LIB_O))) $(B)/gen/freezeline.pb-c.o
+$(CLIENT): $(filter-out %/blas.o $(B)/proto/picture/% $(B)/proto/index/%,$(filter $(B)/proto/%,$(LIB_O))) $(B)/gen/freezeline.pb-c.o
 	$(call say,AR,$@)
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
 

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "deploy/picture/planes.h"
+#include "picture/planes.h"
 #include "tensor_io.h"
 
 static bool has_sizes(const struct tensor *a, int64_t x, int64_t y, int64_t z)

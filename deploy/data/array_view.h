@@ -7,8 +7,8 @@
 
 #include "base/error.h"
 #include "config/pipeline.h"
-#include "deploy/picture/image.h"
-#include "stages/place/picture.h"
+#include "picture/image.h"
+#include "picture/picture.h"
 
 struct array_view {
     const uint8_t *base;

@@ -9,9 +9,9 @@
 #include <stdlib.h>
 #include <xxhash.h>
 
-#include "deploy/picture/picture_list.h"
+#include "picture_list.h"
 #include "picture_pack.h"
-#include "deploy/picture/planes.h"
+#include "picture/planes.h"
 #include "records.h"
 
 struct dataset {

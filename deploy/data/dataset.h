@@ -13,7 +13,7 @@
 #include "config/pipeline.h"
 #include "dataset_spec.h"
 #include "deploy/tool/progress.h"
-#include "stages/place/picture.h"
+#include "picture/picture.h"
 
 struct dataset;
 

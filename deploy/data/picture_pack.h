@@ -9,8 +9,8 @@
 #define FREEZELINE_PICTURE_PACK_H
 
 #include "deploy/tool/progress.h"
-#include "deploy/picture/image.h"
-#include "stages/place/picture.h"
+#include "picture/image.h"
+#include "picture/picture.h"
 #include "config/pipeline.h"
 
 #define PICTURE_PACK_TOLD 10 /* broken pictures whose reasons are kept */

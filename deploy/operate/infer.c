@@ -9,8 +9,8 @@
 
 #include "answer_report.h"
 #include "base/clock.h"
-#include "deploy/picture/picture_list.h"
-#include "deploy/data/preprocess.h"
+#include "deploy/data/picture_list.h"
+#include "deploy/data/input_file.h"
 #include "deploy/tool/arguments.h"
 #include "deploy/tool/command.h"
 #include "deploy/tool/interrupt.h"
@@ -170,7 +170,7 @@ static int show(const struct infer *f, struct error *e)
 static int ask_file(struct infer *f, int i, struct error *e)
 {
     struct tensor input = {0};
-    int rc = preprocess_file(&input, f->file[i], &f->model.input, f->pipeline, e);
+    int rc = input_file_read(&input, f->file[i], &f->model.input, f->pipeline, e);
 
     if (rc && rc != FL_NOMEM && f->skip_broken) {
         fprintf(stderr, "broken: %s\n", e->text);

@@ -7,11 +7,11 @@ cd "$(dirname "$0")/../.."
 
 # One line a folder: whose headers it may include, then its rooms, lowest first.
 arrows='
-proto          :                             : base config wire index client
+proto          :                             : base config wire picture index client
 stages         : proto                       : graph ops load kernels exec place worker
 cache_service  : proto                       : promise train store service learn
 broker         : proto                       : http .
-deploy         : proto stages cache_service broker : tool picture data plot model build evaluate launch operate report load bench world simulate
+deploy         : proto stages cache_service broker : tool data plot model build evaluate launch operate report load bench world simulate
 '
 out=$(printf '%s' "$arrows" | awk '
     NF { split($0, part, ":"); folder = $1; below[folder] = " " part[2] " "
@@ -28,7 +28,7 @@ out=$(printf '%s' "$arrows" | awk '
             if ((getline line < target) < 0) return file " includes " include ", which is not beside it"
             close(target); return ""
         }
-        if (include ~ /^(base|config|wire|index|client)\//) include = "proto/" include
+        if (include ~ /^(base|config|wire|picture|index|client)\//) include = "proto/" include
         home(include)
         if (F != folder) return index(below[folder], " " F " ") ? "" : file " includes " include
         if (!((F "/" R) in rank) || rank[F "/" R] >= rank[folder "/" room])

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "picture.h"
+#include "picture/picture.h"
 
 static int check_channels(const struct pipeline *p, const struct tensor *input, const char *key, int n,
                           struct error *e)

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "deploy/picture/image.h"
+#include "picture/image.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -7,7 +7,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "deploy/picture/picture_list.h"
+#include "deploy/data/picture_list.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -12,7 +12,7 @@
 #include "deploy/data/dataset.h"
 #include "deploy/data/duplicates.h"
 #include "deploy/data/npy.h"
-#include "deploy/picture/planes.h"
+#include "picture/planes.h"
 
 static char folder[] = "/tmp/freezeline-data-XXXXXX";
 static const struct pipeline plain, halved = {.n_mean = 3, .n_std = 3, .mean = {1, 1, 1}, .std = {2, 2, 2}};

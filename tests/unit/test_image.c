@@ -13,7 +13,8 @@
 #include <turbojpeg.h>
 
 #include "deploy/data/npy.h"
-#include "deploy/data/preprocess.h"
+#include "deploy/data/input_file.h"
+#include "picture/image.h"
 
 static char folder[] = "/tmp/freezeline-image-XXXXXX";
 static const struct pipeline plain = {.n_mean = 0};
@@ -241,7 +242,7 @@ static void check_halves(const char *path, int side, float tolerance)
     struct error e = {0};
     const float *p;
 
-    assert_int_equal(preprocess_file(&t, path, &input, &plain, &e), FL_OK);
+    assert_int_equal(input_file_read(&t, path, &input, &plain, &e), FL_OK);
     p = t.data;
     for (int y = 0; y < side; y++) {
         assert_true(p[y * side] > 255 - tolerance);                              /* red, left */
@@ -279,7 +280,7 @@ static void test_grey_model_and_normalisation(void **state)
     struct error e;
     (void)state;
 
-    assert_int_equal(preprocess_file(&t, make_png("g.png", 2, 2), &input, &p, &e), FL_OK);
+    assert_int_equal(input_file_read(&t, make_png("g.png", 2, 2), &input, &p, &e), FL_OK);
     assert_true(((float *)t.data)[0] == (76 - 10) / 2); /* 0.299 x 255, rounded */
     tensor_release(&t);
 }
@@ -295,11 +296,11 @@ static void test_npy_input(void **state)
     assert_int_equal(tensor_alloc(&bytes), FL_OK);
     memset(bytes.data, 9, 12);
     assert_int_equal(npy_write(&bytes, path_of("i.npy"), &e), FL_OK);
-    assert_int_equal(preprocess_file(&t, path_of("i.npy"), &input, &p, &e), FL_OK);
+    assert_int_equal(input_file_read(&t, path_of("i.npy"), &input, &p, &e), FL_OK);
     assert_true(((float *)t.data)[11] == 4);
     tensor_release(&t);
     input.dim[3] = 3;
-    assert_int_equal(preprocess_file(&t, path_of("i.npy"), &input, &p, &e), FL_SHAPE);
+    assert_int_equal(input_file_read(&t, path_of("i.npy"), &input, &p, &e), FL_SHAPE);
     assert_null(t.data);
     tensor_release(&bytes);
 }
@@ -340,7 +341,7 @@ static void test_layouts_of_arrays(void **state)
         }
         assert_int_equal(npy_write(&a, path_of("a.npy"), &e), FL_OK);
         tensor_release(&a);
-        assert_int_equal(preprocess_file(&t, path_of("a.npy"), &input, &p, &e), cases[i].code);
+        assert_int_equal(input_file_read(&t, path_of("a.npy"), &input, &p, &e), cases[i].code);
         if (!cases[i].code)
             assert_true(((float *)t.data)[0] == cases[i].first && ((float *)t.data)[1] == cases[i].second);
         tensor_release(&t);
@@ -355,16 +356,16 @@ static void test_what_models_take(void **state)
     struct error e;
     (void)state;
 
-    assert_int_equal(preprocess_file(&t, make_png("h.png", 10, 8), &input, &p, &e), FL_OK);
+    assert_int_equal(input_file_read(&t, make_png("h.png", 10, 8), &input, &p, &e), FL_OK);
     assert_true(((float *)t.data)[0] == 25 && ((float *)t.data)[1] == 0 && ((float *)t.data)[2] == -5.5f);
     assert_true(((float *)t.data)[27] == -0.5f && ((float *)t.data)[29] == 20);
     tensor_release(&t);
     input.dtype = TENSOR_U8;
-    assert_int_equal(preprocess_file(&t, path_of("h.png"), &input, &plain, &e), FL_OK);
+    assert_int_equal(input_file_read(&t, path_of("h.png"), &input, &plain, &e), FL_OK);
     assert_memory_equal((uint8_t *)t.data + 27, "\0\0\xff", 3);
     tensor_release(&t);
     input = (struct tensor){.dtype = TENSOR_F32, .rank = 2, .dim = {1, 10}};
-    assert_int_equal(preprocess_file(&t, path_of("h.png"), &input, &plain, &e), FL_SHAPE);
+    assert_int_equal(input_file_read(&t, path_of("h.png"), &input, &plain, &e), FL_SHAPE);
     assert_non_null(strstr(e.text, "no picture"));
 }
 

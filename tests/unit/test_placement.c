@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "stages/place/origin.h"
-#include "stages/place/picture.h"
+#include "picture/picture.h"
 
 #define MODEL "tests/data/tiny.onnx"
 

@@ -12,9 +12,9 @@
 
 #include <cmocka.h>
 
-#include "deploy/picture/planes.h"
-#include "deploy/data/preprocess.h"
-#include "deploy/picture/resize.h"
+#include "picture/planes.h"
+#include "picture/preprocess.h"
+#include "picture/resize.h"
 
 static uint8_t *noise(int width, int height)
 {

@@ -1,4 +1,4 @@
-/* image_decoders.h - what image.c and the two decoders share; private to deploy/picture/image*.c */
+/* image_decoders.h - what image.c and the two decoders share; private to proto/picture/image*.c */
 #ifndef FREEZELINE_IMAGE_DECODERS_H
 #define FREEZELINE_IMAGE_DECODERS_H
 

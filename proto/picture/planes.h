@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 #include "config/pipeline.h"
-#include "stages/place/picture.h"
+#include "picture.h"
 
 /* (pixel - mean) / std, per channel. */
 void planes_normalise(const uint8_t *bytes, const struct picture *to, const struct pipeline *p, float *out);
