@@ -76,7 +76,7 @@ static int connect_push(struct broker *b, int replica, struct error *e)
     struct socket_options o = {.high_water = stage->max_batch * 2, .immediate = true};
     b->push[replica] = (struct link){.lanes = b->lanes, .door = N_DOORS + replica};
     return link_open(&b->push[replica], b->context, ZMQ_PUSH, FRAMES_CONNECT,
-                     stage->replica[replica].endpoint, &o, NULL, b->pipeline->security, e);
+                     stage->replica[replica].endpoint, &o, NULL, &b->pipeline->security, e);
 }
 
 /* What was queued for a dead worker is sent to others; a new socket begins with an empty queue. */
@@ -108,7 +108,7 @@ static int open_door(struct broker *b, int door, int type, const char *endpoint,
                      const struct socket_options *o, const struct lane_options *lane, struct error *e)
 {
     b->door[door] = (struct link){.lanes = lane ? b->lanes : NULL, .door = door};
-    return link_open(&b->door[door], b->context, type, FRAMES_BIND, endpoint, o, lane, b->pipeline->security,
+    return link_open(&b->door[door], b->context, type, FRAMES_BIND, endpoint, o, lane, &b->pipeline->security,
                      e);
 }
 

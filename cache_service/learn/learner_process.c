@@ -184,7 +184,7 @@ static int start(struct learner_process *l, struct error *e)
     if (!(l->context = zmq_ctx_new()))
         return error_set(e, FL_NOMEM, "no ZeroMQ context: %s", zmq_strerror(errno));
     if ((rc = frames_socket(&l->socket, l->context, ZMQ_DEALER, FRAMES_CONNECT, p->broker.control, &control,
-                            p->security, e)) ||
+                            &p->security, e)) ||
         (rc = student_new(&l->student, p, e)) ||
         (rc = keeper_new_student(&l->keeper, p, l->index, id, student_hooks(l->student), e)))
         return rc;

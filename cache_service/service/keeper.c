@@ -257,8 +257,8 @@ static int make(struct keeper **out, const struct pipeline *p, int index, const 
         backlog_new(&k->backlog, folder, (uint64_t)(p->updates.spool_mb * 1024 * 1024)))
         rc = error_set(e, FL_NOMEM, "out of memory or descriptors");
     else if (!(rc = keeper_files_init(&k->files, p->state, index, e)) && p->redis.endpoint &&
-             !(rc = redis_link_new(&k->link, &p->redis, p->security, e)) &&
-             !(rc = redis_link_new(&k->ears, &p->redis, p->security, e)))
+             !(rc = redis_link_new(&k->link, &p->redis, &p->security, e)) &&
+             !(rc = redis_link_new(&k->ears, &p->redis, &p->security, e)))
         rc = store_new(&k->store, k->link, p->name, id, e);
     gethostname(host, sizeof host - 1);
     snprintf(setup.who, sizeof setup.who, "%s %d (pid %d) on %s", student ? "learner" : "cache", index,

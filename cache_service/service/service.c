@@ -167,11 +167,11 @@ static int open_sockets(struct service *s, struct error *e)
     s->lookup = (struct link){.lanes = s->lanes, .door = DOOR_LOOKUPS};
     s->results = (struct link){.lanes = s->lanes, .door = DOOR_RESULTS};
     if ((rc = link_open(&s->lookup, s->context, ZMQ_ROUTER, FRAMES_BIND, p->cache.endpoint[s->index], &lookup,
-                        &lane, p->security, e)) ||
+                        &lane, &p->security, e)) ||
         (rc = link_open(&s->results, s->context, ZMQ_PUSH, FRAMES_CONNECT, p->broker.results, &results, NULL,
-                        p->security, e)) ||
+                        &p->security, e)) ||
         (rc = frames_socket(&s->control, s->context, ZMQ_DEALER, FRAMES_CONNECT, p->broker.control, &control,
-                            p->security, e)))
+                            &p->security, e)))
         return rc;
     return FL_OK;
 }

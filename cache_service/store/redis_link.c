@@ -84,10 +84,10 @@ static int check_all(const struct redis_config *c, bool anywhere, struct error *
 
 /* --- life --- */
 
-int redis_link_new(struct redis_link **out, const struct redis_config *config, const char *security,
-                   struct error *e)
+int redis_link_new(struct redis_link **out, const struct redis_config *config,
+                   const struct security *security, struct error *e)
 {
-    bool anywhere = security && !strcmp(security, "none");
+    bool anywhere = security_beyond_loopback(security);
     int rc = check_all(config, anywhere, e);
     if (rc)
         return rc;

@@ -22,8 +22,8 @@
 struct redis_link;
 
 /* Borrows both; security as in pipeline.h. Does not connect yet. FL_CONFIG. */
-int redis_link_new(struct redis_link **out, const struct redis_config *config, const char *security,
-                   struct error *e);
+int redis_link_new(struct redis_link **out, const struct redis_config *config,
+                   const struct security *security, struct error *e);
 void redis_link_free(struct redis_link *l); /* NULL is fine */
 
 /* Connects, if it is not yet. FL_UNAVAILABLE. */

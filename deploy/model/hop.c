@@ -32,8 +32,9 @@ static int open_ends(struct hop *h, const struct pipeline *p, bool lanes, struct
         return error_set(e, FL_NOMEM, "no memory to measure messages with");
     if (lanes && ((rc = lanes_new(&h->from.lanes, e)) || (rc = lanes_new(&h->to.lanes, e))))
         return rc;
-    if ((rc = link_open(&h->to, h->context[1], ZMQ_PULL, FRAMES_BIND, endpoint, &o, &lane, p->security, e)) ||
-        (rc = link_open(&h->from, h->context[0], ZMQ_PUSH, FRAMES_CONNECT, endpoint, &o, NULL, p->security,
+    if ((rc =
+             link_open(&h->to, h->context[1], ZMQ_PULL, FRAMES_BIND, endpoint, &o, &lane, &p->security, e)) ||
+        (rc = link_open(&h->from, h->context[0], ZMQ_PUSH, FRAMES_CONNECT, endpoint, &o, NULL, &p->security,
                         e)))
         return rc;
     while (lanes && !lanes_reach(h->from.lanes, 0) && clock_ns() < end) {

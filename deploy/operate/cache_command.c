@@ -284,7 +284,7 @@ static int connect_redis(struct cache_command *c, struct error *e)
         return error_set(
             e, FL_CONFIG,
             "%s: no redis.endpoint (or redis.managed: true): caches learn, and are kept, in Redis", p->path);
-    if ((rc = redis_link_new(&c->link, &p->redis, p->security, e)))
+    if ((rc = redis_link_new(&c->link, &p->redis, &p->security, e)))
         return rc;
     if ((rc = redis_link_open(c->link, e)))
         return error_wrap(e, (enum fl_code)rc, "Redis at %s does not answer%s", p->redis.endpoint,

@@ -28,7 +28,7 @@ struct client {
     struct link link;
     struct lanes *lanes;      /* NULL: switched off */
     char *endpoint, *control; /* of the broker */
-    char *security;
+    struct security security;
     uint32_t deadline_ms; /* the pipeline's */
     uint64_t next;        /* id */
     int64_t max_bytes;    /* of an input */
@@ -62,7 +62,7 @@ static int sleep_on(struct client *c, void *socket, long ms)
 static int open_socket(struct client *c, void **out, const char *endpoint, struct error *e)
 {
     struct socket_options o = {.high_water = CLIENT_HIGH_WATER};
-    return frames_socket(out, c->context, ZMQ_DEALER, FRAMES_CONNECT, endpoint, &o, c->security, e);
+    return frames_socket(out, c->context, ZMQ_DEALER, FRAMES_CONNECT, endpoint, &o, &c->security, e);
 }
 
 static int open_link(struct client *c, bool shared_memory, struct error *e)
@@ -73,7 +73,7 @@ static int open_link(struct client *c, bool shared_memory, struct error *e)
     if (shared_memory && (rc = lanes_new(&c->lanes, e)))
         return rc;
     c->link.lanes = c->lanes;
-    if ((rc = link_open(&c->link, c->context, ZMQ_DEALER, FRAMES_CONNECT, c->endpoint, &o, NULL, c->security,
+    if ((rc = link_open(&c->link, c->context, ZMQ_DEALER, FRAMES_CONNECT, c->endpoint, &o, NULL, &c->security,
                         e)))
         return rc;
     if (c->lanes && !zmq_getsockopt(c->link.socket, ZMQ_FD, &fd, &size))
@@ -88,11 +88,11 @@ int client_new(struct client **out, const struct pipeline *p, struct error *e)
     int rc;
     *out = NULL;
     if (!c || !(c->context = zmq_ctx_new()) || !(c->endpoint = strdup(p->broker.requests)) ||
-        !(c->control = strdup(p->broker.control)) ||
-        !(c->security = strdup(p->security ? p->security : "loopback"))) {
+        !(c->control = strdup(p->broker.control))) {
         client_free(c);
         return error_set(e, FL_NOMEM, "out of memory while connecting to %s", p->broker.requests);
     }
+    c->security = p->security;
     c->deadline_ms = (uint32_t)p->broker.deadline_ms;
     c->max_bytes = (int64_t)(p->broker.max_request_mb * (1 << 20));
     clock_boot_id(boot_id, sizeof boot_id);
@@ -117,7 +117,6 @@ void client_free(struct client *c)
         zmq_ctx_term(c->context);
     free(c->endpoint);
     free(c->control);
-    free(c->security);
     free(c);
 }
 

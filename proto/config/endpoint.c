@@ -40,7 +40,7 @@ static bool tcp_understood(const char *host)
     return port <= 65535 && colon[1];
 }
 
-int endpoint_check(const char *endpoint, const char *security, struct error *e)
+int endpoint_check(const char *endpoint, const struct security *s, struct error *e)
 {
     bool ipc = starts(endpoint, "ipc://");
     bool known =
@@ -55,7 +55,7 @@ int endpoint_check(const char *endpoint, const char *security, struct error *e)
         return error_set(e, FL_CONFIG,
                          "the path of `%.150s` is longer than the %d bytes that a socket can have", endpoint,
                          ENDPOINT_MAX_IPC_PATH);
-    if (is_loopback(endpoint) || (security && !strcmp(security, "none")))
+    if (is_loopback(endpoint) || security_beyond_loopback(s))
         return FL_OK;
     return error_set(
         e, FL_CONFIG,

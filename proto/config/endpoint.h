@@ -6,12 +6,13 @@
 #include <stddef.h>
 
 #include "base/error.h"
+#include "security.h"
 
 #define ENDPOINT_MAX_IPC_PATH 107 /* what a unix socket's address holds */
 
 /* FL_CONFIG when the endpoint is none of tcp://HOST:PORT, ipc://PATH, inproc://NAME, when the path is too
- * long, or when it is not loopback and security is not "none" (NULL = "loopback"). */
-int endpoint_check(const char *endpoint, const char *security, struct error *e);
+ * long, or when it is not loopback and `s` does not let it be. */
+int endpoint_check(const char *endpoint, const struct security *s, struct error *e);
 
 /* FL_CONFIG when it is one to listen at but not one to connect to: tcp with a host of * (0.0.0.0, [::]) or
  * without a port of its own. */

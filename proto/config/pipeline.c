@@ -338,7 +338,7 @@ static int check_endpoint(struct loading *l, struct used_endpoints *used, const 
                           struct key_source o)
 {
     struct error why;
-    if (endpoint_check(endpoint, l->p->security, &why) || endpoint_connectable(endpoint, &why))
+    if (endpoint_check(endpoint, &l->p->security, &why) || endpoint_connectable(endpoint, &why))
         return key_error(o, false, l->e, "%.390s", why.text);
     for (int i = 0; i < used->n; i++)
         if (!strcmp(used->endpoint[i], endpoint))
@@ -350,6 +350,7 @@ static int check_endpoint(struct loading *l, struct used_endpoints *used, const 
 /* `bind` must be a host as in an endpoint, and `security` holds for it too. */
 static int check_bind(struct loading *l)
 {
+    const struct security anywhere = {SECURITY_NONE};
     const char *bind = l->p->bind;
     char endpoint[300];
     struct error why;
@@ -358,11 +359,11 @@ static int check_bind(struct loading *l)
         return FL_OK;
     snprintf(endpoint, sizeof endpoint,
              strchr(bind, ':') && *bind != '[' ? "tcp://[%.200s]:1" : "tcp://%.200s:1", bind);
-    if (strlen(bind) > 200 || endpoint_check(endpoint, "none", &why))
+    if (strlen(bind) > 200 || endpoint_check(endpoint, &anywhere, &why))
         return key_error(
             source_at(l, "bind"), false, l->e,
             "bind: `%.100s` is not understood: write '*', an address, a host name or an interface", bind);
-    if (endpoint_check(endpoint, l->p->security, &why))
+    if (endpoint_check(endpoint, &l->p->security, &why))
         return key_error(
             source_at(l, "bind"), false, l->e,
             "bind: `%.100s` is not loopback and traffic is not protected: leave it out, or write "
@@ -374,6 +375,7 @@ static int check_bind(struct loading *l)
 /* `broker.http` is HOST:PORT; any port may stand for it. */
 static int check_http(struct loading *l)
 {
+    const struct security anywhere = {SECURITY_NONE};
     const char *http = l->p->broker.http;
     char endpoint[300];
     struct error why;
@@ -381,11 +383,11 @@ static int check_http(struct loading *l)
     if (!http)
         return FL_OK;
     snprintf(endpoint, sizeof endpoint, "tcp://%.250s", http);
-    if (strlen(http) > 250 || endpoint_check(endpoint, "none", &why))
+    if (strlen(http) > 250 || endpoint_check(endpoint, &anywhere, &why))
         return key_error(
             source_at(l, "broker.http"), false, l->e,
             "broker.http: `%.100s` is not understood: write HOST:PORT, IPv6 addresses in brackets", http);
-    if (endpoint_check(endpoint, l->p->security, &why))
+    if (endpoint_check(endpoint, &l->p->security, &why))
         return key_error(
             source_at(l, "broker.http"), false, l->e,
             "broker.http: `%.100s` is not loopback and traffic is not protected: use 127.0.0.1, or "
@@ -551,7 +553,6 @@ void pipeline_free(struct pipeline *p)
     free(p->wire_dtype);
     free(p->filter);
     free(p->bind);
-    free(p->security);
     free(p->log_level);
     free(p);
 }

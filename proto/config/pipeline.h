@@ -14,6 +14,7 @@
 #include <stdio.h>
 
 #include "base/error.h"
+#include "security.h"
 
 #define PRECISION_TEXT_BYTES   48
 #define PIPELINE_MAX_STAGES    16
@@ -164,8 +165,8 @@ struct pipeline {
     struct cache_config cache;
     struct redis_config redis;
     struct updates_config updates;
-    char *bind;     /* where tcp sockets listen, instead of the host of their endpoint; NULL: there */
-    char *security; /* "loopback": other addresses are refused; "none": allowed, and nothing protects them */
+    char *bind; /* where tcp sockets listen, instead of the host of their endpoint; NULL: there */
+    struct security security;
     bool shared_memory; /* lanes beside the sockets (wire/lanes.h) */
     char *log_level;
     struct logs_config logs;

@@ -35,7 +35,7 @@ const struct key pipeline_keys[] = {
              "an interface"},
     {"shared_memory", KEY_BOOL, ROOT(shared_memory), "true",
      .help = "messages between processes of one host go through memory that they share, where they can"},
-    {"security", KEY_CHOICE, ROOT(security), "loopback", .choices = "loopback|none",
+    {"security", KEY_RULE, ROOT(security.mode), "loopback", .choices = "loopback|none",
      .help = "loopback: other addresses are refused; none: they are allowed and nothing protects them"},
     {"input.shape.#", KEY_INT, ROOT(shape), .example = "[1, 3, 224, 224]", RANGE(1, 1 << 20),
      LIST(ROOT(n_shape), 8),

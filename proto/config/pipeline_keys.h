@@ -16,7 +16,7 @@ enum key_type {
     KEY_ENDPOINT, /* tcp://HOST:PORT, ipc://PATH */
     KEY_REDIS,    /* unix:PATH, HOST:PORT */
     KEY_CHOICE,   /* one word of `choices`, kept as text */
-    KEY_RULE,     /* likewise, kept as enum threshold_rule */
+    KEY_RULE,     /* likewise, kept as an enum in the order of `choices` */
     KEY_BOOL,
     KEY_INT,
     KEY_INT64,

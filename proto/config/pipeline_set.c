@@ -294,8 +294,9 @@ static int set_text(char **to, const struct key *k, const char *text, struct key
     if (!value)
         return error_set(e, FL_NOMEM, "out of memory while reading %s", o.file);
     if (k->type == KEY_ENDPOINT) {
+        const struct security anywhere = {SECURITY_NONE};
         struct error why;
-        if (endpoint_check(value, "none", &why)) {
+        if (endpoint_check(value, &anywhere, &why)) {
             free(value);
             return key_error(o, false, e, "%s: %.300s", k->path, why.text);
         }
@@ -417,7 +418,7 @@ int key_set(struct pipeline *p, const struct key *k, const int *index, const cha
         return to_bool(text, to) ? FL_OK : wrong(k, text, o, e);
     case KEY_RULE:
         rc = choice(k->choices, text);
-        *(enum threshold_rule *)to = (enum threshold_rule)(rc < 0 ? 0 : rc);
+        *(unsigned *)to = (unsigned)(rc < 0 ? 0 : rc);
         return rc < 0 ? wrong(k, text, o, e) : FL_OK;
     case KEY_INT:
     case KEY_INT64:

@@ -33,7 +33,7 @@ struct socket_options {
  * refuses non-loopback tcp. For ipc://, missing directories are made (mode 0700) and a path that a living
  * process holds is refused. */
 int frames_socket(void **out, void *context, int type, enum frames_mode mode, const char *endpoint,
-                  const struct socket_options *o, const char *security, struct error *e);
+                  const struct socket_options *o, const struct security *security, struct error *e);
 
 /* Closes it. What was sent and has not left yet may leave for linger_ms. NULL is fine. */
 void frames_close(void *socket, int linger_ms);

@@ -6,8 +6,8 @@
 #define SOCKET_FIRST 16 /* of so many messages, one is looked for in the socket first */
 
 int link_open(struct link *l, void *context, int type, enum frames_mode mode, const char *endpoint,
-              const struct socket_options *o, const struct lane_options *lane, const char *security,
-              struct error *e)
+              const struct socket_options *o, const struct lane_options *lane,
+              const struct security *security, struct error *e)
 {
     struct error why;
     int rc = frames_socket(&l->socket, context, type, mode, endpoint, o, security, e);

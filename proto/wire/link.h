@@ -19,8 +19,8 @@ struct link {
  * the socket does. A PUSH does not receive, nor does its lane. `lane`: for those that bind; NULL: none, or
  * connecting. */
 int link_open(struct link *l, void *context, int type, enum frames_mode mode, const char *endpoint,
-              const struct socket_options *o, const struct lane_options *lane, const char *security,
-              struct error *e);
+              const struct socket_options *o, const struct lane_options *lane,
+              const struct security *security, struct error *e);
 void link_close(struct link *l, int linger_ms);
 
 /* As frames_send and frames_recv. */

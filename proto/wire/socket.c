@@ -129,7 +129,7 @@ static int bind_all(void *socket, const struct address_list *list, struct error 
 }
 
 int frames_socket(void **out, void *context, int type, enum frames_mode mode, const char *endpoint,
-                  const struct socket_options *o, const char *security, struct error *e)
+                  const struct socket_options *o, const struct security *security, struct error *e)
 {
     static const struct socket_options defaults;
     struct address_list list = {0};
@@ -145,7 +145,7 @@ int frames_socket(void **out, void *context, int type, enum frames_mode mode, co
         return rc;
     rc = mode == FRAMES_CONNECT
              ? address_allowed(endpoint, e)
-             : address_to_bind(&list, endpoint, o->bind, security && !strcmp(security, "none"), e);
+             : address_to_bind(&list, endpoint, o->bind, security_beyond_loopback(security), e);
     if (rc)
         return rc;
     ipv6 = mode == FRAMES_CONNECT ? address_is_ipv6(endpoint) : any_ipv6(&list);

@@ -29,7 +29,7 @@ static int connect_to(struct worker_sockets *s, struct link *l, int door, int ty
 {
     struct socket_options o = {.high_water = high_water, .immediate = immediate};
     *l = (struct link){.lanes = s->lanes, .door = door};
-    return link_open(l, s->context, type, FRAMES_CONNECT, endpoint, &o, NULL, s->pipeline->security, e);
+    return link_open(l, s->context, type, FRAMES_CONNECT, endpoint, &o, NULL, &s->pipeline->security, e);
 }
 
 /* High-water marks: with at most max_requests admitted, that many activations exist; stage 0 is fed by the
@@ -42,7 +42,7 @@ int worker_sockets_bind(struct worker_sockets *s, int max_batch, size_t input_by
     struct lane_options lane = {.in_bytes = (size_t)(max_batch + 2) * (input_bytes + ROUTE)};
     s->jobs = (struct link){.lanes = s->lanes, .door = DOOR_JOBS};
     return link_open(&s->jobs, s->context, ZMQ_PULL, FRAMES_BIND,
-                     p->stage[s->stage].replica[s->replica].endpoint, &jobs, &lane, p->security, e);
+                     p->stage[s->stage].replica[s->replica].endpoint, &jobs, &lane, &p->security, e);
 }
 
 int worker_sockets_open(struct worker_sockets *s, const struct stage_setup *asks, struct error *e)
@@ -58,7 +58,7 @@ int worker_sockets_open(struct worker_sockets *s, const struct stage_setup *asks
         return error_set(e, FL_NOMEM, "out of memory");
     if ((p->shared_memory && (rc = lanes_new(&s->lanes, e))) ||
         (rc = frames_socket(&s->control, s->context, ZMQ_DEALER, FRAMES_CONNECT, p->broker.control, &control,
-                            p->security, e)) ||
+                            &p->security, e)) ||
         (rc = connect_to(s, &s->results, DOOR_RESULTS, ZMQ_PUSH, p->broker.results, many, false, e)))
         return rc;
     for (int i = 0; s->stage + 1 < p->n_stages && i < next->n_replicas; i++, s->n_next++)

@@ -9,11 +9,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void check_whole(const struct pipeline *p)
 {
-    if (!p->model || !p->name || !p->state || !p->kernels || !p->security || !p->log_level ||
-        !p->cache.kind || !p->broker.requests || !p->broker.control || !p->broker.results ||
-        p->cache.n_endpoints < 1 || p->n_stages < 1 || p->n_stages > PIPELINE_MAX_STAGES ||
-        p->n_exits > PIPELINE_MAX_EXITS || p->n_mean > PIPELINE_MAX_CHANNELS ||
-        p->n_std > PIPELINE_MAX_CHANNELS)
+    if (!p->model || !p->name || !p->state || !p->kernels || !p->log_level || !p->cache.kind ||
+        !p->broker.requests || !p->broker.control || !p->broker.results || p->cache.n_endpoints < 1 ||
+        p->n_stages < 1 || p->n_stages > PIPELINE_MAX_STAGES || p->n_exits > PIPELINE_MAX_EXITS ||
+        p->n_mean > PIPELINE_MAX_CHANNELS || p->n_std > PIPELINE_MAX_CHANNELS)
         abort();
     for (int s = 0; s < p->n_stages; s++)
         for (int r = 0; r < p->stage[s].n_replicas; r++)

@@ -406,7 +406,7 @@ static inline void open_socket(struct world *w, void **out, int type, enum frame
     struct socket_options o = {.high_water = 100000};
     struct error e = {0};
     snprintf(endpoint, sizeof endpoint, "ipc://%s/%s", w->dir, name);
-    if (frames_socket(out, w->context, type, mode, endpoint, &o, "loopback", &e))
+    if (frames_socket(out, w->context, type, mode, endpoint, &o, NULL, &e))
         fail_msg("%s", e.text);
 }
 

@@ -83,11 +83,11 @@ static void start_failing(struct failing *f, const struct pipeline *p, const str
     memcpy(h->plan, like->plan, sizeof h->plan);
     f->context = zmq_ctx_new();
     if (frames_socket(&f->in, f->context, ZMQ_PULL, FRAMES_BIND, p->stage[1].replica[0].endpoint, NULL,
-                      p->security, &e) ||
+                      &p->security, &e) ||
         frames_socket(&f->control, f->context, ZMQ_DEALER, FRAMES_CONNECT, p->broker.control, NULL,
-                      p->security, &e) ||
-        frames_socket(&f->results, f->context, ZMQ_PUSH, FRAMES_CONNECT, p->broker.results, NULL, p->security,
-                      &e))
+                      &p->security, &e) ||
+        frames_socket(&f->results, f->context, ZMQ_PUSH, FRAMES_CONNECT, p->broker.results, NULL,
+                      &p->security, &e))
         fail_msg("%s", e.text);
     assert_int_equal(pthread_create(&f->thread, NULL, fail_all, f), 0);
 }

@@ -166,11 +166,11 @@ static void fake_start(struct fake *f, const struct pipeline *p, enum mode mode)
     f->context = zmq_ctx_new();
     zmq_msg_init(&f->payload);
     if (frames_socket(&f->lookup, f->context, ZMQ_ROUTER, FRAMES_BIND, p->cache.endpoint[0], NULL,
-                      p->security, &e) ||
-        frames_socket(&f->results, f->context, ZMQ_PUSH, FRAMES_CONNECT, p->broker.results, NULL, p->security,
-                      &e) ||
+                      &p->security, &e) ||
+        frames_socket(&f->results, f->context, ZMQ_PUSH, FRAMES_CONNECT, p->broker.results, NULL,
+                      &p->security, &e) ||
         frames_socket(&f->control, f->context, ZMQ_DEALER, FRAMES_CONNECT, p->broker.control, NULL,
-                      p->security, &e))
+                      &p->security, &e))
         fail_msg("%s", e.text);
     assert_int_equal(pthread_create(&f->thread, NULL, serve, f), 0);
 }

@@ -70,7 +70,7 @@ static void pour_into(const struct pipeline *p, int type, const char *endpoint, 
     void *context = zmq_ctx_new(), *socket;
     struct error e = {FL_OK, ""};
     int linger = 5000;
-    if (frames_socket(&socket, context, type, FRAMES_CONNECT, endpoint, NULL, p->security, &e))
+    if (frames_socket(&socket, context, type, FRAMES_CONNECT, endpoint, NULL, &p->security, &e))
         fail_msg("%s", e.text);
     pour(socket, seed);
     zmq_setsockopt(socket, ZMQ_LINGER, &linger, sizeof linger);
@@ -126,7 +126,7 @@ static void test_too_large_a_request_ends_its_own_connection(void **state)
     harness_pipeline_up(h);
     client = harness_client(h);
     assert_int_equal(client_submit(client, &in, 0, 0, &id, &e), FL_TOO_LARGE); /* said before it is sent */
-    if (frames_socket(&socket, context, ZMQ_DEALER, FRAMES_CONNECT, p->broker.requests, NULL, p->security,
+    if (frames_socket(&socket, context, ZMQ_DEALER, FRAMES_CONNECT, p->broker.requests, NULL, &p->security,
                       &e))
         fail_msg("%s", e.text);
     m.request = (struct request){.id = 1, .input = in};
@@ -267,7 +267,7 @@ static void test_a_request_without_its_tensor_is_answered(void **state)
     size_t size;
     (void)state;
     harness_broker(h);
-    if (frames_socket(&socket, context, ZMQ_DEALER, FRAMES_CONNECT, p->broker.requests, NULL, p->security,
+    if (frames_socket(&socket, context, ZMQ_DEALER, FRAMES_CONNECT, p->broker.requests, NULL, &p->security,
                       &e))
         fail_msg("%s", e.text);
     m.type = MESSAGE_REQUEST;

@@ -54,7 +54,7 @@ static void *open_socket(void *context, int type, enum frames_mode mode, const c
 {
     struct error e = {FL_OK, ""};
     void *socket = NULL;
-    if (frames_socket(&socket, context, type, mode, endpoint, NULL, "loopback", &e))
+    if (frames_socket(&socket, context, type, mode, endpoint, NULL, NULL, &e))
         fail_msg("%s", e.text);
     return socket;
 }

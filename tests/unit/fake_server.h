@@ -167,7 +167,7 @@ static int fake_start(struct fake_server *s, const struct fake_behaviour *does)
         return 1;
     snprintf(s->endpoint, sizeof s->endpoint, "ipc://%s/requests", s->folder);
     s->context = zmq_ctx_new();
-    if (frames_socket(&s->socket, s->context, ZMQ_ROUTER, FRAMES_BIND, s->endpoint, &o, "loopback", &e)) {
+    if (frames_socket(&s->socket, s->context, ZMQ_ROUTER, FRAMES_BIND, s->endpoint, &o, NULL, &e)) {
         fprintf(stderr, "%s\n", e.text);
         return 1;
     }

@@ -35,8 +35,7 @@ static int set_up(void **state)
              folder);
     context = zmq_ctx_new();
     if (pipeline_parse(&pipeline, text, strlen(text), "test.yaml", NULL, 0, &e) ||
-        frames_socket(&broker, context, ZMQ_ROUTER, FRAMES_BIND, pipeline->broker.requests, &o, "loopback",
-                      &e) ||
+        frames_socket(&broker, context, ZMQ_ROUTER, FRAMES_BIND, pipeline->broker.requests, &o, NULL, &e) ||
         client_new(&client, pipeline, &e)) {
         fprintf(stderr, "%s\n", e.text);
         return 1;

@@ -17,6 +17,7 @@
 #include "wire/frames.h"
 
 static void *context, *router, *dealer;
+static const struct security anywhere = {SECURITY_NONE};
 static struct message message;
 static zmq_msg_t payload;
 
@@ -27,7 +28,7 @@ static int set_up(void **state)
     (void)state;
     context = zmq_ctx_new();
     zmq_msg_init(&payload);
-    return frames_socket(&router, context, ZMQ_ROUTER, FRAMES_BIND, "inproc://here", &o, "loopback", &e) ||
+    return frames_socket(&router, context, ZMQ_ROUTER, FRAMES_BIND, "inproc://here", &o, NULL, &e) ||
            frames_socket(&dealer, context, ZMQ_DEALER, FRAMES_CONNECT, "inproc://here", NULL, NULL, &e);
 }
 
@@ -199,20 +200,21 @@ static void test_addresses_that_are_refused(void **state)
     void *socket;
     (void)state;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        assert_int_equal(
-            frames_socket(&socket, context, ZMQ_PULL, FRAMES_BIND, bad[i][0], NULL, "loopback", &e),
-            FL_CONFIG);
+        assert_int_equal(frames_socket(&socket, context, ZMQ_PULL, FRAMES_BIND, bad[i][0], NULL, NULL, &e),
+                         FL_CONFIG);
         assert_null(socket);
         if (!strstr(e.text, bad[i][1]))
             fail_msg("\"%s\" does not say \"%s\"", e.text, bad[i][1]);
     }
     assert_int_equal(
-        frames_socket(&socket, context, ZMQ_PULL, FRAMES_BIND, "tcp://0.0.0.0:*", NULL, "none", &e), FL_OK);
+        frames_socket(&socket, context, ZMQ_PULL, FRAMES_BIND, "tcp://0.0.0.0:*", NULL, &anywhere, &e),
+        FL_OK);
     zmq_close(socket);
 }
 
 /* Sends one message from a new PUSH at `to` to a PULL bound by `endpoint` and `o`. */
-static void passes(const char *endpoint, const struct socket_options *o, const char *security, const char *to)
+static void passes(const char *endpoint, const struct socket_options *o, const struct security *security,
+                   const char *to)
 {
     struct error e = {0};
     char bound[128], connected[400];
@@ -253,26 +255,26 @@ static void test_names_and_bound_addresses(void **state)
     void *socket;
     (void)state;
 
-    passes("tcp://localhost:*", NULL, "loopback", "127.0.0.1");
-    passes("tcp://127.0.0.1:*", NULL, "loopback", "localhost");
-    passes("tcp://elsewhere.invalid:*", &all, "none", "127.0.0.1");
-    passes("tcp://elsewhere.invalid:*", &loopback, "none", "127.0.0.1");
+    passes("tcp://localhost:*", NULL, NULL, "127.0.0.1");
+    passes("tcp://127.0.0.1:*", NULL, NULL, "localhost");
+    passes("tcp://elsewhere.invalid:*", &all, &anywhere, "127.0.0.1");
+    passes("tcp://elsewhere.invalid:*", &loopback, &anywhere, "127.0.0.1");
     gethostname(own + 6, 256);
     strcat(own, ":*");
     if (!address_to_bind(&list, own, NULL, true, NULL)) { /* a machine need not know its own name */
         own[strlen(own) - 2] = '\0';
-        passes("tcp://localhost:*", &(struct socket_options){.bind = own + 6}, "none", own + 6);
+        passes("tcp://localhost:*", &(struct socket_options){.bind = own + 6}, &anywhere, own + 6);
     }
     if (has_ipv6()) {
-        passes("tcp://[::1]:*", NULL, "loopback", "[::1]");
-        passes("tcp://elsewhere.invalid:*", &all6, "none", "[::1]");
+        passes("tcp://[::1]:*", NULL, NULL, "[::1]");
+        passes("tcp://elsewhere.invalid:*", &all6, &anywhere, "[::1]");
     }
     assert_int_equal(frames_socket(&socket, context, ZMQ_PULL, FRAMES_BIND, "tcp://no-such-host.invalid:5999",
-                                   NULL, "none", &e),
+                                   NULL, &anywhere, &e),
                      FL_NOT_FOUND);
     assert_non_null(strstr(e.text, "`no-such-host.invalid` is not known here"));
     assert_int_equal(
-        frames_socket(&socket, context, ZMQ_PULL, FRAMES_BIND, "tcp://192.0.2.1:5999", NULL, "none", &e),
+        frames_socket(&socket, context, ZMQ_PULL, FRAMES_BIND, "tcp://192.0.2.1:5999", NULL, &anywhere, &e),
         FL_CONFIG);
     assert_non_null(strstr(e.text, "this machine has no such address; `bind: '*'`"));
 }

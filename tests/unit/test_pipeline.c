@@ -65,7 +65,7 @@ static void test_one_line_is_enough(void **state)
     assert_string_equal(p->stage[0].replica[0].host, "local");
     assert_string_equal(p->cache.endpoint[0], "ipc:///home/u/.freezeline/net/sock/cache.0");
     assert_string_equal(p->cache.kind, "kmeans");
-    assert_string_equal(p->security, "loopback");
+    assert_int_equal(p->security.mode, SECURITY_LOOPBACK);
     assert_null(p->redis.endpoint);
     assert_true(p->exits_auto);
     assert_int_equal(p->n_exits, 0);

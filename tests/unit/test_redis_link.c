@@ -178,7 +178,7 @@ static void what_can_not_be_is_refused_at_once(void **state)
     struct error e;
     (void)state;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
-        assert_int_equal(redis_link_new(&l, &bad[i], "loopback", &e), FL_CONFIG);
+        assert_int_equal(redis_link_new(&l, &bad[i], NULL, &e), FL_CONFIG);
 }
 
 int main(void)
