@@ -40,6 +40,7 @@ int dispatch_new(struct dispatch **out, const struct pipeline *p, const struct d
     if (d->attempt_ns < dead_after_ns)
         d->attempt_ns = dead_after_ns;
     d->retry_tokens = RETRY_TOKENS_MAX;
+    dispatch_begin_times(d);
     admission_init(&d->admission, (uint64_t)p->broker.latency_target_ms * NS_PER_MS);
     *out = d;
     return FL_OK;
@@ -87,6 +88,8 @@ void dispatch_client(struct dispatch *d, const struct peer *from, const struct m
         d->io.client(d->io.arg, from, &d->out, NULL);
     } else if (m->type == MESSAGE_SPANS) {
         dispatch_hand_over_spans(d, from);
+    } else if (m->type == MESSAGE_TIMES) {
+        dispatch_tell_times(d, from);
     } else if (m->type == MESSAGE_FEEDBACK) {
         dispatch_feedback(d, from, &m->feedback, now);
     }

@@ -89,6 +89,7 @@ void dispatch_answer_known(struct dispatch *d, struct request_entry *e, const st
     }
     d->counters.answered++;
     d->counters.known++;
+    dispatch_count_times(d, a);
     dispatch_send_answer(d, &e->client, &scores);
     zmq_msg_close(&scores);
     dispatch_finish(d, e);
@@ -123,6 +124,7 @@ static void answer_result(struct dispatch *d, struct request_entry *e, const str
     a->confidence = r->confidence;
     a->epoch = r->exit >= 0 ? r->epoch : 0;
     dispatch_fill_times(d, e, r, came_ns, now, a);
+    dispatch_count_times(d, a);
     dispatch_note(d, e, SPAN_WIRE, came_ns - a->return_ns, came_ns);
     dispatch_note(d, e, SPAN_REQUEST, e->received_ns, now);
     d->counters.answered++;

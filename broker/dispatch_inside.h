@@ -47,6 +47,7 @@ struct dispatch {
     struct responses *responses; /* NULL: broker.response_cache_mb is 0 */
     struct admission admission;
     struct counters counters;
+    struct times times; /* of all answers: the request's own first, then the parts of each stage */
     struct span_log spans;
     int room;            /* how many may be sent and unanswered */
     uint64_t attempt_ns; /* an attempt without a result for this long is presumed lost */
@@ -97,10 +98,14 @@ void dispatch_fill_times(const struct dispatch *d, const struct request_entry *e
                          uint64_t came_ns, uint64_t now, struct answer *a);
 /* The stage surely had the verdict of this hit while it still waited for it, so it has passed nothing on. */
 bool dispatch_verdict_in_time(const struct dispatch *d, const struct result *r);
+void dispatch_begin_times(struct dispatch *d);
+/* Counts what the answer says of its time. */
+void dispatch_count_times(struct dispatch *d, const struct answer *a);
 void dispatch_note(struct dispatch *d, const struct request_entry *e, enum span_kind kind, uint64_t start_ns,
                    uint64_t end_ns);
 void dispatch_keep_spans(struct dispatch *d, const struct spans *s);
 void dispatch_hand_over_spans(struct dispatch *d, const struct peer *to);
+void dispatch_tell_times(struct dispatch *d, const struct peer *to);
 
 /* dispatch_known.c: requests whose answer is known, or being computed for another with the same input */
 

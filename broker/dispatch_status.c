@@ -31,6 +31,8 @@ static void describe(const struct member *m, struct process_status *s, uint64_t 
     s->caches = m->hello.caches;
     s->input = m->hello.input;
     s->output = m->hello.output;
+    s->exits = m->hello.exits;
+    s->layers = m->hello.layers;
     snprintf(s->state, sizeof s->state, "%s", state_of(m));
     s->last = m->last;
     s->age_ns = now > m->heard_ns ? now - m->heard_ns : 0;

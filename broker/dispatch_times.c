@@ -59,6 +59,44 @@ bool dispatch_verdict_in_time(const struct dispatch *d, const struct result *r)
     return sum + r->lookup_wire_ns < limit;
 }
 
+void dispatch_begin_times(struct dispatch *d)
+{
+    struct times *t = &d->times;
+
+    t->of[t->n++].part = TIMES_REQUEST;
+    for (int stage = 0; stage < d->pipeline->n_stages; stage++)
+        for (int part = TIMES_WIRE; part < TIMES_PARTS; part++)
+            t->of[t->n++] = (struct times_of){.part = (uint32_t)part, .stage = (uint32_t)stage};
+}
+
+static void count(struct times *t, uint32_t part, uint32_t stage, uint64_t ns)
+{
+    uint32_t i = part == TIMES_REQUEST ? 0 : 1 + stage * (TIMES_PARTS - 1) + part - TIMES_WIRE;
+    struct times_of *of = &t->of[i];
+
+    of->sum_ns += ns;
+    of->count[time_bucket(ns)]++;
+}
+
+void dispatch_count_times(struct dispatch *d, const struct answer *a)
+{
+    count(&d->times, TIMES_REQUEST, 0, a->total_ns);
+    for (int i = 0; i < a->trace.n; i++) {
+        const struct stage_time *t = &a->trace.stage[i];
+        count(&d->times, TIMES_WIRE, t->stage, t->wire_ns);
+        count(&d->times, TIMES_QUEUE, t->stage, t->queue_ns);
+        count(&d->times, TIMES_COMPUTE, t->stage, t->compute_ns);
+        count(&d->times, TIMES_LOOKUP, t->stage, t->lookup_ns);
+    }
+}
+
+void dispatch_tell_times(struct dispatch *d, const struct peer *to)
+{
+    d->out.type = MESSAGE_TIMES;
+    d->out.times = d->times;
+    d->io.client(d->io.arg, to, &d->out, NULL);
+}
+
 void dispatch_note(struct dispatch *d, const struct request_entry *e, enum span_kind kind, uint64_t start_ns,
                    uint64_t end_ns)
 {

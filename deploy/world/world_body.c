@@ -103,7 +103,7 @@ static void broker_message(struct world *w, struct process *p, enum world_port p
     struct peer from;
 
     wire_peer(k, &from);
-    if (port == WORLD_CLIENTS && (t == MESSAGE_REQUEST || t == MESSAGE_STATUS || t == MESSAGE_SPANS))
+    if (port == WORLD_CLIENTS && (t == MESSAGE_REQUEST || t == MESSAGE_STATUS || t == MESSAGE_SPANS || t == MESSAGE_TIMES))
         dispatch_client(d, &from, m, payload, now);
     else if (port == WORLD_RESULTS && t == MESSAGE_RESULT)
         dispatch_result(d, &m->result, payload, world_clock(w, p->who.host, k->came_at), now, &e);

@@ -320,6 +320,17 @@ int client_status(struct client *c, int timeout_ms, struct status_reply *out, st
     return rc;
 }
 
+int client_times(struct client *c, int timeout_ms, struct times *out, struct error *e)
+{
+    int rc;
+    c->message.type = MESSAGE_TIMES;
+    c->message.times.n = 0;
+    rc = ask(c, c->endpoint, MESSAGE_TIMES, timeout_ms, e);
+    if (!rc)
+        *out = c->message.times;
+    return rc;
+}
+
 static int ask_to_drain(struct client *c, struct drain drain, int timeout_ms, struct status_reply *out,
                         struct error *e)
 {

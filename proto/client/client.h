@@ -35,6 +35,8 @@ int client_infer(struct client *c, const struct tensor *input, uint32_t flags, u
                  struct answer *answer, float *scores, int capacity, int *n, struct error *e);
 
 int client_status(struct client *c, int timeout_ms, struct status_reply *out, struct error *e);
+/* Where the time of all answers since the broker's start has gone, as histograms. */
+int client_times(struct client *c, int timeout_ms, struct times *out, struct error *e);
 /* Asks the broker, by its control socket, to admit no more for lease_ms (at most DRAIN_MAX_LEASE_MS). *out
  * (may be NULL) says at once how far it is: drained once nothing is in flight. Ask again until then, before
  * the lease is over: when the asker is gone the broker admits again. */

@@ -12,6 +12,7 @@
 
 #include "base/digest.h"
 #include "base/error.h"
+#include "base/time_buckets.h"
 #include "config/pipeline.h"
 #include "tensor.h"
 
@@ -19,6 +20,7 @@
 #define MESSAGE_MAX_BATCH  64
 #define MESSAGE_MAX_LABEL  (1 << 24) /* labels are -1 .. this */
 #define MESSAGE_NAME_BYTES 128
+#define EXIT_NAME_BYTES    64
 #define MESSAGE_TEXT_BYTES 256
 /* Largest raw frame that a tensor or a look-up may announce. */
 #define MESSAGE_MAX_TENSOR_BYTES (256ll * 1024 * 1024)
@@ -40,6 +42,7 @@ enum message_type {
     MESSAGE_SPANS,    /* worker -> broker: spans of traced requests; client -> broker, empty: give them to me;
                          and back */
     MESSAGE_FEEDBACK, /* client -> broker -> cache: true labels; and back to the client: what was taken */
+    MESSAGE_TIMES,    /* client -> broker, empty: how long did it take? and back */
 };
 
 /* A learner is a member beside the cache services: it tells the broker how many audits it wants. */
@@ -197,6 +200,15 @@ struct port {
     struct tensor tensor;
 };
 
+/* The exits at which one stage looks up; `layers`: with weights on the longest path, up to there. */
+struct exits_told {
+    int n;
+    struct exit_told {
+        uint32_t index, layers;
+        char name[EXIT_NAME_BYTES];
+    } exit[PIPELINE_MAX_EXITS];
+};
+
 struct hello {
     uint32_t role; /* enum message_role */
     uint32_t stage, replica;
@@ -213,6 +225,8 @@ struct hello {
     bool leaving;     /* takes no new requests, finishes what it has; told to end when nothing is left */
     uint32_t reaches; /* as in a heartbeat */
     struct port input, output; /* of the model: of its first stage, of its last one */
+    struct exits_told exits;   /* of a stage */
+    uint32_t layers;           /* of the whole model, counted as its exits count them; of a stage */
 };
 
 /* `reaches` has a bit for each replica of the next stage to which a stage worker is connected, and this bit
@@ -403,6 +417,8 @@ struct process_status {
     uint8_t model[DIGEST_BYTES], identity[DIGEST_BYTES], plan[DIGEST_BYTES];
     struct caches_told caches;
     struct port input, output; /* as in its hello */
+    struct exits_told exits;   /* likewise */
+    uint32_t layers;
     struct heartbeat last;
     uint64_t age_ns; /* since the last heartbeat */
     uint32_t outstanding;
@@ -435,6 +451,21 @@ struct status_reply {
     char host[MESSAGE_NAME_BYTES];
 };
 
+/* A part of where the time of answers goes (proto/README.md); all but the first are of one stage. */
+enum times_part { TIMES_REQUEST, TIMES_WIRE, TIMES_QUEUE, TIMES_COMPUTE, TIMES_LOOKUP, TIMES_PARTS };
+
+#define TIMES_MAX (1 + (TIMES_PARTS - 1) * PIPELINE_MAX_STAGES)
+
+/* Durations of all answers since the broker's start, counted; none in the question. */
+struct times {
+    int n;
+    struct times_of {
+        uint32_t part, stage;
+        uint64_t sum_ns;
+        uint64_t count[TIME_BUCKETS];
+    } of[TIMES_MAX];
+};
+
 struct message {
     enum message_type type;
     union {
@@ -452,6 +483,7 @@ struct message {
         struct drain drain;
         struct spans spans;
         struct feedback feedback;
+        struct times times;
     };
 };
 

@@ -320,6 +320,22 @@ static int get_port(struct port *to, const Freezeline__Port *from, struct error 
     return get_tensor(&to->tensor, from->tensor, e);
 }
 
+static int get_exits(struct exits_told *to, Freezeline__ExitTold *const *from, size_t n, struct error *e)
+{
+    int rc = count(n, PIPELINE_MAX_EXITS, "exits of a stage", &to->n, e);
+    for (int i = 0; !rc && i < to->n; i++) {
+        struct exit_told *x = &to->exit[i];
+        x->index = from[i]->index;
+        x->layers = from[i]->layers;
+        if (x->index >= PIPELINE_MAX_EXITS)
+            rc = error_set(e, FL_PROTOCOL, "a stage tells of exit %u, the last one is %d", x->index,
+                           PIPELINE_MAX_EXITS - 1);
+        else
+            rc = get_text(x->name, sizeof x->name, from[i]->name, "name of an exit", e);
+    }
+    return rc;
+}
+
 static int get_hello(struct hello *to, const Freezeline__Hello *from, struct error *e)
 {
     int rc;
@@ -329,6 +345,7 @@ static int get_hello(struct hello *to, const Freezeline__Hello *from, struct err
         (rc = get_caches(&to->caches, from->caches, e)) || (rc = get_role(&to->role, from->role, e)) ||
         (rc = get_place(to->role, to->stage, to->replica, e)) ||
         (rc = get_port(&to->input, from->input, e)) || (rc = get_port(&to->output, from->output, e)) ||
+        (rc = get_exits(&to->exits, from->exit, from->n_exit, e)) ||
         (rc = get_text(to->host, sizeof to->host, from->host, "host", e)) ||
         (rc = get_text(to->boot_id, sizeof to->boot_id, from->boot_id, "boot id", e)))
         return rc;
@@ -432,6 +449,7 @@ static int get_process(struct process_status *to, const Freezeline__ProcessStatu
         (rc = get_digest(to->plan, from->plan, e)) || (rc = get_caches(&to->caches, from->caches, e)) ||
         (rc = get_role(&to->role, from->role, e)) || (rc = get_place(to->role, to->stage, to->replica, e)) ||
         (rc = get_port(&to->input, from->input, e)) || (rc = get_port(&to->output, from->output, e)) ||
+        (rc = get_exits(&to->exits, from->exit, from->n_exit, e)) ||
         (rc = get_text(to->host, sizeof to->host, from->host, "host", e)) ||
         (rc = get_text(to->state, sizeof to->state, from->state, "state", e)))
         return rc;
@@ -484,6 +502,21 @@ static int get_feedback(struct feedback *to, const Freezeline__Feedback *from, s
     return rc;
 }
 
+static int get_times(struct times *to, const Freezeline__Times *from, struct error *e)
+{
+    int rc = count(from->n_of, TIMES_MAX, "parts of where time goes", &to->n, e);
+    for (int i = 0; !rc && i < to->n; i++) {
+        const Freezeline__TimesOf *of = from->of[i];
+        to->of[i] = (struct times_of){of->part, of->stage, of->sum_ns, {0}};
+        if (of->part >= TIMES_PARTS || of->stage >= PIPELINE_MAX_STAGES || of->n_count != TIME_BUCKETS)
+            rc = error_set(e, FL_PROTOCOL, "part %u of stage %u has %zu buckets", of->part, of->stage,
+                           of->n_count);
+        else
+            memcpy(to->of[i].count, of->count, sizeof to->of[i].count);
+    }
+    return rc;
+}
+
 static int get_body(struct message *m, const Freezeline__Envelope *from, struct error *e)
 {
     switch (m->type) {
@@ -513,6 +546,8 @@ static int get_body(struct message *m, const Freezeline__Envelope *from, struct 
         return get_spans(&m->spans, from->spans, e);
     case MESSAGE_FEEDBACK:
         return get_feedback(&m->feedback, from->feedback, e);
+    case MESSAGE_TIMES:
+        return get_times(&m->times, from->times, e);
     case MESSAGE_DRAIN:
         return get_drain(&m->drain, from->drain, e);
     case MESSAGE_STATUS:

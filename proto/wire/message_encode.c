@@ -111,6 +111,7 @@ struct parts {
         Freezeline__Drain drain;
         Freezeline__Spans spans;
         Freezeline__Feedback feedback;
+        Freezeline__Times times;
     };
 };
 
@@ -255,7 +256,21 @@ static Freezeline__Port *put_port(struct port_parts *to, const struct port *from
     return &to->port;
 }
 
-static void put_hello(struct parts *p, const struct hello *from)
+static bool put_exits(struct scratch *s, Freezeline__ExitTold ***to, size_t *n, const struct exits_told *from)
+{
+    *n = (size_t)from->n;
+    if (!count_ok(from->n, PIPELINE_MAX_EXITS) ||
+        !TAKE_ARRAY(s, from->n, Freezeline__ExitTold, FREEZELINE__EXIT_TOLD__INIT, *to))
+        return false;
+    for (int i = 0; i < from->n; i++) {
+        (*to)[i]->index = from->exit[i].index;
+        (*to)[i]->layers = from->exit[i].layers;
+        (*to)[i]->name = text(from->exit[i].name);
+    }
+    return true;
+}
+
+static bool put_hello(struct scratch *s, struct parts *p, const struct hello *from)
 {
     Freezeline__Hello *to = &p->hello;
     *to = (Freezeline__Hello)FREEZELINE__HELLO__INIT;
@@ -271,6 +286,7 @@ static void put_hello(struct parts *p, const struct hello *from)
     to->reaches = from->reaches;
     to->input = put_port(&p->input, &from->input);
     to->output = put_port(&p->output, &from->output);
+    return put_exits(s, &to->exit, &to->n_exit, &from->exits);
 }
 
 static Freezeline__LookupTally *put_tally(Freezeline__LookupTally *to, const struct lookup_tally *from)
@@ -343,7 +359,7 @@ struct process_parts {
     struct learning_parts learning;
 };
 
-static void put_process(Freezeline__ProcessStatus *to, struct process_parts *p,
+static bool put_process(struct scratch *s, Freezeline__ProcessStatus *to, struct process_parts *p,
                         const struct process_status *from)
 {
     to->role = from->role;
@@ -359,6 +375,7 @@ static void put_process(Freezeline__ProcessStatus *to, struct process_parts *p,
     to->output = put_port(&p->output, &from->output);
     put_heartbeat(&p->last, &p->learning, &from->last);
     to->last = &p->last;
+    return put_exits(s, &to->exit, &to->n_exit, &from->exits);
 }
 
 static bool put_status_reply(struct scratch *s, struct parts *p, const struct status_reply *from)
@@ -376,7 +393,8 @@ static bool put_status_reply(struct scratch *s, struct parts *p, const struct st
     to->host = text(from->host);
     to->n_process = (size_t)from->n_processes;
     for (int i = 0; i < from->n_processes; i++)
-        put_process(to->process[i], &parts[i], &from->process[i]);
+        if (!put_process(s, to->process[i], &parts[i], &from->process[i]))
+            return false;
     to->n_exit = (size_t)from->n_exits;
     for (int i = 0; i < from->n_exits; i++)
         to->exit[i]->answered = from->exit[i].answered;
@@ -427,6 +445,24 @@ static void put_drain(Freezeline__Drain *to, const struct drain *from)
     COPY_FIELDS(DRAIN_FIELDS)
 }
 
+static bool put_times(struct scratch *s, struct parts *p, const struct times *from)
+{
+    Freezeline__Times *to = &p->times;
+    *to = (Freezeline__Times)FREEZELINE__TIMES__INIT;
+    if (!count_ok(from->n, TIMES_MAX) ||
+        !TAKE_ARRAY(s, from->n, Freezeline__TimesOf, FREEZELINE__TIMES_OF__INIT, to->of))
+        return false;
+    to->n_of = (size_t)from->n;
+    for (int i = 0; i < from->n; i++) {
+        to->of[i]->part = from->of[i].part;
+        to->of[i]->stage = from->of[i].stage;
+        to->of[i]->sum_ns = from->of[i].sum_ns;
+        to->of[i]->n_count = TIME_BUCKETS;
+        to->of[i]->count = (uint64_t *)(uintptr_t)from->of[i].count;
+    }
+    return true;
+}
+
 /* Fills the body for m->type; false when a count is out of bounds or the scratch is full. */
 static bool put_body(struct scratch *s, struct parts *p, const struct message *m)
 {
@@ -444,8 +480,7 @@ static bool put_body(struct scratch *s, struct parts *p, const struct message *m
     case MESSAGE_RESULT:
         return put_result(s, p, &m->result);
     case MESSAGE_HELLO:
-        put_hello(p, &m->hello);
-        return true;
+        return put_hello(s, p, &m->hello);
     case MESSAGE_HEARTBEAT:
         put_heartbeat(&p->heartbeat, &p->learning, &m->heartbeat);
         return true;
@@ -466,6 +501,8 @@ static bool put_body(struct scratch *s, struct parts *p, const struct message *m
         return put_spans(s, p, &m->spans);
     case MESSAGE_FEEDBACK:
         return put_feedback(s, p, &m->feedback);
+    case MESSAGE_TIMES:
+        return put_times(s, p, &m->times);
     }
     return false;
 }
@@ -473,7 +510,7 @@ static bool put_body(struct scratch *s, struct parts *p, const struct message *m
 /* The oneof case has the number of the body's field, which is the message type + 1. */
 _Static_assert(FREEZELINE__ENVELOPE__BODY_REQUEST == MESSAGE_REQUEST + 1,
                "body numbers follow enum message_type");
-_Static_assert(FREEZELINE__ENVELOPE__BODY_FEEDBACK == MESSAGE_FEEDBACK + 1,
+_Static_assert(FREEZELINE__ENVELOPE__BODY_TIMES == MESSAGE_TIMES + 1,
                "body numbers follow enum message_type");
 
 int message_encode(const struct message *m, uint8_t *buf, size_t capacity, size_t *size)

@@ -26,7 +26,7 @@
 #define VERDICT_ITEM_FIELDS(X) X(request) X(attempt) X(hit)
 #define RESULT_FIELDS(X) \
     X(request) X(attempt) X(epoch) X(lookup_wire_ns) X(lookup_queue_ns) X(lookup_ns) X(sent_ns)
-#define HELLO_FIELDS(X) X(stage) X(replica) X(incarnation) X(pid) X(ready) X(leaving)
+#define HELLO_FIELDS(X) X(stage) X(replica) X(incarnation) X(pid) X(ready) X(leaving) X(layers)
 #define TALLY_FIELDS(X) X(lookups) X(hits) X(audit_hits) X(audit_right)
 #define LEARNING_FIELDS(X) X(state) X(accepted) X(rejected)
 #define HEARTBEAT_FIELDS(X) \
@@ -38,7 +38,7 @@
     X(lost) X(won) X(lower) X(upper) X(alarm) X(lag_ms) X(kept)
 #define OUTCOME_FIELDS(X) X(request) X(audit) X(original)
 #define DRAIN_FIELDS(X) X(lease_ms) X(undo)
-#define PROCESS_FIELDS(X) X(stage) X(replica) X(pid) X(incarnation) X(age_ns) X(outstanding)
+#define PROCESS_FIELDS(X) X(stage) X(replica) X(pid) X(incarnation) X(age_ns) X(outstanding) X(layers)
 #define STATUS_FIELDS(X) \
     X(ready) X(draining) X(admitted) X(answered) X(hits) X(failed) X(overloaded) X(expired) X(retried) \
     X(duplicates) X(in_flight) X(waiting) X(room) X(gap_ns) X(started_ns) X(now_ns) X(pid) X(known) \

@@ -128,6 +128,22 @@ static void tell_ends(const struct stage_layers *l, struct hello *self, const st
         name_port(&self->output, g, g->outputs[0], &out);
 }
 
+static void tell_exits(struct hello *self, const struct placement *pl, const struct stage_setup *s)
+{
+    self->layers = (uint32_t)pl->depth;
+    for (int i = 0; i < s->n_segments; i++) {
+        struct exit_told *x = &self->exits.exit[self->exits.n];
+        const struct placed_exit *placed;
+        if (s->segment[i].exit < 0)
+            continue;
+        placed = &pl->exit[s->segment[i].exit];
+        x->index = (uint32_t)s->segment[i].exit;
+        x->layers = (uint32_t)placed->cut.depth;
+        snprintf(x->name, sizeof x->name, "%s", placed->name);
+        self->exits.n++;
+    }
+}
+
 /* The stage's part of the model's work. */
 static double share_of(const struct graph *g, const struct placed_stage *stage)
 {
@@ -173,6 +189,7 @@ static int load(struct stage_layers *l, struct stage_setup *s, int stage, struct
     o.n_stops = l->n_segments;
     o.stops = l->last_node;
     introduce(&s->self, g, pl, p, config->threads);
+    tell_exits(&s->self, pl, s);
     if (!(l->descriptors = calloc(floats * (size_t)s->max_batch + 1, sizeof *l->descriptors)))
         rc = error_set(e, FL_NOMEM, "out of memory for descriptors");
     if (!rc && !(rc = exec_new(&l->exec, g, &o, e)))

@@ -27,7 +27,8 @@ struct fixture {
     int n_jobs, n_answers, n_control, n_resets;
     struct job job[MANY];
     struct answer answer[MANY];
-    struct spans spans;   /* the last that were handed over */
+    struct spans spans; /* the last that were handed over */
+    struct times times;
     struct feedback said; /* the last word about labels */
     struct message control[MANY];
     struct peer control_to[MANY];
@@ -55,6 +56,8 @@ static int record_answer(void *arg, const struct peer *to, const struct message 
         f->spans = m->spans;
     if (m->type == MESSAGE_FEEDBACK)
         f->said = m->feedback;
+    if (m->type == MESSAGE_TIMES)
+        f->times = m->times;
     return FL_OK;
 }
 
@@ -292,6 +295,46 @@ static void test_the_parts_of_the_way_are_told(void **state)
     r = (struct result){.request = f->job[2].request, .attempt = 1, .sent_ns = 1};
     dispatch_result(f->d, &r, &none, f->now, f->now, NULL);
     assert_int_equal(f->answer[2].return_ns, 0);
+    zmq_msg_close(&none);
+}
+
+static uint64_t counted(const struct times_of *t)
+{
+    uint64_t n = 0;
+    for (int i = 0; i < TIME_BUCKETS; i++)
+        n += t->count[i];
+    return n;
+}
+
+static void test_times_of_all_answers_are_counted(void **state)
+{
+    struct fixture *f = *state;
+    static struct message m = {.type = MESSAGE_TIMES};
+    struct result r = {.label = 3, .exit = -1, .attempt = 1, .trace = {.n = 2}};
+    struct peer who = peer_named(1);
+    zmq_msg_t none;
+    (void)zmq_msg_init(&none);
+    all_workers(f);
+    for (uint64_t i = 1; i <= 2; i++) {
+        ask(f, i);
+        r.request = f->job[i - 1].request;
+        r.trace.stage[1] = (struct stage_time){.stage = 1, .compute_ns = 3 * MS, .queue_ns = i * MS};
+        f->now += 10 * MS;
+        dispatch_result(f->d, &r, &none, f->now, f->now, NULL);
+    }
+    dispatch_client(f->d, &who, &m, &none, f->now);
+    assert_int_equal(f->times.n, 1 + 3 * (TIMES_PARTS - 1));
+    assert_int_equal(f->times.of[0].part, TIMES_REQUEST);
+    assert_int_equal(f->times.of[0].sum_ns, 20 * MS);
+    assert_int_equal(f->times.of[0].count[time_bucket(10 * MS)], 2);
+    for (int i = 1; i < f->times.n; i++) {
+        const struct times_of *t = &f->times.of[i];
+        assert_int_equal(counted(t), t->stage < 2 ? 2 : 0);
+        if (t->stage == 1 && t->part == TIMES_COMPUTE)
+            assert_int_equal(t->sum_ns, 6 * MS);
+        if (t->stage == 1 && t->part == TIMES_QUEUE)
+            assert_int_equal(t->count[time_bucket(MS)] + t->count[time_bucket(2 * MS)], 2);
+    }
     zmq_msg_close(&none);
 }
 
@@ -1894,6 +1937,7 @@ int main(void)
         test(test_a_request_is_sent_and_answered_once),
         test(test_a_retry_waits_for_a_worker_that_has_not_failed_it),
         test(test_the_parts_of_the_way_are_told),
+        test(test_times_of_all_answers_are_counted),
         test(test_another_clock_is_unknown_until_compared),
         test(test_spans_are_kept_until_they_are_taken),
         test(test_labels_of_answered_requests_go_to_a_cache_service),

@@ -279,6 +279,18 @@ static void test_control(void **state)
     travel();
     fresh(MESSAGE_STATUS);
     travel();
+    struct times *t = &fresh(MESSAGE_TIMES)->times;
+    travel();
+    t = &fresh(MESSAGE_TIMES)->times;
+    t->n = TIMES_MAX;
+    for (int i = 0; i < t->n; i++) {
+        t->of[i].part = (uint32_t)(i ? 1 + (i - 1) % (TIMES_PARTS - 1) : 0);
+        t->of[i].stage = (uint32_t)(i ? (i - 1) / (TIMES_PARTS - 1) : 0);
+        t->of[i].sum_ns = next();
+        for (int k = 0; k < TIME_BUCKETS; k++)
+            t->of[i].count[k] = next();
+    }
+    travel();
     fresh(MESSAGE_DRAIN)->drain = (struct drain){.lease_ms = DRAIN_MAX_LEASE_MS, .undo = true};
     travel();
 }
