@@ -101,12 +101,14 @@ static int check_limits(const struct pipeline *p, struct error *e)
     if ((rc = accept_prepare(CLIENTS_LEAST + (int64_t)FILES_PER_WORKER * workers, p->broker.requests, THREADS,
                              e)))
         return rc;
+    accept_front(pipeline_also(p, p->broker.requests));
     return limits_check_memory((int64_t)(p->broker.max_memory_mb * 1024 * 1024), "broker.max_memory_mb", e);
 }
 
-static int open_door(struct broker *b, int door, int type, const char *endpoint,
-                     const struct socket_options *o, const struct lane_options *lane, struct error *e)
+static int open_door(struct broker *b, int door, int type, const char *endpoint, struct socket_options *o,
+                     const struct lane_options *lane, struct error *e)
 {
+    o->also = pipeline_also(b->pipeline, endpoint);
     b->door[door] = (struct link){.lanes = lane ? b->lanes : NULL, .door = door};
     return link_open(&b->door[door], b->context, type, FRAMES_BIND, endpoint, o, lane, &b->pipeline->security,
                      e);

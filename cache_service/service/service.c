@@ -150,7 +150,10 @@ static void receive_control(struct service *s)
 static int open_sockets(struct service *s, struct error *e)
 {
     const struct pipeline *p = s->p;
-    const struct socket_options lookup = {.high_water = 4096, .mandatory = true, .bind = p->bind};
+    const struct socket_options lookup = {.high_water = 4096,
+                                          .mandatory = true,
+                                          .bind = p->bind,
+                                          .also = pipeline_also(p, p->cache.endpoint[s->index])};
     const struct socket_options results = {.high_water = p->broker.max_requests, .immediate = true};
     const struct socket_options control = {.immediate = true};
     const struct lane_options lane = {.in_bytes = 1 << 20};

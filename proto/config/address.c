@@ -163,6 +163,19 @@ static bool is_own(const struct addrinfo *a)
     return own;
 }
 
+bool address_is_own(const char *host, bool ask)
+{
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = ask ? 0 : AI_NUMERICHOST}, *list;
+    bool own = false;
+
+    if (getaddrinfo(host, NULL, &hints, &list))
+        return false;
+    for (const struct addrinfo *a = list; a && !own; a = a->ai_next)
+        own = is_own(a) && (!ask || !is_loopback(a->ai_addr));
+    freeaddrinfo(list);
+    return own;
+}
+
 /* Adds one address, once. */
 static void add(struct address_list *out, const struct addrinfo *a, const char *port)
 {

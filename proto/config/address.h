@@ -37,6 +37,10 @@ struct address_list {
 int address_to_bind(struct address_list *out, const char *endpoint, const char *bind_host, bool anywhere,
                     struct error *e);
 
+/* Is it an address of this machine? `ask`: a host name is one when the name service gives it such an address
+ * that is not loopback; else only what is an address already counts. */
+bool address_is_own(const char *host, bool ask);
+
 /* Does a socket that connects to it need ZMQ_IPV6? True for IPv6 addresses and for names that have no other.
  */
 bool address_is_ipv6(const char *endpoint);

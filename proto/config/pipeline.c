@@ -183,40 +183,6 @@ static int derive_names(struct loading *l)
     return FL_OK;
 }
 
-void pipeline_socket_folder(const struct pipeline *p, char *buf, size_t size)
-{
-    uint64_t hash = 1469598103934665603ull; /* FNV-1a */
-    for (const char *c = p->state; *c; c++)
-        hash = (hash ^ (unsigned char)*c) * 1099511628211ull;
-    if (strlen(p->state) + strlen("/sock/stage.15.15") <= ENDPOINT_MAX_IPC_PATH)
-        snprintf(buf, size, "%s/sock", p->state);
-    else
-        snprintf(buf, size, "/tmp/freezeline-%d-%016llx", (int)getuid(), (unsigned long long)hash);
-}
-
-static int derive_endpoints(struct loading *l)
-{
-    struct pipeline *p = l->p;
-    char folder[ENDPOINT_MAX_IPC_PATH + 1];
-    bool ok;
-    pipeline_socket_folder(p, folder, sizeof folder);
-    if (!p->cache.n_endpoints)
-        p->cache.n_endpoints = 1;
-    ok = fill(&p->broker.requests, "ipc://%s/requests", folder) &&
-         fill(&p->broker.control, "ipc://%s/control", folder) &&
-         fill(&p->broker.results, "ipc://%s/results", folder) &&
-         (!p->redis.managed || fill(&p->redis.endpoint, "unix:%s/redis", folder)) &&
-         (!p->redis.n_sentinels ||
-          fill(&p->redis.endpoint, "sentinel:%s", p->redis.master ? p->redis.master : "?"));
-    for (int i = 0; ok && i < p->cache.n_endpoints; i++)
-        ok = fill(&p->cache.endpoint[i], "ipc://%s/cache.%d", folder, i);
-    for (int s = 0; ok && s < p->n_stages; s++)
-        for (int r = 0; ok && r < p->stage[s].n_replicas; r++)
-            ok = fill(&p->stage[s].replica[r].endpoint, "ipc://%s/stage.%d.%d", folder, s, r) &&
-                 fill(&p->stage[s].replica[r].host, "%s", key_find("stages.#.replicas.#.host")->initial);
-    return ok ? FL_OK : out_of_memory(l);
-}
-
 static bool is_given(const struct loading *l, const char *path)
 {
     for (int i = 0; i < l->p->entries->n; i++)
@@ -256,7 +222,7 @@ static int derive(struct loading *l)
     for (int i = 0; i < p->n_exits; i++)
         if (!fill(&p->exit[i].name, "exit%d", i + 1))
             return out_of_memory(l);
-    if ((rc = derive_endpoints(l)))
+    if ((rc = pipeline_place(p, l->e)))
         return rc;
     derive_updates(l);
     return FL_OK;
@@ -331,7 +297,7 @@ static int check_workers(struct loading *l)
 
 struct used_endpoints {
     int n;
-    const char *endpoint[PIPELINE_MAX_STAGES * PIPELINE_MAX_REPLICAS + PIPELINE_MAX_CACHES + 3];
+    const char *endpoint[PIPELINE_MAX_WAYS];
 };
 
 static int check_endpoint(struct loading *l, struct used_endpoints *used, const char *endpoint,
@@ -372,6 +338,26 @@ static int check_bind(struct loading *l)
     return FL_OK;
 }
 
+/* Where hosts are named, processes listen at their addresses: `security` holds for these. */
+static int check_hosts(struct loading *l)
+{
+    const struct pipeline *p = l->p;
+    char endpoint[300];
+    struct error why;
+
+    for (int i = 0; i < p->n_hosts; i++) {
+        const char *address = p->host[i].address;
+        snprintf(endpoint, sizeof endpoint, strchr(address, ':') ? "tcp://[%s]:1" : "tcp://%s:1", address);
+        if (endpoint_check(endpoint, &p->security, &why))
+            return key_error(
+                source_at(l, "hosts.%d.address", i), false, l->e,
+                "host %s: `%s` is not loopback and traffic is not protected: write `security: none` "
+                "where the network itself is trusted",
+                p->host[i].name, address);
+    }
+    return FL_OK;
+}
+
 /* `broker.http` is HOST:PORT; any port may stand for it. */
 static int check_http(struct loading *l)
 {
@@ -401,7 +387,7 @@ static int check_endpoints(struct loading *l)
     struct pipeline *p = l->p;
     struct used_endpoints used = {0};
     int rc;
-    if ((rc = check_bind(l)) || (rc = check_http(l)) ||
+    if ((rc = check_bind(l)) || (rc = check_hosts(l)) || (rc = check_http(l)) ||
         (rc = check_endpoint(l, &used, p->broker.requests, source_at(l, "broker.requests"))) ||
         (rc = check_endpoint(l, &used, p->broker.control, source_at(l, "broker.control"))) ||
         (rc = check_endpoint(l, &used, p->broker.results, source_at(l, "broker.results"))))
@@ -526,8 +512,16 @@ void pipeline_free(struct pipeline *p)
     pipeline_clear_stages(p);
     pipeline_clear_exits(p);
     pipeline_clear_labels(p);
-    for (int i = 0; i < PIPELINE_MAX_CACHES; i++)
+    pipeline_clear_hosts(p);
+    pipeline_clear_ways(p);
+    for (int i = 0; i < PIPELINE_MAX_CACHES; i++) {
         free(p->cache.endpoint[i]);
+        free(p->cache.host[i]);
+    }
+    free(p->launch.on);
+    free(p->launch.directory);
+    free(p->broker.host);
+    free(p->redis.host);
     free(p->cache.kind);
     free(p->cache.placement);
     free(p->cache.promise);

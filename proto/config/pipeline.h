@@ -27,6 +27,8 @@
 #define PIPELINE_MAX_CHANNELS  4
 #define PIPELINE_MAX_CACHES    16
 #define PIPELINE_MAX_WORKERS   63 /* stage workers and cache services together */
+#define PIPELINE_MAX_HOSTS     32
+#define PIPELINE_MAX_WAYS      (PIPELINE_MAX_STAGES * PIPELINE_MAX_REPLICAS + PIPELINE_MAX_CACHES + 16)
 
 struct descriptor_config {
     bool flatten;
@@ -34,9 +36,24 @@ struct descriptor_config {
     int grid[PIPELINE_MAX_GRIDS];
 };
 
+/* A machine of the pipeline. */
+struct host_config {
+    char *name;    /* as `host` of workers, caches, broker, Redis says it */
+    char *address; /* how the others reach it: an address or a name, IPv6 without brackets */
+    char *ssh;     /* what ssh is given */
+    int slots;     /* workers that are placed there, at most; 0: as many as come */
+};
+
+/* One who listens, with the endpoint that processes of its host connect to and that of all others. */
+struct pipeline_way {
+    char *local, *remote;
+    int host;
+};
+
 /* One worker: a stage replica. */
 struct replica_config {
-    char *host;     /* where it runs; "local" by default (launchers read it) */
+    char *host;     /* where it runs; "local" where the file names no hosts */
+    bool placed;    /* the file does not say where: pipeline_hosts.c chose the host */
     char *endpoint; /* its PULL socket, to bind and to connect to */
     int cache;      /* which of cache.endpoints answers its look-ups */
     int n_cpus;
@@ -63,6 +80,8 @@ struct exit_config {
 enum threshold_rule { THRESHOLD_MAX_WRONG, THRESHOLD_RISK }; /* in the order of the key's choices */
 
 struct cache_config {
+    int n_hosts;
+    char *host[PIPELINE_MAX_CACHES]; /* of each cache service, where hosts are named */
     int n_endpoints;
     char *endpoint[PIPELINE_MAX_CACHES]; /* ROUTER for look-ups, one per cache service */
     char *kind;                          /* "knn" | "kmeans" | "learned" | "none" */
@@ -88,6 +107,7 @@ struct cache_config {
 #define PIPELINE_WAIT_SHARE 0.65
 
 struct broker_config {
+    char *host;          /* where hosts are named */
     char *requests;      /* ROUTER, clients */
     char *control;       /* ROUTER, workers: hello, heartbeat, cancel, outcome */
     char *results;       /* PULL: hits from caches, full answers and failures from stages */
@@ -108,6 +128,7 @@ struct broker_config {
 
 struct redis_config {
     char *endpoint;                         /* "unix:PATH", "HOST:PORT", "sentinel:MASTER", or NULL: none */
+    char *host;                             /* of a managed one, where hosts are named */
     bool managed;                           /* `freezeline up` starts and stops it */
     char *sentinel[PIPELINE_MAX_SENTINELS]; /* who are asked where the master is */
     int n_sentinels;
@@ -133,6 +154,11 @@ struct updates_config {
 struct logs_config {
     double max_mb; /* of one file */
     int keep;      /* old files of each process */
+};
+
+struct launch_config {
+    char *on;        /* "local" | "ssh" | "slurm" */
+    char *directory; /* on the other hosts, relative to the home directory there */
 };
 struct yaml_entries;
 
@@ -170,7 +196,14 @@ struct pipeline {
     bool shared_memory; /* lanes beside the sockets (wire/lanes.h) */
     char *log_level;
     struct logs_config logs;
-    struct yaml_entries *entries; /* what the file and --set said, and where */
+    int n_hosts;
+    struct host_config host[PIPELINE_MAX_HOSTS];
+    int port; /* the first of the tcp ports of processes that other hosts reach */
+    struct launch_config launch;
+    int here; /* which of host this process is on; -1: none of them, or not known */
+    int n_ways;
+    struct pipeline_way way[PIPELINE_MAX_WAYS]; /* where hosts are named: one for each endpoint */
+    struct yaml_entries *entries;               /* what the file and --set said, and where */
 };
 
 /* Loads and checks the file. `sets` are KEY=VALUE overrides (dotted keys, `stages.0.replicas=2`). */
@@ -189,6 +222,18 @@ void pipeline_free(struct pipeline *p);
  * for those who do not use it. A text that does not fit ends in its digest; `size` is at least 32. Returns
  * buf. */
 char *pipeline_section_text(const struct pipeline *p, const char *section, char *buf, size_t size);
+
+/* The host of that name in p->host; -1: none. */
+int pipeline_host(const struct pipeline *p, const char *name);
+/* By which endpoint a process on `from_host` (-1: none of p->host) meets who listens at `to`, one of p's
+ * endpoints: ipc within a host, tcp between hosts. Where no hosts are named, `to` itself. */
+const char *pipeline_way(const struct pipeline *p, int from_host, const char *to);
+/* What a process that binds `endpoint` has to bind as well, so that those on other hosts reach it; NULL:
+ * nothing. */
+const char *pipeline_also(const struct pipeline *p, const char *endpoint);
+/* Says where this process is: from now on all endpoints of p are those that it binds and connects to itself.
+ * Before, they are those for processes of no host. FL_NOMEM. */
+int pipeline_be_at(struct pipeline *p, int host, struct error *e);
 
 /* Pixels are fed as (pixel - mean) / std, in units of 0-255: 0 and 1 where the file says nothing. */
 float pipeline_mean(const struct pipeline *p, int channel);

@@ -11,6 +11,7 @@
 #define STAGE(field)       offsetof(struct stage_config, field)
 #define REPLICA(field)     offsetof(struct replica_config, field)
 #define EXIT(field)        offsetof(struct exit_config, field)
+#define HOST(field)        offsetof(struct host_config, field)
 #define RANGE(low, high)   .min = (low), .max = (high)
 #define LIST(counter, cap) .count_offset = (counter), .most = (cap)
 
@@ -37,6 +38,21 @@ const struct key pipeline_keys[] = {
      .help = "messages between processes of one host go through memory that they share, where they can"},
     {"security", KEY_RULE, ROOT(security.mode), "loopback", .choices = "loopback|none",
      .help = "loopback: other addresses are refused; none: they are allowed and nothing protects them"},
+    {"port", KEY_INT, ROOT(port), "5600", RANGE(1, 65535 - PIPELINE_MAX_WAYS),
+     .help = "first tcp port where hosts are named: Redis + 0, broker + 1 to 3, cache I + 16 + I, stage S, "
+             "replica R + 32 + 16 S + R"},
+    {"hosts.#.name", KEY_HOST, HOST(name), .example = "a",
+     .help = "of a machine, as `host` elsewhere says it"},
+    {"hosts.#.address", KEY_HOST, HOST(address), .example = "10.7.0.1",
+     .help = "how the others reach it; default: its name"},
+    {"hosts.#.slots", KEY_INT, HOST(slots), "0", RANGE(0, 4096),
+     .help = "stage workers that are placed there, at most; 0: as many as come"},
+    {"hosts.#.ssh", KEY_TEXT, HOST(ssh), .example = "user@a",
+     .help = "what ssh is given to go there; default: the address"},
+    {"launch.on", KEY_CHOICE, ROOT(launch.on), "local", .choices = "local|ssh|slurm",
+     .help = "how `freezeline up` reaches the hosts, where --on does not say it"},
+    {"launch.directory", KEY_TEXT, ROOT(launch.directory), ".cache/freezeline",
+     .help = "where it keeps files on the other hosts; relative to the home directory there"},
     {"input.shape.#", KEY_INT, ROOT(shape), .example = "[1, 3, 224, 224]", RANGE(1, 1 << 20),
      LIST(ROOT(n_shape), 8),
      .help = "of the model's input, the batch (1) first: for models that leave height and width open"},
@@ -79,13 +95,16 @@ const struct key pipeline_keys[] = {
      .help = "always up to `batch`, however long that takes"},
     {"stages.#.replicas", KEY_REPLICAS, 0, "1", RANGE(1, PIPELINE_MAX_REPLICAS),
      .help = "workers of the stage: a number, or a list"},
-    {"stages.#.replicas.#.host", KEY_TEXT, REPLICA(host), "local", .help = "where it runs, for launchers"},
+    {"stages.#.replicas.#.host", KEY_HOST, REPLICA(host), .example = "a",
+     .help = "where it runs: one of `hosts`; default: the next with a free slot"},
     {"stages.#.replicas.#.endpoint", KEY_ENDPOINT, REPLICA(endpoint), .example = "ipc://sock/stage.0.0",
      .help = "where it takes activations; default: a socket in the state directory"},
-    {"stages.#.replicas.#.cache", KEY_INT, REPLICA(cache), "0", RANGE(0, PIPELINE_MAX_CACHES - 1),
-     .help = "which of cache.endpoints answers its look-ups"},
+    {"stages.#.replicas.#.cache", KEY_INT, REPLICA(cache), .example = "0", RANGE(0, PIPELINE_MAX_CACHES - 1),
+     .help = "which of cache.endpoints answers its look-ups; default: that of its host, or the first"},
     {"stages.#.replicas.#.cpus.#", KEY_INT, REPLICA(cpu), .example = "[0, 1]", RANGE(0, 4095),
      LIST(REPLICA(n_cpus), PIPELINE_MAX_CPUS), .help = "pinned to these; default: not pinned"},
+    {"broker.host", KEY_HOST, ROOT(broker.host), .example = "a",
+     .help = "one of `hosts`; default: the first"},
     {"broker.requests", KEY_ENDPOINT, ROOT(broker.requests), .example = "tcp://127.0.0.1:5555",
      .help = "where clients connect; default: a socket in the state directory"},
     {"broker.control", KEY_ENDPOINT, ROOT(broker.control), .example = "tcp://127.0.0.1:5556",
@@ -119,6 +138,9 @@ const struct key pipeline_keys[] = {
     {"broker.hung_after_ms", KEY_INT, ROOT(broker.hung_after_ms), .example = "10000", RANGE(0, 86400000),
      .help = "silent or in one layer so long, it is killed and restarted by `up`; 0 = never; default: "
              "5 dead_after_ms, 10 s at least"},
+    {"cache.hosts.#", KEY_HOST, ROOT(cache.host), .example = "[a, b]",
+     LIST(ROOT(cache.n_hosts), PIPELINE_MAX_CACHES),
+     .help = "of `hosts`, with a cache service each; default: each that has a stage worker"},
     {"cache.endpoints.#", KEY_ENDPOINT, ROOT(cache.endpoint), .example = "[tcp://127.0.0.1:5560]",
      LIST(ROOT(cache.n_endpoints), PIPELINE_MAX_CACHES),
      .help = "one per cache service; default: one, a socket in the state directory"},
@@ -162,6 +184,8 @@ const struct key pipeline_keys[] = {
      .help = "of everything random in a build"},
     {"redis.endpoint", KEY_REDIS, ROOT(redis.endpoint), .example = "127.0.0.1:6379",
      .help = "unix:PATH or HOST:PORT; default: none, or a socket in the state directory when managed"},
+    {"redis.host", KEY_HOST, ROOT(redis.host), .example = "a",
+     .help = "one of `hosts`, of a managed Redis; default: that of the broker"},
     {"redis.managed", KEY_BOOL, ROOT(redis.managed), "false", .help = "`freezeline up` starts and stops it"},
     {"redis.sentinels.#", KEY_REDIS, ROOT(redis.sentinel), .example = "['127.0.0.1:26379']",
      LIST(ROOT(redis.n_sentinels), PIPELINE_MAX_SENTINELS),
@@ -299,6 +323,9 @@ const char *key_takes(const struct key *k, char *buf, size_t size)
     case KEY_PATH:
     case KEY_LABELS:
         snprintf(buf, size, "the path of a file or directory");
+        break;
+    case KEY_HOST:
+        snprintf(buf, size, "the name or the address of a machine");
         break;
     case KEY_ENDPOINT:
         snprintf(buf, size, "tcp://HOST:PORT or ipc://PATH");

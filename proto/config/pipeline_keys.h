@@ -13,6 +13,7 @@ enum key_type {
     KEY_TEXT,
     KEY_NAME,     /* letters, digits, `_`, `-`, `.`: safe in file names and Redis keys */
     KEY_PATH,     /* made absolute */
+    KEY_HOST,     /* a name or an address of a machine; brackets of an IPv6 address are taken off */
     KEY_ENDPOINT, /* tcp://HOST:PORT, ipc://PATH */
     KEY_REDIS,    /* unix:PATH, HOST:PORT */
     KEY_CHOICE,   /* one word of `choices`, kept as text */
@@ -32,7 +33,7 @@ enum key_type {
 struct key {
     const char *path;
     enum key_type type;
-    size_t offset;       /* in the pipeline, stage, replica or exit: whichever the path leads to */
+    size_t offset;       /* in the pipeline, stage, replica, exit or host: whichever the path leads to */
     const char *initial; /* default, as it would be written; NULL: none, or derived (`help` says how) */
     const char *example; /* for the reference where there is no default */
     double min, max;
@@ -84,6 +85,10 @@ struct replica_config *pipeline_add_replica(struct stage_config *s);
 void pipeline_clear_stages(struct pipeline *p);
 void pipeline_clear_exits(struct pipeline *p);
 void pipeline_clear_labels(struct pipeline *p);
+void pipeline_clear_hosts(struct pipeline *p);
+/* Chooses a host for all that the file gives none, and derives all endpoints. FL_CONFIG, FL_NOMEM. */
+int pipeline_place(struct pipeline *p, struct error *e);
+void pipeline_clear_ways(struct pipeline *p);
 /* The directory of the sockets that the file does not name: in the state directory or, where that would be
  * longer than a socket's address can be, one in /tmp that belongs to this user and state directory. */
 void pipeline_socket_folder(const struct pipeline *p, char *buf, size_t size);

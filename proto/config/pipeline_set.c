@@ -52,6 +52,17 @@ void pipeline_clear_labels(struct pipeline *p)
     p->n_labels = 0;
 }
 
+void pipeline_clear_hosts(struct pipeline *p)
+{
+    for (int i = 0; i < p->n_hosts; i++) {
+        free(p->host[i].name);
+        free(p->host[i].address);
+        free(p->host[i].ssh);
+    }
+    memset(p->host, 0, sizeof p->host);
+    p->n_hosts = 0;
+}
+
 struct stage_config *pipeline_add_stage(struct pipeline *p)
 {
     struct stage_config *s = &p->stage[p->n_stages++];
@@ -62,7 +73,9 @@ struct stage_config *pipeline_add_stage(struct pipeline *p)
 
 struct replica_config *pipeline_add_replica(struct stage_config *s)
 {
-    return &s->replica[s->n_replicas++];
+    struct replica_config *r = &s->replica[s->n_replicas++];
+    r->cache = -1; /* until pipeline_place */
+    return r;
 }
 
 static bool below(const char *pattern, const char *item)
@@ -88,6 +101,11 @@ static int reach(struct pipeline *p, const char *pattern, const int *index, stru
             return no_such_item(o, "exits", index[0], p->n_exits, PIPELINE_MAX_EXITS, e);
         p->n_exits += index[0] == p->n_exits;
     }
+    if (below(pattern, "hosts.#")) {
+        if (index[0] > p->n_hosts || index[0] >= PIPELINE_MAX_HOSTS)
+            return no_such_item(o, "hosts", index[0], p->n_hosts, PIPELINE_MAX_HOSTS, e);
+        p->n_hosts += index[0] == p->n_hosts;
+    }
     if (below(pattern, "stages.#")) {
         if (index[0] > p->n_stages || index[0] >= PIPELINE_MAX_STAGES)
             return no_such_item(o, "stages", index[0], p->n_stages, PIPELINE_MAX_STAGES, e);
@@ -107,12 +125,17 @@ static int reach(struct pipeline *p, const char *pattern, const int *index, stru
 /* The struct that holds the key, and how many of the path's indices lead there. */
 static void *holder(struct pipeline *p, const char *pattern, const int *index, int *used)
 {
-    *used =
-        below(pattern, "stages.#.replicas.#") ? 2 : below(pattern, "stages.#") || below(pattern, "exits.#");
-    if (*used == 2)
+    *used = 2;
+    if (below(pattern, "stages.#.replicas.#"))
         return &p->stage[index[0]].replica[index[1]];
-    if (*used == 1)
-        return *pattern == 's' ? (void *)&p->stage[index[0]] : (void *)&p->exit[index[0]];
+    *used = 1;
+    if (below(pattern, "stages.#"))
+        return &p->stage[index[0]];
+    if (below(pattern, "exits.#"))
+        return &p->exit[index[0]];
+    if (below(pattern, "hosts.#"))
+        return &p->host[index[0]];
+    *used = 0;
     return p;
 }
 
@@ -192,6 +215,13 @@ static bool name_ok(const char *text)
 {
     size_t n = strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-");
     return n > 0 && n < 64 && !text[n] && text[0] != '.' && text[0] != '-';
+}
+
+/* What may stand in an endpoint, and on the command line of ssh. */
+static bool host_ok(const char *text)
+{
+    size_t n = strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.:%-");
+    return n > 0 && n < 254 && !text[n] && text[0] != '-';
 }
 
 /* Takes "NAME/.." out of an absolute path, in place. Not where NAME is a symbolic link: its ".." is another
@@ -281,8 +311,14 @@ static bool redis_ok(const char *text)
 
 static int set_text(char **to, const struct key *k, const char *text, struct key_source o, struct error *e)
 {
-    char *value;
-    if ((k->type == KEY_NAME && !name_ok(text)) || (k->type == KEY_CHOICE && choice(k->choices, text) < 0) ||
+    char *value, bare[256];
+    size_t n = strlen(text);
+    if (k->type == KEY_HOST && n > 2 && n < sizeof bare && *text == '[' && text[n - 1] == ']') {
+        snprintf(bare, sizeof bare, "%.*s", (int)n - 2, text + 1);
+        text = bare;
+    }
+    if ((k->type == KEY_HOST && !host_ok(text)) || (k->type == KEY_NAME && !name_ok(text)) ||
+        (k->type == KEY_CHOICE && choice(k->choices, text) < 0) ||
         (k->type == KEY_REDIS && !redis_ok(text)) || !*text)
         return wrong(k, text, o, e);
     if (k->type == KEY_PATH)
@@ -454,9 +490,11 @@ int key_start_list(struct pipeline *p, const char *pattern, const int *index, st
         pipeline_clear_exits(p);
     else if (!strcmp(pattern, "labels"))
         pipeline_clear_labels(p);
+    else if (!strcmp(pattern, "hosts"))
+        pipeline_clear_hosts(p);
     else if (snprintf(item, sizeof item, "%s.#", pattern) < (int)sizeof item && (k = key_find(item))) {
         base = holder(p, pattern, index, &used);
-        if (k->type == KEY_ENDPOINT)
+        if (k->type == KEY_ENDPOINT || k->type == KEY_HOST)
             for (int i = 0; i < k->most; i++) {
                 free(((char **)(void *)(base + k->offset))[i]);
                 ((char **)(void *)(base + k->offset))[i] = NULL;
@@ -485,7 +523,7 @@ int key_set_defaults(struct pipeline *p, struct error *e)
     int rc = FL_OK;
     for (int i = 0; !rc && i < pipeline_n_keys; i++) {
         const struct key *k = &pipeline_keys[i];
-        if (k->initial && k->type != KEY_STAGES && strncmp(k->path, "stages.", 7))
+        if (k->initial && k->type != KEY_STAGES && !strstr(k->path, ".#."))
             rc = set_default(p, k, e);
     }
     return rc;

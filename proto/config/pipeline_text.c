@@ -71,6 +71,7 @@ static void print(char *buf, size_t size, const struct key *k, const void *at)
     case KEY_TEXT:
     case KEY_NAME:
     case KEY_PATH:
+    case KEY_HOST:
     case KEY_ENDPOINT:
     case KEY_REDIS:
     case KEY_CHOICE:

@@ -87,8 +87,8 @@ static void print_row(FILE *to, const struct key *k, const struct parts *before)
         in_item |= is_item(&p, i) || is_item(&p, i + 1);
         first = is_item(&p, i) && i >= common;
         if (!is_item(&p, i) && (i >= common || (i == before->n - 1 && in_item)))
-            fprintf(to, "%s%s%*s%.*s:\n", in_item ? "" : "\n", in_item ? "# " : "", 2 * i, "", p.length[i],
-                    p.at[i]);
+            fprintf(to, "%s%s%*s%.*s:\n", in_item && common ? "" : "\n", in_item ? "# " : "", 2 * i, "",
+                    p.length[i], p.at[i]);
     }
     if (in_item) {
         fprintf(to, "# %*s%s%.*s: ", 2 * (n - 1) - 2 * first, "", first ? "- " : "", p.length[n - 1],
@@ -152,29 +152,52 @@ static bool default_endpoint(const struct pipeline *p, int stage, int replica)
 {
     char folder[128], endpoint[192];
     const char *given = p->stage[stage].replica[replica].endpoint;
+    if (p->n_hosts)
+        return true;
     pipeline_socket_folder(p, folder, sizeof folder);
     snprintf(endpoint, sizeof endpoint, "ipc://%s/stage.%d.%d", folder, stage, replica);
     return !given || !strcmp(given, endpoint);
 }
 
+static bool default_host(const struct replica_config *r)
+{
+    return r->placed || !r->host || !strcmp(r->host, "local");
+}
+
+/* The cache service that pipeline_place chooses. */
+static bool default_cache(const struct pipeline *p, const struct replica_config *r)
+{
+    return p->n_hosts ? r->cache < 0 || !r->host || !strcmp(p->cache.host[r->cache], r->host) : r->cache <= 0;
+}
+
 static bool plain_replica(const struct pipeline *p, int stage, int replica)
 {
     const struct replica_config *r = &p->stage[stage].replica[replica];
-    return (!r->host || !strcmp(r->host, "local")) && !r->cache && !r->n_cpus &&
-           default_endpoint(p, stage, replica);
+    return default_host(r) && default_cache(p, r) && !r->n_cpus && default_endpoint(p, stage, replica);
 }
 
 static void print_replica(FILE *to, const struct pipeline *p, int stage, int replica)
 {
     const struct replica_config *r = &p->stage[stage].replica[replica];
-    fprintf(to, "      - {cache: %d, host: ", r->cache);
-    print_quoted(to, r->host ? r->host : "local");
+    const char *comma = "";
+    fputs("      - {", to);
+    if (!default_host(r)) {
+        fputs("host: ", to);
+        print_quoted(to, r->host);
+        comma = ", ";
+    }
+    if (!default_cache(p, r) || (default_host(r) && !r->n_cpus && default_endpoint(p, stage, replica))) {
+        fprintf(to, "%scache: %d", comma, r->cache < 0 ? 0 : r->cache);
+        comma = ", ";
+    }
     if (!default_endpoint(p, stage, replica)) {
-        fputs(", endpoint: ", to);
+        fprintf(to, "%sendpoint: ", comma);
         print_quoted(to, r->endpoint);
+        comma = ", ";
     }
     for (int i = 0; i < r->n_cpus; i++)
-        fprintf(to, "%s%d%s", i ? ", " : ", cpus: [", r->cpu[i], i == r->n_cpus - 1 ? "]" : "");
+        fprintf(to, "%s%s%d%s", i ? "" : comma, i ? ", " : "cpus: [", r->cpu[i],
+                i == r->n_cpus - 1 ? "]" : "");
     fputs("}\n", to);
 }
 

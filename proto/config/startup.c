@@ -1,5 +1,6 @@
 /* startup.c - getopt_long over the options that all services have, and the numbers of one */
 #include "startup.h"
+#include "here.h"
 
 #include <getopt.h>
 #include <stdio.h>
@@ -15,6 +16,8 @@
 static const char common[] =
     "  -c, --config FILE    the pipeline file\n"
     "      --set KEY=VALUE  override any key of the file\n"
+    "      --host NAME      which of the file's `hosts` this machine is (default: as its name or address "
+    "says)\n"
     "      --log FILE       log there (bounded, see `logs` in the file), not to stderr\n"
     "      --version        which Freezeline this is\n"
     "  -h, --help           this text\n";
@@ -42,6 +45,9 @@ static int take(struct startup *s, int option, const char *text)
     case 'c':
         s->config = text;
         return -1;
+    case 'o':
+        s->host = text;
+        return -1;
     case 'l':
         s->log = text;
         return -1;
@@ -66,16 +72,16 @@ static int take(struct startup *s, int option, const char *text)
 
 int startup_options(struct startup *s, int argc, char **argv)
 {
-    struct option options[STARTUP_MAX_NUMBERS + 6] = {
+    struct option options[STARTUP_MAX_NUMBERS + 7] = {
         {"config", required_argument, NULL, 'c'}, {"set", required_argument, NULL, 's'},
         {"log", required_argument, NULL, 'l'},    {"version", no_argument, NULL, 'v'},
-        {"help", no_argument, NULL, 'h'},
+        {"help", no_argument, NULL, 'h'},         {"host", required_argument, NULL, 'o'},
     };
     int option, status, n = 0;
     bool complete;
 
     for (; n < STARTUP_MAX_NUMBERS && s->number[n].name; n++)
-        options[5 + n] = (struct option){s->number[n].name, required_argument, NULL, NUMBERS + n};
+        options[6 + n] = (struct option){s->number[n].name, required_argument, NULL, NUMBERS + n};
     while ((option = getopt_long(argc, argv, "c:h", options, NULL)) != -1)
         if ((status = take(s, option, optarg)) >= 0)
             return status;
@@ -93,7 +99,7 @@ int startup_pipeline(const struct startup *s, const char *role, struct pipeline 
     log_open(role, "info");
     signals_catch();
     limits_raise();
-    if ((rc = pipeline_load(out, s->config, s->set, s->n_sets, e)))
+    if ((rc = pipeline_load(out, s->config, s->set, s->n_sets, e)) || (rc = here_settle(*out, s->host, e)))
         return rc;
     log_open(role, (*out)->log_level);
     if (s->log && (rc = log_to(s->log, (*out)->logs.max_mb, (*out)->logs.keep, e)))

@@ -1,7 +1,7 @@
 /* startup.h - how a service starts: its options, its pipeline file, its log, its signals
  *
- * All services take -c, --set, --log, --version and --help. The options that only one of them takes are
- * numbers.
+ * All services take -c, --set, --host, --log, --version and --help. The options that only one of them takes
+ * are numbers.
  */
 #ifndef FREEZELINE_STARTUP_H
 #define FREEZELINE_STARTUP_H
@@ -23,7 +23,7 @@ struct startup {
     const char *usage;   /* what --help prints before the options that all have */
     struct startup_number number[STARTUP_MAX_NUMBERS];
     /* from the command line */
-    const char *config, *log, *set[STARTUP_MAX_SETS];
+    const char *config, *log, *host, *set[STARTUP_MAX_SETS];
     int n_sets;
 };
 

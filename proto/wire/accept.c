@@ -20,22 +20,28 @@
 #define OWN_FILES 40 /* open without any connection: libzmq's, the log, .. */
 
 static int most_of_all = INT_MAX, most_of_clients = INT_MAX; /* descriptors; set before there is a socket */
-static char front_path[ENDPOINT_MAX_IPC_PATH + 1];           /* one of the two is set */
+static char front_path[ENDPOINT_MAX_IPC_PATH + 1];           /* where clients connect; either may be unset */
 static int front_port;
 static _Atomic uint64_t refused;
 
-int accept_prepare(int64_t least, const char *front, int threads, struct error *e)
+void accept_front(const char *endpoint)
 {
     char host[256], port[16];
+
+    if (endpoint && !strncmp(endpoint, "ipc://", 6))
+        snprintf(front_path, sizeof front_path, "%s", endpoint + 6);
+    else if (endpoint && endpoint_split(endpoint, host, sizeof host, port, sizeof port))
+        front_port = atoi(port);
+}
+
+int accept_prepare(int64_t least, const char *front, int threads, struct error *e)
+{
     int64_t files = limits_files(), most = files > INT_MAX ? INT_MAX : files;
     int rc = limits_check_files((least + OWN_FILES) * 4 / 3 + ACCEPT_SPARE, e);
 
     if (rc || (rc = limits_check_space(e)) || (rc = limits_check_threads(threads, e)))
         return rc;
-    if (front && !strncmp(front, "ipc://", 6))
-        snprintf(front_path, sizeof front_path, "%s", front + 6);
-    else if (front && endpoint_split(front, host, sizeof host, port, sizeof port))
-        front_port = atoi(port);
+    accept_front(front);
     most_of_all = (int)most - ACCEPT_SPARE;
     most_of_clients = (int)(most - most / 4);
     return FL_OK;

@@ -28,6 +28,9 @@
  * files for `least` connections, address space, so many threads. */
 int accept_prepare(int64_t least, const char *front, int threads, struct error *e);
 
+/* Clients connect here, too; NULL: nothing. */
+void accept_front(const char *endpoint);
+
 /* How many connections were refused so far. */
 uint64_t accept_refused(void);
 

@@ -26,6 +26,7 @@ struct socket_options {
     bool immediate;    /* queue only to peers that are connected */
     bool mandatory;    /* ROUTER: an unroutable message is an error */
     const char *bind;  /* listen at this host instead of the endpoint's; NULL: there (pipeline's `bind`) */
+    const char *also;  /* bind this endpoint, too; NULL: none (pipeline_also) */
 };
 
 /* Makes a socket of `type`, sets every option by name (LINGER 0, MAXMSGSIZE, HWM, IMMEDIATE), binds or

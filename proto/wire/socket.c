@@ -122,41 +122,49 @@ static bool any_ipv6(const struct address_list *list)
 
 static int bind_all(void *socket, const struct address_list *list, struct error *e)
 {
+    if (any_ipv6(list) && !set_int(socket, ZMQ_IPV6, 1))
+        return error_set(e, FL_INTERNAL, "cannot listen at IPv6 addresses: %s", zmq_strerror(errno));
     for (int i = 0; i < list->n; i++)
         if (zmq_bind(socket, list->endpoint[i]))
             return bind_error(list->endpoint[i], e);
     return FL_OK;
 }
 
+/* The addresses of one endpoint to bind. */
+static int find_addresses(struct address_list *list, const char *endpoint, const char *bind,
+                          const struct security *security, struct error *e)
+{
+    int rc = endpoint_check(endpoint, security, e);
+
+    if (!rc && !strncmp(endpoint, "ipc://", 6))
+        rc = prepare_ipc(endpoint + 6, e);
+    return rc ? rc : address_to_bind(list, endpoint, bind, security_beyond_loopback(security), e);
+}
+
 int frames_socket(void **out, void *context, int type, enum frames_mode mode, const char *endpoint,
                   const struct socket_options *o, const struct security *security, struct error *e)
 {
     static const struct socket_options defaults;
-    struct address_list list = {0};
-    bool ipv6;
+    struct address_list list = {0}, more = {0};
     void *socket;
     int rc;
 
     *out = NULL;
     o = o ? o : &defaults;
-    if ((rc = endpoint_check(endpoint, security, e)))
-        return rc;
-    if (mode == FRAMES_BIND && !strncmp(endpoint, "ipc://", 6) && (rc = prepare_ipc(endpoint + 6, e)))
-        return rc;
-    rc = mode == FRAMES_CONNECT
-             ? address_allowed(endpoint, e)
-             : address_to_bind(&list, endpoint, o->bind, security_beyond_loopback(security), e);
+    if (mode == FRAMES_CONNECT)
+        (void)((rc = endpoint_check(endpoint, security, e)) || (rc = address_allowed(endpoint, e)));
+    else if (!(rc = find_addresses(&list, endpoint, o->bind, security, e)) && o->also)
+        rc = find_addresses(&more, o->also, o->bind, security, e);
     if (rc)
         return rc;
-    ipv6 = mode == FRAMES_CONNECT ? address_is_ipv6(endpoint) : any_ipv6(&list);
     socket = zmq_socket(context, type);
     if (!socket)
         return error_set(e, FL_IO, "cannot make a socket for %s: %s", endpoint, zmq_strerror(errno));
-    if (!set_options(socket, type, ipv6, o))
+    if (!set_options(socket, type, mode == FRAMES_CONNECT && address_is_ipv6(endpoint), o))
         rc = error_set(e, FL_INTERNAL, "cannot set the options of %s: %s", endpoint, zmq_strerror(errno));
     else if (mode == FRAMES_BIND)
-        rc = bind_all(socket, &list, e);
-    else if (mode == FRAMES_CONNECT && zmq_connect(socket, endpoint))
+        (void)((rc = bind_all(socket, &list, e)) || (rc = bind_all(socket, &more, e)));
+    else if (zmq_connect(socket, endpoint))
         rc = error_set(e, FL_CONFIG, "cannot connect to %s: %s", endpoint, zmq_strerror(errno));
     if (rc)
         zmq_close(socket);

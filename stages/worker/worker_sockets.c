@@ -37,12 +37,13 @@ static int connect_to(struct worker_sockets *s, struct link *l, int door, int ty
 int worker_sockets_bind(struct worker_sockets *s, int max_batch, size_t input_bytes, struct error *e)
 {
     const struct pipeline *p = s->pipeline;
+    const char *endpoint = p->stage[s->stage].replica[s->replica].endpoint;
     struct socket_options jobs = {.high_water = s->stage ? p->broker.max_requests + 16 : 2 * max_batch,
-                                  .bind = p->bind};
+                                  .bind = p->bind,
+                                  .also = pipeline_also(p, endpoint)};
     struct lane_options lane = {.in_bytes = (size_t)(max_batch + 2) * (input_bytes + ROUTE)};
     s->jobs = (struct link){.lanes = s->lanes, .door = DOOR_JOBS};
-    return link_open(&s->jobs, s->context, ZMQ_PULL, FRAMES_BIND,
-                     p->stage[s->stage].replica[s->replica].endpoint, &jobs, &lane, &p->security, e);
+    return link_open(&s->jobs, s->context, ZMQ_PULL, FRAMES_BIND, endpoint, &jobs, &lane, &p->security, e);
 }
 
 int worker_sockets_open(struct worker_sockets *s, const struct stage_setup *asks, struct error *e)
