@@ -9,6 +9,7 @@
 #        world.sh join K
 #        world.sh kill K               host K loses its power: all its processes end at once
 #        world.sh boot K               and comes back with an empty /tmp and /run and the home folder it had
+#        world.sh slurm                Slurm over the hosts: slurmctld on host 0, a slurmd on each of the others
 #
 # A world is a pid namespace: when `unshare`, its first process, ends, the kernel ends everything in it, and with the
 # last process go networks and mounts. Nothing is named outside of the folder, so worlds do not meet. With --owner a
@@ -17,7 +18,8 @@
 # with the machine. Every host sees the sources, $FREEZELINE_BUILD and the world's folder, where shared/ is for all.
 # `ssh hK` works from each host to each.
 #
-# Needs root. `up` ends with status 77 and a line that begins with "skipped: " where a world cannot be made.
+# Needs root. `up` ends with status 77 and a line that begins with "skipped: " where a world cannot be made,
+# `slurm` where a program is missing.
 set -eu
 
 fail() {
@@ -91,6 +93,7 @@ boot() { # K
         address "$(printf '02:00:0a:4d:00:%02x' "$k")"
     enter bridge ip link set "v$k" master br0 up
     until_true 20 "sshd of host $k" test -s "$world/h$k/sshd.pid"
+    [ ! -f "$world/slurm/slurm.conf" ] || slurm_node "$k"
 }
 keys_of() { # K
     mkdir -p "$world/h$1/home/.ssh"
@@ -173,6 +176,7 @@ enter() { # K|bridge COMMAND ...
             cd "$FREEZELINE_CWD" 2>/dev/null || cd; unset FREEZELINE_CWD; exec "$@"' sh "$@"
 }
 
+. "$(dirname "$0")/slurm.sh"
 cwd=$PWD
 self=$(cd "$(dirname "$0")" && pwd)/world.sh
 cd "$(dirname "$self")/../.."
@@ -194,6 +198,7 @@ kill)
     until_true 10 "the end of host $1" sh -c "! test -d /proc/$(pid_of "$1")"
     ;;
 boot) boot "$1" ;;
+slurm) slurm_up ;;
 _host) host "$@" ;;
-*) fail "up, down, exec, cut, join, kill or boot" ;;
+*) fail "up, down, exec, cut, join, kill, boot or slurm" ;;
 esac

@@ -15,11 +15,9 @@ $world up 3 --owner $$ >"$work/up" || {
 on() { # K COMMAND ...
     $world exec "$@"
 }
-ssh_from_each_to_each() {
-    for from in 0 1 2 3; do
-        for to in 1 2 3; do
-            [ "$(on $from ssh -o BatchMode=yes h$to hostname)" = h$to ] || return 1
-        done
+ssh_between() {
+    for way in '0 1' '1 2' '2 3' '3 1'; do
+        [ "$(on ${way% *} ssh -o BatchMode=yes h${way#* } hostname)" = h${way#* } ] || return 1
     done
 }
 knows_the_user() { # of ssh: the home folder, the status
@@ -66,12 +64,13 @@ goes_with_its_owner() {
     until [ ! -e "$other" ]; do sleep 0.05; done
     [ ! -d "/proc/$first" ]
 }
+runs_on_each_node() { [ "$(on 0 srun -N3 --ntasks-per-node=1 hostname | sort | tr '\n' ' ')" = 'h1 h2 h3 ' ]; }
 goes() {
     first=$(cat "$FREEZELINE_WORLD/pid")
     $world down && [ ! -e "$FREEZELINE_WORLD" ] && [ ! -d "/proc/$first" ] && ! mount | grep "$FREEZELINE_WORLD"
 }
 
-check "ssh from each host to each" ssh_from_each_to_each
+check "ssh between the hosts" ssh_between
 check "ssh comes to the user's home folder and tells the status" knows_the_user
 check "files of its own, and a folder for all" own_files
 check "the sources are on each" same_sources
@@ -81,5 +80,7 @@ check "a host that is cut off and joined again" cut_and_joined
 check "a host that loses its power and boots" dead_and_booted
 check "two worlds at once" two_at_once
 check "a world ends with its owner" goes_with_its_owner
+$world slurm >"$work/slurm" && check "Slurm runs jobs on the hosts" runs_on_each_node
+grep '^skipped: ' "$work/slurm" && echo "[  SKIPPED ] Slurm"
 check "down leaves nothing" goes
 finish
