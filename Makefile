@@ -62,7 +62,8 @@ FUZZERS  := $(patsubst tests/fuzz/fuzz_%.c,$(B)/tests/fuzz/fuzz_%,$(wildcard tes
 REPLAYS  := $(patsubst tests/fuzz/fuzz_%.c,$(B)/tests/fuzz/replay_%,$(wildcard tests/fuzz/fuzz_*.c))
 THREADED := $(filter %/test_cache %/test_pictures %/test_cache_service %/test_http %/test_pipeline_processes %/test_slow_node %/test_watch,$(UNIT) $(INTEGR))
 FAULTS   := $(B)/tests/faults/search
-FAULT_SH := tests/faults/test_faults.sh $(if $(SANITIZE),,tests/faults/test_planted.sh)
+SIEGE    := $(B)/tests/faults/real/siege
+FAULT_SH := $(if $(SANITIZE),,tests/faults/real/test_siege.sh) tests/faults/test_faults.sh
 SAN_ENV  := ASAN_OPTIONS=detect_leaks=1:abort_on_error=0 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 TSAN_OPTIONS=halt_on_error=0:suppressions=$(CURDIR)/tests/tsan.supp
 FAISS    := $(shell test -f /usr/include/faiss/IndexFlat.h && command -v $(CXX))
 BENCHES  := $(filter-out $(if $(FAISS),,%/bench_flat),$(patsubst tests/bench/%.c,$(B)/tests/bench/%,$(wildcard tests/bench/bench_*.c tests/bench/validate_*.c tests/bench/learning_lab.c)))
@@ -70,7 +71,7 @@ TABLED   := $(patsubst %,$(B)/tests/bench/bench_%,limits lane model) # what test
 
 .DEFAULT_GOAL := all
 .SECONDARY: $(PB_C)
-.PHONY: FORCE all demo test deps bench bench-programs fuzz lint format layers install uninstall clean help paper unit check check-threads fuzz-run distributions faults-search faults-planted
+.PHONY: FORCE all demo test deps bench bench-programs fuzz lint format layers install uninstall clean help paper unit check check-threads fuzz-run distributions faults faults-search faults-planted
 
 all: $(LIB) $(CLIENT) $(BINS) ## release build into build/ (SANITIZE=address|undefined|thread builds apart)
 	$(Q)$(if $(SANITIZE),,ln -sfn release/freezeline build/freezeline)
@@ -129,6 +130,7 @@ $(BINS):
 	$(Q)$(CC) $(LD_FLAGS) -o $@ $^ $(LD_LIBS)
 
 $(B)/tests/unit/test_learning_world: $(B)/tests/bench/lab_world.o
+$(B)/tests/unit/test_account: $(B)/tests/faults/real/account.o
 $(UNIT): $(B)/tests/unit/%: $(B)/tests/unit/%.o $(LIB)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LD_FLAGS) -o $@ $(filter %.o,$^) $(LIB) $(LD_LIBS) -lcmocka
@@ -167,6 +169,15 @@ $(FUZZERS): $(B)/tests/fuzz/fuzz_%: $(B)/tests/fuzz/fuzz_%.o $(LIB)
 $(FAULTS): $(patsubst %.c,$(B)/%.o,$(wildcard tests/faults/*.c)) $(LIB)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LD_FLAGS) -o $@ $^ $(LD_LIBS)
+
+# Faults on real processes. --wrap: the load sees each answer that comes, be it the second one (steady_load.c).
+$(SIEGE): $(patsubst %.c,$(B)/%.o,$(filter-out %/liar.c %/clock_step.c,$(wildcard tests/faults/real/*.c))) $(LIB)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LD_FLAGS) -Wl,--wrap=link_receive -o $@ $^ $(LD_LIBS)
+
+faults: all $(SIEGE) ## make faults on a real pipeline under load, account for each request [SEED=N] [ONLY=NAME,..] [SOAK=S]
+	$(Q)$(SIEGE) --bin $(CURDIR)/$(B) --caches $(CURDIR)/build/siege --plot build/siege/faults.svg --seed $(or $(SEED),1) \
+	    $(if $(ONLY),--only $(ONLY)) $(if $(SOAK),--soak $(SOAK)) $(FAULTS_OPTIONS)
 
 SECONDS ?= 60
 faults-search: $(FAULTS) ## play random schedules for SECONDS (60): make faults-search [SECONDS=N] [SEED=N] [ONLY=SEED]
@@ -216,9 +227,9 @@ test: deps ## set everything up and run all tests
 	deploy/scripts/layers.sh || rc=1; \
 	tests/run.sh --sum && exit $$rc
 
-check: all $(UNIT) $(CONFORM) $(INTEGR) $(REPLAYS) $(FAULTS) $(if $(SANITIZE),,$(TABLED)) ## build and run all tests of one variant
+check: all $(UNIT) $(CONFORM) $(INTEGR) $(REPLAYS) $(FAULTS) $(if $(SANITIZE),,$(SIEGE)) $(if $(SANITIZE),,$(TABLED)) ## build and run all tests of one variant
 	$(Q)export FREEZELINE_BUILD=$(CURDIR)/$(B) $(SAN_ENV); \
-	tests/run.sh '$(VARIANT)' $(INTEGR) $(SCRIPTS) $(CONFORM) $(UNIT) $(REPLAYS)
+	FAULTS_SCHEDULES=$(if $(SANITIZE),1000,10000) tests/run.sh '$(VARIANT)' $(FAULT_SH) $(INTEGR) $(SCRIPTS) $(CONFORM) $(UNIT) $(REPLAYS)
 
 check-threads: all $(THREADED) $(FAULTS) ## build and run the tests that use threads (for SANITIZE=thread)
 	$(Q)export FREEZELINE_BUILD=$(CURDIR)/$(B) $(SAN_ENV); \

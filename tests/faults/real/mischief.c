@@ -1,0 +1,170 @@
+/* mischief.c - the faults: what is done to whom, and what must hold meanwhile */
+#include "siege.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+
+#define OVERLOAD       3
+#define GOODPUT_WANTED 0.9
+#define REFUSAL_MS     5
+#define BROKER_GROWTH  (64 << 20) /* max_requests inputs and answers, and libzmq's buffers */
+#define HEARTBEATS_MS  400        /* two of them */
+#define MEASURE_S      3
+#define CLOSED         48
+
+/* ---- signals ---- */
+
+static bool is_of(const char *name, const char *beginnings)
+{
+    char words[128], *rest = words;
+
+    snprintf(words, sizeof words, "%s", beginnings);
+    for (char *word; (word = strsep(&rest, " "));)
+        if (!strncmp(name, word, strlen(word)))
+            return true;
+    return false;
+}
+
+/* Draws t->name[i] among living members of those names, none twice. */
+static int draw_victims(struct siege *s, struct trial *t, const char *beginnings, int count, struct error *e)
+{
+    struct town_member *member, *fit[TOWN_MOST];
+    int n = town_members(s->town, &member), fits = 0;
+
+    for (int i = 0; i < n; i++)
+        if (is_of(member[i].name, beginnings))
+            fit[fits++] = &member[i];
+    for (int i = 0; i < count && fits; i++) {
+        unsigned k = siege_draw(s, (unsigned)fits);
+        snprintf(t->name[i], sizeof t->name[i], "%s", fit[k]->name);
+        if (!town_find(s->town, fit[k]->name, &t->process[i]))
+            return error_set(e, FL_NOT_FOUND, "%s does not run", fit[k]->name);
+        snprintf(t->victim + strlen(t->victim), sizeof t->victim - strlen(t->victim), "%s%s", i ? ", " : "",
+                 fit[k]->name);
+        fit[k] = fit[--fits];
+    }
+    return t->name[0][0] ? FL_OK : error_set(e, FL_NOT_FOUND, "there is no %s", beginnings);
+}
+
+static int signal_some(struct siege *s, struct trial *t, struct error *e)
+{
+    int rc = draw_victims(s, t, t->fault->victims, t->fault->count, e);
+
+    for (int i = 0; !rc && i < t->fault->count; i++)
+        if (!process_signal(&t->process[i], t->fault->number))
+            rc = error_set(e, FL_NOT_FOUND, "%s cannot be signalled", t->name[i]);
+    return rc;
+}
+
+static void go_on(struct siege *s, struct trial *t)
+{
+    (void)s;
+    for (int i = 0; i < t->fault->count; i++)
+        process_signal(&t->process[i], SIGCONT);
+}
+
+/* ---- too many requests ---- */
+
+static void measure_capacity(struct siege *s)
+{
+    const struct account *a;
+    uint64_t from;
+    double p50, p99;
+
+    if (s->capacity > 0)
+        return;
+    steady_load_pace(siege_load(s), 0, CLOSED);
+    siege_wait(s, 1, NULL);
+    from = clock_ns();
+    siege_wait(s, MEASURE_S, NULL);
+    a = steady_load_lock(siege_load(s));
+    s->capacity = (double)account_calm(a, from, clock_ns(), &p50, &p99) / MEASURE_S;
+    steady_load_unlock(siege_load(s));
+}
+
+static int overload(struct siege *s, struct trial *t, struct error *e)
+{
+    (void)e;
+    measure_capacity(s);
+    snprintf(t->victim, sizeof t->victim, "%.0f/s where %.0f/s are answered", OVERLOAD * s->capacity,
+             s->capacity);
+    t->begun_ns = clock_ns(); /* measuring is no part of it */
+    steady_load_pace(siege_load(s), OVERLOAD * s->capacity, 0);
+    return FL_OK;
+}
+
+static void back_to_steady(struct siege *s, struct trial *t)
+{
+    (void)t;
+    steady_load_pace(siege_load(s), s->rate, 0);
+}
+
+static bool overload_holds(struct siege *s, struct trial *t)
+{
+    double seconds = (double)(t->ended_ns - t->begun_ns) / (double)NS_PER_S, before = (double)t->rss_before;
+    struct process broker;
+    int64_t grown = 0;
+
+    t->figure = (double)t->sum.right / seconds / s->capacity;
+    if (town_find(s->town, "broker", &broker))
+        grown = town_rss(broker.pid) - (int64_t)before;
+    snprintf(t->note, sizeof t->note,
+             "goodput %.0f%% of what is answered otherwise; refusals p99 %.1f ms; broker's memory %+.1f MB",
+             100 * t->figure, t->sum.refusal_p99_ms, (double)grown / 1e6);
+    t->missed = t->figure < GOODPUT_WANTED || t->sum.refusal_p99_ms > REFUSAL_MS;
+    if (grown > BROKER_GROWTH)
+        snprintf(t->why, sizeof t->why, "the broker's memory grew by %.1f MB", (double)grown / 1e6);
+    return !t->why[0];
+}
+
+/* ---- the supervisor ---- */
+
+/* Serving needs no supervisor; a new `up` takes care again. */
+static void up_again(struct siege *s, struct trial *t)
+{
+    char line[1200];
+
+    snprintf(line, sizeof line, "%s/freezeline up -c %s >/dev/null 2>&1", s->bin,
+             town_pipeline(s->town)->path);
+    if (system(line))
+        snprintf(t->why, sizeof t->why, "`up` failed after the supervisor's death");
+}
+
+/* ---- the table ---- */
+
+#define KILL(name, what, victims, count, quick, allow, bound)                                             \
+    {                                                                                                     \
+        name, what, GROUND_ONE, quick, 0.5, 0.5, allow, signal_some, NULL, NULL, victims, SIGKILL, count, \
+            NULL, NULL, bound                                                                             \
+    }
+#define STOP(name, what, victims, count, quick, allow)                                                    \
+    {                                                                                                     \
+        name, what, GROUND_ONE, quick, 10, 2.5, allow, signal_some, go_on, NULL, victims, SIGSTOP, count, \
+            NULL, NULL, 0                                                                                 \
+    }
+#define ANY_TWO "stage cache redis learner"
+
+const struct fault siege_faults[] = {
+    KILL("kill-worker", "kill -9 of a stage worker", "stage", 1, true, 0, HEARTBEATS_MS),
+    STOP("stop-worker", "SIGSTOP of a stage worker", "stage", 1, true, 0),
+    KILL("kill-cache", "kill -9 of a cache service", "cache", 1, true, 0, 0),
+    STOP("stop-cache", "SIGSTOP of a cache service", "cache", 1, false, 0),
+    KILL("kill-redis", "kill -9 of Redis", "redis", 1, true, 0, 0),
+    STOP("stop-redis", "SIGSTOP of Redis", "redis", 1, false, 0),
+    KILL("kill-two", "kill -9 of any two", ANY_TWO, 2, true, ALLOW_DEADLINE | ALLOW_UNAVAILABLE, 0),
+    STOP("stop-two", "SIGSTOP of any two", ANY_TWO, 2, false, ALLOW_DEADLINE | ALLOW_UNAVAILABLE),
+    KILL("kill-broker", "kill -9 of the one broker", "broker", 1, true,
+         ALLOW_DEADLINE | ALLOW_UNAVAILABLE | ALLOW_LOST, 0),
+    STOP("stop-broker", "SIGSTOP of the one broker", "broker", 1, false,
+         ALLOW_DEADLINE | ALLOW_UNAVAILABLE | ALLOW_LOST | ALLOW_OVERLOADED),
+    {"kill-supervisor", "kill -9 of the supervisor, then `up` again", GROUND_ONE, false, 3, 1,
+     ALLOW_DEADLINE | ALLOW_UNAVAILABLE | ALLOW_LOST, signal_some, up_again, NULL, "supervisor", SIGKILL, 1,
+     NULL, NULL, 0},
+    {"overload", "three times more than can be answered", GROUND_ONE, true, 60, 4,
+     ALLOW_OVERLOADED | ALLOW_DEADLINE, overload, back_to_steady, overload_holds, NULL, 0, 0, NULL, NULL, 0},
+};
+const int siege_n_faults = sizeof siege_faults / sizeof *siege_faults;
