@@ -350,7 +350,7 @@ static const struct usage usage = {
 
 int main(int argc, char **argv)
 {
-    static struct siege s = {.model = "configs/demo/demo.onnx", .rate = 60};
+    static struct siege s = {.model = "configs/demo/demo.onnx", .rate = 120};
     static struct wishes w = {.seed = 1, .rounds = 1};
     const struct argument table[] = {
         OPTION_TEXT("bin", s.bin, "DIR", "where the programs are"),
@@ -362,7 +362,7 @@ int main(int argc, char **argv)
         OPTION_TEXT("only", w.only, "NAME,..", "these faults"),
         OPTION_INT("seed", w.seed, "N", "of who is hit and when requests come (1)", 0, 1e9),
         OPTION_INT("rounds", w.rounds, "N", "how often each fault is made (1)", 1, 100),
-        OPTION_NUMBER("rate", s.rate, "R", "requests a second (60)", 1, 1e5),
+        OPTION_NUMBER("rate", s.rate, "R", "requests a second (120)", 1, 1e5),
         OPTION_TEXT("plot", w.plot, "FILE.svg", "the time line"),
         ARGUMENTS_JSON(w.json),
         {ARGUMENT_END, NULL, 0, NULL, NULL, NULL, 0, 0},
