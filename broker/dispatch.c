@@ -136,7 +136,7 @@ uint64_t dispatch_tick(struct dispatch *d, uint64_t now)
         dispatch_lost(d, dead, "no heartbeat", now);
     while ((e = requests_due(d->requests, now))) {
         if (e->original)
-            dispatch_shadow_ended(d, e, -1);
+            dispatch_shadow_ended(d, e, -1, NULL);
         else if (e->deadline_ns <= now)
             dispatch_expire(d, e, now);
         else
@@ -171,7 +171,7 @@ void dispatch_abandon(struct dispatch *d, uint64_t now)
     for (int i = 0; i < requests_slots(d->requests); i++) {
         struct request_entry *e = requests_slot(d->requests, i);
         if (e && e->original)
-            dispatch_shadow_ended(d, e, -1);
+            dispatch_shadow_ended(d, e, -1, NULL);
         else if (e)
             dispatch_answer_error(d, e, FL_UNAVAILABLE, "the broker is going down", 0, now);
     }

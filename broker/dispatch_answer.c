@@ -59,7 +59,7 @@ void dispatch_answer_error(struct dispatch *d, struct request_entry *e, uint32_t
     dispatch_note(d, e, SPAN_REQUEST, e->received_ns, now);
     dispatch_send_answer(d, &e->client, NULL);
     dispatch_cancel(d, e, -1);
-    dispatch_tell_outcome(d, e, -1, -1);
+    dispatch_tell_outcome(d, e, -1, -1, NULL);
     for (f = is_final(code) ? dispatch_follower(d, e, NULL) : NULL; f; f = next) {
         next = dispatch_follower(d, e, f);
         dispatch_answer_error(d, f, code, text, retry_ms, now);
@@ -111,11 +111,22 @@ static void share_answer(struct dispatch *d, struct request_entry *e, const stru
     }
 }
 
+/* With their data; of no type where the payload has none. */
+static struct tensor scores_in(const struct result *r, zmq_msg_t *payload)
+{
+    struct tensor t = r->scores;
+    if (!t.dtype || (int64_t)zmq_msg_size(payload) < tensor_bytes(&t))
+        return (struct tensor){0};
+    t.data = zmq_msg_data(payload);
+    return t;
+}
+
 static void answer_result(struct dispatch *d, struct request_entry *e, const struct result *r,
                           zmq_msg_t *scores, uint64_t came_ns, uint64_t now)
 {
     struct answer *a = begin_answer(d, e);
     zmq_msg_t copy; /* a reference: sending moves the scores away */
+    struct tensor told;
     int answered_by = r->trace.n ? (int)r->trace.stage[r->trace.n - 1].stage : -1;
 
     a->scores = r->scores;
@@ -133,14 +144,14 @@ static void answer_result(struct dispatch *d, struct request_entry *e, const str
         d->counters.exit[r->exit]++;
     }
     zmq_msg_init(&copy);
-    if (e->keyed)
-        zmq_msg_copy(&copy, scores);
+    zmq_msg_copy(&copy, scores);
+    told = scores_in(r, &copy);
     dispatch_send_answer(d, &e->client, scores);
     if (e->attempt > 1)
         dispatch_cancel(d, e, -1);
     else if (r->exit >= 0 && !dispatch_verdict_in_time(d, r))
         dispatch_cancel(d, e, answered_by);
-    dispatch_tell_outcome(d, e, r->label, r->exit);
+    dispatch_tell_outcome(d, e, r->label, r->exit, &told);
     if (e->keyed)
         share_answer(d, e, r, &copy, now);
     dispatch_audit_answered(d, e, now);
@@ -309,13 +320,15 @@ static int check_result(const struct dispatch *d, const struct result *r, struct
 }
 
 /* The result of a shadow is told to the caches alone. Times are learned from what someone waits for. */
-static int on_shadow(struct dispatch *d, struct request_entry *e, const struct result *r, struct error *error)
+static int on_shadow(struct dispatch *d, struct request_entry *e, const struct result *r, zmq_msg_t *payload,
+                     struct error *error)
 {
+    struct tensor scores = scores_in(r, payload);
     if (r->exit >= 0)
         return error_set(error, FL_PROTOCOL, "a hit of a request whose hits are noted, not served");
     if (r->error == FL_OK)
         on_success(d, r);
-    dispatch_shadow_ended(d, e, r->error == FL_OK ? r->label : -1);
+    dispatch_shadow_ended(d, e, r->error == FL_OK ? r->label : -1, &scores);
     return FL_OK;
 }
 
@@ -336,7 +349,7 @@ int dispatch_result(struct dispatch *d, const struct result *r, zmq_msg_t *paylo
         return error_set(error, FL_PROTOCOL, "a result of attempt %u, of %u that were sent", r->attempt,
                          e->attempt);
     if (e->original)
-        return on_shadow(d, e, r, error);
+        return on_shadow(d, e, r, payload, error);
     if (r->attempt == e->attempt && (!r->error || r->trace.n))
         left_the_queue(d, e);
     if (r->error == FL_OK) {

@@ -70,9 +70,10 @@ void dispatch_shadow_sent(struct dispatch *d, struct request_entry *e, uint64_t 
     e->deadline_ns = now + (ns > SHADOW_LEAST_NS ? ns : SHADOW_LEAST_NS);
 }
 
-void dispatch_shadow_ended(struct dispatch *d, struct request_entry *e, int32_t label)
+void dispatch_shadow_ended(struct dispatch *d, struct request_entry *e, int32_t label,
+                           const struct tensor *scores)
 {
-    dispatch_tell_outcome(d, e, label, -1);
+    dispatch_tell_outcome(d, e, label, -1, scores);
     if (label < 0)
         dispatch_cancel(d, e, -1);
     dispatch_finish(d, e);
@@ -82,6 +83,6 @@ bool dispatch_shadow_gives_way(struct dispatch *d)
 {
     struct request_entry *e = requests_first(d->requests, REQUESTS_SHADOWS);
     if (e)
-        dispatch_shadow_ended(d, e, -1);
+        dispatch_shadow_ended(d, e, -1, NULL);
     return e != NULL;
 }

@@ -87,8 +87,10 @@ void dispatch_cancel(struct dispatch *d, const struct request_entry *e, int afte
 void dispatch_ask(struct dispatch *d, const struct request_entry *e, int cache);
 void dispatch_flush_cancels(struct dispatch *d);
 /* Tells every cache service what a sampled or audited request turned out to be (label -1: nothing was
- * learned); of an audit that is over by this, when its turn comes (audit_line.h). */
-void dispatch_tell_outcome(struct dispatch *d, struct request_entry *e, int32_t label, int32_t hit_exit);
+ * learned); of an audit that is over by this, when its turn comes (audit_line.h). `scores` are those of the
+ * full answer, with their data; NULL: none. */
+void dispatch_tell_outcome(struct dispatch *d, struct request_entry *e, int32_t label, int32_t hit_exit,
+                           const struct tensor *scores);
 /* If e is an audit, it is given up. */
 void dispatch_give_audit_up(struct dispatch *d, struct request_entry *e);
 
@@ -138,7 +140,8 @@ void dispatch_audit_answered(struct dispatch *d, struct request_entry *e, uint64
 /* A shadow is about to be sent: from now on it can be late. */
 void dispatch_shadow_sent(struct dispatch *d, struct request_entry *e, uint64_t now);
 /* The end of a shadow; label -1: it was given up. */
-void dispatch_shadow_ended(struct dispatch *d, struct request_entry *e, int32_t label);
+void dispatch_shadow_ended(struct dispatch *d, struct request_entry *e, int32_t label,
+                           const struct tensor *scores);
 /* Gives up the shadow that has waited longest, for its bytes. False: none waits. */
 bool dispatch_shadow_gives_way(struct dispatch *d);
 

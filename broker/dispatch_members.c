@@ -38,7 +38,7 @@ void dispatch_lost(struct dispatch *d, const struct member *m, const char *why, 
         if (!e || !e->n_route || e->route[m->stage] != m->replica)
             continue;
         if (e->original) {
-            dispatch_shadow_ended(d, e, -1);
+            dispatch_shadow_ended(d, e, -1, NULL);
             continue;
         }
         e->avoid[m->stage] |= (uint16_t)(1u << m->replica);

@@ -1,7 +1,9 @@
 /* dispatch_tell.c - what members are told: welcome, go, cancellations, outcomes */
+#include <math.h>
 #include <string.h>
 
 #include "dispatch_inside.h"
+#include "base/floats.h"
 
 /* A worker learns from it whose clock counts, a cache service which identity the stages have. */
 void dispatch_welcome(struct dispatch *d, const struct peer *to, bool serves)
@@ -152,16 +154,34 @@ static void end_audit(struct dispatch *d, struct request_entry *e, const struct 
     }
 }
 
-void dispatch_tell_outcome(struct dispatch *d, struct request_entry *e, int32_t label, int32_t hit_exit)
+static void put_scores(struct outcome *o, const struct tensor *scores)
 {
-    struct outcome o = {.request = e->id,
-                        .label = label,
-                        .hit_exit = hit_exit,
-                        .audit = e->audit && label >= 0 && hit_exit < 0,
-                        .original = e->original};
+    int64_t n = scores && scores->dtype == TENSOR_F32 ? tensor_count(scores) : 0;
+    if (n > MESSAGE_MAX_SCORES)
+        return;
+    for (o->n_scores = 0; o->n_scores < n; o->n_scores++) {
+        float x;
+        memcpy(&x, (const float *)scores->data + o->n_scores, sizeof x);
+        o->scores[o->n_scores] = half_from_float(fminf(fmaxf(x, -HALF_MAX), HALF_MAX));
+    }
+}
+
+void dispatch_tell_outcome(struct dispatch *d, struct request_entry *e, int32_t label, int32_t hit_exit,
+                           const struct tensor *scores)
+{
+    struct outcome o;
+    if (!e->audit && !(e->flags & (JOB_SAMPLED | JOB_AUDIT)))
+        return;
+    o = (struct outcome){.request = e->id,
+                         .label = label,
+                         .hit_exit = hit_exit,
+                         .audit = e->audit && label >= 0 && hit_exit < 0,
+                         .original = e->original};
+    if (label >= 0 && hit_exit < 0)
+        put_scores(&o, scores);
     if (o.audit)
         end_audit(d, e, &o);
-    else if (e->flags & (JOB_SAMPLED | JOB_AUDIT))
+    else
         tell_caches(d, &o);
 }
 

@@ -202,11 +202,11 @@ static void tally_audit(struct lookups_counters *c, const struct outcome *o, con
     tally->audit_right += notes[i].label == o->label;
 }
 
-static void deliver(void *arg, struct update *u, const struct pending_note *notes)
+static void deliver(void *arg, struct update *u, const struct pending_note *notes, int n)
 {
     struct delivery *d = arg;
     if (d->outcome->audit) {
-        tally_audit(&d->lookups->counters, d->outcome, notes, u->n);
+        tally_audit(&d->lookups->counters, d->outcome, notes, n);
         u->flags |= UPDATE_AUDIT;
     }
     u->label = d->outcome->label;
@@ -223,7 +223,7 @@ void lookups_outcome(struct lookups *l, const struct outcome *o, void (*fn)(void
 {
     struct delivery d = {l, o, fn, arg};
     bool full = o->label >= 0 && o->hit_exit < 0;
-    pending_outcome(l->pending, o->request, full ? deliver : NULL, &d);
+    pending_outcome(l->pending, o->request, o->scores, o->n_scores, full ? deliver : NULL, &d);
 }
 
 void lookups_feedback(struct lookups *l, const struct feedback *f, void (*fn)(void *arg, struct update *u),

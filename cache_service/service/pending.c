@@ -96,6 +96,11 @@ static int find(struct pending *p, uint64_t request, int exit)
     return i;
 }
 
+static void drop(struct pending *p, uint64_t request)
+{
+    pending_outcome(p, request, NULL, 0, NULL, NULL);
+}
+
 void pending_add(struct pending *p, struct update *u, struct pending_note note, uint64_t now_ns)
 {
     size_t bytes = update_bytes(u);
@@ -109,7 +114,7 @@ void pending_add(struct pending *p, struct update *u, struct pending_note note, 
         return;
     }
     while (p->unused == NONE || p->bytes + bytes > p->limits.bytes)
-        pending_outcome(p, p->slot[p->oldest].update->request, NULL, NULL);
+        drop(p, p->slot[p->oldest].update->request);
     i = p->unused;
     s = &p->slot[i];
     bucket = bucket_of(p, u->request);
@@ -139,17 +144,18 @@ static int all_of(struct pending *p, uint64_t request, int of[PIPELINE_MAX_EXITS
     return n;
 }
 
-int pending_outcome(struct pending *p, uint64_t request, pending_fn fn, void *arg)
+int pending_outcome(struct pending *p, uint64_t request, const uint16_t *scores, int n_scores, pending_fn fn,
+                    void *arg)
 {
     int of[PIPELINE_MAX_EXITS], n = all_of(p, request, of);
     struct pending_note note[PIPELINE_MAX_EXITS];
-    struct update *part[PIPELINE_MAX_EXITS], *whole;
+    struct update *part[PIPELINE_MAX_EXITS] = {NULL}, *whole;
     for (int i = 0; i < n; i++) {
         note[i] = p->slot[of[i]].note;
         part[i] = take_out(p, of[i]);
     }
-    if (n && fn && (whole = update_join(part, n)))
-        fn(arg, whole, note);
+    if (n && fn && (whole = update_join(part, n, scores, n_scores)))
+        fn(arg, whole, note, n);
     for (int i = 0; i < n; i++)
         update_free(part[i]);
     return n;
@@ -158,7 +164,7 @@ int pending_outcome(struct pending *p, uint64_t request, pending_fn fn, void *ar
 void pending_expire(struct pending *p, uint64_t now_ns)
 {
     while (p->oldest != NONE && now_ns - p->slot[p->oldest].born_ns >= p->limits.age_ns)
-        pending_outcome(p, p->slot[p->oldest].update->request, NULL, NULL);
+        drop(p, p->slot[p->oldest].update->request);
 }
 
 int pending_count(const struct pending *p)

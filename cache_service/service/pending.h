@@ -33,11 +33,12 @@ struct pending_note {
  * first: the same request, retried. Where there is no room, all of the oldest request goes. */
 void pending_add(struct pending *p, struct update *u, struct pending_note note, uint64_t now_ns);
 
-/* What the exits saw of one request, in their order; fn takes `u`, notes[u->n] are borrowed. */
-typedef void (*pending_fn)(void *arg, struct update *u, const struct pending_note *notes);
-/* The request ended: what its exits saw goes to fn as one update, without label; fn NULL: it is dropped.
- * Returns how many exits there were. */
-int pending_outcome(struct pending *p, uint64_t request, pending_fn fn, void *arg);
+/* What the exits saw of one request, in their order; fn takes `u`, notes[n] are borrowed. */
+typedef void (*pending_fn)(void *arg, struct update *u, const struct pending_note *notes, int n);
+/* The request ended: what its exits saw goes to fn as one update, without label, with the network's scores
+ * (update_join); fn NULL: it is dropped. Returns how many exits there were. */
+int pending_outcome(struct pending *p, uint64_t request, const uint16_t *scores, int n_scores, pending_fn fn,
+                    void *arg);
 
 /* Drops what is older than the limit; UINT64_MAX: all. */
 void pending_expire(struct pending *p, uint64_t now_ns);

@@ -73,18 +73,24 @@ int update_fill(struct update *u, int i, uint64_t origin, const float *x)
     return half_all_finite(to, dim) ? FL_OK : FL_VALUE; /* who sent x may change it meanwhile */
 }
 
-struct update *update_join(struct update *const *parts, int n)
+struct update *update_join(struct update *const *parts, int n, const uint16_t *scores, int n_scores)
 {
-    uint32_t dim[PIPELINE_MAX_EXITS] = {0};
+    uint32_t dim[PIPELINE_MAX_EXITS + 1] = {0};
+    bool scored = n_scores > 0 && n < PIPELINE_MAX_EXITS && half_all_finite(scores, (size_t)n_scores);
     struct update *u;
     for (int i = 0; i < n; i++)
         dim[i] = parts[i]->exit[0].dim;
-    if (!(u = update_new(n, dim)))
+    dim[n] = (uint32_t)n_scores;
+    if (!(u = update_new(n + scored, dim)))
         return NULL;
     memcpy(u, parts[0], offsetof(struct update, n));
     for (int i = 0; i < n; i++) {
         u->exit[i].origin = parts[i]->exit[0].origin;
         memcpy(u->exit[i].half, parts[i]->exit[0].half, dim[i] * sizeof(uint16_t));
+    }
+    if (scored) {
+        u->exit[n].origin = UPDATE_SCORES;
+        memcpy(u->exit[n].half, scores, dim[n] * sizeof(uint16_t));
     }
     return u;
 }

@@ -5,6 +5,7 @@
  * exits in that order, float16. Records come from a Redis that others can write to, so decoding checks
  * everything: sizes, that no exit is there twice, that numbers are finite and labels no smaller than -1.
  *
+ * One of them may be UPDATE_SCORES: no exit, but the network's own scores, which `learned` caches imitate.
  * A record without exits is feedback: the true label of a request, told after the fact.
  */
 #ifndef FREEZELINE_UPDATE_H
@@ -18,8 +19,9 @@
 #include "config/pipeline.h"
 
 #define UPDATE_MAX_DIM    (16 * 1024 * 1024) /* numbers of all exits together */
-#define UPDATE_AUDIT      1u /* all layers ran, and every exit that has a descriptor told it */
-#define UPDATE_MIN_RECORD 52 /* bytes of a record without exits */
+#define UPDATE_AUDIT      1u              /* all layers ran, and every exit that has a descriptor told it */
+#define UPDATE_MIN_RECORD 52              /* bytes of a record without exits */
+#define UPDATE_SCORES     0x7365726f6373u /* the origin that stands for them: "scores" */
 
 struct update_exit {
     uint64_t origin; /* manifest_exit.origin */
@@ -44,12 +46,13 @@ void update_free(struct update *u); /* NULL is fine */
 size_t update_bytes(const struct update *u);
 /* Fills exit i. Numbers beyond float16 become its largest. FL_VALUE: one is not finite. */
 int update_fill(struct update *u, int i, uint64_t origin, const float *x);
-/* One update with the exits of parts[0..n), which have one each; the rest is the first's. NULL: no memory. */
-struct update *update_join(struct update *const *parts, int n);
+/* One update with the exits of parts[0..n), which have one each, and the network's scores where n_scores > 0
+ * and there is a place for them; the rest is the first's. NULL: no memory. */
+struct update *update_join(struct update *const *parts, int n, const uint16_t *scores, int n_scores);
 /* Which exit has this origin; -1: none. */
 int update_find(const struct update *u, uint64_t origin);
-/* True for half of all requests, chosen by their ids alone: their audits certify and never teach; those of
- * the others teach. */
+/* True for half of all requests, chosen by their ids alone: their audits plan orders of thresholds before
+ * they teach; those of the others teach at once. */
 bool update_certifies(uint64_t request);
 
 /* A record as bytes, malloc'ed. */

@@ -19,6 +19,7 @@
 #define MESSAGE_VERSION    1
 #define MESSAGE_MAX_BATCH  64
 #define MESSAGE_MAX_LABEL  (1 << 24) /* labels are -1 .. this */
+#define MESSAGE_MAX_SCORES 1024      /* in an Outcome */
 #define MESSAGE_NAME_BYTES 128
 #define EXIT_NAME_BYTES    64
 #define MESSAGE_TEXT_BYTES 256
@@ -343,6 +344,9 @@ struct outcome {
     /* An audit that an exit answered was repeated in the background as `request`; this is the first one's id.
      * 0: it is itself. */
     uint64_t original;
+    /* The network's scores as float16, where it told them (a full answer, not too many classes). */
+    int n_scores;
+    uint16_t scores[MESSAGE_MAX_SCORES];
 };
 
 /* Nothing is admitted until the lease runs out. Whoever wants a longer drain asks again before, so a drain

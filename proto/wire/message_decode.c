@@ -425,6 +425,13 @@ static int get_outcome(struct outcome *to, const Freezeline__Outcome *from, stru
 {
     int rc = get_label(&to->label, from->label, e);
     COPY_FIELDS(OUTCOME_FIELDS)
+    if (from->scores.len % sizeof to->scores[0])
+        return error_set(e, FL_PROTOCOL, "%zu bytes are no scores of 2 bytes each", from->scores.len);
+    if (!rc)
+        rc = count(from->scores.len / sizeof to->scores[0], MESSAGE_MAX_SCORES, "scores in an outcome",
+                   &to->n_scores, e);
+    if (!rc && to->n_scores)
+        memcpy(to->scores, from->scores.data, from->scores.len);
     return rc ? rc : get_exit_index(&to->hit_exit, from->hit_exit, e);
 }
 

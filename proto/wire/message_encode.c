@@ -342,12 +342,15 @@ static bool put_cancel(struct parts *p, const struct cancel *c)
     return count_ok(c->n, MESSAGE_MAX_BATCH) && count_ok(c->n_ask, MESSAGE_MAX_BATCH);
 }
 
-static void put_outcome(Freezeline__Outcome *to, const struct outcome *from)
+static bool put_outcome(Freezeline__Outcome *to, const struct outcome *from)
 {
     *to = (Freezeline__Outcome)FREEZELINE__OUTCOME__INIT;
     COPY_FIELDS(OUTCOME_FIELDS)
     to->label = from->label;
     to->hit_exit = from->hit_exit;
+    to->scores.len = (size_t)from->n_scores * sizeof from->scores[0];
+    to->scores.data = (uint8_t *)(uintptr_t)from->scores;
+    return count_ok(from->n_scores, MESSAGE_MAX_SCORES);
 }
 
 /* What one process has below it. */
@@ -487,8 +490,7 @@ static bool put_body(struct scratch *s, struct parts *p, const struct message *m
     case MESSAGE_CANCEL:
         return put_cancel(p, &m->cancel);
     case MESSAGE_OUTCOME:
-        put_outcome(&p->outcome, &m->outcome);
-        return true;
+        return put_outcome(&p->outcome, &m->outcome);
     case MESSAGE_STATUS:
         p->status = (Freezeline__Status)FREEZELINE__STATUS__INIT;
         return true;

@@ -265,10 +265,11 @@ static void keep(void)
     w.list[w.n_list++] = x;
 }
 
-static void on_outcome(void *arg, struct update *u, const struct pending_note *notes)
+static void on_outcome(void *arg, struct update *u, const struct pending_note *notes, int n)
 {
     (void)arg;
-    for (int k = 0; k < u->n; k++) {
+    FUZZ_CHECK(u->n == n + 1 && u->exit[n].origin == UPDATE_SCORES);
+    for (int k = 0; k < n; k++) {
         int i = 0;
         while (i < w.n_list && (w.list[i].request != u->request || w.list[i].exit != notes[k].exit))
             i++;
@@ -281,12 +282,13 @@ static void on_outcome(void *arg, struct update *u, const struct pending_note *n
 
 static void end(void)
 {
+    static const uint16_t scores[] = {0x3c00, 0};
     uint64_t request = fuzz_below(&w.in, 8);
     bool full = fuzz_byte(&w.in) & 1;
     int there = 0, n;
     for (int i = 0; i < w.n_list; i++)
         there += w.list[i].request == request;
-    n = pending_outcome(w.pending, request, full ? on_outcome : NULL, NULL);
+    n = pending_outcome(w.pending, request, scores, 2, full ? on_outcome : NULL, NULL);
     FUZZ_CHECK(n == there);
     if (!full)
         leave_request(request);
@@ -320,9 +322,13 @@ static bool fill(struct message *m)
     case 3:
     case 4:
         m->type = MESSAGE_OUTCOME;
-        m->outcome = (struct outcome){fuzz_number(&w.in), (int32_t)fuzz_below(&w.in, CLASSES + 1) - 1,
-                                      (int32_t)fuzz_below(&w.in, 5) - 1, fuzz_byte(&w.in) & 1,
-                                      fuzz_byte(&w.in) & 1 ? fuzz_number(&w.in) : 0};
+        m->outcome = (struct outcome){fuzz_number(&w.in),
+                                      (int32_t)fuzz_below(&w.in, CLASSES + 1) - 1,
+                                      (int32_t)fuzz_below(&w.in, 5) - 1,
+                                      fuzz_byte(&w.in) & 1,
+                                      fuzz_byte(&w.in) & 1 ? fuzz_number(&w.in) : 0,
+                                      0,
+                                      {0}};
         break;
     case 5:
         m->type = MESSAGE_HEARTBEAT;

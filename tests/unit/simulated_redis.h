@@ -63,7 +63,7 @@ static inline void sim_die(const char *what)
 
 static inline struct update *sim_copy_update(const struct update *u)
 {
-    struct update *copy = update_join((struct update *[]){(struct update *)u}, 1);
+    struct update *copy = update_join((struct update *[]){(struct update *)u}, 1, NULL, 0);
     if (!copy)
         sim_die("out of memory");
     return copy;

@@ -209,19 +209,29 @@ static void ask(struct fixture *f, uint64_t id)
     ask_with(f, id, 0, 0);
 }
 
-static void result(struct fixture *f, const struct job *j, uint32_t error, int exit)
+static void result_with(struct fixture *f, const struct job *j, uint32_t error, int exit, const float *scores,
+                        int n)
 {
     struct result r = {
         .request = j->request, .attempt = j->attempt, .error = error, .exit = exit, .label = 3};
-    zmq_msg_t none;
+    zmq_msg_t payload;
     if (exit >= 0) {
         r.trace.n = 1;
         r.trace.stage[0].stage = 0;
     }
-    zmq_msg_init(&none);
-    dispatch_result(f->d, &r, &none, f->now, f->now, NULL);
-    zmq_msg_close(&none);
+    zmq_msg_init_size(&payload, (size_t)n * sizeof *scores);
+    if (n) {
+        r.scores = (struct tensor){.dtype = TENSOR_F32, .rank = 1, .dim = {n}};
+        memcpy(zmq_msg_data(&payload), scores, (size_t)n * sizeof *scores);
+    }
+    dispatch_result(f->d, &r, &payload, f->now, f->now, NULL);
+    zmq_msg_close(&payload);
     dispatch_tick(f->d, f->now);
+}
+
+static void result(struct fixture *f, const struct job *j, uint32_t error, int exit)
+{
+    result_with(f, j, error, exit, NULL, 0);
 }
 
 static void pass(struct fixture *f, uint64_t ms)
@@ -1097,8 +1107,24 @@ static void test_an_audit_that_no_exit_answered_is_done(void **state)
     assert_int_equal(outcome_told(f).request, f->job[0].request);
     assert_int_equal(outcome_told(f).original, 0);
     assert_int_equal(outcome_told(f).label, 3);
+    assert_int_equal(outcome_told(f).n_scores, 0);
     assert_int_equal(f->n_jobs, 1);
     check_audits(f, 1, 1, 0);
+    check_nothing_is_left(f);
+}
+
+/* Caches that learn imitate them. */
+static void test_an_audit_tells_the_scores(void **state)
+{
+    const float scores[] = {1.5f, -2, 1e9f};
+    struct fixture *f = *state;
+    audited(f);
+    ask(f, 1);
+    result_with(f, &f->job[0], FL_OK, -1, scores, 3);
+    assert_int_equal(outcome_told(f).n_scores, 3);
+    assert_int_equal(outcome_told(f).scores[0], 0x3e00);
+    assert_int_equal(outcome_told(f).scores[1], 0xc000);
+    assert_int_equal(outcome_told(f).scores[2], 0x7bff); /* the largest that there is */
     check_nothing_is_left(f);
 }
 
@@ -1974,6 +2000,7 @@ int main(void)
         test(test_hits_of_what_is_overdue_are_asked_for),
         test(test_what_clients_run_to_the_end_is_no_audit),
         test(test_an_audit_that_no_exit_answered_is_done),
+        test(test_an_audit_tells_the_scores),
         test(test_an_audit_that_an_exit_answered_has_a_shadow),
         test(test_audits_are_told_in_the_order_of_the_draw),
         test(test_a_shadow_can_be_no_hit),

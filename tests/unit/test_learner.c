@@ -50,7 +50,7 @@ static struct update *make(uint64_t origin, uint32_t dim, int32_t label)
 /* What two exits saw. */
 static struct update *make_both(int32_t label)
 {
-    struct update *part[] = {make(1, DIM, label), make(2, DIM, label)}, *u = update_join(part, 2);
+    struct update *part[] = {make(1, DIM, label), make(2, DIM, label)}, *u = update_join(part, 2, NULL, 0);
     assert_non_null(u);
     update_free(part[0]);
     update_free(part[1]);

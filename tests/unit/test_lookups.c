@@ -123,14 +123,15 @@ static void test_look_ups_are_counted_before_and_after_learning(void **state)
     look(l, 5, 0);
     look(l, 6, 0);
     lookups_undo_hit(l);
-    lookups_outcome(l, &(struct outcome){2, 1, -1, true, 0}, drop, NULL); /* looked up before, right */
-    lookups_outcome(l, &(struct outcome){3, 0, -1, true, 0}, drop, NULL); /* wrong */
+    lookups_outcome(l, &(struct outcome){2, 1, -1, true, 0, 0, {0}}, drop,
+                    NULL); /* looked up before, right */
+    lookups_outcome(l, &(struct outcome){3, 0, -1, true, 0, 0, {0}}, drop, NULL); /* wrong */
     c = lookups_counters(l);
     is_tally(&c.built, 1, 1, 2, 1);
     is_tally(&c.learned, 2, 1, 0, 0);
     look(l, 7, JOB_AUDIT);
     snapshot_free(lookups_swap(l, of_build(2, 0))); /* another build begins anew, late outcomes included */
-    lookups_outcome(l, &(struct outcome){7, 1, -1, true, 0}, drop, NULL);
+    lookups_outcome(l, &(struct outcome){7, 1, -1, true, 0, 0, {0}}, drop, NULL);
     c = lookups_counters(l);
     is_tally(&c.built, 0, 0, 0, 0);
     is_tally(&c.learned, 0, 0, 0, 0);
@@ -184,13 +185,14 @@ static void test_exits_without_a_cache_learn_under_a_promise(void **state)
     look_at(l, 2, 72, 3, JOB_SAMPLED);
     look_at(l, 0, 70, 4, 0);
     assert_int_equal(lookups_pending(l), 3);
-    lookups_outcome(l, &(struct outcome){1, 1, -1, true, 40}, collect, &u);
+    lookups_outcome(l, &(struct outcome){1, 1, -1, true, 40, 0, {0}}, collect, &u);
     assert_true(u && u->n == 2 && u->label == 1 && u->truth == -1 && u->flags == UPDATE_AUDIT &&
                 u->request == 40);
     assert_true(u->exit[0].origin == 70 && u->exit[1].origin == 71 && u->exit[1].dim == 2);
     update_free(u);
-    lookups_outcome(l, &(struct outcome){2, 0, -1, false, 0}, collect, &u);
-    assert_true(u && u->n == 1 && u->exit[0].origin == 70 && u->flags == 0);
+    lookups_outcome(l, &(struct outcome){2, 0, -1, false, 0, 2, {0x3c00, 0}}, collect, &u);
+    assert_true(u && u->n == 2 && u->exit[0].origin == 70 && u->flags == 0);
+    assert_true(u->exit[1].origin == UPDATE_SCORES && u->exit[1].dim == 2 && u->exit[1].half[0] == 0x3c00);
     update_free(u);
     is_tally(&(struct lookup_tally[]){lookups_counters(l).built}[0], 0, 0, 1, 1);
     lookups_free(l);
@@ -206,7 +208,7 @@ static void test_without_redis_they_stay_as_they_are(void **state)
     look_at(l, 0, 70, 1, JOB_AUDIT | JOB_SAMPLED);
     look_at(l, 1, 71, 1, JOB_AUDIT | JOB_SAMPLED);
     assert_int_equal(lookups_pending(l), 1);
-    lookups_outcome(l, &(struct outcome){1, 0, -1, true, 0}, collect, &u);
+    lookups_outcome(l, &(struct outcome){1, 0, -1, true, 0, 0, {0}}, collect, &u);
     assert_null(u);
     is_tally(&(struct lookup_tally[]){lookups_counters(l).built}[0], 0, 0, 1, 0);
     lookups_free(l);

@@ -276,6 +276,9 @@ static void test_control(void **state)
     travel();
     o->audit = true;
     o->original = UINT64_MAX;
+    o->n_scores = MESSAGE_MAX_SCORES;
+    for (int i = 0; i < MESSAGE_MAX_SCORES; i++)
+        o->scores[i] = (uint16_t)(7 * i);
     travel();
     fresh(MESSAGE_STATUS);
     travel();

@@ -14,16 +14,18 @@
 struct got {
     int n;
     uint64_t request;
-    int exits; /* of the last, in their order: a digit each, that of the first exit first */
+    int exits;  /* of the last, in their order: a digit each, that of the first exit first */
+    int scores; /* whether it has the network's */
 };
 
-static void collect(void *arg, struct update *u, const struct pending_note *notes)
+static void collect(void *arg, struct update *u, const struct pending_note *notes, int n)
 {
     struct got *g = arg;
     g->n++;
     g->request = u->request;
     g->exits = 0;
-    for (int i = 0; i < u->n; i++) {
+    g->scores = u->n - n;
+    for (int i = 0; i < n; i++) {
         assert_int_equal(u->exit[i].origin, u->request * 10 + (uint64_t)notes[i].exit);
         g->exits = g->exits * 10 + notes[i].exit + 1;
     }
@@ -57,12 +59,29 @@ static void all_exits_of_a_request_are_joined(void **state)
         for (uint64_t request = 1; request <= 4; request++)
             add(p, request, exit, 0);
     assert_int_equal(pending_count(p), 12);
-    assert_int_equal(pending_outcome(p, 3, collect, &g), 3);
+    assert_int_equal(pending_outcome(p, 3, NULL, 0, collect, &g), 3);
     assert_int_equal(g.n, 1);
     assert_int_equal(g.request, 3);
     assert_int_equal(g.exits, 123);
-    assert_int_equal(pending_outcome(p, 3, collect, &g), 0);
+    assert_int_equal(pending_outcome(p, 3, NULL, 0, collect, &g), 0);
     assert_int_equal(pending_count(p), 9);
+    pending_free(p);
+}
+
+/* They come last, under an origin of their own; such that are no numbers are left out. */
+static void scores_of_the_network_go_along(void **state)
+{
+    const uint16_t scores[] = {0x3c00, 0xbc00, 0}, none[] = {0x7c00, 0, 0};
+    struct pending *p = new_pending(16, 1 << 20);
+    struct got g = {0};
+    (void)state;
+    add(p, 1, 0, 0);
+    add(p, 1, 1, 0);
+    add(p, 2, 0, 0);
+    pending_outcome(p, 1, scores, 3, collect, &g);
+    assert_true(g.exits == 12 && g.scores == 1);
+    pending_outcome(p, 2, none, 3, collect, &g);
+    assert_true(g.exits == 1 && g.scores == 0);
     pending_free(p);
 }
 
@@ -74,7 +93,7 @@ static void a_retry_replaces(void **state)
     add(p, 1, 0, 0);
     add(p, 1, 0, 5);
     assert_int_equal(pending_count(p), 1);
-    pending_outcome(p, 1, collect, &g);
+    pending_outcome(p, 1, NULL, 0, collect, &g);
     assert_int_equal(g.n, 1);
     pending_free(p);
 }
@@ -86,7 +105,7 @@ static void without_a_full_answer_nothing_is_learned(void **state)
     (void)state;
     add(p, 1, 0, 0);
     add(p, 1, 1, 0);
-    assert_int_equal(pending_outcome(p, 1, NULL, NULL), 2);
+    assert_int_equal(pending_outcome(p, 1, NULL, 0, NULL, NULL), 2);
     assert_int_equal(g.n, 0);
     assert_int_equal(pending_count(p), 0);
     pending_free(p);
@@ -100,8 +119,8 @@ static void the_oldest_go_first(void **state)
     for (uint64_t request = 1; request <= 5; request++)
         add(p, request, 0, request);
     assert_int_equal(pending_count(p), 3);
-    assert_int_equal(pending_outcome(p, 2, collect, &g), 0);
-    assert_int_equal(pending_outcome(p, 3, collect, &g), 1);
+    assert_int_equal(pending_outcome(p, 2, NULL, 0, collect, &g), 0);
+    assert_int_equal(pending_outcome(p, 3, NULL, 0, collect, &g), 1);
     pending_expire(p, 104);
     assert_int_equal(pending_count(p), 1);
     pending_expire(p, 105);
@@ -122,8 +141,8 @@ static void bytes_are_bounded(void **state)
     add(p, 51, 0, 0);
     add(p, 51, 1, 0);
     add(p, 52, 0, 0); /* all of 51 goes: what is left of it would tell half */
-    assert_int_equal(pending_outcome(p, 51, collect, &g), 0);
-    assert_int_equal(pending_outcome(p, 52, collect, &g), 1);
+    assert_int_equal(pending_outcome(p, 51, NULL, 0, collect, &g), 0);
+    assert_int_equal(pending_outcome(p, 52, NULL, 0, collect, &g), 1);
     add(tiny, 1, 0, 0);
     assert_int_equal(pending_count(tiny), 0);
     pending_free(p);
@@ -139,7 +158,7 @@ static void long_traffic_leaves_nothing(void **state)
     for (uint64_t t = 1; t < 20000; t++) {
         add(p, (uint64_t)(rand() % 200), rand() % 4, t);
         if (rand() % 3 == 0)
-            pending_outcome(p, (uint64_t)(rand() % 200), rand() % 2 ? collect : NULL, &g);
+            pending_outcome(p, (uint64_t)(rand() % 200), NULL, 0, rand() % 2 ? collect : NULL, &g);
         if (rand() % 50 == 0)
             pending_expire(p, t);
         assert_true(pending_count(p) <= 64);
@@ -153,6 +172,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(all_exits_of_a_request_are_joined),
+        cmocka_unit_test(scores_of_the_network_go_along),
         cmocka_unit_test(a_retry_replaces),
         cmocka_unit_test(without_a_full_answer_nothing_is_learned),
         cmocka_unit_test(the_oldest_go_first),
