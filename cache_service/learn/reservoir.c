@@ -15,7 +15,7 @@
 #include "index/half.h"
 
 #define SPARE           16   /* slots that hold nothing, so that a join has a place to go */
-#define MOST_CERTIFYING 8192 /* an order of thresholds gets hardly better by more */
+#define MOST_CERTIFYING 3000 /* an order of thresholds gets hardly better by more */
 #define NONE            (-1)
 
 enum part { TEACHING, CERTIFYING, PARTS };
@@ -25,7 +25,8 @@ struct entry {
     struct stream_id id;
     int32_t label, truth;
     uint32_t exits;
-    bool audit, used;
+    bool audit, used, scored;
+    bool released;        /* an audit of the certifying part that teaches by now */
     int32_t next, before; /* in the list of its class and part */
     int32_t chain;        /* next entry with the same hash */
 };
@@ -67,7 +68,7 @@ static int32_t find(const struct reservoir *r, uint64_t request)
 
 static enum part part_of(const struct entry *x)
 {
-    return x->audit && update_certifies(x->request) ? CERTIFYING : TEACHING;
+    return x->audit && !x->released && update_certifies(x->request) ? CERTIFYING : TEACHING;
 }
 
 static struct fifo *fifo_of(const struct reservoir *r, const struct entry *x)
@@ -122,7 +123,7 @@ static bool id_above(struct stream_id a, struct stream_id b)
 }
 
 /* Teaching: the oldest of the most frequent class. Certifying: the oldest, as a sample of the traffic must
- * not be balanced. */
+ * not be balanced; it goes on to teach. */
 static int32_t to_leave(const struct reservoir *r, enum part part)
 {
     const struct fifo *f = r->fifo + (int)part * r->setup.classes;
@@ -143,7 +144,13 @@ static void make_room(struct reservoir *r, enum part part)
     while (r->n[part] >= r->most[part]) {
         int32_t i = to_leave(r, part);
         take_out(r, i);
-        r->free[r->n_free++] = i;
+        if (part == CERTIFYING) {
+            make_room(r, TEACHING);
+            r->entry[i].released = true;
+            insert(r, i);
+        } else {
+            r->free[r->n_free++] = i;
+        }
     }
 }
 
@@ -155,15 +162,22 @@ static void entry_from(struct entry *x, const struct slot_head *h)
                         .label = h->label,
                         .truth = h->truth,
                         .exits = h->exits,
-                        .audit = (h->flags & SLOT_AUDIT) != 0};
+                        .audit = (h->flags & SLOT_AUDIT) != 0,
+                        .scored = h->scored != 0};
 }
 
 static struct reservoir_row row_of(const struct reservoir *r, int32_t i)
 {
     const struct entry *x = &r->entry[i];
-    return (struct reservoir_row){
-        x->request, x->moment_ms, x->label, x->truth, x->audit, part_of(x) == CERTIFYING, x->exits == r->all,
-        i};
+    return (struct reservoir_row){.request = x->request,
+                                  .moment_ms = x->moment_ms,
+                                  .label = x->label,
+                                  .truth = x->truth,
+                                  .audit = x->audit,
+                                  .certifies = part_of(x) == CERTIFYING,
+                                  .whole = x->exits == r->all,
+                                  .scored = x->scored,
+                                  .slot = i};
 }
 
 /* --- opening --- */
@@ -318,6 +332,7 @@ static void compose(struct reservoir *r, const struct update *u, struct stream_i
                     uint32_t bits, const int *from)
 {
     struct slot_head *h = (void *)r->disk.room;
+    int scores = update_find(u, UPDATE_SCORES);
     if (old == NONE || !disk_read(&r->disk, old)) {
         memset(r->disk.room, 0, r->disk.slot_bytes);
         h->request = u->request;
@@ -333,6 +348,11 @@ static void compose(struct reservoir *r, const struct update *u, struct stream_i
             memcpy(r->disk.room + r->disk.offset[k], u->exit[from[k]].half,
                    sizeof(uint16_t) * r->setup.exit[k].dim);
     }
+    if (!r->setup.scores || scores < 0 || u->exit[scores].dim != (uint32_t)r->setup.classes)
+        return;
+    h->scored = 1;
+    memcpy(r->disk.room + r->disk.offset[RESERVOIR_SCORES], u->exit[scores].half,
+           sizeof(uint16_t) * u->exit[scores].dim);
 }
 
 static int add_exits(struct reservoir *r, const struct update *u, struct stream_id id,
@@ -349,6 +369,7 @@ static int add_exits(struct reservoir *r, const struct update *u, struct stream_
         return FL_OK;
     compose(r, u, id, old, bits, from);
     entry_from(&x, (const void *)r->disk.room);
+    x.released = old != NONE && r->entry[old].released;
     if (old == NONE || part_of(&r->entry[old]) != part_of(&x))
         make_room(r, part_of(&x));
     if (r->n_free == 0 && (rc = sync_now(r, e)) != FL_OK)
@@ -493,12 +514,14 @@ int reservoir_list(struct reservoir *r, bool certifying, uint64_t since_ms, stru
 
 bool reservoir_read(struct reservoir *r, const struct reservoir_row *row, int exit, float *out)
 {
-    size_t n = r->setup.exit[exit].dim;
+    bool scores = exit == RESERVOIR_SCORES;
+    size_t n = scores ? (size_t)r->setup.classes : r->setup.exit[exit].dim;
     uint16_t *half = malloc(n * sizeof *half + 1);
     const struct entry *x = &r->entry[row->slot];
     bool there = half != NULL;
     pthread_mutex_lock(&r->lock);
-    there = there && x->used && x->request == row->request && (x->exits & 1u << exit) != 0 &&
+    there = there && x->used && x->request == row->request &&
+            (scores ? x->scored : (x->exits & 1u << exit) != 0) &&
             disk_read_halves(&r->disk, row->slot, exit, half, n);
     pthread_mutex_unlock(&r->lock);
     if (there)

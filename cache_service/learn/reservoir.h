@@ -3,8 +3,9 @@
  * One file of slots on the learner's own disk, so bytes are bounded and memory is flat however many records
  * come. A slot has one request with all its exits; records of several cache services that each know some
  * exits are joined by the request's id. Two parts:
- *   certifying: audits whose id says so (update_certifies). They plan and certify and never teach. The newest
- *   stay. teaching: all others. Where it is full, the oldest of the most frequent class leaves first.
+ *   certifying: the newest audits whose id says so (update_certifies). They plan orders of thresholds.
+ *   teaching: all others, among them older audits that have planned. Where it is full, the oldest of the most
+ *   frequent class leaves first. What taught never plans again.
  *
  * Invariants: a record counts once, whatever comes twice (stream id, request and exit); what reservoir_sync
  * returned from is there after kill -9 or power failure, and what came later is as if it had never come:
@@ -32,8 +33,11 @@ struct reservoir_setup {
         uint64_t origin;
         uint32_t dim; /* 0: nothing is kept of this exit */
     } exit[PIPELINE_MAX_EXITS];
+    bool scores; /* the network's are kept too, where records bring them (UPDATE_SCORES) */
     size_t most_bytes;
 };
+/* Stands for an exit: the network's scores [classes]. */
+#define RESERVOIR_SCORES PIPELINE_MAX_EXITS
 
 /* Opens what is there; a file of other exits, another network or size is started anew, and so is one that is
  * damaged. FL_CONFIG when most_bytes hold too few requests, FL_IO, FL_NOMEM. */
@@ -51,8 +55,8 @@ enum reservoir_what {
 /* What is known of one request. */
 struct reservoir_row {
     uint64_t request, moment_ms;
-    int32_t label, truth; /* truth -1: not known */
-    bool audit, certifies, whole;
+    int32_t label, truth;                 /* truth -1: not known */
+    bool audit, certifies, whole, scored; /* scored: its scores are there */
     int32_t slot;
 };
 /* Takes record `u`, whose place in the stream is `id` ("MS-N"; ids ascend, one that is not above the last is
@@ -84,7 +88,7 @@ struct reservoir_counts reservoir_counts(const struct reservoir *r);
  * malloc'ed, the caller's; n requests. FL_NOMEM. */
 int reservoir_list(struct reservoir *r, bool certifying, uint64_t since_ms, struct reservoir_row **rows,
                    int64_t *n);
-/* The descriptor of `exit` as floats [dim]; false when the request is no longer there. */
+/* The descriptor of `exit` (or the scores) as floats [dim]; false when the request is no longer there. */
 bool reservoir_read(struct reservoir *r, const struct reservoir_row *row, int exit, float *out);
 
 #endif

@@ -103,6 +103,8 @@ static int lay_out(struct reservoir_disk *d, const struct reservoir_setup *s, st
         d->offset[k] = at;
         at += sizeof(uint16_t) * (size_t)s->exit[k].dim;
     }
+    d->offset[RESERVOIR_SCORES] = at;
+    at += s->scores ? sizeof(uint16_t) * (size_t)s->classes : 0;
     d->slot_bytes = (at + 7) / 8 * 8;
     d->slots = (int64_t)(most / d->slot_bytes);
     if (d->slots > MOST_SLOTS)
@@ -115,6 +117,7 @@ static int lay_out(struct reservoir_disk *d, const struct reservoir_setup *s, st
     digest_of(d->layout, s->identity, sizeof s->identity);
     digest_add(d->layout, &s->classes, sizeof s->classes);
     digest_add(d->layout, &d->slots, sizeof d->slots);
+    digest_add(d->layout, &s->scores, sizeof s->scores);
     for (int k = 0; k < s->n_exits; k++) {
         digest_add(d->layout, &s->exit[k].origin, sizeof s->exit[k].origin);
         digest_add(d->layout, &s->exit[k].dim, sizeof s->exit[k].dim);

@@ -21,9 +21,9 @@ struct slot_head {
     struct stream_id id;
     uint64_t moment_ms;
     int32_t label;
-    uint32_t flags; /* SLOT_AUDIT */
-    uint32_t exits; /* bit per exit that is there */
-    uint32_t reserved;
+    uint32_t flags;  /* SLOT_AUDIT */
+    uint32_t exits;  /* bit per exit that is there */
+    uint32_t scored; /* the network's scores are */
     int32_t truth;
     uint32_t truth_check;
 };
@@ -37,7 +37,7 @@ struct disk_state {
 
 struct reservoir_disk {
     int fd;
-    size_t slot_bytes, offset[PIPELINE_MAX_EXITS]; /* of an exit's halves in a slot */
+    size_t slot_bytes, offset[PIPELINE_MAX_EXITS + 1]; /* of an exit's halves (or the scores) in a slot */
     int64_t slots;
     uint64_t generation; /* of the header written last */
     uint8_t layout[16];

@@ -6,8 +6,11 @@
 
 void syllabus_reservoir(struct reservoir_setup *out, const struct manifest *m, const char *path, double mb)
 {
-    *out = (struct reservoir_setup){
-        .path = path, .classes = m->classes, .n_exits = m->n_exits, .most_bytes = (size_t)(mb * 1e6)};
+    *out = (struct reservoir_setup){.path = path,
+                                    .classes = m->classes,
+                                    .n_exits = m->n_exits,
+                                    .scores = true,
+                                    .most_bytes = (size_t)(mb * 1e6)};
     memcpy(out->identity, m->identity.digest, sizeof out->identity);
     for (int i = 0; i < m->n_exits; i++) {
         out->exit[i].origin = m->exit[i].origin;

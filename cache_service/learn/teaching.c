@@ -22,7 +22,15 @@ struct lesson {
     struct reservoir_row *row; /* [n]: what teaches */
     int64_t n;
     int exits, done; /* that get a cache; that have one */
-    char path[4096]; /* rows of the exit in hand */
+};
+
+/* What teaches one exit. */
+struct exit_rows {
+    struct matrix_file rows, scores; /* a file in work_dir; memory */
+    int64_t n;
+    int32_t *label; /* [n] */
+    float *score;   /* [n][classes] */
+    char path[4096];
 };
 
 static bool wants_cache(const struct teaching_exit *x)
@@ -46,8 +54,30 @@ static int on_progress(void *arg, const char *phase, int64_t done, int64_t total
 
 /* --- rows --- */
 
-static int add_rows(struct lesson *l, int k, struct matrix_writer *w, int32_t *labels, int64_t *n,
-                    struct error *e)
+#define SURE 10.0f /* of a label whose scores were not told: no other class is left a chance */
+
+static void fill_scores(const struct teaching *t, const struct reservoir_row *row, float *to)
+{
+    if (row->scored && reservoir_read(t->reservoir, row, RESERVOIR_SCORES, to))
+        return;
+    memset(to, 0, sizeof *to * (size_t)t->classes);
+    to[row->label] = SURE;
+}
+
+/* One more row, of what `x` holds; its scores are there already. */
+static int add_row(struct exit_rows *r, struct matrix_writer *w, int classes, const float *x, struct error *e)
+{
+    const float *scores = r->score + (size_t)r->n * (size_t)classes;
+    r->label[r->n] = 0;
+    for (int c = 1; c < classes; c++) {
+        if (scores[c] > scores[r->label[r->n]])
+            r->label[r->n] = c;
+    }
+    r->n++;
+    return matrix_writer_append(w, x, 1, e);
+}
+
+static int add_kept(struct lesson *l, int k, struct exit_rows *r, struct matrix_writer *w, struct error *e)
 {
     const struct teaching *t = l->t;
     float *x = malloc(sizeof *x * (size_t)t->exit[k].dim);
@@ -55,8 +85,9 @@ static int add_rows(struct lesson *l, int k, struct matrix_writer *w, int32_t *l
     for (int64_t i = 0; i < l->n && rc == FL_OK; i++) {
         if (!reservoir_read(t->reservoir, &l->row[i], k, x))
             continue; /* it has left meanwhile */
-        labels[(*n)++] = l->row[i].label;
-        rc = matrix_writer_append(w, x, 1, e);
+        fill_scores(t, &l->row[i], r->score + (size_t)r->n * (size_t)t->classes);
+        rc = add_row(r, w, t->classes, x, e);
+        r->label[r->n - 1] = l->row[i].label;
         if (rc == FL_OK && i % 256 == 0 && on_progress(l, "copy", 0, 1, NAN) != 0)
             rc = error_set(e, FL_CANCELLED, "stopped while rows were copied");
     }
@@ -64,44 +95,54 @@ static int add_rows(struct lesson *l, int k, struct matrix_writer *w, int32_t *l
     return rc;
 }
 
-static int add_built(const struct teaching_built *b, struct matrix_writer *w, int32_t *labels, int64_t *n,
-                     struct error *e)
+/* So many of them, evenly spread. */
+static int add_built(const struct lesson *l, const struct teaching_built *b, int64_t n, struct exit_rows *r,
+                     struct matrix_writer *w, struct error *e)
 {
-    int rc = FL_OK;
-    if (b->rows == NULL)
-        return FL_OK;
-    memcpy(labels + *n, b->labels, sizeof *labels * (size_t)b->rows->rows);
-    *n += b->rows->rows;
-    for (int64_t at = 0; at < b->rows->rows && rc == FL_OK; at += 1024) {
-        int64_t left = b->rows->rows - at;
-        rc = matrix_writer_append(w, b->rows->data + at * b->rows->dim, left < 1024 ? (int)left : 1024, e);
+    int classes = l->t->classes, rc = FL_OK;
+    for (int64_t i = 0; i < n && rc == FL_OK; i++) {
+        int64_t row = i * b->rows->rows / n;
+        memcpy(r->score + (size_t)r->n * (size_t)classes, b->scores->data + row * classes,
+               sizeof *r->score * (size_t)classes);
+        rc = add_row(r, w, classes, b->rows->data + row * b->rows->dim, e);
     }
     return rc;
 }
 
-/* The file of rows of exit k, mapped, and their labels, which the caller frees. */
-static int make_rows(struct lesson *l, int k, struct matrix_file *m, int32_t **labels, struct error *e)
+static void release_rows(struct exit_rows *r)
+{
+    matrix_close(&r->rows);
+    unlink(r->path);
+    free(r->label);
+    free(r->score);
+}
+
+/* What teaches exit k, in a file that is mapped. Release it in every case. */
+static int make_rows(struct lesson *l, int k, struct exit_rows *r, struct error *e)
 {
     const struct teaching *t = l->t;
     const struct teaching_exit *x = &t->exit[k];
-    int64_t n = 0, have, built = x->built.rows != NULL ? x->built.rows->rows : 0;
+    int64_t have, built = x->built.rows != NULL ? x->built.rows->rows : 0;
     struct matrix_writer *w;
     int rc, closed;
-    if (snprintf(l->path, sizeof l->path, "%s/%s.rows", t->work_dir, x->name) >= (int)sizeof l->path)
+    built = built < l->n ? built : l->n;
+    if (snprintf(r->path, sizeof r->path, "%s/%s.rows", t->work_dir, x->name) >= (int)sizeof r->path)
         return error_set(e, FL_CONFIG, "%.200s...: the folder's path is too long", t->work_dir);
-    *labels = malloc(sizeof **labels * (size_t)(l->n + built + 1));
-    if (*labels == NULL)
-        return error_set(e, FL_NOMEM, "no memory for labels");
-    unlink(l->path);
-    rc = matrix_writer_open(&w, l->path, x->dim, t->number, &have, e);
+    r->label = malloc(sizeof *r->label * (size_t)(l->n + built + 1));
+    r->score = malloc(sizeof *r->score * (size_t)(l->n + built + 1) * (size_t)t->classes);
+    if (r->label == NULL || r->score == NULL)
+        return error_set(e, FL_NOMEM, "no memory for labels and scores");
+    unlink(r->path);
+    rc = matrix_writer_open(&w, r->path, x->dim, t->number, &have, e);
     if (rc != FL_OK)
         return rc;
-    rc = add_rows(l, k, w, *labels, &n, e);
+    rc = add_kept(l, k, r, w, e);
     if (rc == FL_OK)
-        rc = add_built(&x->built, w, *labels, &n, e);
+        rc = add_built(l, &x->built, built, r, w, e);
     closed = matrix_writer_close(w, rc == FL_OK ? e : NULL);
     rc = rc == FL_OK ? closed : rc;
-    return rc == FL_OK ? matrix_open(m, l->path, e) : rc;
+    r->scores = (struct matrix_file){.rows = r->n, .dim = t->classes, .data = r->score};
+    return rc == FL_OK ? matrix_open(&r->rows, r->path, e) : rc;
 }
 
 /* --- caches --- */
@@ -111,12 +152,12 @@ static int teach_exit(struct lesson *l, int k, struct cache **out, struct error 
     const struct teaching *t = l->t;
     const struct teaching_exit *x = &t->exit[k];
     struct cache_config config = *t->config;
-    struct matrix_file rows = {0};
-    int32_t *labels = NULL;
+    struct exit_rows rows = {.n = 0};
     struct builder_input in = {.exit_name = x->name,
                                .kind = x->kind,
                                .classes = t->classes,
-                               .train = &rows,
+                               .train = &rows.rows,
+                               .train_scores = &rows.scores,
                                .config = &config,
                                .budget_bytes = x->budget_bytes,
                                .work_dir = t->work_dir,
@@ -127,15 +168,13 @@ static int teach_exit(struct lesson *l, int k, struct cache **out, struct error 
                                .once = true,
                                .warm = x->cache,
                                .most_steps = MOST_STEPS};
-    int rc = make_rows(l, k, &rows, &labels, e);
+    int rc = make_rows(l, k, &rows, e);
     config.seed += t->number;
     memcpy(in.identity, t->identity, sizeof in.identity);
-    in.train_labels = labels;
+    in.train_labels = rows.label;
     if (rc == FL_OK)
         rc = builder_build(out, &in, e);
-    matrix_close(&rows);
-    unlink(l->path);
-    free(labels);
+    release_rows(&rows);
     return rc;
 }
 

@@ -12,10 +12,10 @@
 #include "cache_service/promise/promise.h"
 #include "reservoir.h"
 
-/* Rows that a build left behind, which teach beside the reservoir's. */
+/* Rows that a build left behind: of them as many teach as of the reservoir's. */
 struct teaching_built {
-    const struct matrix_file *rows; /* NULL: none */
-    const int32_t *labels;
+    const struct matrix_file *rows;   /* NULL: none */
+    const struct matrix_file *scores; /* the network's of each row; labels are the largest */
 };
 
 struct teaching_exit {

@@ -172,9 +172,9 @@ static int choose_recipe(struct exit_build *b, struct net_training *t, struct er
 static void start_warm(const struct builder_input *in, struct net_training *t)
 {
     const struct cache *w = in->warm;
-    if (w == NULL || w->kind != CACHE_LEARNED || t->map.side > 0 || w->projection->map.side > 0 ||
-        w->projection->dim != in->train->dim || w->projection->nodes != t->nodes ||
-        w->learned.classes != in->classes)
+    if (w == NULL || w->kind != CACHE_LEARNED || w->projection->map.side != t->map.side ||
+        w->projection->map.width != t->map.width || w->projection->dim != in->train->dim ||
+        w->projection->nodes != t->nodes || w->learned.classes != in->classes)
         return;
     t->warm = w->projection;
     t->warm_head = &w->learned;

@@ -154,16 +154,37 @@ static void take_patches(const struct map *m, const struct net_batch *b, int n, 
     }
 }
 
-void net_map_forward(const struct net *m, const struct net_batch *b, int n, bool training)
+/* The sums of convolution k; returns for how many places. */
+static int convolve(const struct net *m, const struct net_batch *b, int n, int k)
 {
     const struct map *map = &m->shape.map;
+    int rows = n * places(map, k), taken = patch(map, k);
+    take_patches(map, b, n, k);
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, rows, map->width, taken, 1, b->step[k].patches,
+                taken, m->convolution[k].w, map->width, 0, b->step[k].x, map->width);
+    return rows;
+}
+
+void net_map_settle(const struct net *m, const struct net_batch *b, int n)
+{
+    int width = m->shape.map.width;
     for (int k = 0; k < 2; k++) {
-        const struct net_step *t = &b->step[k];
-        int rows = n * places(map, k);
-        take_patches(map, b, n, k);
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, rows, map->width, patch(map, k), 1, t->patches,
-                    patch(map, k), m->convolution[k].w, map->width, 0, t->x, map->width);
-        normalise(&m->convolution[k], t, rows, map->width, training);
+        const struct net_convolution *c = &m->convolution[k];
+        int rows = convolve(m, b, n, k);
+        measure(b->step[k].x, rows, width, c->mean, c->variance);
+        for (int j = 0; j < width; j++) {
+            c->gain[j] = sqrtf(c->variance[j] + NET_EPSILON);
+            c->shift[j] += c->mean[j];
+        }
+        normalise(c, &b->step[k], rows, width, false);
+    }
+}
+
+void net_map_forward(const struct net *m, const struct net_batch *b, int n, bool training)
+{
+    for (int k = 0; k < 2; k++) {
+        int rows = convolve(m, b, n, k);
+        normalise(&m->convolution[k], &b->step[k], rows, m->shape.map.width, training);
     }
     memcpy(b->h, b->step[1].y, (size_t)n * (size_t)m->shape.nodes * sizeof *b->h);
 }

@@ -14,6 +14,9 @@ void net_map_over(struct net *m, float *floats);
 void net_map_initialise(const struct net *m, double scale, struct shuffle *s);
 int net_map_batch_new(struct net_batch *b, int n, const struct map *m);
 void net_map_batch_free(struct net_batch *b);
+/* Convolutions without normalisation (net_recall) get that of the n rows z, and gain and shift that undo it:
+ * what they make of these rows is what it was. */
+void net_map_settle(const struct net *m, const struct net_batch *b, int n);
 /* z -> h. */
 void net_map_forward(const struct net *m, const struct net_batch *b, int n, bool training);
 /* dh -> gradients of both convolutions. */

@@ -2,6 +2,7 @@
 #include "net_store.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "index/half.h"
 #include "net_parts.h"
@@ -44,4 +45,46 @@ void net_store(const struct net *m, struct projection *p)
     store_convolution(&m->convolution[0], first, map->width, p->weights, p->bias);
     store_convolution(&m->convolution[1], second, map->width, p->weights + (size_t)first * (size_t)map->width,
                       p->bias + map->width);
+}
+
+static void recall_dense(const struct net *m, const struct projection *p)
+{
+    size_t dim = (size_t)p->dim, nodes = (size_t)p->nodes;
+    for (size_t j = 0; j < nodes; j++) {
+        for (size_t i = 0; i < dim; i++)
+            m->w1[i * nodes + j] = half_to_float(p->weights[j * dim + i]);
+    }
+    memcpy(m->b1, p->bias, nodes * sizeof *p->bias);
+}
+
+static void recall_convolution(const struct net_convolution *c, int inputs, int width,
+                               const uint16_t *weights, const float *bias)
+{
+    for (int j = 0; j < width; j++) {
+        for (int i = 0; i < inputs; i++)
+            c->w[(size_t)i * (size_t)width + (size_t)j] =
+                half_to_float(weights[(size_t)j * (size_t)inputs + (size_t)i]);
+        c->gain[j] = c->variance[j] = 1;
+        c->mean[j] = 0;
+        c->shift[j] = bias[j];
+    }
+}
+
+void net_recall(const struct net *m, const struct projection *p, const struct predictor *head)
+{
+    const struct map *map = &m->shape.map;
+    size_t nodes = (size_t)head->nodes, classes = (size_t)head->classes;
+    int first = MAP_TAPS * map->channels, second = MAP_TAPS * map->width;
+    if (map->side == 0) {
+        recall_dense(m, p);
+    } else {
+        recall_convolution(&m->convolution[0], first, map->width, p->weights, p->bias);
+        recall_convolution(&m->convolution[1], second, map->width,
+                           p->weights + (size_t)first * (size_t)map->width, p->bias + map->width);
+    }
+    for (size_t j = 0; j < nodes; j++) {
+        for (size_t c = 0; c < classes; c++)
+            m->w2[j * classes + c] = head->weights[c * nodes + j];
+    }
+    memcpy(m->b2, head->bias, classes * sizeof *head->bias);
 }

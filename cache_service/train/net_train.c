@@ -13,6 +13,7 @@
 
 #include "base/floats.h"
 #include "base/whole_file.h"
+#include "net_parts.h"
 #include "net_store.h"
 
 #define WARM  0.1 /* share of the steps in which the rate rises */
@@ -391,22 +392,18 @@ static int train_epoch(struct trainer *r, struct error *e)
 static void start_warm(struct trainer *r)
 {
     const struct projection *p = r->t->warm;
-    const struct predictor *head = r->t->warm_head;
-    size_t dim = (size_t)p->dim, nodes = (size_t)p->nodes, classes = (size_t)head->classes;
-    for (size_t i = 0; i < dim; i++) {
+    int features = projection_features(p), n = r->learned < TRAIN_BATCH ? (int)r->learned : TRAIN_BATCH;
+    for (int i = 0; i < features; i++) {
         if (p->scale[i] == 0)
             continue;
         r->p->mean[i] = p->mean[i];
         r->p->scale[i] = p->scale[i];
     }
-    for (size_t j = 0; j < nodes; j++) {
-        for (size_t i = 0; i < dim; i++)
-            r->net.w1[i * nodes + j] = half_to_float(p->weights[j * dim + i]);
-        for (size_t c = 0; c < classes; c++)
-            r->net.w2[j * classes + c] = head->weights[c * nodes + j];
-    }
-    memcpy(r->net.b1, p->bias, nodes * sizeof *p->bias);
-    memcpy(r->net.b2, head->bias, classes * sizeof *head->bias);
+    net_recall(&r->net, p, r->t->warm_head);
+    if (r->t->map.side == 0)
+        return;
+    load_batch(r, r->row, n, 0);
+    net_map_settle(&r->net, &r->batch, n);
 }
 
 static void start(struct trainer *r)

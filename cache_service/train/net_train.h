@@ -41,7 +41,7 @@ struct net_training {
     /* of the descriptor, when it is to be looked at by convolutions; nodes is map_nodes() then */
     struct map map;
     struct recipe recipe;
-    const struct projection *warm; /* start there: dense, of this shape; NULL: at random */
+    const struct projection *warm; /* start there, of this shape; NULL: at random */
     const struct predictor *warm_head;
     uint64_t seed;
     uint64_t tag;           /* of all of the above: a checkpoint with another tag is not continued */

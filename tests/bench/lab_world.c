@@ -137,7 +137,8 @@ static int add_record(struct lab *l, int64_t i, bool audit, struct reservoir_row
                       enum reservoir_what *what, struct error *e)
 {
     const struct manifest *m = l->s->manifest;
-    uint32_t dim[PIPELINE_MAX_EXITS];
+    const float *scores = l->s->traffic->scores.data;
+    uint32_t dim[PIPELINE_MAX_EXITS + 1];
     int of[PIPELINE_MAX_EXITS], n = 0, rc;
     struct update *u;
     char id[48];
@@ -148,7 +149,8 @@ static int add_record(struct lab *l, int64_t i, bool audit, struct reservoir_row
         of[n] = k;
         dim[n++] = (uint32_t)m->exit[k].dim;
     }
-    u = update_new(n, dim);
+    dim[n] = (uint32_t)l->s->traffic->classes;
+    u = update_new(n + (scores != NULL), dim);
     if (u == NULL)
         return error_set(e, FL_NOMEM, "no memory for a record");
     memcpy(u->identity, m->identity.digest, sizeof u->identity);
@@ -160,6 +162,8 @@ static int add_record(struct lab *l, int64_t i, bool audit, struct reservoir_row
         u->truth = l->s->truth[i];
     for (int j = 0; j < n; j++)
         update_fill(u, j, m->exit[of[j]].origin, row_at(l, i, of[j]));
+    if (scores != NULL)
+        update_fill(u, n, UPDATE_SCORES, scores + i * l->s->traffic->classes);
     snprintf(id, sizeof id, "%llu-%llu", (unsigned long long)moment_ms(l, l->now),
              (unsigned long long)++serial);
     rc = reservoir_add(l->reservoir, u, id, what, row, e);
@@ -192,6 +196,8 @@ static void teach(struct lab *l, const struct learner_decision *d)
     struct held *of = find_held(l, d->of);
     struct error e = {0};
     double from = cpu_s(), took;
+    if (l->teaching != 0 && l->taught_rc == FL_OK)
+        taught_release(&l->taught);
     memcpy(t.identity, s->manifest->identity.digest, sizeof t.identity);
     for (int k = 0; k < t.n_exits; k++) {
         const struct manifest_exit *x = &s->manifest->exit[k];
@@ -377,8 +383,10 @@ static void end_window(struct lab *l)
 static int open_lab(struct lab *l, struct error *e)
 {
     const struct lab_setup *s = l->s;
-    struct reservoir_setup r = {
-        .n_exits = s->manifest->n_exits, .classes = s->traffic->classes, .most_bytes = (size_t)256 << 20};
+    struct reservoir_setup r = {.n_exits = s->manifest->n_exits,
+                                .classes = s->traffic->classes,
+                                .scores = true,
+                                .most_bytes = (size_t)(s->pipeline->updates.reservoir_mb * 1e6)};
     struct learner_setup b = {.n_exits = s->manifest->n_exits,
                               .terms = s->terms,
                               .audit = s->audit,

@@ -66,6 +66,7 @@ static struct world *world_new(const char *kind, int64_t n, int64_t changed)
     strcpy(w->dir, "/tmp/freezeline-learning-XXXXXX");
     assert_non_null(mkdtemp(w->dir));
     w->pipeline.cache = (struct cache_config){.nodes = 16, .k = 5, .train_epochs = 10, .seed = 3};
+    w->pipeline.updates.reservoir_mb = 10;
     w->manifest.n_exits = w->traffic.n_exits = 2;
     w->traffic.rows = n;
     w->traffic.classes = CLASSES;

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "index/half.h"
+#include "cache_service/train/net_parts.h"
 #include "cache_service/train/net_store.h"
 
 #define ROWS    6
@@ -186,6 +187,30 @@ static void test_maps_that_are_none(void **state)
     assert_int_equal(map_last(&(struct map){3, 1, 1}), 1);
 }
 
+/* Teaching may go on from what is stored: it begins with the same scores. */
+static void check_recalled(const struct projection *p, const struct net_shape *shape,
+                           const struct net_batch *b)
+{
+    float *floats = malloc(net_floats(shape) * sizeof *floats);
+    float was[ROWS * 4 * 8], weights[CLASSES * 4 * 8], bias[CLASSES] = {0};
+    struct predictor head = {shape->nodes, CLASSES, weights, bias};
+    struct net m = net_over(floats, shape);
+    struct shuffle s;
+    assert_non_null(floats);
+    shuffle_seed(&s, 8, 2);
+    fill(&s, weights, sizeof weights / sizeof *weights);
+    memcpy(was, b->h, sizeof was);
+    net_recall(&m, p, &head);
+    net_map_settle(&m, b, ROWS);
+    for (int training = 0; training < 2; training++) {
+        net_forward(&m, b, ROWS, 0, training ? &s : NULL);
+        for (int i = 0; i < ROWS * shape->nodes; i++)
+            assert_true(fabsf(b->h[i] - was[i]) < 0.01f);
+    }
+    assert_true(m.w2[CLASSES + 1] == weights[shape->nodes + 1]);
+    free(floats);
+}
+
 /* What is stored judges as what was learned: normalisation is folded, weights are halves. */
 static void test_stored_is_what_was_learned(void **state)
 {
@@ -215,6 +240,7 @@ static void test_stored_is_what_was_learned(void **state)
     projection_apply(p, b.z, ROWS, &h[0][0], room);
     for (int i = 0; i < ROWS * shape.nodes; i++)
         assert_true(fabsf((&h[0][0])[i] - b.h[i]) < 0.01f);
+    check_recalled(p, &shape, &b);
     free(room);
     projection_release(p);
     net_batch_free(&b);

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "cache_service/learn/reservoir_disk.h"
+#include "base/floats.h"
 #include "cache_service/store/update.h"
 
 enum { DIM0 = 8, DIM1 = 5, CLASSES = 4 };
@@ -315,8 +316,62 @@ static void test_certifying_is_the_newest(void **state)
     assert_int_equal(rows[9].label, 1);
     assert_true(rows[0].certifies);
     free(rows);
-    assert_int_equal(list(w, false, 0, &rows), 0);
-    free(rows);
+    world_free(w);
+}
+
+/* What planned once teaches, and never plans again, whatever is restarted. */
+static void test_older_audits_teach(void **state)
+{
+    struct world *w = world_new(4096 + 96 * (16 + 80));
+    struct reservoir_row *rows;
+    uint64_t request = 0;
+    (void)state;
+    for (int i = 0; i < 50; i++) {
+        request = request_of(true, request + 1);
+        add(w, record(request, 1, 5, true), NULL);
+    }
+    for (int again = 0; again < 2; again++) {
+        uint64_t last;
+        assert_int_equal(list(w, false, 0, &rows), 30);
+        assert_false(rows[29].certifies);
+        last = rows[29].request;
+        free(rows);
+        assert_int_equal(list(w, true, 0, &rows), 20);
+        assert_true(rows[0].request > last && rows[0].certifies);
+        free(rows);
+        assert_int_equal(reservoir_sync(w->r, NULL), FL_OK);
+        reopen(w);
+    }
+    world_free(w);
+}
+
+/* They are kept where they are wanted and come. */
+static void test_scores_of_the_network(void **state)
+{
+    struct world *w = world_new(65536);
+    struct reservoir_row row;
+    const float scores[CLASSES] = {3, -1.5f};
+    float read[CLASSES];
+    (void)state;
+    reservoir_close(w->r);
+    w->setup.scores = true;
+    open_it(w);
+    for (int scored = 0; scored < 2; scored++) {
+        struct update *part = record(7 + (uint64_t)scored, 0, 1, false), *u;
+        uint16_t half[CLASSES];
+        for (int c = 0; c < CLASSES; c++)
+            half[c] = half_from_float(scores[c]);
+        u = update_join(&part, 1, half, scored ? CLASSES : 0);
+        u->label = 0;
+        assert_int_equal(add(w, u, &row), RESERVOIR_KEPT);
+        assert_int_equal(row.scored, scored);
+        assert_int_equal(add(w, record(7 + (uint64_t)scored, 0, 4, false), &row), RESERVOIR_WHOLE);
+        update_free(part);
+        assert_int_equal(reservoir_sync(w->r, NULL), FL_OK);
+        reopen(w);
+        assert_int_equal(reservoir_read(w->r, &row, RESERVOIR_SCORES, read), scored);
+    }
+    assert_memory_equal(read, scores, sizeof read);
     world_free(w);
 }
 
@@ -356,6 +411,8 @@ int main(void)
         cmocka_unit_test(test_other_exits_start_anew),
         cmocka_unit_test(test_teaching_is_balanced),
         cmocka_unit_test(test_certifying_is_the_newest),
+        cmocka_unit_test(test_older_audits_teach),
+        cmocka_unit_test(test_scores_of_the_network),
         cmocka_unit_test(test_joins_when_full),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
