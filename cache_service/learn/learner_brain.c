@@ -224,6 +224,7 @@ static void mark_change(struct learner_brain *b, uint64_t since_ms)
     b->looking_until = b->audits + SIGNAL_AUDITS;
     b->settled = b->audits + SETTLED_AUDITS;
     b->hope = 1;
+    b->teaching = 0; /* what is in work knows nothing of the change */
 }
 
 /* What was certified was so under traffic that is no more: candidates are forgotten. */
@@ -482,14 +483,20 @@ static bool still_improves(const struct learner_brain *b)
     return seen < points && pool_hope(&b->pool) < b->hope - HOPE;
 }
 
+/* An audit costs a second run only where an exit answers: the fewer do, the more audits cost as much. */
+static double most_audits(const struct learner_brain *b)
+{
+    double most = b->setup.audit_most / fmax(learner_watch_early(&b->watch, FEWEST), b->setup.audit_most);
+    return fmax(most, b->setup.audit);
+}
+
 static double audit_wanted(const struct learner_brain *b)
 {
-    double most = b->setup.audit > b->setup.audit_most ? b->setup.audit : b->setup.audit_most;
     if (b->state == LEARNER_COLD || b->state == LEARNER_OFF)
         return 1;
     if (b->state == LEARNER_TIGHTENED || b->audits < b->looking_until)
-        return most;
-    return pool_hope(&b->pool) < time_now(b) - HOPE || still_improves(b) ? most : b->setup.audit;
+        return most_audits(b);
+    return pool_hope(&b->pool) < time_now(b) - HOPE || still_improves(b) ? most_audits(b) : b->setup.audit;
 }
 
 /* So many audits certify candidate `number` if none of them loses: others take more. */

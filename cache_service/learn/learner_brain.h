@@ -87,7 +87,7 @@ enum learner_what {
     LEARNER_NUMBER, /* remember `number` as used (reservoir_set_candidate, and the manifest) before going on
                      */
     LEARNER_TEACH,  /* teach new caches and plan their order (teaching_run); `warm`: start at the caches of
-                       `of` */
+                       `of`. What is in work may be called off: it is not wanted any more */
     LEARNER_TUNE,   /* candidate `number`: the caches of `of` as they are, in another order (teaching_plan) */
     LEARNER_FORGET, /* the caches of `number` are not needed any more, unless another candidate has them too
                      */

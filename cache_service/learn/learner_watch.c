@@ -83,6 +83,18 @@ void learner_watch_see(struct learner_watch *w, const int32_t *label, const floa
         alarm_see(w->alarm, d);
 }
 
+double learner_watch_early(const struct learner_watch *w, int last)
+{
+    int early = 0;
+    if (w->seen < last)
+        return 1;
+    for (int64_t i = w->seen - last; i < w->seen; i++) {
+        const struct watched *s = &w->recent[i % WATCH_WINDOW];
+        early += first_hit(w->n_exits, w->placed, w->threshold, s->label, s->confidence) >= 0;
+    }
+    return (double)early / last;
+}
+
 static const struct alarm *nearer(const struct learner_watch *w)
 {
     if (w->blind == NULL || w->alarm == NULL)

@@ -353,6 +353,8 @@ static void teach(struct student *s, const struct learner_decision *d, uint64_t 
     int rc = t ? FL_OK : error_set(&e, FL_NOMEM, "out of memory");
     s->taught_of = *d;
     log_info("%s", d->why);
+    if (classroom_busy(s->classroom))
+        classroom_call_off(s->classroom);
     if (!rc) {
         syllabus_teaching(t, &s->base->manifest, s->p, d, candidates_caches(s->candidates, d->of));
         t->reservoir = s->reservoir;

@@ -142,7 +142,7 @@ struct updates_config {
     double in_vain; /* a `sample` that the file asks for without effect; 0: none */
     bool learn;     /* caches under a promise learn, where there is Redis */
     double audit;   /* share of the requests whose layers all run, after their answer where a cache gave it */
-    double audit_most;   /* the largest such share that a learner asks for while caches serve */
+    double audit_most;   /* share that a learner has run in the background at most, while caches serve */
     double reservoir_mb; /* of the requests that a learner keeps on its disk */
     int batch;           /* updates applied per new epoch, at most */
     int interval_ms;     /* a new epoch at most this often */

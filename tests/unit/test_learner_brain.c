@@ -181,7 +181,7 @@ static void test_cold_start(void **state)
     until_it_serves(w);
     assert_true(w->serves.certified.upper <= 0.01);
     assert_true(w->serves.certified.counts.n >= 300);
-    assert_true(view(w).audit == 0.25); /* there is more to be gained */
+    assert_true(view(w).audit >= 0.25); /* there is more to be gained */
     world_free(w);
 }
 
@@ -245,7 +245,7 @@ static void test_alarm_tightens_then_switches_off(void **state)
     assert_true(n < 100);
     assert_int_equal(w->serves.state, LEARNER_TIGHTENED);
     assert_true(w->serves.threshold[0] >= before[0] && w->serves.threshold[1] >= before[1]);
-    assert_true(view(w).audit == 0.25);
+    assert_true(view(w).audit >= 0.25);
     w->wrong = 9; /* and on: nothing can be trusted */
     for (n = 0; n < 2000 && view(w).state != LEARNER_OFF; n++)
         audit(w, -1);
@@ -274,7 +274,7 @@ static void test_a_signal_lets_it_learn_anew(void **state)
     w->grows = 1;
     learner_brain_signal(w->brain, "it is dark", w->now);
     obey(w);
-    assert_true(w->events > 0 && view(w).audit == 0.25);
+    assert_true(w->events > 0 && view(w).audit >= 0.25);
     assert_int_equal(view(w).state, LEARNER_SERVING); /* what serves goes on: a signal proves nothing */
     w->asked = asked = 0;
     audits(w, 500);
