@@ -103,6 +103,9 @@ $(B)/stages/kernels/simd_avx2.o: EXTRA += -mavx2 -mfma
 $(B)/stages/kernels/simd_avx512.o: EXTRA += -mavx2 -mfma -mavx512f -mavx512vl -mavx512dq -mavx512bw -mprefer-vector-width=512
 endif
 
+# The page that the broker serves lies in its object.
+$(B)/broker/http/page.o: broker/http/page.html
+
 # Which revision this is built from; "" outside a git repository. Changes only when the revision or the version does.
 $(B)/gen/revision.h: FORCE
 	$(Q)mkdir -p $(@D); r=$$(git describe --always --dirty --abbrev=12 --exclude '*' 2>/dev/null); \

@@ -10,6 +10,7 @@
 #define SLOTS        65536 /* requests to the broker without an answer */
 #define STATUS_MS    1000  /* how long the broker is asked about itself */
 #define STATUS_AGE   (NS_PER_S / 10)
+#define TIMES_AGE    (NS_PER_S / 4)
 #define MODEL_AGE    (2 * NS_PER_S)
 #define GRACE_MS     2000 /* after its deadline at the latest, an answer that says so should be here */
 #define OVERDUE_LOOK (NS_PER_S / 5)
@@ -23,6 +24,10 @@ struct http_backend {
     uint64_t status_ns;            /* when `status` was asked for; 0: never */
     bool answered;                 /* .. and whether that came */
     struct status_reply status;
+    struct view view; /* of it */
+    uint64_t times_ns;
+    bool timed;
+    struct times times;
     struct oip_model model; /* input.tensor.dtype TENSOR_NONE: not known */
     float *scores;          /* of one answer */
     int classes;
@@ -59,6 +64,7 @@ static const struct status_reply *status(struct http_backend *b, uint64_t age_ns
     if (!b->status_ns || now - b->status_ns > age_ns) {
         b->answered = client_status(b->client, STATUS_MS, &b->status, NULL) == FL_OK;
         b->status_ns = clock_ns();
+        view_of(&b->view, b->pipeline, b->answered ? &b->status : NULL);
     }
     return b->answered ? &b->status : NULL;
 }
@@ -66,6 +72,22 @@ static const struct status_reply *status(struct http_backend *b, uint64_t age_ns
 const struct status_reply *http_backend_status(struct http_backend *b)
 {
     return status(b, STATUS_AGE);
+}
+
+const struct view *http_backend_view(struct http_backend *b)
+{
+    status(b, MODEL_AGE);
+    return &b->view;
+}
+
+const struct times *http_backend_times(struct http_backend *b)
+{
+    uint64_t now = clock_ns();
+    if (!b->times_ns || now - b->times_ns > TIMES_AGE) {
+        b->timed = client_times(b->client, STATUS_MS, &b->times, NULL) == FL_OK;
+        b->times_ns = clock_ns();
+    }
+    return b->timed ? &b->times : NULL;
 }
 
 /* Of the processes that serve, the first one that tells it. */

@@ -15,6 +15,11 @@ void http_backend_free(struct http_backend *b);
 
 /* What the broker says about itself, not older than a tenth of a second; NULL: it does not answer. */
 const struct status_reply *http_backend_status(struct http_backend *b);
+/* The same as those who look want it, not older than two seconds; empty where nobody tells. */
+const struct view *http_backend_view(struct http_backend *b);
+/* Where the time of all answers went, not older than a quarter of a second; NULL: the broker does not answer.
+ */
+const struct times *http_backend_times(struct http_backend *b);
 /* What the model takes and gives. FL_UNAVAILABLE: no stage has told yet. */
 int http_backend_model(struct http_backend *b, struct oip_model *out, struct error *e);
 

@@ -114,15 +114,19 @@ static int unpack_body(struct http_call *c)
 
 /* ---- rows ---- */
 
-int http_call_read(struct http_call *c, const struct oip_model *m)
+int http_call_read(struct http_call *c, const struct oip_model *m, const struct pipeline *p)
 {
+    const char *body;
     int rc;
     if (c->error.code)
         return c->error.code;
     if (c->deflated && (rc = unpack_body(c)))
         return rc;
     c->model = *m;
-    if ((rc = oip_request_read(&c->request, c->body ? c->body : "", c->size, c->header, m, &c->error)))
+    body = c->body ? c->body : "";
+    rc = c->picture ? oip_request_picture(&c->request, body, c->size, m, p, &c->error)
+                    : oip_request_read(&c->request, body, c->size, c->header, m, &c->error);
+    if (rc)
         return rc;
     c->classes = (int)tensor_count(&m->output.tensor);
     c->row = calloc((size_t)c->request.rows, sizeof *c->row);
@@ -153,10 +157,7 @@ void http_call_answer(struct http_call *c, const struct answer *a, const float *
                                  .total_ns = a->total_ns,
                                  .known = a->known,
                                  .one_hot = !whole};
-    for (int s = 0; s < a->trace.n; s++) {
-        c->row[i].queue_ns += a->trace.stage[s].queue_ns;
-        c->row[i].compute_ns += a->trace.stage[s].compute_ns;
-    }
+    c->row[i].trace = a->trace;
     if (whole)
         memcpy(to, scores, (size_t)n * sizeof *to);
     else if (a->label >= 0 && a->label < c->classes)
@@ -175,6 +176,7 @@ int http_status(int code)
     case FL_DTYPE:
     case FL_VALUE:
     case FL_PROTOCOL:
+    case FL_CORRUPT:
         return 400;
     case FL_NOT_FOUND:
         return 404;
@@ -205,10 +207,10 @@ void http_reply_error(struct http_reply *r, const struct error *e)
     oip_error_text(&r->text, e->text);
 }
 
-void http_call_finish(struct http_call *c, const struct pipeline *p)
+void http_call_finish(struct http_call *c, const struct pipeline *p, const struct view *v)
 {
-    struct oip_answer a = {p->name,   &c->request, &c->model, c->row,
-                           c->scores, c->classes,  p->label,  p->n_labels};
+    struct oip_answer a = {p->name,    &c->request, &c->model,   c->row, c->scores,
+                           c->classes, p->label,    p->n_labels, v};
     struct error nomem = {FL_NOMEM, "out of memory for the answer"};
     if (c->error.code) {
         http_reply_error(&c->reply, &c->error);

@@ -31,6 +31,7 @@ struct http_call {
     struct http_route route;
     int64_t header; /* as oip_request_read takes it */
     bool deflated;  /* the body is compressed */
+    bool picture;   /* it is a PNG or JPEG file */
     char *body;
     size_t size, room;
     bool refused; /* the body is not kept: `error` says why */
@@ -57,11 +58,11 @@ void http_call_free(struct http_call *c);
 bool http_call_body(struct http_call *c, const char *bytes, size_t n);
 /* The body is whole: a compressed one is unpacked, rows are made of it for `m`. An error is left in c->error.
  */
-int http_call_read(struct http_call *c, const struct oip_model *m);
+int http_call_read(struct http_call *c, const struct oip_model *m, const struct pipeline *p);
 /* The answer to the row that was sent as the request `id` came. */
 void http_call_answer(struct http_call *c, const struct answer *a, const float *scores, int n);
 /* All rows have their answers, or there is an error: makes the reply. */
-void http_call_finish(struct http_call *c, const struct pipeline *p);
+void http_call_finish(struct http_call *c, const struct pipeline *p, const struct view *v);
 
 void http_reply_error(struct http_reply *r, const struct error *e);
 /* The status that goes with an error of the pipeline. */

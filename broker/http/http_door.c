@@ -26,12 +26,16 @@
 #include "base/log.h"
 #include "http_backend.h"
 #include "http_listener.h"
+#include "live.h"
+#include "live_text.h"
 #include "metrics_text.h"
+#include "page.h"
 
 #define MOST_CONNECTIONS 4096
 #define CONNECTION_BYTES \
     (64 << 10)                    /* libmicrohttpd's, for each: request line, headers, a piece of the body */
 #define LOOK_NS    (NS_PER_S / 4) /* between two looks for connections that take too long */
+#define LIVE_NS    (NS_PER_S * 2 / 5) /* between two events for those who watch */
 #define SLEEP_MS   200
 #define GOODBYE_NS (NS_PER_S / 2) /* how long closing waits for replies to leave */
 
@@ -49,8 +53,9 @@ struct http_door {
     struct MHD_Daemon *daemon;
     struct http_memory memory;
     struct http_counts counts;
+    struct live *live;
     struct caller *callers; /* list */
-    uint64_t looked_ns;
+    uint64_t looked_ns, told_ns;
     bool resumed; /* connections have replies that libmicrohttpd has not looked at */
     int wake_fd;  /* the thread is to look at `stop` */
     _Atomic bool stop;
@@ -100,6 +105,76 @@ static enum MHD_Result reply(struct http_door *d, struct http_call *c)
     return rc;
 }
 
+/* A reply that is no text of the call's own. */
+static enum MHD_Result reply_with(struct http_door *d, struct http_call *c, struct MHD_Response *response,
+                                  const char *type, const char *cache)
+{
+    enum MHD_Result rc;
+    if (!response)
+        return MHD_NO;
+    metrics_count(&d->counts, 200);
+    MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, type);
+    MHD_add_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, cache);
+    MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
+    MHD_add_response_header(
+        response, "Content-Security-Policy",
+        "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
+        "img-src blob: data:; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'");
+    rc = MHD_queue_response(c->connection, MHD_HTTP_OK, response);
+    MHD_destroy_response(response);
+    return rc;
+}
+
+static enum MHD_Result show_page(struct http_door *d, struct http_call *c)
+{
+    return reply_with(
+        d, c,
+        MHD_create_response_from_buffer(PAGE_BYTES, (void *)(uintptr_t)page_html, MHD_RESPMEM_PERSISTENT),
+        "text/html; charset=utf-8", "no-cache");
+}
+
+static struct metrics metrics_now(struct http_door *d)
+{
+    const struct status_reply *s = http_backend_status(d->backend);
+    return (struct metrics){d->pipeline, &d->counts, s, http_backend_view(d->backend),
+                            s ? http_backend_times(d->backend) : NULL};
+}
+
+static enum MHD_Result begin_to_watch(struct http_door *d, struct http_call *c)
+{
+    struct oip_model model;
+    bool known = http_backend_model(d->backend, &model, NULL) == FL_OK;
+    struct metrics now = metrics_now(d);
+    struct json_text first = {.at = NULL};
+    struct MHD_Response *response;
+
+    live_about_text(&first, d->pipeline, known ? &model : NULL);
+    live_state_text(&first, &now);
+    if (!(response = live_watch(d->live, c->connection, &first))) {
+        error_set(&c->error, FL_UNAVAILABLE, "%d others watch already", LIVE_MOST);
+        http_reply_error(&c->reply, &c->error);
+        return reply(d, c);
+    }
+    return reply_with(d, c, response, "text/event-stream", "no-store");
+}
+
+/* Those who watch hear how it is. */
+static void tell_watchers(struct http_door *d)
+{
+    uint64_t now = clock_ns();
+    struct json_text event = {.at = NULL};
+    struct metrics m;
+
+    if (!live_watched(d->live) || now - d->told_ns < LIVE_NS)
+        return;
+    d->told_ns = now;
+    m = metrics_now(d);
+    live_state_text(&event, &m);
+    if (!event.failed && live_tell(d->live, &event))
+        d->resumed = true;
+    json_text_free(&event);
+}
+
 static void refuse(struct http_call *c, const struct http_route *r)
 {
     http_reply_error(&c->reply, &r->why);
@@ -139,7 +214,7 @@ static void tell_model(struct http_door *d, struct http_call *c)
 static void on_done(void *arg, struct http_call *c)
 {
     struct http_door *d = arg;
-    http_call_finish(c, d->pipeline);
+    http_call_finish(c, d->pipeline, http_backend_view(d->backend));
     MHD_resume_connection(c->connection);
     d->resumed = true;
 }
@@ -148,19 +223,21 @@ static void infer(struct http_door *d, struct http_call *c)
 {
     struct oip_model model;
     c->began_ns = clock_ns();
-    if (!c->error.code && !http_backend_model(d->backend, &model, &c->error) && !http_call_read(c, &model)) {
+    if (!c->error.code && !http_backend_model(d->backend, &model, &c->error) &&
+        !http_call_read(c, &model, d->pipeline)) {
         http_backend_send(d->backend, c);
         if (c->left) {
             MHD_suspend_connection(c->connection);
             return;
         }
     }
-    http_call_finish(c, d->pipeline);
+    http_call_finish(c, d->pipeline, http_backend_view(d->backend));
 }
 
 /* The request is whole: what is known at once becomes the reply. */
 static void serve_call(struct http_door *d, struct http_call *c)
 {
+    struct metrics now;
     switch (c->route.target) {
     case TARGET_SERVER:
         oip_server_text(&c->reply.text);
@@ -189,7 +266,8 @@ static void serve_call(struct http_door *d, struct http_call *c)
         infer(d, c);
         break;
     case TARGET_METRICS:
-        metrics_text(&c->reply.text, d->pipeline, http_backend_status(d->backend), &d->counts);
+        now = metrics_now(d);
+        metrics_text(&c->reply.text, &now);
         c->reply.status = 200;
         c->reply.type = "text/plain; version=0.0.4; charset=utf-8";
         break;
@@ -228,9 +306,11 @@ static void read_headers(struct http_call *c)
         MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_CONTENT_ENCODING);
     int64_t header = number_in(connection, "Inference-Header-Content-Length");
     int64_t length = number_in(connection, MHD_HTTP_HEADER_CONTENT_LENGTH);
+    const char *type = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_CONTENT_TYPE);
 
     if (header == -2)
         error_set(&c->error, FL_PROTOCOL, "Inference-Header-Content-Length is no number of bytes");
+    c->picture = type && !strncasecmp(type, "image/", 6);
     c->header = header < 0 ? OIP_NO_HEADER : header;
     c->deflated = coding && (!strcasecmp(coding, "gzip") || !strcasecmp(coding, "x-gzip") ||
                              !strcasecmp(coding, "deflate"));
@@ -270,7 +350,7 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
             return MHD_NO;
         if (c->error.code != FL_TOO_LARGE)
             return MHD_YES;
-        http_call_finish(c, d->pipeline); /* before the body comes, and ends the connection */
+        http_call_finish(c, d->pipeline, NULL); /* before the body comes, and ends the connection */
         return reply(d, c);
     }
     if (*n) {
@@ -280,6 +360,10 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
     }
     if (caller)
         caller->served = true;
+    if (c->route.target == TARGET_PAGE)
+        return show_page(d, c);
+    if (c->route.target == TARGET_LIVE_STATE)
+        return begin_to_watch(d, c);
     if (!c->reply.status)
         serve_call(d, c);
     return c->reply.status ? reply(d, c) : MHD_YES;
@@ -389,6 +473,7 @@ static void turn(struct http_door *d)
     d->resumed = false;
     http_backend_collect(d->backend, on_done, d);
     shut_slow_callers(d);
+    tell_watchers(d);
     if (!d->resumed)
         sleep_until_something(d);
 }
@@ -412,6 +497,7 @@ static void *run(void *arg)
     listener = MHD_quiesce_daemon(d->daemon);
     http_backend_collect(d->backend, on_done, d);
     http_backend_abandon(d->backend, on_done, d);
+    live_end(d->live);
     until = clock_ns() + GOODBYE_NS;
     do
         MHD_run(d->daemon);
@@ -471,12 +557,15 @@ int http_door_open(struct http_door **out, const struct pipeline *p, struct erro
     d->memory.most = (size_t)(p->broker.max_memory_mb * (1 << 20));
     d->memory.most_of_one = (size_t)(p->broker.max_request_mb * (1 << 20));
     d->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (d->wake_fd < 0)
+    if (!(d->live = live_new()))
+        rc = error_set(e, FL_NOMEM, "out of memory");
+    else if (d->wake_fd < 0)
         rc = error_set(e, FL_IO, "no descriptor for HTTP: %s", strerror(errno));
     else if (!(rc = http_backend_new(&d->backend, p, e)) &&
              !(rc = http_listen(&listener, p, where, sizeof where, e)) &&
              !(rc = start_daemon(d, listener, e)) && !(rc = start_thread(d, e)))
-        log_info("HTTP (Open Inference Protocol) at http://%s/v2/models/%s", where, p->name);
+        log_info("HTTP (Open Inference Protocol) at http://%s/v2/models/%s; a page for people at http://%s/",
+                 where, p->name, where);
     if (rc) {
         http_door_close(d);
         return rc;
@@ -498,6 +587,7 @@ void http_door_close(struct http_door *d)
         MHD_stop_daemon(d->daemon);
     }
     http_backend_free(d->backend);
+    live_free(d->live);
     if (d->wake_fd >= 0)
         close(d->wake_fd);
     free(d);

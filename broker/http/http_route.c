@@ -95,7 +95,11 @@ static struct http_route find(const char *path, const char *model)
     struct parts p;
     if (!split(&p, path))
         return not_here(path);
-    if (p.n == 1 && is(&p, 0, "metrics"))
+    if (p.n == 0 && *path == '/')
+        r.target = TARGET_PAGE;
+    else if (p.n == 1 && is(&p, 0, "live"))
+        r.target = TARGET_LIVE_STATE;
+    else if (p.n == 1 && is(&p, 0, "metrics"))
         r.target = TARGET_METRICS;
     else if (!is(&p, 0, "v2"))
         return not_here(path);

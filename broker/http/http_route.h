@@ -18,6 +18,8 @@ enum http_target {
     TARGET_STATS,
     TARGET_INDEX,
     TARGET_METRICS,
+    TARGET_PAGE,
+    TARGET_LIVE_STATE,
 };
 
 struct http_route {

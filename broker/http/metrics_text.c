@@ -1,6 +1,8 @@
 /* metrics_text.c - families, each with its help, its type, its samples */
 #include "metrics_text.h"
 
+#include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -27,8 +29,14 @@ void metrics_took(struct http_counts *h, const struct http_call *c, uint64_t ns)
     int i = 0;
     add(c->reply.status == 200 ? &h->success : &h->fail, ns);
     for (int row = 0; c->reply.status == 200 && row < c->request.rows; row++) {
-        add(&h->queue, c->row[row].queue_ns);
-        add(&h->compute, c->row[row].compute_ns);
+        const struct trace *t = &c->row[row].trace;
+        uint64_t queue = 0, compute = 0;
+        for (int k = 0; k < t->n; k++) {
+            queue += t->stage[k].queue_ns;
+            compute += t->stage[k].compute_ns;
+        }
+        add(&h->queue, queue);
+        add(&h->compute, compute);
     }
     while (i < METRICS_BUCKETS && seconds > bucket[i])
         i++;
@@ -93,23 +101,157 @@ static void put_requests(struct json_text *out, const char *m, const struct stat
           (double)s->response_bytes);
 }
 
-static void put_answers(struct json_text *out, const struct pipeline *p, const struct status_reply *s)
+/* The name of an exit between the quotes of a label. */
+static void put_exit(struct json_text *out, const char *name, const char *model, const char *exit)
 {
-    const char *name = "freezeline_answers_total";
+    json_text_format(out, "%s{model=\"%s\",exit=\"", name, model);
+    put_label(out, exit);
+    json_text_format(out, "\"} ");
+}
+
+static void put_answers(struct json_text *out, const struct metrics *m)
+{
+    const struct status_reply *s = m->status;
+    const char *name = "freezeline_answers_total", *model = m->pipeline->name;
     uint64_t early = s->hits + s->known;
     family(out, name, "counter",
            "Answers by what gave them: an exit's cache, the whole network, an earlier answer.");
-    for (int i = 0; i < s->n_exits; i++) {
-        json_text_format(out, "%s{model=\"%s\",exit=\"", name, p->name);
-        if (i < p->n_exits && p->exit[i].name)
-            put_label(out, p->exit[i].name);
-        else
-            json_text_format(out, "%d", i);
-        json_text_format(out, "\"} %llu\n", (unsigned long long)s->exit[i].answered);
-    }
+    for (int i = 0; i < s->n_exits && i < PIPELINE_MAX_EXITS; i++)
+        if (i < m->view->n_exits || s->exit[i].answered) {
+            put_exit(out, name, model, m->view->exit[i].name);
+            json_text_format(out, "%llu\n", (unsigned long long)s->exit[i].answered);
+        }
     json_text_format(out, "%s{model=\"%s\",exit=\"none\"} %llu\n%s{model=\"%s\",exit=\"known\"} %llu\n", name,
-                     p->name, (unsigned long long)(s->answered > early ? s->answered - early : 0), name,
-                     p->name, (unsigned long long)s->known);
+                     model, (unsigned long long)(s->answered > early ? s->answered - early : 0), name, model,
+                     (unsigned long long)s->known);
+}
+
+/* ---- where time goes ---- */
+
+static const struct {
+    const char *name, *help;
+} times_family[TIMES_PARTS] = {
+    {"freezeline_request_seconds", "Answers: from when the broker had the request to its answer."},
+    {"freezeline_stage_wire_seconds", "On the way to a stage."},
+    {"freezeline_stage_queue_seconds", "In a stage's queue."},
+    {"freezeline_stage_compute_seconds", "In a stage's layers."},
+    {"freezeline_stage_lookup_seconds", "At a stage's exits, beside its layers' time."},
+};
+
+static void put_histogram(struct json_text *out, const char *name, const char *labels,
+                          const struct times_of *t)
+{
+    uint64_t n = 0;
+    for (int i = 0; i < TIME_BUCKETS - 1; i++) {
+        n += t->count[i];
+        json_text_format(out, "%s_bucket{%s,le=\"%g\"} %llu\n", name, labels, time_bucket_bound[i],
+                         (unsigned long long)n);
+    }
+    n += t->count[TIME_BUCKETS - 1];
+    json_text_format(out, "%s_bucket{%s,le=\"+Inf\"} %llu\n%s_sum{%s} %.17g\n", name, labels,
+                     (unsigned long long)n, name, labels, (double)t->sum_ns / NS_PER_S);
+    json_text_format(out, "%s_count{%s} %llu\n", name, labels, (unsigned long long)n);
+}
+
+static void put_times(struct json_text *out, const char *model, const struct times *t)
+{
+    char labels[128];
+    for (uint32_t part = 0; part < TIMES_PARTS; part++) {
+        family(out, times_family[part].name, "histogram", times_family[part].help);
+        for (int i = 0; i < t->n; i++) {
+            if (t->of[i].part != part)
+                continue;
+            if (part == TIMES_REQUEST)
+                snprintf(labels, sizeof labels, "model=\"%s\"", model);
+            else
+                snprintf(labels, sizeof labels, "model=\"%s\",stage=\"%u\"", model, t->of[i].stage);
+            put_histogram(out, times_family[part].name, labels, &t->of[i]);
+        }
+    }
+}
+
+/* Triton's names where they mean the same, for dashboards that people have. */
+static void put_triton(struct json_text *out, const char *model, const struct status_reply *s,
+                       const struct times *t)
+{
+    static const struct {
+        const char *name, *help;
+        uint32_t part;
+    } sums[] = {{"nv_inference_request_duration_us", "Time of all answers at the broker.", TIMES_REQUEST},
+                {"nv_inference_queue_duration_us", "Of it in the stages' queues.", TIMES_QUEUE},
+                {"nv_inference_compute_infer_duration_us", "Of it in the stages' layers.", TIMES_COMPUTE}};
+    const struct {
+        const char *name, *help;
+        uint64_t n;
+    } counts[] = {{"nv_inference_request_success", "Requests that were answered.", s->answered},
+                  {"nv_inference_request_failure", "Requests that got an error.", s->failed},
+                  {"nv_inference_count", "Answers.", s->answered}};
+    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
+        family(out, counts[i].name, "counter", counts[i].help);
+        json_text_format(out, "%s{model=\"%s\",version=\"1\"} %llu\n", counts[i].name, model,
+                         (unsigned long long)counts[i].n);
+    }
+    for (size_t k = 0; t && k < sizeof sums / sizeof *sums; k++) {
+        uint64_t ns = 0;
+        for (int i = 0; i < t->n; i++)
+            ns += t->of[i].part == sums[k].part ? t->of[i].sum_ns : 0;
+        family(out, sums[k].name, "counter", sums[k].help);
+        json_text_format(out, "%s{model=\"%s\",version=\"1\"} %llu\n", sums[k].name, model,
+                         (unsigned long long)(ns / NS_PER_US));
+    }
+}
+
+/* ---- what is promised, and whether it is kept ---- */
+
+static void put_promise(struct json_text *out, const char *m, const struct view *v)
+{
+    if (!v->promise.made)
+        return;
+    family(out, "freezeline_promise_budget_ratio", "gauge",
+           "How much accuracy (or agreement) early answers may cost.");
+    json_text_format(out, "freezeline_promise_budget_ratio{model=\"%s\",of=\"%s\"} %.17g\n", m,
+                     v->promise.agreement ? "agreement" : "accuracy", v->promise.max_loss);
+    gauge(out, m, "freezeline_promise_certainty_ratio", "Certainty of that promise.", v->promise.certainty);
+}
+
+static void put_per_exit(struct json_text *out, const char *model, const struct view *v, const char *name,
+                         const char *type, const char *help, const uint64_t *of)
+{
+    family(out, name, type, help);
+    for (int i = 0; i < v->told.n_exits; i++) {
+        put_exit(out, name, model, v->exit[i].name);
+        json_text_format(out, "%llu\n", (unsigned long long)of[i]);
+    }
+}
+
+static void put_epoch(struct json_text *out, const char *m, const struct view *v)
+{
+    const struct epoch_told *t = &v->told;
+    if (t->state == EPOCH_NOT)
+        return;
+    gauge(out, m, "freezeline_epoch_serial", "The certified epoch that serves.", (double)t->serial);
+    gauge(out, m, "freezeline_epoch_age_seconds", "Since it was seen to serve.", (double)t->age_ms / 1000);
+    gauge(out, m, "freezeline_epoch_candidate", "The newest candidate for an epoch.", (double)t->candidate);
+    gauge(out, m, "freezeline_epoch_audits", "Audits since the epoch serves.", (double)t->audits);
+    gauge(out, m, "freezeline_epoch_audits_differ", "Of these, those with another label than the network's.",
+          (double)t->differ);
+    if (t->audits)
+        gauge(out, m, "freezeline_epoch_loss_ratio", "Mean loss of these audits.",
+              ((double)t->lost - (double)t->won) / (double)t->audits);
+    if (isfinite(t->lower) && isfinite(t->upper)) {
+        gauge(out, m, "freezeline_epoch_loss_lower_ratio", "The mean loss is at least this.", t->lower);
+        gauge(out, m, "freezeline_epoch_loss_upper_ratio", "The mean loss is at most this.", t->upper);
+    }
+    gauge(out, m, "freezeline_epoch_alarm_ratio", "How far the evidence against the promise is.", t->alarm);
+    gauge(out, m, "freezeline_epoch_off", "1 after an alarm that switched all exits off.",
+          t->state == EPOCH_OFF);
+    gauge(out, m, "freezeline_learner_lag_seconds", "From an answer to the learner's disk.",
+          (double)t->lag_ms / 1000);
+    gauge(out, m, "freezeline_learner_kept", "Requests that are kept to learn from.", (double)t->kept);
+    put_per_exit(out, m, v, "freezeline_exit_audits", "gauge", "Audits that the exit would have answered.",
+                 t->answered);
+    put_per_exit(out, m, v, "freezeline_exit_audits_lost", "gauge", "Of these, those that it lost.",
+                 t->exit_lost);
 }
 
 static void put_learning(struct json_text *out, const char *m, const struct status_reply *s)
@@ -251,15 +393,15 @@ static void put_http(struct json_text *out, const char *m, const struct http_cou
     json_text_format(out, "%s_count{model=\"%s\"} %llu\n", took, m, (unsigned long long)n);
 }
 
-void metrics_text(struct json_text *out, const struct pipeline *p, const struct status_reply *s,
-                  const struct http_counts *h)
+void metrics_text(struct json_text *out, const struct metrics *all)
 {
-    const char *m = p->name;
+    const struct status_reply *s = all->status;
+    const char *m = all->pipeline->name;
     family(out, "freezeline_build_info", "gauge", "1, with the version.");
     json_text_format(out, "freezeline_build_info{version=\"%s\",revision=\"%s\"} 1\n", version_number(),
                      version_revision());
     gauge(out, m, "freezeline_up", "1 while the broker replies.", s != NULL);
-    put_http(out, m, h);
+    put_http(out, m, all->http);
     if (!s)
         return;
     gauge(out, m, "freezeline_ready", "1 while every stage has a ready worker.", s->ready);
@@ -267,7 +409,12 @@ void metrics_text(struct json_text *out, const struct pipeline *p, const struct 
     gauge(out, m, "freezeline_uptime_seconds", "Since the broker started.",
           s->now_ns > s->started_ns ? (double)(s->now_ns - s->started_ns) / NS_PER_S : 0);
     put_requests(out, m, s);
-    put_answers(out, p, s);
+    put_answers(out, all);
+    if (all->times)
+        put_times(out, m, all->times);
+    put_triton(out, m, s, all->times);
+    put_promise(out, m, all->view);
+    put_epoch(out, m, all->view);
     put_learning(out, m, s);
-    put_processes(out, p, s);
+    put_processes(out, all->pipeline, s);
 }

@@ -26,11 +26,18 @@ void metrics_count(struct http_counts *h, int status);
 /* An inference has its reply after so long. */
 void metrics_took(struct http_counts *h, const struct http_call *c, uint64_t ns);
 
-/* s NULL: the broker does not reply; then only what HTTP counts. */
 /* Triton's statistics of the model: of what came over HTTP. */
 void metrics_stats_text(struct json_text *out, const struct pipeline *p, const struct http_counts *h);
 
-void metrics_text(struct json_text *out, const struct pipeline *p, const struct status_reply *s,
-                  const struct http_counts *h);
+/* What is known of the pipeline at one moment. */
+struct metrics {
+    const struct pipeline *pipeline;
+    const struct http_counts *http;
+    const struct status_reply *status; /* NULL: the broker does not reply; then only what HTTP counts */
+    const struct view *view;           /* of it */
+    const struct times *times;         /* NULL: not told */
+};
+
+void metrics_text(struct json_text *out, const struct metrics *m);
 
 #endif

@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 
+#include "config/pipeline.h"
 #include "wire/message.h"
 
 #define OIP_ID_BYTES   257
@@ -36,6 +37,10 @@ struct oip_request {
  * FL_SHAPE, FL_DTYPE, FL_TOO_LARGE, FL_UNSUPPORTED, FL_NOMEM; then there is nothing to release. */
 int oip_request_read(struct oip_request *out, const char *body, size_t size, int64_t header,
                      const struct oip_model *model, struct error *e);
+/* The body is a PNG or JPEG file: one row of it, as `input` in the pipeline file says. FL_CORRUPT,
+ * FL_TOO_LARGE (16 million pixels), FL_SHAPE: the model takes no pictures; FL_UNSUPPORTED, FL_NOMEM. */
+int oip_request_picture(struct oip_request *out, const char *body, size_t size, const struct oip_model *model,
+                        const struct pipeline *p, struct error *e);
 void oip_request_release(struct oip_request *r);
 
 #endif

@@ -78,12 +78,24 @@ void oip_error_text(struct json_text *out, const char *why)
 
 /* ---- parameters ---- */
 
-enum row_field { ROW_EXIT, ROW_LABEL, ROW_CONFIDENCE, ROW_EPOCH, ROW_TIME, ROW_FIELDS };
-static const char *const field_name[ROW_FIELDS] = {"exit", "label", "confidence", "epoch", "time_us"};
+enum row_field { ROW_EXIT, ROW_LABEL, ROW_CONFIDENCE, ROW_EPOCH, ROW_TIME, ROW_LAYERS, ROW_FIELDS };
+static const char *const field_name[ROW_FIELDS] = {"exit",  "label",   "confidence",
+                                                   "epoch", "time_us", "layers"};
 
-static void put_field(struct json_text *out, const struct oip_row *r, enum row_field f)
+/* With weights, that ran for it; 0: not known. */
+static uint32_t layers_run(const struct oip_row *r, const struct view *v)
+{
+    if (!v || r->known || r->exit >= PIPELINE_MAX_EXITS)
+        return 0;
+    return r->exit < 0 ? v->layers : v->exit[r->exit].layers;
+}
+
+static void put_field(struct json_text *out, const struct oip_row *r, const struct view *v, enum row_field f)
 {
     switch (f) {
+    case ROW_LAYERS:
+        json_text_format(out, "%u", layers_run(r, v));
+        break;
     case ROW_EXIT:
         json_text_format(out, "%d", r->exit);
         break;
@@ -101,21 +113,59 @@ static void put_field(struct json_text *out, const struct oip_row *r, enum row_f
     }
 }
 
+enum stage_field { STAGE_QUEUE, STAGE_COMPUTE, STAGE_LOOKUP, STAGE_FIELDS };
+static const char *const stage_field_name[STAGE_FIELDS] = {"queue", "compute", "lookup"};
+
+static uint64_t stage_us(const struct oip_row *r, uint32_t stage, enum stage_field f)
+{
+    for (int i = 0; i < r->trace.n; i++) {
+        const struct stage_time *t = &r->trace.stage[i];
+        if (t->stage == stage)
+            return (f == STAGE_QUEUE     ? t->queue_ns
+                    : f == STAGE_COMPUTE ? t->compute_ns
+                                         : t->lookup_ns) /
+                   NS_PER_US;
+    }
+    return 0;
+}
+
+/* Of the stages that some row has passed. */
+static void put_stage_times(struct json_text *out, const struct oip_answer *a)
+{
+    int rows = a->request->rows;
+    uint32_t last = 0;
+    for (int i = 0; i < rows; i++)
+        if (a->row[i].trace.n && a->row[i].trace.stage[a->row[i].trace.n - 1].stage + 1 > last)
+            last = a->row[i].trace.stage[a->row[i].trace.n - 1].stage + 1;
+    for (uint32_t stage = 0; stage < last; stage++)
+        for (int f = 0; f < STAGE_FIELDS; f++) {
+            json_text_format(out, ",\"stage%u_%s_us\":%s", stage, stage_field_name[f], rows > 1 ? "\"" : "");
+            for (int i = 0; i < rows; i++)
+                json_text_format(out, "%s%llu", i ? "," : "",
+                                 (unsigned long long)stage_us(&a->row[i], stage, (enum stage_field)f));
+            json_text_bytes(out, "\"", rows > 1);
+        }
+}
+
 /* Numbers for one row. The protocol has no lists among parameters: of several rows they are one text. */
 static void put_parameters(struct json_text *out, const struct oip_answer *a)
 {
     int rows = a->request->rows;
     bool one_hot = false, known = false;
+    char promise[96];
     json_text_format(out, "\"parameters\":{");
     for (int f = 0; f < ROW_FIELDS; f++) {
         json_text_format(out, "%s\"%s\":%s", f ? "," : "", field_name[f], rows > 1 ? "\"" : "");
         for (int i = 0; i < rows; i++) {
             if (i)
                 json_text_bytes(out, ",", 1);
-            put_field(out, &a->row[i], (enum row_field)f);
+            put_field(out, &a->row[i], a->view, (enum row_field)f);
         }
         json_text_bytes(out, "\"", rows > 1);
     }
+    put_stage_times(out, a);
+    if (a->view && a->view->promise.made)
+        json_text_format(out, ",\"promise\":\"%s\"", view_promise(a->view, promise, sizeof promise));
     for (int i = 0; i < rows; i++) {
         one_hot = one_hot || a->row[i].one_hot;
         known = known || a->row[i].known;

@@ -7,15 +7,17 @@
 
 #include "json_text.h"
 #include "oip_request.h"
+#include "view.h"
 
 /* The answer to one row. */
 struct oip_row {
     int32_t label, exit;
     float confidence;
     uint64_t epoch;
-    uint64_t total_ns, queue_ns, compute_ns; /* at the broker; of it in the stages' queues, in their layers */
-    bool known;                              /* it is that of an earlier request with the same input */
-    bool one_hot;                            /* there were no scores: 1 at the label stands for them */
+    uint64_t total_ns;  /* at the broker */
+    struct trace trace; /* where it went */
+    bool known;         /* it is that of an earlier request with the same input */
+    bool one_hot;       /* there were no scores: 1 at the label stands for them */
 };
 
 /* Answers of all rows, and row-major scores, request->rows x `classes`. */
@@ -28,6 +30,7 @@ struct oip_answer {
     int classes;
     char *const *label; /* names of classes, or of the first ones */
     int n_labels;
+    const struct view *view; /* the pipeline; NULL: not known */
 };
 
 void oip_server_text(struct json_text *out);

@@ -154,7 +154,10 @@ int array_view_image(const struct array_view *v, int64_t i, const struct picture
     const uint8_t *from = v->base + i * v->picture;
     uint8_t *to;
 
-    *out = (struct image){p->width, p->height, 1, malloc((size_t)3 * (size_t)p->width * (size_t)p->height)};
+    *out = (struct image){.width = p->width,
+                          .height = p->height,
+                          .orientation = 1,
+                          .rgb = malloc((size_t)3 * (size_t)p->width * (size_t)p->height)};
     if (!(to = out->rgb))
         return error_set(e, FL_NOMEM, "no memory for a picture");
     for (int y = 0; y < p->height; y++)

@@ -10,10 +10,16 @@
 
 int image_decode(struct image *out, const void *bytes, size_t size, const char *name, struct error *e)
 {
+    return image_decode_within(out, bytes, size, name, IMAGE_MAX_PIXELS, e);
+}
+
+int image_decode_within(struct image *out, const void *bytes, size_t size, const char *name,
+                        int64_t most_pixels, struct error *e)
+{
     static const uint8_t png[8] = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n'}, jpeg[2] = {0xff, 0xd8};
     int rc;
 
-    *out = (struct image){.orientation = 1};
+    *out = (struct image){.orientation = 1, .most_pixels = most_pixels};
     if (size >= sizeof png && !memcmp(bytes, png, sizeof png))
         rc = image_decode_png(out, bytes, size, name, e);
     else if (size >= sizeof jpeg && !memcmp(bytes, jpeg, sizeof jpeg))

@@ -17,7 +17,8 @@
 /* Interleaved RGB bytes, row by row; pixels are owned (image_release). */
 struct image {
     int width, height;
-    int orientation; /* as the camera was held, 1 to 8 as EXIF counts; 1: upright, or nobody says */
+    int orientation;     /* as the camera was held, 1 to 8 as EXIF counts; 1: upright, or nobody says */
+    int64_t most_pixels; /* more are not read */
     uint8_t *rgb;
 };
 
@@ -27,6 +28,9 @@ struct image {
 int image_load(struct image *out, const char *path, struct error *e);
 /* The same from the `size` bytes of a file; `name` is for messages. */
 int image_decode(struct image *out, const void *bytes, size_t size, const char *name, struct error *e);
+/* Of no more than so many pixels: for those who have no time for large ones. */
+int image_decode_within(struct image *out, const void *bytes, size_t size, const char *name,
+                        int64_t most_pixels, struct error *e);
 void image_release(struct image *i);
 
 #endif

@@ -11,8 +11,8 @@
 
 #include "image_decoders.h"
 
-#define MOST_SCANS       200
-#define MOST_PIXEL_SCANS (10 * IMAGE_MAX_PIXELS) /* each scan goes over all pixels */
+#define MOST_SCANS    200
+#define SCANS_OF_MOST 10 /* so often all pixels of a picture as large as may be: each scan goes over all */
 
 enum marker { START_OF_IMAGE = 0xd8, END_OF_IMAGE = 0xd9, START_OF_SCAN = 0xda, APPLICATION_1 = 0xe1 };
 
@@ -94,7 +94,7 @@ static int read_pixels(tjhandle j, struct image *out, const uint8_t *bytes, size
         return error_set(e, FL_CORRUPT, "%s: %s", name, tjGetErrorStr2(j));
     if ((rc = image_take_pixels(out, width, height, name, e)))
         return rc;
-    if ((int64_t)width * height * scans > MOST_PIXEL_SCANS)
+    if ((int64_t)width * height * scans > SCANS_OF_MOST * out->most_pixels)
         return error_set(e, FL_TOO_LARGE, "%s: %dx%d pixels in %d scans are too much", name, width, height,
                          scans);
     inks = space == TJCS_CMYK || space == TJCS_YCCK;

@@ -7,9 +7,10 @@
 int image_take_pixels(struct image *out, int64_t width, int64_t height, const char *name, struct error *e)
 {
     if (width < 1 || height < 1 || width > IMAGE_MAX_SIDE || height > IMAGE_MAX_SIDE ||
-        width * height > IMAGE_MAX_PIXELS)
+        width * height > out->most_pixels)
         return error_set(e, FL_TOO_LARGE, "%s: %lldx%lld pixels is over the limit of %d a side, %lld in all",
-                         name, (long long)width, (long long)height, IMAGE_MAX_SIDE, IMAGE_MAX_PIXELS);
+                         name, (long long)width, (long long)height, IMAGE_MAX_SIDE,
+                         (long long)out->most_pixels);
     out->width = (int)width;
     out->height = (int)height;
     out->rgb = malloc((size_t)(3 * width * height));

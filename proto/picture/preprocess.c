@@ -28,7 +28,7 @@ static bool turn(struct image *i)
                    3);
         }
     free(i->rgb);
-    *i = (struct image){width, height, 1, out};
+    *i = (struct image){.width = width, .height = height, .orientation = 1, .rgb = out};
     return true;
 }
 

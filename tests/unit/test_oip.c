@@ -341,7 +341,7 @@ static void test_response(void **state)
         {.exit = 2, .confidence = 1, .epoch = 9, .total_ns = 5000, .one_hot = true}};
     char *label[] = {"cat"};
     struct oip_request r = {.id = "a\"\x01\xff", .rows = 2};
-    struct oip_answer a = {"m", &r, &model, row, scores, 3, label, 1};
+    struct oip_answer a = {"m", &r, &model, row, scores, 3, label, 1, NULL};
     struct json_text t = {.at = NULL};
     const char *id, *name, *exit, *time, *text;
     double first;
@@ -441,7 +441,9 @@ static void test_paths(void **state)
         {"GET", "/v2/systemsharedmemory/region/a/status", 0, 501},
         {"GET", "/v2/models/m/trace/setting", 0, 501},
         {"PUT", "/v2", 0, 405},
-        {"GET", "/", 0, 404},
+        {"GET", "/", TARGET_PAGE, 0},
+        {"GET", "/live", TARGET_LIVE_STATE, 0},
+        {"POST", "/", 0, 405},
         {"GET", "", 0, 404},
         {"GET", "*", 0, 404},
         {"GET", "//v2", 0, 404},
@@ -486,7 +488,9 @@ static void test_metrics(void **state)
     static struct http_counts h = {.connections = 3};
     struct pipeline p = {.name = (char[]){"m"}};
     struct json_text t = {.at = NULL};
-    struct oip_row row = {.queue_ns = 5, .compute_ns = 7};
+    struct oip_row row = {.trace = {.n = 1, .stage = {{.queue_ns = 5, .compute_ns = 7}}}};
+    static struct view v;
+    struct metrics m = {&p, &h, &s, &v, NULL};
     struct http_call c = {.request = {.rows = 1}, .row = &row, .reply = {.status = 200}};
     double early = 0, all;
     json_t *root;
@@ -500,11 +504,12 @@ static void test_metrics(void **state)
     metrics_took(&h, &c, 2 * NS_PER_MS);
     c.reply.status = 503;
     metrics_took(&h, &c, 99 * NS_PER_S);
-    metrics_text(&t, &p, &s, &h);
+    view_of(&v, &p, &s);
+    metrics_text(&t, &m);
     json_text_bytes(&t, "", 1);
     all = sample(&t, "freezeline_requests_answered_total{model=\"m\"} ");
     assert_float_equal(sample(&t, "freezeline_requests_admitted_total{model=\"m\"} "), all + 2 + 1, 0);
-    early = sample(&t, "{model=\"m\",exit=\"0\"} ") + sample(&t, "{model=\"m\",exit=\"1\"} ") +
+    early = sample(&t, "{model=\"m\",exit=\"exit1\"} ") + sample(&t, "{model=\"m\",exit=\"exit2\"} ") +
             sample(&t, "{model=\"m\",exit=\"known\"} ");
     assert_float_equal(sample(&t, "{model=\"m\",exit=\"none\"} ") + early, all, 0);
     assert_float_equal(
@@ -517,7 +522,8 @@ static void test_metrics(void **state)
     assert_float_equal(sample(&t, "replies_total{code=\"200\"} "), 1, 0);
     assert_null(strstr(t.at, "host=\"new\""));
     json_text_free(&t);
-    metrics_text(&t, &p, NULL, &h);
+    m.status = NULL;
+    metrics_text(&t, &m);
     json_text_bytes(&t, "", 1);
     assert_float_equal(sample(&t, "freezeline_up{model=\"m\"} "), 0, 0);
     assert_null(strstr(t.at, "admitted"));

@@ -1,0 +1,31 @@
+#!/bin/sh
+# test_page.sh - the page of a pipeline, in a browser: what it shows is what is, and a picture is answered
+set -u
+. "$(dirname "$0")/checks.sh"
+bin=$PWD/build/release
+yaml=$work/p.yaml
+clean_up() {
+    "$bin/freezeline" down -c "$yaml" >/dev/null 2>&1
+    rm -rf "$work"
+}
+trap clean_up EXIT
+python3 -c 'import sys; sys.path.insert(0, "tests/integration"); import browser; sys.exit(not browser.find())' 2>/dev/null || {
+    echo "skipped: needs python3 and chromium"
+    echo "[  SKIPPED ] page"
+    exit 0
+}
+
+serve() {
+    sed -e "s|^model: .*|model: $PWD/configs/demo/demo.onnx|" -e "s|^state: .*|state: $work/state|" \
+        -e 's|managed: true|managed: false|' -e 's|^broker:|&\n  http: 127.0.0.1:0|' configs/demo/demo.yaml >"$yaml" &&
+        "$bin/freezeline" generate --count 600 --seed 11 --output "$work/t.bin" &&
+        "$bin/freezeline" generate --count 300 --seed 12 --output "$work/r.bin" &&
+        "$bin/freezeline" build -c "$yaml" --train cifar10:"$work/t.bin" --calibrate cifar10:"$work/r.bin" &&
+        "$bin/freezeline" up -c "$yaml" &&
+        "$bin/freezeline" bench -c "$yaml" --data cifar10:"$work/r.bin" --closed 2 --duration 1
+}
+address() { sed -n 's|.*a page for people at \(http://[^ ]*\).*|\1|p' "$work/state/logs/broker.log" | head -n 1; }
+
+check "a pipeline with HTTP serves" serve
+check "the page shows it" python3 tests/integration/page.py "$(address)" "$work/state"
+finish
