@@ -24,18 +24,13 @@
 #include "base/clock.h"
 #include "base/limits.h"
 #include "base/log.h"
-#include "http_backend.h"
 #include "http_listener.h"
-#include "live.h"
-#include "live_text.h"
-#include "metrics_text.h"
-#include "page.h"
+#include "http_server.h"
 
 #define MOST_CONNECTIONS 4096
 #define CONNECTION_BYTES \
     (64 << 10)                    /* libmicrohttpd's, for each: request line, headers, a piece of the body */
 #define LOOK_NS    (NS_PER_S / 4) /* between two looks for connections that take too long */
-#define LIVE_NS    (NS_PER_S * 2 / 5) /* between two events for those who watch */
 #define SLEEP_MS   200
 #define GOODBYE_NS (NS_PER_S / 2) /* how long closing waits for replies to leave */
 
@@ -49,232 +44,15 @@ struct caller {
 
 struct http_door {
     const struct pipeline *pipeline;
-    struct http_backend *backend;
+    struct http_server server;
     struct MHD_Daemon *daemon;
-    struct http_memory memory;
-    struct http_counts counts;
-    struct live *live;
     struct caller *callers; /* list */
-    uint64_t looked_ns, told_ns;
-    bool resumed; /* connections have replies that libmicrohttpd has not looked at */
-    int wake_fd;  /* the thread is to look at `stop` */
+    uint64_t looked_ns;
+    int wake_fd; /* the thread is to look at `stop` */
     _Atomic bool stop;
     bool started;
     pthread_t thread;
 };
-
-/* ---- replies ---- */
-
-static void add_headers(struct MHD_Response *response, const struct http_reply *r)
-{
-    char number[32];
-    if (r->type)
-        MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, r->type);
-    if (r->allow)
-        MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, r->allow);
-    if (r->header >= 0) {
-        snprintf(number, sizeof number, "%lld", (long long)r->header);
-        MHD_add_response_header(response, "Inference-Header-Content-Length", number);
-    }
-    if (r->retry_after_ms) {
-        snprintf(number, sizeof number, "%u", (r->retry_after_ms + 999) / 1000);
-        MHD_add_response_header(response, MHD_HTTP_HEADER_RETRY_AFTER, number);
-    }
-}
-
-/* Hands the reply over. MHD_NO ends the connection. */
-static enum MHD_Result reply(struct http_door *d, struct http_call *c)
-{
-    struct MHD_Response *response;
-    enum MHD_Result rc;
-    if (c->reply.text.failed)
-        return MHD_NO;
-    response = c->reply.text.n
-                   ? MHD_create_response_from_buffer(c->reply.text.n, c->reply.text.at, MHD_RESPMEM_MUST_FREE)
-                   : MHD_create_response_from_buffer(0, (char[1]){""}, MHD_RESPMEM_PERSISTENT);
-    if (!response)
-        return MHD_NO;
-    metrics_count(&d->counts, c->reply.status);
-    if (c->began_ns)
-        metrics_took(&d->counts, c, clock_ns() - c->began_ns);
-    if (c->reply.text.n)
-        c->reply.text = (struct json_text){.at = NULL};
-    add_headers(response, &c->reply);
-    rc = MHD_queue_response(c->connection, (unsigned)c->reply.status, response);
-    MHD_destroy_response(response);
-    return rc;
-}
-
-/* A reply that is no text of the call's own. */
-static enum MHD_Result reply_with(struct http_door *d, struct http_call *c, struct MHD_Response *response,
-                                  const char *type, const char *cache)
-{
-    enum MHD_Result rc;
-    if (!response)
-        return MHD_NO;
-    metrics_count(&d->counts, 200);
-    MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, type);
-    MHD_add_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, cache);
-    MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
-    MHD_add_response_header(
-        response, "Content-Security-Policy",
-        "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
-        "img-src blob: data:; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'");
-    rc = MHD_queue_response(c->connection, MHD_HTTP_OK, response);
-    MHD_destroy_response(response);
-    return rc;
-}
-
-static enum MHD_Result show_page(struct http_door *d, struct http_call *c)
-{
-    return reply_with(
-        d, c,
-        MHD_create_response_from_buffer(PAGE_BYTES, (void *)(uintptr_t)page_html, MHD_RESPMEM_PERSISTENT),
-        "text/html; charset=utf-8", "no-cache");
-}
-
-static struct metrics metrics_now(struct http_door *d)
-{
-    const struct status_reply *s = http_backend_status(d->backend);
-    return (struct metrics){d->pipeline, &d->counts, s, http_backend_view(d->backend),
-                            s ? http_backend_times(d->backend) : NULL};
-}
-
-static enum MHD_Result begin_to_watch(struct http_door *d, struct http_call *c)
-{
-    struct oip_model model;
-    bool known = http_backend_model(d->backend, &model, NULL) == FL_OK;
-    struct metrics now = metrics_now(d);
-    struct json_text first = {.at = NULL};
-    struct MHD_Response *response;
-
-    live_about_text(&first, d->pipeline, known ? &model : NULL);
-    live_state_text(&first, &now);
-    if (!(response = live_watch(d->live, c->connection, &first))) {
-        error_set(&c->error, FL_UNAVAILABLE, "%d others watch already", LIVE_MOST);
-        http_reply_error(&c->reply, &c->error);
-        return reply(d, c);
-    }
-    return reply_with(d, c, response, "text/event-stream", "no-store");
-}
-
-/* Those who watch hear how it is. */
-static void tell_watchers(struct http_door *d)
-{
-    uint64_t now = clock_ns();
-    struct json_text event = {.at = NULL};
-    struct metrics m;
-
-    if (!live_watched(d->live) || now - d->told_ns < LIVE_NS)
-        return;
-    d->told_ns = now;
-    m = metrics_now(d);
-    live_state_text(&event, &m);
-    if (!event.failed && live_tell(d->live, &event))
-        d->resumed = true;
-    json_text_free(&event);
-}
-
-static void refuse(struct http_call *c, const struct http_route *r)
-{
-    http_reply_error(&c->reply, &r->why);
-    c->reply.status = r->status;
-    c->reply.allow = r->allow;
-}
-
-/* ---- what is asked for ---- */
-
-static bool is_ready(struct http_door *d)
-{
-    const struct status_reply *s = http_backend_status(d->backend);
-    return s && s->ready && !s->draining;
-}
-
-static void succeed(struct http_call *c)
-{
-    c->reply.status = 200;
-    c->reply.type = "application/json";
-}
-
-static void tell_model(struct http_door *d, struct http_call *c)
-{
-    struct oip_model model;
-    if (http_backend_model(d->backend, &model, &c->error)) {
-        http_reply_error(&c->reply, &c->error);
-        return;
-    }
-    if (c->route.target == TARGET_CONFIG)
-        oip_config_text(&c->reply.text, d->pipeline->name, &model);
-    else
-        oip_model_text(&c->reply.text, d->pipeline->name, &model);
-    succeed(c);
-}
-
-/* A call that waits has its answers. */
-static void on_done(void *arg, struct http_call *c)
-{
-    struct http_door *d = arg;
-    http_call_finish(c, d->pipeline, http_backend_view(d->backend));
-    MHD_resume_connection(c->connection);
-    d->resumed = true;
-}
-
-static void infer(struct http_door *d, struct http_call *c)
-{
-    struct oip_model model;
-    c->began_ns = clock_ns();
-    if (!c->error.code && !http_backend_model(d->backend, &model, &c->error) &&
-        !http_call_read(c, &model, d->pipeline)) {
-        http_backend_send(d->backend, c);
-        if (c->left) {
-            MHD_suspend_connection(c->connection);
-            return;
-        }
-    }
-    http_call_finish(c, d->pipeline, http_backend_view(d->backend));
-}
-
-/* The request is whole: what is known at once becomes the reply. */
-static void serve_call(struct http_door *d, struct http_call *c)
-{
-    struct metrics now;
-    switch (c->route.target) {
-    case TARGET_SERVER:
-        oip_server_text(&c->reply.text);
-        succeed(c);
-        break;
-    case TARGET_LIVE:
-        c->reply.status = 200;
-        break;
-    case TARGET_READY:
-    case TARGET_MODEL_READY:
-        c->reply.status = is_ready(d) ? 200 : 503;
-        break;
-    case TARGET_MODEL:
-    case TARGET_CONFIG:
-        tell_model(d, c);
-        break;
-    case TARGET_STATS:
-        metrics_stats_text(&c->reply.text, d->pipeline, &d->counts);
-        succeed(c);
-        break;
-    case TARGET_INDEX:
-        oip_index_text(&c->reply.text, d->pipeline->name, is_ready(d));
-        succeed(c);
-        break;
-    case TARGET_INFER:
-        infer(d, c);
-        break;
-    case TARGET_METRICS:
-        now = metrics_now(d);
-        metrics_text(&c->reply.text, &now);
-        c->reply.status = 200;
-        c->reply.type = "text/plain; version=0.0.4; charset=utf-8";
-        break;
-    default:
-        refuse(c, &c->route);
-    }
-}
 
 /* ---- libmicrohttpd's side ---- */
 
@@ -329,7 +107,7 @@ static struct http_call *begin(struct http_door *d, struct MHD_Connection *conne
     struct http_call *c = malloc(sizeof *c);
     if (!c)
         return NULL;
-    http_call_begin(c, &d->memory, &route);
+    http_call_begin(c, &d->server.memory, &route);
     c->connection = connection;
     if (route.target == TARGET_INFER)
         read_headers(c);
@@ -351,7 +129,7 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
         if (c->error.code != FL_TOO_LARGE)
             return MHD_YES;
         http_call_finish(c, d->pipeline, NULL); /* before the body comes, and ends the connection */
-        return reply(d, c);
+        return http_server_reply(&d->server, c);
     }
     if (*n) {
         bool go_on = http_call_body(c, bytes, *n);
@@ -360,13 +138,7 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
     }
     if (caller)
         caller->served = true;
-    if (c->route.target == TARGET_PAGE)
-        return show_page(d, c);
-    if (c->route.target == TARGET_LIVE_STATE)
-        return begin_to_watch(d, c);
-    if (!c->reply.status)
-        serve_call(d, c);
-    return c->reply.status ? reply(d, c) : MHD_YES;
+    return http_server_serve(&d->server, c);
 }
 
 static void on_completed(void *arg, struct MHD_Connection *connection, void **state,
@@ -382,7 +154,7 @@ static void on_completed(void *arg, struct MHD_Connection *connection, void **st
     }
     if (!c)
         return;
-    http_backend_forget(d->backend, c);
+    http_backend_forget(d->server.backend, c);
     http_call_free(c);
     free(c);
     *state = NULL;
@@ -406,7 +178,7 @@ static void add_caller(struct http_door *d, struct MHD_Connection *connection, v
     *context = caller;
     if (!caller)
         return;
-    d->counts.connections++;
+    d->server.counts.connections++;
     caller->fd = info ? info->connect_fd : -1;
     caller->since_ns = clock_ns();
     caller->after = d->callers;
@@ -419,7 +191,7 @@ static void remove_caller(struct http_door *d, struct caller *caller)
 {
     if (!caller)
         return;
-    d->counts.connections--;
+    d->server.counts.connections--;
     if (caller->after)
         caller->after->before = caller->before;
     if (caller->before)
@@ -458,7 +230,7 @@ static void sleep_until_something(struct http_door *d)
 {
     const union MHD_DaemonInfo *info = MHD_get_daemon_info(d->daemon, MHD_DAEMON_INFO_EPOLL_FD);
     struct pollfd fds[] = {{.fd = info ? info->epoll_fd : -1, .events = POLLIN},
-                           {.fd = http_backend_fd(d->backend), .events = POLLIN},
+                           {.fd = http_backend_fd(d->server.backend), .events = POLLIN},
                            {.fd = d->wake_fd, .events = POLLIN}};
     MHD_UNSIGNED_LONG_LONG ms = SLEEP_MS;
     if (MHD_get_timeout(d->daemon, &ms) != MHD_YES || ms > SLEEP_MS)
@@ -470,11 +242,8 @@ static void sleep_until_something(struct http_door *d)
 static void turn(struct http_door *d)
 {
     MHD_run(d->daemon);
-    d->resumed = false;
-    http_backend_collect(d->backend, on_done, d);
     shut_slow_callers(d);
-    tell_watchers(d);
-    if (!d->resumed)
+    if (!http_server_turn(&d->server))
         sleep_until_something(d);
 }
 
@@ -495,9 +264,7 @@ static void *run(void *arg)
     while (!atomic_load(&d->stop))
         turn(d);
     listener = MHD_quiesce_daemon(d->daemon);
-    http_backend_collect(d->backend, on_done, d);
-    http_backend_abandon(d->backend, on_done, d);
-    live_end(d->live);
+    http_server_abandon(&d->server);
     until = clock_ns() + GOODBYE_NS;
     do
         MHD_run(d->daemon);
@@ -554,14 +321,10 @@ int http_door_open(struct http_door **out, const struct pipeline *p, struct erro
     if (!(d = calloc(1, sizeof *d)))
         return error_set(e, FL_NOMEM, "out of memory");
     d->pipeline = p;
-    d->memory.most = (size_t)(p->broker.max_memory_mb * (1 << 20));
-    d->memory.most_of_one = (size_t)(p->broker.max_request_mb * (1 << 20));
     d->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (!(d->live = live_new()))
-        rc = error_set(e, FL_NOMEM, "out of memory");
-    else if (d->wake_fd < 0)
+    if (d->wake_fd < 0)
         rc = error_set(e, FL_IO, "no descriptor for HTTP: %s", strerror(errno));
-    else if (!(rc = http_backend_new(&d->backend, p, e)) &&
+    else if (!(rc = http_server_open(&d->server, p, e)) &&
              !(rc = http_listen(&listener, p, where, sizeof where, e)) &&
              !(rc = start_daemon(d, listener, e)) && !(rc = start_thread(d, e)))
         log_info("HTTP (Open Inference Protocol) at http://%s/v2/models/%s; a page for people at http://%s/",
@@ -586,8 +349,7 @@ void http_door_close(struct http_door *d)
     } else if (d->daemon) {
         MHD_stop_daemon(d->daemon);
     }
-    http_backend_free(d->backend);
-    live_free(d->live);
+    http_server_close(&d->server);
     if (d->wake_fd >= 0)
         close(d->wake_fd);
     free(d);

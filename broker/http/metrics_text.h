@@ -7,6 +7,8 @@
 #define METRICS_BUCKETS  14
 #define METRICS_STATUSES 600
 
+extern const double metrics_bucket[METRICS_BUCKETS]; /* seconds */
+
 /* What HTTP itself counts. */
 struct http_counts {
     uint64_t reply[METRICS_STATUSES]; /* by status */

@@ -65,6 +65,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct http_memory memory = {.most = 2 * MOST_BYTES, .most_of_one = MOST_BYTES};
     struct http_route route = {.target = TARGET_INFER};
     struct pipeline p = {.name = (char[]){"m"}};
+    static const struct view view = {.layers = 3, .promise = {.made = true}};
     struct http_call c;
     uint8_t how = fuzz_byte(&in);
 
@@ -72,11 +73,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (how & 1)
         c.header = how & 2 ? 0 : (int64_t)fuzz_byte(&in);
     c.deflated = (how & 12) == 12;
+    c.picture = (how & 12) == 8;
     http_call_body(&c, (const char *)in.at, (size_t)(in.end - in.at) / 2);
     http_call_body(&c, (const char *)in.at + (in.end - in.at) / 2, (size_t)(in.end - in.at + 1) / 2);
-    if (!http_call_read(&c, &models[(how >> 4) % 3]))
+    if (!http_call_read(&c, &models[(how >> 4) % 3], &p))
         answer(&c, &in);
-    http_call_finish(&c, &p);
+    http_call_finish(&c, &p, how & 1 ? &view : NULL);
     check_reply(&c);
     http_call_free(&c);
     FUZZ_CHECK(memory.used == 0);

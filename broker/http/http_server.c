@@ -1,0 +1,265 @@
+/* http_server.c - see http_server.h */
+#include "http_server.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "live_text.h"
+#include "page.h"
+
+#define LIVE_NS (NS_PER_S * 2 / 5) /* between two events for those who watch */
+
+/* ---- replies ---- */
+
+static void add_headers(struct MHD_Response *response, const struct http_reply *r)
+{
+    char number[32];
+    if (r->type)
+        MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, r->type);
+    if (r->allow)
+        MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, r->allow);
+    if (r->header >= 0) {
+        snprintf(number, sizeof number, "%lld", (long long)r->header);
+        MHD_add_response_header(response, "Inference-Header-Content-Length", number);
+    }
+    if (r->retry_after_ms) {
+        snprintf(number, sizeof number, "%u", (r->retry_after_ms + 999) / 1000);
+        MHD_add_response_header(response, MHD_HTTP_HEADER_RETRY_AFTER, number);
+    }
+}
+
+enum MHD_Result http_server_reply(struct http_server *h, struct http_call *c)
+{
+    struct MHD_Response *response;
+    enum MHD_Result rc;
+    if (c->reply.text.failed)
+        return MHD_NO;
+    response = c->reply.text.n
+                   ? MHD_create_response_from_buffer(c->reply.text.n, c->reply.text.at, MHD_RESPMEM_MUST_FREE)
+                   : MHD_create_response_from_buffer(0, (char[1]){""}, MHD_RESPMEM_PERSISTENT);
+    if (!response)
+        return MHD_NO;
+    metrics_count(&h->counts, c->reply.status);
+    if (c->began_ns)
+        metrics_took(&h->counts, c, clock_ns() - c->began_ns);
+    if (c->reply.text.n)
+        c->reply.text = (struct json_text){.at = NULL};
+    add_headers(response, &c->reply);
+    rc = MHD_queue_response(c->connection, (unsigned)c->reply.status, response);
+    MHD_destroy_response(response);
+    return rc;
+}
+
+/* A reply that is no text of the call's own. */
+static enum MHD_Result reply_with(struct http_server *h, struct http_call *c, struct MHD_Response *response,
+                                  const char *type, const char *cache)
+{
+    enum MHD_Result rc;
+    if (!response)
+        return MHD_NO;
+    metrics_count(&h->counts, 200);
+    MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, type);
+    MHD_add_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, cache);
+    MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
+    MHD_add_response_header(
+        response, "Content-Security-Policy",
+        "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
+        "img-src blob: data:; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'");
+    rc = MHD_queue_response(c->connection, MHD_HTTP_OK, response);
+    MHD_destroy_response(response);
+    return rc;
+}
+
+static enum MHD_Result show_page(struct http_server *h, struct http_call *c)
+{
+    return reply_with(
+        h, c,
+        MHD_create_response_from_buffer(PAGE_BYTES, (void *)(uintptr_t)page_html, MHD_RESPMEM_PERSISTENT),
+        "text/html; charset=utf-8", "no-cache");
+}
+
+static struct metrics metrics_now(struct http_server *h)
+{
+    const struct status_reply *s = http_backend_status(h->backend);
+    return (struct metrics){h->pipeline, &h->counts, s, http_backend_view(h->backend),
+                            s ? http_backend_times(h->backend) : NULL};
+}
+
+static enum MHD_Result begin_to_watch(struct http_server *h, struct http_call *c)
+{
+    struct oip_model model;
+    bool known = http_backend_model(h->backend, &model, NULL) == FL_OK;
+    struct metrics now = metrics_now(h);
+    struct json_text first = {.at = NULL};
+    struct MHD_Response *response;
+
+    live_about_text(&first, h->pipeline, known ? &model : NULL);
+    live_state_text(&first, &now);
+    if (!(response = live_watch(h->live, c->connection, &first))) {
+        error_set(&c->error, FL_UNAVAILABLE, "%d others watch already", LIVE_MOST);
+        http_reply_error(&c->reply, &c->error);
+        return http_server_reply(h, c);
+    }
+    return reply_with(h, c, response, "text/event-stream", "no-store");
+}
+
+/* Those who watch hear how it is. */
+static void tell_watchers(struct http_server *h)
+{
+    uint64_t now = clock_ns();
+    struct json_text event = {.at = NULL};
+    struct metrics m;
+
+    if (!live_watched(h->live) || now - h->told_ns < LIVE_NS)
+        return;
+    h->told_ns = now;
+    m = metrics_now(h);
+    live_state_text(&event, &m);
+    if (!event.failed && live_tell(h->live, &event))
+        h->resumed = true;
+    json_text_free(&event);
+}
+
+static void refuse(struct http_call *c, const struct http_route *r)
+{
+    http_reply_error(&c->reply, &r->why);
+    c->reply.status = r->status;
+    c->reply.allow = r->allow;
+}
+
+/* ---- what is asked for ---- */
+
+static bool is_ready(struct http_server *h)
+{
+    const struct status_reply *s = http_backend_status(h->backend);
+    return s && s->ready && !s->draining;
+}
+
+static void succeed(struct http_call *c)
+{
+    c->reply.status = 200;
+    c->reply.type = "application/json";
+}
+
+static void tell_model(struct http_server *h, struct http_call *c)
+{
+    struct oip_model model;
+    if (http_backend_model(h->backend, &model, &c->error)) {
+        http_reply_error(&c->reply, &c->error);
+        return;
+    }
+    if (c->route.target == TARGET_CONFIG)
+        oip_config_text(&c->reply.text, h->pipeline->name, &model);
+    else
+        oip_model_text(&c->reply.text, h->pipeline->name, &model);
+    succeed(c);
+}
+
+/* A call that waits has its answers. */
+static void on_done(void *arg, struct http_call *c)
+{
+    struct http_server *h = arg;
+    http_call_finish(c, h->pipeline, http_backend_view(h->backend));
+    MHD_resume_connection(c->connection);
+    h->resumed = true;
+}
+
+static void infer(struct http_server *h, struct http_call *c)
+{
+    struct oip_model model;
+    c->began_ns = clock_ns();
+    if (!c->error.code && !http_backend_model(h->backend, &model, &c->error) &&
+        !http_call_read(c, &model, h->pipeline)) {
+        http_backend_send(h->backend, c);
+        if (c->left) {
+            MHD_suspend_connection(c->connection);
+            return;
+        }
+    }
+    http_call_finish(c, h->pipeline, http_backend_view(h->backend));
+}
+
+/* What is known at once becomes the reply. */
+static void serve(struct http_server *h, struct http_call *c)
+{
+    struct metrics now;
+    switch (c->route.target) {
+    case TARGET_SERVER:
+        oip_server_text(&c->reply.text);
+        succeed(c);
+        break;
+    case TARGET_LIVE:
+        c->reply.status = 200;
+        break;
+    case TARGET_READY:
+    case TARGET_MODEL_READY:
+        c->reply.status = is_ready(h) ? 200 : 503;
+        break;
+    case TARGET_MODEL:
+    case TARGET_CONFIG:
+        tell_model(h, c);
+        break;
+    case TARGET_STATS:
+        metrics_stats_text(&c->reply.text, h->pipeline, &h->counts);
+        succeed(c);
+        break;
+    case TARGET_INDEX:
+        oip_index_text(&c->reply.text, h->pipeline->name, is_ready(h));
+        succeed(c);
+        break;
+    case TARGET_INFER:
+        infer(h, c);
+        break;
+    case TARGET_METRICS:
+        now = metrics_now(h);
+        metrics_text(&c->reply.text, &now);
+        c->reply.status = 200;
+        c->reply.type = "text/plain; version=0.0.4; charset=utf-8";
+        break;
+    default:
+        refuse(c, &c->route);
+    }
+}
+
+enum MHD_Result http_server_serve(struct http_server *h, struct http_call *c)
+{
+    if (c->route.target == TARGET_PAGE)
+        return show_page(h, c);
+    if (c->route.target == TARGET_LIVE_STATE)
+        return begin_to_watch(h, c);
+    if (!c->reply.status)
+        serve(h, c);
+    return c->reply.status ? http_server_reply(h, c) : MHD_YES;
+}
+
+bool http_server_turn(struct http_server *h)
+{
+    h->resumed = false;
+    http_backend_collect(h->backend, on_done, h);
+    tell_watchers(h);
+    return h->resumed;
+}
+
+void http_server_abandon(struct http_server *h)
+{
+    http_backend_collect(h->backend, on_done, h);
+    http_backend_abandon(h->backend, on_done, h);
+    live_end(h->live);
+}
+
+int http_server_open(struct http_server *h, const struct pipeline *p, struct error *e)
+{
+    *h = (struct http_server){.pipeline = p};
+    h->memory.most = (size_t)(p->broker.max_memory_mb * (1 << 20));
+    h->memory.most_of_one = (size_t)(p->broker.max_request_mb * (1 << 20));
+    if (!(h->live = live_new()))
+        return error_set(e, FL_NOMEM, "out of memory");
+    return http_backend_new(&h->backend, p, e);
+}
+
+void http_server_close(struct http_server *h)
+{
+    http_backend_free(h->backend);
+    live_free(h->live);
+}

@@ -1,0 +1,37 @@
+/* http_server.h - what is said to each request, once it is whole
+ *
+ * http_door.c has the connections and the thread; here is what is asked for and what the reply is. One
+ * thread.
+ */
+#ifndef FREEZELINE_HTTP_SERVER_H
+#define FREEZELINE_HTTP_SERVER_H
+
+#include "http_backend.h"
+#include "live.h"
+#include "metrics_text.h"
+
+struct http_server {
+    const struct pipeline *pipeline; /* borrowed */
+    struct http_backend *backend;
+    struct http_memory memory; /* of bodies */
+    struct http_counts counts;
+    struct live *live;
+    uint64_t told_ns; /* when those who watch were told last */
+    bool resumed;     /* connections have replies that libmicrohttpd has not looked at */
+};
+
+/* Close it after an error, too, and when libmicrohttpd has ended. */
+int http_server_open(struct http_server *h, const struct pipeline *p, struct error *e);
+void http_server_close(struct http_server *h);
+
+/* The request is whole. Where its answer takes a while, its connection is suspended until then, and this is
+ * called again. MHD_NO ends the connection. */
+enum MHD_Result http_server_serve(struct http_server *h, struct http_call *c);
+/* Hands c's reply over as it is. */
+enum MHD_Result http_server_reply(struct http_server *h, struct http_call *c);
+/* Answers that came go to their calls; those who watch are told. True: libmicrohttpd has something to do. */
+bool http_server_turn(struct http_server *h);
+/* All that waits ends. */
+void http_server_abandon(struct http_server *h);
+
+#endif
