@@ -11,8 +11,7 @@
 #define HEAR_READS 16
 #define CALL_MS    3000 /* a snapshot of all caches is tens of MiB */
 
-#define PASSWORD_ENV   "FREEZELINE_REDIS_PASSWORD"
-#define PASSWORD_BYTES 4096
+#define PASSWORD_ENV "FREEZELINE_REDIS_PASSWORD"
 
 /* Where something listens: a unix socket's path, or host and port. */
 struct address {
@@ -184,18 +183,17 @@ static int find(const struct redis_link *l, struct address *a, struct error *e)
     return rc;
 }
 
-/* The first line of the file, or the variable; "" where there is none. */
-static int read_password(const struct redis_config *c, char password[PASSWORD_BYTES], struct error *e)
+int redis_password(const struct redis_config *c, char password[REDIS_PASSWORD_BYTES], struct error *e)
 {
     const char *told = getenv(PASSWORD_ENV);
     FILE *f;
     password[0] = '\0';
     if (!c->password_file) {
-        if (told && strlen(told) < PASSWORD_BYTES)
+        if (told && strlen(told) < REDIS_PASSWORD_BYTES)
             strcpy(password, told);
         return FL_OK;
     }
-    if (!(f = fopen(c->password_file, "re")) || !fgets(password, PASSWORD_BYTES, f)) {
+    if (!(f = fopen(c->password_file, "re")) || !fgets(password, REDIS_PASSWORD_BYTES, f)) {
         error_set(e, FL_UNAVAILABLE, "redis.password_file: %s can't be read, or is empty", c->password_file);
         if (f)
             fclose(f);
@@ -206,13 +204,14 @@ static int read_password(const struct redis_config *c, char password[PASSWORD_BY
     return FL_OK;
 }
 
-/* Says who we are. The Redis that `up` manages is behind a socket of this user's alone and asks nobody. */
+/* Says who we are. The Redis that `up` manages is behind a socket of this user's alone and asks nobody,
+ * unless processes of other hosts come to it. */
 static int introduce(const struct redis_link *l, redisContext *c, struct error *e)
 {
-    char password[PASSWORD_BYTES];
+    char password[REDIS_PASSWORD_BYTES];
     redisReply *r;
     int rc = FL_OK;
-    if (l->config->managed || (rc = read_password(l->config, password, e)))
+    if ((l->config->managed && !l->config->host) || (rc = redis_password(l->config, password, e)))
         return rc;
     if (!password[0] && !l->config->user)
         return FL_OK;

@@ -55,4 +55,10 @@ int redis_link_fd(const struct redis_link *l);
 typedef void (*redis_heard)(void *arg, const char *text, size_t size);
 int redis_link_hear(struct redis_link *l, redis_heard fn, void *arg, struct error *e);
 
+#define REDIS_PASSWORD_BYTES 4096
+
+/* The first line of redis.password_file, or FREEZELINE_REDIS_PASSWORD; "" where there is neither.
+ * FL_UNAVAILABLE: the file can't be read. */
+int redis_password(const struct redis_config *c, char password[REDIS_PASSWORD_BYTES], struct error *e);
+
 #endif

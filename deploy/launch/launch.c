@@ -76,7 +76,7 @@ static int rotate_logs(const struct pipeline *p, struct error *e)
 static int spawn_supervisor(const struct pipeline *p, const struct pipeline_arguments *a, int lock,
                             struct process *out, struct error *e)
 {
-    char *argv[2 * ARGUMENTS_MAX_LIST + 8], fd[16], log[STATE_PATH_BYTES], self[1024];
+    char *argv[2 * ARGUMENTS_MAX_LIST + 10], fd[16], log[STATE_PATH_BYTES], self[1024];
     ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
     int n = 0, rc = state_path(log, p, e, "logs/supervisor.log");
 
@@ -92,6 +92,10 @@ static int spawn_supervisor(const struct pipeline *p, const struct pipeline_argu
     argv[n++] = log;
     argv[n++] = "-c";
     argv[n++] = p->path;
+    if (p->here >= 0) {
+        argv[n++] = "--host";
+        argv[n++] = p->host[p->here].name;
+    }
     for (int i = 0; i < a->sets.n; i++) {
         argv[n++] = "--set";
         argv[n++] = (char *)(uintptr_t)a->sets.item[i];

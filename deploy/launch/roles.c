@@ -1,21 +1,17 @@
 /* roles.c - the list of processes and their command lines */
 #include "roles.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
 #include <unistd.h>
 
+#include "cache_service/store/redis_link.h"
 #include "deploy/build/cold_start.h"
 #include "deploy/tool/state.h"
-
-static struct role *add(struct role *role, int *n, enum role_kind kind)
-{
-    struct role *r = &role[(*n)++];
-    memset(r, 0, sizeof *r);
-    r->kind = kind;
-    return r;
-}
 
 /* This machine by its name, with or without the domain. */
 static bool is_own_name(const char *host)
@@ -27,22 +23,42 @@ static bool is_own_name(const char *host)
                                       strlen(host) == strcspn(own, "."));
 }
 
-static const char *elsewhere(const char *host)
+/* The host, where it is not this one. */
+static const char *elsewhere(const struct pipeline *p, const char *host)
 {
+    if (p->n_hosts)
+        return pipeline_host(p, host) == p->here ? NULL : host;
     return !host || !strcmp(host, "local") || !strcmp(host, "localhost") || is_own_name(host) ? NULL : host;
 }
 
 int roles_are_here(const struct pipeline *p, struct error *e)
 {
-    for (int s = 0; s < p->n_stages; s++)
+    for (int s = 0; !p->n_hosts && s < p->n_stages; s++)
         for (int k = 0; k < p->stage[s].n_replicas; k++)
-            if (elsewhere(p->stage[s].replica[k].host))
+            if (elsewhere(p, p->stage[s].replica[k].host))
                 return error_set(
                     e, FL_CONFIG,
-                    "stages.%d.replicas.%d.host is %s, but `up` starts processes on this machine "
-                    "only: start it there with freezeline-stage -c %s --stage %d --replica %d",
+                    "stages.%d.replicas.%d.host is %s, which `hosts` does not name, so `up` cannot go there: "
+                    "start it there with freezeline-stage -c %s --stage %d --replica %d, or name it",
                     s, k, p->stage[s].replica[k].host, p->path, s, k);
     return FL_OK;
+}
+
+static struct role *add(const struct pipeline *p, struct role *role, int *n, enum role_kind kind,
+                        const char *host, const char *format, ...) __attribute__((format(printf, 6, 7)));
+static struct role *add(const struct pipeline *p, struct role *role, int *n, enum role_kind kind,
+                        const char *host, const char *format, ...)
+{
+    struct role *r = &role[(*n)++];
+    va_list args;
+
+    memset(r, 0, sizeof *r);
+    r->kind = kind;
+    r->host = elsewhere(p, host);
+    va_start(args, format);
+    vsnprintf(r->name, sizeof r->name, format, args);
+    va_end(args);
+    return r;
 }
 
 static bool has_caches(const struct pipeline *p)
@@ -61,26 +77,34 @@ int roles_list(const struct pipeline *p, struct role role[ROLES_MAX], int *n, st
 
     *n = 0;
     if (p->redis.managed)
-        snprintf(add(role, n, ROLE_KIND_REDIS)->name, sizeof role->name, "redis");
-    snprintf(add(role, n, ROLE_KIND_BROKER)->name, sizeof role->name, "broker");
-    for (int i = 0; has_caches(p) && i < p->cache.n_endpoints; i++) {
-        r = add(role, n, ROLE_KIND_CACHE);
-        r->replica = i;
-        snprintf(r->name, sizeof r->name, "cache%d", i);
-    }
+        add(p, role, n, ROLE_KIND_REDIS, p->redis.host, "redis");
+    add(p, role, n, ROLE_KIND_BROKER, p->broker.host, "broker");
+    for (int i = 0; has_caches(p) && i < p->cache.n_endpoints; i++)
+        add(p, role, n, ROLE_KIND_CACHE, p->cache.host[i], "cache%d", i)->replica = i;
     for (int s = 0; s < p->n_stages; s++) {
         for (int k = 0; k < p->stage[s].n_replicas; k++) {
             if (*n == ROLES_MAX - 1)
                 return error_set(e, FL_CONFIG, "more than %d processes", ROLES_MAX);
-            r = add(role, n, ROLE_KIND_STAGE);
+            r = add(p, role, n, ROLE_KIND_STAGE, p->stage[s].replica[k].host, "stage%d.%d", s, k);
             r->stage = s;
             r->replica = k;
-            r->host = elsewhere(p->stage[s].replica[k].host);
-            snprintf(r->name, sizeof r->name, "stage%d.%d", s, k);
         }
     }
     if (has_caches(p) && cold_start_possible(p))
-        snprintf(add(role, n, ROLE_KIND_LEARNER)->name, sizeof role->name, "learner0");
+        add(p, role, n, ROLE_KIND_LEARNER, p->broker.host, "learner0");
+    return FL_OK;
+}
+
+int roles_list_here(const struct pipeline *p, struct role role[ROLES_MAX], int *n, struct error *e)
+{
+    int all, rc;
+
+    *n = 0;
+    if ((rc = roles_are_here(p, e)) || (rc = roles_list(p, role, &all, e)))
+        return rc;
+    for (int i = 0; i < all; i++)
+        if (!role[i].host || !p->n_hosts)
+            role[(*n)++] = role[i];
     return FL_OK;
 }
 
@@ -112,22 +136,69 @@ static char *number(struct role_command *c, int x)
     return to;
 }
 
+/* What Redis asks of those who connect, in a file that this user alone may read. Each byte is written as
+ * \xHH.
+ */
+static int write_redis_password(const struct pipeline *p, const char *path, const char *password,
+                                struct error *e)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    FILE *f = fd < 0 ? NULL : fdopen(fd, "w");
+    bool ok = f != NULL;
+
+    if (!f && fd >= 0)
+        close(fd);
+    if (ok && !password[0])
+        fputs("protected-mode no\n", f);
+    else if (ok) {
+        if (p->redis.user)
+            fprintf(f, "user default off\nuser %s on allkeys allchannels allcommands \">", p->redis.user);
+        else
+            fputs("requirepass \"", f);
+        for (const char *c = password; *c; c++)
+            fprintf(f, "\\x%02x", (unsigned char)*c);
+        fputs("\"\n", f);
+    }
+    if (f)
+        ok = !fclose(f) && ok;
+    return ok ? FL_OK : error_set(e, FL_IO, "cannot write %s: %s", path, strerror(errno));
+}
+
+/* A Redis for several hosts listens at a port, too: behind a password, unless nothing is to be protected. */
+static int redis_port(struct role_command *c, int *n, const struct pipeline *p, struct error *e)
+{
+    const char *also = pipeline_also(p, p->redis.endpoint), *colon = also ? strrchr(also, ':') : NULL;
+    char password[REDIS_PASSWORD_BYTES];
+    int rc = FL_OK;
+
+    c->argv[(*n)++] = "--port";
+    if (!also) {
+        c->argv[(*n)++] = "0";
+        return FL_OK;
+    }
+    c->argv[(*n)++] = (char *)(uintptr_t)colon + 1;
+    c->argv[(*n)++] = "--bind";
+    snprintf(c->text[2], sizeof c->text[2], "%.*s", (int)(colon - also), also);
+    c->argv[(*n)++] = p->bind ? p->bind : c->text[2];
+    if ((rc = redis_password(&p->redis, password, e)))
+        return rc;
+    if (!password[0] && p->security.mode != SECURITY_NONE && p->security.mode != SECURITY_LOOPBACK)
+        rc = error_set(e, FL_CONFIG,
+                       "redis.managed on several hosts: others could connect to it, so it wants "
+                       "redis.password_file, or `security: none`");
+    if (!rc && !(rc = state_path(c->text[3], p, e, "redis/redis.conf")))
+        rc = write_redis_password(p, c->text[3], password, e);
+    c->argv[1] = c->text[3];
+    c->n_text = 4;
+    explicit_bzero(password, sizeof password);
+    return rc;
+}
+
 static int redis_command(struct role_command *c, const struct pipeline *p, struct error *e)
 {
-    static char *const fixed[] = {"--port",
-                                  "0",
-                                  "--appendonly",
-                                  "yes",
-                                  "--save",
-                                  "",
-                                  "--daemonize",
-                                  "no",
-                                  "--appendfsync",
-                                  "always",
-                                  "--unixsocketperm",
-                                  "700",
-                                  "--always-show-logo",
-                                  "no"};
+    static char *const fixed[] = {
+        "--appendonly",  "yes",    "--save",           "",    "--daemonize",        "no",
+        "--appendfsync", "always", "--unixsocketperm", "700", "--always-show-logo", "no"};
     int n = 0, rc;
 
     if (!p->redis.endpoint || strncmp(p->redis.endpoint, "unix:", 5))
@@ -144,6 +215,10 @@ static int redis_command(struct role_command *c, const struct pipeline *p, struc
         return rc;
     c->n_text = 2;
     c->argv[n++] = "redis-server";
+    if (pipeline_also(p, p->redis.endpoint))
+        n++; /* the file, first */
+    if ((rc = redis_port(c, &n, p, e)))
+        return rc;
     for (size_t i = 0; i < sizeof fixed / sizeof fixed[0]; i++)
         c->argv[n++] = fixed[i];
     c->argv[n++] = "--dir";
@@ -174,6 +249,10 @@ int roles_command(struct role_command *out, const struct role *r, const struct p
     out->argv[n++] = out->text[out->n_text++];
     out->argv[n++] = "-c";
     out->argv[n++] = p->path;
+    if (p->here >= 0) {
+        out->argv[n++] = "--host";
+        out->argv[n++] = p->host[p->here].name;
+    }
     for (int i = 0; i < a->sets.n; i++) {
         out->argv[n++] = "--set";
         out->argv[n++] = (char *)(uintptr_t)a->sets.item[i];

@@ -7,7 +7,7 @@
 #include "wire/message.h"
 
 #define ROLES_MAX      (PIPELINE_MAX_WORKERS + 4)
-#define ROLES_MAX_ARGV (2 * ARGUMENTS_MAX_LIST + 16)
+#define ROLES_MAX_ARGV (2 * ARGUMENTS_MAX_LIST + 18)
 
 enum role_kind { ROLE_KIND_REDIS, ROLE_KIND_BROKER, ROLE_KIND_CACHE, ROLE_KIND_STAGE, ROLE_KIND_LEARNER };
 
@@ -21,7 +21,10 @@ struct role {
 /* All processes of the pipeline, in the order in which they start. Texts are the pipeline's. */
 int roles_list(const struct pipeline *p, struct role role[ROLES_MAX], int *n, struct error *e);
 
-/* FL_CONFIG when a process is to run on another host: `up` starts them here alone. */
+/* Those of this host alone. FL_CONFIG as roles_are_here. */
+int roles_list_here(const struct pipeline *p, struct role role[ROLES_MAX], int *n, struct error *e);
+
+/* FL_CONFIG when a process is to run on a host that the file only names, without `hosts`. */
 int roles_are_here(const struct pipeline *p, struct error *e);
 
 /* The command line of one; strings that have to be made lie in `text`. */

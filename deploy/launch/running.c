@@ -42,7 +42,7 @@ static int write_words(const struct pipeline *p, const struct pipeline_arguments
  * with --set state, the arguments are left in the file's own directory too, unless a pipeline runs there. */
 static void point_from_own_state(const struct pipeline *p, const struct pipeline_arguments *a)
 {
-    struct pipeline_arguments without = {.path = a->path};
+    struct pipeline_arguments without = {.path = a->path, .host = a->host};
     struct pipeline *own;
     char path[STATE_PATH_BYTES];
     int lock;
@@ -83,7 +83,7 @@ static json_t *recall(const struct pipeline *p)
 
 static void load_again(struct pipeline **out, const struct pipeline_arguments *a, const json_t *sets)
 {
-    struct pipeline_arguments both = {.path = a->path};
+    struct pipeline_arguments both = {.path = a->path, .host = a->host};
     struct pipeline *p;
     struct process who;
     struct error e;

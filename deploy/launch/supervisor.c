@@ -268,7 +268,7 @@ static void take_reloaded(struct supervisor *s)
         s->readiness = fresh;
         malloc_trim(0);
     }
-    roles_list(p, role, &n, NULL);
+    roles_list_here(p, role, &n, NULL);
     for (int i = 0; i < n && i < s->n; i++)
         s->child[i].role = role[i];
     pipeline_free(s->reloaded);
@@ -365,12 +365,12 @@ static int claim(struct supervisor *s, int lock, struct error *e)
     const struct pipeline *p = s->pipeline;
     char path[STATE_PATH_BYTES];
     struct process self;
-    int rc;
+    int rc, left;
 
     if ((rc = state_path(path, p, e, "run")) || (rc = state_make(path, e)) ||
         (rc = state_path(path, p, e, "logs")) || (rc = state_make(path, e)))
         return rc;
-    if (lock < 0 && (rc = claim_take(&lock, p, LOCK_WAIT_MS, e)))
+    if (lock < 0 && ((rc = claim_take(&lock, p, LOCK_WAIT_MS, e)) || (rc = leftovers_end(p, &left, e))))
         return rc;
     s->lock = lock;
     if (!claim_holds(lock, p))
@@ -387,9 +387,9 @@ static int claim(struct supervisor *s, int lock, struct error *e)
 static int make_children(struct supervisor *s, struct error *e)
 {
     struct role role[ROLES_MAX];
-    int rc = roles_are_here(s->pipeline, e);
+    int rc = roles_list_here(s->pipeline, role, &s->n, e);
 
-    if (rc || (rc = roles_list(s->pipeline, role, &s->n, e)))
+    if (rc)
         s->n = 0;
     for (int i = 0; i < s->n; i++)
         s->child[i].role = role[i];

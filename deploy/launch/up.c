@@ -9,6 +9,7 @@
 #include "deploy/tool/arguments.h"
 #include "base/limits.h"
 #include "base/log.h"
+#include "config/here.h"
 #include "deploy/build/built_exits.h"
 #include "deploy/build/cold_start.h"
 #include "deploy/build/promised.h"
@@ -65,6 +66,8 @@ static int check_cpus(const struct pipeline *p, struct error *e)
     for (int s = 0; s < p->n_stages; s++)
         for (int r = 0; r < p->stage[s].n_replicas; r++) {
             const struct replica_config *c = &p->stage[s].replica[r];
+            if (p->n_hosts && pipeline_host(p, c->host) != p->here)
+                continue;
             if (limits_check_cpus(c->cpu, c->n_cpus, e))
                 return error_wrap(e, FL_CONFIG, "stages.%d.replicas.%d", s, r);
         }
@@ -77,7 +80,8 @@ static int check(struct up *u, struct error *e)
     int rc;
 
     if ((rc = check_launcher(u->on, e)) || (rc = arguments_load(&u->pipeline, &u->where, e)) ||
-        (rc = roles_are_here(u->pipeline, e)) || (rc = check_cpus(u->pipeline, e)))
+        (rc = here_settle(u->pipeline, u->where.host, e)) || (rc = roles_are_here(u->pipeline, e)) ||
+        (rc = check_cpus(u->pipeline, e)))
         return rc;
     u->model = malloc(sizeof *u->model);
     if (!u->model)
@@ -253,7 +257,7 @@ int command_supervise(int argc, char **argv, struct error *e)
         return rc;
     log_open("supervisor", "info");
     log_threshold = LOG_LEVEL_INFO;
-    if (!(rc = arguments_load(&p, &where, e)) &&
+    if (!(rc = arguments_load(&p, &where, e)) && !(rc = here_settle(p, where.host, e)) &&
         (!log || !(rc = log_to(log, p->logs.max_mb, p->logs.keep, e))))
         rc = supervisor_run(p, &where, lock, e);
     pipeline_free(p);

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/nearest.h"
+#include "config/here.h"
 #include "stages/place/precision_options.h"
 
 #define ARGUMENTS_MAX_OPTIONS 40
@@ -173,10 +174,18 @@ int arguments_parse(const struct usage *u, const struct argument *table, int arg
 
 int arguments_load(struct pipeline **out, const struct pipeline_arguments *a, struct error *e)
 {
+    int rc;
+
     *out = NULL;
     if (!a->path)
         return error_set(e, FL_USAGE, "-c P.yaml is missing: which pipeline?");
-    return pipeline_load(out, a->path, a->sets.item, a->sets.n, e);
+    if ((rc = pipeline_load(out, a->path, a->sets.item, a->sets.n, e)) || !a->host)
+        return rc;
+    if ((rc = here_settle(*out, a->host, e))) {
+        pipeline_free(*out);
+        *out = NULL;
+    }
+    return rc;
 }
 
 void arguments_warn_of_precision(const struct pipeline *p)

@@ -84,17 +84,26 @@ int arguments_parse(const struct usage *u, const struct argument *table, int arg
 /* The options that every command on a pipeline takes. */
 struct pipeline_arguments {
     const char *path;
+    const char *host; /* NULL: not said */
     struct argument_list sets;
 };
 
 #define ARGUMENTS_PIPELINE(where)                                                                            \
     {ARGUMENT_TEXT, "config", 'c', &(where).path, "P.yaml", "the pipeline file", 0, 0},                      \
+        {ARGUMENT_TEXT,                                                                                      \
+         "host",                                                                                             \
+         0,                                                                                                  \
+         &(where).host,                                                                                      \
+         "NAME",                                                                                             \
+         "this machine is that one of the file's `hosts`",                                                   \
+         0,                                                                                                  \
+         0},                                                                                                 \
     {                                                                                                        \
         ARGUMENT_LIST, "set", 0, &(where).sets, "KEY=VALUE", "override a key of the file (may be repeated)", \
             0, 0                                                                                             \
     }
 
-/* pipeline_load with these arguments. FL_USAGE when -c is missing. */
+/* pipeline_load with these arguments, and here_settle where a host is said. FL_USAGE when -c is missing. */
 int arguments_load(struct pipeline **out, const struct pipeline_arguments *a, struct error *e);
 /* Says on stderr when input.mean and input.std look like units of 0-1. */
 void arguments_warn_of_units(const struct pipeline *p);

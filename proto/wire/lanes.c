@@ -222,6 +222,8 @@ int lanes_new(struct lanes **out, struct error *e)
     struct lanes *l = calloc(1, sizeof *l);
     if (!l)
         return error_set(e, FL_NOMEM, "out of memory");
+    for (size_t i = 0; i < sizeof l->door / sizeof *l->door; i++)
+        l->door[i].connected = l->door[i].offer = -1; /* one that stays unused has no lane either */
     l->epoll = epoll_create1(EPOLL_CLOEXEC);
     l->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     l->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
