@@ -208,8 +208,7 @@ const struct key pipeline_keys[] = {
      .help = "share of the requests whose layers all run, after a hit in the background, so that the truth "
              "about it is known"},
     {"updates.audit_most", KEY_DOUBLE, ROOT(updates.audit_most), "0.25", RANGE(0, 1),
-     .help = "the largest share of the requests that a learner has run in the background while caches serve: "
-             "as those that no exit answers show all anyway, more may be audits"},
+     .help = "share of the requests that a learner has run in the background, at most, while caches serve"},
     {"updates.reservoir_mb", KEY_DOUBLE, ROOT(updates.reservoir_mb), "1000", RANGE(1, 1e6),
      .help =
          "of requests that a learner keeps on its disk to teach and certify caches under threshold: risk"},
