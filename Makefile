@@ -34,6 +34,8 @@ C_FLAGS  := -D_GNU_SOURCE -Iproto -I. -I$(B)/gen $(if $(DNNL),-DFREEZELINE_DNNL)
             $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer)
 LD_FLAGS := $(LDFLAGS) $(if $(SANITIZE),-fsanitize=$(SANITIZE))
 LD_LIBS  := $(LDLIBS) $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -Wl,--push-state,--as-needed $(shell pkg-config --libs $(HTTP) 2>/dev/null) -Wl,--pop-state $(if $(DNNL),-ldnnl) -lm -lpthread
+# Libraries that were shipped along with a program (deploy/hosts) are found in lib/ beside its bin/.
+BESIDE := -Wl,--disable-new-dtags,-rpath,'$$ORIGIN/../lib'
 # Loops over all points and features: worth the vectoriser that -O2 leaves out.
 LOOPS_FLAGS := -O3
 # The inner loops for vector units, chosen among at run time: one file per instruction set (stages/kernels/simd.c), or
@@ -130,7 +132,7 @@ $(B)/freezeline-cache: $(B)/cache_service/service/freezeline_cache.o $(LIB)
 $(B)/freezeline-learner: $(B)/cache_service/learn/freezeline_learner.o $(LIB)
 $(BINS):
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(LD_FLAGS) -o $@ $^ $(LD_LIBS)
+	$(Q)$(CC) $(LD_FLAGS) $(BESIDE) -o $@ $^ $(LD_LIBS)
 
 $(B)/tests/unit/test_learning_world: $(B)/tests/bench/lab_world.o
 $(B)/tests/unit/test_account: $(B)/tests/faults/real/account.o

@@ -39,6 +39,7 @@ static const struct command {
     {"top", "live view of the running pipeline", command_top},
     {"generate", "write pictures for the demo", command_generate},
     {"supervise", NULL, command_supervise},
+    {"objects", NULL, command_objects},
 };
 #define N_COMMANDS ((int)(sizeof commands / sizeof commands[0]))
 

@@ -8,11 +8,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "error.h"
+
 #define DIGEST_BYTES      16
 #define DIGEST_TEXT_BYTES (2 * DIGEST_BYTES + 1)
 
 /* Of these bytes alone. */
 void digest_of(uint8_t out[DIGEST_BYTES], const void *bytes, size_t size);
+/* Of what is in a file, and how much that is. FL_NOT_FOUND, FL_IO, FL_NOMEM. */
+int digest_of_file(uint8_t out[DIGEST_BYTES], uint64_t *bytes, const char *path, struct error *e);
 /* Of what `digest` stood for, and these bytes after it. Each call is a part of its own: "ab" then "c" is not
  * "a" then "bc". */
 void digest_add(uint8_t digest[DIGEST_BYTES], const void *bytes, size_t size);
