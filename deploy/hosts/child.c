@@ -163,20 +163,26 @@ static bool ended_in(pid_t pid, int wait_ms, int *status)
     return true;
 }
 
-int child_end(struct child *c, int wait_ms)
+void child_leave(struct child *c)
 {
-    int status = 0;
-
     close_end(&c->in);
     close_end(&c->out);
     close_end(&c->err);
-    if (c->pid <= 0)
+    c->pid = 0;
+}
+
+int child_end(struct child *c, int wait_ms)
+{
+    pid_t pid = c->pid;
+    int status = 0;
+
+    child_leave(c);
+    if (pid <= 0)
         return 0;
-    if (!ended_in(c->pid, wait_ms, &status)) {
-        kill(-c->pid, SIGKILL);
-        while (waitpid(c->pid, &status, 0) < 0 && errno == EINTR)
+    if (!ended_in(pid, wait_ms, &status)) {
+        kill(-pid, SIGKILL);
+        while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
             ;
     }
-    c->pid = 0;
     return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }

@@ -39,5 +39,7 @@ int child_talk(struct child *c, const struct child_talk *talk, struct error *e);
 /* Closes the streams, waits up to wait_ms for its end, then kills it with all that it started. Returns the
  * exit status, 128 + signal. */
 int child_end(struct child *c, int wait_ms);
+/* Closes the streams and lets it go on; it is a child of this process until that ends. */
+void child_leave(struct child *c);
 
 #endif

@@ -42,7 +42,9 @@ const char *transport_host(const struct transport *t, int host)
 
 static const struct transport_way *way_of(enum transport_kind kind)
 {
-    return kind == TRANSPORT_LOCAL ? &transport_way_local : kind == TRANSPORT_SSH ? &transport_way_ssh : NULL;
+    static const struct transport_way *const ways[] = {&transport_way_local, &transport_way_ssh,
+                                                       &transport_way_slurm};
+    return ways[kind];
 }
 
 int transport_open(struct transport **out, enum transport_kind kind, const struct host_list *hosts,
@@ -52,8 +54,6 @@ int transport_open(struct transport **out, enum transport_kind kind, const struc
     int rc;
 
     *out = NULL;
-    if (!way_of(kind))
-        return error_set(e, FL_USAGE, "this build has no transport of that kind");
     if (!(t = calloc(1, sizeof *t)))
         return error_set(e, FL_NOMEM, "no memory");
     t->way = way_of(kind);
@@ -340,6 +340,18 @@ int transport_run(struct transport *t, int host, char *const *argv, const struct
     return rc;
 }
 
+void way_prepare_start(FILE *script, const char *program, const char *log)
+{
+    fputs("umask 077\nlog=", script);
+    shell_word(script, log);
+    fputs("\nprogram=", script);
+    shell_word(script, program);
+    fputs("\ncase $log in */*) mkdir -p \"${log%/*}\" || exit 1 ;; esac\n"
+          ": >>\"$log\" || exit 1\n"
+          "command -v \"$program\" >/dev/null || { echo \"$program: no such program there\"; exit 127; }\n",
+          script);
+}
+
 static int start_in_session(struct transport *t, int host, char *const *argv, const char *log,
                             struct error *e)
 {
@@ -350,15 +362,8 @@ static int start_in_session(struct transport *t, int host, char *const *argv, co
 
     if (!f)
         return error_set(e, FL_NOMEM, "no memory");
-    fputs("umask 077\nlog=", f);
-    shell_word(f, log);
-    fputs("\nprogram=", f);
-    shell_word(f, argv[0]);
-    fputs("\ncase $log in */*) mkdir -p \"${log%/*}\" || exit 1 ;; esac\n"
-          ": >>\"$log\" || exit 1\n"
-          "command -v \"$program\" >/dev/null || { echo \"$program: no such program there\"; exit 127; }\n"
-          "$(command -v setsid || command -v nohup) ",
-          f);
+    way_prepare_start(f, argv[0], log);
+    fputs("$(command -v setsid || command -v nohup) ", f);
     shell_words(f, argv);
     fputs(" </dev/null >>\"$log\" 2>&1 3>&- &\n", f);
     rc = fclose(f) ? error_set(e, FL_NOMEM, "no memory")

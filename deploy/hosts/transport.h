@@ -35,8 +35,10 @@ struct host_list {
 
 struct transport_options {
     const char
-        *ssh;      /* the ssh client with its first arguments, by spaces; NULL: $FREEZELINE_SSH, else "ssh" */
-    int connect_s; /* give up on a host that has not let us in by then; 0: 10 */
+        *ssh; /* the ssh client with its first arguments, by spaces; NULL: $FREEZELINE_SSH, else "ssh" */
+    const char *job; /* Slurm's; NULL: the one that this process is in */
+    const char *log; /* a file here: what Slurm says of the steps that go on; NULL: nowhere */
+    int connect_s;   /* give up on a host that has not let us in by then; 0: 10 */
 };
 
 struct transport;

@@ -37,10 +37,13 @@ struct transport_way {
     int (*start)(struct transport *t, int host, char *const *argv, const char *log, struct error *e);
 };
 
-extern const struct transport_way transport_way_local, transport_way_ssh;
+extern const struct transport_way transport_way_local, transport_way_ssh, transport_way_slurm;
 
 /* The line that makes a shell there run the `size` bytes of script that come first on its standard input. */
 #define WAY_COMMAND_BYTES 64
 void way_command_line(char buf[WAY_COMMAND_BYTES], size_t size);
+/* Lines of a script that is to start `program` with its output in $log: makes its folder, and ends with a
+ * word on stdout where there is no such program. */
+void way_prepare_start(FILE *script, const char *program, const char *log);
 
 #endif
