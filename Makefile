@@ -218,7 +218,8 @@ CLANG := $(filter clang clang-%,$(CC))
 deps: ## install the Debian packages that are missing
 	$(Q)deploy/scripts/deps.sh $(if $(DNNL)$(filter file,$(origin DNNL)),libdnnl-dev) $(CLANG) $(CLANG:clang%=libclang-rt%-dev)
 
-demo: deps ## set everything up and watch the embedded model being served
+demo: export KEEP := $(KEEP)
+demo: deps ## set everything up and watch the embedded model being served (KEEP=1: it stays up, with its page)
 	$(Q)$(MAKE) --no-print-directory $(PARALLEL) all && deploy/scripts/demo.sh
 
 # The tests: everything in the release build, then the parts that handle memory and threads under the sanitizers.

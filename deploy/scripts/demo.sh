@@ -3,6 +3,7 @@
 # network without any build, whose caches are learned from traffic
 #
 # usage: deploy/scripts/demo.sh [SECONDS [COLD]]     how long to watch (12), and the cold start (50)
+# With KEEP=1 in the environment the pipeline goes on at the end, under load, until Ctrl-C: for a look at its page.
 # What it does not clean up are the caches and the requests in .freezeline/demo-learned, which make the next run
 # shorter, and the plot of the cold start in .freezeline/demo-cold.
 set -eu
@@ -115,6 +116,15 @@ table() {
     pair "throughput, 16 in flight" "%.0f/s" many achieved_rps
 }
 
+keep_on() {
+    [ "${KEEP:-0}" = 1 ] || return 0
+    say "The pipeline stays up, with $cold_rate requests a second; Ctrl-C stops it. Its page: $page"
+    "$fl/freezeline" bench "$@" --data cifar10:$cold/requests.bin --rate $cold_rate --duration 86400 --json \
+        >$cold/live.json 2>$cold/live.log &
+    load=$!
+    wait "$load" || :
+}
+
 # Nothing is built: pictures that nobody has seen come at a steady rate, and within a minute caches are taught,
 # certified and serve. The same answer as the network's is promised but for one point, as nobody tells labels.
 cold_start() {
@@ -122,10 +132,12 @@ cold_start() {
     rm -rf $cold
     mkdir -p $cold
     set -- -c $config --set state="$PWD/$cold" --set name=demo-cold --set cache.promise=agreement \
-        --set cache.max_accuracy_loss=1.0
+        --set cache.max_accuracy_loss=1.0 --set broker.http=127.0.0.1:0
     freezeline generate --count 20000 --seed 14 --output $cold/requests.bin
     up="-c $config --set 'state=$PWD/$cold'"
     freezeline up "$@"
+    page=$(sed -n 's|.*a page for people at \(http://[^ ]*\).*|\1|p' $cold/logs/broker.log | tail -n 1)
+    echo "A page shows it, too: $page"
     "$fl/freezeline" bench "$@" --data cifar10:$cold/requests.bin --rate $cold_rate --duration "$cold_watch" --json \
         >$cold/live.json 2>$cold/live.log &
     load=$!
@@ -133,6 +145,7 @@ cold_start() {
     wait "$load" || cat $cold/live.log >&2
     load=
     freezeline cache history "$@"
+    keep_on "$@"
     rm -f $cold/requests.bin
     say "8. Stop"
     clean_up
