@@ -1,0 +1,74 @@
+#!/bin/sh
+# test_metrics.sh - what a pipeline tells Prometheus: the format, the rules, and that nothing asked for is missing
+set -u
+. "$(dirname "$0")/checks.sh"
+bin=$PWD/build/release
+yaml=$work/p.yaml
+prometheus=
+clean_up() {
+    [ -z "$prometheus" ] || { kill "$prometheus" && wait "$prometheus"; } 2>/dev/null
+    "$bin/freezeline" down -c "$yaml" >/dev/null 2>&1
+    rm -rf "$work"
+}
+trap clean_up EXIT
+command -v promtool >/dev/null && command -v prometheus >/dev/null && command -v curl >/dev/null || {
+    echo "skipped: needs prometheus and curl"
+    echo "[  SKIPPED ] metrics"
+    exit 0
+}
+
+# Certified at once: the traffic is the demo's, and its caches learn; here no exit has to answer.
+serve() {
+    sed -e "s|^model: .*|model: $PWD/configs/demo/demo.onnx|" -e "s|^state: .*|state: $work/state|" \
+        configs/demo/demo-learned.yaml >"$yaml" &&
+        printf 'broker:\n  http: 127.0.0.1:0\n' >>"$yaml" &&
+        "$bin/freezeline" generate --count 300 --seed 11 --output "$work/r.bin" &&
+        "$bin/freezeline" up -c "$yaml" --set cache.promise=agreement &&
+        "$bin/freezeline" bench -c "$yaml" --data cifar10:"$work/r.bin" --closed 2 --duration 1
+}
+address() { sed -n 's|.*a page for people at \(http://[^ ]*\).*|\1|p' "$work/state/logs/broker.log" | head -n 1; }
+# Triton's names are what they are.
+lint() {
+    curl -sS --noproxy '*' "$(address)metrics" >"$work/metrics" &&
+        promtool check metrics <"$work/metrics" 2>&1 | grep -v '^nv_' >"$work/complaints"
+    cat "$work/complaints"
+    [ -s "$work/metrics" ] && [ ! -s "$work/complaints" ]
+}
+rules() { cd deploy/monitoring && promtool check rules alerts.yml && promtool test rules alerts_test.yml; }
+# What the learner and the caches tell is there once they serve; the names are those of the program.
+complete() {
+    grep -ohE '(freezeline|nv)_[a-z0-9_]+' deploy/monitoring/alerts.yml deploy/monitoring/grafana.json | sort -u |
+        sed -E 's/_seconds_(bucket|sum|count)$/_seconds/' | while read -r name; do
+        grep -q "\"$name\"" broker/http/*.c || echo "$name is asked for, and told by nobody"
+    done >"$work/missing"
+    cat "$work/missing"
+    [ ! -s "$work/missing" ]
+}
+query() { curl -sS --noproxy '*' --data-urlencode "query=$1" "http://127.0.0.1:$port/api/v1/query"; }
+scrape() {
+    port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+    target=$(address | sed 's|http://||; s|/$||')
+    printf '%s\n' "rule_files: [$PWD/deploy/monitoring/alerts.yml]" 'scrape_configs:' '  - job_name: freezeline' \
+        '    scrape_interval: 1s' "    static_configs: [{targets: ['$target']}]" >"$work/prometheus.yml"
+    NO_PROXY='*' prometheus --config.file="$work/prometheus.yml" --storage.tsdb.path="$work/tsdb" \
+        --web.listen-address="127.0.0.1:$port" >"$work/prometheus.log" 2>&1 &
+    prometheus=$!
+    for _ in $(seq 100); do
+        query 'freezeline_requests_answered_total' 2>/dev/null | grep -q '"value":\[[0-9.]*,"[1-9]' && return 0
+        sleep 0.3
+    done
+    tail -n 20 "$work/prometheus.log"
+    query up
+    return 1
+}
+
+check "a pipeline with HTTP serves" serve
+check "promtool has nothing to say about the metrics" lint
+check "alerts come when they should" rules
+check "rules and panels ask for what is told" complete
+scrape >"$work/scraped" 2>&1 && passed=$((passed + 1)) || {
+    failed=$((failed + 1))
+    echo "FAILED: a Prometheus scrapes it"
+    sed 's/^/    /' "$work/scraped"
+}
+finish
