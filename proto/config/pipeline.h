@@ -249,6 +249,9 @@ int pipeline_error(const struct pipeline *p, const char *key, struct error *e, c
     __attribute__((format(printf, 4, 5)));
 /* Writes configs/reference.yaml: every key with its default, range and help as comments. */
 void pipeline_print_reference(FILE *to);
+/* Writes a pipeline file that says all that p is, with what was placed and derived, for processes of any
+ * host: before pipeline_be_at. */
+void pipeline_print(FILE *to, const struct pipeline *p);
 /* Writes to `path` the file that p was loaded from (p->path), its `stages` and `exits` replaced by p's; every
  * other line stays as it is, comments included (used by `plan`). Atomic. */
 int pipeline_rewrite(const struct pipeline *p, const char *path, struct error *e);

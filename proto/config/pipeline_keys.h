@@ -78,6 +78,13 @@ int key_start_list(struct pipeline *p, const char *pattern, const int *index, st
 int key_start_item(struct pipeline *p, const char *pattern, const int *index, struct key_source o,
                    struct error *e);
 
+/* Where the value of a key is, for these indices of its path. */
+const void *key_at(const struct pipeline *p, const struct key *k, const int *index);
+/* The number of items of a list; -1: the pattern is none. */
+int key_items(const struct pipeline *p, const char *pattern, const int *index);
+/* One value as a file could have it; "" where there is none. */
+void key_text(char *buf, size_t size, const struct key *k, const void *at);
+
 /* Sets every default whose path has no index. */
 int key_set_defaults(struct pipeline *p, struct error *e);
 struct stage_config *pipeline_add_stage(struct pipeline *p);

@@ -144,6 +144,38 @@ static size_t item_bytes(enum key_type type)
     return type == KEY_INT ? sizeof(int) : type == KEY_FLOAT ? sizeof(float) : sizeof(char *);
 }
 
+const void *key_at(const struct pipeline *p, const struct key *k, const int *index)
+{
+    int used;
+    const char *base = holder((struct pipeline *)(uintptr_t)p, k->path, index, &used),
+               *items = base + k->offset;
+    if (k->most && k->offset == offsetof(struct pipeline, label))
+        items = (const char *)p->label;
+    return k->most ? items + (size_t)index[used] * item_bytes(k->type) : items;
+}
+
+int key_items(const struct pipeline *p, const char *pattern, const int *index)
+{
+    char item[YAML_MAX_PATH];
+    const struct key *k;
+    int used;
+
+    if (!strcmp(pattern, "stages"))
+        return p->n_stages;
+    if (!strcmp(pattern, "stages.#.replicas"))
+        return p->stage[index[0]].n_replicas;
+    if (!strcmp(pattern, "exits"))
+        return p->n_exits;
+    if (!strcmp(pattern, "hosts"))
+        return p->n_hosts;
+    snprintf(item, sizeof item, "%s.#", pattern);
+    if (!(k = key_find(item)))
+        return -1;
+    return *(const int *)(const void *)((const char *)holder((struct pipeline *)(uintptr_t)p, pattern, index,
+                                                             &used) +
+                                        k->count_offset);
+}
+
 /* Where the value goes; NULL with *e set when it is an item that cannot be. */
 static void *slot(struct pipeline *p, const struct key *k, const int *index, struct key_source o,
                   struct error *e)

@@ -27,21 +27,15 @@ static void add(struct line *l, const char *text)
     }
 }
 
-static const void *slot(const struct pipeline *p, const struct key *k, int item)
+/* The word that stands for a number in "a|b|c". */
+static void print_choice(char *buf, size_t size, const char *choices, int n)
 {
-    const char *base = (const char *)p + k->offset;
-    switch (k->type) {
-    case KEY_INT:
-        return base + (size_t)item * sizeof(int);
-    case KEY_FLOAT:
-        return base + (size_t)item * sizeof(float);
-    default:
-        return base + (size_t)item * sizeof(char *);
-    }
+    for (; n > 0 && strchr(choices, '|'); n--)
+        choices = strchr(choices, '|') + 1;
+    snprintf(buf, size, "%.*s", (int)strcspn(choices, "|"), choices);
 }
 
-/* One value as the file could have it. */
-static void print(char *buf, size_t size, const struct key *k, const void *at)
+void key_text(char *buf, size_t size, const struct key *k, const void *at)
 {
     const char *text;
     switch (k->type) {
@@ -62,6 +56,8 @@ static void print(char *buf, size_t size, const struct key *k, const void *at)
         snprintf(buf, size, "%.17g", *(const double *)at);
         return;
     case KEY_RULE:
+        print_choice(buf, size, k->choices, *(const int *)at);
+        return;
     case KEY_EXITS:
     case KEY_STAGES:
     case KEY_REPLICAS:
@@ -86,7 +82,7 @@ static void add_key(struct line *l, const struct pipeline *p, const struct key *
     int n = k->most ? *(const int *)(const void *)((const char *)p + k->count_offset) : 1;
     char value[YAML_MAX_SCALAR + 1];
     if (!k->most) {
-        print(value, sizeof value, k, slot(p, k, 0));
+        key_text(value, sizeof value, k, key_at(p, k, (int[]){0}));
         if (!*value || (k->initial && !strcmp(value, k->initial)))
             return;
     }
@@ -97,7 +93,7 @@ static void add_key(struct line *l, const struct pipeline *p, const struct key *
                      name);
             add(l, word);
         }
-        print(value, sizeof value, k, slot(p, k, i));
+        key_text(value, sizeof value, k, key_at(p, k, (int[]){i}));
         add(l, " ");
         add(l, value);
     }

@@ -118,20 +118,6 @@ void pipeline_print_reference(FILE *to)
     }
 }
 
-/* A double-quoted YAML scalar. */
-static void print_quoted(FILE *to, const char *text)
-{
-    fputc('"', to);
-    for (; *text; text++)
-        if (*text == '"' || *text == '\\')
-            fprintf(to, "\\%c", *text);
-        else if ((unsigned char)*text < 0x20 || *text == 0x7f)
-            fprintf(to, "\\x%02x", (unsigned char)*text);
-        else
-            fputc(*text, to);
-    fputc('"', to);
-}
-
 static void print_exits(FILE *to, const struct pipeline *p)
 {
     if (!p->n_exits) {
@@ -141,7 +127,7 @@ static void print_exits(FILE *to, const struct pipeline *p)
     fputs("exits:\n", to);
     for (int i = 0; i < p->n_exits; i++) {
         fprintf(to, "  - {name: %s, after: ", p->exit[i].name);
-        print_quoted(to, p->exit[i].after);
+        yaml_print_quoted(to, p->exit[i].after);
         if (p->exit[i].kind)
             fprintf(to, ", kind: %s", p->exit[i].kind);
         fputs("}\n", to);
@@ -183,7 +169,7 @@ static void print_replica(FILE *to, const struct pipeline *p, int stage, int rep
     fputs("      - {", to);
     if (!default_host(r)) {
         fputs("host: ", to);
-        print_quoted(to, r->host);
+        yaml_print_quoted(to, r->host);
         comma = ", ";
     }
     if (!default_cache(p, r) || (default_host(r) && !r->n_cpus && default_endpoint(p, stage, replica))) {
@@ -192,7 +178,7 @@ static void print_replica(FILE *to, const struct pipeline *p, int stage, int rep
     }
     if (!default_endpoint(p, stage, replica)) {
         fprintf(to, "%sendpoint: ", comma);
-        print_quoted(to, r->endpoint);
+        yaml_print_quoted(to, r->endpoint);
         comma = ", ";
     }
     for (int i = 0; i < r->n_cpus; i++)
@@ -211,7 +197,7 @@ static void print_stages(FILE *to, const struct pipeline *p)
                 s->fixed_batch ? "    fixed_batch: true\n" : "");
         if (s->last) {
             fputs("    last: ", to);
-            print_quoted(to, s->last);
+            yaml_print_quoted(to, s->last);
             fputc('\n', to);
         }
         while (plain < s->n_replicas && plain_replica(p, i, plain))

@@ -284,3 +284,16 @@ bool yaml_pattern(const char *path, char *pattern, size_t size, int index[YAML_M
     pattern[out] = '\0';
     return true;
 }
+
+void yaml_print_quoted(FILE *to, const char *text)
+{
+    fputc('"', to);
+    for (; *text; text++)
+        if (*text == '"' || *text == '\\')
+            fprintf(to, "\\%c", *text);
+        else if ((unsigned char)*text < 0x20 || *text == 0x7f)
+            fprintf(to, "\\x%02x", (unsigned char)*text);
+        else
+            fputc(*text, to);
+    fputc('"', to);
+}

@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 
 #include "base/error.h"
 
@@ -43,6 +44,9 @@ int yaml_read(struct yaml_entries *to, const char *text, size_t size, const char
 /* Appends one scalar that comes from --set. */
 int yaml_append(struct yaml_entries *to, const char *path, const char *text, struct error *e);
 void yaml_entries_free(struct yaml_entries *y);
+
+/* Writes a double-quoted scalar. */
+void yaml_print_quoted(FILE *to, const char *text);
 
 /* "stages.2.replicas.0.host" -> "stages.#.replicas.#.host" and {2, 0}. False when there are too many or too
  * large indices, or no room. */

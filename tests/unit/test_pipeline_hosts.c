@@ -3,6 +3,8 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -143,12 +145,56 @@ static void test_refused(void **state)
     refused(THREE "port: 65535\n", "port takes");
 }
 
+static char *printed(const struct pipeline *p)
+{
+    char *text = NULL;
+    size_t size;
+    FILE *to = open_memstream(&text, &size);
+    assert_non_null(to);
+    pipeline_print(to, p);
+    assert_int_equal(fclose(to), 0);
+    return text;
+}
+
+/* The printed file describes the same pipeline, and says where everything is. */
+static void test_printed(void **state)
+{
+    static const char *const sets[] = {"stages.0.threads=3", "broker.retries=1"};
+    static const char text[] = THREE
+        "labels: [one, 'two \"quoted\" words', '*x']\nwire_dtype: bfloat16\ncache: {threshold: risk, grids: "
+        "[8]}\n"
+        "input: {mean: [1.5, 2], shape: [1, 3, 8, 8]}\nexits: [{after: 'x: y'}, {after: z, kind: knn}]\n"
+        "stages: [{last: exit1, replicas: 2}, {replicas: [{host: c, cpus: [0, 3]}]}]\n";
+    struct pipeline *p, *again;
+    struct error e = {0};
+    char *first, *second;
+    (void)state;
+    assert_int_equal(pipeline_parse(&p, text, strlen(text), "/f/p.yaml", sets, 2, &e), FL_OK);
+    first = printed(p);
+    if (pipeline_parse(&again, first, strlen(first), "/f/q.yaml", NULL, 0, &e))
+        fail_msg("%s\n%s", e.text, first);
+    second = printed(again);
+    assert_string_equal(first, second);
+    assert_non_null(strstr(first, "host: \"b\", endpoint: \"tcp://[fd00:77::2]:5633\", cache: 1"));
+    assert_int_equal(again->stage[0].threads, 3);
+    assert_int_equal(again->broker.retries, 1);
+    assert_int_equal(again->cache.rule, THRESHOLD_RISK);
+    assert_string_equal(again->label[1], "two \"quoted\" words");
+    assert_string_equal(again->exit[0].after, "x: y");
+    assert_int_equal(again->stage[1].replica[0].cpu[1], 3);
+    free(first);
+    free(second);
+    pipeline_free(p);
+    pipeline_free(again);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_placing),      cmocka_unit_test(test_slots),
         cmocka_unit_test(test_ways),         cmocka_unit_test(test_being_there),
         cmocka_unit_test(test_same_machine), cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_printed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
