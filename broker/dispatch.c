@@ -130,10 +130,8 @@ uint64_t dispatch_tick(struct dispatch *d, uint64_t now)
 {
     uint64_t next = now + IDLE_TICK_NS, wake;
     struct request_entry *e;
-    struct member *dead;
 
-    while ((dead = registry_expire(d->registry, now)))
-        dispatch_lost(d, dead, "no heartbeat", now);
+    dispatch_find_dead(d, now);
     while ((e = requests_due(d->requests, now))) {
         if (e->original)
             dispatch_shadow_ended(d, e, -1, NULL);

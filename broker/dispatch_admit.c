@@ -45,7 +45,7 @@ static int check_request(const struct request *r, zmq_msg_t *payload, struct err
 static bool hopeless(const struct dispatch *d, uint64_t now, int *stage)
 {
     for (int s = 0; s < registry_stages(d->registry); s++)
-        if (!registry_stage_ready(d->registry, s) && !registry_stage_recovering(d->registry, s, now)) {
+        if (!registry_stage_ready(d->registry, s) && !dispatch_may_recover(d, s, now)) {
             *stage = s;
             return true;
         }

@@ -196,8 +196,11 @@ void dispatch_overdue(struct dispatch *d, struct request_entry *e, uint64_t now)
         return;
     }
     d->retry_tokens -= 1;
-    for (int s = 0; s < e->n_route; s++)
+    for (int s = 0; s < e->n_route; s++) {
         e->avoid[s] |= (uint16_t)(1u << e->route[s]);
+        if (s)
+            trust_link_silent(d->registry, s, e->route[s - 1], e->route[s], now);
+    }
     dispatch_retry(d, e, FL_DEADLINE, false, now);
 }
 

@@ -91,6 +91,9 @@ void dispatch_flush_cancels(struct dispatch *d);
  * full answer, with their data; NULL: none. */
 void dispatch_tell_outcome(struct dispatch *d, struct request_entry *e, int32_t label, int32_t hit_exit,
                            const struct tensor *scores);
+/* It makes sense to hold requests for a stage without a ready worker: one is starting, was there shortly ago,
+ * or this broker is so young that living ones have not found it yet. */
+bool dispatch_may_recover(const struct dispatch *d, int stage, uint64_t now);
 /* If e is an audit, it is given up. */
 void dispatch_give_audit_up(struct dispatch *d, struct request_entry *e);
 
@@ -190,8 +193,9 @@ void dispatch_request(struct dispatch *d, const struct peer *from, const struct 
 
 /* dispatch_members.c: members come and go */
 
-/* Every unanswered request that was to pass through it goes another way. */
-void dispatch_lost(struct dispatch *d, const struct member *m, const char *why, uint64_t now);
+/* Members that are silent for too long, or overdue and without a connection: every unanswered request that
+ * was to pass through one goes another way. */
+void dispatch_find_dead(struct dispatch *d, uint64_t now);
 void dispatch_hello(struct dispatch *d, const struct peer *from, const struct hello *h, uint64_t now);
 void dispatch_heartbeat(struct dispatch *d, const struct peer *from, const struct heartbeat *h, uint64_t now);
 

@@ -15,8 +15,9 @@ static const char *name_of(const struct hello *h, char *buf, size_t size)
     return buf;
 }
 
-/* After a goodbye its requests go another way without a failed attempt; after a death the attempt counts. */
-void dispatch_lost(struct dispatch *d, const struct member *m, const char *why, uint64_t now)
+/* Every unanswered request that was to pass through it goes another way. After a goodbye its requests go
+ * another way without a failed attempt; after a death the attempt counts. */
+static void lost(struct dispatch *d, const struct member *m, const char *why, uint64_t now)
 {
     bool goodbye = !m->hello.ready;
     enum log_level level = goodbye ? LOG_LEVEL_INFO : LOG_LEVEL_WARN;
@@ -54,6 +55,15 @@ void dispatch_lost(struct dispatch *d, const struct member *m, const char *why, 
            (unsigned long long)m->hello.pid, why, rerouted);
 }
 
+/* Asks a stage worker for a heartbeat out of turn. FL_UNAVAILABLE: its connection is gone. */
+static int ask_heartbeat(struct dispatch *d, const struct member *m)
+{
+    d->out.type = MESSAGE_HEARTBEAT;
+    d->out.heartbeat = (struct heartbeat){.incarnation = m->hello.incarnation};
+    dispatch_tell_exits(d, m, &d->out.heartbeat);
+    return d->io.control(d->io.arg, &m->peer, &d->out);
+}
+
 /* A new process of a stage: the workers of the stage before are asked for a heartbeat, which says whether
  * they are connected to it. */
 static void ask_senders(struct dispatch *d, const struct hello *h)
@@ -62,13 +72,35 @@ static void ask_senders(struct dispatch *d, const struct hello *h)
         return;
     for (int i = 0; i < registry_replicas(d->registry, (int)h->stage - 1); i++) {
         const struct member *m = registry_worker(d->registry, (int)h->stage - 1, i);
-        if (!m->alive)
-            continue;
-        d->out.type = MESSAGE_HEARTBEAT;
-        d->out.heartbeat = (struct heartbeat){.incarnation = m->hello.incarnation};
-        dispatch_tell_exits(d, m, &d->out.heartbeat);
-        d->io.control(d->io.arg, &m->peer, &d->out);
+        if (m->alive)
+            ask_heartbeat(d, m);
     }
+}
+
+/* Of a process that is killed the kernel closes the connections at once. One that has lost its connection for
+ * another reason is connected again before its next heartbeat is overdue, and a later one revives it. */
+static bool is_cut_off(struct dispatch *d, struct member *m, uint64_t now)
+{
+    uint64_t beat_ns = (uint64_t)d->pipeline->broker.heartbeat_ms * NS_PER_MS;
+
+    if (m->stage < 0 || !m->alive || now < m->heard_ns + beat_ns + beat_ns / 4 ||
+        now < m->asked_ns + beat_ns / 4)
+        return false;
+    m->asked_ns = now;
+    return ask_heartbeat(d, m) == FL_UNAVAILABLE;
+}
+
+void dispatch_find_dead(struct dispatch *d, uint64_t now)
+{
+    struct member *m;
+
+    for (int i = 0; i < registry_places(d->registry); i++)
+        if (is_cut_off(d, m = registry_member(d->registry, i), now)) {
+            m->alive = false;
+            lost(d, m, "a heartbeat is overdue and its connection is gone", now);
+        }
+    while ((m = registry_expire(d->registry, now)))
+        lost(d, m, "no heartbeat", now);
 }
 
 /* One of those who wait says that it ends. */
@@ -164,14 +196,14 @@ void dispatch_hello(struct dispatch *d, const struct peer *from, const struct he
         log_warn("%s: pid %llu on %s takes the place of pid %llu, which was alive", name,
                  (unsigned long long)h->pid, h->host, (unsigned long long)before.hello.pid);
         dispatch_send_away(d, &before.peer);
-        dispatch_lost(d, &before, "replaced", now);
+        lost(d, &before, "replaced", now);
         break;
     case REGISTRY_JOINED:
         log_info("%s: pid %llu on %s, %s%s", name, (unsigned long long)h->pid, h->host, h->engine,
                  h->ready ? "" : ", starting");
         break;
     case REGISTRY_LEFT:
-        dispatch_lost(d, m, "it said goodbye", now);
+        lost(d, m, "it said goodbye", now);
         return;
     default:
         if (h->leaving)

@@ -207,7 +207,7 @@ uint64_t dispatch_send_waiting(struct dispatch *d, uint64_t now)
             d->full = true;
             return d->blocked ? earlier(now + BLOCKED_TICK_NS, again) : again;
         }
-        if (rc == FL_UNAVAILABLE && !registry_stage_recovering(d->registry, missing, now)) {
+        if (rc == FL_UNAVAILABLE && !dispatch_may_recover(d, missing, now)) {
             snprintf(text, sizeof text, "stage %d has no ready worker", missing);
             dispatch_answer_error(d, e, FL_UNAVAILABLE, text, 0, now);
         } else if (rc == FL_UNAVAILABLE) {

@@ -2,6 +2,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "dispatch_inside.h"
 #include "base/floats.h"
 
@@ -189,4 +190,11 @@ void dispatch_give_audit_up(struct dispatch *d, struct request_entry *e)
 {
     if (e->audit)
         end_audit(d, e, NULL);
+}
+
+bool dispatch_may_recover(const struct dispatch *d, int stage, uint64_t now)
+{
+    uint64_t young_ns = (uint64_t)d->pipeline->broker.dead_after_ms * NS_PER_MS;
+
+    return registry_stage_recovering(d->registry, stage, now) || now - d->started_ns <= young_ns;
 }

@@ -30,6 +30,7 @@ struct member {
     struct peer peer;
     struct heartbeat last; /* clock_error_ns: 0 with the broker's clock, else UINT64_MAX until it tells */
     uint64_t heard_ns;
+    uint64_t asked_ns;    /* for a heartbeat that is overdue */
     uint32_t outstanding; /* unanswered requests whose route goes through it */
     struct cancel cancel; /* cancellations to be sent to it */
 

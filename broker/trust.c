@@ -37,6 +37,17 @@ void trust_link_failed(struct registry *r, int stage, int from, int to, uint64_t
         begin(&m->unreached, LINK_REST_LAST, now);
 }
 
+void trust_link_silent(struct registry *r, int stage, int from, int to, uint64_t now)
+{
+    uint16_t others = (uint16_t)(trust_links(r, stage - 1, from, now) & ~(1u << to));
+
+    for (int i = 0; i < registry_replicas(r, stage); i++)
+        if ((others >> i & 1) && member_ready(registry_worker(r, stage, i))) {
+            begin(&registry_worker(r, stage, to)->link[from], LINK_REST_LAST, now);
+            return;
+        }
+}
+
 bool trust_is_aside(const struct member *m)
 {
     return m->aside.for_ns != 0;

@@ -92,9 +92,26 @@ static int bind_error(const char *endpoint, struct error *e)
  * less. */
 #define KERNEL_BUFFER (1 << 20)
 
+/* Over tcp: a peer that acknowledges nothing for so long is gone. Left to itself the kernel waits ever longer
+ * between two tries, so that a link that was cut for half a minute would be found mended half a minute too
+ * late. A peer that has nothing to acknowledge is asked for a sign of life. */
+#define GONE_MS    5000
+#define CONNECT_MS 2000
+#define IDLE_S     10
+#define PROBE_S    2
+#define PROBES     3
+
 static bool set_int(void *socket, int option, int value)
 {
     return !zmq_setsockopt(socket, option, &value, sizeof value);
+}
+
+static bool set_tcp_options(void *socket)
+{
+    return set_int(socket, ZMQ_TCP_MAXRT, GONE_MS) && set_int(socket, ZMQ_CONNECT_TIMEOUT, CONNECT_MS) &&
+           set_int(socket, ZMQ_TCP_KEEPALIVE, 1) && set_int(socket, ZMQ_TCP_KEEPALIVE_IDLE, IDLE_S) &&
+           set_int(socket, ZMQ_TCP_KEEPALIVE_INTVL, PROBE_S) &&
+           set_int(socket, ZMQ_TCP_KEEPALIVE_CNT, PROBES);
 }
 
 static bool set_options(void *socket, int type, bool ipv6, const struct socket_options *o)
@@ -109,7 +126,7 @@ static bool set_options(void *socket, int type, bool ipv6, const struct socket_o
            set_int(socket, ZMQ_SNDBUF, KERNEL_BUFFER) && set_int(socket, ZMQ_RCVBUF, KERNEL_BUFFER) &&
            set_int(socket, ZMQ_RECONNECT_IVL, 20) && set_int(socket, ZMQ_RECONNECT_IVL_MAX, 100) &&
            (type != ZMQ_ROUTER || set_int(socket, ZMQ_ROUTER_MANDATORY, o->mandatory)) &&
-           (!ipv6 || set_int(socket, ZMQ_IPV6, 1));
+           set_tcp_options(socket) && (!ipv6 || set_int(socket, ZMQ_IPV6, 1));
 }
 
 static bool any_ipv6(const struct address_list *list)

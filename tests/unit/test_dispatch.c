@@ -19,11 +19,12 @@ struct fixture {
     struct pipeline pipeline;
     struct dispatch *d;
     uint64_t now;
-    char clock; /* the boot id of who says hello; the broker's is B */
-    int full;   /* stage 0 takes no jobs */
-    int slow;   /* it leaves what it takes in its queue */
-    int input;  /* what requests ask about */
-    int bytes;  /* of it; 0: 16 */
+    char clock;    /* the boot id of who says hello; the broker's is B */
+    int full;      /* stage 0 takes no jobs */
+    int slow;      /* it leaves what it takes in its queue */
+    int input;     /* what requests ask about */
+    int bytes;     /* of it; 0: 16 */
+    uint64_t gone; /* the incarnation whose connection is gone */
     int n_jobs, n_answers, n_control, n_resets;
     struct job job[MANY];
     struct answer answer[MANY];
@@ -64,6 +65,8 @@ static int record_answer(void *arg, const struct peer *to, const struct message 
 static int record_control(void *arg, const struct peer *to, const struct message *m)
 {
     struct fixture *f = arg;
+    if (f->gone && !memcmp(to->id, &f->gone, sizeof f->gone))
+        return FL_UNAVAILABLE;
     f->control_to[f->n_control] = *to;
     f->control[f->n_control++] = *m;
     return FL_OK;
@@ -483,6 +486,7 @@ static void test_too_many_are_told_at_once(void **state)
 static void test_without_workers_it_is_unavailable_at_once(void **state)
 {
     struct fixture *f = *state;
+    pass(f, 101); /* a younger broker waits for those that have not found it yet */
     hello(f, 0, 0, 100);
     ask(f, 1);
     assert_int_equal(f->answer[0].error, FL_UNAVAILABLE);
@@ -495,6 +499,42 @@ static void test_without_workers_it_is_unavailable_at_once(void **state)
     hello(f, 2, 0, 120);
     pass(f, 1);
     assert_int_equal(f->n_jobs, 1);
+}
+
+/* One that has started in the place of another holds requests until the workers have found it. */
+static void test_a_young_broker_waits_for_workers(void **state)
+{
+    struct fixture *f = *state;
+    ask(f, 1);
+    assert_int_equal(f->n_answers, 0);
+    all_workers(f);
+    pass(f, 1);
+    assert_int_equal(f->n_jobs, 1);
+    assert_int_equal(f->n_answers, 0);
+}
+
+/* A process is killed: the kernel closes its connection, and nobody waits until it counts as silent. */
+static void test_a_killed_worker_is_found_by_its_connection(void **state)
+{
+    struct fixture *f = *state;
+    int dead;
+    all_workers(f);
+    ask(f, 1);
+    dead = f->job[0].route[1];
+    pass(f, 15);
+    beat_all(f, dead ? 111 : 110);
+    pass(f, 15); /* one heartbeat is overdue, the connection stands: it may be busy */
+    assert_int_equal(f->n_jobs, 1);
+    beat_all(f, dead ? 111 : 110);
+    f->gone = dead ? 111 : 110;
+    pass(f, 6);
+    assert_int_equal(f->n_jobs, 2);
+    assert_int_equal(f->job[1].route[1], !dead);
+    f->gone = 0;
+    beat(f, dead ? 111 : 110); /* only the connection was lost: it serves again */
+    for (int i = 0; i < 4; i++)
+        ask(f, (uint64_t)i + 2);
+    assert_true(f->job[2].route[1] == dead || f->job[3].route[1] == dead);
 }
 
 static void test_a_dead_workers_requests_go_another_way(void **state)
@@ -1972,6 +2012,8 @@ int main(void)
         test(test_replicas_take_turns),
         test(test_too_many_are_told_at_once),
         test(test_without_workers_it_is_unavailable_at_once),
+        test(test_a_young_broker_waits_for_workers),
+        test(test_a_killed_worker_is_found_by_its_connection),
         test(test_a_dead_workers_requests_go_another_way),
         test(test_waits_for_a_restart),
         test(test_a_new_incarnation_takes_over),

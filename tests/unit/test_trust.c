@@ -170,6 +170,23 @@ static void test_ways_lead_to_the_end(void **state)
     registry_free(r);
 }
 
+/* A cut link that neither end knows of: it rests as long as its sender has another. */
+static void test_a_silent_link_rests_where_there_is_another(void **state)
+{
+    struct registry *r = fresh();
+    (void)state;
+    trust_link_silent(r, 1, 0, 2, now);
+    assert_int_equal(trust_links(r, 0, 0, now) & 7, 3);
+    assert_int_equal(trust_links(r, 0, 1, now) & 7, 7);
+    trust_link_silent(r, 1, 0, 1, now);
+    trust_link_silent(r, 1, 0, 0, now); /* the last one goes on */
+    assert_int_equal(trust_links(r, 0, 0, now) & 7, 1);
+    assert_int_equal(trust_links(r, 0, 0, now + 100 * MS) & 7, 7);
+    trust_link_silent(r, 1, 0, 2, now + 110 * MS);
+    assert_int_equal(trust_links(r, 0, 0, now + 300 * MS) & 7, 3); /* longer the second time */
+    registry_free(r);
+}
+
 static void test_who_fails_again_and_again_is_put_aside(void **state)
 {
     struct registry *r = fresh();
@@ -239,6 +256,7 @@ int main(void)
         cmocka_unit_test(test_a_receiver_rests_when_several_agree),
         cmocka_unit_test(test_rests_grow),
         cmocka_unit_test(test_ways_lead_to_the_end),
+        cmocka_unit_test(test_a_silent_link_rests_where_there_is_another),
         cmocka_unit_test(test_who_fails_again_and_again_is_put_aside),
         cmocka_unit_test(test_the_last_choice_is_a_choice),
         cmocka_unit_test(test_lateness_speaks_against_nobody),
