@@ -15,18 +15,20 @@
 #include "learner_pool.h"
 #include "learner_watch.h"
 
-#define QUEUE          32
-#define FIRST_TEACH    200  /* requests that the first caches are taught with */
-#define FIRST_PLAN     150  /* audits that an order is planned on, at least */
-#define GROWN          1.5  /* times as many as the last time: teach again */
-#define FEWEST         100  /* audits, before a candidate serves */
-#define GAIN           0.01 /* of the network's time: what a commit is worth */
-#define FIRST_GAIN     0.05 /* likewise, where nothing serves: an audit costs nothing then */
-#define HOPE           0.01 /* likewise: what is to be gained for more audits than usual */
-#define SIGNAL_AUDITS  300  /* to look at after a signal or an alarm */
-#define WAITING        512  /* audits that wait for their truth, where truths come */
-#define TRUTHS_COME    1000 /* a truth about one of so many of the last audits */
-#define SETTLED_AUDITS 1000 /* after a change: until then, signals are taken for the same one */
+#define QUEUE           32
+#define FIRST_TEACH     200   /* requests that the first caches are taught with */
+#define FIRST_PLAN      150   /* audits that an order is planned on, at least */
+#define GROWN           1.3   /* times as many as the last time, .. */
+#define GROWN_BY        150   /* .. and so many more: teach again */
+#define FEWEST          100   /* audits, before a candidate serves */
+#define GAIN            0.01  /* of the network's time: what a commit is worth */
+#define FIRST_GAIN      0.05  /* likewise, where nothing serves: an audit costs nothing then */
+#define HOPE            0.01  /* likewise: what is to be gained for more audits than usual */
+#define SIGNAL_AUDITS   300   /* to look at after a signal or an alarm */
+#define WAITING         512   /* audits that wait for their truth, where truths come */
+#define TRUTHS_COME     1000  /* a truth about one of so many of the last audits */
+#define SETTLED_AUDITS  1000  /* after a change: until then, signals are taken for the same one */
+#define RECOVERY_AUDITS 20000 /* after a change: until then, more than usual are spent to recover */
 
 /* An audit and what each candidate said. */
 struct heard {
@@ -59,7 +61,11 @@ struct learner_brain {
     int64_t certifying_at; /* the change */
     bool fresh;            /* what is to be taught next begins from nothing */
     uint64_t fresh_ms;     /* requests before the last time that all was switched off were of another truth */
+    uint64_t alarm_ms;     /* change that an alarm told of */
+    int64_t lessons;       /* since the change */
     int64_t settled;       /* audits: until then, signals are of the last change */
+    int64_t recovering;    /* audits: until then, what serves is to become as fast as it was, .. */
+    double time_before;    /* .. before the change */
     uint64_t moment_ms;    /* of the last audit */
     double hope;           /* when caches were last taught: how fast those before them might become */
     /* audits whose truth may still come */
@@ -218,6 +224,10 @@ static uint64_t use_number(struct learner_brain *b)
 /* The next candidates learn and plan from requests since `since_ms`. */
 static void mark_change(struct learner_brain *b, uint64_t since_ms)
 {
+    if (b->audits >= b->recovering)
+        b->time_before = time_now(b);
+    b->recovering = b->audits + RECOVERY_AUDITS;
+    b->lessons = 0;
     b->since_ms = since_ms;
     b->changed_at = b->taught_at = b->taught;
     b->certifying_at = b->planned_at = b->certifying;
@@ -253,6 +263,7 @@ static void tighten(struct learner_brain *b)
         learner_watch_raise(&b->watch, r.placed, r.row.threshold);
     }
     start_over(b, learner_watch_since(&b->watch));
+    b->alarm_ms = b->since_ms;
     d = decide(b, LEARNER_SERVE, b->serving);
     say(d, "alarm: audits lose more than %.2f points; thresholds rise until none of those lost would be",
         100 * b->setup.terms.budget);
@@ -366,9 +377,22 @@ void learner_brain_truth(struct learner_brain *b, uint64_t request, int32_t trut
 
 /* --- teaching --- */
 
-static void ask(struct learner_brain *b, enum learner_what what, bool warm)
+static bool has_caches(const struct learner_brain *b)
+{
+    return b->setup.serves || b->serving > 0;
+}
+
+/* What an alarm told of may contradict all that came before, or only some of it: candidates learn in turn
+ * from requests since, and as many of before, and from those since alone. */
+static bool begins_anew(const struct learner_brain *b)
+{
+    return b->fresh || (b->since_ms > 0 && b->since_ms == b->alarm_ms && b->lessons % 2 == 0);
+}
+
+static void ask(struct learner_brain *b, enum learner_what what)
 {
     struct learner_decision *d;
+    bool anew = what == LEARNER_TEACH && ++b->lessons > 0 && begins_anew(b);
     b->teaching = use_number(b);
     b->tuning = what == LEARNER_TUNE;
     b->planned_at = b->certifying;
@@ -377,24 +401,19 @@ static void ask(struct learner_brain *b, enum learner_what what, bool warm)
         b->hope = pool_hope(&b->pool);
     }
     d = decide(b, what, b->teaching);
-    d->of = b->serving;
-    d->warm = warm;
+    d->of = what == LEARNER_TEACH && b->pool.n > 0 ? b->pool.candidate[b->pool.n - 1].number : b->serving;
+    d->warm = (has_caches(b) || b->pool.n > 0) && !anew;
     d->since_ms = b->since_ms;
-    d->teach_since_ms = b->fresh_ms;
+    d->teach_since_ms = anew ? b->since_ms : b->fresh_ms;
     if (what == LEARNER_TEACH)
         say(d, "candidate %llu is taught by %lld requests%s", (unsigned long long)b->teaching,
             (long long)(b->taught - b->changed_at),
-            b->fresh_ms > 0 && b->fresh_ms == b->since_ms ? " since the change"
-            : b->since_ms > 0                             ? " since the change, and some before"
-                                                          : "");
+            b->since_ms == 0                   ? ""
+            : d->teach_since_ms == b->since_ms ? " since the change"
+                                               : " since the change, and some before");
     else
         say(d, "candidate %llu: the same caches, another order of thresholds",
             (unsigned long long)b->teaching);
-}
-
-static bool has_caches(const struct learner_brain *b)
-{
-    return b->setup.serves || b->serving > 0;
 }
 
 static void consider_teaching(struct learner_brain *b)
@@ -403,10 +422,10 @@ static void consider_teaching(struct learner_brain *b)
             taught_at = b->taught_at - b->changed_at;
     if (b->teaching != 0 || planned < FIRST_PLAN)
         return;
-    if (taught >= FIRST_TEACH && (double)taught >= GROWN * (double)taught_at)
-        ask(b, LEARNER_TEACH, has_caches(b) && !b->fresh);
+    if (taught >= FIRST_TEACH && (taught_at == 0 || (double)taught >= GROWN * (double)taught_at + GROWN_BY))
+        ask(b, LEARNER_TEACH);
     else if (has_caches(b) && b->planned_at == b->certifying_at && pool_find(&b->pool, b->serving) == NULL)
-        ask(b, LEARNER_TUNE, true);
+        ask(b, LEARNER_TUNE);
 }
 
 void learner_brain_grown(struct learner_brain *b, int64_t teaching, int64_t certifying, uint64_t now)
@@ -495,6 +514,8 @@ static double audit_wanted(const struct learner_brain *b)
     if (b->state == LEARNER_COLD || b->state == LEARNER_OFF)
         return 1;
     if (b->state == LEARNER_TIGHTENED || b->audits < b->looking_until)
+        return most_audits(b);
+    if (b->audits < b->recovering && time_now(b) > b->time_before + HOPE)
         return most_audits(b);
     return pool_hope(&b->pool) < time_now(b) - HOPE || still_improves(b) ? most_audits(b) : b->setup.audit;
 }

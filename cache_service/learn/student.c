@@ -41,6 +41,7 @@ struct student {
     struct burst *burst;
     struct drift_signal *drift; /* of what serves; NULL: to be made */
     bool drifting;
+    struct textbook book;              /* of the build that it learned from; empty: it is not here */
     struct snapshot *base;             /* what serves */
     struct snapshot *offered;          /* not known yet whether it will */
     int64_t teaching, certifying;      /* requests that teach and certify, ever */
@@ -90,6 +91,7 @@ static void forget(struct student *s)
     candidates_free(s->candidates);
     burst_free(s->burst);
     s->burst = NULL;
+    textbook_close(&s->book);
     snapshot_free(s->offered);
     snapshot_free(s->base);
     s->brain = NULL;
@@ -200,6 +202,8 @@ static int begin(struct student *s, struct snapshot *current, uint64_t now, stru
         forget(s);
         return error_set(e, FL_NOMEM, "no memory to learn with");
     }
+    if (snapshot_caches(current) && textbook_open(&s->book, &current->manifest, s->p->state))
+        log_info("%lld rows that the build learned from teach too", (long long)s->book.scores.rows);
     s->base = snapshot_retain(current);
     s->serial = current->manifest.learned.serial;
     s->since_ns = now;
@@ -356,7 +360,7 @@ static void teach(struct student *s, const struct learner_decision *d, uint64_t 
     if (classroom_busy(s->classroom))
         classroom_call_off(s->classroom);
     if (!rc) {
-        syllabus_teaching(t, &s->base->manifest, s->p, d, candidates_caches(s->candidates, d->of));
+        syllabus_teaching(t, &s->base->manifest, s->p, d, candidates_caches(s->candidates, d->of), &s->book);
         t->reservoir = s->reservoir;
         t->work_dir = s->work;
         rc = classroom_begin(s->classroom, t, d->what == LEARNER_TUNE, &e);

@@ -35,7 +35,8 @@ static struct teaching_exit exit_of(const struct manifest *m, int i)
 }
 
 void syllabus_teaching(struct teaching *out, const struct manifest *m, const struct pipeline *p,
-                       const struct learner_decision *d, struct cache *const *from)
+                       const struct learner_decision *d, struct cache *const *from,
+                       const struct textbook *book)
 {
     *out = (struct teaching){.config = &p->cache,
                              .classes = m->classes,
@@ -50,5 +51,7 @@ void syllabus_teaching(struct teaching *out, const struct manifest *m, const str
         out->exit[i] = exit_of(m, i);
         if (from && (d->what == LEARNER_TUNE || d->warm))
             out->exit[i].cache = from[i];
+        if (book && book->rows[i].data)
+            out->exit[i].built = (struct teaching_built){&book->rows[i], &book->scores};
     }
 }

@@ -6,12 +6,15 @@
 #include "learner_brain.h"
 #include "reservoir.h"
 #include "teaching.h"
+#include "textbook.h"
 
 /* For reservoir_open: the exits that can be taught. `path` is borrowed. */
 void syllabus_reservoir(struct reservoir_setup *out, const struct manifest *m, const char *path, double mb);
 /* For decision d (LEARNER_TEACH, LEARNER_TUNE). `from`: the caches of candidate d->of by exit, or NULL;
- * borrowed with all the rest. The reservoir and the folder to work in are the caller's to fill in. */
+ * `book`: what the build learned from, or NULL; borrowed with all the rest. The reservoir and the folder to
+ * work in are the caller's to fill in. */
 void syllabus_teaching(struct teaching *out, const struct manifest *m, const struct pipeline *p,
-                       const struct learner_decision *d, struct cache *const *from);
+                       const struct learner_decision *d, struct cache *const *from,
+                       const struct textbook *book);
 
 #endif

@@ -12,10 +12,12 @@
 
 #define FEWEST_TEACH 64
 #define FEWEST_PLAN  64
-#define FEWEST_MIXED 1000 /* requests that teach after a change, where there are so many */
+#define FEWEST_MIXED 1000 /* requests that teach after a change, where there are so many, .. */
+#define MOST_OLD     4000 /* .. and of before it */
 #define BLOCK        32
 #define MOST_STEPS   4000 /* batches that one exit is taught with */
-#define PLANNING     0.1  /* of the time, for progress */
+#define MOST_BUILT   10000
+#define PLANNING     0.1 /* of the time, for progress */
 
 struct lesson {
     const struct teaching *t;
@@ -95,6 +97,13 @@ static int add_kept(struct lesson *l, int k, struct exit_rows *r, struct matrix_
     return rc;
 }
 
+static int64_t built_rows(const struct lesson *l, int k)
+{
+    const struct matrix_file *rows = l->t->exit[k].built.rows;
+    int64_t most = l->t->teach_since_ms > 0 ? 0 : l->t->since_ms > 0 && l->n < MOST_BUILT ? l->n : MOST_BUILT;
+    return rows == NULL ? 0 : rows->rows < most ? rows->rows : most;
+}
+
 /* So many of them, evenly spread. */
 static int add_built(const struct lesson *l, const struct teaching_built *b, int64_t n, struct exit_rows *r,
                      struct matrix_writer *w, struct error *e)
@@ -122,10 +131,9 @@ static int make_rows(struct lesson *l, int k, struct exit_rows *r, struct error 
 {
     const struct teaching *t = l->t;
     const struct teaching_exit *x = &t->exit[k];
-    int64_t have, built = x->built.rows != NULL ? x->built.rows->rows : 0;
+    int64_t have, built = built_rows(l, k);
     struct matrix_writer *w;
     int rc, closed;
-    built = built < l->n ? built : l->n;
     if (snprintf(r->path, sizeof r->path, "%s/%s.rows", t->work_dir, x->name) >= (int)sizeof r->path)
         return error_set(e, FL_CONFIG, "%.200s...: the folder's path is too long", t->work_dir);
     r->label = malloc(sizeof *r->label * (size_t)(l->n + built + 1));
@@ -178,18 +186,21 @@ static int teach_exit(struct lesson *l, int k, struct cache **out, struct error 
     return rc;
 }
 
-/* The newest: as many of before the change as of after. */
+/* As many of before the change as of after, evenly spread over all: the world may be again as it was once. */
 static void leave_out_old(struct lesson *l)
 {
-    int64_t old = 0, keep;
+    int64_t old = 0, keep, new;
     while (old < l->n && l->row[old].moment_ms < l->t->since_ms)
         old++;
-    keep = 2 * (l->n - old);
-    keep = keep > FEWEST_MIXED ? keep : FEWEST_MIXED;
-    if (keep >= l->n)
+    new = l->n - old;
+    keep = new > FEWEST_MIXED / 2 ? new : FEWEST_MIXED - new;
+    keep = keep < MOST_OLD ? keep : MOST_OLD;
+    if (keep >= old)
         return;
-    memmove(l->row, l->row + (l->n - keep), (size_t)keep * sizeof *l->row);
-    l->n = keep;
+    for (int64_t i = 0; i < keep; i++)
+        l->row[i] = l->row[i * old / keep];
+    memmove(l->row + keep, l->row + old, (size_t) new * sizeof *l->row);
+    l->n = keep + new;
 }
 
 static int teach_all(struct taught *out, const struct teaching *t, struct error *e)

@@ -12,7 +12,8 @@
 #include "cache_service/promise/promise.h"
 #include "reservoir.h"
 
-/* Rows that a build left behind: of them as many teach as of the reservoir's. */
+/* Rows that a build left behind teach too: some thousands of them, after a change as many as of the
+ * reservoir's at most, and none where what came before a change must not teach. */
 struct teaching_built {
     const struct matrix_file *rows;   /* NULL: none */
     const struct matrix_file *scores; /* the network's of each row; labels are the largest */

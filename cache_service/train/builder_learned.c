@@ -16,7 +16,6 @@
 #define LEARNED_WIDTH 128 /* of the convolutions, likewise */
 #define TUNE_SHARE    0.2 /* of the time, for progress */
 #define WARM_SHARE    3   /* of the epochs, where teaching starts at an earlier cache */
-#define WARM_SLOWER   2   /* of the rate, likewise */
 
 /* Where tuning starts. Two points are mixed and some of everything is dropped: 35,000 points are few for so
  * many weights. A higher temperature or more of the teacher makes scores worse at telling which answers can
@@ -168,7 +167,7 @@ static int choose_recipe(struct exit_build *b, struct net_training *t, struct er
     return rc;
 }
 
-/* Fewer and smaller steps from where an earlier cache of the same shape stands. */
+/* Fewer steps from where an earlier cache of the same shape stands. */
 static void start_warm(const struct builder_input *in, struct net_training *t)
 {
     const struct cache *w = in->warm;
@@ -179,7 +178,6 @@ static void start_warm(const struct builder_input *in, struct net_training *t)
     t->warm = w->projection;
     t->warm_head = &w->learned;
     t->recipe.epochs = (t->recipe.epochs + WARM_SHARE - 1) / WARM_SHARE;
-    t->recipe.rate /= WARM_SLOWER;
 }
 
 int build_learned(struct exit_build *b, struct error *e)

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "cache_service/promise/drift_signal.h"
+#include "cache_service/learn/syllabus.h"
 #include "cache_service/store/update.h"
 #include "index/cache.h"
 #include "index/half.h"
@@ -183,36 +184,16 @@ static double cpu_s(void)
 static void teach(struct lab *l, const struct learner_decision *d)
 {
     const struct lab_setup *s = l->s;
-    struct teaching t = {.reservoir = l->reservoir,
-                         .config = &s->pipeline->cache,
-                         .classes = s->traffic->classes,
-                         .n_exits = s->manifest->n_exits,
-                         .terms = s->terms,
-                         .may_drop = s->pipeline->exits_auto,
-                         .since_ms = d->since_ms,
-                         .teach_since_ms = d->teach_since_ms,
-                         .number = d->number,
-                         .work_dir = s->work};
+    struct teaching t;
     struct held *of = find_held(l, d->of);
     struct error e = {0};
     double from = cpu_s(), took;
     if (l->teaching != 0 && l->taught_rc == FL_OK)
         taught_release(&l->taught);
-    memcpy(t.identity, s->manifest->identity.digest, sizeof t.identity);
-    for (int k = 0; k < t.n_exits; k++) {
-        const struct manifest_exit *x = &s->manifest->exit[k];
-        struct teaching_exit *to = &t.exit[k];
-        snprintf(to->name, sizeof to->name, "%s", x->name);
-        memcpy(to->kind, x->kind, sizeof to->kind);
-        to->dim = x->dim;
-        to->map_side = x->map_side;
-        to->most_work = x->most_work;
-        to->budget_bytes = (size_t)x->budget_bytes;
-        to->before = x->before;
-        to->lookup = x->lookup;
-        to->by_half = x->by_half;
-        to->cache = of != NULL && (d->warm || d->what == LEARNER_TUNE) ? of->cache[k] : NULL;
-    }
+    syllabus_teaching(&t, s->manifest, s->pipeline, d, of != NULL ? of->cache : NULL, s->book);
+    t.reservoir = l->reservoir;
+    t.work_dir = s->work;
+    t.terms = s->terms;
     l->taught_rc =
         d->what == LEARNER_TUNE ? teaching_plan(&l->taught, &t, &e) : teaching_run(&l->taught, &t, &e);
     snprintf(l->taught_why, sizeof l->taught_why, "%.190s", e.text);

@@ -10,7 +10,7 @@
 #include <stdio.h>
 
 #include "cache_service/learn/learner_brain.h"
-#include "cache_service/learn/teaching.h"
+#include "cache_service/learn/textbook.h"
 #include "cache_service/store/manifest.h"
 #include "deploy/build/extract.h"
 
@@ -18,6 +18,7 @@ struct lab_setup {
     const struct pipeline *pipeline;
     const struct manifest *manifest; /* exits, with what it takes to teach them */
     struct cache *const *built;      /* serve at the start, with their thresholds; NULL: cold */
+    const struct textbook *book;     /* what the build learned from; NULL: it is not there */
     const struct extracted *traffic; /* in the order of requests */
     const int32_t *truth;            /* of requests, or NULL */
     double feedback;                 /* share of audits whose truth comes */

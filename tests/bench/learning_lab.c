@@ -36,6 +36,8 @@ struct parts {
     struct extracted traffic;
     struct manifest manifest;
     struct cache *built[PIPELINE_MAX_EXITS];
+    struct textbook book;
+    bool has_book;
     int32_t *truth;
 };
 
@@ -88,6 +90,7 @@ static int load_start(struct parts *p, const struct options *o, struct error *e)
         n += p->manifest.exit[k].dim > 0;
     for (int k = 0; k < p->manifest.n_exits; k++)
         p->manifest.exit[k].budget_bytes = (uint64_t)(share / n);
+    p->manifest.promised = true;
     if (rc != FL_OK || strcmp(o->start, "cold") == 0)
         return rc;
     if ((rc = state_path(path, p->pipeline, e, "caches/manifest.json")) != FL_OK ||
@@ -98,6 +101,7 @@ static int load_start(struct parts *p, const struct options *o, struct error *e)
         if (p->manifest.exit[k].file[0] != 0)
             rc = snapshot_load_cache(&p->built[k], &p->manifest, k, dir, e);
     }
+    p->has_book = rc == FL_OK && textbook_open(&p->book, &p->manifest, p->pipeline->state);
     return rc;
 }
 
@@ -122,6 +126,7 @@ static int play(struct parts *p, const struct options *o, struct error *e)
     struct lab_setup s = {.pipeline = p->pipeline,
                           .manifest = &p->manifest,
                           .built = strcmp(o->start, "cold") == 0 ? NULL : p->built,
+                          .book = p->has_book ? &p->book : NULL,
                           .traffic = &p->traffic,
                           .truth = p->truth,
                           .feedback = o->feedback,

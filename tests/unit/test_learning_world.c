@@ -67,6 +67,8 @@ static struct world *world_new(const char *kind, int64_t n, int64_t changed)
     assert_non_null(mkdtemp(w->dir));
     w->pipeline.cache = (struct cache_config){.nodes = 16, .k = 5, .train_epochs = 10, .seed = 3};
     w->pipeline.updates.reservoir_mb = 10;
+    w->manifest.promised = true;
+    w->manifest.classes = CLASSES;
     w->manifest.n_exits = w->traffic.n_exits = 2;
     w->traffic.rows = n;
     w->traffic.classes = CLASSES;
