@@ -241,6 +241,12 @@ void http_backend_abandon(struct http_backend *b, void (*done)(void *arg, struct
     }
 }
 
+int http_backend_feedback(struct http_backend *b, const struct feedback_item *item, int n,
+                          struct feedback *reply, struct error *e)
+{
+    return client_feedback(b->client, item, n, STATUS_MS, reply, e);
+}
+
 bool http_backend_waits(const struct http_backend *b)
 {
     return b->waiting != NULL;

@@ -34,6 +34,10 @@ void http_backend_collect(struct http_backend *b, void (*done)(void *arg, struct
 /* Ends all calls that wait: with FL_UNAVAILABLE. */
 void http_backend_abandon(struct http_backend *b, void (*done)(void *arg, struct http_call *c), void *arg);
 
+/* True labels. Errors as client_feedback. */
+int http_backend_feedback(struct http_backend *b, const struct feedback_item *item, int n,
+                          struct feedback *reply, struct error *e);
+
 bool http_backend_waits(const struct http_backend *b);
 /* Readable when there may be answers; call http_backend_collect before each sleep. */
 int http_backend_fd(struct http_backend *b);

@@ -65,7 +65,7 @@ bool http_call_body(struct http_call *c, const char *bytes, size_t n)
         c->size += n;
         return c->size <= 2 * c->memory->most_of_one;
     }
-    if (c->route.target != TARGET_INFER || !n)
+    if ((c->route.target != TARGET_INFER && c->route.target != TARGET_FEEDBACK) || !n)
         return true;
     if (make_room(c, &c->body, &c->room, c->size + n)) {
         drop_body(c);
@@ -154,6 +154,7 @@ void http_call_answer(struct http_call *c, const struct answer *a, const float *
                                  .exit = a->exit,
                                  .confidence = a->confidence,
                                  .epoch = a->epoch,
+                                 .request = a->request,
                                  .total_ns = a->total_ns,
                                  .known = a->known,
                                  .one_hot = !whole};

@@ -109,7 +109,7 @@ static struct http_call *begin(struct http_door *d, struct MHD_Connection *conne
         return NULL;
     http_call_begin(c, &d->server.memory, &route);
     c->connection = connection;
-    if (route.target == TARGET_INFER)
+    if (route.target == TARGET_INFER || route.target == TARGET_FEEDBACK)
         read_headers(c);
     return c;
 }

@@ -78,6 +78,8 @@ static struct http_route model_route(const struct parts *p, const char *path, co
         r.target = TARGET_MODEL_READY;
     else if (p->n == i + 1 && is(p, i, "infer"))
         r.target = TARGET_INFER;
+    else if (p->n == i + 1 && is(p, i, "feedback"))
+        r.target = TARGET_FEEDBACK;
     else if (p->n == i + 1 && is(p, i, "config"))
         r.target = TARGET_CONFIG;
     else if (p->n == i + 1 && is(p, i, "stats"))
@@ -131,7 +133,7 @@ struct http_route http_route(const char *method, const char *path, const char *m
 {
     struct http_route r = find(path, model);
     bool reads = !strcmp(method, "GET") || !strcmp(method, "HEAD");
-    bool posts = r.target == TARGET_INFER || r.target == TARGET_INDEX;
+    bool posts = r.target == TARGET_INFER || r.target == TARGET_FEEDBACK || r.target == TARGET_INDEX;
     if (r.status || (posts ? !strcmp(method, "POST") : reads))
         return r;
     r.allow = posts ? "POST" : "GET, HEAD";

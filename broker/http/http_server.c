@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "feedback_text.h"
 #include "live_text.h"
 #include "page.h"
 
@@ -180,6 +181,26 @@ static void infer(struct http_server *h, struct http_call *c)
     http_call_finish(c, h->pipeline, http_backend_view(h->backend));
 }
 
+static void take_labels(struct http_server *h, struct http_call *c)
+{
+    struct feedback_item item[MESSAGE_MAX_FEEDBACK];
+    struct feedback reply = {.n = 0};
+    int n, rc = c->error.code;
+    if (!rc && c->deflated)
+        rc = error_set(&c->error, FL_UNSUPPORTED, "true labels come as they are, not compressed");
+    if (!rc)
+        rc = feedback_read(item, &n, c->body ? c->body : "", c->size, &c->error);
+    if (!rc)
+        rc = http_backend_feedback(h->backend, item, n, &reply, &c->error);
+    if (rc) {
+        http_reply_error(&c->reply, &c->error);
+        return;
+    }
+    json_text_format(&c->reply.text, "{\"taken\":%u,\"early\":%u,\"foreign\":%u,\"wrong\":%u,\"later\":%u}",
+                     reply.taken, reply.early, reply.foreign, reply.wrong, reply.later);
+    succeed(c);
+}
+
 /* What is known at once becomes the reply. */
 static void serve(struct http_server *h, struct http_call *c)
 {
@@ -210,6 +231,9 @@ static void serve(struct http_server *h, struct http_call *c)
         break;
     case TARGET_INFER:
         infer(h, c);
+        break;
+    case TARGET_FEEDBACK:
+        take_labels(h, c);
         break;
     case TARGET_METRICS:
         now = metrics_now(h);

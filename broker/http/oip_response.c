@@ -164,6 +164,14 @@ static void put_parameters(struct json_text *out, const struct oip_answer *a)
         json_text_bytes(out, "\"", rows > 1);
     }
     put_stage_times(out, a);
+    json_text_format(out, ",\"request\":\"");
+    for (int i = 0; i < rows; i++)
+        json_text_format(out, "%s%llu", i ? "," : "", (unsigned long long)a->row[i].request);
+    json_text_bytes(out, "\"", 1);
+    if (rows == 1 && a->row[0].label >= 0 && a->row[0].label < a->n_labels) {
+        json_text_format(out, ",\"class\":");
+        json_text_string(out, a->label[a->row[0].label]);
+    }
     if (a->view && a->view->promise.made)
         json_text_format(out, ",\"promise\":\"%s\"", view_promise(a->view, promise, sizeof promise));
     for (int i = 0; i < rows; i++) {

@@ -14,6 +14,7 @@ struct oip_row {
     int32_t label, exit;
     float confidence;
     uint64_t epoch;
+    uint64_t request;   /* the broker's id of it, for true labels */
     uint64_t total_ns;  /* at the broker */
     struct trace trace; /* where it went */
     bool known;         /* it is that of an earlier request with the same input */

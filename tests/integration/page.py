@@ -4,12 +4,11 @@ import json
 import os
 import re
 import signal
-import struct
 import sys
 import urllib.request
-import zlib
 
 from browser import Page
+from pictures import png
 
 URL, STATE = sys.argv[1:]
 OPEN = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
@@ -22,18 +21,6 @@ def metrics():
 
 def metric(name):
     return sum(v for k, v in metrics().items() if re.match(name + r"\{", k))
-
-
-def png(side=40):
-    """A red square on white."""
-    rows = b"".join(b"\0" + b"".join(b"\xff\0\0" if 10 < x < 30 and 10 < y < 30 else b"\xff\xff\xff" for x in range(side))
-                    for y in range(side))
-
-    def chunk(kind, data):
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)) +
-            chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
 
 
 def post(data, kind):

@@ -1,5 +1,5 @@
 #!/bin/sh
-# test_page.sh - the page of a pipeline, in a browser: what it shows is what is, and a picture is answered
+# test_page.sh - a pipeline with HTTP: its page in a browser shows what is, and answers a picture; the Python package
 set -u
 . "$(dirname "$0")/checks.sh"
 bin=$PWD/build/release
@@ -27,5 +27,12 @@ serve() {
 address() { sed -n 's|.*a page for people at \(http://[^ ]*\).*|\1|p' "$work/state/logs/broker.log" | head -n 1; }
 
 check "a pipeline with HTTP serves" serve
+python() { /usr/bin/python3 -c 'import numpy' 2>/dev/null && /usr/bin/python3 "$@"; }
+check "the Python package asks it" python tests/integration/python_client.py "$(address)" "$work"
+installs() { # from a copy: building leaves files
+    cp -r proto/client/python "$work/package" && /usr/bin/python3 -m pip install --quiet --no-deps --no-build-isolation --no-index \
+        --target "$work/site" "$work/package" && PYTHONPATH=$work/site /usr/bin/python3 -c 'import freezeline; freezeline.Client'
+}
+! /usr/bin/python3 -c 'import setuptools, wheel' 2>/dev/null || check "pip installs it" installs
 check "the page shows it" python3 tests/integration/page.py "$(address)" "$work/state"
 finish

@@ -13,6 +13,7 @@
 #include "base/shuffle.h"
 #include "broker/http/http_call.h"
 #include "broker/http/json_cut.h"
+#include "broker/http/feedback_text.h"
 #include "broker/http/metrics_text.h"
 #include "broker/http/oip_numbers.h"
 #include "broker/http/oip_tensor.h"
@@ -391,6 +392,44 @@ static void test_response(void **state)
     json_text_free(&t);
 }
 
+static void test_true_labels(void **state)
+{
+    static const struct {
+        const char *body;
+        int n, code;
+    } c[] = {
+        {"{\"labels\":[{\"request\":\"18446744073709551615\",\"label\":4},{\"request\":\"7\",\"label\":-1}]}",
+         2, FL_OK},
+        {"{\"labels\":[{\"request\":7,\"label\":4}]}", 0, FL_PROTOCOL},
+        {"{\"labels\":[{\"request\":\"7\",\"label\":4.5}]}", 0, FL_PROTOCOL},
+        {"{\"labels\":[{\"request\":\"-7\",\"label\":4}]}", 0, FL_PROTOCOL},
+        {"{\"labels\":[{\"request\":\"99999999999999999999999\",\"label\":4}]}", 0, FL_PROTOCOL},
+        {"{\"labels\":[{\"request\":\"7\",\"label\":99999999999}]}", 0, FL_PROTOCOL},
+        {"{\"labels\":[]}", 0, FL_PROTOCOL},
+        {"{\"labels\":{}}", 0, FL_PROTOCOL},
+        {"[]", 0, FL_PROTOCOL},
+        {"", 0, FL_PROTOCOL},
+        {"{", 0, FL_PROTOCOL},
+    };
+    struct feedback_item item[MESSAGE_MAX_FEEDBACK];
+    struct json_text many = {.at = NULL};
+    struct error e;
+    int n;
+    (void)state;
+    for (size_t i = 0; i < sizeof c / sizeof *c; i++) {
+        assert_int_equal(feedback_read(item, &n, c[i].body, strlen(c[i].body), &e), c[i].code);
+        assert_true(c[i].code || n == c[i].n);
+    }
+    assert_int_equal(feedback_read(item, &n, c[0].body, strlen(c[0].body), &e), FL_OK);
+    assert_true(item[0].request == UINT64_MAX && item[0].label == 4 && item[1].label == -1);
+    json_text_format(&many, "{\"labels\":[0");
+    for (int i = 0; i < MESSAGE_MAX_FEEDBACK; i++)
+        json_text_format(&many, ",0");
+    json_text_format(&many, "]}");
+    assert_int_equal(feedback_read(item, &n, many.at, many.n, &e), FL_TOO_LARGE);
+    json_text_free(&many);
+}
+
 static void test_metadata(void **state)
 {
     struct json_text t = {.at = NULL};
@@ -592,6 +631,7 @@ int main(void)
         cmocka_unit_test(test_binary_requests),
         cmocka_unit_test(test_bad_requests),
         cmocka_unit_test(test_response),
+        cmocka_unit_test(test_true_labels),
         cmocka_unit_test(test_metadata),
         cmocka_unit_test(test_paths),
         cmocka_unit_test(test_metrics),
