@@ -145,7 +145,7 @@ static int open_doors(struct broker *b, struct error *e)
     return FL_OK;
 }
 
-int broker_new(struct broker **out, const struct pipeline *p, struct error *e)
+int broker_new(struct broker **out, const struct pipeline *p, int index, struct error *e)
 {
     struct broker *b = calloc(1, sizeof *b);
     struct dispatch_io io = {b, send_job, send_client, send_control, reset_push};
@@ -158,7 +158,7 @@ int broker_new(struct broker **out, const struct pipeline *p, struct error *e)
     zmq_msg_init(&b->payload);
     if ((rc = check_limits(p, e)))
         goto fail;
-    hello_init(&self, ROLE_BROKER, 0, 0);
+    hello_init(&self, ROLE_BROKER, 0, index);
     slice_short(true);
     b->context = zmq_ctx_new();
     if (!b->context || dispatch_new(&b->dispatch, p, &io, &self, clock_ns())) {

@@ -20,7 +20,7 @@ int dispatch_new(struct dispatch **out, const struct pipeline *p, const struct d
     if (!d)
         return FL_NOMEM;
     d->most_audits = p->broker.max_requests < AUDIT_LINE_MOST ? p->broker.max_requests : AUDIT_LINE_MOST;
-    rc = requests_new(&d->requests, p->broker.max_requests, d->most_audits,
+    rc = requests_new(&d->requests, (int)self->replica, p->broker.max_requests, d->most_audits,
                       (size_t)(p->broker.max_memory_mb * 1024 * 1024), self->incarnation);
     if (!rc)
         rc = registry_new(&d->registry, p, self->boot_id);

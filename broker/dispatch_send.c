@@ -138,21 +138,25 @@ int dispatch_under_way(const struct dispatch *d)
     return dispatch_ahead(d) - requests_listed(d->requests, REQUESTS_WAITING);
 }
 
-/* Two jobs per worker keep it busy to start with; more than two batches per worker only wait. */
+/* Two jobs per worker keep it busy to start with; more than two batches per worker only wait. Brokers that
+ * stand side by side have a part each. */
 void dispatch_update_room(struct dispatch *d)
 {
-    int start = 0, most = 0;
+    int start = 0, most = 0, brokers = 1;
     for (int s = 0; s < registry_stages(d->registry); s++) {
         d->admission.replicas[s] = 0;
         for (int i = 0; i < registry_replicas(d->registry, s); i++) {
-            if (!member_ready(registry_worker(d->registry, s, i)))
+            const struct member *m = registry_worker(d->registry, s, i);
+            if (!member_ready(m))
                 continue;
+            if ((int)m->last.brokers > brokers && m->last.brokers <= PIPELINE_MAX_BROKERS)
+                brokers = (int)m->last.brokers;
             d->admission.replicas[s]++;
             start += 2;
             most += 2 * batch_of(d, s, i);
         }
     }
-    d->room = admission_room(&d->admission, start, most);
+    d->room = admission_room(&d->admission, (start + brokers - 1) / brokers, (most + brokers - 1) / brokers);
 }
 
 static bool has_room(const struct dispatch *d)

@@ -81,6 +81,8 @@ void dispatch_status(const struct dispatch *d, struct status_reply *out, uint64_
     out->room = (uint64_t)d->room;
     out->gap_ns = (uint64_t)d->admission.gap_ns;
     out->started_ns = d->started_ns;
+    out->broker = d->self.replica;
+    out->brokers = (uint32_t)pipeline_brokers(d->pipeline);
     out->pid = d->self.pid;
     memcpy(out->host, d->self.host, sizeof out->host);
     out->now_ns = now;

@@ -1,29 +1,36 @@
 /* freezeline_broker.c - main of freezeline-broker: options, pipeline file, new, run, free */
+#include <stdio.h>
+
 #include "base/log.h"
 #include "base/signals.h"
 #include "config/startup.h"
 #include "broker.h"
 #include "broker/http/http_door.h"
 
-static const char usage[] = "usage: freezeline-broker -c PIPELINE.yaml [--set KEY=VALUE]...\n"
-                            "\n"
-                            "Admits requests, routes them through the stage workers, answers them. SIGTERM "
-                            "ends it, SIGHUP opens the log\n"
-                            "again.\n";
+static const char usage[] =
+    "usage: freezeline-broker -c PIPELINE.yaml [--index K] [--set KEY=VALUE]...\n"
+    "\n"
+    "Admits requests, routes them through the stage workers, answers them. SIGTERM "
+    "ends it, SIGHUP opens the log\n"
+    "again. --index says which one it is where there are several (broker.replicas).\n";
 
 int main(int argc, char **argv)
 {
-    struct startup start = {.program = "freezeline-broker", .usage = usage};
+    struct startup start = {
+        .program = "freezeline-broker", .usage = usage, .number = {{"index", PIPELINE_MAX_BROKERS, 0}}};
     struct pipeline *p = NULL;
     struct broker *b = NULL;
     struct http_door *http = NULL;
     struct error e = {FL_OK, ""};
-    int rc = startup_options(&start, argc, argv);
+    int rc = startup_options(&start, argc, argv), index = start.number[0].value;
+    char role[16] = "broker";
 
     if (rc >= 0)
         return rc;
-    if ((rc = startup_pipeline(&start, "broker", &p, &e)) || (rc = broker_new(&b, p, &e)) ||
-        (rc = http_door_open(&http, p, &e))) {
+    if (index)
+        snprintf(role, sizeof role, "broker%d", index);
+    if ((rc = startup_pipeline(&start, role, &p, &e)) || (rc = pipeline_be_broker(p, index, &e)) ||
+        (rc = broker_new(&b, p, index, &e)) || (rc = http_door_open(&http, p, &e))) {
         log_error("%s", e.text);
     } else {
         broker_run(b, &signals_stop);

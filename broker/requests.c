@@ -17,6 +17,7 @@ struct requests {
     int slots, most; /* entries in all, admitted ones */
     int count, shadows;
     size_t bytes, max_bytes;
+    uint64_t broker;             /* the bits of all ids that say whose they are */
     uint64_t first, serial;      /* of the first and of the next id */
     struct request_entry *entry; /* [slots]; id 0 = free */
     int *heap;                   /* [count] slots, smallest wake_ns first */
@@ -24,7 +25,8 @@ struct requests {
     struct list list[REQUESTS_LISTS];
 };
 
-int requests_new(struct requests **out, int max_requests, int max_shadows, size_t max_bytes, uint64_t seed)
+int requests_new(struct requests **out, int broker, int max_requests, int max_shadows, size_t max_bytes,
+                 uint64_t seed)
 {
     struct requests *t = calloc(1, sizeof *t);
     if (!t)
@@ -32,6 +34,7 @@ int requests_new(struct requests **out, int max_requests, int max_shadows, size_
     t->slots = max_requests + max_shadows;
     t->most = max_requests;
     t->max_bytes = max_bytes;
+    t->broker = (uint64_t)broker << REQUEST_BROKER_SHIFT;
     t->first = t->serial = seed % (1ull << 42) + 1;
     for (int i = 0; i < REQUESTS_LISTS; i++)
         t->list[i].oldest = t->list[i].newest = NONE;
@@ -131,7 +134,7 @@ static struct request_entry *take(struct requests *t, zmq_msg_t *payload, size_t
     memset(e, 0, sizeof *e);
     zmq_msg_init(&e->payload);
     zmq_msg_move(&e->payload, payload);
-    e->id = t->serial++ * (uint64_t)t->slots + (uint64_t)slot;
+    e->id = t->broker | (t->serial++ * (uint64_t)t->slots + (uint64_t)slot);
     e->bytes = bytes;
     e->slot = slot;
     e->older = e->newer = NONE;
@@ -166,13 +169,13 @@ struct request_entry *requests_shadow(struct requests *t, struct request_entry *
 
 struct request_entry *requests_find(struct requests *t, uint64_t id)
 {
-    struct request_entry *e = &t->entry[id % (uint64_t)t->slots];
+    struct request_entry *e = &t->entry[(id ^ t->broker) % (uint64_t)t->slots];
     return id && e->id == id ? e : NULL;
 }
 
 enum requests_when requests_when(struct requests *t, uint64_t id)
 {
-    uint64_t serial = id / (uint64_t)t->slots;
+    uint64_t serial = (id ^ t->broker) / (uint64_t)t->slots; /* another broker's is far away */
     if (requests_find(t, id))
         return REQUESTS_HERE;
     if (serial >= t->first && serial < t->serial)

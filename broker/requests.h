@@ -3,8 +3,8 @@
  * Bounded by count (shadows apart) and by bytes of kept inputs; everything is allocated by requests_new. An
  * entry keeps its input (a reference to the received frame, not a copy) so that it can be sent again after
  * any worker's death. Ids are unique over the life of a broker and, because the serial starts at random, from
- * one broker to the next in all likelihood: an id is serial * slots + slot, so finding an entry is one index
- * and one comparison.
+ * one start to the next in all likelihood: an id is serial * slots + slot below the broker's number
+ * (request_broker), so finding an entry is one index and one comparison.
  *
  * A heap keeps them by wake_ns (what must be looked at next). Besides, an entry may be in one list: of those
  * that wait to be sent, or of those that a replica of stage 0 has in its queue. Pure: no clock, no socket.
@@ -60,8 +60,9 @@ struct request_entry {
 
 struct requests;
 
-/* `seed` is where the serial starts (any number). FL_NOMEM. */
-int requests_new(struct requests **out, int max_requests, int max_shadows, size_t max_bytes, uint64_t seed);
+/* `seed` is where the serial starts (any number); `broker` is in all ids. FL_NOMEM. */
+int requests_new(struct requests **out, int broker, int max_requests, int max_shadows, size_t max_bytes,
+                 uint64_t seed);
 void requests_free(struct requests *t); /* closes the payloads of what is left */
 
 int requests_count(const struct requests *t); /* admitted ones */

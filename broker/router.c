@@ -12,6 +12,12 @@ static enum rank rank_of(const struct member *m, bool avoided, uint64_t now)
     return avoided ? RANK_AVOIDED : RANK_GOOD;
 }
 
+/* What it has to do, as far as is known: what this broker sent, and what the worker says that others did. */
+static uint32_t load(const struct member *m)
+{
+    return m->outstanding + m->last.others;
+}
+
 /* The best of `able`, which has at least one. */
 static int choose(const struct registry *r, int stage, uint16_t able, uint16_t avoid, unsigned turn,
                   uint64_t now)
@@ -25,9 +31,9 @@ static int choose(const struct registry *r, int stage, uint16_t able, uint16_t a
         enum rank rank = rank_of(m, avoid >> i & 1, now);
         if (!(able >> i & 1))
             continue;
-        if (best < 0 || rank < best_rank || (rank == best_rank && m->outstanding < least)) {
+        if (best < 0 || rank < best_rank || (rank == best_rank && load(m) < least)) {
             best = i;
-            least = m->outstanding;
+            least = load(m);
             best_rank = rank;
         }
     }

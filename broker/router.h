@@ -1,8 +1,8 @@
 /* router.h - choose a worker of each stage for a request
  *
- * Least outstanding among the replicas of each stage from which the last stage can be reached; ties go round.
- * Those that failed this request before, and those that are put aside, are taken only when there is no other.
- * A replica that is due for a trial comes first. Pure.
+ * Least to do (outstanding, and requests of other brokers) among the replicas of each stage from which the
+ * last stage can be reached; ties go round. Those that failed this request before, and those that are put
+ * aside, are taken only when there is no other. A replica that is due for a trial comes first. Pure.
  */
 #ifndef FREEZELINE_ROUTER_H
 #define FREEZELINE_ROUTER_H

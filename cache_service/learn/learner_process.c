@@ -23,8 +23,10 @@
 struct learner_process {
     const struct pipeline *p; /* borrowed */
     int index;
-    void *context, *socket;
-    struct control broker;
+    void *context;
+    int n_brokers;
+    void *socket[PIPELINE_MAX_BROKERS];
+    struct control broker[PIPELINE_MAX_BROKERS];
     struct hello hello;
     struct student *student;
     struct keeper *keeper;
@@ -67,7 +69,7 @@ static void fill_told(struct epoch_told *to, const struct student_view *s, uint6
     }
 }
 
-static void fill_heartbeat(struct learner_process *l, struct heartbeat *h, uint64_t now)
+static void fill_heartbeat(struct learner_process *l, int broker, struct heartbeat *h, uint64_t now)
 {
     struct keeper_counters k = keeper_counters(l->keeper);
     struct student_view s = student_view(l->student);
@@ -79,20 +81,20 @@ static void fill_heartbeat(struct learner_process *l, struct heartbeat *h, uint6
                             .redis_up = k.redis_up,
                             .audit_ppm = l->audit_ppm,
                             .resident_bytes = limits_resident_bytes(0),
-                            .clock_error_ns = offset_error_ns(&l->broker.offset),
+                            .clock_error_ns = offset_error_ns(&l->broker[broker].offset),
                             .learning = {.state = k.state, .accepted = s.taken, .rejected = s.refused}};
     if (s.works)
         fill_told(&h->told, &s, now);
 }
 
-static void take_message(struct learner_process *l, uint64_t now)
+static void take_message(struct learner_process *l, int broker, uint64_t now)
 {
     switch (l->in.type) {
     case MESSAGE_HELLO:
-        control_welcome(&l->broker, &l->in.hello, l->hello.boot_id, now);
+        control_welcome(&l->broker[broker], &l->in.hello, l->hello.boot_id, now);
         break;
     case MESSAGE_HEARTBEAT:
-        control_echo(&l->broker, &l->in.heartbeat, now);
+        control_echo(&l->broker[broker], &l->in.heartbeat, now);
         break;
     case MESSAGE_DRAIN:
         l->sent_away = true;
@@ -102,28 +104,28 @@ static void take_message(struct learner_process *l, uint64_t now)
     }
 }
 
-static void receive(struct learner_process *l)
+static void receive(struct learner_process *l, int broker)
 {
     for (int i = 0; i < BURST; i++) {
         struct error e = {0};
-        int rc = frames_recv(l->socket, NULL, &l->in, &l->payload, &e);
+        int rc = frames_recv(l->socket[broker], NULL, &l->in, &l->payload, &e);
         if (rc == FL_AGAIN)
             return;
         if (rc)
             log_warn("control socket: %s", e.text);
         else
-            take_message(l, clock_ns());
+            take_message(l, broker, clock_ns());
     }
 }
 
-static void say(struct learner_process *l, int type, uint64_t now)
+static void say(struct learner_process *l, int broker, int type, uint64_t now)
 {
     l->out.type = type;
     if (type == MESSAGE_HELLO)
         l->out.hello = l->hello;
     else
-        fill_heartbeat(l, &l->out.heartbeat, now);
-    frames_send(l->socket, NULL, &l->out, NULL); /* nobody there: said again at the next beat */
+        fill_heartbeat(l, broker, &l->out.heartbeat, now);
+    frames_send(l->socket[broker], NULL, &l->out, NULL); /* nobody there: said again at the next beat */
 }
 
 /* What it answers from: for the identity. */
@@ -133,15 +135,21 @@ static void take_caches(struct learner_process *l)
     if (!fresh)
         return;
     if (control_tell(&l->hello, fresh))
-        control_changed(&l->broker);
+        for (int i = 0; i < l->n_brokers; i++)
+            control_changed(&l->broker[i]);
     keeper_give_back(l->keeper, fresh);
 }
 
 static int wait_for_messages(struct learner_process *l, uint64_t now, struct error *e)
 {
-    zmq_pollitem_t item = {.socket = l->socket, .events = ZMQ_POLLIN};
-    long ms = l->broker.next_ns > now ? (long)((l->broker.next_ns - now) / NS_PER_MS) + 1 : 0;
-    if (zmq_poll(&item, 1, ms) < 0 && errno != EINTR)
+    zmq_pollitem_t item[PIPELINE_MAX_BROKERS];
+    uint64_t next = UINT64_MAX;
+    for (int i = 0; i < l->n_brokers; i++) {
+        item[i] = (zmq_pollitem_t){.socket = l->socket[i], .events = ZMQ_POLLIN};
+        next = l->broker[i].next_ns < next ? l->broker[i].next_ns : next;
+    }
+    if (zmq_poll(item, l->n_brokers, next > now ? (long)((next - now) / NS_PER_MS) + 1 : 0) < 0 &&
+        errno != EINTR)
         return error_set(e, FL_IO, "polling failed: %s", zmq_strerror(errno));
     return FL_OK;
 }
@@ -154,25 +162,39 @@ int learner_process_run(struct learner_process *l, const volatile int *stop, str
         uint64_t now = clock_ns();
         int type;
         take_caches(l);
-        if ((type = control_next(&l->broker, now)))
-            say(l, type, now);
+        for (int i = 0; i < l->n_brokers; i++)
+            if ((type = control_next(&l->broker[i], now)))
+                say(l, i, type, now);
         if ((rc = wait_for_messages(l, now, e)))
             return rc;
-        receive(l);
+        for (int i = 0; i < l->n_brokers; i++)
+            receive(l, i);
     }
     if (l->sent_away)
         return error_set(e, FL_STALE, "the broker sent this process away: another is learner %d; it ends",
                          l->index);
     l->hello.ready = false; /* the last message: this process ends */
-    say(l, MESSAGE_HELLO, clock_ns());
+    for (int i = 0; i < l->n_brokers; i++)
+        say(l, i, MESSAGE_HELLO, clock_ns());
     return FL_OK;
 }
 
 /* --- life --- */
 
-static int start(struct learner_process *l, struct error *e)
+static int connect_brokers(struct learner_process *l, struct error *e)
 {
     const struct socket_options control = {.immediate = true};
+    int rc = FL_OK;
+    for (int i = 0; !rc && i < pipeline_brokers(l->p); i++, l->n_brokers = i) {
+        control_init(&l->broker[i], l->p);
+        rc = frames_socket(&l->socket[i], l->context, ZMQ_DEALER, FRAMES_CONNECT,
+                           pipeline_broker(l->p, i).control, &control, &l->p->security, e);
+    }
+    return rc;
+}
+
+static int start(struct learner_process *l, struct error *e)
+{
     const struct pipeline *p = l->p;
     char id[17];
     int rc;
@@ -180,12 +202,9 @@ static int start(struct learner_process *l, struct error *e)
     snprintf(l->hello.engine, sizeof l->hello.engine, "OpenBLAS %s, 1 thread", blas_core());
     l->hello.ready = true;
     snprintf(id, sizeof id, "%016" PRIx64, l->hello.incarnation);
-    control_init(&l->broker, p);
     if (!(l->context = zmq_ctx_new()))
         return error_set(e, FL_NOMEM, "no ZeroMQ context: %s", zmq_strerror(errno));
-    if ((rc = frames_socket(&l->socket, l->context, ZMQ_DEALER, FRAMES_CONNECT, p->broker.control, &control,
-                            &p->security, e)) ||
-        (rc = student_new(&l->student, p, e)) ||
+    if ((rc = connect_brokers(l, e)) || (rc = student_new(&l->student, p, e)) ||
         (rc = keeper_new_student(&l->keeper, p, l->index, id, student_hooks(l->student), e)))
         return rc;
     student_wakes(l->student, l->keeper);
@@ -225,7 +244,8 @@ void learner_process_free(struct learner_process *l)
 {
     if (!l)
         return;
-    frames_close(l->socket, 200);
+    for (int i = 0; i < PIPELINE_MAX_BROKERS; i++)
+        frames_close(l->socket[i], 200);
     if (l->context)
         zmq_ctx_term(l->context);
     zmq_msg_close(&l->payload);

@@ -16,14 +16,15 @@
 struct cache_brain {
     struct cache_io io;
     struct lookups *lookups;
-    struct control broker;
+    int n_brokers;
+    struct control broker[PIPELINE_MAX_BROKERS];
     struct hello hello;           /* what this process says of itself */
     uint8_t stages[DIGEST_BYTES]; /* identity of the stage workers, as the broker told last */
     struct mishap garbage[2], refused, undelivered; /* garbage: of the look-up socket, of the broker's */
     bool sent_away;
     uint64_t busy_ns;
-    struct span_log spans;
-    struct message out, verdict; /* large: not on the stack */
+    struct span_log spans[PIPELINE_MAX_BROKERS]; /* of the requests of each broker */
+    struct message out, verdict;                 /* large: not on the stack */
 };
 
 void cache_brain_garbage(struct cache_brain *b, bool from_broker, const char *text, uint64_t now)
@@ -32,9 +33,9 @@ void cache_brain_garbage(struct cache_brain *b, bool from_broker, const char *te
            now);
 }
 
-uint64_t cache_brain_broker_ns(const struct cache_brain *b, uint64_t now)
+uint64_t cache_brain_broker_ns(const struct cache_brain *b, uint64_t request, uint64_t now)
 {
-    return control_broker_ns(&b->broker, now);
+    return control_broker_ns(&b->broker[request_broker(request)], now);
 }
 
 /* --- look-ups --- */
@@ -44,13 +45,12 @@ uint64_t cache_brain_broker_ns(const struct cache_brain *b, uint64_t now)
 static void send_hits(struct cache_brain *b, const struct lookup *in, struct verdict *v,
                       const struct arrival *came, uint64_t now)
 {
-    uint64_t sent_ns = cache_brain_broker_ns(b, now);
     for (int i = 0; i < v->n; i++) {
         int rc;
         if (!v->item[i].hit)
             continue;
         b->out.type = MESSAGE_RESULT;
-        verdicts_result(&b->out.result, in, v, i, sent_ns);
+        verdicts_result(&b->out.result, in, v, i, cache_brain_broker_ns(b, v->item[i].request, now));
         b->out.result.lookup_wire_ns = came->wire_ns;
         b->out.result.lookup_queue_ns = came->queue_ns;
         if (!(rc = b->io.result(b->io.arg, &b->out)))
@@ -66,30 +66,32 @@ static void send_hits(struct cache_brain *b, const struct lookup *in, struct ver
 static void note_spans(struct cache_brain *b, const struct lookup *in, const struct verdict *v,
                        const struct arrival *came, uint64_t taken_ns, uint64_t done_ns)
 {
-    uint64_t taken = cache_brain_broker_ns(b, taken_ns), done = cache_brain_broker_ns(b, done_ns);
-    uint64_t came_ns = taken - came->queue_ns;
     int32_t exit = (int32_t)in->exit;
     for (int i = 0; i < in->n; i++) {
         const struct lookup_item *item = &in->item[i];
+        struct span_log *spans = &b->spans[request_broker(item->request)];
+        uint64_t taken = cache_brain_broker_ns(b, item->request, taken_ns), came_ns = taken - came->queue_ns;
+        uint64_t done = cache_brain_broker_ns(b, item->request, done_ns);
         if (!(item->flags & JOB_TRACE))
             continue;
-        span_log_note(&b->spans, SPAN_WIRE, item->request, item->attempt, exit, came_ns - came->wire_ns,
-                      came_ns);
-        span_log_note(&b->spans, SPAN_QUEUE, item->request, item->attempt, exit, came_ns, taken);
-        span_log_note(&b->spans, v->item[i].hit ? SPAN_HIT : SPAN_MISS, item->request, item->attempt, exit,
-                      taken, done);
+        span_log_note(spans, SPAN_WIRE, item->request, item->attempt, exit, came_ns - came->wire_ns, came_ns);
+        span_log_note(spans, SPAN_QUEUE, item->request, item->attempt, exit, came_ns, taken);
+        span_log_note(spans, v->item[i].hit ? SPAN_HIT : SPAN_MISS, item->request, item->attempt, exit, taken,
+                      done);
     }
 }
 
-/* Decoding is a part of serving a look-up: it counts from when the message was taken. */
+/* Times in a look-up are by the clock of the first item's broker. Decoding is a part of serving a look-up: it
+ * counts from when the message was taken. */
 static void answer(struct cache_brain *b, const struct peer *from, const struct lookup *in,
                    const float *descriptors, const struct cache_arrival *when, uint64_t now)
 {
     struct verdict *v = &b->verdict.verdict;
     struct error e = {0};
-    uint64_t broker_now = cache_brain_broker_ns(b, now), taken_ns, done_ns;
-    struct arrival came = arrival_of(in->sent_ns, cache_brain_broker_ns(b, when->empty_ns),
-                                     cache_brain_broker_ns(b, when->taken_ns), broker_now);
+    uint64_t first = in->n ? in->item[0].request : 0, broker_now = cache_brain_broker_ns(b, first, now);
+    uint64_t taken_ns, done_ns;
+    struct arrival came = arrival_of(in->sent_ns, cache_brain_broker_ns(b, first, when->empty_ns),
+                                     cache_brain_broker_ns(b, first, when->taken_ns), broker_now);
     if (lookups_answer(b->lookups, in, descriptors, now, broker_now, v, &e))
         mishap(&b->refused, LOG_LEVEL_ERROR, "look-ups answered as misses", e.text, now);
     done_ns = b->io.moment(b->io.arg);
@@ -116,7 +118,8 @@ void cache_brain_lookup(struct cache_brain *b, const struct peer *from, const st
 struct snapshot *cache_brain_swap(struct cache_brain *b, struct snapshot *s)
 {
     if (control_tell(&b->hello, s))
-        control_changed(&b->broker);
+        for (int i = 0; i < b->n_brokers; i++)
+            control_changed(&b->broker[i]);
     return lookups_swap(b->lookups, s);
 }
 
@@ -128,10 +131,10 @@ const struct snapshot *cache_brain_snapshot(const struct cache_brain *b)
 /* --- the broker --- */
 
 /* The stages may have moved on to another model since the caches in use were built. */
-static void on_welcome(struct cache_brain *b, const struct hello *h, uint64_t now)
+static void on_welcome(struct cache_brain *b, int broker, const struct hello *h, uint64_t now)
 {
     static const uint8_t none[DIGEST_BYTES];
-    control_welcome(&b->broker, h, b->hello.boot_id, now);
+    control_welcome(&b->broker[broker], h, b->hello.boot_id, now);
     if (!memcmp(h->identity, none, sizeof none) || !memcmp(h->identity, b->stages, sizeof b->stages))
         return;
     memcpy(b->stages, h->identity, sizeof b->stages);
@@ -143,14 +146,14 @@ static void on_welcome(struct cache_brain *b, const struct hello *h, uint64_t no
     b->io.reload(b->io.arg);
 }
 
-void cache_brain_control(struct cache_brain *b, const struct message *m, uint64_t now)
+void cache_brain_control(struct cache_brain *b, int broker, const struct message *m, uint64_t now)
 {
     switch (m->type) {
     case MESSAGE_HELLO:
-        on_welcome(b, &m->hello, now);
+        on_welcome(b, broker, &m->hello, now);
         break;
     case MESSAGE_HEARTBEAT:
-        control_echo(&b->broker, &m->heartbeat, now);
+        control_echo(&b->broker[broker], &m->heartbeat, now);
         break;
     case MESSAGE_OUTCOME:
         lookups_outcome(b->lookups, &m->outcome, b->io.update, b->io.arg);
@@ -177,7 +180,7 @@ static uint32_t exits_of(const struct snapshot *used)
     return exits;
 }
 
-static void fill_heartbeat(struct cache_brain *b, struct heartbeat *h, uint64_t now)
+static void fill_heartbeat(struct cache_brain *b, int broker, struct heartbeat *h, uint64_t now)
 {
     struct lookups_counters l = lookups_counters(b->lookups);
     const struct snapshot *used = cache_brain_snapshot(b);
@@ -190,28 +193,36 @@ static void fill_heartbeat(struct cache_brain *b, struct heartbeat *h, uint64_t 
                             .exits = exits_of(used),
                             .exits_told = true,
                             .learns = lookups_learns(b->lookups),
-                            .clock_error_ns = offset_error_ns(&b->broker.offset),
+                            .clock_error_ns = offset_error_ns(&b->broker[broker].offset),
                             .learning = {.built = l.built, .learned = l.learned}};
     b->io.keeper(b->io.arg, h);
     h->learning.rejected += l.truths_refused;
 }
 
-uint64_t cache_brain_tick(struct cache_brain *b, uint64_t now)
+static void say_what_is_due(struct cache_brain *b, int broker, uint64_t now)
 {
-    int type = control_next(&b->broker, now);
+    int type = control_next(&b->broker[broker], now);
     if (!type)
-        return b->broker.next_ns;
+        return;
     lookups_expire(b->lookups, now);
-    if (type == MESSAGE_HEARTBEAT)
-        span_log_send(&b->spans, b->io.control, b->io.arg,
-                      &b->out); /* first: who has the heartbeat has them */
+    if (type == MESSAGE_HEARTBEAT) /* first: who has the heartbeat has them */
+        span_log_send(&b->spans[broker], b->io.control, b->io.arg, broker, &b->out);
     b->out.type = (enum message_type)type;
     if (type == MESSAGE_HELLO)
         b->out.hello = b->hello;
     else
-        fill_heartbeat(b, &b->out.heartbeat, now);
-    b->io.control(b->io.arg, &b->out); /* nobody there: said again at the next beat */
-    return b->broker.next_ns;
+        fill_heartbeat(b, broker, &b->out.heartbeat, now);
+    b->io.control(b->io.arg, broker, &b->out); /* nobody there: said again at the next beat */
+}
+
+uint64_t cache_brain_tick(struct cache_brain *b, uint64_t now)
+{
+    uint64_t next = UINT64_MAX;
+    for (int i = 0; i < b->n_brokers; i++) {
+        say_what_is_due(b, i, now);
+        next = b->broker[i].next_ns < next ? b->broker[i].next_ns : next;
+    }
+    return next;
 }
 
 bool cache_brain_sent_away(const struct cache_brain *b)
@@ -224,8 +235,8 @@ void cache_brain_goodbye(struct cache_brain *b)
     b->out.type = MESSAGE_HELLO;
     b->out.hello = b->hello;
     b->out.hello.ready = false;
-    if (!b->sent_away)
-        b->io.control(b->io.arg, &b->out);
+    for (int i = 0; !b->sent_away && i < b->n_brokers; i++)
+        b->io.control(b->io.arg, i, &b->out);
 }
 
 /* --- life --- */
@@ -235,16 +246,20 @@ int cache_brain_new(struct cache_brain **out, const struct cache_setup *setup, c
 {
     struct cache_brain *b = calloc(1, sizeof *b);
     bool promised = setup->pipeline->updates.learn && setup->pipeline->redis.endpoint;
+    int rc = !b || lookups_new(&b->lookups, &setup->pending, promised, io->look, io->arg);
     *out = NULL;
-    if (!b || lookups_new(&b->lookups, &setup->pending, promised, io->look, io->arg) ||
-        span_log_new(&b->spans, setup->spans ? setup->spans : SPANS, ROLE_CACHE, 0, setup->hello.replica)) {
+    for (int i = 0; !rc && i < pipeline_brokers(setup->pipeline); i++, b->n_brokers = i) {
+        control_init(&b->broker[i], setup->pipeline);
+        rc = span_log_new(&b->spans[i], setup->spans ? setup->spans : SPANS, ROLE_CACHE, 0,
+                          setup->hello.replica);
+    }
+    if (rc) {
         cache_brain_free(b);
         return error_set(e, FL_NOMEM, "out of memory");
     }
     b->io = *io;
     b->hello = setup->hello;
     b->verdict.type = MESSAGE_VERDICT;
-    control_init(&b->broker, setup->pipeline);
     *out = b;
     return FL_OK;
 }
@@ -254,7 +269,8 @@ void cache_brain_free(struct cache_brain *b)
     if (!b)
         return;
     lookups_free(b->lookups);
-    span_log_free(&b->spans);
+    for (int i = 0; i < PIPELINE_MAX_BROKERS; i++)
+        span_log_free(&b->spans[i]);
     free(b);
 }
 

@@ -31,8 +31,8 @@ struct cache_setup {
 struct cache_io {
     void *arg;
     int (*verdict)(void *arg, const struct peer *to, const struct message *m); /* to a stage worker */
-    int (*result)(void *arg, const struct message *m);                         /* a hit, to the broker */
-    int (*control)(void *arg, const struct message *m);                        /* to the broker */
+    int (*result)(void *arg, const struct message *m); /* a hit, to the broker whose request it is */
+    int (*control)(void *arg, int broker, const struct message *m);
     lookups_look look;                              /* what a snapshot says of descriptors */
     void (*update)(void *arg, struct update *u);    /* takes u: what the exits saw, and the full answer */
     void (*reload)(void *arg);                      /* the built caches are to be read again */
@@ -55,8 +55,8 @@ struct cache_arrival {
  * none are kept. Whatever is no look-up is counted as garbage. */
 void cache_brain_lookup(struct cache_brain *b, const struct peer *from, const struct message *m,
                         const float *descriptors, const struct cache_arrival *came, uint64_t now);
-/* A message of the broker. */
-void cache_brain_control(struct cache_brain *b, const struct message *m, uint64_t now);
+/* A message of a broker, by its number, which is one of the pipeline's. */
+void cache_brain_control(struct cache_brain *b, int broker, const struct message *m, uint64_t now);
 /* Something came from that socket that is no message: `text` says what. */
 void cache_brain_garbage(struct cache_brain *b, bool from_broker, const char *text, uint64_t now);
 
@@ -68,12 +68,13 @@ const struct snapshot *cache_brain_snapshot(const struct cache_brain *b); /* NUL
 /* Says hello, heartbeats and spans when they are due; forgets descriptors that are too old. Call after each
  * round of messages. Returns when to call again at the latest. */
 uint64_t cache_brain_tick(struct cache_brain *b, uint64_t now);
-/* The broker sent this process away: it is to end. */
+/* A broker sent this process away: it is to end. */
 bool cache_brain_sent_away(const struct cache_brain *b);
 /* The last message: this process ends. Who was sent away has no place to say it from. */
 void cache_brain_goodbye(struct cache_brain *b);
 
-uint64_t cache_brain_broker_ns(const struct cache_brain *b, uint64_t now); /* `now` by the broker's clock */
+/* `now` by the clock of the broker that owns a request. */
+uint64_t cache_brain_broker_ns(const struct cache_brain *b, uint64_t request, uint64_t now);
 struct cache_counters {
     struct lookups_counters lookups;
     int pending; /* descriptors that wait for an outcome */

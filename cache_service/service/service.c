@@ -20,16 +20,19 @@
 #include "wire/hello.h"
 #include "wire/link.h"
 
-enum { DOOR_LOOKUPS, DOOR_RESULTS };
+enum { DOOR_LOOKUPS, DOOR_RESULTS }; /* and the results of the other brokers */
 
 #define LOOKUP_BURST 64 /* look-ups between two looks at the other sockets */
 
 struct service {
     const struct pipeline *p; /* borrowed */
     int index;
-    void *context, *control;
+    void *context;
+    int n_brokers;
+    void *control[PIPELINE_MAX_BROKERS];
+    struct link results[PIPELINE_MAX_BROKERS];
     struct lanes *lanes; /* NULL: switched off */
-    struct link lookup, results;
+    struct link lookup;
     struct keeper *keeper;
     struct cache_brain *brain;
     struct cache_scratch *scratch;
@@ -49,12 +52,14 @@ static int send_verdict(void *arg, const struct peer *to, const struct message *
 
 static int send_result(void *arg, const struct message *m)
 {
-    return link_send(&((struct service *)arg)->results, NULL, m, NULL);
+    struct service *s = arg;
+    int broker = request_broker(m->result.request);
+    return broker < s->n_brokers ? link_send(&s->results[broker], NULL, m, NULL) : FL_PROTOCOL;
 }
 
-static int send_control(void *arg, const struct message *m)
+static int send_control(void *arg, int broker, const struct message *m)
 {
-    return frames_send(((struct service *)arg)->control, NULL, m, NULL);
+    return frames_send(((struct service *)arg)->control[broker], NULL, m, NULL);
 }
 
 static int look(void *arg, const struct snapshot *s, const struct lookup *in, const float *descriptors,
@@ -127,13 +132,13 @@ static bool receive_lookups(struct service *s)
     return false;
 }
 
-/* What the broker tells of a request comes after the look-ups of that request, which may have come since they
+/* What a broker tells of a request comes after the look-ups of that request, which may have come since they
  * were looked for: without them an outcome would find no descriptors. */
-static void receive_control(struct service *s)
+static void receive_control(struct service *s, int broker)
 {
     for (int i = 0; i < LOOKUP_BURST; i++) {
         struct error e = {0};
-        int rc = frames_recv(s->control, NULL, &s->told, &s->payload, &e);
+        int rc = frames_recv(s->control[broker], NULL, &s->told, &s->payload, &e);
         if (rc == FL_AGAIN)
             return;
         if (rc) {
@@ -141,11 +146,28 @@ static void receive_control(struct service *s)
             continue;
         }
         receive_lookups(s);
-        cache_brain_control(s->brain, &s->told, clock_ns());
+        cache_brain_control(s->brain, broker, &s->told, clock_ns());
     }
 }
 
 /* --- life --- */
+
+static int connect_brokers(struct service *s, struct error *e)
+{
+    const struct pipeline *p = s->p;
+    const struct socket_options results = {.high_water = p->broker.max_requests, .immediate = true};
+    const struct socket_options control = {.immediate = true};
+    int rc = FL_OK;
+    for (int i = 0; !rc && i < pipeline_brokers(p); i++, s->n_brokers = i) {
+        struct broker_replica b = pipeline_broker(p, i);
+        s->results[i] = (struct link){.lanes = s->lanes, .door = DOOR_RESULTS + i};
+        if (!(rc = link_open(&s->results[i], s->context, ZMQ_PUSH, FRAMES_CONNECT, b.results, &results, NULL,
+                             &p->security, e)))
+            rc = frames_socket(&s->control[i], s->context, ZMQ_DEALER, FRAMES_CONNECT, b.control, &control,
+                               &p->security, e);
+    }
+    return rc;
+}
 
 static int open_sockets(struct service *s, struct error *e)
 {
@@ -154,8 +176,6 @@ static int open_sockets(struct service *s, struct error *e)
                                           .mandatory = true,
                                           .bind = p->bind,
                                           .also = pipeline_also(p, p->cache.endpoint[s->index])};
-    const struct socket_options results = {.high_water = p->broker.max_requests, .immediate = true};
-    const struct socket_options control = {.immediate = true};
     const struct lane_options lane = {.in_bytes = 1 << 20};
     int rc;
     slice_short(true); /* this thread too: what it answers is waited for */
@@ -168,15 +188,10 @@ static int open_sockets(struct service *s, struct error *e)
         (s->no_block = open("/dev/null", O_RDONLY | O_CLOEXEC)) < 0)
         return error_set(e, FL_IO, "/dev/null cannot be opened: %s", strerror(errno));
     s->lookup = (struct link){.lanes = s->lanes, .door = DOOR_LOOKUPS};
-    s->results = (struct link){.lanes = s->lanes, .door = DOOR_RESULTS};
     if ((rc = link_open(&s->lookup, s->context, ZMQ_ROUTER, FRAMES_BIND, p->cache.endpoint[s->index], &lookup,
-                        &lane, &p->security, e)) ||
-        (rc = link_open(&s->results, s->context, ZMQ_PUSH, FRAMES_CONNECT, p->broker.results, &results, NULL,
-                        &p->security, e)) ||
-        (rc = frames_socket(&s->control, s->context, ZMQ_DEALER, FRAMES_CONNECT, p->broker.control, &control,
-                            &p->security, e)))
+                        &lane, &p->security, e)))
         return rc;
-    return FL_OK;
+    return connect_brokers(s, e);
 }
 
 static int start(struct service *s, struct error *e)
@@ -235,11 +250,17 @@ static void say_goodbye(struct service *s)
              k.accepted, k.dropped, k.applied, l->audits, l->audit_hits, l->audit_right);
 }
 
-/* Until a message or a signal comes, at most `ns`. items[2] are the lanes. */
-static int wait_for_messages(struct service *s, zmq_pollitem_t *items, int64_t ns, struct error *e)
+/* Until a message or a signal comes, at most `ns`. A bit for each broker that has said something. */
+static int wait_for_messages(struct service *s, int64_t ns, uint32_t *said, struct error *e)
 {
+    zmq_pollitem_t items[PIPELINE_MAX_BROKERS + 2];
     long ms = ns <= 0 ? 0 : (long)(ns / (int64_t)NS_PER_MS) + 1;
-    int n = s->lanes ? 3 : 2;
+    int n = 0;
+    for (; n < s->n_brokers; n++)
+        items[n] = (zmq_pollitem_t){.socket = s->control[n], .events = ZMQ_POLLIN};
+    items[n++] = (zmq_pollitem_t){.socket = s->lookup.socket, .events = ZMQ_POLLIN};
+    if (s->lanes)
+        items[n++] = (zmq_pollitem_t){.fd = lanes_fd(s->lanes), .events = ZMQ_POLLIN};
     if (s->lanes && !lanes_sleep(s->lanes, 0))
         ms = 0;
     if (zmq_poll(items, n, ms) < 0 && errno != EINTR)
@@ -248,17 +269,18 @@ static int wait_for_messages(struct service *s, zmq_pollitem_t *items, int64_t n
         lanes_wake(s->lanes);
         lanes_turn(s->lanes, clock_ns());
     }
+    *said = 0;
+    for (int i = 0; i < s->n_brokers; i++)
+        *said |= (uint32_t)(items[i].revents != 0) << i;
     return FL_OK;
 }
 
 int service_run(struct service *s, const volatile int *stop, const volatile int *hang_ups, struct error *e)
 {
-    zmq_pollitem_t items[] = {{.socket = s->lookup.socket, .events = ZMQ_POLLIN},
-                              {.socket = s->control, .events = ZMQ_POLLIN},
-                              {.fd = s->lanes ? lanes_fd(s->lanes) : -1, .events = ZMQ_POLLIN}};
     const struct snapshot *loaded = cache_brain_snapshot(s->brain);
     int reloaded = *hang_ups, rc;
     bool drained = true;
+    uint32_t said = 0;
     log_info("ready: cache %d on %s, %d caches, epoch %" PRIu64 ", OpenBLAS %s, 1 thread", s->index,
              s->p->cache.endpoint[s->index], loaded ? snapshot_caches(loaded) : 0,
              loaded ? snapshot_epoch(loaded) : 0, blas_core());
@@ -266,14 +288,15 @@ int service_run(struct service *s, const volatile int *stop, const volatile int 
         uint64_t now = clock_ns();
         int64_t wait_ns = (int64_t)(cache_brain_tick(s->brain, now) - now);
         frames_keep_bound_now(s->lookup.socket, s->p->cache.endpoint[s->index], &s->kept_ns, now);
-        if ((rc = wait_for_messages(s, items, wait_ns, e)))
+        if ((rc = wait_for_messages(s, wait_ns, &said, e)))
             return rc;
         if (drained)
             s->empty_ns = clock_ns(); /* until now: the poll returns when one comes */
         take_snapshot(s);
         drained = receive_lookups(s);
-        if (items[1].revents)
-            receive_control(s);
+        for (int i = 0; i < s->n_brokers; i++)
+            if (said >> i & 1)
+                receive_control(s, i);
         if (*hang_ups != reloaded) {
             reloaded = *hang_ups;
             log_info("reading the caches again");
@@ -296,8 +319,10 @@ void service_free(struct service *s)
     if (!s)
         return;
     link_close(&s->lookup, 0);
-    link_close(&s->results, 200); /* hits that were said to be hits */
-    frames_close(s->control, 200);
+    for (int i = 0; i < PIPELINE_MAX_BROKERS; i++) {
+        link_close(&s->results[i], 200); /* hits that were said to be hits */
+        frames_close(s->control[i], 200);
+    }
     lanes_free(s->lanes);
     if (s->no_block >= 0)
         close(s->no_block);

@@ -83,9 +83,12 @@ static void remove_ipc(const char *endpoint)
 
 static void remove_sockets(const struct pipeline *p)
 {
-    remove_ipc(p->broker.requests);
-    remove_ipc(p->broker.control);
-    remove_ipc(p->broker.results);
+    for (int i = 0; i < pipeline_brokers(p); i++) {
+        struct broker_replica b = pipeline_broker(p, i);
+        remove_ipc(b.requests);
+        remove_ipc(b.control);
+        remove_ipc(b.results);
+    }
     for (int i = 0; i < p->cache.n_endpoints; i++)
         remove_ipc(p->cache.endpoint[i]);
     for (int s = 0; s < p->n_stages; s++)

@@ -71,14 +71,27 @@ static bool has_caches(const struct pipeline *p)
     return false;
 }
 
+/* The first has no number: mostly it is the only one. */
+static const char *broker_name(int index, char *buf, size_t size)
+{
+    if (index)
+        snprintf(buf, size, "broker%d", index);
+    else
+        snprintf(buf, size, "broker");
+    return buf;
+}
+
 int roles_list(const struct pipeline *p, struct role role[ROLES_MAX], int *n, struct error *e)
 {
     struct role *r;
+    char name[32];
 
     *n = 0;
     if (p->redis.managed)
         add(p, role, n, ROLE_KIND_REDIS, p->redis.host, "redis");
-    add(p, role, n, ROLE_KIND_BROKER, p->broker.host, "broker");
+    for (int i = 0; i < pipeline_brokers(p); i++)
+        add(p, role, n, ROLE_KIND_BROKER, pipeline_broker(p, i).host, "%s", broker_name(i, name, sizeof name))
+            ->replica = i;
     for (int i = 0; has_caches(p) && i < p->cache.n_endpoints; i++)
         add(p, role, n, ROLE_KIND_CACHE, p->cache.host[i], "cache%d", i)->replica = i;
     for (int s = 0; s < p->n_stages; s++) {
@@ -257,7 +270,8 @@ int roles_command(struct role_command *out, const struct role *r, const struct p
         out->argv[n++] = "--set";
         out->argv[n++] = (char *)(uintptr_t)a->sets.item[i];
     }
-    if (r->kind == ROLE_KIND_CACHE || r->kind == ROLE_KIND_LEARNER) {
+    if (r->kind == ROLE_KIND_CACHE || r->kind == ROLE_KIND_LEARNER ||
+        (r->kind == ROLE_KIND_BROKER && r->replica)) {
         out->argv[n++] = "--index";
         out->argv[n++] = number(out, r->replica);
     } else if (r->kind == ROLE_KIND_STAGE) {
@@ -273,7 +287,7 @@ int roles_command(struct role_command *out, const struct role *r, const struct p
 char *roles_name(const struct process_status *s, char *buf, size_t size)
 {
     if (s->role == ROLE_BROKER)
-        snprintf(buf, size, "broker");
+        broker_name((int)s->replica, buf, size);
     else if (s->role == ROLE_CACHE || s->role == ROLE_LEARNER)
         snprintf(buf, size, "%s%u", s->role == ROLE_CACHE ? "cache" : "learner", s->replica);
     else

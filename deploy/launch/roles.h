@@ -6,14 +6,14 @@
 #include "config/pipeline.h"
 #include "wire/message.h"
 
-#define ROLES_MAX      (PIPELINE_MAX_WORKERS + 4)
+#define ROLES_MAX      (PIPELINE_MAX_WORKERS + 3 + PIPELINE_MAX_BROKERS)
 #define ROLES_MAX_ARGV (2 * ARGUMENTS_MAX_LIST + 18)
 
 enum role_kind { ROLE_KIND_REDIS, ROLE_KIND_BROKER, ROLE_KIND_CACHE, ROLE_KIND_STAGE, ROLE_KIND_LEARNER };
 
 struct role {
     enum role_kind kind;
-    char name[32]; /* "redis", "broker", "cache0", "stage1.0", "learner0" */
+    char name[32]; /* "redis", "broker", "broker1", "cache0", "stage1.0", "learner0" */
     int stage, replica;
     const char *host; /* where it runs, as the pipeline file says; NULL: here */
 };

@@ -29,9 +29,10 @@ static int send_result(void *arg, const struct message *m)
     return wire_send(b->w, b->p, b->p->first + RESULTS, 0, m, NULL);
 }
 
-static int send_control(void *arg, const struct message *m)
+static int send_control(void *arg, int broker, const struct message *m)
 {
     struct cache_service_body *b = arg;
+    (void)broker;
     return wire_send(b->w, b->p, b->p->first + CONTROL, 0, m, NULL);
 }
 
@@ -120,7 +121,7 @@ static void cache_message(struct world *w, struct process *p, enum world_port po
     struct cache_arrival came = {world_clock(w, p->who.host, k->came_at), now};
     struct peer from;
     if (port != WORLD_LOOKUPS) {
-        cache_brain_control(b->brain, m, now);
+        cache_brain_control(b->brain, 0, m, now);
         return;
     }
     wire_peer(k, &from);

@@ -29,8 +29,9 @@ static int send_over(struct stage_body *b, int connection, const struct message 
     return wire_send(b->w, b->p, b->p->first + connection, 0, m, payload);
 }
 
-static int send_control(void *arg, const struct message *m)
+static int send_control(void *arg, int broker, const struct message *m)
 {
+    (void)broker;
     return send_over(arg, CONTROL, m, NULL);
 }
 
@@ -75,9 +76,10 @@ static uint32_t reaches(void *arg)
     return mask;
 }
 
-static bool connected(void *arg)
+static bool connected(void *arg, int broker)
 {
     const struct stage_body *b = arg;
+    (void)broker;
     return wire_takes(b->w, b->p->first + CONTROL, 0);
 }
 
@@ -157,7 +159,7 @@ static void stage_message(struct world *w, struct process *p, enum world_port po
     else if (port == WORLD_LOOKUPS)
         stage_brain_verdict(b->brain, m, now);
     else
-        stage_brain_control(b->brain, m, now);
+        stage_brain_control(b->brain, 0, m, now);
     if (p->work == WORK_COMPUTE && !stage_brain_needs(b->brain)) {
         body_interrupt(w, p);
         stage_brain_computed(b->brain, FL_CANCELLED, "", now);

@@ -358,11 +358,10 @@ static int check_hosts(struct loading *l)
     return FL_OK;
 }
 
-/* `broker.http` is HOST:PORT; any port may stand for it. */
-static int check_http(struct loading *l)
+/* `broker.http` is HOST:PORT; any port may stand for it. `key`: where it was given. */
+static int check_http(struct loading *l, const char *http, const char *key)
 {
     const struct security anywhere = {SECURITY_NONE};
-    const char *http = l->p->broker.http;
     char endpoint[300];
     struct error why;
 
@@ -371,14 +370,42 @@ static int check_http(struct loading *l)
     snprintf(endpoint, sizeof endpoint, "tcp://%.250s", http);
     if (strlen(http) > 250 || endpoint_check(endpoint, &anywhere, &why))
         return key_error(
-            source_at(l, "broker.http"), false, l->e,
+            source_at(l, "%s", key), false, l->e,
             "broker.http: `%.100s` is not understood: write HOST:PORT, IPv6 addresses in brackets", http);
     if (endpoint_check(endpoint, &l->p->security, &why))
         return key_error(
-            source_at(l, "broker.http"), false, l->e,
+            source_at(l, "%s", key), false, l->e,
             "broker.http: `%.100s` is not loopback and traffic is not protected: use 127.0.0.1, or "
             "write `security: none` where the network itself is trusted",
             http);
+    return FL_OK;
+}
+
+static int check_brokers(struct loading *l, struct used_endpoints *used)
+{
+    const struct broker_config *b = &l->p->broker;
+    for (int i = 0; i < b->n_replicas; i++) {
+        const struct broker_replica *r = &b->replica[i];
+        const struct {
+            const char *name, *endpoint;
+        } end[] = {{"requests", r->requests}, {"control", r->control}, {"results", r->results}};
+        char key[64];
+        int rc;
+        for (int k = 0; k < 3; k++) {
+            snprintf(key, sizeof key, "broker.replicas.%d.%s", i, end[k].name);
+            if (!i && !is_given(l, key))
+                snprintf(key, sizeof key, "broker.%s", end[k].name);
+            if ((rc = check_endpoint(l, used, end[k].endpoint, source_at(l, "%s", key))))
+                return rc;
+        }
+        snprintf(key, sizeof key, "broker.replicas.%d.http", i);
+        if ((rc = check_http(l, r->http, i || is_given(l, key) ? key : "broker.http")))
+            return rc;
+        for (int k = 0; k < i && r->http; k++)
+            if (b->replica[k].http && !strcmp(b->replica[k].http, r->http))
+                return key_error(source_at(l, "%s", key), false, l->e, "`%.200s` is used by two brokers",
+                                 r->http);
+    }
     return FL_OK;
 }
 
@@ -387,10 +414,7 @@ static int check_endpoints(struct loading *l)
     struct pipeline *p = l->p;
     struct used_endpoints used = {0};
     int rc;
-    if ((rc = check_bind(l)) || (rc = check_hosts(l)) || (rc = check_http(l)) ||
-        (rc = check_endpoint(l, &used, p->broker.requests, source_at(l, "broker.requests"))) ||
-        (rc = check_endpoint(l, &used, p->broker.control, source_at(l, "broker.control"))) ||
-        (rc = check_endpoint(l, &used, p->broker.results, source_at(l, "broker.results"))))
+    if ((rc = check_bind(l)) || (rc = check_hosts(l)) || (rc = check_brokers(l, &used)))
         return rc;
     for (int i = 0; i < p->cache.n_endpoints; i++)
         if ((rc = check_endpoint(l, &used, p->cache.endpoint[i], source_at(l, "cache.endpoints.%d", i))))
@@ -505,10 +529,49 @@ int pipeline_load(struct pipeline **out, const char *path, const char *const *se
     return rc;
 }
 
+int pipeline_brokers(const struct pipeline *p)
+{
+    return p->broker.n_replicas > 1 ? p->broker.n_replicas : 1;
+}
+
+struct broker_replica pipeline_broker(const struct pipeline *p, int index)
+{
+    const struct broker_config *b = &p->broker;
+    if (b->n_replicas > 1)
+        return b->replica[index];
+    return (struct broker_replica){b->host, b->requests, b->control, b->results, b->http};
+}
+
+static bool replace(char **to, const char *with)
+{
+    char *copy = with ? strdup(with) : NULL;
+    if (with && !copy)
+        return false;
+    free(*to);
+    *to = copy;
+    return true;
+}
+
+int pipeline_be_broker(struct pipeline *p, int index, struct error *e)
+{
+    struct broker_config *b = &p->broker;
+    const struct broker_replica *r;
+    if (index < 0 || index >= b->n_replicas)
+        return error_set(e, FL_USAGE, "--index %d: %s has brokers 0 to %d (broker.replicas)", index, p->path,
+                         b->n_replicas - 1);
+    r = &b->replica[index];
+    b->index = index;
+    if (!replace(&b->host, r->host) || !replace(&b->requests, r->requests) ||
+        !replace(&b->control, r->control) || !replace(&b->results, r->results) || !replace(&b->http, r->http))
+        return error_set(e, FL_NOMEM, "out of memory");
+    return FL_OK;
+}
+
 void pipeline_free(struct pipeline *p)
 {
     if (!p)
         return;
+    pipeline_clear_brokers(p);
     pipeline_clear_stages(p);
     pipeline_clear_exits(p);
     pipeline_clear_labels(p);

@@ -29,6 +29,7 @@
 #define PIPELINE_MAX_WORKERS   63 /* stage workers and cache services together */
 #define PIPELINE_MAX_HOSTS     32
 #define PIPELINE_MAX_WAYS      (PIPELINE_MAX_STAGES * PIPELINE_MAX_REPLICAS + PIPELINE_MAX_CACHES + 16)
+#define PIPELINE_MAX_BROKERS   4
 
 struct descriptor_config {
     bool flatten;
@@ -106,7 +107,16 @@ struct cache_config {
  * the rest is a reserve. */
 #define PIPELINE_WAIT_SHARE 0.65
 
+/* One of several brokers that stand side by side. */
+struct broker_replica {
+    char *host; /* where hosts are named */
+    char *requests, *control, *results, *http;
+};
+
+/* Host and endpoints are those of the first broker; in a broker's own process, of itself
+ * (pipeline_be_broker). */
 struct broker_config {
+    int index;           /* of that one */
     char *host;          /* where hosts are named */
     char *requests;      /* ROUTER, clients */
     char *control;       /* ROUTER, workers: hello, heartbeat, cancel, outcome */
@@ -124,6 +134,8 @@ struct broker_config {
     int heartbeat_ms;
     int dead_after_ms;
     int hung_after_ms; /* 0 = never */
+    int n_replicas;    /* brokers side by side; their endpoints are filled in where there are several */
+    struct broker_replica replica[PIPELINE_MAX_BROKERS];
 };
 
 struct redis_config {
@@ -217,6 +229,12 @@ int pipeline_parse(struct pipeline **out, const char *text, size_t size, const c
  * NULL when there is no memory. A path in a YAML list stays as it is. */
 char *pipeline_absolute_set(const char *set);
 void pipeline_free(struct pipeline *p);
+
+/* How many brokers there are, and broker `index` of them; its texts are p's. */
+int pipeline_brokers(const struct pipeline *p);
+struct broker_replica pipeline_broker(const struct pipeline *p, int index);
+/* This process is broker `index`: p->broker's own endpoints become its. FL_USAGE: there is no such broker. */
+int pipeline_be_broker(struct pipeline *p, int index, struct error *e);
 /* Writes the settings of a top-level section in one line, "mean 128 128 128; std 64 64 64": the same text for
  * the same settings. Keys at their defaults are left out, so that a key of a later version changes nothing
  * for those who do not use it. A text that does not fit ends in its digest; `size` is at least 32. Returns

@@ -98,6 +98,43 @@ static int choose(struct pipeline *p, char **host, const char *otherwise, const 
     return *host || copy_to(host, otherwise) ? FL_OK : no_memory(p, e);
 }
 
+/* --- brokers --- */
+
+/* What the file says of `broker` alone is said of the first of them. */
+static int take_first(struct pipeline *p, struct error *e)
+{
+    struct broker_config *b = &p->broker;
+    struct broker_replica *first = &b->replica[0];
+    char *const given[] = {b->host, b->requests, b->control, b->results, b->http};
+    char **const to[] = {&first->host, &first->requests, &first->control, &first->results, &first->http};
+    if (!b->n_replicas)
+        b->n_replicas = 1;
+    for (int i = 0; i < 5; i++)
+        if (given[i] && !*to[i] && !copy_to(to[i], given[i]))
+            return no_memory(p, e);
+    return FL_OK;
+}
+
+static void broker_key(const struct broker_config *b, int i, char *buf, size_t size)
+{
+    if (!i && b->host && !strcmp(b->host, b->replica[0].host))
+        snprintf(buf, size, "broker.host");
+    else
+        snprintf(buf, size, "broker.replicas.%d.host", i);
+}
+
+static int place_brokers(struct pipeline *p, struct error *e)
+{
+    struct broker_config *b = &p->broker;
+    int rc = FL_OK;
+    for (int i = 0; !rc && i < b->n_replicas; i++) {
+        char key[48];
+        broker_key(b, i, key, sizeof key);
+        rc = choose(p, &b->replica[i].host, p->host[i % p->n_hosts].name, key, e);
+    }
+    return rc;
+}
+
 /* --- workers --- */
 
 struct slots {
@@ -212,8 +249,9 @@ static int place(struct pipeline *p, struct error *e)
     int rc = FL_OK;
     for (int i = 0; !rc && i < p->n_hosts; i++)
         rc = check_host(p, i, e);
-    if (rc || (rc = choose(p, &p->broker.host, p->host[0].name, "broker.host", e)) ||
-        (rc = choose(p, &p->redis.host, p->broker.host, "redis.host", e)) || (rc = place_workers(p, e)))
+    if (rc || (rc = place_brokers(p, e)) ||
+        (rc = choose(p, &p->redis.host, p->broker.replica[0].host, "redis.host", e)) ||
+        (rc = place_workers(p, e)))
         return rc;
     return place_caches(p, e);
 }
@@ -221,9 +259,14 @@ static int place(struct pipeline *p, struct error *e)
 /* Without `hosts` a worker may have a host all the same, for people to read. */
 static int place_here(struct pipeline *p, struct error *e)
 {
-    if (p->broker.host || p->cache.n_hosts || p->redis.host)
+    const struct broker_config *b = &p->broker;
+    char key[48] = "";
+    for (int i = 0; i < b->n_replicas && !*key; i++)
+        if (b->replica[i].host)
+            broker_key(b, i, key, sizeof key);
+    if (*key || p->cache.n_hosts || p->redis.host)
         return pipeline_error(p,
-                              p->broker.host     ? "broker.host"
+                              *key               ? key
                               : p->cache.n_hosts ? "cache.hosts"
                                                  : "redis.host",
                               e, "a host is named, but `hosts` does not say what it is");
@@ -267,9 +310,15 @@ static int list_listeners(struct pipeline *p, struct listener l[PIPELINE_MAX_WAY
 {
     struct broker_config *b = &p->broker;
     int n = 0;
-    add(l, &n, &b->requests, b->host, PORT_BROKER, "requests");
-    add(l, &n, &b->control, b->host, PORT_BROKER + 1, "control");
-    add(l, &n, &b->results, b->host, PORT_BROKER + 2, "results");
+    for (int i = 0; i < b->n_replicas; i++) {
+        struct broker_replica *r = &b->replica[i];
+        char number[16] = "";
+        if (i)
+            snprintf(number, sizeof number, ".%d", i);
+        add(l, &n, &r->requests, r->host, PORT_BROKER + 3 * i, "requests%s", number);
+        add(l, &n, &r->control, r->host, PORT_BROKER + 3 * i + 1, "control%s", number);
+        add(l, &n, &r->results, r->host, PORT_BROKER + 3 * i + 2, "results%s", number);
+    }
     for (int i = 0; i < p->cache.n_endpoints; i++)
         add(l, &n, &p->cache.endpoint[i], p->cache.host[i], PORT_CACHE + i, "cache.%d", i);
     for (int s = 0; s < p->n_stages; s++)
@@ -341,12 +390,13 @@ static int derive_endpoints(struct pipeline *p, struct error *e)
 
 int pipeline_place(struct pipeline *p, struct error *e)
 {
-    int rc = p->n_hosts ? place(p, e) : place_here(p, e);
-    if (rc)
+    int rc = take_first(p, e);
+    if (rc || (rc = p->n_hosts ? place(p, e) : place_here(p, e)))
         return rc;
     choose_caches(p);
     p->here = -1;
-    return derive_endpoints(p, e);
+    rc = derive_endpoints(p, e);
+    return rc ? rc : pipeline_be_broker(p, 0, e);
 }
 
 void pipeline_clear_ways(struct pipeline *p)
@@ -396,5 +446,5 @@ int pipeline_be_at(struct pipeline *p, int host, struct error *e)
             *l[i].endpoint = copy;
         }
     }
-    return FL_OK;
+    return pipeline_be_broker(p, p->broker.index, e);
 }

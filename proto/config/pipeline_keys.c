@@ -12,6 +12,7 @@
 #define REPLICA(field)     offsetof(struct replica_config, field)
 #define EXIT(field)        offsetof(struct exit_config, field)
 #define HOST(field)        offsetof(struct host_config, field)
+#define BROKER(field)      offsetof(struct broker_replica, field)
 #define RANGE(low, high)   .min = (low), .max = (high)
 #define LIST(counter, cap) .count_offset = (counter), .most = (cap)
 
@@ -39,8 +40,9 @@ const struct key pipeline_keys[] = {
     {"security", KEY_RULE, ROOT(security.mode), "loopback", .choices = "loopback|none",
      .help = "loopback: other addresses are refused; none: they are allowed and nothing protects them"},
     {"port", KEY_INT, ROOT(port), "5600", RANGE(1, 65535 - PIPELINE_MAX_WAYS),
-     .help = "first tcp port where hosts are named: Redis + 0, broker + 1 to 3, cache I + 16 + I, stage S, "
-             "replica R + 32 + 16 S + R"},
+     .help =
+         "first tcp port where hosts are named: Redis + 0, broker K + 1 + 3 K, cache I + 16 + I, stage S, "
+         "replica R + 32 + 16 S + R"},
     {"hosts.#.name", KEY_HOST, HOST(name), .example = "a",
      .help = "of a machine, as `host` elsewhere says it"},
     {"hosts.#.address", KEY_HOST, HOST(address), .example = "10.7.0.1",
@@ -114,6 +116,18 @@ const struct key pipeline_keys[] = {
     {"broker.http", KEY_TEXT, ROOT(broker.http), .example = "127.0.0.1:8000",
      .help =
          "HOST:PORT for HTTP clients (Open Inference Protocol, as KServe and Triton have it); default: none"},
+    {"broker.replicas", KEY_BROKERS, 0, "1", RANGE(1, PIPELINE_MAX_BROKERS),
+     .help = "brokers side by side, each enough for all: a number, or a list; clients know them all"},
+    {"broker.replicas.#.host", KEY_HOST, BROKER(host), .example = "a",
+     .help = "one of `hosts`; default: another one for each"},
+    {"broker.replicas.#.requests", KEY_ENDPOINT, BROKER(requests), .example = "tcp://127.0.0.1:5555",
+     .help = "as broker.requests, which is that of the first; default: a socket in the state directory"},
+    {"broker.replicas.#.control", KEY_ENDPOINT, BROKER(control), .example = "tcp://127.0.0.1:5556",
+     .help = "as broker.control"},
+    {"broker.replicas.#.results", KEY_ENDPOINT, BROKER(results), .example = "tcp://127.0.0.1:5557",
+     .help = "as broker.results"},
+    {"broker.replicas.#.http", KEY_TEXT, BROKER(http), .example = "127.0.0.1:8000",
+     .help = "as broker.http; default: none"},
     {"broker.http_timeout_ms", KEY_INT, ROOT(broker.http_timeout_ms), "60000", RANGE(100, 3600000),
      .help = "an HTTP connection that brings no whole request for so long is closed"},
     {"broker.max_requests", KEY_INT, ROOT(broker.max_requests), "256", RANGE(1, 65536),

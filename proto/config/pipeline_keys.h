@@ -27,13 +27,14 @@ enum key_type {
     KEY_EXITS,    /* the word before a list of exits is given: `auto`, `none` */
     KEY_STAGES,   /* the number instead of a list */
     KEY_REPLICAS, /* the number instead of a list */
+    KEY_BROKERS,  /* likewise */
     KEY_LABELS,   /* a text file with one label per line instead of a list */
 };
 
 struct key {
     const char *path;
     enum key_type type;
-    size_t offset;       /* in the pipeline, stage, replica, exit or host: whichever the path leads to */
+    size_t offset; /* in the pipeline, stage, replica, exit, host or broker: whichever the path leads to */
     const char *initial; /* default, as it would be written; NULL: none, or derived (`help` says how) */
     const char *example; /* for the reference where there is no default */
     double min, max;
@@ -91,6 +92,7 @@ struct stage_config *pipeline_add_stage(struct pipeline *p);
 struct replica_config *pipeline_add_replica(struct stage_config *s);
 void pipeline_clear_stages(struct pipeline *p);
 void pipeline_clear_exits(struct pipeline *p);
+void pipeline_clear_brokers(struct pipeline *p);
 void pipeline_clear_labels(struct pipeline *p);
 void pipeline_clear_hosts(struct pipeline *p);
 /* Chooses a host for all that the file gives none, and derives all endpoints. FL_CONFIG, FL_NOMEM. */

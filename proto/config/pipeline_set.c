@@ -43,6 +43,19 @@ void pipeline_clear_exits(struct pipeline *p)
     p->exits_auto = false;
 }
 
+void pipeline_clear_brokers(struct pipeline *p)
+{
+    for (int i = 0; i < PIPELINE_MAX_BROKERS; i++) {
+        free(p->broker.replica[i].host);
+        free(p->broker.replica[i].requests);
+        free(p->broker.replica[i].control);
+        free(p->broker.replica[i].results);
+        free(p->broker.replica[i].http);
+    }
+    memset(p->broker.replica, 0, sizeof p->broker.replica);
+    p->broker.n_replicas = 0;
+}
+
 void pipeline_clear_labels(struct pipeline *p)
 {
     for (int i = 0; i < p->n_labels; i++)
@@ -106,6 +119,12 @@ static int reach(struct pipeline *p, const char *pattern, const int *index, stru
             return no_such_item(o, "hosts", index[0], p->n_hosts, PIPELINE_MAX_HOSTS, e);
         p->n_hosts += index[0] == p->n_hosts;
     }
+    if (below(pattern, "broker.replicas.#")) {
+        if (index[0] > p->broker.n_replicas || index[0] >= PIPELINE_MAX_BROKERS)
+            return no_such_item(o, "broker.replicas", index[0], p->broker.n_replicas, PIPELINE_MAX_BROKERS,
+                                e);
+        p->broker.n_replicas += index[0] == p->broker.n_replicas;
+    }
     if (below(pattern, "stages.#")) {
         if (index[0] > p->n_stages || index[0] >= PIPELINE_MAX_STAGES)
             return no_such_item(o, "stages", index[0], p->n_stages, PIPELINE_MAX_STAGES, e);
@@ -135,6 +154,8 @@ static void *holder(struct pipeline *p, const char *pattern, const int *index, i
         return &p->exit[index[0]];
     if (below(pattern, "hosts.#"))
         return &p->host[index[0]];
+    if (below(pattern, "broker.replicas.#"))
+        return &p->broker.replica[index[0]];
     *used = 0;
     return p;
 }
@@ -439,6 +460,11 @@ static int set_shorthand(struct pipeline *p, const struct key *k, const int *ind
     }
     if (!to_integer(k, text, &n))
         return wrong(k, text, o, e);
+    if (k->type == KEY_BROKERS) {
+        pipeline_clear_brokers(p);
+        p->broker.n_replicas = (int)n;
+        return FL_OK;
+    }
     if (k->type == KEY_STAGES)
         for (pipeline_clear_stages(p); n; n--)
             pipeline_add_stage(p);
@@ -477,7 +503,8 @@ int key_set(struct pipeline *p, const struct key *k, const int *index, const cha
     int rc = reach(p, k->path, index, o, e);
     if (rc)
         return rc;
-    if (k->type == KEY_LABELS || k->type == KEY_EXITS || k->type == KEY_STAGES || k->type == KEY_REPLICAS)
+    if (k->type == KEY_LABELS || k->type == KEY_EXITS || k->type == KEY_STAGES || k->type == KEY_REPLICAS ||
+        k->type == KEY_BROKERS)
         return set_shorthand(p, k, index, text, o, e);
     if (!(to = slot(p, k, index, o, e)))
         return e ? (int)e->code : FL_CONFIG;
@@ -518,6 +545,8 @@ int key_start_list(struct pipeline *p, const char *pattern, const int *index, st
         pipeline_clear_stages(p);
     else if (!strcmp(pattern, "stages.#.replicas"))
         clear_replicas(&p->stage[index[0]]);
+    else if (!strcmp(pattern, "broker.replicas"))
+        pipeline_clear_brokers(p);
     else if (!strcmp(pattern, "exits"))
         pipeline_clear_exits(p);
     else if (!strcmp(pattern, "labels"))

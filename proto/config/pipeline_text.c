@@ -61,6 +61,7 @@ void key_text(char *buf, size_t size, const struct key *k, const void *at)
     case KEY_EXITS:
     case KEY_STAGES:
     case KEY_REPLICAS:
+    case KEY_BROKERS:
     case KEY_LABELS:
         buf[0] = '\0'; /* sections that have none */
         return;

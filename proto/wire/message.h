@@ -16,15 +16,23 @@
 #include "config/pipeline.h"
 #include "tensor.h"
 
-#define MESSAGE_VERSION    1
-#define MESSAGE_MAX_BATCH  64
-#define MESSAGE_MAX_LABEL  (1 << 24) /* labels are -1 .. this */
-#define MESSAGE_MAX_SCORES 1024      /* in an Outcome */
-#define MESSAGE_NAME_BYTES 128
-#define EXIT_NAME_BYTES    64
-#define MESSAGE_TEXT_BYTES 256
+#define MESSAGE_VERSION   1
+#define MESSAGE_MAX_BATCH 64
+/* An id of a broker's: its number in the two highest bits, below them what it counts. */
+#define REQUEST_BROKER_SHIFT 62
+#define MESSAGE_MAX_LABEL    (1 << 24) /* labels are -1 .. this */
+#define MESSAGE_MAX_SCORES   1024      /* in an Outcome */
+#define MESSAGE_NAME_BYTES   128
+#define EXIT_NAME_BYTES      64
+#define MESSAGE_TEXT_BYTES   256
 /* Largest raw frame that a tensor or a look-up may announce. */
 #define MESSAGE_MAX_TENSOR_BYTES (256ll * 1024 * 1024)
+
+/* The broker that gave a request its id. */
+static inline int request_broker(uint64_t id)
+{
+    return (int)(id >> REQUEST_BROKER_SHIFT);
+}
 
 enum message_type {
     MESSAGE_REQUEST = 1, /* client -> broker            + input tensor */
@@ -82,7 +90,8 @@ struct request {
     uint32_t deadline_ms; /* 0 = the pipeline's default */
     uint32_t flags;       /* job_flags */
     struct tensor input;
-    uint64_t sent_ns, clock; /* by the client's clock, and which that is (clock_id); 0 = not told */
+    uint64_t sent_ns, clock;    /* by the client's clock, and which that is (clock_id); 0 = not told */
+    uint64_t key_low, key_high; /* random, the same each time that this request is sent; 0 = none */
 };
 
 struct answer {
@@ -135,8 +144,8 @@ struct lookup_item {
 struct lookup {
     uint32_t exit;
     uint64_t sequence; /* echoed in the verdict */
-    uint64_t sent_ns;
-    uint64_t origin; /* digest of layer and layout that the descriptors come from; 0 = not told */
+    uint64_t sent_ns;  /* as the items' deadlines: by the clock of the first item's broker */
+    uint64_t origin;   /* digest of layer and layout that the descriptors come from; 0 = not told */
     uint32_t dim;
     bool told; /* the stage had its verdicts from a near cache and wants none: only to learn from */
     uint32_t answered,
@@ -322,6 +331,7 @@ struct heartbeat {
     /* bit per exit whose descriptors are wanted of sampled and audited requests even where no cache stands
      * (of a cache service); in the echo to a stage: those of that stage's cache service */
     uint32_t learns;
+    uint32_t others, brokers; /* stage only: requests here that other brokers sent; brokers that it hears */
     uint32_t audit_ppm; /* learner only: the share of requests that it wants audited; 0: as configured */
     struct learning learning; /* cache service only */
     struct epoch_told told;   /* learner only */
@@ -451,7 +461,9 @@ struct status_reply {
     /* audits: drawn, of these ended with an outcome, and given up; the rest is under way */
     uint64_t audits_drawn, audits_done, audits_dropped;
     uint64_t feedback_taken, feedback_refused;
-    uint64_t pid; /* the broker's own */
+    uint32_t broker, brokers; /* which of the pipeline's brokers this is, of how many; 0 brokers: not told */
+    uint64_t repeated; /* requests that came again with their key: answered as before, or once for both */
+    uint64_t pid;      /* the broker's own */
     char host[MESSAGE_NAME_BYTES];
 };
 

@@ -15,7 +15,7 @@
 #define STAGE_TIME_FIELDS(X) \
     X(stage) X(replica) X(batch) X(wire_ns) X(queue_ns) X(compute_ns) X(lookup_ns) X(serialise_ns) \
     X(hidden_ns)
-#define REQUEST_FIELDS(X) X(id) X(deadline_ms) X(flags) X(sent_ns) X(clock)
+#define REQUEST_FIELDS(X) X(id) X(deadline_ms) X(flags) X(sent_ns) X(clock) X(key_low) X(key_high)
 #define ANSWER_FIELDS(X) \
     X(id) X(epoch) X(attempts) X(lookup_wire_ns) X(lookup_queue_ns) X(lookup_ns) X(return_ns) \
     X(broker_ns) X(total_ns) X(clock_error_ns) X(request) X(retry_after_ms) X(known)
@@ -32,7 +32,8 @@
 #define HEARTBEAT_FIELDS(X) \
     X(incarnation) X(worker_ns) X(broker_ns) X(jobs) X(lookups) X(hits) X(batches) X(dropped) \
     X(resident_bytes) X(epoch) X(queued) X(redis_up) X(cache_open) X(clock_error_ns) X(caches) X(exits) \
-    X(exits_told) X(taken) X(batch) X(busy) X(waiting) X(idle) X(learns) X(audit_ppm)
+    X(exits_told) X(taken) X(batch) X(busy) X(waiting) X(idle) X(learns) X(audit_ppm) \
+    X(others) X(brokers)
 #define EPOCH_FIELDS(X) \
     X(state) X(teaching) X(frozen) X(serial) X(age_ms) X(candidate) X(judged) X(needed) X(audits) X(differ) \
     X(lost) X(won) X(lower) X(upper) X(alarm) X(lag_ms) X(kept)
@@ -43,7 +44,7 @@
     X(ready) X(draining) X(admitted) X(answered) X(hits) X(failed) X(overloaded) X(expired) X(retried) \
     X(duplicates) X(in_flight) X(waiting) X(room) X(gap_ns) X(started_ns) X(now_ns) X(pid) X(known) \
     X(response_bytes) X(audits_drawn) X(audits_done) X(audits_dropped) X(feedback_taken) \
-    X(feedback_refused)
+    X(feedback_refused) X(broker) X(brokers) X(repeated)
 #define FEEDBACK_FIELDS(X) X(sequence) X(taken) X(early) X(foreign) X(wrong) X(later) X(error)
 #define SPAN_FIELDS(X) X(request) X(attempt) X(kind) X(stage) X(replica) X(start_ns) X(end_ns)
 

@@ -55,13 +55,13 @@ bool span_log_take(struct span_log *l, struct spans *out)
     return out->n || out->lost;
 }
 
-void span_log_send(struct span_log *l, int (*send)(void *arg, const struct message *m), void *arg,
-                   struct message *scratch)
+void span_log_send(struct span_log *l, int (*send)(void *arg, int broker, const struct message *m), void *arg,
+                   int broker, struct message *scratch)
 {
     while (span_log_take(l, &scratch->spans)) {
         uint64_t lost = scratch->spans.lost + (uint64_t)scratch->spans.n;
         scratch->type = MESSAGE_SPANS;
-        if (send(arg, scratch)) {
+        if (send(arg, broker, scratch)) {
             l->lost += lost;
             return;
         }

@@ -29,8 +29,8 @@ void span_log_put(struct span_log *l, const struct span *s);
 /* Moves up to MESSAGE_MAX_SPANS into *out, oldest first, with what was lost and how many are left. False when
  * there is nothing to tell. */
 bool span_log_take(struct span_log *l, struct spans *out);
-/* Sends all of it through `send`, in *scratch. Those that can't be sent now count as lost. */
-void span_log_send(struct span_log *l, int (*send)(void *arg, const struct message *m), void *arg,
-                   struct message *scratch);
+/* Sends all of it to a broker through `send`, in *scratch. Those that can't be sent now count as lost. */
+void span_log_send(struct span_log *l, int (*send)(void *arg, int broker, const struct message *m), void *arg,
+                   int broker, struct message *scratch);
 
 #endif

@@ -17,6 +17,8 @@ int job_check(const struct job *j, const struct stage_setup *s, struct error *e)
     const struct tensor *expects = &s->expects;
     int stage = (int)s->self.stage;
     char got[128], want[128];
+    if (request_broker(j->request) >= pipeline_brokers(p))
+        return error_set(e, FL_PROTOCOL, "the job is of a broker that is not in the pipeline file");
     if (j->n_route != p->n_stages || j->route[stage] != s->self.replica)
         return error_set(e, FL_PROTOCOL, "the job's route does not lead here");
     if (j->plan && j->plan != digest_short(s->self.plan))

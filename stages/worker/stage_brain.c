@@ -84,6 +84,7 @@ int stage_brain_new(struct stage_brain **out, const struct stage_setup *s, const
                                   .io = &b->io,
                                   .out = &b->out,
                                   .self = s->self,
+                                  .n_lines = pipeline_brokers(p),
                                   .n_next = b->last ? 0 : p->stage[b->stage + 1].n_replicas};
     batch_limit_init(&b->limit, s->max_batch, target_ns(p, b->stage),
                      s->share > 0 ? s->share : 1.0 / p->n_stages);
@@ -179,8 +180,9 @@ void stage_brain_job(struct stage_brain *b, const struct message *m, zmq_msg_t *
 
     if (!belongs(b, m, MESSAGE_JOB, "jobs socket", now))
         return;
-    a = arrival_of(m->job.sent_ns, stage_talk_time(&b->talk, empty_ns), stage_talk_time(&b->talk, taken_ns),
-                   stage_talk_time(&b->talk, now));
+    a = arrival_of(m->job.sent_ns, stage_talk_time(&b->talk, m->job.request, empty_ns),
+                   stage_talk_time(&b->talk, m->job.request, taken_ns),
+                   stage_talk_time(&b->talk, m->job.request, now));
     row = stage_rows_take(&b->rows);
     r = &b->rows.row[row];
     r->wire_ns = a.wire_ns;
@@ -197,20 +199,21 @@ void stage_brain_job(struct stage_brain *b, const struct message *m, zmq_msg_t *
 
 /* --- a batch is formed --- */
 
-static bool is_over(const struct stage_brain *b, const struct stage_row *r, uint64_t broker_now)
+static bool is_over(const struct stage_brain *b, const struct stage_row *r, uint64_t now)
 {
-    return cancel_set_has(&b->cancelled, r->job.request) || r->job.deadline_ns <= broker_now;
+    return cancel_set_has(&b->cancelled, r->job.request) ||
+           r->job.deadline_ns <= stage_talk_time(&b->talk, r->job.request, now);
 }
 
 /* Copies a waiting row into the batch, or gets rid of it. */
-static void admit_row(struct stage_brain *b, int row, uint64_t broker_now, uint64_t now)
+static void admit_row(struct stage_brain *b, int row, uint64_t now)
 {
     struct stage_row *r = &b->rows.row[row];
-    bool over = is_over(b, r, broker_now);
+    bool over = is_over(b, r, now);
     struct error e;
     int rc;
 
-    if (over || job_is_late(&r->job, b->stage, broker_now)) {
+    if (over || job_is_late(&r->job, b->stage, stage_talk_time(&b->talk, r->job.request, now))) {
         b->talk.beat.dropped++;
         if (!over)
             stage_post_error(&b->post, r, FL_DEADLINE,
@@ -230,9 +233,24 @@ static void admit_row(struct stage_brain *b, int row, uint64_t broker_now, uint6
     stage_rows_release(&b->rows, row);
 }
 
+/* Each of several brokers is told how much the others sent here. */
+static void note_others(struct stage_brain *b)
+{
+    struct stage_rows *rows = &b->rows;
+    uint32_t all = (uint32_t)(rows->waiting.n + rows->n_batch), own[PIPELINE_MAX_BROKERS] = {0};
+    for (int i = 0; i < rows->waiting.n; i++)
+        own[request_broker(stage_rows_waiting(rows, i)->job.request)]++;
+    for (int i = 0; i < rows->n_batch; i++)
+        own[request_broker(stage_rows_at(rows, i)->job.request)]++;
+    for (int i = 0; i < b->talk.n_lines; i++)
+        b->talk.line[i].others = all - own[i];
+}
+
 /* What the next heartbeat says of the queue and the cache service. */
 static void note_state(struct stage_brain *b)
 {
+    if (b->talk.n_lines > 1)
+        note_others(b);
     b->talk.beat.queued = (uint32_t)(b->rows.waiting.n + b->rows.shadows.n);
     b->talk.beat.batch = (uint32_t)batch_limit_now(&b->limit);
     b->talk.beat.cache_open = b->asks && (b->near.exits || !breaker_is_open(&b->lookups.breaker));
@@ -242,19 +260,19 @@ static void note_state(struct stage_brain *b)
     b->talk.beat.exits_told = true;
 }
 
-/* Those that wait, as many as it takes. Where one wants that to be told, the broker hears which was the last.
- */
-static bool take_jobs(struct stage_brain *b, uint64_t broker_now, uint64_t now)
+/* Those that wait, as many as it takes. Where one wants that to be told, its broker hears which of its own
+ * was the last: *tell has one of each such broker, or 0. */
+static void take_jobs(struct stage_brain *b, uint64_t tell[PIPELINE_MAX_BROKERS], uint64_t now)
 {
-    bool tell = false;
     while (b->rows.waiting.n && b->rows.n_batch < batch_limit_now(&b->limit)) {
         int row = stage_rows_dequeue(&b->rows.waiting);
-        tell = tell || (b->rows.row[row].job.flags & JOB_TELL);
-        b->talk.beat.taken = b->rows.row[row].job.request;
+        const struct job *j = &b->rows.row[row].job;
+        if (j->flags & JOB_TELL)
+            tell[request_broker(j->request)] = j->request;
+        stage_talk_taken(&b->talk, j->request);
         b->others_ns = now;
-        admit_row(b, row, broker_now, now);
+        admit_row(b, row, now);
     }
-    return tell;
 }
 
 /* When the oldest shadow may be computed; for ever: none waits. */
@@ -270,18 +288,19 @@ static uint64_t shadow_due(struct stage_brain *b)
 
 static bool form_batch(struct stage_brain *b, uint64_t now)
 {
-    uint64_t broker_now = stage_talk_time(&b->talk, now);
-    bool tell = take_jobs(b, broker_now, now);
+    uint64_t tell[PIPELINE_MAX_BROKERS] = {0};
+    take_jobs(b, tell, now);
     if (!b->rows.n_batch && now >= shadow_due(b)) /* one at a time, and never among others */
-        admit_row(b, stage_rows_dequeue(&b->rows.shadows), broker_now, now);
+        admit_row(b, stage_rows_dequeue(&b->rows.shadows), now);
     b->shadow = stage_rows_shadow_in_hand(&b->rows) != NULL;
     if (b->rows.n_batch)
         stage_load_begin(&b->load, now);
     stage_times_begin(&b->times, &b->rows, now);
     stage_lookups_begin(&b->lookups);
     note_state(b);
-    if (tell && b->stage == 0)
-        stage_talk_beat(&b->talk);
+    for (int i = 0; b->stage == 0 && i < b->talk.n_lines; i++)
+        if (tell[i])
+            stage_talk_beat(&b->talk, tell[i]);
     return b->rows.n_batch > 0;
 }
 
@@ -340,10 +359,10 @@ static void look_up(struct stage_brain *b, int exit)
 
 static void drop_over(struct stage_brain *b)
 {
-    uint64_t now = moment(b), broker_now = stage_talk_time(&b->talk, now);
+    uint64_t now = moment(b);
     for (int i = 0; i < b->rows.n_batch; i++) {
         struct stage_row *r = stage_rows_at(&b->rows, i);
-        if (r->state != ROW_RUNS || !is_over(b, r, broker_now))
+        if (r->state != ROW_RUNS || !is_over(b, r, now))
             continue;
         r->state = ROW_DROPPED;
         b->talk.beat.dropped++;
@@ -511,14 +530,14 @@ void stage_brain_computed(struct stage_brain *b, int rc, const char *text, uint6
         go_on(b);
 }
 
-/* Asked to end: at once when it is asked again, when it has no place yet, or when there is no broker to say
- * that nothing is left to do. */
+/* Asked to end, or sent away by one of several brokers: at once when it is asked again, when it has no place
+ * yet, or when there is no broker to say that nothing is left to do. */
 static bool ends(struct stage_brain *b, uint64_t now)
 {
     struct stage_talk *t = &b->talk;
-    if (t->sent_away)
+    if (stage_talk_over(t, now))
         return true;
-    if (!b->asked)
+    if (!b->asked && !stage_talk_dismissed(t))
         return false;
     if (b->asked > 1 || !t->self.ready || (!b->rows.waiting.n && !stage_talk_hears(t, now)))
         return true;
@@ -592,22 +611,23 @@ static void on_cancel(struct stage_brain *b, const struct cancel *c)
             stage_post_hit(&b->post, h);
 }
 
-void stage_brain_control(struct stage_brain *b, const struct message *m, uint64_t now)
+void stage_brain_control(struct stage_brain *b, int broker, const struct message *m, uint64_t now)
 {
-    b->talk.heard_ns = now;
+    struct stage_line *l = &b->talk.line[broker];
+    l->heard_ns = now;
     note_state(b);
     switch (m->type) {
     case MESSAGE_CANCEL:
         on_cancel(b, &m->cancel);
         break;
     case MESSAGE_HEARTBEAT:
-        stage_talk_on_heartbeat(&b->talk, &m->heartbeat, now);
+        stage_talk_on_heartbeat(&b->talk, broker, &m->heartbeat, now);
         break;
     case MESSAGE_HELLO:
-        stage_talk_on_hello(&b->talk, &m->hello);
+        stage_talk_on_hello(&b->talk, broker, &m->hello);
         break;
     default:
-        b->talk.sent_away |= belongs(b, m, MESSAGE_DRAIN, "control socket", now);
+        l->sent_away |= belongs(b, m, MESSAGE_DRAIN, "control socket", now);
     }
 }
 
@@ -620,14 +640,15 @@ uint64_t stage_brain_tick(struct stage_brain *b, uint64_t now)
     note_state(b);
     if (b->io.idle_ns && stage_load_due(&b->load, now))
         stage_load_tell(&b->load, b->io.idle_ns(b->io.arg), now, &b->talk.beat);
-    if (now >= stage_talk_due(&b->talk)) /* first: who has the heartbeat has them */
-        span_log_send(&b->times.spans, b->io.control, b->io.arg, &b->out);
+    for (int i = 0; i < b->talk.n_lines; i++)
+        if (now >= stage_talk_due(&b->talk, i)) /* first: who has the heartbeat has them */
+            span_log_send(&b->times.spans[i], b->io.control, b->io.arg, i, &b->out);
     return b->due_ns = stage_talk_tick(&b->talk, now);
 }
 
-bool stage_brain_must_greet(const struct stage_brain *b)
+uint32_t stage_brain_must_greet(const struct stage_brain *b)
 {
-    return !b->talk.hello_ns;
+    return stage_talk_must_greet(&b->talk);
 }
 
 void stage_brain_holds(struct stage_brain *b, uint64_t epoch, uint32_t exits, uint64_t now)
@@ -638,7 +659,7 @@ void stage_brain_holds(struct stage_brain *b, uint64_t epoch, uint32_t exits, ui
 /* A service that does not speak with the broker any more does not count as one. */
 void stage_brain_cache_lives(struct stage_brain *b, uint64_t now)
 {
-    if (b->talk.exits_told || !b->talk.broker)
+    if (stage_talk_cache_known(&b->talk))
         stage_near_lives(&b->near, now);
 }
 
@@ -660,9 +681,9 @@ void stage_brain_stop(struct stage_brain *b, int times)
 
 int stage_brain_reason(const struct stage_brain *b, struct error *e)
 {
-    if (!b->talk.sent_away || b->talk.leaving)
+    if (!stage_talk_dismissed(&b->talk) || b->asked)
         return FL_OK;
-    if (b->talk.waits)
+    if (stage_talk_waits(&b->talk))
         return error_set(e, FL_STALE,
                          "the pipeline has moved on to another plan than this worker has: it ends");
     return error_set(e, FL_STALE,
@@ -674,8 +695,10 @@ int stage_brain_reason(const struct stage_brain *b, struct error *e)
 void stage_brain_goodbye(struct stage_brain *b)
 {
     struct stage_talk *t = &b->talk;
-    if ((t->sent_away && !t->leaving) || (!t->self.ready && !b->asked))
+    if (!t->self.ready && !b->asked)
         return;
+    for (int i = 0; i < t->n_lines; i++)
+        t->line[i].sent_away &= !b->asked;     /* who was asked to end says so to all */
     t->leaving = t->leaving || !t->self.ready; /* who has no place yet is not needed any more */
     stage_talk_hello(t, false);
 }

@@ -46,13 +46,13 @@ struct stage_setup {
  * error. `payload` as in frames_send: moved on success, left on failure. */
 struct stage_io {
     void *arg;
-    int (*control)(void *arg, const struct message *m); /* to the broker */
-    int (*result)(void *arg, const struct message *m,
-                  zmq_msg_t *payload); /* to the broker; payload may be NULL */
+    int (*control)(void *arg, int broker, const struct message *m);
+    /* to the broker whose request it is; payload may be NULL */
+    int (*result)(void *arg, const struct message *m, zmq_msg_t *payload);
     int (*next)(void *arg, int replica, const struct message *m, zmq_msg_t *payload);
     int (*ask)(void *arg, const struct message *m, zmq_msg_t *payload); /* the cache service */
-    uint32_t (*reaches)(void *arg);        /* a bit for each replica of the next stage that is connected */
-    bool (*connected)(void *arg);          /* to the broker */
+    uint32_t (*reaches)(void *arg); /* a bit for each replica of the next stage that is connected */
+    bool (*connected)(void *arg, int broker);
     uint64_t (*moment)(void *arg);         /* ns; a step that calls the engine tells how long that took */
     uint64_t (*resident_bytes)(void *arg); /* of the process, for heartbeats */
     uint64_t (*idle_ns)(void *arg);        /* of the cores that it may use, all together; NULL: not known */
@@ -95,8 +95,9 @@ void stage_brain_job(struct stage_brain *b, const struct message *m, zmq_msg_t *
                      uint64_t taken_ns, uint64_t now);
 int stage_brain_room(const struct stage_brain *b); /* jobs that it takes now */
 void stage_brain_verdict(struct stage_brain *b, const struct message *m, uint64_t now);
-/* From the broker. Before a cancellation that asks for hits (n_ask), tell all verdicts that have come. */
-void stage_brain_control(struct stage_brain *b, const struct message *m, uint64_t now);
+/* From a broker, by its number, which is one of the pipeline's. Before a cancellation that asks for hits
+ * (n_ask), tell all verdicts that have come. */
+void stage_brain_control(struct stage_brain *b, int broker, const struct message *m, uint64_t now);
 /* It can look up itself from now on, by stage_io.look, at the exits with a bit; 0: nowhere any more. */
 void stage_brain_holds(struct stage_brain *b, uint64_t epoch, uint32_t exits, uint64_t now);
 /* The cache service is there, as far as this host can see. Caches without one are used for a while only. */
@@ -109,8 +110,8 @@ void stage_brain_garbage(struct stage_brain *b, const char *where, const struct 
 /* Says hello, sends heartbeats that are due, tells of links that came or broke. Call after each round of
  * messages. Returns when to call again at the latest. */
 uint64_t stage_brain_tick(struct stage_brain *b, uint64_t now);
-/* Its hello could not be sent yet: call tick when the way to the broker opens. */
-bool stage_brain_must_greet(const struct stage_brain *b);
+/* A bit for each broker to which its hello could not be sent yet: call tick when the way there opens. */
+uint32_t stage_brain_must_greet(const struct stage_brain *b);
 /* A link to the next stage came: the next tick looks. */
 void stage_brain_look(struct stage_brain *b);
 /* Its endpoint is bound now (setup.self.ready was false): the broker is told. */

@@ -21,7 +21,7 @@ static struct result *start_result(struct stage_post *p, uint64_t request, uint3
     out->attempt = attempt;
     out->exit = -1;
     out->label = -1;
-    out->sent_ns = stage_talk_time(p->talk, stage_talk_moment(p->talk));
+    out->sent_ns = stage_talk_time(p->talk, request, stage_talk_moment(p->talk));
     return out;
 }
 
@@ -45,16 +45,26 @@ void stage_post_hit(struct stage_post *p, const struct told_hit *h)
     p->io->result(p->io->arg, p->out, NULL);
 }
 
+/* A deadline by the clock of the broker of `base`, the first item: several may have sent requests of a batch.
+ */
+static uint64_t deadline_by(const struct stage_post *p, const struct job *j, uint64_t base)
+{
+    if (request_broker(j->request) == request_broker(base))
+        return j->deadline_ns;
+    return j->deadline_ns - stage_talk_time(p->talk, j->request, 0) + stage_talk_time(p->talk, base, 0);
+}
+
 /* The rows that ask, as items of l and places in rows[]; returns how many. */
 static int fill_items(struct stage_post *p, struct lookup *l, const int *rows, int n)
 {
+    uint64_t base = stage_rows_at(p->rows, rows[0])->job.request;
     for (int i = 0; i < n; i++) {
         const struct stage_row *r = stage_rows_at(p->rows, rows[i]);
         struct lookup_item *item = &l->item[i];
         item->request = r->job.request;
         item->attempt = r->job.attempt;
         item->flags = r->job.flags;
-        item->deadline_ns = r->job.deadline_ns;
+        item->deadline_ns = deadline_by(p, &r->job, base);
         stage_times_fill(p->times, r, p->lookups->hidden_ns, &item->trace);
     }
     return n;
@@ -67,7 +77,7 @@ static void start_lookup(struct stage_post *p, const struct stage_segment *at, c
     l->exit = (uint32_t)at->exit;
     l->origin = at->origin;
     l->sequence = 0;
-    l->sent_ns = stage_talk_time(p->talk, p->times->lap_ns);
+    l->sent_ns = stage_talk_time(p->talk, stage_rows_at(p->rows, rows[0])->job.request, p->times->lap_ns);
     l->dim = (uint32_t)at->dim;
     l->told = false;
     l->answered = l->hits = 0;
@@ -96,7 +106,8 @@ static bool send_hit(struct stage_post *p, const struct verdict *v, int i)
 {
     struct message *out = &p->near->out;
     out->type = MESSAGE_RESULT;
-    verdicts_result(&out->result, &p->out->lookup, v, i, stage_talk_time(p->talk, p->times->lap_ns));
+    verdicts_result(&out->result, &p->out->lookup, v, i,
+                    stage_talk_time(p->talk, v->item[i].request, p->times->lap_ns));
     return !p->io->result(p->io->arg, out, NULL);
 }
 
@@ -241,7 +252,7 @@ static void send_scores(struct stage_post *p, const struct stage_row *r, int pla
         stage_post_error(p, r, rc, e.text);
         return;
     }
-    out->sent_ns = stage_talk_time(p->talk, lap(p, SPAN_SERIALISE, -1));
+    out->sent_ns = stage_talk_time(p->talk, r->job.request, lap(p, SPAN_SERIALISE, -1));
     stage_times_fill(p->times, r, p->lookups->hidden_ns, &out->trace);
     if (p->io->result(p->io->arg, p->out, &payload))
         zmq_msg_close(&payload);
@@ -262,7 +273,7 @@ static void send_activation(struct stage_post *p, const struct stage_row *r, int
         stage_post_error(p, r, rc, e.text);
         return;
     }
-    out->sent_ns = stage_talk_time(p->talk, lap(p, SPAN_SERIALISE, -1));
+    out->sent_ns = stage_talk_time(p->talk, r->job.request, lap(p, SPAN_SERIALISE, -1));
     stage_times_fill(p->times, r, p->lookups->hidden_ns, &out->trace);
     if ((rc = p->io->next(p->io->arg, replica, p->out, &payload))) {
         zmq_msg_close(&payload);

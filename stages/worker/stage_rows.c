@@ -58,6 +58,11 @@ int stage_rows_dequeue(struct row_queue *q)
     return row;
 }
 
+const struct stage_row *stage_rows_waiting(const struct stage_rows *r, int i)
+{
+    return &r->row[r->waiting.row[(r->waiting.first + i) % STAGE_MAX_ROWS]];
+}
+
 struct stage_row *stage_rows_shadow(struct stage_rows *r)
 {
     return r->shadows.n ? &r->row[r->shadows.row[r->shadows.first]] : NULL;

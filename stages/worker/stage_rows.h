@@ -52,6 +52,8 @@ void stage_rows_enqueue(struct stage_rows *r, int row);
 /* The row that has waited longest in a queue of r, which is not empty: to be put into the batch or released.
  */
 int stage_rows_dequeue(struct row_queue *q);
+/* The i-th of those that wait, shadows apart, oldest first. */
+const struct stage_row *stage_rows_waiting(const struct stage_rows *r, int i);
 /* The oldest shadow that waits; NULL: none does. */
 struct stage_row *stage_rows_shadow(struct stage_rows *r);
 /* The shadow that is the batch; NULL: others are, or there is none. */

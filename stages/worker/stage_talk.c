@@ -16,9 +16,10 @@ uint64_t stage_talk_moment(const struct stage_talk *t)
     return t->io->moment(t->io->arg);
 }
 
-uint64_t stage_talk_time(const struct stage_talk *t, uint64_t local_ns)
+uint64_t stage_talk_time(const struct stage_talk *t, uint64_t request, uint64_t local_ns)
 {
-    return t->remote ? local_ns + (uint64_t)offset_ns(&t->offset) : local_ns;
+    const struct stage_line *l = &t->line[request_broker(request)];
+    return l->remote ? local_ns + (uint64_t)offset_ns(&l->offset) : local_ns;
 }
 
 /* The replicas of the next stage that a job could be sent to now. */
@@ -29,32 +30,50 @@ static void look_at_links(struct stage_talk *t)
     t->beat.reaches = t->n_next ? REACHES_TOLD | (t->io->reaches(t->io->arg) & all) : 0;
 }
 
-void stage_talk_hello(struct stage_talk *t, bool ready)
+static void say_hello(struct stage_talk *t, int broker, bool ready)
 {
+    struct stage_line *l = &t->line[broker];
     look_at_links(t);
     t->out->type = MESSAGE_HELLO;
     t->out->hello = t->self;
     t->out->hello.ready = ready;
     t->out->hello.leaving = t->leaving;
     t->out->hello.reaches = t->beat.reaches;
-    t->hello_ns = t->io->control(t->io->arg, t->out) == FL_OK ? stage_talk_moment(t) : 0;
-    t->unheard = true;
+    l->hello_ns = t->io->control(t->io->arg, broker, t->out) == FL_OK ? stage_talk_moment(t) : 0;
+    l->unheard = true;
+}
+
+void stage_talk_hello(struct stage_talk *t, bool ready)
+{
+    for (int i = 0; i < t->n_lines; i++)
+        if (!t->line[i].sent_away)
+            say_hello(t, i, ready);
 }
 
 /* `worker_ns`: this host's clock, for the echo; 0: no echo is wanted. */
-static void send_beat(struct stage_talk *t, uint64_t worker_ns)
+static void send_beat(struct stage_talk *t, int broker, uint64_t worker_ns)
 {
+    struct heartbeat *h = &t->out->heartbeat;
+    const struct stage_line *l = &t->line[broker];
     t->out->type = MESSAGE_HEARTBEAT;
-    t->out->heartbeat = t->beat;
-    t->out->heartbeat.incarnation = t->self.incarnation;
-    t->out->heartbeat.worker_ns = worker_ns;
-    t->out->heartbeat.clock_error_ns = offset_error_ns(&t->offset);
-    t->io->control(t->io->arg, t->out);
+    *h = t->beat;
+    h->incarnation = t->self.incarnation;
+    h->worker_ns = worker_ns;
+    h->clock_error_ns = offset_error_ns(&l->offset);
+    h->taken = l->taken;
+    h->others = l->others;
+    t->io->control(t->io->arg, broker, t->out);
 }
 
-void stage_talk_beat(struct stage_talk *t)
+void stage_talk_taken(struct stage_talk *t, uint64_t request)
 {
-    send_beat(t, 0);
+    t->line[request_broker(request)].taken = request;
+}
+
+void stage_talk_beat(struct stage_talk *t, uint64_t request)
+{
+    if (request_broker(request) < t->n_lines)
+        send_beat(t, request_broker(request), 0);
 }
 
 static uint64_t beat_ns(const struct stage_talk *t)
@@ -63,12 +82,21 @@ static uint64_t beat_ns(const struct stage_talk *t)
 }
 
 /* A remote worker needs its clock's offset before its first job: ask a few times in a row. */
-uint64_t stage_talk_due(const struct stage_talk *t)
+uint64_t stage_talk_due(const struct stage_talk *t, int broker)
 {
+    const struct stage_line *l = &t->line[broker];
     uint64_t every = beat_ns(t);
-    if (t->remote && t->offset.n < OFFSET_SAMPLES && every > LEARN_CLOCK_NS)
+    if (l->remote && l->offset.n < OFFSET_SAMPLES && every > LEARN_CLOCK_NS)
         every = LEARN_CLOCK_NS;
-    return t->hello_ns ? t->heartbeat_ns + every : UINT64_MAX;
+    return l->hello_ns ? l->heartbeat_ns + every : UINT64_MAX;
+}
+
+uint32_t stage_talk_must_greet(const struct stage_talk *t)
+{
+    uint32_t brokers = 0;
+    for (int i = 0; i < t->n_lines; i++)
+        brokers |= (uint32_t)!t->line[i].hello_ns << i;
+    return brokers;
 }
 
 /* A link that came or broke is told at once, so that nothing is sent over one that is not there. */
@@ -81,69 +109,118 @@ static bool links_changed(struct stage_talk *t, uint64_t now)
     return t->beat.reaches != before;
 }
 
+static bool hears(const struct stage_talk *t, int broker, uint64_t now)
+{
+    const struct stage_line *l = &t->line[broker];
+    uint64_t patience = (uint64_t)t->pipeline->broker.dead_after_ms * NS_PER_MS;
+    return l->broker && now - l->heard_ns <= patience && t->io->connected(t->io->arg, broker);
+}
+
+int stage_talk_hears(const struct stage_talk *t, uint64_t now)
+{
+    int n = 0;
+    for (int i = 0; i < t->n_lines; i++)
+        n += hears(t, i, now);
+    return n;
+}
+
+static void beat_in_turn(struct stage_talk *t, int broker, uint64_t now)
+{
+    struct stage_line *l = &t->line[broker];
+    if (l->unheard && now - l->hello_ns >= beat_ns(t))
+        say_hello(t, broker, t->self.ready);
+    t->beat.resident_bytes = t->io->resident_bytes(t->io->arg);
+    t->beat.brokers = t->n_lines > 1 ? (uint32_t)stage_talk_hears(t, now) : 1;
+    look_at_links(t);
+    send_beat(t, broker, now);
+    l->heartbeat_ns = now;
+}
+
 uint64_t stage_talk_tick(struct stage_talk *t, uint64_t now)
 {
-    uint64_t due;
-    if (!t->hello_ns)
-        stage_talk_hello(t, t->self.ready);
-    if (now >= stage_talk_due(t)) {
-        if (t->unheard && now - t->hello_ns >= beat_ns(t))
-            stage_talk_hello(t, t->self.ready);
-        t->beat.resident_bytes = t->io->resident_bytes(t->io->arg);
-        look_at_links(t);
-        send_beat(t, now);
-        t->heartbeat_ns = now;
-    } else if (t->hello_ns && links_changed(t, now)) {
-        stage_talk_beat(t);
+    uint64_t due = UINT64_MAX;
+    bool changed = links_changed(t, now);
+    for (int i = 0; i < t->n_lines; i++) {
+        struct stage_line *l = &t->line[i];
+        if (!l->hello_ns)
+            say_hello(t, i, t->self.ready);
+        if (now >= stage_talk_due(t, i))
+            beat_in_turn(t, i, now);
+        else if (l->hello_ns && changed)
+            send_beat(t, i, 0);
+        if (stage_talk_due(t, i) < due)
+            due = stage_talk_due(t, i);
     }
-    due = stage_talk_due(t);
     return t->leaving && now + LEAVING_TICK_NS < due ? now + LEAVING_TICK_NS : due;
 }
 
-void stage_talk_on_heartbeat(struct stage_talk *t, const struct heartbeat *h, uint64_t now)
+void stage_talk_on_heartbeat(struct stage_talk *t, int broker, const struct heartbeat *h, uint64_t now)
 {
+    struct stage_line *l = &t->line[broker];
     if (h->incarnation != t->self.incarnation) {
-        stage_talk_hello(t, t->self.ready); /* the broker is another one now */
+        say_hello(t, broker, t->self.ready); /* the broker is another one now */
         return;
     }
     if (h->worker_ns)
-        offset_add(&t->offset, h->worker_ns, h->broker_ns, now);
+        offset_add(&l->offset, h->worker_ns, h->broker_ns, now);
     else
-        t->heartbeat_ns = 0; /* no echo: the broker asks for one */
-    t->exits_told = h->exits_told;
-    t->exits = h->exits;
-    t->learns = h->learns;
+        l->heartbeat_ns = 0; /* no echo: the broker asks for one */
+    l->exits_told = h->exits_told;
+    l->exits = h->exits;
+    l->learns = h->learns;
 }
 
 /* It comes again for each of ours. Its clock is learned anew only from another broker. */
-void stage_talk_on_hello(struct stage_talk *t, const struct hello *h)
+void stage_talk_on_hello(struct stage_talk *t, int broker, const struct hello *h)
 {
-    bool other = h->incarnation != t->broker, waits = !h->ready;
-    t->unheard = false;
-    if (!other && waits == t->waits)
+    struct stage_line *l = &t->line[broker];
+    bool other = h->incarnation != l->broker, waits = !h->ready;
+    l->unheard = false;
+    if (!other && waits == l->waits)
         return;
-    t->waits = waits;
+    l->waits = waits;
     if (waits)
         log_info("the pipeline serves another plan than this worker has");
     else
         log_info("the broker (pid %llu on %s) has accepted this worker", (unsigned long long)h->pid, h->host);
     if (!other)
         return;
-    t->broker = h->incarnation;
-    t->remote = !clock_is_shared(t->self.boot_id, h->boot_id);
-    memset(&t->offset, 0, sizeof t->offset);
-    if (t->remote)
+    if ((int)h->replica != broker)
+        log_error("at %s is broker %u of the pipeline, not %d: see that all processes have the same pipeline "
+                  "file (broker.replicas)",
+                  pipeline_broker(t->pipeline, broker).control, h->replica, broker);
+    l->broker = h->incarnation;
+    l->remote = !clock_is_shared(t->self.boot_id, h->boot_id);
+    memset(&l->offset, 0, sizeof l->offset);
+    if (l->remote)
         log_info("the broker has another clock: it is learned");
 }
 
-bool stage_talk_hears(const struct stage_talk *t, uint64_t now)
+bool stage_talk_dismissed(const struct stage_talk *t)
 {
-    uint64_t patience = (uint64_t)t->pipeline->broker.dead_after_ms * NS_PER_MS;
-    return t->broker && now - t->heard_ns <= patience && t->io->connected(t->io->arg);
+    for (int i = 0; i < t->n_lines; i++)
+        if (t->line[i].sent_away)
+            return true;
+    return false;
 }
 
-/* The broker gives it no more requests and tells it to end once nothing is left that is to pass through it.
- */
+bool stage_talk_over(const struct stage_talk *t, uint64_t now)
+{
+    for (int i = 0; i < t->n_lines; i++)
+        if (!t->line[i].sent_away && (t->n_lines == 1 || hears(t, i, now)))
+            return false;
+    return stage_talk_dismissed(t);
+}
+
+bool stage_talk_waits(const struct stage_talk *t)
+{
+    for (int i = 0; i < t->n_lines; i++)
+        if (t->line[i].waits)
+            return true;
+    return false;
+}
+
+/* The brokers give it no more requests and tell it to end once nothing is left that is to pass through it. */
 void stage_talk_leave(struct stage_talk *t, uint64_t now)
 {
     t->leaving = true;
@@ -154,10 +231,30 @@ void stage_talk_leave(struct stage_talk *t, uint64_t now)
 
 bool stage_talk_learns_at(const struct stage_talk *t, int exit)
 {
-    return t->exits_told && (t->learns >> exit & 1);
+    for (int i = 0; i < t->n_lines; i++)
+        if (t->line[i].exits_told && (t->line[i].learns >> exit & 1))
+            return true;
+    return false;
 }
 
 bool stage_talk_no_cache_at(const struct stage_talk *t, int exit)
 {
-    return t->exits_told && !(t->exits >> exit & 1);
+    bool told = false;
+    for (int i = 0; i < t->n_lines; i++) {
+        if (t->line[i].exits_told && (t->line[i].exits >> exit & 1))
+            return false;
+        told = told || t->line[i].exits_told;
+    }
+    return told;
+}
+
+bool stage_talk_cache_known(const struct stage_talk *t)
+{
+    bool met = false;
+    for (int i = 0; i < t->n_lines; i++) {
+        if (t->line[i].exits_told)
+            return true;
+        met = met || t->line[i].broker;
+    }
+    return !met;
 }

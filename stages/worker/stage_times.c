@@ -8,21 +8,26 @@
 
 int stage_times_new(struct stage_times *t, const struct stage_talk *talk)
 {
+    int rc = FL_OK;
     t->talk = talk;
-    return span_log_new(&t->spans, STAGE_SPANS, ROLE_STAGE, talk->self.stage, talk->self.replica);
+    for (int i = 0; !rc && i < talk->n_lines; i++)
+        rc = span_log_new(&t->spans[i], STAGE_SPANS, ROLE_STAGE, talk->self.stage, talk->self.replica);
+    return rc;
 }
 
 void stage_times_free(struct stage_times *t)
 {
-    span_log_free(&t->spans);
+    for (int i = 0; i < PIPELINE_MAX_BROKERS; i++)
+        span_log_free(&t->spans[i]);
 }
 
 void stage_times_note(struct stage_times *t, const struct stage_row *r, enum span_kind kind, int exit,
                       uint64_t start_ns, uint64_t end_ns)
 {
-    if (r->job.flags & JOB_TRACE)
-        span_log_note(&t->spans, kind, r->job.request, r->job.attempt, exit,
-                      stage_talk_time(t->talk, start_ns), stage_talk_time(t->talk, end_ns));
+    uint64_t request = r->job.request;
+    if (r->job.flags & JOB_TRACE) /* a log without room counts those of brokers that there are not as lost */
+        span_log_note(&t->spans[request_broker(request)], kind, request, r->job.attempt, exit,
+                      stage_talk_time(t->talk, request, start_ns), stage_talk_time(t->talk, request, end_ns));
 }
 
 void stage_times_note_batch(struct stage_times *t, struct stage_rows *rows, enum span_kind kind, int exit,

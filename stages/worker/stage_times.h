@@ -15,8 +15,8 @@ struct stage_times {
     uint64_t formed_ns;
     uint64_t lap_ns; /* when the last part ended */
     uint64_t compute_ns, lookup_ns, serialise_ns;
-    int traced; /* rows whose spans are noted; 0 costs nothing more */
-    struct span_log spans;
+    int traced;                                  /* rows whose spans are noted; 0 costs nothing more */
+    struct span_log spans[PIPELINE_MAX_BROKERS]; /* of the requests of each broker */
 };
 
 int stage_times_new(struct stage_times *t, const struct stage_talk *talk); /* FL_NOMEM */

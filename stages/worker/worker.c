@@ -90,24 +90,31 @@ static int receive_verdicts(struct stage_worker *w)
     return n;
 }
 
-/* Hears the broker and tells it what is due. */
-static void talk(struct stage_worker *w, uint64_t now)
+static void hear(struct stage_worker *w, int broker, uint64_t now)
 {
     struct error e;
     int rc;
-    w->looked_ns = now;
-    worker_sockets_turn(&w->sockets, w->brain, now);
-    if (w->sockets.jobs.socket)
-        frames_keep_bound_now(w->sockets.jobs.socket, w->config->replica[w->sockets.replica].endpoint,
-                              &w->kept_ns, now);
-    while ((rc = frames_recv(w->sockets.control, NULL, &w->in, &w->payload, &e)) != FL_AGAIN && rc != FL_IO) {
+    while ((rc = frames_recv(w->sockets.control[broker], NULL, &w->in, &w->payload, &e)) != FL_AGAIN &&
+           rc != FL_IO) {
         if (!rc && w->in.type == MESSAGE_CANCEL && w->in.cancel.n_ask)
             receive_verdicts(w); /* a hit that is asked for may lie in the socket */
         if (rc)
             stage_brain_garbage(w->brain, "control socket", &e, now);
         else
-            stage_brain_control(w->brain, &w->in, clock_ns());
+            stage_brain_control(w->brain, broker, &w->in, clock_ns());
     }
+}
+
+/* Hears the brokers and tells them what is due. */
+static void talk(struct stage_worker *w, uint64_t now)
+{
+    w->looked_ns = now;
+    worker_sockets_turn(&w->sockets, w->brain, now);
+    if (w->sockets.jobs.socket)
+        frames_keep_bound_now(w->sockets.jobs.socket, w->config->replica[w->sockets.replica].endpoint,
+                              &w->kept_ns, now);
+    for (int i = 0; i < w->sockets.n_brokers; i++)
+        hear(w, i, now);
     w->due_ns = stage_brain_tick(w->brain, now);
 }
 
@@ -178,7 +185,8 @@ static void compute(struct stage_worker *w, const struct stage_wish *wish)
 static void wait_for_messages(struct stage_worker *w, uint64_t until_ns, bool *place_is_free)
 {
     uint64_t now = clock_ns();
-    bool link, greets = stage_brain_must_greet(w->brain);
+    uint32_t greets = stage_brain_must_greet(w->brain);
+    bool link;
     if (until_ns <= now)
         return;
     pthread_mutex_unlock(&w->lock);

@@ -12,7 +12,7 @@
 #define GOODBYE_MS 500
 #define ROUTE      4096 /* bytes of a job beside its activation, at most nearly always */
 
-enum { DOOR_JOBS, DOOR_RESULTS, DOOR_CACHE, DOOR_NEXT };
+enum { DOOR_JOBS, DOOR_CACHE, DOOR_RESULTS, DOOR_NEXT = DOOR_RESULTS + PIPELINE_MAX_BROKERS };
 
 /* Only who meets its cache service in shared memory can look up there. */
 static void check_placement(const struct pipeline *p, const char *endpoint)
@@ -46,21 +46,31 @@ int worker_sockets_bind(struct worker_sockets *s, int max_batch, size_t input_by
     return link_open(&s->jobs, s->context, ZMQ_PULL, FRAMES_BIND, endpoint, &jobs, &lane, &p->security, e);
 }
 
+static int connect_brokers(struct worker_sockets *s, int many, struct error *e)
+{
+    const struct pipeline *p = s->pipeline;
+    struct socket_options control = {.high_water = 1000, .immediate = true};
+    int rc = FL_OK;
+    for (int i = 0; !rc && i < pipeline_brokers(p); i++, s->n_brokers = i) {
+        struct broker_replica b = pipeline_broker(p, i);
+        if (!(rc = frames_socket(&s->control[i], s->context, ZMQ_DEALER, FRAMES_CONNECT, b.control, &control,
+                                 &p->security, e)))
+            rc = connect_to(s, &s->results[i], DOOR_RESULTS + i, ZMQ_PUSH, b.results, many, false, e);
+    }
+    return rc;
+}
+
 int worker_sockets_open(struct worker_sockets *s, const struct stage_setup *asks, struct error *e)
 {
     const struct pipeline *p = s->pipeline;
     const struct stage_config *next = &p->stage[s->stage + 1];
-    struct socket_options control = {.high_water = 1000, .immediate = true};
     int many = p->broker.max_requests + 16, rc;
     size_t size = sizeof s->cache_fd;
     const char *cache;
 
     if (!(s->context = zmq_ctx_new()))
         return error_set(e, FL_NOMEM, "out of memory");
-    if ((p->shared_memory && (rc = lanes_new(&s->lanes, e))) ||
-        (rc = frames_socket(&s->control, s->context, ZMQ_DEALER, FRAMES_CONNECT, p->broker.control, &control,
-                            &p->security, e)) ||
-        (rc = connect_to(s, &s->results, DOOR_RESULTS, ZMQ_PUSH, p->broker.results, many, false, e)))
+    if ((p->shared_memory && (rc = lanes_new(&s->lanes, e))) || (rc = connect_brokers(s, many, e)))
         return rc;
     for (int i = 0; s->stage + 1 < p->n_stages && i < next->n_replicas; i++, s->n_next++)
         if ((rc = connect_to(s, &s->next[i], DOOR_NEXT + i, ZMQ_PUSH, next->replica[i].endpoint, many, true,
@@ -81,8 +91,10 @@ int worker_sockets_open(struct worker_sockets *s, const struct stage_setup *asks
 
 void worker_sockets_close(struct worker_sockets *s)
 {
-    frames_close(s->control, GOODBYE_MS);
-    link_close(&s->results, GOODBYE_MS);
+    for (int i = 0; i < PIPELINE_MAX_BROKERS; i++) {
+        frames_close(s->control[i], GOODBYE_MS);
+        link_close(&s->results[i], GOODBYE_MS);
+    }
     for (int i = 0; i < s->n_next; i++)
         link_close(&s->next[i], GOODBYE_MS);
     link_close(&s->cache, 0);
@@ -95,14 +107,16 @@ void worker_sockets_close(struct worker_sockets *s)
 
 /* --- for the brain --- */
 
-static int send_control(void *arg, const struct message *m)
+static int send_control(void *arg, int broker, const struct message *m)
 {
-    return frames_send(((struct worker_sockets *)arg)->control, NULL, m, NULL);
+    return frames_send(((struct worker_sockets *)arg)->control[broker], NULL, m, NULL);
 }
 
 static int send_result(void *arg, const struct message *m, zmq_msg_t *payload)
 {
-    return link_send(&((struct worker_sockets *)arg)->results, NULL, m, payload);
+    struct worker_sockets *s = arg;
+    int broker = request_broker(m->result.request);
+    return broker < s->n_brokers ? link_send(&s->results[broker], NULL, m, payload) : FL_PROTOCOL;
 }
 
 static int send_next(void *arg, int replica, const struct message *m, zmq_msg_t *payload)
@@ -137,9 +151,9 @@ static uint32_t reaches(void *arg)
     return s->reaches;
 }
 
-static bool connected(void *arg)
+static bool connected(void *arg, int broker)
 {
-    return takes(((struct worker_sockets *)arg)->control);
+    return takes(((struct worker_sockets *)arg)->control[broker]);
 }
 
 void worker_sockets_io(struct worker_sockets *s, struct stage_io *io)
@@ -162,14 +176,17 @@ int worker_sockets_place(void *arg, int to, size_t bytes, zmq_msg_t *out)
 
 /* --- waiting --- */
 
-bool worker_sockets_wait(struct worker_sockets *s, int fd, bool *fd_came, bool greets, uint64_t ns)
+bool worker_sockets_wait(struct worker_sockets *s, int fd, bool *fd_came, uint32_t greets, uint64_t ns)
 {
-    zmq_pollitem_t items[5 + PIPELINE_MAX_REPLICAS] = {
-        {.socket = s->control, .events = (short)(greets ? ZMQ_POLLIN | ZMQ_POLLOUT : ZMQ_POLLIN)}};
+    zmq_pollitem_t items[4 + PIPELINE_MAX_BROKERS + PIPELINE_MAX_REPLICAS];
     bool came = false;
-    int n = 1, links;
+    int n = 0, links;
     if (fd >= 0)
         items[n++] = (zmq_pollitem_t){.fd = fd, .events = ZMQ_POLLIN};
+    for (int i = 0; i < s->n_brokers; i++)
+        items[n++] =
+            (zmq_pollitem_t){.socket = s->control[i],
+                             .events = (short)(greets >> i & 1 ? ZMQ_POLLIN | ZMQ_POLLOUT : ZMQ_POLLIN)};
     if (s->jobs.socket)
         items[n++] = (zmq_pollitem_t){.socket = s->jobs.socket, .events = ZMQ_POLLIN};
     if (s->cache.socket)
@@ -184,7 +201,7 @@ bool worker_sockets_wait(struct worker_sockets *s, int fd, bool *fd_came, bool g
         zmq_poll(items, n, (long)(((ns < NS_PER_S ? ns : NS_PER_S) + NS_PER_MS - 1) / NS_PER_MS));
     if (s->lanes)
         lanes_wake(s->lanes);
-    *fd_came = fd >= 0 && items[1].revents;
+    *fd_came = fd >= 0 && items[0].revents;
     for (int i = links; i < n; i++)
         came = came || items[i].revents;
     return came;

@@ -1,7 +1,7 @@
 /* worker_sockets.h - a stage worker's sockets
  *
  *   jobs     PULL, bound: from the broker or the stage before
- *   control  DEALER: to the broker and back       results  PUSH: to the broker
+ *   control  DEALER: to each broker and back      results  PUSH: to each broker
  *   next     PUSH, one for each replica of the next stage
  *   cache    DEALER: look-ups and verdicts
  *
@@ -16,11 +16,14 @@
 struct worker_sockets {
     const struct pipeline *pipeline; /* borrowed */
     int stage, replica;
-    void *context, *control;
-    struct lanes *lanes;              /* NULL: switched off */
-    struct link jobs, results, cache; /* those that are not open have no socket */
-    struct near_cache *near;          /* what came over the lane to the cache service; NULL: not wanted */
-    uint64_t near_lane;               /* over which one */
+    void *context;
+    int n_brokers;
+    void *control[PIPELINE_MAX_BROKERS];
+    struct link results[PIPELINE_MAX_BROKERS];
+    struct lanes *lanes;     /* NULL: switched off */
+    struct link jobs, cache; /* those that are not open have no socket */
+    struct near_cache *near; /* what came over the lane to the cache service; NULL: not wanted */
+    uint64_t near_lane;      /* over which one */
     int n_next;
     struct link next[PIPELINE_MAX_REPLICAS];
     uint32_t reaches; /* of next, a bit for each that was connected when last looked */
@@ -39,8 +42,8 @@ void worker_sockets_io(struct worker_sockets *s, struct stage_io *io);
  * zmq_msg_init_size. `arg`: struct worker_sockets. */
 int worker_sockets_place(void *arg, int to, size_t bytes, zmq_msg_t *out);
 /* Sleeps until a message comes, at most `ns`. `fd` (-1: none) is waited for too; `greets`: for the way to the
- * broker too. True: a link to the next stage is there that was not. */
-bool worker_sockets_wait(struct worker_sockets *s, int fd, bool *fd_came, bool greets, uint64_t ns);
+ * brokers with a bit in it too. True: a link to the next stage is there that was not. */
+bool worker_sockets_wait(struct worker_sockets *s, int fd, bool *fd_came, uint32_t greets, uint64_t ns);
 /* Sleeps until verdicts may have come, at most `ns`. The cache link must just have been found empty: then its
  * descriptors tell. */
 void worker_sockets_wait_cache(struct worker_sockets *s, uint64_t ns);

@@ -127,7 +127,7 @@ static int on_verdict(void *arg, const struct peer *to, const struct message *m)
         FUZZ_CHECK(x->request == in->item[i].request && x->attempt == in->item[i].attempt);
         FUZZ_CHECK(x->label >= -1 && x->label < CLASSES && isfinite(x->confidence));
         FUZZ_CHECK(!x->hit || !(in->item[i].flags & (JOB_AUDIT | JOB_NO_CACHE)));
-        FUZZ_CHECK(!x->hit || cache_brain_broker_ns(w.brain, w.now) < in->item[i].deadline_ns);
+        FUZZ_CHECK(!x->hit || cache_brain_broker_ns(w.brain, x->request, w.now) < in->item[i].deadline_ns);
         w.hits -= x->hit;
     }
     FUZZ_CHECK(w.hits == 0);
@@ -135,9 +135,10 @@ static int on_verdict(void *arg, const struct peer *to, const struct message *m)
     return FL_OK;
 }
 
-static int on_control(void *arg, const struct message *m)
+static int on_control(void *arg, int broker, const struct message *m)
 {
     (void)arg;
+    (void)broker;
     fuzz_check_sent(m);
     return fuzz_byte(&w.in) > 250 ? FL_AGAIN : FL_OK;
 }
@@ -203,9 +204,9 @@ static void tell(const struct message *m)
     w.of = o->original ? o->original : o->request;
     w.told = o->label;
     w.learned = 0;
-    cache_brain_control(w.brain, m, w.now);
+    cache_brain_control(w.brain, 0, m, w.now);
     w.learned = 0;
-    cache_brain_control(w.brain, m, w.now); /* told twice: nothing is left */
+    cache_brain_control(w.brain, 0, m, w.now); /* told twice: nothing is left */
     FUZZ_CHECK(w.learned == 0);
 }
 
@@ -360,7 +361,7 @@ static void event(void)
         else if (m.type == MESSAGE_OUTCOME)
             tell(&m);
         else
-            cache_brain_control(w.brain, &m, w.now);
+            cache_brain_control(w.brain, 0, &m, w.now);
     } else if (what < 170) {
         keep();
     } else if (what < 190) {

@@ -77,9 +77,10 @@ static int travel(const struct message *m, zmq_msg_t *payload)
     return FL_OK;
 }
 
-static int send_control(void *arg, const struct message *m)
+static int send_control(void *arg, int broker, const struct message *m)
 {
     (void)arg;
+    (void)broker;
     FUZZ_CHECK(m->type == MESSAGE_HELLO || m->type == MESSAGE_HEARTBEAT || m->type == MESSAGE_SPANS);
     if (m->type == MESSAGE_HEARTBEAT)
         f.last = m->heartbeat;
@@ -138,9 +139,10 @@ static uint32_t reaches(void *arg)
     return fuzz_byte(&f.in);
 }
 
-static bool connected(void *arg)
+static bool connected(void *arg, int broker)
 {
     (void)arg;
+    (void)broker;
     return !fails();
 }
 
@@ -346,7 +348,7 @@ static void deliver(const struct message *m, uint32_t kind)
     if (where == 'v')
         stage_brain_verdict(f.b, m, f.now);
     else if (where == 'c')
-        stage_brain_control(f.b, m, f.now);
+        stage_brain_control(f.b, 0, m, f.now);
     else if (stage_brain_room(f.b) > 0)
         stage_brain_job(f.b, m, &payload, fuzz_number(&f.in), fuzz_number(&f.in), f.now);
     zmq_msg_close(&payload);

@@ -47,9 +47,10 @@ static int on_result(void *arg, const struct message *m)
     return w.results_full ? FL_AGAIN : note(m);
 }
 
-static int on_control(void *arg, const struct message *m)
+static int on_control(void *arg, int broker, const struct message *m)
 {
     (void)arg;
+    (void)broker;
     if (w.control_full)
         return FL_AGAIN;
     if (m->type == MESSAGE_HELLO)
@@ -140,7 +141,7 @@ static void look(uint64_t first, uint32_t flags, uint64_t deadline_ns)
 
 static void tell(const struct message *m)
 {
-    cache_brain_control(w.brain, m, w.now);
+    cache_brain_control(w.brain, 0, m, w.now);
 }
 
 static void tell_outcome(uint64_t request, int32_t label, int32_t hit_exit)

@@ -63,7 +63,9 @@ static void test_request(void **state)
                                                        .flags = JOB_AUDIT | JOB_SAMPLED,
                                                        .input = image(),
                                                        .sent_ns = next(),
-                                                       .clock = next()};
+                                                       .clock = next(),
+                                                       .key_low = next(),
+                                                       .key_high = next()};
     travel();
 }
 
@@ -182,9 +184,10 @@ static void test_result(void **state)
 static void fill_heartbeat(struct heartbeat *h)
 {
     static const struct heartbeat told = {
-        1,          2,    3,    4,    5,          6,          7,          8,   9,
-        10,         11,   true, true, 12,         13,         UINT64_MAX, 8,   REACHES_TOLD | 3,
-        UINT32_MAX, true, 1000, 5200, UINT32_MAX, 0x80000001, SHARE_PPM,  {0}, {0}};
+        1,          2,    3,    4,    5,          6,          7,          8, 9,
+        10,         11,   true, true, 12,         13,         UINT64_MAX, 8, REACHES_TOLD | 3,
+        UINT32_MAX, true, 1000, 5200, UINT32_MAX, 0x80000001, 14,         2, SHARE_PPM,
+        {0},        {0}};
     *h = told;
     h->told = (struct epoch_told){.state = EPOCH_SERVING,
                                   .frozen = true,
@@ -339,6 +342,9 @@ static void test_status_reply(void **state)
     r->audits_dropped = next();
     r->feedback_taken = next();
     r->feedback_refused = next();
+    r->broker = 1;
+    r->brokers = 2;
+    r->repeated = next();
     r->pid = next();
     memset(r->host, 'b', sizeof r->host - 1);
     travel();

@@ -475,6 +475,38 @@ static void test_endpoints(void **state)
     pipeline_free(p);
 }
 
+static void test_brokers(void **state)
+{
+    struct pipeline *p = parse("model: m\nbroker: {replicas: 2, requests: 'ipc://here'}\n", 0, NULL);
+    struct error e;
+    (void)state;
+    assert_int_equal(pipeline_brokers(p), 2);
+    assert_string_equal(pipeline_broker(p, 0).requests, "ipc:///home/u/here");
+    assert_string_equal(pipeline_broker(p, 1).requests, "ipc:///home/u/.freezeline/m/sock/requests.1");
+    assert_string_equal(p->broker.requests, "ipc:///home/u/here");
+    assert_int_equal(pipeline_be_broker(p, 1, &e), FL_OK);
+    assert_string_equal(p->broker.results, "ipc:///home/u/.freezeline/m/sock/results.1");
+    assert_string_equal(pipeline_broker(p, 0).requests, "ipc:///home/u/here");
+    assert_int_equal(pipeline_be_broker(p, 2, &e), FL_USAGE);
+    pipeline_free(p);
+    p = parse(
+        "model: m\nbroker: {replicas: [{http: '127.0.0.1:1'}, {control: 'tcp://127.0.0.1:7'}]}\n", 0,
+        NULL);
+    assert_string_equal(p->broker.http, "127.0.0.1:1");
+    assert_string_equal(pipeline_broker(p, 1).control, "tcp://127.0.0.1:7");
+    assert_null(pipeline_broker(p, 1).http);
+    pipeline_free(p);
+    refused("model: m\nbroker: {replicas: 5}\n", "broker.replicas takes a whole number from 1 to 4");
+    refused("model: m\nbroker: {replicas: [{}, {}, {}, {}, {}]}\n", "broker.replicas");
+    refused("model: m\nbroker: {replicas: [{}, {requests: 'ipc:///a', results: 'ipc:///a'}]}\n",
+            "is used twice");
+    refused("model: m\nbroker: {replicas: [{}, {requests: 'tcp://10.0.0.1:5'}]}\n",
+            "p.yaml:2:36: endpoint `tcp://10.0.0.1:5` is not loopback");
+    refused("model: m\nbroker: {http: '127.0.0.1:1', replicas: [{}, {http: '127.0.0.1:1'}]}\n",
+            "is used by two brokers");
+    refused("model: m\nbroker: {replicas: [{}, {http: '10.0.0.1:1'}]}\n", "is not loopback");
+}
+
 static void test_labels_from_a_file(void **state)
 {
     char path[] = "/tmp/freezeline-test-XXXXXX", text[100];
@@ -608,6 +640,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_errors_of_later),
         cmocka_unit_test(test_units_of_mean_and_std),
         cmocka_unit_test(test_endpoints),
+        cmocka_unit_test(test_brokers),
         cmocka_unit_test(test_labels_from_a_file),
         cmocka_unit_test(test_missing_file),
         cmocka_unit_test(test_rewrite_keeps_the_rest),

@@ -54,6 +54,26 @@ static void test_placing(void **state)
     pipeline_free(p);
 }
 
+static void test_brokers(void **state)
+{
+    struct pipeline *p = parse(THREE "broker: {host: b, replicas: [{}, {}, {host: a}]}\n");
+    struct error e;
+    (void)state;
+    assert_string_equal(pipeline_broker(p, 0).host, "b");
+    assert_string_equal(pipeline_broker(p, 1).host, "b");
+    assert_string_equal(pipeline_broker(p, 2).host, "a");
+    assert_string_equal(pipeline_broker(p, 1).control, "tcp://[fd00:77::2]:5605");
+    assert_int_equal(pipeline_be_at(p, 1, &e), FL_OK);
+    assert_string_equal(p->broker.requests, "ipc:///s/sock/requests");
+    assert_int_equal(pipeline_be_broker(p, 1, &e), FL_OK);
+    assert_string_equal(p->broker.requests, "ipc:///s/sock/requests.1");
+    assert_string_equal(pipeline_also(p, p->broker.requests), "tcp://[fd00:77::2]:5604");
+    assert_string_equal(pipeline_broker(p, 2).results, "tcp://10.0.0.1:5609");
+    pipeline_free(p);
+    refused("model: m\nbroker: {replicas: [{}, {host: b}]}\n", "a host is named, but `hosts` does not say");
+    refused(THREE "broker: {replicas: [{}, {host: z}]}\n", "host `z` is none of `hosts` (a, b, c)");
+}
+
 static void test_slots(void **state)
 {
     struct pipeline *p = parse("model: m\nsecurity: none\nstages: [{replicas: 3}, {replicas: 2}]\n"
@@ -191,10 +211,10 @@ static void test_printed(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_placing),      cmocka_unit_test(test_slots),
-        cmocka_unit_test(test_ways),         cmocka_unit_test(test_being_there),
-        cmocka_unit_test(test_same_machine), cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_printed),
+        cmocka_unit_test(test_placing),     cmocka_unit_test(test_brokers),
+        cmocka_unit_test(test_slots),       cmocka_unit_test(test_ways),
+        cmocka_unit_test(test_being_there), cmocka_unit_test(test_same_machine),
+        cmocka_unit_test(test_refused),     cmocka_unit_test(test_printed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

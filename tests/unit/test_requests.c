@@ -23,7 +23,7 @@ static void test_is_bounded_by_count(void **state)
     struct requests *t;
     struct request_entry *e;
     (void)state;
-    assert_int_equal(requests_new(&t, 3, 0, 1 << 20, 7), 0);
+    assert_int_equal(requests_new(&t, 0, 3, 0, 1 << 20, 7), 0);
     assert_non_null(add(t, 10));
     assert_non_null(e = add(t, 10));
     assert_non_null(add(t, 10));
@@ -39,7 +39,7 @@ static void test_is_bounded_by_bytes(void **state)
     struct requests *t;
     struct request_entry *e;
     (void)state;
-    assert_int_equal(requests_new(&t, 100, 0, 40000, 7), 0);
+    assert_int_equal(requests_new(&t, 0, 100, 0, 40000, 7), 0);
     assert_null(add(t, 50000));
     assert_non_null(e = add(t, 20000));
     assert_null(add(t, 20000));
@@ -49,6 +49,23 @@ static void test_is_bounded_by_bytes(void **state)
     requests_free(t);
 }
 
+static void test_ids_say_whose_they_are(void **state)
+{
+    struct requests *t, *other;
+    struct request_entry *e;
+    (void)state;
+    assert_int_equal(requests_new(&t, 3, 3, 0, 1 << 20, 7), 0);
+    assert_int_equal(requests_new(&other, 0, 3, 0, 1 << 20, 7), 0);
+    assert_non_null(e = add(t, 10));
+    assert_int_equal(request_broker(e->id), 3);
+    assert_ptr_equal(requests_find(t, e->id), e);
+    assert_int_equal(requests_when(t, e->id), REQUESTS_HERE);
+    assert_null(requests_find(other, e->id));
+    assert_int_equal(requests_when(other, e->id), REQUESTS_FOREIGN);
+    requests_free(t);
+    requests_free(other);
+}
+
 /* It has the input of the one that it repeats, and takes no place of another. */
 static void test_shadows_take_no_place(void **state)
 {
@@ -56,7 +73,7 @@ static void test_shadows_take_no_place(void **state)
     struct request_entry *e, *shadow;
     size_t bytes;
     (void)state;
-    assert_int_equal(requests_new(&t, 1, 1, 100000, 7), 0);
+    assert_int_equal(requests_new(&t, 0, 1, 1, 100000, 7), 0);
     assert_non_null(e = add(t, 10000));
     bytes = requests_bytes(t);
     e->input.rank = 2;
@@ -86,7 +103,7 @@ static void test_an_id_is_never_used_again(void **state)
     struct requests *t;
     uint64_t before = 0;
     (void)state;
-    assert_int_equal(requests_new(&t, 2, 0, 1 << 20, UINT64_MAX), 0);
+    assert_int_equal(requests_new(&t, 0, 2, 0, 1 << 20, UINT64_MAX), 0);
     for (int i = 0; i < 1000; i++) {
         struct request_entry *e = add(t, 1);
         assert_non_null(e);
@@ -108,7 +125,7 @@ static void test_wakes_in_order(void **state)
     struct requests *t;
     (void)state;
     srand(1);
-    assert_int_equal(requests_new(&t, N, 0, 1 << 24, 1), 0);
+    assert_int_equal(requests_new(&t, 0, N, 0, 1 << 24, 1), 0);
     for (int i = 0; i < 20000; i++) {
         struct request_entry *e = requests_slot(t, rand() % N);
         uint64_t least = UINT64_MAX;
@@ -138,7 +155,7 @@ static void test_lists_are_first_come_first_served(void **state)
     struct requests *t;
     struct request_entry *e[4];
     (void)state;
-    assert_int_equal(requests_new(&t, 4, 0, 1 << 20, 1), 0);
+    assert_int_equal(requests_new(&t, 0, 4, 0, 1 << 20, 1), 0);
     for (int i = 0; i < 4; i++)
         requests_append(t, e[i] = add(t, 1), REQUESTS_WAITING);
     requests_unlist(t, e[1]);
@@ -167,6 +184,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_is_bounded_by_count),
         cmocka_unit_test(test_is_bounded_by_bytes),
+        cmocka_unit_test(test_ids_say_whose_they_are),
         cmocka_unit_test(test_shadows_take_no_place),
         cmocka_unit_test(test_an_id_is_never_used_again),
         cmocka_unit_test(test_wakes_in_order),

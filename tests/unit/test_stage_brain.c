@@ -43,17 +43,21 @@ static struct world {
     int looked;                     /* look-ups there */
     uint32_t reaches;
     bool connected;
+    int to; /* broker that was told last */
+    struct heartbeat beat_to[2];
+    bool deaf[2]; /* brokers that are not reached */
 } w;
 
-static int send_control(void *arg, const struct message *m)
+static int send_control(void *arg, int broker, const struct message *m)
 {
     (void)arg;
-    if (!w.connected)
+    if (!w.connected || w.deaf[broker])
         return FL_AGAIN;
+    w.to = broker;
     if (m->type == MESSAGE_HELLO)
         w.hello = m->hello, w.hellos++;
     else if (m->type == MESSAGE_HEARTBEAT)
-        w.beat = m->heartbeat, w.beats++;
+        w.beat = w.beat_to[broker] = m->heartbeat, w.beats++;
     else
         w.spans += m->spans.n;
     return FL_OK;
@@ -114,10 +118,10 @@ static uint32_t reaches(void *arg)
     return w.reaches;
 }
 
-static bool connected(void *arg)
+static bool connected(void *arg, int broker)
 {
     (void)arg;
-    return w.connected;
+    return w.connected && !w.deaf[broker];
 }
 
 static uint64_t moment(void *arg)
@@ -172,8 +176,8 @@ static int output(void *arg, int row, int batch, int to, struct tensor *shape, i
     return zmq_msg_init_size(out, sizeof(float));
 }
 
-/* A brain of `stage`; it has said hello. */
-static void begin(int stage)
+/* A brain of `stage`; it has said hello to so many brokers. */
+static void begin_with(int stage, int brokers)
 {
     static const struct stage_io io = {.control = send_control,
                                        .result = send_result,
@@ -190,6 +194,7 @@ static void begin(int stage)
     memset(&w, 0, sizeof w);
     if (pipeline_parse(&w.pipeline, yaml, sizeof yaml - 1, "test.yaml", NULL, 0, &e))
         fail_msg("%s", e.text);
+    w.pipeline->broker.n_replicas = brokers;
     w.now = 5000 * NS_PER_S;
     w.connected = true;
     w.reaches = 3;
@@ -205,7 +210,12 @@ static void begin(int stage)
                                    .segment = {{0, 2, 100, 1}, {1, 3, 101, 1}, {-1, 0, 0, 1}}};
     assert_int_equal(stage_brain_new(&w.b, &w.setup, &io, &engine), FL_OK);
     stage_brain_tick(w.b, w.now);
-    assert_int_equal(w.hellos, 1);
+    assert_int_equal(w.hellos, brokers);
+}
+
+static void begin(int stage)
+{
+    begin_with(stage, 1);
 }
 
 static void end(void)
@@ -260,7 +270,7 @@ static void cancel(uint64_t id, uint64_t asked)
 {
     m.type = MESSAGE_CANCEL;
     m.cancel = (struct cancel){.n = id != 0, .n_ask = asked != 0, .request = {id}, .ask = {asked}};
-    stage_brain_control(w.b, &m, w.now);
+    stage_brain_control(w.b, 0, &m, w.now);
 }
 
 static void broker_says_hello(const char *boot_id, bool serves)
@@ -268,7 +278,7 @@ static void broker_says_hello(const char *boot_id, bool serves)
     m.type = MESSAGE_HELLO;
     m.hello = (struct hello){.role = ROLE_BROKER, .incarnation = 5, .ready = serves};
     strcpy(m.hello.boot_id, boot_id);
-    stage_brain_control(w.b, &m, w.now);
+    stage_brain_control(w.b, 0, &m, w.now);
 }
 
 static struct stage_wish next(void)
@@ -600,7 +610,7 @@ static void echo(uint32_t exits, uint32_t learns)
     m.type = MESSAGE_HEARTBEAT;
     m.heartbeat = (struct heartbeat){
         .incarnation = 11, .worker_ns = w.now, .exits_told = true, .exits = exits, .learns = learns};
-    stage_brain_control(w.b, &m, w.now);
+    stage_brain_control(w.b, 0, &m, w.now);
 }
 
 /* Where no cache stands, and one is to be made, the service is told of what is sampled, and of nothing else.
@@ -885,7 +895,7 @@ static void test_nobody_is_asked_where_no_cache_stands(void **state)
     w.now += 2 * NS_PER_S; /* one may stand there by now */
     m.type = MESSAGE_HEARTBEAT;
     m.heartbeat = (struct heartbeat){.incarnation = 11, .worker_ns = 1, .exits_told = true, .exits = 2};
-    stage_brain_control(w.b, &m, w.now);
+    stage_brain_control(w.b, 0, &m, w.now);
     give(3);
     compute_all(1);
     assert_int_equal(w.lookups, 3);
@@ -930,7 +940,7 @@ static void test_wrong_jobs_are_refused_by_name(void **state)
     verdict(12345, 1, false); /* never asked */
     m.type = MESSAGE_JOB;
     stage_brain_verdict(w.b, &m, w.now);
-    stage_brain_control(w.b, &m, w.now);
+    stage_brain_control(w.b, 0, &m, w.now);
     assert_int_equal(next().what, STAGE_WAIT);
     assert_int_equal(w.results, 8);
     end();
@@ -988,11 +998,11 @@ static void test_hello_comes_first_and_again(void **state)
     m.type = MESSAGE_HEARTBEAT;
     m.heartbeat =
         (struct heartbeat){.incarnation = 12}; /* of another worker: the broker does not know this one */
-    stage_brain_control(w.b, &m, w.now);
+    stage_brain_control(w.b, 0, &m, w.now);
     assert_int_equal(w.hellos, 2);
     assert_int_equal(w.hello.incarnation, 11);
     m.heartbeat.incarnation = 11; /* it asks for one */
-    stage_brain_control(w.b, &m, w.now);
+    stage_brain_control(w.b, 0, &m, w.now);
     stage_brain_tick(w.b, w.now);
     assert_int_equal(w.beats, 2);
     end();
@@ -1011,7 +1021,7 @@ static void test_the_clock_of_another_host_is_learned(void **state)
         m.heartbeat =
             (struct heartbeat){.incarnation = 11, .worker_ns = w.now, .broker_ns = w.now + ahead + 1000};
         w.now += 2000; /* there and back */
-        stage_brain_control(w.b, &m, w.now);
+        stage_brain_control(w.b, 0, &m, w.now);
     }
     assert_true(w.now < 5001 * NS_PER_S);
     make_job(1);
@@ -1041,7 +1051,7 @@ static void test_who_leaves_finishes_what_it_has(void **state)
     assert_true(stage_brain_tick(w.b, w.now) <= w.now + 20 * NS_PER_MS);
     assert_int_equal(next().what, STAGE_WAIT); /* something may still be on its way here */
     m.type = MESSAGE_DRAIN;
-    stage_brain_control(w.b, &m, w.now);
+    stage_brain_control(w.b, 0, &m, w.now);
     assert_int_equal(next().what, STAGE_END);
     assert_int_equal(stage_brain_reason(w.b, &e), FL_OK);
     stage_brain_goodbye(w.b);
@@ -1071,7 +1081,7 @@ static void test_who_leaves_does_not_wait_for_ever(void **state)
         assert_true(i < 100);
         w.now += 100 * NS_PER_MS;
         m.type = MESSAGE_OUTCOME; /* it says nothing of use */
-        stage_brain_control(w.b, &m, w.now);
+        stage_brain_control(w.b, 0, &m, w.now);
     }
     end();
 }
@@ -1084,13 +1094,145 @@ static void test_who_is_sent_away_says_why(void **state)
     begin(1);
     broker_says_hello("here", false);
     m.type = MESSAGE_DRAIN;
-    stage_brain_control(w.b, &m, w.now);
+    stage_brain_control(w.b, 0, &m, w.now);
     assert_int_equal(next().what, STAGE_END);
     assert_int_equal(stage_brain_reason(w.b, &e), FL_STALE);
     assert_non_null(strstr(e.text, "another plan"));
     hellos = w.hellos;
     stage_brain_goodbye(w.b);
     assert_int_equal(w.hellos, hellos);
+    end();
+}
+
+/* --- two brokers --- */
+
+#define OF_SECOND (1ull << REQUEST_BROKER_SHIFT)
+
+static void says(int broker, enum message_type type)
+{
+    m.type = type;
+    if (type == MESSAGE_HELLO)
+        m.hello = (struct hello){.role = ROLE_BROKER,
+                                 .replica = (uint32_t)broker,
+                                 .incarnation = 5 + (uint64_t)broker,
+                                 .boot_id = "here",
+                                 .ready = true};
+    stage_brain_control(w.b, broker, &m, w.now);
+}
+
+static void test_each_broker_has_its_clock(void **state)
+{
+    (void)state;
+    begin_with(2, 2);
+    says(0, MESSAGE_HELLO);
+    m.hello = (struct hello){
+        .role = ROLE_BROKER, .replica = 1, .incarnation = 6, .boot_id = "elsewhere", .ready = true};
+    stage_brain_control(w.b, 1, &m, w.now);
+    m.type = MESSAGE_HEARTBEAT;
+    m.heartbeat =
+        (struct heartbeat){.incarnation = 11, .worker_ns = w.now, .broker_ns = w.now - 1000 * NS_PER_S};
+    stage_brain_control(w.b, 1, &m, w.now);
+    make_job(1);
+    m.job.route[2] = 0;
+    give_value(1);
+    make_job(OF_SECOND | 2);
+    m.job.route[2] = 0; /* its times are by that clock */
+    m.job.deadline_ns -= 1000 * NS_PER_S;
+    m.job.sent_ns -= 1000 * NS_PER_S;
+    give_value(2);
+    compute(0, 2, 10);
+    assert_int_equal(w.lookup.n, 2);
+    assert_int_equal(w.lookup.item[0].deadline_ns, w.lookup.item[1].deadline_ns); /* by one clock */
+    compute(1, 2, 10);
+    assert_int_equal(next().what, STAGE_COMPUTE);
+    stage_brain_computed(w.b, FL_OK, NULL, w.now);
+    next();
+    assert_int_equal(w.results, 2);
+    assert_int_equal(w.result.request, OF_SECOND | 2);
+    assert_true(w.result.sent_ns < 4001 * NS_PER_S);
+    assert_int_equal(w.result.trace.stage[2].wire_ns, 0);
+    end();
+}
+
+static void test_each_broker_hears_what_others_sent(void **state)
+{
+    (void)state;
+    begin_with(0, 2);
+    says(0, MESSAGE_HELLO);
+    says(1, MESSAGE_HELLO);
+    give(1);
+    give(2);
+    make_job(OF_SECOND | 7);
+    m.job.flags = JOB_TELL;
+    give_value(7);
+    w.now += NS_PER_S;
+    stage_brain_tick(w.b, w.now);
+    assert_int_equal(w.beat_to[0].others, 1);
+    assert_int_equal(w.beat_to[1].others, 2);
+    assert_int_equal(w.beat_to[1].brokers, 2);
+    w.beats = 0;
+    next();
+    assert_int_equal(w.beats, 1); /* to whom it may concern */
+    assert_int_equal(w.to, 1);
+    assert_int_equal(w.beat.taken, OF_SECOND | 7);
+    w.deaf[1] = true;
+    w.now += NS_PER_S;
+    says(0, MESSAGE_HELLO);
+    stage_brain_tick(w.b, w.now);
+    assert_int_equal(w.beat_to[0].brokers, 1);
+    end();
+}
+
+/* The pipeline does not split: who is sent away by one leaves the other, and serves it till then. */
+static void test_who_is_sent_away_by_one_leaves_the_other(void **state)
+{
+    struct error e;
+    (void)state;
+    begin_with(1, 2);
+    says(0, MESSAGE_HELLO);
+    says(1, MESSAGE_HELLO);
+    give(OF_SECOND | 1);
+    assert_int_equal(next().what, STAGE_COMPUTE);
+    says(0, MESSAGE_DRAIN);
+    stage_brain_computed(w.b, FL_OK, NULL, w.now);
+    compute(1, 1, 10);
+    compute(2, 1, 10);
+    w.now += WAIT;
+    next();
+    assert_int_equal(w.jobs, 1);
+    assert_int_equal(next().what, STAGE_WAIT);
+    assert_true(w.hello.leaving && w.hello.ready);
+    assert_int_equal(w.to, 1);
+    says(1, MESSAGE_DRAIN);
+    assert_int_equal(next().what, STAGE_END);
+    assert_int_equal(stage_brain_reason(w.b, &e), FL_STALE);
+    end();
+    begin_with(1, 2); /* one that is gone has no say */
+    says(0, MESSAGE_HELLO);
+    says(1, MESSAGE_HELLO);
+    says(0, MESSAGE_DRAIN);
+    w.deaf[1] = true;
+    assert_int_equal(next().what, STAGE_END);
+    end();
+}
+
+static void test_a_broker_that_is_not_there_holds_up_nobody(void **state)
+{
+    (void)state;
+    begin_with(1, 2);
+    w.deaf[1] = true;
+    says(0, MESSAGE_HELLO);
+    assert_int_equal(stage_brain_must_greet(w.b), 0);
+    w.now += NS_PER_S;
+    m.type = MESSAGE_HEARTBEAT; /* the second has been started again, and is gone */
+    m.heartbeat = (struct heartbeat){.incarnation = 0};
+    stage_brain_control(w.b, 1, &m, w.now);
+    stage_brain_tick(w.b, w.now);
+    assert_int_equal(stage_brain_must_greet(w.b), 2);
+    stage_brain_stop(w.b, 1);
+    assert_int_equal(next().what, STAGE_WAIT);
+    says(0, MESSAGE_DRAIN);
+    assert_int_equal(next().what, STAGE_END);
     end();
 }
 
@@ -1145,6 +1287,10 @@ int main(void)
         cmocka_unit_test(test_who_leaves_finishes_what_it_has),
         cmocka_unit_test(test_who_leaves_does_not_wait_for_ever),
         cmocka_unit_test(test_who_is_sent_away_says_why),
+        cmocka_unit_test(test_each_broker_has_its_clock),
+        cmocka_unit_test(test_each_broker_hears_what_others_sent),
+        cmocka_unit_test(test_who_is_sent_away_by_one_leaves_the_other),
+        cmocka_unit_test(test_a_broker_that_is_not_there_holds_up_nobody),
         cmocka_unit_test(test_traced_requests_leave_spans),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -19,9 +19,10 @@ static struct world {
     int n, rc;
 } w;
 
-static int send_control(void *arg, const struct message *m)
+static int send_control(void *arg, int broker, const struct message *m)
 {
     (void)arg;
+    (void)broker;
     if (w.rc)
         return w.rc;
     w.last = *m;
@@ -56,13 +57,14 @@ static int set_up(void **state)
     w.pipeline.broker = (struct broker_config){.heartbeat_ms = 100, .dead_after_ms = 1000};
     w.io = (struct stage_io){
         .control = send_control, .reaches = reaches, .moment = moment, .resident_bytes = resident_bytes};
-    w.talk = (struct stage_talk){.pipeline = &w.pipeline, .io = &w.io, .out = &w.out, .n_next = 1};
+    w.talk =
+        (struct stage_talk){.pipeline = &w.pipeline, .io = &w.io, .out = &w.out, .n_next = 1, .n_lines = 1};
     return 0;
 }
 
 static void welcome(void)
 {
-    stage_talk_on_hello(&w.talk, &(struct hello){.incarnation = 1, .ready = true});
+    stage_talk_on_hello(&w.talk, 0, &(struct hello){.incarnation = 1, .ready = true});
 }
 
 static void tick(uint64_t ms)
@@ -80,7 +82,7 @@ static void a_hello_that_can_not_be_sent_is_said_later(void **state)
     w.rc = FL_AGAIN;
     w.talk.self.ready = true;
     stage_talk_hello(&w.talk, true);
-    assert_int_equal(stage_talk_due(&w.talk), UINT64_MAX);
+    assert_int_equal(stage_talk_due(&w.talk, 0), UINT64_MAX);
     w.rc = FL_OK;
     tick(1);
     assert_int_equal(w.last.type, MESSAGE_HELLO);
