@@ -29,6 +29,7 @@ static const struct command {
     {"status", "processes of the pipeline and what they have done", command_status},
     {"logs", "the processes' logs", command_logs},
     {"down", "stop the pipeline", command_down},
+    {"export", "write what another launcher takes", command_export},
     {"infer", "one request to the running pipeline", command_infer},
     {"bench", "load the running pipeline, report latency", command_bench},
     {"simulate", "predict latency and throughput on hosts that need not exist", command_simulate},

@@ -583,6 +583,11 @@ void pipeline_free(struct pipeline *p)
     }
     free(p->launch.on);
     free(p->launch.directory);
+    free(p->launch.slurm.partition);
+    free(p->launch.slurm.account);
+    free(p->launch.slurm.time);
+    for (int i = 0; i < p->launch.slurm.n_options; i++)
+        free(p->launch.slurm.option[i]);
     free(p->broker.host);
     free(p->redis.host);
     free(p->cache.kind);

@@ -21,6 +21,7 @@
 #define PIPELINE_MAX_REPLICAS  16
 #define PIPELINE_MAX_EXITS     32
 #define PIPELINE_MAX_SENTINELS 8
+#define PIPELINE_MAX_SBATCH    16
 #define PIPELINE_MAX_GRIDS     8
 #define PIPELINE_MAX_CPUS      64
 #define PIPELINE_MAX_LABELS    4096
@@ -171,6 +172,13 @@ struct logs_config {
 struct launch_config {
     char *on;        /* "local" | "ssh" | "slurm" */
     char *directory; /* on the other hosts, relative to the home directory there */
+    struct slurm_config {
+        int nodes; /* of the job; 0: as many as `hosts`, or stages */
+        int cpus;  /* of each node; 0: as many as its processes compute with */
+        char *partition, *account, *time;
+        int n_options;
+        char *option[PIPELINE_MAX_SBATCH]; /* more words for sbatch */
+    } slurm;
 };
 struct yaml_entries;
 
