@@ -7,7 +7,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <math.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -16,25 +15,22 @@
 #include <unistd.h>
 
 #include "deploy/tool/progress.h"
-#include "shell_words.h"
+#include "ship_scripts.h"
 
-#define KEEP_BYTES    ((int64_t)8 << 30)
-#define SPARE_BYTES   ((int64_t)4 << 20) /* of a host's disk, beside what is sent */
-#define ROUNDS        3                  /* for contents that the disk there returns otherwise */
-#define ASK_MS        60000
-#define STATUS_CANNOT 4 /* of the second script: freezeline does not run there */
-#define FOLDER_BYTES  128
-#define PART_BYTES    32
-#define BAD_BYTES     65536
+#define KEEP_BYTES  ((int64_t)8 << 30)
+#define SPARE_BYTES ((int64_t)4 << 20) /* of a host's disk, beside what is sent */
+#define ROUNDS      3                  /* for contents that the disk there returns otherwise */
+#define ASK_MS      60000
+#define BAD_BYTES   65536
 
 struct host_ship {
     struct host_facts facts;
     struct ship_step *step;
-    char part[PART_BYTES], folder[FOLDER_BYTES]; /* pipelines/ID@HOST */
-    char *bad;                                   /* objects found wrong, by spaces */
-    bool full;                                   /* the store is larger than it may be */
-    int file, fd;                                /* the one that is being sent; -1 */
-    uint64_t at;
+    struct ship_place at;
+    char *bad;    /* objects found wrong, by spaces */
+    bool full;    /* the store is larger than it may be */
+    int file, fd; /* the one that is being sent; -1 */
+    uint64_t offset;
 };
 
 struct ship {
@@ -46,50 +42,6 @@ struct ship {
     pthread_mutex_t lock; /* of progress and the two below */
     int64_t done, total;
 };
-
-/* Before all scripts: the store's folder, made for this user alone. */
-static void enter_store(FILE *f, const char *directory)
-{
-    fputs("umask 077\nstore=", f);
-    shell_word(f, directory);
-    fputs("\ncase $store in /*) ;; *) store=${HOME:-$PWD}/$store ;; esac\n"
-          "mkdir -p \"$store/objects\" && cd \"$store\" || exit 1\n",
-          f);
-}
-
-/* What host_facts_read reads. The libraries are those of ld.so's cache, by one look for all. */
-static const char facts_script[] =
-    "echo \"directory $(pwd -P)\"\n"
-    "echo \"machine $(uname -s) $(uname -m)\"\n"
-    "echo \"glibc $(getconf GNU_LIBC_VERSION 2>/dev/null)\"\n"
-    "free=$(df -Pk . | tail -n 1); set -- ${free#* }; echo \"free $3\"\n"
-    "PATH=$PATH:/sbin:/usr/sbin\n"
-    "stat -L -c 'library %s %n' $(ldconfig -p 2>/dev/null | while read -r name rest; do\n"
-    "    case $want in *\" $name \"*) echo \"${rest##*=> }\" ;; esac\n"
-    "done) /dev/null 2>/dev/null\n"
-    "cd objects && stat -c 'object %s %n' $have /dev/null 2>/dev/null\n"
-    ":\n";
-
-static char *ask_script(const struct ship *ship, int host)
-{
-    char *text = NULL;
-    size_t size;
-    FILE *f = open_memstream(&text, &size);
-
-    if (!f)
-        return NULL;
-    enter_store(f, ship->o->directory);
-    fputs("want=' ", f);
-    for (int i = 0; i < ship->s->n; i++)
-        if (ship->s->file[i].library)
-            fprintf(f, "%s ", strrchr(ship->s->file[i].to, '/') + 1);
-    fputs("'\nhave='", f);
-    for (int i = 0; i < ship->s->n; i++)
-        if (ship->s->file[i].host == SHIPMENT_ALL || ship->s->file[i].host == host)
-            fprintf(f, "%s %s%s ", ship->s->file[i].object, ship->s->file[i].object, ship->host[host].part);
-    fprintf(f, "'\n%s", facts_script);
-    return fclose(f) ? free(text), NULL : text;
-}
 
 /* Names for the host's folder and for half copies to it: of this machine and user, so that two who ship at
  * once do not write one file. */
@@ -103,12 +55,12 @@ static void name_host(struct ship *ship, struct transport *t, int host)
     uname(&here);
     snprintf(from, sizeof from, "%s %d %.80s", here.nodename, (int)getuid(), transport_host(t, host));
     digest_of(digest, from, strlen(from));
-    snprintf(h->part, sizeof h->part, ".%08x.part", (unsigned)digest_short(digest));
+    snprintf(h->at.part, sizeof h->at.part, ".%08x.part", (unsigned)digest_short(digest));
     snprintf(name, sizeof name, "%s", transport_host(t, host));
     for (char *c = name; *c; c++)
         if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-", *c))
             *c = '-';
-    snprintf(h->folder, sizeof h->folder, "pipelines/%s@%s", ship->s->id, name);
+    snprintf(h->at.folder, sizeof h->at.folder, "pipelines/%s@%s", ship->s->id, name);
 }
 
 static int ask(struct transport *t, int host, void *arg, struct error *e)
@@ -121,10 +73,12 @@ static int ask(struct transport *t, int host, void *arg, struct error *e)
     int rc;
 
     name_host(ship, t, host);
+    h->at.store = ship->o->directory;
+    h->at.most_bytes = ship->o->keep_bytes > 0 ? ship->o->keep_bytes : KEEP_BYTES;
     h->fd = -1;
     h->step = calloc((size_t)ship->s->n + 1, sizeof *h->step);
     h->bad = calloc(1, BAD_BYTES);
-    script = ask_script(ship, host);
+    script = ship_ask_script(ship->s, host, &h->at);
     rc = h->step && h->bad && script ? transport_script(t, host, script, NULL, ASK_MS, &r, e)
                                      : error_set(e, FL_NOMEM, "no memory");
     free(script);
@@ -143,122 +97,6 @@ static int ask(struct transport *t, int host, void *arg, struct error *e)
     return host_facts_check(&h->facts, transport_host(t, host), machine, ship->s->glibc, e);
 }
 
-/* The second script's own part; the list of what is to be done stands before it. */
-static const char settle_functions[] =
-    "get() { # object, bytes that are there, bytes to come, all: takes them from standard input\n"
-    "    if [ \"$2\" = 0 ]; then head -c \"$3\" >\"objects/$1$part\"; else head -c \"$3\" "
-    ">>\"objects/$1$part\"; fi ||\n"
-    "        { echo \"no space for $4 bytes\"; exit 3; }\n"
-    "    [ \"$(stat -c %s \"objects/$1$part\")\" = \"$4\" ] && mv -f \"objects/$1$part\" \"objects/$1\" || "
-    "exit 1\n"
-    "}\n"
-    "put() { # object, place: a copy where the file system has no hard links\n"
-    "    place=$here/$2\n"
-    "    [ -d \"${place%/*}\" ] || mkdir -p \"${place%/*}\" || exit 3\n"
-    "    [ \"objects/$1\" -ef \"$place\" ] || ln -f \"objects/$1\" \"$place\" 2>/dev/null ||\n"
-    "        { cp -p \"objects/$1\" \"$place.new\" && mv -f \"$place.new\" \"$place\"; } || exit 3\n"
-    "}\n"
-    "node=$(uname -n)\n"
-    "mkdir -p \"$here\" || exit 3\n";
-
-static const char settle_end[] =
-    "[ ! -f \"$here/.shipped\" ] || LC_ALL=C comm -23 \"$here/.shipped\" \"$here/.shipped.new\" |\n"
-    "    while read -r file; do rm -f \"$here/$file\"; done\n"
-    "mv -f \"$here/.shipped.new\" \"$here/.shipped\" && echo \"$node\" >\"$here/.node\" || exit 3\n"
-    "bad=$(printf '%s\\n' $all | \"$here/bin/freezeline\" objects objects 2>&1) || { echo \"$bad\"; exit 4; "
-    "}\n"
-    "for object in $bad; do rm -f \"objects/$object\"; echo \"bad $object\"; done\n"
-    "used=$(du -sk objects); [ \"${used%%[!0-9]*}\" -le \"$most\" ] || echo full\n"
-    ":\n";
-
-/* Makes room in a store that is too full: what has no user, then pipelines that do not run here, the oldest
- * first. Only after all hosts have what they need: they may share the store. */
-static const char prune_script[] =
-    "full() { used=$(du -sk objects); [ \"${used%%[!0-9]*}\" -gt \"$most\" ]; }\n"
-    "unused() { # objects that no pipeline has any more\n"
-    "    stat -c '%h %n' objects/* | while read -r links name; do\n"
-    "        case $name in *.part) ;; *) [ \"$links\" -gt 1 ] || rm -f \"$name\" ;; esac\n"
-    "    done\n"
-    "}\n"
-    "find objects -name '*.part' -mtime +1 -exec rm -f {} + 2>/dev/null\n"
-    "unused\n"
-    "running=$(readlink /proc/[0-9]*/exe 2>/dev/null)\n"
-    "for list in $(ls -tr pipelines/*/.shipped); do\n"
-    "    full || exit 0\n"
-    "    old=${list%/.shipped}\n"
-    "    case $old in *\"/$id@\"*) continue ;; esac\n"
-    "    [ \"$(cat \"$old/.node\")\" = \"$(uname -n)\" ] || continue\n"
-    "    case $running in *\"/$old/bin/\"*) continue ;; esac\n"
-    "    while read -r file; do rm -f \"$old/$file\"; done <\"$list\"\n"
-    "    rm -f \"$list\" \"$old/.node\"\n"
-    "    unused\n"
-    "done\n";
-
-static int compare_places(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-/* The places of all files of this host, sorted as comm(1) wants them. */
-static int list_places(FILE *f, const struct ship *ship, const struct host_ship *h)
-{
-    const char **place = calloc((size_t)ship->s->n + 1, sizeof *place);
-    int n = 0;
-
-    if (!place)
-        return FL_NOMEM;
-    for (int i = 0; i < ship->s->n; i++)
-        if (h->step[i].wanted)
-            place[n++] = ship->s->file[i].to;
-    qsort(place, (size_t)n, sizeof *place, compare_places);
-    fputs("cat >\"$here/.shipped.new\" <<'end of list' || exit 3\n", f);
-    for (int i = 0; i < n; i++)
-        fprintf(f, "%s\n", place[i]);
-    fputs("end of list\n", f);
-    free(place);
-    return FL_OK;
-}
-
-static int64_t kept_kb(const struct ship_options *o)
-{
-    return (o->keep_bytes > 0 ? o->keep_bytes : KEEP_BYTES) / 1024;
-}
-
-static char *settle_script(const struct ship *ship, const struct host_ship *h)
-{
-    const struct shipment *s = ship->s;
-    char *text = NULL;
-    size_t size;
-    FILE *f = open_memstream(&text, &size);
-    int rc;
-
-    if (!f)
-        return NULL;
-    enter_store(f, ship->o->directory);
-    fprintf(f, "part=%s\nhere=%s\nmost=%" PRId64 "\n%s", h->part, h->folder, kept_kb(ship->o),
-            settle_functions);
-    for (int i = 0; i < s->n; i++)
-        if (h->step[i].sent)
-            fprintf(f, "get %s %" PRIu64 " %" PRIu64 " %" PRIu64 "\n", s->file[i].object, h->step[i].offset,
-                    s->file[i].bytes - h->step[i].offset, s->file[i].bytes);
-    for (int i = 0; i < s->n; i++)
-        if (h->step[i].wanted && s->file[i].program)
-            fprintf(f, "[ -x objects/%s ] || chmod 700 objects/%s\n", s->file[i].object, s->file[i].object);
-    for (int i = 0; i < s->n; i++)
-        if (h->step[i].wanted) {
-            fprintf(f, "put %s ", s->file[i].object);
-            shell_word(f, s->file[i].to);
-            fputs("\n", f);
-        }
-    rc = list_places(f, ship, h);
-    fputs("all='", f);
-    for (int i = 0; i < s->n; i++)
-        if (h->step[i].wanted)
-            fprintf(f, "%s ", s->file[i].object);
-    fprintf(f, "'\n%s", settle_end);
-    return fclose(f) || rc ? free(text), NULL : text;
-}
-
 /* Opens the next file to send behind `file`, where it is to go on. */
 static int open_next(const struct ship *ship, struct host_ship *h, struct error *e)
 {
@@ -266,7 +104,7 @@ static int open_next(const struct ship *ship, struct host_ship *h, struct error 
         ;
     if (h->file == ship->s->n)
         return FL_OK;
-    h->at = h->step[h->file].offset;
+    h->offset = h->step[h->file].offset;
     h->fd = open(ship->s->file[h->file].from, O_RDONLY | O_CLOEXEC);
     if (h->fd < 0)
         return error_set(e, FL_IO, "cannot read %s: %s", ship->s->file[h->file].from, strerror(errno));
@@ -304,18 +142,18 @@ static ssize_t next_bytes(void *arg, void *to, size_t room, struct error *e)
         if (h->file == ship->s->n)
             return 0;
         f = &ship->s->file[h->file];
-        if (h->at < f->bytes)
+        if (h->offset < f->bytes)
             break;
         close(h->fd);
         h->fd = -1;
         ship->shipped[h - ship->host].files++;
     }
-    if (room > f->bytes - h->at)
-        room = (size_t)(f->bytes - h->at);
-    n = pread(h->fd, to, room, (off_t)h->at);
+    if (room > f->bytes - h->offset)
+        room = (size_t)(f->bytes - h->offset);
+    n = pread(h->fd, to, room, (off_t)h->offset);
     if (n <= 0)
         return error_set(e, FL_IO, "%s changed while it was copied", f->from), -1;
-    h->at += (uint64_t)n;
+    h->offset += (uint64_t)n;
     note_progress(ship, h, n);
     return n;
 }
@@ -352,7 +190,7 @@ static int settle(struct transport *t, int host, struct ship *ship, bool *again,
     struct sending sending = {ship, h};
     const struct transport_stream stream = {.next = next_bytes, .arg = &sending};
     struct host_result r;
-    char *script = settle_script(ship, h);
+    char *script = ship_settle_script(ship->s, h->step, &h->at);
     int rc;
 
     h->file = -1;
@@ -363,12 +201,12 @@ static int settle(struct transport *t, int host, struct ship *ship, bool *again,
     h->fd = -1;
     if (rc)
         return rc;
-    if (r.status == STATUS_CANNOT)
+    if (r.status == SHIP_CANNOT_RUN)
         doubt_programs(ship, h);
     else
         read_settled(h, r.out);
     *again = *h->bad != 0;
-    if (r.status == STATUS_CANNOT)
+    if (r.status == SHIP_CANNOT_RUN)
         rc = error_set(e, FL_UNSUPPORTED, "host %s: freezeline does not run in %s there: %.300s",
                        transport_host(t, host), h->facts.directory, r.out);
     else if (r.status)
@@ -396,9 +234,9 @@ static int send_to(struct transport *t, int host, void *arg, struct error *e)
     int rc = FL_OK;
 
     snprintf(ship->shipped[host].folder, sizeof ship->shipped[host].folder, "%s/%s", h->facts.directory,
-             h->folder);
+             h->at.folder);
     for (int round = 0; again && round < ROUNDS; round++) {
-        int64_t bytes = ship_plan(h->step, ship->s, host, &h->facts, h->part, h->bad);
+        int64_t bytes = ship_plan(h->step, ship->s, host, &h->facts, h->at.part, h->bad);
         if ((rc = check_space(h, transport_host(t, host), bytes, e)))
             return rc;
         pthread_mutex_lock(&ship->lock);
@@ -419,20 +257,15 @@ static int send_to(struct transport *t, int host, void *arg, struct error *e)
 static int prune(struct transport *t, int host, void *arg, struct error *e)
 {
     struct ship *ship = arg;
-    char *text = NULL;
-    size_t size;
-    FILE *f;
+    char *script;
     int rc;
 
     if (!ship->host[host].full)
         return FL_OK;
-    if (!(f = open_memstream(&text, &size)))
-        return error_set(e, FL_NOMEM, "no memory");
-    enter_store(f, ship->o->directory);
-    fprintf(f, "id=%s\nmost=%" PRId64 "\n%s", ship->s->id, kept_kb(ship->o), prune_script);
-    rc = fclose(f) ? error_set(e, FL_NOMEM, "no memory")
-                   : transport_script(t, host, text, NULL, ASK_MS, NULL, e);
-    free(text);
+    script = ship_prune_script(ship->s->id, &ship->host[host].at);
+    rc = script ? transport_script(t, host, script, NULL, ASK_MS, NULL, e)
+                : error_set(e, FL_NOMEM, "no memory");
+    free(script);
     return rc;
 }
 
