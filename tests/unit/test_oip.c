@@ -413,7 +413,6 @@ static void test_true_labels(void **state)
     };
     struct feedback_item item[MESSAGE_MAX_FEEDBACK];
     struct json_text many = {.at = NULL};
-    struct error e;
     int n;
     (void)state;
     for (size_t i = 0; i < sizeof c / sizeof *c; i++) {
