@@ -68,7 +68,7 @@ SIEGE    := $(B)/tests/faults/real/siege
 FAULT_SH := $(if $(SANITIZE),,tests/faults/real/test_siege.sh) tests/faults/test_faults.sh
 SAN_ENV  := ASAN_OPTIONS=detect_leaks=1:abort_on_error=0 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 TSAN_OPTIONS=halt_on_error=0:suppressions=$(CURDIR)/tests/tsan.supp
 FAISS    := $(shell test -f /usr/include/faiss/IndexFlat.h && command -v $(CXX))
-BENCHES  := $(filter-out $(if $(FAISS),,%/bench_flat),$(patsubst tests/bench/%.c,$(B)/tests/bench/%,$(wildcard tests/bench/bench_*.c tests/bench/validate_*.c tests/bench/learning_lab.c)))
+BENCHES  := $(filter-out $(if $(FAISS),,%/bench_flat),$(patsubst tests/bench/%.c,$(B)/tests/bench/%,$(wildcard tests/bench/bench_*.c tests/bench/validate_*.c tests/bench/learning_*.c)))
 TABLED   := $(patsubst %,$(B)/tests/bench/bench_%,limits lane model) # what tests/integration/test_table.sh starts
 
 .DEFAULT_GOAL := all
