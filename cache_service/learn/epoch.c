@@ -28,8 +28,15 @@ static double loss(const struct gap_counts *c)
     return c->n ? (double)(c->lost - c->won) / (double)c->n : NAN;
 }
 
-static void describe(struct manifest_learned *l, const struct learner_decision *d, uint64_t number,
-                     uint64_t serial)
+/* What the network that serves may lose against float32: audits compare with the former. */
+static double precision_loss(const struct snapshot *s)
+{
+    const struct manifest_promise *p = &s->manifest.promise;
+    return p->live.budget < p->terms.budget ? p->terms.budget - p->live.budget : 0;
+}
+
+static void describe(struct manifest_learned *l, const struct snapshot *now, const struct learner_decision *d,
+                     uint64_t number, uint64_t serial)
 {
     const struct gap_counts *c = &d->certified.counts;
     *l = (struct manifest_learned){.candidate = number,
@@ -37,7 +44,7 @@ static void describe(struct manifest_learned *l, const struct learner_decision *
                                    .points = c->n,
                                    .lost = c->lost,
                                    .won = c->won,
-                                   .upper = c->n ? d->certified.upper : NAN};
+                                   .upper = c->n ? d->certified.upper + precision_loss(now) : NAN};
     snprintf(l->why, sizeof l->why, "%.*s", (int)sizeof l->why - 1, d->why);
 }
 
@@ -52,7 +59,7 @@ int epoch_serve(struct snapshot **out, const struct snapshot *now, struct cache 
     struct snapshot *s = after(now);
     if (!s)
         return FL_NOMEM;
-    describe(&s->manifest.learned, d, number, serial);
+    describe(&s->manifest.learned, now, d, number, serial);
     for (int i = 0; i < s->manifest.n_exits; i++) {
         struct cache *c = NULL;
         if (d->placed[i] && caches[i] && isfinite(d->threshold[i])) {
@@ -80,7 +87,7 @@ void epoch_event(struct history_event *out, const struct snapshot *s, const stru
     out->terms = m->promise.terms;
     out->points = row->counts.n;
     out->loss = loss(&row->counts);
-    out->upper = row->counts.n ? row->upper : NAN;
+    out->upper = row->counts.n ? row->upper + precision_loss(s) : NAN;
     out->early_share = row->counts.n ? row->share : NAN;
     snprintf(out->why, sizeof out->why, "%.*s", (int)sizeof out->why - 1, d->why);
     for (int i = 0; i < m->n_exits; i++) {

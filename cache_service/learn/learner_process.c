@@ -223,9 +223,7 @@ int learner_process_new(struct learner_process **out, const struct pipeline *p, 
     if (p->cache.rule != THRESHOLD_RISK || !p->updates.learn)
         return error_set(
             e, FL_CONFIG,
-            "%s: nothing is to be learned here: that takes cache.threshold: risk, updates.learn and "
-            "float32",
-            p->path);
+            "%s: nothing is to be learned here: that takes cache.threshold: risk and updates.learn", p->path);
     if (!(l = calloc(1, sizeof *l)))
         return error_set(e, FL_NOMEM, "out of memory");
     l->p = p;

@@ -144,7 +144,7 @@ static int make_brain(struct student *s, const struct snapshot *c, uint64_t now)
 {
     const struct manifest *m = &c->manifest;
     struct learner_setup setup = {.n_exits = m->n_exits,
-                                  .terms = m->promise.terms,
+                                  .terms = m->promise.live,
                                   .audit = s->p->updates.audit,
                                   .audit_most = s->p->updates.audit_most,
                                   .interval_ns = (uint64_t)s->p->updates.interval_ms * NS_PER_MS,
@@ -193,6 +193,11 @@ static int begin(struct student *s, struct snapshot *current, uint64_t now, stru
 {
     struct reservoir_counts r;
     int rc;
+    if (!(current->manifest.promise.live.budget > 0))
+        return error_set(
+            e, FL_CONFIG,
+            "nothing is left to lose for caches that learn beside what lower precision loses, or the "
+            "build does not say: build again, allow more, or compute in float32");
     forget(s);
     reservoir_close(s->reservoir);
     s->reservoir = NULL;

@@ -41,7 +41,7 @@ void syllabus_teaching(struct teaching *out, const struct manifest *m, const str
     *out = (struct teaching){.config = &p->cache,
                              .classes = m->classes,
                              .n_exits = m->n_exits,
-                             .terms = m->promise.terms,
+                             .terms = m->promise.live,
                              .may_drop = p->exits_auto,
                              .since_ms = d->since_ms,
                              .teach_since_ms = d->teach_since_ms,

@@ -198,7 +198,12 @@ static bool take_promise(const json_t *o, struct manifest_promise *p)
         !take_number(o, "certifying_points", &certifying) || !take_real(o, "loss", &p->loss) ||
         !take_real(o, "loss_upper", &p->upper) || !take_hash(o, "evidence", &p->evidence))
         return false;
+    p->live.budget = p->live.certainty = NAN;
+    if (json_object_get(o, "live_max_loss") && (!take_real(o, "live_max_loss", &p->live.budget) ||
+                                                !take_real(o, "live_certainty", &p->live.certainty)))
+        return false;
     p->terms.agreement = !strcmp(of, "agreement");
+    p->live.agreement = p->terms.agreement;
     p->planning_points = (int64_t)planning;
     p->certifying_points = (int64_t)certifying;
     return (p->terms.agreement || !strcmp(of, "accuracy")) && p->terms.budget >= 0 && p->terms.budget <= 1 &&
@@ -261,6 +266,8 @@ static int parse_root(struct manifest *m, const json_t *root, const char *name, 
                          name);
     if (m->promised && !take_promise(json_object_get(root, "promise"), &m->promise))
         return error_set(e, FL_CORRUPT, "%s: \"promise\" does not say what was promised: build again", name);
+    if (m->promised && isnan(m->promise.live.budget))
+        manifest_live_terms(m);
     if (!take_small(root, "classes", &m->classes, MOST_CLASSES) ||
         (m->promised && !take_learned(json_object_get(root, "learned"), &m->learned)))
         return error_set(e, FL_CORRUPT, "%s: \"classes\" or \"learned\" is wrong: build again", name);
@@ -308,9 +315,10 @@ static json_t *promise_json(const struct manifest *m)
     const struct manifest_promise *p = &m->promise;
     if (!m->promised)
         return json_null();
-    return json_pack("{s:s, s:f, s:f, s:I, s:I, s:o, s:o, s:o}", "of",
+    return json_pack("{s:s, s:f, s:f, s:o, s:o, s:I, s:I, s:o, s:o, s:o}", "of",
                      p->terms.agreement ? "agreement" : "accuracy", "max_loss", p->terms.budget, "certainty",
-                     p->terms.certainty, "planning_points", (json_int_t)p->planning_points,
+                     p->terms.certainty, "live_max_loss", real_json(p->live.budget), "live_certainty",
+                     real_json(p->live.certainty), "planning_points", (json_int_t)p->planning_points,
                      "certifying_points", (json_int_t)p->certifying_points, "loss", real_json(p->loss),
                      "loss_upper", real_json(p->upper), "evidence", hash_json(p->evidence));
 }
@@ -374,6 +382,13 @@ int manifest_begin_build(struct manifest *m, const struct manifest *before, stru
     if (getrandom(m->build, sizeof m->build, 0) != sizeof m->build)
         return error_set(e, FL_IO, "no random numbers to name a build with: %s", strerror(errno));
     return FL_OK;
+}
+
+void manifest_live_terms(struct manifest *m)
+{
+    m->promise.live = m->promise.terms;
+    if (strcmp(m->identity.precision, "float32") != 0)
+        m->promise.live.budget = NAN;
 }
 
 bool manifest_teaches_exit(const struct manifest *m, int i)

@@ -49,6 +49,10 @@ struct manifest_exit {
  */
 struct manifest_promise {
     struct promise_terms terms;
+    /* What is left for caches that learn: audits compare with the network that serves, so where that computes
+     * in lower precision, what it may lose against float32 is taken off. The budget is NaN where nobody
+     * knows. */
+    struct promise_terms live;
     int64_t planning_points, certifying_points;
     double loss, upper; /* of the certifying points; NAN: no bound */
     uint64_t evidence;  /* evidence_digest of what all that comes from, caches/MANIFEST_EVIDENCE */
@@ -81,6 +85,8 @@ struct manifest {
     struct manifest_learned learned; /* where `promised` */
 };
 
+/* Fills `live`: all of the terms in float32, else not known. */
+void manifest_live_terms(struct manifest *m);
 /* Caches under a promise can learn: some exit can be taught (an older build does not say how). */
 bool manifest_teaches(const struct manifest *m);
 bool manifest_teaches_exit(const struct manifest *m, int i);

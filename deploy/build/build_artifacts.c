@@ -52,11 +52,13 @@ static void describe_promise(struct build *b)
     const struct promise_choice *c = &b->promised.choice;
 
     b->manifest.promised = true;
-    b->manifest.promise = (struct manifest_promise){.terms = b->promised.terms,
-                                                    .planning_points = c->planned_on,
-                                                    .certifying_points = c->certified.points,
-                                                    .loss = c->certified.loss,
-                                                    .upper = c->upper};
+    b->manifest.promise = (struct manifest_promise){
+        .terms = b->promised.terms,
+        .live = promise_left_by_precision(&b->promised.evidence, &b->promised.terms),
+        .planning_points = c->planned_on,
+        .certifying_points = c->certified.points,
+        .loss = c->certified.loss,
+        .upper = c->upper};
 }
 
 /* A name of its own, and whose place it takes: no clock says so. */

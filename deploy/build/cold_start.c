@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "config/precision.h"
 #include "blank_manifest.h"
 #include "built_exits.h"
 #include "deploy/tool/state.h"
@@ -15,7 +16,7 @@
 
 bool cold_start_possible(const struct pipeline *p)
 {
-    return p->cache.rule == THRESHOLD_RISK && p->updates.learn && p->redis.endpoint;
+    return p->cache.rule == THRESHOLD_RISK && p->updates.learn && p->redis.endpoint && !precision_lower(p);
 }
 
 static bool same_kinds(const struct manifest *m, const struct model_shape *model)
@@ -55,7 +56,8 @@ static void promise(struct manifest *m, const struct pipeline *p, const struct p
     int n = 0;
 
     m->cold = m->promised = true;
-    m->promise = (struct manifest_promise){.terms = promised_terms(p), .upper = NAN};
+    m->promise =
+        (struct manifest_promise){.terms = promised_terms(p), .live = promised_terms(p), .upper = NAN};
     m->built_ms = clock_wall_ms();
     for (int i = 0; i < place->n_exits; i++)
         n += placed_has_cache(&place->exit[i]);

@@ -94,7 +94,7 @@ void promise_warn_of_updates(const struct pipeline *p, const char *command)
                 "taken as 0\n",
                 command, p->updates.in_vain,
                 p->updates.learn ? "without Redis (set redis.endpoint, or redis.managed: true)"
-                                 : "with updates.learn: false, or in lower precision");
+                                 : "with updates.learn: false");
 }
 
 void promise_record_report(const struct promise_record *r, json_t *root)

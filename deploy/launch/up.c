@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "deploy/tool/arguments.h"
+#include "config/precision.h"
 #include "base/limits.h"
 #include "base/log.h"
 #include "config/here.h"
@@ -124,8 +125,8 @@ static void note_nothing_built(const struct pipeline *p)
     fprintf(stderr,
             "no caches are built yet: every request runs to the end (freezeline build makes them%s)\n",
             p->cache.rule != THRESHOLD_RISK ? ""
-            : p->updates.learn              ? "; with Redis they would be learned from live traffic"
-                               : "; with updates.learn, in float32, they would be learned from live traffic");
+            : precision_lower(p) ? ", and in precision below float32 it alone knows what that loses"
+                                 : "; with Redis and updates.learn they would be learned from live traffic");
 }
 
 static void note_caches(const struct up *u)

@@ -144,9 +144,7 @@ static int check_learns(const struct pipeline *p, struct error *e)
                          "a promise, as long as updates.sample is above 0",
                          p->path);
     if (!p->updates.learn)
-        return error_set(e, FL_CONFIG,
-                         "%s: updates.learn is false, or precision lower than float32: nothing learns, "
-                         "nothing can be frozen",
+        return error_set(e, FL_CONFIG, "%s: updates.learn is false: nothing learns, nothing can be frozen",
                          p->path);
     return FL_OK;
 }

@@ -14,9 +14,9 @@ static const struct {
 } states[LEARNING_STATES] = {
     [LEARNING_UNKNOWN] = {"unknown", "", false},
     [LEARNING_NO_CACHES] = {"no-caches", "", false},
-    [LEARNING_PROMISED] =
-        {"promised",
-         "learns nothing: caches under a promise learn with Redis, updates.learn and float32 alone", false},
+    [LEARNING_PROMISED] = {"promised",
+                           "learns nothing: caches under a promise learn with Redis and updates.learn alone",
+                           false},
     [LEARNING_CERTIFIED] = {"certified", "serves what the learner certifies, and tells it what comes", false},
     [LEARNING_UNTAUGHT] = {"untaught", "learns nothing: its caches are of an older build: build again",
                            false},

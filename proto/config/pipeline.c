@@ -191,14 +191,10 @@ static bool is_given(const struct loading *l, const char *path)
     return false;
 }
 
-/* Where caches under a promise stay as they were certified nothing is sampled for them. So do those of a
- * network that computes in lower precision: audits compare with its own answers, and do not show what these
- * lose. */
+/* Where caches under a promise stay as they were certified nothing is sampled for them. */
 static void derive_updates(struct loading *l)
 {
     struct pipeline *p = l->p;
-    if (p->cache.rule == THRESHOLD_RISK && (strcmp(p->precision, "float32") || precision_rounds_wire(p)))
-        p->updates.learn = false;
     if (p->cache.rule != THRESHOLD_RISK || (p->updates.learn && p->redis.endpoint))
         return;
     if (is_given(l, "updates.sample"))

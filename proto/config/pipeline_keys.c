@@ -228,8 +228,8 @@ const struct key pipeline_keys[] = {
      .help = "share of the requests that become an update if no exit answers; all while a learner wants more "
              "audits"},
     {"updates.learn", KEY_BOOL, ROOT(updates.learn), "true",
-     .help = "caches under threshold: risk learn from live traffic, too, where there is redis.endpoint "
-             "and all is computed in float32"},
+     .help = "caches under threshold: risk learn from live traffic, too (with redis.endpoint; below float32 "
+             "once they are built)"},
     {"updates.audit", KEY_DOUBLE, ROOT(updates.audit), "0.01", RANGE(0, 1),
      .help = "share of the requests whose layers all run, after a hit in the background, so that the truth "
              "about it is known"},

@@ -77,3 +77,8 @@ size_t precision_word(const char *computes)
 {
     return strcspn(computes, "-+");
 }
+
+bool precision_lower(const struct pipeline *p)
+{
+    return strcmp(p->precision, "float32") != 0 || precision_rounds_wire(p);
+}

@@ -25,6 +25,8 @@ void precision_find(struct pipeline *p);
 size_t precision_word(const char *computes);
 /* Are activations between stages rounded to bfloat16? Not where there is one stage. */
 bool precision_rounds_wire(const struct pipeline *p);
+/* Something is not computed in float32, or `precision` is yet to be chosen. */
+bool precision_lower(const struct pipeline *p);
 /* What an activation of so many bytes in float32 takes between stages. */
 double precision_wire_bytes(const struct pipeline *p, double bytes);
 

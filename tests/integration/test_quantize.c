@@ -258,6 +258,12 @@ static void the_promise_is_about_float32(void **state)
     if (!strstr(output, "early answers and the lower precision together") ||
         !strstr(output, "bfloat16 alone"))
         fail_msg("%s", output);
+    ok("cat promised/caches/manifest.json"); /* what is left for caches that learn */
+    root = json_loads(output, 0, NULL);
+    assert_non_null(root);
+    assert_true(json_number_value(json_object_get(json_object_get(root, "promise"), "live_max_loss")) > 0.01);
+    assert_true(json_number_value(json_object_get(json_object_get(root, "promise"), "live_max_loss")) < 0.2);
+    json_decref(root);
     ok("$FL eval -c $P --set precision=bfloat16 --set state=promised --set cache.threshold=risk "
        "--set cache.max_accuracy_loss=20 --data cifar10:d.bin#200-299 --json 2>/dev/null; rm -rf promised");
     root = json_loads(output, 0, NULL);
