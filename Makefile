@@ -261,8 +261,8 @@ layers: ## check that the folders include one another only along the arrows
 	$(Q)deploy/scripts/layers.sh
 
 # What is installed, below PREFIX: each file's place, and where it comes from. Pages, and the sources that they link to.
-DOCUMENTS  = $(filter-out build/% configs/%,$(wildcard *.md */*.md */*/*.md)) proto/client/ask.py \
-    $(wildcard $(addprefix proto/client/python/,*.* freezeline/*.* examples/*.py)) cache_service/promise/gap_bound.h tests/integration/installed_client.c
+DOCUMENTS  = $(filter-out build/% configs/%,$(wildcard *.md */*.md */*/*.md */*/*/*.md)) proto/client/ask.py \
+    $(wildcard $(addprefix proto/client/python/,*.toml freezeline/*.* examples/*.py)) cache_service/promise/gap_bound.h tests/integration/installed_client.c
 HEADERS    = $(filter %.h,$(shell $(CC) -Iproto -MM proto/client/client.h))
 INSTALLED  = $(foreach b,$(BINS),bin/$(notdir $(b))=$(b)) \
     $(foreach h,$(HEADERS),include/freezeline/$(h:proto/%=%)=$(h)) \
