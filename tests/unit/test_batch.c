@@ -82,8 +82,7 @@ static void the_script_has_all_that_sbatch_needs(void UNUSED **state)
 
 static void what_sbatch_cannot_read_is_refused(void UNUSED **state)
 {
-    static const char *const wrong[] = {"partition: 'a\"b'", "time: \"1\\n#SBATCH -w x\"",
-                                        "options: ['-w x']", "account: 'a\\b'"};
+    static const char *const wrong[] = {"partition: 'a\"b'", "options: ['-w x']", "account: 'a\\b'"};
     char yaml[200];
 
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
