@@ -7,8 +7,10 @@
 #include "deploy/tool/arguments.h"
 #include "deploy/tool/interrupt.h"
 #include "deploy/tool/command.h"
+#include "fleet.h"
 #include "launch.h"
 #include "running.h"
+#include "up_hosts.h"
 #include "deploy/tool/report.h"
 
 #define ASK_MS 1000
@@ -64,8 +66,8 @@ int command_down(int argc, char **argv, struct error *e)
         return rc;
     interrupt_catch();
     if (!(rc = running_load(&p, &where, e)))
-        rc = launch_down(p, &how, &ended, e);
-    if (!rc && !ended)
+        rc = fleet_there(p) ? down_hosts(p, &how, &ended, e) : launch_down(p, &how, &ended, e);
+    if (!rc && !ended && p->here < 0)
         rc = check_silence(p, e);
     pipeline_free(p);
     if (rc)

@@ -31,8 +31,7 @@ static bool is_ready(const struct pipeline *p)
     return word_there(p, "ready");
 }
 
-/* Why run/lock could not be taken: who holds it. */
-static int say_holder(const struct pipeline *p, struct error *e)
+int launch_say_holder(const struct pipeline *p, struct error *e)
 {
     struct process who;
 
@@ -155,7 +154,7 @@ int launch_up(const struct pipeline *p, const struct pipeline_arguments *a, int 
         (rc = state_path(path, p, e, "run")) || (rc = state_make(path, e)))
         return rc;
     if ((rc = claim_take(&lock, p, LOCK_MS, e)) == FL_UNAVAILABLE)
-        return say_holder(p, e);
+        return launch_say_holder(p, e);
     if (rc)
         return rc;
     rc = start(p, a, lock, supervisor, e);
@@ -163,9 +162,7 @@ int launch_up(const struct pipeline *p, const struct pipeline_arguments *a, int 
     return rc ? rc : wait_ready(p, supervisor, timeout_s, e);
 }
 
-/* Waits until nothing is in flight, at most drain_s. FL_CANCELLED: a signal came, and the broker admits
- * again. (It does so by itself when this process ends before it is done.) */
-static int drain(const struct pipeline *p, const struct launch_end *how, struct error *e)
+int launch_drain(const struct pipeline *p, const struct launch_end *how, struct error *e)
 {
     uint64_t until = clock_ns() + (uint64_t)how->drain_s * NS_PER_S;
     struct status_reply s = {.in_flight = 1};
@@ -193,7 +190,7 @@ static int drain(const struct pipeline *p, const struct launch_end *how, struct 
 static int stop(const struct pipeline *p, const struct process *supervisor, const struct launch_end *how,
                 struct error *e)
 {
-    int rc = is_ready(p) ? drain(p, how, e) : FL_OK;
+    int rc = is_ready(p) ? launch_drain(p, how, e) : FL_OK;
 
     if (rc)
         return rc;
@@ -223,7 +220,7 @@ static int take_over(int *lock, const struct pipeline *p, const struct launch_en
                 return rc;
             *stopped = true;
         } else if (holder == CLAIM_ELSEWHERE || clock_ns() > until) {
-            return say_holder(p, e);
+            return launch_say_holder(p, e);
         }
         usleep(POLL_US);
     }

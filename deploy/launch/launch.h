@@ -22,4 +22,11 @@ struct launch_end {
  * container or host tends the pipeline: then nothing is touched. FL_CANCELLED when it was called off. */
 int launch_down(const struct pipeline *p, const struct launch_end *how, bool *ended, struct error *e);
 
+/* Why run/lock could not be taken: who holds it. FL_UNAVAILABLE. */
+int launch_say_holder(const struct pipeline *p, struct error *e);
+
+/* Waits until nothing is in flight, at most drain_s. FL_CANCELLED: a signal came, and the broker admits
+ * again. (It does so by itself when this process ends before it is done.) */
+int launch_drain(const struct pipeline *p, const struct launch_end *how, struct error *e);
+
 #endif

@@ -8,7 +8,6 @@
 
 #include "deploy/tool/arguments.h"
 #include "config/precision.h"
-#include "base/limits.h"
 #include "base/log.h"
 #include "config/here.h"
 #include "deploy/build/built_exits.h"
@@ -16,7 +15,11 @@
 #include "deploy/build/promised.h"
 #include "deploy/tool/command.h"
 #include "deploy/tool/interrupt.h"
+#include "host_side.h"
+#include "fleet.h"
 #include "launch.h"
+#include "named_hosts.h"
+#include "up_hosts.h"
 #include "deploy/model/model_shape.h"
 #include "deploy/tool/report.h"
 #include "roles.h"
@@ -26,52 +29,64 @@
 
 static const struct usage usage = {
     .command = "up",
-    .summary = "Starts the pipeline on this machine and returns when it is ready: all stages loaded, one "
-               "request run through.",
-    .notes = "A supervisor stays behind and starts again what dies. Logs are in STATE/logs, one file per\n"
-             "process.\n\n"
-             "examples:\n"
-             "  freezeline up -c P.yaml\n"
-             "  freezeline up -c P.yaml --foreground\n",
+    .summary =
+        "Starts the pipeline, here or on the hosts that its file names, and returns when it is ready: all "
+        "stages loaded, one request run through.",
+    .notes =
+        "A supervisor stays behind on each host and starts again what dies. Logs are in STATE/logs, one\n"
+        "file per process. With --on ssh the hosts need sshd and nothing else: programs, libraries,\n"
+        "model and caches are copied where they differ.\n\n"
+        "examples:\n"
+        "  freezeline up -c P.yaml\n"
+        "  freezeline up -c P.yaml --foreground\n"
+        "  freezeline up -c P.yaml --on ssh --hosts HOSTFILE\n",
 };
 
 struct up {
     struct pipeline_arguments where;
-    const char *on;
+    const char *on, *host_file;
+    char *hosts; /* owned; --set of what the host file says */
     int timeout_s;
-    bool foreground, json;
+    bool foreground, json, elsewhere;
     bool began; /* without caches, to learn */
     struct pipeline *pipeline;
     struct model_shape *model;
     char *absolute[ARGUMENTS_MAX_LIST]; /* owned; what `where` has of --set */
 };
 
-static int check_launcher(const char *on, struct error *e)
-{
-    if (!strcmp(on, "local"))
-        return FL_OK;
-    return error_set(
-        e, FL_USAGE,
-        "--on %s: there is one launcher so far, 'local'; processes elsewhere are started from their own "
-        "command lines (freezeline-stage -c P.yaml --stage 1 --replica 0)",
-        on);
-}
-
 static bool serves_caches(const struct pipeline *p)
 {
     return p->cache.n_endpoints > 0 && strcmp(p->cache.kind, "none") != 0;
 }
 
-static int check_cpus(const struct pipeline *p, struct error *e)
+static int load(struct up *u, struct error *e)
 {
-    for (int s = 0; s < p->n_stages; s++)
-        for (int r = 0; r < p->stage[s].n_replicas; r++) {
-            const struct replica_config *c = &p->stage[s].replica[r];
-            if (p->n_hosts && pipeline_host(p, c->host) != p->here)
-                continue;
-            if (limits_check_cpus(c->cpu, c->n_cpus, e))
-                return error_wrap(e, FL_CONFIG, "stages.%d.replicas.%d", s, r);
-        }
+    enum transport_kind kind;
+    int rc;
+
+    if (u->host_file && (rc = named_hosts(&u->where, u->host_file, &u->hosts, e)))
+        return rc;
+    if ((rc = arguments_load(&u->pipeline, &u->where, e)))
+        return rc;
+    u->on = u->on ? u->on : u->pipeline->launch.on;
+    if ((rc = transport_kind_from(&kind, u->on, e)))
+        return rc;
+    u->elsewhere = kind != TRANSPORT_LOCAL;
+    if (u->elsewhere && u->where.host)
+        return error_set(e, FL_USAGE, "--host says where this machine is: it goes with --on local alone");
+    return FL_OK;
+}
+
+static int check_here(struct up *u, struct error *e)
+{
+    int rc = here_settle(u->pipeline, u->where.host, e);
+
+    if (rc || (rc = roles_are_here(u->pipeline, e)) || (rc = host_side_check_cpus(u->pipeline, e)))
+        return rc;
+    if (fleet_there(u->pipeline))
+        return error_set(e, FL_UNAVAILABLE,
+                         "it was started on other hosts from here: `freezeline down -c %s` first",
+                         u->pipeline->path);
     return FL_OK;
 }
 
@@ -80,9 +95,7 @@ static int check(struct up *u, struct error *e)
 {
     int rc;
 
-    if ((rc = check_launcher(u->on, e)) || (rc = arguments_load(&u->pipeline, &u->where, e)) ||
-        (rc = here_settle(u->pipeline, u->where.host, e)) || (rc = roles_are_here(u->pipeline, e)) ||
-        (rc = check_cpus(u->pipeline, e)))
+    if ((rc = load(u, e)) || (!u->elsewhere && (rc = check_here(u, e))))
         return rc;
     u->model = malloc(sizeof *u->model);
     if (!u->model)
@@ -166,9 +179,12 @@ static int report(const struct up *u, const struct process *supervisor, struct e
 
     roles_list(u->pipeline, role, &n, NULL);
     if (u->json)
-        return report_print(json_pack("{s:b, s:i, s:i, s:s}", "ready", true, "processes", n, "supervisor_pid",
+        return report_print(json_pack("{s:b, s:i, s:i, s:i, s:s}", "ready", true, "processes", n, "hosts",
+                                      u->elsewhere ? u->pipeline->n_hosts : 1, "supervisor_pid",
                                       (int)supervisor->pid, "requests", u->pipeline->broker.requests),
                             e);
+    if (u->elsewhere)
+        printf("%d hosts, ", u->pipeline->n_hosts);
     printf("ready: %d processes, %d stages, %d exits; requests go to %s\n", n, u->pipeline->n_stages,
            u->model->n_exits, u->pipeline->broker.requests);
     fflush(stdout);
@@ -182,7 +198,7 @@ static int stay(const struct up *u, const struct process *supervisor, struct err
     int rc;
 
     while (!interrupt_seen()) {
-        if (waitpid(supervisor->pid, NULL, WNOHANG) == supervisor->pid) {
+        if (!u->elsewhere && waitpid(supervisor->pid, NULL, WNOHANG) == supervisor->pid) {
             launch_down(u->pipeline, &(struct launch_end){0}, &ended,
                         NULL); /* what it left when it was killed */
             return error_set(e, FL_UNAVAILABLE, "the supervisor ended; see %s/logs/supervisor.log",
@@ -191,6 +207,8 @@ static int stay(const struct up *u, const struct process *supervisor, struct err
         usleep(100000);
     }
     interrupt_catch(); /* the next signal ends the wait for requests in flight */
+    if (u->elsewhere)
+        return down_hosts(u->pipeline, &(struct launch_end){.drain_s = 5}, &ended, e);
     rc = launch_down(u->pipeline, &(struct launch_end){.drain_s = 5}, &ended, e);
     waitpid(supervisor->pid, NULL, 0);
     return rc;
@@ -198,7 +216,7 @@ static int stay(const struct up *u, const struct process *supervisor, struct err
 
 static int up(struct up *u, struct error *e)
 {
-    struct process supervisor;
+    struct process supervisor = {.pid = 0};
     int rc = check(u, e);
 
     if (rc)
@@ -206,7 +224,8 @@ static int up(struct up *u, struct error *e)
     interrupt_catch();
     note_caches(u);
     if ((rc = make_sets_absolute(u, e)) ||
-        (rc = launch_up(u->pipeline, &u->where, u->timeout_s, &supervisor, e)) ||
+        (rc = u->elsewhere ? up_hosts(&(struct up_hosts){u->pipeline, &u->where, u->on, u->timeout_s}, e)
+                           : launch_up(u->pipeline, &u->where, u->timeout_s, &supervisor, e)) ||
         (rc = report(u, &supervisor, e)))
         return rc;
     note_served(u);
@@ -215,10 +234,11 @@ static int up(struct up *u, struct error *e)
 
 int command_up(int argc, char **argv, struct error *e)
 {
-    struct up u = {.on = "local", .timeout_s = 120};
+    struct up u = {.timeout_s = 120};
     const struct argument table[] = {
         ARGUMENTS_PIPELINE(u.where),
-        OPTION_TEXT("on", u.on, "LAUNCHER", "where processes start: local"),
+        OPTION_TEXT("on", u.on, "WAY", "how the hosts are reached: local, ssh, slurm (default: launch.on)"),
+        OPTION_TEXT("hosts", u.host_file, "FILE", "machines, a line each: HOST slots=N"),
         OPTION_INT("timeout", u.timeout_s, "S", "give up when not ready after S seconds (120)", 1, 86400),
         OPTION_FLAG("foreground", u.foreground,
                     "stay until Ctrl-C or until the terminal closes, then stop everything"),
@@ -231,6 +251,7 @@ int command_up(int argc, char **argv, struct error *e)
         rc = up(&u, e);
     for (int i = 0; i < u.where.sets.n; i++)
         free(u.absolute[i]);
+    free(u.hosts);
     free(u.model);
     pipeline_free(u.pipeline);
     return rc;
@@ -245,17 +266,27 @@ int command_supervise(int argc, char **argv, struct error *e)
     struct pipeline_arguments where = {0};
     struct pipeline *p = NULL;
     const char *log = NULL;
-    int lock = -1;
+    int lock = -1, watch = -1;
+    bool check = false;
     const struct argument table[] = {
         ARGUMENTS_PIPELINE(where),
         OPTION_TEXT("log", log, "FILE", "log there (bounded), not to stderr"),
         OPTION_INT("lock", lock, "FD", "STATE/run/lock, open and locked; default: it is taken", 0, 65535),
+        OPTION_FLAG("check", check, "only see whether this host could run its processes"),
+        OPTION_INT("watch", watch, "S", "only wait up to S seconds for the one that starts here", 0, 86400),
         {0},
     };
     int rc = arguments_parse(&own, table, argc, argv, NULL, e);
 
     if (rc)
         return rc;
+    if (check || watch >= 0) {
+        interrupt_catch();
+        if (!(rc = arguments_load(&p, &where, e)) && !(rc = here_settle(p, where.host, e)))
+            rc = check ? host_side_check(p, e) : host_side_watch(p, watch, e);
+        pipeline_free(p);
+        return rc;
+    }
     log_open("supervisor", "info");
     log_threshold = LOG_LEVEL_INFO;
     if (!(rc = arguments_load(&p, &where, e)) && !(rc = here_settle(p, where.host, e)) &&

@@ -242,6 +242,60 @@ int address_to_bind(struct address_list *out, const char *endpoint, const char *
     return FL_OK;
 }
 
+/* 0, or errno of listening there for a moment. */
+static int try_listen(const char *host, const char *port)
+{
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST | AI_PASSIVE}, *a;
+    int fd, on = 1, why = 0;
+
+    if (getaddrinfo(strcmp(host, "*") ? host : NULL, port, &hints, &a))
+        return 0; /* an interface's name: the process will say */
+    fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) ||
+        bind(fd, a->ai_addr, a->ai_addrlen) || listen(fd, 1))
+        why = errno;
+    if (fd >= 0)
+        close(fd);
+    freeaddrinfo(a);
+    return why;
+}
+
+static bool all_loopback(const struct address_list *list)
+{
+    for (int i = 0; i < list->n; i++)
+        if (strncmp(list->endpoint[i], "tcp://127.", 10) && strncmp(list->endpoint[i], "tcp://[::1]", 11))
+            return false;
+    return true;
+}
+
+int address_free(const char *endpoint, const char *bind_host, bool for_others, struct error *e)
+{
+    struct address_list list;
+    char host[256], port[16];
+    unsigned char literal[sizeof(struct in6_addr)];
+    int rc = address_to_bind(&list, endpoint, bind_host, true, e), why = 0;
+
+    if (rc || !endpoint_split(endpoint, host, sizeof host, port, sizeof port))
+        return rc;
+    if (for_others && !bind_host && !inet_pton(AF_INET, host, literal) && !strchr(host, ':') &&
+        all_loopback(&list))
+        return error_set(
+            e, FL_CONFIG,
+            "`%.100s` is an address of loopback on this machine itself (see /etc/hosts), so others "
+            "could not reach it: give the host an `address`, or `bind: '*'`",
+            host);
+    for (int i = 0; i < list.n && !why; i++)
+        why = endpoint_split(list.endpoint[i], host, sizeof host, port, sizeof port) ? try_listen(host, port)
+                                                                                     : 0;
+    if (why == EADDRINUSE)
+        return error_set(
+            e, FL_UNAVAILABLE,
+            "%s: somebody listens there already (another pipeline? see `ss -ltnp`): choose another "
+            "`port`",
+            endpoint);
+    return why ? error_set(e, FL_CONFIG, "%s: %s", endpoint, strerror(why)) : FL_OK;
+}
+
 /* Answers are kept: a process that connects again to a host that died must not wait for a name service. */
 bool address_is_ipv6(const char *endpoint)
 {

@@ -37,6 +37,11 @@ struct address_list {
 int address_to_bind(struct address_list *out, const char *endpoint, const char *bind_host, bool anywhere,
                     struct error *e);
 
+/* Could a process listen now at a tcp endpoint, as address_to_bind has it? FL_UNAVAILABLE: somebody does.
+ * `for_others`: FL_CONFIG where a host name is only this machine's loopback to itself, as /etc/hosts may say.
+ */
+int address_free(const char *endpoint, const char *bind_host, bool for_others, struct error *e);
+
 /* Is it an address of this machine? `ask`: a host name is one when the name service gives it such an address
  * that is not loopback; else only what is an address already counts. */
 bool address_is_own(const char *host, bool ask);

@@ -5,6 +5,7 @@
 #include "pipeline_keys.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 struct printing {
@@ -17,6 +18,12 @@ static void print_text(FILE *to, const struct key *k, const void *at)
 {
     char text[YAML_MAX_SCALAR + 1];
     key_text(text, sizeof text, k, at);
+    if (k->type == KEY_DOUBLE) { /* 0.1 as people write it, where that is the same number */
+        char less[32];
+        snprintf(less, sizeof less, "%.15g", *(const double *)at);
+        if (strtod(less, NULL) == *(const double *)at)
+            snprintf(text, sizeof text, "%s", less);
+    }
     if (k->type == KEY_BOOL || k->type == KEY_RULE || (k->type >= KEY_INT && k->type <= KEY_DOUBLE))
         fputs(text, to);
     else

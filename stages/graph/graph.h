@@ -117,6 +117,9 @@ struct graph_options {
                                        in the model's order */
     int n_shapes;
     int64_t max_bytes; /* largest model that is read, 0 = 4 GiB */
+    /* Is told of each file beside the model that has weights; NULL: nobody is. */
+    void (*outside)(void *arg, const char *location, const char *path);
+    void *outside_arg;
 };
 
 /* Reads, checks and optimises the model. *out is owned by the caller. FL_IO, FL_MODEL, FL_UNSUPPORTED,

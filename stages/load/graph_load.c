@@ -122,6 +122,8 @@ int graph_load(struct graph **out, const char *path, const struct graph_options 
     if (code)
         return code;
     code = external_files_new(&files, path, e);
+    if (!code && options)
+        external_files_tell(files, options->outside, options->outside_arg);
     if (!code)
         code = load_bytes(out, map.bytes, map.size, files, path, options, e);
     external_files_free(files);

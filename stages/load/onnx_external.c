@@ -29,6 +29,8 @@ struct external_files {
     struct file_id *seen;
     int n_seen, room;
     int64_t seen_bytes, asked_bytes;
+    void (*told)(void *arg, const char *location, const char *path);
+    void *arg;
 };
 
 /* The folder of a path without links, without the slash behind it. */
@@ -77,6 +79,13 @@ void external_files_free(struct external_files *f)
     free(f);
 }
 
+void external_files_tell(struct external_files *f,
+                         void (*told)(void *arg, const char *location, const char *path), void *arg)
+{
+    f->told = told;
+    f->arg = arg;
+}
+
 static bool is_plain(const char *location)
 {
     if (!location || !*location || *location == '/')
@@ -122,7 +131,7 @@ static int resolve(const struct external_files *f, const char *location, char *r
 }
 
 /* Counts the size of a file once, however often it is opened. */
-static int count_file(struct external_files *f, const struct stat *st)
+static int count_file(struct external_files *f, const struct stat *st, const char *real)
 {
     for (int i = 0; i < f->n_seen; i++)
         if (f->seen[i].device == st->st_dev && f->seen[i].number == st->st_ino)
@@ -137,6 +146,8 @@ static int count_file(struct external_files *f, const struct stat *st)
     }
     f->seen[f->n_seen++] = (struct file_id){st->st_dev, st->st_ino};
     f->seen_bytes += st->st_size;
+    if (f->told)
+        f->told(f->arg, f->location, real);
     return FL_OK;
 }
 
@@ -158,7 +169,7 @@ static int open_file(struct external_files *f, const char *location, struct erro
                          f->fd < 0 ? strerror(errno) : "not a regular file");
     f->size = st.st_size;
     f->location = strdup(location);
-    return !f->location || count_file(f, &st) ? error_set(e, FL_NOMEM, "out of memory") : FL_OK;
+    return !f->location || count_file(f, &st, real) ? error_set(e, FL_NOMEM, "out of memory") : FL_OK;
 }
 
 int external_files_open(struct external_files *f, const char *location, int64_t offset, int64_t bytes,

@@ -18,6 +18,9 @@ struct external_files;
 /* For the model at that path. FL_IO when its folder cannot be resolved, FL_NOMEM. */
 int external_files_new(struct external_files **out, const char *model_path, struct error *e);
 void external_files_free(struct external_files *f);
+/* From now on `told` hears of each file when it is first opened; NULL: nobody does. */
+void external_files_tell(struct external_files *f,
+                         void (*told)(void *arg, const char *location, const char *path), void *arg);
 /* Opens LOCATION and checks that `bytes` from `offset` on are there. Then external_files_read copies them.
  * FL_MODEL when the location is refused, the file too short, or when the tensors of a model together ask for
  * much more than its files have; FL_IO. `f` NULL refuses. */

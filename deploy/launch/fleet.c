@@ -1,0 +1,149 @@
+/* fleet.c - launch.json, and freezeline's commands on the hosts */
+#include "fleet.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "deploy/tool/state.h"
+#include "word.h"
+
+#define FILE_NAME "launch.json"
+
+/* host[] and folder[] from the JSON. */
+static int take_hosts(struct fleet *f, const char *path, struct error *e)
+{
+    const json_t *hosts = json_object_get(f->root, "hosts");
+    const char *on = json_string_value(json_object_get(f->root, "on"));
+
+    snprintf(f->on, sizeof f->on, "%s", on ? on : "");
+    f->n = (int)json_array_size(hosts);
+    if (f->n < 1 || f->n > PIPELINE_MAX_HOSTS || transport_kind_from(&f->kind, f->on, NULL))
+        return error_set(e, FL_CORRUPT, "%s is not understood: end what runs on the hosts, and remove it",
+                         path);
+    for (int i = 0; i < f->n; i++) {
+        const json_t *h = json_array_get(hosts, (size_t)i);
+        f->host[i] = (struct host){.name = json_string_value(json_object_get(h, "name")),
+                                   .address = json_string_value(json_object_get(h, "address")),
+                                   .ssh = json_string_value(json_object_get(h, "ssh"))};
+        f->folder[i] = json_string_value(json_object_get(h, "folder"));
+        if (!f->host[i].name || !f->host[i].address || !f->host[i].ssh)
+            return error_set(e, FL_CORRUPT, "%s is not understood: a host has no name", path);
+    }
+    f->list = (struct host_list){f->host, f->n};
+    return FL_OK;
+}
+
+int fleet_new(struct fleet *f, const struct pipeline *p, const char *on, struct error *e)
+{
+    json_t *hosts = json_array();
+
+    memset(f, 0, sizeof *f);
+    for (int i = 0; i < p->n_hosts; i++)
+        json_array_append_new(hosts, json_pack("{s:s, s:s, s:s}", "name", p->host[i].name, "address",
+                                               p->host[i].address, "ssh", p->host[i].ssh));
+    f->root = json_pack("{s:s, s:o}", "on", on, "hosts", hosts);
+    if (!f->root)
+        return error_set(e, FL_NOMEM, "no memory");
+    if (!p->n_hosts)
+        return error_set(
+            e, FL_CONFIG,
+            "--on %s: %s names no `hosts`: write them there, or give a host file with --hosts FILE", on,
+            p->path);
+    return take_hosts(f, p->path, e);
+}
+
+bool fleet_there(const struct pipeline *p)
+{
+    return word_there(p, FILE_NAME);
+}
+
+int fleet_load(struct fleet *f, const struct pipeline *p, struct error *e)
+{
+    char path[STATE_PATH_BYTES];
+    json_error_t why;
+    int rc = state_path(path, p, e, "run/" FILE_NAME);
+
+    memset(f, 0, sizeof *f);
+    if (rc)
+        return rc;
+    if (access(path, F_OK))
+        return error_set(e, FL_NOT_FOUND, "%s is not there", path);
+    if (!(f->root = json_load_file(path, 0, &why)))
+        return error_set(e, FL_CORRUPT, "%s: %s", path, why.text);
+    return take_hosts(f, path, e);
+}
+
+int fleet_save(struct fleet *f, const struct pipeline *p, struct error *e)
+{
+    char *text = json_dumps(f->root, JSON_COMPACT);
+    int rc = FL_OK;
+
+    if (!text)
+        return error_set(e, FL_NOMEM, "no memory");
+    word_leave(p, FILE_NAME, text);
+    if (!fleet_there(p))
+        rc = error_set(e, FL_IO, "cannot write %s/run/" FILE_NAME, p->state);
+    free(text);
+    return rc;
+}
+
+void fleet_forget(const struct pipeline *p)
+{
+    word_remove(p, FILE_NAME);
+}
+
+void fleet_set_folder(struct fleet *f, int host, const char *folder)
+{
+    json_t *h = json_array_get(json_object_get(f->root, "hosts"), (size_t)host);
+    json_object_set_new(h, "folder", json_string(folder));
+    f->folder[host] = json_string_value(json_object_get(h, "folder"));
+}
+
+int fleet_open(struct fleet *f, struct error *e)
+{
+    return transport_open(&f->transport, f->kind, &f->list, NULL, e);
+}
+
+void fleet_close(struct fleet *f)
+{
+    transport_close(f->transport);
+    json_decref(f->root);
+    memset(f, 0, sizeof *f);
+}
+
+void fleet_words(struct fleet_words *w, const struct fleet *f, int host, const char *const *words)
+{
+    const char *folder = f->folder[host] ? f->folder[host] : ".";
+    int n = 0;
+
+    snprintf(w->program, sizeof w->program, "%s/bin/freezeline", folder);
+    snprintf(w->config, sizeof w->config, "%s/pipeline.yaml", folder);
+    w->argv[n++] = w->program;
+    for (; *words && n < FLEET_MAX_WORDS - 5; words++)
+        w->argv[n++] = (char *)(uintptr_t)*words;
+    w->argv[n++] = "-c";
+    w->argv[n++] = w->config;
+    w->argv[n++] = "--host";
+    w->argv[n++] = (char *)(uintptr_t)f->host[host].name;
+    w->argv[n] = NULL;
+}
+
+int fleet_run(struct fleet *f, int host, const char *const *words, int timeout_ms, struct host_result *r,
+              struct error *e)
+{
+    struct fleet_words w;
+
+    if (!f->folder[host])
+        return error_set(e, FL_NOT_FOUND, "%s: nothing was started there", f->host[host].name);
+    fleet_words(&w, f, host, words);
+    return transport_run(f->transport, host, w.argv, NULL, timeout_ms, r, e);
+}
+
+int fleet_host(const struct fleet *f, const char *name)
+{
+    for (int i = 0; i < f->n; i++)
+        if (!strcmp(f->host[i].name, name))
+            return i;
+    return -1;
+}

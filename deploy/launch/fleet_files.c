@@ -1,0 +1,171 @@
+/* fleet_files.c - a pipeline as files below one folder */
+#include "fleet_files.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cache_service/store/manifest.h"
+#include "config/precision.h"
+#include "deploy/tool/state.h"
+#include "stages/graph/graph.h"
+
+/* NAME-HASH: the same for the same pipeline of the same machine. */
+static void name_shipment(char *buf, size_t size, const struct pipeline *p)
+{
+    uint64_t hash = 1469598103934665603ull; /* FNV-1a */
+    char host[256] = "";
+
+    gethostname(host, sizeof host - 1);
+    for (int i = 0; i < 2; i++)
+        for (const char *c = i ? p->state : host; *c; c++)
+            hash = (hash ^ (unsigned char)*c) * 1099511628211ull;
+    snprintf(buf, size, "%.20s-%08x", p->name, (unsigned)(hash ^ hash >> 32));
+}
+
+static int add_programs(struct shipment *s, struct error *e)
+{
+    static const char *const names[] = {"freezeline", "freezeline-broker", "freezeline-stage",
+                                        "freezeline-cache", "freezeline-learner"};
+    enum { N = sizeof names / sizeof *names };
+    char self[1024], path[N][1100], *list[N];
+    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+
+    if (n <= 0)
+        return error_set(e, FL_IO, "cannot read /proc/self/exe: %s", strerror(errno));
+    self[n] = '\0';
+    for (int i = 0; i < N; i++) {
+        snprintf(path[i], sizeof path[i], "%.*s/%s", (int)(strrchr(self, '/') - self), self, names[i]);
+        list[i] = path[i];
+    }
+    return shipment_add_programs(s, list, N, e);
+}
+
+struct adding {
+    struct shipment *s;
+    const struct pipeline *p;
+    struct error *e;
+    int rc; /* of weights */
+};
+
+static const char *base_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+/* Weights that lie in a file beside the model go beside it. */
+static void add_weights(void *arg, const char *location, const char *path)
+{
+    struct adding *a = arg;
+    char to[1024];
+    snprintf(to, sizeof to, "model/%s", location);
+    a->rc = a->rc ? a->rc : shipment_add(a->s, SHIPMENT_ALL, path, to, a->e);
+}
+
+/* The model was loaded before, with its shapes: here it only tells of its files. */
+static int add_model(struct adding *a)
+{
+    const struct graph_options o = {.outside = add_weights, .outside_arg = a};
+    struct graph *g = NULL;
+    char to[512];
+    int rc;
+
+    snprintf(to, sizeof to, "model/%s", base_of(a->p->model));
+    if ((rc = shipment_add(a->s, SHIPMENT_ALL, a->p->model, to, a->e)))
+        return rc;
+    if (!graph_load(&g, a->p->model, &o, NULL))
+        graph_free(g);
+    return a->rc;
+}
+
+/* A file of the state directory to its place there; one that is not here is left out. */
+static int add_state(struct adding *a, const char *name)
+{
+    char from[STATE_PATH_BYTES], to[STATE_PATH_BYTES];
+    int rc = state_path(from, a->p, a->e, "%s", name);
+
+    snprintf(to, sizeof to, "state/%s", name);
+    return rc || access(from, F_OK) ? rc : shipment_add(a->s, SHIPMENT_ALL, from, to, a->e);
+}
+
+static int add_caches(struct adding *a)
+{
+    struct manifest *m = malloc(sizeof *m);
+    char path[STATE_PATH_BYTES], name[256], build[MANIFEST_BUILD_BYTES];
+    int rc = m ? state_path(path, a->p, a->e, "caches/manifest.json") : FL_NOMEM;
+
+    if (!rc && !access(path, F_OK) && !(rc = manifest_load(m, path, a->e))) {
+        rc = add_state(a, "caches/manifest.json");
+        for (int i = 0; !rc && i < m->n_exits; i++)
+            if (m->exit[i].file[0]) {
+                snprintf(name, sizeof name, "caches/%s", m->exit[i].file);
+                rc = add_state(a, name);
+            }
+        snprintf(name, sizeof name, "caches/" MANIFEST_EVIDENCE, manifest_build_text(m->build, build));
+        if (!rc)
+            rc = add_state(a, name);
+    }
+    free(m);
+    return rc;
+}
+
+static bool put(char **to, const char *text)
+{
+    char *copy = strdup(text);
+    if (copy) {
+        free(*to);
+        *to = copy;
+    }
+    return copy != NULL;
+}
+
+/* The file of p with paths as they are on a host. It is left in STATE/run, for whoever wants to look. */
+static int write_file(struct adding *a, char path[STATE_PATH_BYTES])
+{
+    char *text = NULL, model[512];
+    size_t size;
+    struct pipeline *there = NULL;
+    FILE *to = open_memstream(&text, &size);
+    int rc = to ? FL_OK : error_set(a->e, FL_NOMEM, "no memory");
+
+    if (to) {
+        pipeline_print(to, a->p);
+        fclose(to);
+        rc = pipeline_parse(&there, text, size, "placed.yaml", NULL, 0, a->e);
+    }
+    free(text);
+    snprintf(model, sizeof model, "model/%s", base_of(a->p->model));
+    if (!rc && (!put(&there->model, model) || !put(&there->state, "state") ||
+                (there->redis.password_file && !put(&there->redis.password_file, "redis.password"))))
+        rc = error_set(a->e, FL_NOMEM, "no memory");
+    if (!rc && !(rc = state_path(path, a->p, a->e, "run/placed.yaml"))) {
+        to = fopen(path, "we");
+        if (to)
+            pipeline_print(to, there);
+        if (!to || fclose(to))
+            rc = error_set(a->e, FL_IO, "cannot write %s: %s", path, strerror(errno));
+    }
+    pipeline_free(there);
+    return rc;
+}
+
+int fleet_files(struct shipment *s, const struct pipeline *p, struct error *e)
+{
+    struct adding a = {s, p, e, FL_OK};
+    char id[SHIPMENT_ID_BYTES], path[STATE_PATH_BYTES];
+    int rc;
+
+    name_shipment(id, sizeof id, p);
+    if ((rc = shipment_init(s, id, e)))
+        return rc;
+    if (!(rc = write_file(&a, path)) && !(rc = shipment_add(s, SHIPMENT_ALL, path, "pipeline.yaml", e)) &&
+        !(rc = add_programs(s, e)) && !(rc = add_model(&a)) && !(rc = add_caches(&a)) &&
+        !(rc = add_state(&a, "scales.txt")) && p->redis.password_file)
+        rc = shipment_add(s, SHIPMENT_ALL, p->redis.password_file, "redis.password", e);
+    if (rc)
+        shipment_free(s);
+    return rc;
+}

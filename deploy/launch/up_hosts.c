@@ -1,0 +1,232 @@
+/* up_hosts.c - ship, check, start, watch; the same steps on all hosts at once */
+#include "up_hosts.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "deploy/hosts/ship.h"
+#include "deploy/tool/interrupt.h"
+#include "deploy/tool/state.h"
+#include "fleet.h"
+#include "fleet_files.h"
+#include "running.h"
+#include "word.h"
+
+#define ASK_MS   1000
+#define CHECK_MS 60000
+#define WATCH_S  "10"
+#define WATCH_MS 60000
+#define DOWN_MS  60000
+
+struct starting {
+    struct fleet fleet;
+    const struct up_hosts *up;
+    uint64_t until_ns;
+    atomic_bool failed; /* on some host: the others need not be waited for */
+    char waiting[PIPELINE_MAX_HOSTS][200];
+};
+
+/* The last line that a command printed, without "freezeline COMMAND: "; the lines before go to stderr. */
+static void take_last_line(const char *host, char *out, char *buf, size_t size)
+{
+    char *end = out + strlen(out), *line;
+
+    while (end > out && end[-1] == '\n')
+        *--end = '\0';
+    line = strrchr(out, '\n');
+    if (line) {
+        *line++ = '\0';
+        for (char *rest = out, *one; (one = strsep(&rest, "\n"));)
+            fprintf(stderr, "%s: %s\n", host, one);
+    } else {
+        line = out;
+    }
+    if (!strncmp(line, "freezeline ", 11) && strstr(line, ": "))
+        line = strstr(line, ": ") + 2;
+    snprintf(buf, size, "%s", line);
+}
+
+/* Runs it, and makes an error of a status that is not 0. *said (may be NULL) is its last line. */
+static int ask(struct fleet *f, int host, const char *const *words, int timeout_ms, char *said, size_t size,
+               struct error *e)
+{
+    struct host_result r = {0};
+    char last[400];
+    int rc = fleet_run(f, host, words, timeout_ms, &r, e);
+
+    if (rc)
+        return rc;
+    take_last_line(f->host[host].name, r.out, last, sizeof last);
+    if (r.status)
+        rc = error_set(e, r.status == 2 ? FL_CONFIG : FL_UNAVAILABLE, "host %s: %s", f->host[host].name,
+                       last[0] ? last : "the command failed and said nothing");
+    if (said)
+        snprintf(said, size, "%.*s", (int)size - 1, last);
+    free(r.out);
+    return rc;
+}
+
+static int check(struct transport *t, int host, void *arg, struct error *e)
+{
+    static const char *const words[] = {"supervise", "--check", NULL};
+    (void)t;
+    return ask(&((struct starting *)arg)->fleet, host, words, CHECK_MS, NULL, 0, e);
+}
+
+static int start(struct transport *t, int host, void *arg, struct error *e)
+{
+    struct starting *s = arg;
+    char log[1200], name[1200];
+    struct fleet_words w;
+
+    snprintf(log, sizeof log, "%s/state/logs/supervisor.out", s->fleet.folder[host]);
+    snprintf(name, sizeof name, "%s/state/logs/supervisor.log", s->fleet.folder[host]);
+    fleet_words(&w, &s->fleet, host, (const char *const[]){"supervise", "--log", name, NULL});
+    return transport_start(t, host, w.argv, log, e);
+}
+
+static int watch(struct transport *t, int host, void *arg, struct error *e)
+{
+    static const char *const words[] = {"supervise", "--watch", WATCH_S, NULL};
+    struct starting *s = arg;
+    int rc;
+
+    (void)t;
+    for (;;) {
+        char *said = s->waiting[host];
+        if ((rc = ask(&s->fleet, host, words, WATCH_MS, said, sizeof s->waiting[0], e)) ||
+            !strcmp(said, "ready"))
+            break;
+        if (interrupt_seen())
+            rc = error_set(e, FL_CANCELLED, "stopped before the pipeline was ready");
+        else if (clock_ns() > s->until_ns)
+            rc = error_set(e, FL_DEADLINE, "not ready after %d s: host %s: %s", s->up->timeout_s,
+                           s->fleet.host[host].name, said);
+        if (rc || s->failed)
+            break;
+    }
+    if (rc)
+        s->failed = true;
+    return rc;
+}
+
+static int stop(struct transport *t, int host, void *arg, struct error *e)
+{
+    static const char *const words[] = {"down", "--drain", "0", NULL};
+    (void)t;
+    return ask(arg, host, words, DOWN_MS, NULL, 0, e);
+}
+
+/* Everything that was started ends again, also what could not say that it was. */
+static void stop_all(struct fleet *f, const struct pipeline *p)
+{
+    struct error why;
+
+    interrupt_catch(); /* the signal that called it off must not call off this */
+    if (transport_each(f->transport, stop, f, &why))
+        fprintf(stderr, "not everything could be stopped: %s; `freezeline down -c %s` tries again\n",
+                why.text, p->path);
+    else
+        fleet_forget(p);
+}
+
+static int run_all(struct starting *s, struct error *e)
+{
+    struct transport *t = s->fleet.transport;
+    const struct pipeline *p = s->up->pipeline;
+    int rc;
+
+    if ((rc = transport_each(t, check, s, e)) || (rc = fleet_save(&s->fleet, p, e)) ||
+        (rc = running_remember(p, s->up->arguments, e)))
+        return rc;
+    if ((rc = transport_each(t, start, s, e)) || (rc = transport_each(t, watch, s, e))) {
+        stop_all(&s->fleet, p);
+        error_wrap(e, (enum fl_code)rc, "everything is stopped again");
+    }
+    return rc;
+}
+
+/* One that is up must not get other files under its feet. One that was started on other hosts than those of
+ * now would be lost. */
+static int check_earlier(const struct up_hosts *u, const struct fleet *now, struct error *e)
+{
+    static struct status_reply said; /* large */
+    struct fleet old;
+    int rc = fleet_load(&old, u->pipeline, e);
+
+    if (rc == FL_NOT_FOUND)
+        return FL_OK;
+    if (!rc && !running_ask(u->pipeline, ASK_MS, &said, NULL))
+        rc = error_set(e, FL_UNAVAILABLE, "it is up already on %d hosts; `freezeline down -c %s` stops it",
+                       old.n, u->pipeline->path);
+    for (int i = 0; !rc && i < old.n; i++)
+        if (strcmp(old.on, now->on) || fleet_host(now, old.host[i].name) < 0)
+            rc = error_set(e, FL_UNAVAILABLE,
+                           "it was started on host %s, by %s, and not stopped: `freezeline down -c %s` first",
+                           old.host[i].name, old.on, u->pipeline->path);
+    fleet_close(&old);
+    return rc;
+}
+
+static int ship_all(struct starting *s, struct error *e)
+{
+    const struct pipeline *p = s->up->pipeline;
+    const struct ship_options o = {.directory = p->launch.directory, .progress = stderr};
+    struct shipped shipped[PIPELINE_MAX_HOSTS];
+    struct shipment files;
+    int rc;
+
+    if ((rc = fleet_files(&files, p, e)))
+        return rc;
+    if (!(rc = ship(s->fleet.transport, &files, &o, shipped, e)))
+        for (int i = 0; i < s->fleet.n; i++)
+            fleet_set_folder(&s->fleet, i, shipped[i].folder);
+    shipment_free(&files);
+    return rc;
+}
+
+int up_hosts(const struct up_hosts *u, struct error *e)
+{
+    struct starting s = {.up = u, .until_ns = clock_ns() + (uint64_t)u->timeout_s * NS_PER_S};
+    char path[STATE_PATH_BYTES];
+    int rc, lock = -1;
+
+    if ((rc = state_path(path, u->pipeline, e, "run")) || (rc = state_make(path, e)) ||
+        (rc = state_path(path, u->pipeline, e, "run/launch.lock")) ||
+        (rc = state_lock(&lock, path, "starting or stopping it on its hosts", e)))
+        return rc;
+    if (!(rc = fleet_new(&s.fleet, u->pipeline, u->on, e)) && !(rc = check_earlier(u, &s.fleet, e)) &&
+        !(rc = fleet_open(&s.fleet, e)) && !(rc = ship_all(&s, e)))
+        rc = run_all(&s, e);
+    fleet_close(&s.fleet);
+    close(lock);
+    return rc;
+}
+
+int down_hosts(const struct pipeline *p, const struct launch_end *how, bool *ended, struct error *e)
+{
+    struct fleet f;
+    char path[STATE_PATH_BYTES];
+    int rc, lock = -1;
+
+    *ended = false;
+    if ((rc = fleet_load(&f, p, e)))
+        return rc;
+    if (!(rc = state_path(path, p, e, "run/launch.lock")) &&
+        !(rc = state_lock(&lock, path, "starting or stopping it on its hosts", e)) &&
+        !(rc = launch_drain(p, how, e)) && !(rc = fleet_open(&f, e)) &&
+        !(rc = transport_each(f.transport, stop, &f, e))) {
+        fleet_forget(p);
+        word_remove(p, "arguments");
+        *ended = true;
+    }
+    fleet_close(&f);
+    if (lock >= 0)
+        close(lock);
+    return rc;
+}
