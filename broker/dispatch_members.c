@@ -130,7 +130,7 @@ static void keep_waiting(struct dispatch *d, const struct peer *from, const stru
         return;
     }
     if (!known && h->ready)
-        log_warn("%s: it waits; `freezeline reload -c %s` moves all stages on to what the file says now", why,
+        log_warn("%s: it waits; `freezeline apply -c %s` moves all stages on to what the file says now", why,
                  d->pipeline->path);
     else if (!known)
         log_info("%s: it is loaded and waits to take over", why);

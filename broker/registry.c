@@ -315,6 +315,13 @@ static bool stands_in_the_way(const struct member *holder, const struct hello *h
     return holder->alive && !holder->hello.ready && has_endpoint_of(holder, h);
 }
 
+/* Started to take over a place (freezeline-stage --after): it binds the endpoint when the holder has ended.
+ */
+static bool comes_after(const struct member *holder, const struct hello *h)
+{
+    return holder->stage >= 0 && holder->alive && holder->hello.incarnation != h->incarnation && !h->ready;
+}
+
 enum registry_event registry_hello(struct registry *r, const struct hello *h, const struct peer *peer,
                                    uint64_t now, struct member **out, struct error *e)
 {
@@ -338,6 +345,11 @@ enum registry_event registry_hello(struct registry *r, const struct hello *h, co
                   registry_difference(h, &other->hello), other->stage, other->replica);
         if (m->alive && displaces(m, h))
             m->heard_ns = 0; /* found dead at the next look */
+        return REGISTRY_WAITS;
+    }
+    if (comes_after(m, h)) {
+        error_set(e, FL_STALE, "stage %u replica %u (pid %llu on %s) comes after pid %llu", h->stage,
+                  h->replica, (unsigned long long)h->pid, h->host, (unsigned long long)m->hello.pid);
         return REGISTRY_WAITS;
     }
     note_ready(r, now);

@@ -72,7 +72,8 @@ enum registry_event {
     REGISTRY_REVIVED,  /* heartbeat of a holder that was given up */
     REGISTRY_STRANGER, /* heartbeat of one that never said hello (to this broker) */
     REGISTRY_UNWANTED, /* one that was ousted */
-    REGISTRY_WAITS,    /* a stage worker of another plan than those that live: *e says which */
+    REGISTRY_WAITS,    /* a stage worker of another plan than those that live, or one that comes after the
+                          holder of its place: *e says which */
 };
 
 /* *out (may be NULL) is the member concerned, NULL when there is none. */

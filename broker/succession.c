@@ -88,12 +88,22 @@ static bool is_lost(const struct succession *s, const struct registry *r, int st
     return false;
 }
 
+static const struct hello *newest_of_another_plan(const struct succession *s, const struct registry *r)
+{
+    for (int i = s->n - 1; i >= 0; i--)
+        if (registry_other_plan(r, &s->item[i].hello, NULL))
+            return &s->item[i].hello;
+    return NULL;
+}
+
 enum succession_cause succession_due(const struct succession *s, const struct registry *r, uint64_t now,
                                      int *stage)
 {
-    if (!s->n || s->moving)
+    const struct hello *next = newest_of_another_plan(s, r);
+
+    if (!next || s->moving)
         return SUCCESSION_WAITS;
-    if (complete(s, r, &s->item[s->n - 1].hello))
+    if (complete(s, r, next))
         return SUCCESSION_COMPLETE;
     if (s->moved_ns && now - s->moved_ns < SUCCESSION_EVERY_NS)
         return SUCCESSION_WAITS;
@@ -105,8 +115,11 @@ enum succession_cause succession_due(const struct succession *s, const struct re
 
 struct successor *succession_next(struct succession *s, const struct registry *r)
 {
-    for (int i = s->n - 1; i >= 0; i--)
-        if (!registry_other_plan(r, &s->item[i].hello, NULL))
+    for (int i = s->n - 1; i >= 0; i--) {
+        const struct hello *h = &s->item[i].hello;
+        bool held = !h->ready && registry_worker(r, (int)h->stage, (int)h->replica)->alive;
+        if (!held && !registry_other_plan(r, h, NULL))
             return &s->item[i];
+    }
     return NULL;
 }

@@ -1,4 +1,7 @@
-/* succession.h - stage workers of another plan than the one that serves wait, until all can move on together
+/* succession.h - stage workers that wait: for the end of the holder of their place, or for all to move on
+ * together
+ *
+ * A worker that was started to come after another of the same plan waits for nothing but its end.
  *
  * All stages that serve have one plan (registry.h): the network, its input, cuts, exits. A worker that comes
  * with another one gets no requests; it is kept here and waits. The pipeline moves on to a plan of those who
@@ -48,7 +51,8 @@ enum succession_cause { SUCCESSION_WAITS, SUCCESSION_COMPLETE, SUCCESSION_NEEDED
 /* Is it time to move on? *stage: for SUCCESSION_NEEDED, the one that can't be served any more. */
 enum succession_cause succession_due(const struct succession *s, const struct registry *r, uint64_t now,
                                      int *stage);
-/* The next of those who wait that nobody of another plan stands in the way of; NULL: none. */
+/* The next of those who wait in whose way nobody stands: of another plan, or whom it comes after. NULL: none.
+ */
 struct successor *succession_next(struct succession *s, const struct registry *r);
 
 #endif

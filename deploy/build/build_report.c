@@ -111,7 +111,7 @@ int build_print_table(const struct build *b, struct error *e)
     rc = table_end(t, e);
     records = dataset_count(b->train_data);
     printf("\nbuilt from %lld records and %lld copies of them; thresholds (and the last three columns) from "
-           "%lld others; in %s/caches. A pipeline that is up takes them by `freezeline reload -c %s`\n",
+           "%lld others; in %s/caches. A pipeline that is up takes them by `freezeline apply -c %s`\n",
            (long long)records, (long long)(b->train.rows - records), (long long)b->calibrate.rows,
            b->pipeline->state, b->pipeline->path);
     print_recipes(b);

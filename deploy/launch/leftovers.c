@@ -103,7 +103,9 @@ void leftovers_remove_own(const struct pipeline *p)
     remove_sockets(p);
     word_remove(p, "ready");
     word_remove(p, "arguments");
-    word_remove(p, "reload");
+    word_remove(p, "orders");
+    word_remove(p, "pipeline.yaml");
+    word_remove(p, "pipeline.next.yaml");
     word_remove(p, "supervisor.pid");
 }
 

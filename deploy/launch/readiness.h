@@ -20,6 +20,9 @@ void readiness_free(struct readiness *r);
  * time. */
 bool readiness_check(struct readiness *r);
 
+/* Asks at the next check, however short ago it asked. */
+void readiness_hurry(struct readiness *r);
+
 /* What the broker said when it was asked last, at *asked_ns; all zero when it did not answer. */
 const struct status_reply *readiness_status(const struct readiness *r, uint64_t *asked_ns);
 

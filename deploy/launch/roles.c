@@ -261,7 +261,7 @@ int roles_command(struct role_command *out, const struct role *r, const struct p
     out->argv[n++] = "--log";
     out->argv[n++] = out->text[out->n_text++];
     out->argv[n++] = "-c";
-    out->argv[n++] = p->path;
+    out->argv[n++] = (char *)(uintptr_t)a->path;
     if (p->here >= 0) {
         out->argv[n++] = "--host";
         out->argv[n++] = p->host[p->here].name;

@@ -116,7 +116,7 @@ static int note_file(const struct served *s, const struct pipeline *p, char note
     if (s->file == SERVED_UNKNOWN || s->file == SERVED_SAME)
         return 0;
     snprintf(note, SERVED_NOTE_BYTES,
-             "the pipeline serves %s than %.80s describes now: `freezeline reload -c %.80s` takes what it "
+             "the pipeline serves %s than %.80s describes now: `freezeline apply -c %.80s` takes what it "
              "describes",
              what[s->file], p->path, p->path);
     return 1;
@@ -148,7 +148,7 @@ static int note_build(const struct served *s, const struct pipeline *p, char not
         return 0;
     if (s->fits)
         snprintf(note, SERVED_NOTE_BYTES,
-                 "a build in %.80s/caches is not served yet: `freezeline reload -c %.80s` takes it", p->state,
+                 "a build in %.80s/caches is not served yet: `freezeline apply -c %.80s` takes it", p->state,
                  p->path);
     else
         snprintf(note, SERVED_NOTE_BYTES,

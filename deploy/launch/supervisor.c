@@ -1,368 +1,165 @@
-/* supervisor.c - children: start, watch, restart, stop */
+/* supervisor.c - the loop: signals, orders, deaths, readiness */
 #include "supervisor.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <malloc.h>
+#include <poll.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
-#include <time.h>
+#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "claim.h"
-#include "hang.h"
-#include "heirs.h"
+#include "conduct.h"
+#include "crew.h"
 #include "deploy/model/model_shape.h"
+#include "deploy/tool/state.h"
+#include "leftovers.h"
+#include "orders.h"
 #include "process.h"
 #include "readiness.h"
-#include "roles.h"
-#include "leftovers.h"
 #include "word.h"
-#include "deploy/tool/state.h"
 
-#define BACKOFF_FIRST_MS 100
-#define BACKOFF_LAST_MS  5000
-#define STEADY_NS        (30 * NS_PER_S) /* alive for so long: the next death is the first in a row again */
-#define STOP_MS          5000
-#define LOCK_WAIT_MS     500
-#define STARTED_NS       (5 * NS_PER_S) /* Redis has made its socket by then */
-#define TICK_MS          50
-
-struct child {
-    struct role role;
-    struct process process;
-    bool running;
-    int backoff_ms;
-    uint64_t started_ns, next_ns; /* next_ns: when to start it again */
-    struct hang hang;
-};
+#define LOCK_WAIT_MS 500
+#define TICK_MS      50
 
 struct supervisor {
-    const struct pipeline *pipeline;
-    const struct pipeline_arguments *arguments;
-    struct child child[ROLES_MAX];
-    int n;
+    struct serving serving;
+    struct crew crew;
     struct readiness *readiness;
-    int lock, alive; /* claim.h; children inherit `alive` */
-    bool ready;      /* has been, once */
-    struct heirs heirs;
-    struct pipeline *reloaded; /* owned: `pipeline` since a reload */
-    bool lost;                 /* run/lock is not ours any more: nothing there is to be touched */
-    uint64_t looked_ns;        /* at the broker's word on who is silent */
+    struct orders *orders;
+    struct conduct conduct;
+    int signals, lock; /* descriptors; lock: claim.h */
+    bool lost;         /* run/lock is not ours any more: nothing there is to be touched */
+    bool stop;
+    uint64_t looked_ns; /* at the broker's word on who is silent */
 };
 
-static int start(struct supervisor *s, struct child *c, struct error *e)
+static const struct status_reply *said(const struct supervisor *s)
 {
-    struct role_command *command = malloc(sizeof *command);
-    char log[STATE_PATH_BYTES];
-    int rc;
-
-    if (!command)
-        return error_set(e, FL_NOMEM, "no memory to start %s", c->role.name);
-    if (!(rc = roles_command(command, &c->role, s->pipeline, s->arguments, e)) &&
-        !(rc = state_path(log, s->pipeline, e, "logs/%s.log", c->role.name)) &&
-        !(rc = process_spawn(&c->process, command->argv, log, s->alive, e))) {
-        c->running = true;
-        c->started_ns = clock_ns();
-        log_info("%s started, pid %d", c->role.name, (int)c->process.pid);
-        rc = pid_file_save(s->pipeline, c->role.name, &c->process, e);
-    }
-    free(command);
-    return rc;
+    uint64_t asked_ns;
+    return readiness_status(s->readiness, &asked_ns);
 }
 
-static void describe_exit(int status, char *buf, size_t size)
-{
-    if (WIFSIGNALED(status))
-        snprintf(buf, size, "was ended by signal %d (%s%s)", WTERMSIG(status), strsignal(WTERMSIG(status)),
-                 WTERMSIG(status) == SIGKILL ? ": by hand, or by the kernel for want of memory" : "");
-    else
-        snprintf(buf, size, "ended with status %d", WEXITSTATUS(status));
-}
-
-static struct child *child_of(struct supervisor *s, pid_t pid)
-{
-    for (int i = 0; i < s->n; i++)
-        if (s->child[i].running && s->child[i].process.pid == pid)
-            return &s->child[i];
-    return NULL;
-}
-
-static void note_death(struct supervisor *s, struct child *c, const char *how)
-{
-    uint64_t now = clock_ns();
-
-    c->running = false;
-    pid_file_remove(s->pipeline, c->role.name);
-    c->backoff_ms = !c->backoff_ms || now - c->started_ns > STEADY_NS ? BACKOFF_FIRST_MS : 2 * c->backoff_ms;
-    if (c->backoff_ms > BACKOFF_LAST_MS)
-        c->backoff_ms = BACKOFF_LAST_MS;
-    c->next_ns = now + (uint64_t)c->backoff_ms * NS_PER_MS;
-    log_warn("%s %s; starts again in %d ms", c->role.name, how, c->backoff_ms);
-}
-
-/* True when the child that ended has an heir, which is the child now. */
-static bool inherit(struct supervisor *s, struct child *c)
-{
-    if (!heirs_take(&s->heirs, (int)(c - s->child), &c->process))
-        return false;
-    c->running = true;
-    c->backoff_ms = 0;
-    c->started_ns = clock_ns();
-    log_info("%s goes on as pid %d", c->role.name, (int)c->process.pid);
-    pid_file_save(s->pipeline, c->role.name, &c->process, NULL);
-    return true;
-}
-
-/* Reaps what ended. Before the pipeline was ready a death is the end of the start. */
-static int reap(struct supervisor *s, struct error *e)
-{
-    int status, rc = FL_OK;
-    pid_t pid;
-
-    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-        struct child *c = child_of(s, pid);
-        char how[128];
-        describe_exit(status, how, sizeof how);
-        if (!c) {
-            heirs_lost(&s->heirs, s->pipeline, pid, how);
-            continue;
-        }
-        if (inherit(s, c))
-            continue;
-        note_death(s, c, how);
-        if (s->ready || rc || c->role.kind == ROLE_KIND_LEARNER) /* serving needs no learner */
-            continue;
-        word_leave(s->pipeline, "failed", c->role.name);
-        rc = error_set(e, FL_UNAVAILABLE, "%s %s before the pipeline was ready", c->role.name, how);
-    }
-    return rc;
-}
-
-static void restart_due(struct supervisor *s)
-{
-    uint64_t now = clock_ns();
-    struct error e;
-
-    for (int i = 0; i < s->n; i++) {
-        struct child *c = &s->child[i];
-        if (c->running || now < c->next_ns)
-            continue;
-        if (start(s, c, &e)) {
-            log_error("%s", e.text);
-            c->next_ns = now + BACKOFF_LAST_MS * NS_PER_MS;
-        }
-    }
-}
-
-/* Is the child silent, by the broker's word? The broker itself is when it gives none. */
-static bool is_silent(const struct child *c, const struct status_reply *said)
-{
-    const struct process_status *told;
-
-    if (c->role.kind == ROLE_KIND_BROKER)
-        return !said->started_ns;
-    told = roles_told(said, c->role.name);
-    return told && !strcmp(told->state, "dead") && (pid_t)told->pid == c->process.pid;
-}
-
-/* Kills what lives and says nothing; it is started again like what died. The broker calls a worker dead only
- * after dead_after_ms, so that much is over when the count begins. */
-static void end_hung(struct supervisor *s)
-{
-    const struct broker_config *b = &s->pipeline->broker;
-    uint64_t now, limit = (uint64_t)(b->hung_after_ms - b->dead_after_ms) * NS_PER_MS;
-    const struct status_reply *said = readiness_status(s->readiness, &now);
-
-    if (!s->ready || !b->hung_after_ms || now == s->looked_ns)
-        return;
-    s->looked_ns = now;
-    for (int i = 0; i < s->n; i++) {
-        struct child *c = &s->child[i];
-        bool broker = c->role.kind == ROLE_KIND_BROKER;
-        if (c->role.kind == ROLE_KIND_REDIS || !c->running ||
-            !hang_look(&c->hang, c->process.pid, is_silent(c, said), now, broker ? 2 * limit : limit))
-            continue;
-        log_error("%s (pid %d) lives but has said nothing for %d ms (broker.hung_after_ms): it is killed",
-                  c->role.name, (int)c->process.pid, broker ? 2 * b->hung_after_ms : b->hung_after_ms);
-        process_signal(&c->process, SIGKILL);
-        c->hang.looked_ns = 0;
-    }
-}
-
-static void end_kind(struct supervisor *s, bool redis)
-{
-    uint64_t until = clock_ns() + STOP_MS * NS_PER_MS;
-
-    for (int i = 0; i < s->n; i++)
-        if (s->child[i].running && (s->child[i].role.kind == ROLE_KIND_REDIS) == redis)
-            if (process_signal(&s->child[i].process, SIGTERM))
-                process_signal(&s->child[i].process, SIGCONT); /* one that is stopped goes on, to end */
-    for (int i = 0; i < s->n; i++) {
-        struct child *c = &s->child[i];
-        uint64_t now = clock_ns();
-        if (!c->running || (c->role.kind == ROLE_KIND_REDIS) != redis)
-            continue;
-        if (!process_wait_gone(&c->process, now < until ? (int)((until - now) / NS_PER_MS) : 0)) {
-            log_warn("%s did not end in %d ms and is killed", c->role.name, STOP_MS);
-            process_signal(&c->process, SIGKILL);
-        }
-        waitpid(c->process.pid, NULL, 0);
-        c->running = false;
-        if (!s->lost)
-            pid_file_remove(s->pipeline, c->role.name);
-    }
-}
-
-/* Redis goes last: cache services write to it until their end. */
-static void stop_all(struct supervisor *s)
-{
-    end_kind(s, false);
-    end_kind(s, true);
-    if (!s->lost)
-        leftovers_remove_own(s->pipeline);
-    log_info("stopped");
-}
+/* ---- what comes ---- */
 
 /* SIGHUP is passed on: services open their logs again, cache services read their caches again. */
 static void hang_up(struct supervisor *s)
 {
     log_reopen();
     log_info("SIGHUP: passed on, so that logs are opened again and built caches read again");
-    for (int i = 0; i < s->n; i++)
-        if (s->child[i].running)
-            process_signal(&s->child[i].process, SIGHUP);
+    crew_signal(&s->crew, SIGHUP);
 }
 
-static void begin_reload(struct supervisor *s)
+static void take_signals(struct supervisor *s)
 {
-    struct heirs_place place[ROLES_MAX];
+    struct signalfd_siginfo it;
 
-    for (int i = 0; i < s->n; i++)
-        place[i] = (struct heirs_place){&s->child[i].role, s->child[i].running ? &s->child[i].process : NULL};
-    if (s->ready)
-        heirs_begin(&s->heirs, s->pipeline, s->arguments, place, s->n, s->alive);
-    else
-        heirs_fail(&s->heirs, s->pipeline, "-", "the pipeline is not ready yet");
+    while (read(s->signals, &it, sizeof it) == (ssize_t)sizeof it) {
+        if (it.ssi_signo == SIGHUP)
+            hang_up(s);
+        s->stop = s->stop || it.ssi_signo == SIGTERM || it.ssi_signo == SIGINT;
+    }
 }
 
-/* When all run from the reloaded file, that file is the one to tend. */
-static void take_reloaded(struct supervisor *s)
+static void take_orders(struct supervisor *s)
 {
-    struct pipeline *p = heirs_done(&s->heirs, s->pipeline, clock_ns());
-    struct role role[ROLES_MAX];
+    struct order o;
+    int from;
+
+    while (orders_next(s->orders, &o, &from))
+        if (o.kind == ORDER_STOP)
+            s->stop = true;
+        else
+            conduct_order(&s->conduct, &o, from, said(s));
+}
+
+static void wait_a_tick(const struct supervisor *s)
+{
+    struct pollfd fd[ORDERS_MOST + 2] = {{.fd = s->signals, .events = POLLIN}};
+    int n = 1 + orders_poll(s->orders, fd + 1);
+    poll(fd, (nfds_t)n, TICK_MS);
+}
+
+/* ---- what is looked at ---- */
+
+/* Another number of workers, or another input: what is ready means something else. */
+static void renew_readiness(struct supervisor *s)
+{
     struct readiness *fresh;
     struct error e;
-    int n;
 
-    if (!p)
+    s->conduct.changed = false;
+    if (readiness_new(&fresh, s->serving.pipeline, &e)) {
+        log_error("%s", e.text);
         return;
-    if (!readiness_new(&fresh, p, &e)) {
-        readiness_free(s->readiness);
-        s->readiness = fresh;
-        malloc_trim(0);
     }
-    roles_list_here(p, role, &n, NULL);
-    for (int i = 0; i < n && i < s->n; i++)
-        s->child[i].role = role[i];
-    pipeline_free(s->reloaded);
-    s->pipeline = s->reloaded = p;
+    readiness_free(s->readiness);
+    s->readiness = fresh;
+    malloc_trim(0);
 }
 
-/* Waits a tick for a signal; true when it is one that ends us. */
-static bool asked_to_stop(struct supervisor *s, const sigset_t *signals)
+static void look(struct supervisor *s)
 {
-    struct timespec tick = {0, TICK_MS * 1000000l};
-    int got = sigtimedwait(signals, NULL, &tick);
+    uint64_t asked_ns;
+    bool ready;
 
-    if (got == SIGHUP)
-        hang_up(s);
-    if (got == SIGUSR1)
-        begin_reload(s);
-    if (got == SIGUSR2 && s->heirs.pipeline)
-        heirs_fail(&s->heirs, s->pipeline, "-", "called off");
-    return got == SIGTERM || got == SIGINT;
-}
-
-/* The other processes make their sockets again themselves; Redis has to be started again. */
-static void keep_redis_socket(struct supervisor *s)
-{
-    const char *endpoint = s->pipeline->redis.endpoint;
-
-    for (int i = 0; s->ready && i < s->n; i++) {
-        struct child *c = &s->child[i];
-        if (c->role.kind != ROLE_KIND_REDIS || !c->running || clock_ns() < c->started_ns + STARTED_NS ||
-            !access(endpoint + strlen("unix:"), F_OK))
-            continue;
-        log_error("the socket %s was removed: Redis is started again; who removes files there?", endpoint);
-        process_signal(&c->process, SIGTERM);
-        c->started_ns = clock_ns();
+    if (conduct_busy(&s->conduct))
+        readiness_hurry(s->readiness);
+    ready = readiness_check(s->readiness);
+    readiness_status(s->readiness, &asked_ns);
+    if (asked_ns != s->looked_ns) {
+        s->looked_ns = asked_ns;
+        if (s->crew.ready && s->serving.pipeline->broker.hung_after_ms)
+            crew_end_hung(&s->crew, said(s), asked_ns);
+        conduct_turn(&s->conduct, said(s), clock_ns());
+    }
+    if (s->conduct.changed)
+        renew_readiness(s);
+    if (ready && !s->crew.ready) {
+        s->crew.ready = true;
+        word_leave(s->serving.pipeline, "ready", "ready");
+        log_info("ready");
     }
 }
 
-/* Without the lock another `up` could start the pipeline a second time. */
 static int check_lock(struct supervisor *s, struct error *e)
 {
-    if (claim_holds(s->lock, s->pipeline))
+    if (claim_holds(s->lock, s->serving.pipeline))
         return FL_OK;
     s->lost = true;
     return error_set(
         e, FL_STALE,
         "%s/run/lock was removed or replaced: nobody could find this pipeline any more, so it stops",
-        s->pipeline->state);
+        s->serving.pipeline->state);
 }
 
-/* Services bound their logs themselves; Redis does not. */
-static void bound_logs(struct supervisor *s)
-{
-    char path[STATE_PATH_BYTES];
-    struct stat st;
-
-    for (int i = 0; i < s->n; i++)
-        if (s->child[i].role.kind == ROLE_KIND_REDIS &&
-            !state_path(path, s->pipeline, NULL, "logs/%s.log", s->child[i].role.name) && !stat(path, &st) &&
-            (double)st.st_size > s->pipeline->logs.max_mb * 1024 * 1024)
-            log_shift(path, s->pipeline->logs.keep);
-}
-
-static int tend(struct supervisor *s, const sigset_t *signals, struct error *e)
+static int tend(struct supervisor *s, struct error *e)
 {
     int rc = FL_OK;
 
-    for (int i = 0; !rc && i < s->n; i++) {
-        rc = start(s, &s->child[i], e);
-        if (rc)
-            word_leave(s->pipeline, "failed", s->child[i].role.name);
-    }
-    while (!rc && !asked_to_stop(s, signals)) {
-        bool ready;
-        if ((rc = reap(s, e)) || (rc = check_lock(s, e)))
+    for (int i = 0; !rc && i < s->crew.n; i++)
+        if ((rc = crew_start(&s->crew, i, e)))
+            word_leave(s->serving.pipeline, "failed", s->crew.child[i].role.name);
+    while (!rc && !s->stop) {
+        wait_a_tick(s);
+        take_signals(s);
+        if ((rc = crew_reap(&s->crew, e)) || (rc = check_lock(s, e)))
             break;
-        restart_due(s);
-        take_reloaded(s);
-        bound_logs(s);
-        keep_redis_socket(s);
-        ready = readiness_check(s->readiness);
-        end_hung(s);
-        if (ready && !s->ready) {
-            s->ready = true;
-            word_leave(s->pipeline, "ready", "ready");
-            log_info("ready");
-        }
+        take_orders(s);
+        crew_start_due(&s->crew);
+        crew_look_after_redis(&s->crew);
+        look(s);
     }
     return rc;
 }
 
 /* Takes over the lock that `up` handed on, or takes it; writes its pid file; opens what children hold. */
-static int claim(struct supervisor *s, int lock, struct error *e)
+static int claim(struct supervisor *s, const struct pipeline *p, int lock, struct error *e)
 {
-    const struct pipeline *p = s->pipeline;
     char path[STATE_PATH_BYTES];
     struct process self;
     int rc, left;
@@ -377,7 +174,7 @@ static int claim(struct supervisor *s, int lock, struct error *e)
         return error_set(e, FL_USAGE, "--lock %d: that is not %s/run/lock, locked: leave --lock out", lock,
                          p->state);
     fcntl(lock, F_SETFD, FD_CLOEXEC); /* its alone: children that outlive it must not hold it */
-    if ((rc = claim_open_alive(&s->alive, p, e)))
+    if ((rc = claim_open_alive(&s->crew.alive, p, e)))
         return rc;
     if (!process_find(&self, getpid()))
         return error_set(e, FL_IO, "cannot read /proc/self/stat");
@@ -387,48 +184,79 @@ static int claim(struct supervisor *s, int lock, struct error *e)
 static int make_children(struct supervisor *s, struct error *e)
 {
     struct role role[ROLES_MAX];
-    int rc = roles_list_here(s->pipeline, role, &s->n, e);
+    int n = 0, rc = roles_list_here(s->serving.pipeline, role, &n, e);
 
-    if (rc)
-        s->n = 0;
-    for (int i = 0; i < s->n; i++)
-        s->child[i].role = role[i];
+    for (int i = 0; !rc && i < n; i++)
+        rc = crew_add(&s->crew, &role[i], e);
     return rc;
+}
+
+/* Blocked, to be read from a descriptor; children begin with none blocked (process_spawn). SIGHUP is ignored
+ * by children until they handle it. */
+static int open_signals(struct supervisor *s, struct error *e)
+{
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
+    sigaddset(&set, SIGCHLD);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    signal(SIGHUP, SIG_IGN); /* read from the descriptor all the same */
+    s->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    return s->signals < 0 ? error_set(e, FL_IO, "no descriptor for signals") : FL_OK;
+}
+
+static int open_all(struct supervisor *s, const struct pipeline *p, const struct pipeline_arguments *a,
+                    struct error *e)
+{
+    int rc;
+
+    if ((rc = serving_take(&s->serving, p, p->path, &a->sets, e)) || (rc = serving_commit(&s->serving, e)))
+        return rc;
+    s->crew.serving = &s->serving;
+    s->conduct = (struct conduct){.crew = &s->crew, .serving = &s->serving, .by = -1};
+    if ((rc = orders_open(&s->orders, p, e)) || (rc = make_children(s, e)) ||
+        (rc = readiness_new(&s->readiness, s->serving.pipeline, e)))
+        return rc;
+    s->conduct.orders = s->orders;
+    malloc_trim(0); /* the model was here for its shape */
+    return FL_OK;
+}
+
+static void stop_all(struct supervisor *s, const struct pipeline *p)
+{
+    if (s->crew.serving) {
+        if (s->orders)
+            conduct_end(&s->conduct);
+        crew_stop(&s->crew, s->lost);
+    }
+    orders_close(s->orders, s->lost);
+    if (!s->lost)
+        leftovers_remove_own(s->serving.pipeline ? s->serving.pipeline : p);
+    log_info("stopped");
 }
 
 int supervisor_run(const struct pipeline *p, const struct pipeline_arguments *a, int lock, struct error *e)
 {
     struct supervisor *s = calloc(1, sizeof *s);
-    sigset_t signals;
     int rc;
 
     if (!s)
         return error_set(e, FL_NOMEM, "no memory");
-    s->pipeline = p;
-    s->arguments = a;
-    s->lock = s->alive = -1;
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGTERM);
-    sigaddset(&signals, SIGINT);
-    sigaddset(&signals, SIGHUP);
-    sigaddset(&signals, SIGUSR1); /* heirs.h */
-    sigaddset(&signals, SIGUSR2);
-    sigaddset(&signals, SIGCHLD);
-    sigprocmask(SIG_BLOCK, &signals, NULL);
-    signal(SIGHUP,
-           SIG_IGN); /* taken from the mask all the same; children begin with it, until they handle it */
-    if (!(rc = claim(s, lock, e))) {
-        if (!(rc = make_children(s, e)) && !(rc = readiness_new(&s->readiness, p, e))) {
-            malloc_trim(0); /* the model was here for its shape */
-            rc = tend(s, &signals, e);
-        }
-        heirs_end(&s->heirs, STOP_MS);
-        stop_all(s);
+    s->lock = s->crew.alive = s->signals = -1;
+    if (!(rc = open_signals(s, e)) && !(rc = claim(s, p, lock, e))) {
+        if (!(rc = open_all(s, p, a, e)))
+            rc = tend(s, e);
+        stop_all(s, p);
     }
     readiness_free(s->readiness);
-    pipeline_free(s->reloaded);
-    if (s->alive >= 0)
-        close(s->alive);
+    serving_free(&s->serving);
+    if (s->signals >= 0)
+        close(s->signals);
+    if (s->crew.alive >= 0)
+        close(s->crew.alive);
     if (s->lock >= 0)
         close(s->lock); /* last: from here on another may start */
     free(s);

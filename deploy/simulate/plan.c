@@ -8,7 +8,7 @@
 #include "deploy/tool/arguments.h"
 #include "deploy/tool/command.h"
 #include "deploy/launch/claim.h"
-#include "deploy/launch/reload.h"
+#include "deploy/operate/apply.h"
 #include "deploy/launch/running.h"
 #include "deploy/launch/served.h"
 #include "deploy/model/pays.h"
@@ -331,7 +331,7 @@ static int plan(struct plan *p, struct error *e)
     if ((rc = placement_load(&p->graph, p->pipeline, e)) || (rc = keep_blocks(p, e)) ||
         (rc = find_survivors(p, e)) || (rc = measure(p, e)) || (rc = cut(p, e)) ||
         (rc = write_stages(p, e)) || (rc = pipeline_rewrite(p->pipeline, written, e)) ||
-        (p->apply && (rc = reload_pipeline(&p->where, &p->moved, e))))
+        (p->apply && (rc = apply_file(&p->where, &p->moved, e))))
         return rc;
     find_out_whether_it_pays(p);
     if (!p->apply)

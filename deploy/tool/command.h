@@ -22,7 +22,9 @@ int command_up(int argc, char **argv, struct error *e);
 int command_supervise(int argc, char **argv, struct error *e); /* what `up` leaves behind; not listed */
 int command_objects(int argc, char **argv, struct error *e);   /* for ship.h; not listed */
 int command_export(int argc, char **argv, struct error *e);
-int command_reload(int argc, char **argv, struct error *e);
+int command_apply(int argc, char **argv, struct error *e);
+int command_restart(int argc, char **argv, struct error *e);
+int command_scale(int argc, char **argv, struct error *e);
 int command_status(int argc, char **argv, struct error *e);
 int command_logs(int argc, char **argv, struct error *e);
 int command_down(int argc, char **argv, struct error *e);

@@ -24,8 +24,10 @@ static const struct command {
     {"eval", "accuracy and latency with and without the caches", command_eval},
     {"verify-promise", "how often a build's promise is broken on resampled data", command_verify_promise},
     {"up", "start the pipeline", command_up},
-    {"reload", "take a new model, plan or build into the running pipeline, without a failed request",
-     command_reload},
+    {"apply", "take the pipeline file, model and build as they are now into the running pipeline",
+     command_apply},
+    {"reload", NULL, command_apply}, /* its older name */
+    {"restart", "processes start again one after another, without a failed request", command_restart},
     {"status", "processes of the pipeline and what they have done", command_status},
     {"logs", "the processes' logs", command_logs},
     {"down", "stop the pipeline", command_down},

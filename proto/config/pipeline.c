@@ -503,10 +503,27 @@ int pipeline_parse(struct pipeline **out, const char *text, size_t size, const c
     return rc;
 }
 
+const char *pipeline_origin(const char *text)
+{
+    const char *end = text + strlen(text), *line;
+    if (end > text && end[-1] == '\n')
+        end--;
+    for (line = end; line > text && line[-1] != '\n'; line--)
+        continue;
+    return strncmp(line, PIPELINE_COPY_OF, strlen(PIPELINE_COPY_OF)) ? NULL : line + strlen(PIPELINE_COPY_OF);
+}
+
+/* The name under which a text was written: owned; NULL when there is no memory. */
+static char *name_of(const char *text, const char *path)
+{
+    const char *origin = pipeline_origin(text);
+    return origin ? strndup(origin, strcspn(origin, "\n")) : strdup(path);
+}
+
 int pipeline_load(struct pipeline **out, const char *path, const char *const *sets, int n_sets,
                   struct error *e)
 {
-    char *text = malloc(YAML_MAX_BYTES + 1);
+    char *text = malloc(YAML_MAX_BYTES + 2), *name = NULL;
     FILE *f = text ? fopen(path, "re") : NULL;
     size_t size;
     int rc;
@@ -518,9 +535,15 @@ int pipeline_load(struct pipeline **out, const char *path, const char *const *se
         return rc;
     }
     size = fread(text, 1, YAML_MAX_BYTES + 1, f);
-    rc = ferror(f) ? error_set(e, FL_CONFIG, "cannot read the pipeline file %s: %s", path, strerror(errno))
-                   : pipeline_parse(out, text, size, path, sets, n_sets, e);
+    text[size] = '\0';
+    if (ferror(f))
+        rc = error_set(e, FL_CONFIG, "cannot read the pipeline file %s: %s", path, strerror(errno));
+    else if (!(name = name_of(text, path)))
+        rc = error_set(e, FL_NOMEM, "out of memory while reading %s", path);
+    else
+        rc = pipeline_parse(out, text, size, name, sets, n_sets, e);
     fclose(f);
+    free(name);
     free(text);
     return rc;
 }

@@ -230,6 +230,11 @@ struct pipeline {
 /* --set values of paths are relative to the working directory. Paths in the result are absolute. */
 int pipeline_load(struct pipeline **out, const char *path, const char *const *sets, int n_sets,
                   struct error *e);
+/* The last line of a copy of a pipeline file begins with this and has the path of the file that it is of:
+ * paths in it are relative to that file, and messages name it. pipeline_origin: that path in a text; NULL: it
+ * is no copy. */
+#define PIPELINE_COPY_OF "# this is a copy of "
+const char *pipeline_origin(const char *text);
 /* The same from memory; `name` is the file name for messages and for relative paths. */
 int pipeline_parse(struct pipeline **out, const char *text, size_t size, const char *name,
                    const char *const *sets, int n_sets, struct error *e);
@@ -260,6 +265,12 @@ const char *pipeline_also(const struct pipeline *p, const char *endpoint);
 /* Says where this process is: from now on all endpoints of p are those that it binds and connects to itself.
  * Before, they are those for processes of no host. FL_NOMEM. */
 int pipeline_be_at(struct pipeline *p, int host, struct error *e);
+/* Each key whose value differs between the two, as it was and as it is ("" where there is none); `pattern` is
+ * the key's row in the table, with # for indices. Of lists, items that both have. */
+typedef void (*pipeline_difference)(void *arg, const char *key, const char *pattern, const char *from,
+                                    const char *to);
+void pipeline_differences(const struct pipeline *a, const struct pipeline *b, pipeline_difference each,
+                          void *arg);
 
 /* Pixels are fed as (pixel - mean) / std, in units of 0-255: 0 and 1 where the file says nothing. */
 float pipeline_mean(const struct pipeline *p, int channel);

@@ -11,20 +11,21 @@
 
 #include "endpoint.h"
 
-static void clear_replicas(struct stage_config *s)
+/* The first n stay as they are. */
+static void keep_replicas(struct stage_config *s, int n)
 {
-    for (int i = 0; i < s->n_replicas; i++) {
-        free(s->replica[i].host);
-        free(s->replica[i].endpoint);
+    for (; s->n_replicas > n; s->n_replicas--) {
+        struct replica_config *r = &s->replica[s->n_replicas - 1];
+        free(r->host);
+        free(r->endpoint);
+        memset(r, 0, sizeof *r);
     }
-    memset(s->replica, 0, sizeof s->replica);
-    s->n_replicas = 0;
 }
 
 void pipeline_clear_stages(struct pipeline *p)
 {
     for (int i = 0; i < p->n_stages; i++) {
-        clear_replicas(&p->stage[i]);
+        keep_replicas(&p->stage[i], 0);
         free(p->stage[i].last);
     }
     memset(p->stage, 0, sizeof p->stage);
@@ -469,7 +470,7 @@ static int set_shorthand(struct pipeline *p, const struct key *k, const int *ind
         for (pipeline_clear_stages(p); n; n--)
             pipeline_add_stage(p);
     else
-        for (clear_replicas(&p->stage[index[0]]); n; n--)
+        for (keep_replicas(&p->stage[index[0]], (int)n); p->stage[index[0]].n_replicas < n;)
             pipeline_add_replica(&p->stage[index[0]]);
     return FL_OK;
 }
@@ -544,7 +545,7 @@ int key_start_list(struct pipeline *p, const char *pattern, const int *index, st
     if (!strcmp(pattern, "stages"))
         pipeline_clear_stages(p);
     else if (!strcmp(pattern, "stages.#.replicas"))
-        clear_replicas(&p->stage[index[0]]);
+        keep_replicas(&p->stage[index[0]], 0);
     else if (!strcmp(pattern, "broker.replicas"))
         pipeline_clear_brokers(p);
     else if (!strcmp(pattern, "exits"))

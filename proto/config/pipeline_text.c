@@ -1,4 +1,4 @@
-/* pipeline_text.c - a section of a pipeline file as one line: the same settings give the same text */
+/* pipeline_text.c - settings as text: a section as one line, and what differs between two pipelines */
 #include "pipeline_keys.h"
 
 #include <inttypes.h>
@@ -116,4 +116,98 @@ char *pipeline_section_text(const struct pipeline *p, const char *section, char 
         snprintf(buf + at, TAIL_BYTES, "...#%016" PRIx64, l.digest);
     }
     return buf;
+}
+
+/* ---- differences ---- */
+
+struct differing {
+    const struct pipeline *a, *b;
+    int index[YAML_MAX_INDICES];
+    pipeline_difference each;
+    void *arg;
+};
+
+static bool is_list(const struct key *k)
+{
+    size_t length = strlen(k->path);
+    return length > 2 && !strcmp(k->path + length - 2, ".#");
+}
+
+/* The items of a list one behind the other; of a list of mappings, how many there are. */
+static void value_of(char *buf, size_t size, const struct pipeline *p, const struct key *k, int *index,
+                     int depth)
+{
+    char list[YAML_MAX_PATH], value[YAML_MAX_SCALAR + 1];
+    size_t n = 0;
+
+    snprintf(list, sizeof list, "%.*s", (int)(strlen(k->path) - (is_list(k) ? 2 : 0)), k->path);
+    buf[0] = '\0';
+    if (k->type == KEY_EXITS && p->exits_auto)
+        snprintf(buf, size, "auto");
+    else if (k->type == KEY_EXITS || k->type == KEY_STAGES || k->type == KEY_REPLICAS)
+        snprintf(buf, size, "%d", key_items(p, list, index));
+    else if (!is_list(k))
+        key_text(buf, size, k, key_at(p, k, index));
+    else
+        for (int i = 0; i < key_items(p, list, index) && n < size; i++) {
+            index[depth] = i;
+            key_text(value, sizeof value, k, key_at(p, k, index));
+            n += (size_t)snprintf(buf + n, size - n, "%s%s", i ? " " : "", value);
+        }
+}
+
+/* The path with its indices. */
+static void name_of(char *buf, size_t size, const struct key *k, const int *index)
+{
+    size_t length = strlen(k->path) - (is_list(k) ? 2 : 0), n = 0;
+    for (size_t i = 0; i < length && n < size; i++)
+        n += (size_t)(k->path[i] == '#' ? snprintf(buf + n, size - n, "%d", *index++)
+                                        : snprintf(buf + n, size - n, "%c", k->path[i]));
+}
+
+static void compare(struct differing *d, const struct key *k, int depth)
+{
+    char a[YAML_MAX_SCALAR + 1], b[YAML_MAX_SCALAR + 1], name[YAML_MAX_PATH];
+
+    if (k->type == KEY_LABELS)
+        return; /* those are labels.# */
+    value_of(a, sizeof a, d->a, k, d->index, depth);
+    value_of(b, sizeof b, d->b, k, d->index, depth);
+    name_of(name, sizeof name, k, d->index);
+    if (strcmp(a, b))
+        d->each(d->arg, name, k->path, a, b);
+}
+
+/* Goes through the lists of mappings that the path leads through, from its character `from` on. */
+static void compare_below(struct differing *d, const struct key *k, size_t from, int depth)
+{
+    const char *mark = strstr(k->path + from, ".#.");
+    char list[YAML_MAX_PATH];
+    int a, b;
+
+    if (!mark) {
+        compare(d, k, depth);
+        return;
+    }
+    snprintf(list, sizeof list, "%.*s", (int)(mark - k->path), k->path);
+    a = key_items(d->a, list, d->index);
+    b = key_items(d->b, list, d->index);
+    for (int i = 0; i < a && i < b; i++) {
+        d->index[depth] = i;
+        compare_below(d, k, (size_t)(mark - k->path) + 2, depth + 1);
+    }
+}
+
+void pipeline_differences(const struct pipeline *a, const struct pipeline *b, pipeline_difference each,
+                          void *arg)
+{
+    struct differing d = {.a = a, .b = b, .each = each, .arg = arg};
+    char x[16], y[16];
+
+    for (int i = 0; i < pipeline_n_keys; i++)
+        compare_below(&d, &pipeline_keys[i], 0, 0);
+    snprintf(x, sizeof x, "%d", a->n_hosts);
+    snprintf(y, sizeof y, "%d", b->n_hosts);
+    if (strcmp(x, y))
+        each(arg, "hosts", "hosts", x, y);
 }

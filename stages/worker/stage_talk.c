@@ -180,7 +180,7 @@ void stage_talk_on_hello(struct stage_talk *t, int broker, const struct hello *h
         return;
     l->waits = waits;
     if (waits)
-        log_info("the pipeline serves another plan than this worker has");
+        log_info("this worker has to wait: another holds its place, or another plan serves");
     else
         log_info("the broker (pid %llu on %s) has accepted this worker", (unsigned long long)h->pid, h->host);
     if (!other)

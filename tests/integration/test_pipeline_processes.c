@@ -552,8 +552,8 @@ static void test_another_model_waits(void **state)
     harness_stage(h, 0, 0);
     harness_expect(h, 0, "stage 0 replica 0: pid", 1);
     p = harness_spawn(h, "freezeline-stage", "--stage", "1", "--set", set, NULL);
-    harness_expect(h, p, "the pipeline serves another plan than this worker has", 1);
-    harness_expect(h, 0, "has another model than stage 0 replica 0: it waits; `freezeline reload -c ", 1);
+    harness_expect(h, p, "this worker has to wait", 1);
+    harness_expect(h, 0, "has another model than stage 0 replica 0: it waits; `freezeline apply -c ", 1);
     harness_signal(h, p, SIGTERM);
     assert_int_equal(harness_wait(h, p), 0);
     harness_free(h);

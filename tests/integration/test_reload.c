@@ -221,7 +221,7 @@ static void training_again_in_place(void **state)
     edit(h, "max_accuracy_loss: 40", "max_accuracy_loss: 35");
     build(h);
     assert_status(h, "the caches promise: at most 40 points", true);
-    assert_said("is not served yet: `freezeline reload -c");
+    assert_said("is not served yet: `freezeline apply -c");
     assert_said("the pipeline file asks for at most 35 points");
     tool_ok(h, "reload", "");
     assert_said("at most 35 points");
@@ -307,7 +307,13 @@ static void an_edited_cut_is_taken_by_all_or_by_none(void **state)
     edit(h, "block1.out", "block2.out");
     assert_status(h, "serves other cuts, exits or numbers of replicas than", true);
     assert_same_answers(h, before);
-    kill_and_wait(h, "stage1.0"); /* it comes back with the other cut, and the others with it */
+    kill_and_wait(h, "stage1.0"); /* it comes back as it was */
+    assert_same_answers(h, before);
+    assert_status(h, "serves other cuts, exits or numbers of replicas than", true);
+    tool_ok(h, "apply", "--dry-run");
+    assert_said("stages.0.last: block1.out -> block2.out: the stage workers are replaced together");
+    assert_status(h, "other cuts", true);
+    tool_ok(h, "apply", "");
     assert_same_answers(h, before);
     assert_status(h, "other cuts", false);
     edit(h, "block2.out", "block1.out");
@@ -368,7 +374,7 @@ static void a_replica_with_another_plan_waits_for_a_reload(void **state)
     tool_ok(h, "up", "");
     labels_of(h, before);
     other = pid_of(h, "stage1.1");
-    edit(h, "block1.out", "block2.out");
+    put_model(h, "tests/data/tiny.onnx", true);
     assert_int_equal(kill(pid_of(h, "stage1.0"), SIGKILL), 0);
     harness_until(one_waits, h, 60, "the replica waits");
     assert_same_answers(h, before);
@@ -392,9 +398,8 @@ static void what_cannot_be_taken_changes_nothing(void **state)
     first = pid_of(h, "stage0.0");
     last = pid_of(h, "stage1.0");
     edit(h, "  - {}", "  - {replicas: 2}");
-    assert_int_equal(tool(h, "reload", ""), 1);
+    assert_int_equal(tool(h, "reload", ""), 2);
     assert_said("stages.1.replicas in the pipeline file is another");
-    assert_said("what served goes on");
     edit(h, "  - {replicas: 2}", "  - {threads: 1, cpus: 1}");
     assert_int_equal(tool(h, "reload", ""), 2);
     edit(h, "  - {threads: 1, cpus: 1}", "  - {replicas: [{cpus: [4000]}]}");
@@ -408,7 +413,7 @@ static void what_cannot_be_taken_changes_nothing(void **state)
     edit(h, "  - {replicas: [{cpus: [4000]}]}", "  - {}");
     edit(h, "deadline_ms: 20000", "deadline_ms: 10000");
     tool_ok(h, "reload", "");
-    assert_said("changes in `broker` are taken at the next `freezeline up`");
+    assert_said("broker.deadline_ms: 20000 -> 10000: the broker starts again");
     assert_same_answers(h, before);
     tool_ok(h, "down", "");
     finish(h);
@@ -434,8 +439,9 @@ static void a_reload_that_is_killed_loses_nothing(void **state)
     labels_of(h, before);
     put_model(h, "tests/data/tiny.onnx", true);
     snprintf(line, sizeof line,
-             "%s/freezeline reload -c %s >/dev/null 2>&1 & p=$!; "
-             "while kill -0 $p 2>/dev/null && ! grep -q starting %s/run/reload 2>/dev/null; do :; done; kill "
+             "%s/freezeline apply -c %s >/dev/null 2>&1 & p=$!; "
+             "while kill -0 $p 2>/dev/null && ! grep -q 'reload: ordered' %s/logs/supervisor.log; do :; "
+             "done; kill "
              "-9 $p; true",
              tool_folder(), harness_config(h), harness_pipeline(h)->state);
     assert_int_equal(shell(line), 0);

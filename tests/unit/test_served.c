@@ -100,7 +100,7 @@ static void the_promise_is_of_what_answers_not_of_what_was_built_since(void **st
     f->built.promise.terms = (struct promise_terms){false, 0.005, 0.95};
     n = notes(f);
     assert_int_equal(n, 1);
-    expect(f, n, "a build in st/caches is not served yet: `freezeline reload -c P.yaml` takes it");
+    expect(f, n, "a build in st/caches is not served yet: `freezeline apply -c P.yaml` takes it");
     assert_true(f->served.answers.promised && f->served.answers.promise.terms.budget == 0.02);
     assert_non_null(strstr(f->served.answers.asked, "0.5 points"));
 }
@@ -114,7 +114,7 @@ static void a_file_that_describes_something_else_is_noted(void **state)
     assert_int_equal(f->served.file, SERVED_OTHER_PLAN);
     expect(
         f, n,
-        "other cuts, exits or numbers of replicas than P.yaml describes now: `freezeline reload -c P.yaml`");
+        "other cuts, exits or numbers of replicas than P.yaml describes now: `freezeline apply -c P.yaml`");
     f->file.identity.digest[0] = 2;
     n = notes(f);
     assert_int_equal(f->served.file, SERVED_OTHER_INPUT);

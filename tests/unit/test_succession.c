@@ -394,6 +394,42 @@ static void one_that_waits_may_go(void **state)
     assert_true(ready(f));
 }
 
+/* Of the same plan, it waits for the end of the holder of its place alone. */
+static void a_successor_of_the_same_plan_waits_for_one_alone(void **state)
+{
+    struct fixture *f = *state;
+    all_of(f, 0, OLD, true);
+    hello(f, 0, 0, FIRST + HEIR, OLD, false);
+    assert_string_equal(state_of(f, FIRST + HEIR), "waiting");
+    assert_string_equal(state_of(f, FIRST), "ready");
+    ask(f, 1);
+    hello_of(f, ROLE_STAGE, 0, 0, FIRST, OLD, true, true); /* it is asked to end, and has one left */
+    ask(f, 2);
+    assert_int_equal(f->n_jobs, 1);
+    answer(f, 0);
+    assert_int_equal(told(f, MESSAGE_DRAIN, FIRST, NULL), 1);
+    hello(f, 0, 0, FIRST, OLD, false);
+    tick(f, 1);
+    assert_string_equal(state_of(f, FIRST + HEIR), "starting");
+    assert_int_equal(f->n_jobs, 1); /* the second waits */
+    hello(f, 0, 0, FIRST + HEIR, OLD, true);
+    assert_int_equal(f->n_jobs, 2);
+    answer(f, 1);
+    assert_true(f->n_answers == 2 && f->answer[1].error == FL_OK && f->answer[1].attempts == 1);
+}
+
+/* Even for all of them the pipeline does not move on at once. */
+static void successors_of_the_same_plan_do_not_move_it_on(void **state)
+{
+    struct fixture *f = *state;
+    all_of(f, 0, OLD, true);
+    all_of(f, HEIR, OLD, false);
+    tick(f, 1);
+    assert_string_equal(state_of(f, FIRST), "ready");
+    assert_string_equal(state_of(f, FIRST + HEIR), "waiting");
+    assert_true(ready(f));
+}
+
 static void cache_services_hear_what_the_stages_are(void **state)
 {
     struct fixture *f = *state;
@@ -527,6 +563,8 @@ int main(void)
         test(those_that_can_serve_every_stage_prevail),
         test(the_newest_waits_for_a_place_alone),
         test(one_that_waits_may_go),
+        test(a_successor_of_the_same_plan_waits_for_one_alone),
+        test(successors_of_the_same_plan_do_not_move_it_on),
         test(cache_services_hear_what_the_stages_are),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

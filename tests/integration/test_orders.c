@@ -1,0 +1,126 @@
+/* test_orders.c - processes start again, are added and taken away, and files are taken, while every request
+ * of a steady load is answered */
+#include "steady_load.h"
+#include "tool_world.h"
+
+#include <sys/socket.h>
+
+#include "deploy/launch/order.h"
+
+static const char two_stages[] = "exits: none\n"
+                                 "stages:\n"
+                                 "  - last: block1.out\n"
+                                 "  - {replicas: 2}\n"
+                                 "cache: {kind: none}\n"
+                                 "broker: {heartbeat_ms: 50, dead_after_ms: 1000, deadline_ms: 20000}\n";
+
+static struct harness *world_up(const char *yaml)
+{
+    struct harness *h = harness_new(NULL, yaml);
+    tool_ok(h, "up", "");
+    return h;
+}
+
+static void a_worker_starts_again_without_a_failed_request(void **state)
+{
+    struct harness *h = world_up(two_stages);
+    struct steady load;
+    pid_t only, one, other;
+    (void)state;
+
+    only = pid_of(h, "stage0.0");
+    one = pid_of(h, "stage1.0");
+    other = pid_of(h, "stage1.1");
+    steady_begin(&load, h, 100);
+    tool_ok(h, "restart", "stage0.0 stage1.0");
+    assert_said("2 processes started again");
+    steady_end(&load);
+    assert_true(pid_of(h, "stage0.0") > 0 && pid_of(h, "stage0.0") != only);
+    assert_true(pid_of(h, "stage1.0") > 0 && pid_of(h, "stage1.0") != one);
+    assert_int_equal(pid_of(h, "stage1.1"), other);
+    tool_ok(h, "down", "");
+    finish(h);
+}
+
+static void what_is_no_process_is_told(void **state)
+{
+    struct harness *h = harness_new(NULL, two_stages);
+    pid_t before;
+    (void)state;
+
+    assert_int_equal(tool(h, "restart", "stage0.0"), 1);
+    assert_said("no supervisor of this host tends this pipeline");
+    tool_ok(h, "up", "");
+    before = pid_of(h, "stage0.0");
+    assert_int_equal(tool(h, "restart", "stage7.0"), 2);
+    assert_said("there is no process `stage7.0`; there are broker, stage0.0, stage1.0, stage1.1");
+    assert_int_equal(tool(h, "restart", "stage0.0 nobody"), 2); /* all or none */
+    assert_int_equal(tool(h, "restart", ""), 2);
+    assert_int_equal(tool(h, "restart", "--rolling broker"), 2);
+    assert_int_equal(pid_of(h, "stage0.0"), before);
+    tool_ok(h, "down", "");
+    finish(h);
+}
+
+/* A worker that is stopped neither says nor does anything: its successor takes over all the same. */
+static void one_that_hangs_is_replaced(void **state)
+{
+    struct harness *h = world_up(two_stages);
+    pid_t before = pid_of(h, "stage1.0");
+    (void)state;
+
+    assert_int_equal(kill(before, SIGSTOP), 0);
+    tool_ok(h, "restart", "stage1.0");
+    assert_true(pid_of(h, "stage1.0") > 0 && pid_of(h, "stage1.0") != before);
+    tool_ok(h, "down", "");
+    finish(h);
+}
+
+/* Answers of the supervisor to raw lines. */
+static void say_raw(struct harness *h, const char *line, char *answer, size_t size)
+{
+    struct error e;
+    ssize_t n;
+    int fd;
+
+    assert_int_equal(order_socket(&fd, harness_pipeline(h), false, &e), FL_OK);
+    assert_int_equal(send(fd, line, strlen(line), MSG_NOSIGNAL), (ssize_t)strlen(line));
+    n = recv(fd, answer, size - 1, 0);
+    answer[n > 0 ? n : 0] = '\0';
+    close(fd);
+}
+
+static void lines_that_are_no_orders_are_refused(void **state)
+{
+    static char huge[20000];
+    struct harness *h = world_up(two_stages);
+    char answer[4096];
+    (void)state;
+
+    say_raw(h, "{\n", answer, sizeof answer);
+    assert_non_null(strstr(answer, "no order"));
+    say_raw(h, "{\"do\": \"dance\"}\n", answer, sizeof answer);
+    assert_non_null(strstr(answer, "no order"));
+    say_raw(h, "{\"do\": \"restart\", \"who\": [1]}\n", answer, sizeof answer);
+    assert_non_null(strstr(answer, "names of processes"));
+    say_raw(h, "{\"do\": \"scale\", \"stage\": 0, \"replicas\": 17}\n", answer, sizeof answer);
+    assert_non_null(strstr(answer, "1 to 16"));
+    memset(huge, 'x', sizeof huge - 1);
+    say_raw(h, huge, answer, sizeof answer);
+    assert_string_equal(answer, "");
+    say_raw(h, "{\"do\": \"state\"}\n", answer, sizeof answer);
+    assert_non_null(strstr(answer, "\"stage1.1\""));
+    tool_ok(h, "down", "");
+    finish(h);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_worker_starts_again_without_a_failed_request),
+        cmocka_unit_test(what_is_no_process_is_told),
+        cmocka_unit_test(one_that_hangs_is_replaced),
+        cmocka_unit_test(lines_that_are_no_orders_are_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
