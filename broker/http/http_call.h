@@ -15,9 +15,15 @@ struct http_memory {
     size_t most_of_one;
 };
 
+enum http_coding { CODING_PLAIN, CODING_GZIP, CODING_DEFLATE };
+
+/* A trace context (W3C, version 00), which begins at the client and goes on here. */
+#define TRACE_BYTES 56 /* "00-" 32 digits "-" 16 digits "-" 2 digits */
+
 struct http_reply {
     int status; /* 0: not known yet */
     struct json_text text;
+    enum http_coding coding; /* of text */
     const char *type;        /* of its content */
     int64_t header;          /* Inference-Header-Content-Length; -1: none */
     uint32_t retry_after_ms; /* 0: none */
@@ -29,9 +35,11 @@ struct http_call {
     void *connection;                 /* the server's */
     struct http_memory *memory;
     struct http_route route;
-    int64_t header; /* as oip_request_read takes it */
-    bool deflated;  /* the body is compressed */
-    bool picture;   /* it is a PNG or JPEG file */
+    int64_t header;           /* as oip_request_read takes it */
+    bool deflated;            /* the body is compressed */
+    bool picture;             /* it is a PNG or JPEG file */
+    enum http_coding accepts; /* of the reply, too */
+    char trace[TRACE_BYTES];  /* "": none */
     char *body;
     size_t size, room;
     bool refused; /* the body is not kept: `error` says why */
@@ -64,6 +72,12 @@ void http_call_answer(struct http_call *c, const struct answer *a, const float *
 /* All rows have their answers, or there is an error: makes the reply. */
 void http_call_finish(struct http_call *c, const struct pipeline *p, const struct view *v);
 
+/* Which compression a client takes, by its Accept-Encoding (NULL: none). */
+enum http_coding http_accepts(const char *header);
+/* Compresses the text, where that is worth it. Out of memory: it stays as it is. */
+void http_reply_pack(struct http_reply *r, enum http_coding coding);
+/* The trace context of the header, with a parent of our own, `span`; "" where the header has none. */
+void http_trace(char out[TRACE_BYTES], const char *header, uint64_t span);
 void http_reply_error(struct http_reply *r, const struct error *e);
 /* The status that goes with an error of the pipeline. */
 int http_status(int code);

@@ -109,6 +109,10 @@ static struct http_call *begin(struct http_door *d, struct MHD_Connection *conne
         return NULL;
     http_call_begin(c, &d->server.memory, &route);
     c->connection = connection;
+    c->accepts = http_accepts(
+        MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_ACCEPT_ENCODING));
+    http_trace(c->trace, MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "traceparent"),
+               ++d->server.spans);
     if (route.target == TARGET_INFER || route.target == TARGET_FEEDBACK)
         read_headers(c);
     return c;

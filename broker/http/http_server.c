@@ -24,6 +24,11 @@ static void add_headers(struct MHD_Response *response, const struct http_reply *
         snprintf(number, sizeof number, "%lld", (long long)r->header);
         MHD_add_response_header(response, "Inference-Header-Content-Length", number);
     }
+    if (r->coding != CODING_PLAIN) {
+        MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_ENCODING,
+                                r->coding == CODING_GZIP ? "gzip" : "deflate");
+        MHD_add_response_header(response, MHD_HTTP_HEADER_VARY, MHD_HTTP_HEADER_ACCEPT_ENCODING);
+    }
     if (r->retry_after_ms) {
         snprintf(number, sizeof number, "%u", (r->retry_after_ms + 999) / 1000);
         MHD_add_response_header(response, MHD_HTTP_HEADER_RETRY_AFTER, number);
@@ -36,6 +41,7 @@ enum MHD_Result http_server_reply(struct http_server *h, struct http_call *c)
     enum MHD_Result rc;
     if (c->reply.text.failed)
         return MHD_NO;
+    http_reply_pack(&c->reply, c->accepts);
     response = c->reply.text.n
                    ? MHD_create_response_from_buffer(c->reply.text.n, c->reply.text.at, MHD_RESPMEM_MUST_FREE)
                    : MHD_create_response_from_buffer(0, (char[1]){""}, MHD_RESPMEM_PERSISTENT);
@@ -47,6 +53,8 @@ enum MHD_Result http_server_reply(struct http_server *h, struct http_call *c)
     if (c->reply.text.n)
         c->reply.text = (struct json_text){.at = NULL};
     add_headers(response, &c->reply);
+    if (*c->trace)
+        MHD_add_response_header(response, "traceparent", c->trace);
     rc = MHD_queue_response(c->connection, (unsigned)c->reply.status, response);
     MHD_destroy_response(response);
     return rc;

@@ -17,6 +17,7 @@ struct http_server {
     struct http_counts counts;
     struct live *live;
     uint64_t told_ns; /* when those who watch were told last */
+    uint64_t spans;   /* the last that was given to a trace */
     bool resumed;     /* connections have replies that libmicrohttpd has not looked at */
 };
 

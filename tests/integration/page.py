@@ -6,6 +6,7 @@ import re
 import signal
 import sys
 import urllib.request
+import zlib
 
 from browser import Page
 from pictures import png
@@ -40,6 +41,14 @@ def pictures():
     for bad, code in (png()[:-20], 400), (b"GIF89a" + bytes(20), 501), (b"", 400):
         status, body = post(bad, "image/png")
         assert status == code and body["error"], (status, body)
+
+
+def compressed():
+    request = urllib.request.Request(URL + "metrics", headers={
+        "Accept-Encoding": "br, gzip", "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"})
+    reply = OPEN(request)
+    assert reply.headers["Content-Encoding"] == "gzip" and b"freezeline_up" in zlib.decompress(reply.read(), 47)
+    assert reply.headers["traceparent"].startswith("00-0af7651916cd43dd8448eb211c80319c-"), reply.headers
 
 
 def agrees(page):
@@ -80,6 +89,7 @@ def a_stopped_worker_shows(page):
 
 def main():
     pictures()
+    compressed()
     page = Page(URL)
     try:
         agrees(page)

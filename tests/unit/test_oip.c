@@ -7,6 +7,7 @@
 #include <string.h>
 #include <cmocka.h>
 #include <jansson.h>
+#include <zlib.h>
 
 #include "base/clock.h"
 #include "base/floats.h"
@@ -429,6 +430,63 @@ static void test_true_labels(void **state)
     json_text_free(&many);
 }
 
+static void test_compressed_replies(void **state)
+{
+    static const struct {
+        const char *header;
+        enum http_coding coding;
+    } c[] = {{NULL, CODING_PLAIN},
+             {"", CODING_PLAIN},
+             {"identity", CODING_PLAIN},
+             {"gzip", CODING_GZIP},
+             {"deflate, gzip;q=1.0, *;q=0.5", CODING_GZIP},
+             {"gzip;q=0", CODING_PLAIN},
+             {"gzip; q=0, Deflate", CODING_DEFLATE},
+             {"gzipped", CODING_PLAIN},
+             {", ,;", CODING_PLAIN},
+             {"*", CODING_GZIP}};
+    struct http_reply r = {.header = -1};
+    unsigned char back[8192];
+    z_stream z = {.avail_out = sizeof back, .next_out = back};
+    (void)state;
+    for (size_t i = 0; i < sizeof c / sizeof *c; i++)
+        assert_int_equal(http_accepts(c[i].header), c[i].coding);
+    json_text_format(&r.text, "short");
+    http_reply_pack(&r, CODING_GZIP);
+    assert_int_equal(r.coding, CODING_PLAIN);
+    for (int i = 0; i < 500; i++)
+        json_text_format(&r.text, "%d,", i);
+    http_reply_pack(&r, CODING_GZIP);
+    assert_int_equal(r.coding, CODING_GZIP);
+    assert_int_equal(inflateInit2(&z, 15 + 32), Z_OK);
+    z.next_in = (unsigned char *)r.text.at;
+    z.avail_in = (unsigned)r.text.n;
+    assert_int_equal(inflate(&z, Z_FINISH), Z_STREAM_END);
+    assert_memory_equal(back, "short0,1,2,", 11);
+    assert_int_equal(z.total_out, 5 + 10 * 2 + 90 * 3 + 400 * 4);
+    inflateEnd(&z);
+    json_text_free(&r.text);
+}
+
+static void test_traces_go_on(void **state)
+{
+    static const char *const none[] = {NULL,
+                                       "",
+                                       "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331",
+                                       "01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+                                       "00-00000000000000000000000000000000-b7ad6b7169203331-01",
+                                       "00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01",
+                                       "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-0\r"};
+    char trace[TRACE_BYTES];
+    (void)state;
+    http_trace(trace, "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", 0x12);
+    assert_string_equal(trace, "00-0af7651916cd43dd8448eb211c80319c-0000000000000012-01");
+    for (size_t i = 0; i < sizeof none / sizeof *none; i++) {
+        http_trace(trace, none[i], 1);
+        assert_string_equal(trace, "");
+    }
+}
+
 static void test_metadata(void **state)
 {
     struct json_text t = {.at = NULL};
@@ -631,6 +689,8 @@ int main(void)
         cmocka_unit_test(test_bad_requests),
         cmocka_unit_test(test_response),
         cmocka_unit_test(test_true_labels),
+        cmocka_unit_test(test_compressed_replies),
+        cmocka_unit_test(test_traces_go_on),
         cmocka_unit_test(test_metadata),
         cmocka_unit_test(test_paths),
         cmocka_unit_test(test_metrics),

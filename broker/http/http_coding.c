@@ -1,0 +1,84 @@
+/* http_coding.c - compressed replies, and trace contexts that go on */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <zlib.h>
+
+#include "http_call.h"
+
+#define WORTH_BYTES 1024 /* less fits one packet anyway */
+#define GZIP_BITS   (15 + 16)
+#define ZLIB_BITS   15
+
+/* One of the header's codings: its name, and whether its weight is not 0. */
+static bool takes(const char *at, size_t n, const char *name)
+{
+    size_t own = strlen(name);
+    const char *weight = memchr(at, ';', n);
+
+    if (n < own || strncasecmp(at, name, own) || (n > own && !strchr("; \t", at[own])))
+        return false;
+    if (!weight)
+        return true;
+    for (weight++; weight < at + n && (*weight == ' ' || *weight == 'q' || *weight == '='); weight++)
+        ;
+    return weight < at + n && strtod(weight, NULL) > 0;
+}
+
+enum http_coding http_accepts(const char *header)
+{
+    enum http_coding found = CODING_PLAIN;
+
+    while (header && *header) {
+        size_t n;
+        header += strspn(header, ", \t");
+        n = strcspn(header, ",");
+        if (takes(header, n, "gzip") || takes(header, n, "x-gzip") || takes(header, n, "*"))
+            return CODING_GZIP;
+        if (takes(header, n, "deflate"))
+            found = CODING_DEFLATE;
+        header += n;
+    }
+    return found;
+}
+
+void http_reply_pack(struct http_reply *r, enum http_coding coding)
+{
+    z_stream z = {.next_in = (unsigned char *)r->text.at, .avail_in = (uInt)r->text.n};
+    struct json_text out = {.at = NULL};
+
+    if (coding == CODING_PLAIN || r->text.failed || r->text.n < WORTH_BYTES || r->text.n > UINT32_MAX)
+        return;
+    if (deflateInit2(&z, Z_BEST_SPEED, Z_DEFLATED, coding == CODING_GZIP ? GZIP_BITS : ZLIB_BITS, 8,
+                     Z_DEFAULT_STRATEGY) != Z_OK)
+        return;
+    out.room = deflateBound(&z, r->text.n);
+    out.at = malloc(out.room);
+    z.next_out = (unsigned char *)out.at;
+    z.avail_out = out.at ? (uInt)out.room : 0;
+    if (out.at && deflate(&z, Z_FINISH) == Z_STREAM_END && z.total_out < r->text.n) {
+        out.n = z.total_out;
+        json_text_free(&r->text);
+        r->text = out;
+        r->coding = coding;
+    } else {
+        free(out.at);
+    }
+    deflateEnd(&z);
+}
+
+/* Lower-case digits of base 16, not all of them 0. */
+static bool is_id(const char *at, size_t n)
+{
+    return strspn(at, "0123456789abcdef") >= n && strspn(at, "0") < n;
+}
+
+void http_trace(char out[TRACE_BYTES], const char *header, uint64_t span)
+{
+    *out = '\0';
+    if (header && strlen(header) == TRACE_BYTES - 1 && !strncmp(header, "00-", 3) && is_id(header + 3, 32) &&
+        header[35] == '-' && is_id(header + 36, 16) && header[52] == '-' &&
+        strspn(header + 53, "0123456789abcdef") == 2)
+        snprintf(out, TRACE_BYTES, "%.35s-%016llx-%s", header, (unsigned long long)span, header + 53);
+}
