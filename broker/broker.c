@@ -73,7 +73,7 @@ static int send_control(void *arg, const struct peer *to, const struct message *
 static int connect_push(struct broker *b, int replica, struct error *e)
 {
     const struct stage_config *stage = &b->pipeline->stage[0];
-    struct socket_options o = {.high_water = stage->max_batch * 2, .immediate = true};
+    struct socket_options o = {.high_water = stage->max_batch * 2, .immediate = true, .to = PARTY_WORKER};
     b->push[replica] = (struct link){.lanes = b->lanes, .door = N_DOORS + replica};
     return link_open(&b->push[replica], b->context, ZMQ_PUSH, FRAMES_CONNECT,
                      stage->replica[replica].endpoint, &o, NULL, &b->pipeline->security, e);
@@ -108,8 +108,9 @@ static int check_limits(const struct pipeline *p, struct error *e)
 static int open_door(struct broker *b, int door, int type, const char *endpoint, struct socket_options *o,
                      const struct lane_options *lane, struct error *e)
 {
+    static const enum gate gates[N_DOORS] = {GATE_REQUESTS, GATE_CONTROL, GATE_RESULTS};
     o->also = pipeline_also(b->pipeline, endpoint);
-    b->door[door] = (struct link){.lanes = lane ? b->lanes : NULL, .door = door};
+    b->door[door] = (struct link){.lanes = lane ? b->lanes : NULL, .door = door, .gate = gates[door]};
     return link_open(&b->door[door], b->context, type, FRAMES_BIND, endpoint, o, lane, &b->pipeline->security,
                      e);
 }

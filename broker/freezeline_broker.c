@@ -16,8 +16,10 @@ static const char usage[] =
 
 int main(int argc, char **argv)
 {
-    struct startup start = {
-        .program = "freezeline-broker", .usage = usage, .number = {{"index", PIPELINE_MAX_BROKERS, 0}}};
+    struct startup start = {.program = "freezeline-broker",
+                            .usage = usage,
+                            .party = PARTY_BROKER,
+                            .number = {{"index", PIPELINE_MAX_BROKERS, 0}}};
     struct pipeline *p = NULL;
     struct broker *b = NULL;
     struct http_door *http = NULL;

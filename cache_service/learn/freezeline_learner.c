@@ -21,8 +21,10 @@ static const char usage[] =
 
 int main(int argc, char **argv)
 {
-    struct startup start = {
-        .program = "freezeline-learner", .usage = usage, .number = {{"index", PIPELINE_MAX_CACHES, 0}}};
+    struct startup start = {.program = "freezeline-learner",
+                            .usage = usage,
+                            .party = PARTY_LEARNER,
+                            .number = {{"index", PIPELINE_MAX_CACHES, 0}}};
     struct pipeline *p = NULL;
     struct learner_process *l = NULL;
     struct error e = {0};

@@ -20,8 +20,10 @@ static const char usage[] =
 
 int main(int argc, char **argv)
 {
-    struct startup start = {
-        .program = "freezeline-cache", .usage = usage, .number = {{"index", PIPELINE_MAX_CACHES, 0}}};
+    struct startup start = {.program = "freezeline-cache",
+                            .usage = usage,
+                            .party = PARTY_CACHE,
+                            .number = {{"index", PIPELINE_MAX_CACHES, 0}}};
     struct pipeline *p = NULL;
     struct service *s = NULL;
     struct error e = {0};

@@ -187,7 +187,7 @@ static int open_sockets(struct service *s, struct error *e)
     if (p->shared_memory && strcmp(p->cache.placement, "service") &&
         (s->no_block = open("/dev/null", O_RDONLY | O_CLOEXEC)) < 0)
         return error_set(e, FL_IO, "/dev/null cannot be opened: %s", strerror(errno));
-    s->lookup = (struct link){.lanes = s->lanes, .door = DOOR_LOOKUPS};
+    s->lookup = (struct link){.lanes = s->lanes, .door = DOOR_LOOKUPS, .gate = GATE_LOOKUPS};
     if ((rc = link_open(&s->lookup, s->context, ZMQ_ROUTER, FRAMES_BIND, p->cache.endpoint[s->index], &lookup,
                         &lane, &p->security, e)))
         return rc;

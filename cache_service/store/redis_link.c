@@ -81,6 +81,27 @@ static int check_all(const struct redis_config *c, bool anywhere, struct error *
     return FL_OK;
 }
 
+/* Beyond this host Redis is not encrypted, but at least it knows who may come in. */
+static int check_password(const struct redis_config *c, const struct security *s, struct error *e)
+{
+    char password[REDIS_PASSWORD_BYTES];
+    struct address a;
+    int rc;
+    if (!s || s->mode != SECURITY_CURVE || c->n_sentinels || !parse(&a, c->endpoint) || loopback(&a) ||
+        c->managed)
+        return FL_OK;
+    if ((rc = redis_password(c, password, e)))
+        return rc;
+    rc = *password
+             ? FL_OK
+             : error_set(e, FL_CONFIG,
+                         "redis.endpoint: %s is not this host: with security: curve it needs a password "
+                         "(redis.user, redis.password_file)",
+                         c->endpoint);
+    explicit_bzero(password, sizeof password);
+    return rc;
+}
+
 /* --- life --- */
 
 int redis_link_new(struct redis_link **out, const struct redis_config *config,
@@ -88,7 +109,7 @@ int redis_link_new(struct redis_link **out, const struct redis_config *config,
 {
     bool anywhere = security_beyond_loopback(security);
     int rc = check_all(config, anywhere, e);
-    if (rc)
+    if (rc || (rc = check_password(config, security, e)))
         return rc;
     if (!(*out = calloc(1, sizeof **out)))
         return error_set(e, FL_NOMEM, "out of memory");

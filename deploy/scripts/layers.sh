@@ -7,7 +7,7 @@ cd "$(dirname "$0")/../.."
 
 # One line a folder: whose headers it may include, then its rooms, lowest first.
 arrows='
-proto          :                             : base config wire picture index client
+proto          :                             : base keys config wire picture index client
 stages         : proto                       : graph ops load kernels exec place worker
 cache_service  : proto                       : promise train store service learn
 broker         : proto                       : http .
@@ -28,7 +28,7 @@ out=$(printf '%s' "$arrows" | awk '
             if ((getline line < target) < 0) return file " includes " include ", which is not beside it"
             close(target); return ""
         }
-        if (include ~ /^(base|config|wire|picture|index|client)\//) include = "proto/" include
+        if (include ~ /^(base|keys|config|wire|picture|index|client)\//) include = "proto/" include
         home(include)
         if (F != folder) return index(below[folder], " " F " ") ? "" : file " includes " include
         if (!((F "/" R) in rank) || rank[F "/" R] >= rank[folder "/" room])

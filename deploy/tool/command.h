@@ -34,6 +34,7 @@ int command_simulate(int argc, char **argv, struct error *e);
 int command_compare(int argc, char **argv, struct error *e);
 int command_report(int argc, char **argv, struct error *e);
 int command_feedback(int argc, char **argv, struct error *e);
+int command_keys(int argc, char **argv, struct error *e);
 int command_cache(int argc, char **argv, struct error *e);
 int command_top(int argc, char **argv, struct error *e);
 int command_generate(int argc, char **argv, struct error *e);

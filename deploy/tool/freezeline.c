@@ -39,6 +39,7 @@ static const struct command {
     {"report", "a page with plots from what bench saved", command_report},
     {"feedback", "true labels of requests that were answered", command_feedback},
     {"cache", "what the caches learned and when; stop learning, go back", command_cache},
+    {"keys", "who may come in: make, list, give away, revoke and rotate keys", command_keys},
     {"top", "live view of the running pipeline", command_top},
     {"generate", "write pictures for the demo", command_generate},
     {"supervise", NULL, command_supervise},

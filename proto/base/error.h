@@ -29,7 +29,8 @@
     X(CORRUPT, "corrupt", "a checksum or structure does not match")                          \
     X(NOT_FOUND, "not-found", "no such file, layer, exit or process")                        \
     X(AGAIN, "again", "nothing there yet")                                                   \
-    X(INTERNAL, "internal", "a bug in freezeline")
+    X(INTERNAL, "internal", "a bug in freezeline")                                           \
+    X(DENIED, "denied", "the key does not allow it")
 
 #define ERROR_TEXT_BYTES 512
 

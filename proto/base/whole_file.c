@@ -69,14 +69,14 @@ static bool write_all(int fd, const char *data, size_t size)
     return true;
 }
 
-int file_replace(const char *path, const struct file_part *part, int n, struct error *e)
+static int replace(const char *path, mode_t mode, const struct file_part *part, int n, struct error *e)
 {
     char *temporary;
     bool ok;
     int fd;
     if (asprintf(&temporary, "%s.%ld.part", path, (long)getpid()) < 0)
         return error_set(e, FL_NOMEM, "no memory to write %s", path);
-    fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
     ok = fd >= 0;
     for (int i = 0; i < n && ok; i++)
         ok = write_all(fd, part[i].data, part[i].size);
@@ -91,4 +91,14 @@ int file_replace(const char *path, const struct file_part *part, int n, struct e
     }
     free(temporary);
     return ok ? FL_OK : FL_IO;
+}
+
+int file_replace(const char *path, const struct file_part *part, int n, struct error *e)
+{
+    return replace(path, 0644, part, n, e);
+}
+
+int file_replace_private(const char *path, const struct file_part *part, int n, struct error *e)
+{
+    return replace(path, 0600, part, n, e);
 }

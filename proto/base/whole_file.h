@@ -18,5 +18,7 @@ struct file_part {
     size_t size;
 };
 int file_replace(const char *path, const struct file_part *part, int n, struct error *e);
+/* The same for a file that others than its owner may not read. */
+int file_replace_private(const char *path, const struct file_part *part, int n, struct error *e);
 
 #endif

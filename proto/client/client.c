@@ -15,6 +15,7 @@
 
 #include "config/address.h"
 #include "base/clock.h"
+#include "keys/keys.h"
 #include "wire/link.h"
 
 #define CLIENT_WINDOW     65536
@@ -29,6 +30,7 @@ struct client {
     struct lanes *lanes;      /* NULL: switched off */
     char *endpoint, *control; /* of the broker */
     struct security security;
+    struct keys *keys;    /* its own; NULL: the process's, or none are needed */
     uint32_t deadline_ms; /* the pipeline's */
     uint64_t next;        /* id */
     int64_t max_bytes;    /* of an input */
@@ -81,6 +83,26 @@ static int open_link(struct client *c, bool shared_memory, struct error *e)
     return FL_OK;
 }
 
+static bool over_tcp(const struct pipeline *p)
+{
+    return !strncmp(p->broker.requests, "tcp://", 6) || !strncmp(p->broker.control, "tcp://", 6);
+}
+
+/* An operator's key allows all that a client's does. A service that is a client too has its own. */
+static int take_keys(struct client *c, const struct pipeline *p, struct error *e)
+{
+    int rc;
+    c->security = p->security;
+    if (p->security.mode != SECURITY_CURVE || p->security.keys || !over_tcp(p))
+        return FL_OK;
+    if ((rc = keys_open(&c->keys, p->keys, PARTY_OPERATOR, NULL)) == FL_NOT_FOUND)
+        rc = keys_open(&c->keys, p->keys, PARTY_CLIENT, e);
+    else if (rc)
+        rc = keys_open(&c->keys, p->keys, PARTY_OPERATOR, e);
+    c->security.keys = c->keys;
+    return rc;
+}
+
 int client_new(struct client **out, const struct pipeline *p, struct error *e)
 {
     struct client *c = calloc(1, sizeof *c);
@@ -92,14 +114,13 @@ int client_new(struct client **out, const struct pipeline *p, struct error *e)
         client_free(c);
         return error_set(e, FL_NOMEM, "out of memory while connecting to %s", p->broker.requests);
     }
-    c->security = p->security;
     c->deadline_ms = (uint32_t)p->broker.deadline_ms;
     c->max_bytes = (int64_t)(p->broker.max_request_mb * (1 << 20));
     clock_boot_id(boot_id, sizeof boot_id);
     c->clock = clock_id(boot_id);
     if (getrandom(&c->next, sizeof c->next, 0) != (ssize_t)sizeof c->next)
         c->next = clock_ns();
-    if ((rc = open_link(c, p->shared_memory, e))) {
+    if ((rc = take_keys(c, p, e)) || (rc = open_link(c, p->shared_memory, e))) {
         client_free(c);
         return rc;
     }
@@ -115,6 +136,7 @@ void client_free(struct client *c)
     lanes_free(c->lanes);
     if (c->context)
         zmq_ctx_term(c->context);
+    keys_close(c->keys);
     free(c->endpoint);
     free(c->control);
     free(c);

@@ -6,7 +6,7 @@
 #include <stddef.h>
 
 #include "base/error.h"
-#include "security.h"
+#include "keys/security.h"
 
 #define ENDPOINT_MAX_IPC_PATH 107 /* what a unix socket's address holds */
 

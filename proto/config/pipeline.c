@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "endpoint.h"
+#include "keys/keys.h"
 #include "precision.h"
 
 struct loading {
@@ -176,11 +177,13 @@ static int derive_names(struct loading *l)
         return out_of_memory(l);
     if (!p->state) {
         char state[96];
+        int rc;
         snprintf(state, sizeof state, ".freezeline/%s", p->name);
-        return key_set(p, key_find("state"), NULL, state,
-                       (struct key_source){.file = p->path, .entry = &here}, l->e);
+        if ((rc = key_set(p, key_find("state"), NULL, state,
+                          (struct key_source){.file = p->path, .entry = &here}, l->e)))
+            return rc;
     }
-    return FL_OK;
+    return fill(&p->keys, "%s/keys", p->state) ? FL_OK : out_of_memory(l);
 }
 
 static bool is_given(const struct loading *l, const char *path)
@@ -312,7 +315,7 @@ static int check_endpoint(struct loading *l, struct used_endpoints *used, const 
 /* `bind` must be a host as in an endpoint, and `security` holds for it too. */
 static int check_bind(struct loading *l)
 {
-    const struct security anywhere = {SECURITY_NONE};
+    const struct security anywhere = {.mode = SECURITY_NONE};
     const char *bind = l->p->bind;
     char endpoint[300];
     struct error why;
@@ -357,7 +360,7 @@ static int check_hosts(struct loading *l)
 /* `broker.http` is HOST:PORT; any port may stand for it. `key`: where it was given. */
 static int check_http(struct loading *l, const char *http, const char *key)
 {
-    const struct security anywhere = {SECURITY_NONE};
+    const struct security anywhere = {.mode = SECURITY_NONE};
     char endpoint[300];
     struct error why;
 
@@ -373,6 +376,12 @@ static int check_http(struct loading *l, const char *http, const char *key)
             source_at(l, "%s", key), false, l->e,
             "broker.http: `%.100s` is not loopback and traffic is not protected: use 127.0.0.1, or "
             "write `security: none` where the network itself is trusted",
+            http);
+    if (l->p->security.mode == SECURITY_CURVE && endpoint_check(endpoint, NULL, &why))
+        return key_error(
+            source_at(l, "%s", key), false, l->e,
+            "broker.http: `%.100s` is not loopback, and HTTP knows nothing of keys: use 127.0.0.1, and a "
+            "proxy before it that ends TLS",
             http);
     return FL_OK;
 }
@@ -634,6 +643,8 @@ void pipeline_free(struct pipeline *p)
     free(p->wire_dtype);
     free(p->filter);
     free(p->bind);
+    keys_close(p->security.keys);
+    free(p->keys);
     free(p->log_level);
     free(p);
 }

@@ -14,7 +14,7 @@
 #include <stdio.h>
 
 #include "base/error.h"
-#include "security.h"
+#include "keys/security.h"
 
 #define PRECISION_TEXT_BYTES   48
 #define PIPELINE_MAX_STAGES    16
@@ -212,8 +212,9 @@ struct pipeline {
     struct redis_config redis;
     struct updates_config updates;
     char *bind; /* where tcp sockets listen, instead of the host of their endpoint; NULL: there */
-    struct security security;
-    bool shared_memory; /* lanes beside the sockets (wire/lanes.h) */
+    struct security security; /* its keys are open in services alone (startup.h) */
+    char *keys;               /* directory */
+    bool shared_memory;       /* lanes beside the sockets (wire/lanes.h) */
     char *log_level;
     struct logs_config logs;
     int n_hosts;

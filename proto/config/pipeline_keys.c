@@ -37,8 +37,12 @@ const struct key pipeline_keys[] = {
              "an interface"},
     {"shared_memory", KEY_BOOL, ROOT(shared_memory), "true",
      .help = "messages between processes of one host go through memory that they share, where they can"},
-    {"security", KEY_RULE, ROOT(security.mode), "loopback", .choices = "loopback|none",
-     .help = "loopback: other addresses are refused; none: they are allowed and nothing protects them"},
+    {"security", KEY_RULE, ROOT(security.mode), "loopback", .choices = "loopback|curve|none",
+     .help = "loopback: other addresses are refused; curve: over tcp all is encrypted, between those whose "
+             "keys are "
+             "allowed; none: nothing protects it"},
+    {"keys", KEY_PATH, ROOT(keys), .example = "keys",
+     .help = "directory of `freezeline keys`, for security: curve; default: keys in the state directory"},
     {"port", KEY_INT, ROOT(port), "5600", RANGE(1, 65535 - PIPELINE_MAX_WAYS),
      .help =
          "first tcp port where hosts are named: Redis + 0, broker K + 1 + 3 K, cache I + 16 + I, stage S, "

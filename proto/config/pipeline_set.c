@@ -384,7 +384,7 @@ static int set_text(char **to, const struct key *k, const char *text, struct key
     if (!value)
         return error_set(e, FL_NOMEM, "out of memory while reading %s", o.file);
     if (k->type == KEY_ENDPOINT) {
-        const struct security anywhere = {SECURITY_NONE};
+        const struct security anywhere = {.mode = SECURITY_NONE};
         struct error why;
         if (endpoint_check(value, &anywhere, &why)) {
             free(value);

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/signals.h"
 #include "base/version.h"
+#include "keys/keys.h"
 
 #define NUMBERS 256 /* what getopt_long returns for the first of number[] */
 
@@ -105,5 +106,7 @@ int startup_pipeline(const struct startup *s, const char *role, struct pipeline 
     if (s->log && (rc = log_to(s->log, (*out)->logs.max_mb, (*out)->logs.keep, e)))
         return rc;
     log_info("may use %s", limits_text(text, sizeof text));
+    if ((*out)->security.mode == SECURITY_CURVE)
+        return keys_open(&(*out)->security.keys, (*out)->keys, s->party, e);
     return FL_OK;
 }

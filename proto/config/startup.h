@@ -20,6 +20,7 @@ struct startup_number {
 
 struct startup {
     const char *program; /* "freezeline-broker" */
+    enum party party;    /* whose keys it has, where the file says security: curve */
     const char *usage;   /* what --help prints before the options that all have */
     struct startup_number number[STARTUP_MAX_NUMBERS];
     /* from the command line */
@@ -31,8 +32,8 @@ struct startup {
  * printed. */
 int startup_options(struct startup *s, int argc, char **argv);
 
-/* Catches signals, raises limits, reads the pipeline file and opens the log of `role` ("stage1.0") where the
- * file and the options say. The caller frees *out, after an error too. */
+/* Catches signals, raises limits, reads the pipeline file and keys, and opens the log of `role` ("stage1.0")
+ * where the file and the options say. The caller frees *out, after an error too. */
 int startup_pipeline(const struct startup *s, const char *role, struct pipeline **out, struct error *e);
 
 #endif

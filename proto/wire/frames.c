@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "codec.h"
+#include "keys/keys.h"
 
 static int code_of_errno(void)
 {
@@ -174,10 +175,15 @@ int frames_recv(void *socket, struct peer *from, struct message *m, zmq_msg_t *p
 
     empty(payload);
     zmq_msg_init(&frame);
+    if (!from)
+        from = &unused;
+    from->guest = 0;
     if (router)
-        rc = recv_peer(socket, &frame, from ? from : &unused, e);
+        rc = recv_peer(socket, &frame, from, e);
     if (!rc && (rc = recv_frame(socket, &frame)) && rc != FL_AGAIN)
         rc = error_set(e, (enum fl_code)rc, "receiving failed: %s", zmq_strerror(errno));
+    if (!rc)
+        from->guest = keys_guest(&frame);
     if (!rc)
         rc = message_decode(m, zmq_msg_data(&frame), zmq_msg_size(&frame), e);
     if (!rc)

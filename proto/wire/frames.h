@@ -10,11 +10,13 @@
 
 #include <zmq.h>
 
+#include "keys/security.h"
 #include "message.h"
 
 struct peer {
     size_t size;
     uint8_t id[64];
+    uint32_t guest; /* by which key it came (keys.h); 0: by none */
 };
 
 enum frames_mode { FRAMES_BIND, FRAMES_CONNECT };
@@ -27,12 +29,13 @@ struct socket_options {
     bool mandatory;    /* ROUTER: an unroutable message is an error */
     const char *bind;  /* listen at this host instead of the endpoint's; NULL: there (pipeline's `bind`) */
     const char *also;  /* bind this endpoint, too; NULL: none (pipeline_also) */
+    enum party to;     /* connecting: who binds that endpoint; 0: a broker */
 };
 
 /* Makes a socket of `type`, sets every option by name (LINGER 0, MAXMSGSIZE, HWM, IMMEDIATE), binds or
- * connects. On bind failure the text names the endpoint and who may hold it. `security` as in pipeline.h:
- * refuses non-loopback tcp. For ipc://, missing directories are made (mode 0700) and a path that a living
- * process holds is refused. */
+ * connects. On bind failure the text names the endpoint and who may hold it. `security` (security.h):
+ * refuses tcp beyond loopback, or protects it by keys. For ipc://, missing directories are made (mode 0700)
+ * and a path that a living process holds is refused. */
 int frames_socket(void **out, void *context, int type, enum frames_mode mode, const char *endpoint,
                   const struct socket_options *o, const struct security *security, struct error *e);
 
@@ -54,9 +57,9 @@ void frames_keep_bound_now(void *socket, const char *endpoint, uint64_t *looked_
 int frames_send(void *socket, const struct peer *to, const struct message *m, zmq_msg_t *payload);
 
 /* Receives one message without blocking: FL_AGAIN when there is none. `payload` must be initialised; it is
- * replaced by the raw frame (size 0 when absent). Its size is checked against the tensor that the message
- * announces, and its data are aligned to 8 bytes (while `payload` stays where it is: small messages live
- * inside it). */
+ * replaced by the raw frame (size 0 when absent). `from` (may be NULL) says who sent it. Its size is checked
+ * against the tensor that the message announces, and its data are aligned to 8 bytes (while `payload` stays
+ * where it is: small messages live inside it). */
 int frames_recv(void *socket, struct peer *from, struct message *m, zmq_msg_t *payload, struct error *e);
 
 #endif

@@ -434,7 +434,8 @@ static struct lane *lane_of(struct lanes *l, int door, const struct peer *to)
 {
     uint64_t serial;
     if (!to) {
-        int i = l->door[door].connected;
+        const struct lane_door *d = &l->door[door]; /* one that is not used goes by tcp alone */
+        int i = d->used && !d->listens ? d->connected : -1;
         return i >= 0 && l->lane[i].state == LANE_OPEN ? &l->lane[i] : NULL;
     }
     memcpy(&serial, to->id + 1, sizeof serial);

@@ -2,6 +2,7 @@
 #include "link.h"
 
 #include "base/log.h"
+#include "keys/keys.h"
 
 #define SOCKET_FIRST 16 /* of so many messages, one is looked for in the socket first */
 
@@ -10,7 +11,9 @@ int link_open(struct link *l, void *context, int type, enum frames_mode mode, co
               const struct security *security, struct error *e)
 {
     struct error why;
-    int rc = frames_socket(&l->socket, context, type, mode, endpoint, o, security, e);
+    int rc;
+    l->security = security;
+    rc = frames_socket(&l->socket, context, type, mode, endpoint, o, security, e);
     if (rc || !l->lanes)
         return rc;
     if (mode == FRAMES_CONNECT)
@@ -36,15 +39,37 @@ int link_send(struct link *l, const struct peer *to, const struct message *m, zm
     return rc == FL_AGAIN ? frames_send(l->socket, to, m, payload) : rc;
 }
 
+/* What came through the socket, if its sender may send it here. */
+static int receive_allowed(struct link *l, struct peer *from, struct message *m, zmq_msg_t *payload,
+                           struct error *e)
+{
+    struct keys *keys = l->security ? l->security->keys : NULL;
+    enum party who;
+    char name[128];
+    int rc = frames_recv(l->socket, from, m, payload, e);
+
+    if (rc || l->gate == GATE_NONE || !from->guest)
+        return rc;
+    if (rights_may(who = keys_party(keys, from->guest), l->gate, m))
+        return FL_OK;
+    zmq_msg_close(payload);
+    zmq_msg_init(payload);
+    return error_set(e, FL_DENIED, "the key of %s %s", keys_name(keys, from->guest, name, sizeof name),
+                     who == PARTY_NOBODY ? "is no longer allowed" : "does not allow this message here");
+}
+
 int link_receive(struct link *l, struct peer *from, struct message *m, zmq_msg_t *payload, struct error *e)
 {
     bool first = ++l->turn % SOCKET_FIRST == 0;
+    struct peer unused;
     int rc;
+    from = from ? from : &unused;
+    from->guest = 0;
     if (!l->lanes)
-        return frames_recv(l->socket, from, m, payload, e);
-    if (first && (rc = frames_recv(l->socket, from, m, payload, e)) != FL_AGAIN)
+        return receive_allowed(l, from, m, payload, e);
+    if (first && (rc = receive_allowed(l, from, m, payload, e)) != FL_AGAIN)
         return rc;
     if ((rc = lanes_receive(l->lanes, l->door, from, m, payload, e)) != FL_AGAIN || first)
         return rc;
-    return frames_recv(l->socket, from, m, payload, e);
+    return receive_allowed(l, from, m, payload, e);
 }

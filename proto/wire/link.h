@@ -7,11 +7,14 @@
 #define FREEZELINE_LINK_H
 
 #include "lanes.h"
+#include "rights.h"
 
 struct link {
     void *socket;
     struct lanes *lanes; /* borrowed; NULL: the socket alone */
     int door;
+    enum gate gate;                  /* the caller's: what may come here, by whose key */
+    const struct security *security; /* borrowed */
     unsigned turn; /* now and then the socket comes first, so that no lane keeps it waiting for ever */
 };
 
@@ -23,7 +26,7 @@ int link_open(struct link *l, void *context, int type, enum frames_mode mode, co
               const struct security *security, struct error *e);
 void link_close(struct link *l, int linger_ms);
 
-/* As frames_send and frames_recv. */
+/* As frames_send and frames_recv. FL_DENIED: it came, but its sender's key does not allow it. */
 int link_send(struct link *l, const struct peer *to, const struct message *m, zmq_msg_t *payload);
 int link_receive(struct link *l, struct peer *from, struct message *m, zmq_msg_t *payload, struct error *e);
 

@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "config/endpoint.h"
 #include "base/log.h"
+#include "keys/keys.h"
 
 /* Creates the missing directories above `path`, for this user only. */
 static int make_parents(const char *path, struct error *e)
@@ -137,13 +138,70 @@ static bool any_ipv6(const struct address_list *list)
     return false;
 }
 
-static int bind_all(void *socket, const struct address_list *list, struct error *e)
+/* libzmq copies the options of a socket for each endpoint when that is bound or connected, so one socket can
+ * have some that are encrypted and some that are not. */
+static bool is_encrypted(const char *endpoint, const struct security *s)
 {
+    return s && s->mode == SECURITY_CURVE && !strncmp(endpoint, "tcp://", 6);
+}
+
+static int no_keys(const char *endpoint, struct error *e)
+{
+    return error_set(e, FL_CONFIG, "%s takes keys, and none were read: see `freezeline keys --help`",
+                     endpoint);
+}
+
+static int bind_one(void *socket, void *context, const char *endpoint, const struct security *s,
+                    struct error *e)
+{
+    int rc;
+    if (!is_encrypted(endpoint, s))
+        return zmq_bind(socket, endpoint) ? bind_error(endpoint, e) : FL_OK;
+    if (!s->keys)
+        return no_keys(endpoint, e);
+    if ((rc = keys_guard(s->keys, context, e)) || (rc = keys_for_bind(s->keys, socket, e)))
+        return rc;
+    if (zmq_bind(socket, endpoint))
+        return bind_error(endpoint, e);
+    return keys_for_none(socket, e); /* what is bound next may be ipc */
+}
+
+static int bind_all(void *socket, void *context, const struct address_list *list, const struct security *s,
+                    struct error *e)
+{
+    int rc = FL_OK;
     if (any_ipv6(list) && !set_int(socket, ZMQ_IPV6, 1))
         return error_set(e, FL_INTERNAL, "cannot listen at IPv6 addresses: %s", zmq_strerror(errno));
-    for (int i = 0; i < list->n; i++)
-        if (zmq_bind(socket, list->endpoint[i]))
-            return bind_error(list->endpoint[i], e);
+    for (int i = 0; i < list->n && !rc; i++)
+        rc = bind_one(socket, context, list->endpoint[i], s, e);
+    return rc;
+}
+
+/* The other end has one of several keys while they are rotated: a connection for each, of which one comes
+ * about. It alone gets messages then. */
+static int connect_encrypted(void *socket, const char *endpoint, enum party to, const struct security *s,
+                             struct error *e)
+{
+    int n, rc = FL_OK;
+    if (!s->keys)
+        return no_keys(endpoint, e);
+    n = keys_servers(s->keys, to ? to : PARTY_BROKER);
+    if (n > 1 && !set_int(socket, ZMQ_IMMEDIATE, 1))
+        return error_set(e, FL_INTERNAL, "cannot set the options of %s: %s", endpoint, zmq_strerror(errno));
+    for (int i = 0; i < (n ? n : 1) && !rc; i++)
+        if (!(rc = keys_for_connect(s->keys, socket, to ? to : PARTY_BROKER, i, e)) &&
+            zmq_connect(socket, endpoint))
+            rc = error_set(e, FL_CONFIG, "cannot connect to %s: %s", endpoint, zmq_strerror(errno));
+    return rc;
+}
+
+static int connect_one(void *socket, const char *endpoint, enum party to, const struct security *s,
+                       struct error *e)
+{
+    if (is_encrypted(endpoint, s))
+        return connect_encrypted(socket, endpoint, to, s, e);
+    if (zmq_connect(socket, endpoint))
+        return error_set(e, FL_CONFIG, "cannot connect to %s: %s", endpoint, zmq_strerror(errno));
     return FL_OK;
 }
 
@@ -180,9 +238,10 @@ int frames_socket(void **out, void *context, int type, enum frames_mode mode, co
     if (!set_options(socket, type, mode == FRAMES_CONNECT && address_is_ipv6(endpoint), o))
         rc = error_set(e, FL_INTERNAL, "cannot set the options of %s: %s", endpoint, zmq_strerror(errno));
     else if (mode == FRAMES_BIND)
-        (void)((rc = bind_all(socket, &list, e)) || (rc = bind_all(socket, &more, e)));
-    else if (zmq_connect(socket, endpoint))
-        rc = error_set(e, FL_CONFIG, "cannot connect to %s: %s", endpoint, zmq_strerror(errno));
+        (void)((rc = bind_all(socket, context, &list, security, e)) ||
+               (rc = bind_all(socket, context, &more, security, e)));
+    else
+        rc = connect_one(socket, endpoint, o->to, security, e);
     if (rc)
         zmq_close(socket);
     else

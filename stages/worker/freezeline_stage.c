@@ -34,6 +34,7 @@ int main(int argc, char **argv)
 {
     struct startup start = {.program = "freezeline-stage",
                             .usage = usage,
+                            .party = PARTY_WORKER,
                             .number = {[STAGE] = {"stage", 1000, -1},
                                        [REPLICA] = {"replica", 1000, 0},
                                        [AFTER] = {"after", 1 << 30, 0}}};

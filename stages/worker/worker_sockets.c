@@ -25,9 +25,9 @@ static void check_placement(const struct pipeline *p, const char *endpoint)
 }
 
 static int connect_to(struct worker_sockets *s, struct link *l, int door, int type, const char *endpoint,
-                      int high_water, bool immediate, struct error *e)
+                      enum party to, int high_water, bool immediate, struct error *e)
 {
-    struct socket_options o = {.high_water = high_water, .immediate = immediate};
+    struct socket_options o = {.high_water = high_water, .immediate = immediate, .to = to};
     *l = (struct link){.lanes = s->lanes, .door = door};
     return link_open(l, s->context, type, FRAMES_CONNECT, endpoint, &o, NULL, &s->pipeline->security, e);
 }
@@ -42,7 +42,7 @@ int worker_sockets_bind(struct worker_sockets *s, int max_batch, size_t input_by
                                   .bind = p->bind,
                                   .also = pipeline_also(p, endpoint)};
     struct lane_options lane = {.in_bytes = (size_t)(max_batch + 2) * (input_bytes + ROUTE)};
-    s->jobs = (struct link){.lanes = s->lanes, .door = DOOR_JOBS};
+    s->jobs = (struct link){.lanes = s->lanes, .door = DOOR_JOBS, .gate = GATE_JOBS};
     return link_open(&s->jobs, s->context, ZMQ_PULL, FRAMES_BIND, endpoint, &jobs, &lane, &p->security, e);
 }
 
@@ -55,7 +55,8 @@ static int connect_brokers(struct worker_sockets *s, int many, struct error *e)
         struct broker_replica b = pipeline_broker(p, i);
         if (!(rc = frames_socket(&s->control[i], s->context, ZMQ_DEALER, FRAMES_CONNECT, b.control, &control,
                                  &p->security, e)))
-            rc = connect_to(s, &s->results[i], DOOR_RESULTS + i, ZMQ_PUSH, b.results, many, false, e);
+            rc = connect_to(s, &s->results[i], DOOR_RESULTS + i, ZMQ_PUSH, b.results, PARTY_BROKER, many,
+                            false, e);
     }
     return rc;
 }
@@ -73,14 +74,14 @@ int worker_sockets_open(struct worker_sockets *s, const struct stage_setup *asks
     if ((p->shared_memory && (rc = lanes_new(&s->lanes, e))) || (rc = connect_brokers(s, many, e)))
         return rc;
     for (int i = 0; s->stage + 1 < p->n_stages && i < next->n_replicas; i++, s->n_next++)
-        if ((rc = connect_to(s, &s->next[i], DOOR_NEXT + i, ZMQ_PUSH, next->replica[i].endpoint, many, true,
-                             e)))
+        if ((rc = connect_to(s, &s->next[i], DOOR_NEXT + i, ZMQ_PUSH, next->replica[i].endpoint, PARTY_WORKER,
+                             many, true, e)))
             return rc;
     if (!asks)
         return FL_OK;
     cache = p->cache.endpoint[p->stage[s->stage].replica[s->replica].cache];
     check_placement(p, cache);
-    if ((rc = connect_to(s, &s->cache, DOOR_CACHE, ZMQ_DEALER, cache, 64, true, e)))
+    if ((rc = connect_to(s, &s->cache, DOOR_CACHE, ZMQ_DEALER, cache, PARTY_CACHE, 64, true, e)))
         return rc;
     if (s->lanes && strcmp(p->cache.placement, "service") && near_cache_new(&s->near, asks))
         return error_set(e, FL_NOMEM, "out of memory");

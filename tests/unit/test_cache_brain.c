@@ -131,7 +131,7 @@ static void look_as(uint64_t first, uint32_t flags, uint64_t deadline_ns, bool t
     for (int i = 0; i < 2; i++)
         m.lookup.item[i] = (struct lookup_item){
             .request = first + (unsigned)i, .attempt = 1, .flags = flags, .deadline_ns = deadline_ns};
-    cache_brain_lookup(w.brain, &(struct peer){1, "s"}, &m, near, &came, w.now);
+    cache_brain_lookup(w.brain, &(struct peer){.size = 1, .id = "s"}, &m, near, &came, w.now);
 }
 
 static void look(uint64_t first, uint32_t flags, uint64_t deadline_ns)
@@ -331,7 +331,7 @@ static void what_does_not_belong_there_is_counted(void **state)
     (void)state;
     begin(NULL);
     tell(&job);
-    cache_brain_lookup(w.brain, &(struct peer){1, "s"}, &job, NULL, &came, w.now);
+    cache_brain_lookup(w.brain, &(struct peer){.size = 1, .id = "s"}, &job, NULL, &came, w.now);
     cache_brain_garbage(w.brain, true, "noise", w.now);
     look(1, 0, UINT64_MAX); /* nothing to look up in yet */
     assert_int_equal(cache_brain_counters(w.brain).garbage, 3);

@@ -17,7 +17,7 @@
 #include "wire/frames.h"
 
 static void *context, *router, *dealer;
-static const struct security anywhere = {SECURITY_NONE};
+static const struct security anywhere = {.mode = SECURITY_NONE};
 static struct message message;
 static zmq_msg_t payload;
 

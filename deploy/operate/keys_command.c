@@ -1,0 +1,337 @@
+/* keys_command.c - `freezeline keys`: makes, lists, gives away, revokes and rotates keys */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "deploy/tool/arguments.h"
+#include "deploy/tool/command.h"
+#include "deploy/tool/report.h"
+#include "deploy/tool/state.h"
+#include "deploy/tool/table.h"
+#include "key_rotation.h"
+
+static const struct usage usage = {
+    .command = "keys",
+    .operands = "make | list | add NAME | revoke NAME | rotate",
+    .min_operands = 1,
+    .max_operands = 2,
+    .summary = "Makes, lists, gives away, revokes and rotates the keys of a pipeline with security: curve.",
+    .notes =
+        "Keys are files in the directory that `keys` in the pipeline file names: ROLE.key has the secret of "
+        "each\n"
+        "role (mode 0600), `allowed` the public keys that are let in. Running processes read `allowed` "
+        "again\n"
+        "within a second of a change; of a pipeline on other hosts it is copied there by `freezeline "
+        "apply`.\n\n"
+        "  make          a key for each role that has none\n"
+        "  list          whose keys are let in, and until when\n"
+        "  add NAME      a key to give away: --output, by default NAME.key, becomes client.key (or "
+        "operator.key)\n"
+        "                in the `keys` directory of who uses it\n"
+        "  revoke NAME   its owner is refused from the next message on\n"
+        "  rotate        new keys for all roles, in three steps with a rolling restart after the first two:\n"
+        "                it is run three times, and says each time what is due next\n\n"
+        "examples:\n"
+        "  freezeline keys make -c P.yaml\n"
+        "  freezeline keys add alice --days 90 -c P.yaml\n"
+        "  freezeline keys revoke alice -c P.yaml\n",
+};
+
+struct keys_command {
+    struct pipeline_arguments where;
+    struct argument_list operands;
+    const char *role, *until, *output;
+    int days;
+    bool json;
+    struct pipeline *pipeline;
+    struct allow_list list;
+    int lock;
+};
+
+static const char *name_of(const struct keys_command *c)
+{
+    return c->operands.n > 1 ? c->operands.item[1] : "";
+}
+
+static int print_done(const struct keys_command *c, const char *what, const char *sentence, struct error *e)
+{
+    if (c->json)
+        return report_print(
+            json_pack("{s:s, s:s, s:s}", "done", what, "keys", c->pipeline->keys, "next", sentence), e);
+    printf("%s\n", sentence);
+    return FL_OK;
+}
+
+/* ---- make ---- */
+
+static int make_role(struct keys_command *c, enum party role, int *made, struct error *e)
+{
+    char path[KEY_PATH_BYTES], file[32];
+    struct allowed a = {.role = role};
+    struct key_pair k;
+    int rc;
+    snprintf(file, sizeof file, "%s.key", party_name(role));
+    if ((rc = key_path(path, c->pipeline->keys, file, e)))
+        return rc;
+    if (!(rc = key_file_read(&k, path, e)) || rc != FL_NOT_FOUND) {
+        key_pair_wipe(&k);
+        return rc;
+    }
+    if (!(rc = key_pair_new(&k, role, party_name(role), e)) && !(rc = key_file_write(&k, path, e))) {
+        memcpy(a.key, k.public_key, sizeof a.key);
+        snprintf(a.name, sizeof a.name, "%s", party_name(role));
+        rc = allow_list_add(&c->list, &a, e);
+        ++*made;
+    }
+    key_pair_wipe(&k);
+    return rc;
+}
+
+static int make(struct keys_command *c, struct error *e)
+{
+    char sentence[KEY_PATH_BYTES + 200];
+    int made = 0, rc = FL_OK;
+    for (int p = PARTY_BROKER; p < PARTIES && !rc; p++)
+        rc = make_role(c, (enum party)p, &made, e);
+    if (rc || (made && (rc = allow_list_write(&c->list, c->pipeline->keys, e))))
+        return rc;
+    snprintf(sentence, sizeof sentence, "%s: %d keys made%s", c->pipeline->keys, made,
+             c->pipeline->security.mode == SECURITY_CURVE
+                 ? ""
+                 : "; `security: curve` in the pipeline file uses them");
+    return print_done(c, "make", sentence, e);
+}
+
+/* ---- list ---- */
+
+static const char *state_of(const struct allowed *a)
+{
+    return allowed_at(a, (int64_t)(clock_wall_ms() / 1000)) ? "allowed" : "expired";
+}
+
+static int list(struct keys_command *c, struct error *e)
+{
+    char moment[MOMENT_BYTES];
+    json_t *keys = json_array();
+    struct table *t;
+    if (c->json) {
+        for (int i = 0; i < c->list.n; i++) {
+            const struct allowed *a = &c->list.entry[i];
+            json_array_append_new(
+                keys, json_pack("{s:s, s:s, s:s, s:o, s:s}", "role", party_name(a->role), "name", a->name,
+                                "key", a->key, "until",
+                                a->until_s ? json_string(moment_text(a->until_s, moment)) : json_null(),
+                                "state", state_of(a)));
+        }
+        return report_print(json_pack("{s:s, s:s, s:o}", "directory", c->pipeline->keys, "rotation",
+                                      key_rotation_word(key_rotation_step(c->pipeline->keys)), "keys", keys),
+                            e);
+    }
+    json_decref(keys);
+    t = table_new("role|name|until|state|public key", "lllll");
+    for (int i = 0; i < c->list.n; i++) {
+        const struct allowed *a = &c->list.entry[i];
+        table_cell(t, "%s", party_name(a->role));
+        table_cell(t, "%s", a->name);
+        table_cell(t, "%s", moment_text(a->until_s, moment));
+        table_cell(t, "%s", state_of(a));
+        table_cell(t, "%s", a->key);
+    }
+    if (key_rotation_step(c->pipeline->keys) != ROTATION_NONE)
+        printf("rotation: %s\n", key_rotation_word(key_rotation_step(c->pipeline->keys)));
+    return table_end(t, e);
+}
+
+/* ---- add and revoke ---- */
+
+static int until_when(const struct keys_command *c, int64_t *until_s, struct error *e)
+{
+    int64_t now_s = (int64_t)(clock_wall_ms() / 1000);
+    if (c->until && c->days)
+        return error_set(e, FL_USAGE, "--days or --until, not both");
+    *until_s = c->days ? now_s + 86400ll * c->days : 0;
+    if (c->until && !moment_parse(until_s, c->until))
+        return error_set(e, FL_USAGE, "--until %.40s: write 2027-01-31, 2027-01-31T12:00:00Z (UTC) or `-`",
+                         c->until);
+    if (*until_s && *until_s <= now_s)
+        return error_set(e, FL_USAGE, "--until %.40s: that is over already", c->until);
+    return FL_OK;
+}
+
+static int named(const struct allow_list *list, const char *name)
+{
+    for (int i = 0; i < list->n; i++)
+        if (!strcmp(list->entry[i].name, name))
+            return i;
+    return -1;
+}
+
+static bool is_role(const char *name)
+{
+    return party_of(name) != PARTY_NOBODY || strchr(name, '@');
+}
+
+static int check_name(const struct keys_command *c, struct error *e)
+{
+    const char *name = name_of(c);
+    if (!*name)
+        return error_set(e, FL_USAGE, "%s takes a NAME", c->operands.item[0]);
+    if (!key_name_ok(name))
+        return error_set(e, FL_USAGE, "\"%.70s\" is no name: 1 to 63 letters, digits, `_`, `-`, `.`", name);
+    if (is_role(name))
+        return error_set(e, FL_USAGE,
+                         "`%s` is the pipeline's own: `freezeline keys rotate` replaces such keys", name);
+    return FL_OK;
+}
+
+/* Who gets the key has no allow-list, so the key brings what the broker proves itself by. */
+static void add_brokers(struct key_pair *k, const struct allow_list *list)
+{
+    for (int i = 0; i < list->n && k->n_brokers < KEY_MOST_BROKER; i++)
+        if (list->entry[i].role == PARTY_BROKER)
+            memcpy(k->broker[k->n_brokers++], list->entry[i].key, KEY_TEXT_BYTES);
+}
+
+/* The list first: a key that is in nobody's hands yet does no harm. */
+static int write_added(struct keys_command *c, struct allowed *a, const char *path, struct error *e)
+{
+    struct key_pair k;
+    int rc = key_pair_new(&k, a->role, a->name, e);
+    if (!rc) {
+        memcpy(a->key, k.public_key, sizeof a->key);
+        add_brokers(&k, &c->list);
+        if (!(rc = allow_list_add(&c->list, a, e)) &&
+            !(rc = allow_list_write(&c->list, c->pipeline->keys, e)))
+            rc = key_file_write(&k, path, e);
+    }
+    key_pair_wipe(&k);
+    return rc;
+}
+
+static int add(struct keys_command *c, struct error *e)
+{
+    struct allowed a = {.role = party_of(c->role)};
+    char path[KEY_PATH_BYTES], moment[MOMENT_BYTES], sentence[KEY_PATH_BYTES + 200];
+    int rc = check_name(c, e);
+    if (rc || (rc = until_when(c, &a.until_s, e)))
+        return rc;
+    if (a.role != PARTY_CLIENT && a.role != PARTY_OPERATOR)
+        return error_set(e, FL_USAGE, "--role %.20s: keys to give away are of a client or an operator",
+                         c->role);
+    if (named(&c->list, name_of(c)) >= 0)
+        return error_set(e, FL_USAGE, "`%s` has a key already: revoke it first, or take another name",
+                         name_of(c));
+    snprintf(a.name, sizeof a.name, "%s", name_of(c));
+    if (c->output)
+        snprintf(path, sizeof path, "%s", c->output);
+    else
+        snprintf(path, sizeof path, "%s.key", a.name);
+    if (!access(path, F_OK))
+        return error_set(e, FL_USAGE, "%s is there already: choose another --output", path);
+    if ((rc = write_added(c, &a, path, e)))
+        return rc;
+    snprintf(sentence, sizeof sentence, "%s: the key of %s `%s`%s%s; give it away as %s.key", path,
+             party_name(a.role), a.name, a.until_s ? ", until " : "",
+             a.until_s ? moment_text(a.until_s, moment) : "", party_name(a.role));
+    return print_done(c, "add", sentence, e);
+}
+
+static int take_away(struct keys_command *c, struct error *e)
+{
+    char sentence[KEY_NAME_BYTES + 100];
+    int rc = check_name(c, e), i;
+    if (rc)
+        return rc;
+    if ((i = named(&c->list, name_of(c))) < 0)
+        return error_set(e, FL_NOT_FOUND, "nobody is called `%s`: see `freezeline keys list`", name_of(c));
+    allow_list_remove(&c->list, i);
+    if ((rc = allow_list_write(&c->list, c->pipeline->keys, e)))
+        return rc;
+    snprintf(sentence, sizeof sentence, "`%s` is refused from its next message on", name_of(c));
+    return print_done(c, "revoke", sentence, e);
+}
+
+static int rotate(struct keys_command *c, struct error *e)
+{
+    char sentence[400];
+    int rc = key_rotation_turn(c->pipeline->keys, &c->list, sentence, sizeof sentence, e);
+    return rc ? rc : print_done(c, "rotate", sentence, e);
+}
+
+/* ---- the command ---- */
+
+static const struct action {
+    const char *word;
+    int operands;
+    int (*act)(struct keys_command *c, struct error *e);
+} actions[] = {
+    {"make", 1, make}, {"list", 1, list}, {"add", 2, add}, {"revoke", 2, take_away}, {"rotate", 1, rotate}};
+
+static const struct action *action_of(const struct argument_list *operands, struct error *e)
+{
+    for (size_t i = 0; i < sizeof actions / sizeof *actions; i++)
+        if (!strcmp(operands->item[0], actions[i].word)) {
+            if (operands->n <= actions[i].operands)
+                return &actions[i];
+            error_set(e, FL_USAGE, "%s takes no \"%.40s\"", actions[i].word, operands->item[1]);
+            return NULL;
+        }
+    error_set(e, FL_USAGE, "\"%.40s\" is none of make, list, add, revoke, rotate", operands->item[0]);
+    return NULL;
+}
+
+/* The directory, its lock, and the list, which `make` may begin. */
+static int open_directory(struct keys_command *c, bool makes, struct error *e)
+{
+    char lock[KEY_PATH_BYTES];
+    int rc;
+    if (makes && (rc = state_make_private(c->pipeline->keys, e)))
+        return rc;
+    if ((rc = key_check_modes(c->pipeline->keys, false, e)) == FL_NOT_FOUND)
+        return error_set(e, rc, "there are no keys at %s: `freezeline keys make` makes them",
+                         c->pipeline->keys);
+    if (rc || (rc = key_path(lock, c->pipeline->keys, ".lock", e)) ||
+        (rc = state_lock(&c->lock, lock, "another `freezeline keys`", e)))
+        return rc;
+    rc = allow_list_read(&c->list, c->pipeline->keys, e);
+    return rc == FL_NOT_FOUND && makes ? FL_OK : rc;
+}
+
+static int run(struct keys_command *c, struct error *e)
+{
+    const struct action *action = action_of(&c->operands, e);
+    int rc;
+    if (!action)
+        return FL_USAGE;
+    if ((rc = arguments_load(&c->pipeline, &c->where, e)) || (rc = open_directory(c, action->act == make, e)))
+        return rc;
+    return action->act(c, e);
+}
+
+int command_keys(int argc, char **argv, struct error *e)
+{
+    struct keys_command c = {.role = "client", .lock = -1};
+    const struct argument table[] = {
+        ARGUMENTS_PIPELINE(c.where),
+        OPTION_TEXT("role", c.role, "ROLE", "of add: client (default) or operator"),
+        OPTION_INT("days", c.days, "N", "of add: the key is good for N days (default: for ever)", 1, 36500),
+        OPTION_TEXT("until", c.until, "DATE", "of add: or until then"),
+        OPTION_TEXT("output", c.output, "FILE", "of add: where the key is written (default NAME.key)"),
+        ARGUMENTS_JSON(c.json),
+        {0},
+    };
+    int rc = arguments_parse(&usage, table, argc, argv, &c.operands, e);
+
+    if (!rc)
+        rc = run(&c, e);
+    allow_list_free(&c.list);
+    if (c.lock >= 0)
+        close(c.lock);
+    pipeline_free(c.pipeline);
+    return rc;
+}
