@@ -180,7 +180,19 @@ $(SIEGE): $(patsubst %.c,$(B)/%.o,$(filter-out %/liar.c %/clock_step.c,$(wildcar
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LD_FLAGS) -Wl,--wrap=link_receive -o $@ $^ $(LD_LIBS)
 
-faults: all $(SIEGE) ## make faults on a real pipeline under load, account for each request [SEED=N] [ONLY=NAME,..] [SOAK=S]
+# The same programs beside a stage worker that lies (liar.c).
+LIARS := $(B)/tests/faults/real/liars
+$(LIARS)/freezeline-stage: $(B)/stages/worker/freezeline_stage.o $(B)/tests/faults/real/liar.o $(LIB) $(BINS)
+	$(call say,LINK,$@)
+	$(Q)mkdir -p $(@D) && $(CC) $(LD_FLAGS) -Wl,--wrap=link_send,--wrap=frames_send -o $@ $(filter %.o,$^) $(LIB) $(LD_LIBS)
+	$(Q)ln -f $(filter-out %-stage,$(BINS)) $(@D)
+
+$(B)/tests/faults/real/clock_step.so: tests/faults/real/clock_step.c $(B)/flags
+	$(call say,LINK,$@)
+	$(Q)mkdir -p $(@D) && $(CC) $(C_FLAGS) -shared -fPIC -o $@ $< -ldl
+
+SIEGE_ALL := $(SIEGE) $(LIARS)/freezeline-stage $(B)/tests/faults/real/clock_step.so
+faults: all $(SIEGE_ALL) ## make faults on a real pipeline under load, account for each request [SEED=N] [ONLY=NAME,..] [SOAK=S]
 	$(Q)$(SIEGE) --bin $(CURDIR)/$(B) --caches $(CURDIR)/build/siege --plot build/siege/faults.svg --seed $(or $(SEED),1) \
 	    $(if $(ONLY),--only $(ONLY)) $(if $(SOAK),--soak $(SOAK)) $(FAULTS_OPTIONS)
 
@@ -233,7 +245,7 @@ test: deps ## set everything up and run all tests
 	deploy/scripts/layers.sh || rc=1; \
 	tests/run.sh --sum && exit $$rc
 
-check: all $(UNIT) $(CONFORM) $(INTEGR) $(REPLAYS) $(FAULTS) $(if $(SANITIZE),,$(SIEGE)) $(if $(SANITIZE),,$(TABLED)) ## build and run all tests of one variant
+check: all $(UNIT) $(CONFORM) $(INTEGR) $(REPLAYS) $(FAULTS) $(if $(SANITIZE),,$(SIEGE_ALL) $(TABLED)) ## build and run all tests of one variant
 	$(Q)export FREEZELINE_BUILD=$(CURDIR)/$(B) $(SAN_ENV); \
 	FAULTS_SCHEDULES=$(if $(SANITIZE),1000,10000) tests/run.sh '$(VARIANT)' $(FAULT_SH) $(INTEGR) $(SCRIPTS) $(CONFORM) $(UNIT) $(REPLAYS)
 

@@ -188,6 +188,17 @@ void dispatch_retry(struct dispatch *d, struct request_entry *e, uint32_t reason
     requeue(d, e, backoff ? now + (RETRY_BACKOFF_NS << (e->failures - 1)) : now);
 }
 
+/* ---- results ---- */
+
+static void put_aside(const struct member *m, const char *why)
+{
+    log_warn("stage %d replica %d (pid %llu) fails one request after the other and is put aside: %s",
+             m->stage, m->replica, (unsigned long long)m->hello.pid, why);
+}
+
+/* Which worker of the way is silent is not known. The others answer other requests, and are trusted again by
+ * that.
+ */
 void dispatch_overdue(struct dispatch *d, struct request_entry *e, uint64_t now)
 {
     dispatch_ask(d, e, -1);
@@ -197,14 +208,15 @@ void dispatch_overdue(struct dispatch *d, struct request_entry *e, uint64_t now)
     }
     d->retry_tokens -= 1;
     for (int s = 0; s < e->n_route; s++) {
+        struct member *m = registry_worker(d->registry, s, e->route[s]);
         e->avoid[s] |= (uint16_t)(1u << e->route[s]);
+        if (trust_worker_failed(m, now))
+            put_aside(m, "nothing is heard of what it takes");
         if (s)
             trust_link_silent(d->registry, s, e->route[s - 1], e->route[s], now);
     }
     dispatch_retry(d, e, FL_DEADLINE, false, now);
 }
-
-/* ---- results ---- */
 
 /* A stage reports that e's current attempt has failed there: the first one of the route that is not in the
  * trace. Two kinds of failure do not count against broker.retries, since the request is not to blame: a link
@@ -230,8 +242,7 @@ static void on_failure(struct dispatch *d, struct request_entry *e, const struct
     trial = m->trial == e->id;
     e->avoid[stage] |= (uint16_t)(1u << e->route[stage]);
     if (trust_worker_failed(m, now))
-        log_warn("stage %d replica %d (pid %llu) fails one request after the other and is put aside: %s",
-                 stage, e->route[stage], (unsigned long long)m->hello.pid, r->text);
+        put_aside(m, r->text);
     if (trial)
         requeue(d, e, now);
     else
@@ -304,22 +315,35 @@ void dispatch_expire(struct dispatch *d, struct request_entry *e, uint64_t now)
     dispatch_answer_error(d, e, FL_DEADLINE, text, dispatch_retry_ms(d), now);
 }
 
-/* The decoder has checked the protocol's limits; these are the pipeline's. What passes is safe as an index.
- */
-static int check_result(const struct dispatch *d, const struct result *r, struct error *error)
+/* Whoever was the last on the way has sent what cannot be. The request, if it is his, is tried elsewhere. */
+static void blame(struct dispatch *d, struct request_entry *e, const struct result *r,
+                  const struct error *why, uint64_t now)
 {
-    if (r->exit >= 0 && !r->trace.n)
-        return error_set(error, FL_PROTOCOL, "a hit at exit %d that has passed no stage", r->exit);
-    for (int i = 0; i < r->trace.n; i++) {
-        const struct stage_time *t = &r->trace.stage[i];
-        if ((int64_t)t->stage >= registry_stages(d->registry) ||
-            (int64_t)t->replica >= registry_replicas(d->registry, (int)t->stage))
-            return error_set(
-                error, FL_PROTOCOL,
-                "a result that has passed stage %u replica %u, which is not in the pipeline file", t->stage,
-                t->replica);
+    const struct stage_time *last = &r->trace.stage[r->trace.n ? r->trace.n - 1 : 0];
+    struct result failed;
+    struct member *m;
+
+    if (!r->trace.n || (int64_t)last->stage >= registry_stages(d->registry) ||
+        (int64_t)last->replica >= registry_replicas(d->registry, (int)last->stage))
+        return;
+    if (e && !e->original && r->attempt == e->attempt && e->list != REQUESTS_WAITING &&
+        (int)last->stage < e->n_route && e->route[last->stage] == last->replica) {
+        failed = *r;
+        failed.error = FL_PROTOCOL;
+        failed.trace.n = (int)last->stage;
+        snprintf(failed.text, sizeof failed.text, "%.*s", (int)sizeof failed.text - 1, why->text);
+        on_failure(d, e, &failed, now);
+        return;
     }
-    return FL_OK;
+    m = registry_worker(d->registry, (int)last->stage, (int)last->replica);
+    if (m->known && trust_worker_failed(m, now))
+        put_aside(m, why->text);
+}
+
+/* A stage that refuses what the one before it has sent speaks against that one. */
+static bool refuses_sender(const struct result *r)
+{
+    return (r->error == FL_SHAPE || r->error == FL_DTYPE) && r->trace.n;
 }
 
 /* The result of a shadow is told to the caches alone. Times are learned from what someone waits for. */
@@ -339,9 +363,11 @@ int dispatch_result(struct dispatch *d, const struct result *r, zmq_msg_t *paylo
                     uint64_t now, struct error *error)
 {
     struct request_entry *e = requests_find(d->requests, r->request);
-    int rc = check_result(d, r, error);
-    if (rc)
-        return rc;
+    struct error why = {FL_OK, ""};
+    if (dispatch_doubt(d, e, r, &why)) {
+        blame(d, e, r, &why, now);
+        return error_set(error, FL_PROTOCOL, "%s", why.text);
+    }
     if (r->error == FL_OK && !(e && e->original))
         admission_answered(&d->admission, now);
     if (!e) {
@@ -363,6 +389,9 @@ int dispatch_result(struct dispatch *d, const struct result *r, zmq_msg_t *paylo
             answer_result(d, e, r, payload, came_ns, now);
         else
             dispatch_expire(d, e, now); /* too late; tick has not found it yet */
+    } else if (refuses_sender(r)) {
+        error_set(&why, FL_PROTOCOL, "refused by stage %d: %.400s", r->trace.n, r->text);
+        blame(d, e, r, &why, now);
     } else if (is_final(r->error)) {
         dispatch_answer_error(d, e, r->error, r->text, 0, now);
     } else if (e->list != REQUESTS_WAITING && r->attempt == e->attempt) {

@@ -152,6 +152,13 @@ bool dispatch_shadow_gives_way(struct dispatch *d);
 
 void dispatch_feedback(struct dispatch *d, const struct peer *from, const struct feedback *f, uint64_t now);
 
+/* dispatch_doubt.c */
+
+/* FL_PROTOCOL: a result that no honest worker gives for e (NULL: such a request is not here). Where it has
+ * passed places that are in the pipeline file, its way is safe as an index. */
+int dispatch_doubt(const struct dispatch *d, const struct request_entry *e, const struct result *r,
+                   struct error *error);
+
 /* dispatch_answer.c: how an attempt ends: in an answer, in an error, or in another attempt */
 
 void dispatch_send_answer(struct dispatch *d, const struct peer *to, zmq_msg_t *scores); /* sends d->out */

@@ -21,7 +21,8 @@ void trust_link_failed(struct registry *r, int stage, int from, int to, uint64_t
 /* A request that went that way was heard of no more: the link may be cut without either end knowing. It
  * rests, where the sender has another. */
 void trust_link_silent(struct registry *r, int stage, int from, int to, uint64_t now);
-/* A request failed at this worker with an error that speaks against it. True when that puts it aside. */
+/* A request failed at this worker with an error that speaks against it, or was not heard of any more. True
+ * when that puts it aside. */
 bool trust_worker_failed(struct member *m, uint64_t now);
 /* Does the error of a result speak against the worker that sent it? Lateness does not. */
 bool trust_speaks_against(uint32_t error);

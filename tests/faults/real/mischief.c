@@ -248,6 +248,71 @@ static int half_open(struct siege *s, struct trial *t, struct error *e)
     return FL_OK;
 }
 
+/* ---- liars ---- */
+
+/* A worker of the last stage, or of any, lies from now on: what it sends passes through liar.c. */
+static int lie(struct siege *s, struct trial *t, struct error *e)
+{
+    int rc = draw_victims(s, t, t->fault->victims, 1, e);
+    FILE *f = rc ? NULL : fopen(s->lies, "we");
+
+    if (rc)
+        return rc;
+    if (!f)
+        return error_set(e, FL_IO, "cannot write %s", s->lies);
+    fprintf(f, "%s %s\n", t->name[0] + strlen("stage"), t->fault->name + strlen("lie-"));
+    fclose(f);
+    if (t->fault->number)
+        process_signal(&t->process[0], t->fault->number);
+    return FL_OK;
+}
+
+static void tell_the_truth(struct siege *s, struct trial *t)
+{
+    (void)t;
+    remove(s->lies);
+}
+
+/* Least outstanding gives a slow worker less to do: what the others take must hardly show. */
+#define SLOWER_WANTED 1.5
+
+static bool slow_hardly_shows(struct siege *s, struct trial *t)
+{
+    (void)s;
+    t->figure = t->sum.p99_ms / t->calm_p99_ms;
+    t->missed = t->figure > SLOWER_WANTED;
+    snprintf(t->note, sizeof t->note, "p99 %.1f ms, %.2f times the calm's", t->sum.p99_ms, t->figure);
+    return true;
+}
+
+/* Its supervisor says how it ends, and waits longer each time. */
+static bool crash_is_told(struct siege *s, struct trial *t)
+{
+    int said = town_said(s->town, "supervisor", t->name[0], "ended with status 3; starts again in");
+
+    snprintf(t->note, sizeof t->note, "started again %d times", said);
+    if (said >= 2)
+        return true;
+    snprintf(t->why, sizeof t->why, "the supervisor has told of %d ends of %s", said, t->name[0]);
+    return false;
+}
+
+/* The broker put it aside, and its log says whom. */
+static bool is_named(struct siege *s, struct trial *t)
+{
+    char who[64];
+    int said;
+
+    snprintf(who, sizeof who, "stage %c replica %c", t->name[0][5], t->name[0][7]);
+    said = town_said(s->town, "broker", who, "is put aside");
+    snprintf(t->note, sizeof t->note, "put aside %d times", said - t->said);
+    t->said = said;
+    if (said)
+        return true;
+    snprintf(t->why, sizeof t->why, "%s was not put aside", who);
+    return false;
+}
+
 /* ---- the table ---- */
 
 #define KILL(name, what, victims, count, quick, allow, bound)                                             \
@@ -263,6 +328,11 @@ static int half_open(struct siege *s, struct trial *t, struct error *e)
 #define LINK(name, what, hold_s, quick, allow, begin, end, number)                                          \
     {                                                                                                       \
         name, what, GROUND_THREE, quick, hold_s, 3, allow, begin, end, NULL, NULL, number, 0, NULL, NULL, 0 \
+    }
+#define LIE(name, what, victims, number, quick, allow, holds)                                               \
+    {                                                                                                       \
+        name, what, GROUND_LIARS, quick, 6, 2, allow, lie, tell_the_truth, holds, victims, number, 1, NULL, \
+            NULL, 0                                                                                         \
     }
 #define ANY_TWO "stage cache redis learner"
 
@@ -289,6 +359,13 @@ const struct fault siege_faults[] = {
          0),
     LINK("half-open", "workers die behind a cut link", 3, false, 0, half_open, boot_host, 0),
     LINK("kill-host", "a whole host is gone", 5, false, 0, kill_host, boot_host, 0),
+    LIE("lie-shape", "scores or activations of another shape", "stage", 0, true, 0, is_named),
+    LIE("lie-label", "a label that the network does not have", "stage", 0, false, 0, is_named),
+    LIE("lie-late", "answers that come after the request was tried again", "stage1", 0, false, 0, NULL),
+    LIE("lie-foreign", "answers to requests that it was not given", "stage1", 0, true, 0, is_named),
+    LIE("lie-fail", "an error at once for everything", "stage", 0, true, 0, is_named),
+    LIE("lie-crash", "a worker that crashes at every start", "stage", SIGKILL, true, 0, crash_is_told),
+    LIE("lie-slow", "one of two replicas is ten times slower", "stage1", 0, false, 0, slow_hardly_shows),
     {"overload", "three times more than can be answered", GROUND_ONE, true, 60, 4,
      ALLOW_OVERLOADED | ALLOW_DEADLINE, overload, back_to_steady, overload_holds, NULL, 0, 0, NULL, NULL, 0},
 };

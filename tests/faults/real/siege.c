@@ -229,14 +229,17 @@ static int know_truth(struct siege *s, struct error *e)
 
 static int open_ground(struct siege *s, enum ground ground, const struct fault *own, struct error *e)
 {
-    struct town_plan plan = {.bin = ground == GROUND_LIARS ? s->liars : s->bin,
+    char liars[TOWN_PATH];
+    struct town_plan plan = {.bin = ground == GROUND_LIARS ? liars : s->bin,
                              .caches = s->caches,
                              .model = s->model,
                              .set = own && own->set ? own->set : "",
                              .under = own && own->under ? own->under : "",
                              .hosts = ground == GROUND_THREE ? 3 : 1};
-    int rc = town_new(&s->town, &plan, e);
+    int rc;
 
+    snprintf(liars, sizeof liars, "%.400s/tests/faults/real/liars", s->bin);
+    rc = town_new(&s->town, &plan, e);
     if (rc || (!s->truth && (rc = know_truth(s, e))) ||
         (rc = steady_load_start(&s->load[s->n_loads], town_pipeline(s->town), &s->in, s->rate, s->seed, e)))
         return rc;
@@ -354,7 +357,6 @@ int main(int argc, char **argv)
     static struct wishes w = {.seed = 1, .rounds = 1};
     const struct argument table[] = {
         OPTION_TEXT("bin", s.bin, "DIR", "where the programs are"),
-        OPTION_TEXT("liars", s.liars, "DIR", "where the same are with a stage worker that lies"),
         OPTION_TEXT("caches", s.caches, "DIR", "where built caches are kept"),
         OPTION_FLAG("quick", s.quick, "the part of `make test`"),
         OPTION_FLAG("strict", s.strict,
@@ -378,6 +380,11 @@ int main(int argc, char **argv)
     if (!rc && !realpath(s.model, model))
         rc = error_set(&e, FL_USAGE, "%s is not there: start this from the repository's root", s.model);
     s.model = model;
+    snprintf(s.folder, sizeof s.folder, "/tmp/freezeline-siege.XXXXXX");
+    if (!rc && !mkdtemp(s.folder))
+        rc = error_set(&e, FL_IO, "cannot make a folder in /tmp");
+    snprintf(s.lies, sizeof s.lies, "%s/lies", s.folder);
+    setenv("FREEZELINE_LIES", s.lies, 1);
     s.seed = (uint64_t)w.seed;
     shuffle_seed(&s.random, s.seed, 7);
     if (!rc)
@@ -388,5 +395,6 @@ int main(int argc, char **argv)
         fprintf(stderr, "siege: %s\n", e.text);
     free(s.truth);
     free(s.images);
+    rmdir(s.folder);
     return rc ? error_exit_status(rc) : !all_is_well(&s);
 }

@@ -54,13 +54,15 @@ struct trial {
     struct account_sum sum;
     struct status_reply before;
     int64_t rss_before;  /* of the broker */
+    int said;            /* by logs before */
     double figure;       /* of the fault's own, named in `holds` */
     bool failed, missed; /* a promise was broken; a bound was not kept */
     char why[400], note[200];
 };
 
 struct siege {
-    const char *bin, *liars, *caches, *model, *stepper;
+    const char *bin, *caches, *model;
+    char lies[TOWN_PATH], folder[64]; /* what liar.c reads; where it is */
     struct town *town;
     struct steady_load *load[SIEGE_MOST_LOADS]; /* of each ground so far; the newest sends */
     int n_loads;

@@ -115,10 +115,14 @@ static int write_config(const char *path, const char *model, const char *state, 
 
 int town_build(const char *bin, const char *model, const char *folder, struct error *e)
 {
-    char config[TOWN_PATH], now[TOWN_PATH];
+    char config[TOWN_PATH], root[TOWN_PATH], now[TOWN_PATH + 128];
     int rc;
 
-    snprintf(now, sizeof now, "cat %.100s %.100s/freezeline-cache %.100s/p.yaml | cksum", model, bin, folder);
+    if (!getcwd(root, sizeof root))
+        return error_set(e, FL_IO, "cannot tell the working directory");
+    snprintf(now, sizeof now,
+             " (cd %.200s && cat %.200s proto/index/cache_pack.c cache_service/store/manifest.c) | cksum",
+             root, model);
     snprintf(config, sizeof config, "%.400s/p.yaml", folder);
     if ((rc = shell(e, "mkdir -p %s", folder)) || (rc = write_config(config, model, "state", yaml_one, e)) ||
         !shell(NULL, "cd %s && test -s requests.bin && [ \"$(%s)\" = \"$(cat stamp)\" ]", folder, now))
@@ -388,7 +392,7 @@ bool town_whole(struct town *t, char *why, size_t size)
     return s.ready || missing(why, size, "the pipeline", "is not ready");
 }
 
-int town_said(struct town *t, const char *name, const char *text)
+int town_said(struct town *t, const char *name, const char *text, const char *and)
 {
     char line[4096], from[TOWN_PATH];
     int n = 0;
@@ -397,7 +401,7 @@ int town_said(struct town *t, const char *name, const char *text)
     snprintf(from, sizeof from, "cat %s/*/logs/%s.log* 2>/dev/null", t->folder, name);
     f = popen(from, "re");
     while (f && fgets(line, sizeof line, f))
-        n += strstr(line, text) != NULL;
+        n += strstr(line, text) && strstr(line, and);
     if (f)
         pclose(f);
     return n;

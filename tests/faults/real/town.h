@@ -58,8 +58,8 @@ void town_tend(struct town *t);
 bool town_whole(struct town *t, char *why, size_t size);
 /* What the broker says; all zero when it says nothing. */
 void town_status(struct town *t, struct status_reply *out);
-/* How often a log of this member has this text, be it a log of before. */
-int town_said(struct town *t, const char *name, const char *text);
+/* How many lines of this member's logs, be they of before, have both texts. */
+int town_said(struct town *t, const char *name, const char *text, const char *and);
 
 /* Resident memory in bytes and open files of a process; 0 when it is gone. */
 int64_t town_rss(pid_t pid);
