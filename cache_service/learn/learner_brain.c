@@ -16,18 +16,19 @@
 #include "learner_watch.h"
 
 #define QUEUE           32
-#define FIRST_TEACH     200   /* requests that the first caches are taught with */
-#define FIRST_PLAN      150   /* audits that an order is planned on, at least */
-#define GROWN           1.3   /* times as many as the last time, .. */
-#define GROWN_BY        150   /* .. and so many more: teach again */
-#define FEWEST          100   /* audits, before a candidate serves */
-#define GAIN            0.01  /* of the network's time: what a commit is worth */
-#define FIRST_GAIN      0.05  /* likewise, where nothing serves: an audit costs nothing then */
-#define HOPE            0.01  /* likewise: what is to be gained for more audits than usual */
-#define SIGNAL_AUDITS   300   /* to look at after a signal or an alarm */
-#define WAITING         512   /* audits that wait for their truth, where truths come */
-#define TRUTHS_COME     1000  /* a truth about one of so many of the last audits */
-#define SETTLED_AUDITS  1000  /* after a change: until then, signals are taken for the same one */
+#define FIRST_TEACH     200  /* requests that the first caches are taught with */
+#define FIRST_PLAN      150  /* audits that an order is planned on, at least */
+#define GROWN           1.3  /* times as many as the last time, .. */
+#define GROWN_BY        150  /* .. and so many more: teach again */
+#define FEWEST          100  /* audits, before a candidate serves */
+#define GAIN            0.01 /* of the network's time: what a commit is worth */
+#define FIRST_GAIN      0.05 /* likewise, where nothing serves: an audit costs nothing then */
+#define HOPE            0.01 /* likewise: what is to be gained for more audits than usual */
+#define SIGNAL_AUDITS   300  /* to look at after a signal or an alarm */
+#define WAITING         512  /* audits that wait for their truth, where truths come */
+#define TRUTHS_COME     1000 /* a truth about one of so many of the last audits */
+#define SETTLED_AUDITS  1000 /* after a change: until then, signals are taken for the same one */
+#define BRAKE           0.05 /* how surely what serves after an alarm has to lose too much before it is off */
 #define RECOVERY_AUDITS 20000 /* after a change: until then, more than usual are spent to recover */
 
 /* An audit and what each candidate said. */
@@ -268,7 +269,7 @@ static void tighten(struct learner_brain *b)
     say(d, "alarm: audits lose more than %.2f points; thresholds rise until none of those lost would be",
         100 * b->setup.terms.budget);
     serve(b, LEARNER_TIGHTENED, b->serving, r.placed, r.row.threshold, d);
-    learner_watch_begin(&b->watch, &b->setup.terms, b->watch.blind_budget, alarm_delta(b, use_number(b)));
+    learner_watch_begin(&b->watch, &b->setup.terms, b->watch.blind_budget, BRAKE);
 }
 
 static void switch_off(struct learner_brain *b)

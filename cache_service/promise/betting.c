@@ -3,6 +3,10 @@
 
 #include <math.h>
 
+#define FIRST     24        /* candidates that have half of what may be spent */
+#define LATER     8         /* the other half is spent as (number + LATER)^-1.5, .. */
+#define LATER_SUM 0.6856987 /* .. over all numbers from 1 on: zeta(3/2, 9), rounded up */
+
 /* For less: which part of the largest bet that cannot ruin. Without wins, bet x is the likelihood ratio of
  * P(d = 1) = (1 - x) budget to the budget, so the bets are spread over all losses below it: each is within 2%
  * or so of the best bet's growth where its neighbours are not. Small bets are for losses just below the
@@ -130,6 +134,6 @@ double betting_lower(const struct gap_counts *c, double delta)
 
 double betting_delta(double certainty, uint64_t number)
 {
-    double k = (double)(number > 0 ? number : 1);
-    return (1 - certainty) * 6 / (M_PI * M_PI) / (k * k);
+    double k = (double)(number > 0 ? number : 1), first = k <= FIRST ? 1.0 / FIRST : 0;
+    return (1 - certainty) * (first + pow(k + LATER, -1.5) / LATER_SUM) / 2;
 }

@@ -164,7 +164,8 @@ static void test_all_candidates_together_spend_what_may_be_spent(void **state)
     (void)state;
     for (uint64_t k = 1; k <= 1000000; k++)
         sum += betting_delta(0.95, k);
-    assert_true(sum < 0.05 && sum > 0.0499999);
+    assert_true(sum < 0.05 && sum > 0.0499); /* what is left decays slowly */
+    assert_true(sum + 0.05 / sqrt(1e6) / 0.6856987 < 0.0500001);
 }
 
 int main(void)
