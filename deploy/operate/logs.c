@@ -9,6 +9,8 @@
 #include "deploy/tool/command.h"
 #include "deploy/tool/interrupt.h"
 #include "deploy/launch/claim.h"
+#include "deploy/launch/fleet.h"
+#include "host_logs.h"
 #include "deploy/launch/failure.h"
 #include "deploy/launch/roles.h"
 #include "deploy/launch/running.h"
@@ -175,7 +177,8 @@ static int show(struct logs *l, struct error *e)
 
     if (l->json)
         return print_json(l, e);
-    say_whose(l);
+    if (l->pipeline->here < 0)
+        say_whose(l);
     for (int i = 0; i < l->n; i++) {
         int rc = state_path(path, l->pipeline, e, "logs/%s.log", l->name[i]);
         if (rc)
@@ -205,7 +208,14 @@ int command_logs(int argc, char **argv, struct error *e)
 
     if (rc)
         return rc;
-    if (!(rc = running_load(&l.pipeline, &l.where, e)))
+    if (!(rc = running_load(&l.pipeline, &l.where, e)) && fleet_there(l.pipeline) && !l.json) {
+        interrupt_catch();
+        rc = host_logs_show(l.pipeline,
+                            &(struct host_logs){operands.n ? operands.item[0] : NULL, l.lines, l.follow}, e);
+        pipeline_free(l.pipeline);
+        return rc;
+    }
+    if (!rc)
         rc = list(&l, e);
     if (!rc && operands.n)
         rc = choose(&l, operands.item[0], e);

@@ -12,6 +12,7 @@
 #include "balance.h"
 #include "epoch_report.h"
 #include "history_report.h"
+#include "host_report.h"
 #include "deploy/launch/claim.h"
 #include "learning.h"
 #include "deploy/model/model_shape.h"
@@ -42,6 +43,7 @@ struct status {
     struct served served;
     char balance[512]; /* a fault of the plan, and what to do; "": none */
     struct process supervisor;
+    struct host_report hosts;
     enum claim_holder held;
     struct error silence; /* why the broker did not answer */
     bool answered, ready;
@@ -63,21 +65,24 @@ static void fill_row(const struct status *s, const struct role *role, struct sta
     snprintf(row->role, sizeof row->role, "%s", role->name);
     if (role->host)
         snprintf(row->host, sizeof row->host, "%s", role->host);
+    else if (s->pipeline->here >= 0)
+        snprintf(row->host, sizeof row->host, "%s", s->pipeline->host[s->pipeline->here].name);
     else
         gethostname(row->host, sizeof row->host - 1);
     alive = !role->host && !pid_file_load(s->pipeline, role->name, &process) && process_alive(&process);
     row->pid = alive ? process.pid : 0;
     row->told = s->answered ? roles_told(s->reply, role->name) : NULL;
     if (row->told) {
-        snprintf(row->host, sizeof row->host, "%s", row->told->host);
+        if (!s->pipeline->n_hosts)
+            snprintf(row->host, sizeof row->host, "%s", row->told->host);
         snprintf(row->state, sizeof row->state, "%s", row->told->state);
         row->pid = (int64_t)row->told->pid;
     } else if (role->kind == ROLE_KIND_BROKER && s->answered) {
         snprintf(row->state, sizeof row->state, "ready");
-        if (s->reply->pid) {
+        if (s->reply->pid && !s->pipeline->n_hosts)
             snprintf(row->host, sizeof row->host, "%s", s->reply->host);
+        if (s->reply->pid)
             row->pid = (int64_t)s->reply->pid;
-        }
     } else {
         snprintf(row->state, sizeof row->state, "%s",
                  alive        ? "running"
@@ -212,6 +217,7 @@ static int print_json(const struct status *s, const struct status_row *row, int 
                             json_pack("{s:I, s:I}", "taken", (json_int_t)r->feedback_taken, "refused",
                                       (json_int_t)r->feedback_refused));
     }
+    host_report_json(&s->hosts, root);
     return report_print(root, e);
 }
 
@@ -325,6 +331,7 @@ static int print_table(const struct status *s, const struct status_row *row, int
     puts("\n");
     rc = table_end(t, e);
     print_supervisor(s);
+    host_report_print(&s->hosts);
     if (!s->answered) {
         print_built(&s->served.built);
         return rc;
@@ -369,6 +376,7 @@ static int status(struct status *s, struct error *e)
     if (!s->reply || !s->model)
         return error_set(e, FL_NOMEM, "no memory");
     ask(s);
+    host_report_ask(&s->hosts, s->pipeline, s->reply);
     if (model_shape_load(s->model, s->pipeline, NULL)) {
         free(s->model); /* a status without names is still a status */
         s->model = NULL;
