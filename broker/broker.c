@@ -8,6 +8,7 @@
 #include "base/arrival.h"
 #include "base/clock.h"
 #include "base/limits.h"
+#include "base/notify.h"
 #include "base/mishap.h"
 #include "base/slice.h"
 #include "wire/accept.h"
@@ -333,6 +334,7 @@ void broker_run(struct broker *b, const volatile int *stop)
         "ready: %d stages, requests on %s, control on %s, results on %s, at most %d requests in flight, 1 "
         "thread, no numeric kernels",
         p->n_stages, p->broker.requests, p->broker.control, p->broker.results, p->broker.max_requests);
+    notify_ready();
     while (!*stop) {
         static const int order[N_DOORS] = {RESULTS, CONTROL, CLIENTS};
         uint64_t now, until;

@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/limits.h"
 #include "base/log.h"
+#include "base/notify.h"
 #include "cache_service/service/control.h"
 #include "student.h"
 #include "wire/frames.h"
@@ -158,6 +159,7 @@ int learner_process_run(struct learner_process *l, const volatile int *stop, str
 {
     int rc;
     log_info("ready: learner %d of %s", l->index, l->p->name);
+    notify_ready();
     while (!*stop && !l->sent_away) {
         uint64_t now = clock_ns();
         int type;

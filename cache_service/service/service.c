@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/limits.h"
 #include "base/log.h"
+#include "base/notify.h"
 #include "base/slice.h"
 #include "cache_brain.h"
 #include "keeper.h"
@@ -284,6 +285,7 @@ int service_run(struct service *s, const volatile int *stop, const volatile int 
     log_info("ready: cache %d on %s, %d caches, epoch %" PRIu64 ", OpenBLAS %s, 1 thread", s->index,
              s->p->cache.endpoint[s->index], loaded ? snapshot_caches(loaded) : 0,
              loaded ? snapshot_epoch(loaded) : 0, blas_core());
+    notify_ready();
     while (!cache_brain_sent_away(s->brain) && !*stop) {
         uint64_t now = clock_ns();
         int64_t wait_ns = (int64_t)(cache_brain_tick(s->brain, now) - now);

@@ -18,6 +18,7 @@
 #include "base/clock.h"
 #include "base/limits.h"
 #include "base/log.h"
+#include "base/notify.h"
 #include "base/slice.h"
 #include "pulse.h"
 #include "stage_layers.h"
@@ -236,6 +237,7 @@ static void log_ready(const struct stage_worker *w)
              w->sockets.stage, w->sockets.replica, w->config->replica[w->sockets.replica].endpoint,
              w->setup.max_batch, w->setup.self.engine, (double)stage_layers_weight_bytes(w->layers) / 1e6,
              (double)stage_layers_arena_bytes(w->layers) / 1e6);
+    notify_ready();
 }
 
 /* A pid may be used again; a descriptor means the process that had it now. One that is gone is not waited
