@@ -54,6 +54,7 @@ LIB_C    := $(filter-out $(MAINS),$(sort $(foreach d,proto stages broker cache_s
 LIB_O    := $(patsubst %.c,$(B)/%.o,$(LIB_C)) $(patsubst $(B)/gen/%.c,$(B)/gen/%.o,$(PB_C))
 LIB      := $(B)/libfreezeline.a
 CLIENT   := $(B)/libfreezeline-client.a
+CLIENT_SO := $(B)/libfreezeline-client.so.0
 BINS     := $(foreach m,$(wildcard $(MAINS)),$(B)/$(subst _,-,$(basename $(notdir $(m)))))
 UNIT     := $(patsubst tests/unit/%.c,$(B)/tests/unit/%,$(wildcard tests/unit/test_*.c))
 # The longest first: they run beside one another.
@@ -124,6 +125,21 @@ $(LIB): $(LIB_O)
 $(CLIENT): $(filter-out %/blas.o $(B)/proto/picture/% $(B)/proto/index/%,$(filter $(B)/proto/%,$(LIB_O))) $(B)/gen/freezeline.pb-c.o
 	$(call say,AR,$@)
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
+
+# The same for programs that link it when they start: what client.h names, and nothing else, is to be seen.
+$(CLIENT_SO): $(patsubst $(B)/%,$(B)/pic/%,$(filter-out %/blas.o $(B)/proto/picture/% $(B)/proto/index/%,$(filter $(B)/proto/%,$(LIB_O))) $(B)/gen/freezeline.pb-c.o) proto/client/freezeline-client.map
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LD_FLAGS) -shared -Wl,-soname,$(notdir $@) -Wl,--version-script,proto/client/freezeline-client.map -Wl,-z,defs \
+	    -o $@ $(filter %.o,$^) $(shell pkg-config --libs libzmq libprotobuf-c yaml-0.1 libxxhash) -lm -lpthread
+
+$(B)/pic/gen/%.o: $(B)/gen/%.c $(B)/flags
+	$(call say,CC,$<)
+	$(Q)mkdir -p $(@D) && $(CC) $(filter-out -Wextra -Wshadow,$(C_FLAGS)) -fPIC -MMD -MP -c -o $@ $<
+
+$(B)/pic/%.o: %.c $(B)/flags | $(PB_C)
+	$(call say,CC,$<)
+	$(Q)mkdir -p $(@D) && $(CC) $(C_FLAGS) $(EXTRA) -fPIC -MMD -MP -c -o $@ $<
+$(B)/pic/proto/base/version.o: $(B)/gen/revision.h
 
 $(B)/freezeline: $(B)/deploy/tool/freezeline.o $(LIB)
 $(B)/freezeline-broker: $(B)/broker/freezeline_broker.o $(LIB)
@@ -278,17 +294,23 @@ DOCUMENTS  = $(filter-out build/% configs/%,$(wildcard *.md */*.md */*/*.md */*/
 HEADERS    = $(filter %.h,$(shell $(CC) -Iproto -MM proto/client/client.h))
 INSTALLED  = $(foreach b,$(BINS),bin/$(notdir $(b))=$(b)) \
     $(foreach h,$(HEADERS),include/freezeline/$(h:proto/%=%)=$(h)) \
-    lib/libfreezeline-client.a=$(CLIENT) lib/pkgconfig/freezeline-client.pc=proto/client/freezeline-client.pc.in \
+    lib/libfreezeline-client.a=$(CLIENT) lib/$(notdir $(CLIENT_SO))=$(CLIENT_SO) \
+    share/man/man3/freezeline-client.3=proto/client/freezeline-client.3 \
+    share/bash-completion/completions/freezeline=deploy/scripts/freezeline.bash lib/pkgconfig/freezeline-client.pc=proto/client/freezeline-client.pc.in \
     $(foreach f,LICENSE $(DOCUMENTS) $(wildcard proto/*.proto configs/*.* configs/*/*.*),share/freezeline/$(f)=$(f))
 
-install: all ## install to $(DESTDIR)$(PREFIX): programs, client library, README, protocol, examples
+install: all $(CLIENT_SO) ## install to $(DESTDIR)$(PREFIX): programs, client library, manual pages, README, protocol, examples
 	$(Q)set -e; for f in $(INSTALLED); do to=$(DESTDIR)$(PREFIX)/$${f%%=*}; from=$${f#*=}; \
 	mode=644; case $$f in bin/*) mode=755 ;; esac; mkdir -p "$${to%/*}"; install -m $$mode "$$from" "$$to"; \
 	case $$from in *.in) sed 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|' "$$from" >"$$to" ;; esac; done
+	$(Q)set -e; man=$(DESTDIR)$(PREFIX)/share/man/man1; mkdir -p $$man; ln -sfn $(notdir $(CLIENT_SO)) $(DESTDIR)$(PREFIX)/lib/libfreezeline-client.so; \
+	$(B)/freezeline --help=man >$$man/freezeline.1; \
+	for c in $$($(B)/freezeline --help=words); do $(B)/freezeline $$c --help=man >$$man/freezeline-$$c.1; done
 	@echo 'installed in $(DESTDIR)$(PREFIX); make uninstall PREFIX=$(PREFIX) takes it away again'
 
 uninstall: ## remove what install brought, and nothing else
-	$(Q)for f in $(INSTALLED); do rm -f "$(DESTDIR)$(PREFIX)/$${f%%=*}"; done
+	$(Q)for f in $(INSTALLED) lib/libfreezeline-client.so; do rm -f "$(DESTDIR)$(PREFIX)/$${f%%=*}"; done
+	$(Q)rm -f $(DESTDIR)$(PREFIX)/share/man/man1/freezeline.1 $(DESTDIR)$(PREFIX)/share/man/man1/freezeline-[a-z]*.1
 	$(Q)cd $(DESTDIR)$(PREFIX) 2>/dev/null && for d in share include; do \
 	[ ! -d $$d/freezeline ] || find $$d/freezeline -depth -type d -empty -delete; done || :
 

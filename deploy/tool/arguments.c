@@ -10,24 +10,10 @@
 
 #include "base/nearest.h"
 #include "config/here.h"
+#include "help.h"
 #include "stages/place/precision_options.h"
 
 #define ARGUMENTS_MAX_OPTIONS 40
-
-static void print_help(const struct usage *u, const struct argument *table)
-{
-    printf("usage: freezeline %s%s%s [options]\n\n%s\n\noptions:\n", u->command, u->operands ? " " : "",
-           u->operands ? u->operands : "", u->summary);
-    for (const struct argument *a = table; a->kind != ARGUMENT_END; a++) {
-        char left[80];
-        snprintf(left, sizeof left, "%s%c%s--%s%s%s", a->letter ? "-" : " ", a->letter ? a->letter : ' ',
-                 a->letter ? ", " : "  ", a->name, a->value ? " " : "", a->value ? a->value : "");
-        printf("  %-30s %s\n", left, a->help);
-    }
-    printf("      %-26s %s\n", "--help", "this text");
-    if (u->notes)
-        printf("\n%s", u->notes);
-}
 
 static int unknown_option(const struct usage *u, const struct argument *table, const char *word,
                           struct error *e)
@@ -147,6 +133,7 @@ int arguments_parse(const struct usage *u, const struct argument *table, int arg
                     struct argument_list *operands, struct error *e)
 {
     struct argument_list none = {.n = 0};
+    const char *way;
     int rc;
 
     operands = operands ? operands : &none;
@@ -158,8 +145,8 @@ int arguments_parse(const struct usage *u, const struct argument *table, int arg
                     return rc;
             break;
         }
-        if (!strcmp(argv[i], "--help")) {
-            print_help(u, table);
+        if ((way = help_asked(argv[i]))) {
+            help_print(u, table, way);
             return ARGUMENTS_HELPED;
         }
         if (argv[i][0] == '-' && argv[i][1])

@@ -1,6 +1,7 @@
 /* arguments.h - the command line of one command: a table of its options, parsed and explained
  *
- * Values stay where argv has them; nothing is copied. Every command takes --help; arguments_parse prints it.
+ * Values stay where argv has them; nothing is copied. Every command takes --help; arguments_parse prints it
+ * (help.h).
  */
 #ifndef FREEZELINE_ARGUMENTS_H
 #define FREEZELINE_ARGUMENTS_H

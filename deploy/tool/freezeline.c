@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "arguments.h"
 #include "command.h"
+#include "help.h"
 #include "base/nearest.h"
 #include "base/version.h"
 #include "stages/exec/exec.h"
@@ -47,17 +48,18 @@ static const struct command {
 };
 #define N_COMMANDS ((int)(sizeof commands / sizeof commands[0]))
 
-static void print_help(void)
+static void print_help(const char *way)
 {
-    printf("usage: freezeline COMMAND [options]\n\n"
-           "Serves a deep network as a pipeline of stage workers with caches between the "
-           "layers.\n\ncommands:\n");
+    struct help_command told[N_COMMANDS];
+
     for (int i = 0; i < N_COMMANDS; i++)
-        if (commands[i].summary) /* those without are for the tool itself */
-            printf("  %-14s %s\n", commands[i].name, commands[i].summary);
-    printf("\n'freezeline COMMAND --help' explains one, --version says which Freezeline this is. Exit "
-           "status: 0 done, 1 failed, 2 wrong usage or "
-           "pipeline file.\n");
+        told[i] = (struct help_command){commands[i].name, commands[i].summary};
+    help_print_tool(
+        "Serves a deep network as a pipeline of stage workers with caches between the layers.",
+        "'freezeline COMMAND --help' explains one, --version says which Freezeline this is. Exit status: 0 "
+        "done, "
+        "1 failed, 2 wrong usage or pipeline file.\n",
+        told, N_COMMANDS, way);
 }
 
 static int unknown_command(const char *word)
@@ -115,8 +117,10 @@ int main(int argc, char **argv)
         fprintf(stderr, "freezeline: which command? 'freezeline --help' lists them\n");
         return 2;
     }
-    if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")) {
-        print_help();
+    if (!strcmp(argv[1], "-h") || !strcmp(argv[1], "help"))
+        argv[1] = "--help";
+    if (help_asked(argv[1])) {
+        print_help(help_asked(argv[1]));
         return finish("", FL_OK, &e);
     }
     if (!strcmp(argv[1], "--version")) {

@@ -33,7 +33,22 @@ links() { # of the pages, to other files
 compile_client() {
     # shellcheck disable=SC2046,SC2086 # lists of words are meant
     cd "$work" && ${CC:-cc} -std=c11 -Wall -Wextra -Werror $(pkg-config --cflags freezeline-client) -o client \
-        "$here/tests/integration/installed_client.c" $(pkg-config --libs freezeline-client)
+        "$here/tests/integration/installed_client.c" $(pkg-config --libs freezeline-client) &&
+        ${CC:-cc} -std=c11 $(pkg-config --cflags freezeline-client) -o client-static "$here/tests/integration/installed_client.c" \
+            "$prefix/lib/libfreezeline-client.a" $(pkg-config --libs libzmq libprotobuf-c yaml-0.1 libxxhash) -lm -lpthread
+}
+manual() { # a page for each command, which groff reads without a complaint where it is there
+    for c in '' $(sed -n 's/^/-/p' "$work/words"); do
+        grep -q '^\.SH NAME' "$prefix/share/man/man1/freezeline$c.1" || { echo "no page of freezeline$c"; return 1; }
+    done
+    ! command -v groff >/dev/null || groff -man -Tutf8 -ww "$prefix"/share/man/man*/freezeline*.[13] 2>&1 >/dev/null | {
+        ! grep .
+    }
+}
+completes() {
+    PATH=$prefix/bin:$PATH bash -c '. "$0/share/bash-completion/completions/freezeline"
+        COMP_WORDS=(freezeline ben); COMP_CWORD=1; _freezeline; [ "${COMPREPLY[*]}" = bench ] || exit 1
+        COMP_WORDS=(freezeline bench --clo); COMP_CWORD=2; _freezeline; [ "${COMPREPLY[*]}" = --closed= ]' "$prefix"
 }
 version_of_client() {
     [ "$("$prefix/bin/freezeline" --version | cut -d' ' -f2 | tr -d ,)" = "$(pkg-config --modversion freezeline-client)" ]
@@ -49,7 +64,9 @@ YAML
     cd "$work" && "$prefix/bin/freezeline" up -c "$yaml"
 }
 ask() {
-    cd "$work" && ./client "$yaml" | grep -E '^label [0-9] of 10$'
+    cd "$work" && readelf -d client | grep 'libfreezeline-client.so.0' &&
+        LD_LIBRARY_PATH=$prefix/lib ./client "$yaml" | grep -E '^label [0-9] of 10$' &&
+        ./client-static "$yaml" | grep -E '^label [0-9] of 10$'
 }
 down() { "$prefix/bin/freezeline" down -c "$yaml" && rm -rf "$work/state"; }
 uninstall() {
@@ -66,6 +83,9 @@ check "make install" install_all
 check "--version of all four programs" version
 check "the documents" documents
 check "no page links to what is not there" links
+"$prefix/bin/freezeline" --help=words >"$work/words"
+check "a manual page for each command" manual
+check "bash completes commands and options" completes
 check "a client compiles against what is installed" compile_client
 check "and is of the same version" version_of_client
 check "the installed programs serve the installed example" serve
