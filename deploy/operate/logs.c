@@ -1,5 +1,6 @@
 /* logs.c - `freezeline logs`: the last lines of each process's log, and what follows */
 #include <dirent.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -125,10 +126,19 @@ static void show_new(struct logs *l, int i)
     fclose(f);
 }
 
+/* Whoever reads a pipe may be gone long before there is a line to write, as when a connection to this host
+ * ends.
+ */
+static bool reader_is_gone(void)
+{
+    struct pollfd out = {.fd = STDOUT_FILENO};
+    return poll(&out, 1, 0) > 0 && out.revents & (POLLERR | POLLHUP | POLLNVAL);
+}
+
 static void follow(struct logs *l)
 {
     interrupt_catch();
-    while (!interrupt_seen() && !ferror(stdout)) {
+    while (!interrupt_seen() && !ferror(stdout) && !reader_is_gone()) {
         for (int i = 0; i < l->n; i++)
             show_new(l, i);
         fflush(stdout);

@@ -1,0 +1,196 @@
+#!/bin/sh
+# test_up_ssh.sh - a pipeline with caches over three hosts, started by ssh: answers of one host, and what goes wrong
+#
+# Hosts are network namespaces with an sshd each (tests/hosts/world.sh); skipped where they cannot be made.
+set -u
+. "$(dirname "$0")/checks.sh"
+world=tests/hosts/world.sh
+build=${FREEZELINE_BUILD:-$PWD/build/release}
+case $build in /*) ;; *) build=$PWD/$build ;; esac
+unset FREEZELINE_BUILD
+trap '$world down; rm -rf "$work"' EXIT
+export FREEZELINE_WORLD="$work/world"
+
+$world up 3 --owner $$ >"$work/up" || {
+    cat "$work/up"
+    [ "$(grep -c '^skipped: ' "$work/up")" = 1 ] && echo "[  SKIPPED ] hosts" && exit 0
+    exit 1
+}
+fl() { # on the machine where a user sits
+    $world exec 0 "$build/freezeline" "$@"
+}
+says() { # TEXT COMMAND ...: it fails, and says so
+    text=$1
+    shift
+    ! "$@" >"$work/said" 2>&1 && grep -q -- "$text" "$work/said" || {
+        cat "$work/said"
+        return 1
+    }
+}
+
+# --- a pipeline with caches, and pictures to ask ---
+
+pipeline() { # NAME: what is the same on one host and on three
+    cat >"$work/$1.yaml" <<YAML
+model: $PWD/configs/demo/demo.onnx
+name: $1
+state: $work/$2
+input: {mean: [128, 128, 128], std: [64, 64, 64]}
+exits:
+  - {name: block1, after: /blocks.0/Relu_1}
+  - {name: block4, after: /blocks.3/Relu_1}
+stages:
+  - {last: block1, replicas: 2}
+  - {last: block4}
+  - {}
+cache: {wait_us: 2000000}
+updates: {sample: 0, audit: 0}
+YAML
+}
+three_hosts() { # FILE
+    cat >>"$1" <<YAML
+security: none
+hosts:
+  - {name: a, address: 10.77.0.1, ssh: h1}
+  - {name: b, address: 10.77.0.2, ssh: h2}
+  - {name: c, address: 10.77.0.3, ssh: root@h3}
+YAML
+}
+pictures() { # N of a CIFAR-10 file, as .npy files
+    mkdir -p "$work/pictures"
+    for i in $(seq "$1"); do
+        {
+            printf '\223NUMPY\001\000v\000'
+            printf '%-117s\n' "{'descr': '|u1', 'fortran_order': False, 'shape': (3, 32, 32), }"
+            tail -c +$(((i - 1) * 3073 + 2)) "$work/requests.bin" | head -c 3072
+        } >"$work/pictures/$(printf %03d "$i").npy"
+    done
+}
+answers() { # CONFIG: label and exit of each picture
+    fl infer -c "$1" --json --input "$work/pictures" |
+        sed 's/.*"label": *\([0-9]*\).*"exit": *"\([a-z0-9]*\)".*/\1 \2/; s/.*"exit": *"\([a-z0-9]*\)".*"label": *\([0-9]*\).*/\2 \1/'
+}
+pipeline one state
+pipeline tiny state
+mv "$work/tiny.yaml" "$work/three.yaml"
+three_hosts "$work/three.yaml"
+one=$work/one.yaml three=$work/three.yaml
+
+make_data() {
+    fl generate --count 800 --seed 1 --output "$work/train.bin" &&
+        fl generate --count 400 --seed 2 --output "$work/requests.bin" && pictures 40 &&
+        fl build -c "$one" --train "cifar10:$work/train.bin" --calibrate "cifar10:$work/requests.bin"
+}
+on_one_host() {
+    fl up -c "$one" && answers "$one" >"$work/one.answers" && fl down -c "$one" &&
+        [ "$(wc -l <"$work/one.answers")" = 40 ] && grep -q block "$work/one.answers"
+}
+check "build caches" make_data
+check "answers of one host" on_one_host
+
+# --- three hosts ---
+
+up_three() {
+    fl up -c "$three" --on ssh >"$work/up.out" 2>"$work/up.err" || {
+        cat "$work/up.err"
+        return 1
+    }
+    grep -q '^3 hosts, ready: ' "$work/up.out"
+}
+same_answers() {
+    answers "$three" >"$work/three.answers" && diff "$work/one.answers" "$work/three.answers"
+}
+shows_hosts() {
+    fl status -c "$three" >"$work/status" && cat "$work/status" && grep -q '^a .*10.77.0.1 .* ready$' "$work/status" &&
+        grep -q '^c .*10.77.0.3 .*+- .*us .* ready$' "$work/status" &&
+        grep -q '^links between stages: 3 of 3 up' "$work/status"
+}
+# Caches of a host are looked up in its memory: by lanes over unix sockets, between processes of this host.
+near_within_hosts() {
+    fl status -c "$three" --json >"$work/status.json" && [ "$(grep -c '"near"' "$work/status.json")" -ge 2 ] &&
+        $world exec 1 sh -c 'ls -d /root/.cache/freezeline/pipelines/*/state/sock/requests.lane'
+}
+shows_logs() {
+    fl logs -c "$three" stage1.0 -n 3 >"$work/logs" && grep -q '^c: .* stage1.0 ' "$work/logs" &&
+        ! grep -v '^c: ' "$work/logs" && fl logs -c "$three" -n 1 >"$work/logs" &&
+        [ "$(cut -d: -f1 "$work/logs" | sort -u | tr -d '\n')" = abc ]
+}
+# What comes after the command began is shown, too.
+follows_logs() {
+    $world exec 0 sh -c "echo \$\$ >'$work/follower'; exec '$build/freezeline' logs -c '$three' -n 0 -f supervisor" \
+        >"$work/followed" 2>&1 &
+    follower=$!
+    for i in $(seq 100); do
+        $world exec 2 sh -c 'kill -HUP $(cut -d" " -f1 /root/.cache/freezeline/pipelines/*/state/run/supervisor.pid)'
+        grep -q '^b: .*SIGHUP' "$work/followed" && break
+        sleep 0.1
+    done
+    $world exec 0 kill "$(cat "$work/follower")"
+    wait "$follower"
+    cat "$work/followed"
+    grep -q '^b: .*SIGHUP' "$work/followed"
+}
+nothing_left() {
+    for k in 1 2 3; do
+        if $world exec $k pgrep -l freezeline; then
+            echo "on host $k"
+            return 1
+        fi
+    done
+}
+down_three() {
+    fl down -c "$three" >"$work/down" && grep -q stopped "$work/down" && nothing_left
+}
+check "up --on ssh" up_three
+check "the same answers" same_answers
+check "status shows hosts, clocks, links" shows_hosts
+check "near caches" near_within_hosts
+check "logs" shows_logs
+check "logs -f" follows_logs
+check "a second up" says "it is up already on 3 hosts" fl up -c "$three" --on ssh
+check "up here, while it is up there" says "started on other hosts from here" fl up -c "$three" --on local --set hosts.0.address=127.0.0.1
+
+pipeline other other
+three_hosts "$work/other.yaml"
+check "another pipeline on the same ports" says "somebody listens there already" fl up -c "$work/other.yaml" --on ssh
+
+# --- a host that lost its power, and what it left behind ---
+
+comes_back() {
+    $world kill 2 && $world boot 2 && down_three && up_three && same_answers
+}
+check "after a reboot" comes_back
+check "down" down_three
+check "nothing was up" fl down -c "$three"
+
+# --- what fails at the start is named, and all is ended again ---
+
+folder_on() { # K
+    $world exec "$1" sh -c 'echo /root/.cache/freezeline/pipelines/one-* /root/.cache/freezeline/pipelines/tiny-*' | tr ' ' '\n' | grep -v '\*'
+}
+broken_stage() {
+    place=$(folder_on 3)/state/sock/stage.1.0
+    $world exec 3 mkdir -p "$place/in-the-way"
+    says "host c: stage1.0 failed to start: cannot bind ipc:" fl up -c "$three" --on ssh &&
+        grep -q '^c: .*the last lines of .*stage1.0.log' "$work/said" && grep -q 'stopped again' "$work/said" || {
+        cat "$work/said"
+        return 1
+    }
+    $world exec 3 rm -r "$place"
+    nothing_left
+}
+check "a stage that cannot start" broken_stage
+check "a cpu that a host has not" says "host b: stages.0.replicas.1: " fl up -c "$three" --on ssh \
+    --set 'stages.0.replicas=[{host: a}, {host: b, cpus: [4000]}]'
+check "no hosts" says "names no .hosts." fl up -c "$one" --on ssh
+
+# --- a host file ---
+
+with_host_file() {
+    printf '# three\nh1 slots=1\nroot@h2 slots=2\nh3 slots=1 max_slots=2\n' >"$work/hosts"
+    fl up -c "$one" --on ssh --hosts "$work/hosts" --set security=none &&
+        fl status -c "$one" >"$work/status" && grep -q '^h3 ' "$work/status" &&
+        answers "$one" | diff "$work/one.answers" - && fl down -c "$one" && nothing_left
+}
+check "a host file" with_host_file
+finish
