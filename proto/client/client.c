@@ -143,14 +143,24 @@ void client_free(struct client *c)
 }
 
 /* No reply came in time: connects once to find out why, for the message. */
-static int say_silence(const char *endpoint, int timeout_ms, struct error *e)
+static int say_silence(const struct client *c, const char *endpoint, int timeout_ms, struct error *e)
 {
     struct error why = {0};
 
     if (e && address_reach(endpoint, timeout_ms < REACH_MS ? timeout_ms : REACH_MS, &why))
         return error_set(e, FL_UNAVAILABLE, "the broker does not reply: %.400s", why.text);
     return error_set(e, FL_UNAVAILABLE,
-                     "the broker at %s is there but does not reply: see `freezeline logs broker`", endpoint);
+                     "the broker at %s is there but does not reply%s: see `freezeline logs broker`", endpoint,
+                     c->keys ? ", maybe it does not let in this key, or is none of this pipeline" : "");
+}
+
+/* While keys are rotated, nothing is queued for a broker that is not connected (socket.c): so it is waited
+ * for. */
+static void await_broker(const struct client *c, void *socket, uint64_t ms)
+{
+    zmq_pollitem_t item = {.socket = socket, .events = ZMQ_POLLOUT};
+    if (c->security.mode == SECURITY_CURVE)
+        zmq_poll(&item, 1, (long)ms);
 }
 
 static int submit_error(const char *endpoint, int rc, struct error *e)
@@ -188,6 +198,10 @@ int client_submit(struct client *c, const struct tensor *input, uint32_t flags, 
     if (c->lanes && !lanes_reach(c->lanes, 0))
         lanes_turn(c->lanes, clock_ns());
     rc = link_send(&c->link, NULL, &c->message, &payload);
+    if (rc == FL_AGAIN) {
+        await_broker(c, c->link.socket, deadline_ms ? deadline_ms : c->deadline_ms);
+        rc = link_send(&c->link, NULL, &c->message, &payload);
+    }
     zmq_msg_close(&payload);
     if (rc)
         return submit_error(c->endpoint, rc, e);
@@ -299,7 +313,7 @@ int client_infer(struct client *c, const struct tensor *input, uint32_t flags, u
     if (rc)
         set_waiting(c, id, false);
     if (rc == FL_AGAIN) {
-        say_silence(c->endpoint, REACH_MS, &why);
+        say_silence(c, c->endpoint, REACH_MS, &why);
         return error_set(e, FL_DEADLINE, "no answer from %s within %llu ms: %.300s", c->endpoint,
                          (unsigned long long)wait_ms, why.text);
     }
@@ -317,6 +331,7 @@ static int ask(struct client *c, const char *endpoint, enum message_type reply, 
     if (rc)
         return rc;
     zmq_msg_init(&payload);
+    await_broker(c, socket, timeout_ms < 0 ? CLIENT_GRACE_MS : (uint64_t)timeout_ms);
     if ((rc = frames_send(socket, NULL, &c->message, NULL)))
         rc = submit_error(endpoint, rc, e);
     while (!rc) {
@@ -326,7 +341,7 @@ static int ask(struct client *c, const char *endpoint, enum message_type reply, 
         rc = until_ns && clock_ns() >= until_ns ? FL_AGAIN : FL_OK;
     }
     if (rc == FL_AGAIN)
-        rc = say_silence(endpoint, timeout_ms, e);
+        rc = say_silence(c, endpoint, timeout_ms, e);
     zmq_msg_close(&payload);
     zmq_close(socket);
     return rc;
