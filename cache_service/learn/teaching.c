@@ -12,8 +12,8 @@
 
 #define FEWEST_TEACH 64
 #define FEWEST_PLAN  64
-#define FEWEST_MIXED 1000 /* requests that teach after a change, where there are so many, .. */
-#define MOST_OLD     4000 /* .. and of before it */
+#define MOST_OLD     8000 /* requests of before a change that teach */
+#define REPEATED     4    /* times that each since then does, at most */
 #define BLOCK        32
 #define MOST_STEPS   4000 /* batches that one exit is taught with */
 #define MOST_BUILT   10000
@@ -22,8 +22,9 @@
 struct lesson {
     const struct teaching *t;
     struct reservoir_row *row; /* [n]: what teaches */
-    int64_t n;
-    int exits, done; /* that get a cache; that have one */
+    int64_t n, old;            /* old: of before the change, the first of them */
+    int repeat;                /* times that each of the others is shown */
+    int exits, done;           /* that get a cache; that have one */
 };
 
 /* What teaches one exit. */
@@ -79,17 +80,25 @@ static int add_row(struct exit_rows *r, struct matrix_writer *w, int classes, co
     return matrix_writer_append(w, x, 1, e);
 }
 
+/* Points of an index would only be there twice. */
+static int shown(const struct lesson *l, int k)
+{
+    return strcmp(l->t->exit[k].kind, "learned") == 0 ? l->repeat : 1;
+}
+
 static int add_kept(struct lesson *l, int k, struct exit_rows *r, struct matrix_writer *w, struct error *e)
 {
     const struct teaching *t = l->t;
     float *x = malloc(sizeof *x * (size_t)t->exit[k].dim);
-    int rc = x != NULL ? FL_OK : error_set(e, FL_NOMEM, "no memory for a descriptor");
+    int repeat = shown(l, k), rc = x != NULL ? FL_OK : error_set(e, FL_NOMEM, "no memory for a descriptor");
     for (int64_t i = 0; i < l->n && rc == FL_OK; i++) {
         if (!reservoir_read(t->reservoir, &l->row[i], k, x))
             continue; /* it has left meanwhile */
-        fill_scores(t, &l->row[i], r->score + (size_t)r->n * (size_t)t->classes);
-        rc = add_row(r, w, t->classes, x, e);
-        r->label[r->n - 1] = l->row[i].label;
+        for (int again = 0; again < (i < l->old ? 1 : repeat) && rc == FL_OK; again++) {
+            fill_scores(t, &l->row[i], r->score + (size_t)r->n * (size_t)t->classes);
+            rc = add_row(r, w, t->classes, x, e);
+            r->label[r->n - 1] = l->row[i].label;
+        }
         if (rc == FL_OK && i % 256 == 0 && on_progress(l, "copy", 0, 1, NAN) != 0)
             rc = error_set(e, FL_CANCELLED, "stopped while rows were copied");
     }
@@ -131,13 +140,13 @@ static int make_rows(struct lesson *l, int k, struct exit_rows *r, struct error 
 {
     const struct teaching *t = l->t;
     const struct teaching_exit *x = &t->exit[k];
-    int64_t have, built = built_rows(l, k);
+    int64_t have, built = built_rows(l, k), most = l->old + (l->n - l->old) * shown(l, k) + built + 1;
     struct matrix_writer *w;
     int rc, closed;
     if (snprintf(r->path, sizeof r->path, "%s/%s.rows", t->work_dir, x->name) >= (int)sizeof r->path)
         return error_set(e, FL_CONFIG, "%.200s...: the folder's path is too long", t->work_dir);
-    r->label = malloc(sizeof *r->label * (size_t)(l->n + built + 1));
-    r->score = malloc(sizeof *r->score * (size_t)(l->n + built + 1) * (size_t)t->classes);
+    r->label = malloc(sizeof *r->label * (size_t)most);
+    r->score = malloc(sizeof *r->score * (size_t)most * (size_t)t->classes);
     if (r->label == NULL || r->score == NULL)
         return error_set(e, FL_NOMEM, "no memory for labels and scores");
     unlink(r->path);
@@ -186,21 +195,21 @@ static int teach_exit(struct lesson *l, int k, struct cache **out, struct error 
     return rc;
 }
 
-/* As many of before the change as of after, evenly spread over all: the world may be again as it was once. */
-static void leave_out_old(struct lesson *l)
+/* What is new counts, what is known is kept: of before the change no more than MOST_OLD, evenly spread over
+ * all, as the world may be again as it was once; what came since is shown REPEATED times at most. */
+static void weigh_new(struct lesson *l)
 {
-    int64_t old = 0, keep, new;
+    int64_t old = 0, kept, new;
     while (old < l->n && l->row[old].moment_ms < l->t->since_ms)
         old++;
+    kept = old < MOST_OLD ? old : MOST_OLD;
     new = l->n - old;
-    keep = new > FEWEST_MIXED / 2 ? new : FEWEST_MIXED - new;
-    keep = keep < MOST_OLD ? keep : MOST_OLD;
-    if (keep >= old)
-        return;
-    for (int64_t i = 0; i < keep; i++)
-        l->row[i] = l->row[i * old / keep];
-    memmove(l->row + keep, l->row + old, (size_t) new * sizeof *l->row);
-    l->n = keep + new;
+    for (int64_t i = 0; i < kept; i++)
+        l->row[i] = l->row[i * old / kept];
+    memmove(l->row + kept, l->row + old, (size_t) new * sizeof *l->row);
+    l->n = kept + new;
+    l->old = kept;
+    l->repeat = new == 0 || kept / new < 1 ? 1 : kept / new < REPEATED ? (int)(kept / new) : REPEATED;
 }
 
 static int teach_all(struct taught *out, const struct teaching *t, struct error *e)
@@ -209,7 +218,7 @@ static int teach_all(struct taught *out, const struct teaching *t, struct error 
     int rc = reservoir_list(t->reservoir, false, t->teach_since_ms, &l.row, &l.n);
     if (rc != FL_OK)
         return error_set(e, rc, "no memory for a list of requests");
-    leave_out_old(&l);
+    weigh_new(&l);
     if (l.n < FEWEST_TEACH)
         rc = error_set(e, FL_AGAIN, "%lld requests are too few to learn from", (long long)l.n);
     for (int k = 0; k < t->n_exits; k++)

@@ -41,8 +41,8 @@ struct teaching {
     struct teaching_exit exit[PIPELINE_MAX_EXITS];
     struct promise_terms terms;
     bool may_drop; /* exits that do not pay get no answer: `exits: auto` */
-    /* A change of the traffic; 0: none. The order is planned on requests since since_ms, and as many of
-     * before teach as of after, but none of before teach_since_ms. */
+    /* A change of the traffic; 0: none. The order is planned on requests since since_ms, and these count more
+     * in teaching than those of before; none of before teach_since_ms teaches. */
     uint64_t since_ms, teach_since_ms;
     uint64_t number;        /* of the candidate: another seed for each */
     const char *work_dir;   /* exists; what is in it is of the last teaching and may be removed */
