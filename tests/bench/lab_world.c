@@ -431,6 +431,7 @@ int lab_play(struct lab_result *out, const struct lab_setup *s, struct error *e)
     rc = open_lab(l, e);
     if (rc == FL_OK)
         rc = new_signal(l, e);
+    l->now = l->w != NULL ? l->w->from = s->skip : 0;
     for (; l->now < s->traffic->rows && rc == FL_OK; l->now++) {
         if (l->now >= l->next_at) {
             l->serving = l->next;

@@ -27,8 +27,9 @@ struct lab_setup {
     double rate;  /* requests a second */
     double speed; /* CPU seconds that teaching gets each second; 0: teaching takes no time */
     double audit, audit_most, sample;
-    int window;  /* requests of a line */
-    FILE *lines; /* one per window, and events; NULL: none */
+    int64_t skip; /* requests of the traffic that are left out */
+    int window;   /* requests of a line */
+    FILE *lines;  /* one per window, and events; NULL: none */
 };
 
 struct lab_window {

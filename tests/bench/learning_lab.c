@@ -24,7 +24,7 @@
 struct options {
     struct pipeline_arguments where;
     const char *work, *from, *corrupt, *start;
-    int requests, seed, window, at, slow, back, few;
+    int requests, skip, seed, window, at, slow, back, few;
     double strength, rate, speed, audit, audit_most, sample, feedback;
 };
 
@@ -137,6 +137,7 @@ static int play(struct parts *p, const struct options *o, struct error *e)
                           .audit = o->audit,
                           .audit_most = o->audit_most,
                           .sample = o->sample,
+                          .skip = o->skip,
                           .window = o->window,
                           .lines = stdout};
     struct lab_result r;
@@ -191,6 +192,7 @@ int main(int argc, char **argv)
         OPTION_INT("back", o.back, "N", "it ends there", 0, 1e9),
         OPTION_INT("few", o.few, "N", "until there, half of the classes", 0, 1e9),
         OPTION_INT("requests", o.requests, "N", "in all", 1, 1e9),
+        OPTION_INT("skip", o.skip, "N", "of them are left out: a build learned from them, say", 0, 1e9),
         OPTION_INT("seed", o.seed, "N", "of drawn pictures", 0, 1e9),
         OPTION_INT("window", o.window, "N", "requests of a line", 1, 1e9),
         OPTION_NUMBER("rate", o.rate, "X", "requests a second", 1, 1e6),
