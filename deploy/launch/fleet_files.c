@@ -9,6 +9,8 @@
 
 #include "cache_service/store/manifest.h"
 #include "config/precision.h"
+#include "keys/allow_list.h"
+#include "roles.h"
 #include "deploy/tool/state.h"
 #include "stages/graph/graph.h"
 
@@ -112,6 +114,47 @@ static int add_caches(struct adding *a)
     return rc;
 }
 
+static int add_key(struct adding *a, int host, const char *name)
+{
+    char from[KEY_PATH_BYTES], to[KEY_PATH_BYTES];
+    int rc = key_path(from, a->p->keys, name, a->e);
+
+    snprintf(to, sizeof to, "keys/%.64s", name);
+    if (!rc && access(from, F_OK))
+        rc = error_set(a->e, FL_NOT_FOUND,
+                       "security: curve, but there is no %s: `freezeline keys make -c %s`", from, a->p->path);
+    return rc ? rc : shipment_add(a->s, host, from, to, a->e);
+}
+
+/* A host gets the secrets of the roles that it runs, and that of a client, by which its supervisor asks. */
+static int add_keys(struct adding *a)
+{
+    static const enum party party[] = {[ROLE_KIND_BROKER] = PARTY_BROKER,
+                                       [ROLE_KIND_CACHE] = PARTY_CACHE,
+                                       [ROLE_KIND_STAGE] = PARTY_WORKER,
+                                       [ROLE_KIND_LEARNER] = PARTY_LEARNER};
+    bool added[PIPELINE_MAX_HOSTS][PARTIES] = {{false}};
+    struct role role[ROLES_MAX];
+    char name[32];
+    int n, rc;
+
+    if (a->p->security.mode != SECURITY_CURVE)
+        return FL_OK;
+    if ((rc = add_key(a, SHIPMENT_ALL, ALLOW_LIST_FILE)) || (rc = add_key(a, SHIPMENT_ALL, "client.key")) ||
+        (rc = roles_list(a->p, role, &n, a->e)))
+        return rc;
+    for (int i = 0; !rc && i < n; i++) {
+        int host = pipeline_host(a->p, role[i].host);
+        enum party who = role[i].kind == ROLE_KIND_REDIS ? PARTY_NOBODY : party[role[i].kind];
+        if (host < 0 || who == PARTY_NOBODY || added[host][who])
+            continue;
+        added[host][who] = true;
+        snprintf(name, sizeof name, "%s.key", party_name(who));
+        rc = add_key(a, host, name);
+    }
+    return rc;
+}
+
 static bool put(char **to, const char *text)
 {
     char *copy = strdup(text);
@@ -138,7 +181,7 @@ static int write_file(struct adding *a, char path[STATE_PATH_BYTES])
     }
     free(text);
     snprintf(model, sizeof model, "model/%s", base_of(a->p->model));
-    if (!rc && (!put(&there->model, model) || !put(&there->state, "state") ||
+    if (!rc && (!put(&there->model, model) || !put(&there->state, "state") || !put(&there->keys, "keys") ||
                 (there->redis.password_file && !put(&there->redis.password_file, "redis.password"))))
         rc = error_set(a->e, FL_NOMEM, "no memory");
     if (!rc && !(rc = state_path(path, a->p, a->e, "run/placed.yaml"))) {
@@ -163,7 +206,7 @@ int fleet_files(struct shipment *s, const struct pipeline *p, struct error *e)
         return rc;
     if (!(rc = write_file(&a, path)) && !(rc = shipment_add(s, SHIPMENT_ALL, path, "pipeline.yaml", e)) &&
         !(rc = add_programs(s, e)) && !(rc = add_model(&a)) && !(rc = add_caches(&a)) &&
-        !(rc = add_state(&a, "scales.txt")) && p->redis.password_file)
+        !(rc = add_state(&a, "scales.txt")) && !(rc = add_keys(&a)) && p->redis.password_file)
         rc = shipment_add(s, SHIPMENT_ALL, p->redis.password_file, "redis.password", e);
     if (rc)
         shipment_free(s);

@@ -181,6 +181,10 @@ static int ship_all(struct starting *s, struct error *e)
     struct shipment files;
     int rc;
 
+    if (p->redis.managed && p->security.mode == SECURITY_CURVE && !p->redis.password_file)
+        return error_set(e, FL_CONFIG,
+                         "redis.managed with security: curve: hosts reach it over the network, so it wants "
+                         "redis.password_file");
     if ((rc = fleet_files(&files, p, e)))
         return rc;
     if (!(rc = ship(s->fleet.transport, &files, &o, shipped, e)))

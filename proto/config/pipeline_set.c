@@ -190,6 +190,8 @@ int key_items(const struct pipeline *p, const char *pattern, const int *index)
         return p->n_exits;
     if (!strcmp(pattern, "hosts"))
         return p->n_hosts;
+    if (!strcmp(pattern, "broker.replicas"))
+        return p->broker.n_replicas;
     snprintf(item, sizeof item, "%s.#", pattern);
     if (!(k = key_find(item)))
         return -1;

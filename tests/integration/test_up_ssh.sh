@@ -184,6 +184,19 @@ check "a cpu that a host has not" says "host b: stages.0.replicas.1: " fl up -c 
     --set 'stages.0.replicas=[{host: a}, {host: b, cpus: [4000]}]'
 check "no hosts" says "names no .hosts." fl up -c "$one" --on ssh
 
+# --- keys ---
+
+encrypted() {
+    sed 's/^security: none/security: curve/; s/^name: tiny/name: tiny\nkeys: keys/' "$three" >"$work/curve.yaml"
+    says 'freezeline keys make' fl up -c "$work/curve.yaml" --on ssh && fl keys make -c "$work/curve.yaml" &&
+        fl up -c "$work/curve.yaml" --on ssh && answers "$work/curve.yaml" | diff "$work/one.answers" - || return 1
+    # A host has the secrets of what runs there, for its user alone.
+    $world exec 2 sh -c 'cd /root/.cache/freezeline/pipelines/*/keys && ls -l && ls && ! ls -l | grep -q "rw-r"' |
+        tee "$work/keys.b" && ! grep -q broker.key "$work/keys.b" && grep -q worker.key "$work/keys.b" &&
+        fl down -c "$work/curve.yaml" && nothing_left
+}
+check "security: curve" encrypted
+
 # --- a host file ---
 
 with_host_file() {

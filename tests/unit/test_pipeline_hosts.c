@@ -176,6 +176,24 @@ static char *printed(const struct pipeline *p)
     return text;
 }
 
+static void test_printed_brokers(void **state)
+{
+    struct pipeline *p = parse(THREE "broker: {replicas: 2}\n"), *again;
+    struct error e = {0};
+    char *first = printed(p), *second;
+    (void)state;
+    if (pipeline_parse(&again, first, strlen(first), "/f/q.yaml", NULL, 0, &e))
+        fail_msg("%s\n%s", e.text, first);
+    second = printed(again);
+    assert_string_equal(first, second);
+    assert_int_equal(again->broker.n_replicas, 2);
+    assert_string_equal(again->broker.replica[1].host, p->broker.replica[1].host);
+    free(first);
+    free(second);
+    pipeline_free(p);
+    pipeline_free(again);
+}
+
 /* The printed file describes the same pipeline, and says where everything is. */
 static void test_printed(void **state)
 {
@@ -214,7 +232,7 @@ int main(void)
         cmocka_unit_test(test_placing),     cmocka_unit_test(test_brokers),
         cmocka_unit_test(test_slots),       cmocka_unit_test(test_ways),
         cmocka_unit_test(test_being_there), cmocka_unit_test(test_same_machine),
-        cmocka_unit_test(test_refused),     cmocka_unit_test(test_printed),
+        cmocka_unit_test(test_refused),     cmocka_unit_test(test_printed), cmocka_unit_test(test_printed_brokers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
