@@ -8,6 +8,7 @@
 #include "dispatch_inside.h"
 #include "trust.h"
 
+#define REPEAT_BYTES (16 << 20) /* of answers that are kept for requests that come again */
 #define IDLE_TICK_NS (100 * NS_PER_MS)
 
 int dispatch_new(struct dispatch **out, const struct pipeline *p, const struct dispatch_io *io,
@@ -28,6 +29,8 @@ int dispatch_new(struct dispatch **out, const struct pipeline *p, const struct d
         rc = span_log_new(&d->spans, DISPATCH_SPANS, ROLE_BROKER, 0, 0);
     if (!rc && p->broker.response_cache_mb > 0)
         rc = responses_new(&d->responses, (size_t)(p->broker.response_cache_mb * 1024 * 1024));
+    if (!rc && pipeline_brokers(p) > 1)
+        rc = responses_new(&d->repeats, REPEAT_BYTES);
     if (rc) {
         dispatch_free(d);
         return rc;
@@ -52,6 +55,7 @@ void dispatch_free(struct dispatch *d)
         return;
     requests_free(d->requests);
     responses_free(d->responses);
+    responses_free(d->repeats);
     registry_free(d->registry);
     span_log_free(&d->spans);
     free(d);

@@ -132,6 +132,7 @@ static void admit(struct dispatch *d, const struct peer *from, const struct requ
         dispatch_compute(d, e);
     }
     d->counters.admitted++;
+    dispatch_may_repeat(d, e, r);
     dispatch_audit_begins(d, e);
     if (state == RESPONSE_KNOWN)
         dispatch_answer_known(d, e, &known, now);
@@ -148,6 +149,8 @@ void dispatch_request(struct dispatch *d, const struct peer *from, const struct 
     if ((rc = check_request(r, payload, &error))) {
         d->counters.refused++;
         refuse(d, from, r->id, (enum fl_code)rc, 0, error.text);
+    } else if (dispatch_repeats(d, from, r)) {
+        return;
     } else if (d->drain_until_ns > now) {
         d->counters.refused++;
         refuse(d, from, r->id, FL_UNAVAILABLE, 0, "the pipeline is draining and admits no more");

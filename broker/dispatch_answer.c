@@ -68,31 +68,50 @@ void dispatch_answer_error(struct dispatch *d, struct request_entry *e, uint32_t
     dispatch_finish(d, e);
 }
 
-void dispatch_answer_known(struct dispatch *d, struct request_entry *e, const struct response *known,
-                           uint64_t now)
+/* Into d->out and *scores, which is not initialised. */
+static void fill_known(struct answer *a, const struct response *known, zmq_msg_t *scores)
 {
-    struct answer *a = begin_answer(d, e);
     size_t bytes = known->scores.dtype ? (size_t)tensor_bytes(&known->scores) : 0;
-    zmq_msg_t scores;
 
     a->label = known->label;
     a->exit = known->exit;
     a->confidence = known->confidence;
     a->epoch = known->epoch;
     a->known = true;
-    a->broker_ns = a->total_ns = now - e->received_ns;
-    zmq_msg_init(&scores);
-    if (bytes && zmq_msg_init_size(&scores, bytes) == 0) {
-        memcpy(zmq_msg_data(&scores), known->scores.data, bytes);
+    zmq_msg_init(scores);
+    if (bytes && zmq_msg_init_size(scores, bytes) == 0) {
+        memcpy(zmq_msg_data(scores), known->scores.data, bytes);
         a->scores = known->scores;
         a->scores.data = NULL;
     }
+}
+
+void dispatch_answer_known(struct dispatch *d, struct request_entry *e, const struct response *known,
+                           uint64_t now)
+{
+    struct answer *a = begin_answer(d, e);
+    zmq_msg_t scores;
+
+    fill_known(a, known, &scores);
+    a->broker_ns = a->total_ns = now - e->received_ns;
     d->counters.answered++;
     d->counters.known++;
     dispatch_count_times(d, a);
     dispatch_send_answer(d, &e->client, &scores);
     zmq_msg_close(&scores);
+    dispatch_keep_answer(d, e, known);
     dispatch_finish(d, e);
+}
+
+void dispatch_answer_again(struct dispatch *d, const struct peer *to, uint64_t client_id,
+                           const struct response *known)
+{
+    struct request_entry e = {.client_id = client_id};
+    zmq_msg_t scores;
+
+    fill_known(begin_answer(d, &e), known, &scores);
+    dispatch_send_answer(d, to, &scores);
+    zmq_msg_close(&scores);
 }
 
 /* Requests that follow e get the same answer; later ones too, if it is of the newest attempt: who serves may
@@ -154,6 +173,8 @@ static void answer_result(struct dispatch *d, struct request_entry *e, const str
     dispatch_tell_outcome(d, e, r->label, r->exit, &told);
     if (e->keyed)
         share_answer(d, e, r, &copy, now);
+    dispatch_keep_answer(
+        d, e, &(struct response){r->label, r->exit, r->confidence, r->exit >= 0 ? r->epoch : 0, told});
     dispatch_audit_answered(d, e, now);
     zmq_msg_close(&copy);
     dispatch_finish(d, e);

@@ -21,6 +21,7 @@ struct counters {
     uint64_t admitted, answered, hits, failed, overloaded, expired, retried, duplicates;
     uint64_t refused;       /* requests turned away: draining, unavailable, malformed */
     uint64_t known;         /* of those answered: as an earlier request with the same input */
+    uint64_t repeated;      /* requests that came again with their key */
     uint64_t undeliverable; /* answers whose client was gone */
     /* audits: admitted, of these done; and those for which there was no place */
     uint64_t audits_drawn, audits_done, audits_refused;
@@ -45,6 +46,8 @@ struct dispatch {
     /* requests */
     struct requests *requests;
     struct responses *responses; /* NULL: broker.response_cache_mb is 0 */
+    struct responses
+        *repeats; /* by the keys of requests, should they come again; NULL: there is one broker */
     struct admission admission;
     struct counters counters;
     struct times times; /* of all answers: the request's own first, then the parts of each stage */
@@ -126,6 +129,13 @@ void dispatch_unfollow(struct dispatch *d, struct request_entry *e);
 /* The oldest that follows it; the next one `after` such a one; NULL: none. */
 struct request_entry *dispatch_follower(struct dispatch *d, const struct request_entry *leader,
                                         const struct request_entry *after);
+/* A request that came before under the same key: answered as then, or its client is the one that waits now.
+ */
+bool dispatch_repeats(struct dispatch *d, const struct peer *from, const struct request *r);
+/* e is admitted: it may come again. */
+void dispatch_may_repeat(struct dispatch *d, struct request_entry *e, const struct request *r);
+/* e was answered with this. */
+void dispatch_keep_answer(struct dispatch *d, const struct request_entry *e, const struct response *a);
 /* e ends without an answer: the oldest that followed it is computed instead, and the others follow that. */
 void dispatch_succeed(struct dispatch *d, struct request_entry *e);
 
@@ -168,6 +178,9 @@ void dispatch_answer_error(struct dispatch *d, struct request_entry *e, uint32_t
 /* The answer of an earlier request with the same input is the one answer of e too, and the end of it. */
 void dispatch_answer_known(struct dispatch *d, struct request_entry *e, const struct response *known,
                            uint64_t now);
+/* The answer of a request that was answered before, to who asks again. */
+void dispatch_answer_again(struct dispatch *d, const struct peer *to, uint64_t client_id,
+                           const struct response *known);
 /* Requests that are in the way of the next one: those that follow others are not, nor are shadows. */
 int dispatch_ahead(const struct dispatch *d);
 /* In how many ms a client may try again when load was the reason. */

@@ -48,6 +48,48 @@ enum response_state dispatch_ask_known(struct dispatch *d, struct request_entry 
     return *leader ? RESPONSE_UNDER_WAY : RESPONSE_NEW;
 }
 
+/* --- requests that come again --- */
+
+static const struct response_stamp whatever; /* the answer of a request does not change */
+
+void dispatch_may_repeat(struct dispatch *d, struct request_entry *e, const struct request *r)
+{
+    if (!d->repeats || !(r->key_low | r->key_high))
+        return;
+    e->repeat = (struct response_key){r->key_low, r->key_high};
+    responses_take(d->repeats, e->repeat, whatever, e->id);
+}
+
+void dispatch_keep_answer(struct dispatch *d, const struct request_entry *e, const struct response *a)
+{
+    if (e->repeat.low | e->repeat.high)
+        responses_keep(d->repeats, e->repeat, whatever, e->id, a);
+}
+
+bool dispatch_repeats(struct dispatch *d, const struct peer *from, const struct request *r)
+{
+    struct response_key key = {r->key_low, r->key_high};
+    enum response_state state = RESPONSE_NEW;
+    struct request_entry *e = NULL;
+    struct response known;
+    uint64_t request;
+
+    if (d->repeats && (key.low | key.high))
+        state = responses_ask(d->repeats, key, whatever, &known, &request);
+    if (state == RESPONSE_UNDER_WAY)
+        e = requests_find(d->requests, request);
+    if (e) {
+        e->client = *from;
+        e->client_id = r->id;
+    } else if (state == RESPONSE_KNOWN) {
+        dispatch_answer_again(d, from, r->id, &known);
+    } else {
+        return false;
+    }
+    d->counters.repeated++;
+    return true;
+}
+
 void dispatch_stamp(const struct dispatch *d, struct request_entry *e)
 {
     const uint8_t *identity = registry_identity(d->registry);

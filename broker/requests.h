@@ -38,6 +38,7 @@ struct request_entry {
     bool keyed;                          /* its answer may be kept for others */
     struct response_key key;
     struct response_stamp stamp; /* when it came, or when its newest attempt was sent */
+    struct response_key repeat;  /* the client's, under which it may come again; 0: none */
     uint64_t follows;  /* the request whose answer is its own too; it has no payload meanwhile; 0: none */
     int followers;     /* how many follow it */
     bool audit;        /* drawn as one, and not over */

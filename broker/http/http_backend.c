@@ -41,7 +41,7 @@ int http_backend_new(struct http_backend **out, const struct pipeline *p, struct
     if (!b)
         return error_set(e, FL_NOMEM, "out of memory");
     b->pipeline = p;
-    if ((rc = client_new(&b->client, p, e))) {
+    if ((rc = client_new_of(&b->client, p, p->broker.index, e))) {
         http_backend_free(b);
         return rc;
     }
@@ -244,7 +244,15 @@ void http_backend_abandon(struct http_backend *b, void (*done)(void *arg, struct
 int http_backend_feedback(struct http_backend *b, const struct feedback_item *item, int n,
                           struct feedback *reply, struct error *e)
 {
-    return client_feedback(b->client, item, n, STATUS_MS, reply, e);
+    struct client *all;
+    int rc;
+    if (pipeline_brokers(b->pipeline) == 1)
+        return client_feedback(b->client, item, n, STATUS_MS, reply, e);
+    if ((rc = client_new(&all, b->pipeline, e))) /* each label goes to the broker that gave the answer */
+        return rc;
+    rc = client_feedback(all, item, n, STATUS_MS, reply, e);
+    client_free(all);
+    return rc;
 }
 
 bool http_backend_waits(const struct http_backend *b)

@@ -240,13 +240,13 @@ void crew_start_due(struct crew *c)
 
 /* ---- silence ---- */
 
-/* Is the child silent, by the broker's word? The broker itself is when it gives none. */
-static bool is_silent(const struct child *it, const struct status_reply *said)
+/* Is the child silent, by the brokers' word? A broker is when it gives none. */
+static bool is_silent(const struct crew *c, const struct child *it, const struct status_reply *said)
 {
     const struct process_status *told;
 
     if (it->role.kind == ROLE_KIND_BROKER)
-        return !said->started_ns;
+        return !said->started_ns || (pipeline_brokers(pipeline(c)) > 1 && !roles_told(said, it->role.name));
     told = roles_told(said, it->role.name);
     return told && !strcmp(told->state, "dead") && (pid_t)told->pid == it->process.pid;
 }
@@ -261,7 +261,7 @@ void crew_end_hung(struct crew *c, const struct status_reply *said, uint64_t now
         struct child *it = &c->child[i];
         bool broker = it->role.kind == ROLE_KIND_BROKER;
         if (it->role.kind == ROLE_KIND_REDIS || !it->running ||
-            !hang_look(&it->hang, it->process.pid, is_silent(it, said), now, broker ? 2 * limit : limit))
+            !hang_look(&it->hang, it->process.pid, is_silent(c, it, said), now, broker ? 2 * limit : limit))
             continue;
         log_error("%s (pid %d) lives but has said nothing for %d ms (broker.hung_after_ms): it is killed",
                   it->role.name, (int)it->process.pid, broker ? 2 * b->hung_after_ms : b->hung_after_ms);
@@ -361,7 +361,7 @@ static bool is_ready(const struct crew *c, const struct child *it, const struct 
         return false;
     if (it->role.kind == ROLE_KIND_REDIS)
         return address_listens(redis_socket(c));
-    if (it->role.kind == ROLE_KIND_BROKER)
+    if (it->role.kind == ROLE_KIND_BROKER && pipeline_brokers(pipeline(c)) == 1)
         return said->ready && (pid_t)said->pid == it->process.pid;
     return !strcmp(state_of(said, it->role.name, it->process.pid), "ready");
 }

@@ -31,7 +31,8 @@ static int check_silence(const struct pipeline *p, struct error *e)
     char where[MESSAGE_NAME_BYTES + 32] = "";
     int rc = FL_OK, living = 1;
 
-    if (s && !address_reach(p->broker.requests, ASK_MS, NULL) && !running_ask(p, ASK_MS, s, NULL)) {
+    if (s && (pipeline_brokers(p) > 1 || !address_reach(p->broker.requests, ASK_MS, NULL)) &&
+        !running_ask(p, ASK_MS, s, NULL)) {
         for (int i = 0; i < s->n_processes; i++)
             living += strcmp(s->process[i].state, "dead") != 0;
         if (s->pid)

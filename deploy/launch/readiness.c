@@ -20,7 +20,7 @@ struct readiness {
     struct client *client;
     struct tensor zeros; /* owned */
     struct status_reply status;
-    int workers;             /* stage workers and cache services in all */
+    int workers; /* stage workers and cache services in all, and brokers, where there are several */
     bool ready, asked, warm; /* warm: a request ran through this broker's pipeline */
     uint64_t request, next_ns, asked_ns, broker_started_ns;
     uint64_t answered_ns; /* when `status` was asked for last */
@@ -33,7 +33,8 @@ static int count_workers(struct readiness *r, const struct pipeline *p, struct e
     int n, rc = roles_list(p, role, &n, e);
 
     for (int i = 0; !rc && i < n; i++)
-        r->workers += role[i].kind == ROLE_KIND_STAGE || role[i].kind == ROLE_KIND_CACHE;
+        r->workers += role[i].kind == ROLE_KIND_STAGE || role[i].kind == ROLE_KIND_CACHE ||
+                      (role[i].kind == ROLE_KIND_BROKER && pipeline_brokers(p) > 1);
     return rc;
 }
 

@@ -77,7 +77,7 @@ static void fill_row(const struct status *s, const struct role *role, struct sta
             snprintf(row->host, sizeof row->host, "%s", row->told->host);
         snprintf(row->state, sizeof row->state, "%s", row->told->state);
         row->pid = (int64_t)row->told->pid;
-    } else if (role->kind == ROLE_KIND_BROKER && s->answered) {
+    } else if (role->kind == ROLE_KIND_BROKER && s->answered && pipeline_brokers(s->pipeline) == 1) {
         snprintf(row->state, sizeof row->state, "ready");
         if (s->reply->pid && !s->pipeline->n_hosts)
             snprintf(row->host, sizeof row->host, "%s", s->reply->host);
@@ -356,7 +356,8 @@ static bool warmed_up(const struct status *s)
 static void ask(struct status *s)
 {
     /* Where nobody listens there is nothing to wait for. */
-    s->answered = !address_reach(s->pipeline->broker.requests, STATUS_WAIT_MS, &s->silence) &&
+    s->answered = (pipeline_brokers(s->pipeline) > 1 ||
+                   !address_reach(s->pipeline->broker.requests, STATUS_WAIT_MS, &s->silence)) &&
                   !running_ask(s->pipeline, STATUS_WAIT_MS, s->reply, &s->silence);
     s->held = claim_look(s->pipeline, &s->supervisor);
     s->ready = s->answered && s->reply->ready && warmed_up(s);

@@ -1,43 +1,27 @@
-/* client.c - requests out, answers in, over one DEALER socket
+/* client.c - requests out, answers in, over a DEALER socket to each broker
  *
  * Ids count up from a random start, so answers meant for an earlier process are not mistaken for this one's.
  * An answer is handed out once, while its id is among the last CLIENT_WINDOW that were submitted; anything
- * else is ignored. `status` and `drain` use a socket of their own for each call, so a late reply cannot reach
- * the next call.
+ * else is ignored. Where there are several brokers, failover.h says which one is asked.
  */
-#include "client.h"
+#include "client_inside.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/random.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
 
-#include "config/address.h"
 #include "base/clock.h"
 #include "keys/keys.h"
-#include "wire/link.h"
 
-#define CLIENT_WINDOW     65536
-#define CLIENT_HIGH_WATER 4096
-#define REACH_MS          300
+#define REACH_MS 300
+#define WAKE_MS  20
 /* so long after its deadline at the latest, an answer that says so should be here */
 #define CLIENT_GRACE_MS 2000
-
-struct client {
-    void *context;
-    struct link link;
-    struct lanes *lanes;      /* NULL: switched off */
-    char *endpoint, *control; /* of the broker */
-    struct security security;
-    struct keys *keys;    /* its own; NULL: the process's, or none are needed */
-    uint32_t deadline_ms; /* the pipeline's */
-    uint64_t next;        /* id */
-    int64_t max_bytes;    /* of an input */
-    uint64_t clock;       /* which one is this process's */
-    uint8_t waiting[CLIENT_WINDOW / 8];
-    struct message message;
-};
 
 static bool is_waiting(const struct client *c, uint64_t id)
 {
@@ -52,40 +36,90 @@ static void set_waiting(struct client *c, uint64_t id, bool yes)
     c->waiting[bit / 8] = (uint8_t)(yes ? c->waiting[bit / 8] | mask : c->waiting[bit / 8] & ~mask);
 }
 
-/* Sleeps until something may be there to read, for `ms` (-1: as long as it takes). As zmq_poll. */
-static int sleep_on(struct client *c, void *socket, long ms)
+/* --- several brokers --- */
+
+static int send_to(void *arg, int broker, const struct message *m, zmq_msg_t *payload)
 {
-    bool lanes = c->lanes && socket == c->link.socket;
-    zmq_pollitem_t items[] = {{.socket = socket, .events = ZMQ_POLLIN},
-                              {.fd = lanes ? lanes_fd(c->lanes) : -1, .events = ZMQ_POLLIN}};
-    return zmq_poll(items, lanes ? 2 : 1, ms);
+    struct client *c = arg;
+    if (c->lanes && !lanes_reach(c->lanes, broker))
+        lanes_turn(c->lanes, clock_ns());
+    return link_send(&c->link[broker], NULL, m, payload);
 }
 
-static int open_socket(struct client *c, void **out, const char *endpoint, struct error *e)
+static bool connected(void *arg, int broker)
 {
-    struct socket_options o = {.high_water = CLIENT_HIGH_WATER};
-    return frames_socket(out, c->context, ZMQ_DEALER, FRAMES_CONNECT, endpoint, &o, &c->security, e);
+    struct client *c = arg;
+    int events = 0;
+    size_t size = sizeof events;
+    return !zmq_getsockopt(c->link[broker].socket, ZMQ_EVENTS, &events, &size) && (events & ZMQ_POLLOUT);
 }
 
-static int open_link(struct client *c, bool shared_memory, struct error *e)
+/* A descriptor that tells of all links and of time that has passed. */
+static int open_watch(struct client *c, struct error *e)
 {
-    struct socket_options o = {.high_water = CLIENT_HIGH_WATER};
+    struct epoll_event event = {.events = EPOLLIN};
+    int fd;
+    size_t size = sizeof fd;
+    bool ok = (c->watch = epoll_create1(EPOLL_CLOEXEC)) >= 0 &&
+              (c->timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC)) >= 0 &&
+              !epoll_ctl(c->watch, EPOLL_CTL_ADD, c->timer, &event) &&
+              (!c->lanes || !epoll_ctl(c->watch, EPOLL_CTL_ADD, lanes_fd(c->lanes), &event));
+    for (int i = 0; ok && !c->lanes && i < c->n_links; i++)
+        ok = !zmq_getsockopt(c->link[i].socket, ZMQ_FD, &fd, &size) &&
+             !epoll_ctl(c->watch, EPOLL_CTL_ADD, fd, &event);
+    return ok ? FL_OK : error_set(e, FL_IO, "cannot watch %d brokers: %s", c->n_links, strerror(errno));
+}
+
+static int open_failover(struct client *c, struct error *e)
+{
+    const struct failover_io io = {c, send_to, connected};
+    uint64_t seed;
+    if (getrandom(&seed, sizeof seed, 0) != (ssize_t)sizeof seed)
+        return error_set(e, FL_IO, "no random numbers: %s", strerror(errno));
+    if (failover_new(&c->failover, c->n_links, seed, &io))
+        return error_set(e, FL_NOMEM, "out of memory");
+    c->due_ns = UINT64_MAX;
+    return open_watch(c, e);
+}
+
+/* While something is unanswered, who sleeps on client_fd is woken now and then. */
+static void set_timer(struct client *c)
+{
+    struct itimerspec every = {.it_interval.tv_nsec = WAKE_MS * (long)NS_PER_MS,
+                               .it_value.tv_nsec = WAKE_MS * (long)NS_PER_MS};
+    bool wanted = failover_unanswered(c->failover) > 0;
+    if (wanted == c->timed)
+        return;
+    c->timed = wanted;
+    timerfd_settime(c->timer, 0, wanted ? &every : &(struct itimerspec){{0, 0}, {0, 0}}, NULL);
+}
+
+/* --- making --- */
+
+static int open_links(struct client *c, bool shared_memory, struct error *e)
+{
+    struct socket_options o = {.high_water = CLIENT_HIGH_WATER, .immediate = c->n_brokers > 1};
     size_t size = sizeof(int);
     int rc, fd;
     if (shared_memory && (rc = lanes_new(&c->lanes, e)))
         return rc;
-    c->link.lanes = c->lanes;
-    if ((rc = link_open(&c->link, c->context, ZMQ_DEALER, FRAMES_CONNECT, c->endpoint, &o, NULL, &c->security,
-                        e)))
-        return rc;
-    if (c->lanes && !zmq_getsockopt(c->link.socket, ZMQ_FD, &fd, &size))
-        lanes_watch(c->lanes, fd);
-    return FL_OK;
+    for (int i = 0; i < c->n_brokers; i++, c->n_links = i) {
+        c->link[i] = (struct link){.lanes = c->lanes, .door = i};
+        if ((rc = link_open(&c->link[i], c->context, ZMQ_DEALER, FRAMES_CONNECT, c->broker[i].requests, &o,
+                            NULL, &c->security, e)))
+            return rc;
+        if (c->lanes && !zmq_getsockopt(c->link[i].socket, ZMQ_FD, &fd, &size))
+            lanes_watch(c->lanes, fd);
+    }
+    return c->n_brokers > 1 ? open_failover(c, e) : FL_OK;
 }
 
-static bool over_tcp(const struct pipeline *p)
+static bool over_tcp(const struct client *c)
 {
-    return !strncmp(p->broker.requests, "tcp://", 6) || !strncmp(p->broker.control, "tcp://", 6);
+    for (int i = 0; i < c->n_brokers; i++)
+        if (!strncmp(c->broker[i].requests, "tcp://", 6) || !strncmp(c->broker[i].control, "tcp://", 6))
+            return true;
+    return false;
 }
 
 /* An operator's key allows all that a client's does. A service that is a client too has its own. */
@@ -93,7 +127,7 @@ static int take_keys(struct client *c, const struct pipeline *p, struct error *e
 {
     int rc;
     c->security = p->security;
-    if (p->security.mode != SECURITY_CURVE || p->security.keys || !over_tcp(p))
+    if (p->security.mode != SECURITY_CURVE || p->security.keys || !over_tcp(c))
         return FL_OK;
     if ((rc = keys_open(&c->keys, p->keys, PARTY_OPERATOR, NULL)) == FL_NOT_FOUND)
         rc = keys_open(&c->keys, p->keys, PARTY_CLIENT, e);
@@ -103,14 +137,28 @@ static int take_keys(struct client *c, const struct pipeline *p, struct error *e
     return rc;
 }
 
-int client_new(struct client **out, const struct pipeline *p, struct error *e)
+static bool copy_ends(struct client *c, const struct pipeline *p, int first)
+{
+    for (int i = 0; i < c->n_brokers; i++) {
+        struct broker_replica b = pipeline_broker(p, first + i);
+        if (!(c->broker[i].requests = strdup(b.requests)) || !(c->broker[i].control = strdup(b.control)))
+            return false;
+    }
+    return true;
+}
+
+/* To n brokers of the pipeline. */
+static int make(struct client **out, const struct pipeline *p, int first, int n, struct error *e)
 {
     struct client *c = calloc(1, sizeof *c);
     char boot_id[MESSAGE_NAME_BYTES];
     int rc;
     *out = NULL;
-    if (!c || !(c->context = zmq_ctx_new()) || !(c->endpoint = strdup(p->broker.requests)) ||
-        !(c->control = strdup(p->broker.control))) {
+    if (c) {
+        c->watch = c->timer = -1;
+        c->n_brokers = n;
+    }
+    if (!c || !(c->context = zmq_ctx_new()) || !copy_ends(c, p, first)) {
         client_free(c);
         return error_set(e, FL_NOMEM, "out of memory while connecting to %s", p->broker.requests);
     }
@@ -120,7 +168,7 @@ int client_new(struct client **out, const struct pipeline *p, struct error *e)
     c->clock = clock_id(boot_id);
     if (getrandom(&c->next, sizeof c->next, 0) != (ssize_t)sizeof c->next)
         c->next = clock_ns();
-    if ((rc = take_keys(c, p, e)) || (rc = open_link(c, p->shared_memory, e))) {
+    if ((rc = take_keys(c, p, e)) || (rc = open_links(c, p->shared_memory, e))) {
         client_free(c);
         return rc;
     }
@@ -128,48 +176,50 @@ int client_new(struct client **out, const struct pipeline *p, struct error *e)
     return FL_OK;
 }
 
+int client_new(struct client **out, const struct pipeline *p, struct error *e)
+{
+    return make(out, p, 0, pipeline_brokers(p), e);
+}
+
+int client_new_of(struct client **out, const struct pipeline *p, int broker, struct error *e)
+{
+    return make(out, p, broker, 1, e);
+}
+
 void client_free(struct client *c)
 {
     if (!c)
         return;
-    link_close(&c->link, 0);
+    for (int i = 0; i < PIPELINE_MAX_BROKERS; i++) {
+        link_close(&c->link[i], 0);
+        free(c->broker[i].requests);
+        free(c->broker[i].control);
+    }
+    failover_free(c->failover);
     lanes_free(c->lanes);
+    if (c->watch >= 0)
+        close(c->watch);
+    if (c->timer >= 0)
+        close(c->timer);
     if (c->context)
         zmq_ctx_term(c->context);
     keys_close(c->keys);
-    free(c->endpoint);
-    free(c->control);
     free(c);
 }
 
-/* No reply came in time: connects once to find out why, for the message. */
-static int say_silence(const struct client *c, const char *endpoint, int timeout_ms, struct error *e)
-{
-    struct error why = {0};
+/* --- requests --- */
 
-    if (e && address_reach(endpoint, timeout_ms < REACH_MS ? timeout_ms : REACH_MS, &why))
-        return error_set(e, FL_UNAVAILABLE, "the broker does not reply: %.400s", why.text);
-    return error_set(e, FL_UNAVAILABLE,
-                     "the broker at %s is there but does not reply%s: see `freezeline logs broker`", endpoint,
-                     c->keys ? ", maybe it does not let in this key, or is none of this pipeline" : "");
-}
-
-/* While keys are rotated, nothing is queued for a broker that is not connected (socket.c): so it is waited
- * for. */
-static void await_broker(const struct client *c, void *socket, uint64_t ms)
+static int submit_to_some(struct client *c, zmq_msg_t *payload)
 {
-    zmq_pollitem_t item = {.socket = socket, .events = ZMQ_POLLOUT};
-    if (c->security.mode == SECURITY_CURVE)
-        zmq_poll(&item, 1, (long)ms);
-}
-
-static int submit_error(const char *endpoint, int rc, struct error *e)
-{
-    if (rc == FL_AGAIN)
-        return error_set(e, FL_UNAVAILABLE,
-                         "no broker takes requests at %s (is the pipeline up? see `freezeline status`)",
-                         endpoint);
-    return error_set(e, (enum fl_code)rc, "cannot send a request to %s: %s", endpoint, error_sentence(rc));
+    const struct request *r = &c->message.request;
+    uint64_t time_ms = r->deadline_ms ? r->deadline_ms : c->deadline_ms;
+    int rc = failover_submit(c->failover, r, payload, time_ms * NS_PER_MS, r->sent_ns);
+    if (rc)
+        return rc;
+    if (c->due_ns == UINT64_MAX)
+        c->due_ns = r->sent_ns;
+    set_timer(c);
+    return FL_OK;
 }
 
 int client_submit(struct client *c, const struct tensor *input, uint32_t flags, uint32_t deadline_ms,
@@ -195,30 +245,44 @@ int client_submit(struct client *c, const struct tensor *input, uint32_t flags, 
                                           .input = *input,
                                           .sent_ns = clock_ns(),
                                           .clock = c->clock};
-    if (c->lanes && !lanes_reach(c->lanes, 0))
-        lanes_turn(c->lanes, clock_ns());
-    rc = link_send(&c->link, NULL, &c->message, &payload);
-    if (rc == FL_AGAIN) {
-        await_broker(c, c->link.socket, deadline_ms ? deadline_ms : c->deadline_ms);
-        rc = link_send(&c->link, NULL, &c->message, &payload);
+    rc = c->failover ? submit_to_some(c, &payload) : send_to(c, 0, &c->message, &payload);
+    if (rc == FL_AGAIN && !c->failover) {
+        ask_await(c, c->link[0].socket, deadline_ms ? deadline_ms : c->deadline_ms);
+        rc = send_to(c, 0, &c->message, &payload);
     }
     zmq_msg_close(&payload);
     if (rc)
-        return submit_error(c->endpoint, rc, e);
+        return ask_send_error(c->broker[0].requests, rc, e);
     *id = c->next++;
     set_waiting(c, *id, true);
     return FL_OK;
 }
 
-/* Waits for something to read until `until_ns` (0 = for ever). FL_AGAIN when time is up or a signal came. */
-static int wait_readable(struct client *c, void *socket, uint64_t until_ns, struct error *e)
+/* Nothing was there: what comes from now on makes descriptors readable. False: something has come meanwhile.
+ */
+static bool may_sleep(struct client *c)
 {
+    if (!c->lanes)
+        return true;
+    lanes_turn(c->lanes, clock_ns());
+    return lanes_sleep(c->lanes, 0);
+}
+
+/* Sleeps until something may be there to read, at most until `until_ns` (0 = for ever). FL_AGAIN: time is up,
+ * or a signal came. */
+static int sleep_until(struct client *c, uint64_t until_ns, struct error *e)
+{
+    zmq_pollitem_t items[PIPELINE_MAX_BROKERS + 1];
     uint64_t now = clock_ns();
     long ms = -1;
-    int n;
+    int n = 0;
     if (until_ns)
         ms = until_ns > now ? (long)((until_ns - now + NS_PER_MS - 1) / NS_PER_MS) : 0;
-    n = sleep_on(c, socket, ms);
+    for (; n < c->n_links; n++)
+        items[n] = (zmq_pollitem_t){.socket = c->link[n].socket, .events = ZMQ_POLLIN};
+    if (c->lanes)
+        items[n++] = (zmq_pollitem_t){.fd = lanes_fd(c->lanes), .events = ZMQ_POLLIN};
+    n = zmq_poll(items, n, ms);
     if (n > 0)
         return FL_OK;
     if (n == 0 || errno == EINTR)
@@ -226,31 +290,68 @@ static int wait_readable(struct client *c, void *socket, uint64_t until_ns, stru
     return error_set(e, FL_IO, "waiting for an answer failed: %s", zmq_strerror(errno));
 }
 
-/* Nothing was there: what comes from now on makes descriptors readable. False: something has come meanwhile.
- */
-static bool may_sleep(struct client *c, void *socket)
+/* An answer that is to be handed out came from this broker, into c->message. FL_AGAIN: none. */
+static int receive_from(struct client *c, int broker, zmq_msg_t *payload, struct error *e)
 {
-    if (!c->lanes || socket != c->link.socket)
-        return true;
-    lanes_turn(c->lanes, clock_ns());
-    return lanes_sleep(c->lanes, 0);
+    const struct message *m = &c->message;
+    int rc;
+    while (!(rc = link_receive(&c->link[broker], NULL, &c->message, payload, e))) {
+        uint64_t now = c->failover ? clock_ns() : 0;
+        if (c->failover)
+            failover_heard(c->failover, broker, now);
+        if (c->failover && m->type == MESSAGE_STATUS_REPLY)
+            failover_started(c->failover, broker, m->status_reply.started_ns, now);
+        if (m->type == MESSAGE_ANSWER && (c->failover ? failover_answer(c->failover, broker, &m->answer, now)
+                                                      : is_waiting(c, m->answer.id)))
+            return FL_OK;
+    }
+    return rc;
 }
 
-/* The next message of `type` into c->message. */
-static int receive_type(struct client *c, void *socket, enum message_type type, uint64_t until_ns,
-                        zmq_msg_t *payload, struct error *e)
+/* Sends again what has to be. True: a request has ended without an answer; c->message says so. */
+static bool look_after(struct client *c, zmq_msg_t *payload)
+{
+    uint64_t now;
+    if (!c->failover || (now = clock_ns()) < c->due_ns)
+        return false;
+    if (c->timer >= 0) {
+        uint64_t times;
+        while (read(c->timer, &times, sizeof times) < 0 && errno == EINTR)
+            continue;
+    }
+    if (c->lanes)
+        lanes_turn(c->lanes, now);
+    c->due_ns = failover_tick(c->failover, now);
+    if (!failover_expired(c->failover, now, &c->message.answer))
+        return false;
+    c->message.type = MESSAGE_ANSWER;
+    zmq_msg_close(payload);
+    zmq_msg_init(payload);
+    c->due_ns = now; /* there may be more of them */
+    return true;
+}
+
+/* The next answer that is to be handed out, into c->message. */
+static int receive_answer(struct client *c, uint64_t until_ns, zmq_msg_t *payload, struct error *e)
 {
     for (;;) {
-        int rc = socket == c->link.socket ? link_receive(&c->link, NULL, &c->message, payload, e)
-                                          : frames_recv(socket, NULL, &c->message, payload, e);
-        if (!rc && c->message.type == type)
+        uint64_t wake_ns = until_ns;
+        int rc = FL_AGAIN;
+        if (look_after(c, payload))
             return FL_OK;
-        if (rc == FL_AGAIN && !may_sleep(c, socket))
-            continue;
-        if (rc == FL_AGAIN && until_ns && clock_ns() >= until_ns)
-            return rc; /* without a timeout there is no need to poll first */
-        if (rc == FL_AGAIN && (rc = wait_readable(c, socket, until_ns, e)))
+        for (int i = 0; rc == FL_AGAIN && i < c->n_links; i++)
+            rc = receive_from(c, i, payload, e);
+        if (rc != FL_AGAIN)
             return rc;
+        if (!may_sleep(c))
+            continue;
+        if (until_ns && clock_ns() >= until_ns)
+            return rc; /* without a timeout there is no need to poll first */
+        if (c->failover && (!until_ns || c->due_ns < until_ns))
+            wake_ns = c->due_ns == UINT64_MAX ? until_ns : c->due_ns;
+        rc = sleep_until(c, wake_ns, e);
+        if (rc == FL_AGAIN && wake_ns != until_ns && clock_ns() >= wake_ns)
+            continue;
         if (rc)
             return rc;
     }
@@ -278,12 +379,11 @@ static int receive_until(struct client *c, uint64_t until_ns, struct answer *ans
     zmq_msg_t payload;
     int rc;
     zmq_msg_init(&payload);
-    do
-        rc = receive_type(c, c->link.socket, MESSAGE_ANSWER, until_ns, &payload, e);
-    while (!rc && !is_waiting(c, c->message.answer.id));
-    if (!rc) {
+    if (!(rc = receive_answer(c, until_ns, &payload, e))) {
         *answer = c->message.answer;
         set_waiting(c, answer->id, false);
+        if (c->failover)
+            set_timer(c);
         copy_scores(answer, &payload, scores, capacity, n);
     }
     zmq_msg_close(&payload);
@@ -313,136 +413,20 @@ int client_infer(struct client *c, const struct tensor *input, uint32_t flags, u
     if (rc)
         set_waiting(c, id, false);
     if (rc == FL_AGAIN) {
-        say_silence(c, c->endpoint, REACH_MS, &why);
-        return error_set(e, FL_DEADLINE, "no answer from %s within %llu ms: %.300s", c->endpoint,
+        ask_silence_error(c, c->broker[0].requests, REACH_MS, &why);
+        return error_set(e, FL_DEADLINE, "no answer from %s within %llu ms: %.300s", c->broker[0].requests,
                          (unsigned long long)wait_ms, why.text);
     }
     return rc;
-}
-
-/* Sends c->message to the broker's `endpoint` and waits for the one that answers it, in c->message. */
-static int ask(struct client *c, const char *endpoint, enum message_type reply, int timeout_ms,
-               struct error *e)
-{
-    uint64_t until_ns = until(timeout_ms);
-    zmq_msg_t payload;
-    void *socket;
-    int rc = open_socket(c, &socket, endpoint, e);
-    if (rc)
-        return rc;
-    zmq_msg_init(&payload);
-    await_broker(c, socket, timeout_ms < 0 ? CLIENT_GRACE_MS : (uint64_t)timeout_ms);
-    if ((rc = frames_send(socket, NULL, &c->message, NULL)))
-        rc = submit_error(endpoint, rc, e);
-    while (!rc) {
-        rc = receive_type(c, socket, reply, until_ns, &payload, e);
-        if (rc != FL_AGAIN)
-            break;
-        rc = until_ns && clock_ns() >= until_ns ? FL_AGAIN : FL_OK;
-    }
-    if (rc == FL_AGAIN)
-        rc = say_silence(c, endpoint, timeout_ms, e);
-    zmq_msg_close(&payload);
-    zmq_close(socket);
-    return rc;
-}
-
-int client_status(struct client *c, int timeout_ms, struct status_reply *out, struct error *e)
-{
-    int rc;
-    c->message.type = MESSAGE_STATUS;
-    rc = ask(c, c->endpoint, MESSAGE_STATUS_REPLY, timeout_ms, e);
-    if (!rc && out)
-        *out = c->message.status_reply;
-    return rc;
-}
-
-int client_times(struct client *c, int timeout_ms, struct times *out, struct error *e)
-{
-    int rc;
-    c->message.type = MESSAGE_TIMES;
-    c->message.times.n = 0;
-    rc = ask(c, c->endpoint, MESSAGE_TIMES, timeout_ms, e);
-    if (!rc)
-        *out = c->message.times;
-    return rc;
-}
-
-static int ask_to_drain(struct client *c, struct drain drain, int timeout_ms, struct status_reply *out,
-                        struct error *e)
-{
-    int rc;
-    c->message.type = MESSAGE_DRAIN;
-    c->message.drain = drain;
-    rc = ask(c, c->control, MESSAGE_STATUS_REPLY, timeout_ms, e);
-    if (!rc && out)
-        *out = c->message.status_reply;
-    return rc;
-}
-
-int client_drain(struct client *c, uint32_t lease_ms, int timeout_ms, struct status_reply *out,
-                 struct error *e)
-{
-    return ask_to_drain(c, (struct drain){.lease_ms = lease_ms}, timeout_ms, out, e);
-}
-
-int client_undrain(struct client *c, int timeout_ms, struct error *e)
-{
-    return ask_to_drain(c, (struct drain){.undo = true}, timeout_ms, NULL, e);
-}
-
-int client_take_spans(struct client *c, int timeout_ms, struct spans *out, struct error *e)
-{
-    int rc;
-    memset(&c->message.spans, 0, sizeof c->message.spans);
-    c->message.type = MESSAGE_SPANS;
-    rc = ask(c, c->endpoint, MESSAGE_SPANS, timeout_ms, e);
-    if (!rc)
-        *out = c->message.spans;
-    return rc;
-}
-
-static int feedback_error(const struct client *c, uint32_t code, struct error *e)
-{
-    if (code == FL_UNSUPPORTED)
-        return error_set(
-            e, FL_UNSUPPORTED,
-            "labels teach this pipeline nothing: that takes cache.threshold: risk, updates.learn "
-            "and Redis");
-    if (code == FL_UNAVAILABLE)
-        return error_set(e, FL_UNAVAILABLE,
-                         "no cache service that learns from labels is connected to the broker at %s: see "
-                         "`freezeline status`",
-                         c->endpoint);
-    return error_set(e, (enum fl_code)(code < FL_CODES ? code : FL_PROTOCOL),
-                     "the broker takes no labels: %s", error_sentence((int)code));
-}
-
-int client_feedback(struct client *c, const struct feedback_item *item, int n, int timeout_ms,
-                    struct feedback *reply, struct error *e)
-{
-    struct feedback *f = &c->message.feedback;
-    int rc;
-    if (n < 0 || n > MESSAGE_MAX_FEEDBACK)
-        return error_set(e, FL_TOO_LARGE, "%d labels at once, at most %d are allowed", n,
-                         MESSAGE_MAX_FEEDBACK);
-    memset(f, 0, sizeof *f);
-    c->message.type = MESSAGE_FEEDBACK;
-    f->sequence = c->next++;
-    f->n = n;
-    if (n)
-        memcpy(f->item, item, (size_t)n * sizeof *item);
-    if ((rc = ask(c, c->endpoint, MESSAGE_FEEDBACK, timeout_ms, e)))
-        return rc;
-    *reply = *f;
-    return f->error ? feedback_error(c, f->error, e) : FL_OK;
 }
 
 int client_fd(struct client *c)
 {
     int fd = -1;
     size_t size = sizeof fd;
+    if (c->failover)
+        return c->watch;
     if (c->lanes)
         return lanes_fd(c->lanes); /* the socket's is in it */
-    return zmq_getsockopt(c->link.socket, ZMQ_FD, &fd, &size) ? -1 : fd;
+    return zmq_getsockopt(c->link[0].socket, ZMQ_FD, &fd, &size) ? -1 : fd;
 }

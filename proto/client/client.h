@@ -12,8 +12,12 @@
 
 struct client;
 
-/* Connects to p->broker.requests (borrows p for the call only). */
+/* Connects to all brokers of p (borrows p for the call only). Where there are several, a request that one
+ * does not answer goes to the next, within its deadline, and ends in an answer or in one error (failover.h).
+ */
 int client_new(struct client **out, const struct pipeline *p, struct error *e);
+/* To that broker alone. */
+int client_new_of(struct client **out, const struct pipeline *p, int broker, struct error *e);
 void client_free(struct client *c);
 
 /* Queues one request; `input` is one request's tensor in the model's own layout (dim[0] = 1), copied.

@@ -51,11 +51,18 @@ static void test_python_hears_what_c_hears(void **state)
     assert_int_equal(exit, -1);
     assert_float_equal(first, scores[0], 1e-3);
     assert_non_null(strstr(output, "] request "));
+    snprintf(line, sizeof line, "PYTHONPATH=%s " PYTHON " proto/client/ask.py ipc://%s/nobody,%s %s 2>&1",
+             harness_dir(h), harness_dir(h), harness_pipeline(h)->broker.requests, path);
+    assert_non_null(f = popen(line, "r")); /* the first of two brokers is not there */
+    output[fread(output, 1, sizeof output - 1, f)] = 0;
+    assert_int_equal(pclose(f), 0);
+    assert_int_equal(sscanf(output, "%d exit %d scores [%lf", &label, &exit, &first), 3);
+    assert_int_equal(label, answer.label);
     snprintf(line, sizeof line, "PYTHONPATH=%s " PYTHON " proto/client/ask.py 2>&1", harness_dir(h));
     assert_non_null(f = popen(line, "r"));
     output[fread(output, 1, sizeof output - 1, f)] = 0;
     assert_int_not_equal(pclose(f), 0);
-    assert_non_null(strstr(output, "usage: ask.py ENDPOINT INPUT.npy"));
+    assert_non_null(strstr(output, "usage: ask.py ENDPOINT"));
     assert_null(strstr(output, "Traceback"));
     client_free(c);
     harness_free(h);

@@ -1931,6 +1931,73 @@ static void test_the_same_input_is_computed_once(void **state)
     assert_int_equal(outstanding(f), 0);
 }
 
+/* ---- requests that come again, where there are several brokers ---- */
+
+static void be_second_of_two(struct fixture *f)
+{
+    dispatch_free(f->d);
+    f->pipeline.broker.n_replicas = 2;
+    assert_int_equal(begin(f), FL_OK);
+    all_workers(f);
+}
+
+static void ask_keyed(struct fixture *f, uint64_t id, uint64_t key)
+{
+    ask_request(f, (struct request){.id = id, .key_low = key, .key_high = 7});
+}
+
+static void test_what_comes_again_is_not_computed_again(void **state)
+{
+    struct fixture *f = *state;
+    const float scores[] = {0.25f, 0.75f};
+    be_second_of_two(f);
+    ask_keyed(f, 1, 11);
+    ask_keyed(f, 1, 11); /* by another way: it is under way */
+    assert_int_equal(f->n_jobs, 1);
+    assert_int_equal(requests_count(f->d->requests), 1);
+    result_with(f, &f->job[0], 0, -1, scores, 2);
+    assert_int_equal(f->n_answers, 1);
+    ask_keyed(f, 1, 11); /* its answer was lost */
+    assert_int_equal(f->n_jobs, 1);
+    assert_int_equal(f->n_answers, 2);
+    assert_int_equal(last_answer(f)->id, 1);
+    assert_int_equal(last_answer(f)->label, 3);
+    assert_int_equal(last_answer(f)->scores.dim[0], 2);
+    assert_true(last_answer(f)->known);
+    assert_int_equal(f->d->counters.repeated, 2);
+    assert_int_equal(f->d->counters.admitted, 1);
+    assert_int_equal(f->d->counters.answered, 1);
+    ask_keyed(f, 2, 12);
+    ask(f, 3);
+    ask(f, 3); /* without a key it is another one */
+    assert_int_equal(f->n_jobs, 4);
+}
+
+static void test_errors_are_no_last_word(void **state)
+{
+    struct fixture *f = *state;
+    be_second_of_two(f);
+    ask_keyed(f, 1, 11);
+    result(f, &f->job[0], FL_VALUE, -1);
+    assert_int_equal(last_answer(f)->error, FL_VALUE);
+    ask_keyed(f, 1, 11);
+    assert_int_equal(f->n_jobs, 2);
+}
+
+static void test_work_of_other_brokers_counts(void **state)
+{
+    struct fixture *f = *state;
+    struct message m = {.type = MESSAGE_HEARTBEAT};
+    struct peer p = peer_named(110);
+    be_second_of_two(f);
+    m.heartbeat = (struct heartbeat){.incarnation = 110, .others = 9, .brokers = 2};
+    dispatch_control(f->d, &p, &m, f->now);
+    for (uint64_t id = 1; id <= 4; id++) {
+        ask(f, id);
+        assert_int_equal(f->job[f->n_jobs - 1].route[1], 1);
+    }
+}
+
 static void test_a_failed_leader_has_an_heir(void **state)
 {
     struct fixture *f = *state;
@@ -2166,6 +2233,9 @@ int main(void)
         test(test_a_refused_activation_speaks_against_its_sender),
         test(test_nothing_is_lost),
         test(test_sampling_follows_its_shares),
+        test(test_what_comes_again_is_not_computed_again),
+        test(test_errors_are_no_last_word),
+        test(test_work_of_other_brokers_counts),
         test(test_a_known_input_is_answered_at_once),
         test(test_the_same_input_is_computed_once),
         test(test_a_failed_leader_has_an_heir),

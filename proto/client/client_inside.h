@@ -1,0 +1,44 @@
+/* client_inside.h - what the files of the client share; private to this folder */
+#ifndef FREEZELINE_CLIENT_INSIDE_H
+#define FREEZELINE_CLIENT_INSIDE_H
+
+#include "client.h"
+#include "failover.h"
+#include "keys/keys.h"
+#include "wire/link.h"
+
+#define CLIENT_WINDOW     65536
+#define CLIENT_HIGH_WATER 4096
+
+struct client {
+    void *context;
+    int n_brokers, n_links;
+    struct {
+        char *requests, *control;
+    } broker[PIPELINE_MAX_BROKERS]; /* where they are */
+    struct link link[PIPELINE_MAX_BROKERS];
+    struct lanes *lanes;       /* NULL: switched off */
+    struct failover *failover; /* NULL: there is one broker */
+    uint64_t due_ns;           /* when it wants to be called */
+    int watch, timer;          /* of several links; -1: there is one */
+    bool timed;                /* the timer runs */
+    int taken;                 /* broker whose spans are being taken */
+    struct security security;
+    struct keys *keys;    /* its own; NULL: the process's, or none are needed */
+    uint32_t deadline_ms; /* the pipeline's */
+    uint64_t next;        /* id */
+    int64_t max_bytes;    /* of an input */
+    uint64_t clock;       /* which one is this process's */
+    uint8_t waiting[CLIENT_WINDOW / 8];
+    struct message message;
+};
+
+/* Fills *e: no reply came in time. Connects once to find out why. FL_UNAVAILABLE. */
+int ask_silence_error(const struct client *c, const char *endpoint, int timeout_ms, struct error *e);
+/* While keys are rotated, nothing is queued for a broker that is not connected (socket.c): so it is waited
+ * for. */
+void ask_await(const struct client *c, void *socket, uint64_t ms);
+/* Fills *e: sending failed like this. */
+int ask_send_error(const char *endpoint, int rc, struct error *e);
+
+#endif
