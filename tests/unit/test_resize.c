@@ -131,8 +131,10 @@ static void test_as_torchvision(void **state)
         struct picture to = {cases[i].channels, cases[i].crop_height, cases[i].crop_width, false};
         struct pipeline p = {
             .n_resize = cases[i].n, .n_crop = 2, .crop = {to.height, to.width}, .exif_orientation = true};
-        struct image image = {cases[i].width, cases[i].height, cases[i].orientation,
-                              noise(cases[i].width, cases[i].height)};
+        struct image image = {.width = cases[i].width,
+                              .height = cases[i].height,
+                              .orientation = cases[i].orientation,
+                              .rgb = noise(cases[i].width, cases[i].height)};
         strcpy(filter, cases[i].filter);
         p.filter = filter;
         memcpy(p.resize, cases[i].resize, sizeof p.resize);
@@ -149,7 +151,7 @@ static void test_defaults(void **state)
     struct resize_target t = {.width = 16, .height = 12, .window_width = 16, .window_height = 12};
     struct picture to = {3, 12, 16, false};
     struct pipeline p = {0};
-    struct image image = {37, 23, 6, noise(37, 23)};
+    struct image image = {.width = 37, .height = 23, .orientation = 6, .rgb = noise(37, 23)};
     uint8_t expected[3 * 16 * 12], planes[3 * 16 * 12];
     struct error e = {0};
     (void)state;
@@ -170,7 +172,7 @@ static void test_strips_stay_small(void **state)
 {
     struct picture to = {3, 8, 8, false};
     struct pipeline p = {.n_resize = 1, .resize = {16000}};
-    struct image image = {1, 2000, 1, noise(1, 2000)};
+    struct image image = {.width = 1, .height = 2000, .orientation = 1, .rgb = noise(1, 2000)};
     uint8_t planes[3 * 8 * 8];
     struct error e = {0};
     (void)state;
