@@ -2,6 +2,7 @@
 #include "broker.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -39,8 +40,8 @@ struct broker {
     void *context;
     struct lanes *lanes; /* NULL: switched off */
     struct link door[N_DOORS];
-    int n_push;
-    struct link push[PIPELINE_MAX_REPLICAS]; /* jobs to each replica of stage 0 */
+    struct link push[PIPELINE_MAX_REPLICAS];              /* jobs to each replica of stage 0 */
+    char told[PIPELINE_MAX_REPLICAS][MESSAGE_NAME_BYTES]; /* endpoints of those that the file does not have */
     struct dispatch *dispatch;
     uint64_t empty_ns[N_DOORS]; /* when the socket was last seen empty */
     uint64_t heard, since_ns;   /* messages of clients since since_ns */
@@ -74,10 +75,11 @@ static int send_control(void *arg, const struct peer *to, const struct message *
 static int connect_push(struct broker *b, int replica, struct error *e)
 {
     const struct stage_config *stage = &b->pipeline->stage[0];
+    const char *endpoint = replica < stage->n_replicas ? stage->replica[replica].endpoint : b->told[replica];
     struct socket_options o = {.high_water = stage->max_batch * 2, .immediate = true, .to = PARTY_WORKER};
     b->push[replica] = (struct link){.lanes = b->lanes, .door = N_DOORS + replica};
-    return link_open(&b->push[replica], b->context, ZMQ_PUSH, FRAMES_CONNECT,
-                     stage->replica[replica].endpoint, &o, NULL, &b->pipeline->security, e);
+    return link_open(&b->push[replica], b->context, ZMQ_PUSH, FRAMES_CONNECT, endpoint, &o, NULL,
+                     &b->pipeline->security, e);
 }
 
 /* What was queued for a dead worker is sent to others; a new socket begins with an empty queue. */
@@ -88,6 +90,16 @@ static void reset_push(void *arg, int replica)
     link_close(&b->push[replica], 0);
     if (connect_push(b, replica, &e))
         log_error("%s", e.text);
+}
+
+static void meet(void *arg, int replica, const char *endpoint)
+{
+    struct broker *b = arg;
+    if (replica < b->pipeline->stage[0].n_replicas ||
+        (b->push[replica].socket && !strcmp(b->told[replica], endpoint)))
+        return;
+    snprintf(b->told[replica], sizeof b->told[replica], "%s", endpoint);
+    reset_push(b, replica);
 }
 
 /* ---- making and closing ---- */
@@ -140,8 +152,7 @@ static int open_doors(struct broker *b, struct error *e)
         (rc = open_door(b, CONTROL, ZMQ_ROUTER, c->control, &control, NULL, e)) ||
         (rc = open_door(b, RESULTS, ZMQ_PULL, c->results, &door, &result_lane, e)))
         return rc;
-    b->n_push = b->pipeline->stage[0].n_replicas;
-    for (int i = 0; i < b->n_push; i++)
+    for (int i = 0; i < b->pipeline->stage[0].n_replicas; i++)
         if ((rc = connect_push(b, i, e)))
             return rc;
     return FL_OK;
@@ -150,7 +161,7 @@ static int open_doors(struct broker *b, struct error *e)
 int broker_new(struct broker **out, const struct pipeline *p, int index, struct error *e)
 {
     struct broker *b = calloc(1, sizeof *b);
-    struct dispatch_io io = {b, send_job, send_client, send_control, reset_push};
+    struct dispatch_io io = {b, send_job, send_client, send_control, reset_push, meet};
     struct hello self;
     int rc;
 
@@ -185,7 +196,7 @@ void broker_free(struct broker *b)
         dispatch_abandon(b->dispatch, clock_ns());
     for (int i = 0; i < N_DOORS; i++)
         link_close(&b->door[i], i == CLIENTS ? GOODBYE_MS : 0);
-    for (int i = 0; i < b->n_push; i++)
+    for (int i = 0; i < PIPELINE_MAX_REPLICAS; i++)
         link_close(&b->push[i], 0);
     lanes_free(b->lanes);
     if (b->context)
@@ -289,7 +300,7 @@ static void wait_for_messages(struct broker *b, uint64_t until, uint64_t now)
     if (b->lanes)
         items[n++] = (zmq_pollitem_t){.fd = lanes_fd(b->lanes), .events = ZMQ_POLLIN};
     if (dispatch_blocked(b->dispatch))
-        for (int i = 0; i < b->n_push; i++)
+        for (int i = 0; i < PIPELINE_MAX_REPLICAS; i++)
             if (b->push[i].socket && dispatch_feeds(b->dispatch, i))
                 items[n++] = (zmq_pollitem_t){.socket = b->push[i].socket, .events = ZMQ_POLLOUT};
     if (!ms)

@@ -25,6 +25,8 @@ struct dispatch_io {
     int (*client)(void *arg, const struct peer *to, const struct message *m, zmq_msg_t *payload);
     int (*control)(void *arg, const struct peer *to, const struct message *m);
     void (*reset)(void *arg, int replica); /* drop what is queued for this replica of stage 0: it died */
+    /* Connects to a replica of stage 0 that the pipeline file does not have. NULL: there are none such. */
+    void (*meet)(void *arg, int replica, const char *endpoint);
 };
 
 struct dispatch;

@@ -78,6 +78,8 @@ void dispatch_send_away(struct dispatch *d, const struct peer *to);
 void dispatch_let_go(struct dispatch *d, const struct member *m);
 /* The current attempt of e counts no more as outstanding with the workers on its route. */
 void dispatch_release_route(struct dispatch *d, struct request_entry *e);
+/* The cache service that a stage worker asks, by its own word. */
+int dispatch_cache_of(const struct dispatch *d, const struct member *m);
 /* Into a heartbeat to a stage worker: at which exits its cache service has caches for it. */
 void dispatch_tell_exits(const struct dispatch *d, const struct member *m, struct heartbeat *out);
 /* Cache services hear of which identity the stages are, when that has changed. */

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "dispatch_inside.h"
+#include "wire/hello.h"
 
 static const char *name_of(const struct hello *h, char *buf, size_t size)
 {
@@ -101,6 +102,34 @@ void dispatch_find_dead(struct dispatch *d, uint64_t now)
         }
     while ((m = registry_expire(d->registry, now)))
         lost(d, m, "no heartbeat", now);
+}
+
+static void pass_on(struct dispatch *d, const struct member *to, const struct hello *h)
+{
+    d->out.type = MESSAGE_HELLO;
+    d->out.hello = *h;
+    d->io.control(d->io.arg, &to->peer, &d->out);
+}
+
+/* Who sends to a new worker, and to whom it sends, need not be in anybody's pipeline file: each hears where
+ * the others are. */
+static void introduce(struct dispatch *d, const struct member *m)
+{
+    const char *endpoint = hello_way(&m->hello, d->self.host);
+    if (m->stage < 0)
+        return;
+    if (m->stage == 0 && *endpoint && d->io.meet)
+        d->io.meet(d->io.arg, m->replica, endpoint);
+    for (int i = 0; *endpoint && m->stage > 0 && i < registry_replicas(d->registry, m->stage - 1); i++)
+        if (registry_worker(d->registry, m->stage - 1, i)->alive)
+            pass_on(d, registry_worker(d->registry, m->stage - 1, i), &m->hello);
+    for (int i = 0;
+         m->stage + 1 < registry_stages(d->registry) && i < registry_replicas(d->registry, m->stage + 1);
+         i++) {
+        const struct member *next = registry_worker(d->registry, m->stage + 1, i);
+        if (next->alive && next->hello.endpoint[0])
+            pass_on(d, m, &next->hello);
+    }
 }
 
 /* One of those who wait says that it ends. */
@@ -216,8 +245,10 @@ void dispatch_hello(struct dispatch *d, const struct peer *from, const struct he
     forget_waiting(d, h);
     clear_way(d, m);
     dispatch_welcome(d, from, true);
-    if (event != REGISTRY_UPDATED)
+    if (event != REGISTRY_UPDATED) {
+        introduce(d, m);
         ask_senders(d, h);
+    }
     dispatch_let_go(d, m);
 }
 

@@ -41,7 +41,8 @@ static void describe(const struct member *m, struct process_status *s, uint64_t 
 
 static void add(struct status_reply *out, const struct member *m, uint64_t now)
 {
-    if (m->known && out->n_processes < STATUS_MAX_PROCESSES)
+    bool left = !m->alive && m->hello.leaving; /* as it was asked to */
+    if (m->known && !left && out->n_processes < STATUS_MAX_PROCESSES)
         describe(m, &out->process[out->n_processes++], now);
 }
 

@@ -49,6 +49,11 @@ static bool is_told(const uint8_t digest[DIGEST_BYTES])
     return memcmp(digest, none, sizeof none) != 0;
 }
 
+int dispatch_cache_of(const struct dispatch *d, const struct member *m)
+{
+    return m->hello.asks ? (int)m->hello.asks - 1 : d->pipeline->stage[m->stage].replica[m->replica].cache;
+}
+
 /* Told to a stage so that it does not ask where there is no cache, but tells what is to be learned from.
  * Caches of another identity do not count. */
 void dispatch_tell_exits(const struct dispatch *d, const struct member *m, struct heartbeat *out)
@@ -58,7 +63,7 @@ void dispatch_tell_exits(const struct dispatch *d, const struct member *m, struc
     out->exits = out->learns = 0;
     if (m->stage < 0)
         return;
-    cache = registry_cache(d->registry, d->pipeline->stage[m->stage].replica[m->replica].cache);
+    cache = registry_cache(d->registry, dispatch_cache_of(d, m));
     if (!cache || !cache->alive || !cache->last.exits_told)
         return;
     out->exits_told = true;
@@ -121,7 +126,7 @@ void dispatch_ask(struct dispatch *d, const struct request_entry *e, int cache)
         return;
     for (int s = 0; s < e->n_route; s++) {
         struct member *m = registry_worker(d->registry, s, e->route[s]);
-        if (!m->alive || (cache >= 0 && d->pipeline->stage[s].replica[e->route[s]].cache != cache))
+        if (!m->alive || (cache >= 0 && dispatch_cache_of(d, m) != cache))
             continue;
         if (m->cancel.n_ask == MESSAGE_MAX_BATCH)
             flush_cancel(d, m);

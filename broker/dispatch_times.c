@@ -18,7 +18,9 @@ static uint64_t clock_error_ns(const struct dispatch *d, const struct result *r)
         most =
             larger(most, registry_worker(d->registry, (int)t->stage, (int)t->replica)->last.clock_error_ns);
     if (r->exit >= 0 && r->trace.n) {
-        cache = registry_cache(d->registry, d->pipeline->stage[t[-1].stage].replica[t[-1].replica].cache);
+        cache = registry_cache(
+            d->registry,
+            dispatch_cache_of(d, registry_worker(d->registry, (int)t[-1].stage, (int)t[-1].replica)));
         most = cache ? larger(most, cache->last.clock_error_ns) : most;
     }
     return most;

@@ -36,7 +36,8 @@ int registry_new(struct registry **out, const struct pipeline *p, const char *bo
     r->n_caches = p->cache.n_endpoints;
     for (int s = 0; s < r->n_stages; s++) {
         r->first[s] = places;
-        places += r->n_replicas[s] = p->stage[s].n_replicas;
+        r->n_replicas[s] = p->stage[s].n_replicas;
+        places += PIPELINE_MAX_REPLICAS;
     }
     r->first[r->n_stages] = places;
     places += r->n_caches + REGISTRY_LEARNERS;
@@ -45,7 +46,7 @@ int registry_new(struct registry **out, const struct pipeline *p, const char *bo
         return FL_NOMEM;
     }
     for (int s = 0; s < r->n_stages; s++)
-        for (int i = 0; i < r->n_replicas[s]; i++) {
+        for (int i = 0; i < PIPELINE_MAX_REPLICAS; i++) {
             registry_worker(r, s, i)->stage = s;
             registry_worker(r, s, i)->replica = i;
         }
@@ -111,6 +112,15 @@ struct member *registry_learner(const struct registry *r, int index)
     return &r->member[r->first[r->n_stages] + r->n_caches + index];
 }
 
+/* With that one, there would be more workers than StatusReply has places for. */
+static bool is_full(const struct registry *r, const struct hello *h)
+{
+    int n = r->n_caches + (int)h->replica + 1 - r->n_replicas[h->stage];
+    for (int s = 0; s < r->n_stages; s++)
+        n += r->n_replicas[s];
+    return n > PIPELINE_MAX_WORKERS;
+}
+
 struct member *registry_place(const struct registry *r, const struct hello *h, struct error *e)
 {
     if (h->role == ROLE_CACHE) {
@@ -126,10 +136,17 @@ struct member *registry_place(const struct registry *r, const struct hello *h, s
         error_set(e, FL_PROTOCOL, "hello of role %u: only stages, caches and learners say hello", h->role);
         return NULL;
     }
-    if ((int64_t)h->stage < r->n_stages && (int64_t)h->replica < r->n_replicas[h->stage])
-        return registry_worker(r, (int)h->stage, (int)h->replica);
-    error_set(e, FL_CONFIG, "stage %u replica %u is not in the pipeline file", h->stage, h->replica);
-    return NULL;
+    if ((int64_t)h->stage >= r->n_stages || h->replica >= PIPELINE_MAX_REPLICAS) {
+        error_set(e, FL_CONFIG, "stage %u replica %u is not in the pipeline file", h->stage, h->replica);
+        return NULL;
+    }
+    if ((int)h->replica >= r->n_replicas[h->stage] && (!*h->endpoint || is_full(r, h))) {
+        error_set(e, FL_CONFIG, "stage %u replica %u is not in the pipeline file, and %s", h->stage,
+                  h->replica,
+                  *h->endpoint ? "there is no room for more workers" : "does not tell its endpoint");
+        return NULL;
+    }
+    return registry_worker(r, (int)h->stage, (int)h->replica);
 }
 
 /* ---- who is ready ---- */
@@ -193,7 +210,7 @@ const char *registry_difference(const struct hello *h, const struct hello *other
     if (memcmp(h->identity, other->identity, sizeof h->identity))
         return "another `input`, precision or `labels`";
     if (memcmp(h->plan, other->plan, sizeof h->plan))
-        return "other cuts, exits or numbers of replicas";
+        return "other cuts or exits";
     return NULL;
 }
 
@@ -288,6 +305,8 @@ static enum registry_event join(struct registry *r, struct member *m, const stru
                          .peer = *peer,
                          .heard_ns = now,
                          .outstanding = m->outstanding};
+    if (m->stage >= 0 && m->replica >= r->n_replicas[m->stage])
+        r->n_replicas[m->stage] = m->replica + 1;
     if (m->stage >= 0)
         forget_links(r, m);
     note_heartbeat(r, m,

@@ -44,22 +44,23 @@ struct member {
 
 struct registry;
 
-/* Empty places, one for each replica and cache service of the pipeline file. `boot_id`: the broker's own;
- * members with the same one share its clock. FL_NOMEM. */
+/* Empty places: as many replicas of each stage as there can be, and the cache services of the pipeline file.
+ * A stage has those replicas that the file gives it, and more when they say hello. `boot_id`: the broker's
+ * own; members with the same one share its clock. FL_NOMEM. */
 int registry_new(struct registry **out, const struct pipeline *p, const char *boot_id);
 void registry_free(struct registry *r);
 
 int registry_stages(const struct registry *r);
 int registry_replicas(const struct registry *r, int stage);
 int registry_caches(const struct registry *r);
-/* The member in a place of the file, which the registry owns; `known` may be false. */
+/* The member in a place, which the registry owns; `known` may be false. */
 struct member *registry_worker(const struct registry *r, int stage, int replica);
 struct member *registry_cache(const struct registry *r, int index);   /* NULL: the file has no such */
 struct member *registry_learner(const struct registry *r, int index); /* index < REGISTRY_LEARNERS */
 /* All places, 0 .. registry_places(r) - 1: the stages' in order, the cache services', the learners'. */
 int registry_places(const struct registry *r);
 struct member *registry_member(const struct registry *r, int place);
-/* The place that h claims; NULL: it is not in the file, and *e says so. */
+/* The place that h claims; NULL: there is none such, and *e says so. */
 struct member *registry_place(const struct registry *r, const struct hello *h, struct error *e);
 
 enum registry_event {

@@ -36,7 +36,7 @@ static void compare(struct configuration *c)
                  "the pipeline serves another `input`, precision or `labels` than the pipeline file has");
     else if (c->served.file == SERVED_OTHER_PLAN)
         snprintf(c->other_model, sizeof c->other_model,
-                 "the pipeline serves other cuts, exits or numbers of replicas than the pipeline file has");
+                 "the pipeline serves other cuts or exits than the pipeline file has");
 }
 
 /* "traced" or "traced:SHARE": what tracing costs. 0: neither; negative: no share. */

@@ -27,7 +27,7 @@ static const struct {
     {"stages.#.replicas.#.cpus", CHANGE_STAGES},
     {"stages.#.replicas.#.cache", CHANGE_STAGES | CHANGE_BROKER},
     {"stages.#.replicas.#", CHANGE_STOPS},
-    {"stages.#.replicas", CHANGE_STOPS},
+    {"stages.#.replicas", CHANGE_NUMBER},
     {"cache.endpoints", CHANGE_STOPS},
     {"cache.wait_us", CHANGE_STAGES},
     {"cache.placement", CHANGE_STAGES | CHANGE_CACHES},

@@ -112,7 +112,7 @@ static int note_file(const struct served *s, const struct pipeline *p, char note
 {
     static const char *const what[] = {[SERVED_OTHER_MODEL] = "another model",
                                        [SERVED_OTHER_INPUT] = "another `input`, precision or `labels`",
-                                       [SERVED_OTHER_PLAN] = "other cuts, exits or numbers of replicas"};
+                                       [SERVED_OTHER_PLAN] = "other cuts or exits"};
     if (s->file == SERVED_UNKNOWN || s->file == SERVED_SAME)
         return 0;
     snprintf(note, SERVED_NOTE_BYTES,

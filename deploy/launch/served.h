@@ -19,7 +19,7 @@ enum served_file {
     SERVED_SAME,
     SERVED_OTHER_MODEL,
     SERVED_OTHER_INPUT, /* or precision, or labels */
-    SERVED_OTHER_PLAN   /* cuts, exits, numbers of replicas */
+    SERVED_OTHER_PLAN   /* cuts, exits */
 };
 
 enum served_caches {

@@ -71,7 +71,7 @@ static void reset_push(void *arg, int replica)
 
 static int broker_start(struct world *w, struct process *p, struct error *e)
 {
-    struct dispatch_io io = {w, send_job, send_client, send_control, reset_push};
+    struct dispatch_io io = {w, send_job, send_client, send_control, reset_push, NULL};
     struct dispatch *d;
     struct hello self;
     world_introduce(w, p, &self);

@@ -103,7 +103,7 @@ static int stage_start(struct world *w, struct process *p, struct error *e)
     struct stage_body *b = calloc(1, sizeof *b);
     struct stage_setup *s = calloc(1, sizeof *s);
     struct stage_io io = {b,         send_control, send_result,    send_next, send_lookup, reaches,
-                          connected, moment,       resident_bytes, NULL,      look};
+                          connected, moment,       resident_bytes, NULL,      look,        NULL};
     struct stage_engine engine = {0};
     int rc = FL_NOMEM;
 

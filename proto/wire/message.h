@@ -234,6 +234,9 @@ struct hello {
     bool ready;
     bool leaving;     /* takes no new requests, finishes what it has; told to end when nothing is left */
     uint32_t reaches; /* as in a heartbeat */
+    /* Of a stage worker: where it takes jobs, for processes of its host and for others ("": the same). */
+    char endpoint[MESSAGE_NAME_BYTES], remote[MESSAGE_NAME_BYTES];
+    uint32_t asks; /* of a stage worker: 1 + the cache service that it asks; 0: none, or not told */
     struct port input, output; /* of the model: of its first stage, of its last one */
     struct exits_told exits;   /* of a stage */
     uint32_t layers;           /* of the whole model, counted as its exits count them; of a stage */

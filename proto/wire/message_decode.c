@@ -347,8 +347,13 @@ static int get_hello(struct hello *to, const Freezeline__Hello *from, struct err
         (rc = get_port(&to->input, from->input, e)) || (rc = get_port(&to->output, from->output, e)) ||
         (rc = get_exits(&to->exits, from->exit, from->n_exit, e)) ||
         (rc = get_text(to->host, sizeof to->host, from->host, "host", e)) ||
+        (rc = get_text(to->endpoint, sizeof to->endpoint, from->endpoint, "endpoint", e)) ||
+        (rc = get_text(to->remote, sizeof to->remote, from->remote, "endpoint", e)) ||
         (rc = get_text(to->boot_id, sizeof to->boot_id, from->boot_id, "boot id", e)))
         return rc;
+    if (from->asks > PIPELINE_MAX_CACHES)
+        return error_set(e, FL_PROTOCOL, "cache service %u, the last one is %d", from->asks - 1,
+                         PIPELINE_MAX_CACHES - 1);
     return get_text(to->engine, sizeof to->engine, from->engine, "engine", e);
 }
 

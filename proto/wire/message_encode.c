@@ -283,6 +283,8 @@ static bool put_hello(struct scratch *s, struct parts *p, const struct hello *fr
     to->plan = digest(from->plan);
     to->caches = put_caches(&p->caches, &p->promise, &from->caches);
     to->engine = text(from->engine);
+    to->endpoint = text(from->endpoint);
+    to->remote = text(from->remote);
     to->reaches = from->reaches;
     to->input = put_port(&p->input, &from->input);
     to->output = put_port(&p->output, &from->output);

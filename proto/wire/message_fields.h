@@ -26,7 +26,7 @@
 #define VERDICT_ITEM_FIELDS(X) X(request) X(attempt) X(hit)
 #define RESULT_FIELDS(X) \
     X(request) X(attempt) X(epoch) X(lookup_wire_ns) X(lookup_queue_ns) X(lookup_ns) X(sent_ns)
-#define HELLO_FIELDS(X) X(stage) X(replica) X(incarnation) X(pid) X(ready) X(leaving) X(layers)
+#define HELLO_FIELDS(X) X(stage) X(replica) X(incarnation) X(pid) X(ready) X(leaving) X(layers) X(asks)
 #define TALLY_FIELDS(X) X(lookups) X(hits) X(audit_hits) X(audit_right)
 #define LEARNING_FIELDS(X) X(state) X(accepted) X(rejected)
 #define HEARTBEAT_FIELDS(X) \

@@ -42,8 +42,8 @@ void plan_digest(uint8_t out[DIGEST_BYTES], const struct graph *g, const struct 
     identity_of(&identity, g->digest, p);
     memcpy(out, identity.digest, DIGEST_BYTES);
     for (int s = 0; s < place->n_stages; s++) {
-        int32_t of[2] = {place->stage[s].last, s < p->n_stages ? p->stage[s].n_replicas : 1};
-        digest_add(out, of, sizeof of);
+        int32_t last = place->stage[s].last;
+        digest_add(out, &last, sizeof last);
     }
     for (int i = 0; i < place->n_exits; i++) {
         struct origin origin;

@@ -11,7 +11,7 @@ static bool passed_all_before(const struct job *j, int stage)
     return true;
 }
 
-int job_check(const struct job *j, const struct stage_setup *s, struct error *e)
+int job_check(const struct job *j, const struct stage_setup *s, int n_next, struct error *e)
 {
     const struct pipeline *p = s->pipeline;
     const struct tensor *expects = &s->expects;
@@ -26,9 +26,8 @@ int job_check(const struct job *j, const struct stage_setup *s, struct error *e)
     if (!passed_all_before(j, stage))
         return error_set(e, FL_PROTOCOL, "the job has not passed the stages before stage %d by its route",
                          stage);
-    if (stage + 1 < p->n_stages && j->route[stage + 1] >= p->stage[stage + 1].n_replicas)
-        return error_set(e, FL_PROTOCOL,
-                         "the job's route leads to a replica that is not in the pipeline file");
+    if (stage + 1 < p->n_stages && j->route[stage + 1] >= n_next)
+        return error_set(e, FL_PROTOCOL, "the job's route leads to a replica that is not known here");
     if (j->activation.dtype != expects->dtype)
         return error_set(e, FL_DTYPE, "the input is %s, the model takes %s",
                          tensor_dtype_name(j->activation.dtype), tensor_dtype_name(expects->dtype));

@@ -13,6 +13,7 @@
 #include "job_check.h"
 #include "stage_load.h"
 #include "stage_post.h"
+#include "wire/hello.h"
 
 /* A shadow begins when no other job was here for a while, or when it has waited for so many times what one
  * takes. It is put back for others a few times and then runs to its end, so where others leave no gap shadows
@@ -163,7 +164,7 @@ static int fill_row(struct stage_brain *b, struct stage_row *r, const struct job
     r->job = *j;
     r->state = ROW_RUNS;
     r->told = r->put_back = 0;
-    if ((rc = job_check(&r->job, &b->setup, e)))
+    if ((rc = job_check(&r->job, &b->setup, b->talk.n_next, e)))
         return rc;
     if (stage_row_is_shadow(r) && b->rows.shadows.n == STAGE_MAX_SHADOWS)
         return error_set(e, FL_OVERLOADED, "%d shadows wait here", STAGE_MAX_SHADOWS);
@@ -611,6 +612,19 @@ static void on_cancel(struct stage_brain *b, const struct cancel *c)
             stage_post_hit(&b->post, h);
 }
 
+/* A broker passes on what a worker of the next stage has said: it may be one that was added since. */
+static void on_neighbour(struct stage_brain *b, const struct hello *h)
+{
+    const char *endpoint = hello_way(h, b->setup.self.host);
+    int replica = (int)h->replica;
+    if ((int)h->stage != b->stage + 1 || b->last || !*endpoint || !b->io.meet ||
+        b->io.meet(b->io.arg, replica, endpoint))
+        return;
+    if (replica >= b->talk.n_next)
+        b->talk.n_next = replica + 1;
+    b->talk.reached_ns = 0;
+}
+
 void stage_brain_control(struct stage_brain *b, int broker, const struct message *m, uint64_t now)
 {
     struct stage_line *l = &b->talk.line[broker];
@@ -624,7 +638,10 @@ void stage_brain_control(struct stage_brain *b, int broker, const struct message
         stage_talk_on_heartbeat(&b->talk, broker, &m->heartbeat, now);
         break;
     case MESSAGE_HELLO:
-        stage_talk_on_hello(&b->talk, broker, &m->hello);
+        if (m->hello.role == ROLE_STAGE)
+            on_neighbour(b, &m->hello);
+        else
+            stage_talk_on_hello(&b->talk, broker, &m->hello);
         break;
     default:
         l->sent_away |= belongs(b, m, MESSAGE_DRAIN, "control socket", now);

@@ -59,6 +59,9 @@ struct stage_io {
     /* Verdicts from the caches that it holds itself (stage_brain_holds), all but lookup_ns. FL_NOMEM. */
     int (*look)(void *arg, const struct lookup *in, const float *descriptors, uint64_t broker_now,
                 struct verdict *out);
+    /* Connects to a replica of the next stage that the pipeline file may not have, unless it is connected
+     * already. */
+    int (*meet)(void *arg, int replica, const char *endpoint);
 };
 
 /* The layers. `row`, `rows`: places in the batch in hand, 0 .. n - 1. */

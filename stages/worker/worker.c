@@ -312,6 +312,7 @@ int stage_worker_new(struct stage_worker **out, const struct pipeline *p, int st
     pthread_mutex_init(&w->lock, NULL);
     zmq_msg_init(&w->payload);
     hello_init(&w->setup.self, ROLE_STAGE, stage, replica);
+    hello_tell_place(&w->setup.self, p);
     if ((rc = check_limits(w, e)) || (rc = stage_layers_new(&w->layers, p, stage, &w->setup, e)) ||
         (rc = open_links(w, after, e))) {
         stage_worker_free(w);

@@ -122,7 +122,8 @@ static int send_result(void *arg, const struct message *m, zmq_msg_t *payload)
 
 static int send_next(void *arg, int replica, const struct message *m, zmq_msg_t *payload)
 {
-    return link_send(&((struct worker_sockets *)arg)->next[replica], NULL, m, payload);
+    struct link *to = &((struct worker_sockets *)arg)->next[replica];
+    return to->socket ? link_send(to, NULL, m, payload) : FL_UNAVAILABLE;
 }
 
 static int send_lookup(void *arg, const struct message *m, zmq_msg_t *payload)
@@ -136,11 +137,27 @@ static int look(void *arg, const struct lookup *in, const float *descriptors, ui
     return near_cache_look(((struct worker_sockets *)arg)->near, in, descriptors, broker_now, out);
 }
 
+static int meet(void *arg, int replica, const char *endpoint)
+{
+    struct worker_sockets *s = arg;
+    struct error e;
+    int rc;
+    if (s->next[replica].socket)
+        return FL_OK;
+    if ((rc = connect_to(s, &s->next[replica], DOOR_NEXT + replica, ZMQ_PUSH, endpoint, PARTY_WORKER,
+                         s->pipeline->broker.max_requests + 16, true, &e))) {
+        log_warn("stage %d replica %d: %s", s->stage + 1, replica, e.text);
+        return rc;
+    }
+    s->n_next = replica >= s->n_next ? replica + 1 : s->n_next;
+    return FL_OK;
+}
+
 static bool takes(void *socket)
 {
     int events = 0;
     size_t size = sizeof events;
-    return !zmq_getsockopt(socket, ZMQ_EVENTS, &events, &size) && (events & ZMQ_POLLOUT);
+    return socket && !zmq_getsockopt(socket, ZMQ_EVENTS, &events, &size) && (events & ZMQ_POLLOUT);
 }
 
 static uint32_t reaches(void *arg)
@@ -167,6 +184,7 @@ void worker_sockets_io(struct worker_sockets *s, struct stage_io *io)
     io->look = look;
     io->reaches = reaches;
     io->connected = connected;
+    io->meet = meet;
 }
 
 int worker_sockets_place(void *arg, int to, size_t bytes, zmq_msg_t *out)
@@ -196,7 +214,7 @@ bool worker_sockets_wait(struct worker_sockets *s, int fd, bool *fd_came, uint32
         items[n++] = (zmq_pollitem_t){.fd = lanes_fd(s->lanes), .events = ZMQ_POLLIN};
     links = n;
     for (int i = 0; i < s->n_next; i++)
-        if (!(s->reaches >> i & 1))
+        if (s->next[i].socket && !(s->reaches >> i & 1))
             items[n++] = (zmq_pollitem_t){.socket = s->next[i].socket, .events = ZMQ_POLLOUT};
     if (!s->lanes || lanes_sleep(s->lanes, 0))
         zmq_poll(items, n, (long)(((ns < NS_PER_S ? ns : NS_PER_S) + NS_PER_MS - 1) / NS_PER_MS));

@@ -24,9 +24,9 @@ struct worker_sockets {
     struct link jobs, cache; /* those that are not open have no socket */
     struct near_cache *near; /* what came over the lane to the cache service; NULL: not wanted */
     uint64_t near_lane;      /* over which one */
-    int n_next;
-    struct link next[PIPELINE_MAX_REPLICAS];
-    uint32_t reaches; /* of next, a bit for each that was connected when last looked */
+    int n_next;              /* the highest number of a replica of the next stage, and 1 */
+    struct link next[PIPELINE_MAX_REPLICAS]; /* those of the file, and those that a broker told of */
+    uint32_t reaches;                        /* of next, a bit for each that was connected when last looked */
     int cache_fd;
 };
 

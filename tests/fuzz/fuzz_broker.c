@@ -50,7 +50,7 @@ static int on_job(void *arg, int replica, const struct message *m, zmq_msg_t *pa
     if (w.deaf & 1)
         return FL_AGAIN;
     for (int s = 0; s < j->n_route; s++) {
-        FUZZ_CHECK(j->route[s] < pipeline.stage[s].n_replicas);
+        FUZZ_CHECK(j->route[s] < registry_replicas(w.d->registry, s));
         FUZZ_CHECK(member_ready(registry_worker(w.d->registry, s, j->route[s])));
         FUZZ_CHECK(s == 0 ||
                    member_reaches(registry_worker(w.d->registry, s - 1, j->route[s - 1])) >> j->route[s] & 1);
@@ -100,7 +100,7 @@ static int on_control(void *arg, const struct peer *to, const struct message *m)
 static void on_reset(void *arg, int replica)
 {
     (void)arg;
-    FUZZ_CHECK(replica < pipeline.stage[0].n_replicas);
+    FUZZ_CHECK(replica < registry_replicas(w.d->registry, 0));
 }
 
 /* --- what must hold --- */
@@ -160,7 +160,7 @@ static void check(void)
     int in_flight = requests_count(w.d->requests), open = 0, followers = 0, audits = 0, open_audits = 0,
         sent = 0;
     for (int s = 0; s < pipeline.n_stages; s++)
-        for (int i = 0; i < pipeline.stage[s].n_replicas; i++)
+        for (int i = 0; i < registry_replicas(w.d->registry, s); i++)
             check_worker(registry_worker(w.d->registry, s, i), s, i);
     for (int i = 0; i < requests_slots(w.d->requests); i++) {
         const struct request_entry *e = requests_slot(w.d->requests, i);
@@ -238,6 +238,8 @@ static void fill_hello(struct hello *h)
     } else {
         h->stage = (uint32_t)fuzz_number(&w.in);
         h->replica = (uint32_t)fuzz_number(&w.in);
+        h->endpoint[0] = 'e'; /* one that the file need not have */
+        h->asks = h->stage % (PIPELINE_MAX_CACHES + 1);
     }
     h->incarnation = how & 8 ? 1000 + w.n_hellos : known_incarnation();
     h->ready = how & 0x30;
@@ -406,7 +408,7 @@ static void choose_pipeline(void)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct dispatch_io io = {NULL, on_job, on_client, on_control, on_reset};
+    struct dispatch_io io = {NULL, on_job, on_client, on_control, on_reset, NULL};
     struct hello self = {.role = ROLE_BROKER, .boot_id = "B"};
     log_threshold = LOG_LEVEL_ERROR + 1;
     memset(&w, 0, sizeof w);

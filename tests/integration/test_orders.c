@@ -21,6 +21,116 @@ static struct harness *world_up(const char *yaml)
     return h;
 }
 
+static int workers_of(struct harness *h, int stage)
+{
+    json_t *root = tool_json(h, "status", ""), *process;
+    char begins[32];
+    size_t i;
+    int n = 0;
+
+    snprintf(begins, sizeof begins, "stage%d.", stage);
+    json_array_foreach(json_object_get(root, "processes"), i, process) n +=
+        !strncmp(json_string_value(json_object_get(process, "role")), begins, strlen(begins)) &&
+        !strcmp(json_string_value(json_object_get(process, "state")), "ready");
+    json_decref(root);
+    return n;
+}
+
+/* Requests that a worker has computed; -1: it is not there. */
+static int jobs_of(struct harness *h, const char *role)
+{
+    json_t *root = tool_json(h, "status", ""), *process;
+    size_t i;
+    int jobs = -1;
+
+    json_array_foreach(json_object_get(root, "processes"), i,
+                       process) if (!strcmp(json_string_value(json_object_get(process, "role")), role)) jobs =
+        (int)json_integer_value(json_object_get(process, "jobs"));
+    json_decref(root);
+    return jobs;
+}
+
+struct worker {
+    struct harness *h;
+    const char *role;
+};
+
+static bool has_computed(void *arg)
+{
+    struct worker *w = arg;
+    return jobs_of(w->h, w->role) > 0;
+}
+
+/* More workers of every stage, fewer, and more again: they get requests, and none fails. */
+static void stages_grow_and_shrink_without_a_failed_request(void **state)
+{
+    struct harness *h = world_up(two_stages);
+    struct worker first = {h, "stage0.1"}, last = {h, "stage1.3"};
+    struct steady load;
+    (void)state;
+
+    steady_begin(&load, h, 100);
+    tool_ok(h, "scale", "1=4");
+    assert_said("stage 1 has 4 workers (before: 2)");
+    tool_ok(h, "scale", "0=2");
+    assert_true(workers_of(h, 0) == 2 && workers_of(h, 1) == 4);
+    harness_until(has_computed, &first, 30, "a new worker of stage 0 computes");
+    harness_until(has_computed, &last, 30, "a new worker of stage 1 computes");
+    tool_ok(h, "restart", "stage0.0 stage1.3"); /* who starts again knows of those that were added */
+    tool_ok(h, "scale", "1=1");
+    tool_ok(h, "scale", "0=1");
+    assert_true(workers_of(h, 0) == 1 && workers_of(h, 1) == 1);
+    assert_int_equal(jobs_of(h, "stage1.3"), -1); /* it is no dead one */
+    tool_ok(h, "scale", "1=2");
+    steady_end(&load);
+    tool_ok(h, "down", "");
+    finish(h);
+}
+
+/* It holds for what starts again, and until `down`; --save writes it. */
+static void a_number_is_remembered(void **state)
+{
+    struct harness *h = world_up(two_stages);
+    struct replaced again = {h, "stage1.2", 0};
+    (void)state;
+
+    tool_ok(h, "scale", "1=3");
+    again.old = pid_of(h, "stage1.2");
+    assert_int_equal(kill(again.old, SIGKILL), 0);
+    harness_until(is_replaced, &again, 60, "stage1.2 starts again");
+    tool_ok(h, "apply", "");
+    assert_said("nothing to do");
+    assert_int_equal(workers_of(h, 1), 3);
+    tool_ok(h, "down", "");
+    tool_ok(h, "up", "");
+    assert_int_equal(workers_of(h, 1), 2);
+    tool_ok(h, "scale", "1=3 --save");
+    tool_ok(h, "apply", "");
+    assert_said("nothing to do");
+    tool_ok(h, "down", "");
+    tool_ok(h, "up", "");
+    assert_int_equal(workers_of(h, 1), 3);
+    tool_ok(h, "down", "");
+    finish(h);
+}
+
+static void what_is_no_number_is_told(void **state)
+{
+    struct harness *h = world_up(two_stages);
+    (void)state;
+
+    assert_int_equal(tool(h, "scale", "1=0"), 2);
+    assert_said("a stage has 1 to 16 workers");
+    assert_int_equal(tool(h, "scale", "1=17"), 2);
+    assert_int_equal(tool(h, "scale", "2=1"), 2);
+    assert_said("the pipeline has stages 0 to 1");
+    assert_int_equal(tool(h, "scale", "1"), 2);
+    assert_int_equal(tool(h, "scale", "1=2x"), 2);
+    assert_int_equal(tool(h, "scale", ""), 2);
+    tool_ok(h, "down", "");
+    finish(h);
+}
+
 static void a_worker_starts_again_without_a_failed_request(void **state)
 {
     struct harness *h = world_up(two_stages);
@@ -117,6 +227,9 @@ static void lines_that_are_no_orders_are_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(stages_grow_and_shrink_without_a_failed_request),
+        cmocka_unit_test(a_number_is_remembered),
+        cmocka_unit_test(what_is_no_number_is_told),
         cmocka_unit_test(a_worker_starts_again_without_a_failed_request),
         cmocka_unit_test(what_is_no_process_is_told),
         cmocka_unit_test(one_that_hangs_is_replaced),

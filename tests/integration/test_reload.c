@@ -305,11 +305,11 @@ static void an_edited_cut_is_taken_by_all_or_by_none(void **state)
     tool_ok(h, "up", "");
     labels_of(h, before);
     edit(h, "block1.out", "block2.out");
-    assert_status(h, "serves other cuts, exits or numbers of replicas than", true);
+    assert_status(h, "serves other cuts or exits than", true);
     assert_same_answers(h, before);
     kill_and_wait(h, "stage1.0"); /* it comes back as it was */
     assert_same_answers(h, before);
-    assert_status(h, "serves other cuts, exits or numbers of replicas than", true);
+    assert_status(h, "serves other cuts or exits than", true);
     tool_ok(h, "apply", "--dry-run");
     assert_said("stages.0.last: block1.out -> block2.out: the stage workers are replaced together");
     assert_status(h, "other cuts", true);
@@ -322,7 +322,7 @@ static void an_edited_cut_is_taken_by_all_or_by_none(void **state)
     assert_status(h, "other cuts", false);
     edit(h, "exits: none", "exits: [{name: x, after: block1.out}]");
     tool_ok(h, "plan", "--runs 2");
-    assert_said("freezeline plan: the pipeline serves other cuts, exits or numbers of replicas than");
+    assert_said("freezeline plan: the pipeline serves other cuts or exits than");
     tool_ok(h, "down", "");
     tool_ok(h, "plan", "--runs 2");
     if (strstr(output, "the pipeline serves"))
@@ -397,10 +397,12 @@ static void what_cannot_be_taken_changes_nothing(void **state)
     labels_of(h, before);
     first = pid_of(h, "stage0.0");
     last = pid_of(h, "stage1.0");
-    edit(h, "  - {}", "  - {replicas: 2}");
+    edit(h, "exits: none", "name: other\nexits: none");
     assert_int_equal(tool(h, "reload", ""), 2);
-    assert_said("stages.1.replicas in the pipeline file is another");
-    edit(h, "  - {replicas: 2}", "  - {threads: 1, cpus: 1}");
+    assert_said("name: net -> other: takes `freezeline down` and `up`");
+    assert_said("name in the pipeline file is another");
+    edit(h, "name: other\n", "");
+    edit(h, "  - {}", "  - {threads: 1, cpus: 1}");
     assert_int_equal(tool(h, "reload", ""), 2);
     edit(h, "  - {threads: 1, cpus: 1}", "  - {replicas: [{cpus: [4000]}]}");
     put_model(h, "tests/data/tiny.onnx", true);

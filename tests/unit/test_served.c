@@ -112,9 +112,7 @@ static void a_file_that_describes_something_else_is_noted(void **state)
     f->file.plan[0] = 2;
     n = notes(f);
     assert_int_equal(f->served.file, SERVED_OTHER_PLAN);
-    expect(
-        f, n,
-        "other cuts, exits or numbers of replicas than P.yaml describes now: `freezeline apply -c P.yaml`");
+    expect(f, n, "other cuts or exits than P.yaml describes now: `freezeline apply -c P.yaml`");
     f->file.identity.digest[0] = 2;
     n = notes(f);
     assert_int_equal(f->served.file, SERVED_OTHER_INPUT);

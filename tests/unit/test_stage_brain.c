@@ -43,7 +43,8 @@ static struct world {
     int looked;                     /* look-ups there */
     uint32_t reaches;
     bool connected;
-    int to; /* broker that was told last */
+    int met; /* the replica of the next stage that it was told of last */
+    int to;  /* broker that was told last */
     struct heartbeat beat_to[2];
     bool deaf[2]; /* brokers that are not reached */
 } w;
@@ -124,6 +125,14 @@ static bool connected(void *arg, int broker)
     return w.connected && !w.deaf[broker];
 }
 
+static int meet(void *arg, int replica, const char *endpoint)
+{
+    (void)arg;
+    assert_string_equal(endpoint, "ipc:///five");
+    w.met = replica;
+    return FL_OK;
+}
+
 static uint64_t moment(void *arg)
 {
     (void)arg;
@@ -187,7 +196,8 @@ static void begin_with(int stage, int brokers)
                                        .connected = connected,
                                        .moment = moment,
                                        .resident_bytes = resident_bytes,
-                                       .look = look};
+                                       .look = look,
+                                       .meet = meet};
     static const struct stage_engine engine = {NULL, load, keep, describe, output};
     struct error e;
     log_threshold = LOG_LEVEL_ERROR + 1;
@@ -946,6 +956,33 @@ static void test_wrong_jobs_are_refused_by_name(void **state)
     end();
 }
 
+/* A broker tells of workers of the next stage that the pipeline file does not have. */
+static void test_neighbours_that_were_added_are_met(void **state)
+{
+    (void)state;
+    begin(1);
+    m.type = MESSAGE_HELLO;
+    memset(&m.hello, 0, sizeof m.hello);
+    m.hello = (struct hello){.role = ROLE_STAGE, .stage = 2, .replica = 5, .incarnation = 9};
+    stage_brain_control(w.b, 0, &m, w.now);
+    assert_int_equal(w.met, 0); /* it does not tell where it is */
+    snprintf(m.hello.endpoint, sizeof m.hello.endpoint, "ipc:///five");
+    m.hello.stage = 1;
+    stage_brain_control(w.b, 0, &m, w.now);
+    assert_int_equal(w.met, 0); /* it is of this stage */
+    m.hello.stage = 2;
+    stage_brain_control(w.b, 0, &m, w.now);
+    assert_int_equal(w.met, 5);
+    w.reaches = 1 << 5;
+    stage_brain_tick(w.b, w.now);
+    assert_true(w.beat.reaches == (REACHES_TOLD | 1 << 5));
+    make_job(1);
+    m.job.route[2] = 5;
+    give_value(1);
+    assert_int_equal(w.results, 0); /* it is not refused */
+    end();
+}
+
 static void test_the_queue_is_bounded(void **state)
 {
     (void)state;
@@ -1280,6 +1317,7 @@ int main(void)
         cmocka_unit_test(test_late_verdicts_open_the_breaker),
         cmocka_unit_test(test_nobody_is_asked_where_no_cache_stands),
         cmocka_unit_test(test_wrong_jobs_are_refused_by_name),
+        cmocka_unit_test(test_neighbours_that_were_added_are_met),
         cmocka_unit_test(test_the_queue_is_bounded),
         cmocka_unit_test(test_a_link_that_breaks_is_told),
         cmocka_unit_test(test_hello_comes_first_and_again),

@@ -34,6 +34,7 @@ struct fixture {
     struct answer answer[MANY];
     struct message control[MANY];
     struct peer control_to[MANY];
+    const char *endpoint; /* that hellos tell */
 };
 
 static int record_job(void *arg, int replica, const struct message *m, zmq_msg_t *payload)
@@ -103,6 +104,7 @@ static void hello_of(struct fixture *f, uint32_t role, uint32_t stage, uint32_t 
                              .host = "h",
                              .boot_id = "B"};
     m.hello.model[0] = m.hello.identity[0] = m.hello.plan[0] = plan;
+    snprintf(m.hello.endpoint, sizeof m.hello.endpoint, "%s", f->endpoint ? f->endpoint : "");
     say(f, &m, who);
 }
 
@@ -197,7 +199,7 @@ static bool ready(struct fixture *f)
 static int setup(void **state)
 {
     struct fixture *f = calloc(1, sizeof *f);
-    struct dispatch_io io = {f, record_job, record_answer, record_control, record_reset};
+    struct dispatch_io io = {f, record_job, record_answer, record_control, record_reset, NULL};
     const struct hello self = {.role = ROLE_BROKER, .incarnation = 5, .boot_id = "B"};
     *state = f;
     if (!f)
@@ -394,6 +396,29 @@ static void one_that_waits_may_go(void **state)
     assert_true(ready(f));
 }
 
+/* A worker that no pipeline file has: who sends to it is told where it is, and it where those are to whom it
+ * sends. */
+static void workers_are_added(void **state)
+{
+    struct fixture *f = *state;
+    struct message m;
+    all_of(f, 0, OLD, true);
+    hello(f, 1, 7, 70, OLD, true); /* it does not say where it is */
+    assert_string_equal(state_of(f, 70), "absent");
+    f->endpoint = "ipc:///seven";
+    hello(f, 2, 1, 71, OLD, true);
+    hello(f, 1, 7, 70, OLD, true);
+    assert_string_equal(state_of(f, 70), "ready");
+    assert_int_equal(told(f, MESSAGE_HELLO, FIRST, &m), 2); /* its welcome, and this */
+    assert_true(m.hello.role == ROLE_STAGE && m.hello.stage == 1 && m.hello.replica == 7);
+    assert_string_equal(m.hello.endpoint, "ipc:///seven");
+    assert_int_equal(told(f, MESSAGE_HELLO, 70, &m), 2);
+    assert_true(m.hello.role == ROLE_STAGE && m.hello.stage == 2 && m.hello.replica == 1);
+    hello_of(f, ROLE_STAGE, 1, 7, 70, OLD, true, true);
+    hello_of(f, ROLE_STAGE, 1, 7, 70, OLD, false, true);
+    assert_string_equal(state_of(f, 70), "absent"); /* it has left as it was asked to: it is no dead one */
+}
+
 /* Of the same plan, it waits for the end of the holder of its place alone. */
 static void a_successor_of_the_same_plan_waits_for_one_alone(void **state)
 {
@@ -563,6 +588,7 @@ int main(void)
         test(those_that_can_serve_every_stage_prevail),
         test(the_newest_waits_for_a_place_alone),
         test(one_that_waits_may_go),
+        test(workers_are_added),
         test(a_successor_of_the_same_plan_waits_for_one_alone),
         test(successors_of_the_same_plan_do_not_move_it_on),
         test(cache_services_hear_what_the_stages_are),
