@@ -2,6 +2,8 @@
 #include "fleet.h"
 
 #include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -138,6 +140,45 @@ int fleet_run(struct fleet *f, int host, const char *const *words, int timeout_m
         return error_set(e, FL_NOT_FOUND, "%s: nothing was started there", f->host[host].name);
     fleet_words(&w, f, host, words);
     return transport_run(f->transport, host, w.argv, NULL, timeout_ms, r, e);
+}
+
+/* The last line that a command printed, without "freezeline COMMAND: "; the lines before go to stderr. */
+static void take_last_line(const char *host, char *out, char *buf, size_t size)
+{
+    char *end = out + strlen(out), *line;
+
+    while (end > out && end[-1] == '\n')
+        *--end = '\0';
+    line = strrchr(out, '\n');
+    if (line) {
+        *line++ = '\0';
+        for (char *rest = out, *one; (one = strsep(&rest, "\n"));)
+            fprintf(stderr, "%s: %s\n", host, one);
+    } else {
+        line = out;
+    }
+    if (!strncmp(line, "freezeline ", 11) && strstr(line, ": "))
+        line = strstr(line, ": ") + 2;
+    snprintf(buf, size, "%s", line);
+}
+
+int fleet_ask(struct fleet *f, int host, const char *const *words, int timeout_ms, char *said, size_t size,
+              struct error *e)
+{
+    struct host_result r = {0};
+    char last[400];
+    int rc = fleet_run(f, host, words, timeout_ms, &r, e);
+
+    if (rc)
+        return rc;
+    take_last_line(f->host[host].name, r.out, last, sizeof last);
+    if (r.status)
+        rc = error_set(e, r.status == 2 ? FL_CONFIG : FL_UNAVAILABLE, "host %s: %s", f->host[host].name,
+                       last[0] ? last : "the command failed and said nothing");
+    if (said)
+        snprintf(said, size, "%.*s", (int)size - 1, last);
+    free(r.out);
+    return rc;
 }
 
 int fleet_host(const struct fleet *f, const char *name)

@@ -46,6 +46,10 @@ void fleet_words(struct fleet_words *w, const struct fleet *f, int host, const c
 /* Runs it there, as transport_run. */
 int fleet_run(struct fleet *f, int host, const char *const *words, int timeout_ms, struct host_result *r,
               struct error *e);
+/* The same, with an error where its status is not 0. *said (may be NULL) gets the last line that it printed;
+ * the lines before go to stderr, behind the host's name. */
+int fleet_ask(struct fleet *f, int host, const char *const *words, int timeout_ms, char *said, size_t size,
+              struct error *e);
 /* The host by its name; -1: none. */
 int fleet_host(const struct fleet *f, const char *name);
 

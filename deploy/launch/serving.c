@@ -164,7 +164,9 @@ int serving_recall(struct serving *out, const struct pipeline *p, struct error *
         return error_set(e, FL_NOT_FOUND, "%s is not there: nothing is up", path);
     json_array_foreach(json_object_get(root, "sets"), i, set) if (sets.n < ARGUMENTS_MAX_LIST)
         sets.item[sets.n++] = json_string_value(set);
-    if (!(rc = own_sets(&out->arguments.sets, &sets, e)) && !(out->arguments.path = strdup(path)))
+    if (!(rc = own_sets(&out->arguments.sets, &sets, e)) &&
+        (!(out->arguments.path = strdup(path)) ||
+         (p->here >= 0 && !(out->arguments.host = strdup(p->host[p->here].name)))))
         rc = error_set(e, FL_NOMEM, "no memory");
     if (!rc)
         rc = arguments_load(&out->pipeline, &out->arguments, e);

@@ -31,51 +31,18 @@ struct starting {
     char waiting[PIPELINE_MAX_HOSTS][200];
 };
 
-/* The last line that a command printed, without "freezeline COMMAND: "; the lines before go to stderr. */
-static void take_last_line(const char *host, char *out, char *buf, size_t size)
-{
-    char *end = out + strlen(out), *line;
-
-    while (end > out && end[-1] == '\n')
-        *--end = '\0';
-    line = strrchr(out, '\n');
-    if (line) {
-        *line++ = '\0';
-        for (char *rest = out, *one; (one = strsep(&rest, "\n"));)
-            fprintf(stderr, "%s: %s\n", host, one);
-    } else {
-        line = out;
-    }
-    if (!strncmp(line, "freezeline ", 11) && strstr(line, ": "))
-        line = strstr(line, ": ") + 2;
-    snprintf(buf, size, "%s", line);
-}
-
-/* Runs it, and makes an error of a status that is not 0. *said (may be NULL) is its last line. */
-static int ask(struct fleet *f, int host, const char *const *words, int timeout_ms, char *said, size_t size,
-               struct error *e)
-{
-    struct host_result r = {0};
-    char last[400];
-    int rc = fleet_run(f, host, words, timeout_ms, &r, e);
-
-    if (rc)
-        return rc;
-    take_last_line(f->host[host].name, r.out, last, sizeof last);
-    if (r.status)
-        rc = error_set(e, r.status == 2 ? FL_CONFIG : FL_UNAVAILABLE, "host %s: %s", f->host[host].name,
-                       last[0] ? last : "the command failed and said nothing");
-    if (said)
-        snprintf(said, size, "%.*s", (int)size - 1, last);
-    free(r.out);
-    return rc;
-}
+struct applying {
+    struct starting starting;
+    bool dry_run;
+    int timeout_s;
+    char said[PIPELINE_MAX_HOSTS][200];
+};
 
 static int check(struct transport *t, int host, void *arg, struct error *e)
 {
     static const char *const words[] = {"supervise", "--check", NULL};
     (void)t;
-    return ask(&((struct starting *)arg)->fleet, host, words, CHECK_MS, NULL, 0, e);
+    return fleet_ask(&((struct starting *)arg)->fleet, host, words, CHECK_MS, NULL, 0, e);
 }
 
 static int start(struct transport *t, int host, void *arg, struct error *e)
@@ -99,7 +66,7 @@ static int watch(struct transport *t, int host, void *arg, struct error *e)
     (void)t;
     for (;;) {
         char *said = s->waiting[host];
-        if ((rc = ask(&s->fleet, host, words, WATCH_MS, said, sizeof s->waiting[0], e)) ||
+        if ((rc = fleet_ask(&s->fleet, host, words, WATCH_MS, said, sizeof s->waiting[0], e)) ||
             !strcmp(said, "ready"))
             break;
         if (interrupt_seen())
@@ -119,7 +86,7 @@ static int stop(struct transport *t, int host, void *arg, struct error *e)
 {
     static const char *const words[] = {"down", "--drain", "0", NULL};
     (void)t;
-    return ask(arg, host, words, DOWN_MS, NULL, 0, e);
+    return fleet_ask(arg, host, words, DOWN_MS, NULL, 0, e);
 }
 
 /* Everything that was started ends again, also what could not say that it was. */
@@ -230,6 +197,45 @@ int down_hosts(const struct pipeline *p, const struct launch_end *how, bool *end
         *ended = true;
     }
     fleet_close(&f);
+    if (lock >= 0)
+        close(lock);
+    return rc;
+}
+
+static int apply(struct transport *t, int host, void *arg, struct error *e)
+{
+    struct applying *a = arg;
+    char seconds[16];
+    const char *words[] = {"apply", "--timeout", seconds, a->dry_run ? "--dry-run" : NULL, NULL};
+
+    (void)t;
+    snprintf(seconds, sizeof seconds, "%d", a->timeout_s);
+    return fleet_ask(&a->starting.fleet, host, words, (a->timeout_s + 30) * 1000, a->said[host],
+                     sizeof a->said[0], e);
+}
+
+int apply_hosts(const struct pipeline *p, bool dry_run, int timeout_s, struct error *e)
+{
+    const struct up_hosts up = {.pipeline = p};
+    struct applying a = {.starting.up = &up, .dry_run = dry_run, .timeout_s = timeout_s};
+    char path[STATE_PATH_BYTES];
+    int rc, lock = -1;
+
+    if ((rc = fleet_load(&a.starting.fleet, p, e)))
+        return rc;
+    for (int i = 0; !rc && i < p->n_hosts; i++)
+        if (fleet_host(&a.starting.fleet, p->host[i].name) != i || p->n_hosts != a.starting.fleet.n)
+            rc = error_set(
+                e, FL_CONFIG,
+                "%s names other hosts than it was started on: that takes `freezeline down` and `up`",
+                p->path);
+    if (!rc && !(rc = state_path(path, p, e, "run/launch.lock")) &&
+        !(rc = state_lock(&lock, path, "starting or stopping it on its hosts", e)) &&
+        !(rc = fleet_open(&a.starting.fleet, e)) && !(rc = ship_all(&a.starting, e)))
+        rc = transport_each(a.starting.fleet.transport, apply, &a, e);
+    for (int i = 0; !rc && i < a.starting.fleet.n; i++)
+        printf("%s: %s\n", a.starting.fleet.host[i].name, a.said[i]);
+    fleet_close(&a.starting.fleet);
     if (lock >= 0)
         close(lock);
     return rc;

@@ -16,6 +16,8 @@
 
 #include "base/clock.h"
 #include "deploy/build/built_exits.h"
+#include "deploy/launch/fleet.h"
+#include "deploy/launch/up_hosts.h"
 #include "deploy/launch/changes.h"
 #include "deploy/launch/claim.h"
 #include "deploy/launch/order.h"
@@ -175,7 +177,7 @@ static json_t *who_restarts(const struct apply *a)
 
     if (a->now.pipeline)
         roles_list(a->now.pipeline, now, &n_now, NULL);
-    roles_list(a->pipeline, next, &n_next, NULL);
+    (a->pipeline->here < 0 ? roles_list : roles_list_here)(a->pipeline, next, &n_next, NULL);
     for (int i = 0; i < n_next; i++)
         for (int k = 0; k < n_now; k++)
             if (!strcmp(next[i].name, now[k].name))
@@ -220,7 +222,7 @@ static void ask_to_read(struct apply *a)
             continue;
         a->read = true;
         snprintf(role, sizeof role, "cache%u", c->index);
-        if (pid_file_load(a->pipeline, role, &p) || !process_signal(&p, SIGHUP))
+        if ((pid_file_load(a->pipeline, role, &p) || !process_signal(&p, SIGHUP)) && a->pipeline->here < 0)
             fprintf(stderr,
                     "freezeline apply: cache%u is no process of this host's supervisor: send it a SIGHUP "
                     "where it runs (`freezeline status -c %s` has host and pid)\n",
@@ -257,7 +259,7 @@ static int read_caches(struct apply *a, struct error *e)
 /* The file as it is now, with what `up` was given and the numbers that were scaled since. */
 static int load(struct apply *a, struct error *e)
 {
-    struct pipeline_arguments next = {.path = a->where.path};
+    struct pipeline_arguments next = {.path = a->where.path, .host = a->where.host};
     struct argument_list sets;
     struct pipeline *p;
     int rc = running_load(&a->pipeline, &a->where, e);
@@ -327,6 +329,19 @@ static int report(const struct apply *a, struct error *e)
     return FL_OK;
 }
 
+/* Where it runs on other hosts, each of them applies what is brought to it. */
+static int run_on_hosts(struct apply *a, bool *done, struct error *e)
+{
+    struct pipeline *p;
+    int rc = running_load(&p, &a->where, e);
+
+    *done = !rc && fleet_there(p);
+    if (*done)
+        rc = apply_hosts(p, a->dry_run, a->timeout_s, e);
+    pipeline_free(p);
+    return rc;
+}
+
 static int run(struct apply *a, bool says, struct error *e)
 {
     int rc;
@@ -365,6 +380,7 @@ int apply_file(const struct pipeline_arguments *where, bool *moved, struct error
 int command_apply(int argc, char **argv, struct error *e)
 {
     struct apply a = {.timeout_s = TIMEOUT_S};
+    bool elsewhere = false;
     const struct argument table[] = {
         ARGUMENTS_PIPELINE(a.where),
         OPTION_FLAG("dry-run", a.dry_run, "say what would be done, and do nothing"),
@@ -376,7 +392,7 @@ int command_apply(int argc, char **argv, struct error *e)
     };
     int rc = arguments_parse(&usage, table, argc, argv, NULL, e);
 
-    if (!rc && !(rc = run(&a, true, e)))
+    if (!rc && !(rc = run_on_hosts(&a, &elsewhere, e)) && !elsewhere && !(rc = run(&a, true, e)))
         rc = report(&a, e);
     release(&a);
     return rc;

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "deploy/launch/fleet.h"
 #include "deploy/launch/order.h"
 #include "deploy/launch/running.h"
 #include "deploy/tool/arguments.h"
@@ -48,6 +49,36 @@ static json_t *names_of(const struct restart *r)
     return who;
 }
 
+/* Each where it runs, one after another. */
+static int restart_on_hosts(const struct restart *r, const json_t *who, struct error *e)
+{
+    struct role role[ROLES_MAX];
+    struct fleet f;
+    char said[200], seconds[16];
+    int n, rc = roles_list(r->pipeline, role, &n, e);
+
+    if (rc || (rc = fleet_load(&f, r->pipeline, e)))
+        return rc;
+    snprintf(seconds, sizeof seconds, "%d", r->timeout_s);
+    rc = fleet_open(&f, e);
+    for (size_t i = 0; !rc && i < json_array_size(who); i++) {
+        const char *name = json_string_value(json_array_get(who, i));
+        int host = -1;
+        for (int k = 0; k < n; k++)
+            if (!strcmp(role[k].name, name))
+                host = fleet_host(&f, role[k].host);
+        if (host < 0)
+            rc = error_set(e, FL_USAGE, "there is no process `%s`; `freezeline status -c %s` lists them",
+                           name, r->pipeline->path);
+        else if (!(rc = fleet_ask(&f, host, (const char *[]){"restart", name, "--timeout", seconds, NULL},
+                                  (r->timeout_s + 30) * 1000, said, sizeof said, e)) &&
+                 !r->json)
+            printf("%s on %s: %s\n", name, f.host[host].name, said);
+    }
+    fleet_close(&f);
+    return rc;
+}
+
 static int restart(struct restart *r, struct error *e)
 {
     struct steps steps = {.quiet = r->json};
@@ -61,8 +92,10 @@ static int restart(struct restart *r, struct error *e)
     if ((rc = running_load(&r->pipeline, &r->where, e)))
         return rc;
     who = names_of(r);
-    rc = order_give(r->pipeline, json_pack("{s:s, s:O}", "do", "restart", "who", who), r->timeout_s,
-                    steps_heard, &steps, NULL, e);
+    rc = fleet_there(r->pipeline)
+             ? restart_on_hosts(r, who, e)
+             : order_give(r->pipeline, json_pack("{s:s, s:O}", "do", "restart", "who", who), r->timeout_s,
+                          steps_heard, &steps, NULL, e);
     steps_end(&steps);
     seconds = (double)(clock_ns() - began) / NS_PER_S;
     if (!rc && r->json)

@@ -150,6 +150,26 @@ check "logs -f" follows_logs
 check "a second up" says "it is up already on 3 hosts" fl up -c "$three" --on ssh
 check "up here, while it is up there" says "started on other hosts from here" fl up -c "$three" --on local --set hosts.0.address=127.0.0.1
 
+# --- changed while it serves ---
+
+restarts() {
+    fl restart -c "$three" stage1.0 cache1 >"$work/restarted" && cat "$work/restarted" &&
+        grep -q '^stage1.0 on c: 1 process started again' "$work/restarted" &&
+        grep -q '^cache1 on b: ' "$work/restarted" && same_answers
+}
+applies() {
+    fl build -c "$one" --train "cifar10:$work/train.bin" --calibrate "cifar10:$work/requests.bin#0-199" &&
+        sed 's/{last: block4}/{last: block4, batch: 4}/' "$three" >"$work/new.yaml" && cp "$work/new.yaml" "$three" &&
+        fl apply -c "$three" && [ "$($world exec 3 sh -c 'grep -c "batches up to 4" \
+            /root/.cache/freezeline/pipelines/*/state/logs/stage1.0.log')" -ge 1 ] || return 1
+    fl status -c "$three" --json | tr -d ' ' | grep -o '"build":"[0-9a-f]*"' | sort -u >"$work/builds"
+    cat "$work/builds"
+    answers "$three" >"$work/three.new" && [ "$(wc -l <"$work/three.new")" = 40 ]
+}
+check "restart" restarts
+check "apply" applies
+cp "$work/three.new" "$work/one.answers" # of the new build, from here on
+
 pipeline other other
 three_hosts "$work/other.yaml"
 check "another pipeline on the same ports" says "somebody listens there already" fl up -c "$work/other.yaml" --on ssh
