@@ -19,7 +19,7 @@ enum allowance {
     ALLOW_UNAVAILABLE = 2, /* a stage, or the broker, was gone */
     ALLOW_OVERLOADED = 4,  /* refusals with a hint */
     ALLOW_LOST = 8,        /* the one broker died: nobody could tell the client */
-    ALLOW_OTHER = 16       /* a named error of another kind, while a liar is believed */
+    ALLOW_LATE = 16        /* an answer after the deadline: the one broker stood still */
 };
 
 enum ground { GROUND_ONE, GROUND_THREE, GROUND_LIARS, GROUND_LIMITS, GROUNDS };
@@ -27,20 +27,23 @@ enum ground { GROUND_ONE, GROUND_THREE, GROUND_LIARS, GROUND_LIMITS, GROUNDS };
 struct fault {
     const char *name, *what;
     enum ground ground;
-    bool quick; /* part of `make test` */
-    double hold_s, quick_hold_s;
+    bool quick;                  /* part of `make test` */
+    double hold_s, quick_hold_s; /* hold_s -1: as long as --soak says */
     unsigned allow;
     /* Begins it and notes in t->victim on whom; ends it. `end` may be NULL. */
     int (*begin)(struct siege *s, struct trial *t, struct error *e);
     void (*end)(struct siege *s, struct trial *t);
+    bool (*watch)(struct siege *s); /* called meanwhile; true: it may end. May be NULL */
     /* Beyond the ledger: false with t->why. May be NULL. */
     bool (*holds)(struct siege *s, struct trial *t);
-    /* For `begin` of more than one fault. */
-    const char *victims;     /* beginnings of names, one word each */
-    int number;              /* signal, or what `begin` takes it for */
-    int count;               /* of victims */
-    const char *set, *under; /* of a town of its own (town_plan); NULL: the ground's */
-    double bound_ms;         /* wanted of added p99, beside one recomputation; 0: none */
+    const char *victims; /* beginnings of names, one word each */
+    int count;           /* of victims */
+    int number;          /* signal, or what `begin` takes it for */
+    double bound_ms;     /* wanted of added p99, beside one recomputation; 0: none */
+    /* GROUND_LIMITS, each with a town of its own: words before `up`; a small disk; no room in /dev/shm */
+    const char *under;
+    int disk_mb;
+    bool full_shm;
 };
 
 struct trial {
@@ -70,7 +73,8 @@ struct siege {
     int32_t *truth;
     float *images;
     double rate, capacity; /* requests a second: of the steady load; what the town can do, once it is known */
-    bool quick, strict;
+    double soak_s;         /* 0: no soak */
+    bool quick, strict, mounts; /* mounts: it has a mount namespace of its own */
     uint64_t seed, begun_ns;
     struct shuffle random;
     int n;

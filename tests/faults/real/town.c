@@ -29,7 +29,7 @@ struct town {
     struct client *watcher;
     int n;
     struct town_member member[TOWN_MOST];
-    bool down[CROSSING_MOST], up;
+    bool down[CROSSING_MOST];
 };
 
 /* ---- pipeline files ---- */
@@ -288,7 +288,7 @@ static int start_one(struct town *t, struct error *e)
     int rc = shell(e, "mkdir -p -m 700 %s/state && cp -r %s/state/caches %s/state/", t->folder,
                    t->plan.caches, t->folder);
 
-    return rc ? rc : shell(e, "%s %s/freezeline up -c %s %s", t->plan.under, t->bin, t->config, t->plan.set);
+    return rc ? rc : shell(e, "%s %s/freezeline up -c %s", t->plan.under, t->bin, t->config);
 }
 
 static int await_whole(struct town *t, struct error *e)
@@ -306,6 +306,22 @@ static int await_whole(struct town *t, struct error *e)
     return FL_OK;
 }
 
+/* Mounts that nobody else sees, and that end with this program's namespace if not before. */
+static int mount_own(struct town *t, struct error *e)
+{
+    int rc = FL_OK;
+
+    if (t->plan.disk_mb)
+        rc = shell(e, "mount -t tmpfs -o size=%dm,mode=700 town %s", t->plan.disk_mb, t->folder);
+    if (!rc && t->plan.full_shm)
+        rc = shell(
+            e,
+            "mount -t tmpfs -o size=64k shm /dev/shm && { cat /dev/zero >/dev/shm/full 2>/dev/null; true; }");
+    if (rc && e)
+        e->code = FL_UNSUPPORTED;
+    return rc ? FL_UNSUPPORTED : FL_OK;
+}
+
 int town_new(struct town **out, const struct town_plan *plan, struct error *e)
 {
     struct town *t = *out = calloc(1, sizeof *t);
@@ -319,13 +335,14 @@ int town_new(struct town **out, const struct town_plan *plan, struct error *e)
     snprintf(t->folder, sizeof t->folder, "/tmp/freezeline-town.XXXXXX");
     if (!mkdtemp(t->folder))
         return error_set(e, FL_IO, "cannot make a folder in /tmp");
+    if ((plan->disk_mb || plan->full_shm) && (rc = mount_own(t, e)))
+        return rc;
     snprintf(t->config, sizeof t->config, "%s/p.yaml", t->folder);
     snprintf(state, sizeof state, "%s/%s", t->folder, plan->hosts > 1 ? "a" : "state");
     if ((rc = write_config(t->config, plan->model, state, plan->hosts > 1 ? yaml_three : yaml_one, e)) ||
         (rc = pipeline_load(&t->pipeline, t->config, NULL, 0, e)) || (rc = list(t, e)) ||
         (rc = plan->hosts > 1 ? start_three(t, e) : start_one(t, e)))
         return rc;
-    t->up = true;
     return (rc = client_new(&t->watcher, t->pipeline, e)) ? rc : await_whole(t, e);
 }
 
@@ -484,15 +501,19 @@ bool town_free(struct town *t)
 
     if (!t)
         return true;
-    client_free(t->watcher);
     if (t->plan.hosts > 1)
         stop_three(t);
-    else if (t->up && shell(&e, "%s/freezeline down -c %s", t->bin, t->config))
+    else if (t->watcher && shell(&e, "%s/freezeline down -c %s", t->bin, t->config))
         fprintf(stderr, "%s\n", e.text);
+    client_free(t->watcher);
     clean = !e.code && !left(t);
     if (t->crossing)
         crossing_enter(t->crossing, -1, NULL);
     crossing_free(t->crossing);
+    if (t->plan.full_shm)
+        shell(NULL, "umount /dev/shm");
+    if (t->plan.disk_mb)
+        shell(NULL, "umount -l %s", t->folder);
     if (clean && !getenv("KEEP_TOWN"))
         shell(NULL, "rm -rf %s", t->folder);
     pipeline_free(t->pipeline);

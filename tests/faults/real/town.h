@@ -19,8 +19,9 @@ struct town_plan {
     const char *bin;    /* where the programs are */
     const char *caches; /* built ones (town_build) */
     const char *model;  /* demo.onnx */
-    const char *set;    /* more arguments for `up`: "--set KEY=VALUE ..." */
-    const char *under;  /* words before `freezeline up`: "prlimit --nofile=256"; "": none */
+    const char *under;  /* words before `freezeline up`; "": none */
+    int disk_mb;        /* size of the disk that it is on; 0: no disk of its own */
+    bool full_shm;      /* /dev/shm is its own, and full. Both need a mount namespace of one's own */
     int hosts;          /* 1, or 3 */
 };
 

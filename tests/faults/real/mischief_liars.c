@@ -1,0 +1,72 @@
+/* mischief_liars.c - workers that lie (liar.c), and what must be said of them */
+#include "mischief.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+
+/* A worker of the last stage, or of any, lies from now on: what it sends passes through liar.c. */
+int mischief_lie(struct siege *s, struct trial *t, struct error *e)
+{
+    int rc = mischief_draw(s, t, t->fault->victims, 1, e);
+    FILE *f = rc ? NULL : fopen(s->lies, "we");
+
+    if (rc)
+        return rc;
+    if (!f)
+        return error_set(e, FL_IO, "cannot write %s", s->lies);
+    fprintf(f, "%s %s\n", t->name[0] + strlen("stage"), t->fault->name + strlen("lie-"));
+    fclose(f);
+    if (t->fault->number)
+        process_signal(&t->process[0], t->fault->number);
+    return FL_OK;
+}
+
+void mischief_truth(struct siege *s, struct trial *t)
+{
+    (void)t;
+    remove(s->lies);
+}
+
+/* Least outstanding gives a slow worker less to do: what the others take must hardly show. */
+#define SLOWER_WANTED 1.5
+
+bool mischief_slow_hardly_shows(struct siege *s, struct trial *t)
+{
+    (void)s;
+    t->figure = t->sum.p99_ms / t->calm_p99_ms;
+    t->missed = t->figure > SLOWER_WANTED;
+    snprintf(t->note, sizeof t->note, "p99 %.1f ms, %.2f times the calm's", t->sum.p99_ms, t->figure);
+    return true;
+}
+
+/* Its supervisor says how it ends, and waits longer each time. */
+bool mischief_crash_is_told(struct siege *s, struct trial *t)
+{
+    int said = town_said(s->town, "supervisor", t->name[0], "ended with status 3; starts again in");
+
+    snprintf(t->note, sizeof t->note, "started again %d times", said);
+    if (said >= 2)
+        return true;
+    snprintf(t->why, sizeof t->why, "the supervisor has told of %d ends of %s", said, t->name[0]);
+    return false;
+}
+
+/* The broker put it aside, and its log says whom. */
+bool mischief_is_named(struct siege *s, struct trial *t)
+{
+    char who[64];
+    int said;
+
+    snprintf(who, sizeof who, "stage %c replica %c", t->name[0][5], t->name[0][7]);
+    said = town_said(s->town, "broker", who, "is put aside");
+    snprintf(t->note, sizeof t->note, "put aside %d times", said - t->said);
+    t->said = said;
+    if (said)
+        return true;
+    snprintf(t->why, sizeof t->why, "%s was not put aside", who);
+    return false;
+}
