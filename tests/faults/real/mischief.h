@@ -38,6 +38,7 @@ MISCHIEF_BEGIN(fill_disk);
 MISCHIEF_END(empty_disk);
 MISCHIEF_BEGIN(connect_many);
 MISCHIEF_END(disconnect);
+MISCHIEF_HOLDS(refusals_are_told);
 MISCHIEF_BEGIN(limit_memory);
 MISCHIEF_END(unlimit_memory);
 MISCHIEF_BEGIN(step_clock);

@@ -14,7 +14,7 @@
 
 #include "base/clock.h"
 
-#define CONNECTIONS 400
+#define CONNECTIONS 800
 #define SPARE_BYTES (1 << 20) /* of address space, beside what a process has */
 
 static int connections[CONNECTIONS];
@@ -67,8 +67,12 @@ int mischief_connect_many(struct siege *s, struct trial *t, struct error *e)
 
     snprintf(to.sun_path, sizeof to.sun_path, "%s", endpoint + strlen("ipc://"));
     for (int i = 0; i < CONNECTIONS; i++) {
+        bool there = false;
         connections[i] = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-        n += connections[i] >= 0 && !connect(connections[i], (struct sockaddr *)&to, sizeof to);
+        for (int tries = 0; !there && tries < 20; tries++) /* it takes a moment to take as many */
+            if (!(there = !connect(connections[i], (struct sockaddr *)&to, sizeof to)))
+                usleep(1000);
+        n += there;
     }
     snprintf(t->victim, sizeof t->victim, "broker, %d of %d connections were taken", n, CONNECTIONS);
     return n ? FL_OK : error_set(e, FL_UNAVAILABLE, "nobody takes connections at %s", endpoint);
@@ -79,6 +83,15 @@ void mischief_disconnect(struct siege *s, struct trial *t)
     (void)s, (void)t;
     for (int i = 0; i < CONNECTIONS; i++)
         close(connections[i]);
+}
+
+/* The broker says how many it has turned away, and what to raise. */
+bool mischief_refusals_are_told(struct siege *s, struct trial *t)
+{
+    if (town_said(s->town, "broker", "connections were refused", "raise the hard limit"))
+        return true;
+    snprintf(t->why, sizeof t->why, "the broker's log does not tell of connections that were refused");
+    return false;
 }
 
 /* ---- little memory ---- */
