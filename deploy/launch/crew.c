@@ -16,6 +16,7 @@
 #include "word.h"
 
 #define BACKOFF_FIRST_MS 100
+#define NAME_AGAIN_NS    (1 * NS_PER_S)
 #define BACKOFF_LAST_MS  5000
 #define STEADY_NS        (30 * NS_PER_S) /* alive for so long: the next death is the first in a row again */
 #define STOP_MS          5000
@@ -83,7 +84,9 @@ int crew_start(struct crew *c, int i, struct error *e)
     it->held = false;
     it->started_ns = clock_ns();
     log_info("%s started, pid %d", it->role.name, (int)it->process.pid);
-    return pid_file_save(pipeline(c), it->role.name, &it->process, e);
+    rc = pid_file_save(pipeline(c), it->role.name, &it->process, e);
+    it->unnamed = rc != FL_OK;
+    return rc;
 }
 
 int crew_start_heir(struct crew *c, int i, struct error *e)
@@ -157,7 +160,7 @@ static bool inherit(struct crew *c, struct child *it)
     it->backoff_ms = 0;
     it->started_ns = clock_ns();
     log_info("%s goes on as pid %d", it->role.name, (int)it->process.pid);
-    pid_file_save(pipeline(c), it->role.name, &it->process, NULL);
+    it->unnamed = pid_file_save(pipeline(c), it->role.name, &it->process, NULL) != FL_OK;
     return true;
 }
 
@@ -222,6 +225,15 @@ int crew_reap(struct crew *c, struct error *e)
     return rc;
 }
 
+/* Serving goes on while a disk is full, but without its pid file nobody else finds the process. */
+static void name_again(struct crew *c, struct child *it, uint64_t now)
+{
+    it->unnamed = pid_file_save(pipeline(c), it->role.name, &it->process, NULL) != FL_OK;
+    it->next_ns = now + NAME_AGAIN_NS;
+    if (!it->unnamed)
+        log_info("%s: its pid file is written", it->role.name);
+}
+
 void crew_start_due(struct crew *c)
 {
     uint64_t now = clock_ns();
@@ -229,6 +241,8 @@ void crew_start_due(struct crew *c)
 
     for (int i = 0; i < c->n; i++) {
         struct child *it = &c->child[i];
+        if (it->running && it->unnamed && now >= it->next_ns)
+            name_again(c, it, now);
         if (it->running || it->held || now < it->next_ns)
             continue;
         if (crew_start(c, i, &e)) {

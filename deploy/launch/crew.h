@@ -18,9 +18,10 @@ struct child {
     struct role role;
     struct process process;
     bool running;
-    bool held; /* asked to end: it is started again when it is due, not because it has ended */
+    bool unnamed; /* its pid file could not be written: tried again when it is due */
+    bool held;    /* asked to end: it is started again when it is due, not because it has ended */
     int backoff_ms;
-    uint64_t started_ns, next_ns; /* next_ns: when to start it again */
+    uint64_t started_ns, next_ns; /* next_ns: when to start it again, or to name it */
     struct hang hang;
     struct process heir; /* pid 0: none */
     char heir_lost[128]; /* how it ended before it could take over; "": it did not */

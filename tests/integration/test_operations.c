@@ -6,6 +6,7 @@
 #include <netinet/in.h>
 #include <pty.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 
 static const char yaml[] = "name: tiny\n"
@@ -85,6 +86,46 @@ static void test_of_two_at_once_one_starts(void **state)
     if (n != 1)
         fail_msg("%d of 4 started:\n%s", n, output);
     assert_true(pid_of(h, "stage1.0") > 0);
+    tool_ok(h, "down", "");
+    finish(h);
+}
+
+struct line_of {
+    struct harness *h;
+    const char *log, *text;
+};
+
+/* For harness_until: a log below the state directory has this text. */
+static bool is_logged(void *arg)
+{
+    struct line_of *l = arg;
+    tool(l->h, "logs", l->log);
+    return strstr(output, l->text);
+}
+
+static bool is_named_again(void *arg)
+{
+    return file_exists(arg, "run/stage1.0.pid");
+}
+
+/* As on a full disk: what is started again has no pid file, until one can be written. */
+static void test_a_pid_file_is_written_when_it_can_be(void **state)
+{
+    struct harness *h = harness_new(NULL, yaml);
+    struct line_of failure = {h, "supervisor", "stage1.0.pid"};
+    struct process old;
+    char path[HARNESS_PATH + 64];
+    (void)state;
+
+    tool_ok(h, "up", "");
+    old = process_of(h, "stage1.0");
+    snprintf(path, sizeof path, "%s/run/stage1.0.pid.new", harness_pipeline(h)->state);
+    assert_int_equal(mkdir(path, 0700), 0); /* stands in the way of the file */
+    assert_true(process_signal(&old, SIGKILL));
+    harness_until(is_logged, &failure, 60, "the supervisor tells of the pid file");
+    assert_false(file_exists(h, "run/stage1.0.pid"));
+    assert_int_equal(rmdir(path), 0);
+    harness_until(is_named_again, h, 60, "the pid file is there");
     tool_ok(h, "down", "");
     finish(h);
 }
@@ -585,6 +626,7 @@ int main(void)
         cmocka_unit_test(test_another_container_touches_nothing),
         cmocka_unit_test(test_another_container_leaves_the_unsupervised),
         cmocka_unit_test(test_of_two_at_once_one_starts),
+        cmocka_unit_test(test_a_pid_file_is_written_when_it_can_be),
         cmocka_unit_test(test_sockets_of_others_stay),
         cmocka_unit_test(test_a_hang_up_opens_logs_again),
         cmocka_unit_test(test_a_dead_supervisor_shows),
