@@ -17,6 +17,7 @@
 #define REQUEST_MS      30000
 
 struct readiness {
+    const struct pipeline *pipeline; /* borrowed */
     struct client *client;
     struct tensor zeros; /* owned */
     struct status_reply status;
@@ -59,6 +60,8 @@ int readiness_new(struct readiness **out, const struct pipeline *p, struct error
     }
     if (!rc)
         rc = client_new(&r->client, p, e);
+    if (!rc)
+        r->pipeline = p;
     free(m);
     if (rc)
         readiness_free(r);
@@ -108,6 +111,17 @@ static void take_answers(struct readiness *r)
     }
 }
 
+/* A broker that is silent may have a new key by now, and want one: both are read again. */
+static void begin_anew(struct readiness *r)
+{
+    struct client *fresh;
+    if (r->pipeline->security.mode != SECURITY_CURVE || client_new(&fresh, r->pipeline, NULL))
+        return;
+    client_free(r->client);
+    r->client = fresh;
+    r->asked = false;
+}
+
 bool readiness_check(struct readiness *r)
 {
     uint64_t now = clock_ns();
@@ -115,8 +129,10 @@ bool readiness_check(struct readiness *r)
     if (now < r->next_ns)
         return r->ready;
     take_answers(r);
-    if (client_status(r->client, r->warm ? WAIT_LONG_MS : WAIT_MS, &r->status, NULL))
+    if (client_status(r->client, r->warm ? WAIT_LONG_MS : WAIT_MS, &r->status, NULL)) {
         memset(&r->status, 0, sizeof r->status);
+        begin_anew(r);
+    }
     r->answered_ns = clock_ns();
     if (r->status.started_ns &&
         r->status.started_ns != r->broker_started_ns) { /* another broker: begin again */

@@ -177,20 +177,31 @@ static int bind_all(void *socket, void *context, const struct address_list *list
     return rc;
 }
 
+/* A DEALER ignores a second connection to the same text (libzmq), so zeros before the port make it another
+ * one. */
+static const char *another_text(const char *endpoint, int i, char *buf, size_t size)
+{
+    const char *port = strrchr(endpoint, ':') + 1;
+    snprintf(buf, size, "%.*s%.*s%s", (int)(port - endpoint), endpoint, i, "00000000", port);
+    return buf;
+}
+
 /* The other end has one of several keys while they are rotated: a connection for each, of which one comes
  * about. It alone gets messages then. */
 static int connect_encrypted(void *socket, const char *endpoint, enum party to, const struct security *s,
                              struct error *e)
 {
+    char text[ADDRESS_BYTES];
     int n, rc = FL_OK;
     if (!s->keys)
         return no_keys(endpoint, e);
-    n = keys_servers(s->keys, to ? to : PARTY_BROKER);
+    to = to ? to : PARTY_BROKER;
+    n = keys_servers(s->keys, to);
     if (n > 1 && !set_int(socket, ZMQ_IMMEDIATE, 1))
         return error_set(e, FL_INTERNAL, "cannot set the options of %s: %s", endpoint, zmq_strerror(errno));
     for (int i = 0; i < (n ? n : 1) && !rc; i++)
-        if (!(rc = keys_for_connect(s->keys, socket, to ? to : PARTY_BROKER, i, e)) &&
-            zmq_connect(socket, endpoint))
+        if (!(rc = keys_for_connect(s->keys, socket, to, i, e)) &&
+            zmq_connect(socket, another_text(endpoint, i, text, sizeof text)))
             rc = error_set(e, FL_CONFIG, "cannot connect to %s: %s", endpoint, zmq_strerror(errno));
     return rc;
 }
