@@ -191,9 +191,10 @@ int slurm_submit(char job[SLURM_ID_BYTES], char *const *options, const char *scr
     return rc;
 }
 
-int slurm_cancel(const char *job, struct error *e)
+int slurm_cancel(const char *job, bool script, struct error *e)
 {
-    char *argv[] = {(char *)"scancel", (char *)(uintptr_t)job, NULL};
+    char *argv[] = {(char *)"scancel", (char *)(uintptr_t)job, script ? (char *)"--batch" : NULL,
+                    (char *)"--signal=TERM", NULL};
     struct dialogue *d = malloc(sizeof *d);
     int status, rc = d ? talk(d, argv, NULL, &status, e) : error_set(e, FL_NOMEM, "no memory");
 

@@ -32,7 +32,8 @@ bool slurm_cpus_parse(const char *text, int *cpus, int n);
 
 /* Submits `script` with sbatch and these options (up to NULL); job[] gets its id. */
 int slurm_submit(char job[SLURM_ID_BYTES], char *const *options, const char *script, struct error *e);
-/* Tells it to end (scancel): SIGTERM to all its steps, SIGKILL after Slurm's KillWait. */
-int slurm_cancel(const char *job, struct error *e);
+/* Tells it to end (scancel). `script`: SIGTERM to its script alone, which then ends its steps in order. Else
+ * SIGTERM to all of it, and SIGKILL after Slurm's KillWait. */
+int slurm_cancel(const char *job, bool script, struct error *e);
 
 #endif

@@ -102,8 +102,12 @@ static int command(FILE *to, const struct pipeline *p, const struct pipeline_arg
 
 int batch_script(FILE *to, const struct pipeline *p, const struct pipeline_arguments *a, struct error *e)
 {
+    char logs[STATE_PATH_BYTES];
     int rc;
 
+    /* A job whose output has no folder ends at once and cannot say why. */
+    if ((rc = state_path(logs, p, e, "logs")) || (rc = state_make(logs, e)))
+        return rc;
     fprintf(to,
             "#!/bin/sh\n"
             "# The pipeline %s as one job of Slurm: `sbatch` this file. The folder of the pipeline file, its "

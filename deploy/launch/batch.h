@@ -13,7 +13,7 @@ int batch_cpus(const struct pipeline *p);
 
 /* Writes the script. Inside of the job it runs `freezeline up --on slurm --foreground` in this folder,
  * so this folder, the state directory and this program are to be where the nodes see them. FL_CONFIG for what
- * a line of sbatch cannot say. */
+ * a line of sbatch cannot say. Makes the folder of the job's log. */
 int batch_script(FILE *to, const struct pipeline *p, const struct pipeline_arguments *a, struct error *e);
 
 #endif

@@ -4,12 +4,14 @@
 #include <string.h>
 
 #include "config/address.h"
+#include "deploy/hosts/slurm_job.h"
 #include "deploy/tool/arguments.h"
 #include "deploy/tool/interrupt.h"
 #include "deploy/tool/command.h"
 #include "fleet.h"
 #include "launch.h"
 #include "running.h"
+#include "slurm_up.h"
 #include "up_hosts.h"
 #include "deploy/tool/report.h"
 
@@ -49,6 +51,20 @@ static int check_silence(const struct pipeline *p, struct error *e)
     return rc;
 }
 
+/* Wherever it runs: on hosts, in a job that waits or starts, here. */
+static int stop(const struct pipeline *p, const struct launch_end *how, bool *ended, struct error *e)
+{
+    char job[SLURM_ID_BYTES];
+    bool submitted = slurm_submitted(p, job);
+    int rc = fleet_there(p) ? down_hosts(p, how, ended, e)
+             : submitted    ? FL_OK
+                            : launch_down(p, how, ended, e);
+
+    if (!rc && submitted && !(rc = slurm_down(p, job, *ended, e)))
+        *ended = true;
+    return rc;
+}
+
 int command_down(int argc, char **argv, struct error *e)
 {
     struct pipeline_arguments where = {0};
@@ -67,7 +83,7 @@ int command_down(int argc, char **argv, struct error *e)
         return rc;
     interrupt_catch();
     if (!(rc = running_load(&p, &where, e)))
-        rc = fleet_there(p) ? down_hosts(p, &how, &ended, e) : launch_down(p, &how, &ended, e);
+        rc = stop(p, &how, &ended, e);
     if (!rc && !ended && p->here < 0)
         rc = check_silence(p, e);
     pipeline_free(p);

@@ -7,13 +7,14 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "deploy/hosts/slurm_job.h"
 #include "deploy/tool/state.h"
 #include "word.h"
 
 #define FILE_NAME "launch.json"
 
 /* host[] and folder[] from the JSON. */
-static int take_hosts(struct fleet *f, const char *path, struct error *e)
+static int take_hosts(struct fleet *f, const struct pipeline *p, const char *path, struct error *e)
 {
     const json_t *hosts = json_object_get(f->root, "hosts");
     const char *on = json_string_value(json_object_get(f->root, "on"));
@@ -33,6 +34,8 @@ static int take_hosts(struct fleet *f, const char *path, struct error *e)
             return error_set(e, FL_CORRUPT, "%s is not understood: a host has no name", path);
     }
     f->list = (struct host_list){f->host, f->n};
+    snprintf(f->log, sizeof f->log, "%s/logs/slurm.log", p->state);
+    f->job = json_string_value(json_object_get(f->root, "job"));
     return FL_OK;
 }
 
@@ -52,7 +55,9 @@ int fleet_new(struct fleet *f, const struct pipeline *p, const char *on, struct 
             e, FL_CONFIG,
             "--on %s: %s names no `hosts`: write them there, or give a host file with --hosts FILE", on,
             p->path);
-    return take_hosts(f, p->path, e);
+    if (!strcmp(on, "slurm") && slurm_job_here())
+        json_object_set_new(f->root, "job", json_string(slurm_job_here()));
+    return take_hosts(f, p, p->path, e);
 }
 
 bool fleet_there(const struct pipeline *p)
@@ -73,7 +78,7 @@ int fleet_load(struct fleet *f, const struct pipeline *p, struct error *e)
         return error_set(e, FL_NOT_FOUND, "%s is not there", path);
     if (!(f->root = json_load_file(path, 0, &why)))
         return error_set(e, FL_CORRUPT, "%s: %s", path, why.text);
-    return take_hosts(f, path, e);
+    return take_hosts(f, p, path, e);
 }
 
 int fleet_save(struct fleet *f, const struct pipeline *p, struct error *e)
@@ -104,7 +109,8 @@ void fleet_set_folder(struct fleet *f, int host, const char *folder)
 
 int fleet_open(struct fleet *f, struct error *e)
 {
-    return transport_open(&f->transport, f->kind, &f->list, NULL, e);
+    const struct transport_options o = {.job = f->job, .log = f->log};
+    return transport_open(&f->transport, f->kind, &f->list, &o, e);
 }
 
 void fleet_close(struct fleet *f)

@@ -167,20 +167,22 @@ int launch_drain(const struct pipeline *p, const struct launch_end *how, struct 
     uint64_t until = clock_ns() + (uint64_t)how->drain_s * NS_PER_S;
     struct status_reply s = {.in_flight = 1};
     struct client *c;
-    int rc = FL_OK;
+    int rc = FL_OK, silent = 0; /* questions in a row without an answer: nobody is there to be drained */
 
     if (how->drain_s <= 0 || client_new(&c, p, NULL))
         return FL_OK;
-    while (s.in_flight && clock_ns() < until && !interrupt_seen())
-        if (!client_drain(c, DRAIN_LEASE_MS, DRAIN_LEASE_MS / 2, &s, NULL) && s.in_flight)
+    while (s.in_flight && silent < 2 && clock_ns() < until && !interrupt_seen()) {
+        silent = client_drain(c, DRAIN_LEASE_MS, DRAIN_LEASE_MS / 2, &s, NULL) ? silent + 1 : 0;
+        if (!silent && s.in_flight)
             usleep(POLL_US);
+    }
     if (s.in_flight && interrupt_seen() && how->call_off) {
         client_undrain(c, DRAIN_LEASE_MS, NULL);
         rc = error_set(e, FL_CANCELLED,
                        "interrupted with %llu requests in flight: nothing is stopped, requests are "
                        "taken again",
                        (unsigned long long)s.in_flight);
-    } else if (s.in_flight) {
+    } else if (s.in_flight && !silent) {
         fprintf(stderr, "not drained in %d s; stopping all the same\n", how->drain_s);
     }
     client_free(c);

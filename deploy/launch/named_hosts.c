@@ -7,7 +7,6 @@
 
 #include "base/whole_file.h"
 #include "config/yaml_reader.h"
-#include "deploy/hosts/host_file.h"
 
 /* What the pipeline file itself says of a host; texts are the entries'. */
 struct said {
@@ -71,7 +70,8 @@ static const struct host_line *line_of(const struct host_file *f, const struct s
     return NULL;
 }
 
-static char *print_all(const struct said *said, int n, const struct host_file *f)
+/* `others`: lines that stand for no host of the file are hosts, too. */
+static char *print_all(const struct said *said, int n, const struct host_file *f, bool others)
 {
     bool used[HOST_FILE_MAX] = {false};
     char *text = NULL;
@@ -88,7 +88,7 @@ static char *print_all(const struct said *said, int n, const struct host_file *f
         if (line)
             used[line - f->line] = true;
     }
-    for (int i = 0; i < f->n; i++)
+    for (int i = 0; others && i < f->n; i++)
         if (!used[i]) {
             fputs(n++ ? ", " : "", to);
             print_host(to, &(struct said){.name = f->line[i].name}, &f->line[i]);
@@ -101,28 +101,43 @@ static char *print_all(const struct said *said, int n, const struct host_file *f
     return text;
 }
 
-int named_hosts(struct pipeline_arguments *a, const char *host_file, char **text, struct error *e)
+/* Gives each host of the file that no line names one of the other lines as its address. */
+static int assign(struct said *said, int n, const struct host_file *f, struct error *e)
 {
-    struct host_file *f = malloc(sizeof *f);
+    bool used[HOST_FILE_MAX] = {false};
+    int next = 0;
+
+    for (int i = 0; i < n; i++)
+        if (line_of(f, &said[i]))
+            used[line_of(f, &said[i]) - f->line] = true;
+    for (int i = 0; i < n; i++) {
+        if (line_of(f, &said[i]))
+            continue;
+        while (next < f->n && used[next])
+            next++;
+        if (next == f->n)
+            return error_set(e, FL_CONFIG, "the file names %d hosts, but there are %d machines", n, f->n);
+        said[i].address = f->line[next++].name;
+    }
+    return FL_OK;
+}
+
+/* Puts one --set before all others. */
+static int add(struct pipeline_arguments *a, const struct host_file *f, bool in_order, char **text,
+               struct error *e)
+{
     struct said said[PIPELINE_MAX_HOSTS] = {{0}};
     struct yaml_entries y = {0};
     void *file = NULL;
     size_t size;
     int n, rc;
 
-    *text = NULL;
-    if (!a->path)
-        rc = error_set(e, FL_USAGE, "-c P.yaml is missing: which pipeline?");
-    else if (!f)
-        rc = error_set(e, FL_NOMEM, "no memory");
-    else if (a->sets.n == ARGUMENTS_MAX_LIST)
-        rc = error_set(e, FL_USAGE, "too many --set");
-    else
-        rc = host_file_load(f, host_file, e);
-    if (!rc && !(rc = file_read(&file, &size, a->path, YAML_MAX_BYTES, e)) &&
+    if (a->sets.n == ARGUMENTS_MAX_LIST)
+        return error_set(e, FL_USAGE, "too many --set");
+    if (!(rc = file_read(&file, &size, a->path, YAML_MAX_BYTES, e)) &&
         !(rc = yaml_read(&y, file, size, a->path, NULL, e))) {
         read_said(said, &n, &y);
-        if (!(*text = print_all(said, n, f)))
+        if ((!in_order || !(rc = assign(said, n, f, e))) && !(*text = print_all(said, n, f, !in_order || !n)))
             rc = error_set(e, FL_NOMEM, "no memory");
     }
     if (!rc) {
@@ -131,6 +146,28 @@ int named_hosts(struct pipeline_arguments *a, const char *host_file, char **text
     }
     yaml_entries_free(&y);
     free(file);
+    return rc;
+}
+
+int named_hosts(struct pipeline_arguments *a, const char *host_file, char **text, struct error *e)
+{
+    struct host_file *f = malloc(sizeof *f);
+    int rc;
+
+    *text = NULL;
+    if (!a->path)
+        rc = error_set(e, FL_USAGE, "-c P.yaml is missing: which pipeline?");
+    else if (!f)
+        rc = error_set(e, FL_NOMEM, "no memory");
+    else if (!(rc = host_file_load(f, host_file, e)))
+        rc = add(a, f, false, text, e);
     free(f);
     return rc;
+}
+
+int named_hosts_in_order(struct pipeline_arguments *a, const struct host_file *f, char **text,
+                         struct error *e)
+{
+    *text = NULL;
+    return add(a, f, true, text, e);
 }

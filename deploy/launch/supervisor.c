@@ -12,10 +12,12 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/signals.h"
 #include "claim.h"
 #include "conduct.h"
 #include "crew.h"
 #include "deploy/model/model_shape.h"
+#include "launch.h"
 #include "deploy/tool/state.h"
 #include "leftovers.h"
 #include "orders.h"
@@ -238,17 +240,22 @@ static void stop_all(struct supervisor *s, const struct pipeline *p)
     log_info("stopped");
 }
 
-int supervisor_run(const struct pipeline *p, const struct pipeline_arguments *a, int lock, struct error *e)
+int supervisor_run(const struct pipeline *p, const struct pipeline_arguments *a, int lock, int drain_s,
+                   struct error *e)
 {
     struct supervisor *s = calloc(1, sizeof *s);
     int rc;
 
     if (!s)
         return error_set(e, FL_NOMEM, "no memory");
+    if (drain_s)
+        setenv(SIGNALS_TENDED, "1", 1); /* for the children */
     s->lock = s->crew.alive = s->signals = -1;
     if (!(rc = open_signals(s, e)) && !(rc = claim(s, p, lock, e))) {
         if (!(rc = open_all(s, p, a, e)))
             rc = tend(s, e);
+        if (!rc && s->crew.ready)
+            launch_drain(s->serving.pipeline, &(struct launch_end){.drain_s = drain_s}, NULL);
         stop_all(s, p);
     }
     readiness_free(s->readiness);

@@ -13,7 +13,9 @@
 
 /* Runs until SIGTERM or SIGINT, then stops all children and cleans up; SIGHUP opens its log again and is
  * passed on. Logs to stderr. `lock`: a descriptor of run/lock, locked, that becomes its own; -1: it takes the
- * lock itself. */
-int supervisor_run(const struct pipeline *p, const struct pipeline_arguments *a, int lock, struct error *e);
+ * lock itself. `drain_s`: asked to end, it waits for so long until the pipeline has answered what it took:
+ * where all of a pipeline's supervisors are asked at once. */
+int supervisor_run(const struct pipeline *p, const struct pipeline_arguments *a, int lock, int drain_s,
+                   struct error *e);
 
 #endif

@@ -19,10 +19,13 @@
 #include "fleet.h"
 #include "launch.h"
 #include "named_hosts.h"
+#include "slurm_up.h"
+#include "deploy/hosts/slurm_job.h"
 #include "up_hosts.h"
 #include "deploy/model/model_shape.h"
 #include "deploy/tool/report.h"
 #include "roles.h"
+#include "running.h"
 #include "served.h"
 #include "deploy/tool/state.h"
 #include "supervisor.h"
@@ -35,7 +38,8 @@ static const struct usage usage = {
     .notes =
         "A supervisor stays behind on each host and starts again what dies. Logs are in STATE/logs, one\n"
         "file per process. With --on ssh the hosts need sshd and nothing else: programs, libraries,\n"
-        "model and caches are copied where they differ.\n\n"
+        "model and caches are copied where they differ. With --on slurm the hosts are the nodes of the\n"
+        "allocation; outside of one a job is submitted (launch.slurm.*), and this folder has to be there.\n\n"
         "examples:\n"
         "  freezeline up -c P.yaml\n"
         "  freezeline up -c P.yaml --foreground\n"
@@ -48,7 +52,8 @@ struct up {
     char *hosts; /* owned; --set of what the host file says */
     int timeout_s;
     bool foreground, json, elsewhere;
-    bool began; /* without caches, to learn */
+    bool submits; /* a job, in which another `up` does the work */
+    bool began;   /* without caches, to learn */
     struct pipeline *pipeline;
     struct model_shape *model;
     char *absolute[ARGUMENTS_MAX_LIST]; /* owned; what `where` has of --set */
@@ -57,6 +62,23 @@ struct up {
 static bool serves_caches(const struct pipeline *p)
 {
     return p->cache.n_endpoints > 0 && strcmp(p->cache.kind, "none") != 0;
+}
+
+/* Inside of an allocation its nodes are the hosts; without one a job is to be submitted. */
+static int load_for_slurm(struct up *u, struct error *e)
+{
+    int rc;
+
+    u->submits = !slurm_job_here();
+    if (u->submits)
+        return u->foreground
+                   ? error_set(e, FL_USAGE, "--foreground goes with --on slurm inside of an allocation")
+                   : FL_OK;
+    if (u->host_file)
+        return error_set(e, FL_USAGE, "--hosts does not go with --on slurm: the hosts are the job's nodes");
+    pipeline_free(u->pipeline);
+    u->pipeline = NULL;
+    return (rc = slurm_hosts(&u->where, &u->hosts, e)) ? rc : arguments_load(&u->pipeline, &u->where, e);
 }
 
 static int load(struct up *u, struct error *e)
@@ -74,7 +96,7 @@ static int load(struct up *u, struct error *e)
     u->elsewhere = kind != TRANSPORT_LOCAL;
     if (u->elsewhere && u->where.host)
         return error_set(e, FL_USAGE, "--host says where this machine is: it goes with --on local alone");
-    return FL_OK;
+    return kind == TRANSPORT_SLURM ? load_for_slurm(u, e) : FL_OK;
 }
 
 static int check_here(struct up *u, struct error *e)
@@ -183,7 +205,7 @@ static int report(const struct up *u, const struct process *supervisor, struct e
                                       u->elsewhere ? u->pipeline->n_hosts : 1, "supervisor_pid",
                                       (int)supervisor->pid, "requests", u->pipeline->broker.requests),
                             e);
-    if (u->elsewhere)
+    if (u->elsewhere && u->pipeline->n_hosts)
         printf("%d hosts, ", u->pipeline->n_hosts);
     printf("ready: %d processes, %d stages, %d exits; requests go to %s\n", n, u->pipeline->n_stages,
            u->model->n_exits, u->pipeline->broker.requests);
@@ -191,27 +213,75 @@ static int report(const struct up *u, const struct process *supervisor, struct e
     return FL_OK;
 }
 
+/* True when what was started has ended by itself, with why in *rc and *e. */
+static bool has_ended(const struct up *u, const struct process *supervisor, int *rc, struct error *e)
+{
+    bool ended;
+
+    if (u->elsewhere && !fleet_there(u->pipeline)) {
+        *rc = FL_OK; /* a `down` from somewhere */
+        return true;
+    }
+    if (u->elsewhere && (strcmp(u->on, "slurm") || !slurm_steps_over()))
+        return false;
+    if (u->elsewhere) {
+        *rc = error_set(e, FL_UNAVAILABLE, "all supervisors have ended; see %s/logs/slurm.log",
+                        u->pipeline->state);
+        return true;
+    }
+    if (waitpid(supervisor->pid, NULL, WNOHANG) != supervisor->pid)
+        return false;
+    launch_down(u->pipeline, &(struct launch_end){0}, &ended, NULL); /* what it left when it was killed */
+    *rc =
+        error_set(e, FL_UNAVAILABLE, "the supervisor ended; see %s/logs/supervisor.log", u->pipeline->state);
+    return true;
+}
+
 /* Stays until Ctrl-C, a terminal that closes, or the supervisor's end. */
 static int stay(const struct up *u, const struct process *supervisor, struct error *e)
 {
+    const struct launch_end how = {.drain_s = 5};
     bool ended;
     int rc;
 
-    while (!interrupt_seen()) {
-        if (!u->elsewhere && waitpid(supervisor->pid, NULL, WNOHANG) == supervisor->pid) {
-            launch_down(u->pipeline, &(struct launch_end){0}, &ended,
-                        NULL); /* what it left when it was killed */
-            return error_set(e, FL_UNAVAILABLE, "the supervisor ended; see %s/logs/supervisor.log",
-                             u->pipeline->state);
-        }
-        usleep(100000);
-    }
+    for (; !interrupt_seen(); usleep(100000))
+        if (has_ended(u, supervisor, &rc, e))
+            return rc;
     interrupt_catch(); /* the next signal ends the wait for requests in flight */
-    if (u->elsewhere)
-        return down_hosts(u->pipeline, &(struct launch_end){.drain_s = 5}, &ended, e);
-    rc = launch_down(u->pipeline, &(struct launch_end){.drain_s = 5}, &ended, e);
-    waitpid(supervisor->pid, NULL, 0);
+    if (!u->elsewhere) {
+        rc = launch_down(u->pipeline, &how, &ended, e);
+        waitpid(supervisor->pid, NULL, 0);
+        return rc;
+    }
+    rc = down_hosts(u->pipeline, &how, &ended, e);
+    if (rc && !strcmp(u->on, "slurm") && slurm_wait_for_steps()) { /* Slurm ended them: scancel, a requeue */
+        fleet_forget(u->pipeline);
+        rc = FL_OK;
+    }
     return rc;
+}
+
+/* Another `up` does the work, in a job; what it placed is remembered in the state directory. */
+static int up_as_job(struct up *u, struct error *e)
+{
+    int rc = slurm_up(u->pipeline, &u->where, u->timeout_s, e);
+
+    if (rc)
+        return rc;
+    pipeline_free(u->pipeline);
+    u->pipeline = NULL;
+    return running_load(&u->pipeline, &u->where, e);
+}
+
+static int start(struct up *u, struct process *supervisor, struct error *e)
+{
+    const struct up_hosts hosts = {u->pipeline, &u->where, u->on, u->timeout_s};
+
+    if (!u->submits)
+        slurm_say_unready(u->pipeline);
+    return u->submits     ? up_as_job(u, e)
+           : u->elsewhere ? up_hosts(&hosts, e)
+                          : launch_up(u->pipeline, &u->where, u->timeout_s, supervisor, e);
 }
 
 static int up(struct up *u, struct error *e)
@@ -223,13 +293,16 @@ static int up(struct up *u, struct error *e)
         return rc;
     interrupt_catch();
     note_caches(u);
-    if ((rc = make_sets_absolute(u, e)) ||
-        (rc = u->elsewhere ? up_hosts(&(struct up_hosts){u->pipeline, &u->where, u->on, u->timeout_s}, e)
-                           : launch_up(u->pipeline, &u->where, u->timeout_s, &supervisor, e)) ||
+    if ((rc = make_sets_absolute(u, e)) || (rc = start(u, &supervisor, e)) ||
         (rc = report(u, &supervisor, e)))
         return rc;
+    slurm_say_ready(u->pipeline);
     note_served(u);
-    return u->foreground ? stay(u, &supervisor, e) : FL_OK;
+    if (!u->foreground)
+        return FL_OK;
+    rc = stay(u, &supervisor, e);
+    slurm_say_unready(u->pipeline);
+    return rc;
 }
 
 int command_up(int argc, char **argv, struct error *e)
@@ -266,12 +339,14 @@ int command_supervise(int argc, char **argv, struct error *e)
     struct pipeline_arguments where = {0};
     struct pipeline *p = NULL;
     const char *log = NULL;
-    int lock = -1, watch = -1;
+    int lock = -1, watch = -1, drain_s = 0;
     bool check = false;
     const struct argument table[] = {
         ARGUMENTS_PIPELINE(where),
         OPTION_TEXT("log", log, "FILE", "log there (bounded), not to stderr"),
         OPTION_INT("lock", lock, "FD", "STATE/run/lock, open and locked; default: it is taken", 0, 65535),
+        OPTION_INT("drain", drain_s, "S", "at its end wait up to S seconds for requests in flight (0)", 0,
+                   3600),
         OPTION_FLAG("check", check, "only see whether this host could run its processes"),
         OPTION_INT("watch", watch, "S", "only wait up to S seconds for the one that starts here", 0, 86400),
         {0},
@@ -291,7 +366,7 @@ int command_supervise(int argc, char **argv, struct error *e)
     log_threshold = LOG_LEVEL_INFO;
     if (!(rc = arguments_load(&p, &where, e)) && !(rc = here_settle(p, where.host, e)) &&
         (!log || !(rc = log_to(log, p->logs.max_mb, p->logs.keep, e))))
-        rc = supervisor_run(p, &where, lock, e);
+        rc = supervisor_run(p, &where, lock, drain_s, e);
     pipeline_free(p);
     return rc;
 }

@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "deploy/hosts/ship.h"
+#include "deploy/hosts/slurm_job.h"
 #include "deploy/tool/interrupt.h"
 #include "deploy/tool/state.h"
 #include "fleet.h"
@@ -22,6 +23,8 @@
 #define WATCH_S  "10"
 #define WATCH_MS 60000
 #define DOWN_MS  60000
+#define SLURM_DRAIN_S \
+    "10" /* scancel asks all supervisors at once to end; KillWait is 30 s where nobody set it */
 
 struct starting {
     struct fleet fleet;
@@ -53,7 +56,9 @@ static int start(struct transport *t, int host, void *arg, struct error *e)
 
     snprintf(log, sizeof log, "%s/state/logs/supervisor.out", s->fleet.folder[host]);
     snprintf(name, sizeof name, "%s/state/logs/supervisor.log", s->fleet.folder[host]);
-    fleet_words(&w, &s->fleet, host, (const char *const[]){"supervise", "--log", name, NULL});
+    fleet_words(&w, &s->fleet, host,
+                (const char *const[]){"supervise", "--log", name, s->fleet.job ? "--drain" : NULL,
+                                      SLURM_DRAIN_S, NULL});
     return transport_start(t, host, w.argv, log, e);
 }
 
@@ -118,6 +123,21 @@ static int run_all(struct starting *s, struct error *e)
     return rc;
 }
 
+/* Steps of a job end with it. */
+static bool job_ended(const struct fleet *f)
+{
+    char state[SLURM_STATE_BYTES];
+    int rc = f->job ? slurm_job_state(f->job, state, NULL) : FL_INTERNAL;
+
+    return rc == FL_NOT_FOUND || (!rc && strcmp(state, "RUNNING") && strcmp(state, "SUSPENDED"));
+}
+
+/* Nothing of it can run any more: its job has ended, or is the one that we are in, begun anew. */
+static bool is_over(const struct fleet *f)
+{
+    return f->job && ((slurm_job_here() && !strcmp(f->job, slurm_job_here())) || job_ended(f));
+}
+
 /* One that is up must not get other files under its feet. One that was started on other hosts than those of
  * now would be lost. */
 static int check_earlier(const struct up_hosts *u, const struct fleet *now, struct error *e)
@@ -131,7 +151,7 @@ static int check_earlier(const struct up_hosts *u, const struct fleet *now, stru
     if (!rc && !running_ask(u->pipeline, ASK_MS, &said, NULL))
         rc = error_set(e, FL_UNAVAILABLE, "it is up already on %d hosts; `freezeline down -c %s` stops it",
                        old.n, u->pipeline->path);
-    for (int i = 0; !rc && i < old.n; i++)
+    for (int i = 0; !rc && !is_over(&old) && i < old.n; i++)
         if (strcmp(old.on, now->on) || fleet_host(now, old.host[i].name) < 0)
             rc = error_set(e, FL_UNAVAILABLE,
                            "it was started on host %s, by %s, and not stopped: `freezeline down -c %s` first",
@@ -188,6 +208,11 @@ int down_hosts(const struct pipeline *p, const struct launch_end *how, bool *end
     *ended = false;
     if ((rc = fleet_load(&f, p, e)))
         return rc;
+    if (job_ended(&f)) {
+        fleet_forget(p);
+        fleet_close(&f);
+        return FL_OK;
+    }
     if (!(rc = state_path(path, p, e, "run/launch.lock")) &&
         !(rc = state_lock(&lock, path, "starting or stopping it on its hosts", e)) &&
         !(rc = launch_drain(p, how, e)) && !(rc = fleet_open(&f, e)) &&

@@ -2,16 +2,22 @@
 #include "signals.h"
 
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "log.h"
 
 volatile int signals_stop, signals_hang_ups;
 
-static void on_end(int number)
+static pid_t tender; /* whose word alone counts while it lives; 0: everybody's */
+
+static void on_end(int number, siginfo_t *from, void *context)
 {
     (void)number;
-    signals_stop = signals_stop + 1;
+    (void)context;
+    if (!tender || getppid() != tender || from->si_pid == tender)
+        signals_stop = signals_stop + 1;
 }
 
 static void on_hang_up(int number)
@@ -26,9 +32,12 @@ void signals_catch(void)
     struct sigaction a;
 
     memset(&a, 0, sizeof a); /* no SA_RESTART: poll returns */
-    a.sa_handler = on_end;
+    tender = getenv(SIGNALS_TENDED) ? getppid() : 0;
+    a.sa_flags = SA_SIGINFO;
+    a.sa_sigaction = on_end;
     sigaction(SIGTERM, &a, NULL);
     sigaction(SIGINT, &a, NULL);
+    a.sa_flags = 0;
     a.sa_handler = on_hang_up;
     sigaction(SIGHUP, &a, NULL);
     signal(SIGPIPE, SIG_IGN);

@@ -1,7 +1,7 @@
 # slurm.sh - Slurm over the hosts of a world (sourced by world.sh)
 #
 # munged on each host with one key, slurmctld on host 0, slurmd on the others, as processes of their hosts: what ends a
-# host ends them. Jobs are told to end by SIGTERM and killed 20 s later; a node that says nothing is down after 10 s.
+# host ends them. Jobs are told to end by SIGTERM and killed 20 s later; a node that says nothing is down after 5 s.
 slurm_missing() {
     for p in slurmctld slurmd munged sinfo; do
         command -v "$p" >/dev/null || [ -x "/usr/sbin/$p" ] || skip "Slurm for tests needs \`$p\` (apt-get install slurm-wlm munge)"
@@ -29,7 +29,7 @@ MpiDefault=none
 SwitchType=switch/none
 JobRequeue=1
 KillWait=20
-SlurmdTimeout=10
+SlurmdTimeout=5
 ReturnToService=2
 MailProg=/bin/true
 NodeName=h[1-$1] CPUs=8 State=UNKNOWN

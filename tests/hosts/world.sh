@@ -54,7 +54,6 @@ kept() { # FOLDER AS: is to be seen as AS though a folder above it is hidden
 shown() { # AS
     mkdir -p "$1"
     mount --bind "/run/world$1" "$1"
-    umount "/run/world$1"
 }
 host() { # K
     k=$1 folders="$PWD $world ${FREEZELINE_BUILD:-}"

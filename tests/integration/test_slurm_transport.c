@@ -190,7 +190,7 @@ static void jobs_are_submitted_and_cancelled(void UNUSED **state)
     assert_int_equal(slurm_submit(job, options, "#!/bin/sh\nexec sleep 1000\n", &e), FL_OK);
     assert_int_equal(slurm_job_state(job, is, &e), FL_OK);
     assert_true(!strcmp(is, "PENDING") || !strcmp(is, "RUNNING") || !strcmp(is, "CONFIGURING"));
-    assert_int_equal(slurm_cancel(job, &e), FL_OK);
+    assert_int_equal(slurm_cancel(job, false, &e), FL_OK);
     for (int i = 0; i < 300 && strcmp(is, "CANCELLED"); i++) {
         usleep(100000);
         assert_int_equal(slurm_job_state(job, is, &e), FL_OK);
