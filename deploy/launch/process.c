@@ -178,13 +178,14 @@ int process_spawn(struct process *out, char *const *argv, const char *log, int i
 {
     posix_spawn_file_actions_t files;
     posix_spawnattr_t attributes;
+    struct sigaction ignore = {.sa_handler = SIG_IGN}, before;
     sigset_t none, all;
     pid_t pid;
     int rc;
 
     sigemptyset(&none);
     sigfillset(&all);
-    sigdelset(&all, SIGHUP); /* ignored by a supervisor: also by its children, until they handle it */
+    sigdelset(&all, SIGHUP); /* ignored, until the child handles it */
     posix_spawn_file_actions_init(&files);
     posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0);
     posix_spawn_file_actions_addopen(&files, 1, log, O_WRONLY | O_CREAT | O_APPEND, 0644);
@@ -196,7 +197,9 @@ int process_spawn(struct process *out, char *const *argv, const char *log, int i
     posix_spawnattr_setsigdefault(&attributes, &all);
     posix_spawnattr_setflags(&attributes,
                              POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSID);
+    sigaction(SIGHUP, &ignore, &before);
     rc = posix_spawnp(&pid, argv[0], &files, &attributes, argv, environ);
+    sigaction(SIGHUP, &before, NULL);
     posix_spawn_file_actions_destroy(&files);
     posix_spawnattr_destroy(&attributes);
     if (rc)

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -195,17 +196,25 @@ static int make_children(struct supervisor *s, struct error *e)
 
 /* Blocked, to be read from a descriptor; children begin with none blocked (process_spawn). SIGHUP is ignored
  * by children until they handle it. */
+/* OpenBLAS has threads before main begins, which block nothing: what one of them gets goes to the main thread, where
+ * it waits to be read. */
+static void pass_on(int number)
+{
+    syscall(SYS_tgkill, getpid(), getpid(), number);
+}
+
 static int open_signals(struct supervisor *s, struct error *e)
 {
+    static const int numbers[] = {SIGTERM, SIGINT, SIGHUP, SIGCHLD};
+    struct sigaction action = {.sa_handler = pass_on, .sa_flags = SA_RESTART};
     sigset_t set;
 
     sigemptyset(&set);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGHUP);
-    sigaddset(&set, SIGCHLD);
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        sigaddset(&set, numbers[i]);
     sigprocmask(SIG_BLOCK, &set, NULL);
-    signal(SIGHUP, SIG_IGN); /* read from the descriptor all the same */
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        sigaction(numbers[i], &action, NULL);
     s->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     return s->signals < 0 ? error_set(e, FL_IO, "no descriptor for signals") : FL_OK;
 }

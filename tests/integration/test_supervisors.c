@@ -63,8 +63,8 @@ static void test_two_supervisors(void **state)
     (void)state;
     x = supervise(h, "x");
     y = supervise(h, "y");
-    harness_expect(h, x, " ready", 1);
-    harness_expect(h, y, " ready", 1);
+    harness_expect(h, x, "supervisor info ready", 1);
+    harness_expect(h, y, "supervisor info ready", 1);
     assert_int_equal(harness_count(h, x, "broker started"), 1);
     assert_int_equal(harness_count(h, y, "broker started"), 0);
     assert_int_equal(harness_count(h, x, "stage0.0 started") + harness_count(h, x, "stage1.0 started"), 2);
@@ -114,8 +114,8 @@ static void test_redis(void **state)
     assert_int_equal(fclose(f), 0);
     x = supervise(h, "x");
     y = supervise(h, "y");
-    harness_expect(h, x, " ready", 1);
-    harness_expect(h, y, " ready", 1);
+    harness_expect(h, x, "supervisor info ready", 1);
+    harness_expect(h, y, "supervisor info ready", 1);
     assert_int_equal(harness_count(h, x, "redis started"), 1);
     assert_int_equal(harness_count(h, y, "cache1 started"), 1);
     snprintf(text, sizeof text, "redis-cli -h %s -p 5600 info 2>&1", harness_pipeline(h)->host[0].address);
