@@ -12,14 +12,11 @@
 #include <string.h>
 
 #include "cache_service/promise/betting.h"
+#include "learner_lessons.h"
 #include "learner_pool.h"
 #include "learner_watch.h"
 
 #define QUEUE           32
-#define FIRST_TEACH     200  /* requests that the first caches are taught with */
-#define FIRST_PLAN      150  /* audits that an order is planned on, at least */
-#define GROWN           1.3  /* times as many as the last time, .. */
-#define GROWN_BY        150  /* .. and so many more: teach again */
 #define FEWEST          100  /* audits, before a candidate serves */
 #define GAIN            0.01 /* of the network's time: what a commit is worth */
 #define FIRST_GAIN      0.05 /* likewise, where nothing serves: an audit costs nothing then */
@@ -54,21 +51,12 @@ struct learner_brain {
     int64_t audits, looking_until; /* audits: seen; until which to look closer */
     /* teaching */
     uint64_t teaching; /* number in work; 0: none */
-    bool tuning;       /* what is in work is an order alone */
-    uint64_t since_ms; /* a change: what came before is of another time; 0: none */
-    int64_t taught, certifying, taught_at, planned_at,
-        changed_at;        /* requests: there now; at the last teaching;
-                              at the last planning; at the last change */
-    int64_t certifying_at; /* the change */
-    bool fresh;            /* what is to be taught next begins from nothing */
-    uint64_t fresh_ms;     /* requests before the last time that all was switched off were of another truth */
-    uint64_t alarm_ms;     /* change that an alarm told of */
-    int64_t lessons;       /* since the change */
-    int64_t settled;       /* audits: until then, signals are of the last change */
-    int64_t recovering;    /* audits: until then, what serves is to become as fast as it was, .. */
-    double time_before;    /* .. before the change */
-    uint64_t moment_ms;    /* of the last audit */
-    double hope;           /* when caches were last taught: how fast those before them might become */
+    struct learner_lessons lessons;
+    int64_t settled;    /* audits: until then, signals are of the last change */
+    int64_t recovering; /* audits: until then, what serves is to become as fast as it was, .. */
+    double time_before; /* .. before the change */
+    uint64_t moment_ms; /* of the last audit */
+    double hope;        /* when caches were last taught: how fast those before them might become */
     /* audits whose truth may still come */
     struct heard *waiting;                      /* [WAITING], a ring */
     int64_t first_waiting, n_waiting, truth_at; /* truth_at: audits when the last truth came */
@@ -185,7 +173,7 @@ static void commit(struct learner_brain *b, const struct pool_row *r, double tim
     d->certified = r->row;
     serve(b, LEARNER_SERVING, r->number, r->placed, r->row.threshold, d);
     b->row = r->index;
-    b->fresh = false;
+    learner_lessons_serve(&b->lessons);
     say(d, "%s: %.1f%% answered early, loss at most %.2f points by %lld audits, time %.3f instead of %.3f",
         same ? "bolder, as more audits certify it" : "certified", 100 * r->row.share, 100 * r->row.upper,
         (long long)r->row.counts.n, r->time, time);
@@ -228,10 +216,7 @@ static void mark_change(struct learner_brain *b, uint64_t since_ms)
     if (b->audits >= b->recovering)
         b->time_before = time_now(b);
     b->recovering = b->audits + RECOVERY_AUDITS;
-    b->lessons = 0;
-    b->since_ms = since_ms;
-    b->changed_at = b->taught_at = b->taught;
-    b->certifying_at = b->planned_at = b->certifying;
+    learner_lessons_change(&b->lessons, since_ms);
     b->looking_until = b->audits + SIGNAL_AUDITS;
     b->settled = b->audits + SETTLED_AUDITS;
     b->hope = 1;
@@ -264,7 +249,7 @@ static void tighten(struct learner_brain *b)
         learner_watch_raise(&b->watch, r.placed, r.row.threshold);
     }
     start_over(b, learner_watch_since(&b->watch));
-    b->alarm_ms = b->since_ms;
+    learner_lessons_alarm(&b->lessons, false);
     d = decide(b, LEARNER_SERVE, b->serving);
     say(d, "alarm: audits lose more than %.2f points; thresholds rise until none of those lost would be",
         100 * b->setup.terms.budget);
@@ -285,8 +270,7 @@ static void switch_off(struct learner_brain *b)
         100 * b->setup.terms.budget);
     serve(b, LEARNER_OFF, b->serving, none, never, d);
     learner_watch_end(&b->watch);
-    b->fresh = true;
-    b->fresh_ms = b->since_ms;
+    learner_lessons_alarm(&b->lessons, true);
 }
 
 static void heed_alarm(struct learner_brain *b)
@@ -383,57 +367,25 @@ static bool has_caches(const struct learner_brain *b)
     return b->setup.serves || b->serving > 0;
 }
 
-/* What an alarm told of may contradict all that came before, or only some of it: candidates learn in turn
- * from requests since, and as many of before, and from those since alone. */
-static bool begins_anew(const struct learner_brain *b)
-{
-    return b->fresh || (b->since_ms > 0 && b->since_ms == b->alarm_ms && b->lessons % 2 == 0);
-}
-
-static void ask(struct learner_brain *b, enum learner_what what)
-{
-    struct learner_decision *d;
-    bool anew = what == LEARNER_TEACH && ++b->lessons > 0 && begins_anew(b);
-    b->teaching = use_number(b);
-    b->tuning = what == LEARNER_TUNE;
-    b->planned_at = b->certifying;
-    if (what == LEARNER_TEACH) {
-        b->taught_at = b->taught;
-        b->hope = pool_hope(&b->pool);
-    }
-    d = decide(b, what, b->teaching);
-    d->of = what == LEARNER_TEACH && b->pool.n > 0 ? b->pool.candidate[b->pool.n - 1].number : b->serving;
-    d->warm = (has_caches(b) || b->pool.n > 0) && !anew;
-    d->since_ms = b->since_ms;
-    d->teach_since_ms = anew ? b->since_ms : b->fresh_ms;
-    if (what == LEARNER_TEACH)
-        say(d, "candidate %llu is taught by %lld requests%s", (unsigned long long)b->teaching,
-            (long long)(b->taught - b->changed_at),
-            b->since_ms == 0                   ? ""
-            : d->teach_since_ms == b->since_ms ? " since the change"
-                                               : " since the change, and some before");
-    else
-        say(d, "candidate %llu: the same caches, another order of thresholds",
-            (unsigned long long)b->teaching);
-}
-
 static void consider_teaching(struct learner_brain *b)
 {
-    int64_t taught = b->taught - b->changed_at, planned = b->certifying - b->certifying_at,
-            taught_at = b->taught_at - b->changed_at;
-    if (b->teaching != 0 || planned < FIRST_PLAN)
+    bool tune = has_caches(b) && pool_find(&b->pool, b->serving) == NULL;
+    struct learner_decision *d;
+    enum learner_what what;
+    if (b->teaching != 0 || !learner_lessons_due(&b->lessons, tune, &what))
         return;
-    if (taught >= FIRST_TEACH && (taught_at == 0 || (double)taught >= GROWN * (double)taught_at + GROWN_BY))
-        ask(b, LEARNER_TEACH);
-    else if (has_caches(b) && b->planned_at == b->certifying_at && pool_find(&b->pool, b->serving) == NULL)
-        ask(b, LEARNER_TUNE);
+    b->teaching = use_number(b);
+    if (what == LEARNER_TEACH)
+        b->hope = pool_hope(&b->pool);
+    d = decide(b, what, b->teaching);
+    d->of = what == LEARNER_TEACH && b->pool.n > 0 ? b->pool.candidate[b->pool.n - 1].number : b->serving;
+    learner_lessons_begin(&b->lessons, d, has_caches(b) || b->pool.n > 0);
 }
 
 void learner_brain_grown(struct learner_brain *b, int64_t teaching, int64_t certifying, uint64_t now)
 {
     b->now = now;
-    b->taught = teaching;
-    b->certifying = certifying;
+    b->lessons.now = (struct requests_seen){teaching, certifying};
     consider_teaching(b);
 }
 
