@@ -406,7 +406,7 @@ static int each_result(const struct each *one, int n, struct error *e)
         if (!all.code)
             all = one[i].error;
         else if (strcmp(one[i].error.text, one[i - 1].error.text))
-            snprintf(all.text + used, sizeof all.text - used, "; %s", one[i].error.text);
+            snprintf(all.text + used, sizeof all.text - used, "; %.400s", one[i].error.text);
         all.code = all.code ? all.code : (enum fl_code)one[i].rc;
     }
     if (all.code && e)
