@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/hardening.h"
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/signals.h"
@@ -106,7 +107,10 @@ int startup_pipeline(const struct startup *s, const char *role, struct pipeline 
     if (s->log && (rc = log_to(s->log, (*out)->logs.max_mb, (*out)->logs.keep, e)))
         return rc;
     log_info("may use %s", limits_text(text, sizeof text));
-    if ((*out)->security.mode == SECURITY_CURVE)
-        return keys_open(&(*out)->security.keys, (*out)->keys, s->party, e);
+    if ((*out)->security.mode == SECURITY_CURVE &&
+        (rc = keys_open(&(*out)->security.keys, (*out)->keys, s->party, e)))
+        return rc;
+    if (!harden((*out)->security.keys))
+        log_debug("this kernel filters no system calls");
     return FL_OK;
 }

@@ -32,7 +32,7 @@ struct startup {
  * printed. */
 int startup_options(struct startup *s, int argc, char **argv);
 
-/* Catches signals, raises limits, reads the pipeline file and keys, and opens the log of `role` ("stage1.0")
+/* Catches signals, raises limits, reads the pipeline file and keys, opens the log of `role` ("stage1.0")
  * where the file and the options say. The caller frees *out, after an error too. */
 int startup_pipeline(const struct startup *s, const char *role, struct pipeline **out, struct error *e);
 

@@ -83,6 +83,16 @@ static int infer_as(struct harness *h, const char *keys)
     return rc ? rc : (int)answer.error;
 }
 
+/* Whoever serves can gain nothing by starting programs, and leaves no core file with keys. */
+static void assert_hardened(struct harness *h)
+{
+    char line[128];
+    snprintf(line, sizeof line, "grep -E '^(NoNewPrivs:.1|Seccomp:.2)' /proc/%d/status | wc -l",
+             (int)pid_of(h, "stage1.0"));
+    assert_int_equal(shell(line), 0);
+    assert_said("2");
+}
+
 static void without_keys_nothing_starts(void **state)
 {
     struct harness *h = world();
@@ -95,6 +105,7 @@ static void without_keys_nothing_starts(void **state)
     assert_said("has mode 644, so others can read it: `chmod 600 ");
     assert_int_equal(chmod(key_of(h, "worker.key"), 0600), 0);
     tool_ok(h, "up", "");
+    assert_hardened(h);
     tool_ok(h, "down", "");
     finish(h);
 }
