@@ -34,6 +34,21 @@ int host_side_check_cpus(const struct pipeline *p, struct error *e)
     return FL_OK;
 }
 
+/* Who connects takes the first address that the name service gives, so each has to be this machine's. */
+static int check_address(const struct pipeline *p, struct error *e)
+{
+    const struct host_config *h = &p->host[p->here];
+    char foreign[64], own[64];
+
+    if (!p->n_hosts || p->here < 0 || !address_mixed(h->address, own, foreign, sizeof own))
+        return FL_OK;
+    return error_set(
+        e, FL_CONFIG,
+        "`%s` has several addresses, and %s is not one of this machine's: give it an `address` that "
+        "is, such as %s",
+        h->address, foreign, own);
+}
+
 /* All that processes of this host will bind for others. Redis has its port without a scheme. */
 static int check_ports(const struct pipeline *p, struct error *e)
 {
@@ -78,7 +93,7 @@ int host_side_check(const struct pipeline *p, struct error *e)
         return rc;
     rc = leftovers_end(p, &left, e);
     close(lock);
-    if (rc || (rc = check_ports(p, e)))
+    if (rc || (rc = check_address(p, e)) || (rc = check_ports(p, e)))
         return rc;
     if (p->redis.managed && p->n_hosts && pipeline_host(p, p->redis.host) == p->here &&
         !in_path("redis-server"))

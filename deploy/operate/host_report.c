@@ -167,7 +167,10 @@ void host_report_print(const struct host_report *r)
         table_cell(t, "%s", r->p->host[i].name);
         table_cell(t, "%s", r->p->host[i].address);
         table_cell(t, "%d/%d", sum[i].ready, sum[i].processes);
-        table_cell(t, "%.0f ms ago", (double)sum[i].age_ns / NS_PER_MS);
+        if (sum[i].bytes)
+            table_cell(t, "%.0f ms ago", (double)sum[i].age_ns / NS_PER_MS);
+        else
+            table_cell(t, "%s", "-");
         if (sum[i].clock_known)
             table_cell(t, "+- %.0f us", (double)sum[i].clock_error_ns / NS_PER_US);
         else

@@ -242,6 +242,20 @@ int address_to_bind(struct address_list *out, const char *endpoint, const char *
     return FL_OK;
 }
 
+bool address_mixed(const char *host, char *own, char *foreign, size_t size)
+{
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *list;
+
+    *own = *foreign = '\0';
+    if (getaddrinfo(host, NULL, &hints, &list))
+        return false;
+    for (const struct addrinfo *a = list; a; a = a->ai_next)
+        getnameinfo(a->ai_addr, a->ai_addrlen, is_own(a) ? own : foreign, (socklen_t)size, NULL, 0,
+                    NI_NUMERICHOST);
+    freeaddrinfo(list);
+    return *own && *foreign;
+}
+
 /* 0, or errno of listening there for a moment. */
 static int try_listen(const char *host, const char *port)
 {

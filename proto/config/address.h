@@ -7,6 +7,7 @@
 #define FREEZELINE_ADDRESS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "base/error.h"
 
@@ -41,6 +42,9 @@ int address_to_bind(struct address_list *out, const char *endpoint, const char *
  * `for_others`: FL_CONFIG where a host name is only this machine's loopback to itself, as /etc/hosts may say.
  */
 int address_free(const char *endpoint, const char *bind_host, bool for_others, struct error *e);
+
+/* Has a name both addresses of this machine and others? One of each, of `size` bytes at most. */
+bool address_mixed(const char *host, char *own, char *foreign, size_t size);
 
 /* Is it an address of this machine? `ask`: a host name is one when the name service gives it such an address
  * that is not loopback; else only what is an address already counts. */

@@ -165,6 +165,20 @@ static void test_refused(void **state)
     refused(THREE "port: 65535\n", "port takes");
 }
 
+static void test_example(void **state)
+{
+    struct pipeline *p;
+    struct error e = {0};
+    (void)state;
+    if (pipeline_load(&p, "configs/three-hosts.yaml", NULL, 0, &e))
+        fail_msg("%s", e.text);
+    assert_int_equal(p->n_hosts, 3);
+    assert_string_equal(p->stage[0].replica[1].host, "b");
+    assert_string_equal(p->stage[1].replica[1].host, "a");
+    assert_int_equal(p->cache.n_endpoints, 3);
+    pipeline_free(p);
+}
+
 static char *printed(const struct pipeline *p)
 {
     char *text = NULL;
@@ -229,10 +243,11 @@ static void test_printed(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_placing),     cmocka_unit_test(test_brokers),
-        cmocka_unit_test(test_slots),       cmocka_unit_test(test_ways),
-        cmocka_unit_test(test_being_there), cmocka_unit_test(test_same_machine),
-        cmocka_unit_test(test_refused),     cmocka_unit_test(test_printed), cmocka_unit_test(test_printed_brokers),
+        cmocka_unit_test(test_placing),         cmocka_unit_test(test_brokers),
+        cmocka_unit_test(test_slots),           cmocka_unit_test(test_ways),
+        cmocka_unit_test(test_being_there),     cmocka_unit_test(test_same_machine),
+        cmocka_unit_test(test_refused),         cmocka_unit_test(test_printed),
+        cmocka_unit_test(test_printed_brokers), cmocka_unit_test(test_example),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
