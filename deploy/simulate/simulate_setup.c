@@ -204,7 +204,7 @@ static int fill_hosts(struct setup *out, const struct measured *m, const struct 
     s->world.host = out->host;
     s->host_failing = out->failing;
     s->world.n_hosts = c->n_hosts + (c->client < 0);
-    s->world.broker_host = c->broker;
+    s->world.broker_host[0] = c->broker;
     s->client_host = c->client < 0 ? c->n_hosts : c->client;
     return FL_OK;
 }

@@ -115,7 +115,7 @@ static void note_times(struct simulating *g, const struct answer *a)
     }
 }
 
-static void on_answer(void *arg, int client, const struct message *m, zmq_msg_t *payload)
+static void on_answer(void *arg, int client, int broker, const struct message *m, zmq_msg_t *payload)
 {
     struct simulating *g = arg;
     struct simulation_result *out = g->result;
@@ -123,7 +123,7 @@ static void on_answer(void *arg, int client, const struct message *m, zmq_msg_t 
     const struct request_slot *r;
     int i = (int)(a->id & INT32_MAX);
 
-    (void)client, (void)payload;
+    (void)client, (void)broker, (void)payload;
     if (m->type != MESSAGE_ANSWER || i >= g->n_requests)
         return;
     r = &g->request[i];
@@ -347,7 +347,7 @@ static int start_all(struct simulating *g, struct error *e)
     const struct pipeline *p = g->spec.pipeline;
     int rc = FL_OK;
     add_process(g, world_client(g->world, 0));
-    add_process(g, world_broker(g->world));
+    add_process(g, world_broker(g->world, 0));
     for (int i = 0; i < p->cache.n_endpoints; i++)
         add_process(g, world_cache(g->world, i, 0));
     for (int k = 0; k < p->n_stages; k++)

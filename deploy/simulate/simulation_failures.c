@@ -34,7 +34,7 @@ void failures_start(struct simulating *g)
 
 static void strike(struct simulating *g, int i)
 {
-    if (g->result->process[i].role == ROLE_BROKER && world_dispatch(g->world))
+    if (g->result->process[i].role == ROLE_BROKER && world_dispatch(g->world, 0))
         simulation_lose(g);
     world_kill(g->world, g->process[i]);
 }

@@ -16,11 +16,13 @@
 static int check(const struct world_spec *s, struct error *e)
 {
     const struct pipeline *p = s->pipeline;
-    bool there = s->broker_host >= 0 && s->broker_host < s->n_hosts;
+    bool there = true;
     if (s->n_hosts < 1 || s->n_hosts > WORLD_MAX_HOSTS || s->n_clients < 1 ||
         s->n_clients > WORLD_MAX_CLIENTS)
         return error_set(e, FL_VALUE, "a world has 1 to %d hosts and 1 to %d clients", WORLD_MAX_HOSTS,
                          WORLD_MAX_CLIENTS);
+    for (int i = 0; i < pipeline_brokers(p); i++)
+        there &= s->broker_host[i] >= 0 && s->broker_host[i] < s->n_hosts;
     for (int i = 0; i < s->n_clients; i++)
         there &= s->client_host[i] >= 0 && s->client_host[i] < s->n_hosts;
     for (int k = 0; k < p->n_stages; k++)
@@ -47,15 +49,15 @@ static bool grow(void *array, int *have, int need, size_t size)
 static void count(const struct world_spec *s, int *processes, int *endpoints, int *connections)
 {
     const struct pipeline *p = s->pipeline;
-    int workers = p->cache.n_endpoints;
-    *connections = 2 * s->n_clients + p->stage[0].n_replicas + PLACES * 2 * p->cache.n_endpoints;
+    int workers = p->cache.n_endpoints, brokers = pipeline_brokers(p);
+    *connections = brokers * (2 * s->n_clients + p->stage[0].n_replicas + PLACES * 2 * p->cache.n_endpoints);
     for (int k = 0; k < p->n_stages; k++) {
         workers += p->stage[k].n_replicas;
-        *connections +=
-            PLACES * p->stage[k].n_replicas * (3 + (k + 1 < p->n_stages ? p->stage[k + 1].n_replicas : 0));
+        *connections += PLACES * p->stage[k].n_replicas *
+                        (1 + 2 * brokers + (k + 1 < p->n_stages ? p->stage[k + 1].n_replicas : 0));
     }
-    *endpoints = 3 + workers;
-    *processes = s->n_clients + 2 + PLACES * workers;
+    *endpoints = DOORS * brokers + workers;
+    *processes = s->n_clients + brokers + 1 + PLACES * workers;
     *connections += *endpoints;
 }
 
@@ -100,8 +102,9 @@ static int add_endpoint(struct world *w, enum world_port port, int stage, int re
 static void add_endpoints(struct world *w)
 {
     const struct pipeline *p = w->spec.pipeline;
-    for (int port = WORLD_CLIENTS; port <= WORLD_RESULTS; port++)
-        add_endpoint(w, (enum world_port)port, 0, 0);
+    for (int i = 0; i < pipeline_brokers(p); i++)
+        for (int port = WORLD_CLIENTS; port <= WORLD_RESULTS; port++)
+            add_endpoint(w, (enum world_port)port, 0, i);
     for (int k = 0; k < p->n_stages; k++) {
         w->first_jobs[k] = w->n_endpoints;
         for (int i = 0; i < p->stage[k].n_replicas; i++)
@@ -118,7 +121,8 @@ static void add_processes(struct world *w)
     const struct pipeline *p = s->pipeline;
     for (int i = 0; i < s->n_clients; i++)
         add_process(w, ROLE_CLIENT, 0, i, s->client_host[i], NONE);
-    add_process(w, ROLE_BROKER, 0, 0, s->broker_host, NONE);
+    for (int i = 0; i < pipeline_brokers(p); i++)
+        add_process(w, ROLE_BROKER, 0, i, s->broker_host[i], NONE);
     for (int k = 0; k < p->n_stages; k++) {
         w->first_stage[k] = w->n_processes;
         for (int i = 0; i < PLACES * p->stage[k].n_replicas; i++)
@@ -146,9 +150,11 @@ static void add_connections(struct world *w)
             for (int k = 0; k < w->n_endpoints; k++)
                 wire_new_connection(w, w->endpoint[k].port, i, k);
         } else {
-            wire_new_connection(w, WORLD_CONTROL, i, WORLD_CONTROL);
-            wire_new_connection(w, x->who.role == ROLE_CLIENT ? WORLD_CLIENTS : WORLD_RESULTS, i,
-                                x->who.role == ROLE_CLIENT ? WORLD_CLIENTS : WORLD_RESULTS);
+            enum world_port other = x->who.role == ROLE_CLIENT ? WORLD_CLIENTS : WORLD_RESULTS;
+            for (int k = 0; k < pipeline_brokers(p); k++)
+                wire_new_connection(w, WORLD_CONTROL, i, world_door(k, WORLD_CONTROL));
+            for (int k = 0; k < pipeline_brokers(p); k++)
+                wire_new_connection(w, other, i, world_door(k, other));
         }
         for (int k = 0;
              x->who.role == ROLE_STAGE && stage + 1 < p->n_stages && k < p->stage[stage + 1].n_replicas; k++)
@@ -252,9 +258,9 @@ int world_client(const struct world *w, int client)
     return client == WORLD_NOBODY ? w->n_processes - 1 : client;
 }
 
-int world_broker(const struct world *w)
+int world_broker(const struct world *w, int broker)
 {
-    return w->spec.n_clients;
+    return w->spec.n_clients + broker;
 }
 
 int world_stage(const struct world *w, int stage, int replica, int which)
@@ -309,7 +315,7 @@ static void bind_all(struct world *w, int process)
     if (p->place != NONE)
         wire_bind(w, process, p->place);
     for (int port = WORLD_CLIENTS; p->who.role == ROLE_BROKER && port <= WORLD_RESULTS; port++)
-        wire_bind(w, process, port);
+        wire_bind(w, process, world_door(p->who.replica, (enum world_port)port));
 }
 
 int world_start(struct world *w, int process, struct error *e)
@@ -402,7 +408,7 @@ static int endpoint_of(const struct world *w, enum world_port port, int stage, i
 {
     return port == WORLD_JOBS      ? w->first_jobs[stage] + replica
            : port == WORLD_LOOKUPS ? w->first_lookups + replica
-                                   : (int)port;
+                                   : world_door(replica, port);
 }
 
 int world_queued(const struct world *w, enum world_port port, int stage, int replica)
@@ -429,6 +435,16 @@ int world_send(struct world *w, int from, enum world_port port, int stage, int r
             return rc;
         }
     return FL_UNAVAILABLE;
+}
+
+bool world_takes(const struct world *w, int from, enum world_port port, int stage, int replica)
+{
+    int endpoint = endpoint_of(w, port, stage, replica);
+    const struct process *p = &w->process[world_client(w, from)];
+    for (int i = p->first; i < p->first + p->n; i++)
+        if (w->connection[i].endpoint == endpoint)
+            return wire_takes(w, i, 0);
+    return false;
 }
 
 /* ---- running ---- */

@@ -57,8 +57,8 @@ struct world_user {
     void *arg;
     /* world_at's moment has come. */
     void (*event)(void *arg, int what, uint32_t value);
-    /* A message came to a client; it may take the payload. */
-    void (*answer)(void *arg, int client, const struct message *m, zmq_msg_t *payload);
+    /* A message of a broker came to a client; it may take the payload. */
+    void (*answer)(void *arg, int client, int broker, const struct message *m, zmq_msg_t *payload);
     /* How long a message is on its way beside its hosts' latency, ns. NULL: no time. */
     uint64_t (*delay)(void *arg, const struct world_process *from, const struct world_process *to);
     /* Within a host a message goes through a lane (proto/wire/lanes.h), or through the socket beside it where
@@ -108,7 +108,7 @@ struct world_spec {
     const struct pipeline *pipeline; /* borrowed */
     int n_hosts;
     const struct world_host *host; /* borrowed */
-    int broker_host;
+    int broker_host[PIPELINE_MAX_BROKERS];
     int n_clients, client_host[WORLD_MAX_CLIENTS];
     int stage_host[PIPELINE_MAX_STAGES][PIPELINE_MAX_REPLICAS], cache_host[PIPELINE_MAX_CACHES];
     struct world_costs costs;
@@ -146,7 +146,7 @@ char *world_boot_id(const struct world *w, int host, char *buf, size_t size);
 int world_processes(const struct world *w);
 const struct world_process *world_process(const struct world *w, int process);
 int world_client(const struct world *w, int client);
-int world_broker(const struct world *w);
+int world_broker(const struct world *w, int broker);
 int world_stage(const struct world *w, int stage, int replica,
                 int which); /* which: 0 or 1 of the place's two */
 int world_cache(const struct world *w, int cache, int which);
@@ -156,8 +156,8 @@ int world_start(struct world *w, int process, struct error *e);
 void world_kill(struct world *w, int process);                  /* at once, without a word */
 void world_end(struct world *w, int process);                   /* asked to end, politely */
 void world_stall(struct world *w, int process, uint64_t until); /* it does nothing until then */
-/* The broker's brain, to be looked at; NULL while it does not live. */
-struct dispatch *world_dispatch(const struct world *w);
+/* A broker's brain, to be looked at; NULL while it does not live. */
+struct dispatch *world_dispatch(const struct world *w, int broker);
 /* A stage worker's. NULL while it does not live. */
 const struct stage_brain *world_stage_brain(const struct world *w, int process);
 /* A cache service's; swap a snapshot in, or look at its counters. NULL while it does not live. */
@@ -165,10 +165,13 @@ struct cache_brain *world_cache_brain(const struct world *w, int process);
 
 /* --- messages --- */
 
-/* A client, or (from WORLD_NOBODY) a stranger, sends to who is bound at a port: the broker, a replica of a
- * stage, a cache service. The payload is taken on success. FL_AGAIN. */
+/* A client, or (from WORLD_NOBODY) a stranger, sends to who is bound at a port: a broker (by `replica`), a
+ * replica of a stage, a cache service. The payload is taken on success. FL_AGAIN. */
 int world_send(struct world *w, int from, enum world_port port, int stage, int replica,
                const struct message *m, zmq_msg_t *payload);
+
+/* Its connection there takes messages. */
+bool world_takes(const struct world *w, int from, enum world_port port, int stage, int replica);
 
 /* Messages from living processes that are on their way to who is bound there, or wait unread: of one sender
  * at most. */

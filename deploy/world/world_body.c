@@ -6,6 +6,7 @@
  */
 #include "world_parts.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -29,9 +30,9 @@ static void client_end(struct world *w, struct process *p)
 static void client_message(struct world *w, struct process *p, enum world_port port, const struct packet *k,
                            const struct message *m, zmq_msg_t *payload)
 {
-    (void)port, (void)k;
+    (void)port;
     if (w->spec.user.answer)
-        w->spec.user.answer(w->spec.user.arg, p->who.replica, m, payload);
+        w->spec.user.answer(w->spec.user.arg, p->who.replica, broker_at(w, k), m, payload);
 }
 
 static uint64_t client_tick(struct world *w, struct process *p)
@@ -42,54 +43,66 @@ static uint64_t client_tick(struct world *w, struct process *p)
 
 /* ---- the broker ---- */
 
-static struct process *the_broker(void *arg)
-{
-    struct world *w = arg;
-    return &w->process[world_broker(w)];
-}
+struct broker_body {
+    struct world *w;
+    struct process *p;
+    struct dispatch *brain;
+};
 
 static int send_job(void *arg, int replica, const struct message *m, zmq_msg_t *payload)
 {
-    struct process *p = the_broker(arg);
-    return wire_send(arg, p, p->first + replica, 0, m, payload);
+    struct broker_body *b = arg;
+    return wire_send(b->w, b->p, b->p->first + replica, 0, m, payload);
 }
 
 static int send_client(void *arg, const struct peer *to, const struct message *m, zmq_msg_t *payload)
 {
-    return wire_reply(arg, the_broker(arg), to, m, payload);
+    struct broker_body *b = arg;
+    return wire_reply(b->w, b->p, to, m, payload);
 }
 
 static int send_control(void *arg, const struct peer *to, const struct message *m)
 {
-    return wire_reply(arg, the_broker(arg), to, m, NULL);
+    return send_client(arg, to, m, NULL);
 }
 
 static void reset_push(void *arg, int replica)
 {
-    wire_renew(arg, the_broker(arg)->first + replica);
+    struct broker_body *b = arg;
+    wire_renew(b->w, b->p->first + replica);
+}
+
+static struct dispatch *dispatch_of(const struct process *p)
+{
+    return ((const struct broker_body *)p->brain)->brain;
 }
 
 static int broker_start(struct world *w, struct process *p, struct error *e)
 {
-    struct dispatch_io io = {w, send_job, send_client, send_control, reset_push, NULL};
-    struct dispatch *d;
+    struct broker_body *b = calloc(1, sizeof *b);
+    struct dispatch_io io = {b, send_job, send_client, send_control, reset_push, NULL};
     struct hello self;
     world_introduce(w, p, &self);
-    if (dispatch_new(&d, w->spec.pipeline, &io, &self, world_host_now(w, p)))
+    if (!b || dispatch_new(&b->brain, w->spec.pipeline, &io, &self, world_host_now(w, p))) {
+        free(b);
         return error_set(e, FL_NOMEM, "no memory for a broker");
-    p->brain = d;
+    }
+    b->w = w;
+    b->p = p;
+    p->brain = b;
     return FL_OK;
 }
 
 static void broker_end(struct world *w, struct process *p)
 {
     (void)w;
-    dispatch_free(p->brain);
+    dispatch_free(dispatch_of(p));
+    free(p->brain);
 }
 
 static void broker_ask_to_end(struct world *w, struct process *p)
 {
-    dispatch_abandon(p->brain, world_host_now(w, p));
+    dispatch_abandon(dispatch_of(p), world_host_now(w, p));
     world_gone(w, process_index(w, p), true);
 }
 
@@ -97,13 +110,14 @@ static void broker_message(struct world *w, struct process *p, enum world_port p
                            const struct message *m, zmq_msg_t *payload)
 {
     uint64_t now = world_host_now(w, p);
-    struct dispatch *d = p->brain;
+    struct dispatch *d = dispatch_of(p);
     enum message_type t = m->type;
     struct error e;
     struct peer from;
 
     wire_peer(k, &from);
-    if (port == WORLD_CLIENTS && (t == MESSAGE_REQUEST || t == MESSAGE_STATUS || t == MESSAGE_SPANS || t == MESSAGE_TIMES))
+    if (port == WORLD_CLIENTS &&
+        (t == MESSAGE_REQUEST || t == MESSAGE_STATUS || t == MESSAGE_SPANS || t == MESSAGE_TIMES))
         dispatch_client(d, &from, m, payload, now);
     else if (port == WORLD_RESULTS && t == MESSAGE_RESULT)
         dispatch_result(d, &m->result, payload, world_clock(w, p->who.host, k->came_at), now, &e);
@@ -114,13 +128,13 @@ static void broker_message(struct world *w, struct process *p, enum world_port p
 
 static uint64_t broker_tick(struct world *w, struct process *p)
 {
-    return dispatch_tick(p->brain, world_host_now(w, p));
+    return dispatch_tick(dispatch_of(p), world_host_now(w, p));
 }
 
-struct dispatch *world_dispatch(const struct world *w)
+struct dispatch *world_dispatch(const struct world *w, int broker)
 {
-    const struct process *p = &w->process[world_broker(w)];
-    return p->who.lives ? p->brain : NULL;
+    const struct process *p = &w->process[world_broker(w, broker)];
+    return p->who.lives ? dispatch_of(p) : NULL;
 }
 
 /* ---- bodies ---- */

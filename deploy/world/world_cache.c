@@ -7,7 +7,7 @@
 
 #include <stdlib.h>
 
-enum { CONTROL, RESULTS }; /* its connections */
+/* Its connections: to each broker's control, then to each one's results. */
 
 struct cache_service_body {
     struct world *w;
@@ -26,14 +26,14 @@ static int send_verdict(void *arg, const struct peer *to, const struct message *
 static int send_result(void *arg, const struct message *m)
 {
     struct cache_service_body *b = arg;
-    return wire_send(b->w, b->p, b->p->first + RESULTS, 0, m, NULL);
+    int brokers = pipeline_brokers(b->w->spec.pipeline), broker = request_broker(m->result.request);
+    return broker < brokers ? wire_send(b->w, b->p, b->p->first + brokers + broker, 0, m, NULL) : FL_PROTOCOL;
 }
 
 static int send_control(void *arg, int broker, const struct message *m)
 {
     struct cache_service_body *b = arg;
-    (void)broker;
-    return wire_send(b->w, b->p, b->p->first + CONTROL, 0, m, NULL);
+    return wire_send(b->w, b->p, b->p->first + broker, 0, m, NULL);
 }
 
 static int look(void *arg, const struct snapshot *s, const struct lookup *in, const float *descriptors,
@@ -121,7 +121,7 @@ static void cache_message(struct world *w, struct process *p, enum world_port po
     struct cache_arrival came = {world_clock(w, p->who.host, k->came_at), now};
     struct peer from;
     if (port != WORLD_LOOKUPS) {
-        cache_brain_control(b->brain, 0, m, now);
+        cache_brain_control(b->brain, broker_at(w, k), m, now);
         return;
     }
     wire_peer(k, &from);

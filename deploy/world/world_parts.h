@@ -18,6 +18,7 @@
 #define AWAKE  (-1.0)
 #define NEVER  UINT64_MAX
 #define PLACES 2 /* processes of one place */
+#define DOORS  3 /* of a broker: clients, control, results */
 
 enum event_kind {
     EVENT_USER,    /* user event `what` */
@@ -211,6 +212,18 @@ void body_wake_at(struct world *w, struct process *p, uint64_t host_ns);
 /* Its main thread computes; body->computed is called when it is done. */
 void body_compute(struct world *w, struct process *p, double cpu_ns, double width);
 void body_interrupt(struct world *w, struct process *p); /* it computes no more */
+
+/* Endpoints of brokers come first. */
+static inline int world_door(int broker, enum world_port port)
+{
+    return DOORS * broker + (int)port;
+}
+
+/* The broker at the other end of a connection to one of its doors. */
+static inline int broker_at(const struct world *w, const struct packet *k)
+{
+    return w->endpoint[w->connection[k->connection].endpoint].replica;
+}
 
 static inline int main_thread(int process)
 {

@@ -8,7 +8,8 @@
 
 #define ROUNDS 8 /* in one moment: one that wants more sleeps for a moment */
 
-enum { CONTROL, RESULTS, FIRST_NEXT }; /* its connections; the last one, where there is a cache, asks it */
+/* Its connections: to each broker's control, to each one's results, to each replica of the next stage; the
+ * last one, where there is a cache, asks it. */
 
 struct stage_body {
     struct world *w;
@@ -18,8 +19,9 @@ struct stage_body {
     bool asks;
     struct snapshot *near;  /* that it looks up in itself; NULL: none */
     uint64_t jobs_empty_ns; /* no job waited in the inbox then */
-    int failure;            /* of the segment that is being computed */
-    int rounds;             /* in one moment */
+    int n_brokers;
+    int failure; /* of the segment that is being computed */
+    int rounds;  /* in one moment */
 };
 
 /* ---- what the brain calls ---- */
@@ -31,24 +33,26 @@ static int send_over(struct stage_body *b, int connection, const struct message 
 
 static int send_control(void *arg, int broker, const struct message *m)
 {
-    (void)broker;
-    return send_over(arg, CONTROL, m, NULL);
+    return send_over(arg, broker, m, NULL);
 }
 
 static int send_result(void *arg, const struct message *m, zmq_msg_t *payload)
 {
-    return send_over(arg, RESULTS, m, payload);
+    struct stage_body *b = arg;
+    int broker = request_broker(m->result.request);
+    return broker < b->n_brokers ? send_over(b, b->n_brokers + broker, m, payload) : FL_PROTOCOL;
 }
 
 static int send_next(void *arg, int replica, const struct message *m, zmq_msg_t *payload)
 {
-    return send_over(arg, FIRST_NEXT + replica, m, payload);
+    struct stage_body *b = arg;
+    return send_over(b, 2 * b->n_brokers + replica, m, payload);
 }
 
 static int send_lookup(void *arg, const struct message *m, zmq_msg_t *payload)
 {
     struct stage_body *b = arg;
-    return b->asks ? send_over(b, FIRST_NEXT + b->n_next, m, payload) : FL_UNAVAILABLE;
+    return b->asks ? send_over(b, 2 * b->n_brokers + b->n_next, m, payload) : FL_UNAVAILABLE;
 }
 
 static int look(void *arg, const struct lookup *in, const float *descriptors, uint64_t broker_now,
@@ -71,7 +75,7 @@ static uint32_t reaches(void *arg)
     const struct stage_body *b = arg;
     uint32_t mask = 0;
     for (int i = 0; i < b->n_next; i++)
-        if (wire_takes(b->w, b->p->first + FIRST_NEXT + i, 0))
+        if (wire_takes(b->w, b->p->first + 2 * b->n_brokers + i, 0))
             mask |= 1u << i;
     return mask;
 }
@@ -79,8 +83,7 @@ static uint32_t reaches(void *arg)
 static bool connected(void *arg, int broker)
 {
     const struct stage_body *b = arg;
-    (void)broker;
-    return wire_takes(b->w, b->p->first + CONTROL, 0);
+    return wire_takes(b->w, b->p->first + broker, 0);
 }
 
 static uint64_t moment(void *arg)
@@ -111,7 +114,8 @@ static int stage_start(struct world *w, struct process *p, struct error *e)
         b->w = w;
         b->p = p;
         b->asks = c->cache.n_endpoints > 0;
-        b->n_next = p->n - FIRST_NEXT - b->asks;
+        b->n_brokers = pipeline_brokers(c);
+        b->n_next = p->n - 2 * b->n_brokers - b->asks;
         s->pipeline = c;
         world_introduce(w, p, &s->self);
         w->spec.user.stage(w->spec.user.arg, &p->who, s, &engine);
@@ -159,7 +163,7 @@ static void stage_message(struct world *w, struct process *p, enum world_port po
     else if (port == WORLD_LOOKUPS)
         stage_brain_verdict(b->brain, m, now);
     else
-        stage_brain_control(b->brain, 0, m, now);
+        stage_brain_control(b->brain, broker_at(w, k), m, now);
     if (p->work == WORK_COMPUTE && !stage_brain_needs(b->brain)) {
         body_interrupt(w, p);
         stage_brain_computed(b->brain, FL_CANCELLED, "", now);

@@ -222,7 +222,8 @@ int wire_new_connection(struct world *w, enum world_port port, int from, int end
     c->from = from;
     c->endpoint = endpoint;
     c->to = NONE;
-    c->immediate = port != WORLD_CLIENTS && !(port == WORLD_RESULTS && role == ROLE_STAGE);
+    c->immediate = port == WORLD_CLIENTS ? pipeline_brokers(w->spec.pipeline) > 1
+                                         : !(port == WORLD_RESULTS && role == ROLE_STAGE);
     for (int i = 0; i < 2; i++)
         c->way[i].flying = c->way[i].waiting = none;
     mark(w, c);

@@ -144,25 +144,19 @@ static bool usable(const struct failover *f, int broker, uint64_t now)
     return !b->gone_ns && now >= b->rest_until_ns;
 }
 
-static bool may_take(const struct failover *f, const struct pending *p, int broker, uint64_t now)
-{
-    return usable(f, broker, now) && p->sent[broker] < TIMES;
-}
-
-/* Its home, or the next one that is there; NOWHERE: none is. One that it has not been at comes first. */
+/* Its home, or the next one that is there; NOWHERE: none is. One that it has not been at comes first, and one
+ * that rests last. */
 static int choose(const struct failover *f, const struct pending *p, uint64_t now)
 {
-    int second = NOWHERE;
+    int best = NOWHERE, least = 4;
     for (int k = 0; k < f->n_brokers; k++) {
-        int i = (f->home + k) % f->n_brokers;
-        if (!may_take(f, p, i, now))
+        int i = (f->home + k) % f->n_brokers, rank = (p->sent[i] > 0) + 2 * !usable(f, i, now);
+        if (f->broker[i].gone_ns || p->sent[i] >= TIMES || rank >= least)
             continue;
-        if (!p->sent[i])
-            return i;
-        if (second == NOWHERE)
-            second = i;
+        best = i;
+        least = rank;
     }
-    return second;
+    return best;
 }
 
 static uint64_t jitter(struct failover *f)
@@ -203,7 +197,10 @@ static void give_up(struct failover *f, int broker, uint64_t now)
 static void look_at_connection(struct failover *f, int broker, uint64_t now)
 {
     struct broker_view *b = &f->broker[broker];
-    if (f->io.connected(f->io.arg, broker))
+    bool connected = f->io.connected(f->io.arg, broker);
+    if (connected && b->gone_ns)
+        move_all(f, broker, now); /* what was on the connection before may be lost */
+    if (connected)
         b->gone_ns = 0;
     else if (!b->gone_ns)
         b->gone_ns = now;

@@ -19,10 +19,11 @@ static void check_worker(const struct checks *c, const struct dispatch *d, const
 }
 
 /* Where another way is open, nothing waits long for a worker. */
-static void check_waiting(const struct checks *c, const struct dispatch *d)
+static void check_waiting(const struct checks *c, const struct dispatch *d, int broker)
 {
     const struct request_entry *e = requests_first(d->requests, REQUESTS_WAITING);
-    uint64_t time = world_clock(c->world, c->story->setting.host_of_broker, world_now(c->world)), since;
+    uint64_t time = world_clock(c->world, c->story->setting.host_of_broker[broker], world_now(c->world)),
+             since;
     if (!e)
         return;
     since = e->sent_ns > e->received_ns ? e->sent_ns : e->received_ns;
@@ -33,11 +34,11 @@ static void check_waiting(const struct checks *c, const struct dispatch *d)
                      (double)(time - since) / 1e6);
 }
 
-void checks_broker(const struct checks *c)
+void checks_broker(const struct checks *c, int broker)
 {
-    const struct dispatch *d = world_dispatch(c->world);
-    if (c->story->gentle)
-        check_waiting(c, d);
+    const struct dispatch *d = world_dispatch(c->world, broker);
+    if (c->story->gentle && c->found)
+        check_waiting(c, d, broker);
     for (int s = 0; s < c->pipeline->n_stages; s++)
         for (int i = 0; i < c->pipeline->stage[s].n_replicas; i++)
             check_worker(c, d, registry_worker(d->registry, s, i), s, i);
@@ -92,10 +93,10 @@ static void check_caches(const struct checks *c)
     }
 }
 
-void checks_end(const struct checks *c)
+void checks_end(const struct checks *c, int broker)
 {
-    const struct dispatch *d = world_dispatch(c->world);
-    checks_broker(c);
+    const struct dispatch *d = world_dispatch(c->world, broker);
+    checks_broker(c, broker);
     check_caches(c);
     if (requests_count(d->requests))
         ledger_finds(c->ledger, world_now(c->world), "a request stays in the broker", "%d are left",

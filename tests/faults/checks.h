@@ -17,9 +17,10 @@ struct checks {
     const struct pipeline *pipeline;
     const struct story *story;
     bool honest; /* no stranger has a say */
+    bool found;  /* workers have found every broker since it was started */
 };
 
-void checks_broker(const struct checks *c); /* which lives */
-void checks_end(const struct checks *c);
+void checks_broker(const struct checks *c, int broker); /* which lives */
+void checks_end(const struct checks *c, int broker);
 
 #endif

@@ -128,7 +128,7 @@ static uint32_t some(struct hostile *h, uint32_t n)
 /* The id of a request that is in the broker; 0: none is. */
 static uint64_t living(struct hostile *h, struct world *w, uint32_t *attempt)
 {
-    const struct dispatch *d = world_dispatch(w);
+    const struct dispatch *d = world_dispatch(w, 0);
     int n = d ? requests_slots(d->requests) : 0, from = n ? (int)some(h, (uint32_t)n) : 0;
     for (int i = 0; i < n; i++) {
         const struct request_entry *e = requests_slot(d->requests, (from + i) % n);

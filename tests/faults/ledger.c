@@ -110,6 +110,9 @@ void ledger_answer(struct ledger *l, int client, const struct answer *r, uint64_
         ledger_finds(l, now, "answered too late",
                      "request %llu: %.3f ms after it was sent, with %.3f ms to live",
                      (unsigned long long)r->id, (double)(now - a->sent_ns) / 1e6, (double)a->time_ns / 1e6);
+    if (l->gentle && l->prompt_ns && now - a->sent_ns > l->prompt_ns)
+        ledger_finds(l, now, "it took long though another way was open", "request %llu: %.3f ms",
+                     (unsigned long long)r->id, (double)(now - a->sent_ns) / 1e6);
     if (r->error)
         check_error(l, r->id, a, r, now);
     else

@@ -56,7 +56,8 @@ struct ledger {
     uint64_t slack_ns;
     uint64_t right, hits, errors, admitted_ok, admitted_failed; /* answers that came */
     bool gentle;                                                /* every good request is to be answered */
-    bool lossy;                                                 /* some may not have come */
+    uint64_t prompt_ns; /* .. within this time; 0: within its deadline */
+    bool lossy;         /* some may not have come */
     int n_updates;
     struct learned update[LEDGER_UPDATES];
     int n_truths;

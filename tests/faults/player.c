@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "checks.h"
+#include "client/failover.h"
 #include "hostile.h"
 #include "network.h"
 #include "retell.h"
@@ -19,11 +20,21 @@
 #define LAST_TIME_MS   8     /* .. times the default deadline, for requests that must work */
 #define STEPS_MAX      400000
 #define PROCESSES_MAX  64
-#define CHECK_EVERY    8 /* of the broker's turns */
+#define CHECK_EVERY    8    /* of the broker's turns */
+#define PROMPT_MS      1000 /* with a second broker, what the first one had is answered by it within this time */
+#define GRACE_MS       300 /* a client of several brokers says itself that none has answered: then, at most */
 
-enum { ITEM, RESTART, ADMIT_AGAIN, LAST };
+enum { ITEM, RESTART, ADMIT_AGAIN, LAST, LOOK_AFTER };
+
+/* A client of several brokers has the real client's brain; others just ask. */
+struct asker {
+    struct player *player;
+    struct failover *failover; /* NULL: there is one broker */
+    bool awake;                /* it is called again */
+};
 
 struct player {
+    struct asker asker[WORLD_MAX_CLIENTS];
     const struct story *story;
     struct pipeline pipeline;
     struct world_host host[STORY_HOSTS];
@@ -130,12 +141,61 @@ static void on_update(void *arg, const struct world_process *who, struct update 
     update_free(u);
 }
 
-static void on_answer(void *arg, int client, const struct message *m, zmq_msg_t *payload)
+static uint64_t client_clock(const struct player *p, int client)
+{
+    return world_clock(p->world, world_process(p->world, world_client(p->world, client))->host, now(p));
+}
+
+static int send_to(void *arg, int broker, const struct message *m, zmq_msg_t *payload)
+{
+    const struct asker *a = arg;
+    int client = (int)(a - a->player->asker);
+    return world_send(a->player->world, client, WORLD_CLIENTS, 0, broker, m, payload);
+}
+
+static bool connected(void *arg, int broker)
+{
+    const struct asker *a = arg;
+    return world_takes(a->player->world, (int)(a - a->player->asker), WORLD_CLIENTS, 0, broker);
+}
+
+/* As proto/client/client.c does between messages. */
+static void look_after(struct player *p, int client)
+{
+    struct asker *a = &p->asker[client];
+    uint64_t time = client_clock(p, client), due = failover_tick(a->failover, time);
+    struct answer gone;
+    while (failover_expired(a->failover, time, &gone))
+        ledger_answer(&p->ledger, client, &gone, now(p));
+    if ((a->awake = due != UINT64_MAX))
+        world_at(p->world, now(p) + (due - time), LOOK_AFTER, (uint32_t)client);
+}
+
+static void on_answer(void *arg, int client, int broker, const struct message *m, zmq_msg_t *payload)
 {
     struct player *p = arg;
+    struct failover *f = client == WORLD_NOBODY ? NULL : p->asker[client].failover;
     (void)payload;
-    if (m->type == MESSAGE_ANSWER)
+    if (f)
+        failover_heard(f, broker, client_clock(p, client));
+    if (f && m->type == MESSAGE_STATUS_REPLY)
+        failover_started(f, broker, m->status_reply.started_ns, client_clock(p, client));
+    if (m->type == MESSAGE_ANSWER && (!f || failover_answer(f, broker, &m->answer, client_clock(p, client))))
         ledger_answer(&p->ledger, client, &m->answer, now(p));
+}
+
+static int make_askers(struct player *p)
+{
+    int brokers = pipeline_brokers(&p->pipeline), rc = FL_OK;
+    for (int i = 0; i < WORLD_MAX_CLIENTS; i++) {
+        struct asker *a = &p->asker[i];
+        const struct failover_io io = {a, send_to, connected};
+        failover_free(a->failover);
+        *a = (struct asker){.player = p};
+        if (!rc && brokers > 1 && i < p->story->setting.n_clients)
+            rc = failover_new(&a->failover, brokers, p->story->seed + (uint64_t)i, &io);
+    }
+    return rc;
 }
 
 static bool on_read(void *arg, const struct world_process *who, struct message *m)
@@ -162,15 +222,16 @@ static void on_sent(void *arg, const struct world_process *who, enum world_port 
 
 static struct checks checks(struct player *p)
 {
-    return (struct checks){&p->ledger, p->world, &p->pipeline, p->story, p->honest};
+    return (struct checks){&p->ledger, p->world, &p->pipeline, p->story, p->honest, now(p) > p->settled_ns};
 }
 
 static void settled(void *arg, int process)
 {
     struct player *p = arg;
     const struct checks c = checks(p);
-    if (process == world_broker(p->world) && p->turns++ % CHECK_EVERY == 0)
-        checks_broker(&c);
+    const struct world_process *who = world_process(p->world, process);
+    if (who->role == ROLE_BROKER && p->turns++ % CHECK_EVERY == 0)
+        checks_broker(&c, who->replica);
 }
 
 /* ---- supervisors ---- */
@@ -193,7 +254,7 @@ static void start(struct player *p, int process)
     if (world_start(p->world, process, &e))
         ledger_finds(&p->ledger, now(p), "a process can't start", "%s", e.text);
     p->counts.starts++;
-    if (process == world_broker(p->world))
+    if (world_process(p->world, process)->role == ROLE_BROKER)
         p->settled_ns = now(p) + FOUND_MS * NS_PER_MS;
 }
 
@@ -205,7 +266,7 @@ static void ended(void *arg, const struct world_process *who)
         return;
     world_at(p->world, now(p) + p->restart_ms[who->index] * NS_PER_MS, RESTART, (uint32_t)who->index);
     p->restart_ms[who->index] = RESTART_MS;
-    if (who->role == ROLE_BROKER)
+    if (who->role == ROLE_BROKER && !p->asker[0].failover)
         ledger_trouble(&p->ledger, now(p), now(p) + 60 * NS_PER_S); /* until another has started */
 }
 
@@ -214,7 +275,7 @@ static void restart(struct player *p, int process)
     if (world_process(p->world, process)->lives || world_process(p->world, twin(p, process))->lives)
         return;
     start(p, process);
-    for (int i = 0; process == world_broker(p->world) && i < p->ledger.n_troubles; i++)
+    for (int i = 0; world_process(p->world, process)->role == ROLE_BROKER && i < p->ledger.n_troubles; i++)
         if (p->ledger.trouble[i].until_ns > now(p) + 300 * NS_PER_MS)
             p->ledger.trouble[i].until_ns = now(p) + 300 * NS_PER_MS; /* workers find it and say hello */
 }
@@ -223,7 +284,7 @@ static void restart(struct player *p, int process)
 
 static int living(const struct player *p, const struct happening *h)
 {
-    int a = h->role == ROLE_BROKER  ? world_broker(p->world)
+    int a = h->role == ROLE_BROKER  ? world_broker(p->world, h->replica)
             : h->role == ROLE_CACHE ? world_cache(p->world, h->replica, 0)
                                     : world_stage(p->world, h->stage, h->replica, 0);
     int b = twin(p, a);
@@ -252,11 +313,18 @@ static void ask(struct player *p, const struct happening *h, bool must_work)
     zmq_msg_init_size(&payload, sizeof v);
     memcpy(zmq_msg_data(&payload), &v, sizeof v);
     p->counts.requests++;
+    if (p->asker[h->a].failover) { /* nothing is an excuse */
+        failover_submit(p->asker[h->a].failover, &m.request, &payload, ms * NS_PER_MS, client_clock(p, h->a));
+        zmq_msg_close(&payload);
+        if (!p->asker[h->a].awake)
+            look_after(p, h->a);
+        return;
+    }
     if (world_send(p->world, h->a, WORLD_CLIENTS, 0, 0, &m, &payload)) {
         zmq_msg_close(&payload);
         p->ledger.asked[m.request.id - 1].excused = true; /* its client's socket is full: it knows at once */
     }
-    if (!world_dispatch(p->world)) /* a dying socket may take it along */
+    if (!world_dispatch(p->world, 0)) /* a dying socket may take it along */
         p->ledger.asked[m.request.id - 1].excused = true;
 }
 
@@ -264,7 +332,8 @@ static void drain(struct player *p, uint32_t ms, bool undo)
 {
     struct message m = {.type = MESSAGE_DRAIN};
     m.drain = (struct drain){.lease_ms = ms, .undo = undo};
-    world_send(p->world, 0, WORLD_CONTROL, 0, 0, &m, NULL);
+    for (int i = 0; i < pipeline_brokers(&p->pipeline); i++)
+        world_send(p->world, 0, WORLD_CONTROL, 0, i, &m, NULL);
 }
 
 static void drain_until(struct player *p, uint64_t until, bool undo)
@@ -297,8 +366,11 @@ static unsigned clients_on(const struct player *p, int host)
 /* Links between the broker and clients are concerned. */
 static void link_trouble(struct player *p, const struct happening *h, uint64_t until)
 {
-    int broker = p->story->setting.host_of_broker;
-    unsigned mask = h->a == broker ? clients_on(p, h->b) : h->b == broker ? clients_on(p, h->a) : 0;
+    int broker = p->story->setting.host_of_broker[0];
+    unsigned mask = p->asker[0].failover ? 0
+                    : h->a == broker     ? clients_on(p, h->b)
+                    : h->b == broker     ? clients_on(p, h->a)
+                                         : 0;
     if (!mask)
         return;
     ledger_trouble(&p->ledger, now(p), until + 150 * NS_PER_MS);
@@ -310,7 +382,8 @@ static void end_process(struct player *p, const struct happening *h, int process
 {
     p->restart_ms[process] = h->x;
     if (h->role == ROLE_BROKER) {
-        ledger_excuse(&p->ledger, ~0u);
+        if (!p->asker[0].failover)
+            ledger_excuse(&p->ledger, ~0u);
         p->disturbed_broker = true;
     }
     if (h->kind == KILL)
@@ -338,7 +411,7 @@ static void happen(struct player *p, const struct happening *h)
     case STALL:
         if (lives)
             world_stall(p->world, process, until);
-        if (h->role == ROLE_BROKER)
+        if (h->role == ROLE_BROKER && !p->asker[0].failover)
             ledger_trouble(&p->ledger, now(p), until + 150 * NS_PER_MS);
         break;
     case REPLACE:
@@ -393,6 +466,9 @@ static void on_event(void *arg, int what, uint32_t value)
     case ADMIT_AGAIN:
         drain(p, 0, true);
         break;
+    case LOOK_AFTER:
+        look_after(p, (int)value);
+        break;
     case LAST:
         last.y = (uint32_t)p->pipeline.broker.deadline_ms * LAST_TIME_MS;
         ask(p, &last, true);
@@ -426,7 +502,8 @@ static void set_pipeline(struct player *p)
                                        .latency_target_ms = s->target_ms,
                                        .retries = s->retries,
                                        .heartbeat_ms = s->heartbeat_ms,
-                                       .dead_after_ms = s->dead_after_ms};
+                                       .dead_after_ms = s->dead_after_ms,
+                                       .n_replicas = s->n_brokers};
     c->updates = (struct updates_config){.sample = s->sample, .audit = s->audit};
 }
 
@@ -438,7 +515,7 @@ static void set_world(struct player *p)
     p->spec = (struct world_spec){.pipeline = &p->pipeline,
                                   .n_hosts = s->n_hosts,
                                   .host = p->host,
-                                  .broker_host = s->host_of_broker,
+                                  .broker_host = {s->host_of_broker[0], s->host_of_broker[1]},
                                   .n_clients = s->n_clients,
                                   .near = s->near,
                                   .seed = p->story->seed,
@@ -502,7 +579,14 @@ static int begin(struct player *p, const struct story *s)
     p->ledger.gentle = s->gentle;
     set_pipeline(p);
     set_world(p);
+    if (s->setting.n_brokers > 1) {
+        p->ledger.slack_ns += GRACE_MS * NS_PER_MS;
+        p->ledger.prompt_ns = PROMPT_MS * NS_PER_MS;
+        p->ledger.lossy = true; /* what two brokers answer, a client takes once */
+    }
     rc = p->world ? world_reset(p->world, &p->spec, &e) : world_new(&p->world, &p->spec, &e);
+    if (!rc)
+        rc = make_askers(p);
     if (rc)
         ledger_finds(&p->ledger, 0, "the world can't be made", "%s", e.text);
     return rc;
@@ -510,7 +594,8 @@ static int begin(struct player *p, const struct story *s)
 
 static void start_all(struct player *p)
 {
-    start(p, world_broker(p->world));
+    for (int i = 0; i < pipeline_brokers(&p->pipeline); i++)
+        start(p, world_broker(p->world, i));
     for (int k = 0; k < p->pipeline.n_stages; k++)
         for (int i = 0; i < p->pipeline.stage[k].n_replicas; i++)
             start(p, world_stage(p->world, k, i, 0));
@@ -533,17 +618,19 @@ static void run(struct player *p, uint64_t until)
 
 static void finish(struct player *p)
 {
-    const struct dispatch *d = world_dispatch(p->world);
     const struct checks c = checks(p);
     ledger_end(&p->ledger, now(p));
-    if (!d) {
-        ledger_finds(&p->ledger, now(p), "it does not work again", "the broker does not live");
-        return;
+    for (int i = 0; i < pipeline_brokers(&p->pipeline); i++) {
+        const struct dispatch *d = world_dispatch(p->world, i);
+        if (!d) {
+            ledger_finds(&p->ledger, now(p), "it does not work again", "broker %d does not live", i);
+            return;
+        }
+        checks_end(&c, i);
+        if (!p->disturbed_broker)
+            ledger_audit(&p->ledger, d, now(p));
+        p->counts.retried += d->counters.retried;
     }
-    checks_end(&c);
-    if (!p->disturbed_broker)
-        ledger_audit(&p->ledger, d, now(p));
-    p->counts.retried += d->counters.retried;
 }
 
 static bool all_answered(const struct player *p)
@@ -554,17 +641,21 @@ static bool all_answered(const struct player *p)
     return true;
 }
 
-/* Every place has a process, the broker knows it, and nothing is left from before. */
+/* Every place has a process, each broker knows it, and nothing is left from before. */
 static bool stands(const struct player *p)
 {
-    const struct dispatch *d = world_dispatch(p->world);
     for (int i = 0; i < world_processes(p->world); i++) {
         const struct world_process *w = world_process(p->world, i);
         if (!w->lives && (w->role == ROLE_STAGE || w->role == ROLE_CACHE) &&
             !world_process(p->world, twin(p, i))->lives)
             return false;
     }
-    return d && d->was_ready && !d->drain_until_ns && !requests_count(d->requests) && now(p) > p->settled_ns;
+    for (int i = 0; i < pipeline_brokers(&p->pipeline); i++) {
+        const struct dispatch *d = world_dispatch(p->world, i);
+        if (!d || !d->was_ready || d->drain_until_ns || requests_count(d->requests))
+            return false;
+    }
+    return now(p) > p->settled_ns;
 }
 
 /* All trouble is over: it has to work again before long, for each client. */
@@ -634,6 +725,8 @@ void player_free(struct player *p)
     if (!p)
         return;
     world_free(p->world);
+    for (int i = 0; i < WORLD_MAX_CLIENTS; i++)
+        failover_free(p->asker[i].failover);
     for (int i = 0; i < PIPELINE_MAX_STAGES; i++)
         snapshot_free(p->caches[i]);
     hostile_end(&p->hostile);

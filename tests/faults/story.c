@@ -253,6 +253,46 @@ static void draw_lanes(struct setting *s, uint64_t seed)
     s->beside_us = chance(&r, 0.5) ? between(&r, 20, 3000) : 0;
 }
 
+static bool of_broker(const struct happening *h)
+{
+    return h->role == ROLE_BROKER && (h->kind == KILL || h->kind == END || h->kind == STALL);
+}
+
+/* A second broker in some stories; mostly one of the two dies or stalls. Gentle stories: then that is the one
+ * thing that goes wrong. From numbers of their own. */
+static void draw_brokers(struct story *s, uint64_t seed, uint32_t allowed)
+{
+    static const enum kind kinds[] = {KILL, KILL, END, STALL};
+    struct setting *t = &s->setting;
+    struct happening h = {.role = ROLE_BROKER};
+    struct shuffle r;
+    shuffle_seed(&r, seed, 5);
+    if (!chance(&r, 0.25))
+        return;
+    t->n_brokers = 2;
+    t->host_of_broker[1] = (int)shuffle_below(&r, (uint32_t)t->n_hosts);
+    for (int i = 0; i < s->n; i++)
+        if (of_broker(&s->item[i]))
+            s->item[i].replica = (int)shuffle_below(&r, 2);
+    h.kind = kinds[shuffle_below(&r, 4)];
+    h.replica = (int)shuffle_below(&r, 2);
+    h.x = between(&r, 1, 300);
+    h.at_ns = moment(&r, START_MS);
+    if (!(allowed >> h.kind & 1) || chance(&r, 0.2))
+        return;
+    for (int i = 0, n = s->n; s->gentle && i < n; i++) {
+        struct happening one = s->item[i];
+        if (!i)
+            s->n = 0;
+        if (one.kind == ASK)
+            s->item[s->n++] = one;
+    }
+    if (s->gentle)
+        t->deadline_ms = 3000;
+    add_train(s, &r, h.at_ns - 3 * NS_PER_MS, 6); /* some are under way */
+    add(s, h);
+}
+
 static void draw_inputs(struct setting *s, uint64_t seed)
 {
     struct shuffle r;
@@ -260,7 +300,7 @@ static void draw_inputs(struct setting *s, uint64_t seed)
     s->inputs = chance(&r, 0.3) ? (int)between(&r, 1, 8) : 0;
 }
 
-void story_draw(struct story *s, uint64_t seed, uint32_t allowed)
+static void draw_all_else(struct story *s, uint64_t seed, uint32_t allowed)
 {
     struct shuffle r;
     uint32_t kinds;
@@ -292,6 +332,12 @@ void story_draw(struct story *s, uint64_t seed, uint32_t allowed)
     }
 }
 
+void story_draw(struct story *s, uint64_t seed, uint32_t kinds)
+{
+    draw_all_else(s, seed, kinds);
+    draw_brokers(s, seed, kinds);
+}
+
 /* ---- in plain words ---- */
 
 static const char *const names[KINDS] = {"ask",    "kill",  "end",    "stall", "replace",
@@ -306,7 +352,7 @@ const char *story_kind(enum kind k)
 static const char *who(const struct happening *h, char *buf, size_t size)
 {
     if (h->role == ROLE_BROKER)
-        snprintf(buf, size, "the broker");
+        snprintf(buf, size, "broker %d", h->replica);
     else if (h->role == ROLE_CACHE)
         snprintf(buf, size, "cache service %d", h->replica);
     else
@@ -400,8 +446,10 @@ void story_print(const struct story *s, FILE *to)
         fprintf(
             to,
             "  one thing at a time goes wrong, and another way is open: every request is to be answered\n");
-    fprintf(to, "  broker on host %d, clients on %d %d, stages on", t->host_of_broker, t->host_of_client[0],
-            t->host_of_client[1]);
+    if (t->n_brokers > 1)
+        fprintf(to, "  a second broker on host %d\n", t->host_of_broker[1]);
+    fprintf(to, "  broker on host %d, clients on %d %d, stages on", t->host_of_broker[0],
+            t->host_of_client[0], t->host_of_client[1]);
     for (int k = 0; k < t->n_stages; k++)
         for (int i = 0; i < t->n_replicas[k]; i++)
             fprintf(to, " %d", t->host_of_stage[k][i]);

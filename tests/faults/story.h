@@ -50,7 +50,7 @@ struct happening {
 
 struct setting {
     int n_stages, n_replicas[PIPELINE_MAX_STAGES], n_caches, n_hosts, n_clients;
-    int host_of_broker, host_of_client[2], host_of_stage[4][4], host_of_cache[2];
+    int n_brokers, host_of_broker[2], host_of_client[2], host_of_stage[4][4], host_of_cache[2];
     uint64_t clock_ns[STORY_HOSTS];
     int max_batch, max_requests, deadline_ms, retries, heartbeat_ms, dead_after_ms, wait_us, target_ms;
     double sample, audit, hit_share;

@@ -26,10 +26,10 @@ struct fixture {
     int beside; /* asked so often */
 };
 
-static void on_answer(void *arg, int client, const struct message *m, zmq_msg_t *payload)
+static void on_answer(void *arg, int client, int broker, const struct message *m, zmq_msg_t *payload)
 {
     struct fixture *f = arg;
-    (void)client, (void)payload;
+    (void)client, (void)broker, (void)payload;
     if (m->type == MESSAGE_STATUS_REPLY) {
         f->reply = m->status_reply;
         f->status++;
@@ -74,7 +74,7 @@ static int set_up(void **state)
                                   .seed = 1};
     log_threshold = LOG_LEVEL_ERROR + 1;
     *state = f;
-    return world_new(&f->w, &f->spec, &e) || world_start(f->w, world_broker(f->w), &e);
+    return world_new(&f->w, &f->spec, &e) || world_start(f->w, world_broker(f->w, 0), &e);
 }
 
 static int tear_down(void **state)
@@ -136,15 +136,15 @@ static void test_sockets_keep_and_lose_what_real_ones_do(void **state)
     struct fixture *f = *state;
     struct error e;
     world_run(f->w, 200 * MS);
-    world_stall(f->w, world_broker(f->w), 300 * MS);
+    world_stall(f->w, world_broker(f->w, 0), 300 * MS);
     ask(f, 1);
     world_run(f->w, 250 * MS);
-    world_kill(f->w, world_broker(f->w));
+    world_kill(f->w, world_broker(f->w, 0));
     ask(f, 2);
     world_run(f->w, 500 * MS);
     assert_int_equal(f->n, 0);
-    assert_null(world_dispatch(f->w));
-    assert_int_equal(world_start(f->w, world_broker(f->w), &e), FL_OK);
+    assert_null(world_dispatch(f->w, 0));
+    assert_int_equal(world_start(f->w, world_broker(f->w, 0), &e), FL_OK);
     world_run(f->w, 700 * MS);
     assert_int_equal(f->n, 1);
     assert_int_equal(f->answer[0].id, 2);
@@ -156,7 +156,7 @@ static void test_a_full_socket_takes_no_more(void **state)
     struct fixture *f = *state;
     int sent = 0;
     world_run(f->w, 200 * MS);
-    world_stall(f->w, world_broker(f->w), 400 * MS);
+    world_stall(f->w, world_broker(f->w, 0), 400 * MS);
     while (sent < 10000 && ask(f, 1) == FL_OK)
         sent++;
     assert_int_equal(sent, 8 + 4096);
@@ -202,7 +202,7 @@ static void test_a_lane_overtakes_its_socket(void **state)
     f->spec.client_host[0] = 0;
     f->spec.user.beside = beside;
     assert_int_equal(world_reset(f->w, &f->spec, &e), FL_OK);
-    world_start(f->w, world_broker(f->w), &e);
+    world_start(f->w, world_broker(f->w, 0), &e);
     world_run(f->w, 200 * MS);
     for (uint64_t i = 0; i < 6; i++)
         ask(f, i);
@@ -224,7 +224,7 @@ static void test_work_takes_time_on_cores(void **state)
     f->broker_ns = 3e6;
     f->spec.user.cost = cost;
     assert_int_equal(world_reset(f->w, &f->spec, &e), FL_OK);
-    world_start(f->w, world_broker(f->w), &e);
+    world_start(f->w, world_broker(f->w, 0), &e);
     world_run(f->w, 200 * MS);
     for (uint64_t i = 0; i < 4; i++)
         ask(f, i);
@@ -232,7 +232,7 @@ static void test_work_takes_time_on_cores(void **state)
     assert_int_equal(f->n, 4);
     for (int i = 0; i < 4; i++)
         assert_int_equal(f->came_at[i], (204 + 3 * (uint64_t)(i + 1)) * MS);
-    world_used(f->w, world_broker(f->w), &used, &io);
+    world_used(f->w, world_broker(f->w, 0), &used, &io);
     assert_true(used > 12e6 - 1 && used < 12e6 + 1);
 }
 

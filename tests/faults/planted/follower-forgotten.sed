@@ -1,3 +1,3 @@
 # Requests that wait for the answer of one with the same input do not get it.
 # file: broker/dispatch_answer.c
-s/    while ((f = dispatch_follower(d, e)))$/    while (0 \&\& (f = dispatch_follower(d, e)))/
+s/^    for (f = dispatch_follower(d, e, NULL); f; f = next) {$/    for (f = NULL; f; f = next) {/
