@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "deploy/launch/fleet.h"
 #include "deploy/launch/order.h"
 #include "deploy/launch/running.h"
 #include "deploy/tool/arguments.h"
@@ -75,6 +76,12 @@ static int scale(struct scale *s, const char *operand, struct error *e)
 
     if (rc || (rc = read_operand(s, operand, e)))
         return rc;
+    if (fleet_there(s->pipeline))
+        return error_set(
+            e, FL_USAGE,
+            "it runs on several hosts: write the workers and their hosts into stages.%d.replicas of %s, "
+            "then `freezeline apply -c %s`",
+            s->stage, s->pipeline->path, s->pipeline->path);
     rc = order_give(s->pipeline,
                     json_pack("{s:s, s:i, s:i}", "do", "scale", "stage", s->stage, "replicas", s->n),
                     s->timeout_s, steps_heard, &steps, NULL, e);

@@ -168,7 +168,14 @@ applies() {
     cat "$work/builds"
     answers "$three" >"$work/three.new" && [ "$(wc -l <"$work/three.new")" = 40 ]
 }
+# A worker more, on a host that is named: only it starts.
+grows() {
+    sed 's/  - {}/  - {replicas: [{host: a}, {host: b}]}/' "$three" >"$work/new.yaml" && cp "$work/new.yaml" "$three" &&
+        fl apply -c "$three" && fl status -c "$three" | grep -q '^stage2.1 *b *[0-9]* *ready' && same_answers
+}
 check "restart" restarts
+check "scale" says 'stages.1.replicas of' fl scale -c "$three" 1=2
+check "a worker more" grows
 check "apply" applies
 cp "$work/three.new" "$work/one.answers" # of the new build, from here on
 
