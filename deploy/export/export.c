@@ -17,6 +17,7 @@ static const struct kind {
     {"slurm", slurm},
     {"systemd", export_systemd},
     {"compose", export_compose},
+    {"kubernetes", export_kubernetes},
 };
 #define N_KINDS (sizeof kinds / sizeof kinds[0])
 
@@ -28,7 +29,8 @@ static const struct usage usage = {
         "kinds:\n"
         "  slurm       a script for sbatch: the pipeline as one job\n"
         "  systemd     a folder of units: a service a process, and a target for all\n"
-        "  compose     a file for docker compose or podman: a container a process\n\n"
+        "  compose     a file for docker compose or podman: a container a process\n"
+        "  kubernetes  a folder of manifests, with what its container image is built from\n\n"
         "examples:\n"
         "  freezeline export slurm -c P.yaml --to job.sh && sbatch job.sh\n"
         "  freezeline export systemd -c P.yaml --to units && sudo cp units/* /etc/systemd/system\n"

@@ -19,6 +19,7 @@ struct export
 
 int export_systemd(const struct export *x, struct error *e);
 int export_compose(const struct export *x, struct error *e);
+int export_kubernetes(const struct export *x, struct error *e);
 
 /* The command line of a process that another launcher starts and whose log goes to stderr. `bin` is put
  * before the program's name; NULL: the name alone, to be found in PATH there. */
