@@ -33,6 +33,7 @@ static struct answer refusal(int code, const char *text, uint32_t retry_ms)
 static void ask(struct account *a, uint64_t ms, int32_t input, struct answer heard)
 {
     int64_t number = account_sent(a, input, ms * MS, ms * MS);
+    account_seen(a, number, &heard);
     account_heard(a, number, &heard, (ms + 10) * MS);
 }
 
@@ -76,13 +77,13 @@ static void test_lost_late_and_twice(void **state)
 
     account_init(&a, truth, 2, DEADLINE);
     ask(&a, 1, 0, first);
-    account_heard(&a, 0, &first, 20 * MS);
+    account_seen(&a, 0, &first);
     ask(&a, 2, 0, first);
-    account_heard(&a, 1, &other, 20 * MS);
+    account_seen(&a, 1, &other);
     account_sent(&a, 0, 3 * MS, 3 * MS); /* never answered */
     number = account_sent(&a, 0, 4 * MS, 4 * MS);
     account_heard(&a, number, &first, 1105 * MS); /* after deadline and grace */
-    account_heard(&a, 99, &first, 5 * MS);
+    account_seen(&a, 99, &first);
     s = sum(&a, 50);
     assert_int_equal(s.lost, 0); /* not yet */
     assert_int_equal(account_open(&a, GRACE, 50 * MS), 1);
@@ -90,6 +91,10 @@ static void test_lost_late_and_twice(void **state)
     assert_int_equal(s.lost, 1);
     assert_int_equal(s.late, 1);
     assert_int_equal(s.doubled, 2);
+    assert_int_equal(s.contradicted, 1);
+    a.several = true; /* two brokers may say the same, and one an error before the other answers */
+    s = sum(&a, 1104);
+    assert_int_equal(s.doubled, 0);
     assert_int_equal(s.contradicted, 1);
     assert_int_equal(a.strangers, 1);
     assert_int_equal(account_open(&a, GRACE, 1200 * MS), 0);

@@ -38,7 +38,8 @@ int64_t account_sent(struct account *a, int32_t input, uint64_t due_ns, uint64_t
         a->entry = entry;
         a->capacity = capacity;
     }
-    a->entry[a->n] = (struct account_entry){.due_ns = due_ns, .sent_ns = now, .input = input, .exit = -1};
+    a->entry[a->n] = (struct account_entry){
+        .due_ns = due_ns, .sent_ns = now, .input = input, .exit = -1, .seen_label = -1};
     return a->n++;
 }
 
@@ -96,7 +97,7 @@ static bool is_wrong(struct account *a, const struct account_entry *e, const str
     return answer->exit >= PIPELINE_MAX_EXITS || answer->label < 0 || cache_contradicts_itself(a, &w);
 }
 
-void account_heard(struct account *a, int64_t number, const struct answer *answer, uint64_t now)
+void account_seen(struct account *a, int64_t number, const struct answer *answer)
 {
     struct account_entry *e;
 
@@ -105,10 +106,20 @@ void account_heard(struct account *a, int64_t number, const struct answer *answe
         return;
     }
     e = &a->entry[number];
-    if (e->answers++) {
-        e->contradicted |= e->error != answer->error || (!e->error && e->label != answer->label);
+    e->seen++;
+    if (answer->error)
         return;
-    }
+    e->contradicted |= e->seen_label >= 0 && e->seen_label != answer->label;
+    if (e->seen_label < 0)
+        e->seen_label = answer->label;
+}
+
+void account_heard(struct account *a, int64_t number, const struct answer *answer, uint64_t now)
+{
+    struct account_entry *e = number >= 0 && number < a->n ? &a->entry[number] : NULL;
+
+    if (!e || e->ended_ns)
+        return;
     e->ended_ns = now;
     e->error = answer->error;
     e->attempts = answer->attempts;
@@ -178,7 +189,7 @@ static void count(const struct account *a, const struct account_entry *e, uint64
     out->differ += is_answered(e) && e->exit >= 0 && e->label != a->truth[e->input];
     out->wrong += e->wrong;
     out->lost += lost;
-    out->doubled += e->answers > 1;
+    out->doubled += !a->several && e->seen > 1;
     out->contradicted += e->contradicted;
     out->nameless += e->nameless;
     out->late += e->ended_ns > e->sent_ns + a->deadline_ns + grace_ns;

@@ -17,15 +17,17 @@ struct account_entry {
     uint64_t due_ns, sent_ns, ended_ns; /* ended_ns 0: nothing was heard of it */
     int32_t input, label, exit;
     uint32_t error, attempts, retry_after_ms;
-    uint32_t answers;  /* that came, be they the same */
-    bool nameless;     /* an error without a word of why */
-    bool wrong;        /* a label that neither the network nor that cache gives */
-    bool contradicted; /* a later answer was another one */
+    uint32_t seen;      /* answers that came to its client, be they the same; .. */
+    int32_t seen_label; /* .. the label of the first of them without an error; -1: there was none */
+    bool nameless;      /* an error without a word of why */
+    bool wrong;         /* a label that neither the network nor that cache gives */
+    bool contradicted;  /* a later answer was another one */
 };
 
 struct account {
     uint64_t deadline_ns;
     int inputs;
+    bool several;         /* brokers: the same answer may come from two of them, and after an error of one */
     const int32_t *truth; /* per input, the network's label; borrowed */
     int64_t n, capacity;
     struct account_entry *entry;
@@ -55,7 +57,10 @@ void account_release(struct account *a);
 
 /* Returns its number, or -1: no memory. */
 int64_t account_sent(struct account *a, int32_t input, uint64_t due_ns, uint64_t now);
-/* `number` as account_sent gave it; any other is a stranger's. */
+/* An answer has come to the client, which may keep it for itself. `number` as account_sent gave it; any other
+ * is a stranger's. */
+void account_seen(struct account *a, int64_t number, const struct answer *answer);
+/* The client has handed out the answer. */
 void account_heard(struct account *a, int64_t number, const struct answer *answer, uint64_t now);
 
 /* Latencies of the right answers to what was due in [from, to): median and p99 in ms; how many. */

@@ -162,6 +162,7 @@ static int lie_result(struct link *l, struct message *m, zmq_msg_t *payload, enu
     }
     if (lie == FAIL) {
         r->error = FL_INTERNAL;
+        r->exit = r->label = -1;
         r->scores.dtype = TENSOR_NONE;
         r->trace.n = r->trace.n ? r->trace.n - 1 : 0; /* it was not passed */
         snprintf(r->text, sizeof r->text, "this worker is broken");

@@ -144,12 +144,12 @@ static void up_again(struct siege *s, struct trial *t)
 #define NOBODY_THERE (ALLOW_DEADLINE | ALLOW_UNAVAILABLE | ALLOW_OVERLOADED)
 #define ANY_TWO      "stage cache redis learner"
 /* Name, what it is, whose names begin so, how many of them. */
-#define KILL(n, w, who, number_of)                                                  \
-    .name = n, .what = w, .ground = GROUND_ONE, .hold_s = 0.5, .quick_hold_s = 0.5, \
-    .begin = mischief_signal, .victims = who, .count = number_of, .number = SIGKILL
-#define STOP(n, w, who, number_of)                                                                           \
-    .name = n, .what = w, .ground = GROUND_ONE, .hold_s = 10, .quick_hold_s = 2.5, .begin = mischief_signal, \
-    .end = go_on, .victims = who, .count = number_of, .number = SIGSTOP
+#define KILL(n, w, who, number_of)                                                                      \
+    .name = n, .what = w, .hold_s = 0.5, .quick_hold_s = 0.5, .begin = mischief_signal, .victims = who, \
+    .count = number_of, .number = SIGKILL
+#define STOP(n, w, who, number_of)                                                                   \
+    .name = n, .what = w, .hold_s = 10, .quick_hold_s = 2.5, .begin = mischief_signal, .end = go_on, \
+    .victims = who, .count = number_of, .number = SIGSTOP
 #define LINK(n, w, seconds, to_begin, to_end)                                                              \
     .name = n, .what = w, .ground = GROUND_THREE, .hold_s = seconds, .quick_hold_s = 3, .begin = to_begin, \
     .end = to_end
@@ -175,6 +175,9 @@ const struct fault siege_faults[] = {
      .allow = NOBODY_THERE | ALLOW_LOST | ALLOW_OVERLOADED | ALLOW_LATE},
     {KILL("kill-supervisor", "kill -9 of the supervisor, then `up` again", "supervisor", 1), .end = up_again,
      .allow = NOBODY_THERE | ALLOW_LOST},
+    {KILL("kill-one-broker", "kill -9 of one of two brokers", "broker", 1), .ground = GROUND_BROKERS,
+     .quick = true, .bound_ms = 1000},
+    {STOP("stop-one-broker", "SIGSTOP of one of two brokers", "broker", 1), .ground = GROUND_BROKERS},
     {.name = "overload",
      .what = "three times more than can be answered",
      .ground = GROUND_ONE,
@@ -219,7 +222,7 @@ const struct fault siege_faults[] = {
      .under = "prlimit --nofile=512:512", .holds = mischief_refusals_are_told},
     {LIMIT("little-memory", "no process may have more memory, under three times the load", 5,
            mischief_limit_memory, mischief_unlimit_memory),
-     .allow = ALLOW_OVERLOADED | NOBODY_THERE | ALLOW_LOST},
+     .allow = ALLOW_NO_MEMORY | NOBODY_THERE | ALLOW_LOST},
     {LIMIT("clock-forward", "the clock of the day goes forward by an hour", 3, mischief_step_clock,
            mischief_step_back),
      .under = CLOCK_STEP, .number = 3600},

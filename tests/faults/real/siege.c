@@ -105,6 +105,7 @@ static bool is_allowed(const struct siege *s, unsigned allow, int code)
     return code == FL_DEADLINE      ? allow & ALLOW_DEADLINE
            : code == FL_UNAVAILABLE ? allow & ALLOW_UNAVAILABLE
            : code == FL_OVERLOADED  ? !s->strict || allow & ALLOW_OVERLOADED
+           : code == FL_NOMEM       ? allow & ALLOW_NO_MEMORY
                                     : false;
 }
 
@@ -241,7 +242,8 @@ static int open_ground(struct siege *s, enum ground ground, const struct fault *
                              .under = under,
                              .disk_mb = own->disk_mb,
                              .full_shm = own->full_shm,
-                             .hosts = ground == GROUND_THREE ? 3 : 1};
+                             .hosts = ground == GROUND_THREE ? 3 : 1,
+                             .brokers = ground == GROUND_BROKERS ? 2 : 1};
     int rc;
 
     snprintf(liars, sizeof liars, "%.400s/tests/faults/real/liars", s->bin);
@@ -349,7 +351,7 @@ static bool promise_is_kept(const struct siege *s)
 
 static int run(struct siege *s, const struct wishes *w, struct error *e)
 {
-    static const char *const names[GROUNDS] = {"one host", "three hosts", "liars", "limits"};
+    static const char *const names[GROUNDS] = {"one host", "two brokers", "three hosts", "liars", "limits"};
     int rc = town_build(s->bin, s->model, s->caches, e);
 
     s->begun_ns = clock_ns();

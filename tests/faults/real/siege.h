@@ -19,10 +19,11 @@ enum allowance {
     ALLOW_UNAVAILABLE = 2, /* a stage, or the broker, was gone */
     ALLOW_OVERLOADED = 4,  /* refusals with a hint */
     ALLOW_LOST = 8,        /* the one broker died: nobody could tell the client */
-    ALLOW_LATE = 16        /* an answer after the deadline: the one broker stood still */
+    ALLOW_LATE = 16,       /* an answer after the deadline: the one broker stood still */
+    ALLOW_NO_MEMORY = 32   /* there was none */
 };
 
-enum ground { GROUND_ONE, GROUND_THREE, GROUND_LIARS, GROUND_LIMITS, GROUNDS };
+enum ground { GROUND_ONE, GROUND_BROKERS, GROUND_THREE, GROUND_LIARS, GROUND_LIMITS, GROUNDS };
 
 struct fault {
     const char *name, *what;

@@ -35,16 +35,6 @@ struct steady_load {
 
 static struct steady_load *listening;
 
-/* Each answer as it comes from the wire, be it the second one. */
-static void hear(struct steady_load *l, const struct answer *a)
-{
-    int64_t number = (int64_t)(a->id - l->first_id);
-
-    if (number >= 0 && number < l->account.n && !l->account.entry[number].answers)
-        l->under_way--;
-    account_heard(&l->account, number, a, clock_ns());
-}
-
 int __real_link_receive(struct link *l, struct peer *from, struct message *m, zmq_msg_t *payload,
                         struct error *e);
 int __wrap_link_receive(struct link *l, struct peer *from, struct message *m, zmq_msg_t *payload,
@@ -55,7 +45,7 @@ int __wrap_link_receive(struct link *l, struct peer *from, struct message *m, zm
     int rc = __real_link_receive(l, from, m, payload, e);
 
     if (!rc && m->type == MESSAGE_ANSWER && listening && pthread_equal(listening->thread, pthread_self()))
-        hear(listening, &m->answer);
+        account_seen(&listening->account, (int64_t)(m->answer.id - listening->first_id), &m->answer);
     return rc;
 }
 
@@ -64,8 +54,10 @@ static void listen_now(struct steady_load *l)
     struct answer answer;
 
     pthread_mutex_lock(&l->lock);
-    while (!client_receive(l->client, 0, &answer, NULL, 0, NULL, NULL))
-        ;
+    while (!client_receive(l->client, 0, &answer, NULL, 0, NULL, NULL)) {
+        account_heard(&l->account, (int64_t)(answer.id - l->first_id), &answer, clock_ns());
+        l->under_way--;
+    }
     pthread_mutex_unlock(&l->lock);
 }
 
@@ -154,6 +146,7 @@ int steady_load_start(struct steady_load **out, const struct pipeline *p, const 
         return error_set(e, FL_NOMEM, "no memory");
     pthread_mutex_init(&l->lock, NULL);
     account_init(&l->account, in->truth, in->n, (uint64_t)p->broker.deadline_ms * NS_PER_MS);
+    l->account.several = p->broker.n_replicas > 1;
     l->in = in;
     l->seed = seed;
     l->due_ns = UINT64_MAX;

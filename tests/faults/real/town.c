@@ -52,7 +52,7 @@ static const char yaml_head[] = "model: %s\n"
 static const char yaml_one[] = "stages:\n"
                                "  - {last: block4, replicas: 2}\n"
                                "  - {replicas: 2}\n"
-                               "broker: {" BROKER_KEYS "}\n"
+                               "broker: {" BROKER_KEYS ", replicas: %d}\n"
                                "cache: {" CACHE_KEYS "}\n"
                                "redis: {managed: true}\n";
 
@@ -101,7 +101,7 @@ static int shell(struct error *e, const char *format, ...)
     return FL_OK;
 }
 
-static int write_config(const char *path, const char *model, const char *state, const char *rest,
+static int write_config(const char *path, const char *model, const char *state, const char *rest, int brokers,
                         struct error *e)
 {
     FILE *f = fopen(path, "we");
@@ -109,7 +109,7 @@ static int write_config(const char *path, const char *model, const char *state, 
     if (!f)
         return error_set(e, FL_IO, "cannot write %s", path);
     fprintf(f, yaml_head, model, state);
-    fputs(rest, f);
+    fprintf(f, rest, brokers);
     return fclose(f) ? error_set(e, FL_IO, "cannot write %s", path) : FL_OK;
 }
 
@@ -124,7 +124,8 @@ int town_build(const char *bin, const char *model, const char *folder, struct er
              " (cd %.200s && cat %.200s proto/index/cache_pack.c cache_service/store/manifest.c) | cksum",
              root, model);
     snprintf(config, sizeof config, "%.400s/p.yaml", folder);
-    if ((rc = shell(e, "mkdir -p %s", folder)) || (rc = write_config(config, model, "state", yaml_one, e)) ||
+    if ((rc = shell(e, "mkdir -p %s", folder)) ||
+        (rc = write_config(config, model, "state", yaml_one, 1, e)) ||
         !shell(NULL, "cd %s && test -s requests.bin && [ \"$(%s)\" = \"$(cat stamp)\" ]", folder, now))
         return rc;
     fprintf(stderr, "building caches in %s\n", folder);
@@ -339,7 +340,8 @@ int town_new(struct town **out, const struct town_plan *plan, struct error *e)
         return rc;
     snprintf(t->config, sizeof t->config, "%s/p.yaml", t->folder);
     snprintf(state, sizeof state, "%s/%s", t->folder, plan->hosts > 1 ? "a" : "state");
-    if ((rc = write_config(t->config, plan->model, state, plan->hosts > 1 ? yaml_three : yaml_one, e)) ||
+    if ((rc = write_config(t->config, plan->model, state, plan->hosts > 1 ? yaml_three : yaml_one,
+                           plan->brokers, e)) ||
         (rc = pipeline_load(&t->pipeline, t->config, NULL, 0, e)) || (rc = list(t, e)) ||
         (rc = plan->hosts > 1 ? start_three(t, e) : start_one(t, e)))
         return rc;
