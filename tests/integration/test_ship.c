@@ -319,6 +319,32 @@ static void the_store_is_bounded(void UNUSED **state)
     end(w);
 }
 
+/* As with a home folder on NFS: both copy at once into one store. */
+static void hosts_may_share_a_store(void UNUSED **state)
+{
+    static const struct host two[] = {{.name = "a"}, {.name = "b::1"}};
+    static const struct host_list both = {two, 2};
+    struct world *w = begin();
+    struct ship_options o = {.directory = w->store};
+    struct shipped shipped[2];
+    struct shipment s;
+
+    transport_close(w->t);
+    assert_int_equal(transport_open(&w->t, TRANSPORT_LOCAL, &both, NULL, &w->e), FL_OK);
+    load(w, &s, "demo");
+    for (int round = 0; round < 2; round++)
+        if (ship(w->t, &s, &o, shipped, &w->e))
+            fail_msg("%s", w->e.text);
+    for (int i = 0; i < 2; i++) {
+        w->shipped = shipped[i];
+        assert_int_equal(w->shipped.bytes, 0);
+        assert_true(there(w, "bin/freezeline") && there(w, "model/tiny.onnx"));
+        assert_string_equal(strrchr(w->shipped.folder, '@'), i ? "@b--1" : "@a");
+    }
+    shipment_free(&s);
+    end(w);
+}
+
 static void must_fail(const char *with, const char *script, int rc, const char *says)
 {
     struct world *w = begin();
@@ -401,6 +427,7 @@ int main(void)
         cmocka_unit_test(a_half_copy_is_never_used),
         cmocka_unit_test(what_is_not_in_it_any_more_goes),
         cmocka_unit_test(the_store_is_bounded),
+        cmocka_unit_test(hosts_may_share_a_store),
         cmocka_unit_test(a_host_that_cannot_run_it_is_sent_nothing),
         cmocka_unit_test(a_full_disk_is_named),
         cmocka_unit_test(a_folder_without_programs_is_named),
