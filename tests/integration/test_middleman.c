@@ -1,0 +1,338 @@
+/* test_middleman.c - somebody between the processes changes what they send: every tcp connection of a
+ * pipeline goes through a relay that flips, drops, doubles and cuts off bytes. Nothing ends, nothing wrong is
+ * answered where keys protect the traffic, and processes that start anew serve again. While the relay is
+ * there, it can hold up what it changes.
+ */
+#include "steady_load.h"
+#include "tool_world.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/socket.h>
+
+#define WAYS        6 /* requests, control, results, two stages, cache */
+#define PAIRS       128
+#define REQUESTS    300
+#define DEADLINE    500
+#define MUTATE_1_IN 40
+
+static const char *const way_key[WAYS] = {"broker.requests",
+                                          "broker.control",
+                                          "broker.results",
+                                          "stages.0.replicas.0.endpoint",
+                                          "stages.1.replicas.0.endpoint",
+                                          "cache.endpoints"};
+
+struct relay {
+    int listener[WAYS], port[WAYS], real[WAYS];
+    int fd[PAIRS][2]; /* -1: free */
+    uint64_t seed;
+    atomic_bool lies, honest, stop;
+    atomic_int changed;
+    pthread_t thread;
+};
+
+static struct relay relay;
+
+static uint64_t draw(struct relay *r)
+{
+    r->seed = r->seed * 6364136223846793005u + 1442695040888963407u;
+    return r->seed >> 33;
+}
+
+/* A port that is free, below those that the system gives to connections. */
+static int bind_somewhere(int *port)
+{
+    static int next;
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    next = next ? next : 10000 + getpid() % 10000;
+    do
+        a.sin_port = htons((uint16_t)(*port = ++next));
+    while (bind(fd, (struct sockaddr *)&a, sizeof a));
+    return fd;
+}
+
+static void hang_up(int pair[2])
+{
+    for (int i = 0; i < 2; i++)
+        if (pair[i] >= 0)
+            close(pair[i]);
+    pair[0] = pair[1] = -1;
+}
+
+static void take_connection(struct relay *r, int way)
+{
+    struct sockaddr_in to = {.sin_family = AF_INET,
+                             .sin_port = htons((uint16_t)r->real[way]),
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int pair[2] = {accept4(r->listener[way], NULL, NULL, SOCK_CLOEXEC),
+                   socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+    int i = 0;
+
+    while (i < PAIRS && r->fd[i][0] >= 0)
+        i++;
+    if (i == PAIRS || pair[0] < 0 || connect(pair[1], (struct sockaddr *)&to, sizeof to)) {
+        hang_up(pair);
+        return;
+    }
+    memcpy(r->fd[i], pair, sizeof pair);
+}
+
+/* What becomes of n bytes: how many go on, or -1: the connection ends. */
+static ssize_t tamper(struct relay *r, uint8_t *bytes, ssize_t n, bool *twice)
+{
+    *twice = false;
+    if (!r->lies || draw(r) % MUTATE_1_IN)
+        return n;
+    r->changed++;
+    switch (draw(r) % 8) {
+    case 0:
+        return -1;
+    case 1:
+        return 0;
+    case 2:
+        *twice = true;
+        return n;
+    case 3:
+        return n / 2;
+    default:
+        for (uint64_t k = draw(r) % 8 + 1; k; k--)
+            bytes[draw(r) % (uint64_t)n] ^= (uint8_t)(1 + draw(r) % 255);
+        return n;
+    }
+}
+
+static bool put(int fd, const uint8_t *bytes, ssize_t n)
+{
+    while (n > 0) {
+        ssize_t done = send(fd, bytes, (size_t)n, MSG_NOSIGNAL);
+        if (done <= 0)
+            return false;
+        bytes += done;
+        n -= done;
+    }
+    return true;
+}
+
+static void pass_on(struct relay *r, int pair[2], int from)
+{
+    static uint8_t bytes[65536];
+    ssize_t n = recv(pair[from], bytes, sizeof bytes, MSG_DONTWAIT);
+    bool twice;
+
+    if (n < 0 && errno == EAGAIN)
+        return;
+    if (n > 0)
+        n = tamper(r, bytes, n, &twice);
+    else
+        n = -1;
+    if (n < 0 || !put(pair[!from], bytes, n) || (twice && !put(pair[!from], bytes, n)))
+        hang_up(pair);
+}
+
+static void *run(void *arg)
+{
+    struct relay *r = arg;
+    struct pollfd p[WAYS + 2 * PAIRS];
+    while (!r->stop) {
+        if (r->honest) /* the man in the middle goes, and with him the connections that he broke */
+            for (int i = 0; i < PAIRS; i++)
+                hang_up(r->fd[i]);
+        r->honest = false;
+        for (int i = 0; i < WAYS; i++)
+            p[i] = (struct pollfd){.fd = r->listener[i], .events = POLLIN};
+        for (int i = 0; i < 2 * PAIRS; i++)
+            p[WAYS + i] = (struct pollfd){.fd = r->fd[i / 2][i % 2], .events = POLLIN};
+        if (poll(p, WAYS + 2 * PAIRS, 50) <= 0)
+            continue;
+        for (int i = 0; i < 2 * PAIRS; i++)
+            if (p[WAYS + i].revents && r->fd[i / 2][0] >= 0)
+                pass_on(r, r->fd[i / 2], i % 2);
+        for (int i = 0; i < WAYS; i++)
+            if (p[i].revents)
+                take_connection(r, i);
+    }
+    return NULL;
+}
+
+static void relay_begin(void)
+{
+    memset(&relay, 0, sizeof relay);
+    memset(relay.fd, -1, sizeof relay.fd);
+    relay.seed = 13;
+    for (int i = 0; i < WAYS; i++) {
+        int fd = bind_somewhere(&relay.real[i]);
+        relay.listener[i] = bind_somewhere(&relay.port[i]);
+        assert_int_equal(listen(relay.listener[i], 64), 0);
+        close(fd);
+    }
+    assert_int_equal(pthread_create(&relay.thread, NULL, run, &relay), 0);
+}
+
+static void relay_end(void)
+{
+    relay.stop = true;
+    pthread_join(relay.thread, NULL);
+    for (int i = 0; i < PAIRS; i++)
+        hang_up(relay.fd[i]);
+    for (int i = 0; i < WAYS; i++)
+        close(relay.listener[i]);
+}
+
+/* Who binds a way listens behind the relay; everybody else connects to the relay. */
+static int start(struct harness *h, const char *program, const int *way, int n, const char *stage)
+{
+    char set[3][96];
+    for (int i = 0; i < 3; i++)
+        snprintf(set[i], sizeof set[i], "%s=tcp://127.0.0.1:%d", way_key[way[i < n ? i : 0]],
+                 relay.real[way[i < n ? i : 0]]);
+    return harness_spawn(h, program, "--set", set[0], "--set", set[1], "--set", set[2],
+                         stage ? "--stage" : NULL, stage, NULL);
+}
+
+static int infer(struct client *c, int input, int32_t *label)
+{
+    static float data[STEADY_NUMBERS];
+    struct tensor in = {.dtype = TENSOR_F32, .rank = 4, .dim = {1, 3, 16, 16}, .data = data};
+    struct answer a;
+    struct error e;
+    int rc;
+    harness_random(data, STEADY_NUMBERS, (uint64_t)input);
+    if ((rc = client_infer(c, &in, 0, DEADLINE, &a, NULL, 0, NULL, &e)))
+        return rc;
+    *label = a.label;
+    return (int)a.error;
+}
+
+static bool serves(void *arg)
+{
+    int32_t label;
+    for (int i = 0; i < 5; i++)
+        if (infer(arg, i, &label))
+            return false;
+    return true;
+}
+
+/* Requests without waiting for one another; what is answered must be right where `right` says what that is.
+ */
+static void ask_through(struct client *c, const int32_t right[STEADY_INPUTS], bool check, int *answered)
+{
+    static float data[STEADY_NUMBERS];
+    static int of[65536];
+    struct tensor in = {.dtype = TENSOR_F32, .rank = 4, .dim = {1, 3, 16, 16}, .data = data};
+    struct answer a;
+    struct error e;
+    uint64_t id;
+    for (int i = 0; i < REQUESTS; i++) {
+        harness_random(data, STEADY_NUMBERS, (uint64_t)(i % STEADY_INPUTS));
+        if (!client_submit(c, &in, 0, DEADLINE, &id, &e))
+            of[id % 65536] = i % STEADY_INPUTS;
+        while (!client_receive(c, 10, &a, NULL, 0, NULL, &e)) {
+            *answered += !a.error;
+            if (check && !a.error && a.label != right[of[a.id % 65536]])
+                fail_msg("a changed message was answered: %d instead of %d", a.label,
+                         right[of[a.id % 65536]]);
+        }
+    }
+}
+
+static void start_all(struct harness *h, int process[4])
+{
+    static const int broker[] = {0, 1, 2}, first[] = {3}, second[] = {4}, cache[] = {5};
+    process[0] = start(h, "freezeline-broker", broker, 3, NULL);
+    process[1] = start(h, "freezeline-stage", first, 1, "0");
+    process[2] = start(h, "freezeline-stage", second, 1, "1");
+    process[3] = start(h, "freezeline-cache", cache, 1, NULL);
+}
+
+/* None has ended before. */
+static void stop_all(struct harness *h, const int process[4])
+{
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(kill(harness_pid(h, process[i]), 0), 0);
+    for (int i = 3; i >= 0; i--) {
+        harness_signal(h, process[i], SIGTERM);
+        assert_int_equal(harness_wait(h, process[i]), 0);
+    }
+}
+
+static struct harness *world(bool keys)
+{
+    char yaml[1024];
+
+    struct harness *h;
+    relay_begin();
+    snprintf(yaml, sizeof yaml,
+             "security: %s\n"
+             "shared_memory: false\n"
+             "exits: none\n"
+             "stages:\n"
+             "  - {last: block1.out, replicas: [{endpoint: 'tcp://127.0.0.1:%d'}]}\n"
+             "  - {replicas: [{endpoint: 'tcp://127.0.0.1:%d'}]}\n"
+             "cache: {endpoints: ['tcp://127.0.0.1:%d']}\n"
+             "broker: {requests: 'tcp://127.0.0.1:%d', control: 'tcp://127.0.0.1:%d',\n"
+             "         results: 'tcp://127.0.0.1:%d', heartbeat_ms: 50, dead_after_ms: 500}\n",
+             keys ? "curve" : "loopback", relay.port[3], relay.port[4], relay.port[5], relay.port[0],
+             relay.port[1], relay.port[2]);
+    h = harness_new(NULL, yaml);
+    if (keys)
+        tool_ok(h, "keys make", "");
+    return h;
+}
+
+/* A connection that libzmq ended because of what came over it is not made again: so all start anew in the
+ * end. */
+static void between(bool keys)
+{
+    struct harness *h = world(keys);
+    int32_t right[STEADY_INPUTS];
+    int process[4], answered = 0;
+    struct client *c;
+
+    start_all(h, process);
+    c = harness_client(h);
+    harness_until(serves, c, 60, "the pipeline serves");
+    for (int i = 0; i < STEADY_INPUTS; i++)
+        while (infer(c, i, &right[i]))
+            ;
+    relay.lies = true;
+    ask_through(c, right, keys, &answered);
+    relay.lies = false;
+    relay.honest = true;
+    print_message("%s: %d pieces changed, %d of %d requests answered\n", keys ? "curve" : "plain",
+                  relay.changed, answered, REQUESTS);
+    assert_true(relay.changed > 3);
+    client_free(c);
+    stop_all(h, process);
+    start_all(h, process);
+    c = harness_client(h);
+    harness_until(serves, c, 60, "the pipeline serves again");
+    client_free(c);
+    stop_all(h, process);
+    relay_end();
+    harness_free(h);
+}
+
+static void changed_bytes_end_nothing(void **state)
+{
+    (void)state;
+    between(false);
+}
+
+static void changed_bytes_are_never_answered_where_keys_protect_them(void **state)
+{
+    (void)state;
+    between(true);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(changed_bytes_end_nothing),
+        cmocka_unit_test(changed_bytes_are_never_answered_where_keys_protect_them),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
