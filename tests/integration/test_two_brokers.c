@@ -3,7 +3,7 @@
  *
  * How much later requests are answered that were under way then is printed: it depends on the machine.
  */
-#include "harness.h"
+#include "tool_world.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -211,11 +211,78 @@ static void test_a_stopped_broker_is_left(void **state)
     end();
 }
 
+/* ---- under a supervisor ---- */
+
+static const char two_stages[] =
+    "stages:\n"
+    "  - {last: block1.out}\n"
+    "  - {}\n"
+    "exits: none\n"
+    "kernels: openblas\n"
+    "broker: {replicas: 2, deadline_ms: 20000, heartbeat_ms: 50, dead_after_ms: 1000}\n";
+
+static void cut_elsewhere(struct harness *h)
+{
+    char text[4096];
+    FILE *f = fopen(harness_config(h), "r");
+    char *at;
+    assert_non_null(f);
+    text[fread(text, 1, sizeof text - 1, f)] = '\0';
+    fclose(f);
+    assert_non_null(at = strstr(text, "block1.out"));
+    at[strlen("block")] = '2';
+    assert_non_null(f = fopen(harness_config(h), "w"));
+    fputs(text, f);
+    assert_int_equal(fclose(f), 0);
+}
+
+static bool both_serve(void *arg)
+{
+    struct status_reply s;
+    int ready = 0, waiting = 0;
+    if (client_status(arg, 5000, &s, NULL))
+        return false;
+    for (int i = 0; i < s.n_processes; i++) {
+        ready += s.process[i].role != ROLE_CACHE && !strcmp(s.process[i].state, "ready");
+        waiting += !strcmp(s.process[i].state, "waiting");
+    }
+    return s.ready && ready == 2 + 2 && !waiting; /* brokers and workers */
+}
+
+/* All move on together, whichever broker a request is at; a broker that dies is started again. */
+static void test_two_brokers_move_on_together(void **state)
+{
+    struct replaced broker;
+    (void)state;
+    memset(&w, 0, sizeof w);
+    w.h = harness_new(NULL, two_stages);
+    tool_ok(w.h, "up", "");
+    for (int i = 0; i < CLIENTS; i++)
+        w.client[i] = harness_client(w.h);
+    for (int i = 0; i < INPUTS; i++)
+        harness_random(w.input[i], PIXELS, (uint64_t)i);
+    learn_labels();
+    cut_elsewhere(w.h);
+    tool_ok(w.h, "reload", "");
+    learn_labels();
+    harness_until(both_serve, w.client[0], 30, "both brokers with the new workers");
+    broker = (struct replaced){w.h, "broker1", pid_of(w.h, "broker1")};
+    assert_int_equal(kill(broker.old, SIGKILL), 0);
+    learn_labels();
+    harness_until(is_replaced, &broker, 30, "another broker");
+    harness_until(both_serve, w.client[0], 30, "both brokers");
+    tool_ok(w.h, "status", "");
+    assert_said("broker1");
+    tool_ok(w.h, "down", "");
+    end();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_killed_brokers_lose_nothing),
         cmocka_unit_test(test_a_stopped_broker_is_left),
+        cmocka_unit_test(test_two_brokers_move_on_together),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
