@@ -21,25 +21,23 @@ static const struct usage usage = {
     .min_operands = 1,
     .max_operands = 2,
     .summary = "Makes, lists, gives away, revokes and rotates the keys of a pipeline with security: curve.",
-    .notes =
-        "Keys are files in the directory that `keys` in the pipeline file names: ROLE.key has the secret of "
-        "each\n"
-        "role (mode 0600), `allowed` the public keys that are let in. Running processes read `allowed` "
-        "again\n"
-        "within a second of a change; of a pipeline on other hosts it is copied there by `freezeline "
-        "apply`.\n\n"
-        "  make          a key for each role that has none\n"
-        "  list          whose keys are let in, and until when\n"
-        "  add NAME      a key to give away: --output, by default NAME.key, becomes client.key (or "
-        "operator.key)\n"
-        "                in the `keys` directory of who uses it\n"
-        "  revoke NAME   its owner is refused from the next message on\n"
-        "  rotate        new keys for all roles, in three steps with a rolling restart after the first two:\n"
-        "                it is run three times, and says each time what is due next\n\n"
-        "examples:\n"
-        "  freezeline keys make -c P.yaml\n"
-        "  freezeline keys add alice --days 90 -c P.yaml\n"
-        "  freezeline keys revoke alice -c P.yaml\n",
+    .notes = "Keys are files in the directory that `keys` in the pipeline file names:\n"
+             "ROLE.key has the secret of each role (mode 0600), `allowed` the public keys that\n"
+             "are let in. Running processes read `allowed` again within a second of a change;\n"
+             "on other hosts too, once it is copied there.\n"
+             "\n"
+             "  make          a key for each role that has none\n"
+             "  list          whose keys are let in, and until when\n"
+             "  add NAME      a key to give away, into --output (default NAME.key): whoever uses\n"
+             "                it has it as client.key (or operator.key) in their `keys` directory\n"
+             "  revoke NAME   its owner is refused from the next message on\n"
+             "  rotate        new keys for all roles, in three steps with a rolling restart after\n"
+             "                the first two: run it three times, it says what is due next\n"
+             "\n"
+             "examples:\n"
+             "  freezeline keys make -c P.yaml\n"
+             "  freezeline keys add alice --days 90 -c P.yaml\n"
+             "  freezeline keys revoke alice -c P.yaml\n",
 };
 
 struct keys_command {
