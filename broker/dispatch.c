@@ -10,6 +10,7 @@
 
 #define REPEAT_BYTES (16 << 20) /* of answers that are kept for requests that come again */
 #define IDLE_TICK_NS (100 * NS_PER_MS)
+#define BACK_MS      500 /* until another process may have taken the place of one that goes down */
 
 int dispatch_new(struct dispatch **out, const struct pipeline *p, const struct dispatch_io *io,
                  const struct hello *self, uint64_t now)
@@ -175,6 +176,6 @@ void dispatch_abandon(struct dispatch *d, uint64_t now)
         if (e && e->original)
             dispatch_shadow_ended(d, e, -1, NULL);
         else if (e)
-            dispatch_answer_error(d, e, FL_UNAVAILABLE, "the broker is going down", 0, now);
+            dispatch_answer_error(d, e, FL_UNAVAILABLE, "the broker is going down", BACK_MS, now);
     }
 }

@@ -217,6 +217,7 @@ static int report(const struct up *u, const struct process *supervisor, struct e
 static bool has_ended(const struct up *u, const struct process *supervisor, int *rc, struct error *e)
 {
     bool ended;
+    pid_t pid;
 
     if (u->elsewhere && !fleet_there(u->pipeline)) {
         *rc = FL_OK; /* a `down` from somewhere */
@@ -229,7 +230,9 @@ static bool has_ended(const struct up *u, const struct process *supervisor, int 
                         u->pipeline->state);
         return true;
     }
-    if (waitpid(supervisor->pid, NULL, WNOHANG) != supervisor->pid)
+    while ((pid = waitpid(-1, NULL, WNOHANG)) > 0 && pid != supervisor->pid)
+        continue; /* as process 1 of a container it has others' orphans, too */
+    if (pid <= 0)
         return false;
     launch_down(u->pipeline, &(struct launch_end){0}, &ended, NULL); /* what it left when it was killed */
     *rc =

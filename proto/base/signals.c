@@ -41,4 +41,7 @@ void signals_catch(void)
     a.sa_handler = on_hang_up;
     sigaction(SIGHUP, &a, NULL);
     signal(SIGPIPE, SIG_IGN);
+    if (getpid() == 1)
+        signal(SIGCHLD,
+               SIG_IGN); /* of a container: the kernel reaps others' orphans, a service has no children */
 }

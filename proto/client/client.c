@@ -1,8 +1,7 @@
 /* client.c - requests out, answers in, over a DEALER socket to each broker
  *
  * Ids count up from a random start, so answers meant for an earlier process are not mistaken for this one's.
- * An answer is handed out once, while its id is among the last CLIENT_WINDOW that were submitted; anything
- * else is ignored. Where there are several brokers, failover.h says which one is asked.
+ * failover.h says which broker is asked, what is sent again, and which answers are handed out: each once.
  */
 #include "client_inside.h"
 
@@ -18,25 +17,13 @@
 #include "base/clock.h"
 #include "keys/keys.h"
 
-#define REACH_MS 300
-#define WAKE_MS  20
+#define REACH_MS   300
+#define WAKE_MS    20
+#define CONNECT_MS 50 /* the first request waits for so long to be sent at once */
 /* so long after its deadline at the latest, an answer that says so should be here */
 #define CLIENT_GRACE_MS 2000
 
-static bool is_waiting(const struct client *c, uint64_t id)
-{
-    uint64_t bit = id % CLIENT_WINDOW;
-    return c->next - id - 1 < CLIENT_WINDOW && (c->waiting[bit / 8] >> bit % 8 & 1);
-}
-
-static void set_waiting(struct client *c, uint64_t id, bool yes)
-{
-    uint64_t bit = id % CLIENT_WINDOW;
-    uint8_t mask = (uint8_t)(1u << bit % 8);
-    c->waiting[bit / 8] = (uint8_t)(yes ? c->waiting[bit / 8] | mask : c->waiting[bit / 8] & ~mask);
-}
-
-/* --- several brokers --- */
+/* --- brokers --- */
 
 static int send_to(void *arg, int broker, const struct message *m, zmq_msg_t *payload)
 {
@@ -98,7 +85,7 @@ static void set_timer(struct client *c)
 
 static int open_links(struct client *c, bool shared_memory, struct error *e)
 {
-    struct socket_options o = {.high_water = CLIENT_HIGH_WATER, .immediate = c->n_brokers > 1};
+    struct socket_options o = {.high_water = CLIENT_HIGH_WATER, .immediate = true};
     size_t size = sizeof(int);
     int rc, fd;
     if (shared_memory && (rc = lanes_new(&c->lanes, e)))
@@ -111,7 +98,7 @@ static int open_links(struct client *c, bool shared_memory, struct error *e)
         if (c->lanes && !zmq_getsockopt(c->link[i].socket, ZMQ_FD, &fd, &size))
             lanes_watch(c->lanes, fd);
     }
-    return c->n_brokers > 1 ? open_failover(c, e) : FL_OK;
+    return open_failover(c, e);
 }
 
 static bool over_tcp(const struct client *c)
@@ -209,7 +196,7 @@ void client_free(struct client *c)
 
 /* --- requests --- */
 
-static int submit_to_some(struct client *c, zmq_msg_t *payload)
+static int submit(struct client *c, zmq_msg_t *payload)
 {
     const struct request *r = &c->message.request;
     uint64_t time_ms = r->deadline_ms ? r->deadline_ms : c->deadline_ms;
@@ -245,16 +232,14 @@ int client_submit(struct client *c, const struct tensor *input, uint32_t flags, 
                                           .input = *input,
                                           .sent_ns = clock_ns(),
                                           .clock = c->clock};
-    rc = c->failover ? submit_to_some(c, &payload) : send_to(c, 0, &c->message, &payload);
-    if (rc == FL_AGAIN && !c->failover) {
-        ask_await(c, c->link[0].socket, deadline_ms ? deadline_ms : c->deadline_ms);
-        rc = send_to(c, 0, &c->message, &payload);
-    }
+    if (!c->met && !connected(c, 0)) /* or it would go out with the next call alone */
+        zmq_poll(&(zmq_pollitem_t){.socket = c->link[0].socket, .events = ZMQ_POLLOUT}, 1, CONNECT_MS);
+    c->met = true;
+    rc = submit(c, &payload);
     zmq_msg_close(&payload);
     if (rc)
         return ask_send_error(c->broker[0].requests, rc, e);
     *id = c->next++;
-    set_waiting(c, *id, true);
     return FL_OK;
 }
 
@@ -296,23 +281,30 @@ static int receive_from(struct client *c, int broker, zmq_msg_t *payload, struct
     const struct message *m = &c->message;
     int rc;
     while (!(rc = link_receive(&c->link[broker], NULL, &c->message, payload, e))) {
-        uint64_t now = c->failover ? clock_ns() : 0;
-        if (c->failover)
-            failover_heard(c->failover, broker, now);
-        if (c->failover && m->type == MESSAGE_STATUS_REPLY)
+        uint64_t now = clock_ns();
+        failover_heard(c->failover, broker, now);
+        if (m->type == MESSAGE_STATUS_REPLY)
             failover_started(c->failover, broker, m->status_reply.started_ns, now);
-        if (m->type == MESSAGE_ANSWER && (c->failover ? failover_answer(c->failover, broker, &m->answer, now)
-                                                      : is_waiting(c, m->answer.id)))
+        if (m->type == MESSAGE_ANSWER && failover_answer(c->failover, broker, &m->answer, now))
             return FL_OK;
     }
     return rc;
+}
+
+/* Has a request ended without an answer, in c->message? Of an only broker that is told by its silence. */
+static bool expired(struct client *c, uint64_t now)
+{
+    bool some = failover_expired(c->failover, now, &c->message.answer);
+    while (some && c->n_links == 1)
+        some = failover_expired(c->failover, now, &c->message.answer);
+    return some;
 }
 
 /* Sends again what has to be. True: a request has ended without an answer; c->message says so. */
 static bool look_after(struct client *c, zmq_msg_t *payload)
 {
     uint64_t now;
-    if (!c->failover || (now = clock_ns()) < c->due_ns)
+    if ((now = clock_ns()) < c->due_ns)
         return false;
     if (c->timer >= 0) {
         uint64_t times;
@@ -322,7 +314,7 @@ static bool look_after(struct client *c, zmq_msg_t *payload)
     if (c->lanes)
         lanes_turn(c->lanes, now);
     c->due_ns = failover_tick(c->failover, now);
-    if (!failover_expired(c->failover, now, &c->message.answer))
+    if (!expired(c, now))
         return false;
     c->message.type = MESSAGE_ANSWER;
     zmq_msg_close(payload);
@@ -347,7 +339,7 @@ static int receive_answer(struct client *c, uint64_t until_ns, zmq_msg_t *payloa
             continue;
         if (until_ns && clock_ns() >= until_ns)
             return rc; /* without a timeout there is no need to poll first */
-        if (c->failover && (!until_ns || c->due_ns < until_ns))
+        if (!until_ns || c->due_ns < until_ns)
             wake_ns = c->due_ns == UINT64_MAX ? until_ns : c->due_ns;
         rc = sleep_until(c, wake_ns, e);
         if (rc == FL_AGAIN && wake_ns != until_ns && clock_ns() >= wake_ns)
@@ -381,9 +373,7 @@ static int receive_until(struct client *c, uint64_t until_ns, struct answer *ans
     zmq_msg_init(&payload);
     if (!(rc = receive_answer(c, until_ns, &payload, e))) {
         *answer = c->message.answer;
-        set_waiting(c, answer->id, false);
-        if (c->failover)
-            set_timer(c);
+        set_timer(c);
         copy_scores(answer, &payload, scores, capacity, n);
     }
     zmq_msg_close(&payload);
@@ -410,8 +400,6 @@ int client_infer(struct client *c, const struct tensor *input, uint32_t flags, u
         rc = receive_until(c, until_ns, answer, scores, capacity, n, e);
     while ((!rc && answer->id != id) ||
            (rc == FL_AGAIN && clock_ns() < until_ns)); /* a signal does not end the wait */
-    if (rc)
-        set_waiting(c, id, false);
     if (rc == FL_AGAIN) {
         ask_silence_error(c, c->broker[0].requests, REACH_MS, &why);
         return error_set(e, FL_DEADLINE, "no answer from %s within %llu ms: %.300s", c->broker[0].requests,
@@ -422,11 +410,5 @@ int client_infer(struct client *c, const struct tensor *input, uint32_t flags, u
 
 int client_fd(struct client *c)
 {
-    int fd = -1;
-    size_t size = sizeof fd;
-    if (c->failover)
-        return c->watch;
-    if (c->lanes)
-        return lanes_fd(c->lanes); /* the socket's is in it */
-    return zmq_getsockopt(c->link[0].socket, ZMQ_FD, &fd, &size) ? -1 : fd;
+    return c->watch;
 }

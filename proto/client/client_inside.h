@@ -7,7 +7,6 @@
 #include "keys/keys.h"
 #include "wire/link.h"
 
-#define CLIENT_WINDOW     65536
 #define CLIENT_HIGH_WATER 4096
 
 struct client {
@@ -17,19 +16,19 @@ struct client {
         char *requests, *control;
     } broker[PIPELINE_MAX_BROKERS]; /* where they are */
     struct link link[PIPELINE_MAX_BROKERS];
-    struct lanes *lanes;       /* NULL: switched off */
-    struct failover *failover; /* NULL: there is one broker */
-    uint64_t due_ns;           /* when it wants to be called */
-    int watch, timer;          /* of several links; -1: there is one */
-    bool timed;                /* the timer runs */
-    int taken;                 /* broker whose spans are being taken */
+    struct lanes *lanes; /* NULL: switched off */
+    struct failover *failover;
+    bool met;         /* the first request was sent: until then a broker may just be connecting */
+    uint64_t due_ns;  /* when it wants to be called */
+    int watch, timer; /* descriptors: of all links; of time */
+    bool timed;       /* the timer runs */
+    int taken;        /* broker whose spans are being taken */
     struct security security;
     struct keys *keys;    /* its own; NULL: the process's, or none are needed */
     uint32_t deadline_ms; /* the pipeline's */
     uint64_t next;        /* id */
     int64_t max_bytes;    /* of an input */
     uint64_t clock;       /* which one is this process's */
-    uint8_t waiting[CLIENT_WINDOW / 8];
     struct message message;
 };
 

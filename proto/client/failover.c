@@ -151,7 +151,7 @@ static int choose(const struct failover *f, const struct pending *p, uint64_t no
     int best = NOWHERE, least = 4;
     for (int k = 0; k < f->n_brokers; k++) {
         int i = (f->home + k) % f->n_brokers, rank = (p->sent[i] > 0) + 2 * !usable(f, i, now);
-        if (f->broker[i].gone_ns || p->sent[i] >= TIMES || rank >= least)
+        if (f->broker[i].gone_ns || (p->sent[i] >= TIMES && f->n_brokers > 1) || rank >= least)
             continue;
         best = i;
         least = rank;
@@ -219,7 +219,10 @@ static void look_for_silence(struct failover *f, int broker, uint64_t now)
         b->asked_ns = now;
     } else if (now - b->asked_ns >= PATIENT_NS) {
         b->heard_ns = now;
-        give_up(f, broker, now);
+        b->asked_ns = 0;
+        if (f->n_brokers >
+            1) /* an only one is asked again: what it has is not lost before it is another process */
+            give_up(f, broker, now);
     }
 }
 
@@ -267,11 +270,11 @@ static void send(struct failover *f, struct pending *p, int broker, uint64_t now
 }
 
 /* Half of what it had left is over: it, or its answer, may be lost with a connection. A broker that has it
- * knows it by its key. */
+ * knows it by its key. What an only broker is slow with is left to it. */
 static bool may_be_lost(const struct failover *f, const struct pending *p, uint64_t now)
 {
-    return p->broker != NOWHERE && p->sent[p->broker] < TIMES && usable(f, p->broker, now) &&
-           now - p->sent_ns > (p->deadline_ns - p->sent_ns) / 2;
+    return f->n_brokers > 1 && p->broker != NOWHERE && p->sent[p->broker] < TIMES &&
+           usable(f, p->broker, now) && now - p->sent_ns > (p->deadline_ns - p->sent_ns) / 2;
 }
 
 static void send_pending(struct failover *f, struct pending *p, uint64_t now)
@@ -326,13 +329,27 @@ static bool asks_another(struct failover *f, struct pending *p, int broker, cons
     return false;
 }
 
+/* The only broker goes down, and says that another process will take its place. */
+static bool waits_for_next(struct failover *f, struct pending *p, int broker, const struct answer *a,
+                           uint64_t now)
+{
+    if (f->n_brokers > 1 || a->error != FL_UNAVAILABLE || !a->retry_after_ms || now >= p->deadline_ns ||
+        f->tokens < 1)
+        return false;
+    if (now >= f->broker[broker].rest_until_ns)
+        give_up(f, broker, now);
+    else if (p->broker == broker)
+        move(f, p, now);
+    return true;
+}
+
 bool failover_answer(struct failover *f, int broker, const struct answer *a, uint64_t now)
 {
     struct pending *p = find(f, a->id);
     if (!p)
         return false;
     f->tokens = f->tokens + TOKENS < FAILOVER_MOST ? f->tokens + TOKENS : FAILOVER_MOST;
-    if (asks_another(f, p, broker, a, now))
+    if (asks_another(f, p, broker, a, now) || waits_for_next(f, p, broker, a, now))
         return false;
     if (a->error == FL_UNAVAILABLE && p->broker != broker)
         return false; /* it is asked elsewhere */

@@ -1,4 +1,4 @@
-/* failover.h - which of several brokers a client's requests go to, and which are sent again
+/* failover.h - which of a pipeline's brokers a client's requests go to, and which are sent again
  *
  * A client has a home, one of the brokers by chance, so that clients spread. It asks another one while its
  * home is not connected, says nothing, or cannot serve; what is unanswered there is sent to the next, under
@@ -6,7 +6,8 @@
  *
  * Invariants:
  * - Each request that was taken ends in exactly one answer: a broker's, or an error after its deadline.
- * - A request is at one broker at a time, as far as it is known here; it is sent to each at most twice.
+ * - A request is at one broker at a time, as far as it is known here; it is sent to each at most twice, but
+ * to an only one as often as that starts again.
  * - Requests are sent again only while there are tokens: FAILOVER_MOST at first, then one for so many
  * answers. So a client adds a bounded share to the load of brokers that are slow, not gone. Each waits a
  * short time by chance first, so that clients do not all come in one moment.

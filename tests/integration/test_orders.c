@@ -152,6 +152,35 @@ static void a_worker_starts_again_without_a_failed_request(void **state)
     finish(h);
 }
 
+/* Caches, Redis, a learner's place, the one broker: everything is another process afterwards. */
+static void all_start_again_without_a_failed_request(void **state)
+{
+    struct harness *h = world_up("exits: [{name: x, after: block1.out}]\n"
+                                 "stages:\n"
+                                 "  - last: block1.out\n"
+                                 "  - {replicas: 2}\n"
+                                 "redis: {managed: true}\n"
+                                 "broker: {heartbeat_ms: 50, dead_after_ms: 1000, deadline_ms: 20000}\n");
+    static const char *const roles[] = {"broker", "cache0", "stage0.0", "stage1.0", "stage1.1"};
+    struct process redis = process_of(h, "redis"), now;
+    pid_t before[5];
+    struct steady load;
+    (void)state;
+
+    for (int i = 0; i < 5; i++)
+        before[i] = pid_of(h, roles[i]);
+    steady_begin(&load, h, 100);
+    tool_ok(h, "restart", "--rolling");
+    assert_said("6 processes started again");
+    steady_end(&load);
+    for (int i = 0; i < 5; i++)
+        assert_true(pid_of(h, roles[i]) > 0 && pid_of(h, roles[i]) != before[i]);
+    now = process_of(h, "redis");
+    assert_true(now.pid != redis.pid && process_alive(&now));
+    tool_ok(h, "down", "");
+    finish(h);
+}
+
 static void what_is_no_process_is_told(void **state)
 {
     struct harness *h = harness_new(NULL, two_stages);
@@ -231,6 +260,7 @@ int main(void)
         cmocka_unit_test(a_number_is_remembered),
         cmocka_unit_test(what_is_no_number_is_told),
         cmocka_unit_test(a_worker_starts_again_without_a_failed_request),
+        cmocka_unit_test(all_start_again_without_a_failed_request),
         cmocka_unit_test(what_is_no_process_is_told),
         cmocka_unit_test(one_that_hangs_is_replaced),
         cmocka_unit_test(lines_that_are_no_orders_are_refused),

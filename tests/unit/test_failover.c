@@ -103,6 +103,34 @@ static void all_goes_to_one_broker(void **state)
     assert_int_equal(failover_sent_again(w.f), 0);
 }
 
+/* It goes down and comes back as another process: what it had is asked of that one, again and again. */
+static void an_only_broker_is_waited_for(void **state)
+{
+    const struct failover_io io = {NULL, send_it, connected};
+    struct answer down = {.id = 1, .error = FL_UNAVAILABLE, .retry_after_ms = 500};
+    (void)state;
+    failover_free(w.f);
+    assert_int_equal(failover_new(&w.f, 1, 7, &io), FL_OK);
+    submit(1);
+    submit(2);
+    submit(3);
+    for (int times = 1; times <= 3; times++) {
+        assert_false(failover_answer(w.f, 0, &down, w.now)); /* two of them it has not even read */
+        w.gone[0] = true;
+        pass(100, -1);
+        w.gone[0] = false;
+        pass(900, -1);
+        assert_int_equal(w.requests[0], 3 + 3 * times);
+        w.now += 100;
+        failover_heard(w.f, 0, w.now);
+        if (times == 1)
+            w.now += NS_PER_MS;
+    }
+    assert_true(answer(0, 2, FL_OK));
+    down.retry_after_ms = 0; /* the pipeline is going down for good */
+    assert_true(failover_answer(w.f, 0, &down, w.now));
+}
+
 static void what_a_broker_takes_along_is_sent_to_the_next(void **state)
 {
     struct request first;
@@ -228,6 +256,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(all_goes_to_one_broker, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(an_only_broker_is_waited_for, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_a_broker_takes_along_is_sent_to_the_next, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_silent_broker_is_asked_and_then_left, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_broker_that_was_started_again_is_asked_again, set_up, tear_down),
