@@ -19,6 +19,7 @@
 
 #include "base/clock.h"
 #include "base/shuffle.h"
+#include "base/signals.h"
 #include "deploy/data/dataset.h"
 #include "deploy/load/target.h"
 #include "deploy/model/model_shape.h"
@@ -57,7 +58,7 @@ bool siege_wait(struct siege *s, double seconds, bool (*done)(struct siege *s))
 {
     uint64_t until = clock_ns() + (uint64_t)(seconds * (double)NS_PER_S);
 
-    while (clock_ns() < until) {
+    while (clock_ns() < until && !signals_stop) {
         if (done && done(s))
             return true;
         town_tend(s->town);
@@ -139,6 +140,23 @@ static void judge(struct siege *s, struct trial *t)
         t->failed = true;
 }
 
+/* Broken links may have no more tried again than the budget allows: a tenth, 64 at once, and what was under
+ * way. */
+static void judge_retries(struct siege *s, struct trial *t)
+{
+    static struct status_reply now;
+    uint64_t most, retried;
+
+    town_status(s->town, &now);
+    if (t->fault->ground != GROUND_THREE || !now.started_ns || now.started_ns != t->broker_ns)
+        return;
+    most = (now.admitted - t->admitted) / 10 + 2 * 64;
+    retried = now.retried - t->retried;
+    if (retried > most)
+        fail(t, "%llu attempts were repeated, %llu are allowed", (unsigned long long)retried,
+             (unsigned long long)most);
+}
+
 static void sum_up(struct siege *s, struct trial *t)
 {
     const struct account *a = steady_load_lock(siege_load(s));
@@ -147,6 +165,7 @@ static void sum_up(struct siege *s, struct trial *t)
                     clock_ns(), &t->sum))
         fail(t, "no memory to sum up");
     steady_load_unlock(siege_load(s));
+    judge_retries(s, t);
     judge(s, t);
 }
 
@@ -155,6 +174,7 @@ static bool play(struct siege *s, const struct fault *f)
 {
     struct trial *t = &s->trial[s->n++];
     struct error e = {FL_OK, ""};
+    static struct status_reply before;
     struct process broker;
     const struct account *a;
     char why[200] = "";
@@ -169,6 +189,10 @@ static bool play(struct siege *s, const struct fault *f)
     account_calm(a, t->begun_ns - (uint64_t)(calm_s * NS_PER_S), t->begun_ns, &t->calm_p50_ms,
                  &t->calm_p99_ms);
     steady_load_unlock(siege_load(s));
+    town_status(s->town, &before);
+    t->broker_ns = before.started_ns;
+    t->admitted = before.admitted;
+    t->retried = before.retried;
     t->rss_before = town_find(s->town, "broker", &broker) ? town_rss(broker.pid) : 0;
     if (f->begin(s, t, &e))
         return fail(t, "%s", e.text);
@@ -320,7 +344,7 @@ static int besiege(struct siege *s, enum ground ground, const struct wishes *w, 
             if (rc)
                 break;
             open = true;
-            going = play(s, f);
+            going = play(s, f) && !signals_stop;
             if (own) {
                 close_ground(s);
                 open = false;
@@ -355,7 +379,7 @@ static int run(struct siege *s, const struct wishes *w, struct error *e)
     int rc = town_build(s->bin, s->model, s->caches, e);
 
     s->begun_ns = clock_ns();
-    for (int g = 0; !rc && g < GROUNDS; g++)
+    for (int g = 0; !rc && !signals_stop && g < GROUNDS; g++)
         if ((rc = besiege(s, (enum ground)g, w, e)) == FL_UNSUPPORTED) {
             fprintf(stderr, "skipped: %s: %s\n", names[g], e->text);
             rc = FL_OK;
@@ -369,7 +393,7 @@ static int run(struct siege *s, const struct wishes *w, struct error *e)
 
 static bool all_is_well(const struct siege *s)
 {
-    bool well = promise_is_kept(s);
+    bool well = promise_is_kept(s) && !signals_stop;
 
     for (int i = 0; i < s->n; i++)
         well = well && !s->trial[i].failed && !(s->strict && s->trial[i].missed);
@@ -420,7 +444,10 @@ int main(int argc, char **argv)
     };
     char model[TOWN_PATH], clock[TOWN_PATH];
     struct error e = {FL_OK, ""};
-    int rc = arguments_parse(&usage, table, argc, argv, NULL, &e);
+    int rc;
+
+    signals_catch(); /* whoever ends this ends the town, too */
+    rc = arguments_parse(&usage, table, argc, argv, NULL, &e);
 
     if (rc == ARGUMENTS_HELPED)
         return 0;

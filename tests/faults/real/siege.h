@@ -56,7 +56,8 @@ struct trial {
     double calm_p50_ms, calm_p99_ms;
     uint64_t begun_ns, ended_ns, whole_ns, over_ns; /* fault begins, ends; all is well again; trial is over */
     struct account_sum sum;
-    struct status_reply before;
+    uint64_t broker_ns, admitted,
+        retried;         /* by the broker's word before: since when it counts, and so many */
     int64_t rss_before;  /* of the broker */
     int said;            /* by logs before */
     double figure;       /* of the fault's own, named in `holds` */

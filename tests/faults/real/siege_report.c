@@ -152,8 +152,8 @@ static void put(struct time_line *l, int which, double x, double y)
 
 static int make(struct time_line *l, size_t size)
 {
-    static const char *const names[LINES] = {"answered by the network", "answered by a cache", "errors",
-                                             "faults"};
+    static const char *const names[LINES] = {"answered by the network", "answered by a cache",
+                                             "refused or failed", "faults"};
 
     if (!(l->label = calloc(size, sizeof *l->label)))
         return FL_NOMEM;

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/signals.h"
 #include "client/client.h"
 #include "deploy/launch/roles.h"
 
@@ -298,8 +299,8 @@ static int await_whole(struct town *t, struct error *e)
     char why[200] = "";
 
     while (!town_whole(t, why, sizeof why)) {
-        if (clock_ns() > until)
-            return error_set(e, FL_DEADLINE, "not whole after %llu s: %s; logs are in %s",
+        if (clock_ns() > until || signals_stop)
+            return error_set(e, FL_DEADLINE, "not whole within %llu s: %s; logs are in %s",
                              READY_NS / NS_PER_S, why, t->folder);
         town_tend(t);
         usleep(20000);
