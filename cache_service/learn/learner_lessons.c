@@ -7,11 +7,12 @@
 #define FIRST_PLAN  150 /* audits that an order is planned on, at least */
 #define GROWN       1.3 /* times as many as the last time, .. */
 #define GROWN_BY    150 /* .. and so many more: teach again */
+#define TUNE_GROWN  4   /* times as many audits: plan what serves again */
 
 void learner_lessons_change(struct learner_lessons *l, uint64_t since_ms)
 {
     l->since_ms = since_ms;
-    l->lessons = 0;
+    l->lessons = l->tuned = 0;
     l->changed = l->taught = l->now;
 }
 
@@ -33,11 +34,12 @@ bool learner_lessons_due(const struct learner_lessons *l, bool tune, enum learne
 {
     double since = (double)(l->now.teach - l->changed.teach),
            before = (double)(l->taught.teach - l->changed.teach);
+    int64_t plan = l->now.plan - l->changed.plan;
     bool teach = since >= FIRST_TEACH && (before <= 0 || since >= GROWN * before + GROWN_BY);
     *what = teach ? LEARNER_TEACH : LEARNER_TUNE;
-    if (l->now.plan - l->changed.plan < FIRST_PLAN)
+    if (plan < FIRST_PLAN)
         return false;
-    return teach || (tune && l->taught.plan == l->changed.plan);
+    return teach || (tune && plan >= TUNE_GROWN * l->tuned);
 }
 
 /* What an alarm told of may contradict all that came before, or only some of it: candidates learn in turn
@@ -52,9 +54,10 @@ void learner_lessons_begin(struct learner_lessons *l, struct learner_decision *d
     bool teach = d->what == LEARNER_TEACH, anew;
     l->lessons += teach;
     anew = teach && begins_anew(l);
-    l->taught.plan = l->now.plan;
     if (teach)
-        l->taught.teach = l->now.teach;
+        l->taught = l->now;
+    else
+        l->tuned = l->now.plan - l->changed.plan;
     d->warm = warm && !anew;
     d->since_ms = l->since_ms;
     d->teach_since_ms = anew ? l->since_ms : l->off_ms;

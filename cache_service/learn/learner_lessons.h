@@ -14,9 +14,9 @@ struct learner_lessons {
     struct requests_seen now, taught, changed; /* by now; at the last lesson; at the last change */
     uint64_t since_ms;                         /* a change: what came before is of another time; 0: none */
     uint64_t alarm_ms;                         /* the change that an alarm told of */
-    uint64_t off_ms; /* the last that switched all off: what came before is of another truth */
-    bool off;        /* .. and nothing serves since: what is taught begins from nothing */
-    int64_t lessons; /* since the change */
+    uint64_t off_ms;        /* the last that switched all off: what came before is of another truth */
+    bool off;               /* .. and nothing serves since: what is taught begins from nothing */
+    int64_t lessons, tuned; /* since the change; requests that planned the last order for what serves */
 };
 
 /* Next lessons are about requests since then. */
