@@ -91,7 +91,7 @@ struct request {
     uint32_t flags;       /* job_flags */
     struct tensor input;
     uint64_t sent_ns, clock;    /* by the client's clock, and which that is (clock_id); 0 = not told */
-    uint64_t key_low, key_high; /* random, the same each time that this request is sent; 0 = none */
+    uint64_t key_low, key_high; /* the same each time that this request is sent, and no other's; 0 = none */
 };
 
 struct answer {
