@@ -20,6 +20,7 @@ int mischief_draw(struct siege *s, struct trial *t, const char *beginnings, int 
 MISCHIEF_BEGIN(cut);
 MISCHIEF_BEGIN(delay);
 MISCHIEF_END(mend);
+MISCHIEF_HOLDS(well_soon);
 MISCHIEF_BEGIN(slow);
 MISCHIEF_END(quick_again);
 MISCHIEF_BEGIN(kill_host);

@@ -53,6 +53,21 @@ void mischief_mend(struct siege *s, struct trial *t)
     crossing_mend(town_crossing(s->town));
 }
 
+/* Left to itself tcp would try a link that was cut for half a minute again half a minute after it was mended.
+ */
+#define WELL_AFTER_NS (12 * NS_PER_S)
+
+bool mischief_well_soon(struct siege *s, struct trial *t)
+{
+    double after = (double)(t->whole_ns - t->ended_ns) / (double)NS_PER_S;
+
+    (void)s;
+    if (t->whole_ns - t->ended_ns < WELL_AFTER_NS)
+        return true;
+    snprintf(t->why, sizeof t->why, "well only %.1f s after the link was mended", after);
+    return false;
+}
+
 /* What leaves a host, through a token bucket. */
 static int shape(struct siege *s, int host, const char *how, struct error *e)
 {
