@@ -163,7 +163,7 @@ int client_times(struct client *c, int timeout_ms, struct times *out, struct err
 /* From one broker after the other; `left` is not 0 while there is another one to ask. */
 int client_take_spans(struct client *c, int timeout_ms, struct spans *out, struct error *e)
 {
-    int rc = FL_OK;
+    int rc = FL_OK, first = c->taken;
     for (int left = c->n_brokers - c->taken; left > 0; left--) {
         memset(&c->message.spans, 0, sizeof c->message.spans);
         c->message.type = MESSAGE_SPANS;
@@ -179,6 +179,10 @@ int client_take_spans(struct client *c, int timeout_ms, struct spans *out, struc
         out->left += !out->left;
     if (c->taken >= c->n_brokers)
         c->taken = 0;
+    if (rc && first) { /* those before have told */
+        memset(out, 0, sizeof *out);
+        rc = FL_OK;
+    }
     return rc;
 }
 
