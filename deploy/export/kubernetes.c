@@ -166,7 +166,7 @@ static int most_replicas(const struct stage_config *s)
 /* The --set of `hosts` and of `stages`, as YAML in one line each. */
 static char *hosts_text(const struct cluster *c, const struct pipeline *p)
 {
-    char *text = NULL, component[16];
+    char *text = NULL, component[24];
     size_t size;
     FILE *to = open_memstream(&text, &size);
 

@@ -19,7 +19,7 @@ static struct workload *add(struct cluster *c, const char *component, const char
 
     *w = (struct workload){.stage = -1, .replicas = 1, .most = 1, .threads = 1};
     snprintf(w->component, sizeof w->component, "%s", component);
-    snprintf(name, sizeof name, "%s-%.15s", c->name, component);
+    snprintf(name, sizeof name, "%.38s-%.23s", c->name, component);
     memcpy(w->name, name, sizeof name);
     snprintf(w->command, sizeof w->command,
              "exec " KUBERNETES_ROOT "/bin/%s -c " KUBERNETES_CONFIG " --host %s", program, host);
@@ -35,7 +35,7 @@ static void listen(struct workload *w, const char *name, int number)
 static void add_stage(struct cluster *c, int s)
 {
     const struct stage_config *stage = &c->source->stage[s];
-    char component[16], host[48];
+    char component[24], host[48];
     struct workload *w;
     size_t n;
 

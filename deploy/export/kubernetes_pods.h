@@ -12,7 +12,7 @@
 #define KUBERNETES_CONFIG     "/etc/freezeline/pipeline.yaml"
 
 struct workload {
-    char component[16], name[KUBERNETES_NAME_BYTES];
+    char component[24], name[KUBERNETES_NAME_BYTES];
     int stage; /* -1: none */
     int replicas, most, threads;
     int n_ports;
