@@ -87,6 +87,8 @@ ready() { [ "$(cat state/run/job-ready)" = "$1" ]; }
 
 submitted() { fl up --on slurm | grep '3 hosts, ready: 7 processes'; }
 on_three_hosts() { [ "$(fl status | grep -c -e '^stage[012].0 .* ready')" = 3 ] && [ "$(fl status | awk '/ready/ && $2 ~ /^h[123]$/ { print $2 }' | sort -u | wc -l)" = 3 ]; }
+logs_of_all() { [ "$(fl logs --lines 1 | grep -o '^h[123]: stage' | sort -u | wc -l)" = 3 ]; }
+restarted() { fl restart stage1.0 | grep 'started again'; }
 refuses_a_second() { ! fl up --on slurm 2>again && grep "it is up already, as Slurm's job $(job)" again; }
 ends() { fl down | grep stopped && nothing_left && [ ! -e state/run/job ] && [ ! -e state/run/launch.json ]; }
 
@@ -97,15 +99,13 @@ allocated() {
 exported() {
     fl export slurm --to job.sh && there 0 sbatch --parsable job.sh >id && comes 60 ready "$(cat id)" && same
 }
-cancelled() { # with requests on their way: none of those that were taken is lost
-    there 0 scancel "$(cat id)" && comes 60 nothing_left && grep -l CANCELLED state/logs/slurm-"$(cat id)".log
+cancelled() {
+    there 0 scancel "$(cat id)" && comes 60 nothing_left && grep CANCELLED state/logs/slurm-"$(cat id)".log
 }
 pending() { [ "$(there 0 squeue -h -j "$1" -o %T)" = PENDING ]; }
 # Slurm starts a requeued job after two minutes.
 starts_again() { comes 60 pending "$(cat id)" && there 0 scontrol update JobId="$(cat id)" StartTime=now && comes 60 ready "$(cat id)"; }
-requeued() {
-    there 0 sbatch --parsable job.sh >id && comes 60 ready "$(cat id)" && there 0 scontrol requeue "$(cat id)" && starts_again && same
-}
+requeued() { there 0 scontrol requeue "$(cat id)" && starts_again && same; }
 node_dies() { $world kill 3 && comes 60 pending "$(cat id)" && $world boot 3 && starts_again && same; }
 wrong() { # WHAT IS SAID ARGUMENT ...
     said=$1
@@ -124,15 +124,15 @@ check "some answers come from caches" some_early
 check "up --on slurm submits a job and waits until it serves" submitted
 check "its stages are on three hosts" on_three_hosts
 check "its answers are those of one host" same
+check "logs come from all of them" logs_of_all
+check "a worker is started again" restarted
 check "a second up is refused" refuses_a_second
 check "down ends the job and leaves nothing" ends
 check "inside an allocation" allocated
 check "the script of export runs as it is" exported
-check "scancel ends everything" cancelled
 check "a requeued job serves again" requeued
 check "after a node's death the job serves again" node_dies
-there 0 scancel "$(cat id)"
-check "all ends" comes 60 nothing_left
+check "scancel ends everything" cancelled
 check "a partition that is not there" wrong "partition" --set launch.slurm.partition=nowhere
 check "a job that fails says why" fails_and_says_why
 finish
