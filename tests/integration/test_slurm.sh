@@ -104,7 +104,14 @@ cancelled() {
 }
 pending() { [ "$(there 0 squeue -h -j "$1" -o %T)" = PENDING ]; }
 # Slurm starts a requeued job after two minutes.
-starts_again() { comes 60 pending "$(cat id)" && there 0 scontrol update JobId="$(cat id)" StartTime=now && comes 60 ready "$(cat id)"; }
+starts_again() {
+    comes 90 pending "$(cat id)" && there 0 scontrol update JobId="$(cat id)" StartTime=now && comes 90 ready "$(cat id)" || {
+        there 0 squeue
+        there 0 sinfo
+        tail -n 5 "$FREEZELINE_WORLD"/h0/slurmctld.log state/logs/slurm-"$(cat id)".log
+        return 1
+    }
+}
 requeued() { there 0 scontrol requeue "$(cat id)" && starts_again && same; }
 node_dies() { $world kill 3 && comes 60 pending "$(cat id)" && $world boot 3 && starts_again && same; }
 wrong() { # WHAT IS SAID ARGUMENT ...
