@@ -53,6 +53,17 @@ static int check_parent(const char *path, struct error *e)
     return FL_OK;
 }
 
+/* Who connects looks, too: in /tmp, say, another user could have made the folder first. Root may go anywhere.
+ */
+static int check_way(const char *endpoint, struct error *e)
+{
+    const char *path = endpoint + 6;
+    int rc = address_allowed(endpoint, e);
+    if (rc || strncmp(endpoint, "ipc://", 6) || *path != '/' || geteuid() == 0 || access(path, F_OK))
+        return rc;
+    return check_parent(path, e);
+}
+
 /* Before it binds, libzmq removes whatever is at an ipc path: so look first what that is. */
 static int prepare_ipc(const char *path, struct error *e)
 {
@@ -238,7 +249,7 @@ int frames_socket(void **out, void *context, int type, enum frames_mode mode, co
     *out = NULL;
     o = o ? o : &defaults;
     if (mode == FRAMES_CONNECT)
-        (void)((rc = endpoint_check(endpoint, security, e)) || (rc = address_allowed(endpoint, e)));
+        (void)((rc = endpoint_check(endpoint, security, e)) || (rc = check_way(endpoint, e)));
     else if (!(rc = find_addresses(&list, endpoint, o->bind, security, e)) && o->also)
         rc = find_addresses(&more, o->also, o->bind, security, e);
     if (rc)

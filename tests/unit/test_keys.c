@@ -350,6 +350,32 @@ static void who_is_revoked_is_refused_on_a_connection_that_is_there(void **state
     allow_list_free(&list);
 }
 
+/* The same when its time is over. */
+static void who_expires_is_refused_on_a_connection_that_is_there(void **state)
+{
+    struct end broker, worker;
+    struct allow_list list = {0};
+    char endpoint[64];
+    int rc;
+    (void)state;
+    log_open("test", "error");
+    give_all(&list);
+    for (int i = 0; i < list.n; i++)
+        if (list.entry[i].role == PARTY_WORKER)
+            list.entry[i].until_s = (int64_t)(clock_wall_ms() / 1000) + 3;
+    assert_int_equal(allow_list_write(&list, folder, NULL), FL_OK);
+    open_end(&broker, PARTY_BROKER, GATE_RESULTS, FRAMES_BIND, "tcp://127.0.0.1:*", 0);
+    bound_at(&broker, endpoint, sizeof endpoint);
+    open_end(&worker, PARTY_WORKER, GATE_NONE, FRAMES_CONNECT, endpoint, PARTY_BROKER);
+    assert_int_equal(passes(&worker, &broker, 20000), FL_OK);
+    while ((rc = passes(&worker, &broker, 20000)) == FL_OK)
+        usleep(10000);
+    assert_int_equal(rc, FL_DENIED);
+    close_end(&worker);
+    close_end(&broker);
+    allow_list_free(&list);
+}
+
 /* While a role has two keys, whoever connects finds the one that the other end has. */
 static void either_key_of_a_rotation_is_found(void **state)
 {
@@ -425,6 +451,7 @@ int main(void)
         IN_FOLDER(three_steps_replace_all_keys),
         IN_FOLDER(only_who_is_allowed_comes_through),
         IN_FOLDER(who_is_revoked_is_refused_on_a_connection_that_is_there),
+        IN_FOLDER(who_expires_is_refused_on_a_connection_that_is_there),
         IN_FOLDER(either_key_of_a_rotation_is_found),
         cmocka_unit_test(each_message_has_its_parties),
     };
