@@ -256,4 +256,11 @@ with_host_file() {
         answers "$one" | diff "$work/one.answers" - && fl down -c "$one" && nothing_left
 }
 check "a host file" with_host_file
+no_reports() {
+    for k in 1 2 3; do
+        ! $world exec $k sh -c 'grep -rE "Sanitizer|runtime error:" /root/.cache --include="*.log" --include="*.out"' ||
+            return 1
+    done
+}
+check "no sanitizer has reported" no_reports
 finish
