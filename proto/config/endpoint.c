@@ -60,7 +60,8 @@ int endpoint_check(const char *endpoint, const struct security *s, struct error 
     return error_set(
         e, FL_CONFIG,
         "endpoint `%.120s` is not loopback and traffic is not protected: use 127.0.0.1 or ipc://, or write "
-        "`security: none` where the network itself is trusted",
+        "`security: curve` (and see `freezeline keys`), or `security: none` where the network itself is "
+        "trusted",
         endpoint);
 }
 

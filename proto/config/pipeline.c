@@ -332,7 +332,7 @@ static int check_bind(struct loading *l)
         return key_error(
             source_at(l, "bind"), false, l->e,
             "bind: `%.100s` is not loopback and traffic is not protected: leave it out, or write "
-            "`security: none` where the network itself is trusted",
+            "`security: curve`, or `security: none` where the network itself is trusted",
             bind);
     return FL_OK;
 }
@@ -348,11 +348,11 @@ static int check_hosts(struct loading *l)
         const char *address = p->host[i].address;
         snprintf(endpoint, sizeof endpoint, strchr(address, ':') ? "tcp://[%s]:1" : "tcp://%s:1", address);
         if (endpoint_check(endpoint, &p->security, &why))
-            return key_error(
-                source_at(l, "hosts.%d.address", i), false, l->e,
-                "host %s: `%s` is not loopback and traffic is not protected: write `security: none` "
-                "where the network itself is trusted",
-                p->host[i].name, address);
+            return key_error(source_at(l, "hosts.%d.address", i), false, l->e,
+                             "host %s: `%s` is not loopback and traffic is not protected: write `security: "
+                             "curve` (and see "
+                             "`freezeline keys`), or `security: none` where the network itself is trusted",
+                             p->host[i].name, address);
     }
     return FL_OK;
 }
