@@ -21,6 +21,22 @@ static struct harness *world_up(const char *yaml)
     return h;
 }
 
+/* A file of the pipeline, its first `from` replaced. */
+static void edit(struct harness *h, const char *from, const char *to)
+{
+    char text[4096];
+    FILE *f = fopen(harness_config(h), "r");
+    const char *at;
+
+    assert_non_null(f);
+    text[fread(text, 1, sizeof text - 1, f)] = '\0';
+    fclose(f);
+    assert_non_null(at = strstr(text, from));
+    assert_non_null(f = fopen(harness_config(h), "w"));
+    fprintf(f, "%.*s%s%s", (int)(at - text), text, to, at + strlen(from));
+    assert_int_equal(fclose(f), 0);
+}
+
 static int workers_of(struct harness *h, int stage)
 {
     json_t *root = tool_json(h, "status", ""), *process;
@@ -229,6 +245,102 @@ static void say_raw(struct harness *h, const char *line, char *answer, size_t si
     close(fd);
 }
 
+static bool has_begun(void *arg)
+{
+    struct harness *h = arg;
+    char line[HARNESS_PATH + 64];
+    snprintf(line, sizeof line, "grep -q 'restart: ordered' %s/logs/supervisor.log",
+             harness_pipeline(h)->state);
+    return system(line) == 0;
+}
+
+/* One whose broker does not speak takes its time. */
+static FILE *restart_slowly(struct harness *h)
+{
+    char line[HARNESS_PATH + 256];
+    FILE *f;
+
+    assert_int_equal(kill(pid_of(h, "stage1.0"), SIGSTOP), 0);
+    snprintf(line, sizeof line, "%s/freezeline restart -c %s stage1.0 2>&1", tool_folder(),
+             harness_config(h));
+    assert_non_null(f = popen(line, "r"));
+    harness_until(has_begun, h, 30, "the restart has begun");
+    return f;
+}
+
+/* Reads all that it says; its exit status. */
+static int end_of(FILE *f)
+{
+    char said[256];
+    while (fgets(said, sizeof said, f))
+        continue;
+    return WEXITSTATUS(pclose(f));
+}
+
+static void of_two_orders_at_once_one_is_refused(void **state)
+{
+    struct harness *h = world_up(two_stages);
+    FILE *first = restart_slowly(h);
+    int rc = tool(h, "scale", "1=3");
+    (void)state;
+
+    if (rc) { /* unless the first was done already */
+        assert_int_equal(rc, 1);
+        assert_said("another order (restart) is being carried out");
+    }
+    assert_int_equal(end_of(first), 0);
+    tool_ok(h, "down", "");
+    finish(h);
+}
+
+/* The supervisor dies in the middle: nothing is orphaned, and `up` works afterwards. */
+static void a_supervisor_that_dies_leaves_nothing(void **state)
+{
+    struct harness *h = world_up(two_stages);
+    struct process supervisor = process_of(h, "supervisor"), worker = process_of(h, "stage1.1");
+    FILE *first;
+    (void)state;
+
+    first = restart_slowly(h);
+    assert_true(process_signal(&supervisor, SIGKILL));
+    assert_int_equal(end_of(first), 1);
+    tool_ok(h, "up", "");
+    assert_false(process_alive(&worker));
+    assert_int_equal(workers_of(h, 1), 2);
+    tool_ok(h, "down", "");
+    assert_false(file_exists(h, "run/orders"));
+    finish(h);
+}
+
+/* Settings of every kind of process and a number, taken in one go. */
+static void a_changed_file_is_taken_without_a_failed_request(void **state)
+{
+    struct harness *h = world_up(two_stages);
+    struct steady load;
+    pid_t broker = pid_of(h, "broker"), stage = pid_of(h, "stage0.0");
+    (void)state;
+
+    steady_begin(&load, h, 100);
+    edit(h, "dead_after_ms: 1000", "dead_after_ms: 1500, retries: 5");
+    edit(h, "{replicas: 2}", "{replicas: 3, batch: 4}");
+    tool_ok(h, "apply", "--dry-run");
+    assert_said("broker.retries: 2 -> 5: the broker starts again");
+    assert_said("stages.1.replicas: 2 -> 3: workers start or end");
+    assert_said("stages.1.batch: 8 -> 4: the stage workers start again");
+    assert_int_equal(pid_of(h, "broker"), broker);
+    tool_ok(h, "apply", "");
+    assert_int_equal(workers_of(h, 1), 3);
+    assert_true(pid_of(h, "broker") != broker && pid_of(h, "stage0.0") != stage);
+    tool_ok(h, "apply", "");
+    assert_said("nothing to do");
+    edit(h, "stages:", "stages: [");
+    assert_int_equal(tool(h, "apply", ""), 2); /* no YAML: nothing changes */
+    edit(h, "stages: [", "stages:");
+    steady_end(&load);
+    tool_ok(h, "down", "");
+    finish(h);
+}
+
 static void lines_that_are_no_orders_are_refused(void **state)
 {
     static char huge[20000];
@@ -263,6 +375,9 @@ int main(void)
         cmocka_unit_test(all_start_again_without_a_failed_request),
         cmocka_unit_test(what_is_no_process_is_told),
         cmocka_unit_test(one_that_hangs_is_replaced),
+        cmocka_unit_test(of_two_orders_at_once_one_is_refused),
+        cmocka_unit_test(a_supervisor_that_dies_leaves_nothing),
+        cmocka_unit_test(a_changed_file_is_taken_without_a_failed_request),
         cmocka_unit_test(lines_that_are_no_orders_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
