@@ -2,8 +2,10 @@
 #include "leftovers.h"
 
 #include <dirent.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -118,6 +120,49 @@ static const char *other_host(const struct left *l)
     return "unknown";
 }
 
+/* Of this container, as far as pids go (process.h). */
+static bool is_of_here(const char *pid)
+{
+    char link[64], own[64] = "", its[64] = "";
+    snprintf(link, sizeof link, "/proc/%.20s/ns/pid", pid);
+    return readlink("/proc/self/ns/pid", own, sizeof own - 1) > 0 &&
+           readlink(link, its, sizeof its - 1) > 0 && !strcmp(own, its);
+}
+
+/* Does the process have run/alive, as what a supervisor has started does (claim.h)? */
+static bool holds_alive(const struct pipeline *p, const char *pid)
+{
+    char alive[STATE_PATH_BYTES], link[64], target[STATE_PATH_BYTES], real[PATH_MAX];
+    ssize_t n;
+
+    snprintf(link, sizeof link, "/proc/%.20s/fd/%d", pid, PROCESS_INHERITED_FD);
+    if (state_path(alive, p, NULL, "run/alive") || !realpath(alive, real) ||
+        (n = readlink(link, target, sizeof target - 1)) <= 0)
+        return false;
+    target[n] = '\0';
+    return !strcmp(target, real);
+}
+
+/* Those that a supervisor had started when it died, before it could write their pid files. */
+static int end_unlisted(const struct pipeline *p)
+{
+    DIR *d = opendir("/proc");
+    struct dirent *entry;
+    struct process it;
+    int ended = 0;
+
+    while (d && (entry = readdir(d))) {
+        if (!is_of_here(entry->d_name) || !holds_alive(p, entry->d_name) ||
+            !process_find(&it, (pid_t)atoi(entry->d_name)))
+            continue;
+        process_end(&it, STOP_MS);
+        ended++;
+    }
+    if (d)
+        closedir(d);
+    return ended;
+}
+
 int leftovers_end(const struct pipeline *p, int *ended, struct error *e)
 {
     static struct left l; /* large */
@@ -128,6 +173,8 @@ int leftovers_end(const struct pipeline *p, int *ended, struct error *e)
     *ended += end_those(&l, true);
     for (int i = 0; *ended && i < LET_GO_STEPS && claim_anyone_alive(p); i++)
         usleep(LET_GO_MS * 1000);
+    if (claim_anyone_alive(p))
+        *ended += end_unlisted(p);
     if (claim_anyone_alive(p))
         return error_set(e, FL_UNAVAILABLE,
                          "processes of an earlier run live in another container or on another host (%s), or "

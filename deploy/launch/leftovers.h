@@ -1,7 +1,7 @@
 /* leftovers.h - what an earlier run left in run/ and of its sockets: ended and removed
  *
- * Only for who holds run/lock (claim.h). Only what pid files name is ended; a socket at which somebody
- * listens is left, whoever that is.
+ * Only for who holds run/lock (claim.h). Only what pid files name is ended, and what has run/alive open as a
+ * supervisor handed it on; a socket at which somebody listens is left, whoever that is.
  */
 #ifndef FREEZELINE_LEFTOVERS_H
 #define FREEZELINE_LEFTOVERS_H
