@@ -159,9 +159,10 @@ static void test_lists_that_do_not_fit(void **state)
 
 static void test_help(void **state)
 {
-    static const char *const commands[] = {
-        "inspect", "run",   "profile", "plan", "build",          "eval",     "up",    "status",  "logs",
-        "down",    "infer", "bench",   "top",  "verify-promise", "simulate", "cache", "feedback"};
+    static const char *const commands[] = {"inspect", "run",      "profile", "plan",           "build",
+                                           "eval",    "up",       "status",  "logs",           "down",
+                                           "infer",   "bench",    "top",     "verify-promise", "simulate",
+                                           "cache",   "feedback", "apply",   "restart",        "scale"};
     char arguments[64];
     (void)state;
 
