@@ -25,6 +25,9 @@ static void name_shipment(char *buf, size_t size, const struct pipeline *p)
         for (const char *c = i ? p->state : host; *c; c++)
             hash = (hash ^ (unsigned char)*c) * 1099511628211ull;
     snprintf(buf, size, "%.20s-%08x", p->name, (unsigned)(hash ^ hash >> 32));
+    for (char *c = buf; *c; c++)
+        if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-", *c))
+            *c = '_';
 }
 
 static int add_programs(struct shipment *s, struct error *e)

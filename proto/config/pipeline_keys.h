@@ -79,6 +79,8 @@ int key_start_list(struct pipeline *p, const char *pattern, const int *index, st
 int key_start_item(struct pipeline *p, const char *pattern, const int *index, struct key_source o,
                    struct error *e);
 
+/* What KEY_NAME takes. A name that comes from the model's file may be another. */
+bool pipeline_name_ok(const char *text);
 /* Where the value of a key is, for these indices of its path. */
 const void *key_at(const struct pipeline *p, const struct key *k, const int *index);
 /* The number of items of a list; -1: the pattern is none. */

@@ -30,12 +30,13 @@ static void print_text(FILE *to, const struct key *k, const void *at)
         yaml_print_quoted(to, text);
 }
 
-/* Is there a value to write? */
+/* Is there a value to write? A name that was taken from the model's file, and that a key would not take,
+ * comes from there again. */
 static bool is_there(const struct key *k, const void *at)
 {
     char text[YAML_MAX_SCALAR + 1];
     key_text(text, sizeof text, k, at);
-    return *text;
+    return *text && (k->type != KEY_NAME || pipeline_name_ok(text));
 }
 
 static void print_map(struct printing *s, const char *pattern, int depth);

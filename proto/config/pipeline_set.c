@@ -267,7 +267,7 @@ static int choice(const char *choices, const char *text)
     return -1;
 }
 
-static bool name_ok(const char *text)
+bool pipeline_name_ok(const char *text)
 {
     size_t n = strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-");
     return n > 0 && n < 64 && !text[n] && text[0] != '.' && text[0] != '-';
@@ -373,7 +373,7 @@ static int set_text(char **to, const struct key *k, const char *text, struct key
         snprintf(bare, sizeof bare, "%.*s", (int)n - 2, text + 1);
         text = bare;
     }
-    if ((k->type == KEY_HOST && !host_ok(text)) || (k->type == KEY_NAME && !name_ok(text)) ||
+    if ((k->type == KEY_HOST && !host_ok(text)) || (k->type == KEY_NAME && !pipeline_name_ok(text)) ||
         (k->type == KEY_CHOICE && choice(k->choices, text) < 0) ||
         (k->type == KEY_REDIS && !redis_ok(text)) || !*text)
         return wrong(k, text, o, e);
