@@ -255,8 +255,7 @@ static void a_user_has_a_password(void **state)
     assert_false(w->service[0].beat.redis_up);
     teach(w, 0, MISSING, 10);
     write_secret(w, "s3cret");
-    wait_for(w, w->service[0].beat.jobs == 10);
-    assert_int_equal(learning(w, 0), LEARNING_SHARED);
+    wait_for(w, w->service[0].beat.jobs == 10 && learning(w, 0) == LEARNING_SHARED);
     redis_ask(w, "ACL SETUSER freezeline -%s", "xadd");
     teach(w, 0, MISSING, 10);
     wait_for(w, learning(w, 0) == LEARNING_REFUSED && log_has(w, 0, "give it +@all"));
