@@ -175,3 +175,26 @@ int serving_recall(struct serving *out, const struct pipeline *p, struct error *
         serving_free(out);
     return rc;
 }
+
+int serving_load(struct pipeline **out, const struct pipeline_arguments *a, struct error *e)
+{
+    struct pipeline_arguments both;
+    struct pipeline *p;
+    struct serving now;
+    int rc = running_load(out, a, e);
+
+    if (rc || serving_recall(&now, *out, NULL))
+        return rc;
+    both = now.arguments;
+    for (int i = 0; i < a->sets.n && both.sets.n < ARGUMENTS_MAX_LIST; i++)
+        both.sets.item[both.sets.n++] = a->sets.item[i];
+    if (!arguments_load(&p, &both, NULL)) {
+        char *as_asked = (*out)->path;
+        (*out)->path = p->path;
+        p->path = as_asked;
+        pipeline_free(*out);
+        *out = p;
+    }
+    serving_free(&now);
+    return FL_OK;
+}

@@ -2,8 +2,9 @@
  *
  * STATE/run/pipeline.yaml is the file as it was when it was taken, and STATE/run/arguments has the --set
  * arguments beside it. So whoever edits the file changes nothing of what runs, not even of a process that is
- * started again, until `freezeline apply` or `reload` takes it. While an operation is under way, what is new
- * is in STATE/run/pipeline.next.yaml.
+ * started again, until `freezeline apply` takes it. While an operation is under way, what is new is in
+ * STATE/run/pipeline.next.yaml. Where it was started on other hosts there is one more copy beside
+ * launch.json.
  */
 #ifndef FREEZELINE_SERVING_H
 #define FREEZELINE_SERVING_H
@@ -33,5 +34,8 @@ int serving_sets(struct argument_list *out, const struct serving *now, const cha
 
 /* What serves, as commands load it: the copy with the remembered arguments. FL_NOT_FOUND: nothing is up. */
 int serving_recall(struct serving *out, const struct pipeline *p, struct error *e);
+
+/* running_load, but of a pipeline that is up what serves, whatever its file says by now. */
+int serving_load(struct pipeline **out, const struct pipeline_arguments *a, struct error *e);
 
 #endif

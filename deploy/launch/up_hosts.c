@@ -16,6 +16,7 @@
 #include "fleet.h"
 #include "fleet_files.h"
 #include "running.h"
+#include "serving.h"
 #include "word.h"
 
 #define ASK_MS   1000
@@ -107,6 +108,18 @@ static void stop_all(struct fleet *f, const struct pipeline *p)
         fleet_forget(p);
 }
 
+/* Commands that ask or change it find its processes by this copy, not by a file that is edited meanwhile. */
+static int keep_copy(const struct pipeline *p, const struct argument_list *sets, struct error *e)
+{
+    struct serving copy;
+    int rc = serving_take(&copy, p, p->path, sets, e);
+
+    if (!rc)
+        rc = serving_commit(&copy, e);
+    serving_free(&copy);
+    return rc;
+}
+
 static int run_all(struct starting *s, struct error *e)
 {
     struct transport *t = s->fleet.transport;
@@ -114,7 +127,7 @@ static int run_all(struct starting *s, struct error *e)
     int rc;
 
     if ((rc = transport_each(t, check, s, e)) || (rc = fleet_save(&s->fleet, p, e)) ||
-        (rc = running_remember(p, s->up->arguments, e)))
+        (rc = keep_copy(p, &s->up->arguments->sets, e)))
         return rc;
     if ((rc = transport_each(t, start, s, e)) || (rc = transport_each(t, watch, s, e))) {
         stop_all(&s->fleet, p);
@@ -242,6 +255,7 @@ static int apply(struct transport *t, int host, void *arg, struct error *e)
 int apply_hosts(const struct pipeline *p, bool dry_run, int timeout_s, struct error *e)
 {
     const struct up_hosts up = {.pipeline = p};
+    struct serving was;
     struct applying a = {.starting.up = &up, .dry_run = dry_run, .timeout_s = timeout_s};
     char path[STATE_PATH_BYTES];
     int rc, lock = -1;
@@ -258,6 +272,10 @@ int apply_hosts(const struct pipeline *p, bool dry_run, int timeout_s, struct er
         !(rc = state_lock(&lock, path, "starting or stopping it on its hosts", e)) &&
         !(rc = fleet_open(&a.starting.fleet, e)) && !(rc = ship_all(&a.starting, e)))
         rc = transport_each(a.starting.fleet.transport, apply, &a, e);
+    if (!rc && !dry_run && !serving_recall(&was, p, NULL)) {
+        rc = keep_copy(p, &was.arguments.sets, e);
+        serving_free(&was);
+    }
     for (int i = 0; !rc && i < a.starting.fleet.n; i++)
         printf("%s: %s\n", a.starting.fleet.host[i].name, a.said[i]);
     fleet_close(&a.starting.fleet);

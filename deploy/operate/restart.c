@@ -4,7 +4,7 @@
 
 #include "deploy/launch/fleet.h"
 #include "deploy/launch/order.h"
-#include "deploy/launch/running.h"
+#include "deploy/launch/serving.h"
 #include "deploy/tool/arguments.h"
 #include "deploy/tool/command.h"
 #include "deploy/tool/interrupt.h"
@@ -89,7 +89,7 @@ static int restart(struct restart *r, struct error *e)
 
     if (r->rolling == (r->who.n > 0))
         return error_set(e, FL_USAGE, "name the processes, or write --rolling for all of them");
-    if ((rc = running_load(&r->pipeline, &r->where, e)))
+    if ((rc = serving_load(&r->pipeline, &r->where, e)))
         return rc;
     who = names_of(r);
     rc = fleet_there(r->pipeline)

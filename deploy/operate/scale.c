@@ -6,7 +6,7 @@
 #include "base/clock.h"
 #include "deploy/launch/fleet.h"
 #include "deploy/launch/order.h"
-#include "deploy/launch/running.h"
+#include "deploy/launch/serving.h"
 #include "deploy/tool/arguments.h"
 #include "deploy/tool/command.h"
 #include "deploy/tool/interrupt.h"
@@ -72,7 +72,7 @@ static int scale(struct scale *s, const char *operand, struct error *e)
     struct steps steps = {.quiet = s->json};
     uint64_t began = clock_ns();
     double seconds;
-    int rc = running_load(&s->pipeline, &s->where, e);
+    int rc = serving_load(&s->pipeline, &s->where, e);
 
     if (rc || (rc = read_operand(s, operand, e)))
         return rc;

@@ -20,6 +20,7 @@
 #include "deploy/launch/roles.h"
 #include "deploy/launch/running.h"
 #include "deploy/launch/served.h"
+#include "deploy/launch/serving.h"
 #include "deploy/launch/word.h"
 #include "deploy/tool/table.h"
 
@@ -37,7 +38,7 @@ static const struct usage usage = {
 struct status {
     struct pipeline_arguments where;
     bool json;
-    struct pipeline *pipeline;
+    struct pipeline *pipeline, *file; /* what serves; what its file says by now */
     struct model_shape *model;
     struct status_reply *reply;
     struct served served;
@@ -188,7 +189,7 @@ static int print_json(const struct status *s, const struct status_row *row, int 
     for (int i = 0; i < n; i++)
         json_array_append_new(processes, row_json(s, &row[i]));
     root = json_pack("{s:b, s:o, s:o}", "ready", s->ready, "processes", processes, "exits", exits_json(s));
-    served_report(&s->served, s->pipeline, root);
+    served_report(&s->served, s->file, root);
     if (root && s->balance[0])
         json_array_append_new(json_object_get(root, "notes"), json_string(s->balance));
     if (root) {
@@ -338,7 +339,7 @@ static int print_table(const struct status *s, const struct status_row *row, int
         print_built(&s->served.built);
         return rc;
     }
-    served_print(&s->served, s->pipeline, stdout);
+    served_print(&s->served, s->file, stdout);
     if (s->balance[0])
         printf("\n%s\n", s->balance);
     learning_print(s->reply, stdout);
@@ -370,9 +371,9 @@ static int status(struct status *s, struct error *e)
     struct status_row row[ROLES_MAX];
     struct promise_record built;
     struct balance balance;
-    int n, rc = running_load(&s->pipeline, &s->where, e);
+    int n, rc = serving_load(&s->pipeline, &s->where, e);
 
-    if (rc)
+    if (rc || (rc = running_load(&s->file, &s->where, e)))
         return rc;
     s->reply = calloc(1, sizeof *s->reply);
     s->model = calloc(1, sizeof *s->model);
@@ -380,12 +381,12 @@ static int status(struct status *s, struct error *e)
         return error_set(e, FL_NOMEM, "no memory");
     ask(s);
     host_report_ask(&s->hosts, s->pipeline, s->reply);
-    if (model_shape_load(s->model, s->pipeline, NULL)) {
+    if (model_shape_load(s->model, s->file, NULL)) {
         free(s->model); /* a status without names is still a status */
         s->model = NULL;
     }
-    promise_record_load(&built, s->pipeline);
-    served_take(&s->served, s->reply, s->model, &built, s->pipeline);
+    promise_record_load(&built, s->file);
+    served_take(&s->served, s->reply, s->model, &built, s->file);
     balance_look(&balance, s->reply);
     balance_text(&balance, s->pipeline->path, s->balance, sizeof s->balance);
     if ((rc = rows_of(s, row, &n, e)) ||
@@ -410,6 +411,7 @@ int command_status(int argc, char **argv, struct error *e)
         rc = status(&s, e);
     free(s.reply);
     free(s.model);
+    pipeline_free(s.file);
     pipeline_free(s.pipeline);
     return rc;
 }

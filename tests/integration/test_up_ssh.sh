@@ -159,6 +159,12 @@ restarts() {
         grep -q '^stage1.0 on c: 1 process started again' "$work/restarted" &&
         grep -q '^cache1 on b: ' "$work/restarted" && same_answers
 }
+# A file that is edited changes nothing until it is applied: not what is restarted, nor what is shown.
+edited_in_vain() {
+    cp "$three" "$work/before.yaml" && sed -i 's/{last: block4}/{last: block4, replicas: 2}/' "$three" &&
+        ! fl status -c "$three" | grep 'stage1.1' && fl restart -c "$three" --rolling >"$work/restarted" &&
+        grep -q '^8 processes started again' "$work/restarted" && cp "$work/before.yaml" "$three"
+}
 applies() {
     fl build -c "$one" --train "cifar10:$work/train.bin" --calibrate "cifar10:$work/requests.bin#0-199" &&
         sed 's/{last: block4}/{last: block4, batch: 4}/' "$three" >"$work/new.yaml" && cp "$work/new.yaml" "$three" &&
@@ -174,6 +180,7 @@ grows() {
         fl apply -c "$three" && fl status -c "$three" | grep -q '^stage2.1 *b *[0-9]* *ready' && same_answers
 }
 check "restart" restarts
+check "a file that is not applied" edited_in_vain
 check "scale" says 'stages.1.replicas of' fl scale -c "$three" 1=2
 check "a worker more" grows
 check "apply" applies
