@@ -73,7 +73,7 @@ static int take(struct key_pair *k, const char *word, const char *value)
     if (!strcmp(word, "role"))
         return (k->role = party_of(value)) == PARTY_NOBODY;
     if (!strcmp(word, "name")) {
-        snprintf(k->name, sizeof k->name, "%s", value);
+        snprintf(k->name, sizeof k->name, "%.*s", (int)sizeof k->name - 1, value);
         return !key_name_ok(value);
     }
     if (!key_text_ok(value))

@@ -312,6 +312,11 @@ static void a_supervisor_that_dies_leaves_nothing(void **state)
     finish(h);
 }
 
+static bool has_three(void *arg)
+{
+    return workers_of(arg, 1) == 3;
+}
+
 /* Settings of every kind of process and a number, taken in one go. */
 static void a_changed_file_is_taken_without_a_failed_request(void **state)
 {
@@ -329,7 +334,7 @@ static void a_changed_file_is_taken_without_a_failed_request(void **state)
     assert_said("stages.1.batch: 8 -> 4: the stage workers start again");
     assert_int_equal(pid_of(h, "broker"), broker);
     tool_ok(h, "apply", "");
-    assert_int_equal(workers_of(h, 1), 3);
+    harness_until(has_three, h, 30, "the third worker of stage 1 has said hello to the new broker");
     assert_true(pid_of(h, "broker") != broker && pid_of(h, "stage0.0") != stage);
     tool_ok(h, "apply", "");
     assert_said("nothing to do");
