@@ -6,7 +6,7 @@
  * All stages that serve have one plan (registry.h): the network, its input, cuts, exits. A worker that comes
  * with another one gets no requests; it is kept here and waits. The pipeline moves on to a plan of those who
  * wait in two cases.
- * - They can serve every stage with it, and each worker that serves has its successor (`freezeline reload`
+ * - They can serve every stage with it, and each worker that serves has its successor (`freezeline apply`
  *   starts them, or any launcher) or a stage has nobody.
  * - A stage can't be served any more, and who comes there has another plan: the files are others now, and a
  *   pipeline that lacks a stage answers nothing. This one happens at most once in SUCCESSION_EVERY_NS, lest

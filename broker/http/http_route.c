@@ -116,7 +116,7 @@ static struct http_route find(const char *path, const char *model)
     else if (p.n == 3 && is(&p, 1, "repository") && is(&p, 2, "index"))
         r.target = TARGET_INDEX;
     else if (is(&p, 1, "repository"))
-        return not_had("loading and unloading", "`freezeline reload`");
+        return not_had("loading and unloading", "`freezeline apply`");
     else if (is(&p, 1, "systemsharedmemory") || is(&p, 1, "cudasharedmemory"))
         return not_had("shared memory regions",
                        "binary data, or the native client, which shares memory by itself");

@@ -272,7 +272,7 @@ static int make(struct keeper **out, const struct pipeline *p, int index, const 
     }
     work(k);
     if (!student && !keeper_brain_current(k->brain))
-        log_warn("no caches in %s%s: every look-up misses; run `freezeline build`, then `freezeline reload`",
+        log_warn("no caches in %s%s: every look-up misses; run `freezeline build`, then `freezeline apply`",
                  k->files.dir, k->link ? " nor in Redis" : "");
     *out = k;
     return FL_OK;

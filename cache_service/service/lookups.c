@@ -127,7 +127,7 @@ static int find_cache(const struct lookups *l, const struct lookup *in, struct c
         return error_set(
             e, FL_STALE,
             "look-up at exit %s of another model, after another layer or with other grids than its cache "
-            "was built for (%.160s, %s): `freezeline reload` takes a build that fits; or build again",
+            "was built for (%.160s, %s): `freezeline apply` takes a build that fits; or build again",
             x->name, x->after, x->layout);
     *out = cache;
     return FL_OK;

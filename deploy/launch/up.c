@@ -314,7 +314,8 @@ int command_up(int argc, char **argv, struct error *e)
     const struct argument table[] = {
         ARGUMENTS_PIPELINE(u.where),
         OPTION_TEXT("on", u.on, "WAY", "how the hosts are reached: local, ssh, slurm (default: launch.on)"),
-        OPTION_TEXT("hosts", u.host_file, "FILE", "machines, a line each: HOST slots=N"),
+        OPTION_TEXT("hosts", u.host_file, "FILE",
+                    "machines beside the file's `hosts`, a line each: HOST slots=N"),
         OPTION_INT("timeout", u.timeout_s, "S", "give up when not ready after S seconds (120)", 1, 86400),
         OPTION_FLAG("foreground", u.foreground,
                     "stay until Ctrl-C or until the terminal closes, then stop everything"),

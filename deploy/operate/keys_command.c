@@ -195,7 +195,7 @@ static void add_brokers(struct key_pair *k, const struct allow_list *list)
             memcpy(k->broker[k->n_brokers++], list->entry[i].key, KEY_TEXT_BYTES);
 }
 
-/* The list first: a key that is in nobody's hands yet does no harm. */
+/* The list first: a key that is in nobody's hands yet does no harm. Without a file its name is free again. */
 static int write_added(struct keys_command *c, struct allowed *a, const char *path, struct error *e)
 {
     struct key_pair k;
@@ -204,8 +204,10 @@ static int write_added(struct keys_command *c, struct allowed *a, const char *pa
         memcpy(a->key, k.public_key, sizeof a->key);
         add_brokers(&k, &c->list);
         if (!(rc = allow_list_add(&c->list, a, e)) &&
-            !(rc = allow_list_write(&c->list, c->pipeline->keys, e)))
-            rc = key_file_write(&k, path, e);
+            !(rc = allow_list_write(&c->list, c->pipeline->keys, e)) && (rc = key_file_write(&k, path, e))) {
+            allow_list_remove(&c->list, named(&c->list, a->name));
+            allow_list_write(&c->list, c->pipeline->keys, NULL);
+        }
     }
     key_pair_wipe(&k);
     return rc;

@@ -13,6 +13,7 @@
 #include "epoch_report.h"
 #include "history_report.h"
 #include "host_report.h"
+#include "deploy/launch/changes.h"
 #include "deploy/launch/claim.h"
 #include "learning.h"
 #include "deploy/model/model_shape.h"
@@ -276,6 +277,19 @@ static void print_requests(const struct status *s)
                100.0 * (double)r->exit[i].answered / (double)answered);
 }
 
+/* Another plan or build is said by served_print. */
+static void print_changes(const struct status *s)
+{
+    struct changes changes;
+
+    changes_find(&changes, s->pipeline, s->file);
+    if (changes.n && s->served.file == SERVED_SAME)
+        printf("\n%s says something else than what serves: `freezeline apply --dry-run -c %s` says what, "
+               "without "
+               "--dry-run takes it\n",
+               s->file->path, s->file->path);
+}
+
 /* While nothing answers: what lies on disk. */
 static void print_built(const struct promise_record *built)
 {
@@ -340,6 +354,7 @@ static int print_table(const struct status *s, const struct status_row *row, int
         return rc;
     }
     served_print(&s->served, s->file, stdout);
+    print_changes(s);
     if (s->balance[0])
         printf("\n%s\n", s->balance);
     learning_print(s->reply, stdout);

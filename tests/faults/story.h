@@ -31,7 +31,7 @@ enum kind {
     FAIL,  /* a worker's computing fails for x ms: out of memory, a bad library */
     SLOW,  /* computing takes y times as long for x ms: another tenant */
     DRAIN, /* an operator asks to admit nothing for x ms; y: and then takes it back */
-    RELOAD, /* `freezeline reload`: the file has another plan; each place gets a successor that waits */
+    RELOAD, /* `freezeline apply`: the file has another plan; each place gets a successor that waits */
     EDIT,   /* the file has another plan, and nobody reloads: whoever starts from now on has it */
     REPLAY, /* a message of port a that was sent before comes once more, from a stranger: number x of the last
              */

@@ -121,6 +121,7 @@ static void whose_key_is_allowed_is_served(void **state)
     steady_begin(&load, h, 50);
     snprintf(line, sizeof line, "mkdir -m 700 %.400s/alice %.400s/strange", harness_dir(h), harness_dir(h));
     assert_int_equal(shell(line), 0);
+    assert_int_equal(tool(h, "keys add alice", "--output /nowhere/client.key"), 1);
     snprintf(line, sizeof line, "--days 30 --output %.400s/alice/client.key", harness_dir(h));
     tool_ok(h, "keys add alice", line);
     snprintf(alice, sizeof alice, "%.400s/alice", harness_dir(h));

@@ -1,5 +1,5 @@
 /* test_reload.c - what answers is one model with its own caches, whatever becomes of the files; and
- * `freezeline reload`
+ * `freezeline reload`, the older name of `freezeline apply`
  *
  * The journey of somebody who trains again in place: what was built for one network never answers for
  * another, status says what serves, and the new model, cut or build is taken without a failed request.

@@ -162,8 +162,10 @@ restarts() {
 # A file that is edited changes nothing until it is applied: not what is restarted, nor what is shown.
 edited_in_vain() {
     cp "$three" "$work/before.yaml" && sed -i 's/{last: block4}/{last: block4, replicas: 2}/' "$three" &&
-        ! fl status -c "$three" | grep 'stage1.1' && fl restart -c "$three" --rolling >"$work/restarted" &&
-        grep -q '^8 processes started again' "$work/restarted" && cp "$work/before.yaml" "$three"
+        fl status -c "$three" >"$work/status" && ! grep 'stage1.1' "$work/status" &&
+        grep -q 'something else than what serves: `freezeline apply --dry-run' "$work/status" &&
+        fl restart -c "$three" --rolling >"$work/restarted" && grep -q '^8 processes started again' "$work/restarted" &&
+        cp "$work/before.yaml" "$three"
 }
 applies() {
     fl build -c "$one" --train "cifar10:$work/train.bin" --calibrate "cifar10:$work/requests.bin#0-199" &&
