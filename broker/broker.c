@@ -335,6 +335,9 @@ static void keep_doors(struct broker *b, uint64_t now)
     for (int i = 0; i < N_DOORS; i++)
         if (frames_keep_bound(b->door[i].socket, endpoint[i], &e))
             log_warn("%s", e.text);
+    for (int i = 0; i < PIPELINE_MAX_REPLICAS; i++)
+        if (b->push[i].socket && !dispatch_owed(b->dispatch, i))
+            link_mend(&b->push[i], now);
 }
 
 void broker_run(struct broker *b, const volatile int *stop)

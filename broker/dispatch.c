@@ -77,6 +77,11 @@ bool dispatch_feeds(const struct dispatch *d, int replica)
     return member_ready(registry_worker(d->registry, 0, replica));
 }
 
+bool dispatch_owed(const struct dispatch *d, int replica)
+{
+    return registry_worker(d->registry, 0, replica)->outstanding > 0;
+}
+
 static void fill_status(struct dispatch *d, uint64_t now)
 {
     d->out.type = MESSAGE_STATUS_REPLY;

@@ -56,6 +56,8 @@ uint64_t dispatch_tick(struct dispatch *d, uint64_t now);
 bool dispatch_blocked(const struct dispatch *d);
 /* That replica of stage 0 is ready for jobs, if its socket takes them. */
 bool dispatch_feeds(const struct dispatch *d, int replica);
+/* That replica of stage 0 has requests that are not answered: its socket may be full. */
+bool dispatch_owed(const struct dispatch *d, int replica);
 /* Requests wait for room: whatever comes now has to wait too. */
 bool dispatch_full(const struct dispatch *d);
 

@@ -16,8 +16,8 @@
 #include "base/notify.h"
 #include "cache_service/service/control.h"
 #include "student.h"
-#include "wire/frames.h"
 #include "wire/hello.h"
+#include "wire/mend.h"
 
 #define BURST 64 /* messages between two looks at the clock */
 
@@ -27,6 +27,7 @@ struct learner_process {
     void *context;
     int n_brokers;
     void *socket[PIPELINE_MAX_BROKERS];
+    struct mend mend[PIPELINE_MAX_BROKERS];
     struct control broker[PIPELINE_MAX_BROKERS];
     struct hello hello;
     struct student *student;
@@ -114,8 +115,10 @@ static void receive(struct learner_process *l, int broker)
             return;
         if (rc)
             log_warn("control socket: %s", e.text);
-        else
+        else {
+            l->mend[broker].heard_ns = clock_ns();
             take_message(l, broker, clock_ns());
+        }
     }
 }
 
@@ -171,6 +174,9 @@ int learner_process_run(struct learner_process *l, const volatile int *stop, str
             return rc;
         for (int i = 0; i < l->n_brokers; i++)
             receive(l, i);
+        for (int i = 0; i < l->n_brokers; i++) /* a broker replies to each heartbeat */
+            mend_socket(&l->mend[i], l->socket[i], PARTY_BROKER, &l->p->security,
+                        (uint64_t)l->p->broker.dead_after_ms * NS_PER_MS, clock_ns());
     }
     if (l->sent_away)
         return error_set(e, FL_STALE, "the broker sent this process away: another is learner %d; it ends",

@@ -31,6 +31,7 @@ struct service {
     void *context;
     int n_brokers;
     void *control[PIPELINE_MAX_BROKERS];
+    struct mend mend[PIPELINE_MAX_BROKERS]; /* of `control` */
     struct link results[PIPELINE_MAX_BROKERS];
     struct lanes *lanes; /* NULL: switched off */
     struct link lookup;
@@ -147,7 +148,18 @@ static void receive_control(struct service *s, int broker)
             continue;
         }
         receive_lookups(s);
+        s->mend[broker].heard_ns = clock_ns();
         cache_brain_control(s->brain, broker, &s->told, clock_ns());
+    }
+}
+
+/* Connects again where libzmq does not. A broker replies to each heartbeat. */
+static void mend(struct service *s)
+{
+    uint64_t now = clock_ns(), silent = (uint64_t)s->p->broker.dead_after_ms * NS_PER_MS;
+    for (int i = 0; i < s->n_brokers; i++) {
+        mend_socket(&s->mend[i], s->control[i], PARTY_BROKER, &s->p->security, silent, now);
+        link_mend(&s->results[i], now);
     }
 }
 
@@ -299,6 +311,7 @@ int service_run(struct service *s, const volatile int *stop, const volatile int 
         for (int i = 0; i < s->n_brokers; i++)
             if (said >> i & 1)
                 receive_control(s, i);
+        mend(s);
         if (*hang_ups != reloaded) {
             reloaded = *hang_ups;
             log_info("reading the caches again");

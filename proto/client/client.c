@@ -35,10 +35,7 @@ static int send_to(void *arg, int broker, const struct message *m, zmq_msg_t *pa
 
 static bool connected(void *arg, int broker)
 {
-    struct client *c = arg;
-    int events = 0;
-    size_t size = sizeof events;
-    return !zmq_getsockopt(c->link[broker].socket, ZMQ_EVENTS, &events, &size) && (events & ZMQ_POLLOUT);
+    return frames_takes(((struct client *)arg)->link[broker].socket);
 }
 
 /* A descriptor that tells of all links and of time that has passed. */
@@ -313,6 +310,8 @@ static bool look_after(struct client *c, zmq_msg_t *payload)
     }
     if (c->lanes)
         lanes_turn(c->lanes, now);
+    for (int i = 0; i < c->n_links; i++)
+        link_mend(&c->link[i], now);
     c->due_ns = failover_tick(c->failover, now);
     if (!expired(c, now))
         return false;

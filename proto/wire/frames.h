@@ -39,6 +39,12 @@ struct socket_options {
 int frames_socket(void **out, void *context, int type, enum frames_mode mode, const char *endpoint,
                   const struct socket_options *o, const struct security *security, struct error *e);
 
+/* It is connected and its queue has room. NULL: no. */
+bool frames_takes(void *socket);
+/* Lets the connections of a socket go that was made with FRAMES_CONNECT, and makes new ones, if they are tcp.
+ * `to` and `security` as then. FL_CONFIG, FL_INTERNAL, FL_IO. */
+int frames_connect_again(void *socket, enum party to, const struct security *security, struct error *e);
+
 /* Closes it. What was sent and has not left yet may leave for linger_ms. NULL is fine. */
 void frames_close(void *socket, int linger_ms);
 

@@ -13,6 +13,8 @@ int link_open(struct link *l, void *context, int type, enum frames_mode mode, co
     struct error why;
     int rc;
     l->security = security;
+    l->to = o ? o->to : PARTY_NOBODY;
+    l->mend = (struct mend){0};
     rc = frames_socket(&l->socket, context, type, mode, endpoint, o, security, e);
     if (rc || !l->lanes)
         return rc;
@@ -27,6 +29,11 @@ void link_close(struct link *l, int linger_ms)
 {
     frames_close(l->socket, linger_ms);
     l->socket = NULL;
+}
+
+void link_mend(struct link *l, uint64_t now)
+{
+    mend_socket(&l->mend, l->socket, l->to, l->security, 0, now);
 }
 
 int link_send(struct link *l, const struct peer *to, const struct message *m, zmq_msg_t *payload)

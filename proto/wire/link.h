@@ -7,6 +7,7 @@
 #define FREEZELINE_LINK_H
 
 #include "lanes.h"
+#include "mend.h"
 #include "rights.h"
 
 struct link {
@@ -15,6 +16,8 @@ struct link {
     int door;
     enum gate gate;                  /* the caller's: what may come here, by whose key */
     const struct security *security; /* borrowed */
+    enum party to;                   /* connecting: who binds there */
+    struct mend mend;
     unsigned turn; /* now and then the socket comes first, so that no lane keeps it waiting for ever */
 };
 
@@ -25,6 +28,8 @@ int link_open(struct link *l, void *context, int type, enum frames_mode mode, co
               const struct socket_options *o, const struct lane_options *lane,
               const struct security *security, struct error *e);
 void link_close(struct link *l, int linger_ms);
+/* Of one that connects: connects again if its socket has taken nothing for a while (mend.h). */
+void link_mend(struct link *l, uint64_t now);
 
 /* As frames_send and frames_recv. FL_DENIED: it came, but its sender's key does not allow it. */
 int link_send(struct link *l, const struct peer *to, const struct message *m, zmq_msg_t *payload);

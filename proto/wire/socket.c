@@ -271,6 +271,34 @@ int frames_socket(void **out, void *context, int type, enum frames_mode mode, co
     return rc;
 }
 
+bool frames_takes(void *socket)
+{
+    int events = 0;
+    size_t size = sizeof events;
+    return socket && !zmq_getsockopt(socket, ZMQ_EVENTS, &events, &size) && (events & ZMQ_POLLOUT);
+}
+
+/* The last text that was connected to tells of those before, by its zeros. */
+int frames_connect_again(void *socket, enum party to, const struct security *security, struct error *e)
+{
+    char endpoint[ADDRESS_BYTES], text[ADDRESS_BYTES];
+    size_t size = sizeof endpoint;
+    char *port;
+    int zeros;
+
+    if (zmq_getsockopt(socket, ZMQ_LAST_ENDPOINT, endpoint, &size))
+        return error_set(e, FL_IO, "cannot tell whom a socket connects to: %s", zmq_strerror(errno));
+    if (strncmp(endpoint, "tcp://", 6))
+        return FL_OK;
+    port = strrchr(endpoint, ':') + 1;
+    zeros = (int)strspn(port, "0");
+    memmove(port, port + zeros, strlen(port + zeros) + 1);
+    log_debug("connects to %s again", endpoint);
+    for (int i = zeros; i >= 0; i--) /* where connecting failed before, there is none: that is fine */
+        zmq_disconnect(socket, another_text(endpoint, i, text, sizeof text));
+    return connect_one(socket, endpoint, to, security, e);
+}
+
 void frames_close(void *socket, int linger_ms)
 {
     if (!socket)

@@ -101,8 +101,10 @@ static void hear(struct stage_worker *w, int broker, uint64_t now)
             receive_verdicts(w); /* a hit that is asked for may lie in the socket */
         if (rc)
             stage_brain_garbage(w->brain, "control socket", &e, now);
-        else
+        else {
+            worker_sockets_heard(&w->sockets, broker, now);
             stage_brain_control(w->brain, broker, &w->in, clock_ns());
+        }
     }
 }
 
@@ -116,6 +118,7 @@ static void talk(struct stage_worker *w, uint64_t now)
                               &w->kept_ns, now);
     for (int i = 0; i < w->sockets.n_brokers; i++)
         hear(w, i, now);
+    worker_sockets_mend(&w->sockets, now);
     w->due_ns = stage_brain_tick(w->brain, now);
 }
 

@@ -153,25 +153,18 @@ static int meet(void *arg, int replica, const char *endpoint)
     return FL_OK;
 }
 
-static bool takes(void *socket)
-{
-    int events = 0;
-    size_t size = sizeof events;
-    return socket && !zmq_getsockopt(socket, ZMQ_EVENTS, &events, &size) && (events & ZMQ_POLLOUT);
-}
-
 static uint32_t reaches(void *arg)
 {
     struct worker_sockets *s = arg;
     s->reaches = 0;
     for (int i = 0; i < s->n_next; i++)
-        s->reaches |= (uint32_t)takes(s->next[i].socket) << i;
+        s->reaches |= (uint32_t)frames_takes(s->next[i].socket) << i;
     return s->reaches;
 }
 
 static bool connected(void *arg, int broker)
 {
-    return takes(((struct worker_sockets *)arg)->control[broker]);
+    return frames_takes(((struct worker_sockets *)arg)->control[broker]);
 }
 
 void worker_sockets_io(struct worker_sockets *s, struct stage_io *io)
@@ -238,6 +231,24 @@ void worker_sockets_wait_cache(struct worker_sockets *s, uint64_t ns)
     lanes_wake(s->lanes);
     if (fd[1].revents)
         lanes_turn(s->lanes, clock_ns()); /* or it would not sleep next time */
+}
+
+void worker_sockets_heard(struct worker_sockets *s, int broker, uint64_t now)
+{
+    s->mend[broker].heard_ns = now;
+}
+
+void worker_sockets_mend(struct worker_sockets *s, uint64_t now)
+{
+    const struct pipeline *p = s->pipeline;
+    for (int i = 0; i < s->n_brokers; i++) {
+        mend_socket(&s->mend[i], s->control[i], PARTY_BROKER, &p->security,
+                    (uint64_t)p->broker.dead_after_ms * NS_PER_MS, now);
+        link_mend(&s->results[i], now);
+    }
+    for (int i = 0; i < s->n_next; i++)
+        link_mend(&s->next[i], now);
+    link_mend(&s->cache, now);
 }
 
 void worker_sockets_turn(struct worker_sockets *s, struct stage_brain *brain, uint64_t now)

@@ -19,6 +19,7 @@ struct worker_sockets {
     void *context;
     int n_brokers;
     void *control[PIPELINE_MAX_BROKERS];
+    struct mend mend[PIPELINE_MAX_BROKERS]; /* of `control` */
     struct link results[PIPELINE_MAX_BROKERS];
     struct lanes *lanes;     /* NULL: switched off */
     struct link jobs, cache; /* those that are not open have no socket */
@@ -49,5 +50,10 @@ bool worker_sockets_wait(struct worker_sockets *s, int fd, bool *fd_came, uint32
 void worker_sockets_wait_cache(struct worker_sockets *s, uint64_t ns);
 /* Makes lanes, lets go of those whose process is gone, takes shared caches that came, and tells the brain. */
 void worker_sockets_turn(struct worker_sockets *s, struct stage_brain *brain, uint64_t now);
+
+/* A broker said something: it replies to each heartbeat, so its silence counts. */
+void worker_sockets_heard(struct worker_sockets *s, int broker, uint64_t now);
+/* Connects again where libzmq does not (mend.h). Call after what the brokers said was heard. */
+void worker_sockets_mend(struct worker_sockets *s, uint64_t now);
 
 #endif
