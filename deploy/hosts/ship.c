@@ -118,7 +118,7 @@ static void note_progress(struct ship *ship, struct host_ship *h, int64_t bytes)
     shipped->bytes += bytes;
     pthread_mutex_lock(&ship->lock);
     ship->done += bytes;
-    if (ship->o->progress)
+    if (ship->o->progress && ship->total >= ship->progress.parts / 10) /* else it reads 0.0 of 0.0 */
         progress_update(&ship->progress, "copying to the hosts", ship->done, ship->total, NAN);
     pthread_mutex_unlock(&ship->lock);
 }

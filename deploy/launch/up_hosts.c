@@ -262,25 +262,47 @@ static int apply(struct transport *t, int host, void *arg, struct error *e)
                      sizeof a->said[0], e);
 }
 
-int apply_hosts(const struct pipeline *p, bool dry_run, int timeout_s, struct error *e)
+/* Files as they are now, to the hosts that it was started on. The fleet and the lock are the caller's to
+ * close. */
+static int ship_again(struct starting *s, int *lock, struct error *e)
 {
-    const struct up_hosts up = {.pipeline = p};
-    struct serving was;
-    struct applying a = {.starting.up = &up, .dry_run = dry_run, .timeout_s = timeout_s};
+    const struct pipeline *p = s->up->pipeline;
     char path[STATE_PATH_BYTES];
-    int rc, lock = -1;
+    int rc = fleet_load(&s->fleet, p, e);
 
-    if ((rc = fleet_load(&a.starting.fleet, p, e)))
-        return rc;
     for (int i = 0; !rc && i < p->n_hosts; i++)
-        if (fleet_host(&a.starting.fleet, p->host[i].name) != i || p->n_hosts != a.starting.fleet.n)
+        if (fleet_host(&s->fleet, p->host[i].name) != i || p->n_hosts != s->fleet.n)
             rc = error_set(
                 e, FL_CONFIG,
                 "%s names other hosts than it was started on: that takes `freezeline down` and `up`",
                 p->path);
     if (!rc && !(rc = state_path(path, p, e, "run/launch.lock")) &&
-        !(rc = state_lock(&lock, path, "starting or stopping it on its hosts", e)) &&
-        !(rc = fleet_open(&a.starting.fleet, e)) && !(rc = ship_all(&a.starting, e)))
+        !(rc = state_lock(lock, path, "starting or stopping it on its hosts", e)) &&
+        !(rc = fleet_open(&s->fleet, e)))
+        rc = ship_all(s, e);
+    return rc;
+}
+
+int keys_to_hosts(const struct pipeline *p, struct error *e)
+{
+    const struct up_hosts up = {.pipeline = p};
+    struct starting s = {.up = &up};
+    int lock = -1, rc = ship_again(&s, &lock, e);
+
+    fleet_close(&s.fleet);
+    if (lock >= 0)
+        close(lock);
+    return rc;
+}
+
+int apply_hosts(const struct pipeline *p, bool dry_run, int timeout_s, struct error *e)
+{
+    const struct up_hosts up = {.pipeline = p};
+    struct serving was;
+    struct applying a = {.starting.up = &up, .dry_run = dry_run, .timeout_s = timeout_s};
+    int lock = -1, rc = ship_again(&a.starting, &lock, e);
+
+    if (!rc)
         rc = transport_each(a.starting.fleet.transport, apply, &a, e);
     if (!rc && !dry_run && !serving_recall(&was, p, NULL)) {
         rc = keep_copy(p, &was.arguments.sets, e);

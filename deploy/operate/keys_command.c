@@ -8,6 +8,9 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "deploy/launch/fleet.h"
+#include "deploy/launch/serving.h"
+#include "deploy/launch/up_hosts.h"
 #include "deploy/tool/arguments.h"
 #include "deploy/tool/command.h"
 #include "deploy/tool/report.h"
@@ -23,8 +26,8 @@ static const struct usage usage = {
     .summary = "Makes, lists, gives away, revokes and rotates the keys of a pipeline with security: curve.",
     .notes = "Keys are files in the directory that `keys` in the pipeline file names:\n"
              "ROLE.key has the secret of each role (mode 0600), `allowed` the public keys that\n"
-             "are let in. Running processes read `allowed` again within a second of a change;\n"
-             "on other hosts too, once it is copied there.\n"
+             "are let in. Running processes read `allowed` again within a second of a change.\n"
+             "It is copied to the hosts that `up --on ssh` or `slurm` started; to others by you.\n"
              "\n"
              "  make          a key for each role that has none\n"
              "  list          whose keys are let in, and until when\n"
@@ -56,8 +59,28 @@ static const char *name_of(const struct keys_command *c)
     return c->operands.n > 1 ? c->operands.item[1] : "";
 }
 
+/* To the hosts that it runs on, if it does: what is said next has to be true there. */
+static int bring_to_hosts(const struct keys_command *c, struct error *e)
+{
+    struct pipeline *p;
+    int rc;
+
+    if (c->pipeline->here >= 0 || !fleet_there(c->pipeline) || (rc = serving_load(&p, &c->where, e)))
+        return FL_OK;
+    if ((rc = keys_to_hosts(p, e)))
+        error_wrap(e, (enum fl_code)rc,
+                   "done here, but not on its hosts: `freezeline apply -c %s` tries again",
+                   c->pipeline->path);
+    pipeline_free(p);
+    return rc;
+}
+
 static int print_done(const struct keys_command *c, const char *what, const char *sentence, struct error *e)
 {
+    int rc = bring_to_hosts(c, e);
+
+    if (rc)
+        return rc;
     if (c->json)
         return report_print(
             json_pack("{s:s, s:s, s:s}", "done", what, "keys", c->pipeline->keys, "next", sentence), e);

@@ -224,6 +224,18 @@ check "no hosts" says "names no .hosts." fl up -c "$one" --on ssh
 
 # --- keys ---
 
+# Whoever is revoked here is refused there; a rotation goes by what it says.
+keys_reach_hosts() { # CONFIG
+    mkdir -m 700 "$work/alice" && fl keys add alice --output "$work/alice/client.key" -c "$1" &&
+        fl infer -c "$1" --input "$work/pictures/001.npy" --set keys="$work/alice" &&
+        $world exec 1 sh -c 'grep -r alice /root/.cache/freezeline/pipelines/*/keys/allowed' &&
+        fl keys revoke alice -c "$1" &&
+        ! $world exec 1 sh -c 'grep -r alice /root/.cache/freezeline/pipelines/*/keys/allowed' &&
+        fl keys rotate -c "$1" && fl restart -c "$1" --rolling && fl keys rotate -c "$1" &&
+        fl restart -c "$1" --rolling && fl keys rotate -c "$1" &&
+        answers "$1" | diff "$work/one.answers" -
+}
+
 encrypted() {
     sed 's/^security: none/security: curve/; s/^name: tiny/name: tiny\nkeys: keys/' "$three" >"$work/curve.yaml"
     says 'freezeline keys make' fl up -c "$work/curve.yaml" --on ssh && fl keys make -c "$work/curve.yaml" &&
@@ -231,7 +243,7 @@ encrypted() {
     # A host has the secrets of what runs there, for its user alone.
     $world exec 2 sh -c 'cd /root/.cache/freezeline/pipelines/*/keys && ls -l && ls && ! ls -l | grep -q "rw-r"' |
         tee "$work/keys.b" && ! grep -q broker.key "$work/keys.b" && grep -q worker.key "$work/keys.b" &&
-        fl down -c "$work/curve.yaml" && nothing_left
+        keys_reach_hosts "$work/curve.yaml" && fl down -c "$work/curve.yaml" && nothing_left
 }
 check "security: curve" encrypted
 
