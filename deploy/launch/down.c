@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "config/address.h"
 #include "deploy/hosts/slurm_job.h"
@@ -14,6 +15,7 @@
 #include "slurm_up.h"
 #include "up_hosts.h"
 #include "deploy/tool/report.h"
+#include "deploy/tool/state.h"
 
 #define ASK_MS 1000
 
@@ -65,6 +67,22 @@ static int stop(const struct pipeline *p, const struct launch_end *how, bool *en
     return rc;
 }
 
+/* A rollout that was killed leaves the pipeline that it tried. */
+static void stop_rollout(const struct pipeline *p)
+{
+    char path[STATE_PATH_BYTES];
+    struct pipeline_arguments where = {.path = path};
+    struct pipeline *beside = NULL;
+    struct error e = {FL_OK, ""};
+    bool ended;
+
+    if (state_path(path, p, NULL, "rollout/pipeline.yaml") || access(path, F_OK))
+        return;
+    if (arguments_load(&beside, &where, &e) || launch_down(beside, &(struct launch_end){0}, &ended, &e))
+        fprintf(stderr, "freezeline down: %s: %s\n", path, e.text);
+    pipeline_free(beside);
+}
+
 int command_down(int argc, char **argv, struct error *e)
 {
     struct pipeline_arguments where = {0};
@@ -84,6 +102,8 @@ int command_down(int argc, char **argv, struct error *e)
     interrupt_catch();
     if (!(rc = running_load(&p, &where, e)))
         rc = stop(p, &how, &ended, e);
+    if (!rc)
+        stop_rollout(p);
     if (!rc && !ended && p->here < 0)
         rc = check_silence(p, e);
     pipeline_free(p);

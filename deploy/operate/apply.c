@@ -377,6 +377,16 @@ int apply_file(const struct pipeline_arguments *where, bool *moved, struct error
     return rc;
 }
 
+int apply_look(const struct pipeline_arguments *where, bool *differs, struct error *e)
+{
+    struct apply a = {.where = *where, .timeout_s = TIMEOUT_S, .dry_run = true};
+    int rc = run(&a, false, e);
+
+    *differs = !rc && (is_together(&a) || a.changes.n || reads_caches(&a));
+    release(&a);
+    return rc;
+}
+
 int command_apply(int argc, char **argv, struct error *e)
 {
     struct apply a = {.timeout_s = TIMEOUT_S};

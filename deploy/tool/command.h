@@ -23,6 +23,7 @@ int command_supervise(int argc, char **argv, struct error *e); /* what `up` leav
 int command_objects(int argc, char **argv, struct error *e);   /* for ship.h; not listed */
 int command_export(int argc, char **argv, struct error *e);
 int command_apply(int argc, char **argv, struct error *e);
+int command_rollout(int argc, char **argv, struct error *e);
 int command_restart(int argc, char **argv, struct error *e);
 int command_scale(int argc, char **argv, struct error *e);
 int command_status(int argc, char **argv, struct error *e);

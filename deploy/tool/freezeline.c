@@ -28,6 +28,8 @@ static const struct command {
     {"apply", "take the pipeline file, model and build as they are now into the running pipeline",
      command_apply},
     {"reload", NULL, command_apply}, /* its older name */
+    {"rollout", "try the files as they are now beside what serves, then take them or leave them",
+     command_rollout},
     {"scale", "more or fewer workers of a stage, without a failed request", command_scale},
     {"restart", "processes start again one after another, without a failed request", command_restart},
     {"status", "processes of the pipeline and what they have done", command_status},

@@ -2,6 +2,7 @@
  *
  *   caches/   what `build` made        build/    its intermediate work     run/    pid files, locks, words to
  * `up` logs/     one file per process     redis/    data of a managed Redis   sock/   unix sockets
+ *   rollout/  the state directory of a pipeline that is tried beside
  */
 #ifndef FREEZELINE_STATE_H
 #define FREEZELINE_STATE_H

@@ -1,0 +1,196 @@
+/* beside.c - see beside.h */
+#include "beside.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/whole_file.h"
+#include "deploy/launch/launch.h"
+#include "deploy/tool/state.h"
+
+static void drop(char **text)
+{
+    free(*text);
+    *text = NULL;
+}
+
+/* One broker, default endpoints, no HTTP, no Redis, nothing learned. */
+static int keep_apart(struct pipeline *p, struct error *e)
+{
+    char *state, *endpoint;
+
+    if (asprintf(&state, "%s/rollout", p->state) < 0)
+        return error_set(e, FL_NOMEM, "no memory");
+    free(p->state);
+    p->state = state;
+    for (int i = 0; i < p->broker.n_replicas; i++) {
+        struct broker_replica *b = &p->broker.replica[i];
+        drop(&b->requests);
+        drop(&b->control);
+        drop(&b->results);
+        drop(&b->http);
+        drop(&b->host);
+    }
+    p->broker.n_replicas = 0;
+    drop(&p->broker.requests);
+    drop(&p->broker.control);
+    drop(&p->broker.results);
+    drop(&p->broker.http);
+    if (p->cache.n_endpoints == 1) {
+        drop(&p->cache.endpoint[0]);
+        p->cache.n_endpoints = 0; /* the default */
+    }
+    for (int i = 0; i < p->cache.n_endpoints; i++) {
+        if (asprintf(&endpoint, "ipc://%s/sock/cache.%d", state, i) < 0)
+            return error_set(e, FL_NOMEM, "no memory");
+        free(p->cache.endpoint[i]);
+        p->cache.endpoint[i] = endpoint;
+    }
+    for (int s = 0; s < p->n_stages; s++)
+        for (int r = 0; r < p->stage[s].n_replicas; r++)
+            drop(&p->stage[s].replica[r].endpoint);
+    drop(&p->redis.endpoint);
+    p->redis.managed = false;
+    for (int i = 0; i < p->redis.n_sentinels; i++)
+        drop(&p->redis.sentinel[i]);
+    p->redis.n_sentinels = 0;
+    drop(&p->redis.master);
+    p->updates.learn = false;
+    p->updates.sample = p->updates.audit = 0;
+    p->security.mode = SECURITY_LOOPBACK;
+    return FL_OK;
+}
+
+static int write_file(const struct beside *b, const struct pipeline *p, struct error *e)
+{
+    struct file_part part = {0};
+    char *text = NULL;
+    FILE *to = open_memstream(&text, &part.size);
+    int rc = FL_OK;
+
+    if (to)
+        pipeline_print(to, p);
+    if (!to || fclose(to))
+        rc = error_set(e, FL_NOMEM, "no memory");
+    part.data = text;
+    if (!rc)
+        rc = file_replace(b->path, &part, 1, e);
+    free(text);
+    return rc;
+}
+
+/* Calls `each` with every regular file in a folder that may not be there. */
+static int in_folder(const char *folder, int (*each)(const char *from, const char *name, void *arg),
+                     void *arg)
+{
+    DIR *d = opendir(folder);
+    char path[STATE_PATH_BYTES + 256];
+    struct dirent *entry;
+    struct stat st;
+    int rc = 0;
+
+    while (d && !rc && (entry = readdir(d))) {
+        snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);
+        if (!lstat(path, &st) && S_ISREG(st.st_mode))
+            rc = each(path, entry->d_name, arg);
+    }
+    if (d)
+        closedir(d);
+    return rc;
+}
+
+static int remove_it(const char *from, const char *name, void *arg)
+{
+    (void)name;
+    (void)arg;
+    return unlink(from);
+}
+
+static int link_it(const char *from, const char *name, void *folder)
+{
+    char to[STATE_PATH_BYTES + 256];
+    snprintf(to, sizeof to, "%s/%s", (const char *)folder, name);
+    return link(from, to);
+}
+
+/* Files there are replaced by name, never written into: a link stays what it was. */
+static int link_caches(const struct beside *b, const char *from, struct error *e)
+{
+    char to[STATE_PATH_BYTES];
+    int rc = state_path(to, b->pipeline, e, "caches");
+
+    if (rc || (rc = state_make(to, e)))
+        return rc;
+    if (in_folder(to, remove_it, NULL) || in_folder(from, link_it, to))
+        return error_set(e, FL_IO, "cannot link the caches of %s into %s: %s", from, to, strerror(errno));
+    return FL_OK;
+}
+
+int beside_prepare(struct beside *b, struct pipeline *next, struct error *e)
+{
+    char caches[STATE_PATH_BYTES], lock[STATE_PATH_BYTES], folder[STATE_PATH_BYTES];
+    bool ended;
+    int rc;
+
+    if ((rc = state_path(caches, next, e, "caches")) || (rc = state_path(folder, next, e, "rollout")) ||
+        (rc = state_path(lock, next, e, "rollout/lock")) ||
+        (rc = state_path(b->path, next, e, "rollout/pipeline.yaml")) || (rc = state_make(folder, e)) ||
+        (rc = state_lock(&b->lock, lock, "a rollout", e)) || (rc = keep_apart(next, e)) ||
+        (rc = launch_down(next, &(struct launch_end){0}, &ended, e)) || (rc = write_file(b, next, e)))
+        return rc;
+    b->arguments.path = b->path;
+    if ((rc = arguments_load(&b->pipeline, &b->arguments, e)))
+        return error_wrap(e, rc, "the pipeline beside cannot be described");
+    return link_caches(b, caches, e);
+}
+
+int beside_up(struct beside *b, int timeout_s, struct error *e)
+{
+    struct process supervisor;
+    int rc = launch_up(b->pipeline, &b->arguments, timeout_s, &supervisor, e);
+
+    b->up = !rc;
+    return rc;
+}
+
+/* The same inode, or none in both. */
+bool beside_has_caches_of(const struct beside *b, const struct pipeline *p)
+{
+    char path[STATE_PATH_BYTES];
+    struct stat ours = {0}, theirs = {0};
+
+    if (!state_path(path, b->pipeline, NULL, "caches/manifest.json") && stat(path, &ours))
+        ours.st_ino = 0;
+    if (!state_path(path, p, NULL, "caches/manifest.json") && stat(path, &theirs))
+        theirs.st_ino = 0;
+    return ours.st_ino == theirs.st_ino;
+}
+
+void beside_down(struct beside *b)
+{
+    char path[STATE_PATH_BYTES];
+    struct error e = {FL_OK, ""};
+    bool ended;
+
+    if (!b->up)
+        return;
+    b->up = false;
+    if (launch_down(b->pipeline, &(struct launch_end){0}, &ended, &e))
+        fprintf(stderr, "freezeline rollout: %s; `freezeline down -c %s` ends what was started\n", e.text,
+                b->path);
+    if (!state_path(path, b->pipeline, NULL, "caches"))
+        in_folder(path, remove_it, NULL);
+}
+
+void beside_free(struct beside *b)
+{
+    beside_down(b);
+    if (b->lock >= 0)
+        close(b->lock);
+    pipeline_free(b->pipeline);
+}

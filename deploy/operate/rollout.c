@@ -1,0 +1,434 @@
+/* rollout.c - `freezeline rollout`: the files as they are now are tried beside the pipeline that serves, and
+ * taken by it or left
+ *
+ * A pipeline of the new files comes up whole beside (beside.h). Both are asked the same requests of a data
+ * set in turns, and compared (comparison.h). Clients' requests all go to the one that serves, throughout; it
+ * changes at the end alone, as `freezeline apply` changes it. So whatever fails, or ends this command, leaves
+ * a pipeline that serves.
+ */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "client/client.h"
+#include "deploy/data/dataset.h"
+#include "deploy/launch/claim.h"
+#include "deploy/launch/host_side.h"
+#include "deploy/launch/running.h"
+#include "deploy/launch/serving.h"
+#include "deploy/model/model_shape.h"
+#include "deploy/tool/command.h"
+#include "deploy/tool/interrupt.h"
+#include "deploy/tool/progress.h"
+#include "deploy/tool/report.h"
+#include "apply.h"
+#include "beside.h"
+#include "comparison.h"
+
+#define MOST_BY_ITSELF 1000 /* requests, where the data have more */
+#define WARM_UP        8    /* pairs that do not count: both have everything in memory then */
+
+static const struct usage usage = {
+    .command = "rollout",
+    .summary = "Tries the pipeline file, the model and the built caches as they are now beside the pipeline "
+               "that serves; takes them when they are no worse, and leaves them when they are.",
+    .notes =
+        "A second pipeline comes up beside, in STATE/rollout: that takes memory and cores for both.\n"
+        "Requests from D are asked of both, one at a time and in turns, and compared: how many fail, how\n"
+        "many answers are right (without labels: the same), how long they take. It backs out as soon as\n"
+        "the new one is worse beyond doubt (looked at after 1, 5, 20 and 50% of the requests, and after\n"
+        "each that fails), and in the end when it is worse at all. Else the pipeline beside ends, and the\n"
+        "one that serves takes the files as `freezeline apply` does. No client's request goes to the new\n"
+        "files before that. Requests from D count in the statistics of the pipeline that serves, and its\n"
+        "caches may learn from them; the caches beside are as they were built. Ctrl-C backs out.\n\n"
+        "examples:\n"
+        "  freezeline rollout -c P.yaml --data cifar10:test_batch.bin\n"
+        "  freezeline rollout -c P.yaml --data folder:D --requests 300 --tolerance 0.5\n\n" DATASET_LAYOUTS,
+};
+
+struct rollout {
+    struct pipeline_arguments where;
+    const char *data_spec;
+    double tolerance, slower;
+    int requests, deadline_ms, timeout_s;
+    bool json, dry_run, skip_bad;
+
+    struct serving now;    /* what serves */
+    struct pipeline *next; /* the files as they are now */
+    struct model_shape *model;
+    struct dataset *data;
+    struct tensor input;
+    struct beside beside;
+    struct client *client_now, *client_next;
+    struct comparison *comparison;
+    struct progress progress;
+    uint64_t started_ns;
+    bool applied;
+    char why[300]; /* it was left */
+};
+
+/* --- before anything starts --- */
+
+static int load_next(struct pipeline **out, const struct rollout *r, struct error *e)
+{
+    struct pipeline_arguments next = {.path = r->where.path, .host = r->where.host};
+    int rc = serving_sets(&next.sets, &r->now, r->where.path, e);
+
+    return rc ? rc : arguments_load(out, &next, e);
+}
+
+/* The pipeline that serves, and what its files are now. */
+static int find(struct rollout *r, struct error *e)
+{
+    struct pipeline *running;
+    struct process supervisor;
+    bool differs;
+    int rc;
+
+    if (r->where.sets.n)
+        return error_set(e, FL_USAGE,
+                         "--set: the --set arguments of `up` stay; write what is to change into the file");
+    if (!r->data_spec)
+        return error_set(e, FL_USAGE, "--data is missing: requests to ask of both");
+    if ((rc = running_load(&running, &r->where, e)))
+        return rc;
+    if (running->n_hosts)
+        rc =
+            error_set(e, FL_UNSUPPORTED,
+                      "the pipeline file names hosts: a rollout needs all of it on this machine; `freezeline "
+                      "apply -c %s` takes the files on all hosts",
+                      running->path);
+    else if (claim_look(running, &supervisor) != CLAIM_HERE)
+        rc = error_set(e, FL_UNAVAILABLE, "no supervisor of this host tends it: `freezeline up -c %s` first",
+                       running->path);
+    else
+        rc = serving_recall(&r->now, running, e);
+    pipeline_free(running);
+    if (rc || (rc = apply_look(&r->where, &differs, e)) || (rc = load_next(&r->next, r, e)))
+        return rc;
+    return differs ? FL_OK
+                   : error_set(e, FL_USAGE, "nothing to do: the pipeline serves what %s describes",
+                               r->next->path);
+}
+
+static void show_record(struct rollout *r, int64_t i)
+{
+    dataset_image(r->data, i % dataset_count(r->data), r->input.data);
+}
+
+/* Only answers of the same classes can be compared, or be told to the same clients. */
+static int check_classes(struct rollout *r, struct error *e)
+{
+    int most = r->model->classes + 1, n = 0, rc;
+    float *scores = calloc((size_t)most, sizeof *scores);
+    struct answer a;
+
+    if (!scores)
+        return error_set(e, FL_NOMEM, "no memory");
+    show_record(r, 0);
+    rc = client_infer(r->client_now, &r->input, JOB_NO_CACHE, (uint32_t)r->deadline_ms, &a, scores, most, &n,
+                      e);
+    free(scores);
+    if (!rc && a.error)
+        rc = error_set(e, (enum fl_code)a.error, "%s", a.text);
+    if (rc)
+        return error_wrap(e, rc, "the pipeline that serves does not answer the first record of %s",
+                          r->data_spec);
+    if (n != r->model->classes)
+        return error_set(
+            e, FL_SHAPE,
+            "the model %s has %d classes, and what serves has others: clients would get other answers; "
+            "`freezeline down` and `up` change to it",
+            r->next->model, r->model->classes);
+    return FL_OK;
+}
+
+static int open_data(struct rollout *r, struct error *e)
+{
+    struct dataset_options o = {.pipeline = r->next,
+                                .input = &r->model->input,
+                                .classes = r->model->classes,
+                                .skip_broken = r->skip_bad,
+                                .notes = stderr};
+    int rc = dataset_open(&r->data, r->data_spec, &o, e);
+
+    if (rc || (rc = dataset_labels_fit(r->data, r->model->classes, e)))
+        return rc;
+    if (!dataset_count(r->data))
+        return error_set(e, FL_VALUE, "%s has no records", r->data_spec);
+    if (!r->requests)
+        r->requests = dataset_count(r->data) < MOST_BY_ITSELF ? (int)dataset_count(r->data) : MOST_BY_ITSELF;
+    r->input = dataset_shape(r->data);
+    r->input.data = malloc((size_t)tensor_bytes(&r->input));
+    return r->input.data ? FL_OK : error_set(e, FL_NOMEM, "no memory");
+}
+
+static int check(struct rollout *r, struct error *e)
+{
+    int rc = find(r, e);
+
+    if (rc)
+        return rc;
+    r->model = calloc(1, sizeof *r->model);
+    r->comparison = calloc(1, sizeof *r->comparison);
+    if (!r->model || !r->comparison)
+        return error_set(e, FL_NOMEM, "no memory");
+    r->comparison->limits = (struct comparison_limits){r->tolerance / 100, r->slower / 100};
+    if ((rc = host_side_check_cpus(r->next, e)) || (rc = model_shape_load(r->model, r->next, e)) ||
+        (rc = open_data(r, e)) || (rc = client_new(&r->client_now, r->now.pipeline, e)))
+        return rc;
+    return check_classes(r, e);
+}
+
+/* --- comparing --- */
+
+static struct observed ask(const struct rollout *r, struct client *c)
+{
+    uint64_t start = clock_ns();
+    struct answer a = {.label = -1, .exit = -1};
+    int rc = client_infer(c, &r->input, 0, (uint32_t)r->deadline_ms, &a, NULL, 0, NULL, NULL);
+
+    return (struct observed){.error = rc ? rc : (int)a.error,
+                             .label = a.label,
+                             .early = a.exit >= 0,
+                             .known = a.known,
+                             .ns = clock_ns() - start};
+}
+
+/* Who is asked first alternates: what the first one leaves warm helps the other one as often. */
+static void ask_both(struct rollout *r, int64_t i, bool counts)
+{
+    int64_t record = (int64_t)((double)i * (double)dataset_count(r->data) / r->requests);
+    struct observed now, next;
+
+    record = r->requests > dataset_count(r->data) ? i % dataset_count(r->data) : record;
+    show_record(r, record);
+    if (i % 2) {
+        next = ask(r, r->client_next);
+        now = ask(r, r->client_now);
+    } else {
+        now = ask(r, r->client_now);
+        next = ask(r, r->client_next);
+    }
+    if (counts && !interrupt_seen())
+        comparison_add(r->comparison, &now, &next, dataset_label(r->data, record));
+}
+
+static bool is_step(int64_t done, int64_t of)
+{
+    static const int percent[] = {1, 5, 20, 50};
+    for (size_t i = 0; i < sizeof percent / sizeof *percent; i++)
+        if (done == (of * percent[i] + 99) / 100)
+            return true;
+    return false;
+}
+
+/* Leaves r->why empty when it is no worse. */
+static int compare(struct rollout *r, struct error *e)
+{
+    struct comparison *c = r->comparison;
+    int rc = client_new(&r->client_next, r->beside.pipeline, e);
+    bool worse = false;
+
+    if (rc)
+        return rc;
+    if (!r->json)
+        progress_open(&r->progress, stderr);
+    for (int i = 0; i < WARM_UP && !interrupt_seen(); i++)
+        ask_both(r, i, false);
+    for (int64_t i = 0; i < r->requests && !worse && !interrupt_seen(); i++) {
+        int64_t failed = c->failed_next;
+        ask_both(r, i, true);
+        if (is_step(i + 1, r->requests) || c->failed_next > failed)
+            worse = comparison_is_worse(c, false, r->why, sizeof r->why);
+        if (!r->json)
+            progress_update(&r->progress, "asked of both", i + 1, r->requests, NAN);
+    }
+    if (!r->json)
+        progress_close(&r->progress);
+    if (interrupt_seen())
+        return error_set(e, FL_CANCELLED, "called off: the pipeline serves what it did");
+    if (!worse)
+        comparison_is_worse(c, true, r->why, sizeof r->why);
+    return FL_OK;
+}
+
+/* --- the end --- */
+
+static void count_it(void *arg, const char *key, const char *pattern, const char *from, const char *to)
+{
+    (void)key;
+    (void)pattern;
+    (void)from;
+    (void)to;
+    ++*(int *)arg;
+}
+
+/* What was tried is what is taken. */
+static int check_unchanged(const struct rollout *r, struct error *e)
+{
+    struct pipeline *after = NULL;
+    struct model_shape *model = calloc(1, sizeof *model);
+    int changes = 0, rc = model ? load_next(&after, r, e) : error_set(e, FL_NOMEM, "no memory");
+
+    if (!rc && !(rc = model_shape_load(model, after, e)))
+        pipeline_differences(r->next, after, count_it, &changes);
+    if (!rc && (changes || memcmp(model->plan, r->model->plan, DIGEST_BYTES) ||
+                !beside_has_caches_of(&r->beside, after)))
+        rc = error_set(
+            e, FL_STALE,
+            "%s, its model or its caches have changed since they were tried: nothing is taken; run it again",
+            after->path);
+    pipeline_free(after);
+    free(model);
+    return rc;
+}
+
+static double quantile_ms(const struct comparison_side *s, double share)
+{
+    return (double)histogram_quantile(&s->latency, share) / NS_PER_MS;
+}
+
+static json_t *side_json(const struct rollout *r, const struct comparison_side *s)
+{
+    int64_t labelled = r->comparison->labelled;
+    return json_pack(
+        "{s:I, s:I, s:I, s:o, s:o, s:o}", "answered", (json_int_t)s->answered, "errors",
+        (json_int_t)s->errors, "early", (json_int_t)s->early, "accuracy",
+        labelled && s->answered ? report_rounded((double)s->right / (double)s->answered, 6) : json_null(),
+        "p50_ms", report_rounded(quantile_ms(s, 0.5), 3), "p99_ms", report_rounded(quantile_ms(s, 0.99), 3));
+}
+
+static int report_json(const struct rollout *r, struct error *e)
+{
+    const struct comparison *c = r->comparison;
+    double seconds = (double)(clock_ns() - r->started_ns) / NS_PER_S;
+    json_t *measures = json_array();
+
+    for (int k = 0; k < MEASURES; k++) {
+        struct measure m;
+        comparison_measure(c, (enum measure_kind)k, &m);
+        json_array_append_new(measures,
+                              json_pack("{s:s, s:I, s:o, s:o, s:o, s:o}", "name", measure_names[k], "pairs",
+                                        (json_int_t)m.n, "low", report_rounded(m.low, 6), "share",
+                                        report_rounded(m.share, 6), "high", report_rounded(m.high, 6),
+                                        "limit", report_rounded(m.limit, 6)));
+    }
+    return report_print(json_pack("{s:b, s:s?, s:I, s:o, s:o, s:I, s:o, s:o}", "applied", r->applied,
+                                  "left_because", r->why[0] ? r->why : NULL, "pairs", (json_int_t)c->pairs,
+                                  "now", side_json(r, &c->now), "next", side_json(r, &c->next), "agreed",
+                                  (json_int_t)c->agreed, "measures", measures, "seconds",
+                                  report_rounded(seconds, 3)),
+                        e);
+}
+
+static void print_side(const char *name, const struct rollout *r, const struct comparison_side *s)
+{
+    printf("%-12s %6lld answered (%lld early) %4lld failed   p50 %8.3f ms   p99 %8.3f ms", name,
+           (long long)s->answered, (long long)s->early, (long long)s->errors, quantile_ms(s, 0.5),
+           quantile_ms(s, 0.99));
+    if (r->comparison->labelled && s->answered)
+        printf("   %6.2f%% right", 100.0 * (double)s->right / (double)s->answered);
+    putchar('\n');
+}
+
+static int report(const struct rollout *r, struct error *e)
+{
+    const struct comparison *c = r->comparison;
+
+    if (r->json)
+        return report_json(r, e);
+    print_side("what serves", r, &c->now);
+    print_side("the new one", r, &c->next);
+    if (c->both)
+        printf("of %lld requests that both answered, %lld got the same answer\n", (long long)c->both,
+               (long long)c->agreed);
+    if (r->applied)
+        printf("it is no worse, and serves now: done in %.1f s\n",
+               (double)(clock_ns() - r->started_ns) / NS_PER_S);
+    else if (!r->why[0])
+        puts("it is no worse: `freezeline apply` takes it");
+    fflush(stdout);
+    return FL_OK;
+}
+
+/* The pipeline beside, from its beginning to its end. */
+static int try_it(struct rollout *r, struct error *e)
+{
+    struct pipeline *next = NULL;
+    int rc = load_next(&next, r, e);
+
+    if (!rc && !(rc = beside_prepare(&r->beside, next, e)) && (rc = beside_up(&r->beside, r->timeout_s, e)) &&
+        rc != FL_CANCELLED)
+        error_wrap(e, rc, "the pipeline beside does not come up, what serves goes on");
+    pipeline_free(next);
+    if (!rc && !(rc = compare(r, e)) && !r->why[0])
+        rc = check_unchanged(r, e);
+    interrupt_catch(); /* another signal ends the wait for its end */
+    client_free(r->client_next);
+    r->client_next = NULL;
+    beside_down(&r->beside);
+    return rc;
+}
+
+static int rollout(struct rollout *r, struct error *e)
+{
+    bool moved;
+    int rc;
+
+    interrupt_catch();
+    r->started_ns = clock_ns();
+    if ((rc = check(r, e)) || (rc = try_it(r, e)))
+        return rc;
+    if (!r->why[0] && !r->dry_run) {
+        if ((rc = apply_file(&r->where, &moved, e)))
+            return rc;
+        r->applied = true;
+    }
+    if ((rc = report(r, e)) || !r->why[0])
+        return rc;
+    return error_set(e, FL_VALUE, "backed out: %s; the pipeline serves what it did", r->why);
+}
+
+static void release(struct rollout *r)
+{
+    client_free(r->client_next);
+    client_free(r->client_now);
+    beside_free(&r->beside);
+    dataset_close(r->data);
+    free(r->input.data);
+    free(r->comparison);
+    free(r->model);
+    pipeline_free(r->next);
+    serving_free(&r->now);
+}
+
+int command_rollout(int argc, char **argv, struct error *e)
+{
+    struct rollout r = {.tolerance = 1, .slower = 25, .timeout_s = 120, .beside = {.lock = -1}};
+    const struct argument table[] = {
+        ARGUMENTS_PIPELINE(r.where),
+        OPTION_TEXT("data", r.data_spec, "D", "requests to ask of both"),
+        OPTION_INT("requests", r.requests, "N", "how many of them (all, 1000 at most)", 1, 1000000),
+        OPTION_NUMBER("tolerance", r.tolerance, "P",
+                      "points of failed requests and of accuracy (or agreement) that it may cost (1)", 0,
+                      100),
+        OPTION_NUMBER("slower", r.slower, "P", "per cent by which most answers may take longer (25)", 0,
+                      10000),
+        OPTION_INT("deadline", r.deadline_ms, "MS", "of each request (the pipeline's default)", 1, 3600000),
+        OPTION_INT("timeout", r.timeout_s, "S", "leave it when it is not ready after S seconds (120)", 1,
+                   86400),
+        OPTION_FLAG("dry-run", r.dry_run, "compare, and take nothing"),
+        ARGUMENTS_SKIP_BAD(r.skip_bad),
+        ARGUMENTS_JSON(r.json),
+        {0},
+    };
+    int rc = arguments_parse(&usage, table, argc, argv, NULL, e);
+
+    if (!rc)
+        rc = rollout(&r, e);
+    release(&r);
+    return rc;
+}
