@@ -63,10 +63,12 @@ static const struct kind *find(const char *name, struct error *e)
     return NULL;
 }
 
-/* Who starts it does so from another folder. absolute[] is owned by the caller. */
-static int make_sets_absolute(struct pipeline_arguments *a, char *absolute[ARGUMENTS_MAX_LIST],
-                              struct error *e)
+/* Who starts it does so from another folder. *file and absolute[] are owned by the caller. */
+static int make_absolute(struct pipeline_arguments *a, char **file, char *absolute[ARGUMENTS_MAX_LIST],
+                         struct error *e)
 {
+    if (a->path && (*file = realpath(a->path, NULL)))
+        a->path = *file;
     for (int i = 0; i < a->sets.n; i++) {
         if (!(absolute[i] = pipeline_absolute_set(a->sets.item[i])))
             return error_set(e, FL_NOMEM, "no memory");
@@ -81,7 +83,7 @@ int command_export(int argc, char **argv, struct error *e)
     struct argument_list kind = {0};
     struct export x = {.arguments = &where, .image = "freezeline"};
     struct pipeline *p = NULL;
-    char *absolute[ARGUMENTS_MAX_LIST] = {0};
+    char *file = NULL, *absolute[ARGUMENTS_MAX_LIST] = {0};
     const struct kind *k;
     const struct argument table[] = {
         ARGUMENTS_PIPELINE(where),
@@ -99,12 +101,13 @@ int command_export(int argc, char **argv, struct error *e)
         return rc;
     if (!(k = find(kind.item[0], e)))
         return FL_USAGE;
-    if (!(rc = make_sets_absolute(&where, absolute, e)) && !(rc = arguments_load(&p, &where, e))) {
+    if (!(rc = make_absolute(&where, &file, absolute, e)) && !(rc = arguments_load(&p, &where, e))) {
         x.pipeline = p;
         rc = k->write(&x, e);
     }
     pipeline_free(p);
     for (int i = 0; i < where.sets.n; i++)
         free(absolute[i]);
+    free(file);
     return rc;
 }

@@ -128,7 +128,7 @@ static int print_all(FILE *to, const void *arg, struct error *e)
     bool ok;
 
     if (c->pipeline->security.mode == SECURITY_CURVE)
-        fprintf(to, "# Its keys: kubectl create secret generic %s-keys --from-file=%s\n", c->name,
+        fprintf(to, "# Its keys: kubectl create secret generic %s-keys --from-file='%s'\n", c->name,
                 c->source->keys);
     fprintf(
         to,

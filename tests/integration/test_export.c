@@ -40,11 +40,15 @@ static void end(struct world *w)
     harness_free(w->h);
 }
 
+/* From the file's own folder, by its name alone: what is written has to hold from anywhere. */
 static int export(const struct world *w, const char *kind, const char *more)
 {
     char line[4 * HARNESS_PATH];
-    snprintf(line, sizeof line, "%s/freezeline export %s -c %s --to %s %s", tool_folder(), kind,
-             harness_config(w->h), w->folder, more);
+    const char *config = harness_config(w->h);
+    snprintf(
+        line, sizeof line,
+        "bin=$(realpath %s) && cd $(dirname %s) && $bin/freezeline export %s -c $(basename %s) --to %s %s",
+        tool_folder(), config, kind, config, w->folder, more);
     return shell(line);
 }
 
