@@ -25,7 +25,7 @@
 #include "deploy/tool/report.h"
 #include "apply.h"
 #include "beside.h"
-#include "comparison.h"
+#include "comparison_report.h"
 
 #define MOST_BY_ITSELF 1000 /* requests, where the data have more */
 #define WARM_UP        8    /* pairs that do not count: both have everything in memory then */
@@ -286,68 +286,22 @@ static int check_unchanged(const struct rollout *r, struct error *e)
     return rc;
 }
 
-static double quantile_ms(const struct comparison_side *s, double share)
+static double seconds(const struct rollout *r)
 {
-    return (double)histogram_quantile(&s->latency, share) / NS_PER_MS;
-}
-
-static json_t *side_json(const struct rollout *r, const struct comparison_side *s)
-{
-    int64_t labelled = r->comparison->labelled;
-    return json_pack(
-        "{s:I, s:I, s:I, s:o, s:o, s:o}", "answered", (json_int_t)s->answered, "errors",
-        (json_int_t)s->errors, "early", (json_int_t)s->early, "accuracy",
-        labelled && s->answered ? report_rounded((double)s->right / (double)s->answered, 6) : json_null(),
-        "p50_ms", report_rounded(quantile_ms(s, 0.5), 3), "p99_ms", report_rounded(quantile_ms(s, 0.99), 3));
-}
-
-static int report_json(const struct rollout *r, struct error *e)
-{
-    const struct comparison *c = r->comparison;
-    double seconds = (double)(clock_ns() - r->started_ns) / NS_PER_S;
-    json_t *measures = json_array();
-
-    for (int k = 0; k < MEASURES; k++) {
-        struct measure m;
-        comparison_measure(c, (enum measure_kind)k, &m);
-        json_array_append_new(measures,
-                              json_pack("{s:s, s:I, s:o, s:o, s:o, s:o}", "name", measure_names[k], "pairs",
-                                        (json_int_t)m.n, "low", report_rounded(m.low, 6), "share",
-                                        report_rounded(m.share, 6), "high", report_rounded(m.high, 6),
-                                        "limit", report_rounded(m.limit, 6)));
-    }
-    return report_print(json_pack("{s:b, s:s?, s:I, s:o, s:o, s:I, s:o, s:o}", "applied", r->applied,
-                                  "left_because", r->why[0] ? r->why : NULL, "pairs", (json_int_t)c->pairs,
-                                  "now", side_json(r, &c->now), "next", side_json(r, &c->next), "agreed",
-                                  (json_int_t)c->agreed, "measures", measures, "seconds",
-                                  report_rounded(seconds, 3)),
-                        e);
-}
-
-static void print_side(const char *name, const struct rollout *r, const struct comparison_side *s)
-{
-    printf("%-12s %6lld answered (%lld early) %4lld failed   p50 %8.3f ms   p99 %8.3f ms", name,
-           (long long)s->answered, (long long)s->early, (long long)s->errors, quantile_ms(s, 0.5),
-           quantile_ms(s, 0.99));
-    if (r->comparison->labelled && s->answered)
-        printf("   %6.2f%% right", 100.0 * (double)s->right / (double)s->answered);
-    putchar('\n');
+    return (double)(clock_ns() - r->started_ns) / NS_PER_S;
 }
 
 static int report(const struct rollout *r, struct error *e)
 {
-    const struct comparison *c = r->comparison;
-
-    if (r->json)
-        return report_json(r, e);
-    print_side("what serves", r, &c->now);
-    print_side("the new one", r, &c->next);
-    if (c->both)
-        printf("of %lld requests that both answered, %lld got the same answer\n", (long long)c->both,
-               (long long)c->agreed);
+    if (r->json) {
+        json_t *root = json_pack("{s:b, s:s?, s:o}", "applied", r->applied, "left_because",
+                                 r->why[0] ? r->why : NULL, "seconds", report_rounded(seconds(r), 3));
+        comparison_report(r->comparison, root);
+        return report_print(root, e);
+    }
+    comparison_print(r->comparison);
     if (r->applied)
-        printf("it is no worse, and serves now: done in %.1f s\n",
-               (double)(clock_ns() - r->started_ns) / NS_PER_S);
+        printf("it is no worse, and serves now: done in %.1f s\n", seconds(r));
     else if (!r->why[0])
         puts("it is no worse: `freezeline apply` takes it");
     fflush(stdout);
