@@ -113,7 +113,10 @@ starts_again() {
     }
 }
 requeued() { there 0 scontrol requeue "$(cat id)" && starts_again && same; }
-node_dies() { $world kill 3 && comes 60 pending "$(cat id)" && $world boot 3 && starts_again && same; }
+idle() { [ "$(there 0 sinfo -h -n "$1" -p all -o %t)" = idle ]; }
+node_dies() {
+    $world kill 3 && comes 60 pending "$(cat id)" && $world boot 3 && comes 60 idle h3 && sleep 2 && starts_again && same
+}
 wrong() { # WHAT IS SAID ARGUMENT ...
     said=$1
     shift
