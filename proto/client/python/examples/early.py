@@ -3,8 +3,8 @@
 
     early.py http://127.0.0.1:8000 PICTURE.. --plot early.svg
 
-Without PICTUREs, 64 inputs of random numbers are sent. With matplotlib the plot is a file of the kind that its name
-says; without, bars of text.
+Without PICTUREs, 64 inputs of random numbers are sent. --plot wants matplotlib, and draws a file of the kind that its
+name says.
 """
 import argparse
 import collections
