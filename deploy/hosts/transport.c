@@ -74,6 +74,8 @@ void transport_close(struct transport *t)
 {
     if (t)
         t->way->close(t);
+    if (t)
+        free(t->unreached);
     free(t);
 }
 
@@ -208,6 +210,10 @@ static int run_call(struct transport *t, int host, struct call *c, int timeout_m
     struct child_talk talk = {.next = next_bytes, .out = take_out, .err = take_err, .arg = c};
     int rc;
 
+    if (t->unreached && t->unreached[host].code) {
+        *e = t->unreached[host];
+        return (int)e->code;
+    }
     way_command_line(line, c->left);
     t->way->words(t, host, line, &words);
     if (timeout_ms > 0)

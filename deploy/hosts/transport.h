@@ -39,6 +39,7 @@ struct transport_options {
     const char *job; /* Slurm's; NULL: the one that this process is in */
     const char *log; /* a file here: what Slurm says of the steps that go on; NULL: nowhere */
     int connect_s;   /* give up on a host that has not let us in by then; 0: 10 */
+    bool some;       /* hosts do where not all can be reached: what is asked of the others fails at once */
 };
 
 struct transport;

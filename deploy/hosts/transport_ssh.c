@@ -238,7 +238,17 @@ static int open_master(struct transport *t, int host, void *arg, struct error *e
                           transport_host(t, host));
     send(master->in, script, (size_t)size,
          MSG_NOSIGNAL); /* less than what a socket holds; lost: see stderr */
-    return wait_for_greeting(t, host, master, e);
+    if ((rc = wait_for_greeting(t, host, master, e)))
+        t->unreached[host] = *e;
+    return rc;
+}
+
+static bool any_reached(const struct transport *t)
+{
+    for (int i = 0; i < t->hosts->n; i++)
+        if (!t->unreached[i].code)
+            return true;
+    return false;
 }
 
 static int ssh_open(struct transport *t, struct error *e)
@@ -246,7 +256,8 @@ static int ssh_open(struct transport *t, struct error *e)
     struct ssh *s = t->own = calloc(1, sizeof *s);
     int rc;
 
-    if (!s || !(s->master = calloc((size_t)t->hosts->n + 1, sizeof *s->master)))
+    t->unreached = calloc((size_t)t->hosts->n + 1, sizeof *t->unreached);
+    if (!s || !t->unreached || !(s->master = calloc((size_t)t->hosts->n + 1, sizeof *s->master)))
         return error_set(e, FL_NOMEM, "no memory");
     for (int i = 0; i < t->hosts->n; i++)
         s->master[i] = (struct child){.in = -1, .out = -1, .err = -1};
@@ -258,7 +269,8 @@ static int ssh_open(struct transport *t, struct error *e)
         return error_set(e, FL_IO, "cannot make a folder %s for ssh's sockets: %s", SOCKET_FOLDER,
                          strerror(errno));
     }
-    return transport_each(t, open_master, s, e);
+    rc = transport_each(t, open_master, s, e);
+    return rc == FL_UNAVAILABLE && t->options.some && any_reached(t) ? FL_OK : rc;
 }
 
 static int close_master(struct transport *t, int host, void *arg, struct error *e)

@@ -16,6 +16,8 @@ struct transport {
     struct transport_options options;
     char tag[40]; /* stands before what our scripts print, which nothing else prints */
     void *own;    /* the kind's; made by its open, freed by its close */
+    struct error
+        *unreached; /* of each host: why it could not be reached, code 0: it could; NULL: all could */
 };
 
 /* The words of a program to start here; those that have to be made lie in `text`. */

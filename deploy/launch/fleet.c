@@ -113,6 +113,12 @@ int fleet_open(struct fleet *f, struct error *e)
     return transport_open(&f->transport, f->kind, &f->list, &o, e);
 }
 
+int fleet_open_some(struct fleet *f, struct error *e)
+{
+    const struct transport_options o = {.job = f->job, .log = f->log, .some = true};
+    return transport_open(&f->transport, f->kind, &f->list, &o, e);
+}
+
 void fleet_close(struct fleet *f)
 {
     transport_close(f->transport);

@@ -37,6 +37,8 @@ void fleet_forget(const struct pipeline *p);
 void fleet_set_folder(struct fleet *f, int host, const char *folder);
 /* Connects to all hosts. */
 int fleet_open(struct fleet *f, struct error *e);
+/* The same where some hosts do: what is asked of one that is out of reach fails at once. */
+int fleet_open_some(struct fleet *f, struct error *e);
 void fleet_close(struct fleet *f);
 
 /* One of the commands of `freezeline` on a host: words up to NULL, to which -c and --host are added. */

@@ -237,7 +237,7 @@ int down_hosts(const struct pipeline *p, const struct launch_end *how, bool *end
     }
     if (!(rc = state_path(path, p, e, "run/launch.lock")) &&
         !(rc = state_lock(&lock, path, "starting or stopping it on its hosts", e)) &&
-        !(rc = launch_drain(p, how, e)) && !(rc = fleet_open(&f, e)) &&
+        !(rc = launch_drain(p, how, e)) && !(rc = fleet_open_some(&f, e)) &&
         (!(rc = transport_each(f.transport, stop, &f, e)) || job_ends(&f))) {
         rc = FL_OK;
         fleet_forget(p);

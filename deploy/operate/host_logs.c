@@ -110,7 +110,7 @@ int host_logs_show(const struct pipeline *p, const struct host_logs *l, struct e
     struct showing s = {.asked = l, .lock = PTHREAD_MUTEX_INITIALIZER};
     int rc = fleet_load(&s.fleet, p, e);
 
-    if (!rc && !(rc = choose(&s, p, e)) && !(rc = fleet_open(&s.fleet, e)))
+    if (!rc && !(rc = choose(&s, p, e)) && !(rc = fleet_open_some(&s.fleet, e)))
         rc = transport_each(s.fleet.transport, show_one, &s, e);
     fleet_close(&s.fleet);
     return rc;

@@ -53,7 +53,7 @@ void host_report_ask(struct host_report *r, const struct pipeline *p, const stru
     r->said = said;
     if (fleet_load(&a.fleet, p, NULL))
         return;
-    if (fleet_open(&a.fleet, &e))
+    if (fleet_open_some(&a.fleet, &e))
         for (int i = 0; i < p->n_hosts; i++)
             snprintf(r->supervisor[i], sizeof r->supervisor[i], "not asked: %.140s", e.text);
     else

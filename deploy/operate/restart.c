@@ -60,7 +60,7 @@ static int restart_on_hosts(const struct restart *r, const json_t *who, struct e
     if (rc || (rc = fleet_load(&f, r->pipeline, e)))
         return rc;
     snprintf(seconds, sizeof seconds, "%d", r->timeout_s);
-    rc = fleet_open(&f, e);
+    rc = fleet_open_some(&f, e);
     for (size_t i = 0; !rc && i < json_array_size(who); i++) {
         const char *name = json_string_value(json_array_get(who, i));
         int host = -1;

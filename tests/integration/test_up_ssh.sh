@@ -194,9 +194,17 @@ check "another pipeline on the same ports" says "somebody listens there already"
 
 # --- a host that lost its power, and what it left behind ---
 
+# One host out of reach keeps nobody from looking at the others, nor from stopping them.
+others_go_on() {
+    $world exec 2 sh -c "kill \$(cat "$work/world/h2/sshd.pid")" && fl status -c "$three" >"$work/status" &&
+        grep -q '^a .* ready$' "$work/status" && grep -q '^b .*no sshd listens there' "$work/status" &&
+        says 'host b .*no sshd listens there' fl down -c "$three" && ! $world exec 1 pgrep -l freezeline &&
+        ! $world exec 3 pgrep -l freezeline
+}
 comes_back() {
     $world kill 2 && $world boot 2 && down_three && up_three && same_answers
 }
+check "a host out of reach" others_go_on
 check "after a reboot" comes_back
 check "down" down_three
 check "nothing was up" fl down -c "$three"
