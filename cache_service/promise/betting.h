@@ -41,9 +41,9 @@ double betting_above(const struct gap_counts *c, double budget);
 double betting_upper(const struct gap_counts *c, double delta);
 double betting_lower(const struct gap_counts *c, double delta);
 
-/* What candidate `number` (1, 2, ..) of a pipeline may spend: of 1 - certainty one half evenly among the first 24,
- * which make a cold start, the other as (number + 8)^-1.5. The sum over all that there will ever be is 1 -
- * certainty. */
+/* What candidate `number` (1, 2, ..) of a pipeline may spend: of 1 - certainty one half evenly among the
+ * first 24, which make a cold start, the other as (number + 8)^-1.5. The sum over all that there will ever be
+ * is 1 - certainty. */
 double betting_delta(double certainty, uint64_t number);
 
 #endif

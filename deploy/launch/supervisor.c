@@ -196,8 +196,8 @@ static int make_children(struct supervisor *s, struct error *e)
 
 /* Blocked, to be read from a descriptor; children begin with none blocked (process_spawn). SIGHUP is ignored
  * by children until they handle it. */
-/* OpenBLAS has threads before main begins, which block nothing: what one of them gets goes to the main thread, where
- * it waits to be read. */
+/* OpenBLAS has threads before main begins, which block nothing: what one of them gets goes to the main
+ * thread, where it waits to be read. */
 static void pass_on(int number)
 {
     syscall(SYS_tgkill, getpid(), getpid(), number);

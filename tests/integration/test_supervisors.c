@@ -1,4 +1,5 @@
-/* test_supervisors.c - a pipeline over two hosts that are one machine: two addresses of loopback, two supervisors
+/* test_supervisors.c - a pipeline over two hosts that are one machine: two addresses of loopback, two
+ * supervisors
  */
 #include "tool_world.h"
 

@@ -218,7 +218,7 @@ static void test_teaches_again_as_requests_grow(void **state)
             taught(w);
         }
     }
-    assert_in_range(w->teach, 8, 16); /* a third more each time */
+    assert_in_range(w->teach, 8, 16);                              /* a third more each time */
     assert_true(w->asks.warm && w->asks.of == w->asks.number - 1); /* where the one before stands */
     assert_true(view(w).serving > first);
     assert_true(w->forgets > 0);

@@ -490,9 +490,8 @@ static void test_brokers(void **state)
     assert_string_equal(pipeline_broker(p, 0).requests, "ipc:///home/u/here");
     assert_int_equal(pipeline_be_broker(p, 2, &e), FL_USAGE);
     pipeline_free(p);
-    p = parse(
-        "model: m\nbroker: {replicas: [{http: '127.0.0.1:1'}, {control: 'tcp://127.0.0.1:7'}]}\n", 0,
-        NULL);
+    p = parse("model: m\nbroker: {replicas: [{http: '127.0.0.1:1'}, {control: 'tcp://127.0.0.1:7'}]}\n", 0,
+              NULL);
     assert_string_equal(p->broker.http, "127.0.0.1:1");
     assert_string_equal(pipeline_broker(p, 1).control, "tcp://127.0.0.1:7");
     assert_null(pipeline_broker(p, 1).http);
