@@ -621,6 +621,26 @@ static void test_reference_is_up_to_date(void **state)
     free(committed);
 }
 
+/* The pipelines of the paper's experiment stand for what people write first. */
+static void test_configs_are_pipelines(void **state)
+{
+    static const struct {
+        const char *path;
+        int labels;
+    } file[] = {{"configs/cifar10-resnet18.yaml", 10},
+                {"configs/cifar10-resnet18-learned.yaml", 10},
+                {"configs/cifar100-resnet18-learned.yaml", 100}};
+    (void)state;
+    for (size_t i = 0; i < sizeof file / sizeof file[0]; i++) {
+        struct pipeline *p;
+        struct error e = {0};
+        if (pipeline_load(&p, file[i].path, NULL, 0, &e))
+            fail_msg("%s", e.text);
+        assert_int_equal(p->n_labels, file[i].labels);
+        pipeline_free(p);
+    }
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -646,6 +666,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_rewrite_keeps_the_rest),
         cmocka_unit_test(test_rewrite_adds_what_is_not_there),
         cmocka_unit_test(test_reference_is_up_to_date),
+        cmocka_unit_test(test_configs_are_pipelines),
     };
     if (argc > 1 && !strcmp(argv[1], "--write-reference")) {
         pipeline_print_reference(stdout);
