@@ -12,7 +12,7 @@
 #include "deploy/tool/command.h"
 #include "deploy/report/html_report.h"
 #include "deploy/tool/interrupt.h"
-#include "deploy/launch/running.h"
+#include "deploy/process/running.h"
 #include "measurement.h"
 #include "deploy/tool/report.h"
 #include "scenario.h"

@@ -6,7 +6,7 @@
 
 #include "deploy/data/dataset.h"
 #include "deploy/model/model_shape.h"
-#include "deploy/launch/served.h"
+#include "deploy/process/served.h"
 #include "deploy/load/target.h"
 
 struct configuration {

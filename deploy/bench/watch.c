@@ -19,8 +19,8 @@
 #include "client/client.h"
 #include "energy.h"
 #include "deploy/tool/report.h"
-#include "deploy/launch/roles.h"
-#include "deploy/launch/word.h"
+#include "deploy/process/roles.h"
+#include "deploy/process/word.h"
 
 #define WATCH_PERIOD_NS NS_PER_S
 #define WATCH_ASK_MS    1000

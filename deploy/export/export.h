@@ -4,7 +4,7 @@
 
 #include <stdio.h>
 
-#include "deploy/launch/roles.h"
+#include "deploy/process/roles.h"
 #include "deploy/tool/arguments.h"
 
 struct export

@@ -9,7 +9,7 @@
 
 #include "deploy/hosts/slurm_job.h"
 #include "deploy/tool/state.h"
-#include "word.h"
+#include "deploy/process/word.h"
 
 #define FILE_NAME "launch.json"
 

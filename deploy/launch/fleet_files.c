@@ -10,7 +10,7 @@
 #include "cache_service/store/manifest.h"
 #include "config/precision.h"
 #include "keys/allow_list.h"
-#include "roles.h"
+#include "deploy/process/roles.h"
 #include "deploy/tool/state.h"
 #include "stages/graph/graph.h"
 

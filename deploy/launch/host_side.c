@@ -8,14 +8,14 @@
 
 #include "base/clock.h"
 #include "base/limits.h"
-#include "claim.h"
+#include "deploy/process/claim.h"
 #include "config/address.h"
 #include "deploy/tool/interrupt.h"
 #include "deploy/tool/state.h"
-#include "failure.h"
-#include "launch.h"
-#include "leftovers.h"
-#include "word.h"
+#include "deploy/process/failure.h"
+#include "deploy/supervise/launch.h"
+#include "deploy/process/leftovers.h"
+#include "deploy/process/word.h"
 
 #define LOCK_MS 500
 #define LOOK_NS NS_PER_S /* a supervisor that is there is not waited for longer at a time */

@@ -13,9 +13,9 @@
 #include "deploy/hosts/slurm_job.h"
 #include "deploy/tool/interrupt.h"
 #include "deploy/tool/state.h"
-#include "failure.h"
+#include "deploy/process/failure.h"
 #include "named_hosts.h"
-#include "word.h"
+#include "deploy/process/word.h"
 
 #define LOOK_MS    200
 #define ASK_NS     (2 * NS_PER_S) /* between questions to slurmctld */

@@ -17,18 +17,18 @@
 #include "deploy/tool/interrupt.h"
 #include "host_side.h"
 #include "fleet.h"
-#include "launch.h"
+#include "deploy/supervise/launch.h"
 #include "named_hosts.h"
 #include "slurm_up.h"
 #include "deploy/hosts/slurm_job.h"
 #include "up_hosts.h"
 #include "deploy/model/model_shape.h"
 #include "deploy/tool/report.h"
-#include "roles.h"
-#include "running.h"
-#include "served.h"
+#include "deploy/process/roles.h"
+#include "deploy/process/running.h"
+#include "deploy/process/served.h"
 #include "deploy/tool/state.h"
-#include "supervisor.h"
+#include "deploy/supervise/supervisor.h"
 
 static const struct usage usage = {
     .command = "up",

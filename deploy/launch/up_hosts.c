@@ -15,9 +15,9 @@
 #include "deploy/tool/state.h"
 #include "fleet.h"
 #include "fleet_files.h"
-#include "running.h"
-#include "serving.h"
-#include "word.h"
+#include "deploy/process/running.h"
+#include "deploy/process/serving.h"
+#include "deploy/process/word.h"
 
 #define ASK_MS   1000
 #define CHECK_MS 60000

@@ -3,7 +3,7 @@
 #define FREEZELINE_UP_HOSTS_H
 
 #include "deploy/tool/arguments.h"
-#include "launch.h"
+#include "deploy/supervise/launch.h"
 
 struct up_hosts {
     const struct pipeline *pipeline;

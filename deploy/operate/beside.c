@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "base/whole_file.h"
-#include "deploy/launch/launch.h"
+#include "deploy/supervise/launch.h"
 #include "deploy/tool/state.h"
 
 static void drop(char **text)

@@ -7,7 +7,7 @@
 #ifndef FREEZELINE_BESIDE_H
 #define FREEZELINE_BESIDE_H
 
-#include "deploy/launch/process.h"
+#include "deploy/process/process.h"
 #include "deploy/tool/arguments.h"
 
 struct beside {

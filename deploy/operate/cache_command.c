@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "cache_service/store/store_history.h"
-#include "deploy/launch/running.h"
+#include "deploy/process/running.h"
 #include "deploy/tool/arguments.h"
 #include "deploy/tool/command.h"
 #include "deploy/tool/report.h"

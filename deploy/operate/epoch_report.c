@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "cache_service/promise/betting.h"
-#include "deploy/launch/roles.h"
+#include "deploy/process/roles.h"
 #include "deploy/tool/report.h"
 #include "deploy/tool/table.h"
 

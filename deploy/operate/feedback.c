@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "deploy/launch/running.h"
+#include "deploy/process/running.h"
 #include "deploy/model/model_shape.h"
 #include "deploy/tool/arguments.h"
 #include "deploy/tool/command.h"

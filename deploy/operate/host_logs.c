@@ -9,7 +9,7 @@
 #include "base/nearest.h"
 #include "deploy/hosts/shell_words.h"
 #include "deploy/launch/fleet.h"
-#include "deploy/launch/roles.h"
+#include "deploy/process/roles.h"
 
 #define LINE_BYTES 4096
 

@@ -7,7 +7,7 @@
 
 #include "base/clock.h"
 #include "deploy/launch/fleet.h"
-#include "deploy/launch/roles.h"
+#include "deploy/process/roles.h"
 #include "deploy/tool/report.h"
 #include "deploy/tool/table.h"
 

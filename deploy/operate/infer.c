@@ -16,8 +16,8 @@
 #include "deploy/tool/interrupt.h"
 #include "deploy/tool/report.h"
 #include "deploy/tool/state.h"
-#include "deploy/launch/running.h"
-#include "deploy/launch/served.h"
+#include "deploy/process/running.h"
+#include "deploy/process/served.h"
 
 #define WIDEST 48 /* columns of a file's name */
 

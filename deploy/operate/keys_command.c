@@ -9,7 +9,7 @@
 
 #include "base/clock.h"
 #include "deploy/launch/fleet.h"
-#include "deploy/launch/serving.h"
+#include "deploy/process/serving.h"
 #include "deploy/launch/up_hosts.h"
 #include "deploy/tool/arguments.h"
 #include "deploy/tool/command.h"

@@ -3,8 +3,8 @@
 #include <string.h>
 
 #include "deploy/launch/fleet.h"
-#include "deploy/launch/order.h"
-#include "deploy/launch/serving.h"
+#include "deploy/supervise/order.h"
+#include "deploy/process/serving.h"
 #include "deploy/tool/arguments.h"
 #include "deploy/tool/command.h"
 #include "deploy/tool/interrupt.h"

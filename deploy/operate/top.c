@@ -17,9 +17,9 @@
 #include "history_report.h"
 #include "learning.h"
 #include "learning_picture.h"
-#include "deploy/launch/roles.h"
-#include "deploy/launch/running.h"
-#include "deploy/launch/served.h"
+#include "deploy/process/roles.h"
+#include "deploy/process/running.h"
+#include "deploy/process/served.h"
 #include "deploy/tool/table.h"
 
 #define BAR_CELLS   40

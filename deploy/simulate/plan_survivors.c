@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "deploy/launch/running.h"
+#include "deploy/process/running.h"
 #include "deploy/tool/json_file.h"
 #include "stages/place/placement.h"
 

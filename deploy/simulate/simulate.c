@@ -11,7 +11,7 @@
 #include "deploy/model/model_shape.h"
 #include "deploy/tool/interrupt.h"
 #include "simulate_measure.h"
-#include "deploy/launch/running.h"
+#include "deploy/process/running.h"
 #include "simulate_report.h"
 #include "simulate_search.h"
 

@@ -8,9 +8,9 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "deploy/launch/roles.h"
-#include "deploy/launch/running.h"
-#include "deploy/launch/word.h"
+#include "deploy/process/roles.h"
+#include "deploy/process/running.h"
+#include "deploy/process/word.h"
 #include "deploy/load/load.h"
 #include "deploy/model/whole_model.h"
 #include "deploy/tool/interrupt.h"

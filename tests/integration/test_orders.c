@@ -5,7 +5,7 @@
 
 #include <sys/socket.h>
 
-#include "deploy/launch/order.h"
+#include "deploy/supervise/order.h"
 
 static const char two_stages[] = "exits: none\n"
                                  "stages:\n"

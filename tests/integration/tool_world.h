@@ -13,7 +13,7 @@
 
 #include <jansson.h>
 
-#include "deploy/launch/process.h"
+#include "deploy/process/process.h"
 
 static char output[65536]; /* of the last command, stdout and stderr */
 

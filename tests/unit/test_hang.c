@@ -6,7 +6,7 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
-#include "deploy/launch/hang.h"
+#include "deploy/supervise/hang.h"
 
 #define LIMIT (8 * NS_PER_S)
 

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "deploy/launch/operation.h"
+#include "deploy/supervise/operation.h"
 
 static struct role role[4];
 static struct sight seen[4];

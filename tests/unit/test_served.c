@@ -9,7 +9,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "deploy/launch/served.h"
+#include "deploy/process/served.h"
 
 /* Digests here are told apart by their first byte. */
 struct fixture {

@@ -14,7 +14,7 @@
 #include "base/clock.h"
 #include "base/signals.h"
 #include "client/client.h"
-#include "deploy/launch/roles.h"
+#include "deploy/process/roles.h"
 
 #define READY_NS   (120 * NS_PER_S)
 #define AGAIN_NS   (300 * NS_PER_MS) /* an init's pause before it starts something again */

@@ -9,7 +9,7 @@
 
 #include "config/pipeline.h"
 #include "crossing.h"
-#include "deploy/launch/process.h"
+#include "deploy/process/process.h"
 #include "wire/message.h"
 
 #define TOWN_MOST 24

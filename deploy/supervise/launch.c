@@ -11,15 +11,15 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "claim.h"
+#include "deploy/process/claim.h"
 #include "client/client.h"
-#include "failure.h"
+#include "deploy/process/failure.h"
 #include "deploy/tool/interrupt.h"
-#include "roles.h"
-#include "running.h"
+#include "deploy/process/roles.h"
+#include "deploy/process/running.h"
 #include "deploy/tool/state.h"
-#include "leftovers.h"
-#include "word.h"
+#include "deploy/process/leftovers.h"
+#include "deploy/process/word.h"
 
 #define POLL_US 20000
 #define END_MS  20000 /* the supervisor's own bound on its children is half of this */

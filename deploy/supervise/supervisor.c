@@ -14,17 +14,17 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/signals.h"
-#include "claim.h"
+#include "deploy/process/claim.h"
 #include "conduct.h"
 #include "crew.h"
 #include "deploy/model/model_shape.h"
 #include "launch.h"
 #include "deploy/tool/state.h"
-#include "leftovers.h"
+#include "deploy/process/leftovers.h"
 #include "orders.h"
-#include "process.h"
+#include "deploy/process/process.h"
 #include "readiness.h"
-#include "word.h"
+#include "deploy/process/word.h"
 
 #define LOCK_WAIT_MS 500
 #define TICK_MS      50

@@ -7,7 +7,7 @@
 #define FREEZELINE_CHANGES_H
 
 #include "config/pipeline.h"
-#include "roles.h"
+#include "deploy/process/roles.h"
 
 enum change_effect {
     CHANGE_STOPS = 1,    /* takes `down` and `up` */

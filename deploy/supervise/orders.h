@@ -19,7 +19,7 @@
 
 #include <jansson.h>
 
-#include "roles.h"
+#include "deploy/process/roles.h"
 
 #define ORDERS_MOST 8
 #define ORDERS_LINE 8192

@@ -11,7 +11,7 @@
 #ifndef FREEZELINE_OPERATION_H
 #define FREEZELINE_OPERATION_H
 
-#include "roles.h"
+#include "deploy/process/roles.h"
 
 #define OPERATION_STEPS (3 * ROLES_MAX)
 

@@ -12,10 +12,10 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "claim.h"
+#include "deploy/process/claim.h"
 #include "deploy/tool/interrupt.h"
 #include "deploy/tool/state.h"
-#include "failure.h"
+#include "deploy/process/failure.h"
 
 #define POLL_MS    50
 #define GIVE_UP_NS (30 * NS_PER_S) /* after an order was called off: its step may have to be finished */

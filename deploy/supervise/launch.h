@@ -5,7 +5,7 @@
 #include <stdbool.h>
 
 #include "deploy/tool/arguments.h"
-#include "process.h"
+#include "deploy/process/process.h"
 
 /* Takes run/lock, ends what an earlier run left, starts the supervisor and waits until the pipeline is ready.
  * On failure everything is stopped and the error has the reason; the log's last lines go to stderr.

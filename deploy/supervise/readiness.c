@@ -8,7 +8,7 @@
 #include "base/log.h"
 #include "client/client.h"
 #include "deploy/model/model_shape.h"
-#include "roles.h"
+#include "deploy/process/roles.h"
 
 #define ASK_STARTING_NS (100 * NS_PER_MS)
 #define ASK_READY_NS    (2 * NS_PER_S) /* at most: a death is seen about as soon as the broker sees it */

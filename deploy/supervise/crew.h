@@ -9,9 +9,9 @@
 
 #include "hang.h"
 #include "operation.h"
-#include "process.h"
-#include "roles.h"
-#include "serving.h"
+#include "deploy/process/process.h"
+#include "deploy/process/roles.h"
+#include "deploy/process/serving.h"
 #include "wire/message.h"
 
 struct child {

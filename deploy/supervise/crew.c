@@ -13,7 +13,7 @@
 #include "base/log.h"
 #include "config/address.h"
 #include "deploy/tool/state.h"
-#include "word.h"
+#include "deploy/process/word.h"
 
 #define BACKOFF_FIRST_MS 100
 #define NAME_AGAIN_NS    (1 * NS_PER_S)
