@@ -11,7 +11,7 @@
 #include "deploy/tool/arguments.h"
 #include "deploy/tool/command.h"
 #include "deploy/tool/report.h"
-#include "history_report.h"
+#include "deploy/observe/history_report.h"
 
 #define ROLLBACK_TRIES 8 /* the learner may have committed meanwhile */
 

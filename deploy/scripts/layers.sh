@@ -11,7 +11,7 @@ proto          :                             : base keys config wire picture ind
 stages         : proto                       : graph ops load kernels exec place worker
 cache_service  : proto                       : promise train store service learn
 broker         : proto                       : http .
-deploy         : proto stages cache_service broker : tool data plot model build evaluate hosts process supervise launch export operate report load bench world simulate
+deploy         : proto stages cache_service broker : tool data plot model build evaluate hosts process supervise launch export ask observe operate report load bench world simulate
 '
 out=$(printf '%s' "$arrows" | awk '
     NF { split($0, part, ":"); folder = $1; below[folder] = " " part[2] " "

@@ -1,7 +1,7 @@
 /* stage_load.h - how busy a stage worker is, how many requests wait for it, and what its cores have left
  *
  * Counted over windows of two seconds and told in thousandths by the heartbeat after each: status finds a
- * stage by it that is too slow for the others (deploy/operate/balance.h). Pure.
+ * stage by it that is too slow for the others (deploy/observe/balance.h). Pure.
  */
 #ifndef FREEZELINE_STAGE_LOAD_H
 #define FREEZELINE_STAGE_LOAD_H

@@ -7,7 +7,7 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
-#include "deploy/operate/balance.h"
+#include "deploy/observe/balance.h"
 #include "stages/worker/stage_load.h"
 
 static struct status_reply reply;

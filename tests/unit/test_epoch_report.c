@@ -8,7 +8,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "deploy/operate/epoch_report.h"
+#include "deploy/observe/epoch_report.h"
 
 static struct status_reply reply;
 

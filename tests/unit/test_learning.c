@@ -7,7 +7,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "deploy/operate/learning.h"
+#include "deploy/observe/learning.h"
 
 static struct process_status service(enum learning_state state)
 {

@@ -9,7 +9,7 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
-#include "deploy/operate/learning_picture.h"
+#include "deploy/observe/learning_picture.h"
 #include "xml_check.h"
 
 static struct status_reply reply;

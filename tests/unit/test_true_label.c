@@ -7,7 +7,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "deploy/operate/true_label.h"
+#include "deploy/ask/true_label.h"
 
 static char *names[] = {"cat", "dog", "7"};
 static const struct pipeline named = {.n_labels = 3, .label = names}, unnamed;
