@@ -6,7 +6,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "dispatch_inside.h"
-#include "trust.h"
+#include "broker/state/trust.h"
 
 #define REPEAT_BYTES (16 << 20) /* of answers that are kept for requests that come again */
 #define IDLE_TICK_NS (100 * NS_PER_MS)

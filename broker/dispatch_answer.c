@@ -5,7 +5,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "dispatch_inside.h"
-#include "trust.h"
+#include "broker/state/trust.h"
 
 #define RETRY_BACKOFF_NS (50 * NS_PER_MS)
 

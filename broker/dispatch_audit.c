@@ -9,7 +9,7 @@
  */
 #include "base/clock.h"
 #include "dispatch_inside.h"
-#include "sampling.h"
+#include "broker/state/sampling.h"
 
 #define SHADOW_DEADLINES 10              /* a shadow that was sent has so many times broker.deadline_ms, .. */
 #define SHADOW_LEAST_NS  (10 * NS_PER_S) /* .. at least this */

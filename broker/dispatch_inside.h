@@ -5,13 +5,13 @@
 #ifndef FREEZELINE_DISPATCH_INSIDE_H
 #define FREEZELINE_DISPATCH_INSIDE_H
 
-#include "admission.h"
-#include "audit_line.h"
+#include "broker/state/admission.h"
+#include "broker/state/audit_line.h"
 #include "dispatch.h"
-#include "registry.h"
-#include "requests.h"
-#include "responses.h"
-#include "succession.h"
+#include "broker/state/registry.h"
+#include "broker/state/requests.h"
+#include "broker/state/responses.h"
+#include "broker/state/succession.h"
 #include "wire/span_log.h"
 
 #define RETRY_TOKENS_MAX 64.0

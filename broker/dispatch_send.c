@@ -4,8 +4,8 @@
 
 #include "base/clock.h"
 #include "dispatch_inside.h"
-#include "router.h"
-#include "trust.h"
+#include "broker/state/router.h"
+#include "broker/state/trust.h"
 
 #define RECOVER_TICK_NS (50 * NS_PER_MS)
 #define BLOCKED_TICK_NS (10 * NS_PER_MS)

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "dispatch_inside.h"
-#include "trust.h"
+#include "broker/state/trust.h"
 
 static const char *state_of(const struct member *m)
 {

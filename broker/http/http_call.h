@@ -7,7 +7,7 @@
 
 #include "config/pipeline.h"
 #include "http_route.h"
-#include "oip_response.h"
+#include "broker/oip/oip_response.h"
 
 /* What bodies take, all together. */
 struct http_memory {

@@ -6,7 +6,7 @@
  * that are there get jobs; and what it says can be read by those it says it to.
  */
 #include "broker/dispatch_inside.h"
-#include "broker/trust.h"
+#include "broker/state/trust.h"
 #include "fuzz_input.h"
 
 #include <math.h>

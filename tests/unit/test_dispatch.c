@@ -9,8 +9,8 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "broker/dispatch_inside.h"
-#include "broker/sampling.h"
-#include "broker/trust.h"
+#include "broker/state/sampling.h"
+#include "broker/state/trust.h"
 
 #define MS NS_PER_MS
 enum { MANY = 512 };

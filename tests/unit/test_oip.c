@@ -13,11 +13,11 @@
 #include "base/floats.h"
 #include "base/shuffle.h"
 #include "broker/http/http_call.h"
-#include "broker/http/json_cut.h"
+#include "broker/oip/json_cut.h"
 #include "broker/http/feedback_text.h"
 #include "broker/http/metrics_text.h"
-#include "broker/http/oip_numbers.h"
-#include "broker/http/oip_tensor.h"
+#include "broker/oip/oip_numbers.h"
+#include "broker/oip/oip_tensor.h"
 
 static struct error e;
 

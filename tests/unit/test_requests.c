@@ -5,7 +5,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "broker/requests.h"
+#include "broker/state/requests.h"
 
 static struct request_entry *add(struct requests *t, size_t bytes)
 {

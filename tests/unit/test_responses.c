@@ -8,7 +8,7 @@
 
 #include "base/error.h"
 #include "base/shuffle.h"
-#include "broker/responses.h"
+#include "broker/state/responses.h"
 
 static const struct response_stamp now = {1, 1};
 

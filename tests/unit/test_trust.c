@@ -5,8 +5,8 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "broker/router.h"
-#include "broker/trust.h"
+#include "broker/state/router.h"
+#include "broker/state/trust.h"
 
 #define MS 1000000ull
 
