@@ -11,7 +11,7 @@
 #ifndef FREEZELINE_STUDENT_H
 #define FREEZELINE_STUDENT_H
 
-#include "cache_service/service/keeper.h"
+#include "cache_service/keep/keeper.h"
 #include "learner_brain.h"
 
 struct student;

@@ -4,9 +4,9 @@
 
 #include "cache_service/store/manifest.h"
 #include "learner_brain.h"
-#include "reservoir.h"
-#include "teaching.h"
-#include "textbook.h"
+#include "cache_service/teach/reservoir.h"
+#include "cache_service/teach/teaching.h"
+#include "cache_service/teach/textbook.h"
 
 /* For reservoir_open: the exits that can be taught. `path` is borrowed. */
 void syllabus_reservoir(struct reservoir_setup *out, const struct manifest *m, const char *path, double mb);

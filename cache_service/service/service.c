@@ -17,7 +17,7 @@
 #include "base/notify.h"
 #include "base/slice.h"
 #include "cache_brain.h"
-#include "keeper.h"
+#include "cache_service/keep/keeper.h"
 #include "wire/hello.h"
 #include "wire/link.h"
 

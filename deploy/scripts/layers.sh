@@ -9,7 +9,7 @@ cd "$(dirname "$0")/../.."
 arrows='
 proto          :                             : base keys config wire picture index client
 stages         : proto                       : graph ops load kernels exec place worker
-cache_service  : proto                       : promise train store service learn
+cache_service  : proto                       : promise train store keep service teach learn
 broker         : proto                       : state oip http .
 deploy         : proto stages cache_service broker : tool data plot model build evaluate hosts process supervise launch export ask observe operate report load bench world simulate
 '

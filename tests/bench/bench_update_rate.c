@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "cache_service/service/outbox.h"
+#include "cache_service/keep/outbox.h"
 
 #define DIM        64
 #define BATCH      4096 /* what the learner reads at once */

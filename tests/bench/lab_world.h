@@ -10,7 +10,7 @@
 #include <stdio.h>
 
 #include "cache_service/learn/learner_brain.h"
-#include "cache_service/learn/textbook.h"
+#include "cache_service/teach/textbook.h"
 #include "cache_service/store/manifest.h"
 #include "deploy/build/extract.h"
 

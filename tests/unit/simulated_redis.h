@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cache_service/service/keeper_brain.h"
+#include "cache_service/keep/keeper_brain.h"
 
 #define SIM_STREAM  512
 #define SIM_CLIENTS 64

@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "cache_service/service/backlog.h"
+#include "cache_service/keep/backlog.h"
 
 #define SIZE 100 /* of a record */
 #define MOST 64

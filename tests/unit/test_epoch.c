@@ -5,7 +5,7 @@
 #include <math.h>
 #include <stdio.h>
 
-#include "cache_service/learn/candidates.h"
+#include "cache_service/teach/candidates.h"
 #include "cache_service/learn/epoch.h"
 
 enum { DIM = 4, CLASSES = 3 };

@@ -9,7 +9,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "cache_service/service/backlog.h"
+#include "cache_service/keep/backlog.h"
 #include "simulated_redis.h"
 
 enum { SERVICES = 3, CLASSES = 4096, DIM = 2 };

@@ -4,7 +4,7 @@
 
 #include <stdio.h>
 
-#include "cache_service/service/learner.h"
+#include "cache_service/keep/learner.h"
 
 enum { DIM = 4, CLASSES = 3 };
 

@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "cache_service/learn/reservoir_disk.h"
+#include "cache_service/teach/reservoir_disk.h"
 #include "base/floats.h"
 #include "cache_service/store/update.h"
 

@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "cache_service/service/trouble.h"
+#include "cache_service/keep/trouble.h"
 
 static void failures_in_a_row_double_the_while(void **state)
 {

@@ -12,7 +12,7 @@
 #include <sched.h>
 
 #include "base/floats.h"
-#include "cache_service/service/spool.h"
+#include "cache_service/keep/spool.h"
 #include "cache_service/store/update.h"
 
 static struct update *sample(uint64_t request)
