@@ -38,7 +38,7 @@ LD_LIBS  := $(LDLIBS) $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -Wl,--p
 BESIDE := -Wl,--disable-new-dtags,-rpath,'$$ORIGIN/../lib'
 # Loops over all points and features: worth the vectoriser that -O2 leaves out.
 LOOPS_FLAGS := -O3
-# The inner loops for vector units, chosen among at run time: one file per instruction set (stages/kernels/simd.c), or
+# The inner loops for vector units, chosen among at run time: one file per instruction set (stages/simd/simd.c), or
 # functions for each (proto/index/half.c).
 # gcc puts a vector of 64 bytes into AddressSanitizer's frames for use after return without aligning it: no such frames
 # here.
@@ -100,10 +100,10 @@ $(B)/%.o: %.c $(B)/flags | $(PB_C)
 	$(Q)mkdir -p $(@D) && $(CC) $(C_FLAGS) $(EXTRA) -MMD -MP -c -o $@ $<
 
 $(B)/cache_service/train/net%.o $(B)/proto/index/map.o $(B)/proto/index/projection.o: EXTRA := $(LOOPS_FLAGS)
-$(B)/proto/index/half.o $(B)/stages/kernels/simd_%.o: EXTRA := $(SIMD_FLAGS)
+$(B)/proto/index/half.o $(B)/stages/simd/simd_%.o: EXTRA := $(SIMD_FLAGS)
 ifneq ($(filter x86_64,$(shell uname -m)),)
-$(B)/stages/kernels/simd_avx2.o: EXTRA += -mavx2 -mfma
-$(B)/stages/kernels/simd_avx512.o: EXTRA += -mavx2 -mfma -mavx512f -mavx512vl -mavx512dq -mavx512bw -mprefer-vector-width=512
+$(B)/stages/simd/simd_avx2.o: EXTRA += -mavx2 -mfma
+$(B)/stages/simd/simd_avx512.o: EXTRA += -mavx2 -mfma -mavx512f -mavx512vl -mavx512dq -mavx512bw -mprefer-vector-width=512
 endif
 
 # The page that the broker serves lies in its object.

@@ -13,7 +13,7 @@
 
 #include "blank_manifest.h"
 #include "deploy/tool/interrupt.h"
-#include "stages/kernels/team.h"
+#include "stages/simd/team.h"
 #include "deploy/tool/state.h"
 
 #define WHOLE 1000 /* of an exit's progress */

@@ -7,7 +7,7 @@
 #define FREEZELINE_EXECUTORS_H
 
 #include "stages/exec/exec.h"
-#include "stages/kernels/team.h"
+#include "stages/simd/team.h"
 
 #define EXECUTORS_MAX 256
 

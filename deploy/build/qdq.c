@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "stages/graph/graph_build.h"
-#include "stages/kernels/low.h"
+#include "stages/simd/low.h"
 
 #define REACH 127 /* steps of the largest weight */
 

@@ -23,7 +23,7 @@
 #include "deploy/tool/table.h"
 #include "judging.h"
 #include "qdq.h"
-#include "stages/load/onnx_write.h"
+#include "stages/onnx/onnx_write.h"
 #include "stages/place/placement.h"
 #include "stages/place/precision_options.h"
 

@@ -14,7 +14,7 @@
 #include "deploy/tool/interrupt.h"
 #include "deploy/tool/state.h"
 #include "picture/preprocess.h"
-#include "stages/kernels/team.h"
+#include "stages/simd/team.h"
 
 #define ROUND_PER_THREAD 16 /* pictures between two looks at the clock */
 

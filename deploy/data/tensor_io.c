@@ -6,7 +6,7 @@
 
 #include "base/floats.h"
 #include "npy.h"
-#include "stages/load/onnx_tensor.h"
+#include "stages/onnx/onnx_tensor.h"
 
 static bool ends_with(const char *s, const char *end)
 {

@@ -8,7 +8,7 @@ cd "$(dirname "$0")/../.."
 # One line a folder: whose headers it may include, then its rooms, lowest first.
 arrows='
 proto          :                             : base keys config wire picture index client
-stages         : proto                       : graph ops load kernels exec place worker
+stages         : proto                       : graph ops onnx load simd kernels exec place brain worker
 cache_service  : proto                       : promise train store keep service teach learn
 broker         : proto                       : state oip http .
 deploy         : proto stages cache_service broker : tool data plot model build evaluate hosts process supervise launch export ask observe operate report load bench world simulate
@@ -21,7 +21,7 @@ out=$(printf '%s' "$arrows" | awk '
         home(file); folder = F; room = R
         if (!((folder "/" room) in rank)) return file " is in no room of the list in layers.sh"
         if (include ~ /pb-c\.h$/)
-            return file ~ /^proto\/wire\/message|^stages\/load\/onnx_/ ? "" : file " includes generated code"
+            return file ~ /^proto\/wire\/message|^stages\/onnx\/onnx_/ ? "" : file " includes generated code"
         if (include == "revision.h") return ""
         if (include !~ /\//) {
             target = file; sub(/[^\/]*$/, include, target)

@@ -22,7 +22,7 @@
 
 #include "broker/dispatch.h"
 #include "cache_service/service/cache_brain.h"
-#include "stages/worker/stage_brain.h"
+#include "stages/brain/stage_brain.h"
 
 #define WORLD_MAX_CLIENTS 4
 #define WORLD_MAX_HOSTS   4096

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "stages/kernels/layout.h"
-#include "stages/kernels/low.h"
+#include "stages/simd/low.h"
 #include "stages/ops/ops.h"
 
 struct tensor slot_logical(const struct slot *s, int64_t batch)

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "simd.h"
+#include "stages/simd/simd.h"
 
 static bool strides_are(const struct view *v, const int64_t *want)
 {

@@ -9,9 +9,9 @@
 
 #include "engine.h"
 #include "stages/graph/op.h"
-#include "team.h"
+#include "stages/simd/team.h"
 #include "stages/ops/ops.h"
-#include "weights.h"
+#include "stages/simd/weights.h"
 
 enum kernel_family {
     KERNEL_PLAIN = 1,    /* our own loops, in every mode but reference */

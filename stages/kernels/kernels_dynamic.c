@@ -11,8 +11,8 @@
 
 #include "kernels.h"
 #include "kernels_list.h"
-#include "low.h"
-#include "simd.h"
+#include "stages/simd/low.h"
+#include "stages/simd/simd.h"
 
 #if defined(FREEZELINE_DNNL)
 

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "kernels_list.h"
-#include "simd.h"
+#include "stages/simd/simd.h"
 #include "stages/ops/ops.h"
 
 static bool scalar_of(const struct op_call *c, int i, float otherwise, float *out)

@@ -9,7 +9,7 @@
 
 #include "kernels.h"
 #include "kernels_list.h"
-#include "low.h"
+#include "stages/simd/low.h"
 
 struct widened {
     const struct kernel *inner;

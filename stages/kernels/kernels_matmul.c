@@ -11,7 +11,7 @@
 
 #include "kernels_list.h"
 #include "layout.h"
-#include "simd.h"
+#include "stages/simd/simd.h"
 
 /* The matrices that the last two dims of a view hold: row-major, or columns one after the other. */
 struct matrices {

@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "kernels_list.h"
-#include "panels.h"
+#include "stages/simd/panels.h"
 
 #define POINTERS_MAX (32 << 10)  /* per pass over the image: 256 KiB of scratch */
 #define PASS_BYTES   (384 << 10) /* of input per pass, so that all panels find it in a level-2 cache */

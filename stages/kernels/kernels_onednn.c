@@ -14,7 +14,7 @@
 
 #include "kernels.h"
 #include "kernels_list.h"
-#include "low.h"
+#include "stages/simd/low.h"
 #include "onednn.h"
 #include "onednn_api.h"
 

@@ -12,7 +12,7 @@
 #include <string.h>
 
 #include "kernels_list.h"
-#include "simd.h"
+#include "stages/simd/simd.h"
 
 #define SMALL_PRODUCT 1000000 /* m * n * k up to which OpenBLAS does not copy */
 #define FEW_ROWS      32

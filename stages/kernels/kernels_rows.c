@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "kernels_list.h"
-#include "simd.h"
+#include "stages/simd/simd.h"
 
 /* Input 0 and output 0 are row-major and alike, and nothing is to be done afterwards. */
 static bool is_on_rows(const struct op_call *c, const char *op)

@@ -11,7 +11,7 @@
 
 #include "kernels_list.h"
 #include "layout.h"
-#include "panels.h"
+#include "stages/simd/panels.h"
 
 #define FEW_CHANNELS 16         /* fewer than these are not worth a pointer each */
 #define POINTERS_MAX (16 << 10) /* per pass: 128 KiB of scratch */

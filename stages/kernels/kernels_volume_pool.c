@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "kernels_list.h"
-#include "simd.h"
+#include "stages/simd/simd.h"
 
 #define MAX_TAPS 256
 

@@ -13,7 +13,7 @@
 #include <string.h>
 
 #include "kernels_list.h"
-#include "panels.h"
+#include "stages/simd/panels.h"
 
 #define POINTS        36
 #define CHUNK_BYTES   (768 << 10)

@@ -4,9 +4,9 @@
 
 #include "base/digest.h"
 #include "stages/graph/graph_build.h"
-#include "choice.h"
-#include "graph_file.h"
-#include "onnx_external.h"
+#include "stages/onnx/choice.h"
+#include "stages/onnx/graph_file.h"
+#include "stages/onnx/onnx_external.h"
 
 #define MODEL_MAX_BYTES ((int64_t)4 << 30)
 

@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "stages/kernels/simd.h"
+#include "stages/simd/simd.h"
 
 static int64_t row_floats(const struct tensor *t)
 {

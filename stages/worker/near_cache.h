@@ -7,7 +7,7 @@
 #ifndef FREEZELINE_NEAR_CACHE_H
 #define FREEZELINE_NEAR_CACHE_H
 
-#include "stage_brain.h"
+#include "stages/brain/stage_brain.h"
 
 struct near_cache;
 

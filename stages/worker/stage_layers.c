@@ -11,7 +11,7 @@
 #include "base/log.h"
 #include "config/identity.h"
 #include "config/precision.h"
-#include "stages/kernels/low.h"
+#include "stages/simd/low.h"
 #include "stages/place/descriptor.h"
 #include "stages/place/origin.h"
 #include "stages/place/placement.h"

@@ -2,7 +2,7 @@
 #ifndef FREEZELINE_STAGE_LAYERS_H
 #define FREEZELINE_STAGE_LAYERS_H
 
-#include "stage_brain.h"
+#include "stages/brain/stage_brain.h"
 #include "stages/exec/exec.h"
 
 struct stage_layers;

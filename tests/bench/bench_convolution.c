@@ -16,7 +16,7 @@
 #include "base/samples.h"
 #include "stages/kernels/engine.h"
 #include "stages/kernels/kernels.h"
-#include "stages/kernels/simd.h"
+#include "stages/simd/simd.h"
 
 #define ROUNDS      21
 #define WARM_UP     2

@@ -21,7 +21,7 @@
 
 #include "stages/exec/exec.h"
 #include "stages/graph/graph_build.h"
-#include "stages/load/onnx_tensor.h"
+#include "stages/onnx/onnx_tensor.h"
 #include "stages/ops/ops.h"
 
 #define RTOL   1e-3

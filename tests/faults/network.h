@@ -8,7 +8,7 @@
 #define FREEZELINE_FAULTS_NETWORK_H
 
 #include "cache_service/store/snapshot.h"
-#include "stages/worker/stage_brain.h"
+#include "stages/brain/stage_brain.h"
 
 #define NETWORK_FLOATS  4
 #define NETWORK_LABEL   3 /* where network_value.label stands */

@@ -6,7 +6,7 @@
  * what the brain says can be read, and in the end nothing is left.
  */
 #include "fuzz_input.h"
-#include "stages/worker/stage_brain.h"
+#include "stages/brain/stage_brain.h"
 
 #include "base/clock.h"
 #include "base/log.h"

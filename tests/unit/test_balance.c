@@ -8,7 +8,7 @@
 
 #include "base/clock.h"
 #include "deploy/observe/balance.h"
-#include "stages/worker/stage_load.h"
+#include "stages/brain/stage_load.h"
 
 static struct status_reply reply;
 static char text[600];

@@ -12,7 +12,7 @@
 #include <cmocka.h>
 
 #include "stages/graph/graph_build.h"
-#include "stages/load/onnx_tensor.h"
+#include "stages/onnx/onnx_tensor.h"
 
 #define CASES "tests/conformance/cases/"
 

@@ -17,7 +17,7 @@
 
 #include "stages/kernels/kernels.h"
 #include "stages/ops/ops.h"
-#include "stages/kernels/simd.h"
+#include "stages/simd/simd.h"
 
 #define MAX_IN 8
 #define MARK   12345

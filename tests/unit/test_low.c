@@ -14,8 +14,8 @@
 
 #include "stages/exec/exec.h"
 #include "stages/kernels/kernels.h"
-#include "stages/kernels/low.h"
-#include "stages/kernels/simd.h"
+#include "stages/simd/low.h"
+#include "stages/simd/simd.h"
 
 #define MODEL  "tests/data/tiny.onnx"
 #define PIXELS (3 * 16 * 16)

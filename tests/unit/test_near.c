@@ -7,7 +7,7 @@
 
 #include "base/clock.h"
 #include "index/cache_set.h"
-#include "stages/worker/stage_near.h"
+#include "stages/brain/stage_near.h"
 
 /* --- the block --- */
 

@@ -15,7 +15,7 @@
 #include <cmocka.h>
 
 #include "stages/graph/graph.h"
-#include "stages/load/onnx_tensor.h"
+#include "stages/onnx/onnx_tensor.h"
 
 struct bytes {
     uint8_t data[65536];

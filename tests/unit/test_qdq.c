@@ -14,7 +14,7 @@
 #include "deploy/build/qdq.h"
 #include "stages/exec/exec.h"
 #include "stages/graph/graph_build.h"
-#include "stages/load/onnx_write.h"
+#include "stages/onnx/onnx_write.h"
 
 #define MODEL "tests/data/tiny.onnx"
 

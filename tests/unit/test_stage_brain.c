@@ -9,8 +9,8 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "index/verdicts.h"
-#include "stages/worker/breaker.h"
-#include "stages/worker/stage_brain.h"
+#include "stages/brain/breaker.h"
+#include "stages/brain/stage_brain.h"
 
 #define BATCH 4
 #define WAIT  (1 * NS_PER_MS)

@@ -8,7 +8,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "stages/worker/stage_talk.h"
+#include "stages/brain/stage_talk.h"
 
 static struct world {
     struct pipeline pipeline;

@@ -10,10 +10,10 @@
 #include "base/arrival.h"
 #include "base/clock.h"
 #include "base/offset.h"
-#include "stages/worker/batch_limit.h"
-#include "stages/worker/breaker.h"
-#include "stages/worker/cancel_set.h"
-#include "stages/worker/hit_log.h"
+#include "stages/brain/batch_limit.h"
+#include "stages/brain/breaker.h"
+#include "stages/brain/cancel_set.h"
+#include "stages/brain/hit_log.h"
 
 static void test_the_breaker_opens_after_failures_in_a_row(void **state)
 {

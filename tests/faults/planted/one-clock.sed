@@ -1,3 +1,3 @@
 # Every broker has the clock of the first one.
-# file: stages/worker/stage_talk.c
+# file: stages/brain/stage_talk.c
 s/line\[request_broker(request)\];$/line[0];/
