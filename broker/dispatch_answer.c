@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "dispatch_inside.h"
+#include "broker/state/router.h"
 #include "broker/state/trust.h"
 
 #define RETRY_BACKOFF_NS (50 * NS_PER_MS)
@@ -404,8 +405,10 @@ int dispatch_result(struct dispatch *d, const struct result *r, zmq_msg_t *paylo
         left_the_queue(d, e);
     if (r->error == FL_OK) {
         on_success(d, r);
-        if (r->attempt == e->attempt && e->list != REQUESTS_WAITING)
+        if (r->attempt == e->attempt && e->list != REQUESTS_WAITING) {
             learn(d, &r->trace, now - e->sent_ns);
+            router_learn(d->registry, &r->trace, dispatch_return_ns(e, r, came_ns), now - e->sent_ns);
+        }
         if (e->deadline_ns > now)
             answer_result(d, e, r, payload, came_ns, now);
         else

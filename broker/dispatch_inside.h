@@ -106,6 +106,8 @@ void dispatch_give_audit_up(struct dispatch *d, struct request_entry *e);
 
 void dispatch_fill_times(const struct dispatch *d, const struct request_entry *e, const struct result *r,
                          uint64_t came_ns, uint64_t now, struct answer *a);
+/* From the worker that answered to here, by the broker's clock; 0: not known. */
+uint64_t dispatch_return_ns(const struct request_entry *e, const struct result *r, uint64_t came_ns);
 /* The stage surely had the verdict of this hit while it still waited for it, so it has passed nothing on. */
 bool dispatch_verdict_in_time(const struct dispatch *d, const struct result *r);
 void dispatch_begin_times(struct dispatch *d);

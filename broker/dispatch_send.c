@@ -71,6 +71,7 @@ static void note_sent(struct dispatch *d, struct request_entry *e, const uint8_t
     if (!e->broker_ns)
         e->broker_ns = now - e->received_ns;
     memcpy(e->route, route, (size_t)e->n_route);
+    router_sent(d->registry, route);
     for (int s = 0; s < e->n_route; s++) {
         struct member *m = registry_worker(d->registry, s, route[s]);
         m->outstanding++;

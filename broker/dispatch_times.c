@@ -26,6 +26,12 @@ static uint64_t clock_error_ns(const struct dispatch *d, const struct result *r)
     return most;
 }
 
+/* A sent_ns before the request was received means that the sender's clock is not ours yet: no way is told. */
+uint64_t dispatch_return_ns(const struct request_entry *e, const struct result *r, uint64_t came_ns)
+{
+    return r->sent_ns >= e->received_ns && came_ns > r->sent_ns ? came_ns - r->sent_ns : 0;
+}
+
 /* broker_ns counts failed attempts too: it goes on until the job that answers was sent. Of an attempt that
  * was given up and answers all the same, the time of sending is not known any more: the first one's counts.
  */
@@ -38,10 +44,7 @@ void dispatch_fill_times(const struct dispatch *d, const struct request_entry *e
     a->lookup_wire_ns = r->lookup_wire_ns;
     a->lookup_queue_ns = r->lookup_queue_ns;
     a->lookup_ns = r->lookup_ns;
-    /* A sent_ns before the request was received means that the sender's clock is not ours yet: no way is
-     * told. */
-    if (r->sent_ns >= e->received_ns && came_ns > r->sent_ns)
-        a->return_ns = came_ns - r->sent_ns;
+    a->return_ns = dispatch_return_ns(e, r, came_ns);
     a->broker_ns = sent_after + (now - came_ns);
     a->total_ns = now - e->received_ns;
     a->clock_error_ns = clock_error_ns(d, r);

@@ -33,6 +33,8 @@ struct member {
     uint64_t asked_ns;    /* for a heartbeat that is overdue */
     uint32_t outstanding; /* unanswered requests whose route goes through it */
     struct cancel cancel; /* cancellations to be sent to it */
+    uint64_t pace_ns;     /* how long a request takes there, on average over the last few; 0: not known */
+    uint32_t passed_over; /* requests that other replicas took since it had one (router.h) */
 
     /* what trust.h holds against it */
     uint32_t failures;                       /* requests in a row that failed there */

@@ -12,10 +12,27 @@ static enum rank rank_of(const struct member *m, bool avoided, uint64_t now)
     return avoided ? RANK_AVOIDED : RANK_GOOD;
 }
 
-/* What it has to do, as far as is known: what this broker sent, and what the worker says that others did. */
-static uint32_t load(const struct member *m)
+#define PACE_SHARE 8   /* a new time is an eighth of the average; a half where it is less than half of it, */
+#define PACE_LESS  2   /* since a worker that was slow is asked seldom */
+#define LOOK_AGAIN 256 /* requests that pass a slow worker over before it gets one */
+
+static uint64_t quickest_ns(const struct registry *r, int stage, uint16_t able)
 {
-    return m->outstanding + m->last.others;
+    uint64_t least = 0;
+    for (int i = 0; i < registry_replicas(r, stage); i++) {
+        uint64_t pace = able >> i & 1 ? registry_worker(r, stage, i)->pace_ns : 0;
+        if (pace && (!least || pace < least))
+            least = pace;
+    }
+    return least;
+}
+
+/* What a request would wait for there, this one included: what this broker sent, and what the worker says
+ * that others did, as often as it takes longer than the quickest. */
+static uint64_t load(const struct member *m, uint64_t quickest)
+{
+    uint64_t times = quickest && m->passed_over < LOOK_AGAIN ? m->pace_ns / quickest : 1;
+    return (1ull + m->outstanding + m->last.others) * (times ? times : 1);
 }
 
 /* The best of `able`, which has at least one. */
@@ -24,16 +41,16 @@ static int choose(const struct registry *r, int stage, uint16_t able, uint16_t a
 {
     int n = registry_replicas(r, stage), best = -1;
     enum rank best_rank = RANK_ASIDE;
-    uint32_t least = 0;
+    uint64_t least = 0, quickest = quickest_ns(r, stage, able);
     for (int k = 0; k < n; k++) {
         int i = (int)((turn + (unsigned)k) % (unsigned)n);
         const struct member *m = registry_worker(r, stage, i);
         enum rank rank = rank_of(m, avoid >> i & 1, now);
         if (!(able >> i & 1))
             continue;
-        if (best < 0 || rank < best_rank || (rank == best_rank && load(m) < least)) {
+        if (best < 0 || rank < best_rank || (rank == best_rank && load(m, quickest) < least)) {
             best = i;
-            least = load(m);
+            least = load(m, quickest);
             best_rank = rank;
         }
     }
@@ -54,4 +71,27 @@ int router_choose(const struct registry *r, const uint16_t *avoid, uint16_t full
             able = trust_links(r, s, route[s], now) & reach[s + 1];
     }
     return -1;
+}
+
+void router_sent(struct registry *r, const uint8_t *route)
+{
+    for (int s = 0; s < registry_stages(r); s++)
+        for (int i = 0; i < registry_replicas(r, s); i++) {
+            struct member *m = registry_worker(r, s, i);
+            m->passed_over = i == route[s] ? 0 : m->passed_over + (m->passed_over < LOOK_AGAIN);
+        }
+}
+
+/* The way from a worker counts for it: one that answers late is slow, however quickly it computes. */
+void router_learn(struct registry *r, const struct trace *t, uint64_t return_ns, uint64_t took_ns)
+{
+    for (int i = 0; i < t->n; i++) {
+        const struct stage_time *here = &t->stage[i];
+        struct member *m = registry_worker(r, (int)here->stage, (int)here->replica);
+        uint64_t onward = i + 1 < t->n ? here[1].wire_ns : return_ns;
+        uint64_t ns = here->compute_ns < took_ns ? here->compute_ns : took_ns, share;
+        ns += onward < took_ns - ns ? onward : took_ns - ns;
+        share = ns < m->pace_ns / 2 ? PACE_LESS : PACE_SHARE;
+        m->pace_ns = m->pace_ns ? m->pace_ns - m->pace_ns / share + ns / share : ns;
+    }
 }

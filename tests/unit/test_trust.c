@@ -247,6 +247,66 @@ static void test_lateness_speaks_against_nobody(void **state)
     assert_false(trust_speaks_against(FL_OVERLOADED));
 }
 
+/* Requests one at a time, `n` of them: how many worker `slow` of stage 1 gets when it takes `times` as long.
+ */
+static int taken(struct registry *r, int n, uint32_t slow, uint64_t times)
+{
+    uint8_t way[PIPELINE_MAX_STAGES];
+    int count = 0;
+    for (unsigned k = 0; k < (unsigned)n; k++) {
+        assert_int_equal(router_choose(r, NULL, 0, k, now, way), -1);
+        router_sent(r, way);
+        struct trace t = {3,
+                          {{.stage = 0, .replica = way[0], .compute_ns = MS},
+                           {.stage = 1, .replica = way[1], .compute_ns = MS},
+                           {.stage = 2, .replica = way[2], .compute_ns = MS}}};
+        if (way[1] == slow) /* half of it on the way onward */
+            t.stage[1].compute_ns = t.stage[2].wire_ns = MS * times / 2;
+        router_learn(r, &t, 0, 100 * MS);
+        count += way[1] == slow;
+    }
+    return count;
+}
+
+static void test_a_slow_worker_gets_few(void **state)
+{
+    struct registry *r = fresh();
+    int n;
+    (void)state;
+    n = taken(r, 300, 1, 1);
+    assert_int_equal(n, 100); /* as quick as the others */
+    n = taken(r, 2000, 1, 10);
+    assert_in_range(n, 5, 20); /* to see that it is slow, then one of 256 */
+    n = taken(r, 9000, 1, 1);
+    assert_in_range(n, 2000, 3000); /* quick again: as many as the others, after a while */
+    registry_free(r);
+}
+
+/* Where all the quick ones have much to do, even the slow one is worth it. */
+static void test_a_slow_worker_helps_when_all_are_busy(void **state)
+{
+    struct registry *r = fresh();
+    uint8_t way[PIPELINE_MAX_STAGES];
+    (void)state;
+    taken(r, 600, 1, 4);
+    for (int i = 0; i < 3; i++)
+        registry_worker(r, 1, i)->outstanding = i == 1 ? 0 : 9;
+    assert_int_equal(router_choose(r, NULL, 0, 0, now, way), -1);
+    assert_int_equal(way[1], 1);
+    registry_free(r);
+}
+
+/* What workers say of themselves is bounded by what was seen. */
+static void test_a_part_counts_for_no_more_than_the_whole(void **state)
+{
+    struct registry *r = fresh();
+    struct trace t = {1, {{.stage = 0, .compute_ns = UINT64_MAX}}};
+    (void)state;
+    router_learn(r, &t, UINT64_MAX, 5 * MS);
+    assert_int_equal(registry_worker(r, 0, 0)->pace_ns, 5 * MS);
+    registry_free(r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -260,6 +320,9 @@ int main(void)
         cmocka_unit_test(test_who_fails_again_and_again_is_put_aside),
         cmocka_unit_test(test_the_last_choice_is_a_choice),
         cmocka_unit_test(test_lateness_speaks_against_nobody),
+        cmocka_unit_test(test_a_slow_worker_gets_few),
+        cmocka_unit_test(test_a_slow_worker_helps_when_all_are_busy),
+        cmocka_unit_test(test_a_part_counts_for_no_more_than_the_whole),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
