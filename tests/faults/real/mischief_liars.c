@@ -31,7 +31,7 @@ void mischief_truth(struct siege *s, struct trial *t)
     remove(s->lies);
 }
 
-/* Least outstanding gives a slow worker less to do: what the others take must hardly show. */
+/* A slow worker gets little to do (broker/state/router.h): what the others take must hardly show. */
 #define SLOWER_WANTED 1.5
 
 bool mischief_slow_hardly_shows(struct siege *s, struct trial *t)
