@@ -106,7 +106,7 @@ int host_side_check(const struct pipeline *p, struct error *e)
 int host_side_watch(const struct pipeline *p, int wait_s, struct error *e)
 {
     uint64_t began = clock_ns(), wait_ns = (uint64_t)wait_s * NS_PER_S;
-    char missing[200] = "";
+    char missing[200] = "", said[16];
     bool seen = false;
 
     for (;;) {
@@ -114,7 +114,7 @@ int host_side_watch(const struct pipeline *p, int wait_s, struct error *e)
         enum claim_holder holder = claim_look(p, &who);
         uint64_t waited_ns = clock_ns() - began;
         seen = seen || holder == CLAIM_HERE;
-        if (holder == CLAIM_HERE && word_there(p, "ready")) {
+        if (holder == CLAIM_HERE && word_read(p, "ready", said, sizeof said) && atoi(said) == (int)who.pid) {
             puts("ready");
             return FL_OK;
         }

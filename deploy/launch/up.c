@@ -213,10 +213,12 @@ static int report(const struct up *u, const struct process *supervisor, struct e
     return FL_OK;
 }
 
-/* True when what was started has ended by itself, with why in *rc and *e. */
-static bool has_ended(const struct up *u, const struct process *supervisor, int *rc, struct error *e)
+/* True when what was started has ended by itself, with why in *rc and *e. A supervisor that was killed gets a
+ * successor, which takes over what it left. */
+static bool has_ended(const struct up *u, struct process *supervisor, int *rc, struct error *e)
 {
     bool ended;
+    int status;
     pid_t pid;
 
     if (u->elsewhere && !fleet_there(u->pipeline)) {
@@ -230,9 +232,12 @@ static bool has_ended(const struct up *u, const struct process *supervisor, int 
                         u->pipeline->state);
         return true;
     }
-    while ((pid = waitpid(-1, NULL, WNOHANG)) > 0 && pid != supervisor->pid)
+    while ((pid = waitpid(-1, &status, WNOHANG)) > 0 && pid != supervisor->pid)
         continue; /* as process 1 of a container it has others' orphans, too */
     if (pid <= 0)
+        return false;
+    if (WIFSIGNALED(status) &&
+        (!launch_up(u->pipeline, &u->where, u->timeout_s, supervisor, e) || interrupt_seen()))
         return false;
     launch_down(u->pipeline, &(struct launch_end){0}, &ended, NULL); /* what it left when it was killed */
     *rc =
@@ -241,7 +246,7 @@ static bool has_ended(const struct up *u, const struct process *supervisor, int 
 }
 
 /* Stays until Ctrl-C, a terminal that closes, or the supervisor's end. */
-static int stay(const struct up *u, const struct process *supervisor, struct error *e)
+static int stay(const struct up *u, struct process *supervisor, struct error *e)
 {
     const struct launch_end how = {.drain_s = 5};
     bool ended;

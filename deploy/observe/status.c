@@ -323,7 +323,7 @@ static void print_supervisor(const struct status *s)
     if (s->held == CLAIM_GONE)
         printf("\nnobody supervises: the supervisor (pid %d on %s) is gone, what dies stays dead; "
                "`freezeline up -c "
-               "%s` starts everything anew\n",
+               "%s` starts another, which takes over what runs\n",
                (int)s->supervisor.pid, s->supervisor.host, s->pipeline->path);
     else if (s->held == CLAIM_ELSEWHERE)
         printf("\nsupervised by pid %d of another container or host (%s)\n", (int)s->supervisor.pid,

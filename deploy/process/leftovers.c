@@ -2,6 +2,7 @@
 #include "leftovers.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
@@ -129,22 +130,35 @@ static bool is_of_here(const char *pid)
            readlink(link, its, sizeof its - 1) > 0 && !strcmp(own, its);
 }
 
-/* Does the process have run/alive, as what a supervisor has started does (claim.h)? */
-static bool holds_alive(const struct pipeline *p, const char *pid)
+/* Does the process have run/alive, as what a supervisor has started does (claim.h)? -1: it can't be seen. */
+static int holds_alive(const struct pipeline *p, pid_t pid)
 {
     char alive[STATE_PATH_BYTES], link[64], target[STATE_PATH_BYTES], real[PATH_MAX];
     ssize_t n;
 
-    snprintf(link, sizeof link, "/proc/%.20s/fd/%d", pid, PROCESS_INHERITED_FD);
-    if (state_path(alive, p, NULL, "run/alive") || !realpath(alive, real) ||
-        (n = readlink(link, target, sizeof target - 1)) <= 0)
-        return false;
+    snprintf(link, sizeof link, "/proc/%d/fd/%d", (int)pid, PROCESS_INHERITED_FD);
+    if (state_path(alive, p, NULL, "run/alive") || !realpath(alive, real))
+        return 0;
+    if ((n = readlink(link, target, sizeof target - 1)) <= 0)
+        return errno == EACCES ? -1 : 0;
     target[n] = '\0';
     return !strcmp(target, real);
 }
 
-/* Those that a supervisor had started when it died, before it could write their pid files. */
-static int end_unlisted(const struct pipeline *p)
+bool leftovers_is_ours(const struct pipeline *p, const struct process *it)
+{
+    return process_alive(it) && holds_alive(p, it->pid);
+}
+
+static bool is_of(const pid_t *list, int n, pid_t pid)
+{
+    for (int i = 0; i < n; i++)
+        if (list[i] == pid)
+            return true;
+    return pid == getpid();
+}
+
+int leftovers_end_others(const struct pipeline *p, const pid_t *keep, int n)
 {
     DIR *d = opendir("/proc");
     struct dirent *entry;
@@ -152,8 +166,9 @@ static int end_unlisted(const struct pipeline *p)
     int ended = 0;
 
     while (d && (entry = readdir(d))) {
-        if (!is_of_here(entry->d_name) || !holds_alive(p, entry->d_name) ||
-            !process_find(&it, (pid_t)atoi(entry->d_name)))
+        pid_t pid = (pid_t)atoi(entry->d_name);
+        if (pid <= 0 || is_of(keep, n, pid) || !is_of_here(entry->d_name) || holds_alive(p, pid) != 1 ||
+            !process_find(&it, pid))
             continue;
         process_end(&it, STOP_MS);
         ended++;
@@ -174,7 +189,7 @@ int leftovers_end(const struct pipeline *p, int *ended, struct error *e)
     for (int i = 0; *ended && i < LET_GO_STEPS && claim_anyone_alive(p); i++)
         usleep(LET_GO_MS * 1000);
     if (claim_anyone_alive(p))
-        *ended += end_unlisted(p);
+        *ended += leftovers_end_others(p, NULL, 0);
     if (claim_anyone_alive(p))
         return error_set(e, FL_UNAVAILABLE,
                          "processes of an earlier run live in another container or on another host (%s), or "

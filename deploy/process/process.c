@@ -95,7 +95,7 @@ bool process_alive(const struct process *p)
 }
 
 /* A pidfd holds on to the process, so what is checked after opening it stays true. -1 when it is gone. */
-static int open_exactly(const struct process *p)
+int process_watch(const struct process *p)
 {
     int fd = (int)syscall(SYS_pidfd_open, p->pid, 0);
 
@@ -108,7 +108,7 @@ static int open_exactly(const struct process *p)
 
 bool process_signal(const struct process *p, int signal)
 {
-    int fd = open_exactly(p), rc;
+    int fd = process_watch(p), rc;
 
     if (fd < 0)
         return false;
@@ -119,7 +119,7 @@ bool process_signal(const struct process *p, int signal)
 
 bool process_wait_gone(const struct process *p, int timeout_ms)
 {
-    int fd = open_exactly(p);
+    int fd = process_watch(p);
     struct pollfd poll_fd = {.fd = fd, .events = POLLIN};
 
     if (fd < 0)

@@ -34,6 +34,8 @@ bool process_visible(const struct process *p);
 bool process_signal(const struct process *p, int signal);
 /* Waits until it is gone, up to timeout_ms. True when it is. */
 bool process_wait_gone(const struct process *p, int timeout_ms);
+/* A pidfd, readable when it has ended, also where it is nobody's child here; -1: it is gone. */
+int process_watch(const struct process *p);
 /* SIGTERM, wait, SIGKILL, wait. */
 void process_end(const struct process *p, int timeout_ms);
 

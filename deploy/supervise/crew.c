@@ -1,6 +1,8 @@
 /* crew.c - children of the supervisor */
 #include "crew.h"
 
+#include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -100,6 +102,23 @@ int crew_start_heir(struct crew *c, int i, struct error *e)
     it->heir_lost[0] = '\0';
     log_info("%s: successor started, pid %d", it->role.name, (int)it->heir.pid);
     return pid_file_save(pipeline(c), heir_file(it, name), &it->heir, e);
+}
+
+bool crew_adopt(struct crew *c, int i, const struct process *it)
+{
+    struct child *child = &c->child[i];
+    int fd = process_watch(it);
+
+    if (fd < 0)
+        return false;
+    child->watch = fcntl(fd, F_DUPFD_CLOEXEC, 3); /* never 0 */
+    close(fd);
+    child->process = *it;
+    child->running = child->watch > 0;
+    child->started_ns = clock_ns();
+    child->unnamed = pid_file_save(pipeline(c), child->role.name, it, NULL) != FL_OK;
+    log_info("%s goes on as pid %d", child->role.name, (int)it->pid);
+    return child->running;
 }
 
 void crew_ask(struct crew *c, int i)
@@ -203,6 +222,32 @@ static void lose_heir(struct crew *c, pid_t pid, const char *how)
     }
 }
 
+static void unwatch(struct child *it)
+{
+    if (it->watch)
+        close(it->watch);
+    it->watch = 0;
+}
+
+static void bury(struct crew *c, struct child *it, const char *how, int *rc, struct error *e)
+{
+    unwatch(it);
+    if (inherit(c, it))
+        return;
+    note_death(c, it, how);
+    if (c->ready || *rc || it->role.kind == ROLE_KIND_LEARNER) /* serving needs no learner */
+        return;
+    word_leave(pipeline(c), "failed", it->role.name);
+    *rc = error_set(e, FL_UNAVAILABLE, "%s %s before the pipeline was ready", it->role.name, how);
+}
+
+/* Of who is not our child we hear that it has ended, but not how. */
+static bool has_ended(const struct child *it)
+{
+    struct pollfd fd = {.fd = it->watch, .events = POLLIN};
+    return it->running && it->watch && poll(&fd, 1, 0) > 0;
+}
+
 int crew_reap(struct crew *c, struct error *e)
 {
     int status, rc = FL_OK;
@@ -214,14 +259,12 @@ int crew_reap(struct crew *c, struct error *e)
         describe_exit(status, how, sizeof how);
         if (!it)
             lose_heir(c, pid, how); /* or, as process 1 of a container, somebody else's orphan */
-        if (!it || inherit(c, it))
-            continue;
-        note_death(c, it, how);
-        if (c->ready || rc || it->role.kind == ROLE_KIND_LEARNER) /* serving needs no learner */
-            continue;
-        word_leave(pipeline(c), "failed", it->role.name);
-        rc = error_set(e, FL_UNAVAILABLE, "%s %s before the pipeline was ready", it->role.name, how);
+        else
+            bury(c, it, how, &rc, e);
     }
+    for (int i = 0; i < c->n; i++)
+        if (has_ended(&c->child[i]))
+            bury(c, &c->child[i], "has ended", &rc, e);
     return rc;
 }
 
@@ -342,6 +385,7 @@ static void end_kind(struct crew *c, bool redis, bool keep)
             process_signal(&it->process, SIGKILL);
         }
         waitpid(it->process.pid, NULL, 0);
+        unwatch(it);
         it->running = false;
         if (!keep)
             pid_file_remove(pipeline(c), it->role.name);

@@ -18,6 +18,8 @@ struct child {
     struct role role;
     struct process process;
     bool running;
+    int watch; /* pidfd of one that another supervisor started (adoption.h), so nobody's child here; 0: it is
+                */
     bool unnamed; /* its pid file could not be written: tried again when it is due */
     bool held;    /* asked to end: it is started again when it is due, not because it has ended */
     int backoff_ms;
@@ -39,6 +41,8 @@ int crew_add(struct crew *c, const struct role *r, struct error *e);
 void crew_forget(struct crew *c, int i);
 int crew_start(struct crew *c, int i, struct error *e);
 int crew_start_heir(struct crew *c, int i, struct error *e);
+/* A process that runs already becomes this child. False: it has ended meanwhile. */
+bool crew_adopt(struct crew *c, int i, const struct process *it);
 /* SIGTERM; one that is stopped goes on, to end. It is held from then on. */
 void crew_ask(struct crew *c, int i);
 /* And forgets how others have ended. */

@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "adoption.h"
 #include "deploy/process/claim.h"
 #include "client/client.h"
 #include "deploy/process/failure.h"
@@ -29,6 +30,13 @@
 static bool is_ready(const struct pipeline *p)
 {
     return word_there(p, "ready");
+}
+
+/* By the word of this supervisor, not of one before. */
+static bool says_ready(const struct pipeline *p, const struct process *supervisor)
+{
+    char pid[16];
+    return word_read(p, "ready", pid, sizeof pid) && atoi(pid) == (int)supervisor->pid;
 }
 
 int launch_say_holder(const struct pipeline *p, struct error *e)
@@ -103,19 +111,31 @@ static int spawn_supervisor(const struct pipeline *p, const struct pipeline_argu
     return rc ? rc : process_spawn(out, argv, log, lock, e);
 }
 
-static int wait_ready(const struct pipeline *p, const struct process *supervisor, int timeout_s,
+/* What was taken over goes on, and its supervisor stays. */
+static int not_yet(const struct pipeline *p, const char *missing, struct error *e)
+{
+    return interrupt_seen()
+               ? error_set(e, FL_CANCELLED, "its new supervisor goes on; it was not ready yet")
+               : error_set(e, FL_DEADLINE,
+                           "its new supervisor goes on, but not all is ready: %s; the logs are in %s/logs",
+                           missing[0] ? missing : "no request has run through", p->state);
+}
+
+static int wait_ready(const struct pipeline *p, const struct process *supervisor, bool adopted, int timeout_s,
                       struct error *e)
 {
     uint64_t until = clock_ns() + (uint64_t)timeout_s * NS_PER_S;
     char missing[200] = "";
     bool ended;
 
-    while (!is_ready(p)) {
+    while (!says_ready(p, supervisor)) {
         if (waitpid(supervisor->pid, NULL, WNOHANG) == supervisor->pid)
             return failure_explain(p, e);
         if (interrupt_seen() || clock_ns() > until) {
             if (!interrupt_seen())
                 failure_name_missing(p, missing, sizeof missing);
+            if (adopted)
+                return not_yet(p, missing, e);
             launch_down(p, &(struct launch_end){0}, &ended, NULL);
             waitpid(supervisor->pid, NULL, 0);
             if (interrupt_seen())
@@ -129,13 +149,20 @@ static int wait_ready(const struct pipeline *p, const struct process *supervisor
     return FL_OK;
 }
 
-/* With run/lock held: what an earlier run left goes, and the new supervisor gets the lock. */
-static int start(const struct pipeline *p, const struct pipeline_arguments *a, int lock,
+/* With run/lock held: the new supervisor gets the lock, and takes over what an earlier one left, or that
+ * goes. */
+static int start(const struct pipeline *p, const struct pipeline_arguments *a, int lock, bool *adopted,
                  struct process *supervisor, struct error *e)
 {
-    int left, rc = leftovers_end(p, &left, e);
+    struct serving now;
+    int left, rc;
 
-    if (rc)
+    if ((*adopted = adoption_possible(&now, p, &a->sets))) {
+        serving_free(&now);
+        fprintf(stderr, "an earlier supervisor died: a new one takes over what it left serving\n");
+        return spawn_supervisor(p, a, lock, supervisor, e);
+    }
+    if ((rc = leftovers_end(p, &left, e)))
         return rc;
     if (left)
         fprintf(stderr, "ended %d process%s that an earlier run left behind\n", left, left == 1 ? "" : "es");
@@ -148,6 +175,7 @@ int launch_up(const struct pipeline *p, const struct pipeline_arguments *a, int 
               struct process *supervisor, struct error *e)
 {
     char path[STATE_PATH_BYTES];
+    bool adopted;
     int rc, lock;
 
     if ((rc = state_path(path, p, e, "logs")) || (rc = state_make(path, e)) ||
@@ -157,9 +185,9 @@ int launch_up(const struct pipeline *p, const struct pipeline_arguments *a, int 
         return launch_say_holder(p, e);
     if (rc)
         return rc;
-    rc = start(p, a, lock, supervisor, e);
+    rc = start(p, a, lock, &adopted, supervisor, e);
     close(lock); /* the supervisor has it now */
-    return rc ? rc : wait_ready(p, supervisor, timeout_s, e);
+    return rc ? rc : wait_ready(p, supervisor, adopted, timeout_s, e);
 }
 
 int launch_drain(const struct pipeline *p, const struct launch_end *how, struct error *e)
@@ -237,8 +265,10 @@ int launch_down(const struct pipeline *p, const struct launch_end *how, bool *en
     rc = take_over(&lock, p, how, ended, e);
     if (rc)
         return rc == FL_NOT_FOUND ? FL_OK : rc;
-    rc = leftovers_end(p, &left, e);
-    *ended = *ended || left > 0;
+    if (!*ended && is_ready(p) && claim_anyone_alive(p)) /* their supervisor died */
+        rc = launch_drain(p, how, e);
+    if (!rc && !(rc = leftovers_end(p, &left, e)))
+        *ended = *ended || left > 0;
     close(lock);
     return rc;
 }

@@ -7,8 +7,9 @@
 #include "deploy/tool/arguments.h"
 #include "deploy/process/process.h"
 
-/* Takes run/lock, ends what an earlier run left, starts the supervisor and waits until the pipeline is ready.
- * On failure everything is stopped and the error has the reason; the log's last lines go to stderr.
+/* Takes run/lock, starts the supervisor and waits until the pipeline is ready. What an earlier run left is
+ * taken over (adoption.h), or ended. On failure what was started is stopped and the error has the reason; the
+ * log's last lines go to stderr.
  * FL_UNAVAILABLE when it is up already. */
 int launch_up(const struct pipeline *p, const struct pipeline_arguments *a, int timeout_s,
               struct process *supervisor, struct error *e);

@@ -67,8 +67,8 @@ static int nobody(const struct pipeline *p, struct error *e)
                          (int)who.pid, who.host);
     case CLAIM_GONE:
         return error_set(e, FL_UNAVAILABLE,
-                         "its supervisor (pid %d) died: `freezeline up -c %s` ends what it left and starts "
-                         "anew",
+                         "its supervisor (pid %d) died: `freezeline up -c %s` starts another that takes over "
+                         "what it left",
                          (int)who.pid, p->path);
     case CLAIM_HERE:
         return error_set(e, FL_UNAVAILABLE, "its supervisor (pid %d) takes no orders: %s", (int)who.pid,

@@ -5,6 +5,7 @@
 #include <malloc.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
@@ -14,6 +15,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/signals.h"
+#include "adoption.h"
 #include "deploy/process/claim.h"
 #include "conduct.h"
 #include "crew.h"
@@ -38,6 +40,7 @@ struct supervisor {
     int signals, lock; /* descriptors; lock: claim.h */
     bool lost;         /* run/lock is not ours any more: nothing there is to be touched */
     bool stop;
+    bool adopts, told;  /* adopts: an earlier supervisor's processes (adoption.h); told: that all is ready */
     uint64_t looked_ns; /* at the broker's word on who is silent */
 };
 
@@ -122,9 +125,11 @@ static void look(struct supervisor *s)
     }
     if (s->conduct.changed)
         renew_readiness(s);
-    if (ready && !s->crew.ready) {
-        s->crew.ready = true;
-        word_leave(s->serving.pipeline, "ready", "ready");
+    if (ready && !s->told) {
+        char pid[16];
+        snprintf(pid, sizeof pid, "%d", (int)getpid());
+        s->crew.ready = s->told = true;
+        word_leave(s->serving.pipeline, "ready", pid);
         log_info("ready");
     }
 }
@@ -144,7 +149,7 @@ static int tend(struct supervisor *s, struct error *e)
 {
     int rc = FL_OK;
 
-    for (int i = 0; !rc && i < s->crew.n; i++)
+    for (int i = 0; !s->adopts && !rc && i < s->crew.n; i++)
         if ((rc = crew_start(&s->crew, i, e)))
             word_leave(s->serving.pipeline, "failed", s->crew.child[i].role.name);
     while (!rc && !s->stop) {
@@ -161,23 +166,27 @@ static int tend(struct supervisor *s, struct error *e)
 }
 
 /* Takes over the lock that `up` handed on, or takes it; writes its pid file; opens what children hold. */
-static int claim(struct supervisor *s, const struct pipeline *p, int lock, struct error *e)
+static int claim(struct supervisor *s, const struct pipeline *p, const struct argument_list *sets, int lock,
+                 struct error *e)
 {
     char path[STATE_PATH_BYTES];
     struct process self;
+    bool own = lock < 0;
     int rc, left;
 
     if ((rc = state_path(path, p, e, "run")) || (rc = state_make(path, e)) ||
         (rc = state_path(path, p, e, "logs")) || (rc = state_make(path, e)))
         return rc;
-    if (lock < 0 && ((rc = claim_take(&lock, p, LOCK_WAIT_MS, e)) || (rc = leftovers_end(p, &left, e))))
+    if (lock < 0 && (rc = claim_take(&lock, p, LOCK_WAIT_MS, e)))
         return rc;
     s->lock = lock;
     if (!claim_holds(lock, p))
         return error_set(e, FL_USAGE, "--lock %d: that is not %s/run/lock, locked: leave --lock out", lock,
                          p->state);
     fcntl(lock, F_SETFD, FD_CLOEXEC); /* its alone: children that outlive it must not hold it */
-    if ((rc = claim_open_alive(&s->crew.alive, p, e)))
+    s->adopts = adoption_possible(&s->serving, p, sets);
+    if ((own && !s->adopts && (rc = leftovers_end(p, &left, e))) ||
+        (rc = claim_open_alive(&s->crew.alive, p, e)))
         return rc;
     if (!process_find(&self, getpid()))
         return error_set(e, FL_IO, "cannot read /proc/self/stat");
@@ -191,6 +200,9 @@ static int make_children(struct supervisor *s, struct error *e)
 
     for (int i = 0; !rc && i < n; i++)
         rc = crew_add(&s->crew, &role[i], e);
+    s->crew.ready = s->adopts;
+    if (!rc && s->adopts)
+        log_info("%d processes of an earlier supervisor go on", adoption_take(&s->crew));
     return rc;
 }
 
@@ -222,9 +234,9 @@ static int open_signals(struct supervisor *s, struct error *e)
 static int open_all(struct supervisor *s, const struct pipeline *p, const struct pipeline_arguments *a,
                     struct error *e)
 {
-    int rc;
+    int rc = s->adopts ? FL_OK : serving_take(&s->serving, p, p->path, &a->sets, e);
 
-    if ((rc = serving_take(&s->serving, p, p->path, &a->sets, e)) || (rc = serving_commit(&s->serving, e)))
+    if (rc || (!s->adopts && (rc = serving_commit(&s->serving, e))))
         return rc;
     s->crew.serving = &s->serving;
     s->conduct = (struct conduct){.crew = &s->crew, .serving = &s->serving, .by = -1};
@@ -260,7 +272,7 @@ int supervisor_run(const struct pipeline *p, const struct pipeline_arguments *a,
     if (drain_s)
         setenv(SIGNALS_TENDED, "1", 1); /* for the children */
     s->lock = s->crew.alive = s->signals = -1;
-    if (!(rc = open_signals(s, e)) && !(rc = claim(s, p, lock, e))) {
+    if (!(rc = open_signals(s, e)) && !(rc = claim(s, p, &a->sets, lock, e))) {
         if (!(rc = open_all(s, p, a, e)))
             rc = tend(s, e);
         if (!rc && s->crew.ready)

@@ -14,6 +14,13 @@ static const char two_stages[] = "exits: none\n"
                                  "cache: {kind: none}\n"
                                  "broker: {heartbeat_ms: 50, dead_after_ms: 1000, deadline_ms: 20000}\n";
 
+static const char with_redis[] = "exits: [{name: x, after: block1.out}]\n"
+                                 "stages:\n"
+                                 "  - last: block1.out\n"
+                                 "  - {replicas: 2}\n"
+                                 "redis: {managed: true}\n"
+                                 "broker: {heartbeat_ms: 50, dead_after_ms: 1000, deadline_ms: 20000}\n";
+
 static struct harness *world_up(const char *yaml)
 {
     struct harness *h = harness_new(NULL, yaml);
@@ -171,12 +178,7 @@ static void a_worker_starts_again_without_a_failed_request(void **state)
 /* Caches, Redis, a learner's place, the one broker: everything is another process afterwards. */
 static void all_start_again_without_a_failed_request(void **state)
 {
-    struct harness *h = world_up("exits: [{name: x, after: block1.out}]\n"
-                                 "stages:\n"
-                                 "  - last: block1.out\n"
-                                 "  - {replicas: 2}\n"
-                                 "redis: {managed: true}\n"
-                                 "broker: {heartbeat_ms: 50, dead_after_ms: 1000, deadline_ms: 20000}\n");
+    struct harness *h = world_up(with_redis);
     static const char *const roles[] = {"broker", "cache0", "stage0.0", "stage1.0", "stage1.1"};
     struct process redis = process_of(h, "redis"), now;
     pid_t before[5];
@@ -293,21 +295,101 @@ static void of_two_orders_at_once_one_is_refused(void **state)
     finish(h);
 }
 
-/* The supervisor dies in the middle: nothing is orphaned, and `up` works afterwards. */
+static void kill_supervisor(struct harness *h)
+{
+    struct process it = process_of(h, "supervisor");
+    assert_true(process_signal(&it, SIGKILL));
+    assert_true(process_wait_gone(&it, 10000));
+}
+
+/* Its successor takes over what serves, starts what has ended meanwhile, and tends all of it as its own. */
+static void a_supervisor_that_dies_is_followed_without_a_failed_request(void **state)
+{
+    static const char *const roles[] = {"redis", "broker", "cache0", "stage0.0", "stage1.0"};
+    struct harness *h = world_up(with_redis);
+    struct replaced again = {h, "stage1.1", pid_of(h, "stage1.1")};
+    struct process before[5], now;
+    struct steady load;
+    (void)state;
+
+    for (int i = 0; i < 5; i++)
+        before[i] = process_of(h, roles[i]);
+    steady_begin(&load, h, 100);
+    kill_supervisor(h);
+    assert_int_equal(kill(again.old, SIGKILL), 0);
+    tool_ok(h, "status", "");
+    assert_said("nobody supervises");
+    tool_ok(h, "up", "");
+    assert_said("a new one takes over");
+    for (int i = 0; i < 5; i++) {
+        now = process_of(h, roles[i]);
+        assert_true(now.pid == before[i].pid && process_alive(&now));
+    }
+    assert_true(is_replaced(&again));
+    again = (struct replaced){h, "stage1.0", before[4].pid};
+    assert_true(process_signal(&before[4], SIGKILL)); /* nobody's child here */
+    harness_until(is_replaced, &again, 60, "stage1.0 starts again");
+    tool_ok(h, "restart", "stage0.0 cache0");
+    tool_ok(h, "scale", "1=3");
+    kill_supervisor(h);
+    tool_ok(h, "up", ""); /* and once more, with the number that was scaled to */
+    assert_int_equal(workers_of(h, 1), 3);
+    steady_end(&load);
+    tool_ok(h, "down", "");
+    for (int i = 0; i < 5; i++)
+        assert_false(process_alive(&before[i]));
+    assert_false(file_exists(h, "run/orders"));
+    finish(h);
+}
+
+/* In the foreground too, where nobody has to say so. */
+static void one_in_the_foreground_follows_by_itself(void **state)
+{
+    struct harness *h = harness_new(NULL, two_stages);
+    char program[HARNESS_PATH];
+    const char *argv[] = {program, "up", "--foreground", "-c", harness_config(h), NULL};
+    struct replaced again = {h, "stage0.0", 0};
+    struct process broker;
+    int number;
+    (void)state;
+
+    snprintf(program, sizeof program, "%.400s/freezeline", tool_folder());
+    number = harness_spawn_path(h, program, argv);
+    harness_expect(h, number, "ready: ", 1);
+    broker = process_of(h, "broker");
+    kill_supervisor(h);
+    again.old = process_of(h, "stage0.0").pid;
+    assert_int_equal(kill(again.old, SIGKILL), 0);
+    harness_until(is_replaced, &again, 60, "somebody starts it again");
+    assert_true(process_alive(&broker));
+    harness_signal(h, number, SIGTERM);
+    assert_int_equal(harness_wait(h, number), 0);
+    assert_false(process_alive(&broker));
+    finish(h);
+}
+
+static bool is_whole(void *arg)
+{
+    return workers_of(arg, 0) == 1 && workers_of(arg, 1) == 2;
+}
+
+/* It dies in the middle of an order: that is over, and `up` works afterwards. */
 static void a_supervisor_that_dies_leaves_nothing(void **state)
 {
     struct harness *h = world_up(two_stages);
-    struct process supervisor = process_of(h, "supervisor"), worker = process_of(h, "stage1.1");
+    struct process worker = process_of(h, "stage1.1"), hung = process_of(h, "stage1.0");
     FILE *first;
     (void)state;
 
     first = restart_slowly(h);
-    assert_true(process_signal(&supervisor, SIGKILL));
+    kill_supervisor(h);
     assert_int_equal(end_of(first), 1);
+    assert_true(process_signal(&hung, SIGCONT));
     tool_ok(h, "up", "");
-    assert_false(process_alive(&worker));
-    assert_int_equal(workers_of(h, 1), 2);
+    harness_until(is_whole, h, 30, "all workers serve");
+    assert_true(process_alive(&worker));
     tool_ok(h, "down", "");
+    assert_false(process_alive(&worker) || process_alive(&hung));
     assert_false(file_exists(h, "run/orders"));
     finish(h);
 }
@@ -381,6 +463,8 @@ int main(void)
         cmocka_unit_test(what_is_no_process_is_told),
         cmocka_unit_test(one_that_hangs_is_replaced),
         cmocka_unit_test(of_two_orders_at_once_one_is_refused),
+        cmocka_unit_test(a_supervisor_that_dies_is_followed_without_a_failed_request),
+        cmocka_unit_test(one_in_the_foreground_follows_by_itself),
         cmocka_unit_test(a_supervisor_that_dies_leaves_nothing),
         cmocka_unit_test(a_changed_file_is_taken_without_a_failed_request),
         cmocka_unit_test(lines_that_are_no_orders_are_refused),

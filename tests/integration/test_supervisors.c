@@ -74,6 +74,14 @@ static void test_two_supervisors(void **state)
     assert_true(exists(h, "y/sock/stage.2.0") && !exists(h, "y/sock/requests"));
     c = harness_client(h);
     infer(c, scores);
+    harness_signal(h, y, SIGKILL); /* what it started serves on, and is taken over */
+    harness_wait(h, y);
+    infer(c, scores);
+    y = supervise(h, "y");
+    harness_expect(h, y, "2 processes of an earlier supervisor go on", 1);
+    harness_expect(h, y, "supervisor info ready", 1);
+    assert_int_equal(harness_count(h, y, "stage2.0 started"), 0);
+    infer(c, scores);
     client_free(c);
     harness_signal(h, y, SIGTERM);
     harness_signal(h, x, SIGTERM);

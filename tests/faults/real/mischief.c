@@ -128,7 +128,7 @@ static bool overload_holds(struct siege *s, struct trial *t)
 
 /* ---- the supervisor ---- */
 
-/* Serving needs no supervisor; a new `up` takes care again. */
+/* Serving needs no supervisor; `up` starts one that takes over what serves. */
 static void up_again(struct siege *s, struct trial *t)
 {
     char line[1200];
@@ -173,8 +173,8 @@ const struct fault siege_faults[] = {
      .allow = NOBODY_THERE | ALLOW_LOST},
     {STOP("stop-broker", "SIGSTOP of the one broker", "broker", 1),
      .allow = NOBODY_THERE | ALLOW_LOST | ALLOW_OVERLOADED | ALLOW_LATE},
-    {KILL("kill-supervisor", "kill -9 of the supervisor, then `up` again", "supervisor", 1), .end = up_again,
-     .allow = NOBODY_THERE | ALLOW_LOST},
+    {KILL("kill-supervisor", "kill -9 of the supervisor, then `up` again", "supervisor", 1), .quick = true,
+     .end = up_again},
     {KILL("kill-one-broker", "kill -9 of one of two brokers", "broker", 1), .ground = GROUND_BROKERS,
      .quick = true, .bound_ms = 1000},
     {STOP("stop-one-broker", "SIGSTOP of one of two brokers", "broker", 1), .ground = GROUND_BROKERS},
