@@ -10,7 +10,7 @@ arrows='
 proto          :                             : base keys config wire picture index client
 stages         : proto                       : graph ops onnx load simd kernels exec place brain worker
 cache_service  : proto                       : promise train store keep service teach learn
-broker         : proto                       : state oip http .
+broker         : proto                       : choice state oip http .
 deploy         : proto stages cache_service broker : tool data plot model build evaluate hosts process supervise launch export ask observe operate report load bench world simulate
 '
 out=$(printf '%s' "$arrows" | awk '

@@ -1,0 +1,94 @@
+/* allowance.c - slots of a minute for the hour, a credit for bursts */
+#include "allowance.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/clock.h"
+
+#define MINUTE_NS (60 * NS_PER_S)
+#define ROUNDING  1e-9
+
+void allowance_init(struct allowance *a, double per_request)
+{
+    memset(a, 0, sizeof *a);
+    a->per_request = per_request;
+}
+
+/* Sums anew, so that no error of rounding stays. */
+static void move_on(struct allowance *a, uint64_t now)
+{
+    uint64_t minute = now / MINUTE_NS;
+    if (minute <= a->minute)
+        return;
+    for (uint64_t m = a->minute + 1; m <= minute && m <= a->minute + ALLOWANCE_SLOTS; m++)
+        memset(&a->slot[m % ALLOWANCE_SLOTS], 0, sizeof a->slot[0]);
+    if (minute - a->minute > ALLOWANCE_SLOTS)
+        memset(a->slot, 0, sizeof a->slot);
+    a->minute = minute;
+    memset(&a->sum, 0, sizeof a->sum);
+    for (int i = 0; i < ALLOWANCE_SLOTS; i++) {
+        a->sum.requests += a->slot[i].requests;
+        a->sum.cost += a->slot[i].cost;
+    }
+}
+
+static double accrues(const struct allowance *a)
+{
+    return a->per_request * (1 - ALLOWANCE_RESERVE);
+}
+
+bool allowance_permits(struct allowance *a, uint64_t now, double cost)
+{
+    if (cost <= 0 || isinf(a->per_request))
+        return true;
+    move_on(a, now);
+    if (a->sum.cost + cost > a->per_request * (double)(a->sum.requests + 1) + ROUNDING)
+        return false;
+    return cost <= a->per_request || a->credit + accrues(a) >= cost;
+}
+
+void allowance_correct(struct allowance *a, uint64_t now, double more)
+{
+    double most;
+    move_on(a, now);
+    a->slot[a->minute % ALLOWANCE_SLOTS].cost += more;
+    a->sum.cost += more;
+    if (isinf(a->per_request))
+        return;
+    most = ALLOWANCE_RESERVE * a->per_request * (double)a->sum.requests;
+    a->credit = fmax(0, fmin(most, a->credit - more));
+}
+
+void allowance_spend(struct allowance *a, uint64_t now, double cost)
+{
+    move_on(a, now);
+    a->slot[a->minute % ALLOWANCE_SLOTS].requests++;
+    a->sum.requests++;
+    if (isfinite(a->per_request))
+        a->credit += accrues(a);
+    allowance_correct(a, now, cost);
+}
+
+/* Without moving on: slots that are older than an hour by now are left out. */
+static double of_hour(const struct allowance *a, uint64_t now, bool cost)
+{
+    uint64_t minute = now / MINUTE_NS, gone = minute > a->minute ? minute - a->minute : 0;
+    double sum = 0;
+    for (uint64_t back = 0; back + gone < ALLOWANCE_SLOTS && back <= a->minute; back++) {
+        uint64_t i = (a->minute - back) % ALLOWANCE_SLOTS;
+        sum += cost ? a->slot[i].cost : (double)a->slot[i].requests;
+    }
+    return sum;
+}
+
+uint64_t allowance_requests(const struct allowance *a, uint64_t now)
+{
+    return (uint64_t)of_hour(a, now, false);
+}
+
+double allowance_mean(const struct allowance *a, uint64_t now)
+{
+    double n = of_hour(a, now, false);
+    return n > 0 ? of_hour(a, now, true) / n : 0;
+}

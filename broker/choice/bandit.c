@@ -1,0 +1,120 @@
+/* bandit.c - exponential weights, kept to the sum 1 */
+#include "bandit.h"
+
+#include <math.h>
+#include <string.h>
+
+#define CHANCE_LEAST 1e-3 /* one bad answer of what is hardly ever drawn does not decide for long */
+
+static void begin(struct bandit_context *x, int n)
+{
+    for (int i = 0; i < n; i++)
+        x->weight[i] = 1.0 / n;
+}
+
+void bandit_init(struct bandit *b, int n)
+{
+    memset(b, 0, sizeof *b);
+    b->n = n;
+    begin(&b->all, n);
+}
+
+static struct bandit_context *find(struct bandit *b, uint64_t hash)
+{
+    struct bandit_context *set = b->one[hash * 0x9e3779b97f4a7c15u >> 58], *oldest = set;
+    if (!hash)
+        return &b->all;
+    b->count++;
+    for (int i = 0; i < BANDIT_WAYS; i++) {
+        if (set[i].used && set[i].hash == hash) {
+            set[i].used = b->count;
+            return &set[i];
+        }
+        oldest = set[i].used < oldest->used ? &set[i] : oldest;
+    }
+    *oldest = b->all;
+    oldest->hash = hash;
+    oldest->used = b->count;
+    return oldest;
+}
+
+const double *bandit_weights(struct bandit *b, uint64_t context)
+{
+    return find(b, context)->weight;
+}
+
+void bandit_chances(struct bandit *b, uint64_t context, uint32_t mask, double chance[BANDIT_MAX])
+{
+    const double *w = bandit_weights(b, context);
+    double sum = 0;
+    int n = 0;
+    for (int i = 0; i < b->n; i++)
+        if (mask >> i & 1) {
+            sum += w[i];
+            n++;
+        }
+    for (int i = 0; i < b->n; i++)
+        chance[i] = mask >> i & 1 ? (1 - BANDIT_EXPLORE) * w[i] / sum + BANDIT_EXPLORE / n : 0;
+}
+
+static void settle(struct bandit_context *x, int n)
+{
+    double sum = 0;
+    for (int i = 0; i < n; i++)
+        sum += x->weight[i];
+    for (int i = 0; i < n; i++)
+        x->weight[i] = (1 - BANDIT_SHARE) * x->weight[i] / sum + BANDIT_SHARE / n;
+}
+
+static void weaken(struct bandit_context *x, int n, uint32_t wrong, double by)
+{
+    for (int i = 0; i < n; i++)
+        if (wrong >> i & 1)
+            x->weight[i] *= exp(-by);
+    settle(x, n);
+}
+
+/* All contexts together learn from each one, too. */
+static void learn(struct bandit *b, uint64_t context, uint32_t wrong, double by)
+{
+    weaken(&b->all, b->n, wrong, by);
+    if (context)
+        weaken(find(b, context), b->n, wrong, by);
+}
+
+void bandit_drew(struct bandit *b, uint64_t context, int variant, double chance, bool right)
+{
+    learn(b, context, right ? 0 : 1u << variant, BANDIT_RATE / fmax(chance, CHANCE_LEAST));
+}
+
+void bandit_voted(struct bandit *b, uint64_t context, uint32_t wrong)
+{
+    learn(b, context, wrong, BANDIT_VOTERATE);
+}
+
+static void map(struct bandit_context *x, const struct bandit_context *old, int n, const int *was)
+{
+    x->hash = old->hash;
+    x->used = old->used;
+    for (int i = 0; i < n; i++)
+        x->weight[i] = was[i] >= 0 ? old->weight[was[i]] : 1.0 / n;
+    settle(x, n);
+}
+
+void bandit_take_over(struct bandit *b, const struct bandit *from, const int *was)
+{
+    b->count = from->count;
+    map(&b->all, &from->all, b->n, was);
+    for (int s = 0; s < BANDIT_SETS; s++)
+        for (int w = 0; w < BANDIT_WAYS; w++)
+            map(&b->one[s][w], &from->one[s][w], b->n, was);
+}
+
+int bandit_contexts(const struct bandit *b)
+{
+    int n = 0;
+    for (int s = 0; s < BANDIT_SETS; s++)
+        for (int w = 0; w < BANDIT_WAYS; w++)
+            n += b->one[s][w].used != 0;
+    return n;
+}

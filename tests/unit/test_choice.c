@@ -1,0 +1,360 @@
+/* test_choice.c - which variant answers: under budgets, in a cascade, by feedback; what is refused */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <math.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "broker/choice/choice.h"
+
+#define MS     1000000ull
+#define SECOND (1000 * MS)
+#define HOUR   (3600 * SECOND)
+
+enum { FULL, INT8, SMALL, N };
+static uint64_t now;
+static struct choice_load load[CHOICE_MAX];
+static struct choice_course course;
+
+static const struct choice_variant three[N] = {
+    {"float32", 0, 0, 8, 0.008, 50000000, INFINITY},
+    {"int8", 0.1, 0.4, 3, 0.003, 14000000, INFINITY},
+    {"small", 2, 3, 1, 0.001, 5000000, 0.9},
+};
+
+static struct choice *fresh(enum choice_how how, double loss, double latency_ms)
+{
+    struct choice_budget b = {.how = how, .max_accuracy_loss = loss, .latency_ms = latency_ms};
+    struct choice *c;
+    struct error e = {0};
+    if (choice_new(&c, three, N, &b, 7, &e))
+        fail_msg("%s", e.text);
+    now = 100 * SECOND;
+    for (int i = 0; i < N; i++)
+        load[i] = (struct choice_load){.ready = true};
+    return c;
+}
+
+static uint32_t begin_with(struct choice *c, uint64_t id, uint64_t left_ns, double max_loss)
+{
+    struct choice_request r = {.id = id, .left_ns = left_ns, .max_loss = max_loss};
+    return choice_begin(c, now, &r, load, &course);
+}
+
+static uint32_t begin(struct choice *c, uint64_t id)
+{
+    return begin_with(c, id, 100 * MS, -1);
+}
+
+static struct choice_step answers(struct choice *c, int v, double ms, int32_t label, float confidence)
+{
+    struct choice_answer a = {v, false, (uint64_t)(ms * MS), label, confidence};
+    now += a.took_ns;
+    return choice_answered(c, now, &course, &a, load);
+}
+
+static struct choice_step fails(struct choice *c, int v)
+{
+    struct choice_answer a = {.variant = v, .failed = true};
+    return choice_answered(c, now, &course, &a, load);
+}
+
+static void test_full_quality_while_there_is_room_and_back_again(void **state)
+{
+    struct choice *c = fresh(CHOICE_BUDGET, 1, 20);
+    (void)state;
+    assert_int_equal(begin(c, 1), 1 << FULL);
+    load[FULL].ahead = 2; /* 24 ms */
+    assert_int_equal(begin(c, 2), 1 << INT8);
+    load[FULL].ahead = 0;
+    assert_int_equal(begin(c, 3), 1 << FULL);
+    choice_free(c);
+}
+
+/* Both on the same processors: the queues are short, and answers come late all the same. */
+static void test_late_answers_press_on_all_and_time_takes_that_back(void **state)
+{
+    struct choice *c = fresh(CHOICE_BUDGET, 1, 20);
+    int full = 0;
+    (void)state;
+    for (int i = 1; i <= 4; i++) {
+        assert_true(begin(c, (uint64_t)i) != 0);
+        course.asked = 1 << INT8;
+        answers(c, INT8, 19, 1, 1);
+    }
+    for (int i = 0; i < N; i++)
+        load[i].expects_ns = (uint64_t)three[i].ms * MS;
+    for (int i = 0; i < 20; i++)
+        full += begin(c, 100) == 1 << FULL;
+    assert_true(full < 5);
+    now += 20 * SECOND;
+    assert_int_equal(begin(c, 101), 1 << FULL);
+    choice_free(c);
+}
+
+static void test_a_request_may_allow_less(void **state)
+{
+    struct choice *c = fresh(CHOICE_BUDGET, 1, 20);
+    (void)state;
+    load[FULL].ahead = 9;
+    assert_int_equal(begin_with(c, 1, 100 * MS, 0.2), 1 << FULL);
+    assert_int_equal(begin_with(c, 2, 100 * MS, 0.5), 1 << INT8);
+    assert_int_equal(begin_with(c, 3, 0, -1), 1 << INT8); /* no time at all: the quickest that is permitted */
+    choice_free(c);
+}
+
+/* Bursts of an hour's worst: over any hour the mean loss stays within the budget, and it is made use of. */
+static void test_the_loss_of_any_hour_stays_within_the_budget(void **state)
+{
+    enum { MINUTES = 300 };
+    static double cost[MINUTES];
+    static int requests[MINUTES];
+    struct choice *c = fresh(CHOICE_BUDGET, 1, 20);
+    double worst = 0, all = 0, n_all = 0;
+    (void)state;
+    for (int m = 0; m < MINUTES; m++) {
+        bool burst = m / 20 % 3 == 2;
+        requests[m] = burst ? 600 : 300;
+        cost[m] = 0;
+        for (int i = 0; i < requests[m]; i++) {
+            uint32_t v;
+            load[FULL].ahead = load[INT8].ahead = burst ? 50 : 0;
+            now += 60 * SECOND / (uint64_t)requests[m];
+            v = begin(c, (uint64_t)i + 1);
+            cost[m] += v == 1 << SMALL ? 3 : v == 1 << INT8 ? 0.4 : 0;
+        }
+    }
+    for (int m = 60; m <= MINUTES; m++) {
+        double sum = 0, n = 0;
+        for (int k = m - 60; k < m; k++) {
+            sum += cost[k];
+            n += requests[k];
+        }
+        worst = fmax(worst, sum / n);
+        all += sum;
+        n_all += n;
+    }
+    print_message("worst hour: %.3f points of 1; mean %.3f\n", worst, all / n_all);
+    assert_true(worst <= 1 + 1e-9);
+    assert_true(all / n_all > 0.5);
+    choice_free(c);
+}
+
+static void test_processor_time_is_kept_to(void **state)
+{
+    struct choice_budget b = {.max_accuracy_loss = 1, .latency_ms = 20, .cpu_seconds_per_second = 0.5};
+    struct choice *c;
+    double used = 0;
+    int full = 0;
+    (void)state;
+    assert_int_equal(choice_new(&c, three, 2, &b, 7, NULL), FL_OK);
+    load[FULL] = load[INT8] = (struct choice_load){.ready = true};
+    for (int i = 0; i < 10000; i++) { /* 100 a second: all at full quality would take 0.8 */
+        now += 10 * MS;
+        full += begin(c, (uint64_t)i + 1) == 1 << FULL;
+    }
+    used = full * 0.008 + (10000 - full) * 0.003;
+    assert_true(used <= 0.5 * 101 && used > 0.5 * 98);
+    choice_free(c);
+}
+
+static void test_what_is_not_ready_is_never_asked(void **state)
+{
+    struct choice *c = fresh(CHOICE_BUDGET, 10, 20);
+    (void)state;
+    load[FULL].ready = false;
+    assert_int_equal(begin(c, 1), 1 << INT8);
+    load[INT8].ready = load[SMALL].ready = false;
+    assert_int_equal(begin(c, 2), 0);
+    choice_free(c);
+}
+
+static void test_after_a_failure_another_one_is_asked(void **state)
+{
+    struct choice *c = fresh(CHOICE_BUDGET, 10, 20);
+    struct choice_step s;
+    (void)state;
+    assert_int_equal(begin(c, 1), 1 << FULL);
+    s = fails(c, FULL);
+    assert_int_equal(s.what, CHOICE_ASK);
+    assert_int_equal(s.variant, INT8);
+    assert_int_equal(fails(c, FULL).what, CHOICE_WAIT); /* told twice */
+    assert_int_equal(fails(c, 99).what, CHOICE_WAIT);
+    assert_int_equal(fails(c, INT8).variant, SMALL);
+    assert_int_equal(fails(c, SMALL).what, CHOICE_FAIL);
+    choice_free(c);
+}
+
+static void test_a_cascade_asks_the_next_one_where_it_is_unsure(void **state)
+{
+    struct choice *c = fresh(CHOICE_CASCADE, 1, 50);
+    struct choice_step s;
+    (void)state;
+    assert_int_equal(begin(c, 1), 1 << SMALL);
+    s = answers(c, SMALL, 1, 4, 0.95f);
+    assert_int_equal(s.what, CHOICE_SERVE);
+    assert_int_equal(s.variant, SMALL);
+    assert_int_equal(begin(c, 2), 1 << SMALL);
+    s = answers(c, SMALL, 1, 4, 0.9f); /* int8's certificate says "never": it is passed over */
+    assert_int_equal(s.what, CHOICE_ASK);
+    assert_int_equal(s.variant, FULL);
+    s = answers(c, FULL, 8, 5, 0.5f);
+    assert_int_equal(s.what, CHOICE_SERVE);
+    assert_int_equal(s.variant, FULL);
+    begin(c, 3);
+    assert_int_equal(answers(c, SMALL, 1, 4, NAN).what, CHOICE_ASK); /* no confidence is none */
+    choice_free(c);
+}
+
+/* An unsure answer costs what the small variant loses: it is served only as far as the hour's budget goes. */
+static void test_a_cascade_without_its_last_one_stays_within_the_budget(void **state)
+{
+    struct choice *c = fresh(CHOICE_CASCADE, 1, 50);
+    struct choice_status st;
+    int served = 0;
+    (void)state;
+    load[FULL].ready = false;
+    for (uint64_t i = 1; i <= 1000; i++) {
+        begin(c, i);
+        served += answers(c, SMALL, 1, 4, 0.5f).what == CHOICE_SERVE;
+    }
+    choice_status(c, now, &st);
+    assert_true(st.loss_hour <= 1 + 1e-9);
+    assert_in_range(served, 200, 340);
+    choice_free(c);
+}
+
+static void test_who_fails_has_no_vote_and_the_confidence_says_so(void **state)
+{
+    struct choice *c = fresh(CHOICE_EXP4, 10, 50);
+    struct choice_step s;
+    (void)state;
+    assert_int_equal(begin(c, 1), 7);
+    assert_int_equal(answers(c, FULL, 8, 3, 1).what, CHOICE_WAIT);
+    s = answers(c, INT8, 1, 3, 1); /* two of three: the last one cannot change it */
+    assert_int_equal(s.what, CHOICE_SERVE);
+    assert_float_equal(s.confidence, 2.0 / 3, 1e-6);
+    assert_int_equal(answers(c, SMALL, 1, 4, 1).what, CHOICE_WAIT); /* too late, and learned from */
+    assert_int_equal(choice_feedback(c, 1, 4), FL_OK);
+    assert_int_equal(choice_feedback(c, 1, 4), FL_NOT_FOUND); /* a label counts once */
+
+    assert_int_equal(begin(c, 2), 7);
+    fails(c, FULL);
+    assert_int_equal(answers(c, INT8, 1, 3, 1).what, CHOICE_WAIT);
+    s = choice_hurry(c, now, &course);
+    assert_int_equal(s.what, CHOICE_SERVE);
+    assert_int_equal(s.voted, 1 << INT8);
+    assert_true(s.confidence < 0.34f);
+    choice_free(c);
+}
+
+static void test_a_budget_that_nothing_meets_is_said(void **state)
+{
+    struct choice_budget b = {.max_accuracy_loss = 0.2, .latency_ms = 5};
+    struct choice_variant twice[2] = {three[0], three[0]}, wrong = three[0];
+    struct choice *c;
+    struct error e = {0};
+    (void)state;
+    assert_int_equal(choice_new(&c, three, N, &b, 7, &e), FL_VALUE);
+    assert_non_null(strstr(e.text, "float32 takes 8.00 ms"));
+    b = (struct choice_budget){.max_accuracy_loss = 1, .memory = 1000000};
+    assert_int_equal(choice_new(&c, three, N, &b, 7, &e), FL_VALUE);
+    assert_non_null(strstr(e.text, "memory_mb"));
+    b = (struct choice_budget){.max_accuracy_loss = NAN};
+    assert_int_equal(choice_new(&c, three, N, &b, 7, &e), FL_VALUE);
+    b = (struct choice_budget){.max_accuracy_loss = 1};
+    assert_int_equal(choice_new(&c, twice, 2, &b, 7, &e), FL_VALUE);
+    assert_int_equal(choice_new(&c, three, 0, &b, 7, &e), FL_VALUE);
+    assert_int_equal(choice_new(&c, three, CHOICE_MAX + 1, &b, 7, &e), FL_VALUE);
+    wrong.ms = NAN;
+    assert_int_equal(choice_new(&c, &wrong, 1, &b, 7, &e), FL_VALUE);
+}
+
+static void test_feedback_for_a_variant_that_is_gone(void **state)
+{
+    struct choice *c = fresh(CHOICE_EXP3, 10, 50), *next;
+    struct choice_budget b = {.how = CHOICE_EXP3, .max_accuracy_loss = 10};
+    struct choice_status st;
+    uint32_t asked;
+    uint64_t gone = 0, stays = 0;
+    (void)state;
+    for (uint64_t id = 1; id < 100; id++) {
+        asked = begin(c, id);
+        answers(c, __builtin_ctz(asked), 1, 3, 1);
+        gone = asked == 1 << FULL ? id : gone;
+        stays = asked == 1 << SMALL ? id : stays;
+    }
+    assert_int_equal(choice_new(&next, three + 1, 2, &b, 7, NULL), FL_OK);
+    choice_take_over(next, c);
+    choice_free(c);
+    assert_int_equal(choice_feedback(next, gone, 3), FL_NOT_FOUND);
+    assert_int_equal(choice_feedback(next, stays, 3), FL_OK);
+    assert_int_equal(choice_feedback(next, 12345, 3), FL_NOT_FOUND);
+    assert_int_equal(choice_feedback(next, 0, 3), FL_NOT_FOUND);
+    assert_int_equal(choice_feedback(next, stays, -1), FL_VALUE);
+    choice_status(next, now, &st);
+    assert_int_equal(st.feedback_taken, 1);
+    assert_int_equal(st.feedback_unknown, 3);
+    choice_free(next);
+    c = fresh(CHOICE_BUDGET, 10, 50);
+    assert_int_equal(choice_feedback(c, 1, 3), FL_UNSUPPORTED);
+    choice_free(c);
+}
+
+/* Memory for two of three: those that requests use; a change needs a reason and time. */
+static void test_memory_holds_what_requests_use(void **state)
+{
+    struct choice_budget b = {.max_accuracy_loss = 10, .latency_ms = 20, .memory = 64000000};
+    struct choice *c;
+    int changes = 0;
+    uint32_t was;
+    (void)state;
+    assert_int_equal(choice_new(&c, three, N, &b, 7, NULL), FL_OK);
+    for (int i = 0; i < N; i++)
+        load[i] = (struct choice_load){.ready = i != SMALL};
+    was = choice_wants(c, now);
+    assert_int_equal(was, 1 << FULL | 1 << INT8);
+    for (int i = 0; i < 36000; i++) { /* an hour in which the third would be of use now and then */
+        now += 100 * MS;
+        load[FULL].ahead = 9;
+        load[INT8].ahead = i % 200 < 3 ? 9 : 0;
+        begin(c, (uint64_t)i + 1);
+        changes += choice_wants(c, now) != was;
+        was = choice_wants(c, now);
+    }
+    assert_int_equal(changes, 0);
+    load[INT8].ahead = 9;
+    for (int i = 0; i < 3000; i++) {
+        now += 100 * MS;
+        assert_int_equal(begin(c, (uint64_t)i + 1) & 1 << SMALL, 0);
+        changes += choice_wants(c, now) != was;
+        was = choice_wants(c, now);
+    }
+    assert_int_equal(changes, 1);
+    assert_int_equal(was, 1 << FULL | 1 << SMALL);
+    choice_free(c);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_full_quality_while_there_is_room_and_back_again),
+        cmocka_unit_test(test_late_answers_press_on_all_and_time_takes_that_back),
+        cmocka_unit_test(test_a_request_may_allow_less),
+        cmocka_unit_test(test_the_loss_of_any_hour_stays_within_the_budget),
+        cmocka_unit_test(test_processor_time_is_kept_to),
+        cmocka_unit_test(test_what_is_not_ready_is_never_asked),
+        cmocka_unit_test(test_after_a_failure_another_one_is_asked),
+        cmocka_unit_test(test_a_cascade_asks_the_next_one_where_it_is_unsure),
+        cmocka_unit_test(test_a_cascade_without_its_last_one_stays_within_the_budget),
+        cmocka_unit_test(test_who_fails_has_no_vote_and_the_confidence_says_so),
+        cmocka_unit_test(test_a_budget_that_nothing_meets_is_said),
+        cmocka_unit_test(test_feedback_for_a_variant_that_is_gone),
+        cmocka_unit_test(test_memory_holds_what_requests_use),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
