@@ -8,12 +8,12 @@
 
 #include "base/arrival.h"
 #include "base/clock.h"
-#include "base/limits.h"
-#include "base/notify.h"
+#include "system/limits.h"
+#include "system/notify.h"
 #include "base/mishap.h"
-#include "base/slice.h"
+#include "system/slice.h"
 #include "wire/accept.h"
-#include "wire/link.h"
+#include "link/link.h"
 #include "wire/hello.h"
 #include "dispatch.h"
 

@@ -4,7 +4,7 @@
 
 #include "base/clock.h"
 #include "dispatch_inside.h"
-#include "base/floats.h"
+#include "numbers/floats.h"
 
 /* A worker learns from it whose clock counts, a cache service which identity the stages have. */
 void dispatch_welcome(struct dispatch *d, const struct peer *to, bool serves)

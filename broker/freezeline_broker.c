@@ -2,7 +2,7 @@
 #include <stdio.h>
 
 #include "base/log.h"
-#include "base/signals.h"
+#include "system/signals.h"
 #include "config/startup.h"
 #include "broker.h"
 #include "broker/http/http_door.h"

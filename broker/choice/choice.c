@@ -8,7 +8,7 @@
 #include "allowance.h"
 #include "bandit.h"
 #include "base/clock.h"
-#include "base/shuffle.h"
+#include "numbers/shuffle.h"
 #include "config/pipeline.h"
 #include "pace.h"
 #include "paging.h"

@@ -22,7 +22,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/limits.h"
+#include "system/limits.h"
 #include "base/log.h"
 #include "http_listener.h"
 #include "http_server.h"

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "base/floats.h"
+#include "numbers/floats.h"
 
 static const struct {
     const char *name;

@@ -11,7 +11,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "base/slice.h"
+#include "system/slice.h"
 #include "backlog.h"
 #include "keeper_files.h"
 #include "outbox.h"

@@ -2,9 +2,9 @@
 #include <stdio.h>
 #include <sys/resource.h>
 
-#include "base/blas.h"
+#include "system/blas.h"
 #include "base/log.h"
-#include "base/signals.h"
+#include "system/signals.h"
 #include "config/startup.h"
 #include "learner_process.h"
 

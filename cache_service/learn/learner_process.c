@@ -9,11 +9,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/blas.h"
+#include "system/blas.h"
 #include "base/clock.h"
-#include "base/limits.h"
+#include "system/limits.h"
 #include "base/log.h"
-#include "base/notify.h"
+#include "system/notify.h"
 #include "cache_service/service/control.h"
 #include "student.h"
 #include "wire/hello.h"

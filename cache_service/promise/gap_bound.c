@@ -3,7 +3,7 @@
 
 #include <math.h>
 
-#include "base/binomial.h"
+#include "numbers/binomial.h"
 
 #define WIDE     12   /* standard deviations beyond which a binomial's mass is not summed up but added */
 #define HALVINGS 12   /* of the interval of the nuisance, at most */

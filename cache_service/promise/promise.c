@@ -8,7 +8,7 @@
 #include "gap_bound.h"
 #include "harm.h"
 #include "risk.h"
-#include "base/shuffle.h"
+#include "numbers/shuffle.h"
 
 #define STEPS_PER_EXIT 128 /* rows of a plan: as many as risk_plan has levels */
 

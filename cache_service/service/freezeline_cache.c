@@ -1,9 +1,9 @@
 /* freezeline_cache.c - main of freezeline-cache: options, pipeline file, new, run, free */
 #include <stdio.h>
 
-#include "base/blas.h"
+#include "system/blas.h"
 #include "base/log.h"
-#include "base/signals.h"
+#include "system/signals.h"
 #include "config/startup.h"
 #include "service.h"
 #include "wire/accept.h"

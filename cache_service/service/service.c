@@ -10,16 +10,16 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/blas.h"
+#include "system/blas.h"
 #include "base/clock.h"
-#include "base/limits.h"
+#include "system/limits.h"
 #include "base/log.h"
-#include "base/notify.h"
-#include "base/slice.h"
+#include "system/notify.h"
+#include "system/slice.h"
 #include "cache_brain.h"
 #include "cache_service/keep/keeper.h"
 #include "wire/hello.h"
-#include "wire/link.h"
+#include "link/link.h"
 
 enum { DOOR_LOOKUPS, DOOR_RESULTS }; /* and the results of the other brokers */
 

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/shuffle.h"
+#include "numbers/shuffle.h"
 #include "index/half.h"
 #include "kmeans_train.h"
 #include "net_train.h"

@@ -12,7 +12,7 @@
 #include <string.h>
 
 #include "index/half.h"
-#include "base/shuffle.h"
+#include "numbers/shuffle.h"
 
 #define BLOCK             512
 #define SAMPLES_PER_START 8 /* points of the sample that k-means++ draws from, per centroid */

@@ -16,7 +16,7 @@
 
 #include "base/error.h"
 #include "index/map.h"
-#include "base/shuffle.h"
+#include "numbers/shuffle.h"
 
 struct net_shape {
     int dim, nodes, classes; /* of a map: side x side x channels, map_nodes() */

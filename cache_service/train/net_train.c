@@ -11,7 +11,7 @@
 #include <string.h>
 #include <xxhash.h>
 
-#include "base/floats.h"
+#include "numbers/floats.h"
 #include "base/whole_file.h"
 #include "net_parts.h"
 #include "net_store.h"

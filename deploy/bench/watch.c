@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/limits.h"
+#include "system/limits.h"
 #include "client/client.h"
 #include "energy.h"
 #include "deploy/tool/report.h"

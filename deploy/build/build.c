@@ -10,7 +10,7 @@
 #include "deploy/tool/arguments.h"
 #include "deploy/tool/command.h"
 #include "deploy/model/model_shape.h"
-#include "extract.h"
+#include "deploy/extract/extract.h"
 #include "plausibility.h"
 #include "promise_record.h"
 #include "deploy/tool/interrupt.h"

@@ -10,7 +10,7 @@
 #include "blank_manifest.h"
 #include "built_exits.h"
 #include "deploy/tool/state.h"
-#include "exit_times.h"
+#include "deploy/extract/exit_times.h"
 #include "promise_record.h"
 #include "promised.h"
 

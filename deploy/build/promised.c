@@ -9,7 +9,7 @@
 
 #include "plausibility.h"
 #include "config/identity.h"
-#include "base/shuffle.h"
+#include "numbers/shuffle.h"
 #include "deploy/tool/machine.h"
 #include "deploy/tool/report.h"
 #include "deploy/tool/state.h"

@@ -6,7 +6,7 @@
 #include <jansson.h>
 
 #include "cache_service/promise/promise.h"
-#include "exit_times.h"
+#include "deploy/extract/exit_times.h"
 
 #define PROMISED_EVIDENCE "evidence" /* in STATE/build: of the caches that the build placed */
 

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "deploy/tool/arguments.h"
-#include "base/binomial.h"
+#include "numbers/binomial.h"
 #include "deploy/tool/command.h"
 #include "deploy/tool/interrupt.h"
 #include "deploy/tool/progress.h"

@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "base/shuffle.h"
+#include "numbers/shuffle.h"
 
 #define SHIFT 8 /* by at most side / SHIFT */
 

@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "base/floats.h"
+#include "numbers/floats.h"
 #include "npy.h"
 #include "stages/onnx/onnx_tensor.h"
 

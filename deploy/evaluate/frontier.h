@@ -12,7 +12,7 @@
 #include <jansson.h>
 
 #include "deploy/data/dataset.h"
-#include "deploy/build/extract.h"
+#include "deploy/extract/extract.h"
 #include "deploy/build/kinds.h"
 #include "stages/place/placement.h"
 

@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/limits.h"
+#include "system/limits.h"
 #include "deploy/process/claim.h"
 #include "config/address.h"
 #include "deploy/tool/interrupt.h"

@@ -10,7 +10,7 @@
 
 #include "base/clock.h"
 #include "base/nearest.h"
-#include "base/shuffle.h"
+#include "numbers/shuffle.h"
 
 #define STREAM_GAPS      11
 #define STREAM_STATES    12

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
-#include "base/histogram.h"
+#include "numbers/histogram.h"
 #include "deploy/tool/report.h"
 
 #define MIDDLE_FROM 0.45

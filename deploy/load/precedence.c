@@ -3,7 +3,7 @@
 
 #include <sys/resource.h>
 
-#include "base/slice.h"
+#include "system/slice.h"
 
 #define NICE_OF_SENDER (-10)
 

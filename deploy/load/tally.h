@@ -7,7 +7,7 @@
 #define FREEZELINE_TALLY_H
 
 #include "attribution.h"
-#include "base/histogram.h"
+#include "numbers/histogram.h"
 #include "wire/message.h"
 
 #define TALLY_SLOTS   600                /* of the time line; beyond, two become one */

@@ -9,7 +9,7 @@
 
 #include "base/clock.h"
 #include "client/client.h"
-#include "deploy/build/extract.h"
+#include "deploy/extract/extract.h"
 #include "deploy/model/model_shape.h"
 #include "deploy/model/whole_model.h"
 #include "precedence.h"

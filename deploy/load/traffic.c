@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/nearest.h"
-#include "base/shuffle.h"
+#include "numbers/shuffle.h"
 
 #define STREAM_PICKS  21
 #define SCENE_FRAMES  16.0 /* mean */

@@ -4,7 +4,7 @@
 #include <math.h>
 
 #include "base/clock.h"
-#include "base/samples.h"
+#include "numbers/samples.h"
 #include "deploy/tool/statistics.h"
 
 #define WINDOW_REQUESTS 32

@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "wire/link.h"
+#include "link/link.h"
 
 struct hop {
     char dir[32];

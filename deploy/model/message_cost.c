@@ -7,7 +7,7 @@
 #include <stdatomic.h>
 
 #include "base/clock.h"
-#include "base/samples.h"
+#include "numbers/samples.h"
 #include "hop.h"
 
 #define COUNT      40

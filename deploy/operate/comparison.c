@@ -4,7 +4,7 @@
 #include <math.h>
 #include <stdio.h>
 
-#include "base/binomial.h"
+#include "numbers/binomial.h"
 
 #define DOUBT 0.01 /* of each bound */
 

@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "base/histogram.h"
+#include "numbers/histogram.h"
 
 /* How one of the two answered one request. */
 struct observed {

@@ -67,7 +67,7 @@ static int end_those(const struct left *l, bool redis)
     return ended;
 }
 
-/* And where lanes were asked for beside it (wire/lanes.h). */
+/* And where lanes were asked for beside it (link/lanes.h). */
 static void remove_socket(const char *path)
 {
     char lane[ENDPOINT_MAX_IPC_PATH + 8];

@@ -4,7 +4,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "base/samples.h"
+#include "numbers/samples.h"
 
 #define RESAMPLES   2000
 #define MAX_DRAWS   20000000.0 /* of all resamples: histograms with very many buckets get fewer */

@@ -7,11 +7,11 @@ cd "$(dirname "$0")/../.."
 
 # One line a folder: whose headers it may include, then its rooms, lowest first.
 arrows='
-proto          :                             : base keys config wire picture index client
+proto          :                             : base numbers system keys config wire link picture index client
 stages         : proto                       : graph ops onnx load simd kernels exec place brain worker
 cache_service  : proto                       : promise train store keep service teach learn
 broker         : proto                       : choice state oip http .
-deploy         : proto stages cache_service broker : tool data plot model build evaluate hosts process supervise launch export ask observe operate report load bench world simulate
+deploy         : proto stages cache_service broker : tool data plot model extract quantize build evaluate hosts process supervise launch export ask observe operate report load bench world simulate
 '
 out=$(printf '%s' "$arrows" | awk '
     NF { split($0, part, ":"); folder = $1; below[folder] = " " part[2] " "
@@ -28,7 +28,7 @@ out=$(printf '%s' "$arrows" | awk '
             if ((getline line < target) < 0) return file " includes " include ", which is not beside it"
             close(target); return ""
         }
-        if (include ~ /^(base|keys|config|wire|picture|index|client)\//) include = "proto/" include
+        if (include ~ /^(base|numbers|system|keys|config|wire|link|picture|index|client)\//) include = "proto/" include
         home(include)
         if (F != folder) return index(below[folder], " " F " ") ? "" : file " includes " include
         if (!((F "/" R) in rank) || rank[F "/" R] >= rank[folder "/" room])

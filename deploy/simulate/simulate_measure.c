@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/samples.h"
+#include "numbers/samples.h"
 #include "cache_service/store/manifest.h"
 #include "simulate_phases.h"
 #include "simulate_time.h"

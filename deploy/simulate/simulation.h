@@ -13,7 +13,7 @@
 #ifndef FREEZELINE_SIMULATION_H
 #define FREEZELINE_SIMULATION_H
 
-#include "base/histogram.h"
+#include "numbers/histogram.h"
 #include "simulate_measured.h"
 #include "deploy/world/world.h"
 

@@ -7,7 +7,7 @@
 #ifndef FREEZELINE_SIMULATION_PARTS_H
 #define FREEZELINE_SIMULATION_PARTS_H
 
-#include "base/shuffle.h"
+#include "numbers/shuffle.h"
 #include "simulation.h"
 
 enum simulation_event { EVENT_ARRIVAL, EVENT_WATCH, EVENT_AGAIN, EVENT_FAIL, EVENT_BURY, EVENT_REPAIR };

@@ -14,7 +14,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "base/signals.h"
+#include "system/signals.h"
 #include "adoption.h"
 #include "deploy/process/claim.h"
 #include "conduct.h"

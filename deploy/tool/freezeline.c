@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/limits.h"
+#include "system/limits.h"
 #include "base/log.h"
 #include "arguments.h"
 #include "command.h"

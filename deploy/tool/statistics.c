@@ -3,8 +3,8 @@
 
 #include <math.h>
 
-#include "base/binomial.h"
-#include "base/samples.h"
+#include "numbers/binomial.h"
+#include "numbers/samples.h"
 
 struct summary statistics_summary(double *samples, int64_t n)
 {

@@ -61,7 +61,7 @@ struct world_user {
     void (*answer)(void *arg, int client, int broker, const struct message *m, zmq_msg_t *payload);
     /* How long a message is on its way beside its hosts' latency, ns. NULL: no time. */
     uint64_t (*delay)(void *arg, const struct world_process *from, const struct world_process *to);
-    /* Within a host a message goes through a lane (proto/wire/lanes.h), or through the socket beside it where
+    /* Within a host a message goes through a lane (proto/link/lanes.h), or through the socket beside it where
      * that is full or has just come or gone: how much longer that takes, ns. What is sent later may come
      * before it, and who answers answers another peer. NULL, or 0: through the lane. */
     uint64_t (*beside)(void *arg, const struct world_process *from, const struct world_process *to);

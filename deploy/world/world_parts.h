@@ -10,7 +10,7 @@
 #ifndef FREEZELINE_WORLD_PARTS_H
 #define FREEZELINE_WORLD_PARTS_H
 
-#include "base/shuffle.h"
+#include "numbers/shuffle.h"
 #include "world_events.h"
 #include "world.h"
 

@@ -5,7 +5,7 @@
 #include "client.h"
 #include "failover.h"
 #include "keys/keys.h"
-#include "wire/link.h"
+#include "link/link.h"
 
 #define CLIENT_HIGH_WATER 4096
 

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/shuffle.h"
+#include "numbers/shuffle.h"
 
 #define SILENT_NS \
     (200 * NS_PER_MS) /* a broker that has said nothing for so long while it should is asked .. */

@@ -214,7 +214,7 @@ struct pipeline {
     char *bind; /* where tcp sockets listen, instead of the host of their endpoint; NULL: there */
     struct security security; /* its keys are open in services alone (startup.h) */
     char *keys;               /* directory */
-    bool shared_memory;       /* lanes beside the sockets (wire/lanes.h) */
+    bool shared_memory;       /* lanes beside the sockets (link/lanes.h) */
     char *log_level;
     struct logs_config logs;
     int n_hosts;

@@ -6,10 +6,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/hardening.h"
-#include "base/limits.h"
+#include "system/hardening.h"
+#include "system/limits.h"
 #include "base/log.h"
-#include "base/signals.h"
+#include "system/signals.h"
 #include "base/version.h"
 #include "keys/keys.h"
 

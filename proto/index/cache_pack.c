@@ -13,7 +13,7 @@
 #include <string.h>
 #include <xxhash.h>
 
-#include "base/floats.h"
+#include "numbers/floats.h"
 #include "half.h"
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "packed caches are little-endian");

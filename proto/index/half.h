@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "base/floats.h"
+#include "numbers/floats.h"
 
 /* Room for n halves, not cleared, on large pages where the table is large; freed with free(). NULL: no
  * memory. */

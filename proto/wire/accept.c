@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #include "config/endpoint.h"
-#include "base/limits.h"
+#include "system/limits.h"
 
 #define OWN_FILES 40 /* open without any connection: libzmq's, the log, .. */
 

@@ -12,7 +12,7 @@
 
 #include "base/digest.h"
 #include "base/error.h"
-#include "base/time_buckets.h"
+#include "numbers/time_buckets.h"
 #include "config/pipeline.h"
 #include "tensor.h"
 

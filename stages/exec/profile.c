@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/samples.h"
+#include "numbers/samples.h"
 
 #define WARM_UP     3
 #define MAX_SAMPLES (1 << 24) /* of all layers together */

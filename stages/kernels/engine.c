@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/blas.h"
+#include "system/blas.h"
 #include "engine.h"
 #include "onednn.h"
 

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "base/digest.h"
-#include "base/limits.h"
+#include "system/limits.h"
 #include "onnx_import.h"
 #include "onnx_tensor.h"
 

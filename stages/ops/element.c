@@ -2,7 +2,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "base/floats.h"
+#include "numbers/floats.h"
 #include "ops.h"
 
 bool dtype_is_real(enum tensor_dtype t)

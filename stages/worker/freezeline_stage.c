@@ -2,7 +2,7 @@
 #include <stdio.h>
 
 #include "base/log.h"
-#include "base/signals.h"
+#include "system/signals.h"
 #include "config/startup.h"
 #include "stages/exec/exec.h"
 #include "worker.h"

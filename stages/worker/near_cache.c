@@ -10,7 +10,7 @@
 
 #include "base/clock.h"
 #include "base/mishap.h"
-#include "base/slice.h"
+#include "system/slice.h"
 #include "index/cache_set.h"
 #include "index/verdicts.h"
 

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/floats.h"
+#include "numbers/floats.h"
 #include "base/log.h"
 #include "config/identity.h"
 #include "config/precision.h"

@@ -16,10 +16,10 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/limits.h"
+#include "system/limits.h"
 #include "base/log.h"
-#include "base/notify.h"
-#include "base/slice.h"
+#include "system/notify.h"
+#include "system/slice.h"
 #include "pulse.h"
 #include "stage_layers.h"
 #include "wire/accept.h"

@@ -11,7 +11,7 @@
 #define FREEZELINE_WORKER_SOCKETS_H
 
 #include "near_cache.h"
-#include "wire/link.h"
+#include "link/link.h"
 
 struct worker_sockets {
     const struct pipeline *pipeline; /* borrowed */

@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/shuffle.h"
+#include "numbers/shuffle.h"
 #include "cache_service/promise/alarm.h"
 
 #define BUDGET 0.01

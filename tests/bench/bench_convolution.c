@@ -13,7 +13,7 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/samples.h"
+#include "numbers/samples.h"
 #include "stages/kernels/engine.h"
 #include "stages/kernels/kernels.h"
 #include "stages/simd/simd.h"

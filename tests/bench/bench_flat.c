@@ -13,8 +13,8 @@
 #include <cblas.h>
 
 #include "base/clock.h"
-#include "base/samples.h"
-#include "base/shuffle.h"
+#include "numbers/samples.h"
+#include "numbers/shuffle.h"
 #include "index/cache_body.h"
 #include "index/half.h"
 #include "rounds.h"

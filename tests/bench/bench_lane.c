@@ -17,10 +17,10 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/samples.h"
-#include "base/slice.h"
+#include "numbers/samples.h"
+#include "system/slice.h"
 #include "rounds.h"
-#include "wire/lanes.h"
+#include "link/lanes.h"
 
 #define WAYS  3
 #define MOST  20000

@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/samples.h"
+#include "numbers/samples.h"
 #include "deploy/model/precision_arguments.h"
 #include "rounds.h"
 #include "stages/exec/profile.h"

@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/shuffle.h"
+#include "numbers/shuffle.h"
 #include "deploy/data/shapes.h"
 
 #define HALF (SHAPES_CLASSES / 2)

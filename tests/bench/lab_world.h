@@ -12,7 +12,7 @@
 #include "cache_service/learn/learner_brain.h"
 #include "cache_service/teach/textbook.h"
 #include "cache_service/store/manifest.h"
-#include "deploy/build/extract.h"
+#include "deploy/extract/extract.h"
 
 struct lab_setup {
     const struct pipeline *pipeline;

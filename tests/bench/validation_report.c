@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/samples.h"
+#include "numbers/samples.h"
 #include "deploy/plot/plot.h"
 #include "deploy/tool/table.h"
 

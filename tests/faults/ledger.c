@@ -4,7 +4,7 @@
 #include <stdarg.h>
 #include <string.h>
 
-#include "base/floats.h"
+#include "numbers/floats.h"
 #include "network.h"
 
 void ledger_begin(struct ledger *l, uint64_t slack_ns)

@@ -12,7 +12,7 @@
 #include <stdio.h>
 
 #include "config/pipeline.h"
-#include "base/shuffle.h"
+#include "numbers/shuffle.h"
 #include "deploy/world/world.h"
 
 #define STORY_MAX      160

@@ -6,7 +6,7 @@
  * messages arrive once, in order and whole.
  */
 #include "fuzz_input.h"
-#include "wire/lane.h"
+#include "link/lane.h"
 
 #include <sys/mman.h>
 #include <unistd.h>

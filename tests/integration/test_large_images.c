@@ -9,7 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "base/shuffle.h"
+#include "numbers/shuffle.h"
 #include "deploy/data/npy.h"
 
 enum { SIDE = 224, PICTURES = 180, TRAIN = 80, REQUESTS = 30 };

@@ -15,7 +15,7 @@
 #include "index/cache_body.h"
 #include "index/cache_set.h"
 #include "stages/place/origin.h"
-#include "wire/lanes.h"
+#include "link/lanes.h"
 
 #define PIXELS               (3 * 16 * 16)
 #define YAML(CACHE, UPDATES) YAML_WITH(CACHE, UPDATES, "")

@@ -14,8 +14,8 @@
 
 #include "base/clock.h"
 #include "wire/frames.h"
-#include "wire/greeting.h"
-#include "wire/ring.h"
+#include "link/greeting.h"
+#include "link/ring.h"
 
 #define PIXELS (3 * 16 * 16)
 

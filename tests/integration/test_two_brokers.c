@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/shuffle.h"
+#include "numbers/shuffle.h"
 
 #define PIXELS  (3 * 16 * 16)
 #define INPUTS  16

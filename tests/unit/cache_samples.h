@@ -14,7 +14,7 @@
 #include "index/cache_body.h"
 #include "index/half.h"
 #include "cache_service/service/lookups.h"
-#include "base/shuffle.h"
+#include "numbers/shuffle.h"
 
 /* A projection that changes nothing: `dim` features, none negative, come out as they go in. */
 static inline struct projection *sample_identity(int dim)

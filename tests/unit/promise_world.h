@@ -11,7 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "base/shuffle.h"
+#include "numbers/shuffle.h"
 #include "cache_service/promise/promise.h"
 
 #define WORLD_EXITS 2

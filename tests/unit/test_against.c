@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "base/shuffle.h"
+#include "numbers/shuffle.h"
 #include "deploy/bench/against.h"
 #include "deploy/data/npy.h"
 #include "deploy/bench/scenario.h"

@@ -10,7 +10,7 @@
 
 #include "cache_service/promise/alarm.h"
 #include "base/error.h"
-#include "base/shuffle.h"
+#include "numbers/shuffle.h"
 
 #define STREAMS 100
 

@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "base/samples.h"
+#include "numbers/samples.h"
 
 #include "deploy/load/arrivals.h"
 

@@ -8,7 +8,7 @@
 #include <cmocka.h>
 
 #include "cache_service/promise/betting.h"
-#include "base/shuffle.h"
+#include "numbers/shuffle.h"
 
 static const double budgets[] = {0.001, 0.005, 0.01, 0.02, 0.1, 0.3};
 

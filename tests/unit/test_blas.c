@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "base/blas.h"
+#include "system/blas.h"
 
 static void wide_cpus_get_wide_kernels(void **state)
 {

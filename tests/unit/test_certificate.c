@@ -13,7 +13,7 @@
 #include "base/clock.h"
 #include "cache_service/promise/betting.h"
 #include "cache_service/promise/certificate.h"
-#include "base/shuffle.h"
+#include "numbers/shuffle.h"
 
 #define EXITS 3
 

@@ -8,7 +8,7 @@
 #include <cmocka.h>
 
 #include "base/error.h"
-#include "base/shuffle.h"
+#include "numbers/shuffle.h"
 #include "cache_service/promise/drift_signal.h"
 
 #define WINDOW 500

@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "base/shuffle.h"
+#include "numbers/shuffle.h"
 #include "cache_service/learn/feedback_trust.h"
 
 enum { CLASSES = 10 };

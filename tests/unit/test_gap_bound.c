@@ -8,7 +8,7 @@
 #include <cmocka.h>
 
 #include "cache_service/promise/gap_bound.h"
-#include "base/shuffle.h"
+#include "numbers/shuffle.h"
 
 /* Without a nuisance the test is binomial: nothing lost by n requests has probability (1 - gap)^n. */
 static void test_agreement_by_hand(void **state)

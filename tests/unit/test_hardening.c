@@ -16,7 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "base/hardening.h"
+#include "system/hardening.h"
 
 static void *nothing(void *arg)
 {

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "base/histogram.h"
+#include "numbers/histogram.h"
 
 static struct histogram h, other;
 static uint64_t seed = 0x9e3779b97f4a7c15ull;

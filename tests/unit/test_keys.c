@@ -15,7 +15,7 @@
 #include "deploy/operate/key_rotation.h"
 #include "keys/allow_list.h"
 #include "keys/keys.h"
-#include "wire/link.h"
+#include "link/link.h"
 
 static char folder[64];
 

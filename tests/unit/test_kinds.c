@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/shuffle.h"
+#include "numbers/shuffle.h"
 #include "deploy/build/kinds.h"
 
 enum { POINTS = 2000, EXITS = 2, KNN = 0, KMEANS = 1, LEARNED = 2 };

@@ -21,9 +21,9 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "wire/greeting.h"
-#include "wire/lane.h"
-#include "wire/link.h"
+#include "link/greeting.h"
+#include "link/lane.h"
+#include "link/link.h"
 
 #define DOOR   0
 #define FLOATS 4096

@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/shuffle.h"
+#include "numbers/shuffle.h"
 #include "cache_service/learn/learner_brain.h"
 
 enum { EXITS = 2, ROWS = 40 };

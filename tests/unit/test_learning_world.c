@@ -12,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/shuffle.h"
+#include "numbers/shuffle.h"
 #include "tests/bench/lab_world.h"
 
 enum { DIM = 10, CLASSES = 4, WINDOW = 500 };

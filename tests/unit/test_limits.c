@@ -11,7 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "base/limits.h"
+#include "system/limits.h"
 
 static void test_control_groups(void **state)
 {

@@ -10,8 +10,8 @@
 #include <zlib.h>
 
 #include "base/clock.h"
-#include "base/floats.h"
-#include "base/shuffle.h"
+#include "numbers/floats.h"
+#include "numbers/shuffle.h"
 #include "broker/http/http_call.h"
 #include "broker/oip/json_cut.h"
 #include "broker/http/feedback_text.h"

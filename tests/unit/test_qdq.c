@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "deploy/build/qdq.h"
+#include "deploy/quantize/qdq.h"
 #include "stages/exec/exec.h"
 #include "stages/graph/graph_build.h"
 #include "stages/onnx/onnx_write.h"

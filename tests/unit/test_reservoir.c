@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "cache_service/teach/reservoir_disk.h"
-#include "base/floats.h"
+#include "numbers/floats.h"
 #include "cache_service/store/update.h"
 
 enum { DIM0 = 8, DIM1 = 5, CLASSES = 4 };

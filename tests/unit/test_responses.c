@@ -7,7 +7,7 @@
 #include <cmocka.h>
 
 #include "base/error.h"
-#include "base/shuffle.h"
+#include "numbers/shuffle.h"
 #include "broker/state/responses.h"
 
 static const struct response_stamp now = {1, 1};

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "wire/ring.h"
+#include "link/ring.h"
 
 #define SIZE 4096
 

@@ -9,9 +9,9 @@
 
 #include <cmocka.h>
 
-#include "base/binomial.h"
+#include "numbers/binomial.h"
 #include "base/nearest.h"
-#include "base/samples.h"
+#include "numbers/samples.h"
 #include "deploy/tool/statistics.h"
 
 static void test_order_statistics(void **state)

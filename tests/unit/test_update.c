@@ -11,7 +11,7 @@
 #include <pthread.h>
 #include <sched.h>
 
-#include "base/floats.h"
+#include "numbers/floats.h"
 #include "cache_service/keep/spool.h"
 #include "cache_service/store/update.h"
 

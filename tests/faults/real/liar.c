@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "wire/link.h"
+#include "link/link.h"
 
 #define LOOK_NS (50 * NS_PER_MS)
 #define LATE_NS (1500 * NS_PER_MS)

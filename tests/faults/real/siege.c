@@ -18,8 +18,8 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/shuffle.h"
-#include "base/signals.h"
+#include "numbers/shuffle.h"
+#include "system/signals.h"
 #include "deploy/data/dataset.h"
 #include "deploy/load/target.h"
 #include "deploy/model/model_shape.h"

@@ -2,7 +2,7 @@
 #ifndef FREEZELINE_TEST_SIEGE_H
 #define FREEZELINE_TEST_SIEGE_H
 
-#include "base/shuffle.h"
+#include "numbers/shuffle.h"
 #include "steady_load.h"
 #include "town.h"
 

@@ -12,7 +12,7 @@
 #include "base/clock.h"
 #include "client/client.h"
 #include "deploy/load/arrivals.h"
-#include "wire/link.h"
+#include "link/link.h"
 
 #define MOST_WAIT_MS 20
 #define GRACE_NS     (2 * NS_PER_S)

@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/signals.h"
+#include "system/signals.h"
 #include "client/client.h"
 #include "deploy/process/roles.h"
 

@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "codec.h"
+#include "wire/codec.h"
 
 #define ENVELOPE_MOST 4096 /* behind a payload that is filled in place */
 

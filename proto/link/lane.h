@@ -8,7 +8,7 @@
 
 #include <zmq.h>
 
-#include "message.h"
+#include "wire/message.h"
 #include "ring.h"
 
 #define LANE_RING_LEAST (64u << 10)

@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "error.h"
+#include "base/error.h"
 
 /* Raises the number of files that may be open to what is allowed. Call at the start of main. */
 void limits_raise(void);

@@ -8,7 +8,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "clock.h"
+#include "base/clock.h"
 
 #define SHORT_NS (100 * NS_PER_US) /* the least that the kernel takes */
 

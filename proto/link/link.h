@@ -7,8 +7,8 @@
 #define FREEZELINE_LINK_H
 
 #include "lanes.h"
-#include "mend.h"
-#include "rights.h"
+#include "wire/mend.h"
+#include "wire/rights.h"
 
 struct link {
     void *socket;

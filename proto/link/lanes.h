@@ -21,7 +21,7 @@
 #ifndef FREEZELINE_LANES_H
 #define FREEZELINE_LANES_H
 
-#include "frames.h"
+#include "wire/frames.h"
 
 #define LANES_MAX 128 /* of one struct lanes: those beyond go by ZeroMQ */
 

@@ -21,7 +21,7 @@
 #include "deploy/tool/report.h"
 #include "deploy/tool/state.h"
 #include "deploy/tool/table.h"
-#include "judging.h"
+#include "deploy/extract/judging.h"
 #include "qdq.h"
 #include "stages/onnx/onnx_write.h"
 #include "stages/place/placement.h"

@@ -1,7 +1,7 @@
 /* time_buckets.h - into which buckets durations are counted where many parties add them up
  *
  * Six bounds a decade, numbers that people read: a percentile told from them is right within a quarter.
- * base/histogram.h is finer, and stays in one process.
+ * numbers/histogram.h is finer, and stays in one process.
  */
 #ifndef FREEZELINE_TIME_BUCKETS_H
 #define FREEZELINE_TIME_BUCKETS_H
