@@ -256,13 +256,13 @@ static int passes_over(struct choice *c, uint64_t now)
     return (int)whole;
 }
 
-/* The most accurate of `ready`, from rank `from` on, that is permitted and in time; else the cheapest of
- * these; else, as accuracy goes first, the quickest that is permitted; else the most accurate. -1: none is
- * ready. */
+/* Of those of `ready` that are permitted, from rank `from` on: the most accurate one that is in time, else
+ * the quickest. Where there is none, the cheapest of those passed over; else the most accurate: accuracy goes
+ * first. -1: none is ready. */
 static int pick(struct choice *c, uint64_t now, uint32_t ready, const struct choice_load *load,
                 const struct choice_course *x, int from)
 {
-    int fits = -1, quickest = -1, best = -1;
+    int fits = -1, quickest = -1, passed = -1, best = -1;
     for (int rank = 0; rank < c->n; rank++) {
         int v = c->by_quality[rank];
         if (!(ready >> v & 1))
@@ -270,15 +270,19 @@ static int pick(struct choice *c, uint64_t now, uint32_t ready, const struct cho
         best = best < 0 ? v : best;
         if (!permitted(c, now, v, x))
             continue;
+        if (rank < from) {
+            passed = v;
+            continue;
+        }
         if (quickest < 0 || expects(c, now, v, load) < expects(c, now, quickest, load))
             quickest = v;
         if (!in_time(c, now, v, load, x))
             continue;
         fits = v;
-        if (rank >= from && has_cpu(c, v))
+        if (has_cpu(c, v))
             break;
     }
-    return fits >= 0 ? fits : quickest >= 0 ? quickest : best;
+    return fits >= 0 ? fits : quickest >= 0 ? quickest : passed >= 0 ? passed : best;
 }
 
 static uint32_t begin_by_budget(struct choice *c, uint64_t now, const struct choice_load *load,

@@ -22,7 +22,7 @@ void pace_init(struct pace *p, double measured_ns);
 double pace_expects(const struct pace *p, uint64_t now, uint32_t ahead);
 void pace_learn(struct pace *p, uint64_t now, uint32_t ahead, double took_ns);
 
-#define PRESSURE_STEP    0.25
+#define PRESSURE_STEP    0.1
 #define PRESSURE_EASES_S 8.0 /* one level in so many seconds */
 
 struct pressure {

@@ -1,0 +1,319 @@
+/* test_choice_world.c - variants under load in virtual time: an hour of overload, and one that breaks
+ * half-way
+ *
+ * Each variant has a worker of its own with a queue; workers share the processors as an operating system
+ * shares them among threads. Requests come at random (Poisson).
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/shuffle.h"
+#include "broker/choice/choice.h"
+
+#define SECOND     1000000000.0
+#define QUEUE      256
+#define DEADLINE_S 0.05
+
+/* --- the world --- */
+
+struct job {
+    double asked, deadline, work; /* s */
+    struct choice_course course;
+};
+
+struct worker {
+    struct job job[QUEUE];
+    unsigned first, n;
+};
+
+struct world {
+    const struct choice_variant *variant;
+    struct choice *choice;
+    struct worker *worker;
+    struct shuffle draw;
+    int n, cores;
+    double now;
+    uint64_t id;
+};
+
+struct outcome {
+    int64_t requests, in_time, served[CHOICE_MAX];
+    double loss;
+};
+
+static uint64_t ns(double s)
+{
+    return (uint64_t)(s * SECOND);
+}
+
+static void look(const struct world *w, struct choice_load *load)
+{
+    for (int i = 0; i < w->n; i++)
+        load[i] = (struct choice_load){.ready = true, .ahead = w->worker[i].n};
+}
+
+static void finish(struct world *w, int v, struct outcome *o)
+{
+    struct worker *k = &w->worker[v];
+    struct job *j = &k->job[k->first % QUEUE];
+    struct choice_load load[CHOICE_MAX];
+    struct choice_answer a = {.variant = v, .took_ns = ns(w->now - j->asked), .label = 1, .confidence = 1};
+    look(w, load);
+    assert_int_equal(choice_answered(w->choice, ns(w->now), &j->course, &a, load).what, CHOICE_SERVE);
+    o->in_time += w->now <= j->deadline;
+    o->served[v]++;
+    o->loss += w->variant[v].loss_upper;
+    k->first++;
+    k->n--;
+}
+
+/* Work goes on until `until`; whoever is busy has an equal part of the processors, one at most. */
+static void work_until(struct world *w, double until, struct outcome *o)
+{
+    for (;;) {
+        int busy = 0, next = -1;
+        double least = INFINITY, rate;
+        for (int i = 0; i < w->n; i++) {
+            struct worker *k = &w->worker[i];
+            if (!k->n)
+                continue;
+            busy++;
+            if (k->job[k->first % QUEUE].work < least) {
+                least = k->job[k->first % QUEUE].work;
+                next = i;
+            }
+        }
+        rate = busy ? fmin(1, (double)w->cores / busy) : 1;
+        if (next < 0 || w->now + least / rate > until)
+            least = (until - w->now) * rate;
+        else
+            until = fmax(until, w->now + least / rate);
+        for (int i = 0; i < w->n; i++)
+            if (w->worker[i].n)
+                w->worker[i].job[w->worker[i].first % QUEUE].work -= least;
+        w->now += least / rate;
+        if (next < 0 || w->worker[next].job[w->worker[next].first % QUEUE].work > 1e-12) {
+            w->now = until;
+            return;
+        }
+        finish(w, next, o);
+    }
+}
+
+static void arrive(struct world *w, struct outcome *o)
+{
+    struct choice_load load[CHOICE_MAX];
+    struct choice_request r = {.id = ++w->id, .left_ns = ns(DEADLINE_S), .max_loss = -1};
+    struct job j = {.asked = w->now, .deadline = w->now + DEADLINE_S};
+    uint32_t mask;
+    int v;
+    look(w, load);
+    mask = choice_begin(w->choice, ns(w->now), &r, load, &j.course);
+    v = __builtin_ctz(mask);
+    assert_true(mask == 1u << v);
+    o->requests++;
+    if (w->worker[v].n == QUEUE) { /* refused */
+        struct choice_answer a = {.variant = v, .failed = true};
+        memset(load, 0, sizeof load);
+        assert_int_equal(choice_answered(w->choice, ns(w->now), &j.course, &a, load).what, CHOICE_FAIL);
+        return;
+    }
+    j.work = w->variant[v].ms / 1e3 * (0.9 + 0.2 * shuffle_uniform(&w->draw));
+    w->worker[v].job[(w->worker[v].first + w->worker[v].n++) % QUEUE] = j;
+}
+
+static struct outcome run(struct world *w, double seconds, double rate)
+{
+    struct outcome o = {0};
+    double end = w->now + seconds, next = w->now;
+    while ((next += -log(1 - shuffle_uniform(&w->draw)) / rate) < end) {
+        work_until(w, next, &o);
+        arrive(w, &o);
+    }
+    work_until(w, end, &o);
+    return o;
+}
+
+static void open_world(struct world *w, const struct choice_variant *variant, int n, int cores, double loss)
+{
+    struct choice_budget b = {.max_accuracy_loss = loss};
+    *w = (struct world){.variant = variant, .n = n, .cores = cores, .now = 1};
+    w->worker = calloc((size_t)n, sizeof *w->worker);
+    assert_non_null(w->worker);
+    shuffle_seed(&w->draw, 15, 1);
+    assert_int_equal(choice_new(&w->choice, variant, n, &b, 15, NULL), FL_OK);
+}
+
+static void close_world(struct world *w)
+{
+    choice_free(w->choice);
+    free(w->worker);
+}
+
+static double share(int64_t a, int64_t b)
+{
+    return (double)a / (double)b;
+}
+
+static void tell(const char *when, const struct outcome *o)
+{
+    print_message("%-28s %7lld requests, %.2f%% in time, %4.1f%% by float32, mean loss %.3f points\n", when,
+                  (long long)o->requests, 100 * share(o->in_time, o->requests),
+                  100 * share(o->served[0], o->requests), o->loss / (double)o->requests);
+}
+
+static const struct choice_variant pair[] = {
+    {"float32", 0, 0, 8, 0.008, 0, INFINITY},
+    {"int8", 0.2, 0.5, 3, 0.003, 0, INFINITY},
+};
+
+/* At rest, an hour at twice of float32's capacity, at rest again. */
+static void overload(int cores)
+{
+    struct world w;
+    struct outcome before, hour, after;
+    double capacity = 1000 / pair[0].ms;
+    open_world(&w, pair, 2, cores, 1);
+    before = run(&w, 600, 0.4 * capacity);
+    hour = run(&w, 3600, 2 * capacity);
+    run(&w, 30, 0.4 * capacity);
+    after = run(&w, 600, 0.4 * capacity);
+    print_message("%d core%s\n", cores, cores > 1 ? "s" : "");
+    tell("  0.4 of the capacity", &before);
+    tell("  an hour at twice of it", &hour);
+    tell("  0.4 again, half a minute on", &after);
+    assert_true(share(before.served[0], before.requests) > 0.95);
+    assert_true(share(hour.in_time, hour.requests) >= 0.99);
+    assert_true(hour.loss / (double)hour.requests <= 1);
+    assert_true(share(hour.served[0], hour.requests) > (cores > 1 ? 0.4 : 0.03));
+    assert_true(share(after.served[0], after.requests) > 0.95);
+    close_world(&w);
+}
+
+static void test_an_hour_of_overload_on_a_processor_each(void **state)
+{
+    (void)state;
+    overload(2);
+}
+
+static void test_an_hour_of_overload_on_one_processor(void **state)
+{
+    (void)state;
+    overload(1);
+}
+
+/* What is cheap costs three times the budget: however hard the load presses, accuracy goes first. */
+static void test_overload_that_the_promise_does_not_let_through(void **state)
+{
+    const struct choice_variant dear[] = {pair[0], {"small", 2, 3, 3, 0.003, 0, INFINITY}};
+    struct world w;
+    struct outcome hour;
+    (void)state;
+    open_world(&w, dear, 2, 1, 1);
+    run(&w, 3600, 50);
+    hour = run(&w, 3600, 250);
+    tell("an hour at twice the capacity", &hour);
+    assert_true(hour.loss / (double)hour.requests <= 1 + 1e-9);
+    assert_true(hour.loss / (double)hour.requests > 0.7);
+    close_world(&w);
+}
+
+/* --- by feedback --- */
+
+enum { REQUESTS = 20000, SEEDS = 10 };
+
+/* How likely each variant is right: the best one breaks half-way. */
+static double skill(int variant, int t, bool context)
+{
+    static const double of[2][3] = {{0.95, 0.9, 0.7}, {0.7, 0.9, 0.95}};
+    int break_at = context ? 2 : 0;
+    return variant == break_at && t >= REQUESTS / 2 ? 0.2 : of[context][variant];
+}
+
+struct learned {
+    double right, fixed, changing; /* of all: ours; the best one's in hindsight; the best at each time */
+};
+
+/* One run. Labels of a share of the requests come, so many requests later. */
+static struct learned learn(enum choice_how how, uint64_t seed, double labelled, int later, bool contexts)
+{
+    const struct choice_variant v[] = {{.name = "a"}, {.name = "b"}, {.name = "c"}};
+    struct choice_load load[3] = {{.ready = true}, {.ready = true}, {.ready = true}};
+    struct choice_budget b = {.how = how, .max_accuracy_loss = INFINITY};
+    struct choice_course x;
+    struct choice *c;
+    struct shuffle draw;
+    double right = 0, each[2][3] = {{0}}, changing = 0;
+    shuffle_seed(&draw, seed, 2);
+    assert_int_equal(choice_new(&c, v, 3, &b, seed, NULL), FL_OK);
+    for (int t = 0; t < REQUESTS; t++) {
+        bool context = contexts && shuffle_uniform(&draw) < 0.5;
+        struct choice_request r = {(uint64_t)t + 1, contexts ? 77u + context : 0, ns(1), -1};
+        struct choice_step s = {.what = CHOICE_WAIT};
+        bool good[3];
+        uint32_t asked = choice_begin(c, ns(t), &r, load, &x);
+        for (int i = 0; i < 3; i++) {
+            struct choice_answer a = {i, false, 1, 0, 1};
+            good[i] = shuffle_uniform(&draw) < skill(i, t, context);
+            a.label = good[i] ? 1 : 2 + i; /* who is wrong is so in his own way */
+            each[context][i] += good[i];
+            if (asked >> i & 1 && s.what == CHOICE_WAIT)
+                s = choice_answered(c, ns(t), &x, &a, load);
+            else if (asked >> i & 1)
+                choice_answered(c, ns(t), &x, &a, load);
+        }
+        assert_int_equal(s.what, CHOICE_SERVE);
+        right += good[s.variant];
+        changing += fmax(skill(0, t, context), fmax(skill(1, t, context), skill(2, t, context)));
+        if (t >= later && shuffle_uniform(&draw) < labelled)
+            choice_feedback(c, (uint64_t)(t - later) + 1, 1);
+    }
+    choice_free(c);
+    for (int k = 0; k < 2; k++)
+        each[k][0] = fmax(each[k][0], fmax(each[k][1], each[k][2]));
+    return (struct learned){right / REQUESTS, (each[0][0] + each[1][0]) / REQUESTS, changing / REQUESTS};
+}
+
+static void regret(const char *name, enum choice_how how, double labelled, int later, bool contexts)
+{
+    double worst = -1, sum = 0, worst_changing = -1;
+    for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+        struct learned l = learn(how, seed, labelled, later, contexts);
+        sum += 1 - l.right / l.fixed;
+        worst = fmax(worst, 1 - l.right / l.fixed);
+        worst_changing = fmax(worst_changing, 1 - l.right / l.changing);
+    }
+    print_message("%-40s regret against the best in hindsight: mean %5.2f%%, worst %5.2f%%; against the best "
+                  "at each time: worst %.2f%%\n",
+                  name, 100 * sum / SEEDS, 100 * worst, 100 * worst_changing);
+    assert_true(worst <= 0.1);
+}
+
+static void test_regret_when_a_variant_breaks_half_way(void **state)
+{
+    (void)state;
+    regret("Exp3", CHOICE_EXP3, 1, 0, false);
+    regret("Exp3, 200 requests later", CHOICE_EXP3, 1, 200, false);
+    regret("Exp3, labels of 30%, two contexts", CHOICE_EXP3, 0.3, 50, true);
+    regret("Exp4", CHOICE_EXP4, 1, 0, false);
+    regret("Exp4, labels of 30%, two contexts", CHOICE_EXP4, 0.3, 50, true);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_overload_that_the_promise_does_not_let_through),
+        cmocka_unit_test(test_regret_when_a_variant_breaks_half_way),
+        cmocka_unit_test(test_an_hour_of_overload_on_a_processor_each),
+        cmocka_unit_test(test_an_hour_of_overload_on_one_processor),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
