@@ -81,7 +81,7 @@ static void test_late_answers_press_on_all_and_time_takes_that_back(void **state
     struct choice *c = fresh(CHOICE_BUDGET, 1, 20);
     int full = 0;
     (void)state;
-    for (int i = 1; i <= 4; i++) {
+    for (int i = 1; i <= 12; i++) {
         assert_true(begin(c, (uint64_t)i) != 0);
         course.asked = 1 << INT8;
         answers(c, INT8, 19, 1, 1);
