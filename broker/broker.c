@@ -2,6 +2,7 @@
 #include "broker.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,14 +18,16 @@
 #include "wire/hello.h"
 #include "dispatch.h"
 
-#define BURST         256 /* messages taken from one socket before it is the next one's turn; .. */
-#define BURST_CLIENTS 32  /* .. fewer from clients, so that a flood of requests keeps no results waiting */
-#define LOOK_MS       1   /* between two looks at the clients' door while a crowd waits there anyway */
-#define CROWD         2   /* a crowd is so many requests in a millisecond, .. */
+#define BURST         256  /* messages taken from one socket before it is the next one's turn; .. */
+#define BURST_CLIENTS 32   /* .. fewer from clients, so that a flood of requests keeps no results waiting */
+#define LONGEST_MS    1000 /* of one sleep */
+#define LOOK_MS       1    /* between two looks at the clients' door while a crowd waits there anyway */
+#define CROWD         2    /* a crowd is so many requests in a millisecond, .. */
 #define RATE_NS       (10 * NS_PER_MS) /* .. averaged over this time */
 /* requests of one client that wait to be read; more would only cost memory: refusing is quick */
 #define UNREAD           32
 #define CLIENT_LANES     32 /* each takes memory: clients beyond go through their sockets */
+#define GATHER           16 /* answers and jobs that one wake of their receiver may wait for */
 #define CONTROL_BYTES    (1 << 20)
 #define GOODBYE_MS       500            /* how long closing waits for answers to leave */
 #define KEEP_NS          (1 * NS_PER_S) /* between two looks at the doors' files */
@@ -40,6 +43,7 @@ struct broker {
     void *context;
     struct lanes *lanes; /* NULL: switched off */
     struct link door[N_DOORS];
+    struct pollfd fds[N_DOORS + 1];                       /* of these, and of the lanes */
     struct link push[PIPELINE_MAX_REPLICAS];              /* jobs to each replica of stage 0 */
     char told[PIPELINE_MAX_REPLICAS][MESSAGE_NAME_BYTES]; /* endpoints of those that the file does not have */
     struct dispatch *dispatch;
@@ -124,8 +128,13 @@ static int open_door(struct broker *b, int door, int type, const char *endpoint,
     static const enum gate gates[N_DOORS] = {GATE_REQUESTS, GATE_CONTROL, GATE_RESULTS};
     o->also = pipeline_also(b->pipeline, endpoint);
     b->door[door] = (struct link){.lanes = lane ? b->lanes : NULL, .door = door, .gate = gates[door]};
-    return link_open(&b->door[door], b->context, type, FRAMES_BIND, endpoint, o, lane, &b->pipeline->security,
-                     e);
+    int rc = link_open(&b->door[door], b->context, type, FRAMES_BIND, endpoint, o, lane,
+                       &b->pipeline->security, e);
+    if (rc)
+        return rc;
+    b->fds[door] = (struct pollfd){.fd = link_watch(&b->door[door]), .events = POLLIN};
+    return b->fds[door].fd < 0 ? error_set(e, FL_IO, "cannot wait for messages: %s", zmq_strerror(errno))
+                               : FL_OK;
 }
 
 static int open_doors(struct broker *b, struct error *e)
@@ -152,6 +161,9 @@ static int open_doors(struct broker *b, struct error *e)
         (rc = open_door(b, CONTROL, ZMQ_ROUTER, c->control, &control, NULL, e)) ||
         (rc = open_door(b, RESULTS, ZMQ_PULL, c->results, &door, &result_lane, e)))
         return rc;
+    b->fds[N_DOORS] = (struct pollfd){.fd = b->lanes ? lanes_fd(b->lanes) : -1, .events = POLLIN};
+    if (b->lanes)
+        lanes_gather(b->lanes, GATHER);
     for (int i = 0; i < b->pipeline->stage[0].n_replicas; i++)
         if ((rc = connect_push(b, i, e)))
             return rc;
@@ -287,28 +299,53 @@ static bool door_can_wait(struct broker *b, uint64_t now)
     return b->crowded && dispatch_full(b->dispatch) && b->read_last < UNREAD / 2;
 }
 
-static void wait_for_messages(struct broker *b, uint64_t until, uint64_t now)
+/* Doors from `first` on. */
+static void poll_doors(struct broker *b, int first, int ms)
+{
+    int n = poll(b->fds + first, (nfds_t)(N_DOORS + 1 - first), ms);
+    for (int i = 0; i < N_DOORS; i++)
+        if (i < first || n < 0 || b->fds[i].revents)
+            link_look(&b->door[i]);
+}
+
+/* A replica of stage 0 took no more: its socket has no descriptor of its own that tells when it does again.
+ */
+static void poll_sockets(struct broker *b, int first, int ms)
 {
     zmq_pollitem_t items[N_DOORS + PIPELINE_MAX_REPLICAS + 1];
-    int n = 0, first = door_can_wait(b, now) ? CLIENTS + 1 : CLIENTS;
-    uint64_t ms = until > now ? (until - now + NS_PER_MS - 1) / NS_PER_MS : 0;
-
-    if (first != CLIENTS && ms > LOOK_MS)
-        ms = LOOK_MS;
+    int n = 0;
     for (int i = first; i < N_DOORS; i++)
         items[n++] = (zmq_pollitem_t){.socket = b->door[i].socket, .events = ZMQ_POLLIN};
     if (b->lanes)
         items[n++] = (zmq_pollitem_t){.fd = lanes_fd(b->lanes), .events = ZMQ_POLLIN};
-    if (dispatch_blocked(b->dispatch))
-        for (int i = 0; i < PIPELINE_MAX_REPLICAS; i++)
-            if (b->push[i].socket && dispatch_feeds(b->dispatch, i))
-                items[n++] = (zmq_pollitem_t){.socket = b->push[i].socket, .events = ZMQ_POLLOUT};
-    if (!ms)
-        return;
-    if (!b->lanes || lanes_sleep(b->lanes, first == CLIENTS ? 0 : 1u << CLIENTS))
-        zmq_poll(items, n, (long)(ms < 1000 ? ms : 1000));
+    for (int i = 0; i < PIPELINE_MAX_REPLICAS; i++)
+        if (b->push[i].socket && dispatch_feeds(b->dispatch, i))
+            items[n++] = (zmq_pollitem_t){.socket = b->push[i].socket, .events = ZMQ_POLLOUT};
+    zmq_poll(items, n, ms);
+    for (int i = 0; i < N_DOORS; i++)
+        link_look(&b->door[i]);
+}
+
+/* until <= now: does not wait, and looks what is there. */
+static void wait_for_messages(struct broker *b, uint64_t until, uint64_t now)
+{
+    int first = door_can_wait(b, now) ? CLIENTS + 1 : CLIENTS;
+    uint64_t ms = until > now ? (until - now + NS_PER_MS - 1) / NS_PER_MS : 0;
+
+    if (ms > LONGEST_MS)
+        ms = LONGEST_MS;
+    if (first != CLIENTS && ms > LOOK_MS)
+        ms = LOOK_MS;
+    if (ms && b->lanes && !lanes_sleep(b->lanes, first == CLIENTS ? 0 : 1u << CLIENTS))
+        ms = 0;
+    if (ms && dispatch_blocked(b->dispatch))
+        poll_sockets(b, first, (int)ms);
+    else
+        poll_doors(b, first, (int)ms);
     if (b->lanes)
         lanes_wake(b->lanes);
+    if (!ms)
+        return;
     now = clock_ns(); /* no message came before: the poll returns at the first */
     for (int i = first; i < N_DOORS; i++)
         b->empty_ns[i] = now;
@@ -332,9 +369,11 @@ static void keep_doors(struct broker *b, uint64_t now)
                  (unsigned long long)(accept_refused() - b->refused), (long long)limits_files());
         b->refused = accept_refused();
     }
-    for (int i = 0; i < N_DOORS; i++)
+    for (int i = 0; i < N_DOORS; i++) {
         if (frames_keep_bound(b->door[i].socket, endpoint[i], &e))
             log_warn("%s", e.text);
+        link_look(&b->door[i]);
+    }
     for (int i = 0; i < PIPELINE_MAX_REPLICAS; i++)
         if (b->push[i].socket && !dispatch_owed(b->dispatch, i))
             link_mend(&b->push[i], now);
@@ -360,7 +399,6 @@ void broker_run(struct broker *b, const volatile int *stop)
         keep_doors(b, now);
         if (b->lanes)
             lanes_turn(b->lanes, now);
-        if (!more)
-            wait_for_messages(b, until, now);
+        wait_for_messages(b, more ? 0 : until, now);
     }
 }

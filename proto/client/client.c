@@ -35,7 +35,9 @@ static int send_to(void *arg, int broker, const struct message *m, zmq_msg_t *pa
 
 static bool connected(void *arg, int broker)
 {
-    return frames_takes(((struct client *)arg)->link[broker].socket);
+    struct link *l = &((struct client *)arg)->link[broker];
+    link_look(l);
+    return frames_takes(l->socket);
 }
 
 /* A descriptor that tells of all links and of time that has passed. */
@@ -83,7 +85,6 @@ static void set_timer(struct client *c)
 static int open_links(struct client *c, bool shared_memory, struct error *e)
 {
     struct socket_options o = {.high_water = CLIENT_HIGH_WATER, .immediate = true};
-    size_t size = sizeof(int);
     int rc, fd;
     if (shared_memory && (rc = lanes_new(&c->lanes, e)))
         return rc;
@@ -92,7 +93,9 @@ static int open_links(struct client *c, bool shared_memory, struct error *e)
         if ((rc = link_open(&c->link[i], c->context, ZMQ_DEALER, FRAMES_CONNECT, c->broker[i].requests, &o,
                             NULL, &c->security, e)))
             return rc;
-        if (c->lanes && !zmq_getsockopt(c->link[i].socket, ZMQ_FD, &fd, &size))
+        if (c->lanes && (fd = link_watch(&c->link[i])) < 0)
+            return error_set(e, FL_IO, "cannot watch a broker: %s", zmq_strerror(errno));
+        if (c->lanes)
             lanes_watch(c->lanes, fd);
     }
     return open_failover(c, e);
@@ -247,7 +250,11 @@ static bool may_sleep(struct client *c)
     if (!c->lanes)
         return true;
     lanes_turn(c->lanes, clock_ns());
-    return lanes_sleep(c->lanes, 0);
+    if (!lanes_heard(c->lanes))
+        return lanes_sleep(c->lanes, 0);
+    for (int i = 0; i < c->n_links; i++)
+        link_look(&c->link[i]);
+    return false;
 }
 
 /* Sleeps until something may be there to read, at most until `until_ns` (0 = for ever). FL_AGAIN: time is up,
@@ -260,9 +267,9 @@ static int sleep_until(struct client *c, uint64_t until_ns, struct error *e)
     int n = 0;
     if (until_ns)
         ms = until_ns > now ? (long)((until_ns - now + NS_PER_MS - 1) / NS_PER_MS) : 0;
-    for (; n < c->n_links; n++)
+    for (; !c->lanes && n < c->n_links; n++)
         items[n] = (zmq_pollitem_t){.socket = c->link[n].socket, .events = ZMQ_POLLIN};
-    if (c->lanes)
+    if (c->lanes) /* it tells of the links, too: open_links */
         items[n++] = (zmq_pollitem_t){.fd = lanes_fd(c->lanes), .events = ZMQ_POLLIN};
     n = zmq_poll(items, n, ms);
     if (n > 0)
@@ -310,8 +317,10 @@ static bool look_after(struct client *c, zmq_msg_t *payload)
     }
     if (c->lanes)
         lanes_turn(c->lanes, now);
-    for (int i = 0; i < c->n_links; i++)
+    for (int i = 0; i < c->n_links; i++) {
         link_mend(&c->link[i], now);
+        link_look(&c->link[i]);
+    }
     c->due_ns = failover_tick(c->failover, now);
     if (!expired(c, now))
         return false;
@@ -405,6 +414,12 @@ int client_infer(struct client *c, const struct tensor *input, uint32_t flags, u
                          (unsigned long long)wait_ms, why.text);
     }
     return rc;
+}
+
+void client_gather(struct client *c, int requests)
+{
+    if (c->lanes)
+        lanes_gather(c->lanes, requests);
 }
 
 int client_fd(struct client *c)

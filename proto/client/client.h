@@ -59,6 +59,10 @@ int client_take_spans(struct client *c, int timeout_ms, struct spans *out, struc
 int client_feedback(struct client *c, const struct feedback_item *item, int n, int timeout_ms,
                     struct feedback *reply, struct error *e);
 
+/* A broker of this host that sleeps is woken for so many requests together, at the latest by client_receive.
+ * For those who submit many at once. */
+void client_gather(struct client *c, int requests);
+
 /* A file descriptor that becomes readable when answers may be there (edge-triggered as ZMQ_FD is: drain with
  * client_receive(timeout 0) until FL_AGAIN). */
 int client_fd(struct client *c);

@@ -291,6 +291,7 @@ int failover_submit(struct failover *f, const struct request *r, zmq_msg_t *payl
 {
     struct pending *p;
     int i = f->unused, *bucket;
+    bool first = !f->n;
     if (i == NOWHERE)
         return FL_AGAIN;
     p = &f->pending[i];
@@ -312,7 +313,8 @@ int failover_submit(struct failover *f, const struct request *r, zmq_msg_t *payl
     *bucket = i;
     f->n++;
     for (int b = 0; b < f->n_brokers; b++)
-        look_at_connection(f, b, now);
+        if (first || f->broker[b].gone_ns) /* else failover_tick looks, before long */
+            look_at_connection(f, b, now);
     send_pending(f, p, now);
     return FL_OK;
 }

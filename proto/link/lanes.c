@@ -34,6 +34,7 @@ struct lane {
     struct lane_memory *memory; /* LANE_OPEN */
     bool gone;                  /* the other process: what it wrote is still read */
     bool offered;               /* it has what this door offers */
+    bool wake_due;              /* it sleeps, and has messages */
 };
 
 struct lane_door {
@@ -50,7 +51,9 @@ struct lane_door {
 struct lanes {
     int epoll, wake, timer;
     bool timed; /* the timer runs */
+    bool heard; /* a descriptor of the caller's was readable */
     uint64_t serial;
+    int gather, gathered; /* wakes wait for so many messages; .. that came since the last ones */
     struct lane_door door[DOORS_MAX];
     struct lane lane[LANES_MAX];
     int n; /* lanes beyond are free */
@@ -93,6 +96,8 @@ static void lane_close(struct lanes *l, struct lane *a)
         d->connected = -1;
     if (a->fd >= 0)
         close(a->fd);
+    if (a->wake_due)
+        eventfd_write(a->their_wake, 1);
     if (a->their_wake >= 0)
         close(a->their_wake);
     lane_release(a->memory);
@@ -321,6 +326,13 @@ void lanes_watch(struct lanes *l, int fd)
     watch(l, fd, 0, WHAT_ELSE);
 }
 
+bool lanes_heard(struct lanes *l)
+{
+    bool heard = l->heard;
+    l->heard = false;
+    return heard;
+}
+
 /* Whoever is awaited at a door and did not come yet. */
 static void try_again(struct lanes *l, int door, uint64_t now)
 {
@@ -334,11 +346,28 @@ static void try_again(struct lanes *l, int door, uint64_t now)
         ask(l, door);
 }
 
+static void wake_all(struct lanes *l)
+{
+    for (int i = 0; l->gathered && i < l->n; i++) {
+        struct lane *a = &l->lane[i];
+        if (a->state == LANE_OPEN && a->wake_due)
+            eventfd_write(a->their_wake, 1);
+        a->wake_due = false;
+    }
+    l->gathered = 0;
+}
+
+void lanes_gather(struct lanes *l, int messages)
+{
+    l->gather = messages;
+}
+
 /* Messages wait for room: looks for it, now and before long. */
 static void flush(struct lanes *l)
 {
     const struct itimerspec soon = {.it_value.tv_nsec = FLUSH_NS};
     bool waits = false, wake;
+    wake_all(l);
     for (int i = 0; i < l->n; i++) {
         struct lane *a = &l->lane[i];
         if (a->state != LANE_OPEN)
@@ -363,6 +392,7 @@ void lanes_turn(struct lanes *l, uint64_t now)
             continue;
         if (what & WHAT_TIME && read(l->timer, &count, sizeof count) > 0)
             l->timed = false;
+        l->heard |= (what & WHAT_ELSE) != 0;
         if (what & (WHAT_ELSE | WHAT_WAKE | WHAT_TIME))
             continue;
         if (what & WHAT_DOOR)
@@ -400,6 +430,7 @@ int lanes_offered(struct lanes *l, int door)
 
 bool lanes_sleep(struct lanes *l, uint32_t but)
 {
+    wake_all(l);
     for (int i = 0; i < l->n; i++) {
         struct lane *a = &l->lane[i];
         if (a->state == LANE_OPEN && l->door[a->door].reads && !(but >> a->door & 1) &&
@@ -485,8 +516,9 @@ int lanes_send(struct lanes *l, int door, const struct peer *to, const struct me
     if (payload)
         wake_early(a, zmq_msg_size(payload));
     rc = lane_send(a->memory, m, payload, to ? l->door[door].unsent : 0, &sleeps);
-    if (sleeps)
-        eventfd_write(a->their_wake, 1);
+    a->wake_due |= sleeps;
+    if (++l->gathered >= l->gather)
+        wake_all(l);
     return rc;
 }
 

@@ -36,6 +36,16 @@ void link_mend(struct link *l, uint64_t now)
     mend_socket(&l->mend, l->socket, l->to, l->security, 0, now);
 }
 
+int link_watch(struct link *l)
+{
+    int fd;
+    size_t size = sizeof fd;
+    if (zmq_getsockopt(l->socket, ZMQ_FD, &fd, &size))
+        return -1;
+    l->watched = true;
+    return fd;
+}
+
 int link_send(struct link *l, const struct peer *to, const struct message *m, zmq_msg_t *payload)
 {
     int rc = FL_AGAIN;
@@ -43,7 +53,10 @@ int link_send(struct link *l, const struct peer *to, const struct message *m, zm
         return l->lanes ? lanes_send(l->lanes, l->door, to, m, payload) : FL_UNAVAILABLE;
     if (l->lanes && !to)
         rc = lanes_send(l->lanes, l->door, NULL, m, payload);
-    return rc == FL_AGAIN ? frames_send(l->socket, to, m, payload) : rc;
+    if (rc != FL_AGAIN)
+        return rc;
+    link_look(l);
+    return frames_send(l->socket, to, m, payload);
 }
 
 /* What came through the socket, if its sender may send it here. */
@@ -53,8 +66,12 @@ static int receive_allowed(struct link *l, struct peer *from, struct message *m,
     struct keys *keys = l->security ? l->security->keys : NULL;
     enum party who;
     char name[128];
-    int rc = frames_recv(l->socket, from, m, payload, e);
+    int rc;
 
+    if (l->watched && l->quiet)
+        return FL_AGAIN;
+    rc = frames_recv(l->socket, from, m, payload, e);
+    l->quiet = rc == FL_AGAIN;
     if (rc || l->gate == GATE_NONE || !from->guest)
         return rc;
     if (rights_may(who = keys_party(keys, from->guest), l->gate, m))

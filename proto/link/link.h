@@ -18,7 +18,8 @@ struct link {
     const struct security *security; /* borrowed */
     enum party to;                   /* connecting: who binds there */
     struct mend mend;
-    unsigned turn; /* now and then the socket comes first, so that no lane keeps it waiting for ever */
+    bool watched, quiet; /* link_watch: the socket is not looked at before its descriptor is readable */
+    unsigned turn;       /* now and then the socket comes first, so that no lane keeps it waiting for ever */
 };
 
 /* Opens the socket, as frames_socket, and the lane beside it; where that can't be had, the log says why and
@@ -30,6 +31,15 @@ int link_open(struct link *l, void *context, int type, enum frames_mode mode, co
 void link_close(struct link *l, int linger_ms);
 /* Of one that connects: connects again if its socket has taken nothing for a while (mend.h). */
 void link_mend(struct link *l, uint64_t now);
+
+/* The descriptor of its socket; -1: an error. From here on link_receive does not look at a socket that it has
+ * found empty, which takes libzmq three system calls, before link_look says that its descriptor was readable,
+ * or that something else than link_send or link_receive has been done with it. */
+int link_watch(struct link *l);
+static inline void link_look(struct link *l)
+{
+    l->quiet = false;
+}
 
 /* As frames_send and frames_recv. FL_DENIED: it came, but its sender's key does not allow it. */
 int link_send(struct link *l, const struct peer *to, const struct message *m, zmq_msg_t *payload);
