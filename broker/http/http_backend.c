@@ -14,6 +14,7 @@
 #define MODEL_AGE    (2 * NS_PER_S)
 #define GRACE_MS     2000 /* after its deadline at the latest, an answer that says so should be here */
 #define OVERDUE_LOOK (NS_PER_S / 5)
+#define GATHER       16 /* requests that one wake of the broker may wait for */
 
 struct http_backend {
     const struct pipeline *pipeline;
@@ -45,6 +46,7 @@ int http_backend_new(struct http_backend **out, const struct pipeline *p, struct
         http_backend_free(b);
         return rc;
     }
+    client_gather(b->client, GATHER);
     *out = b;
     return FL_OK;
 }

@@ -53,6 +53,7 @@ struct http_call {
     uint64_t first_id; /* of the requests to the broker, one a row, which count up */
     int sent, left;    /* of these; without an answer */
     uint64_t until_ns; /* there is an answer by then, or none comes */
+    bool suspended;    /* its connection: the answer takes a while */
 
     struct error error; /* the first one */
     uint32_t retry_after_ms;

@@ -28,11 +28,13 @@
 #include "http_server.h"
 
 #define MOST_CONNECTIONS 4096
-#define CONNECTION_BYTES \
-    (64 << 10)                    /* libmicrohttpd's, for each: request line, headers, a piece of the body */
-#define LOOK_NS    (NS_PER_S / 4) /* between two looks for connections that take too long */
-#define SLEEP_MS   200
-#define GOODBYE_NS (NS_PER_S / 2) /* how long closing waits for replies to leave */
+/* libmicrohttpd's, for each: request line, headers, a piece of the body. It writes zeros into all of it after
+ * each request. */
+#define CONNECTION_BYTES (16 << 10)
+#define LOOK_NS          (NS_PER_S / 4) /* between two looks for connections that take too long */
+#define SLEEP_MS         200
+#define HELD_NS          (100 * NS_PER_US) /* the longest sleep while a connection is not suspended that waits */
+#define GOODBYE_NS       (NS_PER_S / 2)    /* how long closing waits for replies to leave */
 
 /* One connection: what it is about. */
 struct caller {
@@ -48,7 +50,8 @@ struct http_door {
     struct MHD_Daemon *daemon;
     struct caller *callers; /* list */
     uint64_t looked_ns;
-    int wake_fd; /* the thread is to look at `stop` */
+    const struct http_call *reading; /* the one whose body went on last in this turn, and is not whole */
+    int wake_fd;                     /* the thread is to look at `stop` */
     _Atomic bool stop;
     bool started;
     pthread_t thread;
@@ -138,10 +141,13 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
     if (*n) {
         bool go_on = http_call_body(c, bytes, *n);
         *n = 0;
+        d->reading = c;
         return go_on ? MHD_YES : MHD_NO;
     }
     if (caller)
         caller->served = true;
+    if (d->reading == c)
+        d->reading = NULL;
     return http_server_serve(&d->server, c);
 }
 
@@ -230,24 +236,32 @@ static void shut_slow_callers(struct http_door *d)
 
 /* ---- the thread ---- */
 
+/* While connections that are not suspended wait, libmicrohttpd asks to be called again at once, since it does
+ * not know for what. */
 static void sleep_until_something(struct http_door *d)
 {
     const union MHD_DaemonInfo *info = MHD_get_daemon_info(d->daemon, MHD_DAEMON_INFO_EPOLL_FD);
     struct pollfd fds[] = {{.fd = info ? info->epoll_fd : -1, .events = POLLIN},
                            {.fd = http_backend_fd(d->server.backend), .events = POLLIN},
                            {.fd = d->wake_fd, .events = POLLIN}};
+    struct timespec most = {.tv_nsec = HELD_NS};
     MHD_UNSIGNED_LONG_LONG ms = SLEEP_MS;
-    if (MHD_get_timeout(d->daemon, &ms) != MHD_YES || ms > SLEEP_MS)
+    if (!d->server.held && (MHD_get_timeout(d->daemon, &ms) != MHD_YES || ms > SLEEP_MS))
         ms = SLEEP_MS;
-    if (ms)
-        poll(fds, sizeof fds / sizeof *fds, (int)ms);
+    if (!d->server.held)
+        most.tv_nsec = (long)(ms * NS_PER_MS);
+    if (most.tv_nsec)
+        ppoll(fds, sizeof fds / sizeof *fds, &most, NULL);
 }
 
 static void turn(struct http_door *d)
 {
+    d->server.busy = d->server.held = false;
+    d->reading = NULL;
     MHD_run(d->daemon);
     shut_slow_callers(d);
-    if (!http_server_turn(&d->server))
+    http_server_turn(&d->server);
+    if (!d->server.busy && !d->reading)
         sleep_until_something(d);
 }
 

@@ -10,6 +10,7 @@
 #include "page.h"
 
 #define LIVE_NS (NS_PER_S * 2 / 5) /* between two events for those who watch */
+#define HOLD_NS (200 * NS_PER_US)  /* a connection whose answer takes longer is suspended */
 
 /* ---- replies ---- */
 
@@ -126,7 +127,7 @@ static void tell_watchers(struct http_server *h)
     m = metrics_now(h);
     live_state_text(&event, &m);
     if (!event.failed && live_tell(h->live, &event))
-        h->resumed = true;
+        h->busy = true;
     json_text_free(&event);
 }
 
@@ -170,19 +171,37 @@ static void on_done(void *arg, struct http_call *c)
 {
     struct http_server *h = arg;
     http_call_finish(c, h->pipeline, http_backend_view(h->backend));
-    MHD_resume_connection(c->connection);
-    h->resumed = true;
+    if (c->suspended)
+        MHD_resume_connection(c->connection);
+    c->suspended = false;
+    h->busy = true;
+}
+
+/* Suspending takes libmicrohttpd four system calls. So an answer is waited for without, for a moment: then
+ * this is called at each turn. */
+static void hold(struct http_server *h, struct http_call *c)
+{
+    if (clock_ns() - c->began_ns < HOLD_NS) {
+        h->held = true;
+        return;
+    }
+    MHD_suspend_connection(c->connection);
+    c->suspended = true;
 }
 
 static void infer(struct http_server *h, struct http_call *c)
 {
     struct oip_model model;
+    if (c->left) {
+        hold(h, c);
+        return;
+    }
     c->began_ns = clock_ns();
     if (!c->error.code && !http_backend_model(h->backend, &model, &c->error) &&
         !http_call_read(c, &model, h->pipeline)) {
         http_backend_send(h->backend, c);
         if (c->left) {
-            MHD_suspend_connection(c->connection);
+            h->held = true;
             return;
         }
     }
@@ -265,12 +284,10 @@ enum MHD_Result http_server_serve(struct http_server *h, struct http_call *c)
     return c->reply.status ? http_server_reply(h, c) : MHD_YES;
 }
 
-bool http_server_turn(struct http_server *h)
+void http_server_turn(struct http_server *h)
 {
-    h->resumed = false;
     http_backend_collect(h->backend, on_done, h);
     tell_watchers(h);
-    return h->resumed;
 }
 
 void http_server_abandon(struct http_server *h)

@@ -18,20 +18,22 @@ struct http_server {
     struct live *live;
     uint64_t told_ns; /* when those who watch were told last */
     uint64_t spans;   /* the last that was given to a trace */
-    bool resumed;     /* connections have replies that libmicrohttpd has not looked at */
+    /* since these were set false: */
+    bool busy; /* connections have bytes or replies that libmicrohttpd may go on with at once */
+    bool held; /* connections that are not suspended wait for answers */
 };
 
 /* Close it after an error, too, and when libmicrohttpd has ended. */
 int http_server_open(struct http_server *h, const struct pipeline *p, struct error *e);
 void http_server_close(struct http_server *h);
 
-/* The request is whole. Where its answer takes a while, its connection is suspended until then, and this is
- * called again. MHD_NO ends the connection. */
+/* The request is whole. Without a reply it waits for answers, and this is called again: at each turn, or when
+ * its connection, which is suspended after a moment, is resumed. MHD_NO ends the connection. */
 enum MHD_Result http_server_serve(struct http_server *h, struct http_call *c);
 /* Hands c's reply over as it is. */
 enum MHD_Result http_server_reply(struct http_server *h, struct http_call *c);
-/* Answers that came go to their calls; those who watch are told. True: libmicrohttpd has something to do. */
-bool http_server_turn(struct http_server *h);
+/* Answers that came go to their calls; those who watch are told. */
+void http_server_turn(struct http_server *h);
 /* All that waits ends. */
 void http_server_abandon(struct http_server *h);
 

@@ -40,6 +40,21 @@ void json_text_bytes(struct json_text *t, const void *bytes, size_t n)
     t->n += n;
 }
 
+void json_text_put(struct json_text *t, const char *s)
+{
+    json_text_bytes(t, s, strlen(s));
+}
+
+void json_text_number(struct json_text *t, uint64_t n)
+{
+    char digits[20];
+    size_t at = sizeof digits;
+    do
+        digits[--at] = (char)('0' + n % 10);
+    while (n /= 10);
+    json_text_bytes(t, digits + at, sizeof digits - at);
+}
+
 void json_text_format(struct json_text *t, const char *format, ...)
 {
     char text[FORMAT_BYTES];
@@ -68,11 +83,26 @@ static size_t utf8(const unsigned char *s)
     return n;
 }
 
+/* How many characters at `s` stand for themselves. */
+static size_t plain(const char *s)
+{
+    size_t n = 0;
+    while ((unsigned char)s[n] >= 0x20 && (unsigned char)s[n] < 0x7f && s[n] != '"' && s[n] != '\\')
+        n++;
+    return n;
+}
+
 void json_text_string(struct json_text *t, const char *s)
 {
     json_text_bytes(t, "\"", 1);
     while (*s) {
-        size_t n = utf8((const unsigned char *)s);
+        size_t n = plain(s);
+        if (n) {
+            json_text_bytes(t, s, n);
+            s += n;
+            continue;
+        }
+        n = utf8((const unsigned char *)s);
         if (*s == '"' || *s == '\\')
             json_text_format(t, "\\%c", *s);
         else if ((unsigned char)*s < 0x20 || *s == 0x7f)

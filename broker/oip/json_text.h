@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct json_text {
     char *at; /* owned */
@@ -15,6 +16,8 @@ struct json_text {
 };
 
 void json_text_bytes(struct json_text *t, const void *bytes, size_t n);
+void json_text_put(struct json_text *t, const char *s);
+void json_text_number(struct json_text *t, uint64_t n);
 void json_text_format(struct json_text *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* In quotes. What is no UTF-8 in it becomes `?`. */
 void json_text_string(struct json_text *t, const char *s);

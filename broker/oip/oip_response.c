@@ -19,51 +19,51 @@ void oip_server_text(struct json_text *out)
 
 static void put_port(struct json_text *out, const struct port *p)
 {
-    json_text_format(out, "[{\"name\":");
+    json_text_put(out, "[{\"name\":");
     json_text_string(out, p->name);
     json_text_format(out, ",\"datatype\":\"%s\",\"shape\":[-1", oip_dtype_name(p->tensor.dtype));
     for (int i = 1; i < p->tensor.rank; i++)
         json_text_format(out, ",%lld", (long long)p->tensor.dim[i]);
-    json_text_format(out, "]}]");
+    json_text_put(out, "]}]");
 }
 
 void oip_model_text(struct json_text *out, const char *name, const struct oip_model *m)
 {
-    json_text_format(out, "{\"name\":");
+    json_text_put(out, "{\"name\":");
     json_text_string(out, name);
-    json_text_format(out, ",\"versions\":[\"1\"],\"platform\":\"freezeline_onnx\",\"inputs\":");
+    json_text_put(out, ",\"versions\":[\"1\"],\"platform\":\"freezeline_onnx\",\"inputs\":");
     put_port(out, &m->input);
-    json_text_format(out, ",\"outputs\":");
+    json_text_put(out, ",\"outputs\":");
     put_port(out, &m->output);
-    json_text_format(out, "}");
+    json_text_put(out, "}");
 }
 
 static void put_config_port(struct json_text *out, const struct port *p)
 {
-    json_text_format(out, "[{\"name\":");
+    json_text_put(out, "[{\"name\":");
     json_text_string(out, p->name);
     json_text_format(out, ",\"data_type\":\"TYPE_%s\",\"dims\":[", oip_dtype_name(p->tensor.dtype));
     for (int i = 1; i < p->tensor.rank; i++)
         json_text_format(out, "%s%lld", i > 1 ? "," : "", (long long)p->tensor.dim[i]);
-    json_text_format(out, "]}]");
+    json_text_put(out, "]}]");
 }
 
 void oip_config_text(struct json_text *out, const char *name, const struct oip_model *m)
 {
-    json_text_format(out, "{\"name\":");
+    json_text_put(out, "{\"name\":");
     json_text_string(out, name);
     json_text_format(
         out, ",\"platform\":\"freezeline_onnx\",\"backend\":\"freezeline\",\"max_batch_size\":%d,\"input\":",
         m->most_rows);
     put_config_port(out, &m->input);
-    json_text_format(out, ",\"output\":");
+    json_text_put(out, ",\"output\":");
     put_config_port(out, &m->output);
-    json_text_format(out, "}");
+    json_text_put(out, "}");
 }
 
 void oip_index_text(struct json_text *out, const char *name, bool ready)
 {
-    json_text_format(out, "[{\"name\":");
+    json_text_put(out, "[{\"name\":");
     json_text_string(out, name);
     json_text_format(out, ",\"version\":\"1\",\"state\":\"%s\",\"reason\":\"\"}]",
                      ready ? "READY" : "UNAVAILABLE");
@@ -71,9 +71,9 @@ void oip_index_text(struct json_text *out, const char *name, bool ready)
 
 void oip_error_text(struct json_text *out, const char *why)
 {
-    json_text_format(out, "{\"error\":");
+    json_text_put(out, "{\"error\":");
     json_text_string(out, why);
-    json_text_format(out, "}");
+    json_text_put(out, "}");
 }
 
 /* ---- parameters ---- */
@@ -90,26 +90,42 @@ static uint32_t layers_run(const struct oip_row *r, const struct view *v)
     return r->exit < 0 ? v->layers : v->exit[r->exit].layers;
 }
 
+static void put_signed(struct json_text *out, int32_t n)
+{
+    if (n < 0)
+        json_text_put(out, "-");
+    json_text_number(out, (uint64_t)(n < 0 ? -(int64_t)n : n));
+}
+
+/* The comma before all but the first, the key, and the quote that several rows are in. */
+static void begin_field(struct json_text *out, const char *comma, const char *name, int rows)
+{
+    json_text_put(out, comma);
+    json_text_put(out, "\"");
+    json_text_put(out, name);
+    json_text_put(out, rows > 1 ? "\":\"" : "\":");
+}
+
 static void put_field(struct json_text *out, const struct oip_row *r, const struct view *v, enum row_field f)
 {
     switch (f) {
     case ROW_LAYERS:
-        json_text_format(out, "%u", layers_run(r, v));
+        json_text_number(out, layers_run(r, v));
         break;
     case ROW_EXIT:
-        json_text_format(out, "%d", r->exit);
+        put_signed(out, r->exit);
         break;
     case ROW_LABEL:
-        json_text_format(out, "%d", r->label);
+        put_signed(out, r->label);
         break;
     case ROW_CONFIDENCE:
         json_text_float(out, r->confidence);
         break;
     case ROW_EPOCH:
-        json_text_format(out, "%llu", (unsigned long long)r->epoch);
+        json_text_number(out, r->epoch);
         break;
     default:
-        json_text_format(out, "%llu", (unsigned long long)(r->total_ns / NS_PER_US));
+        json_text_number(out, r->total_ns / NS_PER_US);
     }
 }
 
@@ -139,10 +155,13 @@ static void put_stage_times(struct json_text *out, const struct oip_answer *a)
             last = a->row[i].trace.stage[a->row[i].trace.n - 1].stage + 1;
     for (uint32_t stage = 0; stage < last; stage++)
         for (int f = 0; f < STAGE_FIELDS; f++) {
-            json_text_format(out, ",\"stage%u_%s_us\":%s", stage, stage_field_name[f], rows > 1 ? "\"" : "");
-            for (int i = 0; i < rows; i++)
-                json_text_format(out, "%s%llu", i ? "," : "",
-                                 (unsigned long long)stage_us(&a->row[i], stage, (enum stage_field)f));
+            char name[40];
+            snprintf(name, sizeof name, "stage%u_%s_us", stage, stage_field_name[f]);
+            begin_field(out, ",", name, rows);
+            for (int i = 0; i < rows; i++) {
+                json_text_bytes(out, ",", i > 0);
+                json_text_number(out, stage_us(&a->row[i], stage, (enum stage_field)f));
+            }
             json_text_bytes(out, "\"", rows > 1);
         }
 }
@@ -153,9 +172,9 @@ static void put_parameters(struct json_text *out, const struct oip_answer *a)
     int rows = a->request->rows;
     bool one_hot = false, known = false;
     char promise[96];
-    json_text_format(out, "\"parameters\":{");
+    json_text_put(out, "\"parameters\":{");
     for (int f = 0; f < ROW_FIELDS; f++) {
-        json_text_format(out, "%s\"%s\":%s", f ? "," : "", field_name[f], rows > 1 ? "\"" : "");
+        begin_field(out, f ? "," : "", field_name[f], rows);
         for (int i = 0; i < rows; i++) {
             if (i)
                 json_text_bytes(out, ",", 1);
@@ -164,12 +183,14 @@ static void put_parameters(struct json_text *out, const struct oip_answer *a)
         json_text_bytes(out, "\"", rows > 1);
     }
     put_stage_times(out, a);
-    json_text_format(out, ",\"request\":\"");
-    for (int i = 0; i < rows; i++)
-        json_text_format(out, "%s%llu", i ? "," : "", (unsigned long long)a->row[i].request);
+    json_text_put(out, ",\"request\":\"");
+    for (int i = 0; i < rows; i++) {
+        json_text_bytes(out, ",", i > 0);
+        json_text_number(out, a->row[i].request);
+    }
     json_text_bytes(out, "\"", 1);
     if (rows == 1 && a->row[0].label >= 0 && a->row[0].label < a->n_labels) {
-        json_text_format(out, ",\"class\":");
+        json_text_put(out, ",\"class\":");
         json_text_string(out, a->label[a->row[0].label]);
     }
     if (a->view && a->view->promise.made)
@@ -178,7 +199,9 @@ static void put_parameters(struct json_text *out, const struct oip_answer *a)
         one_hot = one_hot || a->row[i].one_hot;
         known = known || a->row[i].known;
     }
-    json_text_format(out, "%s%s},", one_hot ? ",\"one_hot\":true" : "", known ? ",\"known\":true" : "");
+    if (one_hot)
+        json_text_put(out, ",\"one_hot\":true");
+    json_text_put(out, known ? ",\"known\":true}," : "},");
 }
 
 /* ---- the output ---- */
@@ -244,20 +267,25 @@ static void put_scores(struct json_text *out, const struct oip_answer *a)
 static void put_output(struct json_text *out, const struct oip_answer *a, int k,
                        const struct json_text *binary)
 {
-    json_text_format(out, "\"outputs\":[{\"name\":");
+    json_text_put(out, "\"outputs\":[{\"name\":");
     json_text_string(out, a->ports->output.name);
-    json_text_format(out, ",\"datatype\":\"%s\",\"shape\":[%d,%d],", k ? "BYTES" : "FP32", a->request->rows,
-                     k ? k : a->classes);
+    json_text_put(out, k ? ",\"datatype\":\"BYTES\",\"shape\":[" : ",\"datatype\":\"FP32\",\"shape\":[");
+    json_text_number(out, (uint64_t)a->request->rows);
+    json_text_put(out, ",");
+    json_text_number(out, (uint64_t)(k ? k : a->classes));
+    json_text_put(out, "],");
     if (a->request->binary) {
-        json_text_format(out, "\"parameters\":{\"binary_data_size\":%zu}}]}", binary->n);
+        json_text_put(out, "\"parameters\":{\"binary_data_size\":");
+        json_text_number(out, binary->n);
+        json_text_put(out, "}}]}");
         return;
     }
-    json_text_format(out, "\"data\":[");
+    json_text_put(out, "\"data\":[");
     if (k)
         put_classes(out, a, k, false);
     else
         put_scores(out, a);
-    json_text_format(out, "]}]}");
+    json_text_put(out, "]}]}");
 }
 
 void oip_answer_text(struct json_text *out, const struct oip_answer *a, int64_t *header)
@@ -270,11 +298,11 @@ void oip_answer_text(struct json_text *out, const struct oip_answer *a, int64_t 
     else if (a->request->binary)
         json_text_bytes(&binary, a->scores,
                         (size_t)a->request->rows * (size_t)a->classes * sizeof *a->scores);
-    json_text_format(out, "{\"model_name\":");
+    json_text_put(out, "{\"model_name\":");
     json_text_string(out, a->model);
-    json_text_format(out, ",\"model_version\":\"1\",");
+    json_text_put(out, ",\"model_version\":\"1\",");
     if (*a->request->id) {
-        json_text_format(out, "\"id\":");
+        json_text_put(out, "\"id\":");
         json_text_string(out, a->request->id);
         json_text_bytes(out, ",", 1);
     }
