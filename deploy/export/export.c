@@ -70,7 +70,7 @@ static int make_absolute(struct pipeline_arguments *a, char **file, char *absolu
     if (a->path && (*file = realpath(a->path, NULL)))
         a->path = *file;
     for (int i = 0; i < a->sets.n; i++) {
-        if (!(absolute[i] = pipeline_absolute_set(a->sets.item[i])))
+        if (!(absolute[i] = pipeline_absolute_set(a->sets.item[i], NULL)))
             return error_set(e, FL_NOMEM, "no memory");
         a->sets.item[i] = absolute[i];
     }

@@ -137,7 +137,7 @@ static int check(struct up *u, struct error *e)
 static int make_sets_absolute(struct up *u, struct error *e)
 {
     for (int i = 0; i < u->where.sets.n; i++) {
-        if (!(u->absolute[i] = pipeline_absolute_set(u->where.sets.item[i])))
+        if (!(u->absolute[i] = pipeline_absolute_set(u->where.sets.item[i], NULL)))
             return error_set(e, FL_NOMEM, "no memory");
         u->where.sets.item[i] = u->absolute[i];
     }

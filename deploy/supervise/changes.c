@@ -48,6 +48,8 @@ static const struct {
     {"broker.results", CHANGE_STOPS},
     {"broker.replicas", CHANGE_STOPS},
     {"broker.", CHANGE_BROKER},
+    {"choose", CHANGE_BROKER},
+    {"budget.", CHANGE_BROKER},
     {"log_level", CHANGE_SERVICES},
     {"logs.", CHANGE_SERVICES},
 };

@@ -10,6 +10,7 @@
 
 #include "base/nearest.h"
 #include "config/here.h"
+#include "config/variants.h"
 #include "help.h"
 #include "stages/place/precision_options.h"
 
@@ -161,14 +162,21 @@ int arguments_parse(const struct usage *u, const struct argument *table, int arg
 
 int arguments_load(struct pipeline **out, const struct pipeline_arguments *a, struct error *e)
 {
+    struct pipeline *front;
     int rc;
 
     *out = NULL;
     if (!a->path)
         return error_set(e, FL_USAGE, "-c P.yaml is missing: which pipeline?");
-    if ((rc = pipeline_load(out, a->path, a->sets.item, a->sets.n, e)) || !a->host)
+    if ((rc = pipeline_load(&front, a->path, a->sets.item, a->sets.n, e)))
         return rc;
-    if ((rc = here_settle(*out, a->host, e))) {
+    if (!a->variant) {
+        *out = front;
+    } else {
+        rc = variant_load(out, front, a->variant, a->sets.item, a->sets.n, e);
+        pipeline_free(front);
+    }
+    if (!rc && a->host && (rc = here_settle(*out, a->host, e))) {
         pipeline_free(*out);
         *out = NULL;
     }

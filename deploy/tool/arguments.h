@@ -85,7 +85,7 @@ int arguments_parse(const struct usage *u, const struct argument *table, int arg
 /* The options that every command on a pipeline takes. */
 struct pipeline_arguments {
     const char *path;
-    const char *host; /* NULL: not said */
+    const char *host, *variant; /* NULL: not said */
     struct argument_list sets;
 };
 
@@ -99,6 +99,7 @@ struct pipeline_arguments {
          "this machine is that one of the file's `hosts`",                                                   \
          0,                                                                                                  \
          0},                                                                                                 \
+        {ARGUMENT_TEXT, "variant", 0, &(where).variant, "NAME", "that one of the file's `variants`", 0, 0},  \
     {                                                                                                        \
         ARGUMENT_LIST, "set", 0, &(where).sets, "KEY=VALUE", "override a key of the file (may be repeated)", \
             0, 0                                                                                             \

@@ -476,6 +476,33 @@ static int check_lists(const struct loading *l)
     return rc;
 }
 
+static int check_variants(struct loading *l)
+{
+    const struct pipeline *p = l->p;
+    for (int i = 0; i < p->n_variants; i++) {
+        const struct variant_config *v = &p->variant[i];
+        struct key_source o = source_at(l, "variants.%d", i);
+        if (!v->name)
+            return key_error(o, false, l->e, "a variant has no `name`");
+        if (!i && (v->file || v->n_sets))
+            return key_error(
+                o, false, l->e,
+                "the first variant, `%s`, is the pipeline of this file itself: leave its `file` and "
+                "`set` out",
+                v->name);
+        if (i && !v->file == !v->n_sets)
+            return key_error(
+                o, false, l->e,
+                "variant `%s`: write either `file: FILE.yaml` or `set: [KEY=VALUE]`, by which it "
+                "is another one",
+                v->name);
+        for (int k = 0; k < i; k++)
+            if (!strcmp(v->name, p->variant[k].name))
+                return key_error(o, false, l->e, "two variants are called `%s`", v->name);
+    }
+    return FL_OK;
+}
+
 static int load(struct loading *l, const char *text, size_t size, const char *const *sets, int n_sets)
 {
     int rc = key_set_defaults(l->p, l->e);
@@ -487,7 +514,7 @@ static int load(struct loading *l, const char *text, size_t size, const char *co
         rc = apply_entry(l, &l->p->entries->item[i]);
     if (rc || (rc = derive(l)) || (rc = check_exits(l)) || (rc = check_stages(l)) ||
         (rc = check_workers(l)) || (rc = check_endpoints(l)) || (rc = check_lists(l)) ||
-        (rc = check_values(l)))
+        (rc = check_values(l)) || (rc = check_variants(l)))
         return rc;
     precision_find(l->p);
     return FL_OK;
@@ -604,6 +631,7 @@ void pipeline_free(struct pipeline *p)
     pipeline_clear_exits(p);
     pipeline_clear_labels(p);
     pipeline_clear_hosts(p);
+    pipeline_clear_variants(p);
     pipeline_clear_ways(p);
     for (int i = 0; i < PIPELINE_MAX_CACHES; i++) {
         free(p->cache.endpoint[i]);

@@ -31,6 +31,8 @@
 #define PIPELINE_MAX_HOSTS     32
 #define PIPELINE_MAX_WAYS      (PIPELINE_MAX_STAGES * PIPELINE_MAX_REPLICAS + PIPELINE_MAX_CACHES + 16)
 #define PIPELINE_MAX_BROKERS   4
+#define PIPELINE_MAX_VARIANTS  8
+#define PIPELINE_MAX_SETS      16
 
 struct descriptor_config {
     bool flatten;
@@ -180,6 +182,23 @@ struct launch_config {
         char *option[PIPELINE_MAX_SBATCH]; /* more words for sbatch */
     } slurm;
 };
+
+/* Another model for the same question (variants.h). The first one is the pipeline itself. */
+struct variant_config {
+    char *name;
+    char *file; /* its own pipeline file; NULL: this one, with what `set` says */
+    int n_sets;
+    char *set[PIPELINE_MAX_SETS]; /* KEY=VALUE */
+};
+
+struct budget_config {
+    double max_accuracy_loss;                 /* points, as a mean over any hour */
+    double latency_ms;                        /* 0: deadlines alone decide */
+    double memory_mb, cpu_seconds_per_second; /* 0: no bound */
+};
+
+enum choose_rule { CHOOSE_BUDGET, CHOOSE_CASCADE, CHOOSE_EXP3, CHOOSE_EXP4 }; /* in the order of the key's */
+
 struct yaml_entries;
 
 struct pipeline {
@@ -221,6 +240,10 @@ struct pipeline {
     struct host_config host[PIPELINE_MAX_HOSTS];
     int port; /* the first of the tcp ports of processes that other hosts reach */
     struct launch_config launch;
+    int n_variants; /* 0: the file names none */
+    struct variant_config variant[PIPELINE_MAX_VARIANTS];
+    enum choose_rule choose;
+    struct budget_config budget;
     int here; /* which of host this process is on; -1: none of them, or not known */
     int n_ways;
     struct pipeline_way way[PIPELINE_MAX_WAYS]; /* where hosts are named: one for each endpoint */
@@ -239,9 +262,10 @@ const char *pipeline_origin(const char *text);
 /* The same from memory; `name` is the file name for messages and for relative paths. */
 int pipeline_parse(struct pipeline **out, const char *text, size_t size, const char *name,
                    const char *const *sets, int n_sets, struct error *e);
-/* The same KEY=VALUE with a path in it made absolute, so that it means the same from any directory. Owned;
- * NULL when there is no memory. A path in a YAML list stays as it is. */
-char *pipeline_absolute_set(const char *set);
+/* The same KEY=VALUE with a path in it made absolute, so that it means the same from any directory: it is
+ * relative to the pipeline file `file` or, where that is NULL, to the working directory. Owned; NULL when
+ * there is no memory. A path in a YAML list stays as it is. */
+char *pipeline_absolute_set(const char *set, const char *file);
 void pipeline_free(struct pipeline *p);
 
 /* How many brokers there are, and broker `index` of them; its texts are p's. */

@@ -13,6 +13,7 @@
 #define EXIT(field)        offsetof(struct exit_config, field)
 #define HOST(field)        offsetof(struct host_config, field)
 #define BROKER(field)      offsetof(struct broker_replica, field)
+#define VARIANT(field)     offsetof(struct variant_config, field)
 #define RANGE(low, high)   .min = (low), .max = (high)
 #define LIST(counter, cap) .count_offset = (counter), .most = (cap)
 
@@ -253,6 +254,25 @@ const struct key pipeline_keys[] = {
     {"updates.spool_mb", KEY_DOUBLE, ROOT(updates.spool_mb), "256", RANGE(0, 1048576),
      .help = "on each cache service's disk, for updates that wait while Redis is away; then the oldest are "
              "dropped"},
+    {"variants.#.name", KEY_NAME, VARIANT(name), .example = "int8",
+     .help = "of a model for the same question: same inputs, same classes; the first one is this file's own"},
+    {"variants.#.file", KEY_PATH, VARIANT(file), .example = "small.yaml",
+     .help =
+         "a pipeline file of its own; default: this file with what `set` says, state in STATE/variants/NAME"},
+    {"variants.#.set.#", KEY_TEXT, VARIANT(set), .example = "[precision=int8]",
+     LIST(VARIANT(n_sets), PIPELINE_MAX_SETS), .help = "KEY=VALUE: what it has otherwise than this file"},
+    {"choose", KEY_RULE, ROOT(choose), "budget", .choices = "budget|cascade|exp3|exp4",
+     .help = "which variant answers: by load within `budget`; small ones first, others where they are "
+             "unsure; one "
+             "by feedback; all, in a vote that feedback weighs"},
+    {"budget.max_accuracy_loss", KEY_DOUBLE, ROOT(budget.max_accuracy_loss), "1", RANGE(0, 100),
+     .help = "points of accuracy that other variants than the best may cost, as a mean over any hour"},
+    {"budget.latency_ms", KEY_DOUBLE, ROOT(budget.latency_ms), "0", RANGE(0, 3600000),
+     .help = "that a variant may be expected to take; 0: about two thirds of a request's deadline"},
+    {"budget.memory_mb", KEY_DOUBLE, ROOT(budget.memory_mb), "0", RANGE(0, 1048576),
+     .help = "of all variants that are loaded; 0: no bound"},
+    {"budget.cpu_seconds_per_second", KEY_DOUBLE, ROOT(budget.cpu_seconds_per_second), "0", RANGE(0, 65536),
+     .help = "processor time of all variants together; 0: no bound"},
     {"logs.max_mb", KEY_DOUBLE, ROOT(logs.max_mb), "16", RANGE(0.01, 1048576),
      .help = "of each process's log; then it becomes .log.1, that becomes .log.2, and so on"},
     {"logs.keep", KEY_INT, ROOT(logs.keep), "2", RANGE(0, 100), .help = "old logs of each process, at most"},

@@ -34,7 +34,8 @@ enum key_type {
 struct key {
     const char *path;
     enum key_type type;
-    size_t offset; /* in the pipeline, stage, replica, exit, host or broker: whichever the path leads to */
+    size_t offset; /* in the pipeline, stage, replica, exit, host, broker or variant: whichever the path leads
+                      to */
     const char *initial; /* default, as it would be written; NULL: none, or derived (`help` says how) */
     const char *example; /* for the reference where there is no default */
     double min, max;
@@ -97,6 +98,7 @@ void pipeline_clear_exits(struct pipeline *p);
 void pipeline_clear_brokers(struct pipeline *p);
 void pipeline_clear_labels(struct pipeline *p);
 void pipeline_clear_hosts(struct pipeline *p);
+void pipeline_clear_variants(struct pipeline *p);
 /* Chooses a host for all that the file gives none, and derives all endpoints. FL_CONFIG, FL_NOMEM. */
 int pipeline_place(struct pipeline *p, struct error *e);
 void pipeline_clear_ways(struct pipeline *p);

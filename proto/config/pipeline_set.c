@@ -77,6 +77,18 @@ void pipeline_clear_hosts(struct pipeline *p)
     p->n_hosts = 0;
 }
 
+void pipeline_clear_variants(struct pipeline *p)
+{
+    for (int i = 0; i < PIPELINE_MAX_VARIANTS; i++) {
+        free(p->variant[i].name);
+        free(p->variant[i].file);
+        for (int k = 0; k < PIPELINE_MAX_SETS; k++)
+            free(p->variant[i].set[k]);
+    }
+    memset(p->variant, 0, sizeof p->variant);
+    p->n_variants = 0;
+}
+
 struct stage_config *pipeline_add_stage(struct pipeline *p)
 {
     struct stage_config *s = &p->stage[p->n_stages++];
@@ -105,40 +117,43 @@ static int no_such_item(struct key_source o, const char *list, int index, int n,
     return key_error(o, true, e, "there is no %s.%d: the next one is %s.%d", list, index, list, n);
 }
 
+/* The item `index` of a list: one that is there, or the next one, which is then there. */
+static int reach_item(int *n, const char *list, int index, int most, struct key_source o, struct error *e)
+{
+    if (index > *n || index >= most)
+        return no_such_item(o, list, index, *n, most, e);
+    *n += index == *n;
+    return FL_OK;
+}
+
 /* Makes the items of lists of mappings that the path leads through, where they are the next ones. */
 static int reach(struct pipeline *p, const char *pattern, const int *index, struct key_source o,
                  struct error *e)
 {
+    struct stage_config *s;
     if (below(pattern, "exits.#")) {
         p->exits_auto = false;
-        if (index[0] > p->n_exits || index[0] >= PIPELINE_MAX_EXITS)
-            return no_such_item(o, "exits", index[0], p->n_exits, PIPELINE_MAX_EXITS, e);
-        p->n_exits += index[0] == p->n_exits;
+        return reach_item(&p->n_exits, "exits", index[0], PIPELINE_MAX_EXITS, o, e);
     }
-    if (below(pattern, "hosts.#")) {
-        if (index[0] > p->n_hosts || index[0] >= PIPELINE_MAX_HOSTS)
-            return no_such_item(o, "hosts", index[0], p->n_hosts, PIPELINE_MAX_HOSTS, e);
-        p->n_hosts += index[0] == p->n_hosts;
-    }
-    if (below(pattern, "broker.replicas.#")) {
-        if (index[0] > p->broker.n_replicas || index[0] >= PIPELINE_MAX_BROKERS)
-            return no_such_item(o, "broker.replicas", index[0], p->broker.n_replicas, PIPELINE_MAX_BROKERS,
-                                e);
-        p->broker.n_replicas += index[0] == p->broker.n_replicas;
-    }
-    if (below(pattern, "stages.#")) {
-        if (index[0] > p->n_stages || index[0] >= PIPELINE_MAX_STAGES)
-            return no_such_item(o, "stages", index[0], p->n_stages, PIPELINE_MAX_STAGES, e);
-        if (index[0] == p->n_stages)
-            pipeline_add_stage(p);
-    }
-    if (below(pattern, "stages.#.replicas.#")) {
-        struct stage_config *s = &p->stage[index[0]];
-        if (index[1] > s->n_replicas || index[1] >= PIPELINE_MAX_REPLICAS)
-            return no_such_item(o, "replicas", index[1], s->n_replicas, PIPELINE_MAX_REPLICAS, e);
-        if (index[1] == s->n_replicas)
-            pipeline_add_replica(s);
-    }
+    if (below(pattern, "hosts.#"))
+        return reach_item(&p->n_hosts, "hosts", index[0], PIPELINE_MAX_HOSTS, o, e);
+    if (below(pattern, "variants.#"))
+        return reach_item(&p->n_variants, "variants", index[0], PIPELINE_MAX_VARIANTS, o, e);
+    if (below(pattern, "broker.replicas.#"))
+        return reach_item(&p->broker.n_replicas, "broker.replicas", index[0], PIPELINE_MAX_BROKERS, o, e);
+    if (!below(pattern, "stages.#"))
+        return FL_OK;
+    if (index[0] > p->n_stages || index[0] >= PIPELINE_MAX_STAGES)
+        return no_such_item(o, "stages", index[0], p->n_stages, PIPELINE_MAX_STAGES, e);
+    if (index[0] == p->n_stages)
+        pipeline_add_stage(p);
+    if (!below(pattern, "stages.#.replicas.#"))
+        return FL_OK;
+    s = &p->stage[index[0]];
+    if (index[1] > s->n_replicas || index[1] >= PIPELINE_MAX_REPLICAS)
+        return no_such_item(o, "replicas", index[1], s->n_replicas, PIPELINE_MAX_REPLICAS, e);
+    if (index[1] == s->n_replicas)
+        pipeline_add_replica(s);
     return FL_OK;
 }
 
@@ -155,6 +170,8 @@ static void *holder(struct pipeline *p, const char *pattern, const int *index, i
         return &p->exit[index[0]];
     if (below(pattern, "hosts.#"))
         return &p->host[index[0]];
+    if (below(pattern, "variants.#"))
+        return &p->variant[index[0]];
     if (below(pattern, "broker.replicas.#"))
         return &p->broker.replica[index[0]];
     *used = 0;
@@ -190,6 +207,8 @@ int key_items(const struct pipeline *p, const char *pattern, const int *index)
         return p->n_exits;
     if (!strcmp(pattern, "hosts"))
         return p->n_hosts;
+    if (!strcmp(pattern, "variants"))
+        return p->n_variants;
     if (!strcmp(pattern, "broker.replicas"))
         return p->broker.n_replicas;
     snprintf(item, sizeof item, "%s.#", pattern);
@@ -328,10 +347,10 @@ static char *absolute_endpoint(const char *text, struct key_source o)
     return strdup(text);
 }
 
-char *pipeline_absolute_set(const char *set)
+char *pipeline_absolute_set(const char *set, const char *file)
 {
-    static const struct yaml_entry typed = {.line = 0};
-    const struct key_source here = {.file = "", .entry = &typed};
+    const struct yaml_entry from = {.line = file ? 1 : 0};
+    const struct key_source here = {.file = file ? file : "", .entry = &from};
     const char *equals = strchr(set, '=');
     char key[YAML_MAX_PATH], pattern[YAML_MAX_PATH], *value = NULL, *out = NULL;
     int index[YAML_MAX_INDICES];
@@ -556,6 +575,8 @@ int key_start_list(struct pipeline *p, const char *pattern, const int *index, st
         pipeline_clear_labels(p);
     else if (!strcmp(pattern, "hosts"))
         pipeline_clear_hosts(p);
+    else if (!strcmp(pattern, "variants"))
+        pipeline_clear_variants(p);
     else if (snprintf(item, sizeof item, "%s.#", pattern) < (int)sizeof item && (k = key_find(item))) {
         base = holder(p, pattern, index, &used);
         if (k->type == KEY_ENDPOINT || k->type == KEY_HOST)

@@ -202,12 +202,18 @@ void pipeline_differences(const struct pipeline *a, const struct pipeline *b, pi
                           void *arg)
 {
     struct differing d = {.a = a, .b = b, .each = each, .arg = arg};
+    const struct {
+        const char *list;
+        int a, b;
+    } count[] = {{"hosts", a->n_hosts, b->n_hosts}, {"variants", a->n_variants, b->n_variants}};
     char x[16], y[16];
 
     for (int i = 0; i < pipeline_n_keys; i++)
         compare_below(&d, &pipeline_keys[i], 0, 0);
-    snprintf(x, sizeof x, "%d", a->n_hosts);
-    snprintf(y, sizeof y, "%d", b->n_hosts);
-    if (strcmp(x, y))
-        each(arg, "hosts", "hosts", x, y);
+    for (size_t i = 0; i < sizeof count / sizeof *count; i++) {
+        snprintf(x, sizeof x, "%d", count[i].a);
+        snprintf(y, sizeof y, "%d", count[i].b);
+        if (count[i].a != count[i].b)
+            each(arg, count[i].list, count[i].list, x, y);
+    }
 }

@@ -16,6 +16,7 @@
 
 #include "config/pipeline.h"
 #include "config/precision.h"
+#include "config/variants.h"
 #include "config/yaml_reader.h"
 
 static struct pipeline *parse(const char *text, int n_sets, const char *const *sets)
@@ -52,6 +53,71 @@ static void refused_set(const char *set, int code, const char *says)
     assert_int_equal(pipeline_parse(&p, text, strlen(text), "p.yaml", &set, 1, &e), code);
     if (!strstr(e.text, says))
         fail_msg("\"%s\" does not say \"%s\"", e.text, says);
+}
+
+static void test_variants(void **state)
+{
+    struct pipeline *p = parse("model: m\n"
+                               "variants:\n  - {name: full}\n  - name: low\n    set: [precision=int8]\n"
+                               "  - {name: small, file: small.yaml}\n"
+                               "choose: cascade\nbudget: {latency_ms: 10}\n",
+                               0, NULL);
+    char *set;
+    (void)state;
+    assert_int_equal(p->n_variants, 3);
+    assert_string_equal(p->variant[1].set[0], "precision=int8");
+    assert_string_equal(p->variant[2].file, "/home/u/small.yaml");
+    assert_int_equal(p->choose, CHOOSE_CASCADE);
+    assert_float_equal(p->budget.latency_ms, 10, 0);
+    assert_float_equal(p->budget.max_accuracy_loss, 1, 0);
+    pipeline_free(p);
+    set = pipeline_absolute_set("model=small.onnx", "/home/u/p.yaml");
+    assert_string_equal(set, "model=/home/u/small.onnx");
+    free(set);
+    refused("model: m\nvariants: [{name: a, set: [x=1]}]\n", "is the pipeline of this file itself");
+    refused("model: m\nvariants: [{name: a}, {name: b}]\n", "write either `file: FILE.yaml` or `set");
+    refused("model: m\nvariants: [{name: a}, {name: a, file: f}]\n", "two variants are called `a`");
+    refused("model: m\nvariants: [{}]\n", "a variant has no `name`");
+    refused("model: m\nvariants: [{name: 1},{name: 2},{name: 3},{name: 4},{name: 5},{name: 6},{name: 7},"
+            "{name: 8},{name: 9}]\n",
+            "variants has more than 8 items");
+}
+
+/* A variant of the same file: what it sets, and a state of its own. */
+static void test_a_variant_is_a_pipeline(void **state)
+{
+    static const char text[] = "model: m.onnx\nvariants:\n  - {name: full}\n  - {name: low, set: "
+                               "[precision=bfloat16, 'stages=2']}\n  - {name: gone, file: no.yaml}\n";
+    const char *typed = "stages=4";
+    char folder[] = "/tmp/test_pipelineXXXXXX", path[64], expected[128];
+    struct pipeline *front, *p;
+    struct error e = {0};
+    FILE *f;
+    (void)state;
+    assert_non_null(mkdtemp(folder));
+    snprintf(path, sizeof path, "%s/p.yaml", folder);
+    assert_non_null(f = fopen(path, "w"));
+    fputs(text, f);
+    fclose(f);
+    assert_int_equal(pipeline_load(&front, path, &typed, 1, &e), FL_OK);
+    assert_int_equal(variant_load(&p, front, "low", &typed, 1, &e), FL_OK);
+    snprintf(expected, sizeof expected, "%s/variants/low", front->state);
+    assert_string_equal(p->state, expected);
+    assert_string_equal(p->precision, "bfloat16");
+    assert_int_equal(p->n_stages, 2);
+    assert_int_equal(p->n_variants, 0);
+    pipeline_free(p);
+    assert_int_equal(variant_load(&p, front, "full", &typed, 1, &e), FL_OK);
+    assert_string_equal(p->state, front->state);
+    assert_int_equal(p->n_stages, 4);
+    pipeline_free(p);
+    assert_int_equal(variant_load(&p, front, "gone", NULL, 0, &e), FL_CONFIG);
+    assert_non_null(strstr(e.text, "variant gone: cannot read"));
+    assert_int_equal(variant_load(&p, front, "other", NULL, 0, &e), FL_NOT_FOUND);
+    assert_non_null(strstr(e.text, "it has full, low, gone"));
+    pipeline_free(front);
+    remove(path);
+    remove(folder);
 }
 
 static void test_one_line_is_enough(void **state)
@@ -645,6 +711,8 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_one_line_is_enough),
+        cmocka_unit_test(test_variants),
+        cmocka_unit_test(test_a_variant_is_a_pipeline),
         cmocka_unit_test(test_paths_are_tidy),
         cmocka_unit_test(test_everything),
         cmocka_unit_test(test_sets_win),
