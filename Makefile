@@ -63,7 +63,7 @@ SCRIPTS  := $(if $(SANITIZE),,$(wildcard tests/integration/test_*.sh))
 CONFORM  := $(patsubst tests/conformance/%.c,$(B)/tests/conformance/%,$(wildcard tests/conformance/test_*.c))
 FUZZERS  := $(patsubst tests/fuzz/fuzz_%.c,$(B)/tests/fuzz/fuzz_%,$(wildcard tests/fuzz/fuzz_*.c))
 REPLAYS  := $(patsubst tests/fuzz/fuzz_%.c,$(B)/tests/fuzz/replay_%,$(wildcard tests/fuzz/fuzz_*.c))
-THREADED := $(filter %/test_cache %/test_pictures %/test_cache_service %/test_http %/test_pipeline_processes %/test_slow_node %/test_transport %/test_watch,$(UNIT) $(INTEGR))
+THREADED := $(filter %/test_async %/test_cache %/test_pictures %/test_cache_service %/test_http %/test_pipeline_processes %/test_slow_node %/test_transport %/test_watch,$(UNIT) $(INTEGR))
 FAULTS   := $(B)/tests/faults/search
 SIEGE    := $(B)/tests/faults/real/siege
 FAULT_SH := $(if $(SANITIZE),,tests/faults/real/test_siege.sh) tests/faults/test_faults.sh
@@ -290,8 +290,8 @@ layers: ## check that the folders include one another only along the arrows
 
 # What is installed, below PREFIX: each file's place, and where it comes from. Pages, and the sources that they link to.
 DOCUMENTS  = $(filter-out build/% configs/%,$(wildcard *.md */*.md */*/*.md */*/*/*.md)) proto/client/ask.py \
-    $(wildcard $(addprefix proto/client/python/,*.toml freezeline/*.* examples/*.py)) cache_service/promise/gap_bound.h tests/integration/installed_client.c
-HEADERS    = $(filter %.h,$(shell $(CC) -Iproto -MM proto/client/client.h))
+    $(wildcard $(addprefix proto/client/python/,*.toml freezeline/*.* examples/*.py)) cache_service/promise/gap_bound.h $(wildcard proto/client/examples/*.c)
+HEADERS    = $(filter %.h,$(shell $(CC) -Iproto -MM proto/client/async.h))
 INSTALLED  = $(foreach b,$(BINS),bin/$(notdir $(b))=$(b)) \
     $(foreach h,$(HEADERS),include/freezeline/$(h:proto/%=%)=$(h)) \
     lib/libfreezeline-client.a=$(CLIENT) lib/$(notdir $(CLIENT_SO))=$(CLIENT_SO) \

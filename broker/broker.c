@@ -243,8 +243,8 @@ static void handle(struct broker *b, int door, const struct peer *from, uint64_t
     uint64_t now = clock_ns();
     enum message_type t = b->in.type;
 
-    if (door == CLIENTS && (t == MESSAGE_REQUEST || t == MESSAGE_STATUS || t == MESSAGE_SPANS ||
-                            t == MESSAGE_FEEDBACK || t == MESSAGE_TIMES))
+    if (door == CLIENTS && (t == MESSAGE_REQUEST || t == MESSAGE_CANCEL || t == MESSAGE_STATUS ||
+                            t == MESSAGE_SPANS || t == MESSAGE_FEEDBACK || t == MESSAGE_TIMES))
         dispatch_client(b->dispatch, from, &b->in, &b->payload, now);
     else if (door == RESULTS && t == MESSAGE_RESULT) {
         if (dispatch_result(b->dispatch, &b->in.result, &b->payload, came_at(b, taken_ns, now), now, &e))

@@ -2,6 +2,7 @@
 #include "dispatch.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -88,11 +89,36 @@ static void fill_status(struct dispatch *d, uint64_t now)
     dispatch_status(d, &d->out.status_reply, now);
 }
 
+static bool is_of(const struct request_entry *e, const struct peer *from, const struct cancel *c)
+{
+    if (e->original || e->client.size != from->size || memcmp(e->client.id, from->id, from->size))
+        return false;
+    for (int i = 0; i < c->n; i++)
+        if (c->request[i] == e->client_id)
+            return true;
+    return false;
+}
+
+/* A client does not wait any more for requests of its own. One pass over all that there are is no more work
+ * than admitting a few. */
+static void on_cancel(struct dispatch *d, const struct peer *from, const struct cancel *c, uint64_t now)
+{
+    for (int i = 0; i < requests_slots(d->requests); i++) {
+        struct request_entry *e = requests_slot(d->requests, i);
+        if (!e || !is_of(e, from, c))
+            continue;
+        d->counters.cancelled++;
+        dispatch_answer_error(d, e, FL_CANCELLED, "cancelled by its client", 0, now);
+    }
+}
+
 void dispatch_client(struct dispatch *d, const struct peer *from, const struct message *m, zmq_msg_t *payload,
                      uint64_t now)
 {
     if (m->type == MESSAGE_REQUEST) {
         dispatch_request(d, from, &m->request, payload, now);
+    } else if (m->type == MESSAGE_CANCEL) {
+        on_cancel(d, from, &m->cancel, now);
     } else if (m->type == MESSAGE_STATUS) {
         fill_status(d, now);
         d->io.client(d->io.arg, from, &d->out, NULL);

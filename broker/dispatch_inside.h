@@ -22,6 +22,7 @@ struct counters {
     uint64_t refused;       /* requests turned away: draining, unavailable, malformed */
     uint64_t known;         /* of those answered: as an earlier request with the same input */
     uint64_t repeated;      /* requests that came again with their key */
+    uint64_t cancelled;     /* of those failed: by their clients */
     uint64_t undeliverable; /* answers whose client was gone */
     /* audits: admitted, of these done; and those for which there was no place */
     uint64_t audits_drawn, audits_done, audits_refused;

@@ -72,6 +72,7 @@ void dispatch_status(const struct dispatch *d, struct status_reply *out, uint64_
     out->duplicates = c->duplicates;
     out->known = c->known;
     out->repeated = c->repeated;
+    out->cancelled = c->cancelled;
     out->response_bytes = d->responses ? responses_bytes(d->responses) : 0;
     out->in_flight = (uint64_t)requests_count(d->requests);
     out->waiting = (uint64_t)requests_listed(d->requests, REQUESTS_WAITING);

@@ -157,8 +157,10 @@ static void take_from_list(struct http_backend *b, struct http_call *c)
 void http_backend_forget(struct http_backend *b, struct http_call *c)
 {
     for (int i = 0; i < c->sent; i++)
-        if (b->slot[(c->first_id + (uint64_t)i) % SLOTS] == c)
+        if (b->slot[(c->first_id + (uint64_t)i) % SLOTS] == c) {
             b->slot[(c->first_id + (uint64_t)i) % SLOTS] = NULL;
+            client_cancel(b->client, c->first_id + (uint64_t)i);
+        }
     if (c->sent)
         take_from_list(b, c);
     c->sent = c->left = 0;

@@ -26,7 +26,7 @@ int http_backend_model(struct http_backend *b, struct oip_model *out, struct err
 /* Sends the rows of a call that was read. It waits for answers then, unless c->error is set and c->left is 0.
  */
 void http_backend_send(struct http_backend *b, struct http_call *c);
-/* A call that waits is of no interest any more. */
+/* A call that waits is of no interest any more: the pipeline stops working for it. */
 void http_backend_forget(struct http_backend *b, struct http_call *c);
 /* Takes all answers that are there, calls `done` for each call that waits no more: answered, failed or
  * overdue. */

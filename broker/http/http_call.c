@@ -183,6 +183,8 @@ int http_status(int code)
         return 404;
     case FL_DEADLINE:
         return 408;
+    case FL_CANCELLED:
+        return 499;
     case FL_TOO_LARGE:
         return 413;
     case FL_OVERLOADED:
@@ -191,7 +193,6 @@ int http_status(int code)
         return 501;
     case FL_UNAVAILABLE:
     case FL_STALE:
-    case FL_CANCELLED:
     case FL_NOMEM:
         return 503;
     default:

@@ -31,7 +31,7 @@
 /* libmicrohttpd's, for each: request line, headers, a piece of the body. It writes zeros into all of it after
  * each request. */
 #define CONNECTION_BYTES (16 << 10)
-#define LOOK_NS          (NS_PER_S / 4) /* between two looks for connections that take too long */
+#define LOOK_NS          (NS_PER_S / 4) /* between two looks for connections that take too long, or have gone */
 #define SLEEP_MS         200
 #define HELD_NS          (100 * NS_PER_US) /* the longest sleep while a connection is not suspended that waits */
 #define GOODBYE_NS       (NS_PER_S / 2)    /* how long closing waits for replies to leave */
@@ -40,8 +40,8 @@
 struct caller {
     struct caller *before, *after;
     int fd;
-    uint64_t since_ns; /* when it began a request, or had its last reply */
-    bool served;       /* a request of it is whole, and its reply is not out yet */
+    uint64_t since_ns;        /* when it began a request, or had its last reply */
+    struct http_call *served; /* its request that is whole and has no reply yet; NULL: none */
 };
 
 struct http_door {
@@ -145,7 +145,7 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
         return go_on ? MHD_YES : MHD_NO;
     }
     if (caller)
-        caller->served = true;
+        caller->served = c;
     if (d->reading == c)
         d->reading = NULL;
     return http_server_serve(&d->server, c);
@@ -159,7 +159,7 @@ static void on_completed(void *arg, struct MHD_Connection *connection, void **st
     struct http_call *c = *state;
     (void)why;
     if (caller) {
-        caller->served = false;
+        caller->served = NULL;
         caller->since_ns = clock_ns();
     }
     if (!c)
@@ -222,16 +222,27 @@ static void on_connection(void *arg, struct MHD_Connection *connection, void **c
     *context = NULL;
 }
 
-/* libmicrohttpd sees the end of what was shut, and closes it. */
-static void shut_slow_callers(struct http_door *d)
+/* Nothing reads a connection that is suspended: so its socket is asked. One that says that it will send no
+ * more has gone, as for other servers. */
+static bool has_gone(const struct caller *c)
+{
+    struct pollfd fd = {.fd = c->fd, .events = POLLRDHUP};
+    return poll(&fd, 1, 0) == 1;
+}
+
+/* libmicrohttpd sees the end of what was shut, and closes it. Nobody works on for who has gone. */
+static void look_at_callers(struct http_door *d)
 {
     uint64_t now = clock_ns(), most = (uint64_t)d->pipeline->broker.http_timeout_ms * NS_PER_MS;
     if (now - d->looked_ns < LOOK_NS)
         return;
     d->looked_ns = now;
-    for (struct caller *c = d->callers; c; c = c->after)
+    for (struct caller *c = d->callers; c; c = c->after) {
         if (!c->served && c->fd >= 0 && now - c->since_ns > most)
             shutdown(c->fd, SHUT_RDWR);
+        else if (c->served && c->served->left && has_gone(c))
+            http_server_gone(&d->server, c->served);
+    }
 }
 
 /* ---- the thread ---- */
@@ -259,7 +270,7 @@ static void turn(struct http_door *d)
     d->server.busy = d->server.held = false;
     d->reading = NULL;
     MHD_run(d->daemon);
-    shut_slow_callers(d);
+    look_at_callers(d);
     http_server_turn(&d->server);
     if (!d->server.busy && !d->reading)
         sleep_until_something(d);

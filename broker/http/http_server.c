@@ -189,6 +189,13 @@ static void hold(struct http_server *h, struct http_call *c)
     c->suspended = true;
 }
 
+void http_server_gone(struct http_server *h, struct http_call *c)
+{
+    error_set(&c->error, FL_CANCELLED, "nobody waits for the answer");
+    http_backend_forget(h->backend, c);
+    on_done(h, c);
+}
+
 static void infer(struct http_server *h, struct http_call *c)
 {
     struct oip_model model;

@@ -50,6 +50,8 @@ static void put_requests(struct json_text *out, const char *m, const struct stat
     counter(out, m, "freezeline_requests_failed_total", "Admitted requests that got an error.", s->failed);
     counter(out, m, "freezeline_requests_expired_total", "Failed requests whose deadline had passed.",
             s->expired);
+    counter(out, m, "freezeline_requests_cancelled_total", "Failed requests that nobody waited for any more.",
+            s->cancelled);
     counter(out, m, "freezeline_requests_overloaded_total", "Requests that were refused because of load.",
             s->overloaded);
     counter(out, m, "freezeline_attempts_retried_total", "Attempts after a worker's death or silence.",

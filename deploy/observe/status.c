@@ -207,6 +207,8 @@ static int print_json(const struct status *s, const struct status_row *row, int 
                                       (json_int_t)r->known, "response_bytes", (json_int_t)r->response_bytes));
         json_object_set_new(json_object_get(root, "requests"), "repeated",
                             json_integer((json_int_t)r->repeated));
+        json_object_set_new(json_object_get(root, "requests"), "cancelled",
+                            json_integer((json_int_t)r->cancelled));
         json_object_set_new(root, "audits",
                             json_pack("{s:I, s:I, s:I}", "drawn", (json_int_t)r->audits_drawn, "done",
                                       (json_int_t)r->audits_done, "dropped", (json_int_t)r->audits_dropped));

@@ -6,6 +6,7 @@
 #include "client_inside.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -144,6 +145,7 @@ static int make(struct client **out, const struct pipeline *p, int first, int n,
     if (c) {
         c->watch = c->timer = -1;
         c->n_brokers = n;
+        zmq_msg_init(&c->payload);
     }
     if (!c || !(c->context = zmq_ctx_new()) || !copy_ends(c, p, first)) {
         client_free(c);
@@ -183,6 +185,7 @@ void client_free(struct client *c)
         free(c->broker[i].control);
     }
     failover_free(c->failover);
+    zmq_msg_close(&c->payload);
     lanes_free(c->lanes);
     if (c->watch >= 0)
         close(c->watch);
@@ -209,27 +212,44 @@ static int submit(struct client *c, zmq_msg_t *payload)
     return FL_OK;
 }
 
-int client_submit(struct client *c, const struct tensor *input, uint32_t flags, uint32_t deadline_ms,
-                  uint64_t *id, struct error *e)
+static int check_input(const struct client *c, const struct tensor *input, int64_t bytes, struct error *e)
 {
-    int64_t bytes = tensor_bytes(input);
-    zmq_msg_t payload;
-    int rc;
-
     if (bytes <= 0 || !input->data)
         return error_set(e, FL_SHAPE, "the input has no numbers");
     if (bytes > c->max_bytes) /* libzmq at the broker would close the connection without a word */
         return error_set(e, FL_TOO_LARGE,
                          "the input has %.3g MB, broker.max_request_mb allows %.3g: raise it",
                          (double)bytes / (1 << 20), (double)c->max_bytes / (1 << 20));
-    if (zmq_msg_init_size(&payload, (size_t)bytes))
-        return error_set(e, FL_NOMEM, "out of memory for an input of %lld bytes", (long long)bytes);
-    memcpy(zmq_msg_data(&payload), input->data, (size_t)bytes);
+    return FL_OK;
+}
+
+/* The input as a message: lent, or a copy. On an error what was lent is released. */
+static int make_payload(const struct client *c, const struct client_request *r, zmq_msg_t *out,
+                        struct error *e)
+{
+    int64_t bytes = tensor_bytes(&r->input);
+    int rc = check_input(c, &r->input, bytes, e);
+    if (!rc && (r->release ? zmq_msg_init_data(out, r->input.data, (size_t)bytes, r->release, r->arg)
+                           : zmq_msg_init_size(out, (size_t)bytes)))
+        rc = error_set(e, FL_NOMEM, "out of memory for an input of %lld bytes", (long long)bytes);
+    if (rc && r->release)
+        r->release(r->input.data, r->arg);
+    else if (!rc && !r->release)
+        memcpy(zmq_msg_data(out), r->input.data, (size_t)bytes);
+    return rc;
+}
+
+int client_send(struct client *c, const struct client_request *r, uint64_t *id, struct error *e)
+{
+    zmq_msg_t payload;
+    int rc = make_payload(c, r, &payload, e);
+    if (rc)
+        return rc;
     c->message.type = MESSAGE_REQUEST;
     c->message.request = (struct request){.id = c->next,
-                                          .deadline_ms = deadline_ms,
-                                          .flags = flags,
-                                          .input = *input,
+                                          .deadline_ms = r->deadline_ms,
+                                          .flags = r->flags,
+                                          .input = r->input,
                                           .sent_ns = clock_ns(),
                                           .clock = c->clock};
     if (!c->met && !connected(c, 0)) /* or it would go out with the next call alone */
@@ -241,6 +261,22 @@ int client_submit(struct client *c, const struct tensor *input, uint32_t flags, 
         return ask_send_error(c->broker[0].requests, rc, e);
     *id = c->next++;
     return FL_OK;
+}
+
+int client_submit(struct client *c, const struct tensor *input, uint32_t flags, uint32_t deadline_ms,
+                  uint64_t *id, struct error *e)
+{
+    return client_send(
+        c, &(struct client_request){.input = *input, .flags = flags, .deadline_ms = deadline_ms}, id, e);
+}
+
+bool client_cancel(struct client *c, uint64_t id)
+{
+    uint64_t now = clock_ns();
+    if (!failover_cancel(c->failover, id, now))
+        return false;
+    c->due_ns = now; /* one that was not sent yet ends at once */
+    return true;
 }
 
 /* Nothing was there: what comes from now on makes descriptors readable. False: something has come meanwhile.
@@ -280,11 +316,11 @@ static int sleep_until(struct client *c, uint64_t until_ns, struct error *e)
 }
 
 /* An answer that is to be handed out came from this broker, into c->message. FL_AGAIN: none. */
-static int receive_from(struct client *c, int broker, zmq_msg_t *payload, struct error *e)
+static int receive_from(struct client *c, int broker, struct error *e)
 {
     const struct message *m = &c->message;
     int rc;
-    while (!(rc = link_receive(&c->link[broker], NULL, &c->message, payload, e))) {
+    while (!(rc = link_receive(&c->link[broker], NULL, &c->message, &c->payload, e))) {
         uint64_t now = clock_ns();
         failover_heard(c->failover, broker, now);
         if (m->type == MESSAGE_STATUS_REPLY)
@@ -298,14 +334,16 @@ static int receive_from(struct client *c, int broker, zmq_msg_t *payload, struct
 /* Has a request ended without an answer, in c->message? Of an only broker that is told by its silence. */
 static bool expired(struct client *c, uint64_t now)
 {
-    bool some = failover_expired(c->failover, now, &c->message.answer);
-    while (some && c->n_links == 1)
+    const struct answer *a = &c->message.answer;
+    bool some;
+    do
         some = failover_expired(c->failover, now, &c->message.answer);
+    while (some && c->n_links == 1 && !c->tells_all && a->error != FL_CANCELLED);
     return some;
 }
 
 /* Sends again what has to be. True: a request has ended without an answer; c->message says so. */
-static bool look_after(struct client *c, zmq_msg_t *payload)
+static bool look_after(struct client *c)
 {
     uint64_t now;
     if ((now = clock_ns()) < c->due_ns)
@@ -325,22 +363,22 @@ static bool look_after(struct client *c, zmq_msg_t *payload)
     if (!expired(c, now))
         return false;
     c->message.type = MESSAGE_ANSWER;
-    zmq_msg_close(payload);
-    zmq_msg_init(payload);
+    zmq_msg_close(&c->payload);
+    zmq_msg_init(&c->payload);
     c->due_ns = now; /* there may be more of them */
     return true;
 }
 
 /* The next answer that is to be handed out, into c->message. */
-static int receive_answer(struct client *c, uint64_t until_ns, zmq_msg_t *payload, struct error *e)
+static int receive_answer(struct client *c, uint64_t until_ns, struct error *e)
 {
     for (;;) {
         uint64_t wake_ns = until_ns;
         int rc = FL_AGAIN;
-        if (look_after(c, payload))
+        if (look_after(c))
             return FL_OK;
         for (int i = 0; rc == FL_AGAIN && i < c->n_links; i++)
-            rc = receive_from(c, i, payload, e);
+            rc = receive_from(c, i, e);
         if (rc != FL_AGAIN)
             return rc;
         if (!may_sleep(c))
@@ -357,41 +395,51 @@ static int receive_answer(struct client *c, uint64_t until_ns, zmq_msg_t *payloa
     }
 }
 
+static int receive_until(struct client *c, uint64_t until_ns, struct answer *answer, const float **scores,
+                         int *n, struct error *e)
+{
+    int64_t count;
+    int rc = receive_answer(c, until_ns, e);
+    if (rc)
+        return rc;
+    *answer = c->message.answer;
+    set_timer(c);
+    count = answer->scores.dtype == TENSOR_F32 ? tensor_count(&answer->scores) : 0;
+    *n = count > 0 && count <= INT_MAX ? (int)count : 0;
+    *scores = *n ? zmq_msg_data(&c->payload) : NULL;
+    return FL_OK;
+}
+
+static int receive_copy(struct client *c, uint64_t until_ns, struct answer *answer, float *scores,
+                        int capacity, int *n, struct error *e)
+{
+    const float *from;
+    int count, rc = receive_until(c, until_ns, answer, &from, &count, e);
+    if (rc)
+        return rc;
+    count = !scores || count < 0 ? 0 : count < capacity ? count : capacity;
+    if (count)
+        memcpy(scores, from, (size_t)count * sizeof *scores);
+    if (n)
+        *n = count;
+    return FL_OK;
+}
+
 static uint64_t until(int timeout_ms)
 {
     return timeout_ms < 0 ? 0 : clock_ns() + (uint64_t)timeout_ms * NS_PER_MS + 1;
 }
 
-static void copy_scores(const struct answer *a, zmq_msg_t *payload, float *scores, int capacity, int *n)
+int client_receive_lent(struct client *c, int timeout_ms, struct answer *answer, const float **scores, int *n,
+                        struct error *e)
 {
-    int64_t count = a->scores.dtype == TENSOR_F32 ? tensor_count(&a->scores) : 0;
-    if (count > capacity)
-        count = capacity;
-    if (scores && count > 0)
-        memcpy(scores, zmq_msg_data(payload), (size_t)count * sizeof *scores);
-    if (n)
-        *n = scores ? (int)count : 0;
-}
-
-static int receive_until(struct client *c, uint64_t until_ns, struct answer *answer, float *scores,
-                         int capacity, int *n, struct error *e)
-{
-    zmq_msg_t payload;
-    int rc;
-    zmq_msg_init(&payload);
-    if (!(rc = receive_answer(c, until_ns, &payload, e))) {
-        *answer = c->message.answer;
-        set_timer(c);
-        copy_scores(answer, &payload, scores, capacity, n);
-    }
-    zmq_msg_close(&payload);
-    return rc;
+    return receive_until(c, until(timeout_ms), answer, scores, n, e);
 }
 
 int client_receive(struct client *c, int timeout_ms, struct answer *answer, float *scores, int capacity,
                    int *n, struct error *e)
 {
-    return receive_until(c, until(timeout_ms), answer, scores, capacity, n, e);
+    return receive_copy(c, until(timeout_ms), answer, scores, capacity, n, e);
 }
 
 int client_infer(struct client *c, const struct tensor *input, uint32_t flags, uint32_t deadline_ms,
@@ -405,7 +453,7 @@ int client_infer(struct client *c, const struct tensor *input, uint32_t flags, u
     if (rc)
         return rc;
     do
-        rc = receive_until(c, until_ns, answer, scores, capacity, n, e);
+        rc = receive_copy(c, until_ns, answer, scores, capacity, n, e);
     while ((!rc && answer->id != id) ||
            (rc == FL_AGAIN && clock_ns() < until_ns)); /* a signal does not end the wait */
     if (rc == FL_AGAIN) {

@@ -1,7 +1,7 @@
 /* client.h - send requests to a pipeline, receive answers
  *
- * One client per thread. Requests and answers are matched by the id that client_submit returns; answers come
- * in any order.
+ * One client per thread (async.h: one for many). Requests and answers are matched by the id that client_send
+ * returns; answers come in any order.
  */
 #ifndef FREEZELINE_CLIENT_H
 #define FREEZELINE_CLIENT_H
@@ -20,11 +20,25 @@ int client_new(struct client **out, const struct pipeline *p, struct error *e);
 int client_new_of(struct client **out, const struct pipeline *p, int broker, struct error *e);
 void client_free(struct client *c);
 
-/* Queues one request; `input` is one request's tensor in the model's own layout (dim[0] = 1), copied.
- * deadline_ms 0 = default. FL_UNAVAILABLE when no broker is connected and the queue is full. *id identifies
- * the answer. */
+struct client_request {
+    struct tensor input;  /* of one request, in the model's own layout (dim[0] = 1) */
+    uint32_t flags;       /* job_flags */
+    uint32_t deadline_ms; /* 0 = the pipeline's */
+    /* NULL: input.data are copied. Else they are lent until release(input.data, arg) is called, once,
+     * whatever the call returns; maybe before it does, maybe after the answer, and by any thread. */
+    void (*release)(void *data, void *arg);
+    void *arg;
+};
+
+/* Queues one request. FL_UNAVAILABLE when no broker is connected and the queue is full. *id identifies the
+ * answer. */
+int client_send(struct client *c, const struct client_request *r, uint64_t *id, struct error *e);
+/* The same with a copy of `input`. */
 int client_submit(struct client *c, const struct tensor *input, uint32_t flags, uint32_t deadline_ms,
                   uint64_t *id, struct error *e);
+/* The answer is of no interest any more: the pipeline stops working for it. It is answered all the same, with
+ * FL_CANCELLED or, where it was on its way, as it would have been. False: it was answered already. */
+bool client_cancel(struct client *c, uint64_t id);
 
 /* Waits up to timeout_ms (-1: for ever) for the next answer. `scores` (may be NULL) gets up to `capacity`
  * floats and *n their number. FL_AGAIN on timeout and when a signal was handled. An answer with answer->error
@@ -32,6 +46,10 @@ int client_submit(struct client *c, const struct tensor *input, uint32_t flags, 
  * again after so long. */
 int client_receive(struct client *c, int timeout_ms, struct answer *answer, float *scores, int capacity,
                    int *n, struct error *e);
+
+/* The same, but *scores are where they came (NULL: there are none), and valid until the next call with c. */
+int client_receive_lent(struct client *c, int timeout_ms, struct answer *answer, const float **scores, int *n,
+                        struct error *e);
 
 /* One request and its answer; answers to requests that were submitted before are dropped. FL_DEADLINE when
  * the broker says nothing until shortly after the deadline. */

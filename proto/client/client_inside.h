@@ -22,6 +22,7 @@ struct client {
     uint64_t due_ns;  /* when it wants to be called */
     int watch, timer; /* descriptors: of all links; of time */
     bool timed;       /* the timer runs */
+    bool tells_all;   /* an only broker's silence is an answer, too */
     int taken;        /* broker whose spans are being taken */
     struct security security;
     struct keys *keys;    /* its own; NULL: the process's, or none are needed */
@@ -30,6 +31,7 @@ struct client {
     int64_t max_bytes;    /* of an input */
     uint64_t clock;       /* which one is this process's */
     struct message message;
+    zmq_msg_t payload; /* of the newest answer */
 };
 
 /* Fills *e: no reply came in time. Connects once to find out why. FL_UNAVAILABLE. */

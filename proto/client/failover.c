@@ -28,7 +28,8 @@ struct pending {
     uint64_t deadline_ns, not_before_ns;
     int broker; /* where it is; NOWHERE: to be sent */
     uint8_t sent[PIPELINE_MAX_BROKERS];
-    bool again;              /* the next time is not the first */
+    bool again; /* the next time is not the first */
+    bool cancelled;
     uint64_t sent_ns;        /* when it was sent last */
     int older, newer, chain; /* by age; in its bucket. `newer` links the free ones too */
 };
@@ -359,6 +360,23 @@ bool failover_answer(struct failover *f, int broker, const struct answer *a, uin
     return true;
 }
 
+bool failover_cancel(struct failover *f, uint64_t id, uint64_t now)
+{
+    struct pending *p = find(f, id);
+    if (!p)
+        return false;
+    if (p->cancelled)
+        return true;
+    p->cancelled = true;
+    p->deadline_ns = now;
+    if (p->broker != NOWHERE) {
+        f->out.type = MESSAGE_CANCEL;
+        f->out.cancel = (struct cancel){.n = 1, .request = {id}};
+        f->io.send(f->io.arg, p->broker, &f->out, NULL); /* one that does not hear it works in vain */
+    }
+    return true;
+}
+
 uint64_t failover_tick(struct failover *f, uint64_t now)
 {
     for (int i = 0; i < f->n_brokers; i++) {
@@ -377,10 +395,12 @@ bool failover_expired(struct failover *f, uint64_t now, struct answer *out)
         bool sent = p->broker != NOWHERE;
         if (now < p->deadline_ns + (sent ? GRACE_NS : 0))
             continue;
-        *out = (struct answer){.id = p->request.id, .error = FL_DEADLINE, .label = -1, .exit = -1};
+        *out = (struct answer){
+            .id = p->request.id, .error = p->cancelled ? FL_CANCELLED : FL_DEADLINE, .label = -1, .exit = -1};
         snprintf(out->text, sizeof out->text, "%s",
-                 sent ? "the broker has not answered by the deadline"
-                      : "no broker was reached by the deadline");
+                 p->cancelled ? "it was cancelled"
+                 : sent       ? "the broker has not answered by the deadline"
+                              : "no broker was reached by the deadline");
         take_out(f, p);
         return true;
     }

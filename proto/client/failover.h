@@ -46,9 +46,12 @@ void failover_heard(struct failover *f, int broker, uint64_t now);
 void failover_started(struct failover *f, int broker, uint64_t started_ns, uint64_t now);
 /* It was this answer. True: it is to be handed out. False: it was before, or another broker is asked. */
 bool failover_answer(struct failover *f, int broker, const struct answer *a, uint64_t now);
+/* It is of no interest any more: its broker is told, and it ends within a moment. False: it is not here. */
+bool failover_cancel(struct failover *f, uint64_t id, uint64_t now);
 /* Sends what is due. Returns when to call again at the latest; UINT64_MAX: nothing is unanswered. */
 uint64_t failover_tick(struct failover *f, uint64_t now);
-/* Fills *out with the error of a request whose time is over without an answer. False: there is none. */
+/* Fills *out with the error of a request whose time is over without an answer, or that was cancelled. False:
+ * there is none. */
 bool failover_expired(struct failover *f, uint64_t now, struct answer *out);
 int failover_unanswered(const struct failover *f);
 uint64_t failover_sent_again(const struct failover *f); /* ever */

@@ -61,6 +61,7 @@ static void add_counts(struct status_reply *sum, const struct status_reply *s)
     sum->feedback_taken += s->feedback_taken;
     sum->feedback_refused += s->feedback_refused;
     sum->repeated += s->repeated;
+    sum->cancelled += s->cancelled;
     for (int i = 0; i < s->n_exits; i++)
         sum->exit[i].answered += s->exit[i].answered;
     sum->n_exits = s->n_exits > sum->n_exits ? s->n_exits : sum->n_exits;

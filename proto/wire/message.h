@@ -43,9 +43,10 @@ enum message_type {
     MESSAGE_RESULT,      /* cache or stage -> broker    + scores */
     MESSAGE_HELLO,       /* worker -> broker, first on the control socket */
     MESSAGE_HEARTBEAT,   /* worker -> broker, and its echo */
-    MESSAGE_CANCEL,      /* broker -> stages: these requests are answered */
-    MESSAGE_OUTCOME,     /* broker -> caches: what a sampled request turned out to be */
-    MESSAGE_STATUS,      /* client -> broker: how are you */
+    MESSAGE_CANCEL,  /* broker -> stages: these requests are answered; client -> broker: nobody waits for them
+                      */
+    MESSAGE_OUTCOME, /* broker -> caches: what a sampled request turned out to be */
+    MESSAGE_STATUS,  /* client -> broker: how are you */
     MESSAGE_STATUS_REPLY,
     MESSAGE_DRAIN,    /* operator -> broker: admit no more for a while; broker -> worker: end */
     MESSAGE_SPANS,    /* worker -> broker: spans of traced requests; client -> broker, empty: give them to me;
@@ -465,8 +466,9 @@ struct status_reply {
     uint64_t audits_drawn, audits_done, audits_dropped;
     uint64_t feedback_taken, feedback_refused;
     uint32_t broker, brokers; /* which of the pipeline's brokers this is, of how many; 0 brokers: not told */
-    uint64_t repeated; /* requests that came again with their key: answered as before, or once for both */
-    uint64_t pid;      /* the broker's own */
+    uint64_t repeated;  /* requests that came again with their key: answered as before, or once for both */
+    uint64_t cancelled; /* of those failed: by their clients */
+    uint64_t pid;       /* the broker's own */
     char host[MESSAGE_NAME_BYTES];
 };
 

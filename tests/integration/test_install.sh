@@ -6,7 +6,6 @@ set -u
 prefix=$work/usr
 yaml=$work/mine.yaml
 export PKG_CONFIG_PATH="$prefix/lib/pkgconfig${PKG_CONFIG_PATH:+:$PKG_CONFIG_PATH}"
-here=$PWD
 clean_up() {
     [ ! -d "$work/state" ] || "$prefix/bin/freezeline" down -c "$yaml" >/dev/null 2>&1
     rm -rf "$work"
@@ -32,10 +31,12 @@ links() { # of the pages, to other files
 }
 compile_client() {
     # shellcheck disable=SC2046,SC2086 # lists of words are meant
-    cd "$work" && ${CC:-cc} -std=c11 -Wall -Wextra -Werror $(pkg-config --cflags freezeline-client) -o client \
-        "$here/tests/integration/installed_client.c" $(pkg-config --libs freezeline-client) &&
-        ${CC:-cc} -std=c11 $(pkg-config --cflags freezeline-client) -o client-static "$here/tests/integration/installed_client.c" \
-            "$prefix/lib/libfreezeline-client.a" $(pkg-config --libs libzmq libprotobuf-c yaml-0.1 libxxhash) -lm -lpthread
+    cd "$prefix/share/freezeline/proto/client/examples" && for c in ask many; do
+        ${CC:-cc} -std=c11 -Wall -Wextra -Werror $(pkg-config --cflags freezeline-client) -o "$work/$c" $c.c \
+            $(pkg-config --libs freezeline-client) &&
+            ${CC:-cc} -std=c11 $(pkg-config --cflags freezeline-client) -o "$work/$c-static" $c.c \
+                "$prefix/lib/libfreezeline-client.a" $(pkg-config --libs libzmq libprotobuf-c yaml-0.1 libxxhash) -lm -lpthread || return 1
+    done
 }
 manual() { # a page for each command, which groff reads without a complaint where it is there
     for c in '' $(sed -n 's/^/-/p' "$work/words"); do
@@ -64,9 +65,15 @@ YAML
     cd "$work" && "$prefix/bin/freezeline" up -c "$yaml"
 }
 ask() {
-    cd "$work" && readelf -d client | grep 'libfreezeline-client.so.0' &&
-        LD_LIBRARY_PATH=$prefix/lib ./client "$yaml" | grep -E '^label [0-9] of 10$' &&
-        ./client-static "$yaml" | grep -E '^label [0-9] of 10$'
+    cd "$work" && readelf -d ask | grep 'libfreezeline-client.so.0' &&
+        LD_LIBRARY_PATH=$prefix/lib ./ask "$yaml" | grep -E '^label [0-9] of 10$' &&
+        ./ask-static "$yaml" | grep -E '^label [0-9] of 10$'
+}
+ask_many() {
+    cd "$work" && for c in "env LD_LIBRARY_PATH=$prefix/lib ./many" ./many-static; do
+        $c "$yaml" >"$work/said" && cat "$work/said" && grep -E '^request [0-9]+: label [0-9] of 10 scores$' "$work/said" &&
+            grep -x '100 answered, 0 of them early, 0 failed' "$work/said" || return 1
+    done
 }
 down() { "$prefix/bin/freezeline" down -c "$yaml" && rm -rf "$work/state"; }
 uninstall() {
@@ -86,10 +93,11 @@ check "no page links to what is not there" links
 "$prefix/bin/freezeline" --help=words >"$work/words"
 check "a manual page for each command" manual
 check "bash completes commands and options" completes
-check "a client compiles against what is installed" compile_client
+check "the examples compile against what is installed" compile_client
 check "and is of the same version" version_of_client
 check "the installed programs serve the installed example" serve
 check "and answer the client" ask
+check "and one client of several threads" ask_many
 check "down" down
 check "make uninstall removes what install brought and nothing else" uninstall
 check "install and uninstall below DESTDIR" staged

@@ -37,6 +37,7 @@ struct fake_server {
     pthread_t thread;
     atomic_bool end;
     _Atomic int64_t seen, asked;  /* requests, and questions for its status */
+    _Atomic int64_t cancelled;    /* requests that were; they are answered all the same */
     _Atomic uint64_t incarnation; /* of a worker that it says to have: this process; 0: none */
     atomic_int plan;              /* the first byte of its plan */
     int n_peers;                  /* different ones that sent requests, FAKE_PEERS at most */
@@ -90,6 +91,8 @@ static void fake_take(struct fake_server *s, const struct peer *peer, zmq_msg_t 
         frames_send(s->socket, peer, &s->message, NULL);
         return;
     }
+    if (s->message.type == MESSAGE_CANCEL)
+        s->cancelled += s->message.cancel.n;
     if (s->message.type != MESSAGE_REQUEST || s->n == FAKE_QUEUE)
         return;
     fake_meet(s, peer);

@@ -986,6 +986,44 @@ static void test_hits_cancel_what_is_behind(void **state)
     assert_int_equal(told(f, MESSAGE_CANCEL, 120), 1);
 }
 
+static void cancel(struct fixture *f, uint64_t who, uint64_t first, uint64_t second)
+{
+    struct message m = {.type = MESSAGE_CANCEL};
+    struct peer p = peer_named(who);
+    m.cancel = (struct cancel){.n = 2, .request = {first, second}};
+    dispatch_client(f->d, &p, &m, NULL, f->now);
+    dispatch_tick(f->d, f->now);
+}
+
+/* Its own requests alone, each answered once; the stages hear of it. */
+static void test_a_client_cancels_what_it_asked(void **state)
+{
+    struct fixture *f = *state;
+    all_workers(f);
+    ask(f, 1);
+    f->full = 1;
+    ask(f, 2); /* not sent yet */
+    ask(f, 3);
+    cancel(f, 2, 1, 2); /* another client's */
+    assert_int_equal(f->n_answers, 0);
+    cancel(f, 1, 1, 2);
+    cancel(f, 1, 1, 99); /* again, and one that never was */
+    assert_int_equal(f->n_answers, 2);
+    assert_int_equal(f->answer[0].error, FL_CANCELLED);
+    assert_int_equal(f->answer[1].error, FL_CANCELLED);
+    assert_int_equal(told(f, MESSAGE_CANCEL, 100), 1);
+    assert_int_equal(f->d->counters.cancelled, 2);
+    f->full = 0;
+    dispatch_tick(f->d, f->now);
+    assert_int_equal(f->n_jobs, 2); /* the third goes on */
+    result(f, &f->job[1], FL_OK, -1);
+    result(f, &f->job[0], FL_OK, -1); /* too late */
+    assert_int_equal(f->n_answers, 3);
+    assert_int_equal(f->answer[2].id, 3);
+    assert_int_equal(requests_count(f->d->requests), 0);
+    assert_int_equal(outstanding(f), 0);
+}
+
 static void hit_after(struct fixture *f, uint64_t wire_us, uint64_t queue_us, uint64_t lookup_us)
 {
     struct result r = {.attempt = 1,
@@ -2208,6 +2246,7 @@ int main(void)
         test(test_waits_while_stage_0_is_full),
         test(test_stage_0_has_two_batches_at_most),
         test(test_hits_cancel_what_is_behind),
+        test(test_a_client_cancels_what_it_asked),
         test(test_stages_that_never_saw_a_request_are_left_alone),
         test(test_hits_of_a_dead_cache_are_asked_for),
         test(test_hits_of_what_is_overdue_are_asked_for),

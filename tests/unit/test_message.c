@@ -345,6 +345,7 @@ static void test_status_reply(void **state)
     r->broker = 1;
     r->brokers = 2;
     r->repeated = next();
+    r->cancelled = next();
     r->pid = next();
     memset(r->host, 'b', sizeof r->host - 1);
     travel();

@@ -1,5 +1,7 @@
-/* installed_client.c - asks a pipeline once, built by test_install.sh as a stranger would: from what is
- * installed */
+/* ask.c - asks a pipeline once: ask PIPELINE.yaml
+ *
+ * cc ask.c $(pkg-config --cflags --libs freezeline-client)
+ */
 #include <stdio.h>
 #include <string.h>
 
