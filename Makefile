@@ -170,6 +170,7 @@ $(BENCHES): $(B)/tests/bench/%: $(B)/tests/bench/%.o $(LIB)
 $(B)/tests/bench/bench_flat: $(B)/tests/bench/flat_faiss.o
 $(B)/tests/bench/bench_flat: LINKER := $(CXX)
 $(B)/tests/bench/bench_flat: LD_LIBS := -lfaiss -fopenmp $(LD_LIBS)
+$(B)/tests/bench/bench_update_live: LD_LIBS := -lcmocka $(LD_LIBS) # it stands in the cache service's tests' world
 $(B)/tests/bench/flat_faiss.o: tests/bench/flat_faiss.cpp $(B)/flags
 	$(call say,CXX,$<)
 	$(Q)mkdir -p $(@D) && $(CXX) -O2 -fopenmp -c -o $@ $<
