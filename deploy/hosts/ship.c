@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <math.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/utsname.h>
@@ -63,7 +64,7 @@ static void name_host(struct ship *ship, struct transport *t, int host)
     snprintf(h->at.folder, sizeof h->at.folder, "pipelines/%s@%s", ship->s->id, name);
 }
 
-static int ask(struct transport *t, int host, void *arg, struct error *e)
+static int ask_one(struct transport *t, int host, void *arg, struct error *e)
 {
     struct ship *ship = arg;
     struct host_ship *h = &ship->host[host];
@@ -226,7 +227,7 @@ static int check_space(const struct host_ship *h, const char *host, int64_t byte
                      host, h->facts.directory, (double)h->facts.free_bytes / 1e6, (double)bytes / 1e6);
 }
 
-static int send_to(struct transport *t, int host, void *arg, struct error *e)
+static int send_one(struct transport *t, int host, void *arg, struct error *e)
 {
     struct ship *ship = arg;
     struct host_ship *h = &ship->host[host];
@@ -254,13 +255,32 @@ static int send_to(struct transport *t, int host, void *arg, struct error *e)
                    : FL_OK;
 }
 
+/* With `some` a host that fails is left out of what follows. */
+static int leave_out(struct ship *ship, int host, int rc, struct error *e)
+{
+    if (rc && ship->o->some)
+        snprintf(ship->shipped[host].why, sizeof ship->shipped[host].why, "%.299s", e->text);
+    return ship->o->some ? FL_OK : rc;
+}
+
+static int ask(struct transport *t, int host, void *arg, struct error *e)
+{
+    return leave_out(arg, host, ask_one(t, host, arg, e), e);
+}
+
+static int send_to(struct transport *t, int host, void *arg, struct error *e)
+{
+    struct ship *ship = arg;
+    return ship->shipped[host].why[0] ? FL_OK : leave_out(ship, host, send_one(t, host, arg, e), e);
+}
+
 static int prune(struct transport *t, int host, void *arg, struct error *e)
 {
     struct ship *ship = arg;
     char *script;
     int rc;
 
-    if (!ship->host[host].full)
+    if (!ship->host[host].full || ship->shipped[host].why[0])
         return FL_OK;
     script = ship_prune_script(ship->s->id, &ship->host[host].at);
     rc = script ? transport_script(t, host, script, NULL, ASK_MS, NULL, e)

@@ -72,6 +72,10 @@ static const char settle_functions[] =
     "node=$(uname -n)\n"
     "mkdir -p \"$here\" || exit 3\n";
 
+static const char keep_others[] = "if [ -f \"$here/.shipped\" ]; then\n"
+                                  "    LC_ALL=C sort -u -o \"$here/.shipped.new\" \"$here/.shipped\" "
+                                  "\"$here/.shipped.new\" || exit 3\n"
+                                  "fi\n";
 static const char settle_end[] =
     "[ ! -f \"$here/.shipped\" ] || LC_ALL=C comm -23 \"$here/.shipped\" \"$here/.shipped.new\" |\n"
     "    while read -r file; do rm -f \"$here/$file\"; done\n"
@@ -139,6 +143,7 @@ char *ship_settle_script(const struct shipment *s, const struct ship_step *step,
             settle_functions);
     list_steps(f, s, step);
     listed = list_places(f, s, step);
+    fputs(s->partial ? keep_others : "", f);
     fputs("all='", f);
     for (int i = 0; i < s->n; i++)
         if (step[i].wanted)

@@ -27,7 +27,8 @@ struct shipment {
     char id[SHIPMENT_ID_BYTES];
     int n, room;
     struct shipment_file *file;
-    int glibc; /* the programs need 2.N; 0: no particular one */
+    int glibc;    /* the programs need 2.N; 0: no particular one */
+    bool partial; /* beside what was shipped before, which stays */
 };
 
 /* `id` names the pipeline's folder on the hosts: letters, digits, '.', '_', '-'; FL_CONFIG otherwise. */

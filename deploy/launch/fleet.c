@@ -9,6 +9,7 @@
 
 #include "deploy/hosts/slurm_job.h"
 #include "deploy/tool/state.h"
+#include "deploy/process/serving.h"
 #include "deploy/process/word.h"
 
 #define FILE_NAME "launch.json"
@@ -98,6 +99,16 @@ int fleet_save(struct fleet *f, const struct pipeline *p, struct error *e)
 void fleet_forget(const struct pipeline *p)
 {
     word_remove(p, FILE_NAME);
+    word_remove(p, SERVING_PLACED);
+}
+
+int fleet_lock(int *lock, const struct pipeline *p, struct error *e)
+{
+    char path[STATE_PATH_BYTES];
+    int rc = state_path(path, p, e, "run/launch.lock");
+
+    *lock = -1;
+    return rc ? rc : state_lock(lock, path, "starting, stopping or changing it on its hosts", e);
 }
 
 void fleet_set_folder(struct fleet *f, int host, const char *folder)

@@ -34,6 +34,8 @@ int fleet_load(struct fleet *f, const struct pipeline *p, struct error *e);
 bool fleet_there(const struct pipeline *p);
 int fleet_save(struct fleet *f, const struct pipeline *p, struct error *e);
 void fleet_forget(const struct pipeline *p);
+/* One command at a time starts, stops or changes what runs on the hosts. Held until *lock is closed. */
+int fleet_lock(int *lock, const struct pipeline *p, struct error *e);
 void fleet_set_folder(struct fleet *f, int host, const char *folder);
 /* Connects to all hosts. */
 int fleet_open(struct fleet *f, struct error *e);

@@ -11,6 +11,8 @@
 #include "config/precision.h"
 #include "keys/allow_list.h"
 #include "deploy/process/roles.h"
+#include "deploy/process/serving.h"
+#include "deploy/hosts/ship.h"
 #include "deploy/tool/state.h"
 #include "stages/graph/graph.h"
 
@@ -168,8 +170,21 @@ static bool put(char **to, const char *text)
     return copy != NULL;
 }
 
-/* The file of p with paths as they are on a host. It is left in STATE/run, for whoever wants to look. */
-static int write_file(struct adding *a, char path[STATE_PATH_BYTES])
+/* `origin`: whose copy it says it is; NULL: nobody's. */
+static int print_to(const struct pipeline *p, const char *path, const char *origin, struct error *e)
+{
+    FILE *to = fopen(path, "we");
+
+    if (to) {
+        pipeline_print(to, p);
+        if (origin)
+            fprintf(to, "%s%s\n", PIPELINE_COPY_OF, origin);
+    }
+    return to && !fclose(to) ? FL_OK : error_set(e, FL_IO, "cannot write %s: %s", path, strerror(errno));
+}
+
+/* The file of p with paths as they are on a host. */
+static int write_sent(struct adding *a, char path[STATE_PATH_BYTES])
 {
     char *text = NULL, model[512];
     size_t size;
@@ -180,25 +195,38 @@ static int write_file(struct adding *a, char path[STATE_PATH_BYTES])
     if (to) {
         pipeline_print(to, a->p);
         fclose(to);
-        rc = pipeline_parse(&there, text, size, "placed.yaml", NULL, 0, a->e);
+        rc = pipeline_parse(&there, text, size, "sent.yaml", NULL, 0, a->e);
     }
     free(text);
     snprintf(model, sizeof model, "model/%s", base_of(a->p->model));
     if (!rc && (!put(&there->model, model) || !put(&there->state, "state") || !put(&there->keys, "keys") ||
                 (there->redis.password_file && !put(&there->redis.password_file, "redis.password"))))
         rc = error_set(a->e, FL_NOMEM, "no memory");
-    if (!rc && !(rc = state_path(path, a->p, a->e, "run/placed.yaml"))) {
-        to = fopen(path, "we");
-        if (to)
-            pipeline_print(to, there);
-        if (!to || fclose(to))
-            rc = error_set(a->e, FL_IO, "cannot write %s: %s", path, strerror(errno));
-    }
+    if (!rc && !(rc = state_path(path, a->p, a->e, "run/sent.yaml")))
+        rc = print_to(there, path, NULL, a->e);
     pipeline_free(there);
     return rc;
 }
 
-int fleet_files(struct shipment *s, const struct pipeline *p, struct error *e)
+int fleet_note_placed(const struct pipeline *p, struct error *e)
+{
+    char path[STATE_PATH_BYTES];
+    int rc = state_path(path, p, e, "run/" SERVING_PLACED);
+    return rc ? rc : print_to(p, path, p->path, e);
+}
+
+static int add_all(struct adding *a)
+{
+    const struct pipeline *p = a->p;
+    int rc;
+
+    if ((rc = add_programs(a->s, a->e)) || (rc = add_model(a)) || (rc = add_caches(a)) ||
+        (rc = add_state(a, "scales.txt")) || !p->redis.password_file)
+        return rc;
+    return shipment_add(a->s, SHIPMENT_ALL, p->redis.password_file, "redis.password", a->e);
+}
+
+int fleet_files(struct shipment *s, const struct pipeline *p, enum fleet_part what, struct error *e)
 {
     struct adding a = {s, p, e, FL_OK};
     char id[SHIPMENT_ID_BYTES], path[STATE_PATH_BYTES];
@@ -207,11 +235,36 @@ int fleet_files(struct shipment *s, const struct pipeline *p, struct error *e)
     name_shipment(id, sizeof id, p);
     if ((rc = shipment_init(s, id, e)))
         return rc;
-    if (!(rc = write_file(&a, path)) && !(rc = shipment_add(s, SHIPMENT_ALL, path, "pipeline.yaml", e)) &&
-        !(rc = add_programs(s, e)) && !(rc = add_model(&a)) && !(rc = add_caches(&a)) &&
-        !(rc = add_state(&a, "scales.txt")) && !(rc = add_keys(&a)) && p->redis.password_file)
-        rc = shipment_add(s, SHIPMENT_ALL, p->redis.password_file, "redis.password", e);
+    s->partial = what != FLEET_ALL;
+    if (what != FLEET_KEYS && !(rc = write_sent(&a, path)))
+        rc = shipment_add(s, SHIPMENT_ALL, path, "pipeline.yaml", e);
+    if (!rc)
+        rc = add_keys(&a);
+    if (!rc && what == FLEET_ALL)
+        rc = add_all(&a);
     if (rc)
         shipment_free(s);
+    return rc;
+}
+
+int fleet_ship(struct fleet *f, const struct pipeline *p, enum fleet_part what, char (*why)[300],
+               struct error *e)
+{
+    const struct ship_options o = {
+        .directory = p->launch.directory, .progress = what == FLEET_ALL ? stderr : NULL, .some = why != NULL};
+    struct shipped shipped[PIPELINE_MAX_HOSTS];
+    struct shipment files;
+    int rc = fleet_files(&files, p, what, e);
+
+    if (rc)
+        return rc;
+    if (!(rc = ship(f->transport, &files, &o, shipped, e)))
+        for (int i = 0; i < f->n; i++) {
+            if (why)
+                snprintf(why[i], sizeof why[i], "%s", shipped[i].why);
+            if (!shipped[i].why[0])
+                fleet_set_folder(f, i, shipped[i].folder);
+        }
+    shipment_free(&files);
     return rc;
 }

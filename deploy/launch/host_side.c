@@ -118,6 +118,12 @@ int host_side_watch(const struct pipeline *p, int wait_s, struct error *e)
             puts("ready");
             return FL_OK;
         }
+        if (holder == CLAIM_GONE && !wait_s) {
+            printf(HOST_SIDE_GONE
+                   ": pid %d died, what it started serves on; `freezeline up` starts another\n",
+                   (int)who.pid);
+            return FL_OK;
+        }
         if ((holder == CLAIM_NOBODY || holder == CLAIM_GONE) &&
             (seen || word_there(p, "failed") || waited_ns >= wait_ns))
             return failure_explain(p, e);

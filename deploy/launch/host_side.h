@@ -7,6 +7,8 @@
 
 #include "config/pipeline.h"
 
+#define HOST_SIDE_GONE "gone" /* how the line of a watch begins that finds a dead supervisor's processes */
+
 /* Could the pipeline start here? What an earlier run left is ended and removed. FL_UNAVAILABLE: it is up, or
  * its ports are taken; FL_CONFIG: cpus, addresses or programs that this host has not. */
 int host_side_check(const struct pipeline *p, struct error *e);

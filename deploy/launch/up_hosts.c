@@ -15,6 +15,7 @@
 #include "deploy/tool/state.h"
 #include "fleet.h"
 #include "fleet_files.h"
+#include "host_side.h"
 #include "deploy/process/running.h"
 #include "deploy/process/serving.h"
 #include "deploy/process/word.h"
@@ -33,13 +34,6 @@ struct starting {
     uint64_t until_ns;
     atomic_bool failed; /* on some host: the others need not be waited for */
     char waiting[PIPELINE_MAX_HOSTS][200];
-};
-
-struct applying {
-    struct starting starting;
-    bool dry_run;
-    int timeout_s;
-    char said[PIPELINE_MAX_HOSTS][200];
 };
 
 static int check(struct transport *t, int host, void *arg, struct error *e)
@@ -108,14 +102,15 @@ static void stop_all(struct fleet *f, const struct pipeline *p)
         fleet_forget(p);
 }
 
-/* Commands that ask or change it find its processes by this copy, not by a file that is edited meanwhile. */
-static int keep_copy(const struct pipeline *p, const struct argument_list *sets, struct error *e)
+/* Commands that ask or change it find its processes by these copies, not by a file that is edited meanwhile.
+ */
+static int keep_copies(const struct pipeline *p, const struct argument_list *sets, struct error *e)
 {
     struct serving copy;
     int rc = serving_take(&copy, p, p->path, sets, e);
 
-    if (!rc)
-        rc = serving_commit(&copy, e);
+    if (!rc && !(rc = serving_commit(&copy, e)))
+        rc = fleet_note_placed(p, e);
     serving_free(&copy);
     return rc;
 }
@@ -127,7 +122,7 @@ static int run_all(struct starting *s, struct error *e)
     int rc;
 
     if ((rc = transport_each(t, check, s, e)) || (rc = fleet_save(&s->fleet, p, e)) ||
-        (rc = keep_copy(p, &s->up->arguments->sets, e)))
+        (rc = keep_copies(p, &s->up->arguments->sets, e)))
         return rc;
     if ((rc = transport_each(t, start, s, e)) || (rc = transport_each(t, watch, s, e))) {
         stop_all(&s->fleet, p);
@@ -151,62 +146,90 @@ static bool is_over(const struct fleet *f)
     return f->job && ((slurm_job_here() && !strcmp(f->job, slurm_job_here())) || job_ended(f));
 }
 
-/* One that is up must not get other files under its feet. One that was started on other hosts than those of
- * now would be lost. */
-static int check_earlier(const struct up_hosts *u, const struct fleet *now, struct error *e)
+/* One that was started on other hosts than those of now would be lost. */
+static int check_earlier(const struct up_hosts *u, const struct fleet *old, const struct fleet *now,
+                         struct error *e)
 {
-    static struct status_reply said; /* large */
-    struct fleet old;
-    int rc = fleet_load(&old, u->pipeline, e);
+    for (int i = 0; !is_over(old) && i < old->n; i++)
+        if (strcmp(old->on, now->on) || fleet_host(now, old->host[i].name) < 0)
+            return error_set(
+                e, FL_UNAVAILABLE,
+                "it was started on host %s, by %s, and not stopped: `freezeline down -c %s` first",
+                old->host[i].name, old->on, u->pipeline->path);
+    return FL_OK;
+}
 
-    if (rc == FL_NOT_FOUND)
-        return FL_OK;
-    if (!rc && !running_ask(u->pipeline, ASK_MS, &said, NULL))
-        rc = error_set(e, FL_UNAVAILABLE, "it is up already on %d hosts; `freezeline down -c %s` stops it",
-                       old.n, u->pipeline->path);
-    for (int i = 0; !rc && !is_over(&old) && i < old.n; i++)
-        if (strcmp(old.on, now->on) || fleet_host(now, old.host[i].name) < 0)
-            rc = error_set(e, FL_UNAVAILABLE,
-                           "it was started on host %s, by %s, and not stopped: `freezeline down -c %s` first",
-                           old.host[i].name, old.on, u->pipeline->path);
-    fleet_close(&old);
+/* ---- supervisors that died ---- */
+
+static int look(struct transport *t, int host, void *arg, struct error *e)
+{
+    static const char *const words[] = {"supervise", "--watch", "0", NULL};
+    struct starting *s = arg;
+    (void)t;
+    return fleet_ask(&s->fleet, host, words, CHECK_MS, s->waiting[host], sizeof s->waiting[0], e);
+}
+
+static bool is_gone(const struct starting *s, int host)
+{
+    return !strncmp(s->waiting[host], HOST_SIDE_GONE, strlen(HOST_SIDE_GONE));
+}
+
+static int start_gone(struct transport *t, int host, void *arg, struct error *e)
+{
+    return is_gone(arg, host) ? start(t, host, arg, e) : FL_OK;
+}
+
+/* It serves: nothing is brought there, but hosts whose supervisor died get another, which takes over. */
+static int revive(struct starting *s, struct error *e)
+{
+    const struct pipeline *p = s->up->pipeline;
+    int rc, gone = 0;
+
+    if ((rc = fleet_open(&s->fleet, e)) || (rc = transport_each(s->fleet.transport, look, s, e)))
+        return rc;
+    for (int i = 0; i < s->fleet.n; i++)
+        if (is_gone(s, i) && ++gone)
+            fprintf(stderr, "%s: its supervisor died: a new one takes over what it left serving\n",
+                    s->fleet.host[i].name);
+    if (!gone)
+        return error_set(e, FL_UNAVAILABLE, "it is up already on %d hosts; `freezeline down -c %s` stops it",
+                         s->fleet.n, p->path);
+    if (!(rc = transport_each(s->fleet.transport, start_gone, s, e)))
+        rc = transport_each(s->fleet.transport, watch, s, e);
     return rc;
 }
 
-static int ship_all(struct starting *s, struct error *e)
+static int check_redis(const struct pipeline *p, struct error *e)
 {
-    const struct pipeline *p = s->up->pipeline;
-    const struct ship_options o = {.directory = p->launch.directory, .progress = stderr};
-    struct shipped shipped[PIPELINE_MAX_HOSTS];
-    struct shipment files;
-    int rc;
-
     if (p->redis.managed && p->security.mode == SECURITY_CURVE && !p->redis.password_file)
         return error_set(e, FL_CONFIG,
                          "redis.managed with security: curve: hosts reach it over the network, so it wants "
                          "redis.password_file");
-    if ((rc = fleet_files(&files, p, e)))
-        return rc;
-    if (!(rc = ship(s->fleet.transport, &files, &o, shipped, e)))
-        for (int i = 0; i < s->fleet.n; i++)
-            fleet_set_folder(&s->fleet, i, shipped[i].folder);
-    shipment_free(&files);
-    return rc;
+    return FL_OK;
 }
 
 int up_hosts(const struct up_hosts *u, struct error *e)
 {
+    static struct status_reply said; /* large */
     struct starting s = {.up = u, .until_ns = clock_ns() + (uint64_t)u->timeout_s * NS_PER_S};
+    struct fleet old;
     char path[STATE_PATH_BYTES];
     int rc, lock = -1;
 
     if ((rc = state_path(path, u->pipeline, e, "run")) || (rc = state_make(path, e)) ||
-        (rc = state_path(path, u->pipeline, e, "run/launch.lock")) ||
-        (rc = state_lock(&lock, path, "starting or stopping it on its hosts", e)))
+        (rc = check_redis(u->pipeline, e)) || (rc = fleet_lock(&lock, u->pipeline, e)))
         return rc;
-    if (!(rc = fleet_new(&s.fleet, u->pipeline, u->on, e)) && !(rc = check_earlier(u, &s.fleet, e)) &&
-        !(rc = fleet_open(&s.fleet, e)) && !(rc = ship_all(&s, e)))
-        rc = run_all(&s, e);
+    rc = fleet_load(&old, u->pipeline, e);
+    if (!rc && !running_ask(u->pipeline, ASK_MS, &said, NULL)) {
+        s.fleet = old;
+        rc = revive(&s, e);
+    } else if (!rc || rc == FL_NOT_FOUND) {
+        if (!(rc = fleet_new(&s.fleet, u->pipeline, u->on, e)) &&
+            !(rc = check_earlier(u, &old, &s.fleet, e)) && !(rc = fleet_open(&s.fleet, e)) &&
+            !(rc = fleet_ship(&s.fleet, u->pipeline, FLEET_ALL, NULL, e)))
+            rc = run_all(&s, e);
+        fleet_close(&old);
+    }
     fleet_close(&s.fleet);
     close(lock);
     return rc;
@@ -224,7 +247,6 @@ static bool job_ends(const struct fleet *f)
 int down_hosts(const struct pipeline *p, const struct launch_end *how, bool *ended, struct error *e)
 {
     struct fleet f;
-    char path[STATE_PATH_BYTES];
     int rc, lock = -1;
 
     *ended = false;
@@ -235,9 +257,8 @@ int down_hosts(const struct pipeline *p, const struct launch_end *how, bool *end
         fleet_close(&f);
         return FL_OK;
     }
-    if (!(rc = state_path(path, p, e, "run/launch.lock")) &&
-        !(rc = state_lock(&lock, path, "starting or stopping it on its hosts", e)) &&
-        !(rc = launch_drain(p, how, e)) && !(rc = fleet_open_some(&f, e)) &&
+    if (!(rc = fleet_lock(&lock, p, e)) && !(rc = launch_drain(p, how, e)) &&
+        !(rc = fleet_open_some(&f, e)) &&
         (!(rc = transport_each(f.transport, stop, &f, e)) || job_ends(&f))) {
         rc = FL_OK;
         fleet_forget(p);
@@ -245,72 +266,6 @@ int down_hosts(const struct pipeline *p, const struct launch_end *how, bool *end
         *ended = true;
     }
     fleet_close(&f);
-    if (lock >= 0)
-        close(lock);
-    return rc;
-}
-
-static int apply(struct transport *t, int host, void *arg, struct error *e)
-{
-    struct applying *a = arg;
-    char seconds[16];
-    const char *words[] = {"apply", "--timeout", seconds, a->dry_run ? "--dry-run" : NULL, NULL};
-
-    (void)t;
-    snprintf(seconds, sizeof seconds, "%d", a->timeout_s);
-    return fleet_ask(&a->starting.fleet, host, words, (a->timeout_s + 30) * 1000, a->said[host],
-                     sizeof a->said[0], e);
-}
-
-/* Files as they are now, to the hosts that it was started on. The fleet and the lock are the caller's to
- * close. */
-static int ship_again(struct starting *s, int *lock, struct error *e)
-{
-    const struct pipeline *p = s->up->pipeline;
-    char path[STATE_PATH_BYTES];
-    int rc = fleet_load(&s->fleet, p, e);
-
-    for (int i = 0; !rc && i < p->n_hosts; i++)
-        if (fleet_host(&s->fleet, p->host[i].name) != i || p->n_hosts != s->fleet.n)
-            rc = error_set(
-                e, FL_CONFIG,
-                "%s names other hosts than it was started on: that takes `freezeline down` and `up`",
-                p->path);
-    if (!rc && !(rc = state_path(path, p, e, "run/launch.lock")) &&
-        !(rc = state_lock(lock, path, "starting or stopping it on its hosts", e)) &&
-        !(rc = fleet_open(&s->fleet, e)))
-        rc = ship_all(s, e);
-    return rc;
-}
-
-int keys_to_hosts(const struct pipeline *p, struct error *e)
-{
-    const struct up_hosts up = {.pipeline = p};
-    struct starting s = {.up = &up};
-    int lock = -1, rc = ship_again(&s, &lock, e);
-
-    fleet_close(&s.fleet);
-    if (lock >= 0)
-        close(lock);
-    return rc;
-}
-
-int apply_hosts(const struct pipeline *p, bool dry_run, int timeout_s, struct error *e)
-{
-    const struct up_hosts up = {.pipeline = p};
-    struct serving was;
-    struct applying a = {.starting.up = &up, .dry_run = dry_run, .timeout_s = timeout_s};
-    int lock = -1, rc = ship_again(&a.starting, &lock, e);
-
-    if (!rc)
-        rc = transport_each(a.starting.fleet.transport, apply, &a, e);
-    if (!rc && !dry_run && !serving_recall(&was, p, NULL)) {
-        rc = keep_copy(p, &was.arguments.sets, e);
-        serving_free(&was);
-    }
-    for (int i = 0; !rc && i < a.starting.fleet.n; i++)
-        printf("%s: %s\n", a.starting.fleet.host[i].name, a.said[i]);
-    fleet_close(&a.starting.fleet);
     if (lock >= 0)
         close(lock);
     return rc;

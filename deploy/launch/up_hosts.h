@@ -20,11 +20,4 @@ int up_hosts(const struct up_hosts *u, struct error *e);
  * Where a host can't be reached what can be is stopped, and launch.json stays for another `down`. */
 int down_hosts(const struct pipeline *p, const struct launch_end *how, bool *ended, struct error *e);
 
-/* Brings what the files are now to the hosts, and has each apply it. FL_NOT_FOUND as down_hosts. */
-int apply_hosts(const struct pipeline *p, bool dry_run, int timeout_s, struct error *e);
-
-/* Brings the keys to the hosts, where processes read the list of allowed ones within a second. With p as it
- * serves nothing else becomes another. FL_NOT_FOUND as down_hosts. */
-int keys_to_hosts(const struct pipeline *p, struct error *e);
-
 #endif

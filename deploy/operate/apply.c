@@ -17,7 +17,7 @@
 #include "base/clock.h"
 #include "deploy/build/built_exits.h"
 #include "deploy/launch/fleet.h"
-#include "deploy/launch/up_hosts.h"
+#include "deploy/launch/change_hosts.h"
 #include "deploy/supervise/changes.h"
 #include "deploy/process/claim.h"
 #include "deploy/supervise/order.h"
@@ -277,16 +277,21 @@ static int load(struct apply *a, struct error *e)
     return FL_OK;
 }
 
+static int refuse_sets(const struct apply *a, struct error *e)
+{
+    return !a->where.sets.n
+               ? FL_OK
+               : error_set(e, FL_USAGE,
+                           "--set: the --set arguments of `up` stay; write what is to change into the file");
+}
+
 /* Finds all that can be wrong with the new files while nothing has changed yet. */
 static int check(struct apply *a, struct error *e)
 {
     bool caches;
     int rc;
 
-    if (a->where.sets.n)
-        return error_set(e, FL_USAGE,
-                         "--set: the --set arguments of `up` stay; write what is to change into the file");
-    if ((rc = load(a, e)))
+    if ((rc = refuse_sets(a, e)) || (rc = load(a, e)))
         return rc;
     caches = a->pipeline->cache.n_endpoints > 0 && strcmp(a->pipeline->cache.kind, "none") != 0;
     a->model = calloc(1, sizeof *a->model);
@@ -333,8 +338,10 @@ static int report(const struct apply *a, struct error *e)
 static int run_on_hosts(struct apply *a, bool *done, struct error *e)
 {
     struct pipeline *p;
-    int rc = running_load(&p, &a->where, e);
+    int rc;
 
+    if ((rc = refuse_sets(a, e)) || (rc = running_load(&p, &a->where, e)))
+        return rc;
     *done = !rc && fleet_there(p);
     if (*done)
         rc = apply_hosts(p, a->dry_run, a->timeout_s, e);

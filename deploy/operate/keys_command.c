@@ -9,14 +9,18 @@
 
 #include "base/clock.h"
 #include "deploy/launch/fleet.h"
+#include "deploy/process/claim.h"
+#include "deploy/process/running.h"
 #include "deploy/process/serving.h"
-#include "deploy/launch/up_hosts.h"
+#include "deploy/process/word.h"
+#include "deploy/launch/change_hosts.h"
 #include "deploy/tool/arguments.h"
 #include "deploy/tool/command.h"
 #include "deploy/tool/report.h"
 #include "deploy/tool/state.h"
 #include "deploy/tool/table.h"
 #include "key_rotation.h"
+#include "rotation_seen.h"
 
 static const struct usage usage = {
     .command = "keys",
@@ -35,7 +39,8 @@ static const struct usage usage = {
              "                it has it as client.key (or operator.key) in their `keys` directory\n"
              "  revoke NAME   its owner is refused from the next message on\n"
              "  rotate        new keys for all roles, in three steps with a rolling restart after\n"
-             "                the first two: run it three times, it says what is due next\n"
+             "                the first two, seen before the next step: run it three times, it says\n"
+             "                what is due next\n"
              "\n"
              "examples:\n"
              "  freezeline keys make -c P.yaml\n"
@@ -48,11 +53,14 @@ struct keys_command {
     struct argument_list operands;
     const char *role, *until, *output;
     int days;
-    bool json;
+    bool json, anyway;
     struct pipeline *pipeline;
     struct allow_list list;
     int lock;
 };
+
+#define LEFT   "keys.left" /* in STATE/run: some host has not got what the last command did */
+#define ASK_MS 2000
 
 static const char *name_of(const struct keys_command *c)
 {
@@ -62,30 +70,46 @@ static const char *name_of(const struct keys_command *c)
 /* To the hosts that it runs on, if it does: what is said next has to be true there. */
 static int bring_to_hosts(const struct keys_command *c, struct error *e)
 {
+    char left[600];
     struct pipeline *p;
     int rc;
 
     if (c->pipeline->here >= 0 || !fleet_there(c->pipeline) || (rc = serving_load(&p, &c->where, e)))
         return FL_OK;
-    if ((rc = keys_to_hosts(p, e)))
-        error_wrap(e, (enum fl_code)rc,
-                   "done here, but not on its hosts: `freezeline apply -c %s` tries again",
-                   c->pipeline->path);
+    word_leave(p, LEFT, "hosts");
+    if ((rc = keys_to_hosts(p, left, sizeof left, e)))
+        error_wrap(e, (enum fl_code)rc, "done here, but not on its hosts: the same command again goes on");
+    else if (left[0])
+        rc = error_set(
+            e, FL_UNAVAILABLE,
+            "done here and on the other hosts, but not everywhere: %s. The same command again goes on "
+            "there",
+            left);
+    else
+        word_remove(p, LEFT);
     pipeline_free(p);
     return rc;
 }
 
-static int print_done(const struct keys_command *c, const char *what, const char *sentence, struct error *e)
+static bool is_left(const struct keys_command *c)
 {
-    int rc = bring_to_hosts(c, e);
+    return c->pipeline->here < 0 && fleet_there(c->pipeline) && word_there(c->pipeline, LEFT);
+}
 
-    if (rc)
-        return rc;
+static int print_sentence(const struct keys_command *c, const char *what, const char *sentence,
+                          struct error *e)
+{
     if (c->json)
         return report_print(
             json_pack("{s:s, s:s, s:s}", "done", what, "keys", c->pipeline->keys, "next", sentence), e);
     printf("%s\n", sentence);
     return FL_OK;
+}
+
+static int print_done(const struct keys_command *c, const char *what, const char *sentence, struct error *e)
+{
+    int rc = bring_to_hosts(c, e);
+    return rc ? rc : print_sentence(c, what, sentence, e);
 }
 
 /* ---- make ---- */
@@ -270,7 +294,9 @@ static int take_away(struct keys_command *c, struct error *e)
     int rc = check_name(c, e), i;
     if (rc)
         return rc;
-    if ((i = named(&c->list, name_of(c))) < 0)
+    if ((i = named(&c->list, name_of(c))) < 0 && is_left(c))
+        return print_done(c, "revoke", "nobody of that name is let in, now on all hosts", e);
+    if (i < 0)
         return error_set(e, FL_NOT_FOUND, "nobody is called `%s`: see `freezeline keys list`", name_of(c));
     allow_list_remove(&c->list, i);
     if ((rc = allow_list_write(&c->list, c->pipeline->keys, e)))
@@ -279,11 +305,57 @@ static int take_away(struct keys_command *c, struct error *e)
     return print_done(c, "revoke", sentence, e);
 }
 
+/* Those that serve now have the keys of before. */
+static int note_who_runs(const struct keys_command *c, struct error *e)
+{
+    static struct status_reply s; /* large */
+    const char *keys = c->pipeline->keys;
+
+    rotation_seen_forget(keys);
+    if (key_rotation_step(keys) == ROTATION_NONE || running_ask(c->pipeline, ASK_MS, &s, NULL))
+        return FL_OK;
+    return rotation_seen_keep(keys, &s, e);
+}
+
+/* Has everybody started again since the last step? */
+static int check_restarts(const struct keys_command *c, struct error *e)
+{
+    static struct status_reply s; /* large */
+    struct process who;
+    char still[300];
+    enum claim_holder holder = claim_look(c->pipeline, &who);
+    bool up = fleet_there(c->pipeline) || (holder != CLAIM_NOBODY && holder != CLAIM_GONE);
+
+    if (c->anyway || !rotation_seen_any(c->pipeline->keys))
+        return FL_OK;
+    if (running_ask(c->pipeline, ASK_MS, &s, NULL))
+        return up ? error_set(
+                        e, FL_UNAVAILABLE,
+                        "the pipeline does not answer, so who has started again since the last step is not "
+                        "seen: --anyway takes the next one all the same")
+                  : FL_OK;
+    if (rotation_seen_still(c->pipeline->keys, &s, still, sizeof still))
+        return error_set(
+            e, FL_UNAVAILABLE,
+            "not started again since the last step: %s; `freezeline restart -c %s --rolling` first", still,
+            c->pipeline->path);
+    return FL_OK;
+}
+
+/* While some host has not got the last step, that is what is due. */
 static int rotate(struct keys_command *c, struct error *e)
 {
-    char sentence[400];
-    int rc = key_rotation_turn(c->pipeline->keys, &c->list, sentence, sizeof sentence, e);
-    return rc ? rc : print_done(c, "rotate", sentence, e);
+    char sentence[400] = "the last step has reached all hosts now: `freezeline restart --rolling`, then "
+                         "`freezeline keys rotate` again";
+    int rc = FL_OK;
+
+    if (!is_left(c) && !(rc = check_restarts(c, e)))
+        rc = key_rotation_turn(c->pipeline->keys, &c->list, sentence, sizeof sentence, e);
+    else if (!rc && key_rotation_step(c->pipeline->keys) == ROTATION_NONE)
+        snprintf(sentence, sizeof sentence, "the last step has reached all hosts now: the rotation is done");
+    if (rc || (rc = bring_to_hosts(c, e)) || (rc = note_who_runs(c, e)))
+        return rc;
+    return print_sentence(c, "rotate", sentence, e);
 }
 
 /* ---- the command ---- */
@@ -345,6 +417,7 @@ int command_keys(int argc, char **argv, struct error *e)
         OPTION_INT("days", c.days, "N", "of add: the key is good for N days (default: for ever)", 1, 36500),
         OPTION_TEXT("until", c.until, "DATE", "of add: or until then"),
         OPTION_TEXT("output", c.output, "FILE", "of add: where the key is written (default NAME.key)"),
+        OPTION_FLAG("anyway", c.anyway, "of rotate: though restarts since the last step were not seen"),
         ARGUMENTS_JSON(c.json),
         {0},
     };

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "deploy/launch/change_hosts.h"
 #include "deploy/launch/fleet.h"
 #include "deploy/supervise/order.h"
 #include "deploy/process/serving.h"
@@ -20,7 +21,8 @@ static const struct usage usage = {
     .notes =
         "More workers get requests as soon as they are loaded; of fewer, the last ones finish what they\n"
         "have and end. The number holds until `freezeline down`, also for what starts again; with\n"
-        "--save it is written into the pipeline file, too.\n\n"
+        "--save it is written into the pipeline file, too. Where the pipeline runs on several hosts a\n"
+        "new worker comes where a slot is free, on the host with the fewest workers.\n\n"
         "example:\n"
         "  freezeline scale -c P.yaml 1=3\n",
     .min_operands = 1,
@@ -76,15 +78,11 @@ static int scale(struct scale *s, const char *operand, struct error *e)
 
     if (rc || (rc = read_operand(s, operand, e)))
         return rc;
-    if (fleet_there(s->pipeline))
-        return error_set(
-            e, FL_USAGE,
-            "it runs on several hosts: write the workers and their hosts into stages.%d.replicas of %s, "
-            "then `freezeline apply -c %s`",
-            s->stage, s->pipeline->path, s->pipeline->path);
-    rc = order_give(s->pipeline,
-                    json_pack("{s:s, s:i, s:i}", "do", "scale", "stage", s->stage, "replicas", s->n),
-                    s->timeout_s, steps_heard, &steps, NULL, e);
+    rc = fleet_there(s->pipeline)
+             ? scale_hosts(s->pipeline, s->stage, s->n, s->timeout_s, s->json, e)
+             : order_give(s->pipeline,
+                          json_pack("{s:s, s:i, s:i}", "do", "scale", "stage", s->stage, "replicas", s->n),
+                          s->timeout_s, steps_heard, &steps, NULL, e);
     steps_end(&steps);
     if (rc || (s->save && (rc = write_file(s, e))))
         return rc;

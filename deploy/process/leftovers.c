@@ -15,6 +15,7 @@
 #include "claim.h"
 #include "deploy/tool/state.h"
 #include "roles.h"
+#include "serving.h"
 #include "word.h"
 
 #define STOP_MS      5000
@@ -109,6 +110,7 @@ void leftovers_remove_own(const struct pipeline *p)
     word_remove(p, "orders");
     word_remove(p, "pipeline.yaml");
     word_remove(p, "pipeline.next.yaml");
+    word_remove(p, SERVING_PLACED);
     word_remove(p, "supervisor.pid");
 }
 

@@ -178,6 +178,7 @@ int serving_recall(struct serving *out, const struct pipeline *p, struct error *
 
 int serving_load(struct pipeline **out, const struct pipeline_arguments *a, struct error *e)
 {
+    char placed[STATE_PATH_BYTES];
     struct pipeline_arguments both;
     struct pipeline *p;
     struct serving now;
@@ -186,6 +187,8 @@ int serving_load(struct pipeline **out, const struct pipeline_arguments *a, stru
     if (rc || serving_recall(&now, *out, NULL))
         return rc;
     both = now.arguments;
+    if (!state_path(placed, *out, NULL, "run/" SERVING_PLACED) && !access(placed, R_OK))
+        both = (struct pipeline_arguments){.path = placed};
     for (int i = 0; i < a->sets.n && both.sets.n < ARGUMENTS_MAX_LIST; i++)
         both.sets.item[both.sets.n++] = a->sets.item[i];
     if (!arguments_load(&p, &both, NULL)) {

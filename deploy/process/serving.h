@@ -11,6 +11,8 @@
 
 #include "deploy/tool/arguments.h"
 
+#define SERVING_PLACED "placed.yaml"
+
 struct serving {
     struct pipeline *pipeline;
     struct pipeline_arguments arguments; /* its path is the copy; texts are owned */
@@ -35,7 +37,8 @@ int serving_sets(struct argument_list *out, const struct serving *now, const cha
 /* What serves, as commands load it: the copy with the remembered arguments. FL_NOT_FOUND: nothing is up. */
 int serving_recall(struct serving *out, const struct pipeline *p, struct error *e);
 
-/* running_load, but of a pipeline that is up what serves, whatever its file says by now. */
+/* running_load, but of a pipeline that is up what serves, whatever its file says by now: the copy, or, where
+ * it runs on several hosts, STATE/run/placed.yaml, which says where each process is. */
 int serving_load(struct pipeline **out, const struct pipeline_arguments *a, struct error *e);
 
 #endif

@@ -142,17 +142,17 @@ struct slots {
     int next; /* the host that is asked first */
 };
 
-/* The next host that has a free slot; -1: none. */
+/* Of the hosts that have a free slot the one with the fewest workers, and of those the next; -1: none. */
 static int next_free(const struct pipeline *p, struct slots *s)
 {
+    int best = -1;
     for (int i = 0; i < p->n_hosts; i++) {
         int h = (s->next + i) % p->n_hosts;
-        if (p->host[h].slots && s->used[h] >= p->host[h].slots)
-            continue;
-        s->next = h + 1;
-        return h;
+        if ((!p->host[h].slots || s->used[h] < p->host[h].slots) && (best < 0 || s->used[h] < s->used[best]))
+            best = h;
     }
-    return -1;
+    s->next = best + 1;
+    return best;
 }
 
 static int count_named(struct pipeline *p, struct slots *s, struct error *e)
@@ -170,8 +170,7 @@ static int count_named(struct pipeline *p, struct slots *s, struct error *e)
     return FL_OK;
 }
 
-/* Round robin over the free slots, so that the replicas of a stage are on different hosts where they can be.
- */
+/* The replicas of a stage are on different hosts where they can be. */
 static int place_workers(struct pipeline *p, struct error *e)
 {
     struct slots s = {0};

@@ -131,6 +131,9 @@ follows_logs() {
     cat "$work/followed"
     grep -q '^b: .*SIGHUP' "$work/followed"
 }
+folder_on() { # K
+    $world exec "$1" sh -c 'echo /root/.cache/freezeline/pipelines/tiny-*'
+}
 nothing_left() {
     for k in 1 2 3; do
         if $world exec $k pgrep -l freezeline; then
@@ -181,9 +184,39 @@ grows() {
     sed 's/  - {}/  - {replicas: [{host: a}, {host: b}]}/' "$three" >"$work/new.yaml" && cp "$work/new.yaml" "$three" &&
         fl apply -c "$three" && fl status -c "$three" | grep -q '^stage2.1 *b *[0-9]* *ready' && same_answers
 }
+# A worker comes where the fewest are, stays there whatever else is changed, and goes again.
+scales() {
+    fl scale -c "$three" 1=2 >"$work/scaled" && cat "$work/scaled" &&
+        grep -q '^stage1.1 has started on b$' "$work/scaled" &&
+        fl status -c "$three" | grep -q '^stage1.1 *b *[0-9]* *ready' && same_answers &&
+        fl scale -c "$three" 0=3 | grep '^stage0.2 has started on c$' &&
+        fl restart -c "$three" stage1.1 | grep -q '^stage1.1 on b: 1 process' && fl apply -c "$three" &&
+        fl status -c "$three" >"$work/status" && grep -q '^stage1.1 *b *[0-9]* *ready' "$work/status" &&
+        grep -q '^stage0.2 *c *[0-9]* *ready' "$work/status" && same_answers &&
+        fl scale -c "$three" 0=2 | grep '^stage0.2 has ended on c$' && fl scale -c "$three" 1=1 && same_answers
+}
+scales_in_vain() {
+    place=$(folder_on 2)/state/sock/stage.2.1
+    $world exec 2 mkdir -p "$place/in-the-way"
+    says 'all is as it was: host b: .*stage2.1' fl scale -c "$three" 2=2 || return 1
+    $world exec 2 rm -r "$place"
+    fl status -c "$three" >"$work/status" && ! grep 'stage2.1' "$work/status" && same_answers
+}
+# What they started serves on; `up` gives those hosts another, and starts nothing anew.
+supervisors_die() {
+    before=$($world exec 2 pgrep -f freezeline-stage)
+    for k in 1 2; do
+        $world exec $k sh -c 'kill -9 $(cut -d" " -f1 /root/.cache/freezeline/pipelines/*/state/run/supervisor.pid)'
+    done
+    fl status -c "$three" >"$work/status" && grep -q '^b .*gone: pid' "$work/status" && same_answers &&
+        fl up -c "$three" --on ssh 2>"$work/up.err" && grep -q '^b: its supervisor died' "$work/up.err" &&
+        [ "$before" = "$($world exec 2 pgrep -f freezeline-stage)" ] && same_answers
+}
 check "restart" restarts
 check "a file that is not applied" edited_in_vain
-check "scale" says 'stages.1.replicas of' fl scale -c "$three" 1=2
+check "more workers, and fewer" scales
+check "a worker that cannot start" scales_in_vain
+check "supervisors that die" supervisors_die
 check "a worker more" grows
 check "apply" applies
 cp "$work/three.new" "$work/one.answers" # of the new build, from here on
@@ -211,18 +244,15 @@ check "nothing was up" fl down -c "$three"
 
 # --- what fails at the start is named, and all is ended again ---
 
-folder_on() { # K
-    $world exec "$1" sh -c 'echo /root/.cache/freezeline/pipelines/tiny-*'
-}
 broken_stage() {
-    place=$(folder_on 3)/state/sock/stage.1.0
-    $world exec 3 mkdir -p "$place/in-the-way"
-    says "host c: stage1.0 failed to start: cannot bind ipc:" fl up -c "$three" --on ssh &&
-        grep -q '^c: .*the last lines of .*stage1.0.log' "$work/said" && grep -q 'stopped again' "$work/said" || {
+    place=$(folder_on 2)/state/sock/stage.1.0
+    $world exec 2 mkdir -p "$place/in-the-way"
+    says "host b: stage1.0 failed to start: cannot bind ipc:" fl up -c "$three" --on ssh &&
+        grep -q '^b: .*the last lines of .*stage1.0.log' "$work/said" && grep -q 'stopped again' "$work/said" || {
         cat "$work/said"
         return 1
     }
-    $world exec 3 rm -r "$place"
+    $world exec 2 rm -r "$place"
     nothing_left
 }
 check "a stage that cannot start" broken_stage
@@ -233,13 +263,21 @@ check "no hosts" says "names no .hosts." fl up -c "$one" --on ssh
 # --- keys ---
 
 # Whoever is revoked here is refused there; a rotation goes by what it says.
+revoked_though_one_is_away() { # CONFIG
+    $world cut 3 && says 'done here and on the other hosts, but not everywhere: .*h3' fl keys revoke alice -c "$1" &&
+        ! $world exec 1 sh -c 'grep -r alice /root/.cache/freezeline/pipelines/*/keys/allowed' &&
+        $world join 3 && fl keys revoke alice -c "$1" &&
+        ! $world exec 3 sh -c 'grep -r alice /root/.cache/freezeline/pipelines/*/keys/allowed' &&
+        says 'nobody is called' fl keys revoke alice -c "$1"
+}
 keys_reach_hosts() { # CONFIG
     mkdir -m 700 "$work/alice" && fl keys add alice --output "$work/alice/client.key" -c "$1" &&
         fl infer -c "$1" --input "$work/pictures/001.npy" --set keys="$work/alice" &&
         $world exec 1 sh -c 'grep -r alice /root/.cache/freezeline/pipelines/*/keys/allowed' &&
-        fl keys revoke alice -c "$1" &&
+        revoked_though_one_is_away "$1" &&
         ! $world exec 1 sh -c 'grep -r alice /root/.cache/freezeline/pipelines/*/keys/allowed' &&
-        fl keys rotate -c "$1" && fl restart -c "$1" --rolling && fl keys rotate -c "$1" &&
+        fl keys rotate -c "$1" && says 'not started again since the last step' fl keys rotate -c "$1" &&
+        fl restart -c "$1" --rolling && fl keys rotate -c "$1" &&
         fl restart -c "$1" --rolling && fl keys rotate -c "$1" &&
         answers "$1" | diff "$work/one.answers" -
 }

@@ -37,7 +37,7 @@ static void refused(const char *text, const char *why)
 static void test_placing(void **state)
 {
     struct pipeline *p = parse(THREE "stages: [{replicas: 2}, {replicas: 2}, {replicas: [{host: a}, {}]}]\n");
-    const char *want[3][2] = {{"a", "b"}, {"c", "a"}, {"a", "b"}};
+    const char *want[3][2] = {{"b", "c"}, {"a", "b"}, {"a", "c"}};
     (void)state;
     for (int s = 0; s < 3; s++)
         for (int r = 0; r < 2; r++) {
@@ -48,7 +48,7 @@ static void test_placing(void **state)
     assert_string_equal(p->redis.host, "a");
     assert_int_equal(p->cache.n_endpoints, 3);
     assert_string_equal(p->cache.host[2], "c");
-    assert_int_equal(p->stage[1].replica[0].cache, 2);
+    assert_int_equal(p->stage[0].replica[1].cache, 2);
     assert_string_equal(p->host[2].address, "c");
     assert_string_equal(p->host[1].ssh, "fd00:77::2");
     pipeline_free(p);

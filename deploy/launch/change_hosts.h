@@ -1,0 +1,22 @@
+/* change_hosts.h - a pipeline on several hosts becomes another while it serves
+ *
+ * Each brings files to the hosts and has each host apply them. FL_NOT_FOUND: launch.json tells of no
+ * pipeline.
+ */
+#ifndef FREEZELINE_CHANGE_HOSTS_H
+#define FREEZELINE_CHANGE_HOSTS_H
+
+#include "deploy/tool/arguments.h"
+
+/* What the files are now. Workers to which the file gives no host stay where they are. */
+int apply_hosts(const struct pipeline *p, bool dry_run, int timeout_s, struct error *e);
+
+/* n workers of a stage, and nothing else: new ones come where slots are free. Where one cannot start, all is
+ * as it was. *before: how many there were. `quiet`: says nothing of the hosts. */
+int scale_hosts(const struct pipeline *p, int stage, int n, int timeout_s, bool quiet, struct error *e);
+
+/* The keys, and nothing else; processes read the list of allowed ones within a second. Hosts that could not
+ * be reached are named in `left`, with why; "" when there are none. */
+int keys_to_hosts(const struct pipeline *p, char *left, size_t size, struct error *e);
+
+#endif
