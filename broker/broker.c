@@ -17,6 +17,7 @@
 #include "link/link.h"
 #include "wire/hello.h"
 #include "dispatch.h"
+#include "relay_links.h"
 
 #define BURST         256  /* messages taken from one socket before it is the next one's turn; .. */
 #define BURST_CLIENTS 32   /* .. fewer from clients, so that a flood of requests keeps no results waiting */
@@ -43,9 +44,10 @@ struct broker {
     void *context;
     struct lanes *lanes; /* NULL: switched off */
     struct link door[N_DOORS];
-    struct pollfd fds[N_DOORS + 1];                       /* of these, and of the lanes */
+    struct pollfd fds[N_DOORS + 1 + MESSAGE_MAX_RELAYS];  /* of these, of the lanes, of the relays */
     struct link push[PIPELINE_MAX_REPLICAS];              /* jobs to each replica of stage 0 */
     char told[PIPELINE_MAX_REPLICAS][MESSAGE_NAME_BYTES]; /* endpoints of those that the file does not have */
+    struct relay_links relays;
     struct dispatch *dispatch;
     uint64_t empty_ns[N_DOORS]; /* when the socket was last seen empty */
     uint64_t heard, since_ns;   /* messages of clients since since_ns */
@@ -104,6 +106,19 @@ static void meet(void *arg, int replica, const char *endpoint)
         return;
     snprintf(b->told[replica], sizeof b->told[replica], "%s", endpoint);
     reset_push(b, replica);
+}
+
+static int send_relay(void *arg, int place, const struct message *m, zmq_msg_t *payload)
+{
+    return relay_links_send(&((struct broker *)arg)->relays, place, m, payload);
+}
+
+static int aim(void *arg, int place, const char *endpoint)
+{
+    struct broker *b = arg;
+    int rc = relay_links_aim(&b->relays, place, endpoint);
+    relay_links_fds(&b->relays, b->fds + N_DOORS + 1);
+    return rc;
 }
 
 /* ---- making and closing ---- */
@@ -167,13 +182,16 @@ static int open_doors(struct broker *b, struct error *e)
     for (int i = 0; i < b->pipeline->stage[0].n_replicas; i++)
         if ((rc = connect_push(b, i, e)))
             return rc;
+    b->relays.pipeline = b->pipeline;
+    b->relays.context = b->context;
+    relay_links_fds(&b->relays, b->fds + N_DOORS + 1);
     return FL_OK;
 }
 
 int broker_new(struct broker **out, const struct pipeline *p, int index, struct error *e)
 {
     struct broker *b = calloc(1, sizeof *b);
-    struct dispatch_io io = {b, send_job, send_client, send_control, reset_push, meet};
+    struct dispatch_io io = {b, send_job, send_client, send_control, reset_push, meet, send_relay, aim};
     struct hello self;
     int rc;
 
@@ -210,6 +228,7 @@ void broker_free(struct broker *b)
         link_close(&b->door[i], i == CLIENTS ? GOODBYE_MS : 0);
     for (int i = 0; i < PIPELINE_MAX_REPLICAS; i++)
         link_close(&b->push[i], 0);
+    relay_links_close(&b->relays);
     lanes_free(b->lanes);
     if (b->context)
         zmq_ctx_term(b->context);
@@ -249,8 +268,8 @@ static void handle(struct broker *b, int door, const struct peer *from, uint64_t
     else if (door == RESULTS && t == MESSAGE_RESULT) {
         if (dispatch_result(b->dispatch, &b->in.result, &b->payload, came_at(b, taken_ns, now), now, &e))
             on_garbage(b, door, from, &e, now);
-    } else if (door == CONTROL &&
-               (t == MESSAGE_HELLO || t == MESSAGE_HEARTBEAT || t == MESSAGE_SPANS || t == MESSAGE_DRAIN))
+    } else if (door == CONTROL && (t == MESSAGE_HELLO || t == MESSAGE_HEARTBEAT || t == MESSAGE_SPANS ||
+                                   t == MESSAGE_DRAIN || t == MESSAGE_RELAYS))
         dispatch_control(b->dispatch, from, &b->in, now);
     else
         on_garbage(b, door, from, &e, now);
@@ -302,17 +321,18 @@ static bool door_can_wait(struct broker *b, uint64_t now)
 /* Doors from `first` on. */
 static void poll_doors(struct broker *b, int first, int ms)
 {
-    int n = poll(b->fds + first, (nfds_t)(N_DOORS + 1 - first), ms);
+    int n = poll(b->fds + first, (nfds_t)(N_DOORS + 1 + MESSAGE_MAX_RELAYS - first), ms);
     for (int i = 0; i < N_DOORS; i++)
         if (i < first || n < 0 || b->fds[i].revents)
             link_look(&b->door[i]);
+    relay_links_woke(&b->relays, n < 0 ? NULL : b->fds + N_DOORS + 1);
 }
 
 /* A replica of stage 0 took no more: its socket has no descriptor of its own that tells when it does again.
  */
 static void poll_sockets(struct broker *b, int first, int ms)
 {
-    zmq_pollitem_t items[N_DOORS + PIPELINE_MAX_REPLICAS + 1];
+    zmq_pollitem_t items[N_DOORS + PIPELINE_MAX_REPLICAS + MESSAGE_MAX_RELAYS + 1];
     int n = 0;
     for (int i = first; i < N_DOORS; i++)
         items[n++] = (zmq_pollitem_t){.socket = b->door[i].socket, .events = ZMQ_POLLIN};
@@ -321,9 +341,13 @@ static void poll_sockets(struct broker *b, int first, int ms)
     for (int i = 0; i < PIPELINE_MAX_REPLICAS; i++)
         if (b->push[i].socket && dispatch_feeds(b->dispatch, i))
             items[n++] = (zmq_pollitem_t){.socket = b->push[i].socket, .events = ZMQ_POLLOUT};
+    for (int i = N_DOORS + 1; i < N_DOORS + 1 + MESSAGE_MAX_RELAYS; i++)
+        if (b->fds[i].fd >= 0)
+            items[n++] = (zmq_pollitem_t){.fd = b->fds[i].fd, .events = ZMQ_POLLIN};
     zmq_poll(items, n, ms);
     for (int i = 0; i < N_DOORS; i++)
         link_look(&b->door[i]);
+    relay_links_woke(&b->relays, NULL);
 }
 
 /* until <= now: does not wait, and looks what is there. */
@@ -394,7 +418,9 @@ void broker_run(struct broker *b, const volatile int *stop)
         bool more = false;
         for (int i = 0; i < N_DOORS; i++)
             more |= receive(b, order[i]);
+        more |= relay_links_receive(&b->relays, b->dispatch, &b->in, &b->payload);
         now = clock_ns();
+        relay_links_look(&b->relays, b->dispatch, now);
         until = dispatch_tick(b->dispatch, now);
         keep_doors(b, now);
         if (b->lanes)

@@ -150,6 +150,13 @@ static void on_drain(struct dispatch *d, const struct peer *from, const struct d
     d->io.control(d->io.arg, from, &d->out);
 }
 
+static void on_relays(struct dispatch *d, const struct peer *from, const struct relays *r, uint64_t now)
+{
+    dispatch_set_relays(d, r, now);
+    fill_status(d, now);
+    d->io.control(d->io.arg, from, &d->out);
+}
+
 void dispatch_control(struct dispatch *d, const struct peer *from, const struct message *m, uint64_t now)
 {
     if (m->type == MESSAGE_HELLO)
@@ -158,6 +165,8 @@ void dispatch_control(struct dispatch *d, const struct peer *from, const struct 
         dispatch_heartbeat(d, from, &m->heartbeat, now);
     else if (m->type == MESSAGE_SPANS)
         dispatch_keep_spans(d, &m->spans);
+    else if (m->type == MESSAGE_RELAYS)
+        on_relays(d, from, &m->relays, now);
     else if (m->type == MESSAGE_DRAIN)
         on_drain(d, from, &m->drain, now);
 }
@@ -168,11 +177,15 @@ uint64_t dispatch_tick(struct dispatch *d, uint64_t now)
     struct request_entry *e;
 
     dispatch_find_dead(d, now);
+    wake = dispatch_watch_relays(d, now);
+    next = wake < next ? wake : next;
     while ((e = requests_due(d->requests, now))) {
         if (e->original)
             dispatch_shadow_ended(d, e, -1, NULL);
         else if (e->deadline_ns <= now)
             dispatch_expire(d, e, now);
+        else if (e->relay)
+            dispatch_handed_back(d, e, "it did not answer in time", now);
         else
             dispatch_overdue(d, e, now);
     }

@@ -27,6 +27,11 @@ struct dispatch_io {
     void (*reset)(void *arg, int replica); /* drop what is queued for this replica of stage 0: it died */
     /* Connects to a replica of stage 0 that the pipeline file does not have. NULL: there are none such. */
     void (*meet)(void *arg, int replica, const char *endpoint);
+    /* To the other pipeline in this place (relay.h). FL_AGAIN, FL_UNAVAILABLE: it is not there. */
+    int (*relay)(void *arg, int place, const struct message *m, zmq_msg_t *payload);
+    /* This place is the broker's at `endpoint` from now on; NULL: nobody's. NULL itself: nothing is handed
+     * on. */
+    int (*aim)(void *arg, int place, const char *endpoint);
 };
 
 struct dispatch;
@@ -45,6 +50,11 @@ void dispatch_client(struct dispatch *d, const struct peer *from, const struct m
 int dispatch_result(struct dispatch *d, const struct result *r, zmq_msg_t *payload, uint64_t came_ns,
                     uint64_t now, struct error *e);
 void dispatch_control(struct dispatch *d, const struct peer *from, const struct message *m, uint64_t now);
+/* The other pipeline in this place has answered. */
+void dispatch_answered(struct dispatch *d, int place, const struct answer *its, zmq_msg_t *scores,
+                       uint64_t now);
+/* It is not connected, or is connected again. */
+void dispatch_away(struct dispatch *d, int place, bool away, uint64_t now);
 /* A request came whose envelope could be read and whose tensor could not: answers it with *e. */
 void dispatch_malformed(struct dispatch *d, const struct peer *from, uint64_t client_id,
                         const struct error *e);

@@ -101,6 +101,7 @@ static void admit(struct dispatch *d, const struct peer *from, const struct requ
     struct request_entry *e, *leader;
     struct response known;
     enum response_state state;
+    bool handed_on;
     int ahead = dispatch_ahead(d), rc;
     uint64_t time_ns = time_of(d, r), deadline_ns = sent_at(d, r, now, time_ns) + time_ns;
     if (deadline_ns <= now) {
@@ -121,7 +122,8 @@ static void admit(struct dispatch *d, const struct peer *from, const struct requ
     state = dispatch_ask_known(d, e, &known, &leader);
     if (state == RESPONSE_NEW) {
         admission_asked(&d->admission, time_ns);
-        if (admission_refuses(&d->admission, ahead, d->room, deadline_ns - now)) {
+        handed_on = dispatch_hand_on(d, e, now);
+        if (!handed_on && admission_refuses(&d->admission, ahead, d->room, deadline_ns - now)) {
             requests_remove(d->requests, e);
             refuse_overload(d, from, r, ahead, deadline_ns - now);
             return;
@@ -129,7 +131,10 @@ static void admit(struct dispatch *d, const struct peer *from, const struct requ
         d->retry_tokens += RETRY_TOKENS_EACH;
         if (d->retry_tokens > RETRY_TOKENS_MAX)
             d->retry_tokens = RETRY_TOKENS_MAX;
-        dispatch_compute(d, e);
+        if (!handed_on) {
+            dispatch_compute(d, e);
+            dispatch_mirror(d, e, now);
+        }
     }
     d->counters.admitted++;
     dispatch_may_repeat(d, e, r);

@@ -25,7 +25,8 @@ uint32_t dispatch_retry_ms(const struct dispatch *d)
 
 int dispatch_ahead(const struct dispatch *d)
 {
-    return requests_count(d->requests) - requests_listed(d->requests, REQUESTS_FOLLOWING);
+    return requests_count(d->requests) - requests_listed(d->requests, REQUESTS_FOLLOWING) -
+           requests_listed(d->requests, REQUESTS_RELAYED);
 }
 
 static bool is_final(uint32_t code)
@@ -33,21 +34,21 @@ static bool is_final(uint32_t code)
     return code == FL_VALUE || code == FL_SHAPE || code == FL_DTYPE;
 }
 
-static struct answer *begin_answer(struct dispatch *d, const struct request_entry *e)
+struct answer *dispatch_begin_answer(struct dispatch *d, const struct request_entry *e)
 {
     struct answer *a = &d->out.answer;
     memset(a, 0, sizeof *a);
     d->out.type = MESSAGE_ANSWER;
     a->id = e->client_id;
     a->request = e->id;
-    a->attempts = e->attempt;
+    a->attempts = e->attempt + e->handed_on;
     return a;
 }
 
 void dispatch_answer_error(struct dispatch *d, struct request_entry *e, uint32_t code, const char *text,
                            uint32_t retry_ms, uint64_t now)
 {
-    struct answer *a = begin_answer(d, e);
+    struct answer *a = dispatch_begin_answer(d, e);
     struct request_entry *f, *next;
     a->error = code;
     a->exit = a->label = -1;
@@ -57,6 +58,9 @@ void dispatch_answer_error(struct dispatch *d, struct request_entry *e, uint32_t
     snprintf(a->text, sizeof a->text, "%s", text);
     d->counters.failed++;
     d->counters.expired += code == FL_DEADLINE;
+    relay_pair_now(&d->relays, e->id, true, -1, now);
+    if (e->failed_at)
+        d->relays.place[e->failed_at - 1].done.failed_both++;
     dispatch_note(d, e, SPAN_REQUEST, e->received_ns, now);
     dispatch_send_answer(d, &e->client, NULL);
     dispatch_cancel(d, e, -1);
@@ -70,7 +74,8 @@ void dispatch_answer_error(struct dispatch *d, struct request_entry *e, uint32_t
 }
 
 /* Into d->out and *scores, which is not initialised. */
-static void fill_known(struct answer *a, const struct response *known, zmq_msg_t *scores)
+static void fill_known(const struct dispatch *d, struct answer *a, const struct response *known,
+                       zmq_msg_t *scores)
 {
     size_t bytes = known->scores.dtype ? (size_t)tensor_bytes(&known->scores) : 0;
 
@@ -79,6 +84,8 @@ static void fill_known(struct answer *a, const struct response *known, zmq_msg_t
     a->confidence = known->confidence;
     a->epoch = known->epoch;
     a->known = true;
+    if (known->variant)
+        memcpy(a->variant, d->relays.place[known->variant - 1].told.name, sizeof a->variant);
     zmq_msg_init(scores);
     if (bytes && zmq_msg_init_size(scores, bytes) == 0) {
         memcpy(zmq_msg_data(scores), known->scores.data, bytes);
@@ -90,10 +97,10 @@ static void fill_known(struct answer *a, const struct response *known, zmq_msg_t
 void dispatch_answer_known(struct dispatch *d, struct request_entry *e, const struct response *known,
                            uint64_t now)
 {
-    struct answer *a = begin_answer(d, e);
+    struct answer *a = dispatch_begin_answer(d, e);
     zmq_msg_t scores;
 
-    fill_known(a, known, &scores);
+    fill_known(d, a, known, &scores);
     a->broker_ns = a->total_ns = now - e->received_ns;
     d->counters.answered++;
     d->counters.known++;
@@ -110,7 +117,7 @@ void dispatch_answer_again(struct dispatch *d, const struct peer *to, uint64_t c
     struct request_entry e = {.client_id = client_id};
     zmq_msg_t scores;
 
-    fill_known(begin_answer(d, &e), known, &scores);
+    fill_known(d, dispatch_begin_answer(d, &e), known, &scores);
     dispatch_send_answer(d, to, &scores);
     zmq_msg_close(&scores);
 }
@@ -120,7 +127,7 @@ void dispatch_answer_again(struct dispatch *d, const struct peer *to, uint64_t c
 static void share_answer(struct dispatch *d, struct request_entry *e, const struct result *r,
                          zmq_msg_t *scores, uint64_t now)
 {
-    struct response known = {r->label, r->exit, r->confidence, r->exit >= 0 ? r->epoch : 0, r->scores};
+    struct response known = {r->label, r->exit, r->confidence, r->exit >= 0 ? r->epoch : 0, r->scores, 0};
     struct request_entry *f, *next;
     known.scores.data = zmq_msg_data(scores);
     if (r->attempt == e->attempt)
@@ -144,7 +151,7 @@ static struct tensor scores_in(const struct result *r, zmq_msg_t *payload)
 static void answer_result(struct dispatch *d, struct request_entry *e, const struct result *r,
                           zmq_msg_t *scores, uint64_t came_ns, uint64_t now)
 {
-    struct answer *a = begin_answer(d, e);
+    struct answer *a = dispatch_begin_answer(d, e);
     zmq_msg_t copy; /* a reference: sending moves the scores away */
     struct tensor told;
     int answered_by = r->trace.n ? (int)r->trace.stage[r->trace.n - 1].stage : -1;
@@ -159,6 +166,7 @@ static void answer_result(struct dispatch *d, struct request_entry *e, const str
     dispatch_note(d, e, SPAN_WIRE, came_ns - a->return_ns, came_ns);
     dispatch_note(d, e, SPAN_REQUEST, e->received_ns, now);
     d->counters.answered++;
+    relay_pair_now(&d->relays, e->id, false, r->label, now);
     if (r->exit >= 0) {
         d->counters.hits++;
         d->counters.exit[r->exit]++;
@@ -175,7 +183,7 @@ static void answer_result(struct dispatch *d, struct request_entry *e, const str
     if (e->keyed)
         share_answer(d, e, r, &copy, now);
     dispatch_keep_answer(
-        d, e, &(struct response){r->label, r->exit, r->confidence, r->exit >= 0 ? r->epoch : 0, told});
+        d, e, &(struct response){r->label, r->exit, r->confidence, r->exit >= 0 ? r->epoch : 0, told, 0});
     dispatch_audit_answered(d, e, now);
     zmq_msg_close(&copy);
     dispatch_finish(d, e);

@@ -32,6 +32,24 @@ static const struct tensor *expected_scores(const struct dispatch *d)
     return NULL;
 }
 
+int dispatch_doubt_answer(const struct dispatch *d, const struct answer *a, struct error *error)
+{
+    const struct tensor *expected = expected_scores(d);
+    char got[128], want[128];
+
+    if (!expected)
+        return FL_OK;
+    if ((a->scores.dtype || a->exit < 0) &&
+        (a->scores.dtype != expected->dtype || tensor_count(&a->scores) != tensor_count(expected)))
+        return error_set(error, FL_PROTOCOL, "its scores are %s, here they are %s",
+                         tensor_describe(&a->scores, got, sizeof got),
+                         tensor_describe(expected, want, sizeof want));
+    if (a->label >= tensor_count(expected))
+        return error_set(error, FL_PROTOCOL, "its label is %d, here are %lld classes", a->label,
+                         (long long)tensor_count(expected));
+    return FL_OK;
+}
+
 int dispatch_doubt(const struct dispatch *d, const struct request_entry *e, const struct result *r,
                    struct error *error)
 {

@@ -9,6 +9,7 @@
 #include "broker/state/audit_line.h"
 #include "dispatch.h"
 #include "broker/state/registry.h"
+#include "broker/state/relay.h"
 #include "broker/state/requests.h"
 #include "broker/state/responses.h"
 #include "broker/state/succession.h"
@@ -65,6 +66,8 @@ struct dispatch {
     uint16_t shadowed;       /* bit per replica of stage 0: a shadow is under way there */
     uint64_t drain_until_ns; /* nothing is admitted before; 0 = not draining */
 
+    struct relay_table relays; /* other pipelines that answer a part of the requests */
+
     /* true labels: so many may come, as of then */
     double feedback_room;
     uint64_t feedback_ns;
@@ -77,7 +80,8 @@ void dispatch_welcome(struct dispatch *d, const struct peer *to, bool serves);
 void dispatch_send_away(struct dispatch *d, const struct peer *to);
 /* A worker that leaves may go once nothing is to pass through it. */
 void dispatch_let_go(struct dispatch *d, const struct member *m);
-/* The current attempt of e counts no more as outstanding with the workers on its route. */
+/* The current attempt of e counts no more as outstanding with the workers on its route, or where it was
+ * handed on to. */
 void dispatch_release_route(struct dispatch *d, struct request_entry *e);
 /* The cache service that a stage worker asks, by its own word. */
 int dispatch_cache_of(const struct dispatch *d, const struct member *m);
@@ -112,7 +116,8 @@ uint64_t dispatch_return_ns(const struct request_entry *e, const struct result *
 /* The stage surely had the verdict of this hit while it still waited for it, so it has passed nothing on. */
 bool dispatch_verdict_in_time(const struct dispatch *d, const struct result *r);
 void dispatch_begin_times(struct dispatch *d);
-/* Counts what the answer says of its time. */
+/* Counts how long an answer took; and, of one of these stages, what it says of its time. */
+void dispatch_count_total(struct dispatch *d, uint64_t ns);
 void dispatch_count_times(struct dispatch *d, const struct answer *a);
 void dispatch_note(struct dispatch *d, const struct request_entry *e, enum span_kind kind, uint64_t start_ns,
                    uint64_t end_ns);
@@ -174,9 +179,14 @@ void dispatch_feedback(struct dispatch *d, const struct peer *from, const struct
 int dispatch_doubt(const struct dispatch *d, const struct request_entry *e, const struct result *r,
                    struct error *error);
 
+/* FL_PROTOCOL: an answer of another pipeline that cannot stand for one of this. */
+int dispatch_doubt_answer(const struct dispatch *d, const struct answer *a, struct error *error);
+
 /* dispatch_answer.c: how an attempt ends: in an answer, in an error, or in another attempt */
 
 void dispatch_send_answer(struct dispatch *d, const struct peer *to, zmq_msg_t *scores); /* sends d->out */
+/* In d->out, with what is known of e. */
+struct answer *dispatch_begin_answer(struct dispatch *d, const struct request_entry *e);
 /* The one answer of e, and the end of it. `retry_ms`: 0 where load is not to blame. */
 void dispatch_answer_error(struct dispatch *d, struct request_entry *e, uint32_t code, const char *text,
                            uint32_t retry_ms, uint64_t now);
@@ -186,7 +196,8 @@ void dispatch_answer_known(struct dispatch *d, struct request_entry *e, const st
 /* The answer of a request that was answered before, to who asks again. */
 void dispatch_answer_again(struct dispatch *d, const struct peer *to, uint64_t client_id,
                            const struct response *known);
-/* Requests that are in the way of the next one: those that follow others are not, nor are shadows. */
+/* Requests that are in the way of the next one: those that follow others are not, nor are shadows and what
+ * was handed on. */
 int dispatch_ahead(const struct dispatch *d);
 /* In how many ms a client may try again when load was the reason. */
 uint32_t dispatch_retry_ms(const struct dispatch *d);
@@ -200,6 +211,18 @@ void dispatch_reroute(struct dispatch *d, struct request_entry *e, uint64_t now)
 void dispatch_overdue(struct dispatch *d, struct request_entry *e, uint64_t now);
 /* A heartbeat says what the worker has taken out of its queue. */
 void dispatch_taken(struct dispatch *d, const struct member *m);
+
+/* dispatch_relay.c: requests are handed on to other pipelines, and come back */
+
+/* If e is one of those that are, and the other pipeline takes it. */
+bool dispatch_hand_on(struct dispatch *d, struct request_entry *e, uint64_t now);
+/* e is computed here; if it is one of those that are compared, the other pipeline is asked too. */
+void dispatch_mirror(struct dispatch *d, const struct request_entry *e, uint64_t now);
+/* Where e was handed on, it has failed or is late: it is computed here. */
+void dispatch_handed_back(struct dispatch *d, struct request_entry *e, const char *why, uint64_t now);
+void dispatch_set_relays(struct dispatch *d, const struct relays *r, uint64_t now);
+/* Leases, and pairs that wait in vain. Returns when to look again. */
+uint64_t dispatch_watch_relays(struct dispatch *d, uint64_t now);
 
 /* dispatch_send.c: attempts go out to stage 0 */
 

@@ -93,6 +93,9 @@ void dispatch_status(const struct dispatch *d, struct status_reply *out, uint64_
         add(out, registry_member(d->registry, i), now);
     for (int i = 0; i < d->succession.n; i++)
         add_waiting(out, &d->succession.item[i], now);
+    for (int i = 0; i < MESSAGE_MAX_RELAYS; i++)
+        if (d->relays.place[i].told.name[0])
+            relay_describe(&d->relays.place[i], &out->relay[out->n_relays++], now);
     out->n_exits = PIPELINE_MAX_EXITS;
     while (out->n_exits > d->pipeline->n_exits && !c->exit[out->n_exits - 1])
         out->n_exits--;

@@ -83,9 +83,14 @@ static void count(struct times *t, uint32_t part, uint32_t stage, uint64_t ns)
     of->count[time_bucket(ns)]++;
 }
 
+void dispatch_count_total(struct dispatch *d, uint64_t ns)
+{
+    count(&d->times, TIMES_REQUEST, 0, ns);
+}
+
 void dispatch_count_times(struct dispatch *d, const struct answer *a)
 {
-    count(&d->times, TIMES_REQUEST, 0, a->total_ns);
+    dispatch_count_total(d, a->total_ns);
     for (int i = 0; i < a->trace.n; i++) {
         const struct stage_time *t = &a->trace.stage[i];
         count(&d->times, TIMES_WIRE, t->stage, t->wire_ns);

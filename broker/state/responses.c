@@ -27,7 +27,7 @@ struct entry {
     uint32_t bytes;  /* of both allocations */
     int32_t label, exit;
     float confidence;
-    uint8_t uses, queue, dtype, rank;
+    uint8_t uses, queue, dtype, rank, variant;
     bool known; /* label and so on hold */
 };
 
@@ -226,7 +226,7 @@ static struct entry *add(struct responses *r, struct response_key key)
 
 static void show(const struct entry *x, struct response *out)
 {
-    *out = (struct response){x->label, x->exit, x->confidence, x->epoch, {.dtype = TENSOR_NONE}};
+    *out = (struct response){x->label, x->exit, x->confidence, x->epoch, {.dtype = TENSOR_NONE}, x->variant};
     if (!x->scores)
         return;
     out->scores.dtype = (enum tensor_dtype)x->dtype;
@@ -311,6 +311,7 @@ void responses_keep(struct responses *r, struct response_key key, struct respons
     x->exit = a->exit;
     x->confidence = a->confidence;
     x->epoch = a->epoch;
+    x->variant = a->variant;
     x->stamp = stamp;
     x->request = 0;
     x->known = true;

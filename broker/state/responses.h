@@ -29,6 +29,7 @@ struct response {
     float confidence;
     uint64_t epoch;
     struct tensor scores; /* dtype TENSOR_NONE: there are none */
+    uint8_t variant;      /* of which pipeline: the caller's; 0: this one */
 };
 
 enum response_state { RESPONSE_NEW, RESPONSE_UNDER_WAY, RESPONSE_KNOWN };

@@ -9,9 +9,14 @@ static uint64_t mix(uint64_t x)
     return x ^ (x >> 31);
 }
 
+static double point(uint64_t id, uint64_t salt)
+{
+    return (double)(mix(id * 0x9e3779b97f4a7c15u + salt) >> 11) * 0x1p-53;
+}
+
 static bool drawn(uint64_t id, uint64_t salt, double share)
 {
-    return (double)(mix(id * 0x9e3779b97f4a7c15u + salt) >> 11) * 0x1p-53 < share;
+    return point(id, salt) < share;
 }
 
 uint32_t sampling_flags(uint64_t id, uint32_t asked, double sample)
@@ -27,4 +32,9 @@ uint32_t sampling_flags(uint64_t id, uint32_t asked, double sample)
 bool sampling_audits(uint64_t id, double share)
 {
     return drawn(id, 2, share);
+}
+
+double sampling_point(uint64_t id)
+{
+    return point(id, 3);
 }

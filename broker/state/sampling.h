@@ -1,7 +1,7 @@
-/* sampling.h - which requests teach the caches, and which are audits
+/* sampling.h - which requests teach the caches, which are audits, and which are handed on
  *
  * Decided by a hash of the request's id, so it needs no state and every process that knows the id comes to
- * the same verdict. The two draws do not depend on one another.
+ * the same verdict. The draws do not depend on one another.
  */
 #ifndef FREEZELINE_SAMPLING_H
 #define FREEZELINE_SAMPLING_H
@@ -13,5 +13,7 @@
 uint32_t sampling_flags(uint64_t id, uint32_t asked, double sample);
 /* True for a share of all ids. */
 bool sampling_audits(uint64_t id, double share);
+/* Where an id falls from 0 up to 1: shares of the requests are parts of that. */
+double sampling_point(uint64_t id);
 
 #endif

@@ -8,7 +8,7 @@
 #define LINK_REST_LAST   (1000 * MS)
 #define WORKER_REST_LAST (5000 * MS)
 
-static bool rests(const struct rest *rest, uint64_t now)
+bool rest_lasts(const struct rest *rest, uint64_t now)
 {
     return rest->until_ns > now;
 }
@@ -16,13 +16,18 @@ static bool rests(const struct rest *rest, uint64_t now)
 /* Failures during a rest belong to requests that were sent before it: they do not make it longer. */
 static void begin(struct rest *rest, uint64_t last_ns, uint64_t now)
 {
-    if (rests(rest, now))
+    if (rest_lasts(rest, now))
         return;
     if (!rest->for_ns || now - rest->until_ns > 2 * last_ns)
         rest->for_ns = REST_FIRST_NS;
     else
         rest->for_ns = rest->for_ns * 2 < last_ns ? rest->for_ns * 2 : last_ns;
     rest->until_ns = now + rest->for_ns;
+}
+
+void rest_begin(struct rest *rest, uint64_t now)
+{
+    begin(rest, WORKER_REST_LAST, now);
 }
 
 void trust_link_failed(struct registry *r, int stage, int from, int to, uint64_t now)
@@ -32,7 +37,7 @@ void trust_link_failed(struct registry *r, int stage, int from, int to, uint64_t
 
     begin(&m->link[from], LINK_REST_LAST, now);
     for (int i = 0; i < registry_replicas(r, stage - 1); i++)
-        agree += rests(&m->link[i], now);
+        agree += rest_lasts(&m->link[i], now);
     if (agree > 1)
         begin(&m->unreached, LINK_REST_LAST, now);
 }
@@ -64,7 +69,7 @@ bool trust_worker_failed(struct member *m, uint64_t now)
     m->failures += m->failures < TRUST_FAILURES;
     if (m->failures < TRUST_FAILURES)
         return false;
-    begin(&m->aside, WORKER_REST_LAST, now);
+    rest_begin(&m->aside, now);
     return !before;
 }
 
@@ -82,14 +87,14 @@ void trust_succeeded(struct registry *r, const struct trace *t)
 
 bool trust_wants_trial(const struct member *m, uint64_t now)
 {
-    return trust_is_aside(m) && !rests(&m->aside, now) && !m->trial;
+    return trust_is_aside(m) && !rest_lasts(&m->aside, now) && !m->trial;
 }
 
 uint16_t trust_links(const struct registry *r, int stage, int from, uint64_t now)
 {
     uint16_t links = member_reaches(registry_worker(r, stage, from));
     for (int i = 0; i < registry_replicas(r, stage + 1); i++)
-        if (rests(&registry_worker(r, stage + 1, i)->link[from], now))
+        if (rest_lasts(&registry_worker(r, stage + 1, i)->link[from], now))
             links &= (uint16_t) ~(1u << i);
     return links;
 }
@@ -99,7 +104,7 @@ static uint16_t takers(const struct registry *r, int stage, uint64_t now)
     uint16_t mask = 0;
     for (int i = 0; i < registry_replicas(r, stage); i++) {
         const struct member *m = registry_worker(r, stage, i);
-        if (member_ready(m) && !rests(&m->unreached, now))
+        if (member_ready(m) && !rest_lasts(&m->unreached, now))
             mask |= (uint16_t)(1u << i);
     }
     return mask;

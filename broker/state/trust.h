@@ -16,6 +16,10 @@
 
 #define TRUST_FAILURES 3
 
+/* A rest of a worker, or of another pipeline (relay.h). */
+bool rest_lasts(const struct rest *rest, uint64_t now);
+void rest_begin(struct rest *rest, uint64_t now);
+
 /* Stage `stage` - 1's worker could not reach a worker of `stage`. */
 void trust_link_failed(struct registry *r, int stage, int from, int to, uint64_t now);
 /* A request that went that way was heard of no more: the link may be cut without either end knowing. It

@@ -80,7 +80,7 @@ static struct dispatch *dispatch_of(const struct process *p)
 static int broker_start(struct world *w, struct process *p, struct error *e)
 {
     struct broker_body *b = calloc(1, sizeof *b);
-    struct dispatch_io io = {b, send_job, send_client, send_control, reset_push, NULL};
+    struct dispatch_io io = {b, send_job, send_client, send_control, reset_push, NULL, NULL, NULL};
     struct hello self;
     world_introduce(w, p, &self);
     if (!b || dispatch_new(&b->brain, w->spec.pipeline, &io, &self, world_host_now(w, p))) {
@@ -121,8 +121,8 @@ static void broker_message(struct world *w, struct process *p, enum world_port p
         dispatch_client(d, &from, m, payload, now);
     else if (port == WORLD_RESULTS && t == MESSAGE_RESULT)
         dispatch_result(d, &m->result, payload, world_clock(w, p->who.host, k->came_at), now, &e);
-    else if (port == WORLD_CONTROL &&
-             (t == MESSAGE_HELLO || t == MESSAGE_HEARTBEAT || t == MESSAGE_SPANS || t == MESSAGE_DRAIN))
+    else if (port == WORLD_CONTROL && (t == MESSAGE_HELLO || t == MESSAGE_HEARTBEAT || t == MESSAGE_SPANS ||
+                                       t == MESSAGE_DRAIN || t == MESSAGE_RELAYS))
         dispatch_control(d, &from, m, now);
 }
 

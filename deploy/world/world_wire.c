@@ -89,6 +89,8 @@ static size_t extent(const struct message *m)
         return (size_t)((const char *)(&m->feedback + 1) - start);
     case MESSAGE_TIMES:
         return (size_t)((const char *)(&m->times + 1) - start);
+    case MESSAGE_RELAYS:
+        return (size_t)((const char *)(&m->relays + 1) - start);
     case MESSAGE_STATUS:
         return (size_t)((const char *)(&m->type + 1) - start);
     case MESSAGE_STATUS_REPLY:

@@ -66,6 +66,11 @@ int client_drain(struct client *c, uint32_t lease_ms, int timeout_ms, struct sta
                  struct error *e);
 /* The broker admits again at once. */
 int client_undrain(struct client *c, int timeout_ms, struct error *e);
+/* These pipelines answer a part of the requests from now on, in place of those before; *out (may be NULL)
+ * says what they have done, and lacks those that the broker cannot connect to. Ask again before the lease is
+ * over: when the asker is gone, nothing is handed on any more. */
+int client_relays(struct client *c, const struct relays *relays, int timeout_ms, struct status_reply *out,
+                  struct error *e);
 
 /* Takes spans of traced requests (JOB_TRACE) from the broker, as many as one message holds: ask again while
  * out->left. What workers noted reaches the broker before their next heartbeat. */

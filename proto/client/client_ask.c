@@ -89,16 +89,18 @@ static int ask(struct client *c, const char *endpoint, enum message_type reply, 
 }
 
 /* Asks each broker in turn for its status, with a question of this type. FL_OK: some replied. */
-static int ask_status(struct client *c, enum message_type type, struct drain drain, int timeout_ms,
-                      struct status_reply *out, struct error *e)
+static int ask_status(struct client *c, enum message_type type, const struct drain *drain,
+                      const struct relays *relays, int timeout_ms, struct status_reply *out, struct error *e)
 {
     int heard = 0, rc = FL_OK;
     for (int i = 0; i < c->n_brokers; i++) {
         c->message.type = type;
-        if (type == MESSAGE_DRAIN)
-            c->message.drain = drain;
-        rc = ask(c, type == MESSAGE_DRAIN ? c->broker[i].control : c->broker[i].requests,
-                 MESSAGE_STATUS_REPLY, timeout_ms, e);
+        if (drain)
+            c->message.drain = *drain;
+        else if (relays)
+            c->message.relays = *relays;
+        rc = ask(c, drain || relays ? c->broker[i].control : c->broker[i].requests, MESSAGE_STATUS_REPLY,
+                 timeout_ms, e);
         if (!rc && out && c->n_brokers == 1)
             *out = c->message.status_reply;
         else if (!rc && out && !heard)
@@ -112,18 +114,24 @@ static int ask_status(struct client *c, enum message_type type, struct drain dra
 
 int client_status(struct client *c, int timeout_ms, struct status_reply *out, struct error *e)
 {
-    return ask_status(c, MESSAGE_STATUS, (struct drain){0}, timeout_ms, out, e);
+    return ask_status(c, MESSAGE_STATUS, NULL, NULL, timeout_ms, out, e);
 }
 
 int client_drain(struct client *c, uint32_t lease_ms, int timeout_ms, struct status_reply *out,
                  struct error *e)
 {
-    return ask_status(c, MESSAGE_DRAIN, (struct drain){.lease_ms = lease_ms}, timeout_ms, out, e);
+    return ask_status(c, MESSAGE_DRAIN, &(struct drain){.lease_ms = lease_ms}, NULL, timeout_ms, out, e);
 }
 
 int client_undrain(struct client *c, int timeout_ms, struct error *e)
 {
-    return ask_status(c, MESSAGE_DRAIN, (struct drain){.undo = true}, timeout_ms, NULL, e);
+    return ask_status(c, MESSAGE_DRAIN, &(struct drain){.undo = true}, NULL, timeout_ms, NULL, e);
+}
+
+int client_relays(struct client *c, const struct relays *relays, int timeout_ms, struct status_reply *out,
+                  struct error *e)
+{
+    return ask_status(c, MESSAGE_RELAYS, NULL, relays, timeout_ms, out, e);
 }
 
 /* Both count the same parts in the same order, but for stages that one has not heard of. */

@@ -40,6 +40,38 @@ static void add_process(struct status_reply *sum, const struct process_status *p
     at->outstanding = outstanding + p->outstanding;
 }
 
+static void add_relay(struct status_reply *sum, const struct relay_status *r)
+{
+    struct relay_status *at = sum->relay, *end = sum->relay + sum->n_relays;
+
+    while (at < end && strcmp(at->name, r->name))
+        at++;
+    if (at == end) {
+        if (sum->n_relays < MESSAGE_MAX_RELAYS)
+            sum->relay[sum->n_relays++] = *r;
+        return;
+    }
+    if (strcmp(r->state, "ready")) {
+        memcpy(at->state, r->state, sizeof at->state);
+        memcpy(at->why, r->why, sizeof at->why);
+    }
+    at->outstanding += r->outstanding;
+    at->sent += r->sent;
+    at->turned += r->turned;
+    at->failed += r->failed;
+    at->failed_both += r->failed_both;
+    at->answered += r->answered;
+    at->early += r->early;
+    at->answered_ns += r->answered_ns;
+    at->pairs += r->pairs;
+    at->failed_now += r->failed_now;
+    at->failed_next += r->failed_next;
+    at->both += r->both;
+    at->agreed += r->agreed;
+    at->timed += r->timed;
+    at->slower += r->slower;
+}
+
 static void add_counts(struct status_reply *sum, const struct status_reply *s)
 {
     sum->admitted += s->admitted;
@@ -84,6 +116,8 @@ void status_sum_add(struct status_reply *sum, const struct status_reply *s)
         memcpy(sum->host, s->host, sizeof sum->host);
     }
     add_broker(sum, s);
+    for (int i = 0; i < s->n_relays; i++)
+        add_relay(sum, &s->relay[i]);
     for (int i = 0; i < s->n_processes; i++)
         add_process(sum, &s->process[i]);
 }

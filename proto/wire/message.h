@@ -25,6 +25,9 @@
 #define MESSAGE_NAME_BYTES   128
 #define EXIT_NAME_BYTES      64
 #define MESSAGE_TEXT_BYTES   256
+#define MESSAGE_MAX_RELAYS   8
+#define RELAY_NAME_BYTES     32
+#define RELAY_MOST_SLOWER    1000.0
 /* Largest raw frame that a tensor or a look-up may announce. */
 #define MESSAGE_MAX_TENSOR_BYTES (256ll * 1024 * 1024)
 
@@ -53,6 +56,7 @@ enum message_type {
                          and back */
     MESSAGE_FEEDBACK, /* client -> broker -> cache: true labels; and back to the client: what was taken */
     MESSAGE_TIMES,    /* client -> broker, empty: how long did it take? and back */
+    MESSAGE_RELAYS,   /* operator -> broker: which other pipelines answer a part of the requests */
 };
 
 /* A learner is a member beside the cache services: it tells the broker how many audits it wants. */
@@ -116,7 +120,9 @@ struct answer {
     uint64_t request; /* the broker's id */
     /* of an error because of load: in how long the requests ahead are done; else 0 */
     uint32_t retry_after_ms;
-    bool known; /* the answer of an earlier request with the same input */
+    bool known;                     /* the answer of an earlier request with the same input */
+    char variant[RELAY_NAME_BYTES]; /* the pipeline that answered, where several do (struct relay); "": one
+                                       does */
 };
 
 struct job {
@@ -373,6 +379,37 @@ struct drain {
 #define DRAIN_LEASE_MS     2000
 #define DRAIN_MAX_LEASE_MS 600000
 
+/* Other pipelines that answer the same question, each by its broker: a part of the requests is handed on to
+ * them. This is all of them, in place of those before; they are let go when the lease runs out. */
+struct relays {
+    int n;
+    struct relay {
+        char name[RELAY_NAME_BYTES];
+        char endpoint[MESSAGE_NAME_BYTES]; /* its `broker.requests` */
+        uint32_t share_ppm;                /* of the requests: it answers them */
+        uint32_t mirror_ppm;               /* of the requests: it is asked too, and only compared */
+    } relay[MESSAGE_MAX_RELAYS];
+    uint32_t lease_ms; /* 0 = DRAIN_LEASE_MS; as a drain's */
+    double slower;     /* 0.25: an answer counts as slower when it took over 1.25 times as long */
+};
+
+/* What one of them has done. */
+struct relay_status {
+    char name[RELAY_NAME_BYTES];
+    char state[32];               /* "ready", "resting" (it failed), "away" (not connected) */
+    char why[MESSAGE_TEXT_BYTES]; /* it failed last; "": it never did */
+    uint32_t share_ppm, mirror_ppm;
+    uint32_t outstanding;
+    uint64_t sent;        /* requests that it was to answer, */
+    uint64_t turned;      /* and those that could not be handed to it, */
+    uint64_t failed;      /* or that it failed or was late with: these are answered otherwise, */
+    uint64_t failed_both; /* or not at all */
+    uint64_t answered, early, answered_ns; /* by it; how many by an exit; how long they took in sum */
+    /* Pairs: requests that both were asked. Failed by one alone; answered by both, of these with the same
+     * label; of both that measured a time, those in which it was the slower one. */
+    uint64_t pairs, failed_now, failed_next, both, agreed, timed, slower;
+};
+
 /* What a process did for one traced request. */
 enum span_kind {
     SPAN_REQUEST = 1, /* broker: read .. answered */
@@ -470,6 +507,8 @@ struct status_reply {
     uint64_t cancelled; /* of those failed: by their clients */
     uint64_t pid;       /* the broker's own */
     char host[MESSAGE_NAME_BYTES];
+    int n_relays;
+    struct relay_status relay[MESSAGE_MAX_RELAYS];
 };
 
 /* A part of where the time of answers goes (proto/README.md); all but the first are of one stage. */
@@ -505,6 +544,7 @@ struct message {
         struct spans spans;
         struct feedback feedback;
         struct times times;
+        struct relays relays;
     };
 };
 

@@ -156,6 +156,7 @@ static int get_answer(struct answer *to, const Freezeline__Answer *from, struct 
         (rc = get_text(to->text, sizeof to->text, from->text, "text of an answer", e)) ||
         (rc = get_exit_index(&to->exit, from->exit, e)) || (rc = get_label(&to->label, from->label, e)) ||
         (rc = get_confidence(&to->confidence, from->confidence, e)) ||
+        (rc = get_text(to->variant, sizeof to->variant, from->variant, "variant of an answer", e)) ||
         (rc = get_tensor(&to->scores, from->scores, e)))
         return rc;
     return get_trace(&to->trace, from->trace, e);
@@ -440,14 +441,58 @@ static int get_outcome(struct outcome *to, const Freezeline__Outcome *from, stru
     return rc ? rc : get_exit_index(&to->hit_exit, from->hit_exit, e);
 }
 
+static int get_lease(uint32_t *to, uint32_t ms, const char *what, struct error *e)
+{
+    if (ms > DRAIN_MAX_LEASE_MS)
+        return error_set(e, FL_PROTOCOL, "%s for %u ms, at most %d are allowed: ask again before it is over",
+                         what, ms, DRAIN_MAX_LEASE_MS);
+    *to = ms;
+    return FL_OK;
+}
+
 static int get_drain(struct drain *to, const Freezeline__Drain *from, struct error *e)
 {
-    if (from->lease_ms > DRAIN_MAX_LEASE_MS)
-        return error_set(e, FL_PROTOCOL,
-                         "drain for %u ms, at most %d are allowed: ask again before it is over",
-                         from->lease_ms, DRAIN_MAX_LEASE_MS);
     COPY_FIELDS(DRAIN_FIELDS)
-    return FL_OK;
+    return get_lease(&to->lease_ms, from->lease_ms, "drain", e);
+}
+
+static int get_relay(struct relay *to, const Freezeline__Relay *from, struct error *e)
+{
+    int rc;
+    COPY_FIELDS(RELAY_FIELDS)
+    if (from->share_ppm > SHARE_PPM || from->mirror_ppm > SHARE_PPM)
+        return error_set(e, FL_PROTOCOL, "a relay of %u and %u millionths of the requests", from->share_ppm,
+                         from->mirror_ppm);
+    if (!from->name[0] || !from->endpoint[0])
+        return error_set(e, FL_PROTOCOL, "a relay without a name or an endpoint");
+    if ((rc = get_text(to->name, sizeof to->name, from->name, "name of a relay", e)))
+        return rc;
+    return get_text(to->endpoint, sizeof to->endpoint, from->endpoint, "endpoint", e);
+}
+
+static int get_relays(struct relays *to, const Freezeline__Relays *from, struct error *e)
+{
+    int rc = count(from->n_relay, MESSAGE_MAX_RELAYS, "relays", &to->n, e);
+    for (int i = 0; !rc && i < to->n; i++) {
+        rc = get_relay(&to->relay[i], from->relay[i], e);
+        for (int k = 0; !rc && k < i; k++)
+            if (!strcmp(to->relay[k].name, to->relay[i].name))
+                rc = error_set(e, FL_PROTOCOL, "two relays are named %s", to->relay[i].name);
+    }
+    if (!rc && !(from->slower >= 0 && from->slower <= RELAY_MOST_SLOWER))
+        rc = error_set(e, FL_PROTOCOL, "relays may not be slower by a factor of %g", from->slower);
+    to->slower = from->slower;
+    return rc ? rc : get_lease(&to->lease_ms, from->lease_ms, "relays", e);
+}
+
+static int get_relay_status(struct relay_status *to, const Freezeline__RelayStatus *from, struct error *e)
+{
+    int rc;
+    COPY_FIELDS(RELAY_STATUS_FIELDS)
+    if ((rc = get_text(to->name, sizeof to->name, from->name, "name of a relay", e)) ||
+        (rc = get_text(to->state, sizeof to->state, from->state, "state", e)))
+        return rc;
+    return get_text(to->why, sizeof to->why, from->why, "text of a relay", e);
 }
 
 static int get_process(struct process_status *to, const Freezeline__ProcessStatus *from, struct error *e)
@@ -475,8 +520,12 @@ static int get_status_reply(struct status_reply *to, const Freezeline__StatusRep
     if ((rc = get_text(to->host, sizeof to->host, from->host, "host", e)))
         return rc;
     if ((rc = count(from->n_process, STATUS_MAX_PROCESSES, "processes", &to->n_processes, e)) ||
-        (rc = count(from->n_exit, PIPELINE_MAX_EXITS, "exits", &to->n_exits, e)))
+        (rc = count(from->n_exit, PIPELINE_MAX_EXITS, "exits", &to->n_exits, e)) ||
+        (rc = count(from->n_relay, MESSAGE_MAX_RELAYS, "relays", &to->n_relays, e)))
         return rc;
+    for (int i = 0; i < to->n_relays; i++)
+        if ((rc = get_relay_status(&to->relay[i], from->relay[i], e)))
+            return rc;
     for (int i = 0; i < to->n_processes; i++)
         if ((rc = get_process(&to->process[i], from->process[i], e)))
             return rc;
@@ -562,6 +611,8 @@ static int get_body(struct message *m, const Freezeline__Envelope *from, struct 
         return get_times(&m->times, from->times, e);
     case MESSAGE_DRAIN:
         return get_drain(&m->drain, from->drain, e);
+    case MESSAGE_RELAYS:
+        return get_relays(&m->relays, from->relays, e);
     case MESSAGE_STATUS:
         return FL_OK;
     }

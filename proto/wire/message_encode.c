@@ -112,6 +112,7 @@ struct parts {
         Freezeline__Spans spans;
         Freezeline__Feedback feedback;
         Freezeline__Times times;
+        Freezeline__Relays relays;
     };
 };
 
@@ -135,6 +136,7 @@ static bool put_answer(struct scratch *s, struct parts *p, const struct answer *
     to->label = from->label;
     to->exit = from->exit;
     to->confidence = from->confidence;
+    to->variant = text(from->variant);
     to->trace = &p->trace;
     return rank_ok(&from->scores) && put_trace(s, &p->trace, &from->trace);
 }
@@ -383,6 +385,26 @@ static bool put_process(struct scratch *s, Freezeline__ProcessStatus *to, struct
     return put_exits(s, &to->exit, &to->n_exit, &from->exits);
 }
 
+static void put_relay_status(Freezeline__RelayStatus *to, const struct relay_status *from)
+{
+    COPY_FIELDS(RELAY_STATUS_FIELDS)
+    to->name = text(from->name);
+    to->state = text(from->state);
+    to->why = text(from->why);
+}
+
+static bool put_relay_statuses(struct scratch *s, Freezeline__StatusReply *to,
+                               const struct status_reply *from)
+{
+    if (!count_ok(from->n_relays, MESSAGE_MAX_RELAYS) ||
+        !TAKE_ARRAY(s, from->n_relays, Freezeline__RelayStatus, FREEZELINE__RELAY_STATUS__INIT, to->relay))
+        return false;
+    to->n_relay = (size_t)from->n_relays;
+    for (int i = 0; i < from->n_relays; i++)
+        put_relay_status(to->relay[i], &from->relay[i]);
+    return true;
+}
+
 static bool put_status_reply(struct scratch *s, struct parts *p, const struct status_reply *from)
 {
     Freezeline__StatusReply *to = &p->status_reply;
@@ -403,7 +425,7 @@ static bool put_status_reply(struct scratch *s, struct parts *p, const struct st
     to->n_exit = (size_t)from->n_exits;
     for (int i = 0; i < from->n_exits; i++)
         to->exit[i]->answered = from->exit[i].answered;
-    return true;
+    return put_relay_statuses(s, to, from);
 }
 
 static void put_span(Freezeline__Span *to, const struct span *from)
@@ -448,6 +470,28 @@ static void put_drain(Freezeline__Drain *to, const struct drain *from)
 {
     *to = (Freezeline__Drain)FREEZELINE__DRAIN__INIT;
     COPY_FIELDS(DRAIN_FIELDS)
+}
+
+static void put_relay(Freezeline__Relay *to, const struct relay *from)
+{
+    COPY_FIELDS(RELAY_FIELDS)
+    to->name = text(from->name);
+    to->endpoint = text(from->endpoint);
+}
+
+static bool put_relays(struct scratch *s, struct parts *p, const struct relays *from)
+{
+    Freezeline__Relays *to = &p->relays;
+    *to = (Freezeline__Relays)FREEZELINE__RELAYS__INIT;
+    if (!count_ok(from->n, MESSAGE_MAX_RELAYS) ||
+        !TAKE_ARRAY(s, from->n, Freezeline__Relay, FREEZELINE__RELAY__INIT, to->relay))
+        return false;
+    to->lease_ms = from->lease_ms;
+    to->slower = from->slower;
+    to->n_relay = (size_t)from->n;
+    for (int i = 0; i < from->n; i++)
+        put_relay(to->relay[i], &from->relay[i]);
+    return true;
 }
 
 static bool put_times(struct scratch *s, struct parts *p, const struct times *from)
@@ -507,6 +551,8 @@ static bool put_body(struct scratch *s, struct parts *p, const struct message *m
         return put_feedback(s, p, &m->feedback);
     case MESSAGE_TIMES:
         return put_times(s, p, &m->times);
+    case MESSAGE_RELAYS:
+        return put_relays(s, p, &m->relays);
     }
     return false;
 }
@@ -514,7 +560,7 @@ static bool put_body(struct scratch *s, struct parts *p, const struct message *m
 /* The oneof case has the number of the body's field, which is the message type + 1. */
 _Static_assert(FREEZELINE__ENVELOPE__BODY_REQUEST == MESSAGE_REQUEST + 1,
                "body numbers follow enum message_type");
-_Static_assert(FREEZELINE__ENVELOPE__BODY_TIMES == MESSAGE_TIMES + 1,
+_Static_assert(FREEZELINE__ENVELOPE__BODY_RELAYS == MESSAGE_RELAYS + 1,
                "body numbers follow enum message_type");
 
 int message_encode(const struct message *m, uint8_t *buf, size_t capacity, size_t *size)

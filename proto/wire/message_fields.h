@@ -39,6 +39,10 @@
     X(lost) X(won) X(lower) X(upper) X(alarm) X(lag_ms) X(kept)
 #define OUTCOME_FIELDS(X) X(request) X(audit) X(original)
 #define DRAIN_FIELDS(X) X(lease_ms) X(undo)
+#define RELAY_FIELDS(X) X(share_ppm) X(mirror_ppm)
+#define RELAY_STATUS_FIELDS(X) \
+    X(share_ppm) X(mirror_ppm) X(outstanding) X(sent) X(turned) X(failed) X(failed_both) X(answered) \
+    X(early) X(answered_ns) X(pairs) X(failed_now) X(failed_next) X(both) X(agreed) X(timed) X(slower)
 #define PROCESS_FIELDS(X) X(stage) X(replica) X(pid) X(incarnation) X(age_ns) X(outstanding) X(layers)
 #define STATUS_FIELDS(X) \
     X(ready) X(draining) X(admitted) X(answered) X(hits) X(failed) X(overloaded) X(expired) X(retried) \

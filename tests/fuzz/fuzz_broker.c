@@ -33,6 +33,8 @@ struct world {
     uint64_t audits;         /* outcomes of such; two cache services may hear each */
     struct job job[JOBS];    /* the latest ones */
     unsigned n_jobs;
+    uint64_t relayed[JOBS]; /* the latest that were handed on */
+    unsigned n_relayed;
     uint64_t incarnation[WORKERS]; /* of those that said hello lately */
     unsigned n_hellos;
 };
@@ -103,6 +105,26 @@ static void on_reset(void *arg, int replica)
     FUZZ_CHECK(replica < registry_replicas(w.d->registry, 0));
 }
 
+static int on_relay(void *arg, int place, const struct message *m, zmq_msg_t *payload)
+{
+    (void)arg;
+    FUZZ_CHECK(m->type == MESSAGE_REQUEST && w.d->relays.place[place].told.name[0]);
+    FUZZ_CHECK(!w.d->relays.place[place].away && m->request.deadline_ms);
+    fuzz_check_sent(m);
+    if (w.deaf & 1)
+        return FL_AGAIN;
+    w.relayed[w.n_relayed++ % JOBS] = m->request.id;
+    zmq_msg_close(payload);
+    return FL_OK;
+}
+
+static int on_aim(void *arg, int place, const char *endpoint)
+{
+    (void)arg;
+    FUZZ_CHECK(place >= 0 && place < MESSAGE_MAX_RELAYS);
+    return endpoint && w.deaf & 4 ? FL_CONFIG : FL_OK;
+}
+
 /* --- what must hold --- */
 
 /* What was admitted since: found in the table, so that its answer can be waited for. */
@@ -148,10 +170,24 @@ static void check_entry(const struct request_entry *e)
 {
     bool follows = e->list == REQUESTS_FOLLOWING;
     bool waits = e->list == REQUESTS_WAITING || e->list == REQUESTS_SHADOWS;
-    FUZZ_CHECK((waits || follows) == (e->n_route == 0));
+    bool relayed = e->list == REQUESTS_RELAYED;
+    FUZZ_CHECK((waits || follows || relayed) == (e->n_route == 0) && relayed == (e->relay != 0));
+    FUZZ_CHECK(!relayed || w.d->relays.place[e->relay - 1].told.name[0]);
     FUZZ_CHECK(!e->original || (e->audit && (!waits || e->list == REQUESTS_SHADOWS)));
     FUZZ_CHECK(follows == (e->follows != 0));
     FUZZ_CHECK(!follows || (!e->followers && requests_find(w.d->requests, e->follows)));
+}
+
+static void check_relays(void)
+{
+    uint32_t relayed = 0;
+    for (int i = 0; i < MESSAGE_MAX_RELAYS; i++) {
+        const struct relay_status *s = &w.d->relays.place[i].done;
+        relayed += s->outstanding;
+        FUZZ_CHECK(s->pairs >= s->both + s->failed_now + s->failed_next && s->agreed <= s->both);
+        FUZZ_CHECK(s->failed <= s->sent && s->failed_both <= s->failed + s->turned);
+    }
+    FUZZ_CHECK((int)relayed == requests_listed(w.d->requests, REQUESTS_RELAYED));
 }
 
 static void check(void)
@@ -185,6 +221,7 @@ static void check(void)
     FUZZ_CHECK(c->admitted == c->answered + c->failed + (uint64_t)in_flight);
     FUZZ_CHECK(w.asked == c->admitted + w.refused);
     check_estimates(&w.d->admission);
+    check_relays();
     FUZZ_CHECK(in_flight <= pipeline.broker.max_requests);
     FUZZ_CHECK(requests_bytes(w.d->requests) <= (size_t)pipeline.broker.max_memory_mb << 20);
 }
@@ -301,6 +338,30 @@ static void fill_spans(struct spans *s)
             .request = known_request(), .kind = (uint32_t)fuzz_number(&w.in), .role = 2, .exit = -1};
 }
 
+static void fill_relays(struct relays *r)
+{
+    r->n = (int)fuzz_below(&w.in, 3);
+    for (int i = 0; i < r->n; i++) {
+        r->relay[i] = (struct relay){.name = {(char)('a' + i + (int)fuzz_below(&w.in, 2))},
+                                     .endpoint = "x",
+                                     .share_ppm = fuzz_below(&w.in, 4) * SHARE_PPM / 3,
+                                     .mirror_ppm = fuzz_below(&w.in, 4) * SHARE_PPM / 3};
+    }
+    r->lease_ms = fuzz_byte(&w.in) * 10u;
+}
+
+static void fill_answer(struct answer *a)
+{
+    a->id = fuzz_byte(&w.in) & 3 ? w.relayed[fuzz_below(&w.in, JOBS)] : known_request();
+    a->error = fuzz_byte(&w.in) & 1 ? 0 : (uint32_t)fuzz_below(&w.in, FL_CODES);
+    a->label = (int32_t)fuzz_byte(&w.in) - 1;
+    a->exit = (int32_t)fuzz_below(&w.in, 4) - 1;
+    a->total_ns = fuzz_number(&w.in);
+    a->broker_ns = fuzz_number(&w.in);
+    if (fuzz_byte(&w.in) & 1)
+        a->scores = (struct tensor){.dtype = TENSOR_F32, .rank = 1, .dim = {1 + fuzz_below(&w.in, 3)}};
+}
+
 static bool fill(struct message *m)
 {
     memset(m, 0, FUZZ_CLEARED_BYTES);
@@ -335,8 +396,13 @@ static bool fill(struct message *m)
         fill_spans(&m->spans);
         break;
     case 14:
-        m->type = fuzz_byte(&w.in) & 1 ? MESSAGE_STATUS : MESSAGE_DRAIN;
-        if (m->type == MESSAGE_DRAIN)
+        m->type = (enum message_type[]){MESSAGE_STATUS, MESSAGE_DRAIN, MESSAGE_RELAYS,
+                                        MESSAGE_ANSWER}[fuzz_below(&w.in, 4)];
+        if (m->type == MESSAGE_RELAYS)
+            fill_relays(&m->relays);
+        else if (m->type == MESSAGE_ANSWER)
+            fill_answer(&m->answer);
+        else if (m->type == MESSAGE_DRAIN)
             m->drain = (struct drain){(uint32_t)fuzz_number(&w.in), fuzz_byte(&w.in) & 1};
         break;
     default:
@@ -362,8 +428,10 @@ static void deliver(struct message *m)
         if (dispatch_result(w.d, &m->result, &payload, w.now - fuzz_byte(&w.in), w.now, &e))
             FUZZ_CHECK(e.text[0]);
     } else if (m->type == MESSAGE_HELLO || m->type == MESSAGE_HEARTBEAT || m->type == MESSAGE_SPANS ||
-               m->type == MESSAGE_DRAIN) {
+               m->type == MESSAGE_DRAIN || m->type == MESSAGE_RELAYS) {
         dispatch_control(w.d, &from, m, w.now);
+    } else if (m->type == MESSAGE_ANSWER) {
+        dispatch_answered(w.d, (int)fuzz_below(&w.in, MESSAGE_MAX_RELAYS), &m->answer, &payload, w.now);
     }
     zmq_msg_close(&payload);
 }
@@ -379,6 +447,7 @@ static void event(void)
         w.now += (uint64_t)(what - 200) * (what - 200) * NS_PER_MS / 2;
     } else {
         w.deaf = fuzz_byte(&w.in) & 7;
+        dispatch_away(w.d, (int)(w.deaf & 1), w.deaf & 2, w.now);
     }
     if (what & 3)
         tick();
@@ -408,7 +477,7 @@ static void choose_pipeline(void)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct dispatch_io io = {NULL, on_job, on_client, on_control, on_reset, NULL};
+    struct dispatch_io io = {NULL, on_job, on_client, on_control, on_reset, NULL, on_relay, on_aim};
     struct hello self = {.role = ROLE_BROKER, .boot_id = "B"};
     log_threshold = LOG_LEVEL_ERROR + 1;
     memset(&w, 0, sizeof w);

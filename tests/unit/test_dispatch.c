@@ -117,7 +117,7 @@ static void beat(struct fixture *f, uint64_t incarnation)
 
 static int begin(struct fixture *f)
 {
-    struct dispatch_io io = {f, record_job, record_answer, record_control, record_reset, NULL};
+    struct dispatch_io io = {f, record_job, record_answer, record_control, record_reset, NULL, NULL, NULL};
     const struct hello self = {.role = ROLE_BROKER, .incarnation = 5, .boot_id = "B"};
     return dispatch_new(&f->d, &f->pipeline, &io, &self, f->now);
 }
@@ -1881,7 +1881,7 @@ static void test_sampling_follows_its_shares(void **state)
 static void test_a_retry_waits_for_a_worker_that_has_not_failed_it(void **state)
 {
     struct fixture *f = *state;
-    struct dispatch_io io = {f, record_job, record_answer, record_control, record_reset, NULL};
+    struct dispatch_io io = {f, record_job, record_answer, record_control, record_reset, NULL, NULL, NULL};
     const struct hello self = {.role = ROLE_BROKER, .incarnation = 5, .boot_id = "B"};
     int failed;
     dispatch_free(f->d);

@@ -416,6 +416,7 @@ static void each_message_has_its_parties(void **state)
         {GATE_JOBS, MESSAGE_JOB, "bw"},           {GATE_LOOKUPS, MESSAGE_LOOKUP, "w"},
         {GATE_CONTROL, MESSAGE_REQUEST, ""},      {GATE_RESULTS, MESSAGE_JOB, ""},
         {GATE_REQUESTS, MESSAGE_HELLO, ""},       {GATE_REQUESTS, MESSAGE_DRAIN, ""},
+        {GATE_CONTROL, MESSAGE_RELAYS, "o"},      {GATE_REQUESTS, MESSAGE_RELAYS, ""},
         {GATE_CONTROL, MESSAGE_CANCEL, ""},       {GATE_CONTROL, MESSAGE_OUTCOME, ""},
     };
     static const char letters[] = "-bwclko";

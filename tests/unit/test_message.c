@@ -92,6 +92,7 @@ static void test_answer(void **state)
     a->clock_error_ns = next();
     a->request = next();
     a->retry_after_ms = 40;
+    strcpy(a->variant, "int8");
     travel();
 }
 
@@ -348,6 +349,16 @@ static void test_status_reply(void **state)
     r->cancelled = next();
     r->pid = next();
     memset(r->host, 'b', sizeof r->host - 1);
+    r->n_relays = MESSAGE_MAX_RELAYS;
+    for (int i = 0; i < r->n_relays; i++) {
+        struct relay_status *x = &r->relay[i];
+        *x = (struct relay_status){.share_ppm = 1, .mirror_ppm = 2, .outstanding = 3, .sent = next()};
+        memset(x->name, 'n', sizeof x->name - 1);
+        memset(x->why, 'w', sizeof x->why - 1);
+        strcpy(x->state, "resting");
+        for (uint64_t *at = &x->turned; at <= &x->slower; at++)
+            *at = next();
+    }
     travel();
 }
 
@@ -393,6 +404,36 @@ static void test_feedback(void **state)
         f->item[i] = (struct feedback_item){next(), i % 2 ? -7 : i};
     travel();
     assert_int_equal(message_payload_bytes(&out), 0);
+}
+
+static void test_relays(void **state)
+{
+    static const struct relay one = {"rollout", "ipc://x", 10000, SHARE_PPM};
+    struct relays *r = &fresh(MESSAGE_RELAYS)->relays;
+    size_t size;
+    (void)state;
+
+    *r = (struct relays){.n = 2, .lease_ms = 5, .slower = 0.25, .relay = {one, one}};
+    assert_int_equal(message_encode(&in, buf, sizeof buf, &size), FL_OK);
+    refused(size, FL_PROTOCOL, "two relays are named rollout");
+    strcpy(r->relay[1].name, "other");
+    travel();
+    assert_int_equal(message_payload_bytes(&out), 0);
+    r->relay[1].mirror_ppm++;
+    assert_int_equal(message_encode(&in, buf, sizeof buf, &size), FL_OK);
+    refused(size, FL_PROTOCOL, "1000001 millionths");
+    r->n = 1;
+    r->slower = NAN;
+    assert_int_equal(message_encode(&in, buf, sizeof buf, &size), FL_OK);
+    refused(size, FL_PROTOCOL, "slower");
+    r->slower = 0;
+    r->relay[0].endpoint[0] = 0;
+    assert_int_equal(message_encode(&in, buf, sizeof buf, &size), FL_OK);
+    refused(size, FL_PROTOCOL, "without a name or an endpoint");
+    strcpy(r->relay[0].endpoint, "x");
+    r->lease_ms = DRAIN_MAX_LEASE_MS + 1;
+    assert_int_equal(message_encode(&in, buf, sizeof buf, &size), FL_OK);
+    refused(size, FL_PROTOCOL, "ask again before it is over");
 }
 
 static void test_wrong_version_names_both(void **state)
@@ -673,6 +714,7 @@ int main(void)
         cmocka_unit_test(test_status_reply),
         cmocka_unit_test(test_spans),
         cmocka_unit_test(test_feedback),
+        cmocka_unit_test(test_relays),
         cmocka_unit_test(test_wrong_version_names_both),
         cmocka_unit_test(test_hostile_tensors),
         cmocka_unit_test(test_hostile_counts),

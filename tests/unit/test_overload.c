@@ -296,7 +296,7 @@ static void schedule(struct world *w)
 static void start(struct world *w)
 {
     const struct scene *s = w->scene;
-    struct dispatch_io io = {w, take_job, take_answer, take_control, take_reset, NULL};
+    struct dispatch_io io = {w, take_job, take_answer, take_control, take_reset, NULL, NULL, NULL};
     const struct hello self = {.role = ROLE_BROKER, .incarnation = 5, .boot_id = "B"};
     w->pipeline.n_stages = s->stages;
     for (int i = 0; i < s->stages; i++)

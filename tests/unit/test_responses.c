@@ -20,7 +20,8 @@ static struct response_key key_of(const struct responses *r, uint32_t input, uin
 
 static struct response answer_of(int32_t label, int32_t exit, float *scores)
 {
-    return (struct response){label, exit, 0.5f, 7, {scores ? TENSOR_F32 : TENSOR_NONE, 2, {1, 10}, scores}};
+    return (struct response){label, exit, 0.5f, 7, {scores ? TENSOR_F32 : TENSOR_NONE, 2, {1, 10}, scores},
+                             0};
 }
 
 /* Asks for input i and, where it is not known, computes it. */
@@ -117,7 +118,7 @@ static void test_bytes_are_bounded(void **state)
         assert_true(least < most || most < 2000);
         for (uint32_t i = 0; i < 3000; i++) {
             struct response_key k = key_of(r, i % 700, 0);
-            struct response a = {1, -1, 0, 0, {TENSOR_F32, 1, {i * 7 % 1000}, scores}};
+            struct response a = {1, -1, 0, 0, {TENSOR_F32, 1, {i * 7 % 1000}, scores}, 2};
             uint64_t request;
             responses_ask(r, k, now, &a, &request);
             a.scores = (struct tensor){TENSOR_F32, 1, {i * 7 % 1000}, scores};

@@ -43,6 +43,25 @@ static void counts_and_rates_are_added(void **state)
     assert_int_equal(sum.process[1].pid, 12);
 }
 
+static void relays_are_added_by_name(void **state)
+{
+    (void)state;
+    memset(&sum, 0, sizeof sum);
+    one = (struct status_reply){.started_ns = 5, .n_relays = 1};
+    one.relay[0] = (struct relay_status){.name = "new", .state = "ready", .sent = 3, .slower = 1};
+    other = (struct status_reply){.started_ns = 9, .broker = 1, .n_relays = 2};
+    other.relay[0] = (struct relay_status){.name = "x", .state = "away", .sent = 9};
+    other.relay[1] = (struct relay_status){.name = "new", .state = "away", .sent = 4, .slower = 2};
+    status_sum_add(&sum, &one);
+    status_sum_add(&sum, &other);
+    assert_int_equal(sum.n_relays, 2);
+    assert_string_equal(sum.relay[0].name, "new");
+    assert_string_equal(sum.relay[0].state, "away");
+    assert_int_equal(sum.relay[0].sent, 7);
+    assert_int_equal(sum.relay[0].slower, 3);
+    assert_int_equal(sum.relay[1].sent, 9);
+}
+
 /* One broker may not hear a worker that the other one hears. */
 static void a_worker_is_one_worker(void **state)
 {
@@ -80,6 +99,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(counts_and_rates_are_added),
+        cmocka_unit_test(relays_are_added_by_name),
         cmocka_unit_test(a_worker_is_one_worker),
         cmocka_unit_test(what_has_no_room_is_left_out),
     };

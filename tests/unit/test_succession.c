@@ -199,7 +199,7 @@ static bool ready(struct fixture *f)
 static int setup(void **state)
 {
     struct fixture *f = calloc(1, sizeof *f);
-    struct dispatch_io io = {f, record_job, record_answer, record_control, record_reset, NULL};
+    struct dispatch_io io = {f, record_job, record_answer, record_control, record_reset, NULL, NULL, NULL};
     const struct hello self = {.role = ROLE_BROKER, .incarnation = 5, .boot_id = "B"};
     *state = f;
     if (!f)

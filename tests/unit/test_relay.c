@@ -1,0 +1,626 @@
+/* test_relay.c - requests that the broker hands on to other pipelines, with a fake clock */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "broker/dispatch_inside.h"
+
+#define MS NS_PER_MS
+enum { MANY = 1024, WORKER = 100, WORKERS = 8 };
+
+/* One stage, with enough replicas that none is full; two other pipelines may be asked. */
+struct fixture {
+    struct pipeline pipeline;
+    struct dispatch *d;
+    uint64_t now;
+    bool deaf;  /* nobody takes what is handed on */
+    int refuse; /* no connection can be made */
+    int n_jobs, n_answers, n_relayed, n_aimed;
+    struct job job[MANY];
+    struct answer answer[MANY];
+    struct request relayed[MANY];
+    int place[MANY]; /* it went to */
+    struct status_reply status;
+    char aimed[MANY][MESSAGE_NAME_BYTES]; /* "": let go */
+};
+
+static int record_job(void *arg, int replica, const struct message *m, zmq_msg_t *payload)
+{
+    struct fixture *f = arg;
+    (void)replica;
+    f->job[f->n_jobs++] = m->job;
+    zmq_msg_close(payload);
+    return FL_OK;
+}
+
+static int record_answer(void *arg, const struct peer *to, const struct message *m, zmq_msg_t *payload)
+{
+    struct fixture *f = arg;
+    (void)to, (void)payload;
+    if (m->type == MESSAGE_ANSWER)
+        f->answer[f->n_answers++] = m->answer;
+    return FL_OK;
+}
+
+static int record_control(void *arg, const struct peer *to, const struct message *m)
+{
+    (void)to;
+    if (m->type == MESSAGE_STATUS_REPLY)
+        ((struct fixture *)arg)->status = m->status_reply;
+    return FL_OK;
+}
+
+static void record_reset(void *arg, int replica)
+{
+    (void)arg, (void)replica;
+}
+
+static int record_relay(void *arg, int place, const struct message *m, zmq_msg_t *payload)
+{
+    struct fixture *f = arg;
+    assert_int_equal(m->type, MESSAGE_REQUEST);
+    assert_int_equal(zmq_msg_size(payload), 16);
+    if (f->deaf)
+        return FL_AGAIN;
+    f->place[f->n_relayed] = place;
+    f->relayed[f->n_relayed++] = m->request;
+    zmq_msg_close(payload);
+    return FL_OK;
+}
+
+static int record_aim(void *arg, int place, const char *endpoint)
+{
+    struct fixture *f = arg;
+    (void)place;
+    snprintf(f->aimed[f->n_aimed++], MESSAGE_NAME_BYTES, "%s", endpoint ? endpoint : "");
+    return endpoint ? f->refuse : FL_OK;
+}
+
+static const struct peer somebody = {.size = 1, .id = {7}};
+
+static void control(struct fixture *f, struct message *m)
+{
+    dispatch_control(f->d, &somebody, m, f->now);
+    dispatch_tick(f->d, f->now);
+}
+
+static void hello(struct fixture *f)
+{
+    static struct message m;
+    for (unsigned i = 0; i < WORKERS; i++) {
+        memset(&m, 0, sizeof m);
+        m.type = MESSAGE_HELLO;
+        m.hello = (struct hello){
+            .role = ROLE_STAGE, .replica = i, .incarnation = WORKER + i, .ready = true, .boot_id = "B"};
+        m.hello.output.tensor = (struct tensor){.dtype = TENSOR_F32, .rank = 2, .dim = {1, 10}};
+        control(f, &m);
+    }
+}
+
+static int begin(struct fixture *f, bool may_aim)
+{
+    struct dispatch_io io = {f,
+                             record_job,
+                             record_answer,
+                             record_control,
+                             record_reset,
+                             NULL,
+                             record_relay,
+                             may_aim ? record_aim : NULL};
+    const struct hello self = {.role = ROLE_BROKER, .incarnation = 5, .boot_id = "B"};
+    return dispatch_new(&f->d, &f->pipeline, &io, &self, f->now);
+}
+
+static int setup(void **state)
+{
+    struct fixture *f = calloc(1, sizeof *f);
+    f->pipeline.n_stages = 1;
+    f->pipeline.stage[0] = (struct stage_config){.n_replicas = WORKERS, .max_batch = 64};
+    f->pipeline.broker = (struct broker_config){.max_requests = MANY,
+                                                .max_memory_mb = 64,
+                                                .deadline_ms = 1000,
+                                                .retries = 1,
+                                                .heartbeat_ms = 20,
+                                                .dead_after_ms = 100000};
+    f->now = 1000 * MS;
+    log_threshold = LOG_LEVEL_ERROR + 1;
+    *state = f;
+    if (begin(f, true))
+        return -1;
+    hello(f);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+    dispatch_free(f->d);
+    free(f);
+    return 0;
+}
+
+static void pass(struct fixture *f, uint64_t ms)
+{
+    f->now += ms * MS;
+    dispatch_tick(f->d, f->now);
+}
+
+static struct relay relay_to(const char *name, double share, double mirror)
+{
+    struct relay r = {.share_ppm = (uint32_t)(share * SHARE_PPM),
+                      .mirror_ppm = (uint32_t)(mirror * SHARE_PPM)};
+    snprintf(r.name, sizeof r.name, "%s", name);
+    snprintf(r.endpoint, sizeof r.endpoint, "ipc://%s", name);
+    return r;
+}
+
+static void set(struct fixture *f, int n, struct relay a, struct relay b)
+{
+    static struct message m;
+    memset(&m, 0, sizeof m);
+    m.type = MESSAGE_RELAYS;
+    m.relays = (struct relays){.n = n, .lease_ms = 60000, .slower = 0.5};
+    m.relays.relay[0] = a;
+    m.relays.relay[1] = b;
+    control(f, &m);
+}
+
+/* One other pipeline, and it is there. */
+static void aim(struct fixture *f, double share, double mirror)
+{
+    set(f, 1, relay_to("new", share, mirror), relay_to("", 0, 0));
+    dispatch_away(f->d, 0, false, f->now);
+}
+
+static void ask_with(struct fixture *f, uint64_t id, uint32_t flags)
+{
+    static struct message m;
+    zmq_msg_t payload;
+    memset(&m, 0, sizeof m);
+    m.type = MESSAGE_REQUEST;
+    m.request =
+        (struct request){.id = id, .flags = flags, .input = {.dtype = TENSOR_F32, .rank = 2, .dim = {1, 4}}};
+    zmq_msg_init_size(&payload, 16);
+    memset(zmq_msg_data(&payload), 0, 16);
+    dispatch_client(f->d, &somebody, &m, &payload, f->now);
+    zmq_msg_close(&payload);
+    dispatch_tick(f->d, f->now);
+}
+
+static void ask(struct fixture *f, uint64_t id)
+{
+    ask_with(f, id, 0);
+}
+
+static void result(struct fixture *f, int label)
+{
+    const struct job *j = &f->job[f->n_jobs - 1];
+    struct result r = {.request = j->request,
+                       .attempt = j->attempt,
+                       .exit = -1,
+                       .label = label,
+                       .scores = {.dtype = TENSOR_F32, .rank = 2, .dim = {1, 10}},
+                       .trace = {.n = 1, .stage = {{.replica = j->route[0]}}}};
+    struct error e = {FL_OK, ""};
+    zmq_msg_t payload;
+    zmq_msg_init_size(&payload, 40);
+    memset(zmq_msg_data(&payload), 0, 40);
+    if (dispatch_result(f->d, &r, &payload, f->now, f->now, &e))
+        fail_msg("%s", e.text);
+    zmq_msg_close(&payload);
+    dispatch_tick(f->d, f->now);
+}
+
+static struct answer good(const struct fixture *f, int i, int label)
+{
+    return (struct answer){.id = f->relayed[i].id,
+                           .label = label,
+                           .exit = -1,
+                           .scores = {.dtype = TENSOR_F32, .rank = 2, .dim = {1, 10}}};
+}
+
+static void comes(struct fixture *f, int place, struct answer a)
+{
+    int64_t bytes = a.scores.dtype ? tensor_bytes(&a.scores) : 0;
+    zmq_msg_t payload;
+    zmq_msg_init_size(&payload, (size_t)bytes);
+    memset(zmq_msg_data(&payload), 0, (size_t)bytes);
+    dispatch_answered(f->d, place, &a, &payload, f->now);
+    zmq_msg_close(&payload);
+    dispatch_tick(f->d, f->now);
+}
+
+static void fails(struct fixture *f, enum fl_code code)
+{
+    struct answer a = {.id = f->relayed[f->n_relayed - 1].id, .error = code, .exit = -1, .label = -1};
+    snprintf(a.text, sizeof a.text, "no");
+    comes(f, 0, a);
+}
+
+static const struct relay_status *status(struct fixture *f)
+{
+    dispatch_status(f->d, &f->status, f->now);
+    return f->status.n_relays ? &f->status.relay[0] : NULL;
+}
+
+static void test_what_is_handed_on_is_answered_there(void **state)
+{
+    struct fixture *f = *state;
+    struct answer a;
+
+    aim(f, 1, 0);
+    assert_string_equal(f->aimed[0], "ipc://new");
+    ask_with(f, 42, JOB_NO_CACHE);
+    assert_int_equal(f->n_relayed, 1);
+    assert_int_equal(f->n_jobs, 0);
+    assert_int_equal(f->relayed[0].deadline_ms, 500); /* half of the time: then there is the other half */
+    assert_int_equal(f->relayed[0].flags, JOB_NO_CACHE);
+    assert_int_equal(status(f)->outstanding, 1);
+    f->now += 7 * MS;
+    a = good(f, 0, 6);
+    a.total_ns = 5 * MS;
+    a.broker_ns = MS;
+    a.exit = 3; /* one that these stages do not have */
+    a.epoch = 9;
+    a.trace = (struct trace){.n = 1, .stage = {{.stage = 15}}};
+    comes(f, 0, a);
+    assert_int_equal(f->n_answers, 1);
+    assert_int_equal(f->answer[0].id, 42);
+    assert_int_equal(f->answer[0].error, 0);
+    assert_int_equal(f->answer[0].label, 6);
+    assert_int_equal(f->answer[0].exit, 3);
+    assert_int_equal(f->answer[0].epoch, 9);
+    assert_string_equal(f->answer[0].variant, "new");
+    assert_int_equal(f->answer[0].total_ns, 7 * MS);
+    assert_int_equal(f->answer[0].broker_ns, 3 * MS); /* 4 ms were the other pipeline's */
+    assert_int_equal(status(f)->answered, 1);
+    assert_int_equal(status(f)->early, 1);
+    assert_int_equal(status(f)->outstanding, 0);
+    assert_int_equal(f->status.in_flight, 0);
+    comes(f, 0, a); /* twice */
+    assert_int_equal(f->n_answers, 1);
+    assert_int_equal(f->d->counters.duplicates, 1);
+}
+
+static void test_shares_are_kept(void **state)
+{
+    struct fixture *f = *state;
+    int to[2] = {0};
+
+    set(f, 2, relay_to("new", 0.25, 0), relay_to("other", 0.5, 0));
+    dispatch_away(f->d, 0, false, f->now);
+    dispatch_away(f->d, 1, false, f->now);
+    for (int i = 0; i < 800; i++) {
+        int before = f->n_relayed;
+        ask(f, (uint64_t)i);
+        if (f->n_relayed > before) {
+            to[f->place[before]]++;
+            comes(f, f->place[before], good(f, before, 1));
+        } else {
+            result(f, 1);
+        }
+    }
+    assert_in_range(to[0], 150, 250);
+    assert_in_range(to[1], 340, 460);
+    assert_int_equal(f->n_answers, 800);
+    assert_int_equal(f->status.failed, 0);
+}
+
+static void test_what_it_fails_is_computed_here(void **state)
+{
+    struct fixture *f = *state;
+
+    aim(f, 1, 0);
+    ask(f, 1);
+    fails(f, FL_OVERLOADED);
+    assert_int_equal(f->n_jobs, 1);
+    result(f, 4);
+    assert_int_equal(f->answer[0].label, 4);
+    assert_int_equal(f->answer[0].attempts, 2);
+    assert_string_equal(f->answer[0].variant, "");
+    assert_int_equal(status(f)->failed, 1);
+    assert_int_equal(status(f)->failed_both, 0);
+    assert_string_equal(status(f)->why, "no");
+    ask(f, 2); /* both */
+    fails(f, FL_VALUE);
+    pass(f, 1000);
+    assert_int_equal(f->answer[1].error, FL_DEADLINE);
+    assert_int_equal(status(f)->failed_both, 1);
+}
+
+static void test_answers_that_cannot_be_are_not_passed_on(void **state)
+{
+    struct fixture *f = *state;
+    struct answer a;
+
+    aim(f, 1, 0);
+    for (int i = 0; i < 3; i++) {
+        ask(f, (uint64_t)i);
+        assert_int_equal(f->n_relayed, i + 1);
+        a = good(f, i, 2);
+        if (i == 0)
+            a.scores.dim[1] = 11;
+        else if (i == 1)
+            a.scores.dtype = TENSOR_F64;
+        else
+            a.label = 10;
+        comes(f, 0, a);
+        assert_int_equal(f->n_jobs, i + 1);
+        result(f, 4);
+        assert_int_equal(f->answer[i].label, 4);
+    }
+    assert_int_equal(status(f)->failed, 3);
+    assert_non_null(strstr(status(f)->why, "its label is 10"));
+}
+
+static void test_one_that_fails_again_and_again_rests(void **state)
+{
+    struct fixture *f = *state;
+
+    aim(f, 1, 0);
+    for (int i = 0; i < 3; i++) {
+        ask(f, (uint64_t)i);
+        fails(f, FL_UNAVAILABLE);
+        result(f, 4);
+    }
+    assert_string_equal(status(f)->state, "resting");
+    ask(f, 3);
+    assert_int_equal(f->n_relayed, 3);
+    result(f, 4);
+    assert_int_equal(status(f)->turned, 1);
+    pass(f, 100);
+    ask(f, 4); /* on trial, .. */
+    ask(f, 5); /* .. alone */
+    assert_int_equal(f->n_relayed, 4);
+    result(f, 4);
+    comes(f, 0, good(f, 3, 2));
+    assert_string_equal(status(f)->state, "ready");
+    ask(f, 6);
+    assert_int_equal(f->n_relayed, 5);
+}
+
+static void test_a_failed_trial_is_a_longer_rest(void **state)
+{
+    struct fixture *f = *state;
+
+    aim(f, 1, 0);
+    for (int i = 0; i < 3; i++) {
+        ask(f, (uint64_t)i);
+        fails(f, FL_UNAVAILABLE);
+        result(f, 4);
+    }
+    pass(f, 100);
+    ask(f, 4);
+    fails(f, FL_UNAVAILABLE);
+    result(f, 4);
+    pass(f, 150);
+    ask(f, 5);
+    assert_int_equal(f->n_relayed, 4);
+    pass(f, 60);
+    ask(f, 6);
+    assert_int_equal(f->n_relayed, 5);
+}
+
+static void test_silence_costs_half_of_the_time(void **state)
+{
+    struct fixture *f = *state;
+    struct answer late;
+
+    aim(f, 1, 0);
+    ask(f, 1);
+    ask(f, 2);
+    late = good(f, 0, 6);
+    pass(f, 499);
+    assert_int_equal(f->n_jobs, 0);
+    pass(f, 1);
+    assert_int_equal(f->n_jobs, 2);
+    assert_int_equal(status(f)->failed, 2);
+    assert_int_equal(status(f)->outstanding, 0);
+    comes(f, 0, late); /* before these stages' */
+    assert_int_equal(f->n_answers, 1);
+    assert_string_equal(f->answer[0].variant, "new");
+    f->n_jobs = 1; /* the youngest goes first */
+    result(f, 4);
+    assert_int_equal(f->n_answers, 2);
+    assert_int_equal(f->answer[1].label, 4);
+    comes(f, 0, late);
+    assert_int_equal(f->n_answers, 2);
+}
+
+static void test_when_it_is_gone_its_requests_come_back_at_once(void **state)
+{
+    struct fixture *f = *state;
+
+    aim(f, 1, 0);
+    ask(f, 1);
+    ask(f, 2);
+    dispatch_away(f->d, 0, true, f->now);
+    dispatch_tick(f->d, f->now);
+    assert_int_equal(f->n_jobs, 2);
+    ask(f, 3);
+    assert_int_equal(f->n_relayed, 2);
+    assert_int_equal(f->n_jobs, 3);
+    assert_string_equal(status(f)->state, "away");
+    dispatch_away(f->d, 0, false, f->now);
+    ask(f, 4);
+    assert_int_equal(f->n_relayed, 3);
+    f->deaf = true;
+    ask(f, 5);
+    assert_int_equal(f->n_jobs, 4);
+    assert_int_equal(status(f)->turned, 2);
+}
+
+static void test_pairs_are_compared(void **state)
+{
+    struct fixture *f = *state;
+
+    aim(f, 0, 1);
+    for (int i = 0; i < 4; i++) {
+        ask(f, (uint64_t)i);
+        assert_int_equal(f->n_relayed, i + 1);
+        assert_int_equal(f->n_jobs, i + 1);
+    }
+    f->now += 10 * MS;
+    result(f, 4); /* of the last one: here first */
+    f->now += 20 * MS;
+    comes(f, 0, good(f, 3, 4));
+    assert_int_equal(status(f)->pairs, 1);
+    assert_int_equal(status(f)->agreed, 1);
+    assert_int_equal(status(f)->slower, 1);
+    comes(f, 0, good(f, 3, 4)); /* twice */
+    assert_int_equal(status(f)->pairs, 1);
+    comes(f, 0, good(f, 2, 5)); /* there first */
+    f->n_jobs = 3;
+    result(f, 4);
+    assert_int_equal(status(f)->both, 2);
+    assert_int_equal(status(f)->agreed, 1);
+    assert_int_equal(status(f)->slower, 1);
+    f->n_jobs = 2;
+    result(f, 4);
+    pass(f, 2000); /* the first one has no answer at all, the second none of the other */
+    assert_int_equal(status(f)->pairs, 4);
+    assert_int_equal(status(f)->failed_next, 1);
+    assert_int_equal(status(f)->failed_now, 0);
+    assert_int_equal(f->n_answers, 4);
+    assert_int_equal(f->answer[3].error, FL_DEADLINE);
+    assert_string_equal(f->answer[1].variant, "");
+}
+
+static void test_who_cannot_be_compared_has_failed(void **state)
+{
+    struct fixture *f = *state;
+
+    aim(f, 0, 1);
+    dispatch_away(f->d, 0, true, f->now);
+    ask(f, 1);
+    result(f, 4);
+    assert_int_equal(status(f)->failed_next, 1);
+    assert_int_equal(f->n_answers, 1);
+}
+
+static void test_strangers_answers_are_dropped(void **state)
+{
+    struct fixture *f = *state;
+    struct answer a;
+
+    set(f, 2, relay_to("new", 1, 0), relay_to("other", 0, 0));
+    dispatch_away(f->d, 0, false, f->now);
+    dispatch_away(f->d, 1, false, f->now);
+    ask(f, 1);
+    comes(f, 1, good(f, 0, 6)); /* who was not asked */
+    a = good(f, 0, 6);
+    a.id += 3;
+    comes(f, 0, a); /* of what was not asked */
+    a.id = 0;
+    comes(f, 0, a);
+    assert_int_equal(f->n_answers, 0);
+    comes(f, 0, good(f, 0, 6));
+    assert_int_equal(f->n_answers, 1);
+}
+
+static void test_a_lease_that_runs_out_ends_it(void **state)
+{
+    struct fixture *f = *state;
+
+    aim(f, 1, 0);
+    pass(f, 59900);
+    ask(f, 1);
+    assert_int_equal(f->n_relayed, 1);
+    pass(f, 100);
+    assert_int_equal(f->n_jobs, 1);
+    assert_null(status(f));
+    assert_string_equal(f->aimed[f->n_aimed - 1], "");
+    comes(f, 0, good(f, 0, 6)); /* it is nobody now */
+    assert_int_equal(f->n_answers, 0);
+    result(f, 4);
+    assert_int_equal(f->answer[0].label, 4);
+}
+
+static void test_others_take_their_place(void **state)
+{
+    struct fixture *f = *state;
+
+    aim(f, 1, 0);
+    ask(f, 1);
+    comes(f, 0, good(f, 0, 6));
+    aim(f, 0.5, 0); /* the same one: its counts stay, its connection too */
+    assert_int_equal(f->n_aimed, 1);
+    assert_int_equal(status(f)->answered, 1);
+    assert_int_equal(status(f)->share_ppm, SHARE_PPM / 2);
+    set(f, 1, relay_to("other", 1, 0), relay_to("", 0, 0));
+    assert_int_equal(f->n_aimed, 3);
+    assert_string_equal(status(f)->name, "other");
+    assert_int_equal(status(f)->answered, 0);
+    assert_string_equal(status(f)->state, "away");
+    f->refuse = FL_CONFIG;
+    set(f, 1, relay_to("third", 1, 0), relay_to("", 0, 0));
+    assert_null(status(f));
+    ask(f, 2);
+    assert_int_equal(f->n_jobs, 1);
+}
+
+static void test_what_asks_for_this_pipeline_stays(void **state)
+{
+    struct fixture *f = *state;
+
+    aim(f, 1, 1);
+    ask_with(f, 1, JOB_AUDIT);
+    ask_with(f, 2, JOB_TRACE);
+    assert_int_equal(f->n_relayed, 0);
+    assert_int_equal(f->n_jobs, 2);
+}
+
+static void test_the_end_answers_all(void **state)
+{
+    struct fixture *f = *state;
+
+    aim(f, 1, 0);
+    ask(f, 1);
+    dispatch_abandon(f->d, f->now);
+    assert_int_equal(f->n_answers, 1);
+    assert_int_equal(f->answer[0].error, FL_UNAVAILABLE);
+    assert_int_equal(requests_count(f->d->requests), 0);
+}
+
+static void test_without_connections_nothing_is_handed_on(void **state)
+{
+    struct fixture *f = *state;
+
+    dispatch_free(f->d);
+    assert_int_equal(begin(f, false), FL_OK);
+    hello(f);
+    aim(f, 1, 1);
+    ask(f, 1);
+    assert_int_equal(f->n_jobs, 1);
+    assert_null(status(f));
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_what_is_handed_on_is_answered_there),
+        TEST(test_shares_are_kept),
+        TEST(test_what_it_fails_is_computed_here),
+        TEST(test_answers_that_cannot_be_are_not_passed_on),
+        TEST(test_one_that_fails_again_and_again_rests),
+        TEST(test_a_failed_trial_is_a_longer_rest),
+        TEST(test_silence_costs_half_of_the_time),
+        TEST(test_when_it_is_gone_its_requests_come_back_at_once),
+        TEST(test_pairs_are_compared),
+        TEST(test_who_cannot_be_compared_has_failed),
+        TEST(test_strangers_answers_are_dropped),
+        TEST(test_a_lease_that_runs_out_ends_it),
+        TEST(test_others_take_their_place),
+        TEST(test_what_asks_for_this_pipeline_stays),
+        TEST(test_the_end_answers_all),
+        TEST(test_without_connections_nothing_is_handed_on),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
