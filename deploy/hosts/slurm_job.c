@@ -114,6 +114,18 @@ int slurm_job_state(const char *job, char state[SLURM_STATE_BYTES], struct error
     return rc;
 }
 
+bool slurm_job_on(const char *job, const char *node)
+{
+    char *argv[] = {(char *)"squeue",       (char *)"--noheader", (char *)"--format=%i",   (char *)"--jobs",
+                    (char *)(uintptr_t)job, (char *)"--nodelist", (char *)(uintptr_t)node, NULL};
+    struct dialogue *d = malloc(sizeof *d);
+    int status;
+    bool on = d && !talk(d, argv, NULL, &status, NULL) && !status && d->out[0];
+
+    free(d);
+    return on;
+}
+
 bool slurm_cpus_parse(const char *text, int *cpus, int n)
 {
     int i = 0;

@@ -18,6 +18,8 @@ int slurm_id_check(const char *job, struct error *e);
 
 /* "PENDING", "RUNNING", "COMPLETING", ... FL_NOT_FOUND when Slurm knows no such job, or none any more. */
 int slurm_job_state(const char *job, char state[SLURM_STATE_BYTES], struct error *e);
+/* Has the job that node? */
+bool slurm_job_on(const char *job, const char *node);
 
 struct slurm_nodes {
     int n;

@@ -12,8 +12,12 @@
 
 #include "base/clock.h"
 #include "child.h"
+#include "deploy/tool/interrupt.h"
 #include "shell_words.h"
 
+#define AGAIN_FOR_S    20
+#define AGAIN_FIRST_MS 250
+#define AGAIN_LAST_MS  4000
 #define NOISE_BYTES    8192
 #define GRACE_MS       10000 /* for the host to end by itself what took too long */
 #define STATUS_TIMEOUT 124   /* of timeout(1) */
@@ -114,8 +118,8 @@ static const char *tail_text(const struct tail *t)
 struct call {
     const struct transport_stream *stream;
     const char *script, *begin;
-    size_t left; /* of the script */
-    bool begun;
+    size_t left;     /* of the script */
+    bool begun, fed; /* fed: more than the script was asked for */
     struct tail out, noise, err;
 };
 
@@ -124,6 +128,7 @@ static ssize_t next_bytes(void *arg, void *to, size_t room, struct error *e)
     struct call *c = arg;
     size_t n = c->left < room ? c->left : room;
 
+    c->fed = c->fed || !n;
     if (!n)
         return c->stream && c->stream->next ? c->stream->next(c->stream->arg, to, room, e) : 0;
     memcpy(to, c->script, n);
@@ -201,7 +206,7 @@ static int lost(const struct transport *t, int host, const struct call *c, struc
     return t->way->explain(t, host, tail_text(&c->err), tail_text(&c->noise), e);
 }
 
-static int run_call(struct transport *t, int host, struct call *c, int timeout_ms, int *status,
+static int run_once(struct transport *t, int host, struct call *c, int timeout_ms, int *status,
                     struct error *e)
 {
     char line[WAY_COMMAND_BYTES];
@@ -225,6 +230,26 @@ static int run_call(struct transport *t, int host, struct call *c, int timeout_m
     if (rc)
         return error_wrap(e, rc, "host %s", transport_host(t, host));
     return read_end(t, c, status) ? FL_OK : lost(t, host, c, e);
+}
+
+/* Where no shell came for a reason that passes, once more, for a bounded time. */
+static int run_call(struct transport *t, int host, struct call *c, int timeout_ms, int *status,
+                    struct error *e)
+{
+    const struct call fresh = *c;
+    uint64_t until = clock_ns() + AGAIN_FOR_S * NS_PER_S, pause_ms = AGAIN_FIRST_MS;
+
+    for (;; pause_ms = pause_ms < AGAIN_LAST_MS ? 2 * pause_ms : AGAIN_LAST_MS) {
+        int rc = run_once(t, host, c, timeout_ms, status, e);
+        if (!rc || c->begun || (c->fed && c->stream && c->stream->next) || !t->way->passing ||
+            !t->way->passing(t, host, tail_text(&c->err)) || clock_ns() > until || interrupt_seen())
+            return rc;
+        free(c->out.text);
+        free(c->noise.text);
+        free(c->err.text);
+        *c = fresh;
+        usleep((useconds_t)pause_ms * 1000);
+    }
 }
 
 /* Runs it, whatever its status; the caller frees r->out. */

@@ -18,8 +18,9 @@
 #include "shell_words.h"
 #include "slurm_job.h"
 
-#define START_S    60
-#define SAID_BYTES 2048
+#define START_S       60
+#define NOT_AVAILABLE "Requested node configuration is not available"
+#define SAID_BYTES    2048
 
 struct slurm {
     char job[SLURM_ID_BYTES];
@@ -84,7 +85,7 @@ static int slurm_explain(const struct transport *t, int host, const char *said, 
     } meanings[] = {
         {"nvalid job", "the job has ended"},
         {"has expired", "the job has ended"},
-        {"Requested node configuration is not available", "that node is none of the job's, or it is down"},
+        {NOT_AVAILABLE, "that node is none of the job's, or it is down"},
         {"Invalid node name", "that node is none of the job's"},
         {"NODE FAILURE", "the node went down"},
         {"Unable to contact slurm controller", "slurmctld does not answer"},
@@ -102,6 +103,14 @@ static int slurm_explain(const struct transport *t, int host, const char *said, 
     return error_set(e, FL_UNAVAILABLE,
                      "host %s (Slurm's job %s, node %s): no shell came to run our commands: %.*s", h->name,
                      s->job, node, 300, *last ? last : noise);
+}
+
+/* Slurm gives a node that has just started to a job before it lets steps run there. */
+static bool slurm_passing(const struct transport *t, int host, const char *said)
+{
+    const struct slurm *s = t->own;
+    const struct host *h = &t->hosts->host[host];
+    return strstr(said, NOT_AVAILABLE) && slurm_job_on(s->job, h->address ? h->address : h->name);
 }
 
 struct greeting {
@@ -201,5 +210,6 @@ const struct transport_way transport_way_slurm = {
     .close = slurm_close,
     .words = slurm_words,
     .explain = slurm_explain,
+    .passing = slurm_passing,
     .start = slurm_start,
 };

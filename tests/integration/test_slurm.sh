@@ -115,7 +115,7 @@ starts_again() {
 requeued() { there 0 scontrol requeue "$(cat id)" && starts_again && same; }
 idle() { [ "$(there 0 sinfo -h -n "$1" -p all -o %t)" = idle ]; }
 node_dies() {
-    $world kill 3 && comes 60 pending "$(cat id)" && $world boot 3 && comes 60 idle h3 && sleep 2 && starts_again && same
+    $world kill 3 && comes 60 pending "$(cat id)" && $world boot 3 && comes 60 idle h3 && starts_again && same
 }
 wrong() { # WHAT IS SAID ARGUMENT ...
     said=$1

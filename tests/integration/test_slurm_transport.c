@@ -180,6 +180,32 @@ static void what_is_wrong_is_said(void UNUSED **state)
         transport_open(&t, TRANSPORT_SLURM, &hosts, &(struct transport_options){.job = "-x"}, &e), FL_USAGE);
 }
 
+/* A node that has just started takes no steps yet: srun says so, and is asked again. */
+static void a_node_that_has_just_started_is_waited_for(void UNUSED **state)
+{
+    char folder[] = "/tmp/freezeline-srun-XXXXXX", line[1024], path[1024], *before = strdup(getenv("PATH")),
+         out[64];
+    struct transport *t = open_slurm(NULL);
+
+    assert_non_null(mkdtemp(folder));
+    snprintf(line, sizeof line,
+             "cat >%s/srun <<'END'\n#!/bin/sh\necho >>%s/calls\n[ $(wc -l <%s/calls) -gt 2 ] || {\n"
+             "echo 'srun: error: Unable to create step for job 1: Requested node configuration is not "
+             "available' >&2\n"
+             "exit 1; }\nexec %s \"$@\"\nEND\nchmod +x %s/srun",
+             folder, folder, folder, "$(PATH=${PATH#*:} command -v srun)", folder);
+    assert_int_equal(system(line), 0);
+    snprintf(path, sizeof path, "%s:%s", folder, before);
+    setenv("PATH", path, 1);
+    assert_int_equal(shell(t, 0, "hostname", out, sizeof out), 0);
+    assert_string_equal(out, "h1\n");
+    setenv("PATH", before, 1);
+    snprintf(line, sizeof line, "[ $(wc -l <%s/calls) = 3 ] && rm -r %s", folder, folder);
+    assert_int_equal(system(line), 0);
+    free(before);
+    transport_close(t);
+}
+
 static void jobs_are_submitted_and_cancelled(void UNUSED **state)
 {
     char job[SLURM_ID_BYTES], is[SLURM_STATE_BYTES];
@@ -230,6 +256,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_step_lives_on_and_its_end_is_told),
         cmocka_unit_test(a_program_that_is_not_there_is_named),
         cmocka_unit_test(what_is_wrong_is_said),
+        cmocka_unit_test(a_node_that_has_just_started_is_waited_for),
         cmocka_unit_test(jobs_are_submitted_and_cancelled),
     };
     char self[1024];
