@@ -61,6 +61,8 @@ void dispatch_answer_error(struct dispatch *d, struct request_entry *e, uint32_t
     relay_pair_now(&d->relays, e->id, true, -1, now);
     if (e->failed_at)
         d->relays.place[e->failed_at - 1].done.failed_both++;
+    log_at(LOG_LEVEL_DEBUG, e->id, "no answer after %llu us: %s",
+           (unsigned long long)(a->total_ns / NS_PER_US), text);
     dispatch_note(d, e, SPAN_REQUEST, e->received_ns, now);
     dispatch_send_answer(d, &e->client, NULL);
     dispatch_cancel(d, e, -1);
@@ -167,6 +169,8 @@ static void answer_result(struct dispatch *d, struct request_entry *e, const str
     dispatch_note(d, e, SPAN_REQUEST, e->received_ns, now);
     d->counters.answered++;
     relay_pair_now(&d->relays, e->id, false, r->label, now);
+    log_at(LOG_LEVEL_DEBUG, e->id, "answered after %llu us: label %d, exit %d",
+           (unsigned long long)(a->total_ns / NS_PER_US), a->label, a->exit);
     if (r->exit >= 0) {
         d->counters.hits++;
         d->counters.exit[r->exit]++;

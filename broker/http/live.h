@@ -9,7 +9,7 @@
 #include <microhttpd.h>
 #include <stdbool.h>
 
-#include "broker/oip/json_text.h"
+#include "base/json_text.h"
 
 #define LIVE_MOST 32 /* watchers */
 

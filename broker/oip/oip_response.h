@@ -5,7 +5,7 @@
 #ifndef FREEZELINE_OIP_RESPONSE_H
 #define FREEZELINE_OIP_RESPONSE_H
 
-#include "json_text.h"
+#include "base/json_text.h"
 #include "oip_request.h"
 #include "view.h"
 

@@ -373,7 +373,9 @@ int command_supervise(int argc, char **argv, struct error *e)
     }
     log_open("supervisor", "info");
     log_threshold = LOG_LEVEL_INFO;
-    if (!(rc = arguments_load(&p, &where, e)) && !(rc = here_settle(p, where.host, e)) &&
+    if (!(rc = arguments_load(&p, &where, e)))
+        log_as_json(!strcmp(p->logs.format, "json"));
+    if (!rc && !(rc = here_settle(p, where.host, e)) &&
         (!log || !(rc = log_to(log, p->logs.max_mb, p->logs.keep, e))))
         rc = supervisor_run(p, &where, lock, drain_s, e);
     pipeline_free(p);

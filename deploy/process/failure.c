@@ -1,6 +1,7 @@
 /* failure.c - the last words of a process that did not start, and who is still missing */
 #include "failure.h"
 
+#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -37,22 +38,40 @@ done:
     free(text);
 }
 
+/* The words of a log line of level error, which may lie in *json, for the caller to release; NULL: it is
+ * none.
+ */
+static const char *words_of_error(const char *line, json_t **json)
+{
+    const char *level;
+    char word[16];
+    int text = 0;
+    if (*line != '{')
+        return sscanf(line, "%*s %*d %*s %15s %n", word, &text) == 1 && text && !strcmp(word, "error")
+                   ? line + text
+                   : NULL;
+    *json = json_loads(line, 0, NULL);
+    level = json_string_value(json_object_get(*json, "level"));
+    return level && !strcmp(level, "error") ? json_string_value(json_object_get(*json, "message")) : NULL;
+}
+
 /* The last line of level error, or else the last line at all: "" when there is none. */
 static void last_reason(const char *path, char *buf, size_t size)
 {
-    char line[1200], level[16];
+    char line[2400];
     bool found = false;
     FILE *f = fopen(path, "re");
 
     buf[0] = '\0';
     while (f && fgets(line, sizeof line, f)) {
-        int text = 0;
-        bool error =
-            sscanf(line, "%*s %*d %*s %15s %n", level, &text) == 1 && text && !strcmp(level, "error");
+        json_t *json = NULL;
+        const char *words;
         line[strcspn(line, "\n")] = '\0';
-        if (line[0] && (error || !found))
-            snprintf(buf, size, "%.*s", (int)size - 1, line + (error ? text : 0));
-        found = found || error;
+        words = words_of_error(line, &json);
+        if (line[0] && (words || !found))
+            snprintf(buf, size, "%.*s", (int)size - 1, words ? words : line);
+        found = found || words;
+        json_decref(json);
     }
     if (f)
         fclose(f);

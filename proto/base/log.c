@@ -12,12 +12,14 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "json_text.h"
 #include "log_rate.h"
 
 static const char *const level_names[] = {"debug", "info", "warn", "error"};
 
 enum log_level log_threshold = LOG_LEVEL_INFO;
 static char log_role[32] = "freezeline";
+static bool log_json;
 
 #define LOG_PATH_BYTES 1024
 
@@ -103,33 +105,72 @@ static size_t put_time(char *line, size_t size)
     size_t n;
 
     clock_gettime(CLOCK_REALTIME, &now);
-    localtime_r(&now.tv_sec, &local);
+    (log_json ? gmtime_r : localtime_r)(&now.tv_sec, &local);
     n = strftime(line, size, "%Y-%m-%dT%H:%M:%S", &local);
-    return n + (size_t)snprintf(line + n, size - n, ".%03ld", now.tv_nsec / 1000000);
+    n += (size_t)snprintf(line + n, size - n, ".%03ld", now.tv_nsec / 1000000);
+    if (log_json) /* for programs: in UTC */
+        n += (size_t)snprintf(line + n, size - n, "Z");
+    return n;
+}
+
+void log_as_json(bool json)
+{
+    log_json = json;
+}
+
+struct line {
+    const char *when, *level, *text;
+    uint64_t request;
+    uint32_t left_out; /* lines like this one, before it */
+};
+
+/* Request ids are texts: JSON's numbers have 53 bits. */
+static void write_json(const struct line *l)
+{
+    struct json_text t = {.at = NULL};
+    json_text_format(&t, "{\"time\":\"%s\",\"pid\":%d,\"role\":", l->when, (int)getpid());
+    json_text_string(&t, log_role);
+    json_text_format(&t, ",\"level\":\"%s\"", l->level);
+    if (l->request)
+        json_text_format(&t, ",\"request\":\"%llu\"", (unsigned long long)l->request);
+    json_text_put(&t, ",\"message\":");
+    json_text_string(&t, l->text);
+    if (l->left_out)
+        json_text_format(&t, ",\"left_out\":%u", l->left_out);
+    json_text_put(&t, "}\n");
+    if (!t.failed && write(STDERR_FILENO, t.at, t.n) < 0)
+        errno = 0; /* nowhere left to complain */
+    json_text_free(&t);
+}
+
+static void write_text(const struct line *l)
+{
+    char line[1152], id[24] = "", more[64] = "";
+    size_t n;
+    if (l->request)
+        snprintf(id, sizeof id, "#%llu ", (unsigned long long)l->request);
+    if (l->left_out)
+        snprintf(more, sizeof more, " (%u lines like this were left out before)", l->left_out);
+    n = (size_t)snprintf(line, sizeof line, "%s %d %s %s %s%.980s%s\n", l->when, (int)getpid(), log_role,
+                         l->level, id, l->text, more);
+    if (write(STDERR_FILENO, line, n) < 0)
+        errno = 0;
 }
 
 void log_line(enum log_level level, uint64_t request, const char *format, ...)
 {
-    char line[1152], text[1024], when[40], id[24] = "", more[64] = "";
-    uint32_t left_out = 0;
+    char text[1024], when[40];
+    struct line l = {when, level_names[level], text, request, 0};
     va_list args;
-    size_t n;
 
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
     put_time(when, sizeof when);
-    if (request)
-        snprintf(id, sizeof id, "#%llu ", (unsigned long long)request);
     pthread_mutex_lock(&lock);
-    if (level == LOG_LEVEL_DEBUG || log_rate_allows(&rate, text, clock_ns(), &left_out)) {
-        if (left_out)
-            snprintf(more, sizeof more, " (%u lines like this were left out before)", left_out);
-        n = (size_t)snprintf(line, sizeof line, "%s %d %s %s %s%.980s%s\n", when, (int)getpid(), log_role,
-                             level_names[level], id, text, more);
+    if (level == LOG_LEVEL_DEBUG || log_rate_allows(&rate, text, clock_ns(), &l.left_out)) {
         bound_file();
-        if (write(STDERR_FILENO, line, n) < 0)
-            errno = 0; /* nowhere left to complain */
+        (log_json ? write_json : write_text)(&l);
     }
     pthread_mutex_unlock(&lock);
 }

@@ -7,6 +7,7 @@
 #ifndef FREEZELINE_LOG_H
 #define FREEZELINE_LOG_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "error.h"
@@ -18,6 +19,8 @@ extern enum log_level log_threshold;
 /* `role` ("broker", "stage1.0") is copied; level is "debug", "info", "warn" or "error" (anything else: info).
  */
 void log_open(const char *role, const char *level);
+/* Lines are JSON objects: time, pid, role, level, request (where there is one), message. */
+void log_as_json(bool json);
 void log_line(enum log_level level, uint64_t request, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

@@ -674,5 +674,6 @@ void pipeline_free(struct pipeline *p)
     keys_close(p->security.keys);
     free(p->keys);
     free(p->log_level);
+    free(p->logs.format);
     free(p);
 }

@@ -167,6 +167,7 @@ struct updates_config {
 };
 
 struct logs_config {
+    char *format; /* "text" | "json" */
     double max_mb; /* of one file */
     int keep;      /* old files of each process */
 };

@@ -273,6 +273,8 @@ const struct key pipeline_keys[] = {
      .help = "of all variants that are loaded; 0: no bound"},
     {"budget.cpu_seconds_per_second", KEY_DOUBLE, ROOT(budget.cpu_seconds_per_second), "0", RANGE(0, 65536),
      .help = "processor time of all variants together; 0: no bound"},
+    {"logs.format", KEY_CHOICE, ROOT(logs.format), "text", .choices = "text|json",
+     .help = "of lines: for people, or one JSON object each"},
     {"logs.max_mb", KEY_DOUBLE, ROOT(logs.max_mb), "16", RANGE(0.01, 1048576),
      .help = "of each process's log; then it becomes .log.1, that becomes .log.2, and so on"},
     {"logs.keep", KEY_INT, ROOT(logs.keep), "2", RANGE(0, 100), .help = "old logs of each process, at most"},

@@ -2,6 +2,7 @@
 #include "startup.h"
 #include "here.h"
 
+#include <string.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -104,6 +105,7 @@ int startup_pipeline(const struct startup *s, const char *role, struct pipeline 
     if ((rc = pipeline_load(out, s->config, s->set, s->n_sets, e)) || (rc = here_settle(*out, s->host, e)))
         return rc;
     log_open(role, (*out)->log_level);
+    log_as_json(!strcmp((*out)->logs.format, "json"));
     if (s->log && (rc = log_to(s->log, (*out)->logs.max_mb, (*out)->logs.keep, e)))
         return rc;
     log_info("may use %s", limits_text(text, sizeof text));

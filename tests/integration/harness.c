@@ -317,7 +317,7 @@ void harness_until(bool (*condition)(void *arg), void *arg, int seconds, const c
 int harness_broker(struct harness *h)
 {
     int p = harness_spawn(h, "freezeline-broker", NULL);
-    harness_expect(h, p, " ready: ", 1);
+    harness_expect(h, p, "ready: ", 1);
     return p;
 }
 
@@ -332,7 +332,7 @@ static int spawn_stage(struct harness *h, int stage, int replica)
 int harness_stage(struct harness *h, int stage, int replica)
 {
     int p = spawn_stage(h, stage, replica);
-    harness_expect(h, p, " ready: ", 1);
+    harness_expect(h, p, "ready: ", 1);
     return p;
 }
 
@@ -342,7 +342,7 @@ int harness_cache(struct harness *h, int index)
     int p;
     snprintf(i, sizeof i, "%d", index);
     p = harness_spawn(h, "freezeline-cache", "--index", i, NULL);
-    harness_expect(h, p, " ready: ", 1);
+    harness_expect(h, p, "ready: ", 1);
     return p;
 }
 
@@ -369,7 +369,7 @@ int harness_pipeline_up(struct harness *h)
         for (int r = 0; r < h->pipeline->stage[s].n_replicas; r++)
             spawn_stage(h, s, r);
     for (int i = first; i < h->n; i++)
-        harness_expect(h, i, " ready: ", 1);
+        harness_expect(h, i, "ready: ", 1);
     for (int i = first; i < h->n; i++)
         harness_expect(h, i, "has accepted this worker", 1);
     harness_expect(h, broker, "every stage has a ready worker", 1);

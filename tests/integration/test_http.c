@@ -145,16 +145,17 @@ static void test_suite(void **state)
 /* Scores as the native client gets them, bit by bit. */
 static void test_same_answer_as_the_native_client(void **state)
 {
-    struct harness *h = harness_new(NULL, "stages: 1\nexits: none\nbroker: {http: '127.0.0.1:0'}\n");
+    struct harness *h = harness_new(NULL, "stages: 1\nexits: none\nbroker: {http: '127.0.0.1:0'}\n"
+                                          "log_level: debug\nlogs: {format: json}\n");
     struct client *c;
     struct answer answer;
     struct error e = {0};
     float x[3 * 16 * 16], scores[16];
     struct tensor input = {.dtype = TENSOR_F32, .rank = 4, .dim = {1, 3, 16, 16}, .data = x};
     char head[256], text[4096], *at;
-    int n, fd;
+    int n, fd, broker = harness_pipeline_up(h);
     (void)state;
-    find_port(h, harness_pipeline_up(h));
+    find_port(h, broker);
     harness_random(x, 3 * 16 * 16, 7);
     c = harness_client(h);
     assert_int_equal(client_infer(c, &input, 0, 0, &answer, scores, 16, &n, &e), FL_OK);
@@ -170,6 +171,9 @@ static void test_same_answer_as_the_native_client(void **state)
     assert_non_null(at = strstr(text, "Inference-Header-Content-Length: "));
     at = strstr(at, "\r\n\r\n") + 4 + atoi(at + 33);
     assert_memory_equal(at, scores, (size_t)n * sizeof *scores);
+    snprintf(head, sizeof head, "\"level\":\"debug\",\"request\":\"%llu\",\"message\":\"answered after",
+             (unsigned long long)answer.request);
+    harness_expect(h, broker, head, 1);
     close(fd);
     harness_free(h);
 }

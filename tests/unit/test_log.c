@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -116,6 +117,58 @@ static void write_moved(const char *path)
     log_info("fourth");
 }
 
+static void write_json(const char *path)
+{
+    if (log_to(path, 1, 0, NULL))
+        _exit(1);
+    log_open("stage1.0", "debug");
+    log_as_json(true);
+    log_at(LOG_LEVEL_WARN, UINT64_MAX, "a \"quoted\" \\ line\n\x01 of \xc3\xa9 and \xff");
+    for (int i = 0; i <= LOG_RATE_BURST; i++)
+        log_info("again %d", i);
+    log_debug("the last");
+}
+
+static const char *text_of(const json_t *line, const char *key)
+{
+    const char *s = json_string_value(json_object_get(line, key));
+    return s ? s : "";
+}
+
+static void test_each_line_is_json(void **state)
+{
+    char dir[] = "/tmp/freezeline-log.XXXXXX", path[64], line[4096];
+    json_t *first = NULL, *last = NULL;
+    int n = 0;
+    FILE *f;
+    (void)state;
+
+    assert_non_null(mkdtemp(dir));
+    snprintf(path, sizeof path, "%s/x.log", dir);
+    assert_int_equal(in_child(write_json, path), 0);
+    assert_non_null(f = fopen(path, "re"));
+    for (; fgets(line, sizeof line, f); n++) {
+        json_decref(last);
+        last = json_loads(line, 0, NULL);
+        assert_true(json_is_object(last));
+        if (!n)
+            first = json_incref(last);
+    }
+    fclose(f);
+    assert_int_equal(n, LOG_RATE_BURST + 2);
+    assert_string_equal(text_of(first, "request"), "18446744073709551615");
+    assert_string_equal(text_of(first, "role"), "stage1.0");
+    assert_string_equal(text_of(first, "level"), "warn");
+    assert_string_equal(text_of(first, "message"), "a \"quoted\" \\ line\n\x01 of \xc3\xa9 and ?");
+    assert_int_equal(strlen(text_of(first, "time")), strlen("2026-01-01T00:00:00.000Z"));
+    assert_string_equal(text_of(last, "message"), "the last");
+    assert_null(json_object_get(last, "request"));
+    json_decref(first);
+    json_decref(last);
+    unlink(path);
+    rmdir(dir);
+}
+
 static void test_the_file_is_bounded(void **state)
 {
     char dir[] = "/tmp/freezeline-log.XXXXXX", path[64], line[128];
@@ -141,6 +194,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_alike_lines_are_bounded),
         cmocka_unit_test(test_many_kinds_forget_the_quietest),
+        cmocka_unit_test(test_each_line_is_json),
         cmocka_unit_test(test_the_file_is_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
