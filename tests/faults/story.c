@@ -293,6 +293,24 @@ static void draw_brokers(struct story *s, uint64_t seed, uint32_t allowed)
     add(s, h);
 }
 
+/* A short break just when successors take their places, which loses what they say then: too short for the
+ * broker to miss a heartbeat, so nothing else reminds it of them. From numbers of their own. */
+static void draw_lost_words(struct story *s, uint64_t seed, uint32_t allowed)
+{
+    const struct setting *t = &s->setting;
+    struct shuffle r;
+    shuffle_seed(&r, seed, 6);
+    for (int i = 0, n = s->n; i < n; i++) {
+        struct happening h = {.at_ns = s->item[i].at_ns + between(&r, 0, 25000) * NS_PER_US, .kind = BREAK};
+        if (s->item[i].kind != RELOAD || !(allowed >> BREAK & 1) || t->n_hosts == 1 || chance(&r, 0.3))
+            continue;
+        h.a = t->host_of_broker[0];
+        h.b = (h.a + 1 + (int)shuffle_below(&r, (uint32_t)t->n_hosts - 1)) % t->n_hosts;
+        h.x = between(&r, 1, (uint32_t)t->heartbeat_ms);
+        add(s, h);
+    }
+}
+
 static void draw_inputs(struct setting *s, uint64_t seed)
 {
     struct shuffle r;
@@ -336,6 +354,7 @@ void story_draw(struct story *s, uint64_t seed, uint32_t kinds)
 {
     draw_all_else(s, seed, kinds);
     draw_brokers(s, seed, kinds);
+    draw_lost_words(s, seed, kinds);
 }
 
 /* ---- in plain words ---- */
