@@ -16,6 +16,7 @@
 #include "deploy/supervise/changes.h"
 #include "deploy/process/claim.h"
 #include "learning.h"
+#include "relay_report.h"
 #include "deploy/model/model_shape.h"
 #include "deploy/tool/report.h"
 #include "deploy/process/roles.h"
@@ -216,6 +217,7 @@ static int print_json(const struct status *s, const struct status_row *row, int 
                             json_pack("{s:I, s:I, s:o}", "waiting", (json_int_t)r->waiting, "room",
                                       (json_int_t)r->room, "capacity_rps",
                                       r->gap_ns ? report_rounded(1e9 / (double)r->gap_ns, 3) : json_null()));
+        json_object_set_new(root, "relays", relay_json(r));
         json_object_set_new(root, "draining", json_boolean(r->draining));
         json_object_set_new(root, "learner", epoch_json(r, s->model));
         json_object_set_new(root, "events", history_last_json(s->pipeline, LAST_EVENTS));
@@ -266,6 +268,7 @@ static void print_requests(const struct status *s)
     if (r->gap_ns)
         printf("; %.1f/s were answered when there was more to do", 1e9 / (double)r->gap_ns);
     printf("\n");
+    relay_print(r);
     if (r->audits_drawn)
         printf("audits: %llu drawn, %llu done, %llu dropped\n", (unsigned long long)r->audits_drawn,
                (unsigned long long)r->audits_done, (unsigned long long)r->audits_dropped);

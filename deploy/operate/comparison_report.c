@@ -41,7 +41,7 @@ static json_t *side_json(const struct comparison_side *s, bool labelled)
                      report_rounded(quantile_ms(s, 0.99), 3));
 }
 
-void comparison_report(const struct comparison *c, json_t *root)
+json_t *comparison_measures(const struct comparison *c)
 {
     json_t *measures = json_array();
 
@@ -54,9 +54,14 @@ void comparison_report(const struct comparison *c, json_t *root)
                                         report_rounded(m.share, 6), "high", report_rounded(m.high, 6),
                                         "limit", report_rounded(m.limit, 6)));
     }
+    return measures;
+}
+
+void comparison_report(const struct comparison *c, json_t *root)
+{
     json_object_set_new(root, "pairs", json_integer((json_int_t)c->pairs));
     json_object_set_new(root, "now", side_json(&c->now, c->labelled > 0));
     json_object_set_new(root, "next", side_json(&c->next, c->labelled > 0));
     json_object_set_new(root, "agreed", json_integer((json_int_t)c->agreed));
-    json_object_set_new(root, "measures", measures);
+    json_object_set_new(root, "measures", comparison_measures(c));
 }

@@ -2,9 +2,10 @@
  * taken by it or left
  *
  * A pipeline of the new files comes up whole beside (beside.h). Both are asked the same requests of a data
- * set in turns, and compared (comparison.h). Clients' requests all go to the one that serves, throughout; it
- * changes at the end alone, as `freezeline apply` changes it. So whatever fails, or ends this command, leaves
- * a pipeline that serves.
+ * set in turns, and compared (comparison.h); then a growing share of the clients' requests goes there
+ * (shift.h). The one that serves stays the door, answers what the new one fails, and changes at the end
+ * alone, as `freezeline apply` changes it. So whatever fails, or ends this command, leaves a pipeline that
+ * serves, and no request fails.
  */
 #include <math.h>
 #include <stdio.h>
@@ -26,9 +27,11 @@
 #include "apply.h"
 #include "beside.h"
 #include "comparison_report.h"
+#include "shift.h"
 
 #define MOST_BY_ITSELF 1000 /* requests, where the data have more */
-#define WARM_UP        8    /* pairs that do not count: both have everything in memory then */
+#define STATUS_MS      3000
+#define WARM_UP        8 /* pairs that do not count: both have everything in memory then */
 
 static const struct usage usage = {
     .command = "rollout",
@@ -36,21 +39,28 @@ static const struct usage usage = {
                "that serves; takes them when they are no worse, and leaves them when they are.",
     .notes =
         "A second pipeline comes up beside, in STATE/rollout: that takes memory and cores for both.\n"
-        "Requests from D are asked of both, one at a time and in turns, and compared: how many fail, how\n"
-        "many answers are right (without labels: the same), how long they take. It backs out as soon as\n"
-        "the new one is worse beyond doubt (looked at after 1, 5, 20 and 50% of the requests, and after\n"
-        "each that fails), and in the end when it is worse at all. Else the pipeline beside ends, and the\n"
-        "one that serves takes the files as `freezeline apply` does. No client's request goes to the new\n"
-        "files before that. Requests from D count in the statistics of the pipeline that serves, and its\n"
-        "caches may learn from them; the caches beside are as they were built. Ctrl-C backs out.\n\n"
+        "With --data, requests from D are asked of both first, one at a time and in turns. Then, step by\n"
+        "step, a share of the clients' requests is answered by the new one, and some more are asked of\n"
+        "both; what the new one fails, or is late with, the one that serves answers, so no request fails.\n"
+        "Compared is how many fail, how many answers are right (without labels: the same), and how long\n"
+        "they take. It backs out as soon as the new one is worse beyond doubt, and after the data and\n"
+        "after each step when it is worse at all. Else the pipeline beside ends, and the one that serves\n"
+        "takes the files as `freezeline apply` does. Requests from D count in the statistics of the\n"
+        "pipeline that serves, and its caches may learn from them; the caches beside are as they were\n"
+        "built. Ctrl-C backs out.\n\n"
         "examples:\n"
-        "  freezeline rollout -c P.yaml --data cifar10:test_batch.bin\n"
-        "  freezeline rollout -c P.yaml --data folder:D --requests 300 --tolerance 0.5\n\n" DATASET_LAYOUTS,
+        "  freezeline rollout -c P.yaml\n"
+        "  freezeline rollout -c P.yaml --data cifar10:test_batch.bin --steps 5,25,100 --step-time 300\n"
+        "  freezeline rollout -c P.yaml --data folder:D --requests 300 --tolerance 0.5 --steps "
+        "none\n\n" DATASET_LAYOUTS,
 };
 
 struct rollout {
     struct pipeline_arguments where;
-    const char *data_spec;
+    const char *data_spec; /* NULL: clients' requests alone */
+    const char *steps_text;
+    struct shift_steps steps;
+    struct shift shift;
     double tolerance, slower;
     int requests, deadline_ms, timeout_s;
     bool json, dry_run, skip_bad;
@@ -90,8 +100,10 @@ static int find(struct rollout *r, struct error *e)
     if (r->where.sets.n)
         return error_set(e, FL_USAGE,
                          "--set: the --set arguments of `up` stay; write what is to change into the file");
-    if (!r->data_spec)
-        return error_set(e, FL_USAGE, "--data is missing: requests to ask of both");
+    if ((rc = shift_parse(&r->steps, r->steps_text, e)))
+        return rc;
+    if (!r->data_spec && !r->steps.n)
+        return error_set(e, FL_USAGE, "--steps none takes --data: requests to ask of both");
     if ((rc = running_load(&running, &r->where, e)))
         return rc;
     if (running->n_hosts)
@@ -121,28 +133,20 @@ static void show_record(struct rollout *r, int64_t i)
 /* Only answers of the same classes can be compared, or be told to the same clients. */
 static int check_classes(struct rollout *r, struct error *e)
 {
-    int most = r->model->classes + 1, n = 0, rc;
-    float *scores = calloc((size_t)most, sizeof *scores);
-    struct answer a;
+    struct status_reply *s = malloc(sizeof *s);
+    int64_t n = r->model->classes;
+    int rc = s ? client_status(r->client_now, STATUS_MS, s, e) : error_set(e, FL_NOMEM, "no memory");
 
-    if (!scores)
-        return error_set(e, FL_NOMEM, "no memory");
-    show_record(r, 0);
-    rc = client_infer(r->client_now, &r->input, JOB_NO_CACHE, (uint32_t)r->deadline_ms, &a, scores, most, &n,
-                      e);
-    free(scores);
-    if (!rc && a.error)
-        rc = error_set(e, (enum fl_code)a.error, "%s", a.text);
-    if (rc)
-        return error_wrap(e, rc, "the pipeline that serves does not answer the first record of %s",
-                          r->data_spec);
-    if (n != r->model->classes)
-        return error_set(
-            e, FL_SHAPE,
-            "the model %s has %d classes, and what serves has others: clients would get other answers; "
-            "`freezeline down` and `up` change to it",
-            r->next->model, r->model->classes);
-    return FL_OK;
+    for (int i = 0; !rc && i < s->n_processes; i++)
+        if (s->process[i].role == ROLE_STAGE && s->process[i].output.tensor.dtype)
+            n = tensor_count(&s->process[i].output.tensor);
+    free(s);
+    if (rc || n == r->model->classes)
+        return rc;
+    return error_set(e, FL_SHAPE,
+                     "the model %s has %d classes, and what serves has others: clients would get other "
+                     "answers; `freezeline down` and `up` change to it",
+                     r->next->model, r->model->classes);
 }
 
 static int open_data(struct rollout *r, struct error *e)
@@ -152,9 +156,11 @@ static int open_data(struct rollout *r, struct error *e)
                                 .classes = r->model->classes,
                                 .skip_broken = r->skip_bad,
                                 .notes = stderr};
-    int rc = dataset_open(&r->data, r->data_spec, &o, e);
+    int rc = r->data_spec ? dataset_open(&r->data, r->data_spec, &o, e) : FL_OK;
 
-    if (rc || (rc = dataset_labels_fit(r->data, r->model->classes, e)))
+    if (rc || !r->data_spec)
+        return rc;
+    if ((rc = dataset_labels_fit(r->data, r->model->classes, e)))
         return rc;
     if (!dataset_count(r->data))
         return error_set(e, FL_VALUE, "%s has no records", r->data_spec);
@@ -175,7 +181,8 @@ static int check(struct rollout *r, struct error *e)
     r->comparison = calloc(1, sizeof *r->comparison);
     if (!r->model || !r->comparison)
         return error_set(e, FL_NOMEM, "no memory");
-    r->comparison->limits = (struct comparison_limits){r->tolerance / 100, r->slower / 100};
+    r->comparison->limits = r->shift.total.limits =
+        (struct comparison_limits){r->tolerance / 100, r->slower / 100};
     if ((rc = host_side_check_cpus(r->next, e)) || (rc = model_shape_load(r->model, r->next, e)) ||
         (rc = open_data(r, e)) || (rc = client_new(&r->client_now, r->now.pipeline, e)))
         return rc;
@@ -229,10 +236,12 @@ static bool is_step(int64_t done, int64_t of)
 static int compare(struct rollout *r, struct error *e)
 {
     struct comparison *c = r->comparison;
-    int rc = client_new(&r->client_next, r->beside.pipeline, e);
     bool worse = false;
+    int rc;
 
-    if (rc)
+    if (!r->data)
+        return FL_OK;
+    if ((rc = client_new(&r->client_next, r->beside.pipeline, e)))
         return rc;
     if (!r->json)
         progress_open(&r->progress, stderr);
@@ -297,15 +306,40 @@ static int report(const struct rollout *r, struct error *e)
         json_t *root = json_pack("{s:b, s:s?, s:o}", "applied", r->applied, "left_because",
                                  r->why[0] ? r->why : NULL, "seconds", report_rounded(seconds(r), 3));
         comparison_report(r->comparison, root);
+        if (root && r->steps.n)
+            json_object_set_new(
+                root, "live",
+                json_pack("{s:i, s:I, s:I, s:I, s:o}", "steps", r->shift.done, "handed_on",
+                          (json_int_t)r->shift.handed_on, "failed", (json_int_t)r->shift.failed, "compared",
+                          (json_int_t)r->shift.total.both, "measures", comparison_measures(&r->shift.total)));
         return report_print(root, e);
     }
-    comparison_print(r->comparison);
+    if (r->data)
+        comparison_print(r->comparison);
+    if (r->steps.n)
+        printf(
+            "of clients' requests, %lld were handed on to the new one (%lld failed there and were answered "
+            "here), %lld were answered by both, %lld of them the same\n",
+            (long long)r->shift.handed_on, (long long)r->shift.failed, (long long)r->shift.total.both,
+            (long long)r->shift.total.agreed);
     if (r->applied)
         printf("it is no worse, and serves now: done in %.1f s\n", seconds(r));
     else if (!r->why[0])
         puts("it is no worse: `freezeline apply` takes it");
     fflush(stdout);
     return FL_OK;
+}
+
+static int shift(struct rollout *r, struct error *e)
+{
+    int rc = shift_run(&r->shift, &r->steps, r->client_now, r->beside.pipeline->broker.requests, r->json,
+                       r->why, sizeof r->why, e);
+
+    if (rc || r->why[0] || r->data || r->shift.total.both)
+        return rc;
+    return error_set(e, FL_UNAVAILABLE,
+                     "clients have sent no requests that could be compared: wait longer (--step-time), "
+                     "compare more of them (--mirror), or ask some yourself (--data)");
 }
 
 /* The pipeline beside, from its beginning to its end. */
@@ -319,6 +353,8 @@ static int try_it(struct rollout *r, struct error *e)
         error_wrap(e, rc, "the pipeline beside does not come up, what serves goes on");
     pipeline_free(next);
     if (!rc && !(rc = compare(r, e)) && !r->why[0])
+        rc = shift(r, e);
+    if (!rc && !r->why[0])
         rc = check_unchanged(r, e);
     interrupt_catch(); /* another signal ends the wait for its end */
     client_free(r->client_next);
@@ -361,10 +397,22 @@ static void release(struct rollout *r)
 
 int command_rollout(int argc, char **argv, struct error *e)
 {
-    struct rollout r = {.tolerance = 1, .slower = 25, .timeout_s = 120, .beside = {.lock = -1}};
+    struct rollout r = {.tolerance = 1,
+                        .slower = 25,
+                        .timeout_s = 120,
+                        .beside = {.lock = -1},
+                        .steps_text = "1,10,50",
+                        .steps = {.mirror_percent = 5, .seconds = 60, .enough = 1000}};
     const struct argument table[] = {
         ARGUMENTS_PIPELINE(r.where),
-        OPTION_TEXT("data", r.data_spec, "D", "requests to ask of both"),
+        OPTION_TEXT("data", r.data_spec, "D", "requests to ask of both before"),
+        OPTION_TEXT("steps", r.steps_text, "P,..",
+                    "shares of the clients' requests, per cent (1,10,50); none"),
+        OPTION_INT("step-time", r.steps.seconds, "S", "each step lasts S seconds (60)", 1, 1000000),
+        OPTION_INT("step-requests", r.steps.enough, "N",
+                   "or until N requests were handed on and N compared (1000)", 1, 1000000000),
+        OPTION_NUMBER("mirror", r.steps.mirror_percent, "P",
+                      "per cent of the clients' requests that both are asked (5)", 0, 100),
         OPTION_INT("requests", r.requests, "N", "how many of them (all, 1000 at most)", 1, 1000000),
         OPTION_NUMBER("tolerance", r.tolerance, "P",
                       "points of failed requests and of accuracy (or agreement) that it may cost (1)", 0,

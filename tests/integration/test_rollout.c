@@ -88,8 +88,8 @@ static struct harness *world_up(void)
 
 static char *with_data(struct harness *h, const char *more, char arguments[HARNESS_PATH + 128])
 {
-    snprintf(arguments, HARNESS_PATH + 128, "--data npy:%.400s/d.npy --slower 10000 %s", harness_dir(h),
-             more);
+    snprintf(arguments, HARNESS_PATH + 128, "--data npy:%.400s/d.npy --slower 10000 --steps none %s",
+             harness_dir(h), more);
     return arguments;
 }
 
@@ -119,8 +119,10 @@ static void test_what_is_no_worse_is_taken(void **state)
     pid_t before = pid_of(h, "stage1.0");
     (void)state;
 
-    assert_int_equal(tool(h, "rollout", ""), 2);
-    assert_said("--data is missing");
+    assert_int_equal(tool(h, "rollout", "--steps none"), 2);
+    assert_said("--steps none takes --data");
+    assert_int_equal(tool(h, "rollout", "--steps 5,1"), 2);
+    assert_said("growing percentages");
     assert_int_equal(tool(h, "rollout", with_data(h, "", arguments)), 2);
     assert_said("nothing to do");
     steady_begin(&load, h, 40);
@@ -225,21 +227,147 @@ static bool is_beside(void *h)
     return file_exists(h, "rollout/run/ready");
 }
 
-/* A rollout under way, with more requests than are ever asked; returns its number. */
-static int begin_rollout(struct harness *h)
+/* A rollout under way, with more requests than are ever asked, or with clients' requests in one step that
+ * does not end; returns its number. */
+static int begin_rollout(struct harness *h, const char *step)
 {
     static char path[HARNESS_PATH], data[HARNESS_PATH];
-    const char *argv[] = {path,         "rollout", "-c",       harness_config(h), "--data",      data,
-                          "--requests", "1000000", "--slower", "10000",           "--tolerance", "0",
-                          "--deadline", "500",     NULL};
+    const char *asked[] = {
+        path,      "rollout",  "-c",    harness_config(h), "--data", data,         "--requests",
+        "1000000", "--slower", "10000", "--tolerance",     "0",      "--deadline", "500",
+        "--steps", "none",     NULL};
+    const char *live[] = {path,
+                          "rollout",
+                          "-c",
+                          harness_config(h),
+                          "--steps",
+                          step,
+                          "--step-time",
+                          "600",
+                          "--slower",
+                          "10000",
+                          "--tolerance",
+                          "100",
+                          "--step-requests",
+                          "1000000000",
+                          NULL};
     int process;
 
     snprintf(path, sizeof path, "%s/freezeline", tool_folder());
     snprintf(data, sizeof data, "npy:%.400s/d.npy", harness_dir(h));
     edit(h, "block1.out", "block2.out");
-    process = harness_spawn_path(h, path, argv);
+    process = harness_spawn_path(h, path, step ? live : asked);
     harness_until(is_beside, h, 60, "a pipeline beside");
     return process;
+}
+
+static json_t *relay_of(struct harness *h)
+{
+    json_t *root, *relay;
+    tool(h, "status", "--json 2>/dev/null");
+    root = json_loads(output, 0, NULL);
+    relay = json_incref(json_array_get(json_object_get(root, "relays"), 0));
+    json_decref(root);
+    return relay;
+}
+
+static void test_live_requests_go_over_by_steps(void **state)
+{
+    struct harness *h = world_up();
+    static struct steady load; /* its thread outlives a test that fails */
+    json_t *root, *live;
+    (void)state;
+
+    steady_begin(&load, h, 100);
+    edit(h, "block1.out", "block2.out");
+    root = tool_json(h, "rollout",
+                     "--steps 10,50,100 --step-time 60 --step-requests 20 --mirror 40 --slower 10000");
+    assert_true(json_is_true(json_object_get(root, "applied")));
+    live = json_object_get(root, "live");
+    assert_int_equal(json_integer_value(json_object_get(live, "steps")), 3);
+    assert_true(json_integer_value(json_object_get(live, "handed_on")) >= 60);
+    assert_true(json_integer_value(json_object_get(live, "compared")) >= 40);
+    json_decref(root);
+    tool_ok(h, "apply", "");
+    assert_said("nothing to do");
+    steady_end(&load);
+    assert_null(relay_of(h));
+    end_world(h);
+}
+
+static void test_live_requests_answered_otherwise_end_it(void **state)
+{
+    struct harness *h = world_up();
+    static struct steady load; /* its thread outlives a test that fails */
+    pid_t before = pid_of(h, "stage1.0");
+    (void)state;
+
+    steady_begin(&load, h, 100);
+    put_model(h, true);
+    if (tool(h, "rollout", "--steps 0.0001,50 --step-time 60 --mirror 99 --slower 10000") != 1)
+        fail_msg("%s", output);
+    assert_said("of the answers are others");
+    assert_said("backed out: ");
+    assert_int_equal(pid_of(h, "stage1.0"), before);
+    steady_end(&load);
+    end_world(h);
+}
+
+static void test_without_live_requests_nothing_is_taken(void **state)
+{
+    struct harness *h = world_up();
+    (void)state;
+
+    edit(h, "block1.out", "block2.out");
+    assert_int_equal(tool(h, "rollout", "--steps 10 --step-time 1"), 1);
+    assert_said("clients have sent no requests that could be compared");
+    end_world(h);
+}
+
+static bool handed_on(void *h)
+{
+    static int64_t before;
+    json_t *relay = relay_of(h);
+    int64_t answered = json_integer_value(json_object_get(relay, "answered"));
+    bool more = relay && answered >= before + 30;
+    before = more ? answered : before > answered ? 0 : before;
+    json_decref(relay);
+    return more;
+}
+
+static bool nothing_handed_on(void *h)
+{
+    json_t *relay = relay_of(h);
+    bool none = !relay;
+    json_decref(relay);
+    return none;
+}
+
+/* Whatever is killed while the new pipeline answers most requests, none fails. */
+static void test_kills_during_a_share_fail_no_request(void **state)
+{
+    static const char *const victims[] = {"../rollout/run/stage1.0", "../rollout/run/broker",
+                                          "../rollout/run/stage0.0", "broker"};
+    struct harness *h = world_up();
+    static struct steady load; /* its thread outlives a test that fails */
+    struct process victim;
+    int process;
+    (void)state;
+
+    steady_begin(&load, h, 100);
+    process = begin_rollout(h, "90");
+    for (size_t i = 0; i < sizeof victims / sizeof *victims; i++) {
+        harness_until(handed_on, h, 60, "requests that the new pipeline answers");
+        victim = process_of(h, victims[i]);
+        assert_true(process_signal(&victim, SIGKILL));
+    }
+    harness_until(handed_on, h, 60, "requests that the new pipeline answers after all kills");
+    harness_signal(h, process, SIGKILL);
+    assert_int_equal(harness_wait(h, process), -SIGKILL);
+    harness_until(nothing_handed_on, h, 30, "the end of the share");
+    steady_end(&load);
+    tool_ok(h, "down", "");
+    finish(h);
 }
 
 static void test_workers_that_fail_are_left(void **state)
@@ -252,7 +380,7 @@ static void test_workers_that_fail_are_left(void **state)
     (void)state;
 
     steady_begin(&load, h, 40);
-    process = begin_rollout(h);
+    process = begin_rollout(h, NULL);
     worker = process_of(h, "../rollout/run/stage1.0");
     assert_true(process_signal(&worker, SIGSTOP));
     assert_int_equal(harness_wait(h, process), 1);
@@ -273,7 +401,7 @@ static void test_an_interrupted_one_is_left(void **state)
     (void)state;
 
     steady_begin(&load, h, 40);
-    process = begin_rollout(h);
+    process = begin_rollout(h, NULL);
     harness_signal(h, process, SIGINT);
     assert_int_equal(harness_wait(h, process), 1);
     assert_int_equal(harness_count(h, process, "called off: the pipeline serves what it did"), 1);
@@ -301,7 +429,7 @@ static void test_a_killed_one_leaves_nothing_to_the_next(void **state)
     (void)state;
 
     steady_begin(&load, h, 40);
-    process = begin_rollout(h);
+    process = begin_rollout(h, NULL);
     assert_int_equal(tool(h, "rollout", with_data(h, "", arguments)), 1); /* two at once */
     harness_signal(h, process, SIGKILL);
     assert_int_equal(harness_wait(h, process), -SIGKILL);
@@ -320,7 +448,7 @@ static void test_a_killed_one_ends_with_what_serves(void **state)
     int process;
     (void)state;
 
-    process = begin_rollout(h);
+    process = begin_rollout(h, NULL);
     harness_signal(h, process, SIGKILL);
     assert_int_equal(harness_wait(h, process), -SIGKILL);
     supervisor = process_of(h, "../rollout/run/supervisor");
@@ -365,7 +493,8 @@ static void test_other_caches_are_tried(void **state)
     tool_ok(h, "up", "");
     before = pid_of(h, "cache0");
     build(h, "#0-149");
-    snprintf(line, sizeof line, "--data cifar10:%.400s/d.bin#400-459 --slower 10000 --tolerance 100",
+    snprintf(line, sizeof line,
+             "--data cifar10:%.400s/d.bin#400-459 --slower 10000 --tolerance 100 --steps none",
              harness_dir(h));
     root = tool_json(h, "rollout", line);
     assert_true(json_is_true(json_object_get(root, "applied")));
@@ -393,6 +522,10 @@ int main(void)
         cmocka_unit_test(test_a_killed_one_leaves_nothing_to_the_next),
         cmocka_unit_test(test_a_killed_one_ends_with_what_serves),
         cmocka_unit_test(test_other_caches_are_tried),
+        cmocka_unit_test(test_live_requests_go_over_by_steps),
+        cmocka_unit_test(test_live_requests_answered_otherwise_end_it),
+        cmocka_unit_test(test_without_live_requests_nothing_is_taken),
+        cmocka_unit_test(test_kills_during_a_share_fail_no_request),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
