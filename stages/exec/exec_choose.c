@@ -259,7 +259,7 @@ static bool same_work(const struct exec *x, const struct node *a, const struct n
 static const struct kernel *pick(const struct exec *x, struct step *s, enum exec_kernels mode,
                                  const struct kernel **candidate, int n)
 {
-    if (n && candidate[0]->family == KERNEL_LOW)
+    if (n && (candidate[0]->family == KERNEL_LOW || (mode == KERNELS_AUTO && x->by_rank)))
         return candidate[0];
     for (int i = 0; i < n && mode == KERNELS_ONEDNN; i++)
         if (candidate[i]->family == KERNEL_ONEDNN)

@@ -55,6 +55,9 @@ struct step {
 struct exec {
     int first, last; /* node range of the graph */
     int max_batch, threads;
+    /* Kernels go by rank and not by time, where the model is quantized: in parts it has to answer as the
+     * whole does, in whatever process, and kernels differ in the last bits. */
+    bool by_rank;
     int n_slots, n_steps, n_in, n_out;
     struct slot *slot;
     struct step *step;

@@ -465,6 +465,7 @@ int exec_new(struct exec **out, const struct graph *g, const struct exec_options
     x->n_steps = x->last - x->first + 1;
     x->max_batch = o->max_batch ? o->max_batch : 1;
     x->threads = o->threads ? o->threads : 1;
+    x->by_rank = graph_is_quantized(g);
     if (team_new(&x->team, x->threads))
         rc = error_set(e, FL_UNAVAILABLE, "cannot start %d threads", x->threads);
     if (!rc && !(rc = take_nodes(x, &from, e)) && !(rc = make_edges(x, &from, true, e)) &&

@@ -11,8 +11,8 @@
 
 #define KERNELS_LIST(X)                             \
     X(low_widened)        /* kernels_low.c */       \
-    X(native_conv)        /* kernels_native.c */    \
     X(native_winograd)    /* kernels_winograd.c */  \
+    X(native_conv)        /* kernels_native.c */    \
     X(native_product)     /* kernels_native.c */    \
     X(depthwise)          /* kernels_window.c */    \
     X(plain_volume)       /* kernels_volume.c */    \
