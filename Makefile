@@ -36,13 +36,14 @@ LD_FLAGS := $(LDFLAGS) $(if $(SANITIZE),-fsanitize=$(SANITIZE))
 LD_LIBS  := $(LDLIBS) $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -Wl,--push-state,--as-needed $(shell pkg-config --libs $(HTTP) 2>/dev/null) -Wl,--pop-state $(if $(DNNL),-ldnnl) -lm -lpthread
 # Libraries that were shipped along with a program (deploy/hosts) are found in lib/ beside its bin/.
 BESIDE := -Wl,--disable-new-dtags,-rpath,'$$ORIGIN/../lib'
-# Loops over all points and features: worth the vectoriser that -O2 leaves out.
-LOOPS_FLAGS := -O3
+# Loops over all points and features: worth the vectoriser that -O2 leaves out. With sanitizers -O1 as all else: -O3
+# takes five times as long to compile.
+LOOPS_FLAGS := $(if $(SANITIZE),,-O3)
 # The inner loops for vector units, chosen among at run time: one file per instruction set (stages/simd/simd.c), or
 # functions for each (proto/index/half.c).
 # gcc puts a vector of 64 bytes into AddressSanitizer's frames for use after return without aligning it: no such frames
 # here.
-SIMD_FLAGS  := -O3 -ffp-contract=fast -Wno-psabi
+SIMD_FLAGS  := $(LOOPS_FLAGS) -ffp-contract=fast -Wno-psabi
 ifneq ($(and $(findstring address,$(SANITIZE)),$(BY_GCC)),)
 SIMD_FLAGS  += --param asan-use-after-return=0
 endif
