@@ -15,6 +15,7 @@ int command_run(int argc, char **argv, struct error *e);
 int command_profile(int argc, char **argv, struct error *e);
 int command_plan(int argc, char **argv, struct error *e);
 int command_quantize(int argc, char **argv, struct error *e);
+int command_compress(int argc, char **argv, struct error *e);
 int command_build(int argc, char **argv, struct error *e);
 int command_eval(int argc, char **argv, struct error *e);
 int command_verify_promise(int argc, char **argv, struct error *e);

@@ -21,6 +21,7 @@ static const struct command {
     {"profile", "time a model, layer by layer", command_profile},
     {"plan", "cut a model into stages of equal time, written into the pipeline file", command_plan},
     {"quantize", "choose scales for int8 from data; what each precision loses and takes", command_quantize},
+    {"compress", "fewer channels and thinner layers, fitted to data; what that loses and saves", command_compress},
     {"build", "make the caches from data and choose thresholds", command_build},
     {"eval", "accuracy and latency with and without the caches", command_eval},
     {"verify-promise", "how often a build's promise is broken on resampled data", command_verify_promise},

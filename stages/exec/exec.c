@@ -268,6 +268,19 @@ struct tensor exec_value(struct exec *x, int node, int batch)
     return t;
 }
 
+struct view exec_view(struct exec *x, int node, int batch)
+{
+    const struct edge *in = x->in;
+    struct view v;
+    struct tensor t;
+    if (node >= 0)
+        return view_at(x, x->step[node - x->first].node.out[0], batch);
+    t = slot_logical(&x->slot[in->slot], batch);
+    v = in->row_major ? view_plain(&t) : slot_view(&x->slot[in->slot], batch);
+    v.data = in->data;
+    return v;
+}
+
 int exec_compact(struct exec *x, int node, const int *keep, int n, struct error *e)
 {
     int at = find_cut(x, node, e);

@@ -66,6 +66,8 @@ int exec_cut(struct exec *x, int node, int batch, struct tensor *out, struct err
 /* Output 0 of a node of a float32 executor as it lies in the arena, right after that node ran; no data where
  * it is only seen in another value, in another order. */
 struct tensor exec_value(struct exec *x, int node, int batch);
+/* The same in any order of its numbers; with node -1 what goes into the range, right before it runs. */
+struct view exec_view(struct exec *x, int node, int batch);
 /* Keeps only rows keep[0..n) (ascending) of the value at the cut after `node`; the next run uses batch n. */
 int exec_compact(struct exec *x, int node, const int *keep, int n, struct error *e);
 

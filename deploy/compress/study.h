@@ -1,0 +1,28 @@
+/* study.h - what goes into a layer and what its output lacks, at some places of each record, as moments
+ *
+ * Of two networks of the same wiring: the original says what the sum that the layer's output goes into should
+ * be, the changed one what goes into the layer now and what the sum is now. So a fit also makes up for what
+ * layers before have lost, and for what another branch lacks.
+ */
+#ifndef FREEZELINE_STUDY_H
+#define FREEZELINE_STUDY_H
+
+#include "layers.h"
+#include "moments.h"
+#include "stretch.h"
+
+struct study {
+    const struct layer *layer;
+    const int *column; /* features that are looked at, ascending */
+    int n_columns;
+    int64_t rows; /* wanted, in all */
+};
+
+/* Fills `out` (m = 0) from a stretch that holds the layer, whose in, count and samples say what goes in.
+ * FL_NOMEM, errors as stretch_run. Release `out` in any case. */
+int study_inputs(struct moments *out, const struct study *s, const struct stretch *stretch, struct error *e);
+/* With what the layer's sum lacks: `as_is` is the same stretch of the original network. */
+int study_lacks(struct moments *out, const struct study *s, const struct stretch *as_is,
+                const struct stretch *now, struct error *e);
+
+#endif
