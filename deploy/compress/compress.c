@@ -1,4 +1,5 @@
 /* compress.c - `freezeline compress`: a network with fewer channels and thinner layers, without training */
+#include <errno.h>
 #include <limits.h>
 #include <math.h>
 #include <stdio.h>
@@ -83,6 +84,18 @@ static int load_bare(struct compressing *c, const char *path, struct error *e)
     return rc;
 }
 
+/* A folder that takes no file is found out before the work is done. */
+static int check_output(const char *path, struct error *e)
+{
+    const char *slash = strrchr(path, '/');
+    char *folder = slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
+    int rc = !folder                ? error_set(e, FL_NOMEM, "no memory")
+             : access(folder, W_OK) ? error_set(e, FL_IO, "cannot write %s: %s", path, strerror(errno))
+                                    : FL_OK;
+    free(folder);
+    return rc;
+}
+
 static int load_pipeline(struct compressing *c, struct error *e)
 {
     char *path = NULL;
@@ -92,6 +105,8 @@ static int load_pipeline(struct compressing *c, struct error *e)
     if (!c->spec || !c->output)
         return error_set(e, FL_USAGE,
                          "--data and --out are needed: pictures to fit to, and the file to write");
+    if ((rc = check_output(c->output, e)))
+        return rc;
     if (c->model && !(path = realpath(c->model, NULL)))
         return error_set(e, FL_NOT_FOUND, "cannot open %s", c->model);
     rc = c->where.path ? arguments_load(&c->pipeline, &c->where, e) : load_bare(c, path, e);

@@ -5,9 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FEWEST 16   /* outputs or channels that are worth a look */
-#define EASE   0.45 /* of a FLOP of a 3x3 convolution that Winograd computes, against one of a plain product \
-                     */
+#define FEWEST 16 /* outputs or channels that are worth a look */
+#define EASE                                                                                      \
+    0.45 /* of a FLOP of a 3x3 convolution that Winograd computes, against one of a plain product \
+          */
 #define WORTH_LEFT 0.95 /* of a layer's FLOPs: two layers in its place must take less */
 
 /* ---- what there is to choose from ---- */
