@@ -9,6 +9,9 @@
 #define LONGEST_DEADLINE  10  /* a client may ask for so many times broker.deadline_ms */
 /* A request that claims to be older than so many deadlines comes from a wrong clock. */
 #define LONGEST_WAIT 1000
+/* A request of one priority is passed by those of the priority before it that come within this part of
+ * broker.deadline_ms: so by any others that come within half of it, and by none that come later. */
+#define PRIORITY_PART 16
 
 /* Answers a request that was not admitted. `retry_ms`: when to try again; 0: load is not the reason. */
 static void refuse(struct dispatch *d, const struct peer *to, uint64_t client_id, enum fl_code code,
@@ -81,8 +84,51 @@ static void refuse_overload(struct dispatch *d, const struct peer *to, const str
     refuse(d, to, r->id, FL_OVERLOADED, retry_ms, e.text);
 }
 
+static uint64_t turn_of(const struct dispatch *d, const struct request *r, uint64_t now)
+{
+    uint64_t step = (uint64_t)d->pipeline->broker.deadline_ms * NS_PER_MS / PRIORITY_PART;
+    return now + (r->priority ? r->priority - 1 : REQUEST_ORDINARY - 1) * step;
+}
+
+/* What the caches that answer are promised to lose at most; 0: there are none, 1: of some nothing is
+ * promised.
+ */
+static double promised_loss(const struct dispatch *d)
+{
+    const struct cache_config *file = &d->pipeline->cache;
+    double most = 0, certified = file->rule == THRESHOLD_RISK ? file->max_accuracy_loss / 100 : 1;
+    for (int i = 0; i < registry_places(d->registry); i++) {
+        const struct member *m = registry_member(d->registry, i);
+        const struct caches_promise *p = &m->hello.caches.promise;
+        double loss = p->made ? p->max_loss : certified;
+        if (m->alive && m->stage == MEMBER_CACHE && m->hello.caches.loaded && loss > most)
+            most = loss;
+    }
+    return most;
+}
+
+/* Does its client allow less loss than the caches promise? Then no exit answers it. Where the network itself
+ * computes in less than float32, what that loses is in the same promise: FL_UNSUPPORTED. */
+static int heed_loss(const struct dispatch *d, const struct request *r, bool *strict, struct error *e)
+{
+    const char *computes = d->pipeline->computes;
+    const struct cache_config *file = &d->pipeline->cache;
+    double allowed = ((double)r->loss_allowed - 0.5) / SHARE_PPM; /* half of a millionth for rounding */
+    *strict = r->loss_allowed && allowed < promised_loss(d);
+    if (!r->loss_allowed || !*computes || !strcmp(computes, "float32"))
+        return FL_OK;
+    if (file->rule != THRESHOLD_RISK)
+        return error_set(e, FL_UNSUPPORTED,
+                         "the network computes in %s, and nothing is certified of its loss", computes);
+    if (allowed < file->max_accuracy_loss / 100)
+        return error_set(e, FL_UNSUPPORTED,
+                         "the network computes in %s: a loss of %.3g points is certified, and none below it",
+                         computes, file->max_accuracy_loss);
+    return FL_OK;
+}
+
 static void begin(struct dispatch *d, struct request_entry *e, const struct peer *from,
-                  const struct request *r, uint64_t deadline_ns, uint64_t time_ns, uint64_t now)
+                  const struct request *r, bool strict, uint64_t deadline_ns, uint64_t time_ns, uint64_t now)
 {
     e->client_id = r->id;
     e->client = *from;
@@ -91,18 +137,20 @@ static void begin(struct dispatch *d, struct request_entry *e, const struct peer
     e->received_ns = now;
     e->deadline_ns = deadline_ns;
     e->time_ns = time_ns;
-    dispatch_draw(d, e, r->flags);
+    e->turn_ns = turn_of(d, r, now);
+    e->strict = strict;
+    dispatch_draw(d, e, strict ? r->flags | JOB_NO_CACHE : r->flags);
     requests_wake_at(d->requests, e, e->deadline_ns);
 }
 
-static void admit(struct dispatch *d, const struct peer *from, const struct request *r, zmq_msg_t *payload,
-                  uint64_t now)
+static void admit(struct dispatch *d, const struct peer *from, const struct request *r, bool strict,
+                  zmq_msg_t *payload, uint64_t now)
 {
     struct request_entry *e, *leader;
     struct response known;
     enum response_state state;
     bool handed_on;
-    int ahead = dispatch_ahead(d), rc;
+    int ahead = dispatch_ahead(d) - requests_behind(d->requests, turn_of(d, r, now)), rc;
     uint64_t time_ns = time_of(d, r), deadline_ns = sent_at(d, r, now, time_ns) + time_ns;
     if (deadline_ns <= now) {
         d->counters.overloaded++;
@@ -118,7 +166,7 @@ static void admit(struct dispatch *d, const struct peer *from, const struct requ
                "too many requests are in flight: send slower or raise broker.max_requests");
         return;
     }
-    begin(d, e, from, r, deadline_ns, time_ns, now);
+    begin(d, e, from, r, strict, deadline_ns, time_ns, now);
     state = dispatch_ask_known(d, e, &known, &leader);
     if (state == RESPONSE_NEW) {
         admission_asked(&d->admission, time_ns);
@@ -149,9 +197,10 @@ void dispatch_request(struct dispatch *d, const struct peer *from, const struct 
                       zmq_msg_t *payload, uint64_t now)
 {
     struct error error;
+    bool strict;
     int stage, rc;
 
-    if ((rc = check_request(r, payload, &error))) {
+    if ((rc = check_request(r, payload, &error)) || (rc = heed_loss(d, r, &strict, &error))) {
         d->counters.refused++;
         refuse(d, from, r->id, (enum fl_code)rc, 0, error.text);
     } else if (dispatch_repeats(d, from, r)) {
@@ -164,6 +213,6 @@ void dispatch_request(struct dispatch *d, const struct peer *from, const struct 
         error_set(&error, FL_UNAVAILABLE, "stage %d has no ready worker", stage);
         refuse(d, from, r->id, FL_UNAVAILABLE, 0, error.text);
     } else {
-        admit(d, from, r, payload, now);
+        admit(d, from, r, strict, payload, now);
     }
 }

@@ -101,7 +101,7 @@ void dispatch_compute(struct dispatch *d, struct request_entry *e)
 {
     if (e->keyed)
         responses_take(d->responses, e->key, e->stamp, e->id);
-    requests_append(d->requests, e, REQUESTS_WAITING);
+    requests_enqueue(d->requests, e);
 }
 
 void dispatch_follow(struct dispatch *d, struct request_entry *e, struct request_entry *leader)

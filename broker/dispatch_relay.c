@@ -40,7 +40,7 @@ static int send_copy(struct dispatch *d, const struct request_entry *e, int plac
 
 bool dispatch_hand_on(struct dispatch *d, struct request_entry *e, uint64_t now)
 {
-    int place = e->flags & ITS_OWN ? -1 : relay_of(&d->relays, e->id);
+    int place = e->flags & ITS_OWN || e->strict ? -1 : relay_of(&d->relays, e->id);
     struct relay_place *p = place < 0 ? NULL : &d->relays.place[place];
     uint64_t ns = (e->deadline_ns - now) / 2;
 

@@ -168,11 +168,15 @@ void http_backend_forget(struct http_backend *b, struct http_call *c)
 
 static int send_row(struct http_backend *b, struct http_call *c, int row)
 {
-    struct tensor input = c->model.input.tensor;
+    struct client_request r = {.input = c->model.input.tensor,
+                               .flags = c->request.flags,
+                               .deadline_ms = c->request.deadline_ms,
+                               .priority = c->request.priority,
+                               .loss_allowed = c->request.loss_allowed};
     uint64_t id;
     int rc;
-    input.data = (void *)(uintptr_t)(c->request.data + (size_t)row * c->request.row_bytes);
-    rc = client_submit(b->client, &input, c->request.flags, c->request.deadline_ms, &id, &c->error);
+    r.input.data = (void *)(uintptr_t)(c->request.data + (size_t)row * c->request.row_bytes);
+    rc = client_send(b->client, &r, &id, &c->error);
     if (rc)
         return rc;
     if (!c->sent++)

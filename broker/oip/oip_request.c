@@ -2,6 +2,7 @@
 #include "oip_request.h"
 
 #include <jansson.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -48,6 +49,26 @@ static int read_timeout(struct oip_request *out, const json_t *value, struct err
     return FL_OK;
 }
 
+static int read_priority(struct oip_request *out, const json_t *value, struct error *e)
+{
+    json_int_t n = json_integer_value(value);
+    if (!json_is_integer(value) || n < 0 || n > REQUEST_PRIORITIES)
+        return error_set(e, FL_VALUE, "`priority` is 1 (first) to %d (last); 0 is %d", REQUEST_PRIORITIES,
+                         REQUEST_ORDINARY);
+    out->priority = (uint32_t)n;
+    return FL_OK;
+}
+
+/* In points, as the pipeline file has it. */
+static int read_loss(struct oip_request *out, const json_t *value, struct error *e)
+{
+    double points = json_number_value(value);
+    if (!json_is_number(value) || !(points >= 0 && points <= 100))
+        return error_set(e, FL_VALUE, "`max_accuracy_loss` is a number of points, 0 to 100");
+    out->loss_allowed = 1 + (uint32_t)lround(points / 100 * SHARE_PPM);
+    return FL_OK;
+}
+
 static bool is_set(const json_t *value)
 {
     return value && !json_is_null(value) && !json_is_false(value) &&
@@ -57,7 +78,7 @@ static bool is_set(const json_t *value)
 /* Those that would change what an answer is, and that nothing here can heed. */
 static int refuse_unknown_wishes(const json_t *p, struct error *e)
 {
-    static const char *const wish[] = {"sequence_id", "stream", "max_accuracy_loss", "shared_memory_region"};
+    static const char *const wish[] = {"sequence_id", "stream", "shared_memory_region"};
     for (size_t i = 0; i < sizeof wish / sizeof *wish; i++)
         if (is_set(json_object_get(p, wish[i])))
             return error_set(e, FL_UNSUPPORTED, "the parameter `%s` is not supported here", wish[i]);
@@ -78,6 +99,10 @@ static int read_parameters(struct oip_request *out, const json_t *root, struct e
     int rc = check_parameters(root, e);
     if (!rc && (value = json_object_get(p, "timeout")))
         rc = read_timeout(out, value, e);
+    if (!rc && (value = json_object_get(p, "priority")))
+        rc = read_priority(out, value, e);
+    if (!rc && (value = json_object_get(p, "max_accuracy_loss")))
+        rc = read_loss(out, value, e);
     if (json_is_false(json_object_get(p, "exits")))
         out->flags |= JOB_NO_CACHE;
     out->binary = json_is_true(json_object_get(p, "binary_data_output"));

@@ -29,8 +29,9 @@ struct oip_request {
     void *owned;          /* NULL: data lie in the body */
     uint32_t flags;       /* of each row's request (job_flags) */
     uint32_t deadline_ms; /* 0 = the pipeline's */
-    bool binary;          /* scores are to be binary data */
-    int classes;          /* so many best classes as text instead of scores; 0 = scores */
+    uint32_t priority, loss_allowed; /* as in struct request */
+    bool binary;                     /* scores are to be binary data */
+    int classes;                     /* so many best classes as text instead of scores; 0 = scores */
 };
 
 /* Reads body[0 .. size). header: bytes of it that are JSON, or OIP_NO_HEADER. FL_PROTOCOL, FL_VALUE,

@@ -249,6 +249,32 @@ void requests_append(struct requests *t, struct request_entry *e, int list)
     insert(t, e, list, t->list[list].newest, NONE);
 }
 
+/* The last that waits and comes before one with this turn; NONE: none does. *behind: how many come after it.
+ */
+static int before_turn(const struct requests *t, uint64_t turn_ns, int *behind)
+{
+    int at = t->list[REQUESTS_WAITING].newest;
+    for (*behind = 0; at != NONE && t->entry[at].turn_ns > turn_ns; at = t->entry[at].older)
+        ++*behind;
+    return at;
+}
+
+void requests_enqueue(struct requests *t, struct request_entry *e)
+{
+    int older, behind;
+    requests_unlist(t, e);
+    older = before_turn(t, e->turn_ns, &behind);
+    insert(t, e, REQUESTS_WAITING, older,
+           older != NONE ? t->entry[older].newer : t->list[REQUESTS_WAITING].oldest);
+}
+
+int requests_behind(const struct requests *t, uint64_t turn_ns)
+{
+    int behind;
+    before_turn(t, turn_ns, &behind);
+    return behind;
+}
+
 void requests_prepend(struct requests *t, struct request_entry *e, int list)
 {
     requests_unlist(t, e);

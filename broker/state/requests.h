@@ -30,6 +30,8 @@ struct request_entry {
     uint64_t time_ns;       /* from the client: how long it may take */
     uint64_t sent_ns;       /* of this attempt */
     uint64_t not_before_ns; /* waiting: back-off */
+    uint64_t turn_ns;       /* waiting: those with an earlier one are sent first */
+    bool strict;            /* its client allows less loss than others */
     uint64_t broker_ns;     /* received .. first job sent; 0 until then */
     int n_route;
     uint8_t route[PIPELINE_MAX_STAGES];
@@ -99,6 +101,10 @@ struct request_entry *requests_due(struct requests *t, uint64_t now); /* the ear
 
 /* Takes e out of its list, if it is in one; puts it at the end or the beginning of `list`, or in none. */
 void requests_append(struct requests *t, struct request_entry *e, int list);
+/* Into REQUESTS_WAITING, behind those whose turn comes no later. */
+void requests_enqueue(struct requests *t, struct request_entry *e);
+/* How many of those that wait would come behind one with this turn. */
+int requests_behind(const struct requests *t, uint64_t turn_ns);
 void requests_prepend(struct requests *t, struct request_entry *e, int list);
 void requests_unlist(struct requests *t, struct request_entry *e);
 /* Length, first and next of a list; NULL: no more. */

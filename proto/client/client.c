@@ -251,7 +251,13 @@ int client_send(struct client *c, const struct client_request *r, uint64_t *id, 
                                           .flags = r->flags,
                                           .input = r->input,
                                           .sent_ns = clock_ns(),
-                                          .clock = c->clock};
+                                          .clock = c->clock,
+                                          .priority = r->priority,
+                                          .loss_allowed = r->loss_allowed,
+                                          .trace_high = r->trace_high,
+                                          .trace_low = r->trace_low,
+                                          .parent = r->parent,
+                                          .span = r->span};
     if (!c->met && !connected(c, 0)) /* or it would go out with the next call alone */
         zmq_poll(&(zmq_pollitem_t){.socket = c->link[0].socket, .events = ZMQ_POLLOUT}, 1, CONNECT_MS);
     c->met = true;

@@ -21,9 +21,11 @@ int client_new_of(struct client **out, const struct pipeline *p, int broker, str
 void client_free(struct client *c);
 
 struct client_request {
-    struct tensor input;  /* of one request, in the model's own layout (dim[0] = 1) */
-    uint32_t flags;       /* job_flags */
-    uint32_t deadline_ms; /* 0 = the pipeline's */
+    struct tensor input;             /* of one request, in the model's own layout (dim[0] = 1) */
+    uint32_t flags;                  /* job_flags */
+    uint32_t deadline_ms;            /* 0 = the pipeline's */
+    uint32_t priority, loss_allowed; /* as in struct request */
+    uint64_t trace_high, trace_low, parent, span;
     /* NULL: input.data are copied. Else they are lent until release(input.data, arg) is called, once,
      * whatever the call returns; maybe before it does, maybe after the answer, and by any thread. */
     void (*release)(void *data, void *arg);

@@ -97,7 +97,14 @@ struct request {
     struct tensor input;
     uint64_t sent_ns, clock;    /* by the client's clock, and which that is (clock_id); 0 = not told */
     uint64_t key_low, key_high; /* the same each time that this request is sent, and no other's; 0 = none */
+    uint32_t priority;          /* 1 (first) .. REQUEST_PRIORITIES (last); 0 = REQUEST_ORDINARY */
+    uint32_t loss_allowed;      /* 1 + millionths of accuracy; 0: what the pipeline promises */
+    /* the trace that it is part of: its id, the caller's span, the span that this request is; 0 = none */
+    uint64_t trace_high, trace_low, parent, span;
 };
+
+#define REQUEST_PRIORITIES 9
+#define REQUEST_ORDINARY   5
 
 struct answer {
     uint64_t id;

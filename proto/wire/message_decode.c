@@ -145,6 +145,9 @@ static int get_confidence(float *to, float confidence, struct error *e)
 static int get_request(struct request *to, const Freezeline__Request *from, struct error *e)
 {
     COPY_FIELDS(REQUEST_FIELDS)
+    if (to->priority > REQUEST_PRIORITIES || to->loss_allowed > 1 + SHARE_PPM)
+        return error_set(e, FL_PROTOCOL, "a request of priority %u, with a loss of %u millionths",
+                         to->priority, to->loss_allowed);
     return get_tensor(&to->input, from->input, e);
 }
 

@@ -1024,6 +1024,81 @@ static void test_a_client_cancels_what_it_asked(void **state)
     assert_int_equal(outstanding(f), 0);
 }
 
+/* Those of a higher priority are sent first, but none waits longer than half of broker.deadline_ms for them.
+ */
+static void test_priorities_decide_who_is_sent_first(void **state)
+{
+    struct fixture *f = *state;
+    static const struct {
+        uint64_t id;
+        uint32_t priority;
+        uint64_t after_ms;
+    } asked[] = {{1, 9, 0}, {2, 0, 0}, {3, 1, 0}, {4, 5, 1}, {5, 2, 400}, {6, 1, 101}};
+    static const uint64_t order[] = {3, 2, 4,
+                                     5, 1, 6}; /* the sixth came more than half of it after the first */
+    all_workers(f);
+    f->full = 1;
+    f->pipeline.broker.dead_after_ms = 60000;
+    for (int i = 0; i < 6; i++) {
+        pass(f, asked[i].after_ms);
+        beat_all(f, 0);
+        ask_request(f,
+                    (struct request){.id = asked[i].id, .priority = asked[i].priority, .deadline_ms = 10000});
+    }
+    f->full = 0;
+    for (int i = 0; i < 6; i++) {
+        dispatch_tick(f->d, f->now);
+        while (f->n_answers < f->n_jobs)
+            result(f, &f->job[f->n_answers], FL_OK, -1);
+    }
+    assert_int_equal(f->n_answers, 6);
+    for (int i = 0; i < 6; i++)
+        assert_int_equal(f->answer[i].id, order[i]);
+}
+
+/* A cache service that is here, with caches under a promise of so many millionths; 0: without one. */
+static void promise(struct fixture *f, uint32_t ppm)
+{
+    struct message m = {.type = MESSAGE_HELLO};
+    struct peer p = peer_named(200);
+    m.hello = (struct hello){.role = ROLE_CACHE, .incarnation = 200, .ready = true};
+    m.hello.caches.loaded = m.hello.caches.built = 1;
+    m.hello.caches.promise = (struct caches_promise){.made = ppm != 0, .max_loss = (double)ppm / SHARE_PPM};
+    dispatch_control(f->d, &p, &m, f->now);
+}
+
+static uint32_t flags_of(struct fixture *f, uint32_t loss_allowed)
+{
+    int n = f->n_jobs, answers = f->n_answers;
+    ask_request(f, (struct request){.id = 1, .loss_allowed = loss_allowed});
+    if (f->n_jobs == n)
+        return f->answer[answers].error << 16;
+    result(f, &f->job[n], FL_OK, -1);
+    return f->job[n].flags & JOB_NO_CACHE;
+}
+
+static void test_a_request_may_allow_less_loss(void **state)
+{
+    struct fixture *f = *state;
+    all_workers(f);
+    promise(f, 5000);
+    assert_int_equal(flags_of(f, 0), 0);
+    assert_int_equal(flags_of(f, 1 + 5000), 0);
+    assert_int_equal(flags_of(f, 1 + SHARE_PPM), 0);
+    assert_int_equal(flags_of(f, 1 + 4999), JOB_NO_CACHE);
+    assert_int_equal(flags_of(f, 1), JOB_NO_CACHE);
+    promise(f, 0); /* whatever these lose */
+    assert_int_equal(flags_of(f, 1 + SHARE_PPM / 2), JOB_NO_CACHE);
+    assert_int_equal(flags_of(f, 0), 0);
+    strcpy(f->pipeline.computes, "int8-1a2b3c4d"); /* no exits are no float32 */
+    assert_int_equal(flags_of(f, 1), FL_UNSUPPORTED << 16);
+    f->pipeline.cache.rule = THRESHOLD_RISK;
+    f->pipeline.cache.max_accuracy_loss = 0.5;
+    promise(f, 5000);
+    assert_int_equal(flags_of(f, 1), FL_UNSUPPORTED << 16);
+    assert_int_equal(flags_of(f, 1 + 5000), 0);
+}
+
 static void hit_after(struct fixture *f, uint64_t wire_us, uint64_t queue_us, uint64_t lookup_us)
 {
     struct result r = {.attempt = 1,
@@ -2247,6 +2322,8 @@ int main(void)
         test(test_stage_0_has_two_batches_at_most),
         test(test_hits_cancel_what_is_behind),
         test(test_a_client_cancels_what_it_asked),
+        test(test_priorities_decide_who_is_sent_first),
+        test(test_a_request_may_allow_less_loss),
         test(test_stages_that_never_saw_a_request_are_left_alone),
         test(test_hits_of_a_dead_cache_are_asked_for),
         test(test_hits_of_what_is_overdue_are_asked_for),

@@ -65,7 +65,13 @@ static void test_request(void **state)
                                                        .sent_ns = next(),
                                                        .clock = next(),
                                                        .key_low = next(),
-                                                       .key_high = next()};
+                                                       .key_high = next(),
+                                                       .priority = REQUEST_PRIORITIES,
+                                                       .loss_allowed = 1 + SHARE_PPM,
+                                                       .trace_high = next(),
+                                                       .trace_low = next(),
+                                                       .parent = next(),
+                                                       .span = next()};
     travel();
 }
 
