@@ -7,7 +7,7 @@
 
 #include "base/clock.h"
 #include "cache_service/promise/gap_bound.h"
-#include "deploy/extract/extract.h"
+#include "stages/exec/scores.h"
 #include "stretch.h"
 
 #define CERTAINTY 0.95
@@ -64,7 +64,7 @@ static void compare(struct verdict *v, const struct samples *s, int64_t skip, in
     for (int64_t i = 0; v->classes && i < v->records; i++) {
         int32_t label[2];
         for (int k = 0; k < 2; k++) {
-            label[k] = extract_label(given[k] + i * numbers, (int)numbers);
+            label[k] = scores_label(given[k] + i * numbers, numbers, NULL);
             right[k] += v->labels && label[k] == dataset_label(s->pictures, skip + i);
         }
         lost.lost += label[0] != label[1];

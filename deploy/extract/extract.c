@@ -21,6 +21,7 @@
 #include "executors.h"
 #include "judging.h"
 #include "deploy/tool/state.h"
+#include "stages/exec/scores.h"
 #include "stages/place/descriptor.h"
 #include "stages/place/precision_options.h"
 
@@ -44,18 +45,6 @@ struct extractor {
 static int64_t row_count(const struct extraction *x)
 {
     return dataset_count(x->data) * (1 + x->copies);
-}
-
-int32_t extract_label(const float *scores, int n)
-{
-    int32_t best = 0;
-    for (int i = 0; i < n; i++) {
-        if (isnan(scores[i]))
-            return -1;
-        if (scores[i] > scores[best])
-            best = i;
-    }
-    return best;
 }
 
 static int file_path(char *buf, const struct extraction *x, const char *name, struct error *e)
@@ -365,7 +354,7 @@ static int label_rows(struct extracted *out, struct error *e)
     if (!out->label)
         return error_set(e, FL_NOMEM, "no memory for labels");
     for (int64_t i = 0; i < out->rows; i++) {
-        out->label[i] = extract_label(out->scores.data + i * out->classes, out->classes);
+        out->label[i] = scores_label(out->scores.data + i * out->classes, out->classes, NULL);
         if (out->label[i] < 0)
             return error_set(e, FL_VALUE, "the model's scores for record %lld are not numbers", (long long)i);
     }

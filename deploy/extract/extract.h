@@ -44,7 +44,4 @@ int extract_float32(struct extracted *d, const struct graph *g, const struct pip
                     const struct dataset *data, int threads, struct progress *progress, struct error *e);
 void extracted_release(struct extracted *d);
 
-/* Index of the largest of n scores; -1 when one is not a number. */
-int32_t extract_label(const float *scores, int n);
-
 #endif

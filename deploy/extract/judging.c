@@ -6,7 +6,7 @@
 
 #include "deploy/tool/interrupt.h"
 #include "executors.h"
-#include "extract.h"
+#include "stages/exec/scores.h"
 
 struct bench {
     const struct judging *of;
@@ -30,7 +30,7 @@ static int judge_share(struct bench *b, struct exec *x, int64_t from, int n, str
         return rc;
     scores = exec_output(x, 0, n).data;
     for (int i = 0; i < n; i++) {
-        b->label[from + i] = extract_label(scores + (size_t)i * (size_t)j->classes, j->classes);
+        b->label[from + i] = scores_label(scores + (size_t)i * (size_t)j->classes, j->classes, NULL);
         if (b->label[from + i] < 0)
             return error_set(e, FL_VALUE, "the model's scores for record %lld are not numbers",
                              (long long)(from + i));

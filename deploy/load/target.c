@@ -9,11 +9,11 @@
 
 #include "base/clock.h"
 #include "client/client.h"
-#include "deploy/extract/extract.h"
 #include "deploy/model/model_shape.h"
 #include "deploy/model/whole_model.h"
 #include "precedence.h"
 #include "stages/exec/exec.h"
+#include "stages/exec/scores.h"
 
 #define STATUS_WAIT_MS 3000
 #define WHOLE_QUEUE    4096 /* requests that wait for the whole model */
@@ -171,7 +171,7 @@ static int compute(struct target *t, struct answer *out, struct error *e)
     scores = exec_output(t->exec, 0, 1);
     end = clock_ns();
     *out = (struct answer){.id = w->id,
-                           .label = extract_label(scores.data, t->classes),
+                           .label = scores_label(scores.data, t->classes, NULL),
                            .exit = -1,
                            .attempts = 1,
                            .total_ns = end - w->since_ns};

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "config/identity.h"
 #include "config/precision.h"
+#include "stages/exec/scores.h"
 #include "stages/simd/low.h"
 #include "stages/place/descriptor.h"
 #include "stages/place/origin.h"
@@ -308,33 +309,6 @@ static int describe(void *arg, int segment, int batch, const int *rows, int n, z
     return FL_OK;
 }
 
-/* Label and confidence of one row of scores. Confidence is the largest probability: of the scores when they
- * are probabilities, of their softmax otherwise. Label -1 when a score is not a number, or the best is
- * infinite. */
-static int32_t judge(const float *scores, int64_t n, float *confidence)
-{
-    double sum = 0, exps = 0;
-    bool probabilities = true;
-    int64_t best = 0;
-    for (int64_t i = 0; i < n; i++) {
-        if (isnan(scores[i]))
-            return -1;
-        best = scores[i] > scores[best] ? i : best;
-        sum += scores[i];
-        probabilities = probabilities && scores[i] >= 0 && scores[i] <= 1.0001f;
-    }
-    if (isinf(scores[best]))
-        return -1;
-    if (probabilities && fabs(sum - 1) < 1e-3) {
-        *confidence = scores[best];
-        return (int32_t)best;
-    }
-    for (int64_t i = 0; i < n; i++)
-        exps += exp((double)scores[i] - scores[best]);
-    *confidence = (float)(1 / exps);
-    return (int32_t)best;
-}
-
 static int output(void *arg, int row, int batch, int to, struct tensor *shape, int32_t *label,
                   float *confidence, zmq_msg_t *out, struct error *e)
 {
@@ -351,7 +325,7 @@ static int output(void *arg, int row, int batch, int to, struct tensor *shape, i
     }
     if (l->last) { /* 1xCx1x1, as a network without a Flatten gives, goes out as 1xC */
         t = (struct tensor){.dtype = t.dtype, .rank = 2, .dim = {1, tensor_count(&t)}};
-        if ((*label = judge((const float *)(const void *)data, t.dim[1], confidence)) < 0)
+        if ((*label = scores_label((const float *)(const void *)data, t.dim[1], confidence)) < 0)
             return error_set(e, FL_VALUE, "the model's scores are not numbers for this input");
     }
     if (to >= 0 && l->place ? l->place(l->place_arg, to, bytes, out) : zmq_msg_init_size(out, bytes))
