@@ -17,7 +17,7 @@
 #include "base/clock.h"
 #include "system/limits.h"
 #include "client/client.h"
-#include "energy.h"
+#include "deploy/tool/energy.h"
 #include "deploy/tool/report.h"
 #include "deploy/process/roles.h"
 #include "deploy/process/word.h"

@@ -14,6 +14,7 @@
 #include "deploy/model/whole_model.h"
 #include "stages/place/descriptor.h"
 #include "stages/exec/exec.h"
+#include "stages/exec/scores.h"
 #include "deploy/tool/state.h"
 
 #define WARM_UP_REQUESTS 5
@@ -27,7 +28,9 @@ struct evaluator {
     float *descriptor; /* as wide as the widest cache */
     int classes;
     double *full, *served; /* ms, per request */
-    int32_t *float32;      /* per request; NULL: the pipeline computes in float32 */
+    const int32_t *others; /* full answers, per request; NULL: the network's own are */
+    int32_t *float32;      /* those of float32, where they had to be asked for */
+    double cpu_us, all_ns; /* of all requests with all look-ups: processor time, and time */
 };
 
 /* What one request met on its way. */
@@ -36,6 +39,7 @@ struct passage {
     double compute_ns[PIPELINE_MAX_EXITS + 1], descriptor_ns[PIPELINE_MAX_EXITS],
         lookup_ns[PIPELINE_MAX_EXITS];
     int32_t full, last; /* float32's; the network's as the pipeline computes */
+    float confidence;   /* of `last` */
 };
 
 static const struct manifest_exit *built(const struct manifest *m, const struct placed_exit *exit)
@@ -197,12 +201,12 @@ static int pass(struct evaluator *v, struct passage *s, int64_t record, struct e
             return rc;
     }
     scores = exec_output(v->exec, 0, 1);
-    s->full = s->last = extract_label(scores.data, v->classes);
+    s->full = s->last = scores_label(scores.data, v->classes, &s->confidence);
     if (s->full < 0)
         return error_set(e, FL_VALUE, "the model's scores for record %lld are not numbers",
                          (long long)record);
-    if (v->float32)
-        s->full = v->float32[record];
+    if (v->others)
+        s->full = v->others[record];
     return FL_OK;
 }
 
@@ -274,16 +278,18 @@ static void count(struct evaluator *v, const struct passage *s, int64_t record)
     double full = 0, served = 0;
 
     for (int i = 0; i <= place->n_exits; i++) {
+        double ns = s->compute_ns[i] + (i < place->n_exits ? s->descriptor_ns[i] + s->lookup_ns[i] : 0);
         full += s->compute_ns[i];
-        if (i <= at)
-            served += s->compute_ns[i];
-        if (i <= at && i < place->n_exits)
-            served += s->descriptor_ns[i] + s->lookup_ns[i];
+        served += i <= at ? ns : 0;
+        v->all_ns += ns;
     }
     v->full[v->out->requests] = full / NS_PER_MS;
     v->served[v->out->requests] = served / NS_PER_MS;
     count_exits(v, s);
     count_answer(v, s, at, dataset_label(v->in->data, record));
+    if (v->in->answers)
+        v->in->answers[record] = (struct evaluated_answer){
+            at < place->n_exits ? s->verdict[at].label : s->last, s->last, s->confidence};
     v->out->requests++;
 }
 
@@ -295,9 +301,12 @@ static int run_all(struct evaluator *v, int64_t n, struct error *e)
     for (int64_t i = 0; !rc && i < WARM_UP_REQUESTS; i++)
         rc = pass(v, s, i % n, e);
     for (int64_t i = 0; !rc && i < n; i++) {
+        double before = clock_cpu_us(CLOCK_PROCESS_CPUTIME_ID);
         if (v->in->progress && v->in->progress(v->in->progress_arg, i, n))
             break;
-        if (!(rc = pass(v, s, i, e)))
+        rc = pass(v, s, i, e);
+        v->cpu_us += clock_cpu_us(CLOCK_PROCESS_CPUTIME_ID) - before;
+        if (!rc)
             count(v, s, i);
     }
     free(s);
@@ -315,9 +324,10 @@ static int ask_float32(struct evaluator *v, int64_t n, struct error *e)
     struct exec_options o = {.max_batch = in->graph->free_batch ? 16 : 1, .last = -1};
     int rc = engine_parse_kernels(in->pipeline->kernels, &o.kernels, e);
 
-    if (rc || !strcmp(in->pipeline->computes, engine_precision_name(PRECISION_FLOAT32)))
+    v->others = in->full;
+    if (rc || in->full || !strcmp(in->pipeline->computes, engine_precision_name(PRECISION_FLOAT32)))
         return rc;
-    v->float32 = malloc(sizeof *v->float32 * (size_t)n);
+    v->others = v->float32 = malloc(sizeof *v->float32 * (size_t)n);
     return v->float32 ? judge(v->float32, &j, &o, e) : error_set(e, FL_NOMEM, "no memory for labels");
 }
 
@@ -349,6 +359,8 @@ int evaluation_run(struct evaluation *out, const struct evaluation_input *in, st
     if (!rc && !(rc = run_all(&v, n, e))) {
         out->full_ms = statistics_summary(v.full, out->requests);
         out->served_ms = statistics_summary(v.served, out->requests);
+        out->served_cpu_s = out->served_ms.mean / 1e3 * v.cpu_us * NS_PER_US / v.all_ns;
+        out->network_bytes = exec_weight_bytes(v.exec) + exec_arena_bytes(v.exec);
     }
     for (int i = 0; i < in->placement->n_exits; i++)
         cache_free(v.cache[i]);

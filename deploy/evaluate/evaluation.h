@@ -39,8 +39,15 @@ struct evaluation {
     double depth, flops_share;       /* sums over requests of where they were answered */
     struct evaluated_exit exit[PIPELINE_MAX_EXITS];
     struct summary full_ms, served_ms;
-    size_t cache_bytes, projection_bytes, index_bytes;
+    double served_cpu_s; /* processor time of a request, mean */
+    size_t network_bytes, cache_bytes, projection_bytes, index_bytes;
     struct promise_record promise; /* of these caches */
+};
+
+/* What became of one record. */
+struct evaluated_answer {
+    int32_t served, last; /* labels: what was answered; what the network says, in the pipeline's precision */
+    float confidence;     /* of `last`, the largest probability */
 };
 
 struct evaluation_input {
@@ -52,6 +59,8 @@ struct evaluation_input {
     int threads;
     int (*progress)(void *arg, int64_t done, int64_t total); /* non-zero: stop, and report what is there */
     void *progress_arg;
+    const int32_t *full; /* [records]: the full answers, where another network gives them; or NULL */
+    struct evaluated_answer *answers; /* [records]: filled, unless NULL */
 };
 
 /* FL_STALE when the caches are another model's, FL_VALUE when the labels of the data are. */

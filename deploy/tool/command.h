@@ -18,6 +18,7 @@ int command_quantize(int argc, char **argv, struct error *e);
 int command_compress(int argc, char **argv, struct error *e);
 int command_build(int argc, char **argv, struct error *e);
 int command_eval(int argc, char **argv, struct error *e);
+int command_variants(int argc, char **argv, struct error *e);
 int command_verify_promise(int argc, char **argv, struct error *e);
 int command_up(int argc, char **argv, struct error *e);
 int command_supervise(int argc, char **argv, struct error *e); /* what `up` leaves behind; not listed */

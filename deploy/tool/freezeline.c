@@ -24,6 +24,8 @@ static const struct command {
     {"compress", "fewer channels and thinner layers, fitted to data; what that loses and saves", command_compress},
     {"build", "make the caches from data and choose thresholds", command_build},
     {"eval", "accuracy and latency with and without the caches", command_eval},
+    {"variants", "accuracy, latency and memory of the variants of a model, and a cascade of them",
+     command_variants},
     {"verify-promise", "how often a build's promise is broken on resampled data", command_verify_promise},
     {"up", "start the pipeline", command_up},
     {"apply", "take the pipeline file, model and build as they are now into the running pipeline",

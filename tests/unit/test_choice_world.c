@@ -15,7 +15,7 @@
 
 #include <cmocka.h>
 
-#include "base/shuffle.h"
+#include "numbers/shuffle.h"
 #include "broker/choice/choice.h"
 
 #define SECOND     1000000000.0
