@@ -66,19 +66,20 @@ static void tell(struct http_asker *a, struct http_labels *labels)
     pthread_mutex_unlock(&a->lock);
 }
 
-/* The next thing to do, with the lock held: labels, or a question; false: stop. */
+/* The next thing to do, with the lock held: a question, or labels; false: stop. */
 static bool next(struct http_asker *a, struct http_labels **labels, enum http_question *q)
 {
     for (;;) {
         if (a->stop)
             return false;
+        *labels = NULL;
+        for (*q = ASK_STATUS; *q < HTTP_QUESTIONS; ++*q)
+            if (a->asked[*q])
+                return true;
         if ((*labels = a->tell)) {
             a->tell = (*labels)->next;
             return true;
         }
-        for (*q = ASK_STATUS; *q < HTTP_QUESTIONS; ++*q)
-            if (a->asked[*q])
-                return true;
         pthread_cond_wait(&a->wanted, &a->lock);
     }
 }

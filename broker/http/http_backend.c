@@ -3,31 +3,32 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "client/client.h"
 
 #define SLOTS        65536 /* requests to the broker without an answer */
-#define STATUS_MS    1000  /* how long the broker is asked about itself */
-#define STATUS_AGE   (NS_PER_S / 10)
-#define TIMES_AGE    (NS_PER_S / 4)
 #define MODEL_AGE    (2 * NS_PER_S)
+#define MODEL_OLD    (10 * NS_PER_S) /* a request that finds it so old waits for what the broker tells now */
 #define GRACE_MS     2000 /* after its deadline at the latest, an answer that says so should be here */
 #define OVERDUE_LOOK (NS_PER_S / 5)
 #define GATHER       16 /* requests that one wake of the broker may wait for */
 
+static const uint64_t age[HTTP_QUESTIONS] = {NS_PER_S / 10, NS_PER_S / 4}; /* of replies that are fresh */
+
 struct http_backend {
     const struct pipeline *pipeline;
     struct client *client;
-    struct http_call *slot[SLOTS]; /* by id */
-    struct http_call *waiting;     /* list */
-    uint64_t looked_ns;            /* for overdue ones */
-    uint64_t status_ns;            /* when `status` was asked for; 0: never */
-    bool answered;                 /* .. and whether that came */
+    struct http_asker *asker;
+    struct http_call *slot[SLOTS];    /* by id */
+    struct http_call *waiting;        /* list: for answers */
+    struct http_call *asking;         /* list: for what the broker tells of itself */
+    uint64_t looked_ns;               /* for overdue ones */
+    uint64_t came_ns[HTTP_QUESTIONS]; /* when the last reply came, or was given up; 0: never */
+    bool answered[HTTP_QUESTIONS];    /* .. and which of the two */
     struct status_reply status;
     struct view view; /* of it */
-    uint64_t times_ns;
-    bool timed;
     struct times times;
     struct oip_model model; /* input.tensor.dtype TENSOR_NONE: not known */
     float *scores;          /* of one answer */
@@ -42,7 +43,8 @@ int http_backend_new(struct http_backend **out, const struct pipeline *p, struct
     if (!b)
         return error_set(e, FL_NOMEM, "out of memory");
     b->pipeline = p;
-    if ((rc = client_new_of(&b->client, p, p->broker.index, e))) {
+    view_of(&b->view, p, NULL);
+    if ((rc = client_new_of(&b->client, p, p->broker.index, e)) || (rc = http_asker_new(&b->asker, p, e))) {
         http_backend_free(b);
         return rc;
     }
@@ -55,41 +57,56 @@ void http_backend_free(struct http_backend *b)
 {
     if (!b)
         return;
+    http_asker_free(b->asker);
     client_free(b->client);
     free(b->scores);
     free(b);
 }
 
-static const struct status_reply *status(struct http_backend *b, uint64_t age_ns)
+/* ---- what the broker tells ---- */
+
+/* Did a reply come at most so long ago, or since then? If not, it is asked for. */
+static bool have(struct http_backend *b, enum http_question q, uint64_t age_ns, uint64_t since_ns)
 {
-    uint64_t now = clock_ns();
-    if (!b->status_ns || now - b->status_ns > age_ns) {
-        b->answered = client_status(b->client, STATUS_MS, &b->status, NULL) == FL_OK;
-        b->status_ns = clock_ns();
-        view_of(&b->view, b->pipeline, b->answered ? &b->status : NULL);
+    uint64_t now = clock_ns(), came = b->came_ns[q];
+    if (came && (now - came <= age_ns || (since_ns && came >= since_ns)))
+        return true;
+    http_asker_ask(b->asker, q);
+    return false;
+}
+
+bool http_backend_has(struct http_backend *b, enum http_need need, uint64_t since_ns)
+{
+    bool status, times;
+    switch (need) {
+    case NEED_NOTHING:
+        return true;
+    case NEED_MODEL:
+        if (b->model.input.tensor.dtype == TENSOR_NONE)
+            return have(b, ASK_STATUS, age[ASK_STATUS], since_ns);
+        return have(b, ASK_STATUS, MODEL_AGE, since_ns) || clock_ns() - b->came_ns[ASK_STATUS] <= MODEL_OLD;
+    case NEED_STATUS:
+        return have(b, ASK_STATUS, age[ASK_STATUS], since_ns);
+    default:
+        status = have(b, ASK_STATUS, age[ASK_STATUS], since_ns);
+        times = have(b, ASK_TIMES, age[ASK_TIMES], since_ns);
+        return status && times;
     }
-    return b->answered ? &b->status : NULL;
 }
 
-const struct status_reply *http_backend_status(struct http_backend *b)
+const struct status_reply *http_backend_status(const struct http_backend *b)
 {
-    return status(b, STATUS_AGE);
+    return b->answered[ASK_STATUS] ? &b->status : NULL;
 }
 
-const struct view *http_backend_view(struct http_backend *b)
+const struct view *http_backend_view(const struct http_backend *b)
 {
-    status(b, MODEL_AGE);
     return &b->view;
 }
 
-const struct times *http_backend_times(struct http_backend *b)
+const struct times *http_backend_times(const struct http_backend *b)
 {
-    uint64_t now = clock_ns();
-    if (!b->times_ns || now - b->times_ns > TIMES_AGE) {
-        b->timed = client_times(b->client, STATUS_MS, &b->times, NULL) == FL_OK;
-        b->times_ns = clock_ns();
-    }
-    return b->timed ? &b->times : NULL;
+    return b->answered[ASK_TIMES] ? &b->times : NULL;
 }
 
 /* Of the processes that serve, the first one that tells it. */
@@ -105,53 +122,66 @@ static const struct port *find_port(const struct status_reply *s, bool input)
     return NULL;
 }
 
-static int learn_model(struct http_backend *b, const struct status_reply *s, struct error *e)
+/* While nobody tells it stays as it was: requests may wait for a worker that comes back. */
+static void learn_model(struct http_backend *b, const struct status_reply *s)
 {
     const struct port *input = find_port(s, true), *output = find_port(s, false);
     int64_t classes = output ? tensor_count(&output->tensor) : 0;
     float *scores;
     if (!input || !output || classes > MESSAGE_MAX_LABEL)
-        return error_set(e, FL_UNAVAILABLE, "the model is not loaded yet");
+        return;
     if (classes > b->classes) {
         if (!(scores = realloc(b->scores, (size_t)classes * sizeof *scores)))
-            return error_set(e, FL_NOMEM, "out of memory for scores");
+            return;
         b->scores = scores;
         b->classes = (int)classes;
     }
     b->model = (struct oip_model){*input, *output, b->pipeline->broker.max_requests};
-    return FL_OK;
 }
 
-int http_backend_model(struct http_backend *b, struct oip_model *out, struct error *e)
+int http_backend_model(const struct http_backend *b, struct oip_model *out, struct error *e)
 {
-    bool known = b->model.input.tensor.dtype != TENSOR_NONE;
-    const struct status_reply *s = status(b, known ? MODEL_AGE : STATUS_AGE);
-    int rc = s ? learn_model(b, s, e) : error_set(e, FL_UNAVAILABLE, "the broker does not reply");
-    if (rc && !known)
-        return rc;
-    *out = b->model; /* as it was, while nobody tells: requests may wait for a worker that comes back */
+    if (b->model.input.tensor.dtype == TENSOR_NONE)
+        return error_set(e, FL_UNAVAILABLE,
+                         b->answered[ASK_STATUS] ? "the model is not loaded yet"
+                                                 : "the broker does not reply");
+    *out = b->model;
     return FL_OK;
 }
 
 /* ---- calls ---- */
 
-static void put_in_list(struct http_backend *b, struct http_call *c)
+static void put_in_list(struct http_call **list, struct http_call *c)
 {
+    c->list = list;
     c->before = NULL;
-    c->after = b->waiting;
-    if (b->waiting)
-        b->waiting->before = c;
-    b->waiting = c;
+    c->after = *list;
+    if (*list)
+        (*list)->before = c;
+    *list = c;
 }
 
-static void take_from_list(struct http_backend *b, struct http_call *c)
+static void take_from_list(struct http_call *c)
 {
+    if (!c->list)
+        return;
     if (c->after)
         c->after->before = c->before;
     if (c->before)
         c->before->after = c->after;
     else
-        b->waiting = c->after;
+        *c->list = c->after;
+    c->list = NULL;
+}
+
+/* Where its labels are being told, they go on without it. */
+static void leave_labels(struct http_call *c)
+{
+    if (c->labels && c->told)
+        free(c->labels);
+    else if (c->labels)
+        c->labels->call = NULL;
+    c->labels = NULL;
 }
 
 void http_backend_forget(struct http_backend *b, struct http_call *c)
@@ -161,8 +191,8 @@ void http_backend_forget(struct http_backend *b, struct http_call *c)
             b->slot[(c->first_id + (uint64_t)i) % SLOTS] = NULL;
             client_cancel(b->client, c->first_id + (uint64_t)i);
         }
-    if (c->sent)
-        take_from_list(b, c);
+    take_from_list(c);
+    leave_labels(c);
     c->sent = c->left = 0;
 }
 
@@ -198,7 +228,7 @@ void http_backend_send(struct http_backend *b, struct http_call *c)
     for (int i = 0; i < c->request.rows && !rc; i++)
         rc = send_row(b, c, i);
     if (c->sent)
-        put_in_list(b, c);
+        put_in_list(&b->waiting, c);
     if (rc)
         http_backend_forget(b, c);
 }
@@ -215,6 +245,37 @@ static void look_for_overdue(struct http_backend *b, void (*done)(void *arg, str
             continue;
         error_set(&c->error, FL_DEADLINE, "no answer came before the deadline");
         http_backend_forget(b, c);
+        done(arg, c);
+    }
+}
+
+/* Replies of the asker: who waits for them goes on. */
+static void hear(struct http_backend *b, void (*done)(void *arg, struct http_call *c), void *arg)
+{
+    uint64_t now = clock_ns(), count;
+    struct http_labels *labels;
+
+    if (read(http_asker_fd(b->asker), &count, sizeof count) < 0)
+        return;
+    if (http_asker_status(b->asker, &b->status, &b->answered[ASK_STATUS])) {
+        b->came_ns[ASK_STATUS] = now;
+        view_of(&b->view, b->pipeline, http_backend_status(b));
+        if (b->answered[ASK_STATUS])
+            learn_model(b, &b->status);
+    }
+    if (http_asker_times(b->asker, &b->times, &b->answered[ASK_TIMES]))
+        b->came_ns[ASK_TIMES] = now;
+    while ((labels = http_asker_told(b->asker))) {
+        if (labels->call)
+            ((struct http_call *)labels->call)->told = true;
+        else
+            free(labels);
+    }
+    for (struct http_call *c = b->asking, *after; c; c = after) {
+        after = c->after;
+        if (c->labels && !c->told)
+            continue;
+        take_from_list(c);
         done(arg, c);
     }
 }
@@ -236,39 +297,48 @@ void http_backend_collect(struct http_backend *b, void (*done)(void *arg, struct
         http_backend_forget(b, c);
         done(arg, c);
     }
+    hear(b, done, arg);
     look_for_overdue(b, done, arg);
 }
 
 void http_backend_abandon(struct http_backend *b, void (*done)(void *arg, struct http_call *c), void *arg)
 {
-    while (b->waiting) {
-        struct http_call *c = b->waiting;
+    struct http_call *c;
+    while ((c = b->waiting ? b->waiting : b->asking)) {
         error_set(&c->error, FL_UNAVAILABLE, "the broker is going away");
         http_backend_forget(b, c);
         done(arg, c);
     }
 }
 
-int http_backend_feedback(struct http_backend *b, const struct feedback_item *item, int n,
-                          struct feedback *reply, struct error *e)
+void http_backend_await(struct http_backend *b, struct http_call *c)
 {
-    struct client *all;
-    int rc;
-    if (pipeline_brokers(b->pipeline) == 1)
-        return client_feedback(b->client, item, n, STATUS_MS, reply, e);
-    if ((rc = client_new(&all, b->pipeline, e))) /* each label goes to the broker that gave the answer */
-        return rc;
-    rc = client_feedback(all, item, n, STATUS_MS, reply, e);
-    client_free(all);
-    return rc;
+    c->asked_ns = c->asked_ns ? c->asked_ns : clock_ns();
+    put_in_list(&b->asking, c);
 }
 
-bool http_backend_waits(const struct http_backend *b)
+int http_backend_tell(struct http_backend *b, struct http_call *c, const struct feedback_item *item, int n)
 {
-    return b->waiting != NULL;
+    struct http_labels *labels = malloc(sizeof *labels);
+    if (!labels)
+        return error_set(&c->error, FL_NOMEM, "out of memory for true labels");
+    labels->call = c;
+    labels->n = n;
+    if (n)
+        memcpy(labels->item, item, (size_t)n * sizeof *item);
+    c->labels = labels;
+    c->told = false;
+    http_asker_tell(b->asker, labels);
+    http_backend_await(b, c);
+    return FL_OK;
 }
 
-int http_backend_fd(struct http_backend *b)
+int http_backend_fd(const struct http_backend *b)
 {
     return client_fd(b->client);
+}
+
+int http_backend_asker_fd(const struct http_backend *b)
+{
+    return http_asker_fd(b->asker);
 }

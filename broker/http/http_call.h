@@ -31,7 +31,8 @@ struct http_reply {
 };
 
 struct http_call {
-    struct http_call *before, *after; /* in the list of those that wait for answers */
+    struct http_call **list;          /* in which it waits; NULL: in none */
+    struct http_call *before, *after; /* there */
     void *connection;                 /* the server's */
     struct http_memory *memory;
     struct http_route route;
@@ -49,11 +50,14 @@ struct http_call {
     struct oip_row *row;
     float *scores; /* rows x classes */
     int classes;
-    uint64_t began_ns; /* when its body was whole; 0: not an inference */
-    uint64_t first_id; /* of the requests to the broker, one a row, which count up */
-    int sent, left;    /* of these; without an answer */
-    uint64_t until_ns; /* there is an answer by then, or none comes */
-    bool suspended;    /* its connection: the answer takes a while */
+    uint64_t began_ns;          /* when its body was whole; 0: not an inference */
+    uint64_t first_id;          /* of the requests to the broker, one a row, which count up */
+    int sent, left;             /* of these; without an answer */
+    uint64_t until_ns;          /* there is an answer by then, or none comes */
+    bool suspended;             /* its connection: the answer takes a while */
+    uint64_t asked_ns;          /* since when it waits for what the broker tells of itself; 0: it does not */
+    struct http_labels *labels; /* true labels that it has brought (http_asker.h); NULL: none */
+    bool told;                  /* .. and what became of them is known */
 
     struct error error; /* the first one */
     uint32_t retry_after_ms;

@@ -18,12 +18,12 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/eventfd.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "system/limits.h"
 #include "base/log.h"
+#include "http_callers.h"
 #include "http_listener.h"
 #include "http_server.h"
 
@@ -31,25 +31,15 @@
 /* libmicrohttpd's, for each: request line, headers, a piece of the body. It writes zeros into all of it after
  * each request. */
 #define CONNECTION_BYTES (16 << 10)
-#define LOOK_NS          (NS_PER_S / 4) /* between two looks for connections that take too long, or have gone */
 #define SLEEP_MS         200
 #define HELD_NS          (100 * NS_PER_US) /* the longest sleep while a connection is not suspended that waits */
 #define GOODBYE_NS       (NS_PER_S / 2)    /* how long closing waits for replies to leave */
-
-/* One connection: what it is about. */
-struct caller {
-    struct caller *before, *after;
-    int fd;
-    uint64_t since_ns;        /* when it began a request, or had its last reply */
-    struct http_call *served; /* its request that is whole and has no reply yet; NULL: none */
-};
 
 struct http_door {
     const struct pipeline *pipeline;
     struct http_server server;
     struct MHD_Daemon *daemon;
-    struct caller *callers; /* list */
-    uint64_t looked_ns;
+    struct http_callers callers;
     const struct http_call *reading; /* the one whose body went on last in this turn, and is not whole */
     int wake_fd;                     /* the thread is to look at `stop` */
     _Atomic bool stop;
@@ -59,7 +49,7 @@ struct http_door {
 
 /* ---- libmicrohttpd's side ---- */
 
-static struct caller *caller_of(struct MHD_Connection *connection)
+static struct http_caller *caller_of(struct MHD_Connection *connection)
 {
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
@@ -127,7 +117,7 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
 {
     struct http_door *d = arg;
     struct http_call *c = *state;
-    struct caller *caller = caller_of(connection);
+    struct http_caller *caller = caller_of(connection);
     (void)version;
 
     if (!c) {
@@ -144,10 +134,12 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
         d->reading = c;
         return go_on ? MHD_YES : MHD_NO;
     }
-    if (caller)
-        caller->served = c;
     if (d->reading == c)
         d->reading = NULL;
+    if (caller && caller->gone && !caller->call)
+        return MHD_NO; /* there is nobody to answer */
+    if (caller)
+        caller->call = c;
     return http_server_serve(&d->server, c);
 }
 
@@ -155,11 +147,11 @@ static void on_completed(void *arg, struct MHD_Connection *connection, void **st
                          enum MHD_RequestTerminationCode why)
 {
     struct http_door *d = arg;
-    struct caller *caller = caller_of(connection);
+    struct http_caller *caller = caller_of(connection);
     struct http_call *c = *state;
     (void)why;
     if (caller) {
-        caller->served = NULL;
+        caller->call = NULL;
         caller->since_ns = clock_ns();
     }
     if (!c)
@@ -173,76 +165,32 @@ static void on_completed(void *arg, struct MHD_Connection *connection, void **st
 /* A request line came. */
 static void *on_line(void *arg, const char *uri, struct MHD_Connection *connection)
 {
-    struct caller *caller = caller_of(connection);
+    struct http_caller *caller = caller_of(connection);
     (void)arg, (void)uri;
     if (caller)
         caller->since_ns = clock_ns();
     return NULL;
 }
 
-static void add_caller(struct http_door *d, struct MHD_Connection *connection, void **context)
-{
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-    struct caller *caller = calloc(1, sizeof *caller);
-    *context = caller;
-    if (!caller)
-        return;
-    d->server.counts.connections++;
-    caller->fd = info ? info->connect_fd : -1;
-    caller->since_ns = clock_ns();
-    caller->after = d->callers;
-    if (d->callers)
-        d->callers->before = caller;
-    d->callers = caller;
-}
-
-static void remove_caller(struct http_door *d, struct caller *caller)
-{
-    if (!caller)
-        return;
-    d->server.counts.connections--;
-    if (caller->after)
-        caller->after->before = caller->before;
-    if (caller->before)
-        caller->before->after = caller->after;
-    else
-        d->callers = caller->after;
-    free(caller);
-}
-
 static void on_connection(void *arg, struct MHD_Connection *connection, void **context,
                           enum MHD_ConnectionNotificationCode what)
 {
+    struct http_door *d = arg;
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
     if (what == MHD_CONNECTION_NOTIFY_STARTED) {
-        add_caller(arg, connection, context);
+        *context = http_callers_add(&d->callers, info ? info->connect_fd : -1, clock_ns());
+        d->server.counts.connections += *context != NULL;
         return;
     }
-    remove_caller(arg, *context);
+    d->server.counts.connections -= *context != NULL;
+    http_callers_remove(&d->callers, *context);
     *context = NULL;
 }
 
-/* Nothing reads a connection that is suspended: so its socket is asked. One that says that it will send no
- * more has gone, as for other servers. */
-static bool has_gone(const struct caller *c)
+static void on_gone(void *arg, struct http_call *c)
 {
-    struct pollfd fd = {.fd = c->fd, .events = POLLRDHUP};
-    return poll(&fd, 1, 0) == 1;
-}
-
-/* libmicrohttpd sees the end of what was shut, and closes it. Nobody works on for who has gone. */
-static void look_at_callers(struct http_door *d)
-{
-    uint64_t now = clock_ns(), most = (uint64_t)d->pipeline->broker.http_timeout_ms * NS_PER_MS;
-    if (now - d->looked_ns < LOOK_NS)
-        return;
-    d->looked_ns = now;
-    for (struct caller *c = d->callers; c; c = c->after) {
-        if (!c->served && c->fd >= 0 && now - c->since_ns > most)
-            shutdown(c->fd, SHUT_RDWR);
-        else if (c->served && c->served->left && has_gone(c))
-            http_server_gone(&d->server, c->served);
-    }
+    http_server_gone(&((struct http_door *)arg)->server, c);
 }
 
 /* ---- the thread ---- */
@@ -254,6 +202,8 @@ static void sleep_until_something(struct http_door *d)
     const union MHD_DaemonInfo *info = MHD_get_daemon_info(d->daemon, MHD_DAEMON_INFO_EPOLL_FD);
     struct pollfd fds[] = {{.fd = info ? info->epoll_fd : -1, .events = POLLIN},
                            {.fd = http_backend_fd(d->server.backend), .events = POLLIN},
+                           {.fd = http_backend_asker_fd(d->server.backend), .events = POLLIN},
+                           {.fd = d->callers.watch, .events = POLLIN},
                            {.fd = d->wake_fd, .events = POLLIN}};
     struct timespec most = {.tv_nsec = HELD_NS};
     MHD_UNSIGNED_LONG_LONG ms = SLEEP_MS;
@@ -270,18 +220,12 @@ static void turn(struct http_door *d)
     d->server.busy = d->server.held = false;
     d->reading = NULL;
     MHD_run(d->daemon);
-    look_at_callers(d);
+    http_callers_shut_slow(&d->callers, (uint64_t)d->pipeline->broker.http_timeout_ms * NS_PER_MS,
+                           clock_ns());
     http_server_turn(&d->server);
+    http_callers_find_gone(&d->callers, on_gone, d);
     if (!d->server.busy && !d->reading)
         sleep_until_something(d);
-}
-
-static bool has_served_callers(const struct http_door *d)
-{
-    for (const struct caller *c = d->callers; c; c = c->after)
-        if (c->served)
-            return true;
-    return false;
 }
 
 static void *run(void *arg)
@@ -297,7 +241,7 @@ static void *run(void *arg)
     until = clock_ns() + GOODBYE_NS;
     do
         MHD_run(d->daemon);
-    while (has_served_callers(d) && clock_ns() < until && (poll(NULL, 0, 1), true));
+    while (http_callers_wait(&d->callers) && clock_ns() < until && (poll(NULL, 0, 1), true));
     MHD_stop_daemon(d->daemon);
     if (listener != MHD_INVALID_SOCKET)
         close(listener);
@@ -351,7 +295,7 @@ int http_door_open(struct http_door **out, const struct pipeline *p, struct erro
         return error_set(e, FL_NOMEM, "out of memory");
     d->pipeline = p;
     d->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (d->wake_fd < 0)
+    if ((rc = http_callers_open(&d->callers, e)) || d->wake_fd < 0)
         rc = error_set(e, FL_IO, "no descriptor for HTTP: %s", strerror(errno));
     else if (!(rc = http_server_open(&d->server, p, e)) &&
              !(rc = http_listen(&listener, p, where, sizeof where, e)) &&
@@ -379,6 +323,7 @@ void http_door_close(struct http_door *d)
         MHD_stop_daemon(d->daemon);
     }
     http_server_close(&d->server);
+    http_callers_close(&d->callers);
     if (d->wake_fd >= 0)
         close(d->wake_fd);
     free(d);

@@ -114,14 +114,15 @@ static enum MHD_Result begin_to_watch(struct http_server *h, struct http_call *c
     return reply_with(h, c, response, "text/event-stream", "no-store");
 }
 
-/* Those who watch hear how it is. */
+/* Those who watch hear how it is, once the broker has told. */
 static void tell_watchers(struct http_server *h)
 {
     uint64_t now = clock_ns();
     struct json_text event = {.at = NULL};
     struct metrics m;
 
-    if (!live_watched(h->live) || now - h->told_ns < LIVE_NS)
+    if (!live_watched(h->live) || now - h->told_ns < LIVE_NS ||
+        !http_backend_has(h->backend, NEED_ALL, h->told_ns + LIVE_NS))
         return;
     h->told_ns = now;
     m = metrics_now(h);
@@ -166,34 +167,32 @@ static void tell_model(struct http_server *h, struct http_call *c)
     succeed(c);
 }
 
-/* A call that waits has its answers. */
+/* A call waits no more. One that was sent nowhere waited for what the broker tells, and is served now. */
 static void on_done(void *arg, struct http_call *c)
 {
     struct http_server *h = arg;
-    http_call_finish(c, h->pipeline, http_backend_view(h->backend));
+    if (c->request.rows || c->error.code)
+        http_call_finish(c, h->pipeline, http_backend_view(h->backend));
     if (c->suspended)
         MHD_resume_connection(c->connection);
     c->suspended = false;
     h->busy = true;
 }
 
-/* Suspending takes libmicrohttpd four system calls. So an answer is waited for without, for a moment: then
- * this is called at each turn. */
-static void hold(struct http_server *h, struct http_call *c)
+static void suspend(struct http_call *c)
 {
-    if (clock_ns() - c->began_ns < HOLD_NS) {
-        h->held = true;
-        return;
-    }
     MHD_suspend_connection(c->connection);
     c->suspended = true;
 }
 
-void http_server_gone(struct http_server *h, struct http_call *c)
+/* Suspending takes libmicrohttpd four system calls. So an answer is waited for without, for a moment: then
+ * this is called at each turn. */
+static void hold(struct http_server *h, struct http_call *c)
 {
-    error_set(&c->error, FL_CANCELLED, "nobody waits for the answer");
-    http_backend_forget(h->backend, c);
-    on_done(h, c);
+    if (clock_ns() - c->began_ns < HOLD_NS)
+        h->held = true;
+    else
+        suspend(c);
 }
 
 static void infer(struct http_server *h, struct http_call *c)
@@ -218,21 +217,47 @@ static void infer(struct http_server *h, struct http_call *c)
 static void take_labels(struct http_server *h, struct http_call *c)
 {
     struct feedback_item item[MESSAGE_MAX_FEEDBACK];
-    struct feedback reply = {.n = 0};
+    const struct feedback *reply;
     int n, rc = c->error.code;
+    if (!rc && c->labels && (rc = c->labels->rc))
+        c->error = c->labels->error;
+    if (!rc && c->labels) {
+        reply = &c->labels->reply;
+        json_text_format(&c->reply.text,
+                         "{\"taken\":%u,\"early\":%u,\"foreign\":%u,\"wrong\":%u,\"later\":%u}", reply->taken,
+                         reply->early, reply->foreign, reply->wrong, reply->later);
+        succeed(c);
+        return;
+    }
     if (!rc && c->deflated)
         rc = error_set(&c->error, FL_UNSUPPORTED, "true labels come as they are, not compressed");
     if (!rc)
         rc = feedback_read(item, &n, c->body ? c->body : "", c->size, &c->error);
     if (!rc)
-        rc = http_backend_feedback(h->backend, item, n, &reply, &c->error);
-    if (rc) {
+        rc = http_backend_tell(h->backend, c, item, n);
+    if (rc)
         http_reply_error(&c->reply, &c->error);
-        return;
+    else
+        suspend(c);
+}
+
+static enum http_need need_of(enum http_target target)
+{
+    switch (target) {
+    case TARGET_READY:
+    case TARGET_MODEL_READY:
+    case TARGET_INDEX:
+        return NEED_STATUS;
+    case TARGET_MODEL:
+    case TARGET_CONFIG:
+    case TARGET_INFER:
+        return NEED_MODEL;
+    case TARGET_METRICS:
+    case TARGET_LIVE_STATE:
+        return NEED_ALL;
+    default:
+        return NEED_NOTHING;
     }
-    json_text_format(&c->reply.text, "{\"taken\":%u,\"early\":%u,\"foreign\":%u,\"wrong\":%u,\"later\":%u}",
-                     reply.taken, reply.early, reply.foreign, reply.wrong, reply.later);
-    succeed(c);
 }
 
 /* What is known at once becomes the reply. */
@@ -282,12 +307,18 @@ static void serve(struct http_server *h, struct http_call *c)
 
 enum MHD_Result http_server_serve(struct http_server *h, struct http_call *c)
 {
+    if (c->reply.status)
+        return http_server_reply(h, c);
+    if (!c->left && !http_backend_has(h->backend, need_of(c->route.target), c->asked_ns)) {
+        http_backend_await(h->backend, c);
+        suspend(c);
+        return MHD_YES;
+    }
     if (c->route.target == TARGET_PAGE)
         return show_page(h, c);
     if (c->route.target == TARGET_LIVE_STATE)
         return begin_to_watch(h, c);
-    if (!c->reply.status)
-        serve(h, c);
+    serve(h, c);
     return c->reply.status ? http_server_reply(h, c) : MHD_YES;
 }
 
@@ -295,6 +326,15 @@ void http_server_turn(struct http_server *h)
 {
     http_backend_collect(h->backend, on_done, h);
     tell_watchers(h);
+}
+
+void http_server_gone(struct http_server *h, struct http_call *c)
+{
+    if (c->reply.status)
+        return;
+    error_set(&c->error, FL_CANCELLED, "the client has closed the connection");
+    http_backend_forget(h->backend, c);
+    on_done(h, c);
 }
 
 void http_server_abandon(struct http_server *h)

@@ -476,7 +476,7 @@ void client_gather(struct client *c, int requests)
         lanes_gather(c->lanes, requests);
 }
 
-int client_fd(struct client *c)
+int client_fd(const struct client *c)
 {
     return c->watch;
 }

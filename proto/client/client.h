@@ -90,6 +90,6 @@ void client_gather(struct client *c, int requests);
 
 /* A file descriptor that becomes readable when answers may be there (edge-triggered as ZMQ_FD is: drain with
  * client_receive(timeout 0) until FL_AGAIN). */
-int client_fd(struct client *c);
+int client_fd(const struct client *c);
 
 #endif
