@@ -13,6 +13,7 @@
 #include "system/notify.h"
 #include "base/mishap.h"
 #include "system/slice.h"
+#include "keys/keys.h"
 #include "wire/accept.h"
 #include "link/link.h"
 #include "wire/hello.h"
@@ -134,6 +135,7 @@ static int check_limits(const struct pipeline *p, struct error *e)
                              e)))
         return rc;
     accept_front(pipeline_also(p, p->broker.requests));
+    accept_each(p->broker.client_connections);
     return limits_check_memory((int64_t)(p->broker.max_memory_mb * 1024 * 1024), "broker.max_memory_mb", e);
 }
 
@@ -294,6 +296,8 @@ static bool receive(struct broker *b, int door)
         }
         b->heard += door == CLIENTS;
         b->read_last += door == CLIENTS;
+        if (from.guest && keys_party(b->pipeline->security.keys, from.guest) != PARTY_CLIENT)
+            from.guest = 0; /* a rate is a client's */
         if (rc == FL_OK)
             handle(b, door, &from, taken_ns);
         else
@@ -387,9 +391,8 @@ static void keep_doors(struct broker *b, uint64_t now)
         return;
     b->kept_ns = now;
     if (accept_refused() != b->refused) {
-        log_warn("%llu connections were refused: of %lld files that may be open too few are left; raise the "
-                 "hard limit "
-                 "(`ulimit -Hn`)",
+        log_warn("%llu connections were refused: of %lld files that may be open too few are left (raise the "
+                 "hard limit, `ulimit -Hn`), or one address has too many (broker.client_connections)",
                  (unsigned long long)(accept_refused() - b->refused), (long long)limits_files());
         b->refused = accept_refused();
     }

@@ -46,6 +46,7 @@ int dispatch_new(struct dispatch **out, const struct pipeline *p, const struct d
         d->attempt_ns = dead_after_ns;
     d->retry_tokens = RETRY_TOKENS_MAX;
     dispatch_begin_times(d);
+    rates_init(&d->rates, p->broker.client_rate);
     admission_init(&d->admission, (uint64_t)p->broker.latency_target_ms * NS_PER_MS);
     *out = d;
     return FL_OK;

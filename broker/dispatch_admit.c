@@ -196,11 +196,18 @@ static void admit(struct dispatch *d, const struct peer *from, const struct requ
 void dispatch_request(struct dispatch *d, const struct peer *from, const struct request *r,
                       zmq_msg_t *payload, uint64_t now)
 {
+    uint32_t held_ms = from->guest ? rates_take(&d->rates, from->guest, now) : 0;
     struct error error;
     bool strict;
     int stage, rc;
 
-    if ((rc = check_request(r, payload, &error)) || (rc = heed_loss(d, r, &strict, &error))) {
+    if (held_ms) {
+        d->counters.overloaded++;
+        error_set(&error, FL_OVERLOADED,
+                  "this client sends more than %g requests a second (broker.client_rate): try again in %u ms",
+                  d->pipeline->broker.client_rate, held_ms);
+        refuse(d, from, r->id, FL_OVERLOADED, held_ms, error.text);
+    } else if ((rc = check_request(r, payload, &error)) || (rc = heed_loss(d, r, &strict, &error))) {
         d->counters.refused++;
         refuse(d, from, r->id, (enum fl_code)rc, 0, error.text);
     } else if (dispatch_repeats(d, from, r)) {

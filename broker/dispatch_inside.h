@@ -6,6 +6,7 @@
 #define FREEZELINE_DISPATCH_INSIDE_H
 
 #include "broker/state/admission.h"
+#include "broker/state/rates.h"
 #include "broker/state/audit_line.h"
 #include "dispatch.h"
 #include "broker/state/registry.h"
@@ -51,6 +52,7 @@ struct dispatch {
     struct responses
         *repeats; /* by the keys of requests, should they come again; NULL: there is one broker */
     struct admission admission;
+    struct rates rates; /* of clients, by the numbers of their keys */
     struct counters counters;
     struct times times; /* of all answers: the request's own first, then the parts of each stage */
     struct span_log spans;

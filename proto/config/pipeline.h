@@ -127,6 +127,8 @@ struct broker_config {
     char *http;          /* HOST:PORT for HTTP clients (broker/http); NULL: none */
     int http_timeout_ms; /* for a whole request to come */
     int max_requests;
+    double client_rate;       /* requests a second of one client's key; 0: as many as come */
+    int client_connections;   /* of one address; 0: half of what there is for clients, of other machines */
     double max_memory_mb;     /* of the inputs of all admitted requests */
     double max_request_mb;    /* of one input */
     double response_cache_mb; /* of answers that are kept for the same input; 0: none are */

@@ -20,7 +20,9 @@
 #define OWN_FILES 40 /* open without any connection: libzmq's, the log, .. */
 
 static int most_of_all = INT_MAX, most_of_clients = INT_MAX; /* descriptors; set before there is a socket */
-static char front_path[ENDPOINT_MAX_IPC_PATH + 1];           /* where clients connect; either may be unset */
+static int most_of_each;
+static _Atomic int highest;                        /* of the descriptors of clients' connections so far */
+static char front_path[ENDPOINT_MAX_IPC_PATH + 1]; /* where clients connect; either may be unset */
 static int front_port;
 static _Atomic uint64_t refused;
 
@@ -52,7 +54,8 @@ uint64_t accept_refused(void)
     return atomic_load(&refused);
 }
 
-/* Is it where clients connect? A socket that frames_keep_bound made again has a `~` behind its path. */
+/* Is it where clients connect, or a connection of one? A socket that frames_keep_bound made again has a `~`
+ * behind its path. */
 static bool is_front(int listener)
 {
     struct sockaddr_storage a = {0};
@@ -71,6 +74,49 @@ static bool is_front(int listener)
            ntohs(((const struct sockaddr_in6 *)(const void *)&a)->sin6_port) == front_port;
 }
 
+void accept_each(int most)
+{
+    most_of_each = most;
+}
+
+/* The address at the other end, without its port; its size, 0: it has none. */
+static size_t address_of(int fd, uint8_t address[16])
+{
+    struct sockaddr_storage a = {0};
+    socklen_t size = sizeof a;
+    size_t n = 0;
+
+    if (getpeername(fd, (struct sockaddr *)&a, &size))
+        return 0;
+    if (a.ss_family == AF_INET)
+        memcpy(address, &((struct sockaddr_in *)(void *)&a)->sin_addr, n = 4);
+    else if (a.ss_family == AF_INET6)
+        memcpy(address, &((struct sockaddr_in6 *)(void *)&a)->sin6_addr, n = 16);
+    return n;
+}
+
+static bool is_loopback(const uint8_t *address, size_t n)
+{
+    return n == 4 ? address[0] == 127 : !memcmp(address, &in6addr_loopback, n);
+}
+
+/* Has whoever is at the other end of `fd` too many connections to the front? */
+static bool is_one_too_many(int fd)
+{
+    int most = most_of_each ? most_of_each : most_of_clients / 2, n = 0, last = atomic_load(&highest);
+    uint8_t its[16], other[16];
+    size_t size;
+
+    while (fd > last && !atomic_compare_exchange_weak(&highest, &last, fd))
+        continue;
+    last = fd > last ? fd : last;
+    if (last <= most || !(size = address_of(fd, its)) || (!most_of_each && is_loopback(its, size)))
+        return false;
+    for (int i = 0; i <= last && n <= most; i++)
+        n += address_of(i, other) == size && !memcmp(its, other, size) && is_front(i);
+    return n > most;
+}
+
 /* A connection gets the lowest free descriptor, so its number tells how many files are open. */
 int accept4(int listener, struct sockaddr *address, socklen_t *size, int flags)
 {
@@ -81,7 +127,8 @@ int accept4(int listener, struct sockaddr *address, socklen_t *size, int flags)
             errno = ECONNABORTED;
         return fd;
     }
-    if (fd < most_of_clients || (fd < most_of_all && !is_front(listener)))
+    if (fd < most_of_clients ? !is_front(listener) || !is_one_too_many(fd)
+                             : fd < most_of_all && !is_front(listener))
         return fd;
     close(fd);
     atomic_fetch_add(&refused, 1);

@@ -31,6 +31,10 @@ int accept_prepare(int64_t least, const char *front, int threads, struct error *
 /* Clients connect here, too; NULL: nothing. */
 void accept_front(const char *endpoint);
 
+/* No address has more connections to the front than so many; 0: none of another machine has more than half of
+ * what clients may have. */
+void accept_each(int most);
+
 /* How many connections were refused so far. */
 uint64_t accept_refused(void);
 

@@ -181,6 +181,30 @@ static void a_key_is_good_for_its_role_alone(void **state)
     finish(h);
 }
 
+/* Each key has a rate of its own, however many connections its owner makes. */
+static void who_asks_too_fast_is_refused(void **state)
+{
+    static const char *const names[] = {"alice", "bob"};
+    struct harness *h = world();
+    char line[4 * HARNESS_PATH], keys[2][HARNESS_PATH];
+    (void)state;
+
+    tool_ok(h, "keys make", "");
+    for (int i = 0; i < 2; i++) {
+        snprintf(keys[i], sizeof keys[i], "%.400s/%s", harness_dir(h), names[i]);
+        snprintf(line, sizeof line, "mkdir -m 700 %s", keys[i]);
+        assert_int_equal(shell(line), 0);
+        snprintf(line, sizeof line, "%s --output %s/client.key", names[i], keys[i]);
+        tool_ok(h, "keys add", line);
+    }
+    tool_ok(h, "up", "--set broker.client_rate=0.01");
+    assert_int_equal(infer_as(h, keys[0]), FL_OK);
+    assert_int_equal(infer_as(h, keys[0]), FL_OVERLOADED);
+    assert_int_equal(infer_as(h, keys[1]), FL_OK);
+    tool_ok(h, "down", "");
+    finish(h);
+}
+
 /* Three steps; after the first two all processes start again. Clients that were started before a step end
  * before the next one. */
 static void keys_become_others_under_load(void **state)
@@ -217,9 +241,8 @@ static void keys_become_others_under_load(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(without_keys_nothing_starts),
-        cmocka_unit_test(whose_key_is_allowed_is_served),
-        cmocka_unit_test(a_key_is_good_for_its_role_alone),
+        cmocka_unit_test(without_keys_nothing_starts),      cmocka_unit_test(whose_key_is_allowed_is_served),
+        cmocka_unit_test(a_key_is_good_for_its_role_alone), cmocka_unit_test(who_asks_too_fast_is_refused),
         cmocka_unit_test(keys_become_others_under_load),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

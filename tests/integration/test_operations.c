@@ -515,6 +515,48 @@ static void test_more_clients_than_files(void **state)
     finish(h);
 }
 
+/* How many of 12 connections from 127.0.0.`last` are kept: they get a greeting. */
+static int kept_from(int port, int last)
+{
+    struct sockaddr_in to = {.sin_family = AF_INET,
+                             .sin_port = htons((uint16_t)port),
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)},
+                       from = {.sin_family = AF_INET,
+                               .sin_addr.s_addr = htonl(INADDR_LOOPBACK - 1 + (uint32_t)last)};
+    int fd[12], kept = 0;
+    char byte;
+
+    for (int i = 0; i < 12; i++) {
+        fd[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        assert_int_equal(bind(fd[i], (struct sockaddr *)&from, sizeof from), 0);
+        assert_int_equal(connect(fd[i], (struct sockaddr *)&to, sizeof to), 0);
+    }
+    for (int i = 0; i < 12; i++)
+        kept += recv(fd[i], &byte, 1, 0) == 1;
+    for (int i = 0; i < 12; i++)
+        close(fd[i]);
+    return kept;
+}
+
+static void test_one_address_gets_no_more_than_its_connections(void **state)
+{
+    struct harness *h = harness_new(NULL, yaml);
+    int port = free_port(), broker;
+    char set[64];
+    (void)state;
+
+    snprintf(set, sizeof set, "broker.requests=tcp://127.0.0.1:%d", port);
+    broker =
+        harness_spawn(h, "freezeline-broker", "--set", set, "--set", "broker.client_connections=5", NULL);
+    harness_expect(h, broker, " ready: ", 1);
+    assert_int_equal(kept_from(port, 1), 5);
+    assert_int_equal(kept_from(port, 2), 5);
+    harness_expect(h, broker, "or one address has too many", 1);
+    harness_signal(h, broker, SIGTERM);
+    assert_int_equal(harness_wait(h, broker), 0);
+    finish(h);
+}
+
 /* The reason of a failed start stands in the last line, wherever it was noted. */
 static void test_a_failed_start_says_why(void **state)
 {
@@ -638,6 +680,7 @@ int main(void)
         cmocka_unit_test(test_hosts_by_name),
         cmocka_unit_test(test_what_the_host_does_not_have),
         cmocka_unit_test(test_more_clients_than_files),
+        cmocka_unit_test(test_one_address_gets_no_more_than_its_connections),
         cmocka_unit_test(test_a_failed_start_says_why),
         cmocka_unit_test(test_what_up_was_given_is_remembered),
         cmocka_unit_test(test_a_pipeline_on_other_hosts),

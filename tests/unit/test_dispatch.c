@@ -791,6 +791,27 @@ static void test_a_lost_attempt_is_repeated(void **state)
     assert_int_not_equal(f->job[1].route[1], f->job[0].route[1]);
 }
 
+/* Whoever has no key is not held up. */
+static void test_a_client_asks_no_faster_than_its_rate(void **state)
+{
+    struct fixture *f = *state;
+    struct peer guest = peer_named(1);
+    struct message m = {.type = MESSAGE_REQUEST};
+    zmq_msg_t payload;
+
+    rates_init(&f->d->rates, 2);
+    guest.guest = 7;
+    m.request.input = (struct tensor){.dtype = TENSOR_F32, .rank = 2, .dim = {1, 4}};
+    for (int i = 0; i < 3; i++) {
+        zmq_msg_init_size(&payload, 16);
+        dispatch_client(f->d, &guest, &m, &payload, f->now);
+        zmq_msg_close(&payload);
+    }
+    assert_int_equal(f->n_answers, 1); /* the third is told when to come again */
+    assert_int_equal(f->answer[0].error, FL_OVERLOADED);
+    assert_in_range(f->answer[0].retry_after_ms, 400, 501);
+}
+
 static void test_time_outs_do_not_feed_an_overload(void **state)
 {
     struct fixture *f = *state;
@@ -2312,6 +2333,7 @@ int main(void)
         test(test_the_deadline_counts_from_when_it_was_sent),
         test(test_an_overlong_deadline_is_cut),
         test(test_a_lost_attempt_is_repeated),
+        test(test_a_client_asks_no_faster_than_its_rate),
         test(test_time_outs_do_not_feed_an_overload),
         test(test_retries_end),
         test(test_a_failing_worker_is_put_aside),
