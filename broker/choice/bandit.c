@@ -92,6 +92,39 @@ void bandit_voted(struct bandit *b, uint64_t context, uint32_t wrong)
     learn(b, context, wrong, BANDIT_VOTERATE);
 }
 
+/* The weight of those who gave the label that i gave. */
+static double behind(const struct bandit *b, const double *w, int i, uint32_t came, const int32_t *label)
+{
+    double sum = 0;
+    for (int k = 0; k < b->n; k++)
+        sum += (came >> k & 1) && label[k] == label[i] ? w[k] : 0;
+    return sum;
+}
+
+struct bandit_vote bandit_count_votes(struct bandit *b, uint64_t context, uint32_t asked, uint32_t came,
+                                      uint32_t open, const int32_t *label)
+{
+    const double *w = bandit_weights(b, context);
+    struct bandit_vote v = {.speaker = -1};
+    double first = -1, second = 0, all = 0, missing = 0;
+
+    for (int i = 0; i < b->n; i++) {
+        double mine = came >> i & 1 ? behind(b, w, i, came, label) : -1;
+        all += asked >> i & 1 ? w[i] : 0;
+        missing += open >> i & 1 ? w[i] : 0;
+        if (mine > first || (mine == first && mine >= 0 && w[i] > w[v.speaker])) {
+            first = mine;
+            v.speaker = i;
+        }
+    }
+    for (int i = 0; i < b->n; i++)
+        if ((came >> i & 1) && label[i] != label[v.speaker])
+            second = fmax(second, behind(b, w, i, came, label));
+    v.share = first / all;
+    v.settled = first > second + missing;
+    return v;
+}
+
 static void map(struct bandit_context *x, const struct bandit_context *old, int n, const int *was)
 {
     x->hash = old->hash;

@@ -45,6 +45,14 @@ void bandit_chances(struct bandit *b, uint64_t context, uint32_t mask, double ch
 void bandit_drew(struct bandit *b, uint64_t context, int variant, double chance, bool right);
 /* Who of a vote was wrong. */
 void bandit_voted(struct bandit *b, uint64_t context, uint32_t wrong);
+/* A vote of those that `came` (not 0) of those that were `asked`; `open` may still come. */
+struct bandit_vote {
+    int speaker;  /* the heaviest of those who gave the heaviest label */
+    double share; /* of the weight of all that were asked: who gave that label */
+    bool settled; /* whatever those say that are open */
+};
+struct bandit_vote bandit_count_votes(struct bandit *b, uint64_t context, uint32_t asked, uint32_t came,
+                                      uint32_t open, const int32_t *label);
 /* Variants change: that of place i was at was[i] of `from`; -1: it is new. */
 void bandit_take_over(struct bandit *b, const struct bandit *from, const int *was);
 int bandit_contexts(const struct bandit *b);

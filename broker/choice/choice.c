@@ -12,19 +12,11 @@
 #include "config/pipeline.h"
 #include "pace.h"
 #include "paging.h"
+#include "ranking.h"
+#include "recollection.h"
 
-#define TIME_SHARE  0.8  /* of a request's time that it may be expected to take */
-#define CPU_BURST_S 1.0  /* the processor time of so long may be used at once */
-#define REMEMBERED  8192 /* requests whose labels may come */
-
-/* What variants said of a request that was served, until its true label comes. */
-struct recollection {
-    uint64_t id, context; /* id 0: free */
-    uint32_t came;
-    int served; /* -1: it is gone */
-    float chance;
-    int32_t label[CHOICE_MAX];
-};
+#define TIME_SHARE  0.8 /* of a request's time that it may be expected to take */
+#define CPU_BURST_S 1.0 /* the processor time of so long may be used at once */
 
 struct counted {
     uint64_t asked, served, failed, late;
@@ -36,8 +28,7 @@ struct choice {
     struct choice_variant variant[CHOICE_MAX];
     struct choice_budget budget;
     struct shuffle draw;
-    int by_quality[CHOICE_MAX]; /* the most accurate first, those that others surpass in everything last */
-    int by_time[CHOICE_MAX];    /* the quickest first */
+    struct ranking rank;
     struct allowance loss;
     struct pace pace[CHOICE_MAX];
     struct pressure pressure;
@@ -48,92 +39,10 @@ struct choice {
     struct bandit bandit;
     struct counted counted[CHOICE_MAX];
     uint64_t feedback_taken, feedback_unknown;
-    struct recollection remembered[REMEMBERED];
+    struct recollection remembered[RECOLLECTION_MOST];
 };
 
 /* --- new --- */
-
-/* Another one is better in something and worse in nothing. */
-static bool is_dominated(const struct choice *c, int v)
-{
-    const struct choice_variant *a = &c->variant[v], *b = c->variant;
-    for (int i = 0; i < c->n; i++, b++)
-        if (i != v && b->loss_upper <= a->loss_upper && b->ms <= a->ms && b->cpu_s <= a->cpu_s &&
-            (b->loss_upper < a->loss_upper || b->ms < a->ms || b->cpu_s < a->cpu_s || i < v))
-            return true;
-    return false;
-}
-
-static bool comes_later(const struct choice *c, int v, int than, bool time)
-{
-    const struct choice_variant *a = &c->variant[v], *b = &c->variant[than];
-    if (time)
-        return a->ms > b->ms;
-    if (is_dominated(c, v) != is_dominated(c, than))
-        return is_dominated(c, v);
-    return a->loss_upper > b->loss_upper;
-}
-
-static void order(const struct choice *c, int *out, bool time)
-{
-    for (int i = 0; i < c->n; i++) {
-        int at = i;
-        for (; at && comes_later(c, out[at - 1], i, time); at--)
-            out[at] = out[at - 1];
-        out[at] = i;
-    }
-}
-
-static int check_variant(const struct choice_variant *v, int i, struct error *e)
-{
-    const struct choice_variant *of = &v[i];
-    if (!of->name[0] || !memchr(of->name, 0, sizeof of->name))
-        return error_set(e, FL_VALUE, "variant %d has no name", i + 1);
-    for (int k = 0; k < i; k++)
-        if (!strcmp(v[k].name, of->name))
-            return error_set(e, FL_VALUE, "two variants are called %s", of->name);
-    if (isnan(of->loss) || isnan(of->loss_upper) || !(of->ms >= 0 && of->ms < 1e9) ||
-        !(of->cpu_s >= 0 && of->cpu_s < 1e6) || isnan(of->sure))
-        return error_set(e, FL_VALUE, "the figures of variant %s are out of range: measure them again",
-                         of->name);
-    return FL_OK;
-}
-
-/* Some variant has to be within each bound, and one within those of accuracy and latency together. */
-static int check_budget(const struct choice *c, struct error *e)
-{
-    const struct choice_budget *b = &c->budget;
-    const struct choice_variant *quickest = &c->variant[c->by_time[0]], *within = NULL;
-    double least = INFINITY;
-
-    if (isnan(b->max_accuracy_loss) || b->max_accuracy_loss < 0 || !(b->latency_ms >= 0) ||
-        !(b->cpu_seconds_per_second >= 0) || !(b->cascade_loss >= 0))
-        return error_set(e, FL_VALUE, "the budget is out of range");
-    if (b->memory && c->variant[0].bytes > b->memory)
-        return error_set(e, FL_VALUE, "budget.memory_mb is %.1f, and variant %s alone takes %.1f",
-                         (double)b->memory / 1e6, c->variant[0].name, (double)c->variant[0].bytes / 1e6);
-    if (b->how != CHOICE_BUDGET || !(b->latency_ms > 0))
-        return FL_OK;
-    for (int i = 0; i < c->n; i++) {
-        const struct choice_variant *v = &c->variant[i];
-        within = v->loss_upper <= b->max_accuracy_loss && (!within || v->ms < within->ms) ? v : within;
-        least = fmin(least, v->loss_upper);
-    }
-    if (!within)
-        return error_set(
-            e, FL_VALUE,
-            "no variant loses at most %g points (budget.max_accuracy_loss): the most accurate one "
-            "loses up to %.2f",
-            b->max_accuracy_loss, least);
-    if (within->ms > b->latency_ms)
-        return error_set(
-            e, FL_VALUE,
-            "no variant answers within %g ms (budget.latency_ms) and loses at most %g points: %s "
-            "takes %.2f ms; the quickest, %s, takes %.2f ms and loses up to %.2f points",
-            b->latency_ms, b->max_accuracy_loss, within->name, within->ms, quickest->name, quickest->ms,
-            quickest->loss_upper);
-    return FL_OK;
-}
 
 static void begin(struct choice *c, uint64_t seed)
 {
@@ -145,9 +54,7 @@ static void begin(struct choice *c, uint64_t seed)
         pace_init(&c->pace[i], c->variant[i].ms * NS_PER_MS);
         allowance_init(&c->counted[i].hour, INFINITY);
     }
-    c->pressure.most = -1;
-    for (int i = 0; i < c->n; i++)
-        c->pressure.most += !is_dominated(c, i);
+    c->pressure.most = c->rank.n_useful - 1;
     paging_init(&c->paging, bytes, c->n, c->budget.memory);
     bandit_init(&c->bandit, c->n);
 }
@@ -155,27 +62,22 @@ static void begin(struct choice *c, uint64_t seed)
 int choice_new(struct choice **out, const struct choice_variant *variants, int n,
                const struct choice_budget *b, uint64_t seed, struct error *e)
 {
+    struct ranking rank;
     struct choice *c;
-    int rc = FL_OK;
+    int rc;
 
     *out = NULL;
-    if (n < 1 || n > CHOICE_MAX)
-        return error_set(e, FL_VALUE, "%d variants: 1 to %d are possible", n, CHOICE_MAX);
-    for (int i = 0; !rc && i < n; i++)
-        rc = check_variant(variants, i, e);
-    if (rc)
+    if ((rc = ranking_check(variants, n, e)))
+        return rc;
+    ranking_make(&rank, variants, n);
+    if ((rc = ranking_meets(&rank, variants, n, b, e)))
         return rc;
     if (!(c = calloc(1, sizeof *c)))
         return error_set(e, FL_NOMEM, "no memory for variants");
     c->n = n;
     c->budget = *b;
+    c->rank = rank;
     memcpy(c->variant, variants, (size_t)n * sizeof *variants);
-    order(c, c->by_quality, false);
-    order(c, c->by_time, true);
-    if ((rc = check_budget(c, e))) {
-        free(c);
-        return rc;
-    }
     begin(c, seed);
     *out = c;
     return FL_OK;
@@ -264,7 +166,7 @@ static int pick(struct choice *c, uint64_t now, uint32_t ready, const struct cho
 {
     int fits = -1, quickest = -1, passed = -1, best = -1;
     for (int rank = 0; rank < c->n; rank++) {
-        int v = c->by_quality[rank];
+        int v = c->rank.by_quality[rank];
         if (!(ready >> v & 1))
             continue;
         best = best < 0 ? v : best;
@@ -304,14 +206,14 @@ static uint32_t begin_by_budget(struct choice *c, uint64_t now, const struct cho
 
 static int last_of_cascade(const struct choice *c)
 {
-    return c->by_quality[0];
+    return c->rank.by_quality[0];
 }
 
 /* The next one of the cascade, the quickest first, of `mask`. -1: none. */
 static int next_of_cascade(const struct choice *c, uint32_t mask)
 {
     for (int i = 0; i < c->n; i++) {
-        int v = c->by_time[i];
+        int v = c->rank.by_time[i];
         if ((mask >> v & 1) && v != last_of_cascade(c) && isfinite(c->variant[v].sure))
             return v;
     }
@@ -392,7 +294,7 @@ static struct choice_step ask(struct choice *c, int v, const struct choice_load 
  */
 static double charge_for(const struct choice *c, int v)
 {
-    double cost = c->budget.how == CHOICE_CASCADE ? c->budget.cascade_loss : costs(c, v);
+    double cost = c->budget.how == CHOOSE_CASCADE ? c->budget.cascade_loss : costs(c, v);
     return isfinite(cost) ? cost : 0;
 }
 
@@ -418,16 +320,16 @@ uint32_t choice_begin(struct choice *c, uint64_t now, const struct choice_reques
     begin_course(c, now, r, x);
     refill(c, now);
     switch (c->budget.how) {
-    case CHOICE_BUDGET:
+    case CHOOSE_BUDGET:
         mask = begin_by_budget(c, now, load, x);
         break;
-    case CHOICE_CASCADE:
+    case CHOOSE_CASCADE:
         mask = begin_cascade(c, now, load, x);
         break;
-    case CHOICE_EXP3:
+    case CHOOSE_EXP3:
         mask = draw(c, now, timely(c, now, load, x), x);
         break;
-    case CHOICE_EXP4:
+    case CHOOSE_EXP4:
         mask = timely(c, now, load, x);
         paging_wished(&c->paging, now, (1u << c->n) - 1);
         break;
@@ -443,6 +345,11 @@ uint32_t choice_begin(struct choice *c, uint64_t now, const struct choice_reques
     return mask;
 }
 
+bool choice_without_cache(const struct choice *c, int variant)
+{
+    return c->budget.how == CHOOSE_CASCADE && variant != last_of_cascade(c);
+}
+
 uint64_t choice_patience(const struct choice_course *x)
 {
     return x->time_ns;
@@ -450,29 +357,16 @@ uint64_t choice_patience(const struct choice_course *x)
 
 /* --- answers --- */
 
-static struct recollection *place_of(struct choice *c, uint64_t id)
-{
-    return &c->remembered[(id * 0x9e3779b97f4a7c15u >> 32) % REMEMBERED];
-}
-
-static struct recollection *recollect(struct choice *c, uint64_t id)
-{
-    struct recollection *r = place_of(c, id);
-    return id && r->id == id ? r : NULL;
-}
-
 static struct choice_step serve(struct choice *c, uint64_t now, struct choice_course *x, int v,
                                 float confidence, uint32_t voted, double cost)
 {
-    struct recollection *r = place_of(c, x->id);
     if (cost != x->charged)
         allowance_correct(&c->loss, now, cost - x->charged);
     x->charged = cost;
     x->over = true;
     c->counted[v].served++;
     allowance_spend(&c->counted[v].hour, now, 0);
-    *r = (struct recollection){x->id, x->context, x->came, v, (float)x->chance, {0}};
-    memcpy(r->label, x->label, sizeof r->label);
+    recollection_keep(c->remembered, x, v);
     return (struct choice_step){CHOICE_SERVE, v, confidence, voted};
 }
 
@@ -485,7 +379,7 @@ static struct choice_step serve_one(struct choice *c, uint64_t now, struct choic
 static struct choice_step serve_unsure(struct choice *c, uint64_t now, struct choice_course *x, int otherwise)
 {
     for (int i = 0; i < c->n; i++) {
-        int v = c->by_quality[i];
+        int v = c->rank.by_quality[i];
         if (!(x->came >> v & 1))
             continue;
         if (!permitted(c, now, v, x))
@@ -500,7 +394,7 @@ static struct choice_step ask_another(struct choice *c, uint64_t now, struct cho
                                       const struct choice_load *load)
 {
     uint32_t open = x->asked & ~x->came & ~x->failed, ready = ready_ones(c, load) & ~x->asked;
-    bool cascade = c->budget.how == CHOICE_CASCADE;
+    bool cascade = c->budget.how == CHOOSE_CASCADE;
     int v;
 
     if (open)
@@ -515,44 +409,30 @@ static struct choice_step ask_another(struct choice *c, uint64_t now, struct cho
     return ask(c, v, load, x);
 }
 
-/* The heaviest label; it speaks through the heaviest of those who gave it. */
+/* The heaviest label, as soon as those who are missing cannot change it. */
 static struct choice_step vote(struct choice *c, uint64_t now, struct choice_course *x, bool hurry)
 {
-    const double *w = bandit_weights(&c->bandit, x->context);
     uint32_t open = x->asked & ~x->came & ~x->failed;
-    double of[CHOICE_MAX] = {0}, asked = 0, missing = 0, second = 0;
-    int best = -1;
+    struct bandit_vote v;
 
-    for (int i = 0; i < c->n; i++) {
-        asked += x->asked >> i & 1 ? w[i] : 0;
-        missing += open >> i & 1 ? w[i] : 0;
-        for (int k = 0; k < c->n; k++)
-            of[i] += x->came >> i & x->came >> k & 1 && x->label[k] == x->label[i] ? w[k] : 0;
-        if ((x->came >> i & 1) && (best < 0 || of[i] > of[best] || (of[i] == of[best] && w[i] > w[best])))
-            best = i;
-    }
-    for (int i = 0; best >= 0 && i < c->n; i++)
-        if ((x->came >> i & 1) && x->label[i] == x->label[best])
-            best = w[i] > w[best] ? i : best;
-        else
-            second = fmax(second, of[i]);
-    if (best < 0)
+    if (!x->came)
         return step(open ? CHOICE_WAIT : CHOICE_FAIL);
-    if (open && !hurry && of[best] <= second + missing)
+    v = bandit_count_votes(&c->bandit, x->context, x->asked, x->came, open, x->label);
+    if (open && !hurry && !v.settled)
         return step(CHOICE_WAIT);
-    return serve(c, now, x, best, (float)(of[best] / asked), x->came, charge_for(c, best));
+    return serve(c, now, x, v.speaker, (float)v.share, x->came, charge_for(c, v.speaker));
 }
 
 /* What it says about the variant, whatever becomes of the request. */
 static void note(struct choice *c, uint64_t now, struct choice_course *x, const struct choice_answer *a)
 {
     int v = a->variant;
-    struct recollection *r = x->over ? recollect(c, x->id) : NULL;
+    struct recollection *r = x->over ? recollection_find(c->remembered, x->id) : NULL;
 
     if (a->failed) {
         x->failed |= 1u << v;
         c->counted[v].failed++;
-        if (c->budget.how == CHOICE_EXP3)
+        if (c->budget.how == CHOOSE_EXP3)
             bandit_drew(&c->bandit, x->context, v, x->chance, false);
         return;
     }
@@ -580,12 +460,12 @@ struct choice_step choice_answered(struct choice *c, uint64_t now, struct choice
     note(c, now, x, a);
     if (x->over)
         return step(CHOICE_WAIT);
-    if (c->budget.how == CHOICE_EXP4) {
+    if (c->budget.how == CHOOSE_EXP4) {
         struct choice_step s = vote(c, now, x, false);
         return s.what == CHOICE_FAIL ? ask_another(c, now, x, load) : s;
     }
     if (a->failed ||
-        (c->budget.how == CHOICE_CASCADE && v != last_of_cascade(c) && !(a->confidence > c->variant[v].sure)))
+        (c->budget.how == CHOOSE_CASCADE && v != last_of_cascade(c) && !(a->confidence > c->variant[v].sure)))
         return ask_another(c, now, x, load);
     return serve_one(c, now, x, v);
 }
@@ -594,19 +474,19 @@ struct choice_step choice_hurry(struct choice *c, uint64_t now, struct choice_co
 {
     if (x->over)
         return step(CHOICE_WAIT);
-    if (c->budget.how == CHOICE_EXP4)
+    if (c->budget.how == CHOOSE_EXP4)
         return vote(c, now, x, true);
-    return c->budget.how == CHOICE_CASCADE ? serve_unsure(c, now, x, CHOICE_WAIT) : step(CHOICE_WAIT);
+    return c->budget.how == CHOOSE_CASCADE ? serve_unsure(c, now, x, CHOICE_WAIT) : step(CHOICE_WAIT);
 }
 
 /* --- labels --- */
 
 int choice_feedback(struct choice *c, uint64_t id, int32_t label)
 {
-    struct recollection *r = recollect(c, id);
+    struct recollection *r = recollection_find(c->remembered, id);
     uint32_t wrong = 0;
 
-    if (c->budget.how != CHOICE_EXP3 && c->budget.how != CHOICE_EXP4)
+    if (c->budget.how != CHOOSE_EXP3 && c->budget.how != CHOOSE_EXP4)
         return FL_UNSUPPORTED;
     if (label < 0)
         return FL_VALUE;
@@ -616,7 +496,7 @@ int choice_feedback(struct choice *c, uint64_t id, int32_t label)
     }
     for (int i = 0; i < c->n; i++)
         wrong |= (r->came >> i & 1) && r->label[i] != label ? 1u << i : 0;
-    if (c->budget.how == CHOICE_EXP4)
+    if (c->budget.how == CHOOSE_EXP4)
         bandit_voted(&c->bandit, r->context, wrong);
     else
         bandit_drew(&c->bandit, r->context, r->served, r->chance, !(wrong >> r->served & 1));
@@ -643,22 +523,6 @@ static void same_names(const struct choice *c, const struct choice *from, int *w
     }
 }
 
-static void take_over_labels(struct choice *c, const struct choice *from, const int *was)
-{
-    for (int m = 0; m < REMEMBERED; m++) {
-        const struct recollection *old = &from->remembered[m];
-        struct recollection *r = &c->remembered[m];
-        *r = (struct recollection){
-            .id = old->id, .context = old->context, .served = -1, .chance = old->chance};
-        for (int i = 0; i < c->n; i++)
-            if (was[i] >= 0) {
-                r->came |= (old->came >> was[i] & 1) << i;
-                r->label[i] = old->label[was[i]];
-                r->served = old->served == was[i] ? i : r->served;
-            }
-    }
-}
-
 void choice_take_over(struct choice *c, const struct choice *from)
 {
     int was[CHOICE_MAX];
@@ -673,7 +537,7 @@ void choice_take_over(struct choice *c, const struct choice *from)
             c->counted[i] = from->counted[was[i]];
         }
     bandit_take_over(&c->bandit, &from->bandit, was);
-    take_over_labels(c, from, was);
+    recollection_take_over(c->remembered, from->remembered, was, c->n);
     c->feedback_taken = from->feedback_taken;
     c->feedback_unknown = from->feedback_unknown;
 }

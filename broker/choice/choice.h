@@ -1,12 +1,12 @@
 /* choice.h - which variant answers a request: the brain behind `choose` and `budget`
  *
  * Variants are models for the same question: the same inputs, the same classes. Four ways to choose:
- * - CHOICE_BUDGET: the most accurate one that is expected to answer in time, cheaper ones as queues grow, and
+ * - CHOOSE_BUDGET: the most accurate one that is expected to answer in time, cheaper ones as queues grow, and
  *   back again. What that costs in accuracy stays within the budget over any hour (allowance.h), what it
  * costs in processor time within another. After MCDNN (Han et al., MobiSys 2016).
- * - CHOICE_CASCADE: the cheapest one first, and the next one where it is unsure of its answer. How sure is
+ * - CHOOSE_CASCADE: the cheapest one first, and the next one where it is unsure of its answer. How sure is
  * sure enough was certified by `freezeline variants`, like the threshold of an exit.
- * - CHOICE_EXP3: one variant, drawn by what feedback said of each. CHOICE_EXP4: all of them, and a vote that
+ * - CHOOSE_EXP3: one variant, drawn by what feedback said of each. CHOOSE_EXP4: all of them, and a vote that
  *   feedback weighs. Both apart for each context of a request. After Auer, Cesa-Bianchi, Freund and Schapire
  *   (2002), as Clipper (Crankshaw et al., NSDI 2017) uses them: bandit.h.
  *
@@ -24,11 +24,10 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "config/pipeline.h"
 
 #define CHOICE_MAX        8 /* variants */
 #define CHOICE_NAME_BYTES 64
-
-enum choice_how { CHOICE_BUDGET, CHOICE_CASCADE, CHOICE_EXP3, CHOICE_EXP4 }; /* in the order of `choose` */
 
 /* A variant as `freezeline variants` measured it. The first one of the list is the pipeline itself. */
 struct choice_variant {
@@ -41,7 +40,7 @@ struct choice_variant {
 };
 
 struct choice_budget {
-    enum choice_how how;
+    enum choose_rule how;
     double max_accuracy_loss;      /* points, as a mean over any hour; infinity: no bound */
     double cascade_loss;           /* points that the certified cascade loses, a bound at the certainty */
     double latency_ms;             /* 0: a request's deadline alone decides */
@@ -87,7 +86,7 @@ struct choice_course {
     float confidence[CHOICE_MAX];
 };
 
-/* Which variants to ask now, as a mask: one, or in CHOICE_EXP4 all that can answer in time. 0: none is ready.
+/* Which variants to ask now, as a mask: one, or in CHOOSE_EXP4 all that can answer in time. 0: none is ready.
  * `load` has an entry for each variant. */
 uint32_t choice_begin(struct choice *c, uint64_t now, const struct choice_request *r,
                       const struct choice_load *load, struct choice_course *course);
@@ -114,6 +113,9 @@ struct choice_step choice_answered(struct choice *c, uint64_t now, struct choice
 /* Time is nearly up: serve what there is. CHOICE_WAIT where nothing has come yet. Who is late counts as
  * failed. */
 struct choice_step choice_hurry(struct choice *c, uint64_t now, struct choice_course *course);
+/* Is this variant to be asked without look-ups (JOB_NO_CACHE)? A cascade's certificate is about what the
+ * network itself says. */
+bool choice_without_cache(const struct choice *c, int variant);
 /* How long to wait before choice_hurry, counted from choice_begin. */
 uint64_t choice_patience(const struct choice_course *course);
 

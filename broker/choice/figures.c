@@ -84,12 +84,8 @@ static struct choice_variant of(const struct figures *f, const char *name, bool 
 int figures_choice(struct choice **out, const struct pipeline *p, uint64_t seed, bool *unmeasured,
                    struct error *e)
 {
-    static const enum choice_how how[] = {[CHOOSE_BUDGET] = CHOICE_BUDGET,
-                                          [CHOOSE_CASCADE] = CHOICE_CASCADE,
-                                          [CHOOSE_EXP3] = CHOICE_EXP3,
-                                          [CHOOSE_EXP4] = CHOICE_EXP4};
     struct choice_variant variant[CHOICE_MAX];
-    struct choice_budget b = {.how = how[p->choose],
+    struct choice_budget b = {.how = p->choose,
                               .max_accuracy_loss = p->budget.max_accuracy_loss,
                               .latency_ms = p->budget.latency_ms,
                               .cpu_seconds_per_second = p->budget.cpu_seconds_per_second,

@@ -26,7 +26,7 @@ static const struct choice_variant three[N] = {
     {"small", 2, 3, 1, 0.001, 5000000, 0.9},
 };
 
-static struct choice *fresh(enum choice_how how, double loss, double latency_ms)
+static struct choice *fresh(enum choose_rule how, double loss, double latency_ms)
 {
     struct choice_budget b = {.how = how, .max_accuracy_loss = loss, .latency_ms = latency_ms};
     struct choice *c;
@@ -65,7 +65,7 @@ static struct choice_step fails(struct choice *c, int v)
 
 static void test_full_quality_while_there_is_room_and_back_again(void **state)
 {
-    struct choice *c = fresh(CHOICE_BUDGET, 1, 20);
+    struct choice *c = fresh(CHOOSE_BUDGET, 1, 20);
     (void)state;
     assert_int_equal(begin(c, 1), 1 << FULL);
     load[FULL].ahead = 2; /* 24 ms */
@@ -78,7 +78,7 @@ static void test_full_quality_while_there_is_room_and_back_again(void **state)
 /* Both on the same processors: the queues are short, and answers come late all the same. */
 static void test_late_answers_press_on_all_and_time_takes_that_back(void **state)
 {
-    struct choice *c = fresh(CHOICE_BUDGET, 1, 20);
+    struct choice *c = fresh(CHOOSE_BUDGET, 1, 20);
     int full = 0;
     (void)state;
     for (int i = 1; i <= 12; i++) {
@@ -98,7 +98,7 @@ static void test_late_answers_press_on_all_and_time_takes_that_back(void **state
 
 static void test_a_request_may_allow_less(void **state)
 {
-    struct choice *c = fresh(CHOICE_BUDGET, 1, 20);
+    struct choice *c = fresh(CHOOSE_BUDGET, 1, 20);
     (void)state;
     load[FULL].ahead = 9;
     assert_int_equal(begin_with(c, 1, 100 * MS, 0.2), 1 << FULL);
@@ -113,7 +113,7 @@ static void test_the_loss_of_any_hour_stays_within_the_budget(void **state)
     enum { MINUTES = 300 };
     static double cost[MINUTES];
     static int requests[MINUTES];
-    struct choice *c = fresh(CHOICE_BUDGET, 1, 20);
+    struct choice *c = fresh(CHOOSE_BUDGET, 1, 20);
     double worst = 0, all = 0, n_all = 0;
     (void)state;
     for (int m = 0; m < MINUTES; m++) {
@@ -164,7 +164,7 @@ static void test_processor_time_is_kept_to(void **state)
 
 static void test_what_is_not_ready_is_never_asked(void **state)
 {
-    struct choice *c = fresh(CHOICE_BUDGET, 10, 20);
+    struct choice *c = fresh(CHOOSE_BUDGET, 10, 20);
     (void)state;
     load[FULL].ready = false;
     assert_int_equal(begin(c, 1), 1 << INT8);
@@ -175,7 +175,7 @@ static void test_what_is_not_ready_is_never_asked(void **state)
 
 static void test_after_a_failure_another_one_is_asked(void **state)
 {
-    struct choice *c = fresh(CHOICE_BUDGET, 10, 20);
+    struct choice *c = fresh(CHOOSE_BUDGET, 10, 20);
     struct choice_step s;
     (void)state;
     assert_int_equal(begin(c, 1), 1 << FULL);
@@ -191,7 +191,7 @@ static void test_after_a_failure_another_one_is_asked(void **state)
 
 static void test_a_cascade_asks_the_next_one_where_it_is_unsure(void **state)
 {
-    struct choice *c = fresh(CHOICE_CASCADE, 1, 50);
+    struct choice *c = fresh(CHOOSE_CASCADE, 1, 50);
     struct choice_step s;
     (void)state;
     assert_int_equal(begin(c, 1), 1 << SMALL);
@@ -213,7 +213,7 @@ static void test_a_cascade_asks_the_next_one_where_it_is_unsure(void **state)
 /* An unsure answer costs what the small variant loses: it is served only as far as the hour's budget goes. */
 static void test_a_cascade_without_its_last_one_stays_within_the_budget(void **state)
 {
-    struct choice *c = fresh(CHOICE_CASCADE, 1, 50);
+    struct choice *c = fresh(CHOOSE_CASCADE, 1, 50);
     struct choice_status st;
     int served = 0;
     (void)state;
@@ -230,7 +230,7 @@ static void test_a_cascade_without_its_last_one_stays_within_the_budget(void **s
 
 static void test_who_fails_has_no_vote_and_the_confidence_says_so(void **state)
 {
-    struct choice *c = fresh(CHOICE_EXP4, 10, 50);
+    struct choice *c = fresh(CHOOSE_EXP4, 10, 50);
     struct choice_step s;
     (void)state;
     assert_int_equal(begin(c, 1), 7);
@@ -276,8 +276,8 @@ static void test_a_budget_that_nothing_meets_is_said(void **state)
 
 static void test_feedback_for_a_variant_that_is_gone(void **state)
 {
-    struct choice *c = fresh(CHOICE_EXP3, 10, 50), *next;
-    struct choice_budget b = {.how = CHOICE_EXP3, .max_accuracy_loss = 10};
+    struct choice *c = fresh(CHOOSE_EXP3, 10, 50), *next;
+    struct choice_budget b = {.how = CHOOSE_EXP3, .max_accuracy_loss = 10};
     struct choice_status st;
     uint32_t asked;
     uint64_t gone = 0, stays = 0;
@@ -300,7 +300,7 @@ static void test_feedback_for_a_variant_that_is_gone(void **state)
     assert_int_equal(st.feedback_taken, 1);
     assert_int_equal(st.feedback_unknown, 3);
     choice_free(next);
-    c = fresh(CHOICE_BUDGET, 10, 50);
+    c = fresh(CHOOSE_BUDGET, 10, 50);
     assert_int_equal(choice_feedback(c, 1, 3), FL_UNSUPPORTED);
     choice_free(c);
 }

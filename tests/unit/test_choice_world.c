@@ -243,7 +243,7 @@ struct learned {
 };
 
 /* One run. Labels of a share of the requests come, so many requests later. */
-static struct learned learn(enum choice_how how, uint64_t seed, double labelled, int later, bool contexts)
+static struct learned learn(enum choose_rule how, uint64_t seed, double labelled, int later, bool contexts)
 {
     const struct choice_variant v[] = {{.name = "a"}, {.name = "b"}, {.name = "c"}};
     struct choice_load load[3] = {{.ready = true}, {.ready = true}, {.ready = true}};
@@ -282,7 +282,7 @@ static struct learned learn(enum choice_how how, uint64_t seed, double labelled,
     return (struct learned){right / REQUESTS, (each[0][0] + each[1][0]) / REQUESTS, changing / REQUESTS};
 }
 
-static void regret(const char *name, enum choice_how how, double labelled, int later, bool contexts)
+static void regret(const char *name, enum choose_rule how, double labelled, int later, bool contexts)
 {
     double worst = -1, sum = 0, worst_changing = -1;
     for (uint64_t seed = 1; seed <= SEEDS; seed++) {
@@ -300,11 +300,11 @@ static void regret(const char *name, enum choice_how how, double labelled, int l
 static void test_regret_when_a_variant_breaks_half_way(void **state)
 {
     (void)state;
-    regret("Exp3", CHOICE_EXP3, 1, 0, false);
-    regret("Exp3, 200 requests later", CHOICE_EXP3, 1, 200, false);
-    regret("Exp3, labels of 30%, two contexts", CHOICE_EXP3, 0.3, 50, true);
-    regret("Exp4", CHOICE_EXP4, 1, 0, false);
-    regret("Exp4, labels of 30%, two contexts", CHOICE_EXP4, 0.3, 50, true);
+    regret("Exp3", CHOOSE_EXP3, 1, 0, false);
+    regret("Exp3, 200 requests later", CHOOSE_EXP3, 1, 200, false);
+    regret("Exp3, labels of 30%, two contexts", CHOOSE_EXP3, 0.3, 50, true);
+    regret("Exp4", CHOOSE_EXP4, 1, 0, false);
+    regret("Exp4, labels of 30%, two contexts", CHOOSE_EXP4, 0.3, 50, true);
 }
 
 int main(void)
