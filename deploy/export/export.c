@@ -23,7 +23,7 @@ static const struct kind {
 
 static const struct usage usage = {
     .command = "export",
-    .operands = "KIND",
+    .operands = "slurm | systemd | compose | kubernetes",
     .summary = "Writes what another launcher takes.",
     .notes =
         "kinds:\n"

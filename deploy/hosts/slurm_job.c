@@ -146,7 +146,7 @@ bool slurm_cpus_parse(const char *text, int *cpus, int n)
     return i == n;
 }
 
-static int read_names(struct slurm_nodes *to, char *text, struct error *e)
+int slurm_names_parse(struct slurm_nodes *to, char *text, struct error *e)
 {
     char *rest = NULL;
 
@@ -175,7 +175,7 @@ int slurm_nodes_here(struct slurm_nodes *out, struct error *e)
     if (!(d = malloc(sizeof *d)))
         return error_set(e, FL_NOMEM, "no memory");
     if (!(rc = talk(d, argv, NULL, &status, e)))
-        rc = status ? refused(d, argv[0], e) : read_names(out, d->out, e);
+        rc = status ? refused(d, argv[0], e) : slurm_names_parse(out, d->out, e);
     if (!rc && (!cpus || !slurm_cpus_parse(cpus, out->cpus, out->n)))
         memset(out->cpus, 0, sizeof out->cpus);
     free(d);

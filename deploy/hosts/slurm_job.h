@@ -32,6 +32,9 @@ int slurm_nodes_here(struct slurm_nodes *out, struct error *e);
 /* Reads "8(x2),4" into cpus[0..n): 8, 8, 4. False when it does not say it for n nodes. Pure. */
 bool slurm_cpus_parse(const char *text, int *cpus, int n);
 
+/* Their names, a line each; `text` is cut into them. Pure. */
+int slurm_names_parse(struct slurm_nodes *to, char *text, struct error *e);
+
 /* Submits `script` with sbatch and these options (up to NULL); job[] gets its id. */
 int slurm_submit(char job[SLURM_ID_BYTES], char *const *options, const char *script, struct error *e);
 /* Tells it to end (scancel). `script`: SIGTERM to its script alone, which then ends its steps in order. Else

@@ -7,12 +7,20 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/whole_file.h"
 #include "deploy/hosts/slurm_job.h"
 #include "deploy/tool/state.h"
 #include "deploy/process/serving.h"
 #include "deploy/process/word.h"
 
 #define FILE_NAME "launch.json"
+#define FILE_MOST (1 << 20)
+
+/* One that no program takes for an option. */
+static bool is_word(const char *text)
+{
+    return text && *text && *text != '-' && !strpbrk(text, " \t\r\n");
+}
 
 /* host[] and folder[] from the JSON. */
 static int take_hosts(struct fleet *f, const struct pipeline *p, const char *path, struct error *e)
@@ -31,8 +39,9 @@ static int take_hosts(struct fleet *f, const struct pipeline *p, const char *pat
                                    .address = json_string_value(json_object_get(h, "address")),
                                    .ssh = json_string_value(json_object_get(h, "ssh"))};
         f->folder[i] = json_string_value(json_object_get(h, "folder"));
-        if (!f->host[i].name || !f->host[i].address || !f->host[i].ssh)
-            return error_set(e, FL_CORRUPT, "%s is not understood: a host has no name", path);
+        if (!is_word(f->host[i].name) || !is_word(f->host[i].address) || !is_word(f->host[i].ssh))
+            return error_set(e, FL_CORRUPT, "%s is not understood: a host has no name, or no such name",
+                             path);
     }
     f->list = (struct host_list){f->host, f->n};
     snprintf(f->log, sizeof f->log, "%s/logs/slurm.log", p->state);
@@ -66,20 +75,29 @@ bool fleet_there(const struct pipeline *p)
     return word_there(p, FILE_NAME);
 }
 
+int fleet_parse(struct fleet *f, const struct pipeline *p, const char *text, size_t size, const char *path,
+                struct error *e)
+{
+    json_error_t why;
+
+    memset(f, 0, sizeof *f);
+    if (!(f->root = json_loadb(text, size, JSON_REJECT_DUPLICATES, &why)))
+        return error_set(e, FL_CORRUPT, "%s: %s", path, why.text);
+    return take_hosts(f, p, path, e);
+}
+
 int fleet_load(struct fleet *f, const struct pipeline *p, struct error *e)
 {
     char path[STATE_PATH_BYTES];
-    json_error_t why;
+    void *text = NULL;
+    size_t size;
     int rc = state_path(path, p, e, "run/" FILE_NAME);
 
     memset(f, 0, sizeof *f);
-    if (rc)
-        return rc;
-    if (access(path, F_OK))
-        return error_set(e, FL_NOT_FOUND, "%s is not there", path);
-    if (!(f->root = json_load_file(path, 0, &why)))
-        return error_set(e, FL_CORRUPT, "%s: %s", path, why.text);
-    return take_hosts(f, p, path, e);
+    if (!rc && !(rc = file_read(&text, &size, path, FILE_MOST, e)))
+        rc = fleet_parse(f, p, text, size, path, e);
+    free(text);
+    return rc;
 }
 
 int fleet_save(struct fleet *f, const struct pipeline *p, struct error *e)

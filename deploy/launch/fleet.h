@@ -31,6 +31,9 @@ struct fleet {
 int fleet_new(struct fleet *f, const struct pipeline *p, const char *on, struct error *e);
 /* As STATE/run/launch.json has it. FL_NOT_FOUND: there is none. */
 int fleet_load(struct fleet *f, const struct pipeline *p, struct error *e);
+/* The same of a text; `path` names it in messages. The fleet is to be closed either way. */
+int fleet_parse(struct fleet *f, const struct pipeline *p, const char *text, size_t size, const char *path,
+                struct error *e);
 bool fleet_there(const struct pipeline *p);
 int fleet_save(struct fleet *f, const struct pipeline *p, struct error *e);
 void fleet_forget(const struct pipeline *p);

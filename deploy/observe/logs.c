@@ -15,6 +15,7 @@
 #include "deploy/process/failure.h"
 #include "deploy/process/roles.h"
 #include "deploy/process/running.h"
+#include "deploy/process/serving.h"
 #include "base/nearest.h"
 #include "deploy/tool/report.h"
 #include "deploy/tool/state.h"
@@ -30,6 +31,7 @@ static const struct usage usage = {
              "  freezeline logs -c P.yaml\n"
              "  freezeline logs -c P.yaml stage1.0 -f\n",
     .max_operands = 1,
+    .words = serving_words,
 };
 
 struct logs {

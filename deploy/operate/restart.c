@@ -23,6 +23,7 @@ static const struct usage usage = {
              "  freezeline restart -c P.yaml stage1.0\n"
              "  freezeline restart -c P.yaml --rolling\n",
     .max_operands = ARGUMENTS_MAX_LIST,
+    .words = serving_words,
 };
 
 struct restart {

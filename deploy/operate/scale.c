@@ -14,6 +14,18 @@
 #include "deploy/tool/report.h"
 #include "steps.h"
 
+static void stage_words(const char *config)
+{
+    struct pipeline_arguments a = {.path = config};
+    struct pipeline *p;
+
+    if (serving_load(&p, &a, NULL))
+        return;
+    for (int i = 0; i < p->n_stages; i++)
+        printf("%d=\n", i);
+    pipeline_free(p);
+}
+
 static const struct usage usage = {
     .command = "scale",
     .operands = "STAGE=N",
@@ -27,6 +39,7 @@ static const struct usage usage = {
         "  freezeline scale -c P.yaml 1=3\n",
     .min_operands = 1,
     .max_operands = 1,
+    .words = stage_words,
 };
 
 struct scale {

@@ -11,6 +11,7 @@
 
 #include "base/whole_file.h"
 #include "deploy/tool/state.h"
+#include "roles.h"
 #include "running.h"
 
 #define FILE_MOST (1 << 20) /* as the loader's */
@@ -200,4 +201,19 @@ int serving_load(struct pipeline **out, const struct pipeline_arguments *a, stru
     }
     serving_free(&now);
     return FL_OK;
+}
+
+void serving_words(const char *config)
+{
+    struct pipeline_arguments a = {.path = config};
+    struct role role[ROLES_MAX];
+    struct pipeline *p;
+    int n = 0;
+
+    if (serving_load(&p, &a, NULL))
+        return;
+    roles_list(p, role, &n, NULL);
+    for (int i = 0; i < n; i++)
+        puts(role[i].name);
+    pipeline_free(p);
 }

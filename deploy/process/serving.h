@@ -40,5 +40,7 @@ int serving_recall(struct serving *out, const struct pipeline *p, struct error *
 /* running_load, but of a pipeline that is up what serves, whatever its file says by now: the copy, or, where
  * it runs on several hosts, STATE/run/placed.yaml, which says where each process is. */
 int serving_load(struct pipeline **out, const struct pipeline_arguments *a, struct error *e);
+/* Prints the names of its processes, a line each; none where the file cannot be read (struct usage). */
+void serving_words(const char *config);
 
 #endif

@@ -44,6 +44,8 @@ struct usage {
     const char *summary;  /* one sentence */
     const char *notes;    /* more, and examples; whole lines */
     int min_operands, max_operands;
+    void (*words)(const char *config); /* prints what operands may be, a line each, where that depends on the
+                                          pipeline file; NULL: `operands` says all */
 };
 
 /* --help was asked for and printed. A command returns it like an error; freezeline.c takes it for success. */

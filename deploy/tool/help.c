@@ -123,12 +123,41 @@ static void print_words(const struct argument *table)
     printf("--help\n");
 }
 
+/* Of "add NAME | list" the first words of each way, of "MODEL.onnx" the ending; other capitals say nothing.
+ */
+static void print_operand(const char *text)
+{
+    size_t n = strcspn(text, " ");
+    const char *dot = memchr(text, '.', n);
+
+    if (dot && dot[1] != '.')
+        printf("*%.*s\n", (int)(n - (size_t)(dot - text)), dot);
+    else if (*text >= 'a' && *text <= 'z')
+        printf("%.*s\n", (int)n, text);
+}
+
+static void print_operands(const struct usage *u, const struct argument *table)
+{
+    const char *config = NULL;
+
+    for (const struct argument *a = table; a->kind != ARGUMENT_END; a++)
+        if (!strcmp(a->name, "config"))
+            config = *(const char *const *)a->into;
+    if (u->words && config)
+        u->words(config);
+    for (const char *at = u->words ? NULL : u->operands; at;
+         at = strstr(at, " | ") ? strstr(at, " | ") + 3 : NULL)
+        print_operand(at);
+}
+
 void help_print(const struct usage *u, const struct argument *table, const char *way)
 {
     if (!strcmp(way, "man"))
         print_man(u, table);
     else if (!strcmp(way, "words"))
         print_words(table);
+    else if (!strcmp(way, "operands"))
+        print_operands(u, table);
     else
         print_text(u, table);
 }

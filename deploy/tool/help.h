@@ -13,8 +13,9 @@ struct help_command {
 /* Is this argument `--help`? The way that it asks for, "" where it names none; NULL: it is not. */
 const char *help_asked(const char *word);
 
-/* `man`: roff, for man(1). `words`: the options, one a line, with = behind those that take a value. Any other
- * way: for the terminal. */
+/* `man`: roff, for man(1). `words`: the options, one a line, with = behind those that take a value.
+ * `operands`: what may stand there, one a line, or `*.END` for files that end so. Any other way: for the
+ * terminal. */
 void help_print(const struct usage *u, const struct argument *table, const char *way);
 /* The same of the tool itself; its `words` are the commands. `about` is its summary, `notes` whole lines. */
 void help_print_tool(const char *about, const char *notes, const struct help_command *command, int n,

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 
+#define ENVELOPE   (64 << 10) /* a job's is never larger */
 #define GOODBYE_MS 500
 #define ROUTE      4096 /* bytes of a job beside its activation, at most nearly always */
 
@@ -32,6 +33,16 @@ static int connect_to(struct worker_sockets *s, struct link *l, int door, int ty
     return link_open(l, s->context, type, FRAMES_CONNECT, endpoint, &o, NULL, &s->pipeline->security, e);
 }
 
+/* A frame that promises more than any of ours has ends its connection, which comes again at once: where its
+ * length was changed on the way, the receiver would wait for the rest, and swallow what comes instead. What
+ * clients ask of stage 0 may be of a wrong shape, which is answered. */
+static int64_t largest_frame(const struct worker_sockets *s, size_t input_bytes)
+{
+    if (!s->stage)
+        return (int64_t)(s->pipeline->broker.max_request_mb * (1 << 20)) + ENVELOPE;
+    return input_bytes > ENVELOPE ? (int64_t)input_bytes : ENVELOPE;
+}
+
 /* High-water marks: with at most max_requests admitted, that many activations exist; stage 0 is fed by the
  * broker, which keeps what does not fit. */
 int worker_sockets_bind(struct worker_sockets *s, int max_batch, size_t input_bytes, struct error *e)
@@ -39,6 +50,7 @@ int worker_sockets_bind(struct worker_sockets *s, int max_batch, size_t input_by
     const struct pipeline *p = s->pipeline;
     const char *endpoint = p->stage[s->stage].replica[s->replica].endpoint;
     struct socket_options jobs = {.high_water = s->stage ? p->broker.max_requests + 16 : 2 * max_batch,
+                                  .max_bytes = largest_frame(s, input_bytes),
                                   .bind = p->bind,
                                   .also = pipeline_also(p, endpoint)};
     struct lane_options lane = {.in_bytes = (size_t)(max_batch + 2) * (input_bytes + ROUTE)};

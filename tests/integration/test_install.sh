@@ -46,15 +46,7 @@ manual() { # a page for each command, which groff reads without a complaint wher
         ! grep .
     }
 }
-completes() {
-    PATH=$prefix/bin:$PATH bash -c '. "$0/share/bash-completion/completions/freezeline"
-        COMP_WORDS=(freezeline ben); COMP_CWORD=1; _freezeline; [ "${COMPREPLY[*]}" = bench ] || exit 1
-        COMP_WORDS=(freezeline bench --clo); COMP_CWORD=2; _freezeline; [ "${COMPREPLY[*]}" = --closed= ]' "$prefix"
-}
-version_of_client() {
-    [ "$("$prefix/bin/freezeline" --version | cut -d' ' -f2 | tr -d ,)" = "$(pkg-config --modversion freezeline-client)" ]
-}
-serve() {
+config() {
     cat >"$yaml" <<YAML
 model: $prefix/share/freezeline/configs/demo/demo.onnx
 name: installed
@@ -62,6 +54,27 @@ state: state
 stages: 2
 exits: none
 YAML
+}
+completes() {
+    config
+    PATH=$prefix/bin:$PATH bash -c '. "$0/share/bash-completion/completions/freezeline"
+        COMP_WORDS=(freezeline ben); COMP_CWORD=1; _freezeline; [ "${COMPREPLY[*]}" = bench ] || exit 1
+        is() { # WHAT WORD ...: it completes the last word to that
+            COMP_WORDS=("${@:2}") COMP_CWORD=$(($# - 2)); _freezeline; [ "${COMPREPLY[*]}" = "$1" ] || exit 1
+        }
+        is --closed= freezeline bench --clo
+        is kubernetes freezeline export -c x.yaml k
+        is "revoke rotate" freezeline keys r
+        is "stage0.0 stage1.0" freezeline restart -c "$1" st
+        is "broker cache0 stage0.0 stage1.0" freezeline logs -c "$1" ""
+        is "0= 1=" freezeline scale -c "$1" ""
+        is "" freezeline restart -c "$1" --timeout ""
+        cd "$0/share/freezeline/configs/demo" && is demo.onnx freezeline inspect d' "$prefix" "$yaml"
+}
+version_of_client() {
+    [ "$("$prefix/bin/freezeline" --version | cut -d' ' -f2 | tr -d ,)" = "$(pkg-config --modversion freezeline-client)" ]
+}
+serve() {
     cd "$work" && "$prefix/bin/freezeline" up -c "$yaml"
 }
 ask() {
