@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "broker/state/sampling.h"
 #include "dispatch_inside.h"
 
 #define RETRY_TOKENS_EACH 0.1 /* gained per admitted request */
@@ -139,6 +140,10 @@ static void begin(struct dispatch *d, struct request_entry *e, const struct peer
     e->time_ns = time_ns;
     e->turn_ns = turn_of(d, r, now);
     e->strict = strict;
+    e->trace_high = r->trace_high;
+    e->trace_low = r->trace_low;
+    e->parent = r->parent;
+    e->span = r->span;
     dispatch_draw(d, e, strict ? r->flags | JOB_NO_CACHE : r->flags);
     requests_wake_at(d->requests, e, e->deadline_ns);
 }
@@ -180,6 +185,8 @@ static void admit(struct dispatch *d, const struct peer *from, const struct requ
         if (d->retry_tokens > RETRY_TOKENS_MAX)
             d->retry_tokens = RETRY_TOKENS_MAX;
         if (!handed_on) {
+            if (d->pipeline->traces.to && sampling_traces(e->id, d->pipeline->traces.share))
+                e->flags |= JOB_TRACE;
             dispatch_compute(d, e);
             dispatch_mirror(d, e, now);
         }

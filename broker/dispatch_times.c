@@ -110,8 +110,22 @@ void dispatch_tell_times(struct dispatch *d, const struct peer *to)
 void dispatch_note(struct dispatch *d, const struct request_entry *e, enum span_kind kind, uint64_t start_ns,
                    uint64_t end_ns)
 {
-    if (e->flags & JOB_TRACE)
-        span_log_note(&d->spans, kind, e->id, e->attempt, -1, start_ns, end_ns);
+    struct span s = {.request = e->id,
+                     .attempt = e->attempt,
+                     .kind = (uint32_t)kind,
+                     .role = ROLE_BROKER,
+                     .exit = -1,
+                     .start_ns = start_ns,
+                     .end_ns = end_ns};
+    if (!(e->flags & JOB_TRACE) || end_ns < start_ns)
+        return;
+    if (kind == SPAN_REQUEST) {
+        s.trace_high = e->trace_high;
+        s.trace_low = e->trace_low;
+        s.parent = e->parent;
+        s.span = e->span;
+    }
+    span_log_put(&d->spans, &s);
 }
 
 void dispatch_keep_spans(struct dispatch *d, const struct spans *s)

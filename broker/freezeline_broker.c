@@ -6,6 +6,7 @@
 #include "config/startup.h"
 #include "broker.h"
 #include "broker/http/http_door.h"
+#include "broker/trace/trace_door.h"
 
 static const char usage[] =
     "usage: freezeline-broker -c PIPELINE.yaml [--index K] [--set KEY=VALUE]...\n"
@@ -23,6 +24,7 @@ int main(int argc, char **argv)
     struct pipeline *p = NULL;
     struct broker *b = NULL;
     struct http_door *http = NULL;
+    struct trace_door *traces = NULL;
     struct error e = {FL_OK, ""};
     int rc = startup_options(&start, argc, argv), index = start.number[0].value;
     char role[16] = "broker";
@@ -32,7 +34,8 @@ int main(int argc, char **argv)
     if (index)
         snprintf(role, sizeof role, "broker%d", index);
     if ((rc = startup_pipeline(&start, role, &p, &e)) || (rc = pipeline_be_broker(p, index, &e)) ||
-        (rc = broker_new(&b, p, index, &e)) || (rc = http_door_open(&http, p, &e))) {
+        (rc = broker_new(&b, p, index, &e)) || (rc = http_door_open(&http, p, &e)) ||
+        (rc = trace_door_open(&traces, p, &e))) {
         log_error("%s", e.text);
     } else {
         broker_run(b, &signals_stop);
@@ -40,6 +43,7 @@ int main(int argc, char **argv)
     }
     broker_free(b); /* answers what is under way, so that HTTP can tell its clients */
     http_door_close(http);
+    trace_door_close(traces);
     pipeline_free(p);
     return error_exit_status(rc);
 }

@@ -202,9 +202,15 @@ static int send_row(struct http_backend *b, struct http_call *c, int row)
                                .flags = c->request.flags,
                                .deadline_ms = c->request.deadline_ms,
                                .priority = c->request.priority,
-                               .loss_allowed = c->request.loss_allowed};
+                               .loss_allowed = c->request.loss_allowed,
+                               .trace_high = c->context.high,
+                               .trace_low = c->context.low,
+                               .parent = c->context.parent,
+                               .span = row ? 0 : c->context.span}; /* no two spans have one name */
     uint64_t id;
     int rc;
+    if (c->context.sampled && b->pipeline->traces.to)
+        r.flags |= JOB_TRACE;
     r.input.data = (void *)(uintptr_t)(c->request.data + (size_t)row * c->request.row_bytes);
     rc = client_send(b->client, &r, &id, &c->error);
     if (rc)

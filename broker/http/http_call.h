@@ -40,7 +40,12 @@ struct http_call {
     bool deflated;            /* the body is compressed */
     bool picture;             /* it is a PNG or JPEG file */
     enum http_coding accepts; /* of the reply, too */
-    char trace[TRACE_BYTES];  /* "": none */
+    bool open_metrics;        /* its client reads OpenMetrics */
+    char trace[TRACE_BYTES];  /* of the reply; "": none */
+    struct http_context {
+        uint64_t high, low, parent, span; /* as in struct request */
+        bool sampled;
+    } context;
     char *body;
     size_t size, room;
     bool refused; /* the body is not kept: `error` says why */
@@ -81,8 +86,8 @@ void http_call_finish(struct http_call *c, const struct pipeline *p, const struc
 enum http_coding http_accepts(const char *header);
 /* Compresses the text, where that is worth it. Out of memory: it stays as it is. */
 void http_reply_pack(struct http_reply *r, enum http_coding coding);
-/* The trace context of the header, with a parent of our own, `span`; "" where the header has none. */
-void http_trace(char out[TRACE_BYTES], const char *header, uint64_t span);
+/* The trace context of the header, with a parent of our own, `span`: into c->trace and c->context. */
+void http_trace(struct http_call *c, const char *header, uint64_t span);
 void http_reply_error(struct http_reply *r, const struct error *e);
 /* The status that goes with an error of the pipeline. */
 int http_status(int code);

@@ -74,11 +74,22 @@ static bool is_id(const char *at, size_t n)
     return strspn(at, "0123456789abcdef") >= n && strspn(at, "0") < n;
 }
 
-void http_trace(char out[TRACE_BYTES], const char *header, uint64_t span)
+static uint64_t base16(const char *at)
 {
-    *out = '\0';
-    if (header && strlen(header) == TRACE_BYTES - 1 && !strncmp(header, "00-", 3) && is_id(header + 3, 32) &&
-        header[35] == '-' && is_id(header + 36, 16) && header[52] == '-' &&
-        strspn(header + 53, "0123456789abcdef") == 2)
-        snprintf(out, TRACE_BYTES, "%.35s-%016llx-%s", header, (unsigned long long)span, header + 53);
+    char digits[17];
+    snprintf(digits, sizeof digits, "%.16s", at);
+    return strtoull(digits, NULL, 16);
+}
+
+void http_trace(struct http_call *c, const char *header, uint64_t span)
+{
+    *c->trace = '\0';
+    c->context = (struct http_context){.high = 0};
+    if (!header || strlen(header) != TRACE_BYTES - 1 || strncmp(header, "00-", 3) || !is_id(header + 3, 32) ||
+        header[35] != '-' || !is_id(header + 36, 16) || header[52] != '-' ||
+        strspn(header + 53, "0123456789abcdef") != 2)
+        return;
+    snprintf(c->trace, TRACE_BYTES, "%.35s-%016llx-%s", header, (unsigned long long)span, header + 53);
+    c->context = (struct http_context){base16(header + 3), base16(header + 19), base16(header + 36), span,
+                                       strtoul(header + 53, NULL, 16) & 1};
 }

@@ -1,7 +1,11 @@
 /* http_counts.c - what HTTP itself counts; Triton's statistics of it */
 #include "metrics_text.h"
 
+#include <time.h>
+
 #include "base/clock.h"
+#include "broker/state/sampling.h"
+#include "broker/trace/otlp_text.h"
 
 const double metrics_bucket[METRICS_BUCKETS] = {0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025,
                                                 0.05,    0.1,    0.25,  0.5,    1,     2.5,  10};
@@ -18,8 +22,27 @@ static void add(struct http_sum *to, uint64_t ns)
     to->ns += ns;
 }
 
-void metrics_took(struct http_counts *h, const struct http_call *c, uint64_t ns)
+/* The trace that its time is told in, if it is. */
+static bool find_trace(const struct pipeline *p, const struct http_call *c, struct trace_id *out)
 {
+    if (!p->traces.to || c->reply.status != 200)
+        return false;
+    *out = (struct trace_id){c->context.high, c->context.low};
+    if (!(c->context.high | c->context.low))
+        *out = trace_id_of(c->row[0].request);
+    return !c->row[0].known && (c->context.sampled || sampling_traces(c->row[0].request, p->traces.share));
+}
+
+static void keep_exemplar(struct exemplar *x, struct trace_id trace, double took)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    *x = (struct exemplar){trace.high, trace.low, took, (double)now.tv_sec + (double)now.tv_nsec / NS_PER_S};
+}
+
+void metrics_took(struct http_counts *h, const struct pipeline *p, const struct http_call *c, uint64_t ns)
+{
+    struct trace_id trace;
     double seconds = (double)ns / NS_PER_S;
     int i = 0;
     add(c->reply.status == 200 ? &h->success : &h->fail, ns);
@@ -37,6 +60,8 @@ void metrics_took(struct http_counts *h, const struct http_call *c, uint64_t ns)
         i++;
     h->took[i]++;
     h->took_sum += seconds;
+    if (find_trace(p, c, &trace))
+        keep_exemplar(&h->exemplar[i], trace, seconds);
 }
 
 static void put_sum(struct json_text *out, const char *name, const struct http_sum *s)

@@ -97,15 +97,17 @@ static struct http_call *begin(struct http_door *d, struct MHD_Connection *conne
                                const char *path)
 {
     struct http_route route = http_route(method, path, d->pipeline->name);
+    const char *accept;
     struct http_call *c = malloc(sizeof *c);
     if (!c)
         return NULL;
     http_call_begin(c, &d->server.memory, &route);
     c->connection = connection;
+    accept = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_ACCEPT);
+    c->open_metrics = accept && strstr(accept, "application/openmetrics-text");
     c->accepts = http_accepts(
         MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_ACCEPT_ENCODING));
-    http_trace(c->trace, MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "traceparent"),
-               ++d->server.spans);
+    http_trace(c, MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "traceparent"), ++d->server.spans);
     if (route.target == TARGET_INFER || route.target == TARGET_FEEDBACK)
         read_headers(c);
     return c;

@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "base/clock.h"
 #include "feedback_text.h"
@@ -50,7 +51,7 @@ enum MHD_Result http_server_reply(struct http_server *h, struct http_call *c)
         return MHD_NO;
     metrics_count(&h->counts, c->reply.status);
     if (c->began_ns)
-        metrics_took(&h->counts, c, clock_ns() - c->began_ns);
+        metrics_took(&h->counts, h->pipeline, c, clock_ns() - c->began_ns);
     if (c->reply.text.n)
         c->reply.text = (struct json_text){.at = NULL};
     add_headers(response, &c->reply);
@@ -92,8 +93,9 @@ static enum MHD_Result show_page(struct http_server *h, struct http_call *c)
 static struct metrics metrics_now(struct http_server *h)
 {
     const struct status_reply *s = http_backend_status(h->backend);
-    return (struct metrics){h->pipeline, &h->counts, s, http_backend_view(h->backend),
-                            s ? http_backend_times(h->backend) : NULL};
+    return (struct metrics){
+        h->pipeline, &h->counts, s, http_backend_view(h->backend), s ? http_backend_times(h->backend) : NULL,
+        false};
 }
 
 static enum MHD_Result begin_to_watch(struct http_server *h, struct http_call *c)
@@ -296,9 +298,11 @@ static void serve(struct http_server *h, struct http_call *c)
         break;
     case TARGET_METRICS:
         now = metrics_now(h);
+        now.open = c->open_metrics;
         metrics_text(&c->reply.text, &now);
         c->reply.status = 200;
-        c->reply.type = "text/plain; version=0.0.4; charset=utf-8";
+        c->reply.type = now.open ? "application/openmetrics-text; version=1.0.0; charset=utf-8"
+                                 : "text/plain; version=0.0.4; charset=utf-8";
         break;
     default:
         refuse(c, &c->route);
@@ -347,6 +351,8 @@ void http_server_abandon(struct http_server *h)
 int http_server_open(struct http_server *h, const struct pipeline *p, struct error *e)
 {
     *h = (struct http_server){.pipeline = p};
+    if (getrandom(&h->spans, sizeof h->spans, 0) != (ssize_t)sizeof h->spans)
+        h->spans = clock_ns();
     h->memory.most = (size_t)(p->broker.max_memory_mb * (1 << 20));
     h->memory.most_of_one = (size_t)(p->broker.max_request_mb * (1 << 20));
     if (!(h->live = live_new()))

@@ -314,7 +314,17 @@ static void put_processes(struct json_text *out, const struct pipeline *p, const
 
 /* ---- HTTP's own ---- */
 
-static void put_http(struct json_text *out, const char *m, const struct http_counts *h)
+static void put_exemplar(struct json_text *out, const struct exemplar *x)
+{
+    if (x->at > 0)
+        json_text_format(out, " # {trace_id=\"%016llx%016llx\"} %.6g %.3f", (unsigned long long)x->high,
+                         (unsigned long long)x->low, x->took, x->at);
+    json_text_put(out, "\n");
+}
+
+static const struct exemplar no_exemplar;
+
+static void put_http(struct json_text *out, const char *m, const struct http_counts *h, bool open)
 {
     const char *replies = "freezeline_http_replies_total", *took = "freezeline_http_inference_seconds";
     uint64_t n = 0;
@@ -326,16 +336,18 @@ static void put_http(struct json_text *out, const char *m, const struct http_cou
     family(out, took, "histogram", "Inference requests over HTTP: from the whole body to the reply.");
     for (int i = 0; i <= METRICS_BUCKETS; i++) {
         n += h->took[i];
+        json_text_format(out, "%s_bucket{model=\"%s\",le=\"", took, m);
         if (i < METRICS_BUCKETS)
-            json_text_format(out, "%s_bucket{model=\"%s\",le=\"%g\"} %llu\n", took, m, metrics_bucket[i],
-                             (unsigned long long)n);
+            json_text_format(out, "%g\"} %llu", metrics_bucket[i], (unsigned long long)n);
+        else
+            json_text_format(out, "+Inf\"} %llu", (unsigned long long)n);
+        put_exemplar(out, open ? &h->exemplar[i] : &no_exemplar);
     }
-    json_text_format(out, "%s_bucket{model=\"%s\",le=\"+Inf\"} %llu\n%s_sum{model=\"%s\"} %.17g\n", took, m,
-                     (unsigned long long)n, took, m, h->took_sum);
+    json_text_format(out, "%s_sum{model=\"%s\"} %.17g\n", took, m, h->took_sum);
     json_text_format(out, "%s_count{model=\"%s\"} %llu\n", took, m, (unsigned long long)n);
 }
 
-void metrics_text(struct json_text *out, const struct metrics *all)
+static void put_all(struct json_text *out, const struct metrics *all)
 {
     const struct status_reply *s = all->status;
     const char *m = all->pipeline->name;
@@ -343,7 +355,7 @@ void metrics_text(struct json_text *out, const struct metrics *all)
     json_text_format(out, "freezeline_build_info{version=\"%s\",revision=\"%s\"} 1\n", version_number(),
                      version_revision());
     gauge(out, m, "freezeline_up", "1 while the broker replies.", s != NULL);
-    put_http(out, m, all->http);
+    put_http(out, m, all->http, all->open);
     if (!s)
         return;
     gauge(out, m, "freezeline_ready", "1 while every stage has a ready worker.", s->ready);
@@ -359,4 +371,47 @@ void metrics_text(struct json_text *out, const struct metrics *all)
     put_epoch(out, m, all->view);
     put_learning(out, m, s);
     put_processes(out, all->pipeline, s);
+}
+
+/* OpenMetrics names a family of counters without the `_total` of its samples. Triton's counters have none:
+ * they are of no type that it knows. */
+static void put_opened(struct json_text *out, const char *text, size_t n)
+{
+    static const char counters[] = "_total counter\n", counter_type[] = " counter\n";
+    for (const char *end, *end_of_text = text + n; text < end_of_text; text = end) {
+        const char *word = text + strlen("# HELP "), *after;
+        size_t left;
+        end = (const char *)memchr(text, '\n', (size_t)(end_of_text - text)) + 1;
+        if (*text != '#') {
+            json_text_bytes(out, text, (size_t)(end - text));
+            continue;
+        }
+        after = memchr(word, ' ', (size_t)(end - word));
+        left = (size_t)(end - after);
+        if (after - word > 6 && !memcmp(after - 6, counters, 6))
+            json_text_bytes(out, text, (size_t)(after - 6 - text));
+        else
+            json_text_bytes(out, text, (size_t)(after - text));
+        if (left == strlen(counter_type) && !memcmp(after, counter_type, left) &&
+            memcmp(after - 6, counters, strlen(counters)))
+            json_text_put(out, " unknown\n");
+        else
+            json_text_bytes(out, after, left);
+    }
+    json_text_put(out, "# EOF\n");
+}
+
+void metrics_text(struct json_text *out, const struct metrics *m)
+{
+    struct json_text plain = {.at = NULL};
+    if (!m->open) {
+        put_all(out, m);
+        return;
+    }
+    put_all(&plain, m);
+    if (plain.failed)
+        out->failed = true;
+    else
+        put_opened(out, plain.at, plain.n);
+    json_text_free(&plain);
 }

@@ -1,4 +1,4 @@
-/* metrics_text.h - what is counted, as Prometheus text (format 0.0.4). Pure. */
+/* metrics_text.h - what is counted, as Prometheus text (format 0.0.4), or as OpenMetrics 1.0. Pure. */
 #ifndef FREEZELINE_METRICS_TEXT_H
 #define FREEZELINE_METRICS_TEXT_H
 
@@ -17,6 +17,11 @@ struct http_counts {
      * more */
     uint64_t took[METRICS_BUCKETS + 1];
     double took_sum;
+    /* of each of these, the newest whose time was told as a trace; at 0: none */
+    struct exemplar {
+        uint64_t high, low; /* the trace */
+        double took, at;    /* seconds; the moment, since 1970 */
+    } exemplar[METRICS_BUCKETS + 1];
     /* of these, in nanoseconds: answered and failed ones; their rows in the stages, waiting and being
      * computed */
     struct http_sum {
@@ -26,7 +31,7 @@ struct http_counts {
 
 void metrics_count(struct http_counts *h, int status);
 /* An inference has its reply after so long. */
-void metrics_took(struct http_counts *h, const struct http_call *c, uint64_t ns);
+void metrics_took(struct http_counts *h, const struct pipeline *p, const struct http_call *c, uint64_t ns);
 
 /* Triton's statistics of the model: of what came over HTTP. */
 void metrics_stats_text(struct json_text *out, const struct pipeline *p, const struct http_counts *h);
@@ -38,6 +43,7 @@ struct metrics {
     const struct status_reply *status; /* NULL: the broker does not reply; then only what HTTP counts */
     const struct view *view;           /* of it */
     const struct times *times;         /* NULL: not told */
+    bool open;                         /* OpenMetrics, with exemplars */
 };
 
 void metrics_text(struct json_text *out, const struct metrics *m);

@@ -34,6 +34,11 @@ bool sampling_audits(uint64_t id, double share)
     return drawn(id, 2, share);
 }
 
+bool sampling_traces(uint64_t id, double share)
+{
+    return drawn(id, 4, share);
+}
+
 double sampling_point(uint64_t id)
 {
     return point(id, 3);

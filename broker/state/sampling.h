@@ -8,6 +8,8 @@
 
 #include "wire/message.h"
 
+/* Is it one of this share whose time is told (traces.share)? */
+bool sampling_traces(uint64_t id, double share);
 /* The job flags of a request: what its client asked for (JOB_NO_CACHE, JOB_AUDIT, JOB_TRACE) plus JOB_SAMPLED
  * for a share `sample` and for those whose client asked for JOB_AUDIT. One without look-ups is neither. */
 uint32_t sampling_flags(uint64_t id, uint32_t asked, double sample);

@@ -90,6 +90,10 @@ int chrome_trace_collect(struct chrome_trace *t, const struct pipeline *p, struc
 
     if (!s)
         return error_set(e, FL_NOMEM, "no memory for a trace");
+    if (p->traces.to) { /* whoever asks first has them */
+        free(s);
+        return error_set(e, FL_UNSUPPORTED, "this pipeline's traces go to %.300s (traces.to)", p->traces.to);
+    }
     if (!(rc = client_new(&c, p, e)) && t)
         rc = await_heartbeats(c, p, e);
     do {

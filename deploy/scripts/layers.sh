@@ -10,7 +10,7 @@ arrows='
 proto          :                             : base numbers system keys config wire link picture index client
 stages         : proto                       : graph ops onnx load simd kernels exec place brain worker
 cache_service  : proto                       : promise train store keep service teach learn
-broker         : proto                       : choice state oip http .
+broker         : proto                       : choice state oip trace http .
 deploy         : proto stages cache_service broker : tool data plot model extract quantize compress build evaluate variants hosts process supervise launch export ask observe operate report load bench world simulate
 '
 out=$(printf '%s' "$arrows" | awk '

@@ -52,6 +52,7 @@ static const struct {
     {"budget.", CHANGE_BROKER},
     {"log_level", CHANGE_SERVICES},
     {"logs.", CHANGE_SERVICES},
+    {"traces.", CHANGE_BROKER},
 };
 
 static unsigned effect_of(const char *pattern)

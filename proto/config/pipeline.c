@@ -675,5 +675,6 @@ void pipeline_free(struct pipeline *p)
     free(p->keys);
     free(p->log_level);
     free(p->logs.format);
+    free(p->traces.to);
     free(p);
 }

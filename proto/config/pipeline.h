@@ -174,6 +174,11 @@ struct logs_config {
     int keep;      /* old files of each process */
 };
 
+struct traces_config {
+    double share; /* of the requests that stages compute */
+    char *to;     /* a file or http://HOST[:PORT][/PATH]; NULL: none are kept */
+};
+
 struct launch_config {
     char *on;        /* "local" | "ssh" | "slurm" */
     char *directory; /* on the other hosts, relative to the home directory there */
@@ -239,6 +244,7 @@ struct pipeline {
     bool shared_memory;       /* lanes beside the sockets (link/lanes.h) */
     char *log_level;
     struct logs_config logs;
+    struct traces_config traces;
     int n_hosts;
     struct host_config host[PIPELINE_MAX_HOSTS];
     int port; /* the first of the tcp ports of processes that other hosts reach */

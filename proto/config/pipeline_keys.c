@@ -282,6 +282,10 @@ const struct key pipeline_keys[] = {
     {"logs.max_mb", KEY_DOUBLE, ROOT(logs.max_mb), "16", RANGE(0.01, 1048576),
      .help = "of each process's log; then it becomes .log.1, that becomes .log.2, and so on"},
     {"logs.keep", KEY_INT, ROOT(logs.keep), "2", RANGE(0, 100), .help = "old logs of each process, at most"},
+    {"traces.to", KEY_TEXT, ROOT(traces.to), .example = "http://127.0.0.1:4318/v1/traces",
+     .help = "where the time of sampled requests is told, as OTLP/JSON: a collector, or a file (in `state`)"},
+    {"traces.share", KEY_DOUBLE, ROOT(traces.share), "0.01", RANGE(0, 1),
+     .help = "of the requests, beside those whose traceparent says that they are sampled"},
 };
 const int pipeline_n_keys = (int)(sizeof pipeline_keys / sizeof *pipeline_keys);
 

@@ -438,10 +438,11 @@ enum span_kind {
 struct span {
     uint64_t request; /* the broker's id */
     uint32_t attempt;
-    uint32_t kind;                 /* enum span_kind; others come from other versions */
-    uint32_t role, stage, replica; /* of the process that noted it; enum message_role */
-    int32_t exit;                  /* -1 = none */
-    uint64_t start_ns, end_ns;     /* broker time */
+    uint32_t kind;                                /* enum span_kind; others come from other versions */
+    uint32_t role, stage, replica;                /* of the process that noted it; enum message_role */
+    int32_t exit;                                 /* -1 = none */
+    uint64_t start_ns, end_ns;                    /* broker time */
+    uint64_t trace_high, trace_low, parent, span; /* SPAN_REQUEST: as its request said */
 };
 
 #define MESSAGE_MAX_SPANS 256

@@ -51,7 +51,9 @@
     X(response_bytes) X(audits_drawn) X(audits_done) X(audits_dropped) X(feedback_taken) \
     X(feedback_refused) X(broker) X(brokers) X(repeated) X(cancelled)
 #define FEEDBACK_FIELDS(X) X(sequence) X(taken) X(early) X(foreign) X(wrong) X(later) X(error)
-#define SPAN_FIELDS(X) X(request) X(attempt) X(kind) X(stage) X(replica) X(start_ns) X(end_ns)
+#define SPAN_FIELDS(X) \
+    X(request) X(attempt) X(kind) X(stage) X(replica) X(start_ns) X(end_ns) X(trace_high) X(trace_low) \
+    X(parent) X(span)
 
 /* clang-format on */
 

@@ -302,6 +302,77 @@ static void test_slow_writers_are_cut_off(void **state)
     harness_free(h);
 }
 
+/* A collector of a few lines: takes one POST, says that it is well. Its body, in `text`. */
+static void collect(int listener, char *text, size_t size)
+{
+    static const char ok[] = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
+    struct timeval patience = {.tv_sec = 60};
+    int fd = accept(listener, NULL, NULL);
+    size_t n = 0, body = 0;
+    char *end = NULL;
+    assert_true(fd >= 0);
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    while (!end || n < body) {
+        ssize_t got = recv(fd, text + n, size - 1 - n, 0);
+        assert_true(got > 0);
+        n += (size_t)got;
+        text[n] = 0;
+        if (!end && (end = strstr(text, "\r\n\r\n")))
+            body = (size_t)(end + 4 - text) + strtoul(strstr(text, "\nContent-Length: ") + 17, NULL, 10);
+    }
+    say(fd, ok, sizeof ok - 1);
+    close(fd);
+}
+
+/* A request with a traceparent that is sampled is told to a collector, with what each process did for it; the
+ * metrics name its trace beside the time that it took. */
+static void test_traces_reach_a_collector(void **state)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t length = sizeof a;
+    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), fd;
+    static const char scrape[] =
+        "GET /metrics HTTP/1.1\r\nHost: x\r\nAccept: application/openmetrics-text;version=1.0.0\r\n\r\n";
+    static char text[65536];
+    char yaml[512], *span;
+    struct harness *h;
+    (void)state;
+    assert_int_equal(bind(listener, (struct sockaddr *)&a, sizeof a), 0);
+    assert_int_equal(listen(listener, 4), 0);
+    assert_int_equal(getsockname(listener, (struct sockaddr *)&a, &length), 0);
+    snprintf(yaml, sizeof yaml,
+             "stages: 2\nexits: none\nbroker: {http: '127.0.0.1:0', heartbeat_ms: 20, dead_after_ms: 2000}\n"
+             "traces: {to: 'http://127.0.0.1:%d', share: 0}\n",
+             ntohs(a.sin_port));
+    h = harness_new(NULL, yaml);
+    find_port(h, harness_pipeline_up(h));
+    fd = dial();
+    say_infer(fd, "", ROW); /* not sampled */
+    assert_int_equal(hear(fd, text, sizeof text), 200);
+    say_infer(fd, "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n", ROW);
+    assert_int_equal(hear(fd, text, sizeof text), 200);
+    assert_non_null(span = strstr(text, "traceparent: 00-0af7651916cd43dd8448eb211c80319c-"));
+    snprintf(yaml, sizeof yaml,
+             "\"spanId\":\"%.16s\",\"parentSpanId\":\"b7ad6b7169203331\",\"name\":\"request\"", span + 49);
+    collect(listener, text, sizeof text);
+    assert_non_null(strstr(text, "POST /v1/traces HTTP/1.1\r\n"));
+    assert_non_null(strstr(text, yaml));
+    assert_null(strstr(strstr(text, "\"name\":\"request\"") + 1, "\"name\":\"request\""));
+    assert_non_null(strstr(text, "\"name\":\"compute\""));
+    assert_non_null(strstr(text, "\"key\":\"freezeline.stage\",\"value\":{\"intValue\":\"1\"}"));
+    say(fd, scrape, sizeof scrape - 1);
+    assert_int_equal(hear(fd, text, sizeof text), 200);
+    assert_non_null(strstr(text, "# {trace_id=\"0af7651916cd43dd8448eb211c80319c\"} "));
+    assert_non_null(strstr(text, "# TYPE freezeline_requests_admitted counter\n"));
+    assert_non_null(strstr(text, "# TYPE nv_inference_count unknown\n"));
+    assert_string_equal(text + strlen(text) - 6, "# EOF\n");
+    assert_int_equal(get("/metrics", text, sizeof text), 200);
+    assert_null(strstr(text, "trace_id"));
+    close(fd);
+    close(listener);
+    harness_free(h);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -310,6 +381,7 @@ int main(void)
         cmocka_unit_test(test_overload_deadline_and_end),
         cmocka_unit_test(test_deadline_is_408),
         cmocka_unit_test(test_slow_writers_are_cut_off),
+        cmocka_unit_test(test_traces_reach_a_collector),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

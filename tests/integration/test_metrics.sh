@@ -21,7 +21,7 @@ command -v promtool >/dev/null && command -v prometheus >/dev/null && command -v
 serve() {
     sed -e "s|^model: .*|model: $PWD/configs/demo/demo.onnx|" -e "s|^state: .*|state: $work/state|" \
         configs/demo/demo-learned.yaml >"$yaml" &&
-        printf 'broker:\n  http: 127.0.0.1:0\n' >>"$yaml" &&
+        printf 'broker:\n  http: 127.0.0.1:0\ntraces: {to: traces.jsonl, share: 1}\n' >>"$yaml" &&
         "$bin/freezeline" generate --count 300 --seed 11 --output "$work/r.bin" &&
         "$bin/freezeline" up -c "$yaml" --set cache.promise=agreement &&
         "$bin/freezeline" bench -c "$yaml" --data cifar10:"$work/r.bin" --closed 2 --duration 1
@@ -33,6 +33,22 @@ lint() {
         promtool check metrics <"$work/metrics" 2>&1 | grep -v '^nv_' >"$work/complaints"
     cat "$work/complaints"
     [ -s "$work/metrics" ] && [ ! -s "$work/complaints" ]
+}
+# Over HTTP, so that its time is an example for a bucket.
+ask() {
+    head -c 12288 /dev/zero | curl -sS --noproxy '*' -H 'Inference-Header-Content-Length: 0' --data-binary @- \
+        "$(address)v2/models/demo-learned/infer" | grep -a '"model_name":"demo-learned"'
+}
+# A scraper that takes OpenMetrics has the ids of traces; the same are in the file of traces.
+exemplars() {
+    trace=$(curl -sS --noproxy '*' "http://127.0.0.1:$port/api/v1/query_exemplars?query=freezeline_http_inference_seconds_bucket&start=$(($(date +%s) - 600))&end=$(($(date +%s) + 60))" |
+        grep -oE '"trace_id":"[0-9a-f]{32}"' | head -n 1 | cut -d'"' -f4)
+    [ -n "$trace" ] && for _ in $(seq 100); do
+        grep -q "\"traceId\":\"$trace\"" "$work/state/traces.jsonl" && return 0
+        sleep 0.3
+    done
+    echo "exemplar: $trace"
+    return 1
 }
 rules() { cd deploy/monitoring && promtool check rules alerts.yml && promtool test rules alerts_test.yml; }
 # What the learner and the caches tell is there once they serve; the names are those of the program.
@@ -51,7 +67,7 @@ scrape() {
     printf '%s\n' "rule_files: [$PWD/deploy/monitoring/alerts.yml]" 'scrape_configs:' '  - job_name: freezeline' \
         '    scrape_interval: 1s' "    static_configs: [{targets: ['$target']}]" >"$work/prometheus.yml"
     NO_PROXY='*' prometheus --config.file="$work/prometheus.yml" --storage.tsdb.path="$work/tsdb" \
-        --web.listen-address="127.0.0.1:$port" >"$work/prometheus.log" 2>&1 &
+        --enable-feature=exemplar-storage --web.listen-address="127.0.0.1:$port" >"$work/prometheus.log" 2>&1 &
     prometheus=$!
     for _ in $(seq 100); do
         query 'freezeline_requests_answered_total' 2>/dev/null | grep -q '"value":\[[0-9.]*,"[1-9]' && return 0
@@ -63,6 +79,7 @@ scrape() {
 }
 
 check "a pipeline with HTTP serves" serve
+check "it answers over HTTP" ask
 check "promtool has nothing to say about the metrics" lint
 check "alerts come when they should" rules
 check "rules and panels ask for what is told" complete
@@ -71,4 +88,5 @@ scrape >"$work/scraped" 2>&1 && passed=$((passed + 1)) || {
     echo "FAILED: a Prometheus scrapes it"
     sed 's/^/    /' "$work/scraped"
 }
+check "and has examples of traces, which are in the file" exemplars
 finish

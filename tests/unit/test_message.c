@@ -389,7 +389,8 @@ static void test_spans(void **state)
     s->lost = next();
     s->left = 12;
     for (int i = 0; i < s->n; i++)
-        s->span[i] = (struct span){next(), 2, SPAN_HIT, ROLE_STAGE, 3, 4, i % 2 ? -1 : 5, next(), next()};
+        s->span[i] = (struct span){next(), 2,      SPAN_HIT, ROLE_STAGE, 3,      4,     i % 2 ? -1 : 5,
+                                   next(), next(), next(),   next(),     next(), next()};
     travel();
     assert_int_equal(message_payload_bytes(&out), 0);
 }

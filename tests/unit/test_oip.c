@@ -482,13 +482,18 @@ static void test_traces_go_on(void **state)
                                        "00-00000000000000000000000000000000-b7ad6b7169203331-01",
                                        "00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01",
                                        "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-0\r"};
-    char trace[TRACE_BYTES];
+    struct http_call c;
     (void)state;
-    http_trace(trace, "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", 0x12);
-    assert_string_equal(trace, "00-0af7651916cd43dd8448eb211c80319c-0000000000000012-01");
+    http_trace(&c, "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", 0x12);
+    assert_string_equal(c.trace, "00-0af7651916cd43dd8448eb211c80319c-0000000000000012-01");
+    assert_true(c.context.high == 0x0af7651916cd43dd && c.context.low == 0x8448eb211c80319c);
+    assert_true(c.context.parent == 0xb7ad6b7169203331 && c.context.span == 0x12 && c.context.sampled);
+    http_trace(&c, "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00", 0x12);
+    assert_false(c.context.sampled);
     for (size_t i = 0; i < sizeof none / sizeof *none; i++) {
-        http_trace(trace, none[i], 1);
-        assert_string_equal(trace, "");
+        http_trace(&c, none[i], 1);
+        assert_string_equal(c.trace, "");
+        assert_false(c.context.sampled);
     }
 }
 
@@ -591,7 +596,7 @@ static void test_metrics(void **state)
     struct json_text t = {.at = NULL};
     struct oip_row row = {.trace = {.n = 1, .stage = {{.queue_ns = 5, .compute_ns = 7}}}};
     static struct view v;
-    struct metrics m = {&p, &h, &s, &v, NULL};
+    struct metrics m = {&p, &h, &s, &v, NULL, false};
     struct http_call c = {.request = {.rows = 1}, .row = &row, .reply = {.status = 200}};
     double early = 0, all;
     json_t *root;
@@ -602,9 +607,9 @@ static void test_metrics(void **state)
     s.process[1] = (struct process_status){.role = ROLE_STAGE, .host = "new", .state = "waiting"};
     metrics_count(&h, 200);
     metrics_count(&h, 9999);
-    metrics_took(&h, &c, 2 * NS_PER_MS);
+    metrics_took(&h, &p, &c, 2 * NS_PER_MS);
     c.reply.status = 503;
-    metrics_took(&h, &c, 99 * NS_PER_S);
+    metrics_took(&h, &p, &c, 99 * NS_PER_S);
     view_of(&v, &p, &s);
     metrics_text(&t, &m);
     json_text_bytes(&t, "", 1);
