@@ -90,7 +90,7 @@ static int open_links(struct client *c, bool shared_memory, struct error *e)
     if (shared_memory && (rc = lanes_new(&c->lanes, e)))
         return rc;
     for (int i = 0; i < c->n_brokers; i++, c->n_links = i) {
-        c->link[i] = (struct link){.lanes = c->lanes, .door = i};
+        c->link[i] = (struct link){.lanes = c->lanes, .door = i, .replies = true};
         if ((rc = link_open(&c->link[i], c->context, ZMQ_DEALER, FRAMES_CONNECT, c->broker[i].requests, &o,
                             NULL, &c->security, e)))
             return rc;

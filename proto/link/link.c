@@ -1,9 +1,11 @@
 /* link.c - lane or socket */
 #include "link.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "keys/keys.h"
 
+#define SILENT_NS    (3 * NS_PER_S)
 #define SOCKET_FIRST 16 /* of so many messages, one is looked for in the socket first */
 
 int link_open(struct link *l, void *context, int type, enum frames_mode mode, const char *endpoint,
@@ -33,7 +35,9 @@ void link_close(struct link *l, int linger_ms)
 
 void link_mend(struct link *l, uint64_t now)
 {
-    mend_socket(&l->mend, l->socket, l->to, l->security, 0, now);
+    if (l->owed_ns)
+        l->mend.heard_ns = l->owed_ns;
+    mend_socket(&l->mend, l->socket, l->to, l->security, l->owed_ns ? SILENT_NS : 0, now);
 }
 
 int link_watch(struct link *l)
@@ -56,7 +60,10 @@ int link_send(struct link *l, const struct peer *to, const struct message *m, zm
     if (rc != FL_AGAIN)
         return rc;
     link_look(l);
-    return frames_send(l->socket, to, m, payload);
+    rc = frames_send(l->socket, to, m, payload);
+    if (!rc && l->replies && !l->owed_ns && m->type != MESSAGE_CANCEL)
+        l->owed_ns = clock_ns();
+    return rc;
 }
 
 /* What came through the socket, if its sender may send it here. */
@@ -72,6 +79,7 @@ static int receive_allowed(struct link *l, struct peer *from, struct message *m,
         return FL_AGAIN;
     rc = frames_recv(l->socket, from, m, payload, e);
     l->quiet = rc == FL_AGAIN;
+    l->owed_ns = rc == FL_AGAIN ? l->owed_ns : 0;
     if (rc || l->gate == GATE_NONE || !from->guest)
         return rc;
     if (rights_may(who = keys_party(keys, from->guest), l->gate, m))

@@ -18,6 +18,8 @@ struct link {
     const struct security *security; /* borrowed */
     enum party to;                   /* connecting: who binds there */
     struct mend mend;
+    bool replies;     /* the caller's: who binds there says something soon after each message but a Cancel */
+    uint64_t owed_ns; /* .. and has not since then; 0: it has */
     bool watched, quiet; /* link_watch: the socket is not looked at before its descriptor is readable */
     unsigned turn;       /* now and then the socket comes first, so that no lane keeps it waiting for ever */
 };
@@ -29,7 +31,8 @@ int link_open(struct link *l, void *context, int type, enum frames_mode mode, co
               const struct socket_options *o, const struct lane_options *lane,
               const struct security *security, struct error *e);
 void link_close(struct link *l, int linger_ms);
-/* Of one that connects: connects again if its socket has taken nothing for a while (mend.h). */
+/* Of one that connects: connects again if its socket has taken nothing for a while, or nothing came where
+ * something is owed (mend.h). */
 void link_mend(struct link *l, uint64_t now);
 
 /* The descriptor of its socket; -1: an error. From here on link_receive does not look at a socket that it has
