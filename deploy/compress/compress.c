@@ -27,24 +27,20 @@ static const struct usage usage = {
     .command = "compress",
     .operands = "MODEL.onnx",
     .summary = "Makes a network smaller without training it: fewer channels, thinner layers, fitted to data.",
-    .notes = "Channels are left out where one layer alone reads them, and layers are split into two that "
-             "make fewer\n"
-             "numbers in between; what that loses is measured on the first half of the data, the cheapest "
-             "cuts are taken\n"
-             "until --flops is met, and the layers that stay are fitted by least squares to make up for "
-             "them. The other\n"
-             "half, which chose nothing, is what the report is about. OUT.onnx has plain operators: "
-             "Freezeline, ONNX\n"
-             "Runtime and others run it. What cannot be cut (groups, attention, layers that many read) stays "
-             "as it is.\n"
-             "How pixels become inputs stands in a pipeline file (-c, whose model is taken where none is "
-             "named), or in\n"
-             "--set input.mean=.. and input.std=..\n\n" DATASET_LAYOUTS "A network that takes no pictures: "
-             "npy:INPUTS.npy, float32, records first.\n\n"
-             "examples:\n"
-             "  freezeline compress -c P.yaml --data cifar10:data_batch_5.bin --out small.onnx\n"
-             "  freezeline compress m.onnx --set input.mean=[128,128,128] --set input.std=[64,64,64] \\\n"
-             "      --data cifar10:data_batch_5.bin --flops 0.4 --out small.onnx --json\n",
+    .notes =
+        "Channels are left out where one layer alone reads them, and layers are split into two that make\n"
+        "fewer numbers in between. What each cut loses is measured on the first half of the data, in nats\n"
+        "by which answers diverge (\"loss alone\"); the cheapest are taken until --flops is met, and the\n"
+        "layers that stay are fitted by least squares to make up for them. The other half of the data,\n"
+        "which chose nothing, is what the report is about. OUT.onnx has plain operators: Freezeline, ONNX\n"
+        "Runtime and others run it. What cannot be cut stays as it is: groups, attention, values that many\n"
+        "layers read. How pixels become inputs stands in a pipeline file (-c, whose model is taken where\n"
+        "none is named), or in --set input.mean=.. and input.std=..\n\n" DATASET_LAYOUTS
+        "A network that takes no pictures: npy:INPUTS.npy, float32, records first.\n\n"
+        "examples:\n"
+        "  freezeline compress -c P.yaml --data cifar10:data_batch_5.bin --out small.onnx\n"
+        "  freezeline compress m.onnx --set input.mean=[128,128,128] --set input.std=[64,64,64] \\\n"
+        "      --data cifar10:data_batch_5.bin --flops 0.4 --out small.onnx --json\n",
     .max_operands = 1,
 };
 
@@ -169,7 +165,7 @@ static const char *layer_name(const struct compressing *c, int layer)
 static int print_table(const struct compressing *c, struct error *e)
 {
     const struct verdict *v = &c->verdict;
-    struct table *t = table_new("layer|cut|of|left|alone it loses", "llrrr");
+    struct table *t = table_new("layer|cut|of|left|loss alone", "llrrr");
     char was[32], is[32];
     int rc;
     for (int i = 0; i < c->ways.n; i++) {
@@ -180,7 +176,7 @@ static int print_table(const struct compressing *c, struct error *e)
         table_cell(t, "%s", w->kind == WAY_PRUNE ? "channels that it reads" : "numbers between two layers");
         table_cell(t, "%d", w->all);
         table_cell(t, "%d", w->keep[w->level]);
-        table_cell(t, "%.4f", w->loss[w->level]);
+        table_cell(t, "%.6f", w->loss[w->level]);
     }
     if ((rc = table_end(t, e)))
         return rc;
@@ -261,7 +257,7 @@ static int compress(struct compressing *c, struct error *e)
         return rc;
     for (int i = 0; i < c->ways.n_nodes; i++)
         all += c->ways.node_flops[i];
-    if ((rc = ways_measure(&c->ways, &c->network, JUDGES, &c->progress, e)))
+    if ((rc = ways_measure(&c->ways, &c->network, c->was, JUDGES, &c->progress, e)))
         return rc;
     ways_choose(&c->ways, &c->network, c->flops * all);
     half = c->samples.count / 2;

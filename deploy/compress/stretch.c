@@ -7,9 +7,10 @@
 #include "deploy/extract/executors.h"
 #include "deploy/tool/interrupt.h"
 
-#define BATCH 8
+#define BATCH       8
+#define WORTH_FLOPS 5e10 /* of work: the fastest kernel of each node is worth looking for */
 
-struct running {
+struct stretch_crew {
     const struct stretch *of;
     struct executors executors;
     int batch;
@@ -61,7 +62,7 @@ static int run_share(const struct stretch *s, struct exec *x, int64_t at, int n,
 
 static void one_share(void *arg, int i, int thread)
 {
-    struct running *r = arg;
+    struct stretch_crew *r = arg;
     int64_t from = r->at + (int64_t)i * r->batch, left = r->of->count - from;
     (void)thread;
     r->rc[i] = left > 0 ? run_share(r->of, r->executors.one[i].exec, from,
@@ -69,7 +70,7 @@ static void one_share(void *arg, int i, int thread)
                         : FL_OK;
 }
 
-static int run_some(struct running *r, struct error *e)
+static int run_some(struct stretch_crew *r, struct error *e)
 {
     int64_t left = r->of->count - r->at, most = (int64_t)r->executors.n * r->batch;
     if (interrupt_seen())
@@ -83,20 +84,53 @@ static int run_some(struct running *r, struct error *e)
     return r->of->some ? r->of->some(r->of->arg, r->at, (int)(left < most ? left : most)) : FL_OK;
 }
 
+/* Timing all kernels of a node takes about as long as a thousandth of a TFLOP. */
+static enum exec_kernels kernels_for(const struct stretch *s)
+{
+    double flops = 0;
+    for (int i = s->first; i <= s->last; i++)
+        flops += graph_node_flops(s->graph, i, 1);
+    return flops * (double)s->count > WORTH_FLOPS ? KERNELS_AUTO : KERNELS_ONEDNN;
+}
+
+int stretch_open(struct stretch_crew **out, const struct stretch *s, struct error *e)
+{
+    struct stretch_crew *c = *out = calloc(1, sizeof *c);
+    struct exec_options o = {.first = s->first, .last = s->last, .apart = s->node != NULL};
+    int rc;
+    if (!c)
+        return error_set(e, FL_NOMEM, "no memory");
+    o.kernels = kernels_for(s);
+    o.max_batch = c->batch = batch_of(s->graph);
+    if ((rc = executors_open(&c->executors, s->graph, &o, s->threads, e))) {
+        stretch_close(c);
+        *out = NULL;
+    }
+    return rc;
+}
+
+void stretch_close(struct stretch_crew *c)
+{
+    if (c)
+        executors_close(&c->executors);
+    free(c);
+}
+
+int stretch_again(struct stretch_crew *c, const struct stretch *s, struct error *e)
+{
+    int rc = FL_OK;
+    c->of = s;
+    for (c->at = 0; !rc && c->at < s->count; c->at += (int64_t)c->executors.n * c->batch)
+        rc = run_some(c, e);
+    return rc;
+}
+
 int stretch_run(const struct stretch *s, struct error *e)
 {
-    struct running *r = calloc(1, sizeof *r);
-    struct exec_options o = {
-        .first = s->first, .last = s->last, .kernels = KERNELS_ONEDNN, .apart = s->node != NULL};
-    int rc;
-    if (!r)
-        return error_set(e, FL_NOMEM, "no memory");
-    r->of = s;
-    o.max_batch = r->batch = batch_of(s->graph);
-    rc = executors_open(&r->executors, s->graph, &o, s->threads, e);
-    for (; !rc && r->at < s->count; r->at += (int64_t)r->executors.n * r->batch)
-        rc = run_some(r, e);
-    executors_close(&r->executors);
-    free(r);
+    struct stretch_crew *c;
+    int rc = stretch_open(&c, s, e);
+    if (!rc)
+        rc = stretch_again(c, s, e);
+    stretch_close(c);
     return rc;
 }

@@ -32,4 +32,11 @@ int stretch_most(const struct graph *g, int threads);
 /* FL_CANCELLED at Ctrl-C; errors as exec_new, exec_run, and of `some`. */
 int stretch_run(const struct stretch *s, struct error *e);
 
+/* The same several times over with other numbers (in, out, count), while weights stay. Owned; stretch_close.
+ */
+struct stretch_crew;
+int stretch_open(struct stretch_crew **out, const struct stretch *s, struct error *e);
+int stretch_again(struct stretch_crew *c, const struct stretch *s, struct error *e);
+void stretch_close(struct stretch_crew *c);
+
 #endif

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define PLACES_EACH 48 /* of a record, at most while there are other records */
+
 struct looking {
     const struct study *of;
     const struct stretch *stretch;
@@ -129,10 +131,19 @@ static int input_node(const struct stretch *s, const struct layer *l)
     return made_by < s->first ? -1 : made_by;
 }
 
+/* Where a record has many places, not all records are needed. */
+static int64_t records_for(const struct study *s, int64_t count)
+{
+    int64_t each = s->layer->places < PLACES_EACH ? s->layer->places : PLACES_EACH,
+            need = (s->rows + each - 1) / each;
+    return need < count ? need : count;
+}
+
 static int look_through(struct looking *k, const struct stretch *s, struct error *e)
 {
     struct stretch with = *s;
     k->stretch = s;
+    with.count = records_for(k->of, s->count);
     with.node = look;
     with.some = k->recording ? NULL : add_up;
     with.arg = k;
@@ -144,7 +155,7 @@ static int study(struct moments *out, const struct study *s, const struct stretc
                  const struct stretch *now, struct error *e)
 {
     const struct layer *l = s->layer;
-    int64_t each = (s->rows + now->count - 1) / now->count;
+    int64_t records = records_for(s, now->count), each = (s->rows + records - 1) / records;
     struct looking k = {.of = s, .moments = out, .room = stretch_most(now->graph, now->threads)};
     int rc;
     k.per_record = each < 1 ? 1 : each < l->places ? each : l->places;
@@ -154,7 +165,7 @@ static int study(struct moments *out, const struct study *s, const struct stretc
     k.x = malloc((size_t)(k.room * k.per_record * s->n_columns + 1) * sizeof *k.x);
     if (as_is) {
         k.r = malloc((size_t)(k.room * k.per_record * l->out + 1) * sizeof *k.r);
-        k.wanted = malloc((size_t)(now->count * k.per_record * l->out + 1) * sizeof *k.wanted);
+        k.wanted = malloc((size_t)(records * k.per_record * l->out + 1) * sizeof *k.wanted);
     }
     if (rc || !k.x || (as_is && (!k.r || !k.wanted)))
         rc = error_set(e, FL_NOMEM, "no memory for what goes into a layer");

@@ -39,10 +39,10 @@ struct ways {
 int ways_new(struct ways *p, const struct network *n, struct error *e);
 void ways_release(struct ways *p);
 
-/* Measures what each way loses at each of its sizes, on the first `judges` records. Changes nothing of the
- * network. FL_CANCELLED, errors as stretch_run. */
-int ways_measure(struct ways *p, struct network *n, int64_t judges, struct progress *progress,
-                 struct error *e);
+/* Measures what each way loses at each of its sizes, on the first `judges` records. `fused` is the original
+ * as it is run. Changes nothing of the network. FL_CANCELLED, errors as stretch_run. */
+int ways_measure(struct ways *p, struct network *n, const struct graph *fused, int64_t judges,
+                 struct progress *progress, struct error *e);
 
 /* Losses of sizes that were not tried, from those that were: between them the logarithm of the loss follows
  * that of the layer's error, elsewhere the loss grows as the error does. Pure. */

@@ -13,7 +13,8 @@
 #include "split.h"
 #include "study.h"
 
-#define TOO_MUCH   0.25 /* a loss: smaller sizes are not tried */
+#define ENOUGH     0.01 /* a loss: what smaller sizes lose follows from the layer's error */
+#define TOO_MUCH   0.5  /* a loss: smaller sizes are of no use */
 #define RIDGE      1e-4 /* of the mean square of what goes in */
 #define ROWS_LEAST 8192 /* that moments are taken from */
 #define ROWS_EACH  3    /* for each feature */
@@ -25,39 +26,69 @@ struct measuring {
     int first, last; /* the stretch around the layer */
     int64_t judges;
     struct answers truth;
+    const struct graph *fast; /* the original as it runs best, fused */
+    struct cut *fast_cuts;
+    int n_fast_cuts;
+    struct stretch_crew *rest; /* from behind node `rest_after` to the end */
+    int rest_after;
     float *crossing, *answers; /* of the judges: behind the stretch, at the end */
     double *w, *bias;          /* the layer's own */
     struct moments in;         /* what goes into it */
     double *matrix;            /* room for [features][features] */
     struct way *way;
-    int wanted; /* sizes of it */
+    int wanted;       /* sizes of it */
+    double per_error; /* of the layer's outputs: loss, once it is known; 0 */
     double *tried, *tried_bias;
     struct error *e;
 };
+
+/* The same cut in the fused graph: its node; -1: there is none. */
+static int fused_cut(const struct measuring *m, int last)
+{
+    const char *name = m->n->as_is->values[m->n->as_is->nodes[last].out[0]].name;
+    for (int i = 0; i < m->n_fast_cuts; i++)
+        if (!strcmp(m->fast->values[m->fast_cuts[i].value].name, name))
+            return m->fast_cuts[i].node;
+    return -1;
+}
+
+/* From behind the stretch to the end, with executors that stay from one try to the next. */
+static int run_rest(struct measuring *m)
+{
+    int cut = fused_cut(m, m->last), rc = FL_OK;
+    struct stretch rest = {.graph = cut < 0 ? m->n->as_is : m->fast,
+                           .first = cut < 0 ? m->last + 1 : cut + 1,
+                           .threads = m->n->threads,
+                           .count = m->judges,
+                           .in = m->crossing,
+                           .out = m->answers};
+    rest.last = rest.graph->n_nodes - 1;
+    if (!m->rest || m->rest_after != m->last) {
+        stretch_close(m->rest);
+        rc = stretch_open(&m->rest, &rest, m->e);
+        m->rest_after = m->last;
+    }
+    return rc ? rc : stretch_again(m->rest, &rest, m->e);
+}
 
 /* What the answers lose with these weights. */
 static int judge_weights(struct measuring *m, const double *w, const double *bias, double *loss)
 {
     const struct network *n = m->n;
-    int end = n->as_is->n_nodes - 1, rc;
+    bool ends = m->last == n->as_is->n_nodes - 1;
     struct stretch here = {.graph = n->now,
                            .first = m->first,
                            .last = m->last,
                            .threads = n->threads,
                            .count = m->judges,
                            .samples = n->samples,
-                           .in = n->was},
-                   rest = here;
-    here.out = m->last == end ? m->answers : m->crossing;
-    rest.graph = n->as_is;
-    rest.first = m->last + 1;
-    rest.last = end;
-    rest.in = m->crossing;
-    rest.out = m->answers;
+                           .in = n->was,
+                           .out = ends ? m->answers : m->crossing};
+    int rc;
     layer_set_weights(n->now, m->l, w, bias);
     rc = stretch_run(&here, m->e);
-    if (!rc && m->last < end)
-        rc = stretch_run(&rest, m->e);
+    if (!rc && !ends)
+        rc = run_rest(m);
     layer_set_weights(n->now, m->l, m->w, m->bias);
     if (!rc)
         *loss = answers_loss(&m->truth, m->answers);
@@ -76,7 +107,8 @@ static void keep_means(const struct measuring *m, const double *w, double *bias)
     }
 }
 
-/* The next size, with these weights and what they are off by: every other one is judged. FL_AGAIN: the sizes
+/* The next size, with these weights and what they are off by: every other one is judged
+ * until one loses enough to tell what others will. FL_AGAIN: the sizes
  * after it need not be. */
 static int try_next(struct measuring *m, int keep, double error, const double *w)
 {
@@ -85,11 +117,15 @@ static int try_next(struct measuring *m, int keep, double error, const double *w
     way->keep[at] = keep;
     way->error[at] = error;
     way->loss[at] = NAN;
+    if (m->per_error > 0)
+        return m->per_error * error > TOO_MUCH ? FL_AGAIN : FL_OK;
     if (at % 2 && at < m->wanted)
         return FL_OK;
     keep_means(m, w, m->tried_bias);
     if ((rc = judge_weights(m, w, m->tried_bias, &way->loss[at])))
         return rc;
+    if (way->loss[at] > ENOUGH)
+        m->per_error = way->loss[at] / error;
     return way->loss[at] > TOO_MUCH ? FL_AGAIN : FL_OK;
 }
 
@@ -174,6 +210,7 @@ static int measure_way(struct measuring *m, struct way *way)
     memcpy(wanted, way->keep, sizeof wanted);
     m->way = way;
     m->wanted = way->levels - 1;
+    m->per_error = 0;
     way->levels = 1;
     openblas_set_num_threads(m->n->threads);
     rc = way->kind == WAY_PRUNE ? measure_pruning(m, wanted) : measure_splitting(m, wanted);
@@ -250,10 +287,11 @@ static void forget(struct measuring *m)
     m->crossing = NULL;
 }
 
-int ways_measure(struct ways *p, struct network *n, int64_t judges, struct progress *progress,
-                 struct error *e)
+int ways_measure(struct ways *p, struct network *n, const struct graph *fused, int64_t judges,
+                 struct progress *progress, struct error *e)
 {
-    struct measuring m = {.p = p, .n = n, .judges = judges < n->count ? judges : n->count, .e = e};
+    struct measuring m = {
+        .p = p, .n = n, .fast = fused, .judges = judges < n->count ? judges : n->count, .e = e};
     struct stretch all = {
         .graph = n->as_is, .last = n->as_is->n_nodes - 1, .threads = n->threads, .samples = n->samples};
     int64_t numbers = network_numbers(n, all.last);
@@ -261,6 +299,8 @@ int ways_measure(struct ways *p, struct network *n, int64_t judges, struct progr
     all.count = m.judges;
     m.answers = all.out = malloc((size_t)(m.judges * numbers + 1) * sizeof *m.answers);
     rc = m.answers ? stretch_run(&all, e) : FL_NOMEM;
+    if (!rc)
+        rc = graph_cuts(fused, &m.fast_cuts, &m.n_fast_cuts, e);
     if (!rc)
         rc = answers_new(&m.truth, n->as_is, m.answers, m.judges);
     for (int i = 0; !rc && i < n->layers.n; i++) {
@@ -271,6 +311,8 @@ int ways_measure(struct ways *p, struct network *n, int64_t judges, struct progr
         forget(&m);
     }
     progress_update(progress, "what each cut loses", n->layers.n, n->layers.n, NAN);
+    stretch_close(m.rest);
+    free(m.fast_cuts);
     answers_release(&m.truth);
     free(m.answers);
     return rc == FL_NOMEM ? error_set(e, FL_NOMEM, "no memory for what goes into a layer") : rc;

@@ -406,13 +406,14 @@ static void make_small(struct small *s, int (*level)(struct way *))
     t = value_shape(&g->values[g->outputs[0]], 1);
     s->numbers = tensor_count(&t);
     s->was = answers_of(s, g);
-    graph_free(g);
     progress_open(&s->progress, fopen("/dev/null", "w"));
     if (network_new(&s->network, load(true), load(true), &s->samples, RECORDS, 1, &e) ||
-        ways_new(&s->ways, &s->network, &e) || ways_measure(&s->ways, &s->network, RECORDS, &s->progress, &e))
+        ways_new(&s->ways, &s->network, &e) ||
+        ways_measure(&s->ways, &s->network, g, RECORDS, &s->progress, &e))
         fail_msg("%s", e.text);
     for (int i = 0; i < s->ways.n; i++)
         s->ways.way[i].level = level(&s->ways.way[i]);
+    graph_free(g);
     s->planned = ways_flops(&s->ways, &s->network);
     if (fit_network(&s->fit, &s->network, &s->ways, &s->progress, &e) ||
         surgery(&s->network, &s->ways, &s->fit, &e) || onnx_write(s->network.now, path, &e))
