@@ -24,7 +24,7 @@ WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpo
             $(if $(BY_GCC),-Wno-maybe-uninitialized -Wno-restrict)
 PACKAGES := libzmq libprotobuf-c yaml-0.1 hiredis openblas jansson libxxhash libpng libturbojpeg zlib
 # For the broker alone: what uses none of it is not linked with it, nor with all that it needs itself.
-HTTP     := libmicrohttpd
+HTTP     := libmicrohttpd gnutls
 DNNL     := $(shell test -f /usr/include/dnnl.h && echo 1)
 
 # The sanitizers go with -O1: it compiles in 0.6 of the time, and stacks are easier to read.

@@ -28,6 +28,7 @@ struct http_reply {
     int64_t header;          /* Inference-Header-Content-Length; -1: none */
     uint32_t retry_after_ms; /* 0: none */
     const char *allow;       /* NULL: none */
+    const char *challenge;   /* WWW-Authenticate; NULL: none */
 };
 
 struct http_call {

@@ -2,11 +2,13 @@
 #include "http_callers.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include <xxhash.h>
 
 #include "base/clock.h"
 
@@ -25,6 +27,22 @@ void http_callers_close(struct http_callers *all)
         close(all->watch);
 }
 
+/* Of IPv6, who has an address has all of its network's. */
+static uint64_t address_of(int fd)
+{
+    struct sockaddr_storage a = {0};
+    socklen_t size = sizeof a;
+    const struct sockaddr_in *four = (const struct sockaddr_in *)&a;
+    const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)&a;
+    if (getpeername(fd, (struct sockaddr *)&a, &size))
+        return 0;
+    if (a.ss_family == AF_INET)
+        return XXH3_64bits(&four->sin_addr, sizeof four->sin_addr);
+    if (IN6_IS_ADDR_V4MAPPED(&six->sin6_addr))
+        return XXH3_64bits(six->sin6_addr.s6_addr + 12, 4);
+    return XXH3_64bits(&six->sin6_addr, 8);
+}
+
 /* Once per connection, by the edge: nothing is done per request. */
 struct http_caller *http_callers_add(struct http_callers *all, int fd, uint64_t now)
 {
@@ -32,7 +50,7 @@ struct http_caller *http_callers_add(struct http_callers *all, int fd, uint64_t 
     struct epoll_event event = {.events = EPOLLRDHUP | EPOLLET, .data.ptr = caller};
     if (!caller)
         return NULL;
-    *caller = (struct http_caller){.fd = fd, .since_ns = now, .after = all->list};
+    *caller = (struct http_caller){.fd = fd, .address = address_of(fd), .since_ns = now, .after = all->list};
     if (all->list)
         all->list->before = caller;
     all->list = caller;

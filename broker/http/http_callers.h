@@ -11,6 +11,7 @@
 struct http_caller {
     struct http_caller *before, *after;
     int fd;
+    uint64_t address;       /* a hash of where it comes from */
     uint64_t since_ns;      /* when it began a request, or had its last reply */
     struct http_call *call; /* its request, which is whole, and whose reply is not out yet; NULL: none */
     bool gone;              /* it sends no more */

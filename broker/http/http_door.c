@@ -23,6 +23,8 @@
 #include "base/clock.h"
 #include "system/limits.h"
 #include "base/log.h"
+#include "broker/state/rates.h"
+#include "http_access.h"
 #include "http_callers.h"
 #include "http_listener.h"
 #include "http_server.h"
@@ -40,6 +42,8 @@ struct http_door {
     struct http_server server;
     struct MHD_Daemon *daemon;
     struct http_callers callers;
+    struct http_access access;
+    struct rates rates;
     const struct http_call *reading; /* the one whose body went on last in this turn, and is not whole */
     int wake_fd;                     /* the thread is to look at `stop` */
     _Atomic bool stop;
@@ -93,6 +97,41 @@ static void read_headers(struct http_call *c)
     c->refused = c->error.code != FL_OK;
 }
 
+static gnutls_session_t session_of(struct MHD_Connection *connection)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_GNUTLS_SESSION);
+    return info ? info->tls_session : NULL;
+}
+
+/* By the headers alone. Who may not ask is told so before the body comes; who asks too often, after it. */
+static void look_who_asks(struct http_door *d, struct http_call *c)
+{
+    struct MHD_Connection *connection = c->connection;
+    const struct http_caller *caller = caller_of(connection);
+    enum http_target target = c->route.target;
+    struct http_guest guest = http_access_guest(
+        &d->access, MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_AUTHORIZATION),
+        session_of(connection), (int64_t)(clock_wall_ms() / 1000));
+    int status = http_access_refuses(target, guest.party);
+
+    if (status) {
+        error_set(&c->error, FL_DENIED,
+                  status == 401 ? "this takes a token: Authorization: Bearer TOKEN"
+                                : "this token is not for that: it takes an operator's");
+        http_reply_error(&c->reply, &c->error);
+        c->reply.status = status;
+        c->reply.challenge = http_access_challenge(target, status);
+    } else if (target == TARGET_INFER || target == TARGET_FEEDBACK) {
+        uint64_t who = guest.id ? guest.id : caller ? caller->address : 0;
+        c->retry_after_ms = rates_take(&d->rates, (uint32_t)(who >> 32) | 1, clock_ns());
+        if (c->retry_after_ms)
+            error_set(&c->error, FL_OVERLOADED, "more than %g requests a second (broker.client_rate)",
+                      d->pipeline->broker.client_rate);
+        c->refused = c->retry_after_ms > 0;
+    }
+}
+
 static struct http_call *begin(struct http_door *d, struct MHD_Connection *connection, const char *method,
                                const char *path)
 {
@@ -108,7 +147,8 @@ static struct http_call *begin(struct http_door *d, struct MHD_Connection *conne
     c->accepts = http_accepts(
         MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_ACCEPT_ENCODING));
     http_trace(c, MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "traceparent"), ++d->server.spans);
-    if (route.target == TARGET_INFER || route.target == TARGET_FEEDBACK)
+    look_who_asks(d, c);
+    if (!c->error.code && (route.target == TARGET_INFER || route.target == TARGET_FEEDBACK))
         read_headers(c);
     return c;
 }
@@ -125,10 +165,10 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
     if (!c) {
         if (!(c = *state = begin(d, connection, method, path)))
             return MHD_NO;
-        if (c->error.code != FL_TOO_LARGE)
-            return MHD_YES;
-        http_call_finish(c, d->pipeline, NULL); /* before the body comes, and ends the connection */
-        return http_server_reply(&d->server, c);
+        if (c->error.code == FL_TOO_LARGE)
+            http_call_finish(c, d->pipeline, NULL);
+        /* A reply before the body comes ends the connection. */
+        return c->reply.status ? http_server_reply(&d->server, c) : MHD_YES;
     }
     if (*n) {
         bool go_on = http_call_body(c, bytes, *n);
@@ -226,6 +266,7 @@ static void turn(struct http_door *d)
                            clock_ns());
     http_server_turn(&d->server);
     http_callers_find_gone(&d->callers, on_gone, d);
+    http_access_look(&d->access, clock_ns());
     if (!d->server.busy && !d->reading)
         sleep_until_something(d);
 }
@@ -259,12 +300,20 @@ static unsigned most_connections(void)
 static int start_daemon(struct http_door *d, int listener, struct error *e)
 {
     unsigned seconds = (unsigned)(d->pipeline->broker.http_timeout_ms + 999) / 1000;
-    d->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_request, d,
-                                 MHD_OPTION_LISTEN_SOCKET, listener, MHD_OPTION_CONNECTION_LIMIT,
-                                 most_connections(), MHD_OPTION_CONNECTION_TIMEOUT, seconds,
-                                 MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_BYTES,
-                                 MHD_OPTION_NOTIFY_COMPLETED, on_completed, d, MHD_OPTION_NOTIFY_CONNECTION,
-                                 on_connection, d, MHD_OPTION_URI_LOG_CALLBACK, on_line, d, MHD_OPTION_END);
+    unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | (d->access.on ? MHD_USE_TLS : 0);
+    struct MHD_OptionItem none[] = {{MHD_OPTION_END, 0, NULL}};
+    struct MHD_OptionItem tls[] = {
+        {MHD_OPTION_HTTPS_MEM_CERT, 0, d->access.certificate},
+        {MHD_OPTION_HTTPS_MEM_KEY, 0, d->access.key},
+        {MHD_OPTION_HTTPS_PRIORITIES, 0, (char[]){"NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"}},
+        {d->access.clients ? MHD_OPTION_HTTPS_MEM_TRUST : MHD_OPTION_END, 0, d->access.clients},
+        {MHD_OPTION_END, 0, NULL}};
+    d->daemon = MHD_start_daemon(flags, 0, NULL, NULL, on_request, d, MHD_OPTION_LISTEN_SOCKET, listener,
+                                 MHD_OPTION_CONNECTION_LIMIT, most_connections(),
+                                 MHD_OPTION_CONNECTION_TIMEOUT, seconds, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+                                 (size_t)CONNECTION_BYTES, MHD_OPTION_NOTIFY_COMPLETED, on_completed, d,
+                                 MHD_OPTION_NOTIFY_CONNECTION, on_connection, d, MHD_OPTION_URI_LOG_CALLBACK,
+                                 on_line, d, MHD_OPTION_ARRAY, d->access.on ? tls : none, MHD_OPTION_END);
     if (d->daemon)
         return FL_OK;
     close(listener);
@@ -296,14 +345,16 @@ int http_door_open(struct http_door **out, const struct pipeline *p, struct erro
     if (!(d = calloc(1, sizeof *d)))
         return error_set(e, FL_NOMEM, "out of memory");
     d->pipeline = p;
+    rates_init(&d->rates, p->broker.client_rate);
     d->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if ((rc = http_callers_open(&d->callers, e)) || d->wake_fd < 0)
         rc = error_set(e, FL_IO, "no descriptor for HTTP: %s", strerror(errno));
-    else if (!(rc = http_server_open(&d->server, p, e)) &&
+    else if (!(rc = http_access_open(&d->access, p, e)) && !(rc = http_server_open(&d->server, p, e)) &&
              !(rc = http_listen(&listener, p, where, sizeof where, e)) &&
              !(rc = start_daemon(d, listener, e)) && !(rc = start_thread(d, e)))
-        log_info("HTTP (Open Inference Protocol) at http://%s/v2/models/%s; a page for people at http://%s/",
-                 where, p->name, where);
+        log_info("HTTP (Open Inference Protocol) at %s://%s/v2/models/%s; a page for people at %s://%s/",
+                 p->broker.http_tls ? "https" : "http", where, p->name, p->broker.http_tls ? "https" : "http",
+                 where);
     if (rc) {
         http_door_close(d);
         return rc;
@@ -326,6 +377,7 @@ void http_door_close(struct http_door *d)
     }
     http_server_close(&d->server);
     http_callers_close(&d->callers);
+    http_access_close(&d->access);
     if (d->wake_fd >= 0)
         close(d->wake_fd);
     free(d);

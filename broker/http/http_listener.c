@@ -43,7 +43,7 @@ static void name_socket(int fd, char *where, size_t size)
 int http_listen(int *fd, const struct pipeline *p, char *where, size_t size, struct error *e)
 {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV}, *found;
-    bool anywhere = security_beyond_loopback(&p->security);
+    bool anywhere = p->broker.http_tls || p->security.mode == SECURITY_NONE;
     char endpoint[ADDRESS_BYTES], host[256], port[16];
     struct address_list list;
     int rc;

@@ -31,6 +31,8 @@ static void add_headers(struct MHD_Response *response, const struct http_reply *
                                 r->coding == CODING_GZIP ? "gzip" : "deflate");
         MHD_add_response_header(response, MHD_HTTP_HEADER_VARY, MHD_HTTP_HEADER_ACCEPT_ENCODING);
     }
+    if (r->challenge)
+        MHD_add_response_header(response, MHD_HTTP_HEADER_WWW_AUTHENTICATE, r->challenge);
     if (r->retry_after_ms) {
         snprintf(number, sizeof number, "%u", (r->retry_after_ms + 999) / 1000);
         MHD_add_response_header(response, MHD_HTTP_HEADER_RETRY_AFTER, number);
@@ -238,7 +240,7 @@ static void take_labels(struct http_server *h, struct http_call *c)
     if (!rc)
         rc = http_backend_tell(h->backend, c, item, n);
     if (rc)
-        http_reply_error(&c->reply, &c->error);
+        http_call_finish(c, h->pipeline, NULL);
     else
         suspend(c);
 }

@@ -127,7 +127,7 @@ static int print_all(FILE *to, const void *arg, struct error *e)
     const struct cluster *c = arg;
     bool ok;
 
-    if (c->pipeline->security.mode == SECURITY_CURVE)
+    if (c->keys)
         fprintf(to, "# Its keys: kubectl create secret generic %s-keys --from-file='%s'\n", c->name,
                 c->source->keys);
     fprintf(
@@ -256,11 +256,10 @@ static int load(struct pipeline **out, const struct cluster *c, const struct exp
             a.sets.item[a.sets.n++] = fixed[i];
         if (p->redis.managed)
             a.sets.item[a.sets.n++] = "redis.host=redis";
-        if (p->security.mode == SECURITY_CURVE)
+        if (p->security.mode == SECURITY_CURVE || p->broker.http_tls)
             a.sets.item[a.sets.n++] = "keys=" KUBERNETES_STATE "/keys";
-        else
-            a.sets.item[a.sets.n++] =
-                "broker.http=0.0.0.0:8000"; /* with the metrics; keys do not protect it */
+        if (p->security.mode != SECURITY_CURVE || p->broker.http_tls)
+            a.sets.item[a.sets.n++] = "broker.http=0.0.0.0:8000"; /* with the metrics */
         rc = arguments_load(out, &a, e);
     }
     free(hosts);
@@ -306,6 +305,7 @@ int export_kubernetes(const struct export *x, struct error *e)
     snprintf(c.broker, sizeof c.broker, "%s-broker", c.name);
     if (!rc && !(rc = load(&there, &c, x, e))) {
         c.pipeline = there;
+        c.keys = there->security.mode == SECURITY_CURVE || there->broker.http_tls;
         rc = write_files(&c, x, x->to ? x->to : "kubernetes", e);
     }
     pipeline_free(there);

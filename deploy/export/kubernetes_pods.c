@@ -97,7 +97,7 @@ static json_t *tcp_probe(const struct workload *w, int period_s, int failures)
 }
 
 /* A broker is ready when every stage has a ready worker; others when they listen. */
-static void add_probes(json_t *container, const struct workload *w)
+static void add_probes(json_t *container, const struct workload *w, bool tls)
 {
     bool http = w->n_ports && !strcmp(w->port[w->n_ports - 1].name, "http");
 
@@ -106,8 +106,8 @@ static void add_probes(json_t *container, const struct workload *w)
     json_object_set_new(container, "startupProbe", tcp_probe(w, 2, 300));
     json_object_set_new(container, "livenessProbe", tcp_probe(w, 10, 6));
     json_object_set_new(container, "readinessProbe",
-                        http ? json_pack("{s:{s:s, s:s}, s:i}", "httpGet", "path", "/v2/health/ready", "port",
-                                         "http", "periodSeconds", 5)
+                        http ? json_pack("{s:{s:s, s:s, s:s}, s:i}", "httpGet", "path", "/v2/health/ready",
+                                         "port", "http", "scheme", tls ? "HTTPS" : "HTTP", "periodSeconds", 5)
                              : tcp_probe(w, 5, 3));
 }
 
@@ -141,7 +141,7 @@ static json_t *container(const struct cluster *c, const struct workload *w)
                     redis ? "docker.io/library/redis:7" : c->image, "command", "/bin/sh", "-c", w->command,
                     "ports", ports, "resources", "requests", "cpu", w->stage < 0 ? "250m" : cpu,
                     "securityContext", confined(), "volumeMounts", mounts(w));
-    add_probes(one, w);
+    add_probes(one, w, c->pipeline->broker.http_tls);
     return one;
 }
 
@@ -185,8 +185,7 @@ static json_t *claim(void)
 
 json_t *kubernetes_workload(const struct cluster *c, const struct workload *w)
 {
-    bool redis = !strcmp(w->component, "redis"),
-         keys = !redis && c->pipeline->security.mode == SECURITY_CURVE;
+    bool redis = !strcmp(w->component, "redis"), keys = !redis && c->keys;
     json_t *pod = json_pack("{s:b, s:i, s:{s:b, s:i, s:i, s:i, s:{s:s}}, s:[o], s:o}",
                             "automountServiceAccountToken", false, "terminationGracePeriodSeconds", 30,
                             "securityContext", "runAsNonRoot", true, "runAsUser", USER, "runAsGroup", USER,

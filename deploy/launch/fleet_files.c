@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "broker/http/http_access.h"
 #include "cache_service/store/manifest.h"
 #include "config/precision.h"
 #include "keys/allow_list.h"
@@ -160,6 +161,27 @@ static int add_keys(struct adding *a)
     return rc;
 }
 
+/* What HTTPS takes, to the hosts of brokers. */
+static int add_http(struct adding *a)
+{
+    static const char *const name[] = {HTTP_CERTIFICATE_FILE, HTTP_KEY_FILE, HTTP_TOKEN_FILE,
+                                       HTTP_CLIENTS_FILE};
+    bool added[PIPELINE_MAX_HOSTS] = {false};
+    char path[KEY_PATH_BYTES];
+    int rc = FL_OK;
+
+    for (int b = 0; a->p->broker.http_tls && b < pipeline_brokers(a->p); b++) {
+        int host = pipeline_host(a->p, pipeline_broker(a->p, b).host);
+        if (host < 0 || added[host])
+            continue;
+        added[host] = true;
+        for (size_t i = 0; !rc && i < sizeof name / sizeof *name; i++)
+            if (!(rc = key_path(path, a->p->keys, name[i], a->e)) && !access(path, F_OK))
+                rc = add_key(a, host, name[i]);
+    }
+    return rc;
+}
+
 static bool put(char **to, const char *text)
 {
     char *copy = strdup(text);
@@ -240,6 +262,8 @@ int fleet_files(struct shipment *s, const struct pipeline *p, enum fleet_part wh
         rc = shipment_add(s, SHIPMENT_ALL, path, "pipeline.yaml", e);
     if (!rc)
         rc = add_keys(&a);
+    if (!rc)
+        rc = add_http(&a);
     if (!rc && what == FLEET_ALL)
         rc = add_all(&a);
     if (rc)

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "broker/http/http_token.h"
 #include "deploy/launch/fleet.h"
 #include "deploy/process/claim.h"
 #include "deploy/process/running.h"
@@ -24,7 +25,7 @@
 
 static const struct usage usage = {
     .command = "keys",
-    .operands = "make | list | add NAME | revoke NAME | rotate",
+    .operands = "make | list | add NAME | token NAME | revoke NAME | rotate",
     .min_operands = 1,
     .max_operands = 2,
     .summary = "Makes, lists, gives away, revokes and rotates the keys of a pipeline with security: curve.",
@@ -37,7 +38,9 @@ static const struct usage usage = {
              "  list          whose keys are let in, and until when\n"
              "  add NAME      a key to give away, into --output (default NAME.key): whoever uses\n"
              "                it has it as client.key (or operator.key) in their `keys` directory\n"
-             "  revoke NAME   its owner is refused from the next message on\n"
+             "  token NAME    a token for HTTP with broker.http_tls, shown this once: `tokens` has\n"
+             "                its hash, and is read again when it changes, as `allowed` is\n"
+             "  revoke NAME   whoever has that key, or token, is refused from the next message on\n"
              "  rotate        new keys for all roles, in three steps with a rolling restart after\n"
              "                the first two, seen before the next step: run it three times, it says\n"
              "                what is due next\n"
@@ -45,6 +48,7 @@ static const struct usage usage = {
              "examples:\n"
              "  freezeline keys make -c P.yaml\n"
              "  freezeline keys add alice --days 90 -c P.yaml\n"
+             "  freezeline keys token bob --role operator --days 90 -c P.yaml\n"
              "  freezeline keys revoke alice -c P.yaml\n",
 };
 
@@ -55,7 +59,7 @@ struct keys_command {
     int days;
     bool json, anyway;
     struct pipeline *pipeline;
-    struct allow_list list;
+    struct allow_list list, tokens;
     int lock;
 };
 
@@ -159,34 +163,46 @@ static const char *state_of(const struct allowed *a)
     return allowed_at(a, (int64_t)(clock_wall_ms() / 1000)) ? "allowed" : "expired";
 }
 
-static int list(struct keys_command *c, struct error *e)
+static json_t *list_json(const struct allow_list *list, const char *key)
 {
     char moment[MOMENT_BYTES];
-    json_t *keys = json_array();
-    struct table *t;
-    if (c->json) {
-        for (int i = 0; i < c->list.n; i++) {
-            const struct allowed *a = &c->list.entry[i];
-            json_array_append_new(
-                keys, json_pack("{s:s, s:s, s:s, s:o, s:s}", "role", party_name(a->role), "name", a->name,
-                                "key", a->key, "until",
-                                a->until_s ? json_string(moment_text(a->until_s, moment)) : json_null(),
-                                "state", state_of(a)));
-        }
-        return report_print(json_pack("{s:s, s:s, s:o}", "directory", c->pipeline->keys, "rotation",
-                                      key_rotation_word(key_rotation_step(c->pipeline->keys)), "keys", keys),
-                            e);
+    json_t *all = json_array();
+    for (int i = 0; i < list->n; i++) {
+        const struct allowed *a = &list->entry[i];
+        json_array_append_new(
+            all,
+            json_pack("{s:s, s:s, s:s, s:o, s:s}", "role", party_name(a->role), "name", a->name, key, a->key,
+                      "until", a->until_s ? json_string(moment_text(a->until_s, moment)) : json_null(),
+                      "state", state_of(a)));
     }
-    json_decref(keys);
-    t = table_new("role|name|until|state|public key", "lllll");
-    for (int i = 0; i < c->list.n; i++) {
-        const struct allowed *a = &c->list.entry[i];
+    return all;
+}
+
+/* `what`: stands for the key. */
+static void list_rows(struct table *t, const struct allow_list *list, const char *what)
+{
+    char moment[MOMENT_BYTES];
+    for (int i = 0; i < list->n; i++) {
+        const struct allowed *a = &list->entry[i];
         table_cell(t, "%s", party_name(a->role));
         table_cell(t, "%s", a->name);
         table_cell(t, "%s", moment_text(a->until_s, moment));
         table_cell(t, "%s", state_of(a));
-        table_cell(t, "%s", a->key);
+        table_cell(t, "%s", what ? what : a->key);
     }
+}
+
+static int list(struct keys_command *c, struct error *e)
+{
+    struct table *t;
+    if (c->json)
+        return report_print(json_pack("{s:s, s:s, s:o, s:o}", "directory", c->pipeline->keys, "rotation",
+                                      key_rotation_word(key_rotation_step(c->pipeline->keys)), "keys",
+                                      list_json(&c->list, "key"), "tokens", list_json(&c->tokens, "sha256")),
+                            e);
+    t = table_new("role|name|until|state|public key", "lllll");
+    list_rows(t, &c->list, NULL);
+    list_rows(t, &c->tokens, "(a token for HTTP)");
     if (key_rotation_step(c->pipeline->keys) != ROTATION_NONE)
         printf("rotation: %s\n", key_rotation_word(key_rotation_step(c->pipeline->keys)));
     return table_end(t, e);
@@ -260,20 +276,31 @@ static int write_added(struct keys_command *c, struct allowed *a, const char *pa
     return rc;
 }
 
+/* The entry of someone new, but for the key; `what` that is. */
+static int new_entry(const struct keys_command *c, const struct allow_list *list, const char *what,
+                     struct allowed *a, struct error *e)
+{
+    int rc = check_name(c, e);
+    *a = (struct allowed){.role = party_of(c->role)};
+    if (rc || (rc = until_when(c, &a->until_s, e)))
+        return rc;
+    if (a->role != PARTY_CLIENT && a->role != PARTY_OPERATOR)
+        return error_set(e, FL_USAGE, "--role %.20s: %ss to give away are of a client or an operator",
+                         c->role, what);
+    if (named(list, name_of(c)) >= 0)
+        return error_set(e, FL_USAGE, "`%s` has a %s already: revoke it first, or take another name",
+                         name_of(c), what);
+    snprintf(a->name, sizeof a->name, "%s", name_of(c));
+    return FL_OK;
+}
+
 static int add(struct keys_command *c, struct error *e)
 {
-    struct allowed a = {.role = party_of(c->role)};
     char path[KEY_PATH_BYTES], moment[MOMENT_BYTES], sentence[KEY_PATH_BYTES + 200];
-    int rc = check_name(c, e);
-    if (rc || (rc = until_when(c, &a.until_s, e)))
+    struct allowed a;
+    int rc = new_entry(c, &c->list, "key", &a, e);
+    if (rc)
         return rc;
-    if (a.role != PARTY_CLIENT && a.role != PARTY_OPERATOR)
-        return error_set(e, FL_USAGE, "--role %.20s: keys to give away are of a client or an operator",
-                         c->role);
-    if (named(&c->list, name_of(c)) >= 0)
-        return error_set(e, FL_USAGE, "`%s` has a key already: revoke it first, or take another name",
-                         name_of(c));
-    snprintf(a.name, sizeof a.name, "%s", name_of(c));
     if (c->output)
         snprintf(path, sizeof path, "%s", c->output);
     else
@@ -288,19 +315,56 @@ static int add(struct keys_command *c, struct error *e)
     return print_done(c, "add", sentence, e);
 }
 
+/* The token alone goes to the standard output, so that it can be piped to where it is kept. */
+static int token(struct keys_command *c, struct error *e)
+{
+    char text[HTTP_TOKEN_BYTES], moment[MOMENT_BYTES];
+    struct allowed a;
+    int rc = new_entry(c, &c->tokens, "token", &a, e);
+    if (rc || (rc = http_token_new(text, e)))
+        return rc;
+    http_token_hash(a.key, text, strlen(text));
+    if (!(rc = allow_list_add(&c->tokens, &a, e)) &&
+        !(rc = allow_list_write_to(&c->tokens, c->pipeline->keys, HTTP_TOKEN_FILE, e)) && c->json) {
+        rc = report_print(
+            json_pack("{s:s, s:s, s:s}", "token", text, "role", party_name(a.role), "name", a.name), e);
+    } else if (!rc) {
+        printf("%s\n", text);
+        fprintf(stderr, "token of %s `%s`%s%s, shown this once%s\n", party_name(a.role), a.name,
+                a.until_s ? ", until " : "", a.until_s ? moment_text(a.until_s, moment) : "",
+                c->pipeline->broker.http_tls ? "" : "; `broker.http_tls: true` asks for tokens");
+    }
+    explicit_bzero(text, sizeof text);
+    return rc ? rc : bring_to_hosts(c, e);
+}
+
+/* Whoever is called so, out of one list and its file. False: nobody is. */
+static bool take_from(const struct keys_command *c, struct allow_list *list, const char *file, int *rc,
+                      struct error *e)
+{
+    int i = named(list, name_of(c));
+    if (*rc || i < 0)
+        return false;
+    allow_list_remove(list, i);
+    *rc = allow_list_write_to(list, c->pipeline->keys, file, e);
+    return true;
+}
+
 static int take_away(struct keys_command *c, struct error *e)
 {
     char sentence[KEY_NAME_BYTES + 100];
-    int rc = check_name(c, e), i;
+    int rc = check_name(c, e);
+    bool key, http;
     if (rc)
         return rc;
-    if ((i = named(&c->list, name_of(c))) < 0 && is_left(c))
-        return print_done(c, "revoke", "nobody of that name is let in, now on all hosts", e);
-    if (i < 0)
-        return error_set(e, FL_NOT_FOUND, "nobody is called `%s`: see `freezeline keys list`", name_of(c));
-    allow_list_remove(&c->list, i);
-    if ((rc = allow_list_write(&c->list, c->pipeline->keys, e)))
+    key = take_from(c, &c->list, ALLOW_LIST_FILE, &rc, e);
+    http = take_from(c, &c->tokens, HTTP_TOKEN_FILE, &rc, e);
+    if (rc)
         return rc;
+    if (!key && !http && is_left(c))
+        return print_done(c, "revoke", "nobody of that name is let in, now on all hosts", e);
+    if (!key && !http)
+        return error_set(e, FL_NOT_FOUND, "nobody is called `%s`: see `freezeline keys list`", name_of(c));
     snprintf(sentence, sizeof sentence, "`%s` is refused from its next message on", name_of(c));
     return print_done(c, "revoke", sentence, e);
 }
@@ -364,8 +428,8 @@ static const struct action {
     const char *word;
     int operands;
     int (*act)(struct keys_command *c, struct error *e);
-} actions[] = {
-    {"make", 1, make}, {"list", 1, list}, {"add", 2, add}, {"revoke", 2, take_away}, {"rotate", 1, rotate}};
+} actions[] = {{"make", 1, make},   {"list", 1, list},        {"add", 2, add},
+               {"token", 2, token}, {"revoke", 2, take_away}, {"rotate", 1, rotate}};
 
 static const struct action *action_of(const struct argument_list *operands, struct error *e)
 {
@@ -376,7 +440,7 @@ static const struct action *action_of(const struct argument_list *operands, stru
             error_set(e, FL_USAGE, "%s takes no \"%.40s\"", actions[i].word, operands->item[1]);
             return NULL;
         }
-    error_set(e, FL_USAGE, "\"%.40s\" is none of make, list, add, revoke, rotate", operands->item[0]);
+    error_set(e, FL_USAGE, "\"%.40s\" is none of make, list, add, token, revoke, rotate", operands->item[0]);
     return NULL;
 }
 
@@ -393,6 +457,10 @@ static int open_directory(struct keys_command *c, bool makes, struct error *e)
     if (rc || (rc = key_path(lock, c->pipeline->keys, ".lock", e)) ||
         (rc = state_lock(&c->lock, lock, "another `freezeline keys`", e)))
         return rc;
+    rc = allow_list_read_from(&c->tokens, c->pipeline->keys, HTTP_TOKEN_FILE, e);
+    if (rc && rc != FL_NOT_FOUND)
+        return rc;
+    makes = makes || !rc; /* who has tokens alone needs no keys */
     rc = allow_list_read(&c->list, c->pipeline->keys, e);
     return rc == FL_NOT_FOUND && makes ? FL_OK : rc;
 }
@@ -403,7 +471,8 @@ static int run(struct keys_command *c, struct error *e)
     int rc;
     if (!action)
         return FL_USAGE;
-    if ((rc = arguments_load(&c->pipeline, &c->where, e)) || (rc = open_directory(c, action->act == make, e)))
+    if ((rc = arguments_load(&c->pipeline, &c->where, e)) ||
+        (rc = open_directory(c, action->act == make || action->act == token, e)))
         return rc;
     return action->act(c, e);
 }
@@ -413,9 +482,9 @@ int command_keys(int argc, char **argv, struct error *e)
     struct keys_command c = {.role = "client", .lock = -1};
     const struct argument table[] = {
         ARGUMENTS_PIPELINE(c.where),
-        OPTION_TEXT("role", c.role, "ROLE", "of add: client (default) or operator"),
-        OPTION_INT("days", c.days, "N", "of add: the key is good for N days (default: for ever)", 1, 36500),
-        OPTION_TEXT("until", c.until, "DATE", "of add: or until then"),
+        OPTION_TEXT("role", c.role, "ROLE", "of add, token: client (default) or operator"),
+        OPTION_INT("days", c.days, "N", "of add, token: it is good for N days (default: for ever)", 1, 36500),
+        OPTION_TEXT("until", c.until, "DATE", "of add, token: or until then"),
         OPTION_TEXT("output", c.output, "FILE", "of add: where the key is written (default NAME.key)"),
         OPTION_FLAG("anyway", c.anyway, "of rotate: though restarts since the last step were not seen"),
         ARGUMENTS_JSON(c.json),
@@ -426,6 +495,7 @@ int command_keys(int argc, char **argv, struct error *e)
     if (!rc)
         rc = run(&c, e);
     allow_list_free(&c.list);
+    allow_list_free(&c.tokens);
     if (c.lock >= 0)
         close(c.lock);
     pipeline_free(c.pipeline);

@@ -7,7 +7,7 @@
 set -eu
 
 packages="gcc libc6-dev make pkg-config libzmq3-dev libprotobuf-c-dev protobuf-c-compiler libopenblas-dev libyaml-dev
-libhiredis-dev redis-server libjansson-dev libmicrohttpd-dev zlib1g-dev libcmocka-dev libxxhash-dev libpng-dev libturbojpeg0-dev
+libhiredis-dev redis-server libjansson-dev libmicrohttpd-dev libgnutls28-dev zlib1g-dev libcmocka-dev libxxhash-dev libpng-dev libturbojpeg0-dev
 iproute2 procps $*"
 
 missing=

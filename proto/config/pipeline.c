@@ -371,18 +371,14 @@ static int check_http(struct loading *l, const char *http, const char *key)
         return key_error(
             source_at(l, "%s", key), false, l->e,
             "broker.http: `%.100s` is not understood: write HOST:PORT, IPv6 addresses in brackets", http);
-    if (endpoint_check(endpoint, &l->p->security, &why))
-        return key_error(
-            source_at(l, "%s", key), false, l->e,
-            "broker.http: `%.100s` is not loopback and traffic is not protected: use 127.0.0.1, or "
-            "write `security: none` where the network itself is trusted",
-            http);
-    if (l->p->security.mode == SECURITY_CURVE && endpoint_check(endpoint, NULL, &why))
-        return key_error(
-            source_at(l, "%s", key), false, l->e,
-            "broker.http: `%.100s` is not loopback, and HTTP knows nothing of keys: use 127.0.0.1, and a "
-            "proxy before it that ends TLS",
-            http);
+    if (!l->p->broker.http_tls && l->p->security.mode != SECURITY_NONE &&
+        endpoint_check(endpoint, NULL, &why))
+        return key_error(source_at(l, "%s", key), false, l->e,
+                         "broker.http: `%.100s` is not loopback and traffic is not protected: write "
+                         "`broker.http_tls: true` (and see "
+                         "`freezeline keys token`), or use 127.0.0.1, or `security: none` where the network "
+                         "itself is trusted",
+                         http);
     return FL_OK;
 }
 

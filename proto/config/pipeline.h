@@ -126,6 +126,7 @@ struct broker_config {
     char *results;       /* PULL: hits from caches, full answers and failures from stages */
     char *http;          /* HOST:PORT for HTTP clients (broker/http); NULL: none */
     int http_timeout_ms; /* for a whole request to come */
+    bool http_tls;       /* it is HTTPS, and whoever asks says who it is: by files in `keys` */
     int max_requests;
     double client_rate;       /* requests a second of one client's key; 0: as many as come */
     int client_connections;   /* of one address; 0: half of what there is for clients, of other machines */
@@ -169,7 +170,7 @@ struct updates_config {
 };
 
 struct logs_config {
-    char *format; /* "text" | "json" */
+    char *format;  /* "text" | "json" */
     double max_mb; /* of one file */
     int keep;      /* old files of each process */
 };

@@ -147,10 +147,15 @@ const struct key pipeline_keys[] = {
      .help = "as broker.http; default: none"},
     {"broker.http_timeout_ms", KEY_INT, ROOT(broker.http_timeout_ms), "60000", RANGE(100, 3600000),
      .help = "an HTTP connection that brings no whole request for so long is closed"},
+    {"broker.http_tls", KEY_BOOL, ROOT(broker.http_tls), "false",
+     .help =
+         "HTTPS, by http.crt and http.key in `keys`, for those whom `freezeline keys token` gave a token"},
     {"broker.max_requests", KEY_INT, ROOT(broker.max_requests), "256", RANGE(1, 65536),
      .help = "in flight; beyond it a client gets `overloaded` at once"},
     {"broker.client_rate", KEY_DOUBLE, ROOT(broker.client_rate), "0", RANGE(0, 1000000),
-     .help = "requests a second by one client's key (`security: curve`), and as many at once; 0: no bound"},
+     .help = "requests a second by one client, and as many at once; who that is, its key says (`security: "
+             "curve`), over "
+             "HTTP its token or its address; 0: no bound"},
     {"broker.client_connections", KEY_INT, ROOT(broker.client_connections), "0", RANGE(0, 65536),
      .help = "to broker.requests, from one address; 0: half of the files for clients, for other machines"},
     {"broker.max_memory_mb", KEY_DOUBLE, ROOT(broker.max_memory_mb), "256", RANGE(1, 1048576),

@@ -119,13 +119,13 @@ int allow_list_parse(struct allow_list *list, const char *text, size_t size, con
     return FL_OK;
 }
 
-int allow_list_read(struct allow_list *list, const char *directory, struct error *e)
+int allow_list_read_from(struct allow_list *list, const char *directory, const char *file, struct error *e)
 {
     char path[KEY_PATH_BYTES];
     void *text;
     size_t size;
     int rc;
-    if ((rc = key_path(path, directory, ALLOW_LIST_FILE, e)) || (rc = key_check_modes(path, false, e)) ||
+    if ((rc = key_path(path, directory, file, e)) || (rc = key_check_modes(path, false, e)) ||
         (rc = file_read(&text, &size, path, ALLOW_LIST_BYTES, e)))
         return rc;
     rc = allow_list_parse(list, text, size, path, e);
@@ -133,12 +133,13 @@ int allow_list_read(struct allow_list *list, const char *directory, struct error
     return rc;
 }
 
-int allow_list_write(const struct allow_list *list, const char *directory, struct error *e)
+int allow_list_write_to(const struct allow_list *list, const char *directory, const char *file,
+                        struct error *e)
 {
     char path[KEY_PATH_BYTES], moment[MOMENT_BYTES], *text = NULL;
     size_t size = 0;
     FILE *f;
-    int rc = key_path(path, directory, ALLOW_LIST_FILE, e);
+    int rc = key_path(path, directory, file, e);
     if (rc)
         return rc;
     if (!(f = open_memstream(&text, &size)))

@@ -34,9 +34,19 @@ int allow_list_parse(struct allow_list *list, const char *text, size_t size, con
                      struct error *e);
 void allow_list_free(struct allow_list *list);
 
-/* DIRECTORY/allowed, which only this user or root may write. FL_NOT_FOUND, FL_CONFIG. */
-int allow_list_read(struct allow_list *list, const char *directory, struct error *e);
-int allow_list_write(const struct allow_list *list, const char *directory, struct error *e);
+/* DIRECTORY/FILE, which only this user or root may write. FL_NOT_FOUND, FL_CONFIG. */
+int allow_list_read_from(struct allow_list *list, const char *directory, const char *file, struct error *e);
+int allow_list_write_to(const struct allow_list *list, const char *directory, const char *file,
+                        struct error *e);
+/* DIRECTORY/allowed */
+static inline int allow_list_read(struct allow_list *list, const char *directory, struct error *e)
+{
+    return allow_list_read_from(list, directory, ALLOW_LIST_FILE, e);
+}
+static inline int allow_list_write(const struct allow_list *list, const char *directory, struct error *e)
+{
+    return allow_list_write_to(list, directory, ALLOW_LIST_FILE, e);
+}
 
 /* The entry of a key; NULL: there is none. */
 const struct allowed *allow_list_find(const struct allow_list *list, const char *key);

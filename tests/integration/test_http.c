@@ -142,11 +142,12 @@ static void test_suite(void **state)
     harness_free(h);
 }
 
-/* Scores as the native client gets them, bit by bit. */
+/* Scores as the native client gets them, bit by bit; and no more of them than broker.client_rate says. */
 static void test_same_answer_as_the_native_client(void **state)
 {
-    struct harness *h = harness_new(NULL, "stages: 1\nexits: none\nbroker: {http: '127.0.0.1:0'}\n"
-                                          "log_level: debug\nlogs: {format: json}\n");
+    struct harness *h =
+        harness_new(NULL, "stages: 1\nexits: none\nbroker: {http: '127.0.0.1:0', client_rate: 0.01}\n"
+                          "log_level: debug\nlogs: {format: json}\n");
     struct client *c;
     struct answer answer;
     struct error e = {0};
@@ -174,6 +175,13 @@ static void test_same_answer_as_the_native_client(void **state)
     snprintf(head, sizeof head, "\"level\":\"debug\",\"request\":\"%llu\",\"message\":\"answered after",
              (unsigned long long)answer.request);
     harness_expect(h, broker, head, 1);
+    for (int i = 0; i < 2; i++) { /* one in 100 s was allowed; the connection stays */
+        say_infer(fd, "", ROW);
+        assert_int_equal(hear(fd, text, sizeof text), 429);
+        assert_non_null(strstr(text, "broker.client_rate"));
+        assert_non_null(strstr(text, "Retry-After: "));
+    }
+    assert_int_equal(get("/v2/health/ready", text, sizeof text), 200);
     close(fd);
     harness_free(h);
 }

@@ -1,17 +1,19 @@
 #!/usr/bin/env python3
 """suite.py - does a server keep to the Open Inference Protocol (KServe V2) over HTTP?
 
-usage: suite.py http://HOST:PORT MODEL [--freezeline]
+usage: suite.py http[s]://HOST:PORT MODEL [--ca FILE] [--token TOKEN] [--freezeline]
 
 Asks for the model's metadata, then sends requests of all forms for its one input, which takes rows (first dim -1) of
 numbers. Standard library alone. Prints a line for each check that fails, then "N passed, M failed"; ends with 1 when
-one failed. --freezeline: also what this server promises beyond the protocol.
+one failed. --ca: who vouches for the server, PEM. --token: sent with each request, as a bearer token. --freezeline: also
+what this server promises beyond the protocol.
 """
 import gzip
 import http.client
 import json
 import random
 import socket
+import ssl
 import struct
 import sys
 import urllib.parse
@@ -32,20 +34,30 @@ def ours(f):
 
 
 class Server:
-    def __init__(self, url, model):
+    def __init__(self, url, model, ca=None, token=None):
         parts = urllib.parse.urlsplit(url)
-        self.host, self.port, self.name = parts.hostname, parts.port or 80, model
+        self.tls = ssl.create_default_context(cafile=ca) if parts.scheme == 'https' else None
+        self.host, self.port, self.name = parts.hostname, parts.port or (443 if self.tls else 80), model
         self.base = '/v2/models/' + model
-        self.connection = http.client.HTTPConnection(self.host, self.port, timeout=60)
+        self.who = {'Authorization': 'Bearer ' + token} if token else {}
+        if self.tls:
+            self.connection = http.client.HTTPSConnection(self.host, self.port, timeout=60, context=self.tls)
+        else:
+            self.connection = http.client.HTTPConnection(self.host, self.port, timeout=60)
+
+    def dial(self):
+        plain = socket.create_connection((self.host, self.port), 60)
+        return self.tls.wrap_socket(plain, server_hostname=self.host) if self.tls else plain
 
     def ask(self, method, path, body=None, headers=None, **how):
         """Status, headers (lower case), body."""
+        headers = dict(self.who, **(headers or {}))
         try:
-            self.connection.request(method, path, body, headers or {}, **how)
+            self.connection.request(method, path, body, headers, **how)
             r = self.connection.getresponse()
         except (http.client.HTTPException, ConnectionError):  # the server had closed it after an error
             self.connection.close()
-            self.connection.request(method, path, body, headers or {}, **how)
+            self.connection.request(method, path, body, headers, **how)
             r = self.connection.getresponse()
         return r.status, {k.lower(): v for k, v in r.getheaders()}, r.read()
 
@@ -284,7 +296,7 @@ def chunked(s):
 
 def raw(s, data, replies):
     """Sends bytes on a connection of their own; status lines and bodies of so many replies."""
-    with socket.create_connection((s.host, s.port), 60) as c:
+    with s.dial() as c:
         c.sendall(data)
         f = c.makefile('rb')
         out = []
@@ -307,6 +319,7 @@ def raw(s, data, replies):
 
 def post(s, body, *headers):
     head = ['POST %s/infer HTTP/1.1' % s.base, 'host: %s' % s.host, 'content-length: %d' % len(body)] + list(headers)
+    head += ['%s: %s' % h for h in s.who.items()]
     return '\r\n'.join(head).encode() + b'\r\n\r\n' + body
 
 
@@ -449,7 +462,8 @@ def metrics(s):
 def main():
     if len(sys.argv) < 3:
         sys.exit(__doc__)
-    s = Server(sys.argv[1], sys.argv[2])
+    option = {k: sys.argv[i + 1] for i, k in enumerate(sys.argv[:-1]) if k in ('--ca', '--token')}
+    s = Server(sys.argv[1], sys.argv[2], option.get('--ca'), option.get('--token'))
     s.learn()
     passed = failed = 0
     for f, only_ours in checks:

@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import random
+import ssl
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -118,16 +119,18 @@ class Client:
     """Calls that wait for their answer. Any number of threads may share one.
 
     addresses: one URL or several of the same pipeline's brokers. timeout: seconds for a whole call, tries included.
-    model: its name; asked for where it is not given. token: sent as a bearer token.
+    model: its name; asked for where it is not given. token: sent as a bearer token. ca: a file of certificates that
+    vouch for the servers, where the system's do not.
     """
 
     def __init__(self, addresses: Union[str, Sequence[str]], model: Optional[str] = None, timeout: float = 5.0,
-                 token: Optional[str] = None):
+                 token: Optional[str] = None, ca: Optional[str] = None):
         self._places = [urlsplit(a if "//" in a else "http://" + a)
                         for a in ([addresses] if isinstance(addresses, str) else addresses)]
         if not self._places or not all(p.hostname for p in self._places):
             raise ValueError("an address is http://HOST:PORT")
         self._timeout, self._token, self._model = timeout, token, model
+        self._tls = ssl.create_default_context(cafile=ca) if any(p.scheme == "https" for p in self._places) else None
         self._first = 0  # the address that replied last
         self._own = threading.local()
         self._open: Dict[int, http.client.HTTPConnection] = {}
@@ -242,8 +245,11 @@ class Client:
         mine: Dict[int, http.client.HTTPConnection] = self._own.__dict__.setdefault("open", {})
         if place not in mine:
             where = self._places[place]
-            kind = http.client.HTTPSConnection if where.scheme == "https" else http.client.HTTPConnection
-            mine[place] = kind(where.hostname or "", where.port, timeout=timeout)
+            if where.scheme == "https":
+                mine[place] = http.client.HTTPSConnection(where.hostname or "", where.port, timeout=timeout,
+                                                          context=self._tls)
+            else:
+                mine[place] = http.client.HTTPConnection(where.hostname or "", where.port, timeout=timeout)
             with self._lock:
                 self._open[id(mine[place])] = mine[place]
         connection = mine[place]
@@ -311,8 +317,8 @@ class AsyncClient:
     """The same calls for asyncio. `most`: requests on their way at once."""
 
     def __init__(self, addresses: Union[str, Sequence[str]], model: Optional[str] = None, timeout: float = 5.0,
-                 token: Optional[str] = None, most: int = 32):
-        self._client = Client(addresses, model, timeout, token)
+                 token: Optional[str] = None, most: int = 32, ca: Optional[str] = None):
+        self._client = Client(addresses, model, timeout, token, ca)
         self._threads = ThreadPoolExecutor(most, "freezeline")
 
     async def __aenter__(self) -> "AsyncClient":
