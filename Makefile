@@ -27,8 +27,9 @@ PACKAGES := libzmq libprotobuf-c yaml-0.1 hiredis openblas jansson libxxhash lib
 HTTP     := libmicrohttpd gnutls
 DNNL     := $(shell test -f /usr/include/dnnl.h && echo 1)
 
-# The sanitizers go with -O1: it compiles in 0.6 of the time, and stacks are easier to read.
-CFLAGS   ?= $(if $(SANITIZE),-O1,-O2) -g
+# The sanitizers go with -O1: it compiles in 0.6 of the time, and stacks are easier to read; of debug information they
+# need lines alone.
+CFLAGS   ?= $(if $(SANITIZE),-O1 -g1,-O2 -g)
 C_FLAGS  := -D_GNU_SOURCE -Iproto -I. -I$(B)/gen $(if $(DNNL),-DFREEZELINE_DNNL) $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null) \
             $(CPPFLAGS) $(CFLAGS) -std=c11 -fno-math-errno -fno-trapping-math $(WARNINGS) \
             $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer)
@@ -100,6 +101,8 @@ $(B)/%.o: %.c $(B)/flags | $(PB_C)
 	$(call say,CC,$<)
 	$(Q)mkdir -p $(@D) && $(CC) $(C_FLAGS) $(EXTRA) -MMD -MP -c -o $@ $<
 
+# Tests wait more than they compute.
+$(B)/tests/unit/%.o $(B)/tests/integration/%.o: EXTRA := -O1
 $(B)/cache_service/train/net%.o $(B)/proto/index/map.o $(B)/proto/index/projection.o: EXTRA := $(LOOPS_FLAGS)
 $(B)/proto/index/half.o $(B)/stages/simd/simd_%.o: EXTRA := $(SIMD_FLAGS)
 ifneq ($(filter x86_64,$(shell uname -m)),)
