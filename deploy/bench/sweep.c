@@ -13,7 +13,7 @@
 #define CONFIRM_MAX    6
 #define STEP_DOWN      0.95
 #define CAPACITY_SHARE 0.5  /* of the duration at a rate */
-#define SHORTEST_S     1.0  /* of any point */
+#define SHORTEST_S     1.0  /* of any point, unless the duration is shorter still */
 #define SATURATED      0.95 /* answered of what was due */
 #define CLOSED_MAX     4096
 
@@ -43,7 +43,7 @@ int sweep_open(struct sweep *s, const struct configuration *of, const struct mea
     closed.arrivals = NULL;
     closed.group = 0;
     closed.closed = of->whole ? 1 : in_flight(of->pipeline);
-    closed.duration_s = fmax(SHORTEST_S, CAPACITY_SHARE * o->duration_s);
+    closed.duration_s = fmax(fmin(SHORTEST_S, o->duration_s), CAPACITY_SHARE * o->duration_s);
     closed.requests = 0;
     closed.watch = false;
     snprintf(closed.phase, sizeof closed.phase, "capacity");
@@ -99,7 +99,7 @@ int sweep_point(struct sweep *s, struct measurement *m, double rate, double seco
     o.rate = rate;
     o.seed += json_array_size(s->points); /* or all would share the luck of one draw */
     o.requests = 0;
-    o.duration_s = fmax(SHORTEST_S, seconds);
+    o.duration_s = fmax(fmin(SHORTEST_S, s->options.duration_s), seconds);
     snprintf(o.phase, sizeof o.phase, "%.4g/s", rate);
     if ((rc = measurement_run(m, s->of, &o, e)))
         return rc;

@@ -276,7 +276,7 @@ static void check_search(double target_ms, bool any)
     struct error e;
     double rate;
 
-    o.duration_s = 1;
+    o.duration_s = 0.4;
     assert_int_equal(sweep_open(&s, &configuration[0], &o, &e), FL_OK);
     assert_int_equal(sweep_highest(&s, &m, target_ms, &rate, &e), FL_OK);
     assert_true(any ? rate > 0.5 * s.capacity_rps && rate < 1.2 * s.capacity_rps : rate == 0);
