@@ -28,22 +28,6 @@ static struct harness *world_up(const char *yaml)
     return h;
 }
 
-/* A file of the pipeline, its first `from` replaced. */
-static void edit(struct harness *h, const char *from, const char *to)
-{
-    char text[4096];
-    FILE *f = fopen(harness_config(h), "r");
-    const char *at;
-
-    assert_non_null(f);
-    text[fread(text, 1, sizeof text - 1, f)] = '\0';
-    fclose(f);
-    assert_non_null(at = strstr(text, from));
-    assert_non_null(f = fopen(harness_config(h), "w"));
-    fprintf(f, "%.*s%s%s", (int)(at - text), text, to, at + strlen(from));
-    assert_int_equal(fclose(f), 0);
-}
-
 static int workers_of(struct harness *h, int stage)
 {
     json_t *root = tool_json(h, "status", ""), *process;

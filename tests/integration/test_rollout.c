@@ -35,22 +35,6 @@ static void put_model(struct harness *h, bool other)
     assert_int_equal(fclose(out), 0);
 }
 
-/* Replaces the first `from` in the pipeline file. */
-static void edit(struct harness *h, const char *from, const char *to)
-{
-    char text[4096];
-    FILE *f = fopen(harness_config(h), "r");
-    const char *at;
-
-    assert_non_null(f);
-    text[fread(text, 1, sizeof text - 1, f)] = '\0';
-    fclose(f);
-    assert_non_null(at = strstr(text, from));
-    assert_non_null(f = fopen(harness_config(h), "w"));
-    fprintf(f, "%.*s%s%s", (int)(at - text), text, to, at + strlen(from));
-    assert_int_equal(fclose(f), 0);
-}
-
 /* Inputs without labels. */
 static void put_data(struct harness *h)
 {

@@ -102,6 +102,22 @@ static inline json_t *tool_json(struct harness *h, const char *command, const ch
     return root;
 }
 
+/* Replaces the first `from` in the pipeline file. */
+static inline void edit(struct harness *h, const char *from, const char *to)
+{
+    char text[4096];
+    FILE *f = fopen(harness_config(h), "r");
+    const char *at;
+
+    assert_non_null(f);
+    text[fread(text, 1, sizeof text - 1, f)] = '\0';
+    fclose(f);
+    assert_non_null(at = strstr(text, from));
+    assert_non_null(f = fopen(harness_config(h), "w"));
+    fprintf(f, "%.*s%s%s", (int)(at - text), text, to, at + strlen(from));
+    assert_int_equal(fclose(f), 0);
+}
+
 /* The pid that status reports for a role that is ready; 0 when it is not there. */
 static inline pid_t pid_of(struct harness *h, const char *role)
 {
