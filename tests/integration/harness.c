@@ -141,7 +141,8 @@ struct harness *harness_new(const char *model, const char *yaml)
         fprintf(f, "model: %s\n", model);
     else
         fprintf(f, "model: %s/tests/data/tiny.onnx\n", h->root);
-    fprintf(f, "state: %s/state\n%s", h->dir, yaml);
+    fprintf(f, "state: %s/state\n%s%s", h->dir, yaml,
+            strstr(yaml, "kernels:") || strstr(yaml, "precision:") ? "" : "kernels: openblas\n");
     assert_int_equal(fclose(f), 0);
     if (pipeline_load(&h->pipeline, h->config, NULL, 0, &e))
         fail_msg("%s", e.text);

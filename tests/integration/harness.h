@@ -22,7 +22,8 @@
 struct harness;
 
 /* Folder and pipeline.yaml with this text (the model's line is written before it: tests/data/tiny.onnx unless
- * `model` says otherwise); loads it. Fails the test when anything goes wrong. */
+ * `model` says otherwise); loads it. Where the text says neither kernels nor precision, kernels are openblas:
+ * they need not be timed whenever a process starts. Fails the test when anything goes wrong. */
 struct harness *harness_new(const char *model, const char *yaml);
 void harness_free(struct harness *h);
 

@@ -242,8 +242,10 @@ static void test_hostile_values(void **state)
             for (int a = 0; a < N(axes); a++)
                 for (int mark = PLOT_LINE; mark <= PLOT_RULES; mark++) {
                     double x[2] = {odd[i], odd[j]}, y[2] = {odd[j], odd[i]};
-                    const char *label[2] = {"<&>", a ? NULL : long_name};
-                    struct plot_series s = {.name = a ? "]]>\x02" : long_name,
+                    const char *name =
+                        i == j ? long_name : "W"; /* copied wherever it stands: not each time */
+                    const char *label[2] = {"<&>", a ? NULL : name};
+                    struct plot_series s = {.name = a ? "]]>\x02" : name,
                                             .mark = mark,
                                             .n = 2,
                                             .x = x,
@@ -251,7 +253,7 @@ static void test_hostile_values(void **state)
                                             .low = y,
                                             .high = x,
                                             .label = label};
-                    struct plot p = {long_name, false, axes[a], axes[(a + mark) % N(axes)], 1, &s};
+                    struct plot p = {name, false, axes[a], axes[(a + mark) % N(axes)], 1, &s};
                     int rc = draw(&p, &e);
                     assert_true(rc == FL_OK || rc == FL_VALUE);
                     if (rc)
@@ -278,10 +280,10 @@ static double largest_y(void)
     return least;
 }
 
-/* A million points make a small picture that still shows the one that stands out, whatever their order. */
+/* Many points make a small picture that still shows the one that stands out, whatever their order. */
 static void test_many_points(void **state)
 {
-    const int n = 1000000;
+    const int n = 200000;
     double *x = malloc((size_t)n * sizeof *x), *y = malloc((size_t)n * sizeof *y);
     const char **label = calloc((size_t)n, sizeof *label);
     struct plot_series s = {.name = "a", .n = n, .x = x, .y = y};
@@ -294,12 +296,12 @@ static void test_many_points(void **state)
         y[i] = 1 + 0.5 * sin(i);
         label[i] = "label";
     }
-    y[654321] = 100;
+    y[123456] = 100;
     assert_int_equal(draw(&p, &e), FL_OK);
     assert_true(size < 60000);
     assert_true(xml_well_formed(text));
     double peak = largest_y();
-    y[654321] = 1;
+    y[123456] = 1;
     assert_int_equal(draw(&p, &e), FL_OK);
     assert_true(fabs(peak - largest_y()) < 25 && peak < 25); /* both reach up to their highest point */
     s.label = label;

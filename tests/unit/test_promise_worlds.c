@@ -28,6 +28,11 @@
 #define CANDIDATES 512     /* numbers */
 #define TEACHING   400     /* requests until caches are taught */
 #define REQUEST_NS 1000000 /* of the learner's time */
+#if defined(__SANITIZE_ADDRESS__)
+#define WORLDS 3 /* of each kind */
+#else
+#define WORLDS 12
+#endif
 
 struct kind {
     enum world_change change;
@@ -312,7 +317,7 @@ static void test_no_epoch_is_over_the_budget_oftener_than_it_may(void **state)
 {
     (void)state;
     for (int c = 0; c < WORLD_CHANGES; c++) {
-        struct outcome o = run(&(struct kind){.change = (enum world_change)c, .burst = 1}, 12, 1);
+        struct outcome o = run(&(struct kind){.change = (enum world_change)c, .burst = 1}, WORLDS, 1);
         assert_true(o.over <= 0.1 && o.epochs > 2 && o.answered > 0.2);
         assert_true(c == STILL ? o.alarmed <= 0.1 && o.over_now <= 0.1 : o.alarmed > 0.1);
     }
