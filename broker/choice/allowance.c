@@ -48,26 +48,33 @@ bool allowance_permits(struct allowance *a, uint64_t now, double cost)
     return cost <= a->per_request || a->credit + accrues(a) >= cost;
 }
 
-void allowance_correct(struct allowance *a, uint64_t now, double more)
+static void add(struct allowance *a, uint64_t now, int requests, double cost)
 {
     double most;
     move_on(a, now);
-    a->slot[a->minute % ALLOWANCE_SLOTS].cost += more;
-    a->sum.cost += more;
+    a->slot[a->minute % ALLOWANCE_SLOTS].requests += requests;
+    a->slot[a->minute % ALLOWANCE_SLOTS].cost += cost;
+    a->sum.requests += requests;
+    a->sum.cost += cost;
     if (isinf(a->per_request))
         return;
     most = ALLOWANCE_RESERVE * a->per_request * (double)a->sum.requests;
-    a->credit = fmax(0, fmin(most, a->credit - more));
+    a->credit = fmax(0, fmin(most, a->credit + requests * accrues(a) - cost));
 }
 
 void allowance_spend(struct allowance *a, uint64_t now, double cost)
 {
-    move_on(a, now);
-    a->slot[a->minute % ALLOWANCE_SLOTS].requests++;
-    a->sum.requests++;
-    if (isfinite(a->per_request))
-        a->credit += accrues(a);
-    allowance_correct(a, now, cost);
+    add(a, now, 1, cost);
+}
+
+void allowance_correct(struct allowance *a, uint64_t now, double more)
+{
+    add(a, now, 0, more);
+}
+
+void allowance_take_back(struct allowance *a, uint64_t now, double cost)
+{
+    add(a, now, -1, -cost);
 }
 
 /* Without moving on: slots that are older than an hour by now are left out. */
@@ -84,7 +91,7 @@ static double of_hour(const struct allowance *a, uint64_t now, bool cost)
 
 uint64_t allowance_requests(const struct allowance *a, uint64_t now)
 {
-    return (uint64_t)of_hour(a, now, false);
+    return (uint64_t)fmax(0, of_hour(a, now, false));
 }
 
 double allowance_mean(const struct allowance *a, uint64_t now)

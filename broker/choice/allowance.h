@@ -22,7 +22,7 @@ struct allowance {
     double credit;
     uint64_t minute; /* the newest slot's */
     struct {
-        uint64_t requests;
+        int64_t requests; /* below 0 where more were taken back than came */
         double cost;
     } slot[ALLOWANCE_SLOTS], sum;
 };
@@ -34,6 +34,8 @@ bool allowance_permits(struct allowance *a, uint64_t now, double cost);
 void allowance_spend(struct allowance *a, uint64_t now, double cost);
 /* One that was counted costs so much more, or less (below 0). */
 void allowance_correct(struct allowance *a, uint64_t now, double more);
+/* One that was counted at that cost was none. */
+void allowance_take_back(struct allowance *a, uint64_t now, double cost);
 /* Of the hour that ends now: requests, and their mean cost (0 without requests). */
 uint64_t allowance_requests(const struct allowance *a, uint64_t now);
 double allowance_mean(const struct allowance *a, uint64_t now);

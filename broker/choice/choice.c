@@ -479,6 +479,13 @@ struct choice_step choice_hurry(struct choice *c, uint64_t now, struct choice_co
     return c->budget.how == CHOOSE_CASCADE ? serve_unsure(c, now, x, CHOICE_WAIT) : step(CHOICE_WAIT);
 }
 
+void choice_end(struct choice *c, uint64_t now, struct choice_course *x)
+{
+    if (!x->over)
+        allowance_take_back(&c->loss, now, x->charged);
+    x->over = true;
+}
+
 /* --- labels --- */
 
 int choice_feedback(struct choice *c, uint64_t id, int32_t label)

@@ -119,6 +119,10 @@ bool choice_without_cache(const struct choice *c, int variant);
 /* How long to wait before choice_hurry, counted from choice_begin. */
 uint64_t choice_patience(const struct choice_course *course);
 
+/* The request ended otherwise: refused, cancelled, too late. It counts no more in the hour's mean. Without
+ * effect after CHOICE_SERVE, and twice. */
+void choice_end(struct choice *c, uint64_t now, struct choice_course *course);
+
 /* The true label of a request that was served. FL_NOT_FOUND: it is not remembered (any more), or the variant
  * that answered it is gone; FL_UNSUPPORTED: this way of choosing learns nothing from labels; FL_VALUE. */
 int choice_feedback(struct choice *c, uint64_t id, int32_t label);
