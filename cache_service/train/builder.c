@@ -13,7 +13,7 @@
 #include <string.h>
 #include <xxhash.h>
 
-#define METHOD_VERSION 4u /* of the algorithms: one more makes every older partial result stale */
+#define METHOD_VERSION 5u /* of the algorithms: one more makes every older partial result stale */
 #define LOOKUP_BLOCK   32
 
 static int check_input(const struct builder_input *in, enum cache_kind *kind, struct error *e)

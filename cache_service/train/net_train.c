@@ -348,7 +348,7 @@ static void judge_epoch(struct trainer *r)
         for (int i = 0; i < n; i++) {
             struct sureness *s = &r->sure[from + i];
             int32_t label =
-                predictor_label(r->batch.out + (size_t)i * (size_t)classes, classes, &s->confidence);
+                predictor_label(r->batch.out + (size_t)i * (size_t)classes, classes, false, &s->confidence);
             s->wrong = label != r->t->labels[r->held[from + i]];
             agree += !s->wrong;
         }

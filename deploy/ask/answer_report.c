@@ -119,7 +119,7 @@ static const char *in_words(const struct asked *f)
 {
     const char *kind = kind_of(f);
 
-    return !strcmp(kind, "learned")  ? " (log odds: 0 is even, 2.2 is 90%)"
+    return !strcmp(kind, "learned")  ? " (log odds against the runner-up: 0 is even, 2.2 is nine to one)"
            : !strcmp(kind, "kmeans") ? " (the majority's share / distance)"
            : !strcmp(kind, "knn")    ? " (the neighbours' share x the sum of 1 / distance)"
                                      : "";

@@ -21,16 +21,18 @@ static const struct usage usage = {
     .command = "build",
     .summary = "Runs data through the model, builds the cache of every exit, chooses thresholds, writes the "
                "artifacts.",
-    .notes = "--train makes the caches; --calibrate sets the thresholds, and should be data that the\n"
-             "network was not trained on. The few pictures that are in both are left out of it; more than\n"
-             "1% are refused. Caches learn the model's own answers; labels are used by cache.threshold:\n"
-             "risk alone, to promise accuracy, and must be classes of the model in --calibrate. Ctrl-C\n"
-             "stops; the same command goes on where it was. --kinds builds each of these kinds for every\n"
-             "exit (but those whose kind the file names), judges them on the same calibration data, and\n"
-             "keeps the one with which the pipeline is fastest.\n\n" DATASET_LAYOUTS "\n"
-             "example:\n"
-             "  freezeline build -c P.yaml --train cifar10:data_batch_1.bin --calibrate "
-             "cifar10:data_batch_5.bin#5000-9999\n",
+    .notes =
+        "--train makes the caches; --calibrate sets the thresholds, and should be data that the\n"
+        "network was not trained on. The few pictures that are in both are left out of it; more than\n"
+        "1% are refused. Caches learn the model's own answers. Labels are used by cache.threshold: risk\n"
+        "alone, to promise accuracy: learned caches learn those of --train too, unless the model hardly\n"
+        "ever agrees with them; those of --calibrate must be classes of the model. Ctrl-C stops; the same\n"
+        "command goes on where it was. --kinds builds each of these kinds for every exit (but those whose\n"
+        "kind the file names), judges them on the same calibration data, and\n"
+        "keeps the one with which the pipeline is fastest.\n\n" DATASET_LAYOUTS "\n"
+        "example:\n"
+        "  freezeline build -c P.yaml --train cifar10:data_batch_1.bin --calibrate "
+        "cifar10:data_batch_5.bin#5000-9999\n",
 };
 
 struct options {
@@ -243,6 +245,8 @@ static int build_all(struct build *b, struct error *e)
     if (!rc)
         warn_where_implausible(b);
     if (!rc)
+        rc = build_lesson(b, e);
+    if (!rc)
         rc = build_candidates(b, e);
     if (!rc)
         rc = b->compare ? compare_kinds(b, e) : take_only(b, e);
@@ -361,6 +365,7 @@ static void release(struct build *b)
     }
     for (int i = 0; i < b->place.n_exits; i++)
         cache_free(b->cache[i]);
+    free(b->lesson);
     extracted_release(&b->train);
     extracted_release(&b->calibrate);
     duplicates_release(&b->duplicates);

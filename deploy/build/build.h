@@ -23,6 +23,8 @@ struct build {
     struct dataset *train_data, *calibrate_data;
     struct duplicates duplicates; /* in them */
     struct extracted train, calibrate;
+    int32_t
+        *lesson; /* [rows of train]: what learned caches are taught to say; NULL: the model's own labels */
     int threads, batch;
     struct progress progress;
     bool compare, wanted[KINDS];                   /* --kinds */
@@ -41,6 +43,8 @@ struct build {
 
 /* Whether a cache of kind k is to be made for exit i. */
 bool build_wants(const struct build *b, int i, int k);
+/* Fills b->lesson once b->train is there. FL_NOMEM. */
+int build_lesson(struct build *b, struct error *e);
 /* Fills b->made from what was extracted, on all of b->threads. FL_CANCELLED, and whatever
  * builder_build says. */
 int build_candidates(struct build *b, struct error *e);

@@ -12,7 +12,9 @@
 #include <string.h>
 
 #include "blank_manifest.h"
+#include "deploy/data/augment.h"
 #include "deploy/tool/interrupt.h"
+#include "plausibility.h"
 #include "stages/simd/team.h"
 #include "deploy/tool/state.h"
 
@@ -98,6 +100,28 @@ static int on_progress(void *arg, const char *phase, int64_t done, int64_t total
 
 /* ---- */
 
+/* The true label where it is known and a promise is about accuracy: a cache that imitates mistakes makes its
+ * own besides. A mixed copy shows two classes, so there the model's own label stands, as where labels look
+ * like those of another model. */
+int build_lesson(struct build *b, struct error *e)
+{
+    const struct extracted *x = &b->train;
+    struct plausibility a = {0};
+
+    for (int64_t i = 0; i < x->records; i++)
+        plausibility_add(&a, dataset_label(b->train_data, i), x->label[i]);
+    if (b->pipeline->cache.rule != THRESHOLD_RISK || promised_terms(b->pipeline).agreement || !a.n ||
+        plausibility_is_low(&a))
+        return FL_OK;
+    if (!(b->lesson = malloc(sizeof *b->lesson * (size_t)x->rows)))
+        return error_set(e, FL_NOMEM, "no memory for labels");
+    for (int64_t i = 0; i < x->rows; i++) {
+        int32_t label = i / x->records < AUGMENT_MIXED ? dataset_label(b->train_data, i % x->records) : -1;
+        b->lesson[i] = label >= 0 && label < x->classes ? label : x->label[i];
+    }
+    return FL_OK;
+}
+
 /* Copies are for what learns; points and centroids are made of the data themselves. */
 static int64_t rows_for(const struct build *b, int k)
 {
@@ -117,7 +141,7 @@ static int make(struct job *j, int k, struct error *e)
         .kind = kinds_name[k],
         .classes = b->train.classes,
         .train = &train,
-        .train_labels = b->train.label,
+        .train_labels = b->lesson && !strcmp(kinds_name[k], "learned") ? b->lesson : b->train.label,
         .train_scores = &scores,
         .pictures = b->train.records,
         .calibrate = &b->calibrate.descriptor[i],

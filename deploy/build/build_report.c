@@ -36,9 +36,10 @@ int build_print_json(const struct build *b, struct error *e)
             "calibration_label_agreement", report_rounded(o->label_agreement, 6));
         if (exit && is_learned(b, i))
             json_object_set_new(exit, "recipe",
-                                json_pack("{s:i, s:o, s:o}", "tried", b->recipe[i].tried, "rate",
+                                json_pack("{s:i, s:o, s:o, s:b}", "tried", b->recipe[i].tried, "rate",
                                           report_rounded(b->recipe[i].rate, 6), "drop",
-                                          report_rounded(b->recipe[i].drop, 6)));
+                                          report_rounded(b->recipe[i].drop, 6), "true_labels",
+                                          b->lesson != NULL));
         json_array_append_new(exits, exit);
     }
     if ((rc = build_pays(b, &pays, &known, e))) {

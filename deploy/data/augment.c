@@ -60,7 +60,7 @@ void augment_planes(const struct augmentation *a, int64_t record, int copy, floa
 
     shuffle_seed(&s, a->seed ^ ((uint64_t)record * 0x9e3779b97f4a7c15u), (uint64_t)copy);
     move_image(a, record, &s, whole, out);
-    if (copy < 2)
+    if (copy < AUGMENT_MIXED)
         return;
     other = (int64_t)(shuffle_uniform(&s) * (double)dataset_count(a->data));
     move_image(a, other, &s, whole, second);

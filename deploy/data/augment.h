@@ -12,6 +12,8 @@
 
 #include "dataset.h"
 
+#define AUGMENT_MIXED 2 /* the first copy that is */
+
 struct augmentation {
     const struct dataset *data;
     uint64_t seed;

@@ -155,7 +155,7 @@ static void judge(const struct cache *c, const float *h, const struct neighbour 
     *out = no_verdict;
     if (c->kind == CACHE_LEARNED) {
         predictor_scores(&c->learned, h, scores);
-        out->label = predictor_label(scores, c->classes, &out->confidence);
+        out->label = predictor_label(scores, c->classes, c->learned.against_all, &out->confidence);
     } else if (n == 0) {
         return;
     } else if (c->kind == CACHE_KNN) {

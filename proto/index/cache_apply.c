@@ -69,6 +69,7 @@ static int copy_learned(struct cache *to, const struct cache *from)
     int rc = predictor_new(&to->learned, p->nodes, to->classes);
     if (rc != FL_OK)
         return rc;
+    to->learned.against_all = p->against_all;
     memcpy(to->learned.weights, p->weights, (size_t)p->classes * (size_t)p->nodes * sizeof *p->weights);
     memcpy(to->learned.bias, p->bias, (size_t)p->classes * sizeof *p->bias);
     return FL_OK;

@@ -23,6 +23,8 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "packed caches are lit
 #define PACK_SECTIONS 8
 #define PACK_ALIGN    64u
 
+#define AGAINST_RUNNER_UP 1 /* what the confidence of a learned cache is; packs of before have 0 */
+
 enum pack_dtype { PACK_F32 = 1, PACK_F16, PACK_I32, PACK_U32 };
 static const uint64_t dtype_size[] = {0, 4, 2, 4, 4};
 
@@ -35,7 +37,7 @@ struct pack_header {
     char exit[64];
     uint8_t identity[16];
     uint64_t epoch, tag;
-    int32_t dim, nodes, classes, k;
+    int32_t dim, nodes, classes, k; /* k: of knn; of learned, AGAINST_RUNNER_UP or 0 */
     int64_t entries, oldest;
     float threshold;
     int32_t side; /* of a map; 0: the projection is dense */
@@ -121,6 +123,8 @@ static struct pack_header header_of(const struct cache *c, const struct packer *
     if (c->kind == CACHE_KNN) {
         h.k = c->knn.k;
         h.oldest = c->knn.oldest;
+    } else if (c->kind == CACHE_LEARNED) {
+        h.k = c->learned.against_all ? 0 : AGAINST_RUNNER_UP;
     }
     return h;
 }
@@ -357,6 +361,7 @@ static int take_learned(struct unpacker *u, struct cache *c)
     struct predictor *p = &c->learned;
     p->nodes = h->nodes;
     p->classes = h->classes;
+    p->against_all = h->k != AGAINST_RUNNER_UP;
     p->weights = take(u, "head", PACK_F32, h->classes, h->nodes);
     p->bias = take(u, "head_bias", PACK_F32, 1, h->classes);
     if (u->rc)

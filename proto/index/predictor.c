@@ -43,7 +43,7 @@ void predictor_scores(const struct predictor *p, const float *h, float *scores)
     }
 }
 
-int32_t predictor_label(const float *scores, int classes, float *log_odds)
+int32_t predictor_label(const float *scores, int classes, bool against_all, float *log_odds)
 {
     int32_t best = 0;
     float others = 0, second = -INFINITY;
@@ -51,8 +51,8 @@ int32_t predictor_label(const float *scores, int classes, float *log_odds)
         best = scores[c] > scores[best] ? c : best;
     for (int c = 0; c < classes; c++)
         second = c != best && scores[c] > second ? scores[c] : second;
-    for (int c = 0; c < classes; c++)
+    for (int c = 0; against_all && c < classes; c++)
         others += c != best ? expf(scores[c] - second) : 0;
-    *log_odds = classes > 1 ? scores[best] - second - logf(others) : FLT_MAX;
+    *log_odds = classes == 1 ? FLT_MAX : scores[best] - second - (against_all ? logf(others) : 0);
     return best;
 }

@@ -1,13 +1,15 @@
 /* predictor.h - the second half of a learned cache: from the relu layer to scores, label and confidence
  * (GATI, arXiv 2101.07344)
  *
- * scores = W h + b. The label is the class with the largest score; its confidence the log odds of that class,
- * log p / (1 - p) with p its softmax share: monotone in p, but it does not run out of digits near 1 as p
- * does.
+ * scores = W h + b. The label is the class with the largest score; its confidence the log odds of that class
+ * against the runner-up, log p1 / p2 with p the softmax shares: the difference of the two largest scores.
+ * With many classes it tells better than the odds against all others which answers the network would change:
+ * what is spread thinly over ninety classes is no rival.
  */
 #ifndef FREEZELINE_PREDICTOR_H
 #define FREEZELINE_PREDICTOR_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -16,14 +18,15 @@
 struct predictor {
     int nodes, classes;
     float *weights, *bias; /* [classes][nodes], [classes] */
+    bool against_all;      /* confidence is log p1 / (1 - p1), as the threshold of an older pack means it */
 };
 
 int predictor_new(struct predictor *p, int nodes, int classes);
 void predictor_release(struct predictor *p);
 size_t predictor_bytes(const struct predictor *p);
 void predictor_scores(const struct predictor *p, const float *h, float *scores);
-/* The class with the largest score (ties: the lower) and its log odds; one class alone: infinity's stand-in
- * FLT_MAX. */
-int32_t predictor_label(const float *scores, int classes, float *log_odds);
+/* The class with the largest score (ties: the lower) and its log odds against the runner-up, or against all
+ * others; one class alone: infinity's stand-in FLT_MAX. */
+int32_t predictor_label(const float *scores, int classes, bool against_all, float *log_odds);
 
 #endif

@@ -65,7 +65,8 @@ static void test_kmeans_by_hand(void **state)
     cache_free(c);
 }
 
-/* Scores (2, 1, 0): the log odds of the first are 2 - log(e^1 + e^0). */
+/* Scores (2, 1, 0): the log odds of the first are 2 - 1 against the runner-up, 2 - log(e^1 + e^0) against
+ * all. */
 static struct cache *small_learned(void)
 {
     struct projection *p = sample_identity(2);
@@ -126,12 +127,14 @@ static void test_learned_by_hand(void **state)
     struct cache_verdict v = sample_lookup(c, x);
     (void)state;
     assert_int_equal(v.label, 0);
-    assert_true(near(v.confidence, 2 - log(exp(1) + 1)));
+    assert_true(near(v.confidence, 1));
     assert_true(v.hit);
     v = sample_lookup(c, y);
     assert_int_equal(v.label, 1);
-    assert_true(near(v.confidence, 0.5 - log(2)));
+    assert_true(near(v.confidence, 0.5));
     assert_false(v.hit);
+    c->learned.against_all = true;
+    assert_true(near(sample_lookup(c, x).confidence, 2 - log(exp(1) + 1)));
     cache_free(c);
 }
 
@@ -233,10 +236,11 @@ static void test_pack_and_unpack(void **state)
     static const float points[] = {1, 0, 2, 0, 4, 0};
     static const int32_t labels[] = {0, 1, 1};
     struct cache *made[] = {two_class_kmeans(), sample_knn(2, 2, 2, points, labels, 3), small_learned(),
-                            small_map()},
+                            small_map(), small_learned()},
                  *read;
     (void)state;
-    for (int i = 0; i < 4; i++) {
+    made[4]->learned.against_all = true; /* as packs of before are */
+    for (int i = 0; i < 5; i++) {
         void *data, *again;
         size_t size, size_again;
         assert_int_equal(cache_pack(made[i], &data, &size), FL_OK);

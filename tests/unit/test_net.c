@@ -193,7 +193,7 @@ static void check_recalled(const struct projection *p, const struct net_shape *s
 {
     float *floats = malloc(net_floats(shape) * sizeof *floats);
     float was[ROWS * 4 * 8], weights[CLASSES * 4 * 8], bias[CLASSES] = {0};
-    struct predictor head = {shape->nodes, CLASSES, weights, bias};
+    struct predictor head = {shape->nodes, CLASSES, weights, bias, false};
     struct net m = net_over(floats, shape);
     struct shuffle s;
     assert_non_null(floats);
