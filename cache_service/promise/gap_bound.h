@@ -4,16 +4,19 @@
  * are drawn alike, `lost` have d = 1 and `won` have d = -1. The test is exact: no normal approximation, no
  * order of the points. Pure functions.
  *
- * "E[d] >= gap" leaves open how often d is not 0, and the more often, the wider lost - won spreads. As Berger
- * and Boos propose (JASA 1994), that share is bounded first, at GAP_NUISANCE of delta (Clopper and Pearson
- * 1934), and the worst case within the bound has to be improbable at what is left of delta:
+ * "E[d] >= gap" leaves open how often d is not 0, and the more often, the wider lost - won spreads. So counts
+ * are ordered by how many deviations they are below the gap, t = -x / sqrt(lost + won + 1 + x) with x = n gap
+ * - (lost - won), the spread being that of the counts and of what the hypothesis misses in them (as in score
+ * tests of paired shares, Tango 1998; an ordering by lost - won alone would have to fear the widest spread).
+ * A test rejects when counts with a t as small as this are improbable at delta whatever P(d = -1) is,
  *
- *     sup over P(d = -1) = w, P(d = 1) = w + gap of P(lost' - won' <= lost - won)  <=  delta (1 -
- * GAP_NUISANCE)
+ *     sup over P(d = -1) = w, P(d = 1) = w + gap of P(t' <= t)  <=  delta (1 - GAP_NUISANCE)
  *
- * The supremum is not sought at some points only: P falls as P(d = 1) grows and grows with P(d = -1), so the
- * lowest of the one and the highest of the other bound it over an interval of w; intervals are halved until
- * the bound decides.
+ * where how often d is not 0 is bounded first, at GAP_NUISANCE of delta (Clopper and Pearson 1934; Berger and
+ * Boos, JASA 1994). The supremum is not sought at some points only: the counts with t' <= t, and what has
+ * fewer losses or more wins than one of them, grow more probable as P(d = 1) falls and as P(d = -1) grows, so
+ * the lowest of the one and the highest of the other bound it over an interval of w; intervals are halved
+ * until the bound decides.
  */
 #ifndef FREEZELINE_GAP_BOUND_H
 #define FREEZELINE_GAP_BOUND_H
@@ -21,7 +24,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define GAP_NUISANCE 0.1 /* of delta */
+#define GAP_NUISANCE 0.02 /* of delta */
 
 struct gap_counts {
     int64_t n, lost, won;

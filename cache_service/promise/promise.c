@@ -291,15 +291,16 @@ static int check_kept(const struct evidence *ev, const struct promise_terms *t,
 
 static int64_t planning_points(int64_t points)
 {
-    double n = (double)points * PROMISE_PLAN_SHARE;
-    return n < PROMISE_PLAN_MOST ? (int64_t)n : PROMISE_PLAN_MOST;
+    double all = (double)points,
+           n = fmax(PROMISE_PLAN_SHARE * all, fmin(PROMISE_PLAN_FEW * all, PROMISE_PLAN_SOME));
+    return (int64_t)fmin(n, PROMISE_PLAN_MOST);
 }
 
 int64_t promise_points_needed(const struct promise_terms *t)
 {
     double delta = 1 - t->certainty;
     int64_t certify = delta < 0.5 ? gap_points_needed(t->budget, delta, !t->agreement) : 1;
-    int64_t points = (int64_t)((double)certify / (1 - PROMISE_PLAN_SHARE));
+    int64_t points = certify;
     while (points - planning_points(points) < certify || planning_points(points) < 1)
         points++;
     return points;

@@ -1,7 +1,7 @@
 /* promise.h - the thresholds of all exits together, so that early answers keep a promise (Learn then Test,
  * Angelopoulos et al. 2021; for early exits: Jazbec et al. 2024)
  *
- * Evidence is split in two. The first part, PROMISE_PLAN_SHARE of it and at most PROMISE_PLAN_MOST, plans:
+ * Evidence is split in two. The first part, a tenth of it where that is enough, plans:
  * which exits pay, and one order of threshold vectors from timid to bold. The rest certifies: it goes along
  * that order and stops at the first vector whose loss cannot be bounded (risk.h). As the order does not
  * depend on the second part, the bound holds for finitely many points with the certainty that is asked for.
@@ -11,8 +11,10 @@
 
 #include "evidence.h"
 
-#define PROMISE_PLAN_SHARE 0.3
-#define PROMISE_PLAN_MOST  10000 /* points: an order gets hardly better by more, a bound does */
+#define PROMISE_PLAN_FEW   0.3 /* of the points, until PROMISE_PLAN_SOME plan .. */
+#define PROMISE_PLAN_SOME  500
+#define PROMISE_PLAN_SHARE 0.1   /* .. then of them all .. */
+#define PROMISE_PLAN_MOST  10000 /* .. up to so many: an order gets hardly better by more, a bound does */
 #define PROMISE_PRECISION  0.1
 
 struct promise_terms {
