@@ -238,8 +238,9 @@ fuzz-run: $(FUZZERS)
 	$(SAN_ENV) $$t -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -max_len=65536 -entropic=0 -verbosity=0 -print_final_stats=1 \
 	    -artifact_prefix=build/fuzz/$$n- build/fuzz/$$n tests/fuzz/corpus/$$n || rc=1; done; exit $$rc
 
-paper: deps ## the paper's experiment: make paper CIFAR10=DIRECTORY MODEL=FILE.onnx [SET="KEY=VALUE ..."]
-	$(Q)$(MAKE) --no-print-directory $(PARALLEL) all && deploy/scripts/paper.sh '$(CIFAR10)' '$(MODEL)' $(SET)
+paper: deps ## the paper's experiment: make paper MODELS=DIRECTORY CIFAR10=DIRECTORY CIFAR100=DIRECTORY [CONFIG=FILE] [SET="KEY=VALUE ..."]
+	$(Q)$(MAKE) --no-print-directory $(PARALLEL) all && \
+	deploy/scripts/paper.sh -m '$(MODELS)' -a '$(CIFAR10)' -b '$(CIFAR100)' -k '$(SET)' $(CONFIG)
 
 bench: deps ## step, ours, peer, limit, ratio: make bench [TABLE="--model M.onnx --pipeline P.yaml --data D ..."]
 	$(Q)$(MAKE) --no-print-directory $(PARALLEL) bench-programs && tests/bench/table.py $(TABLE)
