@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/whole_file.h"
+#include "config/variants.h"
 #include "deploy/supervise/launch.h"
 #include "deploy/tool/state.h"
 
@@ -22,38 +23,10 @@ static void drop(char **text)
 /* One broker, default endpoints, no HTTP, no Redis, nothing learned. */
 static int keep_apart(struct pipeline *p, struct error *e)
 {
-    char *state, *endpoint;
+    char *state;
 
     if (asprintf(&state, "%s/rollout", p->state) < 0)
         return error_set(e, FL_NOMEM, "no memory");
-    free(p->state);
-    p->state = state;
-    for (int i = 0; i < p->broker.n_replicas; i++) {
-        struct broker_replica *b = &p->broker.replica[i];
-        drop(&b->requests);
-        drop(&b->control);
-        drop(&b->results);
-        drop(&b->http);
-        drop(&b->host);
-    }
-    p->broker.n_replicas = 0;
-    drop(&p->broker.requests);
-    drop(&p->broker.control);
-    drop(&p->broker.results);
-    drop(&p->broker.http);
-    if (p->cache.n_endpoints == 1) {
-        drop(&p->cache.endpoint[0]);
-        p->cache.n_endpoints = 0; /* the default */
-    }
-    for (int i = 0; i < p->cache.n_endpoints; i++) {
-        if (asprintf(&endpoint, "ipc://%s/sock/cache.%d", state, i) < 0)
-            return error_set(e, FL_NOMEM, "no memory");
-        free(p->cache.endpoint[i]);
-        p->cache.endpoint[i] = endpoint;
-    }
-    for (int s = 0; s < p->n_stages; s++)
-        for (int r = 0; r < p->stage[s].n_replicas; r++)
-            drop(&p->stage[s].replica[r].endpoint);
     drop(&p->redis.endpoint);
     p->redis.managed = false;
     for (int i = 0; i < p->redis.n_sentinels; i++)
@@ -62,8 +35,7 @@ static int keep_apart(struct pipeline *p, struct error *e)
     drop(&p->redis.master);
     p->updates.learn = false;
     p->updates.sample = p->updates.audit = 0;
-    p->security.mode = SECURITY_LOOPBACK;
-    return FL_OK;
+    return pipeline_set_apart(p, state, e);
 }
 
 static int write_file(const struct beside *b, const struct pipeline *p, struct error *e)

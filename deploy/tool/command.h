@@ -31,6 +31,8 @@ int command_scale(int argc, char **argv, struct error *e);
 int command_status(int argc, char **argv, struct error *e);
 int command_logs(int argc, char **argv, struct error *e);
 int command_down(int argc, char **argv, struct error *e);
+/* Runs a command, once for each of the file's `variants` where it is one on all of them. */
+int command_each_variant(const char *command, command_function run, int argc, char **argv, struct error *e);
 int command_infer(int argc, char **argv, struct error *e);
 int command_bench(int argc, char **argv, struct error *e);
 int command_simulate(int argc, char **argv, struct error *e);

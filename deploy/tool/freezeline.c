@@ -106,7 +106,7 @@ static int run_command(const struct command *c, int argc, char **argv)
 {
     struct error e = {0};
     char who[32];
-    int rc = c->run(argc, argv, &e);
+    int rc = command_each_variant(c->name, c->run, argc, argv, &e);
 
     snprintf(who, sizeof who, " %s", c->name);
     return finish(who, rc, &e);
