@@ -19,6 +19,8 @@
 #include "wire/hello.h"
 #include "dispatch.h"
 #include "relay_links.h"
+#include "broker/choice/figures.h"
+#include "config/variants.h"
 
 #define BURST         256  /* messages taken from one socket before it is the next one's turn; .. */
 #define BURST_CLIENTS 32   /* .. fewer from clients, so that a flood of requests keeps no results waiting */
@@ -190,6 +192,29 @@ static int open_doors(struct broker *b, struct error *e)
     return FL_OK;
 }
 
+/* The other variants are pipelines of their own, to whose brokers this one hands requests on. */
+static int meet_variants(struct broker *b, const struct hello *self, struct error *e)
+{
+    const struct pipeline *p = b->pipeline;
+    struct choice *choice = NULL;
+    bool unmeasured = false;
+    int rc = figures_choice(&choice, p, self->incarnation, &unmeasured, e);
+
+    if (!rc && (rc = dispatch_set_variants(b->dispatch, choice, p->variant[0].name, p->n_variants)))
+        choice_free(choice);
+    if (unmeasured)
+        log_warn("not all variants are measured: `freezeline variants -c %s --data D` does that", p->path);
+    for (int i = 1; i < p->n_variants && !rc; i++) {
+        char *endpoint;
+        if (!(rc = variant_endpoint(&endpoint, p, i, (int)self->replica, e)) &&
+            (rc = dispatch_add_variant(b->dispatch, i, p->variant[i].name, endpoint)))
+            error_set(e, (enum fl_code)rc, "variant %s cannot be reached at %s", p->variant[i].name,
+                      endpoint);
+        free(endpoint);
+    }
+    return rc;
+}
+
 int broker_new(struct broker **out, const struct pipeline *p, int index, struct error *e)
 {
     struct broker *b = calloc(1, sizeof *b);
@@ -211,7 +236,7 @@ int broker_new(struct broker **out, const struct pipeline *p, int index, struct 
                        p->broker.max_requests);
         goto fail;
     }
-    if ((rc = open_doors(b, e)))
+    if ((rc = open_doors(b, e)) || (p->n_variants > 1 && (rc = meet_variants(b, &self, e))))
         goto fail;
     *out = b;
     return FL_OK;

@@ -60,6 +60,8 @@ void dispatch_free(struct dispatch *d)
     responses_free(d->responses);
     responses_free(d->repeats);
     registry_free(d->registry);
+    choice_free(d->choice);
+    free(d->course);
     span_log_free(&d->spans);
     free(d);
 }
@@ -185,8 +187,10 @@ uint64_t dispatch_tick(struct dispatch *d, uint64_t now)
             dispatch_shadow_ended(d, e, -1, NULL);
         else if (e->deadline_ns <= now)
             dispatch_expire(d, e, now);
-        else if (e->relay)
-            dispatch_handed_back(d, e, "it did not answer in time", now);
+        else if (dispatch_hurries(d, e, now))
+            continue;
+        else if (e->list == REQUESTS_RELAYED)
+            dispatch_relays_late(d, e, now);
         else
             dispatch_overdue(d, e, now);
     }
@@ -216,6 +220,7 @@ uint64_t dispatch_tick(struct dispatch *d, uint64_t now)
 
 void dispatch_abandon(struct dispatch *d, uint64_t now)
 {
+    d->ends = true;
     for (int i = 0; i < requests_slots(d->requests); i++) {
         struct request_entry *e = requests_slot(d->requests, i);
         if (e && e->original)

@@ -50,6 +50,13 @@ void dispatch_client(struct dispatch *d, const struct peer *from, const struct m
 int dispatch_result(struct dispatch *d, const struct result *r, zmq_msg_t *payload, uint64_t came_ns,
                     uint64_t now, struct error *e);
 void dispatch_control(struct dispatch *d, const struct peer *from, const struct message *m, uint64_t now);
+/* Requests are answered by n variants of the model as `choice` (taken) says: variant 0 is this pipeline,
+ * called `own` (borrowed). FL_NOMEM: choice stays the caller's. */
+struct choice;
+int dispatch_set_variants(struct dispatch *d, struct choice *choice, const char *own, int n);
+/* Variant 1 and so on is that pipeline: it is not there until dispatch_away says otherwise. As
+ * dispatch_io.aim. */
+int dispatch_add_variant(struct dispatch *d, int variant, const char *name, const char *endpoint);
 /* The other pipeline in this place has answered. */
 void dispatch_answered(struct dispatch *d, int place, const struct answer *its, zmq_msg_t *scores,
                        uint64_t now);

@@ -154,7 +154,7 @@ static void admit(struct dispatch *d, const struct peer *from, const struct requ
     struct request_entry *e, *leader;
     struct response known;
     enum response_state state;
-    bool handed_on;
+    uint32_t variants = 0;
     int ahead = dispatch_ahead(d) - requests_behind(d->requests, turn_of(d, r, now)), rc;
     uint64_t time_ns = time_of(d, r), deadline_ns = sent_at(d, r, now, time_ns) + time_ns;
     if (deadline_ns <= now) {
@@ -175,8 +175,11 @@ static void admit(struct dispatch *d, const struct peer *from, const struct requ
     state = dispatch_ask_known(d, e, &known, &leader);
     if (state == RESPONSE_NEW) {
         admission_asked(&d->admission, time_ns);
-        handed_on = dispatch_hand_on(d, e, now);
-        if (!handed_on && admission_refuses(&d->admission, ahead, d->room, deadline_ns - now)) {
+        bool room_here = !admission_refuses(&d->admission, ahead, d->room, deadline_ns - now);
+        bool handed_on = dispatch_hand_on(d, e, now);
+        if (!handed_on)
+            variants = dispatch_choose(d, e, room_here, now);
+        if (!handed_on && !variants && !room_here) {
             requests_remove(d->requests, e);
             refuse_overload(d, from, r, ahead, deadline_ns - now);
             return;
@@ -184,7 +187,7 @@ static void admit(struct dispatch *d, const struct peer *from, const struct requ
         d->retry_tokens += RETRY_TOKENS_EACH;
         if (d->retry_tokens > RETRY_TOKENS_MAX)
             d->retry_tokens = RETRY_TOKENS_MAX;
-        if (!handed_on) {
+        if (!handed_on && (!variants || variants & 1)) {
             if (d->pipeline->traces.to && sampling_traces(e->id, d->pipeline->traces.share))
                 e->flags |= JOB_TRACE;
             dispatch_compute(d, e);
@@ -198,6 +201,8 @@ static void admit(struct dispatch *d, const struct peer *from, const struct requ
         dispatch_answer_known(d, e, &known, now);
     else if (state == RESPONSE_UNDER_WAY)
         dispatch_follow(d, e, leader);
+    else if (variants & ~1u)
+        dispatch_ask_variants(d, e, variants, now);
 }
 
 void dispatch_request(struct dispatch *d, const struct peer *from, const struct request *r,
@@ -222,7 +227,7 @@ void dispatch_request(struct dispatch *d, const struct peer *from, const struct 
     } else if (d->drain_until_ns > now) {
         d->counters.refused++;
         refuse(d, from, r->id, FL_UNAVAILABLE, 0, "the pipeline is draining and admits no more");
-    } else if (hopeless(d, now, &stage)) {
+    } else if (hopeless(d, now, &stage) && !dispatch_variant_ready(d, now)) {
         d->counters.refused++;
         error_set(&error, FL_UNAVAILABLE, "stage %d has no ready worker", stage);
         refuse(d, from, r->id, FL_UNAVAILABLE, 0, error.text);

@@ -42,14 +42,19 @@ struct answer *dispatch_begin_answer(struct dispatch *d, const struct request_en
     a->id = e->client_id;
     a->request = e->id;
     a->attempts = e->attempt + e->handed_on;
+    if (d->variant)
+        snprintf(a->variant, sizeof a->variant, "%s", d->variant);
     return a;
 }
 
 void dispatch_answer_error(struct dispatch *d, struct request_entry *e, uint32_t code, const char *text,
                            uint32_t retry_ms, uint64_t now)
 {
-    struct answer *a = dispatch_begin_answer(d, e);
+    struct answer *a;
     struct request_entry *f, *next;
+    if (dispatch_fails_over(d, e, code, now))
+        return;
+    a = dispatch_begin_answer(d, e);
     a->error = code;
     a->exit = a->label = -1;
     a->broker_ns = e->broker_ns;
@@ -153,15 +158,19 @@ static struct tensor scores_in(const struct result *r, zmq_msg_t *payload)
 static void answer_result(struct dispatch *d, struct request_entry *e, const struct result *r,
                           zmq_msg_t *scores, uint64_t came_ns, uint64_t now)
 {
-    struct answer *a = dispatch_begin_answer(d, e);
+    struct answer *a;
     zmq_msg_t copy; /* a reference: sending moves the scores away */
     struct tensor told;
     int answered_by = r->trace.n ? (int)r->trace.stage[r->trace.n - 1].stage : -1;
+    float confidence = r->confidence;
 
+    if (dispatch_weighs(d, e, r, scores, &confidence, now))
+        return;
+    a = dispatch_begin_answer(d, e);
     a->scores = r->scores;
     a->label = r->label;
     a->exit = r->exit;
-    a->confidence = r->confidence;
+    a->confidence = confidence;
     a->epoch = r->exit >= 0 ? r->epoch : 0;
     dispatch_fill_times(d, e, r, came_ns, now, a);
     dispatch_count_times(d, a);
@@ -349,6 +358,12 @@ void dispatch_expire(struct dispatch *d, struct request_entry *e, uint64_t now)
     dispatch_answer_error(d, e, FL_DEADLINE, text, dispatch_retry_ms(d), now);
 }
 
+/* An attempt is under way here. */
+static bool is_sent(const struct request_entry *e)
+{
+    return e->list != REQUESTS_WAITING && e->list != REQUESTS_RELAYED;
+}
+
 /* Whoever was the last on the way has sent what cannot be. The request, if it is his, is tried elsewhere. */
 static void blame(struct dispatch *d, struct request_entry *e, const struct result *r,
                   const struct error *why, uint64_t now)
@@ -360,8 +375,8 @@ static void blame(struct dispatch *d, struct request_entry *e, const struct resu
     if (!r->trace.n || (int64_t)last->stage >= registry_stages(d->registry) ||
         (int64_t)last->replica >= registry_replicas(d->registry, (int)last->stage))
         return;
-    if (e && !e->original && r->attempt == e->attempt && e->list != REQUESTS_WAITING &&
-        (int)last->stage < e->n_route && e->route[last->stage] == last->replica) {
+    if (e && !e->original && r->attempt == e->attempt && is_sent(e) && (int)last->stage < e->n_route &&
+        e->route[last->stage] == last->replica) {
         failed = *r;
         failed.error = FL_PROTOCOL;
         failed.trace.n = (int)last->stage;
@@ -417,7 +432,7 @@ int dispatch_result(struct dispatch *d, const struct result *r, zmq_msg_t *paylo
         left_the_queue(d, e);
     if (r->error == FL_OK) {
         on_success(d, r);
-        if (r->attempt == e->attempt && e->list != REQUESTS_WAITING) {
+        if (r->attempt == e->attempt && is_sent(e)) {
             learn(d, &r->trace, now - e->sent_ns);
             router_learn(d->registry, &r->trace, dispatch_return_ns(e, r, came_ns), now - e->sent_ns);
         }
@@ -430,7 +445,7 @@ int dispatch_result(struct dispatch *d, const struct result *r, zmq_msg_t *paylo
         blame(d, e, r, &why, now);
     } else if (is_final(r->error)) {
         dispatch_answer_error(d, e, r->error, r->text, 0, now);
-    } else if (e->list != REQUESTS_WAITING && r->attempt == e->attempt) {
+    } else if (is_sent(e) && r->attempt == e->attempt) {
         if (r->error == FL_DEADLINE)
             on_drop(d, e, r, now);
         else

@@ -54,24 +54,48 @@ static void sort_out(struct dispatch *d, const struct feedback *f, struct feedba
     }
 }
 
-void dispatch_feedback(struct dispatch *d, const struct peer *from, const struct feedback *f, uint64_t now)
+/* What the choice among variants learns from them. False: it learns nothing. */
+static bool teach_choice(struct dispatch *d, const struct feedback *f, struct feedback *reply)
+{
+    if (!d->choice || (d->pipeline->choose != CHOOSE_EXP3 && d->pipeline->choose != CHOOSE_EXP4))
+        return false;
+    for (int i = 0; i < f->n; i++) {
+        int rc = choice_feedback(d->choice, f->item[i].request, f->item[i].label);
+        reply->taken += rc == FL_OK;
+        reply->wrong += rc == FL_VALUE;
+        reply->foreign += rc == FL_NOT_FOUND;
+    }
+    return true;
+}
+
+/* To a cache service that learns. */
+static void teach_caches(struct dispatch *d, const struct feedback *f, struct feedback *reply)
 {
     const struct member *m = who_learns(d);
-    struct feedback reply = {.sequence = f->sequence}, *out = &d->out.feedback;
-    refill(d, now);
+    struct feedback *out = &d->out.feedback;
+
     d->out.type = MESSAGE_FEEDBACK;
     memset(out, 0, sizeof *out);
     if (d->pipeline->cache.rule != THRESHOLD_RISK || !d->pipeline->updates.learn)
-        reply.error = FL_UNSUPPORTED;
+        reply->error = FL_UNSUPPORTED;
     else if (!m)
-        reply.error = FL_UNAVAILABLE;
+        reply->error = FL_UNAVAILABLE;
     else
-        sort_out(d, f, out, &reply);
+        sort_out(d, f, out, reply);
     if (out->n && d->io.control(d->io.arg, &m->peer, &d->out))
-        reply.error = FL_UNAVAILABLE;
-    reply.taken = reply.error ? 0 : (uint32_t)out->n;
+        reply->error = FL_UNAVAILABLE;
+    reply->taken = reply->error ? 0 : (uint32_t)out->n;
+}
+
+void dispatch_feedback(struct dispatch *d, const struct peer *from, const struct feedback *f, uint64_t now)
+{
+    struct feedback reply = {.sequence = f->sequence};
+    refill(d, now);
+    if (!teach_choice(d, f, &reply))
+        teach_caches(d, f, &reply);
     d->counters.feedback_taken += reply.taken;
     d->counters.feedback_refused += reply.early + reply.foreign + reply.wrong;
-    *out = reply;
+    d->out.type = MESSAGE_FEEDBACK;
+    d->out.feedback = reply;
     d->io.client(d->io.arg, from, &d->out, NULL);
 }

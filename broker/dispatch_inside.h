@@ -1,10 +1,12 @@
 /* dispatch_inside.h - the insides of the brain, for the dispatch_*.c files and their tests alone
  *
- * The files stand here lowest first: each calls only those above it, and dispatch.c calls all of them.
+ * The files stand here lowest first: each calls only those above it, but dispatch_answer.c, dispatch_choose.c
+ * and dispatch_relay.c one another, and dispatch.c calls all of them.
  */
 #ifndef FREEZELINE_DISPATCH_INSIDE_H
 #define FREEZELINE_DISPATCH_INSIDE_H
 
+#include "broker/choice/choice.h"
 #include "broker/state/admission.h"
 #include "broker/state/rates.h"
 #include "broker/state/audit_line.h"
@@ -30,6 +32,26 @@ struct counters {
     uint64_t audits_drawn, audits_done, audits_refused;
     uint64_t feedback_taken, feedback_refused; /* true labels */
     uint64_t exit[PIPELINE_MAX_EXITS];
+};
+
+/* What a variant has answered, kept until it is known which answer is served. */
+struct kept_answer {
+    bool here, known;
+    int32_t label, exit;
+    float confidence;
+    uint64_t epoch;
+    struct tensor shape;
+    zmq_msg_t scores;
+};
+
+/* A request's way through the variants. */
+struct course {
+    bool on;
+    uint32_t flags; /* of its jobs, as its client wants them */
+    uint32_t code;  /* of the last that failed */
+    struct choice_course choice;
+    uint64_t asked_ns[CHOICE_MAX];
+    struct kept_answer kept[CHOICE_MAX];
 };
 
 struct dispatch {
@@ -69,6 +91,12 @@ struct dispatch {
     uint64_t drain_until_ns; /* nothing is admitted before; 0 = not draining */
 
     struct relay_table relays; /* other pipelines that answer a part of the requests */
+    struct choice
+        *choice; /* among variants: this pipeline is 0, that in place i is i + 1; NULL: there are none */
+    int n_variants;
+    const char *variant;   /* this one's name; NULL: there are no others */
+    struct course *course; /* [slots of requests], where there are variants */
+    bool ends;             /* what is left gets an error */
 
     /* true labels: so many may come, as of then */
     double feedback_room;
@@ -82,8 +110,7 @@ void dispatch_welcome(struct dispatch *d, const struct peer *to, bool serves);
 void dispatch_send_away(struct dispatch *d, const struct peer *to);
 /* A worker that leaves may go once nothing is to pass through it. */
 void dispatch_let_go(struct dispatch *d, const struct member *m);
-/* The current attempt of e counts no more as outstanding with the workers on its route, or where it was
- * handed on to. */
+/* The current attempt of e counts no more as outstanding with the workers on its route. */
 void dispatch_release_route(struct dispatch *d, struct request_entry *e);
 /* The cache service that a stage worker asks, by its own word. */
 int dispatch_cache_of(const struct dispatch *d, const struct member *m);
@@ -151,6 +178,8 @@ void dispatch_keep_answer(struct dispatch *d, const struct request_entry *e, con
 /* e ends without an answer: the oldest that followed it is computed instead, and the others follow that. */
 void dispatch_succeed(struct dispatch *d, struct request_entry *e);
 
+/* The course of e; NULL: it has none. */
+struct course *dispatch_course(const struct dispatch *d, const struct request_entry *e);
 /* Its answer is sent, or it needs none: the end of its entry. */
 void dispatch_finish(struct dispatch *d, struct request_entry *e);
 
@@ -214,14 +243,48 @@ void dispatch_overdue(struct dispatch *d, struct request_entry *e, uint64_t now)
 /* A heartbeat says what the worker has taken out of its queue. */
 void dispatch_taken(struct dispatch *d, const struct member *m);
 
+/* dispatch_choose.c: which variants are asked, and whose answer is served */
+
+/* Another variant than this pipeline takes requests. */
+bool dispatch_variant_ready(const struct dispatch *d, uint64_t now);
+/* Which ones are to be asked, as a mask whose bit 0 is this pipeline; 0: there is no choice. */
+uint32_t dispatch_choose(struct dispatch *d, struct request_entry *e, bool room_here, uint64_t now);
+/* e is admitted: asks those of the mask but this pipeline. e may have ended by that. */
+void dispatch_ask_variants(struct dispatch *d, struct request_entry *e, uint32_t mask, uint64_t now);
+/* This pipeline has a result for e. True: that is not the answer, or not yet. */
+bool dispatch_weighs(struct dispatch *d, struct request_entry *e, const struct result *r, zmq_msg_t *scores,
+                     float *confidence, uint64_t now);
+/* This pipeline has failed e, or its time is over. True: another variant has answered, or is asked. */
+bool dispatch_fails_over(struct dispatch *d, struct request_entry *e, uint32_t code, uint64_t now);
+/* It is time to look at e: true where nothing more is to be done, as answers that are there are served, or it
+ * is too early for anything else. */
+bool dispatch_hurries(struct dispatch *d, struct request_entry *e, uint64_t now);
+/* The variant in `place` has answered, and that may be passed on. */
+void dispatch_variant_answered(struct dispatch *d, struct request_entry *e, int place,
+                               const struct answer *its, zmq_msg_t *scores, uint64_t now);
+/* It has failed e, with this error. */
+void dispatch_variant_failed(struct dispatch *d, struct request_entry *e, int place, uint32_t code,
+                             uint64_t now);
+/* e is computed here: it is looked at in time to serve what others have answered. */
+void dispatch_wake_to_hurry(struct dispatch *d, struct request_entry *e);
+void dispatch_end_course(struct dispatch *d, struct request_entry *e);
+
 /* dispatch_relay.c: requests are handed on to other pipelines, and come back */
+
+/* Asks the pipeline in this place. False: it takes nothing now. */
+bool dispatch_ask_place(struct dispatch *d, struct request_entry *e, int place, uint64_t now);
+/* The answer of the pipeline in this place (-1: this one's own, that was kept) is the one answer of e. */
+void dispatch_answer_of(struct dispatch *d, struct request_entry *e, int place, const struct answer *its,
+                        zmq_msg_t *scores, uint64_t now);
+/* e is no more with the pipeline in this place. */
+void dispatch_come_back(struct dispatch *d, struct request_entry *e, int place);
+/* Whoever e is handed on to is late. */
+void dispatch_relays_late(struct dispatch *d, struct request_entry *e, uint64_t now);
 
 /* If e is one of those that are, and the other pipeline takes it. */
 bool dispatch_hand_on(struct dispatch *d, struct request_entry *e, uint64_t now);
 /* e is computed here; if it is one of those that are compared, the other pipeline is asked too. */
 void dispatch_mirror(struct dispatch *d, const struct request_entry *e, uint64_t now);
-/* Where e was handed on, it has failed or is late: it is computed here. */
-void dispatch_handed_back(struct dispatch *d, struct request_entry *e, const char *why, uint64_t now);
 void dispatch_set_relays(struct dispatch *d, const struct relays *r, uint64_t now);
 /* Leases, and pairs that wait in vain. Returns when to look again. */
 uint64_t dispatch_watch_relays(struct dispatch *d, uint64_t now);

@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "broker/state/trust.h"
 #include "dispatch_inside.h"
 
 #define WATCH_TICK_NS (20 * NS_PER_MS)
@@ -38,14 +39,11 @@ static int send_copy(struct dispatch *d, const struct request_entry *e, int plac
     return rc;
 }
 
-bool dispatch_hand_on(struct dispatch *d, struct request_entry *e, uint64_t now)
+bool dispatch_ask_place(struct dispatch *d, struct request_entry *e, int place, uint64_t now)
 {
-    int place = e->flags & ITS_OWN || e->strict ? -1 : relay_of(&d->relays, e->id);
-    struct relay_place *p = place < 0 ? NULL : &d->relays.place[place];
+    struct relay_place *p = &d->relays.place[place];
     uint64_t ns = (e->deadline_ns - now) / 2;
 
-    if (!p)
-        return false;
     ns = ns < d->attempt_ns ? ns : d->attempt_ns;
     if (!relay_takes(p, now) || send_copy(d, e, place, ns, now)) {
         p->done.turned++;
@@ -54,12 +52,22 @@ bool dispatch_hand_on(struct dispatch *d, struct request_entry *e, uint64_t now)
     }
     e->audit = e->keyed = false;
     e->flags &= ~(uint32_t)JOB_SAMPLED;
-    e->relay = place + 1;
+    e->away |= (uint8_t)(1u << place);
     e->asked |= (uint8_t)(1u << place);
     e->handed_on++;
     relay_sent(p, e->id, now);
+    if (e->list == REQUESTS_RELAYED || now + ns < e->wake_ns)
+        requests_wake_at(d->requests, e, now + ns);
+    return true;
+}
+
+bool dispatch_hand_on(struct dispatch *d, struct request_entry *e, uint64_t now)
+{
+    int place = e->flags & ITS_OWN || e->strict ? -1 : relay_of(&d->relays, e->id);
+
+    if (place < 0 || !dispatch_ask_place(d, e, place, now))
+        return false;
     requests_append(d->requests, e, REQUESTS_RELAYED);
-    requests_wake_at(d->requests, e, now + ns);
     return true;
 }
 
@@ -76,16 +84,42 @@ void dispatch_mirror(struct dispatch *d, const struct request_entry *e, uint64_t
 
 /* ---- and back ---- */
 
-void dispatch_handed_back(struct dispatch *d, struct request_entry *e, const char *why, uint64_t now)
+void dispatch_come_back(struct dispatch *d, struct request_entry *e, int place)
 {
-    struct relay_place *p = &d->relays.place[e->relay - 1];
+    if (e->away >> place & 1)
+        relay_released(&d->relays.place[place], e->id);
+    e->away &= (uint8_t) ~(1u << place);
+}
+
+/* Where e was handed on, it has failed or is late. */
+static void handed_back(struct dispatch *d, struct request_entry *e, int place, enum fl_code code,
+                        const char *why, uint64_t now)
+{
+    struct relay_place *p = &d->relays.place[place];
     bool rested = p->aside.for_ns != 0;
 
-    relay_failed(p, e->id, why, now);
+    relay_failed(p, e->id, why, trust_speaks_against(code), now);
     if (p->aside.for_ns && !rested)
         log_warn("%s fails one request after the other and is put aside: %s", p->told.name, why);
-    e->failed_at = e->relay;
-    dispatch_reroute(d, e, now);
+    dispatch_come_back(d, e, place);
+    e->failed_at = place + 1;
+    if (dispatch_course(d, e))
+        dispatch_variant_failed(d, e, place, code, now);
+    else
+        dispatch_reroute(d, e, now);
+}
+
+void dispatch_relays_late(struct dispatch *d, struct request_entry *e, uint64_t now)
+{
+    uint64_t id = e->id;
+    if (!e->away) { /* nobody is: that ends here */
+        dispatch_end_course(d, e);
+        dispatch_reroute(d, e, now);
+        return;
+    }
+    for (int i = 0; i < MESSAGE_MAX_RELAYS && e->id == id; i++)
+        if (e->away >> i & 1)
+            handed_back(d, e, i, FL_UNAVAILABLE, "it did not answer in time", now);
 }
 
 static uint64_t within(uint64_t ns, uint64_t whole_ns)
@@ -94,10 +128,9 @@ static uint64_t within(uint64_t ns, uint64_t whole_ns)
 }
 
 /* All that the other pipeline says of its time is kept; what is left of the whole is the brokers'. */
-static void answer(struct dispatch *d, struct request_entry *e, int place, const struct answer *its,
-                   zmq_msg_t *scores, uint64_t now)
+void dispatch_answer_of(struct dispatch *d, struct request_entry *e, int place, const struct answer *its,
+                        zmq_msg_t *scores, uint64_t now)
 {
-    struct relay_place *p = &d->relays.place[place];
     struct answer *a = dispatch_begin_answer(d, e);
     struct response kept = {its->label, its->exit,   its->confidence,
                             its->epoch, its->scores, (uint8_t)(place + 1)};
@@ -117,10 +150,10 @@ static void answer(struct dispatch *d, struct request_entry *e, int place, const
     a->clock_error_ns = its->clock_error_ns;
     a->total_ns = now - e->received_ns;
     a->broker_ns = a->total_ns - within(its->total_ns - within(its->broker_ns, its->total_ns), a->total_ns);
-    memcpy(a->variant, p->told.name, sizeof a->variant);
+    if (place >= 0)
+        memcpy(a->variant, d->relays.place[place].told.name, sizeof a->variant);
     d->counters.answered++;
     dispatch_count_total(d, a->total_ns);
-    relay_answered(p, a->total_ns, a->exit >= 0);
     zmq_msg_init(&copy); /* a reference: sending moves the scores away */
     zmq_msg_copy(&copy, scores);
     kept.scores.data = zmq_msg_data(&copy);
@@ -129,6 +162,7 @@ static void answer(struct dispatch *d, struct request_entry *e, int place, const
         dispatch_cancel(d, e, -1);
     dispatch_keep_answer(d, e, &kept);
     zmq_msg_close(&copy);
+    dispatch_succeed(d, e);
     dispatch_finish(d, e);
 }
 
@@ -147,14 +181,19 @@ void dispatch_answered(struct dispatch *d, int place, const struct answer *its, 
             d->counters.duplicates += why.code == FL_OK;
         return;
     }
+    e->asked &= (uint8_t) ~(1u << place);
     if (why.code) {
-        e->asked &= (uint8_t) ~(1u << place);
-        if (e->relay == place + 1)
-            dispatch_handed_back(d, e, why.text, now);
-    } else if (e->deadline_ns > now) {
-        answer(d, e, place, its, scores, now);
-    } else {
+        if (e->away >> place & 1)
+            handed_back(d, e, place, why.code, why.text, now);
+    } else if (e->deadline_ns <= now) {
         dispatch_expire(d, e, now);
+    } else {
+        dispatch_come_back(d, e, place);
+        relay_answered(&d->relays.place[place], now - e->received_ns, its->exit >= 0);
+        if (dispatch_course(d, e))
+            dispatch_variant_answered(d, e, place, its, scores, now);
+        else
+            dispatch_answer_of(d, e, place, its, scores, now);
     }
 }
 
@@ -167,13 +206,17 @@ static void take_back(struct dispatch *d, int place, const char *failed, uint64_
         struct request_entry *e = requests_slot(d->requests, i);
         if (!e || e->original)
             continue;
-        if (e->relay == place + 1 && failed)
-            dispatch_handed_back(d, e, failed, now);
-        else if (e->relay == place + 1)
-            dispatch_reroute(d, e, now);
-        e->asked &= (uint8_t) ~(1u << place);
         if (!failed && e->failed_at == place + 1)
             e->failed_at = 0;
+        e->asked &= (uint8_t) ~(1u << place);
+        if (!(e->away >> place & 1))
+            continue;
+        if (failed) {
+            handed_back(d, e, place, FL_UNAVAILABLE, failed, now);
+            continue;
+        }
+        dispatch_come_back(d, e, place);
+        dispatch_reroute(d, e, now);
     }
 }
 
@@ -204,7 +247,7 @@ static struct relay_place *place_for(struct dispatch *d, const struct relay *one
     struct relay_place *p = d->relays.place, *end = p + MESSAGE_MAX_RELAYS, *free_one = NULL;
 
     for (; p < end; p++) {
-        if (p->told.name[0] && same(&p->told, one))
+        if (p->told.name[0] && !p->fixed && same(&p->told, one))
             return p;
         if (!p->told.name[0] && !free_one)
             free_one = p;
@@ -224,7 +267,8 @@ void dispatch_set_relays(struct dispatch *d, const struct relays *r, uint64_t no
     if (!d->io.aim)
         return;
     for (int i = 0; i < MESSAGE_MAX_RELAYS; i++)
-        if (d->relays.place[i].told.name[0] && !is_told(r, &d->relays.place[i].told))
+        if (d->relays.place[i].told.name[0] && !d->relays.place[i].fixed &&
+            !is_told(r, &d->relays.place[i].told))
             let_go(d, i, now);
     for (int i = 0; i < r->n; i++) {
         const struct relay *one = &r->relay[i];

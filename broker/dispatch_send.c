@@ -88,6 +88,7 @@ static void note_sent(struct dispatch *d, struct request_entry *e, const uint8_t
     }
     requests_append(d->requests, e, REQUESTS_FIRST + route[0]);
     requests_wake_at(d->requests, e, overdue < e->deadline_ns ? overdue : e->deadline_ns);
+    dispatch_wake_to_hurry(d, e);
 }
 
 /* The only replica of stage 0 that takes e now has failed it, and one that has not is full: a moment costs

@@ -56,6 +56,22 @@ static void add_waiting(struct status_reply *out, const struct successor *it, ui
     snprintf(out->process[out->n_processes++].state, sizeof out->process->state, "waiting");
 }
 
+static void add_choice(const struct dispatch *d, struct status_reply *out, uint64_t now)
+{
+    struct choice_status s;
+    if (!d->choice)
+        return;
+    choice_status(d->choice, now, &s);
+    out->n_variants = s.n;
+    for (int i = 0; i < s.n; i++) {
+        snprintf(out->variant[i].name, sizeof out->variant[i].name, "%s", s.variant[i].name);
+        out->variant[i].share = s.variant[i].share;
+    }
+    out->loss = s.loss_hour;
+    out->loss_budget = s.loss_budget;
+    out->level = s.level;
+}
+
 void dispatch_status(const struct dispatch *d, struct status_reply *out, uint64_t now)
 {
     const struct counters *c = &d->counters;
@@ -96,6 +112,7 @@ void dispatch_status(const struct dispatch *d, struct status_reply *out, uint64_
     for (int i = 0; i < MESSAGE_MAX_RELAYS; i++)
         if (d->relays.place[i].told.name[0])
             relay_describe(&d->relays.place[i], &out->relay[out->n_relays++], now);
+    add_choice(d, out, now);
     out->n_exits = PIPELINE_MAX_EXITS;
     while (out->n_exits > d->pipeline->n_exits && !c->exit[out->n_exits - 1])
         out->n_exits--;

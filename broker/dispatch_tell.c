@@ -41,9 +41,6 @@ void dispatch_release_route(struct dispatch *d, struct request_entry *e)
         dispatch_let_go(d, m);
     }
     e->n_route = 0;
-    if (e->relay)
-        relay_released(&d->relays.place[e->relay - 1], e->id);
-    e->relay = 0;
 }
 
 static bool is_told(const uint8_t digest[DIGEST_BYTES])

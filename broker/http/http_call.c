@@ -158,6 +158,7 @@ void http_call_answer(struct http_call *c, const struct answer *a, const float *
                                  .total_ns = a->total_ns,
                                  .known = a->known,
                                  .one_hot = !whole};
+    memcpy(c->row[i].variant, a->variant, sizeof a->variant);
     c->row[i].trace = a->trace;
     if (whole)
         memcpy(to, scores, (size_t)n * sizeof *to);

@@ -82,10 +82,10 @@ enum row_field { ROW_EXIT, ROW_LABEL, ROW_CONFIDENCE, ROW_EPOCH, ROW_TIME, ROW_L
 static const char *const field_name[ROW_FIELDS] = {"exit",  "label",   "confidence",
                                                    "epoch", "time_us", "layers"};
 
-/* With weights, that ran for it; 0: not known. */
+/* With weights, that ran for it; 0: not known, as of another variant of the model. */
 static uint32_t layers_run(const struct oip_row *r, const struct view *v)
 {
-    if (!v || r->known || r->exit >= PIPELINE_MAX_EXITS)
+    if (!v || r->known || r->variant[0] || r->exit >= PIPELINE_MAX_EXITS)
         return 0;
     return r->exit < 0 ? v->layers : v->exit[r->exit].layers;
 }
@@ -166,6 +166,17 @@ static void put_stage_times(struct json_text *out, const struct oip_answer *a)
         }
 }
 
+/* Names are of letters, digits, '.', '_' and '-': no quotes. */
+static void put_variants(struct json_text *out, const struct oip_answer *a, int rows)
+{
+    json_text_put(out, ",\"variant\":\"");
+    for (int i = 0; i < rows; i++) {
+        json_text_bytes(out, ",", i > 0);
+        json_text_put(out, a->row[i].variant);
+    }
+    json_text_bytes(out, "\"", 1);
+}
+
 /* Numbers for one row. The protocol has no lists among parameters: of several rows they are one text. */
 static void put_parameters(struct json_text *out, const struct oip_answer *a)
 {
@@ -193,6 +204,8 @@ static void put_parameters(struct json_text *out, const struct oip_answer *a)
         json_text_put(out, ",\"class\":");
         json_text_string(out, a->label[a->row[0].label]);
     }
+    if (rows && a->row[0].variant[0])
+        put_variants(out, a, rows);
     if (a->view && a->view->promise.made)
         json_text_format(out, ",\"promise\":\"%s\"", view_promise(a->view, promise, sizeof promise));
     for (int i = 0; i < rows; i++) {

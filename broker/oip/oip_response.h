@@ -14,11 +14,12 @@ struct oip_row {
     int32_t label, exit;
     float confidence;
     uint64_t epoch;
-    uint64_t request;   /* the broker's id of it, for true labels */
-    uint64_t total_ns;  /* at the broker */
-    struct trace trace; /* where it went */
-    bool known;         /* it is that of an earlier request with the same input */
-    bool one_hot;       /* there were no scores: 1 at the label stands for them */
+    uint64_t request;               /* the broker's id of it, for true labels */
+    uint64_t total_ns;              /* at the broker */
+    struct trace trace;             /* where it went */
+    bool known;                     /* it is that of an earlier request with the same input */
+    char variant[RELAY_NAME_BYTES]; /* that answered; "": there is one */
+    bool one_hot;                   /* there were no scores: 1 at the label stands for them */
 };
 
 /* Answers of all rows, and row-major scores, request->rows x `classes`. */

@@ -57,10 +57,12 @@ void relay_answered(struct relay_place *p, uint64_t ns, bool early)
     p->aside = (struct rest){0};
 }
 
-void relay_failed(struct relay_place *p, uint64_t request, const char *why, uint64_t now)
+void relay_failed(struct relay_place *p, uint64_t request, const char *why, bool blame, uint64_t now)
 {
     p->done.failed++;
     snprintf(p->done.why, sizeof p->done.why, "%s", why);
+    if (!blame)
+        return;
     p->failures += p->failures < TRUST_FAILURES;
     if (p->failures == TRUST_FAILURES || p->trial == request)
         rest_begin(&p->aside, now);

@@ -13,6 +13,7 @@
 
 struct relay_place {
     struct relay told; /* name "": nobody has this place */
+    bool fixed;        /* a variant of the pipeline file: no operator's */
     bool away;         /* it is not connected */
     uint32_t failures; /* in a row */
     struct rest aside;
@@ -50,7 +51,8 @@ bool relay_takes(const struct relay_place *p, uint64_t now);
 /* A request was sent there; it was answered; it failed there, or is late. */
 void relay_sent(struct relay_place *p, uint64_t request, uint64_t now);
 void relay_answered(struct relay_place *p, uint64_t ns, bool early);
-void relay_failed(struct relay_place *p, uint64_t request, const char *why, uint64_t now);
+/* `blame`: it is to blame for that, and may have to rest. */
+void relay_failed(struct relay_place *p, uint64_t request, const char *why, bool blame, uint64_t now);
 /* It is its turn no more, whatever comes of it. */
 void relay_released(struct relay_place *p, uint64_t request);
 

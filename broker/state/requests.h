@@ -42,14 +42,14 @@ struct request_entry {
     struct response_key key;
     struct response_stamp stamp; /* when it came, or when its newest attempt was sent */
     struct response_key repeat;  /* the client's, under which it may come again; 0: none */
-    uint64_t follows;   /* the request whose answer is its own too; it has no payload meanwhile; 0: none */
-    int followers;      /* how many follow it */
-    bool audit;         /* drawn as one, and not over */
-    uint64_t ticket;    /* of an audit: its place (audit_line.h) */
-    uint64_t original;  /* of a shadow: the request that it repeats; 0: it is none */
-    int relay;          /* 1 + the place of the pipeline that it is handed on to (relay.h); 0: none now */
-    int failed_at;      /* 1 + the place of the last that failed it, or could not be asked */
-    uint8_t asked;      /* bit per place: was handed on to it, and its answer may still come */
+    uint64_t follows;  /* the request whose answer is its own too; it has no payload meanwhile; 0: none */
+    int followers;     /* how many follow it */
+    bool audit;        /* drawn as one, and not over */
+    uint64_t ticket;   /* of an audit: its place (audit_line.h) */
+    uint64_t original; /* of a shadow: the request that it repeats; 0: it is none */
+    uint8_t away;  /* bit per place (relay.h): it is handed on to the pipeline there, and nobody gave up */
+    int failed_at; /* 1 + the place of the last that failed it, or could not be asked */
+    uint8_t asked; /* bit per place: was handed on to it, and its answer may still come */
     uint32_t handed_on; /* how often */
 
     /* the table's own */

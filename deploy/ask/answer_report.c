@@ -139,6 +139,8 @@ void answer_print(const struct asked *f)
                a->confidence, in_words(f), (unsigned long long)a->epoch);
     else
         printf("answered by the whole network (%d layers)\n", f->model->depth);
+    if (a->variant[0])
+        printf("answered by variant %s\n", a->variant);
     if (a->known)
         printf("known before: the answer of an earlier request with the same input\n");
     if (a->attempts > 1)
@@ -188,6 +190,8 @@ json_t *answer_json(const struct asked *f)
         stages_json(&a->trace));
     json_object_set_new(o, "request", json_integer((json_int_t)a->request));
     json_object_set_new(o, "known", json_boolean(a->known));
+    if (a->variant[0])
+        json_object_set_new(o, "variant", json_string(a->variant));
     if (o && a->exit >= 0 && *kind_of(f))
         json_object_set_new(o, "kind", json_string(kind_of(f)));
     return o;

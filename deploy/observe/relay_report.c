@@ -11,16 +11,33 @@ static double mean_ms(const struct relay_status *r)
     return r->answered ? (double)r->answered_ns / (double)r->answered / NS_PER_MS : 0;
 }
 
+static void print_variants(const struct status_reply *s)
+{
+    if (!s->n_variants)
+        return;
+    printf("variants, over the last hour:");
+    for (int i = 0; i < s->n_variants; i++)
+        printf("%s %s %.1f%%", i ? "," : "", s->variant[i].name, 100 * s->variant[i].share);
+    printf("; %.3f points of accuracy lost of %.3g allowed\n", s->loss, s->loss_budget);
+}
+
+static void print_share(const struct relay_status *r)
+{
+    if (r->share_ppm)
+        printf("%.4g%% of the requests go there; ", r->share_ppm / 1e4);
+}
+
 void relay_print(const struct status_reply *s)
 {
+    print_variants(s);
     for (int i = 0; i < s->n_relays; i++) {
         const struct relay_status *r = &s->relay[i];
-        printf("%s (%s): %.4g%% of the requests go there; %llu answered (%llu early) in %.3f ms on average, "
-               "%llu "
-               "failed, %llu turned away%s%s\n",
-               r->name, r->state, r->share_ppm / 1e4, (unsigned long long)r->answered,
-               (unsigned long long)r->early, mean_ms(r), (unsigned long long)r->failed,
-               (unsigned long long)r->turned, r->why[0] ? "; last failure: " : "", r->why);
+        printf("%s (%s): ", r->name, r->state);
+        print_share(r);
+        printf("%llu answered (%llu early) in %.3f ms on average, %llu failed, %llu turned away%s%s\n",
+               (unsigned long long)r->answered, (unsigned long long)r->early, mean_ms(r),
+               (unsigned long long)r->failed, (unsigned long long)r->turned,
+               r->why[0] ? "; last failure: " : "", r->why);
         if (r->mirror_ppm || r->pairs)
             printf("  %.4g%% are asked of both: of %llu, %llu were answered by both, %llu of them the same\n",
                    r->mirror_ppm / 1e4, (unsigned long long)r->pairs, (unsigned long long)r->both,
@@ -46,4 +63,18 @@ json_t *relay_json(const struct status_reply *s)
                       (json_int_t)r->both, "agreed", (json_int_t)r->agreed));
     }
     return all;
+}
+
+json_t *variant_shares_json(const struct status_reply *s)
+{
+    json_t *shares = json_object();
+
+    if (!s->n_variants) {
+        json_decref(shares);
+        return NULL;
+    }
+    for (int i = 0; i < s->n_variants; i++)
+        json_object_set_new(shares, s->variant[i].name, report_rounded(s->variant[i].share, 6));
+    return json_pack("{s:o, s:o, s:o, s:o}", "shares", shares, "loss", report_rounded(s->loss, 6),
+                     "loss_budget", report_rounded(s->loss_budget, 6), "level", report_rounded(s->level, 3));
 }

@@ -11,5 +11,7 @@
 void relay_print(const struct status_reply *s);
 /* Owned. */
 json_t *relay_json(const struct status_reply *s);
+/* Variants: who answers, at what loss; NULL where there are none. Owned. */
+json_t *variant_shares_json(const struct status_reply *s);
 
 #endif

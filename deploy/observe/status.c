@@ -218,6 +218,8 @@ static int print_json(const struct status *s, const struct status_row *row, int 
                                       (json_int_t)r->room, "capacity_rps",
                                       r->gap_ns ? report_rounded(1e9 / (double)r->gap_ns, 3) : json_null()));
         json_object_set_new(root, "relays", relay_json(r));
+        if (r->n_variants)
+            json_object_set_new(root, "variants", variant_shares_json(r));
         json_object_set_new(root, "draining", json_boolean(r->draining));
         json_object_set_new(root, "learner", epoch_json(r, s->model));
         json_object_set_new(root, "events", history_last_json(s->pipeline, LAST_EVENTS));

@@ -108,6 +108,12 @@ void status_sum_add(struct status_reply *sum, const struct status_reply *s)
     sum->ready = sum->ready || s->ready;
     sum->draining = sum->draining || s->draining;
     if (first) {
+        sum->n_variants =
+            s->n_variants; /* each broker chooses by itself: the first one's figures stand for all */
+        memcpy(sum->variant, s->variant, sizeof sum->variant);
+        sum->loss = s->loss;
+        sum->loss_budget = s->loss_budget;
+        sum->level = s->level;
         sum->started_ns = s->started_ns;
         sum->now_ns = s->now_ns;
         sum->pid = s->pid;

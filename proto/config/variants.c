@@ -10,6 +10,8 @@
 #include "base/whole_file.h"
 #include "pipeline_keys.h"
 
+#define STATE_BYTES 1024
+
 static int no_such_variant(const struct pipeline *front, const char *name, struct error *e)
 {
     char names[300] = "";
@@ -153,6 +155,39 @@ int variant_load(struct pipeline **out, const struct pipeline *front, const char
     return FL_OK;
 }
 
+static int other_endpoint(char **out, const struct pipeline *front, const char *name)
+{
+    struct pipeline there = {0};
+    char folder[STATE_BYTES];
+    int n = asprintf(&there.state, "%s/variants/%s", front->state, name);
+
+    if (n < 0)
+        return FL_NOMEM;
+    pipeline_socket_folder(&there, folder, sizeof folder);
+    n = asprintf(out, "ipc://%s/requests", folder);
+    free(there.state);
+    if (n < 0)
+        *out = NULL;
+    return n < 0 ? FL_NOMEM : FL_OK;
+}
+
+int variant_endpoint(char **out, const struct pipeline *front, int i, int broker, struct error *e)
+{
+    const struct variant_config *v = &front->variant[i];
+    struct pipeline *p = NULL;
+    int rc;
+
+    *out = NULL;
+    if (!v->file)
+        return other_endpoint(out, front, v->name) ? out_of_memory(e) : FL_OK;
+    if ((rc = pipeline_load(&p, v->file, NULL, 0, e)))
+        return error_wrap(e, (enum fl_code)rc, "variant %s", v->name);
+    if (!(*out = strdup(pipeline_broker(p, broker % pipeline_brokers(p)).requests)))
+        rc = out_of_memory(e);
+    pipeline_free(p);
+    return rc;
+}
+
 static int make_folder(const char *path, struct error *e)
 {
     return mkdir(path, 0700) && errno != EEXIST
@@ -175,7 +210,7 @@ int variant_file(char **out, const struct pipeline *front, const char *name, con
 {
     const struct variant_config *v = find(front, name);
     struct file_part text = {0};
-    char folder[3][1024];
+    char folder[3][STATE_BYTES];
     int rc = FL_OK;
 
     *out = NULL;

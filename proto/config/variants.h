@@ -17,6 +17,9 @@ int pipeline_set_apart(struct pipeline *p, char *state, struct error *e);
 int variant_load(struct pipeline **out, const struct pipeline *front, const char *name,
                  const char *const *sets, int n_sets, struct error *e);
 
+/* Where the broker `broker` of the front reaches variant i (1 ..), owned: a broker of that pipeline. */
+int variant_endpoint(char **out, const struct pipeline *front, int i, int broker, struct error *e);
+
 /* The path of its pipeline file, for commands that start processes (owned): what is not a file of its own is
  * written to STATE/variants/NAME/pipeline.yaml. NULL, and FL_OK: it is the front itself. */
 int variant_file(char **out, const struct pipeline *front, const char *name, const char *const *sets,

@@ -517,6 +517,15 @@ struct status_reply {
     char host[MESSAGE_NAME_BYTES];
     int n_relays;
     struct relay_status relay[MESSAGE_MAX_RELAYS];
+    /* Variants, the first one is the pipeline itself; 0: it has none. Over the last hour: the share of the
+     * requests that each answered, the mean loss of accuracy in points and what it may be; and how far now
+     * from full quality (0) to the cheapest one (n_variants - 1). */
+    int n_variants;
+    struct variant_share {
+        char name[RELAY_NAME_BYTES];
+        double share;
+    } variant[MESSAGE_MAX_RELAYS];
+    double loss, loss_budget, level;
 };
 
 /* A part of where the time of answers goes (proto/README.md); all but the first are of one stage. */

@@ -466,6 +466,8 @@ static int get_relay(struct relay *to, const Freezeline__Relay *from, struct err
     if (from->share_ppm > SHARE_PPM || from->mirror_ppm > SHARE_PPM)
         return error_set(e, FL_PROTOCOL, "a relay of %u and %u millionths of the requests", from->share_ppm,
                          from->mirror_ppm);
+    if (from->name[strspn(from->name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")])
+        return error_set(e, FL_PROTOCOL, "a relay's name is letters, digits, '.', '_' and '-'");
     if (!from->name[0] || !from->endpoint[0])
         return error_set(e, FL_PROTOCOL, "a relay without a name or an endpoint");
     if ((rc = get_text(to->name, sizeof to->name, from->name, "name of a relay", e)))
@@ -516,11 +518,33 @@ static int get_process(struct process_status *to, const Freezeline__ProcessStatu
     return get_text(to->engine, sizeof to->engine, from->engine, "engine", e);
 }
 
+static int get_choice(struct status_reply *to, const Freezeline__Choice *from, struct error *e)
+{
+    int rc;
+    to->n_variants = 0;
+    to->loss = to->loss_budget = to->level = 0;
+    if (!from)
+        return FL_OK;
+    if (from->n_name != from->n_share)
+        return error_set(e, FL_PROTOCOL, "%zu variants have %zu shares", from->n_name, from->n_share);
+    if ((rc = count(from->n_name, MESSAGE_MAX_RELAYS, "variants", &to->n_variants, e)))
+        return rc;
+    for (int i = 0; !rc && i < to->n_variants; i++) {
+        rc = get_text(to->variant[i].name, sizeof to->variant[i].name, from->name[i], "variant", e);
+        to->variant[i].share = from->share[i];
+    }
+    to->loss = from->loss;
+    to->loss_budget = from->loss_budget;
+    to->level = from->level;
+    return rc;
+}
+
 static int get_status_reply(struct status_reply *to, const Freezeline__StatusReply *from, struct error *e)
 {
     int rc;
     COPY_FIELDS(STATUS_FIELDS)
-    if ((rc = get_text(to->host, sizeof to->host, from->host, "host", e)))
+    if ((rc = get_text(to->host, sizeof to->host, from->host, "host", e)) ||
+        (rc = get_choice(to, from->choice, e)))
         return rc;
     if ((rc = count(from->n_process, STATUS_MAX_PROCESSES, "processes", &to->n_processes, e)) ||
         (rc = count(from->n_exit, PIPELINE_MAX_EXITS, "exits", &to->n_exits, e)) ||

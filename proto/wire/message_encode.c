@@ -95,6 +95,7 @@ struct parts {
     Freezeline__Caches caches;
     Freezeline__Promise promise;
     struct learning_parts learning;
+    Freezeline__Choice choice;
     union {
         Freezeline__Request request;
         Freezeline__Answer answer;
@@ -405,6 +406,29 @@ static bool put_relay_statuses(struct scratch *s, Freezeline__StatusReply *to,
     return true;
 }
 
+static bool put_choice(struct scratch *s, struct parts *p, Freezeline__StatusReply *to,
+                       const struct status_reply *from)
+{
+    Freezeline__Choice *c = &p->choice;
+    if (!from->n_variants)
+        return true;
+    *c = (Freezeline__Choice)FREEZELINE__CHOICE__INIT;
+    if (!count_ok(from->n_variants, MESSAGE_MAX_RELAYS) ||
+        !(c->name = scratch_take(s, MESSAGE_MAX_RELAYS * sizeof *c->name)) ||
+        !(c->share = scratch_take(s, MESSAGE_MAX_RELAYS * sizeof *c->share)))
+        return false;
+    c->n_name = c->n_share = (size_t)from->n_variants;
+    for (int i = 0; i < from->n_variants; i++) {
+        c->name[i] = text(from->variant[i].name);
+        c->share[i] = from->variant[i].share;
+    }
+    c->loss = from->loss;
+    c->loss_budget = from->loss_budget;
+    c->level = from->level;
+    to->choice = c;
+    return true;
+}
+
 static bool put_status_reply(struct scratch *s, struct parts *p, const struct status_reply *from)
 {
     Freezeline__StatusReply *to = &p->status_reply;
@@ -425,7 +449,7 @@ static bool put_status_reply(struct scratch *s, struct parts *p, const struct st
     to->n_exit = (size_t)from->n_exits;
     for (int i = 0; i < from->n_exits; i++)
         to->exit[i]->answered = from->exit[i].answered;
-    return put_relay_statuses(s, to, from);
+    return put_relay_statuses(s, to, from) && put_choice(s, p, to, from);
 }
 
 static void put_span(Freezeline__Span *to, const struct span *from)

@@ -171,8 +171,7 @@ static void check_entry(const struct request_entry *e)
     bool follows = e->list == REQUESTS_FOLLOWING;
     bool waits = e->list == REQUESTS_WAITING || e->list == REQUESTS_SHADOWS;
     bool relayed = e->list == REQUESTS_RELAYED;
-    FUZZ_CHECK((waits || follows || relayed) == (e->n_route == 0) && relayed == (e->relay != 0));
-    FUZZ_CHECK(!relayed || w.d->relays.place[e->relay - 1].told.name[0]);
+    FUZZ_CHECK((waits || follows || relayed) == (e->n_route == 0) && relayed == (e->away != 0));
     FUZZ_CHECK(!e->original || (e->audit && (!waits || e->list == REQUESTS_SHADOWS)));
     FUZZ_CHECK(follows == (e->follows != 0));
     FUZZ_CHECK(!follows || (!e->followers && requests_find(w.d->requests, e->follows)));

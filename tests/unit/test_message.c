@@ -355,6 +355,14 @@ static void test_status_reply(void **state)
     r->cancelled = next();
     r->pid = next();
     memset(r->host, 'b', sizeof r->host - 1);
+    r->n_variants = MESSAGE_MAX_RELAYS;
+    for (int i = 0; i < r->n_variants; i++) {
+        memset(r->variant[i].name, 'v', sizeof r->variant[i].name - 1);
+        r->variant[i].share = 0.125;
+    }
+    r->loss = 0.25;
+    r->loss_budget = 1;
+    r->level = 1.5;
     r->n_relays = MESSAGE_MAX_RELAYS;
     for (int i = 0; i < r->n_relays; i++) {
         struct relay_status *x = &r->relay[i];

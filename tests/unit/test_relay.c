@@ -1,4 +1,5 @@
 /* test_relay.c - requests that the broker hands on to other pipelines, with a fake clock */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -600,6 +601,194 @@ static void test_without_connections_nothing_is_handed_on(void **state)
     assert_null(status(f));
 }
 
+/* ---- variants ---- */
+
+/* This pipeline and one or two others, which are there; own requests take 8 ms. */
+static void vary(struct fixture *f, enum choose_rule how, int n)
+{
+    static const struct choice_variant three[] = {
+        {"float32", 0, 0, 8, 0.008, 50000000, INFINITY},
+        {"int8", 0.1, 0.4, 3, 0.003, 14000000, 0.9},
+        {"small", 2, 3, 1, 0.001, 5000000, 0.95},
+    };
+    struct choice_budget b = {.how = how, .max_accuracy_loss = 5, .cascade_loss = 0.5};
+    struct choice *c;
+    struct error e = {0};
+
+    f->pipeline.choose = how;
+    if (choice_new(&c, three, n, &b, 7, &e))
+        fail_msg("%s", e.text);
+    assert_int_equal(dispatch_set_variants(f->d, c, "float32", n), FL_OK);
+    for (int i = 1; i < n; i++) {
+        assert_int_equal(dispatch_add_variant(f->d, i, three[i].name, "ipc://x"), FL_OK);
+        dispatch_away(f->d, i - 1, false, f->now);
+    }
+    ask(f, 1000); /* the first one is computed here */
+    assert_int_equal(f->n_jobs, 1);
+    f->now += 8 * MS;
+    result(f, 1);
+    assert_string_equal(f->answer[0].variant, "float32");
+}
+
+static struct answer sure(const struct fixture *f, int i, int label, float confidence)
+{
+    struct answer a = good(f, i, label);
+    a.confidence = confidence;
+    return a;
+}
+
+static void test_a_sure_answer_of_the_small_one_is_served(void **state)
+{
+    struct fixture *f = *state;
+
+    vary(f, CHOOSE_CASCADE, 2);
+    ask(f, 1);
+    assert_int_equal(f->n_relayed, 1);
+    assert_int_equal(f->n_jobs, 1);
+    assert_int_equal(f->relayed[0].flags, JOB_NO_CACHE);
+    comes(f, 0, sure(f, 0, 6, 0.99f));
+    assert_int_equal(f->n_answers, 2);
+    assert_int_equal(f->answer[1].label, 6);
+    assert_string_equal(f->answer[1].variant, "int8");
+    assert_int_equal(f->n_jobs, 1);
+}
+
+static void test_an_unsure_answer_asks_the_large_one(void **state)
+{
+    struct fixture *f = *state;
+
+    vary(f, CHOOSE_CASCADE, 2);
+    ask(f, 1);
+    comes(f, 0, sure(f, 0, 6, 0.5f));
+    assert_int_equal(f->n_answers, 1);
+    assert_int_equal(f->n_jobs, 2);
+    assert_int_equal(f->job[1].flags & JOB_NO_CACHE, 0);
+    result(f, 4);
+    assert_int_equal(f->n_answers, 2);
+    assert_int_equal(f->answer[1].label, 4);
+    assert_string_equal(f->answer[1].variant, "float32");
+    assert_int_equal(requests_count(f->d->requests), 0);
+}
+
+static void test_an_unsure_answer_is_better_than_none(void **state)
+{
+    struct fixture *f = *state;
+
+    vary(f, CHOOSE_CASCADE, 2);
+    ask(f, 1);
+    comes(f, 0, sure(f, 0, 6, 0.5f));
+    pass(f, 1000); /* the large one says nothing */
+    assert_int_equal(f->n_answers, 2);
+    assert_int_equal(f->answer[1].error, 0);
+    assert_int_equal(f->answer[1].label, 6);
+    assert_string_equal(f->answer[1].variant, "int8");
+}
+
+static void test_a_small_one_that_fails_is_done_without(void **state)
+{
+    struct fixture *f = *state;
+
+    vary(f, CHOOSE_CASCADE, 2);
+    ask(f, 1);
+    fails(f, FL_UNAVAILABLE);
+    assert_int_equal(f->n_jobs, 2);
+    result(f, 4);
+    assert_int_equal(f->answer[1].label, 4);
+    dispatch_away(f->d, 0, true, f->now);
+    ask(f, 2);
+    assert_int_equal(f->n_relayed, 1);
+    assert_int_equal(f->n_jobs, 3);
+}
+
+static void test_all_vote(void **state)
+{
+    struct fixture *f = *state;
+
+    vary(f, CHOOSE_EXP4, 3);
+    ask(f, 1);
+    assert_int_equal(f->n_relayed, 2);
+    assert_int_equal(f->n_jobs, 2);
+    comes(f, f->place[0], sure(f, 0, 6, 0.9f));
+    assert_int_equal(f->n_answers, 1);
+    result(f, 4);
+    if (f->n_answers == 1) /* it may be decided by now */
+        comes(f, f->place[1], sure(f, 1, 6, 0.9f));
+    assert_int_equal(f->n_answers, 2);
+    assert_int_equal(f->answer[1].label, 6);
+    assert_in_range((int)(100 * f->answer[1].confidence), 60, 70);
+    assert_int_equal(requests_count(f->d->requests), 0);
+}
+
+static void test_a_vote_does_not_wait_for_who_is_late(void **state)
+{
+    struct fixture *f = *state;
+
+    vary(f, CHOOSE_EXP4, 3);
+    ask(f, 1);
+    comes(f, f->place[0], sure(f, 0, 6, 0.9f));
+    for (int i = 0; i < 99 && f->n_answers == 1; i++)
+        pass(f, 10);
+    assert_int_equal(f->n_answers, 2);
+    assert_int_equal(f->answer[1].error, 0);
+    assert_int_equal(f->answer[1].label, 6);
+    assert_in_range((int)(100 * f->answer[1].confidence), 30, 40);
+}
+
+static void test_labels_teach_the_choice(void **state)
+{
+    struct fixture *f = *state;
+    static struct message m;
+    int here = 0, there = 0;
+
+    vary(f, CHOOSE_EXP3, 2);
+    for (int i = 0; i < 400; i++) {
+        int before = f->n_relayed;
+        ask(f, (uint64_t)i);
+        memset(&m, 0, sizeof m);
+        m.type = MESSAGE_FEEDBACK;
+        m.feedback.n = 1;
+        if (f->n_relayed > before) {
+            comes(f, 0, sure(f, before, 6, 0.9f)); /* wrong */
+            there += i >= 300;
+        } else {
+            result(f, 4); /* right */
+            here += i >= 300;
+        }
+        m.feedback.item[0] = (struct feedback_item){f->answer[f->n_answers - 1].request, 4};
+        dispatch_client(f->d, &somebody, &m, NULL, f->now);
+    }
+    assert_true(here > 2 * there);
+    assert_int_equal(f->d->counters.feedback_taken, 400);
+}
+
+static void test_a_full_pipeline_leaves_requests_to_the_cheap_one(void **state)
+{
+    struct fixture *f = *state;
+    int before;
+
+    vary(f, CHOOSE_BUDGET, 2);
+    for (int i = 0; i < 300; i++) /* nobody answers: all queues fill */
+        ask(f, (uint64_t)i);
+    before = f->n_relayed;
+    assert_true(before > 0);
+    assert_int_equal(f->n_answers - 1, (int)f->d->counters.overloaded);
+    for (int i = 0; i < before; i++)
+        comes(f, 0, good(f, i, 6));
+    assert_string_equal(f->answer[f->n_answers - 1].variant, "int8");
+}
+
+static void test_variants_end_with_the_broker(void **state)
+{
+    struct fixture *f = *state;
+
+    vary(f, CHOOSE_EXP4, 3);
+    ask(f, 1);
+    comes(f, f->place[0], sure(f, 0, 6, 0.9f));
+    dispatch_abandon(f->d, f->now);
+    assert_int_equal(f->n_answers, 2);
+    assert_int_equal(requests_count(f->d->requests), 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -621,6 +810,15 @@ int main(void)
         TEST(test_what_asks_for_this_pipeline_stays),
         TEST(test_the_end_answers_all),
         TEST(test_without_connections_nothing_is_handed_on),
+        TEST(test_a_sure_answer_of_the_small_one_is_served),
+        TEST(test_an_unsure_answer_asks_the_large_one),
+        TEST(test_an_unsure_answer_is_better_than_none),
+        TEST(test_a_small_one_that_fails_is_done_without),
+        TEST(test_all_vote),
+        TEST(test_a_vote_does_not_wait_for_who_is_late),
+        TEST(test_labels_teach_the_choice),
+        TEST(test_a_full_pipeline_leaves_requests_to_the_cheap_one),
+        TEST(test_variants_end_with_the_broker),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

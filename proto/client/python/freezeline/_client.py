@@ -71,6 +71,7 @@ class Answer:
     one_hot: bool  # the cache keeps labels alone: `scores` is 1 at the label
     known: bool  # the answer of an earlier request with the same input
     promise: Optional[str]
+    variant: str = ""  # the variant of the model that answered, where there are several
     stages: Tuple[Stage, ...] = field(default=())
 
     @property
@@ -112,6 +113,7 @@ def _answers(head: Mapping[str, Any], scores: np.ndarray) -> List[Answer]:
                    layers=columns.get("layers", [0] * rows)[i], time_ms=columns["time_us"][i] / 1000,
                    request=columns.get("request", [0] * rows)[i], scores=scores[i],
                    one_hot=bool(p.get("one_hot")), known=bool(p.get("known")), promise=p.get("promise"),
+                   variant=_many(p.get("variant", ""), rows, str)[i],
                    stages=tuple(stages[i])) for i in range(rows)]
 
 
