@@ -18,6 +18,7 @@ int mischief_draw(struct siege *s, struct trial *t, const char *beginnings, int 
 
 /* mischief_links.c */
 MISCHIEF_BEGIN(cut);
+MISCHIEF_BEGIN(cut_brokers);
 MISCHIEF_BEGIN(delay);
 MISCHIEF_END(mend);
 MISCHIEF_HOLDS(well_soon);

@@ -34,6 +34,17 @@ int mischief_cut(struct siege *s, struct trial *t, struct error *e)
     return FL_OK;
 }
 
+int mischief_cut_brokers(struct siege *s, struct trial *t, struct error *e)
+{
+    const struct crossing_way closed = {.cut = true};
+
+    (void)e;
+    crossing_set(town_crossing(s->town), 1, 2, closed);
+    crossing_set(town_crossing(s->town), 2, 1, closed);
+    snprintf(t->victim, sizeof t->victim, "b -- c");
+    return FL_OK;
+}
+
 int mischief_delay(struct siege *s, struct trial *t, struct error *e)
 {
     const struct crossing_way late = {.delay_ns = DELAY_NS};

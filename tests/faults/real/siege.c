@@ -266,8 +266,8 @@ static int open_ground(struct siege *s, enum ground ground, const struct fault *
                              .under = under,
                              .disk_mb = own->disk_mb,
                              .full_shm = own->full_shm,
-                             .hosts = ground == GROUND_THREE ? 3 : 1,
-                             .brokers = ground == GROUND_BROKERS ? 2 : 1};
+                             .hosts = ground == GROUND_THREE || ground == GROUND_APART ? 3 : 1,
+                             .brokers = ground == GROUND_BROKERS || ground == GROUND_APART ? 2 : 1};
     int rc;
 
     snprintf(liars, sizeof liars, "%.400s/tests/faults/real/liars", s->bin);
@@ -375,7 +375,8 @@ static bool promise_is_kept(const struct siege *s)
 
 static int run(struct siege *s, const struct wishes *w, struct error *e)
 {
-    static const char *const names[GROUNDS] = {"one host", "two brokers", "three hosts", "liars", "limits"};
+    static const char *const names[GROUNDS] = {
+        "one host", "two brokers", "three hosts", "two brokers on two hosts", "liars", "limits"};
     int rc = town_build(s->bin, s->model, s->caches, e);
 
     s->begun_ns = clock_ns();
@@ -416,12 +417,10 @@ static int truncate_new(const char *path, off_t size)
 }
 
 static const struct usage usage = {
-    "siege",
-    NULL,
-    "Makes faults on a real pipeline under steady load, and accounts for every request.",
-    "Build and start from the repository's root: `make faults` does.\n",
-    0,
-    0};
+    .command = "siege",
+    .summary = "Makes faults on a real pipeline under steady load, and accounts for every request.",
+    .notes = "Build and start from the repository's root: `make faults` does.\n",
+};
 
 int main(int argc, char **argv)
 {

@@ -23,7 +23,7 @@ enum allowance {
     ALLOW_NO_MEMORY = 32   /* there was none */
 };
 
-enum ground { GROUND_ONE, GROUND_BROKERS, GROUND_THREE, GROUND_LIARS, GROUND_LIMITS, GROUNDS };
+enum ground { GROUND_ONE, GROUND_BROKERS, GROUND_THREE, GROUND_APART, GROUND_LIARS, GROUND_LIMITS, GROUNDS };
 
 struct fault {
     const char *name, *what;

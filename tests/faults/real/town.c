@@ -57,21 +57,27 @@ static const char yaml_one[] = "stages:\n"
                                "cache: {" CACHE_KEYS "}\n"
                                "redis: {managed: true}\n";
 
-/* Host 0: broker, Redis, learner, clients. Hosts 1 and 2: a cache service and a replica of each stage. */
-static const char yaml_three[] =
-    "security: none\n"
-    "stages:\n"
-    "  - last: block4\n"
-    "    replicas:\n"
-    "      - {host: b, endpoint: 'tcp://10.78.0.2:7100', cache: 0}\n"
-    "      - {host: c, endpoint: 'tcp://10.78.0.3:7100', cache: 1}\n"
-    "  - replicas:\n"
-    "      - {host: b, endpoint: 'tcp://10.78.0.2:7101', cache: 0}\n"
-    "      - {host: c, endpoint: 'tcp://10.78.0.3:7101', cache: 1}\n"
-    "broker: {" BROKER_KEYS ", requests: 'tcp://10.78.0.1:7000', control: 'tcp://10.78.0.1:7001', results: "
-    "'tcp://10.78.0.1:7002'}\n"
-    "cache: {" CACHE_KEYS ", endpoints: ['tcp://10.78.0.2:7200', 'tcp://10.78.0.3:7200']}\n"
-    "redis: {endpoint: '10.78.0.1:" REDIS_PORT "'}\n";
+/* Host 0: broker, Redis, learner, clients. Hosts 1 and 2: a cache service and a replica of each stage; and,
+ * where there are two brokers, one each. */
+#define YAML_THREE(brokers)                                                                  \
+    "security: none\n"                                                                       \
+    "stages:\n"                                                                              \
+    "  - last: block4\n"                                                                     \
+    "    replicas:\n"                                                                        \
+    "      - {host: b, endpoint: 'tcp://10.78.0.2:7100', cache: 0}\n"                        \
+    "      - {host: c, endpoint: 'tcp://10.78.0.3:7100', cache: 1}\n"                        \
+    "  - replicas:\n"                                                                        \
+    "      - {host: b, endpoint: 'tcp://10.78.0.2:7101', cache: 0}\n"                        \
+    "      - {host: c, endpoint: 'tcp://10.78.0.3:7101', cache: 1}\n"                        \
+    "broker: {" BROKER_KEYS ", " brokers "}\n"                                               \
+    "cache: {" CACHE_KEYS ", endpoints: ['tcp://10.78.0.2:7200', 'tcp://10.78.0.3:7200']}\n" \
+    "redis: {endpoint: '10.78.0.1:" REDIS_PORT "'}\n"
+#define ENDPOINTS(ip) \
+    "requests: 'tcp://" ip ":7000', control: 'tcp://" ip ":7001', results: 'tcp://" ip ":7002'"
+
+static const char yaml_three[] = YAML_THREE(ENDPOINTS("10.78.0.1"));
+static const char yaml_apart[] =
+    YAML_THREE("replicas: [{" ENDPOINTS("10.78.0.2") "}, {" ENDPOINTS("10.78.0.3") "}]");
 
 /* Who lives where of three hosts, in the order of their start. */
 static const struct {
@@ -158,7 +164,10 @@ static int list(struct town *t, struct error *e)
 
     if (t->plan.hosts > 1) {
         for (size_t i = 0; i < sizeof places / sizeof *places; i++)
-            add(t, places[i].name, places[i].host);
+            add(t, places[i].name,
+                t->plan.brokers > 1 && !strcmp(places[i].name, "broker") ? 1 : places[i].host);
+        if (t->plan.brokers > 1)
+            add(t, "broker1", 2);
         return FL_OK;
     }
     if ((rc = roles_list(t->pipeline, role, &n, e)))
@@ -341,7 +350,10 @@ int town_new(struct town **out, const struct town_plan *plan, struct error *e)
         return rc;
     snprintf(t->config, sizeof t->config, "%s/p.yaml", t->folder);
     snprintf(state, sizeof state, "%s/%s", t->folder, plan->hosts > 1 ? "a" : "state");
-    if ((rc = write_config(t->config, plan->model, state, plan->hosts > 1 ? yaml_three : yaml_one,
+    if ((rc = write_config(t->config, plan->model, state,
+                           plan->hosts == 1    ? yaml_one
+                           : plan->brokers > 1 ? yaml_apart
+                                               : yaml_three,
                            plan->brokers, e)) ||
         (rc = pipeline_load(&t->pipeline, t->config, NULL, 0, e)) || (rc = list(t, e)) ||
         (rc = plan->hosts > 1 ? start_three(t, e) : start_one(t, e)))

@@ -23,7 +23,7 @@ struct town_plan {
     int disk_mb;        /* size of the disk that it is on; 0: no disk of its own */
     bool full_shm;      /* /dev/shm is its own, and full. Both need a mount namespace of one's own */
     int hosts;          /* 1, or 3 */
-    int brokers;        /* 1 or 2, of one host */
+    int brokers;        /* 1 or 2; of three hosts two are on the second and the third */
 };
 
 struct town_member {
