@@ -1,46 +1,40 @@
 /* student.c - between the keeper, the reservoir, the brain and the classroom */
 #include "student.h"
 
-#include <fcntl.h>
 #include <math.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "cache_service/promise/burst.h"
-#include "cache_service/promise/drift_signal.h"
 #include "annals.h"
 #include "cache_service/teach/candidates.h"
 #include "cache_service/teach/classroom.h"
+#include "drift_watch.h"
 #include "epoch.h"
 #include "feedback_trust.h"
+#include "learner_folder.h"
 #include "syllabus.h"
 
-#define AGAIN_NS      (5 * NS_PER_S) /* until the reservoir is tried again */
-#define SIGNAL_WINDOW 100            /* audits */
+#define AGAIN_NS (5 * NS_PER_S) /* until the reservoir is tried again */
 
 struct student {
     const struct pipeline *p; /* borrowed */
     struct keeper_student hooks;
-    struct keeper *keeper; /* borrowed; to wake */
-    char dir[3072], file[3200], work[3200];
+    struct keeper *keeper;        /* borrowed; to wake */
+    struct learner_folder folder; /* taken while it works */
     struct classroom *classroom;
     struct annals *annals;
 
     /* while it works */
-    int lock; /* of `dir`; -1: none */
     struct reservoir *reservoir;
     struct learner_brain *brain;
     struct candidates *candidates;
     struct burst *burst;
-    struct drift_signal *drift; /* of what serves; NULL: to be made */
-    bool drifting;
+    struct drift_watch drift;          /* of what serves */
     struct textbook book;              /* of the build that it learned from; empty: it is not here */
     struct snapshot *base;             /* what serves */
     struct snapshot *offered;          /* not known yet whether it will */
@@ -74,18 +68,10 @@ static bool is_base(const struct student *s, const struct snapshot *c)
            s->base->manifest.generation == c->manifest.generation;
 }
 
-/* Other thresholds give other shares. */
-static void forget_drift(struct student *s)
-{
-    drift_signal_free(s->drift);
-    s->drift = NULL;
-    s->drifting = false;
-}
-
 /* What is of the state before. */
 static void forget(struct student *s)
 {
-    forget_drift(s);
+    drift_watch_forget(&s->drift);
     classroom_call_off(s->classroom);
     learner_brain_free(s->brain);
     candidates_free(s->candidates);
@@ -101,7 +87,7 @@ static void forget(struct student *s)
 
 static void leave(struct student *s)
 {
-    if (s->lock < 0)
+    if (s->folder.lock < 0)
         return;
     if (classroom_busy(s->classroom)) {
         classroom_call_off(s->classroom);
@@ -111,8 +97,7 @@ static void leave(struct student *s)
     }
     reservoir_close(s->reservoir);
     s->reservoir = NULL;
-    close(s->lock);
-    s->lock = -1;
+    learner_folder_leave(&s->folder);
 }
 
 static int look(void *arg, uint64_t number, int32_t *label, float *confidence)
@@ -120,23 +105,10 @@ static int look(void *arg, uint64_t number, int32_t *label, float *confidence)
     return candidates_look(((struct student *)arg)->candidates, number, label, confidence);
 }
 
-static int take_lock(struct student *s, struct error *e)
-{
-    char path[3200];
-    snprintf(path, sizeof path, "%s/lock", s->dir);
-    if ((s->lock = open(path, O_CREAT | O_RDWR | O_CLOEXEC, 0644)) < 0)
-        return error_set(e, FL_IO, "%s: cannot be opened", path);
-    if (!flock(s->lock, LOCK_EX | LOCK_NB))
-        return FL_OK;
-    close(s->lock);
-    s->lock = -1;
-    return error_set(e, FL_UNAVAILABLE, "%s: another learner of this host has it", path);
-}
-
 static int open_reservoir(struct student *s, const struct manifest *m, struct error *e)
 {
     struct reservoir_setup setup;
-    syllabus_reservoir(&setup, m, s->file, s->p->updates.reservoir_mb);
+    syllabus_reservoir(&setup, m, s->folder.reservoir, s->p->updates.reservoir_mb);
     return reservoir_open(&s->reservoir, &setup, e);
 }
 
@@ -228,11 +200,10 @@ static int begin(struct student *s, struct snapshot *current, uint64_t now, stru
 static void enter(struct student *s, struct snapshot *current, uint64_t now)
 {
     struct error e = {0};
-    int rc = FL_OK;
+    int rc;
     if (now < s->again_ns)
         return;
-    if (s->lock < 0)
-        rc = take_lock(s, &e);
+    rc = learner_folder_take(&s->folder, &e);
     if (!rc && (!s->brain || !is_base(s, current)))
         rc = begin(s, current, now, &e);
     else if (!rc && !s->reservoir)
@@ -252,41 +223,14 @@ static bool works(const struct student *s)
 
 /* --- what comes --- */
 
-static void describe_drift(const struct student *s, char *why, size_t size)
-{
-    struct drift_cause c = drift_signal_cause(s->drift);
-    const struct manifest *m = &s->base->manifest;
-    const char *who = c.exit < m->n_exits ? m->exit[c.exit].name : "the network";
-    if (c.confidence)
-        snprintf(why, size, "%s is otherwise sure of itself than it was", who);
-    else
-        snprintf(why, size, "%s would answer %.1f%% of the audits, and %.1f%% before", who, 100 * c.now,
-                 100 * c.before);
-}
-
-/* What the caches that serve say of an audit, whatever is true: a change there is a reason to look closer. */
 static void watch_looks(struct student *s, uint64_t now)
 {
     int32_t label[PIPELINE_MAX_EXITS];
     float confidence[PIPELINE_MAX_EXITS];
-    int n = s->base->manifest.n_exits, exit = n;
     char why[160];
-    if (!snapshot_caches(s->base) || candidates_look(s->candidates, s->serves, label, confidence) ||
-        (!s->drift && drift_signal_new(&s->drift, n, SIGNAL_WINDOW)))
-        return;
-    for (int i = n - 1; i >= 0; i--) {
-        const struct cache *c = s->base->cache[i];
-        if (!c || label[i] < 0)
-            confidence[i] = NAN;
-        else if (confidence[i] > cache_info(c).threshold)
-            exit = i;
-    }
-    drift_signal_see(s->drift, exit, confidence);
-    if (drift_signal_up(s->drift) && !s->drifting) {
-        describe_drift(s, why, sizeof why);
+    if (snapshot_caches(s->base) && !candidates_look(s->candidates, s->serves, label, confidence) &&
+        drift_watch_see(&s->drift, s->base, label, confidence, why, sizeof why))
         learner_brain_signal(s->brain, why, now);
-    }
-    s->drifting = drift_signal_up(s->drift);
 }
 
 /* Whether the true label of an audit is to be believed. */
@@ -367,7 +311,7 @@ static void teach(struct student *s, const struct learner_decision *d, uint64_t 
     if (!rc) {
         syllabus_teaching(t, &s->base->manifest, s->p, d, candidates_caches(s->candidates, d->of), &s->book);
         t->reservoir = s->reservoir;
-        t->work_dir = s->work;
+        t->work_dir = s->folder.work;
         rc = classroom_begin(s->classroom, t, d->what == LEARNER_TUNE, &e);
     }
     free(t);
@@ -478,7 +422,7 @@ static void take_committed(struct student *s)
     s->offered = NULL;
     if (d->what != LEARNER_SERVE)
         return;
-    forget_drift(s);
+    drift_watch_forget(&s->drift);
     s->serial = s->base->manifest.learned.serial;
     s->since_ns = clock_ns();
     log_info("epoch %llu: %s", (unsigned long long)s->serial, d->why);
@@ -578,19 +522,6 @@ static void wake(void *arg)
     keeper_wake(((struct student *)arg)->keeper);
 }
 
-static int make_folders(struct student *s, struct error *e)
-{
-    if ((size_t)snprintf(s->dir, sizeof s->dir, "%s/learner", s->p->state) >= sizeof s->dir)
-        return error_set(e, FL_CONFIG, "state: the path is too long");
-    snprintf(s->file, sizeof s->file, "%s/reservoir", s->dir);
-    snprintf(s->work, sizeof s->work, "%s/work", s->dir);
-    mkdir(s->p->state, 0755);
-    mkdir(s->dir, 0755);
-    if (mkdir(s->work, 0755) && access(s->work, W_OK))
-        return error_set(e, FL_IO, "%s: the folder cannot be made, or not written to", s->work);
-    return FL_OK;
-}
-
 int student_new(struct student **out, const struct pipeline *p, struct error *e)
 {
     struct student *s = calloc(1, sizeof *s);
@@ -598,10 +529,9 @@ int student_new(struct student **out, const struct pipeline *p, struct error *e)
     if (!s)
         return error_set(e, FL_NOMEM, "out of memory");
     s->p = p;
-    s->lock = -1;
     s->hooks = (struct keeper_student){s, study, errand, turn};
     pthread_mutex_init(&s->mutex, NULL);
-    if ((rc = make_folders(s, e))) {
+    if ((rc = learner_folder_make(&s->folder, p->state, e))) {
         student_free(s);
         return rc;
     }
