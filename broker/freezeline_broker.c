@@ -11,9 +11,8 @@
 static const char usage[] =
     "usage: freezeline-broker -c PIPELINE.yaml [--index K] [--set KEY=VALUE]...\n"
     "\n"
-    "Admits requests, routes them through the stage workers, answers them. SIGTERM "
-    "ends it, SIGHUP opens the log\n"
-    "again. --index says which one it is where there are several (broker.replicas).\n";
+    "Admits requests, routes them through the stage workers, answers them. SIGTERM ends it,\n"
+    "SIGHUP opens the log again. --index says which one it is where there are several (broker.replicas).\n";
 
 int main(int argc, char **argv)
 {

@@ -8,22 +8,15 @@
 #include <string.h>
 #include <time.h>
 
-static const struct {
-    const char *word, *meaning;
-} kinds[HISTORY_KINDS] = {
-#define X(name, word, text) [HISTORY_##name] = {word, text},
+static const char *const words[HISTORY_KINDS] = {
+#define X(name, word, text) [HISTORY_##name] = word,
     HISTORY_KINDS_LIST(X)
 #undef X
 };
 
 const char *history_word(enum history_kind kind)
 {
-    return (unsigned)kind < HISTORY_KINDS ? kinds[kind].word : "unknown";
-}
-
-const char *history_meaning(enum history_kind kind)
-{
-    return (unsigned)kind < HISTORY_KINDS ? kinds[kind].meaning : "";
+    return (unsigned)kind < HISTORY_KINDS ? words[kind] : "unknown";
 }
 
 void history_event_now(struct history_event *out, enum history_kind kind)
@@ -116,7 +109,7 @@ static bool take_kind(const json_t *o, enum history_kind *out)
 {
     const char *word = json_string_value(json_object_get(o, "what"));
     for (int i = 0; word && i < HISTORY_KINDS; i++)
-        if (!strcmp(word, kinds[i].word)) {
+        if (!strcmp(word, words[i])) {
             *out = (enum history_kind)i;
             return true;
         }

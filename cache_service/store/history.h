@@ -60,7 +60,6 @@ struct history_event {
 };
 
 const char *history_word(enum history_kind kind);
-const char *history_meaning(enum history_kind kind);
 
 /* An event of this kind now, with no numbers. */
 void history_event_now(struct history_event *out, enum history_kind kind);

@@ -243,6 +243,14 @@ static json_t *identity_json(const struct identity *id)
                      "precision", id->precision, "labels", hash_json(id->labels));
 }
 
+/* Fills `live`: all of the terms in float32, else not known. */
+static void manifest_live_terms(struct manifest *m)
+{
+    m->promise.live = m->promise.terms;
+    if (strcmp(m->identity.precision, "float32") != 0)
+        m->promise.live.budget = NAN;
+}
+
 static int parse_root(struct manifest *m, const json_t *root, const char *name, struct error *e)
 {
     const json_t *exits = json_object_get(root, "exits");
@@ -382,13 +390,6 @@ int manifest_begin_build(struct manifest *m, const struct manifest *before, stru
     if (getrandom(m->build, sizeof m->build, 0) != sizeof m->build)
         return error_set(e, FL_IO, "no random numbers to name a build with: %s", strerror(errno));
     return FL_OK;
-}
-
-void manifest_live_terms(struct manifest *m)
-{
-    m->promise.live = m->promise.terms;
-    if (strcmp(m->identity.precision, "float32") != 0)
-        m->promise.live.budget = NAN;
 }
 
 bool manifest_teaches_exit(const struct manifest *m, int i)

@@ -85,8 +85,6 @@ struct manifest {
     struct manifest_learned learned; /* where `promised` */
 };
 
-/* Fills `live`: all of the terms in float32, else not known. */
-void manifest_live_terms(struct manifest *m);
 /* Caches under a promise can learn: some exit can be taught (an older build does not say how). */
 bool manifest_teaches(const struct manifest *m);
 bool manifest_teaches_exit(const struct manifest *m, int i);

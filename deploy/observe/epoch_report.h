@@ -9,14 +9,8 @@
 #include "deploy/model/model_shape.h"
 #include "wire/message.h"
 
-#define EPOCH_SENTENCE_BYTES 400
-
 /* The learner that is at work; NULL: none is. */
 const struct process_status *epoch_learner(const struct status_reply *r);
-/* "epoch 7 serves for 12 s; candidate 9: 812 of about 1500 audits". Returns `text`. */
-char *epoch_sentence(const struct epoch_told *told, char text[EPOCH_SENTENCE_BYTES]);
-/* "cold", "teaching", "certifying", "serving", "tightened", "off", "frozen". */
-const char *epoch_word(const struct epoch_told *told);
 /* Sentence, losses, and a line for each exit; nothing where no learner is at work. `m` may be NULL. */
 void epoch_print(const struct status_reply *r, const struct model_shape *m, FILE *to);
 /* null where no learner is at work. */

@@ -34,7 +34,8 @@ char *history_time(uint64_t at_ms, char text[HISTORY_TIME_BYTES])
     return text;
 }
 
-char *history_answered(const struct history_event *event, char *text, size_t size)
+/* "exit1 41.0%, exit2 off"; as much of it as fits. Returns `text`. */
+static char *history_answered(const struct history_event *event, char *text, size_t size)
 {
     size_t n = 0;
     text[0] = '\0';

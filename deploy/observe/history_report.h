@@ -17,8 +17,6 @@ bool history_serving(const struct history_event *event, int n, uint64_t *serial)
 
 /* Local time, "11-29 08:00:00". Returns `text`. */
 char *history_time(uint64_t at_ms, char text[HISTORY_TIME_BYTES]);
-/* "exit1 41.0%, exit2 off"; as much of it as fits. Returns `text`. */
-char *history_answered(const struct history_event *event, char *text, size_t size);
 /* A table of all of them. */
 int history_table(const struct history_event *event, int n, struct error *e);
 /* The newest events from Redis, a line each; nothing where there is no Redis or no history. */

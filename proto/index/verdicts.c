@@ -3,7 +3,9 @@
 
 #include <string.h>
 
-bool verdicts_may_end(const struct lookup_item *item, uint64_t broker_now)
+/* Whether a hit may end this request at `broker_now`: not an audit's, not one without caches, not too late.
+ */
+static bool verdicts_may_end(const struct lookup_item *item, uint64_t broker_now)
 {
     return !(item->flags & (JOB_AUDIT | JOB_NO_CACHE)) && broker_now < item->deadline_ns;
 }

@@ -8,9 +8,6 @@
 #include "cache.h"
 #include "wire/message.h"
 
-/* Whether a hit may end this request at `broker_now`: not an audit's, not one without caches, not too late.
- */
-bool verdicts_may_end(const struct lookup_item *item, uint64_t broker_now);
 /* Fills in the verdict of what a cache of this epoch said of each item, all but `lookup_ns` and `absent`.
  * `found` NULL: nothing is known, all miss. */
 void verdicts_fill(struct verdict *out, const struct lookup *in, const struct cache_verdict *found,

@@ -63,6 +63,13 @@ uint32_t stage_near_exits(const struct stage_near *n)
     return exits;
 }
 
+/* A request's mean time in a look-up at the service: a hit waits for the whole way, a miss for what it costs
+ * to ask, or, where it is held back, for the verdict. */
+static double near_service_ns(const struct near_exit *x, bool held)
+{
+    return x->hit_share * x->trip_ns + (1 - x->hit_share) * (held ? x->trip_ns : x->ask_ns);
+}
+
 bool stage_near_answers(struct stage_near *n, int exit, bool held)
 {
     struct near_exit *x = &n->exit[exit];
@@ -116,11 +123,6 @@ void stage_near_computed(struct stage_near *n, int exit, uint64_t ns, int rows)
 }
 
 /* --- what pays --- */
-
-double near_service_ns(const struct near_exit *x, bool held)
-{
-    return x->hit_share * x->trip_ns + (1 - x->hit_share) * (held ? x->trip_ns : x->ask_ns);
-}
 
 double near_run_on_gain_ns(const struct near_exit *x, int n, int nodes)
 {

@@ -58,9 +58,6 @@ void stage_near_computed(struct stage_near *n, int exit, uint64_t ns, int rows);
 
 /* --- what pays; ns --- */
 
-/* A request's mean time in a look-up at the service: a hit waits for the whole way, a miss for what it costs
- * to ask, or, where it is held back, for the verdict. */
-double near_service_ns(const struct near_exit *x, bool held);
 /* What is gained by computing on while n rows are looked up elsewhere, rather than waiting for the verdicts.
  * What misses need is done meanwhile, but the rows that hit are computed along with them; where all hit, the
  * node in hand ends first (`nodes`: in what comes behind; 0: it stops at once). */

@@ -59,7 +59,8 @@ bool view_is_pitched_activation(const struct view *v)
            strides_are(v, (int64_t[]){v->dim[2] * v->dim[3] * pitch, 1, v->dim[3] * pitch, pitch});
 }
 
-bool view_is_low_activation(const struct view *v)
+/* The same as view_is_activation, or it lies in its lower type. */
+static bool view_is_low_activation(const struct view *v)
 {
     return (v->dtype == TENSOR_F32 || view_is_low(v)) && lies_computed(v);
 }

@@ -71,8 +71,6 @@ bool view_is_activation(const struct view *v);
 bool view_is_pitched_activation(const struct view *v);
 /* Floats from a pixel to the next. */
 int64_t view_pitch(const struct view *v);
-/* The same as view_is_activation, or it lies in its lower type. */
-bool view_is_low_activation(const struct view *v);
 /* float32, and in one of the two orders. */
 bool view_is_dense(const struct view *v);
 /* Two views of the same dims whose numbers lie in the same order, row-major or channels-last. */

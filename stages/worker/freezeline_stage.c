@@ -14,7 +14,7 @@ static const char usage[] =
     "      --stage N        which stage, from 0\n"
     "      --replica N      which of its replicas, from 0 (default 0)\n"
     "      --after PID      load, then wait for that process to end, and take its place (see `freezeline "
-    "reload`)\n";
+    "restart`)\n";
 
 enum { STAGE, REPLICA, AFTER };
 
