@@ -10,7 +10,7 @@
  * PROGRAMS is the folder of freezeline-cache. An update counts from the moment its outcome was sent;
  * heartbeats come every 50 ms, so a lag is told up to 50 ms too long. updates.interval_ms is 50.
  */
-#include "base/limits.h"
+#include "system/limits.h"
 #include "tests/integration/cache_world.h"
 
 #define BATCH 64 /* look-ups in one message, where only memory counts */

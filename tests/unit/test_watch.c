@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "deploy/bench/energy.h"
+#include "deploy/tool/energy.h"
 #include "deploy/tool/machine.h"
 #include "deploy/bench/watch.h"
 #include "fake_server.h"
