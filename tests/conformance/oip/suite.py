@@ -356,6 +356,26 @@ def slashes_queries_head(s):
     assert status == 200 and text == b'' and int(headers['content-length']) > 0
 
 
+# As `kserve` sends them: parameters that are empty or null, the model's name in the body, lower-case headers.
+@check
+def forms_of_kserve(s):
+    request = s.request(s.numbers())
+    want = s.scores()
+    request.update({'id': 'k', 'model_name': s.name, 'model_version': None, 'parameters': {}})
+    request['inputs'][0]['parameters'] = {}
+    answer = s.infer(request)
+    assert answer['id'] == 'k'
+    near(answer['outputs'][0]['data'], want)
+    numbers = struct.pack('<%df' % s.size, *s.numbers())
+    del request['inputs'][0]['data']
+    request['inputs'][0]['parameters'] = {'binary_data_size': len(numbers)}
+    head = json.dumps(request).encode()
+    status, _, text = s.ask('POST', s.base + '/infer', head + numbers, {
+        'inference-header-content-length': str(len(head)), 'content-type': 'application/octet-stream'})
+    assert status == 200, text
+    near(json.loads(text)['outputs'][0]['data'], want)
+
+
 @ours
 def statuses(s):
     status, _, text = s.ask('GET', '/v2/models/no-such')
