@@ -1,6 +1,7 @@
 /* infer.c - `freezeline infer`: one request with where its time went, or many in a table */
 #include <dirent.h>
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,7 +45,8 @@ struct infer {
     struct pipeline_arguments where;
     struct argument_list inputs;
     bool no_cache, json, skip_broken;
-    int deadline_ms;
+    int deadline_ms, priority;
+    double max_loss; /* points; negative: what the pipeline promises */
     struct pipeline *pipeline;
     struct model_shape model;
     struct manifest built;
@@ -133,8 +135,15 @@ static int ask(struct infer *f, const struct tensor *input, struct error *e)
 {
     struct asked *a = &f->asked;
     uint64_t start = clock_ns();
-    int rc = client_infer(f->client, input, f->no_cache ? JOB_NO_CACHE : 0, (uint32_t)f->deadline_ms,
-                          &a->answer, a->scores, f->model.classes, &a->n_scores, e);
+    struct client_request r = {.input = *input,
+                               .flags = f->no_cache ? JOB_NO_CACHE : 0,
+                               .deadline_ms = (uint32_t)f->deadline_ms,
+                               .priority = (uint32_t)f->priority};
+    int rc;
+
+    if (f->max_loss >= 0)
+        r.loss_allowed = 1 + (uint32_t)lround(f->max_loss / 100 * SHARE_PPM);
+    rc = client_ask(f->client, &r, &a->answer, a->scores, f->model.classes, &a->n_scores, e);
 
     a->total_ms = (double)(clock_ns() - start) / NS_PER_MS;
     if (!rc && a->answer.error)
@@ -246,6 +255,7 @@ int command_infer(int argc, char **argv, struct error *e)
 
     if (!f)
         return error_set(e, FL_NOMEM, "no memory");
+    f->max_loss = -1;
     const struct argument table[] = {
         ARGUMENTS_PIPELINE(f->where),
         OPTION_LIST("input", f->inputs, "X",
@@ -254,6 +264,10 @@ int command_infer(int argc, char **argv, struct error *e)
         OPTION_FLAG("no-cache", f->no_cache, "no look-ups: the whole network's answer"),
         OPTION_INT("deadline", f->deadline_ms, "MS", "give up after MS milliseconds (the pipeline's default)",
                    1, 3600000),
+        OPTION_INT("priority", f->priority, "P", "1 goes first, 9 last, where requests wait (5)", 1,
+                   REQUEST_PRIORITIES),
+        OPTION_NUMBER("max-accuracy-loss", f->max_loss, "POINTS",
+                      "no exit answers, if the caches may lose more than that", 0, 100),
         ARGUMENTS_JSON(f->json),
         {0},
     };

@@ -448,14 +448,14 @@ int client_receive(struct client *c, int timeout_ms, struct answer *answer, floa
     return receive_copy(c, until(timeout_ms), answer, scores, capacity, n, e);
 }
 
-int client_infer(struct client *c, const struct tensor *input, uint32_t flags, uint32_t deadline_ms,
-                 struct answer *answer, float *scores, int capacity, int *n, struct error *e)
+int client_ask(struct client *c, const struct client_request *r, struct answer *answer, float *scores,
+               int capacity, int *n, struct error *e)
 {
-    uint64_t wait_ms = (uint64_t)(deadline_ms ? deadline_ms : c->deadline_ms) + CLIENT_GRACE_MS;
+    uint64_t wait_ms = (uint64_t)(r->deadline_ms ? r->deadline_ms : c->deadline_ms) + CLIENT_GRACE_MS;
     uint64_t until_ns = clock_ns() + wait_ms * NS_PER_MS;
     struct error why = {0};
     uint64_t id;
-    int rc = client_submit(c, input, flags, deadline_ms, &id, e);
+    int rc = client_send(c, r, &id, e);
     if (rc)
         return rc;
     do
@@ -468,6 +468,13 @@ int client_infer(struct client *c, const struct tensor *input, uint32_t flags, u
                          (unsigned long long)wait_ms, why.text);
     }
     return rc;
+}
+
+int client_infer(struct client *c, const struct tensor *input, uint32_t flags, uint32_t deadline_ms,
+                 struct answer *answer, float *scores, int capacity, int *n, struct error *e)
+{
+    struct client_request r = {.input = *input, .flags = flags, .deadline_ms = deadline_ms};
+    return client_ask(c, &r, answer, scores, capacity, n, e);
 }
 
 void client_gather(struct client *c, int requests)

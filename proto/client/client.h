@@ -53,8 +53,11 @@ int client_receive(struct client *c, int timeout_ms, struct answer *answer, floa
 int client_receive_lent(struct client *c, int timeout_ms, struct answer *answer, const float **scores, int *n,
                         struct error *e);
 
-/* One request and its answer; answers to requests that were submitted before are dropped. FL_DEADLINE when
- * the broker says nothing until shortly after the deadline. */
+/* One request and its answer; answers to requests that were sent before are dropped. FL_DEADLINE when the
+ * broker says nothing until shortly after the deadline. */
+int client_ask(struct client *c, const struct client_request *r, struct answer *answer, float *scores,
+               int capacity, int *n, struct error *e);
+/* The same with a copy of `input`. */
 int client_infer(struct client *c, const struct tensor *input, uint32_t flags, uint32_t deadline_ms,
                  struct answer *answer, float *scores, int capacity, int *n, struct error *e);
 
