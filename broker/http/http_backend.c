@@ -255,8 +255,7 @@ static void look_for_overdue(struct http_backend *b, void (*done)(void *arg, str
     }
 }
 
-/* Replies of the asker: who waits for them goes on. */
-static void hear(struct http_backend *b, void (*done)(void *arg, struct http_call *c), void *arg)
+void http_backend_hear(struct http_backend *b, void (*done)(void *arg, struct http_call *c), void *arg)
 {
     uint64_t now = clock_ns(), count;
     struct http_labels *labels;
@@ -303,7 +302,6 @@ void http_backend_collect(struct http_backend *b, void (*done)(void *arg, struct
         http_backend_forget(b, c);
         done(arg, c);
     }
-    hear(b, done, arg);
     look_for_overdue(b, done, arg);
 }
 

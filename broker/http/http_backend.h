@@ -38,13 +38,16 @@ void http_backend_send(struct http_backend *b, struct http_call *c);
 void http_backend_forget(struct http_backend *b, struct http_call *c);
 /* True labels of a call, which waits until c->told: c->labels says what became of them then. FL_NOMEM. */
 int http_backend_tell(struct http_backend *b, struct http_call *c, const struct feedback_item *item, int n);
-/* Takes all that is there, calls `done` for each call that waits no more: answered, told, failed or overdue.
- */
+/* Takes all answers that are there, calls `done` for each call that waits no more: answered, failed or
+ * overdue. */
 void http_backend_collect(struct http_backend *b, void (*done)(void *arg, struct http_call *c), void *arg);
+/* The same of what was asked of the broker. */
+void http_backend_hear(struct http_backend *b, void (*done)(void *arg, struct http_call *c), void *arg);
 /* Ends all calls that wait: with FL_UNAVAILABLE. */
 void http_backend_abandon(struct http_backend *b, void (*done)(void *arg, struct http_call *c), void *arg);
 
-/* Readable when there may be answers, or what was asked; call http_backend_collect before each sleep. */
+/* Readable when there may be answers, and when there is what was asked; call http_backend_collect before each
+ * sleep, and http_backend_hear where the second is readable. */
 int http_backend_fd(const struct http_backend *b);
 int http_backend_asker_fd(const struct http_backend *b);
 

@@ -6,6 +6,7 @@
 #include <zlib.h>
 
 #define FIRST_BYTES 4096
+#define RETRY_MS    1000      /* where nobody knows better */
 #define ANY_FORMAT  (15 + 32) /* zlib's: gzip or deflate, as its head says */
 
 void http_call_begin(struct http_call *c, struct http_memory *memory, const struct http_route *route)
@@ -207,6 +208,7 @@ void http_reply_error(struct http_reply *r, const struct error *e)
     r->status = http_status(e->code);
     r->type = "application/json";
     r->header = -1;
+    r->retry_after_ms = r->status == 429 || r->status == 503 ? RETRY_MS : 0;
     oip_error_text(&r->text, e->text);
 }
 
@@ -217,8 +219,8 @@ void http_call_finish(struct http_call *c, const struct pipeline *p, const struc
     struct error nomem = {FL_NOMEM, "out of memory for the answer"};
     if (c->error.code) {
         http_reply_error(&c->reply, &c->error);
-        c->reply.retry_after_ms =
-            c->error.code == FL_OVERLOADED && !c->retry_after_ms ? 1 : c->retry_after_ms;
+        if (c->retry_after_ms)
+            c->reply.retry_after_ms = c->retry_after_ms;
         return;
     }
     oip_answer_text(&c->reply.text, &a, &c->reply.header);

@@ -34,7 +34,7 @@
  * each request. */
 #define CONNECTION_BYTES (16 << 10)
 #define SLEEP_MS         200
-#define HELD_NS          (100 * NS_PER_US) /* the longest sleep while a connection is not suspended that waits */
+#define HELD_NS          (200 * NS_PER_US) /* the longest sleep while a connection is not suspended that waits */
 #define GOODBYE_NS       (NS_PER_S / 2)    /* how long closing waits for replies to leave */
 
 struct http_door {
@@ -237,38 +237,49 @@ static void on_gone(void *arg, struct http_call *c)
 
 /* ---- the thread ---- */
 
-/* While connections that are not suspended wait, libmicrohttpd asks to be called again at once, since it does
- * not know for what. */
-static void sleep_until_something(struct http_door *d)
+/* How long there is nothing to do, if no descriptor says otherwise. While connections that are not suspended
+ * wait, libmicrohttpd asks to be called again at once, since it does not know for what. */
+static struct timespec most_sleep(struct http_door *d)
+{
+    MHD_UNSIGNED_LONG_LONG ms = SLEEP_MS;
+    if (d->server.busy || d->reading)
+        return (struct timespec){0, 0};
+    if (d->server.held)
+        return (struct timespec){0, HELD_NS};
+    if (MHD_get_timeout(d->daemon, &ms) != MHD_YES || ms > SLEEP_MS)
+        ms = SLEEP_MS;
+    return (struct timespec){0, (long)(ms * NS_PER_MS)};
+}
+
+/* Sleeps until there is something to do, and does what is not libmicrohttpd's or an answer's. */
+static void look_around(struct http_door *d)
 {
     const union MHD_DaemonInfo *info = MHD_get_daemon_info(d->daemon, MHD_DAEMON_INFO_EPOLL_FD);
-    struct pollfd fds[] = {{.fd = info ? info->epoll_fd : -1, .events = POLLIN},
-                           {.fd = http_backend_fd(d->server.backend), .events = POLLIN},
-                           {.fd = http_backend_asker_fd(d->server.backend), .events = POLLIN},
-                           {.fd = d->callers.watch, .events = POLLIN},
-                           {.fd = d->wake_fd, .events = POLLIN}};
-    struct timespec most = {.tv_nsec = HELD_NS};
-    MHD_UNSIGNED_LONG_LONG ms = SLEEP_MS;
-    if (!d->server.held && (MHD_get_timeout(d->daemon, &ms) != MHD_YES || ms > SLEEP_MS))
-        ms = SLEEP_MS;
-    if (!d->server.held)
-        most.tv_nsec = (long)(ms * NS_PER_MS);
-    if (most.tv_nsec)
-        ppoll(fds, sizeof fds / sizeof *fds, &most, NULL);
+    enum { REPLIES, GONE, FDS = 5 };
+    struct pollfd fds[FDS] = {[REPLIES] = {.fd = http_backend_asker_fd(d->server.backend), .events = POLLIN},
+                              [GONE] = {.fd = d->callers.watch, .events = POLLIN},
+                              {.fd = info ? info->epoll_fd : -1, .events = POLLIN},
+                              {.fd = http_backend_fd(d->server.backend), .events = POLLIN},
+                              {.fd = d->wake_fd, .events = POLLIN}};
+    struct timespec most = most_sleep(d);
+    if (ppoll(fds, FDS, &most, NULL) <= 0)
+        return;
+    if (fds[REPLIES].revents)
+        http_server_hear(&d->server);
+    if (fds[GONE].revents)
+        http_callers_find_gone(&d->callers, on_gone, d);
 }
 
 static void turn(struct http_door *d)
 {
+    uint64_t now = clock_ns();
     d->server.busy = d->server.held = false;
     d->reading = NULL;
     MHD_run(d->daemon);
-    http_callers_shut_slow(&d->callers, (uint64_t)d->pipeline->broker.http_timeout_ms * NS_PER_MS,
-                           clock_ns());
+    http_callers_shut_slow(&d->callers, (uint64_t)d->pipeline->broker.http_timeout_ms * NS_PER_MS, now);
+    http_access_look(&d->access, now);
     http_server_turn(&d->server);
-    http_callers_find_gone(&d->callers, on_gone, d);
-    http_access_look(&d->access, clock_ns());
-    if (!d->server.busy && !d->reading)
-        sleep_until_something(d);
+    look_around(d);
 }
 
 static void *run(void *arg)

@@ -343,6 +343,11 @@ void http_server_gone(struct http_server *h, struct http_call *c)
     on_done(h, c);
 }
 
+void http_server_hear(struct http_server *h)
+{
+    http_backend_hear(h->backend, on_done, h);
+}
+
 void http_server_abandon(struct http_server *h)
 {
     http_backend_collect(h->backend, on_done, h);

@@ -34,6 +34,8 @@ enum MHD_Result http_server_serve(struct http_server *h, struct http_call *c);
 enum MHD_Result http_server_reply(struct http_server *h, struct http_call *c);
 /* Answers that came go to their calls; those who watch are told. */
 void http_server_turn(struct http_server *h);
+/* The broker has replied to what was asked: calls that wait for that go on. */
+void http_server_hear(struct http_server *h);
 /* Whoever asked has gone: c, which waits for answers, ends. */
 void http_server_gone(struct http_server *h, struct http_call *c);
 /* All that waits ends. */

@@ -1,11 +1,13 @@
-/* fuzz_oip.c - any bytes as a path and as a body of an inference request: rows that the model takes, or one
- * line of error
+/* fuzz_oip.c - any bytes as a path, as headers, and as a body of an inference request: rows that the model
+ * takes, or one line of error
  *
  * The first byte chooses what the model is and how the body comes. What was read is answered, and the answer
  * is JSON.
  */
 #include <jansson.h>
+#include <strings.h>
 
+#include "broker/http/http_access.h"
 #include "broker/http/http_call.h"
 #include "fuzz_input.h"
 
@@ -59,6 +61,20 @@ static void check_reply(const struct http_call *c)
     check_json(r->text.at, r->header < 0 ? r->text.n : (size_t)r->header);
 }
 
+/* Nobody is let in by chance. */
+static void check_headers(const char *text)
+{
+    static struct http_access a = {.on = true};
+    static struct allowed one = {.role = PARTY_OPERATOR, .name = "opa"};
+    if (!a.tokens.n) {
+        http_token_hash(one.key, "fz_", 3);
+        a.tokens = (struct allow_list){.n = 1, .entry = &one};
+    }
+    FUZZ_CHECK(http_access_guest(&a, text, NULL, 1).party == PARTY_NOBODY || strstr(text, "fz_") ||
+               !strncasecmp(text, "Basic", 5));
+    http_accepts(text);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct fuzz_input in = {data, data + size};
@@ -88,6 +104,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         size_t n = size < sizeof path - 1 ? size : sizeof path - 1;
         memcpy(path, data, n);
         path[n] = '\0';
+        check_headers(path);
         route = http_route("GET", path, "m");
         FUZZ_CHECK((route.target == TARGET_NONE) == (route.status != 0));
     }

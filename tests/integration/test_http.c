@@ -107,6 +107,11 @@ static bool is_ready(void *arg)
     return get("/v2/health/ready", text, sizeof text) == 200;
 }
 
+static bool is_not_ready(void *arg)
+{
+    return !is_ready(arg);
+}
+
 static bool is_empty(void *client)
 {
     return harness_status(client).in_flight == 0;
@@ -211,6 +216,7 @@ static void test_overload_deadline_and_end(void **state)
               "dead_after_ms: 60000}\n");
     int broker = harness_broker(h), stage, first, second;
     struct client *c = harness_client(h);
+    struct error e = {0};
     char text[4096];
     (void)state;
     find_port(h, broker);
@@ -245,12 +251,22 @@ static void test_overload_deadline_and_end(void **state)
     say_infer(first, "", ROW);
     assert_int_equal(hear(first, text, sizeof text), 200);
 
+    assert_int_equal(client_drain(c, 60000, 30000, NULL, &e), FL_OK);
+    harness_until(is_not_ready, NULL, 60, "HTTP says that it drains");
+    say_infer(first, "", ROW);
+    assert_int_equal(hear(first, text, sizeof text), 503);
+    assert_non_null(strstr(text, "draining"));
+    assert_non_null(strstr(text, "Retry-After: "));
+    assert_int_equal(client_undrain(c, 30000, &e), FL_OK);
+    harness_until(is_ready, NULL, 60, "HTTP is ready again");
+
     harness_signal(h, stage, SIGSTOP);
     say_infer(first, "", ROW);
     harness_until(is_full, c, 60, "the first is admitted");
     client_free(c);
     harness_signal(h, broker, SIGTERM);
     assert_int_equal(hear(first, text, sizeof text), 503);
+    assert_non_null(strstr(text, "Retry-After: "));
     assert_int_equal(harness_wait(h, broker), 0);
     harness_signal(h, stage, SIGCONT);
     close(first);
