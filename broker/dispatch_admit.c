@@ -144,6 +144,7 @@ static void begin(struct dispatch *d, struct request_entry *e, const struct peer
     e->trace_low = r->trace_low;
     e->parent = r->parent;
     e->span = r->span;
+    e->context = r->context;
     dispatch_draw(d, e, strict ? r->flags | JOB_NO_CACHE : r->flags);
     requests_wake_at(d->requests, e, e->deadline_ns);
 }

@@ -203,6 +203,7 @@ static int send_row(struct http_backend *b, struct http_call *c, int row)
                                .deadline_ms = c->request.deadline_ms,
                                .priority = c->request.priority,
                                .loss_allowed = c->request.loss_allowed,
+                               .context = c->request.context,
                                .trace_high = c->context.high,
                                .trace_low = c->context.low,
                                .parent = c->context.parent,

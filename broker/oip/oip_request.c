@@ -5,6 +5,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
 
 #include "json_cut.h"
 #include "oip_numbers.h"
@@ -69,6 +70,15 @@ static int read_loss(struct oip_request *out, const json_t *value, struct error 
     return FL_OK;
 }
 
+static int read_context(struct oip_request *out, const json_t *value, struct error *e)
+{
+    const char *text = json_string_value(value);
+    if (!text)
+        return error_set(e, FL_VALUE, "`context` is a text: what kind of request it is");
+    out->context = XXH3_64bits(text, json_string_length(value)) | 1; /* 0 stands for none */
+    return FL_OK;
+}
+
 static bool is_set(const json_t *value)
 {
     return value && !json_is_null(value) && !json_is_false(value) &&
@@ -103,6 +113,8 @@ static int read_parameters(struct oip_request *out, const json_t *root, struct e
         rc = read_priority(out, value, e);
     if (!rc && (value = json_object_get(p, "max_accuracy_loss")))
         rc = read_loss(out, value, e);
+    if (!rc && (value = json_object_get(p, "context")))
+        rc = read_context(out, value, e);
     if (json_is_false(json_object_get(p, "exits")))
         out->flags |= JOB_NO_CACHE;
     out->binary = json_is_true(json_object_get(p, "binary_data_output"));

@@ -33,6 +33,7 @@ struct request_entry {
     uint64_t turn_ns;                             /* waiting: those with an earlier one are sent first */
     bool strict;                                  /* its client allows less loss than others */
     uint64_t trace_high, trace_low, parent, span; /* as in struct request */
+    uint64_t context;                             /* likewise */
     uint64_t broker_ns;                           /* received .. first job sent; 0 until then */
     int n_route;
     uint8_t route[PIPELINE_MAX_STAGES];

@@ -101,6 +101,7 @@ struct request {
     uint32_t loss_allowed;      /* 1 + millionths of accuracy; 0: what the pipeline promises */
     /* the trace that it is part of: its id, the caller's span, the span that this request is; 0 = none */
     uint64_t trace_high, trace_low, parent, span;
+    uint64_t context; /* hash of its kind: variants learn from labels apart for each (choice.h); 0 = none */
 };
 
 #define REQUEST_PRIORITIES 9

@@ -16,7 +16,8 @@
     X(stage) X(replica) X(batch) X(wire_ns) X(queue_ns) X(compute_ns) X(lookup_ns) X(serialise_ns) \
     X(hidden_ns)
 #define REQUEST_FIELDS(X) X(id) X(deadline_ms) X(flags) X(sent_ns) X(clock) X(key_low) X(key_high) \
-    X(priority) X(loss_allowed) X(trace_high) X(trace_low) X(parent) X(span)
+    X(priority) X(loss_allowed) X(trace_high) X(trace_low) X(parent) X(span) \
+    X(context)
 #define ANSWER_FIELDS(X) \
     X(id) X(epoch) X(attempts) X(lookup_wire_ns) X(lookup_queue_ns) X(lookup_ns) X(return_ns) \
     X(broker_ns) X(total_ns) X(clock_error_ns) X(request) X(retry_after_ms) X(known)

@@ -71,7 +71,8 @@ static void test_request(void **state)
                                                        .trace_high = next(),
                                                        .trace_low = next(),
                                                        .parent = next(),
-                                                       .span = next()};
+                                                       .span = next(),
+                                                       .context = next()};
     travel();
 }
 

@@ -307,6 +307,7 @@ static void test_bad_requests(void **state)
          "max_accuracy_loss"},
         {"{\"parameters\":{\"max_accuracy_loss\":\"0\"},\"inputs\":[{\"name\":\"x\"," WHOLE "}]}", FL_VALUE,
          "max_accuracy_loss"},
+        {"{\"parameters\":{\"context\":7},\"inputs\":[{\"name\":\"x\"," WHOLE "}]}", FL_VALUE, "context"},
         {"{\"parameters\":{\"priority\":10},\"inputs\":[{\"name\":\"x\"," WHOLE "}]}", FL_VALUE, "priority"},
         {"{\"parameters\":{\"priority\":-1},\"inputs\":[{\"name\":\"x\"," WHOLE "}]}", FL_VALUE, "priority"},
         {"{\"parameters\":{\"stream\":7},\"inputs\":[{\"name\":\"x\"," WHOLE "}]}", FL_UNSUPPORTED, "stream"},
