@@ -54,18 +54,10 @@ static int look(struct fitting *t)
     const struct network *n = t->n;
     int64_t rows = ROWS_EACH * (int64_t)t->n_columns;
     struct study s = {.layer = t->l, .column = t->column, .n_columns = t->n_columns};
-    struct stretch was = {.graph = n->as_is,
-                          .first = t->first,
-                          .last = t->last,
-                          .threads = n->threads,
-                          .count = n->count,
-                          .samples = n->samples,
-                          .in = n->was},
-                   is = was;
-    is.graph = n->now;
-    is.in = n->is;
+    struct stretch was = network_stretch(n, false, t->first, t->last),
+                   is = network_stretch(n, true, t->first, t->last);
     s.rows = rows < ROWS_LEAST ? ROWS_LEAST : rows;
-    return study_lacks(&t->in, &s, &was, &is, t->e);
+    return study_moments(&t->in, &s, &was, &is, t->e);
 }
 
 /* Adds what is lacking to the columns that stay. */

@@ -74,16 +74,22 @@ void network_around(const struct network *n, int layer, int *first, int *last)
     }
 }
 
-/* What crosses before node `first` of one of them, in place of `kept`. */
-static int walk_on(const struct network *n, const struct graph *g, int first, float **kept, struct error *e)
+struct stretch network_stretch(const struct network *n, bool now, int first, int last)
 {
-    struct stretch s = {.graph = g,
-                        .first = n->at,
-                        .last = first - 1,
-                        .threads = n->threads,
-                        .count = n->count,
-                        .samples = n->samples,
-                        .in = *kept};
+    return (struct stretch){.graph = now ? n->now : n->as_is,
+                            .first = first,
+                            .last = last,
+                            .threads = n->threads,
+                            .count = n->count,
+                            .samples = n->samples,
+                            .in = now && n->is ? n->is : n->was};
+}
+
+/* What crosses before node `first` of one of them, in place of what is kept. */
+static int walk_on(struct network *n, bool now, int first, struct error *e)
+{
+    struct stretch s = network_stretch(n, now, n->at, first - 1);
+    float **kept = now ? &n->is : &n->was;
     int rc;
     s.out = malloc((size_t)(n->count * network_numbers(n, s.last) + 1) * sizeof *s.out);
     rc = s.out ? stretch_run(&s, e) : error_set(e, FL_NOMEM, "no memory for what crosses a cut");
@@ -103,8 +109,7 @@ int network_go(struct network *n, int first, bool both, struct error *e)
         forget(n);
     if (first == n->at)
         return FL_OK;
-    if ((rc = walk_on(n, n->as_is, first, &n->was, e)) ||
-        (both && (rc = walk_on(n, n->now, first, &n->is, e))))
+    if ((rc = walk_on(n, false, first, e)) || (both && (rc = walk_on(n, true, first, e))))
         return rc;
     n->at = first;
     return FL_OK;

@@ -30,6 +30,9 @@ void network_around(const struct network *n, int layer, int *first, int *last);
 /* Walks on to node `first`, in both or in the original alone; a step back begins anew. Errors as stretch_run.
  */
 int network_go(struct network *n, int first, bool both, struct error *e);
+/* Nodes first .. last of the network as it becomes, or was, on all records, with what goes in there
+ * (network_go). */
+struct stretch network_stretch(const struct network *n, bool now, int first, int last);
 /* Numbers of the value that a stretch ending at `last` makes, for one record. */
 int64_t network_numbers(const struct network *n, int last);
 

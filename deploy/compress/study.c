@@ -151,8 +151,8 @@ static int look_through(struct looking *k, const struct stretch *s, struct error
     return stretch_run(&with, e);
 }
 
-static int study(struct moments *out, const struct study *s, const struct stretch *as_is,
-                 const struct stretch *now, struct error *e)
+int study_moments(struct moments *out, const struct study *s, const struct stretch *as_is,
+                  const struct stretch *now, struct error *e)
 {
     const struct layer *l = s->layer;
     int64_t records = records_for(s, now->count), each = (s->rows + records - 1) / records;
@@ -179,15 +179,4 @@ static int study(struct moments *out, const struct study *s, const struct stretc
     free(k.r);
     free(k.wanted);
     return rc;
-}
-
-int study_inputs(struct moments *out, const struct study *s, const struct stretch *stretch, struct error *e)
-{
-    return study(out, s, NULL, stretch, e);
-}
-
-int study_lacks(struct moments *out, const struct study *s, const struct stretch *as_is,
-                const struct stretch *now, struct error *e)
-{
-    return study(out, s, as_is, now, e);
 }

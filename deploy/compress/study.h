@@ -18,11 +18,10 @@ struct study {
     int64_t rows; /* wanted, in all */
 };
 
-/* Fills `out` (m = 0) from a stretch that holds the layer, whose in, count and samples say what goes in.
- * FL_NOMEM, errors as stretch_run. Release `out` in any case. */
-int study_inputs(struct moments *out, const struct study *s, const struct stretch *stretch, struct error *e);
-/* With what the layer's sum lacks: `as_is` is the same stretch of the original network. */
-int study_lacks(struct moments *out, const struct study *s, const struct stretch *as_is,
-                const struct stretch *now, struct error *e);
+/* Fills `out` from a stretch that holds the layer, whose in, count and samples say what goes in: with what
+ * the layer's sum lacks against `as_is`, the same stretch of the original network, or with what goes in alone
+ * (NULL: m = 0). FL_NOMEM, errors as stretch_run. Release `out` in any case. */
+int study_moments(struct moments *out, const struct study *s, const struct stretch *as_is,
+                  const struct stretch *now, struct error *e);
 
 #endif

@@ -5,7 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FEWEST 16 /* outputs or channels that are worth a look */
+#define BIAS_FREE 11 /* the operator set since which Gemm needs no bias */
+#define FEWEST    16 /* outputs or channels that are worth a look */
 #define EASE                                                                                      \
     0.45 /* of a FLOP of a 3x3 convolution that Winograd computes, against one of a plain product \
           */
@@ -37,7 +38,8 @@ static void list_ways(struct ways *p, const struct network *n)
             list_sizes(w, w->all);
             w++;
         }
-        if (at->out >= FEWEST && at->features >= FEWEST && at->out <= LAYERS_MOST_FEATURES) {
+        if (!(node_is(&n->as_is->nodes[at->node], "Gemm") && n->as_is->opset < BIAS_FREE) &&
+            at->out >= FEWEST && at->features >= FEWEST && at->out <= LAYERS_MOST_FEATURES) {
             double both = (double)(at->features + at->out), one = (double)at->features * (double)at->out;
             *w = (struct way){.kind = WAY_SPLIT, .layer = i, .all = (int)at->out};
             list_sizes(w, (int)(WORTH_LEFT * one / both));

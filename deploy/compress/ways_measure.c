@@ -76,15 +76,10 @@ static int judge_weights(struct measuring *m, const double *w, const double *bia
 {
     const struct network *n = m->n;
     bool ends = m->last == n->as_is->n_nodes - 1;
-    struct stretch here = {.graph = n->now,
-                           .first = m->first,
-                           .last = m->last,
-                           .threads = n->threads,
-                           .count = m->judges,
-                           .samples = n->samples,
-                           .in = n->was,
-                           .out = ends ? m->answers : m->crossing};
+    struct stretch here = network_stretch(n, true, m->first, m->last);
     int rc;
+    here.count = m->judges;
+    here.out = ends ? m->answers : m->crossing;
     layer_set_weights(n->now, m->l, w, bias);
     rc = stretch_run(&here, m->e);
     if (!rc && !ends)
@@ -235,19 +230,13 @@ static int look_at_inputs(struct measuring *m)
     int64_t rows = ROWS_EACH * l->features;
     int column[LAYERS_MOST_FEATURES];
     struct study s = {.layer = l, .column = column, .n_columns = (int)l->features};
-    struct stretch here = {.graph = n->as_is,
-                           .first = m->first,
-                           .last = m->last,
-                           .threads = n->threads,
-                           .count = n->count,
-                           .samples = n->samples,
-                           .in = n->was};
+    struct stretch here = network_stretch(n, false, m->first, m->last);
     if (l->features > LAYERS_MOST_FEATURES)
         return moments_new(&m->in, 0, 0);
     for (int i = 0; i < s.n_columns; i++)
         column[i] = i;
     s.rows = rows < ROWS_LEAST ? ROWS_LEAST : rows;
-    return study_inputs(&m->in, &s, &here, m->e);
+    return study_moments(&m->in, &s, NULL, &here, m->e);
 }
 
 static int measure_layer(struct measuring *m, int layer)
@@ -292,8 +281,7 @@ int ways_measure(struct ways *p, struct network *n, const struct graph *fused, i
 {
     struct measuring m = {
         .p = p, .n = n, .fast = fused, .judges = judges < n->count ? judges : n->count, .e = e};
-    struct stretch all = {
-        .graph = n->as_is, .last = n->as_is->n_nodes - 1, .threads = n->threads, .samples = n->samples};
+    struct stretch all = network_stretch(n, false, 0, n->as_is->n_nodes - 1);
     int64_t numbers = network_numbers(n, all.last);
     int rc;
     all.count = m.judges;

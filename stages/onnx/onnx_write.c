@@ -236,9 +236,18 @@ static bool means_the_same(const struct node *n)
     return true;
 }
 
+/* The operator set of the file: the model's own, unless scales need a newer one. */
+static int64_t opset_of(const struct graph *g)
+{
+    for (int i = 0; i < g->n_nodes; i++)
+        if (node_is(&g->nodes[i], "DequantizeLinear") && g->opset < SCALES_OPSET)
+            return SCALES_OPSET;
+    return g->opset;
+}
+
 static int check_age(const struct graph *g, struct error *e)
 {
-    if (g->opset >= SCALES_OPSET)
+    if (opset_of(g) == g->opset)
         return FL_OK;
     for (int i = 0; i < g->n_nodes; i++)
         if (g->opset < OLDEST_OPSET || !means_the_same(&g->nodes[i]))
@@ -279,7 +288,7 @@ int onnx_write(const struct graph *g, const char *path, struct error *e)
     if (!w.failed)
         fill_graph(&w, &graph);
     opset.has_version = model.has_ir_version = 1;
-    opset.version = g->opset < SCALES_OPSET ? SCALES_OPSET : g->opset;
+    opset.version = opset_of(g);
     model.ir_version = g->ir_version < OLDEST_IR ? OLDEST_IR : g->ir_version;
     model.producer_name = (char *)(uintptr_t) "freezeline";
     model.graph = &graph;
