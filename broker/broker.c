@@ -172,8 +172,7 @@ static int open_doors(struct broker *b, struct error *e)
     int rc;
     clients.unread = UNREAD;
     clients.max_bytes = (int64_t)(c->max_request_mb * (1 << 20));
-    if (clients.max_bytes < MESSAGE_MAX_ENCODED)
-        clients.max_bytes = MESSAGE_MAX_ENCODED;
+    clients.max_bytes += MESSAGE_MAX_ENCODED; /* encrypted it is a little larger */
     control.max_bytes = CONTROL_BYTES;
     if ((b->pipeline->shared_memory && (rc = lanes_new(&b->lanes, e))) ||
         (rc = open_door(b, CLIENTS, ZMQ_ROUTER, c->requests, &clients, &client_lane, e)) ||

@@ -40,7 +40,7 @@ static int64_t largest_frame(const struct worker_sockets *s, size_t input_bytes)
 {
     if (!s->stage)
         return (int64_t)(s->pipeline->broker.max_request_mb * (1 << 20)) + ENVELOPE;
-    return input_bytes > ENVELOPE ? (int64_t)input_bytes : ENVELOPE;
+    return (int64_t)input_bytes + ENVELOPE; /* encrypted it is a little larger */
 }
 
 /* High-water marks: with at most max_requests admitted, that many activations exist; stage 0 is fed by the
