@@ -15,6 +15,7 @@ static enum rank rank_of(const struct member *m, bool avoided, uint64_t now)
 #define PACE_SHARE 8   /* a new time is an eighth of the average; a half where it is less than half of it, */
 #define PACE_LESS  2   /* since a worker that was slow is asked seldom */
 #define LOOK_AGAIN 256 /* requests that pass a slow worker over before it gets one */
+#define SLOW       4   /* so many times the quickest one's time; less is luck where requests differ */
 
 static uint64_t quickest_ns(const struct registry *r, int stage, uint16_t able)
 {
@@ -28,11 +29,11 @@ static uint64_t quickest_ns(const struct registry *r, int stage, uint16_t able)
 }
 
 /* What a request would wait for there, this one included: what this broker sent, and what the worker says
- * that others did, as often as it takes longer than the quickest. */
+ * that others did, as often as it takes longer than the quickest, where it is slow. */
 static uint64_t load(const struct member *m, uint64_t quickest)
 {
     uint64_t times = quickest && m->passed_over < LOOK_AGAIN ? m->pace_ns / quickest : 1;
-    return (1ull + m->outstanding + m->last.others) * (times ? times : 1);
+    return (1ull + m->outstanding + m->last.others) * (times < SLOW ? 1 : times);
 }
 
 /* The best of `able`, which has at least one. */
