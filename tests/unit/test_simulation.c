@@ -518,9 +518,9 @@ static void test_failures(void **unused)
     w->pipeline.broker.deadline_ms = 2000;
     w->pipeline.broker.max_requests = 500;
     w->s.rate = 1000;
-    w->s.requests = 100000;
+    w->s.requests = 50000;
     w->pipeline.stage[1].max_batch = 8;
-    for (uint64_t seed = 1; seed <= 5; seed++) {
+    for (uint64_t seed = 1; seed <= 3; seed++) {
         w->s.world.seed = seed;
         r = simulate(w);
         assert_true(r->retried > 0);
