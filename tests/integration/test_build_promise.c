@@ -80,7 +80,7 @@ static int prepare(void **state)
     fprintf(
         f,
         "model: %s/configs/demo/demo.onnx\nstate: state\ninput: {mean: [128, 128, 128], std: [64, 64, 64]}\n"
-        "exits: auto\ncache: {kind: kmeans, grids: [1, 2], nodes: 64, augment: 0, memory_mb: 4, threshold: "
+        "exits: auto\ncache: {kind: kmeans, grids: [1, 2], nodes: 64, augment: 1, memory_mb: 4, threshold: "
         "risk,\n"
         "        max_accuracy_loss: 2}\n",
         here);
