@@ -18,6 +18,7 @@
 #define REQUESTS 1024 /* at most so many are tracked */
 #define JOBS     32
 #define WORKERS  8
+#define ASKED    8
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -37,6 +38,11 @@ struct world {
     unsigned n_relayed;
     uint64_t incarnation[WORKERS]; /* of those that said hello lately */
     unsigned n_hellos;
+    struct {
+        uint8_t from;
+        uint64_t id;
+    } sent[ASKED]; /* the latest requests */
+    unsigned n_sent;
 };
 
 static struct world w;
@@ -260,7 +266,16 @@ static void fill_request(struct request *r)
 {
     *r = (struct request){
         .id = fuzz_number(&w.in), .deadline_ms = fuzz_byte(&w.in), .flags = (uint32_t)fuzz_number(&w.in)};
+    r->priority = r->flags >> 8 & 7;
+    r->loss_allowed = r->flags >> 12 & 1;
     fuzz_tensor(&w.in, &r->input);
+}
+
+static void fill_cancel(struct cancel *c)
+{
+    c->n = 1 + (int)fuzz_below(&w.in, 3);
+    for (int i = 0; i < c->n; i++)
+        c->request[i] = w.sent[fuzz_below(&w.in, ASKED)].id;
 }
 
 /* Mostly of the pipeline, mostly new, mostly ready. */
@@ -395,12 +410,14 @@ static bool fill(struct message *m)
         fill_spans(&m->spans);
         break;
     case 14:
-        m->type = (enum message_type[]){MESSAGE_STATUS, MESSAGE_DRAIN, MESSAGE_RELAYS,
-                                        MESSAGE_ANSWER}[fuzz_below(&w.in, 4)];
+        m->type = (enum message_type[]){MESSAGE_STATUS, MESSAGE_DRAIN, MESSAGE_RELAYS, MESSAGE_ANSWER,
+                                        MESSAGE_CANCEL}[fuzz_below(&w.in, 5)];
         if (m->type == MESSAGE_RELAYS)
             fill_relays(&m->relays);
         else if (m->type == MESSAGE_ANSWER)
             fill_answer(&m->answer);
+        else if (m->type == MESSAGE_CANCEL)
+            fill_cancel(&m->cancel);
         else if (m->type == MESSAGE_DRAIN)
             m->drain = (struct drain){(uint32_t)fuzz_number(&w.in), fuzz_byte(&w.in) & 1};
         break;
@@ -413,12 +430,20 @@ static bool fill(struct message *m)
 /* As broker.c: by the door that it belongs to. */
 static void deliver(struct message *m)
 {
-    struct peer from = peer_of(m->type == MESSAGE_HELLO ? m->hello.incarnation : fuzz_byte(&w.in));
+    uint8_t client = fuzz_byte(&w.in);
+    struct peer from;
     zmq_msg_t payload;
     struct error e;
+    if (m->type == MESSAGE_CANCEL)
+        client = w.sent[client % ASKED].from;
+    from = peer_of(m->type == MESSAGE_HELLO ? m->hello.incarnation : client);
     if (!fuzz_payload(m, &payload))
         return;
-    if (m->type == MESSAGE_REQUEST || m->type == MESSAGE_STATUS ||
+    if (m->type == MESSAGE_REQUEST) {
+        w.sent[w.n_sent % ASKED].from = client;
+        w.sent[w.n_sent++ % ASKED].id = m->request.id;
+    }
+    if (m->type == MESSAGE_REQUEST || m->type == MESSAGE_CANCEL || m->type == MESSAGE_STATUS ||
         (m->type == MESSAGE_SPANS && fuzz_byte(&w.in) & 1)) {
         w.asked += m->type == MESSAGE_REQUEST;
         dispatch_client(w.d, &from, m, &payload, w.now);
