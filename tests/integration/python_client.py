@@ -39,6 +39,7 @@ def main():
         alone = [client.infer(r) for r in rows]
         batch = client.infer_batch(rows)
         full = client.infer_batch(list(rows), exits=False)
+        full += client.infer_batch(rows, priority=1, max_accuracy_loss=0)
         assert all(a.exit == -1 and not a.early and not a.one_hot for a in full)
         for a, b, f, t in zip(alone, batch, full, asyncio.run(together(rows))):
             assert a.label == b.label == t.label and a.exit == b.exit == t.exit, (a, b, t)
@@ -55,6 +56,8 @@ def main():
         assert "freezeline_requests_answered_total" in client.metrics()
 
         fails(client.infer, rows, error=ValueError, says="infer_batch")
+        fails(lambda: client.infer(path, priority=1), error=ValueError, says="make it an array")
+        assert fails(lambda: client.infer(rows[0], priority=10), says="priority").status == 400
         fails(client.infer, b"GIF89a", error=ValueError, says="neither")
         fails(client.infer_batch, rows.astype(complex), error=ValueError, says="complex")
         assert fails(client.infer, rows[0][:, :8], says="takes rows").status == 400

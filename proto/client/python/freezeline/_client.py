@@ -113,7 +113,7 @@ def _answers(head: Mapping[str, Any], scores: np.ndarray) -> List[Answer]:
                    layers=columns.get("layers", [0] * rows)[i], time_ms=columns["time_us"][i] / 1000,
                    request=columns.get("request", [0] * rows)[i], scores=scores[i],
                    one_hot=bool(p.get("one_hot")), known=bool(p.get("known")), promise=p.get("promise"),
-                   variant=_many(p.get("variant", ""), rows, str)[i],
+                   variant=_many(p.get("variant", "," * (rows - 1)), rows, str)[i],
                    stages=tuple(stages[i])) for i in range(rows)]
 
 
@@ -178,16 +178,18 @@ class Client:
         """All that is counted, as Prometheus text."""
         return self._call("GET", "/metrics", timeout=self._timeout)[1].decode()
 
-    def infer(self, row: Input, timeout: Optional[float] = None, exits: bool = True) -> Answer:
+    def infer(self, row: Input, timeout: Optional[float] = None, exits: bool = True, priority: int = 0,
+              max_accuracy_loss: Optional[float] = None) -> Answer:
         """One request: a picture (a path, or a PNG's or JPEG's bytes), or one row in the model's own layout. `exits`
-        False: caches are not asked."""
+        False: caches are not asked. priority: 1 goes first, 9 last, 0 is 5. max_accuracy_loss: points; below what the
+        caches promise, they are not asked."""
         if isinstance(row, np.ndarray):
             one = row if row.ndim == len(self.model().inputs[0].shape) else row[np.newaxis]
             if len(one) != 1:
                 raise ValueError(f"{len(one)} rows at once: that is infer_batch")
-            return self.infer_batch(one, timeout, exits)[0]
-        if not exits:
-            raise ValueError("a picture is asked with exits alone: make it an array")
+            return self.infer_batch(one, timeout, exits, priority, max_accuracy_loss)[0]
+        if not exits or priority or max_accuracy_loss is not None:
+            raise ValueError("a picture is asked as the pipeline has it: for anything else, make it an array")
         data = row if isinstance(row, bytes) else open(os.fspath(row), "rb").read()
         kind = next((v for k, v in _KINDS.items() if data.startswith(k)), None)
         if kind is None:
@@ -196,7 +198,8 @@ class Client:
         return _answers(head, np.asarray(head["outputs"][0]["data"], np.float32)[np.newaxis])[0]
 
     def infer_batch(self, rows: Union[np.ndarray, Iterable[np.ndarray]], timeout: Optional[float] = None,
-                    exits: bool = True) -> List[Answer]:
+                    exits: bool = True, priority: int = 0,
+                    max_accuracy_loss: Optional[float] = None) -> List[Answer]:
         """Several rows in one request; each leaves at its own exit."""
         data = np.ascontiguousarray(rows if isinstance(rows, np.ndarray) else np.stack(list(rows)))
         if data.dtype == np.float64:
@@ -206,11 +209,14 @@ class Client:
             raise ValueError(f"{data.dtype} is no type of an input: {', '.join(_DTYPES)}")
         take, give = self.model().inputs[0], self.model().outputs[0]
         seconds = self._timeout if timeout is None else timeout
+        parameters: Dict[str, Any] = {"timeout": int(seconds * 1e6), "exits": exits, "priority": priority}
+        if max_accuracy_loss is not None:
+            parameters["max_accuracy_loss"] = max_accuracy_loss
         head = json.dumps({
             "inputs": [{"name": take.name, "datatype": datatype, "shape": list(data.shape),
                         "parameters": {"binary_data_size": data.nbytes}}],
             "outputs": [{"name": give.name, "parameters": {"binary_data": True}}],
-            "parameters": {"timeout": int(seconds * 1e6), "exits": exits}}).encode()
+            "parameters": parameters}).encode()
         headers = {"Content-Type": "application/octet-stream", "Inference-Header-Content-Length": str(len(head))}
         response, body = self._call("POST", self._infer_path(), head + data.tobytes(), headers, seconds)
         end = int(response.getheader("Inference-Header-Content-Length") or len(body))
@@ -342,12 +348,14 @@ class AsyncClient:
     async def model(self) -> Model:
         return await self._run(self._client.model)
 
-    async def infer(self, row: Input, timeout: Optional[float] = None, exits: bool = True) -> Answer:
-        return await self._run(self._client.infer, row, timeout, exits)
+    async def infer(self, row: Input, timeout: Optional[float] = None, exits: bool = True, priority: int = 0,
+                    max_accuracy_loss: Optional[float] = None) -> Answer:
+        return await self._run(self._client.infer, row, timeout, exits, priority, max_accuracy_loss)
 
     async def infer_batch(self, rows: Union[np.ndarray, Iterable[np.ndarray]], timeout: Optional[float] = None,
-                          exits: bool = True) -> List[Answer]:
-        return await self._run(self._client.infer_batch, rows, timeout, exits)
+                          exits: bool = True, priority: int = 0,
+                          max_accuracy_loss: Optional[float] = None) -> List[Answer]:
+        return await self._run(self._client.infer_batch, rows, timeout, exits, priority, max_accuracy_loss)
 
     async def feedback(self, labels: Union[Mapping[int, int], Iterable[Tuple[int, int]]]) -> Feedback:
         return await self._run(self._client.feedback, labels)
