@@ -72,6 +72,7 @@ static int digest_learned(XXH3_state_t *s, const struct builder_input *in, struc
         return rc;
     XXH3_64bits_update(s, &m, sizeof m);
     XXH3_64bits_update(s, &nodes, sizeof nodes);
+    XXH3_64bits_update(s, &in->config->members, sizeof in->config->members);
     XXH3_64bits_update(s, &in->config->tune, sizeof in->config->tune);
     XXH3_64bits_update(s, &in->pictures, sizeof in->pictures);
     if (in->train_scores != NULL)

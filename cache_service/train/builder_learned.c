@@ -1,6 +1,6 @@
 /* builder_learned.c - a learned cache: how large, taught how, teaching
  *
- * In work_dir: EXIT.recipe when it is chosen, EXIT.learned.checkpoint while it is taught.
+ * In work_dir: EXIT.recipe when it is chosen, EXIT.learnedI.checkpoint of member I while they are taught.
  */
 #include "builder_learned.h"
 
@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "members.h"
 #include "tune.h"
 
 #define LEARNED_NODES 512 /* of the dense layer, or what its budget allows */
@@ -60,10 +61,23 @@ static size_t learned_bytes(const struct builder_input *in, const struct map *m,
            weights * sizeof(uint16_t);
 }
 
+static int n_members(const struct builder_input *in)
+{
+    return in->config->members > 1 ? in->config->members : 1;
+}
+
+/* The limit of work is each member's; the memory is that of all together. */
+static size_t bytes_of_all(const struct builder_input *in, const struct map *m, int nodes)
+{
+    struct map wide = *m;
+    wide.width *= n_members(in);
+    return learned_bytes(in, &wide, nodes * n_members(in));
+}
+
 static bool learned_fits(const struct builder_input *in, const struct map *m, int nodes)
 {
     int64_t work = m->side > 0 ? map_multiply_adds(m) : (int64_t)in->train->dim * nodes;
-    return (in->budget_bytes == 0 || learned_bytes(in, m, nodes) <= in->budget_bytes) &&
+    return (in->budget_bytes == 0 || bytes_of_all(in, m, nodes) <= in->budget_bytes) &&
            (in->most_work == 0 || work <= in->most_work);
 }
 
@@ -77,7 +91,7 @@ int build_learned_size(const struct builder_input *in, struct map *m, int *nodes
         *nodes = map_nodes(m);
     while (m->side == 0 && *nodes > 4 && !learned_fits(in, m, *nodes))
         *nodes -= 4;
-    if (in->budget_bytes > 0 && learned_bytes(in, m, *nodes) > in->budget_bytes)
+    if (in->budget_bytes > 0 && bytes_of_all(in, m, *nodes) > in->budget_bytes)
         return error_set(
             e, FL_CONFIG,
             "%s: %zu bytes hold no predictor of %d features: raise cache.memory_mb or take smaller grids",
@@ -180,10 +194,43 @@ static void start_warm(const struct builder_input *in, struct net_training *t)
     t->recipe.epochs = (t->recipe.epochs + WARM_SHARE - 1) / WARM_SHARE;
 }
 
+/* WORK_DIR/EXIT.learnedI.checkpoint: that of a member who has been taught stays until all have. */
+static int checkpoint_path(const struct exit_build *b, char *path, size_t size, int i, struct error *e)
+{
+    char suffix[32];
+    snprintf(suffix, sizeof suffix, "learned%d.checkpoint", i);
+    return build_path(b, path, size, suffix, e);
+}
+
+/* Teaches all members, one after the other; *learned is what they are together. */
+static int teach_members(struct exit_build *b, struct net_training *t, struct trained *learned,
+                         struct error *e)
+{
+    const struct builder_input *in = b->in;
+    struct trained member[PIPELINE_MAX_MEMBERS];
+    char checkpoint[4096];
+    int n = n_members(in), taught = 0, rc = FL_OK;
+    t->checkpoint = in->once ? NULL : checkpoint;
+    for (; taught < n && rc == FL_OK; taught += rc == FL_OK) {
+        t->seed = in->config->seed + (uint64_t)taught;
+        t->tag = b->cache_tag + (uint64_t)taught;
+        t->phase = build_phase(b, "imitate", 0.99 * (taught + 1) / n);
+        if ((rc = checkpoint_path(b, checkpoint, sizeof checkpoint, taught, e)) == FL_OK)
+            rc = net_train(&member[taught], t, e);
+    }
+    if (rc == FL_OK && (rc = members_join(learned, member, n)) != FL_OK)
+        error_set(e, rc, "no memory for the cache of %s", in->exit_name);
+    for (int i = 0; i < taught; i++) {
+        trained_release(&member[i]);
+        if (rc == FL_OK && !in->once && checkpoint_path(b, checkpoint, sizeof checkpoint, i, e) == FL_OK)
+            unlink(checkpoint);
+    }
+    return rc;
+}
+
 int build_learned(struct exit_build *b, struct error *e)
 {
     const struct builder_input *in = b->in;
-    char checkpoint[4096];
     struct trained learned;
     struct net_training t = {.rows = in->train,
                              .labels = in->train_labels,
@@ -192,25 +239,17 @@ int build_learned(struct exit_build *b, struct error *e)
                              .classes = in->classes,
                              .seed = in->config->seed,
                              .tag = b->cache_tag,
-                             .checkpoint = checkpoint,
                              .progress = build_progress,
                              .progress_arg = b};
     int rc = build_learned_size(in, &t.map, &t.nodes, e);
     if (rc == FL_OK)
         rc = choose_recipe(b, &t, e);
-    t.phase = build_phase(b, "imitate", 0.99);
-    if (in->once)
-        t.checkpoint = NULL;
     if (rc == FL_OK)
         start_warm(in, &t);
     if (rc == FL_OK)
-        rc = build_path(b, checkpoint, sizeof checkpoint, "learned.checkpoint", e);
-    if (rc == FL_OK)
-        rc = net_train(&learned, &t, e);
+        rc = teach_members(b, &t, &learned, e);
     if (rc != FL_OK)
         return rc;
-    if (!in->once)
-        unlink(checkpoint);
     rc = cache_new(&b->cache, CACHE_LEARNED, learned.projection, in->classes);
     if (rc == FL_OK) { /* the cache takes the second layer */
         build_name(b, b->cache, b->cache_tag);

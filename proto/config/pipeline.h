@@ -20,6 +20,7 @@
 #define PIPELINE_MAX_STAGES    16
 #define PIPELINE_MAX_REPLICAS  16
 #define PIPELINE_MAX_EXITS     32
+#define PIPELINE_MAX_MEMBERS   8 /* of a learned cache */
 #define PIPELINE_MAX_SENTINELS 8
 #define PIPELINE_MAX_SBATCH    16
 #define PIPELINE_MAX_GRIDS     8
@@ -99,6 +100,7 @@ struct cache_config {
     int near_keep_ms; /* how long shared caches are used when their service is gone */
     int train_epochs;
     int augment; /* copies of each training picture, for learned caches */
+    int members; /* of a learned cache, taught apart */
     double tune; /* share of a learned cache's training that goes into choosing how to teach it */
     uint64_t seed;
     char *promise;            /* "accuracy" | "agreement"; for THRESHOLD_RISK */

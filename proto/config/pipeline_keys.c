@@ -218,6 +218,9 @@ const struct key pipeline_keys[] = {
     {"cache.augment", KEY_INT, ROOT(cache.augment), "2", RANGE(0, 100),
      .help =
          "learned: copies of each training picture, mirrored, shifted, mixed; 0 where that makes no sense"},
+    {"cache.members", KEY_INT, ROOT(cache.members), "1", RANGE(1, PIPELINE_MAX_MEMBERS),
+     .help = "learned: predictors of an exit that are taught apart and answer together; each takes a "
+             "look-up's time"},
     {"cache.tune", KEY_DOUBLE, ROOT(cache.tune), "0.2", RANGE(0, 10),
      .help = "learned: time for choosing how to teach, as a share of the teaching; 0 = the usual way"},
     {"cache.seed", KEY_UINT64, ROOT(cache.seed), "1", RANGE(0, 9007199254740992.0),

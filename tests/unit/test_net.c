@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "index/half.h"
+#include "cache_service/train/members.h"
 #include "cache_service/train/net_parts.h"
 #include "cache_service/train/net_store.h"
 
@@ -247,6 +248,61 @@ static void test_stored_is_what_was_learned(void **state)
     free(floats);
 }
 
+static void random_member(struct trained *t, int side, struct shuffle *s)
+{
+    const struct map map = {side, 2, 4};
+    struct projection *p;
+    int nodes = side > 0 ? map_nodes(&map) : 5, dim = side > 0 ? side * side * map.channels : 7;
+    assert_int_equal(side > 0 ? projection_new_map(&p, &map) : projection_new(&p, dim, nodes), FL_OK);
+    for (size_t i = 0; i < projection_weights(p); i++)
+        p->weights[i] = half_from_float((float)shuffle_normal(s));
+    fill(s, p->bias, projection_biases(p));
+    for (int i = 0; i < projection_features(p); i++)
+        p->scale[i] = 1;
+    assert_int_equal(predictor_new(&t->head, nodes, CLASSES), FL_OK);
+    fill(s, t->head.weights, (size_t)nodes * CLASSES);
+    fill(s, t->head.bias, CLASSES);
+    t->projection = p;
+}
+
+static void scores_of(const struct trained *t, const float *z, float *scores)
+{
+    float *h = malloc((size_t)t->projection->nodes * sizeof *h),
+          *room = malloc((projection_room(t->projection) + 1) * sizeof *room);
+    assert_true(h != NULL && room != NULL);
+    projection_apply(t->projection, z, 1, h, room);
+    predictor_scores(&t->head, h, scores);
+    free(h);
+    free(room);
+}
+
+/* Predictors that were taught apart, as one: its scores are the means of theirs. */
+static void test_members_answer_together(void **state)
+{
+    static const int sides[] = {0, 3, 5, 8};
+    (void)state;
+    for (int k = 0; k < 4; k++) {
+        struct trained member[3] = {0}, all;
+        float z[8 * 8 * 2], mean[CLASSES] = {0}, one[CLASSES], together[CLASSES];
+        struct shuffle s;
+        shuffle_seed(&s, 5, (uint64_t)k);
+        for (int i = 0; i < 3; i++)
+            random_member(&member[i], sides[k], &s);
+        assert_int_equal(members_join(&all, member, 3), FL_OK);
+        fill(&s, z, sizeof z / sizeof *z);
+        for (int i = 0; i < 3; i++) {
+            scores_of(&member[i], z, one);
+            for (int c = 0; c < CLASSES; c++)
+                mean[c] += one[c] / 3;
+            trained_release(&member[i]);
+        }
+        scores_of(&all, z, together);
+        for (int c = 0; c < CLASSES; c++)
+            assert_true(fabsf(together[c] - mean[c]) <= 1e-4f * (1 + fabsf(mean[c])));
+        trained_release(&all);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -256,6 +312,7 @@ int main(void)
         cmocka_unit_test(test_patches_by_hand),
         cmocka_unit_test(test_maps_that_are_none),
         cmocka_unit_test(test_stored_is_what_was_learned),
+        cmocka_unit_test(test_members_answer_together),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
