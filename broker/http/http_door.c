@@ -104,15 +104,21 @@ static gnutls_session_t session_of(struct MHD_Connection *connection)
     return info ? info->tls_session : NULL;
 }
 
+static struct http_guest guest_of(struct http_door *d, struct MHD_Connection *connection)
+{
+    if (!d->access.on)
+        return (struct http_guest){PARTY_LOCAL, 0};
+    return http_access_guest(
+        &d->access, MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_AUTHORIZATION),
+        session_of(connection), (int64_t)(clock_wall_ms() / 1000));
+}
+
 /* By the headers alone. Who may not ask is told so before the body comes; who asks too often, after it. */
 static void look_who_asks(struct http_door *d, struct http_call *c)
 {
-    struct MHD_Connection *connection = c->connection;
-    const struct http_caller *caller = caller_of(connection);
+    const struct http_caller *caller = caller_of(c->connection);
     enum http_target target = c->route.target;
-    struct http_guest guest = http_access_guest(
-        &d->access, MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_AUTHORIZATION),
-        session_of(connection), (int64_t)(clock_wall_ms() / 1000));
+    struct http_guest guest = guest_of(d, c->connection);
     int status = http_access_refuses(target, guest.party);
 
     if (status) {

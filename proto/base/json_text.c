@@ -120,6 +120,10 @@ void json_text_float(struct json_text *t, float f)
     int n;
     if (!isfinite(f))
         f = isnan(f) ? 0 : f > 0 ? FLT_MAX : -FLT_MAX;
+    if (f > 0 && f < 1e6f && f == (float)(uint32_t)f) { /* many are 1, and printing takes long */
+        json_text_number(t, (uint32_t)f);
+        return;
+    }
     n = snprintf(text, sizeof text, "%.9g", (double)f);
     json_text_bytes(t, text, (size_t)n);
 }
