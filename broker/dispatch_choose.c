@@ -50,6 +50,7 @@ void dispatch_end_course(struct dispatch *d, struct request_entry *e)
     if (!c)
         return;
     c->on = false;
+    choice_end(d->choice, &c->choice);
     for (int i = 0; i < d->n_variants; i++)
         if (c->kept[i].here)
             zmq_msg_close(&c->kept[i].scores);
@@ -88,7 +89,8 @@ static bool room_here(const struct dispatch *d, const struct request_entry *e, u
 
 uint32_t dispatch_choose(struct dispatch *d, struct request_entry *e, bool room, uint64_t now)
 {
-    struct choice_request r = {.id = e->id, .left_ns = e->deadline_ns - now, .max_loss = NAN};
+    struct choice_request r = {
+        .id = e->id, .context = e->context, .left_ns = e->deadline_ns - now, .max_loss = NAN};
     struct choice_load load[CHOICE_MAX];
     struct course *c;
     uint32_t mask;

@@ -72,9 +72,9 @@ void allowance_correct(struct allowance *a, uint64_t now, double more)
     add(a, now, 0, more);
 }
 
-void allowance_take_back(struct allowance *a, uint64_t now, double cost)
+void allowance_take_back(struct allowance *a, double cost)
 {
-    add(a, now, -1, -cost);
+    add(a, 0, -1, -cost);
 }
 
 /* Without moving on: slots that are older than an hour by now are left out. */

@@ -35,7 +35,7 @@ void allowance_spend(struct allowance *a, uint64_t now, double cost);
 /* One that was counted costs so much more, or less (below 0). */
 void allowance_correct(struct allowance *a, uint64_t now, double more);
 /* One that was counted at that cost was none. */
-void allowance_take_back(struct allowance *a, uint64_t now, double cost);
+void allowance_take_back(struct allowance *a, double cost);
 /* Of the hour that ends now: requests, and their mean cost (0 without requests). */
 uint64_t allowance_requests(const struct allowance *a, uint64_t now);
 double allowance_mean(const struct allowance *a, uint64_t now);

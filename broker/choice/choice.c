@@ -479,10 +479,10 @@ struct choice_step choice_hurry(struct choice *c, uint64_t now, struct choice_co
     return c->budget.how == CHOOSE_CASCADE ? serve_unsure(c, now, x, CHOICE_WAIT) : step(CHOICE_WAIT);
 }
 
-void choice_end(struct choice *c, uint64_t now, struct choice_course *x)
+void choice_end(struct choice *c, struct choice_course *x)
 {
     if (!x->over)
-        allowance_take_back(&c->loss, now, x->charged);
+        allowance_take_back(&c->loss, x->charged);
     x->over = true;
 }
 

@@ -121,7 +121,7 @@ uint64_t choice_patience(const struct choice_course *course);
 
 /* The request ended otherwise: refused, cancelled, too late. It counts no more in the hour's mean. Without
  * effect after CHOICE_SERVE, and twice. */
-void choice_end(struct choice *c, uint64_t now, struct choice_course *course);
+void choice_end(struct choice *c, struct choice_course *course);
 
 /* The true label of a request that was served. FL_NOT_FOUND: it is not remembered (any more), or the variant
  * that answered it is gone; FL_UNSUPPORTED: this way of choosing learns nothing from labels; FL_VALUE. */

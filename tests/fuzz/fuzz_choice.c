@@ -46,7 +46,7 @@ static void event(struct driven *d, const uint8_t *b)
         d->load[k] = (struct choice_load){!(b[2] >> k & 1), b[1], b[3] & 1 ? (uint64_t)b[2] << 16 : 0};
     if (b[0] & 64) {
         if (b[0] & 16)
-            choice_end(d->c, d->now, &d->course[i]);
+            choice_end(d->c, &d->course[i]);
         struct choice_request r = {++d->id, b[1], (uint64_t)b[2] << 20, b[3] & 2 ? b[1] / 16.0 : NAN};
         d->asked[i] = choice_begin(d->c, d->now, &r, d->load, &d->course[i]);
         for (int k = 0; k < CHOICE_MAX; k++)

@@ -124,7 +124,7 @@ static void arrive(struct world *w, struct outcome *o)
         struct choice_answer a = {.variant = v, .failed = true};
         memset(load, 0, sizeof load);
         assert_int_equal(choice_answered(w->choice, ns(w->now), &j.course, &a, load).what, CHOICE_FAIL);
-        choice_end(w->choice, ns(w->now), &j.course);
+        choice_end(w->choice, &j.course);
         return;
     }
     j.work = w->variant[v].ms / 1e3 * (0.9 + 0.2 * shuffle_uniform(&w->draw));
