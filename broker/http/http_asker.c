@@ -3,13 +3,13 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "client/client.h"
+#include "system/quiet_thread.h"
 
 #define WAIT_MS 1000 /* for a reply */
 
@@ -107,7 +107,6 @@ static void *run(void *arg)
 int http_asker_new(struct http_asker **out, const struct pipeline *p, struct error *e)
 {
     struct http_asker *a = calloc(1, sizeof *a);
-    sigset_t all, before;
     int rc;
 
     *out = NULL;
@@ -121,11 +120,8 @@ int http_asker_new(struct http_asker **out, const struct pipeline *p, struct err
     else
         rc = client_new_of(&a->own, p, p->broker.index, e);
     if (!rc) {
-        sigfillset(&all); /* signals are for the main thread */
-        pthread_sigmask(SIG_SETMASK, &all, &before);
-        if (!(a->started = !(rc = pthread_create(&a->thread, NULL, run, a))))
+        if (!(a->started = !(rc = quiet_thread(&a->thread, run, a))))
             rc = error_set(e, FL_UNAVAILABLE, "HTTP cannot be served: no thread: %s", strerror(rc));
-        pthread_sigmask(SIG_SETMASK, &before, NULL);
     }
     if (rc) {
         http_asker_free(a);

@@ -11,7 +11,6 @@
 #include <microhttpd.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,6 +27,7 @@
 #include "http_callers.h"
 #include "http_listener.h"
 #include "http_server.h"
+#include "system/quiet_thread.h"
 
 #define MOST_CONNECTIONS 4096
 /* libmicrohttpd's, for each: request line, headers, a piece of the body. It writes zeros into all of it after
@@ -337,15 +337,9 @@ static int start_daemon(struct http_door *d, int listener, struct error *e)
     return error_set(e, FL_UNAVAILABLE, "HTTP cannot be served: libmicrohttpd did not start");
 }
 
-/* Signals are for the main thread. */
 static int start_thread(struct http_door *d, struct error *e)
 {
-    sigset_t all, before;
-    int rc;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    rc = pthread_create(&d->thread, NULL, run, d);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    int rc = quiet_thread(&d->thread, run, d);
     d->started = !rc;
     return rc ? error_set(e, FL_UNAVAILABLE, "HTTP cannot be served: no thread: %s", strerror(rc)) : FL_OK;
 }

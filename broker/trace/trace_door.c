@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +16,7 @@
 #include "client/client.h"
 #include "otlp_text.h"
 #include "trace_sink.h"
+#include "system/quiet_thread.h"
 
 #define EVERY_MS   1000
 #define ASK_MS     500
@@ -125,15 +125,9 @@ static void *run(void *arg)
     return NULL;
 }
 
-/* Signals are for the main thread. */
 static int start(struct trace_door *d, struct error *e)
 {
-    sigset_t all, before;
-    int rc;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    rc = pthread_create(&d->thread, NULL, run, d);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    int rc = quiet_thread(&d->thread, run, d);
     d->started = !rc;
     return rc ? error_set(e, FL_UNAVAILABLE, "no thread for traces: %s", strerror(rc)) : FL_OK;
 }

@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +14,7 @@
 #include <unistd.h>
 
 #include "client_inside.h"
+#include "system/quiet_thread.h"
 
 #define BUCKETS 4096
 
@@ -198,15 +198,9 @@ static void *run(void *arg)
 
 /* ---- everyone's side ---- */
 
-/* Signals are for the program's threads. */
 static int start(struct async *a, struct error *e)
 {
-    sigset_t all, before;
-    int rc;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    rc = pthread_create(&a->thread, NULL, run, a);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    int rc = quiet_thread(&a->thread, run, a);
     return rc ? error_set(e, FL_IO, "no thread for the client: %s", strerror(rc)) : FL_OK;
 }
 

@@ -8,7 +8,6 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,6 +20,7 @@
 #include "allow_list.h"
 #include "base/clock.h"
 #include "base/mishap.h"
+#include "system/quiet_thread.h"
 
 #define GUESTS     (2 * ALLOW_LIST_MOST) /* those of the list, and some that have gone and may come again */
 #define CONTEXTS   8
@@ -282,16 +282,9 @@ static void *attend(void *arg)
     return NULL;
 }
 
-/* Signals are for the main thread. */
 static int start_doorman(struct doorman *d)
 {
-    sigset_t all, before;
-    int rc;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    rc = pthread_create(&d->thread, NULL, attend, d);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return rc;
+    return quiet_thread(&d->thread, attend, d);
 }
 
 int keys_guard(struct keys *k, void *context, struct error *e)

@@ -3,7 +3,6 @@
 
 #include <inttypes.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -13,6 +12,7 @@
 #include "system/slice.h"
 #include "index/cache_set.h"
 #include "index/verdicts.h"
+#include "system/quiet_thread.h"
 
 struct near_cache {
     int n_segments;
@@ -72,15 +72,11 @@ static void *check(void *arg)
 /* Of one thread at a time. */
 static void begin(struct near_cache *n)
 {
-    sigset_t all, before;
     n->fd = n->next;
     n->next = -1;
     n->fresh = NULL;
     atomic_store(&n->done, false);
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    n->checks = !pthread_create(&n->thread, NULL, check, n);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    n->checks = !quiet_thread(&n->thread, check, n);
     if (n->checks)
         return;
     close(n->fd);

@@ -2,7 +2,6 @@
 #include "pulse.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "system/quiet_thread.h"
 
 struct pulse {
     pthread_t thread;
@@ -46,13 +46,7 @@ static void *beat_on(void *arg)
 
 static int start(struct pulse *p)
 {
-    sigset_t all, before;
-    int rc;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    rc = pthread_create(&p->thread, NULL, beat_on, p);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return rc;
+    return quiet_thread(&p->thread, beat_on, p);
 }
 
 int pulse_new(struct pulse **out, pthread_mutex_t *lock, uint64_t (*beat)(void *arg), void *arg,
