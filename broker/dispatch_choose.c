@@ -190,13 +190,13 @@ static void follow(struct dispatch *d, struct request_entry *e, struct course *c
 }
 
 /* Nothing of e is computed here, for now or any more. */
-static void put_by(struct dispatch *d, struct request_entry *e, const struct course *c)
+static void put_by(struct dispatch *d, struct request_entry *e, const struct course *c, uint64_t now)
 {
     uint64_t until = c->choice.began_ns + choice_patience(&c->choice);
 
     dispatch_release_route(d, e);
     requests_append(d->requests, e, REQUESTS_RELAYED);
-    requests_wake_at(d->requests, e, until < e->deadline_ns ? until : e->deadline_ns);
+    requests_wake_at(d->requests, e, until > now && until < e->deadline_ns ? until : e->deadline_ns);
 }
 
 void dispatch_ask_variants(struct dispatch *d, struct request_entry *e, uint32_t mask, uint64_t now)
@@ -205,7 +205,7 @@ void dispatch_ask_variants(struct dispatch *d, struct request_entry *e, uint32_t
     uint64_t id = e->id;
 
     if (!(mask & 1))
-        put_by(d, e, c);
+        put_by(d, e, c, now);
     for (int i = 1; i < d->n_variants && e->id == id && c->on; i++)
         if (mask >> i & 1)
             follow(d, e, c, (struct choice_step){.what = CHOICE_ASK, .variant = i}, now);
@@ -259,7 +259,7 @@ bool dispatch_weighs(struct dispatch *d, struct request_entry *e, const struct r
                                .shape = r->scores},
          scores);
     dispatch_cancel(d, e, -1);
-    put_by(d, e, c);
+    put_by(d, e, c, now);
     follow(d, e, c, s, now);
     return true;
 }
@@ -334,7 +334,7 @@ void dispatch_wake_to_hurry(struct dispatch *d, struct request_entry *e)
     struct course *c = dispatch_course(d, e);
     uint64_t ns = c ? c->choice.began_ns + choice_patience(&c->choice) : UINT64_MAX;
 
-    if (ns < e->wake_ns)
+    if (ns > e->sent_ns && ns < e->wake_ns)
         requests_wake_at(d->requests, e, ns);
 }
 
@@ -360,7 +360,7 @@ bool dispatch_fails_over(struct dispatch *d, struct request_entry *e, uint32_t c
         return false;
     }
     dispatch_cancel(d, e, -1);
-    put_by(d, e, c);
+    put_by(d, e, c, now);
     follow(d, e, c, s, now);
     return true;
 }

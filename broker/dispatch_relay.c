@@ -45,6 +45,7 @@ bool dispatch_ask_place(struct dispatch *d, struct request_entry *e, int place, 
     uint64_t ns = (e->deadline_ns - now) / 2;
 
     ns = ns < d->attempt_ns ? ns : d->attempt_ns;
+    ns += ns == 0;
     if (!relay_takes(p, now) || send_copy(d, e, place, ns, now)) {
         p->done.turned++;
         e->failed_at = place + 1;

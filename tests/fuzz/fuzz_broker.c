@@ -176,8 +176,9 @@ static void check_entry(const struct request_entry *e)
 {
     bool follows = e->list == REQUESTS_FOLLOWING;
     bool waits = e->list == REQUESTS_WAITING || e->list == REQUESTS_SHADOWS;
-    bool relayed = e->list == REQUESTS_RELAYED;
-    FUZZ_CHECK((waits || follows || relayed) == (e->n_route == 0) && relayed == (e->away != 0));
+    bool relayed = e->list == REQUESTS_RELAYED, course = dispatch_course(w.d, e);
+    FUZZ_CHECK((waits || follows || relayed) == (e->n_route == 0) && (relayed || !e->away || course));
+    FUZZ_CHECK(!relayed || e->away || course);
     FUZZ_CHECK(!e->original || (e->audit && (!waits || e->list == REQUESTS_SHADOWS)));
     FUZZ_CHECK(follows == (e->follows != 0));
     FUZZ_CHECK(!follows || (!e->followers && requests_find(w.d->requests, e->follows)));
@@ -192,7 +193,11 @@ static void check_relays(void)
         FUZZ_CHECK(s->pairs >= s->both + s->failed_now + s->failed_next && s->agreed <= s->both);
         FUZZ_CHECK(s->failed <= s->sent && s->failed_both <= s->failed + s->turned);
     }
-    FUZZ_CHECK((int)relayed == requests_listed(w.d->requests, REQUESTS_RELAYED));
+    for (int i = 0; i < requests_slots(w.d->requests); i++) {
+        const struct request_entry *e = requests_slot(w.d->requests, i);
+        relayed -= e ? (uint32_t)__builtin_popcount(e->away) : 0;
+    }
+    FUZZ_CHECK(relayed == 0);
 }
 
 static void check(void)
@@ -370,6 +375,7 @@ static void fill_answer(struct answer *a)
     a->error = fuzz_byte(&w.in) & 1 ? 0 : (uint32_t)fuzz_below(&w.in, FL_CODES);
     a->label = (int32_t)fuzz_byte(&w.in) - 1;
     a->exit = (int32_t)fuzz_below(&w.in, 4) - 1;
+    a->confidence = (float)fuzz_below(&w.in, 11) / 10;
     a->total_ns = fuzz_number(&w.in);
     a->broker_ns = fuzz_number(&w.in);
     if (fuzz_byte(&w.in) & 1)
@@ -499,6 +505,30 @@ static void choose_pipeline(void)
     p->broker.response_cache_mb = p->broker.max_requests % 2 ? 0.01 : 0;
 }
 
+/* Some pipelines have two or three variants. */
+static void choose_variants(void)
+{
+    static const struct choice_variant three[] = {{"a", 0, 0, 8, 0.008, 50, INFINITY},
+                                                  {"b", 0.1, 0.4, 3, 0.003, 14, 0.5},
+                                                  {"c", 2, 3, 1, 0.001, 5, 0.8}};
+    int most = pipeline.broker.max_requests, n = 2 + most % 2;
+    struct choice_budget b = {
+        .how = (enum choose_rule)(most / 3 % 4), .max_accuracy_loss = 5, .cascade_loss = 1};
+    struct choice *choice;
+    struct error e;
+
+    pipeline.choose = b.how;
+    if (most % 3)
+        return;
+    if (choice_new(&choice, three, n, &b, 7, &e) || dispatch_set_variants(w.d, choice, "a", n))
+        abort();
+    for (int i = 1; i < n; i++) {
+        dispatch_add_variant(w.d, i, three[i].name, "x");
+        dispatch_away(w.d, i - 1, false, w.now);
+    }
+    w.d->admission.learned = true;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct dispatch_io io = {NULL, on_job, on_client, on_control, on_reset, NULL, on_relay, on_aim};
@@ -511,6 +541,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     self.incarnation = fuzz_number(&w.in);
     if (dispatch_new(&w.d, &pipeline, &io, &self, w.now))
         abort();
+    choose_variants();
     for (int i = 0; i < EVENTS && w.in.at < w.in.end && w.n_admitted < REQUESTS; i++)
         event();
     w.deaf = 0;
