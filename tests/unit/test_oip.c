@@ -345,13 +345,13 @@ static void test_response(void **state)
 {
     const float scores[6] = {0.1f, 2, -INFINITY, 3, 0, 0};
     const struct oip_row row[2] = {
-        {.label = 1, .exit = -1, .confidence = 0.75f, .total_ns = 1234567},
-        {.exit = 2, .confidence = 1, .epoch = 9, .total_ns = 5000, .one_hot = true}};
+        {.label = 1, .exit = -1, .confidence = 0.75f, .total_ns = 1234567, .variant = "float32"},
+        {.exit = 2, .confidence = 1, .epoch = 9, .total_ns = 5000, .one_hot = true, .variant = "int8"}};
     char *label[] = {"cat"};
     struct oip_request r = {.id = "a\"\x01\xff", .rows = 2};
     struct oip_answer a = {"m", &r, &model, row, scores, 3, label, 1, NULL};
     struct json_text t = {.at = NULL};
-    const char *id, *name, *exit, *time, *text;
+    const char *id, *name, *exit, *time, *text, *variant;
     double first;
     int64_t header;
     int rows, classes, size, one_hot;
@@ -360,13 +360,15 @@ static void test_response(void **state)
     oip_answer_text(&t, &a, &header);
     assert_int_equal(header, -1);
     root = parsed(&t, t.n);
-    assert_int_equal(json_unpack(root, "{s:s,s:{s:s,s:s,s:b},s:[{s:s,s:[i,i],s:o}]}", "id", &id, "parameters",
-                                 "exit", &exit, "time_us", &time, "one_hot", &one_hot, "outputs", "name",
-                                 &name, "shape", &rows, &classes, "data", &data),
+    assert_int_equal(json_unpack(root, "{s:s,s:{s:s,s:s,s:b,s:s},s:[{s:s,s:[i,i],s:o}]}", "id", &id,
+                                 "parameters", "exit", &exit, "time_us", &time, "one_hot", &one_hot,
+                                 "variant", &variant, "outputs", "name", &name, "shape", &rows, &classes,
+                                 "data", &data),
                      0);
     assert_string_equal(id, "a\"\x01?");
     assert_string_equal(exit, "-1,2");
     assert_string_equal(time, "1234,5");
+    assert_string_equal(variant, "float32,int8");
     assert_true(one_hot);
     assert_int_equal(rows * 10 + classes, 23);
     assert_int_equal(json_array_size(data), 6);
