@@ -1,4 +1,5 @@
-/* http_asker.h - what the broker is asked about itself, and true labels, by a thread that may wait for replies
+/* http_asker.h - what the broker is asked about itself, and true labels, by a thread that may wait for
+ * replies
  *
  * HTTP's thread puts questions and takes replies; neither waits. The asker's thread has clients of its own.
  */

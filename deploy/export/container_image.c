@@ -63,7 +63,8 @@ int container_image(const struct pipeline *p, const char *folder, struct error *
     char path[STATE_PATH_BYTES + 20], run[STATE_PATH_BYTES];
     int rc;
 
-    if ((rc = state_path(run, p, e, "run")) || (rc = state_make(run, e)) || (rc = fleet_files(&s, p, FLEET_ALL, e)))
+    if ((rc = state_path(run, p, e, "run")) || (rc = state_make(run, e)) ||
+        (rc = fleet_files(&s, p, FLEET_ALL, e)))
         return rc;
     for (int i = 0; !rc && i < s.n; i++)
         if (strcmp(s.file[i].to, "pipeline.yaml") != 0 && strcmp(s.file[i].to, "redis.password") != 0)

@@ -35,8 +35,8 @@ struct transport_way {
     /* Fills *e for a command that did not get as far as our script, or lost it: `said` is what the local
      * program printed on stderr, `noise` what came from the host before our script spoke. */
     int (*explain)(const struct transport *t, int host, const char *said, const char *noise, struct error *e);
-    /* Is what the local program said of something that is over in a moment? Then it is tried again, for a bounded
-     * time. NULL: nothing is. */
+    /* Is what the local program said of something that is over in a moment? Then it is tried again, for a
+     * bounded time. NULL: nothing is. */
     bool (*passing)(const struct transport *t, int host, const char *said);
     /* Starts argv so that it outlives the connection; NULL: in a session of its own, by a script. */
     int (*start)(struct transport *t, int host, char *const *argv, const char *log, struct error *e);
