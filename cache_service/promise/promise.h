@@ -12,7 +12,7 @@
 #include "evidence.h"
 
 #define PROMISE_PLAN_FEW   0.3 /* of the points, until PROMISE_PLAN_SOME plan .. */
-#define PROMISE_PLAN_SOME  500
+#define PROMISE_PLAN_SOME  1000
 #define PROMISE_PLAN_SHARE 0.1   /* .. then of them all .. */
 #define PROMISE_PLAN_MOST  10000 /* .. up to so many: an order gets hardly better by more, a bound does */
 #define PROMISE_PRECISION  0.1
