@@ -42,7 +42,7 @@ int image_exif_orientation(const uint8_t *tiff, size_t size)
         return 1;
     for (unsigned i = 0, n = short_at(tiff + first, little); i < n; i++) {
         size_t at = first + 2 + (size_t)ENTRY * i;
-        if (at > size - ENTRY)
+        if (at + ENTRY > size)
             return 1;
         if (short_at(tiff + at, little) == TAG && short_at(tiff + at + 2, little) == SHORT) {
             unsigned value = short_at(tiff + at + 8, little);
