@@ -142,7 +142,7 @@ struct harness *harness_new(const char *model, const char *yaml)
     else
         fprintf(f, "model: %s/tests/data/tiny.onnx\n", h->root);
     fprintf(f, "state: %s/state\n%s%s", h->dir, yaml,
-            strstr(yaml, "kernels:") || strstr(yaml, "precision:") ? "" : "kernels: openblas\n");
+            strstr(yaml, "kernels:") || strstr(yaml, "precision") ? "" : "kernels: openblas\n");
     assert_int_equal(fclose(f), 0);
     if (pipeline_load(&h->pipeline, h->config, NULL, 0, &e))
         fail_msg("%s", e.text);
