@@ -51,7 +51,7 @@ bool dispatch_ask_place(struct dispatch *d, struct request_entry *e, int place, 
         e->failed_at = place + 1;
         return false;
     }
-    e->audit = e->keyed = false;
+    dispatch_give_audit_up(d, e);
     e->flags &= ~(uint32_t)JOB_SAMPLED;
     e->away |= (uint8_t)(1u << place);
     e->asked |= (uint8_t)(1u << place);
@@ -65,9 +65,16 @@ bool dispatch_ask_place(struct dispatch *d, struct request_entry *e, int place, 
 bool dispatch_hand_on(struct dispatch *d, struct request_entry *e, uint64_t now)
 {
     int place = e->flags & ITS_OWN || e->strict ? -1 : relay_of(&d->relays, e->id);
+    bool audit = e->audit; /* drawn, and not begun */
 
-    if (place < 0 || !dispatch_ask_place(d, e, place, now))
+    if (place < 0)
         return false;
+    e->audit = false;
+    if (!dispatch_ask_place(d, e, place, now)) {
+        e->audit = audit;
+        return false;
+    }
+    e->keyed = false;
     requests_append(d->requests, e, REQUESTS_RELAYED);
     return true;
 }

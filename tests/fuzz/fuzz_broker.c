@@ -80,7 +80,7 @@ static void on_answer(const struct answer *a)
     }
     while (i < w.n_admitted && w.admitted[i] != a->request)
         i++;
-    if (i == w.n_admitted && a->known) /* answered in the step that admitted it */
+    if (i == w.n_admitted && (a->known || a->error)) /* answered in the step that admitted it */
         w.admitted[w.n_admitted++] = a->request;
     FUZZ_CHECK(i < w.n_admitted && !w.answered[i]);
     FUZZ_CHECK(a->broker_ns <= a->total_ns);
