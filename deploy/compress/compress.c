@@ -28,7 +28,7 @@ static const struct usage usage = {
     .operands = "MODEL.onnx",
     .summary = "Makes a network smaller without training it: fewer channels, thinner layers, fitted to data.",
     .notes =
-        "Channels are left out where one layer alone reads them, and layers are split into two that make\n"
+        "Channels are left out where one layer alone reads them, and layers become two or three that make\n"
         "fewer numbers in between. What each cut loses is measured on the first half of the data, in nats\n"
         "by which answers diverge (\"loss alone\"); the cheapest are taken until --flops is met, and the\n"
         "layers that stay are fitted by least squares to make up for them. The other half of the data,\n"
@@ -162,6 +162,12 @@ static const char *layer_name(const struct compressing *c, int layer)
                                       : "";
 }
 
+static const struct {
+    const char *name, *text;
+} kinds[] = {[WAY_PRUNE] = {"prune", "channels that it reads"},
+             [WAY_SPLIT] = {"split", "numbers between it and a second layer"},
+             [WAY_NARROW] = {"narrow", "numbers between a layer in front and it"}};
+
 static int print_table(const struct compressing *c, struct error *e)
 {
     const struct verdict *v = &c->verdict;
@@ -173,7 +179,7 @@ static int print_table(const struct compressing *c, struct error *e)
         if (!w->level)
             continue;
         table_cell(t, "%.60s", layer_name(c, w->layer));
-        table_cell(t, "%s", w->kind == WAY_PRUNE ? "channels that it reads" : "numbers between two layers");
+        table_cell(t, "%s", kinds[w->kind].text);
         table_cell(t, "%d", w->all);
         table_cell(t, "%d", w->keep[w->level]);
         table_cell(t, "%.6f", w->loss[w->level]);
@@ -215,10 +221,10 @@ static int print_json(const struct compressing *c, struct error *e)
     for (int i = 0; i < c->ways.n; i++) {
         const struct way *w = &c->ways.way[i];
         if (w->level)
-            json_array_append_new(
-                cuts, json_pack("{s:s, s:s, s:i, s:i, s:o}", "layer", layer_name(c, w->layer), "cut",
-                                w->kind == WAY_PRUNE ? "prune" : "split", "of", w->all, "left",
-                                w->keep[w->level], "loss", report_number(w->loss[w->level])));
+            json_array_append_new(cuts,
+                                  json_pack("{s:s, s:s, s:i, s:i, s:o}", "layer", layer_name(c, w->layer),
+                                            "cut", kinds[w->kind].name, "of", w->all, "left",
+                                            w->keep[w->level], "loss", report_number(w->loss[w->level])));
     }
     root =
         json_pack("{s:s, s:s, s:o, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b}", "model", c->pipeline->model,

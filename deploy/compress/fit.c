@@ -88,6 +88,54 @@ static void widen_matrix(struct fitting *t)
             t->wide[(size_t)t->column[i] * n + (size_t)t->column[k]] = t->matrix[i * m + k];
 }
 
+/* bias + (W - W') mean of x: the outputs' means stay, with W' in place of W. */
+static void take_over(struct fitting *t, const double *now)
+{
+    const struct layer *l = t->l;
+    for (int64_t o = 0; l->biased && t->in.count && o < l->out; o++)
+        for (int k = 0; k < t->n_columns; k++)
+            t->bias[o] += (t->w[o * l->features + t->column[k]] - now[o * l->features + t->column[k]]) *
+                          t->in.x[k] / (double)t->in.count;
+    memcpy(t->w, now, (size_t)(l->out * l->features) * sizeof *now);
+}
+
+/* W as it is for inputs of fewer numbers, the best core for them. */
+static int narrow(struct fitting *t, int rank)
+{
+    const struct layer *l = t->l;
+    const struct narrowing n = {(int)l->out, t->n_columns / (int)l->taps, (int)l->taps};
+    int all = (int)(l->features / l->taps), made = rank < n.channels ? rank : n.channels, rc = FL_NOMEM;
+    size_t square = (size_t)n.channels * (size_t)n.channels, size = (size_t)(l->out * l->features);
+    double *p = malloc((square + 1) * sizeof *p), *value = malloc((size_t)n.channels * sizeof *value),
+           *core = malloc(size * sizeof *core), *now = calloc(size, sizeof *now),
+           *thin = t->f->thin[t->layer] = calloc((size_t)rank * (size_t)all, sizeof *thin);
+    if (p && value && core && now && thin) {
+        /* Columns that stay, without gaps. */
+        for (int64_t o = 0; o < l->out; o++)
+            for (int k = 0; k < t->n_columns; k++)
+                t->more[o * t->n_columns + k] = t->w[o * l->features + t->column[k]];
+        moments_matrix(&t->in, l->biased, 0, t->matrix);
+        openblas_set_num_threads(t->n->threads);
+        if (!(rc = narrow_directions(&n, t->more, t->matrix, p, value)))
+            rc = narrow_fit(&n, t->more, t->matrix, p, made, core);
+    }
+    if (!rc) {
+        narrow_back(&n, core, p, made, t->more);
+        for (int64_t o = 0; o < l->out; o++)
+            for (int k = 0; k < t->n_columns; k++)
+                now[o * l->features + t->column[k]] = t->more[o * t->n_columns + k];
+        for (int r = 0; r < made; r++)
+            for (int c = 0; c < n.channels; c++)
+                thin[r * all + t->column[c * l->taps] / l->taps] = p[r * n.channels + c];
+        take_over(t, now);
+    }
+    free(p);
+    free(value);
+    free(core);
+    free(now);
+    return rc;
+}
+
 static int split(struct fitting *t, int rank)
 {
     const struct layer *l = t->l;
@@ -101,12 +149,8 @@ static int split(struct fitting *t, int rank)
     if (!rc &&
         !(rc = split_directions(l, t->w, t->in.count ? t->wide : NULL, t->keep_out, direction, t->more_bias)))
         rc = split_weights(l, t->w, direction, rank, NULL, now);
-    for (int64_t o = 0; !rc && l->biased && t->in.count && o < l->out; o++)
-        for (int k = 0; k < t->n_columns; k++)
-            t->bias[o] += (t->w[o * l->features + t->column[k]] - now[o * l->features + t->column[k]]) *
-                          t->in.x[k] / (double)t->in.count;
     if (!rc)
-        memcpy(t->w, now, size * sizeof *now);
+        take_over(t, now);
     free(now);
     t->f->direction[t->layer] = direction;
     return rc;
@@ -150,7 +194,7 @@ static void forget(struct fitting *t)
 static int fit_layer(struct fitting *t)
 {
     const struct layer *l = t->l;
-    const struct way *w = ways_at(t->p, WAY_SPLIT, t->layer);
+    const struct way *w = ways_at(t->p, WAY_SPLIT, t->layer), *thin = ways_at(t->p, WAY_NARROW, t->layer);
     int rc;
     network_around(t->n, t->layer, &t->first, &t->last);
     if ((rc = make_room(t)) || (rc = network_go(t->n, t->first, true, t->e)))
@@ -162,6 +206,8 @@ static int fit_layer(struct fitting *t)
         if ((rc = look(t)) || (rc = mend(t)))
             return rc;
     }
+    if (thin && (rc = narrow(t, thin->keep[thin->level])))
+        return rc;
     if (w && (rc = split(t, w->keep[w->level])))
         return rc;
     layer_set_weights(t->n->now, l, t->w, t->bias);
@@ -173,13 +219,16 @@ int fit_network(struct fit *f, struct network *n, const struct ways *p, struct p
 {
     bool changed = false;
     int rc = FL_OK;
-    *f = (struct fit){.n = n->layers.n, .direction = calloc((size_t)n->layers.n + 1, sizeof *f->direction)};
-    if (!f->direction)
+    *f = (struct fit){.n = n->layers.n,
+                      .direction = calloc((size_t)n->layers.n + 1, sizeof *f->direction),
+                      .thin = calloc((size_t)n->layers.n + 1, sizeof *f->thin)};
+    if (!f->direction || !f->thin)
         rc = FL_NOMEM;
     for (int i = 0; !rc && i < f->n; i++) {
         struct fitting t = {.f = f, .n = n, .p = p, .l = &n->layers.layer[i], .layer = i, .e = e};
         progress_update(progress, "fit layer by layer", i, f->n, NAN);
-        changed = changed || ways_at(p, WAY_PRUNE, i) || ways_at(p, WAY_SPLIT, i);
+        changed =
+            changed || ways_at(p, WAY_PRUNE, i) || ways_at(p, WAY_SPLIT, i) || ways_at(p, WAY_NARROW, i);
         if (!changed)
             continue;
         rc = fit_layer(&t);
@@ -193,6 +242,9 @@ void fit_release(struct fit *f)
 {
     for (int i = 0; f->direction && i < f->n; i++)
         free(f->direction[i]);
+    for (int i = 0; f->thin && i < f->n; i++)
+        free(f->thin[i]);
+    free(f->thin);
     free(f->direction);
     *f = (struct fit){.n = 0};
 }

@@ -8,6 +8,7 @@
 struct fit {
     int n;
     double **direction; /* of each layer that is split: [rank][out] (split.h); NULL: it is not */
+    double **thin;      /* of each convolution that is narrowed: [rank][channels], 0 for those that went */
 };
 
 /* Goes through n->now from front to back. A layer reads only channels that stay, and its weights and bias are

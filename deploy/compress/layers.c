@@ -32,6 +32,7 @@ static bool is_conv(const struct graph *g, const struct node *n, struct layer *l
     l->taps = 1;
     for (int i = 2; i < w->rank; i++)
         l->taps *= w->dim[i];
+    l->pixels = tensor_count(&in) / w->dim[1];
     l->features *= l->taps;
     return true;
 }

@@ -20,6 +20,7 @@ struct layer {
         biased; /* turned: the file has W as [features][out]; biased: it has, or can have, a bias */
     int64_t out, features;
     int64_t taps;      /* numbers of a window that belong to one channel */
+    int64_t pixels;    /* of what a convolution reads, in one record */
     int64_t places;    /* windows of one record, or rows */
     double flops;      /* of one record */
     int sum;           /* the value that its output is added up in, or its output */

@@ -2,6 +2,8 @@
  * LAPACKE */
 #include "linear.h"
 
+#include <cblas.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -72,4 +74,19 @@ int linear_invert(double *a, int n)
         for (size_t k = 0; k < i; k++)
             a[i * (size_t)n + k] = a[k * (size_t)n + i];
     return info ? FL_VALUE : FL_OK;
+}
+
+void linear_unwhiten(const double *factor, int n, double *rows)
+{
+    cblas_dtrsm(CblasColMajor, CblasLeft, CblasLower, CblasTrans, CblasNonUnit, n, n, 1, factor, n, rows, n);
+    for (int i = 0; i < n; i++) {
+        double *row = rows + (size_t)i * (size_t)n, norm;
+        /* Twice is enough (Giraud and Langou). */
+        for (int twice = 0; twice < 2; twice++)
+            for (int k = 0; k < i; k++)
+                cblas_daxpy(n, -cblas_ddot(n, rows + (size_t)k * (size_t)n, 1, row, 1),
+                            rows + (size_t)k * (size_t)n, 1, row, 1);
+        norm = cblas_dnrm2(n, row, 1);
+        cblas_dscal(n, norm > 0 ? 1 / norm : 0, row, 1);
+    }
 }

@@ -16,4 +16,7 @@ void linear_solve(const double *factor, int n, double *b, int m);
 /* a becomes its inverse. FL_VALUE when it is not positive definite. */
 int linear_invert(double *a, int n);
 
+/* Each row b of `rows` becomes b L^-1 with the factor L, then all are made orthonormal, the first first. */
+void linear_unwhiten(const double *factor, int n, double *rows);
+
 #endif

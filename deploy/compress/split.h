@@ -18,4 +18,20 @@ int split_directions(const struct layer *l, const double *w, const double *momen
 int split_weights(const struct layer *l, const double *w, const double *direction, int rank, double *out,
                   double *projected);
 
+/* The other side: a convolution that reads fewer numbers for each tap, P x instead of x, the first factor of
+ * a Tucker-2 decomposition. W is [out][channels * taps]. Rows of P are orthonormal, those that matter most
+ * first: where inputs vary and weights look. */
+struct narrowing {
+    int out, channels, taps;
+};
+/* P, [channels][channels], and what each row carries of the outputs' squares. FL_NOMEM, FL_VALUE. */
+int narrow_directions(const struct narrowing *l, const double *w, const double *moments, double *p,
+                      double *value);
+/* core = W P^T tap by tap, [out][rank * taps]; back = core P. */
+void narrow_core(const struct narrowing *l, const double *w, const double *p, int rank, double *core);
+void narrow_back(const struct narrowing *l, const double *core, const double *p, int rank, double *back);
+/* The core that is best in the sense of least squares. FL_NOMEM, FL_VALUE. */
+int narrow_fit(const struct narrowing *l, const double *w, const double *moments, const double *p, int rank,
+               double *core);
+
 #endif

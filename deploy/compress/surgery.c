@@ -130,12 +130,52 @@ fail:
     return FL_NOMEM;
 }
 
+/* A node of a single tap in front makes `rank` numbers of what the convolution reads. `thin` is
+ * [rank][channels], of those that stay when this returns. */
+static int put_before(struct table *t, const struct layer *l, double *thin, int64_t rank)
+{
+    struct graph *g = t->g;
+    int64_t all = l->features / l->taps, kept;
+    bool *keep = malloc((size_t)all);
+    int read = g->nodes[l->node].in[0], made = graph_add_value(g, NULL), node, weights;
+    char name[256];
+    struct value *v;
+    if (!keep || made < 0) {
+        free(keep);
+        return FL_NOMEM;
+    }
+    for (int64_t c = 0; c < all; c++)
+        keep[c] = t->keep_in[c * l->taps];
+    kept = count_kept(keep, all);
+    shrink(thin, rank, all, NULL, keep);
+    free(keep);
+    weights = weights_constant(t, l, thin, rank, kept, false);
+    snprintf(name, sizeof name, "%.240s/thin", g->nodes[l->node].name);
+    node = graph_add_node(g, name, g->nodes[l->node].op, 2, 1);
+    if (weights < 0 || node < 0)
+        return FL_NOMEM;
+    g->nodes[node].in[0] = read;
+    g->nodes[node].in[1] = weights;
+    g->nodes[node].out[0] = made;
+    g->nodes[l->node].in[0] = made;
+    v = &g->values[made];
+    v->dtype = TENSOR_F32;
+    v->rank = g->values[read].rank;
+    memcpy(v->dim, g->values[read].dim, sizeof v->dim);
+    v->dim[1] = (struct extent){rank, 0};
+    return FL_OK;
+}
+
 static int change_layer(struct table *t, int i, double *w, double *bias, double *low)
 {
     const struct layer *l = &t->n->layers.layer[i];
     const struct way *way = ways_at(t->p, WAY_SPLIT, i);
+    const struct way *narrow = ways_at(t->p, WAY_NARROW, i);
+    const struct narrowing core = {(int)(way ? way->keep[way->level] : l->out), (int)(l->features / l->taps),
+                                   (int)l->taps};
     const double *direction = t->f->direction[i];
-    int64_t rank = way ? way->keep[way->level] : 0, inputs, outputs;
+    int64_t rank = way ? way->keep[way->level] : 0, thin = narrow ? narrow->keep[narrow->level] : 0, inputs,
+            outputs;
     int weights, biases = GRAPH_NONE, rc = FL_OK;
     layer_weights(t->g, l, w, bias);
     look_up_kept(t, l);
@@ -143,7 +183,17 @@ static int change_layer(struct table *t, int i, double *w, double *bias, double 
     outputs = count_kept(t->keep_out, l->out);
     if (way && (rc = split_weights(l, w, direction, (int)rank, low, NULL)))
         return rc;
-    shrink(way ? low : w, way ? rank : l->out, l->features, way ? NULL : t->keep_out, t->keep_in);
+    if (narrow) {
+        double *full = way ? low : w;
+        narrow_core(&core, full, t->f->thin[i], (int)thin, way ? w : low);
+        shrink(way ? w : low, core.out, thin * l->taps, way ? NULL : t->keep_out, NULL);
+        memcpy(full, way ? w : low, (size_t)(core.out * thin * l->taps) * sizeof *w);
+        inputs = thin * l->taps;
+        if ((rc = put_before(t, l, t->f->thin[i], thin)))
+            return rc;
+    } else {
+        shrink(way ? low : w, way ? rank : l->out, l->features, way ? NULL : t->keep_out, t->keep_in);
+    }
     shrink(bias, l->out, 1, t->keep_out, NULL);
     weights = weights_constant(t, l, way ? low : w, way ? rank : outputs, inputs, true);
     if (weights < 0 || (l->biased && (biases = bias_constant(t, bias, outputs)) < 0))
@@ -159,7 +209,7 @@ static int change_layer(struct table *t, int i, double *w, double *bias, double 
 static bool is_changed(const struct table *t, int i)
 {
     const struct layer *l = &t->n->layers.layer[i];
-    return ways_at(t->p, WAY_PRUNE, i) || ways_at(t->p, WAY_SPLIT, i) ||
+    return ways_at(t->p, WAY_PRUNE, i) || ways_at(t->p, WAY_SPLIT, i) || ways_at(t->p, WAY_NARROW, i) ||
            (l->makes >= 0 && ways_at(t->p, WAY_PRUNE, t->n->layers.site[l->makes].reader));
 }
 

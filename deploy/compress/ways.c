@@ -45,13 +45,19 @@ static void list_ways(struct ways *p, const struct network *n)
             list_sizes(w, (int)(WORTH_LEFT * one / both));
             w += w->levels > 1;
         }
+        if (at->taps > 1 && at->features / at->taps >= FEWEST && at->features <= LAYERS_MOST_FEATURES) {
+            double core = (double)(at->out * at->places * at->taps), thin = (double)at->pixels;
+            *w = (struct way){.kind = WAY_NARROW, .layer = i, .all = (int)(at->features / at->taps)};
+            list_sizes(w, (int)(WORTH_LEFT * w->all * core / (core + thin * w->all)));
+            w += w->levels > 1;
+        }
         p->n = (int)(w - p->way);
     }
 }
 
 int ways_new(struct ways *p, const struct network *n, struct error *e)
 {
-    *p = (struct ways){.way = calloc(2 * (size_t)n->layers.n + 1, sizeof *p->way),
+    *p = (struct ways){.way = calloc(3 * (size_t)n->layers.n + 1, sizeof *p->way),
                        .node_flops = calloc((size_t)n->as_is->n_nodes + 1, sizeof *p->node_flops),
                        .n_nodes = n->as_is->n_nodes};
     if (!p->way || !p->node_flops)
@@ -136,15 +142,24 @@ static bool is_easy(const struct layer *l)
     return l->conv && l->win.n == 2 && l->places >= 36;
 }
 
-/* Of a layer, or of the two in its place; `ease`: of a FLOP where Winograd helps. */
+/* Of a layer, or of those in its place; `ease`: of a FLOP where Winograd helps. */
 static double layer_cost(const struct ways *p, const struct network *n, int i, double ease)
 {
     const struct layer *l = &n->layers.layer[i];
-    const struct way *w = ways_at(p, WAY_SPLIT, i);
+    const struct way *split = ways_at(p, WAY_SPLIT, i), *narrow = ways_at(p, WAY_NARROW, i);
     double in = share(p, n, l->reads) * (double)l->features, out = share(p, n, l->makes) * (double)l->out,
-           by = is_easy(l) ? ease : 1, whole = by * in * out, rank = w ? w->keep[w->level] : 0;
-    double cost = w ? by * in * rank + rank * out : whole;
-    return l->flops / ((double)l->features * (double)l->out) * cost;
+           by = is_easy(l) ? ease : 1, per_place = l->flops / ((double)l->features * (double)l->out),
+           before = 0, behind = 0;
+    if (narrow) {
+        double made = narrow->keep[narrow->level];
+        before = 2 * (double)l->pixels * made * in / (double)l->taps;
+        in = made * (double)l->taps;
+    }
+    if (split) {
+        behind = per_place * split->keep[split->level] * out;
+        out = split->keep[split->level];
+    }
+    return before + by * per_place * in * out + behind;
 }
 
 static double cost(const struct ways *p, const struct network *n, double ease)

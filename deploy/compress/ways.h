@@ -1,11 +1,13 @@
 /* ways.h - how much of each layer stays: what each way of making it smaller costs in answers, and the choice
  *
- * There are two ways. PRUNE leaves channels of a site out and fits its reader anew (elimination.h). SPLIT
+ * There are three ways. PRUNE leaves channels of a site out and fits its reader anew (elimination.h). SPLIT
  * puts two layers in a layer's place: one that makes fewer outputs, along the directions in which its outputs
  * vary most on the data, and one of a single tap that makes the outputs of these (Zhang et al. 2015; without
- * data this is the truncated singular value decomposition of the weights). Each is tried at several sizes
- * with the rest of the network as it is; what the network's answers lose by it is measured on records. The
- * choice then takes, again and again, what loses least for what it saves, until the budget is met.
+ * data this is the truncated singular value decomposition of the weights). NARROW puts a layer of a single
+ * tap before a convolution, which makes fewer numbers of its inputs; with SPLIT it is a Tucker-2
+ * decomposition. Each is tried at several sizes with the rest of the network as it is; what the network's
+ * answers lose by it is measured on records. The choice then takes, again and again, what loses least for
+ * what it saves, until the budget is met.
  */
 #ifndef FREEZELINE_COMPRESSION_WAYS_H
 #define FREEZELINE_COMPRESSION_WAYS_H
@@ -14,14 +16,14 @@
 
 #define WAY_LEVELS 8
 
-enum way_kind { WAY_PRUNE, WAY_SPLIT };
+enum way_kind { WAY_PRUNE, WAY_SPLIT, WAY_NARROW };
 
 struct way {
     enum way_kind kind;
     int layer;  /* PRUNE: the site's reader; SPLIT: the layer itself */
     int all;    /* channels, or outputs */
     int levels; /* sizes that were tried, from the largest on; the first is `all`, which loses nothing */
-    int keep[WAY_LEVELS];     /* channels that stay, or outputs of the first of two layers */
+    int keep[WAY_LEVELS];     /* channels that stay, or numbers that the thin layer makes */
     double error[WAY_LEVELS]; /* what the layer's own outputs are off by, squared */
     double loss[WAY_LEVELS];  /* what the network's answers lose; NAN until ways_fill: not tried */
     int level;                /* the chosen one */

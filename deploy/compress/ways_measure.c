@@ -198,6 +198,33 @@ static int measure_splitting(struct measuring *m, const int *wanted)
     return rc;
 }
 
+/* ---- fewer numbers in front ---- */
+
+static int measure_narrowing(struct measuring *m, const int *wanted)
+{
+    const struct layer *l = m->l;
+    const struct narrowing narrow = {(int)l->out, (int)(l->features / l->taps), (int)l->taps};
+    size_t c = (size_t)narrow.channels;
+    double *p = malloc(c * c * sizeof *p), *value = malloc(c * sizeof *value),
+           *core = malloc((size_t)(l->out * l->features) * sizeof *core), error = 0;
+    int rc = p && value && core ? FL_OK : FL_NOMEM, at = (int)c;
+    if (!rc) {
+        moments_matrix(&m->in, l->biased, 0, m->matrix);
+        rc = narrow_directions(&narrow, m->w, m->matrix, p, value);
+    }
+    for (int i = 1; !rc && i <= m->wanted; i++) {
+        while (at > wanted[i])
+            error += fmax(value[--at], 0);
+        narrow_core(&narrow, m->w, p, at, core);
+        narrow_back(&narrow, core, p, at, m->tried);
+        rc = try_next(m, at, error, m->tried);
+    }
+    free(p);
+    free(value);
+    free(core);
+    return rc;
+}
+
 /* Smaller sizes are left out once one loses too much, or where a matrix is no use. */
 static int measure_way(struct measuring *m, struct way *way)
 {
@@ -208,7 +235,9 @@ static int measure_way(struct measuring *m, struct way *way)
     m->per_error = 0;
     way->levels = 1;
     openblas_set_num_threads(m->n->threads);
-    rc = way->kind == WAY_PRUNE ? measure_pruning(m, wanted) : measure_splitting(m, wanted);
+    rc = way->kind == WAY_PRUNE   ? measure_pruning(m, wanted)
+         : way->kind == WAY_SPLIT ? measure_splitting(m, wanted)
+                                  : measure_narrowing(m, wanted);
     ways_fill(way);
     return rc == FL_AGAIN || rc == FL_VALUE ? FL_OK : rc;
 }

@@ -448,36 +448,44 @@ static double farthest(const struct small *s)
     return off / most;
 }
 
-static int half_of_the_channels(struct way *w)
+static int half(struct way *w)
 {
-    for (int i = 1; w->kind == WAY_PRUNE && i < w->levels; i++)
+    for (int i = 1; i < w->levels; i++)
         if (w->keep[i] <= w->all / 2)
             return i;
     return 0;
 }
 
+static int half_of_the_channels(struct way *w)
+{
+    return w->kind == WAY_PRUNE ? half(w) : 0;
+}
+
+static int half_in_front(struct way *w)
+{
+    return w->kind == WAY_NARROW ? half(w) : 0;
+}
+
 /* Half of the channels are twins of others: without them the network says the same, with the FLOPs that were
- * planned.
- */
-static void assert_twins_go(int sites)
+ * planned. */
+static void assert_exact(int (*level)(struct way *), int cuts)
 {
     struct small s;
-    int pruned = 0;
-    make_small(&s, half_of_the_channels);
+    int cut = 0;
+    make_small(&s, level);
     for (int i = 0; i < s.ways.n; i++)
-        pruned += s.ways.way[i].level > 0;
-    assert_int_equal(pruned, sites);
+        cut += s.ways.way[i].level > 0;
+    assert_int_equal(cut, cuts);
     if (farthest(&s) > 2e-3)
         fail_msg("off by %g", farthest(&s));
     assert_float_equal(s.flops, s.planned, 0.5);
     release(&s);
 }
 
-static void twins_of_convolutions(void **state)
+static void write_twins(void)
 {
     struct graph *g = begin(4, (int64_t[]){1, 3, 8, 8});
     int y = conv(g, g->inputs[0], 2, 3, 16, 3, 1, true), z;
-    (void)state;
     y = conv(g, one(g, "Relu", y), 2, 16, 16, 3, 1, true);
     y = conv(g, one(g, "Relu", y), 2, 16, 16, 1, 16, true); /* depthwise */
     z = node(g, "Mul", 2, (int[]){y, one(g, "Sigmoid", y)});
@@ -485,7 +493,29 @@ static void twins_of_convolutions(void **state)
     y = conv(g, y, 2, 8, 8, 3, 4, false); /* groups stay */
     y = one(g, "Flatten", one(g, "GlobalAveragePool", y));
     end(g, gemm(g, y, 8, 5, false), 5);
-    assert_twins_go(2);
+}
+
+static void twins_of_convolutions(void **state)
+{
+    (void)state;
+    write_twins();
+    assert_exact(half_of_the_channels, 2);
+}
+
+/* What a convolution reads is a mix of half as many numbers: a layer in front makes these. */
+static void twins_in_front(void **state)
+{
+    (void)state;
+    write_twins();
+    assert_exact(half_in_front, 2);
+}
+
+/* Channels out, layers in front and behind, all at once. */
+static void twins_in_every_way(void **state)
+{
+    (void)state;
+    write_twins();
+    assert_exact(half, 6);
 }
 
 static void twins_of_one_dimension(void **state)
@@ -496,7 +526,7 @@ static void twins_of_one_dimension(void **state)
     y = conv(g, one(g, "Relu", y), 1, 16, 16, 5, 1, true);
     y = one(g, "Flatten", one(g, "Relu", y));
     end(g, gemm(g, y, 16 * 20, 5, false), 5);
-    assert_twins_go(2);
+    assert_exact(half_of_the_channels, 2);
 }
 
 static void twins_of_products(void **state)
@@ -507,7 +537,7 @@ static void twins_of_products(void **state)
     y = gemm(g, one(g, "Relu", y), 32, 16, true);
     y = gemm(g, one(g, "Tanh", y), 16, 6, false);
     end(g, one(g, "Softmax", y), 6);
-    assert_twins_go(2);
+    assert_exact(half_of_the_channels, 2);
 }
 
 static int smallest_split(struct way *w)
@@ -544,7 +574,7 @@ static void products_of_low_rank(void **state)
 static int full_split(struct way *w)
 {
     w->keep[1] = w->all;
-    return w->kind == WAY_SPLIT;
+    return w->kind != WAY_PRUNE;
 }
 
 /* Split in all its directions, a convolution is what it was: strides, dilations and padding stay the first
@@ -561,7 +591,7 @@ static void split_in_full(void **state)
     y = one(g, "Flatten", one(g, "GlobalAveragePool", one(g, "Relu", y)));
     end(g, gemm(g, y, 18, 7, false), 7);
     make_small(&s, full_split);
-    assert_true(s.network.now->n_nodes > s.network.as_is->n_nodes);
+    assert_true(s.network.now->n_nodes >= s.network.as_is->n_nodes + 3); /* one is narrowed too */
     if (farthest(&s) > 1e-4)
         fail_msg("off by %g", farthest(&s));
     assert_float_equal(s.flops, s.planned, 0.5);
@@ -618,6 +648,8 @@ int main(void)
         cmocka_unit_test(all_directions_lose_nothing),
         cmocka_unit_test(losses_between_sizes),
         cmocka_unit_test(twins_of_convolutions),
+        cmocka_unit_test(twins_in_front),
+        cmocka_unit_test(twins_in_every_way),
         cmocka_unit_test(twins_of_one_dimension),
         cmocka_unit_test(twins_of_products),
         cmocka_unit_test(products_of_low_rank),
