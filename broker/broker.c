@@ -282,14 +282,26 @@ static uint64_t came_at(const struct broker *b, uint64_t taken_ns, uint64_t now)
     return now - a.decode_ns - a.queue_ns;
 }
 
+/* The door takes messages somewhat larger than an input may be; stage 0's does not. */
+static int check_size(const struct broker *b, struct error *e)
+{
+    double mb = (double)zmq_msg_size(&b->payload) / (1 << 20), most = b->pipeline->broker.max_request_mb;
+    if (b->in.type != MESSAGE_REQUEST || mb <= most)
+        return FL_OK;
+    return error_set(e, FL_TOO_LARGE, "the input has %.3g MB, broker.max_request_mb allows %.3g: raise it",
+                     mb, most);
+}
+
 static void handle(struct broker *b, int door, const struct peer *from, uint64_t taken_ns)
 {
     struct error e = {FL_PROTOCOL, "a message that does not belong on this socket"};
     uint64_t now = clock_ns();
     enum message_type t = b->in.type;
 
-    if (door == CLIENTS && (t == MESSAGE_REQUEST || t == MESSAGE_CANCEL || t == MESSAGE_STATUS ||
-                            t == MESSAGE_SPANS || t == MESSAGE_FEEDBACK || t == MESSAGE_TIMES))
+    if (check_size(b, &e))
+        on_garbage(b, door, from, &e, now);
+    else if (door == CLIENTS && (t == MESSAGE_REQUEST || t == MESSAGE_CANCEL || t == MESSAGE_STATUS ||
+                                 t == MESSAGE_SPANS || t == MESSAGE_FEEDBACK || t == MESSAGE_TIMES))
         dispatch_client(b->dispatch, from, &b->in, &b->payload, now);
     else if (door == RESULTS && t == MESSAGE_RESULT) {
         if (dispatch_result(b->dispatch, &b->in.result, &b->payload, came_at(b, taken_ns, now), now, &e))
@@ -378,6 +390,16 @@ static void poll_sockets(struct broker *b, int first, int ms)
     relay_links_woke(&b->relays, NULL);
 }
 
+/* libzmq tells of a message once: to send through a socket may have taken that, so it is looked at before a
+ * sleep. */
+static bool looks_again(const struct broker *b, int first)
+{
+    for (int i = first; i < N_DOORS; i++)
+        if (!b->door[i].quiet)
+            return true;
+    return !relay_links_quiet(&b->relays);
+}
+
 /* until <= now: does not wait, and looks what is there. */
 static void wait_for_messages(struct broker *b, uint64_t until, uint64_t now)
 {
@@ -388,6 +410,8 @@ static void wait_for_messages(struct broker *b, uint64_t until, uint64_t now)
         ms = LONGEST_MS;
     if (first != CLIENTS && ms > LOOK_MS)
         ms = LOOK_MS;
+    if (looks_again(b, first))
+        ms = 0;
     if (ms && b->lanes && !lanes_sleep(b->lanes, first == CLIENTS ? 0 : 1u << CLIENTS))
         ms = 0;
     if (ms && dispatch_blocked(b->dispatch))

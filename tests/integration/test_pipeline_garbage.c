@@ -108,7 +108,20 @@ static void assert_serves(struct client *client)
     }
 }
 
-/* A frame over the limit ends its sender's connection, and nobody else's. */
+static void send_input(void *socket, size_t bytes)
+{
+    struct message m = {.type = MESSAGE_REQUEST};
+    zmq_msg_t payload;
+    m.request =
+        (struct request){.id = 1, .input = {.dtype = TENSOR_U8, .rank = 2, .dim = {1, (int64_t)bytes}}};
+    zmq_msg_init_size(&payload, bytes);
+    memset(zmq_msg_data(&payload), 0, bytes);
+    if (frames_send(socket, NULL, &m, &payload))
+        zmq_msg_close(&payload);
+}
+
+/* An input a little over the limit is refused, so that it is sent to no worker. A frame far beyond it ends
+ * its sender's connection, and nobody else's. */
 static void test_too_large_a_request_ends_its_own_connection(void **state)
 {
     static const char small[] = "stages: 3\nkernels: openblas\nexits: none\n"
@@ -116,12 +129,13 @@ static void test_too_large_a_request_ends_its_own_connection(void **state)
     struct harness *h = harness_new(NULL, small);
     const struct pipeline *p = harness_pipeline(h);
     void *context = zmq_ctx_new(), *socket, *huge = calloc(1, 600000);
-    struct error e = {FL_OK, ""};
-    struct client *client;
     struct tensor in = {.dtype = TENSOR_U8, .rank = 2, .dim = {1, 600000}, .data = huge};
-    struct message m = {.type = MESSAGE_REQUEST};
-    uint64_t id;
+    struct error e = {FL_OK, ""};
+    struct message *m = malloc(sizeof *m);
+    struct client *client;
+    zmq_pollitem_t item;
     zmq_msg_t payload;
+    uint64_t id;
     (void)state;
     harness_pipeline_up(h);
     client = harness_client(h);
@@ -129,17 +143,21 @@ static void test_too_large_a_request_ends_its_own_connection(void **state)
     if (frames_socket(&socket, context, ZMQ_DEALER, FRAMES_CONNECT, p->broker.requests, NULL, &p->security,
                       &e))
         fail_msg("%s", e.text);
-    m.request = (struct request){.id = 1, .input = in};
-    for (int i = 0; i < 20; i++) {
-        zmq_msg_init_size(&payload, 600000);
-        memset(zmq_msg_data(&payload), 0, 600000);
-        if (frames_send(socket, NULL, &m, &payload))
-            zmq_msg_close(&payload);
-    }
+    send_input(socket, 600000);
+    item = (zmq_pollitem_t){.socket = socket, .events = ZMQ_POLLIN};
+    assert_int_equal(zmq_poll(&item, 1, 20000), 1);
+    zmq_msg_init(&payload);
+    assert_int_equal(frames_recv(socket, NULL, m, &payload, &e), FL_OK);
+    assert_int_equal(m->type, MESSAGE_ANSWER);
+    assert_int_equal(m->answer.error, FL_TOO_LARGE);
+    zmq_msg_close(&payload);
+    for (int i = 0; i < 20; i++)
+        send_input(socket, 1000000);
     assert_serves(client);
     zmq_close(socket);
     zmq_ctx_term(context);
     client_free(client);
+    free(m);
     free(huge);
     harness_free(h);
 }
