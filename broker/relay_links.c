@@ -83,6 +83,14 @@ void relay_links_look(struct relay_links *l, struct dispatch *d, uint64_t now)
     }
 }
 
+bool relay_links_quiet(const struct relay_links *l)
+{
+    for (int i = 0; i < MESSAGE_MAX_RELAYS; i++)
+        if (l->link[i].socket && !l->link[i].quiet)
+            return false;
+    return true;
+}
+
 void relay_links_fds(struct relay_links *l, struct pollfd *fds)
 {
     for (int i = 0; i < MESSAGE_MAX_RELAYS; i++)

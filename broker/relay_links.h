@@ -27,6 +27,8 @@ void relay_links_close(struct relay_links *l);
 bool relay_links_receive(struct relay_links *l, struct dispatch *d, struct message *in, zmq_msg_t *payload);
 /* Tells the brain who is there and who is not, a few times a second. */
 void relay_links_look(struct relay_links *l, struct dispatch *d, uint64_t now);
+/* All were found empty, and nothing has been done with them since: their descriptors tell what comes. */
+bool relay_links_quiet(const struct relay_links *l);
 /* Fills MESSAGE_MAX_RELAYS descriptors that are readable when something has come; -1 where nobody is. */
 void relay_links_fds(struct relay_links *l, struct pollfd *fds);
 /* These were polled; NULL: any may have something. */

@@ -1,6 +1,8 @@
 /* router.c - the way of a request through the stages */
 #include "router.h"
 
+#include "base/clock.h"
+
 #include "trust.h"
 
 enum rank { RANK_TRIAL, RANK_GOOD, RANK_AVOIDED, RANK_ASIDE };
@@ -16,6 +18,8 @@ static enum rank rank_of(const struct member *m, bool avoided, uint64_t now)
 #define PACE_LESS  2   /* since a worker that was slow is asked seldom */
 #define LOOK_AGAIN 256 /* requests that pass a slow worker over before it gets one */
 #define SLOW       4   /* so many times the quickest one's time; less is luck where requests differ */
+#define SMALL_NS \
+    NS_PER_MS /* added to both: a pause of a thread is no slowness, where layers take microseconds */
 
 static uint64_t quickest_ns(const struct registry *r, int stage, uint16_t able)
 {
@@ -32,7 +36,9 @@ static uint64_t quickest_ns(const struct registry *r, int stage, uint16_t able)
  * that others did, as often as it takes longer than the quickest, where it is slow. */
 static uint64_t load(const struct member *m, uint64_t quickest)
 {
-    uint64_t times = quickest && m->passed_over < LOOK_AGAIN ? m->pace_ns / quickest : 1;
+    uint64_t times = 1;
+    if (quickest && m->passed_over < LOOK_AGAIN)
+        times = (m->pace_ns + SMALL_NS) / (quickest + SMALL_NS);
     return (1ull + m->outstanding + m->last.others) * (times < SLOW ? 1 : times);
 }
 

@@ -78,7 +78,7 @@ static int receive_allowed(struct link *l, struct peer *from, struct message *m,
     if (l->watched && l->quiet)
         return FL_AGAIN;
     rc = frames_recv(l->socket, from, m, payload, e);
-    l->quiet = rc == FL_AGAIN;
+    l->quiet = rc == FL_AGAIN || rc == FL_IO;
     l->owed_ns = rc == FL_AGAIN ? l->owed_ns : 0;
     if (rc || l->gate == GATE_NONE || !from->guest)
         return rc;
