@@ -7,7 +7,7 @@
 
 #include "base/json_text.h"
 #include "oip_request.h"
-#include "view.h"
+#include "oip_view.h"
 
 /* The answer to one row. */
 struct oip_row {

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/nearest.h"
+#include "base/nearest_word.h"
 #include "deploy/tool/report.h"
 
 #define MULTI_STREAM_SAMPLES 8

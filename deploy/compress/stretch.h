@@ -7,7 +7,7 @@
 #define FREEZELINE_STRETCH_H
 
 #include "deploy/tool/progress.h"
-#include "samples.h"
+#include "fit_samples.h"
 #include "stages/exec/exec.h"
 
 struct stretch {

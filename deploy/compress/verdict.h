@@ -2,7 +2,7 @@
 #ifndef FREEZELINE_VERDICT_H
 #define FREEZELINE_VERDICT_H
 
-#include "samples.h"
+#include "fit_samples.h"
 #include "deploy/tool/progress.h"
 
 struct verdict {

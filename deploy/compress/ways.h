@@ -12,7 +12,7 @@
 #ifndef FREEZELINE_COMPRESSION_WAYS_H
 #define FREEZELINE_COMPRESSION_WAYS_H
 
-#include "network.h"
+#include "slimming_network.h"
 
 #define WAY_LEVELS 8
 

@@ -9,7 +9,7 @@
 #include <strings.h>
 #include <sys/stat.h>
 
-#include "base/nearest.h"
+#include "base/nearest_word.h"
 
 #define MOST_PICTURES INT32_MAX
 #define MOST_NAMES    ((size_t)4 << 30)

@@ -9,7 +9,7 @@
 #include <sys/types.h>
 
 #include "base/clock.h"
-#include "base/nearest.h"
+#include "base/nearest_word.h"
 #include "numbers/shuffle.h"
 
 #define STREAM_GAPS      11

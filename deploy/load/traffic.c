@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/nearest.h"
+#include "base/nearest_word.h"
 #include "numbers/shuffle.h"
 
 #define STREAM_PICKS  21

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/nearest.h"
+#include "base/nearest_word.h"
 #include "deploy/hosts/shell_words.h"
 #include "deploy/launch/fleet.h"
 #include "deploy/process/roles.h"

@@ -16,7 +16,7 @@
 #include "deploy/process/roles.h"
 #include "deploy/process/running.h"
 #include "deploy/process/serving.h"
-#include "base/nearest.h"
+#include "base/nearest_word.h"
 #include "deploy/tool/report.h"
 #include "deploy/tool/state.h"
 

@@ -4,7 +4,7 @@
 
 #include <jansson.h>
 
-#include "comparison.h"
+#include "pair_comparison.h"
 
 void comparison_print(const struct comparison *c);
 /* What is measured, each with its bounds and its limit. Owned. */

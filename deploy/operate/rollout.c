@@ -2,7 +2,7 @@
  * taken by it or left
  *
  * A pipeline of the new files comes up whole beside (beside.h). Both are asked the same requests of a data
- * set in turns, and compared (comparison.h); then a growing share of the clients' requests goes there
+ * set in turns, and compared (pair_comparison.h); then a growing share of the clients' requests goes there
  * (shift.h). The one that serves stays the door, answers what the new one fails, and changes at the end
  * alone, as `freezeline apply` changes it. So whatever fails, or ends this command, leaves a pipeline that
  * serves, and no request fails.

@@ -8,7 +8,7 @@
 #define FREEZELINE_SHIFT_H
 
 #include "client/client.h"
-#include "comparison.h"
+#include "pair_comparison.h"
 
 #define SHIFT_STEPS_MAX 16
 

@@ -8,7 +8,7 @@
 #include "arguments.h"
 #include "command.h"
 #include "help.h"
-#include "base/nearest.h"
+#include "base/nearest_word.h"
 #include "base/version.h"
 #include "stages/exec/exec.h"
 

@@ -1,6 +1,6 @@
 /* pipeline_keys.c - the table of keys, and finding a key in it */
 #include "pipeline_keys.h"
-#include "base/nearest.h"
+#include "base/nearest_word.h"
 
 #include <stdarg.h>
 #include <stdio.h>

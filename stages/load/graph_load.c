@@ -4,7 +4,7 @@
 
 #include "base/digest.h"
 #include "stages/graph/graph_build.h"
-#include "stages/onnx/choice.h"
+#include "stages/onnx/if_choice.h"
 #include "stages/onnx/graph_file.h"
 #include "stages/onnx/onnx_external.h"
 

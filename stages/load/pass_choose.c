@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "stages/onnx/choice.h"
+#include "stages/onnx/if_choice.h"
 #include "sizing.h"
 #include "stages/ops/ops.h"
 

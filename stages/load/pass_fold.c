@@ -5,7 +5,7 @@
  */
 #include <string.h>
 
-#include "stages/onnx/choice.h"
+#include "stages/onnx/if_choice.h"
 #include "stages/graph/graph_build.h"
 
 static bool constants_of(const struct graph *g, const struct node *n, struct tensor *in)

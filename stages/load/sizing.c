@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "stages/onnx/choice.h"
+#include "stages/onnx/if_choice.h"
 #include "stages/ops/ops.h"
 
 const int64_t sizing_batch[N_SIZINGS] = {2, 3, 5, 1};

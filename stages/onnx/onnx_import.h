@@ -102,7 +102,7 @@ int import_sort_functions(struct import *m, const Onnx__ModelProto *p);
 /* The nodes of a function in the place of the node that uses it and would be called `name`. */
 int import_call(struct import *m, struct scope *s, const Onnx__NodeProto *p, const Onnx__FunctionProto *f,
                 const char *name);
-/* Both branches of an If, and a node (choice.h) that chooses. */
+/* Both branches of an If, and a node (if_choice.h) that chooses. */
 int import_if(struct import *m, struct scope *s, const Onnx__NodeProto *p, const char *name);
 /* The version of ONNX's own operators among these; `otherwise` when it is not there. */
 int64_t import_opset(Onnx__OperatorSetIdProto *const *p, size_t n, int64_t otherwise);

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "choice.h"
+#include "if_choice.h"
 #include "onnx_import.h"
 
 /* What a parsed branch may take for each of its bytes: they are parsed once more than the file is. */

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "choice.h"
+#include "if_choice.h"
 #include "onnx_import.h"
 
 #define MAX_NODES 1000000

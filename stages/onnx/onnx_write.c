@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "base/whole_file.h"
-#include "choice.h"
+#include "if_choice.h"
 #include "onnx.pb-c.h"
 #include "stages/graph/graph_build.h"
 

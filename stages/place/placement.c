@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/nearest.h"
+#include "base/nearest_word.h"
 #include "agreement.h"
 #include "planner.h"
 

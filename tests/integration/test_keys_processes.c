@@ -1,7 +1,7 @@
 /* test_keys_processes.c - a pipeline whose processes meet over tcp with keys: who has the right ones is
  * served, whoever has not is refused while serving goes on, and keys become others under load
  */
-#include "steady_load.h"
+#include "steady_client.h"
 #include "tool_world.h"
 
 #include <netinet/in.h>

@@ -5,7 +5,7 @@ set -u
 trap 'rm -rf "$work"' EXIT
 
 # One object of each rule: of a source, of a source with flags of its own, of generated code.
-objects="$work/b/proto/base/nearest.o $work/b/proto/index/map.o $work/b/gen/freezeline.pb-c.o"
+objects="$work/b/proto/base/nearest_word.o $work/b/proto/index/map.o $work/b/gen/freezeline.pb-c.o"
 build() { # ARGUMENT ...: prints what is compiled
     # shellcheck disable=SC2086 # a list of words is meant
     make B="$work/b" "$@" $objects | grep -c '^  CC' >"$work/compiled"

@@ -3,7 +3,7 @@
  * answered where keys protect the traffic, and the same processes serve again when it has gone. While the
  * relay is there, it can hold up what it changes.
  */
-#include "steady_load.h"
+#include "steady_client.h"
 #include "tool_world.h"
 
 #include <errno.h>

@@ -1,6 +1,6 @@
 /* test_orders.c - processes start again, are added and taken away, and files are taken, while every request
  * of a steady load is answered */
-#include "steady_load.h"
+#include "steady_client.h"
 #include "tool_world.h"
 
 #include <sys/socket.h>

@@ -1,6 +1,6 @@
 /* test_rollout.c - files are tried beside what serves, taken or left, while every request of a steady load is
  * answered */
-#include "steady_load.h"
+#include "steady_client.h"
 #include "tool_world.h"
 
 #include <limits.h>

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "deploy/operate/comparison.h"
+#include "deploy/operate/pair_comparison.h"
 
 #define MS 1000000ull
 

@@ -10,7 +10,7 @@
 #include <cmocka.h>
 
 #include "numbers/binomial.h"
-#include "base/nearest.h"
+#include "base/nearest_word.h"
 #include "numbers/samples.h"
 #include "deploy/tool/statistics.h"
 

@@ -1,5 +1,5 @@
-/* nearest.c - edit distance over short words */
-#include "nearest.h"
+/* nearest_word.c - edit distance over short words */
+#include "nearest_word.h"
 
 #include <string.h>
 

@@ -1,11 +1,11 @@
-/* comparison.h - is what is to follow worse than what serves? Both were asked the same, in turns
+/* pair_comparison.h - is what is to follow worse than what serves? Both were asked the same, in turns
  *
  * Pairs of answers come in, a verdict comes out. Each measure is a share of the pairs with an interval
  * (Clopper-Pearson, 99% on each side). What speaks against the one that serves as well is taken off. On the
  * way only what is surely beyond its limit ends a comparison; at its end, what is beyond it at all. Pure.
  */
-#ifndef FREEZELINE_COMPARISON_H
-#define FREEZELINE_COMPARISON_H
+#ifndef FREEZELINE_PAIR_COMPARISON_H
+#define FREEZELINE_PAIR_COMPARISON_H
 
 #include <stdbool.h>
 #include <stddef.h>

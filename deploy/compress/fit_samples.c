@@ -1,5 +1,5 @@
-/* samples.c - records for a network, whatever it takes */
-#include "samples.h"
+/* fit_samples.c - records for a network, whatever it takes */
+#include "fit_samples.h"
 
 #include <string.h>
 

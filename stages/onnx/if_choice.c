@@ -1,5 +1,5 @@
-/* choice.c - the operators that stand for an If, and for what a branch has and nobody knows */
-#include "choice.h"
+/* if_choice.c - the operators that stand for an If, and for what a branch has and nobody knows */
+#include "if_choice.h"
 
 #include <stdlib.h>
 #include <string.h>

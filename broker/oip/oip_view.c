@@ -1,5 +1,5 @@
-/* view.c - see view.h */
-#include "view.h"
+/* oip_view.c - see oip_view.h */
+#include "oip_view.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -1,6 +1,6 @@
-/* steady_load.h - requests at a steady rate from a thread of their own, each of them counted */
-#ifndef FREEZELINE_STEADY_LOAD_H
-#define FREEZELINE_STEADY_LOAD_H
+/* steady_client.h - requests at a steady rate from a thread of their own, each of them counted */
+#ifndef FREEZELINE_STEADY_CLIENT_H
+#define FREEZELINE_STEADY_CLIENT_H
 
 #include "harness.h"
 

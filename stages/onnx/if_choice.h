@@ -1,12 +1,12 @@
-/* choice.h - an If whose branches lie in the graph, until it is known which one is taken
+/* if_choice.h - an If whose branches lie in the graph, until it is known which one is taken
  *
  * The importer puts both branches in place and adds a choice: it reads the condition, what the first branch
  * gives, what the second gives. pass_choose finds out which is taken, from constants and shapes, and the
  * other one is swept away with all that only it needs. So what cannot work in a branch is an error only where
  * that branch is taken.
  */
-#ifndef FREEZELINE_CHOICE_H
-#define FREEZELINE_CHOICE_H
+#ifndef FREEZELINE_IF_CHOICE_H
+#define FREEZELINE_IF_CHOICE_H
 
 #include "stages/graph/graph_build.h"
 

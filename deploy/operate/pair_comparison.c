@@ -1,5 +1,5 @@
-/* comparison.c - see comparison.h */
-#include "comparison.h"
+/* pair_comparison.c - see pair_comparison.h */
+#include "pair_comparison.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -1,5 +1,5 @@
-/* network.c - two networks of the same wiring, side by side */
-#include "network.h"
+/* slimming_network.c - two networks of the same wiring, side by side */
+#include "slimming_network.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,9 +1,9 @@
-/* view.h - the pipeline as its broker tells it, ordered for those who look
+/* oip_view.h - the pipeline as its broker tells it, ordered for those who look
  *
  * The broker's process has no model: where exits stand, and how far they are, stage workers tell. Pure.
  */
-#ifndef FREEZELINE_VIEW_H
-#define FREEZELINE_VIEW_H
+#ifndef FREEZELINE_OIP_VIEW_H
+#define FREEZELINE_OIP_VIEW_H
 
 #include "config/pipeline.h"
 #include "wire/message.h"

@@ -1,10 +1,11 @@
-/* network.h - a network as it was and as it becomes, walked through from front to back on the same records
+/* slimming_network.h - a network as it was and as it becomes, walked through from front to back on the same
+ * records
  *
  * Both have the same nodes, values and layers; what is left out of the one that becomes is 0 until surgery.h
  * takes it out.
  */
-#ifndef FREEZELINE_COMPRESSED_NETWORK_H
-#define FREEZELINE_COMPRESSED_NETWORK_H
+#ifndef FREEZELINE_SLIMMING_NETWORK_H
+#define FREEZELINE_SLIMMING_NETWORK_H
 
 #include "layers.h"
 #include "stretch.h"

@@ -1,6 +1,6 @@
-/* nearest.h - "did you mean": the known word that a mistyped one is closest to */
-#ifndef FREEZELINE_NEAREST_H
-#define FREEZELINE_NEAREST_H
+/* nearest_word.h - "did you mean": the known word that a mistyped one is closest to */
+#ifndef FREEZELINE_NEAREST_WORD_H
+#define FREEZELINE_NEAREST_WORD_H
 
 /* Letters to insert, delete, replace, or swap with their neighbour (optimal string alignment). Of longer
  * words the last 127 letters count: names of layers differ at their ends. */

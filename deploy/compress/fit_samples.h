@@ -1,7 +1,7 @@
-/* samples.h - records that a network is run on: a data set of pictures, or an array of whatever the network
- * takes */
-#ifndef FREEZELINE_SAMPLES_H
-#define FREEZELINE_SAMPLES_H
+/* fit_samples.h - records that a network is run on: a data set of pictures, or an array of whatever the
+ * network takes */
+#ifndef FREEZELINE_FIT_SAMPLES_H
+#define FREEZELINE_FIT_SAMPLES_H
 
 #include "deploy/data/dataset.h"
 #include "deploy/data/npy.h"
