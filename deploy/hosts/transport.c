@@ -144,22 +144,26 @@ static void deliver(struct call *c, const char *text, size_t size)
     tail_add(&c->out, text, size);
 }
 
+/* The mark is looked for in pieces that fit: what comes right behind it may be more than is kept of noise. */
 static bool take_out(void *arg, const char *text, size_t size)
 {
     struct call *c = arg;
     char *begin;
 
-    if (c->begun) {
+    while (!c->begun && size) {
+        size_t n = size < NOISE_BYTES / 2 ? size : NOISE_BYTES / 2;
+        tail_add(&c->noise, text, n);
+        text += n;
+        size -= n;
+        if ((begin = strstr(tail_text(&c->noise), c->begin))) {
+            char *after = begin + strlen(c->begin);
+            c->begun = true;
+            deliver(c, after, c->noise.size - (size_t)(after - c->noise.text));
+            *begin = 0;
+        }
+    }
+    if (size)
         deliver(c, text, size);
-        return false;
-    }
-    tail_add(&c->noise, text, size);
-    if ((begin = strstr(tail_text(&c->noise), c->begin))) {
-        char *after = begin + strlen(c->begin);
-        c->begun = true;
-        deliver(c, after, c->noise.size - (size_t)(after - c->noise.text));
-        *begin = 0;
-    }
     return false;
 }
 
