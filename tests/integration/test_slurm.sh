@@ -103,9 +103,9 @@ cancelled() {
     there 0 scancel "$(cat id)" && comes 60 nothing_left && grep CANCELLED state/logs/slurm-"$(cat id)".log
 }
 pending() { [ "$(there 0 squeue -h -j "$1" -o %T)" = PENDING ]; }
-# Slurm starts a requeued job after two minutes.
+# Slurm starts a requeued job after two minutes, and refuses what starts in the second in which the job was ended.
 starts_again() {
-    comes 90 pending "$(cat id)" && there 0 scontrol update JobId="$(cat id)" StartTime=now && comes 90 ready "$(cat id)" || {
+    comes 90 pending "$(cat id)" && there 0 scontrol update JobId="$(cat id)" StartTime=now+4 && comes 90 ready "$(cat id)" || {
         there 0 squeue
         there 0 sinfo
         tail -n 5 "$FREEZELINE_WORLD"/h0/slurmctld.log state/logs/slurm-"$(cat id)".log
