@@ -1,4 +1,5 @@
-/* test_compress_command.c - `compress` on the demo's network: what it says is so, and the file runs like any other */
+/* test_compress_command.c - `compress` on the demo's network: what it says is so, and the file runs like any
+ * other */
 #include "harness.h"
 
 #include <jansson.h>
