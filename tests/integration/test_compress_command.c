@@ -1,48 +1,6 @@
 /* test_compress_command.c - `compress` on the demo's network: what it says is so, and the file runs like any
  * other */
-#include "harness.h"
-
-#include <jansson.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-static char folder[] = "/tmp/freezeline-compress-XXXXXX";
-static char output[1 << 16];
-
-/* Runs a shell line in the folder with FL as the tool; stdout and stderr are in `output`. Returns its exit
- * status. */
-static int sh(const char *line)
-{
-    const char *build = getenv("FREEZELINE_BUILD");
-    char all[2048], here[512];
-    size_t n = 0, got;
-    FILE *f;
-    assert_non_null(getcwd(here, sizeof here));
-    build = build ? build : "build/release";
-    snprintf(all, sizeof all, "FL=%s%s%s/freezeline; HERE=%s; cd %s; exec 2>&1; %s",
-             *build == '/' ? "" : here, *build == '/' ? "" : "/", build, here, folder, line);
-    f = popen(all, "r");
-    assert_non_null(f);
-    while (n < sizeof output - 1 && (got = fread(output + n, 1, sizeof output - 1 - n, f)) > 0)
-        n += got;
-    output[n] = 0;
-    return WEXITSTATUS(pclose(f));
-}
-
-static void ok(const char *line)
-{
-    if (sh(line))
-        fail_msg("%s:\n%s", line, output);
-}
-
-static void refused(const char *line, const char *says)
-{
-    if (!sh(line) || !strstr(output, says))
-        fail_msg("%s does not say \"%s\":\n%s", line, says, output);
-}
+#include "tool_lines.h"
 
 static int make_folder(void **state)
 {

@@ -1,52 +1,6 @@
 /* test_quantize.c - `quantize` on the demo's network: scales, what each precision loses; caches know theirs
  */
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
-#include <cmocka.h>
-#include <jansson.h>
-#include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-static char folder[] = "/tmp/freezeline-quantize-XXXXXX";
-static char output[1 << 16];
-
-/* Runs a shell line in the folder with FL and P as the tool and the pipeline file; stdout and stderr are in
- * `output`. Returns its exit status. */
-static int sh(const char *line)
-{
-    const char *build = getenv("FREEZELINE_BUILD");
-    char all[2048], here[512];
-    size_t n = 0, got;
-    FILE *f;
-    assert_non_null(getcwd(here, sizeof here));
-    build = build ? build : "build/release";
-    snprintf(all, sizeof all,
-             "FL=%s%s%s/freezeline; P=%s/p.yaml; MODEL=%s/configs/demo/demo.onnx; cd %s; exec 2>&1; %s",
-             *build == '/' ? "" : here, *build == '/' ? "" : "/", build, folder, here, folder, line);
-    f = popen(all, "r");
-    assert_non_null(f);
-    while (n < sizeof output - 1 && (got = fread(output + n, 1, sizeof output - 1 - n, f)) > 0)
-        n += got;
-    output[n] = 0;
-    return WEXITSTATUS(pclose(f));
-}
-
-static void ok(const char *line)
-{
-    if (sh(line))
-        fail_msg("%s:\n%s", line, output);
-}
-
-static void refused(const char *line, const char *says)
-{
-    if (!sh(line) || !strstr(output, says))
-        fail_msg("%s does not say \"%s\":\n%s", line, says, output);
-}
+#include "tool_lines.h"
 
 static int make_folder(void **state)
 {
@@ -63,7 +17,7 @@ static int make_folder(void **state)
             "exits: [{name: middle, after: /blocks.3/Relu_1}]\n"
             "cache: {nodes: 32, train_epochs: 1, memory_mb: 1, grids: [1]}\n");
     fclose(f);
-    ok("cp $MODEL demo.onnx && $FL generate --count 400 --seed 3 --output d.bin");
+    ok("cp $HERE/configs/demo/demo.onnx demo.onnx && $FL generate --count 400 --seed 3 --output d.bin");
     return 0;
 }
 
