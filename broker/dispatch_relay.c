@@ -83,7 +83,8 @@ void dispatch_mirror(struct dispatch *d, const struct request_entry *e, uint64_t
 {
     int place = e->flags & ITS_OWN ? -1 : relay_mirror_of(&d->relays, e->id);
 
-    if (place < 0 || !relay_pair_fits(&d->relays, e->id))
+    /* That it is not connected yet is no failure of it. */
+    if (place < 0 || !d->relays.place[place].met || !relay_pair_fits(&d->relays, e->id))
         return;
     relay_pair_begin(&d->relays, e->id, place, e->deadline_ns, now);
     if (!relay_takes(&d->relays.place[place], now) || send_copy(d, e, place, e->deadline_ns - now, now))
@@ -298,6 +299,7 @@ void dispatch_away(struct dispatch *d, int place, bool away, uint64_t now)
     if (!p->told.name[0] || p->away == away)
         return;
     p->away = away;
+    p->met |= !away;
     log_info(away ? "%s is not there" : "%s is there", p->told.name);
     if (away)
         take_back(d, place, "its broker is gone", now);

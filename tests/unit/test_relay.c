@@ -504,6 +504,23 @@ static void test_who_cannot_be_compared_has_failed(void **state)
     assert_int_equal(f->n_answers, 1);
 }
 
+/* Until its connection stands, nothing is compared; a connection that is lost later is a failure. */
+static void test_who_is_not_there_yet_has_not_failed(void **state)
+{
+    struct fixture *f = *state;
+
+    set(f, 1, relay_to("new", 0, 1), relay_to("other", 0, 0));
+    ask(f, 1);
+    result(f, 4);
+    assert_int_equal(status(f)->pairs, 0);
+    assert_int_equal(status(f)->failed_next, 0);
+    dispatch_away(f->d, 0, false, f->now);
+    dispatch_away(f->d, 0, true, f->now);
+    ask(f, 2);
+    result(f, 4);
+    assert_int_equal(status(f)->failed_next, 1);
+}
+
 static void test_strangers_answers_are_dropped(void **state)
 {
     struct fixture *f = *state;
@@ -804,6 +821,7 @@ int main(void)
         TEST(test_when_it_is_gone_its_requests_come_back_at_once),
         TEST(test_pairs_are_compared),
         TEST(test_who_cannot_be_compared_has_failed),
+        TEST(test_who_is_not_there_yet_has_not_failed),
         TEST(test_strangers_answers_are_dropped),
         TEST(test_a_lease_that_runs_out_ends_it),
         TEST(test_others_take_their_place),
