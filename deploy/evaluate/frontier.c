@@ -9,6 +9,7 @@
 
 #include "config/identity.h"
 #include "deploy/build/promised.h"
+#include "deploy/model/model_shape.h"
 #include "deploy/tool/state.h"
 
 #define BATCH 32
@@ -261,7 +262,7 @@ int frontier_make(struct frontier *out, const struct frontier_input *in, struct 
                              .network_ms = NAN,
                              .served = {NAN, NAN, NAN, NAN, NAN}};
     identity_of(&r.identity, in->graph->digest, in->pipeline);
-    if (!(rc = check_evidence(in->pipeline, e)))
+    if (!(rc = model_classes(in->graph, &out->classes, e)) && !(rc = check_evidence(in->pipeline, e)))
         rc = run_data(&r, e);
     for (int k = 0; k <= KINDS && !rc; k++) {
         if (in->progress && in->progress(in->progress_arg, "look up", k, KINDS + 1, NAN))

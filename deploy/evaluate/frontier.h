@@ -41,6 +41,7 @@ struct frontier_series {
 
 struct frontier {
     bool labelled;
+    int classes; /* of the network: tells whose published figures stand beside it */
     int64_t requests;
     int n;
     struct frontier_series series[KINDS + 1];
