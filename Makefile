@@ -112,7 +112,7 @@ $(B)/stages/simd/simd_avx512.o: EXTRA += -mavx2 -mfma -mavx512f -mavx512vl -mavx
 endif
 
 # The page that the broker serves lies in its object.
-$(B)/broker/http/page.o: broker/http/page.html
+$(B)/broker/page/page.o: broker/page/page.html
 
 # Which revision this is built from; "" outside a git repository. Changes only when the revision or the version does.
 $(B)/gen/revision.h: FORCE

@@ -1,5 +1,5 @@
-/* http_counts.c - what HTTP itself counts; Triton's statistics of it */
-#include "metrics_text.h"
+/* http_counts.c - see http_counts.h */
+#include "http_counts.h"
 
 #include <time.h>
 

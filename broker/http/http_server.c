@@ -6,9 +6,9 @@
 #include <sys/random.h>
 
 #include "base/clock.h"
-#include "feedback_text.h"
-#include "live_text.h"
-#include "page.h"
+#include "broker/oip/feedback_text.h"
+#include "broker/page/live_text.h"
+#include "broker/page/page.h"
 
 #define LIVE_NS (NS_PER_S * 2 / 5) /* between two events for those who watch */
 #define HOLD_NS (200 * NS_PER_US)  /* a connection whose answer takes longer is suspended */

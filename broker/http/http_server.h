@@ -6,9 +6,9 @@
 #ifndef FREEZELINE_HTTP_SERVER_H
 #define FREEZELINE_HTTP_SERVER_H
 
+#include "broker/page/live.h"
 #include "http_backend.h"
-#include "live.h"
-#include "metrics_text.h"
+#include "http_counts.h"
 
 struct http_server {
     const struct pipeline *pipeline; /* borrowed */

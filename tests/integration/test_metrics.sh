@@ -55,7 +55,7 @@ rules() { cd deploy/monitoring && promtool check rules alerts.yml && promtool te
 complete() {
     grep -ohE '(freezeline|nv)_[a-z0-9_]+' deploy/monitoring/alerts.yml deploy/monitoring/grafana.json | sort -u |
         sed -E 's/_seconds_(bucket|sum|count)$/_seconds/' | while read -r name; do
-        grep -q "\"$name\"" broker/http/*.c || echo "$name is asked for, and told by nobody"
+        grep -q "\"$name\"" broker/http/*.c broker/page/*.c || echo "$name is asked for, and told by nobody"
     done >"$work/missing"
     cat "$work/missing"
     [ ! -s "$work/missing" ]

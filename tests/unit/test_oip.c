@@ -13,9 +13,9 @@
 #include "numbers/floats.h"
 #include "numbers/shuffle.h"
 #include "broker/http/http_call.h"
+#include "broker/http/http_counts.h"
 #include "broker/oip/json_cut.h"
-#include "broker/http/feedback_text.h"
-#include "broker/http/metrics_text.h"
+#include "broker/oip/feedback_text.h"
 #include "broker/oip/oip_numbers.h"
 #include "broker/oip/oip_tensor.h"
 

@@ -6,6 +6,7 @@
 #ifndef FREEZELINE_LIVE_TEXT_H
 #define FREEZELINE_LIVE_TEXT_H
 
+#include "broker/oip/oip_request.h"
 #include "metrics_text.h"
 
 /* model NULL: not told yet. */

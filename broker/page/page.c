@@ -4,7 +4,7 @@
 __asm__(".pushsection .rodata\n"
         ".global page_html, page_html_end\n"
         "page_html:\n"
-        ".incbin \"broker/http/page.html\"\n"
+        ".incbin \"broker/page/page.html\"\n"
         "page_html_end:\n"
         ".byte 0\n"
         ".popsection\n");

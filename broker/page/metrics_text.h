@@ -2,14 +2,15 @@
 #ifndef FREEZELINE_METRICS_TEXT_H
 #define FREEZELINE_METRICS_TEXT_H
 
-#include "http_call.h"
+#include "base/json_text.h"
+#include "broker/oip/oip_view.h"
 
 #define METRICS_BUCKETS  14
 #define METRICS_STATUSES 600
 
 extern const double metrics_bucket[METRICS_BUCKETS]; /* seconds */
 
-/* What HTTP itself counts. */
+/* What HTTP itself counts (broker/http/http_counts.c). */
 struct http_counts {
     uint64_t reply[METRICS_STATUSES]; /* by status */
     uint64_t connections;             /* open now */
@@ -28,13 +29,6 @@ struct http_counts {
         uint64_t count, ns;
     } success, fail, queue, compute;
 };
-
-void metrics_count(struct http_counts *h, int status);
-/* An inference has its reply after so long. */
-void metrics_took(struct http_counts *h, const struct pipeline *p, const struct http_call *c, uint64_t ns);
-
-/* Triton's statistics of the model: of what came over HTTP. */
-void metrics_stats_text(struct json_text *out, const struct pipeline *p, const struct http_counts *h);
 
 /* What is known of the pipeline at one moment. */
 struct metrics {
