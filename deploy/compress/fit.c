@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "linear.h"
-#include "moments.h"
+#include "deploy/linear/linear.h"
+#include "deploy/linear/moments.h"
 #include "split.h"
 #include "study.h"
 

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/error.h"
-#include "linear.h"
+#include "deploy/linear/linear.h"
 
 int split_directions(const struct layer *l, const double *w, const double *moments, const bool *keep,
                      double *direction, double *value)

@@ -8,7 +8,7 @@
 #define FREEZELINE_STUDY_H
 
 #include "layers.h"
-#include "moments.h"
+#include "deploy/linear/moments.h"
 #include "stretch.h"
 
 struct study {

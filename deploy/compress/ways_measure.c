@@ -7,9 +7,9 @@
 #include <string.h>
 
 #include "answers.h"
-#include "elimination.h"
-#include "linear.h"
-#include "moments.h"
+#include "deploy/linear/elimination.h"
+#include "deploy/linear/linear.h"
+#include "deploy/linear/moments.h"
 #include "split.h"
 #include "study.h"
 

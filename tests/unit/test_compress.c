@@ -13,9 +13,9 @@
 #include <unistd.h>
 
 #include "deploy/compress/answers.h"
-#include "deploy/compress/elimination.h"
-#include "deploy/compress/linear.h"
-#include "deploy/compress/moments.h"
+#include "deploy/linear/elimination.h"
+#include "deploy/linear/linear.h"
+#include "deploy/linear/moments.h"
 #include "deploy/compress/split.h"
 #include "deploy/compress/surgery.h"
 #include "stages/graph/graph_build.h"

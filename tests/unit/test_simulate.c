@@ -12,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "deploy/simulate/plan_simulated.h"
+#include "deploy/plan/plan_simulated.h"
 #include "deploy/simulate/simulate_search.h"
 
 #define PIECE_US 500.0

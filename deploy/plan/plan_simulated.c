@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "simulate_search.h"
+#include "deploy/simulate/simulate_search.h"
 
 #define REQUESTS 20000
 #define SEED     1
