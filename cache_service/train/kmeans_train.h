@@ -3,7 +3,7 @@
 #define FREEZELINE_KMEANS_TRAIN_H
 
 #include "matrix_file.h"
-#include "index/kmeans.h"
+#include "index/knn.h"
 
 #define KMEANS_ITERATIONS 12
 

@@ -4,6 +4,8 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "stages/exec/exec.h"
+
 json_t *report_number(double x)
 {
     return isfinite(x) ? json_real(x) : json_null();
@@ -13,6 +15,13 @@ json_t *report_rounded(double x, int digits)
 {
     double scale = pow(10, digits);
     return report_number(round(x * scale) / scale);
+}
+
+void report_engine(json_t *object, int threads)
+{
+    json_object_set_new(object, "blas_core", json_string(engine_blas_core()));
+    json_object_set_new(object, "conv_engine", json_string(engine_conv()));
+    json_object_set_new(object, "threads", json_integer(threads));
 }
 
 int report_print(json_t *root, struct error *e)

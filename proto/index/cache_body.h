@@ -6,7 +6,6 @@
 #include <stdatomic.h>
 
 #include "cache.h"
-#include "kmeans.h"
 #include "knn.h"
 #include "predictor.h"
 #include "projection.h"

@@ -1,4 +1,5 @@
-/* knn.h - exact k nearest neighbours and their confidence (arXiv 2002.02645, section 3) */
+/* knn.h - what the nearest entries say: the k nearest neighbours, and centroids with class counts (arXiv
+ * 2002.02645, sections 3 and 4). Pure. */
 #ifndef FREEZELINE_KNN_H
 #define FREEZELINE_KNN_H
 
@@ -18,5 +19,15 @@ struct knn {
  * class with the largest C_i (ties: the lower). */
 int32_t knn_confidence(const struct neighbour *near, int n, int k, const int32_t *label, int classes,
                        float *scores, float *confidence);
+
+struct kmeans {
+    struct points points; /* the centroids */
+    /* [points.n][classes]: training points (and updates) of each class that are nearest to it */
+    uint32_t *count;
+    int classes;
+};
+
+/* The class with most points at centroid j (ties: the lower) and its share of them; 0 points: share 0. */
+int32_t kmeans_majority(const struct kmeans *m, int64_t j, float *fraction);
 
 #endif
