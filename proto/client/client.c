@@ -19,7 +19,6 @@
 #include "keys/keys.h"
 
 #define REACH_MS   300
-#define WAKE_MS    20
 #define CONNECT_MS 50 /* the first request waits for so long to be sent at once */
 /* so long after its deadline at the latest, an answer that says so should be here */
 #define CLIENT_GRACE_MS 2000
@@ -69,16 +68,17 @@ static int open_failover(struct client *c, struct error *e)
     return open_watch(c, e);
 }
 
-/* While something is unanswered, who sleeps on client_fd is woken now and then. */
-static void set_timer(struct client *c)
+/* When it wants to be called next (UINT64_MAX: nothing is unanswered): client_fd becomes readable then, and
+ * is so no longer once this was called again. */
+static void set_due(struct client *c, uint64_t ns)
 {
-    struct itimerspec every = {.it_interval.tv_nsec = WAKE_MS * (long)NS_PER_MS,
-                               .it_value.tv_nsec = WAKE_MS * (long)NS_PER_MS};
-    bool wanted = failover_unanswered(c->failover) > 0;
-    if (wanted == c->timed)
-        return;
-    c->timed = wanted;
-    timerfd_settime(c->timer, 0, wanted ? &every : &(struct itimerspec){{0, 0}, {0, 0}}, NULL);
+    struct itimerspec at = {.it_value.tv_nsec = 0};
+    c->due_ns = ns;
+    if (ns != UINT64_MAX) {
+        at.it_value.tv_sec = (time_t)(ns / NS_PER_S);
+        at.it_value.tv_nsec = (long)(ns % NS_PER_S);
+    }
+    timerfd_settime(c->timer, TFD_TIMER_ABSTIME, &at, NULL);
 }
 
 /* --- making --- */
@@ -207,8 +207,7 @@ static int submit(struct client *c, zmq_msg_t *payload)
     if (rc)
         return rc;
     if (c->due_ns == UINT64_MAX)
-        c->due_ns = r->sent_ns;
-    set_timer(c);
+        set_due(c, r->sent_ns);
     return FL_OK;
 }
 
@@ -282,7 +281,7 @@ bool client_cancel(struct client *c, uint64_t id)
     uint64_t now = clock_ns();
     if (!failover_cancel(c->failover, id, now))
         return false;
-    c->due_ns = now; /* one that was not sent yet ends at once */
+    set_due(c, now); /* one that was not sent yet ends at once */
     return true;
 }
 
@@ -355,24 +354,19 @@ static bool look_after(struct client *c)
     uint64_t now;
     if ((now = clock_ns()) < c->due_ns)
         return false;
-    if (c->timer >= 0) {
-        uint64_t times;
-        while (read(c->timer, &times, sizeof times) < 0 && errno == EINTR)
-            continue;
-    }
     if (c->lanes)
         lanes_turn(c->lanes, now);
     for (int i = 0; i < c->n_links; i++) {
         link_mend(&c->link[i], now);
         link_look(&c->link[i]);
     }
-    c->due_ns = failover_tick(c->failover, now);
+    set_due(c, failover_tick(c->failover, now));
     if (!expired(c, now))
         return false;
     c->message.type = MESSAGE_ANSWER;
     zmq_msg_close(&c->payload);
     zmq_msg_init(&c->payload);
-    c->due_ns = now; /* there may be more of them */
+    set_due(c, now); /* there may be more of them */
     return true;
 }
 
@@ -410,7 +404,6 @@ static int receive_until(struct client *c, uint64_t until_ns, struct answer *ans
     if (rc)
         return rc;
     *answer = c->message.answer;
-    set_timer(c);
     count = answer->scores.dtype == TENSOR_F32 ? tensor_count(&answer->scores) : 0;
     *n = count > 0 && count <= INT_MAX ? (int)count : 0;
     *scores = *n ? zmq_msg_data(&c->payload) : NULL;

@@ -21,7 +21,6 @@ struct client {
     bool met;         /* the first request was sent: until then a broker may just be connecting */
     uint64_t due_ns;  /* when it wants to be called */
     int watch, timer; /* descriptors: of all links; of time */
-    bool timed;       /* the timer runs */
     bool tells_all;   /* an only broker's silence is an answer, too */
     int taken;        /* broker whose spans are being taken */
     struct security security;

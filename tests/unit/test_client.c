@@ -1,4 +1,5 @@
 /* test_client.c - the client library against a broker of a few lines */
+#include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -123,6 +124,35 @@ static void test_no_answer_is_a_deadline(void **state)
     assert_true(clock_ns() - begin >= 50 * NS_PER_MS);
 }
 
+/* Who sleeps at client_fd while an answer takes long is woken now and then, not again and again. */
+static void test_descriptor_is_quiet_while_nothing_comes(void **state)
+{
+    struct pollfd fd = {.fd = client_fd(client), .events = POLLIN};
+    struct error e = {0};
+    struct peer peer;
+    struct answer answer;
+    zmq_msg_t payload;
+    uint64_t id, begin = clock_ns(), ms;
+    int rc, woken = 0;
+    (void)state;
+    zmq_msg_init(&payload);
+    assert_int_equal(client_submit(client, &input, 0, 500, &id, &e), FL_OK);
+    broker_receives(&peer, &payload);
+    do {
+        poll(&fd, 1, 60000);
+        woken++;
+        rc = client_receive(client, 0, &answer, NULL, 0, NULL, &e);
+        ms = (clock_ns() - begin) / NS_PER_MS;
+        if (ms > 300 && rc == FL_AGAIN && message.type == MESSAGE_REQUEST)
+            broker_answers(&peer, id, 4);
+    } while (rc == FL_AGAIN);
+    assert_int_equal(rc, FL_OK);
+    assert_int_equal(answer.label, 4);
+    assert_true(woken < 20 + (int)ms / 5);
+    assert_int_equal(client_receive(client, 0, &answer, NULL, 0, NULL, &e), FL_AGAIN);
+    zmq_msg_close(&payload);
+}
+
 static void test_garbage_is_an_error_not_an_end(void **state)
 {
     struct error e = {0};
@@ -178,6 +208,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_answers_in_any_order_once, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_no_answer_is_a_deadline, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_descriptor_is_quiet_while_nothing_comes, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_garbage_is_an_error_not_an_end, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_queue_is_bounded, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_bad_inputs, set_up, tear_down),
