@@ -45,9 +45,9 @@ static const struct recipe convolving = {.epochs = 4,
 static struct map learned_map(const struct builder_input *in)
 {
     int side = in->map_side;
-    struct map m = {side, side > 0 ? in->train->dim / (side * side) : 0, LEARNED_WIDTH};
+    struct map m = {side, side > 0 ? in->train->dim / (side * side) : 0, LEARNED_WIDTH, 1};
     if (!map_valid(&m) || map_last(&m) < 1 || side * side * m.channels != in->train->dim)
-        m = (struct map){0, 0, 0};
+        m = (struct map){0, 0, 0, 0};
     return m;
 }
 
@@ -55,7 +55,8 @@ static struct map learned_map(const struct builder_input *in)
 static size_t learned_bytes(const struct builder_input *in, const struct map *m, int nodes)
 {
     size_t dim = (size_t)(m->side > 0 ? m->channels : in->train->dim), width = (size_t)m->width;
-    size_t weights = m->side > 0 ? MAP_TAPS * (dim + width) * width : dim * (size_t)nodes;
+    size_t weights =
+        m->side > 0 ? MAP_TAPS * (dim + (size_t)map_group(m).width) * width : dim * (size_t)nodes;
     size_t biases = m->side > 0 ? 2 * width : (size_t)nodes;
     return (2 * dim + biases + ((size_t)nodes + 1) * (size_t)in->classes) * sizeof(float) +
            weights * sizeof(uint16_t);
@@ -71,6 +72,7 @@ static size_t bytes_of_all(const struct builder_input *in, const struct map *m, 
 {
     struct map wide = *m;
     wide.width *= n_members(in);
+    wide.groups = n_members(in);
     return learned_bytes(in, &wide, nodes * n_members(in));
 }
 
@@ -186,8 +188,9 @@ static void start_warm(const struct builder_input *in, struct net_training *t)
 {
     const struct cache *w = in->warm;
     if (w == NULL || w->kind != CACHE_LEARNED || w->projection->map.side != t->map.side ||
-        w->projection->map.width != t->map.width || w->projection->dim != in->train->dim ||
-        w->projection->nodes != t->nodes || w->learned.classes != in->classes)
+        w->projection->map.width != t->map.width || w->projection->map.groups > 1 ||
+        w->projection->dim != in->train->dim || w->projection->nodes != t->nodes ||
+        w->learned.classes != in->classes)
         return;
     t->warm = w->projection;
     t->warm_head = &w->learned;

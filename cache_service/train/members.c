@@ -3,16 +3,14 @@
 
 #include <string.h>
 
-/* Convolutions side by side: the second one of a member looks at what its own first one makes, and at nothing
- * else. */
+/* A member is a group of convolutions. */
 static void place_map(struct projection *p, const struct projection *of, int at)
 {
     size_t w = (size_t)of->map.width, wide = (size_t)p->map.width, first = MAP_TAPS * (size_t)p->map.channels;
-    size_t from = (size_t)at * w;
+    size_t from = (size_t)at * w, second = MAP_TAPS * w;
     memcpy(p->weights + from * first, of->weights, w * first * sizeof *p->weights);
-    for (size_t row = 0; row < w * MAP_TAPS; row++)
-        memcpy(p->weights + wide * first + (from * MAP_TAPS + row) * wide + from,
-               of->weights + w * first + row * w, w * sizeof *p->weights);
+    memcpy(p->weights + wide * first + from * second, of->weights + w * first,
+           w * second * sizeof *p->weights);
     memcpy(p->bias + from, of->bias, w * sizeof *p->bias);
     memcpy(p->bias + wide + from, of->bias + w, w * sizeof *p->bias);
 }
@@ -24,14 +22,13 @@ static void place_dense(struct projection *p, const struct projection *of, int a
     memcpy(p->bias + from, of->bias, nodes * sizeof *p->bias);
 }
 
-/* Place by place of a map, the features of all members follow one another. */
-static void place_head(struct predictor *head, const struct predictor *of, int places, int at, int n)
+/* The nodes of the members follow one another. */
+static void place_head(struct predictor *head, const struct predictor *of, int at, int n)
 {
-    size_t all = (size_t)head->nodes, nodes = (size_t)of->nodes, w = nodes / (size_t)places;
+    size_t all = (size_t)head->nodes, nodes = (size_t)of->nodes, from = (size_t)at * nodes;
     for (int c = 0; c < head->classes; c++) {
         for (size_t j = 0; j < nodes; j++)
-            head->weights[(size_t)c * all + j / w * w * (size_t)n + (size_t)at * w + j % w] =
-                of->weights[(size_t)c * nodes + j] / (float)n;
+            head->weights[(size_t)c * all + from + j] = of->weights[(size_t)c * nodes + j] / (float)n;
         head->bias[c] += of->bias[c] / (float)n;
     }
 }
@@ -42,6 +39,7 @@ static int room_for(struct trained *out, const struct trained *of, int n)
     struct map map = one->map;
     int rc;
     map.width *= n;
+    map.groups = n;
     memset(out, 0, sizeof *out);
     rc = map.side > 0 ? projection_new_map(&out->projection, &map)
                       : projection_new(&out->projection, one->dim, n * one->nodes);
@@ -55,20 +53,18 @@ static int room_for(struct trained *out, const struct trained *of, int n)
 int members_join(struct trained *out, const struct trained *of, int n)
 {
     struct projection *p;
-    int rc = room_for(out, of, n),
-        places = of->projection->map.side > 0 ? of->projection->nodes / of->projection->map.width : 1;
+    int rc = room_for(out, of, n);
     if (rc != FL_OK) {
         trained_release(out);
         return rc;
     }
     p = out->projection;
-    memset(p->weights, 0, projection_weights(p) * sizeof *p->weights);
     for (int i = 0; i < n; i++) {
         if (p->map.side > 0)
             place_map(p, of[i].projection, i);
         else
             place_dense(p, of[i].projection, i);
-        place_head(&out->head, &of[i].head, places, i, n);
+        place_head(&out->head, &of[i].head, i, n);
     }
     out->held_out_agreement = of->held_out_agreement;
     out->held_out_risk = of->held_out_risk;

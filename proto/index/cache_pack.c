@@ -84,7 +84,8 @@ static void add_all(struct packer *p, const struct cache *c)
     if (j->map.side > 0) {
         int64_t first = MAP_TAPS * (int64_t)j->map.channels;
         add(p, "weights", PACK_F16, width, first, j->weights);
-        add(p, "weights2", PACK_F16, width, MAP_TAPS * (int64_t)width, j->weights + first * width);
+        add(p, "weights2", PACK_F16, width, MAP_TAPS * (int64_t)map_group(&j->map).width,
+            j->weights + first * width);
     } else {
         add(p, "weights", PACK_F16, j->nodes, j->dim, j->weights);
     }
@@ -234,20 +235,26 @@ static void *array_new(enum pack_dtype dtype, uint64_t n)
     return dtype == PACK_F16 ? (void *)half_alloc(n) : malloc(n * dtype_size[dtype] + 1);
 }
 
+static bool find(const struct unpacker *u, const char *name, struct pack_section *s)
+{
+    for (uint32_t i = 0; i < u->header->n_sections; i++) {
+        memcpy(s, u->data + sizeof *u->header + i * sizeof *s, sizeof *s);
+        if (strncmp(s->name, name, sizeof s->name) == 0)
+            return true;
+    }
+    return false;
+}
+
 /* A section of exactly this type and shape, as an array of the cache's own or where it lies; NULL: u->rc says
  * why. rows x cols is within the limits above: no overflow. */
 static void *take(struct unpacker *u, const char *name, enum pack_dtype dtype, int64_t rows, int64_t cols)
 {
     uint64_t n = (uint64_t)rows * (uint64_t)cols, bytes = n * dtype_size[dtype];
+    struct pack_section s;
     void *to;
-    for (uint32_t i = 0; !u->rc && i < u->header->n_sections; i++) {
-        struct pack_section s;
-        memcpy(&s, u->data + sizeof *u->header + i * sizeof s, sizeof s);
-        if (strncmp(s.name, name, sizeof s.name) != 0)
-            continue;
-        if (s.dtype != dtype || s.rows != (uint64_t)rows || s.cols != (uint64_t)cols || s.offset > u->size ||
-            bytes > u->size - s.offset || s.offset % PACK_ALIGN)
-            break;
+    if (!u->rc && find(u, name, &s) && s.dtype == dtype && s.rows == (uint64_t)rows &&
+        s.cols == (uint64_t)cols && s.offset <= u->size && bytes <= u->size - s.offset &&
+        s.offset % PACK_ALIGN == 0) {
         if (u->in_place)
             return (void *)(uintptr_t)(u->data + s.offset);
         if (!(to = array_new(dtype, n)))
@@ -265,7 +272,8 @@ static void *take(struct unpacker *u, const char *name, enum pack_dtype dtype, i
 /* The weights of a map are one array: in place where its second section lies right behind the first one. */
 static void take_map_weights(struct unpacker *u, struct projection *p)
 {
-    int64_t width = p->map.width, first = MAP_TAPS * (int64_t)p->map.channels, second = MAP_TAPS * width;
+    int64_t width = p->map.width, first = MAP_TAPS * (int64_t)p->map.channels,
+            second = MAP_TAPS * (int64_t)map_group(&p->map).width;
     bool in_place = u->in_place;
     uint16_t *a, *b;
     u->in_place = true;
@@ -305,18 +313,30 @@ static int take_projection(struct unpacker *u, struct projection *p)
     return FL_OK;
 }
 
-/* The shape that a header tells of: 0 x 0 when it is none, or when its weights would not fit into `size`
- * bytes. */
-static struct map map_of(const struct pack_header *h, size_t size)
+/* How many groups the second convolution has: its section says how many channels each output looks at. */
+static int groups_of(const struct unpacker *u, int width)
 {
-    static const struct map none = {0, 0, 0};
-    struct map m = {h->side, h->side > 0 ? h->dim / h->side / h->side : 0, 1};
+    struct pack_section s;
+    uint64_t of_one;
+    if (!find(u, "weights2", &s) || s.cols % MAP_TAPS != 0)
+        return 1;
+    of_one = s.cols / MAP_TAPS;
+    return of_one > 0 && of_one <= (uint64_t)width && (uint64_t)width % of_one == 0 ? width / (int)of_one : 1;
+}
+
+/* The shape that a pack tells of: 0 x 0 when it is none, or when its weights would not fit into its size. */
+static struct map map_of(const struct unpacker *u)
+{
+    static const struct map none = {0, 0, 0, 0};
+    const struct pack_header *h = u->header;
+    struct map m = {h->side, h->side > 0 ? h->dim / h->side / h->side : 0, 1, 1};
     int last = map_valid(&m) ? map_last(&m) : 0;
     if (last < 1 || h->nodes % (last * last) != 0)
         return none;
     m.width = h->nodes / (last * last);
+    m.groups = groups_of(u, m.width);
     if (!map_valid(&m) || m.side * m.side * m.channels != h->dim ||
-        MAP_TAPS * ((uint64_t)m.channels + (uint64_t)m.width) * (uint64_t)m.width > size / 2)
+        MAP_TAPS * ((uint64_t)m.channels + (uint64_t)map_group(&m).width) * (uint64_t)m.width > u->size / 2)
         return none;
     return m;
 }
@@ -324,7 +344,7 @@ static struct map map_of(const struct pack_header *h, size_t size)
 static int new_projection(struct projection **out, const struct unpacker *u)
 {
     const struct pack_header *h = u->header;
-    struct map map = map_of(h, u->size);
+    struct map map = map_of(u);
     int rc;
     if (h->side != 0 ? map.side == 0 : (uint64_t)h->dim * (uint64_t)h->nodes > u->size / 2)
         return error_set(u->e, FL_CORRUPT,

@@ -45,6 +45,7 @@ struct loops {
     void (*decode)(const uint16_t *from, float *to, size_t n);
     void (*product)(const uint16_t *w, int64_t rows, int cols, const float *x, int n, float *y);
     float (*distance2)(const uint16_t *w, const float *x, int cols);
+    float (*dot)(const float *w, const float *x, int n);
     int (*nearer)(float *dot, const float *w2, float x2, int n, float bound, int32_t *which);
 };
 
@@ -87,6 +88,14 @@ static float distance2_plain(const uint16_t *w, const float *x, int cols)
     return sum;
 }
 
+static float dot_plain(const float *w, const float *x, int n)
+{
+    float sum = 0;
+    for (int i = 0; i < n; i++)
+        sum += w[i] * x[i];
+    return sum;
+}
+
 /* From j on, with `found` there already. */
 static int nearer_from(float *dot, const float *w2, float x2, int j, int n, float bound, int32_t *which,
                        int found)
@@ -105,7 +114,8 @@ static int nearer_plain(float *dot, const float *w2, float x2, int n, float boun
     return nearer_from(dot, w2, x2, 0, n, bound, which, 0);
 }
 
-static const struct loops loops_plain = {decode_plain, half_product_plain, distance2_plain, nearer_plain};
+static const struct loops loops_plain = {decode_plain, half_product_plain, distance2_plain, dot_plain,
+                                         nearer_plain};
 
 #if defined(__x86_64__)
 
@@ -221,6 +231,11 @@ void half_decode(const uint16_t *from, float *to, size_t n)
 float half_distance2(const uint16_t *w, const float *x, int cols)
 {
     return loops()->distance2(w, x, cols);
+}
+
+float floats_dot(const float *w, const float *x, int n)
+{
+    return loops()->dot(w, x, n);
 }
 
 int half_nearer(float *dot, const float *w2, float x2, int n, float bound, int32_t *which)

@@ -29,6 +29,8 @@ float half_distance2(const uint16_t *w, const float *x, int cols);
 /* Sum over c of w[c]^2, and the same of floats. */
 float half_norm2(const uint16_t *w, int cols);
 float floats_norm2(const float *x, int n);
+/* Sum over i of w[i] * x[i]. */
+float floats_dot(const float *w, const float *x, int n);
 /* dot[j] = x2 - 2 dot[j] + w2[j], at least 0 and so for NaN: products become squared distances. `which` gets
  * the j for which that is not above the bound, ascending; returns how many. */
 int half_nearer(float *dot, const float *w2, float x2, int n, float bound, int32_t *which);

@@ -145,6 +145,22 @@ TARGET static float NAME(distance2)(const uint16_t *w, const float *x, int cols)
     return V_SUM(V_ADD(V_ADD(sum[0], sum[1]), V_ADD(sum[2], sum[3])));
 }
 
+TARGET static float NAME(dot)(const float *w, const float *x, int n)
+{
+    V sum[4] = {V_ZERO, V_ZERO, V_ZERO, V_ZERO};
+    int c = 0;
+    for (; c + 4 * LANES <= n; c += 4 * LANES) {
+#pragma GCC unroll 4
+        for (int k = 0; k < 4; k++)
+            sum[k] = V_FMA(V_LOAD(w + c + k * LANES), V_LOAD(x + c + k * LANES), sum[k]);
+    }
+    for (; c < n; c += LANES) {
+        int some = n - c < LANES ? n - c : LANES;
+        sum[0] = V_FMA(NAME(floats)(w + c, some), NAME(floats)(x + c, some), sum[0]);
+    }
+    return V_SUM(V_ADD(V_ADD(sum[0], sum[1]), V_ADD(sum[2], sum[3])));
+}
+
 TARGET static int NAME(nearer)(float *dot, const float *w2, float x2, int n, float bound, int32_t *which)
 {
     int found = 0, j = 0;
@@ -157,7 +173,8 @@ TARGET static int NAME(nearer)(float *dot, const float *w2, float x2, int n, flo
     return nearer_from(dot, w2, x2, j, n, bound, which, found);
 }
 
-static const struct loops NAME(loops) = {NAME(decode), NAME(product), NAME(distance2), NAME(nearer)};
+static const struct loops NAME(loops) = {NAME(decode), NAME(product), NAME(distance2), NAME(dot),
+                                         NAME(nearer)};
 
 #undef NAME
 #undef TARGET

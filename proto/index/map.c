@@ -11,7 +11,12 @@ static int stride(const struct map *m)
 bool map_valid(const struct map *m)
 {
     return m->side >= MAP_MIN_SIDE && m->side <= MAP_MAX_SIDE && m->channels >= 1 && m->width >= 1 &&
-           m->width <= MAP_MAX_WIDTH;
+           m->width <= MAP_MAX_WIDTH && m->groups >= 0 && (m->groups == 0 || m->width % m->groups == 0);
+}
+
+struct map map_group(const struct map *m)
+{
+    return (struct map){m->side, m->channels, m->groups > 1 ? m->width / m->groups : m->width, 1};
 }
 
 int map_middle(const struct map *m)
@@ -32,7 +37,7 @@ int map_nodes(const struct map *m)
 int64_t map_multiply_adds(const struct map *m)
 {
     int64_t first = (int64_t)map_middle(m) * map_middle(m) * m->channels;
-    int64_t second = (int64_t)map_last(m) * map_last(m) * m->width;
+    int64_t second = (int64_t)map_last(m) * map_last(m) * map_group(m).width;
     return (first + second) * MAP_TAPS * m->width;
 }
 

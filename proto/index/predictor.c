@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "half.h"
+
 int predictor_new(struct predictor *p, int nodes, int classes)
 {
     p->nodes = nodes;
@@ -29,18 +31,8 @@ size_t predictor_bytes(const struct predictor *p)
 
 void predictor_scores(const struct predictor *p, const float *h, float *scores)
 {
-    for (int c = 0; c < p->classes; c++) {
-        const float *w = p->weights + (size_t)c * (size_t)p->nodes;
-        float sum[4] = {0}; /* independent sums, so that additions overlap */
-        int j = 0;
-        for (; j + 4 <= p->nodes; j += 4) {
-            for (int k = 0; k < 4; k++)
-                sum[k] += w[j + k] * h[j + k];
-        }
-        for (; j < p->nodes; j++)
-            sum[0] += w[j] * h[j];
-        scores[c] = p->bias[c] + (sum[0] + sum[1]) + (sum[2] + sum[3]);
-    }
+    for (int c = 0; c < p->classes; c++)
+        scores[c] = p->bias[c] + floats_dot(p->weights + (size_t)c * (size_t)p->nodes, h, p->nodes);
 }
 
 int32_t predictor_label(const float *scores, int classes, bool against_all, float *log_odds)

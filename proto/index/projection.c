@@ -2,6 +2,7 @@
 #include "projection.h"
 
 #include <cblas.h>
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,7 +23,7 @@ size_t projection_weights(const struct projection *p)
 {
     size_t width = (size_t)p->map.width;
     if (p->map.side > 0)
-        return MAP_TAPS * ((size_t)p->map.channels + width) * width;
+        return MAP_TAPS * ((size_t)p->map.channels + (size_t)map_group(&p->map).width) * width;
     return (size_t)p->nodes * (size_t)p->dim;
 }
 
@@ -59,7 +60,7 @@ static int make(struct projection **out, int dim, int nodes, const struct map *m
 
 int projection_new(struct projection **out, int dim, int nodes)
 {
-    static const struct map none = {0, 0, 0};
+    static const struct map none = {0, 0, 0, 0};
     return make(out, dim, nodes, &none);
 }
 
@@ -97,14 +98,15 @@ size_t projection_bytes(const struct projection *p)
 bool projection_standardise(const struct projection *p, const float *x, float *z)
 {
     int features = projection_features(p);
-    float poison = 0; /* stays 0 unless some z is infinite or NaN */
+    int strange = 0; /* an integer, so that the compiler takes many features at once */
     for (int at = 0; at < p->dim; at += features) {
         for (int i = 0; i < features; i++) {
-            z[at + i] = (x[at + i] - p->mean[i]) * p->scale[i];
-            poison += x[at + i] * 0.0f + z[at + i] * 0.0f;
+            float v = x[at + i], s = (v - p->mean[i]) * p->scale[i];
+            z[at + i] = s;
+            strange |= !(fabsf(v) <= FLT_MAX) | !(fabsf(s) <= FLT_MAX);
         }
     }
-    if (poison == 0)
+    if (!strange)
         return true;
     memset(z, 0, (size_t)p->dim * sizeof *z);
     return false;
@@ -121,12 +123,12 @@ static void bias_relu(const float *bias, int nodes, int n, float *h)
     }
 }
 
-/* Patches of the first convolution, its map, patches of the second: the second's never need the room of the
- * first's at the same time. */
+/* Patches of the first convolution, what it makes of them, patches of the second, a group at a time: the
+ * second's never need the room of the first's at the same time. */
 static size_t patch_floats(const struct map *m)
 {
     size_t first = (size_t)(map_middle(m) * map_middle(m)) * (size_t)m->channels;
-    size_t second = (size_t)(map_last(m) * map_last(m)) * (size_t)m->width;
+    size_t second = (size_t)(map_last(m) * map_last(m)) * (size_t)map_group(m).width;
     return MAP_TAPS * (first > second ? first : second);
 }
 
@@ -136,19 +138,30 @@ size_t projection_room(const struct projection *p)
     return p->map.side > 0 ? patch_floats(&p->map) + middle : 0;
 }
 
+/* weights: of all groups, one after the other; so is what they make. */
+static void convolve(const struct map *group, int i, const uint16_t *weights, const float *bias, int inputs,
+                     const float *patches, int places, float *out)
+{
+    size_t width = (size_t)group->width, at = (size_t)i * width;
+    float *made = out + at * (size_t)places;
+    half_product(weights + at * (size_t)inputs, group->width, inputs, patches, places, made);
+    bias_relu(bias + at, group->width, places, made);
+}
+
 static void apply_map(const struct projection *p, const float *z, float *h, float *patches)
 {
-    const struct map *m = &p->map;
+    const struct map *m = &p->map, group = map_group(m);
     float *middle = patches + patch_floats(m);
-    int first = MAP_TAPS * m->channels, second = MAP_TAPS * m->width;
-    int places = map_middle(m) * map_middle(m);
+    const uint16_t *second = p->weights + (size_t)(MAP_TAPS * m->channels) * (size_t)m->width;
+    int n = m->width / group.width, places = map_middle(m) * map_middle(m);
     map_first_patches(m, z, patches);
-    half_product(p->weights, m->width, first, patches, places, middle);
-    bias_relu(p->bias, m->width, places, middle);
-    places = map_last(m) * map_last(m);
-    map_second_patches(m, middle, patches);
-    half_product(p->weights + (size_t)first * (size_t)m->width, m->width, second, patches, places, h);
-    bias_relu(p->bias + m->width, m->width, places, h);
+    for (int i = 0; i < n; i++)
+        convolve(&group, i, p->weights, p->bias, MAP_TAPS * m->channels, patches, places, middle);
+    for (int i = 0; i < n; i++) {
+        map_second_patches(&group, middle + (size_t)(i * places) * (size_t)group.width, patches);
+        convolve(&group, i, second, p->bias + m->width, MAP_TAPS * group.width, patches,
+                 map_last(m) * map_last(m), h);
+    }
 }
 
 void projection_apply(const struct projection *p, const float *z, int n, float *h, float *room)

@@ -25,7 +25,8 @@ struct projection {
     struct map map;      /* side 0: dense */
     float *mean, *scale; /* [features]; scale is 0 for a feature that never varied */
     float *bias;         /* dense: [nodes]; map: [2][width] */
-    uint16_t *weights;   /* halves; dense: [nodes][dim]; map: [width][9][channels], then [width][9][width] */
+    uint16_t *weights;   /* halves; dense: [nodes][dim]; map: [width][9][channels], then [width][9][width of a
+                          group] */
     bool borrowed, weights_borrowed; /* the arrays, the weights are someone else's (cache_map) */
 };
 

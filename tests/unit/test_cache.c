@@ -82,10 +82,12 @@ static struct cache *small_learned(void)
     return c;
 }
 
-/* A map of 3 x 3 cells with one channel: one place, two channels wide. */
-static struct cache *small_map(void)
+/* A map of 3 x 3 cells with one channel: one place, two channels wide. What the second convolution does, it
+ * can do in two groups. */
+static struct cache *small_map(int groups)
 {
-    const struct map map = {3, 1, 2};
+    const struct map map = {3, 1, 2, groups};
+    int width = 2 / groups;
     struct projection *p;
     struct cache *c;
     assert_int_equal(projection_new_map(&p, &map), FL_OK);
@@ -94,8 +96,8 @@ static struct cache *small_map(void)
     for (int i = 0; i < 2; i++)
         p->weights[i * 9 + 4] = half_from_float(i == 0 ? 1 : -1); /* a cell itself, and its negative */
     for (int i = 0; i < 9; i++) {
-        p->weights[2 * 9 + 2 * i] = half_from_float(1);          /* the sum of what is above the mean */
-        p->weights[2 * 9 + 18 + 2 * i + 1] = half_from_float(1); /* and of what is below */
+        p->weights[2 * 9 + width * i] = half_from_float(1); /* the sum of what is above the mean */
+        p->weights[2 * 9 + width * (9 + i) + width - 1] = half_from_float(1); /* and of what is below */
     }
     p->bias[3] = -0.5f;
     assert_int_equal(cache_new(&c, CACHE_LEARNED, p, 2), FL_OK);
@@ -110,14 +112,16 @@ static struct cache *small_map(void)
 static void test_map_by_hand(void **state)
 {
     const float x[] = {3, 1, 1, 1, 2, 1, 1, 1, 0};
-    struct cache *c = small_map();
-    struct cache_verdict v = sample_lookup(c, x);
     (void)state;
-    assert_int_equal(v.label, 0);
-    assert_true(near(v.confidence, 3 - 0.5)); /* 2 + 1 above, 1 below less its bias */
-    assert_int_equal(cache_info(c).dim, 9);
-    assert_int_equal(cache_info(c).projection_bytes, 2 * 4 + 4 * 4 + 2 * (9 + 18) * 2);
-    cache_free(c);
+    for (int groups = 1; groups <= 2; groups++) {
+        struct cache *c = small_map(groups);
+        struct cache_verdict v = sample_lookup(c, x);
+        assert_int_equal(v.label, 0);
+        assert_true(near(v.confidence, 3 - 0.5)); /* 2 + 1 above, 1 below less its bias */
+        assert_int_equal(cache_info(c).dim, 9);
+        assert_int_equal(cache_info(c).projection_bytes, 2 * 4 + 4 * 4 + 2 * (9 + 18 / groups) * 2);
+        cache_free(c);
+    }
 }
 
 static void test_learned_by_hand(void **state)
@@ -235,12 +239,13 @@ static void test_pack_and_unpack(void **state)
 {
     static const float points[] = {1, 0, 2, 0, 4, 0};
     static const int32_t labels[] = {0, 1, 1};
-    struct cache *made[] = {two_class_kmeans(), sample_knn(2, 2, 2, points, labels, 3), small_learned(),
-                            small_map(), small_learned()},
+    struct cache *made[] = {two_class_kmeans(), sample_knn(2, 2, 2, points, labels, 3),
+                            small_learned(),    small_map(1),
+                            small_learned(),    small_map(2)},
                  *read;
     (void)state;
     made[4]->learned.against_all = true; /* as packs of before are */
-    for (int i = 0; i < 5; i++) {
+    for (int i = 0; i < 6; i++) {
         void *data, *again;
         size_t size, size_again;
         assert_int_equal(cache_pack(made[i], &data, &size), FL_OK);
@@ -317,7 +322,8 @@ static void test_forged_fields_are_refused(void **state)
     (void)state;
     forge(two_class_kmeans());
     forge(small_learned());
-    forge(small_map());
+    forge(small_map(1));
+    forge(small_map(2));
 }
 
 static void test_another_model_is_named(void **state)

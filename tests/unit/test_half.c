@@ -59,6 +59,11 @@ static void test_products_match_the_plain_ones(void **state)
         half_product_plain(w, rows, c, x, n, z);
         for (int i = 0; i < n * rows; i++)
             assert_true(fabsf(y[i] - z[i]) < 1e-4f * (float)c);
+        const float *last = x + (n - 1) * c;
+        float dot = 0;
+        for (int i = 0; i < c; i++)
+            dot += x[i] * last[i];
+        assert_true(fabsf(floats_dot(x, last, c) - dot) < 1e-4f * (float)c);
         for (int r = 0; r < rows; r++) {
             float d2 = 0, n2 = 0;
             for (int i = 0; i < c; i++) {

@@ -112,7 +112,7 @@ static void test_gradients_of_a_dense_net(void **state)
 
 static void check_map(int side)
 {
-    struct net_shape shape = {.dim = side * side * 3, .classes = CLASSES, .map = {side, 3, 4}};
+    struct net_shape shape = {.dim = side * side * 3, .classes = CLASSES, .map = {side, 3, 4, 1}};
     shape.nodes = map_nodes(&shape.map);
     check_gradients(&shape);
 }
@@ -155,7 +155,7 @@ static void test_running_means_have_no_gradient(void **state)
 
 static void test_patches_by_hand(void **state)
 {
-    struct map m = {5, 1, 1};
+    struct map m = {5, 1, 1, 1};
     float in[25], first[9 * 9], middle[9], second[9], sum[9];
     (void)state;
     for (int i = 0; i < 25; i++)
@@ -180,12 +180,15 @@ static void test_patches_by_hand(void **state)
 static void test_maps_that_are_none(void **state)
 {
     (void)state;
-    assert_false(map_valid(&(struct map){2, 4, 4}));
-    assert_false(map_valid(&(struct map){65, 4, 4}));
-    assert_false(map_valid(&(struct map){8, 0, 4}));
-    assert_false(map_valid(&(struct map){8, 4, 0}));
-    assert_true(map_valid(&(struct map){3, 1, 1}));
-    assert_int_equal(map_last(&(struct map){3, 1, 1}), 1);
+    assert_false(map_valid(&(struct map){2, 4, 4, 1}));
+    assert_false(map_valid(&(struct map){65, 4, 4, 1}));
+    assert_false(map_valid(&(struct map){8, 0, 4, 1}));
+    assert_false(map_valid(&(struct map){8, 4, 0, 1}));
+    assert_false(map_valid(&(struct map){8, 4, 4, 3}));
+    assert_false(map_valid(&(struct map){8, 4, 4, -1}));
+    assert_true(map_valid(&(struct map){8, 4, 4, 2}));
+    assert_true(map_valid(&(struct map){3, 1, 1, 1}));
+    assert_int_equal(map_last(&(struct map){3, 1, 1, 1}), 1);
 }
 
 /* Teaching may go on from what is stored: it begins with the same scores. */
@@ -215,7 +218,7 @@ static void check_recalled(const struct projection *p, const struct net_shape *s
 /* What is stored judges as what was learned: normalisation is folded, weights are halves. */
 static void test_stored_is_what_was_learned(void **state)
 {
-    struct net_shape shape = {.dim = 8 * 8 * 3, .nodes = 4 * 8, .classes = CLASSES, .map = {8, 3, 8}};
+    struct net_shape shape = {.dim = 8 * 8 * 3, .nodes = 4 * 8, .classes = CLASSES, .map = {8, 3, 8, 1}};
     size_t all = net_floats(&shape);
     float *floats = malloc(all * sizeof *floats), *room, h[ROWS][4 * 8];
     struct net m = net_over(floats, &shape);
@@ -250,7 +253,7 @@ static void test_stored_is_what_was_learned(void **state)
 
 static void random_member(struct trained *t, int side, struct shuffle *s)
 {
-    const struct map map = {side, 2, 4};
+    const struct map map = {side, 2, 4, 1};
     struct projection *p;
     int nodes = side > 0 ? map_nodes(&map) : 5, dim = side > 0 ? side * side * map.channels : 7;
     assert_int_equal(side > 0 ? projection_new_map(&p, &map) : projection_new(&p, dim, nodes), FL_OK);
