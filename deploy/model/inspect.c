@@ -16,9 +16,9 @@ static const struct usage usage = {
     .command = "inspect",
     .operands = "MODEL.onnx",
     .summary = "Lists the layers of a model as they run: after constants are folded and nodes are fused.",
-    .notes = "An exit is a layer after which the model can be cut; '*' marks the ends of blocks (`exits:\n"
-             "auto` takes those). Shapes, FLOPs and bytes are for one request. A model that leaves sizes\n"
-             "open needs --shape.\n\n"
+    .notes = "An exit is a layer after which the model can be cut: '*' marks the ends of blocks, which\n"
+             "`exits: auto` takes, '-' all others. Shapes, FLOPs and bytes are for one request. A model\n"
+             "that leaves sizes open needs --shape.\n\n"
              "example:\n"
              "  freezeline inspect model.onnx --json\n",
     .min_operands = 1,
@@ -51,10 +51,8 @@ static struct tensor output_of(const struct graph *g, const struct node *n)
 /* "Conv+Add+Relu": the op and what is fused into it. */
 static void op_text(const struct node *n, char *buf, size_t size)
 {
-    static const char *const names[] = {"",           "+Relu",    "+Clip",        "+LeakyRelu",
-                                        "+HardSwish", "+Sigmoid", "+HardSigmoid", "+SiLU"};
-    snprintf(buf, size, "%s%s%s", n->op->name, n->post.residual != GRAPH_NONE ? "+Add" : "",
-             names[n->post.activation]);
+    snprintf(buf, size, "%s%s%s%s", n->op->name, n->post.residual != GRAPH_NONE ? "+Add" : "",
+             n->post.activation ? "+" : "", activation_name(n->post.activation));
 }
 
 static json_t *shape_json(const struct tensor *t)
@@ -164,9 +162,10 @@ static int print_table(const struct inspection *s, struct error *e)
         table_layer(t, s, i);
     putchar('\n');
     rc = table_end(t, e);
-    printf("\n%d nodes, %d layers deep, %d possible exits, %sFLOPs (2 per multiply-add), %s parameters\n",
-           g->n_nodes, s->depth, s->n_cuts, table_count(s->flops, flops, sizeof flops),
-           table_count((double)s->parameters, parameters, sizeof parameters));
+    printf(
+        "\nnodes: %d; layers deep: %d; possible exits: %d; FLOPs (2 per multiply-add): %s; parameters: %s\n",
+        g->n_nodes, s->depth, s->n_cuts, table_count(s->flops, flops, sizeof flops),
+        table_count((double)s->parameters, parameters, sizeof parameters));
     if (*precision_of_model(g, KERNELS_AUTO, note, sizeof note))
         printf("%s\n", note);
     return rc;

@@ -240,6 +240,25 @@ void node_take_over(struct node *n, struct node *after)
     node_release(after);
 }
 
+const char *activation_name(enum activation a)
+{
+    static const char *const names[ACT_LAST + 1] = {
+        [ACT_NONE] = "",
+        [ACT_RELU] = "Relu",
+        [ACT_CLIP] = "Clip",
+        [ACT_LEAKY_RELU] = "LeakyRelu",
+        [ACT_HARD_SWISH] = "HardSwish",
+        [ACT_SIGMOID] = "Sigmoid",
+        [ACT_HARD_SIGMOID] = "HardSigmoid",
+        [ACT_SILU] = "SiLU",
+        [ACT_TANH] = "Tanh",
+        [ACT_ERF] = "Erf",
+        [ACT_GELU] = "Gelu",
+        [ACT_GELU_TANH] = "Gelu(tanh)",
+    };
+    return names[a];
+}
+
 bool node_activation(const struct node *n, struct post *p)
 {
     static const struct {

@@ -140,6 +140,8 @@ const char *attr_string(const struct node *n, const char *name, const char *othe
 /* The activation that the node by itself is, with its parameters as far as attributes give them: Clip's
  * bounds may stand in inputs 1 and 2. Sets activation, alpha and beta; false when it is none. */
 bool node_activation(const struct node *n, struct post *p);
+/* "Relu", "Gelu"; "" for ACT_NONE. */
+const char *activation_name(enum activation a);
 
 /* Does the model itself take values as integers, or products while they run ("dynamic")? */
 bool graph_is_quantized(const struct graph *g);

@@ -76,6 +76,14 @@ static bool has_node(const struct graph *g, const char *op)
 }
 
 /* What exporters write in parts is one operator again; what only looks like it stays as it is. */
+static void test_activations_have_names(void **state)
+{
+    (void)state;
+    assert_string_equal(activation_name(ACT_NONE), "");
+    for (int a = ACT_NONE + 1; a <= ACT_LAST; a++)
+        assert_true(activation_name(a) && *activation_name(a));
+}
+
 static void test_patterns_are_recognised(void **state)
 {
     static const struct {
@@ -278,6 +286,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_residual_and_activation_are_fused),
         cmocka_unit_test(test_activations_are_recognised),
+        cmocka_unit_test(test_activations_have_names),
         cmocka_unit_test(test_patterns_are_recognised),
         cmocka_unit_test(test_products_of_tokens_are_fused),
         cmocka_unit_test(test_what_is_read_elsewhere_is_not_fused),
