@@ -106,25 +106,43 @@ static int keep(const struct pipeline *p, const char *file, const struct argumen
     return rc;
 }
 
-int apply_hosts(const struct pipeline *p, bool dry_run, int timeout_s, struct error *e)
+/* `sets` are those of `now` that hold on. */
+static int load_next(struct pipeline **next, struct argument_list *sets, const struct pipeline *p,
+                     const struct serving *now, struct error *e)
 {
     static const struct argument_list none;
-    struct pipeline *was = NULL, *next = NULL;
+    struct pipeline *was = NULL;
+    int rc = serving_sets(sets, now, p->path, e);
+
+    if (!rc && !(rc = placed(&was, p, &none, e)))
+        rc = load_placed(next, p->path, sets, was, e);
+    pipeline_free(was);
+    return rc;
+}
+
+int files_for_hosts(struct pipeline **next, const struct pipeline *p, const struct serving *now,
+                    struct error *e)
+{
+    struct argument_list sets;
+    return load_next(next, &sets, p, now, e);
+}
+
+int apply_hosts(const struct pipeline *p, bool dry_run, int timeout_s, bool quiet, struct error *e)
+{
+    struct pipeline *next = NULL;
     struct change c = {.dry_run = dry_run, .timeout_s = timeout_s, .lock = -1};
     struct argument_list sets;
     struct serving now;
     int rc = serving_recall(&now, p, e);
 
-    if (!rc && !(rc = serving_sets(&sets, &now, p->path, e)) && !(rc = placed(&was, p, &none, e)) &&
-        !(rc = load_placed(&next, p->path, &sets, was, e)) && !(rc = begin(&c, next, false, e)) &&
+    if (!rc && !(rc = load_next(&next, &sets, p, &now, e)) && !(rc = begin(&c, next, false, e)) &&
         !(rc = fleet_ship(&c.fleet, next, FLEET_ALL, NULL, e)) &&
         !(rc = transport_each(c.fleet.transport, apply, &c, e)) && !dry_run)
         rc = keep(next, p->path, &sets, e);
-    for (int i = 0; !rc && i < c.fleet.n; i++)
+    for (int i = 0; !rc && !quiet && i < c.fleet.n; i++)
         printf("%s: %s\n", c.fleet.host[i].name, c.said[i]);
     end(&c);
     pipeline_free(next);
-    pipeline_free(was);
     serving_free(&now);
     return rc;
 }

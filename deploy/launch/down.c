@@ -58,9 +58,7 @@ static int stop(const struct pipeline *p, const struct launch_end *how, bool *en
 {
     char job[SLURM_ID_BYTES];
     bool submitted = slurm_submitted(p, job);
-    int rc = fleet_there(p) ? down_hosts(p, how, ended, e)
-             : submitted    ? FL_OK
-                            : launch_down(p, how, ended, e);
+    int rc = submitted && !fleet_there(p) ? FL_OK : down_wherever(p, how, ended, e);
 
     if (!rc && submitted && !(rc = slurm_down(p, job, *ended, e)))
         *ended = true;
@@ -78,7 +76,7 @@ static void stop_rollout(const struct pipeline *p)
 
     if (state_path(path, p, NULL, "rollout/pipeline.yaml") || access(path, F_OK))
         return;
-    if (arguments_load(&beside, &where, &e) || launch_down(beside, &(struct launch_end){0}, &ended, &e))
+    if (arguments_load(&beside, &where, &e) || down_wherever(beside, &(struct launch_end){0}, &ended, &e))
         fprintf(stderr, "freezeline down: %s: %s\n", path, e.text);
     pipeline_free(beside);
 }

@@ -49,7 +49,7 @@ static int take_hosts(struct fleet *f, const struct pipeline *p, const char *pat
     return FL_OK;
 }
 
-int fleet_new(struct fleet *f, const struct pipeline *p, const char *on, struct error *e)
+int fleet_new(struct fleet *f, const struct pipeline *p, const char *on, const char *job, struct error *e)
 {
     json_t *hosts = json_array();
 
@@ -65,8 +65,9 @@ int fleet_new(struct fleet *f, const struct pipeline *p, const char *on, struct 
             e, FL_CONFIG,
             "--on %s: %s names no `hosts`: write them there, or give a host file with --hosts FILE", on,
             p->path);
-    if (!strcmp(on, "slurm") && slurm_job_here())
-        json_object_set_new(f->root, "job", json_string(slurm_job_here()));
+    job = job ? job : slurm_job_here();
+    if (!strcmp(on, "slurm") && job)
+        json_object_set_new(f->root, "job", json_string(job));
     return take_hosts(f, p, p->path, e);
 }
 

@@ -27,8 +27,9 @@ struct fleet {
     struct transport *transport; /* NULL: not open */
 };
 
-/* The hosts of p, by `on`. FL_CONFIG when it names none. */
-int fleet_new(struct fleet *f, const struct pipeline *p, const char *on, struct error *e);
+/* The hosts of p, by `on`; `job` of Slurm, NULL: the one that this command is in. FL_CONFIG when it names
+ * none. */
+int fleet_new(struct fleet *f, const struct pipeline *p, const char *on, const char *job, struct error *e);
 /* As STATE/run/launch.json has it. FL_NOT_FOUND: there is none. */
 int fleet_load(struct fleet *f, const struct pipeline *p, struct error *e);
 /* The same of a text; `path` names it in messages. The fleet is to be closed either way. */

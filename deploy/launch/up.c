@@ -18,6 +18,7 @@
 #include "host_side.h"
 #include "fleet.h"
 #include "deploy/supervise/launch.h"
+#include "deploy/supervise/lease.h"
 #include "named_hosts.h"
 #include "slurm_up.h"
 #include "deploy/hosts/slurm_job.h"
@@ -283,7 +284,7 @@ static int up_as_job(struct up *u, struct error *e)
 
 static int start(struct up *u, struct process *supervisor, struct error *e)
 {
-    const struct up_hosts hosts = {u->pipeline, &u->where, u->on, u->timeout_s};
+    const struct up_hosts hosts = {u->pipeline, &u->where, u->on, NULL, u->timeout_s, 0};
 
     if (!u->submits)
         slurm_say_unready(u->pipeline);
@@ -348,7 +349,7 @@ int command_supervise(int argc, char **argv, struct error *e)
     struct pipeline_arguments where = {0};
     struct pipeline *p = NULL;
     const char *log = NULL;
-    int lock = -1, watch = -1, drain_s = 0;
+    int lock = -1, watch = -1, drain_s = 0, lease_s = 0;
     bool check = false;
     const struct argument table[] = {
         ARGUMENTS_PIPELINE(where),
@@ -356,6 +357,7 @@ int command_supervise(int argc, char **argv, struct error *e)
         OPTION_INT("lock", lock, "FD", "STATE/run/lock, open and locked; default: it is taken", 0, 65535),
         OPTION_INT("drain", drain_s, "S", "at its end wait up to S seconds for requests in flight (0)", 0,
                    3600),
+        OPTION_INT("lease", lease_s, "S", "end when STATE/run/lease is not touched for S seconds", 1, 86400),
         OPTION_FLAG("check", check, "only see whether this host could run its processes"),
         OPTION_INT("watch", watch, "S", "only wait up to S seconds for the one that starts here", 0, 86400),
         {0},
@@ -375,7 +377,7 @@ int command_supervise(int argc, char **argv, struct error *e)
     log_threshold = LOG_LEVEL_INFO;
     if (!(rc = arguments_load(&p, &where, e)))
         log_as_json(!strcmp(p->logs.format, "json"));
-    if (!rc && !(rc = here_settle(p, where.host, e)) &&
+    if (!rc && !(rc = here_settle(p, where.host, e)) && (!lease_s || !(rc = lease_grant(p, lease_s, e))) &&
         (!log || !(rc = log_to(log, p->logs.max_mb, p->logs.keep, e))))
         rc = supervisor_run(p, &where, lock, drain_s, e);
     pipeline_free(p);

@@ -46,14 +46,23 @@ static int check(struct transport *t, int host, void *arg, struct error *e)
 static int start(struct transport *t, int host, void *arg, struct error *e)
 {
     struct starting *s = arg;
-    char log[1200], name[1200];
+    char log[1200], name[1200], lease[16];
+    const char *words[8] = {"supervise", "--log", name};
+    int n = 3;
     struct fleet_words w;
 
     snprintf(log, sizeof log, "%s/state/logs/supervisor.out", s->fleet.folder[host]);
     snprintf(name, sizeof name, "%s/state/logs/supervisor.log", s->fleet.folder[host]);
-    fleet_words(&w, &s->fleet, host,
-                (const char *const[]){"supervise", "--log", name, s->fleet.job ? "--drain" : NULL,
-                                      SLURM_DRAIN_S, NULL});
+    snprintf(lease, sizeof lease, "%d", s->up->lease_s);
+    if (s->fleet.job) {
+        words[n++] = "--drain";
+        words[n++] = SLURM_DRAIN_S;
+    }
+    if (s->up->lease_s) {
+        words[n++] = "--lease";
+        words[n++] = lease;
+    }
+    fleet_words(&w, &s->fleet, host, words);
     return transport_start(t, host, w.argv, log, e);
 }
 
@@ -224,7 +233,7 @@ int up_hosts(const struct up_hosts *u, struct error *e)
         s.fleet = old;
         rc = revive(&s, e);
     } else if (!rc || rc == FL_NOT_FOUND) {
-        if (!(rc = fleet_new(&s.fleet, u->pipeline, u->on, e)) &&
+        if (!(rc = fleet_new(&s.fleet, u->pipeline, u->on, u->job, e)) &&
             !(rc = check_earlier(u, &old, &s.fleet, e)) && !(rc = fleet_open(&s.fleet, e)) &&
             !(rc = fleet_ship(&s.fleet, u->pipeline, FLEET_ALL, NULL, e)))
             rc = run_all(&s, e);
@@ -269,4 +278,9 @@ int down_hosts(const struct pipeline *p, const struct launch_end *how, bool *end
     if (lock >= 0)
         close(lock);
     return rc;
+}
+
+int down_wherever(const struct pipeline *p, const struct launch_end *how, bool *ended, struct error *e)
+{
+    return fleet_there(p) ? down_hosts(p, how, ended, e) : launch_down(p, how, ended, e);
 }

@@ -344,7 +344,7 @@ static int run_on_hosts(struct apply *a, bool *done, struct error *e)
         return rc;
     *done = !rc && fleet_there(p);
     if (*done)
-        rc = apply_hosts(p, a->dry_run, a->timeout_s, e);
+        rc = apply_hosts(p, a->dry_run, a->timeout_s, false, e);
     pipeline_free(p);
     return rc;
 }

@@ -10,9 +10,16 @@
 #include <unistd.h>
 
 #include "base/whole_file.h"
+#include "system/quiet_thread.h"
 #include "config/variants.h"
+#include "deploy/launch/up_hosts.h"
+#include "deploy/process/word.h"
 #include "deploy/supervise/launch.h"
+#include "deploy/supervise/lease.h"
 #include "deploy/tool/state.h"
+
+#define RENEWALS 4 /* in the time of a lease */
+#define ASK_MS   20000
 
 static void drop(char **text)
 {
@@ -21,7 +28,7 @@ static void drop(char **text)
 }
 
 /* One broker, default endpoints, no HTTP, no Redis, nothing learned. */
-static int keep_apart(struct pipeline *p, struct error *e)
+static int keep_apart(struct pipeline *p, int port, struct error *e)
 {
     char *state;
 
@@ -33,6 +40,7 @@ static int keep_apart(struct pipeline *p, struct error *e)
         drop(&p->redis.sentinel[i]);
     p->redis.n_sentinels = 0;
     drop(&p->redis.master);
+    p->port = port;
     p->updates.learn = false;
     p->updates.sample = p->updates.audit = 0;
     return pipeline_set_apart(p, state, e);
@@ -103,7 +111,64 @@ static int link_caches(const struct beside *b, const char *from, struct error *e
     return FL_OK;
 }
 
-int beside_prepare(struct beside *b, struct pipeline *next, struct error *e)
+/* ---- the lease ---- */
+
+static int renew_on(struct transport *t, int host, void *arg, struct error *e)
+{
+    char path[1200];
+    char *words[] = {"touch", "-c", path, NULL};
+
+    snprintf(path, sizeof path, "%s/state/run/" LEASE_WORD, ((struct beside *)arg)->fleet.folder[host]);
+    return transport_run(t, host, words, NULL, ASK_MS, NULL, e);
+}
+
+/* Their folders are known as soon as launch.json is there, which is before any supervisor is. A host that
+ * cannot be reached ends its part by itself, and what fails there is seen in answers. */
+static void renew(struct beside *b)
+{
+    struct error e;
+
+    if (!b->on) {
+        lease_grant(b->pipeline, b->lease_s, &e);
+        return;
+    }
+    if (!b->fleet.transport) {
+        fleet_close(&b->fleet);
+        if (!fleet_there(b->pipeline) || fleet_load(&b->fleet, b->pipeline, &e) ||
+            fleet_open_some(&b->fleet, &e))
+            return;
+    }
+    if (transport_each(b->fleet.transport, renew_on, b, &e)) { /* connects again the next time */
+        transport_close(b->fleet.transport);
+        b->fleet.transport = NULL;
+    }
+}
+
+static void *keep(void *arg)
+{
+    struct beside *b = arg;
+
+    for (int i = 0; b->keeps; i++) {
+        if (i % 10 == 0)
+            renew(b);
+        usleep((useconds_t)(1000000 / 10 / RENEWALS * b->lease_s));
+    }
+    return NULL;
+}
+
+static void end_lease(struct beside *b)
+{
+    if (!b->keeps)
+        return;
+    b->keeps = false;
+    pthread_join(b->keeper, NULL);
+    fleet_close(&b->fleet);
+    word_remove(b->pipeline, LEASE_WORD);
+}
+
+/* ---- its life ---- */
+
+int beside_prepare(struct beside *b, struct pipeline *next, int port, struct error *e)
 {
     char caches[STATE_PATH_BYTES], lock[STATE_PATH_BYTES], folder[STATE_PATH_BYTES];
     bool ended;
@@ -112,8 +177,8 @@ int beside_prepare(struct beside *b, struct pipeline *next, struct error *e)
     if ((rc = state_path(caches, next, e, "caches")) || (rc = state_path(folder, next, e, "rollout")) ||
         (rc = state_path(lock, next, e, "rollout/lock")) ||
         (rc = state_path(b->path, next, e, "rollout/pipeline.yaml")) || (rc = state_make(folder, e)) ||
-        (rc = state_lock(&b->lock, lock, "a rollout", e)) || (rc = keep_apart(next, e)) ||
-        (rc = launch_down(next, &(struct launch_end){0}, &ended, e)) || (rc = write_file(b, next, e)))
+        (rc = state_lock(&b->lock, lock, "a rollout", e)) || (rc = keep_apart(next, port, e)) ||
+        (rc = down_wherever(next, &(struct launch_end){0}, &ended, e)) || (rc = write_file(b, next, e)))
         return rc;
     b->arguments.path = b->path;
     if ((rc = arguments_load(&b->pipeline, &b->arguments, e)))
@@ -123,10 +188,21 @@ int beside_prepare(struct beside *b, struct pipeline *next, struct error *e)
 
 int beside_up(struct beside *b, int timeout_s, struct error *e)
 {
+    const struct up_hosts hosts = {b->pipeline, &b->arguments, b->on, b->job, timeout_s, b->lease_s};
     struct process supervisor;
-    int rc = launch_up(b->pipeline, &b->arguments, timeout_s, &supervisor, e);
+    int rc = b->on ? FL_OK : lease_grant(b->pipeline, b->lease_s, e);
 
+    if (rc)
+        return rc;
+    b->keeps = true;
+    if (quiet_thread(&b->keeper, keep, b)) {
+        b->keeps = false;
+        return error_set(e, FL_NOMEM, "no thread");
+    }
+    rc = b->on ? up_hosts(&hosts, e) : launch_up(b->pipeline, &b->arguments, timeout_s, &supervisor, e);
     b->up = !rc;
+    if (rc)
+        end_lease(b);
     return rc;
 }
 
@@ -152,7 +228,8 @@ void beside_down(struct beside *b)
     if (!b->up)
         return;
     b->up = false;
-    if (launch_down(b->pipeline, &(struct launch_end){0}, &ended, &e))
+    end_lease(b);
+    if (down_wherever(b->pipeline, &(struct launch_end){0}, &ended, &e))
         fprintf(stderr, "freezeline rollout: %s; `freezeline down -c %s` ends what was started\n", e.text,
                 b->path);
     if (!state_path(path, b->pipeline, NULL, "caches"))

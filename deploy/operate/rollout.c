@@ -16,6 +16,8 @@
 #include "client/client.h"
 #include "deploy/data/dataset.h"
 #include "deploy/process/claim.h"
+#include "deploy/launch/change_hosts.h"
+#include "deploy/launch/fleet.h"
 #include "deploy/launch/host_side.h"
 #include "deploy/process/running.h"
 #include "deploy/process/serving.h"
@@ -31,14 +33,18 @@
 
 #define MOST_BY_ITSELF 1000 /* requests, where the data have more */
 #define STATUS_MS      3000
-#define WARM_UP        8 /* pairs that do not count: both have everything in memory then */
+#define WARM_UP        8   /* pairs that do not count: both have everything in memory then */
+#define PORTS_FURTHER  512 /* a pipeline has ports up to 288 behind its first one */
+#define PORT_MOST      (65535 - PORTS_FURTHER)
+#define TIMEOUT_S      120
 
 static const struct usage usage = {
     .command = "rollout",
     .summary = "Tries the pipeline file, the model and the built caches as they are now beside the pipeline "
                "that serves; takes them when they are no worse, and leaves them when they are.",
     .notes =
-        "A second pipeline comes up beside, in STATE/rollout: that takes memory and cores for both.\n"
+        "A second pipeline comes up beside, in STATE/rollout: that takes memory and cores for both. Where\n"
+        "the pipeline runs on other hosts, it is brought to the same ones, with ports from --port on.\n"
         "With --data, requests from D are asked of both first, one at a time and in turns. Then, step by\n"
         "step, a share of the clients' requests is answered by the new one, and some more are asked of\n"
         "both; what the new one fails, or is late with, the one that serves answers, so no request fails.\n"
@@ -47,7 +53,7 @@ static const struct usage usage = {
         "after each step when it is worse at all. Else the pipeline beside ends, and the one that serves\n"
         "takes the files as `freezeline apply` does. Requests from D count in the statistics of the\n"
         "pipeline that serves, and its caches may learn from them; the caches beside are as they were\n"
-        "built. Ctrl-C backs out.\n\n"
+        "built. Ctrl-C backs out; where this command is killed, the pipeline beside ends by itself.\n\n"
         "examples:\n"
         "  freezeline rollout -c P.yaml\n"
         "  freezeline rollout -c P.yaml --data cifar10:test_batch.bin --steps 5,25,100 --step-time 300\n"
@@ -62,11 +68,13 @@ struct rollout {
     struct shift_steps steps;
     struct shift shift;
     double tolerance, slower;
-    int requests, deadline_ms, timeout_s;
+    int requests, deadline_ms, timeout_s, port;
     bool json, dry_run, skip_bad;
 
-    struct serving now;    /* what serves */
-    struct pipeline *next; /* the files as they are now */
+    struct pipeline *running; /* as commands find it */
+    struct fleet hosts;       /* that it was started on from here; none: n is 0 */
+    struct serving now;       /* what serves */
+    struct pipeline *next;    /* the files as they are now */
     struct model_shape *model;
     struct dataset *data;
     struct tensor input;
@@ -84,16 +92,40 @@ struct rollout {
 static int load_next(struct pipeline **out, const struct rollout *r, struct error *e)
 {
     struct pipeline_arguments next = {.path = r->where.path, .host = r->where.host};
-    int rc = serving_sets(&next.sets, &r->now, r->where.path, e);
+    int rc;
+
+    if (r->hosts.n)
+        return files_for_hosts(out, r->running, &r->now, e);
+    rc = serving_sets(&next.sets, &r->now, r->where.path, e);
 
     return rc ? rc : arguments_load(out, &next, e);
+}
+
+/* On the hosts where it was started from here, or on this one. */
+static int find_running(struct rollout *r, struct error *e)
+{
+    struct process supervisor;
+    int rc = running_load(&r->running, &r->where, e);
+
+    if (rc)
+        return rc;
+    if (fleet_there(r->running)) {
+        if ((rc = fleet_load(&r->hosts, r->running, e)))
+            return rc;
+        r->beside.on = r->hosts.on;
+        r->beside.job = r->hosts.job;
+    } else if (r->running->n_hosts || claim_look(r->running, &supervisor) != CLAIM_HERE) {
+        return error_set(
+            e, FL_UNAVAILABLE,
+            "it was not started from this machine, or no supervisor tends it: `freezeline up -c %s` first",
+            r->running->path);
+    }
+    return serving_recall(&r->now, r->running, e);
 }
 
 /* The pipeline that serves, and what its files are now. */
 static int find(struct rollout *r, struct error *e)
 {
-    struct pipeline *running;
-    struct process supervisor;
     bool differs;
     int rc;
 
@@ -104,21 +136,8 @@ static int find(struct rollout *r, struct error *e)
         return rc;
     if (!r->data_spec && !r->steps.n)
         return error_set(e, FL_USAGE, "--steps none takes --data: requests to ask of both");
-    if ((rc = running_load(&running, &r->where, e)))
-        return rc;
-    if (running->n_hosts)
-        rc =
-            error_set(e, FL_UNSUPPORTED,
-                      "the pipeline file names hosts: a rollout needs all of it on this machine; `freezeline "
-                      "apply -c %s` takes the files on all hosts",
-                      running->path);
-    else if (claim_look(running, &supervisor) != CLAIM_HERE)
-        rc = error_set(e, FL_UNAVAILABLE, "no supervisor of this host tends it: `freezeline up -c %s` first",
-                       running->path);
-    else
-        rc = serving_recall(&r->now, running, e);
-    pipeline_free(running);
-    if (rc || (rc = apply_look(&r->where, &differs, e)) || (rc = load_next(&r->next, r, e)))
+    if ((rc = find_running(r, e)) || (rc = apply_look(&r->where, &differs, e)) ||
+        (rc = load_next(&r->next, r, e)))
         return rc;
     return differs ? FL_OK
                    : error_set(e, FL_USAGE, "nothing to do: the pipeline serves what %s describes",
@@ -346,10 +365,13 @@ static int shift(struct rollout *r, struct error *e)
 static int try_it(struct rollout *r, struct error *e)
 {
     struct pipeline *next = NULL;
+    int port = r->port                     ? r->port
+               : r->next->port > PORT_MOST ? r->next->port - PORTS_FURTHER
+                                           : r->next->port + PORTS_FURTHER;
     int rc = load_next(&next, r, e);
 
-    if (!rc && !(rc = beside_prepare(&r->beside, next, e)) && (rc = beside_up(&r->beside, r->timeout_s, e)) &&
-        rc != FL_CANCELLED)
+    if (!rc && !(rc = beside_prepare(&r->beside, next, port, e)) &&
+        (rc = beside_up(&r->beside, r->timeout_s, e)) && rc != FL_CANCELLED)
         error_wrap(e, rc, "the pipeline beside does not come up, what serves goes on");
     pipeline_free(next);
     if (!rc && !(rc = compare(r, e)) && !r->why[0])
@@ -373,7 +395,8 @@ static int rollout(struct rollout *r, struct error *e)
     if ((rc = check(r, e)) || (rc = try_it(r, e)))
         return rc;
     if (!r->why[0] && !r->dry_run) {
-        if ((rc = apply_file(&r->where, &moved, e)))
+        if ((rc = r->hosts.n ? apply_hosts(r->running, false, TIMEOUT_S, true, e)
+                             : apply_file(&r->where, &moved, e)))
             return rc;
         r->applied = true;
     }
@@ -393,6 +416,8 @@ static void release(struct rollout *r)
     free(r->model);
     pipeline_free(r->next);
     serving_free(&r->now);
+    fleet_close(&r->hosts);
+    pipeline_free(r->running);
 }
 
 int command_rollout(int argc, char **argv, struct error *e)
@@ -400,7 +425,7 @@ int command_rollout(int argc, char **argv, struct error *e)
     struct rollout r = {.tolerance = 1,
                         .slower = 25,
                         .timeout_s = 120,
-                        .beside = {.lock = -1},
+                        .beside = {.lock = -1, .lease_s = 60},
                         .steps_text = "1,10,50",
                         .steps = {.mirror_percent = 5, .seconds = 60, .enough = 1000}};
     const struct argument table[] = {
@@ -422,6 +447,10 @@ int command_rollout(int argc, char **argv, struct error *e)
         OPTION_INT("deadline", r.deadline_ms, "MS", "of each request (the pipeline's default)", 1, 3600000),
         OPTION_INT("timeout", r.timeout_s, "S", "leave it when it is not ready after S seconds (120)", 1,
                    86400),
+        OPTION_INT("lease", r.beside.lease_s, "S",
+                   "the new pipeline ends by itself when this command has gone for S seconds (60)", 5, 86400),
+        OPTION_INT("port", r.port, "N", "first port of the new one on hosts (512 behind the other's)", 1,
+                   65000),
         OPTION_FLAG("dry-run", r.dry_run, "compare, and take nothing"),
         ARGUMENTS_SKIP_BAD(r.skip_bad),
         ARGUMENTS_JSON(r.json),

@@ -21,6 +21,7 @@
 #include "crew.h"
 #include "deploy/model/model_shape.h"
 #include "launch.h"
+#include "lease.h"
 #include "deploy/tool/state.h"
 #include "deploy/process/leftovers.h"
 #include "orders.h"
@@ -42,6 +43,7 @@ struct supervisor {
     bool stop;
     bool adopts, told;  /* adopts: an earlier supervisor's processes (adoption.h); told: that all is ready */
     uint64_t looked_ns; /* at the broker's word on who is silent */
+    struct lease lease;
 };
 
 static const struct status_reply *said(const struct supervisor *s)
@@ -161,6 +163,10 @@ static int tend(struct supervisor *s, struct error *e)
         crew_start_due(&s->crew);
         crew_look_after_redis(&s->crew);
         look(s);
+        if (lease_over(&s->lease, s->serving.pipeline, clock_ns())) {
+            log_warn("nobody renews the lease of this pipeline any more: it ends");
+            s->stop = true;
+        }
     }
     return rc;
 }

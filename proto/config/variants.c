@@ -41,15 +41,22 @@ int pipeline_set_apart(struct pipeline *p, char *state, struct error *e)
         drop(&b->control);
         drop(&b->results);
         drop(&b->http);
-        drop(&b->host);
+        if (i || !p->n_hosts)
+            drop(&b->host);
+    }
+    if (p->n_hosts) {
+        free(p->broker.host);
+        p->broker.host = p->broker.replica[0].host;
+        p->broker.replica[0].host = NULL;
     }
     p->broker.n_replicas = 0;
     drop(&p->broker.requests);
     drop(&p->broker.control);
     drop(&p->broker.results);
     drop(&p->broker.http);
-    if (p->cache.n_endpoints == 1) {
-        drop(&p->cache.endpoint[0]);
+    if (p->n_hosts || p->cache.n_endpoints == 1) {
+        for (int i = 0; i < p->cache.n_endpoints; i++)
+            drop(&p->cache.endpoint[i]);
         p->cache.n_endpoints = 0; /* the default */
     }
     for (int i = 0; i < p->cache.n_endpoints; i++) {
@@ -61,7 +68,8 @@ int pipeline_set_apart(struct pipeline *p, char *state, struct error *e)
     for (int s = 0; s < p->n_stages; s++)
         for (int r = 0; r < p->stage[s].n_replicas; r++)
             drop(&p->stage[s].replica[r].endpoint);
-    p->security.mode = SECURITY_LOOPBACK;
+    if (!p->n_hosts)
+        p->security.mode = SECURITY_LOOPBACK;
     return FL_OK;
 }
 
