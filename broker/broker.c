@@ -20,6 +20,8 @@
 #include "dispatch.h"
 #include "relay_links.h"
 #include "broker/choice/figures.h"
+#include "config/address.h"
+#include "config/endpoint.h"
 #include "config/variants.h"
 
 #define BURST         256  /* messages taken from one socket before it is the next one's turn; .. */
@@ -191,12 +193,20 @@ static int open_doors(struct broker *b, struct error *e)
     return FL_OK;
 }
 
+static bool is_elsewhere(const char *endpoint)
+{
+    char host[256], port[16];
+    return endpoint_split(endpoint, host, sizeof host, port, sizeof port) && strcmp(host, "localhost") &&
+           !address_is_own(host, true);
+}
+
 /* The other variants are pipelines of their own, to whose brokers this one hands requests on. */
 static int meet_variants(struct broker *b, const struct hello *self, struct error *e)
 {
     const struct pipeline *p = b->pipeline;
     struct choice *choice = NULL;
     bool unmeasured = false;
+    uint32_t elsewhere = 0;
     int rc = figures_choice(&choice, p, self->incarnation, &unmeasured, e);
 
     if (!rc && (rc = dispatch_set_variants(b->dispatch, choice, p->variant[0].name, p->n_variants)))
@@ -209,8 +219,12 @@ static int meet_variants(struct broker *b, const struct hello *self, struct erro
             (rc = dispatch_add_variant(b->dispatch, i, p->variant[i].name, endpoint)))
             error_set(e, (enum fl_code)rc, "variant %s cannot be reached at %s", p->variant[i].name,
                       endpoint);
+        if (!rc && is_elsewhere(endpoint))
+            elsewhere |= 1u << i;
         free(endpoint);
     }
+    if (!rc)
+        choice_runs_on(choice, p->n_hosts ? 0 : limits_cpus(), elsewhere);
     return rc;
 }
 

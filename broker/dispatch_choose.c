@@ -141,14 +141,20 @@ static void serve(struct dispatch *d, struct request_entry *e, struct course *c,
     zmq_msg_close(&scores);
 }
 
+/* The error of one who has too much to do. */
+static bool is_load(uint32_t code)
+{
+    return code == FL_OVERLOADED || code == FL_DEADLINE;
+}
+
 /* Nobody is left to ask. */
 static void give_up(struct dispatch *d, struct request_entry *e, struct course *c, uint64_t now)
 {
     uint32_t code = c->code;
-    bool load = code == FL_OVERLOADED || code == FL_DEADLINE;
+    bool load = is_load(code);
 
     dispatch_end_course(d, e);
-    if (!e->attempt && e->list == REQUESTS_RELAYED && room_here(d, e, now) && !d->ends)
+    if (!load && !e->attempt && e->list == REQUESTS_RELAYED && room_here(d, e, now) && !d->ends)
         dispatch_reroute(d, e, now);
     else
         dispatch_answer_error(d, e, code,
@@ -298,7 +304,10 @@ void dispatch_variant_failed(struct dispatch *d, struct request_entry *e, int pl
     struct course *c = dispatch_course(d, e);
 
     c->code = code;
-    follow(d, e, c, tell(d, e, c, (struct choice_answer){.variant = place + 1, .failed = true}, now), now);
+    follow(d, e, c,
+           tell(d, e, c,
+                (struct choice_answer){.variant = place + 1, .failed = true, .crowded = is_load(code)}, now),
+           now);
 }
 
 /* When a request that is computed here is looked at again. */
@@ -347,7 +356,7 @@ bool dispatch_fails_over(struct dispatch *d, struct request_entry *e, uint32_t c
     if (!c || d->ends || code == FL_CANCELLED)
         return false;
     c->code = code;
-    s = here ? tell(d, e, c, (struct choice_answer){.failed = true}, now)
+    s = here ? tell(d, e, c, (struct choice_answer){.failed = true, .crowded = is_load(code)}, now)
              : (struct choice_step){.what = CHOICE_WAIT};
     if (s.what != CHOICE_SERVE && !in_time)
         s = choice_hurry(d->choice, now, &c->choice);

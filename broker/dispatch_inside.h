@@ -278,6 +278,8 @@ void dispatch_answer_of(struct dispatch *d, struct request_entry *e, int place, 
                         zmq_msg_t *scores, uint64_t now);
 /* e is no more with the pipeline in this place. */
 void dispatch_come_back(struct dispatch *d, struct request_entry *e, int place);
+/* e ends: those that it is with need not answer it. Overwrites d->out. */
+void dispatch_call_off(struct dispatch *d, struct request_entry *e);
 /* Whoever e is handed on to is late. */
 void dispatch_relays_late(struct dispatch *d, struct request_entry *e, uint64_t now);
 

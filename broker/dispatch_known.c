@@ -125,8 +125,7 @@ void dispatch_finish(struct dispatch *d, struct request_entry *e)
 {
     dispatch_give_audit_up(d, e);
     dispatch_end_course(d, e);
-    for (int i = 0; e->away; i++)
-        dispatch_come_back(d, e, i);
+    dispatch_call_off(d, e);
     if (e->original && e->n_route)
         d->shadowed &= (uint16_t) ~(1u << e->route[0]);
     dispatch_release_route(d, e);

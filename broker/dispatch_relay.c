@@ -39,13 +39,25 @@ static int send_copy(struct dispatch *d, const struct request_entry *e, int plac
     return rc;
 }
 
+/* How long e may stay there: while there is time to compute it here after all. Where load decides who is
+ * asked, that is little, since few are to come back. */
+static uint64_t time_there(const struct dispatch *d, const struct request_entry *e, uint64_t now)
+{
+    uint64_t ns = e->deadline_ns - now, kept = ns / 2;
+
+    if (dispatch_course(d, e) && d->pipeline->choose == CHOOSE_BUDGET &&
+        2 * d->admission.quick_ns < (double)kept)
+        kept = (uint64_t)(2 * d->admission.quick_ns);
+    ns -= kept;
+    ns = ns < d->attempt_ns ? ns : d->attempt_ns;
+    return ns + (ns == 0);
+}
+
 bool dispatch_ask_place(struct dispatch *d, struct request_entry *e, int place, uint64_t now)
 {
     struct relay_place *p = &d->relays.place[place];
-    uint64_t ns = (e->deadline_ns - now) / 2;
+    uint64_t ns = time_there(d, e, now);
 
-    ns = ns < d->attempt_ns ? ns : d->attempt_ns;
-    ns += ns == 0;
     if (!relay_takes(p, now) || send_copy(d, e, place, ns, now)) {
         p->done.turned++;
         e->failed_at = place + 1;
@@ -100,7 +112,21 @@ void dispatch_come_back(struct dispatch *d, struct request_entry *e, int place)
     e->away &= (uint8_t) ~(1u << place);
 }
 
-/* Where e was handed on, it has failed or is late. */
+void dispatch_call_off(struct dispatch *d, struct request_entry *e)
+{
+    for (int i = 0; e->away; i++) {
+        if (!(e->away >> i & 1))
+            continue;
+        memset(&d->out.cancel, 0, sizeof d->out.cancel);
+        d->out.type = MESSAGE_CANCEL;
+        d->out.cancel.n = 1;
+        d->out.cancel.request[0] = e->id;
+        d->io.relay(d->io.arg, i, &d->out, NULL);
+        dispatch_come_back(d, e, i);
+    }
+}
+
+/* Where e was handed on, it has failed or is late: that is no fault of who answers others meanwhile. */
 static void handed_back(struct dispatch *d, struct request_entry *e, int place, enum fl_code code,
                         const char *why, uint64_t now)
 {
@@ -128,7 +154,8 @@ void dispatch_relays_late(struct dispatch *d, struct request_entry *e, uint64_t 
     }
     for (int i = 0; i < MESSAGE_MAX_RELAYS && e->id == id; i++)
         if (e->away >> i & 1)
-            handed_back(d, e, i, FL_UNAVAILABLE, "it did not answer in time", now);
+            handed_back(d, e, i, d->relays.place[i].heard_ns > e->received_ns ? FL_DEADLINE : FL_UNAVAILABLE,
+                        "it did not answer in time", now);
 }
 
 static uint64_t within(uint64_t ns, uint64_t whole_ns)
@@ -181,6 +208,7 @@ void dispatch_answered(struct dispatch *d, int place, const struct answer *its, 
     struct request_entry *e = requests_find(d->requests, its->id);
     struct error why = {FL_OK, ""};
 
+    d->relays.place[place].heard_ns = now;
     if (its->error)
         error_set(&why, (enum fl_code)its->error, "%s", its->text);
     else

@@ -55,6 +55,9 @@ struct choice;
 int choice_new(struct choice **out, const struct choice_variant *variants, int n,
                const struct choice_budget *b, uint64_t seed, struct error *e);
 void choice_free(struct choice *c);
+/* So many processors are there for all variants but those of the mask, which run elsewhere. Until then it is
+ * not known how many there are, and all share them. */
+void choice_runs_on(struct choice *c, double cpus, uint32_t elsewhere);
 
 /* What a request asks for. */
 struct choice_request {
@@ -79,8 +82,8 @@ struct choice_course {
     uint64_t until_ns;                       /* its deadline */
     uint32_t asked, came, failed;            /* masks of variants */
     bool over;                               /* served, or given up */
-    double charged, max_loss;                /* points: of the hour's budget; that the request allows */
-    double chance;                           /* with which the first one was drawn */
+    double charged, max_loss; /* points: of the hour's budget, below 0: none yet; that the request allows */
+    double chance;            /* with which the first one was drawn */
     uint32_t ahead[CHOICE_MAX];
     int32_t label[CHOICE_MAX];
     float confidence[CHOICE_MAX];
@@ -94,6 +97,7 @@ uint32_t choice_begin(struct choice *c, uint64_t now, const struct choice_reques
 struct choice_answer {
     int variant;
     bool failed;      /* an error, or no answer in time: label and confidence are not read */
+    bool crowded;     /* it failed because it had too much to do */
     uint64_t took_ns; /* since it was asked */
     int32_t label;
     float confidence; /* the largest probability, as stages give it (a cascade asks without look-ups) */

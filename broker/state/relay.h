@@ -16,6 +16,7 @@ struct relay_place {
     bool fixed;        /* a variant of the pipeline file: no operator's */
     bool away;         /* it is not connected */
     bool met;          /* it has been, once */
+    uint64_t heard_ns; /* when it last said anything */
     uint32_t failures; /* in a row */
     struct rest aside;
     uint64_t trial;           /* the request that tries it after a rest; 0: none */

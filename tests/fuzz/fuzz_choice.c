@@ -56,7 +56,7 @@ static void event(struct driven *d, const uint8_t *b)
         choice_feedback(d->c, b[1], b[2] - 1);
         take(d, i, choice_hurry(d->c, d->now, &d->course[i]));
     } else {
-        struct choice_answer a = {v, b[0] & 32, (uint64_t)b[3] << 16, b[2] % 4, b[3] / 255.0f};
+        struct choice_answer a = {v, b[0] & 32, b[2] & 1, (uint64_t)b[3] << 16, b[2] % 4, b[3] / 255.0f};
         take(d, i, choice_answered(d->c, d->now, &d->course[i], &a, d->load));
     }
 }

@@ -21,10 +21,11 @@ struct fixture {
     uint64_t now;
     bool deaf;  /* nobody takes what is handed on */
     int refuse; /* no connection can be made */
-    int n_jobs, n_answers, n_relayed, n_aimed;
+    int n_jobs, n_answers, n_relayed, n_aimed, n_called_off;
     struct job job[MANY];
     struct answer answer[MANY];
     struct request relayed[MANY];
+    uint64_t called_off[MANY];
     int place[MANY]; /* it went to */
     struct status_reply status;
     char aimed[MANY][MESSAGE_NAME_BYTES]; /* "": let go */
@@ -64,6 +65,12 @@ static void record_reset(void *arg, int replica)
 static int record_relay(void *arg, int place, const struct message *m, zmq_msg_t *payload)
 {
     struct fixture *f = arg;
+    if (m->type == MESSAGE_CANCEL) {
+        assert_null(payload);
+        assert_int_equal(m->cancel.n, 1);
+        f->called_off[f->n_called_off++] = m->cancel.request[0];
+        return FL_OK;
+    }
     assert_int_equal(m->type, MESSAGE_REQUEST);
     assert_int_equal(zmq_msg_size(payload), 16);
     if (f->deaf)
@@ -236,11 +243,16 @@ static void comes(struct fixture *f, int place, struct answer a)
     dispatch_tick(f->d, f->now);
 }
 
-static void fails(struct fixture *f, enum fl_code code)
+static void fails_of(struct fixture *f, int i, enum fl_code code)
 {
-    struct answer a = {.id = f->relayed[f->n_relayed - 1].id, .error = code, .exit = -1, .label = -1};
+    struct answer a = {.id = f->relayed[i].id, .error = code, .exit = -1, .label = -1};
     snprintf(a.text, sizeof a.text, "no");
     comes(f, 0, a);
+}
+
+static void fails(struct fixture *f, enum fl_code code)
+{
+    fails_of(f, f->n_relayed - 1, code);
 }
 
 static const struct relay_status *status(struct fixture *f)
@@ -431,6 +443,44 @@ static void test_silence_costs_half_of_the_time(void **state)
     assert_int_equal(f->answer[1].label, 4);
     comes(f, 0, late);
     assert_int_equal(f->n_answers, 2);
+}
+
+static void test_a_client_that_goes_away_calls_it_off_there(void **state)
+{
+    struct fixture *f = *state;
+    static struct message m = {.type = MESSAGE_CANCEL, .cancel = {.n = 1, .request = {2}}};
+
+    aim(f, 1, 0);
+    ask(f, 1);
+    ask(f, 2);
+    dispatch_client(f->d, &somebody, &m, NULL, f->now);
+    assert_int_equal(f->n_called_off, 1);
+    assert_int_equal(f->called_off[0], f->relayed[1].id);
+    assert_int_equal(f->answer[0].error, FL_CANCELLED);
+    assert_int_equal(status(f)->outstanding, 1);
+    fails(f, FL_CANCELLED); /* it says so, too */
+    comes(f, 0, good(f, 0, 4));
+    assert_int_equal(f->n_called_off, 1);
+    assert_int_equal(f->n_jobs, 0);
+    assert_int_equal(f->n_answers, 2);
+}
+
+/* Three in a row are late; it answers others meanwhile, so it is slow and not broken. */
+static void test_who_is_late_and_answers_others_does_not_rest(void **state)
+{
+    struct fixture *f = *state;
+
+    aim(f, 1, 0);
+    for (int i = 0; i < 8; i++) {
+        ask(f, (uint64_t)i);
+        pass(f, 1);
+        if (i % 2)
+            comes(f, 0, good(f, i, 4));
+    }
+    pass(f, 501);
+    ask(f, 100);
+    assert_int_equal(f->n_relayed, 9);
+    assert_int_equal(status(f)->failed, 4);
 }
 
 static void test_when_it_is_gone_its_requests_come_back_at_once(void **state)
@@ -794,6 +844,27 @@ static void test_a_full_pipeline_leaves_requests_to_the_cheap_one(void **state)
     assert_string_equal(f->answer[f->n_answers - 1].variant, "int8");
 }
 
+/* A dearer variant on the same processors would make all of them late. */
+static void test_what_the_cheap_one_turns_away_is_not_given_to_the_dear_one(void **state)
+{
+    struct fixture *f = *state;
+    int jobs, relayed, answers;
+
+    vary(f, CHOOSE_BUDGET, 2);
+    for (int i = 0; i < 300; i++)
+        ask(f, (uint64_t)i);
+    jobs = f->n_jobs;
+    relayed = f->n_relayed;
+    answers = f->n_answers;
+    assert_true(relayed > 0);
+    for (int i = 0; i < relayed; i++)
+        fails_of(f, i, FL_OVERLOADED);
+    assert_int_equal(f->n_jobs, jobs);
+    assert_int_equal(f->n_answers, answers + relayed);
+    assert_int_equal(f->answer[answers].error, FL_OVERLOADED);
+    assert_true(f->answer[answers].retry_after_ms > 0);
+}
+
 static void test_variants_end_with_the_broker(void **state)
 {
     struct fixture *f = *state;
@@ -818,6 +889,8 @@ int main(void)
         TEST(test_one_that_fails_again_and_again_rests),
         TEST(test_a_failed_trial_is_a_longer_rest),
         TEST(test_silence_costs_half_of_the_time),
+        TEST(test_a_client_that_goes_away_calls_it_off_there),
+        TEST(test_who_is_late_and_answers_others_does_not_rest),
         TEST(test_when_it_is_gone_its_requests_come_back_at_once),
         TEST(test_pairs_are_compared),
         TEST(test_who_cannot_be_compared_has_failed),
@@ -836,6 +909,7 @@ int main(void)
         TEST(test_a_vote_does_not_wait_for_who_is_late),
         TEST(test_labels_teach_the_choice),
         TEST(test_a_full_pipeline_leaves_requests_to_the_cheap_one),
+        TEST(test_what_the_cheap_one_turns_away_is_not_given_to_the_dear_one),
         TEST(test_variants_end_with_the_broker),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
