@@ -11,7 +11,7 @@
 #include "broker/page/page.h"
 
 #define LIVE_NS (NS_PER_S * 2 / 5) /* between two events for those who watch */
-#define HOLD_NS (200 * NS_PER_US)  /* a connection whose answer takes longer is suspended */
+#define HOLD_NS (200 * NS_PER_US) /* a connection whose answer takes longer is suspended */
 
 /* ---- replies ---- */
 
@@ -59,6 +59,8 @@ enum MHD_Result http_server_reply(struct http_server *h, struct http_call *c)
     add_headers(response, &c->reply);
     if (*c->trace)
         MHD_add_response_header(response, "traceparent", c->trace);
+    if (h->ends)
+        MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
     rc = MHD_queue_response(c->connection, (unsigned)c->reply.status, response);
     MHD_destroy_response(response);
     return rc;
@@ -313,6 +315,10 @@ static void serve(struct http_server *h, struct http_call *c)
 
 enum MHD_Result http_server_serve(struct http_server *h, struct http_call *c)
 {
+    if (h->ends && !c->reply.status) {
+        error_set(&c->error, FL_UNAVAILABLE, "the broker is going away");
+        http_call_finish(c, h->pipeline, NULL);
+    }
     if (c->reply.status)
         return http_server_reply(h, c);
     if (!c->left && !http_backend_has(h->backend, need_of(c->route.target), c->asked_ns)) {
@@ -350,6 +356,7 @@ void http_server_hear(struct http_server *h)
 
 void http_server_abandon(struct http_server *h)
 {
+    h->ends = true;
     http_backend_collect(h->backend, on_done, h);
     http_backend_abandon(h->backend, on_done, h);
     live_end(h->live);

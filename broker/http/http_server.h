@@ -18,6 +18,7 @@ struct http_server {
     struct live *live;
     uint64_t told_ns; /* when those who watch were told last */
     uint64_t spans;   /* the last that was given to a trace */
+    bool ends; /* the broker goes away: nothing waits any more, connections close with their next reply */
     /* since these were set false: */
     bool busy; /* connections have bytes or replies that libmicrohttpd may go on with at once */
     bool held; /* connections that are not suspended wait for answers */
@@ -38,7 +39,7 @@ void http_server_turn(struct http_server *h);
 void http_server_hear(struct http_server *h);
 /* Whoever asked has gone: c, which waits for answers, ends. */
 void http_server_gone(struct http_server *h, struct http_call *c);
-/* All that waits ends. */
+/* All that waits ends, and so does whatever comes from now on. */
 void http_server_abandon(struct http_server *h);
 
 #endif

@@ -273,6 +273,61 @@ static void test_overload_deadline_and_end(void **state)
     harness_free(h);
 }
 
+static bool has_served_many(void *arg)
+{
+    char text[4096], *count;
+    (void)arg;
+    return get("/v2/models/tiny/stats", text, sizeof text) == 200 &&
+           (count = strstr(text, "\"execution_count\":")) && atoi(count + 18) > 100;
+}
+
+/* In a process of its own, over several connections, until one of them ends. */
+static pid_t begin_to_ask(void)
+{
+    char request[512 + ROW] = "", text[4096];
+    size_t n = (size_t)sprintf(request,
+                               "POST /v2/models/tiny/infer HTTP/1.1\r\nHost: x\r\n"
+                               "Inference-Header-Content-Length: 0\r\nContent-Length: %zu\r\n\r\n",
+                               ROW) +
+               ROW;
+    int fd[16];
+    pid_t pid;
+    for (int i = 0; i < 16; i++)
+        fd[i] = dial();
+    if (!(pid = fork()))
+        for (;;) {
+            for (int i = 0; i < 16; i++)
+                send(fd[i], request, n, MSG_NOSIGNAL);
+            for (int i = 0; i < 16; i++)
+                if (recv(fd[i], text, sizeof text, 0) <= 0)
+                    _exit(0);
+        }
+    assert_true(pid > 0);
+    for (int i = 0; i < 16; i++)
+        close(fd[i]);
+    return pid;
+}
+
+/* Requests that come while the broker goes are told so, and it ends as it should. */
+static void test_end_while_requests_come(void **state)
+{
+    struct harness *h =
+        harness_new(NULL, "stages: 1\nexits: none\nbroker: {http: '127.0.0.1:0', response_cache_mb: 1}\n");
+    int broker = harness_pipeline_up(h), status;
+    pid_t asks[2];
+    (void)state;
+    find_port(h, broker);
+    harness_until(is_ready, NULL, 60, "HTTP is ready");
+    for (int i = 0; i < 2; i++)
+        asks[i] = begin_to_ask();
+    harness_until(has_served_many, NULL, 60, "many are answered");
+    harness_signal(h, broker, SIGTERM);
+    assert_int_equal(harness_wait(h, broker), 0);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(waitpid(asks[i], &status, 0), asks[i]);
+    harness_free(h);
+}
+
 static void test_deadline_is_408(void **state)
 {
     struct harness *h = harness_new(
@@ -421,6 +476,7 @@ int main(void)
         cmocka_unit_test(test_tritons_client),
         cmocka_unit_test(test_same_answer_as_the_native_client),
         cmocka_unit_test(test_overload_deadline_and_end),
+        cmocka_unit_test(test_end_while_requests_come),
         cmocka_unit_test(test_deadline_is_408),
         cmocka_unit_test(test_slow_writers_are_cut_off),
         cmocka_unit_test(test_traces_reach_a_collector),
