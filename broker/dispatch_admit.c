@@ -108,28 +108,46 @@ static double promised_loss(const struct dispatch *d)
     return most;
 }
 
-/* Does its client allow less loss than the caches promise? Then no exit answers it. Where the network itself
- * computes in less than float32, what that loses is in the same promise: FL_UNSUPPORTED. */
-static int heed_loss(const struct dispatch *d, const struct request *r, bool *strict, struct error *e)
+/* The level of the most loss within what is allowed that caches tell of, as in struct request; 1: there is
+ * none. */
+static uint32_t level_within(const struct dispatch *d, uint32_t allowed)
+{
+    uint32_t best = 1;
+    for (int i = 0; i < registry_places(d->registry); i++) {
+        const struct member *m = registry_member(d->registry, i);
+        const struct caches_promise *p = &m->hello.caches.promise;
+        for (int j = 0; m->alive && m->stage == MEMBER_CACHE && j < p->n_levels; j++)
+            if (p->level_ppm[j] < allowed && p->level_ppm[j] >= best)
+                best = 1 + p->level_ppm[j];
+    }
+    return best;
+}
+
+/* Does its client allow less loss than the caches promise? Then they answer by the thresholds that they have
+ * for less, or no exit does. *level: what they are told. Where the network itself computes in less than
+ * float32, what that loses is in the same promise: FL_UNSUPPORTED below the least level. */
+static int heed_loss(const struct dispatch *d, const struct request *r, uint32_t *level, struct error *e)
 {
     const char *computes = d->pipeline->computes;
     const struct cache_config *file = &d->pipeline->cache;
     double allowed = ((double)r->loss_allowed - 0.5) / SHARE_PPM; /* half of a millionth for rounding */
-    *strict = r->loss_allowed && allowed < promised_loss(d);
+    *level = r->loss_allowed && allowed < promised_loss(d) ? level_within(d, r->loss_allowed) : 0;
     if (!r->loss_allowed || !*computes || !strcmp(computes, "float32"))
         return FL_OK;
     if (file->rule != THRESHOLD_RISK)
         return error_set(e, FL_UNSUPPORTED,
                          "the network computes in %s, and nothing is certified of its loss", computes);
-    if (allowed < file->max_accuracy_loss / 100)
+    if (allowed < file->max_accuracy_loss / 100 && *level <= 1)
         return error_set(e, FL_UNSUPPORTED,
-                         "the network computes in %s: a loss of %.3g points is certified, and none below it",
+                         "the network computes in %s: a loss of %.3g points is certified, and none as low as "
+                         "was asked for",
                          computes, file->max_accuracy_loss);
     return FL_OK;
 }
 
 static void begin(struct dispatch *d, struct request_entry *e, const struct peer *from,
-                  const struct request *r, bool strict, uint64_t deadline_ns, uint64_t time_ns, uint64_t now)
+                  const struct request *r, uint32_t level, uint64_t deadline_ns, uint64_t time_ns,
+                  uint64_t now)
 {
     e->client_id = r->id;
     e->client = *from;
@@ -139,17 +157,17 @@ static void begin(struct dispatch *d, struct request_entry *e, const struct peer
     e->deadline_ns = deadline_ns;
     e->time_ns = time_ns;
     e->turn_ns = turn_of(d, r, now);
-    e->strict = strict;
+    e->loss_allowed = level;
     e->trace_high = r->trace_high;
     e->trace_low = r->trace_low;
     e->parent = r->parent;
     e->span = r->span;
     e->context = r->context;
-    dispatch_draw(d, e, strict ? r->flags | JOB_NO_CACHE : r->flags);
+    dispatch_draw(d, e, level == 1 ? r->flags | JOB_NO_CACHE : r->flags);
     requests_wake_at(d->requests, e, e->deadline_ns);
 }
 
-static void admit(struct dispatch *d, const struct peer *from, const struct request *r, bool strict,
+static void admit(struct dispatch *d, const struct peer *from, const struct request *r, uint32_t level,
                   zmq_msg_t *payload, uint64_t now)
 {
     struct request_entry *e, *leader;
@@ -172,7 +190,7 @@ static void admit(struct dispatch *d, const struct peer *from, const struct requ
                "too many requests are in flight: send slower or raise broker.max_requests");
         return;
     }
-    begin(d, e, from, r, strict, deadline_ns, time_ns, now);
+    begin(d, e, from, r, level, deadline_ns, time_ns, now);
     state = dispatch_ask_known(d, e, &known, &leader);
     if (state == RESPONSE_NEW) {
         admission_asked(&d->admission, time_ns);
@@ -211,7 +229,7 @@ void dispatch_request(struct dispatch *d, const struct peer *from, const struct 
 {
     uint32_t held_ms = from->guest ? rates_take(&d->rates, from->guest, now) : 0;
     struct error error;
-    bool strict;
+    uint32_t level;
     int stage, rc;
 
     if (held_ms) {
@@ -220,7 +238,7 @@ void dispatch_request(struct dispatch *d, const struct peer *from, const struct 
                   "this client sends more than %g requests a second (broker.client_rate): try again in %u ms",
                   d->pipeline->broker.client_rate, held_ms);
         refuse(d, from, r->id, FL_OVERLOADED, held_ms, error.text);
-    } else if ((rc = check_request(r, payload, &error)) || (rc = heed_loss(d, r, &strict, &error))) {
+    } else if ((rc = check_request(r, payload, &error)) || (rc = heed_loss(d, r, &level, &error))) {
         d->counters.refused++;
         refuse(d, from, r->id, (enum fl_code)rc, 0, error.text);
     } else if (dispatch_repeats(d, from, r)) {
@@ -233,6 +251,6 @@ void dispatch_request(struct dispatch *d, const struct peer *from, const struct 
         error_set(&error, FL_UNAVAILABLE, "stage %d has no ready worker", stage);
         refuse(d, from, r->id, FL_UNAVAILABLE, 0, error.text);
     } else {
-        admit(d, from, r, strict, payload, now);
+        admit(d, from, r, level, payload, now);
     }
 }

@@ -42,6 +42,7 @@ struct answer *dispatch_begin_answer(struct dispatch *d, const struct request_en
     a->id = e->client_id;
     a->request = e->id;
     a->attempts = e->attempt + e->handed_on;
+    a->loss_promised = e->loss_allowed;
     if (d->variant)
         snprintf(a->variant, sizeof a->variant, "%s", d->variant);
     return a;

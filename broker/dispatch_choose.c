@@ -96,7 +96,7 @@ uint32_t dispatch_choose(struct dispatch *d, struct request_entry *e, bool room,
     uint32_t mask;
 
     /* The first one warms these stages, and shows how long they take. */
-    if (!d->choice || e->flags & ITS_OWN || e->strict || !d->admission.learned)
+    if (!d->choice || e->flags & ITS_OWN || e->loss_allowed || !d->admission.learned)
         return 0;
     c = &d->course[e->slot];
     look_at_load(d, e, room, load, now);

@@ -39,7 +39,7 @@ enum response_state dispatch_ask_known(struct dispatch *d, struct request_entry 
         return RESPONSE_NEW;
     e->keyed = true;
     e->key = responses_key(d->responses, &e->input, zmq_msg_data(&e->payload), zmq_msg_size(&e->payload),
-                           e->flags & JOB_NO_CACHE);
+                           (e->flags & JOB_NO_CACHE) | e->loss_allowed << 8);
     e->stamp = stamp_now(d, identity);
     state = responses_ask(d->responses, e->key, e->stamp, out, &request);
     if (state != RESPONSE_UNDER_WAY)

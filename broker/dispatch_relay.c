@@ -76,7 +76,7 @@ bool dispatch_ask_place(struct dispatch *d, struct request_entry *e, int place, 
 
 bool dispatch_hand_on(struct dispatch *d, struct request_entry *e, uint64_t now)
 {
-    int place = e->flags & ITS_OWN || e->strict ? -1 : relay_of(&d->relays, e->id);
+    int place = e->flags & ITS_OWN || e->loss_allowed ? -1 : relay_of(&d->relays, e->id);
     bool audit = e->audit; /* drawn, and not begun */
 
     if (place < 0)

@@ -158,6 +158,7 @@ void http_call_answer(struct http_call *c, const struct answer *a, const float *
                                  .request = a->request,
                                  .total_ns = a->total_ns,
                                  .known = a->known,
+                                 .loss_promised = a->loss_promised,
                                  .one_hot = !whole};
     memcpy(c->row[i].variant, a->variant, sizeof a->variant);
     c->row[i].trace = a->trace;

@@ -207,7 +207,8 @@ static void put_parameters(struct json_text *out, const struct oip_answer *a)
     if (rows && a->row[0].variant[0])
         put_variants(out, a, rows);
     if (a->view && a->view->promise.made)
-        json_text_format(out, ",\"promise\":\"%s\"", view_promise(a->view, promise, sizeof promise));
+        json_text_format(out, ",\"promise\":\"%s\"",
+                         view_promise(a->view, rows ? a->row[0].loss_promised : 0, promise, sizeof promise));
     for (int i = 0; i < rows; i++) {
         one_hot = one_hot || a->row[i].one_hot;
         known = known || a->row[i].known;

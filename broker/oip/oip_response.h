@@ -17,6 +17,7 @@ struct oip_row {
     uint64_t request;               /* the broker's id of it, for true labels */
     uint64_t total_ns;              /* at the broker */
     struct trace trace;             /* where it went */
+    uint32_t loss_promised;         /* as in struct answer */
     bool known;                     /* it is that of an earlier request with the same input */
     char variant[RELAY_NAME_BYTES]; /* that answered; "": there is one */
     bool one_hot;                   /* there were no scores: 1 at the label stands for them */

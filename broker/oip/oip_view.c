@@ -63,12 +63,13 @@ void view_of(struct view *v, const struct pipeline *p, const struct status_reply
         promise_of_file(&v->promise, p);
 }
 
-const char *view_promise(const struct view *v, char *buf, size_t size)
+const char *view_promise(const struct view *v, uint32_t less, char *buf, size_t size)
 {
     const struct caches_promise *p = &v->promise;
+    double loss = less ? (less - 1) / (double)SHARE_PPM : p->max_loss;
     *buf = 0;
     if (p->made)
         snprintf(buf, size, "%s, at most %.3g points lost, certainty %.3g%%",
-                 p->agreement ? "agreement" : "accuracy", p->max_loss * 100, p->certainty * 100);
+                 p->agreement ? "agreement" : "accuracy", loss * 100, p->certainty * 100);
     return buf;
 }

@@ -23,7 +23,8 @@ struct view {
 /* s NULL: nobody tells. */
 void view_of(struct view *v, const struct pipeline *p, const struct status_reply *s);
 
-/* "accuracy, at most 1 point lost, certainty 95%"; "" where nothing is promised. Returns buf. */
-const char *view_promise(const struct view *v, char *buf, size_t size);
+/* "accuracy, at most 1 point lost, certainty 95%"; "" where nothing is promised. `less`: as an answer's
+ * loss_promised. Returns buf. */
+const char *view_promise(const struct view *v, uint32_t less, char *buf, size_t size);
 
 #endif

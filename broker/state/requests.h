@@ -27,11 +27,11 @@ struct request_entry {
     uint32_t attempt;  /* 0 until first sent */
     uint32_t failures; /* attempts that count against broker.retries */
     uint64_t received_ns, deadline_ns;
-    uint64_t time_ns;                             /* from the client: how long it may take */
-    uint64_t sent_ns;                             /* of this attempt */
-    uint64_t not_before_ns;                       /* waiting: back-off */
-    uint64_t turn_ns;                             /* waiting: those with an earlier one are sent first */
-    bool strict;                                  /* its client allows less loss than others */
+    uint64_t time_ns;       /* from the client: how long it may take */
+    uint64_t sent_ns;       /* of this attempt */
+    uint64_t not_before_ns; /* waiting: back-off */
+    uint64_t turn_ns;       /* waiting: those with an earlier one are sent first */
+    uint32_t loss_allowed; /* its client allows less than others: a level of the caches; 1: no exit answers */
     uint64_t trace_high, trace_low, parent, span; /* as in struct request */
     uint64_t context;                             /* likewise */
     uint64_t broker_ns;                           /* received .. first job sent; 0 until then */

@@ -48,9 +48,20 @@ static void describe(struct manifest_learned *l, const struct snapshot *now, con
     snprintf(l->why, sizeof l->why, "%.*s", (int)sizeof l->why - 1, d->why);
 }
 
-static bool is_same(const struct cache *c, float threshold)
+/* All caches of an epoch have the same ones, with thresholds of their own. */
+static struct cache_levels levels_of(const struct snapshot *s, const struct learner_decision *d, int exit)
 {
-    return c && cache_info(c).threshold == threshold;
+    struct cache_levels l = {.n = d->n_levels};
+    for (int i = 0; i < l.n; i++)
+        l.of[i] =
+            (struct cache_level){promise_level_ppm(s->manifest.promise.terms.budget, i), d->level[i][exit]};
+    return l;
+}
+
+static bool is_same(const struct cache *c, float threshold, const struct cache_levels *levels)
+{
+    struct cache_info i = c ? cache_info(c) : (struct cache_info){0};
+    return c && i.threshold == threshold && !memcmp(&i.levels, levels, sizeof *levels);
 }
 
 int epoch_serve(struct snapshot **out, const struct snapshot *now, struct cache *const *caches, bool same,
@@ -62,10 +73,11 @@ int epoch_serve(struct snapshot **out, const struct snapshot *now, struct cache 
     describe(&s->manifest.learned, now, d, number, serial);
     for (int i = 0; i < s->manifest.n_exits; i++) {
         struct cache *c = NULL;
+        struct cache_levels levels = levels_of(now, d, i);
         if (d->placed[i] && caches[i] && isfinite(d->threshold[i])) {
-            if (same && is_same(s->cache[i], d->threshold[i]))
+            if (same && is_same(s->cache[i], d->threshold[i], &levels))
                 continue;
-            if (cache_sealed(&c, caches[i], d->threshold[i], serial + 1)) {
+            if (cache_sealed(&c, caches[i], d->threshold[i], &levels, serial + 1)) {
                 snapshot_free(s);
                 return FL_NOMEM;
             }

@@ -46,6 +46,7 @@ struct learner_brain {
     struct learner_watch watch;
     uint64_t serving, number; /* candidates: that serves; used last */
     int64_t row;              /* of the one that serves */
+    int levels;               /* of it that are certified */
     uint64_t now, committed;  /* moments */
     bool frozen, told_frozen;
     int64_t audits, looking_until; /* audits: seen; until which to look closer */
@@ -173,12 +174,20 @@ static void commit(struct learner_brain *b, const struct pool_row *r, double tim
     d->certified = r->row;
     serve(b, LEARNER_SERVING, r->number, r->placed, r->row.threshold, d);
     b->row = r->index;
+    b->levels = d->n_levels = pool_levels(&b->pool, r->number, r->index, d->level);
     learner_lessons_serve(&b->lessons);
     say(d, "%s: %.1f%% answered early, loss at most %.2f points by %lld audits, time %.3f instead of %.3f",
-        same ? "bolder, as more audits certify it" : "certified", 100 * r->row.share, 100 * r->row.upper,
-        (long long)r->row.counts.n, r->time, time);
+        same ? "bolder, or for less loss too, as more audits certify it" : "certified", 100 * r->row.share,
+        100 * r->row.upper, (long long)r->row.counts.n, r->time, time);
     if (!same)
         forget_older(b, r->number);
+}
+
+/* What serves is certified for less loss than it is used for: requests may ask for that. */
+static bool certifies_more(struct learner_brain *b, const struct pool_row *r)
+{
+    return b->state == LEARNER_SERVING && r->number == b->serving &&
+           pool_levels(&b->pool, r->number, r->index, NULL) > b->levels;
 }
 
 static void consider(struct learner_brain *b)
@@ -195,7 +204,7 @@ static void consider(struct learner_brain *b)
         gain = 0;
     if (!nothing && pool_find(&b->pool, b->serving) == NULL && b->watch.counts.n < FEWEST)
         return; /* how fast it is, is not known yet */
-    if (r.time >= time - gain)
+    if (r.time >= time - gain && !certifies_more(b, &r))
         return;
     r.row.upper = fmin(b->setup.terms.budget,
                        betting_upper(&r.row.counts, betting_delta(b->setup.terms.certainty, r.number)));
@@ -533,6 +542,7 @@ int learner_brain_new(struct learner_brain **out, const struct learner_setup *se
     b->state = setup->serves ? LEARNER_SERVING : LEARNER_COLD;
     b->pool.n_exits = b->watch.n_exits = setup->n_exits;
     b->pool.terms = setup->terms;
+    b->pool.spent = setup->spent;
     b->watch.agreement = setup->terms.agreement;
     for (int k = 0; k < setup->n_exits; k++) {
         b->pool.before[k] = setup->exit[k].before;

@@ -32,11 +32,12 @@ struct learner_setup {
         char name[64];
         double before, lookup; /* of the network's time: manifest_exit */
     } exit[PIPELINE_MAX_EXITS];
-    struct promise_terms terms;
-    double audit, audit_most; /* updates.audit, updates.audit_most */
-    uint64_t interval_ns;     /* updates.interval_ms: commits are no closer */
-    uint64_t candidate;       /* the largest number that was ever used; 0: none */
-    bool frozen;              /* learns, but what serves stays */
+    struct promise_terms terms; /* what is left of the promise for early answers .. */
+    double spent;               /* .. and what lower precision took of its budget */
+    double audit, audit_most;   /* updates.audit, updates.audit_most */
+    uint64_t interval_ns;       /* updates.interval_ms: commits are no closer */
+    uint64_t candidate;         /* the largest number that was ever used; 0: none */
+    bool frozen;                /* learns, but what serves stays */
     /* What serves at the start (candidate 0 of `look`): what a build or an earlier learner certified. */
     bool serves;
     bool placed[PIPELINE_MAX_EXITS];
@@ -103,6 +104,8 @@ struct learner_decision {
     enum learner_state state;          /* SERVE: SERVING, TIGHTENED or OFF */
     bool placed[PIPELINE_MAX_EXITS];
     float threshold[PIPELINE_MAX_EXITS];
+    int n_levels; /* that are certified (promise_level); the first has the thresholds above */
+    float level[PROMISE_LEVELS][PIPELINE_MAX_EXITS];
     struct certificate_row certified; /* SERVE: counts.n is 0 where it was not certified by audits */
     char why[200];                    /* for log and history; "" where there is nothing to tell */
 };

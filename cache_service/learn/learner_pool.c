@@ -42,6 +42,11 @@ int pool_add(struct learner_pool *p, uint64_t number, const struct promise_order
     *gone = 0;
     if (rc != FL_OK)
         return rc;
+    for (int i = 1; i < PROMISE_LEVELS; i++) {
+        double budget = promise_level(i) * (p->terms.budget + p->spent) - p->spent;
+        if (budget > 0)
+            certificate_add_level(c.certificate, budget);
+    }
     if (p->n == LEARNER_CANDIDATES) {
         *gone = p->candidate[p->candidate[0].number == serving].number;
         pool_remove(p, *gone);
@@ -100,6 +105,22 @@ bool pool_best(const struct learner_pool *p, int64_t fewest, struct pool_row *ou
         found = true;
     }
     return found;
+}
+
+int pool_levels(struct learner_pool *p, uint64_t number, int64_t index,
+                float out[PROMISE_LEVELS][PIPELINE_MAX_EXITS])
+{
+    const struct candidate *c = pool_find(p, number);
+    int n = 0;
+    for (; c != NULL && n < PROMISE_LEVELS; n++) {
+        int64_t row = certificate_level_row(c->certificate, n);
+        row = row < index ? row : index;
+        if (row < 0)
+            break;
+        for (int k = 0; out != NULL && k < PIPELINE_MAX_EXITS; k++)
+            out[n][k] = k < p->n_exits ? certificate_threshold(c->certificate, row, k) : INFINITY;
+    }
+    return n;
 }
 
 bool pool_tightened(const struct learner_pool *p, uint64_t number, const struct learner_watch *w,

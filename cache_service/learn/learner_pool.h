@@ -16,6 +16,7 @@ struct learner_pool {
     int n_exits, n;
     double before[PIPELINE_MAX_EXITS], lookup[PIPELINE_MAX_EXITS];
     struct promise_terms terms;
+    double spent; /* as in learner_setup */
     struct candidate candidate[LEARNER_CANDIDATES];
 };
 
@@ -43,6 +44,10 @@ double pool_time(const struct learner_pool *p, uint64_t number, int64_t index, i
 /* The fastest of those that are certified by `fewest` audits at least; false: none is. Here and below the
  * bound of the loss is left out (NaN): it takes most of the time. */
 bool pool_best(const struct learner_pool *p, int64_t fewest, struct pool_row *out);
+/* The levels that are certified of that candidate, none bolder than its row `index`; their thresholds in
+ * `out`, where that is not NULL. */
+int pool_levels(struct learner_pool *p, uint64_t number, int64_t index,
+                float out[PROMISE_LEVELS][PIPELINE_MAX_EXITS]);
 /* The boldest row of that candidate that is certified and loses none of the audits that `w` blames; false:
  * none. */
 bool pool_tightened(const struct learner_pool *p, uint64_t number, const struct learner_watch *w,

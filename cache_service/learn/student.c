@@ -117,6 +117,7 @@ static int make_brain(struct student *s, const struct snapshot *c, uint64_t now)
     const struct manifest *m = &c->manifest;
     struct learner_setup setup = {.n_exits = m->n_exits,
                                   .terms = m->promise.live,
+                                  .spent = fmax(0, m->promise.terms.budget - m->promise.live.budget),
                                   .audit = s->p->updates.audit,
                                   .audit_most = s->p->updates.audit_most,
                                   .interval_ns = (uint64_t)s->p->updates.interval_ms * NS_PER_MS,

@@ -1,5 +1,5 @@
-/* certificate.c - counts per row as differences between rows, and the test of the first row that does not
- * hold yet
+/* certificate.c - counts per row as differences between rows, and for each budget the test of the first row
+ * that does not hold yet
  *
  * Rows go from timid to bold, so an exit answers from some row on, and an audit splits the rows into as many
  * runs as exits answer. Only the ends of runs are written; the counts of `next` are kept summed up.
@@ -12,16 +12,21 @@
 
 #include "betting.h"
 
+struct walk {
+    struct betting betting;
+    int64_t next;             /* rows before it hold */
+    struct gap_counts counts; /* of `next` */
+};
+
 struct certificate {
-    int n_exits;
+    int n_exits, n_walks;
     struct promise_terms terms;
     double delta;
-    struct betting betting;
-    int64_t rows, next;       /* rows before `next` hold */
-    struct gap_counts counts; /* of `next` */
-    float *threshold;         /* [n_exits][rows]: an exit's never ascend */
-    int64_t *lost, *won;      /* [rows + 1]: more than at the row before */
-    int64_t *answered;        /* [n_exits][rows + 1]: likewise */
+    struct walk walk[PROMISE_LEVELS]; /* the first is of all the budget */
+    int64_t rows;
+    float *threshold;    /* [n_exits][rows]: an exit's never ascend */
+    int64_t *lost, *won; /* [rows + 1]: more than at the row before */
+    int64_t *answered;   /* [n_exits][rows + 1]: likewise */
 };
 
 /* --- rows --- */
@@ -80,8 +85,7 @@ int certificate_new(struct certificate **out, const struct promise_order *order,
     c->n_exits = n_exits;
     c->terms = *terms;
     c->delta = delta;
-    c->counts.may_win = !terms->agreement;
-    betting_for_less(&c->betting, terms->budget);
+    certificate_add_level(c, terms->budget);
     c->rows = different < CERTIFICATE_ROWS ? different : CERTIFICATE_ROWS;
     rows = (size_t)c->rows + 1;
     c->threshold = calloc(rows * (exits + 1), sizeof *c->threshold);
@@ -95,6 +99,13 @@ int certificate_new(struct certificate **out, const struct promise_order *order,
     take_rows(c, order, different);
     *out = c;
     return FL_OK;
+}
+
+void certificate_add_level(struct certificate *c, double budget)
+{
+    struct walk *w = &c->walk[c->n_walks++];
+    w->counts.may_win = !c->terms.agreement;
+    betting_for_less(&w->betting, budget);
 }
 
 void certificate_free(struct certificate *c)
@@ -138,18 +149,20 @@ static void count_run(struct certificate *c, int64_t first, int64_t end, int k, 
         return;
     count[first]++;
     count[end]--;
-    if (first <= c->next && c->next < end) {
-        c->counts.lost += d > 0;
-        c->counts.won += d < 0;
+    for (struct walk *w = c->walk; w < c->walk + c->n_walks; w++) {
+        if (w->next < first || w->next >= end)
+            continue;
+        w->counts.lost += d > 0;
+        w->counts.won += d < 0;
     }
 }
 
-static void go_on(struct certificate *c)
+static void go_on(const struct certificate *c, struct walk *w)
 {
-    while (c->next < c->rows && betting_wealth(&c->betting, &c->counts) >= log(1 / c->delta)) {
-        c->next++;
-        c->counts.lost += c->lost[c->next];
-        c->counts.won += c->won[c->next];
+    while (w->next < c->rows && betting_wealth(&w->betting, &w->counts) >= log(1 / c->delta)) {
+        w->next++;
+        w->counts.lost += c->lost[w->next];
+        w->counts.won += c->won[w->next];
     }
 }
 
@@ -159,7 +172,8 @@ void certificate_see(struct certificate *c, const int32_t *label, const float *c
     int64_t end = c->rows;
     if (full < 0)
         return;
-    c->counts.n++;
+    for (int i = 0; i < c->n_walks; i++)
+        c->walk[i].counts.n++;
     for (int k = 0; k < c->n_exits && end > 0; k++) {
         int64_t first = label[k] >= 0 ? first_row(c, k, confidence[k]) : end;
         if (first >= end)
@@ -167,7 +181,8 @@ void certificate_see(struct certificate *c, const int32_t *label, const float *c
         count_run(c, first, end, k, certificate_loss(c->terms.agreement, label[k], full, truth));
         end = first;
     }
-    go_on(c);
+    for (int i = 0; i < c->n_walks; i++)
+        go_on(c, &c->walk[i]);
 }
 
 /* --- what they say --- */
@@ -179,12 +194,23 @@ int64_t certificate_rows(const struct certificate *c)
 
 int64_t certificate_seen(const struct certificate *c)
 {
-    return c->counts.n;
+    return c->walk[0].counts.n;
 }
 
 int64_t certificate_row(const struct certificate *c)
 {
-    return c->next - 1;
+    return c->walk[0].next - 1;
+}
+
+int64_t certificate_level_row(const struct certificate *c, int level)
+{
+    int64_t next = level < c->n_walks ? c->walk[level].next : 0;
+    return next < c->walk[0].next ? next - 1 : c->walk[0].next - 1;
+}
+
+float certificate_threshold(const struct certificate *c, int64_t row, int exit)
+{
+    return c->threshold[exit * c->rows + row];
 }
 
 static int64_t sum_to(const int64_t *change, int64_t row)
@@ -198,21 +224,21 @@ static int64_t sum_to(const int64_t *change, int64_t row)
 void certificate_counts(const struct certificate *c, int64_t row, struct certificate_row *out)
 {
     int64_t answered = 0;
-    *out = (struct certificate_row){.counts = c->counts, .upper = NAN};
+    *out = (struct certificate_row){.counts = c->walk[0].counts, .upper = NAN};
     out->counts.lost = sum_to(c->lost, row);
     out->counts.won = sum_to(c->won, row);
     for (int k = 0; k < PIPELINE_MAX_EXITS; k++) {
-        out->threshold[k] = k < c->n_exits ? c->threshold[k * c->rows + row] : INFINITY;
+        out->threshold[k] = k < c->n_exits ? certificate_threshold(c, row, k) : INFINITY;
         out->answered[k] = k < c->n_exits ? sum_to(c->answered + k * (c->rows + 1), row) : 0;
         answered += out->answered[k];
     }
-    out->share = c->counts.n > 0 ? (double)answered / (double)c->counts.n : 0;
+    out->share = out->counts.n > 0 ? (double)answered / (double)out->counts.n : 0;
 }
 
 void certificate_at(const struct certificate *c, int64_t row, struct certificate_row *out)
 {
     certificate_counts(c, row, out);
     out->upper = betting_upper(&out->counts, c->delta);
-    if (row < c->next)
+    if (row < c->walk[0].next)
         out->upper = fmin(out->upper, c->terms.budget);
 }

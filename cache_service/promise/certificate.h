@@ -20,6 +20,8 @@
 
 #define CERTIFICATE_ROWS 512 /* at most: more are thinned out evenly, first and last stay */
 
+/* Smaller budgets may be certified beside terms->budget (promise_level), each by itself, by the same rows. */
+
 struct certificate;
 
 /* What audits say about one row. */
@@ -35,6 +37,8 @@ struct certificate_row {
  * one before it, or terms and delta are out of range; FL_NOMEM. 0 < delta < 1. */
 int certificate_new(struct certificate **out, const struct promise_order *order, int n_exits,
                     const struct promise_terms *terms, double delta);
+/* One more budget, before the first audit: the next number from 1 on, at most PROMISE_LEVELS - 1 of them. */
+void certificate_add_level(struct certificate *c, double budget);
 void certificate_free(struct certificate *c);
 
 /* One audit: what each exit said of it (label < 0 or a confidence that is NaN: no verdict), the network's
@@ -46,11 +50,13 @@ int certificate_loss(bool agreement, int32_t served, int32_t full, int32_t truth
 
 int64_t certificate_rows(const struct certificate *c);
 int64_t certificate_seen(const struct certificate *c); /* audits */
-/* The boldest row that holds; -1: none. */
+/* The boldest row that holds; -1: none. Of a smaller budget: no bolder than that. */
 int64_t certificate_row(const struct certificate *c);
+int64_t certificate_level_row(const struct certificate *c, int level);
 /* row: 0 .. certificate_rows - 1. The bound takes most of the time: certificate_counts leaves it out (NaN).
  */
 void certificate_at(const struct certificate *c, int64_t row, struct certificate_row *out);
 void certificate_counts(const struct certificate *c, int64_t row, struct certificate_row *out);
+float certificate_threshold(const struct certificate *c, int64_t row, int exit);
 
 #endif

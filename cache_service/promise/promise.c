@@ -325,27 +325,59 @@ static float threshold_for(double timidity)
     return timidity == -INFINITY ? INFINITY : nextafterf((float)-timidity, -INFINITY);
 }
 
-static int certify(struct plan *p, struct promise_choice *out, bool may_drop, struct error *e)
+double promise_level(int i)
+{
+    static const double share[PROMISE_LEVELS] = {1, 0.5, 0.25};
+    return share[i];
+}
+
+uint32_t promise_level_ppm(double budget, int i)
+{
+    return (uint32_t)lround(promise_level(i) * budget * 1e6);
+}
+
+/* The boldest thresholds that keep a share of the budget. *row: how far along the order they are; -1: no
+ * answer at all is certified. */
+static int certify_level(int64_t *row, const struct plan *p, struct promise_level *out, const bool *placed,
+                         double share, struct error *e)
 {
     const struct evidence *ev = p->ev;
     struct risk_exit exits[PIPELINE_MAX_EXITS];
     struct risk_problem problem = pose(p, exits, p->timidity, p->n, ev->points);
     double delta = 1 - p->terms->certainty;
     const struct promise_result *r = &out->certified;
-    int64_t row;
-    int rc = risk_walk(&row, &problem, p->path, p->rows, p->terms->budget, delta, e);
-    if (rc != FL_OK)
-        return rc;
-    for (int j = 0; j < p->n_used && row >= 0; j++)
-        out->threshold[p->used[j]] = threshold_for(p->path[row * p->n_used + j]);
-    for (int k = 0; k < ev->n_exits; k++) /* an exit that never answers need not be asked */
-        out->placed[k] = out->placed[k] && (!may_drop || out->threshold[k] < INFINITY);
-    promise_judge(&out->certified, ev, p->n, ev->points, out->threshold, out->placed, p->terms->agreement);
+    int rc = risk_walk(row, &problem, p->path, p->rows, share * p->terms->budget, delta, e);
+    for (int k = 0; k < PIPELINE_MAX_EXITS; k++)
+        out->threshold[k] = INFINITY;
+    for (int j = 0; j < p->n_used && *row >= 0; j++)
+        out->threshold[p->used[j]] = threshold_for(p->path[*row * p->n_used + j]);
+    promise_judge(&out->certified, ev, p->n, ev->points, out->threshold, placed, p->terms->agreement);
     out->upper =
         delta < 0.5
             ? gap_upper_bound(&(struct gap_counts){r->points, r->lost, r->won, !p->terms->agreement}, delta)
             : NAN;
-    return check_kept(ev, p->terms, out, e);
+    return rc;
+}
+
+static int certify(struct plan *p, struct promise_choice *out, bool may_drop, struct error *e)
+{
+    struct promise_level *first = &out->level[0];
+    int64_t row;
+    int rc = certify_level(&row, p, first, out->placed, promise_level(0), e);
+    if (rc != FL_OK)
+        return rc;
+    memcpy(out->threshold, first->threshold, sizeof out->threshold);
+    out->certified = first->certified;
+    out->upper = first->upper;
+    for (int k = 0; k < p->ev->n_exits; k++) /* an exit that never answers need not be asked */
+        out->placed[k] = out->placed[k] && (!may_drop || out->threshold[k] < INFINITY);
+    for (int i = 1; row >= 0 && i <= PROMISE_LEVELS; i++) {
+        out->n_levels = i;
+        if (i < PROMISE_LEVELS &&
+            certify_level(&row, p, &out->level[i], out->placed, promise_level(i), NULL) != FL_OK)
+            break; /* too few points for so little */
+    }
+    return check_kept(p->ev, p->terms, out, e);
 }
 
 static int check_terms(const struct evidence *ev, const struct promise_terms *terms, struct error *e)
@@ -443,7 +475,6 @@ static int check_once(struct promise_check *out, const struct evidence *world,
                       const struct promise_terms *terms, struct shuffle *s, int32_t *row, struct error *e)
 {
     struct promise_choice choice;
-    struct promise_result judged;
     struct evidence drawn;
     int rc;
     for (int64_t i = 0; i < world->points; i++)
@@ -454,14 +485,22 @@ static int check_once(struct promise_check *out, const struct evidence *world,
     evidence_release(&drawn);
     if (rc != FL_OK)
         return rc;
-    promise_judge(&judged, world, 0, world->points, choice.threshold, choice.placed, terms->agreement);
-    out->resamples++;
-    out->broken += judged.loss > terms->budget;
-    out->worst = judged.loss > out->worst ? judged.loss : out->worst;
-    out->loss += judged.loss;
-    out->share += judged.share;
-    out->half += judged.by_half;
-    out->time += judged.time;
+    for (int i = 0; i < PROMISE_LEVELS; i++) {
+        bool certified = i == 0 || i < choice.n_levels;
+        struct promise_result judged;
+        if (certified)
+            promise_judge(&judged, world, 0, world->points, choice.level[i].threshold, choice.placed,
+                          terms->agreement);
+        else
+            judged = (struct promise_result){.time = 1}; /* it is not on offer */
+        out[i].resamples++;
+        out[i].broken += judged.loss > promise_level(i) * terms->budget;
+        out[i].worst = judged.loss > out[i].worst ? judged.loss : out[i].worst;
+        out[i].loss += judged.loss;
+        out[i].share += judged.share;
+        out[i].half += judged.by_half;
+        out[i].time += judged.time;
+    }
     return FL_OK;
 }
 
@@ -472,7 +511,8 @@ int promise_check(struct promise_check *out, const struct evidence *world, const
     int32_t *row = malloc(((size_t)world->points + 1) * sizeof *row);
     struct shuffle s;
     int rc = row != NULL ? FL_OK : error_set(e, FL_NOMEM, "no memory for resamples");
-    *out = (struct promise_check){.worst = -1};
+    for (int i = 0; i < PROMISE_LEVELS; i++)
+        out[i] = (struct promise_check){.worst = -1};
     for (int i = 0; i < resamples && rc == FL_OK; i++) {
         shuffle_seed(&s, seed, 5000 + (uint64_t)i);
         if (progress != NULL && progress(arg, i) != 0)
@@ -481,11 +521,11 @@ int promise_check(struct promise_check *out, const struct evidence *world, const
             rc = check_once(out, world, terms, &s, row, e);
     }
     free(row);
-    if (out->resamples > 0) {
-        out->loss /= out->resamples;
-        out->share /= out->resamples;
-        out->half /= out->resamples;
-        out->time /= out->resamples;
+    for (int i = 0; i < PROMISE_LEVELS && out[i].resamples > 0; i++) {
+        out[i].loss /= out[i].resamples;
+        out[i].share /= out[i].resamples;
+        out[i].half /= out[i].resamples;
+        out[i].time /= out[i].resamples;
     }
     return rc;
 }

@@ -23,6 +23,13 @@ struct promise_terms {
     double certainty; /* below 1 */
 };
 
+/* Requests may ask for less loss than is promised. So thresholds are certified for shares of the budget too:
+ * one order, planned once, is walked for each of them on the same points. Each holds with the certainty that
+ * was asked for by itself; all at once with PROMISE_LEVELS times the rest at worst. */
+#define PROMISE_LEVELS 3
+double promise_level(int i); /* share of the budget; falling: the first is 1 */
+uint32_t promise_level_ppm(double budget, int i);
+
 /* What thresholds do to some points. */
 struct promise_result {
     int64_t points, lost, won;   /* lost: worse than the full answer, won: better (promise_terms) */
@@ -49,6 +56,12 @@ struct promise_choice {
     int64_t planned_on;              /* points */
     struct promise_result certified; /* on the others */
     double upper; /* bound of the loss, at the certainty asked for; NaN at 0.5, which bounds nothing */
+    int n_levels; /* that some exit may answer at; the first is all of the above */
+    struct promise_level {
+        float threshold[PIPELINE_MAX_EXITS];
+        struct promise_result certified;
+        double upper;
+    } level[PROMISE_LEVELS];
 };
 
 /* The first hit answers. */
@@ -86,9 +99,9 @@ struct promise_check {
     double loss, worst;       /* mean and largest loss on the world */
     double share, half, time; /* means over resamples */
 };
-/* Bootstrap: each resample draws as many points as there are with repetition, chooses thresholds from them,
- * and is judged on all points, which are then the world. `progress` may be NULL; non-zero stops with
- * FL_CANCELLED. */
+/* For each level: out[PROMISE_LEVELS]. Bootstrap: each resample draws as many points as there are with
+ * repetition, chooses thresholds from them, and is judged on all points, which are then the world. `progress`
+ * may be NULL; non-zero stops with FL_CANCELLED. */
 int promise_check(struct promise_check *out, const struct evidence *world, const struct promise_terms *terms,
                   int resamples, uint64_t seed, int (*progress)(void *arg, int done), void *arg,
                   struct error *e);

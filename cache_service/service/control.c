@@ -54,6 +54,18 @@ static struct caches_promise promise_of(const struct manifest *m)
                                    .loss_upper = p->upper};
 }
 
+/* All caches of an epoch have the same levels, with thresholds of their own. */
+static void tell_levels(struct caches_promise *out, const struct snapshot *s)
+{
+    struct cache_levels levels = {0};
+    for (int i = 0; i < s->manifest.n_exits && !levels.n; i++)
+        if (s->cache[i])
+            levels = cache_info(s->cache[i]).levels;
+    out->n_levels = levels.n;
+    for (int i = 0; i < levels.n; i++)
+        out->level_ppm[i] = levels.of[i].loss_ppm;
+}
+
 bool control_tell(struct hello *h, const struct snapshot *s)
 {
     uint8_t identity[DIGEST_BYTES] = {0};
@@ -67,10 +79,12 @@ bool control_tell(struct hello *h, const struct snapshot *s)
             told.loaded += s->cache[i] != NULL;
         }
         told.promise = promise_of(&s->manifest);
+        tell_levels(&told.promise, s);
     }
     same = !memcmp(h->identity, identity, sizeof identity) &&
            !memcmp(h->caches.build, told.build, sizeof told.build) && h->caches.built == told.built &&
-           h->caches.loaded == told.loaded;
+           h->caches.loaded == told.loaded && h->caches.promise.n_levels == told.promise.n_levels &&
+           !memcmp(h->caches.promise.level_ppm, told.promise.level_ppm, sizeof told.promise.level_ppm);
     memcpy(h->identity, identity, sizeof identity);
     h->caches = told;
     return !same;

@@ -156,8 +156,9 @@ int lookups_answer(struct lookups *l, const struct lookup *in, const float *desc
 {
     struct cache *cache;
     int rc = find_cache(l, in, &cache, e);
+    struct cache_info info = cache ? cache_info(cache) : (struct cache_info){0};
     bool found = cache && in->n && !l->look(l->arg, l->snapshot, in, descriptors, l->found);
-    verdicts_fill(out, in, found ? l->found : NULL, cache ? cache_info(cache).epoch : 0,
+    verdicts_fill(out, in, found ? l->found : NULL, &info.levels, info.epoch,
                   in->told ? UINT64_MAX : broker_now_ns);
     /* Before the first snapshot nothing is known. What is of another network is as good as not there. */
     out->absent = !cache && l->snapshot && (rc == FL_OK || rc == FL_STALE);

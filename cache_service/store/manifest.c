@@ -189,6 +189,21 @@ static int parse_exit(struct manifest *m, const json_t *o, const char *name, str
     return FL_OK;
 }
 
+/* An older build has none. */
+static bool take_levels(const json_t *list, struct manifest_promise *p)
+{
+    if (list && (!json_is_array(list) || json_array_size(list) > PROMISE_LEVELS))
+        return false;
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *o = json_array_get(list, i);
+        struct manifest_level *l = &p->level[p->n_levels++];
+        if (!take_real(o, "max_loss", &l->budget) || !take_real(o, "loss", &l->loss) ||
+            !take_real(o, "loss_upper", &l->upper) || !take_real(o, "early_share", &l->share))
+            return false;
+    }
+    return true;
+}
+
 static bool take_promise(const json_t *o, struct manifest_promise *p)
 {
     uint64_t planning, certifying;
@@ -196,7 +211,8 @@ static bool take_promise(const json_t *o, struct manifest_promise *p)
     if (!take_text(o, "of", of, sizeof of) || !take_real(o, "max_loss", &p->terms.budget) ||
         !take_real(o, "certainty", &p->terms.certainty) || !take_number(o, "planning_points", &planning) ||
         !take_number(o, "certifying_points", &certifying) || !take_real(o, "loss", &p->loss) ||
-        !take_real(o, "loss_upper", &p->upper) || !take_hash(o, "evidence", &p->evidence))
+        !take_real(o, "loss_upper", &p->upper) || !take_hash(o, "evidence", &p->evidence) ||
+        !take_levels(json_object_get(o, "levels"), p))
         return false;
     p->live.budget = p->live.certainty = NAN;
     if (json_object_get(o, "live_max_loss") && (!take_real(o, "live_max_loss", &p->live.budget) ||
@@ -318,17 +334,29 @@ static json_t *real_json(double x)
     return isfinite(x) ? json_real(x) : json_null();
 }
 
+static json_t *levels_json(const struct manifest_promise *p)
+{
+    json_t *list = json_array();
+    for (int i = 0; i < p->n_levels; i++)
+        json_array_append_new(list, json_pack("{s:f, s:o, s:o, s:o}", "max_loss", p->level[i].budget, "loss",
+                                              real_json(p->level[i].loss), "loss_upper",
+                                              real_json(p->level[i].upper), "early_share",
+                                              real_json(p->level[i].share)));
+    return list;
+}
+
 static json_t *promise_json(const struct manifest *m)
 {
     const struct manifest_promise *p = &m->promise;
     if (!m->promised)
         return json_null();
-    return json_pack("{s:s, s:f, s:f, s:o, s:o, s:I, s:I, s:o, s:o, s:o}", "of",
+    return json_pack("{s:s, s:f, s:f, s:o, s:o, s:I, s:I, s:o, s:o, s:o, s:o}", "of",
                      p->terms.agreement ? "agreement" : "accuracy", "max_loss", p->terms.budget, "certainty",
                      p->terms.certainty, "live_max_loss", real_json(p->live.budget), "live_certainty",
                      real_json(p->live.certainty), "planning_points", (json_int_t)p->planning_points,
                      "certifying_points", (json_int_t)p->certifying_points, "loss", real_json(p->loss),
-                     "loss_upper", real_json(p->upper), "evidence", hash_json(p->evidence));
+                     "loss_upper", real_json(p->upper), "evidence", hash_json(p->evidence), "levels",
+                     levels_json(p));
 }
 
 static json_t *learned_json(const struct manifest *m)

@@ -56,6 +56,12 @@ struct manifest_promise {
     int64_t planning_points, certifying_points;
     double loss, upper; /* of the certifying points; NAN: no bound */
     uint64_t evidence;  /* evidence_digest of what all that comes from, caches/MANIFEST_EVIDENCE */
+    /* What the build certified of each level (promise_level): the whole promise first. For people: which the
+     * caches that serve are certified for is in themselves (struct cache_levels). */
+    int n_levels;
+    struct manifest_level {
+        double budget, loss, upper, share;
+    } level[PROMISE_LEVELS];
 };
 
 /* What was certified on live traffic since the build; all zero: nothing was. */

@@ -141,6 +141,8 @@ void answer_print(const struct asked *f)
         printf("answered by the whole network (%d layers)\n", f->model->depth);
     if (a->variant[0])
         printf("answered by variant %s\n", a->variant);
+    if (a->loss_promised)
+        printf("certified for a loss of %g points at most\n", (a->loss_promised - 1) * 100.0 / SHARE_PPM);
     if (a->known)
         printf("known before: the answer of an earlier request with the same input\n");
     if (a->attempts > 1)
@@ -190,6 +192,8 @@ json_t *answer_json(const struct asked *f)
         stages_json(&a->trace));
     json_object_set_new(o, "request", json_integer((json_int_t)a->request));
     json_object_set_new(o, "known", json_boolean(a->known));
+    if (a->loss_promised)
+        json_object_set_new(o, "loss_promised", json_real((a->loss_promised - 1) / (double)SHARE_PPM));
     if (a->variant[0])
         json_object_set_new(o, "variant", json_string(a->variant));
     if (o && a->exit >= 0 && *kind_of(f))

@@ -267,7 +267,7 @@ int command_infer(int argc, char **argv, struct error *e)
         OPTION_INT("priority", f->priority, "P", "1 goes first, 9 last, where requests wait (5)", 1,
                    REQUEST_PRIORITIES),
         OPTION_NUMBER("max-accuracy-loss", f->max_loss, "POINTS",
-                      "no exit answers, if the caches may lose more than that", 0, 100),
+                      "early answers by what is certified to lose no more, or none", 0, 100),
         ARGUMENTS_JSON(f->json),
         {0},
     };

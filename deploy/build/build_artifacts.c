@@ -58,7 +58,13 @@ static void describe_promise(struct build *b)
         .planning_points = c->planned_on,
         .certifying_points = c->certified.points,
         .loss = c->certified.loss,
-        .upper = c->upper};
+        .upper = c->upper,
+        .n_levels = c->n_levels};
+    for (int i = 0; i < c->n_levels; i++) {
+        const struct promise_level *l = &c->level[i];
+        b->manifest.promise.level[i] = (struct manifest_level){
+            promise_level(i) * b->promised.terms.budget, l->certified.loss, l->upper, l->certified.share};
+    }
 }
 
 /* A name of its own, and whose place it takes: no clock says so. */

@@ -178,14 +178,25 @@ int promised_gather(struct evidence *out, const struct promising *in, bool anew,
 
 /* --- thresholds --- */
 
+static struct cache_levels levels_of(const struct promised *p, int k)
+{
+    struct cache_levels l = {.n = p->choice.n_levels};
+
+    for (int i = 0; i < l.n; i++)
+        l.of[i] =
+            (struct cache_level){promise_level_ppm(p->terms.budget, i), p->choice.level[i].threshold[k]};
+    return l;
+}
+
 static int set_thresholds(const struct promised *p, const struct promising *in, struct error *e)
 {
     for (int i = 0, k = 0; i < in->place->n_exits; i++) {
         struct cache *changed = NULL;
+        struct cache_levels levels = levels_of(p, k);
         if (!in->cache[i])
             continue;
         if (p->choice.placed[k] &&
-            cache_with_threshold(&changed, in->cache[i], p->choice.threshold[k]) != FL_OK)
+            cache_with_threshold(&changed, in->cache[i], p->choice.threshold[k], &levels) != FL_OK)
             return error_set(e, FL_NOMEM, "no memory for the cache of %s", in->place->exit[i].name);
         cache_free(in->cache[i]);
         in->cache[i] = changed;
@@ -310,6 +321,33 @@ static void print_precision(const struct promised *p)
                100 * loss, 100 * agreement);
 }
 
+/* What requests get that ask for less loss. */
+static void print_levels(const struct promised *p)
+{
+    const struct promise_choice *c = &p->choice;
+
+    for (int i = 1; i < c->n_levels; i++)
+        printf("%s %.3g points at most: %.1f%% early, %.2f points lost", i > 1 ? ";" : "less loss ",
+               100 * promise_level(i) * p->terms.budget, 100 * c->level[i].certified.share,
+               100 * c->level[i].certified.loss);
+    if (c->n_levels > 1)
+        printf(" (for requests that ask for it)\n");
+}
+
+static json_t *levels_json(const struct promised *p)
+{
+    json_t *list = json_array();
+
+    for (int i = 0; i < p->choice.n_levels; i++) {
+        const struct promise_level *l = &p->choice.level[i];
+        json_array_append_new(
+            list, json_pack("{s:f, s:o, s:o, s:o}", "max_loss", promise_level(i) * p->terms.budget, "loss",
+                            report_rounded(l->certified.loss, 6), "loss_upper", report_rounded(l->upper, 6),
+                            "early_share", report_rounded(l->certified.share, 6)));
+    }
+    return list;
+}
+
 static void print_loss(const struct promise_choice *c)
 {
     printf("measured   %.2f points ", 100 * c->certified.loss);
@@ -337,6 +375,7 @@ int promised_print(const struct promised *p, struct error *e)
         "answered   %.1f%% early, %.1f%% by half of the depth; mean time %.1f%% of the network's, look-ups "
         "included\n",
         100 * c->certified.share, 100 * c->certified.by_half, 100 * c->certified.time);
+    print_levels(p);
     printf(
         "exits      times are shares of the network's. Planned, with the exit beside without it: 'saves', "
         "time; "
@@ -372,15 +411,15 @@ json_t *promised_json(const struct promised *p)
                       "agreement", report_rounded((double)r->exit[k].agreed / answered, 6), "note",
                       verdict_on(p, k)));
     }
-    return json_pack("{s:s, s:s, s:o, s:o, s:f, s:f, s:o, s:o, s:b, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o}",
-                     "of", p->terms.agreement ? "agreement" : "accuracy", "precision", p->computes,
-                     "precision_loss", report_rounded(alone, 6), "precision_agreement",
-                     report_rounded(agreement, 6), "max_loss", p->terms.budget, "certainty",
-                     p->terms.certainty, "full_accuracy", report_rounded(plausibility_right(&right), 6),
-                     "commonest_label_share", report_rounded(plausibility_commonest(&right), 6),
-                     "labels_doubtful", plausibility_is_low(&right), "planning_points",
-                     (json_int_t)c->planned_on, "certifying_points", (json_int_t)r->points, "loss",
-                     report_rounded(r->loss, 6), "loss_upper", report_rounded(c->upper, 6), "early_share",
-                     report_rounded(r->share, 6), "by_half_share", report_rounded(r->by_half, 6),
-                     "mean_time_share", report_rounded(r->time, 6), "exits", exits);
+    return json_pack(
+        "{s:s, s:s, s:o, s:o, s:f, s:f, s:o, s:o, s:b, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "of",
+        p->terms.agreement ? "agreement" : "accuracy", "precision", p->computes, "precision_loss",
+        report_rounded(alone, 6), "precision_agreement", report_rounded(agreement, 6), "max_loss",
+        p->terms.budget, "certainty", p->terms.certainty, "full_accuracy",
+        report_rounded(plausibility_right(&right), 6), "commonest_label_share",
+        report_rounded(plausibility_commonest(&right), 6), "labels_doubtful", plausibility_is_low(&right),
+        "planning_points", (json_int_t)c->planned_on, "certifying_points", (json_int_t)r->points, "loss",
+        report_rounded(r->loss, 6), "loss_upper", report_rounded(c->upper, 6), "early_share",
+        report_rounded(r->share, 6), "by_half_share", report_rounded(r->by_half, 6), "mean_time_share",
+        report_rounded(r->time, 6), "levels", levels_json(p), "exits", exits);
 }

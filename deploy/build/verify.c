@@ -39,7 +39,7 @@ struct verify {
     struct evidence evidence;
     struct promise_record record;
     struct promise_terms terms;
-    struct promise_check result;
+    struct promise_check result[PROMISE_LEVELS];
     struct progress progress;
 };
 
@@ -112,68 +112,108 @@ static bool as_built(const struct verify *v)
 }
 
 /* How probable as many broken resamples or more are when 1 - certainty of all there could be are broken. */
-static double chance(const struct verify *v)
+static double chance(const struct verify *v, int level)
 {
-    return binomial_tail(v->result.resamples, v->result.broken, 1 - v->terms.certainty);
+    return binomial_tail(v->result[level].resamples, v->result[level].broken, 1 - v->terms.certainty);
 }
 
-static bool kept(const struct verify *v)
+static bool kept(const struct verify *v, int level)
 {
-    return chance(v) >= LEAST_CHANCE;
+    return chance(v, level) >= LEAST_CHANCE;
+}
+
+/* The first level whose promise is not kept; -1: all are. */
+static int not_kept(const struct verify *v)
+{
+    for (int i = 0; i < PROMISE_LEVELS; i++)
+        if (!kept(v, i))
+            return i;
+    return -1;
 }
 
 /* Of the share that is broken of all resamples that there could be, 95%. */
-static void broken_interval(const struct verify *v, double *low, double *high)
+static void broken_interval(const struct promise_check *r, double *low, double *high)
 {
-    *low = binomial_lower(v->result.resamples, v->result.broken, 0.025);
-    *high = binomial_upper(v->result.resamples, v->result.broken, 0.025);
+    *low = binomial_lower(r->resamples, r->broken, 0.025);
+    *high = binomial_upper(r->resamples, r->broken, 0.025);
 }
 
-static const char *verdict(const struct verify *v)
+static const char *verdict(const struct verify *v, int level)
 {
-    if (!kept(v))
+    const struct promise_check *r = &v->result[level];
+
+    if (!kept(v, level))
         return "NOT KEPT";
-    return v->result.broken <= (1 - v->terms.certainty) * v->result.resamples + 1e-9 ? "kept"
-                                                                                     : "kept, within chance";
+    return r->broken <= (1 - v->terms.certainty) * r->resamples + 1e-9 ? "kept" : "kept, within chance";
+}
+
+static json_t *level_json(const struct verify *v, int level)
+{
+    const struct promise_check *r = &v->result[level];
+    double low, high;
+
+    broken_interval(r, &low, &high);
+    return json_pack("{s:f, s:i, s:o, s:o, s:o, s:o, s:b, s:o, s:o, s:o, s:o, s:o}", "max_loss",
+                     promise_level(level) * v->terms.budget, "broken", r->broken, "broken_share",
+                     report_rounded((double)r->broken / r->resamples, 6), "broken_share_low",
+                     report_rounded(low, 6), "broken_share_high", report_rounded(high, 6), "p_value",
+                     report_rounded(chance(v, level), 6), "kept", kept(v, level), "mean_loss",
+                     report_rounded(r->loss, 6), "worst_loss", report_rounded(r->worst, 6), "early_share",
+                     report_rounded(r->share, 6), "by_half_share", report_rounded(r->half, 6),
+                     "mean_time_share", report_rounded(r->time, 6));
+}
+
+/* The whole promise stands at the top, the others in a list. */
+static int print_json(const struct verify *v, struct error *e)
+{
+    json_t *root = level_json(v, 0), *levels = json_array();
+
+    json_object_update_new(root, json_pack("{s:b, s:s, s:f, s:I, s:i}", "as_built", as_built(v), "of",
+                                           v->terms.agreement ? "agreement" : "accuracy", "certainty",
+                                           v->terms.certainty, "points", (json_int_t)v->evidence.points,
+                                           "resamples", v->result[0].resamples));
+    for (int i = 1; i < PROMISE_LEVELS; i++)
+        json_array_append_new(levels, level_json(v, i));
+    json_object_set_new(root, "levels", levels);
+    return report_print(root, e);
+}
+
+static void print_level(const struct verify *v, int level)
+{
+    const struct promise_check *r = &v->result[level];
+    double low, high;
+
+    broken_interval(r, &low, &high);
+    printf("broken     in %d of %d resamples of %lld points: %.1f%% (95%% interval %.1f to %.1f%%), at most "
+           "%.1f%% may be: %s\n",
+           r->broken, r->resamples, (long long)v->evidence.points, 100 * (double)r->broken / r->resamples,
+           100 * low, 100 * high, 100 * (1 - v->terms.certainty), verdict(v, level));
+    printf("lost       %.2f points on average, %.2f at worst\n", 100 * r->loss, 100 * r->worst);
+    printf("answered   %.1f%% early, %.1f%% by half of the depth; mean time %.1f%% of the network's\n",
+           100 * r->share, 100 * r->half, 100 * r->time);
 }
 
 static int print(const struct verify *v, struct error *e)
 {
-    const struct promise_check *r = &v->result;
-    double broken = (double)r->broken / r->resamples, low, high;
     char text[PROMISE_TEXT_BYTES];
 
-    broken_interval(v, &low, &high);
     if (v->json)
-        return report_print(
-            json_pack("{s:b, s:s, s:f, s:f, s:I, s:i, s:i, s:o, s:o, s:o, s:o, s:b, s:o, s:o, s:o, s:o, s:o}",
-                      "as_built", as_built(v), "of", v->terms.agreement ? "agreement" : "accuracy",
-                      "max_loss", v->terms.budget, "certainty", v->terms.certainty, "points",
-                      (json_int_t)v->evidence.points, "resamples", r->resamples, "broken", r->broken,
-                      "broken_share", report_rounded(broken, 6), "broken_share_low", report_rounded(low, 6),
-                      "broken_share_high", report_rounded(high, 6), "p_value", report_rounded(chance(v), 6),
-                      "kept", kept(v), "mean_loss", report_rounded(r->loss, 6), "worst_loss",
-                      report_rounded(r->worst, 6), "early_share", report_rounded(r->share, 6),
-                      "by_half_share", report_rounded(r->half, 6), "mean_time_share",
-                      report_rounded(r->time, 6)),
-            e);
+        return print_json(v, e);
     printf("promise    %s\n", promise_text(&v->terms, text));
     if (!as_built(v))
         printf("built      %s\n", promise_text(&v->record.promise.terms, text));
-    printf("broken     in %d of %d resamples of %lld points: %.1f%% (95%% interval %.1f to %.1f%%), at most "
-           "%.1f%% "
-           "may be: %s\n",
-           r->broken, r->resamples, (long long)v->evidence.points, 100 * broken, 100 * low, 100 * high,
-           100 * (1 - v->terms.certainty), verdict(v));
-    printf("lost       %.2f points on average, %.2f at worst\n", 100 * r->loss, 100 * r->worst);
-    printf("answered   %.1f%% early, %.1f%% by half of the depth; mean time %.1f%% of the network's\n",
-           100 * r->share, 100 * r->half, 100 * r->time);
+    print_level(v, 0);
+    for (int i = 1; i < PROMISE_LEVELS; i++) {
+        printf("\nlevel      at most %g points, for requests that ask for it\n",
+               100 * promise_level(i) * v->terms.budget);
+        print_level(v, i);
+    }
     return FL_OK;
 }
 
 static int verify(struct verify *v, struct error *e)
 {
-    int rc;
+    int rc, broken;
 
     if ((rc = arguments_load(&v->pipeline, &v->where, e)) || (rc = load(v, e)))
         return rc;
@@ -182,16 +222,17 @@ static int verify(struct verify *v, struct error *e)
         promise_record_warn(&v->record, usage.command);
     interrupt_catch();
     progress_open(&v->progress, stderr);
-    rc = promise_check(&v->result, &v->evidence, &v->terms, v->resamples, v->pipeline->cache.seed,
-                       on_progress, v, e);
+    rc = promise_check(v->result, &v->evidence, &v->terms, v->resamples, v->pipeline->cache.seed, on_progress,
+                       v, e);
     progress_close(&v->progress);
     if (!rc)
         rc = print(v, e);
-    if (!rc && !kept(v))
+    if (!rc && (broken = not_kept(v)) >= 0)
         rc = error_set(e, FL_VALUE,
-                       "the promise was broken in %d of %d resamples; a promise that is kept breaks as often "
-                       "with probability %.2g",
-                       v->result.broken, v->result.resamples, chance(v));
+                       "the promise of %g points was broken in %d of %d resamples; a promise that is kept "
+                       "breaks as often with probability %.2g",
+                       100 * promise_level(broken) * v->terms.budget, v->result[broken].broken,
+                       v->result[broken].resamples, chance(v, broken));
     return rc;
 }
 

@@ -63,10 +63,11 @@ static int look(void *arg, const struct lookup *in, const float *descriptors, ui
     struct cache_verdict found[MESSAGE_MAX_BATCH];
     double ns = u->look_ns ? u->look_ns(u->arg, &b->p->who, in) : 0;
     int rc = u->look(u->arg, &b->p->who, b->near, in, descriptors, found);
+    struct cache_info i = cache_info(b->near->cache[in->exit]);
     b->p->spent += ns;
     b->p->owes += ns;
     if (!rc)
-        verdicts_fill(out, in, found, cache_info(b->near->cache[in->exit]).epoch, broker_now);
+        verdicts_fill(out, in, found, &i.levels, i.epoch, broker_now);
     return rc;
 }
 

@@ -100,6 +100,7 @@ struct cache_info cache_info(const struct cache *c)
     i.classes = c->classes;
     i.entries = entry_count(c);
     i.threshold = c->threshold;
+    i.levels = c->levels;
     i.projection_bytes = projection_bytes(c->projection);
     i.index_bytes =
         c->kind == CACHE_LEARNED ? predictor_bytes(&c->learned) : (size_t)i.entries * cache_entry_bytes(c);

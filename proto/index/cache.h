@@ -21,6 +21,17 @@ struct cache_verdict {
     bool hit;
 };
 
+/* Thresholds for requests that say how much loss they allow: each is certified for its own loss (promise.h),
+ * from the most to the least. The first has the loss of the whole promise, and the cache's own threshold. */
+#define CACHE_LEVELS 3
+struct cache_levels {
+    int n; /* 0: nothing is certified, so such requests get no answer here */
+    struct cache_level {
+        uint32_t loss_ppm;
+        float threshold;
+    } of[CACHE_LEVELS];
+};
+
 struct cache_info {
     char exit[64];
     char kind[16]; /* "knn", "kmeans", "learned" */
@@ -32,6 +43,7 @@ struct cache_info {
     int classes;
     int64_t entries; /* points or centroids */
     float threshold;
+    struct cache_levels levels;
     size_t projection_bytes, index_bytes, total_bytes;
 };
 
@@ -62,12 +74,14 @@ int cache_map(struct cache **out, const void *data, size_t size, const uint8_t *
 int cache_save(const struct cache *c, const char *path, uint64_t *digest, struct error *e);
 int cache_load(struct cache **out, const char *path, const uint8_t *identity, struct error *e);
 
-/* The same cache with another threshold (not NaN; infinity: nothing is a hit): a copy, as caches never
- * change. FL_NOMEM. */
-int cache_with_threshold(struct cache **out, const struct cache *c, float threshold);
+/* The same cache with another threshold (not NaN; infinity: nothing is a hit) and other levels: a copy, as
+ * caches never change. FL_NOMEM. */
+int cache_with_threshold(struct cache **out, const struct cache *c, float threshold,
+                         const struct cache_levels *levels);
 
-/* The same as it is to serve: with this threshold and epoch, and the digest of what it packs to. */
-int cache_sealed(struct cache **out, const struct cache *c, float threshold, uint64_t epoch);
+/* The same as it is to serve: with this epoch too, and the digest of what it packs to. */
+int cache_sealed(struct cache **out, const struct cache *c, float threshold,
+                 const struct cache_levels *levels, uint64_t epoch);
 
 /* Online updates: a new cache (epoch + 1) with these (descriptor, label) pairs applied within budget_bytes (0
  * = no limit): knn adds points and, at the budget, replaces the oldest; kmeans moves the nearest centroid of

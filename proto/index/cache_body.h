@@ -26,6 +26,7 @@ struct cache {
     int classes;
     bool borrowed;   /* its arrays are someone else's (cache_map) */
     float threshold; /* never NaN; +infinity: nothing is a hit */
+    struct cache_levels levels;
     struct projection *projection;
     union {
         struct knn knn;

@@ -14,6 +14,7 @@
 #include <xxhash.h>
 
 #include "numbers/floats.h"
+#include "wire/message.h"
 #include "half.h"
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "packed caches are little-endian");
@@ -55,6 +56,7 @@ struct packer {
     struct pack_section section[PACK_SECTIONS];
     const void *data[PACK_SECTIONS];
     int n;
+    float level[2 * CACHE_LEVELS]; /* losses in millionths, which a float has exactly; and thresholds */
 };
 
 static uint64_t align(uint64_t n)
@@ -72,6 +74,17 @@ static void add(struct packer *p, const char *name, enum pack_dtype dtype, int64
     s->rows = (uint64_t)rows;
     s->cols = (uint64_t)cols;
     p->data[p->n++] = data;
+}
+
+/* Left out where there are none. */
+static void add_levels(struct packer *p, const struct cache_levels *l)
+{
+    for (int i = 0; i < l->n; i++) {
+        p->level[2 * i] = (float)l->of[i].loss_ppm;
+        p->level[2 * i + 1] = l->of[i].threshold;
+    }
+    if (l->n > 0)
+        add(p, "levels", PACK_F32, l->n, 2, p->level);
 }
 
 static void add_all(struct packer *p, const struct cache *c)
@@ -99,6 +112,7 @@ static void add_all(struct packer *p, const struct cache *c)
         add(p, "points", PACK_F16, c->kmeans.points.n, j->nodes, c->kmeans.points.data);
         add(p, "count", PACK_U32, c->kmeans.points.n, c->classes, c->kmeans.count);
     }
+    add_levels(p, &c->levels);
 }
 
 static struct pack_header header_of(const struct cache *c, const struct packer *p, uint64_t size)
@@ -408,6 +422,39 @@ static int take_points(struct unpacker *u, struct cache *c)
     return FL_OK;
 }
 
+/* The number of rows of a section; 0: it is not there. */
+static uint64_t rows_of(const struct unpacker *u, const char *name)
+{
+    for (uint32_t i = 0; i < u->header->n_sections; i++) {
+        struct pack_section s;
+        memcpy(&s, u->data + sizeof *u->header + i * sizeof s, sizeof s);
+        if (strncmp(s.name, name, sizeof s.name) == 0)
+            return s.rows;
+    }
+    return 0;
+}
+
+static int take_levels(struct unpacker *u, struct cache_levels *l)
+{
+    uint64_t n = rows_of(u, "levels");
+    bool in_place = u->in_place, ok = n <= CACHE_LEVELS;
+    const float *level;
+    u->in_place = true; /* they are copied here */
+    level = ok && n > 0 ? take(u, "levels", PACK_F32, (int64_t)n, 2) : NULL;
+    u->in_place = in_place;
+    if (level == NULL && ok)
+        return u->rc;
+    l->n = (int)n;
+    for (int i = 0; ok && i < l->n; i++) {
+        float loss = level[2 * i], threshold = level[2 * i + 1];
+        ok = loss >= 0 && loss <= (float)SHARE_PPM && !isnan(threshold) &&
+             (i == 0 || (loss < level[2 * i - 2] && threshold >= level[2 * i - 1]));
+        l->of[i] = (struct cache_level){ok ? (uint32_t)loss : 0, threshold};
+    }
+    return ok ? FL_OK
+              : error_set(u->e, FL_CORRUPT, "the cache of %s has levels that are none", u->header->exit);
+}
+
 static int take_cache(struct unpacker *u, struct cache *c)
 {
     const struct pack_header *h = u->header;
@@ -420,6 +467,8 @@ static int take_cache(struct unpacker *u, struct cache *c)
     c->threshold = h->threshold;
     c->borrowed = u->in_place;
     rc = take_projection(u, c->projection);
+    if (rc == FL_OK)
+        rc = take_levels(u, &c->levels);
     if (rc == FL_OK && c->kind == CACHE_LEARNED)
         return take_learned(u, c);
     if (rc == FL_OK)
@@ -495,20 +544,23 @@ static int copy(struct cache **out, const struct cache *c)
     return rc;
 }
 
-int cache_with_threshold(struct cache **out, const struct cache *c, float threshold)
+int cache_with_threshold(struct cache **out, const struct cache *c, float threshold,
+                         const struct cache_levels *levels)
 {
     int rc = copy(out, c);
     if (rc != FL_OK)
         return rc;
     (*out)->threshold = threshold;
+    (*out)->levels = *levels;
     (*out)->digest = 0;
     return FL_OK;
 }
 
-int cache_sealed(struct cache **out, const struct cache *c, float threshold, uint64_t epoch)
+int cache_sealed(struct cache **out, const struct cache *c, float threshold,
+                 const struct cache_levels *levels, uint64_t epoch)
 {
     struct cache *changed;
-    int rc = cache_with_threshold(&changed, c, threshold);
+    int rc = cache_with_threshold(&changed, c, threshold, levels);
     if (rc != FL_OK)
         return rc;
     changed->epoch = epoch;

@@ -10,8 +10,19 @@ static bool verdicts_may_end(const struct lookup_item *item, uint64_t broker_now
     return !(item->flags & (JOB_AUDIT | JOB_NO_CACHE)) && broker_now < item->deadline_ns;
 }
 
+/* Whether a cache's answer is certified for the loss that its request allows. */
+static bool is_hit(const struct cache_verdict *v, const struct cache_levels *levels, uint32_t loss_allowed)
+{
+    int i = 0;
+    if (!loss_allowed)
+        return v->hit;
+    while (i < levels->n && levels->of[i].loss_ppm >= loss_allowed) /* it is one more than millionths */
+        i++;
+    return i < levels->n && v->label >= 0 && v->confidence > levels->of[i].threshold;
+}
+
 void verdicts_fill(struct verdict *out, const struct lookup *in, const struct cache_verdict *found,
-                   uint64_t epoch, uint64_t broker_now)
+                   const struct cache_levels *levels, uint64_t epoch, uint64_t broker_now)
 {
     out->exit = in->exit;
     out->sequence = in->sequence;
@@ -24,7 +35,8 @@ void verdicts_fill(struct verdict *out, const struct lookup *in, const struct ca
             continue;
         out->item[i].label = found[i].label;
         out->item[i].confidence = found[i].confidence;
-        out->item[i].hit = found[i].hit && verdicts_may_end(item, broker_now);
+        out->item[i].hit =
+            is_hit(&found[i], levels, item->loss_allowed) && verdicts_may_end(item, broker_now);
     }
 }
 

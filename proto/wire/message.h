@@ -26,6 +26,7 @@
 #define EXIT_NAME_BYTES      64
 #define MESSAGE_TEXT_BYTES   256
 #define MESSAGE_MAX_RELAYS   8
+#define MESSAGE_MAX_LEVELS   4
 #define RELAY_NAME_BYTES     32
 #define RELAY_MOST_SLOWER    1000.0
 /* Largest raw frame that a tensor or a look-up may announce. */
@@ -129,6 +130,7 @@ struct answer {
     /* of an error because of load: in how long the requests ahead are done; else 0 */
     uint32_t retry_after_ms;
     bool known;                     /* the answer of an earlier request with the same input */
+    uint32_t loss_promised;         /* 1 + millionths, for its `loss_allowed`; 0: as the pipeline promises */
     char variant[RELAY_NAME_BYTES]; /* the pipeline that answered, where several do (struct relay); "": one
                                        does */
 };
@@ -141,7 +143,8 @@ struct job {
     uint64_t sent_ns;
     int n_route;
     uint8_t route[PIPELINE_MAX_STAGES]; /* replica of each stage */
-    uint64_t plan; /* digest_short of the plan of the stages that it is for; 0: not told */
+    uint64_t plan;         /* digest_short of the plan of the stages that it is for; 0: not told */
+    uint32_t loss_allowed; /* as in a request: caches answer by their thresholds for that */
     struct trace trace;
     struct tensor activation; /* one request's: dim[0] = 1 */
     int n_rest;
@@ -152,6 +155,7 @@ struct lookup_item {
     uint64_t request;
     uint32_t attempt;
     uint32_t flags;
+    uint32_t loss_allowed; /* as in a job */
     uint64_t deadline_ns;
     struct trace trace; /* up to and including this stage so far */
 };
@@ -209,6 +213,9 @@ struct caches_promise {
     double max_loss, certainty;
     uint64_t planning_points, certifying_points;
     double loss, loss_upper; /* of the certifying points; NAN: no bound */
+    /* Losses that the caches have thresholds for, from the most to the least: the whole promise first. */
+    int n_levels;
+    uint32_t level_ppm[MESSAGE_MAX_LEVELS];
 };
 
 /* What a cache service answers from. All zero: it has no caches, or is no cache service. */

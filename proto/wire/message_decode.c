@@ -293,6 +293,14 @@ static int get_promise(struct caches_promise *to, const Freezeline__Promise *fro
                                   .certifying_points = from->certifying_points,
                                   .loss = from->loss + 0.0,
                                   .loss_upper = from->loss_upper + 0.0};
+    if (count(from->n_level_ppm, MESSAGE_MAX_LEVELS, "levels of a promise", &to->n_levels, e))
+        return FL_PROTOCOL;
+    for (int i = 0; i < to->n_levels; i++) {
+        to->level_ppm[i] = from->level_ppm[i];
+        if (to->level_ppm[i] > SHARE_PPM || (i && to->level_ppm[i] >= to->level_ppm[i - 1]))
+            return error_set(e, FL_PROTOCOL, "promise with a level of %u millionths, in no order",
+                             to->level_ppm[i]);
+    }
     return FL_OK;
 }
 

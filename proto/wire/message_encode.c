@@ -244,6 +244,8 @@ static Freezeline__Caches *put_caches(Freezeline__Caches *to, Freezeline__Promis
     promise->certifying_points = p->certifying_points;
     promise->loss = p->loss;
     promise->loss_upper = p->loss_upper;
+    promise->n_level_ppm = (size_t)p->n_levels;
+    promise->level_ppm = (uint32_t *)(uintptr_t)p->level_ppm;
     to->promise = promise;
     return to;
 }

@@ -64,6 +64,7 @@ static int fill_items(struct stage_post *p, struct lookup *l, const int *rows, i
         item->request = r->job.request;
         item->attempt = r->job.attempt;
         item->flags = r->job.flags;
+        item->loss_allowed = r->job.loss_allowed;
         item->deadline_ns = deadline_by(p, &r->job, base);
         stage_times_fill(p->times, r, p->lookups->hidden_ns, &item->trace);
     }

@@ -156,8 +156,9 @@ int near_cache_look(struct near_cache *n, const struct lookup *in, const float *
                     uint64_t broker_now, struct verdict *out)
 {
     const struct cache *c = n->set->exit[in->exit].cache;
+    struct cache_info i = cache_info(c);
     int rc = cache_lookup(c, n->scratch, descriptors, in->n, n->found);
     if (!rc)
-        verdicts_fill(out, in, n->found, cache_info(c).epoch, broker_now);
+        verdicts_fill(out, in, n->found, &i.levels, i.epoch, broker_now);
     return rc;
 }

@@ -100,7 +100,7 @@ static int clean(void **state)
 
 static void build_states_what_it_promises(void **state)
 {
-    json_t *root, *promise, *m, *exits, *exit;
+    json_t *root, *promise, *levels, *m, *exits, *exit;
     char *first, *second;
     size_t i;
     (void)state;
@@ -122,6 +122,12 @@ static void build_states_what_it_promises(void **state)
         assert_true(placed == !strncmp(json_string_value(json_object_get(exit, "note")), "placed", 6));
     }
     m = manifest();
+    levels =
+        json_object_get(promise, "levels"); /* for requests that ask for less; the first is the promise */
+    assert_int_equal(json_array_size(levels),
+                     json_array_size(json_object_get(json_object_get(m, "promise"), "levels")));
+    assert_in_range(json_array_size(levels), 1, 3);
+    assert_true(number(json_array_get(levels, 0), "loss_upper") == number(promise, "loss_upper"));
     assert_true(json_is_true(json_object_get(m, "promised")));
     assert_int_equal(json_array_size(json_object_get(m, "exits")), json_array_size(exits));
     json_decref(m);
@@ -211,6 +217,8 @@ static void what_was_promised_is_what_is_told(void **state)
     tool("verify-promise", arguments, 0);
     root = parsed();
     assert_true(number(root, "max_loss") == 0.02 && json_is_true(json_object_get(root, "as_built")));
+    assert_int_equal(json_array_size(json_object_get(root, "levels")), 2);
+    assert_true(number(json_array_get(json_object_get(root, "levels"), 1), "max_loss") == 0.005);
     json_decref(root);
     tool("verify-promise", "--resamples 5 --json --set cache.max_accuracy_loss=2", 0);
     root = parsed();

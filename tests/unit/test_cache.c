@@ -6,6 +6,8 @@
 #include <pthread.h>
 #include <sys/stat.h>
 
+#include "index/verdicts.h"
+
 static bool near(float a, double b)
 {
     return fabs(a - b) <= 1e-5 * fabs(b) + 1e-7;
@@ -245,6 +247,7 @@ static void test_pack_and_unpack(void **state)
                  *read;
     (void)state;
     made[4]->learned.against_all = true; /* as packs of before are */
+    made[2]->levels = (struct cache_levels){2, {{10000, 0.5f}, {5000, INFINITY}}};
     for (int i = 0; i < 6; i++) {
         void *data, *again;
         size_t size, size_again;
@@ -265,6 +268,54 @@ static void test_pack_and_unpack(void **state)
         free(data);
         free(again);
     }
+}
+
+static void no_levels(struct cache_levels levels)
+{
+    struct cache *c = small_learned(), *read;
+    void *data;
+    size_t size;
+    c->levels = levels;
+    assert_int_equal(cache_pack(c, &data, &size), FL_OK);
+    assert_int_equal(cache_unpack(&read, data, size, NULL, NULL), FL_CORRUPT);
+    free(data);
+    cache_free(c);
+}
+
+static void test_levels_that_are_none_are_refused(void **state)
+{
+    (void)state;
+    no_levels((struct cache_levels){2, {{5000, 1}, {5000, 1}}});
+    no_levels((struct cache_levels){2, {{5000, 1}, {2500, 0.5f}}});
+    no_levels((struct cache_levels){1, {{1000001, 1}}});
+    no_levels((struct cache_levels){1, {{5000, NAN}}});
+}
+
+static uint32_t hits_of(const struct cache_levels *levels, const uint32_t *allowed, int n)
+{
+    static struct lookup in;
+    struct cache_verdict found[MESSAGE_MAX_BATCH];
+    static struct verdict out;
+    uint32_t hits = 0;
+    in = (struct lookup){.n = n};
+    for (int i = 0; i < n; i++) {
+        in.item[i] = (struct lookup_item){.deadline_ns = 100, .loss_allowed = allowed[i]};
+        found[i] = (struct cache_verdict){1, 3, true};
+    }
+    verdicts_fill(&out, &in, found, levels, 1, 50);
+    for (int i = 0; i < n; i++)
+        hits |= (uint32_t)out.item[i].hit << i;
+    return hits;
+}
+
+/* Allowed are 1 + millionths; the confidence is 3. */
+static void test_a_request_is_held_against_the_level_that_it_allows(void **state)
+{
+    static const struct cache_levels levels = {3, {{10000, 1}, {5000, 2.5f}, {2500, 3}}}, none;
+    static const uint32_t allowed[] = {0, 1 + 1000000, 1 + 10000, 1 + 5000, 1 + 4999, 1 + 2500, 1 + 2499, 1};
+    (void)state;
+    assert_int_equal(hits_of(&levels, allowed, 8), 0xf);
+    assert_int_equal(hits_of(&none, allowed, 8), 1);
 }
 
 static void test_every_flipped_bit_is_noticed(void **state)
@@ -320,6 +371,9 @@ static void forge(struct cache *c)
 static void test_forged_fields_are_refused(void **state)
 {
     (void)state;
+    struct cache *levels = small_learned();
+    levels->levels = (struct cache_levels){3, {{10000, 0.5f}, {5000, 1}, {2500, 2}}};
+    forge(levels);
     forge(two_class_kmeans());
     forge(small_learned());
     forge(small_map(1));
@@ -410,19 +464,22 @@ static void test_many_threads_read_one_cache(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_knn_by_hand),
-                                       cmocka_unit_test(test_knn_at_distance_zero),
-                                       cmocka_unit_test(test_kmeans_by_hand),
-                                       cmocka_unit_test(test_learned_by_hand),
-                                       cmocka_unit_test(test_map_by_hand),
-                                       cmocka_unit_test(test_not_finite_is_a_miss),
-                                       cmocka_unit_test(test_empty_cache_misses),
-                                       cmocka_unit_test(test_precision_changes_no_verdict),
-                                       cmocka_unit_test(test_pack_and_unpack),
-                                       cmocka_unit_test(test_every_flipped_bit_is_noticed),
-                                       cmocka_unit_test(test_forged_fields_are_refused),
-                                       cmocka_unit_test(test_another_model_is_named),
-                                       cmocka_unit_test(test_sizes_are_what_is_stored),
-                                       cmocka_unit_test(test_many_threads_read_one_cache)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_knn_by_hand),
+        cmocka_unit_test(test_knn_at_distance_zero),
+        cmocka_unit_test(test_kmeans_by_hand),
+        cmocka_unit_test(test_learned_by_hand),
+        cmocka_unit_test(test_map_by_hand),
+        cmocka_unit_test(test_not_finite_is_a_miss),
+        cmocka_unit_test(test_empty_cache_misses),
+        cmocka_unit_test(test_precision_changes_no_verdict),
+        cmocka_unit_test(test_pack_and_unpack),
+        cmocka_unit_test(test_levels_that_are_none_are_refused),
+        cmocka_unit_test(test_a_request_is_held_against_the_level_that_it_allows),
+        cmocka_unit_test(test_every_flipped_bit_is_noticed),
+        cmocka_unit_test(test_forged_fields_are_refused),
+        cmocka_unit_test(test_another_model_is_named),
+        cmocka_unit_test(test_sizes_are_what_is_stored),
+        cmocka_unit_test(test_many_threads_read_one_cache)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -81,12 +81,18 @@ static void plain_see(struct plain *p, const struct promise_order *o, const stru
     }
 }
 
+static int64_t first_that_fails(const struct plain *p, const struct promise_order *o)
+{
+    int64_t row = 0;
+    while (row < o->rows && p->holds[row])
+        row++;
+    return row;
+}
+
 static void compare(const struct certificate *c, const struct plain *p, const struct promise_order *o)
 {
     struct certificate_row r;
-    int64_t row = 0, share = 0;
-    while (row < o->rows && p->holds[row])
-        row++;
+    int64_t row = first_that_fails(p, o), share = 0;
     assert_int_equal(certificate_row(c), row - 1);
     row = row < o->rows ? row : o->rows - 1;
     certificate_at(c, row, &r);
@@ -105,18 +111,23 @@ static void compare(const struct certificate *c, const struct plain *p, const st
 static void check_world(const struct promise_terms *t, double skew, uint64_t seed, int64_t at_least)
 {
     struct promise_order o = order_of(60, 6, -1);
-    struct plain p = {0};
+    struct promise_terms half = {t->agreement, t->budget / 2, t->certainty};
+    struct plain p = {0}, less = {0};
     struct certificate *c;
     struct shuffle s;
     shuffle_seed(&s, seed, 1);
     assert_int_equal(certificate_new(&c, &o, EXITS, t, 0.05), FL_OK);
+    certificate_add_level(c, half.budget);
     assert_int_equal(certificate_rows(c), 60);
     for (int i = 0; i < 4000; i++) {
         struct audit a = draw(&s, skew);
         certificate_see(c, a.label, a.confidence, a.full, a.truth);
         plain_see(&p, &o, t, 0.05, &a);
+        plain_see(&less, &o, &half, 0.05, &a);
         if (i % 97 == 0)
             compare(c, &p, &o);
+        assert_int_equal(certificate_level_row(c, 1), first_that_fails(&less, &o) - 1);
+        assert_true(certificate_level_row(c, 1) <= certificate_row(c) && certificate_level_row(c, 2) < 0);
     }
     assert_true(certificate_row(c) >= at_least && certificate_row(c) < 59);
     assert_int_equal(certificate_seen(c), 4000);
@@ -139,8 +150,8 @@ static void test_no_row_over_the_budget_holds_oftener_than_it_may(void **state)
     struct certificate *c;
     struct shuffle s;
     double lost[60] = {0};
-    int64_t honest = 0;
-    int wrong = 0;
+    int64_t honest = 0, half = 0;
+    int wrong = 0, wrong_half = 0;
     (void)state;
     shuffle_seed(&s, 4, 0);
     for (int i = 0; i < 200000; i++) {
@@ -154,19 +165,23 @@ static void test_no_row_over_the_budget_holds_oftener_than_it_may(void **state)
     }
     while (honest < 60 && lost[honest] / 200000 <= agreement.budget)
         honest++;
+    while (lost[half] / 200000 <= agreement.budget / 2)
+        half++;
     assert_in_range(honest, 5, 55);
     for (int stream = 0; stream < 400; stream++) {
         shuffle_seed(&s, 4, 1 + (uint64_t)stream);
         assert_int_equal(certificate_new(&c, &o, EXITS, &agreement, 0.1), FL_OK);
+        certificate_add_level(c, agreement.budget / 2);
         for (int i = 0; i < 3000; i++) {
             struct audit a = draw(&s, -1);
             certificate_see(c, a.label, a.confidence, a.full, -1);
         }
         wrong += certificate_row(c) >= honest;
+        wrong_half += certificate_level_row(c, 1) >= half;
         assert_true(certificate_row(c) >= honest / 2);
         certificate_free(c);
     }
-    assert_true(wrong <= 40);
+    assert_true(wrong <= 40 && wrong_half <= 40);
     promise_order_release(&o);
 }
 

@@ -1,10 +1,5 @@
 /* test_control.c - what the cache service says to the broker, and whose clock counts */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
-#include <cmocka.h>
+#include "cache_samples.h"
 
 #include "base/clock.h"
 #include "cache_service/service/control.h"
@@ -62,6 +57,16 @@ static void the_same_boot_has_the_same_clock(void **state)
     assert_int_equal(control_broker_ns(&c, 5000), 5000); /* a new broker: nothing known of its clock */
 }
 
+/* With a threshold for half of a percent, and one for less. */
+static struct cache *leveled(uint32_t less_ppm)
+{
+    static const float point[] = {1, 0};
+    static const int32_t label[] = {0};
+    struct cache *c = sample_knn(2, 2, 1, point, label, 1);
+    c->levels = (struct cache_levels){2, {{10000, 1}, {less_ppm, 2}}};
+    return c;
+}
+
 static void other_caches_are_told_at_once(void **state)
 {
     struct control c = begin();
@@ -90,6 +95,12 @@ static void other_caches_are_told_at_once(void **state)
     assert_int_equal(control_next(&c, now += 100 * NS_PER_MS), MESSAGE_HELLO); /* it may be lost */
     control_welcome(&c, &h, "a", now);
     assert_int_equal(control_next(&c, now += 100 * NS_PER_MS), MESSAGE_HEARTBEAT);
+    snapshot_put(s, 1, leveled(5000)); /* as a learner's epoch does, in a build of as many caches */
+    assert_true(control_tell(&h, s));
+    assert_true(h.caches.promise.n_levels == 2 && h.caches.promise.level_ppm[1] == 5000);
+    snapshot_put(s, 1, leveled(2500));
+    assert_true(control_tell(&h, s) && h.caches.promise.level_ppm[1] == 2500);
+    assert_false(control_tell(&h, s));
     snapshot_free(s);
 }
 

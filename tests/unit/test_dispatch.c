@@ -1085,6 +1085,9 @@ static void promise(struct fixture *f, uint32_t ppm)
     m.hello = (struct hello){.role = ROLE_CACHE, .incarnation = 200, .ready = true};
     m.hello.caches.loaded = m.hello.caches.built = 1;
     m.hello.caches.promise = (struct caches_promise){.made = ppm != 0, .max_loss = (double)ppm / SHARE_PPM};
+    if (ppm == 8000) /* and thresholds for less */
+        m.hello.caches.promise = (struct caches_promise){
+            .made = true, .max_loss = 0.008, .n_levels = 3, .level_ppm = {8000, 4000, 2000}};
     dispatch_control(f->d, &p, &m, f->now);
 }
 
@@ -1118,6 +1121,34 @@ static void test_a_request_may_allow_less_loss(void **state)
     promise(f, 5000);
     assert_int_equal(flags_of(f, 1), FL_UNSUPPORTED << 16);
     assert_int_equal(flags_of(f, 1 + 5000), 0);
+}
+
+/* What the caches are told that a request allows, and what its answer says is promised. */
+static uint32_t level_of(struct fixture *f, uint32_t loss_allowed)
+{
+    int n = f->n_jobs, answers = f->n_answers;
+    ask_request(f, (struct request){.id = 1, .loss_allowed = loss_allowed});
+    result(f, &f->job[n], FL_OK, -1);
+    assert_int_equal(f->answer[answers].loss_promised, f->job[n].loss_allowed);
+    return f->job[n].flags & JOB_NO_CACHE ? UINT32_MAX : f->job[n].loss_allowed;
+}
+
+static void test_a_request_gets_the_most_that_is_certified_within_what_it_allows(void **state)
+{
+    struct fixture *f = *state;
+    all_workers(f);
+    promise(f, 8000);
+    assert_int_equal(level_of(f, 0), 0);
+    assert_int_equal(level_of(f, 1 + 8000), 0);
+    assert_int_equal(level_of(f, 1 + 7999), 1 + 4000);
+    assert_int_equal(level_of(f, 1 + 4000), 1 + 4000);
+    assert_int_equal(level_of(f, 1 + 3999), 1 + 2000);
+    assert_int_equal(level_of(f, 1 + 1999), UINT32_MAX);
+    strcpy(f->pipeline.computes, "int8-1a2b3c4d"); /* what that loses is in the levels, too */
+    f->pipeline.cache.rule = THRESHOLD_RISK;
+    f->pipeline.cache.max_accuracy_loss = 0.8;
+    assert_int_equal(level_of(f, 1 + 2000), 1 + 2000);
+    assert_int_equal(flags_of(f, 1 + 1999), FL_UNSUPPORTED << 16);
 }
 
 static void hit_after(struct fixture *f, uint64_t wire_us, uint64_t queue_us, uint64_t lookup_us)
@@ -2346,6 +2377,7 @@ int main(void)
         test(test_a_client_cancels_what_it_asked),
         test(test_priorities_decide_who_is_sent_first),
         test(test_a_request_may_allow_less_loss),
+        test(test_a_request_gets_the_most_that_is_certified_within_what_it_allows),
         test(test_stages_that_never_saw_a_request_are_left_alone),
         test(test_hits_of_a_dead_cache_are_asked_for),
         test(test_hits_of_what_is_overdue_are_asked_for),

@@ -47,6 +47,11 @@ static struct learner_decision serves(uint64_t number, float first, float last)
     d.certified.share = 0.6;
     d.certified.answered[0] = 100;
     snprintf(d.why, sizeof d.why, "certified");
+    d.n_levels = 2; /* of half of the loss: the last exit alone */
+    d.level[1][0] = d.level[0][1] = d.level[1][1] = INFINITY;
+    d.level[0][0] = first;
+    d.level[0][2] = last;
+    d.level[1][2] = last + 0.25f;
     return d;
 }
 
@@ -84,11 +89,14 @@ static void an_epoch_has_what_was_decided(void **state)
     assert_true(cache_info(first->cache[0]).threshold == 0.25f);
     assert_int_equal(snapshot_epoch(first), 2);
     assert_sealed(first);
+    assert_true(cache_info(first->cache[2]).levels.n == 2);
+    assert_true(cache_info(first->cache[2]).levels.of[1].loss_ppm == 25000 &&
+                cache_info(first->cache[2]).levels.of[1].threshold == 0.75f);
     epoch_event(&event, first, &d, HISTORY_CERTIFIED);
     assert_true(event.serial == 1 && event.points == 400 && event.loss == 0.02 && event.n_exits == 2);
     assert_true(event.exit[0].share == 0.25 && event.exit[1].threshold == 0.5f);
     /* The same candidate, one exit bolder: the other cache is the very same. */
-    d.threshold[0] = 0.125f;
+    d.threshold[0] = d.level[0][0] = 0.125f;
     assert_int_equal(epoch_serve(&second, first, caches, true, &d, 7, 2), FL_OK);
     assert_ptr_equal(second->cache[2], first->cache[2]);
     assert_ptr_not_equal(second->cache[0], first->cache[0]);

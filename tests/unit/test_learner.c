@@ -145,7 +145,7 @@ static void files_of_another_build_are_refused(void **state)
     refusals = 0;
     assert_non_null(mkdtemp(dir));
     assert_int_equal(snapshot_save(s, dir, "live-0", NULL), FL_OK);
-    assert_int_equal(cache_with_threshold(&other, s->cache[0], 0.125f), FL_OK);
+    assert_int_equal(cache_with_threshold(&other, s->cache[0], 0.125f, &(struct cache_levels){0}), FL_OK);
     snprintf(path, sizeof path, "%s/live-0-exit1-8.cache", dir);
     assert_int_equal(cache_save(other, path, NULL, NULL), FL_OK);
     assert_int_equal(snapshot_load(&again, dir, "live-0.json", count_refusal, NULL), FL_OK);

@@ -197,6 +197,11 @@ static void test_becomes_bolder_but_not_too_bold(void **state)
     audits(w, 20000);
     assert_true(w->serves.threshold[0] < first);
     assert_true(w->serves.threshold[0] > 0.2f); /* below, more than a point is lost */
+    assert_int_equal(w->serves.n_levels,
+                     PROMISE_LEVELS); /* for requests that ask for less, more timid ones */
+    for (int i = 1; i < PROMISE_LEVELS; i++)
+        assert_true(w->serves.level[i][0] > w->serves.level[i - 1][0]);
+    assert_true(w->serves.level[0][0] == w->serves.threshold[0]);
     assert_int_equal(view(w).state, LEARNER_SERVING);
     assert_true(view(w).alarm < 0.5);
     assert_true(view(w).audit == 0.02);

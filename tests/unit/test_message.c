@@ -139,6 +139,7 @@ static void fill_lookup(struct lookup *l)
         l->item[i].attempt = 1;
         l->item[i].flags = JOB_SAMPLED;
         l->item[i].deadline_ns = next();
+        l->item[i].loss_allowed = 1 + SHARE_PPM;
         fill_trace(&l->item[i].trace, PIPELINE_MAX_STAGES);
     }
 }
@@ -231,7 +232,8 @@ static void fill_caches(struct caches_told *c, bool promised)
     c->built = 5;
     c->loaded = 4;
     if (promised)
-        c->promise = (struct caches_promise){true, true, 0.005, 0.95, 1500, 3500, -0.001, 0.0045};
+        c->promise =
+            (struct caches_promise){true, true, 0.005, 0.95, 1500, 3500, -0.001, 0.0045, 2, {5000, 1250}};
 }
 
 static void fill_port(struct port *p, const char *name)

@@ -273,17 +273,52 @@ static void test_point_estimate(void **state)
     evidence_release(&ev);
 }
 
+/* Less loss: more timid at each exit, within a bound of its own; none where there are too few points. */
+static void test_levels_keep_shares_of_the_budget(void **state)
+{
+    struct promise_result r;
+    struct promise_choice c;
+    struct evidence ev, world, few;
+    static int32_t row[400];
+    (void)state;
+    draw(&ev, &two, 8000, 11);
+    draw(&world, &two, 200000, 12);
+    for (int i = 0; i < 400; i++)
+        row[i] = i;
+    assert_int_equal(promise_choose(&c, &ev, &one_point, false, NULL), FL_OK);
+    assert_int_equal(c.n_levels, PROMISE_LEVELS);
+    assert_memory_equal(c.level[0].threshold, c.threshold, sizeof c.threshold);
+    for (int i = 0; i < c.n_levels; i++) {
+        double budget = promise_level(i) * one_point.budget;
+        promise_judge(&r, &world, 0, world.points, c.level[i].threshold, c.placed, false);
+        assert_true(r.loss <= budget && c.level[i].upper <= budget && r.share > 0.05);
+        assert_int_equal(promise_level_ppm(one_point.budget, i), 10000 >> i);
+        for (int k = 0; i > 0 && k < 2; k++)
+            assert_true(c.level[i].threshold[k] >= c.level[i - 1].threshold[k]);
+    }
+    assert_true(c.level[2].certified.share < c.level[0].certified.share);
+    assert_int_equal(evidence_take(&few, &ev, row, 400), FL_OK);
+    assert_int_equal(promise_choose(&c, &few, &(struct promise_terms){true, 0.02, 0.95}, false, NULL), FL_OK);
+    assert_true(c.n_levels < PROMISE_LEVELS && c.n_levels >= 0);
+    evidence_release(&few);
+    evidence_release(&ev);
+    evidence_release(&world);
+}
+
 static void test_resampling_finds_few_broken(void **state)
 {
-    struct promise_check check, again;
+    struct promise_check check[PROMISE_LEVELS], again[PROMISE_LEVELS];
     struct evidence ev;
     (void)state;
     draw(&ev, &two, 3000, 7);
-    assert_int_equal(promise_check(&check, &ev, &one_point, 60, 1, NULL, NULL, NULL), FL_OK);
-    assert_int_equal(check.resamples, 60);
-    assert_true(check.broken <= 3 && check.share > 0.1 && check.worst >= check.loss);
-    assert_int_equal(promise_check(&again, &ev, &one_point, 60, 1, NULL, NULL, NULL), FL_OK);
-    assert_memory_equal(&check, &again, sizeof check);
+    assert_int_equal(promise_check(check, &ev, &one_point, 60, 1, NULL, NULL, NULL), FL_OK);
+    for (int i = 0; i < PROMISE_LEVELS; i++) {
+        assert_int_equal(check[i].resamples, 60);
+        assert_true(check[i].broken <= 3 && check[i].worst >= check[i].loss);
+    }
+    assert_true(check[0].share > 0.1 && check[1].share > 0 && check[1].share < check[0].share);
+    assert_int_equal(promise_check(again, &ev, &one_point, 60, 1, NULL, NULL, NULL), FL_OK);
+    assert_memory_equal(check, again, sizeof check);
     evidence_release(&ev);
 }
 
@@ -440,7 +475,7 @@ static void test_planning_on_certifying_points_would_break(void **state)
     enum { WORLDS = 150, EXITS = 8 };
     static const struct promise_terms terms = {true, 0.1, 0.9};
     struct evidence world;
-    int broken = 0, leaky = 0;
+    int broken = 0, broken_half = 0, leaky = 0;
     (void)state;
     draw_blind(&world, EXITS, 20000, 0.11, 1);
     for (int i = 0; i < WORLDS; i++) {
@@ -451,13 +486,14 @@ static void test_planning_on_certifying_points_would_break(void **state)
         draw_blind(&ev, EXITS, 300, 0.11, 100 + (uint64_t)i);
         assert_int_equal(promise_choose(&c, &ev, &terms, false, NULL), FL_OK);
         broken += loss_in(&world, c.threshold, c.placed) > terms.budget;
+        broken_half += c.n_levels > 1 && loss_in(&world, c.level[1].threshold, c.placed) > terms.budget / 2;
         assert_int_equal(promise_order(&o, &ev, &terms, false, NULL), FL_OK);
         last = walk(&o, &ev, c.planned_on, &terms);
         leaky += last >= 0 && loss_in(&world, o.threshold + last * EXITS, o.placed) > terms.budget;
         promise_order_release(&o);
         evidence_release(&ev);
     }
-    assert_true(broken <= 0.1 * WORLDS);
+    assert_true(broken <= 0.1 * WORLDS && broken_half <= 0.1 * WORLDS);
     assert_true(leaky > 0.25 * WORLDS);
     evidence_release(&world);
 }
@@ -507,13 +543,14 @@ static void test_cache_with_threshold(void **state)
 {
     static const float points[] = {0, 0, 1, 1};
     static const int32_t labels[] = {0, 1};
+    static const struct cache_levels none;
     struct cache *c = sample_knn(2, 2, 1, points, labels, 2), *other;
     (void)state;
-    assert_int_equal(cache_with_threshold(&other, c, 7), FL_OK);
+    assert_int_equal(cache_with_threshold(&other, c, 7, &none), FL_OK);
     assert_true(cache_info(other).threshold == 7 && cache_info(c).threshold == 0.5f);
     assert_int_equal(cache_info(other).entries, 2);
     cache_free(other);
-    assert_int_equal(cache_with_threshold(&other, c, INFINITY), FL_OK);
+    assert_int_equal(cache_with_threshold(&other, c, INFINITY, &none), FL_OK);
     assert_true(isinf(cache_info(other).threshold));
     cache_free(other);
     cache_free(c);
@@ -531,6 +568,7 @@ int main(void)
         cmocka_unit_test(test_the_order),
         cmocka_unit_test(test_what_cannot_be_promised),
         cmocka_unit_test(test_point_estimate),
+        cmocka_unit_test(test_levels_keep_shares_of_the_budget),
         cmocka_unit_test(test_resampling_finds_few_broken),
         cmocka_unit_test(test_promises_in_many_worlds),
         cmocka_unit_test(test_certifying_points_choose_no_candidates),

@@ -107,7 +107,7 @@ static int look(void *arg, const struct lookup *in, const float *descriptors, ui
     (void)arg, (void)descriptors;
     for (int i = 0; i < in->n; i++)
         found[i] = (struct cache_verdict){5, 3, in->item[i].request == w.near_hit};
-    verdicts_fill(out, in, found, 8, broker_now);
+    verdicts_fill(out, in, found, &(struct cache_levels){0}, 8, broker_now);
     w.now += 40 * NS_PER_US;
     w.looked++;
     return FL_OK;

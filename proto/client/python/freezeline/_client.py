@@ -182,7 +182,7 @@ class Client:
               max_accuracy_loss: Optional[float] = None) -> Answer:
         """One request: a picture (a path, or a PNG's or JPEG's bytes), or one row in the model's own layout. `exits`
         False: caches are not asked. priority: 1 goes first, 9 last, 0 is 5. max_accuracy_loss: points; below what the
-        caches promise, they are not asked."""
+        caches promise, they answer by the thresholds that are certified for less, or are not asked."""
         if isinstance(row, np.ndarray):
             one = row if row.ndim == len(self.model().inputs[0].shape) else row[np.newaxis]
             if len(one) != 1:
