@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "broker/state/trust.h"
 #include "dispatch_inside.h"
 
@@ -24,6 +25,7 @@ int dispatch_set_variants(struct dispatch *d, struct choice *choice, const char 
     d->choice = choice;
     d->variant = own;
     d->n_variants = n;
+    d->wanted = choice_wants(choice, 0, ~0u);
     return FL_OK;
 }
 
@@ -54,6 +56,20 @@ void dispatch_end_course(struct dispatch *d, struct request_entry *e)
     for (int i = 0; i < d->n_variants; i++)
         if (c->kept[i].here)
             zmq_msg_close(&c->kept[i].scores);
+}
+
+void dispatch_page(struct dispatch *d, uint64_t now)
+{
+    uint32_t loaded = 1, was = d->wanted;
+
+    for (int i = 1; i < d->n_variants; i++)
+        loaded |= (uint32_t)!d->relays.place[i - 1].away << i;
+    d->wanted = choice_wants(d->choice, now, loaded);
+    for (int i = 1; i < d->n_variants; i++)
+        if ((was ^ d->wanted) >> i & 1)
+            log_info("variant %s %s", d->relays.place[i - 1].told.name,
+                     d->wanted >> i & 1 ? "should be loaded: requests would use it more than others"
+                                        : "should be put away: budget.memory_mb has room for others");
 }
 
 /* ---- asking ---- */

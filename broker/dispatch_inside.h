@@ -94,6 +94,7 @@ struct dispatch {
     struct choice
         *choice; /* among variants: this pipeline is 0, that in place i is i + 1; NULL: there are none */
     int n_variants;
+    uint32_t wanted;       /* mask of those that should be in memory */
     const char *variant;   /* this one's name; NULL: there are no others */
     struct course *course; /* [slots of requests], where there are variants */
     bool ends;             /* what is left gets an error */
@@ -245,6 +246,8 @@ void dispatch_taken(struct dispatch *d, const struct member *m);
 
 /* dispatch_choose.c: which variants are asked, and whose answer is served */
 
+/* Looks which variants should be in memory. */
+void dispatch_page(struct dispatch *d, uint64_t now);
 /* Another variant than this pipeline takes requests. */
 bool dispatch_variant_ready(const struct dispatch *d, uint64_t now);
 /* Which ones are to be asked, as a mask whose bit 0 is this pipeline; 0: there is no choice. */

@@ -346,5 +346,7 @@ uint64_t dispatch_watch_relays(struct dispatch *d, uint64_t now)
     if (!any)
         return UINT64_MAX;
     relay_pairs_expire(&d->relays, now);
+    if (d->choice)
+        dispatch_page(d, now);
     return now + WATCH_TICK_NS;
 }

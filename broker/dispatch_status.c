@@ -66,6 +66,7 @@ static void add_choice(const struct dispatch *d, struct status_reply *out, uint6
     for (int i = 0; i < s.n; i++) {
         snprintf(out->variant[i].name, sizeof out->variant[i].name, "%s", s.variant[i].name);
         out->variant[i].share = s.variant[i].share;
+        out->variant[i].wanted = d->wanted >> i & 1;
     }
     out->loss = s.loss_hour;
     out->loss_budget = s.loss_budget;

@@ -276,9 +276,9 @@ void choice_end(struct choice *c, struct choice_course *x)
 
 /* --- the rest --- */
 
-uint32_t choice_wants(struct choice *c, uint64_t now)
+uint32_t choice_wants(struct choice *c, uint64_t now, uint32_t loaded)
 {
-    return paging_wants(&c->paging, now);
+    return paging_wants(&c->paging, now, loaded);
 }
 
 /* Which variant of `from` has the name of each of c's; -1: none. */

@@ -131,9 +131,9 @@ void choice_end(struct choice *c, struct choice_course *course);
  * that answered it is gone; FL_UNSUPPORTED: this way of choosing learns nothing from labels; FL_VALUE. */
 int choice_feedback(struct choice *c, uint64_t id, int32_t label);
 
-/* Which variants should be loaded, as a mask: within `memory`, those that requests would use most. It changes
- * slowly, so that what is put away is not fetched again at once. The first one always is. */
-uint32_t choice_wants(struct choice *c, uint64_t now);
+/* Which variants should be loaded, as a mask, where these are: within `memory`, those that requests would use
+ * most. It changes slowly, so that what is put away is not fetched again at once. The first one always is. */
+uint32_t choice_wants(struct choice *c, uint64_t now, uint32_t loaded);
 
 /* Variants change: what `from` learned of those that have the same name goes over. */
 void choice_take_over(struct choice *c, const struct choice *from);

@@ -2,7 +2,9 @@
  *
  * `up`, `apply` start or change the other variants first, so that they are there when the first one, which
  * hands requests on to them, is; `down` ends the first one first. With --variant NAME a command is about that
- * one alone. Each is run as if its own pipeline file were named (variants.h).
+ * one alone. Each is run as if its own pipeline file were named (variants.h). Under budget.memory_mb only
+ * those are brought up that fit, and only those that run are asked: the first one's supervisor brings up
+ * others when requests would use them more (supervise/pager.h).
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -10,7 +12,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "broker/choice/figures.h"
 #include "config/variants.h"
+#include "deploy/process/claim.h"
 #include "deploy/tool/arguments.h"
 #include "deploy/tool/command.h"
 
@@ -143,13 +147,54 @@ static int run_one(const struct words *w, const struct pipeline *front, const ch
     return rc;
 }
 
+/* Which ones fit into budget.memory_mb. Figures that cannot be used are the broker's to complain of. */
+static uint32_t fitting(const struct pipeline *front)
+{
+    struct choice *c;
+    uint32_t mask = ~0u;
+
+    if (front->budget.memory_mb > 0 && !figures_choice(&c, front, 1, NULL, NULL)) {
+        mask = choice_wants(c, 0, 0);
+        choice_free(c);
+    }
+    return mask;
+}
+
+static bool runs(const struct words *w, const struct pipeline *front, const char *name)
+{
+    struct pipeline *p;
+    struct process who;
+    bool is;
+
+    if (variant_load(&p, front, name, w->where.sets.item, w->where.sets.n, NULL))
+        return true; /* the command says what is wrong */
+    is = claim_look(p, &who) != CLAIM_NOBODY;
+    pipeline_free(p);
+    return is;
+}
+
+/* It is put away, and the command says nothing of it. */
+static bool passes_over(const struct words *w, const struct pipeline *front, int i, uint32_t fit)
+{
+    const char *name = front->variant[i].name;
+    bool away = front->budget.memory_mb > 0 && w->run != command_down &&
+                (w->run == command_up ? !(fit >> i & 1) : !runs(w, front, name));
+
+    if (away && !w->json)
+        printf("variant %s: put away, since budget.memory_mb has room for others\n", name);
+    return away;
+}
+
 static int run_others(const struct words *w, const struct pipeline *front, bool go_on, struct error *e)
 {
+    uint32_t fit = w->run == command_up ? fitting(front) : 0;
     int rc = FL_OK;
 
     for (int i = 1; i < front->n_variants && (go_on || !rc); i++) {
         struct error mine = {FL_OK, ""};
         int one;
+        if (passes_over(w, front, i, fit))
+            continue;
         if (!w->json)
             printf("%svariant %s\n", i > 1 || go_on ? "\n" : "", front->variant[i].name);
         if ((one = run_one(w, front, front->variant[i].name, w->json, &mine)) && !rc) {

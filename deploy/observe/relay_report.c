@@ -2,6 +2,7 @@
 #include "relay_report.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "deploy/tool/report.h"
@@ -11,13 +12,29 @@ static double mean_ms(const struct relay_status *r)
     return r->answered ? (double)r->answered_ns / (double)r->answered / NS_PER_MS : 0;
 }
 
+static bool is_loaded(const struct status_reply *s, int variant)
+{
+    for (int i = 0; i < s->n_relays; i++)
+        if (!strcmp(s->relay[i].name, s->variant[variant].name))
+            return strcmp(s->relay[i].state, "away") != 0;
+    return true;
+}
+
+static const char *memory_note(const struct status_reply *s, int variant)
+{
+    if (is_loaded(s, variant))
+        return s->variant[variant].wanted ? "" : " (to be put away: budget.memory_mb has room for others)";
+    return s->variant[variant].wanted ? " (not there)" : " (put away: budget.memory_mb has room for others)";
+}
+
 static void print_variants(const struct status_reply *s)
 {
     if (!s->n_variants)
         return;
     printf("variants, over the last hour:");
     for (int i = 0; i < s->n_variants; i++)
-        printf("%s %s %.1f%%", i ? "," : "", s->variant[i].name, 100 * s->variant[i].share);
+        printf("%s %s %.1f%%%s", i ? "," : "", s->variant[i].name, 100 * s->variant[i].share,
+               memory_note(s, i));
     printf("; %.3f points of accuracy lost of %.3g allowed\n", s->loss, s->loss_budget);
 }
 
@@ -67,14 +84,15 @@ json_t *relay_json(const struct status_reply *s)
 
 json_t *variant_shares_json(const struct status_reply *s)
 {
-    json_t *shares = json_object();
+    json_t *shares = json_object(), *memory = json_object();
 
-    if (!s->n_variants) {
-        json_decref(shares);
-        return NULL;
-    }
-    for (int i = 0; i < s->n_variants; i++)
+    for (int i = 0; i < s->n_variants; i++) {
         json_object_set_new(shares, s->variant[i].name, report_rounded(s->variant[i].share, 6));
-    return json_pack("{s:o, s:o, s:o, s:o}", "shares", shares, "loss", report_rounded(s->loss, 6),
-                     "loss_budget", report_rounded(s->loss_budget, 6), "level", report_rounded(s->level, 3));
+        json_object_set_new(
+            memory, s->variant[i].name,
+            json_pack("{s:b, s:b}", "loaded", is_loaded(s, i), "wanted", s->variant[i].wanted));
+    }
+    return json_pack("{s:o, s:o, s:o, s:o, s:o}", "shares", shares, "memory", memory, "loss",
+                     report_rounded(s->loss, 6), "loss_budget", report_rounded(s->loss_budget, 6), "level",
+                     report_rounded(s->level, 3));
 }

@@ -25,6 +25,7 @@
 #include "deploy/tool/state.h"
 #include "deploy/process/leftovers.h"
 #include "orders.h"
+#include "pager.h"
 #include "deploy/process/process.h"
 #include "readiness.h"
 #include "deploy/process/word.h"
@@ -38,6 +39,7 @@ struct supervisor {
     struct readiness *readiness;
     struct orders *orders;
     struct conduct conduct;
+    struct pager pager;
     int signals, lock; /* descriptors; lock: claim.h */
     bool lost;         /* run/lock is not ours any more: nothing there is to be touched */
     bool stop;
@@ -124,6 +126,8 @@ static void look(struct supervisor *s)
         if (s->crew.ready && s->serving.pipeline->broker.hung_after_ms)
             crew_end_hung(&s->crew, said(s), asked_ns);
         conduct_turn(&s->conduct, said(s), clock_ns());
+        if (s->told)
+            pager_turn(&s->pager, &s->serving, said(s), clock_ns());
     }
     if (s->conduct.changed)
         renew_readiness(s);
@@ -256,6 +260,7 @@ static int open_all(struct supervisor *s, const struct pipeline *p, const struct
 
 static void stop_all(struct supervisor *s, const struct pipeline *p)
 {
+    pager_end(&s->pager);
     if (s->crew.serving) {
         if (s->orders)
             conduct_end(&s->conduct);

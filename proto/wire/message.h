@@ -532,6 +532,7 @@ struct status_reply {
     struct variant_share {
         char name[RELAY_NAME_BYTES];
         double share;
+        bool wanted; /* in memory, as far as budget.memory_mb goes */
     } variant[MESSAGE_MAX_RELAYS];
     double loss, loss_budget, level;
 };

@@ -533,13 +533,14 @@ static int get_choice(struct status_reply *to, const Freezeline__Choice *from, s
     to->loss = to->loss_budget = to->level = 0;
     if (!from)
         return FL_OK;
-    if (from->n_name != from->n_share)
+    if (from->n_name != from->n_share || (from->n_wanted && from->n_wanted != from->n_name))
         return error_set(e, FL_PROTOCOL, "%zu variants have %zu shares", from->n_name, from->n_share);
     if ((rc = count(from->n_name, MESSAGE_MAX_RELAYS, "variants", &to->n_variants, e)))
         return rc;
     for (int i = 0; !rc && i < to->n_variants; i++) {
         rc = get_text(to->variant[i].name, sizeof to->variant[i].name, from->name[i], "variant", e);
         to->variant[i].share = from->share[i];
+        to->variant[i].wanted = !from->n_wanted || from->wanted[i];
     }
     to->loss = from->loss;
     to->loss_budget = from->loss_budget;

@@ -417,12 +417,14 @@ static bool put_choice(struct scratch *s, struct parts *p, Freezeline__StatusRep
     *c = (Freezeline__Choice)FREEZELINE__CHOICE__INIT;
     if (!count_ok(from->n_variants, MESSAGE_MAX_RELAYS) ||
         !(c->name = scratch_take(s, MESSAGE_MAX_RELAYS * sizeof *c->name)) ||
-        !(c->share = scratch_take(s, MESSAGE_MAX_RELAYS * sizeof *c->share)))
+        !(c->share = scratch_take(s, MESSAGE_MAX_RELAYS * sizeof *c->share)) ||
+        !(c->wanted = scratch_take(s, MESSAGE_MAX_RELAYS * sizeof *c->wanted)))
         return false;
-    c->n_name = c->n_share = (size_t)from->n_variants;
+    c->n_name = c->n_share = c->n_wanted = (size_t)from->n_variants;
     for (int i = 0; i < from->n_variants; i++) {
         c->name[i] = text(from->variant[i].name);
         c->share[i] = from->variant[i].share;
+        c->wanted[i] = from->variant[i].wanted;
     }
     c->loss = from->loss;
     c->loss_budget = from->loss_budget;

@@ -79,7 +79,7 @@ static void drive(const struct figures *f, const uint8_t *data, size_t size)
     }
     for (size_t at = 1; at + 4 <= size; at += 4)
         event(&d, data + at);
-    if (!(choice_wants(d.c, d.now) & 1))
+    if (!(choice_wants(d.c, d.now, 1) & 1))
         abort();
     choice_status(d.c, d.now, &st);
     if (!(st.loss_hour >= 0))

@@ -25,6 +25,24 @@ static const char measured[] = "freezeline variants 1\n"
                                "float32 loss 0 loss_upper 0 ms 3 cpu_s 0.0014 bytes 6380864 sure inf\n"
                                "int8 loss 0.2 loss_upper 1.3 ms 2 cpu_s 0.0005 bytes 533568 sure 0.9\n";
 
+/* Memory for the first one and one other. Requests would use `low`; int8 is there first. */
+static const char small_memory[] = "input: {mean: [128, 128, 128], std: [64, 64, 64]}\n"
+                                   "exits: none\n"
+                                   "stages: 2\n"
+                                   "cache: {kind: none}\n"
+                                   "broker: {heartbeat_ms: 50, deadline_ms: 30000, max_requests: 1000}\n"
+                                   "variants:\n"
+                                   "  - {name: float32}\n"
+                                   "  - {name: int8, set: [precision=int8, stages=1]}\n"
+                                   "  - {name: low, set: [precision=bfloat16, stages=1]}\n"
+                                   "budget: {latency_ms: 2000, max_accuracy_loss: 5, memory_mb: 10}\n";
+
+static const char measured_small[] = "freezeline variants 1\n"
+                                     "cascade_loss 1\n"
+                                     "float32 loss 0 loss_upper 0 ms 5000 cpu_s 5 bytes 6000000 sure inf\n"
+                                     "int8 loss 0.2 loss_upper 2 ms 2 cpu_s 0.0005 bytes 3000000 sure inf\n"
+                                     "low loss 0.1 loss_upper 1 ms 3 cpu_s 0.0006 bytes 3000000 sure inf\n";
+
 struct counts {
     int float32, int8, other, failed;
     char why[MESSAGE_TEXT_BYTES];
@@ -42,14 +60,14 @@ static void run(const char *format, ...)
         fail_msg("%s\n%s", line, output);
 }
 
-static void put_measured(struct harness *h)
+static void put_measured(struct harness *h, const char *text)
 {
     char path[HARNESS_PATH + 64];
     FILE *f;
 
     snprintf(path, sizeof path, "%s/variants/measured", harness_pipeline(h)->state);
     assert_non_null(f = fopen(path, "w"));
-    fputs(measured, f);
+    fputs(text, f);
     assert_int_equal(fclose(f), 0);
 }
 
@@ -79,15 +97,15 @@ static void take(struct client *c, struct counts *n)
     n->other += !a.error && strcmp(a.variant, "float32") && strcmp(a.variant, "int8");
 }
 
-static struct harness *world(void)
+static struct harness *world(const char *file, const char *figures)
 {
     char model[PATH_MAX];
-    struct harness *h = harness_new(realpath("configs/demo/demo.onnx", model), yaml);
+    struct harness *h = harness_new(realpath("configs/demo/demo.onnx", model), file);
 
     run("%s/freezeline generate --count 64 --output %.400s/d.bin 2>&1", tool_folder(), harness_dir(h));
     run("%s/freezeline quantize -c %s --variant int8 --data cifar10:%.400s/d.bin --threads 1 2>&1",
         tool_folder(), harness_config(h), harness_dir(h));
-    put_measured(h);
+    put_measured(h, figures);
     tool_ok(h, "up", "");
     assert_said("variant int8");
     return h;
@@ -123,7 +141,7 @@ static int64_t answered_by_int8(struct harness *h)
 
 static void test_the_cheap_one_takes_what_the_full_one_cannot(void **state)
 {
-    struct burst b = {.h = world()};
+    struct burst b = {.h = world(yaml, measured)};
     (void)state;
 
     b.c = harness_client(b.h);
@@ -159,7 +177,7 @@ static bool int8_is(void *arg)
 /* Kills of the other pipeline's processes under load: it is done without, then it is there again. */
 static void test_a_variant_that_dies_fails_no_request(void **state)
 {
-    struct burst b = {.h = world()};
+    struct burst b = {.h = world(yaml, measured)};
     struct process broker = process_of(b.h, "../variants/int8/run/broker");
     (void)state;
 
@@ -186,11 +204,63 @@ static void test_a_variant_that_dies_fails_no_request(void **state)
     finish(b.h);
 }
 
+/* Is this variant in memory? `status` itself may say meanwhile that one of them is not ready. */
+static bool loaded(struct harness *h, const char *name)
+{
+    json_t *root, *memory;
+    bool is;
+
+    tool(h, "status", "--json 2>/dev/null");
+    root = json_loads(output, 0, NULL);
+    memory = json_object_get(json_object_get(root, "variants"), "memory");
+    is = json_is_true(json_object_get(json_object_get(memory, name), "loaded"));
+    json_decref(root);
+    return is;
+}
+
+/* Every request is answered meanwhile. */
+static bool low_has_taken_the_place(void *arg)
+{
+    struct burst *b = arg;
+
+    for (int i = 0; i < 10; i++) {
+        submit(b->c, (uint64_t)i, 0);
+        take(b->c, &b->n);
+    }
+    if (b->n.failed)
+        fail_msg("a request failed: %s", b->n.why);
+    return loaded(b->h, "low") && !loaded(b->h, "int8");
+}
+
+static bool int8_is_put_away(void *arg)
+{
+    return !tool(((struct burst *)arg)->h, "status", "") && strstr(output, "variant int8: put away");
+}
+
+static void test_what_requests_use_is_in_memory(void **state)
+{
+    struct burst b = {.h = world(small_memory, measured_small)};
+    (void)state;
+
+    assert_said("variant low: put away");
+    assert_true(loaded(b.h, "int8"));
+    assert_false(loaded(b.h, "low"));
+    b.c = harness_client(b.h);
+    harness_until(low_has_taken_the_place, &b, 90, "the variant that requests would use");
+    harness_until(int8_is_put_away, &b, 60, "int8 put away");
+    assert_said("int8 ");
+    assert_true(b.n.int8 > 0);
+    client_free(b.c);
+    tool_ok(b.h, "down", "");
+    finish(b.h);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_cheap_one_takes_what_the_full_one_cannot),
         cmocka_unit_test(test_a_variant_that_dies_fails_no_request),
+        cmocka_unit_test(test_what_requests_use_is_in_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

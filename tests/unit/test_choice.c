@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "broker/choice/choice.h"
+#include "broker/choice/paging.h"
 
 #define MS     1000000ull
 #define SECOND (1000 * MS)
@@ -321,27 +322,65 @@ static void test_memory_holds_what_requests_use(void **state)
     assert_int_equal(choice_new(&c, three, N, &b, 7, NULL), FL_OK);
     for (int i = 0; i < N; i++)
         load[i] = (struct choice_load){.ready = i != SMALL};
-    was = choice_wants(c, now);
+    was = choice_wants(c, now, 0);
     assert_int_equal(was, 1 << FULL | 1 << INT8);
     for (int i = 0; i < 36000; i++) { /* an hour in which the third would be of use now and then */
         now += 100 * MS;
         load[FULL].ahead = 9;
         load[INT8].ahead = i % 200 < 3 ? 9 : 0;
         begin(c, (uint64_t)i + 1);
-        changes += choice_wants(c, now) != was;
-        was = choice_wants(c, now);
+        changes += choice_wants(c, now, was) != was;
+        was = choice_wants(c, now, was);
     }
     assert_int_equal(changes, 0);
     load[INT8].ahead = 9;
     for (int i = 0; i < 3000; i++) {
         now += 100 * MS;
         assert_int_equal(begin(c, (uint64_t)i + 1) & 1 << SMALL, 0);
-        changes += choice_wants(c, now) != was;
-        was = choice_wants(c, now);
+        changes += choice_wants(c, now, was) != was;
+        was = choice_wants(c, now, was);
     }
     assert_int_equal(changes, 1);
     assert_int_equal(was, 1 << FULL | 1 << SMALL);
     choice_free(c);
+}
+
+/* Loading takes a minute: the next change has to wait for twenty times as long. Who never comes is done
+ * without. */
+static void test_what_loading_costs_bounds_how_often(void **state)
+{
+    const uint64_t bytes[] = {50, 14, 14};
+    struct paging p;
+    uint32_t loaded = 3, wanted;
+    uint64_t t = SECOND, changed = 0;
+    int changes = 0;
+    (void)state;
+    paging_init(&p, bytes, 3, 64);
+    for (int s = 0; s < 3600; s++, t += SECOND) {
+        uint32_t use = s / 200 % 2 ? 2 : 4; /* now the one, now the other */
+        for (int i = 0; i < 50; i++)
+            paging_wished(&p, t, use);
+        wanted = paging_wants(&p, t, loaded);
+        changes += wanted != loaded && !changed;
+        changed = wanted == loaded ? 0 : changed ? changed : t;
+        if (changed && t - changed >= 60 * SECOND) {
+            loaded = wanted;
+            changed = 0;
+        }
+    }
+    assert_in_range(changes, 1, 6);
+
+    paging_init(&p, bytes, 3, 64);
+    for (int s = 0; s < 300; s++, t += SECOND) {
+        paging_wished(&p, t, s < 20 ? 4 : 2);
+        wanted = paging_wants(&p, t, 1);
+    }
+    assert_int_equal(p.wanted, 5);
+    for (int s = 0; s < 700; s++, t += SECOND) {
+        paging_wished(&p, t, 2);
+        wanted = paging_wants(&p, t, 3);
+    }
+    assert_int_equal(wanted, 3);
 }
 
 int main(void)
@@ -360,6 +399,7 @@ int main(void)
         cmocka_unit_test(test_a_budget_that_nothing_meets_is_said),
         cmocka_unit_test(test_feedback_for_a_variant_that_is_gone),
         cmocka_unit_test(test_memory_holds_what_requests_use),
+        cmocka_unit_test(test_what_loading_costs_bounds_how_often),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
