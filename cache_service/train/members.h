@@ -2,7 +2,7 @@
  *
  * Each begins elsewhere and sees the points in another order, so each errs elsewhere: the mean of their
  * scores is surer than any of them (Hansen and Salamon 1990). What is kept is a predictor like any other, as
- * wide as all of them together, so look-ups know nothing of it.
+ * wide as all of them together; where they are convolutions, each is a group of the map (index/map.h).
  */
 #ifndef FREEZELINE_MEMBERS_H
 #define FREEZELINE_MEMBERS_H
