@@ -68,15 +68,19 @@ published() {
     esac
 }
 
-# report NAME OPTIONS: build, then evaluate; what was done before is not done again
+# report NAME OPTIONS: build, then evaluate; what was done before, of the same file with the same options, is not done
+# again
 report() {
     json=$work/$1.json name=$1
     shift
-    [ ! -f "$json" ] || return 0
+    how="$(cksum <"$config") $train $calibrate $requests $*"
+    [ ! -f "$json" ] || [ "$(cat "$work/$name.how")" != "$how" ] || return 0
+    rm -f "$json"
     echo "== $title, $name" >&2
     build/release/freezeline build "$@" --threads "$(nproc)" --train "$train" --calibrate "$calibrate" >"$work/$name.txt"
     [ "$name" != learned ] || set -- "$@" --frontier "$out/$title-frontier.svg"
     build/release/freezeline eval "$@" --data "$requests" --json >"$json.part"
+    echo "$how" >"$work/$name.how"
     mv "$json.part" "$json"
 }
 
