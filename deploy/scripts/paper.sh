@@ -74,7 +74,7 @@ report() {
     json=$work/$1.json name=$1
     shift
     how="$(cksum <"$config") $train $calibrate $requests $*"
-    [ ! -f "$json" ] || [ "$(cat "$work/$name.how")" != "$how" ] || return 0
+    [ ! -f "$json" ] || [ "$(cat "$work/$name.how" 2>/dev/null)" != "$how" ] || return 0
     rm -f "$json"
     echo "== $title, $name" >&2
     build/release/freezeline build "$@" --threads "$(nproc)" --train "$train" --calibrate "$calibrate" >"$work/$name.txt"
