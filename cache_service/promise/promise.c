@@ -10,7 +10,7 @@
 #include "risk.h"
 #include "numbers/shuffle.h"
 
-#define STEPS_PER_EXIT 128 /* rows of a plan: as many as risk_plan has levels */
+#define STEPS_PER_EXIT 512 /* rows of a plan: as many as risk_plan has levels */
 
 /* --- what thresholds do --- */
 

@@ -7,7 +7,8 @@
 
 #include "gap_bound.h"
 
-#define LEVELS 128 /* thresholds that are considered per exit */
+#define LEVELS 512 /* thresholds that are considered per exit */
+#define STRIDE 4   /* as many of them are weighed together: one alone stands for too few points */
 
 /* --- what thresholds do --- */
 
@@ -94,14 +95,15 @@ static int plan_exit(struct exit_plan *out, const struct risk_exit *e, int64_t p
     return FL_OK;
 }
 
-/* What exit k's next level would change: points that come to it from later exits, or that no exit answered.
- * With `take` the level is taken. */
-static struct risk_outcome step_of(struct plan *s, int k, bool take)
+/* What exit k's next `levels` would change: points that come to it from later exits, or that no exit
+ * answered. With `take` they are taken. */
+static struct risk_outcome step_of(struct plan *s, int k, int levels, bool take)
 {
     struct exit_plan *x = &s->exit[k];
     struct risk_outcome o = {0};
+    int to = x->next + levels < x->levels ? x->next + levels : x->levels;
     int64_t j = x->given;
-    for (; j < x->n && (double)x->candidate[j].harm <= x->level[x->next]; j++) {
+    for (; j < x->n && (double)x->candidate[j].harm <= x->level[to - 1]; j++) {
         int64_t i = x->candidate[j].point;
         int32_t before = s->answered[i];
         if (before < k)
@@ -119,13 +121,14 @@ static struct risk_outcome step_of(struct plan *s, int k, bool take)
     }
     if (take) {
         x->given = j;
-        s->now[k] = x->level[x->next++];
+        x->next = to;
+        s->now[k] = x->level[to - 1];
     }
     return o;
 }
 
-/* The exit whose next level saves most time per added harm; where harm does not grow, the one that saves
- * most. -1: every exit has taken its last level. */
+/* The exit whose next STRIDE levels save most time per added harm; where harm does not grow, the one that
+ * saves most. -1: every exit has taken its last level. */
 static int best_step(struct plan *s)
 {
     double best = -INFINITY, least = 1e-9 * (double)s->p->points;
@@ -135,7 +138,7 @@ static int best_step(struct plan *s)
         double worth;
         if (s->exit[k].next >= s->exit[k].levels)
             continue;
-        o = step_of(s, k, false);
+        o = step_of(s, k, STRIDE, false);
         worth = o.saved / (o.harm > least ? o.harm : least);
         if (worth > best) {
             best = worth;
@@ -150,12 +153,15 @@ static int64_t fill_path(struct plan *s, double *path, struct risk_outcome *alon
     struct risk_outcome sum = {0};
     double n = (double)s->p->points;
     int64_t row = 0;
-    for (; row < steps; row++) {
+    for (int k = -1, left = 0; row < steps; row++, left--) {
         struct risk_outcome o;
-        int k = best_step(s);
+        if (left == 0 || s->exit[k].next >= s->exit[k].levels) {
+            k = best_step(s);
+            left = STRIDE;
+        }
         if (k < 0)
             break;
-        o = step_of(s, k, true);
+        o = step_of(s, k, 1, true);
         sum.share += o.share;
         sum.saved += o.saved;
         sum.harm += o.harm;
