@@ -10,6 +10,7 @@
 
 #include "answer_report.h"
 #include "base/clock.h"
+#include "config/address.h"
 #include "deploy/data/picture_list.h"
 #include "deploy/data/input_file.h"
 #include "deploy/tool/arguments.h"
@@ -20,7 +21,8 @@
 #include "deploy/process/running.h"
 #include "deploy/process/served.h"
 
-#define WIDEST 48 /* columns of a file's name */
+#define WIDEST   48   /* columns of a file's name */
+#define REACH_MS 2000 /* for a connection to the broker */
 
 static const struct usage usage = {
     .command = "infer",
@@ -200,13 +202,18 @@ static int ask_file(struct infer *f, int i, struct error *e)
     return rc ? rc : show(f, e);
 }
 
-/* Whether what answers is what the files here describe: names and thresholds are read from them. */
-static void warn_of_others(const struct infer *f)
+/* Fails where the only broker is not up, so that nobody waits for a request's deadline to hear that. Warns
+ * where what answers is not what the files here describe: names and thresholds are read from them. */
+static int look_who_serves(const struct infer *f, struct error *e)
 {
     struct served served;
+    struct error why;
 
+    if (pipeline_brokers(f->pipeline) == 1 && address_reach(f->pipeline->broker.requests, REACH_MS, &why))
+        return error_set(e, FL_UNAVAILABLE, "the broker does not reply: %.400s", why.text);
     if (!served_ask(&served, f->pipeline, &f->model, NULL))
         served_warn(&served, f->pipeline, usage.command);
+    return FL_OK;
 }
 
 static int infer(struct infer *f, struct error *e)
@@ -224,7 +231,8 @@ static int infer(struct infer *f, struct error *e)
         f->asked.built = &f->built;
     if (!(f->asked.scores = calloc((size_t)f->model.classes, sizeof *f->asked.scores)))
         return error_set(e, FL_NOMEM, "no memory");
-    warn_of_others(f);
+    if ((rc = look_who_serves(f, e)))
+        return rc;
     interrupt_catch();
     if (f->many && !f->json)
         answer_print_head(f->width);

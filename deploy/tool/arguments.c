@@ -55,7 +55,8 @@ static const struct argument *find_option(const struct argument *table, const ch
 static int check_range(const struct argument *a, double x, struct error *e)
 {
     if ((a->low != 0 || a->high != 0) && !(x >= a->low && x <= a->high))
-        return error_set(e, FL_USAGE, "--%s %g is out of range: %g to %g", a->name, x, a->low, a->high);
+        return error_set(e, FL_USAGE, "--%s %.15g is out of range: %.15g to %.15g", a->name, x, a->low,
+                         a->high);
     return FL_OK;
 }
 

@@ -89,7 +89,8 @@ static int reach_path(const char *endpoint, const char *path, struct error *e)
     if (!why || address_allowed(endpoint, e))
         return why ? FL_IO : FL_OK;
     if (why == ENOENT)
-        return error_set(e, FL_NOT_FOUND, "%s: there is no such socket: the process that makes it is not up",
+        return error_set(e, FL_NOT_FOUND,
+                         "%s: there is no such socket: the pipeline is not up (`freezeline up` starts it)",
                          endpoint);
     if (why == ECONNREFUSED)
         return error_set(e, FL_UNAVAILABLE, "%s: nobody listens: the process that did is gone", endpoint);

@@ -191,6 +191,7 @@ static void test_usage(void **state)
     assert_int_equal(tool(h, "infer", ""), 2);
     assert_int_equal(tool(h, "bench", "--data cifar10:x --rate 1 --closed 1"), 2);
     assert_int_equal(tool(h, "infer", "--input /nowhere.png"), 1);
+    assert_non_null(strstr(output, "the pipeline is not up (`freezeline up` starts it)"));
     finish(h);
 }
 

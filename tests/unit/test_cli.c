@@ -196,6 +196,7 @@ static void test_bad_files(void **state)
         {"eval -c @/good.yaml --set nonsense=1 --data x", 2, "nonsense"},
         {"logs -c @/good.yaml", 1, "no logs"},
         {"down -c @/good.yaml --drain -1", 2, "out of range"},
+        {"profile tests/data/tiny.onnx --runs 2000000", 2, "--runs 2000000 is out of range: 1 to 1000000"},
     };
     char *record = calloc(1, 3073);
     char path[256];
