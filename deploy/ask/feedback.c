@@ -1,5 +1,6 @@
 /* feedback.c - `freezeline feedback`: true labels of requests that were answered */
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,7 +48,7 @@ static int flush_labels(struct feedback_command *f, struct error *e)
 {
     int rc = f->n ? feedback_send(f->client, f->item, f->n, &f->counts, e) : FL_OK;
     f->n = 0;
-    progress_update(&f->progress, "labels", f->counts.sent, 0, -1);
+    progress_update(&f->progress, "labels", f->counts.sent, 0, NAN);
     return rc;
 }
 

@@ -123,14 +123,18 @@ static const char *percent(double share, char text[16])
 /* Without true labels, audits count as lost where the answer differs: that is never less than accuracy. */
 static void print_losses(const struct epoch_told *t, const struct caches_promise *p, bool labels, FILE *to)
 {
-    char a[16], b[16], c[16], d[16], e[16];
+    const char *what = p->agreement ? "agreement" : "accuracy";
+    char a[16], b[16], c[16], d[16], e[16], certain[16];
+
+    snprintf(certain, sizeof certain, "%g%%", 100 * (p->made ? p->certainty : 0.95));
     if (!t->audits || t->state == EPOCH_COLD)
         return;
-    fprintf(to, "  %" PRIu64 " audits since then: %s lost (%s to %s at any time)", t->audits,
-            percent(mean(t, p), a), percent(t->lower, b), percent(t->upper, c));
-    if (p->made)
-        fprintf(to, ", %s of the budget of %s %s", percent(used(t, p), d), percent(p->max_loss, e),
-                p->agreement ? "agreement" : "accuracy");
+    fprintf(to, "  %" PRIu64 " audits since then: %s lost (%s certain: %s to %s)", t->audits,
+            percent(mean(t, p), a), certain, percent(t->lower, b), percent(t->upper, c));
+    if (p->made && t->lower <= p->max_loss && p->max_loss < t->upper)
+        fprintf(to, ", too few to tell whether it is within %s of %s", percent(p->max_loss, e), what);
+    else if (p->made)
+        fprintf(to, ", %s of the budget of %s %s", percent(used(t, p), d), percent(p->max_loss, e), what);
     fprintf(to, "%s\n", p->made && !p->agreement && !labels ? " (no true labels: by agreement)" : "");
 }
 

@@ -314,13 +314,13 @@ static void print_near(const struct status *s, const struct status_row *row, int
         const struct process_status *t = row[i].told;
         if (!t || t->role != ROLE_STAGE || !t->last.exits)
             continue;
-        printf("%s looks up itself", row[i].role);
+        printf("%s looks up in shared memory", row[i].role);
         for (int k = 0, first = 1; k < s->reply->n_exits; k++)
             if (t->last.exits >> k & 1) {
                 printf("%s%s", first ? " at " : ", ", s->model ? model_shape_exit(s->model, k) : "an exit");
                 first = 0;
             }
-        printf(", in the caches of epoch %llu\n", (unsigned long long)t->last.epoch);
+        printf(", the caches of epoch %llu\n", (unsigned long long)t->last.epoch);
     }
 }
 

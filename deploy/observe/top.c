@@ -125,7 +125,7 @@ static void print_process(FILE *to, const struct top *t, const struct process_st
         fprintf(to, "  %u caches  epoch %llu%s", p->caches.loaded, (unsigned long long)p->last.epoch,
                 t->pipeline->redis.endpoint && !p->last.redis_up ? "  Redis is gone" : "");
     if (p->role == ROLE_STAGE && p->last.exits)
-        fprintf(to, "  looks up itself at %d exit%s  epoch %llu", __builtin_popcount(p->last.exits),
+        fprintf(to, "  looks up in shared memory at %d exit%s  epoch %llu", __builtin_popcount(p->last.exits),
                 p->last.exits & (p->last.exits - 1) ? "s" : "", (unsigned long long)p->last.epoch);
     fputc('\n', to);
 }

@@ -40,8 +40,7 @@
 
 static const struct usage usage = {
     .command = "rollout",
-    .summary = "Tries the pipeline file, the model and the built caches as they are now beside the pipeline "
-               "that serves; takes them when they are no worse, and leaves them when they are.",
+    .summary = "Tries the files as they are now beside what serves; takes them if they are no worse.",
     .notes =
         "A second pipeline comes up beside, in STATE/rollout: that takes memory and cores for both. Where\n"
         "the pipeline runs on other hosts, it is brought to the same ones, with ports from --port on.\n"

@@ -59,12 +59,16 @@ static void draw_bar(struct progress *p, double share, const char *left, const c
     fflush(p->to);
 }
 
-/* "3 of 12 requests", "10.0 of 12.0 s" */
+/* "3 of 12 requests", "10.0 of 12.0 s"; "3" where nobody knows of how many */
 static void print_line(const struct progress *p, int64_t done, int64_t total, double share)
 {
     double parts = p->parts > 0 ? p->parts : 1;
     int digits = p->parts > 0;
 
+    if (total <= 0) {
+        fprintf(p->to, "%s%s: %lld ", p->terminal ? "\r\033[K" : "", p->phase, (long long)done);
+        return;
+    }
     fprintf(p->to, "%s: %.*f of %.*f%s%s (%d%%) ", p->phase, digits, (double)done / parts, digits,
             (double)total / parts, p->unit ? " " : "", p->unit ? p->unit : "", (int)(100 * share));
 }
@@ -79,7 +83,7 @@ void progress_update(struct progress *p, const char *phase, int64_t done, int64_
         begin_phase(p, phase, done);
     now = clock_ns();
     share = share < 0 ? 0 : share > 1 ? 1 : share;
-    if (done < total && now - p->drawn_ns < (p->terminal ? 100 * NS_PER_MS : 10 * NS_PER_S))
+    if ((done < total || total <= 0) && now - p->drawn_ns < (p->terminal ? 100 * NS_PER_MS : 10 * NS_PER_S))
         return;
     p->drawn_ns = now;
     time_left(p, done, total, now, left, sizeof left);
@@ -87,10 +91,11 @@ void progress_update(struct progress *p, const char *phase, int64_t done, int64_
         snprintf(shown, sizeof shown, "%.4g ", number);
     if (*p->note)
         snprintf(shown + strlen(shown), sizeof shown - strlen(shown), "%s ", p->note);
-    if (p->terminal) {
+    if (p->terminal && total > 0) {
         draw_bar(p, share, left, shown);
-    } else {
-        print_line(p, done, total, share);
-        fprintf(p->to, "%s%s\n", shown, left);
+        return;
     }
+    print_line(p, done, total, share);
+    fprintf(p->to, "%s%s%s", shown, left, p->terminal ? "" : "\n");
+    fflush(p->to);
 }

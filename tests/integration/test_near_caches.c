@@ -242,7 +242,7 @@ static void test_stages_answer_from_the_memory_of_their_cache_service(void **sta
     assert_int_equal(json_array_size(json_object_get(near, "exits")), 1);
     json_decref(root);
     tool_ok(w.h, "status", "");
-    assert_said("stage0.0 looks up itself at exit1, in the caches of epoch 1");
+    assert_said("stage0.0 looks up in shared memory at exit1, the caches of epoch 1");
 
     build(w.h, 6, true, 2);
     harness_signal(w.h, w.cache, SIGHUP);

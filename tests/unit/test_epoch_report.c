@@ -73,11 +73,13 @@ static void what_serves_is_said_with_its_losses(void **state)
     (void)state;
     learner(EPOCH_SERVING);
     says("learner0, serving: epoch 7 serves for 12 s\n", true);
-    says("4000 audits since then: 0.50% lost (0.20% to 0.90% at any time), 50.00% of the budget of 1.00% "
+    says("4000 audits since then: 0.50% lost (95% certain: 0.20% to 0.90%), 50.00% of the budget of 1.00% "
          "agreement",
          true);
     says("threshold      1.5  answers  60.00% of all requests  loses   0.50%", true);
     says("threshold      off  answers   0.00%", true);
+    learner(EPOCH_SERVING)->upper = 0.02;
+    says("(95% certain: 0.20% to 2.00%), too few to tell whether it is within 1.00% of agreement", true);
     learner(EPOCH_TIGHTENED);
     says("tightened after an alarm", true);
     learner(EPOCH_OFF);

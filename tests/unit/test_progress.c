@@ -38,10 +38,27 @@ static void test_units(void **state)
     shows("s", 10, 125, "load: 12.5 of 12.5 s (100%) \n");
 }
 
+/* Each batch of labels from a pipe of unknown length is no line of its own. */
+static void test_nobody_knows_of_how_many(void **state)
+{
+    struct progress p;
+    FILE *to = tmpfile();
+    (void)state;
+
+    assert_non_null(to);
+    progress_open(&p, to);
+    for (int done = 0; done < 1000; done++)
+        progress_update(&p, "labels", done, 0, NAN);
+    progress_close(&p);
+    assert_true(ftell(to) < 100);
+    fclose(to);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_units),
+        cmocka_unit_test(test_nobody_knows_of_how_many),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
