@@ -11,8 +11,8 @@
 /* Two sizes tell what any message costs from what each byte adds. */
 #define HOP_SMALL_BYTES 4096
 #define HOP_LARGE_BYTES 262144
-#define HOP_BURST       8    /* messages that may be on their way */
-#define HOP_WAIT_MS     5000 /* a message that takes longer is lost */
+#define HOP_BURST       8     /* messages that may be on their way */
+#define HOP_WAIT_MS     30000 /* a message that takes longer is lost: other work may keep all cores busy */
 
 struct hop;
 
