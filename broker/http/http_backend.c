@@ -13,7 +13,7 @@
 #define MODEL_OLD    (10 * NS_PER_S) /* a request that finds it so old waits for what the broker tells now */
 #define GRACE_MS     2000 /* after its deadline at the latest, an answer that says so should be here */
 #define OVERDUE_LOOK (NS_PER_S / 5)
-#define GATHER       16 /* requests that one wake of the broker may wait for */
+#define GATHER       64 /* requests that one wake of the broker may wait for */
 
 static const uint64_t age[HTTP_QUESTIONS] = {NS_PER_S / 10, NS_PER_S / 4}; /* of replies that are fresh */
 

@@ -6,6 +6,8 @@
 #include <zlib.h>
 
 #define FIRST_BYTES 4096
+#define SPARES      64        /* calls that are kept for the next ones, .. */
+#define SPARE_BYTES 16384     /* .. with bodies of so much room at most */
 #define RETRY_MS    1000      /* where nobody knows better */
 #define ANY_FORMAT  (15 + 32) /* zlib's: gzip or deflate, as its head says */
 
@@ -28,8 +30,65 @@ void http_call_free(struct http_call *c)
     drop_body(c);
     oip_request_release(&c->request);
     free(c->row);
-    free(c->scores);
     json_text_free(&c->reply.text);
+}
+
+struct http_call *http_call_new(struct http_memory *memory, const struct http_route *route)
+{
+    struct http_call *c = memory->spare;
+    char *body = c ? c->body : NULL;
+    size_t room = body ? c->room : 0;
+    if (c) {
+        memory->spare = c->after;
+        memory->spares--;
+    } else if (!(c = malloc(sizeof *c))) {
+        return NULL;
+    }
+    http_call_begin(c, memory, route);
+    if (room > memory->most - memory->used) {
+        free(body);
+        return c;
+    }
+    c->body = body;
+    c->room = room;
+    memory->used += room;
+    return c;
+}
+
+/* A body of the usual size stays with the call. */
+void http_call_end(struct http_call *c)
+{
+    struct http_memory *memory = c->memory;
+    char *body = c->body;
+    size_t room = c->room;
+    if (room > SPARE_BYTES || memory->spares >= SPARES)
+        body = NULL;
+    if (body) {
+        memory->used -= room;
+        c->body = NULL;
+        c->room = 0;
+    }
+    http_call_free(c);
+    if (memory->spares >= SPARES) {
+        free(c);
+        return;
+    }
+    c->body = body;
+    c->room = room;
+    c->after = memory->spare;
+    memory->spare = c;
+    memory->spares++;
+}
+
+void http_memory_free(struct http_memory *memory)
+{
+    for (struct http_call *c = memory->spare, *after; c; c = after) {
+        after = c->after;
+        free(c->body);
+        free(c);
+    }
+    memory->spare = NULL;
+    memory->spares = 0;
 }
 
 /* Room for `n` bytes. */
@@ -118,6 +177,7 @@ static int unpack_body(struct http_call *c)
 int http_call_read(struct http_call *c, const struct oip_model *m, const struct pipeline *p)
 {
     const char *body;
+    size_t rows;
     int rc;
     if (c->error.code)
         return c->error.code;
@@ -130,10 +190,10 @@ int http_call_read(struct http_call *c, const struct oip_model *m, const struct 
     if (rc)
         return rc;
     c->classes = (int)tensor_count(&m->output.tensor);
-    c->row = calloc((size_t)c->request.rows, sizeof *c->row);
-    c->scores = calloc((size_t)c->request.rows * (size_t)c->classes, sizeof *c->scores);
-    if (!c->row || !c->scores)
+    rows = (size_t)c->request.rows;
+    if (!(c->row = malloc(rows * (sizeof *c->row + (size_t)c->classes * sizeof *c->scores))))
         return error_set(&c->error, FL_NOMEM, "out of memory for the answer");
+    c->scores = (float *)(void *)(c->row + rows);
     return FL_OK;
 }
 
@@ -162,9 +222,12 @@ void http_call_answer(struct http_call *c, const struct answer *a, const float *
                                  .one_hot = !whole};
     memcpy(c->row[i].variant, a->variant, sizeof a->variant);
     c->row[i].trace = a->trace;
-    if (whole)
+    if (whole) {
         memcpy(to, scores, (size_t)n * sizeof *to);
-    else if (a->label >= 0 && a->label < c->classes)
+        return;
+    }
+    memset(to, 0, (size_t)c->classes * sizeof *to);
+    if (a->label >= 0 && a->label < c->classes)
         to[a->label] = 1;
 }
 

@@ -9,10 +9,12 @@
 #include "http_route.h"
 #include "broker/oip/oip_response.h"
 
-/* What bodies take, all together. */
+/* What bodies take, all together; and calls that ended, whose memory serves the next ones. */
 struct http_memory {
     size_t used, most;
     size_t most_of_one;
+    struct http_call *spare; /* list, by `after` */
+    int spares;
 };
 
 enum http_coding { CODING_PLAIN, CODING_GZIP, CODING_DEFLATE };
@@ -53,8 +55,8 @@ struct http_call {
 
     struct oip_request request;
     struct oip_model model;
-    struct oip_row *row;
-    float *scores; /* rows x classes */
+    struct oip_row *row; /* where the row was answered */
+    float *scores;       /* rows x classes; behind the rows in their memory */
     int classes;
     uint64_t began_ns;          /* when its body was whole; 0: not an inference */
     uint64_t first_id;          /* of the requests to the broker, one a row, which count up */
@@ -70,6 +72,12 @@ struct http_call {
     struct http_reply reply;
 };
 
+/* NULL: out of memory. End it by http_call_end. */
+struct http_call *http_call_new(struct http_memory *memory, const struct http_route *route);
+void http_call_end(struct http_call *c);
+/* Once all calls have ended. */
+void http_memory_free(struct http_memory *memory);
+/* The same in the caller's own memory. */
 void http_call_begin(struct http_call *c, struct http_memory *memory, const struct http_route *route);
 void http_call_free(struct http_call *c);
 

@@ -35,7 +35,11 @@
 #define CONNECTION_BYTES (16 << 10)
 #define SLEEP_MS         200
 #define HELD_NS          (200 * NS_PER_US) /* the longest sleep while a connection is not suspended that waits */
-#define GOODBYE_NS       (NS_PER_S / 2)    /* how long closing waits for replies to leave */
+/* While a run of libmicrohttpd's loop brings so many requests, another one follows before answers are looked
+ * for: the broker is woken for all of them together. */
+#define MANY       4
+#define MOST_RUNS  8
+#define GOODBYE_NS (NS_PER_S / 2) /* how long closing waits for replies to leave */
 
 struct http_door {
     const struct pipeline *pipeline;
@@ -143,10 +147,9 @@ static struct http_call *begin(struct http_door *d, struct MHD_Connection *conne
 {
     struct http_route route = http_route(method, path, d->pipeline->name);
     const char *accept;
-    struct http_call *c = malloc(sizeof *c);
+    struct http_call *c = http_call_new(&d->server.memory, &route);
     if (!c)
         return NULL;
-    http_call_begin(c, &d->server.memory, &route);
     c->connection = connection;
     accept = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_ACCEPT);
     c->open_metrics = accept && strstr(accept, "application/openmetrics-text");
@@ -205,8 +208,7 @@ static void on_completed(void *arg, struct MHD_Connection *connection, void **st
     if (!c)
         return;
     http_backend_forget(d->server.backend, c);
-    http_call_free(c);
-    free(c);
+    http_call_end(c);
     *state = NULL;
 }
 
@@ -268,7 +270,9 @@ static void look_around(struct http_door *d)
                               {.fd = http_backend_fd(d->server.backend), .events = POLLIN},
                               {.fd = d->wake_fd, .events = POLLIN}};
     struct timespec most = most_sleep(d);
-    if (ppoll(fds, FDS, &most, NULL) <= 0)
+    int n = ppoll(fds, FDS, &most, NULL);
+    d->server.idle = !n && most.tv_nsec;
+    if (n <= 0)
         return;
     if (fds[REPLIES].revents)
         http_server_hear(&d->server);
@@ -278,10 +282,14 @@ static void look_around(struct http_door *d)
 
 static void turn(struct http_door *d)
 {
-    uint64_t now = clock_ns();
+    uint64_t now = clock_ns(), sent;
+    int runs = 0;
     d->server.busy = d->server.held = false;
     d->reading = NULL;
-    MHD_run(d->daemon);
+    do {
+        sent = d->server.sent;
+        MHD_run(d->daemon);
+    } while (d->server.sent - sent >= MANY && ++runs < MOST_RUNS);
     http_callers_shut_slow(&d->callers, (uint64_t)d->pipeline->broker.http_timeout_ms * NS_PER_MS, now);
     http_access_look(&d->access, now);
     http_server_turn(&d->server);

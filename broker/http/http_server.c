@@ -11,7 +11,9 @@
 #include "broker/page/page.h"
 
 #define LIVE_NS (NS_PER_S * 2 / 5) /* between two events for those who watch */
-#define HOLD_NS (200 * NS_PER_US) /* a connection whose answer takes longer is suspended */
+/* A connection whose answer takes longer is suspended; the second, while other things happen. */
+#define HOLD_NS      (200 * NS_PER_US)
+#define HOLD_MOST_NS (2 * NS_PER_MS)
 
 /* ---- replies ---- */
 
@@ -192,10 +194,12 @@ static void suspend(struct http_call *c)
 }
 
 /* Suspending takes libmicrohttpd four system calls. So an answer is waited for without, for a moment: then
- * this is called at each turn. */
+ * this is called at each turn. The moment is longer while the thread has much else to do, the answer being
+ * one of many. */
 static void hold(struct http_server *h, struct http_call *c)
 {
-    if (clock_ns() - c->began_ns < HOLD_NS)
+    uint64_t ns = clock_ns() - c->began_ns;
+    if (ns < HOLD_NS || (!h->idle && ns < HOLD_MOST_NS))
         h->held = true;
     else
         suspend(c);
@@ -212,6 +216,7 @@ static void infer(struct http_server *h, struct http_call *c)
     if (!c->error.code && !http_backend_model(h->backend, &model, &c->error) &&
         !http_call_read(c, &model, h->pipeline)) {
         http_backend_send(h->backend, c);
+        h->sent++;
         if (c->left) {
             h->held = true;
             return;
@@ -377,5 +382,6 @@ int http_server_open(struct http_server *h, const struct pipeline *p, struct err
 void http_server_close(struct http_server *h)
 {
     http_backend_free(h->backend);
+    http_memory_free(&h->memory);
     live_free(h->live);
 }

@@ -18,7 +18,9 @@ struct http_server {
     struct live *live;
     uint64_t told_ns; /* when those who watch were told last */
     uint64_t spans;   /* the last that was given to a trace */
-    bool ends; /* the broker goes away: nothing waits any more, connections close with their next reply */
+    bool ends;     /* the broker goes away: nothing waits any more, connections close with their next reply */
+    uint64_t sent; /* inferences */
+    bool idle;     /* the thread slept its time out: nothing came */
     /* since these were set false: */
     bool busy; /* connections have bytes or replies that libmicrohttpd may go on with at once */
     bool held; /* connections that are not suspended wait for answers */

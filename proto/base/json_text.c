@@ -114,18 +114,45 @@ void json_text_string(struct json_text *t, const char *s)
     json_text_bytes(t, "\"", 1);
 }
 
+/* As "%.9g" has it, where that writes no exponent. Such a float times a power of ten up to 10^12 is exact as
+ * a double, so that one rounding gives the nine digits. 0: it is another one. */
+static size_t print_float(char *to, float f)
+{
+    static const double ten[] = {1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12};
+    double x = fabs((double)f);
+    char digits[16], *at = digits + sizeof digits, *out = to;
+    int places = 12;
+    uint64_t n;
+
+    if (!(x >= 1e-4 && x < 999999999)) {
+        *to = '0';
+        return x == 0 && !signbit(f);
+    }
+    while (places && x * ten[places] >= 1e9)
+        places--;
+    n = (uint64_t)llrint(x * ten[places]);
+    for (; places && !(n % 10); places--)
+        n /= 10;
+    for (int i = 0; n || i <= places; i++, n /= 10) {
+        if (i == places && i)
+            *--at = '.';
+        *--at = (char)('0' + n % 10);
+    }
+    *out = '-';
+    out += f < 0;
+    memcpy(out, at, (size_t)(digits + sizeof digits - at));
+    return (size_t)(out - to) + (size_t)(digits + sizeof digits - at);
+}
+
 void json_text_float(struct json_text *t, float f)
 {
     char text[32];
-    int n;
+    size_t n;
     if (!isfinite(f))
         f = isnan(f) ? 0 : f > 0 ? FLT_MAX : -FLT_MAX;
-    if (f > 0 && f < 1e6f && f == (float)(uint32_t)f) { /* many are 1, and printing takes long */
-        json_text_number(t, (uint32_t)f);
-        return;
-    }
-    n = snprintf(text, sizeof text, "%.9g", (double)f);
-    json_text_bytes(t, text, (size_t)n);
+    if (!(n = print_float(text, f)))
+        n = (size_t)snprintf(text, sizeof text, "%.9g", (double)f);
+    json_text_bytes(t, text, n);
 }
 
 void json_text_free(struct json_text *t)

@@ -332,6 +332,38 @@ static void test_bad_requests(void **state)
 
 /* ---- responses ---- */
 
+static void assert_printed(float f)
+{
+    struct json_text t = {.at = NULL};
+    char wanted[40];
+    snprintf(wanted, sizeof wanted, "%.9g", (double)f);
+    json_text_float(&t, f);
+    json_text_bytes(&t, "", 1);
+    assert_string_equal(t.at, wanted);
+    json_text_free(&t);
+}
+
+/* Whatever the float: nine digits tell it from all others. */
+static void test_floats_as_text(void **state)
+{
+    static const float odd[] = {
+        0,      -0.0f,   1,         -1,       0.1f,        0.5f, 1e-4f,       9.9999997e-5f,
+        1e-3f,  1e9f,    999999940, 1e-38f,   99999.9999f, 1e6f, 123456.789f, -0.25f,
+        1e-45f, FLT_MAX, -FLT_MAX,  16777216, 0.0625f,     1e8f, 9.99999999f, 0.000999999999f};
+    uint32_t bits = 1;
+    (void)state;
+    for (size_t i = 0; i < sizeof odd / sizeof *odd; i++)
+        assert_printed(odd[i]);
+    for (int i = 0; i < 200000; i++) {
+        float f;
+        bits = bits * 1664525 + 1013904223;
+        memcpy(&f, &bits, sizeof f);
+        if (isfinite(f))
+            assert_printed(f);
+        assert_printed(ldexpf((float)(bits >> 8), -(int)(bits & 31) - 8));
+    }
+}
+
 static json_t *parsed(const struct json_text *t, size_t n)
 {
     json_error_t why;
@@ -691,6 +723,7 @@ static void test_statuses(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_floats_as_text),
         cmocka_unit_test(test_floats),
         cmocka_unit_test(test_all_floats_come_back),
         cmocka_unit_test(test_nested_is_flat),
