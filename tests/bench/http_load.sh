@@ -7,8 +7,9 @@
 # as many bytes as the pipeline does, and to a server of libmicrohttpd that does nothing else (bench_echo): what the door
 # can reach at most. All three are pinned to core 0, the load to core 1; beside requests a second stands what each took
 # of its core, which other load on the machine changes less. The pipeline answers from its response cache: what is
-# measured is the door and the broker, not a network. Then 8 connections, in turn alone, beside 1,000 that are idle and
-# 200 that send a byte every half a second each, and while nginx has all those: what the crowd's own process costs.
+# measured is the door and the broker, not a network. Then 8 connections, four times as many rounds of a second: alone,
+# beside 1,000 that are idle and 200 that send a byte every half a second each, and while nginx has all those: what the
+# crowd's own process costs. The three take turns within each round, and ratios are of one round.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 rounds=${1:-5} seconds=${2:-3}
@@ -80,39 +81,58 @@ for of in "ratio to nginx" "of the core"; do
     echo "$of, median: $(sed "s/.*$of \([0-9.]*\).*/\1/" "$work/ratios" | middle)"
 done
 
+# Told an address, the crowd leaves where it was and comes there; told nothing, it goes home.
 cat >"$work/crowd.py" <<'EOF'
-import resource, socket, sys, time
+import resource, select, socket, sys, time
 resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096))
-host, port = sys.argv[1].split(":")
-idle = [socket.create_connection((host, int(port))) for _ in range(1000)]
-slow = [socket.create_connection((host, int(port))) for _ in range(200)]
-for s in slow:
-    s.sendall(b"POST /v2/models/tiny/infer HTTP/1.1\r\nHost: x\r\nContent-Length: 3072\r\n\r\n")
-print("there", flush=True)
-turn = 0
-while True:  # each on its own, as strangers are
-    try: slow[turn % len(slow)].sendall(b"0")
-    except OSError: pass
-    turn += 1
-    time.sleep(0.5 / len(slow))
+everybody, slow, turn = [], [], 0
+while True:
+    if not select.select([sys.stdin], [], [], 0.5 / len(slow) if slow else None)[0]:
+        try: slow[turn % len(slow)].sendall(b"0")  # each on its own, as strangers are
+        except OSError: pass
+        turn += 1
+        continue
+    line = sys.stdin.readline()
+    if not line: break
+    for s in everybody: s.close()
+    host, _, port = line.strip().partition(":")
+    everybody = [socket.create_connection((host, int(port))) for _ in range(1200)] if port else []
+    slow = everybody[1000:]
+    for s in slow: s.sendall(b"POST /v2/models/tiny/infer HTTP/1.1\r\nHost: x\r\nContent-Length: 3072\r\n\r\n")
+    time.sleep(0.2)
+    print("there", flush=True)
 EOF
-# beside ADDRESS: 8 connections to the pipeline while the crowd is there
+coproc CROWD { exec python3 "$work/crowd.py"; }
+pids+=("$CROWD_PID")
+# beside ADDRESS: as load, of 8 connections to the pipeline while the crowd is at that address
 beside() {
-    local crowd
-    python3 "$work/crowd.py" "$1" >"$work/crowd" & crowd=$!
-    until grep -q there "$work/crowd"; do sleep 0.1; done
+    echo "$1" >&"${CROWD[1]}"
+    read -r _ <&"${CROWD[0]}"
     load "$broker" "$ours" /v2/models/tiny/infer 8
-    kill $crowd && wait $crowd 2>/dev/null || :
 }
-echo "8 connections: p99 alone, beside 1,000 idle and 200 slow ones, and while those are at nginx"
-for i in $(seq "$rounds"); do
-    read -r _ alone _ _ < <(load "$broker" "$ours" /v2/models/tiny/infer 8)
-    read -r _ with bad _ < <(beside "$ours")
-    read -r _ there _ _ < <(beside "127.0.0.1:$port")
-    awk -v i="$i" -v a="$alone" -v b="$with" -v c="$there" -v bad="$bad" \
-        'BEGIN { printf "round %d: %d us alone, %d us beside, %d us elsewhere, ", i, a, b, c
-                 printf "ratio to alone %.2f, to elsewhere %.2f (errors %d)\n", b / a, b / c, bad }' | tee -a "$work/crowds"
+seconds=1
+places=("" "$ours" "127.0.0.1:$port")
+for i in $(seq $((4 * rounds))); do
+    for turn in 0 1 2; do
+        at=$(((i + turn) % 3))
+        beside "${places[at]}" >"$work/one"
+        echo "$i $at $(cat "$work/one")" >>"$work/crowds"
+    done
 done
-for of in alone elsewhere; do
-    echo "ratio to $of, median: $(sed "s/.*to $of \([0-9.]*\).*/\1/" "$work/crowds" | middle)"
-done
+python3 - "$work/crowds" <<'EOF'
+import math, sys
+rows = {}
+for line in open(sys.argv[1]):
+    i, at, _, p99, bad, core = line.split()
+    rows.setdefault(int(i), {})[int(at)] = (float(p99), float(core), int(bad))
+def tell(what, ratios):
+    r, n = sorted(ratios), len(ratios)
+    k = max(0, int(n / 2 - 0.98 * math.sqrt(n)))  # between which the median is at 95%, by order
+    print("%s: median %.3f [%.3f .. %.3f], quarters %.3f, %.3f" % (what, r[n // 2], r[k], r[n - 1 - k], r[n // 4], r[3 * n // 4]))
+print("8 connections: p99 in us (us of the core) alone, beside 1,000 idle and 200 slow ones, while those are at nginx")
+for i, r in sorted(rows.items()):
+    print("round %d: %s (errors %d)" % (i, ", ".join("%.0f (%.1f)" % r[at][:2] for at in range(3)), sum(v[2] for v in r.values())))
+for k, what in enumerate(("p99", "the core")):
+    for other, name in ((0, "alone"), (2, "elsewhere")):
+        tell("%s, to %s" % (what, name), [r[1][k] / r[other][k] for r in rows.values()])
+EOF
