@@ -70,14 +70,13 @@ static void go_on(struct siege *s, struct trial *t)
 
 /* ---- too many requests ---- */
 
+/* Anew for each trial: other work on the machine changes it. */
 static void measure_capacity(struct siege *s)
 {
     const struct account *a;
     uint64_t from;
     double p50, p99, seconds = s->quick ? 1.5 : MEASURE_S;
 
-    if (s->capacity > 0)
-        return;
     steady_load_pace(siege_load(s), 0, CLOSED);
     siege_wait(s, 0.5, NULL);
     from = clock_ns();
