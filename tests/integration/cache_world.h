@@ -24,7 +24,7 @@
 #include "wire/frames.h"
 
 enum { DIM = 12, CLASSES = 3, MISSING = 2, TRAIN = 300, CALIBRATE = 120, EXITS = 2, SERVICES = 2 };
-#define PATIENCE_NS (20 * NS_PER_S)
+#define PATIENCE_NS (60 * NS_PER_S)
 
 static char bin_dir[1024]; /* where freezeline-cache is */
 

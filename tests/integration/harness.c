@@ -408,7 +408,7 @@ void harness_random(float *to, int64_t n, uint64_t seed)
 
 static void end_all(struct harness *h)
 {
-    uint64_t end = clock_ns() + 20 * NS_PER_S;
+    uint64_t end = clock_ns() + PATIENCE_NS;
     for (int i = h->n - 1; i >= 0; i--)
         if (!has_ended(&h->process[i])) {
             kill(h->process[i].pid, SIGCONT);

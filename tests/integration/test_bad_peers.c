@@ -155,7 +155,7 @@ static void test_a_worker_that_fails_at_once_does_not_get_all(void **state)
     client = harness_client(h);
     s = harness_status(client);
     start_failing(&f, harness_pipeline(h), find(&s, 2, 0));
-    harness_until(links_are_there, client, 20, "links to the failing worker");
+    harness_until(links_are_there, client, 60, "links to the failing worker");
     ask_many(client, 1, by);
     assert_int_equal(by[0], 0);
     assert_in_range(atomic_load(&f.jobs), 3,

@@ -84,7 +84,7 @@ for c in broker cache stage0 stage1; do
     as_pod my-net-$c-0 "$prepare" "$command" >>log.$c 2>&1 &
 done
 ask() { /opt/freezeline/bin/freezeline "$@" -c /etc/freezeline/pipeline.yaml; }
-for i in $(seq 100); do
+for i in $(seq 300); do
     ask status 2>/dev/null | grep -q '^my_net: ready\|^My_Net: ready' && break
     sleep 0.2
 done
@@ -94,7 +94,7 @@ ask bench --no-warm-up --closed 2 --requests 20 --data cifar10:requests.bin --js
 INSIDE
 runs() {
     for c in broker cache stage0 stage1; do commands $c >commands.$c; done
-    cp -R . /dev/shm/k8s-$$ && cd /dev/shm/k8s-$$ && timeout 100 unshare --mount --net --pid --fork --kill-child --mount-proc sh inside.sh
+    cp -R . /dev/shm/k8s-$$ && cd /dev/shm/k8s-$$ && timeout 200 unshare --mount --net --pid --fork --kill-child --mount-proc sh inside.sh
     rc=$?
     tail -n 5 log.* 2>/dev/null
     cd "$work" && rm -rf /dev/shm/k8s-$$

@@ -43,7 +43,7 @@ ask() {
 exemplars() {
     trace=$(curl -sS --noproxy '*' "http://127.0.0.1:$port/api/v1/query_exemplars?query=freezeline_http_inference_seconds_bucket&start=$(($(date +%s) - 600))&end=$(($(date +%s) + 60))" |
         grep -oE '"trace_id":"[0-9a-f]{32}"' | head -n 1 | cut -d'"' -f4)
-    [ -n "$trace" ] && for _ in $(seq 100); do
+    [ -n "$trace" ] && for _ in $(seq 300); do
         grep -q "\"traceId\":\"$trace\"" "$work/state/traces.jsonl" && return 0
         sleep 0.3
     done
@@ -69,7 +69,7 @@ scrape() {
     NO_PROXY='*' prometheus --config.file="$work/prometheus.yml" --storage.tsdb.path="$work/tsdb" \
         --enable-feature=exemplar-storage --web.listen-address="127.0.0.1:$port" >"$work/prometheus.log" 2>&1 &
     prometheus=$!
-    for _ in $(seq 100); do
+    for _ in $(seq 300); do
         query 'freezeline_requests_answered_total' 2>/dev/null | grep -q '"value":\[[0-9.]*,"[1-9]' && return 0
         sleep 0.3
     done

@@ -226,7 +226,7 @@ static void test_stages_answer_from_the_memory_of_their_cache_service(void **sta
     json_t *root, *process, *near = NULL;
     size_t i;
     (void)state;
-    harness_until(stage_has_epoch, &w, 20, "near caches");
+    harness_until(stage_has_epoch, &w, 60, "near caches");
     for (int k = 0; k < 20; k++) {
         struct answer a = ask(w.client);
         is_near(&a, 3, 1);
@@ -248,12 +248,12 @@ static void test_stages_answer_from_the_memory_of_their_cache_service(void **sta
     harness_signal(w.h, w.cache, SIGHUP);
     w.label = 6;
     w.epoch = 2;
-    harness_until(answers_with_label, &w, 20, "the answer of the other build");
+    harness_until(answers_with_label, &w, 60, "the answer of the other build");
     for (int k = 0; k < 5; k++) {
         struct answer a = ask(w.client);
         is_near(&a, 6, 2);
     }
-    harness_until(stage_has_epoch, &w, 20, "the other epoch in status");
+    harness_until(stage_has_epoch, &w, 60, "the other epoch in status");
     assert_int_equal(beat_of(&w, ROLE_CACHE).lookups, 0);
     down(&w);
 }
@@ -264,12 +264,12 @@ static void test_no_response_of_old_near_caches_stays(void **state)
 {
     struct near_world w = up(YAML_WITH("placement: near", NO_UPDATES, ", response_cache_mb: 1"), 3, true);
     (void)state;
-    harness_until(stage_has_epoch, &w, 20, "near caches");
+    harness_until(stage_has_epoch, &w, 60, "near caches");
     for (int k = 0; k < 10; k++) {
         w.label = k;
         build(w.h, k, true, 1);
         harness_signal(w.h, w.cache, SIGHUP);
-        harness_until(answers_with_label, &w, 20, "the answer of the newest build");
+        harness_until(answers_with_label, &w, 60, "the answer of the newest build");
     }
     down(&w);
 }
@@ -284,11 +284,11 @@ static void test_audits_are_answered_at_their_hit(void **state)
     for (int k = 0; k < 2; k++) {
         struct near_world w = up(yaml[k], 3, true);
         struct status_reply s;
-        harness_until(service_is_known, &w, 20, "a cache service");
-        harness_until(answers_with_label, &w, 20, "a hit");
+        harness_until(service_is_known, &w, 60, "a cache service");
+        harness_until(answers_with_label, &w, 60, "a hit");
         for (int i = 0; i < AUDITS; i++)
             assert_int_equal(ask(w.client).exit, 0);
-        harness_until(audits_are_done, &w, 20, "the truth about the audits");
+        harness_until(audits_are_done, &w, 60, "the truth about the audits");
         s = harness_status(w.client);
         assert_int_equal(s.audits_dropped, 0);
         assert_int_equal(s.in_flight, 0);
@@ -303,18 +303,18 @@ static void test_a_service_that_is_gone_leaves_its_caches_for_a_while(void **sta
     struct near_world w = up(YAML("placement: near, near_keep_ms: 2000", NO_UPDATES), 3, true);
     struct answer a;
     (void)state;
-    harness_until(stage_has_epoch, &w, 20, "near caches");
+    harness_until(stage_has_epoch, &w, 60, "near caches");
     harness_signal(w.h, w.cache, SIGKILL);
     harness_wait(w.h, w.cache);
     a = ask(w.client);
     is_near(&a, 3, 1);
-    harness_until(is_answered_by_the_network, &w, 20, "an answer without caches");
+    harness_until(is_answered_by_the_network, &w, 60, "an answer without caches");
     harness_expect(w.h, w.cache + 2, "cache service has been gone for 2000 ms", 1);
-    harness_until(stage_has_none, &w, 20, "no near caches in status");
+    harness_until(stage_has_none, &w, 60, "no near caches in status");
     build(w.h, 4, true, 2);
     w.cache = harness_cache(w.h, 0);
     w.epoch = 2;
-    harness_until(stage_has_epoch, &w, 20, "the caches of the service that came back");
+    harness_until(stage_has_epoch, &w, 60, "the caches of the service that came back");
     a = ask(w.client);
     is_near(&a, 4, 2);
     down(&w);
@@ -327,11 +327,11 @@ static void test_a_service_that_was_silent_has_its_caches_used_again(void **stat
     struct near_world w = up(YAML("placement: near, near_keep_ms: 0", NO_UPDATES), 3, true);
     struct answer a;
     (void)state;
-    harness_until(stage_has_epoch, &w, 20, "near caches");
+    harness_until(stage_has_epoch, &w, 60, "near caches");
     harness_signal(w.h, w.cache, SIGSTOP);
-    harness_until(stage_has_none, &w, 20, "no near caches while nobody speaks for them");
+    harness_until(stage_has_none, &w, 60, "no near caches while nobody speaks for them");
     harness_signal(w.h, w.cache, SIGCONT);
-    harness_until(stage_has_epoch, &w, 20, "the same near caches again");
+    harness_until(stage_has_epoch, &w, 60, "the same near caches again");
     a = ask(w.client);
     is_near(&a, 3, 1);
     down(&w);
@@ -346,13 +346,13 @@ static void test_caches_that_cannot_be_shared_are_asked_for(void **state)
     (void)state;
     signal(SIGXFSZ, SIG_IGN); /* its processes inherit that: what is too large is an error then */
     w = up(YAML("placement: near", NO_UPDATES), 3, true);
-    harness_until(stage_has_epoch, &w, 20, "near caches");
+    harness_until(stage_has_epoch, &w, 60, "near caches");
     assert_int_equal(prlimit(harness_pid(w.h, w.cache), RLIMIT_FSIZE, &small, NULL), 0);
     w.label = 6;
     build(w.h, 6, true, 2);
     harness_signal(w.h, w.cache, SIGHUP);
-    harness_until(answers_with_label, &w, 20, "the answer of the other build");
-    harness_until(stage_has_none, &w, 20, "no near caches");
+    harness_until(answers_with_label, &w, 60, "the answer of the other build");
+    harness_until(stage_has_none, &w, 60, "no near caches");
     harness_expect(w.h, w.cache + 2, "shared caches are not used, the cache service is asked", 1);
     signal(SIGXFSZ, SIG_DFL);
     down(&w);
@@ -364,13 +364,13 @@ static void test_the_caches_of_a_service_are_not_those_of_the_next(void **state)
     struct near_world w = up(YAML("placement: near, near_keep_ms: 100", NO_UPDATES), 3, true);
     char line[HARNESS_PATH + 32];
     (void)state;
-    harness_until(stage_has_epoch, &w, 20, "near caches");
+    harness_until(stage_has_epoch, &w, 60, "near caches");
     snprintf(line, sizeof line, "rm -r %s/caches", harness_pipeline(w.h)->state);
     assert_int_equal(shell(line), 0);
     harness_signal(w.h, w.cache, SIGKILL);
     harness_wait(w.h, w.cache);
     w.cache = harness_cache(w.h, 0);
-    harness_until(stage_has_none, &w, 20, "no near caches");
+    harness_until(stage_has_none, &w, 60, "no near caches");
     assert_int_equal(ask(w.client).exit, -1);
     down(&w);
 }
@@ -379,10 +379,10 @@ static void test_placement_service_asks_the_service(void **state)
 {
     struct near_world w = up(YAML("placement: service", NO_UPDATES), 3, true);
     (void)state;
-    harness_until(answers_with_label, &w, 20, "a hit");
+    harness_until(answers_with_label, &w, 60, "a hit");
     for (int i = 0; i < 10; i++)
         assert_int_equal(ask(w.client).exit, 0);
-    harness_until(service_was_asked, &w, 20, "look-ups at the service");
+    harness_until(service_was_asked, &w, 60, "look-ups at the service");
     assert_int_equal(beat_of(&w, ROLE_STAGE).exits, 0);
     assert_int_equal(harness_count(w.h, w.cache + 2, "looks up in"), 0);
     down(&w);
@@ -392,7 +392,7 @@ static void test_auto_answers_either_way(void **state)
 {
     struct near_world w = up(YAML("placement: auto", NO_UPDATES), 3, true);
     (void)state;
-    harness_until(answers_with_label, &w, 20, "a hit");
+    harness_until(answers_with_label, &w, 60, "a hit");
     harness_expect(w.h, w.cache + 2, "looks up in the cache service's memory", 1);
     for (int i = 0; i < 100; i++) {
         struct answer a = ask(w.client);
@@ -409,10 +409,10 @@ static void test_what_is_looked_up_near_is_learned_from(void **state)
         YAML("kind: kmeans, placement: near", "sample: 1, audit: 0.2, batch: 8, interval_ms: 10"), 3, false);
     struct heartbeat cache;
     (void)state;
-    harness_until(stage_has_epoch, &w, 20, "near caches");
+    harness_until(stage_has_epoch, &w, 60, "near caches");
     w.epoch = 4;
-    harness_until(stage_moved_on, &w, 20, "learned epochs");
-    harness_until(service_learned, &w, 20, "what the service learned");
+    harness_until(stage_moved_on, &w, 60, "learned epochs");
+    harness_until(service_learned, &w, 60, "what the service learned");
     cache = beat_of(&w, ROLE_CACHE);
     assert_int_equal(cache.hits, 0);
     assert_true(cache.learning.built.lookups + cache.learning.learned.lookups > 0);
@@ -424,12 +424,12 @@ static void test_what_is_looked_up_near_is_learned_from(void **state)
 /* Hands a block over and waits for what comes of it. */
 static void offer(struct lanes *l, struct near_world *w, int fd, bool (*until)(void *arg))
 {
-    uint64_t end = clock_ns() + 20 * NS_PER_S;
+    uint64_t end = clock_ns() + 60 * NS_PER_S;
     lanes_offer(l, 0, fd);
     do
         lanes_turn(l, clock_ns());
     while (!until(w) && clock_ns() < end);
-    harness_until(until, w, 1, "what comes of a block");
+    harness_until(until, w, 60, "what comes of a block");
 }
 
 static int sealed(const void *bytes, size_t size, int seals)

@@ -298,15 +298,15 @@ static void test_an_interrupted_down_stops_nothing(void **state)
     d.client = harness_client(h);
     assert_int_equal(kill(stage, SIGSTOP), 0);
     assert_int_equal(client_submit(d.client, &in, 0, 30000, &id, NULL), 0);
-    harness_until(has_come_to, &d, 20, "a request in flight");
+    harness_until(has_come_to, &d, 60, "a request in flight");
     down = harness_spawn_path(h, path, argv);
     d.draining = true;
-    harness_until(has_come_to, &d, 20, "draining");
+    harness_until(has_come_to, &d, 60, "draining");
     harness_signal(h, down, SIGTERM);
     assert_int_equal(harness_wait(h, down), 1);
     assert_int_equal(harness_count(h, down, "nothing is stopped"), 1);
     d.draining = false;
-    harness_until(has_come_to, &d, 1, "requests are taken again");
+    harness_until(has_come_to, &d, 60, "requests are taken again");
     assert_int_equal(kill(stage, SIGCONT), 0);
     assert_int_equal(client_receive(d.client, 60000, &answer, NULL, 0, &n, NULL), 0);
     assert_int_equal(answer.error, 0);

@@ -81,8 +81,8 @@ static void stages_grow_and_shrink_without_a_failed_request(void **state)
     assert_said("stage 1 has 4 workers (before: 2)");
     tool_ok(h, "scale", "0=2");
     assert_true(workers_of(h, 0) == 2 && workers_of(h, 1) == 4);
-    harness_until(has_computed, &first, 30, "a new worker of stage 0 computes");
-    harness_until(has_computed, &last, 30, "a new worker of stage 1 computes");
+    harness_until(has_computed, &first, 60, "a new worker of stage 0 computes");
+    harness_until(has_computed, &last, 60, "a new worker of stage 1 computes");
     tool_ok(h, "restart", "stage0.0 stage1.3"); /* who starts again knows of those that were added */
     tool_ok(h, "scale", "1=1");
     tool_ok(h, "scale", "0=1");
@@ -250,7 +250,7 @@ static FILE *restart_slowly(struct harness *h)
     snprintf(line, sizeof line, "%s/freezeline restart -c %s stage1.0 2>&1", tool_folder(),
              harness_config(h));
     assert_non_null(f = popen(line, "r"));
-    harness_until(has_begun, h, 30, "the restart has begun");
+    harness_until(has_begun, h, 60, "the restart has begun");
     return f;
 }
 
@@ -370,7 +370,7 @@ static void a_supervisor_that_dies_leaves_nothing(void **state)
     assert_int_equal(end_of(first), 1);
     assert_true(process_signal(&hung, SIGCONT));
     tool_ok(h, "up", "");
-    harness_until(is_whole, h, 30, "all workers serve");
+    harness_until(is_whole, h, 60, "all workers serve");
     assert_true(process_alive(&worker));
     tool_ok(h, "down", "");
     assert_false(process_alive(&worker) || process_alive(&hung));
@@ -400,7 +400,7 @@ static void a_changed_file_is_taken_without_a_failed_request(void **state)
     assert_said("stages.1.batch: 8 -> 4: the stage workers start again");
     assert_int_equal(pid_of(h, "broker"), broker);
     tool_ok(h, "apply", "");
-    harness_until(has_three, h, 30, "the third worker of stage 1 has said hello to the new broker");
+    harness_until(has_three, h, 60, "the third worker of stage 1 has said hello to the new broker");
     assert_true(pid_of(h, "broker") != broker && pid_of(h, "stage0.0") != stage);
     tool_ok(h, "apply", "");
     assert_said("nothing to do");

@@ -219,7 +219,7 @@ static struct harness *up(struct fake *f, struct client **client, enum mode mode
     *client = harness_client(h);
     both[0] = f;
     both[1] = *client;
-    harness_until(first_lookup, both, 20, "a look-up");
+    harness_until(first_lookup, both, 60, "a look-up");
     return h;
 }
 
@@ -315,7 +315,7 @@ static void test_an_exit_without_cache_is_left_alone(void **state)
         assert_int_equal(ask(client, i, 0).exit, -1);
     assert_true(atomic_load(&f.first_exit) - before <= (int)((clock_ns() - start) / NS_PER_S) + 2);
     atomic_store(&f.mode, PROMPT);
-    harness_until(a_hit, client, 20, "a hit of the new cache");
+    harness_until(a_hit, client, 60, "a hit of the new cache");
     down(&f, client, h);
 }
 
@@ -338,14 +338,14 @@ static void test_only_built_exits_are_asked_for(void **state)
     int first;
     (void)state;
     atomic_store(&f.exits, 2);
-    harness_until(leaves_exit_0_alone, both, 20, "exit 0 left alone");
+    harness_until(leaves_exit_0_alone, both, 60, "exit 0 left alone");
     first = atomic_load(&f.first_exit);
     for (uint64_t i = 0; i < 50; i++)
         ask(client, i, 0);
     assert_int_equal(atomic_load(&f.first_exit), first);
     atomic_store(&f.mode, PROMPT);
     atomic_store(&f.exits, 3);
-    harness_until(a_hit, client, 20, "a hit of the new cache");
+    harness_until(a_hit, client, 60, "a hit of the new cache");
     down(&f, client, h);
 }
 
@@ -389,8 +389,8 @@ static void test_audits_run_to_the_end(void **state)
     harness_expect(h, 0, "cache 0: pid", 1);
     for (uint64_t i = 0; i < 10; i++)
         assert_int_equal(ask(client, i, JOB_AUDIT).exit, -1);
-    harness_until(got_audits, &f, 20, "look-ups of the audited requests");
-    harness_until(got_outcomes, &f, 20, "outcomes of the audited requests");
+    harness_until(got_audits, &f, 60, "look-ups of the audited requests");
+    harness_until(got_outcomes, &f, 60, "outcomes of the audited requests");
     down(&f, client, h);
 }
 
@@ -419,7 +419,7 @@ static void test_a_lost_verdict_answers_once(void **state)
     (void)state;
     for (uint64_t i = 0; i < 5; i++)
         ask(client, i, 0); /* a hit, until the stage bypasses a cache that it never hears from */
-    harness_until(some_dropped, client, 20, "a job that was cancelled");
+    harness_until(some_dropped, client, 60, "a job that was cancelled");
     s = harness_status(client);
     assert_int_equal(s.answered, s.admitted);
     assert_true(s.hits > 0);
@@ -457,8 +457,8 @@ static void test_a_lost_hit_is_recovered(void **state)
     atomic_store(&f.first_exit, 0);
     for (int i = 0; i < 2; i++)
         assert_int_equal(client_submit(client, &in, 0, 0, &id, NULL), 0);
-    harness_until(two_verdicts, &f, 20, "verdicts");
-    harness_until(stages_know, client, 20, "hits that the stage knows of");
+    harness_until(two_verdicts, &f, 60, "verdicts");
+    harness_until(stages_know, client, 60, "hits that the stage knows of");
     atomic_fetch_add(&f.lives, 1);
     for (int i = 0; i < 2; i++) {
         struct answer a;
@@ -502,7 +502,7 @@ static void test_a_silent_cache_is_bypassed(void **state)
     {
         void *both[] = {&f, client};
         atomic_store(&f.first_exit, 0);
-        harness_until(first_lookup, both, 20, "a probe");
+        harness_until(first_lookup, both, 60, "a probe");
     }
     down(&f, client, h);
 }

@@ -109,9 +109,9 @@ static void run_one(const char *program, const char *ready)
     else
         harness_until(is_up, &o, 60, "the pipeline is ready");
     o.pid = harness_pid(h, number);
-    harness_until(is_there, &o, 10, "process 1");
+    harness_until(is_there, &o, 60, "process 1");
     leave_orphan(o.pid);
-    harness_until(has_no_zombie, &o, 20, "orphans are reaped");
+    harness_until(has_no_zombie, &o, 60, "orphans are reaped");
     assert_int_equal(kill(o.pid, SIGTERM), 0);
     assert_int_equal(harness_wait(h, number), 0);
     finish(h);

@@ -222,7 +222,7 @@ static void training_again_in_place(void **state)
                   true);
     assert_said("serves another model than");
     assert_status(h, "the caches promise", false);
-    harness_until(has_no_near_caches, h, 30, "workers let go of the caches before");
+    harness_until(has_no_near_caches, h, 60, "workers let go of the caches before");
     foreign = ask_all(h);
     assert_true(foreign.early == 0);
     assert_true(fabs(foreign.accuracy - 1) < 0.2); /* the old network's own answers */

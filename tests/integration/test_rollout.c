@@ -355,7 +355,7 @@ static void test_kills_during_a_share_fail_no_request(void **state)
     harness_until(handed_on, h, 60, "requests that the new pipeline answers after all kills");
     harness_signal(h, process, SIGKILL);
     assert_int_equal(harness_wait(h, process), -SIGKILL);
-    harness_until(nothing_handed_on, h, 30, "the end of the share");
+    harness_until(nothing_handed_on, h, 60, "the end of the share");
     harness_until(beside_ended, h, 60, "the end of the pipeline beside, whose lease nobody renews");
     steady_end(&load);
     end_world(h);

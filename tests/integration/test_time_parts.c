@@ -382,7 +382,7 @@ static bool has_come(void *arg)
 static void await(uint64_t id, enum span_kind kind, enum message_role role, uint32_t stage)
 {
     struct wanted want = {id, kind, role, stage};
-    harness_until(has_come, &want, 30, "a span");
+    harness_until(has_come, &want, 60, "a span");
 }
 
 static uint64_t traced_ns(uint64_t id, enum span_kind kind, enum message_role role, uint32_t stage)

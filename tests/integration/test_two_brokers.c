@@ -265,12 +265,12 @@ static void test_two_brokers_move_on_together(void **state)
     cut_elsewhere(w.h);
     tool_ok(w.h, "reload", "");
     learn_labels();
-    harness_until(both_serve, w.client[0], 30, "both brokers with the new workers");
+    harness_until(both_serve, w.client[0], 60, "both brokers with the new workers");
     broker = (struct replaced){w.h, "broker1", pid_of(w.h, "broker1")};
     assert_int_equal(kill(broker.old, SIGKILL), 0);
     learn_labels();
-    harness_until(is_replaced, &broker, 30, "another broker");
-    harness_until(both_serve, w.client[0], 30, "both brokers");
+    harness_until(is_replaced, &broker, 60, "another broker");
+    harness_until(both_serve, w.client[0], 60, "both brokers");
     tool_ok(w.h, "status", "");
     assert_said("broker1");
     tool_ok(w.h, "down", "");

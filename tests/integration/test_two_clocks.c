@@ -115,7 +115,7 @@ static struct client *connect_when_known(void)
     if (!h)
         skip();
     client = harness_client(h);
-    harness_until(clocks_are_known, client, 30, "the clocks are compared");
+    harness_until(clocks_are_known, client, 60, "the clocks are compared");
     return client;
 }
 
@@ -197,10 +197,10 @@ static void test_idle_workers_sleep(void **state)
     struct beats b = {.client = client};
     unsigned long long before;
     (void)state;
-    harness_until(five_beats, &b, 30, "heartbeats"); /* the quick ones at the start are over */
+    harness_until(five_beats, &b, 60, "heartbeats"); /* the quick ones at the start are over */
     b.n = 1;
     before = times_asleep(&s);
-    harness_until(five_beats, &b, 30, "heartbeats");
+    harness_until(five_beats, &b, 60, "heartbeats");
     assert_in_range(times_asleep(&s) - before, 1, 5 * 6);
     client_free(client);
 }

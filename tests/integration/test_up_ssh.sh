@@ -121,7 +121,7 @@ follows_logs() {
     $world exec 0 sh -c "echo \$\$ >'$work/follower'; exec '$build/freezeline' logs -c '$three' -n 0 -f supervisor" \
         >"$work/followed" 2>&1 &
     follower=$!
-    for i in $(seq 100); do
+    for i in $(seq 600); do
         $world exec 2 sh -c 'kill -HUP $(cut -d" " -f1 /root/.cache/freezeline/pipelines/*/state/run/supervisor.pid)'
         grep -q '^b: .*SIGHUP' "$work/followed" && break
         sleep 0.1
