@@ -27,8 +27,6 @@ int dispatch_new(struct dispatch **out, const struct pipeline *p, const struct d
                       (size_t)(p->broker.max_memory_mb * 1024 * 1024), self->incarnation);
     if (!rc)
         rc = registry_new(&d->registry, p, self->boot_id);
-    if (!rc)
-        rc = span_log_new(&d->spans, DISPATCH_SPANS, ROLE_BROKER, 0, 0);
     if (!rc && p->broker.response_cache_mb > 0)
         rc = responses_new(&d->responses, (size_t)(p->broker.response_cache_mb * 1024 * 1024));
     if (!rc && pipeline_brokers(p) > 1)
@@ -37,6 +35,7 @@ int dispatch_new(struct dispatch **out, const struct pipeline *p, const struct d
         dispatch_free(d);
         return rc;
     }
+    span_log_init(&d->spans, DISPATCH_SPANS, ROLE_BROKER, 0, 0);
     d->pipeline = p;
     d->io = *io;
     d->started_ns = now;

@@ -250,8 +250,7 @@ int cache_brain_new(struct cache_brain **out, const struct cache_setup *setup, c
     *out = NULL;
     for (int i = 0; !rc && i < pipeline_brokers(setup->pipeline); i++, b->n_brokers = i) {
         control_init(&b->broker[i], setup->pipeline);
-        rc = span_log_new(&b->spans[i], setup->spans ? setup->spans : SPANS, ROLE_CACHE, 0,
-                          setup->hello.replica);
+        span_log_init(&b->spans[i], setup->spans ? setup->spans : SPANS, ROLE_CACHE, 0, setup->hello.replica);
     }
     if (rc) {
         cache_brain_free(b);

@@ -3,11 +3,9 @@
 
 #include <stdlib.h>
 
-int span_log_new(struct span_log *l, int capacity, uint32_t role, uint32_t stage, uint32_t replica)
+void span_log_init(struct span_log *l, int capacity, uint32_t role, uint32_t stage, uint32_t replica)
 {
     *l = (struct span_log){.capacity = capacity, .role = role, .stage = stage, .replica = replica};
-    l->span = malloc((size_t)capacity * sizeof *l->span); /* untouched until it is used */
-    return l->span ? FL_OK : FL_NOMEM;
 }
 
 void span_log_free(struct span_log *l)
@@ -19,7 +17,9 @@ void span_log_free(struct span_log *l)
 
 void span_log_put(struct span_log *l, const struct span *s)
 {
-    if (l->n == l->capacity)
+    if (!l->span && l->capacity)
+        l->span = malloc((size_t)l->capacity * sizeof *l->span);
+    if (l->n == l->capacity || !l->span)
         l->lost++;
     else
         l->span[(l->first + l->n++) % l->capacity] = *s;

@@ -1,8 +1,8 @@
 /* span_log.h - the spans of traced requests that a process has noted, until they are taken
  *
- * A ring of fixed size, allocated once: noting a span allocates nothing, and memory that is never written is
- * never resident. When it is full, spans are counted as lost; those that are in it stay, so that early
- * requests are complete. Pure. One thread.
+ * A ring of fixed size, allocated with the first span: who traces nothing has none. When it is full, or there
+ * is no memory for it, spans are counted as lost; those that are in it stay, so that early requests are
+ * complete. Pure. One thread.
  */
 #ifndef FREEZELINE_SPAN_LOG_H
 #define FREEZELINE_SPAN_LOG_H
@@ -16,8 +16,7 @@ struct span_log {
     uint32_t role, stage, replica; /* of this process */
 };
 
-int span_log_new(struct span_log *l, int capacity, uint32_t role, uint32_t stage,
-                 uint32_t replica);     /* FL_NOMEM */
+void span_log_init(struct span_log *l, int capacity, uint32_t role, uint32_t stage, uint32_t replica);
 void span_log_free(struct span_log *l); /* one that is all zero is fine */
 
 /* What this process did for a request, from start to end (broker time); nothing when it ends before it

@@ -93,7 +93,8 @@ int stage_brain_new(struct stage_brain **out, const struct stage_setup *s, const
                                   &b->times, &b->lookups, &b->near,   &b->out};
     b->lookups.patience_ns = (uint64_t)p->cache.wait_us * NS_PER_US;
     stage_near_init(&b->near, &p->cache);
-    if (stage_rows_new(&b->rows, s->max_batch) || stage_times_new(&b->times, &b->talk)) {
+    stage_times_init(&b->times, &b->talk);
+    if (stage_rows_new(&b->rows, s->max_batch)) {
         stage_brain_free(b);
         return FL_NOMEM;
     }

@@ -6,13 +6,11 @@
 #define STAGE_SPANS 4096      /* until the next heartbeat */
 #define SHORTEST_NS NS_PER_US /* shorter ones are left out */
 
-int stage_times_new(struct stage_times *t, const struct stage_talk *talk)
+void stage_times_init(struct stage_times *t, const struct stage_talk *talk)
 {
-    int rc = FL_OK;
     t->talk = talk;
-    for (int i = 0; !rc && i < talk->n_lines; i++)
-        rc = span_log_new(&t->spans[i], STAGE_SPANS, ROLE_STAGE, talk->self.stage, talk->self.replica);
-    return rc;
+    for (int i = 0; i < talk->n_lines; i++)
+        span_log_init(&t->spans[i], STAGE_SPANS, ROLE_STAGE, talk->self.stage, talk->self.replica);
 }
 
 void stage_times_free(struct stage_times *t)

@@ -19,8 +19,8 @@ struct stage_times {
     struct span_log spans[PIPELINE_MAX_BROKERS]; /* of the requests of each broker */
 };
 
-int stage_times_new(struct stage_times *t, const struct stage_talk *talk); /* FL_NOMEM */
-void stage_times_free(struct stage_times *t);                              /* zeroed memory is fine */
+void stage_times_init(struct stage_times *t, const struct stage_talk *talk);
+void stage_times_free(struct stage_times *t); /* zeroed memory is fine */
 
 /* A batch was formed at `now`. */
 void stage_times_begin(struct stage_times *t, struct stage_rows *rows, uint64_t now);

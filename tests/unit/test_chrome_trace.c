@@ -18,7 +18,7 @@ static void test_a_full_log_keeps_the_first_and_counts_the_rest(void **state)
 {
     struct span_log l;
     (void)state;
-    assert_int_equal(span_log_new(&l, 300, ROLE_STAGE, 2, 1), 0);
+    span_log_init(&l, 300, ROLE_STAGE, 2, 1);
     assert_false(span_log_take(&l, &out));
     for (uint64_t i = 0; i < 310; i++)
         span_log_note(&l, SPAN_COMPUTE, i, 1, -1, 10 * i, 10 * i + 5);
