@@ -20,6 +20,7 @@ struct way {
     atomic_int came;
 };
 
+/* Patience is for each message: a busy machine may take long for all of them. */
 static void *receive(void *arg)
 {
     struct way *w = arg;
