@@ -19,10 +19,7 @@
 #include "wire/hello.h"
 #include "dispatch.h"
 #include "relay_links.h"
-#include "broker/choice/figures.h"
-#include "config/address.h"
-#include "config/endpoint.h"
-#include "config/variants.h"
+#include "broker_variants.h"
 
 #define BURST         256  /* messages taken from one socket before it is the next one's turn; .. */
 #define BURST_CLIENTS 32   /* .. fewer from clients, so that a flood of requests keeps no results waiting */
@@ -58,8 +55,9 @@ struct broker {
     uint64_t heard, since_ns;   /* messages of clients since since_ns */
     bool crowded;               /* there were many: see CROWD */
     int read_last;              /* requests that the last look at the clients' door found */
-    uint64_t kept_ns;           /* when the doors' files were last looked at */
-    uint64_t refused;           /* connections that were refused, when that was last logged */
+    struct broker_variants variants;
+    uint64_t kept_ns; /* when the doors' files were last looked at */
+    uint64_t refused; /* connections that were refused, when that was last logged */
     struct message in;
     zmq_msg_t payload;
     struct mishap garbage[N_DOORS];
@@ -193,41 +191,6 @@ static int open_doors(struct broker *b, struct error *e)
     return FL_OK;
 }
 
-static bool is_elsewhere(const char *endpoint)
-{
-    char host[256], port[16];
-    return endpoint_split(endpoint, host, sizeof host, port, sizeof port) && strcmp(host, "localhost") &&
-           !address_is_own(host, true);
-}
-
-/* The other variants are pipelines of their own, to whose brokers this one hands requests on. */
-static int meet_variants(struct broker *b, const struct hello *self, struct error *e)
-{
-    const struct pipeline *p = b->pipeline;
-    struct choice *choice = NULL;
-    bool unmeasured = false;
-    uint32_t elsewhere = 0;
-    int rc = figures_choice(&choice, p, self->incarnation, &unmeasured, e);
-
-    if (!rc && (rc = dispatch_set_variants(b->dispatch, choice, p->variant[0].name, p->n_variants)))
-        choice_free(choice);
-    if (unmeasured)
-        log_warn("not all variants are measured: `freezeline variants -c %s --data D` does that", p->path);
-    for (int i = 1; i < p->n_variants && !rc; i++) {
-        char *endpoint;
-        if (!(rc = variant_endpoint(&endpoint, p, i, (int)self->replica, e)) &&
-            (rc = dispatch_add_variant(b->dispatch, i, p->variant[i].name, endpoint)))
-            error_set(e, (enum fl_code)rc, "variant %s cannot be reached at %s", p->variant[i].name,
-                      endpoint);
-        if (!rc && is_elsewhere(endpoint))
-            elsewhere |= 1u << i;
-        free(endpoint);
-    }
-    if (!rc)
-        choice_runs_on(choice, p->n_hosts ? 0 : limits_cpus(), elsewhere);
-    return rc;
-}
-
 int broker_new(struct broker **out, const struct pipeline *p, int index, struct error *e)
 {
     struct broker *b = calloc(1, sizeof *b);
@@ -249,7 +212,9 @@ int broker_new(struct broker **out, const struct pipeline *p, int index, struct 
                        p->broker.max_requests);
         goto fail;
     }
-    if ((rc = open_doors(b, e)) || (p->n_variants > 1 && (rc = meet_variants(b, &self, e))))
+    if ((rc = open_doors(b, e)) ||
+        (p->n_variants > 1 &&
+         (rc = broker_variants_meet(&b->variants, b->dispatch, p, (int)self.replica, self.incarnation, e))))
         goto fail;
     *out = b;
     return FL_OK;
@@ -264,6 +229,7 @@ void broker_free(struct broker *b)
         return;
     if (b->dispatch && b->door[CLIENTS].socket)
         dispatch_abandon(b->dispatch, clock_ns());
+    broker_variants_keep(&b->variants, true, clock_ns());
     for (int i = 0; i < N_DOORS; i++)
         link_close(&b->door[i], i == CLIENTS ? GOODBYE_MS : 0);
     for (int i = 0; i < PIPELINE_MAX_REPLICAS; i++)
@@ -452,6 +418,7 @@ static void keep_doors(struct broker *b, uint64_t now)
     if (now < b->kept_ns + KEEP_NS)
         return;
     b->kept_ns = now;
+    broker_variants_keep(&b->variants, false, now);
     if (accept_refused() != b->refused) {
         log_warn("%llu connections were refused: of %lld files that may be open too few are left (raise the "
                  "hard limit, `ulimit -Hn`), or one address has too many (broker.client_connections)",

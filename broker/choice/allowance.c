@@ -43,23 +43,28 @@ bool allowance_permits(struct allowance *a, uint64_t now, double cost)
     if (cost <= 0 || isinf(a->per_request))
         return true;
     move_on(a, now);
+    if (now < a->doubt_ns)
+        return cost <= accrues(a);
     if (a->sum.cost + cost > a->per_request * (double)(a->sum.requests + 1) + ROUNDING)
         return false;
     return cost <= a->per_request || a->credit + accrues(a) >= cost;
 }
 
+void allowance_lend(struct allowance *a, double credit)
+{
+    double most = ALLOWANCE_RESERVE * a->per_request * (double)a->sum.requests;
+    if (!isinf(a->per_request))
+        a->credit = fmax(0, fmin(most, credit));
+}
+
 static void add(struct allowance *a, uint64_t now, int requests, double cost)
 {
-    double most;
     move_on(a, now);
     a->slot[a->minute % ALLOWANCE_SLOTS].requests += requests;
     a->slot[a->minute % ALLOWANCE_SLOTS].cost += cost;
     a->sum.requests += requests;
     a->sum.cost += cost;
-    if (isinf(a->per_request))
-        return;
-    most = ALLOWANCE_RESERVE * a->per_request * (double)a->sum.requests;
-    a->credit = fmax(0, fmin(most, a->credit + requests * accrues(a) - cost));
+    allowance_lend(a, a->credit + requests * accrues(a) - cost);
 }
 
 void allowance_spend(struct allowance *a, uint64_t now, double cost)
@@ -77,14 +82,34 @@ void allowance_take_back(struct allowance *a, double cost)
     add(a, 0, -1, -cost);
 }
 
-/* Without moving on: slots that are older than an hour by now are left out. */
-static double of_hour(const struct allowance *a, uint64_t now, bool cost)
+void allowance_recall(struct allowance *a, uint64_t now, int ago, struct allowance_slot slot)
+{
+    move_on(a, now);
+    a->slot[(a->minute + ALLOWANCE_SLOTS - (uint64_t)ago) % ALLOWANCE_SLOTS] = slot;
+    a->sum.requests += slot.requests;
+    a->sum.cost += slot.cost;
+}
+
+void allowance_doubt(struct allowance *a, uint64_t now)
+{
+    a->doubt_ns = now + 60 * MINUTE_NS;
+}
+
+struct allowance_slot allowance_minute(const struct allowance *a, uint64_t now, int ago)
 {
     uint64_t minute = now / MINUTE_NS, gone = minute > a->minute ? minute - a->minute : 0;
+    uint64_t back = (uint64_t)ago - gone; /* before the newest slot */
+    if ((uint64_t)ago < gone || (uint64_t)ago >= ALLOWANCE_SLOTS)
+        return (struct allowance_slot){0};
+    return a->slot[(a->minute + ALLOWANCE_SLOTS - back) % ALLOWANCE_SLOTS];
+}
+
+static double of_hour(const struct allowance *a, uint64_t now, bool cost)
+{
     double sum = 0;
-    for (uint64_t back = 0; back + gone < ALLOWANCE_SLOTS && back <= a->minute; back++) {
-        uint64_t i = (a->minute - back) % ALLOWANCE_SLOTS;
-        sum += cost ? a->slot[i].cost : (double)a->slot[i].requests;
+    for (int ago = 0; ago < ALLOWANCE_SLOTS; ago++) {
+        struct allowance_slot s = allowance_minute(a, now, ago);
+        sum += cost ? s.cost : (double)s.requests;
     }
     return sum;
 }

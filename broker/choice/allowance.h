@@ -17,14 +17,17 @@
 #define ALLOWANCE_RESERVE 0.1
 #define ALLOWANCE_SLOTS   61 /* minutes: a whole hour, and the one that has begun */
 
+struct allowance_slot {
+    int64_t requests; /* below 0 where more were taken back than came */
+    double cost;
+};
+
 struct allowance {
     double per_request; /* infinity: no bound */
     double credit;
-    uint64_t minute; /* the newest slot's */
-    struct {
-        int64_t requests; /* below 0 where more were taken back than came */
-        double cost;
-    } slot[ALLOWANCE_SLOTS], sum;
+    uint64_t doubt_ns; /* until then nothing is borrowed */
+    uint64_t minute;   /* the newest slot's */
+    struct allowance_slot slot[ALLOWANCE_SLOTS], sum;
 };
 
 void allowance_init(struct allowance *a, double per_request);
@@ -36,6 +39,13 @@ void allowance_spend(struct allowance *a, uint64_t now, double cost);
 void allowance_correct(struct allowance *a, uint64_t now, double more);
 /* One that was counted at that cost was none. */
 void allowance_take_back(struct allowance *a, double cost);
+/* What the minute cost that was so many before now's; what it had cost when another process counted (`a` is
+ * new), and the credit of then. */
+struct allowance_slot allowance_minute(const struct allowance *a, uint64_t now, int ago);
+void allowance_recall(struct allowance *a, uint64_t now, int ago, struct allowance_slot slot);
+void allowance_lend(struct allowance *a, double credit);
+/* What the last hour has cost is not known: for an hour no request may cost more than the mean. */
+void allowance_doubt(struct allowance *a, uint64_t now);
 /* Of the hour that ends now: requests, and their mean cost (0 without requests). */
 uint64_t allowance_requests(const struct allowance *a, uint64_t now);
 double allowance_mean(const struct allowance *a, uint64_t now);

@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "choice_inside.h"
+#include "hour_file.h"
 
 /* --- new --- */
 
@@ -279,6 +280,16 @@ void choice_end(struct choice *c, struct choice_course *x)
 uint32_t choice_wants(struct choice *c, uint64_t now, uint32_t loaded)
 {
     return paging_wants(&c->paging, now, loaded);
+}
+
+int choice_keep_hour(const struct choice *c, uint64_t now, int64_t wall_s, const char *path, struct error *e)
+{
+    return hour_file_write(&c->loss, now, wall_s, path, e);
+}
+
+int choice_recall_hour(struct choice *c, uint64_t now, int64_t wall_s, const char *path, struct error *e)
+{
+    return hour_file_read(&c->loss, now, wall_s, path, e);
 }
 
 /* Which variant of `from` has the name of each of c's; -1: none. */

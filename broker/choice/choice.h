@@ -135,6 +135,11 @@ int choice_feedback(struct choice *c, uint64_t id, int32_t label);
  * most. It changes slowly, so that what is put away is not fetched again at once. The first one always is. */
 uint32_t choice_wants(struct choice *c, uint64_t now, uint32_t loaded);
 
+/* What the last hour has cost goes to a file, and comes back from it into a choice that is new: hour_file.h.
+ */
+int choice_keep_hour(const struct choice *c, uint64_t now, int64_t wall_s, const char *path, struct error *e);
+int choice_recall_hour(struct choice *c, uint64_t now, int64_t wall_s, const char *path, struct error *e);
+
 /* Variants change: what `from` learned of those that have the same name goes over. */
 void choice_take_over(struct choice *c, const struct choice *from);
 

@@ -5,7 +5,9 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -383,6 +385,69 @@ static void test_what_loading_costs_bounds_how_often(void **state)
     assert_int_equal(wanted, 3);
 }
 
+/* A broker that starts again goes on with the hour; where the file is damaged, it borrows nothing for one. */
+static void test_the_hour_outlives_the_broker(void **state)
+{
+    char path[] = "/tmp/freezeline-hour-XXXXXX";
+    struct choice *c = fresh(CHOOSE_BUDGET, 1, 20);
+    struct choice_status st;
+    struct error e = {0};
+    double was;
+    FILE *f;
+    int fd = mkstemp(path);
+    (void)state;
+    assert_true(fd >= 0);
+    close(fd);
+    for (int i = 0; i < 3000; i++) { /* half an hour; int8 for a third */
+        now += SECOND;
+        load[FULL].ahead = i % 3 ? 0 : 9;
+        answers(c, __builtin_ctz(begin(c, (uint64_t)i + 1)), 0, 1, 1);
+    }
+    choice_status(c, now, &st);
+    was = st.loss_hour;
+    assert_int_equal(choice_keep_hour(c, now, 1000000, path, &e), FL_OK);
+    choice_free(c);
+
+    c = fresh(CHOOSE_BUDGET, 1, 20);
+    now = 5 * SECOND; /* the machine has started again meanwhile */
+    assert_int_equal(choice_recall_hour(c, now, 1000060, path, &e), FL_OK);
+    choice_status(c, now, &st);
+    assert_float_equal(st.loss_hour, was, 0.01);
+    assert_in_range(st.served_hour, 2900, 3000);
+    load[FULL].ahead = load[INT8].ahead = 50;
+    assert_int_equal(begin(c, 1), 1 << SMALL); /* on credit */
+    choice_free(c);
+
+    c = fresh(CHOOSE_BUDGET, 1, 20);
+    assert_int_equal(choice_recall_hour(c, now, 1000000 + 7200, path, &e), FL_OK);
+    choice_status(c, now, &st);
+    assert_int_equal(st.served_hour, 0);
+    assert_int_equal(choice_recall_hour(c, now, 0, path, &e), FL_OK); /* a calendar that was set back */
+    choice_status(c, now, &st);
+    assert_int_equal(st.served_hour, 3000);
+    choice_free(c);
+
+    assert_int_equal(truncate(path, 100), 0);
+    c = fresh(CHOOSE_BUDGET, 1, 20);
+    assert_int_equal(choice_recall_hour(c, now, 1000060, path, &e), FL_CORRUPT);
+    assert_non_null(strstr(e.text, path));
+    for (int i = 0; i < 1000; i++) { /* a credit that it may not use yet */
+        now += SECOND;
+        load[FULL].ahead = load[INT8].ahead = i % 10 ? 0 : 50;
+        assert_true(begin(c, (uint64_t)i) != 1 << SMALL);
+        answers(c, FULL, 0, 1, 1);
+    }
+    choice_free(c);
+    assert_non_null(f = fopen(path, "w"));
+    fprintf(f, "freezeline hour 1 at 5 credit nan\nend\n");
+    fclose(f);
+    c = fresh(CHOOSE_BUDGET, 1, 20);
+    assert_int_equal(choice_recall_hour(c, now, 1000060, path, &e), FL_CORRUPT);
+    unlink(path);
+    assert_int_equal(choice_recall_hour(c, now, 1000060, path, &e), FL_NOT_FOUND);
+    choice_free(c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -400,6 +465,7 @@ int main(void)
         cmocka_unit_test(test_feedback_for_a_variant_that_is_gone),
         cmocka_unit_test(test_memory_holds_what_requests_use),
         cmocka_unit_test(test_what_loading_costs_bounds_how_often),
+        cmocka_unit_test(test_the_hour_outlives_the_broker),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
