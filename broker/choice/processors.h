@@ -18,7 +18,7 @@
 
 #define PROCESSORS_MOST     8 /* variants */
 #define PROCESSORS_SHARE    0.9
-#define PROCESSORS_STRAINED 0.005
+#define PROCESSORS_STRAINED 0.0025
 
 struct processors {
     int n;

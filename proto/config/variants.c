@@ -120,7 +120,9 @@ static int write_other(struct file_part *out, const struct pipeline *front, cons
 
     if (front->n_hosts)
         return error_set(e, FL_UNSUPPORTED,
-                         "the pipeline file names hosts: there a variant takes a `file` of its own");
+                         "the pipeline file names hosts: processes of this variant would get the places and "
+                         "ports of the first one's. Give it a `file` of its own, with another `port` and "
+                         "`state`");
     if ((rc = load_other(&p, front, v, sets, n_sets, e)))
         return rc;
     if ((to = open_memstream(&text, &out->size)))
