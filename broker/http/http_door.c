@@ -49,6 +49,7 @@ struct http_door {
     struct http_access access;
     struct rates rates;
     const struct http_call *reading; /* the one whose body went on last in this turn, and is not whole */
+    uint64_t now;                    /* when this turn began */
     int wake_fd;                     /* the thread is to look at `stop` */
     _Atomic bool stop;
     bool started;
@@ -134,7 +135,7 @@ static void look_who_asks(struct http_door *d, struct http_call *c)
         c->reply.challenge = http_access_challenge(target, status);
     } else if (target == TARGET_INFER || target == TARGET_FEEDBACK) {
         uint64_t who = guest.id ? guest.id : caller ? caller->address : 0;
-        c->retry_after_ms = rates_take(&d->rates, (uint32_t)(who >> 32) | 1, clock_ns());
+        c->retry_after_ms = rates_take(&d->rates, (uint32_t)(who >> 32) | 1, d->now);
         if (c->retry_after_ms)
             error_set(&c->error, FL_OVERLOADED, "more than %g requests a second (broker.client_rate)",
                       d->pipeline->broker.client_rate);
@@ -203,7 +204,7 @@ static void on_completed(void *arg, struct MHD_Connection *connection, void **st
     (void)why;
     if (caller) {
         caller->call = NULL;
-        caller->since_ns = clock_ns();
+        caller->since_ns = d->now;
     }
     if (!c)
         return;
@@ -216,9 +217,9 @@ static void on_completed(void *arg, struct MHD_Connection *connection, void **st
 static void *on_line(void *arg, const char *uri, struct MHD_Connection *connection)
 {
     struct http_caller *caller = caller_of(connection);
-    (void)arg, (void)uri;
+    (void)uri;
     if (caller)
-        caller->since_ns = clock_ns();
+        caller->since_ns = ((struct http_door *)arg)->now;
     return NULL;
 }
 
@@ -229,7 +230,7 @@ static void on_connection(void *arg, struct MHD_Connection *connection, void **c
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
     if (what == MHD_CONNECTION_NOTIFY_STARTED) {
-        *context = http_callers_add(&d->callers, info ? info->connect_fd : -1, clock_ns());
+        *context = http_callers_add(&d->callers, info ? info->connect_fd : -1, d->now);
         d->server.counts.connections += *context != NULL;
         return;
     }
@@ -282,16 +283,17 @@ static void look_around(struct http_door *d)
 
 static void turn(struct http_door *d)
 {
-    uint64_t now = clock_ns(), sent;
+    uint64_t sent;
     int runs = 0;
+    d->now = clock_ns();
     d->server.busy = d->server.held = false;
     d->reading = NULL;
     do {
         sent = d->server.sent;
         MHD_run(d->daemon);
     } while (d->server.sent - sent >= MANY && ++runs < MOST_RUNS);
-    http_callers_shut_slow(&d->callers, (uint64_t)d->pipeline->broker.http_timeout_ms * NS_PER_MS, now);
-    http_access_look(&d->access, now);
+    http_callers_shut_slow(&d->callers, (uint64_t)d->pipeline->broker.http_timeout_ms * NS_PER_MS, d->now);
+    http_access_look(&d->access, d->now);
     http_server_turn(&d->server);
     look_around(d);
 }

@@ -30,7 +30,7 @@ struct lane {
     int door, fd, their_wake;
     uint64_t serial;            /* never twice */
     uint64_t since_ns;          /* LANE_ASKS: when that was first seen */
-    uint64_t filled_ns;         /* when a payload was last about to be written */
+    uint64_t filled_ns;         /* when a large payload was last about to be written */
     struct lane_memory *memory; /* LANE_OPEN */
     bool gone;                  /* the other process: what it wrote is still read */
     bool offered;               /* it has what this door offers */
@@ -490,8 +490,11 @@ static bool may_write(const struct lane *a)
 /* A payload of so many bytes is about to be written: who has slept long wakes meanwhile. */
 static void wake_early(struct lane *a, size_t bytes)
 {
-    uint64_t now = clock_ns();
-    if (bytes >= EARLY_BYTES && now > a->filled_ns + EARLY_NS && lane_rouse(a->memory))
+    uint64_t now;
+    if (bytes < EARLY_BYTES)
+        return;
+    now = clock_ns();
+    if (now > a->filled_ns + EARLY_NS && lane_rouse(a->memory))
         eventfd_write(a->their_wake, 1);
     a->filled_ns = now;
 }
