@@ -376,12 +376,12 @@ int promised_print(const struct promised *p, struct error *e)
         "included\n",
         100 * c->certified.share, 100 * c->certified.by_half, 100 * c->certified.time);
     print_levels(p);
-    printf(
-        "exits      times are shares of the network's. Planned, with the exit beside without it: 'saves', "
-        "time; "
-        "'all early', requests\n           that any exit answers: fewer where it spends what may be lost on "
-        "answers that come sooner. Certified: what follows\n\n");
-    t = table_new("exit|time before|look-up|saves|all early|threshold|answers|accuracy|agreement|",
+    printf("exits      times are shares of the network's time. 'saves' and 'more early' compare the plan "
+           "with and "
+           "without the exit: mean time,\n           and answers by any exit (fewer, where what may be lost "
+           "is spent "
+           "on sooner answers). 'answers' and on are certified\n\n");
+    t = table_new("exit|time before|look-up|saves|more early|threshold|answers|accuracy|agreement|verdict",
                   "lrrrrrrrrl");
     for (int k = 0; k < p->evidence.n_exits; k++)
         table_exit(t, p, k);

@@ -202,7 +202,7 @@ static int write_plots(FILE *to, const void *arg, struct error *e)
         {.name = "answered early", .mark = PLOT_LINE, .n = l->of->n, .x = l->x, .y = l->early}, rules};
     const struct plot_series losses[] = {
         {.name = "audited loss of what serves", .mark = PLOT_LINE, .n = l->of->n, .x = l->x, .y = l->loss},
-        {.name = "at most, by audits since its epoch began",
+        {.name = "at most, by its epoch's audits",
          .mark = PLOT_LINE,
          .n = l->of->n,
          .x = l->x,

@@ -279,9 +279,10 @@ static int connect_redis(struct cache_command *c, struct error *e)
     const struct pipeline *p = c->pipeline;
     int rc;
     if (!p->redis.endpoint)
-        return error_set(
-            e, FL_CONFIG,
-            "%s: no redis.endpoint (or redis.managed: true): caches learn, and are kept, in Redis", p->path);
+        return error_set(e, FL_CONFIG,
+                         "%s names no Redis, where what caches learn is kept: write `redis: {managed: "
+                         "true}`, or `redis.endpoint`",
+                         p->path);
     if ((rc = redis_link_new(&c->link, &p->redis, &p->security, e)))
         return rc;
     if ((rc = redis_link_open(c->link, e)))

@@ -83,13 +83,13 @@ show() {
         exit 1
     fi
     load=
-    printf '%s answered, %s errors, accuracy %s\n' "$(get $state/live.json answered)" "$(get $state/live.json errors)" \
-        "$(get $state/live.json accuracy)"
+    printf '%s answered, %s errors, %.1f%% right\n' "$(get $state/live.json answered)" "$(get $state/live.json errors)" \
+        "$(product "$(get $state/live.json accuracy)" 100)"
 }
 
 # With and without caches in turn, so that whatever else the machine does hits both.
 measure() {
-    say "4. Measure: one request at a time, then sixteen, with the caches and without in turn"
+    say "4. Measure, with the caches and without in turn: one request at a time, then sixteen (half a minute)"
     (bench one --closed 1 --requests 2000 --rounds 10 --against no-cache)
     (bench many --closed 16 --requests 8000 --rounds 10 --against no-cache)
 }
@@ -137,7 +137,7 @@ cold_start() {
     up="-c $config --set 'state=$PWD/$cold'"
     freezeline up "$@"
     page=$(sed -n 's|.*a page for people at \(http://[^ ]*\).*|\1|p' $cold/logs/broker.log | tail -n 1)
-    echo "A page shows it, too: $page"
+    echo "The same as a page in the browser, while this runs: $page (KEEP=1 make demo leaves it up)"
     "$fl/freezeline" bench "$@" --data cifar10:$cold/requests.bin --rate $cold_rate --duration "$cold_watch" --json \
         >$cold/live.json 2>$cold/live.log &
     load=$!
@@ -153,7 +153,7 @@ cold_start() {
 }
 
 build_caches
-say "2. Start broker, three stage workers, cache service, Redis"
+say "2. Start broker, three stage workers, cache service, learner, Redis"
 up="-c $config"
 freezeline up -c $config
 show

@@ -99,7 +99,7 @@ static int write_run(FILE *to, const struct picture *p, int row, struct error *e
         {"new caches", PLOT_RULES, true, r->n_commits, r->commit, r->commit, NULL, NULL, NULL}};
     const struct plot_series losses[] = {
         {"lost, of each window", PLOT_LINE, false, r->n, r->x, r->lost, NULL, NULL, NULL},
-        {"by audits since the epoch began", PLOT_LINE, false, r->n, r->x, r->audited, NULL, NULL, NULL},
+        {"by its epoch's audits", PLOT_LINE, false, r->n, r->x, r->audited, NULL, NULL, NULL},
         {"budget", PLOT_LINE, true, r->n, r->x, r->budget, NULL, NULL, NULL},
         changes,
         alarms};

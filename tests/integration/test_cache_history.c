@@ -273,7 +273,7 @@ static void wrong_calls_get_one_clear_line(void **state)
 {
     struct shelf *s = shelf_new();
     (void)state;
-    says(tool(s->h, "cache", "history"), 2, "no redis.endpoint");
+    says(tool(s->h, "cache", "history"), 2, "names no Redis");
     says(tool(s->h, "cache", "history --set redis.endpoint=unix:/nowhere/redis"), 1, "does not answer");
     says(tool(s->h, "cache", ""), 2, "is missing");
     says(cache_tool(s, "histories"), 2, "none of history, freeze, thaw, rollback");
