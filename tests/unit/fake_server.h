@@ -37,6 +37,7 @@ struct fake_server {
     pthread_t thread;
     atomic_bool end;
     _Atomic int64_t seen, asked;  /* requests, and questions for its status */
+    _Atomic int64_t silent_from;  /* as in `does`; may be set while it runs */
     _Atomic int64_t cancelled;    /* requests that were; they are answered all the same */
     _Atomic uint64_t incarnation; /* of a worker that it says to have: this process; 0: none */
     atomic_int plan;              /* the first byte of its plan */
@@ -100,7 +101,7 @@ static void fake_take(struct fake_server *s, const struct peer *peer, zmq_msg_t 
     p->id = s->message.request.id;
     p->number = ++s->seen;
     p->label = (int32_t) * (float *)zmq_msg_data(payload);
-    if (s->does.silent_from && p->number >= s->does.silent_from)
+    if (s->silent_from && p->number >= s->silent_from)
         return;
     if (p->number == s->does.stall_at)
         s->free_ns = now + s->does.stall_ns;
@@ -165,6 +166,7 @@ static int fake_start(struct fake_server *s, const struct fake_behaviour *does)
 
     memset(s, 0, sizeof *s);
     s->does = *does;
+    s->silent_from = does->silent_from;
     strcpy(s->folder, "/tmp/freezeline-fake-XXXXXX");
     if (!mkdtemp(s->folder))
         return 1;
