@@ -3,8 +3,8 @@
 #
 # usage: run.sh LABEL PROGRAM ...
 # Each program is a cmocka test, or a script that ends with a line "N passed, N failed". The log of one that fails is
-# shown. Three run at once for each two cores ($TEST_JOBS: another number), since most wait more than they compute: put
-# the longest first. Counts add up in $TEST_COUNTS (a file) when that is set, so that several calls can be summed by
+# shown. Two run at once for each core ($TEST_JOBS: another number), since most wait more than they compute: put the
+# longest first. Counts add up in $TEST_COUNTS (a file) when that is set, so that several calls can be summed by
 # `run.sh --sum`.
 set -u
 
@@ -49,7 +49,7 @@ shift
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 trap 'exit 130' INT TERM
-[ $# -eq 0 ] || printf '%s\0' "$@" | xargs -0 -n 1 -P "${TEST_JOBS:-$((($(nproc) * 3 + 1) / 2))}" "$0" --one "$folder" "$label"
+[ $# -eq 0 ] || printf '%s\0' "$@" | xargs -0 -n 1 -P "${TEST_JOBS:-$(($(nproc) * 2))}" "$0" --one "$folder" "$label"
 failed=$#
 if [ $# -gt 0 ] && cat "$folder"/*.counts >"$folder/all" 2>/dev/null && [ "$(wc -l <"$folder/all")" -eq $# ]; then
     failed=$(awk '{ f += $2 } END { print f + 0 }' "$folder/all")
