@@ -472,7 +472,7 @@ static double loss_in(const struct evidence *world, const float *threshold, cons
 
 static void test_planning_on_certifying_points_would_break(void **state)
 {
-    enum { WORLDS = 150, EXITS = 8 };
+    enum { WORLDS = 400, EXITS = 8 };
     static const struct promise_terms terms = {true, 0.1, 0.9};
     struct evidence world;
     int broken = 0, broken_half = 0, leaky = 0;

@@ -33,6 +33,7 @@
 #else
 #define WORLDS 12
 #endif
+#define MOST_OVER 3 /* of WORLDS, where one in twenty may be: more are in one of 400 such tests */
 
 struct kind {
     enum world_change change;
@@ -318,7 +319,7 @@ static void test_no_epoch_is_over_the_budget_oftener_than_it_may(void **state)
     (void)state;
     for (int c = 0; c < WORLD_CHANGES; c++) {
         struct outcome o = run(&(struct kind){.change = (enum world_change)c, .burst = 1}, WORLDS, 1);
-        assert_true(o.over <= 0.1 && o.epochs > 2 && o.answered > 0.2);
+        assert_true(o.over * WORLDS <= MOST_OVER && o.epochs > 2 && o.answered > 0.2);
         assert_true(c == STILL ? o.alarmed <= 0.1 && o.over_now <= 0.1 : o.alarmed > 0.1);
     }
 }
