@@ -22,7 +22,7 @@ if [ "${1:-}" = --one ]; then
     label=$3 t=$4 name=$(basename "$4")
     log=$2/$name.log
     start=$(date +%s)
-    timeout -k 10 "${TEST_TIMEOUT:-300}" "$t" >"$log" 2>&1 </dev/null
+    timeout -k 10 "${TEST_TIMEOUT:-600}" "$t" >"$log" 2>&1 </dev/null
     rc=$?
     p=$(count "$log" 's/^\[  PASSED  \] \([0-9]*\) test.*/\1/p; s/^\([0-9]*\) passed, [0-9]* failed.*/\1/p')
     f=$(count "$log" 's/^\[  FAILED  \] \([0-9]*\) test.*/\1/p; s/^[0-9]* passed, \([0-9]*\) failed.*/\1/p')

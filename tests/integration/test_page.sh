@@ -15,10 +15,11 @@ python3 -c 'import sys; sys.path.insert(0, "tests/integration"); import browser;
     exit 0
 }
 
-# Caches that stay as they were built: the same request is answered at the same exit each time.
+# Caches that stay as they were built, and are waited for: the same request is answered at the same exit each time.
 serve() {
     sed -e "s|^model: .*|model: $PWD/configs/demo/demo.onnx|" -e "s|^state: .*|state: $work/state|" \
-        -e 's|managed: true|managed: false|' -e 's|sample: 0.2|sample: 0|' -e 's|^broker:|&\n  http: 127.0.0.1:0|' configs/demo/demo.yaml >"$yaml" &&
+        -e 's|managed: true|managed: false|' -e 's|sample: 0.2|sample: 0|' -e 's|wait_us: 5000|wait_us: 1000000|' \
+        -e 's|^broker:|&\n  http: 127.0.0.1:0|' configs/demo/demo.yaml >"$yaml" &&
         "$bin/freezeline" generate --count 600 --seed 11 --output "$work/t.bin" &&
         "$bin/freezeline" generate --count 300 --seed 12 --output "$work/r.bin" &&
         "$bin/freezeline" build -c "$yaml" --train cifar10:"$work/t.bin" --calibrate cifar10:"$work/r.bin" &&
