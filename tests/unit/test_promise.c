@@ -472,7 +472,7 @@ static double loss_in(const struct evidence *world, const float *threshold, cons
 
 static void test_planning_on_certifying_points_would_break(void **state)
 {
-    enum { WORLDS = 400, EXITS = 8 };
+    enum { WORLDS = 150, EXITS = 8, MOST_BROKEN = 24 /* at one in ten, more are in one of 150 tests */ };
     static const struct promise_terms terms = {true, 0.1, 0.9};
     struct evidence world;
     int broken = 0, broken_half = 0, leaky = 0;
@@ -493,7 +493,7 @@ static void test_planning_on_certifying_points_would_break(void **state)
         promise_order_release(&o);
         evidence_release(&ev);
     }
-    assert_true(broken <= 0.1 * WORLDS && broken_half <= 0.1 * WORLDS);
+    assert_true(broken <= MOST_BROKEN && broken_half <= MOST_BROKEN);
     assert_true(leaky > 0.25 * WORLDS);
     evidence_release(&world);
 }
