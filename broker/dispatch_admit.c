@@ -163,6 +163,7 @@ static void begin(struct dispatch *d, struct request_entry *e, const struct peer
     e->parent = r->parent;
     e->span = r->span;
     e->context = r->context;
+    e->stream = r->stream;
     dispatch_draw(d, e, level == 1 ? r->flags | JOB_NO_CACHE : r->flags);
     requests_wake_at(d->requests, e, e->deadline_ns);
 }

@@ -32,6 +32,8 @@ void dispatch_draw(struct dispatch *d, struct request_entry *e, uint32_t asked)
 {
     double more = wanted(d), share = more > 0 ? more : d->pipeline->updates.audit;
     e->flags = sampling_flags(e->id, asked, more > 0 ? 1 : d->pipeline->updates.sample);
+    if (e->stream && !e->loss_allowed && !(e->flags & (JOB_NO_CACHE | JOB_AUDIT)) && sampling_keys(e->id))
+        e->flags |= JOB_KEY | JOB_AUDIT | JOB_SAMPLED;
     if (e->flags & (JOB_NO_CACHE | JOB_AUDIT) || !registry_caches(d->registry) ||
         !sampling_audits(e->id, share))
         return;

@@ -1,7 +1,7 @@
 /* dispatch_known.c - requests whose answer is known, or being computed for another one with the same input
  *
  * Those that teach the caches, check them, or are traced are computed all the same: a fair sample must not
- * depend on what was asked before.
+ * depend on what was asked before. So are frames of a stream, whose answers are certified for streams alone.
  */
 #include <stdlib.h>
 
@@ -35,7 +35,7 @@ enum response_state dispatch_ask_known(struct dispatch *d, struct request_entry 
     enum response_state state;
     uint64_t request;
 
-    if (!d->responses || (e->flags & ITSELF) || !identity)
+    if (!d->responses || (e->flags & ITSELF) || e->stream || !identity)
         return RESPONSE_NEW;
     e->keyed = true;
     e->key = responses_key(d->responses, &e->input, zmq_msg_data(&e->payload), zmq_msg_size(&e->payload),

@@ -56,6 +56,7 @@ static void fill_job(struct dispatch *d, const struct request_entry *e, const ui
     j->n_route = registry_stages(d->registry);
     memcpy(j->route, route, (size_t)j->n_route);
     j->loss_allowed = e->loss_allowed;
+    j->stream = e->stream;
     j->activation = e->input;
     j->n_rest = j->n_route;
     admission_rest(&d->admission, j->n_rest, j->rest_us);

@@ -204,6 +204,7 @@ static int send_row(struct http_backend *b, struct http_call *c, int row)
                                .priority = c->request.priority,
                                .loss_allowed = c->request.loss_allowed,
                                .context = c->request.context,
+                               .stream = c->request.stream,
                                .trace_high = c->context.high,
                                .trace_low = c->context.low,
                                .parent = c->context.parent,

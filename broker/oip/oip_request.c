@@ -70,12 +70,12 @@ static int read_loss(struct oip_request *out, const json_t *value, struct error 
     return FL_OK;
 }
 
-static int read_context(struct oip_request *out, const json_t *value, struct error *e)
+static int read_name(uint64_t *out, const char *key, const json_t *value, struct error *e)
 {
     const char *text = json_string_value(value);
     if (!text)
-        return error_set(e, FL_VALUE, "`context` is a text: what kind of request it is");
-    out->context = XXH3_64bits(text, json_string_length(value)) | 1; /* 0 stands for none */
+        return error_set(e, FL_VALUE, "`%s` is a text: a name of the kind of request, or of the video", key);
+    *out = XXH3_64bits(text, json_string_length(value)) | 1; /* 0 stands for none */
     return FL_OK;
 }
 
@@ -88,7 +88,7 @@ static bool is_set(const json_t *value)
 /* Those that would change what an answer is, and that nothing here can heed. */
 static int refuse_unknown_wishes(const json_t *p, struct error *e)
 {
-    static const char *const wish[] = {"sequence_id", "stream", "shared_memory_region"};
+    static const char *const wish[] = {"sequence_id", "shared_memory_region"};
     for (size_t i = 0; i < sizeof wish / sizeof *wish; i++)
         if (is_set(json_object_get(p, wish[i])))
             return error_set(e, FL_UNSUPPORTED, "the parameter `%s` is not supported here", wish[i]);
@@ -114,7 +114,9 @@ static int read_parameters(struct oip_request *out, const json_t *root, struct e
     if (!rc && (value = json_object_get(p, "max_accuracy_loss")))
         rc = read_loss(out, value, e);
     if (!rc && (value = json_object_get(p, "context")))
-        rc = read_context(out, value, e);
+        rc = read_name(&out->context, "context", value, e);
+    if (!rc && (value = json_object_get(p, "stream")))
+        rc = read_name(&out->stream, "stream", value, e);
     if (json_is_false(json_object_get(p, "exits")))
         out->flags |= JOB_NO_CACHE;
     out->binary = json_is_true(json_object_get(p, "binary_data_output"));

@@ -30,7 +30,7 @@ struct oip_request {
     uint32_t flags;       /* of each row's request (job_flags) */
     uint32_t deadline_ms; /* 0 = the pipeline's */
     uint32_t priority, loss_allowed; /* as in struct request */
-    uint64_t context;                /* hash of the parameter; 0: none */
+    uint64_t context, stream;        /* hashes of these parameters; 0: none */
     bool binary;                     /* scores are to be binary data */
     int classes;                     /* so many best classes as text instead of scores; 0 = scores */
 };

@@ -33,7 +33,7 @@ struct request_entry {
     uint64_t turn_ns;       /* waiting: those with an earlier one are sent first */
     uint32_t loss_allowed; /* its client allows less than others: a level of the caches; 1: no exit answers */
     uint64_t trace_high, trace_low, parent, span; /* as in struct request */
-    uint64_t context;                             /* likewise */
+    uint64_t context, stream;                     /* likewise */
     uint64_t broker_ns;                           /* received .. first job sent; 0 until then */
     int n_route;
     uint8_t route[PIPELINE_MAX_STAGES];

@@ -39,6 +39,11 @@ bool sampling_traces(uint64_t id, double share)
     return drawn(id, 4, share);
 }
 
+bool sampling_keys(uint64_t id)
+{
+    return drawn(id, 5, 1.0 / SAMPLING_KEYS);
+}
+
 double sampling_point(uint64_t id)
 {
     return point(id, 3);

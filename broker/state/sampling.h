@@ -13,6 +13,9 @@ bool sampling_traces(uint64_t id, double share);
 /* The job flags of a request: what its client asked for (JOB_NO_CACHE, JOB_AUDIT, JOB_TRACE) plus JOB_SAMPLED
  * for a share `sample` and for those whose client asked for JOB_AUDIT. One without look-ups is neither. */
 uint32_t sampling_flags(uint64_t id, uint32_t asked, double sample);
+/* Is it, of a stream, one that later frames are compared with: one of SAMPLING_KEYS? */
+#define SAMPLING_KEYS 8
+bool sampling_keys(uint64_t id);
 /* True for a share of all ids. */
 bool sampling_audits(uint64_t id, double share);
 /* Where an id falls from 0 up to 1: shares of the requests are parts of that. */

@@ -14,6 +14,7 @@ struct lookups {
     lookups_look look;
     void *arg;
     struct pending *pending;
+    struct streams *streams; /* NULL: not followed */
     struct cache_verdict found[MESSAGE_MAX_BATCH];
     bool promised; /* caches under a promise learn too */
     struct lookups_counters counters;
@@ -40,13 +41,26 @@ void lookups_free(struct lookups *l)
         return;
     snapshot_free(l->snapshot);
     pending_free(l->pending);
+    streams_free(l->streams);
     free(l);
+}
+
+int lookups_follow_streams(struct lookups *l)
+{
+    return streams_new(&l->streams);
+}
+
+const struct streams *lookups_streams(const struct lookups *l)
+{
+    return l->streams;
 }
 
 struct snapshot *lookups_swap(struct lookups *l, struct snapshot *s)
 {
     struct snapshot *before = l->snapshot;
     l->snapshot = s;
+    if (l->streams)
+        streams_serve(l->streams, s);
     if (!before || !s || memcmp(before->manifest.build, s->manifest.build, sizeof s->manifest.build)) {
         pending_expire(l->pending, UINT64_MAX); /* exits may have other numbers now */
         memset(&l->counters.built, 0, sizeof l->counters.built);
@@ -158,6 +172,9 @@ int lookups_answer(struct lookups *l, const struct lookup *in, const float *desc
     int rc = find_cache(l, in, &cache, e);
     struct cache_info info = cache ? cache_info(cache) : (struct cache_info){0};
     bool found = cache && in->n && !l->look(l->arg, l->snapshot, in, descriptors, l->found);
+    for (int i = 0; found && descriptors && l->streams && i < in->n; i++)
+        streams_look(l->streams, &in->item[i], (int)in->exit, descriptors + (size_t)i * in->dim, in->dim,
+                     &l->found[i]);
     verdicts_fill(out, in, found ? l->found : NULL, &info.levels, info.epoch,
                   in->told ? UINT64_MAX : broker_now_ns);
     /* Before the first snapshot nothing is known. What is of another network is as good as not there. */
@@ -224,6 +241,8 @@ void lookups_outcome(struct lookups *l, const struct outcome *o, void (*fn)(void
 {
     struct delivery d = {l, o, fn, arg};
     bool full = o->label >= 0 && o->hit_exit < 0;
+    if (l->streams)
+        streams_outcome(l->streams, o->request, full ? o->label : -1);
     pending_outcome(l->pending, o->request, o->scores, o->n_scores, full ? deliver : NULL, &d);
 }
 

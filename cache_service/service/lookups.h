@@ -8,6 +8,7 @@
 
 #include "cache_service/store/snapshot.h"
 #include "pending.h"
+#include "streams.h"
 #include "wire/message.h"
 
 struct lookups;
@@ -32,6 +33,10 @@ struct lookups_counters {
 int lookups_new(struct lookups **out, const struct pending_limits *limits, bool promised, lookups_look look,
                 void *arg);
 void lookups_free(struct lookups *l); /* NULL is fine */
+/* Before the first snapshot: tries the last answers of streams too (streams.h). FL_NOMEM. */
+int lookups_follow_streams(struct lookups *l);
+/* NULL where it does not. */
+const struct streams *lookups_streams(const struct lookups *l);
 
 /* Uses s (taken) from now on; returns the one before (the caller's), or NULL. */
 struct snapshot *lookups_swap(struct lookups *l, struct snapshot *s);

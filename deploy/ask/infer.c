@@ -7,6 +7,7 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
+#include <xxhash.h>
 
 #include "answer_report.h"
 #include "base/clock.h"
@@ -48,6 +49,7 @@ struct infer {
     struct argument_list inputs;
     bool no_cache, json, skip_broken;
     int deadline_ms, priority;
+    const char *stream;
     double max_loss; /* points; negative: what the pipeline promises */
     struct pipeline *pipeline;
     struct model_shape model;
@@ -143,6 +145,8 @@ static int ask(struct infer *f, const struct tensor *input, struct error *e)
                                .priority = (uint32_t)f->priority};
     int rc;
 
+    if (f->stream)
+        r.stream = XXH3_64bits(f->stream, strlen(f->stream)) | 1;
     if (f->max_loss >= 0)
         r.loss_allowed = 1 + (uint32_t)lround(f->max_loss / 100 * SHARE_PPM);
     rc = client_ask(f->client, &r, &a->answer, a->scores, f->model.classes, &a->n_scores, e);
@@ -276,6 +280,7 @@ int command_infer(int argc, char **argv, struct error *e)
                    REQUEST_PRIORITIES),
         OPTION_NUMBER("max-accuracy-loss", f->max_loss, "POINTS",
                       "early answers by what is certified to lose no more, or none", 0, 100),
+        OPTION_TEXT("stream", f->stream, "NAME", "the inputs are frames of that video, in order"),
         ARGUMENTS_JSON(f->json),
         {0},
     };

@@ -257,7 +257,8 @@ int client_send(struct client *c, const struct client_request *r, uint64_t *id, 
                                           .trace_low = r->trace_low,
                                           .parent = r->parent,
                                           .span = r->span,
-                                          .context = r->context};
+                                          .context = r->context,
+                                          .stream = r->stream};
     if (!c->met && !connected(c, 0)) /* or it would go out with the next call alone */
         zmq_poll(&(zmq_pollitem_t){.socket = c->link[0].socket, .events = ZMQ_POLLOUT}, 1, CONNECT_MS);
     c->met = true;

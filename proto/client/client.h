@@ -25,7 +25,7 @@ struct client_request {
     uint32_t flags;                  /* job_flags */
     uint32_t deadline_ms;            /* 0 = the pipeline's */
     uint32_t priority, loss_allowed; /* as in struct request */
-    uint64_t trace_high, trace_low, parent, span, context;
+    uint64_t trace_high, trace_low, parent, span, context, stream;
     /* NULL: input.data are copied. Else they are lent until release(input.data, arg) is called, once,
      * whatever the call returns; maybe before it does, maybe after the answer, and by any thread. */
     void (*release)(void *data, void *arg);

@@ -70,6 +70,7 @@ enum job_flags {
     JOB_TRACE = 8,    /* every process that it passes notes what it does for it, and when (spans) */
     JOB_TELL = 16,    /* broker to stage 0: say when it leaves the queue (heartbeat.taken) */
     JOB_SHADOW = 32,  /* nobody waits for it: stages compute it when they have nothing else to do */
+    JOB_KEY = 64,     /* drawn from its stream: runs to its end, and later frames are compared with it */
 };
 
 /* Where one request's time went in one stage, one part after the other (hidden_ns alone runs beside them);
@@ -103,6 +104,7 @@ struct request {
     /* the trace that it is part of: its id, the caller's span, the span that this request is; 0 = none */
     uint64_t trace_high, trace_low, parent, span;
     uint64_t context; /* hash of its kind: variants learn from labels apart for each (choice.h); 0 = none */
+    uint64_t stream;  /* hash of the video that it is a frame of; 0 = none */
 };
 
 #define REQUEST_PRIORITIES 9
@@ -145,6 +147,7 @@ struct job {
     uint8_t route[PIPELINE_MAX_STAGES]; /* replica of each stage */
     uint64_t plan;         /* digest_short of the plan of the stages that it is for; 0: not told */
     uint32_t loss_allowed; /* as in a request: caches answer by their thresholds for that */
+    uint64_t stream;       /* as in a request */
     struct trace trace;
     struct tensor activation; /* one request's: dim[0] = 1 */
     int n_rest;
@@ -156,6 +159,7 @@ struct lookup_item {
     uint32_t attempt;
     uint32_t flags;
     uint32_t loss_allowed; /* as in a job */
+    uint64_t stream;       /* as in a request */
     uint64_t deadline_ns;
     struct trace trace; /* up to and including this stage so far */
 };

@@ -17,15 +17,15 @@
     X(hidden_ns)
 #define REQUEST_FIELDS(X) X(id) X(deadline_ms) X(flags) X(sent_ns) X(clock) X(key_low) X(key_high) \
     X(priority) X(loss_allowed) X(trace_high) X(trace_low) X(parent) X(span) \
-    X(context)
+    X(context) X(stream)
 #define ANSWER_FIELDS(X) \
     X(id) X(epoch) X(attempts) X(lookup_wire_ns) X(lookup_queue_ns) X(lookup_ns) X(return_ns) \
     X(broker_ns) X(total_ns) X(clock_error_ns) X(request) X(retry_after_ms) X(known) \
     X(loss_promised)
 #define JOB_FIELDS(X) \
-    X(request) X(attempt) X(flags) X(deadline_ns) X(sent_ns) X(plan) X(loss_allowed)
+    X(request) X(attempt) X(flags) X(deadline_ns) X(sent_ns) X(plan) X(loss_allowed) X(stream)
 #define LOOKUP_FIELDS(X) X(exit) X(sequence) X(sent_ns) X(dim) X(origin) X(told) X(answered) X(hits)
-#define LOOKUP_ITEM_FIELDS(X) X(request) X(attempt) X(flags) X(deadline_ns) X(loss_allowed)
+#define LOOKUP_ITEM_FIELDS(X) X(request) X(attempt) X(flags) X(deadline_ns) X(loss_allowed) X(stream)
 #define VERDICT_FIELDS(X) X(exit) X(sequence) X(epoch) X(lookup_ns) X(absent)
 #define VERDICT_ITEM_FIELDS(X) X(request) X(attempt) X(hit)
 #define RESULT_FIELDS(X) \

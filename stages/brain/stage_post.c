@@ -65,6 +65,7 @@ static int fill_items(struct stage_post *p, struct lookup *l, const int *rows, i
         item->attempt = r->job.attempt;
         item->flags = r->job.flags;
         item->loss_allowed = r->job.loss_allowed;
+        item->stream = r->job.stream;
         item->deadline_ns = deadline_by(p, &r->job, base);
         stage_times_fill(p->times, r, p->lookups->hidden_ns, &item->trace);
     }
@@ -210,6 +211,15 @@ static int rows_that_ask(struct stage_post *p, int s, int *rows)
     return n;
 }
 
+/* Frames of a video are looked up by the service where it can be asked: it knows what came before. */
+static bool has_stream(const struct stage_post *p, const int *rows, int n)
+{
+    for (int i = 0; i < n; i++)
+        if (stage_rows_at(p->rows, rows[i])->job.stream)
+            return true;
+    return false;
+}
+
 const struct verdict *stage_post_lookup(struct stage_post *p, int s)
 {
     const struct stage_segment *at = &p->setup->segment[s];
@@ -219,7 +229,7 @@ const struct verdict *stage_post_lookup(struct stage_post *p, int s)
 
     if (!n)
         return NULL;
-    here = stage_near_answers(p->near, at->exit, stage_post_holds(p, s));
+    here = !has_stream(p, rows, n) && stage_near_answers(p->near, at->exit, stage_post_holds(p, s));
     there = !here && !none && stage_lookups_allow(p->lookups, at->exit, p->times->lap_ns);
     here = here || (!there && stage_near_has(p->near, at->exit));
     if (!here && !there) {

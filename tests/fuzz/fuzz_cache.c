@@ -225,6 +225,7 @@ static void fill_lookup(struct lookup *l)
                                      .attempt = 1,
                                      .flags = (uint32_t)fuzz_number(&w.in),
                                      .deadline_ns = how & 32 ? UINT64_MAX : fuzz_number(&w.in)};
+        item->stream = item->request & 3;
         if (how & 64)
             fuzz_trace(&w.in, &item->trace);
     }

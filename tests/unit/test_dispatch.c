@@ -1151,6 +1151,32 @@ static void test_a_request_gets_the_most_that_is_certified_within_what_it_allows
     assert_int_equal(flags_of(f, 1 + 1999), FL_UNSUPPORTED << 16);
 }
 
+/* One in eight frames of a video runs to its end, whatever the client asks for. */
+static void test_some_frames_of_a_stream_are_keys(void **state)
+{
+    struct fixture *f = *state;
+    const uint32_t all = JOB_KEY | JOB_AUDIT | JOB_SAMPLED;
+    int keys = 0;
+    all_workers(f);
+    promise(f, 8000);
+    for (int i = 0; i < 400; i++) {
+        f->n_jobs = f->n_answers = 0;
+        ask_request(f, (struct request){.id = 1, .stream = 9});
+        assert_int_equal(f->job[0].stream, 9);
+        assert_true(!(f->job[0].flags & JOB_KEY) || (f->job[0].flags & all) == all);
+        keys += (f->job[0].flags & JOB_KEY) != 0;
+        result(f, &f->job[0], FL_OK, -1);
+        f->n_jobs = f->n_answers = 0;
+        ask_request(f, (struct request){.id = 2,
+                                        .stream = i % 3 ? 9 : 0,
+                                        .flags = i % 3 == 1 ? all : JOB_KEY,
+                                        .loss_allowed = i % 3 == 2 ? 1 + 4000 : 0});
+        assert_true(!(f->job[0].flags & JOB_KEY)); /* not drawn, or not from a stream */
+        result(f, &f->job[0], FL_OK, -1);
+    }
+    assert_in_range(keys, 25, 80);
+}
+
 static void hit_after(struct fixture *f, uint64_t wire_us, uint64_t queue_us, uint64_t lookup_us)
 {
     struct result r = {.attempt = 1,
@@ -2377,6 +2403,7 @@ int main(void)
         test(test_a_client_cancels_what_it_asked),
         test(test_priorities_decide_who_is_sent_first),
         test(test_a_request_may_allow_less_loss),
+        test(test_some_frames_of_a_stream_are_keys),
         test(test_a_request_gets_the_most_that_is_certified_within_what_it_allows),
         test(test_stages_that_never_saw_a_request_are_left_alone),
         test(test_hits_of_a_dead_cache_are_asked_for),

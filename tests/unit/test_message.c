@@ -72,7 +72,8 @@ static void test_request(void **state)
                                                        .trace_low = next(),
                                                        .parent = next(),
                                                        .span = next(),
-                                                       .context = next()};
+                                                       .context = next(),
+                                                       .stream = next()};
     travel();
 }
 
@@ -140,6 +141,7 @@ static void fill_lookup(struct lookup *l)
         l->item[i].flags = JOB_SAMPLED;
         l->item[i].deadline_ns = next();
         l->item[i].loss_allowed = 1 + SHARE_PPM;
+        l->item[i].stream = next();
         fill_trace(&l->item[i].trace, PIPELINE_MAX_STAGES);
     }
 }

@@ -310,7 +310,7 @@ static void test_bad_requests(void **state)
         {"{\"parameters\":{\"context\":7},\"inputs\":[{\"name\":\"x\"," WHOLE "}]}", FL_VALUE, "context"},
         {"{\"parameters\":{\"priority\":10},\"inputs\":[{\"name\":\"x\"," WHOLE "}]}", FL_VALUE, "priority"},
         {"{\"parameters\":{\"priority\":-1},\"inputs\":[{\"name\":\"x\"," WHOLE "}]}", FL_VALUE, "priority"},
-        {"{\"parameters\":{\"stream\":7},\"inputs\":[{\"name\":\"x\"," WHOLE "}]}", FL_UNSUPPORTED, "stream"},
+        {"{\"parameters\":{\"stream\":7},\"inputs\":[{\"name\":\"x\"," WHOLE "}]}", FL_VALUE, "stream"},
         {"{\"parameters\":{\"timeout\":-1},\"inputs\":[{\"name\":\"x\"," WHOLE "}]}", FL_VALUE, "timeout"},
         {"{\"id\":7,\"inputs\":[{\"name\":\"x\"," WHOLE "}]}", FL_VALUE, "`id`"},
         {"{\"outputs\":[{\"name\":\"q\"}],\"inputs\":[{\"name\":\"x\"," WHOLE "}]}", FL_VALUE, "output 'q'"},

@@ -483,6 +483,33 @@ static void test_a_hit_in_near_caches_is_told_by_the_stage(void **state)
     end();
 }
 
+/* The service knows what came before in a video; where it can't be asked, near caches are as good. */
+static void test_frames_of_a_video_are_looked_up_by_the_service(void **state)
+{
+    (void)state;
+    begin(1);
+    stage_brain_holds(w.b, 8, 1, w.now);
+    for (uint64_t i = 1; i <= 2; i++) {
+        make_job(i);
+        m.job.stream = i == 2 ? 77 : 0;
+        give_value(1);
+    }
+    compute(0, 2, 10);
+    assert_int_equal(w.looked, 0);
+    assert_int_equal(w.lookups, 1);
+    assert_true(!w.lookup.told && w.lookup.item[0].stream == 0 && w.lookup.item[1].stream == 77);
+    end();
+    begin(1);
+    stage_brain_holds(w.b, 8, 1, w.now);
+    w.ask_rc = FL_AGAIN;
+    make_job(1);
+    m.job.stream = 77;
+    give_value(1);
+    compute(0, 1, 10);
+    assert_int_equal(w.looked, 1);
+    end();
+}
+
 /* One that can't be told goes on. */
 static void test_a_near_hit_that_cannot_be_told_is_a_miss(void **state)
 {
@@ -1300,6 +1327,7 @@ int main(void)
         cmocka_unit_test(test_a_hit_leaves_the_batch),
         cmocka_unit_test(test_all_hits_stop_computing),
         cmocka_unit_test(test_a_hit_in_near_caches_is_told_by_the_stage),
+        cmocka_unit_test(test_frames_of_a_video_are_looked_up_by_the_service),
         cmocka_unit_test(test_a_near_hit_that_cannot_be_told_is_a_miss),
         cmocka_unit_test(test_the_service_learns_from_what_was_looked_up_near),
         cmocka_unit_test(test_near_caches_expire),

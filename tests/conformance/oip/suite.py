@@ -383,8 +383,7 @@ def statuses(s):
     status, headers, _ = s.ask('GET', s.base + '/infer')
     assert status == 405 and headers['allow'] == 'POST'
     assert s.ask('GET', '/nowhere')[0] == 404
-    for parameter in 'sequence_id', 'stream':
-        s.refused(s.request(s.numbers(), parameters={parameter: 1}), [501])
+    s.refused(s.request(s.numbers(), parameters={'sequence_id': 1}), [501])
     s.refused(b'x', [501], {'Content-Encoding': 'br'})
     s.refused(b'x', [400], {'Content-Encoding': 'gzip'})
 
@@ -399,6 +398,8 @@ def parameters_say_how(s):
     assert p['exit'] == -1
     p = s.infer(s.request(s.numbers(), parameters={'max_accuracy_loss': 0, 'priority': 1}))['parameters']
     assert p['exit'] == -1
+    assert s.infer(s.request(s.numbers(), parameters={'stream': 'camera 1'}))['parameters']['exit'] >= -1
+    s.refused(s.request(s.numbers(), parameters={'stream': 1}), [400])
     s.refused(s.request(s.numbers(), parameters={'max_accuracy_loss': -1}), [400])
     s.refused(s.request(s.numbers(), parameters={'priority': 99}), [400])
 

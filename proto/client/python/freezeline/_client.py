@@ -179,16 +179,17 @@ class Client:
         return self._call("GET", "/metrics", timeout=self._timeout)[1].decode()
 
     def infer(self, row: Input, timeout: Optional[float] = None, exits: bool = True, priority: int = 0,
-              max_accuracy_loss: Optional[float] = None) -> Answer:
+              max_accuracy_loss: Optional[float] = None, stream: Optional[str] = None) -> Answer:
         """One request: a picture (a path, or a PNG's or JPEG's bytes), or one row in the model's own layout. `exits`
         False: caches are not asked. priority: 1 goes first, 9 last, 0 is 5. max_accuracy_loss: points; below what the
-        caches promise, they answer by the thresholds that are certified for less, or are not asked."""
+        caches promise, they answer by the thresholds that are certified for less, or are not asked. stream: the
+        name of the video that it is a frame of."""
         if isinstance(row, np.ndarray):
             one = row if row.ndim == len(self.model().inputs[0].shape) else row[np.newaxis]
             if len(one) != 1:
                 raise ValueError(f"{len(one)} rows at once: that is infer_batch")
-            return self.infer_batch(one, timeout, exits, priority, max_accuracy_loss)[0]
-        if not exits or priority or max_accuracy_loss is not None:
+            return self.infer_batch(one, timeout, exits, priority, max_accuracy_loss, stream)[0]
+        if not exits or priority or max_accuracy_loss is not None or stream is not None:
             raise ValueError("a picture is asked as the pipeline has it: for anything else, make it an array")
         data = row if isinstance(row, bytes) else open(os.fspath(row), "rb").read()
         kind = next((v for k, v in _KINDS.items() if data.startswith(k)), None)
@@ -199,7 +200,7 @@ class Client:
 
     def infer_batch(self, rows: Union[np.ndarray, Iterable[np.ndarray]], timeout: Optional[float] = None,
                     exits: bool = True, priority: int = 0,
-                    max_accuracy_loss: Optional[float] = None) -> List[Answer]:
+                    max_accuracy_loss: Optional[float] = None, stream: Optional[str] = None) -> List[Answer]:
         """Several rows in one request; each leaves at its own exit."""
         data = np.ascontiguousarray(rows if isinstance(rows, np.ndarray) else np.stack(list(rows)))
         if data.dtype == np.float64:
@@ -212,6 +213,8 @@ class Client:
         parameters: Dict[str, Any] = {"timeout": int(seconds * 1e6), "exits": exits, "priority": priority}
         if max_accuracy_loss is not None:
             parameters["max_accuracy_loss"] = max_accuracy_loss
+        if stream is not None:
+            parameters["stream"] = stream
         head = json.dumps({
             "inputs": [{"name": take.name, "datatype": datatype, "shape": list(data.shape),
                         "parameters": {"binary_data_size": data.nbytes}}],
@@ -349,13 +352,13 @@ class AsyncClient:
         return await self._run(self._client.model)
 
     async def infer(self, row: Input, timeout: Optional[float] = None, exits: bool = True, priority: int = 0,
-                    max_accuracy_loss: Optional[float] = None) -> Answer:
-        return await self._run(self._client.infer, row, timeout, exits, priority, max_accuracy_loss)
+                    max_accuracy_loss: Optional[float] = None, stream: Optional[str] = None) -> Answer:
+        return await self._run(self._client.infer, row, timeout, exits, priority, max_accuracy_loss, stream)
 
     async def infer_batch(self, rows: Union[np.ndarray, Iterable[np.ndarray]], timeout: Optional[float] = None,
                           exits: bool = True, priority: int = 0,
-                          max_accuracy_loss: Optional[float] = None) -> List[Answer]:
-        return await self._run(self._client.infer_batch, rows, timeout, exits, priority, max_accuracy_loss)
+                          max_accuracy_loss: Optional[float] = None, stream: Optional[str] = None) -> List[Answer]:
+        return await self._run(self._client.infer_batch, rows, timeout, exits, priority, max_accuracy_loss, stream)
 
     async def feedback(self, labels: Union[Mapping[int, int], Iterable[Tuple[int, int]]]) -> Feedback:
         return await self._run(self._client.feedback, labels)
