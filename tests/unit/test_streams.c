@@ -164,7 +164,7 @@ static void what_is_not_certified_is_not_tried(void **state)
         struct world *w = world_new();
         shuffle_seed(&w->random, 6, (uint64_t)i);
         w->restless = true;
-        for (int j = 0; j < 4000; j++) {
+        for (int j = 0; j < 20000; j++) {
             frame(w);
             assert_false(streams_state(w->streams).on);
         }
