@@ -72,7 +72,7 @@ static bool parse(struct allowance *a, uint64_t now, int64_t wall_s, char *text)
 int hour_file_read(struct allowance *a, uint64_t now, int64_t wall_s, const char *path, struct error *e)
 {
     struct allowance read = *a;
-    void *text;
+    void *text = NULL;
     size_t size;
     int rc = file_read(&text, &size, path, MOST_BYTES, e);
 
@@ -84,6 +84,6 @@ int hour_file_read(struct allowance *a, uint64_t now, int64_t wall_s, const char
         allowance_doubt(a, now);
         rc = error_set(e, FL_CORRUPT, "%s is damaged: what the last hour has cost is not known", path);
     }
-    free(rc == FL_TOO_LARGE ? NULL : text);
+    free(text);
     return rc;
 }

@@ -443,6 +443,8 @@ static void test_the_hour_outlives_the_broker(void **state)
     fclose(f);
     c = fresh(CHOOSE_BUDGET, 1, 20);
     assert_int_equal(choice_recall_hour(c, now, 1000060, path, &e), FL_CORRUPT);
+    assert_int_equal(truncate(path, 100000), 0);
+    assert_int_equal(choice_recall_hour(c, now, 1000060, path, &e), FL_CORRUPT);
     unlink(path);
     assert_int_equal(choice_recall_hour(c, now, 1000060, path, &e), FL_NOT_FOUND);
     choice_free(c);
