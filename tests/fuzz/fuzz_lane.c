@@ -83,9 +83,11 @@ static void check_payload(const struct message *m, zmq_msg_t *payload)
 {
     const volatile uint8_t *data = zmq_msg_data(payload);
     size_t size = zmq_msg_size(payload);
+    uint8_t differs = 0;
     FUZZ_CHECK(message_payload_bytes(m) == (int64_t)size);
     for (size_t i = 0; i < size; i++)
-        FUZZ_CHECK(data[i] == (uint8_t)f.received || f.hostile);
+        differs |= data[i] ^ (uint8_t)f.received;
+    FUZZ_CHECK(!differs || f.hostile); /* once: a fuzzer counts each comparison */
 }
 
 static void we_receive(bool copy)
